@@ -1,0 +1,2 @@
+//! zarr
+mod storage;

@@ -1,0 +1,64 @@
+//! What the Zarr store needs of the place that holds its entries: LMDB or a directory.
+//!
+//! Everything above this line (metadata, chunks, tails, views) is the same for both.
+
+use std::fmt;
+
+use bytes::Bytes;
+use simrecorder_core::Result;
+
+/// One change of a commit.
+///
+/// Keys of entries are Zarr store keys: `net/v/zarr.json`, `net/v/c/0/0`. Tails have a name
+/// space of their own, addressed by the path of the array they belong to: `net/v`.
+#[derive(Clone, Debug)]
+pub(crate) enum Change {
+    /// Writes an entry that may be there already: metadata, the chunks of a value.
+    Set { key: String, value: Bytes },
+    /// Writes a chunk of a series. It is either new, or replaces a chunk whose records it
+    /// repeats, so it does no harm when it becomes visible before the rest of the commit.
+    SetChunk { key: String, value: Bytes },
+    /// Removes one entry; nothing happens if it is missing.
+    Erase { key: String },
+    /// Removes all entries below a path (`net/v` takes `net/v/…` and the tails of all arrays
+    /// at `net/v` or below; not `net/v2`).
+    ErasePath { path: String },
+    /// Adds bytes to the end of the tail of an array, which is empty at first.
+    AppendTail { array: String, bytes: Bytes },
+    /// Removes the tail of an array; nothing happens if there is none.
+    ClearTail { array: String },
+}
+
+/// A consistent view of the storage: it shows whole commits only, and all reads through one
+/// snapshot see the same commits.
+pub(crate) trait Snapshot {
+    /// The bytes of an entry; `None` if it is missing.
+    fn get(&self, key: &str) -> Result<Option<Bytes>>;
+    /// The bytes of the tail of an array; empty if it has none.
+    fn tail(&self, array: &str) -> Result<Vec<u8>>;
+    /// The distinct names that follow `path/` in the keys of entries and have something below
+    /// them, sorted: for `net` and the entry `net/v/zarr.json`, `v`. `""` is the root. Tails
+    /// do not show.
+    fn children(&self, path: &str) -> Result<Vec<String>>;
+}
+
+/// A place that holds entries and tails and takes atomic, durable commits.
+pub(crate) trait Storage: fmt::Debug + Send + Sync {
+    /// Calls `read` once with a consistent snapshot, which ends with the call.
+    fn read(&self, read: &mut dyn FnMut(&dyn Snapshot) -> Result<()>) -> Result<()>;
+
+    /// Applies all changes in their order. When it returns, all are visible to every process
+    /// and durable as the storage's `Durability` says; when it fails, none is visible (but
+    /// see [`Change::SetChunk`]). Fails with `ReadOnly` if opened read only.
+    fn commit(&self, changes: Vec<Change>) -> Result<()>;
+
+    /// Brings everything to the place where other software finds it and leaves no journal.
+    fn checkpoint(&self) -> Result<()>;
+
+    /// Ends writing: gives up the writer's lock. Reading goes on to work, commits fail with
+    /// `Closed`. Idempotent.
+    fn close(&self) -> Result<()>;
+
+    /// Whether commits are refused.
+    fn is_read_only(&self) -> bool;
+}
