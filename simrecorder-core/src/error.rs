@@ -130,7 +130,10 @@ impl Error {
             Io::AlreadyExists => (ErrorKind::AlreadyExists, "something is already there"),
             Io::PermissionDenied => (ErrorKind::PermissionDenied, "the system refused access"),
             Io::ReadOnlyFilesystem => (ErrorKind::PermissionDenied, "the file system is read only"),
-            Io::StorageFull => (ErrorKind::StorageFull, "the file system is full; free some space"),
+            Io::StorageFull => (
+                ErrorKind::StorageFull,
+                "the file system is full; free some space",
+            ),
             Io::QuotaExceeded => (ErrorKind::StorageFull, "the disk quota is used up"),
             Io::FileTooLarge => (ErrorKind::StorageFull, "the file may not grow further"),
             _ => (ErrorKind::Io, "the file system reported an error"),
@@ -161,6 +164,12 @@ impl Error {
         self.edit(|inner| inner.operation = operation)
     }
 
+    /// Says in which store of a recorder it happened.
+    #[must_use]
+    pub(crate) fn in_store(self, name: &str) -> Self {
+        self.edit(|inner| inner.message = format!("store '{name}': {}", inner.message).into())
+    }
+
     fn edit(self, change: impl FnOnce(&mut Inner)) -> Self {
         let mut inner = match Arc::try_unwrap(self.0) {
             Ok(inner) => inner,
@@ -170,7 +179,10 @@ impl Error {
                 operation: shared.operation,
                 key: shared.key.clone(),
                 message: shared.message.clone(),
-                source: shared.source.is_some().then(|| Box::new(SharedSource(shared)) as _),
+                source: shared
+                    .source
+                    .is_some()
+                    .then(|| Box::new(SharedSource(shared)) as _),
             },
         };
         change(&mut inner);
@@ -227,7 +239,13 @@ impl StdError for SharedSource {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Inner { operation, key, message, source, .. } = &*self.0;
+        let Inner {
+            operation,
+            key,
+            message,
+            source,
+            ..
+        } = &*self.0;
         f.write_str(operation)?;
         if let Some(key) = key {
             write!(f, " '{}'", key.escape_debug())?;
@@ -237,7 +255,11 @@ impl fmt::Display for Error {
         while let Some(error) = cause {
             write!(f, ": {error}")?;
             // An `Error` below has printed its own causes already.
-            cause = if error.is::<Self>() { None } else { error.source() };
+            cause = if error.is::<Self>() {
+                None
+            } else {
+                error.source()
+            };
         }
         Ok(())
     }

@@ -1,6 +1,62 @@
-//! core
+//! The core of [simrecorder](https://docs.rs/simrecorder): keys, values, schemas, the contract
+//! of a store, the recorder, and the store that keeps everything in memory.
+//!
+//! Programs that record depend on the facade crate `simrecorder`, which re-exports all of this.
+//! Backends depend on this crate alone.
+
 #![forbid(unsafe_code)]
+
+#[cfg(target_endian = "big")]
+compile_error!("simrecorder keeps data in little-endian order and does not run on this target");
+
+mod cast;
+mod chunk;
+mod dtype;
 mod error;
+mod key;
+mod memory_store;
 mod open_mode;
+mod record;
+mod recorder;
+mod records;
+mod region_copy;
+mod schema;
+mod selected_view;
+mod selection;
+mod store;
+mod value;
+mod view;
+
+pub use half;
+pub use ndarray;
+pub use num_complex;
+pub use serde_json;
+
+pub use chunk::ChunkPolicy;
+pub use dtype::{DType, Element};
 pub use error::{Error, ErrorKind, Result};
+pub use key::Key;
+pub use memory_store::InMemoryDataStore;
 pub use open_mode::{Durability, OpenMode};
+pub use record::{Blob, IntoValue, Object, Ragged, RecordRef};
+pub use recorder::{
+    IntoStores, MemoryPolicy, Named, OnDivergence, OnStoreError, Recorder, RecorderOptions, Series,
+    Status, StoreReader, StoreState, StoreStatus,
+};
+pub use records::Records;
+pub use region_copy::{Block, copy_block};
+pub use schema::{Attributes, Compression, DimensionName, Kind, NodeKind, Schema};
+pub use selection::{AxisRange, Region, Selection};
+pub use store::{Batch, Change, Child, Commit, DataStore, DataStoreExt, Node, Prepared};
+pub use value::{ArrayValue, ObjectValue, Value};
+pub use view::{ArrayView, ArrayViewExt, Iter, RaggedArray};
+
+/// The traits and wrappers that recording programs use, for `use simrecorder::prelude::*`.
+///
+/// Traits come in without a name, so that those of `ndarray` stay free.
+pub mod prelude {
+    pub use crate::{
+        ArrayView as _, ArrayViewExt as _, Blob, DataStore as _, DataStoreExt as _, IntoValue as _,
+        Object, Ragged,
+    };
+}

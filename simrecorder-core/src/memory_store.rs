@@ -1,0 +1,563 @@
+//! The store that keeps everything in memory.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use parking_lot::RwLock;
+
+use crate::records::Records;
+use crate::region_copy::{Block, copy_block};
+use crate::selection::Region;
+use crate::store::{Batch, Change, Child, Commit, DataStore, Node, Prepared};
+use crate::view::{ArrayView, ArrayViewExt, no_array};
+use crate::{
+    Attributes, ChunkPolicy, DType, Error, ErrorKind, Key, Kind, NodeKind, OpenMode, Result,
+    Schema, Value,
+};
+
+/// Keeps recordings in memory.
+///
+/// A clone is a handle on the same data: keep one to read after the recorder was closed, or
+/// [`open`](Self::open) it again. When the last handle and the last view are dropped, the data
+/// is gone.
+///
+/// Records are kept as they come, without compression, and count toward no bound.
+///
+/// ```
+/// use simrecorder_core::{InMemoryDataStore, OpenMode, Recorder, prelude::*};
+///
+/// let store = InMemoryDataStore::new();
+/// let recorder = Recorder::new(store.clone());
+/// recorder.record("rate", 0.5)?;
+/// recorder.close()?;
+///
+/// let recorder = Recorder::new(store.open(OpenMode::Read)?);
+/// assert_eq!(recorder.get_all("rate")?.shape(), [1]);
+/// # Ok::<(), simrecorder_core::Error>(())
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct InMemoryDataStore {
+    tree: Arc<RwLock<Tree>>,
+    access: Arc<Access>,
+}
+
+#[derive(Debug, Default)]
+struct Access {
+    read_only: bool,
+    closed: AtomicBool,
+}
+
+/// What there is at each key. Groups stand in it too, but for the root's attributes.
+#[derive(Clone, Debug, Default)]
+struct Tree {
+    entries: BTreeMap<Key, Entry>,
+}
+
+#[derive(Clone, Debug)]
+struct Entry {
+    contents: Contents,
+    attributes: Arc<Attributes>,
+}
+
+#[derive(Clone, Debug)]
+enum Contents {
+    Group,
+    Value(Arc<Value>),
+    Series(Series),
+}
+
+#[derive(Clone, Debug)]
+struct Series {
+    schema: Arc<Schema>,
+    records: u64,
+    /// Runs of records with the index of their first, in order and without gaps.
+    runs: Arc<Vec<Run>>,
+}
+
+type Run = (u64, Arc<Records>);
+
+/// How to take one step of a failed commit back.
+#[derive(Debug)]
+enum Undo {
+    Cut(Key, u64),
+    Restore(Key, Option<Entry>),
+}
+
+/// Runs smaller than this are joined, so that many small commits do not make many runs.
+const RUN_BYTES: usize = 1 << 20;
+
+impl InMemoryDataStore {
+    /// Makes an empty store, open for writing.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Opens the same data again, whether or not this handle was closed.
+    ///
+    /// # Errors
+    /// [`ErrorKind::AlreadyExists`] for [`OpenMode::CreateNew`] if there is any data.
+    pub fn open(&self, mode: OpenMode) -> Result<Self> {
+        match mode {
+            OpenMode::CreateNew if !self.tree.read().entries.is_empty() => {
+                let message = "the store holds data; open it with Append or Truncate";
+                return Err(
+                    Error::new(ErrorKind::AlreadyExists, "open", message).with_key("memory")
+                );
+            }
+            OpenMode::Truncate => *self.tree.write() = Tree::default(),
+            _ => {}
+        }
+        let access = Access {
+            read_only: !mode.is_writable(),
+            closed: AtomicBool::new(false),
+        };
+        Ok(Self {
+            tree: Arc::clone(&self.tree),
+            access: Arc::new(access),
+        })
+    }
+
+    fn check_writable(&self, operation: &'static str) -> Result<()> {
+        if self.access.read_only {
+            let message = "the store was opened read only; open it with Append";
+            return Err(Error::new(ErrorKind::ReadOnly, operation, message));
+        }
+        if self.access.closed.load(Ordering::Acquire) {
+            return Err(Error::new(
+                ErrorKind::Closed,
+                operation,
+                "the store was closed",
+            ));
+        }
+        Ok(())
+    }
+}
+
+impl Tree {
+    /// The entry of a new or existing key, with the groups above it made.
+    fn entry(&mut self, key: &Key, new: impl FnOnce() -> Contents) -> Result<&mut Entry> {
+        for group in key.ancestors() {
+            match self.entries.get(&group) {
+                Some(Entry {
+                    contents: Contents::Group,
+                    ..
+                }) => break,
+                Some(entry) => {
+                    let message = format!(
+                        "'{group}' is a {}, not a group, so nothing can stand below it",
+                        entry.contents.kind()
+                    );
+                    return Err(Error::new(ErrorKind::KindMismatch, "commit", message)
+                        .with_key(key.as_str()));
+                }
+                None => {
+                    self.entries.insert(group, Entry::new(Contents::Group));
+                }
+            }
+        }
+        Ok(self
+            .entries
+            .entry(key.clone())
+            .or_insert_with(|| Entry::new(new())))
+    }
+
+    fn apply(&mut self, change: Change) -> Result<()> {
+        match change {
+            Change::Declare { key, schema } => {
+                let attributes = Arc::new(schema.attributes().clone());
+                let mut new = false;
+                let entry = self.entry(&key, || {
+                    new = true;
+                    Contents::Series(Series {
+                        schema: Arc::clone(&schema),
+                        records: 0,
+                        runs: Arc::default(),
+                    })
+                })?;
+                if new {
+                    entry.attributes = attributes;
+                }
+                let series = entry.series(&key)?;
+                series
+                    .schema
+                    .check_same_records(&schema)
+                    .map_err(|e| e.with_key(key.as_str()))
+            }
+            Change::Append { batch, .. } => self.existing(&batch.key)?.append(&batch),
+            Change::Set { key, value } => {
+                let entry = self.entry(&key, || Contents::Value(Arc::clone(&value)))?;
+                match &mut entry.contents {
+                    Contents::Value(old) => *old = value,
+                    other => return Err(clash(&key, other.kind(), NodeKind::Value)),
+                }
+                Ok(())
+            }
+            Change::SetAttributes { key, attributes } => {
+                self.entry(&key, || Contents::Group)?.attributes = attributes;
+                Ok(())
+            }
+            Change::Truncate { key, records } => {
+                self.existing(&key)?.truncate(records);
+                Ok(())
+            }
+        }
+    }
+
+    /// Notes how to take `change` back, should it or a later one of its commit fail.
+    fn prepare_undo(&self, change: &Change, undo: &mut Vec<Undo>) {
+        if let Change::Append { batch, .. } = change {
+            // A copy would share the last run, which then could not grow in place.
+            if let Some(Contents::Series(series)) =
+                self.entries.get(&batch.key).map(|entry| &entry.contents)
+            {
+                undo.push(Undo::Cut(batch.key.clone(), series.records));
+            }
+            return;
+        }
+        let touched = std::iter::once(change.key().clone()).chain(change.key().ancestors());
+        undo.extend(touched.map(|key| {
+            let before = self.entries.get(&key).cloned();
+            Undo::Restore(key, before)
+        }));
+    }
+
+    fn undo(&mut self, step: Undo) {
+        match step {
+            Undo::Cut(key, records) => {
+                if let Ok(series) = self.existing(&key) {
+                    series.truncate(records);
+                }
+            }
+            Undo::Restore(key, Some(entry)) => {
+                self.entries.insert(key, entry);
+            }
+            Undo::Restore(key, None) => {
+                self.entries.remove(&key);
+            }
+        }
+    }
+
+    fn existing(&mut self, key: &Key) -> Result<&mut Series> {
+        match self.entries.get_mut(key) {
+            Some(entry) => entry.series(key),
+            None => {
+                let message = "the series was not declared";
+                Err(Error::new(ErrorKind::NotFound, "commit", message).with_key(key.as_str()))
+            }
+        }
+    }
+}
+
+fn clash(key: &Key, is: NodeKind, wanted: NodeKind) -> Error {
+    let message = format!("this is a {is}, it cannot become a {wanted}");
+    Error::new(ErrorKind::KindMismatch, "commit", message).with_key(key.as_str())
+}
+
+impl Entry {
+    fn new(contents: Contents) -> Self {
+        Self {
+            contents,
+            attributes: Arc::default(),
+        }
+    }
+
+    fn series(&mut self, key: &Key) -> Result<&mut Series> {
+        match &mut self.contents {
+            Contents::Series(series) => Ok(series),
+            other => Err(clash(key, other.kind(), NodeKind::Series)),
+        }
+    }
+}
+
+impl Contents {
+    fn kind(&self) -> NodeKind {
+        match self {
+            Self::Group => NodeKind::Group,
+            Self::Value(_) => NodeKind::Value,
+            Self::Series(_) => NodeKind::Series,
+        }
+    }
+}
+
+impl Series {
+    fn append(&mut self, batch: &Arc<Batch>) -> Result<()> {
+        let records = &batch.records;
+        self.schema
+            .check_same_records(records.schema())
+            .map_err(|e| e.with_key(batch.key.as_str()))?;
+        if batch.start != self.records {
+            let message = format!(
+                "a batch starts at record {}, the series has {}",
+                batch.start, self.records
+            );
+            return Err(
+                Error::new(ErrorKind::Internal, "commit", message).with_key(batch.key.as_str())
+            );
+        }
+        if records.is_empty() {
+            return Ok(());
+        }
+        let runs = Arc::make_mut(&mut self.runs);
+        let size = |records: &Records| records.data().len() + records.ends().len() * 8;
+        if let Some((_, last)) = runs.last_mut()
+            && size(last) + size(records) <= RUN_BYTES
+            // Joining a run that a view holds copies it, so that is done only when the new
+            // part is at least as large.
+            && (Arc::strong_count(last) == 1 || size(last) <= size(records))
+        {
+            Arc::make_mut(last).extend_from(records, 0..records.len());
+        } else {
+            runs.push((self.records, Arc::new(records.clone())));
+        }
+        self.records += records.len();
+        Ok(())
+    }
+
+    fn truncate(&mut self, records: u64) {
+        if records >= self.records {
+            return;
+        }
+        let runs = Arc::make_mut(&mut self.runs);
+        runs.retain(|(start, _)| *start < records);
+        if let Some((start, last)) = runs.last_mut() {
+            *last = Arc::new(last.slice(0..last.len().min(records - *start)));
+        }
+        self.records = records;
+    }
+}
+
+impl DataStore for InMemoryDataStore {
+    fn name(&self) -> &str {
+        "memory"
+    }
+
+    fn is_read_only(&self) -> bool {
+        self.access.read_only
+    }
+
+    fn node(&self, key: &Key) -> Result<Option<Node>> {
+        if key.is_root() {
+            return Ok(Some(Node::Group));
+        }
+        Ok(self
+            .tree
+            .read()
+            .entries
+            .get(key)
+            .map(|entry| match &entry.contents {
+                Contents::Group => Node::Group,
+                Contents::Value(_) => Node::Value,
+                Contents::Series(series) => Node::Series {
+                    schema: Arc::clone(&series.schema),
+                    records: series.records,
+                },
+            }))
+    }
+
+    fn children(&self, key: &Key) -> Result<Vec<Child>> {
+        let tree = self.tree.read();
+        let below = tree
+            .entries
+            .range(key.clone()..)
+            .skip_while(|(k, _)| *k == key);
+        Ok(below
+            .take_while(|(k, _)| k.is_within(key))
+            .filter(|(k, _)| k.parent().as_ref() == Some(key))
+            .map(|(k, entry)| Child::new(k.clone(), entry.contents.kind()))
+            .collect())
+    }
+
+    fn value(&self, key: &Key) -> Result<Option<Value>> {
+        Ok(
+            match self
+                .tree
+                .read()
+                .entries
+                .get(key)
+                .map(|entry| &entry.contents)
+            {
+                Some(Contents::Value(value)) => Some(Value::clone(value)),
+                _ => None,
+            },
+        )
+    }
+
+    fn view(&self, key: &Key) -> Result<Option<Arc<dyn ArrayView>>> {
+        let tree = self.tree.read();
+        let Some(Entry {
+            contents: Contents::Series(series),
+            attributes,
+        }) = tree.entries.get(key)
+        else {
+            return Ok(None);
+        };
+        let schema = Schema::clone(&series.schema).with_attributes(Attributes::clone(attributes));
+        let chunk_shape = chunk_shape(&schema)?;
+        let mut shape = vec![series.records];
+        if schema.kind() == Kind::Array {
+            shape.extend(schema.record_shape());
+        }
+        Ok(Some(Arc::new(MemoryView {
+            store: self.clone(),
+            key: key.clone(),
+            schema: Arc::new(schema),
+            runs: Arc::clone(&series.runs),
+            shape,
+            chunk_shape,
+        })))
+    }
+
+    fn attributes(&self, key: &Key) -> Result<Option<Attributes>> {
+        let attributes = self
+            .tree
+            .read()
+            .entries
+            .get(key)
+            .map(|entry| &*entry.attributes)
+            .cloned();
+        Ok(attributes.or_else(|| key.is_root().then(Attributes::new)))
+    }
+
+    fn plan(&self, _key: &Key, schema: Option<&Schema>) -> Result<u64> {
+        self.check_writable("plan")?;
+        schema.map_or(Ok(1), |schema| Ok(chunk_shape(schema)?[0]))
+    }
+
+    fn prepare(&self, _batch: &Batch) -> Result<Option<Prepared>> {
+        Ok(None)
+    }
+
+    fn commit(&self, commit: Commit) -> Result<()> {
+        self.check_writable("commit")?;
+        let mut tree = self.tree.write();
+        let mut undo = Vec::new();
+        for change in commit.changes {
+            tree.prepare_undo(&change, &mut undo);
+            if let Err(error) = tree.apply(change) {
+                undo.into_iter().rev().for_each(|step| tree.undo(step));
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+
+    fn checkpoint(&self) -> Result<()> {
+        if self.access.read_only {
+            Ok(())
+        } else {
+            self.check_writable("checkpoint")
+        }
+    }
+
+    fn close(&self) -> Result<()> {
+        self.access.closed.store(true, Ordering::Release);
+        Ok(())
+    }
+}
+
+fn chunk_shape(schema: &Schema) -> Result<Vec<u64>> {
+    let default = ChunkPolicy::default();
+    let policy = schema.chunk_policy().unwrap_or(&default);
+    if schema.kind() == Kind::Array {
+        policy.chunk_shape(schema.record_shape(), schema.dtype().map_or(1, DType::size))
+    } else {
+        // Records of unknown size: what the ends of so many take is a chunk.
+        ChunkPolicy::default().chunk_shape(&[], size_of::<u64>())
+    }
+}
+
+#[derive(Clone, Debug)]
+struct MemoryView {
+    store: InMemoryDataStore,
+    key: Key,
+    schema: Arc<Schema>,
+    runs: Arc<Vec<Run>>,
+    shape: Vec<u64>,
+    chunk_shape: Vec<u64>,
+}
+
+impl MemoryView {
+    /// The runs that hold records of `range`.
+    fn runs_within(&self, range: Range<u64>) -> impl Iterator<Item = &Run> {
+        let first = self
+            .runs
+            .partition_point(|(start, run)| start + run.len() <= range.start);
+        self.runs[first..]
+            .iter()
+            .take_while(move |(start, _)| *start < range.end)
+    }
+}
+
+impl ArrayView for MemoryView {
+    fn key(&self) -> &Key {
+        &self.key
+    }
+
+    fn schema(&self) -> &Arc<Schema> {
+        &self.schema
+    }
+
+    fn shape(&self) -> &[u64] {
+        &self.shape
+    }
+
+    fn chunk_shape(&self) -> &[u64] {
+        &self.chunk_shape
+    }
+
+    fn read_into(&self, region: &Region, out: &mut [u8]) -> Result<()> {
+        let Some(dtype) = self.dtype().filter(|_| self.kind() == Kind::Array) else {
+            return Err(no_array(self, "read_into()"));
+        };
+        region.check(&self.shape, dtype.size(), out.len())?;
+        let mut origin = vec![0; self.shape.len()];
+        let mut shape = self.shape.clone();
+        for (start, run) in self.runs_within(region.axes()[0].bounds()) {
+            (origin[0], shape[0]) = (*start, run.len());
+            let block = Block {
+                data: run.data(),
+                origin: &origin,
+                shape: &shape,
+            };
+            copy_block(block, region, out, dtype.size());
+        }
+        Ok(())
+    }
+
+    fn read_records(&self, range: Range<u64>, max_bytes: usize) -> Result<Records> {
+        Region::records(range.clone(), &self.shape[..1]).check(
+            &self.shape[..1],
+            1,
+            range.end.saturating_sub(range.start) as usize,
+        )?;
+        let mut records = Records::empty(Arc::clone(&self.schema));
+        for (start, run) in self.runs_within(range.clone()) {
+            let first = range.start.max(*start) - start;
+            let behind = (range.end - start).min(run.len());
+            if max_bytes == usize::MAX {
+                records.extend_from(run, first..behind);
+                continue;
+            }
+            for index in first..behind {
+                records.extend_from(run, index..index + 1);
+                if records.data().len() >= max_bytes {
+                    return Ok(records);
+                }
+            }
+        }
+        Ok(records)
+    }
+
+    fn refresh(&self) -> Result<Arc<dyn ArrayView>> {
+        self.store.view(&self.key)?.ok_or_else(|| {
+            let message = "the series is no longer there";
+            Error::new(ErrorKind::NotFound, "refresh", message).with_key(self.key.as_str())
+        })
+    }
+
+    fn to_arc(&self) -> Arc<dyn ArrayView> {
+        Arc::new(self.clone())
+    }
+}

@@ -1,0 +1,128 @@
+//! What a recorder is made from.
+
+use std::sync::Arc;
+
+use crate::store::{Batch, Child, Commit, DataStore, Node, Prepared};
+use crate::{ArrayView, Attributes, Key, Result, Schema, Value};
+
+/// One store, or several: a store, a tuple of up to six, an array or `Vec` of one type, or a
+/// `Vec<Arc<dyn DataStore>>`.
+pub trait IntoStores {
+    /// The stores, in the order in which they are read.
+    fn into_stores(self) -> Vec<Arc<dyn DataStore>>;
+}
+
+impl<S: DataStore + 'static> IntoStores for S {
+    fn into_stores(self) -> Vec<Arc<dyn DataStore>> {
+        vec![Arc::new(self)]
+    }
+}
+
+impl<S: DataStore + 'static> IntoStores for Vec<S> {
+    fn into_stores(self) -> Vec<Arc<dyn DataStore>> {
+        self.into_iter().map(|store| Arc::new(store) as _).collect()
+    }
+}
+
+impl<S: DataStore + 'static, const N: usize> IntoStores for [S; N] {
+    fn into_stores(self) -> Vec<Arc<dyn DataStore>> {
+        Vec::from(self).into_stores()
+    }
+}
+
+macro_rules! tuple {
+    ($($name:ident),+) => {
+        impl<$($name: DataStore + 'static),+> IntoStores for ($($name,)+) {
+            fn into_stores(self) -> Vec<Arc<dyn DataStore>> {
+                #[allow(non_snake_case)]
+                let ($($name,)+) = self;
+                vec![$(Arc::new($name)),+]
+            }
+        }
+    };
+}
+
+tuple!(A);
+tuple!(A, B);
+tuple!(A, B, C);
+tuple!(A, B, C, D);
+tuple!(A, B, C, D, E);
+tuple!(A, B, C, D, E, F);
+
+/// A store with a name of its own in its recorder.
+///
+/// ```
+/// use simrecorder_core::{InMemoryDataStore, Named, Recorder};
+///
+/// let live = Named::new("live", InMemoryDataStore::new());
+/// let recorder = Recorder::new((live, InMemoryDataStore::new()));
+/// recorder.record("rate", 0.5)?;
+/// assert_eq!(recorder.store("live")?.keys()?.len(), 1);
+/// # Ok::<(), simrecorder_core::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Named<S> {
+    name: String,
+    store: S,
+}
+
+impl<S: DataStore> Named<S> {
+    /// Names `store`.
+    pub fn new(name: impl Into<String>, store: S) -> Self {
+        Self {
+            name: name.into(),
+            store,
+        }
+    }
+}
+
+#[deny(clippy::missing_trait_methods)]
+impl<S: DataStore> DataStore for Named<S> {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn is_read_only(&self) -> bool {
+        self.store.is_read_only()
+    }
+
+    fn node(&self, key: &Key) -> Result<Option<Node>> {
+        self.store.node(key)
+    }
+
+    fn children(&self, key: &Key) -> Result<Vec<Child>> {
+        self.store.children(key)
+    }
+
+    fn value(&self, key: &Key) -> Result<Option<Value>> {
+        self.store.value(key)
+    }
+
+    fn view(&self, key: &Key) -> Result<Option<Arc<dyn ArrayView>>> {
+        self.store.view(key)
+    }
+
+    fn attributes(&self, key: &Key) -> Result<Option<Attributes>> {
+        self.store.attributes(key)
+    }
+
+    fn plan(&self, key: &Key, schema: Option<&Schema>) -> Result<u64> {
+        self.store.plan(key, schema)
+    }
+
+    fn prepare(&self, batch: &Batch) -> Result<Option<Prepared>> {
+        self.store.prepare(batch)
+    }
+
+    fn commit(&self, commit: Commit) -> Result<()> {
+        self.store.commit(commit)
+    }
+
+    fn checkpoint(&self) -> Result<()> {
+        self.store.checkpoint()
+    }
+
+    fn close(&self) -> Result<()> {
+        self.store.close()
+    }
+}

@@ -1,0 +1,166 @@
+//! How a recorder works: memory, threads, commits, and what to do when something fails.
+
+use std::time::Duration;
+
+/// What [`record`](crate::Recorder::record) does when the memory bound is met.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum MemoryPolicy {
+    /// Waits until the stores have caught up.
+    #[default]
+    Block,
+    /// Returns an error of kind [`BufferFull`](crate::ErrorKind::BufferFull); the record was
+    /// not taken, all before it were.
+    Error,
+}
+
+/// What a recorder does when a commit of one of its stores fails.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum OnStoreError {
+    /// Stops: the next `record`, `flush` or `close` returns the error, and so do all after it.
+    #[default]
+    Stop,
+    /// Goes on with the other stores. The error is logged, shown by
+    /// [`status`](crate::Recorder::status) and returned by [`close`](crate::Recorder::close).
+    /// When no store is left, the recorder stops.
+    Detach,
+}
+
+/// What to do when the stores of one recorder hold different numbers of records of a series,
+/// as they may after a crash.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum OnDivergence {
+    /// The first use of the series returns an error of kind
+    /// [`Diverged`](crate::ErrorKind::Diverged) that names the numbers.
+    #[default]
+    Error,
+    /// Cuts the series to the records that all stores hold.
+    CutToShortest,
+}
+
+/// How a [`Recorder`](crate::Recorder) works.
+///
+/// | option | default |
+/// |---|---|
+/// | [`memory_bound`](Self::with_memory_bound) | 256 MiB |
+/// | [`memory_policy`](Self::with_memory_policy) | [`MemoryPolicy::Block`] |
+/// | [`commit_interval`](Self::with_commit_interval) | 1 second |
+/// | [`inline`](Self::with_inline) | no: encoding and writing run on threads of their own |
+/// | [`on_store_error`](Self::with_on_store_error) | [`OnStoreError::Stop`] |
+/// | [`on_divergence`](Self::with_on_divergence) | [`OnDivergence::Error`] |
+/// | [`drop_timeout`](Self::with_drop_timeout) | 30 seconds |
+///
+/// ```
+/// use simrecorder_core::{InMemoryDataStore, OnStoreError, Recorder, RecorderOptions};
+///
+/// let options = RecorderOptions::new()
+///     .with_memory_bound(64 << 20)
+///     .with_on_store_error(OnStoreError::Detach);
+/// let recorder = Recorder::with_options(InMemoryDataStore::new(), options);
+/// recorder.record("rate", 0.5)?;
+/// # Ok::<(), simrecorder_core::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct RecorderOptions {
+    pub(crate) memory_bound: usize,
+    pub(crate) memory_policy: MemoryPolicy,
+    pub(crate) commit_interval: Option<Duration>,
+    pub(crate) inline: bool,
+    pub(crate) on_store_error: OnStoreError,
+    pub(crate) on_divergence: OnDivergence,
+    pub(crate) drop_timeout: Duration,
+}
+
+impl Default for RecorderOptions {
+    fn default() -> Self {
+        Self {
+            memory_bound: 256 << 20,
+            memory_policy: MemoryPolicy::default(),
+            commit_interval: Some(Duration::from_secs(1)),
+            inline: false,
+            on_store_error: OnStoreError::default(),
+            on_divergence: OnDivergence::default(),
+            drop_timeout: Duration::from_secs(30),
+        }
+    }
+}
+
+impl RecorderOptions {
+    /// The defaults.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The most bytes that the recorder holds: records that wait, in buffers and in the queues
+    /// of all stores. A single record larger than that goes through alone. On top come at most
+    /// 64 MiB for a commit at work, and 2 KiB for each key.
+    #[must_use]
+    pub fn with_memory_bound(mut self, bytes: usize) -> Self {
+        self.memory_bound = bytes;
+        self
+    }
+
+    /// What `record` does when the bound is met.
+    #[must_use]
+    pub fn with_memory_policy(mut self, policy: MemoryPolicy) -> Self {
+        self.memory_policy = policy;
+        self
+    }
+
+    /// How often everything is committed without being asked, so that a crash loses no more
+    /// than that; `None` for never. Inline recorders never do.
+    #[must_use]
+    pub fn with_commit_interval(mut self, interval: impl Into<Option<Duration>>) -> Self {
+        self.commit_interval = interval.into();
+        self
+    }
+
+    /// Whether all work is done by the thread that calls, so that the same calls give the same
+    /// commits every time.
+    #[must_use]
+    pub fn with_inline(mut self, inline: bool) -> Self {
+        self.inline = inline;
+        self
+    }
+
+    /// What to do when a commit of one store fails.
+    #[must_use]
+    pub fn with_on_store_error(mut self, action: OnStoreError) -> Self {
+        self.on_store_error = action;
+        self
+    }
+
+    /// What to do when the stores hold different numbers of records.
+    #[must_use]
+    pub fn with_on_divergence(mut self, action: OnDivergence) -> Self {
+        self.on_divergence = action;
+        self
+    }
+
+    /// How long dropping the last handle may wait for the stores. `close` waits as long as it
+    /// takes.
+    #[must_use]
+    pub fn with_drop_timeout(mut self, timeout: Duration) -> Self {
+        self.drop_timeout = timeout;
+        self
+    }
+
+    /// The most bytes in the open buffers of all series together.
+    pub(crate) fn buffer_bound(&self) -> usize {
+        self.memory_bound / 8 * 3
+    }
+
+    /// The most bytes in the queue of one of `stores` stores. Each has its own part, so that a
+    /// store that stalls takes nothing from the others.
+    pub(crate) fn queue_bound(&self, stores: usize) -> usize {
+        self.memory_bound / 2 / stores.max(1)
+    }
+
+    /// The most bytes in buffers that wait to be used again.
+    pub(crate) fn pool_bound(&self) -> usize {
+        self.memory_bound / 8
+    }
+}

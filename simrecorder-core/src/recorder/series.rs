@@ -1,0 +1,107 @@
+//! Typed handles of single series.
+
+use std::fmt;
+use std::marker::PhantomData;
+use std::sync::{Arc, OnceLock};
+
+use super::Recorder;
+use super::series_buffer::SeriesState;
+use crate::{Element, Error, ErrorKind, IntoValue, Key, Result, Schema};
+
+/// A handle of one series with elements of type `T`, for the hottest loops.
+///
+/// It keeps its recorder open.
+///
+/// ```
+/// use simrecorder_core::{InMemoryDataStore, Recorder, prelude::*};
+///
+/// let recorder = Recorder::new(InMemoryDataStore::new());
+/// let rate = recorder.series::<f64>("net/rate")?;
+/// for step in 0..1000 {
+///     rate.record(step as f64)?;
+/// }
+/// assert_eq!(recorder.get_all("net/rate")?.shape(), [1000]);
+/// # Ok::<(), simrecorder_core::Error>(())
+/// ```
+///
+/// What is recorded has the right element type by construction:
+///
+/// ```compile_fail
+/// # use simrecorder_core::{InMemoryDataStore, Recorder};
+/// # let recorder = Recorder::new(InMemoryDataStore::new());
+/// recorder.series::<f64>("net/rate")?.record(1_u32)?;
+/// # Ok::<(), simrecorder_core::Error>(())
+/// ```
+#[derive(Clone)]
+pub struct Series<T> {
+    recorder: Recorder,
+    key: Box<str>,
+    state: OnceLock<Arc<SeriesState>>,
+    element: PhantomData<fn(T)>,
+}
+
+impl<T: Element> Series<T> {
+    pub(super) fn new(recorder: Recorder, key: &str) -> Result<Self> {
+        let operation = "open series";
+        let state = OnceLock::new();
+        if let Some(inner) = recorder.inner() {
+            inner.check_running(operation)?;
+            let key = Key::new(key)?;
+            if let Some(schema) = inner.series_schema(&key)? {
+                if schema.dtype() != Some(T::DTYPE) {
+                    let message = format!("the series holds {schema}, not {}", T::DTYPE);
+                    return Err(Error::new(ErrorKind::SchemaMismatch, operation, message)
+                        .with_key(key.as_str()));
+                }
+                let series = inner.find_or_create(key.as_str(), || Schema::clone(&schema))?;
+                state.set(series).unwrap_or_default();
+            }
+        }
+        Ok(Self {
+            recorder,
+            key: key.into(),
+            state,
+            element: PhantomData,
+        })
+    }
+
+    /// Appends a record: a scalar, a slice or an array of `T`, or a [`Ragged`](crate::Ragged)
+    /// row, as the series holds.
+    ///
+    /// # Errors
+    /// As for [`Recorder::record`].
+    #[inline]
+    pub fn record(&self, value: impl IntoValue<Element = T>) -> Result<()> {
+        let Some(inner) = self.recorder.inner() else {
+            return Ok(());
+        };
+        let record = match value.as_record() {
+            Ok(record) => record,
+            Err(error) => return Err(error.with_key(&*self.key).with_operation("record")),
+        };
+        match self.state.get() {
+            Some(state) if !inner.is_stopped() && state.try_push(&record) => Ok(()),
+            Some(state) => inner.record_in(state, &record),
+            None => {
+                let state = inner
+                    .find_or_create(&self.key, || Schema::of_record(&record))
+                    .map_err(|e| e.with_key(&*self.key).with_operation("record"))?;
+                let state = self.state.get_or_init(|| state);
+                inner.record_in(state, &record)
+            }
+        }
+    }
+
+    /// The key of the series.
+    pub fn key(&self) -> &str {
+        &self.key
+    }
+}
+
+impl<T> fmt::Debug for Series<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Series")
+            .field("key", &self.key)
+            .finish_non_exhaustive()
+    }
+}

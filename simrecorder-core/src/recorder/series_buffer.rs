@@ -1,0 +1,219 @@
+//! The open buffer of one series.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+
+use parking_lot::{Mutex, MutexGuard};
+
+use super::buffer_pool::BufferPool;
+use crate::record::RecordRef;
+use crate::records::Records;
+use crate::store::Batch;
+use crate::{Key, Schema};
+
+/// A batch of records of unknown size ends at about this many bytes, as one of arrays does
+/// where a chunk ends.
+const BATCH_BYTES: usize = 1 << 20;
+/// The first buffer of a series, before it is known how fast it grows.
+const FIRST_BYTES: usize = 64;
+
+/// What the recorder keeps for one series.
+#[derive(Debug)]
+pub(crate) struct SeriesState {
+    pub(crate) key: Key,
+    pub(crate) schema: Arc<Schema>,
+    /// The index of the first record after it was opened.
+    first: u64,
+    /// How many records share a chunk; batches of arrays end where chunks do.
+    chunk_records: u64,
+    buffer: Mutex<Buffer>,
+    /// What `buffer` takes, for those who do not hold its lock.
+    capacity: AtomicUsize,
+    /// How many spellings of the key lead here.
+    pub(crate) spellings: AtomicU32,
+}
+
+#[derive(Debug)]
+struct Buffer {
+    /// The index of the first record in the buffer.
+    start: u64,
+    records: Records,
+    /// How many records fill the buffer up to the end of a chunk; 0 when the recorder is closed.
+    limit: u64,
+    /// The bytes of the last batch: the next one is likely to be as large.
+    last_bytes: usize,
+}
+
+/// The buffer of a series under its lock. Batches must go to the queues before the lock is
+/// given up, so that they stay in order.
+#[derive(Debug)]
+pub(crate) struct LockedSeries<'a> {
+    state: &'a SeriesState,
+    buffer: MutexGuard<'a, Buffer>,
+}
+
+impl SeriesState {
+    pub(crate) fn new(key: Key, schema: Arc<Schema>, chunk_records: u64, start: u64) -> Self {
+        let chunk_records = chunk_records.max(1);
+        let buffer = Buffer {
+            start,
+            limit: limit_at(&schema, chunk_records, start),
+            records: Records::empty(Arc::clone(&schema)),
+            last_bytes: 0,
+        };
+        Self {
+            key,
+            schema,
+            first: start,
+            chunk_records,
+            buffer: Mutex::new(buffer),
+            capacity: AtomicUsize::new(0),
+            spellings: AtomicU32::new(0),
+        }
+    }
+
+    /// Takes the record if that is a matter of copying it; `false` if anything else is to be
+    /// done, such as growing the buffer or reporting an error.
+    #[inline]
+    pub(crate) fn try_push(&self, record: &RecordRef<'_>) -> bool {
+        let mut buffer = self.buffer.lock();
+        let taken = self.schema.accepts(record)
+            && buffer.records.len() + 1 < buffer.limit
+            && buffer.records.has_room(record.data.len());
+        if taken {
+            buffer.records.push(record);
+        }
+        taken
+    }
+
+    pub(crate) fn lock(&self) -> LockedSeries<'_> {
+        LockedSeries {
+            state: self,
+            buffer: self.buffer.lock(),
+        }
+    }
+
+    /// `None` if another thread has the lock.
+    pub(crate) fn try_lock(&self) -> Option<LockedSeries<'_>> {
+        self.buffer.try_lock().map(|buffer| LockedSeries {
+            state: self,
+            buffer,
+        })
+    }
+
+    /// The bytes that the buffer takes.
+    pub(crate) fn capacity(&self) -> usize {
+        self.capacity.load(Ordering::Relaxed)
+    }
+}
+
+fn limit_at(schema: &Schema, chunk_records: u64, start: u64) -> u64 {
+    if schema.kind().is_fixed() {
+        chunk_records - start % chunk_records
+    } else {
+        u64::MAX
+    }
+}
+
+impl LockedSeries<'_> {
+    /// How many records the series has got since it was opened.
+    pub(crate) fn recorded(&self) -> u64 {
+        self.buffer.start + self.buffer.records.len() - self.state.first
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.buffer.records.is_empty()
+    }
+
+    /// What a batch of the buffer takes, as the queues count it.
+    pub(crate) fn batch_bytes(&self) -> usize {
+        self.buffer.records.capacity_bytes()
+    }
+
+    /// Whether the buffer was closed with its recorder.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.buffer.limit == 0
+    }
+
+    /// Whether the buffer makes a batch: it ends where a chunk does, or is large enough.
+    pub(crate) fn is_full(&self, batch_bound: usize) -> bool {
+        let records = &self.buffer.records;
+        let fixed = self.state.schema.kind().is_fixed();
+        let bound = if fixed {
+            batch_bound
+        } else {
+            BATCH_BYTES.min(batch_bound)
+        };
+        records.len() >= self.buffer.limit
+            || records.data().len() + size_of_val(records.ends()) >= bound
+    }
+
+    /// The capacity the buffer should have for a record of `bytes` more, if it has to grow.
+    pub(crate) fn wanted_capacity(&self, bytes: usize, batch_bound: usize) -> Option<usize> {
+        let Buffer {
+            records,
+            limit,
+            last_bytes,
+            ..
+        } = &*self.buffer;
+        if records.has_room(bytes) {
+            return None;
+        }
+        let needed = records.data().len() + bytes;
+        let full = if self.state.schema.kind().is_fixed() {
+            usize::try_from(*limit)
+                .unwrap_or(usize::MAX)
+                .saturating_mul(bytes)
+        } else {
+            BATCH_BYTES.max(bytes)
+        };
+        let doubled = (records.data_capacity() * 2)
+            .max(*last_bytes)
+            .max(FIRST_BYTES);
+        Some(doubled.min(full).min(batch_bound).max(needed))
+    }
+
+    /// Grows the buffer to `capacity` bytes and returns by how much it grew.
+    pub(crate) fn grow(&mut self, capacity: usize, pool: &BufferPool) -> usize {
+        let before = self.buffer.records.capacity_bytes();
+        let records = &mut self.buffer.records;
+        if records.is_empty() && records.data().len() < capacity {
+            let schema = Arc::clone(&self.state.schema);
+            *records = Records::with_buffer(schema, pool.take(capacity));
+        }
+        let more = capacity.saturating_sub(records.data().len());
+        let count = (records.len() as usize).max(4);
+        records.reserve_exact(more, count);
+        let after = records.capacity_bytes();
+        self.state.capacity.store(after, Ordering::Relaxed);
+        after.saturating_sub(before)
+    }
+
+    /// Takes a record for which there is room.
+    pub(crate) fn push(&mut self, record: &RecordRef<'_>) {
+        self.buffer.records.push(record);
+    }
+
+    /// Takes the records out of the buffer; returns them and the bytes that the buffer had.
+    pub(crate) fn cut(&mut self) -> (Batch, usize) {
+        let state = self.state;
+        let buffer = &mut *self.buffer;
+        let records = std::mem::replace(
+            &mut buffer.records,
+            Records::empty(Arc::clone(&state.schema)),
+        );
+        let batch = Batch::new(state.key.clone(), buffer.start, records);
+        buffer.start += batch.records.len();
+        if buffer.limit > 0 {
+            buffer.limit = limit_at(&state.schema, state.chunk_records, buffer.start);
+        }
+        buffer.last_bytes = batch.records.data().len();
+        let freed = state.capacity.swap(0, Ordering::Relaxed);
+        (batch, freed)
+    }
+
+    /// Makes the buffer refuse all further records.
+    pub(crate) fn close(&mut self) {
+        self.buffer.limit = 0;
+    }
+}

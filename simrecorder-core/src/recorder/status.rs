@@ -1,0 +1,46 @@
+//! What a recorder tells about itself.
+
+use crate::Error;
+
+/// How a recorder and its stores are doing; see [`Recorder::status`](crate::Recorder::status).
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct Status {
+    /// How many series this recorder has written to.
+    pub series: usize,
+    /// How many records it has taken.
+    pub records: u64,
+    /// Bytes in the open buffers of its series.
+    pub buffered_bytes: usize,
+    /// Its stores, in their order.
+    pub stores: Vec<StoreStatus>,
+}
+
+/// How one store of a recorder is doing.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct StoreStatus {
+    /// The name of the store.
+    pub name: String,
+    /// Whether it works.
+    pub state: StoreState,
+    /// Bytes that wait in its queue or are being committed.
+    pub queued_bytes: usize,
+    /// How many records were committed.
+    pub committed_records: u64,
+    /// How many commits there were.
+    pub commits: u64,
+}
+
+/// Whether a store works.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum StoreState {
+    /// It does.
+    Healthy,
+    /// A commit failed. With [`OnStoreError::Detach`](crate::OnStoreError::Detach) the recorder
+    /// goes on without the store, else it has stopped.
+    Failed(Error),
+    /// The recorder was closed.
+    Closed,
+}

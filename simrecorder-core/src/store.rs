@@ -1,0 +1,344 @@
+//! What a backend is: the contract between the recorder and its stores.
+
+use std::any::Any;
+use std::fmt;
+use std::sync::Arc;
+
+use crate::records::Records;
+use crate::{ArrayView, Attributes, Error, ErrorKind, Key, NodeKind, Result, Schema, Value};
+
+/// Consecutive records of one series, on their way to the stores.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Batch {
+    /// The key of the series.
+    pub key: Key,
+    /// The index of the first record in the series.
+    pub start: u64,
+    /// The records. Their schema is the one the series was declared with.
+    pub records: Records,
+}
+
+impl Batch {
+    /// A batch of the series at `key`; its first record has the index `start`.
+    pub fn new(key: Key, start: u64, records: Records) -> Self {
+        Self {
+            key,
+            start,
+            records,
+        }
+    }
+}
+
+/// What [`DataStore::prepare`] made of a batch; only the store that made it knows what it is.
+pub type Prepared = Box<dyn Any + Send>;
+
+/// One change of a [`Commit`].
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Change {
+    /// Creates a series without records, and the groups above it. If it is there already with
+    /// the same kind of records, nothing happens.
+    Declare {
+        /// The key of the series.
+        key: Key,
+        /// What it will hold.
+        schema: Arc<Schema>,
+    },
+    /// Appends records to a series. It was declared before, in this commit or an earlier one,
+    /// and `batch.start` is its number of records.
+    Append {
+        /// The records.
+        batch: Arc<Batch>,
+        /// What this store's `prepare` gave for the batch.
+        prepared: Option<Prepared>,
+    },
+    /// Sets a value, whether or not there is one, and creates the groups above it. The
+    /// attributes stay.
+    Set {
+        /// The key of the value.
+        key: Key,
+        /// The value.
+        value: Arc<Value>,
+    },
+    /// Replaces all attributes of a group, value or series. Creates the group, and the groups
+    /// above it, if there is nothing at the key.
+    SetAttributes {
+        /// The key; the root too has attributes.
+        key: Key,
+        /// The new attributes.
+        attributes: Arc<Attributes>,
+    },
+    /// Cuts a series to its first records.
+    Truncate {
+        /// The key of the series.
+        key: Key,
+        /// How many records stay. If there are no more than that, nothing happens.
+        records: u64,
+    },
+}
+
+impl Change {
+    /// The key it is about.
+    pub fn key(&self) -> &Key {
+        match self {
+            Self::Declare { key, .. }
+            | Self::Set { key, .. }
+            | Self::SetAttributes { key, .. }
+            | Self::Truncate { key, .. } => key,
+            Self::Append { batch, .. } => &batch.key,
+        }
+    }
+}
+
+/// Changes of many keys that become visible and durable together, or not at all.
+#[derive(Debug, Default)]
+#[non_exhaustive]
+pub struct Commit {
+    /// The changes, in the order in which they take effect.
+    pub changes: Vec<Change>,
+}
+
+impl Commit {
+    /// A commit of `changes`.
+    pub fn new(changes: Vec<Change>) -> Self {
+        Self { changes }
+    }
+}
+
+/// What there is at a key.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Node {
+    /// A group.
+    Group,
+    /// A value.
+    Value,
+    /// A series.
+    Series {
+        /// What it holds.
+        schema: Arc<Schema>,
+        /// How many records it has.
+        records: u64,
+    },
+}
+
+impl Node {
+    /// What it is.
+    pub fn kind(&self) -> NodeKind {
+        match self {
+            Self::Group => NodeKind::Group,
+            Self::Value => NodeKind::Value,
+            Self::Series { .. } => NodeKind::Series,
+        }
+    }
+}
+
+/// A key right below a group.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Child {
+    /// Its key.
+    pub key: Key,
+    /// What it is.
+    pub kind: NodeKind,
+}
+
+impl Child {
+    /// A child.
+    pub fn new(key: Key, kind: NodeKind) -> Self {
+        Self { key, kind }
+    }
+}
+
+/// A place that keeps recordings: what a backend implements.
+///
+/// Users hand a store to a [`Recorder`](crate::Recorder) and do not call these methods.
+/// Implementers never see single records.
+///
+/// # Contract
+/// - All methods take `&self` and may be called from many threads. The recorder calls
+///   [`commit`](Self::commit), [`checkpoint`](Self::checkpoint) and [`close`](Self::close) from
+///   one thread at a time; a store that is shared must not rely on that.
+/// - What a commit brought is seen by all reads that begin after it returned.
+/// - No method panics, whatever is stored or sent.
+/// - Errors name the operation, the key and the cause.
+///
+/// The conformance suite (feature `conformance`) holds a store to all of this.
+pub trait DataStore: fmt::Debug + Send + Sync {
+    /// The name of the backend, such as `memory` or `zarr`; it names the store in a recorder
+    /// unless the user gives it another.
+    fn name(&self) -> &str;
+
+    /// Whether commits are refused with `ReadOnly`.
+    fn is_read_only(&self) -> bool;
+
+    /// What there is at `key`.
+    ///
+    /// - Nothing there: `None`.
+    /// - The root is always a group.
+    fn node(&self, key: &Key) -> Result<Option<Node>>;
+
+    /// The keys right below a group, in the order of their names.
+    ///
+    /// - Nothing at `key`, or a value or series: empty.
+    /// - What holds the parts of a series does not show.
+    fn children(&self, key: &Key) -> Result<Vec<Child>>;
+
+    /// The value at `key`.
+    ///
+    /// - Nothing there, or a group or series: `None`.
+    fn value(&self, key: &Key) -> Result<Option<Value>>;
+
+    /// A lazy view of the series at `key`.
+    ///
+    /// - Nothing there, or a group or value: `None`.
+    /// - Reads as little as it can: the metadata, no records.
+    fn view(&self, key: &Key) -> Result<Option<Arc<dyn ArrayView>>>;
+
+    /// The attributes of a group, value or series.
+    ///
+    /// - Nothing there: `None`.
+    /// - Names that the backend uses for itself do not show.
+    fn attributes(&self, key: &Key) -> Result<Option<Attributes>>;
+
+    /// How many records of a new series at `key` a chunk holds, after a check that the store
+    /// can keep such a series there. For `None`, only the key is checked, for a value or a group.
+    ///
+    /// - A key the backend cannot store: `InvalidKey`, with the rule.
+    /// - A schema it cannot store: `Unsupported` or `InvalidArgument`.
+    /// - Read only: `ReadOnly`.
+    /// - Writes nothing. Batches need not end where chunks do, but cost less if they do.
+    fn plan(&self, key: &Key, schema: Option<&Schema>) -> Result<u64>;
+
+    /// Encodes a batch ahead of its commit, if that can be done without knowing what the store
+    /// holds. It runs on another thread than the commits, so that both go on at the same time.
+    ///
+    /// - `None`: the commit will do it.
+    /// - Changes nothing that can be seen.
+    fn prepare(&self, batch: &Batch) -> Result<Option<Prepared>>;
+
+    /// Makes all changes of a commit, in their order.
+    ///
+    /// - When it returns, all of it is visible to every process and durable, as the store was
+    ///   set to. When it fails, none of it is.
+    /// - An empty commit succeeds.
+    /// - A batch that starts behind the end of its series, or before it: `Internal`.
+    /// - A key that is already something else, here or at a group above: `KindMismatch`.
+    /// - Read only: `ReadOnly`. Closed: `Closed`. No space: `StorageFull`.
+    fn commit(&self, commit: Commit) -> Result<()>;
+
+    /// Brings everything into the form that other software reads, and leaves no journal.
+    ///
+    /// - Read only: succeeds and does nothing. Closed: `Closed`.
+    fn checkpoint(&self) -> Result<()>;
+
+    /// Does a checkpoint, if it is writable, and ends writing. Views and reads go on to work.
+    ///
+    /// - Closed already: succeeds and does nothing.
+    fn close(&self) -> Result<()>;
+}
+
+impl<S: DataStore + ?Sized> DataStore for Arc<S> {
+    fn name(&self) -> &str {
+        (**self).name()
+    }
+
+    fn is_read_only(&self) -> bool {
+        (**self).is_read_only()
+    }
+
+    fn node(&self, key: &Key) -> Result<Option<Node>> {
+        (**self).node(key)
+    }
+
+    fn children(&self, key: &Key) -> Result<Vec<Child>> {
+        (**self).children(key)
+    }
+
+    fn value(&self, key: &Key) -> Result<Option<Value>> {
+        (**self).value(key)
+    }
+
+    fn view(&self, key: &Key) -> Result<Option<Arc<dyn ArrayView>>> {
+        (**self).view(key)
+    }
+
+    fn attributes(&self, key: &Key) -> Result<Option<Attributes>> {
+        (**self).attributes(key)
+    }
+
+    fn plan(&self, key: &Key, schema: Option<&Schema>) -> Result<u64> {
+        (**self).plan(key, schema)
+    }
+
+    fn prepare(&self, batch: &Batch) -> Result<Option<Prepared>> {
+        (**self).prepare(batch)
+    }
+
+    fn commit(&self, commit: Commit) -> Result<()> {
+        (**self).commit(commit)
+    }
+
+    fn checkpoint(&self) -> Result<()> {
+        (**self).checkpoint()
+    }
+
+    fn close(&self) -> Result<()> {
+        (**self).close()
+    }
+}
+
+/// The convenient forms of [`DataStore`], for every store.
+pub trait DataStoreExt: DataStore {
+    /// The keys of all values and series within a group, in order; the group itself is left
+    /// out.
+    ///
+    /// # Errors
+    /// What the store reports.
+    fn keys_within(&self, group: &Key) -> Result<Vec<Child>> {
+        let mut found = Vec::new();
+        // A stack rather than recursion: a key may have two thousand levels.
+        let mut open = self.children(group)?;
+        open.reverse();
+        while let Some(child) = open.pop() {
+            match child.kind {
+                NodeKind::Group => open.extend(self.children(&child.key)?.into_iter().rev()),
+                NodeKind::Value | NodeKind::Series => found.push(child),
+            }
+        }
+        Ok(found)
+    }
+
+    /// The lazy view of a series that must be there.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`] if there is nothing, [`ErrorKind::KindMismatch`] if the key is a
+    /// group or a value.
+    fn series_view(&self, key: &Key) -> Result<Arc<dyn ArrayView>> {
+        if let Some(view) = self.view(key)? {
+            return Ok(view);
+        }
+        let error = match self.node(key)? {
+            Some(node) => wrong_node(node.kind(), "get_all"),
+            None => Error::new(
+                ErrorKind::NotFound,
+                "get_all",
+                "there is nothing at this key",
+            ),
+        };
+        Err(error.with_key(key.as_str()))
+    }
+}
+
+impl<S: DataStore + ?Sized> DataStoreExt for S {}
+
+/// The error of reading a key as something that it is not.
+pub(crate) fn wrong_node(kind: NodeKind, operation: &'static str) -> Error {
+    let message = match kind {
+        NodeKind::Group => "this is a group; list it with children() or keys()",
+        NodeKind::Value => "this is a value; read it with get()",
+        NodeKind::Series => "this is a series; read it with get_all()",
+    };
+    Error::new(ErrorKind::KindMismatch, operation, message)
+}

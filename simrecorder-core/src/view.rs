@@ -1,0 +1,461 @@
+//! Lazy views of recorded series.
+
+use std::fmt;
+use std::ops::Range;
+use std::sync::Arc;
+
+use ndarray::ArrayD;
+
+use crate::cast::cast_elements;
+use crate::records::Records;
+use crate::selected_view::SelectedView;
+use crate::selection::{Region, Selection, element_count};
+use crate::value::{ArrayValue, shaped};
+use crate::{Attributes, DType, Element, Error, ErrorKind, Key, Kind, Result, Schema, Value};
+
+/// A lazy view of one series: a snapshot of its length, from which only what is asked for is
+/// read.
+///
+/// This is what stores implement. Users call it through [`ArrayViewExt`].
+///
+/// # Contract
+/// - A view is a snapshot: its shape stays while the series grows, and what it reads does not
+///   change. It stays valid after its store was closed.
+/// - `shape()[0]` is the number of records; the shape of a record follows for arrays, nothing
+///   for the other kinds.
+/// - Reading copies nothing but what the region asks for; chunks outside it are not touched.
+/// - Damaged data is an error for the reads that touch it, and for no others.
+/// - Nothing panics, whatever is stored.
+pub trait ArrayView: fmt::Debug + Send + Sync {
+    /// The key of the series.
+    fn key(&self) -> &Key;
+
+    /// What the series holds.
+    fn schema(&self) -> &Arc<Schema>;
+
+    /// The length of each axis, records first.
+    fn shape(&self) -> &[u64];
+
+    /// The length of a chunk along each axis; no axis is 0. Reads that begin and end on these
+    /// borders are the fastest.
+    fn chunk_shape(&self) -> &[u64];
+
+    /// Reads `region` into `out`, in row-major order and native byte order.
+    ///
+    /// - An empty region reads nothing and succeeds.
+    /// - A region outside the shape is `OutOfBounds`; a buffer of another size is
+    ///   `InvalidArgument` (see [`Region::check`]).
+    /// - A series that is no array is `KindMismatch`.
+    /// - Elements that were never written have the fill value.
+    fn read_into(&self, region: &Region, out: &mut [u8]) -> Result<()>;
+
+    /// Reads records from the start of `range` on, of any kind.
+    ///
+    /// - An empty range gives no records and succeeds.
+    /// - A range that ends behind the last record is `OutOfBounds`.
+    /// - At least one record is read, and no more than `range`; it may end early after
+    ///   `max_bytes`, so that records of unknown size do not fill the memory.
+    fn read_records(&self, range: Range<u64>, max_bytes: usize) -> Result<Records>;
+
+    /// A view of the same series as it is now. It has at least as many records as this one,
+    /// unless the series was truncated or replaced.
+    fn refresh(&self) -> Result<Arc<dyn ArrayView>>;
+
+    /// A handle to this view.
+    fn to_arc(&self) -> Arc<dyn ArrayView>;
+}
+
+impl<V: ArrayView + ?Sized> ArrayView for Arc<V> {
+    fn key(&self) -> &Key {
+        (**self).key()
+    }
+
+    fn schema(&self) -> &Arc<Schema> {
+        (**self).schema()
+    }
+
+    fn shape(&self) -> &[u64] {
+        (**self).shape()
+    }
+
+    fn chunk_shape(&self) -> &[u64] {
+        (**self).chunk_shape()
+    }
+
+    fn read_into(&self, region: &Region, out: &mut [u8]) -> Result<()> {
+        (**self).read_into(region, out)
+    }
+
+    fn read_records(&self, range: Range<u64>, max_bytes: usize) -> Result<Records> {
+        (**self).read_records(range, max_bytes)
+    }
+
+    fn refresh(&self) -> Result<Arc<dyn ArrayView>> {
+        (**self).refresh()
+    }
+
+    fn to_arc(&self) -> Arc<dyn ArrayView> {
+        (**self).to_arc()
+    }
+}
+
+/// How many bytes [`ArrayViewExt::iter`] reads at once, unless one chunk or record is larger.
+const ITER_BYTES: usize = 4 << 20;
+
+/// The convenient forms of [`ArrayView`], for every view.
+///
+/// ```
+/// use simrecorder_core::ndarray::s;
+/// use simrecorder_core::{InMemoryDataStore, Recorder, prelude::*};
+///
+/// let recorder = Recorder::new(InMemoryDataStore::new());
+/// for step in 0..10 {
+///     recorder.record("net/v", [step as f64, 0.5])?;
+/// }
+/// let v = recorder.get_all("net/v")?;
+/// assert_eq!(v.shape(), [10, 2]);
+/// assert_eq!(v.select(s![..;2, 0])?.read::<f64>()?.sum(), 20.0);
+/// assert_eq!(v.get(3)?.array::<f64>()?[0], 3.0);
+/// assert_eq!(v.iter().count(), 10);
+/// # Ok::<(), simrecorder_core::Error>(())
+/// ```
+pub trait ArrayViewExt: ArrayView {
+    /// What the records are.
+    fn kind(&self) -> Kind {
+        self.schema().kind()
+    }
+
+    /// The element type; `None` for text, bytes and objects.
+    fn dtype(&self) -> Option<DType> {
+        self.schema().dtype()
+    }
+
+    /// The user's attributes, `units` among them.
+    fn attributes(&self) -> &Attributes {
+        self.schema().attributes()
+    }
+
+    /// The names of the axes, records first, if they were given.
+    fn dimension_names(&self) -> Option<&[Option<String>]> {
+        self.schema().dimension_names()
+    }
+
+    /// The number of records.
+    fn len(&self) -> u64 {
+        self.shape().first().copied().unwrap_or(0)
+    }
+
+    /// Whether there are no records.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// A view of a part: `view.select(s![..50, 3, .., ..;-2])?`. Nothing is read yet.
+    ///
+    /// # Errors
+    /// [`ErrorKind::OutOfBounds`] if the selection does not lie within the shape;
+    /// [`ErrorKind::KindMismatch`] if an index or a new axis is used on a series that is no
+    /// array ([`get`](Self::get) takes an index).
+    fn select(&self, selection: impl Into<Selection>) -> Result<Arc<dyn ArrayView>> {
+        let view = SelectedView::new(self.to_arc(), &selection.into())
+            .map_err(|e| e.with_key(self.key().as_str()))?;
+        Ok(Arc::new(view))
+    }
+
+    /// Reads everything. The array has the shape of the view.
+    ///
+    /// # Errors
+    /// [`ErrorKind::TypeMismatch`] if the elements are no `T`; [`ErrorKind::KindMismatch`] if
+    /// the series is no array; else what the store reports.
+    fn read<T: Element>(&self) -> Result<ArrayD<T>> {
+        check_dtype::<T>(self)?;
+        let (shape, len) = self.memory_shape()?;
+        let elements = T::filled_with(len, |out| self.read_into(&Region::all(self.shape()), out));
+        elements
+            .and_then(|elements| shaped(&shape, elements))
+            .map_err(|e| e.with_key(self.key().as_str()))
+    }
+
+    /// Reads everything and converts the elements as Rust's `as` does; `bool` counts as 0 and
+    /// 1, and a real number becomes a complex one.
+    ///
+    /// # Errors
+    /// [`ErrorKind::TypeMismatch`] from complex to real; else as [`read`](Self::read).
+    fn cast<T: Element>(&self) -> Result<ArrayD<T>> {
+        let (shape, len) = self.memory_shape()?;
+        let dtype = self.dtype().ok_or_else(|| no_array(self, "read()"))?;
+        let mut data = vec![0; len * dtype.size()];
+        self.read_into(&Region::all(self.shape()), &mut data)
+            .and_then(|()| cast_elements(dtype, &data))
+            .and_then(|elements| shaped(&shape, elements))
+            .map_err(|e| e.with_key(self.key().as_str()))
+    }
+
+    /// Reads everything of an array whose element type is known at run time only.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read).
+    fn read_value(&self) -> Result<Value> {
+        let (shape, len) = self.memory_shape()?;
+        let dtype = self.dtype().ok_or_else(|| no_array(self, "read_value()"))?;
+        let mut data = vec![0; len * dtype.size()];
+        self.read_into(&Region::all(self.shape()), &mut data)
+            .and_then(|()| ArrayValue::from_bytes(dtype, shape, data))
+            .map(Value::Array)
+            .map_err(|e| e.with_key(self.key().as_str()))
+    }
+
+    /// One record.
+    ///
+    /// # Errors
+    /// [`ErrorKind::OutOfBounds`] if there is none at `index`.
+    fn get(&self, index: u64) -> Result<Value> {
+        if index >= self.len() {
+            let message = format!("there is no record {index}, the view has {}", self.len());
+            return Err(
+                Error::new(ErrorKind::OutOfBounds, "get", message).with_key(self.key().as_str())
+            );
+        }
+        self.read_records(index..index + 1, ITER_BYTES)
+            .and_then(|records| records.value(0))
+            .map_err(|e| e.with_key(self.key().as_str()))
+    }
+
+    /// All records in order. Some chunks are held at a time, about 4 MiB.
+    fn iter(&self) -> Iter {
+        Iter {
+            view: self.to_arc(),
+            next: 0,
+            block: None,
+        }
+    }
+
+    /// Reads all rows of a ragged series.
+    ///
+    /// # Errors
+    /// [`ErrorKind::KindMismatch`] if the series is not ragged; [`ErrorKind::TypeMismatch`] if
+    /// the elements are no `T`.
+    fn read_ragged<T: Element>(&self) -> Result<RaggedArray<T>> {
+        if self.kind() != Kind::Ragged {
+            return Err(no_array(self, "read_ragged()"));
+        }
+        check_dtype::<T>(self)?;
+        let records = self.read_all_records()?;
+        let item = self.schema().record_bytes().unwrap_or(0).max(1);
+        let ends = records
+            .ends()
+            .iter()
+            .map(|&end| end as usize / item)
+            .collect::<Vec<_>>();
+        let mut shape = vec![ends.last().copied().unwrap_or(0)];
+        shape.extend(self.schema().record_shape().iter().map(|&len| len as usize));
+        let values = T::filled_with(records.data().len() / size_of::<T>(), |out| {
+            out.copy_from_slice(records.data());
+            Ok(())
+        })?;
+        Ok(RaggedArray {
+            values: shaped(&shape, values)?,
+            ends,
+        })
+    }
+
+    /// Reads all records of a text series.
+    ///
+    /// # Errors
+    /// [`ErrorKind::KindMismatch`] if the series is no text.
+    fn read_text(&self) -> Result<Vec<String>> {
+        if self.kind() != Kind::Text {
+            return Err(no_array(self, "read_text()"));
+        }
+        let records = self.read_all_records()?;
+        (0..records.len())
+            .map(|index| records.value(index)?.try_into())
+            .collect()
+    }
+
+    #[doc(hidden)]
+    fn memory_shape(&self) -> Result<(Vec<usize>, usize)> {
+        if self.kind() != Kind::Array {
+            return Err(no_array(self, "read()"));
+        }
+        let shape: Option<Vec<usize>> = self
+            .shape()
+            .iter()
+            .map(|&len| usize::try_from(len).ok())
+            .collect();
+        let size = self.dtype().map_or(1, DType::size);
+        let len = element_count(self.shape()).filter(|len| {
+            len.checked_mul(size)
+                .is_some_and(|bytes| bytes < isize::MAX as usize)
+        });
+        shape.zip(len).ok_or_else(|| {
+            let message = format!("{:?} does not fit into memory; select a part", self.shape());
+            Error::new(ErrorKind::OutOfBounds, "read", message).with_key(self.key().as_str())
+        })
+    }
+
+    #[doc(hidden)]
+    fn read_all_records(&self) -> Result<Records> {
+        let mut all = Records::empty(Arc::clone(self.schema()));
+        while all.len() < self.len() {
+            let part = self.read_records(all.len()..self.len(), usize::MAX)?;
+            if part.is_empty() {
+                return Err(Error::new(
+                    ErrorKind::Internal,
+                    "read",
+                    "the store gave no records",
+                ));
+            }
+            if all.is_empty() {
+                all = part;
+            } else {
+                all.extend_from(&part, 0..part.len());
+            }
+        }
+        Ok(all)
+    }
+}
+
+impl<V: ArrayView + ?Sized> ArrayViewExt for V {}
+
+fn check_dtype<T: Element>(view: &(impl ArrayView + ?Sized)) -> Result<()> {
+    match view.dtype() {
+        Some(dtype) if dtype == T::DTYPE => Ok(()),
+        Some(dtype) => {
+            let message = format!(
+                "the elements are {dtype}, not {}; cast::<T>() converts them",
+                T::DTYPE
+            );
+            Err(Error::new(ErrorKind::TypeMismatch, "read", message).with_key(view.key().as_str()))
+        }
+        None => Err(no_array(view, "read()")),
+    }
+}
+
+/// The error of a method that is for another kind.
+pub(crate) fn no_array(view: &(impl ArrayView + ?Sized), method: &str) -> Error {
+    let kind = view.kind();
+    let instead = match kind {
+        Kind::Array => "read(), get() and iter()",
+        Kind::Ragged => "read_ragged(), get() and iter()",
+        Kind::Text => "read_text(), get() and iter()",
+        _ => "get() and iter()",
+    };
+    let message = format!("{method} does not read a series of kind {kind}; use {instead}");
+    Error::new(ErrorKind::KindMismatch, "read", message).with_key(view.key().as_str())
+}
+
+/// The rows of a ragged series in memory.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RaggedArray<T> {
+    values: ArrayD<T>,
+    ends: Vec<usize>,
+}
+
+impl<T> RaggedArray<T> {
+    /// The number of rows.
+    pub fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    /// Whether there are no rows.
+    pub fn is_empty(&self) -> bool {
+        self.ends.is_empty()
+    }
+
+    /// One row; `None` if there is no such row.
+    pub fn row(&self, index: usize) -> Option<ndarray::ArrayViewD<'_, T>> {
+        let end = *self.ends.get(index)?;
+        let start = index.checked_sub(1).map_or(0, |before| self.ends[before]);
+        Some(
+            self.values
+                .slice_axis(ndarray::Axis(0), ndarray::Slice::from(start..end)),
+        )
+    }
+
+    /// All rows in order.
+    pub fn rows(&self) -> impl Iterator<Item = ndarray::ArrayViewD<'_, T>> {
+        (0..self.len()).filter_map(|index| self.row(index))
+    }
+
+    /// The items of all rows, one after the other.
+    pub fn values(&self) -> &ArrayD<T> {
+        &self.values
+    }
+
+    /// Where each row ends in [`values`](Self::values).
+    pub fn ends(&self) -> &[usize] {
+        &self.ends
+    }
+}
+
+/// All records of a view in order; see [`ArrayViewExt::iter`].
+///
+/// After an error it goes on with the record behind the one that could not be read.
+#[derive(Debug)]
+pub struct Iter {
+    view: Arc<dyn ArrayView>,
+    next: u64,
+    /// The records at hand, and the index of the first of them.
+    block: Option<(u64, Records)>,
+}
+
+impl Iter {
+    /// Reads whole chunks from the next record on.
+    fn read_block(&self) -> Result<Records> {
+        let chunk = self.view.chunk_shape().first().copied().unwrap_or(1).max(1);
+        let record = self
+            .view
+            .schema()
+            .record_bytes()
+            .unwrap_or(usize::MAX)
+            .max(1);
+        let fitting = (ITER_BYTES / record) as u64 / chunk * chunk;
+        // Up to the end of a chunk, so that no chunk is decoded twice.
+        let end = if self.view.kind().is_fixed() {
+            (self.next / chunk * chunk).saturating_add(fitting.max(chunk))
+        } else {
+            u64::MAX
+        };
+        self.view
+            .read_records(self.next..end.min(self.view.len()), ITER_BYTES)
+    }
+
+    fn read_next(&mut self) -> Result<Value> {
+        if let Some((start, records)) = &self.block
+            && let Some(index) = self.next.checked_sub(*start)
+            && index < records.len()
+        {
+            return records.value(index);
+        }
+        let records = self.read_block()?;
+        let value = records.value(0);
+        self.block = Some((self.next, records));
+        value
+    }
+}
+
+impl Iterator for Iter {
+    type Item = Result<Value>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.next >= self.view.len() {
+            return None;
+        }
+        let value = self
+            .read_next()
+            .map_err(|e| e.with_key(self.view.key().as_str()));
+        self.next += 1;
+        Some(value)
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        let left = usize::try_from(self.view.len().saturating_sub(self.next)).ok();
+        (left.unwrap_or(usize::MAX), left)
+    }
+
+    fn nth(&mut self, n: usize) -> Option<Self::Item> {
+        self.next = self.next.saturating_add(n as u64);
+        self.next()
+    }
+}
