@@ -82,6 +82,14 @@ impl ChunkPolicy {
         })
     }
 
+    /// The number of records in a chunk, if the policy fixes it.
+    pub fn fixed_records(&self) -> Option<u64> {
+        match &self.shape {
+            Some(shape) => shape.first().copied(),
+            None => self.records.map(NonZeroU64::get),
+        }
+    }
+
     /// The shape of a chunk, records first, for records of `record_shape` with elements of
     /// `element_size` bytes. No axis is 0, and none but the first is longer than the record
     /// (an axis of length 0 counts as 1).

@@ -16,6 +16,7 @@ mod error;
 mod key;
 mod memory_store;
 mod open_mode;
+mod path;
 mod record;
 mod recorder;
 mod records;
@@ -38,6 +39,7 @@ pub use error::{Error, ErrorKind, Result};
 pub use key::Key;
 pub use memory_store::InMemoryDataStore;
 pub use open_mode::{Durability, OpenMode};
+pub use path::expand_home;
 pub use record::{Blob, IntoValue, Object, Ragged, RecordRef};
 pub use recorder::{
     IntoStores, MemoryPolicy, Named, OnDivergence, OnStoreError, Recorder, RecorderOptions, Series,

@@ -243,14 +243,18 @@ impl Schema {
     /// The value of elements that were never written, a scalar of the element type; by default
     /// zero. For arrays only; other software shows it where a chunk is missing.
     #[must_use]
-    pub fn with_fill_value<T: Element>(mut self, fill_value: T) -> Self {
-        self.fill_value = ArrayValue::from_bytes(
-            T::DTYPE,
-            Vec::new(),
-            T::bytes_of(std::slice::from_ref(&fill_value)).to_vec(),
-        )
-        .ok()
-        .map(Value::Array);
+    pub fn with_fill_value<T: Element>(self, fill_value: T) -> Self {
+        let bytes = T::bytes_of(std::slice::from_ref(&fill_value)).to_vec();
+        match ArrayValue::from_bytes(T::DTYPE, Vec::new(), bytes) {
+            Ok(scalar) => self.with_fill_value_of(scalar),
+            Err(_) => self,
+        }
+    }
+
+    /// Like [`with_fill_value`](Self::with_fill_value), with the type known at run time.
+    #[must_use]
+    pub fn with_fill_value_of(mut self, fill_value: ArrayValue) -> Self {
+        self.fill_value = Some(Value::Array(fill_value));
         self
     }
 

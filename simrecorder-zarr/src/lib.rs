@@ -1,2 +1,22 @@
-//! zarr
+//! Zarr V3 recordings for [simrecorder](https://docs.rs/simrecorder), over LMDB or a directory.
+//!
+//! [`ZarrDataStore`] is the store to hand to a recorder. What it writes is described in
+//! `docs/format.md` of the repository.
+
+mod append;
+mod column;
+mod commit;
+mod directory;
+mod journal;
+mod layout;
+pub mod lmdb;
+mod metadata;
+mod node_path;
+mod options;
 mod storage;
+mod store;
+mod tail;
+mod view;
+
+pub use options::{ZarrOptions, ZarrStorage};
+pub use store::ZarrDataStore;

@@ -36,6 +36,8 @@ pub(crate) trait Snapshot {
     fn get(&self, key: &str) -> Result<Option<Bytes>>;
     /// The bytes of the tail of an array; empty if it has none.
     fn tail(&self, array: &str) -> Result<Vec<u8>>;
+    /// The paths of all arrays that have a tail.
+    fn tails(&self) -> Result<Vec<String>>;
     /// The distinct names that follow `path/` in the keys of entries and have something below
     /// them, sorted: for `net` and the entry `net/v/zarr.json`, `v`. `""` is the root. Tails
     /// do not show.
@@ -44,7 +46,11 @@ pub(crate) trait Snapshot {
 
 /// A place that holds entries and tails and takes atomic, durable commits.
 pub(crate) trait Storage: fmt::Debug + Send + Sync {
-    /// Calls `read` once with a consistent snapshot, which ends with the call.
+    /// Calls `read` with a consistent snapshot, which ends with the call.
+    ///
+    /// It may be called again, with a newer snapshot, when a writer moved data below the first
+    /// one: only what the last call did counts. So it should only copy out what it needs, and
+    /// decode later. It must not use any storage but through the snapshot.
     fn read(&self, read: &mut dyn FnMut(&dyn Snapshot) -> Result<()>) -> Result<()>;
 
     /// Applies all changes in their order. When it returns, all are visible to every process

@@ -1,0 +1,370 @@
+//! Rows on their way into a column: what becomes chunks, what becomes tail.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use rayon::prelude::*;
+use simrecorder_core::{Batch, Result};
+
+use crate::column::Column;
+use crate::layout::{Layout, RowsRef};
+use crate::node_path::metadata_entry;
+use crate::storage::{Change, Storage};
+use crate::tail::{Rows, write_frame};
+
+/// The encoded chunks of a batch, by their index along the first axis: what
+/// `DataStore::prepare` makes.
+#[derive(Debug, Default)]
+pub(crate) struct PreparedChunks {
+    pub(crate) chunks: HashMap<u64, Vec<Bytes>>,
+}
+
+/// Rows that are new in this commit.
+#[derive(Debug)]
+pub(crate) struct NewRows {
+    source: Source,
+    prepared: Option<Box<PreparedChunks>>,
+}
+
+#[derive(Debug)]
+enum Source {
+    /// The records of a batch, or the items in them: `count` rows.
+    Batch {
+        batch: Arc<Batch>,
+        count: u64,
+    },
+    Owned(Rows),
+}
+
+impl NewRows {
+    pub(crate) fn of_batch(
+        batch: Arc<Batch>,
+        count: u64,
+        prepared: Option<Box<PreparedChunks>>,
+    ) -> Self {
+        Self {
+            source: Source::Batch { batch, count },
+            prepared,
+        }
+    }
+
+    pub(crate) fn owned(rows: Rows) -> Self {
+        Self {
+            source: Source::Owned(rows),
+            prepared: None,
+        }
+    }
+
+    fn count(&self) -> u64 {
+        match &self.source {
+            Source::Batch { count, .. } => *count,
+            Source::Owned(rows) => rows.count,
+        }
+    }
+
+    fn as_rows_ref(&self, layout: &Layout) -> RowsRef<'_> {
+        match &self.source {
+            Source::Owned(rows) => rows.as_rows_ref(),
+            Source::Batch { batch, count } => RowsRef {
+                count: *count,
+                data: batch.records.data(),
+                ends: match layout.row_size() {
+                    crate::tail::RowSize::Text => batch.records.ends(),
+                    crate::tail::RowSize::Fixed(_) => &[],
+                },
+                base: 0,
+            },
+        }
+    }
+}
+
+/// A column as a commit will leave it.
+#[derive(Debug)]
+pub(crate) struct ColumnAppend {
+    /// Where it stands; `rows` counts the tail in storage, or `tail` if that is set.
+    pub(crate) column: Column,
+    /// What takes the place of the tail in storage, after the column was cut.
+    tail: Option<Rows>,
+    new: Vec<NewRows>,
+    /// Whether `column.stored` is not what the metadata says.
+    is_cut: bool,
+}
+
+/// The outcome for one column.
+#[derive(Debug, Default)]
+pub(crate) struct Outcome {
+    pub(crate) changes: Vec<Change>,
+    /// The number of rows in chunks that the metadata must say, if it changes.
+    pub(crate) stored: Option<u64>,
+}
+
+impl ColumnAppend {
+    pub(crate) fn new(column: Column) -> Self {
+        Self {
+            column,
+            tail: None,
+            new: Vec::new(),
+            is_cut: false,
+        }
+    }
+
+    /// The number of rows with the new ones.
+    pub(crate) fn total(&self) -> u64 {
+        self.column.rows + self.new.iter().map(NewRows::count).sum::<u64>()
+    }
+
+    pub(crate) fn push(&mut self, rows: NewRows) {
+        if rows.count() > 0 {
+            self.new.push(rows);
+        }
+    }
+
+    /// Cuts the column to its first `rows` rows; returns the chunks that go.
+    pub(crate) fn truncate(&mut self, storage: &dyn Storage, rows: u64) -> Result<Vec<Change>> {
+        let layout = Arc::clone(&self.column.layout);
+        let size = layout.row_size();
+        if rows >= self.total() {
+            return Ok(Vec::new());
+        }
+        let mut kept = Vec::new();
+        let mut left = rows.saturating_sub(self.column.rows);
+        for new in std::mem::take(&mut self.new) {
+            if new.count() <= left {
+                left -= new.count();
+                kept.push(new);
+            } else if left > 0 {
+                let part = new.as_rows_ref(&layout).slice(0, left, size).to_rows();
+                kept.push(NewRows::owned(part));
+                left = 0;
+            }
+        }
+        self.new = kept;
+        if rows >= self.column.rows {
+            return Ok(Vec::new());
+        }
+
+        let tail = self.current_tail(storage)?;
+        let keep = rows.saturating_sub(self.column.stored);
+        self.tail = Some(tail.as_rows_ref().slice(0, keep, size).to_rows());
+        self.column.rows = rows;
+        let old = self.column.stored;
+        if rows >= old {
+            return Ok(Vec::new());
+        }
+        self.column.stored = rows;
+        self.is_cut = true;
+        let chunk_rows = layout.chunk_rows();
+        let gone = rows.div_ceil(chunk_rows)..old.div_ceil(chunk_rows);
+        let path = &self.column.path;
+        Ok(gone
+            .flat_map(|chunk| layout.row_chunks().map(move |rest| (chunk, rest)))
+            .map(|(chunk, rest)| Change::Erase {
+                key: layout.chunk_entry(path, &chunk_indices(chunk, &rest)),
+            })
+            .collect())
+    }
+
+    fn current_tail(&self, storage: &dyn Storage) -> Result<Rows> {
+        match &self.tail {
+            Some(tail) => Ok(tail.clone()),
+            None if self.column.rows == self.column.stored => Ok(Rows::default()),
+            None => Ok(self.column.read_tail(storage)?.1),
+        }
+    }
+
+    /// Makes the changes: full chunks are written, the rest goes to the tail. With `fold`, the
+    /// rest is written as an unfinished chunk.
+    pub(crate) fn finish(mut self, storage: &dyn Storage, fold: bool) -> Result<(Column, Outcome)> {
+        let total = self.total();
+        let chunk_rows = self.column.layout.chunk_rows();
+        let full = total / chunk_rows * chunk_rows;
+        let stored = match fold {
+            true => total,
+            false => full.max(self.column.stored),
+        };
+        let mut outcome = Outcome::default();
+        let tail = self.column.path.clone();
+        if stored == self.column.stored {
+            let mut frames = Vec::new();
+            let mut first = self.column.rows;
+            if let Some(rows) = self.tail.take() {
+                outcome.changes.push(Change::ClearTail {
+                    array: tail.clone(),
+                });
+                if rows.count > 0 {
+                    write_frame(&mut frames, stored, &rows);
+                }
+            }
+            for new in &self.new {
+                write_frame(
+                    &mut frames,
+                    first,
+                    &new.as_rows_ref(&self.column.layout).to_rows(),
+                );
+                first += new.count();
+            }
+            if !frames.is_empty() {
+                outcome.changes.push(Change::AppendTail {
+                    array: tail,
+                    bytes: frames.into(),
+                });
+            }
+        } else {
+            self.write_chunks(storage, stored, &mut outcome.changes)?;
+        }
+        if stored != self.column.stored || self.is_cut {
+            outcome.stored = Some(stored);
+        }
+        let column = Column {
+            stored,
+            rows: total,
+            ..self.column
+        };
+        Ok((column, outcome))
+    }
+
+    /// Writes all rows before `stored` into chunks, and the others as the tail.
+    fn write_chunks(
+        &self,
+        storage: &dyn Storage,
+        stored: u64,
+        changes: &mut Vec<Change>,
+    ) -> Result<()> {
+        let Column { layout, path, .. } = &self.column;
+        let chunk_rows = layout.chunk_rows();
+        let first = self.column.stored / chunk_rows * chunk_rows;
+        let mut old = match first == self.column.stored {
+            true => Rows::default(),
+            false => self.column.read_unfinished_chunk(storage)?,
+        };
+        let tail = self.current_tail(storage)?;
+        old.extend(tail.count, &tail.data, &tail.ends);
+        let had_tail = self.tail.is_some() || tail.count > 0;
+        drop(tail);
+
+        // All rows from `first` on, as runs with the index of their first.
+        let mut runs = vec![(first, old.as_rows_ref(), None)];
+        let mut next = first + old.count;
+        for new in &self.new {
+            runs.push((next, new.as_rows_ref(layout), new.prepared.as_deref()));
+            next += new.count();
+        }
+
+        let chunks: Vec<u64> = (first / chunk_rows..stored.div_ceil(chunk_rows)).collect();
+        let encoded: Vec<Vec<Change>> = chunks
+            .into_par_iter()
+            .map(|chunk| {
+                let range = chunk * chunk_rows..((chunk + 1) * chunk_rows).min(stored);
+                let ready = runs
+                    .iter()
+                    .find_map(|(_, _, prepared)| prepared.as_ref()?.chunks.get(&chunk));
+                let parts = match ready {
+                    Some(ready) => ready.clone(),
+                    None => encode_chunk(layout, &gather(&runs, range, layout))?,
+                };
+                let entries = layout.row_chunks().zip(parts).map(|(rest, value)| {
+                    let key = layout.chunk_entry(path, &chunk_indices(chunk, &rest));
+                    Change::SetChunk { key, value }
+                });
+                Ok(entries.collect())
+            })
+            .collect::<Result<_>>()?;
+        changes.extend(encoded.into_iter().flatten());
+        if had_tail {
+            changes.push(Change::ClearTail {
+                array: path.clone(),
+            });
+        }
+        if next > stored {
+            let rest = gather(&runs, stored..next, layout);
+            let mut frame = Vec::new();
+            write_frame(&mut frame, stored, &rest.to_rows());
+            changes.push(Change::AppendTail {
+                array: path.clone(),
+                bytes: frame.into(),
+            });
+        }
+        Ok(())
+    }
+}
+
+/// Rows of one chunk: borrowed if they lie together.
+enum Gathered<'a> {
+    Borrowed(RowsRef<'a>),
+    Owned(Rows),
+}
+
+impl Gathered<'_> {
+    fn as_rows_ref(&self) -> RowsRef<'_> {
+        match self {
+            Self::Borrowed(rows) => *rows,
+            Self::Owned(rows) => rows.as_rows_ref(),
+        }
+    }
+
+    fn to_rows(&self) -> Rows {
+        self.as_rows_ref().to_rows()
+    }
+}
+
+type Run<'a> = (u64, RowsRef<'a>, Option<&'a PreparedChunks>);
+
+fn gather<'a>(runs: &[Run<'a>], range: std::ops::Range<u64>, layout: &Layout) -> Gathered<'a> {
+    let size = layout.row_size();
+    let within = runs.iter().filter_map(|(first, rows, _)| {
+        let start = range.start.max(*first);
+        let end = range.end.min(first + rows.count);
+        (start < end).then(|| rows.slice(start - first, end - first, size))
+    });
+    let mut parts: Vec<_> = within.collect();
+    if parts.len() == 1 {
+        return Gathered::Borrowed(parts.remove(0));
+    }
+    let mut all = Rows::default();
+    for part in parts {
+        let part = part.to_rows();
+        all.extend(part.count, &part.data, &part.ends);
+    }
+    Gathered::Owned(all)
+}
+
+fn encode_chunk(layout: &Layout, rows: &Gathered<'_>) -> Result<Vec<Bytes>> {
+    layout
+        .row_chunks()
+        .map(|rest| layout.encode(rows.as_rows_ref(), &rest))
+        .collect()
+}
+
+fn chunk_indices(chunk: u64, rest: &[u64]) -> Vec<u64> {
+    std::iter::once(chunk).chain(rest.iter().copied()).collect()
+}
+
+/// Encodes the chunks that a batch fills, whatever stands before and behind them.
+pub(crate) fn prepare_chunks(layout: &Layout, batch: &Batch) -> Result<PreparedChunks> {
+    let chunk_rows = layout.chunk_rows();
+    let end = batch.start + batch.records.len();
+    let all = RowsRef {
+        count: batch.records.len(),
+        data: batch.records.data(),
+        ends: batch.records.ends(),
+        base: 0,
+    };
+    let mut prepared = PreparedChunks::default();
+    for chunk in batch.start.div_ceil(chunk_rows)..end / chunk_rows {
+        let start = chunk * chunk_rows - batch.start;
+        let rows = all.slice(start, start + chunk_rows, layout.row_size());
+        prepared
+            .chunks
+            .insert(chunk, encode_chunk(layout, &Gathered::Borrowed(rows))?);
+    }
+    Ok(prepared)
+}
+
+/// The change that writes a document.
+pub(crate) fn set_document(path: &str, document: &crate::metadata::Document) -> Change {
+    Change::Set {
+        key: metadata_entry(path),
+        value: document.to_bytes().into(),
+    }
+}

@@ -1,0 +1,339 @@
+//! Columns: arrays of rows, the older ones in chunks, the newest in the tail.
+//!
+//! A series of arrays or texts is one column. The others are two: where each record ends, and
+//! what the records hold.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use rayon::prelude::*;
+use simrecorder_core::{AxisRange, Block, Error, ErrorKind, Region, Result, copy_block};
+
+use crate::layout::{Layout, LayoutCache};
+use crate::metadata::Document;
+use crate::node_path::metadata_entry;
+use crate::storage::{Snapshot, Storage};
+use crate::tail::{RowSize, Rows, count_rows, read_frames};
+
+/// A column as it was in one snapshot.
+#[derive(Clone, Debug)]
+pub(crate) struct Column {
+    /// The path of its array.
+    pub(crate) path: String,
+    pub(crate) layout: Arc<Layout>,
+    /// How many rows are in chunks; the others are in the tail.
+    pub(crate) stored: u64,
+    /// How many rows there are.
+    pub(crate) rows: u64,
+}
+
+impl Column {
+    pub(crate) fn open(
+        snapshot: &dyn Snapshot,
+        path: String,
+        document: &Document,
+        layouts: &LayoutCache,
+    ) -> Result<Self> {
+        let stored = document.shape()?.first().copied().unwrap_or(0);
+        let layout = layouts.get(document)?;
+        let tail = count_rows(&snapshot.tail(&path)?, stored)?;
+        let rows = stored.checked_add(tail).ok_or_else(|| {
+            Error::new(
+                ErrorKind::Corrupt,
+                "read metadata",
+                "the length of the array overflows",
+            )
+        })?;
+        Ok(Self {
+            path,
+            layout,
+            stored,
+            rows,
+        })
+    }
+
+    /// The shape with the first axis.
+    pub(crate) fn shape(&self) -> Vec<u64> {
+        std::iter::once(self.rows)
+            .chain(self.layout.row_shape.iter().copied())
+            .collect()
+    }
+
+    /// Reads `region`, which lies within the shape, into `out`, which has its size.
+    pub(crate) fn read_into(
+        &self,
+        storage: &dyn Storage,
+        region: &Region,
+        out: &mut [u8],
+    ) -> Result<()> {
+        if region.is_empty() || out.is_empty() {
+            return Ok(());
+        }
+        let (old, new) = split_rows(region, self.stored);
+        let (old_out, new_out) = out.split_at_mut(region_bytes(&old, &self.layout));
+        self.read_chunks(storage, &old, old_out)?;
+        if new.is_empty() {
+            return Ok(());
+        }
+
+        // What was in the tail may be in chunks by now.
+        let (stored, tail) = self.read_tail(storage)?;
+        let (folded, new) = split_rows(&new, stored);
+        let (folded_out, new_out) = new_out.split_at_mut(region_bytes(&folded, &self.layout));
+        self.read_chunks(storage, &folded, folded_out)?;
+        let mut origin = vec![0; region.axes().len()];
+        origin[0] = stored;
+        let mut shape = self.shape();
+        shape[0] = tail.count;
+        if new.axes()[0].bounds().end > stored + tail.count {
+            return Err(truncated());
+        }
+        let block = Block {
+            data: &tail.data,
+            origin: &origin,
+            shape: &shape,
+        };
+        copy_block(block, &new, new_out, self.layout.element_size());
+        Ok(())
+    }
+
+    /// The rows of the tail as it is now, and the index of the first.
+    pub(crate) fn read_tail(&self, storage: &dyn Storage) -> Result<(u64, Rows)> {
+        let mut found = None;
+        storage.read(&mut |snapshot| {
+            let entry = metadata_entry(&self.path);
+            let document = snapshot.get(&entry)?.ok_or_else(truncated)?;
+            let stored = Document::parse(&document)?
+                .shape()?
+                .first()
+                .copied()
+                .unwrap_or(0);
+            found = Some((stored, snapshot.tail(&self.path)?));
+            Ok(())
+        })?;
+        let (stored, tail) = found.ok_or_else(truncated)?;
+        Ok((stored, read_frames(&tail, stored, self.layout.row_size())?))
+    }
+
+    /// Reads a region of rows that are all in chunks.
+    fn read_chunks(&self, storage: &dyn Storage, region: &Region, out: &mut [u8]) -> Result<()> {
+        if region.is_empty() {
+            return Ok(());
+        }
+        let chunk_rows = self.layout.chunk_rows();
+        let rows = region.axes()[0];
+        let row_bytes = region_bytes(region, &self.layout) / rows.count as usize;
+        // All rows of one row of chunks lie together in the output.
+        let mut parts = Vec::new();
+        let mut rest = out;
+        let mut done = 0;
+        while done < rows.count {
+            let chunk = (rows.start + done * rows.step) / chunk_rows;
+            let behind = (chunk + 1).saturating_mul(chunk_rows);
+            let end = (behind - rows.start).div_ceil(rows.step).min(rows.count);
+            let (part, others) = rest.split_at_mut((end - done) as usize * row_bytes);
+            let mut axes = region.axes().to_vec();
+            axes[0].start = rows.start + done * rows.step;
+            axes[0].count = end - done;
+            parts.push((chunk, Region::new(axes), part));
+            rest = others;
+            done = end;
+        }
+        parts.into_par_iter().try_for_each(|(chunk, region, out)| {
+            self.read_row_of_chunks(storage, chunk, &region, out)
+        })
+    }
+
+    /// Reads a region that lies in the chunks with one index along the first axis.
+    fn read_row_of_chunks(
+        &self,
+        storage: &dyn Storage,
+        chunk: u64,
+        region: &Region,
+        out: &mut [u8],
+    ) -> Result<()> {
+        let touched = region.axes().iter().zip(&self.layout.chunk_shape).skip(1);
+        let touched: Vec<Range<u64>> = touched
+            .map(|(axis, len)| axis.start / len..axis.bounds().end.div_ceil(*len))
+            .collect();
+        let mut indices: Vec<u64> = std::iter::once(chunk)
+            .chain(touched.iter().map(|r| r.start))
+            .collect();
+        loop {
+            let data = match get(storage, &self.layout.chunk_entry(&self.path, &indices))? {
+                Some(encoded) => self
+                    .layout
+                    .decode(&encoded)
+                    .map_err(|e| self.at(e, &indices))?,
+                None => self.layout.filled_chunk(),
+            };
+            let shape = &self.layout.chunk_shape;
+            let origin: Vec<u64> = indices.iter().zip(shape).map(|(i, len)| i * len).collect();
+            let block = Block {
+                data: &data,
+                origin: &origin,
+                shape,
+            };
+            copy_block(block, region, out, self.layout.element_size());
+
+            // The next index, the last axis first.
+            let Some(axis) = (1..indices.len())
+                .rev()
+                .find(|&axis| indices[axis] + 1 < touched[axis - 1].end)
+            else {
+                return Ok(());
+            };
+            indices[axis] += 1;
+            for later in axis + 1..indices.len() {
+                indices[later] = touched[later - 1].start;
+            }
+        }
+    }
+
+    fn at(&self, error: Error, indices: &[u64]) -> Error {
+        let message = format!(
+            "chunk {indices:?} of the array '{}' is damaged; the other chunks are not affected",
+            self.path
+        );
+        Error::new(error.kind(), "read", message).with_source(error)
+    }
+
+    /// Reads the rows of `range` of a column with elements.
+    pub(crate) fn read_rows(&self, storage: &dyn Storage, range: Range<u64>) -> Result<Vec<u8>> {
+        let region = Region::records(range, &self.shape());
+        let bytes = region
+            .len()
+            .and_then(|len| len.checked_mul(self.layout.element_size()));
+        let bytes = bytes
+            .filter(|&bytes| bytes < isize::MAX as usize)
+            .ok_or_else(|| {
+                let message = "the records do not fit into memory; read fewer at a time";
+                Error::new(ErrorKind::OutOfBounds, "read", message)
+            })?;
+        let mut data = vec![0; bytes];
+        self.read_into(storage, &region, &mut data)?;
+        Ok(data)
+    }
+
+    /// Reads texts from the start of `range` on; ends early behind the chunk in which
+    /// `max_bytes` are reached.
+    pub(crate) fn read_texts(
+        &self,
+        storage: &dyn Storage,
+        range: Range<u64>,
+        max_bytes: usize,
+    ) -> Result<Rows> {
+        let mut rows = Rows::default();
+        let mut tail = None;
+        let mut next = range.start;
+        let mut stored = self.stored;
+        while next < range.end && (rows.count == 0 || rows.data.len() < max_bytes) {
+            if next >= stored && tail.is_none() {
+                let (now_stored, now) = self.read_tail(storage)?;
+                stored = now_stored;
+                tail = Some(now);
+                continue;
+            }
+            let (first, part) = match &tail {
+                Some(tail) if next >= stored => (stored, tail.clone()),
+                _ => self.read_text_chunk(storage, next / self.layout.chunk_rows(), stored)?,
+            };
+            let end = range.end.min(first + part.count);
+            if end <= next {
+                return Err(truncated());
+            }
+            let part = part
+                .as_rows_ref()
+                .slice(next - first, end - first, RowSize::Text)
+                .to_rows();
+            rows.extend(part.count, &part.data, &part.ends);
+            next = end;
+        }
+        Ok(rows)
+    }
+
+    /// The texts of a chunk, and the index of the first.
+    fn read_text_chunk(
+        &self,
+        storage: &dyn Storage,
+        chunk: u64,
+        stored: u64,
+    ) -> Result<(u64, Rows)> {
+        let first = chunk * self.layout.chunk_rows();
+        let count = (stored - first).min(self.layout.chunk_rows());
+        let entry = self.layout.chunk_entry(&self.path, &[chunk]);
+        let rows = match get(storage, &entry)? {
+            Some(encoded) => self
+                .layout
+                .decode_texts(&encoded, count)
+                .map_err(|e| self.at(e, &[chunk]))?,
+            None => {
+                let fill = self.layout.fill_bytes();
+                Rows {
+                    count,
+                    data: fill.repeat(count as usize),
+                    ends: (1..=count).map(|i| i * fill.len() as u64).collect(),
+                }
+            }
+        };
+        Ok((first, rows))
+    }
+
+    /// The rows of an unfinished last chunk, for writing it anew.
+    pub(crate) fn read_unfinished_chunk(&self, storage: &dyn Storage) -> Result<Rows> {
+        let first = self.stored / self.layout.chunk_rows() * self.layout.chunk_rows();
+        match self.layout.row_size() {
+            RowSize::Text => self.read_texts(storage, first..self.stored, usize::MAX),
+            RowSize::Fixed(_) => Ok(Rows {
+                count: self.stored - first,
+                data: self.read_rows(storage, first..self.stored)?,
+                ends: Vec::new(),
+            }),
+        }
+    }
+}
+
+/// Reads one entry.
+pub(crate) fn get(storage: &dyn Storage, entry: &str) -> Result<Option<Bytes>> {
+    let mut found = None;
+    storage.read(&mut |snapshot| {
+        found = snapshot.get(entry)?;
+        Ok(())
+    })?;
+    Ok(found)
+}
+
+fn truncated() -> Error {
+    let message = "the series is shorter than it was; take a new view";
+    Error::new(ErrorKind::OutOfBounds, "read", message)
+}
+
+/// Splits a region into its rows before `at` and the others.
+fn split_rows(region: &Region, at: u64) -> (Region, Region) {
+    let rows = region.axes()[0];
+    let before = at
+        .saturating_sub(rows.start)
+        .div_ceil(rows.step)
+        .min(rows.count);
+    let with = |rows: AxisRange| {
+        let mut axes = region.axes().to_vec();
+        axes[0] = rows;
+        Region::new(axes)
+    };
+    (
+        with(AxisRange {
+            count: before,
+            ..rows
+        }),
+        with(AxisRange {
+            start: rows.start + before * rows.step,
+            count: rows.count - before,
+            step: rows.step,
+        }),
+    )
+}
+
+fn region_bytes(region: &Region, layout: &Layout) -> usize {
+    region.len().unwrap_or(0) * layout.element_size()
+}

@@ -1,0 +1,652 @@
+//! Commits: from the changes of the recorder to those of the storage.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use serde_json::Value as Json;
+use simrecorder_core::{
+    Attributes, Batch, Change, DType, Error, ErrorKind, Key, Kind, NodeKind, Prepared, Result,
+    Schema, Value,
+};
+
+use crate::append::{ColumnAppend, NewRows, PreparedChunks, set_document};
+use crate::column::get;
+use crate::layout::{Layout, RowsRef};
+use crate::metadata::{ATTRIBUTE, ColumnType, Document, fill_value_json};
+use crate::node_path::{metadata_entry, node_path};
+use crate::storage::Change as StorageChange;
+use crate::store::{ENDS, ITEMS, Shared, load_columns};
+use crate::tail::Rows;
+use crate::view::{Columns, ENDS_DTYPE};
+
+/// What the writer remembers from commit to commit. It is the only one that writes, so this
+/// stays true.
+#[derive(Debug, Default)]
+pub(crate) struct Writer {
+    series: HashMap<Key, (Kind, Columns)>,
+}
+
+impl Writer {
+    /// Forgets all series; they are read again when they are needed.
+    pub(crate) fn forget(&mut self) {
+        self.series.clear();
+    }
+}
+
+/// A commit that is being put together.
+pub(crate) struct Stage<'a> {
+    shared: &'a Shared,
+    writer: &'a Writer,
+    /// Documents that this commit writes, by path; `None` for what it has looked up in vain.
+    documents: HashMap<String, Option<Document>>,
+    /// The paths in `documents` that are to be written.
+    written: BTreeMap<String, ()>,
+    series: BTreeMap<Key, StagedSeries>,
+    changes: Vec<StorageChange>,
+}
+
+struct StagedSeries {
+    kind: Kind,
+    record_bytes: usize,
+    columns: StagedColumns,
+}
+
+enum StagedColumns {
+    One(ColumnAppend),
+    Two {
+        ends: ColumnAppend,
+        items: ColumnAppend,
+    },
+}
+
+impl StagedColumns {
+    fn records(&self) -> u64 {
+        match self {
+            Self::One(column) => column.total(),
+            Self::Two { ends, .. } => ends.total(),
+        }
+    }
+}
+
+impl From<Columns> for StagedColumns {
+    fn from(columns: Columns) -> Self {
+        match columns {
+            Columns::One(column) => Self::One(ColumnAppend::new(column)),
+            Columns::Two { ends, items } => Self::Two {
+                ends: ColumnAppend::new(ends),
+                items: ColumnAppend::new(items),
+            },
+        }
+    }
+}
+
+/// What the writer will remember when the commit has succeeded.
+pub(crate) type Remembered = Vec<(Key, (Kind, Columns))>;
+
+impl<'a> Stage<'a> {
+    pub(crate) fn new(shared: &'a Shared, writer: &'a Writer) -> Self {
+        Self {
+            shared,
+            writer,
+            documents: HashMap::new(),
+            written: BTreeMap::new(),
+            series: BTreeMap::new(),
+            changes: Vec::new(),
+        }
+    }
+
+    pub(crate) fn add(&mut self, change: Change) -> Result<()> {
+        let key = change.key().clone();
+        let result = match change {
+            Change::Declare { key, schema } => self.declare(&key, &schema),
+            Change::Append { batch, prepared } => self.append(batch, prepared),
+            Change::Set { key, value } => self.set(&key, &value),
+            Change::SetAttributes { key, attributes } => self.set_attributes(&key, &attributes),
+            Change::Truncate { key, records } => self.truncate(&key, records),
+            _ => Err(Error::new(
+                ErrorKind::Unsupported,
+                "commit",
+                "this change is not known",
+            )),
+        };
+        result.map_err(|e| e.with_key(key.as_str()))
+    }
+
+    /// All changes for the storage, and what the writer will remember.
+    pub(crate) fn finish(mut self) -> Result<(Vec<StorageChange>, Remembered)> {
+        let mut remembered = Vec::new();
+        for (key, series) in std::mem::take(&mut self.series) {
+            let mut finish = |column: ColumnAppend| {
+                let (column, outcome) = column.finish(&*self.shared.storage, false)?;
+                self.changes.extend(outcome.changes);
+                if let Some(stored) = outcome.stored {
+                    self.set_rows(&column.path, stored)?;
+                }
+                Ok(column)
+            };
+            let columns = match series.columns {
+                StagedColumns::One(column) => finish(column).map(Columns::One),
+                StagedColumns::Two { ends, items } => finish(items).and_then(|items| {
+                    Ok(Columns::Two {
+                        ends: finish(ends)?,
+                        items,
+                    })
+                }),
+            };
+            let columns = columns.map_err(|e: Error| e.with_key(key.as_str()))?;
+            remembered.push((key, (series.kind, columns)));
+        }
+        for path in self.written.keys() {
+            if let Some(Some(document)) = self.documents.get(path) {
+                self.changes.push(set_document(path, document));
+            }
+        }
+        Ok((self.changes, remembered))
+    }
+
+    fn set_rows(&mut self, path: &str, rows: u64) -> Result<()> {
+        let Some(mut document) = self.document(path)? else {
+            return Err(Error::new(
+                ErrorKind::NotFound,
+                "commit",
+                "the series is not there",
+            ));
+        };
+        document.set_rows(rows);
+        self.write(path, document);
+        Ok(())
+    }
+
+    // ---- documents -------------------------------------------------------------------------
+
+    /// The document at `path`, as this commit will leave it.
+    fn document(&mut self, path: &str) -> Result<Option<Document>> {
+        if let Some(document) = self.documents.get(path) {
+            return Ok(document.clone());
+        }
+        let document = get(&*self.shared.storage, &metadata_entry(path))?
+            .map(|bytes| Document::parse(&bytes))
+            .transpose()?;
+        self.documents.insert(path.to_owned(), document.clone());
+        Ok(document)
+    }
+
+    fn write(&mut self, path: &str, document: Document) {
+        self.written.insert(path.to_owned(), ());
+        self.documents.insert(path.to_owned(), Some(document));
+    }
+
+    /// Makes the groups above `key`, and checks that they are groups.
+    fn make_groups_above(&mut self, key: &Key) -> Result<()> {
+        let mut missing = Vec::new();
+        for group in key.ancestors() {
+            let path = node_path(&group)?;
+            match self.document(&path)? {
+                Some(document) if document.node_kind() == NodeKind::Group => break,
+                Some(document) => {
+                    let message = format!(
+                        "'{group}' is a {}, not a group, so nothing can stand below it",
+                        document.node_kind()
+                    );
+                    return Err(Error::new(ErrorKind::KindMismatch, "commit", message));
+                }
+                None => missing.push(path),
+            }
+        }
+        for path in missing {
+            self.write(&path, Document::group(&Attributes::new()));
+        }
+        Ok(())
+    }
+
+    // ---- changes ---------------------------------------------------------------------------
+
+    fn declare(&mut self, key: &Key, schema: &Schema) -> Result<()> {
+        schema.check()?;
+        let path = node_path(key)?;
+        if let Some(document) = self.document(&path)? {
+            if document.node_kind() != NodeKind::Series {
+                return Err(clash(document.node_kind(), NodeKind::Series));
+            }
+            let stored = self
+                .shared
+                .schema(key, &path, &document, &mut |path| self.document(path))?;
+            return stored.check_same_records(schema);
+        }
+        self.make_groups_above(key)?;
+        for (path, document) in self.shared.new_series(key, &path, schema)? {
+            self.write(&path, document);
+        }
+        Ok(())
+    }
+
+    /// The series at `key` as this commit will leave it.
+    fn series(&mut self, key: &Key) -> Result<&mut StagedSeries> {
+        if !self.series.contains_key(key) {
+            let (kind, columns) = match self.writer.series.get(key) {
+                Some((kind, columns)) => (*kind, columns.clone()),
+                None => self.open_series(key)?,
+            };
+            let record_bytes = match &columns {
+                Columns::One(_) => 0,
+                Columns::Two { items, .. } => match items.layout.row_size() {
+                    crate::tail::RowSize::Fixed(bytes) => bytes,
+                    crate::tail::RowSize::Text => 1,
+                },
+            };
+            let staged = StagedSeries {
+                kind,
+                record_bytes,
+                columns: columns.into(),
+            };
+            self.series.insert(key.clone(), staged);
+        }
+        self.series
+            .get_mut(key)
+            .ok_or_else(|| Error::new(ErrorKind::Internal, "commit", "a staged series is gone"))
+    }
+
+    fn open_series(&mut self, key: &Key) -> Result<(Kind, Columns)> {
+        let path = node_path(key)?;
+        let Some(document) = self.document(&path)? else {
+            let message = "the series was not declared";
+            return Err(Error::new(ErrorKind::NotFound, "commit", message));
+        };
+        if document.node_kind() != NodeKind::Series {
+            return Err(clash(document.node_kind(), NodeKind::Series));
+        }
+        let shared = self.shared;
+        let kind = shared.kind(&document)?;
+        let mut columns = None;
+        shared.storage.read(&mut |snapshot| {
+            let mut find = |path: &str| self.document(path);
+            columns = Some(load_columns(
+                snapshot,
+                &path,
+                &document,
+                kind,
+                &shared.layouts,
+                &mut find,
+            )?);
+            Ok(())
+        })?;
+        columns.map(|columns| (kind, columns)).ok_or_else(|| {
+            Error::new(
+                ErrorKind::Internal,
+                "commit",
+                "the storage gave no snapshot",
+            )
+        })
+    }
+
+    fn append(&mut self, batch: Arc<Batch>, prepared: Option<Prepared>) -> Result<()> {
+        let series = self.series(&batch.key)?;
+        let records = series.columns.records();
+        if batch.start != records {
+            let message = format!(
+                "a batch starts at record {}, the series has {records}",
+                batch.start
+            );
+            return Err(Error::new(ErrorKind::Internal, "commit", message));
+        }
+        let schema = batch.records.schema();
+        if schema.kind() != series.kind {
+            let message = format!(
+                "the series is of kind {}, the batch is {schema}",
+                series.kind
+            );
+            return Err(Error::new(ErrorKind::SchemaMismatch, "commit", message));
+        }
+        let count = batch.records.len();
+        match &mut series.columns {
+            StagedColumns::One(column) => {
+                check_layout(&column.column.layout, schema)?;
+                let prepared = prepared.and_then(|any| any.downcast::<PreparedChunks>().ok());
+                column.push(NewRows::of_batch(batch, count, prepared));
+            }
+            StagedColumns::Two { ends, items } => {
+                check_layout(&items.column.layout, schema)?;
+                let size = series.record_bytes.max(1) as u64;
+                let base = items.total();
+                let stops = batch.records.ends().iter().map(|end| base + end / size);
+                let rows = Rows {
+                    count,
+                    data: stops.flat_map(u64::to_le_bytes).collect(),
+                    ends: Vec::new(),
+                };
+                ends.push(NewRows::owned(rows));
+                let item_count = batch.records.data().len() as u64 / size;
+                items.push(NewRows::of_batch(batch, item_count, None));
+            }
+        }
+        Ok(())
+    }
+
+    fn truncate(&mut self, key: &Key, records: u64) -> Result<()> {
+        let storage = &*self.shared.storage;
+        let series = self.series(key)?;
+        if records >= series.columns.records() {
+            return Ok(());
+        }
+        let changes = match &mut series.columns {
+            StagedColumns::One(column) => column.truncate(storage, records)?,
+            StagedColumns::Two { ends, items } => {
+                if records > ends.column.rows {
+                    // Only rows of this commit go; the recorder sends no such commit.
+                    let message = "a series cannot be cut within the commit that makes it longer";
+                    return Err(Error::new(ErrorKind::Unsupported, "commit", message));
+                }
+                let last = match records {
+                    0 => 0,
+                    _ => {
+                        let bytes = ends.column.read_rows(storage, records - 1..records)?;
+                        bytes
+                            .first_chunk()
+                            .map_or(0, |bytes| u64::from_le_bytes(*bytes))
+                    }
+                };
+                let mut changes = items.truncate(storage, last)?;
+                changes.extend(ends.truncate(storage, records)?);
+                changes
+            }
+        };
+        self.changes.extend(changes);
+        Ok(())
+    }
+
+    fn set_attributes(&mut self, key: &Key, attributes: &Attributes) -> Result<()> {
+        check_attributes(attributes)?;
+        let path = node_path(key)?;
+        let mut document = match self.document(&path)? {
+            Some(document) => document,
+            None if key.is_root() => Document::root(),
+            None => {
+                self.make_groups_above(key)?;
+                Document::group(&Attributes::new())
+            }
+        };
+        document.set_attributes(attributes);
+        self.write(&path, document);
+        Ok(())
+    }
+
+    fn set(&mut self, key: &Key, value: &Value) -> Result<()> {
+        let path = node_path(key)?;
+        let old = self.document(&path)?;
+        if let Some(old) = &old {
+            if old.node_kind() != NodeKind::Value {
+                return Err(clash(old.node_kind(), NodeKind::Value));
+            }
+            self.changes
+                .push(StorageChange::ErasePath { path: path.clone() });
+        } else {
+            self.make_groups_above(key)?;
+        }
+        let (mut document, chunks) = self.shared.encode_value(key, &path, value)?;
+        if let Some(old) = &old {
+            document.set_attributes(&old.attributes());
+        }
+        self.changes.extend(chunks);
+        self.write(&path, document);
+        Ok(())
+    }
+}
+
+/// The names of attributes that users may not take.
+pub(crate) fn check_attributes(attributes: &Attributes) -> Result<()> {
+    if attributes.contains_key(ATTRIBUTE) {
+        let message = format!("the attribute name '{ATTRIBUTE}' is reserved; use another");
+        return Err(Error::new(
+            ErrorKind::InvalidArgument,
+            "set attributes",
+            message,
+        ));
+    }
+    Ok(())
+}
+
+fn clash(is: NodeKind, wanted: NodeKind) -> Error {
+    let message = format!("this is a {is}, it cannot become a {wanted}");
+    Error::new(ErrorKind::KindMismatch, "commit", message)
+}
+
+/// Checks that the rows of a batch have the form of the column.
+fn check_layout(layout: &Layout, schema: &Schema) -> Result<()> {
+    let wanted = match schema.kind() {
+        Kind::Text => ColumnType::Text,
+        Kind::Bytes | Kind::Object => ColumnType::Elements(DType::U8),
+        _ => ColumnType::Elements(schema.dtype().unwrap_or(DType::U8)),
+    };
+    if layout.column == wanted && layout.row_shape == schema.record_shape() {
+        return Ok(());
+    }
+    let message = format!(
+        "the series holds {:?} of shape {:?}, the batch is {schema}",
+        layout.column, layout.row_shape
+    );
+    Err(Error::new(ErrorKind::SchemaMismatch, "commit", message))
+}
+
+impl Shared {
+    /// The documents of a new series.
+    pub(crate) fn new_series(
+        &self,
+        key: &Key,
+        path: &str,
+        schema: &Schema,
+    ) -> Result<Vec<(String, Document)>> {
+        check_attributes(schema.attributes())?;
+        let name = key.name();
+        let policy = schema.chunk_policy().unwrap_or(&self.chunk_policy);
+        let compression = schema.compression().unwrap_or(self.compression);
+        let fill_value = match (
+            schema.fill_value().and_then(Value::as_array),
+            schema.dtype(),
+        ) {
+            (Some(value), Some(dtype)) => Some(fill_value_json(dtype, value.as_bytes())),
+            _ => None,
+        };
+        let record_names = || -> Vec<Option<String>> {
+            schema
+                .dimension_names()
+                .map_or_else(|| default_names(name, schema.axes()), <[_]>::to_vec)
+        };
+        let mark = |mut document: Document| {
+            document.set_attributes(schema.attributes());
+            document.mark(NodeKind::Series, schema.kind(), Some(schema));
+            document
+        };
+        let column = |column: ColumnType,
+                      shape: &[u64],
+                      chunk: &[u64],
+                      fill: Option<Json>,
+                      names: &[Option<String>]| {
+            Document::array(column, shape, chunk, fill, compression, names)
+        };
+        let dtype = schema.dtype().unwrap_or(DType::U8);
+        match schema.kind() {
+            Kind::Array => {
+                let chunk = policy.chunk_shape(schema.record_shape(), dtype.size())?;
+                check_chunk_size(&chunk, dtype.size())?;
+                let shape: Vec<u64> = std::iter::once(0)
+                    .chain(schema.record_shape().iter().copied())
+                    .collect();
+                let elements = ColumnType::Elements(dtype);
+                let document = column(elements, &shape, &chunk, fill_value, &record_names());
+                Ok(vec![(path.to_owned(), mark(document))])
+            }
+            Kind::Text => {
+                let rows = policy.fixed_records().unwrap_or(TEXT_CHUNK_RECORDS);
+                let document = column(ColumnType::Text, &[0], &[rows], None, &record_names());
+                Ok(vec![(path.to_owned(), mark(document))])
+            }
+            _ => {
+                let item_chunk = self
+                    .chunk_policy
+                    .chunk_shape(schema.record_shape(), dtype.size())?;
+                check_chunk_size(&item_chunk, dtype.size())?;
+                let ends_chunk = match policy.fixed_records() {
+                    Some(records) => vec![records],
+                    None => self.chunk_policy.chunk_shape(&[], ENDS_DTYPE.size())?,
+                };
+                let item_shape: Vec<u64> = std::iter::once(0)
+                    .chain(schema.record_shape().iter().copied())
+                    .collect();
+                let item_names = default_names(&format!("{name}_{ITEMS}"), item_shape.len());
+                let items = column(
+                    ColumnType::Elements(dtype),
+                    &item_shape,
+                    &item_chunk,
+                    fill_value,
+                    &item_names,
+                );
+                let ends_type = ColumnType::Elements(ENDS_DTYPE);
+                let ends = column(ends_type, &[0], &ends_chunk, None, &record_names());
+                Ok(vec![
+                    (path.to_owned(), mark(Document::group(&Attributes::new()))),
+                    (format!("{path}/{ITEMS}"), items),
+                    (format!("{path}/{ENDS}"), ends),
+                ])
+            }
+        }
+    }
+
+    /// The document and the chunks of a value.
+    pub(crate) fn encode_value(
+        &self,
+        key: &Key,
+        path: &str,
+        value: &Value,
+    ) -> Result<(Document, Vec<StorageChange>)> {
+        let bytes_shape;
+        let (kind, column, shape, data, ends): (_, _, &[u64], &[u8], &[u64]) = match value {
+            Value::Array(array) => {
+                bytes_shape = array
+                    .shape()
+                    .iter()
+                    .map(|&len| len as u64)
+                    .collect::<Vec<_>>();
+                let column = ColumnType::Elements(array.dtype());
+                (Kind::Array, column, &bytes_shape, array.as_bytes(), &[])
+            }
+            Value::Text(text) => {
+                bytes_shape = vec![text.len() as u64];
+                (
+                    Kind::Text,
+                    ColumnType::Text,
+                    &[],
+                    text.as_bytes(),
+                    &bytes_shape,
+                )
+            }
+            Value::Bytes(bytes) => {
+                bytes_shape = vec![bytes.len() as u64];
+                (
+                    Kind::Bytes,
+                    ColumnType::Elements(DType::U8),
+                    &bytes_shape,
+                    bytes,
+                    &[],
+                )
+            }
+            Value::Object(object) => {
+                bytes_shape = vec![object.as_msgpack().len() as u64];
+                let data = object.as_msgpack();
+                (
+                    Kind::Object,
+                    ColumnType::Elements(DType::U8),
+                    &bytes_shape,
+                    data,
+                    &[],
+                )
+            }
+            _ => {
+                let message = "values of this kind are not stored by this version";
+                return Err(Error::new(ErrorKind::Unsupported, "set", message));
+            }
+        };
+        let size = match column {
+            ColumnType::Elements(dtype) => dtype.size(),
+            ColumnType::Text => 1,
+        };
+        let chunk = match shape {
+            [] => Vec::new(),
+            [first, rest @ ..] => {
+                let mut chunk = self.chunk_policy.chunk_shape(rest, size)?;
+                chunk[0] = chunk[0].min(*first).max(1);
+                check_chunk_size(&chunk, size)?;
+                chunk
+            }
+        };
+        let names = default_names(key.name(), shape.len());
+        let mut document = Document::array(column, shape, &chunk, None, self.compression, &names);
+        document.set_attributes(&Attributes::new());
+        document.mark(NodeKind::Value, kind, None);
+        let layout = self.layouts.get(&document)?;
+        let count = shape.first().copied().unwrap_or(1);
+        let rows = RowsRef {
+            count,
+            data,
+            ends,
+            base: 0,
+        };
+        let mut changes = Vec::new();
+        if shape.is_empty() {
+            let value = layout.encode(rows, &[])?;
+            changes.push(StorageChange::Set {
+                key: layout.chunk_entry(path, &[]),
+                value,
+            });
+        } else if !data.is_empty() {
+            for index in 0..count.div_ceil(layout.chunk_rows()) {
+                let start = index * layout.chunk_rows();
+                let end = (start + layout.chunk_rows()).min(count);
+                let rows = rows.slice(start, end, layout.row_size());
+                for rest in layout.row_chunks() {
+                    let indices: Vec<u64> = std::iter::once(index).chain(rest.clone()).collect();
+                    let value = layout.encode(rows, &rest)?;
+                    let key = layout.chunk_entry(path, &indices);
+                    changes.push(StorageChange::Set { key, value });
+                }
+            }
+        }
+        Ok((document, changes))
+    }
+}
+
+/// How many texts share a chunk, unless the chunk policy says.
+const TEXT_CHUNK_RECORDS: u64 = 256;
+/// The largest chunk: Blosc takes 2 GiB at once, and a reader must hold a whole one.
+const MAX_CHUNK_BYTES: u64 = 1 << 30;
+
+fn check_chunk_size(chunk: &[u64], element_size: usize) -> Result<()> {
+    let bytes = chunk
+        .iter()
+        .try_fold(element_size as u64, |bytes, &len| bytes.checked_mul(len));
+    if bytes.is_some_and(|bytes| bytes <= MAX_CHUNK_BYTES) {
+        return Ok(());
+    }
+    let message = format!(
+        "chunks of shape {chunk:?} are larger than {MAX_CHUNK_BYTES} bytes; choose smaller ones"
+    );
+    Err(Error::new(
+        ErrorKind::InvalidArgument,
+        "choose chunks",
+        message,
+    ))
+}
+
+/// Names of axes that no other series of the same group has: xarray refuses one name with two
+/// lengths.
+fn default_names(name: &str, axes: usize) -> Vec<Option<String>> {
+    let axis_name = |axis| match axis {
+        0 => format!("{name}_record"),
+        axis => format!("{name}_axis_{axis}"),
+    };
+    (0..axes).map(|axis| Some(axis_name(axis))).collect()
+}
+
+/// Takes over what a commit has changed.
+pub(crate) fn remember(writer: &mut Writer, remembered: Remembered) {
+    writer.series.extend(remembered);
+}

@@ -1,0 +1,599 @@
+//! The files of a recording: where they are and how they are written.
+
+use std::collections::BTreeSet;
+use std::ffi::OsString;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+
+use bytes::Bytes;
+use simrecorder_core::{Durability, Error, ErrorKind, Result};
+
+use crate::journal::{self, Position, Record, Sealed};
+
+/// The longest path that the system takes, with its final NUL.
+const PATH_LIMIT: usize = if cfg!(target_os = "linux") {
+    4096
+} else {
+    1024
+};
+/// The longest name that this module puts below `.journal.tmp`.
+const STAGING_ROOM: usize = 64;
+/// How many threads write the files of one commit.
+const WRITERS: usize = 4;
+
+/// Where the parts of a recording are.
+#[derive(Clone, Debug)]
+pub(super) struct Paths {
+    /// The recording, a canonical path.
+    pub(super) root: PathBuf,
+    /// The folder that the recording is in.
+    pub(super) parent: PathBuf,
+    pub(super) journal: PathBuf,
+    pub(super) lock: PathBuf,
+    /// Holds files that are being written. It lies beside the recording, where no other
+    /// software lists it, and is removed as a whole.
+    pub(super) staging: PathBuf,
+}
+
+impl Paths {
+    pub(super) fn new(parent: &Path, name: &std::ffi::OsStr) -> Result<Self> {
+        let beside = |suffix: &str| {
+            let mut name: OsString = name.to_owned();
+            name.push(suffix);
+            parent.join(name)
+        };
+        let paths = Self {
+            root: parent.join(name),
+            parent: parent.to_owned(),
+            journal: beside(".journal"),
+            lock: beside(".lock"),
+            staging: beside(".journal.tmp"),
+        };
+        let longest = name.len() + ".journal.tmp".len();
+        if longest > 255 || paths.staging.as_os_str().len() + STAGING_ROOM > PATH_LIMIT {
+            let message = "the path is too long: there is no room for the files beside it";
+            return Err(Error::new(ErrorKind::InvalidArgument, "open", message)
+                .with_key(paths.root.display().to_string()));
+        }
+        Ok(paths)
+    }
+
+    /// The file of an entry.
+    pub(super) fn entry(&self, key: &str) -> PathBuf {
+        self.root.join(key)
+    }
+}
+
+/// Checks that a key or a path stays inside the recording and that the system can store it.
+pub(super) fn check_key(key: &str, name_limit: usize, root: &Path) -> Result<()> {
+    let refuse =
+        |rule: String| Err(Error::new(ErrorKind::InvalidKey, "commit", rule).with_key(key));
+    for part in key.split('/') {
+        if part.is_empty() || part == "." || part == ".." || part.contains('\0') {
+            return refuse(
+                "a part of a key is a file name: not empty, '.', '..' or with NUL".into(),
+            );
+        }
+        if part.len() > name_limit {
+            let length = part.len();
+            return refuse(format!(
+                "a part of {length} bytes is too long for a file name of at most {name_limit}"
+            ));
+        }
+    }
+    if root.as_os_str().len() + 1 + key.len() >= PATH_LIMIT {
+        return refuse(format!(
+            "with the recording's path it exceeds the system's {PATH_LIMIT} bytes"
+        ));
+    }
+    Ok(())
+}
+
+/// Changes the files of a recording.
+#[derive(Debug)]
+pub(super) struct Disk {
+    pub(super) paths: Paths,
+    pub(super) name_limit: usize,
+    durability: Durability,
+    /// From how many files on one sync of the whole file system beats a sync of each.
+    many: usize,
+    next_temporary: AtomicU64,
+    #[cfg(test)]
+    pub(super) fault: super::tests::Fault,
+}
+
+impl Disk {
+    pub(super) fn new(paths: Paths, durability: Durability, many: usize) -> Self {
+        // Some file systems take shorter names than the usual 255 bytes.
+        let limit = rustix::fs::statvfs(&paths.parent).map_or(255, |status| status.f_namemax);
+        Self {
+            name_limit: usize::try_from(limit).unwrap_or(255).clamp(1, 255),
+            paths,
+            durability,
+            many,
+            next_temporary: AtomicU64::new(0),
+            #[cfg(test)]
+            fault: super::tests::Fault::default(),
+        }
+    }
+
+    /// Stands before each operation that changes the disk, so that tests can make it fail.
+    #[cfg(test)]
+    fn step(&self) -> io::Result<()> {
+        self.fault.step()
+    }
+
+    #[cfg(not(test))]
+    fn step(&self) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn syncs(&self) -> bool {
+        self.durability != Durability::Process
+    }
+
+    /// Writes entries under their keys: each is whole whenever its name exists, and when this
+    /// returns, all are durable.
+    pub(super) fn put(&self, entries: &[(&str, Bytes)]) -> Result<()> {
+        if entries.is_empty() {
+            return Ok(());
+        }
+        self.ensure_staging()?;
+        let names: Vec<PathBuf> = entries.iter().map(|_| self.temporary()).collect();
+        let result = self.write_all(entries, &names).and_then(|()| {
+            let mut touched = BTreeSet::new();
+            for ((key, _), name) in entries.iter().zip(&names) {
+                self.rename_to_entry(name, key, &mut touched)?;
+            }
+            self.sync_directories(&touched)
+        });
+        if result.is_err() {
+            for name in &names {
+                let _ = fs::remove_file(name);
+            }
+        }
+        result
+    }
+
+    fn write_all(&self, entries: &[(&str, Bytes)], names: &[PathBuf]) -> Result<()> {
+        let sync_each = entries.len() < self.many || !cfg!(target_os = "linux");
+        let write = |index: usize| {
+            let (key, value) = &entries[index];
+            let file = self.write_new(&names[index], value);
+            file.and_then(|file| {
+                if sync_each {
+                    self.sync_file(&file)
+                } else {
+                    Ok(())
+                }
+            })
+            .map_err(|error| Error::io("write", &self.paths.entry(key), error))
+        };
+        let next = AtomicU64::new(0);
+        let work = || -> Result<()> {
+            loop {
+                let index = next.fetch_add(1, Ordering::Relaxed);
+                match usize::try_from(index) {
+                    Ok(index) if index < entries.len() => write(index)?,
+                    _ => return Ok(()),
+                }
+            }
+        };
+        // Threads of its own: a thread of a pool would take up other work of the pool while it
+        // waits, and if that is another commit, it would wait for a lock it holds itself.
+        thread::scope(|scope| {
+            let helpers: Vec<_> = (1..WRITERS.min(entries.len()))
+                .filter_map(|_| thread::Builder::new().spawn_scoped(scope, work).ok())
+                .collect();
+            let own = work();
+            helpers.into_iter().fold(own, |result, helper| {
+                let defect =
+                    || Error::new(ErrorKind::Internal, "write", "a writing thread panicked");
+                result.and(helper.join().unwrap_or_else(|_| Err(defect())))
+            })
+        })?;
+        if sync_each {
+            Ok(())
+        } else {
+            self.sync_file_system()
+        }
+    }
+
+    /// Renames a temporary file to an entry and makes the directories it needs. The
+    /// directories that changed go to `touched`.
+    fn rename_to_entry(
+        &self,
+        from: &Path,
+        key: &str,
+        touched: &mut BTreeSet<PathBuf>,
+    ) -> Result<()> {
+        let to = self.paths.entry(key);
+        let directory = to.parent().unwrap_or(&self.paths.root).to_owned();
+        let rename = || self.step().and_then(|()| fs::rename(from, &to));
+        let renamed = match rename() {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => self
+                .make_directories(&directory, touched)
+                .and_then(|()| rename()),
+            result => result,
+        };
+        renamed.map_err(|error| Error::io("write", &to, error))?;
+        touched.insert(directory);
+        Ok(())
+    }
+
+    /// Makes a directory inside the recording, but not the recording itself: whoever deleted it
+    /// while it is written must not find a part of it again.
+    fn make_directories(&self, path: &Path, touched: &mut BTreeSet<PathBuf>) -> io::Result<()> {
+        if path == self.paths.root {
+            return Err(io::Error::new(
+                io::ErrorKind::NotFound,
+                "the recording was deleted",
+            ));
+        }
+        let parent = path.parent().unwrap_or(&self.paths.root);
+        let make = || self.step().and_then(|()| fs::create_dir(path));
+        let made = match make() {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                self.make_directories(parent, touched)?;
+                make()
+            }
+            result => result,
+        };
+        match made {
+            Ok(()) => {
+                touched.insert(parent.to_owned());
+                Ok(())
+            }
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Removes the file of an entry, and the directories that are empty then.
+    pub(super) fn remove(&self, key: &str, touched: &mut BTreeSet<PathBuf>) -> Result<()> {
+        use io::ErrorKind::{IsADirectory, NotADirectory, NotFound};
+        let path = self.paths.entry(key);
+        match self.step().and_then(|()| remove_file(&path)) {
+            Ok(()) => {}
+            Err(error) if matches!(error.kind(), NotFound | NotADirectory | IsADirectory) => {}
+            Err(error) => return Err(Error::io("erase", &path, error)),
+        }
+        self.remove_empty_parents(&path, touched)
+    }
+
+    /// Removes everything below a path inside the recording.
+    pub(super) fn remove_below(&self, path: &str, touched: &mut BTreeSet<PathBuf>) -> Result<()> {
+        let path = self.paths.entry(path);
+        match self.step().and_then(|()| fs::symlink_metadata(&path)) {
+            Ok(metadata) if !metadata.is_dir() => return Ok(()),
+            Ok(_) => self
+                .step()
+                .and_then(|()| fs::remove_dir_all(&path))
+                .map_err(|error| Error::io("erase", &path, error))?,
+            Err(error) if is_missing(&error) => {}
+            Err(error) => return Err(Error::io("erase", &path, error)),
+        }
+        self.remove_empty_parents(&path, touched)
+    }
+
+    /// Removes everything in the recording but the metadata of its root.
+    pub(super) fn remove_all_but(&self, name: &str, touched: &mut BTreeSet<PathBuf>) -> Result<()> {
+        let failed = |error| Error::io("erase", &self.paths.root, error);
+        for entry in fs::read_dir(&self.paths.root).map_err(failed)? {
+            let entry = entry.map_err(failed)?;
+            if entry.file_name() == name {
+                continue;
+            }
+            self.step().map_err(failed)?;
+            if entry.file_type().map_err(failed)?.is_dir() {
+                fs::remove_dir_all(entry.path()).map_err(failed)?;
+            } else {
+                fs::remove_file(entry.path()).map_err(failed)?;
+            }
+        }
+        touched.insert(self.paths.root.clone());
+        Ok(())
+    }
+
+    fn remove_empty_parents(&self, path: &Path, touched: &mut BTreeSet<PathBuf>) -> Result<()> {
+        for directory in path.ancestors().skip(1) {
+            if directory != self.paths.root && directory.starts_with(&self.paths.root) {
+                self.step()
+                    .map_err(|error| Error::io("erase", directory, error))?;
+                let removed = fs::remove_dir(directory);
+                if removed.is_ok() || removed.is_err_and(|error| is_missing(&error)) {
+                    touched.remove(directory);
+                    continue;
+                }
+            }
+            touched.insert(directory.to_owned());
+            return Ok(());
+        }
+        Ok(())
+    }
+
+    /// Writes a new journal and puts it in the place of the old one.
+    ///
+    /// On failure the old one is still in place, unless [`Unfinished::unsure`] says otherwise.
+    pub(super) fn replace_journal(
+        &self,
+        fill: &mut dyn FnMut(&mut JournalWriter<'_>) -> Result<()>,
+    ) -> Result<(), Unfinished> {
+        let path = &self.paths.journal;
+        let unchanged = |error| Unfinished {
+            error,
+            unsure: false,
+        };
+        let failed = |error| Error::io("write", path, error);
+        self.ensure_staging().map_err(unchanged)?;
+        let temporary = self.temporary();
+        let written = (|| {
+            let (header, position) = journal::encode_header(generation());
+            let mut file = self.write_new(&temporary, &header).map_err(failed)?;
+            let mut writer = JournalWriter {
+                disk: self,
+                file: &mut file,
+                position,
+            };
+            fill(&mut writer)?;
+            self.sync_file(&file).map_err(failed)?;
+            self.step()
+                .and_then(|()| fs::rename(&temporary, path))
+                .map_err(failed)
+        })();
+        written.map_err(|error| {
+            let _ = fs::remove_file(&temporary);
+            unchanged(error)
+        })?;
+        self.sync_directory(&self.paths.parent)
+            .map_err(|error| Unfinished {
+                error: failed(error),
+                unsure: true,
+            })
+    }
+
+    /// Removes the journal; on failure it may be gone nevertheless.
+    pub(super) fn remove_journal(&self) -> Result<(), Unfinished> {
+        let failed = |unsure| {
+            move |error| Unfinished {
+                error: Error::io("erase", &self.paths.journal, error),
+                unsure,
+            }
+        };
+        match self
+            .step()
+            .and_then(|()| fs::remove_file(&self.paths.journal))
+        {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(failed(false)(error));
+            }
+            _ => {}
+        }
+        // If its name came back after a power failure, it would hide newer files.
+        self.sync_directory(&self.paths.parent)
+            .map_err(failed(true))
+    }
+
+    /// Writes a record at the end of the journal and makes it durable.
+    pub(super) fn append(&self, journal: &File, record: &Sealed) -> Result<(), Unfinished> {
+        let failed = |unsure| {
+            move |error| Unfinished {
+                error: Error::io("write", &self.paths.journal, error),
+                unsure,
+            }
+        };
+        self.step()
+            .inspect_err(|_| {
+                // What a kill in the middle of a write leaves.
+                if cfg!(test) {
+                    let _ =
+                        journal.write_all_at(&record.bytes[..record.bytes.len() / 2], record.start);
+                }
+            })
+            .and_then(|()| journal.write_all_at(&record.bytes, record.start))
+            .map_err(failed(false))?;
+        self.sync_file(journal).map_err(failed(true))
+    }
+
+    /// Cuts the journal back to a length.
+    pub(super) fn cut(&self, journal: &File, length: u64) -> Result<()> {
+        self.step()
+            .and_then(|()| journal.set_len(length))
+            .and_then(|()| self.sync_file(journal))
+            .map_err(|error| Error::io("write", &self.paths.journal, error))
+    }
+
+    /// Removes what is left of files that were being written.
+    pub(super) fn remove_staging(&self) -> Result<()> {
+        match self
+            .step()
+            .and_then(|()| fs::remove_dir_all(&self.paths.staging))
+        {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(Error::io("erase", &self.paths.staging, error))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Makes the directory of a new recording, which may be there already.
+    pub(super) fn make_root(&self) -> Result<()> {
+        let root = &self.paths.root;
+        match self.step().and_then(|()| fs::create_dir(root)) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+            _ => self.sync_directory(&self.paths.parent),
+        }
+        .map_err(|error| Error::io("create", root, error))
+    }
+
+    /// Takes the recording out of its place at once; [`Self::remove_staging`] deletes it.
+    pub(super) fn discard_root(&self) -> Result<()> {
+        self.ensure_staging()?;
+        let away = self.temporary();
+        self.step()
+            .and_then(|()| fs::rename(&self.paths.root, &away))
+            .and_then(|()| self.sync_directory(&self.paths.parent))
+            .map_err(|error| Error::io("truncate", &self.paths.root, error))
+    }
+
+    fn ensure_staging(&self) -> Result<()> {
+        match self
+            .step()
+            .and_then(|()| fs::create_dir(&self.paths.staging))
+        {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+                Err(Error::io("write", &self.paths.staging, error))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn temporary(&self) -> PathBuf {
+        let number = self.next_temporary.fetch_add(1, Ordering::Relaxed);
+        self.paths.staging.join(number.to_string())
+    }
+
+    fn write_new(&self, path: &Path, bytes: &[u8]) -> io::Result<File> {
+        self.step()?;
+        let mut file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create_new(true)
+            .open(path)?;
+        self.step()?;
+        file.write_all(bytes)?;
+        Ok(file)
+    }
+
+    fn sync_file(&self, file: &File) -> io::Result<()> {
+        if self.syncs() {
+            self.step()?;
+            file.sync_data()?;
+        }
+        Ok(())
+    }
+
+    fn sync_directory(&self, path: &Path) -> io::Result<()> {
+        if self.syncs() {
+            self.step()?;
+            sync_directory(path)?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn sync_directories(&self, directories: &BTreeSet<PathBuf>) -> Result<()> {
+        if cfg!(target_os = "linux") && directories.len() >= self.many {
+            return self.sync_file_system();
+        }
+        for directory in directories {
+            match self.sync_directory(directory) {
+                // Removed again by a later erasure of the same checkpoint.
+                Err(error) if is_missing(&error) => {}
+                result => result.map_err(|error| Error::io("write", directory, error))?,
+            }
+        }
+        Ok(())
+    }
+
+    #[cfg(target_os = "linux")]
+    fn sync_file_system(&self) -> Result<()> {
+        let sync = || {
+            self.step()?;
+            rustix::fs::syncfs(File::open(&self.paths.parent)?)?;
+            Ok(())
+        };
+        if !self.syncs() {
+            return Ok(());
+        }
+        sync().map_err(|error| Error::io("write", &self.paths.root, error))
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    fn sync_file_system(&self) -> Result<()> {
+        unreachable!("every file is synced by itself on this system")
+    }
+}
+
+/// Writes the records of a new journal.
+pub(super) struct JournalWriter<'a> {
+    disk: &'a Disk,
+    file: &'a mut File,
+    position: Position,
+}
+
+impl JournalWriter<'_> {
+    pub(super) fn write(&mut self, record: Record) -> Result<()> {
+        let sealed = record.seal(self.position);
+        self.disk
+            .step()
+            .and_then(|()| self.file.write_all(&sealed.bytes))
+            .map_err(|error| Error::io("write", &self.disk.paths.journal, error))?;
+        self.position = sealed.end;
+        Ok(())
+    }
+}
+
+/// Why a change of the journal failed.
+#[derive(Debug)]
+pub(super) struct Unfinished {
+    pub(super) error: Error,
+    /// Whether others may have seen the change, although it may be lost in a power failure.
+    pub(super) unsure: bool,
+}
+
+/// Makes a directory and those above it, each durable if `sync` says so.
+pub(super) fn create_directories(path: &Path, sync: bool) -> io::Result<()> {
+    if path.as_os_str().is_empty() || path.is_dir() {
+        return Ok(());
+    }
+    let parent = path.parent().unwrap_or(Path::new(""));
+    create_directories(parent, sync)?;
+    match fs::create_dir(path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => {}
+        result => result?,
+    }
+    if sync {
+        sync_directory(if parent.as_os_str().is_empty() {
+            Path::new(".")
+        } else {
+            parent
+        })?;
+    }
+    Ok(())
+}
+
+fn sync_directory(path: &Path) -> io::Result<()> {
+    match File::open(path)?.sync_all() {
+        // Some file systems have no such thing.
+        Err(error) if error.kind() == io::ErrorKind::InvalidInput => Ok(()),
+        result => result,
+    }
+}
+
+pub(super) fn is_missing(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+    )
+}
+
+/// `remove_file` says `PermissionDenied` for a directory on some systems.
+fn remove_file(path: &Path) -> io::Result<()> {
+    fs::remove_file(path).map_err(|error| {
+        if path.is_dir() {
+            io::ErrorKind::IsADirectory.into()
+        } else {
+            error
+        }
+    })
+}
+
+/// Tells journals of one recording apart when a person looks at them.
+fn generation() -> u64 {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    now.map_or(0, |now| u64::try_from(now.as_nanos()).unwrap_or(u64::MAX))
+}

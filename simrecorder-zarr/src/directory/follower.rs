@@ -1,0 +1,215 @@
+//! Follows a recording that another process may be writing.
+
+use std::fs::{self, File, Metadata};
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::sync::Arc;
+
+use simrecorder_core::{Error, Result};
+
+use super::disk::{Paths, check_key, is_missing};
+use super::overlay::Overlay;
+use crate::journal::{self, Position, Scanned};
+
+/// The metadata of the root, which a writer replaces before it changes any other file.
+pub(super) const ROOT_METADATA: &str = "zarr.json";
+
+/// A file or a directory of the system.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Inode {
+    device: u64,
+    number: u64,
+}
+
+impl From<&Metadata> for Inode {
+    fn from(metadata: &Metadata) -> Self {
+        Self {
+            device: metadata.dev(),
+            number: metadata.ino(),
+        }
+    }
+}
+
+/// A state of the files: it differs once a writer has changed what a snapshot relies on.
+///
+/// The files stay open, so that the system does not give their inode numbers to others.
+#[derive(Debug, Default)]
+pub(super) struct State {
+    root: Option<(Inode, File)>,
+    metadata: Option<(Inode, File)>,
+}
+
+impl State {
+    fn open(paths: &Paths) -> io::Result<Self> {
+        let open = |path: &Path| match File::open(path) {
+            Ok(file) => {
+                let inode = Inode::from(&file.metadata()?);
+                Ok(Some((inode, file)))
+            }
+            Err(error) if is_missing(&error) => Ok(None),
+            Err(error) => Err(error),
+        };
+        // The directory comes first: if it is replaced now, the metadata of the new one stands
+        // beside the inode of the old one, which no longer holds.
+        let root = open(&paths.root)?;
+        Ok(Self {
+            root,
+            metadata: open(&paths.entry(ROOT_METADATA))?,
+        })
+    }
+
+    /// Whether the files are still in this state.
+    pub(super) fn holds(&self, paths: &Paths) -> io::Result<bool> {
+        let same = |path: &Path, held: &Option<(Inode, File)>| -> io::Result<bool> {
+            Ok(inode(path)? == held.as_ref().map(|(inode, _)| *inode))
+        };
+        Ok(same(&paths.entry(ROOT_METADATA), &self.metadata)? && same(&paths.root, &self.root)?)
+    }
+}
+
+fn inode(path: &Path) -> io::Result<Option<Inode>> {
+    match fs::metadata(path) {
+        Ok(metadata) => Ok(Some(Inode::from(&metadata))),
+        Err(error) if is_missing(&error) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// The part of the journal that was read so far.
+#[derive(Debug)]
+struct Journal {
+    file: Arc<File>,
+    inode: Inode,
+    position: Position,
+    /// The length of the journal when it was last read from its start.
+    loaded_at: u64,
+}
+
+/// Reads the journal as it grows.
+#[derive(Debug, Default)]
+pub(super) struct Follower {
+    state: Arc<State>,
+    journal: Option<Journal>,
+    overlay: Arc<Overlay>,
+}
+
+impl Follower {
+    /// Catches up with the writer, and returns what a snapshot consists of.
+    pub(super) fn refresh(&mut self, paths: &Paths) -> Result<(Arc<Overlay>, Arc<State>)> {
+        // The state comes before the journal: see the argument in the module `directory`.
+        let failed = |error| Error::io("read", &paths.root, error);
+        if !self.state.holds(paths).map_err(failed)? {
+            self.state = Arc::new(State::open(paths).map_err(failed)?);
+        }
+        if self.state.root.is_none() {
+            // The recording was deleted; a journal that is still there counts for nothing.
+            return Ok((Arc::default(), Arc::clone(&self.state)));
+        }
+        self.follow(paths)?;
+        Ok((Arc::clone(&self.overlay), Arc::clone(&self.state)))
+    }
+
+    fn follow(&mut self, paths: &Paths) -> Result<()> {
+        let path = &paths.journal;
+        let named = match fs::metadata(path) {
+            Ok(metadata) => metadata,
+            Err(error) if is_missing(&error) => {
+                self.journal = None;
+                self.overlay = Arc::default();
+                return Ok(());
+            }
+            Err(error) => return Err(Error::io("read", path, error)),
+        };
+        let length = named.len();
+        if let Some(journal) = &mut self.journal
+            && journal.inode == Inode::from(&named)
+            && length >= journal.position.offset
+        {
+            if length == journal.position.offset {
+                return Ok(());
+            }
+            let overlay = Arc::make_mut(&mut self.overlay);
+            let before = journal.position;
+            match replay(&journal.file, paths, before, length, overlay) {
+                // A damaged record is the rest of a kill, or follows on one that was read
+                // here and that the writer took back: then all is read anew, once.
+                Ok(scanned) if !scanned.damaged || length == journal.loaded_at => {
+                    journal.position = scanned.position;
+                    return Ok(());
+                }
+                Ok(_) => {}
+                Err(error) => {
+                    // Some of it was applied and must not be applied twice.
+                    self.journal = None;
+                    return Err(error);
+                }
+            }
+        }
+        self.load(paths)
+    }
+
+    fn load(&mut self, paths: &Paths) -> Result<()> {
+        // Until it is read in whole, there is nothing that could be read on from.
+        self.journal = None;
+        self.overlay = Arc::default();
+        if let Some(loaded) = load(paths, false)? {
+            self.journal = Some(Journal {
+                inode: Inode::from(&loaded.metadata),
+                file: loaded.file,
+                position: loaded.position,
+                loaded_at: loaded.metadata.len(),
+            });
+            self.overlay = Arc::new(loaded.overlay);
+        }
+        Ok(())
+    }
+}
+
+/// A journal that was read from its start.
+pub(super) struct Loaded {
+    pub(super) file: Arc<File>,
+    pub(super) metadata: Metadata,
+    pub(super) position: Position,
+    pub(super) overlay: Overlay,
+}
+
+/// Reads the journal, if there is one.
+pub(super) fn load(paths: &Paths, write: bool) -> Result<Option<Loaded>> {
+    let failed = |error| Error::io("open", &paths.journal, error);
+    let file = match File::options().read(true).write(write).open(&paths.journal) {
+        Ok(file) => Arc::new(file),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(failed(error)),
+    };
+    let metadata = file.metadata().map_err(failed)?;
+    let start = journal::read_header(&file, &paths.journal)?;
+    let mut overlay = Overlay::new(Some(Arc::clone(&file)));
+    let position = replay(&file, paths, start, metadata.len(), &mut overlay)?.position;
+    Ok(Some(Loaded {
+        file,
+        metadata,
+        position,
+        overlay,
+    }))
+}
+
+fn replay(
+    file: &File,
+    paths: &Paths,
+    from: Position,
+    length: u64,
+    overlay: &mut Overlay,
+) -> Result<Scanned> {
+    journal::scan(
+        file,
+        &paths.journal,
+        from,
+        length,
+        &mut |payload, offset| {
+            let ops = journal::decode(payload, offset, |key| check_key(key, 255, Path::new("")))?;
+            overlay.apply(&ops);
+            Ok(())
+        },
+    )
+}

@@ -1,0 +1,395 @@
+//! What the journal holds on top of the files, in memory.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+use std::io;
+use std::ops::Bound;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use simrecorder_core::{Error, ErrorKind, Result};
+
+use crate::journal::{Data, Op};
+
+/// Longer bytes stay in the journal; the overlay keeps where they are.
+const INLINE: usize = 4096;
+/// What an entry, an erasure or a piece of a tail costs beside its bytes, about.
+const OVERHEAD: u64 = 64;
+
+/// The journal's content: it hides the files where it has something to say about a key.
+///
+/// A clone is a snapshot: names, values and tails are shared, so it costs a pointer each.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Overlay {
+    /// The journal that the located bytes are in.
+    journal: Option<Arc<File>>,
+    entries: BTreeMap<Arc<str>, Entry>,
+    /// No file below one of these paths shows. None of them lies below another.
+    erased: BTreeSet<Arc<str>>,
+    tails: BTreeMap<Arc<str>, Arc<Tail>>,
+    held: u64,
+    tail_bytes: u64,
+}
+
+#[derive(Clone, Debug)]
+pub(super) enum Entry {
+    Set(Blob),
+    Erased,
+}
+
+#[derive(Clone, Debug)]
+pub(super) enum Blob {
+    Inline(Bytes),
+    InJournal { offset: u64, length: u64 },
+}
+
+#[derive(Clone, Debug, Default)]
+struct Tail {
+    pieces: Vec<Piece>,
+    length: u64,
+    held: u64,
+}
+
+#[derive(Clone, Debug)]
+enum Piece {
+    Inline(Vec<u8>),
+    InJournal { offset: u64, length: u64 },
+}
+
+/// What the overlay says about a key.
+pub(super) enum Lookup<'a> {
+    Set(&'a Blob),
+    Erased,
+    /// Nothing: the file counts.
+    File,
+}
+
+impl Overlay {
+    pub(super) fn new(journal: Option<Arc<File>>) -> Self {
+        Self {
+            journal,
+            ..Self::default()
+        }
+    }
+
+    /// Whether it hides no file and adds none.
+    pub(super) fn has_entries(&self) -> bool {
+        !self.entries.is_empty() || !self.erased.is_empty()
+    }
+
+    /// The bytes of all tails.
+    pub(super) fn tail_bytes(&self) -> u64 {
+        self.tail_bytes
+    }
+
+    pub(super) fn has_tails(&self) -> bool {
+        !self.tails.is_empty()
+    }
+
+    /// The memory it takes, about.
+    pub(super) fn held(&self) -> u64 {
+        self.held
+    }
+
+    pub(super) fn lookup(&self, key: &str) -> Lookup<'_> {
+        match self.entries.get(key) {
+            Some(Entry::Set(blob)) => Lookup::Set(blob),
+            Some(Entry::Erased) => Lookup::Erased,
+            None if self.hides_below(parent(key)) => Lookup::Erased,
+            None => Lookup::File,
+        }
+    }
+
+    /// Whether the overlay has anything to say about a key.
+    pub(super) fn covers(&self, key: &str) -> bool {
+        !matches!(self.lookup(key), Lookup::File)
+    }
+
+    /// Whether an erased path hides all files below `path`.
+    pub(super) fn hides_below(&self, path: &str) -> bool {
+        !self.erased.is_empty() && ancestors(path).any(|path| self.erased.contains(path))
+    }
+
+    /// Whether `path` itself was erased.
+    pub(super) fn is_erased_path(&self, path: &str) -> bool {
+        self.erased.contains(path)
+    }
+
+    pub(super) fn entries(&self) -> impl Iterator<Item = (&Arc<str>, &Entry)> {
+        self.entries.iter()
+    }
+
+    pub(super) fn erased(&self) -> impl Iterator<Item = &Arc<str>> {
+        self.erased.iter()
+    }
+
+    pub(super) fn tails(&self) -> impl Iterator<Item = &Arc<str>> {
+        self.tails.keys()
+    }
+
+    /// Adds the names below `path` that lead to entries of the overlay.
+    pub(super) fn children(&self, path: &str, names: &mut BTreeSet<String>) {
+        let prefix = if path.is_empty() {
+            String::new()
+        } else {
+            format!("{path}/")
+        };
+        let mut from = Bound::Included(prefix.clone());
+        loop {
+            let range = (from.as_ref().map(String::as_str), Bound::Unbounded);
+            let Some((key, entry)) = self.entries.range::<str, _>(range).next() else {
+                break;
+            };
+            let Some(rest) = key.strip_prefix(prefix.as_str()) else {
+                break;
+            };
+            match (rest.split_once('/'), entry) {
+                (Some((name, _)), Entry::Set(_)) => {
+                    // `0` follows `/`: this skips all other entries below the child.
+                    from = Bound::Included(format!("{prefix}{name}0"));
+                    names.insert(name.to_owned());
+                }
+                _ => from = Bound::Excluded(key.to_string()),
+            }
+        }
+    }
+
+    pub(super) fn load(&self, blob: &Blob, path: &Path) -> Result<Bytes> {
+        match *blob {
+            Blob::Inline(ref bytes) => Ok(bytes.clone()),
+            Blob::InJournal { offset, length } => {
+                let mut bytes = Vec::new();
+                self.read(offset, length, &mut bytes, path)?;
+                Ok(bytes.into())
+            }
+        }
+    }
+
+    pub(super) fn tail(&self, array: &str, path: &Path) -> Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        let Some(tail) = self.tails.get(array) else {
+            return Ok(bytes);
+        };
+        bytes.reserve_exact(usize::try_from(tail.length).unwrap_or(0));
+        for piece in &tail.pieces {
+            match *piece {
+                Piece::Inline(ref piece) => bytes.extend_from_slice(piece),
+                Piece::InJournal { offset, length } => {
+                    self.read(offset, length, &mut bytes, path)?;
+                }
+            }
+        }
+        Ok(bytes)
+    }
+
+    fn read(&self, offset: u64, length: u64, bytes: &mut Vec<u8>, path: &Path) -> Result<()> {
+        let (Some(journal), Ok(length)) = (&self.journal, usize::try_from(length)) else {
+            return Err(Error::new(
+                ErrorKind::Internal,
+                "read",
+                "the journal is not open",
+            ));
+        };
+        let start = bytes.len();
+        bytes.resize(start + length, 0);
+        journal
+            .read_exact_at(&mut bytes[start..], offset)
+            .map_err(|error| {
+                if error.kind() == io::ErrorKind::UnexpectedEof {
+                    Error::new(
+                        ErrorKind::Corrupt,
+                        "read",
+                        "the journal was cut while it was read",
+                    )
+                    .with_key(path.display().to_string())
+                } else {
+                    Error::io("read", path, error)
+                }
+            })
+    }
+
+    /// Applies the changes of one record of its journal.
+    pub(super) fn apply(&mut self, ops: &[Op<'_>]) {
+        for op in ops {
+            match *op {
+                Op::Set { key, value } => {
+                    self.insert(key, Entry::Set(Blob::new(value)));
+                }
+                Op::Erase { key } => {
+                    if self.hides_below(parent(key)) {
+                        self.remove(key);
+                    } else {
+                        self.insert(key, Entry::Erased);
+                    }
+                }
+                Op::ErasePath { path } => self.erase_path(path),
+                Op::AppendTail { array, bytes } => self.append_tail(array, bytes),
+                Op::ClearTail { array } => self.remove_tail(array),
+            }
+        }
+    }
+
+    fn insert(&mut self, key: &str, entry: Entry) {
+        self.held += weight(key, &entry);
+        if let Some(old) = self.entries.get_mut(key) {
+            self.held -= weight(key, old);
+            *old = entry;
+        } else {
+            self.entries.insert(key.into(), entry);
+        }
+    }
+
+    fn remove(&mut self, key: &str) {
+        if let Some(old) = self.entries.remove(key) {
+            self.held -= weight(key, &old);
+        }
+    }
+
+    fn erase_path(&mut self, path: &str) {
+        for key in below(self.entries.keys_from(path), path) {
+            self.remove(&key);
+        }
+        for array in below(self.tails.keys_from(path), path) {
+            self.remove_tail(&array);
+        }
+        self.remove_tail(path);
+        if self.hides_below(path) {
+            return;
+        }
+        let inner = below(self.erased.keys_from(path), path);
+        for path in inner {
+            self.held -= OVERHEAD + path.len() as u64;
+            self.erased.remove(&path);
+        }
+        self.held += OVERHEAD + path.len() as u64;
+        self.erased.insert(path.into());
+    }
+
+    fn append_tail(&mut self, array: &str, data: Data<'_>) {
+        if data.bytes.is_empty() {
+            return;
+        }
+        if !self.tails.contains_key(array) {
+            self.held += OVERHEAD + array.len() as u64;
+            self.tails.insert(array.into(), Arc::default());
+        }
+        if let Some(tail) = self.tails.get_mut(array) {
+            let tail = Arc::make_mut(tail);
+            self.held -= tail.held;
+            tail.push(data);
+            self.held += tail.held;
+            self.tail_bytes += data.bytes.len() as u64;
+        }
+    }
+
+    fn remove_tail(&mut self, array: &str) {
+        if let Some(tail) = self.tails.remove(array) {
+            self.held -= tail.held + OVERHEAD + array.len() as u64;
+            self.tail_bytes -= tail.length;
+        }
+    }
+}
+
+impl Tail {
+    fn push(&mut self, data: Data<'_>) {
+        let length = data.bytes.len() as u64;
+        self.length += length;
+        if data.bytes.len() > INLINE {
+            self.held += OVERHEAD;
+            self.pieces.push(Piece::InJournal {
+                offset: data.offset,
+                length,
+            });
+        } else if let Some(Piece::Inline(last)) = self.pieces.last_mut() {
+            self.held += length;
+            last.extend_from_slice(data.bytes);
+        } else {
+            self.held += OVERHEAD + length;
+            self.pieces.push(Piece::Inline(data.bytes.to_vec()));
+        }
+    }
+}
+
+impl Blob {
+    fn new(data: Data<'_>) -> Self {
+        if data.bytes.len() > INLINE {
+            Self::InJournal {
+                offset: data.offset,
+                length: data.bytes.len() as u64,
+            }
+        } else {
+            Self::Inline(Bytes::copy_from_slice(data.bytes))
+        }
+    }
+
+    pub(super) fn length(&self) -> u64 {
+        match self {
+            Self::Inline(bytes) => bytes.len() as u64,
+            Self::InJournal { length, .. } => *length,
+        }
+    }
+}
+
+fn weight(key: &str, entry: &Entry) -> u64 {
+    let inline = match entry {
+        Entry::Set(Blob::Inline(bytes)) => bytes.len() as u64,
+        _ => 0,
+    };
+    OVERHEAD + key.len() as u64 + inline
+}
+
+/// The path of the node above; `""` is the root.
+pub(super) fn parent(path: &str) -> &str {
+    path.rsplit_once('/').map_or("", |(parent, _)| parent)
+}
+
+/// The path itself and all above it, the root last.
+fn ancestors(path: &str) -> impl Iterator<Item = &str> {
+    std::iter::successors(Some(path), |path| (!path.is_empty()).then(|| parent(path)))
+}
+
+/// The leading keys that lie below `path`.
+fn below<'a>(keys: impl Iterator<Item = &'a Arc<str>>, path: &str) -> Vec<Arc<str>> {
+    keys.take_while(|key| is_below(key, path))
+        .cloned()
+        .collect()
+}
+
+/// Whether `key` is `path/…`.
+pub(super) fn is_below(key: &str, path: &str) -> bool {
+    path.is_empty()
+        || key
+            .strip_prefix(path)
+            .is_some_and(|rest| rest.starts_with('/'))
+}
+
+/// The keys from the first one that may lie below a path on.
+trait KeysFrom {
+    fn keys_from<'a>(&'a self, path: &str) -> Box<dyn Iterator<Item = &'a Arc<str>> + 'a>;
+}
+
+fn first_below(path: &str) -> String {
+    if path.is_empty() {
+        String::new()
+    } else {
+        format!("{path}/")
+    }
+}
+
+impl<V> KeysFrom for BTreeMap<Arc<str>, V> {
+    fn keys_from<'a>(&'a self, path: &str) -> Box<dyn Iterator<Item = &'a Arc<str>> + 'a> {
+        let first = first_below(path);
+        let range = (Bound::Included(first.as_str()), Bound::Unbounded);
+        Box::new(self.range::<str, _>(range).map(|(key, _)| key))
+    }
+}
+
+impl KeysFrom for BTreeSet<Arc<str>> {
+    fn keys_from<'a>(&'a self, path: &str) -> Box<dyn Iterator<Item = &'a Arc<str>> + 'a> {
+        let first = first_below(path);
+        let range = (Bound::Included(first.as_str()), Bound::Unbounded);
+        Box::new(self.range::<str, _>(range))
+    }
+}

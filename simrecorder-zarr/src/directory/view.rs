@@ -1,0 +1,151 @@
+//! What a snapshot of a recording shows.
+
+use std::collections::BTreeSet;
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::path::Path;
+
+use bytes::Bytes;
+use simrecorder_core::{Error, Result};
+
+use super::disk::{Paths, check_key, is_missing};
+use super::follower::ROOT_METADATA;
+use super::overlay::{Lookup, Overlay};
+use crate::storage::Snapshot;
+
+/// A snapshot: the overlay first, the files below it second.
+pub(super) struct View<'a> {
+    pub(super) overlay: &'a Overlay,
+    pub(super) paths: &'a Paths,
+}
+
+impl Snapshot for View<'_> {
+    fn get(&self, key: &str) -> Result<Option<Bytes>> {
+        self.check(key)?;
+        match self.overlay.lookup(key) {
+            Lookup::Set(blob) => self.overlay.load(blob, &self.paths.journal).map(Some),
+            Lookup::Erased => Ok(None),
+            Lookup::File => read_entry(&self.paths.entry(key)),
+        }
+    }
+
+    fn tail(&self, array: &str) -> Result<Vec<u8>> {
+        self.overlay.tail(array, &self.paths.journal)
+    }
+
+    fn tails(&self) -> Result<Vec<String>> {
+        Ok(self
+            .overlay
+            .tails()
+            .map(|array| array.to_string())
+            .collect())
+    }
+
+    fn children(&self, path: &str) -> Result<Vec<String>> {
+        if !path.is_empty() {
+            self.check(path)?;
+        }
+        let mut names = BTreeSet::new();
+        self.overlay.children(path, &mut names);
+        if !self.overlay.hides_below(path) {
+            for entry in list(&self.paths.entry(path))? {
+                let (name, is_directory) = entry?;
+                let child = join(path, &name);
+                if is_directory && !names.contains(&name) && self.has_entries(&child)? {
+                    names.insert(name);
+                }
+            }
+        }
+        Ok(names.into_iter().collect())
+    }
+}
+
+impl View<'_> {
+    /// Whether a key stays in the recording. It may be too long to be there: that is no error.
+    fn check(&self, key: &str) -> Result<()> {
+        check_key(key, usize::MAX, Path::new("")).map_err(|error| error.with_operation("read"))
+    }
+
+    /// Whether there is a file below a path that the overlay does not hide. It stops at the
+    /// first one, so a directory full of chunks costs no more than a small one.
+    fn has_entries(&self, path: &str) -> Result<bool> {
+        if self.overlay.is_erased_path(path) {
+            return Ok(false);
+        }
+        let metadata = join(path, ROOT_METADATA);
+        if !self.overlay.covers(&metadata) && self.paths.entry(&metadata).is_file() {
+            return Ok(true);
+        }
+        let mut directories = Vec::new();
+        for entry in list(&self.paths.entry(path))? {
+            let (name, is_directory) = entry?;
+            let child = join(path, &name);
+            if is_directory {
+                directories.push(child);
+            } else if !self.overlay.covers(&child) {
+                return Ok(true);
+            }
+        }
+        for directory in directories {
+            if self.has_entries(&directory)? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+}
+
+fn join(path: &str, name: &str) -> String {
+    if path.is_empty() {
+        name.to_owned()
+    } else {
+        format!("{path}/{name}")
+    }
+}
+
+/// The names in a directory, and which of them are directories; none if it is missing.
+fn list(path: &Path) -> Result<impl Iterator<Item = Result<(String, bool)>>> {
+    let failed = move |error| Error::io("list", path, error);
+    let entries = match fs::read_dir(path) {
+        Ok(entries) => Some(entries),
+        Err(error) if is_missing(&error) || error.kind() == io::ErrorKind::InvalidFilename => None,
+        Err(error) => return Err(failed(error)),
+    };
+    Ok(entries.into_iter().flatten().filter_map(move |entry| {
+        let named = entry.and_then(|entry| {
+            // A name that is no text is not from a Zarr writer.
+            let Ok(name) = entry.file_name().into_string() else {
+                return Ok(None);
+            };
+            let kind = entry.file_type()?;
+            let is_directory = if kind.is_symlink() {
+                entry.path().is_dir()
+            } else {
+                kind.is_dir()
+            };
+            Ok(Some((name, is_directory)))
+        });
+        named.map_err(failed).transpose()
+    }))
+}
+
+/// The bytes of a file; `None` if there is none.
+pub(super) fn read_entry(path: &Path) -> Result<Option<Bytes>> {
+    let read = || {
+        let mut file = File::open(path)?;
+        let metadata = file.metadata()?;
+        if metadata.is_dir() {
+            return Ok(None);
+        }
+        let mut bytes = Vec::new();
+        bytes.try_reserve_exact(usize::try_from(metadata.len()).unwrap_or(usize::MAX))?;
+        file.read_to_end(&mut bytes)?;
+        Ok(Some(bytes.into()))
+    };
+    match read() {
+        Err(error) if is_missing(&error) || error.kind() == io::ErrorKind::InvalidFilename => {
+            Ok(None)
+        }
+        result => result.map_err(|error| Error::io("read", path, error)),
+    }
+}

@@ -1,0 +1,386 @@
+//! The writer of a recording: commits and checkpoints.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::fs::File;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use bytes::Bytes;
+use simrecorder_core::{Durability, Error, ErrorKind, OpenMode, Result};
+
+use super::disk::{Disk, JournalWriter, Paths, Unfinished, check_key};
+use super::follower::{self, ROOT_METADATA};
+use super::lock::WriterLock;
+use super::overlay::{Entry, Lookup, Overlay, is_below};
+use super::place::{Content, Plan};
+use super::view::read_entry;
+use super::{Limits, Shared};
+use crate::journal::{Position, Record};
+use crate::storage::Change;
+
+/// Changes a recording, of which it holds the lock.
+pub(super) struct Writer {
+    pub(super) disk: Disk,
+    journal: Option<Journal>,
+    limits: Limits,
+    /// Why it is unknown what a commit would add to.
+    broken: Option<Error>,
+    /// Whether readers may have seen a record that was cut off again. The journal must be
+    /// replaced before it grows: another record of the same length would look the same to them.
+    pub(super) taken_back: bool,
+    /// What the overlay held after the last checkpoint, all of it tails.
+    held_after: u64,
+    /// After a checkpoint failed inside a commit: the length of the journal from which on it is
+    /// tried again.
+    retry_from: u64,
+    _lock: WriterLock,
+}
+
+struct Journal {
+    file: Arc<File>,
+    position: Position,
+}
+
+impl Writer {
+    /// Opens a recording, or creates it, and returns what its journal holds.
+    pub(super) fn open(
+        paths: &Paths,
+        mode: OpenMode,
+        durability: Durability,
+        limits: Limits,
+    ) -> Result<(Self, Overlay)> {
+        // Before the lock: a refusal must not even leave a lock file for a moment.
+        Content::of(paths)?.plan(mode, paths)?;
+        let lock = WriterLock::acquire(&paths.lock)?;
+        let plan = Content::of(paths)?.plan(mode, paths)?;
+        let disk = Disk::new(paths.clone(), durability, limits.many_files);
+        disk.remove_staging()?;
+        let mut writer = Self {
+            disk,
+            journal: None,
+            limits,
+            broken: None,
+            taken_back: false,
+            held_after: 0,
+            retry_from: 0,
+            _lock: lock,
+        };
+        let overlay = match plan {
+            Plan::Continue => writer.recover()?,
+            Plan::Create { replace } => writer.create(replace)?,
+        };
+        Ok((writer, overlay))
+    }
+
+    /// Makes an empty recording.
+    fn create(&mut self, replace: bool) -> Result<Overlay> {
+        if replace {
+            self.disk.discard_root()?;
+        }
+        self.disk
+            .remove_journal()
+            .map_err(|unfinished| unfinished.error)?;
+        self.disk.make_root()?;
+        let overlay = self
+            .replace_journal(&mut |_| Ok(()))
+            .map_err(|unfinished| unfinished.error)?;
+        if replace {
+            self.disk.remove_staging()?;
+        }
+        Ok(overlay)
+    }
+
+    /// Reads the journal of an existing recording and cuts off what is not whole.
+    fn recover(&mut self) -> Result<Overlay> {
+        let Some(loaded) = follower::load(&self.disk.paths, true)? else {
+            return Ok(Overlay::default());
+        };
+        let end = loaded.position.offset;
+        let torn = loaded.metadata.len().saturating_sub(end);
+        if torn > 0 {
+            let path = self.disk.paths.journal.display();
+            tracing::warn!(%path, bytes = torn, "the last commit was interrupted and is dropped");
+            self.disk.cut(&loaded.file, end)?;
+        }
+        self.journal = Some(Journal {
+            file: loaded.file,
+            position: loaded.position,
+        });
+        Ok(loaded.overlay)
+    }
+
+    pub(super) fn commit(&mut self, shared: &Shared, changes: &[Change]) -> Result<()> {
+        self.check_unbroken()?;
+        self.check_keys(changes)?;
+        if self.taken_back {
+            self.settle(shared)?;
+        }
+        let (files, record) = self.split(&shared.current(), changes);
+        self.disk.put(&files)?;
+        if record.is_empty() {
+            Ok(())
+        } else {
+            self.append(shared, record)
+        }
+    }
+
+    fn check_unbroken(&self) -> Result<()> {
+        match &self.broken {
+            None => Ok(()),
+            Some(cause) => {
+                let message = "an earlier failure left the journal in an unknown state; \
+                               open the recording again to go on";
+                Err(Error::new(cause.kind(), "commit", message)
+                    .with_key(self.disk.paths.root.display().to_string())
+                    .with_source(cause.clone()))
+            }
+        }
+    }
+
+    fn check_keys(&self, changes: &[Change]) -> Result<()> {
+        for change in changes {
+            let (name, may_be_root) = match change {
+                Change::Set { key, .. } | Change::SetChunk { key, .. } | Change::Erase { key } => {
+                    (key, false)
+                }
+                Change::ErasePath { path: name }
+                | Change::AppendTail { array: name, .. }
+                | Change::ClearTail { array: name } => (name, true),
+            };
+            if !(name.is_empty() && may_be_root) {
+                check_key(name, self.disk.name_limit, &self.disk.paths.root)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Divides a commit into the chunks that become files at once, and the record of the rest.
+    fn split<'a>(
+        &self,
+        overlay: &Overlay,
+        changes: &'a [Change],
+    ) -> (Vec<(&'a str, Bytes)>, Record) {
+        let mut files: Vec<(&str, Bytes)> = Vec::new();
+        let mut places: HashMap<&str, usize> = HashMap::new();
+        let mut record = Record::new();
+        let mut recorded: HashSet<&str> = HashSet::new();
+        let mut erased: Vec<&str> = Vec::new();
+        for change in changes {
+            match change {
+                Change::SetChunk { key, value }
+                    if value.len() >= self.limits.small_chunk
+                        && !recorded.contains(key.as_str())
+                        && !erased.iter().any(|path| is_below(key, path))
+                        && !overlay.covers(key) =>
+                {
+                    if let Some(&place) = places.get(key.as_str()) {
+                        files[place].1 = value.clone();
+                    } else {
+                        places.insert(key, files.len());
+                        files.push((key, value.clone()));
+                    }
+                    continue;
+                }
+                Change::Set { key, .. } | Change::SetChunk { key, .. } | Change::Erase { key } => {
+                    recorded.insert(key);
+                }
+                Change::ErasePath { path } => erased.push(path),
+                Change::AppendTail { .. } | Change::ClearTail { .. } => {}
+            }
+            record.push(change);
+        }
+        (files, record)
+    }
+
+    /// Makes a record durable, then visible.
+    fn append(&mut self, shared: &Shared, record: Record) -> Result<()> {
+        let Some(journal) = &mut self.journal else {
+            let mut record = Some(record);
+            let overlay = self
+                .replace_journal(&mut |writer| record.take().map_or(Ok(()), |it| writer.write(it)))
+                .map_err(|unfinished| self.note(unfinished))?;
+            shared.publish(overlay);
+            return Ok(());
+        };
+        let sealed = record.seal(journal.position);
+        if let Err(unfinished) = self.disk.append(&journal.file, &sealed) {
+            self.taken_back |= unfinished.unsure;
+            if let Err(undo) = self.disk.cut(&journal.file, sealed.start) {
+                tracing::error!(error = %undo, "the journal could not be cut back");
+                self.broken = Some(unfinished.error.clone());
+            }
+            return Err(unfinished.error);
+        }
+        journal.position = sealed.end;
+        let ops = sealed.ops()?;
+        if let Some(overlay) = &mut *shared.overlay.write() {
+            Arc::make_mut(overlay).apply(&ops);
+        }
+        Ok(())
+    }
+
+    /// Replaces the journal and returns the overlay of the new one.
+    fn replace_journal(
+        &mut self,
+        fill: &mut dyn FnMut(&mut JournalWriter<'_>) -> Result<()>,
+    ) -> Result<Overlay, Unfinished> {
+        self.disk.replace_journal(fill)?;
+        // Read back, so that a journal is applied in one way only.
+        let loaded = follower::load(&self.disk.paths, true)
+            .and_then(|loaded| loaded.ok_or_else(|| self.lost_journal()))
+            .map_err(|error| Unfinished {
+                error,
+                unsure: true,
+            })?;
+        self.journal = Some(Journal {
+            file: loaded.file,
+            position: loaded.position,
+        });
+        self.taken_back = false;
+        Ok(loaded.overlay)
+    }
+
+    fn lost_journal(&self) -> Error {
+        let message = "the journal disappeared while it was written";
+        Error::new(ErrorKind::Io, "write", message)
+            .with_key(self.disk.paths.journal.display().to_string())
+    }
+
+    fn note(&mut self, unfinished: Unfinished) -> Error {
+        if unfinished.unsure {
+            self.broken = Some(unfinished.error.clone());
+        }
+        unfinished.error
+    }
+
+    fn is_settling_due(&self, overlay: &Overlay) -> bool {
+        let length = self.journal.as_ref().map_or(0, |it| it.position.offset);
+        let tails = overlay.tail_bytes();
+        // Each bound grows with what a checkpoint cannot remove, so that its cost stays in
+        // proportion to what was written since the last one.
+        let garbage = length > self.limits.journal && tails < length / 2;
+        let bound = self.limits.held.max(tails / 4).max(2 * self.held_after);
+        length >= self.retry_from && (garbage || overlay.held() > bound)
+    }
+
+    /// Keeps the journal and the overlay small.
+    pub(super) fn settle_if_due(&mut self, shared: &Shared) {
+        if !self.is_settling_due(&shared.current()) {
+            return;
+        }
+        // The commit before it stands, whatever becomes of this.
+        if let Err(error) = self.settle(shared) {
+            tracing::warn!(%error, "the journal could not be brought to the files");
+            let length = self.journal.as_ref().map_or(0, |it| it.position.offset);
+            self.retry_from = length + self.limits.journal / 4;
+        }
+    }
+
+    /// Does the last work of a writer. What is in doubt is left to the next one.
+    pub(super) fn finish(&mut self, shared: &Shared) -> Result<()> {
+        if self.broken.is_some() {
+            return Ok(());
+        }
+        self.settle(shared)
+    }
+
+    /// Brings the overlay to the files, and leaves a journal with the tails alone, or none.
+    pub(super) fn settle(&mut self, shared: &Shared) -> Result<()> {
+        self.check_unbroken()?;
+        let overlay = shared.current();
+        if overlay.has_entries() {
+            shared.epoch.fetch_add(1, Ordering::SeqCst);
+            self.apply_to_files(&overlay)?;
+        }
+        if overlay.has_tails() {
+            self.keep_tails(shared, &overlay)?;
+        } else if self.journal.is_some() {
+            self.disk
+                .remove_journal()
+                .map_err(|unfinished| self.note(unfinished))?;
+            self.journal = None;
+            self.taken_back = false;
+            shared.publish(Overlay::default());
+        }
+        self.held_after = shared.current().held();
+        self.retry_from = 0;
+        self.disk.remove_staging()
+    }
+
+    fn apply_to_files(&self, overlay: &Overlay) -> Result<()> {
+        let journal = &self.disk.paths.journal;
+        let mut touched = BTreeSet::new();
+        self.renew_root_metadata(overlay, &mut touched)?;
+        for path in overlay.erased() {
+            if path.is_empty() {
+                self.disk.remove_all_but(ROOT_METADATA, &mut touched)?;
+            } else {
+                self.disk.remove_below(path, &mut touched)?;
+            }
+        }
+        for (key, entry) in overlay.entries() {
+            if matches!(entry, Entry::Erased) && &**key != ROOT_METADATA {
+                self.disk.remove(key, &mut touched)?;
+            }
+        }
+        self.disk.sync_directories(&touched)?;
+
+        let mut batch = Vec::new();
+        let mut size = 0;
+        for (key, entry) in overlay.entries() {
+            let Entry::Set(blob) = entry else { continue };
+            if &**key == ROOT_METADATA {
+                continue;
+            }
+            batch.push((&**key, overlay.load(blob, journal)?));
+            size += blob.length();
+            if size >= self.limits.batch || batch.len() >= 4096 {
+                self.disk.put(&batch)?;
+                batch.clear();
+                size = 0;
+            }
+        }
+        self.disk.put(&batch)
+    }
+
+    /// Makes the metadata of the root another file, so that readers notice.
+    fn renew_root_metadata(
+        &self,
+        overlay: &Overlay,
+        touched: &mut BTreeSet<PathBuf>,
+    ) -> Result<()> {
+        let value = match overlay.lookup(ROOT_METADATA) {
+            Lookup::Set(blob) => Some(overlay.load(blob, &self.disk.paths.journal)?),
+            Lookup::Erased => {
+                self.disk.remove(ROOT_METADATA, touched)?;
+                None
+            }
+            Lookup::File => read_entry(&self.disk.paths.entry(ROOT_METADATA))?,
+        };
+        value.map_or(Ok(()), |value| self.disk.put(&[(ROOT_METADATA, value)]))
+    }
+
+    fn keep_tails(&mut self, shared: &Shared, overlay: &Overlay) -> Result<()> {
+        let path = self.disk.paths.journal.clone();
+        let batch = usize::try_from(self.limits.batch).unwrap_or(usize::MAX);
+        let kept = self
+            .replace_journal(&mut |writer| {
+                let mut record = Record::new();
+                for array in overlay.tails() {
+                    record.append_tail(array, &overlay.tail(array, &path)?);
+                    if record.len() >= batch {
+                        writer.write(std::mem::replace(&mut record, Record::new()))?;
+                    }
+                }
+                if record.is_empty() {
+                    Ok(())
+                } else {
+                    writer.write(record)
+                }
+            })
+            .map_err(|unfinished| self.note(unfinished))?;
+        shared.publish(kept);
+        Ok(())
+    }
+}

@@ -1,0 +1,411 @@
+//! How the chunks of an array are laid out and encoded: all calls of zarrs' codecs are here.
+
+use std::borrow::Cow;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use serde_json::Value as Json;
+use simrecorder_core::{AxisRange, Block, Error, ErrorKind, Region, Result, copy_block};
+use zarrs::array::{
+    ArrayBytes, ArrayBytesOffsets, ArrayMetadataV3, ArrayToBytesCodecTraits, ChunkKeyEncoding,
+    ChunkShape, CodecChain, CodecOptions, DataType, FillValue,
+};
+
+use crate::metadata::{ColumnType, Document, corrupt};
+use crate::tail::{RowSize, Rows};
+
+/// The layout of an array, without its length. Arrays with the same layout share one.
+#[derive(Debug)]
+pub(crate) struct Layout {
+    pub(crate) column: ColumnType,
+    /// The shape of one row: all axes but the first.
+    pub(crate) row_shape: Vec<u64>,
+    /// The shape of a chunk, with the first axis.
+    pub(crate) chunk_shape: Vec<u64>,
+    zarrs_chunk_shape: ChunkShape,
+    data_type: DataType,
+    fill_value: FillValue,
+    codecs: CodecChain,
+    key_encoding: ChunkKeyEncoding,
+}
+
+impl Layout {
+    /// Reads the layout of an array from its metadata.
+    pub(crate) fn new(document: &Document) -> Result<Self> {
+        let metadata: ArrayMetadataV3 = serde_json::from_value(document.as_json())
+            .map_err(|e| corrupt("zarr.json is no Zarr V3 array").with_source(e))?;
+        let column = column_type(&metadata)?;
+        if let Some(field) = metadata
+            .additional_fields
+            .iter()
+            .find(|(_, field)| field.must_understand())
+        {
+            return Err(unsupported(format!(
+                "the array has the unknown field '{}'",
+                field.0
+            )));
+        }
+        if !metadata.storage_transformers.is_empty() {
+            return Err(unsupported("the array has storage transformers".into()));
+        }
+        let zarrs_chunk_shape = regular_chunk_shape(&metadata)?;
+        let chunk_shape: Vec<u64> = zarrs_chunk_shape.iter().map(|len| len.get()).collect();
+        if chunk_shape.len() != metadata.shape.len() {
+            return Err(corrupt("chunks and array have different numbers of axes"));
+        }
+        let data_type = DataType::from_metadata(&metadata.data_type)
+            .map_err(|e| unsupported("the data type is not known".into()).with_source(e))?;
+        let fill_value = data_type
+            .fill_value_v3(&metadata.fill_value)
+            .map_err(|e| corrupt("the fill value does not fit the data type").with_source(e))?;
+        let codecs = CodecChain::from_metadata(&metadata.codecs)
+            .map_err(|e| unsupported("a codec is not known".into()).with_source(e))?;
+        let key_encoding =
+            ChunkKeyEncoding::from_metadata(&metadata.chunk_key_encoding).map_err(|e| {
+                unsupported("the chunk key encoding is not known".into()).with_source(e)
+            })?;
+        let layout = Self {
+            column,
+            row_shape: metadata.shape.get(1..).unwrap_or_default().to_vec(),
+            chunk_shape,
+            zarrs_chunk_shape,
+            data_type,
+            fill_value,
+            codecs,
+            key_encoding,
+        };
+        if layout.chunk_elements().is_none() {
+            return Err(corrupt(format!(
+                "chunks of {:?} are too large",
+                layout.chunk_shape
+            )));
+        }
+        Ok(layout)
+    }
+
+    /// The bytes of one element; 1 for text.
+    pub(crate) fn element_size(&self) -> usize {
+        match self.column {
+            ColumnType::Elements(dtype) => dtype.size(),
+            ColumnType::Text => 1,
+        }
+    }
+
+    pub(crate) fn row_size(&self) -> RowSize {
+        match self.column {
+            ColumnType::Text => RowSize::Text,
+            ColumnType::Elements(dtype) => RowSize::Fixed(
+                self.row_shape
+                    .iter()
+                    .map(|&len| len as usize)
+                    .product::<usize>()
+                    * dtype.size(),
+            ),
+        }
+    }
+
+    /// How many rows a chunk has.
+    pub(crate) fn chunk_rows(&self) -> u64 {
+        self.chunk_shape.first().copied().unwrap_or(1)
+    }
+
+    fn chunk_elements(&self) -> Option<usize> {
+        let elements = self
+            .chunk_shape
+            .iter()
+            .try_fold(self.element_size(), |count, &len| {
+                count.checked_mul(usize::try_from(len).ok()?)
+            })?;
+        let row = self
+            .row_shape
+            .iter()
+            .try_fold(self.element_size(), |size, &len| {
+                size.checked_mul(usize::try_from(len).ok()?)
+            });
+        row.filter(|&row| row < isize::MAX as usize)?;
+        (elements < isize::MAX as usize).then_some(elements / self.element_size())
+    }
+
+    /// The bytes of one element that was never written.
+    pub(crate) fn fill_bytes(&self) -> &[u8] {
+        self.fill_value.as_ne_bytes()
+    }
+
+    /// The entry of a chunk of the array at `path`.
+    pub(crate) fn chunk_entry(&self, path: &str, indices: &[u64]) -> String {
+        let key = self.key_encoding.encode(indices);
+        if path.is_empty() {
+            key.as_str().to_owned()
+        } else {
+            format!("{path}/{key}")
+        }
+    }
+
+    /// How many chunks there are along each axis but the first.
+    pub(crate) fn row_grid(&self) -> Vec<u64> {
+        let axes = self.row_shape.iter().zip(self.chunk_shape.iter().skip(1));
+        axes.map(|(len, chunk)| len.div_ceil(*chunk)).collect()
+    }
+
+    /// The indices of all chunks in one row of chunks, without the first index.
+    pub(crate) fn row_chunks(&self) -> impl Iterator<Item = Vec<u64>> {
+        let grid = self.row_grid();
+        let count: u64 = grid.iter().product();
+        (0..count).map(move |mut number| {
+            let mut indices = vec![0; grid.len()];
+            for (index, len) in indices.iter_mut().zip(&grid).rev() {
+                *index = number % len;
+                number /= len;
+            }
+            indices
+        })
+    }
+
+    /// Encodes one chunk out of rows that begin where the chunk does. Rows that are missing at
+    /// its end, and elements outside the array, have the fill value.
+    pub(crate) fn encode(&self, rows: RowsRef<'_>, row_chunk: &[u64]) -> Result<Bytes> {
+        let whole = rows.count == self.chunk_rows()
+            && self
+                .row_shape
+                .iter()
+                .zip(self.chunk_shape.iter().skip(1))
+                .all(|(a, b)| a == b);
+        let bytes = match self.column {
+            ColumnType::Text => self.text_chunk(rows)?,
+            ColumnType::Elements(_) if whole => ArrayBytes::new_flen(Cow::Borrowed(rows.data)),
+            ColumnType::Elements(_) => {
+                let mut chunk = self.filled_chunk();
+                let mut shape = vec![rows.count];
+                shape.extend(&self.row_shape);
+                let origin = vec![0; shape.len()];
+                let axes = self
+                    .chunk_shape
+                    .iter()
+                    .enumerate()
+                    .map(|(axis, &len)| AxisRange {
+                        start: if axis == 0 {
+                            0
+                        } else {
+                            row_chunk[axis - 1] * len
+                        },
+                        count: len,
+                        step: 1,
+                    });
+                let block = Block {
+                    data: rows.data,
+                    origin: &origin,
+                    shape: &shape,
+                };
+                copy_block(
+                    block,
+                    &Region::new(axes.collect()),
+                    &mut chunk,
+                    self.element_size(),
+                );
+                ArrayBytes::new_flen(chunk)
+            }
+        };
+        self.codecs
+            .encode(
+                bytes,
+                &self.zarrs_chunk_shape,
+                &self.data_type,
+                &self.fill_value,
+                &options(),
+            )
+            .map(|encoded| Bytes::from(encoded.into_owned()))
+            .map_err(|e| Error::new(ErrorKind::Internal, "encode", "a codec failed").with_source(e))
+    }
+
+    /// A chunk in which every element has the fill value.
+    pub(crate) fn filled_chunk(&self) -> Vec<u8> {
+        self.fill_bytes().repeat(self.chunk_elements().unwrap_or(0))
+    }
+
+    fn text_chunk(&self, rows: RowsRef<'_>) -> Result<ArrayBytes<'static>> {
+        let mut data = rows.data.to_vec();
+        let mut offsets = vec![0];
+        offsets.extend(rows.ends.iter().map(|&end| (end - rows.base) as usize));
+        for _ in rows.count..self.chunk_rows() {
+            data.extend_from_slice(self.fill_bytes());
+            offsets.push(data.len());
+        }
+        ArrayBytesOffsets::new(offsets)
+            .map_err(|e| e.to_string())
+            .and_then(|offsets| ArrayBytes::new_vlen(data, offsets).map_err(|e| e.to_string()))
+            .map_err(|e| Error::new(ErrorKind::Internal, "encode", e))
+    }
+
+    fn decode_chunk(&self, encoded: &[u8]) -> Result<ArrayBytes<'static>> {
+        let decode = || {
+            let bytes = self.codecs.decode(
+                Cow::Borrowed(encoded),
+                &self.zarrs_chunk_shape,
+                &self.data_type,
+                &self.fill_value,
+                &options(),
+            );
+            bytes.map(ArrayBytes::into_owned)
+        };
+        // Codecs of other authors get whatever bytes the file holds.
+        match catch_unwind(AssertUnwindSafe(decode)) {
+            Ok(result) => result.map_err(|e| damaged().with_source(e)),
+            Err(_) => Err(damaged()),
+        }
+    }
+
+    /// Decodes a chunk of elements.
+    pub(crate) fn decode(&self, encoded: &[u8]) -> Result<Vec<u8>> {
+        let data = self.decode_chunk(encoded)?.into_fixed();
+        let data = data.map_err(|e| damaged().with_source(e))?.into_owned();
+        let size = self.chunk_elements().unwrap_or(0) * self.element_size();
+        if data.len() == size {
+            Ok(data)
+        } else {
+            Err(damaged())
+        }
+    }
+
+    /// Decodes the first `count` texts of a chunk.
+    pub(crate) fn decode_texts(&self, encoded: &[u8], count: u64) -> Result<Rows> {
+        let texts = self.decode_chunk(encoded)?.into_variable();
+        let texts = texts.map_err(|e| damaged().with_source(e))?;
+        let offsets = texts.offsets();
+        let ends: Vec<u64> = offsets
+            .iter()
+            .skip(1)
+            .take(count as usize)
+            .map(|&end| end as u64)
+            .collect();
+        let (first, last) = (offsets.first().copied(), ends.last().copied().unwrap_or(0));
+        if ends.len() as u64 != count || first != Some(0) || !ends.is_sorted() {
+            return Err(damaged());
+        }
+        let data = texts.bytes().get(..last as usize).ok_or_else(damaged)?;
+        Ok(Rows {
+            count,
+            data: data.to_vec(),
+            ends,
+        })
+    }
+}
+
+/// Rows borrowed from a batch or a buffer.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct RowsRef<'a> {
+    pub(crate) count: u64,
+    pub(crate) data: &'a [u8],
+    /// For texts, where each ends, counted from `base` bytes before `data`.
+    pub(crate) ends: &'a [u64],
+    pub(crate) base: u64,
+}
+
+impl<'a> RowsRef<'a> {
+    /// The rows of `range`.
+    pub(crate) fn slice(self, start: u64, end: u64, size: RowSize) -> RowsRef<'a> {
+        match size {
+            RowSize::Fixed(size) => Self {
+                count: end - start,
+                data: &self.data[start as usize * size..end as usize * size],
+                ..self
+            },
+            RowSize::Text => {
+                let at = |row: u64| match row {
+                    0 => self.base,
+                    row => self.ends[row as usize - 1],
+                };
+                let bytes = (at(start) - self.base) as usize..(at(end) - self.base) as usize;
+                Self {
+                    count: end - start,
+                    data: &self.data[bytes],
+                    ends: &self.ends[start as usize..end as usize],
+                    base: at(start),
+                }
+            }
+        }
+    }
+
+    pub(crate) fn to_rows(self) -> Rows {
+        Rows {
+            count: self.count,
+            data: self.data.to_vec(),
+            ends: self.ends.iter().map(|end| end - self.base).collect(),
+        }
+    }
+}
+
+impl Rows {
+    pub(crate) fn as_rows_ref(&self) -> RowsRef<'_> {
+        RowsRef {
+            count: self.count,
+            data: &self.data,
+            ends: &self.ends,
+            base: 0,
+        }
+    }
+}
+
+fn options() -> CodecOptions {
+    // Chunks are coded in parallel, each on one thread.
+    CodecOptions::default().with_concurrent_target(1)
+}
+
+fn damaged() -> Error {
+    Error::new(ErrorKind::Corrupt, "read", "a chunk does not decode")
+}
+
+fn unsupported(message: String) -> Error {
+    let message = format!("{message}; this version of simrecorder does not read such an array");
+    Error::new(ErrorKind::Unsupported, "read metadata", message)
+}
+
+fn column_type(metadata: &ArrayMetadataV3) -> Result<ColumnType> {
+    let name = metadata.data_type.name();
+    if name == "string" {
+        if metadata.shape.len() > 1 {
+            return Err(unsupported(
+                "it holds texts and has more than one axis".into(),
+            ));
+        }
+        return Ok(ColumnType::Text);
+    }
+    name.parse()
+        .map(ColumnType::Elements)
+        .map_err(|_| unsupported(format!("its data type is {}", name.escape_debug())))
+}
+
+fn regular_chunk_shape(metadata: &ArrayMetadataV3) -> Result<ChunkShape> {
+    let grid = &metadata.chunk_grid;
+    if grid.name() != "regular" {
+        return Err(unsupported(format!(
+            "its chunk grid is {}",
+            grid.name().escape_debug()
+        )));
+    }
+    grid.configuration()
+        .and_then(|configuration| configuration.get("chunk_shape"))
+        .map(Json::clone)
+        .and_then(|shape| serde_json::from_value(shape).ok())
+        .ok_or_else(|| corrupt("the chunk grid has no valid chunk shape"))
+}
+
+/// Layouts by what their metadata says, so that ten thousand series share one.
+#[derive(Debug, Default)]
+pub(crate) struct LayoutCache(
+    parking_lot::Mutex<std::collections::HashMap<String, std::sync::Weak<Layout>>>,
+);
+
+impl LayoutCache {
+    pub(crate) fn get(&self, document: &Document) -> Result<Arc<Layout>> {
+        let text = document.layout_text();
+        if let Some(layout) = self.0.lock().get(&text).and_then(std::sync::Weak::upgrade) {
+            return Ok(layout);
+        }
+        let layout = Arc::new(Layout::new(document)?);
+        let mut layouts = self.0.lock();
+        layouts.retain(|_, layout| layout.strong_count() > 0);
+        layouts.insert(text, Arc::downgrade(&layout));
+        Ok(layout)
+    }
+}

@@ -1,0 +1,383 @@
+//! Checks `data.mdb` before LMDB maps it into memory.
+//!
+//! LMDB trusts its file: one that is too short ends the process with `SIGBUS`. What the two
+//! meta pages say can be checked beforehand; the pages of the tree are not.
+//!
+//! The layout is that of `MDB_page`, `MDB_meta`, `MDB_db` and `MDB_node` in LMDB's `mdb.c`. Its
+//! integers are of the machine's byte order and, where they are `mdb_size_t`, of its width.
+
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom};
+use std::path::Path;
+use std::time::Duration;
+
+use simrecorder_core::{Error, ErrorKind, Result};
+
+/// What is at the path of the data file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum DataFile {
+    Missing,
+    /// Its creation was cut short: there is nothing in it yet.
+    Unfinished,
+    /// Sound as far as this is checked.
+    Sound {
+        /// How many bytes the map must have at least.
+        needed: u64,
+    },
+}
+
+const MAGIC: u32 = 0xBEEF_C0DE;
+const VERSION: u32 = 1;
+const WORD: usize = size_of::<usize>();
+const PAGE_HEADER: usize = WORD + 8;
+const DB: usize = 8 + 5 * WORD;
+const META: usize = 8 + 2 * WORD + 2 * DB + 2 * WORD;
+/// LMDB's own bound.
+const MAX_PAGE: usize = 0x8000;
+const P_BRANCH: u16 = 0x01;
+const P_LEAF: u16 = 0x02;
+const P_META: u16 = 0x08;
+const F_BIGDATA: u16 = 0x01;
+const NO_PAGE: u64 = usize::MAX as u64;
+
+/// Looks at the data file at `path`.
+///
+/// A file that another process is writing may look damaged for a moment, so a bad result is
+/// looked at again.
+pub(super) fn inspect(operation: &'static str, path: &Path) -> Result<DataFile> {
+    let mut tries = 0;
+    loop {
+        let damage = match look(path) {
+            Ok(Ok(state)) => return Ok(state),
+            Ok(Err(damage)) => damage,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(DataFile::Missing),
+            Err(error) => return Err(Error::io(operation, path, error)),
+        };
+        tries += 1;
+        if tries == 5 {
+            return Err(Error::new(damage.kind, operation, damage.message)
+                .with_key(path.display().to_string()));
+        }
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// Whether the file begins as a data file of LMDB does, sound or not.
+pub(super) fn has_magic(path: &Path) -> bool {
+    let mut start = [0; PAGE_HEADER + 4];
+    let read = File::open(path).and_then(|mut file| file.read_exact(&mut start));
+    let magic = word32(&start, PAGE_HEADER);
+    read.is_ok() && (magic == MAGIC || magic == MAGIC.swap_bytes())
+}
+
+struct Damage {
+    kind: ErrorKind,
+    message: String,
+}
+
+fn damage<T>(kind: ErrorKind, message: impl Into<String>) -> Result<T, Damage> {
+    let message = message.into();
+    Err(Damage { kind, message })
+}
+
+fn truncated<T>(length: u64, needed: u64) -> Result<T, Damage> {
+    damage(
+        ErrorKind::Corrupt,
+        format!("the data file is truncated: it has {length} bytes and needs {needed}"),
+    )
+}
+
+fn look(path: &Path) -> io::Result<Result<DataFile, Damage>> {
+    let mut file = File::open(path)?;
+    let metadata = file.metadata()?;
+    if !metadata.is_file() {
+        return Ok(damage(
+            ErrorKind::Corrupt,
+            "this is not a file, so not an LMDB data file",
+        ));
+    }
+    if metadata.len() == 0 {
+        return Ok(Ok(DataFile::Unfinished));
+    }
+    let first = match read_meta(&mut file, 0)? {
+        Some(Ok(meta)) => meta,
+        Some(Err(damage)) if !is_zero(&mut file)? => return Ok(Err(damage)),
+        None if !is_zero(&mut file)? => return Ok(damage(ErrorKind::Corrupt, NOT_LMDB)),
+        _ => return Ok(Ok(DataFile::Unfinished)),
+    };
+    let second = match read_meta(&mut file, first.page_size)? {
+        Some(Ok(meta)) => meta,
+        // LMDB writes both meta pages of a new file in one call, which a kill may cut in two.
+        _ if first.transaction == 0 && metadata.len() < 2 * first.page_size => {
+            return Ok(Ok(DataFile::Unfinished));
+        }
+        Some(Err(damage)) => return Ok(Err(damage)),
+        None => return Ok(truncated(metadata.len(), 2 * first.page_size)),
+    };
+    let newest = if second.transaction > first.transaction {
+        second
+    } else {
+        first
+    };
+    let needed = match newest.check() {
+        Ok(needed) => needed,
+        Err(damage) => return Ok(Err(damage)),
+    };
+    // Looked up after the meta pages, since a writer extends the file before it says so there.
+    let length = file.metadata()?.len();
+    if length < needed && !FreeList::new(&mut file, &newest, length).covers_the_missing_pages()? {
+        return Ok(truncated(length, needed));
+    }
+    Ok(Ok(DataFile::Sound { needed }))
+}
+
+const NOT_LMDB: &str = "this is not an LMDB data file";
+
+#[derive(Clone, Copy)]
+struct Meta {
+    page_size: u64,
+    free_depth: u16,
+    free_root: u64,
+    main_flags: u16,
+    main_root: u64,
+    last_page: u64,
+    transaction: u64,
+}
+
+/// The meta page at `offset`; `None` if the file ends before it does.
+fn read_meta(file: &mut File, offset: u64) -> io::Result<Option<Result<Meta, Damage>>> {
+    let Some(page) = read_at(file, offset, PAGE_HEADER + META)? else {
+        return Ok(None);
+    };
+    Ok(Some(parse_meta(&page)))
+}
+
+fn parse_meta(page: &[u8]) -> Result<Meta, Damage> {
+    let meta = &page[PAGE_HEADER..];
+    match word32(meta, 0) {
+        MAGIC => {}
+        magic if magic == MAGIC.swap_bytes() => {
+            return damage(
+                ErrorKind::Unsupported,
+                "the data file was written on a machine of the other byte order",
+            );
+        }
+        _ => return damage(ErrorKind::Corrupt, NOT_LMDB),
+    }
+    let version = word32(meta, 4);
+    if version != VERSION {
+        return damage(
+            ErrorKind::Unsupported,
+            format!("the data file has format {version} of LMDB; this build reads {VERSION}"),
+        );
+    }
+    let dbs = 8 + 2 * WORD;
+    let end = dbs + 2 * DB;
+    let meta = Meta {
+        page_size: u64::from(word32(meta, dbs)),
+        free_depth: word16(meta, dbs + 6),
+        free_root: word(meta, dbs + 8 + 4 * WORD),
+        main_flags: word16(meta, dbs + DB + 4),
+        main_root: word(meta, dbs + DB + 8 + 4 * WORD),
+        last_page: word(meta, end),
+        transaction: word(meta, end + WORD),
+    };
+    let sane = meta.page_size.is_power_of_two()
+        && (512..=MAX_PAGE as u64).contains(&meta.page_size)
+        && word16(page, WORD + 2) & P_META != 0;
+    if sane {
+        Ok(meta)
+    } else {
+        damage(
+            ErrorKind::Corrupt,
+            "a meta page of the data file is damaged",
+        )
+    }
+}
+
+impl Meta {
+    /// How many bytes the file has, if the meta page makes sense.
+    fn check(&self) -> Result<u64, Damage> {
+        if self.main_flags != 0 {
+            return damage(
+                ErrorKind::Unsupported,
+                "the main database of the data file is not one of plain keys and values",
+            );
+        }
+        let inside = |page| page == NO_PAGE || (2..=self.last_page).contains(&page);
+        match self
+            .last_page
+            .checked_add(1)
+            .and_then(|pages| pages.checked_mul(self.page_size))
+        {
+            Some(needed)
+                if self.last_page > 0 && inside(self.free_root) && inside(self.main_root) =>
+            {
+                Ok(needed)
+            }
+            _ => damage(
+                ErrorKind::Corrupt,
+                "a meta page of the data file is damaged",
+            ),
+        }
+    }
+}
+
+/// The pages that LMDB has freed.
+///
+/// A sound file may end before its last page: pages that a transaction took at the end and gave
+/// back are listed as free and never written.
+struct FreeList<'a> {
+    file: &'a mut File,
+    meta: &'a Meta,
+    length: u64,
+    /// Free pages beyond the end of the file.
+    beyond: Vec<u64>,
+    budget: u64,
+}
+
+impl<'a> FreeList<'a> {
+    fn new(file: &'a mut File, meta: &'a Meta, length: u64) -> Self {
+        let budget = length / meta.page_size;
+        Self {
+            file,
+            meta,
+            length,
+            beyond: Vec::new(),
+            budget,
+        }
+    }
+
+    fn covers_the_missing_pages(mut self) -> io::Result<bool> {
+        let (root, depth) = (self.meta.free_root, self.meta.free_depth);
+        if root == NO_PAGE || self.collect(root, depth)?.is_none() {
+            return Ok(false);
+        }
+        self.beyond.sort_unstable();
+        self.beyond.dedup();
+        let first_missing = self.length / self.meta.page_size;
+        Ok(self.beyond.len() as u64 == self.meta.last_page + 1 - first_missing)
+    }
+
+    /// Collects what the tree at `page` lists; `None` if it makes no sense.
+    fn collect(&mut self, page: u64, depth: u16) -> io::Result<Option<()>> {
+        if depth == 0 || self.budget == 0 {
+            return Ok(None);
+        }
+        self.budget -= 1;
+        let Some(offset) = page.checked_mul(self.meta.page_size) else {
+            return Ok(None);
+        };
+        let size = self.meta.page_size as usize;
+        let Some(bytes) = read_at(self.file, offset, size)? else {
+            return Ok(None);
+        };
+        let flags = word16(&bytes, WORD + 2);
+        let lower = usize::from(word16(&bytes, WORD + 4));
+        if !(PAGE_HEADER..=size).contains(&lower) {
+            return Ok(None);
+        }
+        for index in 0..(lower - PAGE_HEADER) / 2 {
+            let node = usize::from(word16(&bytes, PAGE_HEADER + 2 * index));
+            if node + 8 > size {
+                return Ok(None);
+            }
+            let (low, high) = (word16(&bytes, node), word16(&bytes, node + 2));
+            let (node_flags, key) = (word16(&bytes, node + 4), word16(&bytes, node + 6));
+            let (low, high) = if cfg!(target_endian = "big") {
+                (high, low)
+            } else {
+                (low, high)
+            };
+            let word = u64::from(low) | u64::from(high) << 16;
+            let found = match flags & (P_BRANCH | P_LEAF) {
+                P_BRANCH => self.collect(word | u64::from(node_flags) << 32, depth - 1)?,
+                P_LEAF => {
+                    let data = node + 8 + usize::from(key);
+                    self.list(&bytes, data, word as usize, node_flags)?
+                }
+                _ => None,
+            };
+            if found.is_none() {
+                return Ok(None);
+            }
+        }
+        Ok(Some(()))
+    }
+
+    /// Takes one list of pages: a count and as many page numbers.
+    fn list(
+        &mut self,
+        page: &[u8],
+        data: usize,
+        size: usize,
+        flags: u16,
+    ) -> io::Result<Option<()>> {
+        let list = if flags & F_BIGDATA == 0 {
+            page.get(data..data + size).map(<[u8]>::to_vec)
+        } else {
+            let Some(pointer) = page.get(data..data + WORD) else {
+                return Ok(None);
+            };
+            let offset = word(pointer, 0).checked_mul(self.meta.page_size);
+            match offset {
+                Some(offset) if (size as u64) < self.length => {
+                    read_at(self.file, offset.saturating_add(PAGE_HEADER as u64), size)?
+                }
+                _ => None,
+            }
+        };
+        let Some(list) = list.filter(|list| list.len() >= WORD) else {
+            return Ok(None);
+        };
+        let count = word(&list, 0);
+        if count > (list.len() / WORD - 1) as u64 {
+            return Ok(None);
+        }
+        let first_missing = self.length / self.meta.page_size;
+        for index in 1..=count as usize {
+            let page = word(&list, index * WORD);
+            if (first_missing..=self.meta.last_page).contains(&page) {
+                self.beyond.push(page);
+            }
+        }
+        Ok(Some(()))
+    }
+}
+
+/// Whether the file is as short as an unfinished one and holds nothing but zeros.
+fn is_zero(file: &mut File) -> io::Result<bool> {
+    file.seek(SeekFrom::Start(0))?;
+    let mut bytes = Vec::new();
+    file.take(2 * MAX_PAGE as u64 + 1).read_to_end(&mut bytes)?;
+    Ok(bytes.len() <= 2 * MAX_PAGE && bytes.iter().all(|byte| *byte == 0))
+}
+
+/// `size` bytes from `offset`; `None` if the file ends before.
+fn read_at(file: &mut File, offset: u64, size: usize) -> io::Result<Option<Vec<u8>>> {
+    file.seek(SeekFrom::Start(offset))?;
+    let mut bytes = vec![0; size];
+    match file.read_exact(&mut bytes) {
+        Ok(()) => Ok(Some(bytes)),
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+fn array<const N: usize>(bytes: &[u8], offset: usize) -> [u8; N] {
+    let mut array = [0; N];
+    array.copy_from_slice(&bytes[offset..offset + N]);
+    array
+}
+
+fn word16(bytes: &[u8], offset: usize) -> u16 {
+    u16::from_ne_bytes(array(bytes, offset))
+}
+
+fn word32(bytes: &[u8], offset: usize) -> u32 {
+    u32::from_ne_bytes(array(bytes, offset))
+}
+
+fn word(bytes: &[u8], offset: usize) -> u64 {
+    usize::from_ne_bytes(array(bytes, offset)) as u64
+}

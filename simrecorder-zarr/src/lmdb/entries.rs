@@ -1,0 +1,393 @@
+//! Keys in the database, what a snapshot reads and what a commit writes.
+//!
+//! Entries stand under the UTF-8 bytes of their keys. Tails are private: their keys begin with
+//! a zero byte, `\0t`, followed by the path of the array, another zero byte and the number of
+//! the part as a big-endian u32. A tail is the concatenation of its parts.
+
+use std::ops::Bound;
+use std::path::Path;
+
+use bytes::Bytes;
+use heed::types::Bytes as Raw;
+use heed::{AnyTls, Database, RoTxn, RwTxn};
+use simrecorder_core::{Error, ErrorKind, Result};
+
+use super::errors;
+use crate::storage::{Change, Snapshot};
+
+/// The longest key of an entry in bytes; LMDB's limit.
+pub(crate) const MAX_KEY_BYTES: usize = 511;
+
+/// LMDB keeps sizes of values in 32 bits.
+const MAX_VALUE_BYTES: usize = u32::MAX as usize;
+
+const TAILS: &[u8] = b"\0t";
+
+/// What the key of a part has besides the path of the array.
+const TAIL_KEY_EXTRA: usize = TAILS.len() + 1 + size_of::<u32>();
+
+/// A part that grows stays below this size together with its key, so that it fits into a leaf
+/// page (LMDB wants two nodes a page) and costs no page of its own.
+const LEAF_PART_BYTES: usize = 2000;
+
+/// Parts that are written at once have at most this size: 1 MiB with the page header.
+const PART_BYTES: usize = (1 << 20) - 16;
+
+pub(super) type Entries = Database<Raw, Raw>;
+
+type KeyRange<'a> = (Bound<&'a [u8]>, Bound<&'a [u8]>);
+
+fn range<'a>(from: &'a [u8], to: &'a [u8]) -> KeyRange<'a> {
+    (Bound::Included(from), Bound::Excluded(to))
+}
+
+/// The first and the last bound (excluded) of all keys that begin with `prefix`, none of which
+/// ends with 0xff.
+fn prefixed(prefix: &[u8]) -> (Vec<u8>, Vec<u8>) {
+    let mut end = prefix.to_vec();
+    if let Some(last) = end.last_mut() {
+        *last += 1;
+    }
+    (prefix.to_vec(), end)
+}
+
+fn tail_prefix(array: &str) -> Vec<u8> {
+    [TAILS, array.as_bytes(), b"\0"].concat()
+}
+
+/// Whether an entry may have this key.
+fn is_entry(key: &[u8]) -> bool {
+    !key.is_empty() && key.len() <= MAX_KEY_BYTES && key[0] != 0
+}
+
+/// Whether entries may be below this prefix, `""` or one that ends with `/`.
+fn is_prefix(prefix: &str) -> bool {
+    prefix.is_empty() || is_entry(prefix.as_bytes())
+}
+
+/// Whether an array at this path may have a tail.
+fn is_array(path: &str) -> bool {
+    path.len() + TAIL_KEY_EXTRA <= MAX_KEY_BYTES && !path.contains('\0')
+}
+
+/// `path/`, or `""` for the root.
+pub(super) fn prefix_of(path: &str) -> String {
+    if path.is_empty() {
+        String::new()
+    } else {
+        format!("{path}/")
+    }
+}
+
+/// Refuses changes that LMDB could not take, before anything is written.
+pub(super) fn check(changes: &[Change]) -> Result<()> {
+    for change in changes {
+        match change {
+            Change::Set { key, value } | Change::SetChunk { key, value } => {
+                check_key(key)?;
+                if value.len() > MAX_VALUE_BYTES {
+                    return Err(Error::new(
+                        ErrorKind::InvalidArgument,
+                        "commit",
+                        "a single value in LMDB holds less than 4 GiB; use smaller chunks",
+                    )
+                    .with_key(key));
+                }
+            }
+            Change::Erase { key } => check_key(key)?,
+            Change::ErasePath { .. } => {}
+            Change::AppendTail { array, .. } | Change::ClearTail { array } => {
+                if !is_array(array) {
+                    return Err(invalid(array, MAX_KEY_BYTES - TAIL_KEY_EXTRA));
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+fn check_key(key: &str) -> Result<()> {
+    if is_entry(key.as_bytes()) {
+        Ok(())
+    } else {
+        Err(invalid(key, MAX_KEY_BYTES))
+    }
+}
+
+fn invalid(key: &str, limit: usize) -> Error {
+    let message = if key.is_empty() {
+        "LMDB stores nothing under an empty key".to_owned()
+    } else if key.len() > limit {
+        format!(
+            "the key has {} bytes; LMDB stores at most {limit}",
+            key.len()
+        )
+    } else {
+        "the key contains a NUL character".to_owned()
+    };
+    Error::new(ErrorKind::InvalidKey, "commit", message).with_key(key)
+}
+
+/// About how many bytes the changes add.
+pub(super) fn size_of_changes(changes: &[Change]) -> u64 {
+    changes
+        .iter()
+        .map(|change| match change {
+            Change::Set { key, value } | Change::SetChunk { key, value } => key.len() + value.len(),
+            Change::AppendTail { array, bytes } => array.len() + bytes.len(),
+            _ => 0,
+        })
+        .fold(0, |sum, size| sum + size as u64)
+}
+
+/// Applies checked changes to a transaction.
+pub(super) fn apply(txn: &mut RwTxn<'_>, entries: Entries, changes: &[Change]) -> heed::Result<()> {
+    for change in changes {
+        match change {
+            Change::Set { key, value } | Change::SetChunk { key, value } => {
+                entries.put(txn, key.as_bytes(), value)?;
+            }
+            Change::Erase { key } => {
+                entries.delete(txn, key.as_bytes())?;
+            }
+            Change::ErasePath { path } => erase_prefix(txn, entries, &prefix_of(path))?,
+            Change::AppendTail { array, bytes } => append_tail(txn, entries, array, bytes)?,
+            Change::ClearTail { array } => erase(txn, entries, &tail_prefix(array))?,
+        }
+    }
+    Ok(())
+}
+
+fn erase(txn: &mut RwTxn<'_>, entries: Entries, prefix: &[u8]) -> heed::Result<()> {
+    let (from, to) = prefixed(prefix);
+    entries.delete_range(txn, &range(&from, &to))?;
+    Ok(())
+}
+
+fn erase_prefix(txn: &mut RwTxn<'_>, entries: Entries, prefix: &str) -> heed::Result<()> {
+    if prefix.is_empty() {
+        entries.delete_range(txn, &(Bound::Included(&[1][..]), Bound::Unbounded))?;
+        return erase(txn, entries, TAILS);
+    }
+    if !is_prefix(prefix) {
+        return Ok(());
+    }
+    erase(txn, entries, prefix.as_bytes())?;
+    let path = &prefix[..prefix.len() - 1];
+    if is_array(path) {
+        erase(txn, entries, &tail_prefix(path))?;
+        erase(txn, entries, &[TAILS, prefix.as_bytes()].concat())?;
+    }
+    Ok(())
+}
+
+fn append_tail(
+    txn: &mut RwTxn<'_>,
+    entries: Entries,
+    array: &str,
+    mut bytes: &[u8],
+) -> heed::Result<()> {
+    if bytes.is_empty() {
+        return Ok(());
+    }
+    let mut key = tail_prefix(array);
+    let prefix = key.len();
+    key.extend(u32::MAX.to_be_bytes());
+    let last = entries
+        .get_lower_than_or_equal_to(txn, &key)?
+        .filter(|(found, _)| found.len() == key.len() && found[..prefix] == key[..prefix]);
+    let mut number = 0;
+    if let Some((found, part)) = last {
+        let last_number = part_number(&found[prefix..]);
+        if found.len() + part.len() + bytes.len() <= LEAF_PART_BYTES {
+            let part = [part, bytes].concat();
+            key[prefix..].copy_from_slice(&last_number.to_be_bytes());
+            return entries.put(txn, &key, &part);
+        }
+        number = last_number.checked_add(1).ok_or_else(too_many_parts)?;
+    }
+    loop {
+        let (part, rest) = bytes.split_at(bytes.len().min(PART_BYTES));
+        key[prefix..].copy_from_slice(&number.to_be_bytes());
+        entries.put(txn, &key, part)?;
+        if rest.is_empty() {
+            return Ok(());
+        }
+        bytes = rest;
+        number = number.checked_add(1).ok_or_else(too_many_parts)?;
+    }
+}
+
+fn part_number(bytes: &[u8]) -> u32 {
+    bytes
+        .iter()
+        .fold(0, |number, byte| number << 8 | u32::from(*byte))
+}
+
+fn too_many_parts() -> heed::Error {
+    heed::Error::Io(std::io::Error::other(
+        "the tail of an array has too many parts",
+    ))
+}
+
+/// All reads of one transaction.
+pub(super) struct LmdbSnapshot<'a> {
+    pub(super) txn: &'a RoTxn<'a, AnyTls>,
+    pub(super) entries: Entries,
+    pub(super) path: &'a Path,
+}
+
+/// What is right below a prefix.
+#[derive(Default)]
+pub(super) struct Listing {
+    pub(super) keys: Vec<String>,
+    /// Names that have something below them.
+    pub(super) names: Vec<String>,
+}
+
+impl<'a> LmdbSnapshot<'a> {
+    fn failed(&self, error: heed::Error) -> Error {
+        errors::from_heed("read", self.path, error)
+    }
+
+    fn text(&self, key: &[u8]) -> Result<String> {
+        String::from_utf8(key.to_vec()).map_err(|_| {
+            Error::new(
+                ErrorKind::Corrupt,
+                "list",
+                "a key is not UTF-8, so not one of a recording",
+            )
+            .with_key(String::from_utf8_lossy(key))
+        })
+    }
+
+    /// The bytes of an entry, valid while the transaction is.
+    pub(super) fn bytes(&self, key: &str) -> Result<Option<&'a [u8]>> {
+        if !is_entry(key.as_bytes()) {
+            return Ok(None);
+        }
+        self.entries
+            .get(self.txn, key.as_bytes())
+            .map_err(|error| self.failed(error).with_key(key))
+    }
+
+    /// Calls `visit` with the key and size of each entry below `prefix`.
+    pub(super) fn for_each(
+        &self,
+        prefix: &str,
+        mut visit: impl FnMut(String, usize),
+    ) -> Result<()> {
+        if !is_prefix(prefix) {
+            return Ok(());
+        }
+        let (from, to) = prefixed(prefix.as_bytes());
+        let range = if prefix.is_empty() {
+            (Bound::Included(&[1][..]), Bound::Unbounded)
+        } else {
+            range(&from, &to)
+        };
+        let entries = self
+            .entries
+            .range(self.txn, &range)
+            .map_err(|e| self.failed(e))?;
+        for entry in entries {
+            let (key, value) = entry.map_err(|e| self.failed(e))?;
+            visit(self.text(key)?, value.len());
+        }
+        Ok(())
+    }
+
+    /// What is right below `prefix`, one seek for each name: what a name has below it is
+    /// skipped, however much it is.
+    pub(super) fn list(&self, prefix: &str) -> Result<Listing> {
+        let mut listing = Listing::default();
+        if !is_prefix(prefix) {
+            return Ok(listing);
+        }
+        let mut from = if prefix.is_empty() {
+            vec![1]
+        } else {
+            prefix.as_bytes().to_vec()
+        };
+        loop {
+            let found = self.entries.get_greater_than_or_equal_to(self.txn, &from);
+            let Some((key, _)) = found.map_err(|error| self.failed(error))? else {
+                break;
+            };
+            let Some(rest) = key.strip_prefix(prefix.as_bytes()) else {
+                break;
+            };
+            from.clear();
+            match rest.iter().position(|byte| *byte == b'/') {
+                Some(slash) => {
+                    listing.names.push(self.text(&rest[..slash])?);
+                    from.extend_from_slice(&key[..prefix.len() + slash]);
+                    from.push(b'/' + 1);
+                }
+                None => {
+                    listing.keys.push(self.text(key)?);
+                    from.extend_from_slice(key);
+                    from.push(0);
+                }
+            }
+        }
+        // The database sorts `v-x/` before `v/`.
+        listing.names.sort_unstable();
+        Ok(listing)
+    }
+}
+
+impl Snapshot for LmdbSnapshot<'_> {
+    fn get(&self, key: &str) -> Result<Option<Bytes>> {
+        Ok(self.bytes(key)?.map(Bytes::copy_from_slice))
+    }
+
+    fn tail(&self, array: &str) -> Result<Vec<u8>> {
+        let mut tail = Vec::new();
+        if !is_array(array) {
+            return Ok(tail);
+        }
+        let (from, to) = prefixed(&tail_prefix(array));
+        let failed = |error| self.failed(error).with_key(array);
+        let parts = self
+            .entries
+            .range(self.txn, &range(&from, &to))
+            .map_err(failed)?;
+        for (expected, part) in parts.enumerate() {
+            let (key, bytes) = part.map_err(failed)?;
+            let number = &key[from.len()..];
+            if number.len() != size_of::<u32>() || part_number(number) as usize != expected {
+                return Err(Error::new(
+                    ErrorKind::Corrupt,
+                    "read",
+                    "a part of the unfinished chunk is missing",
+                )
+                .with_key(array));
+            }
+            tail.extend_from_slice(bytes);
+        }
+        Ok(tail)
+    }
+
+    fn tails(&self) -> Result<Vec<String>> {
+        let (from, to) = prefixed(TAILS);
+        let mut arrays: Vec<String> = Vec::new();
+        let parts = self
+            .entries
+            .range(self.txn, &range(&from, &to))
+            .map_err(|error| self.failed(error))?;
+        for part in parts {
+            let (key, _) = part.map_err(|error| self.failed(error))?;
+            let name = &key[TAILS.len()..];
+            let name = name.split(|&byte| byte == 0).next().unwrap_or(name);
+            if arrays.last().map(String::as_bytes) != Some(name) {
+                arrays.push(self.text(name)?);
+            }
+        }
+        Ok(arrays)
+    }
+
+    fn children(&self, path: &str) -> Result<Vec<String>> {
+        Ok(self.list(&prefix_of(path))?.names)
+    }
+}

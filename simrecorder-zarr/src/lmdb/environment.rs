@@ -1,0 +1,500 @@
+//! LMDB environments: one for each recording in this process, whoever opens it and how often.
+//!
+//! All transactions of the process run under the read side of one lock, the gate. What LMDB
+//! forbids while a transaction is active (another map size, other flags) is done under its
+//! write side by closing the environment and opening it anew. Resizing in place would be
+//! shorter, but when the system refuses the new map LMDB is left without any.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, LazyLock, Weak};
+use std::time::Duration;
+
+use heed::{Env, EnvFlags, EnvOpenOptions, FlagSetMode, MdbError, WithoutTls};
+use parking_lot::{Condvar, Mutex, RwLock};
+use simrecorder_core::{Error, ErrorKind, Result};
+
+use super::data_file::{self, DataFile};
+use super::entries::{self, Entries, LmdbSnapshot};
+use super::errors;
+use super::folder::{self, FileId, ReadGuard};
+use crate::storage::Change;
+
+/// The virtual memory that is reserved for the map at first. It costs nothing but addresses.
+#[cfg(target_pointer_width = "64")]
+const FIRST_MAP: usize = 1 << 40;
+#[cfg(not(target_pointer_width = "64"))]
+const FIRST_MAP: usize = 1 << 30;
+
+/// Maps are multiples of this, which is a multiple of every page size.
+const MAP_UNIT: u64 = 64 << 10;
+
+/// Slots for read transactions in a lock file that LMDB creates itself.
+const MAX_READERS: u32 = 1024;
+
+/// How an environment was opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Access {
+    ReadWrite,
+    /// The data file is not for us to write; reads are registered in the lock file.
+    ReadOnly,
+    /// Neither file is for us to write; [`ReadGuard`] keeps writers away.
+    Unregistered,
+}
+
+/// The environment of one recording, shared by all who have it open in this process.
+pub(super) struct Environment {
+    folder: PathBuf,
+    id: FileId,
+    gate: RwLock<Gate>,
+}
+
+struct Gate {
+    /// `None` after it could not be opened anew.
+    open: Option<Open>,
+    access: Access,
+    map_size: usize,
+    no_sync: bool,
+    /// Grows each time the environment is opened, so that of many threads that want it anew
+    /// only the first does it.
+    generation: u64,
+}
+
+#[derive(Clone)]
+struct Open {
+    env: Env<WithoutTls>,
+    entries: Entries,
+}
+
+/// The environments of this process. One whose last user is gone stays in the map until it is
+/// closed, since LMDB must not have the same files open twice.
+struct Registry {
+    environments: Mutex<HashMap<FileId, Weak<Environment>>>,
+    closed: Condvar,
+}
+
+static REGISTRY: LazyLock<Registry> = LazyLock::new(|| Registry {
+    environments: Mutex::default(),
+    closed: Condvar::new(),
+});
+
+impl Drop for Environment {
+    fn drop(&mut self) {
+        let mut environments = REGISTRY.environments.lock();
+        self.gate.get_mut().open = None;
+        environments.remove(&self.id);
+        REGISTRY.closed.notify_all();
+    }
+}
+
+/// Runs `action` while no one in this process can open or close an environment, and none is
+/// open for the data file of `folder`.
+pub(super) fn while_closed<T>(folder: &Path, action: impl FnOnce() -> Result<T>) -> Result<T> {
+    let mut environments = REGISTRY.environments.lock();
+    if let Ok(id) = FileId::of_data(folder) {
+        while let Some(environment) = environments.get(&id) {
+            if environment.strong_count() > 0 {
+                return Err(Error::new(
+                    ErrorKind::Locked,
+                    "open",
+                    "this process has it open; drop all views and stores of it first",
+                )
+                .with_key(folder.display().to_string()));
+            }
+            REGISTRY.closed.wait(&mut environments);
+        }
+    }
+    action()
+}
+
+impl Environment {
+    /// The environment of the recording in `folder`, a canonical path.
+    pub(super) fn attach(folder: &Path, write: bool, map_size: Option<usize>) -> Result<Arc<Self>> {
+        let environment = Self::find_or_open(folder, write, map_size)?;
+        // Not under the lock of the registry, which dropping an environment takes.
+        if write {
+            environment.make_writable()?;
+        }
+        environment.clear_stale_readers();
+        Ok(environment)
+    }
+
+    fn find_or_open(folder: &Path, write: bool, map_size: Option<usize>) -> Result<Arc<Self>> {
+        let id = FileId::of_data(folder).map_err(|error| Error::io("open", folder, error))?;
+        let mut environments = REGISTRY.environments.lock();
+        while let Some(environment) = environments.get(&id) {
+            if let Some(environment) = environment.upgrade() {
+                return Ok(environment);
+            }
+            REGISTRY.closed.wait(&mut environments);
+        }
+        let map_size = map_size.unwrap_or(FIRST_MAP);
+        let (open, access, map_size) = open(folder, &id, Access::allowed(folder, write), map_size)?;
+        let environment = Arc::new(Self {
+            folder: folder.to_owned(),
+            id: id.clone(),
+            gate: RwLock::new(Gate {
+                open: Some(open),
+                access,
+                map_size,
+                no_sync: false,
+                generation: 0,
+            }),
+        });
+        environments.insert(id, Arc::downgrade(&environment));
+        Ok(environment)
+    }
+
+    fn failed(&self, operation: &'static str, error: heed::Error) -> Error {
+        errors::from_heed(operation, &self.folder, error)
+    }
+
+    /// Opens the environment anew for writing if readers have opened it read only.
+    fn make_writable(&self) -> Result<()> {
+        let mut gate = self.gate.write();
+        if gate.access == Access::ReadWrite {
+            return Ok(());
+        }
+        let access = gate.access;
+        let result = self.open_anew(&mut gate, &[Access::ReadWrite], 0);
+        if result.is_err() {
+            self.open_anew(&mut gate, &[access], 0)?;
+        }
+        result
+    }
+
+    fn clear_stale_readers(&self) {
+        let gate = self.gate.read();
+        if let Some(Err(error)) = gate
+            .open
+            .as_ref()
+            .map(|open| open.env.clear_stale_readers())
+        {
+            tracing::warn!(path = %self.folder.display(), %error, "stale readers stay in LMDB");
+        }
+    }
+
+    /// Sets whether commits leave out the sync of the disk.
+    pub(super) fn set_no_sync(&self, no_sync: bool) -> Result<()> {
+        let mut gate = self.gate.write();
+        gate.no_sync = no_sync;
+        match &gate.open {
+            Some(open) => set_no_sync(open, no_sync).map_err(|error| self.failed("open", error)),
+            None => Ok(()),
+        }
+    }
+
+    /// Writes everything that was committed to the disk.
+    pub(super) fn sync(&self, operation: &'static str) -> Result<()> {
+        match &self.gate.read().open {
+            Some(open) => open
+                .env
+                .force_sync()
+                .map_err(|error| self.failed(operation, error)),
+            None => Ok(()),
+        }
+    }
+
+    /// Opens the environment anew, unless another thread did so since `seen`.
+    fn reopen(&self, seen: u64, at_least: usize) -> Result<()> {
+        let mut gate = self.gate.write();
+        if gate.generation != seen {
+            return Ok(());
+        }
+        let access = gate.access;
+        self.open_anew(&mut gate, &[access], at_least)
+    }
+
+    fn open_anew(&self, gate: &mut Gate, access: &[Access], at_least: usize) -> Result<()> {
+        gate.open = None;
+        let map_size = gate.map_size.max(at_least);
+        let (open, access, map_size) = open(&self.folder, &self.id, access, map_size)?;
+        if gate.no_sync {
+            set_no_sync(&open, true).map_err(|error| self.failed("open", error))?;
+        }
+        gate.open = Some(open);
+        gate.access = access;
+        gate.map_size = map_size;
+        gate.generation += 1;
+        Ok(())
+    }
+
+    /// Calls `read` with a snapshot. It must neither open nor drop storages nor use this one
+    /// other than through the snapshot: it holds the gate.
+    pub(super) fn read<T>(&self, read: impl FnOnce(&LmdbSnapshot<'_>) -> Result<T>) -> Result<T> {
+        let mut tries = 0;
+        loop {
+            let gate = self.gate.read();
+            let (seen, map_size) = (gate.generation, gate.map_size);
+            let Some(open) = &gate.open else {
+                drop(gate);
+                self.reopen(seen, 0)?;
+                continue;
+            };
+            let _guard = match gate.access {
+                Access::Unregistered => Some(ReadGuard::acquire(&self.folder)?),
+                _ => None,
+            };
+            let error = match open.env.read_txn() {
+                Ok(txn) => {
+                    return read(&LmdbSnapshot {
+                        txn: &txn,
+                        entries: open.entries,
+                        path: &self.folder,
+                    });
+                }
+                Err(error) => error,
+            };
+            tries += 1;
+            match error {
+                heed::Error::Mdb(MdbError::MapResized) if tries < 100 => {
+                    drop(gate);
+                    self.reopen(seen, map_size.saturating_mul(2))?;
+                }
+                heed::Error::Mdb(MdbError::Panic) if tries < 3 => {
+                    drop(gate);
+                    self.reopen(seen, 0)?;
+                }
+                // Read transactions are short, so a slot becomes free soon.
+                heed::Error::Mdb(MdbError::ReadersFull) if tries < 1000 => {
+                    let cleared = open.env.clear_stale_readers().unwrap_or(0);
+                    drop(gate);
+                    if cleared == 0 {
+                        std::thread::sleep(Duration::from_millis(5));
+                    }
+                }
+                error => return Err(self.failed("read", error)),
+            }
+        }
+    }
+
+    /// Applies checked changes in one transaction, which is begun, written and committed by
+    /// the calling thread, as LMDB wants it.
+    pub(super) fn commit(&self, changes: &[Change]) -> Result<()> {
+        let bytes = entries::size_of_changes(changes);
+        let mut tries = 0;
+        loop {
+            let gate = self.gate.read();
+            let (seen, map_size) = (gate.generation, gate.map_size);
+            let Some(open) = &gate.open else {
+                drop(gate);
+                self.reopen(seen, 0)?;
+                continue;
+            };
+            let error = match write(open, changes) {
+                Ok(()) => return Ok(()),
+                Err(error) => error,
+            };
+            tries += 1;
+            match error {
+                heed::Error::Mdb(MdbError::MapFull) => {
+                    drop(gate);
+                    let wanted = usize::try_from(bytes).unwrap_or(usize::MAX);
+                    let wanted = map_size.saturating_add(wanted.max(map_size));
+                    self.reopen(seen, wanted)?;
+                    if self.gate.read().map_size <= map_size {
+                        return Err(self.failed("commit", error));
+                    }
+                }
+                heed::Error::Mdb(MdbError::MapResized) if tries < 100 => {
+                    drop(gate);
+                    self.reopen(seen, map_size.saturating_mul(2))?;
+                }
+                heed::Error::Mdb(MdbError::Panic) if tries < 3 => {
+                    drop(gate);
+                    self.reopen(seen, 0)?;
+                }
+                error => return Err(errors::from_commit(&self.folder, bytes, error)),
+            }
+        }
+    }
+
+    #[cfg(test)]
+    pub(super) fn take_all_slots(&self) {
+        let gate = self.gate.read();
+        let env = &gate.open.as_ref().unwrap().env;
+        while let Ok(txn) = env.read_txn() {
+            std::mem::forget(txn);
+        }
+    }
+
+    #[cfg(test)]
+    pub(super) fn set_access(&self, access: Access) {
+        self.open_anew(&mut self.gate.write(), &[access], 0)
+            .unwrap();
+    }
+
+    #[cfg(test)]
+    pub(super) fn state(&self) -> (Access, usize, usize) {
+        let gate = self.gate.read();
+        let stale = gate
+            .open
+            .as_ref()
+            .map_or(0, |open| open.env.clear_stale_readers().unwrap_or(0));
+        (gate.access, gate.map_size, stale)
+    }
+}
+
+fn write(open: &Open, changes: &[Change]) -> heed::Result<()> {
+    let mut txn = open.env.write_txn()?;
+    entries::apply(&mut txn, open.entries, changes)?;
+    txn.commit()
+}
+
+fn set_no_sync(open: &Open, no_sync: bool) -> heed::Result<()> {
+    let mode = if no_sync {
+        FlagSetMode::Enable
+    } else {
+        FlagSetMode::Disable
+    };
+    // SAFETY: the flag may change at any time, but not from two threads at once: the callers
+    // hold the write side of the gate or have not shared the environment yet. Without syncs a
+    // power failure may destroy the file, which `Durability::Process` says.
+    unsafe { open.env.set_flags(EnvFlags::NO_SYNC, mode) }
+}
+
+impl Access {
+    /// The kinds of access to try, best first. Reading, too, prefers full access: the same
+    /// environment has to serve a writer that comes later.
+    fn allowed(folder: &Path, write: bool) -> &'static [Self] {
+        if write {
+            &[Self::ReadWrite]
+        } else if folder::is_read_only(folder) || folder::network_file_system(folder).is_some() {
+            // On a read-only mount LMDB would go without its lock file and not say so; and on
+            // a network file system that file tells readers nothing about other hosts.
+            &[Self::Unregistered]
+        } else {
+            &[Self::ReadWrite, Self::ReadOnly, Self::Unregistered]
+        }
+    }
+}
+
+fn is_refusal(error: &std::io::Error) -> bool {
+    use std::io::ErrorKind as Io;
+    matches!(
+        error.kind(),
+        Io::PermissionDenied | Io::ReadOnlyFilesystem | Io::StorageFull | Io::QuotaExceeded
+    )
+}
+
+fn open(
+    folder: &Path,
+    id: &FileId,
+    access: &[Access],
+    map_size: usize,
+) -> Result<(Open, Access, usize)> {
+    let mut access = access;
+    if access != [Access::Unregistered] {
+        match folder::prepare_lock_file(folder) {
+            Err(error) if is_refusal(&error) && access.contains(&Access::Unregistered) => {
+                access = &[Access::Unregistered];
+            }
+            Err(error) => return Err(Error::io("open", folder, error)),
+            Ok(()) => {}
+        }
+    }
+    let lock = FileId::of_lock(folder);
+    let mut last = None;
+    for access in access {
+        match map(folder, *access, map_size)? {
+            Ok((open, map_size)) => {
+                // A `Truncate` in another process may have put other files in their place.
+                let unchanged = FileId::of_data(folder).is_ok_and(|found| found == *id)
+                    && (lock.is_none() || FileId::of_lock(folder) == lock);
+                return if unchanged {
+                    Ok((open, *access, map_size))
+                } else {
+                    Err(replaced(folder))
+                };
+            }
+            Err(heed::Error::Io(error)) if is_refusal(&error) => last = Some(error),
+            Err(error) => return Err(errors::from_heed("open", folder, error)),
+        }
+    }
+    let error = last.unwrap_or_else(|| std::io::ErrorKind::PermissionDenied.into());
+    Err(Error::io("open", folder, error))
+}
+
+fn replaced(folder: &Path) -> Error {
+    Error::new(
+        ErrorKind::Locked,
+        "open",
+        "another process is replacing the recording, or has moved it; open it again",
+    )
+    .with_key(folder.display().to_string())
+}
+
+/// Opens the environment with the largest map that the system grants, `map_size` at most.
+fn map(folder: &Path, access: Access, map_size: usize) -> Result<heed::Result<(Open, usize)>> {
+    let round = |size: u64| {
+        let size = size.max(1).checked_next_multiple_of(MAP_UNIT);
+        size.and_then(|size| usize::try_from(size).ok())
+            .unwrap_or(usize::MAX - (usize::MAX % MAP_UNIT as usize))
+    };
+    let mut size = round(map_size as u64);
+    let mut options = EnvOpenOptions::new().read_txn_without_tls();
+    options.max_readers(MAX_READERS);
+    let flags = match access {
+        Access::ReadWrite => EnvFlags::empty(),
+        Access::ReadOnly => EnvFlags::READ_ONLY,
+        Access::Unregistered => EnvFlags::READ_ONLY | EnvFlags::NO_LOCK,
+    };
+    // NO_READ_AHEAD is left out: values are whole chunks, read from one end to the other, and
+    // without read-ahead each of their pages would be fetched by itself.
+    // SAFETY: the flags change no memory that Rust sees. Without LMDB's locks a writer could
+    // reuse the pages of a running read; `ReadGuard` keeps ours away.
+    unsafe { options.flags(flags) };
+    loop {
+        let needed = match data_file::inspect("open", &folder.join(folder::DATA))? {
+            DataFile::Sound { needed } => needed,
+            DataFile::Unfinished => 0,
+            DataFile::Missing => return Err(replaced(folder)),
+        };
+        // With room for the first commits, so that they do not start with another map.
+        let least = round(needed.saturating_add(MAP_UNIT));
+        size = size.max(least);
+        options.map_size(size);
+        // SAFETY: the files are changed by LMDB only, on whose locks all processes agree (or
+        // see above); the data file is as long as its meta pages say; this process has it open
+        // once, since the registry is locked or the environment that was open is closed. That
+        // nobody else cuts the file short while it is mapped cannot be ensured: the
+        // documentation of `LmdbStorage` asks for it.
+        let opened = unsafe { options.open(folder) }
+            .and_then(|env| main_database(&env).map(|entries| Open { env, entries }));
+        match opened {
+            Ok(open) => return Ok(Ok((open, size))),
+            // A writer in another process was faster.
+            Err(heed::Error::Mdb(MdbError::MapResized)) => {}
+            Err(heed::Error::Io(error))
+                if size > least && !is_refusal(&error) && is_size(&error) =>
+            {
+                size = round(size as u64 / 2).max(least);
+            }
+            Err(error) => return Ok(Err(error)),
+        }
+    }
+}
+
+/// Whether the system may have found the map too large.
+fn is_size(error: &std::io::Error) -> bool {
+    use std::io::ErrorKind as Io;
+    matches!(
+        error.kind(),
+        Io::OutOfMemory | Io::InvalidInput | Io::FileTooLarge
+    ) || folder::is_overflow(error)
+}
+
+/// The unnamed database. Its handle is the same number in every environment, so a transaction
+/// is needed only because heed asks for one.
+fn main_database(env: &Env<WithoutTls>) -> heed::Result<Entries> {
+    loop {
+        match env.read_txn() {
+            Ok(txn) => {
+                let entries = env.open_database(&txn, None)?;
+                return entries.ok_or(heed::Error::Mdb(MdbError::NotFound));
+            }
+            Err(heed::Error::Mdb(MdbError::ReadersFull)) if env.clear_stale_readers()? > 0 => {}
+            Err(error) => return Err(error),
+        }
+    }
+}

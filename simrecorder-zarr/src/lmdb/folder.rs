@@ -1,0 +1,458 @@
+//! The folder of a recording: what is in it, who writes it, on which file system it lies.
+
+use std::fs::{self, File, TryLockError};
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use simrecorder_core::{Error, ErrorKind, Result};
+
+use super::data_file::{self, DataFile};
+
+pub(super) const DATA: &str = "data.mdb";
+const LOCK: &str = "lock.mdb";
+const WRITER: &str = "writer.lock";
+
+/// What is at the path of a recording.
+#[derive(Debug)]
+pub(super) enum Folder {
+    Missing,
+    /// A folder with nothing in it, or with what an interrupted creation left.
+    Empty,
+    Recording,
+    /// A folder of something else, which holds a file of this name.
+    Foreign(String),
+}
+
+/// Looks at the path of a recording; an error if it is a file, or if its data is damaged.
+pub(super) fn look(operation: &'static str, path: &Path) -> Result<Folder> {
+    let failed = |error| Error::io(operation, path, error);
+    match fs::metadata(path) {
+        Ok(metadata) if metadata.is_dir() => {}
+        Ok(_) => {
+            return Err(Error::new(
+                ErrorKind::InvalidArgument,
+                operation,
+                "this is a file; a recording in LMDB is a folder, which holds data.mdb",
+            )
+            .with_key(path.display().to_string()));
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Folder::Missing),
+        Err(error) => return Err(failed(error)),
+    }
+    match data_file::inspect(operation, &path.join(DATA))? {
+        DataFile::Sound { .. } => return Ok(Folder::Recording),
+        DataFile::Unfinished => return Ok(Folder::Empty),
+        DataFile::Missing => {}
+    }
+    for entry in fs::read_dir(path).map_err(failed)? {
+        let name = entry
+            .map_err(failed)?
+            .file_name()
+            .to_string_lossy()
+            .into_owned();
+        if name != WRITER && !name.starts_with(LOCK) {
+            return Ok(Folder::Foreign(name));
+        }
+    }
+    Ok(Folder::Empty)
+}
+
+/// Creates the folder and its missing parents.
+pub(super) fn create(path: &Path) -> Result<()> {
+    fs::create_dir_all(path).map_err(|error| Error::io("create", path, error))
+}
+
+/// Makes a new recording survive a power failure: the entries of its files in the folder, and
+/// those of the folder and its parents.
+pub(super) fn sync(path: &Path, first_existing: &Path) -> Result<()> {
+    for folder in path.ancestors() {
+        sync_folder(folder).map_err(|error| Error::io("create", folder, error))?;
+        if folder == first_existing {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// The folder at or above `path` that is there already.
+pub(super) fn first_existing(path: &Path) -> PathBuf {
+    let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let existing = path.ancestors().find(|path| path.is_dir());
+    existing.unwrap_or(&path).to_owned()
+}
+
+#[cfg(unix)]
+fn sync_folder(path: &Path) -> io::Result<()> {
+    use io::ErrorKind as Io;
+    match File::open(path).and_then(|folder| folder.sync_all()) {
+        // Some file systems cannot sync a folder, and a parent may be closed to us: the
+        // recording is no less safe than anything else there.
+        Err(error) if matches!(error.kind(), Io::InvalidInput | Io::PermissionDenied) => Ok(()),
+        result => result,
+    }
+}
+
+#[cfg(not(unix))]
+fn sync_folder(_: &Path) -> io::Result<()> {
+    Ok(())
+}
+
+/// Creates an empty data file, with the permissions that new files of this process have (those
+/// that LMDB creates are for their owner only).
+pub(super) fn create_data_file(folder: &Path) -> Result<()> {
+    let path = folder.join(DATA);
+    File::options()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .open(&path)
+        .map(drop)
+        .map_err(|error| Error::io("create", &path, error))
+}
+
+/// Deletes the files of LMDB. No environment of this process may have them open.
+pub(super) fn delete_files(folder: &Path) -> Result<()> {
+    for name in [LOCK, DATA] {
+        let path = folder.join(name);
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(Error::io("create", &path, error));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// Creates LMDB's lock file if there is none, with all its blocks.
+///
+/// LMDB would create it sparse and write to it through a map, which a full disk answers with
+/// `SIGBUS`. It takes over the number of readers from the size of the file. An existing one is
+/// never opened here: closing it would drop the locks that this process has on it.
+pub(super) fn prepare_lock_file(folder: &Path) -> io::Result<()> {
+    /// 1024 slots of 64 bytes, and a page for what stands before them.
+    const SIZE: usize = 1024 * 64 + 4096;
+    static UNIQUE: AtomicU32 = AtomicU32::new(0);
+
+    let path = folder.join(LOCK);
+    if path.exists() {
+        return Ok(());
+    }
+    let unique = UNIQUE.fetch_add(1, Ordering::Relaxed);
+    let temporary = folder.join(format!("{LOCK}.{}.{unique}", std::process::id()));
+    let written = File::options()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .open(&temporary)
+        .and_then(|mut file| file.write_all(&[0; SIZE]));
+    if written.is_ok() {
+        // Fails if another process was faster, which is as good, or where there are no links:
+        // then LMDB creates its own.
+        let _ = fs::hard_link(&temporary, &path);
+    }
+    let removed = match fs::remove_file(&temporary) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    };
+    written.and(removed)
+}
+
+/// What tells a file from all others, as long as it is open.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct FileId(#[cfg(unix)] (u64, u64), #[cfg(not(unix))] PathBuf);
+
+impl FileId {
+    pub(super) fn of(path: &Path) -> io::Result<Self> {
+        #[cfg(unix)]
+        return fs::metadata(path).map(|metadata| Self::from_metadata(&metadata));
+        #[cfg(not(unix))]
+        return path.canonicalize().map(Self);
+    }
+
+    #[cfg(unix)]
+    fn from_metadata(metadata: &fs::Metadata) -> Self {
+        use std::os::unix::fs::MetadataExt;
+        Self((metadata.dev(), metadata.ino()))
+    }
+
+    /// Of the data file of a folder.
+    pub(super) fn of_data(folder: &Path) -> io::Result<Self> {
+        Self::of(&folder.join(DATA))
+    }
+
+    /// Of LMDB's lock file, if there is one.
+    pub(super) fn of_lock(folder: &Path) -> Option<Self> {
+        Self::of(&folder.join(LOCK)).ok()
+    }
+}
+
+/// The lock of the one writer, held as long as this value lives. The system releases it when
+/// the process ends, however it ends.
+#[derive(Debug)]
+pub(super) struct WriterLock {
+    file: File,
+}
+
+impl WriterLock {
+    pub(super) fn acquire(folder: &Path) -> Result<Self> {
+        let path = folder.join(WRITER);
+        let failed = |error| Error::io("open", &path, error);
+        let mut tries = 0;
+        loop {
+            let file = File::options()
+                .read(true)
+                .write(true)
+                .create(true)
+                .truncate(false)
+                .open(&path)
+                .map_err(failed)?;
+            match file.try_lock() {
+                Ok(()) => {
+                    #[cfg(unix)]
+                    if FileId::from_metadata(&file.metadata().map_err(failed)?)
+                        != FileId::of(&path).map_err(failed)?
+                    {
+                        continue;
+                    }
+                    let mut lock = Self { file };
+                    lock.sign().map_err(failed)?;
+                    return Ok(lock);
+                }
+                // A reader that cannot register with LMDB holds it for the time of one read.
+                Err(TryLockError::WouldBlock) if tries < 10 => {
+                    tries += 1;
+                    std::thread::sleep(Duration::from_millis(10));
+                }
+                Err(TryLockError::WouldBlock) => return Err(locked(folder, owner(&file))),
+                Err(TryLockError::Error(error)) => return Err(failed(error)),
+            }
+        }
+    }
+
+    /// Says who holds the lock.
+    fn sign(&mut self) -> io::Result<()> {
+        self.file.set_len(0)?;
+        self.file.seek(SeekFrom::Start(0))?;
+        writeln!(self.file, "{}", std::process::id())
+    }
+}
+
+impl Drop for WriterLock {
+    fn drop(&mut self) {
+        // Only for messages, so it does not matter if it fails.
+        let _ = self.file.set_len(0);
+        // Closing the file does not unlock it while a child process that is just being started
+        // has a copy of it.
+        let _ = self.file.unlock();
+    }
+}
+
+fn owner(file: &File) -> Option<u32> {
+    let mut text = String::new();
+    file.take(32).read_to_string(&mut text).ok()?;
+    text.trim().parse().ok()
+}
+
+fn who(owner: Option<u32>) -> String {
+    match owner {
+        Some(id) if id == std::process::id() => format!("this process ({id})"),
+        Some(id) => format!("process {id}"),
+        None => "another process".to_owned(),
+    }
+}
+
+fn locked(folder: &Path, owner: Option<u32>) -> Error {
+    let message = format!(
+        "{} has it open for writing; close it there first, or open it read only",
+        who(owner)
+    );
+    Error::new(ErrorKind::Locked, "open", message).with_key(folder.display().to_string())
+}
+
+/// Keeps writers away for the time of one read, for readers that LMDB does not know of.
+pub(super) struct ReadGuard {
+    _file: Option<File>,
+}
+
+impl ReadGuard {
+    pub(super) fn acquire(folder: &Path) -> Result<Self> {
+        let path = folder.join(WRITER);
+        let file = match File::open(&path) {
+            Ok(file) => file,
+            // Written by other software, or closed to us: there is nothing to ask.
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied
+                ) =>
+            {
+                return Ok(Self { _file: None });
+            }
+            Err(error) => return Err(Error::io("read", &path, error)),
+        };
+        match file.try_lock_shared() {
+            Ok(()) => Ok(Self { _file: Some(file) }),
+            Err(TryLockError::WouldBlock) => {
+                let message = format!(
+                    "{} is writing it, and a reader cannot register without permission to write \
+                     {LOCK}; ask for that permission, or read when the writer has closed it",
+                    who(owner(&file))
+                );
+                Err(Error::new(ErrorKind::Locked, "read", message)
+                    .with_key(folder.display().to_string()))
+            }
+            Err(TryLockError::Error(error)) => Err(Error::io("read", &path, error)),
+        }
+    }
+}
+
+/// Whether the folder lies on a file system that is mounted read only.
+#[cfg(unix)]
+pub(super) fn is_read_only(folder: &Path) -> bool {
+    rustix::fs::statvfs(folder)
+        .is_ok_and(|fs| fs.f_flag.contains(rustix::fs::StatVfsMountFlags::RDONLY))
+}
+
+#[cfg(not(unix))]
+pub(super) fn is_read_only(_: &Path) -> bool {
+    false
+}
+
+/// Whether the file system has less than `bytes` left.
+#[cfg(unix)]
+pub(super) fn lacks_space(folder: &Path, bytes: u64) -> bool {
+    rustix::fs::statvfs(folder).is_ok_and(|fs| fs.f_bavail.saturating_mul(fs.f_frsize) < bytes)
+}
+
+#[cfg(not(unix))]
+pub(super) fn lacks_space(_: &Path, _: u64) -> bool {
+    false
+}
+
+/// Whether LMDB may mean by this error that a write was cut short.
+#[cfg(unix)]
+pub(super) fn is_short_write(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(rustix::io::Errno::IO.raw_os_error())
+}
+
+#[cfg(not(unix))]
+pub(super) fn is_short_write(_: &io::Error) -> bool {
+    false
+}
+
+/// Whether the system means by this error that a map is too large for a file.
+#[cfg(unix)]
+pub(super) fn is_overflow(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(rustix::io::Errno::OVERFLOW.raw_os_error())
+}
+
+#[cfg(not(unix))]
+pub(super) fn is_overflow(_: &io::Error) -> bool {
+    false
+}
+
+/// Refuses to write on a network file system.
+pub(super) fn check_file_system(folder: &Path) -> Result<()> {
+    let Some(name) = network_file_system(folder) else {
+        return Ok(());
+    };
+    let message = format!(
+        "this is on a network file system ({name}), where LMDB loses data; write to a local disk, \
+         or record into a directory store (ZarrDataStore with zarr+dir:)"
+    );
+    Err(Error::new(ErrorKind::Unsupported, "open", message).with_key(folder.display().to_string()))
+}
+
+/// File systems that several hosts share, by the number that `statfs` returns for them.
+///
+/// From Linux' `include/uapi/linux/magic.h`; those of Lustre, GPFS, BeeGFS, PanFS and GFS2 are
+/// not in there and come from their own sources, as listed in the `stat` of GNU coreutils.
+#[cfg(target_os = "linux")]
+const NETWORK_FILE_SYSTEMS: [(u32, &str); 15] = [
+    (0x0000_6969, "NFS"),
+    (0x0000_517B, "SMB"),
+    (0xFE53_4D42, "SMB2"),
+    (0xFF53_4D42, "CIFS"),
+    (0x00C3_6400, "Ceph"),
+    (0x0102_1997, "9P"),
+    (0x5346_414F, "AFS"),
+    (0x6B41_4653, "AFS"),
+    (0x7375_7245, "Coda"),
+    (0x7461_636F, "OCFS2"),
+    (0x0BD0_0BD0, "Lustre"),
+    (0x4750_4653, "GPFS"),
+    (0x1983_0326, "BeeGFS"),
+    (0xAAD7_AAEA, "PanFS"),
+    (0x0116_1970, "GFS2"),
+];
+
+/// File systems in user space share one number; these names, from `/proc/self/mountinfo`, are
+/// of those that reach other hosts.
+#[cfg(target_os = "linux")]
+const NETWORK_FUSE: [&str; 9] = [
+    "fuse.sshfs",
+    "fuse.rclone",
+    "fuse.s3fs",
+    "fuse.gcsfuse",
+    "fuse.glusterfs",
+    "fuse.ceph-fuse",
+    "fuse.beegfs",
+    "fuse.juicefs",
+    "fuse.curlftpfs",
+];
+
+/// The name of the network file system that the folder lies on.
+#[cfg(target_os = "linux")]
+pub(super) fn network_file_system(folder: &Path) -> Option<&'static str> {
+    const FUSE: u32 = 0x6573_5546;
+    // The field is signed on some machines and longer on others; the numbers have 32 bits.
+    let number = rustix::fs::statfs(folder).ok()?.f_type as u32;
+    if number == FUSE {
+        use std::os::unix::fs::MetadataExt;
+        let device = fs::metadata(folder).ok()?.dev();
+        let mounts = fs::read_to_string("/proc/self/mountinfo").ok()?;
+        let (major, minor) = (rustix::fs::major(device), rustix::fs::minor(device));
+        return network_fuse(&mounts, &format!("{major}:{minor}"));
+    }
+    NETWORK_FILE_SYSTEMS
+        .iter()
+        .find(|(known, _)| *known == number)
+        .map(|(_, name)| *name)
+}
+
+#[cfg(not(target_os = "linux"))]
+pub(super) fn network_file_system(_: &Path) -> Option<&'static str> {
+    None
+}
+
+#[cfg(target_os = "linux")]
+fn network_fuse(mounts: &str, device: &str) -> Option<&'static str> {
+    let mount = mounts
+        .lines()
+        .find(|line| line.split(' ').nth(2) == Some(device))?;
+    let kind = mount.split_once(" - ")?.1.split(' ').next()?;
+    NETWORK_FUSE.into_iter().find(|name| *name == kind)
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn network_file_systems_are_told_from_local_ones() {
+        assert_eq!(network_file_system(Path::new("/")), None);
+        assert_eq!(network_file_system(Path::new("/proc")), None);
+        let mounts = "\
+            36 35 98:0 / /mnt rw,noatime shared:1 - ext4 /dev/root rw\n\
+            40 35 0:52 / /home/a/far rw,nosuid - fuse.sshfs host:/data rw,user_id=0\n\
+            41 35 0:53 / /home/a/near rw,nosuid - fuse.bindfs /data rw,user_id=0\n";
+        assert_eq!(network_fuse(mounts, "0:52"), Some("fuse.sshfs"));
+        assert_eq!(network_fuse(mounts, "0:53"), None);
+        assert_eq!(network_fuse(mounts, "98:0"), None);
+        assert_eq!(network_fuse(mounts, "0:99"), None);
+        assert_eq!(network_fuse("no mounts", "0:52"), None);
+    }
+}

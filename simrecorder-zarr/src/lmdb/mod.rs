@@ -1,0 +1,429 @@
+//! Zarr entries in LMDB: many small chunks in one file, and atomic commits.
+
+mod data_file;
+mod entries;
+mod environment;
+mod errors;
+mod folder;
+#[cfg(test)]
+mod tests;
+mod zarr;
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use simrecorder_core::{Durability, Error, ErrorKind, OpenMode, Result};
+
+pub(crate) use self::entries::MAX_KEY_BYTES;
+use self::environment::Environment;
+use self::folder::{Folder, WriterLock};
+use crate::storage::{Change, Snapshot, Storage};
+
+/// How an [`LmdbStorage`] is opened.
+///
+/// ```
+/// use simrecorder_core::{Durability, OpenMode};
+/// use simrecorder_zarr::lmdb::LmdbOptions;
+///
+/// let options = LmdbOptions::default()
+///     .with_mode(OpenMode::CreateNew)
+///     .with_durability(Durability::Process);
+/// assert_eq!(options.mode, OpenMode::CreateNew);
+/// assert_eq!(LmdbOptions::default().mode, OpenMode::Read);
+/// ```
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct LmdbOptions {
+    /// What to do with the recording that is, or is not, already there; by default
+    /// [`OpenMode::Read`].
+    pub mode: OpenMode,
+    /// What a commit survives once it has returned; by default [`Durability::Power`].
+    ///
+    /// With [`Durability::Process`] LMDB never waits for the disk, and the system is free to
+    /// write the pages in any order. A killed process loses nothing then, but a power failure
+    /// or a crash of the system may leave a file that cannot be opened any more, with all that
+    /// it held. [`LmdbStorage::close`] waits for the disk once.
+    pub durability: Durability,
+    /// How many bytes of virtual memory are reserved at first; by default 1 TiB, or what the
+    /// system grants.
+    ///
+    /// Neither memory nor disk is used up by it, and it grows when a recording outgrows it, so
+    /// there is no need to set it. Ignored if this process has the recording open already.
+    pub map_size: Option<usize>,
+}
+
+impl LmdbOptions {
+    /// Sets [`mode`](Self::mode).
+    #[must_use]
+    pub fn with_mode(mut self, mode: OpenMode) -> Self {
+        self.mode = mode;
+        self
+    }
+
+    /// Sets [`durability`](Self::durability).
+    #[must_use]
+    pub fn with_durability(mut self, durability: Durability) -> Self {
+        self.durability = durability;
+        self
+    }
+
+    /// Sets [`map_size`](Self::map_size).
+    #[must_use]
+    pub fn with_map_size(mut self, bytes: usize) -> Self {
+        self.map_size = Some(bytes);
+        self
+    }
+}
+
+/// A recording in LMDB, as a storage for Zarr: it implements the storage traits of
+/// [`zarrs_storage`], so that [`zarrs`] reads and writes arrays in it.
+///
+/// ```
+/// use std::sync::Arc;
+/// use simrecorder_core::OpenMode;
+/// use simrecorder_zarr::lmdb::{LmdbOptions, LmdbStorage};
+/// use zarrs_storage::{ReadableStorageTraits, StoreKey, WritableStorageTraits};
+///
+/// # let folder = tempfile::tempdir()?;
+/// let path = folder.path().join("run.mdb");
+/// let options = LmdbOptions::default().with_mode(OpenMode::CreateNew);
+/// let storage = LmdbStorage::open(&path, &options)?;
+/// storage.set(&StoreKey::new("zarr.json")?, "{}".into())?;
+/// storage.close()?;
+///
+/// let storage = LmdbStorage::open(&path, &LmdbOptions::default())?;
+/// assert_eq!(storage.get(&StoreKey::new("zarr.json")?)?, Some("{}".into()));
+/// # Ok::<_, Box<dyn std::error::Error>>(())
+/// ```
+///
+/// # What is on the disk
+///
+/// The path is a folder with `data.mdb` and `lock.mdb`, the layout of every LMDB program, and
+/// `writer.lock`, which is locked by the process that writes. The unnamed database holds the
+/// entries: the key is the Zarr store key in UTF-8, at most 511 bytes, the value is what is
+/// stored there. Keys that begin with a zero byte are private; they hold the unfinished chunks
+/// of recordings and show in no listing. A folder is copied or moved only while nobody has it
+/// open, and `data.mdb` must not be cut short or replaced meanwhile: LMDB maps it into memory,
+/// and reading beyond its end kills the process.
+///
+/// # Writers and readers
+///
+/// There is one writer at a time, in whatever process, and any number of readers; neither waits
+/// for the other. What a writer commits is seen by every later read. In one process the same
+/// recording may be opened any number of times. Clones are handles to the same thing;
+/// [`close`](Self::close) through one of them ends writing for all.
+///
+/// Reading needs permission to read `data.mdb`, and nothing more if no one writes. To follow a
+/// running writer, a reader also needs permission to write `lock.mdb`, where it registers; it
+/// gets [`ErrorKind::Locked`] otherwise, and on a read-only mount.
+///
+/// Other LMDB programs read a recording that nobody has open here. While it is open, those of
+/// LMDB 0.9 (py-lmdb, for one) refuse with `MDB_VERSION_MISMATCH`, since their `lock.mdb` has
+/// another format; those of LMDB's `mdb.master` branch, heed among them, do not. None of them
+/// should write, since they do not know `writer.lock`.
+///
+/// LMDB does not work on network file systems. Writing there is refused; reading is possible
+/// while no one writes.
+#[derive(Clone)]
+pub struct LmdbStorage(Arc<Handle>);
+
+/// One opening of a recording.
+struct Handle {
+    path: PathBuf,
+    environment: Arc<Environment>,
+    read_only: bool,
+    /// `None` when read only or closed. Commits take turns here.
+    writer: Mutex<Option<Writer>>,
+}
+
+struct Writer {
+    durability: Durability,
+    /// Released when the writer is dropped.
+    _lock: WriterLock,
+}
+
+impl LmdbStorage {
+    /// Opens the recording in the folder `path`, as `options` say.
+    ///
+    /// Creating makes missing parent folders too, and returns when the new recording would
+    /// survive a power failure. An empty folder counts as none. [`OpenMode::Truncate`] deletes
+    /// the files of LMDB and nothing else; readers in other processes keep what they have open.
+    ///
+    /// # Errors
+    ///
+    /// - [`ErrorKind::NotFound`]: there is no recording, and the mode does not create one.
+    /// - [`ErrorKind::AlreadyExists`]: there is one, and the mode is [`OpenMode::CreateNew`].
+    /// - [`ErrorKind::InvalidArgument`]: the path is empty or a file, or a folder that holds
+    ///   something else.
+    /// - [`ErrorKind::Locked`]: another writer has it open; for [`OpenMode::Truncate`], this
+    ///   process has it open, if only for reading; or see "Writers and readers" above.
+    /// - [`ErrorKind::Corrupt`]: `data.mdb` is no LMDB file or is cut short.
+    /// - [`ErrorKind::Unsupported`]: `data.mdb` is of another version or byte order, or the path
+    ///   is on a network file system and the mode writes.
+    /// - [`ErrorKind::PermissionDenied`], [`ErrorKind::StorageFull`], [`ErrorKind::Io`]: the
+    ///   system refused.
+    ///
+    /// ```
+    /// use simrecorder_core::{ErrorKind, OpenMode};
+    /// use simrecorder_zarr::lmdb::{LmdbOptions, LmdbStorage};
+    ///
+    /// # let folder = tempfile::tempdir()?;
+    /// let path = folder.path().join("run.mdb");
+    /// let error = LmdbStorage::open(&path, &LmdbOptions::default()).unwrap_err();
+    /// assert_eq!(error.kind(), ErrorKind::NotFound);
+    ///
+    /// let options = LmdbOptions::default().with_mode(OpenMode::OpenOrCreate);
+    /// let writer = LmdbStorage::open(&path, &options)?;
+    /// let error = LmdbStorage::open(&path, &options).unwrap_err();
+    /// assert_eq!(error.kind(), ErrorKind::Locked);
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn open(path: impl AsRef<Path>, options: &LmdbOptions) -> Result<Self> {
+        let path = path.as_ref();
+        if path.as_os_str().is_empty() || path.as_os_str().as_encoded_bytes().contains(&0) {
+            return Err(Error::new(
+                ErrorKind::InvalidArgument,
+                "open",
+                "the path is empty or contains a NUL character",
+            )
+            .with_key(path.display().to_string()));
+        }
+        let (environment, writer) = if options.mode.is_writable() {
+            let (environment, writer) = open_for_writing(path, options)?;
+            (environment, Some(writer))
+        } else {
+            (open_for_reading(path, options)?, None)
+        };
+        Ok(Self(Arc::new(Handle {
+            path: path.to_owned(),
+            environment,
+            read_only: writer.is_none(),
+            writer: Mutex::new(writer),
+        })))
+    }
+
+    /// The path as it was given to [`open`](Self::open).
+    ///
+    /// ```
+    /// # use simrecorder_core::OpenMode;
+    /// # use simrecorder_zarr::lmdb::{LmdbOptions, LmdbStorage};
+    /// # let folder = tempfile::tempdir()?;
+    /// # let path = folder.path().join("run.mdb");
+    /// # let options = LmdbOptions::default().with_mode(OpenMode::CreateNew);
+    /// let storage = LmdbStorage::open(&path, &options)?;
+    /// assert_eq!(storage.path(), path);
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn path(&self) -> &Path {
+        &self.0.path
+    }
+
+    /// Whether it was opened with [`OpenMode::Read`].
+    ///
+    /// ```
+    /// # use simrecorder_core::OpenMode;
+    /// # use simrecorder_zarr::lmdb::{LmdbOptions, LmdbStorage};
+    /// # let folder = tempfile::tempdir()?;
+    /// # let path = folder.path().join("run.mdb");
+    /// # let options = LmdbOptions::default().with_mode(OpenMode::CreateNew);
+    /// let writer = LmdbStorage::open(&path, &options)?;
+    /// let reader = LmdbStorage::open(&path, &LmdbOptions::default())?;
+    /// assert!(!writer.is_read_only() && reader.is_read_only());
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn is_read_only(&self) -> bool {
+        self.0.read_only
+    }
+
+    /// Ends writing, through all clones, and lets the next writer in; reading goes on to work.
+    ///
+    /// With [`Durability::Process`] it waits until everything is on the disk. Closing twice, or
+    /// what is read only, does nothing. Dropping the last clone does the same and logs an error
+    /// that it meets.
+    ///
+    /// # Errors
+    ///
+    /// The error of the disk, if the final sync fails. The lock is released even then.
+    ///
+    /// ```
+    /// # use simrecorder_core::OpenMode;
+    /// # use simrecorder_zarr::lmdb::{LmdbOptions, LmdbStorage};
+    /// # let folder = tempfile::tempdir()?;
+    /// # let path = folder.path().join("run.mdb");
+    /// let options = LmdbOptions::default().with_mode(OpenMode::OpenOrCreate);
+    /// let first = LmdbStorage::open(&path, &options)?;
+    /// first.close()?;
+    /// let second = LmdbStorage::open(&path, &options)?;
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn close(&self) -> Result<()> {
+        self.0.close()
+    }
+
+    /// Commits `changes` in one transaction, while `writer` is locked.
+    fn commit_as(&self, writer: &Option<Writer>, changes: &[Change]) -> Result<()> {
+        if writer.is_none() {
+            let (kind, message) = if self.0.read_only {
+                (
+                    ErrorKind::ReadOnly,
+                    "it was opened read only; open it with another mode",
+                )
+            } else {
+                (
+                    ErrorKind::Closed,
+                    "it was closed; open it again to go on writing",
+                )
+            };
+            return Err(
+                Error::new(kind, "commit", message).with_key(self.0.path.display().to_string())
+            );
+        }
+        entries::check(changes)?;
+        if changes.is_empty() {
+            Ok(())
+        } else {
+            self.0.environment.commit(changes)
+        }
+    }
+}
+
+impl Handle {
+    fn close(&self) -> Result<()> {
+        let mut writer = self.writer.lock();
+        let Some(ending) = writer.take() else {
+            return Ok(());
+        };
+        if ending.durability == Durability::Process {
+            let synced = self.environment.sync("close");
+            // The next writer may want to be safe.
+            return synced.and(self.environment.set_no_sync(false));
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        if let Err(error) = self.close() {
+            tracing::error!(path = %self.path.display(), %error, "could not close the recording");
+        }
+    }
+}
+
+impl fmt::Debug for LmdbStorage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LmdbStorage")
+            .field("path", &self.0.path)
+            .field("read_only", &self.0.read_only)
+            .finish_non_exhaustive()
+    }
+}
+
+fn canonical(path: &Path) -> Result<PathBuf> {
+    path.canonicalize()
+        .map_err(|error| Error::io("open", path, error))
+}
+
+fn refusal(kind: ErrorKind, path: &Path, message: impl Into<String>) -> Error {
+    Error::new(kind, "open", message).with_key(path.display().to_string())
+}
+
+fn not_found(path: &Path) -> Error {
+    refusal(
+        ErrorKind::NotFound,
+        path,
+        "there is no recording at this path",
+    )
+}
+
+fn open_for_reading(path: &Path, options: &LmdbOptions) -> Result<Arc<Environment>> {
+    match folder::look("open", path)? {
+        Folder::Recording => Environment::attach(&canonical(path)?, false, options.map_size),
+        Folder::Missing | Folder::Empty | Folder::Foreign(_) => Err(not_found(path)),
+    }
+}
+
+fn open_for_writing(path: &Path, options: &LmdbOptions) -> Result<(Arc<Environment>, Writer)> {
+    let first_existing = folder::first_existing(path);
+    folder::check_file_system(&first_existing)?;
+    check_mode(path, options.mode)?;
+    folder::create(path)?;
+    let canonical_path = canonical(path)?;
+    let lock = WriterLock::acquire(&canonical_path)?;
+    // Once more, now that no other writer can come between.
+    let is_new = check_mode(path, options.mode)?;
+    if is_new {
+        environment::while_closed(&canonical_path, || {
+            folder::delete_files(&canonical_path)?;
+            folder::create_data_file(&canonical_path)
+        })?;
+    }
+    let environment = Environment::attach(&canonical_path, true, options.map_size)?;
+    if is_new {
+        environment.sync("create")?;
+        folder::sync(&canonical_path, &canonical(&first_existing)?)?;
+    }
+    if options.durability == Durability::Process {
+        environment.set_no_sync(true)?;
+    }
+    Ok((
+        environment,
+        Writer {
+            durability: options.durability,
+            _lock: lock,
+        },
+    ))
+}
+
+/// Whether the mode makes a new recording of what is at `path`; an error if it cannot be used.
+fn check_mode(path: &Path, mode: OpenMode) -> Result<bool> {
+    let found = match folder::look("open", path) {
+        Err(error) if path.join(folder::DATA).is_file() => match mode {
+            OpenMode::CreateNew => Ok(Folder::Recording),
+            OpenMode::Truncate if data_file::has_magic(&path.join(folder::DATA)) => {
+                Ok(Folder::Recording)
+            }
+            _ => Err(error),
+        },
+        found => found,
+    }?;
+    match (found, mode) {
+        (Folder::Recording, OpenMode::CreateNew) => Err(refusal(
+            ErrorKind::AlreadyExists,
+            path,
+            "there is a recording already; choose another path, or append to it",
+        )),
+        (Folder::Recording, mode) => Ok(mode == OpenMode::Truncate),
+        (Folder::Missing | Folder::Empty, OpenMode::Append) => Err(not_found(path)),
+        (Folder::Missing | Folder::Empty, _) => Ok(true),
+        (Folder::Foreign(name), _) => Err(refusal(
+            ErrorKind::InvalidArgument,
+            path,
+            format!("this folder holds something else ('{name}'); choose another path"),
+        )),
+    }
+}
+
+impl Storage for LmdbStorage {
+    fn read(&self, read: &mut dyn FnMut(&dyn Snapshot) -> Result<()>) -> Result<()> {
+        self.0.environment.read(|snapshot| read(snapshot))
+    }
+
+    fn commit(&self, changes: Vec<Change>) -> Result<()> {
+        self.commit_as(&self.0.writer.lock(), &changes)
+    }
+
+    fn checkpoint(&self) -> Result<()> {
+        Ok(())
+    }
+
+    fn close(&self) -> Result<()> {
+        self.0.close()
+    }
+
+    fn is_read_only(&self) -> bool {
+        self.0.read_only
+    }
+}

@@ -1,0 +1,365 @@
+//! The metadata documents of groups and arrays: `zarr.json`.
+
+use serde_json::{Map, Value as Json, json};
+use simrecorder_core::{
+    Attributes, Compression, DType, Error, ErrorKind, Kind, NodeKind, Result, Schema,
+};
+
+/// The attribute under which simrecorder keeps what Zarr has no place for.
+pub(crate) const ATTRIBUTE: &str = "simrecorder";
+/// The version of the format that this build writes, and the newest it reads.
+const FORMAT: u64 = 1;
+
+/// What a column holds: elements of a type, or text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum ColumnType {
+    Elements(DType),
+    Text,
+}
+
+/// One `zarr.json`.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Document(Map<String, Json>);
+
+impl Document {
+    /// Reads a document and checks what all documents have.
+    pub(crate) fn parse(bytes: &[u8]) -> Result<Self> {
+        let fields: Map<String, Json> = serde_json::from_slice(bytes)
+            .map_err(|e| corrupt("zarr.json is not a JSON object").with_source(e))?;
+        if fields.get("zarr_format").and_then(Json::as_u64) != Some(3) {
+            return Err(corrupt("zarr.json does not say \"zarr_format\": 3"));
+        }
+        if !matches!(
+            fields.get("node_type").and_then(Json::as_str),
+            Some("group" | "array")
+        ) {
+            return Err(corrupt(
+                "zarr.json has a node_type that is neither group nor array",
+            ));
+        }
+        let document = Self(fields);
+        document.check_version()?;
+        Ok(document)
+    }
+
+    pub(crate) fn to_bytes(&self) -> Vec<u8> {
+        let mut bytes = serde_json::to_vec_pretty(&self.0).unwrap_or_default();
+        bytes.push(b'\n');
+        bytes
+    }
+
+    /// A group with attributes.
+    pub(crate) fn group(attributes: &Attributes) -> Self {
+        let mut document = Self(Map::from_iter([
+            ("zarr_format".to_owned(), json!(3)),
+            ("node_type".to_owned(), json!("group")),
+        ]));
+        document.set_attributes(attributes);
+        document
+    }
+
+    /// The root group of a new recording.
+    pub(crate) fn root() -> Self {
+        let mut document = Self::group(&Attributes::new());
+        let writer = concat!("simrecorder ", env!("CARGO_PKG_VERSION"));
+        document.set_own(json!({ "format": FORMAT, "requires": [], "writer": writer }));
+        document
+    }
+
+    /// An array of shape `shape`, with the chunk shape given.
+    pub(crate) fn array(
+        column: ColumnType,
+        shape: &[u64],
+        chunk_shape: &[u64],
+        fill_value: Option<Json>,
+        compression: Compression,
+        dimension_names: &[Option<String>],
+    ) -> Self {
+        let (data_type, default_fill, serializer, size) = match column {
+            ColumnType::Elements(dtype) => (
+                dtype.as_str(),
+                zero(dtype),
+                match dtype.size() {
+                    1 => json!({ "name": "bytes" }),
+                    _ => json!({ "name": "bytes", "configuration": { "endian": "little" } }),
+                },
+                // Complex numbers are shuffled part by part.
+                match dtype {
+                    DType::Complex64 => 4,
+                    DType::Complex128 => 8,
+                    _ => dtype.size(),
+                },
+            ),
+            ColumnType::Text => ("string", json!(""), json!({ "name": "vlen-utf8" }), 1),
+        };
+        let blosc = |cname: &str, level: u8| {
+            json!({ "name": "blosc", "configuration": {
+                "cname": cname,
+                "clevel": level,
+                "shuffle": if size == 1 { "noshuffle" } else { "shuffle" },
+                "typesize": size,
+                "blocksize": 0,
+            }})
+        };
+        let mut codecs = vec![serializer];
+        match compression {
+            Compression::None => {}
+            Compression::Small => codecs.push(blosc("zstd", 5)),
+            _ => codecs.push(blosc("lz4", 1)),
+        }
+        let fields = json!({
+            "zarr_format": 3,
+            "node_type": "array",
+            "shape": shape,
+            "data_type": data_type,
+            "chunk_grid": { "name": "regular", "configuration": { "chunk_shape": chunk_shape } },
+            "chunk_key_encoding": { "name": "default", "configuration": { "separator": "/" } },
+            "fill_value": fill_value.unwrap_or(default_fill),
+            "codecs": codecs,
+            "dimension_names": dimension_names,
+        });
+        match fields {
+            Json::Object(fields) => Self(fields),
+            _ => Self(Map::new()),
+        }
+    }
+
+    pub(crate) fn is_array(&self) -> bool {
+        self.0.get("node_type").and_then(Json::as_str) == Some("array")
+    }
+
+    pub(crate) fn as_json(&self) -> Json {
+        Json::Object(self.0.clone())
+    }
+
+    /// What tells how chunks are laid out: the same text for the same layout.
+    pub(crate) fn layout_text(&self) -> String {
+        let names = [
+            "data_type",
+            "chunk_grid",
+            "chunk_key_encoding",
+            "fill_value",
+            "codecs",
+            "storage_transformers",
+        ];
+        let shape = self
+            .0
+            .get("shape")
+            .and_then(Json::as_array)
+            .and_then(|shape| shape.get(1..));
+        let fields: Vec<_> = names.iter().map(|name| self.0.get(*name)).collect();
+        json!([shape, fields]).to_string()
+    }
+
+    pub(crate) fn shape(&self) -> Result<Vec<u64>> {
+        let shape = self.0.get("shape").and_then(Json::as_array);
+        shape
+            .and_then(|shape| shape.iter().map(Json::as_u64).collect())
+            .ok_or_else(|| corrupt("zarr.json of an array has no shape"))
+    }
+
+    /// Sets the length of the first axis.
+    pub(crate) fn set_rows(&mut self, rows: u64) {
+        if let Some(first) = self.0.get_mut("shape").and_then(|shape| shape.get_mut(0)) {
+            *first = json!(rows);
+        }
+    }
+
+    fn all_attributes(&self) -> Option<&Map<String, Json>> {
+        self.0.get("attributes").and_then(Json::as_object)
+    }
+
+    /// The user's attributes.
+    pub(crate) fn attributes(&self) -> Attributes {
+        let mut attributes = self.all_attributes().cloned().unwrap_or_default();
+        attributes.remove(ATTRIBUTE);
+        attributes
+    }
+
+    /// Replaces the user's attributes.
+    pub(crate) fn set_attributes(&mut self, attributes: &Attributes) {
+        let own = self.own().cloned();
+        let mut attributes = attributes.clone();
+        if let Some(own) = own {
+            attributes.insert(ATTRIBUTE.to_owned(), Json::Object(own));
+        }
+        self.0
+            .insert("attributes".to_owned(), Json::Object(attributes));
+    }
+
+    /// What simrecorder keeps in the attributes.
+    fn own(&self) -> Option<&Map<String, Json>> {
+        self.all_attributes()
+            .and_then(|attributes| attributes.get(ATTRIBUTE)?.as_object())
+    }
+
+    fn set_own(&mut self, own: Json) {
+        let attributes = self.0.entry("attributes").or_insert_with(|| json!({}));
+        if let Some(attributes) = attributes.as_object_mut() {
+            attributes.insert(ATTRIBUTE.to_owned(), own);
+        }
+    }
+
+    /// Marks the node as a value or series of a kind.
+    pub(crate) fn mark(&mut self, node: NodeKind, kind: Kind, schema: Option<&Schema>) {
+        let mut own = json!({ "node": node.as_str(), "kind": kind.as_str() });
+        if schema.is_some_and(|schema| schema.dimension_names().is_none()) {
+            own["default_names"] = json!(true);
+        }
+        if schema.is_some_and(|schema| schema.fill_value().is_some()) {
+            own["fill_value"] = json!(true);
+        }
+        self.set_own(own);
+    }
+
+    /// Whether the user named the axes, or gave a fill value.
+    pub(crate) fn has_flag(&self, name: &str) -> bool {
+        self.own()
+            .is_some_and(|own| own.get(name) == Some(&json!(true)))
+    }
+
+    /// The kind that [`mark`](Self::mark) gave the node.
+    pub(crate) fn kind(&self) -> Result<Option<Kind>> {
+        let kind = self.own().and_then(|own| own.get("kind")?.as_str());
+        kind.map(str::parse).transpose()
+    }
+
+    /// What the node is to simrecorder. An array of other software is a series if it has an
+    /// axis, else a value.
+    pub(crate) fn node_kind(&self) -> NodeKind {
+        let own = self.own().and_then(|own| own.get("node")?.as_str());
+        match own {
+            Some("value") => NodeKind::Value,
+            Some("series") => NodeKind::Series,
+            _ if !self.is_array() => NodeKind::Group,
+            _ if self.shape().is_ok_and(|shape| shape.is_empty()) => NodeKind::Value,
+            _ => NodeKind::Series,
+        }
+    }
+
+    pub(crate) fn dimension_names(&self) -> Option<Vec<Option<String>>> {
+        let names = self.0.get("dimension_names")?.as_array()?;
+        Some(
+            names
+                .iter()
+                .map(|name| name.as_str().map(str::to_owned))
+                .collect(),
+        )
+    }
+
+    fn check_version(&self) -> Result<()> {
+        let Some(own) = self.own() else { return Ok(()) };
+        let unsupported = |what: String| {
+            let message = format!(
+                "the recording {what}; this version of simrecorder reads format {FORMAT}: use a \
+                 newer one"
+            );
+            Err(Error::new(ErrorKind::Unsupported, "open", message))
+        };
+        match own.get("format").map(Json::as_u64) {
+            None => {}
+            Some(Some(format)) if format <= FORMAT => {}
+            Some(format) => {
+                return unsupported(format!("has format {}", format.unwrap_or_default()));
+            }
+        }
+        match own.get("requires").map(Json::as_array) {
+            None => Ok(()),
+            Some(Some(features)) if features.is_empty() => Ok(()),
+            Some(features) => unsupported(format!("requires {}", json!(features))),
+        }
+    }
+}
+
+fn zero(dtype: DType) -> Json {
+    match dtype {
+        DType::Bool => json!(false),
+        DType::F16 | DType::BF16 | DType::F32 | DType::F64 => json!(0.0),
+        DType::Complex64 | DType::Complex128 => json!([0.0, 0.0]),
+        _ => json!(0),
+    }
+}
+
+/// A fill value in JSON, from the bytes of one element.
+///
+/// Floating-point numbers are given by their bits, which every reader takes and which keep NaN.
+pub(crate) fn fill_value_json(dtype: DType, bytes: &[u8]) -> Json {
+    let hex = |bytes: &[u8]| {
+        let digits: String = bytes
+            .iter()
+            .rev()
+            .map(|byte| format!("{byte:02x}"))
+            .collect();
+        json!(format!("0x{digits}"))
+    };
+    let float = |bytes: &[u8]| {
+        let number = match *bytes {
+            [a, b, c, d] => f64::from(f32::from_le_bytes([a, b, c, d])),
+            [a, b, c, d, e, f, g, h] => f64::from_le_bytes([a, b, c, d, e, f, g, h]),
+            _ => return hex(bytes),
+        };
+        match serde_json::Number::from_f64(number) {
+            Some(number) => Json::Number(number),
+            None => hex(bytes),
+        }
+    };
+    let mut wide = [0; 16];
+    let signed = matches!(dtype, DType::I8 | DType::I16 | DType::I32 | DType::I64)
+        && bytes.last().is_some_and(|byte| byte & 0x80 != 0);
+    if signed {
+        wide = [0xff; 16];
+    }
+    let len = bytes.len().min(wide.len());
+    wide[..len].copy_from_slice(&bytes[..len]);
+    let integer = i128::from_le_bytes(wide);
+    match dtype {
+        DType::Bool => json!(integer != 0),
+        DType::F16 | DType::BF16 | DType::F32 | DType::F64 => float(bytes),
+        DType::Complex64 | DType::Complex128 => {
+            let (re, im) = bytes.split_at(bytes.len() / 2);
+            json!([float(re), float(im)])
+        }
+        DType::U64 => json!(integer as u64),
+        _ => json!(integer as i64),
+    }
+}
+
+pub(crate) fn corrupt(message: impl Into<String>) -> Error {
+    Error::new(ErrorKind::Corrupt, "read metadata", message)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn a_newer_format_or_an_unknown_requirement_is_refused() {
+        let mut document = Document::root();
+        assert_eq!(Document::parse(&document.to_bytes()).unwrap(), document);
+        for own in [
+            json!({ "format": 2 }),
+            json!({ "format": 1, "requires": ["x"] }),
+        ] {
+            document.set_own(own);
+            let error = Document::parse(&document.to_bytes()).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Unsupported);
+        }
+    }
+
+    #[test]
+    fn replacing_attributes_keeps_those_of_simrecorder() {
+        let mut document = Document::root();
+        document.set_attributes(&Attributes::from_iter([("a".to_owned(), json!(1))]));
+        assert_eq!(document.attributes().len(), 1);
+        assert!(document.own().is_some());
+    }
+
+    proptest! {
+        #[test]
+        fn no_document_makes_the_reader_panic(bytes in prop::collection::vec(any::<u8>(), 0..64)) {
+            drop(Document::parse(&bytes));
+        }
+    }
+}

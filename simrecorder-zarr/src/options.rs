@@ -1,0 +1,127 @@
+//! How a Zarr recording is opened.
+
+use std::path::Path;
+
+use simrecorder_core::{
+    ChunkPolicy, Compression, Durability, Error, ErrorKind, OpenMode, Result, expand_home,
+};
+
+use crate::store::ZarrDataStore;
+
+/// Where the entries of a Zarr recording are kept.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ZarrStorage {
+    /// In an LMDB database: one file, commits in one transaction, fast with many series.
+    #[default]
+    Lmdb,
+    /// In a directory, as files that zarr-python, xarray and others read. Works on network file
+    /// systems.
+    Directory,
+}
+
+/// How a Zarr recording is opened.
+///
+/// | option | default |
+/// |---|---|
+/// | [`mode`](Self::mode) | [`OpenMode::Read`] |
+/// | [`storage`](Self::storage) | [`ZarrStorage::Lmdb`] |
+/// | [`durability`](Self::durability) | [`Durability::Power`] |
+/// | [`chunk_policy`](Self::chunk_policy) | chunks of about 1 MiB |
+/// | [`compression`](Self::compression) | [`Compression::Fast`] |
+///
+/// ```
+/// use simrecorder_core::{Compression, OpenMode, Recorder};
+/// use simrecorder_zarr::{ZarrDataStore, ZarrStorage};
+///
+/// # let folder = tempfile::tempdir().unwrap();
+/// # let path = folder.path().join("run.zarr");
+/// let store = ZarrDataStore::options()
+///     .mode(OpenMode::OpenOrCreate)
+///     .storage(ZarrStorage::Directory)
+///     .compression(Compression::Small)
+///     .open(path)?;
+/// let recorder = Recorder::new(store);
+/// recorder.record("rate", 0.5)?;
+/// recorder.close()?;
+/// # Ok::<(), simrecorder_core::Error>(())
+/// ```
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct ZarrOptions {
+    pub(crate) mode: OpenMode,
+    pub(crate) storage: ZarrStorage,
+    pub(crate) durability: Durability,
+    pub(crate) chunk_policy: ChunkPolicy,
+    pub(crate) compression: Compression,
+    pub(crate) map_size: Option<usize>,
+}
+
+impl ZarrOptions {
+    /// What to do with the recording that is, or is not, there.
+    #[must_use]
+    pub fn mode(mut self, mode: OpenMode) -> Self {
+        self.mode = mode;
+        self
+    }
+
+    /// Where the entries are kept.
+    #[must_use]
+    pub fn storage(mut self, storage: ZarrStorage) -> Self {
+        self.storage = storage;
+        self
+    }
+
+    /// What a commit survives.
+    #[must_use]
+    pub fn durability(mut self, durability: Durability) -> Self {
+        self.durability = durability;
+        self
+    }
+
+    /// How the records of new series are cut into chunks, unless their schema says.
+    #[must_use]
+    pub fn chunk_policy(mut self, policy: ChunkPolicy) -> Self {
+        self.chunk_policy = policy;
+        self
+    }
+
+    /// How the chunks of new series are compressed, unless their schema says.
+    #[must_use]
+    pub fn compression(mut self, compression: Compression) -> Self {
+        self.compression = compression;
+        self
+    }
+
+    /// The first size of LMDB's memory map in bytes. It grows by itself; there is no need to
+    /// set it but on systems with little address space.
+    #[must_use]
+    pub fn map_size(mut self, bytes: usize) -> Self {
+        self.map_size = Some(bytes);
+        self
+    }
+
+    /// Opens the recording at `path`, in which a leading `~` is the home folder.
+    ///
+    /// # Errors
+    /// - [`ErrorKind::NotFound`] or [`ErrorKind::AlreadyExists`], as the mode asks for.
+    /// - [`ErrorKind::InvalidArgument`] for an empty path, a file where a folder is expected, or
+    ///   a folder that holds something else.
+    /// - [`ErrorKind::Locked`] if another writer has it open.
+    /// - [`ErrorKind::Corrupt`] or [`ErrorKind::Unsupported`] if it is damaged, or was written
+    ///   by a newer version.
+    /// - What the file system reports.
+    pub fn open(self, path: impl AsRef<Path>) -> Result<ZarrDataStore> {
+        let path = expand_home(path)?;
+        if self.storage == ZarrStorage::Lmdb
+            && path.join("zarr.json").is_file()
+            && !path.join("data.mdb").exists()
+        {
+            let message = "this is a Zarr directory, not an LMDB recording; open it with \
+                           ZarrStorage::Directory or the URL zarr+dir:PATH";
+            return Err(Error::new(ErrorKind::InvalidArgument, "open", message)
+                .with_key(path.display().to_string()));
+        }
+        ZarrDataStore::open_with(&path, self)
+    }
+}

@@ -1,0 +1,185 @@
+//! Lazy views of series.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use simrecorder_core::{
+    ArrayView, ArrayViewExt, DType, DataStore, Error, ErrorKind, Key, Kind, Records, Region,
+    Result, Schema,
+};
+
+use crate::column::Column;
+use crate::store::ZarrDataStore;
+
+/// The columns of a series.
+#[derive(Clone, Debug)]
+pub(crate) enum Columns {
+    /// Arrays or texts.
+    One(Column),
+    /// Where each record ends, in items, and the items.
+    Two { ends: Column, items: Column },
+}
+
+impl Columns {
+    /// How many records there are.
+    pub(crate) fn records(&self) -> u64 {
+        self.record_column().rows
+    }
+
+    /// The column with one row for each record.
+    pub(crate) fn record_column(&self) -> &Column {
+        match self {
+            Self::One(column) => column,
+            Self::Two { ends, .. } => ends,
+        }
+    }
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct ZarrView {
+    store: ZarrDataStore,
+    key: Key,
+    schema: Arc<Schema>,
+    columns: Columns,
+    shape: Vec<u64>,
+    chunk_shape: Vec<u64>,
+}
+
+impl ZarrView {
+    pub(crate) fn new(
+        store: ZarrDataStore,
+        key: Key,
+        schema: Arc<Schema>,
+        columns: Columns,
+    ) -> Self {
+        let mut shape = columns.record_column().shape();
+        let mut chunk_shape = columns.record_column().layout.chunk_shape.clone();
+        if schema.kind() != Kind::Array {
+            shape.truncate(1);
+            chunk_shape.truncate(1);
+        }
+        Self {
+            store,
+            key,
+            schema,
+            columns,
+            shape,
+            chunk_shape,
+        }
+    }
+
+    fn read_two(
+        &self,
+        ends: &Column,
+        items: &Column,
+        range: Range<u64>,
+        max_bytes: usize,
+    ) -> Result<Records> {
+        let storage = self.store.storage();
+        let item_bytes = self.schema.record_bytes().unwrap_or(1).max(1) as u64;
+        // Ends for as many records as fit if each had one item, one before the first included.
+        let most = (max_bytes as u64 / item_bytes).clamp(1, 1 << 20);
+        let range = range.start..range.end.min(range.start.saturating_add(most));
+        let before = range.start.saturating_sub(1);
+        let data = ends.read_rows(storage, before..range.end)?;
+        let mut stops: Vec<u64> = data
+            .as_chunks()
+            .0
+            .iter()
+            .map(|bytes| u64::from_le_bytes(*bytes))
+            .collect();
+        let first = if range.start == 0 { 0 } else { stops.remove(0) };
+        let sound = first <= stops.first().copied().unwrap_or(first)
+            && stops.is_sorted()
+            && stops.last().is_none_or(|&last| last <= items.rows);
+        if !sound {
+            let message = format!("the ends of the records in '{}' do not rise", ends.path);
+            return Err(Error::new(ErrorKind::Corrupt, "read", message));
+        }
+        let fitting = stops
+            .partition_point(|stop| (stop - first).saturating_mul(item_bytes) <= max_bytes as u64);
+        stops.truncate(fitting.max(1));
+        let last = stops.last().copied().unwrap_or(first);
+        let data = items.read_rows(storage, first..last)?;
+        let stops = stops
+            .into_iter()
+            .map(|stop| (stop - first) * item_bytes)
+            .collect();
+        Records::variable(Arc::clone(&self.schema), stops, data)
+    }
+}
+
+impl ArrayView for ZarrView {
+    fn key(&self) -> &Key {
+        &self.key
+    }
+
+    fn schema(&self) -> &Arc<Schema> {
+        &self.schema
+    }
+
+    fn shape(&self) -> &[u64] {
+        &self.shape
+    }
+
+    fn chunk_shape(&self) -> &[u64] {
+        &self.chunk_shape
+    }
+
+    fn read_into(&self, region: &Region, out: &mut [u8]) -> Result<()> {
+        let (Columns::One(column), Some(dtype)) = (&self.columns, self.dtype()) else {
+            let message = format!(
+                "a series of kind {} is not read as an array; use get() and iter()",
+                self.kind()
+            );
+            return Err(
+                Error::new(ErrorKind::KindMismatch, "read", message).with_key(self.key.as_str())
+            );
+        };
+        region.check(&self.shape, dtype.size(), out.len())?;
+        column
+            .read_into(self.store.storage(), region, out)
+            .map_err(|e| e.with_key(self.key.as_str()))
+    }
+
+    fn read_records(&self, range: Range<u64>, max_bytes: usize) -> Result<Records> {
+        let count = range.end.saturating_sub(range.start);
+        Region::records(range.clone(), &self.shape[..1]).check(
+            &self.shape[..1],
+            1,
+            usize::try_from(count).unwrap_or(usize::MAX),
+        )?;
+        if count == 0 {
+            return Ok(Records::empty(Arc::clone(&self.schema)));
+        }
+        let storage = self.store.storage();
+        let read = || match &self.columns {
+            Columns::Two { ends, items } => self.read_two(ends, items, range, max_bytes),
+            Columns::One(column) if self.kind() == Kind::Text => {
+                let rows = column.read_texts(storage, range, max_bytes)?;
+                Records::variable(Arc::clone(&self.schema), rows.ends, rows.data)
+            }
+            Columns::One(column) => {
+                let record = self.schema.record_bytes().unwrap_or(0).max(1);
+                let count = count.min((max_bytes / record).max(1) as u64);
+                let data = column.read_rows(storage, range.start..range.start + count)?;
+                Records::fixed(Arc::clone(&self.schema), count, data)
+            }
+        };
+        read().map_err(|e| e.with_key(self.key.as_str()))
+    }
+
+    fn refresh(&self) -> Result<Arc<dyn ArrayView>> {
+        self.store.view(&self.key)?.ok_or_else(|| {
+            let message = "the series is no longer there";
+            Error::new(ErrorKind::NotFound, "refresh", message).with_key(self.key.as_str())
+        })
+    }
+
+    fn to_arc(&self) -> Arc<dyn ArrayView> {
+        Arc::new(self.clone())
+    }
+}
+
+/// The element type of the ends of records.
+pub(crate) const ENDS_DTYPE: DType = DType::U64;

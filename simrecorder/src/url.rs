@@ -1,0 +1,206 @@
+//! Opening stores by URL.
+
+use std::sync::Arc;
+
+use simrecorder_core::{
+    ChunkPolicy, Compression, DataStore, Durability, Error, ErrorKind, InMemoryDataStore, OpenMode,
+    Result,
+};
+
+/// How [`open_with`] opens a store: what all backends understand.
+///
+/// ```
+/// use simrecorder::{Compression, OpenMode, OpenOptions};
+///
+/// let options = OpenOptions::new().mode(OpenMode::CreateNew).compression(Compression::Small);
+/// let store = simrecorder::open_with("memory:", &options)?;
+/// assert!(!store.is_read_only());
+/// # use simrecorder::prelude::*;
+/// # Ok::<(), simrecorder::Error>(())
+/// ```
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct OpenOptions {
+    mode: OpenMode,
+    durability: Option<Durability>,
+    chunk_policy: Option<ChunkPolicy>,
+    compression: Option<Compression>,
+}
+
+impl OpenOptions {
+    /// Read only, and for the rest what each backend does by default.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// What to do with the recording that is, or is not, there.
+    #[must_use]
+    pub fn mode(mut self, mode: OpenMode) -> Self {
+        self.mode = mode;
+        self
+    }
+
+    /// What a commit survives.
+    #[must_use]
+    pub fn durability(mut self, durability: Durability) -> Self {
+        self.durability = Some(durability);
+        self
+    }
+
+    /// How the records of new series are cut into chunks, unless their schema says.
+    #[must_use]
+    pub fn chunk_policy(mut self, policy: ChunkPolicy) -> Self {
+        self.chunk_policy = Some(policy);
+        self
+    }
+
+    /// How the chunks of new series are compressed, unless their schema says.
+    #[must_use]
+    pub fn compression(mut self, compression: Compression) -> Self {
+        self.compression = Some(compression);
+        self
+    }
+}
+
+/// Opens the store at `url` for reading.
+///
+/// # Errors
+/// See [`open_with`].
+pub fn open(url: &str) -> Result<Arc<dyn DataStore>> {
+    open_with(url, &OpenOptions::new())
+}
+
+/// Opens the store at `url`.
+///
+/// | URL | store | feature |
+/// |---|---|---|
+/// | `memory:` | [`InMemoryDataStore`], a new one each time | |
+/// | `zarr:PATH` | [`ZarrDataStore`](crate::ZarrDataStore) over LMDB | `zarr` |
+/// | `zarr+dir:PATH` | [`ZarrDataStore`](crate::ZarrDataStore) over a directory | `zarr` |
+///
+/// A path is taken as it is, with `~` for the home folder; `%` has no special meaning. Behind a
+/// `?` may stand `mode=` (`read`, `append`, `open-or-create`, `create-new`, `truncate`) and
+/// `compression=` (`none`, `fast`, `small`), joined by `&`; they take precedence over the
+/// options. A path that has a `?` in its name cannot be opened by URL.
+///
+/// ```
+/// # let folder = tempfile::tempdir().unwrap();
+/// # let path = folder.path().join("run.mdb").display().to_string();
+/// # #[cfg(feature = "zarr")] {
+/// let store = simrecorder::open_with(&format!("zarr:{path}?mode=create-new"), &Default::default())?;
+/// # }
+/// let error = simrecorder::open("zar:run.mdb").unwrap_err();
+/// assert!(error.to_string().contains("memory"));
+/// # Ok::<(), simrecorder::Error>(())
+/// ```
+///
+/// # Errors
+/// [`ErrorKind::InvalidArgument`] for an unknown scheme (naming those there are), an unknown
+/// option, and a wrong value; [`ErrorKind::Unsupported`] for a scheme whose feature is off,
+/// naming the feature; else what the store reports.
+pub fn open_with(url: &str, options: &OpenOptions) -> Result<Arc<dyn DataStore>> {
+    let refuse = |kind, message: String| Err(Error::new(kind, "open", message).with_key(url));
+    let Some((scheme, rest)) = url.split_once(':') else {
+        let message = format!("a URL begins with a scheme; there are {}", schemes());
+        return refuse(ErrorKind::InvalidArgument, message);
+    };
+    let (path, query) = rest.split_once('?').unwrap_or((rest, ""));
+    let mut options = options.clone();
+    for option in query.split('&').filter(|option| !option.is_empty()) {
+        options.set(option).map_err(|e| e.with_key(url))?;
+    }
+    match scheme {
+        "memory" if path.is_empty() => Ok(Arc::new(InMemoryDataStore::new().open(options.mode)?)),
+        "memory" => {
+            let message = "memory: takes no path; it is a new store each time".to_owned();
+            refuse(ErrorKind::InvalidArgument, message)
+        }
+        "zarr" | "zarr+dir" => open_zarr(scheme, path, &options),
+        _ => {
+            let message = format!(
+                "there is no scheme '{}'; there are {}",
+                scheme.escape_debug(),
+                schemes()
+            );
+            refuse(ErrorKind::InvalidArgument, message)
+        }
+    }
+}
+
+/// The schemes that this build opens.
+fn schemes() -> String {
+    let mut schemes = vec!["memory:"];
+    if cfg!(feature = "zarr") {
+        schemes.extend(["zarr:", "zarr+dir:"]);
+    }
+    schemes.join(", ")
+}
+
+impl OpenOptions {
+    /// Takes one `name=value` of a URL.
+    fn set(&mut self, option: &str) -> Result<()> {
+        let (name, value) = option.split_once('=').unwrap_or((option, ""));
+        let one_of = |values: &[&str]| {
+            let message = format!(
+                "{name}={value} is not known; it is one of {}",
+                values.join(", ")
+            );
+            Error::new(ErrorKind::InvalidArgument, "open", message)
+        };
+        match name {
+            "mode" => {
+                let modes = [
+                    OpenMode::Read,
+                    OpenMode::Append,
+                    OpenMode::OpenOrCreate,
+                    OpenMode::CreateNew,
+                    OpenMode::Truncate,
+                ];
+                let found = modes.iter().find(|mode| mode.as_str() == value);
+                self.mode = *found.ok_or_else(|| one_of(&modes.map(OpenMode::as_str)))?;
+            }
+            "compression" => {
+                self.compression = Some(match value {
+                    "none" => Compression::None,
+                    "fast" => Compression::Fast,
+                    "small" => Compression::Small,
+                    _ => return Err(one_of(&["none", "fast", "small"])),
+                });
+            }
+            _ => {
+                let message = format!(
+                    "there is no option '{}'; there are mode and compression",
+                    name.escape_debug()
+                );
+                return Err(Error::new(ErrorKind::InvalidArgument, "open", message));
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(feature = "zarr")]
+fn open_zarr(scheme: &str, path: &str, options: &OpenOptions) -> Result<Arc<dyn DataStore>> {
+    use simrecorder_zarr::{ZarrDataStore, ZarrStorage};
+
+    let storage = if scheme == "zarr+dir" {
+        ZarrStorage::Directory
+    } else {
+        ZarrStorage::Lmdb
+    };
+    let mut zarr = ZarrDataStore::options()
+        .mode(options.mode)
+        .storage(storage)
+        .durability(options.durability.unwrap_or_default())
+        .compression(options.compression.unwrap_or_default());
+    if let Some(policy) = &options.chunk_policy {
+        zarr = zarr.chunk_policy(policy.clone());
+    }
+    Ok(Arc::new(zarr.open(path)?))
+}
+
+#[cfg(not(feature = "zarr"))]
+fn open_zarr(scheme: &str, _path: &str, _options: &OpenOptions) -> Result<Arc<dyn DataStore>> {
+    let message = "this build cannot open Zarr; switch the feature 'zarr' of simrecorder on";
+    Err(Error::new(ErrorKind::Unsupported, "open", message).with_key(format!("{scheme}:")))
+}
