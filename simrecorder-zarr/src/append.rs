@@ -4,13 +4,12 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use rayon::prelude::*;
 use simrecorder_core::{Batch, Result};
 
 use crate::column::Column;
 use crate::layout::{Layout, RowsRef};
 use crate::node_path::metadata_entry;
-use crate::storage::{Change, Storage};
+use crate::storage::{Change as StorageChange, Storage};
 use crate::tail::{Rows, write_frame};
 
 /// The encoded chunks of a batch, by their index along the first axis: what
@@ -94,7 +93,7 @@ pub(crate) struct ColumnAppend {
 /// The outcome for one column.
 #[derive(Debug, Default)]
 pub(crate) struct Outcome {
-    pub(crate) changes: Vec<Change>,
+    pub(crate) changes: Vec<StorageChange>,
     /// The number of rows in chunks that the metadata must say, if it changes.
     pub(crate) stored: Option<u64>,
 }
@@ -121,7 +120,7 @@ impl ColumnAppend {
     }
 
     /// Cuts the column to its first `rows` rows; returns the chunks that go.
-    pub(crate) fn truncate(&mut self, storage: &dyn Storage, rows: u64) -> Result<Vec<Change>> {
+    pub(crate) fn truncate(&mut self, storage: &dyn Storage, rows: u64) -> Result<Vec<StorageChange>> {
         let layout = Arc::clone(&self.column.layout);
         let size = layout.row_size();
         if rows >= self.total() {
@@ -159,7 +158,7 @@ impl ColumnAppend {
         let path = &self.column.path;
         Ok(gone
             .flat_map(|chunk| layout.row_chunks().map(move |rest| (chunk, rest)))
-            .map(|(chunk, rest)| Change::Erase {
+            .map(|(chunk, rest)| StorageChange::Erase {
                 key: layout.chunk_entry(path, &chunk_indices(chunk, &rest)),
             })
             .collect())
@@ -189,7 +188,7 @@ impl ColumnAppend {
             let mut frames = Vec::new();
             let mut first = self.column.rows;
             if let Some(rows) = self.tail.take() {
-                outcome.changes.push(Change::ClearTail {
+                outcome.changes.push(StorageChange::ClearTail {
                     array: tail.clone(),
                 });
                 if rows.count > 0 {
@@ -205,7 +204,7 @@ impl ColumnAppend {
                 first += new.count();
             }
             if !frames.is_empty() {
-                outcome.changes.push(Change::AppendTail {
+                outcome.changes.push(StorageChange::AppendTail {
                     array: tail,
                     bytes: frames.into(),
                 });
@@ -229,7 +228,7 @@ impl ColumnAppend {
         &self,
         storage: &dyn Storage,
         stored: u64,
-        changes: &mut Vec<Change>,
+        changes: &mut Vec<StorageChange>,
     ) -> Result<()> {
         let Column { layout, path, .. } = &self.column;
         let chunk_rows = layout.chunk_rows();
@@ -251,28 +250,20 @@ impl ColumnAppend {
             next += new.count();
         }
 
-        let chunks: Vec<u64> = (first / chunk_rows..stored.div_ceil(chunk_rows)).collect();
-        let encoded: Vec<Vec<Change>> = chunks
-            .into_par_iter()
-            .map(|chunk| {
-                let range = chunk * chunk_rows..((chunk + 1) * chunk_rows).min(stored);
-                let ready = runs
-                    .iter()
-                    .find_map(|(_, _, prepared)| prepared.as_ref()?.chunks.get(&chunk));
-                let parts = match ready {
-                    Some(ready) => ready.clone(),
-                    None => encode_chunk(layout, &gather(&runs, range, layout))?,
-                };
-                let entries = layout.row_chunks().zip(parts).map(|(rest, value)| {
-                    let key = layout.chunk_entry(path, &chunk_indices(chunk, &rest));
-                    Change::SetChunk { key, value }
-                });
-                Ok(entries.collect())
-            })
-            .collect::<Result<_>>()?;
-        changes.extend(encoded.into_iter().flatten());
+        for chunk in first / chunk_rows..stored.div_ceil(chunk_rows) {
+            let range = chunk * chunk_rows..((chunk + 1) * chunk_rows).min(stored);
+            let prepared = |run: &Run<'_>| run.2?.chunks.get(&chunk).cloned();
+            let parts = match runs.iter().find_map(prepared) {
+                Some(parts) => parts,
+                None => encode_chunk(layout, &gather(&runs, range, layout))?,
+            };
+            changes.extend(layout.row_chunks().zip(parts).map(|(rest, value)| {
+                let key = layout.chunk_entry(path, &chunk_indices(chunk, &rest));
+                StorageChange::SetChunk { key, value }
+            }));
+        }
         if had_tail {
-            changes.push(Change::ClearTail {
+            changes.push(StorageChange::ClearTail {
                 array: path.clone(),
             });
         }
@@ -280,7 +271,7 @@ impl ColumnAppend {
             let rest = gather(&runs, stored..next, layout);
             let mut frame = Vec::new();
             write_frame(&mut frame, stored, &rest.to_rows());
-            changes.push(Change::AppendTail {
+            changes.push(StorageChange::AppendTail {
                 array: path.clone(),
                 bytes: frame.into(),
             });
@@ -362,8 +353,8 @@ pub(crate) fn prepare_chunks(layout: &Layout, batch: &Batch) -> Result<PreparedC
 }
 
 /// The change that writes a document.
-pub(crate) fn set_document(path: &str, document: &crate::metadata::Document) -> Change {
-    Change::Set {
+pub(crate) fn set_document(path: &str, document: &crate::metadata::Document) -> StorageChange {
+    StorageChange::Set {
         key: metadata_entry(path),
         value: document.to_bytes().into(),
     }

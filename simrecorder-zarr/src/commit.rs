@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use serde_json::Value as Json;
 use simrecorder_core::{
     Attributes, Batch, Change, DType, Error, ErrorKind, Key, Kind, NodeKind, Prepared, Result,
     Schema, Value,
@@ -11,13 +10,13 @@ use simrecorder_core::{
 
 use crate::append::{ColumnAppend, NewRows, PreparedChunks, set_document};
 use crate::column::get;
-use crate::layout::{Layout, RowsRef};
-use crate::metadata::{ATTRIBUTE, ColumnType, Document, fill_value_json};
+use crate::layout::Layout;
+use crate::metadata::{ATTRIBUTE, ColumnType, Document};
 use crate::node_path::{metadata_entry, node_path};
+use crate::recording::{Recording, load_columns};
 use crate::storage::Change as StorageChange;
-use crate::store::{ENDS, ITEMS, Shared, load_columns};
 use crate::tail::Rows;
-use crate::view::{Columns, ENDS_DTYPE};
+use crate::view::Columns;
 
 /// What the writer remembers from commit to commit. It is the only one that writes, so this
 /// stays true.
@@ -35,7 +34,7 @@ impl Writer {
 
 /// A commit that is being put together.
 pub(crate) struct Stage<'a> {
-    shared: &'a Shared,
+    recording: &'a Recording,
     writer: &'a Writer,
     /// Documents that this commit writes, by path; `None` for what it has looked up in vain.
     documents: HashMap<String, Option<Document>>,
@@ -84,9 +83,9 @@ impl From<Columns> for StagedColumns {
 pub(crate) type Remembered = Vec<(Key, (Kind, Columns))>;
 
 impl<'a> Stage<'a> {
-    pub(crate) fn new(shared: &'a Shared, writer: &'a Writer) -> Self {
+    pub(crate) fn new(recording: &'a Recording, writer: &'a Writer) -> Self {
         Self {
-            shared,
+            recording,
             writer,
             documents: HashMap::new(),
             written: BTreeMap::new(),
@@ -117,7 +116,7 @@ impl<'a> Stage<'a> {
         let mut remembered = Vec::new();
         for (key, series) in std::mem::take(&mut self.series) {
             let mut finish = |column: ColumnAppend| {
-                let (column, outcome) = column.finish(&*self.shared.storage, false)?;
+                let (column, outcome) = column.finish(&*self.recording.storage, false)?;
                 self.changes.extend(outcome.changes);
                 if let Some(stored) = outcome.stored {
                     self.set_rows(&column.path, stored)?;
@@ -164,7 +163,7 @@ impl<'a> Stage<'a> {
         if let Some(document) = self.documents.get(path) {
             return Ok(document.clone());
         }
-        let document = get(&*self.shared.storage, &metadata_entry(path))?
+        let document = get(&*self.recording.storage, &metadata_entry(path))?
             .map(|bytes| Document::parse(&bytes))
             .transpose()?;
         self.documents.insert(path.to_owned(), document.clone());
@@ -209,12 +208,12 @@ impl<'a> Stage<'a> {
                 return Err(clash(document.node_kind(), NodeKind::Series));
             }
             let stored = self
-                .shared
+                .recording
                 .schema(key, &path, &document, &mut |path| self.document(path))?;
             return stored.check_same_records(schema);
         }
         self.make_groups_above(key)?;
-        for (path, document) in self.shared.new_series(key, &path, schema)? {
+        for (path, document) in self.recording.new_series(key, &path, schema)? {
             self.write(&path, document);
         }
         Ok(())
@@ -255,17 +254,17 @@ impl<'a> Stage<'a> {
         if document.node_kind() != NodeKind::Series {
             return Err(clash(document.node_kind(), NodeKind::Series));
         }
-        let shared = self.shared;
-        let kind = shared.kind(&document)?;
+        let recording = self.recording;
+        let kind = recording.kind(&document)?;
         let mut columns = None;
-        shared.storage.read(&mut |snapshot| {
+        recording.storage.read(&mut |snapshot| {
             let mut find = |path: &str| self.document(path);
             columns = Some(load_columns(
                 snapshot,
                 &path,
                 &document,
                 kind,
-                &shared.layouts,
+                &recording.layouts,
                 &mut find,
             )?);
             Ok(())
@@ -323,7 +322,7 @@ impl<'a> Stage<'a> {
     }
 
     fn truncate(&mut self, key: &Key, records: u64) -> Result<()> {
-        let storage = &*self.shared.storage;
+        let storage = &*self.recording.storage;
         let series = self.series(key)?;
         if records >= series.columns.records() {
             return Ok(());
@@ -382,7 +381,7 @@ impl<'a> Stage<'a> {
         } else {
             self.make_groups_above(key)?;
         }
-        let (mut document, chunks) = self.shared.encode_value(key, &path, value)?;
+        let (mut document, chunks) = self.recording.encode_value(key, &path, value)?;
         if let Some(old) = &old {
             document.set_attributes(&old.attributes());
         }
@@ -425,225 +424,6 @@ fn check_layout(layout: &Layout, schema: &Schema) -> Result<()> {
         layout.column, layout.row_shape
     );
     Err(Error::new(ErrorKind::SchemaMismatch, "commit", message))
-}
-
-impl Shared {
-    /// The documents of a new series.
-    pub(crate) fn new_series(
-        &self,
-        key: &Key,
-        path: &str,
-        schema: &Schema,
-    ) -> Result<Vec<(String, Document)>> {
-        check_attributes(schema.attributes())?;
-        let name = key.name();
-        let policy = schema.chunk_policy().unwrap_or(&self.chunk_policy);
-        let compression = schema.compression().unwrap_or(self.compression);
-        let fill_value = match (
-            schema.fill_value().and_then(Value::as_array),
-            schema.dtype(),
-        ) {
-            (Some(value), Some(dtype)) => Some(fill_value_json(dtype, value.as_bytes())),
-            _ => None,
-        };
-        let record_names = || -> Vec<Option<String>> {
-            schema
-                .dimension_names()
-                .map_or_else(|| default_names(name, schema.axes()), <[_]>::to_vec)
-        };
-        let mark = |mut document: Document| {
-            document.set_attributes(schema.attributes());
-            document.mark(NodeKind::Series, schema.kind(), Some(schema));
-            document
-        };
-        let column = |column: ColumnType,
-                      shape: &[u64],
-                      chunk: &[u64],
-                      fill: Option<Json>,
-                      names: &[Option<String>]| {
-            Document::array(column, shape, chunk, fill, compression, names)
-        };
-        let dtype = schema.dtype().unwrap_or(DType::U8);
-        match schema.kind() {
-            Kind::Array => {
-                let chunk = policy.chunk_shape(schema.record_shape(), dtype.size())?;
-                check_chunk_size(&chunk, dtype.size())?;
-                let shape: Vec<u64> = std::iter::once(0)
-                    .chain(schema.record_shape().iter().copied())
-                    .collect();
-                let elements = ColumnType::Elements(dtype);
-                let document = column(elements, &shape, &chunk, fill_value, &record_names());
-                Ok(vec![(path.to_owned(), mark(document))])
-            }
-            Kind::Text => {
-                let rows = policy.fixed_records().unwrap_or(TEXT_CHUNK_RECORDS);
-                let document = column(ColumnType::Text, &[0], &[rows], None, &record_names());
-                Ok(vec![(path.to_owned(), mark(document))])
-            }
-            _ => {
-                let item_chunk = self
-                    .chunk_policy
-                    .chunk_shape(schema.record_shape(), dtype.size())?;
-                check_chunk_size(&item_chunk, dtype.size())?;
-                let ends_chunk = match policy.fixed_records() {
-                    Some(records) => vec![records],
-                    None => self.chunk_policy.chunk_shape(&[], ENDS_DTYPE.size())?,
-                };
-                let item_shape: Vec<u64> = std::iter::once(0)
-                    .chain(schema.record_shape().iter().copied())
-                    .collect();
-                let item_names = default_names(&format!("{name}_{ITEMS}"), item_shape.len());
-                let items = column(
-                    ColumnType::Elements(dtype),
-                    &item_shape,
-                    &item_chunk,
-                    fill_value,
-                    &item_names,
-                );
-                let ends_type = ColumnType::Elements(ENDS_DTYPE);
-                let ends = column(ends_type, &[0], &ends_chunk, None, &record_names());
-                Ok(vec![
-                    (path.to_owned(), mark(Document::group(&Attributes::new()))),
-                    (format!("{path}/{ITEMS}"), items),
-                    (format!("{path}/{ENDS}"), ends),
-                ])
-            }
-        }
-    }
-
-    /// The document and the chunks of a value.
-    pub(crate) fn encode_value(
-        &self,
-        key: &Key,
-        path: &str,
-        value: &Value,
-    ) -> Result<(Document, Vec<StorageChange>)> {
-        let bytes_shape;
-        let (kind, column, shape, data, ends): (_, _, &[u64], &[u8], &[u64]) = match value {
-            Value::Array(array) => {
-                bytes_shape = array
-                    .shape()
-                    .iter()
-                    .map(|&len| len as u64)
-                    .collect::<Vec<_>>();
-                let column = ColumnType::Elements(array.dtype());
-                (Kind::Array, column, &bytes_shape, array.as_bytes(), &[])
-            }
-            Value::Text(text) => {
-                bytes_shape = vec![text.len() as u64];
-                (
-                    Kind::Text,
-                    ColumnType::Text,
-                    &[],
-                    text.as_bytes(),
-                    &bytes_shape,
-                )
-            }
-            Value::Bytes(bytes) => {
-                bytes_shape = vec![bytes.len() as u64];
-                (
-                    Kind::Bytes,
-                    ColumnType::Elements(DType::U8),
-                    &bytes_shape,
-                    bytes,
-                    &[],
-                )
-            }
-            Value::Object(object) => {
-                bytes_shape = vec![object.as_msgpack().len() as u64];
-                let data = object.as_msgpack();
-                (
-                    Kind::Object,
-                    ColumnType::Elements(DType::U8),
-                    &bytes_shape,
-                    data,
-                    &[],
-                )
-            }
-            _ => {
-                let message = "values of this kind are not stored by this version";
-                return Err(Error::new(ErrorKind::Unsupported, "set", message));
-            }
-        };
-        let size = match column {
-            ColumnType::Elements(dtype) => dtype.size(),
-            ColumnType::Text => 1,
-        };
-        let chunk = match shape {
-            [] => Vec::new(),
-            [first, rest @ ..] => {
-                let mut chunk = self.chunk_policy.chunk_shape(rest, size)?;
-                chunk[0] = chunk[0].min(*first).max(1);
-                check_chunk_size(&chunk, size)?;
-                chunk
-            }
-        };
-        let names = default_names(key.name(), shape.len());
-        let mut document = Document::array(column, shape, &chunk, None, self.compression, &names);
-        document.set_attributes(&Attributes::new());
-        document.mark(NodeKind::Value, kind, None);
-        let layout = self.layouts.get(&document)?;
-        let count = shape.first().copied().unwrap_or(1);
-        let rows = RowsRef {
-            count,
-            data,
-            ends,
-            base: 0,
-        };
-        let mut changes = Vec::new();
-        if shape.is_empty() {
-            let value = layout.encode(rows, &[])?;
-            changes.push(StorageChange::Set {
-                key: layout.chunk_entry(path, &[]),
-                value,
-            });
-        } else if !data.is_empty() {
-            for index in 0..count.div_ceil(layout.chunk_rows()) {
-                let start = index * layout.chunk_rows();
-                let end = (start + layout.chunk_rows()).min(count);
-                let rows = rows.slice(start, end, layout.row_size());
-                for rest in layout.row_chunks() {
-                    let indices: Vec<u64> = std::iter::once(index).chain(rest.clone()).collect();
-                    let value = layout.encode(rows, &rest)?;
-                    let key = layout.chunk_entry(path, &indices);
-                    changes.push(StorageChange::Set { key, value });
-                }
-            }
-        }
-        Ok((document, changes))
-    }
-}
-
-/// How many texts share a chunk, unless the chunk policy says.
-const TEXT_CHUNK_RECORDS: u64 = 256;
-/// The largest chunk: Blosc takes 2 GiB at once, and a reader must hold a whole one.
-const MAX_CHUNK_BYTES: u64 = 1 << 30;
-
-fn check_chunk_size(chunk: &[u64], element_size: usize) -> Result<()> {
-    let bytes = chunk
-        .iter()
-        .try_fold(element_size as u64, |bytes, &len| bytes.checked_mul(len));
-    if bytes.is_some_and(|bytes| bytes <= MAX_CHUNK_BYTES) {
-        return Ok(());
-    }
-    let message = format!(
-        "chunks of shape {chunk:?} are larger than {MAX_CHUNK_BYTES} bytes; choose smaller ones"
-    );
-    Err(Error::new(
-        ErrorKind::InvalidArgument,
-        "choose chunks",
-        message,
-    ))
-}
-
-/// Names of axes that no other series of the same group has: xarray refuses one name with two
-/// lengths.
-fn default_names(name: &str, axes: usize) -> Vec<Option<String>> {
-    let axis_name = |axis| match axis {
-        0 => format!("{name}_record"),
-        axis => format!("{name}_axis_{axis}"),
-    };
-    (0..axes).map(|axis| Some(axis_name(axis))).collect()
 }
 
 /// Takes over what a commit has changed.

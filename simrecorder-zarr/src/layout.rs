@@ -385,7 +385,7 @@ fn regular_chunk_shape(metadata: &ArrayMetadataV3) -> Result<ChunkShape> {
     }
     grid.configuration()
         .and_then(|configuration| configuration.get("chunk_shape"))
-        .map(Json::clone)
+        .cloned()
         .and_then(|shape| serde_json::from_value(shape).ok())
         .ok_or_else(|| corrupt("the chunk grid has no valid chunk shape"))
 }

@@ -1,0 +1,351 @@
+//! An open recording: finding its nodes, reading values, folding tails.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use parking_lot::Mutex;
+use simrecorder_core::{
+    ArrayValue, Block, ChunkPolicy, Compression, Error, ErrorKind, Key, Kind, NodeKind,
+    ObjectValue, Region, Result, Schema, Value, copy_block,
+};
+
+use crate::append::{ColumnAppend, set_document};
+use crate::column::{Column, get};
+use crate::commit::Writer;
+use crate::layout::{Layout, LayoutCache};
+use crate::metadata::{ColumnType, Document, corrupt};
+use crate::node_path::{metadata_entry, node_path};
+use crate::storage::{Change as StorageChange, Snapshot, Storage};
+use crate::view::Columns;
+
+/// The array of a series of two columns that says where each record ends.
+pub(crate) const ENDS: &str = "ends";
+/// The array of a series of two columns that holds the items of all records.
+pub(crate) const ITEMS: &str = "values";
+
+/// A checkpoint is cut into commits of about this many bytes.
+const CHECKPOINT_BYTES: usize = 16 << 20;
+
+/// What all handles of an open recording share.
+pub(crate) struct Recording {
+    pub(crate) path: PathBuf,
+    pub(crate) storage: Box<dyn Storage>,
+    pub(crate) layouts: LayoutCache,
+    pub(crate) chunk_policy: ChunkPolicy,
+    pub(crate) compression: Compression,
+    pub(crate) writer: Mutex<Writer>,
+    pub(crate) closed: AtomicBool,
+    /// The layouts of series that were planned, for encoding ahead of commits.
+    pub(crate) planned: Mutex<HashMap<Key, Arc<Layout>>>,
+}
+
+/// Finds documents by their path.
+type Find<'a> = &'a mut dyn FnMut(&str) -> Result<Option<Document>>;
+
+/// The columns of the series at `path`, as a snapshot shows them.
+pub(crate) fn load_columns(
+    snapshot: &dyn Snapshot,
+    path: &str,
+    document: &Document,
+    kind: Kind,
+    layouts: &LayoutCache,
+    find: Find<'_>,
+) -> Result<Columns> {
+    if matches!(kind, Kind::Array | Kind::Text) {
+        return Column::open(snapshot, path.to_owned(), document, layouts).map(Columns::One);
+    }
+    let mut part = |name: &str| {
+        let path = format!("{path}/{name}");
+        let document = find(&path)?.ok_or_else(|| missing_part(name))?;
+        Column::open(snapshot, path, &document, layouts)
+    };
+    Ok(Columns::Two {
+        ends: part(ENDS)?,
+        items: part(ITEMS)?,
+    })
+}
+
+fn missing_part(name: &str) -> Error {
+    corrupt(format!("the array '{name}' of the series is missing"))
+}
+
+/// The document at `path` in a snapshot.
+fn document_at(snapshot: &dyn Snapshot, path: &str) -> Result<Option<Document>> {
+    snapshot
+        .get(&metadata_entry(path))?
+        .map(|bytes| Document::parse(&bytes))
+        .transpose()
+}
+
+impl Recording {
+    /// Checks the version of the recording; a new one gets its root group.
+    pub(crate) fn check_root(&self) -> Result<()> {
+        let root = get(&*self.storage, &metadata_entry(""))?;
+        match root {
+            Some(bytes) => Document::parse(&bytes).map(|_| ()),
+            None if self.storage.is_read_only() => Ok(()),
+            None => self
+                .storage
+                .commit(vec![set_document("", &Document::root())]),
+        }
+    }
+
+    pub(crate) fn check_writable(&self, operation: &'static str) -> Result<()> {
+        if self.storage.is_read_only() {
+            let message = "the recording was opened read only; open it with append()";
+            return Err(Error::new(ErrorKind::ReadOnly, operation, message));
+        }
+        if self.closed.load(Ordering::Acquire) {
+            return Err(Error::new(ErrorKind::Closed, operation, "the store was closed"));
+        }
+        Ok(())
+    }
+
+    /// The kind of the records of a series.
+    pub(crate) fn kind(&self, document: &Document) -> Result<Kind> {
+        match document.kind()? {
+            Some(kind) => Ok(kind),
+            None if !document.is_array() => Err(corrupt("a group is marked as a series")),
+            None => Ok(match self.layouts.get(document)?.column {
+                ColumnType::Text => Kind::Text,
+                ColumnType::Elements(_) => Kind::Array,
+            }),
+        }
+    }
+
+    /// The schema of the series with this document.
+    pub(crate) fn schema(
+        &self,
+        key: &Key,
+        path: &str,
+        document: &Document,
+        find: Find<'_>,
+    ) -> Result<Schema> {
+        let kind = self.kind(document)?;
+        let part;
+        let (elements, names) = match kind {
+            Kind::Array | Kind::Text => (document, document.dimension_names()),
+            _ => {
+                let ends = find(&format!("{path}/{ENDS}"))?.ok_or_else(|| missing_part(ENDS))?;
+                part = find(&format!("{path}/{ITEMS}"))?.ok_or_else(|| missing_part(ITEMS))?;
+                (&part, ends.dimension_names())
+            }
+        };
+        let layout = self.layouts.get(elements)?;
+        let row_shape = layout.row_shape.clone();
+        let mut schema = match (kind, layout.column) {
+            (Kind::Array, ColumnType::Elements(dtype)) => Schema::array_of(dtype, row_shape),
+            (Kind::Ragged, ColumnType::Elements(dtype)) => Schema::ragged_of(dtype, row_shape),
+            (Kind::Text, ColumnType::Text) => Schema::text(),
+            (Kind::Bytes, ColumnType::Elements(_)) => Schema::bytes(),
+            (Kind::Object, ColumnType::Elements(_)) => Schema::object(),
+            (kind, column) => {
+                return Err(corrupt(format!("a series of kind {kind} holds {column:?}"))
+                    .with_key(key.as_str()));
+            }
+        };
+        if let (Some(names), false) = (names, document.has_flag("default_names")) {
+            schema = schema.with_dimension_names(names);
+        }
+        if document.has_flag("fill_value")
+            && let ColumnType::Elements(dtype) = layout.column
+        {
+            let value = ArrayValue::from_bytes(dtype, Vec::new(), layout.fill_bytes().to_vec())?;
+            schema = schema.with_fill_value_of(value);
+        }
+        Ok(schema.with_attributes(document.attributes()))
+    }
+
+    /// The document of the node at `key`, and its path; the parts of a series are no nodes.
+    pub(crate) fn find_node(&self, snapshot: &dyn Snapshot, key: &Key) -> Result<Option<(String, Document)>> {
+        let Ok(path) = node_path(key) else {
+            return Ok(None);
+        };
+        if let (Some(parent), ENDS | ITEMS) =
+            (key.parent().filter(|key| !key.is_root()), key.name())
+        {
+            let parent = document_at(snapshot, &node_path(&parent)?)?;
+            if parent.is_some_and(|parent| parent.node_kind() != NodeKind::Group) {
+                return Ok(None);
+            }
+        }
+        Ok(document_at(snapshot, &path)?.map(|document| (path, document)))
+    }
+
+    /// Calls `read` with the node at `key`; `None` if there is none.
+    pub(crate) fn with_node<T>(
+        &self,
+        key: &Key,
+        read: impl Fn(&dyn Snapshot, String, Document) -> Result<T>,
+    ) -> Result<Option<T>> {
+        let mut found = None;
+        self.storage
+            .read(&mut |snapshot| {
+                found = self
+                    .find_node(snapshot, key)?
+                    .map(|(path, document)| read(snapshot, path, document))
+                    .transpose()?;
+                Ok(())
+            })
+            .map_err(|e| e.with_key(key.as_str()))?;
+        Ok(found)
+    }
+
+    pub(crate) fn load_series(
+        &self,
+        snapshot: &dyn Snapshot,
+        key: &Key,
+        path: &str,
+        document: &Document,
+    ) -> Result<(Schema, Columns)> {
+        let mut find = |path: &str| document_at(snapshot, path);
+        let schema = self.schema(key, path, document, &mut find)?;
+        let columns = load_columns(
+            snapshot,
+            path,
+            document,
+            schema.kind(),
+            &self.layouts,
+            &mut find,
+        )?;
+        Ok((schema, columns))
+    }
+
+    /// Brings all tails into chunks.
+    pub(crate) fn fold_tails(&self) -> Result<()> {
+        let mut arrays = Vec::new();
+        self.storage.read(&mut |snapshot| {
+            arrays = snapshot.tails()?;
+            Ok(())
+        })?;
+        let mut changes = Vec::new();
+        let mut bytes = 0;
+        for path in arrays {
+            let mut column = None;
+            self.storage.read(&mut |snapshot| {
+                column = document_at(snapshot, &path)?
+                    .map(|document| {
+                        let open = Column::open(snapshot, path.clone(), &document, &self.layouts)?;
+                        Ok::<_, Error>((open, document))
+                    })
+                    .transpose()?;
+                Ok(())
+            })?;
+            let Some((column, mut document)) = column else {
+                changes.push(StorageChange::ClearTail { array: path });
+                continue;
+            };
+            let (_, outcome) = ColumnAppend::new(column).finish(&*self.storage, true)?;
+            if let Some(stored) = outcome.stored {
+                document.set_rows(stored);
+                changes.push(set_document(&path, &document));
+            }
+            for change in &outcome.changes {
+                if let StorageChange::SetChunk { value, .. } = change {
+                    bytes += value.len();
+                }
+            }
+            changes.extend(outcome.changes);
+            if bytes >= CHECKPOINT_BYTES {
+                self.storage.commit(std::mem::take(&mut changes))?;
+                bytes = 0;
+            }
+        }
+        if changes.is_empty() {
+            Ok(())
+        } else {
+            self.storage.commit(changes)
+        }
+    }
+
+    pub(crate) fn read_value(
+        &self,
+        path: &str,
+        document: &Document,
+        chunks: Vec<ValueChunk>,
+    ) -> Result<Value> {
+        let layout = self.layouts.get(document)?;
+        let kind = self.kind(document)?;
+        let shape = document.shape()?;
+        let at = |e: Error| {
+            let message = format!("the value in the array '{path}' is damaged");
+            Error::new(e.kind(), "get", message).with_source(e)
+        };
+        let ColumnType::Elements(dtype) = layout.column else {
+            let text = match chunks.into_iter().next().and_then(|chunk| chunk.encoded) {
+                Some(encoded) => layout.decode_texts(&encoded, 1).map_err(at)?.data,
+                None => layout.fill_bytes().to_vec(),
+            };
+            return String::from_utf8(text)
+                .map(Value::Text)
+                .map_err(|e| at(corrupt("a text is not UTF-8").with_source(e)));
+        };
+        let region = Region::all(&shape);
+        let size = region
+            .len()
+            .and_then(|len| len.checked_mul(dtype.size()))
+            .filter(|&size| size < isize::MAX as usize)
+            .ok_or_else(|| corrupt("the value does not fit into memory"))?;
+        let mut data = vec![0; size];
+        for ValueChunk { origin, encoded } in chunks {
+            let chunk = match encoded {
+                Some(encoded) => layout.decode(&encoded).map_err(at)?,
+                None => layout.filled_chunk(),
+            };
+            let block = Block {
+                data: &chunk,
+                origin: &origin,
+                shape: &layout.chunk_shape,
+            };
+            copy_block(block, &region, &mut data, dtype.size());
+        }
+        Ok(match kind {
+            Kind::Bytes => Value::Bytes(data),
+            Kind::Object => Value::Object(ObjectValue::from_msgpack(data)),
+            _ => {
+                let shape = shape.iter().map(|&len| len as usize).collect();
+                Value::Array(ArrayValue::from_bytes(dtype, shape, data)?)
+            }
+        })
+    }
+
+    /// The chunks of a value as a snapshot has them.
+    pub(crate) fn value_chunks(
+        &self,
+        snapshot: &dyn Snapshot,
+        path: &str,
+        document: &Document,
+    ) -> Result<Vec<ValueChunk>> {
+        let layout = self.layouts.get(document)?;
+        let shape = document.shape()?;
+        let rows = shape
+            .first()
+            .map_or(1, |rows| rows.div_ceil(layout.chunk_rows()));
+        let mut chunks = Vec::new();
+        for row in 0..rows {
+            for rest in layout.row_chunks() {
+                let first = (!shape.is_empty()).then_some(row);
+                let indices: Vec<u64> = first.into_iter().chain(rest).collect();
+                let encoded = snapshot.get(&layout.chunk_entry(path, &indices))?;
+                let origin = indices
+                    .iter()
+                    .zip(&layout.chunk_shape)
+                    .map(|(i, len)| i * len);
+                chunks.push(ValueChunk {
+                    origin: origin.collect(),
+                    encoded,
+                });
+            }
+        }
+        Ok(chunks)
+    }
+}
+
+/// A chunk of a value, still encoded; `None` if it was never written.
+pub(crate) struct ValueChunk {
+    origin: Vec<u64>,
+    encoded: Option<bytes::Bytes>,
+}
+
