@@ -11,6 +11,8 @@ compile_error!("simrecorder keeps data in little-endian order and does not run o
 
 mod cast;
 mod chunk;
+#[cfg(feature = "conformance")]
+pub mod conformance;
 mod dtype;
 mod error;
 mod key;

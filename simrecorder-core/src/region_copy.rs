@@ -61,7 +61,8 @@ pub fn copy_block(block: Block<'_>, region: &Region, out: &mut [u8], element_siz
         target += first as usize * target_stride;
         walks.push(Walk {
             count: (behind - first) as usize,
-            source_step: range.step as usize * source_stride,
+            // The step of a single index may be any number; then it is not used.
+            source_step: (range.step as usize).saturating_mul(source_stride),
             target_step: target_stride,
         });
         source_stride *= len as usize;

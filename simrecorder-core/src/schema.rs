@@ -336,7 +336,8 @@ impl Schema {
     ///
     /// # Errors
     /// [`ErrorKind::InvalidArgument`] for a wrong number of dimension names, two equal names, a
-    /// fill value of another type, or records that do not fit into memory.
+    /// fill value of another type, records that do not fit into memory, or ragged rows whose
+    /// items hold no elements.
     pub fn check(&self) -> Result<()> {
         let refuse = |message: String| {
             Err(Error::new(
@@ -373,6 +374,12 @@ impl Schema {
         {
             return refuse(format!(
                 "a record of shape {:?} does not fit",
+                self.record_shape
+            ));
+        }
+        if self.kind == Kind::Ragged && self.record_bytes() == Some(0) {
+            return refuse(format!(
+                "items of shape {:?} hold no elements, so the length of a row would be lost",
                 self.record_shape
             ));
         }

@@ -78,7 +78,8 @@ fn compose(whole: AxisRange, part: AxisRange, reversed: bool) -> AxisRange {
     AxisRange {
         start: whole.start + first * whole.step,
         count: part.count,
-        step: whole.step * part.step,
+        // The step of a single index may be any number.
+        step: whole.step.saturating_mul(part.step),
     }
 }
 
@@ -119,6 +120,10 @@ impl ArrayView for SelectedView {
     fn read_into(&self, region: &Region, out: &mut [u8]) -> Result<()> {
         let size = self.dtype().map_or(1, DType::size);
         region.check(&self.shape, size, out.len())?;
+        if region.is_empty() {
+            // Nothing along a new axis: the parent does not have that axis.
+            return Ok(());
+        }
         self.parent.read_into(&self.in_parent(region), out)?;
         let shape = region.shape();
         for (axis, selected) in self.axes.iter().enumerate() {
@@ -148,6 +153,8 @@ impl ArrayView for SelectedView {
                         "the records do not fit into memory",
                     )
                 })?;
+            // Before memory is taken for what is not there.
+            all.check(&self.shape, size, bytes)?;
             let mut data = vec![0; bytes];
             self.read_into(&all, &mut data)?;
             return Records::fixed(Arc::clone(&self.schema), wanted.count, data);

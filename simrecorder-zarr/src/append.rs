@@ -120,7 +120,11 @@ impl ColumnAppend {
     }
 
     /// Cuts the column to its first `rows` rows; returns the chunks that go.
-    pub(crate) fn truncate(&mut self, storage: &dyn Storage, rows: u64) -> Result<Vec<StorageChange>> {
+    pub(crate) fn truncate(
+        &mut self,
+        storage: &dyn Storage,
+        rows: u64,
+    ) -> Result<Vec<StorageChange>> {
         let layout = Arc::clone(&self.column.layout);
         let size = layout.row_size();
         if rows >= self.total() {

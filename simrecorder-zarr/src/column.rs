@@ -166,7 +166,7 @@ impl Column {
                     .layout
                     .decode(&encoded)
                     .map_err(|e| self.at(e, &indices))?,
-                None => self.layout.filled_chunk(),
+                None => self.missing_chunk(storage, region.axes()[0].bounds().end)?,
             };
             let shape = &self.layout.chunk_shape;
             let origin: Vec<u64> = indices.iter().zip(shape).map(|(i, len)| i * len).collect();
@@ -188,6 +188,21 @@ impl Column {
             for later in axis + 1..indices.len() {
                 indices[later] = touched[later - 1].start;
             }
+        }
+    }
+
+    /// A chunk that is not there has the fill value, unless its rows were cut off.
+    fn missing_chunk(&self, storage: &dyn Storage, needed: u64) -> Result<Vec<u8>> {
+        let document = get(storage, &metadata_entry(&self.path))?.ok_or_else(truncated)?;
+        let stored = Document::parse(&document)?
+            .shape()?
+            .first()
+            .copied()
+            .unwrap_or(0);
+        if stored < needed {
+            Err(truncated())
+        } else {
+            Ok(self.layout.filled_chunk())
         }
     }
 
@@ -327,7 +342,8 @@ fn split_rows(region: &Region, at: u64) -> (Region, Region) {
             ..rows
         }),
         with(AxisRange {
-            start: rows.start + before * rows.step,
+            // The step of a single index may be any number.
+            start: rows.start.saturating_add(before.saturating_mul(rows.step)),
             count: rows.count - before,
             step: rows.step,
         }),

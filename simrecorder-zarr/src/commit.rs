@@ -4,14 +4,14 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use simrecorder_core::{
-    Attributes, Batch, Change, DType, Error, ErrorKind, Key, Kind, NodeKind, Prepared, Result,
-    Schema, Value,
+    Attributes, Batch, Change, Error, ErrorKind, Key, Kind, NodeKind, Prepared, Result, Schema,
+    Value,
 };
 
 use crate::append::{ColumnAppend, NewRows, PreparedChunks, set_document};
 use crate::column::get;
 use crate::layout::Layout;
-use crate::metadata::{ATTRIBUTE, ColumnType, Document};
+use crate::metadata::{ColumnType, Document};
 use crate::node_path::{metadata_entry, node_path};
 use crate::recording::{Recording, load_columns};
 use crate::storage::Change as StorageChange;
@@ -289,22 +289,15 @@ impl<'a> Stage<'a> {
             return Err(Error::new(ErrorKind::Internal, "commit", message));
         }
         let schema = batch.records.schema();
-        if schema.kind() != series.kind {
-            let message = format!(
-                "the series is of kind {}, the batch is {schema}",
-                series.kind
-            );
-            return Err(Error::new(ErrorKind::SchemaMismatch, "commit", message));
-        }
         let count = batch.records.len();
         match &mut series.columns {
             StagedColumns::One(column) => {
-                check_layout(&column.column.layout, schema)?;
+                check_layout(series.kind, &column.column.layout, schema)?;
                 let prepared = prepared.and_then(|any| any.downcast::<PreparedChunks>().ok());
                 column.push(NewRows::of_batch(batch, count, prepared));
             }
             StagedColumns::Two { ends, items } => {
-                check_layout(&items.column.layout, schema)?;
+                check_layout(series.kind, &items.column.layout, schema)?;
                 let size = series.record_bytes.max(1) as u64;
                 let base = items.total();
                 let stops = batch.records.ends().iter().map(|end| base + end / size);
@@ -354,7 +347,6 @@ impl<'a> Stage<'a> {
     }
 
     fn set_attributes(&mut self, key: &Key, attributes: &Attributes) -> Result<()> {
-        check_attributes(attributes)?;
         let path = node_path(key)?;
         let mut document = match self.document(&path)? {
             Some(document) => document,
@@ -391,39 +383,24 @@ impl<'a> Stage<'a> {
     }
 }
 
-/// The names of attributes that users may not take.
-pub(crate) fn check_attributes(attributes: &Attributes) -> Result<()> {
-    if attributes.contains_key(ATTRIBUTE) {
-        let message = format!("the attribute name '{ATTRIBUTE}' is reserved; use another");
-        return Err(Error::new(
-            ErrorKind::InvalidArgument,
-            "set attributes",
-            message,
-        ));
-    }
-    Ok(())
-}
-
 fn clash(is: NodeKind, wanted: NodeKind) -> Error {
     let message = format!("this is a {is}, it cannot become a {wanted}");
     Error::new(ErrorKind::KindMismatch, "commit", message)
 }
 
-/// Checks that the rows of a batch have the form of the column.
-fn check_layout(layout: &Layout, schema: &Schema) -> Result<()> {
-    let wanted = match schema.kind() {
-        Kind::Text => ColumnType::Text,
-        Kind::Bytes | Kind::Object => ColumnType::Elements(DType::U8),
-        _ => ColumnType::Elements(schema.dtype().unwrap_or(DType::U8)),
+/// Checks that the rows of a batch have the form of the column that takes them.
+fn check_layout(kind: Kind, layout: &Layout, batch: &Schema) -> Result<()> {
+    let row_shape = layout.row_shape.clone();
+    let stored = match (kind, layout.column) {
+        (Kind::Array, ColumnType::Elements(dtype)) => Schema::array_of(dtype, row_shape),
+        (Kind::Ragged, ColumnType::Elements(dtype)) => Schema::ragged_of(dtype, row_shape),
+        (Kind::Text, _) => Schema::text(),
+        (Kind::Object, _) => Schema::object(),
+        _ => Schema::bytes(),
     };
-    if layout.column == wanted && layout.row_shape == schema.record_shape() {
-        return Ok(());
-    }
-    let message = format!(
-        "the series holds {:?} of shape {:?}, the batch is {schema}",
-        layout.column, layout.row_shape
-    );
-    Err(Error::new(ErrorKind::SchemaMismatch, "commit", message))
+    stored
+        .check_same_records(batch)
+        .map_err(|e| e.with_operation("commit"))
 }
 
 /// Takes over what a commit has changed.

@@ -5,7 +5,6 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use serde_json::Value as Json;
 use simrecorder_core::{AxisRange, Block, Error, ErrorKind, Region, Result, copy_block};
 use zarrs::array::{
     ArrayBytes, ArrayBytesOffsets, ArrayMetadataV3, ArrayToBytesCodecTraits, ChunkKeyEncoding,

@@ -6,7 +6,7 @@ use simrecorder_core::{
 };
 
 /// The attribute under which simrecorder keeps what Zarr has no place for.
-pub(crate) const ATTRIBUTE: &str = "simrecorder";
+const ATTRIBUTE: &str = "simrecorder";
 /// The version of the format that this build writes, and the newest it reads.
 const FORMAT: u64 = 1;
 
@@ -171,15 +171,29 @@ impl Document {
 
     /// The user's attributes.
     pub(crate) fn attributes(&self) -> Attributes {
-        let mut attributes = self.all_attributes().cloned().unwrap_or_default();
-        attributes.remove(ATTRIBUTE);
-        attributes
+        let all = self.all_attributes().into_iter().flatten();
+        let of_user = all.filter(|(name, _)| *name != ATTRIBUTE);
+        let plain = |name: &String| match name.strip_prefix('_') {
+            Some(plain) if is_like_own(plain) => plain.to_owned(),
+            _ => name.clone(),
+        };
+        of_user
+            .map(|(name, value)| (plain(name), value.clone()))
+            .collect()
     }
 
-    /// Replaces the user's attributes.
+    /// Replaces the user's attributes. Names like that of simrecorder's own attribute get a `_`
+    /// in front.
     pub(crate) fn set_attributes(&mut self, attributes: &Attributes) {
         let own = self.own().cloned();
-        let mut attributes = attributes.clone();
+        let stored = |name: &String| match is_like_own(name) {
+            true => format!("_{name}"),
+            false => name.clone(),
+        };
+        let mut attributes: Attributes = attributes
+            .iter()
+            .map(|(name, value)| (stored(name), value.clone()))
+            .collect();
         if let Some(own) = own {
             attributes.insert(ATTRIBUTE.to_owned(), Json::Object(own));
         }
@@ -271,6 +285,11 @@ impl Document {
     }
 }
 
+/// Whether a name is that of simrecorder's own attribute, or that with `_` in front.
+fn is_like_own(name: &str) -> bool {
+    name.trim_start_matches('_') == ATTRIBUTE
+}
+
 fn zero(dtype: DType) -> Json {
     match dtype {
         DType::Bool => json!(false),
@@ -351,9 +370,14 @@ mod tests {
     #[test]
     fn replacing_attributes_keeps_those_of_simrecorder() {
         let mut document = Document::root();
-        document.set_attributes(&Attributes::from_iter([("a".to_owned(), json!(1))]));
-        assert_eq!(document.attributes().len(), 1);
-        assert!(document.own().is_some());
+        let names = ["a", "simrecorder", "_simrecorder", "_a"];
+        let attributes = Attributes::from_iter(names.map(|name| (name.to_owned(), json!(name))));
+        document.set_attributes(&attributes);
+        assert_eq!(document.attributes(), attributes);
+        assert_eq!(
+            document.own().and_then(|own| own.get("format")),
+            Some(&json!(FORMAT))
+        );
     }
 
     proptest! {

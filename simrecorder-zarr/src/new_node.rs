@@ -5,7 +5,6 @@ use simrecorder_core::{
     Attributes, DType, Error, ErrorKind, Key, Kind, NodeKind, Result, Schema, Value,
 };
 
-use crate::commit::check_attributes;
 use crate::layout::RowsRef;
 use crate::metadata::{ColumnType, Document, fill_value_json};
 use crate::recording::{ENDS, ITEMS, Recording};
@@ -20,7 +19,6 @@ impl Recording {
         path: &str,
         schema: &Schema,
     ) -> Result<Vec<(String, Document)>> {
-        check_attributes(schema.attributes())?;
         let name = key.name();
         let policy = schema.chunk_policy().unwrap_or(&self.chunk_policy);
         let compression = schema.compression().unwrap_or(self.compression);
@@ -230,4 +228,3 @@ fn default_names(name: &str, axes: usize) -> Vec<Option<String>> {
     };
     (0..axes).map(|axis| Some(axis_name(axis))).collect()
 }
-

@@ -98,7 +98,11 @@ impl Recording {
             return Err(Error::new(ErrorKind::ReadOnly, operation, message));
         }
         if self.closed.load(Ordering::Acquire) {
-            return Err(Error::new(ErrorKind::Closed, operation, "the store was closed"));
+            return Err(Error::new(
+                ErrorKind::Closed,
+                operation,
+                "the store was closed",
+            ));
         }
         Ok(())
     }
@@ -159,7 +163,11 @@ impl Recording {
     }
 
     /// The document of the node at `key`, and its path; the parts of a series are no nodes.
-    pub(crate) fn find_node(&self, snapshot: &dyn Snapshot, key: &Key) -> Result<Option<(String, Document)>> {
+    pub(crate) fn find_node(
+        &self,
+        snapshot: &dyn Snapshot,
+        key: &Key,
+    ) -> Result<Option<(String, Document)>> {
         let Ok(path) = node_path(key) else {
             return Ok(None);
         };
@@ -348,4 +356,3 @@ pub(crate) struct ValueChunk {
     origin: Vec<u64>,
     encoded: Option<bytes::Bytes>,
 }
-

@@ -167,8 +167,9 @@ impl DataStore for ZarrDataStore {
             Ok(match document.node_kind() {
                 NodeKind::Value => Node::Value,
                 NodeKind::Series => {
-                    let (schema, columns) =
-                        self.recording.load_series(snapshot, key, &path, &document)?;
+                    let (schema, columns) = self
+                        .recording
+                        .load_series(snapshot, key, &path, &document)?;
                     Node::Series {
                         schema: Arc::new(schema),
                         records: columns.records(),
@@ -234,7 +235,9 @@ impl DataStore for ZarrDataStore {
             if document.node_kind() != NodeKind::Series {
                 return Ok(None);
             }
-            let (schema, columns) = self.recording.load_series(snapshot, key, &path, &document)?;
+            let (schema, columns) = self
+                .recording
+                .load_series(snapshot, key, &path, &document)?;
             let schema = Arc::new(schema);
             Ok(Some(ZarrView::new(
                 self.clone(),

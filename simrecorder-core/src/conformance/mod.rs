@@ -1,0 +1,311 @@
+//! The test-suite that every backend runs.
+//!
+//! Implement [`Harness`] for a backend and call [`conformance_tests!`](crate::conformance_tests)
+//! in one of its test files: every case becomes a `#[test]` of its own, with a recording of its
+//! own. A failure of one of them is a promise of [`DataStore`], [`ArrayView`](crate::ArrayView)
+//! or [`Recorder`](crate::Recorder) that the backend does not keep.
+//!
+//! No case is ever skipped. Where backends may differ, the harness says what its backend does,
+//! and the cases demand the error that was promised for it.
+//!
+//! The suite is for the tests of this project's backends and of others; which cases there are
+//! changes with every release.
+//!
+//! ```
+//! use std::sync::Arc;
+//!
+//! use simrecorder_core::conformance::{self, Harness};
+//! use simrecorder_core::{DataStore, InMemoryDataStore, OpenMode, Result};
+//!
+//! #[derive(Debug, Default)]
+//! struct Memory(InMemoryDataStore);
+//!
+//! impl Harness for Memory {
+//!     fn open(&self, mode: OpenMode) -> Result<Arc<dyn DataStore>> {
+//!         Ok(Arc::new(self.0.open(mode)?))
+//!     }
+//!
+//!     fn another(&self) -> Box<dyn Harness> {
+//!         Box::new(Self::default())
+//!     }
+//!
+//!     fn persists(&self) -> bool {
+//!         false
+//!     }
+//!
+//!     fn many_writers(&self) -> bool {
+//!         true
+//!     }
+//! }
+//!
+//! // A `#[test]` for each case.
+//! simrecorder_core::conformance_tests!(Memory::default());
+//!
+//! // Each case can also be called by itself.
+//! conformance::scalars_of_every_element_type_keep_every_bit(&Memory::default());
+//! ```
+
+// This is code of tests: what is not as expected ends the case, with what was found.
+#![allow(clippy::unwrap_used)]
+
+mod attributes;
+mod batches;
+mod clashes;
+mod commits;
+mod fan_out;
+mod keys;
+mod kinds;
+mod lifecycle;
+mod listing;
+mod model;
+mod reading;
+mod schemas;
+mod slices;
+mod snapshots;
+mod support;
+mod tails;
+mod threads;
+mod values;
+mod variable;
+
+use std::fmt::Debug;
+use std::sync::Arc;
+
+use crate::{DataStore, Key, OpenMode, Result};
+
+/// One recording of a backend, for one case of the suite.
+///
+/// A harness is made for a recording that does not exist yet: a new temporary folder, an unused
+/// run name. Dropping it should delete the recording.
+pub trait Harness: Debug + Send + Sync {
+    /// Opens the recording of this harness. Always the same one, also while it is open, and
+    /// after it was closed.
+    ///
+    /// # Errors
+    /// What the backend reports.
+    fn open(&self, mode: OpenMode) -> Result<Arc<dyn DataStore>>;
+
+    /// A harness of the same kind for another recording that does not exist yet.
+    fn another(&self) -> Box<dyn Harness>;
+
+    /// Whether a recording exists from the moment it was created, even if nothing was
+    /// recorded, and before that does not.
+    ///
+    /// Then opening one that is not there is `NotFound`, and creating it twice is
+    /// `AlreadyExists`. A backend without it (only the one in memory) takes an empty recording
+    /// for none, and opens it in any mode.
+    fn persists(&self) -> bool {
+        true
+    }
+
+    /// Whether a recording can be opened for writing twice. If not, the second time is `Locked`.
+    fn many_writers(&self) -> bool {
+        false
+    }
+
+    /// Whether a recording can be opened read only while another store writes it. If not, that
+    /// is `Locked`.
+    fn readers_beside_writer(&self) -> bool {
+        true
+    }
+
+    /// Up to how many bytes the backend takes every key of letters and digits, however they are
+    /// split into levels. Longer ones it takes or refuses with `InvalidKey`.
+    fn longest_key(&self) -> usize {
+        Key::MAX_BYTES
+    }
+}
+
+/// Makes a `#[test]` for every case of the conformance suite.
+///
+/// The argument is an expression that makes a fresh [`Harness`](crate::conformance::Harness);
+/// it is evaluated once in each test. [`conformance`](crate::conformance) has an example.
+#[macro_export]
+macro_rules! conformance_tests {
+    ($harness:expr $(,)?) => {
+        $crate::__conformance_cases! { tests $harness }
+    };
+}
+
+/// Hands the list of all cases on to `__conformance_expand`. What stands here is public and has
+/// a test in every backend; the compiler warns of a case that is missing here, as of any
+/// function that nobody can call.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __conformance_cases {
+    ($($then:tt)*) => {
+        $crate::__conformance_expand! { $($then)*;
+            attributes {
+                root_groups_values_and_series_have_attributes,
+                setting_attributes_replaces_all_of_them,
+                a_value_keeps_its_attributes_when_it_is_overwritten,
+                attributes_of_nothing_make_a_group,
+                attributes_may_have_any_name_and_size,
+            }
+            batches {
+                series_that_end_around_the_border_of_a_chunk_are_whole,
+                many_commits_of_odd_sizes_give_one_series,
+                batches_need_not_end_where_chunks_do,
+                a_batch_of_many_chunks_is_taken_whole,
+                a_commit_may_hold_batches_of_all_kinds,
+                records_larger_than_a_chunk_are_split_and_come_back_whole,
+                a_small_memory_bound_loses_nothing,
+                vectors_over_many_chunks_are_whole,
+                dropping_the_recorder_writes_what_it_holds,
+            }
+            clashes {
+                a_key_is_one_thing,
+                a_store_refuses_a_clash_of_kinds,
+                a_record_that_differs_from_the_first_is_refused,
+                a_store_refuses_records_that_differ_from_their_series,
+                what_cannot_be_recorded_is_refused_and_leaves_nothing,
+            }
+            commits {
+                a_commit_whose_last_change_is_bad_changes_nothing,
+                the_root_becomes_no_value_and_no_series,
+                a_commit_whose_first_change_is_bad_changes_nothing,
+                a_batch_that_starts_at_the_wrong_record_is_refused,
+                empty_commits_and_empty_batches_change_nothing,
+                declaring_a_series_again_changes_nothing,
+                the_changes_of_a_commit_take_effect_in_their_order,
+            }
+            fan_out {
+                several_stores_get_the_same,
+                reading_takes_the_first_store_that_holds_the_key,
+                stores_that_differ_in_length_are_cut_only_if_asked,
+            }
+            keys {
+                a_series_of_any_name_is_kept_or_refused,
+                a_text_series_of_any_name_is_kept_or_refused,
+                a_value_of_any_name_is_kept_or_refused,
+                a_group_of_any_name_is_kept_or_refused,
+                keys_that_begin_alike_are_kept_apart,
+                deep_hierarchies_are_kept,
+                keys_up_to_the_promised_length_are_taken,
+                spellings_of_a_key_that_differ_in_slashes_are_one_key,
+                keys_that_break_a_rule_are_refused,
+                a_refused_key_leaves_the_groups_above_it_free,
+            }
+            kinds {
+                scalars_of_every_element_type_keep_every_bit,
+                arrays_of_every_element_type_keep_every_bit,
+                ragged_rows_of_every_element_type_keep_every_bit,
+                values_of_every_element_type_keep_every_bit,
+                pointer_sized_integers_are_stored_with_64_bits,
+                records_without_elements_are_counted_and_keep_their_shape,
+                records_in_any_memory_layout_come_back_in_row_major_order,
+                records_with_many_axes_keep_their_shape,
+                large_records_come_back,
+            }
+            lifecycle {
+                a_recording_that_is_missing_is_created_only_if_asked,
+                an_existing_recording_is_deleted_only_if_asked,
+                an_empty_recording_exists_once_it_was_created,
+                a_read_only_store_refuses_every_change,
+                a_recorder_on_a_read_only_store_refuses_every_change,
+                a_closed_store_refuses_changes_and_still_reads,
+                a_closed_recorder_refuses_every_call,
+                a_second_writer_is_locked_out_or_may_write_too,
+                a_reader_beside_a_writer_sees_what_was_flushed,
+                many_readers_may_be_open_at_once,
+            }
+            listing {
+                children_and_keys_are_listed_in_order,
+                values_series_and_nothing_have_no_children,
+                parts_of_series_and_values_do_not_show,
+                a_store_answers_for_keys_of_every_kind,
+                an_empty_recording_has_a_root_alone,
+            }
+            model {
+                random_operations_give_what_memory_gives,
+                random_operations_in_threads_give_what_memory_gives,
+            }
+            reading {
+                a_region_is_read_into_a_buffer_of_its_size,
+                a_region_that_does_not_fit_is_refused,
+                records_are_read_in_blocks_of_any_size,
+                records_behind_the_last_one_are_refused,
+                iterating_gives_every_record_in_order,
+                reading_as_another_kind_or_type_is_refused,
+                casting_converts_as_rust_does,
+                arrays_are_read_without_knowing_their_type,
+            }
+            schemas {
+                what_was_declared_is_read_back,
+                what_was_declared_stays_when_records_come,
+                a_declared_series_without_records_reads_as_empty,
+                the_first_record_fixes_the_schema,
+                fill_values_of_every_element_type_are_read_back,
+                every_compression_is_lossless,
+            }
+            slices {
+                slices_of_scalars_are_those_of_ndarray,
+                slices_of_vectors_are_those_of_ndarray,
+                slices_of_matrices_are_those_of_ndarray,
+                slices_of_cubes_are_those_of_ndarray,
+                indices_and_ranges_select_along_the_records,
+                a_step_may_be_longer_than_the_axis,
+                selections_outside_the_shape_are_errors,
+                selections_carry_names_and_attributes_on,
+                slices_of_variable_records_are_those_of_a_list,
+            }
+            snapshots {
+                a_view_stays_the_same_while_its_series_grows,
+                a_selection_stays_the_same_while_its_series_grows,
+                refreshing_a_view_sees_later_records,
+                a_store_shows_each_commit_at_once,
+                a_view_of_a_series_that_was_cut_gives_no_wrong_records,
+            }
+            tails {
+                tails_are_read_before_and_after_they_are_folded,
+                appending_goes_on_across_many_reopenings,
+                a_series_goes_on_after_reopening_as_it_was_declared,
+                many_slow_series_beside_a_fast_one_are_whole,
+                flush_and_checkpoint_without_records_succeed,
+                a_series_is_cut_and_goes_on,
+                series_of_all_kinds_are_cut,
+                cutting_what_is_no_series_is_an_error,
+            }
+            threads {
+                threads_may_record_to_keys_of_their_own,
+                threads_may_record_to_one_key,
+                ten_thousand_keys_with_few_records_are_all_there,
+                a_view_may_be_read_by_many_threads,
+            }
+            values {
+                a_value_is_overwritten_by_one_of_any_type_and_shape,
+                a_value_is_overwritten_after_reopening,
+                values_of_all_types_stand_beside_each_other,
+                large_values_come_back,
+                a_value_is_read_as_its_own_type_only,
+            }
+            variable {
+                ragged_rows_keep_their_lengths,
+                ragged_rows_of_arrays_keep_their_trailing_shape,
+                series_of_empty_records_alone_are_counted,
+                ragged_rows_whose_items_have_no_elements_are_refused,
+                variable_records_larger_than_a_chunk_come_back,
+                text_of_any_content_comes_back,
+                bytes_of_any_content_come_back,
+                objects_come_back_as_they_were,
+                many_variable_records_keep_their_order,
+            }
+        }
+    };
+}
+
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __conformance_expand {
+    (tests $harness:expr; $($topic:ident { $($case:ident,)* })*) => {$($(
+        #[test]
+        fn $case() {
+            $crate::conformance::$case(&$harness);
+        }
+    )*)*};
+    (exports; $($topic:ident { $($case:ident,)* })*) => {$(
+        pub use $topic::{$($case,)*};
+    )*};
+}
+
+__conformance_cases! { exports }

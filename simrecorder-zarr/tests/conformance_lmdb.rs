@@ -1,0 +1,34 @@
+//! Zarr over LMDB keeps the promises that every backend makes.
+
+use std::sync::Arc;
+
+use simrecorder_core::conformance::Harness;
+use simrecorder_core::{DataStore, OpenMode, Result};
+use simrecorder_zarr::ZarrDataStore;
+use tempfile::TempDir;
+
+#[derive(Debug)]
+struct Lmdb(TempDir);
+
+impl Lmdb {
+    fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+}
+
+impl Harness for Lmdb {
+    fn open(&self, mode: OpenMode) -> Result<Arc<dyn DataStore>> {
+        let path = self.0.path().join("run.mdb");
+        Ok(Arc::new(ZarrDataStore::options().mode(mode).open(path)?))
+    }
+
+    fn another(&self) -> Box<dyn Harness> {
+        Box::new(Self::new())
+    }
+
+    fn longest_key(&self) -> usize {
+        200
+    }
+}
+
+simrecorder_core::conformance_tests!(Lmdb::new());
