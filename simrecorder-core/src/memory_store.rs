@@ -157,10 +157,14 @@ impl Tree {
                 }
             }
         }
-        Ok(self
-            .entries
-            .entry(key.clone())
-            .or_insert_with(|| Entry::new(new())))
+        Ok(self.entries.entry(key.clone()).or_insert_with(|| {
+            // The root is a group even while it has no entry.
+            Entry::new(if key.is_root() {
+                Contents::Group
+            } else {
+                new()
+            })
+        }))
     }
 
     fn apply(&mut self, change: Change) -> Result<()> {

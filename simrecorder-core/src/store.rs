@@ -69,7 +69,9 @@ pub enum Change {
         /// The new attributes.
         attributes: Arc<Attributes>,
     },
-    /// Cuts a series to its first records.
+    /// Cuts a series to its first records. Nothing at the key is `NotFound`, a group or value
+    /// `KindMismatch`. A view of the series that was taken before may fail to read what was
+    /// cut, but gives no other records.
     Truncate {
         /// The key of the series.
         key: Key,
@@ -199,7 +201,8 @@ pub trait DataStore: fmt::Debug + Send + Sync {
     /// The attributes of a group, value or series.
     ///
     /// - Nothing there: `None`.
-    /// - Names that the backend uses for itself do not show.
+    /// - They come back as they were set, whatever their names; what the backend keeps there for
+    ///   itself does not show.
     fn attributes(&self, key: &Key) -> Result<Option<Attributes>>;
 
     /// How many records of a new series at `key` a chunk holds, after a check that the store
@@ -207,7 +210,8 @@ pub trait DataStore: fmt::Debug + Send + Sync {
     ///
     /// - A key the backend cannot store: `InvalidKey`, with the rule.
     /// - A schema it cannot store: `Unsupported` or `InvalidArgument`.
-    /// - Read only: `ReadOnly`.
+    /// - Not more than the schema's chunk policy asks for.
+    /// - Read only: `ReadOnly`. Closed: `Closed`.
     /// - Writes nothing. Batches need not end where chunks do, but cost less if they do.
     fn plan(&self, key: &Key, schema: Option<&Schema>) -> Result<u64>;
 
@@ -223,7 +227,8 @@ pub trait DataStore: fmt::Debug + Send + Sync {
     /// - When it returns, all of it is visible to every process and durable, as the store was
     ///   set to. When it fails, none of it is.
     /// - An empty commit succeeds.
-    /// - A batch that starts behind the end of its series, or before it: `Internal`.
+    /// - A batch that starts behind the end of its series, or before it: `Internal`; one of a
+    ///   series that was not declared: `NotFound`.
     /// - A key that is already something else, here or at a group above: `KindMismatch`.
     /// - Read only: `ReadOnly`. Closed: `Closed`. No space: `StorageFull`.
     fn commit(&self, commit: Commit) -> Result<()>;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use simrecorder_core::conformance::Harness;
-use simrecorder_core::{DataStore, OpenMode, Result};
+use simrecorder_core::{DataStore, Durability, OpenMode, Result};
 use simrecorder_zarr::{ZarrDataStore, ZarrStorage};
 use tempfile::TempDir;
 
@@ -16,12 +16,14 @@ impl Directory {
     }
 }
 
+// The suite makes thousands of commits; other tests wait for the disk.
 impl Harness for Directory {
     fn open(&self, mode: OpenMode) -> Result<Arc<dyn DataStore>> {
         let path = self.0.path().join("run.zarr");
         Ok(Arc::new(
             ZarrDataStore::options()
                 .mode(mode)
+                .durability(Durability::Process)
                 .storage(ZarrStorage::Directory)
                 .open(path)?,
         ))

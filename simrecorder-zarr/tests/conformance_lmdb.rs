@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use simrecorder_core::conformance::Harness;
-use simrecorder_core::{DataStore, OpenMode, Result};
+use simrecorder_core::{DataStore, Durability, OpenMode, Result};
 use simrecorder_zarr::ZarrDataStore;
 use tempfile::TempDir;
 
@@ -16,10 +16,16 @@ impl Lmdb {
     }
 }
 
+// The suite makes thousands of commits; other tests wait for the disk.
 impl Harness for Lmdb {
     fn open(&self, mode: OpenMode) -> Result<Arc<dyn DataStore>> {
         let path = self.0.path().join("run.mdb");
-        Ok(Arc::new(ZarrDataStore::options().mode(mode).open(path)?))
+        Ok(Arc::new(
+            ZarrDataStore::options()
+                .mode(mode)
+                .durability(Durability::Process)
+                .open(path)?,
+        ))
     }
 
     fn another(&self) -> Box<dyn Harness> {

@@ -7,7 +7,7 @@ use super::support::{
     attributes, check_numbers, check_reopened, check_value, children, keys, recorder, value,
     write_and_check,
 };
-use crate::{ArrayViewExt, Attributes, NodeKind, OpenMode, Recorder, Schema};
+use crate::{ArrayViewExt, Attributes, NodeKind, OpenMode, Ragged, Recorder, Schema};
 
 #[track_caller]
 fn check(recorder: &Recorder, key: &str, expected: serde_json::Value) {
@@ -31,7 +31,7 @@ pub fn root_groups_values_and_series_have_attributes(harness: &dyn Harness) {
         |recorder| {
             recorder.set("value", 1).unwrap();
             recorder.record("net/series", 1_u64).unwrap();
-            recorder.record("net/rows", crate::Ragged([1])).unwrap();
+            recorder.record("net/rows", Ragged([1])).unwrap();
             recorder.record("net/deep/group/n", 1_u64).unwrap();
             for key in kinds {
                 recorder.set_attributes(key, attributes(of(key))).unwrap();

@@ -4,11 +4,12 @@ use ndarray::{Array2, Array3, ArrayD, Axis, concatenate};
 
 use super::Harness;
 use super::support::{
-    append, append_numbers, check_numbers, check_reopened, commit, declare, inline, key, open,
-    recorder, value, write_and_check,
+    append, append_numbers, check_numbers, check_reopened, check_series, commit, declare, inline,
+    key, open, recorder, value, write_and_check,
 };
 use crate::{
-    ArrayViewExt, ChunkPolicy, DataStore, DataStoreExt, OpenMode, Recorder, RecorderOptions, Schema,
+    ArrayViewExt, Blob, ChunkPolicy, DataStore, DataStoreExt, ErrorKind, Object, OpenMode, Ragged,
+    Recorder, RecorderOptions, Schema,
 };
 
 const CHUNK: u64 = 8;
@@ -102,15 +103,15 @@ pub fn a_batch_of_many_chunks_is_taken_whole(harness: &dyn Harness) {
     let changes = vec![
         declare("n", numbers()),
         append_numbers(&store, "n", 0, 0..3),
-        append_numbers(&store, "n", 3, 3..1003),
-        append_numbers(&store, "n", 1003, 1003..1005),
+        append_numbers(&store, "n", 3, 3..3003),
+        append_numbers(&store, "n", 3003, 3003..3005),
     ];
     commit(&store, changes).unwrap();
-    check_numbers(&store.series_view(&key("n")).unwrap(), 0..1005);
+    check_numbers(&store.series_view(&key("n")).unwrap(), 0..3005);
     store.close().unwrap();
     drop(store);
     check_reopened(harness, |reader| {
-        check_numbers(&reader.get_all("n").unwrap(), 0..1005);
+        check_numbers(&reader.get_all("n").unwrap(), 0..3005);
     });
 }
 
@@ -121,8 +122,8 @@ pub fn a_commit_may_hold_batches_of_all_kinds(harness: &dyn Harness) {
         ("array", Schema::array::<f64>([2]), value([0.5, 1.5])),
         ("ragged", Schema::ragged::<i32>([]), value([1_i32, 2, 3])),
         ("text", Schema::text(), value("text")),
-        ("bytes", Schema::bytes(), value(crate::Blob(b"bytes"))),
-        ("object", Schema::object(), value(crate::Object([1, 2]))),
+        ("bytes", Schema::bytes(), value(Blob(b"bytes"))),
+        ("object", Schema::object(), value(Object([1, 2]))),
     ];
     // Each commit brings a batch of one record and one of two.
     for round in 0..4 {
@@ -142,7 +143,7 @@ pub fn a_commit_may_hold_batches_of_all_kinds(harness: &dyn Harness) {
     drop(store);
     check_reopened(harness, |reader| {
         for (name, _, record) in &kinds {
-            super::support::check_series(reader, name, &vec![record.clone(); 12]);
+            check_series(reader, name, &vec![record.clone(); 12]);
         }
     });
 }
@@ -216,7 +217,7 @@ pub fn a_small_memory_bound_loses_nothing(harness: &dyn Harness) {
         check_reopened(&*harness, |reader| {
             for series in 0..6 {
                 let expected: Vec<_> = (0..20).map(|step| value(record(series, step))).collect();
-                super::support::check_series(reader, &format!("s{series}"), &expected);
+                check_series(reader, &format!("s{series}"), &expected);
                 check_numbers(&reader.get_all(format!("n{series}")).unwrap(), 0..20);
             }
         });
@@ -238,6 +239,41 @@ pub fn vectors_over_many_chunks_are_whole(harness: &dyn Harness) {
         let view = recorder.get_all("v").unwrap();
         assert_eq!(view.read::<i32>().unwrap(), expected.clone().into_dyn());
     });
+}
+
+/// A handle of a series records what the recorder does, also before the series is there.
+pub fn a_typed_handle_records_as_the_recorder_does(harness: &dyn Harness) {
+    for from in [0, 20] {
+        let writer = recorder(harness, OpenMode::OpenOrCreate);
+        let scalars = writer.series::<u64>("/scalars/").unwrap();
+        let vectors = writer.series::<f32>("vectors").unwrap();
+        let rows = writer.series::<u64>("rows").unwrap();
+        for i in from..from + 20 {
+            if i % 2 == 0 {
+                scalars.record(i).unwrap();
+            } else {
+                writer.record("scalars", i).unwrap();
+            }
+            vectors.record([i as f32, 0.5]).unwrap();
+            rows.record(Ragged(vec![i; i as usize % 3])).unwrap();
+            if i % 7 == 0 {
+                writer.flush().unwrap();
+            }
+        }
+        let refused = scalars.record([1_u64]).unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::SchemaMismatch, "{refused:?}");
+        writer.close().unwrap();
+        drop((writer, scalars, vectors, rows));
+        check_reopened(harness, |reader| {
+            check_numbers(&reader.get_all("scalars").unwrap(), 0..from + 20);
+            let expected: Vec<_> = (0..from + 20).map(|i| value([i as f32, 0.5])).collect();
+            check_series(reader, "vectors", &expected);
+            let expected: Vec<_> = (0..from + 20)
+                .map(|i| value(vec![i; i as usize % 3]))
+                .collect();
+            check_series(reader, "rows", &expected);
+        });
+    }
 }
 
 /// Dropping a recorder without closing it writes what it holds.

@@ -11,8 +11,8 @@ use super::support::{
 };
 use crate::store::{Change, Commit};
 use crate::{
-    ArrayViewExt, Attributes, DataStore, DataStoreExt, ErrorKind, Key, NodeKind, OpenMode, Schema,
-    Value,
+    ArrayViewExt, Attributes, ChunkPolicy, DataStore, DataStoreExt, ErrorKind, Key, NodeKind,
+    OpenMode, Schema, Value,
 };
 
 /// Everything that can be seen of a store.
@@ -324,6 +324,61 @@ pub fn a_batch_that_starts_at_the_wrong_record_is_refused(harness: &dyn Harness)
     commit(&store, vec![append_numbers(&store, "net/n", 5, 5..6)]).unwrap();
     check_numbers(&store.series_view(&key("net/n")).unwrap(), 0..6);
     store.close().unwrap();
+}
+
+/// Asking where and how a series would be stored, and encoding batches of it, shows nowhere.
+pub fn planning_and_preparing_change_nothing(harness: &dyn Harness) {
+    let store = filled(harness);
+    let before = contents(&store);
+    let eight = Schema::array::<f32>([3]).with_chunk_policy(ChunkPolicy::records(8));
+    let records = store.plan(&key("new/series"), Some(&eight)).unwrap();
+    assert!(
+        (1..=8).contains(&records),
+        "{records} records are more than asked for"
+    );
+    for schema in [
+        Schema::text(),
+        Schema::ragged::<u8>([2]),
+        Schema::scalar::<u64>(),
+    ] {
+        for name in ["new/series", "net/n", "x"] {
+            // For a key that holds something else, an error is fine too.
+            if let Ok(records) = store.plan(&key(name), Some(&schema)) {
+                assert!(records > 0, "no record fits a chunk of {schema}");
+            }
+        }
+    }
+    assert!(store.plan(&key("new/value"), None).unwrap() > 0);
+    for prepared in [
+        append_numbers(&store, "net/n", 5, 5..500),
+        append_numbers(&store, "new/series", 0, 0..500),
+        append(&store, "new/text", Schema::text(), 0, &[value("x")]),
+    ] {
+        assert_eq!(contents(&store), before);
+        drop(prepared);
+    }
+    assert_eq!(contents(&store), before);
+    store.close().unwrap();
+}
+
+/// Batches are encoded ahead of the commits before them, even before their series is there.
+pub fn batches_may_be_prepared_long_before_their_commit(harness: &dyn Harness) {
+    let store = open(harness, OpenMode::CreateNew);
+    let schema = Schema::scalar::<u64>().with_chunk_policy(ChunkPolicy::records(8));
+    let batches: Vec<_> = [0..5, 5..8, 8..30, 30..33]
+        .into_iter()
+        .map(|range| append_numbers(&store, "n", range.start, range))
+        .collect();
+    commit(&store, vec![declare("n", schema)]).unwrap();
+    for batch in batches {
+        commit(&store, vec![set("other", 1), batch]).unwrap();
+        store.checkpoint().unwrap();
+    }
+    check_numbers(&store.series_view(&key("n")).unwrap(), 0..33);
+    store.close().unwrap();
+    drop(store);
+    let store = open(harness, OpenMode::Read);
+    check_numbers(&store.series_view(&key("n")).unwrap(), 0..33);
 }
 
 /// Commits without changes, and batches without records.

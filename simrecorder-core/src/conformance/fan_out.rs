@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use super::Harness;
 use super::support::{
-    append_numbers, check_numbers, check_reopened, check_series, check_value, commit, expect_error,
-    inline, key, keys, open, value,
+    append_numbers, check_numbers, check_reopened, check_series, check_value, commit, declare,
+    expect_error, inline, key, keys, open, recorder, value,
 };
 use crate::{
     DataStore, DataStoreExt, ErrorKind, InMemoryDataStore, Named, OnDivergence, OpenMode, Ragged,
@@ -63,7 +63,7 @@ pub fn several_stores_get_the_same(harness: &dyn Harness) {
 
 /// Reading takes the first store that holds the key.
 pub fn reading_takes_the_first_store_that_holds_the_key(harness: &dyn Harness) {
-    let writer = super::support::recorder(harness, OpenMode::CreateNew);
+    let writer = recorder(harness, OpenMode::CreateNew);
     writer.record("both", 1_u64).unwrap();
     writer.record("here", 2_u64).unwrap();
     writer.close().unwrap();
@@ -89,15 +89,15 @@ pub fn reading_takes_the_first_store_that_holds_the_key(harness: &dyn Harness) {
 
 /// Stores that differ in length, as after a crash, are named; they are cut only if asked.
 pub fn stores_that_differ_in_length_are_cut_only_if_asked(harness: &dyn Harness) {
-    let writer = super::support::recorder(harness, OpenMode::CreateNew);
+    let writer = recorder(harness, OpenMode::CreateNew);
     (0..30_u64).for_each(|i| writer.record("n", i).unwrap());
     writer.close().unwrap();
     drop(writer);
     let memory = InMemoryDataStore::new();
-    let declare = super::support::declare("n", Schema::scalar::<u64>());
+    let change = declare("n", Schema::scalar::<u64>());
     commit(
         &memory,
-        vec![declare, append_numbers(&memory, "n", 0, 0..21)],
+        vec![change, append_numbers(&memory, "n", 0, 0..21)],
     )
     .unwrap();
     let stores = || {

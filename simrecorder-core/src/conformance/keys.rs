@@ -2,10 +2,10 @@
 
 use super::Harness;
 use super::support::{
-    check_numbers, check_reopened, check_value, children, expect_error, keys, recorder, value,
-    write_and_check,
+    check_numbers, check_reopened, check_series, check_value, children, expect_error, keys,
+    recorder, value, write_and_check,
 };
-use crate::{Attributes, ErrorKind, Key, NodeKind, OpenMode, Recorder, Schema};
+use crate::{Attributes, ErrorKind, Key, NodeKind, OpenMode, Recorder, Result, Schema};
 
 /// Names that every backend takes, near one another in spelling.
 const PLAIN: [&str; 16] = [
@@ -144,7 +144,7 @@ fn tricky() -> Vec<String> {
 
 /// Does something with each key; those that are refused must be `InvalidKey`, and leave nothing.
 #[track_caller]
-fn taken(names: &[String], act: impl Fn(&str) -> crate::Result<()>) -> Vec<String> {
+fn taken(names: &[String], act: impl Fn(&str) -> Result<()>) -> Vec<String> {
     let take = |name: &&String| match act(name) {
         Ok(()) => true,
         Err(error) if error.kind() == ErrorKind::InvalidKey => false,
@@ -165,7 +165,7 @@ fn in_order(names: impl IntoIterator<Item = String>) -> Vec<String> {
 /// Writes at every tricky key with `write`, and checks that those taken are listed and read.
 fn check_tricky(
     harness: &dyn Harness,
-    write: impl Fn(&Recorder, &str, u64) -> crate::Result<()>,
+    write: impl Fn(&Recorder, &str, u64) -> Result<()>,
     check: impl Fn(&Recorder, &str, u64),
 ) {
     let names: Vec<String> = PLAIN
@@ -219,7 +219,7 @@ pub fn a_text_series_of_any_name_is_kept_or_refused(harness: &dyn Harness) {
         |recorder, key, number| recorder.record(key, number.to_string()),
         |recorder, key, number| {
             let texts = [value(number.to_string())];
-            super::support::check_series(recorder, key, &texts);
+            check_series(recorder, key, &texts);
         },
     );
 }

@@ -4,13 +4,13 @@ use serde_json::json;
 
 use super::Harness;
 use super::support::{
-    append_numbers, check_numbers, check_reopened, check_value, children, commit, declare,
-    expect_error, key, keys, open, recorder, set, set_attributes, truncate, value,
+    append_numbers, attributes, check_numbers, check_reopened, check_value, children, commit,
+    declare, expect_error, key, keys, open, recorder, set, set_attributes, truncate, value,
 };
 use crate::store::Batch;
 use crate::{
-    ArrayViewExt, Attributes, DataStore, DataStoreExt, ErrorKind, OpenMode, Recorder, Records,
-    Schema,
+    ArrayViewExt, Attributes, Change, ChunkPolicy, DataStore, DataStoreExt, ErrorKind, OpenMode,
+    Recorder, Records, Schema,
 };
 
 fn fill(recorder: &Recorder) {
@@ -22,7 +22,7 @@ fn create(harness: &dyn Harness) {
     let writer = recorder(harness, OpenMode::CreateNew);
     fill(&writer);
     writer
-        .set_attributes("", super::support::attributes(json!({"of": "root"})))
+        .set_attributes("", attributes(json!({"of": "root"})))
         .unwrap();
     writer.close().unwrap();
 }
@@ -133,7 +133,7 @@ fn batch() -> Batch {
 /// Every change is refused with the same kind of error, and nothing happens.
 #[track_caller]
 fn check_refuses_changes(store: &dyn DataStore, kind: ErrorKind) {
-    let append = || crate::Change::Append {
+    let append = || Change::Append {
         batch: batch().into(),
         prepared: None,
     };
@@ -254,6 +254,43 @@ pub fn a_closed_recorder_refuses_every_call(harness: &dyn Harness) {
     clone.close().unwrap();
     check_numbers(&view, 0..5);
     check_numbers(&view.refresh().unwrap(), 0..5);
+}
+
+/// What a commit brought is durable: without a checkpoint, and without closing the store.
+pub fn what_was_committed_is_there_without_closing(harness: &dyn Harness) {
+    let mut len = 0;
+    for (round, more) in [3, 1, 130, 0, 7].into_iter().enumerate() {
+        let store = open(harness, OpenMode::OpenOrCreate);
+        let schema = Schema::scalar::<u64>().with_chunk_policy(ChunkPolicy::records(8));
+        let mut changes = vec![
+            set("value", len),
+            declare(&format!("new/{round}"), Schema::text()),
+        ];
+        if round == 0 {
+            changes.push(declare("n", schema));
+        }
+        changes.push(append_numbers(&store, "n", len, len..len + more));
+        commit(&store, changes).unwrap();
+        let change = append_numbers(&store, "n", len + more, len + more..len + more + 2);
+        commit(&store, vec![change]).unwrap();
+        drop(store);
+        let check = |recorder: &Recorder, len| {
+            check_numbers(&recorder.get_all("n").unwrap(), 0..len);
+            assert_eq!(children(recorder, "new").len(), round + 1);
+        };
+        check_reopened(harness, |reader| {
+            check_value(reader, "value", &value(len));
+            check(reader, len + more + 2);
+        });
+        len += more + 2;
+    }
+    let writer = recorder(harness, OpenMode::Append);
+    writer.record("n", len).unwrap();
+    writer.close().unwrap();
+    drop(writer);
+    check_reopened(harness, |reader| {
+        check_numbers(&reader.get_all("n").unwrap(), 0..len + 1);
+    });
 }
 
 /// One writer at a time, where that is what the backend promises.

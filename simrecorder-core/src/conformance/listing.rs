@@ -1,9 +1,12 @@
 //! The hierarchy: what stands below what, in which order.
 
 use super::Harness;
-use super::support::{check_reopened, children, key, keys, open, recorder, write_and_check};
+use super::support::{
+    check_reopened, children, expect_error, key, keys, open, recorder, write_and_check,
+};
 use crate::{
-    Attributes, Blob, DataStore, DataStoreExt, Key, NodeKind, Object, OpenMode, Ragged, Schema,
+    Attributes, Blob, DataStore, DataStoreExt, ErrorKind, Key, Node, NodeKind, Object, OpenMode,
+    Ragged, Schema,
 };
 
 /// Children and keys come in the order of their names, level by level.
@@ -180,7 +183,7 @@ pub fn a_store_answers_for_keys_of_every_kind(harness: &dyn Harness) {
         );
     }
     match store.node(&key("group/series")).unwrap() {
-        Some(crate::Node::Series { schema, records }) => {
+        Some(Node::Series { schema, records }) => {
             assert_eq!(schema.to_string(), "array of uint16, shape [2]");
             assert_eq!(records, 1);
         }
@@ -199,10 +202,6 @@ pub fn an_empty_recording_has_a_root_alone(harness: &dyn Harness) {
         assert_eq!(reader.attributes("").unwrap(), Some(Attributes::new()));
         assert_eq!(reader.kind_of("").unwrap(), Some(NodeKind::Group));
         assert_eq!(reader.get("x").unwrap(), None);
-        super::support::expect_error(
-            reader.get_all("x"),
-            crate::ErrorKind::NotFound,
-            &["x", "empty"],
-        );
+        expect_error(reader.get_all("x"), ErrorKind::NotFound, &["x", "empty"]);
     });
 }

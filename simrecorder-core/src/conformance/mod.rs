@@ -77,6 +77,9 @@ use crate::{DataStore, Key, OpenMode, Result};
 ///
 /// A harness is made for a recording that does not exist yet: a new temporary folder, an unused
 /// run name. Dropping it should delete the recording.
+///
+/// The suite makes some thousand recordings and commits, so let the stores commit without a
+/// sync of the disk where they can ([`Durability::Process`](crate::Durability::Process)).
 pub trait Harness: Debug + Send + Sync {
     /// Opens the recording of this harness. Always the same one, also while it is open, and
     /// after it was closed.
@@ -151,6 +154,7 @@ macro_rules! __conformance_cases {
                 records_larger_than_a_chunk_are_split_and_come_back_whole,
                 a_small_memory_bound_loses_nothing,
                 vectors_over_many_chunks_are_whole,
+                a_typed_handle_records_as_the_recorder_does,
                 dropping_the_recorder_writes_what_it_holds,
             }
             clashes {
@@ -165,6 +169,8 @@ macro_rules! __conformance_cases {
                 the_root_becomes_no_value_and_no_series,
                 a_commit_whose_first_change_is_bad_changes_nothing,
                 a_batch_that_starts_at_the_wrong_record_is_refused,
+                planning_and_preparing_change_nothing,
+                batches_may_be_prepared_long_before_their_commit,
                 empty_commits_and_empty_batches_change_nothing,
                 declaring_a_series_again_changes_nothing,
                 the_changes_of_a_commit_take_effect_in_their_order,
@@ -205,6 +211,7 @@ macro_rules! __conformance_cases {
                 a_recorder_on_a_read_only_store_refuses_every_change,
                 a_closed_store_refuses_changes_and_still_reads,
                 a_closed_recorder_refuses_every_call,
+                what_was_committed_is_there_without_closing,
                 a_second_writer_is_locked_out_or_may_write_too,
                 a_reader_beside_a_writer_sees_what_was_flushed,
                 many_readers_may_be_open_at_once,
@@ -261,6 +268,7 @@ macro_rules! __conformance_cases {
                 appending_goes_on_across_many_reopenings,
                 a_series_goes_on_after_reopening_as_it_was_declared,
                 many_slow_series_beside_a_fast_one_are_whole,
+                series_of_many_tiny_commits_are_whole,
                 flush_and_checkpoint_without_records_succeed,
                 a_series_is_cut_and_goes_on,
                 series_of_all_kinds_are_cut,

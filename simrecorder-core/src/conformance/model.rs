@@ -238,11 +238,17 @@ impl<'a> Side<'a> {
     }
 }
 
+/// Views of one series that were taken of both at the same time.
+struct Views {
+    key: usize,
+    found: Arc<dyn ArrayView>,
+    expected: Arc<dyn ArrayView>,
+}
+
 struct Both<'a> {
     found: Side<'a>,
     expected: Side<'a>,
-    /// Views that were taken of both, with their key.
-    views: Vec<(usize, Arc<dyn ArrayView>, Arc<dyn ArrayView>)>,
+    views: Vec<Views>,
     /// How many records and values there were, so that each is another one.
     count: u64,
 }
@@ -307,11 +313,18 @@ impl Both<'_> {
             } => self.read(key, from, to, step),
             Step::Take { key } => {
                 if let Some((found, expected)) = self.same(|recorder| recorder.get_all(KEYS[key])) {
-                    self.views.push((key, found, expected));
+                    self.views.push(Views {
+                        key,
+                        found,
+                        expected,
+                    });
                 }
             }
             Step::Refresh { view } => {
-                if let Some((_, found, expected)) = self.views.get(view) {
+                if let Some(Views {
+                    found, expected, ..
+                }) = self.views.get(view)
+                {
                     assert_same_records(found, expected, "a view from before");
                     // The views of a recorder that was reopened do not know the new one.
                     self.flush();
@@ -332,8 +345,9 @@ impl Both<'_> {
     }
 
     fn read(&self, key: usize, from: u16, to: u16, step: isize) {
-        self.same(|recorder| recorder.kind_of(KEYS[key]))
-            .map(|(found, expected)| assert_eq!(found, expected, "{}", KEYS[key]));
+        if let Some((found, expected)) = self.same(|recorder| recorder.kind_of(KEYS[key])) {
+            assert_eq!(found, expected, "what '{}' is", KEYS[key]);
+        }
         if let Some((found, expected)) = self.same(|recorder| recorder.get(KEYS[key])) {
             assert_eq!(found, expected, "the value at '{}'", KEYS[key]);
         }
@@ -365,7 +379,7 @@ impl Both<'_> {
         };
         let keep = u64::from(keep) % (len + 2);
         // What was cut off cannot be read any more.
-        self.views.retain(|(of, ..)| *of != key);
+        self.views.retain(|views| views.key != key);
         let cut = |store: &dyn DataStore| {
             commit(store, vec![truncate(KEYS[key], keep)]).unwrap();
         };
@@ -412,8 +426,9 @@ fn compare_with_memory(harness: &dyn Harness, options: &RecorderOptions) {
         both.found.reopen(OpenMode::Read, |_| {});
         both.expected.reopen(OpenMode::Read, |_| {});
         both.compare();
-        for (key, found, expected) in &both.views {
-            assert_same_records(found, expected, &format!("an old view of '{}'", KEYS[*key]));
+        for views in &both.views {
+            let what = format!("an old view of '{}'", KEYS[views.key]);
+            assert_same_records(&views.found, &views.expected, &what);
         }
         // It reads what it holds, and nothing else.
         let refused = both.found.recorder.record("n", 0_u64).unwrap_err();

@@ -6,8 +6,8 @@ use super::support::{
     attributes, check_reopened, check_series, keys, recorder, value, write_and_check,
 };
 use crate::{
-    ArrayViewExt, ChunkPolicy, Compression, DType, Kind, NodeKind, OpenMode, Ragged, Recorder,
-    Schema,
+    ArrayValue, ArrayViewExt, Blob, ChunkPolicy, Compression, DType, Kind, NodeKind, Object,
+    OpenMode, Ragged, Recorder, Schema, Value,
 };
 
 /// Checks that a view shows all that users see of its schema.
@@ -216,8 +216,8 @@ pub fn the_first_record_fixes_the_schema(harness: &dyn Harness) {
             recorder.record("rows", Ragged([1_i64; 3])).unwrap();
             recorder.record("points", Ragged([[1_i64; 2]; 3])).unwrap();
             recorder.record("text", "x").unwrap();
-            recorder.record("bytes", crate::Blob(b"x")).unwrap();
-            recorder.record("object", crate::Object(1)).unwrap();
+            recorder.record("bytes", Blob(b"x")).unwrap();
+            recorder.record("object", Object(1)).unwrap();
         },
         |recorder| {
             for (key, schema) in &expected {
@@ -273,7 +273,7 @@ pub fn every_compression_is_lossless(harness: &dyn Harness) {
                 _ => (i / 8) as u8,
             })
             .collect();
-        crate::Value::Array(crate::ArrayValue::from_bytes(dtype, vec![16], bytes).unwrap())
+        Value::Array(ArrayValue::from_bytes(dtype, vec![16], bytes).unwrap())
     };
     let text = |step: u64| format!("{:x}", noise(step)).repeat(step as usize);
     write_and_check(

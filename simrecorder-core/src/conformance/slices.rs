@@ -1,13 +1,17 @@
 //! Slices of views are what `ndarray` slices from the same array in memory.
 
+use std::sync::Arc;
+
 use ndarray::{Array, ArrayD, Axis, IxDyn, NewAxis, Slice, SliceInfoElem};
 use proptest::prelude::*;
 
 use super::Harness;
-use super::support::{check_reopened, expect_error, for_random, recorder, value, write_and_check};
+use super::support::{
+    check_reopened, check_view, expect_error, for_random, recorder, value, write_and_check,
+};
 use crate::{
-    ArrayView, ArrayViewExt, Blob, ChunkPolicy, DType, ErrorKind, OpenMode, Ragged, Recorder,
-    Schema, Value,
+    ArrayView, ArrayViewExt, Blob, ChunkPolicy, DType, ErrorKind, Object, OpenMode, Ragged,
+    Recorder, Result, Schema, Value,
 };
 
 /// Random recordings for each number of axes.
@@ -238,7 +242,7 @@ pub fn indices_and_ranges_select_along_the_records(harness: &dyn Harness) {
     };
     write_and_check(harness, fill, |recorder| {
         let view = recorder.get_all("v").unwrap();
-        let firsts = |part: crate::Result<std::sync::Arc<dyn ArrayView>>| -> Vec<i32> {
+        let firsts = |part: Result<Arc<dyn ArrayView>>| -> Vec<i32> {
             let part = part.unwrap().read::<i32>().unwrap();
             part.index_axis(Axis(1), 0).iter().copied().collect()
         };
@@ -355,14 +359,17 @@ pub fn selections_carry_names_and_attributes_on(harness: &dyn Harness) {
     });
 }
 
+/// What record `i` of a series is.
+type RecordOf = fn(usize) -> Value;
+
 /// Records of unknown size are selected along their one axis.
 pub fn slices_of_variable_records_are_those_of_a_list(harness: &dyn Harness) {
     const RECORDS: usize = 30;
-    let kinds: [(&str, fn(usize) -> Value); 4] = [
+    let kinds: [(&str, RecordOf); 4] = [
         ("rows", |i| value(vec![i as u16; i % 5])),
         ("text", |i| value("ü".repeat(i % 4) + &i.to_string())),
         ("bytes", |i| value(Blob(vec![i as u8; i % 3]))),
-        ("object", |i| value(crate::Object((i, "x")))),
+        ("object", |i| value(Object((i, "x")))),
     ];
     let writer = recorder(harness, OpenMode::CreateNew);
     for i in 0..RECORDS {
@@ -392,7 +399,7 @@ pub fn slices_of_variable_records_are_those_of_a_list(harness: &dyn Harness) {
                     part = part.select(elements).unwrap();
                 }
                 let expected: Vec<_> = expected.iter().map(|&i| record(i)).collect();
-                super::support::check_view(&part, &expected);
+                check_view(&part, &expected);
             }
         });
     };

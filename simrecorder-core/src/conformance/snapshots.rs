@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use super::Harness;
 use super::support::{
-    append_numbers, check_numbers, check_view, commit, expect_error, key, open, recorder, truncate,
-    value,
+    append_numbers, check_numbers, check_view, commit, declare, expect_error, key, open, recorder,
+    truncate, value,
 };
 use crate::{
-    ArrayView, ArrayViewExt, ChunkPolicy, DataStore, DataStoreExt, ErrorKind, OpenMode, Ragged,
-    Recorder, Schema, Value,
+    ArrayView, ArrayViewExt, ChunkPolicy, DataStore, DataStoreExt, ErrorKind, Node, OpenMode,
+    Ragged, Recorder, Schema, Value,
 };
 
 fn record(recorder: &Recorder, range: std::ops::Range<u64>) {
@@ -22,7 +22,7 @@ fn record(recorder: &Recorder, range: std::ops::Range<u64>) {
     }
 }
 
-fn declare(recorder: &Recorder) {
+fn declare_all(recorder: &Recorder) {
     let policy = ChunkPolicy::records(8);
     let n = Schema::scalar::<u64>().with_chunk_policy(policy.clone());
     recorder.declare("n", n).unwrap();
@@ -62,7 +62,7 @@ impl Taken {
 /// More records, folding, a checkpoint, closing: none of it changes a view that was taken before.
 pub fn a_view_stays_the_same_while_its_series_grows(harness: &dyn Harness) {
     let writer = recorder(harness, OpenMode::CreateNew);
-    declare(&writer);
+    declare_all(&writer);
     let mut taken = Vec::new();
     let mut len = 0;
     for (round, more) in [0, 1, 4, 2, 1, 1, 7, 8, 9, 40, 3].into_iter().enumerate() {
@@ -96,7 +96,7 @@ pub fn a_view_stays_the_same_while_its_series_grows(harness: &dyn Harness) {
 /// So do selections of views, which keep what they selected.
 pub fn a_selection_stays_the_same_while_its_series_grows(harness: &dyn Harness) {
     let writer = recorder(harness, OpenMode::CreateNew);
-    declare(&writer);
+    declare_all(&writer);
     record(&writer, 0..11);
     let n = writer.get_all("n").unwrap();
     let part = n.select(9..).unwrap();
@@ -124,7 +124,7 @@ pub fn a_selection_stays_the_same_while_its_series_grows(harness: &dyn Harness) 
 /// `refresh` gives a newer view of the same series.
 pub fn refreshing_a_view_sees_later_records(harness: &dyn Harness) {
     let writer = recorder(harness, OpenMode::CreateNew);
-    declare(&writer);
+    declare_all(&writer);
     record(&writer, 0..3);
     let first = Taken::take(&writer, 3);
     let refresh = |taken: &Taken, len| {
@@ -151,18 +151,14 @@ pub fn refreshing_a_view_sees_later_records(harness: &dyn Harness) {
 /// What a commit brought is seen by the next read of the same store.
 pub fn a_store_shows_each_commit_at_once(harness: &dyn Harness) {
     let store = open(harness, OpenMode::CreateNew);
-    commit(
-        &store,
-        vec![super::support::declare("n", Schema::scalar::<u64>())],
-    )
-    .unwrap();
+    commit(&store, vec![declare("n", Schema::scalar::<u64>())]).unwrap();
     let first = store.series_view(&key("n")).unwrap();
     for len in 0..20 {
         commit(&store, vec![append_numbers(&store, "n", len, len..len + 1)]).unwrap();
         check_numbers(&store.series_view(&key("n")).unwrap(), 0..len + 1);
         check_numbers(&first.refresh().unwrap(), 0..len + 1);
         match store.node(&key("n")).unwrap() {
-            Some(crate::Node::Series { records, .. }) => assert_eq!(records, len + 1),
+            Some(Node::Series { records, .. }) => assert_eq!(records, len + 1),
             other => panic!("'n' is {other:?}"),
         }
     }
@@ -173,7 +169,7 @@ pub fn a_store_shows_each_commit_at_once(harness: &dyn Harness) {
 /// A view of records that were cut off since may fail, but never gives other records.
 pub fn a_view_of_a_series_that_was_cut_gives_no_wrong_records(harness: &dyn Harness) {
     let writer = recorder(harness, OpenMode::CreateNew);
-    declare(&writer);
+    declare_all(&writer);
     record(&writer, 0..20);
     writer.close().unwrap();
     drop(writer);
@@ -186,7 +182,9 @@ pub fn a_view_of_a_series_that_was_cut_gives_no_wrong_records(harness: &dyn Harn
     if let Ok(numbers) = old.read::<u64>() {
         assert!(numbers.iter().copied().eq(0..20), "{numbers}");
     }
-    check_numbers(&old.select(..3).unwrap(), 0..3);
+    if let Ok(numbers) = old.select(..3).unwrap().read::<u64>() {
+        assert!(numbers.iter().copied().eq(0..3), "{numbers}");
+    }
     assert_eq!(old.refresh().unwrap().shape(), [3]);
     expect_error(
         selected.refresh(),

@@ -1,14 +1,16 @@
 //! Records of an unfinished chunk: read before and after they are folded into it, and across
 //! several reopenings. Also cutting series.
 
+use std::sync::Arc;
+
 use super::Harness;
 use super::support::{
-    append_numbers, check_numbers, check_reopened, check_series, commit, declare, expect_error,
-    key, open, recorder, set, truncate, value,
+    append, append_numbers, check_numbers, check_reopened, check_series, check_view, commit,
+    declare, expect_error, key, open, recorder, set, truncate, value,
 };
 use crate::{
-    ArrayViewExt, Blob, ChunkPolicy, DataStore, DataStoreExt, ErrorKind, Object, OpenMode, Ragged,
-    Recorder, Schema, Value,
+    ArrayView, ArrayViewExt, Blob, ChunkPolicy, DataStore, DataStoreExt, ErrorKind, Object,
+    OpenMode, Ragged, Recorder, Schema, Value,
 };
 
 const CHUNK: u64 = 8;
@@ -186,6 +188,57 @@ pub fn many_slow_series_beside_a_fast_one_are_whole(harness: &dyn Harness) {
             let steps = (0..30).filter(|step| step % (series + 1) == 0);
             check_numbers(&reader.get_all(format!("slow/{series}")).unwrap(), steps);
         }
+    });
+}
+
+/// A commit for every record: more of them than a chunk has records, and than a byte counts.
+pub fn series_of_many_tiny_commits_are_whole(harness: &dyn Harness) {
+    const COMMITS: u64 = 270;
+    let store = open(harness, OpenMode::CreateNew);
+    let policy = ChunkPolicy::records(100);
+    let schemas = [
+        (
+            "n",
+            Schema::scalar::<u64>().with_chunk_policy(policy.clone()),
+        ),
+        ("rows", Schema::ragged::<u64>([]).with_chunk_policy(policy)),
+        ("text", Schema::text()),
+    ];
+    let of = |key: &str, i: u64| match key {
+        "n" => value(i),
+        "rows" => value(vec![i; i as usize % 3]),
+        _ => value(i.to_string()),
+    };
+    let declared = schemas
+        .iter()
+        .map(|(key, schema)| declare(key, schema.clone()));
+    commit(&store, declared.collect()).unwrap();
+    for i in 0..COMMITS {
+        let appends = schemas.iter().map(|(key, schema)| {
+            append(
+                &store,
+                key,
+                schema.clone(),
+                i,
+                std::slice::from_ref(&of(key, i)),
+            )
+        });
+        commit(&store, appends.collect()).unwrap();
+    }
+    let check = |view: Arc<dyn ArrayView>| {
+        let key = view.key().as_str().to_owned();
+        let expected: Vec<_> = (0..COMMITS).map(|i| of(&key, i)).collect();
+        check_view(&view, &expected);
+    };
+    for (name, _) in &schemas {
+        check(store.series_view(&key(name)).unwrap());
+    }
+    store.close().unwrap();
+    drop(store);
+    check_reopened(harness, |reader| {
+        schemas
+            .iter()
+            .for_each(|(name, _)| check(reader.get_all(name).unwrap()));
     });
 }
 

@@ -341,7 +341,7 @@ impl Inner {
         schema: Schema,
     ) -> Result<SeriesState> {
         schema.check()?;
-        self.check_groups_above(nodes, &key)?;
+        let groups = self.check_groups_above(nodes, &key)?;
         let mut lengths = Vec::with_capacity(self.pipelines.len());
         for pipeline in self.working_pipelines() {
             match pipeline.store().node(&key)? {
@@ -384,6 +384,7 @@ impl Inner {
                 pipeline.send_small(change, 0);
             }
         }
+        nodes.extend(groups);
         Ok(SeriesState::new(
             key,
             schema,
@@ -413,11 +414,17 @@ impl Inner {
         Err(Error::new(ErrorKind::Diverged, "record", message).with_key(key.as_str()))
     }
 
-    /// Checks that the keys above `key` are, or can become, groups.
-    fn check_groups_above(&self, nodes: &mut HashMap<Key, Known>, key: &Key) -> Result<()> {
+    /// Checks that the keys above `key` are, or can become, groups; returns those that are to
+    /// be known as groups once nothing else stands in the way.
+    fn check_groups_above(
+        &self,
+        nodes: &HashMap<Key, Known>,
+        key: &Key,
+    ) -> Result<Vec<(Key, Known)>> {
+        let mut groups = Vec::new();
         for group in key.ancestors() {
             match nodes.get(&group) {
-                Some(Known::Group) => return Ok(()),
+                Some(Known::Group) => break,
                 Some(other) => return Err(not_a_group(key, &group, other.kind())),
                 None => {}
             }
@@ -427,10 +434,9 @@ impl Inner {
                     Some(other) => return Err(not_a_group(key, &group, other)),
                 }
             }
-            // If what follows fails, it will still be no harm: nothing else stands there.
-            nodes.insert(group, Known::Group);
+            groups.push((group, Known::Group));
         }
-        Ok(())
+        Ok(groups)
     }
 
     /// What the series at `key` holds, if there is one.
@@ -465,7 +471,7 @@ impl Inner {
             Some(Known::Value) => {}
             Some(other) => return Err(clash(&key, other.kind(), NodeKind::Value)),
             None => {
-                self.check_groups_above(&mut nodes, &key)?;
+                let groups = self.check_groups_above(&nodes, &key)?;
                 for pipeline in self.working_pipelines() {
                     match pipeline.store().node(&key)?.map(|node| node.kind()) {
                         None | Some(NodeKind::Value) => {}
@@ -473,6 +479,7 @@ impl Inner {
                     }
                     pipeline.store().plan(&key, None)?;
                 }
+                nodes.extend(groups);
                 nodes.insert(key.clone(), Known::Value);
             }
         }
@@ -501,12 +508,15 @@ impl Inner {
         let mut nodes = self.nodes.lock();
         self.check_running("set attributes")?;
         if !key.is_root() && !nodes.contains_key(&key) {
-            self.check_groups_above(&mut nodes, &key)?;
+            let groups = self.check_groups_above(&nodes, &key)?;
+            let mut is_new = false;
             for pipeline in self.working_pipelines() {
                 pipeline.store().plan(&key, None)?;
-                if pipeline.store().node(&key)?.is_none() {
-                    nodes.insert(key.clone(), Known::Group);
-                }
+                is_new |= pipeline.store().node(&key)?.is_none();
+            }
+            nodes.extend(groups);
+            if is_new {
+                nodes.insert(key.clone(), Known::Group);
             }
         }
         let attributes = Arc::new(attributes);
