@@ -1,7 +1,59 @@
-//! f
+//! Record simulation data by key, nearly for free, and read it back as lazy views.
+//!
+//! A simulation calls [`recorder.record("net/v", &v)`](Recorder::record) in its loop. The value
+//! is copied into a buffer; threads in the background compress it and write it, in memory or
+//! into [Zarr V3](ZarrDataStore), into several stores at once if you like. What was flushed
+//! survives a killed process. Everything comes back as views that read only what is asked for,
+//! and what is written, zarr-python, xarray and TensorStore read unchanged.
+//!
+//! ```
+//! use simrecorder::ndarray::s;
+//! use simrecorder::{InMemoryDataStore, Recorder, prelude::*};
+//!
+//! # let v = simrecorder::ndarray::Array2::<f64>::zeros((8, 10));
+//! let store = InMemoryDataStore::new(); // or ZarrDataStore::create("run.mdb")?
+//! let recorder = Recorder::new(store);
+//! recorder.set("meta/seed", 42u64)?;                   // one value
+//! for step in 0..100 {
+//!     recorder.record("net/rate", 0.5)?;               // appends a scalar
+//!     recorder.record("net/v", &v)?;                   // appends an array
+//!     recorder.record("net/spikes", Ragged(&[3u32]))?; // rows of different length
+//!     recorder.record("log", "text of any length")?;   // text
+//! }
+//! recorder.flush()?;                                   // durable, visible to others
+//!
+//! let v = recorder.get_all("net/v")?;                  // lazy, nothing is read yet
+//! assert_eq!(v.shape(), [100, 8, 10]);
+//! let window = v.select(s![..50, 3, ..])?.read::<f64>()?;
+//! assert_eq!(window.shape(), [50, 10]);
+//! recorder.close()?;
+//! # Ok::<(), simrecorder::Error>(())
+//! ```
+//!
+//! # Where to look
+//!
+//! | to | see |
+//! |---|---|
+//! | record | [`Recorder`]; [`IntoValue`] for what can be recorded; [`Series`] for hot loops |
+//! | choose units, dimension names, chunks, compression | [`Schema`] with [`Recorder::declare`] |
+//! | set memory, threads, what happens on errors | [`RecorderOptions`] |
+//! | read | [`Recorder::get_all`], then [`ArrayViewExt`] |
+//! | open by URL | [`open`], [`open_with`] |
+//! | write a backend | [`DataStore`], [`ArrayView`], and the feature `conformance` of `simrecorder-core` |
+//!
+//! # Features
+//!
+//! None is on by default: the core and the in-memory store need no C compiler.
+//!
+//! | feature | brings | needs |
+//! |---|---|---|
+//! | `zarr` | [`ZarrDataStore`]: Zarr V3 over LMDB or a directory | a C and a C++ compiler |
+
+pub mod cookbook;
+mod url;
+
 pub use simrecorder_core::*;
 #[cfg(feature = "zarr")]
 pub use simrecorder_zarr::{ZarrDataStore, ZarrOptions, ZarrStorage, lmdb};
 
-mod url;
 pub use url::{OpenOptions, open, open_with};

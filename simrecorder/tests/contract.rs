@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
-use simrecorder::ndarray::{Array2, ArrayD, s};
+use simrecorder::ndarray::{Array2, Array3, ArrayD, s};
 use simrecorder::{
     ArrayView, DType, DataStore, InMemoryDataStore, Kind, OpenMode, Recorder, ZarrDataStore,
     prelude::*,
@@ -93,6 +93,77 @@ fn check_run(recorder: &Recorder) -> simrecorder::Result<()> {
         ]
     );
     assert_eq!(recorder.children("net")?.len(), 4);
+    Ok(())
+}
+
+/// The code that the design promises, as it stands there.
+fn as_the_design_has_it(
+    writing: impl simrecorder::IntoStores,
+    reading: impl FnOnce() -> Arc<dyn DataStore>,
+) -> simrecorder::Result<()> {
+    let steps = 100;
+    let v = Array3::<f64>::from_elem((8, 10, 5), 0.5);
+    let rate = 0.5;
+    let spike_ids = vec![3_u32, 1, 4];
+
+    let recorder = Recorder::new(writing);
+    recorder.set("meta/seed", 42u64)?;
+    for _step in 0..steps {
+        recorder.record("net/rate", rate)?;
+        recorder.record("net/v", &v)?;
+        recorder.record("net/spikes", Ragged(&spike_ids))?;
+        recorder.record("log", "text of any length")?;
+    }
+    let rate = recorder.series::<f64>("net/rate")?;
+    rate.record(0.5)?;
+    recorder.flush()?;
+    recorder.close()?;
+
+    let recorder = Recorder::new(reading());
+    let seed = recorder.get("meta/seed")?;
+    assert_eq!(seed.map(|seed| seed.scalar::<u64>()).transpose()?, Some(42));
+    let v = recorder.get_all("net/v")?;
+    assert_eq!(v.shape(), &[100_u64, 8, 10, 5]);
+    let _ = (v.kind(), v.dtype(), v.attributes());
+    let window = v.select(s![..50, 3, 7, ..])?.read::<f64>()?;
+    let all = v.read::<f64>()?;
+    let third = v.get(2)?;
+    for value in v.iter() {
+        let value = value?;
+        assert_eq!(value, third);
+    }
+    assert_eq!(all.len(), 100 * 400);
+    assert_eq!(window.shape(), [50, 5]);
+    assert_eq!(recorder.keys()?.len(), 5);
+    assert_eq!(recorder.children("net")?.len(), 3);
+    Ok(())
+}
+
+#[test]
+fn the_code_of_the_design_works_on_every_store() -> simrecorder::Result<()> {
+    let memory = InMemoryDataStore::new();
+    as_the_design_has_it(memory.clone(), || {
+        Arc::new(memory.open(OpenMode::Read).unwrap())
+    })?;
+
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("run.mdb");
+    as_the_design_has_it(ZarrDataStore::create(&path)?, || {
+        Arc::new(ZarrDataStore::open(&path).unwrap())
+    })?;
+
+    let url = format!("zarr+dir:{}", folder.path().join("run.zarr").display());
+    let create = simrecorder::OpenOptions::new().mode(OpenMode::CreateNew);
+    let directory = simrecorder::open_with(&url, &create)?;
+    as_the_design_has_it(directory, || simrecorder::open(&url).unwrap())?;
+
+    // Several at once, read from the first.
+    let path = folder.path().join("second.mdb");
+    let memory = InMemoryDataStore::new();
+    as_the_design_has_it((memory.clone(), ZarrDataStore::create(&path)?), || {
+        Arc::new(ZarrDataStore::open(&path).unwrap())
+    })?;
+    assert_eq!(Recorder::new(memory.open(OpenMode::Read)?).keys()?.len(), 5);
     Ok(())
 }
 

@@ -1,0 +1,99 @@
+//! Small programs, each for one task.
+//!
+//! # Record into several stores, and go on when one fails
+//!
+//! ```
+//! use simrecorder::{InMemoryDataStore, Named, OnStoreError, Recorder, RecorderOptions, prelude::*};
+//!
+//! let live = Named::new("live", InMemoryDataStore::new());
+//! let safe = Named::new("safe", InMemoryDataStore::new()); // or a ZarrDataStore
+//! let options = RecorderOptions::new().with_on_store_error(OnStoreError::Detach);
+//! let recorder = Recorder::with_options((live, safe), options);
+//! recorder.record("rate", 0.5)?;
+//! assert_eq!(recorder.store("live")?.get_all("rate")?.shape(), [1]);
+//! # Ok::<(), simrecorder::Error>(())
+//! ```
+//!
+//! # Give units, dimension names and attributes
+//!
+//! ```
+//! use simrecorder::{InMemoryDataStore, Recorder, Schema, prelude::*};
+//!
+//! let recorder = Recorder::new(InMemoryDataStore::new());
+//! let schema = Schema::array::<f32>([100])
+//!     .with_dimension_names(["time", "neuron"])
+//!     .with_units("mV")
+//!     .with_attribute("sampling_interval_ms", 0.1);
+//! recorder.declare("net/v", schema)?;
+//! recorder.record("net/v", &vec![-65.0_f32; 100])?;
+//! assert_eq!(recorder.get_all("net/v")?.attributes()["units"], "mV");
+//! # Ok::<(), simrecorder::Error>(())
+//! ```
+//!
+//! # Iterate over more than fits into memory
+//!
+//! ```
+//! # use simrecorder::{InMemoryDataStore, Recorder, prelude::*};
+//! # let recorder = Recorder::new(InMemoryDataStore::new());
+//! # for step in 0..10 { recorder.record("net/v", [step as f64, 1.0])?; }
+//! let mut sum = 0.0;
+//! for record in recorder.get_all("net/v")?.iter() {
+//!     sum += record?.array::<f64>()?.sum();
+//! }
+//! assert_eq!(sum, 55.0);
+//! # Ok::<(), simrecorder::Error>(())
+//! ```
+//!
+//! # Switch recording off
+//!
+//! ```
+//! use simrecorder::{InMemoryDataStore, Recorder};
+//!
+//! let wanted = std::env::var_os("RECORD").is_some();
+//! let recorder = match wanted {
+//!     true => Recorder::new(InMemoryDataStore::new()),
+//!     false => Recorder::disabled(),
+//! };
+//! recorder.record("rate", 0.5)?;
+//! # Ok::<(), simrecorder::Error>(())
+//! ```
+//!
+//! # Record from many threads
+//!
+//! ```
+//! use simrecorder::{InMemoryDataStore, Recorder, prelude::*};
+//!
+//! let recorder = Recorder::new(InMemoryDataStore::new());
+//! std::thread::scope(|scope| {
+//!     for worker in 0..4 {
+//!         let recorder = recorder.clone();
+//!         scope.spawn(move || {
+//!             for step in 0..100 {
+//!                 recorder.record(format!("worker/{worker}"), step).expect("the store works");
+//!             }
+//!         });
+//!     }
+//! });
+//! assert_eq!(recorder.children("worker")?.len(), 4);
+//! # Ok::<(), simrecorder::Error>(())
+//! ```
+//!
+//! # Keep any serde value
+//!
+//! ```
+//! use serde::{Deserialize, Serialize};
+//! use simrecorder::{InMemoryDataStore, Recorder, prelude::*};
+//!
+//! #[derive(Debug, PartialEq, Serialize, Deserialize)]
+//! struct Parameters { tau_ms: f64, populations: Vec<String> }
+//!
+//! let recorder = Recorder::new(InMemoryDataStore::new());
+//! let parameters = Parameters { tau_ms: 20.0, populations: vec!["E".into(), "I".into()] };
+//! recorder.set("meta/parameters", Object(&parameters))?;
+//! let stored = recorder.get("meta/parameters")?.expect("it was set");
+//! assert_eq!(stored.object::<Parameters>()?, parameters);
+//! # Ok::<(), simrecorder::Error>(())
+//! ```
+//!
+//! Longer programs stand in `examples/`: `quickstart` (a whole simulation), `resume` (going on
+//! after a kill), `read_while_writing`.

@@ -1,0 +1,100 @@
+//! Opening stores by URL: each mistake is named.
+
+use simrecorder::{DataStore, Error, ErrorKind, OpenMode, OpenOptions, open, open_with};
+
+fn expect(error: Error, kind: ErrorKind, parts: &[&str]) {
+    assert_eq!(error.kind(), kind, "{error}");
+    for part in parts {
+        assert!(
+            error.to_string().contains(part),
+            "the error does not name '{part}': {error}"
+        );
+    }
+}
+
+#[test]
+fn an_unknown_scheme_names_the_ones_there_are() {
+    let known = if cfg!(feature = "zarr") {
+        "zarr+dir:"
+    } else {
+        "memory:"
+    };
+    for url in ["zar:run.mdb", "run.mdb", "", ":", "ZARR:x", "memory"] {
+        expect(
+            open(url).unwrap_err(),
+            ErrorKind::InvalidArgument,
+            &["memory:", known],
+        );
+    }
+}
+
+#[test]
+fn an_unknown_option_or_value_is_an_error() {
+    for url in [
+        "memory:?mod=read",
+        "memory:?mode=red",
+        "memory:?compression=best",
+        "memory:?x",
+    ] {
+        expect(open(url).unwrap_err(), ErrorKind::InvalidArgument, &[url]);
+    }
+    expect(
+        open("memory:run").unwrap_err(),
+        ErrorKind::InvalidArgument,
+        &["memory:run"],
+    );
+}
+
+#[test]
+fn the_options_of_a_url_take_precedence() {
+    let append = OpenOptions::new().mode(OpenMode::Append);
+    assert!(open("memory:").unwrap().is_read_only());
+    assert!(!open_with("memory:", &append).unwrap().is_read_only());
+    assert!(
+        open_with("memory:?mode=read", &append)
+            .unwrap()
+            .is_read_only()
+    );
+    assert!(
+        !open("memory:?mode=append&compression=small")
+            .unwrap()
+            .is_read_only()
+    );
+}
+
+#[cfg(not(feature = "zarr"))]
+#[test]
+fn a_scheme_whose_feature_is_off_names_the_feature() {
+    for url in ["zarr:run.mdb", "zarr+dir:run.zarr"] {
+        expect(
+            open(url).unwrap_err(),
+            ErrorKind::Unsupported,
+            &["feature", "zarr"],
+        );
+    }
+}
+
+#[cfg(feature = "zarr")]
+#[test]
+fn zarr_urls_open_both_storages() {
+    let folder = tempfile::tempdir().unwrap();
+    for scheme in ["zarr", "zarr+dir"] {
+        let url = format!("{scheme}:{}", folder.path().join(scheme).display());
+        expect(open(&url).unwrap_err(), ErrorKind::NotFound, &[scheme]);
+        let store = open(&format!("{url}?mode=create-new")).unwrap();
+        store.close().unwrap();
+        drop(store);
+        assert!(open(&url).unwrap().is_read_only());
+        let create = OpenOptions::new().mode(OpenMode::CreateNew);
+        expect(
+            open_with(&url, &create).unwrap_err(),
+            ErrorKind::AlreadyExists,
+            &[scheme],
+        );
+        expect(
+            open(&format!("{scheme}:")).unwrap_err(),
+            ErrorKind::InvalidArgument,
+            &["empty"],
+        );
+    }
+}
