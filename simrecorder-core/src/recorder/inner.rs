@@ -1,6 +1,6 @@
 //! The recorder behind its handles: series, stores, memory.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Instant;
@@ -10,11 +10,14 @@ use parking_lot::{Mutex, RwLock};
 
 use super::buffer_pool::BufferPool;
 use super::options::{MemoryPolicy, OnDivergence, OnStoreError, RecorderOptions};
-use super::pipeline::{Mark, Pipeline, Reached, Reserved};
+use super::pipeline::{CHANGE_BYTES, Mark, Pipeline, Reached, Reserved, WhenFull};
 use super::series_buffer::{LockedSeries, SeriesState};
 use crate::record::RecordRef;
 use crate::store::{Change, DataStore, Node};
 use crate::{Attributes, Error, ErrorKind, Key, NodeKind, Result, Schema, Value};
+
+/// A store to read from, with what to wait for before.
+pub(crate) type ToRead<'a> = (&'a Pipeline, Option<Arc<Reached>>);
 
 /// Spellings of one key that are remembered; others are brought to the normal form each time.
 const MAX_SPELLINGS: u32 = 8;
@@ -32,10 +35,13 @@ pub(crate) struct Inner {
     /// What the open buffers take.
     buffered_bytes: AtomicUsize,
     pool: Arc<BufferPool>,
-    /// Held while buffers are sent off to make room.
-    spilling: Mutex<()>,
+    /// Held while buffers are sent off to make room. If there was no room in the queues, it
+    /// tells how often room had been made by then: to try again before costs much for nothing.
+    spilling: Mutex<Option<u64>>,
     stop: Arc<Stop>,
     closed: AtomicBool,
+    /// Held while the recorder is closed.
+    closing: Mutex<()>,
     /// Whether anything but records was written.
     wrote: AtomicBool,
     /// The store that was opened read only, if there is one: then nothing is written.
@@ -97,25 +103,29 @@ impl Known {
 impl Inner {
     pub(crate) fn new(stores: Vec<Arc<dyn DataStore>>, options: RecorderOptions) -> Self {
         let pool = Arc::new(BufferPool::new(options.pool_bound()));
-        let bound = options.queue_bound(stores.len());
+        let bounds = (
+            options.queue_bound(stores.len()),
+            options.encoded_bound(stores.len()),
+        );
         let read_only = stores.iter().position(|store| store.is_read_only());
         let stop = Arc::new(Stop::new(match options.on_store_error {
             OnStoreError::Stop => 1,
             OnStoreError::Detach => stores.len(),
         }));
-        let mut names = BTreeMap::<String, usize>::new();
+        let mut names = BTreeSet::new();
         let pipelines = stores.into_iter().map(|store| {
-            let count = names.entry(store.name().to_owned()).or_default();
-            *count += 1;
-            let name = match *count {
-                1 => store.name().to_owned(),
-                count => format!("{}-{count}", store.name()),
-            };
+            let mut name = store.name().to_owned();
+            for count in 2.. {
+                if names.insert(name.clone()) {
+                    break;
+                }
+                name = format!("{}-{count}", store.name());
+            }
             let inline = options.inline || read_only.is_some();
             Pipeline::new(
                 name,
                 store,
-                bound,
+                bounds,
                 inline,
                 Arc::clone(&stop),
                 Arc::clone(&pool),
@@ -132,6 +142,7 @@ impl Inner {
             spilling: Mutex::default(),
             stop,
             closed: AtomicBool::new(false),
+            closing: Mutex::default(),
             wrote: AtomicBool::new(false),
             read_only,
         }
@@ -171,33 +182,33 @@ impl Inner {
         }
         let batch_bound = self.batch_bound();
         let mut series = state.lock();
-        if !series.is_empty() && series.is_full(batch_bound) {
-            self.send_buffer(&mut series, self.waits())?;
-        }
-        while let Some(capacity) = series.wanted_capacity(record.data.len(), batch_bound) {
-            if self
-                .buffered_bytes
-                .load(Ordering::Relaxed)
-                .saturating_add(capacity)
-                <= self.options.buffer_bound()
-            {
-                let grown = series.grow(capacity, &self.pool);
-                self.buffered_bytes.fetch_add(grown, Ordering::Relaxed);
+        loop {
+            if series.is_closed() {
+                return Err(closed("record"));
+            }
+            if !series.is_empty() && series.is_full(batch_bound) {
+                series = self.send_buffer(series, self.when_full())?;
+                continue;
+            }
+            let Some(capacity) = series.wanted_capacity(record.data.len(), batch_bound) else {
+                break;
+            };
+            let buffered = self.buffered_bytes.load(Ordering::Relaxed);
+            if buffered.saturating_add(capacity) <= self.options.buffer_bound() {
+                self.grow(&mut series, capacity);
                 break;
             }
-            // The others are sent first, without this lock, since they may wait for the queue.
+            // The others are sent first, without this lock.
             drop(series);
             let freed = self.spill(capacity)?;
             series = state.lock();
             if freed == 0 {
                 // What is left is this record, or buffers that others fill at this moment.
-                if !series.is_empty() {
-                    self.send_buffer(&mut series, self.waits())?;
+                if series.is_empty() {
+                    self.grow(&mut series, record.data.len().max(1));
+                    break;
                 }
-                let capacity = record.data.len().max(1);
-                let grown = series.grow(capacity, &self.pool);
-                self.buffered_bytes.fetch_add(grown, Ordering::Relaxed);
-                break;
+                series = self.send_buffer(series, self.when_full())?;
             }
         }
         if series.is_closed() {
@@ -206,16 +217,21 @@ impl Inner {
         series.push(record);
         if series.is_full(batch_bound) {
             // The record is taken; if the queue has no room now, the next one will find out.
-            drop(self.send_buffer(
-                &mut series,
-                self.options.memory_policy == MemoryPolicy::Block,
-            ));
+            drop(self.send_buffer(series, self.when_full()));
         }
         Ok(())
     }
 
-    fn waits(&self) -> bool {
-        self.options.memory_policy == MemoryPolicy::Block
+    fn grow(&self, series: &mut LockedSeries<'_>, capacity: usize) {
+        let grown = series.grow(capacity, &self.pool);
+        self.buffered_bytes.fetch_add(grown, Ordering::Relaxed);
+    }
+
+    fn when_full(&self) -> WhenFull {
+        match self.options.memory_policy {
+            MemoryPolicy::Block => WhenFull::Wait,
+            MemoryPolicy::Error => WhenFull::Fail,
+        }
     }
 
     /// The size at which a batch is sent even if its chunk is larger.
@@ -226,7 +242,11 @@ impl Inner {
     /// Sends the largest buffers until half of the room for buffers, and at least `needed`, is
     /// free; returns how much was freed.
     fn spill(&self, needed: usize) -> Result<usize> {
-        let _one_at_a_time = self.spilling.lock();
+        let mut in_vain = self.spilling.lock();
+        let room_made = self.pipelines.iter().map(Pipeline::room_made).sum();
+        if *in_vain == Some(room_made) && self.when_full() == WhenFull::Fail {
+            return Err(self.buffer_full());
+        }
         let bound = self.options.buffer_bound();
         let buffered = self.buffered_bytes.load(Ordering::Relaxed);
         if buffered.saturating_add(needed) <= bound {
@@ -245,54 +265,72 @@ impl Inner {
             if freed >= bound / 2 && buffered.saturating_sub(freed) + needed <= bound {
                 break;
             }
-            self.send_buffer(&mut state.lock(), self.waits())?;
+            if let Err(error) = self.send_buffer(state.lock(), self.when_full()) {
+                *in_vain = Some(room_made);
+                return Err(error);
+            }
             freed += capacity;
         }
         Ok(freed)
     }
 
-    /// Sends the buffer of a series to all stores.
-    fn send_buffer(&self, series: &mut LockedSeries<'_>, wait: bool) -> Result<()> {
-        if series.is_empty() {
-            let (_, freed) = series.cut();
-            self.buffered_bytes.fetch_sub(freed, Ordering::Relaxed);
-            return Ok(());
+    /// Sends the buffer of a series to all stores. While it waits for room, it gives the lock
+    /// up, so that others see the series.
+    fn send_buffer<'a>(
+        &self,
+        mut series: LockedSeries<'a>,
+        when_full: WhenFull,
+    ) -> Result<LockedSeries<'a>> {
+        let at_once = match when_full {
+            WhenFull::Wait => WhenFull::Fail,
+            other => other,
+        };
+        let mut reserved = self.reserve(series.batch_bytes(), at_once);
+        while !series.is_empty() {
+            match reserved {
+                Ok(reserved) if holds(&reserved, series.batch_bytes()) => {
+                    let (batch, freed) = series.cut();
+                    self.buffered_bytes.fetch_sub(freed, Ordering::Relaxed);
+                    let batch = Arc::new(batch);
+                    for reserved in reserved {
+                        let batch = Arc::clone(&batch);
+                        let prepared = None;
+                        reserved.send(Change::Append { batch, prepared });
+                    }
+                    return Ok(series);
+                }
+                Err(error) if when_full != WhenFull::Wait => return Err(error),
+                // Given back before it waits, lest it waits for itself.
+                too_little => drop(too_little),
+            }
+            let (state, bytes) = (series.state(), series.batch_bytes());
+            drop(series);
+            reserved = self.reserve(bytes, WhenFull::Wait);
+            series = state.lock();
         }
-        let reserved = self.reserve(series.batch_bytes(), wait)?;
-        let (batch, freed) = series.cut();
-        self.buffered_bytes.fetch_sub(freed, Ordering::Relaxed);
-        let batch = Arc::new(batch);
-        for (pipeline, reserved) in self.pipelines.iter().zip(reserved) {
-            let change = Change::Append {
-                batch: Arc::clone(&batch),
-                prepared: None,
-            };
-            pipeline.send(change, reserved);
-        }
-        Ok(())
+        // Sent by another thread, or never used.
+        self.buffered_bytes
+            .fetch_sub(series.free(), Ordering::Relaxed);
+        Ok(series)
     }
 
     /// Sets room aside in the queues of all stores, or of none.
-    fn reserve(&self, bytes: usize, wait: bool) -> Result<Vec<Reserved>> {
-        let mut all = Vec::with_capacity(self.pipelines.len());
-        for pipeline in &self.pipelines {
-            match pipeline.reserve(bytes, wait) {
-                Some(reserved) => all.push(reserved),
-                None => {
-                    for (pipeline, reserved) in self.pipelines.iter().zip(all) {
-                        pipeline.release(reserved);
-                    }
-                    let message = format!(
-                        "the memory bound of {} bytes is met, store '{}' is behind; record less \
-                         often, raise the bound, or let the recorder block",
-                        self.options.memory_bound,
-                        pipeline.name()
-                    );
-                    return Err(Error::new(ErrorKind::BufferFull, "record", message));
-                }
-            }
-        }
-        Ok(all)
+    fn reserve(&self, bytes: usize, when_full: WhenFull) -> Result<Vec<Reserved<'_>>> {
+        let reserve = |pipeline| Pipeline::reserve(pipeline, bytes, when_full);
+        let reserved: Option<_> = self.pipelines.iter().map(reserve).collect();
+        reserved.ok_or_else(|| self.buffer_full())
+    }
+
+    fn buffer_full(&self) -> Error {
+        let queued = |pipeline: &&Pipeline| pipeline.status().queued_bytes;
+        let slowest = self.pipelines.iter().max_by_key(queued);
+        let message = format!(
+            "the memory bound of {} bytes is met, store '{}' is behind; record less often, raise \
+             the bound, or let the recorder block",
+            self.options.memory_bound,
+            slowest.map_or("", Pipeline::name)
+        );
+        Error::new(ErrorKind::BufferFull, "record", message)
     }
 
     // ---- keys ------------------------------------------------------------------------------
@@ -313,18 +351,11 @@ impl Inner {
             return Ok(state);
         }
         let key = Key::new(spelling)?;
-        let mut nodes = self.nodes.lock();
-        // Closing takes this lock after it has set the flag.
-        self.check_running("record")?;
-        let state = match nodes.get(&key) {
-            Some(Known::Series(state)) => Arc::clone(state),
+        let known = self.nodes.lock().get(&key).cloned();
+        let state = match known {
+            Some(Known::Series(state)) => state,
             Some(other) => return Err(clash(&key, other.kind(), NodeKind::Series)),
-            None => {
-                let state = Arc::new(self.create_series(&mut nodes, key.clone(), schema())?);
-                self.series.write().push(Arc::clone(&state));
-                nodes.insert(key, Known::Series(Arc::clone(&state)));
-                state
-            }
+            None => self.create_series(key, schema())?,
         };
         if state.spellings.fetch_add(1, Ordering::Relaxed) < MAX_SPELLINGS {
             self.spellings
@@ -334,67 +365,74 @@ impl Inner {
         Ok(state)
     }
 
-    fn create_series(
-        &self,
-        nodes: &mut HashMap<Key, Known>,
-        key: Key,
-        schema: Schema,
-    ) -> Result<SeriesState> {
+    fn create_series(&self, key: Key, schema: Schema) -> Result<Arc<SeriesState>> {
         schema.check()?;
-        let groups = self.check_groups_above(nodes, &key)?;
-        let mut lengths = Vec::with_capacity(self.pipelines.len());
-        for pipeline in self.working_pipelines() {
-            match pipeline.store().node(&key)? {
-                None => lengths.push((pipeline, None)),
+        // First, so that nobody waits for room with the keys locked.
+        let reserved = self.reserve(2 * CHANGE_BYTES, self.when_full())?;
+        let mut nodes = self.nodes.lock();
+        // Closing takes this lock after it has set the flag.
+        self.check_running("record")?;
+        match nodes.get(&key) {
+            Some(Known::Series(state)) => return Ok(Arc::clone(state)),
+            Some(other) => return Err(clash(&key, other.kind(), NodeKind::Series)),
+            None => {}
+        }
+        let groups = self.check_groups_above(&nodes, &key)?;
+        let mut lengths = Vec::with_capacity(reserved.len());
+        for reserved in reserved {
+            let pipeline = reserved.pipeline();
+            if pipeline.failure().is_some() {
+                continue;
+            }
+            let length = match pipeline.node(&key)? {
+                None => None,
                 Some(Node::Series {
                     schema: stored,
                     records,
                 }) => {
                     stored.check_same_records(&schema)?;
-                    lengths.push((pipeline, Some(records)));
+                    Some(records)
                 }
                 Some(other) => return Err(clash(&key, other.kind(), NodeKind::Series)),
-            }
+            };
+            lengths.push((reserved, length));
         }
         let mut chunk_records = None;
-        for (pipeline, length) in &lengths {
-            let records = pipeline.store().plan(&key, Some(&schema))?;
+        for (reserved, length) in &lengths {
+            let pipeline = reserved.pipeline();
+            let records = pipeline.plan(&key, Some(&schema))?;
             // A store that has the series already keeps its chunks.
             chunk_records = chunk_records.or(Some(records));
             tracing::trace!(store = pipeline.name(), %key, ?length, records, "series");
         }
         let schema = Arc::new(schema);
         let start = self.common_length(&key, &lengths)?;
-        for (pipeline, length) in &lengths {
+        for (reserved, length) in &mut lengths {
             if length.is_none() {
-                let schema = Arc::clone(&schema);
-                pipeline.send_small(
-                    Change::Declare {
-                        key: key.clone(),
-                        schema,
-                    },
-                    0,
-                );
+                let change = Change::Declare {
+                    key: key.clone(),
+                    schema: Arc::clone(&schema),
+                };
+                reserved.send_part(change, CHANGE_BYTES);
             }
             if length.is_some_and(|length| length > start) {
                 let change = Change::Truncate {
                     key: key.clone(),
                     records: start,
                 };
-                pipeline.send_small(change, 0);
+                reserved.send_part(change, CHANGE_BYTES);
             }
         }
-        nodes.extend(groups);
-        Ok(SeriesState::new(
-            key,
-            schema,
-            chunk_records.unwrap_or(1),
-            start,
-        ))
+        let chunk_records = chunk_records.unwrap_or(1);
+        let state = Arc::new(SeriesState::new(key.clone(), schema, chunk_records, start));
+        self.series.write().push(Arc::clone(&state));
+        nodes.extend(groups.into_iter().map(|group| (group, Known::Group)));
+        nodes.insert(key, Known::Series(Arc::clone(&state)));
+        Ok(state)
     }
 
     /// How many records of a series all stores hold.
-    fn common_length(&self, key: &Key, lengths: &[(&Pipeline, Option<u64>)]) -> Result<u64> {
+    fn common_length(&self, key: &Key, lengths: &[(Reserved<'_>, Option<u64>)]) -> Result<u64> {
         let counts = || lengths.iter().map(|(_, length)| length.unwrap_or(0));
         let shortest = counts().min().unwrap_or(0);
         if counts().all(|count| count == shortest)
@@ -404,7 +442,10 @@ impl Inner {
         }
         let held: Vec<_> = lengths
             .iter()
-            .map(|(pipeline, length)| format!("'{}' {}", pipeline.name(), length.unwrap_or(0)))
+            .map(|(reserved, length)| {
+                let name = reserved.pipeline().name();
+                format!("'{name}' {}", length.unwrap_or(0))
+            })
             .collect();
         let message = format!(
             "the stores hold different numbers of records: {}; \
@@ -414,14 +455,10 @@ impl Inner {
         Err(Error::new(ErrorKind::Diverged, "record", message).with_key(key.as_str()))
     }
 
-    /// Checks that the keys above `key` are, or can become, groups; returns those that are to
-    /// be known as groups once nothing else stands in the way.
-    fn check_groups_above(
-        &self,
-        nodes: &HashMap<Key, Known>,
-        key: &Key,
-    ) -> Result<Vec<(Key, Known)>> {
-        let mut groups = Vec::new();
+    /// Checks that the keys above `key` are, or can become, groups; returns those that are not
+    /// known yet.
+    fn check_groups_above(&self, nodes: &HashMap<Key, Known>, key: &Key) -> Result<Vec<Key>> {
+        let mut new = Vec::new();
         for group in key.ancestors() {
             match nodes.get(&group) {
                 Some(Known::Group) => break,
@@ -429,14 +466,14 @@ impl Inner {
                 None => {}
             }
             for pipeline in self.working_pipelines() {
-                match pipeline.store().node(&group)?.map(|node| node.kind()) {
+                match pipeline.node(&group)?.map(|node| node.kind()) {
                     None | Some(NodeKind::Group) => {}
                     Some(other) => return Err(not_a_group(key, &group, other)),
                 }
             }
-            groups.push((group, Known::Group));
+            new.push(group);
         }
-        Ok(groups)
+        Ok(new)
     }
 
     /// What the series at `key` holds, if there is one.
@@ -447,7 +484,7 @@ impl Inner {
             None => {}
         }
         for pipeline in self.working_pipelines() {
-            match pipeline.store().node(key)? {
+            match pipeline.node(key)? {
                 Some(Node::Series { schema, .. }) => return Ok(Some(schema)),
                 Some(other) => return Err(clash(key, other.kind(), NodeKind::Series)),
                 None => {}
@@ -465,6 +502,13 @@ impl Inner {
     pub(crate) fn set(&self, spelling: &str, value: Value) -> Result<()> {
         self.check_running("set")?;
         let key = Key::new(spelling)?;
+        let bytes = match &value {
+            Value::Array(array) => array.as_bytes().len(),
+            Value::Text(text) => text.len(),
+            Value::Bytes(bytes) => bytes.len(),
+            Value::Object(object) => object.as_msgpack().len(),
+        };
+        let reserved = self.reserve(CHANGE_BYTES + bytes, self.when_full())?;
         let mut nodes = self.nodes.lock();
         self.check_running("set")?;
         match nodes.get(&key) {
@@ -473,31 +517,22 @@ impl Inner {
             None => {
                 let groups = self.check_groups_above(&nodes, &key)?;
                 for pipeline in self.working_pipelines() {
-                    match pipeline.store().node(&key)?.map(|node| node.kind()) {
+                    match pipeline.node(&key)?.map(|node| node.kind()) {
                         None | Some(NodeKind::Value) => {}
                         Some(other) => return Err(clash(&key, other, NodeKind::Value)),
                     }
-                    pipeline.store().plan(&key, None)?;
+                    pipeline.plan(&key, None)?;
                 }
-                nodes.extend(groups);
+                nodes.extend(groups.into_iter().map(|group| (group, Known::Group)));
                 nodes.insert(key.clone(), Known::Value);
             }
         }
-        let bytes = match &value {
-            Value::Array(array) => array.as_bytes().len(),
-            Value::Text(text) => text.len(),
-            Value::Bytes(bytes) => bytes.len(),
-            Value::Object(object) => object.as_msgpack().len(),
-        };
         let value = Arc::new(value);
         self.wrote.store(true, Ordering::Relaxed);
         // Under the lock, so that values set one after the other arrive in this order.
-        for pipeline in &self.pipelines {
-            let change = Change::Set {
-                key: key.clone(),
-                value: Arc::clone(&value),
-            };
-            pipeline.send_small(change, bytes);
+        for reserved in reserved {
+            let (key, value) = (key.clone(), Arc::clone(&value));
+            reserved.send(Change::Set { key, value });
         }
         Ok(())
     }
@@ -505,31 +540,26 @@ impl Inner {
     pub(crate) fn set_attributes(&self, spelling: &str, attributes: Attributes) -> Result<()> {
         self.check_running("set attributes")?;
         let key = Key::new_or_root(spelling)?;
+        let reserved = self.reserve(CHANGE_BYTES, self.when_full())?;
         let mut nodes = self.nodes.lock();
         self.check_running("set attributes")?;
         if !key.is_root() && !nodes.contains_key(&key) {
-            let groups = self.check_groups_above(&nodes, &key)?;
-            let mut is_new = false;
+            let mut groups = self.check_groups_above(&nodes, &key)?;
+            let mut is_new = true;
             for pipeline in self.working_pipelines() {
-                pipeline.store().plan(&key, None)?;
-                is_new |= pipeline.store().node(&key)?.is_none();
+                pipeline.plan(&key, None)?;
+                is_new &= pipeline.node(&key)?.is_none();
             }
-            nodes.extend(groups);
             if is_new {
-                nodes.insert(key.clone(), Known::Group);
+                groups.push(key.clone());
             }
+            nodes.extend(groups.into_iter().map(|group| (group, Known::Group)));
         }
         let attributes = Arc::new(attributes);
         self.wrote.store(true, Ordering::Relaxed);
-        for pipeline in &self.pipelines {
-            let attributes = Arc::clone(&attributes);
-            pipeline.send_small(
-                Change::SetAttributes {
-                    key: key.clone(),
-                    attributes,
-                },
-                0,
-            );
+        for reserved in reserved {
+            let (key, attributes) = (key.clone(), Arc::clone(&attributes));
+            reserved.send(Change::SetAttributes { key, attributes });
         }
         Ok(())
     }
@@ -543,30 +573,27 @@ impl Inner {
 
     // ---- commits ---------------------------------------------------------------------------
 
-    /// Sends all buffers to the stores. Without `wait`, those stay that are in use at this
-    /// moment, or for which there is no room.
-    fn send_all_buffers(&self, wait: bool) {
+    /// Sends all buffers to the stores, but those for which there is no room, if `when_full`
+    /// says so.
+    fn send_all_buffers(&self, when_full: WhenFull) {
         for index in 0.. {
             let Some(state) = self.series.read().get(index).cloned() else {
                 return;
             };
-            let series = if wait {
-                Some(state.lock())
-            } else {
-                state.try_lock()
-            };
-            if let Some(mut series) = series.filter(|series| !series.is_empty()) {
-                drop(self.send_buffer(&mut series, wait));
+            let series = state.lock();
+            if !series.is_empty() {
+                drop(self.send_buffer(series, when_full));
             }
         }
     }
 
     /// Commits what there is without waiting for it: for the thread of timed commits.
     pub(crate) fn commit_in_background(&self, last: &mut Vec<Option<Arc<Reached>>>) {
-        if self.stop.is_set() {
+        // Also after a failure that stopped the recorder: other stores get what was recorded.
+        if self.is_closed() {
             return;
         }
-        self.send_all_buffers(false);
+        self.send_all_buffers(WhenFull::Fail);
         last.resize(self.pipelines.len(), None);
         for (pipeline, last) in self.pipelines.iter().zip(last) {
             // A store that is behind does not get another mark.
@@ -579,48 +606,56 @@ impl Inner {
     /// Commits everything and waits until it is durable.
     pub(crate) fn commit_all(&self, mark: Mark, operation: &'static str) -> Result<()> {
         self.check_running(operation)?;
-        self.send_all_buffers(true);
-        self.wait_for(mark)
+        self.send_all_buffers(WhenFull::Wait);
+        let marks: Vec<_> = self.pipelines.iter().map(|p| p.mark(mark)).collect();
+        for reached in marks {
+            // Errors are kept by the pipelines.
+            reached.wait(None);
+        }
+        self.stop_reason().map_or(Ok(()), Err)
     }
 
     /// Commits what this recorder holds of `key`, if that is a series; else what was declared
-    /// and set.
-    pub(crate) fn commit_for_reading(&self, key: &Key) -> Result<()> {
-        let series = match self.nodes.lock().get(key) {
-            Some(Known::Series(state)) => Some(Arc::clone(state)),
-            // Nothing was written through this recorder.
-            None if self.series.read().is_empty() && !self.wrote.load(Ordering::Relaxed) => {
-                return Ok(());
-            }
-            _ => None,
-        };
-        if let Some(state) = series {
-            let mut series = state.lock();
+    /// and set. Returns the stores to read, in their order: all that have not failed, or `only`
+    /// one.
+    pub(crate) fn commit_for_reading(
+        &self,
+        key: &Key,
+        only: Option<usize>,
+    ) -> Result<Vec<ToRead<'_>>> {
+        let known = self.nodes.lock().get(key).cloned();
+        let wrote = self.wrote.load(Ordering::Relaxed) || !self.series.read().is_empty();
+        if let Some(Known::Series(state)) = &known {
+            let series = state.lock();
             if !series.is_empty() {
-                self.send_buffer(&mut series, true)?;
+                drop(self.send_buffer(series, WhenFull::Wait)?);
             }
         }
-        self.wait_for(Mark::Flush)
+        let pipelines = self.pipelines.iter().enumerate();
+        let wanted = pipelines.filter(|(index, pipeline)| match only {
+            Some(only) => only == *index,
+            None => pipeline.failure().is_none() || self.stop.is_set(),
+        });
+        let mark = |pipeline: &Pipeline| wrote.then(|| pipeline.mark(Mark::Flush));
+        Ok(wanted.map(|(_, p)| (p, mark(p))).collect())
     }
 
-    fn wait_for(&self, mark: Mark) -> Result<()> {
-        let reached: Vec<_> = self
-            .pipelines
-            .iter()
-            .map(|pipeline| pipeline.mark(mark))
-            .collect();
-        for reached in reached {
+    /// Waits until a store can be read; `false` if it failed meanwhile and another is to be read.
+    pub(crate) fn wait_for(&self, (pipeline, reached): &ToRead<'_>) -> Result<bool> {
+        if let Some(reached) = reached {
             // Errors are kept by the pipelines.
             reached.wait(None);
         }
         match self.stop_reason() {
             Some(error) => Err(error),
-            None => Ok(()),
+            None => Ok(pipeline.failure().is_none()),
         }
     }
 
     /// Closes the recorder; `None` when the deadline passed before all stores were closed.
     pub(crate) fn close(&self, deadline: Option<Instant>) -> Option<Result<()>> {
+        // Who comes second finds everything done.
+        let _closing = self.closing.lock();
         if self.closed.swap(true, Ordering::AcqRel) {
             return Some(Ok(()));
         }
@@ -631,15 +666,12 @@ impl Inner {
                 break;
             };
             let mut series = state.lock();
-            if !series.is_empty() {
-                while self.send_buffer(&mut series, deadline.is_none()).is_err() {
-                    if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
-                        return None;
-                    }
-                    std::thread::sleep(std::time::Duration::from_millis(1));
-                }
-            }
             series.close();
+            if !series.is_empty() {
+                // Nothing more comes, so the queues may take what the buffers hold: a store that
+                // stalls does not keep it from the others.
+                drop(self.send_buffer(series, WhenFull::Exceed));
+            }
         }
         let marks: Vec<_> = self.pipelines.iter().map(|p| p.mark(Mark::Close)).collect();
         let results: Vec<_> = marks
@@ -711,6 +743,11 @@ impl Inner {
             .map(|state| state.lock().recorded())
             .sum()
     }
+}
+
+/// Whether enough was set aside in all queues.
+fn holds(reserved: &[Reserved<'_>], bytes: usize) -> bool {
+    reserved.iter().all(|reserved| reserved.bytes() >= bytes)
 }
 
 fn first_error<'a>(results: impl Iterator<Item = (&'a str, Result<()>)>) -> Result<()> {

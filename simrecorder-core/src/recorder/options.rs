@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-/// What [`record`](crate::Recorder::record) does when the memory bound is met.
+/// What [`record`](crate::Recorder::record) and [`set`](crate::Recorder::set) do when the
+/// memory bound is met.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum MemoryPolicy {
@@ -10,7 +11,7 @@ pub enum MemoryPolicy {
     #[default]
     Block,
     /// Returns an error of kind [`BufferFull`](crate::ErrorKind::BufferFull); the record was
-    /// not taken, all before it were.
+    /// not taken, all before it were. `flush` and reading wait nevertheless.
     Error,
 }
 
@@ -157,6 +158,12 @@ impl RecorderOptions {
     /// store that stalls takes nothing from the others.
     pub(crate) fn queue_bound(&self, stores: usize) -> usize {
         self.memory_bound / 2 / stores.max(1)
+    }
+
+    /// The most bytes in the queue of one of `stores` stores that are encoded ahead of their
+    /// commit. They are not part of the bound, but of what comes on top.
+    pub(crate) fn encoded_bound(&self, stores: usize) -> usize {
+        ((48 << 20) / stores.max(1)).min(32 << 20)
     }
 
     /// The most bytes in buffers that wait to be used again.

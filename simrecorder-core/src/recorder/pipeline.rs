@@ -12,13 +12,13 @@ use parking_lot::{Condvar, Mutex, MutexGuard};
 use super::buffer_pool::BufferPool;
 use super::inner::Stop;
 use super::status::{StoreState, StoreStatus};
-use crate::store::{Batch, Change, Commit, DataStore};
-use crate::{Error, ErrorKind, Result};
+use crate::store::{Batch, Change, Commit, DataStore, Node};
+use crate::{Error, ErrorKind, Key, Result, Schema};
 
 /// A commit is made when this many bytes wait for it, without a flush.
 const COMMIT_BYTES: usize = 16 << 20;
 /// What a change without records counts in the queue.
-const CHANGE_BYTES: usize = 512;
+pub(crate) const CHANGE_BYTES: usize = 512;
 
 /// What to do once all changes before it are committed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,8 +78,16 @@ struct State {
     encoding: bool,
     /// Bytes of all changes from their reservation to the end of their commit.
     queued_bytes: usize,
-    /// How many threads wait for room.
-    waiting: usize,
+    /// The part of them that is encoded.
+    encoded_bytes: usize,
+    /// Threads that wait for room get it in the order in which they came: the turn of the next
+    /// one to come, and the turn that it is now.
+    next_turn: u64,
+    turn: u64,
+    /// Whether someone found no room and did not wait.
+    refused: bool,
+    /// How often a commit, or a failure, made room.
+    room_made: u64,
     failed: Option<Error>,
     closed: bool,
     committed_records: u64,
@@ -91,6 +99,11 @@ impl State {
     fn is_over(&self) -> bool {
         self.failed.is_some() || self.closed
     }
+
+    /// Whether someone waits for room.
+    fn is_awaited(&self) -> bool {
+        self.turn != self.next_turn && !self.is_over()
+    }
 }
 
 #[derive(Debug)]
@@ -98,10 +111,12 @@ struct Shared {
     name: String,
     store: Arc<dyn DataStore>,
     bound: usize,
+    /// The most bytes that are encoded and wait for their commit.
+    encoded_bound: usize,
     stop: Arc<Stop>,
     pool: Arc<BufferPool>,
     state: Mutex<State>,
-    /// There is a job to encode.
+    /// There is a job to encode, or room for what it gives.
     encode: Condvar,
     /// There is a job to commit, or someone waits for room.
     commit: Condvar,
@@ -124,15 +139,59 @@ struct Collected {
     bytes: usize,
 }
 
-/// Bytes in the queue that a change may use.
+/// What to do when a queue has no room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum WhenFull {
+    Wait,
+    Fail,
+    /// Take more than there is: for what takes no more memory in the queue than it did before.
+    Exceed,
+}
+
+/// Bytes in the queue of a store that changes may use. Dropping it gives them back.
 #[derive(Debug)]
-pub(crate) struct Reserved(usize);
+pub(crate) struct Reserved<'a> {
+    pipeline: &'a Pipeline,
+    bytes: usize,
+}
+
+impl Reserved<'_> {
+    pub(crate) fn pipeline(&self) -> &Pipeline {
+        self.pipeline
+    }
+
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Sends a change that uses all of it.
+    pub(crate) fn send(mut self, change: Change) {
+        let bytes = std::mem::take(&mut self.bytes);
+        self.pipeline.send(change, bytes);
+    }
+
+    /// Sends a change that uses a part of it.
+    pub(crate) fn send_part(&mut self, change: Change, bytes: usize) {
+        let bytes = bytes.min(self.bytes);
+        self.bytes -= bytes;
+        self.pipeline.send(change, bytes);
+    }
+}
+
+impl Drop for Reserved<'_> {
+    fn drop(&mut self) {
+        if self.bytes > 0 {
+            let shared = &self.pipeline.shared;
+            shared.release(&mut shared.state.lock(), self.bytes);
+        }
+    }
+}
 
 impl Pipeline {
     pub(crate) fn new(
         name: String,
         store: Arc<dyn DataStore>,
-        bound: usize,
+        (bound, encoded_bound): (usize, usize),
         inline: bool,
         stop: Arc<Stop>,
         pool: Arc<BufferPool>,
@@ -141,6 +200,7 @@ impl Pipeline {
             name,
             store,
             bound,
+            encoded_bound,
             stop,
             pool,
             state: Mutex::default(),
@@ -180,6 +240,11 @@ impl Pipeline {
         self.shared.state.lock().failed.clone()
     }
 
+    /// How often room was made in the queue.
+    pub(crate) fn room_made(&self) -> u64 {
+        self.shared.state.lock().room_made
+    }
+
     pub(crate) fn status(&self) -> StoreStatus {
         let state = self.shared.state.lock();
         StoreStatus {
@@ -195,64 +260,79 @@ impl Pipeline {
         }
     }
 
-    /// Sets `bytes` of the queue aside, waiting for room if `wait`; `None` if there is none.
+    /// What there is at a key of the store.
+    pub(crate) fn node(&self, key: &Key) -> Result<Option<Node>> {
+        no_panic(|| self.shared.store.node(key))
+    }
+
+    /// Asks the store whether it can keep this at `key`, and how many records make a chunk.
+    pub(crate) fn plan(&self, key: &Key, schema: Option<&Schema>) -> Result<u64> {
+        no_panic(|| self.shared.store.plan(key, schema))
+    }
+
+    /// Sets `bytes` of the queue aside; `None` if there is no room and `when_full` says so.
     /// A store that failed has room for everything: it drops what it gets.
-    pub(crate) fn reserve(&self, bytes: usize, wait: bool) -> Option<Reserved> {
-        let mut state = self.shared.state.lock();
+    pub(crate) fn reserve(&self, bytes: usize, when_full: WhenFull) -> Option<Reserved<'_>> {
+        let shared = &*self.shared;
+        let mut state = shared.state.lock();
         // What is larger than the bound goes through alone.
-        while state.queued_bytes > 0
-            && state.queued_bytes.saturating_add(bytes) > self.shared.bound
-            && !state.is_over()
-        {
-            if !wait {
-                return None;
+        let has_room = |state: &State| {
+            state.queued_bytes == 0 || state.queued_bytes.saturating_add(bytes) <= shared.bound
+        };
+        match (when_full, &self.inline) {
+            (WhenFull::Exceed, _) => {}
+            (_, Some(collected)) => {
+                if !has_room(&state) {
+                    drop(state);
+                    let mut collected = collected.lock();
+                    shared.commit(std::mem::take(&mut *collected));
+                    state = shared.state.lock();
+                }
             }
-            if let Some(collected) = &self.inline {
-                drop(state);
-                self.shared.commit(std::mem::take(&mut *collected.lock()));
-                state = self.shared.state.lock();
-                continue;
+            (WhenFull::Fail, None) => {
+                if !state.is_over() && (state.is_awaited() || !has_room(&state)) {
+                    state.refused = true;
+                    shared.commit.notify_one();
+                    return None;
+                }
             }
-            state.waiting += 1;
-            self.shared.commit.notify_one();
-            self.shared.room.wait(&mut state);
-            state.waiting -= 1;
+            (WhenFull::Wait, None) => {
+                let turn = state.next_turn;
+                state.next_turn += 1;
+                while !(state.is_over() || state.turn == turn && has_room(&state)) {
+                    shared.commit.notify_one();
+                    shared.room.wait(&mut state);
+                }
+                state.turn += 1;
+                if state.is_awaited() {
+                    shared.room.notify_all();
+                }
+            }
         }
         state.queued_bytes += bytes;
-        Some(Reserved(bytes))
+        Some(Reserved {
+            pipeline: self,
+            bytes,
+        })
     }
 
-    /// Gives back what was set aside.
-    pub(crate) fn release(&self, reserved: Reserved) {
-        self.shared
-            .release(&mut self.shared.state.lock(), reserved.0);
-    }
-
-    /// Sends a change for which room was set aside.
-    pub(crate) fn send(&self, change: Change, reserved: Reserved) {
-        let bytes = reserved.0;
-        let Some(collected) = &self.inline else {
-            let mut state = self.shared.state.lock();
-            if state.is_over() {
-                return self.shared.release(&mut state, bytes);
-            }
+    /// Sends a change for which `bytes` were set aside.
+    fn send(&self, change: Change, bytes: usize) {
+        let mut collected = self.inline.as_ref().map(Mutex::lock);
+        let mut state = self.shared.state.lock();
+        if state.is_over() {
+            return self.shared.release(&mut state, bytes);
+        }
+        let Some(collected) = &mut collected else {
             state.to_encode.push_back(Job::Change { change, bytes });
             self.shared.encode.notify_one();
             return;
         };
-        let mut collected = collected.lock();
+        drop(state);
         collected.bytes += bytes;
         collected.changes.push(self.shared.prepare(change));
         if collected.bytes >= self.shared.commit_bytes() {
-            let full = std::mem::take(&mut *collected);
-            self.shared.commit(full);
-        }
-    }
-
-    /// Sends a change without records, waiting for room.
-    pub(crate) fn send_small(&self, change: Change, extra_bytes: usize) {
-        if let Some(reserved) = self.reserve(CHANGE_BYTES + extra_bytes, true) {
-            self.send(change, reserved);
+            self.shared.commit(std::mem::take(&mut **collected));
         }
     }
 
@@ -260,8 +340,9 @@ impl Pipeline {
     pub(crate) fn mark(&self, mark: Mark) -> Arc<Reached> {
         let reached = Arc::<Reached>::default();
         if let Some(collected) = &self.inline {
-            let collected = std::mem::take(&mut *collected.lock());
-            self.shared.commit(collected);
+            // Under the lock, so that commits stay in order.
+            let mut collected = collected.lock();
+            self.shared.commit(std::mem::take(&mut *collected));
             self.shared.reach(mark, &reached);
             return reached;
         }
@@ -316,6 +397,12 @@ impl Shared {
     fn encode_jobs(&self) {
         let mut state = self.state.lock();
         loop {
+            // Until its commit, an encoded batch takes its memory twice.
+            let ahead = state.encoded_bytes;
+            if ahead > 0 && ahead >= self.encoded_bound() && !state.is_over() {
+                self.encode.wait(&mut state);
+                continue;
+            }
             match state.to_encode.pop_front() {
                 Some(Job::Change { change, bytes }) => {
                     if state.failed.is_some() {
@@ -323,6 +410,7 @@ impl Shared {
                         continue;
                     }
                     state.encoding = true;
+                    state.encoded_bytes += bytes;
                     let change = MutexGuard::unlocked(&mut state, || self.prepare(change));
                     state.encoding = false;
                     state.to_commit.push_back(Job::Change { change, bytes });
@@ -363,8 +451,8 @@ impl Shared {
                     }
                     continue;
                 }
-                // Someone waits for room that only this commit can make.
-                None if state.waiting > 0
+                // Someone needs room that only this commit can make.
+                None if (state.is_awaited() || state.refused)
                     && collected.bytes > 0
                     && state.to_encode.is_empty()
                     && !state.encoding => {}
@@ -375,12 +463,18 @@ impl Shared {
                 }
             }
             let full = std::mem::take(&mut collected);
+            state.refused = false;
             MutexGuard::unlocked(&mut state, || self.commit(full));
         }
     }
 
     fn commit_bytes(&self) -> usize {
         COMMIT_BYTES.min(self.bound / 2)
+    }
+
+    /// At least a commit, since it is made only when there is enough for it.
+    fn encoded_bound(&self) -> usize {
+        self.encoded_bound.max(self.commit_bytes())
     }
 
     /// Lets the store encode a batch ahead of its commit.
@@ -438,6 +532,9 @@ impl Shared {
             Ok(()) => {}
             Err(error) => self.fail(&mut state, error),
         }
+        state.encoded_bytes = state.encoded_bytes.saturating_sub(bytes);
+        state.room_made += 1;
+        self.encode.notify_one();
         self.release(&mut state, bytes);
     }
 
@@ -466,6 +563,7 @@ impl Shared {
     fn fail(&self, state: &mut State, error: Error) {
         if state.failed.is_none() {
             state.failed = Some(error.clone());
+            state.room_made += 1;
             if self.stop.count_failure() {
                 tracing::error!(store = self.name, %error, "a store failed: recording stops");
             } else {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::inner::{Inner, closed};
+use super::inner::{Inner, ToRead, closed};
 use super::{Recorder, normal_key};
 use crate::store::{Child, DataStoreExt, wrong_node};
 use crate::{ArrayView, Attributes, Error, ErrorKind, Key, NodeKind, Result, Value};
@@ -134,8 +134,9 @@ impl StoreReader {
     /// See there.
     pub fn get(&self, key: impl AsRef<str>) -> Result<Option<Value>> {
         let operation = "get";
-        let key = self.prepare(key.as_ref(), operation)?;
-        for store in self.stores() {
+        let (key, stores) = self.prepare(key.as_ref(), operation)?;
+        for store in self.stores(stores) {
+            let store = store?;
             if let Some(value) = store.value(&key).map_err(|e| e.with_key(key.as_str()))? {
                 return Ok(Some(value));
             }
@@ -165,8 +166,9 @@ impl StoreReader {
     /// See there.
     pub fn get_all(&self, key: impl AsRef<str>) -> Result<Arc<dyn ArrayView>> {
         let operation = "get_all";
-        let key = self.prepare(key.as_ref(), operation)?;
-        for store in self.stores() {
+        let (key, stores) = self.prepare(key.as_ref(), operation)?;
+        for store in self.stores(stores) {
+            let store = store?;
             match store.series_view(&key) {
                 Err(error) if error.kind() == ErrorKind::NotFound => {}
                 result => return result,
@@ -180,9 +182,10 @@ impl StoreReader {
     /// # Errors
     /// See there.
     pub fn keys(&self) -> Result<Vec<Key>> {
-        self.prepare("", "keys")?;
+        let (_, stores) = self.prepare("", "keys")?;
         let mut keys = Vec::new();
-        for store in self.stores() {
+        for store in self.stores(stores) {
+            let store = store?;
             keys.extend(
                 store
                     .keys_within(&Key::ROOT)?
@@ -200,9 +203,10 @@ impl StoreReader {
     /// # Errors
     /// See there.
     pub fn children(&self, key: impl AsRef<str>) -> Result<Vec<Child>> {
-        let key = self.prepare(key.as_ref(), "children")?;
+        let (key, stores) = self.prepare(key.as_ref(), "children")?;
         let mut children = BTreeMap::new();
-        for store in self.stores() {
+        for store in self.stores(stores) {
+            let store = store?;
             for child in store.children(&key)? {
                 children.entry(child.key.clone()).or_insert(child);
             }
@@ -215,8 +219,9 @@ impl StoreReader {
     /// # Errors
     /// See there.
     pub fn kind_of(&self, key: impl AsRef<str>) -> Result<Option<NodeKind>> {
-        let key = self.prepare(key.as_ref(), "kind_of")?;
-        for store in self.stores() {
+        let (key, stores) = self.prepare(key.as_ref(), "kind_of")?;
+        for store in self.stores(stores) {
+            let store = store?;
             if let Some(node) = store.node(&key)? {
                 return Ok(Some(node.kind()));
             }
@@ -229,8 +234,9 @@ impl StoreReader {
     /// # Errors
     /// See there.
     pub fn attributes(&self, key: impl AsRef<str>) -> Result<Option<Attributes>> {
-        let key = self.prepare(key.as_ref(), "attributes")?;
-        for store in self.stores() {
+        let (key, stores) = self.prepare(key.as_ref(), "attributes")?;
+        for store in self.stores(stores) {
+            let store = store?;
             if let Some(attributes) = store.attributes(&key)? {
                 return Ok(Some(attributes));
             }
@@ -238,21 +244,28 @@ impl StoreReader {
         Ok(None)
     }
 
-    fn stores(&self) -> impl Iterator<Item = &dyn crate::DataStore> {
-        let all = self.inner.pipelines.iter().enumerate();
-        all.filter(|(index, _)| self.only.is_none_or(|only| only == *index))
-            .map(|(_, pipeline)| &**pipeline.store())
+    /// The stores to read, each as soon as it holds what was recorded.
+    fn stores<'a>(
+        &'a self,
+        stores: Vec<ToRead<'a>>,
+    ) -> impl Iterator<Item = Result<&'a dyn crate::DataStore>> {
+        let ready = move |to_read: ToRead<'a>| match self.inner.wait_for(&to_read) {
+            Ok(false) if self.only.is_none() => None,
+            Ok(_) => Some(Ok(&**to_read.0.store())),
+            Err(error) => Some(Err(error)),
+        };
+        stores.into_iter().filter_map(ready)
     }
 
     /// Commits what the recorder still holds of `key` (or of all keys, for the root and
     /// groups), and checks the key.
-    fn prepare(&self, spelling: &str, operation: &'static str) -> Result<Key> {
+    fn prepare(&self, spelling: &str, operation: &'static str) -> Result<(Key, Vec<ToRead<'_>>)> {
         if self.inner.is_closed() {
             return Err(closed(operation).with_key(spelling));
         }
         let key = normal_key(spelling).map_err(|e| e.with_operation(operation))?;
-        self.inner.commit_for_reading(&key)?;
-        Ok(key)
+        let stores = self.inner.commit_for_reading(&key, self.only)?;
+        Ok((key, stores))
     }
 
     fn not_found(&self, key: &Key, operation: &'static str) -> Error {

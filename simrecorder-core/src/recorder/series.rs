@@ -5,7 +5,9 @@ use std::marker::PhantomData;
 use std::sync::{Arc, OnceLock};
 
 use super::Recorder;
+use super::inner::Inner;
 use super::series_buffer::SeriesState;
+use crate::record::RecordRef;
 use crate::{Element, Error, ErrorKind, IntoValue, Key, Result, Schema};
 
 /// A handle of one series with elements of type `T`, for the hottest loops.
@@ -81,15 +83,27 @@ impl<T: Element> Series<T> {
         };
         match self.state.get() {
             Some(state) if !inner.is_stopped() && state.try_push(&record) => Ok(()),
-            Some(state) => inner.record_in(state, &record),
-            None => {
-                let state = inner
-                    .find_or_create(&self.key, || Schema::of_record(&record))
-                    .map_err(|e| e.with_key(&*self.key).with_operation("record"))?;
-                let state = self.state.get_or_init(|| state);
-                inner.record_in(state, &record)
-            }
+            state => self.record_slowly(inner, state, &record),
         }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn record_slowly(
+        &self,
+        inner: &Inner,
+        state: Option<&Arc<SeriesState>>,
+        record: &RecordRef<'_>,
+    ) -> Result<()> {
+        let found = match state {
+            Some(state) => Ok(state),
+            None => inner
+                .find_or_create(&self.key, || Schema::of_record(record))
+                .map(|state| self.state.get_or_init(|| state)),
+        };
+        found
+            .and_then(|state| inner.record_in(state, record))
+            .map_err(|e| e.with_key(&*self.key).with_operation("record"))
     }
 
     /// The key of the series.

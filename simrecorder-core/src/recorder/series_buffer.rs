@@ -14,6 +14,9 @@ use crate::{Key, Schema};
 /// A batch of records of unknown size ends at about this many bytes, as one of arrays does
 /// where a chunk ends.
 const BATCH_BYTES: usize = 1 << 20;
+/// What a batch takes beside its records: it matters when a store stalls and many small ones
+/// wait for it.
+const BATCH_OVERHEAD: usize = 256;
 /// The first buffer of a series, before it is known how fast it grows.
 const FIRST_BYTES: usize = 64;
 
@@ -93,14 +96,6 @@ impl SeriesState {
         }
     }
 
-    /// `None` if another thread has the lock.
-    pub(crate) fn try_lock(&self) -> Option<LockedSeries<'_>> {
-        self.buffer.try_lock().map(|buffer| LockedSeries {
-            state: self,
-            buffer,
-        })
-    }
-
     /// The bytes that the buffer takes.
     pub(crate) fn capacity(&self) -> usize {
         self.capacity.load(Ordering::Relaxed)
@@ -115,7 +110,11 @@ fn limit_at(schema: &Schema, chunk_records: u64, start: u64) -> u64 {
     }
 }
 
-impl LockedSeries<'_> {
+impl<'a> LockedSeries<'a> {
+    pub(crate) fn state(&self) -> &'a SeriesState {
+        self.state
+    }
+
     /// How many records the series has got since it was opened.
     pub(crate) fn recorded(&self) -> u64 {
         self.buffer.start + self.buffer.records.len() - self.state.first
@@ -127,7 +126,7 @@ impl LockedSeries<'_> {
 
     /// What a batch of the buffer takes, as the queues count it.
     pub(crate) fn batch_bytes(&self) -> usize {
-        self.buffer.records.capacity_bytes()
+        BATCH_OVERHEAD + self.buffer.records.capacity_bytes()
     }
 
     /// Whether the buffer was closed with its recorder.
@@ -210,6 +209,15 @@ impl LockedSeries<'_> {
         buffer.last_bytes = batch.records.data().len();
         let freed = state.capacity.swap(0, Ordering::Relaxed);
         (batch, freed)
+    }
+
+    /// Gives the memory of an empty buffer back; returns how much that was.
+    pub(crate) fn free(&mut self) -> usize {
+        if !self.is_empty() {
+            return 0;
+        }
+        self.buffer.records = Records::empty(Arc::clone(&self.state.schema));
+        self.state.capacity.swap(0, Ordering::Relaxed)
     }
 
     /// Makes the buffer refuse all further records.

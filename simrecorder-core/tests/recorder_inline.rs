@@ -1,0 +1,31 @@
+//! Inline mode starts no threads. This binary has one test only, so that all threads are known.
+
+use simrecorder_core::{InMemoryDataStore, Recorder, RecorderOptions, Result};
+
+fn threads() -> usize {
+    std::fs::read_dir("/proc/self/task").map_or(0, Iterator::count)
+}
+
+#[test]
+fn inline_mode_starts_no_threads_and_other_threads_end_with_the_recorder() -> Result<()> {
+    let before = threads();
+    let inline = RecorderOptions::new().with_inline(true);
+    let recorder = Recorder::with_options(InMemoryDataStore::new(), inline);
+    recorder.record("n", 1.0)?;
+    recorder.flush()?;
+    assert_eq!(threads(), before);
+    recorder.close()?;
+
+    let recorder = Recorder::new((InMemoryDataStore::new(), InMemoryDataStore::new()));
+    recorder.record("n", 1.0)?;
+    if cfg!(target_os = "linux") {
+        // Two for each store, and one for timed commits.
+        assert_eq!(threads(), before + 5);
+    }
+    recorder.close()?;
+    // A thread that was joined may be listed for a moment.
+    while threads() > before {
+        std::thread::yield_now();
+    }
+    Ok(())
+}
