@@ -1,15 +1,20 @@
 //! The recorder: what a simulation calls.
 
 mod buffer_pool;
+mod buffering;
 mod commit_timer;
+mod committing;
 mod inner;
 mod into_stores;
+mod keys;
 mod options;
 mod pipeline;
 mod reading;
 mod series;
 mod series_buffer;
 mod status;
+mod stop;
+mod store_threads;
 
 use std::fmt;
 use std::sync::Arc;

@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+/// A shorter interval would keep a processor busy with nothing.
+const MIN_INTERVAL: Duration = Duration::from_millis(1);
+
 /// What [`record`](crate::Recorder::record) and [`set`](crate::Recorder::set) do when the
 /// memory bound is met.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -112,10 +115,10 @@ impl RecorderOptions {
     }
 
     /// How often everything is committed without being asked, so that a crash loses no more
-    /// than that; `None` for never. Inline recorders never do.
+    /// than that; `None` for never. At least a millisecond. Inline recorders never do.
     #[must_use]
     pub fn with_commit_interval(mut self, interval: impl Into<Option<Duration>>) -> Self {
-        self.commit_interval = interval.into();
+        self.commit_interval = interval.into().map(|interval| interval.max(MIN_INTERVAL));
         self
     }
 

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::inner::{Inner, ToRead, closed};
+use super::committing::ToRead;
+use super::inner::{Inner, closed};
 use super::{Recorder, normal_key};
 use crate::store::{Child, DataStoreExt, wrong_node};
 use crate::{ArrayView, Attributes, Error, ErrorKind, Key, NodeKind, Result, Value};

@@ -26,7 +26,8 @@ use crate::{Element, Error, ErrorKind, IntoValue, Key, Result, Schema};
 /// # Ok::<(), simrecorder_core::Error>(())
 /// ```
 ///
-/// What is recorded has the right element type by construction:
+/// What is recorded has the right element type by construction, which holds for literals too:
+/// `series::<u64>(…)` takes `1_u64`, not `1`.
 ///
 /// ```compile_fail
 /// # use simrecorder_core::{InMemoryDataStore, Recorder};

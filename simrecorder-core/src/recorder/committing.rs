@@ -1,0 +1,147 @@
+//! Commits: on request, at regular times, before reading, and at the end.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+use super::inner::Inner;
+use super::keys::Known;
+use super::pipeline::{Mark, Pipeline, Reached, WhenFull};
+use crate::{Error, ErrorKind, Key, Result};
+
+/// A store to read from, with what to wait for before.
+pub(crate) type ToRead<'a> = (&'a Pipeline, Option<Arc<Reached>>);
+
+impl Inner {
+    /// Sends all buffers to the stores, but those for which there is no room, if `when_full`
+    /// says so.
+    fn send_all_buffers(&self, when_full: WhenFull) {
+        for index in 0.. {
+            let Some(state) = self.series.read().get(index).cloned() else {
+                return;
+            };
+            let series = state.lock();
+            if !series.is_empty() {
+                drop(self.send_buffer(series, when_full));
+            }
+        }
+    }
+
+    /// Commits what there is without waiting for it: for the thread of timed commits.
+    pub(crate) fn commit_in_background(&self, last: &mut Vec<Option<Arc<Reached>>>) {
+        // Also after a failure that stopped the recorder: other stores get what was recorded.
+        if self.is_closed() {
+            return;
+        }
+        self.send_all_buffers(WhenFull::Fail);
+        last.resize(self.pipelines.len(), None);
+        for (pipeline, last) in self.pipelines.iter().zip(last) {
+            // A store that is behind does not get another mark.
+            if last.as_ref().is_none_or(|reached| reached.is_set()) {
+                *last = Some(pipeline.mark(Mark::Flush));
+            }
+        }
+    }
+
+    /// Commits everything and waits until it is durable.
+    pub(crate) fn commit_all(&self, mark: Mark, operation: &'static str) -> Result<()> {
+        match self.check_running(operation) {
+            // Nothing was written, so nothing is left to do.
+            Err(error) if error.kind() == ErrorKind::ReadOnly => return Ok(()),
+            running => running?,
+        }
+        self.send_all_buffers(WhenFull::Wait);
+        let marks: Vec<_> = self.pipelines.iter().map(|p| p.mark(mark)).collect();
+        for reached in marks {
+            // Errors are kept by the pipelines.
+            reached.wait(None);
+        }
+        self.stop_reason().map_or(Ok(()), Err)
+    }
+
+    /// Commits what this recorder holds of `key`, if that is a series; else what was declared
+    /// and set. Returns the stores to read, in their order: all that have not failed, or `only`
+    /// one.
+    pub(crate) fn commit_for_reading(
+        &self,
+        key: &Key,
+        only: Option<usize>,
+    ) -> Result<Vec<ToRead<'_>>> {
+        let known = self.nodes.lock().get(key).cloned();
+        let wrote = self.wrote.load(Ordering::Relaxed) || !self.series.read().is_empty();
+        if let Some(Known::Series(state)) = &known {
+            let series = state.lock();
+            if !series.is_empty() {
+                drop(self.send_buffer(series, WhenFull::Wait)?);
+            }
+        }
+        let pipelines = self.pipelines.iter().enumerate();
+        let wanted = pipelines.filter(|(index, pipeline)| match only {
+            Some(only) => only == *index,
+            None => pipeline.failure().is_none() || self.stop.is_set(),
+        });
+        let mark = |pipeline: &Pipeline| wrote.then(|| pipeline.mark(Mark::Flush));
+        Ok(wanted.map(|(_, p)| (p, mark(p))).collect())
+    }
+
+    /// Waits until a store can be read; `false` if it failed meanwhile and another is to be read.
+    pub(crate) fn wait_for(&self, (pipeline, reached): &ToRead<'_>) -> Result<bool> {
+        if let Some(reached) = reached {
+            // Errors are kept by the pipelines.
+            reached.wait(None);
+        }
+        match self.stop_reason() {
+            Some(error) => Err(error),
+            None => Ok(pipeline.failure().is_none()),
+        }
+    }
+
+    /// Closes the recorder; `None` when the deadline passed before all stores were closed.
+    pub(crate) fn close(&self, deadline: Option<Instant>) -> Option<Result<()>> {
+        // Who comes second finds everything done.
+        let _closing = self.closing.lock();
+        if self.closed.swap(true, Ordering::AcqRel) {
+            return Some(Ok(()));
+        }
+        self.stop.set();
+        drop(self.nodes.lock());
+        for index in 0.. {
+            let Some(state) = self.series.read().get(index).cloned() else {
+                break;
+            };
+            let mut series = state.lock();
+            series.close();
+            if !series.is_empty() {
+                // Nothing more comes, so the queues may take what the buffers hold: a store that
+                // stalls does not keep it from the others.
+                drop(self.send_buffer(series, WhenFull::Exceed));
+            }
+        }
+        let marks: Vec<_> = self.pipelines.iter().map(|p| p.mark(Mark::Close)).collect();
+        let results: Vec<_> = marks
+            .iter()
+            .map(|reached| reached.wait(deadline))
+            .collect::<Option<_>>()?;
+        self.pipelines.iter().for_each(Pipeline::join);
+        self.pool.clear();
+        Some(first_error(
+            self.pipelines.iter().map(Pipeline::name).zip(results),
+        ))
+    }
+}
+
+fn first_error<'a>(results: impl Iterator<Item = (&'a str, Result<()>)>) -> Result<()> {
+    let mut errors = results.filter_map(|(name, result)| Some((name, result.err()?)));
+    let Some((name, first)) = errors.next() else {
+        return Ok(());
+    };
+    let others: Vec<_> = errors
+        .map(|(name, error)| format!("store '{name}': {error}"))
+        .collect();
+    let first = first.in_store(name);
+    if others.is_empty() {
+        return Err(first);
+    }
+    let message = format!("several stores failed; also {}", others.join("; "));
+    Err(Error::new(first.kind(), "close", message).with_source(first))
+}
