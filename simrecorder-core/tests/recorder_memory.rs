@@ -208,7 +208,7 @@ fn timed_commits_of_many_small_tails_stay_within_the_bound_while_the_store_stall
     let recorder = Recorder::with_options(store.clone(), options);
     let mut taken = 0;
     wait_until("the queue is full", || {
-        recorder.status().stores[0].queued_bytes > bound / 2 - 2048
+        recorder.status().stores[0].queued_bytes > bound / 8 * 3 - 2048
             || fill(&recorder, &keys, What::Scalars, 8 * count).is_err()
     });
     taken += recorder.status().records;

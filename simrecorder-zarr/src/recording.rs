@@ -26,7 +26,7 @@ pub(crate) const ENDS: &str = "ends";
 pub(crate) const ITEMS: &str = "values";
 
 /// A checkpoint is cut into commits of about this many bytes.
-const CHECKPOINT_BYTES: usize = 16 << 20;
+const CHECKPOINT_BYTES: usize = 8 << 20;
 
 /// What all handles of an open recording share.
 pub(crate) struct Recording {
@@ -232,7 +232,9 @@ impl Recording {
         let mut bytes = 0;
         for path in arrays {
             let mut column = None;
+            let mut tail_bytes = 0;
             self.storage.read(&mut |snapshot| {
+                tail_bytes = snapshot.tail(&path)?.len();
                 column = document_at(snapshot, &path)?
                     .map(|document| {
                         let open = Column::open(snapshot, path.clone(), &document, &self.layouts)?;
@@ -250,11 +252,8 @@ impl Recording {
                 document.set_rows(stored);
                 changes.push(set_document(&path, &document));
             }
-            for change in &outcome.changes {
-                if let StorageChange::SetChunk { value, .. } = change {
-                    bytes += value.len();
-                }
-            }
+            // Taking a tail away costs the storage as much memory as it had bytes.
+            bytes += tail_bytes;
             changes.extend(outcome.changes);
             if bytes >= CHECKPOINT_BYTES {
                 self.storage.commit(std::mem::take(&mut changes))?;

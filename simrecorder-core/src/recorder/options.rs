@@ -152,15 +152,17 @@ impl RecorderOptions {
         self
     }
 
+    // A quarter of the bound goes to no one: allocators keep more than they hand out.
+
     /// The most bytes in the open buffers of all series together.
     pub(crate) fn buffer_bound(&self) -> usize {
-        self.memory_bound / 8 * 3
+        self.memory_bound / 4
     }
 
     /// The most bytes in the queue of one of `stores` stores. Each has its own part, so that a
     /// store that stalls takes nothing from the others.
     pub(crate) fn queue_bound(&self, stores: usize) -> usize {
-        self.memory_bound / 2 / stores.max(1)
+        self.memory_bound / 8 * 3 / stores.max(1)
     }
 
     /// The most bytes in the queue of one of `stores` stores that are encoded ahead of their

@@ -14,7 +14,7 @@ use crate::store::{Batch, Change, Commit, DataStore};
 use crate::{Error, ErrorKind, Result};
 
 /// A commit is made when this many bytes wait for it, without a flush.
-const COMMIT_BYTES: usize = 16 << 20;
+const COMMIT_BYTES: usize = 8 << 20;
 /// What to do once all changes before it are committed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Mark {

@@ -15,6 +15,11 @@ use crate::journal::{Data, Op};
 
 /// Longer bytes stay in the journal; the overlay keeps where they are.
 const INLINE: usize = 4096;
+/// All tails together keep no more than this inline, so that the tails of a hundred thousand
+/// series take little memory; the rest stays in the journal.
+const INLINE_TAILS: u64 = 16 << 20;
+/// What a piece of a tail that stays in the journal costs.
+const PIECE: u64 = size_of::<Piece>() as u64;
 /// What an entry, an erasure or a piece of a tail costs beside its bytes, about.
 const OVERHEAD: u64 = 64;
 
@@ -31,6 +36,8 @@ pub(super) struct Overlay {
     tails: BTreeMap<Arc<str>, Arc<Tail>>,
     held: u64,
     tail_bytes: u64,
+    /// The bytes of all tails that are kept inline.
+    inline_tails: u64,
 }
 
 #[derive(Clone, Debug)]
@@ -49,7 +56,8 @@ pub(super) enum Blob {
 struct Tail {
     pieces: Vec<Piece>,
     length: u64,
-    held: u64,
+    /// The bytes that are kept inline.
+    inline: u64,
 }
 
 #[derive(Clone, Debug)]
@@ -277,38 +285,49 @@ impl Overlay {
         }
         if let Some(tail) = self.tails.get_mut(array) {
             let tail = Arc::make_mut(tail);
-            self.held -= tail.held;
-            tail.push(data);
-            self.held += tail.held;
-            self.tail_bytes += data.bytes.len() as u64;
+            let length = data.bytes.len() as u64;
+            let inline = data.bytes.len() <= INLINE && self.inline_tails + length <= INLINE_TAILS;
+            self.held -= tail.held();
+            tail.push(data, inline);
+            self.held += tail.held();
+            self.tail_bytes += length;
+            if inline {
+                self.inline_tails += length;
+            }
         }
     }
 
     fn remove_tail(&mut self, array: &str) {
         if let Some(tail) = self.tails.remove(array) {
-            self.held -= tail.held + OVERHEAD + array.len() as u64;
+            self.held -= tail.held() + OVERHEAD + array.len() as u64;
             self.tail_bytes -= tail.length;
+            self.inline_tails -= tail.inline;
         }
     }
 }
 
 impl Tail {
-    fn push(&mut self, data: Data<'_>) {
+    fn push(&mut self, data: Data<'_>, inline: bool) {
         let length = data.bytes.len() as u64;
         self.length += length;
-        if data.bytes.len() > INLINE {
-            self.held += OVERHEAD;
+        if !inline {
             self.pieces.push(Piece::InJournal {
                 offset: data.offset,
                 length,
             });
-        } else if let Some(Piece::Inline(last)) = self.pieces.last_mut() {
-            self.held += length;
+            return;
+        }
+        self.inline += length;
+        if let Some(Piece::Inline(last)) = self.pieces.last_mut() {
             last.extend_from_slice(data.bytes);
         } else {
-            self.held += OVERHEAD + length;
             self.pieces.push(Piece::Inline(data.bytes.to_vec()));
         }
+    }
+
+    /// The memory it takes, about.
+    fn held(&self) -> u64 {
+        self.inline + self.pieces.len() as u64 * PIECE
     }
 }
 

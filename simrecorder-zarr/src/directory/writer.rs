@@ -260,7 +260,7 @@ impl Writer {
         // Each bound grows with what a checkpoint cannot remove, so that its cost stays in
         // proportion to what was written since the last one.
         let garbage = length > self.limits.journal && tails < length / 2;
-        let bound = self.limits.held.max(tails / 4).max(2 * self.held_after);
+        let bound = self.limits.held.max(2 * self.held_after);
         length >= self.retry_from && (garbage || overlay.held() > bound)
     }
 
