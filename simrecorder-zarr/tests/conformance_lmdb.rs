@@ -1,5 +1,7 @@
 //! Zarr over LMDB keeps the promises that every backend makes.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests, too, may panic")]
+
 use std::sync::Arc;
 
 use simrecorder_core::conformance::Harness;

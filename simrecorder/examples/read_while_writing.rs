@@ -6,58 +6,66 @@
 //! ```
 #![allow(clippy::print_stdout)]
 
+use std::error::Error;
 use std::path::Path;
 use std::process::Command;
 use std::thread::sleep;
 use std::time::Duration;
 
 use simrecorder::ndarray::s;
-use simrecorder::{
-    ErrorKind, OpenMode, Recorder, RecorderOptions, Result, ZarrDataStore, prelude::*,
-};
+use simrecorder::{ErrorKind, OpenMode, Recorder, RecorderOptions, ZarrDataStore, prelude::*};
 
 const STEPS: u64 = 2_000;
 
-fn main() -> Result<()> {
+fn main() -> Result<(), Box<dyn Error>> {
     let path = std::env::temp_dir().join("simrecorder-read-while-writing.mdb");
     if std::env::args().any(|argument| argument == "--write") {
-        return write(&path);
+        return Ok(write(&path)?);
     }
     drop(
         ZarrDataStore::options()
             .mode(OpenMode::Truncate)
             .open(&path)?,
     );
-    let program = std::env::current_exe().expect("the example starts itself again");
-    let mut writer = Command::new(program)
+    let mut writer = Command::new(std::env::current_exe()?)
         .arg("--write")
-        .spawn()
-        .expect("the writer starts");
+        .spawn()?;
+    let read = follow(&path, || matches!(writer.try_wait(), Ok(None)));
+    writer.wait()?;
+    Ok(read?)
+}
 
-    let recorder = Recorder::new(ZarrDataStore::open(&path)?);
+/// Reads what comes, until the writer has ended.
+fn follow(path: &Path, mut is_written: impl FnMut() -> bool) -> simrecorder::Result<()> {
+    let recorder = Recorder::new(ZarrDataStore::open(path)?);
     let mut seen = 0;
-    while seen < STEPS {
-        sleep(Duration::from_millis(100));
+    loop {
+        let goes_on = is_written();
         // A view is a snapshot; a new one, or refresh(), shows what came since.
-        let wave = match recorder.get_all("wave") {
-            Err(error) if error.kind() == ErrorKind::NotFound => continue,
-            wave => wave?,
-        };
-        let new = wave.select(s![seen as usize.., 0])?.read::<f32>()?;
-        seen = wave.len();
-        let keys: Vec<_> = recorder.keys()?.iter().map(ToString::to_string).collect();
-        println!(
-            "{seen:5} records, {:4} of them new; keys: {}",
-            new.len(),
-            keys.join(", ")
-        );
+        match recorder.get_all("wave") {
+            Ok(wave) => {
+                let new = wave.select(s![seen as usize.., 0])?.read::<f32>()?;
+                seen = wave.len();
+                let keys: Vec<_> = recorder.keys()?.iter().map(ToString::to_string).collect();
+                println!(
+                    "{seen:5} records, {:4} new; keys: {}",
+                    new.len(),
+                    keys.join(", ")
+                );
+            }
+            // The writer has not got so far.
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+        if !goes_on {
+            return Ok(());
+        }
+        sleep(Duration::from_millis(250));
     }
-    writer.wait().expect("the writer ends");
-    Ok(())
 }
 
 /// Simulates a wave for about two seconds.
-fn write(path: &Path) -> Result<()> {
+fn write(path: &Path) -> simrecorder::Result<()> {
     // What is recorded becomes visible at each flush, and at least this often.
     let options = RecorderOptions::new().with_commit_interval(Duration::from_millis(200));
     let recorder = Recorder::with_options(ZarrDataStore::append(path)?, options);

@@ -57,3 +57,8 @@ pub use simrecorder_core::*;
 pub use simrecorder_zarr::{ZarrDataStore, ZarrOptions, ZarrStorage, lmdb};
 
 pub use url::{OpenOptions, open, open_with};
+
+/// The code of the README compiles.
+#[cfg(all(doctest, feature = "zarr"))]
+#[doc = include_str!("../../README.md")]
+struct Readme;

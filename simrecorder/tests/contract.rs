@@ -1,5 +1,6 @@
 //! The contract of the facade: what README and other people's programs rely on.
 #![cfg(feature = "zarr")]
+#![allow(clippy::unwrap_used, reason = "helpers of tests, too, may panic")]
 
 use std::sync::Arc;
 
