@@ -195,7 +195,7 @@ pub trait DataStore: fmt::Debug + Send + Sync {
     /// A lazy view of the series at `key`.
     ///
     /// - Nothing there, or a group or value: `None`.
-    /// - Reads as little as it can: the metadata, no records.
+    /// - Reads as little as it can: the metadata, and no more records than do not fill a chunk.
     fn view(&self, key: &Key) -> Result<Option<Arc<dyn ArrayView>>>;
 
     /// The attributes of a group, value or series.

@@ -113,6 +113,9 @@ struct Limits {
     journal: u64,
     /// The memory that the overlay may take.
     held: u64,
+    /// How long entries may stay in the journal alone, where other software does not see them.
+    /// Longer if bringing them to the files takes more than a twentieth of the time.
+    settle_after: Duration,
     /// From how many files on the whole file system is synced at once.
     many_files: usize,
     /// How much a checkpoint reads into memory at a time.
@@ -125,6 +128,7 @@ impl Default for Limits {
             small_chunk: 4 << 10,
             journal: 64 << 20,
             held: 32 << 20,
+            settle_after: Duration::from_secs(10),
             many_files: 32,
             batch: 32 << 20,
         }

@@ -3,8 +3,8 @@
 //! A simulation calls [`recorder.record("net/v", &v)`](Recorder::record) in its loop. The value
 //! is copied into a buffer; threads in the background compress it and write it, in memory or
 //! into [Zarr V3](ZarrDataStore), into several stores at once if you like. What was flushed
-//! survives a killed process. Everything comes back as views that read only what is asked for,
-//! and what is written, zarr-python, xarray and TensorStore read unchanged.
+//! survives a killed process. Everything comes back as views that read only what is asked for.
+//! A recording in a directory is plain Zarr, which zarr-python, xarray and TensorStore read.
 //!
 //! ```
 //! use simrecorder::ndarray::s;

@@ -196,7 +196,8 @@ impl Recorder {
     /// other processes and durable.
     ///
     /// # Errors
-    /// The error of the first commit that failed, now or before.
+    /// The error of the first commit that failed, now or before, unless
+    /// [`OnStoreError::Detach`] says to go on without that store.
     pub fn flush(&self) -> Result<()> {
         self.inner()
             .map_or(Ok(()), |inner| inner.commit_all(Mark::Flush, "flush"))

@@ -51,6 +51,7 @@ pub(super) const TINY: Limits = Limits {
     small_chunk: 8,
     journal: u64::MAX,
     held: u64::MAX,
+    settle_after: Duration::MAX,
     many_files: 3,
     batch: 64,
 };
@@ -529,4 +530,47 @@ fn the_overlay_does_not_grow_with_the_run() {
     storage.checkpoint().unwrap();
     assert_eq!(storage.shared.current().held(), 0);
     assert_eq!(fs::read_dir(&path).unwrap().count(), 0);
+}
+
+#[test]
+fn other_software_sees_new_entries_after_a_while_without_a_checkpoint() {
+    let folder = tempdir().unwrap();
+    let path = folder.path().join("run.zarr");
+    let limits = Limits {
+        settle_after: Duration::ZERO,
+        ..TINY
+    };
+    let mode = OpenMode::CreateNew;
+    let storage = DirectoryStorage::open_with(&path, mode, Durability::Process, limits).unwrap();
+    let reader = follow(&path);
+    // How soon depends on how long it takes.
+    let mut seen = 0;
+    for round in 0..u32::MAX {
+        let tail = Change::AppendTail {
+            array: "v".into(),
+            bytes: format!("{round},").into(),
+        };
+        let text = format!("{round}");
+        storage
+            .commit(vec![
+                set("zarr.json", "0"),
+                set("v/zarr.json", text.clone()),
+                tail,
+            ])
+            .unwrap();
+        if let Ok(text) = fs::read_to_string(path.join("v/zarr.json")) {
+            seen = text.parse().unwrap();
+        }
+        let mut tail = Vec::new();
+        reader
+            .read(&mut |snapshot| {
+                tail = snapshot.tail("v")?;
+                Ok(())
+            })
+            .unwrap();
+        assert!(tail.ends_with(format!("{round},").as_bytes()));
+        if seen > 5 {
+            return;
+        }
+    }
 }

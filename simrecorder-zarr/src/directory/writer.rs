@@ -5,6 +5,7 @@ use std::fs::File;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use simrecorder_core::{Durability, Error, ErrorKind, OpenMode, Result};
@@ -34,6 +35,9 @@ pub(super) struct Writer {
     /// After a checkpoint failed inside a commit: the length of the journal from which on it is
     /// tried again.
     retry_from: u64,
+    /// When entries were brought to the files last, and how long that took.
+    settled: Instant,
+    settling_took: Duration,
     _lock: WriterLock,
 }
 
@@ -64,6 +68,8 @@ impl Writer {
             taken_back: false,
             held_after: 0,
             retry_from: 0,
+            settled: Instant::now(),
+            settling_took: Duration::ZERO,
             _lock: lock,
         };
         let overlay = match plan {
@@ -100,7 +106,7 @@ impl Writer {
         let torn = loaded.metadata.len().saturating_sub(end);
         if torn > 0 {
             let path = self.disk.paths.journal.display();
-            tracing::warn!(%path, bytes = torn, "the last commit was interrupted and is dropped");
+            tracing::warn!(%path, bytes = torn, "the journal is not whole: what follows its last whole commit is dropped");
             self.disk.cut(&loaded.file, end)?;
         }
         self.journal = Some(Journal {
@@ -261,7 +267,9 @@ impl Writer {
         // proportion to what was written since the last one.
         let garbage = length > self.limits.journal && tails < length / 2;
         let bound = self.limits.held.max(2 * self.held_after);
-        length >= self.retry_from && (garbage || overlay.held() > bound)
+        let rest = self.limits.settle_after.max(20 * self.settling_took);
+        let hidden = overlay.has_entries() && self.settled.elapsed() >= rest;
+        length >= self.retry_from && (garbage || hidden || overlay.held() > bound)
     }
 
     /// Keeps the journal and the overlay small.
@@ -270,7 +278,11 @@ impl Writer {
             return;
         }
         // The commit before it stands, whatever becomes of this.
-        if let Err(error) = self.settle(shared) {
+        let start = Instant::now();
+        let settled = self.settle(shared);
+        self.settled = Instant::now();
+        self.settling_took = start.elapsed();
+        if let Err(error) = settled {
             tracing::warn!(%error, "the journal could not be brought to the files");
             let length = self.journal.as_ref().map_or(0, |it| it.position.offset);
             self.retry_from = length + self.limits.journal / 4;
