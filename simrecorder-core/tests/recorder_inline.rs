@@ -9,7 +9,7 @@ fn threads() -> usize {
 #[test]
 fn inline_mode_starts_no_threads_and_other_threads_end_with_the_recorder() -> Result<()> {
     let before = threads();
-    let inline = RecorderOptions::new().with_inline(true);
+    let inline = RecorderOptions::new().inline(true);
     let recorder = Recorder::with_options(InMemoryDataStore::new(), inline);
     recorder.record("n", 1.0)?;
     recorder.flush()?;

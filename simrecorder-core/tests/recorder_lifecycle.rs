@@ -30,7 +30,7 @@ fn key(text: &str) -> Key {
 #[test]
 fn batches_of_arrays_end_where_chunks_do() -> Result<()> {
     for inline in [false, true] {
-        let (store, recorder) = counting(no_timer().with_inline(inline));
+        let (store, recorder) = counting(no_timer().inline(inline));
         let schema = Schema::scalar::<u64>().with_chunk_policy(ChunkPolicy::records(10));
         recorder.declare("n", schema)?;
         for number in 0..47_u64 {
@@ -82,7 +82,7 @@ fn batches_go_on_behind_existing_records_and_end_where_chunks_do() -> Result<()>
 #[test]
 fn a_flush_with_nothing_new_makes_no_commit() -> Result<()> {
     for inline in [false, true] {
-        let (store, recorder) = counting(no_timer().with_inline(inline));
+        let (store, recorder) = counting(no_timer().inline(inline));
         recorder.flush()?;
         assert_eq!(store.commits().len(), 0);
         recorder.record("n", 1_u64)?;
@@ -126,7 +126,7 @@ fn without_an_interval_nothing_is_committed_unasked() -> Result<()> {
 #[test]
 fn a_timed_commit_makes_records_visible_without_a_flush() -> Result<()> {
     let store = InMemoryDataStore::new();
-    let options = RecorderOptions::new().with_commit_interval(Duration::from_millis(2));
+    let options = RecorderOptions::new().commit_interval(Duration::from_millis(2));
     let recorder = Recorder::with_options(store.clone(), options);
     for number in 0..3_u64 {
         recorder.record("n", number)?;
@@ -145,7 +145,7 @@ fn a_timed_commit_makes_records_visible_without_a_flush() -> Result<()> {
 #[test]
 fn a_timed_commit_reaches_a_series_that_is_recorded_all_the_time() -> Result<()> {
     let store = InMemoryDataStore::new();
-    let options = RecorderOptions::new().with_commit_interval(Duration::from_millis(1));
+    let options = RecorderOptions::new().commit_interval(Duration::from_millis(1));
     let recorder = Recorder::with_options(store.clone(), options);
     let stop = Arc::new(std::sync::atomic::AtomicBool::new(false));
     let threads: Vec<_> = (0..3)
@@ -170,9 +170,7 @@ fn a_timed_commit_reaches_a_series_that_is_recorded_all_the_time() -> Result<()>
 #[test]
 fn inline_the_same_calls_give_the_same_commits() -> Result<()> {
     let run = || -> Result<_> {
-        let options = RecorderOptions::new()
-            .with_inline(true)
-            .with_memory_bound(256 << 10);
+        let options = RecorderOptions::new().inline(true).memory_bound(256 << 10);
         let (store, recorder) = counting(options);
         for number in 0..20_000_u64 {
             recorder.record(format!("n{}", number % 13), [number; 3])?;
@@ -199,8 +197,7 @@ fn inline_the_same_calls_give_the_same_commits() -> Result<()> {
 #[test]
 fn what_was_recorded_is_read_without_a_flush() -> Result<()> {
     for inline in [false, true] {
-        let recorder =
-            Recorder::with_options(InMemoryDataStore::new(), no_timer().with_inline(inline));
+        let recorder = Recorder::with_options(InMemoryDataStore::new(), no_timer().inline(inline));
         for number in 0..50_u64 {
             recorder.record("net/n", number)?;
             assert_eq!(recorder.get_all("net/n")?.shape(), [number + 1]);
@@ -422,7 +419,7 @@ fn a_handle_keeps_the_recorder_open() -> Result<()> {
 #[test]
 fn after_close_all_handles_report_closed_and_a_second_close_succeeds() -> Result<()> {
     for inline in [false, true] {
-        let (store, recorder) = counting(RecorderOptions::new().with_inline(inline));
+        let (store, recorder) = counting(RecorderOptions::new().inline(inline));
         let (clone, handle) = (recorder.clone(), recorder.series::<u64>("n")?);
         let reader = recorder.store("counting")?;
         recorder.record("n", 0_u64)?;
@@ -462,7 +459,7 @@ fn after_close_all_handles_report_closed_and_a_second_close_succeeds() -> Result
 #[test]
 fn dropping_the_last_handle_does_what_close_does() -> Result<()> {
     for inline in [false, true] {
-        let (store, recorder) = counting(RecorderOptions::new().with_inline(inline));
+        let (store, recorder) = counting(RecorderOptions::new().inline(inline));
         let clone = recorder.clone();
         count_up(&recorder, "n", 1000)?;
         drop(recorder);
@@ -480,9 +477,9 @@ fn dropping_gives_a_stalled_store_up_in_time_and_the_others_get_everything() -> 
     for bound in [256 << 20, 64 << 10] {
         let (stalling, healthy) = (StallStore::stalled(), CountingStore::new());
         let options = no_timer()
-            .with_memory_bound(bound)
-            .with_memory_policy(simrecorder_core::MemoryPolicy::Error)
-            .with_drop_timeout(Duration::from_millis(50));
+            .memory_bound(bound)
+            .memory_policy(simrecorder_core::MemoryPolicy::Error)
+            .drop_timeout(Duration::from_millis(50));
         let recorder = Recorder::with_options((stalling.clone(), healthy.clone()), options);
         let mut taken = 0;
         while taken < 30_000 && recorder.record("n", taken).is_ok() {

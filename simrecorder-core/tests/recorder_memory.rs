@@ -1,6 +1,6 @@
 //! What a recorder takes of the memory, counted by the allocator.
 //!
-//! `RecorderOptions::with_memory_bound` allows the bound, 64 MiB for a commit at work, and
+//! `RecorderOptions::memory_bound` allows the bound, 64 MiB for a commit at work, and
 //! 2 KiB for each key.
 
 mod support;
@@ -147,7 +147,7 @@ fn memory_stays_within_the_bound_while_the_store_works() -> Result<()> {
         let keys = keys(count);
         let peak = Peak::start();
         let store = NullStore::default();
-        let recorder = Recorder::with_options(store.clone(), no_timer().with_memory_bound(bound));
+        let recorder = Recorder::with_options(store.clone(), no_timer().memory_bound(bound));
         let taken = fill(&recorder, &keys, what, 3 * bound)?;
         recorder.close()?;
         assert_eq!(store.records(), taken, "{what:?}, {count} keys");
@@ -173,8 +173,8 @@ fn memory_stays_within_the_bound_while_the_store_stalls() -> Result<()> {
         let store = NullStore::default();
         store.shut();
         let options = no_timer()
-            .with_memory_bound(bound)
-            .with_memory_policy(MemoryPolicy::Error);
+            .memory_bound(bound)
+            .memory_policy(MemoryPolicy::Error);
         let recorder = Recorder::with_options((store.clone(), NullStore::default()), options);
         let taken = fill(&recorder, &keys, what, 2 * bound)?;
         let at_rest = peak.bytes();
@@ -202,9 +202,9 @@ fn timed_commits_of_many_small_tails_stay_within_the_bound_while_the_store_stall
     let store = NullStore::default();
     store.shut();
     let options = RecorderOptions::new()
-        .with_commit_interval(std::time::Duration::from_micros(100))
-        .with_memory_bound(bound)
-        .with_memory_policy(MemoryPolicy::Error);
+        .commit_interval(std::time::Duration::from_micros(100))
+        .memory_bound(bound)
+        .memory_policy(MemoryPolicy::Error);
     let recorder = Recorder::with_options(store.clone(), options);
     let mut taken = 0;
     wait_until("the queue is full", || {
@@ -233,8 +233,8 @@ fn what_stores_prepare_counts_too() -> Result<()> {
         stores.iter().for_each(NullStore::shut);
         let peak = Peak::start();
         let options = no_timer()
-            .with_memory_bound(bound)
-            .with_memory_policy(MemoryPolicy::Error);
+            .memory_bound(bound)
+            .memory_policy(MemoryPolicy::Error);
         let recorder = Recorder::with_options(stores.clone(), options);
         let taken = fill(&recorder, &keys(100), What::Vectors, bound + bound / 4)?;
         let bytes = peak.bytes();
@@ -253,8 +253,8 @@ fn a_detached_store_holds_no_memory() -> Result<()> {
     let bound = 4 * MIB;
     let peak = Peak::start();
     let options = no_timer()
-        .with_memory_bound(bound)
-        .with_on_store_error(OnStoreError::Detach);
+        .memory_bound(bound)
+        .on_store_error(OnStoreError::Detach);
     let store = NullStore::default();
     let faulty = FaultStore::new(Op::Commit, 1);
     let recorder = Recorder::with_options((faulty, store.clone()), options);

@@ -33,8 +33,8 @@ fn flush_and_checkpoint_of_a_read_only_recorder_have_nothing_to_do() {
 #[test]
 fn no_interval_and_no_memory_are_taken_as_very_little() {
     let options = RecorderOptions::new()
-        .with_commit_interval(Duration::ZERO)
-        .with_memory_bound(0);
+        .commit_interval(Duration::ZERO)
+        .memory_bound(0);
     let store = InMemoryDataStore::new();
     let recorder = Recorder::with_options(store.clone(), options);
     for i in 0..1000 {

@@ -16,7 +16,7 @@ use support::{
 };
 
 fn detach() -> RecorderOptions {
-    no_timer().with_on_store_error(OnStoreError::Detach)
+    no_timer().on_store_error(OnStoreError::Detach)
 }
 
 fn is_prefix(part: &[u64], whole: &[u64]) -> bool {
@@ -67,7 +67,7 @@ fn the_first_failed_commit_is_returned_by_flush_and_by_all_after_it() -> Result<
 #[test]
 fn a_failed_timed_commit_is_returned_by_a_later_record() {
     let store = FaultStore::new(Op::Commit, 1);
-    let options = RecorderOptions::new().with_commit_interval(Duration::from_millis(1));
+    let options = RecorderOptions::new().commit_interval(Duration::from_millis(1));
     let recorder = Recorder::with_options(store, options);
     let mut result = recorder.record("n", 0_u64);
     wait_until("the failure shows", || {
@@ -110,7 +110,7 @@ fn after_a_failure_the_other_stores_get_what_was_recorded() -> Result<()> {
     let healthy = InMemoryDataStore::new();
     let recorder = Recorder::with_options(
         (FaultStore::new(Op::Commit, 1), healthy.clone()),
-        RecorderOptions::new().with_commit_interval(Duration::from_millis(1)),
+        RecorderOptions::new().commit_interval(Duration::from_millis(1)),
     );
     let mut taken = 0;
     while recorder.record("n", taken).is_ok() {
@@ -248,7 +248,7 @@ fn a_failure_or_panic_at_any_operation_leaves_a_prefix_there_and_all_elsewhere()
                 _ => FaultStore::panicking(op, at),
             };
             let healthy = CountingStore::new();
-            let options = detach().with_inline(mode == 3);
+            let options = detach().inline(mode == 3);
             let stores = (faulty.clone(), healthy.clone());
             let recorder = Recorder::with_options(stores, options);
             let taken = no_hang("the run ends", move || {
@@ -378,7 +378,7 @@ fn a_key_below_a_value_is_refused_each_time_and_does_no_harm() -> Result<()> {
 #[test]
 fn while_one_store_stalls_another_commits_what_is_recorded() -> Result<()> {
     let (stalling, healthy) = (StallStore::stalled(), CountingStore::new());
-    let options = RecorderOptions::new().with_commit_interval(Duration::from_millis(1));
+    let options = RecorderOptions::new().commit_interval(Duration::from_millis(1));
     let recorder = Recorder::with_options((stalling.clone(), healthy.clone()), options);
     for number in 0..5_u64 {
         recorder.record("n", number)?;
@@ -414,7 +414,7 @@ const BOUND: usize = 1 << 20;
 #[test]
 fn block_waits_and_goes_on_when_the_store_is_released() -> Result<()> {
     let stalling = StallStore::stalled();
-    let recorder = Recorder::with_options(stalling.clone(), no_timer().with_memory_bound(BOUND));
+    let recorder = Recorder::with_options(stalling.clone(), no_timer().memory_bound(BOUND));
     let writer = {
         let recorder = recorder.clone();
         std::thread::spawn(move || count_up(&recorder, "n", 300_000))
@@ -443,8 +443,8 @@ fn block_waits_and_goes_on_when_the_store_is_released() -> Result<()> {
 fn the_queue_of_a_store_stays_within_its_share() -> Result<()> {
     let stalling = StallStore::stalled();
     let options = no_timer()
-        .with_memory_bound(BOUND)
-        .with_memory_policy(MemoryPolicy::Error);
+        .memory_bound(BOUND)
+        .memory_policy(MemoryPolicy::Error);
     let stores = (stalling.clone(), CountingStore::new());
     let recorder = Recorder::with_options(stores, options);
     let row = vec![1_u64; 500];
@@ -465,8 +465,8 @@ fn the_queue_of_a_store_stays_within_its_share() -> Result<()> {
 fn the_error_policy_loses_nothing_and_goes_on_after_the_release() -> Result<()> {
     let stalling = StallStore::stalled();
     let options = no_timer()
-        .with_memory_bound(BOUND)
-        .with_memory_policy(MemoryPolicy::Error);
+        .memory_bound(BOUND)
+        .memory_policy(MemoryPolicy::Error);
     let recorder = Recorder::with_options(stalling.clone(), options);
     recorder.record("n", 0_u64)?;
     let mut taken = 1;
@@ -509,9 +509,9 @@ fn a_record_larger_than_the_bound_goes_through_alone() -> Result<()> {
         for policy in [MemoryPolicy::Block, MemoryPolicy::Error] {
             let store = CountingStore::new();
             let options = no_timer()
-                .with_memory_bound(BOUND / 4)
-                .with_memory_policy(policy)
-                .with_inline(inline);
+                .memory_bound(BOUND / 4)
+                .memory_policy(policy)
+                .inline(inline);
             let recorder = Recorder::with_options(store.clone(), options);
             let large = vec![3_u64; BOUND / 8];
             for number in 0..4_u64 {
@@ -532,8 +532,8 @@ fn a_record_larger_than_the_bound_goes_through_alone() -> Result<()> {
 #[test]
 fn a_refused_record_makes_the_store_commit_so_that_the_next_is_taken() -> Result<()> {
     let options = no_timer()
-        .with_memory_bound(BOUND)
-        .with_memory_policy(MemoryPolicy::Error);
+        .memory_bound(BOUND)
+        .memory_policy(MemoryPolicy::Error);
     let recorder = Recorder::with_options(CountingStore::new(), options);
     let (small, large) = (vec![1_u64; BOUND / 64], vec![2_u64; BOUND / 8]);
     recorder.record("small", &small)?;
@@ -547,7 +547,7 @@ fn a_refused_record_makes_the_store_commit_so_that_the_next_is_taken() -> Result
 #[test]
 fn a_large_record_gets_its_turn_while_others_record() -> Result<()> {
     let store = InMemoryDataStore::new();
-    let recorder = Recorder::with_options(store, no_timer().with_memory_bound(BOUND / 4));
+    let recorder = Recorder::with_options(store, no_timer().memory_bound(BOUND / 4));
     let stop = Arc::new(std::sync::atomic::AtomicBool::new(false));
     let others: Vec<_> = (0..3)
         .map(|thread| {
@@ -622,7 +622,7 @@ fn stores_of_different_length_are_an_error_that_names_the_numbers() -> Result<()
 fn cut_to_shortest_cuts_and_goes_on() -> Result<()> {
     for (a, b) in [(5, 3), (3, 5), (4, 4), (4, 0), (0, 4)] {
         let stores = diverged(a, b)?;
-        let options = no_timer().with_on_divergence(OnDivergence::CutToShortest);
+        let options = no_timer().on_divergence(OnDivergence::CutToShortest);
         let recorder = Recorder::with_options(stores.clone(), options);
         recorder.record("n", 100_u64)?;
         recorder.close()?;

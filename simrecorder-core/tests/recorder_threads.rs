@@ -97,8 +97,8 @@ fn the_order_of_each_thread_and_key_is_kept() -> Result<()> {
 #[test]
 fn the_order_is_kept_when_memory_is_short_and_commits_are_frequent() -> Result<()> {
     let options = RecorderOptions::new()
-        .with_memory_bound(64 << 10)
-        .with_commit_interval(Duration::from_micros(100));
+        .memory_bound(64 << 10)
+        .commit_interval(Duration::from_micros(100));
     let store = record_on_many_threads(options, 2000)?;
     assert_complete(&store, 2000);
     Ok(())
@@ -107,7 +107,7 @@ fn the_order_is_kept_when_memory_is_short_and_commits_are_frequent() -> Result<(
 #[test]
 fn the_order_is_kept_without_threads_of_the_recorder() -> Result<()> {
     for bound in [256 << 20, 64 << 10] {
-        let options = no_timer().with_inline(true).with_memory_bound(bound);
+        let options = no_timer().inline(true).memory_bound(bound);
         let store = record_on_many_threads(options, 1000)?;
         assert_complete(&store, 1000);
     }
@@ -148,8 +148,8 @@ fn what_is_recorded_before_close_is_stored_and_after_it_refused() -> Result<()> 
     for round in 0..20_u64 {
         let store = CountingStore::new();
         let options = RecorderOptions::new()
-            .with_inline(round % 4 == 3)
-            .with_memory_bound(if round % 2 == 0 { 256 << 20 } else { 32 << 10 });
+            .inline(round % 4 == 3)
+            .memory_bound(if round % 2 == 0 { 256 << 20 } else { 32 << 10 });
         let recorder = Recorder::with_options(store.clone(), options);
         let started = Arc::new(AtomicU64::new(0));
         let threads: Vec<_> = (0..8)
@@ -244,7 +244,7 @@ fn close_and_flush_at_the_same_time_do_not_hang() -> Result<()> {
 #[test]
 fn sets_of_one_thread_take_effect_in_their_order() -> Result<()> {
     let store = CountingStore::new();
-    let options = RecorderOptions::new().with_memory_bound(256 << 10);
+    let options = RecorderOptions::new().memory_bound(256 << 10);
     let recorder = Recorder::with_options(store.clone(), options);
     let threads: Vec<_> = (0..8_u64)
         .map(|thread| {
@@ -279,7 +279,7 @@ fn sets_of_one_thread_take_effect_in_their_order() -> Result<()> {
 #[test]
 fn while_a_store_stalls_status_and_other_keys_answer() -> Result<()> {
     let store = StallStore::stalled();
-    let recorder = Recorder::with_options(store.clone(), no_timer().with_memory_bound(1 << 20));
+    let recorder = Recorder::with_options(store.clone(), no_timer().memory_bound(1 << 20));
     recorder.record("other", 0_u64)?;
     recorder.record("other", 1_u64)?;
     let writers: Vec<_> = (0..4)
@@ -353,7 +353,7 @@ fn a_flush_covers_what_its_thread_recorded() -> Result<()> {
 #[test]
 fn inline_commits_of_many_threads_stay_in_order() -> Result<()> {
     let store = CountingStore::new();
-    let recorder = Recorder::with_options(store.clone(), no_timer().with_inline(true));
+    let recorder = Recorder::with_options(store.clone(), no_timer().inline(true));
     let threads: Vec<_> = (0..8)
         .map(|_| {
             let recorder = recorder.clone();

@@ -105,10 +105,10 @@ impl ZarrDataStore {
             )?),
             ZarrStorage::Lmdb => {
                 let mut lmdb = LmdbOptions::default()
-                    .with_mode(options.mode)
-                    .with_durability(options.durability);
+                    .mode(options.mode)
+                    .durability(options.durability);
                 if let Some(bytes) = options.map_size {
-                    lmdb = lmdb.with_map_size(bytes);
+                    lmdb = lmdb.map_size(bytes);
                 }
                 Box::new(LmdbStorage::open(path, &lmdb)?)
             }

@@ -51,7 +51,7 @@ struct Entries(PathBuf, ZarrStorage);
 
 impl Entries {
     fn lmdb(&self) -> LmdbStorage {
-        LmdbStorage::open(&self.0, &LmdbOptions::default().with_mode(OpenMode::Append)).unwrap()
+        LmdbStorage::open(&self.0, &LmdbOptions::default().mode(OpenMode::Append)).unwrap()
     }
 
     fn get(&self, key: &str) -> Vec<u8> {

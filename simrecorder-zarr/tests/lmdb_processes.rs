@@ -21,11 +21,11 @@ mod support;
 use support::*;
 
 fn open(path: &Path, mode: OpenMode) -> LmdbStorage {
-    LmdbStorage::open(path, &LmdbOptions::default().with_mode(mode)).unwrap()
+    LmdbStorage::open(path, &LmdbOptions::default().mode(mode)).unwrap()
 }
 
 fn refused(path: &Path, mode: OpenMode) -> Error {
-    LmdbStorage::open(path, &LmdbOptions::default().with_mode(mode)).unwrap_err()
+    LmdbStorage::open(path, &LmdbOptions::default().mode(mode)).unwrap_err()
 }
 
 fn key(key: &str) -> StoreKey {
@@ -124,8 +124,8 @@ fn a_full_disk_is_an_error_and_reading_goes_on() {
     fs::write(&ballast, vec![1; 2 << 20]).unwrap();
     for durability in [Durability::Power, Durability::Process] {
         let options = LmdbOptions::default()
-            .with_mode(OpenMode::Truncate)
-            .with_durability(durability);
+            .mode(OpenMode::Truncate)
+            .durability(durability);
         let storage = LmdbStorage::open(&path, &options).unwrap();
         let value = |i: u32| i.to_string().repeat(300_000);
         let mut written = 0;

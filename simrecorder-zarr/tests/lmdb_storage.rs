@@ -22,11 +22,11 @@ use zarrs_storage::{
 mod support;
 
 fn open(path: &Path, mode: OpenMode) -> LmdbStorage {
-    LmdbStorage::open(path, &LmdbOptions::default().with_mode(mode)).unwrap()
+    LmdbStorage::open(path, &LmdbOptions::default().mode(mode)).unwrap()
 }
 
 fn refused(path: &Path, mode: OpenMode) -> Error {
-    LmdbStorage::open(path, &LmdbOptions::default().with_mode(mode)).unwrap_err()
+    LmdbStorage::open(path, &LmdbOptions::default().mode(mode)).unwrap_err()
 }
 
 fn key(key: &str) -> StoreKey {
@@ -88,9 +88,9 @@ fn passes_the_tests_of_zarrs() {
 fn passes_the_tests_of_zarrs_without_syncs_and_in_a_small_map() {
     let folder = tempfile::tempdir().unwrap();
     let options = LmdbOptions::default()
-        .with_mode(OpenMode::OpenOrCreate)
-        .with_durability(Durability::Process)
-        .with_map_size(1);
+        .mode(OpenMode::OpenOrCreate)
+        .durability(Durability::Process)
+        .map_size(1);
     let storage = LmdbStorage::open(folder.path(), &options).unwrap();
     store_test::store_write(&storage).unwrap();
     storage.close().unwrap();

@@ -55,7 +55,7 @@ fn memory_stays_within_the_bound_with_one_key_and_with_ten_thousand() {
                     .durability(Durability::Process)
                     .open(folder.path().join("run"))
                     .unwrap();
-                let options = RecorderOptions::new().with_memory_bound(BOUND as usize);
+                let options = RecorderOptions::new().memory_bound(BOUND as usize);
                 let recorder = Recorder::with_options(store, options);
                 let names: Vec<_> = (0..keys).map(|key| format!("group/{key}")).collect();
                 let mut data: Vec<f64> = vec![0.0; len];

@@ -32,7 +32,7 @@ fn open(path: &Path, storage: ZarrStorage, mode: OpenMode) -> ZarrDataStore {
 /// Records for ever, several kinds, with keys that appear on the way, and prints after each
 /// flush how many steps are safe.
 fn record_for_ever(path: &Path, storage: ZarrStorage) -> ! {
-    let options = RecorderOptions::new().with_commit_interval(Duration::from_millis(3));
+    let options = RecorderOptions::new().commit_interval(Duration::from_millis(3));
     let store = open(path, storage, OpenMode::OpenOrCreate);
     let recorder = Recorder::with_options(store, options);
     let small = ChunkPolicy::records(50);

@@ -67,7 +67,7 @@ fn follow(path: &Path, mut is_written: impl FnMut() -> bool) -> simrecorder::Res
 /// Simulates a wave for about two seconds.
 fn write(path: &Path) -> simrecorder::Result<()> {
     // What is recorded becomes visible at each flush, and at least this often.
-    let options = RecorderOptions::new().with_commit_interval(Duration::from_millis(200));
+    let options = RecorderOptions::new().commit_interval(Duration::from_millis(200));
     let recorder = Recorder::with_options(ZarrDataStore::append(path)?, options);
     for step in 0..STEPS {
         let wave: Vec<f32> = (0..256)

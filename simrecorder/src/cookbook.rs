@@ -7,7 +7,7 @@
 //!
 //! let live = Named::new("live", InMemoryDataStore::new());
 //! let safe = Named::new("safe", InMemoryDataStore::new()); // or a ZarrDataStore
-//! let options = RecorderOptions::new().with_on_store_error(OnStoreError::Detach);
+//! let options = RecorderOptions::new().on_store_error(OnStoreError::Detach);
 //! let recorder = Recorder::with_options((live, safe), options);
 //! recorder.record("rate", 0.5)?;
 //! assert_eq!(recorder.store("live")?.get_all("rate")?.shape(), [1]);

@@ -200,9 +200,7 @@ pub fn a_small_memory_bound_loses_nothing(harness: &dyn Harness) {
         |series: usize, step: usize| ArrayD::from_elem(vec![50, 40], (series * 1000 + step) as f32);
     for inline in [true, false] {
         let harness = harness.another();
-        let options = RecorderOptions::new()
-            .with_memory_bound(64 << 10)
-            .with_inline(inline);
+        let options = RecorderOptions::new().memory_bound(64 << 10).inline(inline);
         let writer = Recorder::with_options(open(&*harness, OpenMode::CreateNew), options);
         for step in 0..20 {
             for series in 0..6 {
@@ -279,7 +277,7 @@ pub fn a_typed_handle_records_as_the_recorder_does(harness: &dyn Harness) {
 /// Dropping a recorder without closing it writes what it holds.
 pub fn dropping_the_recorder_writes_what_it_holds(harness: &dyn Harness) {
     for (inline, from) in [(true, 0), (false, 5)] {
-        let options = self::inline().with_inline(inline);
+        let options = self::inline().inline(inline);
         let writer = Recorder::with_options(open(harness, OpenMode::OpenOrCreate), options);
         (from..from + 5).for_each(|i: u64| writer.record("n", i).unwrap());
         drop(writer);

@@ -115,7 +115,7 @@ pub fn stores_that_differ_in_length_are_cut_only_if_asked(harness: &dyn Harness)
     writer.close().unwrap();
     drop(writer);
 
-    let options = inline().with_on_divergence(OnDivergence::CutToShortest);
+    let options = inline().on_divergence(OnDivergence::CutToShortest);
     let writer = Recorder::with_options(stores(), options);
     writer.record("n", 99_u64).unwrap();
     check_numbers(&writer.get_all("n").unwrap(), (0..21).chain([99]));

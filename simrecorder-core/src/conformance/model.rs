@@ -439,13 +439,13 @@ fn compare_with_memory(harness: &dyn Harness, options: &RecorderOptions) {
 
 /// With all work done by the caller.
 pub fn random_operations_give_what_memory_gives(harness: &dyn Harness) {
-    compare_with_memory(harness, &inline().with_memory_bound(1 << 20));
+    compare_with_memory(harness, &inline().memory_bound(1 << 20));
 }
 
 /// With threads, timed commits, and so little memory that buffers are sent off early.
 pub fn random_operations_in_threads_give_what_memory_gives(harness: &dyn Harness) {
     let options = RecorderOptions::new()
-        .with_memory_bound(32 << 10)
-        .with_commit_interval(Duration::from_millis(1));
+        .memory_bound(32 << 10)
+        .commit_interval(Duration::from_millis(1));
     compare_with_memory(harness, &options);
 }

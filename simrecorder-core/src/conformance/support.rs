@@ -25,7 +25,7 @@ pub(super) fn open(harness: &dyn Harness, mode: OpenMode) -> Arc<dyn DataStore> 
 
 /// The same calls give the same commits every time.
 pub(super) fn inline() -> RecorderOptions {
-    RecorderOptions::new().with_inline(true)
+    RecorderOptions::new().inline(true)
 }
 
 pub(super) fn recorder(harness: &dyn Harness, mode: OpenMode) -> Recorder {

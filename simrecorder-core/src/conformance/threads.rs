@@ -14,7 +14,7 @@ const RECORDS: u64 = 2000;
 
 /// With threads of its own, and commits at any moment.
 fn threaded(harness: &dyn Harness, mode: OpenMode) -> Recorder {
-    let options = RecorderOptions::new().with_commit_interval(Duration::from_millis(5));
+    let options = RecorderOptions::new().commit_interval(Duration::from_millis(5));
     Recorder::with_options(open(harness, mode), options)
 }
 

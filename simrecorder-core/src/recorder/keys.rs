@@ -148,7 +148,7 @@ impl Inner {
             .collect();
         let message = format!(
             "the stores hold different numbers of records: {}; \
-             RecorderOptions::with_on_divergence(OnDivergence::CutToShortest) cuts all to {shortest}",
+             RecorderOptions::on_divergence(OnDivergence::CutToShortest) cuts all to {shortest}",
             held.join(", ")
         );
         Err(Error::new(ErrorKind::Diverged, "record", message).with_key(key.as_str()))

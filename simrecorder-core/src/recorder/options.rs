@@ -48,20 +48,20 @@ pub enum OnDivergence {
 ///
 /// | option | default |
 /// |---|---|
-/// | [`memory_bound`](Self::with_memory_bound) | 256 MiB |
-/// | [`memory_policy`](Self::with_memory_policy) | [`MemoryPolicy::Block`] |
-/// | [`commit_interval`](Self::with_commit_interval) | 1 second |
-/// | [`inline`](Self::with_inline) | no: encoding and writing run on threads of their own |
-/// | [`on_store_error`](Self::with_on_store_error) | [`OnStoreError::Stop`] |
-/// | [`on_divergence`](Self::with_on_divergence) | [`OnDivergence::Error`] |
-/// | [`drop_timeout`](Self::with_drop_timeout) | 30 seconds |
+/// | [`memory_bound`](Self::memory_bound) | 256 MiB |
+/// | [`memory_policy`](Self::memory_policy) | [`MemoryPolicy::Block`] |
+/// | [`commit_interval`](Self::commit_interval) | 1 second |
+/// | [`inline`](Self::inline) | no: encoding and writing run on threads of their own |
+/// | [`on_store_error`](Self::on_store_error) | [`OnStoreError::Stop`] |
+/// | [`on_divergence`](Self::on_divergence) | [`OnDivergence::Error`] |
+/// | [`drop_timeout`](Self::drop_timeout) | 30 seconds |
 ///
 /// ```
 /// use simrecorder_core::{InMemoryDataStore, OnStoreError, Recorder, RecorderOptions};
 ///
 /// let options = RecorderOptions::new()
-///     .with_memory_bound(64 << 20)
-///     .with_on_store_error(OnStoreError::Detach);
+///     .memory_bound(64 << 20)
+///     .on_store_error(OnStoreError::Detach);
 /// let recorder = Recorder::with_options(InMemoryDataStore::new(), options);
 /// recorder.record("rate", 0.5)?;
 /// # Ok::<(), simrecorder_core::Error>(())
@@ -102,14 +102,14 @@ impl RecorderOptions {
     /// of all stores. A single record larger than that goes through alone. On top come at most
     /// 64 MiB for a commit at work, and 2 KiB for each key.
     #[must_use]
-    pub fn with_memory_bound(mut self, bytes: usize) -> Self {
+    pub fn memory_bound(mut self, bytes: usize) -> Self {
         self.memory_bound = bytes;
         self
     }
 
     /// What `record` does when the bound is met.
     #[must_use]
-    pub fn with_memory_policy(mut self, policy: MemoryPolicy) -> Self {
+    pub fn memory_policy(mut self, policy: MemoryPolicy) -> Self {
         self.memory_policy = policy;
         self
     }
@@ -117,7 +117,7 @@ impl RecorderOptions {
     /// How often everything is committed without being asked, so that a crash loses no more
     /// than that; `None` for never. At least a millisecond. Inline recorders never do.
     #[must_use]
-    pub fn with_commit_interval(mut self, interval: impl Into<Option<Duration>>) -> Self {
+    pub fn commit_interval(mut self, interval: impl Into<Option<Duration>>) -> Self {
         self.commit_interval = interval.into().map(|interval| interval.max(MIN_INTERVAL));
         self
     }
@@ -125,21 +125,21 @@ impl RecorderOptions {
     /// Whether all work is done by the thread that calls, so that the same calls give the same
     /// commits every time.
     #[must_use]
-    pub fn with_inline(mut self, inline: bool) -> Self {
+    pub fn inline(mut self, inline: bool) -> Self {
         self.inline = inline;
         self
     }
 
     /// What to do when a commit of one store fails.
     #[must_use]
-    pub fn with_on_store_error(mut self, action: OnStoreError) -> Self {
+    pub fn on_store_error(mut self, action: OnStoreError) -> Self {
         self.on_store_error = action;
         self
     }
 
     /// What to do when the stores hold different numbers of records.
     #[must_use]
-    pub fn with_on_divergence(mut self, action: OnDivergence) -> Self {
+    pub fn on_divergence(mut self, action: OnDivergence) -> Self {
         self.on_divergence = action;
         self
     }
@@ -147,7 +147,7 @@ impl RecorderOptions {
     /// How long dropping the last handle may wait for the stores. `close` waits as long as it
     /// takes.
     #[must_use]
-    pub fn with_drop_timeout(mut self, timeout: Duration) -> Self {
+    pub fn drop_timeout(mut self, timeout: Duration) -> Self {
         self.drop_timeout = timeout;
         self
     }

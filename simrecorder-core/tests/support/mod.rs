@@ -48,7 +48,7 @@ pub(crate) fn no_hang<T: Send + 'static>(
 
 /// Options without timed commits.
 pub(crate) fn no_timer() -> RecorderOptions {
-    RecorderOptions::new().with_commit_interval(None)
+    RecorderOptions::new().commit_interval(None)
 }
 
 /// All numbers of a series of scalars; none if it is not there.

@@ -25,53 +25,52 @@ use crate::storage::{Change, Snapshot, Storage};
 ///
 /// ```
 /// use simrecorder_core::{Durability, OpenMode};
-/// use simrecorder_zarr::lmdb::LmdbOptions;
+/// use simrecorder_zarr::lmdb::{LmdbOptions, LmdbStorage};
 ///
+/// # let folder = tempfile::tempdir().unwrap();
+/// # let path = folder.path().join("run.mdb");
 /// let options = LmdbOptions::default()
-///     .with_mode(OpenMode::CreateNew)
-///     .with_durability(Durability::Process);
-/// assert_eq!(options.mode, OpenMode::CreateNew);
-/// assert_eq!(LmdbOptions::default().mode, OpenMode::Read);
+///     .mode(OpenMode::CreateNew)
+///     .durability(Durability::Process);
+/// assert!(!LmdbStorage::open(path, &options)?.is_read_only());
+/// # Ok::<(), simrecorder_core::Error>(())
 /// ```
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct LmdbOptions {
+    mode: OpenMode,
+    durability: Durability,
+    map_size: Option<usize>,
+}
+
+impl LmdbOptions {
     /// What to do with the recording that is, or is not, already there; by default
     /// [`OpenMode::Read`].
-    pub mode: OpenMode,
+    #[must_use]
+    pub fn mode(mut self, mode: OpenMode) -> Self {
+        self.mode = mode;
+        self
+    }
+
     /// What a commit survives once it has returned; by default [`Durability::Power`].
     ///
     /// With [`Durability::Process`] LMDB never waits for the disk, and the system is free to
     /// write the pages in any order. A killed process loses nothing then, but a power failure
     /// or a crash of the system may leave a file that cannot be opened any more, with all that
     /// it held. [`LmdbStorage::close`] waits for the disk once.
-    pub durability: Durability,
+    #[must_use]
+    pub fn durability(mut self, durability: Durability) -> Self {
+        self.durability = durability;
+        self
+    }
+
     /// How many bytes of virtual memory are reserved at first; by default 1 TiB, or what the
     /// system grants.
     ///
     /// Neither memory nor disk is used up by it, and it grows when a recording outgrows it, so
     /// there is no need to set it. Ignored if this process has the recording open already.
-    pub map_size: Option<usize>,
-}
-
-impl LmdbOptions {
-    /// Sets [`mode`](Self::mode).
     #[must_use]
-    pub fn with_mode(mut self, mode: OpenMode) -> Self {
-        self.mode = mode;
-        self
-    }
-
-    /// Sets [`durability`](Self::durability).
-    #[must_use]
-    pub fn with_durability(mut self, durability: Durability) -> Self {
-        self.durability = durability;
-        self
-    }
-
-    /// Sets [`map_size`](Self::map_size).
-    #[must_use]
-    pub fn with_map_size(mut self, bytes: usize) -> Self {
+    pub fn map_size(mut self, bytes: usize) -> Self {
         self.map_size = Some(bytes);
         self
     }
@@ -88,7 +87,7 @@ impl LmdbOptions {
 ///
 /// # let folder = tempfile::tempdir()?;
 /// let path = folder.path().join("run.mdb");
-/// let options = LmdbOptions::default().with_mode(OpenMode::CreateNew);
+/// let options = LmdbOptions::default().mode(OpenMode::CreateNew);
 /// let storage = LmdbStorage::open(&path, &options)?;
 /// storage.set(&StoreKey::new("zarr.json")?, "{}".into())?;
 /// storage.close()?;
@@ -174,7 +173,7 @@ impl LmdbStorage {
     /// let error = LmdbStorage::open(&path, &LmdbOptions::default()).unwrap_err();
     /// assert_eq!(error.kind(), ErrorKind::NotFound);
     ///
-    /// let options = LmdbOptions::default().with_mode(OpenMode::OpenOrCreate);
+    /// let options = LmdbOptions::default().mode(OpenMode::OpenOrCreate);
     /// let writer = LmdbStorage::open(&path, &options)?;
     /// let error = LmdbStorage::open(&path, &options).unwrap_err();
     /// assert_eq!(error.kind(), ErrorKind::Locked);
@@ -211,7 +210,7 @@ impl LmdbStorage {
     /// # use simrecorder_zarr::lmdb::{LmdbOptions, LmdbStorage};
     /// # let folder = tempfile::tempdir()?;
     /// # let path = folder.path().join("run.mdb");
-    /// # let options = LmdbOptions::default().with_mode(OpenMode::CreateNew);
+    /// # let options = LmdbOptions::default().mode(OpenMode::CreateNew);
     /// let storage = LmdbStorage::open(&path, &options)?;
     /// assert_eq!(storage.path(), path);
     /// # Ok::<_, Box<dyn std::error::Error>>(())
@@ -227,7 +226,7 @@ impl LmdbStorage {
     /// # use simrecorder_zarr::lmdb::{LmdbOptions, LmdbStorage};
     /// # let folder = tempfile::tempdir()?;
     /// # let path = folder.path().join("run.mdb");
-    /// # let options = LmdbOptions::default().with_mode(OpenMode::CreateNew);
+    /// # let options = LmdbOptions::default().mode(OpenMode::CreateNew);
     /// let writer = LmdbStorage::open(&path, &options)?;
     /// let reader = LmdbStorage::open(&path, &LmdbOptions::default())?;
     /// assert!(!writer.is_read_only() && reader.is_read_only());
@@ -252,7 +251,7 @@ impl LmdbStorage {
     /// # use simrecorder_zarr::lmdb::{LmdbOptions, LmdbStorage};
     /// # let folder = tempfile::tempdir()?;
     /// # let path = folder.path().join("run.mdb");
-    /// let options = LmdbOptions::default().with_mode(OpenMode::OpenOrCreate);
+    /// let options = LmdbOptions::default().mode(OpenMode::OpenOrCreate);
     /// let first = LmdbStorage::open(&path, &options)?;
     /// first.close()?;
     /// let second = LmdbStorage::open(&path, &options)?;

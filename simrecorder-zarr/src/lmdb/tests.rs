@@ -15,7 +15,7 @@ use super::environment::Access;
 use super::*;
 
 fn open(path: &Path, mode: OpenMode) -> LmdbStorage {
-    LmdbStorage::open(path, &LmdbOptions::default().with_mode(mode)).unwrap()
+    LmdbStorage::open(path, &LmdbOptions::default().mode(mode)).unwrap()
 }
 
 fn set(key: &str, value: &[u8]) -> Change {
@@ -392,12 +392,12 @@ proptest! {
     ) {
         let folder = tempfile::tempdir().unwrap();
         let options = LmdbOptions::default()
-            .with_durability(Durability::Process)
-            .with_map_size(1);
+            .durability(Durability::Process)
+            .map_size(1);
         let mut mode = OpenMode::CreateNew;
         let mut model = Model::default();
         for (i, commit) in commits.into_iter().enumerate() {
-            let storage = LmdbStorage::open(folder.path(), &options.clone().with_mode(mode)).unwrap();
+            let storage = LmdbStorage::open(folder.path(), &options.clone().mode(mode)).unwrap();
             mode = OpenMode::Append;
             commit.iter().for_each(|change| model.apply(change));
             if i % 2 == 0 {
@@ -436,9 +436,9 @@ fn a_snapshot_does_not_see_later_commits() {
 fn the_map_grows_under_readers_in_four_threads() {
     let folder = tempfile::tempdir().unwrap();
     let options = LmdbOptions::default()
-        .with_mode(OpenMode::CreateNew)
-        .with_durability(Durability::Process)
-        .with_map_size(64 << 10);
+        .mode(OpenMode::CreateNew)
+        .durability(Durability::Process)
+        .map_size(64 << 10);
     let writer = LmdbStorage::open(folder.path(), &options).unwrap();
     let (_, first_size, _) = writer.0.environment.state();
     assert!(first_size <= 256 << 10, "{first_size}");
@@ -496,7 +496,7 @@ fn a_reader_follows_a_writer_in_another_process_beyond_its_own_map() {
     open(folder.path(), OpenMode::CreateNew)
         .commit(vec![set("a", b"1")])
         .unwrap();
-    let options = LmdbOptions::default().with_map_size(64 << 10);
+    let options = LmdbOptions::default().map_size(64 << 10);
     let reader = LmdbStorage::open(folder.path(), &options).unwrap();
     assert_eq!(get(&reader, "a").unwrap(), "1");
     let output = child(
