@@ -184,9 +184,9 @@ pub trait ArrayViewExt: ArrayView {
     fn cast<T: Element>(&self) -> Result<ArrayD<T>> {
         let (shape, len) = self.memory_shape()?;
         let dtype = self.dtype().ok_or_else(|| no_array(self, "read()"))?;
-        let mut data = vec![0; len * dtype.size()];
-        self.read_into(&Region::all(self.shape()), &mut data)
-            .and_then(|()| cast_elements(dtype, &data))
+        let region = Region::all(self.shape());
+        u8::filled_with(len * dtype.size(), |out| self.read_into(&region, out))
+            .and_then(|data| cast_elements(dtype, &data))
             .and_then(|elements| shaped(&shape, elements))
             .map_err(|e| e.with_key(self.key().as_str()))
     }
@@ -198,9 +198,9 @@ pub trait ArrayViewExt: ArrayView {
     fn read_value(&self) -> Result<Value> {
         let (shape, len) = self.memory_shape()?;
         let dtype = self.dtype().ok_or_else(|| no_array(self, "read_value()"))?;
-        let mut data = vec![0; len * dtype.size()];
-        self.read_into(&Region::all(self.shape()), &mut data)
-            .and_then(|()| ArrayValue::from_bytes(dtype, shape, data))
+        let region = Region::all(self.shape());
+        u8::filled_with(len * dtype.size(), |out| self.read_into(&region, out))
+            .and_then(|data| ArrayValue::from_bytes(dtype, shape, data))
             .map(Value::Array)
             .map_err(|e| e.with_key(self.key().as_str()))
     }
@@ -296,6 +296,12 @@ pub trait ArrayViewExt: ArrayView {
 
     #[doc(hidden)]
     fn read_all_records(&self) -> Result<Records> {
+        // Whether there is room at all: a damaged series may claim any length.
+        u64::filled_with(
+            usize::try_from(self.len()).unwrap_or(usize::MAX),
+            |_| Ok(()),
+        )
+        .map_err(|e| e.with_key(self.key().as_str()))?;
         let mut all = Records::empty(Arc::clone(self.schema()));
         while all.len() < self.len() {
             let part = self.read_records(all.len()..self.len(), usize::MAX)?;

@@ -4,19 +4,22 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use simrecorder_core::{Batch, Result};
+use simrecorder_core::{Batch, Error, ErrorKind, Result};
 
 use crate::column::Column;
 use crate::layout::{Layout, RowsRef};
+use crate::metadata::Document;
 use crate::node_path::metadata_entry;
 use crate::storage::{Change as StorageChange, Storage};
-use crate::tail::{Rows, write_frame};
+use crate::tail::{RowSize, Rows, write_frame};
 
 /// The encoded chunks of a batch, by their index along the first axis: what
 /// `DataStore::prepare` makes.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct PreparedChunks {
-    pub(crate) chunks: HashMap<u64, Vec<Bytes>>,
+    /// How they are laid out.
+    layout: Arc<Layout>,
+    chunks: HashMap<u64, Vec<Bytes>>,
 }
 
 /// Rows that are new in this commit.
@@ -55,7 +58,7 @@ impl NewRows {
         }
     }
 
-    fn count(&self) -> u64 {
+    pub(crate) fn count(&self) -> u64 {
         match &self.source {
             Source::Batch { count, .. } => *count,
             Source::Owned(rows) => rows.count,
@@ -69,8 +72,8 @@ impl NewRows {
                 count: *count,
                 data: batch.records.data(),
                 ends: match layout.row_size() {
-                    crate::tail::RowSize::Text => batch.records.ends(),
-                    crate::tail::RowSize::Fixed(_) => &[],
+                    RowSize::Text => batch.records.ends(),
+                    RowSize::Fixed(_) => &[],
                 },
                 base: 0,
             },
@@ -86,25 +89,47 @@ pub(crate) struct ColumnAppend {
     /// What takes the place of the tail in storage, after the column was cut.
     tail: Option<Rows>,
     new: Vec<NewRows>,
-    /// Whether `column.stored` is not what the metadata says.
-    is_cut: bool,
+    /// The least number of rows that the column was cut to, if it was.
+    cut: Option<u64>,
+    /// How many rows were in chunks before it was cut.
+    stored_before: u64,
 }
+
+/// A cut removes no more chunks than this, each of which is a change of its own.
+const MAX_CUT_CHUNKS: u64 = 1 << 24;
 
 /// The outcome for one column.
 #[derive(Debug, Default)]
 pub(crate) struct Outcome {
     pub(crate) changes: Vec<StorageChange>,
-    /// The number of rows in chunks that the metadata must say, if it changes.
-    pub(crate) stored: Option<u64>,
+    /// What the metadata must say, if it changes.
+    pub(crate) rows: Option<StoredRows>,
+}
+
+/// What the metadata of a column says about its length.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct StoredRows {
+    stored: u64,
+    cut: Option<u64>,
+}
+
+impl StoredRows {
+    pub(crate) fn write_to(self, document: &mut Document) {
+        document.set_rows(self.stored);
+        if let Some(rows) = self.cut {
+            document.add_cut(rows);
+        }
+    }
 }
 
 impl ColumnAppend {
     pub(crate) fn new(column: Column) -> Self {
         Self {
+            stored_before: column.stored,
             column,
             tail: None,
             new: Vec::new(),
-            is_cut: false,
+            cut: None,
         }
     }
 
@@ -116,6 +141,25 @@ impl ColumnAppend {
     pub(crate) fn push(&mut self, rows: NewRows) {
         if rows.count() > 0 {
             self.new.push(rows);
+        }
+    }
+
+    /// The bytes of one row of elements, which must be there.
+    pub(crate) fn read_row(&self, storage: &dyn Storage, row: u64) -> Result<Vec<u8>> {
+        let layout = &self.column.layout;
+        let slice = |rows: RowsRef<'_>, row| rows.slice(row, row + 1, layout.row_size()).to_rows();
+        let mut first = self.column.rows;
+        for new in &self.new {
+            if (first..first + new.count()).contains(&row) {
+                return Ok(slice(new.as_rows_ref(layout), row - first).data);
+            }
+            first += new.count();
+        }
+        match &self.tail {
+            Some(tail) if row >= self.column.stored => {
+                Ok(slice(tail.as_rows_ref(), row - self.column.stored).data)
+            }
+            _ => self.column.read_rows(storage, row..row + 1),
         }
     }
 
@@ -151,14 +195,19 @@ impl ColumnAppend {
         let keep = rows.saturating_sub(self.column.stored);
         self.tail = Some(tail.as_rows_ref().slice(0, keep, size).to_rows());
         self.column.rows = rows;
+        self.cut = Some(self.cut.map_or(rows, |cut| cut.min(rows)));
         let old = self.column.stored;
         if rows >= old {
             return Ok(Vec::new());
         }
         self.column.stored = rows;
-        self.is_cut = true;
         let chunk_rows = layout.chunk_rows();
         let gone = rows.div_ceil(chunk_rows)..old.div_ceil(chunk_rows);
+        let count = (gone.end - gone.start).saturating_mul(layout.row_chunk_count());
+        if count > MAX_CUT_CHUNKS {
+            let message = format!("{count} chunks would go, more than {MAX_CUT_CHUNKS} at once");
+            return Err(Error::new(ErrorKind::Unsupported, "commit", message));
+        }
         let path = &self.column.path;
         Ok(gone
             .flat_map(|chunk| layout.row_chunks().map(move |rest| (chunk, rest)))
@@ -216,12 +265,14 @@ impl ColumnAppend {
         } else {
             self.write_chunks(storage, stored, &mut outcome.changes)?;
         }
-        if stored != self.column.stored || self.is_cut {
-            outcome.stored = Some(stored);
+        if stored != self.column.stored || self.cut.is_some() {
+            let cut = self.cut;
+            outcome.rows = Some(StoredRows { stored, cut });
         }
         let column = Column {
             stored,
             rows: total,
+            cuts: self.column.cuts + usize::from(self.cut.is_some()),
             ..self.column
         };
         Ok((column, outcome))
@@ -256,14 +307,22 @@ impl ColumnAppend {
 
         for chunk in first / chunk_rows..stored.div_ceil(chunk_rows) {
             let range = chunk * chunk_rows..((chunk + 1) * chunk_rows).min(stored);
-            let prepared = |run: &Run<'_>| run.2?.chunks.get(&chunk).cloned();
+            // A chunk that was there before a cut holds records that are not repeated.
+            let is_new = !(self.cut.is_some() && chunk * chunk_rows < self.stored_before);
+            let prepared = |run: &Run<'_>| {
+                let prepared = run.2.filter(|it| Arc::ptr_eq(&it.layout, layout))?;
+                prepared.chunks.get(&chunk).cloned()
+            };
             let parts = match runs.iter().find_map(prepared) {
                 Some(parts) => parts,
                 None => encode_chunk(layout, &gather(&runs, range, layout))?,
             };
             changes.extend(layout.row_chunks().zip(parts).map(|(rest, value)| {
                 let key = layout.chunk_entry(path, &chunk_indices(chunk, &rest));
-                StorageChange::SetChunk { key, value }
+                match is_new {
+                    true => StorageChange::SetChunk { key, value },
+                    false => StorageChange::Set { key, value },
+                }
             }));
         }
         if had_tail {
@@ -336,28 +395,26 @@ fn chunk_indices(chunk: u64, rest: &[u64]) -> Vec<u64> {
 }
 
 /// Encodes the chunks that a batch fills, whatever stands before and behind them.
-pub(crate) fn prepare_chunks(layout: &Layout, batch: &Batch) -> Result<PreparedChunks> {
+pub(crate) fn prepare_chunks(layout: Arc<Layout>, batch: &Batch) -> Result<PreparedChunks> {
     let chunk_rows = layout.chunk_rows();
-    let end = batch.start + batch.records.len();
+    let end = batch.start.saturating_add(batch.records.len());
     let all = RowsRef {
         count: batch.records.len(),
         data: batch.records.data(),
         ends: batch.records.ends(),
         base: 0,
     };
-    let mut prepared = PreparedChunks::default();
+    let mut chunks = HashMap::new();
     for chunk in batch.start.div_ceil(chunk_rows)..end / chunk_rows {
         let start = chunk * chunk_rows - batch.start;
         let rows = all.slice(start, start + chunk_rows, layout.row_size());
-        prepared
-            .chunks
-            .insert(chunk, encode_chunk(layout, &Gathered::Borrowed(rows))?);
+        chunks.insert(chunk, encode_chunk(&layout, &Gathered::Borrowed(rows))?);
     }
-    Ok(prepared)
+    Ok(PreparedChunks { layout, chunks })
 }
 
 /// The change that writes a document.
-pub(crate) fn set_document(path: &str, document: &crate::metadata::Document) -> StorageChange {
+pub(crate) fn set_document(path: &str, document: &Document) -> StorageChange {
     StorageChange::Set {
         key: metadata_entry(path),
         value: document.to_bytes().into(),

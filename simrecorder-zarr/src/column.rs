@@ -10,8 +10,8 @@ use bytes::Bytes;
 use rayon::prelude::*;
 use simrecorder_core::{AxisRange, Block, Error, ErrorKind, Region, Result, copy_block};
 
-use crate::layout::{Layout, LayoutCache};
-use crate::metadata::Document;
+use crate::layout::{Layout, LayoutCache, zeroed};
+use crate::metadata::{Document, corrupt};
 use crate::node_path::metadata_entry;
 use crate::storage::{Snapshot, Storage};
 use crate::tail::{RowSize, Rows, count_rows, read_frames};
@@ -26,7 +26,12 @@ pub(crate) struct Column {
     pub(crate) stored: u64,
     /// How many rows there are.
     pub(crate) rows: u64,
+    /// How often the array had been cut.
+    pub(crate) cuts: usize,
 }
+
+/// A column has no more rows than this, so that sums with the rows of a chunk do not overflow.
+const MAX_ROWS: u64 = i64::MAX as u64;
 
 impl Column {
     pub(crate) fn open(
@@ -35,21 +40,19 @@ impl Column {
         document: &Document,
         layouts: &LayoutCache,
     ) -> Result<Self> {
-        let stored = document.shape()?.first().copied().unwrap_or(0);
+        let Some(stored) = document.shape()?.first().copied() else {
+            return Err(corrupt("the array of a series has no axis"));
+        };
         let layout = layouts.get(document)?;
         let tail = count_rows(&snapshot.tail(&path)?, stored)?;
-        let rows = stored.checked_add(tail).ok_or_else(|| {
-            Error::new(
-                ErrorKind::Corrupt,
-                "read metadata",
-                "the length of the array overflows",
-            )
-        })?;
+        let rows = stored.checked_add(tail).filter(|&rows| rows <= MAX_ROWS);
+        let rows = rows.ok_or_else(|| corrupt("the length of the array is too large"))?;
         Ok(Self {
             path,
             layout,
             stored,
             rows,
+            cuts: document.cuts().len(),
         })
     }
 
@@ -73,22 +76,28 @@ impl Column {
         let (old, new) = split_rows(region, self.stored);
         let (old_out, new_out) = out.split_at_mut(region_bytes(&old, &self.layout));
         self.read_chunks(storage, &old, old_out)?;
+        if !new.is_empty() {
+            self.read_new(storage, &new, new_out)?;
+        }
+        self.check_uncut(storage, region.axes()[0].bounds().end)
+    }
+
+    /// Reads a region of rows that were in the tail, and may be in chunks by now.
+    fn read_new(&self, storage: &dyn Storage, region: &Region, out: &mut [u8]) -> Result<()> {
+        let (stored, tail) = self.read_tail(storage)?;
+        let (folded, new) = split_rows(region, stored);
+        let (folded_out, new_out) = out.split_at_mut(region_bytes(&folded, &self.layout));
+        self.read_chunks(storage, &folded, folded_out)?;
         if new.is_empty() {
             return Ok(());
         }
-
-        // What was in the tail may be in chunks by now.
-        let (stored, tail) = self.read_tail(storage)?;
-        let (folded, new) = split_rows(&new, stored);
-        let (folded_out, new_out) = new_out.split_at_mut(region_bytes(&folded, &self.layout));
-        self.read_chunks(storage, &folded, folded_out)?;
+        if new.axes()[0].bounds().end > stored + tail.count {
+            return Err(truncated());
+        }
         let mut origin = vec![0; region.axes().len()];
         origin[0] = stored;
         let mut shape = self.shape();
         shape[0] = tail.count;
-        if new.axes()[0].bounds().end > stored + tail.count {
-            return Err(truncated());
-        }
         let block = Block {
             data: &tail.data,
             origin: &origin,
@@ -102,18 +111,28 @@ impl Column {
     pub(crate) fn read_tail(&self, storage: &dyn Storage) -> Result<(u64, Rows)> {
         let mut found = None;
         storage.read(&mut |snapshot| {
-            let entry = metadata_entry(&self.path);
-            let document = snapshot.get(&entry)?.ok_or_else(truncated)?;
-            let stored = Document::parse(&document)?
-                .shape()?
-                .first()
-                .copied()
-                .unwrap_or(0);
-            found = Some((stored, snapshot.tail(&self.path)?));
+            let document = snapshot.get(&metadata_entry(&self.path))?;
+            found = Some((document, snapshot.tail(&self.path)?));
             Ok(())
         })?;
-        let (stored, tail) = found.ok_or_else(truncated)?;
+        let (document, tail) = found.ok_or_else(truncated)?;
+        let stored = Document::parse(&document.ok_or_else(truncated)?)?.shape()?;
+        let stored = stored.first().copied().ok_or_else(truncated)?;
         Ok((stored, read_frames(&tail, stored, self.layout.row_size())?))
+    }
+
+    /// Checks, after rows before `end` were read, that none of them had been cut off: others
+    /// may stand in their place.
+    fn check_uncut(&self, storage: &dyn Storage, end: u64) -> Result<()> {
+        let document = get(storage, &metadata_entry(&self.path))?.ok_or_else(truncated)?;
+        let document = Document::parse(&document)?;
+        let stored = document.shape()?.first().copied().unwrap_or(0);
+        let mut cuts = document.cuts().into_iter().skip(self.cuts);
+        // Other software does not note its cuts.
+        if stored < end.min(self.stored) || cuts.any(|rows| rows < end) {
+            return Err(truncated());
+        }
+        Ok(())
     }
 
     /// Reads a region of rows that are all in chunks.
@@ -124,6 +143,11 @@ impl Column {
         let chunk_rows = self.layout.chunk_rows();
         let rows = region.axes()[0];
         let row_bytes = region_bytes(region, &self.layout) / rows.count as usize;
+        let read = |parts: Vec<(u64, Region, &mut [u8])>| {
+            parts.into_par_iter().try_for_each(|(chunk, region, out)| {
+                self.read_row_of_chunks(storage, chunk, &region, out)
+            })
+        };
         // All rows of one row of chunks lie together in the output.
         let mut parts = Vec::new();
         let mut rest = out;
@@ -139,10 +163,11 @@ impl Column {
             parts.push((chunk, Region::new(axes), part));
             rest = others;
             done = end;
+            if parts.len() == PARTS {
+                read(std::mem::take(&mut parts))?;
+            }
         }
-        parts.into_par_iter().try_for_each(|(chunk, region, out)| {
-            self.read_row_of_chunks(storage, chunk, &region, out)
-        })
+        read(parts)
     }
 
     /// Reads a region that lies in the chunks with one index along the first axis.
@@ -161,21 +186,23 @@ impl Column {
             .chain(touched.iter().map(|r| r.start))
             .collect();
         loop {
-            let data = match get(storage, &self.layout.chunk_entry(&self.path, &indices))? {
-                Some(encoded) => self
-                    .layout
-                    .decode(&encoded)
-                    .map_err(|e| self.at(e, &indices))?,
-                None => self.missing_chunk(storage, region.axes()[0].bounds().end)?,
-            };
             let shape = &self.layout.chunk_shape;
             let origin: Vec<u64> = indices.iter().zip(shape).map(|(i, len)| i * len).collect();
-            let block = Block {
-                data: &data,
-                origin: &origin,
-                shape,
-            };
-            copy_block(block, region, out, self.layout.element_size());
+            match get(storage, &self.layout.chunk_entry(&self.path, &indices))? {
+                Some(encoded) => {
+                    let data = self
+                        .layout
+                        .decode(&encoded)
+                        .map_err(|e| self.at(e, &indices))?;
+                    let block = Block {
+                        data: &data,
+                        origin: &origin,
+                        shape,
+                    };
+                    copy_block(block, region, out, self.layout.element_size());
+                }
+                None => fill_block(&self.layout, &origin, region, out)?,
+            }
 
             // The next index, the last axis first.
             let Some(axis) = (1..indices.len())
@@ -188,21 +215,6 @@ impl Column {
             for later in axis + 1..indices.len() {
                 indices[later] = touched[later - 1].start;
             }
-        }
-    }
-
-    /// A chunk that is not there has the fill value, unless its rows were cut off.
-    fn missing_chunk(&self, storage: &dyn Storage, needed: u64) -> Result<Vec<u8>> {
-        let document = get(storage, &metadata_entry(&self.path))?.ok_or_else(truncated)?;
-        let stored = Document::parse(&document)?
-            .shape()?
-            .first()
-            .copied()
-            .unwrap_or(0);
-        if stored < needed {
-            Err(truncated())
-        } else {
-            Ok(self.layout.filled_chunk())
         }
     }
 
@@ -220,13 +232,7 @@ impl Column {
         let bytes = region
             .len()
             .and_then(|len| len.checked_mul(self.layout.element_size()));
-        let bytes = bytes
-            .filter(|&bytes| bytes < isize::MAX as usize)
-            .ok_or_else(|| {
-                let message = "the records do not fit into memory; read fewer at a time";
-                Error::new(ErrorKind::OutOfBounds, "read", message)
-            })?;
-        let mut data = vec![0; bytes];
+        let mut data = zeroed(bytes.unwrap_or(usize::MAX))?;
         self.read_into(storage, &region, &mut data)?;
         Ok(data)
     }
@@ -243,7 +249,11 @@ impl Column {
         let mut tail = None;
         let mut next = range.start;
         let mut stored = self.stored;
-        while next < range.end && (rows.count == 0 || rows.data.len() < max_bytes) {
+        let is_full = |rows: &Rows| {
+            let ends = size_of_val(&rows.ends[..]);
+            rows.count > 0 && rows.data.len().saturating_add(ends) >= max_bytes
+        };
+        while next < range.end && !is_full(&rows) {
             if next >= stored && tail.is_none() {
                 let (now_stored, now) = self.read_tail(storage)?;
                 stored = now_stored;
@@ -252,7 +262,7 @@ impl Column {
             }
             let (first, part) = match &tail {
                 Some(tail) if next >= stored => (stored, tail.clone()),
-                _ => self.read_text_chunk(storage, next / self.layout.chunk_rows(), stored)?,
+                _ => self.read_text_chunk(storage, next..range.end.min(stored), stored)?,
             };
             let end = range.end.min(first + part.count);
             if end <= next {
@@ -265,34 +275,36 @@ impl Column {
             rows.extend(part.count, &part.data, &part.ends);
             next = end;
         }
+        self.check_uncut(storage, next)?;
         Ok(rows)
     }
 
-    /// The texts of a chunk, and the index of the first.
+    /// Texts from the start of `range` on, which are all in chunks, and the index of the first:
+    /// those of one chunk, of which `stored` says how many texts are in chunks.
     fn read_text_chunk(
         &self,
         storage: &dyn Storage,
-        chunk: u64,
+        range: Range<u64>,
         stored: u64,
     ) -> Result<(u64, Rows)> {
-        let first = chunk * self.layout.chunk_rows();
-        let count = (stored - first).min(self.layout.chunk_rows());
+        let chunk_rows = self.layout.chunk_rows();
+        let chunk = range.start / chunk_rows;
+        let first = chunk * chunk_rows;
+        let count = (stored - first).min(chunk_rows);
         let entry = self.layout.chunk_entry(&self.path, &[chunk]);
-        let rows = match get(storage, &entry)? {
-            Some(encoded) => self
-                .layout
-                .decode_texts(&encoded, count)
-                .map_err(|e| self.at(e, &[chunk]))?,
-            None => {
-                let fill = self.layout.fill_bytes();
-                Rows {
-                    count,
-                    data: fill.repeat(count as usize),
-                    ends: (1..=count).map(|i| i * fill.len() as u64).collect(),
-                }
-            }
+        if let Some(encoded) = get(storage, &entry)? {
+            let rows = self.layout.decode_texts(&encoded, count);
+            return Ok((first, rows.map_err(|e| self.at(e, &[chunk]))?));
+        }
+        let end = range.end.min(first + count);
+        let count = (end - range.start).min(MISSING_TEXTS);
+        let fill = self.layout.fill_bytes();
+        let rows = Rows {
+            count,
+            data: self.layout.filled(count as usize)?,
+            ends: (1..=count).map(|i| i * fill.len() as u64).collect(),
         };
-        Ok((first, rows))
+        Ok((range.start, rows))
     }
 
     /// The rows of an unfinished last chunk, for writing it anew.
@@ -307,6 +319,42 @@ impl Column {
             }),
         }
     }
+}
+
+/// So many rows of chunks are shared out among the threads at a time.
+const PARTS: usize = 1 << 14;
+
+/// Texts that were never written are given in blocks of this many.
+const MISSING_TEXTS: u64 = 1 << 12;
+
+/// Gives the elements of `region` that lie in the chunk at `origin`, which was never written,
+/// the fill value.
+fn fill_block(layout: &Layout, origin: &[u64], region: &Region, out: &mut [u8]) -> Result<()> {
+    // Where they lie in the output, and how many they are along each axis.
+    let mut first = Vec::with_capacity(origin.len());
+    let mut shape = Vec::with_capacity(origin.len());
+    for ((axis, &origin), &len) in region.axes().iter().zip(origin).zip(&layout.chunk_shape) {
+        let before = |at: u64| {
+            at.saturating_sub(axis.start)
+                .div_ceil(axis.step)
+                .min(axis.count)
+        };
+        first.push(before(origin));
+        shape.push(before(origin.saturating_add(len)) - before(origin));
+    }
+    let elements = shape.iter().product::<u64>() as usize;
+    let block = Block {
+        data: &layout.filled(elements)?,
+        origin: &first,
+        shape: &shape,
+    };
+    copy_block(
+        block,
+        &Region::all(&region.shape()),
+        out,
+        layout.element_size(),
+    );
+    Ok(())
 }
 
 /// Reads one entry.

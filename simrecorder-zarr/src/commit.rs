@@ -1,6 +1,6 @@
 //! Commits: from the changes of the recorder to those of the storage.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use simrecorder_core::{
@@ -8,14 +8,14 @@ use simrecorder_core::{
     Value,
 };
 
-use crate::append::{ColumnAppend, NewRows, PreparedChunks, set_document};
+use crate::append::{ColumnAppend, NewRows, PreparedChunks, StoredRows, set_document};
 use crate::column::get;
 use crate::layout::Layout;
-use crate::metadata::{ColumnType, Document};
+use crate::metadata::{ColumnType, Document, check_attributes};
 use crate::node_path::{metadata_entry, node_path};
-use crate::recording::{Recording, load_columns};
+use crate::recording::{Recording, load_columns, parent_of_part};
 use crate::storage::Change as StorageChange;
-use crate::tail::Rows;
+use crate::tail::{RowSize, Rows};
 use crate::view::Columns;
 
 /// What the writer remembers from commit to commit. It is the only one that writes, so this
@@ -39,7 +39,7 @@ pub(crate) struct Stage<'a> {
     /// Documents that this commit writes, by path; `None` for what it has looked up in vain.
     documents: HashMap<String, Option<Document>>,
     /// The paths in `documents` that are to be written.
-    written: BTreeMap<String, ()>,
+    written: BTreeSet<String>,
     series: BTreeMap<Key, StagedSeries>,
     changes: Vec<StorageChange>,
 }
@@ -88,7 +88,7 @@ impl<'a> Stage<'a> {
             recording,
             writer,
             documents: HashMap::new(),
-            written: BTreeMap::new(),
+            written: BTreeSet::new(),
             series: BTreeMap::new(),
             changes: Vec::new(),
         }
@@ -118,8 +118,8 @@ impl<'a> Stage<'a> {
             let mut finish = |column: ColumnAppend| {
                 let (column, outcome) = column.finish(&*self.recording.storage, false)?;
                 self.changes.extend(outcome.changes);
-                if let Some(stored) = outcome.stored {
-                    self.set_rows(&column.path, stored)?;
+                if let Some(rows) = outcome.rows {
+                    self.set_rows(&column.path, rows)?;
                 }
                 Ok(column)
             };
@@ -135,7 +135,7 @@ impl<'a> Stage<'a> {
             let columns = columns.map_err(|e: Error| e.with_key(key.as_str()))?;
             remembered.push((key, (series.kind, columns)));
         }
-        for path in self.written.keys() {
+        for path in &self.written {
             if let Some(Some(document)) = self.documents.get(path) {
                 self.changes.push(set_document(path, document));
             }
@@ -143,7 +143,7 @@ impl<'a> Stage<'a> {
         Ok((self.changes, remembered))
     }
 
-    fn set_rows(&mut self, path: &str, rows: u64) -> Result<()> {
+    fn set_rows(&mut self, path: &str, rows: StoredRows) -> Result<()> {
         let Some(mut document) = self.document(path)? else {
             return Err(Error::new(
                 ErrorKind::NotFound,
@@ -151,7 +151,7 @@ impl<'a> Stage<'a> {
                 "the series is not there",
             ));
         };
-        document.set_rows(rows);
+        rows.write_to(&mut document);
         self.write(path, document);
         Ok(())
     }
@@ -171,8 +171,19 @@ impl<'a> Stage<'a> {
     }
 
     fn write(&mut self, path: &str, document: Document) {
-        self.written.insert(path.to_owned(), ());
+        self.written.insert(path.to_owned());
         self.documents.insert(path.to_owned(), Some(document));
+    }
+
+    /// The document of the node at `key`; the parts of a series are no nodes.
+    fn node(&mut self, key: &Key, path: &str) -> Result<Option<Document>> {
+        if let Some(parent) = parent_of_part(key) {
+            let parent = self.document(&node_path(&parent)?)?;
+            if parent.is_some_and(|parent| parent.node_kind() != NodeKind::Group) {
+                return Ok(None);
+            }
+        }
+        self.document(path)
     }
 
     /// Makes the groups above `key`, and checks that they are groups.
@@ -203,7 +214,7 @@ impl<'a> Stage<'a> {
     fn declare(&mut self, key: &Key, schema: &Schema) -> Result<()> {
         schema.check()?;
         let path = node_path(key)?;
-        if let Some(document) = self.document(&path)? {
+        if let Some(document) = self.node(key, &path)? {
             if document.node_kind() != NodeKind::Series {
                 return Err(clash(document.node_kind(), NodeKind::Series));
             }
@@ -229,8 +240,8 @@ impl<'a> Stage<'a> {
             let record_bytes = match &columns {
                 Columns::One(_) => 0,
                 Columns::Two { items, .. } => match items.layout.row_size() {
-                    crate::tail::RowSize::Fixed(bytes) => bytes,
-                    crate::tail::RowSize::Text => 1,
+                    RowSize::Fixed(bytes) => bytes,
+                    RowSize::Text => 1,
                 },
             };
             let staged = StagedSeries {
@@ -247,7 +258,7 @@ impl<'a> Stage<'a> {
 
     fn open_series(&mut self, key: &Key) -> Result<(Kind, Columns)> {
         let path = node_path(key)?;
-        let Some(document) = self.document(&path)? else {
+        let Some(document) = self.node(key, &path)? else {
             let message = "the series was not declared";
             return Err(Error::new(ErrorKind::NotFound, "commit", message));
         };
@@ -323,15 +334,10 @@ impl<'a> Stage<'a> {
         let changes = match &mut series.columns {
             StagedColumns::One(column) => column.truncate(storage, records)?,
             StagedColumns::Two { ends, items } => {
-                if records > ends.column.rows {
-                    // Only rows of this commit go; the recorder sends no such commit.
-                    let message = "a series cannot be cut within the commit that makes it longer";
-                    return Err(Error::new(ErrorKind::Unsupported, "commit", message));
-                }
                 let last = match records {
                     0 => 0,
                     _ => {
-                        let bytes = ends.column.read_rows(storage, records - 1..records)?;
+                        let bytes = ends.read_row(storage, records - 1)?;
                         bytes
                             .first_chunk()
                             .map_or(0, |bytes| u64::from_le_bytes(*bytes))
@@ -347,8 +353,9 @@ impl<'a> Stage<'a> {
     }
 
     fn set_attributes(&mut self, key: &Key, attributes: &Attributes) -> Result<()> {
+        check_attributes(attributes)?;
         let path = node_path(key)?;
-        let mut document = match self.document(&path)? {
+        let mut document = match self.node(key, &path)? {
             Some(document) => document,
             None if key.is_root() => Document::root(),
             None => {
@@ -363,7 +370,7 @@ impl<'a> Stage<'a> {
 
     fn set(&mut self, key: &Key, value: &Value) -> Result<()> {
         let path = node_path(key)?;
-        let old = self.document(&path)?;
+        let old = self.node(key, &path)?;
         if let Some(old) = &old {
             if old.node_kind() != NodeKind::Value {
                 return Err(clash(old.node_kind(), NodeKind::Value));
@@ -389,7 +396,7 @@ fn clash(is: NodeKind, wanted: NodeKind) -> Error {
 }
 
 /// Checks that the rows of a batch have the form of the column that takes them.
-fn check_layout(kind: Kind, layout: &Layout, batch: &Schema) -> Result<()> {
+pub(crate) fn check_layout(kind: Kind, layout: &Layout, batch: &Schema) -> Result<()> {
     let row_shape = layout.row_shape.clone();
     let stored = match (kind, layout.column) {
         (Kind::Array, ColumnType::Elements(dtype)) => Schema::array_of(dtype, row_shape),

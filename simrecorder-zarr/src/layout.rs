@@ -58,6 +58,9 @@ impl Layout {
         let fill_value = data_type
             .fill_value_v3(&metadata.fill_value)
             .map_err(|e| corrupt("the fill value does not fit the data type").with_source(e))?;
+        if document.has_wrong_typesize() {
+            return Err(corrupt("the typesize of a codec is out of range"));
+        }
         let codecs = CodecChain::from_metadata(&metadata.codecs)
             .map_err(|e| unsupported("a codec is not known".into()).with_source(e))?;
         let key_encoding =
@@ -109,6 +112,7 @@ impl Layout {
         self.chunk_shape.first().copied().unwrap_or(1)
     }
 
+    /// How many elements a chunk has; `None` if a chunk or a row cannot be addressed.
     fn chunk_elements(&self) -> Option<usize> {
         let elements = self
             .chunk_shape
@@ -141,8 +145,15 @@ impl Layout {
         }
     }
 
+    /// How many chunks there are with one index along the first axis.
+    pub(crate) fn row_chunk_count(&self) -> u64 {
+        self.row_grid()
+            .iter()
+            .fold(1, |count, len| count.saturating_mul(*len))
+    }
+
     /// How many chunks there are along each axis but the first.
-    pub(crate) fn row_grid(&self) -> Vec<u64> {
+    fn row_grid(&self) -> Vec<u64> {
         let axes = self.row_shape.iter().zip(self.chunk_shape.iter().skip(1));
         axes.map(|(len, chunk)| len.div_ceil(*chunk)).collect()
     }
@@ -150,8 +161,7 @@ impl Layout {
     /// The indices of all chunks in one row of chunks, without the first index.
     pub(crate) fn row_chunks(&self) -> impl Iterator<Item = Vec<u64>> {
         let grid = self.row_grid();
-        let count: u64 = grid.iter().product();
-        (0..count).map(move |mut number| {
+        (0..self.row_chunk_count()).map(move |mut number| {
             let mut indices = vec![0; grid.len()];
             for (index, len) in indices.iter_mut().zip(&grid).rev() {
                 *index = number % len;
@@ -174,7 +184,7 @@ impl Layout {
             ColumnType::Text => self.text_chunk(rows)?,
             ColumnType::Elements(_) if whole => ArrayBytes::new_flen(Cow::Borrowed(rows.data)),
             ColumnType::Elements(_) => {
-                let mut chunk = self.filled_chunk();
+                let mut chunk = self.filled(self.chunk_elements().unwrap_or(0))?;
                 let mut shape = vec![rows.count];
                 shape.extend(&self.row_shape);
                 let origin = vec![0; shape.len()];
@@ -217,9 +227,24 @@ impl Layout {
             .map_err(|e| Error::new(ErrorKind::Internal, "encode", "a codec failed").with_source(e))
     }
 
-    /// A chunk in which every element has the fill value.
-    pub(crate) fn filled_chunk(&self) -> Vec<u8> {
-        self.fill_bytes().repeat(self.chunk_elements().unwrap_or(0))
+    /// That many elements, all of which have the fill value.
+    pub(crate) fn filled(&self, elements: usize) -> Result<Vec<u8>> {
+        let fill = self.fill_bytes();
+        let bytes = elements.saturating_mul(fill.len());
+        if fill.iter().all(|&byte| byte == 0) {
+            return zeroed(bytes);
+        }
+        let mut filled = Vec::new();
+        filled
+            .try_reserve_exact(bytes)
+            .map_err(|_| too_large(bytes))?;
+        filled.extend_from_slice(&fill[..fill.len().min(bytes)]);
+        while filled.len() < bytes {
+            // Doubles what is there.
+            let more = filled.len().min(bytes - filled.len());
+            filled.extend_from_within(..more);
+        }
+        Ok(filled)
     }
 
     fn text_chunk(&self, rows: RowsRef<'_>) -> Result<ArrayBytes<'static>> {
@@ -237,6 +262,10 @@ impl Layout {
     }
 
     fn decode_chunk(&self, encoded: &[u8]) -> Result<ArrayBytes<'static>> {
+        if let Some(elements) = self.chunk_elements().filter(|&count| count > LARGE_CHUNK) {
+            // The codecs abort the process where there is no memory: better to know before.
+            drop(zeroed(elements.saturating_mul(self.element_size()))?);
+        }
         let decode = || {
             let bytes = self.codecs.decode(
                 Cow::Borrowed(encoded),
@@ -344,6 +373,19 @@ impl Rows {
         }
     }
 }
+
+/// Zeros, or an error if there is no memory for them.
+pub(crate) fn zeroed(bytes: usize) -> Result<Vec<u8>> {
+    bytemuck::allocation::try_zeroed_vec(bytes).map_err(|()| too_large(bytes))
+}
+
+fn too_large(bytes: usize) -> Error {
+    let message = format!("{bytes} bytes do not fit into memory");
+    Error::new(ErrorKind::OutOfBounds, "read", message)
+}
+
+/// Chunks with more elements are not what simrecorder writes.
+const LARGE_CHUNK: usize = 1 << 28;
 
 fn options() -> CodecOptions {
     // Chunks are coded in parallel, each on one thread.

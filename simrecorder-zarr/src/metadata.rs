@@ -134,21 +134,35 @@ impl Document {
 
     /// What tells how chunks are laid out: the same text for the same layout.
     pub(crate) fn layout_text(&self) -> String {
-        let names = [
-            "data_type",
-            "chunk_grid",
-            "chunk_key_encoding",
-            "fill_value",
-            "codecs",
-            "storage_transformers",
-        ];
         let shape = self
             .0
             .get("shape")
             .and_then(Json::as_array)
-            .and_then(|shape| shape.get(1..));
-        let fields: Vec<_> = names.iter().map(|name| self.0.get(*name)).collect();
+            .map(|shape| (shape.len(), shape.get(1..)));
+        let others = ["shape", "attributes", "dimension_names"];
+        let fields = self.0.iter();
+        let fields: Vec<_> = fields
+            .filter(|(name, _)| !others.contains(&name.as_str()))
+            .collect();
         json!([shape, fields]).to_string()
+    }
+
+    /// Whether a codec, or one within a shard, has a typesize that is 0 as an `i32`, by which
+    /// the C library of Blosc would divide.
+    pub(crate) fn has_wrong_typesize(&self) -> bool {
+        fn is_wrong(size: &Json) -> bool {
+            !size.is_null() && size.as_u64().is_none_or(|size| size as i32 <= 0)
+        }
+        fn is_within(json: &Json) -> bool {
+            match json {
+                Json::Array(items) => items.iter().any(is_within),
+                Json::Object(fields) => {
+                    fields.get("typesize").is_some_and(is_wrong) || fields.values().any(is_within)
+                }
+                _ => false,
+            }
+        }
+        self.0.get("codecs").is_some_and(is_within)
     }
 
     pub(crate) fn shape(&self) -> Result<Vec<u64>> {
@@ -163,6 +177,31 @@ impl Document {
         if let Some(first) = self.0.get_mut("shape").and_then(|shape| shape.get_mut(0)) {
             *first = json!(rows);
         }
+    }
+
+    /// The lengths that the array was cut to, the latest cut last. Views of the array as it was
+    /// before a cut know by it what they must not read any more.
+    pub(crate) fn cuts(&self) -> Vec<u64> {
+        let cuts = self.own().and_then(|own| own.get("cuts")?.as_array());
+        cuts.into_iter()
+            .flatten()
+            .filter_map(Json::as_u64)
+            .collect()
+    }
+
+    /// Notes a cut to the first `rows` rows.
+    pub(crate) fn add_cut(&mut self, rows: u64) {
+        let mut own = self.own().cloned().unwrap_or_default();
+        let mut cuts = self.cuts();
+        cuts.push(rows);
+        own.insert("cuts".to_owned(), json!(cuts));
+        self.set_own(Json::Object(own));
+    }
+
+    /// Removes the copy of all metadata that other software may keep in the root: it would be
+    /// out of date, and is read before what it is a copy of. Returns whether there was one.
+    pub(crate) fn remove_consolidated(&mut self) -> bool {
+        self.0.remove("consolidated_metadata").is_some()
     }
 
     fn all_attributes(&self) -> Option<&Map<String, Json>> {
@@ -226,7 +265,8 @@ impl Document {
         self.set_own(own);
     }
 
-    /// Whether the user named the axes, or gave a fill value.
+    /// Whether a mark is set: `default_names` if the user did not name the axes, `fill_value` if
+    /// one was given.
     pub(crate) fn has_flag(&self, name: &str) -> bool {
         self.own()
             .is_some_and(|own| own.get(name) == Some(&json!(true)))
@@ -285,6 +325,41 @@ impl Document {
     }
 }
 
+/// How deeply attributes may be nested: serde_json reads 128 levels, the document included.
+const MAX_DEPTH: usize = 100;
+
+/// Checks that a document with these attributes can be read again.
+///
+/// # Errors
+/// [`ErrorKind::InvalidArgument`] names the attribute.
+pub(crate) fn check_attributes(attributes: &Attributes) -> Result<()> {
+    fn is_deeper(json: &Json, depth: usize) -> bool {
+        match json {
+            Json::Array(_) | Json::Object(_) if depth == 0 => true,
+            Json::Array(items) => items.iter().any(|item| is_deeper(item, depth - 1)),
+            Json::Object(fields) => fields.values().any(|field| is_deeper(field, depth - 1)),
+            _ => false,
+        }
+    }
+    match attributes
+        .iter()
+        .find(|(_, value)| is_deeper(value, MAX_DEPTH))
+    {
+        None => Ok(()),
+        Some((name, _)) => {
+            let message = format!(
+                "the attribute '{}' is nested more than {MAX_DEPTH} levels deep",
+                name.escape_debug()
+            );
+            Err(Error::new(
+                ErrorKind::InvalidArgument,
+                "set attributes",
+                message,
+            ))
+        }
+    }
+}
+
 /// Whether a name is that of simrecorder's own attribute, or that with `_` in front.
 fn is_like_own(name: &str) -> bool {
     name.trim_start_matches('_') == ATTRIBUTE
@@ -301,7 +376,8 @@ fn zero(dtype: DType) -> Json {
 
 /// A fill value in JSON, from the bytes of one element.
 ///
-/// Floating-point numbers are given by their bits, which every reader takes and which keep NaN.
+/// Floating-point numbers that JSON does not have (NaN, infinities), and those of 16 bits, are given
+/// by their bits, which every reader takes.
 pub(crate) fn fill_value_json(dtype: DType, bytes: &[u8]) -> Json {
     let hex = |bytes: &[u8]| {
         let digits: String = bytes

@@ -2,11 +2,11 @@
 
 use serde_json::Value as Json;
 use simrecorder_core::{
-    Attributes, DType, Error, ErrorKind, Key, Kind, NodeKind, Result, Schema, Value,
+    Attributes, ChunkPolicy, DType, Error, ErrorKind, Key, Kind, NodeKind, Result, Schema, Value,
 };
 
 use crate::layout::RowsRef;
-use crate::metadata::{ColumnType, Document, fill_value_json};
+use crate::metadata::{ColumnType, Document, check_attributes, fill_value_json};
 use crate::recording::{ENDS, ITEMS, Recording};
 use crate::storage::Change as StorageChange;
 use crate::view::ENDS_DTYPE;
@@ -19,6 +19,7 @@ impl Recording {
         path: &str,
         schema: &Schema,
     ) -> Result<Vec<(String, Document)>> {
+        check_attributes(schema.attributes())?;
         let name = key.name();
         let policy = schema.chunk_policy().unwrap_or(&self.chunk_policy);
         let compression = schema.compression().unwrap_or(self.compression);
@@ -60,22 +61,23 @@ impl Recording {
             }
             Kind::Text => {
                 let rows = policy.fixed_records().unwrap_or(TEXT_CHUNK_RECORDS);
+                check_chunk_size(&[rows], size_of::<u64>())?;
                 let document = column(ColumnType::Text, &[0], &[rows], None, &record_names());
                 Ok(vec![(path.to_owned(), mark(document))])
             }
             _ => {
-                let item_chunk = self
-                    .chunk_policy
-                    .chunk_shape(schema.record_shape(), dtype.size())?;
-                check_chunk_size(&item_chunk, dtype.size())?;
+                let by_size = without_records(policy);
+                let item_chunk = by_size.chunk_shape(schema.record_shape(), dtype.size())?;
                 let ends_chunk = match policy.fixed_records() {
                     Some(records) => vec![records],
-                    None => self.chunk_policy.chunk_shape(&[], ENDS_DTYPE.size())?,
+                    None => by_size.chunk_shape(&[], ENDS_DTYPE.size())?,
                 };
+                check_chunk_size(&item_chunk, dtype.size())?;
+                check_chunk_size(&ends_chunk, ENDS_DTYPE.size())?;
                 let item_shape: Vec<u64> = std::iter::once(0)
                     .chain(schema.record_shape().iter().copied())
                     .collect();
-                let item_names = default_names(&format!("{name}_{ITEMS}"), item_shape.len());
+                let item_names = axis_names(&format!("{name}_{ITEMS}"), item_shape.len());
                 let items = column(
                     ColumnType::Elements(dtype),
                     &item_shape,
@@ -155,13 +157,13 @@ impl Recording {
         let chunk = match shape {
             [] => Vec::new(),
             [first, rest @ ..] => {
-                let mut chunk = self.chunk_policy.chunk_shape(rest, size)?;
+                let mut chunk = without_records(&self.chunk_policy).chunk_shape(rest, size)?;
                 chunk[0] = chunk[0].min(*first).max(1);
                 check_chunk_size(&chunk, size)?;
                 chunk
             }
         };
-        let names = default_names(key.name(), shape.len());
+        let names = axis_names(key.name(), shape.len());
         let mut document = Document::array(column, shape, &chunk, None, self.compression, &names);
         document.set_attributes(&Attributes::new());
         document.mark(NodeKind::Value, kind, None);
@@ -202,6 +204,15 @@ const TEXT_CHUNK_RECORDS: u64 = 256;
 /// The largest chunk: Blosc takes 2 GiB at once, and a reader must hold a whole one.
 const MAX_CHUNK_BYTES: u64 = 1 << 30;
 
+/// A policy for what holds no records, the items of ragged rows and values: a number of records
+/// or a shape says nothing about them.
+fn without_records(policy: &ChunkPolicy) -> ChunkPolicy {
+    match policy.fixed_records() {
+        Some(_) => ChunkPolicy::default(),
+        None => policy.clone(),
+    }
+}
+
 fn check_chunk_size(chunk: &[u64], element_size: usize) -> Result<()> {
     let bytes = chunk
         .iter()
@@ -222,9 +233,16 @@ fn check_chunk_size(chunk: &[u64], element_size: usize) -> Result<()> {
 /// Names of axes that no other series of the same group has: xarray refuses one name with two
 /// lengths.
 fn default_names(name: &str, axes: usize) -> Vec<Option<String>> {
-    let axis_name = |axis| match axis {
-        0 => format!("{name}_record"),
-        axis => format!("{name}_axis_{axis}"),
-    };
-    (0..axes).map(|axis| Some(axis_name(axis))).collect()
+    let mut names = axis_names(name, axes);
+    if let Some(first) = names.first_mut() {
+        *first = Some(format!("{name}_record"));
+    }
+    names
+}
+
+/// The same for what has no records.
+fn axis_names(name: &str, axes: usize) -> Vec<Option<String>> {
+    (0..axes)
+        .map(|axis| Some(format!("{name}_axis_{axis}")))
+        .collect()
 }

@@ -60,7 +60,9 @@ pub(crate) fn child_key(group: &Key, name: &str) -> Option<Key> {
         None => name,
     };
     let key = group.join(plain).ok()?;
-    (key.parent().as_ref() == Some(group)).then_some(key)
+    let path = node_path(&key).ok()?;
+    let stands_there = path.rsplit('/').next() == Some(name);
+    (stands_there && key.parent().as_ref() == Some(group)).then_some(key)
 }
 
 /// The entry of the metadata of the node at `path`.
@@ -91,7 +93,9 @@ mod tests {
             assert_eq!(node_path(&key).unwrap(), path);
             assert_eq!(child_key(&Key::ROOT, path), Some(key));
         }
+        // What other software put there under a name that no key leads to.
         assert_eq!(child_key(&Key::ROOT, "__other"), None);
+        assert_eq!(child_key(&Key::ROOT, "%other"), None);
     }
 
     #[test]

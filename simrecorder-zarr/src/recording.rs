@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::Mutex;
 use simrecorder_core::{
-    ArrayValue, Block, ChunkPolicy, Compression, Error, ErrorKind, Key, Kind, NodeKind,
+    ArrayValue, Block, ChunkPolicy, Compression, DType, Error, ErrorKind, Key, Kind, NodeKind,
     ObjectValue, Region, Result, Schema, Value, copy_block,
 };
 
@@ -18,12 +18,15 @@ use crate::layout::{Layout, LayoutCache};
 use crate::metadata::{ColumnType, Document, corrupt};
 use crate::node_path::{metadata_entry, node_path};
 use crate::storage::{Change as StorageChange, Snapshot, Storage};
-use crate::view::Columns;
+use crate::view::{Columns, ENDS_DTYPE};
 
 /// The array of a series of two columns that says where each record ends.
 pub(crate) const ENDS: &str = "ends";
 /// The array of a series of two columns that holds the items of all records.
 pub(crate) const ITEMS: &str = "values";
+
+/// A value has no more chunks than this: each of them is looked up.
+const MAX_VALUE_CHUNKS: u64 = 1 << 24;
 
 /// A checkpoint is cut into commits of about this many bytes.
 const CHECKPOINT_BYTES: usize = 8 << 20;
@@ -54,17 +57,37 @@ pub(crate) fn load_columns(
     find: Find<'_>,
 ) -> Result<Columns> {
     if matches!(kind, Kind::Array | Kind::Text) {
-        return Column::open(snapshot, path.to_owned(), document, layouts).map(Columns::One);
+        let column = Column::open(snapshot, path.to_owned(), document, layouts)?;
+        if (column.layout.column == ColumnType::Text) != (kind == Kind::Text) {
+            return Err(corrupt(format!("the array does not fit the kind {kind}")));
+        }
+        return Ok(Columns::One(column));
     }
     let mut part = |name: &str| {
         let path = format!("{path}/{name}");
         let document = find(&path)?.ok_or_else(|| missing_part(name))?;
         Column::open(snapshot, path, &document, layouts)
     };
-    Ok(Columns::Two {
-        ends: part(ENDS)?,
-        items: part(ITEMS)?,
-    })
+    let (ends, items) = (part(ENDS)?, part(ITEMS)?);
+    let is = |column: &Column, dtype| {
+        column.layout.column == ColumnType::Elements(dtype) && column.layout.row_shape.is_empty()
+    };
+    let sound = match kind {
+        Kind::Ragged => items.layout.column != ColumnType::Text,
+        _ => is(&items, DType::U8),
+    };
+    if !sound || !is(&ends, ENDS_DTYPE) {
+        return Err(corrupt("the arrays of the series do not fit its kind"));
+    }
+    Ok(Columns::Two { ends, items })
+}
+
+/// The key above `key` if that may be a series of which this is a part.
+pub(crate) fn parent_of_part(key: &Key) -> Option<Key> {
+    match key.name() {
+        ENDS | ITEMS => key.parent().filter(|parent| !parent.is_root()),
+        _ => None,
+    }
 }
 
 fn missing_part(name: &str) -> Error {
@@ -83,13 +106,22 @@ impl Recording {
     /// Checks the version of the recording; a new one gets its root group.
     pub(crate) fn check_root(&self) -> Result<()> {
         let root = get(&*self.storage, &metadata_entry(""))?;
-        match root {
-            Some(bytes) => Document::parse(&bytes).map(|_| ()),
-            None if self.storage.is_read_only() => Ok(()),
-            None => self
-                .storage
-                .commit(vec![set_document("", &Document::root())]),
+        let root = root.map(|bytes| Document::parse(&bytes)).transpose()?;
+        if root.as_ref().is_some_and(Document::is_array) {
+            let message = "the root is an array; simrecorder opens groups, which hold arrays";
+            return Err(Error::new(ErrorKind::Unsupported, "open", message));
         }
+        if self.storage.is_read_only() {
+            return Ok(());
+        }
+        let root = match root {
+            None => Document::root(),
+            Some(mut root) => match root.remove_consolidated() {
+                true => root,
+                false => return Ok(()),
+            },
+        };
+        self.storage.commit(vec![set_document("", &root)])
     }
 
     pub(crate) fn check_writable(&self, operation: &'static str) -> Result<()> {
@@ -171,9 +203,7 @@ impl Recording {
         let Ok(path) = node_path(key) else {
             return Ok(None);
         };
-        if let (Some(parent), ENDS | ITEMS) =
-            (key.parent().filter(|key| !key.is_root()), key.name())
-        {
+        if let Some(parent) = parent_of_part(key) {
             let parent = document_at(snapshot, &node_path(&parent)?)?;
             if parent.is_some_and(|parent| parent.node_kind() != NodeKind::Group) {
                 return Ok(None);
@@ -221,7 +251,14 @@ impl Recording {
         Ok((schema, columns))
     }
 
-    /// Brings all tails into chunks.
+    /// Brings everything into the form that other software reads.
+    pub(crate) fn checkpoint(&self, writer: &mut Writer) -> Result<()> {
+        writer.forget();
+        let folded = self.fold_tails();
+        folded.and(self.storage.checkpoint())
+    }
+
+    /// Brings all tails into chunks. One that cannot be read does not keep the others from it.
     pub(crate) fn fold_tails(&self) -> Result<()> {
         let mut arrays = Vec::new();
         self.storage.read(&mut |snapshot| {
@@ -230,41 +267,52 @@ impl Recording {
         })?;
         let mut changes = Vec::new();
         let mut bytes = 0;
+        let mut damaged = Ok(());
         for path in arrays {
-            let mut column = None;
-            let mut tail_bytes = 0;
-            self.storage.read(&mut |snapshot| {
-                tail_bytes = snapshot.tail(&path)?.len();
-                column = document_at(snapshot, &path)?
-                    .map(|document| {
-                        let open = Column::open(snapshot, path.clone(), &document, &self.layouts)?;
-                        Ok::<_, Error>((open, document))
-                    })
-                    .transpose()?;
-                Ok(())
-            })?;
-            let Some((column, mut document)) = column else {
-                changes.push(StorageChange::ClearTail { array: path });
-                continue;
-            };
-            let (_, outcome) = ColumnAppend::new(column).finish(&*self.storage, true)?;
-            if let Some(stored) = outcome.stored {
-                document.set_rows(stored);
-                changes.push(set_document(&path, &document));
+            match self.fold_tail(&path) {
+                Ok((more, tail_bytes)) => {
+                    // Taking a tail away costs the storage as much memory as it had bytes.
+                    bytes += tail_bytes;
+                    changes.extend(more);
+                }
+                Err(error) => damaged = damaged.and(Err(error.with_key(path))),
             }
-            // Taking a tail away costs the storage as much memory as it had bytes.
-            bytes += tail_bytes;
-            changes.extend(outcome.changes);
             if bytes >= CHECKPOINT_BYTES {
                 self.storage.commit(std::mem::take(&mut changes))?;
                 bytes = 0;
             }
         }
-        if changes.is_empty() {
-            Ok(())
-        } else {
-            self.storage.commit(changes)
+        if !changes.is_empty() {
+            self.storage.commit(changes)?;
         }
+        damaged
+    }
+
+    /// What brings the tail of one array into chunks, and how many bytes the tail has.
+    fn fold_tail(&self, path: &str) -> Result<(Vec<StorageChange>, usize)> {
+        let mut column = None;
+        let mut tail_bytes = 0;
+        self.storage.read(&mut |snapshot| {
+            tail_bytes = snapshot.tail(path)?.len();
+            column = document_at(snapshot, path)?
+                .map(|document| {
+                    let open = Column::open(snapshot, path.to_owned(), &document, &self.layouts)?;
+                    Ok::<_, Error>((open, document))
+                })
+                .transpose()?;
+            Ok(())
+        })?;
+        let Some((column, mut document)) = column else {
+            let array = path.to_owned();
+            return Ok((vec![StorageChange::ClearTail { array }], tail_bytes));
+        };
+        let (_, outcome) = ColumnAppend::new(column).finish(&*self.storage, true)?;
+        let mut changes = outcome.changes;
+        if let Some(rows) = outcome.rows {
+            rows.write_to(&mut document);
+            changes.push(set_document(path, &document));
+        }
+        Ok((changes, tail_bytes))
     }
 
     pub(crate) fn read_value(
@@ -281,8 +329,8 @@ impl Recording {
             Error::new(e.kind(), "get", message).with_source(e)
         };
         let ColumnType::Elements(dtype) = layout.column else {
-            let text = match chunks.into_iter().next().and_then(|chunk| chunk.encoded) {
-                Some(encoded) => layout.decode_texts(&encoded, 1).map_err(at)?.data,
+            let text = match chunks.first() {
+                Some(chunk) => layout.decode_texts(&chunk.encoded, 1).map_err(at)?.data,
                 None => layout.fill_bytes().to_vec(),
             };
             return String::from_utf8(text)
@@ -290,17 +338,9 @@ impl Recording {
                 .map_err(|e| at(corrupt("a text is not UTF-8").with_source(e)));
         };
         let region = Region::all(&shape);
-        let size = region
-            .len()
-            .and_then(|len| len.checked_mul(dtype.size()))
-            .filter(|&size| size < isize::MAX as usize)
-            .ok_or_else(|| corrupt("the value does not fit into memory"))?;
-        let mut data = vec![0; size];
+        let mut data = layout.filled(region.len().unwrap_or(usize::MAX))?;
         for ValueChunk { origin, encoded } in chunks {
-            let chunk = match encoded {
-                Some(encoded) => layout.decode(&encoded).map_err(at)?,
-                None => layout.filled_chunk(),
-            };
+            let chunk = layout.decode(&encoded).map_err(at)?;
             let block = Block {
                 data: &chunk,
                 origin: &origin,
@@ -318,7 +358,7 @@ impl Recording {
         })
     }
 
-    /// The chunks of a value as a snapshot has them.
+    /// The chunks of a value as a snapshot has them; those that were never written are left out.
     pub(crate) fn value_chunks(
         &self,
         snapshot: &dyn Snapshot,
@@ -330,12 +370,21 @@ impl Recording {
         let rows = shape
             .first()
             .map_or(1, |rows| rows.div_ceil(layout.chunk_rows()));
+        let count = rows.saturating_mul(layout.row_chunk_count());
         let mut chunks = Vec::new();
+        if count == 0 {
+            return Ok(chunks);
+        }
+        if count > MAX_VALUE_CHUNKS {
+            return Err(corrupt(format!("a value of {count} chunks is not read")));
+        }
         for row in 0..rows {
             for rest in layout.row_chunks() {
                 let first = (!shape.is_empty()).then_some(row);
                 let indices: Vec<u64> = first.into_iter().chain(rest).collect();
-                let encoded = snapshot.get(&layout.chunk_entry(path, &indices))?;
+                let Some(encoded) = snapshot.get(&layout.chunk_entry(path, &indices))? else {
+                    continue;
+                };
                 let origin = indices
                     .iter()
                     .zip(&layout.chunk_shape)
@@ -350,8 +399,8 @@ impl Recording {
     }
 }
 
-/// A chunk of a value, still encoded; `None` if it was never written.
+/// A chunk of a value, still encoded.
 pub(crate) struct ValueChunk {
     origin: Vec<u64>,
-    encoded: Option<bytes::Bytes>,
+    encoded: bytes::Bytes,
 }

@@ -12,9 +12,9 @@ use simrecorder_core::{
 };
 
 use crate::append::prepare_chunks;
-use crate::commit::{Stage, remember};
+use crate::commit::{Stage, check_layout, remember};
 use crate::directory::DirectoryStorage;
-use crate::layout::LayoutCache;
+use crate::layout::{Layout, LayoutCache};
 use crate::lmdb::{LmdbOptions, LmdbStorage};
 use crate::metadata::{Document, corrupt};
 use crate::node_path::{child_key, metadata_entry, node_path};
@@ -285,11 +285,13 @@ impl DataStore for ZarrDataStore {
 
     fn prepare(&self, batch: &Batch) -> Result<Option<Prepared>> {
         let layout = self.recording.planned.lock().get(&batch.key).cloned();
-        let Some(layout) = layout else {
+        // A batch of another type is for the commit to refuse.
+        let fits =
+            |layout: &Layout| check_layout(Kind::Array, layout, batch.records.schema()).is_ok();
+        let Some(layout) = layout.filter(|layout| fits(layout)) else {
             return Ok(None);
         };
-        let prepared =
-            prepare_chunks(&layout, batch).map_err(|e| e.with_key(batch.key.as_str()))?;
+        let prepared = prepare_chunks(layout, batch).map_err(|e| e.with_key(batch.key.as_str()))?;
         Ok(Some(Box::new(prepared)))
     }
 
@@ -302,7 +304,9 @@ impl DataStore for ZarrDataStore {
         }
         let (changes, remembered) = stage.finish()?;
         if !changes.is_empty() {
-            self.recording.storage.commit(changes)?;
+            // Whether a commit whose sync failed counts is not known before it is read.
+            let committed = self.recording.storage.commit(changes);
+            committed.inspect_err(|_| writer.forget())?;
         }
         remember(&mut writer, remembered);
         Ok(())
@@ -314,17 +318,15 @@ impl DataStore for ZarrDataStore {
         }
         let mut writer = self.recording.writer.lock();
         self.recording.check_writable("checkpoint")?;
-        writer.forget();
-        self.recording.fold_tails()?;
-        self.recording.storage.checkpoint()
+        self.recording.checkpoint(&mut writer)
     }
 
     fn close(&self) -> Result<()> {
-        let checkpoint = match self.checkpoint() {
-            Err(error) if error.kind() == ErrorKind::Closed => return Ok(()),
-            result => result,
-        };
-        self.recording.closed.store(true, Ordering::Release);
+        let mut writer = self.recording.writer.lock();
+        if self.is_read_only() || self.recording.closed.swap(true, Ordering::AcqRel) {
+            return Ok(());
+        }
+        let checkpoint = self.recording.checkpoint(&mut writer);
         checkpoint.and(self.recording.storage.close())
     }
 }
