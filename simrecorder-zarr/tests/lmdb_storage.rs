@@ -11,7 +11,7 @@ use std::fs::{self};
 use std::path::Path;
 use std::sync::Arc;
 
-use simrecorder_core::{Durability, Error, ErrorKind, OpenMode};
+use simrecorder_core::{Durability, ErrorKind, OpenMode};
 use simrecorder_zarr::lmdb::{LmdbOptions, LmdbStorage};
 use zarrs_storage::byte_range::ByteRange;
 use zarrs_storage::{
@@ -21,42 +21,7 @@ use zarrs_storage::{
 
 mod support;
 
-fn open(path: &Path, mode: OpenMode) -> LmdbStorage {
-    LmdbStorage::open(path, &LmdbOptions::default().mode(mode)).unwrap()
-}
-
-fn refused(path: &Path, mode: OpenMode) -> Error {
-    LmdbStorage::open(path, &LmdbOptions::default().mode(mode)).unwrap_err()
-}
-
-fn key(key: &str) -> StoreKey {
-    StoreKey::new(key).unwrap()
-}
-
-fn set(storage: &LmdbStorage, name: &str, value: &str) {
-    storage.set(&key(name), value.to_owned().into()).unwrap();
-}
-
-fn get(storage: &LmdbStorage, name: &str) -> Option<String> {
-    let value = storage.get(&key(name)).unwrap()?;
-    Some(String::from_utf8(value.into()).unwrap())
-}
-
-/// A recording that holds `a` = `1`, closed.
-fn recording(path: &Path) {
-    let storage = open(path, OpenMode::CreateNew);
-    // Two commits, so that both meta pages are in use.
-    set(&storage, "a", "0");
-    set(&storage, "a", "1");
-    storage.close().unwrap();
-}
-
-fn kind(error: &StorageError) -> std::io::ErrorKind {
-    match error {
-        StorageError::IOError(error) => error.kind(),
-        error => panic!("not an error of the disk: {error}"),
-    }
-}
+use support::lmdb::*;
 
 #[test]
 fn passes_the_tests_of_zarrs() {

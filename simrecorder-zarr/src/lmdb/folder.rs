@@ -447,8 +447,8 @@ mod tests {
         assert_eq!(network_file_system(Path::new("/proc")), None);
         let mounts = "\
             36 35 98:0 / /mnt rw,noatime shared:1 - ext4 /dev/root rw\n\
-            40 35 0:52 / /home/a/far rw,nosuid - fuse.sshfs host:/data rw,user_id=0\n\
-            41 35 0:53 / /home/a/near rw,nosuid - fuse.bindfs /data rw,user_id=0\n";
+            40 35 0:52 / /srv/a/far rw,nosuid - fuse.sshfs host:/data rw,user_id=0\n\
+            41 35 0:53 / /srv/a/near rw,nosuid - fuse.bindfs /data rw,user_id=0\n";
         assert_eq!(network_fuse(mounts, "0:52"), Some("fuse.sshfs"));
         assert_eq!(network_fuse(mounts, "0:53"), None);
         assert_eq!(network_fuse(mounts, "98:0"), None);

@@ -7,6 +7,8 @@
     reason = "each test file uses a part of it, and helpers of tests may panic"
 )]
 
+pub(crate) mod lmdb;
+
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
