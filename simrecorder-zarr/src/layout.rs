@@ -248,6 +248,10 @@ impl Layout {
     }
 
     fn text_chunk(&self, rows: RowsRef<'_>) -> Result<ArrayBytes<'static>> {
+        if self.chunk_rows() > LARGE_CHUNK as u64 {
+            let message = format!("chunks of {} texts are too large", self.chunk_rows());
+            return Err(Error::new(ErrorKind::Unsupported, "encode", message));
+        }
         let mut data = rows.data.to_vec();
         let mut offsets = vec![0];
         offsets.extend(rows.ends.iter().map(|&end| (end - rows.base) as usize));

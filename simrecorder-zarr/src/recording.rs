@@ -14,7 +14,7 @@ use simrecorder_core::{
 use crate::append::{ColumnAppend, set_document};
 use crate::column::{Column, get};
 use crate::commit::Writer;
-use crate::layout::{Layout, LayoutCache};
+use crate::layout::{Layout, LayoutCache, zeroed};
 use crate::metadata::{ColumnType, Document, corrupt};
 use crate::node_path::{metadata_entry, node_path};
 use crate::storage::{Change as StorageChange, Snapshot, Storage};
@@ -378,6 +378,9 @@ impl Recording {
         if count > MAX_VALUE_CHUNKS {
             return Err(corrupt(format!("a value of {count} chunks is not read")));
         }
+        // Before looking for what may be a million chunks that were never written.
+        let elements = Region::all(&shape).len().unwrap_or(usize::MAX);
+        drop(zeroed(elements.saturating_mul(layout.element_size()))?);
         for row in 0..rows {
             for rest in layout.row_chunks() {
                 let first = (!shape.is_empty()).then_some(row);
