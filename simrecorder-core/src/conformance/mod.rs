@@ -121,7 +121,7 @@ pub trait Harness: Debug + Send + Sync {
 
 /// Makes a `#[test]` for every case of the conformance suite.
 ///
-/// The argument is an expression that makes a fresh [`Harness`](crate::conformance::Harness);
+/// The argument is an expression that makes a fresh [`Harness`];
 /// it is evaluated once in each test. [`conformance`](crate::conformance) has an example.
 #[macro_export]
 macro_rules! conformance_tests {
