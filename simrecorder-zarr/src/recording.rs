@@ -272,7 +272,7 @@ impl Recording {
             match self.fold_tail(&path) {
                 Ok((more, tail_bytes)) => {
                     // Taking a tail away costs the storage as much memory as it had bytes.
-                    bytes += tail_bytes;
+                    bytes += tail_bytes + more.iter().map(size_of_change).sum::<usize>();
                     changes.extend(more);
                 }
                 Err(error) => damaged = damaged.and(Err(error.with_key(path))),
@@ -406,4 +406,16 @@ impl Recording {
 pub(crate) struct ValueChunk {
     origin: Vec<u64>,
     encoded: bytes::Bytes,
+}
+
+/// What a change takes in memory, about: what it writes, and the page that it touches.
+fn size_of_change(change: &StorageChange) -> usize {
+    const PAGE: usize = 4096;
+    match change {
+        StorageChange::Set { value, .. } | StorageChange::SetChunk { value, .. } => {
+            value.len() + PAGE
+        }
+        StorageChange::AppendTail { bytes, .. } => bytes.len() + PAGE,
+        _ => PAGE,
+    }
 }
