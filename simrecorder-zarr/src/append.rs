@@ -204,6 +204,9 @@ impl ColumnAppend {
         let chunk_rows = layout.chunk_rows();
         let gone = rows.div_ceil(chunk_rows)..old.div_ceil(chunk_rows);
         let count = (gone.end - gone.start).saturating_mul(layout.row_chunk_count());
+        if count == 0 {
+            return Ok(Vec::new());
+        }
         if count > MAX_CUT_CHUNKS {
             let message = format!("{count} chunks would go, more than {MAX_CUT_CHUNKS} at once");
             return Err(Error::new(ErrorKind::Unsupported, "commit", message));
