@@ -40,11 +40,22 @@ impl Column {
         document: &Document,
         layouts: &LayoutCache,
     ) -> Result<Self> {
+        let tail = snapshot.tail(&path)?;
+        Self::with_tail(path, document, layouts, &tail)
+    }
+
+    /// The column of an array whose tail was read already.
+    pub(crate) fn with_tail(
+        path: String,
+        document: &Document,
+        layouts: &LayoutCache,
+        tail: &[u8],
+    ) -> Result<Self> {
         let Some(stored) = document.shape()?.first().copied() else {
             return Err(corrupt("the array of a series has no axis"));
         };
         let layout = layouts.get(document)?;
-        let tail = count_rows(&snapshot.tail(&path)?, stored)?;
+        let tail = count_rows(tail, stored)?;
         let rows = stored.checked_add(tail).filter(|&rows| rows <= MAX_ROWS);
         let rows = rows.ok_or_else(|| corrupt("the length of the array is too large"))?;
         Ok(Self {

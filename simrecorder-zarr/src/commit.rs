@@ -13,9 +13,9 @@ use crate::column::get;
 use crate::layout::Layout;
 use crate::metadata::{ColumnType, Document, check_attributes};
 use crate::node_path::{metadata_entry, node_path};
-use crate::recording::{Recording, load_columns, parent_of_part};
+use crate::recording::{Recording, document_at, load_columns, parent_of_part};
 use crate::storage::Change as StorageChange;
-use crate::tail::{RowSize, Rows};
+use crate::tail::Rows;
 use crate::view::Columns;
 
 /// What the writer remembers from commit to commit. It is the only one that writes, so this
@@ -26,6 +26,11 @@ pub(crate) struct Writer {
 }
 
 impl Writer {
+    /// Takes over what a commit has changed.
+    pub(crate) fn remember(&mut self, remembered: Remembered) {
+        self.series.extend(remembered);
+    }
+
     /// Forgets all series; they are read again when they are needed.
     pub(crate) fn forget(&mut self) {
         self.series.clear();
@@ -46,7 +51,6 @@ pub(crate) struct Stage<'a> {
 
 struct StagedSeries {
     kind: Kind,
-    record_bytes: usize,
     columns: StagedColumns,
 }
 
@@ -237,16 +241,8 @@ impl<'a> Stage<'a> {
                 Some((kind, columns)) => (*kind, columns.clone()),
                 None => self.open_series(key)?,
             };
-            let record_bytes = match &columns {
-                Columns::One(_) => 0,
-                Columns::Two { items, .. } => match items.layout.row_size() {
-                    RowSize::Fixed(bytes) => bytes,
-                    RowSize::Text => 1,
-                },
-            };
             let staged = StagedSeries {
                 kind,
-                record_bytes,
                 columns: columns.into(),
             };
             self.series.insert(key.clone(), staged);
@@ -269,7 +265,11 @@ impl<'a> Stage<'a> {
         let kind = recording.kind(&document)?;
         let mut columns = None;
         recording.storage.read(&mut |snapshot| {
-            let mut find = |path: &str| self.document(path);
+            // What this commit writes comes first; the rest must come from this snapshot.
+            let mut find = |path: &str| match self.documents.get(path) {
+                Some(document) => Ok(document.clone()),
+                None => document_at(snapshot, path),
+            };
             columns = Some(load_columns(
                 snapshot,
                 &path,
@@ -309,7 +309,7 @@ impl<'a> Stage<'a> {
             }
             StagedColumns::Two { ends, items } => {
                 check_layout(series.kind, &items.column.layout, schema)?;
-                let size = series.record_bytes.max(1) as u64;
+                let size = schema.record_bytes().unwrap_or(1).max(1) as u64;
                 let base = items.total();
                 let stops = batch.records.ends().iter().map(|end| base + end / size);
                 let rows = Rows {
@@ -408,9 +408,4 @@ pub(crate) fn check_layout(kind: Kind, layout: &Layout, batch: &Schema) -> Resul
     stored
         .check_same_records(batch)
         .map_err(|e| e.with_operation("commit"))
-}
-
-/// Takes over what a commit has changed.
-pub(crate) fn remember(writer: &mut Writer, remembered: Remembered) {
-    writer.series.extend(remembered);
 }

@@ -95,7 +95,7 @@ fn missing_part(name: &str) -> Error {
 }
 
 /// The document at `path` in a snapshot.
-fn document_at(snapshot: &dyn Snapshot, path: &str) -> Result<Option<Document>> {
+pub(crate) fn document_at(snapshot: &dyn Snapshot, path: &str) -> Result<Option<Document>> {
     snapshot
         .get(&metadata_entry(path))?
         .map(|bytes| Document::parse(&bytes))
@@ -293,10 +293,11 @@ impl Recording {
         let mut column = None;
         let mut tail_bytes = 0;
         self.storage.read(&mut |snapshot| {
-            tail_bytes = snapshot.tail(path)?.len();
+            let tail = snapshot.tail(path)?;
+            tail_bytes = tail.len();
             column = document_at(snapshot, path)?
                 .map(|document| {
-                    let open = Column::open(snapshot, path.to_owned(), &document, &self.layouts)?;
+                    let open = Column::with_tail(path.to_owned(), &document, &self.layouts, &tail)?;
                     Ok::<_, Error>((open, document))
                 })
                 .transpose()?;

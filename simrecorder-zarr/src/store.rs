@@ -12,7 +12,7 @@ use simrecorder_core::{
 };
 
 use crate::append::prepare_chunks;
-use crate::commit::{Stage, check_layout, remember};
+use crate::commit::{Stage, check_layout};
 use crate::directory::DirectoryStorage;
 use crate::layout::{Layout, LayoutCache};
 use crate::lmdb::{LmdbOptions, LmdbStorage};
@@ -308,7 +308,7 @@ impl DataStore for ZarrDataStore {
             let committed = self.recording.storage.commit(changes);
             committed.inspect_err(|_| writer.forget())?;
         }
-        remember(&mut writer, remembered);
+        writer.remember(remembered);
         Ok(())
     }
 

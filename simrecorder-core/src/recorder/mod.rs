@@ -30,7 +30,7 @@ use commit_timer::CommitTimer;
 use inner::Inner;
 use pipeline::Mark;
 
-use crate::{Attributes, Element, IntoValue, Key, Result, Schema, Value};
+use crate::{Attributes, Element, IntoValue, Result, Schema, Value};
 
 /// Records values by key into one or several stores, and reads them back.
 ///
@@ -128,7 +128,7 @@ impl Recorder {
     ///   else: another element type, shape or kind. Nothing is written.
     /// - [`KindMismatch`](crate::ErrorKind::KindMismatch) if the key is a group or a value, or
     ///   a key above it is a value or a series.
-    /// - [`InvalidKey`](crate::ErrorKind::InvalidKey) if the key breaks a rule of [`Key`] or a
+    /// - [`InvalidKey`](crate::ErrorKind::InvalidKey) if the key breaks a rule of [`Key`](crate::Key) or a
     ///   store cannot hold it.
     /// - [`BufferFull`](crate::ErrorKind::BufferFull) with [`MemoryPolicy::Error`].
     /// - [`ReadOnly`](crate::ErrorKind::ReadOnly), [`Closed`](crate::ErrorKind::Closed).
@@ -285,8 +285,4 @@ impl fmt::Debug for Recorder {
             .field("stores", &stores)
             .finish_non_exhaustive()
     }
-}
-
-fn normal_key(key: &str) -> Result<Key> {
-    Key::new_or_root(key)
 }

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::Recorder;
 use super::committing::ToRead;
 use super::inner::{Inner, closed};
-use super::{Recorder, normal_key};
 use crate::store::{Child, DataStoreExt, wrong_node};
 use crate::{ArrayView, Attributes, Error, ErrorKind, Key, NodeKind, Result, Value};
 
@@ -264,7 +264,7 @@ impl StoreReader {
         if self.inner.is_closed() {
             return Err(closed(operation).with_key(spelling));
         }
-        let key = normal_key(spelling).map_err(|e| e.with_operation(operation))?;
+        let key = Key::new_or_root(spelling).map_err(|e| e.with_operation(operation))?;
         let stores = self.inner.commit_for_reading(&key, self.only)?;
         Ok((key, stores))
     }
