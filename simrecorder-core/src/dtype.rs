@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use bytemuck::Pod;
+use bytemuck::Zeroable;
 use half::{bf16, f16};
 use num_complex::Complex;
 
@@ -130,7 +130,7 @@ impl std::str::FromStr for DType {
 }
 
 mod sealed {
-    pub trait Sealed {}
+    pub trait Sealed: bytemuck::Zeroable {}
 }
 
 /// A Rust type that elements are read as and written from: `bool`, `i8`–`i64`, `u8`–`u64`,
@@ -147,12 +147,18 @@ pub trait Element:
     #[doc(hidden)]
     fn bytes_of(elements: &[Self]) -> &[u8];
 
-    /// Calls `fill` with the bytes of `len` zeroed elements and returns the elements.
-    ///
-    /// `fill` gets exactly `len * size_of::<Self>()` bytes. Bytes that are no valid element
-    /// (a `bool` of 2) are an error.
+    /// Calls `fill` with the bytes of `elements`, or with zeros that become them. Bytes that are
+    /// no valid element (a `bool` of 2) are an error.
     #[doc(hidden)]
-    fn filled_with(len: usize, fill: impl FnOnce(&mut [u8]) -> Result<()>) -> Result<Vec<Self>>;
+    fn fill(elements: &mut [Self], fill: impl FnOnce(&mut [u8]) -> Result<()>) -> Result<()>;
+
+    /// `len` zeroed elements after [`fill`](Self::fill).
+    #[doc(hidden)]
+    fn filled_with(len: usize, fill: impl FnOnce(&mut [u8]) -> Result<()>) -> Result<Vec<Self>> {
+        let mut elements = zeroed(len)?;
+        Self::fill(&mut elements, fill)?;
+        Ok(elements)
+    }
 
     #[doc(hidden)]
     fn to_number(self) -> Number;
@@ -162,17 +168,14 @@ pub trait Element:
     fn from_number(number: Number) -> Option<Self>;
 }
 
-fn filled_pod<T: Pod>(len: usize, fill: impl FnOnce(&mut [u8]) -> Result<()>) -> Result<Vec<T>> {
-    let mut elements: Vec<T> = bytemuck::allocation::try_zeroed_vec(len)
-        .map_err(|()| out_of_memory(len, size_of::<T>()))?;
-    fill(bytemuck::cast_slice_mut(&mut elements))?;
-    Ok(elements)
-}
-
-fn out_of_memory(len: usize, size: usize) -> Error {
-    let message =
-        format!("{len} elements of {size} bytes do not fit into memory; read a smaller selection");
-    Error::new(ErrorKind::OutOfBounds, "read", message)
+fn zeroed<T: Zeroable>(len: usize) -> Result<Vec<T>> {
+    bytemuck::allocation::try_zeroed_vec(len).map_err(|()| {
+        let size = size_of::<T>();
+        let message = format!(
+            "{len} elements of {size} bytes do not fit into memory; read a smaller selection"
+        );
+        Error::new(ErrorKind::OutOfBounds, "read", message)
+    })
 }
 
 macro_rules! element {
@@ -186,11 +189,11 @@ macro_rules! element {
                 bytemuck::cast_slice(elements)
             }
 
-            fn filled_with(
-                len: usize,
+            fn fill(
+                elements: &mut [Self],
                 fill: impl FnOnce(&mut [u8]) -> Result<()>,
-            ) -> Result<Vec<Self>> {
-                filled_pod(len, fill)
+            ) -> Result<()> {
+                fill(bytemuck::cast_slice_mut(elements))
             }
 
             fn to_number(self) -> Number {
@@ -258,19 +261,20 @@ impl Element for bool {
         bytemuck::cast_slice(elements)
     }
 
-    fn filled_with(len: usize, fill: impl FnOnce(&mut [u8]) -> Result<()>) -> Result<Vec<Self>> {
-        let bytes: Vec<u8> = filled_pod(len, fill)?;
-        bytes
-            .into_iter()
-            .map(|byte| match byte {
-                0 => Ok(false),
-                1 => Ok(true),
+    fn fill(elements: &mut [Self], fill: impl FnOnce(&mut [u8]) -> Result<()>) -> Result<()> {
+        let mut bytes: Vec<u8> = zeroed(elements.len())?;
+        fill(&mut bytes)?;
+        for (element, byte) in elements.iter_mut().zip(bytes) {
+            *element = match byte {
+                0 => false,
+                1 => true,
                 _ => {
                     let message = format!("a bool is stored as 0 or 1, this one is {byte}");
-                    Err(Error::new(ErrorKind::Corrupt, "read", message))
+                    return Err(Error::new(ErrorKind::Corrupt, "read", message));
                 }
-            })
-            .collect()
+            };
+        }
+        Ok(())
     }
 
     fn to_number(self) -> Number {

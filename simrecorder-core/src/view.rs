@@ -176,6 +176,36 @@ pub trait ArrayViewExt: ArrayView {
             .map_err(|e| e.with_key(self.key().as_str()))
     }
 
+    /// Reads everything into a slice, in row-major order. Reading again and again into the same
+    /// memory is faster than into new memory each time.
+    ///
+    /// ```
+    /// use simrecorder_core::{InMemoryDataStore, Recorder, prelude::*};
+    ///
+    /// let recorder = Recorder::new(InMemoryDataStore::new());
+    /// recorder.record("v", [1.0, 2.0])?;
+    /// recorder.record("v", [3.0, 4.0])?;
+    /// let mut all = [0.0; 4];
+    /// recorder.get_all("v")?.read_to_slice(&mut all)?;
+    /// assert_eq!(all, [1.0, 2.0, 3.0, 4.0]);
+    /// # Ok::<(), simrecorder_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`read`](Self::read), and [`ErrorKind::InvalidArgument`] if `out` has another length
+    /// than the view has elements; `out` then holds anything.
+    fn read_to_slice<T: Element>(&self, out: &mut [T]) -> Result<()> {
+        check_dtype::<T>(self)?;
+        let (_, len) = self.memory_shape()?;
+        if out.len() != len {
+            let message = format!("the view has {len} elements, the slice {}", out.len());
+            return Err(Error::new(ErrorKind::InvalidArgument, "read", message)
+                .with_key(self.key().as_str()));
+        }
+        T::fill(out, |out| self.read_into(&Region::all(self.shape()), out))
+            .map_err(|e| e.with_key(self.key().as_str()))
+    }
+
     /// Reads everything and converts the elements as Rust's `as` does; `bool` counts as 0 and
     /// 1, and a real number becomes a complex one.
     ///

@@ -1,0 +1,8 @@
+//! Simrecorder and its peers.
+
+pub mod bare_loop;
+pub mod mcap_log;
+pub mod raw_file;
+pub mod raw_zarrs;
+pub mod simrecorder_store;
+pub mod tensorstore;

@@ -1,0 +1,340 @@
+//! simrecorder, with each of its stores.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rand::rngs::Xoshiro256PlusPlus;
+use rand::{RngExt, SeedableRng};
+use simrecorder::ndarray::{ArrayView2, ArrayView3, s};
+use simrecorder::prelude::*;
+use simrecorder::{ArrayView, DataStore, Key, OpenMode, Recorder, ZarrDataStore, ZarrStorage};
+use tempfile::TempDir;
+
+use crate::contender::{Contender, Outcome, Result, checksum, checksum_f32, timed};
+use crate::data::{Frames, SEED, random_walk};
+use crate::works::{FrameWork, Scalars, Vectors, scratch};
+
+/// A store of simrecorder.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Store {
+    /// Zarr over LMDB.
+    Lmdb,
+    /// Zarr in a directory.
+    Directory,
+}
+
+impl Store {
+    /// A new recording at `path`, or one that is there for reading.
+    pub fn open(self, path: &Path, mode: OpenMode) -> Result<ZarrDataStore> {
+        let storage = match self {
+            Self::Lmdb => ZarrStorage::Lmdb,
+            Self::Directory => ZarrStorage::Directory,
+        };
+        Ok(ZarrDataStore::options()
+            .mode(mode)
+            .storage(storage)
+            .open(path)?)
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Lmdb => "simrecorder, Zarr/LMDB",
+            Self::Directory => "simrecorder, Zarr directory",
+        }
+    }
+}
+
+/// Records into a new recording, measured until it is closed; then `check` reads it.
+fn record(
+    store: Store,
+    folder: &Path,
+    work: impl FnOnce(&Recorder) -> Result<()>,
+    check: impl FnOnce(&Recorder) -> Result<u64>,
+) -> Result<Outcome> {
+    let folder = scratch(folder)?;
+    let path = folder.path().join("recording");
+    let (elapsed, ()) = timed(|| {
+        let recorder = Recorder::new(store.open(&path, OpenMode::CreateNew)?);
+        work(&recorder)?;
+        Ok(recorder.close()?)
+    })?;
+    let checksum = check(&Recorder::new(store.open(&path, OpenMode::Read)?))?;
+    Ok(Outcome { elapsed, checksum })
+}
+
+/// Scalars of many keys.
+#[derive(Debug)]
+pub struct ScalarsInto {
+    work: Arc<Scalars>,
+    store: Store,
+    folder: PathBuf,
+    by_key: bool,
+}
+
+impl ScalarsInto {
+    /// By `recorder.record(key, value)`.
+    pub fn by_key(work: &Arc<Scalars>, store: Store, folder: &Path) -> Self {
+        Self {
+            work: Arc::clone(work),
+            store,
+            folder: folder.to_owned(),
+            by_key: true,
+        }
+    }
+
+    /// By typed handles.
+    pub fn by_handle(work: &Arc<Scalars>, store: Store, folder: &Path) -> Self {
+        Self {
+            by_key: false,
+            ..Self::by_key(work, store, folder)
+        }
+    }
+}
+
+impl Contender for ScalarsInto {
+    fn name(&self) -> String {
+        self.store.name().to_owned()
+    }
+
+    fn run(&mut self) -> Result<Outcome> {
+        let Scalars { keys, .. } = &*self.work;
+        let work = |recorder: &Recorder| {
+            if self.by_key {
+                return self
+                    .work
+                    .each(|key, value| Ok(recorder.record(&keys[key], value)?));
+            }
+            let series = keys.iter().map(|key| recorder.series::<f64>(key));
+            let series = series.collect::<simrecorder::Result<Vec<_>>>()?;
+            self.work.each(|key, value| Ok(series[key].record(value)?))
+        };
+        record(self.store, &self.folder, work, |recorder| {
+            let mut sum = 0_u64;
+            for key in keys {
+                let values = recorder.get_all(key)?.read::<f64>()?;
+                sum = sum.wrapping_add(checksum(values.as_slice().unwrap_or_default()));
+            }
+            Ok(sum)
+        })
+    }
+}
+
+/// Vectors of one key.
+#[derive(Debug)]
+pub struct VectorsInto {
+    work: Arc<Vectors>,
+    store: Store,
+    folder: PathBuf,
+}
+
+impl VectorsInto {
+    /// Records into a folder within `folder`.
+    pub fn new(work: &Arc<Vectors>, store: Store, folder: &Path) -> Self {
+        Self {
+            work: Arc::clone(work),
+            store,
+            folder: folder.to_owned(),
+        }
+    }
+}
+
+/// The key of a piece of work that has one.
+const KEY: &str = "net/v";
+
+impl Contender for VectorsInto {
+    fn name(&self) -> String {
+        self.store.name().to_owned()
+    }
+
+    fn run(&mut self) -> Result<Outcome> {
+        let work = |recorder: &Recorder| self.work.each(|v| Ok(recorder.record(KEY, v)?));
+        record(self.store, &self.folder, work, |recorder| {
+            let values = recorder.get_all(KEY)?.read::<f64>()?;
+            Ok(checksum(values.as_slice().unwrap_or_default()))
+        })
+    }
+}
+
+/// Frames of one key.
+#[derive(Debug)]
+pub struct FramesInto {
+    work: Arc<FrameWork>,
+    store: Store,
+    folder: PathBuf,
+}
+
+impl FramesInto {
+    /// Records into a folder within `folder`.
+    pub fn new(work: &Arc<FrameWork>, store: Store, folder: &Path) -> Self {
+        Self {
+            work: Arc::clone(work),
+            store,
+            folder: folder.to_owned(),
+        }
+    }
+}
+
+impl Contender for FramesInto {
+    fn name(&self) -> String {
+        self.store.name().to_owned()
+    }
+
+    fn run(&mut self) -> Result<Outcome> {
+        let work = |recorder: &Recorder| {
+            for frame in self.work.frames.iter().cycle().take(self.work.count) {
+                let frame = ArrayView2::from_shape((Frames::SIDE, Frames::SIDE), frame)?;
+                recorder.record(KEY, frame)?;
+            }
+            Ok(())
+        };
+        record(self.store, &self.folder, work, |recorder| {
+            let values = recorder.get_all(KEY)?.read::<f32>()?;
+            Ok(checksum_f32(values.as_slice().unwrap_or_default()))
+        })
+    }
+}
+
+/// A recording that is there, and its view.
+#[derive(Debug)]
+struct Recorded {
+    store: Store,
+    path: PathBuf,
+    view: Arc<dyn ArrayView>,
+    /// Removed with this.
+    _folder: TempDir,
+}
+
+impl Recorded {
+    fn new(
+        store: Store,
+        folder: &Path,
+        work: impl FnOnce(&Recorder) -> Result<()>,
+    ) -> Result<Self> {
+        let folder = scratch(folder)?;
+        let path = folder.path().join("recording");
+        let recorder = Recorder::new(store.open(&path, OpenMode::CreateNew)?);
+        work(&recorder)?;
+        recorder.close()?;
+        let view = store.open(&path, OpenMode::Read)?.view(&Key::new(KEY)?)?;
+        Ok(Self {
+            store,
+            path,
+            view: view.ok_or("nothing was recorded")?,
+            _folder: folder,
+        })
+    }
+}
+
+/// Reads a whole series.
+#[derive(Debug)]
+pub struct ReadAll {
+    recorded: Recorded,
+    /// The array to read into, if it is used again.
+    memory: Option<Vec<f64>>,
+}
+
+impl ReadAll {
+    /// Records `work` into a folder within `folder`, to be read.
+    pub fn new(work: &Vectors, store: Store, folder: &Path) -> Result<Self> {
+        let recorded = Recorded::new(store, folder, |recorder| {
+            work.each(|v| Ok(recorder.record(KEY, v)?))
+        })?;
+        Ok(Self {
+            recorded,
+            memory: None,
+        })
+    }
+
+    /// Reads into the same memory each time.
+    #[must_use]
+    pub fn reusing_memory(mut self) -> Self {
+        let len: u64 = self.recorded.view.shape().iter().product();
+        self.memory = Some(vec![0.0; len as usize]);
+        self
+    }
+
+    /// Where the array lies, if it is in a directory.
+    pub fn array_path(&self) -> PathBuf {
+        self.recorded.path.join(KEY)
+    }
+}
+
+impl Contender for ReadAll {
+    fn name(&self) -> String {
+        let memory = match self.memory {
+            Some(_) => ", into the same memory",
+            None => "",
+        };
+        format!("{}{memory}", self.recorded.store.name())
+    }
+
+    fn run(&mut self) -> Result<Outcome> {
+        let view = &self.recorded.view;
+        if let Some(memory) = &mut self.memory {
+            let (elapsed, ()) = timed(|| Ok(view.read_to_slice(memory)?))?;
+            let checksum = checksum(memory);
+            return Ok(Outcome { elapsed, checksum });
+        }
+        let (elapsed, values) = timed(|| Ok(view.read::<f64>()?))?;
+        let checksum = checksum(values.as_slice().unwrap_or_default());
+        Ok(Outcome { elapsed, checksum })
+    }
+}
+
+/// Places in the two middle axes.
+pub type Places = Arc<Vec<[u64; 2]>>;
+
+/// Reads the slice `[:n/2, b, t, :]` at random places.
+#[derive(Debug)]
+pub struct Slices {
+    recorded: Recorded,
+    places: Places,
+}
+
+impl Slices {
+    /// Records arrays of `shape`, the number of records first, to read `count` slices of.
+    pub fn new(shape: [usize; 4], count: usize, store: Store, folder: &Path) -> Result<Self> {
+        let [records, b, t, x] = shape;
+        let walk = random_walk(b * t * x);
+        let record = ArrayView3::from_shape((b, t, x), &walk)?;
+        let recorded = Recorded::new(store, folder, |recorder| {
+            (0..records).try_for_each(|_| Ok(recorder.record(KEY, record)?))
+        })?;
+        let mut rng = Xoshiro256PlusPlus::seed_from_u64(SEED);
+        let mut place = |_| [b, t].map(|len| rng.random_range(0..len as u64));
+        let places = Arc::new((0..count).map(&mut place).collect());
+        Ok(Self { recorded, places })
+    }
+
+    /// Where the array lies, if it is in a directory.
+    pub fn array_path(&self) -> PathBuf {
+        self.recorded.path.join(KEY)
+    }
+
+    /// Where the slices are.
+    pub fn slices(&self) -> Places {
+        Arc::clone(&self.places)
+    }
+}
+
+impl Contender for Slices {
+    fn name(&self) -> String {
+        self.recorded.store.name().to_owned()
+    }
+
+    fn run(&mut self) -> Result<Outcome> {
+        let view = &self.recorded.view;
+        let half = view.shape()[0] as isize / 2;
+        let (elapsed, checksum) = timed(|| {
+            let mut sum = 0_u64;
+            for &[b, t] in &*self.places {
+                let slice = view
+                    .select(s![..half, b as isize, t as isize, ..])?
+                    .read::<f64>()?;
+                sum = sum.wrapping_add(checksum(slice.as_slice().unwrap_or_default()));
+            }
+            Ok(sum)
+        })?;
+        Ok(Outcome { elapsed, checksum })
+    }
+}

@@ -1,0 +1,245 @@
+//! The pieces of work, and who does each.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::comparison::Comparison;
+use crate::contender::Result;
+use crate::contenders::bare_loop::BareLoop;
+use crate::contenders::mcap_log::McapLog;
+use crate::contenders::raw_file::RawFile;
+use crate::contenders::raw_zarrs::{ZarrsReadAll, ZarrsSlices};
+use crate::contenders::simrecorder_store::{
+    FramesInto, ReadAll, ScalarsInto, Slices, Store, VectorsInto,
+};
+use crate::contenders::tensorstore::TensorstoreReadAll;
+use crate::data::{Frames, random_walk};
+use crate::python::Python;
+
+/// Scalars of some keys in turn.
+#[derive(Debug)]
+pub struct Scalars {
+    /// The keys.
+    pub keys: Vec<String>,
+    /// The values of one key, used again and again.
+    pub values: Vec<f64>,
+    /// How many records each key gets.
+    pub records: usize,
+}
+
+impl Scalars {
+    /// `total` records of ten keys.
+    pub fn new(total: usize) -> Self {
+        Self {
+            keys: (0..10)
+                .map(|i| format!("population_{i}/mean_rate"))
+                .collect(),
+            values: random_walk(1 << 20),
+            records: total / 10,
+        }
+    }
+
+    /// Calls `record` with the index of a key and a value, once for each record.
+    #[inline]
+    pub fn each(&self, mut record: impl FnMut(usize, f64) -> Result<()>) -> Result<()> {
+        for value in self.values.iter().cycle().take(self.records) {
+            for key in 0..self.keys.len() {
+                record(key, *value)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Vectors of a hundred numbers.
+#[derive(Debug)]
+pub struct Vectors {
+    /// The numbers of all vectors, used again and again.
+    pub values: Vec<f64>,
+    /// How many records there are.
+    pub records: usize,
+}
+
+impl Vectors {
+    /// The length of a vector.
+    pub const LEN: usize = 100;
+
+    /// `records` vectors.
+    pub fn new(records: usize) -> Self {
+        Self {
+            values: random_walk(Self::LEN << 13),
+            records,
+        }
+    }
+
+    /// Calls `record` with each vector.
+    #[inline]
+    pub fn each(&self, mut record: impl FnMut(&[f64]) -> Result<()>) -> Result<()> {
+        let vectors = self.values.as_chunks::<{ Self::LEN }>().0;
+        for vector in vectors.iter().cycle().take(self.records) {
+            record(vector)?;
+        }
+        Ok(())
+    }
+}
+
+/// Frames of 1 MiB.
+#[derive(Debug)]
+pub struct FrameWork {
+    /// Some frames, used again and again.
+    pub frames: Vec<Vec<f32>>,
+    /// How many records there are.
+    pub count: usize,
+}
+
+/// Where and how large.
+#[derive(Clone, Debug)]
+pub struct Setting {
+    /// A folder in memory.
+    pub memory: PathBuf,
+    /// A folder on a disk.
+    pub disk: PathBuf,
+    /// What sizes are multiplied with.
+    pub scale: f64,
+    /// Where Python peers live.
+    pub python: Option<Arc<Python>>,
+}
+
+impl Setting {
+    fn scaled(&self, count: usize) -> usize {
+        (count as f64 * self.scale) as usize
+    }
+}
+
+/// A piece of work: its name on the command line, and what makes it.
+pub type Work = (&'static str, fn(&Setting) -> Result<Comparison>);
+
+/// All pieces of work.
+pub const WORKS: &[Work] = &[
+    ("scalars-by-key", scalars_by_key),
+    ("scalars-by-handle", scalars_by_handle),
+    ("vectors", vectors),
+    ("smooth-frames", |setting| frames(setting, Frames::Smooth)),
+    ("random-frames", |setting| frames(setting, Frames::Random)),
+    ("read-all", read_all),
+    ("slices", slices),
+];
+
+fn scalars_by_key(setting: &Setting) -> Result<Comparison> {
+    let work = Arc::new(Scalars::new(setting.scaled(20_000_000)));
+    Ok(Comparison {
+        title: "f64 scalars, ten keys in turn, by key".to_owned(),
+        amount: (work.records * work.keys.len()) as f64 / 1e6,
+        unit: "million records/s",
+        contenders: vec![
+            Box::new(BareLoop::by_key(&work)),
+            Box::new(ScalarsInto::by_key(&work, Store::Lmdb, &setting.memory)),
+            Box::new(ScalarsInto::by_key(
+                &work,
+                Store::Directory,
+                &setting.memory,
+            )),
+            Box::new(McapLog::scalars(&work, &setting.memory)),
+        ],
+    })
+}
+
+fn scalars_by_handle(setting: &Setting) -> Result<Comparison> {
+    let work = Arc::new(Scalars::new(setting.scaled(20_000_000)));
+    Ok(Comparison {
+        title: "f64 scalars, ten keys in turn, by handle".to_owned(),
+        amount: (work.records * work.keys.len()) as f64 / 1e6,
+        unit: "million records/s",
+        contenders: vec![
+            Box::new(BareLoop::by_handle(&work)),
+            Box::new(ScalarsInto::by_handle(&work, Store::Lmdb, &setting.memory)),
+        ],
+    })
+}
+
+fn vectors(setting: &Setting) -> Result<Comparison> {
+    let work = Arc::new(Vectors::new(setting.scaled(1_000_000)));
+    Ok(Comparison {
+        title: "100 f64 per record".to_owned(),
+        amount: work.records as f64 / 1e6,
+        unit: "million records/s",
+        contenders: vec![
+            Box::new(McapLog::vectors(&work, &setting.memory)),
+            Box::new(VectorsInto::new(&work, Store::Lmdb, &setting.memory)),
+            Box::new(VectorsInto::new(&work, Store::Directory, &setting.memory)),
+        ],
+    })
+}
+
+fn frames(setting: &Setting, frames: Frames) -> Result<Comparison> {
+    let work = Arc::new(FrameWork {
+        frames: frames.make(8),
+        count: setting.scaled(512),
+    });
+    Ok(Comparison {
+        title: format!("1 MiB frames, {frames:?}, on a disk, synced"),
+        amount: work.count as f64,
+        unit: "MiB/s",
+        contenders: vec![
+            Box::new(RawFile::new(&work, &setting.disk)),
+            Box::new(FramesInto::new(&work, Store::Lmdb, &setting.disk)),
+            Box::new(FramesInto::new(&work, Store::Directory, &setting.disk)),
+        ],
+    })
+}
+
+fn read_all(setting: &Setting) -> Result<Comparison> {
+    let work = Arc::new(Vectors::new(setting.scaled(600_000)));
+    let recorded = |store| ReadAll::new(&work, store, &setting.memory);
+    let directory = recorded(Store::Directory)?;
+    let path = directory.array_path();
+    let mut contenders: Vec<Box<dyn super::Contender>> = Vec::new();
+    if let Some(python) = &setting.python {
+        contenders.push(Box::new(TensorstoreReadAll::new(python, &path)?));
+    }
+    contenders.push(Box::new(ZarrsReadAll::new(&path)?));
+    contenders.push(Box::new(directory));
+    contenders.push(Box::new(recorded(Store::Lmdb)?));
+    contenders.push(Box::new(recorded(Store::Lmdb)?.reusing_memory()));
+    Ok(Comparison {
+        title: "read all, lz4, page cache warm".to_owned(),
+        amount: (work.records * Vectors::LEN * size_of::<f64>()) as f64 / 1e9,
+        unit: "GB/s",
+        contenders,
+    })
+}
+
+fn slices(setting: &Setting) -> Result<Comparison> {
+    const COUNT: usize = 50;
+    // The shape of the seed; its first axis is shorter when less is asked for.
+    let shape = [
+        setting.scaled(10).clamp(2, 10),
+        10,
+        setting.scaled(10_000).clamp(100, 10_000),
+        200,
+    ];
+    let recorded = |store| Slices::new(shape, COUNT, store, &setting.memory);
+    let directory = recorded(Store::Directory)?;
+    let raw = ZarrsSlices::new(&directory.array_path(), directory.slices())?;
+    Ok(Comparison {
+        title: format!(
+            "slices [:n/2, b, t, :] of {} records of {:?}",
+            shape[0],
+            &shape[1..]
+        ),
+        amount: COUNT as f64,
+        unit: "slices/s",
+        contenders: vec![
+            Box::new(raw),
+            Box::new(directory),
+            Box::new(recorded(Store::Lmdb)?),
+        ],
+    })
+}
+
+/// A folder that is removed at the end, within `folder`.
+pub(crate) fn scratch(folder: &Path) -> Result<tempfile::TempDir> {
+    Ok(tempfile::Builder::new()
+        .prefix("simrecorder-bench-")
+        .tempdir_in(folder)?)
+}
