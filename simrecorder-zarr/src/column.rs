@@ -199,21 +199,14 @@ impl Column {
         loop {
             let shape = &self.layout.chunk_shape;
             let origin: Vec<u64> = indices.iter().zip(shape).map(|(i, len)| i * len).collect();
-            match get(storage, &self.layout.chunk_entry(&self.path, &indices))? {
-                Some(encoded) => {
-                    let data = self
-                        .layout
-                        .decode(&encoded)
-                        .map_err(|e| self.at(e, &indices))?;
-                    let block = Block {
-                        data: &data,
-                        origin: &origin,
-                        shape,
-                    };
-                    copy_block(block, region, out, self.layout.element_size());
-                }
-                None => fill_block(&self.layout, &origin, region, out)?,
-            }
+            let key = self.layout.chunk_entry(&self.path, &indices);
+            storage.read(&mut |snapshot| match snapshot.entry(&key)? {
+                Some(entry) => self
+                    .layout
+                    .read_chunk(&entry, &origin, region, out)
+                    .map_err(|e| self.at(e, &indices)),
+                None => fill_block(&self.layout, &origin, region, out),
+            })?;
 
             // The next index, the last axis first.
             let Some(axis) = (1..indices.len())

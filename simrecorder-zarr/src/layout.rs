@@ -26,7 +26,20 @@ pub(crate) struct Layout {
     data_type: DataType,
     fill_value: FillValue,
     codecs: CodecChain,
+    /// What there is a shorter way of reading for.
+    pub(crate) coding: Coding,
     key_encoding: ChunkKeyEncoding,
+}
+
+/// How chunks are encoded, as far as reading them in parts goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Coding {
+    /// The elements as they are in memory.
+    Plain,
+    /// The same in a Blosc frame.
+    Blosc,
+    /// Something else: zarrs knows.
+    Other,
 }
 
 impl Layout {
@@ -75,6 +88,7 @@ impl Layout {
             data_type,
             fill_value,
             codecs,
+            coding: coding(&metadata, column),
             key_encoding,
         };
         if layout.chunk_elements().is_none() {
@@ -128,6 +142,11 @@ impl Layout {
             });
         row.filter(|&row| row < isize::MAX as usize)?;
         (elements < isize::MAX as usize).then_some(elements / self.element_size())
+    }
+
+    /// The bytes of a chunk of elements.
+    pub(crate) fn chunk_bytes(&self) -> usize {
+        self.chunk_elements().unwrap_or(0) * self.element_size()
     }
 
     /// The bytes of one element that was never written.
@@ -291,8 +310,7 @@ impl Layout {
     pub(crate) fn decode(&self, encoded: &[u8]) -> Result<Vec<u8>> {
         let data = self.decode_chunk(encoded)?.into_fixed();
         let data = data.map_err(|e| damaged().with_source(e))?.into_owned();
-        let size = self.chunk_elements().unwrap_or(0) * self.element_size();
-        if data.len() == size {
+        if data.len() == self.chunk_bytes() {
             Ok(data)
         } else {
             Err(damaged())
@@ -383,7 +401,7 @@ pub(crate) fn zeroed(bytes: usize) -> Result<Vec<u8>> {
     bytemuck::allocation::try_zeroed_vec(bytes).map_err(|()| too_large(bytes))
 }
 
-fn too_large(bytes: usize) -> Error {
+pub(crate) fn too_large(bytes: usize) -> Error {
     let message = format!("{bytes} bytes do not fit into memory");
     Error::new(ErrorKind::OutOfBounds, "read", message)
 }
@@ -396,7 +414,7 @@ fn options() -> CodecOptions {
     CodecOptions::default().with_concurrent_target(1)
 }
 
-fn damaged() -> Error {
+pub(crate) fn damaged() -> Error {
     Error::new(ErrorKind::Corrupt, "read", "a chunk does not decode")
 }
 
@@ -418,6 +436,23 @@ fn column_type(metadata: &ArrayMetadataV3) -> Result<ColumnType> {
     name.parse()
         .map(ColumnType::Elements)
         .map_err(|_| unsupported(format!("its data type is {}", name.escape_debug())))
+}
+
+fn coding(metadata: &ArrayMetadataV3, column: ColumnType) -> Coding {
+    let ColumnType::Elements(dtype) = column else {
+        return Coding::Other;
+    };
+    let codecs: Vec<_> = metadata.codecs.iter().map(|codec| codec.name()).collect();
+    let endian = metadata.codecs.first().and_then(|codec| {
+        let endian = codec.configuration()?.get("endian")?;
+        Some(endian.as_str() == Some("little") && cfg!(target_endian = "little"))
+    });
+    match codecs[..] {
+        _ if !endian.unwrap_or(dtype.size() == 1) => Coding::Other,
+        ["bytes"] => Coding::Plain,
+        ["bytes", "blosc"] => Coding::Blosc,
+        _ => Coding::Other,
+    }
 }
 
 fn regular_chunk_shape(metadata: &ArrayMetadataV3) -> Result<ChunkShape> {

@@ -4,6 +4,8 @@
 //! `docs/format.md` of the repository.
 
 mod append;
+mod blosc;
+mod chunk_read;
 mod column;
 mod commit;
 mod directory;

@@ -3,9 +3,14 @@
 //! Everything above this line (metadata, chunks, tails, views) is the same for both.
 
 use std::fmt;
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::path::PathBuf;
 
 use bytes::Bytes;
-use simrecorder_core::Result;
+use simrecorder_core::{Error, Result};
+
+use crate::chunk_read::room;
 
 /// One change of a commit.
 ///
@@ -32,8 +37,14 @@ pub(crate) enum Change {
 /// A consistent view of the storage: it shows whole commits only, and all reads through one
 /// snapshot see the same commits.
 pub(crate) trait Snapshot {
+    /// An entry, of which nothing may be read yet; `None` if it is missing.
+    fn entry(&self, key: &str) -> Result<Option<Entry<'_>>>;
+
     /// The bytes of an entry; `None` if it is missing.
-    fn get(&self, key: &str) -> Result<Option<Bytes>>;
+    fn get(&self, key: &str) -> Result<Option<Bytes>> {
+        self.entry(key)?.map(Entry::into_bytes).transpose()
+    }
+
     /// The bytes of the tail of an array; empty if it has none.
     fn tail(&self, array: &str) -> Result<Vec<u8>>;
     /// The paths of all arrays that have a tail.
@@ -44,13 +55,72 @@ pub(crate) trait Snapshot {
     fn children(&self, path: &str) -> Result<Vec<String>>;
 }
 
+/// The bytes of an entry, which stay the same while it is there.
+#[derive(Debug)]
+pub(crate) enum Entry<'a> {
+    Mapped(&'a [u8]),
+    Memory(Bytes),
+    File(EntryFile),
+}
+
+/// An entry in a file of its own.
+#[derive(Debug)]
+pub(crate) struct EntryFile {
+    pub(crate) file: File,
+    pub(crate) len: usize,
+    pub(crate) path: PathBuf,
+}
+
+impl EntryFile {
+    /// Reads bytes from `offset` on into all of `out`.
+    pub(crate) fn read_at(&self, offset: usize, out: &mut [u8]) -> Result<()> {
+        let read = self.file.read_exact_at(out, offset as u64);
+        read.map_err(|error| Error::io("read", &self.path, error))
+    }
+}
+
+impl Entry<'_> {
+    pub(crate) fn len(&self) -> usize {
+        match self {
+            Self::Mapped(bytes) => bytes.len(),
+            Self::Memory(bytes) => bytes.len(),
+            Self::File(file) => file.len,
+        }
+    }
+
+    /// All bytes; those of a file are read into `buffer`.
+    pub(crate) fn read<'b>(&'b self, buffer: &'b mut Vec<u8>) -> Result<&'b [u8]> {
+        match self {
+            Self::Mapped(bytes) => Ok(bytes),
+            Self::Memory(bytes) => Ok(bytes),
+            Self::File(file) => {
+                let bytes = room(buffer, file.len)?;
+                file.read_at(0, bytes)?;
+                Ok(bytes)
+            }
+        }
+    }
+
+    pub(crate) fn into_bytes(self) -> Result<Bytes> {
+        match self {
+            Self::Mapped(bytes) => Ok(Bytes::copy_from_slice(bytes)),
+            Self::Memory(bytes) => Ok(bytes),
+            Self::File(_) => {
+                let mut bytes = Vec::new();
+                self.read(&mut bytes)?;
+                Ok(bytes.into())
+            }
+        }
+    }
+}
+
 /// A place that holds entries and tails and takes atomic, durable commits.
 pub(crate) trait Storage: fmt::Debug + Send + Sync {
     /// Calls `read` with a consistent snapshot, which ends with the call.
     ///
     /// It may be called again, with a newer snapshot, when a writer moved data below the first
-    /// one: only what the last call did counts. So it should only copy out what it needs, and
-    /// decode later. It must not use any storage but through the snapshot.
+    /// one: only what the last call did counts. It should not take long, must not wait for other
+    /// threads, and must not use any storage but through the snapshot.
     fn read(&self, read: &mut dyn FnMut(&dyn Snapshot) -> Result<()>) -> Result<()>;
 
     /// Applies all changes in their order. When it returns, all are visible to every process

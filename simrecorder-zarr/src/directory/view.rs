@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
-use std::io::{self, Read};
-use std::path::Path;
+use std::io;
+use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use simrecorder_core::{Error, Result};
@@ -11,7 +11,7 @@ use simrecorder_core::{Error, Result};
 use super::disk::{Paths, check_key, is_missing};
 use super::follower::ROOT_METADATA;
 use super::overlay::{Lookup, Overlay};
-use crate::storage::Snapshot;
+use crate::storage::{Entry, EntryFile, Snapshot};
 
 /// A snapshot: the overlay first, the files below it second.
 pub(super) struct View<'a> {
@@ -20,12 +20,15 @@ pub(super) struct View<'a> {
 }
 
 impl Snapshot for View<'_> {
-    fn get(&self, key: &str) -> Result<Option<Bytes>> {
+    fn entry(&self, key: &str) -> Result<Option<Entry<'_>>> {
         self.check(key)?;
         match self.overlay.lookup(key) {
-            Lookup::Set(blob) => self.overlay.load(blob, &self.paths.journal).map(Some),
+            Lookup::Set(blob) => {
+                let bytes = self.overlay.load(blob, &self.paths.journal)?;
+                Ok(Some(Entry::Memory(bytes)))
+            }
             Lookup::Erased => Ok(None),
-            Lookup::File => read_entry(&self.paths.entry(key)),
+            Lookup::File => Ok(open_entry(self.paths.entry(key))?.map(Entry::File)),
         }
     }
 
@@ -130,22 +133,24 @@ fn list(path: &Path) -> Result<impl Iterator<Item = Result<(String, bool)>>> {
 }
 
 /// The bytes of a file; `None` if there is none.
-pub(super) fn read_entry(path: &Path) -> Result<Option<Bytes>> {
-    let read = || {
-        let mut file = File::open(path)?;
+pub(super) fn read_entry(path: PathBuf) -> Result<Option<Bytes>> {
+    let entry = open_entry(path)?.map(Entry::File);
+    entry.map(Entry::into_bytes).transpose()
+}
+
+/// The file of an entry; `None` if there is none.
+fn open_entry(path: PathBuf) -> Result<Option<EntryFile>> {
+    let open = || {
+        let file = File::open(&path)?;
         let metadata = file.metadata()?;
-        if metadata.is_dir() {
-            return Ok(None);
-        }
-        let mut bytes = Vec::new();
-        bytes.try_reserve_exact(usize::try_from(metadata.len()).unwrap_or(usize::MAX))?;
-        file.read_to_end(&mut bytes)?;
-        Ok(Some(bytes.into()))
+        let len = usize::try_from(metadata.len()).unwrap_or(usize::MAX);
+        Ok((!metadata.is_dir()).then_some((file, len)))
     };
-    match read() {
+    match open() {
+        Ok(opened) => Ok(opened.map(|(file, len)| EntryFile { file, len, path })),
         Err(error) if is_missing(&error) || error.kind() == io::ErrorKind::InvalidFilename => {
             Ok(None)
         }
-        result => result.map_err(|error| Error::io("read", path, error)),
+        Err(error) => Err(Error::io("read", &path, error)),
     }
 }

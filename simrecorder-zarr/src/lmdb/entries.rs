@@ -7,13 +7,12 @@
 use std::ops::Bound;
 use std::path::Path;
 
-use bytes::Bytes;
 use heed::types::Bytes as Raw;
 use heed::{AnyTls, Database, RoTxn, RwTxn};
 use simrecorder_core::{Error, ErrorKind, Result};
 
 use super::errors;
-use crate::storage::{Change, Snapshot};
+use crate::storage::{Change, Entry, Snapshot};
 
 /// The longest key of an entry in bytes; LMDB's limit.
 pub(crate) const MAX_KEY_BYTES: usize = 511;
@@ -338,8 +337,8 @@ impl<'a> LmdbSnapshot<'a> {
 }
 
 impl Snapshot for LmdbSnapshot<'_> {
-    fn get(&self, key: &str) -> Result<Option<Bytes>> {
-        Ok(self.bytes(key)?.map(Bytes::copy_from_slice))
+    fn entry(&self, key: &str) -> Result<Option<Entry<'_>>> {
+        Ok(self.bytes(key)?.map(Entry::Mapped))
     }
 
     fn tail(&self, array: &str) -> Result<Vec<u8>> {

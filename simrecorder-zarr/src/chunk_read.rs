@@ -1,0 +1,328 @@
+//! Reading a part of a chunk: no more of it is decoded than is needed, straight into the output
+//! where the elements lie together in both.
+
+use std::cell::RefCell;
+use std::ops::Range;
+
+use simrecorder_core::{Block, Region, Result, copy_block};
+
+use crate::blosc::{self, Header};
+use crate::layout::{Coding, Layout, damaged, too_large};
+use crate::storage::Entry;
+
+impl Layout {
+    /// Copies the elements of `region` that lie in a chunk of elements into `out`, which has the
+    /// shape of the region. The first element of the chunk is at `origin`.
+    pub(crate) fn read_chunk(
+        &self,
+        entry: &Entry<'_>,
+        origin: &[u64],
+        region: &Region,
+        out: &mut [u8],
+    ) -> Result<()> {
+        let chunk = Chunk {
+            layout: self,
+            origin,
+            region,
+        };
+        let decoded_len = self.chunk_bytes();
+        SCRATCH.with_borrow_mut(|scratch| {
+            let result = match self.coding {
+                Coding::Plain if entry.len() == decoded_len => {
+                    let data = entry.read(&mut scratch.encoded)?;
+                    chunk.copy(data, out);
+                    Some(())
+                }
+                Coding::Blosc => chunk.read_frame(entry, out, scratch)?,
+                _ => None,
+            };
+            if result.is_none() {
+                // Another codec; or something is wrong, and this finds out what.
+                let data = self.decode(entry.read(&mut scratch.encoded)?)?;
+                chunk.copy(&data, out);
+            }
+            scratch.shrink();
+            Ok(())
+        })
+    }
+}
+
+/// Memory that a thread uses again for each chunk, since new memory is slow.
+#[derive(Default)]
+struct Scratch {
+    encoded: Vec<u8>,
+    decoded: Vec<u8>,
+}
+
+thread_local! {
+    static SCRATCH: RefCell<Scratch> = RefCell::default();
+}
+
+/// More than this a thread does not keep.
+const KEPT_BYTES: usize = 4 << 20;
+
+impl Scratch {
+    fn shrink(&mut self) {
+        for buffer in [&mut self.encoded, &mut self.decoded] {
+            if buffer.capacity() > KEPT_BYTES {
+                *buffer = Vec::new();
+            }
+        }
+    }
+}
+
+/// `len` bytes of a buffer, with anything in them.
+pub(crate) fn room(buffer: &mut Vec<u8>, len: usize) -> Result<&mut [u8]> {
+    if buffer.len() < len {
+        let more = len - buffer.len();
+        buffer.try_reserve_exact(more).map_err(|_| too_large(len))?;
+        buffer.resize(len, 0);
+    }
+    Ok(&mut buffer[..len])
+}
+
+/// What is to be read of which chunk.
+struct Chunk<'a> {
+    layout: &'a Layout,
+    origin: &'a [u64],
+    region: &'a Region,
+}
+
+/// Where the elements of one axis are that lie in both the region and the chunk.
+struct Overlap {
+    /// The first of them in the chunk.
+    start: usize,
+    count: usize,
+    step: usize,
+    /// The first of them in the output.
+    target: usize,
+    chunk_len: usize,
+    out_len: usize,
+}
+
+/// Elements that lie together in both the chunk and the output, in bytes.
+struct Run {
+    start: usize,
+    target: usize,
+    len: usize,
+}
+
+impl Chunk<'_> {
+    fn copy(&self, data: &[u8], out: &mut [u8]) {
+        let block = Block {
+            data,
+            origin: self.origin,
+            shape: &self.layout.chunk_shape,
+        };
+        copy_block(block, self.region, out, self.layout.element_size());
+    }
+
+    /// Reads from a Blosc frame; `None` if it is not what it should be.
+    fn read_frame(
+        &self,
+        entry: &Entry<'_>,
+        out: &mut [u8],
+        scratch: &mut Scratch,
+    ) -> Result<Option<()>> {
+        let mut loader = FrameLoader::new(entry, &mut scratch.encoded)?;
+        let Some(header) = loader.header else {
+            return Ok(None);
+        };
+        if header.decoded_len != self.layout.chunk_bytes() {
+            return Ok(None);
+        }
+        let overlaps = self.overlaps();
+        if let Some(Run { start, target, len }) = run_of(&overlaps, self.layout.element_size())
+            && let Some(out) = out.get_mut(target..target + len)
+        {
+            if len == header.decoded_len {
+                return Ok(blosc::decode(loader.load_all()?, out));
+            }
+            let blocks = start / header.block_len..(start + len).div_ceil(header.block_len);
+            return Ok(blosc::decode_part(loader.load(&[blocks])?, start, out));
+        }
+
+        let touched = self.touched(&overlaps, header.block_len);
+        let frame = loader.load(&touched)?;
+        let decoded = room(&mut scratch.decoded, header.decoded_len)?;
+        for blocks in touched {
+            let start = blocks.start * header.block_len;
+            let end = header.decoded_len.min(blocks.end * header.block_len);
+            let part = &mut decoded[start..end];
+            let result = match part.len() == header.decoded_len {
+                true => blosc::decode(frame, part),
+                false => blosc::decode_part(frame, start, part),
+            };
+            if result.is_none() {
+                return Ok(None);
+            }
+        }
+        // Only what was decoded is copied; the rest of the scratch memory holds anything.
+        self.copy(decoded, out);
+        Ok(Some(()))
+    }
+
+    fn overlaps(&self) -> Vec<Overlap> {
+        let axes = self.region.axes().iter().zip(self.origin);
+        let overlap = |((axis, &origin), &len): ((&simrecorder_core::AxisRange, &u64), &u64)| {
+            // The first index of the region in the chunk, and the first behind it.
+            let first = origin.saturating_sub(axis.start).div_ceil(axis.step);
+            let behind = (origin + len)
+                .saturating_sub(axis.start)
+                .div_ceil(axis.step);
+            let count = behind.min(axis.count).saturating_sub(first);
+            let start = axis.start + first.saturating_mul(axis.step);
+            Overlap {
+                start: start.saturating_sub(origin) as usize,
+                count: count as usize,
+                step: axis.step as usize,
+                target: first as usize,
+                chunk_len: len as usize,
+                out_len: axis.count as usize,
+            }
+        };
+        axes.zip(&self.layout.chunk_shape).map(overlap).collect()
+    }
+
+    /// The blocks that hold some of the elements, in order.
+    fn touched(&self, overlaps: &[Overlap], block_len: usize) -> Vec<Range<usize>> {
+        let mut touched: Vec<Range<usize>> = Vec::new();
+        let mut stride = self.layout.element_size();
+        let mut strides = vec![stride];
+        for overlap in overlaps.iter().skip(1).rev() {
+            stride *= overlap.chunk_len;
+            strides.push(stride);
+        }
+        strides.reverse();
+        let element = self.layout.element_size();
+        spans(overlaps, &strides, 0, block_len, element, &mut |bytes| {
+            let blocks = bytes.start / block_len..bytes.end.div_ceil(block_len);
+            match touched.last_mut() {
+                // Spans rise, but two may share a block.
+                Some(last) if blocks.start <= last.end => last.end = last.end.max(blocks.end),
+                _ => touched.push(blocks),
+            }
+        });
+        touched
+    }
+}
+
+/// Calls `found` with ranges of bytes that cover all elements, and little else where elements
+/// are more than `gap` apart.
+fn spans(
+    overlaps: &[Overlap],
+    strides: &[usize],
+    base: usize,
+    gap: usize,
+    element: usize,
+    found: &mut impl FnMut(Range<usize>),
+) {
+    let at = |(overlap, stride): (&Overlap, &usize)| overlap.start * stride;
+    let Some((overlap, inner)) = overlaps.split_first() else {
+        return found(base..base + element);
+    };
+    let stride = strides[0];
+    if overlap.count > 1 && stride.saturating_mul(overlap.step) < gap {
+        let first: usize = overlaps.iter().zip(strides).map(at).sum();
+        let width = |(overlap, stride): (&Overlap, &usize)| match overlap.count {
+            0 | 1 => 0,
+            count => (count - 1) * overlap.step * stride,
+        };
+        let width: usize = overlaps.iter().zip(strides).map(width).sum();
+        return found(base + first..base + first + width + element);
+    }
+    for index in 0..overlap.count {
+        // The step of a single index may be any number.
+        let step = if index == 0 { 0 } else { index * overlap.step };
+        let base = base + (overlap.start + step) * stride;
+        spans(inner, &strides[1..], base, gap, element, found);
+    }
+}
+
+/// The elements as one run, if they lie together in both chunk and output.
+fn run_of(overlaps: &[Overlap], element: usize) -> Option<Run> {
+    let (mut start, mut target) = (0, 0);
+    let (mut chunk_stride, mut out_stride) = (element, element);
+    let mut len = element;
+    // Whether all axes so far are whole, so that the next one may have many elements.
+    let mut whole = true;
+    for overlap in overlaps.iter().rev() {
+        let adjacent = overlap.count == 1 || (whole && overlap.step == 1);
+        if !adjacent {
+            return None;
+        }
+        len *= overlap.count;
+        start += overlap.start * chunk_stride;
+        target += overlap.target * out_stride;
+        chunk_stride *= overlap.chunk_len;
+        out_stride *= overlap.out_len;
+        whole &= overlap.count == overlap.chunk_len && overlap.count == overlap.out_len;
+    }
+    Some(Run { start, target, len })
+}
+
+/// The bytes of a frame: of one in a file, only those that are needed are read.
+struct FrameLoader<'a> {
+    entry: &'a Entry<'a>,
+    buffer: &'a mut Vec<u8>,
+    header: Option<Header>,
+}
+
+/// So much of a file is read at first: the header, and where the blocks begin.
+const FIRST_BYTES: usize = 4096;
+
+impl<'a> FrameLoader<'a> {
+    fn new(entry: &'a Entry<'a>, buffer: &'a mut Vec<u8>) -> Result<Self> {
+        let len = entry.len();
+        let first = match entry {
+            Entry::Mapped(bytes) => *bytes,
+            Entry::Memory(bytes) => bytes,
+            Entry::File(file) => {
+                let first = &mut room(buffer, len)?[..len.min(FIRST_BYTES)];
+                file.read_at(0, first)?;
+                first
+            }
+        };
+        let header = Header::parse(first, len);
+        Ok(Self {
+            entry,
+            buffer,
+            header,
+        })
+    }
+
+    fn load_all(self) -> Result<&'a [u8]> {
+        self.entry.read(self.buffer)
+    }
+
+    /// The frame, of which other blocks than those asked for may hold anything.
+    fn load(&mut self, touched: &[Range<usize>]) -> Result<&[u8]> {
+        let (file, header) = match (self.entry, self.header) {
+            (Entry::Mapped(bytes), _) => return Ok(bytes),
+            (Entry::Memory(bytes), _) => return Ok(bytes),
+            (Entry::File(file), Some(header)) => (file, header),
+            (Entry::File(_), None) => return Err(damaged()),
+        };
+        let frame = room(self.buffer, self.entry.len())?;
+        let starts = header.starts();
+        if starts.end > FIRST_BYTES {
+            file.read_at(FIRST_BYTES, &mut frame[FIRST_BYTES..starts.end])?;
+        }
+        for blocks in touched {
+            let mut ranges = header.encoded_ranges(frame, blocks.clone()).into_iter();
+            let Some(mut pending) = ranges.next() else {
+                continue;
+            };
+            // Blocks mostly follow each other; the empty range comes last.
+            for range in ranges.chain([0..0]) {
+                if range.start == pending.end {
+                    pending.end = range.end;
+                } else {
+                    file.read_at(pending.start, &mut frame[pending])?;
+                    pending = range;
+                }
+            }
+        }
+        Ok(frame)
+    }
+}
