@@ -10,6 +10,7 @@ use bytes::Bytes;
 use rayon::prelude::*;
 use simrecorder_core::{AxisRange, Block, Error, ErrorKind, Region, Result, copy_block};
 
+use crate::large_pages::prefer_large_pages;
 use crate::layout::{Layout, LayoutCache, zeroed};
 use crate::metadata::{Document, corrupt};
 use crate::node_path::metadata_entry;
@@ -84,6 +85,7 @@ impl Column {
         if region.is_empty() || out.is_empty() {
             return Ok(());
         }
+        prefer_large_pages(out);
         let (old, new) = split_rows(region, self.stored);
         let (old_out, new_out) = out.split_at_mut(region_bytes(&old, &self.layout));
         self.read_chunks(storage, &old, old_out)?;

@@ -10,6 +10,7 @@ mod column;
 mod commit;
 mod directory;
 mod journal;
+mod large_pages;
 mod layout;
 pub mod lmdb;
 mod metadata;
