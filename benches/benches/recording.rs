@@ -26,16 +26,17 @@ fn stores() -> [(&'static str, fn() -> StoreInFolder); 3] {
     ]
 }
 
+/// What is recorded: its name, the number of records, and the recording of them.
+type Run<'a> = (
+    &'a str,
+    u64,
+    Box<dyn Fn(&Recorder) -> simrecorder::Result<()> + 'a>,
+);
+
 fn recording(criterion: &mut Criterion) {
     let walk = random_walk(1 << 20);
     let frames = Frames::Smooth.make(4);
     let side = Frames::SIDE;
-    // Records of a run, from open to close.
-    type Run<'a> = (
-        &'a str,
-        u64,
-        Box<dyn Fn(&Recorder) -> simrecorder::Result<()> + 'a>,
-    );
     let runs: [Run<'_>; 4] = [
         (
             "scalars-by-key",

@@ -137,6 +137,21 @@ pub trait IntoValue {
     /// When the value has no form that can be stored: an object that does not serialise, a
     /// shape that does not fit its slice, a ragged row without an axis.
     fn as_record(&self) -> Result<RecordRef<'_>>;
+
+    /// The same for a scalar, which fits into registers: so it is recorded twice as fast.
+    #[doc(hidden)]
+    #[inline(always)]
+    fn as_scalar(&self) -> Option<ScalarRef<'_>> {
+        None
+    }
+}
+
+/// A scalar as the recorder sees it.
+#[doc(hidden)]
+#[derive(Clone, Copy, Debug)]
+pub struct ScalarRef<'a> {
+    pub(crate) dtype: DType,
+    pub(crate) data: &'a [u8],
 }
 
 impl<V: IntoValue + ?Sized> IntoValue for &V {
@@ -145,6 +160,11 @@ impl<V: IntoValue + ?Sized> IntoValue for &V {
     #[inline]
     fn as_record(&self) -> Result<RecordRef<'_>> {
         (**self).as_record()
+    }
+
+    #[inline(always)]
+    fn as_scalar(&self) -> Option<ScalarRef<'_>> {
+        (**self).as_scalar()
     }
 }
 
@@ -156,6 +176,12 @@ macro_rules! scalar {
             #[inline]
             fn as_record(&self) -> Result<RecordRef<'_>> {
                 Ok(RecordRef::array(ShapeRef::Slice(&[]), std::slice::from_ref(self)))
+            }
+
+            #[inline(always)]
+            fn as_scalar(&self) -> Option<ScalarRef<'_>> {
+                let data = <$type>::bytes_of(std::slice::from_ref(self));
+                Some(ScalarRef { dtype: <$type>::DTYPE, data })
             }
         }
     )*};

@@ -197,6 +197,13 @@ impl Records {
         self.count += 1;
     }
 
+    /// Adds the bytes of one record of an array series.
+    #[inline(always)]
+    pub(crate) fn push_fixed(&mut self, data: &[u8]) {
+        self.data.extend_from_slice(data);
+        self.count += 1;
+    }
+
     /// The memory that the buffers take, used or not.
     pub(crate) fn capacity_bytes(&self) -> usize {
         self.data.capacity() + self.ends.capacity() * size_of::<u64>()

@@ -69,7 +69,7 @@ impl Header {
         let in_frame = |at: usize| at.min(self.encoded_len);
         if self.is_copy {
             let at = |block: usize| in_frame(HEADER_LEN + block * self.block_len);
-            return vec![at(blocks.start)..at(blocks.end)];
+            return std::iter::once(at(blocks.start)..at(blocks.end)).collect();
         }
         let starts = first.get(self.starts()).unwrap_or_default();
         let starts = starts.as_chunks().0.iter();

@@ -314,7 +314,7 @@ impl<'a> FrameLoader<'a> {
                 continue;
             };
             // Blocks mostly follow each other; the empty range comes last.
-            for range in ranges.chain([0..0]) {
+            for range in ranges.chain(std::iter::once(0..0)) {
                 if range.start == pending.end {
                     pending.end = range.end;
                 } else {

@@ -7,23 +7,33 @@ use super::inner::{Inner, closed};
 use super::options::MemoryPolicy;
 use super::pipeline::{Pipeline, Reserved, WhenFull};
 use super::series_buffer::{LockedSeries, SeriesState};
-use crate::record::RecordRef;
+use crate::record::{RecordRef, ScalarRef};
 use crate::store::Change;
-use crate::{Error, ErrorKind, Result, Schema};
+use crate::{Error, ErrorKind, IntoValue, Result, Schema};
 
 impl Inner {
+    /// Takes a scalar if that is a matter of copying it.
     #[inline]
-    pub(crate) fn record(&self, key: &str, record: &RecordRef<'_>) -> Result<()> {
-        if !self.stop.is_set()
-            && self
-                .spellings
-                .read()
-                .get(key)
-                .is_some_and(|state| state.try_push(record))
-        {
+    pub(crate) fn try_record_scalar(&self, key: &str, scalar: ScalarRef<'_>) -> bool {
+        let spellings = self.spellings.read();
+        let state = spellings.get(key).filter(|_| !self.stop.is_set());
+        state.is_some_and(|state| state.try_push_scalar(scalar))
+    }
+
+    pub(crate) fn record(&self, key: &str, value: &impl IntoValue) -> Result<()> {
+        let record = match value.as_record() {
+            Ok(record) => record,
+            Err(error) => return Err(error.with_key(key).with_operation("record")),
+        };
+        let taken = self
+            .spellings
+            .read()
+            .get(key)
+            .is_some_and(|state| !self.stop.is_set() && state.try_push(&record));
+        if taken {
             return Ok(());
         }
-        self.record_by_key(key, record)
+        self.record_by_key(key, &record)
     }
 
     #[cold]

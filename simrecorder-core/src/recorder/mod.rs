@@ -138,9 +138,10 @@ impl Recorder {
         let Some(handle) = &self.handle else {
             return Ok(());
         };
-        match value.as_record() {
-            Ok(record) => handle.inner.record(key.as_ref(), &record),
-            Err(error) => Err(error.with_key(key.as_ref()).with_operation("record")),
+        let (inner, key) = (&handle.inner, key.as_ref());
+        match value.as_scalar() {
+            Some(scalar) if inner.try_record_scalar(key, scalar) => Ok(()),
+            _ => inner.record(key, &value),
         }
     }
 

@@ -78,32 +78,30 @@ impl<T: Element> Series<T> {
         let Some(inner) = self.recorder.inner() else {
             return Ok(());
         };
-        let record = match value.as_record() {
-            Ok(record) => record,
-            Err(error) => return Err(error.with_key(&*self.key).with_operation("record")),
-        };
-        match self.state.get() {
-            Some(state) if !inner.is_stopped() && state.try_push(&record) => Ok(()),
-            state => self.record_slowly(inner, state, &record),
+        if let (Some(scalar), Some(state)) = (value.as_scalar(), self.state.get())
+            && !inner.is_stopped()
+            && state.try_push_scalar(scalar)
+        {
+            return Ok(());
         }
+        self.record_any(inner, &value)
     }
 
-    #[cold]
+    // Called with a reference to the value and not with a record of it, so that a scalar stays
+    // in registers above.
     #[inline(never)]
-    fn record_slowly(
-        &self,
-        inner: &Inner,
-        state: Option<&Arc<SeriesState>>,
-        record: &RecordRef<'_>,
-    ) -> Result<()> {
-        let found = match state {
-            Some(state) => Ok(state),
-            None => inner
-                .find_or_create(&self.key, || Schema::of_record(record))
-                .map(|state| self.state.get_or_init(|| state)),
+    fn record_any(&self, inner: &Inner, value: &impl IntoValue<Element = T>) -> Result<()> {
+        let record = |record: &RecordRef<'_>| match self.state.get() {
+            Some(state) if !inner.is_stopped() && state.try_push(record) => Ok(()),
+            Some(state) => inner.record_in(state, record),
+            None => {
+                let found = inner.find_or_create(&self.key, || Schema::of_record(record))?;
+                inner.record_in(self.state.get_or_init(|| found), record)
+            }
         };
-        found
-            .and_then(|state| inner.record_in(state, record))
+        value
+            .as_record()
+            .and_then(|of_value| record(&of_value))
             .map_err(|e| e.with_key(&*self.key).with_operation("record"))
     }
 

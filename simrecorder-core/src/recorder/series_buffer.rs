@@ -6,10 +6,10 @@ use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use parking_lot::{Mutex, MutexGuard};
 
 use super::buffer_pool::BufferPool;
-use crate::record::RecordRef;
+use crate::record::{RecordRef, ScalarRef};
 use crate::records::Records;
 use crate::store::Batch;
-use crate::{Key, Schema};
+use crate::{DType, Key, Kind, Schema};
 
 /// A batch of records of unknown size ends at about this many bytes, as one of arrays does
 /// where a chunk ends.
@@ -25,6 +25,8 @@ const FIRST_BYTES: usize = 64;
 pub(crate) struct SeriesState {
     pub(crate) key: Key,
     pub(crate) schema: Arc<Schema>,
+    /// The element type, if the records are scalars.
+    scalar: Option<DType>,
     /// The index of the first record after it was opened.
     first: u64,
     /// How many records share a chunk; batches of arrays end where chunks do.
@@ -43,6 +45,9 @@ struct Buffer {
     records: Records,
     /// How many records fill the buffer up to the end of a chunk; 0 when the recorder is closed.
     limit: u64,
+    /// For records of fixed size, how many more are taken by nothing but copying them.
+    /// [`LockedSeries`] keeps it up to date.
+    room: u64,
     /// The bytes of the last batch: the next one is likely to be as large.
     last_bytes: usize,
 }
@@ -58,14 +63,17 @@ pub(crate) struct LockedSeries<'a> {
 impl SeriesState {
     pub(crate) fn new(key: Key, schema: Arc<Schema>, chunk_records: u64, start: u64) -> Self {
         let chunk_records = chunk_records.max(1);
+        let is_scalar = schema.kind() == Kind::Array && schema.record_shape().is_empty();
         let buffer = Buffer {
             start,
             limit: limit_at(&schema, chunk_records, start),
+            room: 0,
             records: Records::empty(Arc::clone(&schema)),
             last_bytes: 0,
         };
         Self {
             key,
+            scalar: schema.dtype().filter(|_| is_scalar),
             schema,
             first: start,
             chunk_records,
@@ -80,13 +88,19 @@ impl SeriesState {
     #[inline]
     pub(crate) fn try_push(&self, record: &RecordRef<'_>) -> bool {
         let mut buffer = self.buffer.lock();
-        let taken = self.schema.accepts(record)
-            && buffer.records.len() + 1 < buffer.limit
-            && buffer.records.has_room(record.data.len());
-        if taken {
-            buffer.records.push(record);
+        if !self.schema.accepts(record) {
+            return false;
         }
-        taken
+        buffer.try_push_fixed(&record.data)
+            || (!self.schema.kind().is_fixed() && buffer.try_push_variable(record))
+    }
+
+    /// [`try_push`](Self::try_push) for a scalar.
+    // Inlined, since the size of the scalar is known where this is called.
+    #[inline(always)]
+    pub(crate) fn try_push_scalar(&self, scalar: ScalarRef<'_>) -> bool {
+        let mut buffer = self.buffer.lock();
+        self.scalar == Some(scalar.dtype) && buffer.try_push_fixed(scalar.data)
     }
 
     pub(crate) fn lock(&self) -> LockedSeries<'_> {
@@ -102,11 +116,49 @@ impl SeriesState {
     }
 }
 
+impl Buffer {
+    #[inline(always)]
+    fn try_push_fixed(&mut self, data: &[u8]) -> bool {
+        let taken = self.room > 0;
+        if taken {
+            self.room -= 1;
+            self.records.push_fixed(data);
+        }
+        taken
+    }
+
+    fn try_push_variable(&mut self, record: &RecordRef<'_>) -> bool {
+        let taken = self.records.len() + 1 < self.limit && self.records.has_room(record.data.len());
+        if taken {
+            self.records.push(record);
+        }
+        taken
+    }
+
+    /// What `room` should be.
+    fn free_records(&self) -> u64 {
+        let schema = self.records.schema();
+        if !schema.kind().is_fixed() {
+            return 0;
+        }
+        let free = self.records.data_capacity() - self.records.data().len();
+        let fitting = free.checked_div(schema.record_bytes().unwrap_or(0));
+        let below_limit = self.limit.saturating_sub(self.records.len() + 1);
+        below_limit.min(fitting.unwrap_or(0) as u64)
+    }
+}
+
 fn limit_at(schema: &Schema, chunk_records: u64, start: u64) -> u64 {
     if schema.kind().is_fixed() {
         chunk_records - start % chunk_records
     } else {
         u64::MAX
+    }
+}
+
+impl Drop for LockedSeries<'_> {
+    fn drop(&mut self) {
+        self.buffer.room = self.buffer.free_records();
     }
 }
 
