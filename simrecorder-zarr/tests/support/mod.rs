@@ -8,6 +8,7 @@
 )]
 
 pub(crate) mod lmdb;
+pub(crate) mod python;
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};

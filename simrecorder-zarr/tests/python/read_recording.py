@@ -1,0 +1,180 @@
+"""Reads the recording that `python_reads.rs` makes, and compares every bit.
+
+Arguments: zarr, xarray, tensorstore, lmdb or lmdb-xarray; the path of the recording.
+"""
+
+import math
+import sys
+
+import ml_dtypes
+import msgpack
+import numpy
+import tensorstore
+import xarray
+import zarr
+
+INTEGERS = [f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)]
+TYPES = ["bool", *INTEGERS, "float16", "float32", "float64", "complex64", "complex128"]
+GROUPS = ["scalars", "arrays", "filled", "ragged", "values/scalar", "values/matrix", "values/empty"]
+NET = ["v", "never", "no_text", "rate", "rare", "Δt 🧠", "%__x"]
+
+
+def elements(dtype, shape, seed):
+    """What `elements` of the Rust test makes."""
+    dtype = numpy.dtype(ml_dtypes.bfloat16 if dtype == "bfloat16" else dtype)
+    i = numpy.arange(dtype.itemsize * math.prod(shape)) + seed
+    data = ((i * i * 31 + i * 7) >> 2).astype("uint8") & (1 if dtype == bool else 0xFF)
+    return numpy.frombuffer(data.tobytes(), dtype).reshape(shape)
+
+
+def same(read, expected, what):
+    """Compares shape, type and bits: a NaN is no other NaN."""
+    read, expected = numpy.asarray(read), numpy.asarray(expected)
+    assert read.shape == expected.shape, (what, read.shape, expected.shape)
+    assert read.dtype == expected.dtype, (what, read.dtype, expected.dtype)
+    assert read.tobytes() == expected.tobytes(), (what, read, expected)
+
+
+def rows(ends, values):
+    """The records of a ragged series, as docs/format.md takes them apart."""
+    return [values[start:end] for start, end in zip([0, *ends[:-1]], ends)]
+
+
+def check_elements(read, dtype):
+    """`read` gives the whole array at a path."""
+    path = lambda kind: f"{kind}/bfloat16/x" if dtype == "bfloat16" else f"{kind}/{dtype}"
+    stacked = lambda shape: numpy.stack([elements(dtype, shape, i) for i in range(10)])
+    same(read(path("scalars")), stacked([]), path("scalars"))
+    same(read(path("arrays")), stacked([2, 3]), path("arrays"))
+    same(read(path("filled")), stacked([2, 3]), path("filled"))
+    same(read(path("values/scalar")), elements(dtype, [], 1), path("values/scalar"))
+    same(read(path("values/matrix")), elements(dtype, [5, 4], 2), path("values/matrix"))
+    same(read(path("values/empty")), elements(dtype, [3, 0], 3), path("values/empty"))
+    ragged = rows(read(path("ragged") + "/ends"), read(path("ragged") + "/values"))
+    assert len(ragged) == 10
+    for i, row in enumerate(ragged):
+        same(row, elements(dtype, [i * 3 % 4, 2], i), path("ragged"))
+
+
+def check_bytes(read):
+    for i, row in enumerate(rows(read("kinds/bytes/ends"), read("kinds/bytes/values"))):
+        assert row.tobytes() == bytes([i] * (i % 4))
+    for i, row in enumerate(rows(read("kinds/object/ends"), read("kinds/object/values"))):
+        expected = {"step": i, "limit": 0.5, "names": ["E", "I"]}
+        assert msgpack.unpackb(row.tobytes()) == expected
+    assert read("kinds/values/bytes").tobytes() == bytes([0, 1, 254, 255])
+    assert read("kinds/values/nothing").shape == (0,)
+    unpacked = msgpack.unpackb(read("kinds/values/object").tobytes())
+    assert unpacked == [1, None, math.inf], unpacked
+
+
+def check_text(read):
+    assert list(read("kinds/text")) == [f"größe {i} 🧠" * i for i in range(10)]
+    assert numpy.asarray(read("kinds/values/text")).item() == "one text, größer 🧠"
+    assert len(read("net/no_text")) == 0
+
+
+def check_net(read):
+    i = numpy.arange(10)
+    x = i.astype("float32")
+    same(read("net/v"), numpy.stack([x, -x], axis=1), "v")
+    same(read("net/rate"), i / 2, "rate")
+    same(read("net/rare"), i[::3].astype("int64"), "rare")
+    same(read("net/Δt 🧠"), i.astype("uint64"), "Δt 🧠")
+    same(read("net/%__x"), i.astype("uint64"), "__x")
+    same(read("net/never"), numpy.zeros(0), "never")
+    same(read("net/no_rows/ends"), numpy.zeros(0, "uint64"), "no_rows")
+    same(read("net/no_rows/values"), numpy.zeros(0, "uint8"), "no_rows")
+
+
+def check_attributes(attributes):
+    assert attributes["units"] == "mV"
+    assert attributes["nested"] == {"list": [1, 2.5, None], "größe": "Δ"}
+    assert attributes["_simrecorder"] == "an attribute of the user"
+
+
+def refused(call, what):
+    """What a reader does not know is an error of its own, not wrong data."""
+    try:
+        call()
+    except Exception as error:
+        assert what in str(error), error
+    else:
+        sys.exit(f"{what}: the reader knows it; docs/format.md says that it does not")
+
+
+def read_with_zarr(store):
+    root = zarr.open_group(store, mode="r")
+    read = lambda path: root[path][...]
+    for dtype in TYPES:
+        check_elements(read, dtype)
+    check_bytes(read)
+    check_text(read)
+    check_net(read)
+    check_attributes(root["net/v"].attrs)
+    assert root["net"].attrs["title"] == "a network"
+    assert root["net/v"].metadata.dimension_names == ("time", "neuron")
+    assert root["net/rate"].metadata.dimension_names == ("rate_record",)
+    assert sorted(root["net"].array_keys()) == sorted(NET)
+    assert sorted(root["net"].group_keys()) == ["no_rows"]
+    for group in GROUPS:
+        assert sorted(name for name, _ in root[group].members()) == sorted(TYPES + ["bfloat16"])
+    refused(lambda: root["scalars/bfloat16/x"], "bfloat16")
+    refused(lambda: list(root["scalars/bfloat16"].members()), "bfloat16")
+    # Parts of arrays, across chunks and steps.
+    same(root["arrays/float64"][2:9:3, 1], read("arrays/float64")[2:9:3, 1], "a part")
+
+
+def read_with_xarray(store):
+    group = lambda path: xarray.open_zarr(store, group=path, consolidated=False, chunks=None)
+    opened = {}
+
+    def read(path):
+        parent, name = path.rsplit("/", 1)
+        if parent not in opened:
+            opened[parent] = group(parent)
+        return opened[parent][name].values
+
+    for dtype in TYPES:
+        check_elements(read, dtype)
+    check_bytes(read)
+    check_text(read)
+    check_net(read)
+    refused(lambda: group("scalars/bfloat16"), "bfloat16")
+    net = group("net")
+    assert sorted(net.variables) == sorted(NET)
+    assert net["v"].dims == ("time", "neuron")
+    check_attributes(net["v"].attrs)
+    assert net.attrs["title"] == "a network"
+
+
+def read_with_tensorstore(path):
+    def open_array(array):
+        kvstore = {"driver": "file", "path": f"{path}/{array}/"}
+        return tensorstore.open({"driver": "zarr3", "kvstore": kvstore}, read=True).result()
+
+    read = lambda array: open_array(array).read().result()
+    for dtype in [*TYPES, "bfloat16"]:
+        check_elements(read, dtype)
+    check_bytes(read)
+    check_net(read)
+    refused(lambda: open_array("kinds/text"), "string")
+    v = open_array("net/v")
+    assert v.domain.labels == ("time", "neuron")
+    assert v.dimension_units == (None, None)
+    check_attributes(v.spec().to_json()["metadata"]["attributes"])
+
+
+def main(reader, path):
+    match reader:
+        case "zarr":
+            read_with_zarr(path)
+        case "xarray":
+            read_with_xarray(path)
+        case "tensorstore":
+            read_with_tensorstore(path)
+        case _:
+            sys.exit(f"there is no reader '{reader}'")
+
+
+main(*sys.argv[1:])
