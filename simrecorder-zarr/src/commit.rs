@@ -213,6 +213,20 @@ impl<'a> Stage<'a> {
         Ok(())
     }
 
+    /// Removes copies of the metadata of `key` in groups above it, which other software keeps
+    /// and would believe more; that in the root goes when the recording is opened.
+    fn remove_copies(&mut self, key: &Key) -> Result<()> {
+        for group in key.ancestors() {
+            let path = node_path(&group)?;
+            if let Some(mut document) = self.document(&path)?
+                && document.remove_consolidated()
+            {
+                self.write(&path, document);
+            }
+        }
+        Ok(())
+    }
+
     // ---- changes ---------------------------------------------------------------------------
 
     fn declare(&mut self, key: &Key, schema: &Schema) -> Result<()> {
@@ -228,6 +242,7 @@ impl<'a> Stage<'a> {
             return stored.check_same_records(schema);
         }
         self.make_groups_above(key)?;
+        self.remove_copies(key)?;
         for (path, document) in self.recording.new_series(key, &path, schema)? {
             self.write(&path, document);
         }
@@ -261,6 +276,7 @@ impl<'a> Stage<'a> {
         if document.node_kind() != NodeKind::Series {
             return Err(clash(document.node_kind(), NodeKind::Series));
         }
+        self.remove_copies(key)?;
         let recording = self.recording;
         let kind = recording.kind(&document)?;
         let mut columns = None;
@@ -365,7 +381,7 @@ impl<'a> Stage<'a> {
         };
         document.set_attributes(attributes);
         self.write(&path, document);
-        Ok(())
+        self.remove_copies(key)
     }
 
     fn set(&mut self, key: &Key, value: &Value) -> Result<()> {
@@ -386,7 +402,7 @@ impl<'a> Stage<'a> {
         }
         self.changes.extend(chunks);
         self.write(&path, document);
-        Ok(())
+        self.remove_copies(key)
     }
 }
 

@@ -97,7 +97,7 @@ use crate::storage::{Change, Snapshot, Storage};
 use disk::Paths;
 use follower::Follower;
 use overlay::Overlay;
-use place::{Content, refuse, resolve};
+use place::{Content, refuse, refuse_zarr_v2, resolve};
 use view::View;
 use writer::Writer;
 
@@ -197,6 +197,7 @@ impl DirectoryStorage {
     /// Reads a recording as another process would.
     fn follow(paths: Paths) -> Result<Self> {
         if !Content::of(&paths)?.is_recording() {
+            refuse_zarr_v2(&paths)?;
             return Err(refuse(
                 ErrorKind::NotFound,
                 &paths,

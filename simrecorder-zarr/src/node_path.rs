@@ -11,6 +11,9 @@ const MAX_NAME_BYTES: usize = 255;
 /// LMDB's longest key, less room for `/values/c/` and the index of a chunk.
 const MAX_PATH_BYTES: usize = MAX_KEY_BYTES - 71;
 
+/// The names of the metadata of nodes of Zarr V2, which simrecorder does not read.
+pub(crate) const METADATA_OF_ZARR_V2: [&str; 2] = [".zarray", ".zgroup"];
+
 /// The path of the node of `key`, without slashes at its ends; empty for the root.
 ///
 /// Zarr V3 reserves names that begin with `__` and the name `zarr.json`; they, and names that

@@ -16,7 +16,7 @@ use crate::column::{Column, get};
 use crate::commit::Writer;
 use crate::layout::{Layout, LayoutCache, zeroed};
 use crate::metadata::{ColumnType, Document, corrupt};
-use crate::node_path::{metadata_entry, node_path};
+use crate::node_path::{METADATA_OF_ZARR_V2, metadata_entry, node_path};
 use crate::storage::{Change as StorageChange, Snapshot, Storage};
 use crate::view::{Columns, ENDS_DTYPE};
 
@@ -96,10 +96,16 @@ fn missing_part(name: &str) -> Error {
 
 /// The document at `path` in a snapshot.
 pub(crate) fn document_at(snapshot: &dyn Snapshot, path: &str) -> Result<Option<Document>> {
-    snapshot
-        .get(&metadata_entry(path))?
-        .map(|bytes| Document::parse(&bytes))
-        .transpose()
+    if let Some(bytes) = snapshot.get(&metadata_entry(path))? {
+        return Document::parse(&bytes).map(Some);
+    }
+    for name in METADATA_OF_ZARR_V2 {
+        if snapshot.get(&format!("{path}/{name}"))?.is_some() {
+            let message = "this is Zarr V2; simrecorder reads Zarr V3";
+            return Err(Error::new(ErrorKind::Unsupported, "read metadata", message));
+        }
+    }
+    Ok(None)
 }
 
 impl Recording {

@@ -16,10 +16,10 @@ use crate::commit::{Stage, check_layout};
 use crate::directory::DirectoryStorage;
 use crate::layout::{Layout, LayoutCache};
 use crate::lmdb::{LmdbOptions, LmdbStorage};
-use crate::metadata::{Document, corrupt};
-use crate::node_path::{child_key, metadata_entry, node_path};
+use crate::metadata::corrupt;
+use crate::node_path::{child_key, node_path};
 use crate::options::{ZarrOptions, ZarrStorage};
-use crate::recording::Recording;
+use crate::recording::{Recording, document_at};
 use crate::storage::{Snapshot, Storage};
 use crate::view::ZarrView;
 
@@ -196,13 +196,15 @@ impl DataStore for ZarrDataStore {
                 let Some(child) = child_key(key, &name) else {
                     continue;
                 };
-                let entry = metadata_entry(&node_path(&child)?);
-                let Some(bytes) = snapshot.get(&entry)? else {
-                    continue;
+                let kind = match document_at(snapshot, &node_path(&child)?) {
+                    Ok(None) => continue,
+                    Ok(Some(document)) => document.node_kind(),
+                    // What cannot be read is listed, so that reading it can say why.
+                    Err(e) if matches!(e.kind(), ErrorKind::Corrupt | ErrorKind::Unsupported) => {
+                        NodeKind::Series
+                    }
+                    Err(error) => return Err(error),
                 };
-                // What cannot be read is listed, so that reading it can say why.
-                let kind = Document::parse(&bytes)
-                    .map_or(NodeKind::Series, |document| document.node_kind());
                 children.push(Child::new(child, kind));
             }
             children.sort_by(|a, b| a.key.cmp(&b.key));

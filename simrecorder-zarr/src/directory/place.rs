@@ -9,6 +9,7 @@ use simrecorder_core::{Durability, Error, ErrorKind, OpenMode, Result};
 
 use super::disk::{self, Paths};
 use super::follower::ROOT_METADATA;
+use crate::node_path::METADATA_OF_ZARR_V2;
 
 /// What lies at the path of a recording.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,6 +81,7 @@ impl Content {
             _ if !self.is_recording() => {
                 let message = "the directory is neither empty nor a Zarr recording; \
                                choose another path";
+                refuse_zarr_v2(paths)?;
                 Err(refuse(ErrorKind::InvalidArgument, paths, message))
             }
             OpenMode::Truncate => Ok(Plan::Create { replace: true }),
@@ -90,6 +92,15 @@ impl Content {
 
 pub(super) fn refuse(kind: ErrorKind, paths: &Paths, message: impl Into<String>) -> Error {
     Error::new(kind, "open", message).with_key(paths.root.display().to_string())
+}
+
+pub(super) fn refuse_zarr_v2(paths: &Paths) -> Result<()> {
+    let mut names = METADATA_OF_ZARR_V2.iter();
+    if names.any(|name| paths.entry(name).is_file()) {
+        let message = "this is Zarr V2; simrecorder reads Zarr V3";
+        return Err(refuse(ErrorKind::Unsupported, paths, message));
+    }
+    Ok(())
 }
 
 fn not_a_directory(path: &Path) -> Error {

@@ -5,6 +5,7 @@ Arguments: zarr, xarray, tensorstore, lmdb or lmdb-xarray; the path of the recor
 
 import math
 import sys
+import warnings
 
 import ml_dtypes
 import msgpack
@@ -166,6 +167,8 @@ def read_with_tensorstore(path):
 
 
 def main(reader, path):
+    # Such as: this is not recognised as a part of a Zarr hierarchy.
+    warnings.simplefilter("error", UserWarning)
     match reader:
         case "zarr":
             read_with_zarr(path)

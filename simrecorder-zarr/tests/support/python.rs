@@ -15,7 +15,7 @@ pub(crate) fn python(name: &str) -> Command {
     );
     let mut command = Command::new(interpreter);
     // No bytecode beside the sources, and no packages of the user.
-    command.args(["-B", "-s", "-W", "error::UserWarning"]);
+    command.args(["-B", "-s"]);
     command.arg(crate_folder.join("tests/python").join(name));
     command.env("PYTHONPATH", crate_folder.join("../python"));
     command
