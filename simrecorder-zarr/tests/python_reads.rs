@@ -83,6 +83,9 @@ fn record_other_kinds(recorder: &Recorder) {
             Object((1, None::<u8>, f64::INFINITY)),
         )
         .unwrap();
+    recorder
+        .set("kinds/values/large", vec![7_u64; 1 << 17])
+        .unwrap();
 }
 
 /// A group as users have it: series of different length, some with names and attributes.
@@ -114,37 +117,51 @@ fn record_group(recorder: &Recorder) {
     recorder.set_attributes("net", attributes).unwrap();
 }
 
-fn python_reads(storage: ZarrStorage, compression: Compression, readers: &[&str]) {
+/// Makes the same recording in a directory and in LMDB, and calls `read` with their paths while
+/// it is still open.
+fn with_recordings(compression: Compression, read: impl FnOnce(&Path, &Path)) {
     let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("run");
-    let options = ZarrDataStore::options()
-        .storage(storage)
-        .mode(OpenMode::CreateNew);
-    let options = options
-        .chunk_policy(ChunkPolicy::records(4))
-        .compression(compression);
-    let recorder = Recorder::new(options.open(&path).unwrap());
+    let open = |storage: ZarrStorage, name: &str| {
+        let options = ZarrDataStore::options()
+            .storage(storage)
+            .mode(OpenMode::CreateNew);
+        let options = options
+            .chunk_policy(ChunkPolicy::records(4))
+            .compression(compression);
+        options.open(folder.path().join(name)).unwrap()
+    };
+    let directory = open(ZarrStorage::Directory, "run.zarr");
+    let lmdb = open(ZarrStorage::Lmdb, "run.mdb");
+    let recorder = Recorder::new((directory.clone(), lmdb.clone()));
     for dtype in DType::ALL {
         record_elements(&recorder, dtype);
     }
     record_other_kinds(&recorder);
     record_group(&recorder);
-    // Not closed: a checkpoint is enough.
     recorder.checkpoint().unwrap();
-    for reader in readers {
-        read(reader, &path);
-    }
+    read(directory.path(), lmdb.path());
     recorder.close().unwrap();
-}
-
-fn read(reader: &str, path: &Path) {
-    assert_success(python("read_recording.py").arg(reader).arg(path));
 }
 
 #[test]
 fn zarr_python_xarray_and_tensorstore_read_every_kind_and_type_from_a_directory() {
     for compression in [Compression::None, Compression::Fast, Compression::Small] {
-        let readers = ["zarr", "xarray", "tensorstore"];
-        python_reads(ZarrStorage::Directory, compression, &readers);
+        with_recordings(compression, |directory, _| {
+            for reader in ["zarr", "xarray", "tensorstore"] {
+                assert_success(python("read_recording.py").arg(reader).arg(directory));
+            }
+        });
     }
+}
+
+#[test]
+fn zarr_python_and_xarray_read_every_kind_and_type_from_lmdb_while_it_is_open() {
+    // Without compression, so that one value is large.
+    with_recordings(Compression::None, |directory, lmdb| {
+        for reader in ["lmdb-zarr", "lmdb-xarray"] {
+            assert_success(python("read_recording.py").arg(reader).arg(lmdb));
+        }
+        let compare = ["lmdb-entries".as_ref(), lmdb, directory];
+        assert_success(python("read_recording.py").args(compare));
+    });
 }

@@ -1,9 +1,11 @@
 """Reads the recording that `python_reads.rs` makes, and compares every bit.
 
-Arguments: zarr, xarray, tensorstore, lmdb or lmdb-xarray; the path of the recording.
+Arguments: what is to read, one of the names in `main`, and the path of the recording; for
+`lmdb-entries` also the path of the same recording in a directory.
 """
 
 import math
+import pickle
 import sys
 import warnings
 
@@ -13,6 +15,11 @@ import numpy
 import tensorstore
 import xarray
 import zarr
+from simrecorder_lmdb import LmdbStore
+from zarr.abc.store import OffsetByteRequest, RangeByteRequest, SuffixByteRequest
+from zarr.core.buffer import default_buffer_prototype
+from zarr.core.sync import sync
+from zarr.storage import LocalStore
 
 INTEGERS = [f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)]
 TYPES = ["bool", *INTEGERS, "float16", "float32", "float64", "complex64", "complex128"]
@@ -166,7 +173,56 @@ def read_with_tensorstore(path):
     check_attributes(v.spec().to_json()["metadata"]["attributes"])
 
 
-def main(reader, path):
+def compare_stores(path, directory):
+    """The store for LMDB answers as that of zarr-python does for the same entries."""
+    lmdb, local = LmdbStore(path), LocalStore(directory, read_only=True)
+    assert lmdb == LmdbStore(path) == pickle.loads(pickle.dumps(lmdb)) != LmdbStore("/" + path)
+    assert lmdb.read_only and not lmdb.supports_writes and not lmdb.supports_deletes
+    buffer = default_buffer_prototype()
+
+    def get(store, key, part=None):
+        value = sync(store.get(key, buffer, part))
+        return None if value is None else value.to_bytes()
+
+    def collect(names):
+        async def collected():
+            return sorted([name async for name in names])
+
+        return sync(collected())
+
+    keys = collect(local.list())
+    assert len(keys) > 400 and collect(lmdb.list()) == keys
+    for key in keys:
+        assert get(lmdb, key) == get(local, key), key
+        assert sync(lmdb.exists(key))
+    prefixes = {key[:end] for key in keys for end in (0, len(key) // 2, key.rfind("/"), len(key))}
+    for prefix in prefixes | {"nothing", "net/v/c/", "ne", "\U0010ffff"}:
+        assert collect(lmdb.list_prefix(prefix)) == [key for key in keys if key.startswith(prefix)]
+        assert collect(lmdb.list_dir(prefix)) == collect(local.list_dir(prefix)), prefix
+    for key in ["nothing", "", "net", "net/v", "\0tnet/v\0\0\0\0\0", "\U0010ffff"]:
+        assert get(lmdb, key) is None
+        assert not sync(lmdb.exists(key))
+    large, small = max(keys, key=lambda key: len(get(lmdb, key))), "net/never/zarr.json"
+    assert len(get(lmdb, large)) > 100_000
+    for key in [large, small]:
+        whole = get(lmdb, key)
+        for part, expected in [
+            (RangeByteRequest(0, 9), whole[:9]),
+            (RangeByteRequest(5, len(whole)), whole[5:]),
+            (RangeByteRequest(7, len(whole) + 9), whole[7:]),
+            (RangeByteRequest(4, 4), b""),
+            (OffsetByteRequest(11), whole[11:]),
+            (SuffixByteRequest(13), whole[-13:]),
+            (SuffixByteRequest(len(whole) + 9), whole),
+        ]:
+            assert get(lmdb, key, part) == expected, part
+    requests = [(large, RangeByteRequest(1, 3)), ("nothing", None), (small, SuffixByteRequest(2))]
+    parts = sync(lmdb.get_partial_values(buffer, requests))
+    assert [part and part.to_bytes() for part in parts] == [get(lmdb, large)[1:3], None, b"}\n"]
+    refused(lambda: zarr.open_group(lmdb, mode="a").create_group("new"), "read-only")
+
+
+def main(reader, path, *others):
     # Such as: this is not recognised as a part of a Zarr hierarchy.
     warnings.simplefilter("error", UserWarning)
     match reader:
@@ -176,6 +232,12 @@ def main(reader, path):
             read_with_xarray(path)
         case "tensorstore":
             read_with_tensorstore(path)
+        case "lmdb-zarr":
+            read_with_zarr(LmdbStore(path))
+        case "lmdb-xarray":
+            read_with_xarray(LmdbStore(path))
+        case "lmdb-entries":
+            compare_stores(path, *others)
         case _:
             sys.exit(f"there is no reader '{reader}'")
 

@@ -1,0 +1,75 @@
+"""Reads a recording in LMDB while `python_follows.rs` writes it, until its input ends.
+
+Argument: the path of the recording. Whatever is seen must be what the writer wrote.
+"""
+
+import json
+import select
+import sys
+
+import numpy
+import xarray
+import zarr
+from simrecorder_lmdb import LmdbStore
+
+
+def check_prefixes(root):
+    """Each series is a prefix of what the writer records; returns how many records were seen."""
+    n = root["n"][:]
+    assert (n == numpy.arange(len(n))).all(), n
+    values, ends = root["rows/values"][:], root["rows/ends"][:]
+    ends = ends[ends <= len(values)].tolist()
+    for step, (start, end) in enumerate(zip([0, *ends], ends)):
+        assert end - start == step % 4 and (values[start:end] == step).all(), step
+    log = root["log"][:]
+    assert (log == [f"step {step}" for step in range(len(log))]).all(), log
+    return len(n) + len(ends) + len(log)
+
+
+def check_group(store, root):
+    """Keys appear on the way; those that were listed are there."""
+    names = list(root["late"].array_keys())
+    for name in names[-3:]:
+        late = root["late"][name][:]
+        assert (late == int(name) * 40 + numpy.arange(len(late))[:, None]).all(), late
+    dataset = xarray.open_zarr(store, group="late", consolidated=False, chunks=None)
+    assert set(names) <= set(dataset.variables), names
+    return len(names)
+
+
+def check_overtaken(store):
+    """What was read while the writer went on too far does not count."""
+    trees = []
+
+    def read(tree):
+        trees.append(tree)
+        while len(trees) == 1 and tree.is_intact():
+            pass
+        return tree.value(b"wide/zarr.json", None)
+
+    assert json.loads(store._read(read))["node_type"] == "array"
+    assert len(trees) > 1
+
+
+def main(path):
+    store = LmdbStore(path)
+    check_overtaken(store)
+    last, seen, states = 0, 0, 0
+    print("ready", flush=True)
+    while not select.select([sys.stdin], [], [], 0)[0]:
+        root = zarr.open_group(store, mode="r")
+        # Many pages that each commit writes anew, somewhere else.
+        for name in ["wide", "narrow"]:
+            value = root[name][:]
+            assert (value == value[0]).all(), value
+            assert value[0] >= last, (value[0], last)
+            last = value[0]
+        now = check_prefixes(root) + check_group(store, root)
+        assert now >= seen, (now, seen)
+        states += now > seen
+        seen = now
+    assert states > 10, f"only {states} different states were seen"
+    print(f"{states} states, {seen} records and keys, step {last}")
+
+
+main(*sys.argv[1:])
