@@ -165,3 +165,46 @@ fn zarr_python_and_xarray_read_every_kind_and_type_from_lmdb_while_it_is_open() 
         assert_success(python("read_recording.py").args(compare));
     });
 }
+
+#[test]
+fn the_python_programs_of_the_documents_run() {
+    let folder = tempfile::tempdir().unwrap();
+    let create = |storage: ZarrStorage, name: &str| {
+        let options = ZarrDataStore::options()
+            .storage(storage)
+            .mode(OpenMode::CreateNew);
+        let options = options.chunk_policy(ChunkPolicy::records(8));
+        options.open(folder.path().join(name)).unwrap()
+    };
+    let record = |recorder: &Recorder| {
+        let v = Schema::array::<f32>([3]).with_dimension_names(["time", "neuron"]);
+        recorder.declare("net/v", v.with_units("mV")).unwrap();
+        for i in 0..10_u8 {
+            recorder.record("net/v", [f32::from(i); 3]).unwrap();
+            recorder
+                .record("net/spikes", Ragged(vec![i; i as usize % 4]))
+                .unwrap();
+            recorder
+                .record("events", Object(json!({"step": i})))
+                .unwrap();
+        }
+        recorder
+            .set("meta/parameters", Object(json!({"tau": 20.0})))
+            .unwrap();
+        recorder.flush().unwrap();
+    };
+    let closed = [
+        (ZarrStorage::Directory, "run.zarr"),
+        (ZarrStorage::Lmdb, "run.mdb"),
+    ];
+    let closed = Recorder::new(closed.map(|(storage, name)| create(storage, name)).to_vec());
+    record(&closed);
+    closed.close().unwrap();
+    // LMDB itself stays open until then, for reading, which py-lmdb minds.
+    drop(closed);
+    let flushed = Recorder::new(create(ZarrStorage::Directory, "flushed.zarr"));
+    record(&flushed);
+    let repository = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    assert_success(python("run_docs.py").arg(folder.path()).arg(repository));
+    flushed.close().unwrap();
+}

@@ -1,0 +1,48 @@
+"""Runs the Python programs of the documents, in the folder with `run.zarr` and `run.mdb`.
+
+Arguments: the folder, which `python_reads.rs` makes; the folder of the repository.
+"""
+
+import os
+import re
+import sys
+from pathlib import Path
+
+import numpy
+
+
+def run(document, **names):
+    """The names that the programs of a document leave, run one after the other."""
+    programs = re.findall(r"^```python\n(.*?)^```", document.read_text(), re.DOTALL | re.MULTILINE)
+    assert programs, document
+    for program in programs:
+        exec(compile(program, document, "exec"), names)
+    return names
+
+
+def main(folder, repository):
+    os.chdir(folder)
+    repository = Path(repository)
+    run(repository / "README.md")
+    assert run(repository / "python/README.md")["dataset"]["v"].shape == (10, 3)
+
+    names = run(repository / "docs/format.md", i=7)
+    steps = numpy.arange(10)
+    assert (names["window"] == steps).all()
+    assert (names["v"][:] == names["dataset"]["v"].values).all()
+    assert names["dataset"]["v"].dims == ("time", "neuron")
+    assert [row.tolist() for row in names["rows"]] == [[i] * (i % 4) for i in steps]
+    assert names["row"].tolist() == [7, 7, 7]
+    assert names["objects"] == [{"step": i} for i in steps]
+    assert names["parameters"] == {"tau": 20.0}
+    assert names["metadata"]["shape"] == [10, 3] and len(names["chunk"]) > 0
+
+    # The reader of journals, on a recording that was flushed only.
+    entries, tails = names["read"]("flushed.zarr")
+    assert "net/v/zarr.json" in entries and b'"shape": [\n    8,' in entries["net/v/zarr.json"]
+    [(first, rows, payload)] = names["frames"](tails["net/v"])
+    assert (first, rows) == (8, 2)
+    assert (numpy.frombuffer(payload, "f4") == numpy.repeat([8, 9], 3)).all()
+
+
+main(*sys.argv[1:])
