@@ -12,7 +12,10 @@ use tempfile::TempDir;
 /// A store, and the folder that it is in.
 type StoreInFolder = (Arc<dyn DataStore>, Option<TempDir>);
 
-fn stores() -> [(&'static str, fn() -> StoreInFolder); 3] {
+/// Makes a store that is empty.
+type NewStore = fn() -> StoreInFolder;
+
+fn stores() -> [(&'static str, NewStore); 3] {
     fn zarr(store: Store) -> StoreInFolder {
         let folder = tempfile::tempdir().expect("a folder for the recording");
         let path = folder.path().join("recording");
