@@ -16,11 +16,12 @@ fn inline_mode_starts_no_threads_and_other_threads_end_with_the_recorder() -> Re
     assert_eq!(threads(), before);
     recorder.close()?;
 
-    let recorder = Recorder::new((InMemoryDataStore::new(), InMemoryDataStore::new()));
+    let stores = (InMemoryDataStore::new(), InMemoryDataStore::new());
+    let recorder = Recorder::with_options(stores, RecorderOptions::new().encoding_threads(3));
     recorder.record("n", 1.0)?;
     if cfg!(target_os = "linux") {
-        // Two for each store, and one for timed commits.
-        assert_eq!(threads(), before + 5);
+        // Four for each store, and one for timed commits.
+        assert_eq!(threads(), before + 9);
     }
     recorder.close()?;
     // A thread that was joined may be listed for a moment.

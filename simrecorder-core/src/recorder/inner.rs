@@ -12,7 +12,7 @@ use parking_lot::{Mutex, RwLock};
 use super::buffer_pool::BufferPool;
 use super::keys::Known;
 use super::options::{OnStoreError, RecorderOptions};
-use super::pipeline::Pipeline;
+use super::pipeline::{Limits, Pipeline};
 use super::series_buffer::SeriesState;
 use super::stop::Stop;
 use crate::store::DataStore;
@@ -47,10 +47,11 @@ pub(crate) struct Inner {
 impl Inner {
     pub(crate) fn new(stores: Vec<Arc<dyn DataStore>>, options: RecorderOptions) -> Self {
         let pool = Arc::new(BufferPool::new(options.pool_bound()));
-        let bounds = (
-            options.queue_bound(stores.len()),
-            options.encoded_bound(stores.len()),
-        );
+        let limits = Limits {
+            queued: options.queue_bound(stores.len()),
+            encoded: options.encoded_bound(stores.len()),
+            encoders: options.encoders(stores.len()),
+        };
         let read_only = stores.iter().position(|store| store.is_read_only());
         let stop = Arc::new(Stop::new(match options.on_store_error {
             OnStoreError::Stop => 1,
@@ -69,7 +70,7 @@ impl Inner {
             Pipeline::new(
                 name,
                 store,
-                bounds,
+                limits,
                 inline,
                 Arc::clone(&stop),
                 Arc::clone(&pool),

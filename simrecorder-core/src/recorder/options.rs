@@ -1,9 +1,14 @@
 //! How a recorder works: memory, threads, commits, and what to do when something fails.
 
+use std::num::NonZero;
 use std::time::Duration;
 
 /// A shorter interval would keep a processor busy with nothing.
 const MIN_INTERVAL: Duration = Duration::from_millis(1);
+
+/// With more, the committing thread would be behind: one of them compresses about as fast as it
+/// writes.
+const MAX_DEFAULT_ENCODERS: usize = 4;
 
 /// What [`record`](crate::Recorder::record) and [`set`](crate::Recorder::set) do when the
 /// memory bound is met.
@@ -52,6 +57,7 @@ pub enum OnDivergence {
 /// | [`memory_policy`](Self::memory_policy) | [`MemoryPolicy::Block`] |
 /// | [`commit_interval`](Self::commit_interval) | 1 second |
 /// | [`inline`](Self::inline) | no: encoding and writing run on threads of their own |
+/// | [`encoding_threads`](Self::encoding_threads) | the processors, shared among the stores; 1 to 4 for each |
 /// | [`on_store_error`](Self::on_store_error) | [`OnStoreError::Stop`] |
 /// | [`on_divergence`](Self::on_divergence) | [`OnDivergence::Error`] |
 /// | [`drop_timeout`](Self::drop_timeout) | 30 seconds |
@@ -73,6 +79,7 @@ pub struct RecorderOptions {
     pub(crate) memory_policy: MemoryPolicy,
     pub(crate) commit_interval: Option<Duration>,
     pub(crate) inline: bool,
+    pub(crate) encoding_threads: Option<NonZero<usize>>,
     pub(crate) on_store_error: OnStoreError,
     pub(crate) on_divergence: OnDivergence,
     pub(crate) drop_timeout: Duration,
@@ -85,6 +92,7 @@ impl Default for RecorderOptions {
             memory_policy: MemoryPolicy::default(),
             commit_interval: Some(Duration::from_secs(1)),
             inline: false,
+            encoding_threads: None,
             on_store_error: OnStoreError::default(),
             on_divergence: OnDivergence::default(),
             drop_timeout: Duration::from_secs(30),
@@ -130,6 +138,16 @@ impl RecorderOptions {
         self
     }
 
+    /// How many threads of each store compress, beside the one that commits. They sleep while
+    /// there is nothing to do. Fewer leave more processors to a simulation that uses all of them;
+    /// more help where compression is slow, as with [`Compression::Small`](crate::Compression).
+    /// 0 is taken as 1.
+    #[must_use]
+    pub fn encoding_threads(mut self, threads: usize) -> Self {
+        self.encoding_threads = Some(NonZero::new(threads).unwrap_or(NonZero::<usize>::MIN));
+        self
+    }
+
     /// What to do when a commit of one store fails.
     #[must_use]
     pub fn on_store_error(mut self, action: OnStoreError) -> Self {
@@ -169,6 +187,15 @@ impl RecorderOptions {
     /// commit. They are not part of the bound, but of what comes on top.
     pub(crate) fn encoded_bound(&self, stores: usize) -> usize {
         ((48 << 20) / stores.max(1)).min(32 << 20)
+    }
+
+    /// How many threads encode for one of `stores` stores.
+    pub(crate) fn encoders(&self, stores: usize) -> usize {
+        let shared = || {
+            let processors = std::thread::available_parallelism().map_or(1, NonZero::get);
+            (processors / stores.max(1)).clamp(1, MAX_DEFAULT_ENCODERS)
+        };
+        self.encoding_threads.map_or_else(shared, NonZero::get)
     }
 
     /// The most bytes in buffers that wait to be used again.

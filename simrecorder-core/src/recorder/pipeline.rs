@@ -13,7 +13,7 @@ use super::store_threads::{Collected, Job, Shared, State, no_panic};
 use crate::store::{Change, DataStore, Node};
 use crate::{Error, Key, Result, Schema};
 
-pub(crate) use super::store_threads::{Mark, Reached};
+pub(crate) use super::store_threads::{Limits, Mark, Reached};
 
 /// What a change without records counts in the queue.
 pub(crate) const CHANGE_BYTES: usize = 512;
@@ -79,7 +79,7 @@ impl Pipeline {
     pub(crate) fn new(
         name: String,
         store: Arc<dyn DataStore>,
-        (bound, encoded_bound): (usize, usize),
+        limits: Limits,
         inline: bool,
         stop: Arc<Stop>,
         pool: Arc<BufferPool>,
@@ -87,8 +87,7 @@ impl Pipeline {
         let shared = Arc::new(Shared {
             name,
             store,
-            bound,
-            encoded_bound,
+            limits,
             stop,
             pool,
             state: Mutex::default(),
@@ -165,7 +164,8 @@ impl Pipeline {
         let mut state = shared.state.lock();
         // What is larger than the bound goes through alone.
         let has_room = |state: &State| {
-            state.queued_bytes == 0 || state.queued_bytes.saturating_add(bytes) <= shared.bound
+            state.queued_bytes == 0
+                || state.queued_bytes.saturating_add(bytes) <= shared.limits.queued
         };
         match (when_full, &self.inline) {
             (WhenFull::Exceed, _) => {}

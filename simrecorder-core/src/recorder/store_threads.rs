@@ -1,4 +1,4 @@
-//! The threads of one store: one encodes, one commits, so that both go on at the same time.
+//! The threads of one store: some encode, one commits, so that all go on at the same time.
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -63,14 +63,56 @@ pub(super) enum Job {
     Mark { mark: Mark, reached: Arc<Reached> },
 }
 
+/// Jobs for the thread that commits, in order. Threads that encode keep a place for each job
+/// that they take, and fill it later.
+#[derive(Debug, Default)]
+struct CommitQueue {
+    places: VecDeque<Option<Job>>,
+    /// How many places went before the first of these.
+    gone: u64,
+}
+
+impl CommitQueue {
+    /// Keeps a place at the end; returns its number.
+    fn keep_place(&mut self) -> u64 {
+        self.places.push_back(None);
+        self.gone + self.places.len() as u64 - 1
+    }
+
+    /// Fills a place, unless it is gone: nobody wants the job any more then.
+    fn fill(&mut self, place: u64, job: Job) {
+        let index = place.checked_sub(self.gone);
+        if let Some(place) = index.and_then(|index| self.places.get_mut(index as usize)) {
+            *place = Some(job);
+        }
+    }
+
+    /// The first job, if it is there.
+    fn pop(&mut self) -> Option<Job> {
+        let job = self.places.front_mut()?.take()?;
+        self.places.pop_front();
+        self.gone += 1;
+        Some(job)
+    }
+
+    fn is_empty(&self) -> bool {
+        self.places.is_empty()
+    }
+
+    /// All jobs that are there.
+    fn clear(&mut self) -> Vec<Job> {
+        self.gone += self.places.len() as u64;
+        self.places.drain(..).flatten().collect()
+    }
+}
+
 #[derive(Debug, Default)]
 pub(super) struct State {
-    /// Jobs for the thread that encodes, in order.
+    /// Jobs for the threads that encode, in order.
     pub(super) to_encode: VecDeque<Job>,
-    /// Jobs for the thread that commits, in order.
-    pub(super) to_commit: VecDeque<Job>,
-    /// Whether the encoding thread has a job in hand.
-    pub(super) encoding: bool,
+    to_commit: CommitQueue,
+    /// How many jobs are being encoded.
+    encoding: usize,
     /// Bytes of all changes from their reservation to the end of their commit.
     pub(super) queued_bytes: usize,
     /// The part of them that is encoded.
@@ -101,13 +143,22 @@ impl State {
     }
 }
 
+/// What a store may take of memory and threads.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    /// The most bytes in its queue.
+    pub(crate) queued: usize,
+    /// The most of them that are encoded and wait for their commit.
+    pub(crate) encoded: usize,
+    /// How many threads encode.
+    pub(crate) encoders: usize,
+}
+
 #[derive(Debug)]
 pub(super) struct Shared {
     pub(super) name: String,
     pub(super) store: Arc<dyn DataStore>,
-    pub(super) bound: usize,
-    /// The most bytes that are encoded and wait for their commit.
-    pub(super) encoded_bound: usize,
+    pub(super) limits: Limits,
     pub(super) stop: Arc<Stop>,
     pub(super) pool: Arc<BufferPool>,
     pub(super) state: Mutex<State>,
@@ -139,24 +190,29 @@ impl Shared {
                         .with_source(e)
                 })
         };
-        let encoder = start("encode", Self::encode_jobs)?;
-        match start("commit", Self::commit_jobs) {
-            Ok(committer) => Ok(vec![encoder, committer]),
-            Err(error) => {
-                self.state.lock().closed = true;
-                self.encode.notify_all();
-                Err(error)
+        let work = std::iter::repeat_n(
+            ("encode", Self::encode_jobs as fn(&Self)),
+            self.limits.encoders,
+        );
+        let mut threads = Vec::new();
+        for (what, work) in work.chain([("commit", Self::commit_jobs as fn(&Self))]) {
+            match start(what, work) {
+                Ok(thread) => threads.push(thread),
+                Err(error) => {
+                    self.state.lock().closed = true;
+                    self.encode.notify_all();
+                    return Err(error);
+                }
             }
         }
+        Ok(threads)
     }
 
-    /// The body of the encoding thread.
+    /// The body of an encoding thread.
     fn encode_jobs(&self) {
         let mut state = self.state.lock();
         loop {
-            // Until its commit, an encoded batch takes its memory twice.
-            let ahead = state.encoded_bytes;
-            if ahead > 0 && ahead >= self.encoded_bound() && !state.is_over() {
+            if self.is_far_ahead(&state) {
                 self.encode.wait(&mut state);
                 continue;
             }
@@ -166,13 +222,19 @@ impl Shared {
                         self.release(&mut state, bytes);
                         continue;
                     }
-                    state.encoding = true;
+                    state.encoding += 1;
                     state.encoded_bytes += bytes;
+                    let place = state.to_commit.keep_place();
                     let change = MutexGuard::unlocked(&mut state, || self.prepare(change));
-                    state.encoding = false;
-                    state.to_commit.push_back(Job::Change { change, bytes });
+                    state.encoding -= 1;
+                    state.to_commit.fill(place, Job::Change { change, bytes });
+                    // Another thread may have waited for this one.
+                    self.encode.notify_one();
                 }
-                Some(mark) => state.to_commit.push_back(mark),
+                Some(mark) => {
+                    let place = state.to_commit.keep_place();
+                    state.to_commit.fill(place, mark);
+                }
                 None if state.closed => return,
                 None => {
                     self.encode.wait(&mut state);
@@ -183,12 +245,24 @@ impl Shared {
         }
     }
 
+    /// Whether what is encoded waits for its commit already: until then, a batch takes its
+    /// memory twice.
+    fn is_far_ahead(&self, state: &State) -> bool {
+        let ahead = state.encoded_bytes;
+        let next = match state.to_encode.front() {
+            // Only a thread that is alone may go beyond the bound, lest nothing goes on.
+            Some(Job::Change { bytes, .. }) if state.encoding > 0 => *bytes,
+            _ => 1,
+        };
+        ahead > 0 && ahead.saturating_add(next) > self.encoded_bound() && !state.is_over()
+    }
+
     /// The body of the committing thread.
     fn commit_jobs(&self) {
         let mut collected = Collected::default();
         let mut state = self.state.lock();
         loop {
-            match state.to_commit.pop_front() {
+            match state.to_commit.pop() {
                 Some(Job::Change { change, bytes }) => {
                     collected.changes.push(change);
                     collected.bytes += bytes;
@@ -212,7 +286,7 @@ impl Shared {
                 None if (state.is_awaited() || state.refused)
                     && collected.bytes > 0
                     && state.to_encode.is_empty()
-                    && !state.encoding => {}
+                    && state.to_commit.is_empty() => {}
                 None if state.closed => return,
                 None => {
                     self.commit.wait(&mut state);
@@ -226,12 +300,12 @@ impl Shared {
     }
 
     pub(super) fn commit_bytes(&self) -> usize {
-        COMMIT_BYTES.min(self.bound / 2)
+        COMMIT_BYTES.min(self.limits.queued / 2)
     }
 
     /// At least a commit, since it is made only when there is enough for it.
     fn encoded_bound(&self) -> usize {
-        self.encoded_bound.max(self.commit_bytes())
+        self.limits.encoded.max(self.commit_bytes())
     }
 
     /// Lets the store encode a batch ahead of its commit.
@@ -291,7 +365,7 @@ impl Shared {
         }
         state.encoded_bytes = state.encoded_bytes.saturating_sub(bytes);
         state.room_made += 1;
-        self.encode.notify_one();
+        self.encode.notify_all();
         self.release(&mut state, bytes);
     }
 
@@ -338,8 +412,9 @@ impl Shared {
     /// Answers whoever sent a mark behind [`Mark::Close`].
     fn drop_jobs(&self, state: &mut State) {
         let answer = state.failed.clone().map_or(Ok(()), Err);
-        let jobs: Vec<_> = state.to_encode.drain(..).collect();
-        for job in jobs.into_iter().chain(state.to_commit.drain(..)) {
+        let mut jobs = state.to_commit.clear();
+        jobs.extend(state.to_encode.drain(..));
+        for job in jobs {
             if let Job::Mark { reached, .. } = job {
                 reached.set(answer.clone());
             }
