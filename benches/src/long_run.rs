@@ -21,8 +21,10 @@ pub struct LongRun {
     keys: usize,
     /// Million records a second, flushed and closed.
     pub speed: f64,
-    /// The same for each tenth; the last one includes closing.
+    /// The same for each tenth, flushed at its end.
     pub tenths: [f64; 10],
+    /// How long closing took after that.
+    pub close_seconds: f64,
     /// The most anonymous memory of the process.
     pub peak_mib: f64,
 }
@@ -56,7 +58,7 @@ pub fn run(folder: &Path, records: u64, keys: usize) -> Result<LongRun> {
     let mut tenths = [0.0; 10];
     let mut peak = 0.0_f64;
     let begin = Instant::now();
-    for (index, tenth) in tenths.iter_mut().enumerate() {
+    for tenth in &mut tenths {
         let start = Instant::now();
         // Sampled now and then: a look takes far less time than what is between two.
         let sample = (steps / 100).max(1);
@@ -69,16 +71,17 @@ pub fn run(folder: &Path, records: u64, keys: usize) -> Result<LongRun> {
                 peak = peak.max(anonymous_mib()?);
             }
         }
-        if index == 9 {
-            recorder.close()?;
-            peak = peak.max(anonymous_mib()?);
-        }
+        recorder.flush()?;
         *tenth = tenth_records / start.elapsed().as_secs_f64() / 1e6;
     }
+    let start = Instant::now();
+    recorder.close()?;
+    peak = peak.max(anonymous_mib()?);
     Ok(LongRun {
         keys,
         speed: 10.0 * tenth_records / begin.elapsed().as_secs_f64() / 1e6,
         tenths,
+        close_seconds: start.elapsed().as_secs_f64(),
         peak_mib: peak,
     })
 }
@@ -94,7 +97,8 @@ fn anonymous_mib() -> Result<f64> {
 
 impl fmt::Display for LongRun {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {} {}", self.keys, self.speed, self.peak_mib)?;
+        let (speed, close, peak) = (self.speed, self.close_seconds, self.peak_mib);
+        write!(f, "{} {speed} {close} {peak}", self.keys)?;
         self.tenths
             .iter()
             .try_for_each(|tenth| write!(f, " {tenth}"))
@@ -107,12 +111,13 @@ impl FromStr for LongRun {
     fn from_str(text: &str) -> Result<Self> {
         let numbers = text.split_whitespace().map(str::parse);
         let numbers = numbers.collect::<std::result::Result<Vec<f64>, _>>()?;
-        let [keys, speed, peak_mib, tenths @ ..] = &numbers[..] else {
-            return Err("a long run has 13 figures".into());
+        let [keys, speed, close_seconds, peak_mib, tenths @ ..] = &numbers[..] else {
+            return Err("a long run has 14 figures".into());
         };
         Ok(Self {
             keys: *keys as usize,
             speed: *speed,
+            close_seconds: *close_seconds,
             peak_mib: *peak_mib,
             tenths: tenths.try_into()?,
         })

@@ -71,6 +71,15 @@ impl Scratch {
     }
 }
 
+/// Calls `work` with `len` bytes that hold anything.
+pub(crate) fn with_scratch<T>(len: usize, work: impl FnOnce(&mut [u8]) -> Result<T>) -> Result<T> {
+    SCRATCH.with_borrow_mut(|scratch| {
+        let result = work(room(&mut scratch.decoded, len)?);
+        scratch.shrink();
+        result
+    })
+}
+
 /// `len` bytes of a buffer, with anything in them.
 pub(crate) fn room(buffer: &mut Vec<u8>, len: usize) -> Result<&mut [u8]> {
     if buffer.len() < len {

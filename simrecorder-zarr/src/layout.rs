@@ -11,6 +11,7 @@ use zarrs::array::{
     ChunkShape, CodecChain, CodecOptions, DataType, FillValue,
 };
 
+use crate::chunk_read::with_scratch;
 use crate::metadata::{ColumnType, Document, corrupt};
 use crate::tail::{RowSize, Rows};
 
@@ -199,71 +200,74 @@ impl Layout {
                 .iter()
                 .zip(self.chunk_shape.iter().skip(1))
                 .all(|(a, b)| a == b);
-        let bytes = match self.column {
-            ColumnType::Text => self.text_chunk(rows)?,
-            ColumnType::Elements(_) if whole => ArrayBytes::new_flen(Cow::Borrowed(rows.data)),
-            ColumnType::Elements(_) => {
-                let mut chunk = self.filled(self.chunk_elements().unwrap_or(0))?;
-                let mut shape = vec![rows.count];
-                shape.extend(&self.row_shape);
-                let origin = vec![0; shape.len()];
-                let axes = self
-                    .chunk_shape
-                    .iter()
-                    .enumerate()
-                    .map(|(axis, &len)| AxisRange {
-                        start: if axis == 0 {
-                            0
-                        } else {
-                            row_chunk[axis - 1] * len
-                        },
-                        count: len,
-                        step: 1,
-                    });
-                let block = Block {
-                    data: rows.data,
-                    origin: &origin,
-                    shape: &shape,
-                };
-                copy_block(
-                    block,
-                    &Region::new(axes.collect()),
-                    &mut chunk,
-                    self.element_size(),
-                );
-                ArrayBytes::new_flen(chunk)
+        match self.column {
+            ColumnType::Text => self.encode_bytes(self.text_chunk(rows)?),
+            ColumnType::Elements(_) if whole => {
+                self.encode_bytes(ArrayBytes::new_flen(Cow::Borrowed(rows.data)))
             }
+            ColumnType::Elements(_) => with_scratch(self.chunk_bytes(), |chunk| {
+                self.fill(chunk);
+                self.place_rows(rows, row_chunk, chunk);
+                self.encode_bytes(ArrayBytes::new_flen(Cow::Borrowed(&*chunk)))
+            }),
+        }
+    }
+
+    /// Copies the part of rows that lies in a chunk to its place there.
+    fn place_rows(&self, rows: RowsRef<'_>, row_chunk: &[u64], chunk: &mut [u8]) {
+        let mut shape = vec![rows.count];
+        shape.extend(&self.row_shape);
+        let origin = vec![0; shape.len()];
+        let axes = self.chunk_shape.iter().enumerate();
+        let axes = axes.map(|(axis, &len)| AxisRange {
+            start: if axis == 0 {
+                0
+            } else {
+                row_chunk[axis - 1] * len
+            },
+            count: len,
+            step: 1,
+        });
+        let block = Block {
+            data: rows.data,
+            origin: &origin,
+            shape: &shape,
         };
-        self.codecs
-            .encode(
-                bytes,
-                &self.zarrs_chunk_shape,
-                &self.data_type,
-                &self.fill_value,
-                &options(),
-            )
+        let region = Region::new(axes.collect());
+        copy_block(block, &region, chunk, self.element_size());
+    }
+
+    fn encode_bytes(&self, bytes: ArrayBytes<'_>) -> Result<Bytes> {
+        let options = options();
+        let encoded = self.codecs.encode(
+            bytes,
+            &self.zarrs_chunk_shape,
+            &self.data_type,
+            &self.fill_value,
+            &options,
+        );
+        encoded
             .map(|encoded| Bytes::from(encoded.into_owned()))
             .map_err(|e| Error::new(ErrorKind::Internal, "encode", "a codec failed").with_source(e))
     }
 
     /// That many elements, all of which have the fill value.
     pub(crate) fn filled(&self, elements: usize) -> Result<Vec<u8>> {
-        let fill = self.fill_bytes();
-        let bytes = elements.saturating_mul(fill.len());
-        if fill.iter().all(|&byte| byte == 0) {
-            return zeroed(bytes);
-        }
-        let mut filled = Vec::new();
-        filled
-            .try_reserve_exact(bytes)
-            .map_err(|_| too_large(bytes))?;
-        filled.extend_from_slice(&fill[..fill.len().min(bytes)]);
-        while filled.len() < bytes {
-            // Doubles what is there.
-            let more = filled.len().min(bytes - filled.len());
-            filled.extend_from_within(..more);
+        let mut filled = zeroed(elements.saturating_mul(self.fill_bytes().len()))?;
+        if self.fill_bytes().iter().any(|&byte| byte != 0) {
+            self.fill(&mut filled);
         }
         Ok(filled)
+    }
+
+    fn fill(&self, elements: &mut [u8]) {
+        let fill = self.fill_bytes();
+        match fill.iter().all(|&byte| byte == 0) {
+            true => elements.fill(0),
+            false => elements
+                .chunks_exact_mut(fill.len())
+                .for_each(|element| element.copy_from_slice(fill)),
+        }
     }
 
     fn text_chunk(&self, rows: RowsRef<'_>) -> Result<ArrayBytes<'static>> {
