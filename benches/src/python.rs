@@ -9,28 +9,26 @@ use serde_json::Value as Json;
 
 use crate::contender::Result;
 
-/// A Python environment with the packages of `benches/python/requirements.txt`.
+/// The Python environment of this repository, which `ci/python` makes.
 #[derive(Debug)]
 pub struct Python {
     interpreter: PathBuf,
 }
 
 impl Python {
-    /// The environment in `folder`, which is made, with packages from PyPI, if it is not there.
+    /// The environment, which is made, with packages from PyPI, if it is not there.
     ///
     /// # Errors
     /// Python 3 or its `venv` are not installed, or packages cannot be had.
-    pub fn set_up(folder: &Path) -> Result<Arc<Self>> {
-        let interpreter = folder.join("bin").join("python");
-        let requirements = scripts().join("requirements.txt");
-        let installed = folder.join("installed.txt");
-        let wanted = std::fs::read(&requirements)?;
-        if std::fs::read(&installed).ok().as_ref() != Some(&wanted) {
-            run(Command::new("python3").args(["-m", "venv"]).arg(folder))?;
-            let pip = ["-m", "pip", "install", "--quiet", "--requirement"];
-            run(Command::new(&interpreter).args(pip).arg(&requirements))?;
-            std::fs::write(installed, wanted)?;
+    pub fn set_up() -> Result<Arc<Self>> {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+        let mut command = Command::new(root.join("ci").join("python"));
+        // What it says is not part of the tables.
+        let status = command.stdout(Stdio::null()).status()?;
+        if !status.success() {
+            return Err(format!("{command:?} ended with {status}").into());
         }
+        let interpreter = root.join("target/python/bin/python");
         Ok(Arc::new(Self { interpreter }))
     }
 
@@ -39,8 +37,9 @@ impl Python {
     /// # Errors
     /// It does not start.
     pub fn worker(&self, script: &str) -> Result<Worker> {
+        let scripts = Path::new(env!("CARGO_MANIFEST_DIR")).join("python");
         let mut process = Command::new(&self.interpreter)
-            .arg(scripts().join(script))
+            .arg(scripts.join(script))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()?;
@@ -50,18 +49,6 @@ impl Python {
             output: BufReader::new(output.ok_or("no pipe from the process")?),
             process,
         })
-    }
-}
-
-fn scripts() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("python")
-}
-
-fn run(command: &mut Command) -> Result<()> {
-    let status = command.status()?;
-    match status.success() {
-        true => Ok(()),
-        false => Err(format!("{command:?} ended with {status}").into()),
     }
 }
 

@@ -28,9 +28,6 @@ struct Arguments {
     /// A folder on a disk.
     #[arg(long, default_value = "target")]
     disk: PathBuf,
-    /// The environment of the Python peers; it is made if it is not there.
-    #[arg(long, default_value = "target/bench-python")]
-    python: PathBuf,
     /// Leave the Python peers out.
     #[arg(long)]
     no_python: bool,
@@ -56,7 +53,7 @@ fn main() -> Result<()> {
     };
     let python = match arguments.no_python || !wanted("read-all") {
         true => None,
-        false => Some(Python::set_up(&arguments.python)?),
+        false => Some(Python::set_up()?),
     };
     let setting = Setting {
         memory: arguments.memory.clone(),
