@@ -335,3 +335,97 @@ impl<'a> FrameLoader<'a> {
         Ok(frame)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+
+    use proptest::prelude::*;
+    use proptest::test_runner::TestCaseError;
+    use serde_json::json;
+    use simrecorder_core::AxisRange;
+
+    use super::*;
+    use crate::layout::RowsRef;
+    use crate::metadata::Document;
+    use crate::storage::EntryFile;
+
+    /// A layout with chunks of `shape`, whose last codec may be Blosc.
+    fn layout(shape: &[u64], data_type: &str, blosc: Option<(&str, u64)>) -> Layout {
+        let mut codecs = vec![json!({"name": "bytes", "configuration": {"endian": "little"}})];
+        codecs.extend(blosc.map(|(cname, block_len)| {
+            json!({"name": "blosc", "configuration": {
+                "cname": cname, "clevel": 1, "shuffle": "shuffle", "typesize": 4,
+                "blocksize": block_len}})
+        }));
+        let document = json!({
+            "zarr_format": 3, "node_type": "array", "shape": shape, "data_type": data_type,
+            "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": shape}},
+            "chunk_key_encoding": {"name": "default", "configuration": {"separator": "/"}},
+            "fill_value": 0, "codecs": codecs,
+        });
+        let document = Document::parse(document.to_string().as_bytes()).unwrap();
+        Layout::new(&document).unwrap()
+    }
+
+    /// A region that may begin before the chunk and end behind it.
+    fn regions(shape: [u64; 3]) -> impl Strategy<Value = Region> {
+        shape
+            .map(|len| {
+                (0..2 * len, 1..=2 * len, 1..4_u64).prop_map(|(start, count, step)| AxisRange {
+                    start,
+                    count,
+                    step,
+                })
+            })
+            .prop_map(|axes| Region::new(axes.to_vec()))
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(128))]
+
+        #[test]
+        fn a_part_of_a_chunk_is_what_the_whole_chunk_has_there(
+            (shape, region) in [1..40_u64, 1..40_u64, 1..60_u64]
+                .prop_flat_map(|shape| (Just(shape), regions(shape))),
+            wide: bool,
+            blosc in prop::option::of((
+                prop::sample::select(vec!["lz4", "zstd", "blosclz"]),
+                prop::sample::select(vec![0_u64, 256, 4096]),
+            )),
+            noise: u8,
+        ) {
+            let (data_type, size) = if wide { ("float64", 8) } else { ("int32", 4) };
+            let layout = layout(&shape, data_type, blosc);
+            prop_assert!(layout.coding != Coding::Other);
+            let len = shape.iter().product::<u64>() as usize * size;
+            let data: Vec<u8> = (0..len).map(|i| (i / 7) as u8 ^ (i as u8 & noise)).collect();
+            let rows = RowsRef { count: shape[0], data: &data, ends: &[], base: 0 };
+            let encoded = layout.encode(rows, &[0, 0])?;
+
+            // The chunk stands somewhere in its array.
+            let origin = shape.map(|len| len / 2);
+            let block = Block { data: &data, origin: &origin, shape: &shape };
+            let mut expected = vec![7; region.len().unwrap() * size];
+            copy_block(block, &region, &mut expected, size);
+
+            let file = tempfile::NamedTempFile::new().unwrap();
+            std::fs::write(&file, &encoded).unwrap();
+            let entries = [
+                Entry::Mapped(&encoded),
+                Entry::File(EntryFile {
+                    file: File::open(&file).unwrap(),
+                    len: encoded.len(),
+                    path: file.path().to_owned(),
+                }),
+            ];
+            for entry in entries {
+                let mut out = vec![7; expected.len()];
+                layout.read_chunk(&entry, &origin, &region, &mut out)?;
+                if out != expected {
+                    return Err(TestCaseError::fail("other elements"));
+                }
+            }
+        }
+    }
+}
