@@ -11,6 +11,7 @@ compile_error!("simrecorder keeps data in little-endian order and does not run o
 
 mod cast;
 mod chunk;
+mod compression;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 mod dtype;
@@ -36,6 +37,7 @@ pub use num_complex;
 pub use serde_json;
 
 pub use chunk::ChunkPolicy;
+pub use compression::{Compression, ErrorBound};
 pub use dtype::{DType, Element};
 pub use error::{Error, ErrorKind, Result};
 pub use key::Key;
@@ -49,7 +51,7 @@ pub use recorder::{
 };
 pub use records::Records;
 pub use region_copy::{Block, copy_block};
-pub use schema::{Attributes, Compression, DimensionName, Kind, NodeKind, Schema};
+pub use schema::{Attributes, DimensionName, Kind, NodeKind, Schema};
 pub use selection::{AxisRange, Region, Selection};
 pub use store::{Batch, Change, Child, Commit, DataStore, DataStoreExt, Node, Prepared};
 pub use value::{ArrayValue, ObjectValue, Value};

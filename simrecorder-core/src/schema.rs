@@ -4,7 +4,7 @@ use std::fmt;
 
 use crate::record::RecordRef;
 use crate::value::ArrayValue;
-use crate::{ChunkPolicy, DType, Element, Error, ErrorKind, IntoValue, Result, Value};
+use crate::{ChunkPolicy, Compression, DType, Element, Error, ErrorKind, IntoValue, Result, Value};
 
 /// User metadata of a group, value or series: a JSON object.
 pub type Attributes = serde_json::Map<String, serde_json::Value>;
@@ -99,19 +99,6 @@ impl std::str::FromStr for Kind {
                 Error::new(ErrorKind::Unsupported, "read kind", message)
             })
     }
-}
-
-/// How chunks are compressed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Compression {
-    /// As they are.
-    None,
-    /// Lossless and fast, read by unmodified h5py or zarr-python.
-    #[default]
-    Fast,
-    /// Lossless, smaller and slower, read by unmodified h5py or zarr-python.
-    Small,
 }
 
 /// What is fixed about a series: what its records are, and how they are stored.
@@ -317,7 +304,7 @@ impl Schema {
         self.chunk_policy.as_ref()
     }
 
-    /// The compression, if one was given.
+    /// The compression, if one was given; of a stored series, the one it has, if that is known.
     pub fn compression(&self) -> Option<Compression> {
         self.compression
     }

@@ -252,11 +252,9 @@ impl ColumnAppend {
                 }
             }
             for new in &self.new {
-                write_frame(
-                    &mut frames,
-                    first,
-                    &new.as_rows_ref(&self.column.layout).to_rows(),
-                );
+                let layout = &self.column.layout;
+                let rows = layout.tail_rows(new.as_rows_ref(layout));
+                write_frame(&mut frames, first, &rows);
                 first += new.count();
             }
             if !frames.is_empty() {
@@ -336,7 +334,7 @@ impl ColumnAppend {
         if next > stored {
             let rest = gather(&runs, stored..next, layout);
             let mut frame = Vec::new();
-            write_frame(&mut frame, stored, &rest.to_rows());
+            write_frame(&mut frame, stored, &layout.tail_rows(rest.as_rows_ref()));
             changes.push(StorageChange::AppendTail {
                 array: path.clone(),
                 bytes: frame.into(),
@@ -358,10 +356,6 @@ impl Gathered<'_> {
             Self::Borrowed(rows) => *rows,
             Self::Owned(rows) => rows.as_rows_ref(),
         }
-    }
-
-    fn to_rows(&self) -> Rows {
-        self.as_rows_ref().to_rows()
     }
 }
 

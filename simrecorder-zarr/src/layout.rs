@@ -5,7 +5,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use simrecorder_core::{AxisRange, Block, Error, ErrorKind, Region, Result, copy_block};
+use simrecorder_core::{
+    AxisRange, Block, Compression, Error, ErrorKind, Region, Result, copy_block,
+};
 use zarrs::array::{
     ArrayBytes, ArrayBytesOffsets, ArrayMetadataV3, ArrayToBytesCodecTraits, ChunkKeyEncoding,
     ChunkShape, CodecChain, CodecOptions, DataType, FillValue,
@@ -23,6 +25,8 @@ pub(crate) struct Layout {
     pub(crate) row_shape: Vec<u64>,
     /// The shape of a chunk, with the first axis.
     pub(crate) chunk_shape: Vec<u64>,
+    /// How chunks are compressed; `None` for a way that simrecorder does not write.
+    pub(crate) compression: Option<Compression>,
     zarrs_chunk_shape: ChunkShape,
     data_type: DataType,
     fill_value: FillValue,
@@ -85,6 +89,7 @@ impl Layout {
             column,
             row_shape: metadata.shape.get(1..).unwrap_or_default().to_vec(),
             chunk_shape,
+            compression: document.compression(column),
             zarrs_chunk_shape,
             data_type,
             fill_value,
@@ -202,12 +207,13 @@ impl Layout {
                 .all(|(a, b)| a == b);
         match self.column {
             ColumnType::Text => self.encode_bytes(self.text_chunk(rows)?),
-            ColumnType::Elements(_) if whole => {
+            ColumnType::Elements(_) if whole && !self.is_lossy() => {
                 self.encode_bytes(ArrayBytes::new_flen(Cow::Borrowed(rows.data)))
             }
             ColumnType::Elements(_) => with_scratch(self.chunk_bytes(), |chunk| {
                 self.fill(chunk);
                 self.place_rows(rows, row_chunk, chunk);
+                self.round(chunk);
                 self.encode_bytes(ArrayBytes::new_flen(Cow::Borrowed(&*chunk)))
             }),
         }
@@ -249,6 +255,27 @@ impl Layout {
         encoded
             .map(|encoded| Bytes::from(encoded.into_owned()))
             .map_err(|e| Error::new(ErrorKind::Internal, "encode", "a codec failed").with_source(e))
+    }
+
+    /// Rows as they are stored in a tail: what is read from it must not change when they go
+    /// into a chunk.
+    pub(crate) fn tail_rows(&self, rows: RowsRef<'_>) -> Rows {
+        let mut rows = rows.to_rows();
+        self.round(&mut rows.data);
+        rows
+    }
+
+    fn is_lossy(&self) -> bool {
+        matches!(self.compression, Some(Compression::Lossy(_)))
+    }
+
+    /// Rounds elements, if the compression of the array is lossy.
+    fn round(&self, elements: &mut [u8]) {
+        if let Some(Compression::Lossy(bound)) = self.compression
+            && let ColumnType::Elements(dtype) = self.column
+        {
+            bound.round(dtype, elements);
+        }
     }
 
     /// That many elements, all of which have the fill value.

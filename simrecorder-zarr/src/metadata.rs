@@ -2,19 +2,38 @@
 
 use serde_json::{Map, Value as Json, json};
 use simrecorder_core::{
-    Attributes, Compression, DType, Error, ErrorKind, Kind, NodeKind, Result, Schema,
+    Attributes, Compression, DType, Error, ErrorBound, ErrorKind, Kind, NodeKind, Result, Schema,
 };
 
 /// The attribute under which simrecorder keeps what Zarr has no place for.
 const ATTRIBUTE: &str = "simrecorder";
 /// The version of the format that this build writes, and the newest it reads.
 const FORMAT: u64 = 1;
+/// The member of that attribute with the bound to which the elements of an array are rounded.
+const MAX_ERROR: &str = "max_error";
 
 /// What a column holds: elements of a type, or text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum ColumnType {
     Elements(DType),
     Text,
+}
+
+impl ColumnType {
+    fn is_floating(self) -> bool {
+        match self {
+            Self::Elements(dtype) => matches!(
+                dtype,
+                DType::F16
+                    | DType::BF16
+                    | DType::F32
+                    | DType::F64
+                    | DType::Complex64
+                    | DType::Complex128
+            ),
+            Self::Text => false,
+        }
+    }
 }
 
 /// One `zarr.json`.
@@ -75,38 +94,10 @@ impl Document {
         compression: Compression,
         dimension_names: &[Option<String>],
     ) -> Self {
-        let (data_type, default_fill, serializer, size) = match column {
-            ColumnType::Elements(dtype) => (
-                dtype.as_str(),
-                zero(dtype),
-                match dtype.size() {
-                    1 => json!({ "name": "bytes" }),
-                    _ => json!({ "name": "bytes", "configuration": { "endian": "little" } }),
-                },
-                // Complex numbers are shuffled part by part.
-                match dtype {
-                    DType::Complex64 => 4,
-                    DType::Complex128 => 8,
-                    _ => dtype.size(),
-                },
-            ),
-            ColumnType::Text => ("string", json!(""), json!({ "name": "vlen-utf8" }), 1),
+        let (data_type, default_fill) = match column {
+            ColumnType::Elements(dtype) => (dtype.as_str(), zero(dtype)),
+            ColumnType::Text => ("string", json!("")),
         };
-        let blosc = |cname: &str, level: u8| {
-            json!({ "name": "blosc", "configuration": {
-                "cname": cname,
-                "clevel": level,
-                "shuffle": if size == 1 { "noshuffle" } else { "shuffle" },
-                "typesize": size,
-                "blocksize": 0,
-            }})
-        };
-        let mut codecs = vec![serializer];
-        match compression {
-            Compression::None => {}
-            Compression::Small => codecs.push(blosc("zstd", 5)),
-            _ => codecs.push(blosc("lz4", 1)),
-        }
         let fields = json!({
             "zarr_format": 3,
             "node_type": "array",
@@ -115,13 +106,33 @@ impl Document {
             "chunk_grid": { "name": "regular", "configuration": { "chunk_shape": chunk_shape } },
             "chunk_key_encoding": { "name": "default", "configuration": { "separator": "/" } },
             "fill_value": fill_value.unwrap_or(default_fill),
-            "codecs": codecs,
+            "codecs": codecs(column, compression),
             "dimension_names": dimension_names,
         });
-        match fields {
+        let mut document = match fields {
             Json::Object(fields) => Self(fields),
             _ => Self(Map::new()),
+        };
+        if let Compression::Lossy(bound) = compression
+            && column.is_floating()
+        {
+            document.set_own(json!({ MAX_ERROR: bound.max_error() }));
         }
+        document
+    }
+
+    /// How the array is compressed; `None` for a way that simrecorder does not write.
+    pub(crate) fn compression(&self, column: ColumnType) -> Option<Compression> {
+        let max_error = self.own().and_then(|own| own.get(MAX_ERROR)?.as_f64());
+        if let Some(Ok(bound)) = max_error.map(ErrorBound::new)
+            && column.is_floating()
+        {
+            return Some(Compression::Lossy(bound));
+        }
+        let written = self.0.get("codecs")?;
+        [Compression::None, Compression::Fast, Compression::Small]
+            .into_iter()
+            .find(|compression| *written == codecs(column, *compression))
     }
 
     pub(crate) fn is_array(&self) -> bool {
@@ -144,7 +155,8 @@ impl Document {
         let fields: Vec<_> = fields
             .filter(|(name, _)| !others.contains(&name.as_str()))
             .collect();
-        json!([shape, fields]).to_string()
+        let max_error = self.own().and_then(|own| own.get(MAX_ERROR));
+        json!([shape, fields, max_error]).to_string()
     }
 
     /// Whether a codec, or one within a shard, has a typesize that is 0 as an `i32`, by which
@@ -255,14 +267,16 @@ impl Document {
 
     /// Marks the node as a value or series of a kind.
     pub(crate) fn mark(&mut self, node: NodeKind, kind: Kind, schema: Option<&Schema>) {
-        let mut own = json!({ "node": node.as_str(), "kind": kind.as_str() });
+        let mut own = self.own().cloned().unwrap_or_default();
+        own.insert("node".to_owned(), json!(node.as_str()));
+        own.insert("kind".to_owned(), json!(kind.as_str()));
         if schema.is_some_and(|schema| schema.dimension_names().is_none()) {
-            own["default_names"] = json!(true);
+            own.insert("default_names".to_owned(), json!(true));
         }
         if schema.is_some_and(|schema| schema.fill_value().is_some()) {
-            own["fill_value"] = json!(true);
+            own.insert("fill_value".to_owned(), json!(true));
         }
-        self.set_own(own);
+        self.set_own(Json::Object(own));
     }
 
     /// Whether a mark is set: `default_names` if the user did not name the axes, `fill_value` if
@@ -363,6 +377,42 @@ pub(crate) fn check_attributes(attributes: &Attributes) -> Result<()> {
 /// Whether a name is that of simrecorder's own attribute, or that with `_` in front.
 fn is_like_own(name: &str) -> bool {
     name.trim_start_matches('_') == ATTRIBUTE
+}
+
+/// The codecs of an array.
+fn codecs(column: ColumnType, compression: Compression) -> Json {
+    let (serializer, size) = match column {
+        ColumnType::Elements(dtype) => (
+            match dtype.size() {
+                1 => json!({ "name": "bytes" }),
+                _ => json!({ "name": "bytes", "configuration": { "endian": "little" } }),
+            },
+            // Complex numbers are shuffled part by part.
+            match dtype {
+                DType::Complex64 => 4,
+                DType::Complex128 => 8,
+                _ => dtype.size(),
+            },
+        ),
+        ColumnType::Text => (json!({ "name": "vlen-utf8" }), 1),
+    };
+    let blosc = |cname: &str, level: u8, shuffle: &str| {
+        json!({ "name": "blosc", "configuration": {
+            "cname": cname,
+            "clevel": level,
+            "shuffle": if size == 1 { "noshuffle" } else { shuffle },
+            "typesize": size,
+            "blocksize": 0,
+        }})
+    };
+    let compressor = match compression {
+        Compression::None => return json!([serializer]),
+        // They were rounded: many bits of neighbouring numbers are the same.
+        Compression::Lossy(_) if column.is_floating() => blosc("zstd", 3, "bitshuffle"),
+        Compression::Small | Compression::Lossy(_) => blosc("zstd", 5, "shuffle"),
+        _ => blosc("lz4", 1, "shuffle"),
+    };
+    json!([serializer, compressor])
 }
 
 fn zero(dtype: DType) -> Json {

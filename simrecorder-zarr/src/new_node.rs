@@ -2,7 +2,8 @@
 
 use serde_json::Value as Json;
 use simrecorder_core::{
-    Attributes, ChunkPolicy, DType, Error, ErrorKind, Key, Kind, NodeKind, Result, Schema, Value,
+    Attributes, ChunkPolicy, Compression, DType, Error, ErrorKind, Key, Kind, NodeKind, Result,
+    Schema, Value,
 };
 
 use crate::layout::RowsRef;
@@ -164,7 +165,12 @@ impl Recording {
             }
         };
         let names = axis_names(key.name(), shape.len());
-        let mut document = Document::array(column, shape, &chunk, None, self.compression, &names);
+        let compression = match self.compression {
+            // Values are kept as they are.
+            Compression::Lossy(_) => Compression::Small,
+            lossless => lossless,
+        };
+        let mut document = Document::array(column, shape, &chunk, None, compression, &names);
         document.set_attributes(&Attributes::new());
         document.mark(NodeKind::Value, kind, None);
         let layout = self.layouts.get(&document)?;

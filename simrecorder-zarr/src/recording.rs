@@ -197,6 +197,9 @@ impl Recording {
             let value = ArrayValue::from_bytes(dtype, Vec::new(), layout.fill_bytes().to_vec())?;
             schema = schema.with_fill_value_of(value);
         }
+        if let Some(compression) = layout.compression {
+            schema = schema.with_compression(compression);
+        }
         Ok(schema.with_attributes(document.attributes()))
     }
 

@@ -80,8 +80,8 @@ pub fn open(url: &str) -> Result<Arc<dyn DataStore>> {
 ///
 /// A path is taken as it is, with `~` for the home folder; `%` has no special meaning. Behind a
 /// `?` may stand `mode=` (`read`, `append`, `open-or-create`, `create-new`, `truncate`) and
-/// `compression=` (`none`, `fast`, `small`), joined by `&`; they take precedence over the
-/// options. A path that has a `?` in its name cannot be opened by URL.
+/// `compression=` (`none`, `fast`, `small`, `lossy:1e-3`), joined by `&`; they take precedence over
+/// the options. A path that has a `?` in its name cannot be opened by URL.
 ///
 /// ```
 /// # let folder = tempfile::tempdir().unwrap();
@@ -160,12 +160,8 @@ impl OpenOptions {
                 self.mode = *found.ok_or_else(|| one_of(&modes.map(OpenMode::as_str)))?;
             }
             "compression" => {
-                self.compression = Some(match value {
-                    "none" => Compression::None,
-                    "fast" => Compression::Fast,
-                    "small" => Compression::Small,
-                    _ => return Err(one_of(&["none", "fast", "small"])),
-                });
+                let compression = value.parse::<Compression>();
+                self.compression = Some(compression.map_err(|e| e.with_operation("open"))?);
             }
             _ => {
                 let message = format!(

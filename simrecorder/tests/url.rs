@@ -34,6 +34,8 @@ fn an_unknown_option_or_value_is_an_error() {
         "memory:?mod=read",
         "memory:?mode=red",
         "memory:?compression=best",
+        "memory:?compression=lossy",
+        "memory:?compression=lossy:0",
         "memory:?x",
     ] {
         expect(open(url).unwrap_err(), ErrorKind::InvalidArgument, &[url]);
@@ -97,4 +99,21 @@ fn zarr_urls_open_both_storages() {
             &["empty"],
         );
     }
+}
+
+#[cfg(feature = "zarr")]
+#[test]
+fn a_url_can_ask_for_lossy_compression() {
+    use simrecorder::{Compression, Recorder, prelude::*};
+
+    let folder = tempfile::tempdir().unwrap();
+    let url = format!("zarr:{}", folder.path().join("run.mdb").display());
+    let store = open(&format!("{url}?mode=create-new&compression=lossy:0.25")).unwrap();
+    let recorder = Recorder::new(store);
+    recorder.record("v", 0.6).unwrap();
+    let view = recorder.get_all("v").unwrap();
+    let compression = view.schema().compression();
+    assert_eq!(compression, Some(Compression::lossy(0.25).unwrap()));
+    assert_eq!(view.read::<f64>().unwrap()[0], 0.5);
+    recorder.close().unwrap();
 }

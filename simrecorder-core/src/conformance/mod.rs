@@ -57,6 +57,7 @@ mod keys;
 mod kinds;
 mod lifecycle;
 mod listing;
+mod lossy;
 mod model;
 mod reading;
 mod schemas;
@@ -223,6 +224,10 @@ macro_rules! __conformance_cases {
                 a_store_answers_for_keys_of_every_kind,
                 an_empty_recording_has_a_root_alone,
             }
+            lossy {
+                lossy_numbers_keep_their_bound_and_never_change_again,
+                a_lossy_series_goes_on_after_reopening,
+            }
             model {
                 random_operations_give_what_memory_gives,
                 random_operations_in_threads_give_what_memory_gives,
@@ -243,7 +248,7 @@ macro_rules! __conformance_cases {
                 a_declared_series_without_records_reads_as_empty,
                 the_first_record_fixes_the_schema,
                 fill_values_of_every_element_type_are_read_back,
-                every_compression_is_lossless,
+                compression_keeps_every_bit_that_it_may_not_round,
             }
             slices {
                 slices_of_scalars_are_those_of_ndarray,

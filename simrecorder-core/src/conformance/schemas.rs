@@ -2,6 +2,7 @@
 
 use super::Harness;
 use super::kinds::{Special, for_each_element};
+use super::lossy::FLOATING;
 use super::support::{
     attributes, check_reopened, check_series, keys, recorder, value, write_and_check,
 };
@@ -48,6 +49,13 @@ fn check_schema(recorder: &Recorder, key: &str, expected: &Schema, records: u64)
             "fill value of '{key}'"
         );
     }
+    if let Some(compression) = expected.compression() {
+        assert_eq!(
+            schema.compression(),
+            Some(compression),
+            "compression of '{key}'"
+        );
+    }
     let mut shape = vec![records];
     if expected.kind() == Kind::Array {
         shape.extend(expected.record_shape());
@@ -76,6 +84,7 @@ fn rich() -> Vec<(&'static str, Schema)> {
             "scalar",
             Schema::scalar::<f64>()
                 .with_dimension_names(["time"])
+                .with_compression(Compression::lossy(1e-9).unwrap())
                 .with_units("mV"),
         ),
         (
@@ -87,7 +96,9 @@ fn rich() -> Vec<(&'static str, Schema)> {
         ),
         (
             "names only",
-            Schema::array::<u8>([2]).with_dimension_names(["step", "x"]),
+            Schema::array::<u8>([2])
+                .with_dimension_names(["step", "x"])
+                .with_compression(Compression::None),
         ),
         (
             "no names",
@@ -99,24 +110,32 @@ fn rich() -> Vec<(&'static str, Schema)> {
                 .with_dimension_names(["time"])
                 .with_attributes(nested.clone()),
         ),
-        ("points", Schema::ragged::<f64>([3]).with_units("µm")),
+        (
+            "points",
+            Schema::ragged::<f64>([3])
+                .with_compression(Compression::lossy(0.1).unwrap())
+                .with_units("µm"),
+        ),
         (
             "text",
             Schema::text()
                 .with_dimension_names(["line"])
+                .with_compression(Compression::Fast)
                 .with_attribute("language", "de"),
         ),
         (
             "bytes",
-            Schema::bytes().with_attribute("media type", "image/png"),
+            Schema::bytes()
+                .with_compression(Compression::Small)
+                .with_attribute("media type", "image/png"),
         ),
         ("object", Schema::object().with_attributes(nested)),
         ("plain", Schema::scalar::<bool>()),
     ]
 }
 
-/// Kind, element type, shape, dimension names, attributes, fill value: of series without
-/// records, and after reopening.
+/// Kind, element type, shape, dimension names, attributes, fill value, compression: of series
+/// without records, and after reopening.
 pub fn what_was_declared_is_read_back(harness: &dyn Harness) {
     write_and_check(
         harness,
@@ -260,9 +279,21 @@ pub fn fill_values_of_every_element_type_are_read_back(harness: &dyn Harness) {
     );
 }
 
-/// Every compression keeps every bit of every kind, of data that shrinks and data that does not.
-pub fn every_compression_is_lossless(harness: &dyn Harness) {
-    let compressions = [Compression::None, Compression::Fast, Compression::Small];
+/// Every compression keeps every bit of every kind, of data that shrinks and data that does not;
+/// a lossy one keeps those of all but floating-point numbers.
+pub fn compression_keeps_every_bit_that_it_may_not_round(harness: &dyn Harness) {
+    let compressions = [
+        Compression::None,
+        Compression::Fast,
+        Compression::Small,
+        Compression::lossy(1.0).unwrap(),
+    ];
+    let dtypes = |compression| {
+        let is_exact = move |dtype: &DType| {
+            !matches!(compression, Compression::Lossy(_)) || !FLOATING.contains(dtype)
+        };
+        DType::ALL.into_iter().filter(is_exact)
+    };
     let noise = |i: u64| i.wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(31);
     let records = |dtype: DType, step: u64| {
         let bytes = (0..16 * dtype.size() as u64)
@@ -280,7 +311,7 @@ pub fn every_compression_is_lossless(harness: &dyn Harness) {
         harness,
         |recorder| {
             for compression in compressions {
-                for dtype in DType::ALL {
+                for dtype in dtypes(compression) {
                     let key = format!("{compression:?}/{dtype}");
                     let schema = Schema::array_of(dtype, [16])
                         .with_compression(compression)
@@ -305,7 +336,7 @@ pub fn every_compression_is_lossless(harness: &dyn Harness) {
         },
         |recorder| {
             for compression in compressions {
-                for dtype in DType::ALL {
+                for dtype in dtypes(compression) {
                     let key = format!("{compression:?}/{dtype}");
                     let expected: Vec<_> = (0..12).map(|step| records(dtype, step)).collect();
                     check_series(recorder, &key, &expected);
