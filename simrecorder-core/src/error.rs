@@ -45,6 +45,8 @@ pub enum ErrorKind {
     Diverged,
     /// No permission.
     PermissionDenied,
+    /// The caller ended it before it was done.
+    Cancelled,
     /// Any other failure of the system below.
     Io,
     /// A defect of simrecorder or of a store: please report it.
@@ -72,6 +74,7 @@ impl ErrorKind {
             Self::BufferFull => "buffer full",
             Self::Diverged => "stores diverged",
             Self::PermissionDenied => "permission denied",
+            Self::Cancelled => "cancelled",
             Self::Io => "i/o error",
             Self::Internal => "internal error",
         }

@@ -14,6 +14,7 @@ mod chunk;
 mod compression;
 #[cfg(feature = "conformance")]
 pub mod conformance;
+mod copy;
 mod dtype;
 mod error;
 mod key;
@@ -38,6 +39,7 @@ pub use serde_json;
 
 pub use chunk::ChunkPolicy;
 pub use compression::{Compression, ErrorBound};
+pub use copy::{CopyOptions, CopyProgress, copy};
 pub use dtype::{DType, Element};
 pub use error::{Error, ErrorKind, Result};
 pub use key::Key;
@@ -53,7 +55,7 @@ pub use records::Records;
 pub use region_copy::{Block, copy_block};
 pub use schema::{Attributes, DimensionName, Kind, NodeKind, Schema};
 pub use selection::{AxisRange, Region, Selection};
-pub use store::{Batch, Change, Child, Commit, DataStore, DataStoreExt, Node, Prepared};
+pub use store::{Batch, Change, Child, Commit, DataStore, DataStoreExt, Encoded, Node, Prepared};
 pub use value::{ArrayValue, ObjectValue, Value};
 pub use view::{ArrayView, ArrayViewExt, Iter, RaggedArray};
 

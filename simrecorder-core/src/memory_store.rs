@@ -190,6 +190,10 @@ impl Tree {
                     .map_err(|e| e.with_key(key.as_str()))
             }
             Change::Append { batch, .. } => self.existing(&batch.key)?.append(&batch),
+            Change::AppendEncoded { key, .. } => {
+                let message = "the store in memory keeps no encoded records";
+                Err(Error::new(ErrorKind::Internal, "commit", message).with_key(key.as_str()))
+            }
             Change::Set { key, value } => {
                 let entry = self.entry(&key, || Contents::Value(Arc::clone(&value)))?;
                 match &mut entry.contents {

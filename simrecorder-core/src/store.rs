@@ -33,6 +33,55 @@ impl Batch {
 /// What [`DataStore::prepare`] made of a batch; only the store that made it knows what it is.
 pub type Prepared = Box<dyn Any + Send>;
 
+/// Consecutive records of one series as a store keeps them, for a store that keeps them in the same
+/// way: what [`ArrayView::read_encoded`] gives and [`Change::AppendEncoded`] takes.
+pub struct Encoded {
+    records: u64,
+    bytes: usize,
+    contents: Box<dyn Any + Send>,
+}
+
+impl Encoded {
+    /// `records` records that take about `bytes` bytes to write; only the backend that made
+    /// `contents` knows what they are.
+    pub fn new(records: u64, bytes: usize, contents: impl Any + Send) -> Self {
+        Self {
+            records,
+            bytes,
+            contents: Box::new(contents),
+        }
+    }
+
+    /// How many records.
+    pub fn records(&self) -> u64 {
+        self.records
+    }
+
+    /// How many bytes they take to write, about.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// The contents, if they are a `T`.
+    pub fn contents<T: Any>(&self) -> Option<&T> {
+        self.contents.downcast_ref()
+    }
+
+    /// The contents, if they are a `T`.
+    pub fn into_contents<T: Any>(self) -> Option<T> {
+        self.contents.downcast().ok().map(|contents| *contents)
+    }
+}
+
+impl fmt::Debug for Encoded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Encoded")
+            .field("records", &self.records)
+            .field("bytes", &self.bytes)
+            .finish_non_exhaustive()
+    }
+}
+
 /// One change of a [`Commit`].
 #[derive(Debug)]
 #[non_exhaustive]
@@ -52,6 +101,18 @@ pub enum Change {
         batch: Arc<Batch>,
         /// What this store's `prepare` gave for the batch.
         prepared: Option<Prepared>,
+    },
+    /// Appends records to a series as another store keeps them, if
+    /// [`takes_encoded`](DataStore::takes_encoded) allowed it. The series holds nothing but the
+    /// records before them, which came in the same way from the same view, and its records have
+    /// no other change in the commit.
+    AppendEncoded {
+        /// The key of the series.
+        key: Key,
+        /// The index of the first record in the series, which is its number of records.
+        start: u64,
+        /// The records.
+        encoded: Encoded,
     },
     /// Sets a value, whether or not there is one, and creates the groups above it. The
     /// attributes stay.
@@ -85,6 +146,7 @@ impl Change {
     pub fn key(&self) -> &Key {
         match self {
             Self::Declare { key, .. }
+            | Self::AppendEncoded { key, .. }
             | Self::Set { key, .. }
             | Self::SetAttributes { key, .. }
             | Self::Truncate { key, .. } => key,
@@ -222,6 +284,16 @@ pub trait DataStore: fmt::Debug + Send + Sync {
     /// - Changes nothing that can be seen.
     fn prepare(&self, batch: &Batch) -> Result<Option<Prepared>>;
 
+    /// Whether a series that is declared at `key` with `schema` takes `encoded`, and all else
+    /// that comes from the same view, as it is. If not, its records are read and appended.
+    ///
+    /// - Writes nothing.
+    /// - By default, nothing is taken.
+    fn takes_encoded(&self, key: &Key, schema: &Schema, encoded: &Encoded) -> Result<bool> {
+        let _ = (key, schema, encoded);
+        Ok(false)
+    }
+
     /// Makes all changes of a commit, in their order.
     ///
     /// - When it returns, all of it is visible to every process and durable, as the store was
@@ -229,6 +301,7 @@ pub trait DataStore: fmt::Debug + Send + Sync {
     /// - An empty commit succeeds.
     /// - A batch that starts behind the end of its series, or before it: `Internal`; one of a
     ///   series that was not declared: `NotFound`.
+    /// - Encoded records that do not fit the series, or not there: `Internal`.
     /// - A key that is already something else, here or at a group above: `KindMismatch`.
     /// - Read only: `ReadOnly`. Closed: `Closed`. No space: `StorageFull`.
     fn commit(&self, commit: Commit) -> Result<()>;
@@ -279,6 +352,10 @@ impl<S: DataStore + ?Sized> DataStore for Arc<S> {
 
     fn prepare(&self, batch: &Batch) -> Result<Option<Prepared>> {
         (**self).prepare(batch)
+    }
+
+    fn takes_encoded(&self, key: &Key, schema: &Schema, encoded: &Encoded) -> Result<bool> {
+        (**self).takes_encoded(key, schema, encoded)
     }
 
     fn commit(&self, commit: Commit) -> Result<()> {

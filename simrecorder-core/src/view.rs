@@ -10,6 +10,7 @@ use crate::cast::cast_elements;
 use crate::records::Records;
 use crate::selected_view::SelectedView;
 use crate::selection::{Region, Selection, element_count};
+use crate::store::Encoded;
 use crate::value::{ArrayValue, shaped};
 use crate::{Attributes, DType, Element, Error, ErrorKind, Key, Kind, Result, Schema, Value};
 
@@ -57,6 +58,19 @@ pub trait ArrayView: fmt::Debug + Send + Sync {
     ///   `max_bytes`, so that records of unknown size do not fill the memory.
     fn read_records(&self, range: Range<u64>, max_bytes: usize) -> Result<Records>;
 
+    /// Reads records from the start of `range` on, encoded as they are stored, for a copy into
+    /// a store that keeps them in the same way.
+    ///
+    /// - `None`: what is there has to be read with [`read_records`](Self::read_records), and so
+    ///   all that follows it. By default, that is all.
+    /// - Else at least one record and no more than `range`, which is not empty and lies within
+    ///   the view; it may end early after `max_bytes`.
+    /// - What is not decoded is not checked: damage goes along.
+    fn read_encoded(&self, range: Range<u64>, max_bytes: usize) -> Result<Option<Encoded>> {
+        let _ = (range, max_bytes);
+        Ok(None)
+    }
+
     /// A view of the same series as it is now. It has at least as many records as this one,
     /// unless the series was truncated or replaced.
     fn refresh(&self) -> Result<Arc<dyn ArrayView>>;
@@ -88,6 +102,10 @@ impl<V: ArrayView + ?Sized> ArrayView for Arc<V> {
 
     fn read_records(&self, range: Range<u64>, max_bytes: usize) -> Result<Records> {
         (**self).read_records(range, max_bytes)
+    }
+
+    fn read_encoded(&self, range: Range<u64>, max_bytes: usize) -> Result<Option<Encoded>> {
+        (**self).read_encoded(range, max_bytes)
     }
 
     fn refresh(&self) -> Result<Arc<dyn ArrayView>> {

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use simrecorder_core::{Batch, Error, ErrorKind, Result};
 
 use crate::column::Column;
+use crate::encoded::{EncodedColumn, unfitting};
 use crate::layout::{Layout, RowsRef};
 use crate::metadata::Document;
 use crate::node_path::metadata_entry;
@@ -89,6 +90,8 @@ pub(crate) struct ColumnAppend {
     /// What takes the place of the tail in storage, after the column was cut.
     tail: Option<Rows>,
     new: Vec<NewRows>,
+    /// Chunks that come encoded, and nothing else then.
+    encoded: Option<EncodedColumn>,
     /// The least number of rows that the column was cut to, if it was.
     cut: Option<u64>,
     /// How many rows were in chunks before it was cut.
@@ -129,18 +132,50 @@ impl ColumnAppend {
             column,
             tail: None,
             new: Vec::new(),
+            encoded: None,
             cut: None,
         }
     }
 
     /// The number of rows with the new ones.
     pub(crate) fn total(&self) -> u64 {
-        self.column.rows + self.new.iter().map(NewRows::count).sum::<u64>()
+        match &self.encoded {
+            Some(encoded) => encoded.rows,
+            None => self.column.rows + self.new.iter().map(NewRows::count).sum::<u64>(),
+        }
     }
 
-    pub(crate) fn push(&mut self, rows: NewRows) {
+    pub(crate) fn push(&mut self, rows: NewRows) -> Result<()> {
+        self.check_not_encoded()?;
         if rows.count() > 0 {
             self.new.push(rows);
+        }
+        Ok(())
+    }
+
+    /// Takes chunks as they are. The column ends where they begin, or in the first of them, whose
+    /// rows they then repeat.
+    pub(crate) fn push_encoded(&mut self, encoded: EncodedColumn) -> Result<()> {
+        self.check_not_encoded()?;
+        let has_tail = self.column.rows != self.column.stored;
+        if has_tail || !self.new.is_empty() || self.cut.is_some() {
+            return Err(unfitting(
+                "the series has records that did not come encoded",
+            ));
+        }
+        if !encoded.fits(&self.column.layout) || encoded.rows < self.column.rows {
+            return Err(unfitting(
+                "the encoded records do not fit the arrays of the series",
+            ));
+        }
+        self.encoded = Some(encoded);
+        Ok(())
+    }
+
+    fn check_not_encoded(&self) -> Result<()> {
+        match &self.encoded {
+            Some(_) => Err(unfitting("encoded records are not alone in their commit")),
+            None => Ok(()),
         }
     }
 
@@ -169,6 +204,7 @@ impl ColumnAppend {
         storage: &dyn Storage,
         rows: u64,
     ) -> Result<Vec<StorageChange>> {
+        self.check_not_encoded()?;
         let layout = Arc::clone(&self.column.layout);
         let size = layout.row_size();
         if rows >= self.total() {
@@ -232,6 +268,21 @@ impl ColumnAppend {
     /// rest is written as an unfinished chunk.
     pub(crate) fn finish(mut self, storage: &dyn Storage, fold: bool) -> Result<(Column, Outcome)> {
         let total = self.total();
+        if let Some(encoded) = self.encoded.take() {
+            let outcome = Outcome {
+                changes: encoded.into_changes(&self.column.path, &self.column.layout),
+                rows: Some(StoredRows {
+                    stored: total,
+                    cut: None,
+                }),
+            };
+            let column = Column {
+                stored: total,
+                rows: total,
+                ..self.column
+            };
+            return Ok((column, outcome));
+        }
         let chunk_rows = self.column.layout.chunk_rows();
         let full = total / chunk_rows * chunk_rows;
         let stored = match fold {

@@ -136,7 +136,7 @@ impl Column {
 
     /// Checks, after rows before `end` were read, that none of them had been cut off: others
     /// may stand in their place.
-    fn check_uncut(&self, storage: &dyn Storage, end: u64) -> Result<()> {
+    pub(crate) fn check_uncut(&self, storage: &dyn Storage, end: u64) -> Result<()> {
         let document = get(storage, &metadata_entry(&self.path))?.ok_or_else(truncated)?;
         let document = Document::parse(&document)?;
         let stored = document.shape()?.first().copied().unwrap_or(0);

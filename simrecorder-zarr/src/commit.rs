@@ -4,12 +4,13 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use simrecorder_core::{
-    Attributes, Batch, Change, Error, ErrorKind, Key, Kind, NodeKind, Prepared, Result, Schema,
-    Value,
+    Attributes, Batch, Change, Encoded, Error, ErrorKind, Key, Kind, NodeKind, Prepared, Result,
+    Schema, Value,
 };
 
 use crate::append::{ColumnAppend, NewRows, PreparedChunks, StoredRows, set_document};
 use crate::column::get;
+use crate::encoded::{EncodedColumns, unfitting};
 use crate::layout::Layout;
 use crate::metadata::{ColumnType, Document, check_attributes};
 use crate::node_path::{metadata_entry, node_path};
@@ -69,6 +70,16 @@ impl StagedColumns {
             Self::Two { ends, .. } => ends.total(),
         }
     }
+
+    fn check_start(&self, start: u64) -> Result<()> {
+        let records = self.records();
+        if start == records {
+            return Ok(());
+        }
+        let message =
+            format!("records from {start} on are appended to a series that has {records}");
+        Err(Error::new(ErrorKind::Internal, "commit", message))
+    }
 }
 
 impl From<Columns> for StagedColumns {
@@ -103,6 +114,11 @@ impl<'a> Stage<'a> {
         let result = match change {
             Change::Declare { key, schema } => self.declare(&key, &schema),
             Change::Append { batch, prepared } => self.append(batch, prepared),
+            Change::AppendEncoded {
+                key,
+                start,
+                encoded,
+            } => self.append_encoded(&key, start, encoded),
             Change::Set { key, value } => self.set(&key, &value),
             Change::SetAttributes { key, attributes } => self.set_attributes(&key, &attributes),
             Change::Truncate { key, records } => self.truncate(&key, records),
@@ -307,21 +323,14 @@ impl<'a> Stage<'a> {
 
     fn append(&mut self, batch: Arc<Batch>, prepared: Option<Prepared>) -> Result<()> {
         let series = self.series(&batch.key)?;
-        let records = series.columns.records();
-        if batch.start != records {
-            let message = format!(
-                "a batch starts at record {}, the series has {records}",
-                batch.start
-            );
-            return Err(Error::new(ErrorKind::Internal, "commit", message));
-        }
+        series.columns.check_start(batch.start)?;
         let schema = batch.records.schema();
         let count = batch.records.len();
         match &mut series.columns {
             StagedColumns::One(column) => {
                 check_layout(series.kind, &column.column.layout, schema)?;
                 let prepared = prepared.and_then(|any| any.downcast::<PreparedChunks>().ok());
-                column.push(NewRows::of_batch(batch, count, prepared));
+                column.push(NewRows::of_batch(batch, count, prepared))
             }
             StagedColumns::Two { ends, items } => {
                 check_layout(series.kind, &items.column.layout, schema)?;
@@ -333,12 +342,34 @@ impl<'a> Stage<'a> {
                     data: stops.flat_map(u64::to_le_bytes).collect(),
                     ends: Vec::new(),
                 };
-                ends.push(NewRows::owned(rows));
+                ends.push(NewRows::owned(rows))?;
                 let item_count = batch.records.data().len() as u64 / size;
-                items.push(NewRows::of_batch(batch, item_count, None));
+                items.push(NewRows::of_batch(batch, item_count, None))
             }
         }
-        Ok(())
+    }
+
+    fn append_encoded(&mut self, key: &Key, start: u64, encoded: Encoded) -> Result<()> {
+        let series = self.series(key)?;
+        series.columns.check_start(start)?;
+        match (&mut series.columns, encoded.into_contents()) {
+            (StagedColumns::One(column), Some(EncodedColumns::One(new))) => {
+                column.push_encoded(new)
+            }
+            (
+                StagedColumns::Two { ends, items },
+                Some(EncodedColumns::Two {
+                    ends: new_ends,
+                    items: new_items,
+                }),
+            ) => {
+                ends.push_encoded(new_ends)?;
+                items.push_encoded(new_items)
+            }
+            _ => Err(unfitting(
+                "the encoded records are of another kind or store",
+            )),
+        }
     }
 
     fn truncate(&mut self, key: &Key, records: u64) -> Result<()> {

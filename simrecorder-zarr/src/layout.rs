@@ -34,6 +34,8 @@ pub(crate) struct Layout {
     /// What there is a shorter way of reading for.
     pub(crate) coding: Coding,
     key_encoding: ChunkKeyEncoding,
+    /// What the metadata says about one chunk.
+    encoding: String,
 }
 
 /// How chunks are encoded, as far as reading them in parts goes.
@@ -96,6 +98,7 @@ impl Layout {
             codecs,
             coding: coding(&metadata, column),
             key_encoding,
+            encoding: serde_json::Value::Object(document.encoding()).to_string(),
         };
         if layout.chunk_elements().is_none() {
             return Err(corrupt(format!(
@@ -104,6 +107,11 @@ impl Layout {
             )));
         }
         Ok(layout)
+    }
+
+    /// Whether the chunks of an array with the layout `other` are chunks of this one too.
+    pub(crate) fn encodes_like(&self, other: &Self) -> bool {
+        self.row_shape == other.row_shape && self.encoding == other.encoding
     }
 
     /// The bytes of one element; 1 for text.

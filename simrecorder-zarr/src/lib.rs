@@ -9,6 +9,7 @@ mod chunk_read;
 mod column;
 mod commit;
 mod directory;
+mod encoded;
 mod journal;
 mod large_pages;
 mod layout;

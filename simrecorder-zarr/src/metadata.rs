@@ -12,6 +12,9 @@ const FORMAT: u64 = 1;
 /// The member of that attribute with the bound to which the elements of an array are rounded.
 const MAX_ERROR: &str = "max_error";
 
+/// The fields that say how one chunk is cut and encoded.
+const ENCODING: [&str; 4] = ["data_type", "chunk_grid", "codecs", "fill_value"];
+
 /// What a column holds: elements of a type, or text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum ColumnType {
@@ -157,6 +160,21 @@ impl Document {
             .collect();
         let max_error = self.own().and_then(|own| own.get(MAX_ERROR));
         json!([shape, fields, max_error]).to_string()
+    }
+
+    /// What tells how one chunk is cut and encoded, wherever it is kept.
+    pub(crate) fn encoding(&self) -> Map<String, Json> {
+        let fields = ENCODING
+            .iter()
+            .filter_map(|name| self.0.get_key_value(*name));
+        fields
+            .map(|(name, field)| (name.clone(), field.clone()))
+            .collect()
+    }
+
+    /// Takes over what [`encoding`](Self::encoding) gave of another array.
+    pub(crate) fn set_encoding(&mut self, encoding: &Map<String, Json>) {
+        self.0.extend(encoding.clone());
     }
 
     /// Whether a codec, or one within a shard, has a typesize that is 0 as an `i32`, by which

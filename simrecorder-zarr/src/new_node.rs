@@ -6,6 +6,7 @@ use simrecorder_core::{
     Schema, Value,
 };
 
+use crate::encoded::SeriesEncoding;
 use crate::layout::RowsRef;
 use crate::metadata::{ColumnType, Document, check_attributes, fill_value_json};
 use crate::recording::{ENDS, ITEMS, Recording};
@@ -22,8 +23,15 @@ impl Recording {
     ) -> Result<Vec<(String, Document)>> {
         check_attributes(schema.attributes())?;
         let name = key.name();
-        let policy = schema.chunk_policy().unwrap_or(&self.chunk_policy);
-        let compression = schema.compression().unwrap_or(self.compression);
+        // A series that was read from another recording is kept as it was there.
+        let original = schema.stored_form::<SeriesEncoding>();
+        let by_default = (&ChunkPolicy::default(), Compression::default());
+        let (policy, compression) = match original {
+            Some(_) => by_default,
+            None => (&self.chunk_policy, self.compression),
+        };
+        let policy = schema.chunk_policy().unwrap_or(policy);
+        let compression = schema.compression().unwrap_or(compression);
         let fill_value = match (
             schema.fill_value().and_then(Value::as_array),
             schema.dtype(),
@@ -35,6 +43,12 @@ impl Recording {
             schema
                 .dimension_names()
                 .map_or_else(|| default_names(name, schema.axes()), <[_]>::to_vec)
+        };
+        let like_original = |mut elements: Document| {
+            if let Some(original) = original {
+                original.apply_to_elements(&mut elements);
+            }
+            elements
         };
         let mark = |mut document: Document| {
             document.set_attributes(schema.attributes());
@@ -58,13 +72,13 @@ impl Recording {
                     .collect();
                 let elements = ColumnType::Elements(dtype);
                 let document = column(elements, &shape, &chunk, fill_value, &record_names());
-                Ok(vec![(path.to_owned(), mark(document))])
+                Ok(vec![(path.to_owned(), mark(like_original(document)))])
             }
             Kind::Text => {
                 let rows = policy.fixed_records().unwrap_or(TEXT_CHUNK_RECORDS);
                 check_chunk_size(&[rows], size_of::<u64>())?;
                 let document = column(ColumnType::Text, &[0], &[rows], None, &record_names());
-                Ok(vec![(path.to_owned(), mark(document))])
+                Ok(vec![(path.to_owned(), mark(like_original(document)))])
             }
             _ => {
                 let by_size = without_records(policy);
@@ -87,10 +101,13 @@ impl Recording {
                     &item_names,
                 );
                 let ends_type = ColumnType::Elements(ENDS_DTYPE);
-                let ends = column(ends_type, &[0], &ends_chunk, None, &record_names());
+                let mut ends = column(ends_type, &[0], &ends_chunk, None, &record_names());
+                if let Some(original) = original {
+                    original.apply_to_ends(&mut ends);
+                }
                 Ok(vec![
                     (path.to_owned(), mark(Document::group(&Attributes::new()))),
-                    (format!("{path}/{ITEMS}"), items),
+                    (format!("{path}/{ITEMS}"), like_original(items)),
                     (format!("{path}/{ENDS}"), ends),
                 ])
             }

@@ -14,6 +14,7 @@ use simrecorder_core::{
 use crate::append::{ColumnAppend, set_document};
 use crate::column::{Column, get};
 use crate::commit::Writer;
+use crate::encoded::SeriesEncoding;
 use crate::layout::{Layout, LayoutCache, zeroed};
 use crate::metadata::{ColumnType, Document, corrupt};
 use crate::node_path::{METADATA_OF_ZARR_V2, metadata_entry, node_path};
@@ -166,15 +167,17 @@ impl Recording {
         find: Find<'_>,
     ) -> Result<Schema> {
         let kind = self.kind(document)?;
-        let part;
-        let (elements, names) = match kind {
-            Kind::Array | Kind::Text => (document, document.dimension_names()),
+        let parts;
+        let (elements, ends) = match kind {
+            Kind::Array | Kind::Text => (document, None),
             _ => {
-                let ends = find(&format!("{path}/{ENDS}"))?.ok_or_else(|| missing_part(ENDS))?;
-                part = find(&format!("{path}/{ITEMS}"))?.ok_or_else(|| missing_part(ITEMS))?;
-                (&part, ends.dimension_names())
+                let mut part =
+                    |name| find(&format!("{path}/{name}"))?.ok_or_else(|| missing_part(name));
+                parts = (part(ENDS)?, part(ITEMS)?);
+                (&parts.1, Some(&parts.0))
             }
         };
+        let names = ends.unwrap_or(document).dimension_names();
         let layout = self.layouts.get(elements)?;
         let row_shape = layout.row_shape.clone();
         let mut schema = match (kind, layout.column) {
@@ -200,7 +203,10 @@ impl Recording {
         if let Some(compression) = layout.compression {
             schema = schema.with_compression(compression);
         }
-        Ok(schema.with_attributes(document.attributes()))
+        let encoding = SeriesEncoding::of(elements, ends);
+        Ok(schema
+            .with_attributes(document.attributes())
+            .with_stored_form(Arc::new(encoding)))
     }
 
     /// The document of the node at `key`, and its path; the parts of a series are no nodes.

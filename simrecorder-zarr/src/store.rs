@@ -7,13 +7,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::Mutex;
 use simrecorder_core::{
-    ArrayView, Attributes, Batch, Child, Commit, DataStore, ErrorKind, Key, Kind, Node, NodeKind,
-    OpenMode, Prepared, Result, Schema, Value,
+    ArrayView, Attributes, Batch, Child, Commit, DataStore, Encoded, ErrorKind, Key, Kind, Node,
+    NodeKind, OpenMode, Prepared, Result, Schema, Value,
 };
 
 use crate::append::prepare_chunks;
 use crate::commit::{Stage, check_layout};
 use crate::directory::DirectoryStorage;
+use crate::encoded::EncodedColumns;
 use crate::layout::{Layout, LayoutCache};
 use crate::lmdb::{LmdbOptions, LmdbStorage};
 use crate::metadata::corrupt;
@@ -295,6 +296,22 @@ impl DataStore for ZarrDataStore {
         };
         let prepared = prepare_chunks(layout, batch).map_err(|e| e.with_key(batch.key.as_str()))?;
         Ok(Some(Box::new(prepared)))
+    }
+
+    fn takes_encoded(&self, key: &Key, schema: &Schema, encoded: &Encoded) -> Result<bool> {
+        let Some(columns) = encoded.contents::<EncodedColumns>() else {
+            return Ok(false);
+        };
+        let path = node_path(key)?;
+        let documents = self.recording.new_series(key, &path, schema)?;
+        let arrays = documents.iter().filter(|(_, document)| document.is_array());
+        let layouts = arrays.map(|(_, document)| self.recording.layouts.get(document));
+        let layouts = layouts.collect::<Result<Vec<_>>>()?;
+        Ok(match &layouts[..] {
+            [elements] => columns.fit(elements, None),
+            [elements, ends] => columns.fit(elements, Some(ends)),
+            _ => false,
+        })
     }
 
     fn commit(&self, commit: Commit) -> Result<()> {

@@ -4,11 +4,12 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use simrecorder_core::{
-    ArrayView, ArrayViewExt, DType, DataStore, Error, ErrorKind, Key, Kind, Records, Region,
-    Result, Schema,
+    ArrayView, ArrayViewExt, DType, DataStore, Encoded, Error, ErrorKind, Key, Kind, Records,
+    Region, Result, Schema,
 };
 
 use crate::column::Column;
+use crate::encoded;
 use crate::store::ZarrDataStore;
 
 /// The columns of a series.
@@ -68,20 +69,15 @@ impl ZarrView {
         }
     }
 
-    fn read_two(
+    /// Where the records of `range` end, in items, and the index of the first item.
+    fn read_stops(
         &self,
         ends: &Column,
         items: &Column,
         range: Range<u64>,
-        max_bytes: usize,
-    ) -> Result<Records> {
-        let storage = self.store.storage();
-        let item_bytes = self.schema.record_bytes().unwrap_or(1).max(1) as u64;
-        // Ends for as many records as fit if each had one item, one before the first included.
-        let most = (max_bytes as u64 / item_bytes).clamp(1, 1 << 20);
-        let range = range.start..range.end.min(range.start.saturating_add(most));
+    ) -> Result<(u64, Vec<u64>)> {
         let before = range.start.saturating_sub(1);
-        let data = ends.read_rows(storage, before..range.end)?;
+        let data = ends.read_rows(self.store.storage(), before..range.end)?;
         let mut stops: Vec<u64> = data
             .as_chunks()
             .0
@@ -96,16 +92,42 @@ impl ZarrView {
             let message = format!("the ends of the records in '{}' do not rise", ends.path);
             return Err(Error::new(ErrorKind::Corrupt, "read", message));
         }
+        Ok((first, stops))
+    }
+
+    fn read_two(
+        &self,
+        ends: &Column,
+        items: &Column,
+        range: Range<u64>,
+        max_bytes: usize,
+    ) -> Result<Records> {
+        let item_bytes = self.schema.record_bytes().unwrap_or(1).max(1) as u64;
+        // Ends for as many records as fit if each had one item.
+        let most = (max_bytes as u64 / item_bytes).clamp(1, 1 << 20);
+        let end = range.end.min(range.start.saturating_add(most));
+        let (first, mut stops) = self.read_stops(ends, items, range.start..end)?;
         let fitting = stops
             .partition_point(|stop| (stop - first).saturating_mul(item_bytes) <= max_bytes as u64);
         stops.truncate(fitting.max(1));
         let last = stops.last().copied().unwrap_or(first);
-        let data = items.read_rows(storage, first..last)?;
+        let data = items.read_rows(self.store.storage(), first..last)?;
         let stops = stops
             .into_iter()
             .map(|stop| (stop - first) * item_bytes)
             .collect();
         Records::variable(Arc::clone(&self.schema), stops, data)
+    }
+
+    /// How many records a range has, which must lie within the view.
+    fn count(&self, range: &Range<u64>) -> Result<u64> {
+        let count = range.end.saturating_sub(range.start);
+        Region::records(range.clone(), &self.shape[..1]).check(
+            &self.shape[..1],
+            1,
+            usize::try_from(count).unwrap_or(usize::MAX),
+        )?;
+        Ok(count)
     }
 }
 
@@ -143,12 +165,7 @@ impl ArrayView for ZarrView {
     }
 
     fn read_records(&self, range: Range<u64>, max_bytes: usize) -> Result<Records> {
-        let count = range.end.saturating_sub(range.start);
-        Region::records(range.clone(), &self.shape[..1]).check(
-            &self.shape[..1],
-            1,
-            usize::try_from(count).unwrap_or(usize::MAX),
-        )?;
+        let count = self.count(&range)?;
         if count == 0 {
             return Ok(Records::empty(Arc::clone(&self.schema)));
         }
@@ -164,6 +181,23 @@ impl ArrayView for ZarrView {
                 let count = count.min((max_bytes / record).max(1) as u64);
                 let data = column.read_rows(storage, range.start..range.start + count)?;
                 Records::fixed(Arc::clone(&self.schema), count, data)
+            }
+        };
+        read().map_err(|e| e.with_key(self.key.as_str()))
+    }
+
+    fn read_encoded(&self, range: Range<u64>, max_bytes: usize) -> Result<Option<Encoded>> {
+        if self.count(&range)? == 0 {
+            return Ok(None);
+        }
+        let storage = self.store.storage();
+        let read = || match &self.columns {
+            Columns::One(column) => encoded::read_one(column, storage, range, max_bytes),
+            Columns::Two { ends, items } => {
+                let most = encoded::most_records(ends, max_bytes);
+                let end = range.end.min(range.start.saturating_add(most));
+                let (first, stops) = self.read_stops(ends, items, range.start..end)?;
+                encoded::read_two(ends, items, storage, range, (first, &stops), max_bytes)
             }
         };
         read().map_err(|e| e.with_key(self.key.as_str()))

@@ -44,6 +44,33 @@
 //! # Ok::<(), simrecorder::Error>(())
 //! ```
 //!
+//! # Make a directory of a recording, for colleagues
+//!
+//! ```
+//! # #[cfg(feature = "zarr")] {
+//! use std::ops::ControlFlow;
+//!
+//! use simrecorder::{CopyOptions, OpenMode, OpenOptions, Recorder, ZarrDataStore, prelude::*};
+//!
+//! # let folder = tempfile::tempdir().unwrap();
+//! # let path = |name| folder.path().join(name);
+//! # let recorder = Recorder::new(ZarrDataStore::create(path("run.mdb"))?);
+//! # recorder.record("net/v", [1.0, 2.0])?;
+//! # recorder.close()?;
+//! let from = ZarrDataStore::open(path("run.mdb"))?;
+//! let url = format!("zarr+dir:{}", path("run.zarr").display());
+//! let to = simrecorder::open_with(&url, &OpenOptions::new().mode(OpenMode::CreateNew))?;
+//! let options = CopyOptions::new().on_progress(|progress| {
+//!     eprintln!("{progress}"); // net/v: 1 of 1 keys, 1 of 1 records, 0.0 MiB
+//!     ControlFlow::Continue(())
+//! });
+//! simrecorder::copy(&from, &to, options)?; // whole chunks go as they are
+//! to.close()?;
+//! assert!(path("run.zarr").join("net/v/zarr.json").exists());
+//! # }
+//! # Ok::<(), simrecorder::Error>(())
+//! ```
+//!
 //! # Switch recording off
 //!
 //! ```
@@ -96,4 +123,4 @@
 //! ```
 //!
 //! Longer programs stand in `examples/`: `quickstart` (a whole simulation), `resume` (going on
-//! after a kill), `read_while_writing`.
+//! after a kill), `read_while_writing`, `copy` (from one URL to another).

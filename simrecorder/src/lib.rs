@@ -39,6 +39,7 @@
 //! | set memory, threads, what happens on errors | [`RecorderOptions`] |
 //! | read | [`Recorder::get_all`], then [`ArrayViewExt`] |
 //! | open by URL | [`open`], [`open_with`] |
+//! | copy a recording into another store | [`copy`](fn@copy) |
 //! | write a backend | [`DataStore`], [`ArrayView`], and the feature `conformance` of `simrecorder-core` |
 //!
 //! # Features

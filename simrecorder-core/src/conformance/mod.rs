@@ -52,6 +52,8 @@ mod attributes;
 mod batches;
 mod clashes;
 mod commits;
+mod copies;
+mod copying;
 mod fan_out;
 mod keys;
 mod kinds;
@@ -175,6 +177,23 @@ macro_rules! __conformance_cases {
                 empty_commits_and_empty_batches_change_nothing,
                 declaring_a_series_again_changes_nothing,
                 the_changes_of_a_commit_take_effect_in_their_order,
+            }
+            copies {
+                a_copy_holds_what_its_original_holds,
+                copies_of_random_recordings_are_whole,
+                a_copy_goes_on_where_its_original_ended,
+                a_copy_that_is_encoded_anew_holds_the_same,
+                a_recording_is_copied_into_one_that_holds_other_keys,
+                a_part_of_a_recording_is_copied_alone,
+                a_copy_that_clashes_writes_nothing,
+                a_copy_into_a_store_that_is_not_written_is_refused,
+                an_empty_recording_is_copied,
+            }
+            copying {
+                the_progress_of_a_copy_adds_up,
+                a_copy_ends_when_it_is_cancelled,
+                what_is_recorded_during_a_copy_is_left_out,
+                encoded_records_that_do_not_fit_are_refused,
             }
             fan_out {
                 several_stores_get_the_same,

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::store::{Batch, Child, Commit, DataStore, Node, Prepared};
+use crate::store::{Batch, Child, Commit, DataStore, Encoded, Node, Prepared};
 use crate::{ArrayView, Attributes, Key, Result, Schema, Value};
 
 /// One store, or several: a store, a tuple of up to six, an array or `Vec` of one type, or a
@@ -112,6 +112,10 @@ impl<S: DataStore> DataStore for Named<S> {
 
     fn prepare(&self, batch: &Batch) -> Result<Option<Prepared>> {
         self.store.prepare(batch)
+    }
+
+    fn takes_encoded(&self, key: &Key, schema: &Schema, encoded: &Encoded) -> Result<bool> {
+        self.store.takes_encoded(key, schema, encoded)
     }
 
     fn commit(&self, commit: Commit) -> Result<()> {

@@ -10,9 +10,9 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use simrecorder_core::{
-    ArrayView, Attributes, Batch, Change, Child, ChunkPolicy, Commit, DataStore, Error, ErrorKind,
-    InMemoryDataStore, Key, Kind, Node, Prepared, Recorder, RecorderOptions, Result, Schema, Value,
-    prelude::*,
+    ArrayView, Attributes, Batch, Change, Child, ChunkPolicy, Commit, DataStore, Encoded, Error,
+    ErrorKind, InMemoryDataStore, Key, Kind, Node, Prepared, Recorder, RecorderOptions, Result,
+    Schema, Value, prelude::*,
 };
 
 /// Only turns a hang into a failure.
@@ -151,6 +151,10 @@ impl<H: Hook> DataStore for Adapter<H> {
     fn prepare(&self, batch: &Batch) -> Result<Option<Prepared>> {
         self.hook.before(Op::Prepare, None)?;
         self.store.prepare(batch)
+    }
+
+    fn takes_encoded(&self, key: &Key, schema: &Schema, encoded: &Encoded) -> Result<bool> {
+        self.store.takes_encoded(key, schema, encoded)
     }
 
     fn commit(&self, commit: Commit) -> Result<()> {

@@ -8,6 +8,8 @@
 )]
 
 pub(crate) mod lmdb;
+#[cfg(target_os = "linux")]
+pub(crate) mod memory;
 pub(crate) mod python;
 
 use std::fs::File;
