@@ -255,21 +255,24 @@ pub(crate) fn read_two(
     }
     let mut reader = ChunkReader::new(items, storage, first..last, max_bytes);
     // A record may be larger than that. One that is far larger may be damage, and is read as one.
+    let most = max_bytes.max(16 * PAGE).saturating_mul(16);
     let whole = |reader: &ChunkReader<'_>| stops.partition_point(|&stop| stop <= reader.rows());
-    while !reader.is_done() && (reader.bytes < max_bytes || whole(&reader) == 0) {
+    while !reader.is_done()
+        && (reader.bytes < max_bytes || whole(&reader) == 0 && reader.bytes < most)
+    {
         reader.read_more()?;
-        if reader.bytes / 16 > max_bytes.max(PAGE * 16) {
-            return Ok(None);
-        }
     }
-    let count = whole(&reader) as u64;
-    let (rows, item_rows) = (range.start + count, stops[count as usize - 1]);
+    let count = whole(&reader);
+    let Some(&item_rows) = stops[..count].last() else {
+        return Ok(None);
+    };
+    let rows = range.start + count as u64;
     // The rest is in tails. An unfinished chunk alone is better read with them.
     let fills = |column: &Column, from: u64, to: u64| {
         let chunk_rows = column.layout.chunk_rows();
         from / chunk_rows < to / chunk_rows
     };
-    let is_last = count as usize == stops.len() && rows < range.end;
+    let is_last = count == stops.len() && rows < range.end;
     if is_last && !fills(ends, range.start, rows) && !fills(items, first, item_rows) {
         return Ok(None);
     }
@@ -283,7 +286,7 @@ pub(crate) fn read_two(
         ends: EncodedColumn::new(ends, rows, ends_reader.chunks),
         items: EncodedColumn::new(items, item_rows, reader.chunks),
     };
-    Ok(Some(columns.into_encoded(count)))
+    Ok(Some(columns.into_encoded(count as u64)))
 }
 
 /// How many records of two columns are looked at for a part of about `max_bytes`.

@@ -111,7 +111,10 @@ impl Layout {
 
     /// Whether the chunks of an array with the layout `other` are chunks of this one too.
     pub(crate) fn encodes_like(&self, other: &Self) -> bool {
-        self.row_shape == other.row_shape && self.encoding == other.encoding
+        // The same codecs may hold numbers that were rounded to another bound.
+        self.row_shape == other.row_shape
+            && self.encoding == other.encoding
+            && self.compression == other.compression
     }
 
     /// The bytes of one element; 1 for text.

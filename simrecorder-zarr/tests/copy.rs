@@ -350,6 +350,30 @@ fn a_copy_has_the_chunks_of_its_original_unless_it_is_encoded_anew() {
     assert_eq!(chunk, &json!([16, 3]));
 }
 
+/// Two arrays may have the same codecs and be rounded to different bounds.
+#[test]
+fn chunks_that_were_rounded_to_another_bound_are_not_taken() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name| folder.path().join(name);
+    recording(&path("original"), ZarrStorage::Lmdb)
+        .close()
+        .unwrap();
+    let from = open(&path("original"), ZarrStorage::Lmdb, OpenMode::Read);
+    let to = open(&path("copied"), ZarrStorage::Lmdb, OpenMode::CreateNew);
+    let key = Key::new("net/rounded").unwrap();
+    let view = from.view(&key).unwrap().unwrap();
+    let encoded = view.read_encoded(0..view.len(), 0).unwrap().unwrap();
+    for (bound, taken) in [(0.01, true), (0.5, false)] {
+        let schema = Schema::array::<f64>([2]).with_chunk_policy(ChunkPolicy::target_bytes(64));
+        let schema = schema.with_compression(Compression::lossy(bound).unwrap());
+        assert_eq!(
+            to.takes_encoded(&key, &schema, &encoded).unwrap(),
+            taken,
+            "{bound}"
+        );
+    }
+}
+
 /// A writer that was killed leaves tails; they are records, and chunks in a closed copy.
 #[test]
 fn whole_chunks_of_a_recording_that_is_written_go_as_they_are() {

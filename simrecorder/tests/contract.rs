@@ -2,13 +2,14 @@
 #![cfg(feature = "zarr")]
 #![allow(clippy::unwrap_used, reason = "helpers of tests, too, may panic")]
 
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use simrecorder::ndarray::{Array2, Array3, ArrayD, s};
 use simrecorder::{
-    ArrayView, DType, DataStore, InMemoryDataStore, Kind, OpenMode, Recorder, ZarrDataStore,
-    prelude::*,
+    ArrayView, CopyOptions, DType, DataStore, InMemoryDataStore, Kind, OpenMode, Recorder,
+    ZarrDataStore, prelude::*,
 };
 
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
@@ -198,6 +199,35 @@ fn what_is_recorded_is_read_back_by_the_writer_and_after_reopening() -> simrecor
         assert!(recorder.record("net/rate", 0.0).is_err());
     }
     Ok(())
+}
+
+#[test]
+fn a_recording_is_copied_from_any_store_into_any_other() -> simrecorder::Result<()> {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name| folder.path().join(name);
+    let recorder = Recorder::new(ZarrDataStore::create(path("run.mdb"))?);
+    record_run(&recorder)?;
+    recorder.close()?;
+
+    let from = ZarrDataStore::open(path("run.mdb"))?;
+    let create = simrecorder::OpenOptions::new().mode(OpenMode::CreateNew);
+    let url = format!("zarr+dir:{}", path("run.zarr").display());
+    let to = simrecorder::open_with(&url, &create)?;
+    let memory = InMemoryDataStore::new();
+    let mut lines = Vec::new();
+    let options = CopyOptions::new().on_progress(|progress| {
+        lines.push(progress.to_string());
+        ControlFlow::Continue(())
+    });
+    let copied = simrecorder::copy(&from, &to, options)?;
+    assert_eq!((copied.keys, copied.records), (9, 7 * STEPS as u64));
+    assert!(
+        lines[0].contains("9 of 9 keys, 840 of 840 records"),
+        "{lines:?}"
+    );
+    simrecorder::copy(&to, &memory, CopyOptions::new())?;
+    check_run(&Recorder::new(memory))?;
+    check_run(&Recorder::new(simrecorder::open(&url)?))
 }
 
 #[test]
