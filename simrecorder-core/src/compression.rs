@@ -14,7 +14,7 @@ use crate::{DType, Error, ErrorKind, Result};
 /// |---|---|---|---|
 /// | `None` | exact | that of the data | the highest, if the disk keeps up |
 /// | `Fast`, the default | exact | smaller where data repeat or vary little | somewhat below `None`, above it where data shrink a lot |
-/// | `Small` | exact | somewhat smaller than `Fast` | a third to a half of `Fast` |
+/// | `Small` | exact | somewhat smaller than `Fast` | about half of `Fast` |
 /// | `Lossy` | floating-point ones within a bound, all others exact | a fraction of `Small` | between `Small` and `Fast` |
 ///
 /// All of them are read by the usual software for each format without plugins: for Zarr, those are
