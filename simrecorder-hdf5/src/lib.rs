@@ -1,0 +1,1 @@
+//! The HDF5 store of [simrecorder](https://docs.rs/simrecorder).
