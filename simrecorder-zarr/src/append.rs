@@ -4,15 +4,15 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use simrecorder_core::backend::{Gathered, RowSize, Rows, RowsRef, write_frame};
 use simrecorder_core::{Batch, Error, ErrorKind, Result};
 
 use crate::column::Column;
 use crate::encoded::{EncodedColumn, unfitting};
-use crate::layout::{Layout, RowsRef};
+use crate::layout::Layout;
 use crate::metadata::Document;
 use crate::node_path::metadata_entry;
 use crate::storage::{Change as StorageChange, Storage};
-use crate::tail::{RowSize, Rows, write_frame};
 
 /// The encoded chunks of a batch, by their index along the first axis: what
 /// `DataStore::prepare` makes.
@@ -73,7 +73,7 @@ impl NewRows {
                 count: *count,
                 data: batch.records.data(),
                 ends: match layout.row_size() {
-                    RowSize::Text => batch.records.ends(),
+                    RowSize::Variable => batch.records.ends(),
                     RowSize::Fixed(_) => &[],
                 },
                 base: 0,
@@ -239,7 +239,7 @@ impl ColumnAppend {
         self.column.stored = rows;
         let chunk_rows = layout.chunk_rows();
         let gone = rows.div_ceil(chunk_rows)..old.div_ceil(chunk_rows);
-        let count = (gone.end - gone.start).saturating_mul(layout.row_chunk_count());
+        let count = (gone.end - gone.start).saturating_mul(layout.grid.row_len());
         if count == 0 {
             return Ok(Vec::new());
         }
@@ -249,7 +249,7 @@ impl ColumnAppend {
         }
         let path = &self.column.path;
         Ok(gone
-            .flat_map(|chunk| layout.row_chunks().map(move |rest| (chunk, rest)))
+            .flat_map(|chunk| layout.grid.row().map(move |rest| (chunk, rest)))
             .map(|(chunk, rest)| StorageChange::Erase {
                 key: layout.chunk_entry(path, &chunk_indices(chunk, &rest)),
             })
@@ -369,7 +369,7 @@ impl ColumnAppend {
                 Some(parts) => parts,
                 None => encode_chunk(layout, &gather(&runs, range, layout))?,
             };
-            changes.extend(layout.row_chunks().zip(parts).map(|(rest, value)| {
+            changes.extend(layout.grid.row().zip(parts).map(|(rest, value)| {
                 let key = layout.chunk_entry(path, &chunk_indices(chunk, &rest));
                 match is_new {
                     true => StorageChange::SetChunk { key, value },
@@ -395,45 +395,17 @@ impl ColumnAppend {
     }
 }
 
-/// Rows of one chunk: borrowed if they lie together.
-enum Gathered<'a> {
-    Borrowed(RowsRef<'a>),
-    Owned(Rows),
-}
-
-impl Gathered<'_> {
-    fn as_rows_ref(&self) -> RowsRef<'_> {
-        match self {
-            Self::Borrowed(rows) => *rows,
-            Self::Owned(rows) => rows.as_rows_ref(),
-        }
-    }
-}
-
 type Run<'a> = (u64, RowsRef<'a>, Option<&'a PreparedChunks>);
 
 fn gather<'a>(runs: &[Run<'a>], range: std::ops::Range<u64>, layout: &Layout) -> Gathered<'a> {
-    let size = layout.row_size();
-    let within = runs.iter().filter_map(|(first, rows, _)| {
-        let start = range.start.max(*first);
-        let end = range.end.min(first + rows.count);
-        (start < end).then(|| rows.slice(start - first, end - first, size))
-    });
-    let mut parts: Vec<_> = within.collect();
-    if parts.len() == 1 {
-        return Gathered::Borrowed(parts.remove(0));
-    }
-    let mut all = Rows::default();
-    for part in parts {
-        let part = part.to_rows();
-        all.extend(part.count, &part.data, &part.ends);
-    }
-    Gathered::Owned(all)
+    let runs = runs.iter().map(|(first, rows, _)| (*first, *rows));
+    Gathered::new(runs, range, layout.row_size())
 }
 
 fn encode_chunk(layout: &Layout, rows: &Gathered<'_>) -> Result<Vec<Bytes>> {
     layout
-        .row_chunks()
+        .grid
+        .row()
         .map(|rest| layout.encode(rows.as_rows_ref(), &rest))
         .collect()
 }

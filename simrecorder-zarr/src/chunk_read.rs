@@ -4,10 +4,11 @@
 use std::cell::RefCell;
 use std::ops::Range;
 
+use simrecorder_core::backend::too_large;
 use simrecorder_core::{Block, Region, Result, copy_block};
 
 use crate::blosc::{self, Header};
-use crate::layout::{Coding, Layout, damaged, too_large};
+use crate::layout::{Coding, Layout, damaged};
 use crate::storage::Entry;
 
 impl Layout {
@@ -121,7 +122,7 @@ impl Chunk<'_> {
         let block = Block {
             data,
             origin: self.origin,
-            shape: &self.layout.chunk_shape,
+            shape: self.layout.grid.chunk_shape(),
         };
         copy_block(block, self.region, out, self.layout.element_size());
     }
@@ -190,7 +191,9 @@ impl Chunk<'_> {
                 out_len: axis.count as usize,
             }
         };
-        axes.zip(&self.layout.chunk_shape).map(overlap).collect()
+        axes.zip(self.layout.grid.chunk_shape())
+            .map(overlap)
+            .collect()
     }
 
     /// The blocks that hold some of the elements, in order.
@@ -346,9 +349,9 @@ mod tests {
     use simrecorder_core::AxisRange;
 
     use super::*;
-    use crate::layout::RowsRef;
     use crate::metadata::Document;
     use crate::storage::EntryFile;
+    use simrecorder_core::backend::RowsRef;
 
     /// A layout with chunks of `shape`, whose last codec may be Blosc.
     fn layout(shape: &[u64], data_type: &str, blosc: Option<(&str, u64)>) -> Layout {

@@ -8,14 +8,14 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use rayon::prelude::*;
-use simrecorder_core::{AxisRange, Block, Error, ErrorKind, Region, Result, copy_block};
+use simrecorder_core::backend::{RowSize, Rows, count_rows, read_frames, zeroed};
+use simrecorder_core::{Block, Error, ErrorKind, Region, Result, copy_block};
 
 use crate::large_pages::prefer_large_pages;
-use crate::layout::{Layout, LayoutCache, zeroed};
+use crate::layout::{Layout, LayoutCache};
 use crate::metadata::{Document, corrupt};
 use crate::node_path::metadata_entry;
 use crate::storage::{Snapshot, Storage};
-use crate::tail::{RowSize, Rows, count_rows, read_frames};
 
 /// A column as it was in one snapshot.
 #[derive(Clone, Debug)]
@@ -71,7 +71,7 @@ impl Column {
     /// The shape with the first axis.
     pub(crate) fn shape(&self) -> Vec<u64> {
         std::iter::once(self.rows)
-            .chain(self.layout.row_shape.iter().copied())
+            .chain(self.layout.grid.record_shape().iter().copied())
             .collect()
     }
 
@@ -86,7 +86,7 @@ impl Column {
             return Ok(());
         }
         prefer_large_pages(out);
-        let (old, new) = split_rows(region, self.stored);
+        let (old, new) = region.split_at_record(self.stored);
         let (old_out, new_out) = out.split_at_mut(region_bytes(&old, &self.layout));
         self.read_chunks(storage, &old, old_out)?;
         if !new.is_empty() {
@@ -98,7 +98,7 @@ impl Column {
     /// Reads a region of rows that were in the tail, and may be in chunks by now.
     fn read_new(&self, storage: &dyn Storage, region: &Region, out: &mut [u8]) -> Result<()> {
         let (stored, tail) = self.read_tail(storage)?;
-        let (folded, new) = split_rows(region, stored);
+        let (folded, new) = region.split_at_record(stored);
         let (folded_out, new_out) = out.split_at_mut(region_bytes(&folded, &self.layout));
         self.read_chunks(storage, &folded, folded_out)?;
         if new.is_empty() {
@@ -153,34 +153,14 @@ impl Column {
         if region.is_empty() {
             return Ok(());
         }
-        let chunk_rows = self.layout.chunk_rows();
-        let rows = region.axes()[0];
-        let row_bytes = region_bytes(region, &self.layout) / rows.count as usize;
-        let read = |parts: Vec<(u64, Region, &mut [u8])>| {
-            parts.into_par_iter().try_for_each(|(chunk, region, out)| {
+        let mut parts = self.layout.grid.split(region, out).peekable();
+        while parts.peek().is_some() {
+            let some: Vec<_> = parts.by_ref().take(PARTS).collect();
+            some.into_par_iter().try_for_each(|(chunk, region, out)| {
                 self.read_row_of_chunks(storage, chunk, &region, out)
-            })
-        };
-        // All rows of one row of chunks lie together in the output.
-        let mut parts = Vec::new();
-        let mut rest = out;
-        let mut done = 0;
-        while done < rows.count {
-            let chunk = (rows.start + done * rows.step) / chunk_rows;
-            let behind = (chunk + 1).saturating_mul(chunk_rows);
-            let end = (behind - rows.start).div_ceil(rows.step).min(rows.count);
-            let (part, others) = rest.split_at_mut((end - done) as usize * row_bytes);
-            let mut axes = region.axes().to_vec();
-            axes[0].start = rows.start + done * rows.step;
-            axes[0].count = end - done;
-            parts.push((chunk, Region::new(axes), part));
-            rest = others;
-            done = end;
-            if parts.len() == PARTS {
-                read(std::mem::take(&mut parts))?;
-            }
+            })?;
         }
-        read(parts)
+        Ok(())
     }
 
     /// Reads a region that lies in the chunks with one index along the first axis.
@@ -191,37 +171,22 @@ impl Column {
         region: &Region,
         out: &mut [u8],
     ) -> Result<()> {
-        let touched = region.axes().iter().zip(&self.layout.chunk_shape).skip(1);
-        let touched: Vec<Range<u64>> = touched
-            .map(|(axis, len)| axis.start / len..axis.bounds().end.div_ceil(*len))
-            .collect();
-        let mut indices: Vec<u64> = std::iter::once(chunk)
-            .chain(touched.iter().map(|r| r.start))
-            .collect();
-        loop {
-            let shape = &self.layout.chunk_shape;
-            let origin: Vec<u64> = indices.iter().zip(shape).map(|(i, len)| i * len).collect();
-            let key = self.layout.chunk_entry(&self.path, &indices);
-            storage.read(&mut |snapshot| match snapshot.entry(&key)? {
-                Some(entry) => self
-                    .layout
-                    .read_chunk(&entry, &origin, region, out)
-                    .map_err(|e| self.at(e, &indices)),
-                None => fill_block(&self.layout, &origin, region, out),
-            })?;
-
-            // The next index, the last axis first.
-            let Some(axis) = (1..indices.len())
-                .rev()
-                .find(|&axis| indices[axis] + 1 < touched[axis - 1].end)
-            else {
-                return Ok(());
-            };
-            indices[axis] += 1;
-            for later in axis + 1..indices.len() {
-                indices[later] = touched[later - 1].start;
-            }
-        }
+        let layout = &self.layout;
+        layout
+            .grid
+            .for_each_touched(chunk, region, |indices, origin| {
+                let key = layout.chunk_entry(&self.path, indices);
+                storage.read(&mut |snapshot| match snapshot.entry(&key)? {
+                    Some(entry) => layout
+                        .read_chunk(&entry, origin, region, out)
+                        .map_err(|e| self.at(e, indices)),
+                    None => {
+                        let filled = |elements| layout.filled(elements);
+                        let size = layout.element_size();
+                        layout.grid.fill_chunk(origin, region, out, size, filled)
+                    }
+                })
+            })
     }
 
     fn at(&self, error: Error, indices: &[u64]) -> Error {
@@ -276,7 +241,7 @@ impl Column {
             }
             let part = part
                 .as_rows_ref()
-                .slice(next - first, end - first, RowSize::Text)
+                .slice(next - first, end - first, RowSize::Variable)
                 .to_rows();
             rows.extend(part.count, &part.data, &part.ends);
             next = end;
@@ -317,7 +282,7 @@ impl Column {
     pub(crate) fn read_unfinished_chunk(&self, storage: &dyn Storage) -> Result<Rows> {
         let first = self.stored / self.layout.chunk_rows() * self.layout.chunk_rows();
         match self.layout.row_size() {
-            RowSize::Text => self.read_texts(storage, first..self.stored, usize::MAX),
+            RowSize::Variable => self.read_texts(storage, first..self.stored, usize::MAX),
             RowSize::Fixed(_) => Ok(Rows {
                 count: self.stored - first,
                 data: self.read_rows(storage, first..self.stored)?,
@@ -333,36 +298,6 @@ const PARTS: usize = 1 << 14;
 /// Texts that were never written are given in blocks of this many.
 const MISSING_TEXTS: u64 = 1 << 12;
 
-/// Gives the elements of `region` that lie in the chunk at `origin`, which was never written,
-/// the fill value.
-fn fill_block(layout: &Layout, origin: &[u64], region: &Region, out: &mut [u8]) -> Result<()> {
-    // Where they lie in the output, and how many they are along each axis.
-    let mut first = Vec::with_capacity(origin.len());
-    let mut shape = Vec::with_capacity(origin.len());
-    for ((axis, &origin), &len) in region.axes().iter().zip(origin).zip(&layout.chunk_shape) {
-        let before = |at: u64| {
-            at.saturating_sub(axis.start)
-                .div_ceil(axis.step)
-                .min(axis.count)
-        };
-        first.push(before(origin));
-        shape.push(before(origin.saturating_add(len)) - before(origin));
-    }
-    let elements = shape.iter().product::<u64>() as usize;
-    let block = Block {
-        data: &layout.filled(elements)?,
-        origin: &first,
-        shape: &shape,
-    };
-    copy_block(
-        block,
-        &Region::all(&region.shape()),
-        out,
-        layout.element_size(),
-    );
-    Ok(())
-}
-
 /// Reads one entry.
 pub(crate) fn get(storage: &dyn Storage, entry: &str) -> Result<Option<Bytes>> {
     let mut found = None;
@@ -376,32 +311,6 @@ pub(crate) fn get(storage: &dyn Storage, entry: &str) -> Result<Option<Bytes>> {
 fn truncated() -> Error {
     let message = "the series is shorter than it was; take a new view";
     Error::new(ErrorKind::OutOfBounds, "read", message)
-}
-
-/// Splits a region into its rows before `at` and the others.
-fn split_rows(region: &Region, at: u64) -> (Region, Region) {
-    let rows = region.axes()[0];
-    let before = at
-        .saturating_sub(rows.start)
-        .div_ceil(rows.step)
-        .min(rows.count);
-    let with = |rows: AxisRange| {
-        let mut axes = region.axes().to_vec();
-        axes[0] = rows;
-        Region::new(axes)
-    };
-    (
-        with(AxisRange {
-            count: before,
-            ..rows
-        }),
-        with(AxisRange {
-            // The step of a single index may be any number.
-            start: rows.start.saturating_add(before.saturating_mul(rows.step)),
-            count: rows.count - before,
-            step: rows.step,
-        }),
-    )
 }
 
 fn region_bytes(region: &Region, layout: &Layout) -> usize {

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
+use simrecorder_core::backend::Rows;
 use simrecorder_core::{
     Attributes, Batch, Change, Encoded, Error, ErrorKind, Key, Kind, NodeKind, Prepared, Result,
     Schema, Value,
@@ -16,7 +17,6 @@ use crate::metadata::{ColumnType, Document, check_attributes};
 use crate::node_path::{metadata_entry, node_path};
 use crate::recording::{Recording, document_at, load_columns, parent_of_part};
 use crate::storage::Change as StorageChange;
-use crate::tail::Rows;
 use crate::view::Columns;
 
 /// What the writer remembers from commit to commit. It is the only one that writes, so this
@@ -444,7 +444,7 @@ fn clash(is: NodeKind, wanted: NodeKind) -> Error {
 
 /// Checks that the rows of a batch have the form of the column that takes them.
 pub(crate) fn check_layout(kind: Kind, layout: &Layout, batch: &Schema) -> Result<()> {
-    let row_shape = layout.row_shape.clone();
+    let row_shape = layout.grid.record_shape().to_vec();
     let stored = match (kind, layout.column) {
         (Kind::Array, ColumnType::Elements(dtype)) => Schema::array_of(dtype, row_shape),
         (Kind::Ragged, ColumnType::Elements(dtype)) => Schema::ragged_of(dtype, row_shape),

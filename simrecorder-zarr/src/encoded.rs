@@ -7,13 +7,13 @@ use std::sync::Arc;
 use bytes::Bytes;
 use rayon::prelude::*;
 use serde_json::{Map, Value as Json};
+use simrecorder_core::backend::RowSize;
 use simrecorder_core::{Encoded, Error, ErrorKind, Result};
 
 use crate::column::{Column, get};
 use crate::layout::Layout;
 use crate::metadata::Document;
 use crate::storage::{Change as StorageChange, Storage};
-use crate::tail::RowSize;
 
 /// How the arrays of a series are cut into chunks and encoded: what a schema notes for a copy.
 #[derive(Debug)]
@@ -147,7 +147,7 @@ impl<'a> ChunkReader<'a> {
     ) -> Self {
         let chunk_rows = column.layout.chunk_rows();
         let step = match column.layout.row_size() {
-            RowSize::Text => 1,
+            RowSize::Variable => 1,
             RowSize::Fixed(size) => {
                 let bytes = (size.max(1) as u64).saturating_mul(chunk_rows);
                 (max_bytes as u64 / bytes).clamp(1, 64)
@@ -157,7 +157,7 @@ impl<'a> ChunkReader<'a> {
             column,
             storage,
             next: rows.start / chunk_rows,
-            end: match rows.is_empty() || column.layout.row_chunk_count() == 0 {
+            end: match rows.is_empty() || column.layout.grid.row_len() == 0 {
                 true => 0,
                 false => rows.end.div_ceil(chunk_rows),
             },
@@ -185,7 +185,7 @@ impl<'a> ChunkReader<'a> {
             .into_par_iter()
             .map(|row| read_row(self.column, self.storage, row))
             .collect::<Result<Vec<_>>>()?;
-        let looked_up = (until - self.next) * self.column.layout.row_chunk_count();
+        let looked_up = (until - self.next) * self.column.layout.grid.row_len();
         self.next = until;
         let looked_up = usize::try_from(looked_up).unwrap_or(usize::MAX);
         self.bytes = self.bytes.saturating_add(looked_up.saturating_mul(PAGE));
@@ -199,7 +199,7 @@ impl<'a> ChunkReader<'a> {
 
 /// The chunks of a column with one index along the first axis.
 fn read_row(column: &Column, storage: &dyn Storage, row: u64) -> Result<Vec<(Vec<u64>, Bytes)>> {
-    let chunks = column.layout.row_chunks().map(|rest| {
+    let chunks = column.layout.grid.row().map(|rest| {
         let indices: Vec<u64> = std::iter::once(row).chain(rest).collect();
         let entry = column.layout.chunk_entry(&column.path, &indices);
         Ok(get(storage, &entry)?.map(|bytes| (indices, bytes)))
@@ -220,7 +220,7 @@ pub(crate) fn read_one(
         true => column.stored / chunk_rows * chunk_rows,
         false => range.end,
     };
-    if range.start >= end || column.layout.row_chunk_count() > MAX_ROW_CHUNKS {
+    if range.start >= end || column.layout.grid.row_len() > MAX_ROW_CHUNKS {
         return Ok(None);
     }
     let mut reader = ChunkReader::new(column, storage, range.start..end, max_bytes);
@@ -250,7 +250,7 @@ pub(crate) fn read_two(
     let Some(&last) = stops.last() else {
         return Ok(None);
     };
-    if items.layout.row_chunk_count() > MAX_ROW_CHUNKS {
+    if items.layout.grid.row_len() > MAX_ROW_CHUNKS {
         return Ok(None);
     }
     let mut reader = ChunkReader::new(items, storage, first..last, max_bytes);

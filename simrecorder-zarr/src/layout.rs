@@ -5,9 +5,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use simrecorder_core::{
-    AxisRange, Block, Compression, Error, ErrorKind, Region, Result, copy_block,
-};
+use simrecorder_core::backend::{ChunkGrid, RowSize, Rows, RowsRef, zeroed};
+use simrecorder_core::{Compression, Error, ErrorKind, Result};
 use zarrs::array::{
     ArrayBytes, ArrayBytesOffsets, ArrayMetadataV3, ArrayToBytesCodecTraits, ChunkKeyEncoding,
     ChunkShape, CodecChain, CodecOptions, DataType, FillValue,
@@ -15,16 +14,13 @@ use zarrs::array::{
 
 use crate::chunk_read::with_scratch;
 use crate::metadata::{ColumnType, Document, corrupt};
-use crate::tail::{RowSize, Rows};
 
 /// The layout of an array, without its length. Arrays with the same layout share one.
 #[derive(Debug)]
 pub(crate) struct Layout {
     pub(crate) column: ColumnType,
-    /// The shape of one row: all axes but the first.
-    pub(crate) row_shape: Vec<u64>,
-    /// The shape of a chunk, with the first axis.
-    pub(crate) chunk_shape: Vec<u64>,
+    /// The shapes of a row (all axes but the first) and of a chunk.
+    pub(crate) grid: ChunkGrid,
     /// How chunks are compressed; `None` for a way that simrecorder does not write.
     pub(crate) compression: Option<Compression>,
     zarrs_chunk_shape: ChunkShape,
@@ -89,8 +85,10 @@ impl Layout {
             })?;
         let layout = Self {
             column,
-            row_shape: metadata.shape.get(1..).unwrap_or_default().to_vec(),
-            chunk_shape,
+            grid: ChunkGrid::new(
+                chunk_shape,
+                metadata.shape.get(1..).unwrap_or_default().to_vec(),
+            ),
             compression: document.compression(column),
             zarrs_chunk_shape,
             data_type,
@@ -103,7 +101,7 @@ impl Layout {
         if layout.chunk_elements().is_none() {
             return Err(corrupt(format!(
                 "chunks of {:?} are too large",
-                layout.chunk_shape
+                layout.grid.chunk_shape()
             )));
         }
         Ok(layout)
@@ -112,7 +110,7 @@ impl Layout {
     /// Whether the chunks of an array with the layout `other` are chunks of this one too.
     pub(crate) fn encodes_like(&self, other: &Self) -> bool {
         // The same codecs may hold numbers that were rounded to another bound.
-        self.row_shape == other.row_shape
+        self.grid.record_shape() == other.grid.record_shape()
             && self.encoding == other.encoding
             && self.compression == other.compression
     }
@@ -127,9 +125,10 @@ impl Layout {
 
     pub(crate) fn row_size(&self) -> RowSize {
         match self.column {
-            ColumnType::Text => RowSize::Text,
+            ColumnType::Text => RowSize::Variable,
             ColumnType::Elements(dtype) => RowSize::Fixed(
-                self.row_shape
+                self.grid
+                    .record_shape()
                     .iter()
                     .map(|&len| len as usize)
                     .product::<usize>()
@@ -140,19 +139,21 @@ impl Layout {
 
     /// How many rows a chunk has.
     pub(crate) fn chunk_rows(&self) -> u64 {
-        self.chunk_shape.first().copied().unwrap_or(1)
+        self.grid.chunk_records()
     }
 
     /// How many elements a chunk has; `None` if a chunk or a row cannot be addressed.
     fn chunk_elements(&self) -> Option<usize> {
         let elements = self
-            .chunk_shape
+            .grid
+            .chunk_shape()
             .iter()
             .try_fold(self.element_size(), |count, &len| {
                 count.checked_mul(usize::try_from(len).ok()?)
             })?;
         let row = self
-            .row_shape
+            .grid
+            .record_shape()
             .iter()
             .try_fold(self.element_size(), |size, &len| {
                 size.checked_mul(usize::try_from(len).ok()?)
@@ -181,40 +182,15 @@ impl Layout {
         }
     }
 
-    /// How many chunks there are with one index along the first axis.
-    pub(crate) fn row_chunk_count(&self) -> u64 {
-        self.row_grid()
-            .iter()
-            .fold(1, |count, len| count.saturating_mul(*len))
-    }
-
-    /// How many chunks there are along each axis but the first.
-    fn row_grid(&self) -> Vec<u64> {
-        let axes = self.row_shape.iter().zip(self.chunk_shape.iter().skip(1));
-        axes.map(|(len, chunk)| len.div_ceil(*chunk)).collect()
-    }
-
-    /// The indices of all chunks in one row of chunks, without the first index.
-    pub(crate) fn row_chunks(&self) -> impl Iterator<Item = Vec<u64>> {
-        let grid = self.row_grid();
-        (0..self.row_chunk_count()).map(move |mut number| {
-            let mut indices = vec![0; grid.len()];
-            for (index, len) in indices.iter_mut().zip(&grid).rev() {
-                *index = number % len;
-                number /= len;
-            }
-            indices
-        })
-    }
-
     /// Encodes one chunk out of rows that begin where the chunk does. Rows that are missing at
     /// its end, and elements outside the array, have the fill value.
     pub(crate) fn encode(&self, rows: RowsRef<'_>, row_chunk: &[u64]) -> Result<Bytes> {
         let whole = rows.count == self.chunk_rows()
             && self
-                .row_shape
+                .grid
+                .record_shape()
                 .iter()
-                .zip(self.chunk_shape.iter().skip(1))
+                .zip(self.grid.chunk_shape().iter().skip(1))
                 .all(|(a, b)| a == b);
         match self.column {
             ColumnType::Text => self.encode_bytes(self.text_chunk(rows)?),
@@ -223,35 +199,13 @@ impl Layout {
             }
             ColumnType::Elements(_) => with_scratch(self.chunk_bytes(), |chunk| {
                 self.fill(chunk);
-                self.place_rows(rows, row_chunk, chunk);
+                let size = self.element_size();
+                self.grid
+                    .place_records(rows.count, rows.data, row_chunk, chunk, size);
                 self.round(chunk);
                 self.encode_bytes(ArrayBytes::new_flen(Cow::Borrowed(&*chunk)))
             }),
         }
-    }
-
-    /// Copies the part of rows that lies in a chunk to its place there.
-    fn place_rows(&self, rows: RowsRef<'_>, row_chunk: &[u64], chunk: &mut [u8]) {
-        let mut shape = vec![rows.count];
-        shape.extend(&self.row_shape);
-        let origin = vec![0; shape.len()];
-        let axes = self.chunk_shape.iter().enumerate();
-        let axes = axes.map(|(axis, &len)| AxisRange {
-            start: if axis == 0 {
-                0
-            } else {
-                row_chunk[axis - 1] * len
-            },
-            count: len,
-            step: 1,
-        });
-        let block = Block {
-            data: rows.data,
-            origin: &origin,
-            shape: &shape,
-        };
-        let region = Region::new(axes.collect());
-        copy_block(block, &region, chunk, self.element_size());
     }
 
     fn encode_bytes(&self, bytes: ArrayBytes<'_>) -> Result<Bytes> {
@@ -381,71 +335,6 @@ impl Layout {
             ends,
         })
     }
-}
-
-/// Rows borrowed from a batch or a buffer.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct RowsRef<'a> {
-    pub(crate) count: u64,
-    pub(crate) data: &'a [u8],
-    /// For texts, where each ends, counted from `base` bytes before `data`.
-    pub(crate) ends: &'a [u64],
-    pub(crate) base: u64,
-}
-
-impl<'a> RowsRef<'a> {
-    /// The rows of `range`.
-    pub(crate) fn slice(self, start: u64, end: u64, size: RowSize) -> RowsRef<'a> {
-        match size {
-            RowSize::Fixed(size) => Self {
-                count: end - start,
-                data: &self.data[start as usize * size..end as usize * size],
-                ..self
-            },
-            RowSize::Text => {
-                let at = |row: u64| match row {
-                    0 => self.base,
-                    row => self.ends[row as usize - 1],
-                };
-                let bytes = (at(start) - self.base) as usize..(at(end) - self.base) as usize;
-                Self {
-                    count: end - start,
-                    data: &self.data[bytes],
-                    ends: &self.ends[start as usize..end as usize],
-                    base: at(start),
-                }
-            }
-        }
-    }
-
-    pub(crate) fn to_rows(self) -> Rows {
-        Rows {
-            count: self.count,
-            data: self.data.to_vec(),
-            ends: self.ends.iter().map(|end| end - self.base).collect(),
-        }
-    }
-}
-
-impl Rows {
-    pub(crate) fn as_rows_ref(&self) -> RowsRef<'_> {
-        RowsRef {
-            count: self.count,
-            data: &self.data,
-            ends: &self.ends,
-            base: 0,
-        }
-    }
-}
-
-/// Zeros, or an error if there is no memory for them.
-pub(crate) fn zeroed(bytes: usize) -> Result<Vec<u8>> {
-    bytemuck::allocation::try_zeroed_vec(bytes).map_err(|()| too_large(bytes))
-}
-
-pub(crate) fn too_large(bytes: usize) -> Error {
-    let message = format!("{bytes} bytes do not fit into memory");
-    Error::new(ErrorKind::OutOfBounds, "read", message)
 }
 
 /// Chunks with more elements are not what simrecorder writes.

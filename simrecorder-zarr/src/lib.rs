@@ -21,7 +21,6 @@ mod options;
 mod recording;
 mod storage;
 mod store;
-mod tail;
 mod view;
 
 pub use options::{ZarrOptions, ZarrStorage};

@@ -1,13 +1,13 @@
 //! The metadata and chunks of nodes that are made: new series, and values.
 
 use serde_json::Value as Json;
+use simrecorder_core::backend::RowsRef;
 use simrecorder_core::{
     Attributes, ChunkPolicy, Compression, DType, Error, ErrorKind, Key, Kind, NodeKind, Result,
     Schema, Value,
 };
 
 use crate::encoded::SeriesEncoding;
-use crate::layout::RowsRef;
 use crate::metadata::{ColumnType, Document, check_attributes, fill_value_json};
 use crate::recording::{ENDS, ITEMS, Recording};
 use crate::storage::Change as StorageChange;
@@ -210,7 +210,7 @@ impl Recording {
                 let start = index * layout.chunk_rows();
                 let end = (start + layout.chunk_rows()).min(count);
                 let rows = rows.slice(start, end, layout.row_size());
-                for rest in layout.row_chunks() {
+                for rest in layout.grid.row() {
                     let indices: Vec<u64> = std::iter::once(index).chain(rest.clone()).collect();
                     let value = layout.encode(rows, &rest)?;
                     let key = layout.chunk_entry(path, &indices);

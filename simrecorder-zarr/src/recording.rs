@@ -15,7 +15,7 @@ use crate::append::{ColumnAppend, set_document};
 use crate::column::{Column, get};
 use crate::commit::Writer;
 use crate::encoded::SeriesEncoding;
-use crate::layout::{Layout, LayoutCache, zeroed};
+use crate::layout::{Layout, LayoutCache};
 use crate::metadata::{ColumnType, Document, corrupt};
 use crate::node_path::{METADATA_OF_ZARR_V2, metadata_entry, node_path};
 use crate::storage::{Change as StorageChange, Snapshot, Storage};
@@ -71,7 +71,8 @@ pub(crate) fn load_columns(
     };
     let (ends, items) = (part(ENDS)?, part(ITEMS)?);
     let is = |column: &Column, dtype| {
-        column.layout.column == ColumnType::Elements(dtype) && column.layout.row_shape.is_empty()
+        column.layout.column == ColumnType::Elements(dtype)
+            && column.layout.grid.record_shape().is_empty()
     };
     let sound = match kind {
         Kind::Ragged => items.layout.column != ColumnType::Text,
@@ -179,7 +180,7 @@ impl Recording {
         };
         let names = ends.unwrap_or(document).dimension_names();
         let layout = self.layouts.get(elements)?;
-        let row_shape = layout.row_shape.clone();
+        let row_shape = layout.grid.record_shape().to_vec();
         let mut schema = match (kind, layout.column) {
             (Kind::Array, ColumnType::Elements(dtype)) => Schema::array_of(dtype, row_shape),
             (Kind::Ragged, ColumnType::Elements(dtype)) => Schema::ragged_of(dtype, row_shape),
@@ -360,7 +361,7 @@ impl Recording {
             let block = Block {
                 data: &chunk,
                 origin: &origin,
-                shape: &layout.chunk_shape,
+                shape: layout.grid.chunk_shape(),
             };
             copy_block(block, &region, &mut data, dtype.size());
         }
@@ -386,7 +387,7 @@ impl Recording {
         let rows = shape
             .first()
             .map_or(1, |rows| rows.div_ceil(layout.chunk_rows()));
-        let count = rows.saturating_mul(layout.row_chunk_count());
+        let count = rows.saturating_mul(layout.grid.row_len());
         let mut chunks = Vec::new();
         if count == 0 {
             return Ok(chunks);
@@ -396,9 +397,11 @@ impl Recording {
         }
         // Before looking for what may be a million chunks that were never written.
         let elements = Region::all(&shape).len().unwrap_or(usize::MAX);
-        drop(zeroed(elements.saturating_mul(layout.element_size()))?);
+        drop(simrecorder_core::backend::zeroed(
+            elements.saturating_mul(layout.element_size()),
+        )?);
         for row in 0..rows {
-            for rest in layout.row_chunks() {
+            for rest in layout.grid.row() {
                 let first = (!shape.is_empty()).then_some(row);
                 let indices: Vec<u64> = first.into_iter().chain(rest).collect();
                 let Some(encoded) = snapshot.get(&layout.chunk_entry(path, &indices))? else {
@@ -406,7 +409,7 @@ impl Recording {
                 };
                 let origin = indices
                     .iter()
-                    .zip(&layout.chunk_shape)
+                    .zip(layout.grid.chunk_shape())
                     .map(|(i, len)| i * len);
                 chunks.push(ValueChunk {
                     origin: origin.collect(),

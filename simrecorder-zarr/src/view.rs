@@ -54,7 +54,7 @@ impl ZarrView {
         columns: Columns,
     ) -> Self {
         let mut shape = columns.record_column().shape();
-        let mut chunk_shape = columns.record_column().layout.chunk_shape.clone();
+        let mut chunk_shape = columns.record_column().layout.grid.chunk_shape().to_vec();
         if schema.kind() != Kind::Array {
             shape.truncate(1);
             chunk_shape.truncate(1);

@@ -1,25 +1,29 @@
-//! The tail of an array: rows that do not fill a chunk yet, as frames one after the other.
+//! Rows of an array in memory, and as the frames of a tail: rows that do not fill a chunk yet.
 //!
 //! A frame is `first row: u64, rows: u64, payload bytes: u64, payload`, little-endian. The
 //! payload of an array with elements of one size are the rows; that of a text array is the
 //! end of each text in bytes (`u64` each), then the texts. `docs/format.md` has the same.
 
-use simrecorder_core::{Error, ErrorKind, Result};
+use std::ops::Range;
+
+use crate::{Error, ErrorKind, Result};
 
 const HEADER_BYTES: usize = 24;
 
 /// Rows in memory, as a tail or a batch has them.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(crate) struct Rows {
-    pub(crate) count: u64,
-    pub(crate) data: Vec<u8>,
-    /// Where each text ends in `data`; empty for elements of one size.
-    pub(crate) ends: Vec<u64>,
+pub struct Rows {
+    /// How many there are.
+    pub count: u64,
+    /// Their bytes, one row after the other.
+    pub data: Vec<u8>,
+    /// Where each row of variable length ends in `data`; empty for rows of one size.
+    pub ends: Vec<u64>,
 }
 
 impl Rows {
     /// Adds rows whose ends count from the start of `data`.
-    pub(crate) fn extend(&mut self, count: u64, data: &[u8], ends: &[u64]) {
+    pub fn extend(&mut self, count: u64, data: &[u8], ends: &[u64]) {
         let base = self.data.len() as u64;
         self.ends.extend(ends.iter().map(|end| end + base));
         self.data.extend_from_slice(data);
@@ -27,15 +31,119 @@ impl Rows {
     }
 }
 
+/// Rows borrowed from a batch or a buffer.
+#[derive(Clone, Copy, Debug)]
+pub struct RowsRef<'a> {
+    /// How many there are.
+    pub count: u64,
+    /// Their bytes.
+    pub data: &'a [u8],
+    /// Where each row of variable length ends, counted from `base` bytes before `data`.
+    pub ends: &'a [u64],
+    /// See `ends`.
+    pub base: u64,
+}
+
+impl<'a> RowsRef<'a> {
+    /// The rows of `range`.
+    pub fn slice(self, start: u64, end: u64, size: RowSize) -> RowsRef<'a> {
+        match size {
+            RowSize::Fixed(size) => Self {
+                count: end - start,
+                data: &self.data[start as usize * size..end as usize * size],
+                ..self
+            },
+            RowSize::Variable => {
+                let at = |row: u64| match row {
+                    0 => self.base,
+                    row => self.ends[row as usize - 1],
+                };
+                let bytes = (at(start) - self.base) as usize..(at(end) - self.base) as usize;
+                Self {
+                    count: end - start,
+                    data: &self.data[bytes],
+                    ends: &self.ends[start as usize..end as usize],
+                    base: at(start),
+                }
+            }
+        }
+    }
+
+    /// A copy of them.
+    pub fn to_rows(self) -> Rows {
+        Rows {
+            count: self.count,
+            data: self.data.to_vec(),
+            ends: self.ends.iter().map(|end| end - self.base).collect(),
+        }
+    }
+}
+
+impl Rows {
+    /// All of them.
+    pub fn as_rows_ref(&self) -> RowsRef<'_> {
+        RowsRef {
+            count: self.count,
+            data: &self.data,
+            ends: &self.ends,
+            base: 0,
+        }
+    }
+}
+
+/// Rows of one chunk: borrowed if they lie together.
+#[derive(Debug)]
+pub enum Gathered<'a> {
+    /// They lie together.
+    Borrowed(RowsRef<'a>),
+    /// They were brought together.
+    Owned(Rows),
+}
+
+impl<'a> Gathered<'a> {
+    /// The rows of `range`, out of runs that follow each other, each with the index of its first.
+    pub fn new(
+        runs: impl Iterator<Item = (u64, RowsRef<'a>)>,
+        range: Range<u64>,
+        size: RowSize,
+    ) -> Self {
+        let within = runs.filter_map(|(first, rows)| {
+            let start = range.start.max(first);
+            let end = range.end.min(first + rows.count);
+            (start < end).then(|| rows.slice(start - first, end - first, size))
+        });
+        let mut parts: Vec<_> = within.collect();
+        if parts.len() == 1 {
+            return Self::Borrowed(parts.remove(0));
+        }
+        let mut all = Rows::default();
+        for part in parts {
+            let part = part.to_rows();
+            all.extend(part.count, &part.data, &part.ends);
+        }
+        Self::Owned(all)
+    }
+
+    /// All of them.
+    pub fn as_rows_ref(&self) -> RowsRef<'_> {
+        match self {
+            Self::Borrowed(rows) => *rows,
+            Self::Owned(rows) => rows.as_rows_ref(),
+        }
+    }
+}
+
 /// How long the rows of an array are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum RowSize {
+pub enum RowSize {
+    /// Each row takes that many bytes.
     Fixed(usize),
-    Text,
+    /// Each row has a length of its own.
+    Variable,
 }
 
 /// Appends a frame with `rows`, the first of which has the index `first`, to `out`.
-pub(crate) fn write_frame(out: &mut Vec<u8>, first: u64, rows: &Rows) {
+pub fn write_frame(out: &mut Vec<u8>, first: u64, rows: &Rows) {
     let payload = size_of_val(&rows.ends[..]) + rows.data.len();
     out.reserve(HEADER_BYTES + payload);
     for number in [first, rows.count, payload as u64] {
@@ -46,7 +154,7 @@ pub(crate) fn write_frame(out: &mut Vec<u8>, first: u64, rows: &Rows) {
 }
 
 /// Reads all frames of a tail whose first row has the index `first`.
-pub(crate) fn read_frames(tail: &[u8], first: u64, size: RowSize) -> Result<Rows> {
+pub fn read_frames(tail: &[u8], first: u64, size: RowSize) -> Result<Rows> {
     let mut rows = Rows::default();
     for frame in (Frames {
         rest: tail,
@@ -64,7 +172,7 @@ pub(crate) fn read_frames(tail: &[u8], first: u64, size: RowSize) -> Result<Rows
                 }
                 rows.extend(count, payload, &[]);
             }
-            RowSize::Text => {
+            RowSize::Variable => {
                 let split = usize::try_from(count)
                     .ok()
                     .and_then(|count| payload.split_at_checked(count.checked_mul(8)?));
@@ -88,7 +196,7 @@ pub(crate) fn read_frames(tail: &[u8], first: u64, size: RowSize) -> Result<Rows
 }
 
 /// How many rows a tail holds, whose first row has the index `first`.
-pub(crate) fn count_rows(tail: &[u8], first: u64) -> Result<u64> {
+pub fn count_rows(tail: &[u8], first: u64) -> Result<u64> {
     Frames {
         rest: tail,
         next: first,
@@ -172,9 +280,9 @@ mod tests {
         write_frame(&mut tail, 7, &text_rows(&["a", ""]));
         write_frame(&mut tail, 9, &text_rows(&["größe"]));
         assert_eq!(count_rows(&tail, 7).unwrap(), 3);
-        let rows = read_frames(&tail, 7, RowSize::Text).unwrap();
+        let rows = read_frames(&tail, 7, RowSize::Variable).unwrap();
         assert_eq!(rows, text_rows(&["a", "", "größe"]));
-        assert!(read_frames(&tail, 6, RowSize::Text).is_err());
+        assert!(read_frames(&tail, 6, RowSize::Variable).is_err());
     }
 
     #[test]
@@ -197,15 +305,15 @@ mod tests {
             bytes in prop::collection::vec(any::<u8>(), 0..200),
             flip in any::<prop::sample::Index>(),
         ) {
-            drop(read_frames(&bytes, 0, RowSize::Text));
+            drop(read_frames(&bytes, 0, RowSize::Variable));
             drop(read_frames(&bytes, 0, RowSize::Fixed(8)));
             let mut tail = Vec::new();
             write_frame(&mut tail, 0, &text_rows(&["one", "two"]));
             write_frame(&mut tail, 2, &text_rows(&["three"]));
             let index = flip.index(tail.len());
             tail[index] ^= 0xff;
-            drop(read_frames(&tail, 0, RowSize::Text));
-            drop(read_frames(&tail[..index], 0, RowSize::Text));
+            drop(read_frames(&tail, 0, RowSize::Variable));
+            drop(read_frames(&tail[..index], 0, RowSize::Variable));
         }
     }
 }

@@ -1,0 +1,249 @@
+//! The chunks that a region touches: what backends with chunks share.
+
+use std::ops::Range;
+
+use crate::region_copy::{Block, copy_block};
+use crate::selection::{AxisRange, Region};
+
+/// Chunks of one shape that cover an array: for backends.
+///
+/// Chunks with the same index along the first axis are a *row of chunks*; they hold the same
+/// records.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct ChunkGrid {
+    chunk_shape: Vec<u64>,
+    record_shape: Vec<u64>,
+}
+
+impl ChunkGrid {
+    /// The grid of an array with records of `record_shape`, in chunks of `chunk_shape`, which has
+    /// one axis more and no zero.
+    pub fn new(chunk_shape: Vec<u64>, record_shape: Vec<u64>) -> Self {
+        debug_assert_eq!(chunk_shape.len(), record_shape.len() + 1);
+        Self {
+            chunk_shape,
+            record_shape,
+        }
+    }
+
+    /// The shape of a chunk, records first.
+    pub fn chunk_shape(&self) -> &[u64] {
+        &self.chunk_shape
+    }
+
+    /// The shape of a record.
+    pub fn record_shape(&self) -> &[u64] {
+        &self.record_shape
+    }
+
+    /// How many records a chunk has.
+    pub fn chunk_records(&self) -> u64 {
+        self.chunk_shape.first().copied().unwrap_or(1)
+    }
+
+    /// How many chunks there are along each axis but the first.
+    fn row_shape(&self) -> Vec<u64> {
+        let axes = self
+            .record_shape
+            .iter()
+            .zip(self.chunk_shape.iter().skip(1));
+        axes.map(|(len, chunk)| len.div_ceil(*chunk)).collect()
+    }
+
+    /// How many chunks a row of chunks has.
+    pub fn row_len(&self) -> u64 {
+        self.row_shape()
+            .iter()
+            .fold(1, |count, len| count.saturating_mul(*len))
+    }
+
+    /// The indices of all chunks in one row of chunks, without the first index.
+    pub fn row(&self) -> impl Iterator<Item = Vec<u64>> + use<> {
+        let shape = self.row_shape();
+        (0..self.row_len()).map(move |mut number| {
+            let mut indices = vec![0; shape.len()];
+            for (index, len) in indices.iter_mut().zip(&shape).rev() {
+                *index = number % len;
+                number /= len;
+            }
+            indices
+        })
+    }
+
+    /// Cuts a region into its parts in each row of chunks: the first index of the chunks, the
+    /// part, and its share of `out`, which has the size of the region.
+    pub fn split<'a>(
+        &self,
+        region: &Region,
+        out: &'a mut [u8],
+    ) -> impl Iterator<Item = (u64, Region, &'a mut [u8])> + use<'a> {
+        let chunk_records = self.chunk_records();
+        let axes = region.axes().to_vec();
+        let records = axes.first().copied();
+        let records = records.filter(|_| !region.is_empty() && !out.is_empty());
+        let record_bytes = records.map_or(0, |records| out.len() / records.count as usize);
+        let mut rest = out;
+        let mut done = 0;
+        std::iter::from_fn(move || {
+            let records = records.filter(|records| done < records.count)?;
+            let start = records.start + done * records.step;
+            let chunk = start / chunk_records;
+            let behind = (chunk + 1).saturating_mul(chunk_records);
+            let end = (behind - records.start)
+                .div_ceil(records.step)
+                .min(records.count);
+            let bytes = (end - done) as usize * record_bytes;
+            let (part, others) = std::mem::take(&mut rest).split_at_mut(bytes);
+            rest = others;
+            let mut axes = axes.clone();
+            axes[0].start = start;
+            axes[0].count = end - done;
+            done = end;
+            Some((chunk, Region::new(axes), part))
+        })
+    }
+
+    /// Calls `each` with the indices of every chunk of the row of chunks `first` that a region
+    /// touches, and where it begins in the array.
+    ///
+    /// # Errors
+    /// What `each` returns first.
+    pub fn for_each_touched<E>(
+        &self,
+        first: u64,
+        region: &Region,
+        mut each: impl FnMut(&[u64], &[u64]) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let touched = region.axes().iter().zip(&self.chunk_shape).skip(1);
+        let touched: Vec<Range<u64>> = touched
+            .map(|(axis, len)| axis.start / len..axis.bounds().end.div_ceil(*len))
+            .collect();
+        let starts = touched.iter().map(|range| range.start);
+        let mut indices: Vec<u64> = std::iter::once(first).chain(starts).collect();
+        loop {
+            let origin: Vec<u64> = indices
+                .iter()
+                .zip(&self.chunk_shape)
+                .map(|(index, len)| index * len)
+                .collect();
+            each(&indices, &origin)?;
+
+            // The next index, the last axis first.
+            let Some(axis) = (1..indices.len())
+                .rev()
+                .find(|&axis| indices[axis] + 1 < touched[axis - 1].end)
+            else {
+                return Ok(());
+            };
+            indices[axis] += 1;
+            for later in axis + 1..indices.len() {
+                indices[later] = touched[later - 1].start;
+            }
+        }
+    }
+
+    /// How many elements of `region` lie in the chunk at `origin`, along each axis, and where
+    /// they begin in the output.
+    fn share(&self, origin: &[u64], region: &Region) -> (Vec<u64>, Vec<u64>) {
+        let axes = region.axes().iter().zip(origin).zip(&self.chunk_shape);
+        axes.map(|((axis, &origin), &len)| {
+            let before = |at: u64| {
+                at.saturating_sub(axis.start)
+                    .div_ceil(axis.step)
+                    .min(axis.count)
+            };
+            let first = before(origin);
+            (first, before(origin.saturating_add(len)) - first)
+        })
+        .unzip()
+    }
+
+    /// Gives the elements of `region` that lie in the chunk at `origin`, which was never
+    /// written, their value: `filled` makes so many elements, as bytes.
+    ///
+    /// # Errors
+    /// What `filled` returns.
+    pub fn fill_chunk<E>(
+        &self,
+        origin: &[u64],
+        region: &Region,
+        out: &mut [u8],
+        element_size: usize,
+        filled: impl FnOnce(usize) -> Result<Vec<u8>, E>,
+    ) -> Result<(), E> {
+        let (first, shape) = self.share(origin, region);
+        let elements = shape.iter().product::<u64>() as usize;
+        let block = Block {
+            data: &filled(elements)?,
+            origin: &first,
+            shape: &shape,
+        };
+        copy_block(block, &Region::all(&region.shape()), out, element_size);
+        Ok(())
+    }
+
+    /// Copies the part of `records`, the first of which is the first of the chunks, that lies in
+    /// the chunk `rest` of a row of chunks to its place in `chunk`. The others stay as they are.
+    pub fn place_records(
+        &self,
+        count: u64,
+        records: &[u8],
+        rest: &[u64],
+        chunk: &mut [u8],
+        element_size: usize,
+    ) {
+        let mut shape = vec![count];
+        shape.extend(&self.record_shape);
+        let origin = vec![0; shape.len()];
+        let starts = std::iter::once(0).chain(
+            rest.iter()
+                .zip(&self.chunk_shape[1..])
+                .map(|(index, len)| index * len),
+        );
+        let axes = starts
+            .zip(&self.chunk_shape)
+            .map(|(start, &count)| AxisRange {
+                start,
+                count,
+                step: 1,
+            });
+        let block = Block {
+            data: records,
+            origin: &origin,
+            shape: &shape,
+        };
+        copy_block(block, &Region::new(axes.collect()), chunk, element_size);
+    }
+}
+
+impl Region {
+    /// The part that lies before the record `at`, and the rest.
+    pub fn split_at_record(&self, at: u64) -> (Self, Self) {
+        let Some(&records) = self.axes().first() else {
+            return (self.clone(), self.clone());
+        };
+        let before = at
+            .saturating_sub(records.start)
+            .div_ceil(records.step)
+            .min(records.count);
+        let with = |records: AxisRange| {
+            let mut axes = self.axes().to_vec();
+            axes[0] = records;
+            Self::new(axes)
+        };
+        (
+            with(AxisRange {
+                count: before,
+                ..records
+            }),
+            with(AxisRange {
+                // The step of a single index may be any number.
+                start: records
+                    .start
+                    .saturating_add(before.saturating_mul(records.step)),
+                count: records.count - before,
+                step: records.step,
+            }),
+        )
+    }
+}
