@@ -1,1 +1,34 @@
 //! The HDF5 store of [simrecorder](https://docs.rs/simrecorder).
+//!
+//! Programs that record depend on the facade crate `simrecorder` with its feature `hdf5`, which
+//! re-exports this.
+//!
+//! Recordings are plain HDF5 files, which h5py, h5dump and xarray read without plugins. Unlike with
+//! libhdf5 alone, a commit is atomic, and a killed process leaves a file that opens: what is
+//! overwritten goes to a journal beside the file first.
+
+mod append;
+mod attributes;
+mod column;
+mod commit;
+mod dataset;
+mod datatype;
+mod driver;
+mod filters;
+mod layout;
+mod library;
+mod node;
+mod options;
+mod recording;
+mod root;
+mod scales;
+mod series;
+mod shuffle;
+mod store;
+mod tail;
+mod value;
+mod variable;
+mod view;
+
+pub use options::Hdf5Options;
+pub use store::Hdf5DataStore;

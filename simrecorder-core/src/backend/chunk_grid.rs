@@ -19,7 +19,7 @@ impl ChunkGrid {
     /// The grid of an array with records of `record_shape`, in chunks of `chunk_shape`, which has
     /// one axis more and no zero.
     pub fn new(chunk_shape: Vec<u64>, record_shape: Vec<u64>) -> Self {
-        debug_assert_eq!(chunk_shape.len(), record_shape.len() + 1);
+        debug_assert_eq!(chunk_shape.len().saturating_sub(1), record_shape.len());
         Self {
             chunk_shape,
             record_shape,

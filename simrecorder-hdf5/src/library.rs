@@ -1,0 +1,266 @@
+//! Calls of libhdf5: its lock, its handles, its errors.
+//!
+//! All calls go through [`locked`], since the library is not made for several threads.
+
+use std::ffi::{CStr, CString, c_char, c_void};
+
+use hdf5_metno_sys::h5::{H5_index_t, H5_iter_order_t, herr_t, hsize_t};
+use hdf5_metno_sys::h5i::{H5I_type_t, H5Idec_ref, H5Iget_type, H5Iinc_ref, H5Iis_valid, hid_t};
+use hdf5_metno_sys::h5l::{H5Ldelete, H5Lexists, H5Literate};
+use hdf5_metno_sys::h5o::H5Oopen;
+use hdf5_metno_sys::h5p::{H5P_DEFAULT, H5Pcreate};
+use hdf5_metno_sys::h5s::{
+    H5S_class_t, H5Screate, H5Screate_simple, H5Sget_simple_extent_dims,
+    H5Sget_simple_extent_ndims, H5Sget_simple_extent_type, H5Sselect_hyperslab, H5S_seloper_t,
+};
+use simrecorder_core::{AxisRange, Error, ErrorKind, Result};
+
+/// More axes than these no array of HDF5 has.
+pub(crate) const MAX_AXES: usize = 32;
+
+/// Runs calls of libhdf5 under its lock. They may be nested.
+pub(crate) fn locked<T>(calls: impl FnOnce() -> T) -> T {
+    hdf5_metno::sync::sync(calls)
+}
+
+/// What libhdf5 says about its last failure on this thread.
+fn cause() -> Box<dyn std::error::Error + Send + Sync> {
+    match hdf5_metno::h5check(-1 as herr_t) {
+        Err(error) => error.to_string().into(),
+        Ok(_) => "libhdf5 gave no reason".into(),
+    }
+}
+
+/// The error of a call that failed, which must have been the last one of this thread.
+pub(crate) fn failed(kind: ErrorKind, what: &str) -> Error {
+    Error::new(kind, "call libhdf5", format!("libhdf5 could not {what}")).with_source(cause())
+}
+
+/// Checks what a call returned that reads.
+pub(crate) fn read_ok(status: herr_t, what: &str) -> Result<()> {
+    match status {
+        0.. => Ok(()),
+        _ => Err(failed(ErrorKind::Corrupt, what)),
+    }
+}
+
+/// Checks what a call returned that writes.
+pub(crate) fn write_ok(status: herr_t, what: &str) -> Result<()> {
+    match status {
+        0.. => Ok(()),
+        _ => Err(failed(ErrorKind::Io, what)),
+    }
+}
+
+/// An identifier of libhdf5 that is given back when dropped.
+#[derive(Debug)]
+pub(crate) struct Handle(hid_t);
+
+impl Handle {
+    /// Takes over an identifier that a call returned.
+    pub(crate) fn new(id: hid_t, kind: ErrorKind, what: &str) -> Result<Self> {
+        match id {
+            0.. => Ok(Self(id)),
+            _ => Err(failed(kind, what)),
+        }
+    }
+
+    /// Like [`new`](Self::new), of a call that reads.
+    pub(crate) fn read(id: hid_t, what: &str) -> Result<Self> {
+        Self::new(id, ErrorKind::Corrupt, what)
+    }
+
+    /// Like [`new`](Self::new), of a call that writes.
+    pub(crate) fn write(id: hid_t, what: &str) -> Result<Self> {
+        Self::new(id, ErrorKind::Io, what)
+    }
+
+    pub(crate) fn id(&self) -> hid_t {
+        self.0
+    }
+
+    /// Another handle on the same object.
+    pub(crate) fn share(&self) -> Result<Self> {
+        // SAFETY: the identifier is ours, or the call says that it is none any more.
+        match locked(|| unsafe { H5Iinc_ref(self.0) }) {
+            0.. => Ok(Self(self.0)),
+            _ => Err(failed(ErrorKind::Io, "keep an object open")),
+        }
+    }
+
+    pub(crate) fn kind(&self) -> H5I_type_t {
+        // SAFETY: any number may be asked about.
+        locked(|| unsafe { H5Iget_type(self.0) })
+    }
+
+    /// Gives it back now, and says whether that went well.
+    pub(crate) fn close(self, what: &str) -> Result<()> {
+        let id = self.0;
+        std::mem::forget(self);
+        // SAFETY: the identifier was ours, and is not used again.
+        locked(|| write_ok(unsafe { H5Idec_ref(id) }, what))
+    }
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        // The file that it belongs to may have been closed, and all its identifiers with it.
+        // SAFETY: the identifier is ours, or none at all any more; both are checked by the call.
+        locked(|| unsafe {
+            if H5Iis_valid(self.0) > 0 {
+                H5Idec_ref(self.0);
+            }
+        });
+    }
+}
+
+/// Text for libhdf5, which ends at a NUL.
+pub(crate) fn c_string(text: &str) -> Result<CString> {
+    CString::new(text).map_err(|error| {
+        Error::new(ErrorKind::InvalidKey, "call libhdf5", "names hold no NUL").with_source(error)
+    })
+}
+
+/// A property list of a class.
+pub(crate) fn property_list(class: hid_t) -> Result<Handle> {
+    // SAFETY: the class is one of the library's own.
+    locked(|| Handle::write(unsafe { H5Pcreate(class) }, "make a property list"))
+}
+
+/// The data space of an array of this shape; axes of `max` that are `None` may grow.
+pub(crate) fn simple_space(shape: &[u64], max: Option<&[Option<u64>]>) -> Result<Handle> {
+    if shape.is_empty() {
+        // SAFETY: no pointers.
+        return Handle::write(
+            locked(|| unsafe { H5Screate(H5S_class_t::H5S_SCALAR) }),
+            "make a data space",
+        );
+    }
+    let max: Option<Vec<hsize_t>> =
+        max.map(|max| max.iter().map(|len| len.unwrap_or(hsize_t::MAX)).collect());
+    let max = max.as_ref().map_or(std::ptr::null(), |max| max.as_ptr());
+    // SAFETY: both arrays have as many numbers as is said, and outlive the call.
+    let id = locked(|| unsafe { H5Screate_simple(shape.len() as i32, shape.as_ptr(), max) });
+    Handle::write(id, "make a data space")
+}
+
+/// The shape of a data space, and how far each axis may grow (`None`: without bound). A space
+/// without elements at all counts as one of length 0.
+pub(crate) fn extent(space: &Handle) -> Result<(Vec<u64>, Vec<Option<u64>>)> {
+    locked(|| {
+        // SAFETY: the arrays have room for as many axes as there can be.
+        unsafe {
+            if H5Sget_simple_extent_type(space.id()) == H5S_class_t::H5S_NULL {
+                return Ok((vec![0], vec![Some(0)]));
+            }
+            let axes = H5Sget_simple_extent_ndims(space.id());
+            let axes = usize::try_from(axes).unwrap_or(usize::MAX);
+            if axes > MAX_AXES {
+                return Err(failed(ErrorKind::Corrupt, "tell the number of axes"));
+            }
+            let (mut shape, mut max) = (vec![0; axes], vec![0; axes]);
+            let status =
+                H5Sget_simple_extent_dims(space.id(), shape.as_mut_ptr(), max.as_mut_ptr());
+            read_ok(status, "tell the shape of an array")?;
+            let max = max.iter().map(|&len| (len != hsize_t::MAX).then_some(len));
+            Ok((shape, max.collect()))
+        }
+    })
+}
+
+/// Selects a box of elements.
+pub(crate) fn select(space: &Handle, axes: &[AxisRange]) -> Result<()> {
+    let numbers = |get: fn(&AxisRange) -> u64| -> Vec<hsize_t> { axes.iter().map(get).collect() };
+    let start = numbers(|axis| axis.start);
+    // The step of a single index may be any number.
+    let stride = numbers(|axis| if axis.count > 1 { axis.step } else { 1 });
+    let count = numbers(|axis| axis.count);
+    // SAFETY: each array has as many numbers as the space has axes, and outlives the call.
+    let status = locked(|| unsafe {
+        H5Sselect_hyperslab(
+            space.id(),
+            H5S_seloper_t::H5S_SELECT_SET,
+            start.as_ptr(),
+            stride.as_ptr(),
+            count.as_ptr(),
+            std::ptr::null(),
+        )
+    });
+    read_ok(status, "select a part of an array")
+}
+
+/// Opens the object at `path` below `location`, which is there.
+pub(crate) fn open_object(location: &Handle, path: &str) -> Result<Handle> {
+    let name = c_string(path)?;
+    // SAFETY: the name ends with a NUL and outlives the call.
+    let id = locked(|| unsafe { H5Oopen(location.id(), name.as_ptr(), H5P_DEFAULT) });
+    Handle::read(id, "open an object")
+}
+
+/// Whether a group has a link of this name, which has no `/`.
+pub(crate) fn has_link(group: &Handle, name: &str) -> Result<bool> {
+    let name = c_string(name)?;
+    // SAFETY: the name ends with a NUL and outlives the call.
+    match locked(|| unsafe { H5Lexists(group.id(), name.as_ptr(), H5P_DEFAULT) }) {
+        0 => Ok(false),
+        1.. => Ok(true),
+        _ => Err(failed(ErrorKind::Corrupt, "look for a link")),
+    }
+}
+
+/// Removes a link from a group.
+pub(crate) fn unlink(group: &Handle, name: &str) -> Result<()> {
+    let name = c_string(name)?;
+    // SAFETY: the name ends with a NUL and outlives the call.
+    let status = locked(|| unsafe { H5Ldelete(group.id(), name.as_ptr(), H5P_DEFAULT) });
+    write_ok(status, "remove a link")
+}
+
+/// The names of all links of a group; those that are not UTF-8 are left out.
+pub(crate) fn link_names(group: &Handle) -> Result<Vec<String>> {
+    /// The information about the link is of another type in each version of the library.
+    unsafe extern "C" fn collect<Info>(
+        _group: hid_t,
+        name: *const c_char,
+        _info: *const Info,
+        names: *mut c_void,
+    ) -> herr_t {
+        // SAFETY: libhdf5 hands on the pointer from below, and a name that ends with a NUL.
+        let (names, name) = unsafe { (&mut *names.cast::<Vec<String>>(), CStr::from_ptr(name)) };
+        names.extend(name.to_str().map(str::to_owned));
+        0
+    }
+    let mut names = Vec::<String>::new();
+    // SAFETY: `names` outlives the call, and nothing else refers to it meanwhile.
+    let status = locked(|| unsafe {
+        H5Literate(
+            group.id(),
+            H5_index_t::H5_INDEX_NAME,
+            H5_iter_order_t::H5_ITER_NATIVE,
+            std::ptr::null_mut(),
+            Some(collect),
+            (&raw mut names).cast(),
+        )
+    });
+    read_ok(status, "list a group")?;
+    Ok(names)
+}
+
+/// Frees what the library allocated for elements of variable length that it read.
+///
+/// # Safety
+/// `elements` are as many as `space` selects, as the library read them with the type `memory`,
+/// and are not used afterwards.
+pub(crate) unsafe fn reclaim(memory: &Handle, space: &Handle, elements: *mut c_void) {
+    // SAFETY: as the caller promises.
+    let status = locked(|| unsafe {
+        #[cfg(hdf5_2)]
+        use hdf5_metno_sys::h5t::H5Treclaim as reclaim;
+        #[cfg(not(hdf5_2))]
+        use hdf5_metno_sys::h5d::H5Dvlen_reclaim as reclaim;
+        reclaim(memory.id(), space.id(), H5P_DEFAULT, elements)
+    });
+    if status < 0 {
+        tracing::warn!("libhdf5 did not free what it had read");
+    }
+}

@@ -1,0 +1,153 @@
+//! Finding nodes in the file, and what they are.
+
+use hdf5_metno_sys::h5g::H5Gcreate2;
+use hdf5_metno_sys::h5i::H5I_type_t;
+use hdf5_metno_sys::h5p::H5P_DEFAULT;
+use serde_json::Value as Json;
+use simrecorder_core::{Error, ErrorKind, Key, Kind, NodeKind, Result};
+
+use crate::attributes::{Own, read_own};
+use crate::dataset::{Dataset, link_creation};
+use crate::library::{Handle, c_string, has_link, locked, open_object};
+
+/// The dataset of a ragged series that says where each record ends.
+pub(crate) const ENDS: &str = "ends";
+/// The dataset of a ragged series that holds the items of all records.
+pub(crate) const ITEMS: &str = "values";
+
+/// The form of the file that this version writes.
+pub(crate) const FORMAT: u64 = 1;
+
+/// An object of the file that is a node.
+#[derive(Debug)]
+pub(crate) struct Found {
+    pub(crate) object: Handle,
+    pub(crate) kind: NodeKind,
+    /// What this library noted; `None` for an object of other software.
+    pub(crate) own: Option<Own>,
+}
+
+/// The object at `key`; `None` if there is none.
+pub(crate) fn find_object(root: &Handle, key: &Key) -> Result<Option<Handle>> {
+    let mut object = open_object(root, "/")?;
+    for part in key.parts() {
+        if object.kind() != H5I_type_t::H5I_GROUP || !has_link(&object, part)? {
+            return Ok(None);
+        }
+        object = open_object(&object, part)?;
+    }
+    Ok(Some(object))
+}
+
+/// The node at `key`; the parts of a series are no nodes, nor are dimensions.
+pub(crate) fn find(root: &Handle, key: &Key) -> Result<Option<Found>> {
+    locked(|| {
+        if matches!(key.name(), ENDS | ITEMS)
+            && let Some(parent) = key.parent().filter(|parent| !parent.is_root())
+            && let Some(parent) = find_object(root, &parent)?
+            && is_series(read_own(&parent)?.as_ref())
+        {
+            return Ok(None);
+        }
+        match find_object(root, key)? {
+            Some(object) => Found::of(object),
+            None => Ok(None),
+        }
+    })
+}
+
+impl Found {
+    /// What an object is; `None` if it is no node.
+    pub(crate) fn of(object: Handle) -> Result<Option<Self>> {
+        let is_dataset = match object.kind() {
+            H5I_type_t::H5I_DATASET => true,
+            H5I_type_t::H5I_GROUP => false,
+            _ => return Ok(None),
+        };
+        let own = read_own(&object)?;
+        if let Some(own) = &own {
+            check_version(own)?;
+        }
+        let noted = own.as_ref().and_then(|own| own.get("node")?.as_str());
+        let kind = match noted {
+            Some("value") => NodeKind::Value,
+            Some("series") => NodeKind::Series,
+            Some("dimension") => return Ok(None),
+            _ if !is_dataset => NodeKind::Group,
+            _ => {
+                let Some(dataset) = Dataset::from_handle(object) else {
+                    return Ok(None);
+                };
+                let kind = match dataset.shape()?.is_empty() {
+                    true => NodeKind::Value,
+                    false => NodeKind::Series,
+                };
+                let object = dataset.into_handle();
+                return Ok(Some(Self { object, kind, own }));
+            }
+        };
+        Ok(Some(Self { object, kind, own }))
+    }
+
+    /// The kind of records or value that this library noted.
+    pub(crate) fn noted_kind(&self) -> Result<Option<Kind>> {
+        let noted = self.own.as_ref().and_then(|own| own.get("kind"));
+        noted
+            .map(|kind| kind.as_str().unwrap_or_default().parse())
+            .transpose()
+    }
+
+    /// Whether what this library noted says so.
+    pub(crate) fn has_flag(&self, name: &str) -> bool {
+        let flag = self.own.as_ref().and_then(|own| own.get(name));
+        flag == Some(&Json::Bool(true))
+    }
+}
+
+fn is_series(own: Option<&Own>) -> bool {
+    own.and_then(|own| own.get("node")?.as_str()) == Some("series")
+}
+
+/// Checks that what this library noted is of a version that is known.
+pub(crate) fn check_version(own: &Own) -> Result<()> {
+    let unsupported = |what: String| Err(Error::new(ErrorKind::Unsupported, "open", what));
+    match own.get("format") {
+        None => {}
+        Some(format) if format.as_u64().is_some_and(|format| (1..=FORMAT).contains(&format)) => {}
+        Some(format) => {
+            return unsupported(format!(
+                "this was written in format {format}; this build reads format {FORMAT}"
+            ));
+        }
+    }
+    match own.get("requires") {
+        None => Ok(()),
+        Some(Json::Array(names)) if names.is_empty() => Ok(()),
+        Some(names) => unsupported(format!(
+            "this needs features that this build does not know: {names}"
+        )),
+    }
+}
+
+/// The path of a key in the file.
+pub(crate) fn path_of(key: &Key) -> String {
+    format!("/{}", key.as_str())
+}
+
+/// The path of a part of a series.
+pub(crate) fn part_path(path: &str, part: &str) -> String {
+    format!("{path}/{part}")
+}
+
+/// Makes a group.
+pub(crate) fn create_group(parent: &Handle, name: &str) -> Result<Handle> {
+    let name = c_string(name)?;
+    locked(|| {
+        let links = link_creation()?;
+        // SAFETY: the name ends with a NUL and outlives the call.
+        let id = unsafe {
+            H5Gcreate2(parent.id(), name.as_ptr(), links.id(), H5P_DEFAULT, H5P_DEFAULT)
+        };
+        Handle::write(id, "make a group")
+    })
+}

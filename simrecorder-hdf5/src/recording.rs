@@ -1,0 +1,392 @@
+//! An open recording: its file, what its writer remembers, and reading that goes on when the file
+//! is opened anew.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use parking_lot::{Mutex, RwLock};
+use simrecorder_core::{
+    ChunkPolicy, Compression, Durability, Error, ErrorKind, Key, Kind, Result,
+};
+
+use crate::append::ColumnAppend;
+use crate::attributes;
+use crate::column::{Column, Form};
+use crate::dataset::Dataset;
+use crate::driver::{LoggedFile, NotePlace};
+use crate::layout::Layout;
+use crate::library::{Handle, locked, open_object};
+use crate::node::{self, Found, path_of};
+use crate::root;
+use crate::series::{self, Columns};
+use crate::tail::{Journal, Note, Tails};
+
+/// What all handles of an open recording share.
+pub(crate) struct Recording {
+    pub(crate) path: PathBuf,
+    pub(crate) chunk_policy: ChunkPolicy,
+    pub(crate) compression: Compression,
+    pub(crate) durability: Durability,
+    pub(crate) read_only: bool,
+    pub(crate) closed: AtomicBool,
+    /// What is committed. Whoever commits holds it for writing, whoever reads metadata for
+    /// reading. Chunks are read without it.
+    pub(crate) state: RwLock<State>,
+    /// The file at hand, for reading chunks.
+    open: Mutex<Arc<OpenFile>>,
+    /// Changes with each cut, and each time the file is opened anew.
+    epoch: AtomicU64,
+    /// The forms of series that were planned, for encoding ahead of commits.
+    pub(crate) planned: Mutex<HashMap<Key, Arc<Layout>>>,
+}
+
+/// A file that libhdf5 has open.
+#[derive(Debug)]
+pub(crate) struct OpenFile {
+    /// The root group.
+    pub(crate) root: Handle,
+    file: Mutex<Option<Handle>>,
+    pub(crate) log: Arc<LoggedFile>,
+}
+
+/// What is committed.
+pub(crate) struct State {
+    pub(crate) open: Arc<OpenFile>,
+    pub(crate) tails: Tails,
+    /// What the writer remembers of series: it is the only one that writes.
+    pub(crate) series: HashMap<Key, (Kind, Columns<Column>)>,
+}
+
+impl OpenFile {
+    fn new(log: Arc<LoggedFile>) -> Result<Self> {
+        let file = Handle::read(log.open_hdf5()?, "open the file")?;
+        let root = open_object(&file, "/")?;
+        Ok(Self {
+            root,
+            file: Mutex::new(Some(file)),
+            log,
+        })
+    }
+
+    /// Closes the file for libhdf5: all its identifiers end.
+    fn close(&self) -> Result<()> {
+        match self.file.lock().take() {
+            Some(file) => file.close("close the file"),
+            None => Ok(()),
+        }
+    }
+
+    /// Brings what libhdf5 holds back to the file.
+    pub(crate) fn flush(&self) -> Result<()> {
+        use hdf5_metno_sys::h5f::{H5F_scope_t, H5Fflush};
+        // SAFETY: the handle is an object of the file.
+        let status = locked(|| unsafe { H5Fflush(self.root.id(), H5F_scope_t::H5F_SCOPE_LOCAL) });
+        crate::library::write_ok(status, "write its buffers")
+    }
+
+    /// The error below what libhdf5 reported, if the file had one.
+    pub(crate) fn explain(&self, error: Error) -> Error {
+        match self.log.take_error() {
+            Some(cause) => cause,
+            None => error,
+        }
+    }
+}
+
+/// A read is tried again this often when the file changed meanwhile.
+const ATTEMPTS: usize = 100;
+
+/// The journal is made anew when it is so much larger than what is live in it.
+const JOURNAL_BYTES: u64 = 64 << 20;
+
+/// A checkpoint is cut into commits, and notes, of about this many bytes.
+const CHECKPOINT_BYTES: usize = 8 << 20;
+
+impl Recording {
+    pub(crate) fn new(
+        path: PathBuf,
+        log: Arc<LoggedFile>,
+        tails: Tails,
+        options: &crate::options::Hdf5Options,
+    ) -> Result<Self> {
+        let open = Arc::new(OpenFile::new(log)?);
+        Ok(Self {
+            path,
+            chunk_policy: options.chunk_policy.clone(),
+            compression: options.compression,
+            durability: options.durability,
+            read_only: !options.mode.is_writable(),
+            closed: AtomicBool::new(false),
+            state: RwLock::new(State {
+                open: Arc::clone(&open),
+                tails,
+                series: HashMap::new(),
+            }),
+            open: Mutex::new(open),
+            epoch: AtomicU64::new(0),
+            planned: Mutex::default(),
+        })
+    }
+
+    /// Checks the file that was opened; one that is written gets the marks of a recording.
+    pub(crate) fn prepare_file(&self) -> Result<()> {
+        let mut state = self.state.write();
+        root::check(&state.open).map_err(|e| state.open.explain(e))?;
+        if !self.read_only && root::mark(&state.open)? {
+            self.commit_file(&mut state, &Note::default())?;
+        }
+        Ok(())
+    }
+
+    pub(crate) fn check_writable(&self, operation: &'static str) -> Result<()> {
+        if self.read_only {
+            let message = "the recording was opened read only; open it with append()";
+            return Err(Error::new(ErrorKind::ReadOnly, operation, message));
+        }
+        if self.closed.load(Ordering::Acquire) {
+            return Err(Error::new(
+                ErrorKind::Closed,
+                operation,
+                "the store was closed",
+            ));
+        }
+        Ok(())
+    }
+
+    /// See [`Recording::epoch`] the field.
+    pub(crate) fn epoch(&self) -> u64 {
+        self.epoch.load(Ordering::Acquire)
+    }
+
+    /// Notes that rows were cut, or that other rows may stand in their place.
+    pub(crate) fn next_epoch(&self) {
+        self.epoch.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// Whether this handle reads what others write.
+    fn follows(&self) -> bool {
+        self.read_only || self.closed.load(Ordering::Acquire)
+    }
+
+    /// Opens the file anew for reading, as it is now.
+    fn reopen(&self, state: &mut State) -> Result<()> {
+        let mut tails = Tails::default();
+        let log = LoggedFile::read(&self.path, &mut |note, place| tails.apply(note, place.offset))?;
+        self.replace(state, log, tails)
+    }
+
+    fn replace(&self, state: &mut State, log: Arc<LoggedFile>, tails: Tails) -> Result<()> {
+        let open = Arc::new(OpenFile::new(log)?);
+        root::check(&open)?;
+        state.open = Arc::clone(&open);
+        state.tails = tails;
+        state.series.clear();
+        // Views that read from the file before fail, and try again with this one.
+        let before = std::mem::replace(&mut *self.open.lock(), open);
+        self.next_epoch();
+        before.close()
+    }
+
+    /// Reads metadata: calls `read` with what is committed now.
+    pub(crate) fn with_state<T>(&self, read: impl Fn(&State) -> Result<T>) -> Result<T> {
+        let mut attempt = 0;
+        loop {
+            attempt += 1;
+            if self.follows() {
+                let is_old = {
+                    let log = Arc::clone(&self.state.read().open.log);
+                    log.is_stale() || log.has_news()?
+                };
+                if is_old {
+                    let mut state = self.state.write();
+                    if state.open.log.is_stale() || state.open.log.has_news()? {
+                        self.reopen(&mut state)?;
+                    }
+                }
+            }
+            let state = self.state.read();
+            match read(&state) {
+                Err(_) if state.open.log.is_stale() && attempt < ATTEMPTS => {}
+                Err(error) => return Err(state.open.explain(error)),
+                result => return result,
+            }
+        }
+    }
+
+    /// Reads the dataset at `path`, from the file at hand. What is read must be right for any
+    /// later state, too.
+    pub(crate) fn with_dataset<T>(
+        &self,
+        path: &str,
+        mut read: impl FnMut(&Dataset) -> Result<T>,
+    ) -> Result<T> {
+        let mut attempt = 0;
+        loop {
+            attempt += 1;
+            let open = Arc::clone(&self.open.lock());
+            let result = open_object(&open.root, path).and_then(|object| {
+                let dataset = Dataset::from_handle(object).ok_or_else(|| {
+                    Error::new(ErrorKind::Corrupt, "read", "the dataset is no longer there")
+                })?;
+                read(&dataset)
+            });
+            match result {
+                Err(error) => {
+                    let is_stale = open.log.is_stale();
+                    if is_stale {
+                        let mut state = self.state.write();
+                        if Arc::ptr_eq(&state.open, &open) {
+                            self.reopen(&mut state)?;
+                        }
+                    }
+                    let was_replaced = !Arc::ptr_eq(&self.open.lock(), &open);
+                    if !(is_stale || was_replaced) || attempt == ATTEMPTS {
+                        return Err(open.explain(error));
+                    }
+                }
+                // What a stale file gave is not known to be of one state.
+                Ok(_) if open.log.is_stale() && attempt < ATTEMPTS => {
+                    let mut state = self.state.write();
+                    if Arc::ptr_eq(&state.open, &open) {
+                        self.reopen(&mut state)?;
+                    }
+                }
+                result => return result,
+            }
+        }
+    }
+
+    /// The node at `key`, and its path.
+    pub(crate) fn find(state: &State, key: &Key) -> Result<Option<(Found, String)>> {
+        let found = node::find(&state.open.root, key)?;
+        Ok(found.map(|found| (found, path_of(key))))
+    }
+
+    /// The journal that the tails of a state are in.
+    pub(crate) fn journal(state: &State) -> Journal {
+        state.open.log.journal()
+    }
+
+    /// Makes what was written to the file, and a note about tails, durable and visible.
+    pub(crate) fn commit_file(&self, state: &mut State, note: &Note) -> Result<()> {
+        state.open.flush().map_err(|e| state.open.explain(e))?;
+        let place = state.open.log.commit(note.as_bytes())?;
+        state.tails.apply(note.as_bytes(), place.offset)
+    }
+
+    /// Takes back what was written since the last commit.
+    pub(crate) fn roll_back(&self, state: &mut State) -> Result<()> {
+        state.open.log.abandon();
+        // Whatever libhdf5 still wants to write is ignored.
+        let closed = state.open.close();
+        if let Err(error) = closed {
+            tracing::debug!(%error, "closing a file that was given up");
+        }
+        let tails = std::mem::take(&mut state.tails);
+        let log = Arc::clone(&state.open.log);
+        self.replace(state, log, tails)
+    }
+
+    /// Makes the journal anew when it is much larger than what is live in it.
+    pub(crate) fn trim_journal(&self, state: &mut State) -> Result<()> {
+        let journal_bytes = state.open.log.journal_bytes();
+        if journal_bytes < JOURNAL_BYTES + 4 * state.tails.bytes {
+            return Ok(());
+        }
+        match self.checkpoint_file(state) {
+            // Another program reads the file. The next commit tries again.
+            Err(error) if error.kind() == ErrorKind::Locked => Ok(()),
+            result => result,
+        }
+    }
+
+    /// Copies what was committed into the file itself; the tails stay in a new journal.
+    fn checkpoint_file(&self, state: &mut State) -> Result<()> {
+        let journal = state.open.log.journal();
+        let mut paths = state.tails.paths().into_iter().peekable();
+        let mut tails = Tails::default();
+        let before = &state.tails;
+        let mut next = || -> Result<Option<Vec<u8>>> {
+            let mut note = Note::default();
+            while note.as_bytes().len() < CHECKPOINT_BYTES
+                && let Some(path) = paths.next()
+            {
+                before.rewrite(&path, &journal, &mut note)?;
+            }
+            Ok((!note.as_bytes().is_empty()).then(|| note.into_bytes()))
+        };
+        state
+            .open
+            .log
+            .checkpoint(&mut next, &mut |note: &[u8], place: NotePlace| {
+                tails.apply(note, place.offset)
+            })?;
+        state.tails = tails;
+        Ok(())
+    }
+
+    /// Brings all tails into chunks. One that cannot be read does not keep the others from it.
+    fn fold_tails(&self, state: &mut State) -> Result<()> {
+        let mut damaged = Ok(());
+        let mut paths = state.tails.paths().into_iter().peekable();
+        state.series.clear();
+        while paths.peek().is_some() {
+            let mut note = Note::default();
+            let mut bytes = 0;
+            while bytes < CHECKPOINT_BYTES
+                && let Some(path) = paths.next()
+            {
+                match self.fold_tail(state, &path, &mut note) {
+                    Ok(written) => bytes += written,
+                    Err(error) if error.kind() == ErrorKind::Corrupt => {
+                        damaged = damaged.and(Err(error.with_key(&path[1..])));
+                    }
+                    Err(error) => return Err(error.with_key(&path[1..])),
+                }
+            }
+            self.commit_file(state, &note)?;
+        }
+        damaged
+    }
+
+    /// Brings the tail of one dataset into chunks; returns about how many bytes that wrote.
+    fn fold_tail(&self, state: &State, path: &str, note: &mut Note) -> Result<usize> {
+        let object = open_object(&state.open.root, path)?;
+        let dataset = Dataset::from_handle(object).ok_or_else(|| {
+            Error::new(ErrorKind::Corrupt, "checkpoint", "the dataset of a tail is not there")
+        })?;
+        let is_ours = attributes::read_own(dataset.handle())?.is_some();
+        let column = series::load_column(&dataset, path, is_ours, None, &state.tails)?;
+        let bytes = match &column.form {
+            Form::Elements(layout) => layout.chunk_bytes(),
+            Form::Variable(_) => 1 << 16,
+        };
+        ColumnAppend::new(column).finish(state, true, note)?;
+        Ok(bytes)
+    }
+
+    /// Brings everything into the form that other software reads.
+    pub(crate) fn checkpoint(&self, state: &mut State) -> Result<()> {
+        let folded = self.fold_tails(state);
+        match folded {
+            Err(error) if error.kind() != ErrorKind::Corrupt => {
+                let error = state.open.explain(error);
+                self.roll_back(state)?;
+                Err(error)
+            }
+            folded => folded.and(self.checkpoint_file(state)),
+        }
+    }
+
+    /// Ends writing. Reads go on from the file as it was left.
+    pub(crate) fn close(&self, state: &mut State) -> Result<()> {
+        let checkpoint = self.checkpoint(state);
+        let log = Arc::clone(&state.open.log);
+        let closed = state.open.close().map_err(|e| state.open.explain(e));
+        let ended = log.close();
+        let reopened = self.reopen(state);
+        checkpoint.and(closed).and(ended).and(reopened)
+    }
+}

@@ -1,0 +1,304 @@
+//! Series: what is noted about them, and making new ones.
+
+use serde_json::json;
+use simrecorder_core::backend::ChunkGrid;
+use simrecorder_core::{
+    ArrayValue, ChunkPolicy, Compression, DType, Error, ErrorKind, Key, Kind, Result, Schema,
+    Value,
+};
+
+use crate::attributes::{Own, read_attributes, write_attributes, write_own};
+use crate::column::{Column, Form, VARIABLE_CHUNK_ROWS};
+use crate::dataset::{Dataset, NewDataset};
+use crate::datatype::{bytes_type, text_type};
+use crate::filters::Pipeline;
+use crate::layout::Layout;
+use crate::library::{Handle, MAX_AXES, open_object};
+use crate::node::{ENDS, Found, ITEMS, create_group, part_path};
+use crate::tail::Tails;
+use crate::variable::Variable;
+
+use std::sync::Arc;
+
+/// The columns of a series.
+#[derive(Clone, Debug)]
+pub(crate) enum Columns<C> {
+    /// Arrays, text, bytes or objects: one row for each record.
+    One(C),
+    /// Ragged rows: where each ends, in items, and the items.
+    Two { ends: C, items: C },
+}
+
+impl<C> Columns<C> {
+    /// The column with one row for each record.
+    pub(crate) fn record_column(&self) -> &C {
+        match self {
+            Self::One(column) => column,
+            Self::Two { ends, .. } => ends,
+        }
+    }
+
+    pub(crate) fn map<D>(self, mut change: impl FnMut(C) -> Result<D>) -> Result<Columns<D>> {
+        Ok(match self {
+            Self::One(column) => Columns::One(change(column)?),
+            Self::Two { ends, items } => Columns::Two {
+                ends: change(ends)?,
+                items: change(items)?,
+            },
+        })
+    }
+}
+
+/// The element type of the ends of records.
+pub(crate) const ENDS_DTYPE: DType = DType::U64;
+
+fn corrupt(message: impl Into<String>) -> Error {
+    Error::new(ErrorKind::Corrupt, "read", message)
+}
+
+/// A series as it stands in the file, its attributes left out.
+pub(crate) struct Loaded {
+    pub(crate) schema: Schema,
+    pub(crate) columns: Columns<Column>,
+}
+
+/// Loads the series at `path`.
+pub(crate) fn load(found: &Found, path: &str, tails: &Tails) -> Result<Loaded> {
+    let noted = found.noted_kind()?;
+    let compression = found
+        .own
+        .as_ref()
+        .and_then(|own| own.get("compression")?.as_str()?.parse().ok());
+    if noted == Some(Kind::Ragged) {
+        let part = |name: &str| {
+            let path = part_path(path, name);
+            let object = open_object(&found.object, name)?;
+            let dataset = Dataset::from_handle(object);
+            let dataset = dataset.ok_or_else(|| corrupt(format!("'{name}' is no dataset")))?;
+            load_column(&dataset, &path, true, compression, tails)
+        };
+        let (ends, items) = (part(ENDS)?, part(ITEMS)?);
+        let (Form::Elements(layout), Form::Elements(of_ends)) = (&items.form, &ends.form) else {
+            return Err(corrupt("the datasets of the series do not fit its kind"));
+        };
+        if of_ends.dtype != ENDS_DTYPE || !of_ends.grid.record_shape().is_empty() {
+            return Err(corrupt("the datasets of the series do not fit its kind"));
+        }
+        let schema = Schema::ragged_of(layout.dtype, layout.grid.record_shape());
+        return Ok(Loaded {
+            schema: noted_schema(schema, found, layout.fill_value(), layout.compression)?,
+            columns: Columns::Two { ends, items },
+        });
+    }
+    let Some(dataset) = Dataset::borrow(&found.object)? else {
+        return Err(corrupt("a group is marked as a series"));
+    };
+    let column = load_column(&dataset, path, found.own.is_some(), compression, tails)?;
+    let schema = match (&column.form, noted) {
+        (Form::Elements(layout), None | Some(Kind::Array)) => {
+            let schema = Schema::array_of(layout.dtype, layout.grid.record_shape());
+            noted_schema(schema, found, layout.fill_value(), layout.compression)?
+        }
+        (Form::Variable(text), None | Some(Kind::Text)) if text.is_text() => {
+            noted_schema(Schema::text(), found, None, None)?
+        }
+        (Form::Variable(Variable::Bytes), None | Some(Kind::Bytes)) => {
+            noted_schema(Schema::bytes(), found, None, None)?
+        }
+        (Form::Variable(Variable::Bytes), Some(Kind::Object)) => {
+            noted_schema(Schema::object(), found, None, None)?
+        }
+        (_, noted) => {
+            let noted = noted.map_or("none", Kind::as_str);
+            return Err(corrupt(format!("a series of kind {noted} holds something else")));
+        }
+    };
+    Ok(Loaded {
+        schema,
+        columns: Columns::One(column),
+    })
+}
+
+/// Adds to a schema what was noted about the series.
+fn noted_schema(
+    mut schema: Schema,
+    found: &Found,
+    fill_value: Option<&[u8]>,
+    compression: Option<Compression>,
+) -> Result<Schema> {
+    let own = found.own.as_ref();
+    if let Some(names) = own.and_then(|own| own.get("dimension_names")?.as_array()) {
+        let names = names.iter().map(|name| name.as_str().map(str::to_owned));
+        schema = schema.with_dimension_names(names);
+    }
+    if let (true, Some(value), Some(dtype)) =
+        (found.has_flag("fill_value"), fill_value, schema.dtype())
+    {
+        let value = ArrayValue::from_bytes(dtype, Vec::new(), value.to_vec())?;
+        schema = schema.with_fill_value_of(value);
+    }
+    if let Some(compression) = compression {
+        schema = schema.with_compression(compression);
+    }
+    Ok(schema.with_attributes(read_attributes(&found.object, own)?))
+}
+
+pub(crate) fn load_column(
+    dataset: &Dataset,
+    path: &str,
+    is_ours: bool,
+    compression: Option<Compression>,
+    tails: &Tails,
+) -> Result<Column> {
+    let description = dataset.describe()?;
+    let form = match Variable::of(&description.type_, is_ours) {
+        None => Form::Elements(Arc::new(Layout::of(&description, compression)?)),
+        Some(variable) if description.shape.len() == 1 => Form::Variable(variable),
+        Some(_) => {
+            let message = "text and bytes with more than one axis are not read";
+            return Err(Error::new(ErrorKind::Unsupported, "read", message));
+        }
+    };
+    let Some(stored) = description.shape.first().copied() else {
+        return Err(corrupt("the dataset of a series has no axis"));
+    };
+    let tail = tails.get(path).map_or(0, |tail| tail.rows);
+    Column::new(path, form, stored, tail, dataset.cuts()?)
+}
+
+/// How a new series is going to be stored.
+#[derive(Debug)]
+pub(crate) struct NewSeries<'a> {
+    schema: &'a Schema,
+    columns: Columns<Form>,
+}
+
+impl<'a> NewSeries<'a> {
+    /// Plans a series, or says why HDF5 cannot hold it.
+    pub(crate) fn plan(
+        schema: &'a Schema,
+        policy: &ChunkPolicy,
+        compression: Compression,
+    ) -> Result<Self> {
+        schema.check()?;
+        let policy = schema.chunk_policy().unwrap_or(policy);
+        let compression = schema.compression().unwrap_or(compression);
+        let fill_value = schema.fill_value().and_then(Value::as_array);
+        let fill_value = fill_value.map(|value| value.as_bytes().to_vec());
+        if schema.record_shape().len() >= MAX_AXES {
+            let message = format!("HDF5 has at most {MAX_AXES} axes, the one of records included");
+            return Err(Error::new(ErrorKind::Unsupported, "plan", message));
+        }
+        let elements = |dtype: DType, record_shape: &[u64], policy: &ChunkPolicy, fill| {
+            let chunk_shape = policy.chunk_shape(record_shape, dtype.size())?;
+            let grid = ChunkGrid::new(chunk_shape, record_shape.to_vec());
+            Layout::new(dtype, grid, compression, fill).map(|it| Form::Elements(Arc::new(it)))
+        };
+        let dtype = schema.dtype().unwrap_or(DType::U8);
+        let text = || -> Result<Form> {
+            Ok(Form::Variable(Variable::Text {
+                memory: Arc::new(text_type(None)?),
+                escaped: true,
+            }))
+        };
+        let columns = match schema.kind() {
+            Kind::Array => {
+                Columns::One(elements(dtype, schema.record_shape(), policy, fill_value)?)
+            }
+            Kind::Ragged => {
+                // A number of records says nothing about how many items they have.
+                let by_size = match policy.fixed_records() {
+                    Some(_) => &ChunkPolicy::default(),
+                    None => policy,
+                };
+                Columns::Two {
+                    ends: elements(ENDS_DTYPE, &[], &one_axis(policy), None)?,
+                    items: elements(dtype, schema.record_shape(), by_size, fill_value)?,
+                }
+            }
+            Kind::Text => Columns::One(text()?),
+            _ => Columns::One(Form::Variable(Variable::Bytes)),
+        };
+        Ok(Self { schema, columns })
+    }
+
+    pub(crate) fn record_form(&self) -> &Form {
+        self.columns.record_column()
+    }
+
+    /// Makes the datasets of the series in a group.
+    pub(crate) fn create(&self, group: &Handle, key: &Key) -> Result<()> {
+        let name = key.name();
+        let object = match &self.columns {
+            Columns::One(form) => create_dataset(form, group, name)?.into_handle(),
+            Columns::Two { ends, items } => {
+                let object = create_group(group, name)?;
+                create_dataset(ends, &object, ENDS)?;
+                create_dataset(items, &object, ITEMS)?;
+                object
+            }
+        };
+        let mut own = self.own();
+        write_attributes(&object, self.schema.attributes(), &mut own)?;
+        write_own(&object, own)
+    }
+
+    /// What is noted about the series.
+    fn own(&self) -> Own {
+        let mut own = Own::new();
+        own.insert("node".into(), json!("series"));
+        own.insert("kind".into(), json!(self.schema.kind().as_str()));
+        if let Some(names) = self.schema.dimension_names() {
+            own.insert("dimension_names".into(), json!(names));
+        }
+        if self.schema.fill_value().is_some() {
+            own.insert("fill_value".into(), json!(true));
+        }
+        let layout = match &self.columns {
+            Columns::One(form) => form.layout(),
+            Columns::Two { items, .. } => items.layout(),
+        };
+        if let Some(compression) = layout.and_then(|layout| layout.compression) {
+            own.insert("compression".into(), json!(compression.to_string()));
+        }
+        own
+    }
+}
+
+/// The policy for the ends of records: a chunk shape of several axes says how many records.
+fn one_axis(policy: &ChunkPolicy) -> ChunkPolicy {
+    match policy.fixed_records() {
+        Some(records) => ChunkPolicy::records(records),
+        None => policy.clone(),
+    }
+}
+
+fn create_dataset(form: &Form, group: &Handle, name: &str) -> Result<Dataset> {
+    match form {
+        Form::Elements(layout) => {
+            let mut shape = vec![0];
+            shape.extend(layout.grid.record_shape());
+            let none = Pipeline::default();
+            let new = NewDataset {
+                type_: &layout.memory,
+                shape: &shape,
+                chunks: Some((layout.grid.chunk_shape(), layout.pipeline().unwrap_or(&none))),
+                fill_value: layout.fill_value(),
+            };
+            new.create(group, name)
+        }
+        Form::Variable(variable) => {
+            let type_ = match variable {
+                Variable::Bytes => bytes_type()?,
+                _ => text_type(None)?,
+            };
+            let new = NewDataset {
+                type_: &type_,
+                shape: &[0],
+                chunks: Some((&[VARIABLE_CHUNK_ROWS], &Pipeline::default())),
+                fill_value: None,
+            };
+            new.create(group, name)
+        }
+    }
+}

@@ -1,0 +1,379 @@
+//! The HDF5 store.
+
+use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use simrecorder_core::{
+    ArrayView, Attributes, Batch, Child, Commit, DataStore, ErrorKind, Key, Kind, Node, NodeKind,
+    OpenMode, Prepared, Result, Schema, Value,
+};
+
+use crate::append::prepare_chunks;
+use crate::attributes::read_attributes;
+use crate::column::{ColumnView, Form};
+use crate::commit::{Stage, check_form};
+use crate::driver::LoggedFile;
+use crate::library::{link_names, open_object};
+use crate::node::Found;
+use crate::options::Hdf5Options;
+use crate::recording::Recording;
+use crate::root;
+use crate::series::{NewSeries, load};
+use crate::tail::Tails;
+use crate::value::read_value;
+use crate::view::Hdf5View;
+
+/// Keeps a recording in an HDF5 file, which h5py, h5dump and xarray read without plugins.
+///
+/// A clone is a handle on the same open recording. While a recorder writes, other handles and
+/// other processes may read; there is one writer at a time. Other software sees the file as of the
+/// last checkpoint, and all of it after `close`.
+///
+/// | constructor | the recording | opened for |
+/// |---|---|---|
+/// | [`create`](Self::create) | must not exist | writing |
+/// | [`open`](Self::open) | must exist | reading |
+/// | [`append`](Self::append) | must exist | writing |
+/// | [`new`](Self::new) | may exist | reading if it does, else writing |
+/// | [`options`](Self::options) | as set | as set |
+///
+/// Beside `run.h5` stands `run.h5.journal` while it is written, and after a kill: both belong
+/// together until the next `close`.
+///
+/// ```
+/// use simrecorder_core::{Recorder, prelude::*};
+/// use simrecorder_hdf5::Hdf5DataStore;
+///
+/// # let folder = tempfile::tempdir().unwrap();
+/// # let path = folder.path().join("run.h5");
+/// let recorder = Recorder::new(Hdf5DataStore::create(&path)?);
+/// recorder.record("net/v", [1.0, 2.0])?;
+/// recorder.close()?;
+///
+/// let recorder = Recorder::new(Hdf5DataStore::open(&path)?);
+/// assert_eq!(recorder.get_all("net/v")?.shape(), [1, 2]);
+/// # Ok::<(), simrecorder_core::Error>(())
+/// ```
+#[derive(Clone)]
+pub struct Hdf5DataStore {
+    recording: Arc<Recording>,
+}
+
+impl Hdf5DataStore {
+    /// Creates a recording in the file `path`, which does not exist yet.
+    ///
+    /// # Errors
+    /// [`ErrorKind::AlreadyExists`]; else see [`Hdf5Options::open`].
+    pub fn create(path: impl AsRef<Path>) -> Result<Self> {
+        Self::options().mode(OpenMode::CreateNew).open(path)
+    }
+
+    /// Opens a recording for reading. Any HDF5 file is one.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`]; else see [`Hdf5Options::open`].
+    pub fn open(path: impl AsRef<Path>) -> Result<Self> {
+        Self::options().mode(OpenMode::Read).open(path)
+    }
+
+    /// Opens a recording for going on with it.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`]; else see [`Hdf5Options::open`].
+    pub fn append(path: impl AsRef<Path>) -> Result<Self> {
+        Self::options().mode(OpenMode::Append).open(path)
+    }
+
+    /// Opens the recording at `path` for reading if it is there, else creates it.
+    ///
+    /// # Errors
+    /// See [`Hdf5Options::open`].
+    pub fn new(path: impl AsRef<Path>) -> Result<Self> {
+        match Self::open(&path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => Self::create(path),
+            result => result,
+        }
+    }
+
+    /// Options for all the rest.
+    pub fn options() -> Hdf5Options {
+        Hdf5Options::default()
+    }
+
+    pub(crate) fn open_with(path: &Path, options: &Hdf5Options) -> Result<Self> {
+        let opened = || {
+            let mut tails = Tails::default();
+            let log = open_log(path, options, &mut tails)?;
+            let recording = Recording::new(path.to_owned(), log, tails, options)?;
+            recording.prepare_file()?;
+            Ok(Self {
+                recording: Arc::new(recording),
+            })
+        };
+        opened().map_err(|e: simrecorder_core::Error| {
+            e.with_operation("open").with_key(path.display().to_string())
+        })
+    }
+
+    /// The path of the file.
+    pub fn path(&self) -> &Path {
+        &self.recording.path
+    }
+
+    pub(crate) fn recording(&self) -> &Recording {
+        &self.recording
+    }
+}
+
+/// Opens the file and its journal as the mode says.
+fn open_log(path: &Path, options: &Hdf5Options, tails: &mut Tails) -> Result<Arc<LoggedFile>> {
+    let durability = options.durability;
+    let id = root::new_id();
+    let make_empty = &mut |path: &Path| root::create_file(path, id);
+    let mut append = || {
+        LoggedFile::append(path, durability, &mut |note, place| tails.apply(note, place.offset))
+    };
+    match options.mode {
+        OpenMode::Append => append(),
+        OpenMode::OpenOrCreate => match append() {
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                LoggedFile::create(path, id, durability, make_empty)
+            }
+            result => result,
+        },
+        OpenMode::CreateNew => LoggedFile::create(path, id, durability, make_empty),
+        OpenMode::Truncate => LoggedFile::recreate(path, id, durability, make_empty),
+        _ => LoggedFile::read(path, &mut |note, place| tails.apply(note, place.offset)),
+    }
+}
+
+impl fmt::Debug for Hdf5DataStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Hdf5DataStore")
+            .field("path", &self.recording.path)
+            .finish_non_exhaustive()
+    }
+}
+
+impl DataStore for Hdf5DataStore {
+    fn name(&self) -> &str {
+        "hdf5"
+    }
+
+    fn is_read_only(&self) -> bool {
+        self.recording.read_only
+    }
+
+    fn node(&self, key: &Key) -> Result<Option<Node>> {
+        if key.is_root() {
+            return Ok(Some(Node::Group));
+        }
+        let node = self.recording.with_state(|state| {
+            let Some((found, path)) = Recording::find(state, key)? else {
+                return Ok(None);
+            };
+            Ok(Some(match found.kind {
+                NodeKind::Group => Node::Group,
+                NodeKind::Value => Node::Value,
+                NodeKind::Series => {
+                    let loaded = load(&found, &path, &state.tails)?;
+                    Node::Series {
+                        schema: Arc::new(loaded.schema),
+                        records: loaded.columns.record_column().rows,
+                    }
+                }
+            }))
+        });
+        node.map_err(|e| e.with_key(key.as_str()))
+    }
+
+    fn children(&self, key: &Key) -> Result<Vec<Child>> {
+        let children = self.recording.with_state(|state| {
+            let mut children = Vec::new();
+            let Some((group, _)) = Recording::find(state, key)? else {
+                return Ok(children);
+            };
+            if group.kind != NodeKind::Group {
+                return Ok(children);
+            }
+            for name in link_names(&group.object)? {
+                // Names that are no keys are not ours, and cannot be asked for.
+                let Some(child) = key.join(&name).ok().filter(|key| key.name() == name) else {
+                    continue;
+                };
+                let found = open_object(&group.object, &name).and_then(Found::of);
+                let kind = match found {
+                    Ok(Some(found)) => found.kind,
+                    Ok(None) => continue,
+                    // What cannot be read is listed, so that reading it can say why.
+                    Err(e) if matches!(e.kind(), ErrorKind::Corrupt | ErrorKind::Unsupported) => {
+                        NodeKind::Series
+                    }
+                    Err(error) => return Err(error),
+                };
+                children.push(Child::new(child, kind));
+            }
+            children.sort_by(|a, b| a.key.cmp(&b.key));
+            Ok(children)
+        });
+        children.map_err(|e| e.with_key(key.as_str()))
+    }
+
+    fn value(&self, key: &Key) -> Result<Option<Value>> {
+        let value = self.recording.with_state(|state| {
+            match Recording::find(state, key)? {
+                Some((found, _)) if found.kind == NodeKind::Value => read_value(&found).map(Some),
+                _ => Ok(None),
+            }
+        });
+        value.map_err(|e| e.with_key(key.as_str()))
+    }
+
+    fn view(&self, key: &Key) -> Result<Option<Arc<dyn ArrayView>>> {
+        let view = self.recording.with_state(|state| {
+            let Some((found, path)) = Recording::find(state, key)? else {
+                return Ok(None);
+            };
+            if found.kind != NodeKind::Series {
+                return Ok(None);
+            }
+            let loaded = load(&found, &path, &state.tails)?;
+            let epoch = self.recording.epoch();
+            let columns = loaded.columns.map(|column| {
+                let tail = state.tails.get(&column.path).cloned();
+                let tail = tail.map(|tail| (tail, Recording::journal(state)));
+                Ok(ColumnView::new(column, tail, epoch))
+            })?;
+            Ok(Some(Hdf5View::new(
+                self.clone(),
+                key.clone(),
+                Arc::new(loaded.schema),
+                columns,
+            )))
+        });
+        let view = view.map_err(|e| e.with_key(key.as_str()))?;
+        Ok(view.map(|view| Arc::new(view) as _))
+    }
+
+    fn attributes(&self, key: &Key) -> Result<Option<Attributes>> {
+        let attributes = self.recording.with_state(|state| {
+            Recording::find(state, key)?
+                .map(|(found, _)| read_attributes(&found.object, found.own.as_ref()))
+                .transpose()
+        });
+        attributes.map_err(|e| e.with_key(key.as_str()))
+    }
+
+    fn plan(&self, key: &Key, schema: Option<&Schema>) -> Result<u64> {
+        self.recording.check_writable("plan")?;
+        let Some(schema) = schema else { return Ok(1) };
+        let existing = self.recording.with_state(|state| {
+            match Recording::find(state, key)? {
+                Some((found, path)) if found.kind == NodeKind::Series => {
+                    let columns = load(&found, &path, &state.tails)?.columns;
+                    let column = columns.record_column();
+                    check_grows(&found)?;
+                    Ok(Some(column.form.clone()))
+                }
+                _ => Ok(None),
+            }
+        });
+        let form = match existing.map_err(|e| e.with_key(key.as_str()))? {
+            Some(form) => form,
+            None => {
+                let recording = &self.recording;
+                let new = NewSeries::plan(schema, &recording.chunk_policy, recording.compression);
+                new.map_err(|e| e.with_key(key.as_str()))?
+                    .record_form()
+                    .clone()
+            }
+        };
+        if let (Form::Elements(layout), Kind::Array) = (&form, schema.kind())
+            && layout.writes_chunks()
+            && !layout.is_plain()
+        {
+            let layout = Arc::clone(layout);
+            self.recording.planned.lock().insert(key.clone(), layout);
+        }
+        Ok(form.chunk_rows())
+    }
+
+    fn prepare(&self, batch: &Batch) -> Result<Option<Prepared>> {
+        let layout = self.recording.planned.lock().get(&batch.key).cloned();
+        // A batch of another type is for the commit to refuse.
+        let layout = layout.filter(|layout| {
+            let form = Form::Elements(Arc::clone(layout));
+            check_form(Kind::Array, &form, batch.records.schema()).is_ok()
+        });
+        let Some(layout) = layout else {
+            return Ok(None);
+        };
+        let prepared = prepare_chunks(layout, batch).map_err(|e| e.with_key(batch.key.as_str()))?;
+        Ok(Some(Box::new(prepared)))
+    }
+
+    fn commit(&self, commit: Commit) -> Result<()> {
+        let recording = &self.recording;
+        let mut state = recording.state.write();
+        recording.check_writable("commit")?;
+        let mut stage = Stage::new(recording, &state);
+        let staged = commit
+            .changes
+            .into_iter()
+            .try_for_each(|change| stage.add(change));
+        let cut = stage.cut;
+        let staged = staged.and_then(|()| stage.finish());
+        let committed = staged.and_then(|(note, remembered)| {
+            recording.commit_file(&mut state, &note)?;
+            Ok(remembered)
+        });
+        match committed {
+            Ok(remembered) => {
+                state.series.extend(remembered);
+                if cut {
+                    recording.next_epoch();
+                }
+                recording.trim_journal(&mut state)
+            }
+            Err(error) => {
+                let error = state.open.explain(error);
+                recording.roll_back(&mut state)?;
+                Err(error)
+            }
+        }
+    }
+
+    fn checkpoint(&self) -> Result<()> {
+        if self.is_read_only() {
+            return Ok(());
+        }
+        let mut state = self.recording.state.write();
+        self.recording.check_writable("checkpoint")?;
+        self.recording.checkpoint(&mut state)
+    }
+
+    fn close(&self) -> Result<()> {
+        let mut state = self.recording.state.write();
+        if self.is_read_only() || self.recording.closed.swap(true, Ordering::AcqRel) {
+            return Ok(());
+        }
+        self.recording.close(&mut state)
+    }
+}
+
+/// Checks that records can be appended to a dataset, which other software may have made.
+fn check_grows(found: &Found) -> Result<()> {
+    let Some(dataset) = crate::dataset::Dataset::borrow(&found.object)? else {
+        return Ok(());
+    };
+    match dataset.grows()? {
+        true => Ok(()),
+        false => Err(simrecorder_core::Error::new(
+            ErrorKind::Unsupported,
+            "plan",
+            "the dataset was made with a fixed number of records; record under another key",
+        )),
+    }
+}

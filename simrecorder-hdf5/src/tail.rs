@@ -1,0 +1,279 @@
+//! Tails: rows that do not fill a chunk yet, as notes in the journal.
+//!
+//! A note is a list of changes: one byte, the path of a dataset (`u32` length and UTF-8), and for
+//! the first kind the bytes of a frame (`u64` length and the bytes). All numbers are little endian.
+//!
+//! ```text
+//! 1 append  path, frame
+//! 2 clear   path
+//! ```
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::sync::Arc;
+
+use simrecorder_core::backend::{RowSize, Rows, RowsRef, count_rows, read_frames, write_frame};
+use simrecorder_core::{Error, ErrorKind, Result};
+
+const APPEND: u8 = 1;
+const CLEAR: u8 = 2;
+
+/// The tail of one dataset.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Tail {
+    /// Where its frames are in the journal, in order.
+    frames: Vec<Place>,
+    /// How many rows it has.
+    pub(crate) rows: u64,
+}
+
+/// Where something is in the journal.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    offset: u64,
+    len: u64,
+}
+
+impl Tail {
+    /// How many bytes its frames take.
+    fn bytes(&self) -> u64 {
+        self.frames.iter().map(|frame| frame.len).sum()
+    }
+
+    /// Its rows, the first of which has the index `first`.
+    pub(crate) fn read(&self, journal: &File, first: u64, size: RowSize) -> Result<Rows> {
+        let length = usize::try_from(self.bytes()).unwrap_or(usize::MAX);
+        let mut bytes = simrecorder_core::backend::zeroed(length)?;
+        let mut rest = &mut bytes[..];
+        for frame in &self.frames {
+            let (part, others) = rest.split_at_mut(frame.len as usize);
+            journal.read_exact_at(part, frame.offset).map_err(|error| {
+                let message = "the journal could not be read";
+                Error::new(ErrorKind::Io, "read", message).with_source(error)
+            })?;
+            rest = others;
+        }
+        read_frames(&bytes, first, size)
+    }
+}
+
+/// The tails of all datasets, by their paths.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Tails {
+    tails: HashMap<String, Tail>,
+    /// How many bytes all of them take in the journal.
+    pub(crate) bytes: u64,
+}
+
+impl Tails {
+    pub(crate) fn get(&self, path: &str) -> Option<&Tail> {
+        self.tails.get(path)
+    }
+
+    /// The paths of all datasets that have a tail, in order.
+    pub(crate) fn paths(&self) -> Vec<String> {
+        let mut paths: Vec<_> = self.tails.keys().cloned().collect();
+        paths.sort_unstable();
+        paths
+    }
+
+    /// Applies a note that stands at `offset` of the journal.
+    pub(crate) fn apply(&mut self, note: &[u8], offset: u64) -> Result<()> {
+        let mut reader = Reader { note, at: 0 };
+        while reader.at < note.len() {
+            let code = reader.take(1)?[0];
+            let path = reader.path()?;
+            match code {
+                APPEND => {
+                    let length = reader.number(8)?;
+                    let place = Place {
+                        offset: offset + reader.at as u64,
+                        len: length,
+                    };
+                    let frame = reader.take(length)?;
+                    let first = frame.first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes));
+                    let rows = count_rows(frame, first)?;
+                    let tail = self.tails.entry(path.to_owned()).or_default();
+                    tail.rows = tail
+                        .rows
+                        .checked_add(rows)
+                        .ok_or_else(|| damaged("a tail has too many rows"))?;
+                    tail.frames.push(place);
+                    self.bytes += length;
+                }
+                CLEAR => {
+                    if let Some(tail) = self.tails.remove(path) {
+                        self.bytes -= tail.bytes();
+                    }
+                }
+                _ => {
+                    let message = format!("the journal has a note of unknown kind {code}");
+                    return Err(Error::new(ErrorKind::Unsupported, "open", message));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The frames of one tail in one note, as they stand in the journal.
+    pub(crate) fn rewrite(&self, path: &str, journal: &File, note: &mut Note) -> Result<()> {
+        let Some(tail) = self.tails.get(path) else {
+            return Ok(());
+        };
+        let start = note.begin_append(path);
+        for frame in &tail.frames {
+            let at = note.0.len();
+            note.0.resize(at + frame.len as usize, 0);
+            let read = journal.read_exact_at(&mut note.0[at..], frame.offset);
+            read.map_err(|error| {
+                let message = "the journal could not be read";
+                Error::new(ErrorKind::Io, "checkpoint", message).with_source(error)
+            })?;
+        }
+        note.end_append(start);
+        Ok(())
+    }
+}
+
+/// A note in the making.
+#[derive(Debug, Default)]
+pub(crate) struct Note(Vec<u8>);
+
+impl Note {
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    pub(crate) fn into_bytes(self) -> Vec<u8> {
+        self.0
+    }
+
+    fn path(&mut self, code: u8, path: &str) {
+        self.0.push(code);
+        // Keys are checked to be far shorter.
+        let length = u32::try_from(path.len()).unwrap_or(u32::MAX);
+        self.0.extend_from_slice(&length.to_le_bytes());
+        self.0.extend_from_slice(path.as_bytes());
+    }
+
+    /// Begins a frame, whose length is set at its end.
+    fn begin_append(&mut self, path: &str) -> usize {
+        self.path(APPEND, path);
+        self.0.extend_from_slice(&[0; 8]);
+        self.0.len()
+    }
+
+    fn end_append(&mut self, start: usize) {
+        let length = (self.0.len() - start) as u64;
+        self.0[start - 8..start].copy_from_slice(&length.to_le_bytes());
+    }
+
+    /// Appends rows to a tail, the first of which has the index `first`.
+    pub(crate) fn append(&mut self, path: &str, first: u64, rows: RowsRef<'_>) {
+        let start = self.begin_append(path);
+        write_frame(&mut self.0, first, &rows.to_rows());
+        self.end_append(start);
+    }
+
+    /// Takes a tail away.
+    pub(crate) fn clear(&mut self, path: &str) {
+        self.path(CLEAR, path);
+    }
+}
+
+struct Reader<'a> {
+    note: &'a [u8],
+    at: usize,
+}
+
+impl<'a> Reader<'a> {
+    fn take(&mut self, length: u64) -> Result<&'a [u8]> {
+        let rest = &self.note[self.at..];
+        let taken = usize::try_from(length).ok().and_then(|length| rest.get(..length));
+        let taken = taken.ok_or_else(|| damaged("it ends too early"))?;
+        self.at += taken.len();
+        Ok(taken)
+    }
+
+    fn number(&mut self, size: usize) -> Result<u64> {
+        let mut bytes = [0; 8];
+        bytes[..size].copy_from_slice(self.take(size as u64)?);
+        Ok(u64::from_le_bytes(bytes))
+    }
+
+    fn path(&mut self) -> Result<&'a str> {
+        let length = self.number(4)?;
+        std::str::from_utf8(self.take(length)?)
+            .map_err(|error| damaged("a path is no text").with_source(error))
+    }
+}
+
+fn damaged(what: &str) -> Error {
+    let message = format!("a note of the journal does not decode: {what}");
+    Error::new(ErrorKind::Corrupt, "open", message)
+}
+
+/// The journal that tails were read from: it stays readable when another takes its place.
+pub(crate) type Journal = Arc<File>;
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn numbers(values: &[u64]) -> Rows {
+        Rows {
+            count: values.len() as u64,
+            data: values.iter().flat_map(|value| value.to_le_bytes()).collect(),
+            ends: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn tails_are_those_of_all_notes_in_their_order() {
+        let mut first = Note::default();
+        first.append("a", 5, numbers(&[1, 2]).as_rows_ref());
+        first.append("b", 0, numbers(&[9]).as_rows_ref());
+        let mut second = Note::default();
+        second.append("a", 7, numbers(&[3]).as_rows_ref());
+        second.clear("b");
+        let mut file = tempfile::tempfile().unwrap();
+        let mut tails = Tails::default();
+        let mut offset = 0;
+        for note in [first, second] {
+            file.write_all(note.as_bytes()).unwrap();
+            tails.apply(note.as_bytes(), offset).unwrap();
+            offset += note.as_bytes().len() as u64;
+        }
+        assert_eq!(tails.paths(), ["a"]);
+        let tail = tails.get("a").unwrap();
+        assert_eq!(tail.read(&file, 5, RowSize::Fixed(8)).unwrap(), numbers(&[1, 2, 3]));
+
+        let mut together = Note::default();
+        tails.rewrite("a", &file, &mut together).unwrap();
+        let mut again = Tails::default();
+        again.apply(together.as_bytes(), offset).unwrap();
+        file.write_all(together.as_bytes()).unwrap();
+        let tail = again.get("a").unwrap();
+        assert_eq!(tail.read(&file, 5, RowSize::Fixed(8)).unwrap(), numbers(&[1, 2, 3]));
+    }
+
+    proptest! {
+        #[test]
+        fn any_note_decodes_or_fails(note: Vec<u8>, flip in any::<prop::sample::Index>()) {
+            let _ = Tails::default().apply(&note, 0);
+            let mut sound = Note::default();
+            sound.append("path", 3, numbers(&[1, 2, 3]).as_rows_ref());
+            sound.clear("other");
+            let mut bytes = sound.0;
+            let at = flip.index(bytes.len());
+            bytes[at] ^= 0x81;
+            let _ = Tails::default().apply(&bytes, 0);
+            let _ = Tails::default().apply(&bytes[..at], 0);
+        }
+    }
+}

@@ -1,0 +1,169 @@
+//! Lazy views of series.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use simrecorder_core::{
+    ArrayView, ArrayViewExt, DataStore, Error, ErrorKind, Key, Kind, Records, Region, Result,
+    Schema,
+};
+
+use crate::column::{ColumnView, Form};
+use crate::series::Columns;
+use crate::store::Hdf5DataStore;
+
+#[derive(Clone, Debug)]
+pub(crate) struct Hdf5View {
+    store: Hdf5DataStore,
+    key: Key,
+    schema: Arc<Schema>,
+    columns: Columns<ColumnView>,
+    shape: Vec<u64>,
+    chunk_shape: Vec<u64>,
+}
+
+impl Hdf5View {
+    pub(crate) fn new(
+        store: Hdf5DataStore,
+        key: Key,
+        schema: Arc<Schema>,
+        columns: Columns<ColumnView>,
+    ) -> Self {
+        let column = &columns.record_column().column;
+        let mut shape = vec![column.rows];
+        let mut chunk_shape = vec![column.form.chunk_rows()];
+        if let (Kind::Array, Form::Elements(layout)) = (schema.kind(), &column.form) {
+            shape.extend(layout.grid.record_shape());
+            chunk_shape = layout.grid.chunk_shape().to_vec();
+        }
+        Self {
+            store,
+            key,
+            schema,
+            columns,
+            shape,
+            chunk_shape,
+        }
+    }
+
+    /// Where the records of `range` end, in items, and the index of the first item.
+    fn read_stops(
+        &self,
+        ends: &ColumnView,
+        items: &ColumnView,
+        range: Range<u64>,
+    ) -> Result<(u64, Vec<u64>)> {
+        let before = range.start.saturating_sub(1);
+        let data = ends.read_rows(self.store.recording(), before..range.end)?;
+        let stops = data.as_chunks().0.iter().map(|bytes| u64::from_le_bytes(*bytes));
+        let mut stops: Vec<u64> = stops.collect();
+        let first = if range.start == 0 { 0 } else { stops.remove(0) };
+        let sound = first <= stops.first().copied().unwrap_or(first)
+            && stops.is_sorted()
+            && stops.last().is_none_or(|&last| last <= items.column.rows);
+        if !sound {
+            let message = format!("the ends of the records in '{}' do not rise", ends.column.path);
+            return Err(Error::new(ErrorKind::Corrupt, "read", message));
+        }
+        Ok((first, stops))
+    }
+
+    fn read_two(
+        &self,
+        ends: &ColumnView,
+        items: &ColumnView,
+        range: Range<u64>,
+        max_bytes: usize,
+    ) -> Result<Records> {
+        let item_bytes = self.schema.record_bytes().unwrap_or(1).max(1) as u64;
+        // Ends for as many records as fit if each had one item.
+        let most = (max_bytes as u64 / item_bytes).clamp(1, 1 << 20);
+        let end = range.end.min(range.start.saturating_add(most));
+        let (first, mut stops) = self.read_stops(ends, items, range.start..end)?;
+        let fitting = stops
+            .partition_point(|stop| (stop - first).saturating_mul(item_bytes) <= max_bytes as u64);
+        stops.truncate(fitting.max(1));
+        let last = stops.last().copied().unwrap_or(first);
+        let data = items.read_rows(self.store.recording(), first..last)?;
+        let stops = stops.into_iter().map(|stop| (stop - first) * item_bytes);
+        Records::variable(Arc::clone(&self.schema), stops.collect(), data)
+    }
+
+    /// How many records a range has, which must lie within the view.
+    fn count(&self, range: &Range<u64>) -> Result<u64> {
+        let count = range.end.saturating_sub(range.start);
+        Region::records(range.clone(), &self.shape[..1]).check(
+            &self.shape[..1],
+            1,
+            usize::try_from(count).unwrap_or(usize::MAX),
+        )?;
+        Ok(count)
+    }
+}
+
+impl ArrayView for Hdf5View {
+    fn key(&self) -> &Key {
+        &self.key
+    }
+
+    fn schema(&self) -> &Arc<Schema> {
+        &self.schema
+    }
+
+    fn shape(&self) -> &[u64] {
+        &self.shape
+    }
+
+    fn chunk_shape(&self) -> &[u64] {
+        &self.chunk_shape
+    }
+
+    fn read_into(&self, region: &Region, out: &mut [u8]) -> Result<()> {
+        let (Columns::One(column), Some(dtype)) = (&self.columns, self.dtype()) else {
+            let message = format!(
+                "a series of kind {} is not read as an array; use get() and iter()",
+                self.kind()
+            );
+            return Err(
+                Error::new(ErrorKind::KindMismatch, "read", message).with_key(self.key.as_str())
+            );
+        };
+        region.check(&self.shape, dtype.size(), out.len())?;
+        column
+            .read_into(self.store.recording(), region, out)
+            .map_err(|e| e.with_key(self.key.as_str()))
+    }
+
+    fn read_records(&self, range: Range<u64>, max_bytes: usize) -> Result<Records> {
+        let count = self.count(&range)?;
+        if count == 0 {
+            return Ok(Records::empty(Arc::clone(&self.schema)));
+        }
+        let recording = self.store.recording();
+        let read = || match &self.columns {
+            Columns::Two { ends, items } => self.read_two(ends, items, range, max_bytes),
+            Columns::One(column) if self.kind() == Kind::Array => {
+                let record = self.schema.record_bytes().unwrap_or(0).max(1);
+                let count = count.min((max_bytes / record).max(1) as u64);
+                let data = column.read_rows(recording, range.start..range.start + count)?;
+                Records::fixed(Arc::clone(&self.schema), count, data)
+            }
+            Columns::One(column) => {
+                let rows = column.read_variable(recording, range, max_bytes)?;
+                Records::variable(Arc::clone(&self.schema), rows.ends, rows.data)
+            }
+        };
+        read().map_err(|e| e.with_key(self.key.as_str()))
+    }
+
+    fn refresh(&self) -> Result<Arc<dyn ArrayView>> {
+        self.store.view(&self.key)?.ok_or_else(|| {
+            let message = "the series is no longer there";
+            Error::new(ErrorKind::NotFound, "refresh", message).with_key(self.key.as_str())
+        })
+    }
+
+    fn to_arc(&self) -> Arc<dyn ArrayView> {
+        Arc::new(self.clone())
+    }
+}
