@@ -9,6 +9,7 @@
 #[cfg(target_endian = "big")]
 compile_error!("simrecorder keeps data in little-endian order and does not run on this target");
 
+pub mod backend;
 mod cast;
 mod chunk;
 mod compression;
