@@ -1,20 +1,7 @@
 //! The on-disk form of the journal of a directory recording.
 //!
-//! A journal is a header and then records, one per commit. All numbers are little endian.
-//!
-//! ```text
-//! header, 32 bytes            record
-//!  0  8  magic                 0  8  n, length of the payload
-//!  8  4  version, 1            8  8  sequence number: 1, 2, 3 …
-//! 12  4  feature flags, 0     16  n  payload: changes, one after the other
-//! 16  8  generation         16+n  4  CRC-32 of all of the above
-//! 24  4  CRC-32 of 0..24
-//! 28  4  zero
-//! ```
-//!
-//! The CRC of a record starts from the CRC of the record before it, that of the first record
-//! from the CRC of the header. So a record is valid only behind the very records it was
-//! written behind: a reader that saw a record which the writer then took back notices.
+//! A journal is a log of records ([`simrecorder_core::backend`]), one per commit: version 1,
+//! with the magic below. The payload of a record is its changes, one after the other.
 //!
 //! A change is one byte and its fields; a name is a `u32` length and UTF-8, bytes are a `u64`
 //! length and the bytes.
@@ -26,26 +13,17 @@
 //! 4 append tail   array, bytes
 //! 5 clear tail    array
 //! ```
-//!
-//! A journal comes into being under another name and is renamed, so its header is whole
-//! whenever its name exists. Records are appended in place: the last one may be torn, and
-//! reading ends before the first record that is not whole.
 
-use std::fs::File;
-use std::io::{self, BufReader, Read};
-use std::os::unix::fs::FileExt;
-use std::path::Path;
-
-use crc32fast::Hasher;
+use simrecorder_core::backend::{self, Format, Position, Sealed, u32_at, u64_at};
 use simrecorder_core::{Error, ErrorKind, Result};
 
 use crate::storage::Change;
 
-const MAGIC: [u8; 8] = *b"\x89SRJ\r\n\x1a\n";
-const VERSION: u32 = 1;
-pub(crate) const HEADER_LEN: usize = 32;
-const RECORD_HEAD: usize = 16;
-const RECORD_OVERHEAD: u64 = RECORD_HEAD as u64 + 4;
+/// How a journal of a directory recording begins.
+pub(crate) const FORMAT: Format = Format {
+    magic: *b"\x89SRJ\r\n\x1a\n",
+    version: 1,
+};
 
 const SET: u8 = 1;
 const ERASE: u8 = 2;
@@ -53,99 +31,17 @@ const ERASE_PATH: u8 = 3;
 const APPEND_TAIL: u8 = 4;
 const CLEAR_TAIL: u8 = 5;
 
-/// The end of a record: where the next one starts and what it must carry on from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Position {
-    /// Where the next record starts.
-    pub(crate) offset: u64,
-    /// The sequence number of the last record.
-    sequence: u64,
-    /// The checksum of the last record.
-    chain: u32,
-}
-
-/// The header of a new journal, and the position behind it.
-pub(crate) fn encode_header(generation: u64) -> ([u8; HEADER_LEN], Position) {
-    let mut header = [0; HEADER_LEN];
-    header[..8].copy_from_slice(&MAGIC);
-    header[8..12].copy_from_slice(&VERSION.to_le_bytes());
-    header[16..24].copy_from_slice(&generation.to_le_bytes());
-    let chain = crc32fast::hash(&header[..24]);
-    header[24..28].copy_from_slice(&chain.to_le_bytes());
-    (
-        header,
-        Position {
-            offset: HEADER_LEN as u64,
-            sequence: 0,
-            chain,
-        },
-    )
-}
-
-/// Checks a header and returns the position behind it.
-fn decode_header(header: &[u8; HEADER_LEN]) -> Result<Position, (ErrorKind, String)> {
-    if header[..8] != MAGIC {
-        return Err((
-            ErrorKind::Corrupt,
-            "this is not a journal of simrecorder".into(),
-        ));
-    }
-    // The version comes before the checksum, which a newer version may place elsewhere.
-    let version = u32_at(header, 8);
-    if version > VERSION {
-        let message = format!("the journal has format {version}, this build reads {VERSION}");
-        return Err((ErrorKind::Unsupported, message));
-    }
-    let chain = crc32fast::hash(&header[..24]);
-    if version != VERSION || u32_at(header, 24) != chain {
-        return Err((
-            ErrorKind::Corrupt,
-            "the header of the journal is damaged".into(),
-        ));
-    }
-    let flags = u32_at(header, 12);
-    if flags != 0 {
-        let message = format!("the journal needs features {flags:#x}, unknown to this build");
-        return Err((ErrorKind::Unsupported, message));
-    }
-    Ok(Position {
-        offset: HEADER_LEN as u64,
-        sequence: 0,
-        chain,
-    })
-}
-
-fn u32_at(bytes: &[u8], at: usize) -> u32 {
-    let mut number = [0; 4];
-    number.copy_from_slice(&bytes[at..at + 4]);
-    u32::from_le_bytes(number)
-}
-
-fn u64_at(bytes: &[u8], at: usize) -> u64 {
-    let mut number = [0; 8];
-    number.copy_from_slice(&bytes[at..at + 8]);
-    u64::from_le_bytes(number)
-}
-
 /// A record in the making.
-#[derive(Debug)]
-pub(crate) struct Record {
-    bytes: Vec<u8>,
-}
+#[derive(Debug, Default)]
+pub(crate) struct Record(backend::Record);
 
 impl Record {
-    pub(crate) fn new() -> Self {
-        Self {
-            bytes: vec![0; RECORD_HEAD],
-        }
-    }
-
     pub(crate) fn is_empty(&self) -> bool {
-        self.bytes.len() == RECORD_HEAD
+        self.0.is_empty()
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.bytes.len()
+        self.0.len()
     }
 
     /// Adds a change. The record holds `SetChunk` like `Set`.
@@ -168,64 +64,27 @@ impl Record {
     }
 
     fn named(&mut self, code: u8, name: &str) {
-        self.bytes.push(code);
+        self.0.extend(&[code]);
         // Names are checked to be shorter than a path of the system before they get here.
         let length = u32::try_from(name.len()).unwrap_or(u32::MAX);
-        self.bytes.extend_from_slice(&length.to_le_bytes());
-        self.bytes.extend_from_slice(name.as_bytes());
+        self.0.extend(&length.to_le_bytes());
+        self.0.extend(name.as_bytes());
     }
 
     fn data(&mut self, data: &[u8]) {
-        self.bytes
-            .extend_from_slice(&(data.len() as u64).to_le_bytes());
-        self.bytes.extend_from_slice(data);
+        self.0.extend(&(data.len() as u64).to_le_bytes());
+        self.0.extend(data);
     }
 
     /// Completes the record as the one behind `position`.
-    pub(crate) fn seal(mut self, position: Position) -> Sealed {
-        let sequence = position.sequence + 1;
-        let length = (self.bytes.len() - RECORD_HEAD) as u64;
-        self.bytes[..8].copy_from_slice(&length.to_le_bytes());
-        self.bytes[8..16].copy_from_slice(&sequence.to_le_bytes());
-        let mut hasher = Hasher::new_with_initial(position.chain);
-        hasher.update(&self.bytes);
-        let chain = hasher.finalize();
-        self.bytes.extend_from_slice(&chain.to_le_bytes());
-        let offset = position.offset + self.bytes.len() as u64;
-        Sealed {
-            bytes: self.bytes,
-            start: position.offset,
-            end: Position {
-                offset,
-                sequence,
-                chain,
-            },
-        }
+    pub(crate) fn seal(self, position: Position) -> Sealed {
+        self.0.seal(position)
     }
 }
 
-/// A record that is ready to be written.
-#[derive(Debug)]
-pub(crate) struct Sealed {
-    /// All of it.
-    pub(crate) bytes: Vec<u8>,
-    /// Where in the journal it belongs.
-    pub(crate) start: u64,
-    /// The position behind it.
-    pub(crate) end: Position,
-}
-
-impl Sealed {
-    /// Its changes.
-    pub(crate) fn ops(&self) -> Result<Vec<Op<'_>>> {
-        let payload = &self.bytes[RECORD_HEAD..self.bytes.len() - 4];
-        decode(payload, payload_offset(self.start), |_| Ok(()))
-    }
-}
-
-/// Where the payload of a record starts that starts at `offset`.
-fn payload_offset(offset: u64) -> u64 {
-    offset + RECORD_HEAD as u64
+/// The changes of a record that was written.
+pub(crate) fn ops(record: &Sealed) -> Result<Vec<Op<'_>>> {
+    decode(record.payload(), record.payload_offset(), |_| Ok(()))
 }
 
 /// A change as it stands in a record.
@@ -323,130 +182,14 @@ impl<'a> Payload<'a> {
     }
 }
 
-/// Reads the header of a journal.
-pub(crate) fn read_header(file: &File, path: &Path) -> Result<Position> {
-    let mut header = [0; HEADER_LEN];
-    match file.read_exact_at(&mut header, 0) {
-        Ok(()) => decode_header(&header).map_err(|(kind, message)| {
-            Error::new(kind, "open", message).with_key(path.display().to_string())
-        }),
-        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
-            let message = "the journal is shorter than its header";
-            Err(Error::new(ErrorKind::Corrupt, "open", message)
-                .with_key(path.display().to_string()))
-        }
-        Err(error) => Err(Error::io("open", path, error)),
-    }
-}
-
-/// Where reading a journal ended.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Scanned {
-    /// Behind the last whole record.
-    pub(crate) position: Position,
-    /// Whether the file is long enough for what follows to be a whole record, and yet it is
-    /// not: so it is not just being written.
-    pub(crate) damaged: bool,
-}
-
-/// Hands the payloads of all whole records from `position` on to `sink`, each with its offset
-/// in the file.
-pub(crate) fn scan(
-    file: &File,
-    path: &Path,
-    mut position: Position,
-    length: u64,
-    sink: &mut dyn FnMut(&[u8], u64) -> Result<()>,
-) -> Result<Scanned> {
-    let mut reader = BufReader::with_capacity(
-        1 << 18,
-        At {
-            file,
-            offset: position.offset,
-        },
-    );
-    let mut head = [0; RECORD_HEAD];
-    let mut payload = Vec::new();
-    let mut damaged = false;
-    // Nothing is read, or allocated, beyond the length of the file.
-    while let Some(rest) = length.checked_sub(position.offset + RECORD_OVERHEAD) {
-        if !read_exact(&mut reader, &mut head, path)? {
-            break;
-        }
-        let sequence = u64_at(&head, 8);
-        let size = u64_at(&head, 0);
-        damaged = sequence != position.sequence + 1;
-        if damaged || size > rest {
-            break;
-        }
-        let Ok(size_in_memory) = usize::try_from(size) else {
-            break;
-        };
-        payload.clear();
-        payload.try_reserve_exact(size_in_memory).map_err(|error| {
-            Error::new(
-                ErrorKind::Io,
-                "open",
-                "a record of the journal does not fit in memory",
-            )
-            .with_key(path.display().to_string())
-            .with_source(error)
-        })?;
-        payload.resize(size_in_memory, 0);
-        let mut stored = [0; 4];
-        if !read_exact(&mut reader, &mut payload, path)?
-            || !read_exact(&mut reader, &mut stored, path)?
-        {
-            break;
-        }
-        let mut hasher = Hasher::new_with_initial(position.chain);
-        hasher.update(&head);
-        hasher.update(&payload);
-        let chain = hasher.finalize();
-        damaged = chain != u32::from_le_bytes(stored);
-        if damaged {
-            break;
-        }
-        sink(&payload, payload_offset(position.offset))
-            .map_err(|error| error.with_key(path.display().to_string()))?;
-        position = Position {
-            offset: position.offset + RECORD_OVERHEAD + size,
-            sequence,
-            chain,
-        };
-    }
-    Ok(Scanned { position, damaged })
-}
-
-/// Whether the file had enough bytes left.
-fn read_exact(reader: &mut impl Read, buffer: &mut [u8], path: &Path) -> Result<bool> {
-    match reader.read_exact(buffer) {
-        Ok(()) => Ok(true),
-        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(false),
-        Err(error) => Err(Error::io("open", path, error)),
-    }
-}
-
-/// Reads a file from an offset on without moving its cursor, which other threads share.
-struct At<'a> {
-    file: &'a File,
-    offset: u64,
-}
-
-impl Read for At<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let count = self.file.read_at(buffer, self.offset)?;
-        self.offset += count as u64;
-        Ok(count)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::io::Write;
+    use std::path::Path;
 
     use bytes::Bytes;
     use proptest::prelude::*;
+    use simrecorder_core::backend::{HEADER_LEN, scan};
 
     use super::*;
 
@@ -473,11 +216,11 @@ mod tests {
     }
 
     fn journal(records: usize) -> (Vec<u8>, Vec<u64>) {
-        let (header, mut position) = encode_header(7);
+        let (header, mut position) = FORMAT.encode_header(7);
         let mut bytes = header.to_vec();
         let mut ends = vec![position.offset];
         for _ in 0..records {
-            let mut record = Record::new();
+            let mut record = Record::default();
             changes().iter().for_each(|change| record.push(change));
             let sealed = record.seal(position);
             bytes.extend_from_slice(&sealed.bytes);
@@ -493,7 +236,7 @@ mod tests {
         file.write_all(bytes).unwrap();
         let path = Path::new("j");
         let mut count = 0;
-        let start = read_header(&file, path)?;
+        let start = FORMAT.read_header(&file, path)?;
         let end = scan(
             &file,
             path,
@@ -518,10 +261,10 @@ mod tests {
     fn records_come_back() {
         let (bytes, _) = journal(3);
         assert_eq!(parse(&bytes).unwrap(), (3, bytes.len() as u64));
-        let mut record = Record::new();
+        let mut record = Record::default();
         changes().iter().for_each(|change| record.push(change));
-        let sealed = record.seal(encode_header(0).1);
-        let ops = sealed.ops().unwrap();
+        let sealed = record.seal(FORMAT.encode_header(0).1);
+        let ops = ops(&sealed).unwrap();
         assert_eq!(ops.len(), 5);
         assert!(matches!(ops[0], Op::Set { key: "a/zarr.json", value } if value.bytes == b"{}"));
         assert_eq!(ops[1], Op::Erase { key: "a/c/0" });
@@ -568,8 +311,8 @@ mod tests {
     fn a_record_behind_another_history_is_not_whole() {
         let (bytes, ends) = journal(2);
         let second = usize::try_from(ends[1]).unwrap();
-        let (header, position) = encode_header(7);
-        let mut other = Record::new();
+        let (header, position) = FORMAT.encode_header(7);
+        let mut other = Record::default();
         other.push(&Change::Erase { key: "b".into() });
         let mut mixed = header.to_vec();
         mixed.extend_from_slice(&other.seal(position).bytes);

@@ -1,11 +1,18 @@
-//! For backends: what they would otherwise each write themselves.
+//! Parts that backends share: grids of chunks, rows in memory, logs of records in files, and locks
+//! on files.
 //!
 //! Programs that record need none of it.
 
 mod chunk_grid;
+mod files;
+mod record_log;
 mod rows;
 
 pub use chunk_grid::ChunkGrid;
+pub use files::{Lock, lock_file, names, sync_directory};
+pub use record_log::{
+    Format, HEADER_LEN, Position, Record, Scanned, Sealed, generation, scan, u32_at, u64_at,
+};
 pub use rows::{Gathered, RowSize, Rows, RowsRef, count_rows, read_frames, write_frame};
 
 use crate::{Error, ErrorKind, Result};

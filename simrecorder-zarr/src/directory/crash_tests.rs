@@ -4,7 +4,7 @@ use std::os::unix::fs::MetadataExt;
 
 use super::tests::*;
 use super::*;
-use crate::journal::{self, Record};
+use crate::journal::{FORMAT, Record};
 
 #[test]
 fn a_torn_record_counts_for_nothing() {
@@ -228,10 +228,10 @@ fn a_reader_forgets_a_record_that_was_taken_back() {
     drop(create(&path));
     // In place, as the writer does it.
     let write = |commits: &[Change]| {
-        let (header, mut position) = journal::encode_header(1);
+        let (header, mut position) = FORMAT.encode_header(1);
         let mut bytes = header.to_vec();
         for change in commits {
-            let mut record = Record::new();
+            let mut record = Record::default();
             record.push(change);
             let sealed = record.seal(position);
             bytes.extend_from_slice(&sealed.bytes);

@@ -10,9 +10,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
 use bytes::Bytes;
+use simrecorder_core::backend::{Position, Sealed, generation, sync_directory};
 use simrecorder_core::{Durability, Error, ErrorKind, Result};
 
-use crate::journal::{self, Position, Record, Sealed};
+use crate::journal::{FORMAT, Record};
 
 /// The longest path that the system takes, with its final NUL.
 const PATH_LIMIT: usize = if cfg!(target_os = "linux") {
@@ -332,7 +333,7 @@ impl Disk {
         self.ensure_staging().map_err(unchanged)?;
         let temporary = self.temporary();
         let written = (|| {
-            let (header, position) = journal::encode_header(generation());
+            let (header, position) = FORMAT.encode_header(generation());
             let mut file = self.write_new(&temporary, &header).map_err(failed)?;
             let mut writer = JournalWriter {
                 disk: self,
@@ -566,14 +567,6 @@ pub(super) fn create_directories(path: &Path, sync: bool) -> io::Result<()> {
     Ok(())
 }
 
-fn sync_directory(path: &Path) -> io::Result<()> {
-    match File::open(path)?.sync_all() {
-        // Some file systems have no such thing.
-        Err(error) if error.kind() == io::ErrorKind::InvalidInput => Ok(()),
-        result => result,
-    }
-}
-
 pub(super) fn is_missing(error: &io::Error) -> bool {
     matches!(
         error.kind(),
@@ -590,10 +583,4 @@ fn remove_file(path: &Path) -> io::Result<()> {
             error
         }
     })
-}
-
-/// Tells journals of one recording apart when a person looks at them.
-fn generation() -> u64 {
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    now.map_or(0, |now| u64::try_from(now.as_nanos()).unwrap_or(u64::MAX))
 }

@@ -6,11 +6,12 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::Arc;
 
+use simrecorder_core::backend::{Position, Scanned, scan};
 use simrecorder_core::{Error, Result};
 
 use super::disk::{Paths, check_key, is_missing};
 use super::overlay::Overlay;
-use crate::journal::{self, Position, Scanned};
+use crate::journal::{self, FORMAT};
 
 /// The metadata of the root, which a writer replaces before it changes any other file.
 pub(super) const ROOT_METADATA: &str = "zarr.json";
@@ -183,7 +184,7 @@ pub(super) fn load(paths: &Paths, write: bool) -> Result<Option<Loaded>> {
         Err(error) => return Err(failed(error)),
     };
     let metadata = file.metadata().map_err(failed)?;
-    let start = journal::read_header(&file, &paths.journal)?;
+    let start = FORMAT.read_header(&file, &paths.journal)?;
     let mut overlay = Overlay::new(Some(Arc::clone(&file)));
     let position = replay(&file, paths, start, metadata.len(), &mut overlay)?.position;
     Ok(Some(Loaded {
@@ -201,7 +202,7 @@ fn replay(
     length: u64,
     overlay: &mut Overlay,
 ) -> Result<Scanned> {
-    journal::scan(
+    scan(
         file,
         &paths.journal,
         from,

@@ -1,10 +1,10 @@
 //! The lock of the one writer of a recording.
 
-use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::{self, Read, Write};
-use std::os::unix::fs::MetadataExt;
+use std::fs::{self, File, OpenOptions};
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 
+use simrecorder_core::backend::{Lock, lock_file, names};
 use simrecorder_core::{Error, ErrorKind, Result};
 
 /// Holds the lock file beside a recording, and removes it when dropped.
@@ -20,27 +20,18 @@ pub(super) struct WriterLock {
 impl WriterLock {
     pub(super) fn acquire(path: &Path) -> Result<Self> {
         let failed = |error| Error::io("open", path, error);
-        loop {
-            let mut options = OpenOptions::new();
-            options.read(true).write(true).create(true).truncate(false);
-            let mut file = options.open(path).map_err(failed)?;
-            match file.try_lock() {
-                Ok(()) => {}
-                Err(TryLockError::WouldBlock) => return Err(locked(path, &mut file)),
-                Err(TryLockError::Error(error)) => return Err(failed(error)),
-            }
-            // Its last holder may have removed the file between our opening and locking it:
-            // then another process may hold a new file of that name.
-            if !names(path, &file).map_err(failed)? {
-                continue;
-            }
-            file.set_len(0).map_err(failed)?;
-            writeln!(file, "{}", std::process::id()).map_err(failed)?;
-            return Ok(Self {
-                path: path.to_owned(),
-                file,
-            });
-        }
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create(true).truncate(false);
+        let mut file = match lock_file(path, &options).map_err(failed)? {
+            Lock::Taken(file) => file,
+            Lock::Held(mut file) => return Err(locked(path, &mut file)),
+        };
+        file.set_len(0).map_err(failed)?;
+        writeln!(file, "{}", std::process::id()).map_err(failed)?;
+        Ok(Self {
+            path: path.to_owned(),
+            file,
+        })
     }
 }
 
@@ -52,16 +43,6 @@ impl Drop for WriterLock {
         {
             tracing::warn!(path = %self.path.display(), %error, "the lock file stays behind");
         }
-    }
-}
-
-/// Whether `path` still names `file`.
-fn names(path: &Path, file: &File) -> io::Result<bool> {
-    let held = file.metadata()?;
-    match fs::symlink_metadata(path) {
-        Ok(named) => Ok((named.dev(), named.ino()) == (held.dev(), held.ino())),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-        Err(error) => Err(error),
     }
 }
 

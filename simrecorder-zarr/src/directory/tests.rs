@@ -9,7 +9,7 @@ use tempfile::{TempDir, tempdir};
 
 use super::overlay::is_below;
 use super::*;
-use crate::journal::{self, Record};
+use crate::journal::{FORMAT, Record};
 
 /// Makes the operations on the disk fail from some moment on.
 #[derive(Debug)]
@@ -454,9 +454,9 @@ fn a_journal_of_a_newer_version_is_refused() {
 fn a_journal_cannot_lead_out_of_the_recording() {
     let (_folder, path) = recording();
     drop(create(&path));
-    let (header, position) = journal::encode_header(0);
+    let (header, position) = FORMAT.encode_header(0);
     let mut bytes = header.to_vec();
-    let mut record = Record::new();
+    let mut record = Record::default();
     record.push(&set("a/../../outside", "x"));
     bytes.extend_from_slice(&record.seal(position).bytes);
     fs::write(journal_of(&path), bytes).unwrap();

@@ -8,6 +8,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use simrecorder_core::backend::Position;
 use simrecorder_core::{Durability, Error, ErrorKind, OpenMode, Result};
 
 use super::disk::{Disk, JournalWriter, Paths, Unfinished, check_key};
@@ -17,7 +18,7 @@ use super::overlay::{Entry, Lookup, Overlay, is_below};
 use super::place::{Content, Plan};
 use super::view::read_entry;
 use super::{Limits, Shared};
-use crate::journal::{Position, Record};
+use crate::journal::{self, Record};
 use crate::storage::Change;
 
 /// Changes a recording, of which it holds the lock.
@@ -169,7 +170,7 @@ impl Writer {
     ) -> (Vec<(&'a str, Bytes)>, Record) {
         let mut files: Vec<(&str, Bytes)> = Vec::new();
         let mut places: HashMap<&str, usize> = HashMap::new();
-        let mut record = Record::new();
+        let mut record = Record::default();
         let mut recorded: HashSet<&str> = HashSet::new();
         let mut erased: Vec<&str> = Vec::new();
         for change in changes {
@@ -219,7 +220,7 @@ impl Writer {
             return Err(unfinished.error);
         }
         journal.position = sealed.end;
-        let ops = sealed.ops()?;
+        let ops = journal::ops(&sealed)?;
         if let Some(overlay) = &mut *shared.overlay.write() {
             Arc::make_mut(overlay).apply(&ops);
         }
@@ -378,11 +379,11 @@ impl Writer {
         let batch = usize::try_from(self.limits.batch).unwrap_or(usize::MAX);
         let kept = self
             .replace_journal(&mut |writer| {
-                let mut record = Record::new();
+                let mut record = Record::default();
                 for array in overlay.tails() {
                     record.append_tail(array, &overlay.tail(array, &path)?);
                     if record.len() >= batch {
-                        writer.write(std::mem::replace(&mut record, Record::new()))?;
+                        writer.write(std::mem::take(&mut record))?;
                     }
                 }
                 if record.is_empty() {

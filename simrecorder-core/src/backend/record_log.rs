@@ -1,0 +1,354 @@
+//! A log of records in a file, such as the journal of a store.
+//!
+//! A log is a header and then records. All numbers are little endian.
+//!
+//! ```text
+//! header, 32 bytes            record
+//!  0  8  magic                 0  8  n, length of the payload
+//!  8  4  version               8  8  sequence number: 1, 2, 3 …
+//! 12  4  feature flags, 0     16  n  payload
+//! 16  8  generation         16+n  4  CRC-32 of all of the above
+//! 24  4  CRC-32 of 0..24
+//! 28  4  zero
+//! ```
+//!
+//! The CRC of a record starts from the CRC of the record before it, that of the first record
+//! from the CRC of the header. So a record is valid only behind the very records it was
+//! written behind: a reader that saw a record which the writer then took back notices.
+//!
+//! A backend may put fields of its own between the header and the first record, and may let the
+//! checksums start from those ([`Position::behind`]).
+//!
+//! A log should come into being under another name and be renamed, so that its header is whole
+//! whenever its name exists. Records are appended in place: the last one may be torn, and
+//! reading ends before the first record that is not whole.
+
+use std::fs::File;
+use std::io::{self, BufReader, Read};
+use std::path::Path;
+
+use crc32fast::Hasher;
+
+use crate::{Error, ErrorKind, Result};
+
+/// The length of the header.
+pub const HEADER_LEN: usize = 32;
+const RECORD_HEAD: usize = 16;
+const RECORD_OVERHEAD: u64 = RECORD_HEAD as u64 + 4;
+
+/// Which kind of log it is.
+#[derive(Clone, Copy, Debug)]
+pub struct Format {
+    /// The first bytes of the file.
+    pub magic: [u8; 8],
+    /// What this build writes and reads.
+    pub version: u32,
+}
+
+/// The end of a record: where the next one starts and what it must carry on from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Position {
+    /// Where the next record starts.
+    pub offset: u64,
+    sequence: u64,
+    chain: u32,
+}
+
+impl Position {
+    /// The checksum of all that lies before.
+    pub fn checksum(&self) -> u32 {
+        self.chain
+    }
+
+    /// The position of a first record that starts at `offset`, behind `fields` of the backend
+    /// that its checksum covers.
+    #[must_use]
+    pub fn behind(self, fields: &[u8], offset: u64) -> Self {
+        let mut hasher = Hasher::new_with_initial(self.chain);
+        hasher.update(fields);
+        Self {
+            offset,
+            chain: hasher.finalize(),
+            ..self
+        }
+    }
+}
+
+impl Format {
+    /// The header of a new log, and the position behind it.
+    pub fn encode_header(&self, generation: u64) -> ([u8; HEADER_LEN], Position) {
+        let mut header = [0; HEADER_LEN];
+        header[..8].copy_from_slice(&self.magic);
+        header[8..12].copy_from_slice(&self.version.to_le_bytes());
+        header[16..24].copy_from_slice(&generation.to_le_bytes());
+        let chain = crc32fast::hash(&header[..24]);
+        header[24..28].copy_from_slice(&chain.to_le_bytes());
+        (header, first(chain))
+    }
+
+    /// Reads the header of a log and returns the position behind it.
+    pub fn read_header(&self, file: &File, path: &Path) -> Result<Position> {
+        let mut header = [0; HEADER_LEN];
+        let mut start = At { file, offset: 0 };
+        match start.read_exact(&mut header) {
+            Ok(()) => self.decode_header(&header).map_err(|(kind, message)| {
+                Error::new(kind, "open", message).with_key(path.display().to_string())
+            }),
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                let message = "the journal is shorter than its header";
+                Err(Error::new(ErrorKind::Corrupt, "open", message)
+                    .with_key(path.display().to_string()))
+            }
+            Err(error) => Err(Error::io("open", path, error)),
+        }
+    }
+
+    fn decode_header(&self, header: &[u8; HEADER_LEN]) -> Result<Position, (ErrorKind, String)> {
+        if header[..8] != self.magic {
+            return Err((
+                ErrorKind::Corrupt,
+                "this is not a journal of simrecorder".into(),
+            ));
+        }
+        // The version comes before the checksum, which a newer version may place elsewhere.
+        let version = u32_at(header, 8);
+        if version > self.version {
+            let known = self.version;
+            let message = format!("the journal has format {version}, this build reads {known}");
+            return Err((ErrorKind::Unsupported, message));
+        }
+        let chain = crc32fast::hash(&header[..24]);
+        if version != self.version || u32_at(header, 24) != chain {
+            return Err((
+                ErrorKind::Corrupt,
+                "the header of the journal is damaged".into(),
+            ));
+        }
+        let flags = u32_at(header, 12);
+        if flags != 0 {
+            let message = format!("the journal needs features {flags:#x}, unknown to this build");
+            return Err((ErrorKind::Unsupported, message));
+        }
+        Ok(first(chain))
+    }
+}
+
+fn first(chain: u32) -> Position {
+    Position {
+        offset: HEADER_LEN as u64,
+        sequence: 0,
+        chain,
+    }
+}
+
+/// The number at a place of some bytes, which must be long enough.
+pub fn u32_at(bytes: &[u8], at: usize) -> u32 {
+    let mut number = [0; 4];
+    number.copy_from_slice(&bytes[at..at + 4]);
+    u32::from_le_bytes(number)
+}
+
+/// The number at a place of some bytes, which must be long enough.
+pub fn u64_at(bytes: &[u8], at: usize) -> u64 {
+    let mut number = [0; 8];
+    number.copy_from_slice(&bytes[at..at + 8]);
+    u64::from_le_bytes(number)
+}
+
+/// Tells the logs of one recording apart when a person looks at them.
+pub fn generation() -> u64 {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    now.map_or(0, |now| u64::try_from(now.as_nanos()).unwrap_or(u64::MAX))
+}
+
+/// A record in the making.
+#[derive(Debug)]
+pub struct Record {
+    bytes: Vec<u8>,
+}
+
+impl Default for Record {
+    fn default() -> Self {
+        Self::with_capacity(0)
+    }
+}
+
+impl Record {
+    /// An empty record, with room for a payload of that length.
+    pub fn with_capacity(payload: usize) -> Self {
+        let mut bytes = Vec::with_capacity(payload + RECORD_OVERHEAD as usize);
+        bytes.resize(RECORD_HEAD, 0);
+        Self { bytes }
+    }
+
+    /// Whether nothing was added.
+    pub fn is_empty(&self) -> bool {
+        self.bytes.len() == RECORD_HEAD
+    }
+
+    /// How long it is, its head included.
+    pub fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Adds bytes to the payload.
+    pub fn extend(&mut self, bytes: &[u8]) {
+        self.bytes.extend_from_slice(bytes);
+    }
+
+    /// Completes the record as the one behind `position`.
+    pub fn seal(mut self, position: Position) -> Sealed {
+        let sequence = position.sequence + 1;
+        let length = (self.bytes.len() - RECORD_HEAD) as u64;
+        self.bytes[..8].copy_from_slice(&length.to_le_bytes());
+        self.bytes[8..16].copy_from_slice(&sequence.to_le_bytes());
+        let mut hasher = Hasher::new_with_initial(position.chain);
+        hasher.update(&self.bytes);
+        let chain = hasher.finalize();
+        self.bytes.extend_from_slice(&chain.to_le_bytes());
+        let offset = position.offset + self.bytes.len() as u64;
+        Sealed {
+            bytes: self.bytes,
+            start: position.offset,
+            end: Position {
+                offset,
+                sequence,
+                chain,
+            },
+        }
+    }
+}
+
+/// A record that is ready to be written.
+#[derive(Debug)]
+pub struct Sealed {
+    /// All of it.
+    pub bytes: Vec<u8>,
+    /// Where in the file it belongs.
+    pub start: u64,
+    /// The position behind it.
+    pub end: Position,
+}
+
+impl Sealed {
+    /// Its payload.
+    pub fn payload(&self) -> &[u8] {
+        &self.bytes[RECORD_HEAD..self.bytes.len() - 4]
+    }
+
+    /// Where in the file its payload starts.
+    pub fn payload_offset(&self) -> u64 {
+        payload_offset(self.start)
+    }
+}
+
+/// Where the payload of a record starts that starts at `offset`.
+fn payload_offset(offset: u64) -> u64 {
+    offset + RECORD_HEAD as u64
+}
+
+/// Where reading a log ended.
+#[derive(Clone, Copy, Debug)]
+pub struct Scanned {
+    /// Behind the last whole record.
+    pub position: Position,
+    /// Whether the file is long enough for what follows to be a whole record, and yet it is
+    /// not: so it is not just being written.
+    pub damaged: bool,
+}
+
+/// Hands the payloads of all whole records from `position` on to `sink`, each with its offset
+/// in the file.
+///
+/// Nothing is read, or allocated, beyond `length`, the length of the file.
+pub fn scan(
+    file: &File,
+    path: &Path,
+    mut position: Position,
+    length: u64,
+    sink: &mut dyn FnMut(&[u8], u64) -> Result<()>,
+) -> Result<Scanned> {
+    let mut reader = BufReader::with_capacity(
+        1 << 18,
+        At {
+            file,
+            offset: position.offset,
+        },
+    );
+    let mut head = [0; RECORD_HEAD];
+    let mut payload = Vec::new();
+    let mut damaged = false;
+    while let Some(rest) = length.checked_sub(position.offset + RECORD_OVERHEAD) {
+        if !read_exact(&mut reader, &mut head, path)? {
+            break;
+        }
+        let sequence = u64_at(&head, 8);
+        let size = u64_at(&head, 0);
+        damaged = sequence != position.sequence + 1;
+        if damaged || size > rest {
+            break;
+        }
+        let Ok(size_in_memory) = usize::try_from(size) else {
+            break;
+        };
+        payload.clear();
+        payload.try_reserve_exact(size_in_memory).map_err(|error| {
+            Error::new(
+                ErrorKind::Io,
+                "open",
+                "a record of the journal does not fit in memory",
+            )
+            .with_key(path.display().to_string())
+            .with_source(error)
+        })?;
+        payload.resize(size_in_memory, 0);
+        let mut stored = [0; 4];
+        if !read_exact(&mut reader, &mut payload, path)?
+            || !read_exact(&mut reader, &mut stored, path)?
+        {
+            break;
+        }
+        let mut hasher = Hasher::new_with_initial(position.chain);
+        hasher.update(&head);
+        hasher.update(&payload);
+        let chain = hasher.finalize();
+        damaged = chain != u32::from_le_bytes(stored);
+        if damaged {
+            break;
+        }
+        sink(&payload, payload_offset(position.offset))
+            .map_err(|error| error.with_key(path.display().to_string()))?;
+        position = Position {
+            offset: position.offset + RECORD_OVERHEAD + size,
+            sequence,
+            chain,
+        };
+    }
+    Ok(Scanned { position, damaged })
+}
+
+/// Whether the file had enough bytes left.
+fn read_exact(reader: &mut impl Read, buffer: &mut [u8], path: &Path) -> Result<bool> {
+    match reader.read_exact(buffer) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(false),
+        Err(error) => Err(Error::io("open", path, error)),
+    }
+}
+
+/// Reads a file from an offset on without moving its cursor, which other threads share.
+struct At<'a> {
+    file: &'a File,
+    offset: u64,
+}
+
+impl Read for At<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        #[cfg(unix)]
+        let count = std::os::unix::fs::FileExt::read_at(self.file, buffer, self.offset)?;
+        #[cfg(windows)]
+        let count = std::os::windows::fs::FileExt::seek_read(self.file, buffer, self.offset)?;
+        self.offset += count as u64;
+        Ok(count)
+    }
+}

@@ -1,0 +1,147 @@
+//! Every call that changes a file, so that tests can stop or fail at each of them.
+
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+use simrecorder_core::backend::sync_directory;
+use simrecorder_core::{Durability, Error, Result};
+
+/// Where the files of a recording are.
+#[derive(Clone, Debug)]
+pub(super) struct Paths {
+    /// The HDF5 file: a path without links.
+    pub(super) main: PathBuf,
+    /// The folder that all are in.
+    folder: PathBuf,
+    pub(super) journal: PathBuf,
+    /// A journal that is being written. Who holds its lock may make a journal.
+    pub(super) next_journal: PathBuf,
+    /// An HDF5 file that is being created, guarded by the lock of the next journal.
+    pub(super) next_main: PathBuf,
+}
+
+impl Paths {
+    /// The files of a recording that is there.
+    pub(super) fn existing(path: &Path) -> Result<Self> {
+        let failed = |error| Error::io("open", path, error);
+        Ok(Self::beside(&fs::canonicalize(path).map_err(failed)?))
+    }
+
+    /// The files of a recording that may not be there yet; its folder is.
+    pub(super) fn new(path: &Path) -> Result<Self> {
+        let folder = match path.parent() {
+            Some(folder) if !folder.as_os_str().is_empty() => folder,
+            _ => Path::new("."),
+        };
+        let folder =
+            fs::canonicalize(folder).map_err(|error| Error::io("create", folder, error))?;
+        let Some(name) = path.file_name() else {
+            let error = io::Error::new(io::ErrorKind::InvalidInput, "the path names no file");
+            return Err(Error::io("create", path, error));
+        };
+        Ok(Self::beside(&folder.join(name)))
+    }
+
+    fn beside(main: &Path) -> Self {
+        let with = |suffix: &str| {
+            let mut path = main.as_os_str().to_owned();
+            path.push(suffix);
+            PathBuf::from(path)
+        };
+        Self {
+            main: main.to_owned(),
+            folder: main.parent().unwrap_or(Path::new("/")).to_owned(),
+            journal: with(".journal"),
+            next_journal: with(".journal.new"),
+            next_main: with(".new"),
+        }
+    }
+}
+
+/// Changes files.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Disk {
+    syncs: bool,
+}
+
+impl Disk {
+    pub(super) fn new(durability: Durability) -> Self {
+        Self {
+            syncs: durability != Durability::Process,
+        }
+    }
+
+    pub(super) fn write(self, file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
+        #[cfg(test)]
+        super::fault::write(|length| file.write_all_at(&bytes[..length], offset), bytes)?;
+        file.write_all_at(bytes, offset)
+    }
+
+    pub(super) fn set_len(self, file: &File, length: u64) -> io::Result<()> {
+        step()?;
+        file.set_len(length)
+    }
+
+    pub(super) fn sync(self, file: &File) -> io::Result<()> {
+        if !self.syncs {
+            return Ok(());
+        }
+        step()?;
+        file.sync_data()
+    }
+
+    /// Makes durable which names the folder of a recording holds.
+    pub(super) fn sync_folder(self, paths: &Paths) -> io::Result<()> {
+        if !self.syncs {
+            return Ok(());
+        }
+        step()?;
+        sync_directory(&paths.folder)
+    }
+
+    pub(super) fn rename(self, from: &Path, to: &Path) -> io::Result<()> {
+        step()?;
+        fs::rename(from, to)
+    }
+
+    /// Renames a file, unless something has the new name already.
+    pub(super) fn rename_new(self, from: &Path, to: &Path) -> io::Result<()> {
+        step()?;
+        #[cfg(any(target_os = "linux", target_vendor = "apple"))]
+        {
+            use rustix::fs::{CWD, RenameFlags, renameat_with};
+            use rustix::io::Errno;
+            match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
+                Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => {}
+                result => return Ok(result?),
+            }
+        }
+        // Others who create this recording wait for the lock, so only a stranger could come
+        // between.
+        match fs::symlink_metadata(to) {
+            Ok(_) => Err(io::ErrorKind::AlreadyExists.into()),
+            Err(_) => fs::rename(from, to),
+        }
+    }
+
+    /// Removes a file, if it is there.
+    pub(super) fn remove(self, path: &Path) -> io::Result<()> {
+        step()?;
+        match fs::remove_file(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            result => result,
+        }
+    }
+}
+
+#[cfg(test)]
+fn step() -> io::Result<()> {
+    super::fault::step()
+}
+
+#[cfg(not(test))]
+fn step() -> io::Result<()> {
+    Ok(())
+}

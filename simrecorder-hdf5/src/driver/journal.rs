@@ -1,0 +1,344 @@
+//! The on-disk form of the journal of an HDF5 file.
+//!
+//! A journal is a log of records ([`simrecorder_core::backend`]), one per commit, with fields of
+//! its own behind the header:
+//!
+//! ```text
+//! 32 16  id of the HDF5 file; zero if it is not known yet
+//! 48  8  base: from here on, rounded up to a page, the main file was unused when the journal began
+//! 56  4  CRC-32 of the page of the main file that holds its superblock, at that time
+//! 60  4  CRC-32 of 0..24 and 32..60; the checksum of the first record starts from it
+//! 64  8  changes: the one number that is changed in place
+//! 72     the first record
+//! ```
+//!
+//! `changes` is odd while a checkpoint copies pages to the main file. See [`super`] for what it
+//! tells readers.
+//!
+//! The payload of a record:
+//!
+//! ```text
+//!  0  8  end of allocation: how long the HDF5 file is
+//!  8  8  n, the number of pages
+//! 16 8n  numbers of the pages, each larger than the one before
+//!    1024n  the pages
+//!       the note of the caller: all that is left
+//! ```
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::sync::Arc;
+
+use simrecorder_core::backend::{
+    self, Format, HEADER_LEN, Position, Record, generation, u32_at, u64_at,
+};
+use simrecorder_core::{Error, ErrorKind, Result};
+
+use super::NotePlace;
+
+/// The unit in which overwritten parts of the file are kept.
+///
+/// What libhdf5 overwrites are object headers and nodes of indices, of some hundred bytes each,
+/// scattered over the file: with pages of 4 KiB, most of each page would be written for nothing.
+/// A superblock starts at a multiple of 512 and is shorter than that, so one page holds it.
+pub(super) const PAGE: usize = 1024;
+/// The same, for computing with places in a file.
+pub(super) const PAGE_LEN: u64 = PAGE as u64;
+
+const FORMAT: Format = Format {
+    magic: *b"\x89SRH\r\n\x1a\n",
+    version: 1,
+};
+const FIELDS_LEN: usize = 28;
+const CHANGES_AT: u64 = 64;
+/// How long a journal without records is.
+pub(super) const START: u64 = 72;
+const PAYLOAD_HEAD: usize = 16;
+
+/// What stands at the start of a journal and stays.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Header {
+    pub(super) id: [u8; 16],
+    pub(super) base: u64,
+    pub(super) superblock: u32,
+}
+
+impl Header {
+    /// The bytes of a new journal, and the position of its first record.
+    pub(super) fn encode(&self) -> ([u8; START as usize], Position) {
+        let (generic, position) = FORMAT.encode_header(generation());
+        let mut bytes = [0; START as usize];
+        bytes[..HEADER_LEN].copy_from_slice(&generic);
+        bytes[32..48].copy_from_slice(&self.id);
+        bytes[48..56].copy_from_slice(&self.base.to_le_bytes());
+        bytes[56..60].copy_from_slice(&self.superblock.to_le_bytes());
+        let position = position.behind(&bytes[HEADER_LEN..HEADER_LEN + FIELDS_LEN], START);
+        bytes[60..64].copy_from_slice(&position.checksum().to_le_bytes());
+        (bytes, position)
+    }
+
+    fn read(file: &File, path: &Path) -> Result<(Self, Position)> {
+        let position = FORMAT.read_header(file, path)?;
+        let mut bytes = [0; START as usize];
+        match file.read_exact_at(&mut bytes, 0) {
+            Err(error) if error.kind() != io::ErrorKind::UnexpectedEof => {
+                return Err(Error::io("open", path, error));
+            }
+            result => result.map_err(|_| corrupt("it is shorter than its header"))?,
+        }
+        let position = position.behind(&bytes[HEADER_LEN..HEADER_LEN + FIELDS_LEN], START);
+        if u32_at(&bytes, 60) != position.checksum() {
+            return Err(corrupt("its header is damaged"));
+        }
+        let mut id = [0; 16];
+        id.copy_from_slice(&bytes[32..48]);
+        let base = u64_at(&bytes, 48);
+        if base > i64::MAX as u64 - PAGE_LEN {
+            return Err(corrupt("it begins behind any file"));
+        }
+        let superblock = u32_at(&bytes, 56);
+        Ok((
+            Self {
+                id,
+                base,
+                superblock,
+            },
+            position,
+        ))
+    }
+}
+
+/// Reads how often a checkpoint was begun.
+pub(super) fn read_changes(file: &File) -> io::Result<u64> {
+    let mut bytes = [0; 8];
+    file.read_exact_at(&mut bytes, CHANGES_AT)?;
+    Ok(u64::from_le_bytes(bytes))
+}
+
+/// Where in a journal its `changes` are, and the bytes to write there.
+pub(super) fn encode_changes(changes: u64) -> (u64, [u8; 8]) {
+    (CHANGES_AT, changes.to_le_bytes())
+}
+
+/// Whether pages are being copied to the main file, or were when the writer was killed.
+pub(super) fn is_announced(changes: u64) -> bool {
+    changes % 2 == 1
+}
+
+/// A record of some pages, in their order, and a note.
+pub(super) fn encode<'a>(
+    eoa: u64,
+    pages: impl ExactSizeIterator<Item = (u64, &'a [u8; PAGE])> + Clone,
+    note: &[u8],
+) -> Record {
+    let count = pages.len();
+    let mut record = Record::with_capacity(PAYLOAD_HEAD + count * (8 + PAGE) + note.len());
+    record.extend(&eoa.to_le_bytes());
+    record.extend(&(count as u64).to_le_bytes());
+    for (number, _) in pages.clone() {
+        record.extend(&number.to_le_bytes());
+    }
+    for (_, page) in pages {
+        record.extend(page);
+    }
+    record.extend(note);
+    record
+}
+
+/// A payload, taken apart.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Payload<'a> {
+    pub(super) eoa: u64,
+    numbers: &'a [u8],
+    /// Where in the journal the first page is.
+    pages_at: u64,
+    pub(super) note: NotePlace,
+}
+
+impl<'a> Payload<'a> {
+    /// Decodes the payload that stands at `offset` of the journal.
+    pub(super) fn decode(bytes: &'a [u8], offset: u64) -> Result<Self> {
+        let too_short = || corrupt("a record ends too early");
+        if bytes.len() < PAYLOAD_HEAD {
+            return Err(too_short());
+        }
+        let eoa = u64_at(bytes, 0);
+        if eoa > i64::MAX as u64 - PAGE_LEN {
+            return Err(corrupt("a record says that the file is longer than any"));
+        }
+        let count = usize::try_from(u64_at(bytes, 8)).map_err(|_| too_short())?;
+        let numbers_end = count
+            .checked_mul(8)
+            .and_then(|length| length.checked_add(PAYLOAD_HEAD));
+        let note_at = numbers_end
+            .and_then(|end| count.checked_mul(PAGE)?.checked_add(end))
+            .filter(|&end| end <= bytes.len());
+        let (Some(numbers_end), Some(note_at)) = (numbers_end, note_at) else {
+            return Err(too_short());
+        };
+        let numbers = &bytes[PAYLOAD_HEAD..numbers_end];
+        Ok(Self {
+            eoa,
+            numbers,
+            pages_at: offset + numbers_end as u64,
+            note: NotePlace {
+                offset: offset + note_at as u64,
+                len: (bytes.len() - note_at) as u64,
+            },
+        })
+    }
+
+    /// One of the pages, from the payload that was decoded and its offset.
+    fn page<'b>(&self, number: u64, bytes: &'b [u8], offset: u64) -> Option<&'b [u8]> {
+        let (_, place) = self.pages().find(|&(it, _)| it == number)?;
+        let at = usize::try_from(place - offset).ok()?;
+        bytes.get(at..at + PAGE)
+    }
+
+    /// The pages, and where in the journal each is.
+    fn pages(&self) -> impl Iterator<Item = (u64, u64)> {
+        let places = (0..).map(|index| self.pages_at + index * PAGE_LEN);
+        self.numbers
+            .chunks_exact(8)
+            .map(|bytes| u64_at(bytes, 0))
+            .zip(places)
+    }
+}
+
+impl Loaded {
+    /// Checks that the journal was written for a main file of this length and superblock.
+    pub(super) fn check_main(&self, length: u64, superblock: u32) -> Result<()> {
+        let need = self.committed.eoa.unwrap_or(0);
+        if length < need {
+            let message = format!(
+                "the HDF5 file has {length} bytes, its journal needs {need}: the file was cut short"
+            );
+            return Err(Error::new(ErrorKind::Corrupt, "open", message));
+        }
+        // A checkpoint may have been interrupted while it wrote this very page.
+        if !is_announced(self.changes) && !self.superblocks.contains(&superblock) {
+            let message = "the HDF5 file and the journal beside it do not belong together, or \
+                           other software changed the file since; move the journal away to open \
+                           the file as it is";
+            return Err(Error::new(ErrorKind::Corrupt, "open", message));
+        }
+        Ok(())
+    }
+}
+
+pub(super) fn corrupt(what: &str) -> Error {
+    let message = format!("the journal does not fit an HDF5 file: {what}");
+    Error::new(ErrorKind::Corrupt, "open", message)
+}
+
+/// What the records of a journal say.
+#[derive(Debug)]
+pub(super) struct Committed {
+    /// Which pages it holds, and where.
+    pub(super) pages: BTreeMap<u64, u64>,
+    /// The end of allocation at the last commit, if there was one.
+    pub(super) eoa: Option<u64>,
+    /// From here on the main file was unused at every commit: a multiple of a page.
+    pub(super) fresh: u64,
+}
+
+impl Committed {
+    pub(super) fn new(base: u64) -> Self {
+        Self {
+            pages: BTreeMap::new(),
+            eoa: None,
+            fresh: base.next_multiple_of(PAGE_LEN),
+        }
+    }
+
+    pub(super) fn apply(&mut self, payload: &Payload<'_>) -> Result<()> {
+        let mut last = None;
+        for (number, place) in payload.pages() {
+            if last.is_some_and(|last| last >= number) {
+                return Err(corrupt("the pages of a record are not in order"));
+            }
+            if number >= self.fresh / PAGE_LEN {
+                return Err(corrupt("a page lies behind the end of the file"));
+            }
+            last = Some(number);
+            self.pages.insert(number, place);
+        }
+        self.eoa = Some(payload.eoa);
+        self.fresh = self.fresh.max(payload.eoa.next_multiple_of(PAGE_LEN));
+        Ok(())
+    }
+}
+
+/// A journal that was read from its start.
+#[derive(Debug)]
+pub(super) struct Loaded {
+    pub(super) file: Arc<File>,
+    pub(super) header: Header,
+    pub(super) changes: u64,
+    pub(super) committed: Committed,
+    /// The notes that are not empty, in order.
+    pub(super) notes: Vec<NotePlace>,
+    /// The checksums of the page with the superblock when the journal began, and at each commit.
+    pub(super) superblocks: Vec<u32>,
+    /// Behind the last whole record.
+    pub(super) end: Position,
+    /// How long the file was.
+    pub(super) length: u64,
+}
+
+/// Reads the whole records of a journal. `superblock` is where the main file has its own.
+pub(super) fn load(file: File, path: &Path, superblock: u64) -> Result<Loaded> {
+    let failed = |error| Error::io("open", path, error);
+    let (header, start) =
+        Header::read(&file, path).map_err(|error| error.with_key(path.display().to_string()))?;
+    // Before the records: whoever notices a change of it later knows that it came after them.
+    let changes = read_changes(&file).map_err(failed)?;
+    let length = file.metadata().map_err(failed)?.len();
+    let mut committed = Committed::new(header.base);
+    let mut notes = Vec::new();
+    let mut superblocks = vec![header.superblock];
+    let scanned = backend::scan(&file, path, start, length, &mut |bytes, offset| {
+        let payload = Payload::decode(bytes, offset)?;
+        committed.apply(&payload)?;
+        superblocks.extend(
+            payload
+                .page(superblock / PAGE_LEN, bytes, offset)
+                .map(crc32fast::hash),
+        );
+        if payload.note.len > 0 {
+            notes.push(payload.note);
+        }
+        Ok(())
+    })?;
+    Ok(Loaded {
+        file: Arc::new(file),
+        header,
+        changes,
+        committed,
+        notes,
+        superblocks,
+        end: scanned.position,
+        length,
+    })
+}
+
+/// Hands notes to the caller, one after the other.
+pub(super) fn deliver(
+    file: &File,
+    path: &Path,
+    places: &[NotePlace],
+    notes: &mut dyn FnMut(&[u8], NotePlace) -> Result<()>,
+) -> Result<()> {
+    let mut note = Vec::new();
+    for &place in places {
+        // It was read as part of its record before, so it is there and fits in memory.
+        note.resize(usize::try_from(place.len).unwrap_or(0), 0);
+        file.read_exact_at(&mut note, place.offset)
+            .map_err(|error| Error::io("open", path, error))?;
+        notes(&note, place)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,143 @@
+//! The locks of a writer: on its journal against other writers, on the main file against other
+//! programs.
+
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::fs::{FlockOperation, flock};
+use rustix::io::Errno;
+use simrecorder_core::backend::{Lock, lock_file};
+use simrecorder_core::{Error, ErrorKind, Result};
+
+/// How long a checkpoint waits for other programs to close the file.
+const PATIENCE: Duration = Duration::from_secs(2);
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// Locks a journal, if there is one, or says that somebody else holds it.
+pub(super) fn writer_lock(path: &Path, create: bool) -> Result<Option<File>> {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(create);
+    match lock_file(path, &options) {
+        Ok(Lock::Taken(file)) => Ok(Some(file)),
+        Ok(Lock::Held(_)) => {
+            let message = "another recorder writes this file, in this process or another; close it \
+                           there first, or open the file read only";
+            Err(Error::new(ErrorKind::Locked, "open", message).with_key(path.display().to_string()))
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) if is_unsupported(&error) => {
+            let message = "this file system has no locks, and without them two recorders could \
+                           write one file; record to another file system";
+            Err(Error::new(ErrorKind::Unsupported, "open", message)
+                .with_key(path.display().to_string())
+                .with_source(error))
+        }
+        Err(error) => Err(Error::io("open", path, error)),
+    }
+}
+
+fn is_unsupported(error: &io::Error) -> bool {
+    let code = error.raw_os_error();
+    [Errno::NOTSUP, Errno::OPNOTSUPP, Errno::NOLCK, Errno::NOSYS]
+        .iter()
+        .any(|errno| code == Some(errno.raw_os_error()))
+}
+
+/// The lock on the main file, as other programs that use libhdf5 take it: shared by those that
+/// read, for one alone that writes. Shared, it is held as long as there is a writer.
+#[derive(Debug)]
+pub(super) struct MainLock {
+    file: Arc<File>,
+    /// Whether the file system has such locks.
+    works: bool,
+}
+
+impl MainLock {
+    /// Looks that no other program has the file open, and keeps others from writing it.
+    pub(super) fn acquire(file: Arc<File>, path: &Path) -> Result<Self> {
+        let mut lock = Self { file, works: true };
+        match lock.attempt(FlockOperation::NonBlockingLockExclusive) {
+            Ok(true) => Ok(lock),
+            Ok(false) => {
+                let message = "another program has this file open (h5py, or another recorder); \
+                               close it there first, or open it read only";
+                Err(Error::new(ErrorKind::Locked, "open", message)
+                    .with_key(path.display().to_string()))
+            }
+            Err(error) if is_unsupported(&error) => {
+                tracing::warn!(path = %path.display(), "this file system has no locks: nothing \
+                    keeps other programs from opening the file while it is written");
+                lock.works = false;
+                Ok(lock)
+            }
+            Err(error) => Err(Error::io("open", path, error)),
+        }
+    }
+
+    fn attempt(&self, operation: FlockOperation) -> io::Result<bool> {
+        match flock(&self.file, operation) {
+            Ok(()) => Ok(true),
+            Err(Errno::WOULDBLOCK) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Lets other programs read the file.
+    pub(super) fn share(&self, path: &Path) -> Result<()> {
+        let failed = |error| Error::io("open", path, error);
+        // A program that tries to write may hold the lock for a moment, until it notices.
+        let start = Instant::now();
+        while self.works
+            && !self
+                .attempt(FlockOperation::NonBlockingLockShared)
+                .map_err(failed)?
+        {
+            if start.elapsed() >= patience() {
+                let message = "another program opened this file for writing while it is recorded \
+                               to; close it there, then open the file here again";
+                return Err(Error::new(ErrorKind::Locked, "write", message)
+                    .with_key(path.display().to_string()));
+            }
+            thread::sleep(PAUSE);
+        }
+        Ok(())
+    }
+
+    /// Keeps other programs from reading the file, which must be closed in all of them.
+    pub(super) fn exclude(&self, operation: &'static str, path: &Path) -> Result<()> {
+        let failed = |error| Error::io(operation, path, error);
+        let start = Instant::now();
+        while self.works
+            && !self
+                .attempt(FlockOperation::NonBlockingLockExclusive)
+                .map_err(failed)?
+        {
+            // An attempt that fails has given up the shared lock.
+            self.share(path)?;
+            if start.elapsed() >= patience() {
+                let message = "another program reads this file (h5py, for example). All that was \
+                               committed is safe in the journal beside it; close the file there \
+                               and try again";
+                return Err(Error::new(ErrorKind::Locked, operation, message)
+                    .with_key(path.display().to_string()));
+            }
+            thread::sleep(PAUSE);
+        }
+        Ok(())
+    }
+}
+
+#[cfg(not(test))]
+fn patience() -> Duration {
+    PATIENCE
+}
+
+/// Tests need not wait as long.
+#[cfg(test)]
+fn patience() -> Duration {
+    PATIENCE / 20
+}

@@ -1,0 +1,404 @@
+//! A file driver for libhdf5 that keeps what is overwritten in a journal.
+//!
+//! libhdf5 changes its metadata in place, in no order that a kill would respect. This driver does
+//! for an HDF5 file what the write-ahead log does for SQLite: `run.h5` is a complete HDF5 file as
+//! of the last checkpoint, and `run.h5.journal` has what came since. Its form is in [`journal`].
+//!
+//! # Writing
+//!
+//! What libhdf5 writes to *fresh space*, which was not in use at any commit of this journal, goes
+//! in place into the main file: nobody reads it yet. What it overwrites goes to *pages*, which are
+//! kept in memory until the commit. The content of the file is the main file with the pages of the
+//! journal on top, and for the writer itself those in memory on top of these.
+//!
+//! A *commit* syncs the main file if something was written in place, appends one record with all
+//! pages, the end of allocation and a note of the caller to the journal, and syncs that. The
+//! record decides: a kill before leaves fresh space that nobody uses, a kill within leaves a
+//! record that is not whole.
+//!
+//! A *checkpoint*
+//!
+//! 1. makes `changes` in the header of the journal odd, and syncs it;
+//! 2. copies every page of the journal to the main file, cuts that to its length, and syncs it;
+//! 3. writes a new journal beside the old one, with the note of the caller, and renames it over
+//!    the old one. At the end, the old one is removed instead.
+//!
+//! A kill before the switch leaves the whole journal over a main file that has some of its pages
+//! already. Reading through it gives the same, and so does copying again, which the next who opens
+//! the file does, so that other software can read it.
+//!
+//! If a commit fails, what was written since the one before can be *abandoned*: libhdf5 is let
+//! finish, what it writes is ignored, and it opens the file anew as of the last commit.
+//!
+//! # Reading beside a writer
+//!
+//! A reader loads the journal as it is, and reads the main file through its pages: a snapshot of
+//! the last commit, N. It notes `changes` before it looks at the records, and looks at it again
+//! after each read. Why this gives one commit, or an error:
+//!
+//! - Without a checkpoint, the main file changes in fresh space only. What was in use at N is not
+//!   fresh at any later commit of the same journal, since the border never moves back.
+//! - If the reader noted an even number, any checkpoint that begins later makes it odd before it
+//!   changes what was in use; so does a writer that deletes the file to create another. Reads fail
+//!   from then on, as *stale*, and the reader opens the file anew.
+//! - If it noted an odd number, a checkpoint of N is or was being made. It changes the main file in
+//!   two ways: to pages that the snapshot has, which hide the change, and behind the end of N. No
+//!   commit comes between its begin and its end. If it failed, commits may follow, but the next
+//!   checkpoint takes the next odd number. If it succeeded, the journal was replaced before the
+//!   main file changed otherwise; so in this state a reader looks each time whether the path still
+//!   names its journal. It holds the file open, so that no other file gets its inode.
+//! - A record that was written but not synced, and therefore cut off, may have been seen. What it
+//!   refers to will be overwritten, so the writer adds two to `changes` after the cut. If it is
+//!   killed between the two, the next writer does.
+//! - Without a journal, nobody writes through this driver. A reader then looks each time that
+//!   there still is no journal, and that length and times of the main file are the same. It waits
+//!   before it notes them until a change would change them.
+//!
+//! Readers in the process of the writer do the same as those in others.
+//!
+//! # Locks
+//!
+//! A writer holds an exclusive lock on its journal. A new journal is locked before it gets its
+//! name, and whoever takes a lock looks that the path still names what was locked. It also holds
+//! the lock on the main file that libhdf5 in other programs looks for: shared, so that they may
+//! read, and for a checkpoint alone, since they would see it half done. Readers take none, unless
+//! to end a checkpoint that was interrupted.
+
+mod class;
+mod disk;
+#[cfg(test)]
+mod fault;
+#[cfg(test)]
+mod hdf5_tests;
+mod journal;
+mod locks;
+mod open;
+mod pages;
+mod reader;
+mod superblock;
+mod vfd;
+mod writer;
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use hdf5_metno_sys::h5i::hid_t;
+use parking_lot::Mutex;
+use simrecorder_core::{Durability, Error, ErrorKind, Result};
+
+use disk::Disk;
+use reader::Reader;
+use writer::Writer;
+
+/// Where in a journal a note is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct NotePlace {
+    pub(crate) offset: u64,
+    pub(crate) len: u64,
+}
+
+/// Takes notes of a journal, in their order, each with its place.
+pub(crate) type NoteSink<'a> = &'a mut dyn FnMut(&[u8], NotePlace) -> Result<()>;
+
+/// An HDF5 file with its journal.
+///
+/// A writer that is dropped without [`close`](Self::close) leaves both as a kill would.
+#[derive(Debug)]
+pub(crate) struct LoggedFile {
+    path: PathBuf,
+    is_writer: bool,
+    role: Mutex<Role>,
+    /// Whether libhdf5 has it open.
+    attached: AtomicBool,
+    stale: AtomicBool,
+    /// The last failure inside a call of libhdf5.
+    error: Mutex<Option<Error>>,
+}
+
+#[derive(Debug)]
+enum Role {
+    Writer(Box<Writer>),
+    Reader(Box<Reader>),
+    Closed,
+}
+
+impl LoggedFile {
+    fn new(path: PathBuf, role: Role) -> Arc<Self> {
+        Arc::new(Self {
+            path,
+            is_writer: matches!(role, Role::Writer(_)),
+            role: Mutex::new(role),
+            attached: AtomicBool::new(false),
+            stale: AtomicBool::new(false),
+            error: Mutex::new(None),
+        })
+    }
+
+    /// Creates a file and opens it for writing.
+    ///
+    /// `make_empty` makes an empty HDF5 file at the path it is given, and closes it. `id` goes to
+    /// every journal of the file. Fails with [`ErrorKind::AlreadyExists`] if something is there.
+    pub(crate) fn create(
+        path: &Path,
+        id: [u8; 16],
+        durability: Durability,
+        make_empty: &mut dyn FnMut(&Path) -> Result<()>,
+    ) -> Result<Arc<Self>> {
+        let writer = open::create(path, id, false, Disk::new(durability), make_empty)?;
+        Ok(Self::new(
+            writer.paths.main.clone(),
+            Role::Writer(Box::new(writer)),
+        ))
+    }
+
+    /// Like [`create`](Self::create), but deletes what is there first.
+    pub(crate) fn recreate(
+        path: &Path,
+        id: [u8; 16],
+        durability: Durability,
+        make_empty: &mut dyn FnMut(&Path) -> Result<()>,
+    ) -> Result<Arc<Self>> {
+        let writer = open::create(path, id, true, Disk::new(durability), make_empty)?;
+        Ok(Self::new(
+            writer.paths.main.clone(),
+            Role::Writer(Box::new(writer)),
+        ))
+    }
+
+    /// Opens a file for writing, and hands over the notes since its last checkpoint, the note of
+    /// the checkpoint first. Empty notes are left out.
+    pub(crate) fn append(
+        path: &Path,
+        durability: Durability,
+        notes: NoteSink<'_>,
+    ) -> Result<Arc<Self>> {
+        let (writer, places) = open::append(path, Disk::new(durability))?;
+        journal::deliver(&writer.journal.file, &writer.paths.journal, &places, notes)?;
+        Ok(Self::new(
+            writer.paths.main.clone(),
+            Role::Writer(Box::new(writer)),
+        ))
+    }
+
+    /// Opens a file for reading, as of its last commit, and hands over its notes as
+    /// [`append`](Self::append) does.
+    pub(crate) fn read(path: &Path, notes: NoteSink<'_>) -> Result<Arc<Self>> {
+        let (reader, places) = Reader::open(path)?;
+        if let Some(journal) = reader.journal() {
+            journal::deliver(journal, path, &places, notes)?;
+        }
+        Ok(Self::new(
+            reader.path().to_owned(),
+            Role::Reader(Box::new(reader)),
+        ))
+    }
+
+    /// Where the HDF5 file is, without links.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    fn is_writer(&self) -> bool {
+        self.is_writer
+    }
+
+    /// The id in the journal, if there is one.
+    pub(crate) fn file_id(&self) -> Option<[u8; 16]> {
+        let id = match &*self.role.lock() {
+            Role::Writer(writer) => Some(writer.journal.header.id),
+            Role::Reader(reader) => reader.file_id(),
+            Role::Closed => None,
+        };
+        id.filter(|id| *id != [0; 16])
+    }
+
+    /// Gives the journal the id of the file. Every file that is opened needs this before its
+    /// first commit, unless [`file_id`](Self::file_id) says that the journal has one.
+    pub(crate) fn set_file_id(&self, id: [u8; 16]) -> Result<()> {
+        self.writing("open", |writer| writer.set_file_id(id))
+    }
+
+    /// Opens the file with libhdf5: for writing if this is a writer, else for reading.
+    ///
+    /// The caller closes it with `H5Fclose`. Until then it cannot be opened again.
+    pub(crate) fn open_hdf5(self: &Arc<Self>) -> Result<hid_t> {
+        if self.attached.load(Ordering::SeqCst) {
+            let message = "libhdf5 has the file open already";
+            return Err(self.error(ErrorKind::Internal, "open", message));
+        }
+        let before = self.eoa();
+        vfd::open(self).inspect_err(|_| self.set_eoa(before))
+    }
+
+    /// Makes all that libhdf5 wrote since the last commit durable and visible, or nothing of it.
+    ///
+    /// The caller has called `H5Fflush`. If there is nothing new, and the note is empty, nothing is
+    /// written. After an error the same commit may be tried again, unless the next error says that
+    /// what was written is lost; or the changes may be given up with [`abandon`](Self::abandon).
+    pub(crate) fn commit(&self, note: &[u8]) -> Result<NotePlace> {
+        self.writing("commit", |writer| writer.commit(note))
+    }
+
+    /// Gives up everything since the last commit. What libhdf5 still writes is ignored, so that
+    /// `H5Fclose` succeeds. The caller closes the file and opens it anew.
+    pub(crate) fn abandon(&self) {
+        if let Role::Writer(writer) = &mut *self.role.lock() {
+            writer.abandon();
+        }
+    }
+
+    /// Brings all that was committed to the main file, and begins a new journal with a note: all
+    /// that the caller still needs of those in the old one.
+    ///
+    /// Fails with [`ErrorKind::Locked`] while another program reads the main file. An error loses
+    /// nothing that was committed, and the checkpoint may be tried again.
+    pub(crate) fn checkpoint(&self, note: &[u8]) -> Result<NotePlace> {
+        self.writing("checkpoint", |writer| writer.checkpoint(note))
+    }
+
+    /// Brings all that was committed to the main file, removes the journal and gives up the locks.
+    ///
+    /// The caller has called `H5Fclose`. What was written since the last commit is dropped. After an
+    /// error the file is still open, and it may be tried again.
+    pub(crate) fn close(&self) -> Result<()> {
+        let mut role = self.role.lock();
+        if let Role::Writer(writer) = &mut *role {
+            writer.close()?;
+        }
+        *role = Role::Closed;
+        Ok(())
+    }
+
+    /// How long the journal is.
+    pub(crate) fn journal_bytes(&self) -> u64 {
+        match &*self.role.lock() {
+            Role::Writer(writer) => writer.journal.end.offset,
+            Role::Reader(reader) => reader.journal_bytes(),
+            Role::Closed => 0,
+        }
+    }
+
+    /// The journal that notes of now are in, if there is one. A checkpoint replaces it; the old
+    /// one can be read as long as somebody holds it.
+    pub(crate) fn journal(&self) -> Option<Arc<File>> {
+        match &*self.role.lock() {
+            Role::Writer(writer) => Some(Arc::clone(&writer.journal.file)),
+            Role::Reader(reader) => reader.journal().cloned(),
+            Role::Closed => None,
+        }
+    }
+
+    /// Whether a read failed because the file changed. The caller closes it and opens it anew.
+    pub(crate) fn is_stale(&self) -> bool {
+        self.stale.load(Ordering::SeqCst)
+    }
+
+    /// Whether a reader would see more if it were opened anew. It takes a few system calls.
+    pub(crate) fn has_news(&self) -> Result<bool> {
+        match &*self.role.lock() {
+            Role::Reader(reader) => Ok(self.is_stale() || reader.has_news()?),
+            Role::Writer(_) | Role::Closed => Ok(false),
+        }
+    }
+
+    /// The cause of the last failure inside a call of libhdf5, once.
+    pub(crate) fn take_error(&self) -> Option<Error> {
+        self.error.lock().take()
+    }
+
+    fn keep_error(&self, error: Error) {
+        *self.error.lock() = Some(error);
+    }
+
+    fn error(&self, kind: ErrorKind, operation: &'static str, message: &str) -> Error {
+        Error::new(kind, operation, message).with_key(self.path.display().to_string())
+    }
+
+    fn writing<T>(
+        &self,
+        operation: &'static str,
+        work: impl FnOnce(&mut Writer) -> Result<T>,
+    ) -> Result<T> {
+        match &mut *self.role.lock() {
+            Role::Writer(writer) => work(writer),
+            Role::Reader(_) => {
+                let message = "the file was opened read only";
+                Err(self.error(ErrorKind::ReadOnly, operation, message))
+            }
+            Role::Closed => Err(self.error(ErrorKind::Closed, operation, "the file was closed")),
+        }
+    }
+}
+
+/// What libhdf5 asks for.
+impl LoggedFile {
+    /// Takes note that libhdf5 has the file open. Only one of its files may be.
+    fn attach(&self) -> bool {
+        if self.attached.swap(true, Ordering::SeqCst) {
+            return false;
+        }
+        if let Role::Writer(writer) = &mut *self.role.lock() {
+            writer.reopened();
+        }
+        true
+    }
+
+    fn detach(&self) {
+        self.attached.store(false, Ordering::SeqCst);
+    }
+
+    fn read_at(&self, address: u64, buffer: &mut [u8]) -> Result<()> {
+        let failed = |error| Error::io("read", &self.path, error);
+        match &*self.role.lock() {
+            Role::Writer(writer) => writer.layers().read(address, buffer).map_err(failed),
+            Role::Reader(reader) => {
+                let read = reader.layers().read(address, buffer);
+                if !self.is_stale() && reader.holds().map_err(failed)? {
+                    return read.map_err(failed);
+                }
+                self.stale.store(true, Ordering::SeqCst);
+                let message = "the file changed since it was opened";
+                Err(self.error(ErrorKind::Io, "read", message))
+            }
+            Role::Closed => Err(self.error(ErrorKind::Closed, "read", "the file was closed")),
+        }
+    }
+
+    fn write_at(&self, address: u64, bytes: &[u8]) -> Result<()> {
+        self.writing("write", |writer| writer.write(address, bytes))
+    }
+
+    /// Makes the main file as long as the end of allocation.
+    fn extend(&self) -> Result<()> {
+        match &mut *self.role.lock() {
+            Role::Writer(writer) => writer.extend(),
+            Role::Reader(_) | Role::Closed => Ok(()),
+        }
+    }
+
+    fn length(&self) -> u64 {
+        match &*self.role.lock() {
+            Role::Writer(writer) => writer.main_length(),
+            Role::Reader(reader) => reader.length,
+            Role::Closed => 0,
+        }
+    }
+
+    fn eoa(&self) -> u64 {
+        match &*self.role.lock() {
+            Role::Writer(writer) => writer.eoa(),
+            Role::Reader(reader) => reader.eoa,
+            Role::Closed => 0,
+        }
+    }
+
+    fn set_eoa(&self, eoa: u64) {
+        match &mut *self.role.lock() {
+            Role::Writer(writer) => writer.set_eoa(eoa),
+            Role::Reader(reader) => reader.eoa = eoa,
+            Role::Closed => {}
+        }
+    }
+}

@@ -1,0 +1,344 @@
+//! Opening and creating files for writing.
+
+use std::fs::{self, File};
+use std::path::Path;
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use simrecorder_core::backend::{Position, names};
+use simrecorder_core::{Error, ErrorKind, Result};
+
+use super::NotePlace;
+use super::disk::{Disk, Paths};
+use super::journal::{self, Header, Loaded, START, is_announced};
+use super::locks::{MainLock, writer_lock};
+use super::pages::read_or_zero;
+use super::superblock;
+use super::writer::{Writer, superblock_checksum, write_journal};
+
+/// How long a journal that is locked for a moment only is waited for.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Opens the main file, which must be a file.
+pub(super) fn open_main(path: &Path, write: bool) -> Result<File> {
+    let failed = |error| Error::io("open", path, error);
+    // Opening a pipe would wait for its other end.
+    if !fs::metadata(path).map_err(failed)?.is_file() {
+        return Err(
+            Error::new(ErrorKind::InvalidArgument, "open", "this is not a file")
+                .with_key(path.display().to_string()),
+        );
+    }
+    File::options()
+        .read(true)
+        .write(write)
+        .open(path)
+        .map_err(failed)
+}
+
+/// Where the superblock of the main file is.
+pub(super) fn find_superblock(main: &File, path: &Path) -> Result<u64> {
+    let failed = |error| Error::io("open", path, error);
+    let length = main.metadata().map_err(failed)?.len();
+    for place in superblock::places(length) {
+        let mut bytes = [0; 8];
+        read_or_zero(main, &mut bytes, place).map_err(failed)?;
+        if superblock::is_signature(bytes) {
+            return Ok(place);
+        }
+    }
+    Err(
+        Error::new(ErrorKind::Corrupt, "open", "this is not an HDF5 file")
+            .with_key(path.display().to_string()),
+    )
+}
+
+/// Opens a file that is there, and returns the notes of its journal.
+pub(super) fn append(path: &Path, disk: Disk) -> Result<(Writer, Vec<NotePlace>)> {
+    let paths = Paths::existing(path)?;
+    let start = Instant::now();
+    loop {
+        match try_append(&paths, disk) {
+            Ok(Some(opened)) => return Ok(opened),
+            // Other writers came and went between two of our steps.
+            Ok(None) if start.elapsed() < PATIENCE => {}
+            Ok(None) => {
+                let message = "other writers keep opening this file";
+                return Err(Error::new(ErrorKind::Locked, "open", message)
+                    .with_key(paths.main.display().to_string()));
+            }
+            // A reader holds the lock while it ends a checkpoint that was interrupted.
+            Err(error)
+                if error.kind() == ErrorKind::Locked
+                    && is_being_copied(&paths)
+                    && start.elapsed() < PATIENCE => {}
+            Err(error) => return Err(error),
+        }
+        thread::sleep(PATIENCE / 100);
+    }
+}
+
+fn is_being_copied(paths: &Paths) -> bool {
+    File::open(&paths.journal)
+        .and_then(|journal| journal::read_changes(&journal))
+        .is_ok_and(is_announced)
+}
+
+fn try_append(paths: &Paths, disk: Disk) -> Result<Option<(Writer, Vec<NotePlace>)>> {
+    let main = Arc::new(open_main(&paths.main, true)?);
+    let superblock = find_superblock(&main, &paths.main)?;
+    let journal = writer_lock(&paths.journal, false)?;
+    let lock = MainLock::acquire(Arc::clone(&main), &paths.main)?;
+    let same = names(&paths.main, &main).map_err(|error| Error::io("open", &paths.main, error))?;
+    if !same || journal.is_none() && paths.journal.exists() {
+        return Ok(None);
+    }
+    // What is left of those that were killed while they wrote new files.
+    for path in [&paths.next_journal, &paths.next_main] {
+        disk.remove(path)
+            .map_err(|error| Error::io("open", path, error))?;
+    }
+    let loaded = match journal {
+        Some(journal) => recover(journal, &main, superblock, paths, disk)?,
+        None => {
+            let base = main
+                .metadata()
+                .map_err(|error| Error::io("open", &paths.main, error))?
+                .len();
+            begin_journal(&main, superblock, [0; 16], base, paths, disk)?
+        }
+    };
+    let notes = loaded.notes.clone();
+    let mut writer = Writer::new(disk, paths.clone(), main, lock, loaded)?;
+    writer.superblock = superblock;
+    renew(&mut writer)?;
+    writer.lock.share(&paths.main)?;
+    Ok(Some((writer, notes)))
+}
+
+/// Reads a journal that another writer left, and cuts off what is not whole.
+fn recover(
+    journal: File,
+    main: &File,
+    superblock: u64,
+    paths: &Paths,
+    disk: Disk,
+) -> Result<Loaded> {
+    let loaded = journal::load(journal, &paths.journal, superblock)?;
+    check_main(&loaded, main, superblock, paths)?;
+    let end = loaded.end.offset;
+    let torn = loaded.length.saturating_sub(end);
+    if torn > 0 {
+        let path = paths.journal.display();
+        tracing::warn!(%path, bytes = torn, "the journal is not whole: what follows its last whole \
+            commit is dropped");
+        disk.set_len(&loaded.file, end)
+            .and_then(|()| disk.sync(&loaded.file))
+            .map_err(|error| Error::io("open", &paths.journal, error))?;
+    }
+    Ok(loaded)
+}
+
+/// Checks that a journal belongs to the main file.
+pub(super) fn check_main(
+    loaded: &Loaded,
+    main: &File,
+    superblock: u64,
+    paths: &Paths,
+) -> Result<()> {
+    let failed = |error| Error::io("open", &paths.main, error);
+    let length = main.metadata().map_err(failed)?.len();
+    let checksum = superblock_checksum(main, superblock).map_err(failed)?;
+    loaded
+        .check_main(length, checksum)
+        .map_err(|error| error.with_key(paths.main.display().to_string()))
+}
+
+/// Tells readers that there is a new writer, which ends a checkpoint that was interrupted.
+fn renew(writer: &mut Writer) -> Result<()> {
+    if writer.journal.end.offset == START && writer.journal.changes == 0 {
+        return Ok(());
+    }
+    if is_announced(writer.journal.changes) {
+        match writer.finish_checkpoint() {
+            Ok(()) => return Ok(()),
+            Err(error) => {
+                let path = writer.paths.main.display();
+                tracing::warn!(%path, %error, "a checkpoint that was interrupted could not be \
+                    ended: until the next one, only this library reads the file");
+            }
+        }
+    }
+    // A writer that was killed while it took back a record may not have said so.
+    let changes = writer.journal.changes + 2;
+    let path = writer.paths.journal.clone();
+    writer
+        .set_changes(changes)
+        .map_err(|error| Error::io("open", &path, error))
+}
+
+/// The file that becomes the next journal, locked.
+pub(super) fn next_journal_file(paths: &Paths) -> Result<File> {
+    let start = Instant::now();
+    loop {
+        match writer_lock(&paths.next_journal, true) {
+            // Somebody else looks whether the file could be created, and will see that it cannot.
+            Err(error) if error.kind() == ErrorKind::Locked && start.elapsed() < PATIENCE => {
+                thread::sleep(PATIENCE / 100);
+            }
+            Ok(Some(file)) => return Ok(file),
+            Ok(None) => {
+                let message = "the folder is gone";
+                return Err(Error::new(ErrorKind::NotFound, "open", message)
+                    .with_key(paths.next_journal.display().to_string()));
+            }
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// Gives a main file its journal.
+fn begin_journal(
+    main: &File,
+    superblock: u64,
+    id: [u8; 16],
+    base: u64,
+    paths: &Paths,
+    disk: Disk,
+) -> Result<Loaded> {
+    let file = next_journal_file(paths)?;
+    place_journal(file, main, superblock, id, base, paths, disk).inspect_err(|_| {
+        let _ = disk.remove(&paths.next_journal);
+    })
+}
+
+fn place_journal(
+    file: File,
+    main: &File,
+    superblock: u64,
+    id: [u8; 16],
+    base: u64,
+    paths: &Paths,
+    disk: Disk,
+) -> Result<Loaded> {
+    let failed = |error| Error::io("open", &paths.journal, error);
+    let header = Header {
+        id,
+        base,
+        superblock: superblock_checksum(main, superblock)
+            .map_err(|error| Error::io("open", &paths.main, error))?,
+    };
+    let (journal, committed, _) = write_journal(disk, file, header, None, &[]).map_err(failed)?;
+    disk.rename(&paths.next_journal, &paths.journal)
+        .and_then(|()| disk.sync_folder(paths))
+        .map_err(failed)?;
+    Ok(Loaded::empty(journal.file, header, committed, journal.end))
+}
+
+/// Creates a file; `replace` deletes one that is there.
+pub(super) fn create(
+    path: &Path,
+    id: [u8; 16],
+    replace: bool,
+    disk: Disk,
+    make_empty: &mut dyn FnMut(&Path) -> Result<()>,
+) -> Result<Writer> {
+    let paths = Paths::new(path)?;
+    refuse_existing(&paths, replace)?;
+    let next = next_journal_file(&paths)?;
+    let created = create_locked(next, &paths, id, replace, disk, make_empty);
+    if created.is_err() {
+        for path in [&paths.next_main, &paths.next_journal] {
+            let _ = disk.remove(path);
+        }
+    }
+    created
+}
+
+fn refuse_existing(paths: &Paths, replace: bool) -> Result<()> {
+    if !replace && fs::symlink_metadata(&paths.main).is_ok() {
+        let message = "a file is already there; open it for appending, or delete it first";
+        return Err(Error::new(ErrorKind::AlreadyExists, "create", message)
+            .with_key(paths.main.display().to_string()));
+    }
+    Ok(())
+}
+
+fn create_locked(
+    next: File,
+    paths: &Paths,
+    id: [u8; 16],
+    replace: bool,
+    disk: Disk,
+    make_empty: &mut dyn FnMut(&Path) -> Result<()>,
+) -> Result<Writer> {
+    refuse_existing(paths, replace)?;
+    // A journal that is here belongs to the file to be replaced, or to one that is gone. If it
+    // has a writer, that one goes on.
+    let old = writer_lock(&paths.journal, false)?;
+    if replace {
+        remove_main(paths, old.as_ref(), disk)?;
+    }
+    let failed = |error| Error::io("create", &paths.main, error);
+    disk.remove(&paths.next_main).map_err(failed)?;
+    make_empty(&paths.next_main)?;
+    let main = Arc::new(open_main(&paths.next_main, true)?);
+    disk.sync(&main).map_err(failed)?;
+    let superblock = find_superblock(&main, &paths.next_main)?;
+    let base = main.metadata().map_err(failed)?.len();
+    let lock = MainLock::acquire(Arc::clone(&main), &paths.main)?;
+    // The journal comes first. Without a main file it counts for nothing.
+    let loaded = place_journal(next, &main, superblock, id, base, paths, disk)?;
+    disk.rename_new(&paths.next_main, &paths.main)
+        .and_then(|()| disk.sync_folder(paths))
+        .map_err(failed)?;
+    let mut writer = Writer::new(disk, paths.clone(), main, lock, loaded)?;
+    writer.superblock = superblock;
+    writer.lock.share(&paths.main)?;
+    Ok(writer)
+}
+
+/// Deletes a main file that is to be replaced, before its journal.
+fn remove_main(paths: &Paths, journal: Option<&File>, disk: Disk) -> Result<()> {
+    let failed = |error| Error::io("truncate", &paths.main, error);
+    let main = match fs::symlink_metadata(&paths.main) {
+        Err(_) => return Ok(()),
+        Ok(metadata) if metadata.is_symlink() || !metadata.is_file() => None,
+        Ok(_) => Some(Arc::new(open_main(&paths.main, true)?)),
+    };
+    let _lock = main
+        .map(|main| MainLock::acquire(main, &paths.main))
+        .transpose()?;
+    if let Some(journal) = journal {
+        // Readers must not take what comes for what they know. A journal that is damaged has none.
+        if let Ok(changes) = journal::read_changes(journal) {
+            let (at, bytes) = journal::encode_changes((changes + 1) | 1);
+            disk.write(journal, &bytes, at).map_err(failed)?;
+        }
+    }
+    disk.remove(&paths.main)
+        .and_then(|()| disk.sync_folder(paths))
+        .map_err(failed)
+}
+
+impl Loaded {
+    /// A journal that was just begun.
+    fn empty(
+        file: Arc<File>,
+        header: Header,
+        committed: journal::Committed,
+        end: Position,
+    ) -> Self {
+        Self {
+            file,
+            header,
+            changes: 0,
+            committed,
+            notes: Vec::new(),
+            superblocks: vec![header.superblock],
+            end,
+            length: end.offset,
+        }
+    }
+}

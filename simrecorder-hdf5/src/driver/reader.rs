@@ -1,0 +1,307 @@
+//! Reading a file that another process may be writing.
+
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, SystemTime};
+
+use simrecorder_core::backend::{Position, names, scan};
+use simrecorder_core::{Durability, Error, ErrorKind, Result};
+
+use super::NotePlace;
+use super::disk::{Disk, Paths};
+use super::journal::{self, Committed, Loaded, is_announced};
+use super::locks::{MainLock, writer_lock};
+use super::open::{check_main, find_superblock, open_main};
+use super::pages::Layers;
+use super::writer::copy_home;
+
+/// How often opening starts again when a writer keeps changing the files below it.
+const ATTEMPTS: u32 = 64;
+const PAUSE: Duration = Duration::from_millis(5);
+/// Longer than the steps in which file systems count time.
+const TICK: Duration = Duration::from_millis(20);
+
+/// A file as it was at one commit.
+#[derive(Debug)]
+pub(super) struct Reader {
+    paths: Paths,
+    main: Arc<File>,
+    pub(super) committed: Committed,
+    /// How long the file is for libhdf5.
+    pub(super) length: u64,
+    /// The end of allocation, as libhdf5 set it last.
+    pub(super) eoa: u64,
+    watch: Watch,
+}
+
+/// By what a reader notices that the files changed.
+#[derive(Debug)]
+enum Watch {
+    Journal(Box<Watched>),
+    /// There was no journal.
+    Main(Stamp),
+}
+
+#[derive(Debug)]
+struct Watched {
+    file: Arc<File>,
+    id: [u8; 16],
+    changes: u64,
+    /// Behind the last record that was read.
+    end: Position,
+}
+
+/// What changes with the content of a file.
+#[derive(Debug, PartialEq, Eq)]
+struct Stamp {
+    length: u64,
+    modified: (i64, i64),
+    changed: (i64, i64),
+}
+
+impl Stamp {
+    fn of(file: &File) -> io::Result<Self> {
+        let metadata = file.metadata()?;
+        Ok(Self {
+            length: metadata.len(),
+            modified: (metadata.mtime(), metadata.mtime_nsec()),
+            changed: (metadata.ctime(), metadata.ctime_nsec()),
+        })
+    }
+}
+
+impl Reader {
+    /// Opens a file at its last commit, and returns the notes of its journal.
+    pub(super) fn open(path: &Path) -> Result<(Self, Vec<NotePlace>)> {
+        let paths = Paths::existing(path)?;
+        let mut may_finish = true;
+        for _ in 0..ATTEMPTS {
+            let opened = Self::attempt(&paths)?;
+            let Some((reader, notes)) = opened else {
+                thread::sleep(PAUSE);
+                continue;
+            };
+            if may_finish && reader.is_interrupted() {
+                may_finish = false;
+                match finish_checkpoint(&paths) {
+                    // Even if it was only in part: what was read is no longer sure to hold.
+                    Ok(true) => continue,
+                    Ok(false) => {}
+                    Err(error) => tracing::debug!(path = %paths.main.display(), %error,
+                        "a checkpoint that was interrupted is left to the next writer"),
+                }
+            }
+            return Ok((reader, notes));
+        }
+        let message = "a writer keeps changing the file; try again";
+        Err(Error::new(ErrorKind::Io, "open", message).with_key(paths.main.display().to_string()))
+    }
+
+    /// Opens the files, unless they change meanwhile.
+    fn attempt(paths: &Paths) -> Result<Option<(Self, Vec<NotePlace>)>> {
+        let failed = |error| Error::io("open", &paths.main, error);
+        // The journal comes first: what is in the main file by then is covered by it.
+        let journal = match File::open(&paths.journal) {
+            Ok(journal) => Some(journal),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(error) => return Err(Error::io("open", &paths.journal, error)),
+        };
+        let main = Arc::new(open_main(&paths.main, false)?);
+        let (reader, notes) = match journal {
+            None => {
+                wait_for_tick(&main).map_err(failed)?;
+                let stamp = Stamp::of(&main).map_err(failed)?;
+                find_superblock(&main, &paths.main)?;
+                let reader = Self {
+                    paths: paths.clone(),
+                    main,
+                    committed: Committed::new(stamp.length),
+                    length: stamp.length,
+                    eoa: 0,
+                    watch: Watch::Main(stamp),
+                };
+                (reader, Vec::new())
+            }
+            Some(journal) => {
+                let copy = journal.try_clone().map_err(failed)?;
+                let changes = journal::read_changes(&copy).ok();
+                match Self::with_journal(paths, main, journal) {
+                    Ok(opened) => opened,
+                    // What does not fit together may have been changed between two looks at it.
+                    Err(_)
+                        if journal::read_changes(&copy).ok() != changes
+                            || !names(&paths.journal, &copy).map_err(failed)? =>
+                    {
+                        return Ok(None);
+                    }
+                    Err(error) => return Err(error),
+                }
+            }
+        };
+        let same = names(&paths.main, &reader.main).map_err(failed)?;
+        Ok((same && reader.holds().map_err(failed)?).then_some((reader, notes)))
+    }
+
+    fn with_journal(
+        paths: &Paths,
+        main: Arc<File>,
+        journal: File,
+    ) -> Result<(Self, Vec<NotePlace>)> {
+        let superblock = find_superblock(&main, &paths.main)?;
+        let loaded = journal::load(journal, &paths.journal, superblock)?;
+        check_main(&loaded, &main, superblock, paths)?;
+        let length = main
+            .metadata()
+            .map_err(|error| Error::io("open", &paths.main, error))?;
+        let Loaded {
+            file,
+            header,
+            changes,
+            committed,
+            notes,
+            end,
+            ..
+        } = loaded;
+        let reader = Self {
+            paths: paths.clone(),
+            main,
+            length: committed.eoa.unwrap_or(length.len()),
+            eoa: 0,
+            committed,
+            watch: Watch::Journal(Box::new(Watched {
+                file,
+                id: header.id,
+                changes,
+                end,
+            })),
+        };
+        Ok((reader, notes))
+    }
+
+    /// Where the main file is, without links.
+    pub(super) fn path(&self) -> &Path {
+        &self.paths.main
+    }
+
+    pub(super) fn file_id(&self) -> Option<[u8; 16]> {
+        match &self.watch {
+            Watch::Journal(watched) => Some(watched.id),
+            Watch::Main(_) => None,
+        }
+    }
+
+    pub(super) fn journal(&self) -> Option<&Arc<File>> {
+        match &self.watch {
+            Watch::Journal(watched) => Some(&watched.file),
+            Watch::Main(_) => None,
+        }
+    }
+
+    pub(super) fn journal_bytes(&self) -> u64 {
+        match &self.watch {
+            Watch::Journal(watched) => watched.end.offset,
+            Watch::Main(_) => 0,
+        }
+    }
+
+    fn is_interrupted(&self) -> bool {
+        matches!(&self.watch, Watch::Journal(watched) if is_announced(watched.changes))
+    }
+
+    pub(super) fn layers(&self) -> Layers<'_> {
+        Layers::committed(
+            &self.committed,
+            self.journal().map(|file| &**file),
+            &self.main,
+        )
+    }
+
+    /// Whether all that was read from the files so far belongs to one commit.
+    pub(super) fn holds(&self) -> io::Result<bool> {
+        match &self.watch {
+            Watch::Journal(watched) => {
+                // A journal whose checkpoint has begun may be replaced without another sign.
+                Ok(journal::read_changes(&watched.file)? == watched.changes
+                    && (!is_announced(watched.changes)
+                        || names(&self.paths.journal, &watched.file)?))
+            }
+            Watch::Main(stamp) => {
+                Ok(!exists(&self.paths.journal)? && Stamp::of(&self.main)? == *stamp)
+            }
+        }
+    }
+
+    /// Whether there is a newer commit.
+    pub(super) fn has_news(&self) -> Result<bool> {
+        let failed = |error| Error::io("read", &self.paths.journal, error);
+        if !self.holds().map_err(failed)? {
+            return Ok(true);
+        }
+        let Watch::Journal(watched) = &self.watch else {
+            return Ok(false);
+        };
+        let length = watched.file.metadata().map_err(failed)?.len();
+        if length <= watched.end.offset {
+            return Ok(!names(&self.paths.journal, &watched.file).map_err(failed)?);
+        }
+        let path = &self.paths.journal;
+        let scanned = scan(&watched.file, path, watched.end, length, &mut |_, _| Ok(()))?;
+        Ok(scanned.position != watched.end)
+    }
+}
+
+fn exists(path: &Path) -> io::Result<bool> {
+    match fs::symlink_metadata(path) {
+        Ok(_) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// Waits until a change of the file would change its times.
+fn wait_for_tick(main: &File) -> io::Result<()> {
+    let modified = main.metadata()?.modified()?;
+    let age = SystemTime::now()
+        .duration_since(modified)
+        .unwrap_or_default();
+    if age < TICK {
+        thread::sleep(TICK);
+    }
+    Ok(())
+}
+
+/// Ends a checkpoint whose writer was killed, so that other programs can read the main file.
+/// Returns whether there was something to do.
+fn finish_checkpoint(paths: &Paths) -> Result<bool> {
+    let journal = match writer_lock(&paths.journal, false) {
+        Ok(Some(journal)) => journal,
+        // There is a writer, so nothing was interrupted.
+        Err(error) if error.kind() == ErrorKind::Locked => return Ok(false),
+        Ok(None) => return Ok(true),
+        Err(error) => return Err(error),
+    };
+    let main = Arc::new(open_main(&paths.main, true)?);
+    let _lock = MainLock::acquire(Arc::clone(&main), &paths.main)?;
+    let superblock = find_superblock(&main, &paths.main)?;
+    let loaded = journal::load(journal, &paths.journal, superblock)?;
+    if !is_announced(loaded.changes) {
+        return Ok(true);
+    }
+    check_main(&loaded, &main, superblock, paths)?;
+    let disk = Disk::new(Durability::Power);
+    let (at, bytes) = journal::encode_changes(loaded.changes + 1);
+    copy_home(
+        disk,
+        &loaded.committed,
+        &loaded.file,
+        &main,
+        loaded.committed.eoa,
+    )
+    .and_then(|()| disk.write(&loaded.file, &bytes, at))
+    .map_err(|error| Error::io("open", &paths.main, error))?;
+    Ok(true)
+}

@@ -1,0 +1,134 @@
+//! The few bytes of an HDF5 file that are looked at without libhdf5.
+
+/// How every HDF5 file begins, behind what users may have put before it.
+const SIGNATURE: [u8; 8] = *b"\x89HDF\r\n\x1a\n";
+/// Open for writing, and open for writing beside readers.
+const OPEN_FLAGS: u8 = 0b101;
+const VERSION_AT: usize = 8;
+const OFFSET_SIZE_AT: usize = 9;
+const FLAGS_AT: usize = 11;
+
+/// Where a superblock may be: at the start, or at 512, 1024, 2048 …
+pub(super) fn places(length: u64) -> impl Iterator<Item = u64> {
+    let doubled = std::iter::successors(Some(512_u64), |at| at.checked_mul(2));
+    std::iter::once(0)
+        .chain(doubled)
+        .take_while(move |at| at.saturating_add(SIGNATURE.len() as u64) <= length)
+}
+
+/// Whether a superblock begins here.
+pub(super) fn is_signature(bytes: [u8; 8]) -> bool {
+    bytes == SIGNATURE
+}
+
+/// Clears the flags of a file that is open for writing from a superblock.
+///
+/// Only superblocks of version 3 have these flags. libhdf5 refuses to open a file with them, since
+/// its writer may have left it half done; what a commit makes is never half done.
+pub(super) fn clear_open_flags(superblock: &mut [u8]) {
+    let has_flags = superblock.starts_with(&SIGNATURE) && superblock.get(VERSION_AT) == Some(&3);
+    let (true, Some(&size), Some(&flags)) = (
+        has_flags,
+        superblock.get(OFFSET_SIZE_AT),
+        superblock.get(FLAGS_AT),
+    ) else {
+        return;
+    };
+    // Behind four addresses comes the checksum of all before it.
+    let end = FLAGS_AT + 1 + 4 * usize::from(size);
+    if flags & OPEN_FLAGS == 0 || superblock.len() < end + 4 {
+        return;
+    }
+    superblock[FLAGS_AT] = flags & !OPEN_FLAGS;
+    let checksum = lookup3(&superblock[..end]);
+    superblock[end..end + 4].copy_from_slice(&checksum.to_le_bytes());
+}
+
+/// The checksum of HDF5's metadata: `hashlittle` of Bob Jenkins' lookup3, from 0.
+fn lookup3(bytes: &[u8]) -> u32 {
+    let length = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+    let start = 0xdead_beef_u32.wrapping_add(length);
+    let (mut a, mut b, mut c) = (start, start, start);
+    let mut rest = bytes;
+    while rest.len() > 12 {
+        let (block, behind) = rest.split_at(12);
+        let [x, y, z] = words(block);
+        (a, b, c) = mix(a.wrapping_add(x), b.wrapping_add(y), c.wrapping_add(z));
+        rest = behind;
+    }
+    if rest.is_empty() {
+        return c;
+    }
+    let [x, y, z] = words(rest);
+    finish(a.wrapping_add(x), b.wrapping_add(y), c.wrapping_add(z))
+}
+
+/// Up to twelve bytes as three numbers, filled up with zeros.
+fn words(bytes: &[u8]) -> [u32; 3] {
+    let mut words = [0; 3];
+    for (index, &byte) in bytes.iter().enumerate() {
+        words[index / 4] |= u32::from(byte) << (8 * (index % 4));
+    }
+    words
+}
+
+fn mix(mut a: u32, mut b: u32, mut c: u32) -> (u32, u32, u32) {
+    a = a.wrapping_sub(c) ^ c.rotate_left(4);
+    c = c.wrapping_add(b);
+    b = b.wrapping_sub(a) ^ a.rotate_left(6);
+    a = a.wrapping_add(c);
+    c = c.wrapping_sub(b) ^ b.rotate_left(8);
+    b = b.wrapping_add(a);
+    a = a.wrapping_sub(c) ^ c.rotate_left(16);
+    c = c.wrapping_add(b);
+    b = b.wrapping_sub(a) ^ a.rotate_left(19);
+    a = a.wrapping_add(c);
+    c = c.wrapping_sub(b) ^ b.rotate_left(4);
+    b = b.wrapping_add(a);
+    (a, b, c)
+}
+
+fn finish(mut a: u32, mut b: u32, mut c: u32) -> u32 {
+    c = (c ^ b).wrapping_sub(b.rotate_left(14));
+    a = (a ^ c).wrapping_sub(c.rotate_left(11));
+    b = (b ^ a).wrapping_sub(a.rotate_left(25));
+    c = (c ^ b).wrapping_sub(b.rotate_left(16));
+    a = (a ^ c).wrapping_sub(c.rotate_left(4));
+    b = (b ^ a).wrapping_sub(a.rotate_left(14));
+    (c ^ b).wrapping_sub(b.rotate_left(24))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn checksums_are_those_of_hdf5() {
+        // Known values of hashlittle.
+        assert_eq!(lookup3(b""), 0xdead_beef);
+        assert_eq!(lookup3(b"Four score and seven years ago"), 0x1777_0551);
+    }
+
+    #[test]
+    fn a_superblock_is_looked_for_at_doubled_places() {
+        assert_eq!(places(7).count(), 0);
+        assert_eq!(places(8).collect::<Vec<_>>(), [0]);
+        assert_eq!(places(2056).collect::<Vec<_>>(), [0, 512, 1024, 2048]);
+        assert!(places(u64::MAX).count() < 60);
+    }
+
+    #[test]
+    fn odd_superblocks_stay_as_they_are() {
+        for length in 0..60 {
+            let mut bytes = vec![0xff; length];
+            clear_open_flags(&mut bytes);
+            assert_eq!(bytes, vec![0xff; length]);
+            let mut short = SIGNATURE.to_vec();
+            short.extend([3, 255, 8, 5]);
+            short.resize(12.max(length), 1);
+            let before = short.clone();
+            clear_open_flags(&mut short);
+            assert_eq!(short, before);
+        }
+    }
+}

@@ -1,0 +1,366 @@
+//! The file driver: what libhdf5 calls, and the calls that make it use the driver.
+
+use std::ffi::{CStr, CString, c_char, c_int, c_uint, c_ulong, c_void};
+use std::os::unix::ffi::OsStrExt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::ptr;
+use std::sync::{Arc, OnceLock};
+
+use hdf5_metno::h5check;
+use hdf5_metno_sys::h5::{HADDR_UNDEF, haddr_t, hbool_t, herr_t};
+use hdf5_metno_sys::h5ac::H5AC_cache_config_t;
+use hdf5_metno_sys::h5f::{
+    H5F_ACC_RDONLY, H5F_ACC_RDWR, H5F_close_degree_t, H5F_libver_t, H5F_mem_t, H5Fopen,
+};
+use hdf5_metno_sys::h5fd::{
+    H5FD_FEAT_ACCUMULATE_METADATA, H5FD_FEAT_AGGREGATE_METADATA, H5FD_FEAT_AGGREGATE_SMALLDATA,
+    H5FD_FEAT_DATA_SIEVE, H5FD_FEAT_DEFAULT_VFD_COMPATIBLE, H5FDregister,
+};
+use hdf5_metno_sys::h5i::hid_t;
+use hdf5_metno_sys::h5p::{
+    H5P_CLS_FILE_ACCESS, H5Pclose, H5Pcreate, H5Pget_driver_info, H5Pget_mdc_config, H5Pset,
+    H5Pset_driver, H5Pset_fclose_degree, H5Pset_libver_bounds, H5Pset_mdc_config,
+};
+use simrecorder_core::{Error, ErrorKind, Result};
+
+use super::LoggedFile;
+use super::class::{Class, PublicFields};
+
+const SUCCESS: herr_t = 0;
+const FAILURE: herr_t = -1;
+/// The longest file: offsets of the system are signed.
+const MAX_ADDRESS: haddr_t = i64::MAX as haddr_t - (1 << 16);
+/// How much metadata libhdf5 keeps in memory.
+const METADATA_CACHE: usize = 8 << 20;
+
+/// A file as libhdf5 holds it.
+#[repr(C)]
+struct DriverFile {
+    public: PublicFields,
+    log: Arc<LoggedFile>,
+}
+
+/// Opens a file with libhdf5 through this driver.
+pub(super) fn open(log: &Arc<LoggedFile>) -> Result<hid_t> {
+    let failed = |error: hdf5_metno::Error| {
+        let message = "libhdf5 cannot open the file";
+        let cause = log.take_error();
+        let kind = cause.as_ref().map_or(ErrorKind::Corrupt, Error::kind);
+        let source: Box<dyn std::error::Error + Send + Sync> = match cause {
+            Some(cause) => Box::new(cause),
+            None => Box::new(error),
+        };
+        Error::new(kind, "open", message)
+            .with_key(log.path().display().to_string())
+            .with_source(source)
+    };
+    hdf5_metno::sync::sync(|| {
+        let driver = register().map_err(failed)?;
+        // SAFETY: creates a property list, which the guard closes.
+        let list = h5check(unsafe { H5Pcreate(*H5P_CLS_FILE_ACCESS) }).map_err(failed)?;
+        let list = PropertyList(list);
+        set_properties(list.0, driver, log).map_err(failed)?;
+        let name = file_name(log)?;
+        let flags = if log.is_writer() {
+            H5F_ACC_RDWR
+        } else {
+            H5F_ACC_RDONLY
+        };
+        // SAFETY: the name ends with NUL, the list is open, and the library is locked.
+        h5check(unsafe { H5Fopen(name.as_ptr(), flags, list.0) }).map_err(failed)
+    })
+}
+
+fn file_name(log: &LoggedFile) -> Result<CString> {
+    CString::new(log.path().as_os_str().as_bytes()).map_err(|error| {
+        Error::new(ErrorKind::InvalidArgument, "open", "the path holds a NUL").with_source(error)
+    })
+}
+
+/// A property list that is closed when dropped.
+struct PropertyList(hid_t);
+
+impl Drop for PropertyList {
+    fn drop(&mut self) {
+        // SAFETY: the list is open, and it is dropped with the library locked.
+        unsafe { H5Pclose(self.0) };
+    }
+}
+
+fn set_properties(list: hid_t, driver: hid_t, log: &Arc<LoggedFile>) -> hdf5_metno::Result<()> {
+    let mut clear: hbool_t = 1;
+    let mut cache = H5AC_cache_config_t {
+        version: 1,
+        ..H5AC_cache_config_t::default()
+    };
+    let info: *const Arc<LoggedFile> = log;
+    // SAFETY: the list is open, the driver registered, and libhdf5 copies what the pointers name,
+    // the driver's information through `copy_info`.
+    unsafe {
+        h5check(H5Pset_driver(list, driver, info.cast()))?;
+        h5check(H5Pset_fclose_degree(
+            list,
+            H5F_close_degree_t::H5F_CLOSE_STRONG,
+        ))?;
+        h5check(H5Pset_libver_bounds(
+            list,
+            H5F_libver_t::H5F_LIBVER_V18,
+            H5F_libver_t::H5F_LIBVER_V110,
+        ))?;
+        h5check(H5Pget_mdc_config(list, &raw mut cache))?;
+        cache.max_size = METADATA_CACHE;
+        cache.initial_size = cache.initial_size.min(METADATA_CACHE);
+        cache.min_size = cache.min_size.min(METADATA_CACHE);
+        h5check(H5Pset_mdc_config(list, &raw const cache))?;
+        if log.is_writer() {
+            // The lock on the file says that nobody else has it open, whatever a writer that was
+            // killed wrote into it.
+            h5check(H5Pset(
+                list,
+                c"clear_status_flags".as_ptr(),
+                (&raw mut clear).cast(),
+            ))?;
+        }
+    }
+    Ok(())
+}
+
+/// Makes the driver known to libhdf5, once. The library must be locked.
+fn register() -> hdf5_metno::Result<hid_t> {
+    static DRIVER: OnceLock<hid_t> = OnceLock::new();
+    if let Some(&driver) = DRIVER.get() {
+        return Ok(driver);
+    }
+    let class = class();
+    // SAFETY: the table has the form that this version of libhdf5 expects and is not shorter; the
+    // library copies it. The name is static.
+    let driver = h5check(unsafe { H5FDregister((&raw const class).cast()) })?;
+    Ok(*DRIVER.get_or_init(|| driver))
+}
+
+fn class() -> Class {
+    Class {
+        #[cfg(hdf5_1_14)]
+        version: 1,
+        // The last of those that are for anyone.
+        #[cfg(hdf5_1_14)]
+        value: 511,
+        name: c"simrecorder".as_ptr(),
+        maxaddr: MAX_ADDRESS,
+        fc_degree: H5F_close_degree_t::H5F_CLOSE_STRONG,
+        terminate: None,
+        sb_size: None,
+        sb_encode: None,
+        sb_decode: None,
+        fapl_size: size_of::<Arc<LoggedFile>>(),
+        fapl_get: None,
+        fapl_copy: Some(copy_info),
+        fapl_free: Some(free_info),
+        dxpl_size: 0,
+        dxpl_copy: None,
+        dxpl_free: None,
+        open: Some(open_file),
+        close: Some(close_file),
+        cmp: Some(compare),
+        query: Some(query),
+        get_type_map: Some(type_map),
+        alloc: None,
+        free: None,
+        get_eoa: Some(get_eoa),
+        set_eoa: Some(set_eoa),
+        get_eof: Some(get_eof),
+        get_handle: None,
+        read: Some(read),
+        write: Some(write),
+        #[cfg(hdf5_1_14)]
+        vectors_and_selections: [None; 4],
+        flush: None,
+        truncate: Some(truncate),
+        lock: None,
+        unlock: None,
+        rest: [0; 8],
+    }
+}
+
+/// Runs the body of a function that libhdf5 calls: a panic must not reach C.
+fn guard<T>(failure: T, body: impl FnOnce() -> T) -> T {
+    catch_unwind(AssertUnwindSafe(body)).unwrap_or(failure)
+}
+
+/// The file behind a pointer that libhdf5 hands back.
+///
+/// # Safety
+///
+/// The pointer comes from `open_file`, and `close_file` was not called with it.
+unsafe fn log<'a>(file: *const c_void) -> &'a Arc<LoggedFile> {
+    // SAFETY: as the caller promises, this is a `DriverFile` that is alive.
+    unsafe { &(*file.cast::<DriverFile>()).log }
+}
+
+unsafe extern "C" fn copy_info(info: *const c_void) -> *mut c_void {
+    guard(ptr::null_mut(), || {
+        // SAFETY: the information of this driver is always an `Arc<LoggedFile>`.
+        let log = unsafe { &*info.cast::<Arc<LoggedFile>>() };
+        Box::into_raw(Box::new(Arc::clone(log))).cast()
+    })
+}
+
+unsafe extern "C" fn free_info(info: *mut c_void) -> herr_t {
+    guard(FAILURE, || {
+        // SAFETY: libhdf5 frees what `copy_info` made, once.
+        drop(unsafe { Box::from_raw(info.cast::<Arc<LoggedFile>>()) });
+        SUCCESS
+    })
+}
+
+unsafe extern "C" fn open_file(
+    name: *const c_char,
+    _flags: c_uint,
+    list: hid_t,
+    _max_address: haddr_t,
+) -> *mut c_void {
+    guard(ptr::null_mut(), || {
+        // SAFETY: the list is open; its information, if any, is what `copy_info` made.
+        let info = unsafe { H5Pget_driver_info(list) };
+        if info.is_null() || name.is_null() {
+            return ptr::null_mut();
+        }
+        // SAFETY: as above.
+        let log = unsafe { &*info.cast::<Arc<LoggedFile>>() };
+        // SAFETY: libhdf5 hands over the name as a C string.
+        let name = unsafe { CStr::from_ptr(name) };
+        // Links to other files make libhdf5 open those with the driver of this one.
+        if name.to_bytes() != log.path().as_os_str().as_bytes() || !log.attach() {
+            return ptr::null_mut();
+        }
+        let file = DriverFile {
+            public: PublicFields::new(),
+            log: Arc::clone(log),
+        };
+        Box::into_raw(Box::new(file)).cast()
+    })
+}
+
+unsafe extern "C" fn close_file(file: *mut c_void) -> herr_t {
+    guard(FAILURE, || {
+        // SAFETY: libhdf5 closes what `open_file` made, once.
+        let file = unsafe { Box::from_raw(file.cast::<DriverFile>()) };
+        file.log.detach();
+        SUCCESS
+    })
+}
+
+unsafe extern "C" fn compare(one: *const c_void, other: *const c_void) -> c_int {
+    // SAFETY: libhdf5 compares files that are open with this driver.
+    let (one, other) = unsafe { (Arc::as_ptr(log(one)), Arc::as_ptr(log(other))) };
+    one.cmp(&other) as c_int
+}
+
+unsafe extern "C" fn query(_file: *const c_void, flags: *mut c_ulong) -> herr_t {
+    let features = H5FD_FEAT_AGGREGATE_METADATA
+        | H5FD_FEAT_ACCUMULATE_METADATA
+        | H5FD_FEAT_DATA_SIEVE
+        | H5FD_FEAT_AGGREGATE_SMALLDATA
+        | H5FD_FEAT_DEFAULT_VFD_COMPATIBLE;
+    if !flags.is_null() {
+        // SAFETY: libhdf5 passes a place for the answer.
+        unsafe { *flags = c_ulong::from(features) };
+    }
+    SUCCESS
+}
+
+/// Free space of metadata is used for metadata, that of raw data for raw data.
+unsafe extern "C" fn type_map(_file: *const c_void, map: *mut H5F_mem_t) -> herr_t {
+    use H5F_mem_t::{H5FD_MEM_DRAW as RAW, H5FD_MEM_SUPER as METADATA};
+    let types = [METADATA, METADATA, METADATA, RAW, RAW, METADATA, METADATA];
+    // SAFETY: libhdf5 passes room for one entry per type of memory, of which it has seven.
+    unsafe { ptr::copy_nonoverlapping(types.as_ptr(), map, types.len()) };
+    SUCCESS
+}
+
+unsafe extern "C" fn get_eoa(file: *const c_void, _type: H5F_mem_t) -> haddr_t {
+    // SAFETY: libhdf5 passes a file that is open.
+    guard(HADDR_UNDEF, || unsafe { log(file) }.eoa())
+}
+
+unsafe extern "C" fn set_eoa(file: *mut c_void, _type: H5F_mem_t, address: haddr_t) -> herr_t {
+    guard(FAILURE, || {
+        if address > MAX_ADDRESS {
+            return FAILURE;
+        }
+        // SAFETY: libhdf5 passes a file that is open.
+        unsafe { log(file) }.set_eoa(address);
+        SUCCESS
+    })
+}
+
+unsafe extern "C" fn get_eof(file: *const c_void, _type: H5F_mem_t) -> haddr_t {
+    // SAFETY: libhdf5 passes a file that is open.
+    guard(HADDR_UNDEF, || unsafe { log(file) }.length())
+}
+
+fn status(result: Result<()>, log: &LoggedFile) -> herr_t {
+    match result {
+        Ok(()) => SUCCESS,
+        Err(error) => {
+            log.keep_error(error);
+            FAILURE
+        }
+    }
+}
+
+unsafe extern "C" fn read(
+    file: *mut c_void,
+    _type: H5F_mem_t,
+    _transfer: hid_t,
+    address: haddr_t,
+    size: usize,
+    buffer: *mut c_void,
+) -> herr_t {
+    guard(FAILURE, || {
+        if size == 0 {
+            return SUCCESS;
+        }
+        // SAFETY: libhdf5 passes a file that is open, and room for `size` bytes, which it may not
+        // have initialised: they are before anything looks at them.
+        let (log, buffer) = unsafe {
+            ptr::write_bytes(buffer.cast::<u8>(), 0, size);
+            (
+                log(file),
+                std::slice::from_raw_parts_mut(buffer.cast::<u8>(), size),
+            )
+        };
+        status(log.read_at(address, buffer), log)
+    })
+}
+
+unsafe extern "C" fn write(
+    file: *mut c_void,
+    _type: H5F_mem_t,
+    _transfer: hid_t,
+    address: haddr_t,
+    size: usize,
+    buffer: *const c_void,
+) -> herr_t {
+    guard(FAILURE, || {
+        if size == 0 {
+            return SUCCESS;
+        }
+        // SAFETY: libhdf5 passes a file that is open, and `size` bytes.
+        let (log, bytes) = unsafe {
+            (
+                log(file),
+                std::slice::from_raw_parts(buffer.cast::<u8>(), size),
+            )
+        };
+        status(log.write_at(address, bytes), log)
+    })
+}
+
+unsafe extern "C" fn truncate(file: *mut c_void, _transfer: hid_t, _closing: hbool_t) -> herr_t {
+    guard(FAILURE, || {
+        // SAFETY: libhdf5 passes a file that is open.
+        let log = unsafe { log(file) };
+        status(log.extend(), log)
+    })
+}

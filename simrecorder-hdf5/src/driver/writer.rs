@@ -1,0 +1,544 @@
+//! The writer of a file: writes of libhdf5, commits and checkpoints.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::sync::Arc;
+
+use simrecorder_core::backend::Position;
+use simrecorder_core::{Error, ErrorKind, Result};
+
+use super::NotePlace;
+use super::disk::{Disk, Paths};
+use super::journal::{self, Committed, Header, Loaded, PAGE, PAGE_LEN, Payload};
+use super::locks::MainLock;
+use super::pages::{Layers, Pending, read_or_zero, runs};
+use super::superblock;
+
+/// How many pages are copied to the main file at a time.
+const RUN: usize = 1024;
+
+/// Changes a file, of which it holds the locks.
+#[derive(Debug)]
+pub(super) struct Writer {
+    pub(super) disk: Disk,
+    pub(super) paths: Paths,
+    pub(super) main: Arc<File>,
+    pub(super) lock: MainLock,
+    pub(super) journal: Journal,
+    pub(super) committed: Committed,
+    pending: Pending,
+    /// The end of allocation, as libhdf5 set it last.
+    eoa: u64,
+    /// How long the main file is.
+    main_length: u64,
+    /// Whether something was written in place since the last commit.
+    in_place: bool,
+    /// Where the superblock is.
+    pub(super) superblock: u64,
+    pub(super) trouble: Trouble,
+}
+
+/// The journal that is being written, locked.
+#[derive(Debug)]
+pub(super) struct Journal {
+    pub(super) file: Arc<File>,
+    pub(super) header: Header,
+    pub(super) end: Position,
+    pub(super) changes: u64,
+}
+
+/// What a writer cannot do any more.
+#[derive(Debug)]
+pub(super) enum Trouble {
+    None,
+    /// What was written since the last commit is lost: it must be abandoned first.
+    Lost(Error),
+    /// What libhdf5 writes does not matter any more.
+    Abandoned,
+    /// It is unknown what the journal holds.
+    Broken(Error),
+}
+
+impl Writer {
+    pub(super) fn new(
+        disk: Disk,
+        paths: Paths,
+        main: Arc<File>,
+        lock: MainLock,
+        loaded: Loaded,
+    ) -> Result<Self> {
+        let length = main
+            .metadata()
+            .map_err(|error| Error::io("open", &paths.main, error));
+        let main_length = length?.len();
+        let Loaded {
+            file,
+            header,
+            changes,
+            committed,
+            end,
+            ..
+        } = loaded;
+        Ok(Self {
+            disk,
+            main,
+            lock,
+            journal: Journal {
+                file,
+                header,
+                end,
+                changes,
+            },
+            eoa: committed.eoa.unwrap_or(header.base),
+            committed,
+            pending: Pending::new(),
+            main_length,
+            in_place: false,
+            superblock: 0,
+            trouble: Trouble::None,
+            paths,
+        })
+    }
+
+    pub(super) fn layers(&self) -> Layers<'_> {
+        Layers {
+            pending: &self.pending,
+            committed: &self.committed.pages,
+            journal: Some(&self.journal.file),
+            main: &self.main,
+        }
+    }
+
+    pub(super) fn eoa(&self) -> u64 {
+        self.eoa
+    }
+
+    pub(super) fn set_eoa(&mut self, eoa: u64) {
+        self.eoa = eoa;
+    }
+
+    pub(super) fn main_length(&self) -> u64 {
+        self.main_length
+    }
+
+    /// Writes to pages what was there at the last commit, and in place what was not.
+    pub(super) fn write(&mut self, address: u64, bytes: &[u8]) -> Result<()> {
+        if !matches!(self.trouble, Trouble::None) {
+            return Ok(());
+        }
+        let fresh = self.committed.fresh;
+        let over = usize::try_from(fresh.saturating_sub(address)).unwrap_or(usize::MAX);
+        let (over, new) = bytes.split_at(over.min(bytes.len()));
+        self.write_pages(address, over)
+            .and_then(|()| self.write_in_place(address + over.len() as u64, new))
+            .map_err(|error| Error::io("write", &self.paths.main, error))
+    }
+
+    fn write_pages(&mut self, mut address: u64, mut bytes: &[u8]) -> io::Result<()> {
+        while !bytes.is_empty() {
+            let number = address / PAGE_LEN;
+            let skip = (address % PAGE_LEN) as usize;
+            let (now, rest) = bytes.split_at(bytes.len().min(PAGE - skip));
+            if !self.pending.contains_key(&number) {
+                let page = if now.len() == PAGE {
+                    Box::new([0; PAGE])
+                } else {
+                    self.layers().page(number)?
+                };
+                self.pending.insert(number, page);
+            }
+            if let Some(page) = self.pending.get_mut(&number) {
+                page[skip..skip + now.len()].copy_from_slice(now);
+            }
+            address += now.len() as u64;
+            bytes = rest;
+        }
+        Ok(())
+    }
+
+    fn write_in_place(&mut self, address: u64, bytes: &[u8]) -> io::Result<()> {
+        if bytes.is_empty() {
+            return Ok(());
+        }
+        self.in_place = true;
+        let result = self.disk.write(&self.main, bytes, address);
+        // What was written before a failure counts as well.
+        self.main_length = self.main_length.max(address + bytes.len() as u64);
+        if result.is_err() {
+            self.main_length = self.main.metadata()?.len();
+        }
+        result
+    }
+
+    /// Makes the main file as long as libhdf5 expects, but never shorter.
+    pub(super) fn extend(&mut self) -> Result<()> {
+        if self.main_length >= self.eoa || !matches!(self.trouble, Trouble::None) {
+            return Ok(());
+        }
+        self.in_place = true;
+        self.disk
+            .set_len(&self.main, self.eoa)
+            .map_err(|error| Error::io("write", &self.paths.main, error))?;
+        self.main_length = self.eoa;
+        Ok(())
+    }
+
+    /// Makes all that was written since the last commit durable and visible, or nothing of it.
+    pub(super) fn commit(&mut self, note: &[u8]) -> Result<NotePlace> {
+        self.check("commit")?;
+        let before = self.committed.eoa.unwrap_or(self.journal.header.base);
+        if self.pending.is_empty() && note.is_empty() && self.eoa == before {
+            return Ok(NotePlace {
+                offset: self.journal.end.offset,
+                len: 0,
+            });
+        }
+        if self.journal.header.id == [0; 16] {
+            let message = "the file has no id yet";
+            return Err(Error::new(ErrorKind::Internal, "commit", message));
+        }
+        self.clear_open_flags();
+        self.extend()?;
+        self.sync_in_place()?;
+        let place = self.append(note)?;
+        self.pending.clear();
+        Ok(place)
+    }
+
+    pub(super) fn check(&self, operation: &'static str) -> Result<()> {
+        let (message, cause) = match &self.trouble {
+            Trouble::None => return Ok(()),
+            Trouble::Abandoned => {
+                let message = "the changes since the last commit were given up, and the file was \
+                               not opened anew since";
+                return Err(Error::new(ErrorKind::Internal, operation, message));
+            }
+            Trouble::Lost(cause) => (
+                "an earlier failure lost what was written since the last commit",
+                cause,
+            ),
+            Trouble::Broken(cause) => (
+                "an earlier failure left the journal in an unknown state; open the recording again \
+                 to go on",
+                cause,
+            ),
+        };
+        Err(Error::new(cause.kind(), operation, message)
+            .with_key(self.paths.main.display().to_string())
+            .with_source(cause.clone()))
+    }
+
+    /// A file that is open for writing must not say so to those who read a commit of it.
+    fn clear_open_flags(&mut self) {
+        let skip = (self.superblock % PAGE_LEN) as usize;
+        if let Some(page) = self.pending.get_mut(&(self.superblock / PAGE_LEN)) {
+            superblock::clear_open_flags(&mut page[skip..]);
+        }
+    }
+
+    fn sync_in_place(&mut self) -> Result<()> {
+        if !self.in_place {
+            return Ok(());
+        }
+        if let Err(error) = self.disk.sync(&self.main) {
+            // The system may have dropped what it could not write, and not report it again.
+            let error = Error::io("commit", &self.paths.main, error);
+            self.trouble = Trouble::Lost(error.clone());
+            return Err(error);
+        }
+        self.in_place = false;
+        Ok(())
+    }
+
+    /// Appends a record of the pending pages to the journal.
+    fn append(&mut self, note: &[u8]) -> Result<NotePlace> {
+        let pages = Ordered(self.pending.iter());
+        let sealed = journal::encode(self.eoa, pages, note).seal(self.journal.end);
+        let file = &self.journal.file;
+        let written = self
+            .disk
+            .write(file, &sealed.bytes, sealed.start)
+            .and_then(|()| self.disk.sync(file));
+        if let Err(error) = written {
+            let error = Error::io("commit", &self.paths.journal, error);
+            self.take_back(sealed.start, &error);
+            return Err(error);
+        }
+        self.journal.end = sealed.end;
+        let payload = Payload::decode(sealed.payload(), sealed.payload_offset())?;
+        self.committed.apply(&payload)?;
+        Ok(payload.note)
+    }
+
+    /// Cuts off a record that is not whole, or not durable: it would hide those behind it.
+    fn take_back(&mut self, start: u64, cause: &Error) {
+        let file = Arc::clone(&self.journal.file);
+        let cut = self
+            .disk
+            .set_len(&file, start)
+            .and_then(|()| self.disk.sync(&file))
+            // Readers may have seen it. What it refers to will be overwritten.
+            .and_then(|()| self.set_changes(self.journal.changes + 2));
+        if let Err(error) = cut {
+            tracing::error!(%error, "the journal could not be cut back");
+            self.trouble = Trouble::Broken(cause.clone());
+        }
+    }
+
+    /// Tells readers that what they read may change.
+    pub(super) fn set_changes(&mut self, changes: u64) -> io::Result<()> {
+        let (at, bytes) = journal::encode_changes(changes);
+        self.disk.write(&self.journal.file, &bytes, at)?;
+        self.journal.changes = changes;
+        Ok(())
+    }
+
+    /// Drops everything since the last commit. What libhdf5 still writes is ignored, until it
+    /// opens the file anew.
+    pub(super) fn abandon(&mut self) {
+        if !matches!(self.trouble, Trouble::Broken(_)) {
+            self.trouble = Trouble::Abandoned;
+        }
+        self.drop_changes();
+    }
+
+    /// Called when libhdf5 opens the file.
+    pub(super) fn reopened(&mut self) {
+        if matches!(self.trouble, Trouble::Abandoned) {
+            self.drop_changes();
+            self.trouble = Trouble::None;
+        }
+    }
+
+    fn is_clean(&self) -> bool {
+        self.pending.is_empty() && !self.in_place
+    }
+
+    fn drop_changes(&mut self) {
+        self.pending.clear();
+        self.in_place = false;
+        self.eoa = self.committed.eoa.unwrap_or(self.journal.header.base);
+    }
+
+    /// Brings all that was committed to the main file, and begins a new journal with a note.
+    pub(super) fn checkpoint(&mut self, note: &[u8]) -> Result<NotePlace> {
+        self.check("checkpoint")?;
+        let eoa = self.committed.eoa;
+        self.settle("checkpoint", self.is_clean())?;
+        let next = self.next_journal(eoa, note)?;
+        self.replace_journal(next)
+    }
+
+    /// Does the last work: the main file holds everything, and nothing stays behind.
+    pub(super) fn close(&mut self) -> Result<()> {
+        if let Trouble::Broken(_) = self.trouble {
+            return self.check("close");
+        }
+        self.drop_changes();
+        self.settle("close", true)?;
+        let failed = |error| Error::io("close", &self.paths.journal, error);
+        self.disk.remove(&self.paths.journal).map_err(failed)?;
+        self.disk.sync_folder(&self.paths).map_err(failed)
+    }
+
+    /// Copies the committed pages to the main file, and cuts it to its length if `cut` says so.
+    fn settle(&mut self, operation: &'static str, cut: bool) -> Result<()> {
+        let failed = |path: &std::path::Path, error| Error::io(operation, path, error);
+        let length = self
+            .committed
+            .eoa
+            .filter(|&eoa| cut && eoa != self.main_length);
+        let changes_main = !self.committed.pages.is_empty() || length.is_some();
+        if changes_main {
+            self.lock.exclude(operation, &self.paths.main)?;
+        }
+        // The next odd number, whether the last checkpoint was finished or not.
+        let announced = (self.journal.changes + 1) | 1;
+        let result = self
+            .set_changes(announced)
+            .and_then(|()| match changes_main {
+                true => self.disk.sync(&self.journal.file),
+                false => Ok(()),
+            })
+            .map_err(|error| failed(&self.paths.journal, error))
+            .and_then(|()| {
+                if changes_main {
+                    self.copy_home(length)
+                        .map_err(|error| failed(&self.paths.main, error))?;
+                }
+                Ok(())
+            });
+        if changes_main {
+            self.lock.share(&self.paths.main)?;
+        }
+        result
+    }
+
+    /// Copies the committed pages, cuts the main file to a length, and makes both durable.
+    fn copy_home(&mut self, length: Option<u64>) -> io::Result<()> {
+        copy_home(
+            self.disk,
+            &self.committed,
+            &self.journal.file,
+            &self.main,
+            length,
+        )?;
+        self.main_length = self.main.metadata()?.len();
+        Ok(())
+    }
+
+    /// Ends a checkpoint that an earlier writer began.
+    pub(super) fn finish_checkpoint(&mut self) -> io::Result<()> {
+        let length = self.committed.eoa.filter(|&eoa| eoa != self.main_length);
+        self.copy_home(length)?;
+        self.set_changes(self.journal.changes + 1)
+    }
+
+    /// Writes a new journal beside the old one, with a record of a note if there is an end of
+    /// allocation to record.
+    fn next_journal(
+        &mut self,
+        eoa: Option<u64>,
+        note: &[u8],
+    ) -> Result<(Journal, Committed, NotePlace)> {
+        let base = match eoa {
+            None => self.journal.header.base,
+            Some(eoa) if self.is_clean() => eoa,
+            // What was written in place since the last commit must stay in place.
+            Some(_) => self.committed.fresh,
+        };
+        let header = Header {
+            base,
+            superblock: superblock_checksum(&self.main, self.superblock)
+                .map_err(|error| Error::io("checkpoint", &self.paths.main, error))?,
+            ..self.journal.header
+        };
+        let file = super::open::next_journal_file(&self.paths)?;
+        let eoa = eoa.or((!note.is_empty()).then_some(self.journal.header.base));
+        write_journal(self.disk, file, header, eoa, note)
+            .map_err(|error| Error::io("checkpoint", &self.paths.next_journal, error))
+    }
+
+    /// Puts a new journal in the place of the old one.
+    fn replace_journal(
+        &mut self,
+        (next, committed, place): (Journal, Committed, NotePlace),
+    ) -> Result<NotePlace> {
+        let failed = |error| Error::io("checkpoint", &self.paths.journal, error);
+        self.disk
+            .rename(&self.paths.next_journal, &self.paths.journal)
+            .map_err(failed)?;
+        let synced = self.disk.sync_folder(&self.paths).map_err(failed);
+        self.journal = next;
+        self.committed = committed;
+        if let Err(error) = synced {
+            // After a power failure the old journal may be back, without what is committed now.
+            self.trouble = Trouble::Broken(error.clone());
+            return Err(error);
+        }
+        Ok(place)
+    }
+
+    /// Gives the file an id that the journal is to carry.
+    pub(super) fn set_file_id(&mut self, id: [u8; 16]) -> Result<()> {
+        self.check("open")?;
+        if self.journal.header.id == id {
+            return Ok(());
+        }
+        if self.journal.end.offset != journal::START {
+            let message = "the journal holds commits of a file with another id";
+            return Err(Error::new(ErrorKind::Internal, "open", message)
+                .with_key(self.paths.journal.display().to_string()));
+        }
+        self.settle("open", false)?;
+        let before = std::mem::replace(&mut self.journal.header.id, id);
+        let next = self.next_journal(None, &[]);
+        self.journal.header.id = before;
+        self.replace_journal(next?).map(|_| ())
+    }
+}
+
+/// Copies committed pages to the main file, cuts it to a length, and makes both durable.
+pub(super) fn copy_home(
+    disk: Disk,
+    committed: &Committed,
+    journal: &File,
+    main: &File,
+    length: Option<u64>,
+) -> io::Result<()> {
+    let mut bytes = Vec::new();
+    for (first, places) in runs(&committed.pages, RUN) {
+        bytes.resize(places.len() * PAGE, 0);
+        for (page, &place) in bytes.chunks_exact_mut(PAGE).zip(&places) {
+            journal.read_exact_at(page, place)?;
+        }
+        disk.write(main, &bytes, first * PAGE_LEN)?;
+    }
+    if let Some(length) = length {
+        disk.set_len(main, length)?;
+    }
+    disk.sync(main)
+}
+
+/// Writes the header of a journal and its first record, if there is an end of allocation.
+pub(super) fn write_journal(
+    disk: Disk,
+    file: File,
+    header: Header,
+    eoa: Option<u64>,
+    note: &[u8],
+) -> io::Result<(Journal, Committed, NotePlace)> {
+    let (bytes, mut end) = header.encode();
+    let mut bytes = bytes.to_vec();
+    let mut committed = Committed::new(header.base);
+    let mut place = NotePlace {
+        offset: journal::START,
+        len: 0,
+    };
+    if let Some(eoa) = eoa {
+        let sealed = journal::encode(eoa, std::iter::empty(), note).seal(end);
+        bytes.extend_from_slice(&sealed.bytes);
+        end = sealed.end;
+        committed.eoa = Some(eoa);
+        place = NotePlace {
+            offset: sealed.end.offset - 4 - note.len() as u64,
+            len: note.len() as u64,
+        };
+    }
+    disk.set_len(&file, 0)?;
+    disk.write(&file, &bytes, 0)?;
+    disk.sync(&file)?;
+    let journal = Journal {
+        file: Arc::new(file),
+        header,
+        end,
+        changes: 0,
+    };
+    Ok((journal, committed, place))
+}
+
+/// The checksum of the page of the main file that holds its superblock.
+pub(super) fn superblock_checksum(main: &File, superblock: u64) -> io::Result<u32> {
+    let mut page = [0; PAGE];
+    read_or_zero(main, &mut page, superblock / PAGE_LEN * PAGE_LEN)?;
+    Ok(crc32fast::hash(&page))
+}
+
+/// Pages with their numbers, as a record takes them.
+#[derive(Clone)]
+struct Ordered<'a>(std::collections::btree_map::Iter<'a, u64, Box<[u8; PAGE]>>);
+
+impl<'a> Iterator for Ordered<'a> {
+    type Item = (u64, &'a [u8; PAGE]);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.0.next().map(|(&number, page)| (number, &**page))
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        self.0.size_hint()
+    }
+}
+
+impl ExactSizeIterator for Ordered<'_> {}
