@@ -69,7 +69,11 @@ impl NewRows {
             return None;
         };
         let fits = Arc::ptr_eq(&prepared.layout, layout) || prepared.layout.encodes_like(layout);
-        prepared.chunks.get(&chunk).filter(|_| fits).map(Vec::as_slice)
+        prepared
+            .chunks
+            .get(&chunk)
+            .filter(|_| fits)
+            .map(Vec::as_slice)
     }
 }
 
@@ -114,7 +118,11 @@ impl ColumnAppend {
     fn dataset(&self, state: &State) -> Result<Dataset> {
         let object = open_object(&state.open.root, &self.column.path)?;
         Dataset::from_handle(object).ok_or_else(|| {
-            Error::new(ErrorKind::Corrupt, "commit", "the dataset is no longer there")
+            Error::new(
+                ErrorKind::Corrupt,
+                "commit",
+                "the dataset is no longer there",
+            )
         })
     }
 
@@ -123,7 +131,7 @@ impl ColumnAppend {
             (Some(tail), _) => Ok(tail.clone()),
             (None, Some(tail)) => {
                 let size = self.column.form.row_size();
-                tail.read(&Recording::journal(state), self.column.stored, size)
+                tail.read(&*Recording::journal(state)?, self.column.stored, size)
             }
             (None, None) => Ok(Rows::default()),
         }
@@ -165,10 +173,18 @@ impl ColumnAppend {
         });
         let mut runs = std::iter::once(stored).chain(new);
         let bytes = match runs.find(|(first, rows)| (*first..first + rows.count).contains(&row)) {
-            Some((first, rows)) => rows.slice(row - first, row - first + 1, size).to_rows().data,
+            Some((first, rows)) => {
+                rows.slice(row - first, row - first + 1, size)
+                    .to_rows()
+                    .data
+            }
             None => {
                 let Form::Elements(layout) = &self.column.form else {
-                    return Err(Error::new(ErrorKind::Internal, "commit", "ends are elements"));
+                    return Err(Error::new(
+                        ErrorKind::Internal,
+                        "commit",
+                        "ends are elements",
+                    ));
                 };
                 let region = crate::dataset::rows(row..row + 1);
                 let mut bytes = vec![0; layout.element_size()];
@@ -176,7 +192,9 @@ impl ColumnAppend {
                 bytes
             }
         };
-        Ok(bytes.first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes)))
+        Ok(bytes
+            .first_chunk()
+            .map_or(0, |bytes| u64::from_le_bytes(*bytes)))
     }
 
     /// Cuts the column to its first `rows` rows.
@@ -333,7 +351,10 @@ impl ColumnAppend {
 
     fn write_variable(&self, variable: &Variable, dataset: &Dataset, tail: &Rows) -> Result<()> {
         let mut first = self.column.stored;
-        let new = self.new.iter().map(|new| new.as_rows_ref(RowSize::Variable));
+        let new = self
+            .new
+            .iter()
+            .map(|new| new.as_rows_ref(RowSize::Variable));
         for rows in std::iter::once(tail.as_rows_ref()).chain(new) {
             if rows.count > 0 {
                 variable.write(dataset, first, rows)?;

@@ -69,7 +69,12 @@ pub(crate) fn read_own(object: &Handle) -> Result<Option<Own>> {
 
 /// Notes `own` about an object, in place of what was noted.
 pub(crate) fn write_own(object: &Handle, own: Own) -> Result<()> {
-    write(object, OWN, &Native::Sized(Json::Object(own).to_string()), true)
+    write(
+        object,
+        OWN,
+        &Native::Sized(Json::Object(own).to_string()),
+        true,
+    )
 }
 
 /// The attributes of a user, given what [`read_own`] read.
@@ -164,7 +169,10 @@ impl Native {
         let bytes = |dtype, bytes: Vec<[u8; 8]>| Self::Elements(dtype, bytes.concat(), count);
         match &items[0] {
             Json::Bool(_) => {
-                let flags = all(items, Json::as_bool)?.into_iter().map(u8::from).collect();
+                let flags = all(items, Json::as_bool)?
+                    .into_iter()
+                    .map(u8::from)
+                    .collect();
                 Some(Self::Elements(DType::Bool, flags, count))
             }
             Json::String(_) => {
@@ -241,7 +249,10 @@ pub(crate) fn write_text(object: &Handle, name: &str, text: &str) -> Result<()> 
 /// Writes a list of texts, one for each axis.
 pub(crate) fn write_labels(object: &Handle, name: &str, labels: Vec<String>) -> Result<()> {
     // Text of HDF5 ends at a NUL.
-    let labels: Vec<String> = labels.into_iter().map(|label| label.replace('\0', "")).collect();
+    let labels: Vec<String> = labels
+        .into_iter()
+        .map(|label| label.replace('\0', ""))
+        .collect();
     let count = labels.len() as u64;
     write(object, name, &Native::Texts(labels, Some(count)), false)
 }
@@ -249,7 +260,12 @@ pub(crate) fn write_labels(object: &Handle, name: &str, labels: Vec<String>) -> 
 /// Writes a number as an attribute, in place of one that is there.
 pub(crate) fn write_number(object: &Handle, name: &str, number: u64) -> Result<()> {
     let bytes = number.to_le_bytes().to_vec();
-    write(object, name, &Native::Elements(DType::U64, bytes, None), true)
+    write(
+        object,
+        name,
+        &Native::Elements(DType::U64, bytes, None),
+        true,
+    )
 }
 
 /// One attribute as JSON; `None` if it is not there, or nothing that a user would have set.
@@ -311,18 +327,26 @@ fn read(attribute: &Handle) -> Result<Option<Json>> {
         let (type_, space) = unsafe {
             (
                 Handle::read(H5Aget_type(attribute.id()), "tell the type of an attribute")?,
-                Handle::read(H5Aget_space(attribute.id()), "tell the shape of an attribute")?,
+                Handle::read(
+                    H5Aget_space(attribute.id()),
+                    "tell the shape of an attribute",
+                )?,
             )
         };
         let (shape, _) = extent(&space)?;
-        let count = shape.iter().try_fold(1_u64, |count, &len| count.checked_mul(len));
+        let count = shape
+            .iter()
+            .try_fold(1_u64, |count, &len| count.checked_mul(len));
         let Some(count) = count.filter(|&count| count <= MAX_ELEMENTS) else {
             return Ok(None);
         };
         let items = match StoredType::of(&type_) {
             Ok(StoredType::Elements { dtype, memory, .. }) => {
                 let bytes = read_bytes(attribute, &memory, count, dtype.size())?;
-                bytes.chunks_exact(dtype.size()).map(|bytes| element(dtype, bytes)).collect()
+                bytes
+                    .chunks_exact(dtype.size())
+                    .map(|bytes| element(dtype, bytes))
+                    .collect()
             }
             Ok(StoredType::Text(memory)) => read_texts(attribute, &memory, &space, count)?,
             Ok(StoredType::FixedText {
@@ -331,7 +355,10 @@ fn read(attribute: &Handle) -> Result<Option<Json>> {
                 memory,
             }) => {
                 let bytes = read_bytes(attribute, &memory, count, size)?;
-                bytes.chunks_exact(size).map(|bytes| fixed_text(bytes, padding).into()).collect()
+                bytes
+                    .chunks_exact(size)
+                    .map(|bytes| fixed_text(bytes, padding).into())
+                    .collect()
             }
             Ok(StoredType::Bytes) => return Ok(None),
             Err(error) if error.kind() == ErrorKind::Unsupported => return Ok(None),
@@ -342,10 +369,16 @@ fn read(attribute: &Handle) -> Result<Option<Json>> {
 }
 
 fn read_bytes(attribute: &Handle, memory: &Handle, count: u64, size: usize) -> Result<Vec<u8>> {
-    let length = usize::try_from(count).ok().and_then(|count| count.checked_mul(size));
+    let length = usize::try_from(count)
+        .ok()
+        .and_then(|count| count.checked_mul(size));
     let length = length.filter(|&length| length <= MAX_ELEMENTS as usize * 16);
     let Some(length) = length else {
-        return Err(Error::new(ErrorKind::Corrupt, "read", "an attribute is too large"));
+        return Err(Error::new(
+            ErrorKind::Corrupt,
+            "read",
+            "an attribute is too large",
+        ));
     };
     let mut bytes = vec![0; length];
     // SAFETY: `bytes` has room for `count` elements of the type, which are `size` bytes each.
@@ -420,7 +453,11 @@ fn element(dtype: DType, bytes: &[u8]) -> Json {
         DType::F64 => float(f64::from_le_bytes(of(bytes))),
         DType::Complex64 | DType::Complex128 => {
             let (re, im) = bytes.split_at(bytes.len() / 2);
-            let part = if dtype == DType::Complex64 { DType::F32 } else { DType::F64 };
+            let part = if dtype == DType::Complex64 {
+                DType::F32
+            } else {
+                DType::F64
+            };
             json!([element(part, re), element(part, im)])
         }
         _ => Json::Null,

@@ -69,9 +69,8 @@ pub(crate) struct Column {
 impl Column {
     pub(crate) fn new(path: &str, form: Form, stored: u64, tail: u64, cuts: u64) -> Result<Self> {
         let rows = stored.checked_add(tail).filter(|&rows| rows <= MAX_ROWS);
-        let rows = rows.ok_or_else(|| {
-            Error::new(ErrorKind::Corrupt, "read", "the dataset is too long")
-        })?;
+        let rows =
+            rows.ok_or_else(|| Error::new(ErrorKind::Corrupt, "read", "the dataset is too long"))?;
         Ok(Self {
             path: path.into(),
             form,
@@ -120,7 +119,11 @@ impl ColumnView {
         out: &mut [u8],
     ) -> Result<()> {
         let Form::Elements(layout) = &self.column.form else {
-            return Err(Error::new(ErrorKind::Internal, "read", "the rows are no elements"));
+            return Err(Error::new(
+                ErrorKind::Internal,
+                "read",
+                "the rows are no elements",
+            ));
         };
         if region.is_empty() || out.is_empty() {
             return Ok(());
@@ -176,7 +179,11 @@ impl ColumnView {
     /// Reads the rows of `range` of a column with elements.
     pub(crate) fn read_rows(&self, recording: &Recording, range: Range<u64>) -> Result<Vec<u8>> {
         let Form::Elements(layout) = &self.column.form else {
-            return Err(Error::new(ErrorKind::Internal, "read", "the rows are no elements"));
+            return Err(Error::new(
+                ErrorKind::Internal,
+                "read",
+                "the rows are no elements",
+            ));
         };
         let mut shape = vec![self.column.rows];
         shape.extend(layout.grid.record_shape());
@@ -197,7 +204,11 @@ impl ColumnView {
         max_bytes: usize,
     ) -> Result<Rows> {
         let Form::Variable(variable) = &self.column.form else {
-            return Err(Error::new(ErrorKind::Internal, "read", "the rows are elements"));
+            return Err(Error::new(
+                ErrorKind::Internal,
+                "read",
+                "the rows are elements",
+            ));
         };
         let mut rows = Rows::default();
         let is_full = |rows: &Rows| {
@@ -286,9 +297,11 @@ fn read_row(
     region: &Region,
     out: &mut [u8],
 ) -> Result<()> {
-    layout.grid.for_each_touched(row, region, |indices, origin| {
-        read_chunk(layout, dataset, origin, region, out).map_err(|error| at(error, indices))
-    })
+    layout
+        .grid
+        .for_each_touched(row, region, |indices, origin| {
+            read_chunk(layout, dataset, origin, region, out).map_err(|error| at(error, indices))
+        })
 }
 
 fn read_chunk(

@@ -81,7 +81,7 @@ impl<'a> Stage<'a> {
             let columns = columns.map_err(|e| e.with_key(key.as_str()))?;
             remembered.push((key, (kind, columns)));
         }
-        self.scales.write(self.root())?;
+        std::mem::take(&mut self.scales).write(self.root())?;
         Ok((note, remembered))
     }
 
@@ -273,10 +273,7 @@ impl<'a> Stage<'a> {
                 (attributes, users)
             }
             Some(other) => return Err(clash(other.kind, NodeKind::Value)),
-            None => (
-                Attributes::new(),
-                scales::make_room(&group, key.name())?,
-            ),
+            None => (Attributes::new(), scales::make_room(&group, key.name())?),
         };
         create_value(&group, key.name(), value, &attributes)?;
         self.scales.attach_again(self.root(), key, users)

@@ -1,6 +1,5 @@
 //! One HDF5 dataset: making, opening and describing it, and its raw chunks.
 
-
 use hdf5_metno_sys::h5::hsize_t;
 use hdf5_metno_sys::h5d::{
     H5D_alloc_time_t, H5D_fill_value_t, H5D_layout_t, H5Dcreate2, H5Dget_create_plist,
@@ -10,8 +9,8 @@ use hdf5_metno_sys::h5i::{H5I_type_t, hid_t};
 use hdf5_metno_sys::h5p::{
     H5P_CLS_DATASET_CREATE, H5P_CLS_LINK_CREATE, H5P_DEFAULT, H5Pfill_value_defined, H5Pget_chunk,
     H5Pget_fill_value, H5Pget_filter2, H5Pget_layout, H5Pget_nfilters, H5Pset_alloc_time,
-    H5Pset_char_encoding, H5Pset_chunk, H5Pset_deflate, H5Pset_fill_value,
-    H5Pset_obj_track_times, H5Pset_shuffle,
+    H5Pset_char_encoding, H5Pset_chunk, H5Pset_deflate, H5Pset_fill_value, H5Pset_obj_track_times,
+    H5Pset_shuffle,
 };
 use hdf5_metno_sys::h5s::{H5S_ALL, H5Sselect_none};
 use hdf5_metno_sys::h5t::H5T_cset_t;
@@ -102,7 +101,8 @@ impl NewDataset<'_> {
     /// of length 0 may grow too.
     fn growing_axes(&self) -> Vec<Option<u64>> {
         let axes = self.shape.iter().enumerate();
-        axes.map(|(axis, &len)| (axis > 0 && len > 0).then_some(len)).collect()
+        axes.map(|(axis, &len)| (axis > 0 && len > 0).then_some(len))
+            .collect()
     }
 
     fn creation_list(&self) -> Result<Handle> {
@@ -114,7 +114,10 @@ impl NewDataset<'_> {
             write_ok(H5Pset_obj_track_times(list.id(), 0), "set properties")?;
             if let Some((chunk_shape, pipeline)) = self.chunks {
                 let axes = chunk_shape.len() as i32;
-                write_ok(H5Pset_chunk(list.id(), axes, chunk_shape.as_ptr()), "choose chunks")?;
+                write_ok(
+                    H5Pset_chunk(list.id(), axes, chunk_shape.as_ptr()),
+                    "choose chunks",
+                )?;
                 let incremental = H5D_alloc_time_t::H5D_ALLOC_TIME_INCR;
                 write_ok(H5Pset_alloc_time(list.id(), incremental), "set properties")?;
                 for filter in &pipeline.0 {
@@ -399,7 +402,9 @@ fn pipeline(list: &Handle) -> Result<Option<Pipeline>> {
             );
             filters.push(match id {
                 DEFLATE => Filter::Deflate { level: values[0] },
-                SHUFFLE if length > 0 => Filter::Shuffle { size: values[0] as usize },
+                SHUFFLE if length > 0 => Filter::Shuffle {
+                    size: values[0] as usize,
+                },
                 FLETCHER32 => Filter::Fletcher32,
                 _ => return Ok(None),
             });
@@ -426,4 +431,3 @@ fn fill_value(list: &Handle, type_: &StoredType) -> Option<Vec<u8>> {
     };
     (status >= 0).then_some(value)
 }
-

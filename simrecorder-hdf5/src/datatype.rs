@@ -5,8 +5,8 @@ use std::sync::Arc;
 use hdf5_metno_sys::h5i::hid_t;
 use hdf5_metno_sys::h5t::{
     H5T_C_S1, H5T_IEEE_F32LE, H5T_IEEE_F64LE, H5T_STD_I8LE, H5T_STD_I16LE, H5T_STD_I32LE,
-    H5T_STD_I64LE, H5T_STD_U8LE, H5T_STD_U16LE, H5T_STD_U32LE, H5T_STD_U64LE, H5T_class_t,
-    H5T_cset_t, H5T_direction_t, H5T_order_t, H5T_str_t, H5T_VARIABLE, H5Tcopy, H5Tcreate,
+    H5T_STD_I64LE, H5T_STD_U8LE, H5T_STD_U16LE, H5T_STD_U32LE, H5T_STD_U64LE, H5T_VARIABLE,
+    H5T_class_t, H5T_cset_t, H5T_direction_t, H5T_order_t, H5T_str_t, H5Tcopy, H5Tcreate,
     H5Tenum_create, H5Tenum_insert, H5Tequal, H5Tget_class, H5Tget_cset, H5Tget_native_type,
     H5Tget_size, H5Tget_strpad, H5Tget_super, H5Tinsert, H5Tis_variable_str, H5Tset_cset,
     H5Tset_ebias, H5Tset_fields, H5Tset_order, H5Tset_precision, H5Tset_size, H5Tset_strpad,
@@ -32,7 +32,10 @@ fn half(exponent: usize) -> Result<Handle> {
         let bias = (1 << (exponent - 1)) - 1;
         // SAFETY: the type is ours.
         unsafe {
-            write_ok(H5Tset_fields(half.id(), 15, mantissa, exponent, 0, mantissa), MAKE)?;
+            write_ok(
+                H5Tset_fields(half.id(), 15, mantissa, exponent, 0, mantissa),
+                MAKE,
+            )?;
             write_ok(H5Tset_precision(half.id(), 16), MAKE)?;
             write_ok(H5Tset_size(half.id(), 2), MAKE)?;
             write_ok(H5Tset_ebias(half.id(), bias), MAKE)?;
@@ -65,7 +68,10 @@ fn complex(part: hid_t, part_size: usize) -> Result<Handle> {
             let id = H5Tcreate(H5T_class_t::H5T_COMPOUND, 2 * part_size);
             let complex = Handle::write(id, MAKE)?;
             write_ok(H5Tinsert(complex.id(), c"r".as_ptr(), 0, part), MAKE)?;
-            write_ok(H5Tinsert(complex.id(), c"i".as_ptr(), part_size, part), MAKE)?;
+            write_ok(
+                H5Tinsert(complex.id(), c"i".as_ptr(), part_size, part),
+                MAKE,
+            )?;
             Ok(complex)
         }
     })

@@ -6,9 +6,7 @@
 
 use std::cell::RefCell;
 
-use flate2::{
-    Compress, Compression as Level, Decompress, FlushCompress, FlushDecompress, Status,
-};
+use flate2::{Compress, Compression as Level, Decompress, FlushCompress, FlushDecompress, Status};
 use simrecorder_core::{Error, ErrorKind, Result};
 
 use crate::shuffle::{shuffle, unshuffle};
@@ -92,7 +90,13 @@ impl Pipeline {
     /// Decodes a chunk into `out`, which has the size of a chunk in memory.
     pub(crate) fn decode(&self, encoded: &[u8], mask: u32, out: &mut [u8]) -> Result<()> {
         let used = |index: usize| mask & (1 << index) == 0;
-        let mut filters: Vec<Filter> = self.0.iter().enumerate().filter(|(i, _)| used(*i)).map(|(_, filter)| *filter).collect();
+        let mut filters: Vec<Filter> = self
+            .0
+            .iter()
+            .enumerate()
+            .filter(|(i, _)| used(*i))
+            .map(|(_, filter)| *filter)
+            .collect();
         let mut encoded = encoded;
         while filters.last() == Some(&Filter::Fletcher32) {
             encoded = check_fletcher32(encoded)?;
@@ -136,13 +140,20 @@ fn with_scratch<T>(length: usize, use_it: impl FnOnce(&mut [u8]) -> T) -> T {
 }
 
 fn damaged(what: &str) -> Error {
-    Error::new(ErrorKind::Corrupt, "read", format!("a chunk does not decode: {what}"))
+    Error::new(
+        ErrorKind::Corrupt,
+        "read",
+        format!("a chunk does not decode: {what}"),
+    )
 }
 
 fn check_length(length: usize, out: &[u8]) -> Result<()> {
     match length == out.len() {
         true => Ok(()),
-        false => Err(damaged(&format!("it has {length} bytes in place of {}", out.len()))),
+        false => Err(damaged(&format!(
+            "it has {length} bytes in place of {}",
+            out.len()
+        ))),
     }
 }
 
@@ -210,7 +221,9 @@ fn is_noise(plane: &[u8], level: u32) -> Result<bool> {
     let middle = plane.len().saturating_sub(SAMPLE) / 2;
     let sample = &plane[middle..plane.len().min(middle + SAMPLE)];
     let mut counts = [0_u32; 256];
-    sample.iter().for_each(|&byte| counts[usize::from(byte)] += 1);
+    sample
+        .iter()
+        .for_each(|&byte| counts[usize::from(byte)] += 1);
     // The chance that two bytes are the same: 1/256 for noise, and in between for most others.
     let pairs: u64 = counts.iter().map(|&n| u64::from(n) * u64::from(n)).sum();
     let length = sample.len() as u64;
@@ -233,7 +246,11 @@ fn deflate_into(bytes: &[u8], level: u32, out: &mut Vec<u8>) -> Result<()> {
                 compress.reset();
                 compress
             }
-            _ => &mut state.insert((level, Compress::new(Level::new(level), false))).1,
+            _ => {
+                &mut state
+                    .insert((level, Compress::new(Level::new(level), false)))
+                    .1
+            }
         };
         out.reserve(bytes.len() / 2 + 64);
         loop {
@@ -244,7 +261,10 @@ fn deflate_into(bytes: &[u8], level: u32, out: &mut Vec<u8>) -> Result<()> {
                     Error::new(ErrorKind::Internal, "encode", "deflating failed").with_source(e)
                 })?;
             // Room that is left over means that nothing waits inside any more.
-            if status != Status::BufError && out.len() < out.capacity() && compress.total_in() as usize == bytes.len() {
+            if status != Status::BufError
+                && out.len() < out.capacity()
+                && compress.total_in() as usize == bytes.len()
+            {
                 return Ok(());
             }
             out.reserve(bytes.len() / 4 + 1024);

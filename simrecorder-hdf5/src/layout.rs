@@ -111,9 +111,12 @@ impl Layout {
         let chunk = self.grid.chunk_shape();
         let bytes = chunk
             .iter()
-            .try_fold(self.dtype.size() as u64, |bytes, &len| bytes.checked_mul(len));
+            .try_fold(self.dtype.size() as u64, |bytes, &len| {
+                bytes.checked_mul(len)
+            });
         if bytes.is_none_or(|bytes| bytes > MAX_CHUNK_BYTES) {
-            let message = format!("chunks of {chunk:?} are 4 GiB or more, which HDF5 does not take");
+            let message =
+                format!("chunks of {chunk:?} are 4 GiB or more, which HDF5 does not take");
             return Err(Error::new(kind, "plan", message));
         }
         Ok(())
@@ -121,8 +124,19 @@ impl Layout {
 
     /// Whether the chunks of a dataset with the layout `other` are chunks of this one too.
     pub(crate) fn encodes_like(&self, other: &Self) -> bool {
-        (self.dtype, &self.grid, self.compression, &self.pipeline, &self.fill_value)
-            == (other.dtype, &other.grid, other.compression, &other.pipeline, &other.fill_value)
+        (
+            self.dtype,
+            &self.grid,
+            self.compression,
+            &self.pipeline,
+            &self.fill_value,
+        ) == (
+            other.dtype,
+            &other.grid,
+            other.compression,
+            &other.pipeline,
+            &other.fill_value,
+        )
     }
 
     /// Whether chunks are read past the library.
@@ -228,7 +242,8 @@ impl Layout {
         with_chunk(self.chunk_bytes(), |chunk| {
             self.fill(chunk);
             let size = self.element_size();
-            self.grid.place_records(rows.count, rows.data, rest, chunk, size);
+            self.grid
+                .place_records(rows.count, rows.data, rest, chunk, size);
             self.round(chunk);
             pipeline.encode(chunk)
         })
@@ -243,7 +258,11 @@ impl Layout {
         let pipeline = self.pipeline.as_ref();
         with_chunk(self.chunk_bytes(), |decoded| {
             let pipeline = pipeline.ok_or_else(|| {
-                Error::new(ErrorKind::Internal, "read", "the library reads this dataset")
+                Error::new(
+                    ErrorKind::Internal,
+                    "read",
+                    "the library reads this dataset",
+                )
             })?;
             pipeline.decode(&chunk.bytes, chunk.mask, decoded)?;
             Ok(use_it(decoded))

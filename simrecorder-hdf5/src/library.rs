@@ -10,8 +10,8 @@ use hdf5_metno_sys::h5l::{H5Ldelete, H5Lexists, H5Literate};
 use hdf5_metno_sys::h5o::H5Oopen;
 use hdf5_metno_sys::h5p::{H5P_DEFAULT, H5Pcreate};
 use hdf5_metno_sys::h5s::{
-    H5S_class_t, H5Screate, H5Screate_simple, H5Sget_simple_extent_dims,
-    H5Sget_simple_extent_ndims, H5Sget_simple_extent_type, H5Sselect_hyperslab, H5S_seloper_t,
+    H5S_class_t, H5S_seloper_t, H5Screate, H5Screate_simple, H5Sget_simple_extent_dims,
+    H5Sget_simple_extent_ndims, H5Sget_simple_extent_type, H5Sselect_hyperslab,
 };
 use simrecorder_core::{AxisRange, Error, ErrorKind, Result};
 
@@ -254,10 +254,10 @@ pub(crate) fn link_names(group: &Handle) -> Result<Vec<String>> {
 pub(crate) unsafe fn reclaim(memory: &Handle, space: &Handle, elements: *mut c_void) {
     // SAFETY: as the caller promises.
     let status = locked(|| unsafe {
-        #[cfg(hdf5_2)]
-        use hdf5_metno_sys::h5t::H5Treclaim as reclaim;
         #[cfg(not(hdf5_2))]
         use hdf5_metno_sys::h5d::H5Dvlen_reclaim as reclaim;
+        #[cfg(hdf5_2)]
+        use hdf5_metno_sys::h5t::H5Treclaim as reclaim;
         reclaim(memory.id(), space.id(), H5P_DEFAULT, elements)
     });
     if status < 0 {

@@ -113,7 +113,10 @@ pub(crate) fn check_version(own: &Own) -> Result<()> {
     let unsupported = |what: String| Err(Error::new(ErrorKind::Unsupported, "open", what));
     match own.get("format") {
         None => {}
-        Some(format) if format.as_u64().is_some_and(|format| (1..=FORMAT).contains(&format)) => {}
+        Some(format)
+            if format
+                .as_u64()
+                .is_some_and(|format| (1..=FORMAT).contains(&format)) => {}
         Some(format) => {
             return unsupported(format!(
                 "this was written in format {format}; this build reads format {FORMAT}"
@@ -146,7 +149,13 @@ pub(crate) fn create_group(parent: &Handle, name: &str) -> Result<Handle> {
         let links = link_creation()?;
         // SAFETY: the name ends with a NUL and outlives the call.
         let id = unsafe {
-            H5Gcreate2(parent.id(), name.as_ptr(), links.id(), H5P_DEFAULT, H5P_DEFAULT)
+            H5Gcreate2(
+                parent.id(),
+                name.as_ptr(),
+                links.id(),
+                H5P_DEFAULT,
+                H5P_DEFAULT,
+            )
         };
         Handle::write(id, "make a group")
     })

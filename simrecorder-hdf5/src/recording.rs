@@ -7,15 +7,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use parking_lot::{Mutex, RwLock};
-use simrecorder_core::{
-    ChunkPolicy, Compression, Durability, Error, ErrorKind, Key, Kind, Result,
-};
+use simrecorder_core::{ChunkPolicy, Compression, Error, ErrorKind, Key, Kind, Result};
 
 use crate::append::ColumnAppend;
 use crate::attributes;
 use crate::column::{Column, Form};
 use crate::dataset::Dataset;
-use crate::driver::{LoggedFile, NotePlace};
+use crate::driver::LoggedFile;
 use crate::layout::Layout;
 use crate::library::{Handle, locked, open_object};
 use crate::node::{self, Found, path_of};
@@ -28,7 +26,6 @@ pub(crate) struct Recording {
     pub(crate) path: PathBuf,
     pub(crate) chunk_policy: ChunkPolicy,
     pub(crate) compression: Compression,
-    pub(crate) durability: Durability,
     pub(crate) read_only: bool,
     pub(crate) closed: AtomicBool,
     /// What is committed. Whoever commits holds it for writing, whoever reads metadata for
@@ -116,7 +113,6 @@ impl Recording {
             path,
             chunk_policy: options.chunk_policy.clone(),
             compression: options.compression,
-            durability: options.durability,
             read_only: !options.mode.is_writable(),
             closed: AtomicBool::new(false),
             state: RwLock::new(State {
@@ -173,7 +169,9 @@ impl Recording {
     /// Opens the file anew for reading, as it is now.
     fn reopen(&self, state: &mut State) -> Result<()> {
         let mut tails = Tails::default();
-        let log = LoggedFile::read(&self.path, &mut |note, place| tails.apply(note, place.offset))?;
+        let log = LoggedFile::read(&self.path, &mut |note, place| {
+            tails.apply(note, place.offset)
+        })?;
         self.replace(state, log, tails)
     }
 
@@ -246,13 +244,6 @@ impl Recording {
                         return Err(open.explain(error));
                     }
                 }
-                // What a stale file gave is not known to be of one state.
-                Ok(_) if open.log.is_stale() && attempt < ATTEMPTS => {
-                    let mut state = self.state.write();
-                    if Arc::ptr_eq(&state.open, &open) {
-                        self.reopen(&mut state)?;
-                    }
-                }
                 result => return result,
             }
         }
@@ -265,8 +256,14 @@ impl Recording {
     }
 
     /// The journal that the tails of a state are in.
-    pub(crate) fn journal(state: &State) -> Journal {
-        state.open.log.journal()
+    pub(crate) fn journal(state: &State) -> Result<Journal> {
+        state.open.log.journal().ok_or_else(|| {
+            Error::new(
+                ErrorKind::Internal,
+                "read",
+                "there are tails and no journal",
+            )
+        })
     }
 
     /// Makes what was written to the file, and a note about tails, durable and visible.
@@ -304,25 +301,14 @@ impl Recording {
 
     /// Copies what was committed into the file itself; the tails stay in a new journal.
     fn checkpoint_file(&self, state: &mut State) -> Result<()> {
-        let journal = state.open.log.journal();
-        let mut paths = state.tails.paths().into_iter().peekable();
+        let journal = Self::journal(state)?;
+        let mut note = Note::default();
+        for path in state.tails.paths() {
+            state.tails.rewrite(&path, &journal, &mut note)?;
+        }
+        let place = state.open.log.checkpoint(note.as_bytes())?;
         let mut tails = Tails::default();
-        let before = &state.tails;
-        let mut next = || -> Result<Option<Vec<u8>>> {
-            let mut note = Note::default();
-            while note.as_bytes().len() < CHECKPOINT_BYTES
-                && let Some(path) = paths.next()
-            {
-                before.rewrite(&path, &journal, &mut note)?;
-            }
-            Ok((!note.as_bytes().is_empty()).then(|| note.into_bytes()))
-        };
-        state
-            .open
-            .log
-            .checkpoint(&mut next, &mut |note: &[u8], place: NotePlace| {
-                tails.apply(note, place.offset)
-            })?;
+        tails.apply(note.as_bytes(), place.offset)?;
         state.tails = tails;
         Ok(())
     }
@@ -355,7 +341,11 @@ impl Recording {
     fn fold_tail(&self, state: &State, path: &str, note: &mut Note) -> Result<usize> {
         let object = open_object(&state.open.root, path)?;
         let dataset = Dataset::from_handle(object).ok_or_else(|| {
-            Error::new(ErrorKind::Corrupt, "checkpoint", "the dataset of a tail is not there")
+            Error::new(
+                ErrorKind::Corrupt,
+                "checkpoint",
+                "the dataset of a tail is not there",
+            )
         })?;
         let is_ours = attributes::read_own(dataset.handle())?.is_some();
         let column = series::load_column(&dataset, path, is_ours, None, &state.tails)?;

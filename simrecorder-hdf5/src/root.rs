@@ -35,14 +35,19 @@ fn id_text(id: FileId) -> String {
 
 fn noted_id(own: &Own) -> Option<FileId> {
     let text = own.get(ID)?.as_str()?;
-    let number = u128::from_str_radix(text, 16).ok().filter(|_| text.len() == 32)?;
+    let number = u128::from_str_radix(text, 16)
+        .ok()
+        .filter(|_| text.len() == 32)?;
     Some(number.to_be_bytes())
 }
 
 fn note_root(own: &mut Own, id: FileId) {
     own.insert("format".into(), json!(FORMAT));
     own.insert("requires".into(), json!([]));
-    own.insert("writer".into(), json!(concat!("simrecorder ", env!("CARGO_PKG_VERSION"))));
+    own.insert(
+        "writer".into(),
+        json!(concat!("simrecorder ", env!("CARGO_PKG_VERSION"))),
+    );
     own.insert(ID.into(), json!(id_text(id)));
 }
 
@@ -58,8 +63,7 @@ pub(crate) fn create_file(path: &Path, id: FileId) -> Result<()> {
             let (low, high) = (H5F_libver_t::H5F_LIBVER_V18, H5F_libver_t::H5F_LIBVER_V110);
             let status = H5Pset_libver_bounds(access.id(), low, high);
             write_ok(status, "choose the version of the file")?;
-            let id_of_file =
-                H5Fcreate(name.as_ptr(), H5F_ACC_EXCL, H5P_DEFAULT, access.id());
+            let id_of_file = H5Fcreate(name.as_ptr(), H5F_ACC_EXCL, H5P_DEFAULT, access.id());
             let file = Handle::write(id_of_file, "make a file")?;
             let root = open_object(&file, "/")?;
             let mut own = Own::new();
@@ -77,7 +81,8 @@ pub(crate) fn check(open: &OpenFile) -> Result<()> {
     check_version(&own)?;
     match (open.log.file_id(), noted_id(&own)) {
         (Some(of_journal), Some(of_file)) if of_journal != of_file => {
-            let message = "the journal beside the file belongs to another file; move one of them away";
+            let message =
+                "the journal beside the file belongs to another file; move one of them away";
             Err(Error::new(ErrorKind::Corrupt, "open", message))
         }
         _ => Ok(()),
@@ -92,7 +97,7 @@ pub(crate) fn mark(open: &OpenFile) -> Result<bool> {
         Some(id) => (id, false),
         None => (open.log.file_id().unwrap_or_else(new_id), true),
     };
-    open.log.set_file_id(id);
+    open.log.set_file_id(id)?;
     if is_new {
         note_root(&mut own, id);
         write_own(&open.root, own)?;

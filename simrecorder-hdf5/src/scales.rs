@@ -258,7 +258,12 @@ fn reference(root: &Handle, path: &str) -> Result<hobj_ref_t> {
 fn dereference(root: &Handle, reference: hobj_ref_t) -> Result<Handle> {
     // SAFETY: the pointer is to a reference of this kind.
     let id = locked(|| unsafe {
-        H5Rdereference2(root.id(), H5P_DEFAULT, H5R_OBJECT, (&raw const reference).cast())
+        H5Rdereference2(
+            root.id(),
+            H5P_DEFAULT,
+            H5R_OBJECT,
+            (&raw const reference).cast(),
+        )
     });
     Handle::read(id, "follow a reference")
 }
@@ -268,7 +273,13 @@ pub(crate) fn users(scale: &Handle) -> Result<Vec<User>> {
     let Some((attribute, _, count)) = open_list(scale, REFERENCE_LIST)? else {
         return Ok(Vec::new());
     };
-    let mut users = vec![User { dataset: 0, axis: 0 }; count];
+    let mut users = vec![
+        User {
+            dataset: 0,
+            axis: 0
+        };
+        count
+    ];
     let type_ = user_type()?;
     // SAFETY: there is room for all elements, and the type is that of `User`.
     let status =
@@ -278,7 +289,13 @@ pub(crate) fn users(scale: &Handle) -> Result<Vec<User>> {
 }
 
 fn write_users(scale: &Handle, users: &[User]) -> Result<()> {
-    write_list(scale, REFERENCE_LIST, &user_type()?, users.len(), users.as_ptr().cast())
+    write_list(
+        scale,
+        REFERENCE_LIST,
+        &user_type()?,
+        users.len(),
+        users.as_ptr().cast(),
+    )
 }
 
 /// The type of [`User`].
@@ -289,16 +306,27 @@ fn user_type() -> Result<Handle> {
         let type_ = H5Tcreate(H5T_class_t::H5T_COMPOUND, size_of::<User>());
         let type_ = Handle::write(type_, what)?;
         let at = std::mem::offset_of!(User, dataset);
-        write_ok(H5Tinsert(type_.id(), c"dataset".as_ptr(), at, *H5T_STD_REF_OBJ), what)?;
+        write_ok(
+            H5Tinsert(type_.id(), c"dataset".as_ptr(), at, *H5T_STD_REF_OBJ),
+            what,
+        )?;
         let at = std::mem::offset_of!(User, axis);
-        write_ok(H5Tinsert(type_.id(), c"dimension".as_ptr(), at, *H5T_STD_I32LE), what)?;
+        write_ok(
+            H5Tinsert(type_.id(), c"dimension".as_ptr(), at, *H5T_STD_I32LE),
+            what,
+        )?;
         Ok(type_)
     })
 }
 
 fn scales_type() -> Result<Handle> {
     // SAFETY: no pointers.
-    locked(|| Handle::write(unsafe { H5Tvlen_create(*H5T_STD_REF_OBJ) }, "make a data type"))
+    locked(|| {
+        Handle::write(
+            unsafe { H5Tvlen_create(*H5T_STD_REF_OBJ) },
+            "make a data type",
+        )
+    })
 }
 
 /// The scale of each axis of a dataset, the last one where there are several; empty if it has
@@ -333,7 +361,13 @@ fn write_scales(dataset: &Handle, scales: &[hobj_ref_t]) -> Result<()> {
             p: (&raw const *scale).cast_mut().cast(),
         })
         .collect();
-    write_list(dataset, DIMENSION_LIST, &scales_type()?, lists.len(), lists.as_ptr().cast())
+    write_list(
+        dataset,
+        DIMENSION_LIST,
+        &scales_type()?,
+        lists.len(),
+        lists.as_ptr().cast(),
+    )
 }
 
 fn open_list(object: &Handle, name: &str) -> Result<Option<(Handle, Handle, usize)>> {
@@ -345,7 +379,11 @@ fn open_list(object: &Handle, name: &str) -> Result<Option<(Handle, Handle, usiz
     let space = Handle::read(space, "tell the shape of an attribute")?;
     let (shape, _) = extent(&space)?;
     match shape[..] {
-        [count] => Ok(Some((attribute, space, usize::try_from(count).unwrap_or(0)))),
+        [count] => Ok(Some((
+            attribute,
+            space,
+            usize::try_from(count).unwrap_or(0),
+        ))),
         _ => Ok(None),
     }
 }

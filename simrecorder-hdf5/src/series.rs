@@ -3,8 +3,7 @@
 use serde_json::json;
 use simrecorder_core::backend::ChunkGrid;
 use simrecorder_core::{
-    ArrayValue, ChunkPolicy, Compression, DType, Error, ErrorKind, Key, Kind, Result, Schema,
-    Value,
+    ArrayValue, ChunkPolicy, Compression, DType, Error, ErrorKind, Key, Kind, Result, Schema, Value,
 };
 
 use crate::attributes::{Own, read_attributes, write_attributes, write_own};
@@ -110,7 +109,9 @@ pub(crate) fn load(found: &Found, path: &str, tails: &Tails) -> Result<Loaded> {
         }
         (_, noted) => {
             let noted = noted.map_or("none", Kind::as_str);
-            return Err(corrupt(format!("a series of kind {noted} holds something else")));
+            return Err(corrupt(format!(
+                "a series of kind {noted} holds something else"
+            )));
         }
     };
     Ok(Loaded {
@@ -282,7 +283,10 @@ fn create_dataset(form: &Form, group: &Handle, name: &str) -> Result<Dataset> {
             let new = NewDataset {
                 type_: &layout.memory,
                 shape: &shape,
-                chunks: Some((layout.grid.chunk_shape(), layout.pipeline().unwrap_or(&none))),
+                chunks: Some((
+                    layout.grid.chunk_shape(),
+                    layout.pipeline().unwrap_or(&none),
+                )),
                 fill_value: layout.fill_value(),
             };
             new.create(group, name)

@@ -21,7 +21,10 @@ pub(crate) fn shuffle(elements: &[u8], size: usize, planes: &mut [u8]) {
         _ => {
             for (number, plane) in planes.chunks_exact_mut(count).enumerate() {
                 let bytes = elements[number..].iter().step_by(size);
-                plane.iter_mut().zip(bytes).for_each(|(to, from)| *to = *from);
+                plane
+                    .iter_mut()
+                    .zip(bytes)
+                    .for_each(|(to, from)| *to = *from);
             }
         }
     }
@@ -81,9 +84,8 @@ fn split_words<const W: usize>(elements: &[u8], planes: &mut [u8]) {
     for word in 0..W {
         let planes = &mut planes[word * 8 * count..(word + 1) * 8 * count];
         for block in 0..blocks {
-            let rows = std::array::from_fn(|i| {
-                u64::from_le_bytes(words[(block * 8 + i) * W + word])
-            });
+            let rows =
+                std::array::from_fn(|i| u64::from_le_bytes(words[(block * 8 + i) * W + word]));
             for (number, row) in transpose(rows).into_iter().enumerate() {
                 let at = number * count + block * 8;
                 planes[at..at + 8].copy_from_slice(&row.to_le_bytes());

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use simrecorder_core::{
-    ArrayView, Attributes, Batch, Child, Commit, DataStore, ErrorKind, Key, Kind, Node, NodeKind,
-    OpenMode, Prepared, Result, Schema, Value,
+    ArrayView, Attributes, Batch, Child, Commit, DataStore, Error, ErrorKind, Key, Kind, Node,
+    NodeKind, OpenMode, Prepared, Result, Schema, Value,
 };
 
 use crate::append::prepare_chunks;
@@ -54,7 +54,7 @@ use crate::view::Hdf5View;
 ///
 /// let recorder = Recorder::new(Hdf5DataStore::open(&path)?);
 /// assert_eq!(recorder.get_all("net/v")?.shape(), [1, 2]);
-/// # Ok::<(), simrecorder_core::Error>(())
+/// # Ok::<(), Error>(())
 /// ```
 #[derive(Clone)]
 pub struct Hdf5DataStore {
@@ -112,8 +112,9 @@ impl Hdf5DataStore {
                 recording: Arc::new(recording),
             })
         };
-        opened().map_err(|e: simrecorder_core::Error| {
-            e.with_operation("open").with_key(path.display().to_string())
+        opened().map_err(|e: Error| {
+            e.with_operation("open")
+                .with_key(path.display().to_string())
         })
     }
 
@@ -133,7 +134,9 @@ fn open_log(path: &Path, options: &Hdf5Options, tails: &mut Tails) -> Result<Arc
     let id = root::new_id();
     let make_empty = &mut |path: &Path| root::create_file(path, id);
     let mut append = || {
-        LoggedFile::append(path, durability, &mut |note, place| tails.apply(note, place.offset))
+        LoggedFile::append(path, durability, &mut |note, place| {
+            tails.apply(note, place.offset)
+        })
     };
     match options.mode {
         OpenMode::Append => append(),
@@ -175,7 +178,6 @@ impl DataStore for Hdf5DataStore {
                 return Ok(None);
             };
             Ok(Some(match found.kind {
-                NodeKind::Group => Node::Group,
                 NodeKind::Value => Node::Value,
                 NodeKind::Series => {
                     let loaded = load(&found, &path, &state.tails)?;
@@ -184,6 +186,7 @@ impl DataStore for Hdf5DataStore {
                         records: loaded.columns.record_column().rows,
                     }
                 }
+                _ => Node::Group,
             }))
         });
         node.map_err(|e| e.with_key(key.as_str()))
@@ -222,12 +225,12 @@ impl DataStore for Hdf5DataStore {
     }
 
     fn value(&self, key: &Key) -> Result<Option<Value>> {
-        let value = self.recording.with_state(|state| {
-            match Recording::find(state, key)? {
+        let value = self
+            .recording
+            .with_state(|state| match Recording::find(state, key)? {
                 Some((found, _)) if found.kind == NodeKind::Value => read_value(&found).map(Some),
                 _ => Ok(None),
-            }
-        });
+            });
         value.map_err(|e| e.with_key(key.as_str()))
     }
 
@@ -243,8 +246,8 @@ impl DataStore for Hdf5DataStore {
             let epoch = self.recording.epoch();
             let columns = loaded.columns.map(|column| {
                 let tail = state.tails.get(&column.path).cloned();
-                let tail = tail.map(|tail| (tail, Recording::journal(state)));
-                Ok(ColumnView::new(column, tail, epoch))
+                let tail = tail.map(|tail| Ok::<_, Error>((tail, Recording::journal(state)?)));
+                Ok(ColumnView::new(column, tail.transpose()?, epoch))
             })?;
             Ok(Some(Hdf5View::new(
                 self.clone(),
@@ -269,8 +272,9 @@ impl DataStore for Hdf5DataStore {
     fn plan(&self, key: &Key, schema: Option<&Schema>) -> Result<u64> {
         self.recording.check_writable("plan")?;
         let Some(schema) = schema else { return Ok(1) };
-        let existing = self.recording.with_state(|state| {
-            match Recording::find(state, key)? {
+        let existing = self
+            .recording
+            .with_state(|state| match Recording::find(state, key)? {
                 Some((found, path)) if found.kind == NodeKind::Series => {
                     let columns = load(&found, &path, &state.tails)?.columns;
                     let column = columns.record_column();
@@ -278,8 +282,7 @@ impl DataStore for Hdf5DataStore {
                     Ok(Some(column.form.clone()))
                 }
                 _ => Ok(None),
-            }
-        });
+            });
         let form = match existing.map_err(|e| e.with_key(key.as_str()))? {
             Some(form) => form,
             None => {
@@ -370,7 +373,7 @@ fn check_grows(found: &Found) -> Result<()> {
     };
     match dataset.grows()? {
         true => Ok(()),
-        false => Err(simrecorder_core::Error::new(
+        false => Err(Error::new(
             ErrorKind::Unsupported,
             "plan",
             "the dataset was made with a fixed number of records; record under another key",

@@ -92,7 +92,9 @@ impl Tails {
                         len: length,
                     };
                     let frame = reader.take(length)?;
-                    let first = frame.first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes));
+                    let first = frame
+                        .first_chunk()
+                        .map_or(0, |bytes| u64::from_le_bytes(*bytes));
                     let rows = count_rows(frame, first)?;
                     let tail = self.tails.entry(path.to_owned()).or_default();
                     tail.rows = tail
@@ -145,10 +147,6 @@ impl Note {
         &self.0
     }
 
-    pub(crate) fn into_bytes(self) -> Vec<u8> {
-        self.0
-    }
-
     fn path(&mut self, code: u8, path: &str) {
         self.0.push(code);
         // Keys are checked to be far shorter.
@@ -190,7 +188,9 @@ struct Reader<'a> {
 impl<'a> Reader<'a> {
     fn take(&mut self, length: u64) -> Result<&'a [u8]> {
         let rest = &self.note[self.at..];
-        let taken = usize::try_from(length).ok().and_then(|length| rest.get(..length));
+        let taken = usize::try_from(length)
+            .ok()
+            .and_then(|length| rest.get(..length));
         let taken = taken.ok_or_else(|| damaged("it ends too early"))?;
         self.at += taken.len();
         Ok(taken)
@@ -228,7 +228,10 @@ mod tests {
     fn numbers(values: &[u64]) -> Rows {
         Rows {
             count: values.len() as u64,
-            data: values.iter().flat_map(|value| value.to_le_bytes()).collect(),
+            data: values
+                .iter()
+                .flat_map(|value| value.to_le_bytes())
+                .collect(),
             ends: Vec::new(),
         }
     }
@@ -251,7 +254,10 @@ mod tests {
         }
         assert_eq!(tails.paths(), ["a"]);
         let tail = tails.get("a").unwrap();
-        assert_eq!(tail.read(&file, 5, RowSize::Fixed(8)).unwrap(), numbers(&[1, 2, 3]));
+        assert_eq!(
+            tail.read(&file, 5, RowSize::Fixed(8)).unwrap(),
+            numbers(&[1, 2, 3])
+        );
 
         let mut together = Note::default();
         tails.rewrite("a", &file, &mut together).unwrap();
@@ -259,7 +265,10 @@ mod tests {
         again.apply(together.as_bytes(), offset).unwrap();
         file.write_all(together.as_bytes()).unwrap();
         let tail = again.get("a").unwrap();
-        assert_eq!(tail.read(&file, 5, RowSize::Fixed(8)).unwrap(), numbers(&[1, 2, 3]));
+        assert_eq!(
+            tail.read(&file, 5, RowSize::Fixed(8)).unwrap(),
+            numbers(&[1, 2, 3])
+        );
     }
 
     proptest! {

@@ -53,8 +53,8 @@ fn kind(value: &Value) -> Kind {
     match value {
         Value::Array(_) => Kind::Array,
         Value::Text(_) => Kind::Text,
-        Value::Bytes(_) => Kind::Bytes,
         Value::Object(_) => Kind::Object,
+        _ => Kind::Bytes,
     }
 }
 
@@ -89,8 +89,9 @@ fn write(dataset: &Dataset, type_: &Handle, value: &Value) -> Result<()> {
         (Some(elements), _) => elements.write(dataset, type_),
         (None, Value::Text(text)) => {
             let text = c_string(&escape(text))?;
+            let pointer = text.as_ptr();
             // SAFETY: one pointer, to text that ends with a NUL and outlives the call.
-            unsafe { dataset.write(type_, &Region::all(&[]), (&raw const text.as_ptr()).cast()) }
+            unsafe { dataset.write(type_, &Region::all(&[]), (&raw const pointer).cast()) }
         }
         _ => Ok(()),
     }
@@ -128,12 +129,18 @@ pub(crate) fn overwrite(found: &Found, value: &Value) -> Result<bool> {
 /// Reads a value.
 pub(crate) fn read_value(found: &Found) -> Result<Value> {
     let Some(dataset) = Dataset::borrow(&found.object)? else {
-        return Err(Error::new(ErrorKind::Corrupt, "read", "a group is marked as a value"));
+        return Err(Error::new(
+            ErrorKind::Corrupt,
+            "read",
+            "a group is marked as a value",
+        ));
     };
     let description = dataset.describe()?;
     let shape = &description.shape;
     let bytes = |dtype: simrecorder_core::DType, memory: &Handle| -> Result<Vec<u8>> {
-        let elements = shape.iter().try_fold(1_u64, |count, &len| count.checked_mul(len));
+        let elements = shape
+            .iter()
+            .try_fold(1_u64, |count, &len| count.checked_mul(len));
         let length = elements
             .and_then(|count| usize::try_from(count).ok()?.checked_mul(dtype.size()))
             .unwrap_or(usize::MAX);
@@ -168,10 +175,12 @@ pub(crate) fn read_value(found: &Found) -> Result<Value> {
             let mut rows = Rows::default();
             variable.read_scalar(&dataset, &mut rows)?;
             match variable.is_text() {
-                true => String::from_utf8(rows.data).map(Value::Text).map_err(|error| {
-                    Error::new(ErrorKind::Corrupt, "read", "a text is not UTF-8")
-                        .with_source(error)
-                }),
+                true => String::from_utf8(rows.data)
+                    .map(Value::Text)
+                    .map_err(|error| {
+                        Error::new(ErrorKind::Corrupt, "read", "a text is not UTF-8")
+                            .with_source(error)
+                    }),
                 false => Ok(Value::Bytes(rows.data)),
             }
         }

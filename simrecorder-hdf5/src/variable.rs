@@ -17,7 +17,10 @@ use crate::library::{Handle, c_string, reclaim, simple_space};
 #[derive(Clone, Debug)]
 pub(crate) enum Variable {
     /// Text, by its type in memory; `escaped` if this library wrote it.
-    Text { memory: Arc<Handle>, escaped: bool },
+    Text {
+        memory: Arc<Handle>,
+        escaped: bool,
+    },
     /// Text of a fixed number of bytes, by other software.
     FixedText {
         size: usize,
@@ -116,10 +119,14 @@ impl Variable {
                         true => "".into(),
                         false => unsafe { CStr::from_ptr(text) }.to_string_lossy(),
                     };
-                    push(out, match escaped {
-                        true => unescape(&text),
-                        false => text.as_ref().into(),
-                    }.as_bytes());
+                    push(
+                        out,
+                        match escaped {
+                            true => unescape(&text),
+                            false => text.as_ref().into(),
+                        }
+                        .as_bytes(),
+                    );
                 })
             }
             Self::FixedText {

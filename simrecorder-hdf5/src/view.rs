@@ -55,14 +55,21 @@ impl Hdf5View {
     ) -> Result<(u64, Vec<u64>)> {
         let before = range.start.saturating_sub(1);
         let data = ends.read_rows(self.store.recording(), before..range.end)?;
-        let stops = data.as_chunks().0.iter().map(|bytes| u64::from_le_bytes(*bytes));
+        let stops = data
+            .as_chunks()
+            .0
+            .iter()
+            .map(|bytes| u64::from_le_bytes(*bytes));
         let mut stops: Vec<u64> = stops.collect();
         let first = if range.start == 0 { 0 } else { stops.remove(0) };
         let sound = first <= stops.first().copied().unwrap_or(first)
             && stops.is_sorted()
             && stops.last().is_none_or(|&last| last <= items.column.rows);
         if !sound {
-            let message = format!("the ends of the records in '{}' do not rise", ends.column.path);
+            let message = format!(
+                "the ends of the records in '{}' do not rise",
+                ends.column.path
+            );
             return Err(Error::new(ErrorKind::Corrupt, "read", message));
         }
         Ok((first, stops))
