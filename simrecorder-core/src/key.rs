@@ -146,7 +146,10 @@ impl Key {
     /// # Errors
     /// [`ErrorKind::InvalidKey`] names the rule that broke.
     pub fn join(&self, name: impl AsRef<str>) -> Result<Self> {
-        Self::new(format!("{}/{}", self.as_str(), name.as_ref()))
+        match self.is_root() {
+            true => Self::new(name),
+            false => Self::new(format!("{}/{}", self.as_str(), name.as_ref())),
+        }
     }
 
     /// Whether this key is `group` or lies below it.

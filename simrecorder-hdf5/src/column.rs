@@ -37,13 +37,6 @@ impl Form {
             Self::Variable(_) => VARIABLE_CHUNK_ROWS,
         }
     }
-
-    pub(crate) fn layout(&self) -> Option<&Arc<Layout>> {
-        match self {
-            Self::Elements(layout) => Some(layout),
-            Self::Variable(_) => None,
-        }
-    }
 }
 
 /// A chunk of rows of variable length holds 16 bytes for each; the rows are elsewhere.

@@ -64,10 +64,7 @@ pub(crate) struct Loaded {
 /// Loads the series at `path`.
 pub(crate) fn load(found: &Found, path: &str, tails: &Tails) -> Result<Loaded> {
     let noted = found.noted_kind()?;
-    let compression = found
-        .own
-        .as_ref()
-        .and_then(|own| own.get("compression")?.as_str()?.parse().ok());
+    let compression = noted_compression(found);
     if noted == Some(Kind::Ragged) {
         let part = |name: &str| {
             let path = part_path(path, name);
@@ -85,7 +82,7 @@ pub(crate) fn load(found: &Found, path: &str, tails: &Tails) -> Result<Loaded> {
         }
         let schema = Schema::ragged_of(layout.dtype, layout.grid.record_shape());
         return Ok(Loaded {
-            schema: noted_schema(schema, found, layout.fill_value(), layout.compression)?,
+            schema: noted_schema(schema, found, layout.fill_value())?,
             columns: Columns::Two { ends, items },
         });
     }
@@ -96,16 +93,16 @@ pub(crate) fn load(found: &Found, path: &str, tails: &Tails) -> Result<Loaded> {
     let schema = match (&column.form, noted) {
         (Form::Elements(layout), None | Some(Kind::Array)) => {
             let schema = Schema::array_of(layout.dtype, layout.grid.record_shape());
-            noted_schema(schema, found, layout.fill_value(), layout.compression)?
+            noted_schema(schema, found, layout.fill_value())?
         }
         (Form::Variable(text), None | Some(Kind::Text)) if text.is_text() => {
-            noted_schema(Schema::text(), found, None, None)?
+            noted_schema(Schema::text(), found, None)?
         }
         (Form::Variable(Variable::Bytes), None | Some(Kind::Bytes)) => {
-            noted_schema(Schema::bytes(), found, None, None)?
+            noted_schema(Schema::bytes(), found, None)?
         }
         (Form::Variable(Variable::Bytes), Some(Kind::Object)) => {
-            noted_schema(Schema::object(), found, None, None)?
+            noted_schema(Schema::object(), found, None)?
         }
         (_, noted) => {
             let noted = noted.map_or("none", Kind::as_str);
@@ -120,13 +117,13 @@ pub(crate) fn load(found: &Found, path: &str, tails: &Tails) -> Result<Loaded> {
     })
 }
 
+fn noted_compression(found: &Found) -> Option<Compression> {
+    let own = found.own.as_ref()?;
+    own.get("compression")?.as_str()?.parse().ok()
+}
+
 /// Adds to a schema what was noted about the series.
-fn noted_schema(
-    mut schema: Schema,
-    found: &Found,
-    fill_value: Option<&[u8]>,
-    compression: Option<Compression>,
-) -> Result<Schema> {
+fn noted_schema(mut schema: Schema, found: &Found, fill_value: Option<&[u8]>) -> Result<Schema> {
     let own = found.own.as_ref();
     if let Some(names) = own.and_then(|own| own.get("dimension_names")?.as_array()) {
         let names = names.iter().map(|name| name.as_str().map(str::to_owned));
@@ -138,7 +135,7 @@ fn noted_schema(
         let value = ArrayValue::from_bytes(dtype, Vec::new(), value.to_vec())?;
         schema = schema.with_fill_value_of(value);
     }
-    if let Some(compression) = compression {
+    if let Some(compression) = noted_compression(found) {
         schema = schema.with_compression(compression);
     }
     Ok(schema.with_attributes(read_attributes(&found.object, own)?))
@@ -171,6 +168,7 @@ pub(crate) fn load_column(
 #[derive(Debug)]
 pub(crate) struct NewSeries<'a> {
     schema: &'a Schema,
+    compression: Compression,
     columns: Columns<Form>,
 }
 
@@ -220,7 +218,11 @@ impl<'a> NewSeries<'a> {
             Kind::Text => Columns::One(text()?),
             _ => Columns::One(Form::Variable(Variable::Bytes)),
         };
-        Ok(Self { schema, columns })
+        Ok(Self {
+            schema,
+            compression,
+            columns,
+        })
     }
 
     pub(crate) fn record_form(&self) -> &Form {
@@ -255,13 +257,8 @@ impl<'a> NewSeries<'a> {
         if self.schema.fill_value().is_some() {
             own.insert("fill_value".into(), json!(true));
         }
-        let layout = match &self.columns {
-            Columns::One(form) => form.layout(),
-            Columns::Two { items, .. } => items.layout(),
-        };
-        if let Some(compression) = layout.and_then(|layout| layout.compression) {
-            own.insert("compression".into(), json!(compression.to_string()));
-        }
+        // Text and bytes lie in heaps, which have no filters; it is what was asked for all the same.
+        own.insert("compression".into(), json!(self.compression.to_string()));
         own
     }
 }
