@@ -2,9 +2,10 @@
 //!
 //! A simulation calls [`recorder.record("net/v", &v)`](Recorder::record) in its loop. The value
 //! is copied into a buffer; threads in the background compress it and write it, in memory or
-//! into [Zarr V3](ZarrDataStore), into several stores at once if you like. What was flushed
+//! into [Zarr V3](ZarrDataStore), into [HDF5](Hdf5DataStore), into several at once if you like. What was flushed
 //! survives a killed process. Everything comes back as views that read only what is asked for.
-//! A recording in a directory is plain Zarr, which zarr-python, xarray and TensorStore read.
+//! A recording in a directory is plain Zarr, which zarr-python, xarray and TensorStore read; one in
+//! HDF5 is a plain file, which h5py and xarray read.
 //!
 //! ```
 //! use simrecorder::ndarray::s;
@@ -49,11 +50,15 @@
 //! | feature | brings | needs |
 //! |---|---|---|
 //! | `zarr` | [`ZarrDataStore`]: Zarr V3 over LMDB or a directory | a C and a C++ compiler |
+//! | `hdf5` | [`Hdf5DataStore`]: HDF5 | libhdf5 1.10.8 or newer with its headers, a C compiler |
+//! | `hdf5-static` | the same with a libhdf5 of its own | a C compiler, CMake 3.26 or newer |
 
 pub mod cookbook;
 mod url;
 
 pub use simrecorder_core::*;
+#[cfg(feature = "hdf5")]
+pub use simrecorder_hdf5::{Hdf5DataStore, Hdf5Options};
 #[cfg(feature = "zarr")]
 pub use simrecorder_zarr::{ZarrDataStore, ZarrOptions, ZarrStorage, lmdb};
 

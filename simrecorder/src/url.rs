@@ -77,6 +77,7 @@ pub fn open(url: &str) -> Result<Arc<dyn DataStore>> {
 /// | `memory:` | [`InMemoryDataStore`], a new one each time | |
 /// | `zarr:PATH` | [`ZarrDataStore`](crate::ZarrDataStore) over LMDB | `zarr` |
 /// | `zarr+dir:PATH` | [`ZarrDataStore`](crate::ZarrDataStore) over a directory | `zarr` |
+/// | `hdf5:PATH` | [`Hdf5DataStore`](crate::Hdf5DataStore) | `hdf5` |
 ///
 /// A path is taken as it is, with `~` for the home folder; `%` has no special meaning. Behind a
 /// `?` may stand `mode=` (`read`, `append`, `open-or-create`, `create-new`, `truncate`) and
@@ -116,6 +117,7 @@ pub fn open_with(url: &str, options: &OpenOptions) -> Result<Arc<dyn DataStore>>
             refuse(ErrorKind::InvalidArgument, message)
         }
         "zarr" | "zarr+dir" => open_zarr(scheme, path, &options),
+        "hdf5" => open_hdf5(path, &options),
         _ => {
             let message = format!(
                 "there is no scheme '{}'; there are {}",
@@ -132,6 +134,9 @@ fn schemes() -> String {
     let mut schemes = vec!["memory:"];
     if cfg!(feature = "zarr") {
         schemes.extend(["zarr:", "zarr+dir:"]);
+    }
+    if cfg!(feature = "hdf5") {
+        schemes.push("hdf5:");
     }
     schemes.join(", ")
 }
@@ -195,8 +200,31 @@ fn open_zarr(scheme: &str, path: &str, options: &OpenOptions) -> Result<Arc<dyn 
     Ok(Arc::new(zarr.open(path)?))
 }
 
+#[cfg(feature = "hdf5")]
+fn open_hdf5(path: &str, options: &OpenOptions) -> Result<Arc<dyn DataStore>> {
+    let mut hdf5 = simrecorder_hdf5::Hdf5DataStore::options()
+        .mode(options.mode)
+        .durability(options.durability.unwrap_or_default())
+        .compression(options.compression.unwrap_or_default());
+    if let Some(policy) = &options.chunk_policy {
+        hdf5 = hdf5.chunk_policy(policy.clone());
+    }
+    Ok(Arc::new(hdf5.open(path)?))
+}
+
 #[cfg(not(feature = "zarr"))]
 fn open_zarr(scheme: &str, _path: &str, _options: &OpenOptions) -> Result<Arc<dyn DataStore>> {
-    let message = "this build cannot open Zarr; switch the feature 'zarr' of simrecorder on";
-    Err(Error::new(ErrorKind::Unsupported, "open", message).with_key(format!("{scheme}:")))
+    Err(feature_is_off(scheme, "Zarr", "'zarr'"))
+}
+
+#[cfg(not(feature = "hdf5"))]
+fn open_hdf5(_path: &str, _options: &OpenOptions) -> Result<Arc<dyn DataStore>> {
+    Err(feature_is_off("hdf5", "HDF5", "'hdf5' or 'hdf5-static'"))
+}
+
+#[cfg(not(all(feature = "zarr", feature = "hdf5")))]
+fn feature_is_off(scheme: &str, what: &str, features: &str) -> Error {
+    let message =
+        format!("this build cannot open {what}; switch the feature {features} of simrecorder on");
+    Error::new(ErrorKind::Unsupported, "open", message).with_key(format!("{scheme}:"))
 }

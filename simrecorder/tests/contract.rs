@@ -1,16 +1,35 @@
 //! The contract of the facade: what README and other people's programs rely on.
-#![cfg(feature = "zarr")]
+#![cfg(any(feature = "zarr", feature = "hdf5"))]
 #![allow(clippy::unwrap_used, reason = "helpers of tests, too, may panic")]
 
 use std::ops::ControlFlow;
+use std::path::Path;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use simrecorder::ndarray::{Array2, Array3, ArrayD, s};
 use simrecorder::{
-    ArrayView, CopyOptions, DType, DataStore, InMemoryDataStore, Kind, OpenMode, Recorder,
-    ZarrDataStore, prelude::*,
+    ArrayView, CopyOptions, DType, DataStore, InMemoryDataStore, Kind, OpenMode, OpenOptions,
+    Recorder, prelude::*,
 };
+
+/// A recording in a folder for each backend that this build has.
+fn urls(folder: &Path, name: &str) -> Vec<String> {
+    let schemes = [
+        (cfg!(feature = "zarr"), "zarr", "mdb"),
+        (cfg!(feature = "zarr"), "zarr+dir", "zarr"),
+        (cfg!(feature = "hdf5"), "hdf5", "h5"),
+    ];
+    let there = schemes.into_iter().filter(|(is_on, ..)| *is_on);
+    let path = |ending| folder.join(format!("{name}.{ending}"));
+    there
+        .map(|(_, scheme, ending)| format!("{scheme}:{}", path(ending).display()))
+        .collect()
+}
+
+fn create(url: &str) -> simrecorder::Result<Arc<dyn DataStore>> {
+    simrecorder::open_with(url, &OpenOptions::new().mode(OpenMode::CreateNew))
+}
 
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 struct Parameters {
@@ -149,51 +168,44 @@ fn the_code_of_the_design_works_on_every_store() -> simrecorder::Result<()> {
     })?;
 
     let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("run.mdb");
-    as_the_design_has_it(ZarrDataStore::create(&path)?, || {
-        Arc::new(ZarrDataStore::open(&path).unwrap())
-    })?;
+    for url in urls(folder.path(), "run") {
+        as_the_design_has_it(create(&url)?, || simrecorder::open(&url).unwrap())?;
+    }
 
-    let url = format!("zarr+dir:{}", folder.path().join("run.zarr").display());
-    let create = simrecorder::OpenOptions::new().mode(OpenMode::CreateNew);
-    let directory = simrecorder::open_with(&url, &create)?;
-    as_the_design_has_it(directory, || simrecorder::open(&url).unwrap())?;
-
-    // Several at once, read from the first.
-    let path = folder.path().join("second.mdb");
-    let memory = InMemoryDataStore::new();
-    as_the_design_has_it((memory.clone(), ZarrDataStore::create(&path)?), || {
-        Arc::new(ZarrDataStore::open(&path).unwrap())
-    })?;
-    assert_eq!(Recorder::new(memory.open(OpenMode::Read)?).keys()?.len(), 5);
+    // Several at once, read from the last.
+    for url in urls(folder.path(), "second") {
+        let memory = InMemoryDataStore::new();
+        as_the_design_has_it((memory.clone(), create(&url)?), || {
+            simrecorder::open(&url).unwrap()
+        })?;
+        assert_eq!(Recorder::new(memory.open(OpenMode::Read)?).keys()?.len(), 5);
+    }
     Ok(())
 }
 
 #[test]
 fn what_is_recorded_is_read_back_by_the_writer_and_after_reopening() -> simrecorder::Result<()> {
     let folder = tempfile::tempdir().unwrap();
-    let lmdb = format!("zarr:{}", folder.path().join("run.mdb").display());
-    let directory = format!("zarr+dir:{}", folder.path().join("run.zarr").display());
+    let urls = urls(folder.path(), "run");
     let memory = InMemoryDataStore::new();
-    let create = simrecorder::OpenOptions::new().mode(OpenMode::CreateNew);
-    let stores: Vec<Arc<dyn DataStore>> = vec![
-        Arc::new(memory.clone()),
-        simrecorder::open_with(&lmdb, &create)?,
-        simrecorder::open_with(&directory, &create)?,
-    ];
+    let mut stores: Vec<Arc<dyn DataStore>> = vec![Arc::new(memory.clone())];
+    for url in &urls {
+        stores.push(create(url)?);
+    }
     let recorder = Recorder::new(stores);
     record_run(&recorder)?;
     check_run(&recorder)?;
     recorder.flush()?;
-    let live = Recorder::new(simrecorder::open(&lmdb)?);
-    check_run(&live)?;
+    for url in &urls {
+        check_run(&Recorder::new(simrecorder::open(url)?))?;
+    }
     recorder.close()?;
 
-    for store in [
-        Arc::new(memory.open(OpenMode::Read)?) as Arc<dyn DataStore>,
-        simrecorder::open(&lmdb)?,
-        simrecorder::open(&directory)?,
-    ] {
+    let mut stores: Vec<Arc<dyn DataStore>> = vec![Arc::new(memory.open(OpenMode::Read)?)];
+    for url in &urls {
+        stores.push(simrecorder::open(url)?);
+    }
+    for store in stores {
         let recorder = Recorder::new(store);
         check_run(&recorder)?;
         assert!(recorder.record("net/rate", 0.0).is_err());
@@ -204,43 +216,70 @@ fn what_is_recorded_is_read_back_by_the_writer_and_after_reopening() -> simrecor
 #[test]
 fn a_recording_is_copied_from_any_store_into_any_other() -> simrecorder::Result<()> {
     let folder = tempfile::tempdir().unwrap();
-    let path = |name| folder.path().join(name);
-    let recorder = Recorder::new(ZarrDataStore::create(path("run.mdb"))?);
+    let memory = InMemoryDataStore::new();
+    let recorder = Recorder::new(memory.clone());
     record_run(&recorder)?;
     recorder.close()?;
 
-    let from = ZarrDataStore::open(path("run.mdb"))?;
-    let create = simrecorder::OpenOptions::new().mode(OpenMode::CreateNew);
-    let url = format!("zarr+dir:{}", path("run.zarr").display());
-    let to = simrecorder::open_with(&url, &create)?;
-    let memory = InMemoryDataStore::new();
-    let mut lines = Vec::new();
-    let options = CopyOptions::new().on_progress(|progress| {
-        lines.push(progress.to_string());
-        ControlFlow::Continue(())
-    });
-    let copied = simrecorder::copy(&from, &to, options)?;
-    assert_eq!((copied.keys, copied.records), (9, 7 * STEPS as u64));
-    assert!(
-        lines[0].contains("9 of 9 keys, 840 of 840 records"),
-        "{lines:?}"
-    );
-    simrecorder::copy(&to, &memory, CopyOptions::new())?;
-    check_run(&Recorder::new(memory))?;
-    check_run(&Recorder::new(simrecorder::open(&url)?))
+    for from in urls(folder.path(), "from") {
+        simrecorder::copy(&memory, &create(&from)?, CopyOptions::new())?;
+        let from = simrecorder::open(&from)?;
+        let name = format!("from-{}", from.name());
+        for url in urls(&tempfile::tempdir_in(folder.path()).unwrap().keep(), &name) {
+            let to = create(&url)?;
+            let mut lines = Vec::new();
+            let options = CopyOptions::new().on_progress(|progress| {
+                lines.push(progress.to_string());
+                ControlFlow::Continue(())
+            });
+            let copied = simrecorder::copy(&from, &to, options)?;
+            assert_eq!((copied.keys, copied.records), (9, 7 * STEPS as u64));
+            assert!(
+                lines[0].contains("9 of 9 keys, 840 of 840 records"),
+                "{lines:?}"
+            );
+            check_run(&Recorder::new(simrecorder::open(&url)?))?;
+        }
+    }
+    Ok(())
 }
 
 #[test]
 fn a_recording_that_is_appended_to_goes_on_where_it_ended() -> simrecorder::Result<()> {
     let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("run.mdb");
-    let recorder = Recorder::new(ZarrDataStore::new(&path)?);
-    recorder.record("x", 1_i32)?;
-    recorder.close()?;
-    let recorder = Recorder::new(ZarrDataStore::append(&path)?);
-    recorder.record("x", 2_i32)?;
-    recorder.close()?;
-    let view: Arc<dyn ArrayView> = Recorder::new(ZarrDataStore::new(&path)?).get_all("x")?;
-    assert_eq!(view.read::<i32>()?.as_slice(), Some(&[1, 2][..]));
+    for url in urls(folder.path(), "run") {
+        let recorder = Recorder::new(create(&url)?);
+        recorder.record("x", 1_i32)?;
+        recorder.close()?;
+        let append = OpenOptions::new().mode(OpenMode::Append);
+        let recorder = Recorder::new(simrecorder::open_with(&url, &append)?);
+        recorder.record("x", 2_i32)?;
+        recorder.close()?;
+        let recorder = Recorder::new(simrecorder::open(&url)?);
+        let view: Arc<dyn ArrayView> = recorder.get_all("x")?;
+        assert_eq!(view.read::<i32>()?.as_slice(), Some(&[1, 2][..]));
+    }
+    Ok(())
+}
+
+/// What `new` does is said for each store by its name.
+#[test]
+fn new_creates_what_is_not_there_and_reads_what_is() -> simrecorder::Result<()> {
+    fn check<S: DataStore + 'static>(
+        new: impl Fn() -> simrecorder::Result<S>,
+    ) -> simrecorder::Result<()> {
+        let recorder = Recorder::new(new()?);
+        recorder.record("x", 1_i32)?;
+        recorder.close()?;
+        let recorder = Recorder::new(new()?);
+        assert_eq!(recorder.get_all("x")?.read::<i32>()?[0], 1);
+        assert!(recorder.record("x", 2_i32).is_err());
+        Ok(())
+    }
+    let folder = tempfile::tempdir().unwrap();
+    #[cfg(feature = "zarr")]
+    check(|| simrecorder::ZarrDataStore::new(folder.path().join("run.mdb")))?;
+    #[cfg(feature = "hdf5")]
+    check(|| simrecorder::Hdf5DataStore::new(folder.path().join("run.h5")))?;
     Ok(())
 }

@@ -76,11 +76,25 @@ fn a_scheme_whose_feature_is_off_names_the_feature() {
     }
 }
 
-#[cfg(feature = "zarr")]
+#[cfg(not(feature = "hdf5"))]
 #[test]
-fn zarr_urls_open_both_storages() {
+fn the_scheme_of_hdf5_names_both_of_its_features() {
+    expect(
+        open("hdf5:run.h5").unwrap_err(),
+        ErrorKind::Unsupported,
+        &["feature", "'hdf5'", "'hdf5-static'"],
+    );
+}
+
+#[test]
+fn urls_open_every_backend_that_this_build_has() {
     let folder = tempfile::tempdir().unwrap();
-    for scheme in ["zarr", "zarr+dir"] {
+    let schemes = [
+        (cfg!(feature = "zarr"), "zarr"),
+        (cfg!(feature = "zarr"), "zarr+dir"),
+        (cfg!(feature = "hdf5"), "hdf5"),
+    ];
+    for (_, scheme) in schemes.into_iter().filter(|(is_on, _)| *is_on) {
         let url = format!("{scheme}:{}", folder.path().join(scheme).display());
         expect(open(&url).unwrap_err(), ErrorKind::NotFound, &[scheme]);
         let store = open(&format!("{url}?mode=create-new")).unwrap();
