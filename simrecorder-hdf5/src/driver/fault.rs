@@ -36,6 +36,11 @@ pub(super) fn plan(steps: u64, fault: Fault) {
     });
 }
 
+/// Whether there is a plan. Nothing needs to reach the disk then, which saves much time.
+pub(super) fn is_planned() -> bool {
+    PLAN.with_borrow(|plan| plan.fault.is_some())
+}
+
 /// Ends a plan; whether its fault was met.
 pub(super) fn clear() -> bool {
     PLAN.take().met

@@ -65,16 +65,26 @@
 //! to end a checkpoint that was interrupted.
 
 mod class;
+#[cfg(test)]
+mod crash_tests;
 mod disk;
 #[cfg(test)]
 mod fault;
 #[cfg(test)]
 mod hdf5_tests;
 mod journal;
+#[cfg(test)]
+mod journal_tests;
+#[cfg(test)]
+mod lock_tests;
 mod locks;
+#[cfg(test)]
+mod model_tests;
 mod open;
 mod pages;
 mod reader;
+#[cfg(test)]
+mod session_tests;
 mod superblock;
 mod vfd;
 mod writer;
