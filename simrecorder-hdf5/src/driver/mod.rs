@@ -27,8 +27,10 @@
 //! already. Reading through it gives the same, and so does copying again, which the next who opens
 //! the file does, so that other software can read it.
 //!
-//! If a commit fails, what was written since the one before can be *abandoned*: libhdf5 is let
-//! finish, what it writes is ignored, and it opens the file anew as of the last commit.
+//! libhdf5 is not told when a write fails, for a flush that failed leaves it unable to close the
+//! file. The writer then keeps in memory what libhdf5 writes, and the commit fails. Whenever a
+//! commit fails, what was written since the one before can be *abandoned*: libhdf5 is let finish,
+//! nothing of what it wrote is committed, and it opens the file anew as of the last commit.
 //!
 //! # Reading beside a writer
 //!
@@ -123,7 +125,7 @@ pub(crate) struct LoggedFile {
     /// Whether libhdf5 has it open.
     attached: AtomicBool,
     stale: AtomicBool,
-    /// The last failure inside a call of libhdf5.
+    /// The last failure of something that libhdf5 asked for.
     error: Mutex<Option<Error>>,
 }
 
@@ -245,14 +247,15 @@ impl LoggedFile {
     /// Makes all that libhdf5 wrote since the last commit durable and visible, or nothing of it.
     ///
     /// The caller has called `H5Fflush`. If there is nothing new, and the note is empty, nothing is
-    /// written. After an error the same commit may be tried again, unless the next error says that
-    /// what was written is lost; or the changes may be given up with [`abandon`](Self::abandon).
+    /// written. A write of libhdf5 that failed is reported here. After an error the changes can be
+    /// given up with [`abandon`](Self::abandon); trying the same commit again may succeed, unless a
+    /// part of what libhdf5 wrote is lost.
     pub(crate) fn commit(&self, note: &[u8]) -> Result<NotePlace> {
         self.writing("commit", |writer| writer.commit(note))
     }
 
-    /// Gives up everything since the last commit. What libhdf5 still writes is ignored, so that
-    /// `H5Fclose` succeeds. The caller closes the file and opens it anew.
+    /// Gives up everything since the last commit, and what libhdf5 still writes: `H5Fclose` succeeds.
+    /// The caller closes the file and opens it anew.
     pub(crate) fn abandon(&self) {
         if let Role::Writer(writer) = &mut *self.role.lock() {
             writer.abandon();
@@ -273,6 +276,10 @@ impl LoggedFile {
     /// The caller has called `H5Fclose`. What was written since the last commit is dropped. After an
     /// error the file is still open, and it may be tried again.
     pub(crate) fn close(&self) -> Result<()> {
+        if self.attached.load(Ordering::SeqCst) {
+            let message = "libhdf5 still has the file open";
+            return Err(self.error(ErrorKind::Internal, "close", message));
+        }
         let mut role = self.role.lock();
         if let Role::Writer(writer) = &mut *role {
             writer.close()?;
@@ -313,7 +320,7 @@ impl LoggedFile {
         }
     }
 
-    /// The cause of the last failure inside a call of libhdf5, once.
+    /// The last failure of something that libhdf5 asked for, once.
     pub(crate) fn take_error(&self) -> Option<Error> {
         self.error.lock().take()
     }

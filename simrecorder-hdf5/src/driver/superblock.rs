@@ -99,8 +99,15 @@ fn finish(mut a: u32, mut b: u32, mut c: u32) -> u32 {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
+
+    /// Puts the checksum right of a superblock that was changed.
+    pub(in super::super) fn set_checksum(superblock: &mut [u8]) {
+        let end = FLAGS_AT + 1 + 4 * 8;
+        let checksum = lookup3(&superblock[..end]);
+        superblock[end..end + 4].copy_from_slice(&checksum.to_le_bytes());
+    }
 
     #[test]
     fn checksums_are_those_of_hdf5() {

@@ -309,6 +309,13 @@ fn status(result: Result<()>, log: &LoggedFile) -> herr_t {
     }
 }
 
+/// Like `status`, but libhdf5 is not told of a failure: the commit will be, and everything since
+/// the one before is given up then. libhdf5 1.10 cannot close a file after a flush that failed.
+fn changed(result: Result<()>, log: &LoggedFile) -> herr_t {
+    let status = status(result, log);
+    if log.is_writer() { SUCCESS } else { status }
+}
+
 unsafe extern "C" fn read(
     file: *mut c_void,
     _type: H5F_mem_t,
@@ -353,7 +360,7 @@ unsafe extern "C" fn write(
                 std::slice::from_raw_parts(buffer.cast::<u8>(), size),
             )
         };
-        status(log.write_at(address, bytes), log)
+        changed(log.write_at(address, bytes), log)
     })
 }
 
@@ -361,6 +368,6 @@ unsafe extern "C" fn truncate(file: *mut c_void, _transfer: hid_t, _closing: hbo
     guard(FAILURE, || {
         // SAFETY: libhdf5 passes a file that is open.
         let log = unsafe { log(file) };
-        status(log.extend(), log)
+        changed(log.extend(), log)
     })
 }

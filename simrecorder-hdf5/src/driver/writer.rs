@@ -17,6 +17,8 @@ use super::superblock;
 
 /// How many pages are copied to the main file at a time.
 const RUN: usize = 1024;
+/// How many pages are kept of what will be given up.
+const KEPT: usize = 32 << 10;
 
 /// Changes a file, of which it holds the locks.
 #[derive(Debug)]
@@ -54,9 +56,11 @@ pub(super) struct Journal {
 #[derive(Debug)]
 pub(super) enum Trouble {
     None,
-    /// What was written since the last commit is lost: it must be abandoned first.
+    /// A part of what was written since the last commit is lost, so all of it must be abandoned.
+    ///
+    /// libhdf5 does not notice before: after a flush that failed it could not close the file.
     Lost(Error),
-    /// What libhdf5 writes does not matter any more.
+    /// What was written since the last commit is given up.
     Abandoned,
     /// It is unknown what the journal holds.
     Broken(Error),
@@ -126,8 +130,11 @@ impl Writer {
     }
 
     /// Writes to pages what was there at the last commit, and in place what was not.
+    ///
+    /// After a failure all goes to pages, which are never committed: see [`Trouble::Lost`].
     pub(super) fn write(&mut self, address: u64, bytes: &[u8]) -> Result<()> {
         if !matches!(self.trouble, Trouble::None) {
+            self.keep(address, bytes);
             return Ok(());
         }
         let fresh = self.committed.fresh;
@@ -135,7 +142,19 @@ impl Writer {
         let (over, new) = bytes.split_at(over.min(bytes.len()));
         self.write_pages(address, over)
             .and_then(|()| self.write_in_place(address + over.len() as u64, new))
-            .map_err(|error| Error::io("write", &self.paths.main, error))
+            .map_err(|error| {
+                let error = Error::io("write", &self.paths.main, error);
+                self.trouble = Trouble::Lost(error.clone());
+                self.keep(address, bytes);
+                error
+            })
+    }
+
+    /// Lets libhdf5 read what it wrote, although it will be given up.
+    fn keep(&mut self, address: u64, bytes: &[u8]) {
+        if self.pending.len() < KEPT && self.write_pages(address, bytes).is_err() {
+            tracing::debug!("what libhdf5 writes in vain is not even kept");
+        }
     }
 
     fn write_pages(&mut self, mut address: u64, mut bytes: &[u8]) -> io::Result<()> {
@@ -180,9 +199,11 @@ impl Writer {
             return Ok(());
         }
         self.in_place = true;
-        self.disk
-            .set_len(&self.main, self.eoa)
-            .map_err(|error| Error::io("write", &self.paths.main, error))?;
+        if let Err(error) = self.disk.set_len(&self.main, self.eoa) {
+            let error = Error::io("write", &self.paths.main, error);
+            self.trouble = Trouble::Lost(error.clone());
+            return Err(error);
+        }
         self.main_length = self.eoa;
         Ok(())
     }
@@ -218,7 +239,7 @@ impl Writer {
                 return Err(Error::new(ErrorKind::Internal, operation, message));
             }
             Trouble::Lost(cause) => (
-                "an earlier failure lost what was written since the last commit",
+                "what was written since the last commit is lost in part",
                 cause,
             ),
             Trouble::Broken(cause) => (
@@ -297,13 +318,12 @@ impl Writer {
         Ok(())
     }
 
-    /// Drops everything since the last commit. What libhdf5 still writes is ignored, until it
-    /// opens the file anew.
+    /// Gives up everything since the last commit, and what libhdf5 still writes until it opens the
+    /// file anew.
     pub(super) fn abandon(&mut self) {
         if !matches!(self.trouble, Trouble::Broken(_)) {
             self.trouble = Trouble::Abandoned;
         }
-        self.drop_changes();
     }
 
     /// Called when libhdf5 opens the file.
