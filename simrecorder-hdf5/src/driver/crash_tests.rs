@@ -10,7 +10,7 @@ use super::session_tests::{Op, Session, is_being_copied, is_full};
 const KILLS: [Fault; 2] = [Fault::Kill, Fault::KillWithin];
 
 /// Something of everything.
-fn ops() -> Vec<Op> {
+pub(super) fn ops() -> Vec<Op> {
     let overwrite = |at, value| Op::Overwrite {
         at,
         length: 1500,

@@ -84,10 +84,14 @@ mod locks;
 mod model_tests;
 mod open;
 mod pages;
+#[cfg(test)]
+mod power_tests;
 mod reader;
 #[cfg(test)]
 mod session_tests;
 mod superblock;
+#[cfg(test)]
+mod thread_tests;
 mod vfd;
 mod writer;
 
