@@ -110,7 +110,7 @@ fn check_reader(session: &Session, step: u64) {
 }
 
 /// Goes on as another process would.
-fn go_on(session: &mut Session) -> Result<()> {
+pub(super) fn go_on(session: &mut Session) -> Result<()> {
     if session.committed.is_none() && !session.path.exists() {
         return session.create();
     }

@@ -451,6 +451,12 @@ fn a_file_whose_writer_was_killed_by_itself_is_opened() {
     super::superblock::tests::set_checksum(&mut bytes[..end]);
     fs::write(&path, &bytes).unwrap();
     assert!(open_plain(&path) < 0, "the flag counts");
+    let log = LoggedFile::append(&path, Durability::Process, &mut |_, _| Ok(())).unwrap();
+    log.set_file_id(ID).unwrap();
+    assert!(close(log.open_hdf5().unwrap()));
+    log.commit(b"").unwrap();
+    log.close().unwrap();
+    assert_eq!(plain_commits(&path), Some(0));
     assert_eq!(go_on(&path), 0);
     assert_eq!(plain_commits(&path), Some(1));
 }

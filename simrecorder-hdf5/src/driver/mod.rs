@@ -93,6 +93,8 @@ mod superblock;
 #[cfg(test)]
 mod thread_tests;
 mod vfd;
+#[cfg(test)]
+mod watch_tests;
 mod writer;
 
 use std::fs::File;
@@ -200,15 +202,23 @@ impl LoggedFile {
 
     /// Opens a file for reading, as of its last commit, and hands over its notes as
     /// [`append`](Self::append) does.
+    ///
+    /// If [`is_stale`](Self::is_stale) says so at once, the file changed meanwhile, and notes may be
+    /// missing: the caller opens it anew.
     pub(crate) fn read(path: &Path, notes: NoteSink<'_>) -> Result<Arc<Self>> {
         let (reader, places) = Reader::open(path)?;
-        if let Some(journal) = reader.journal() {
-            journal::deliver(journal, path, &places, notes)?;
+        let delivered = match reader.journal() {
+            Some(journal) => journal::deliver(journal, reader.path(), &places, notes),
+            None => Ok(()),
+        };
+        let holds = reader.holds(delivered.is_ok())?;
+        let log = Self::new(reader.path().to_owned(), Role::Reader(Box::new(reader)));
+        if holds {
+            delivered?;
+        } else {
+            log.stale.store(true, Ordering::SeqCst);
         }
-        Ok(Self::new(
-            reader.path().to_owned(),
-            Role::Reader(Box::new(reader)),
-        ))
+        Ok(log)
     }
 
     /// Where the HDF5 file is, without links.
@@ -376,7 +386,7 @@ impl LoggedFile {
             Role::Writer(writer) => writer.layers().read(address, buffer).map_err(failed),
             Role::Reader(reader) => {
                 let read = reader.layers().read(address, buffer);
-                if !self.is_stale() && reader.holds().map_err(failed)? {
+                if !self.is_stale() && reader.holds(read.is_ok())? {
                     return read.map_err(failed);
                 }
                 self.stale.store(true, Ordering::SeqCst);

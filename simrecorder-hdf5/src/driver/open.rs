@@ -113,6 +113,9 @@ fn try_append(paths: &Paths, disk: Disk) -> Result<Option<(Writer, Vec<NotePlace
     let mut writer = Writer::new(disk, paths.clone(), main, lock, loaded)?;
     writer.superblock = superblock;
     renew(&mut writer)?;
+    writer
+        .clear_open_flags()
+        .map_err(|error| Error::io("open", &paths.main, error))?;
     writer.lock.share(&paths.main)?;
     Ok(Some((writer, notes)))
 }

@@ -143,7 +143,7 @@ impl Reader {
             }
         };
         let same = names(&paths.main, &reader.main).map_err(failed)?;
-        Ok((same && reader.holds().map_err(failed)?).then_some((reader, notes)))
+        Ok((same && reader.holds(true)?).then_some((reader, notes)))
     }
 
     fn with_journal(
@@ -217,14 +217,22 @@ impl Reader {
         )
     }
 
-    /// Whether all that was read from the files so far belongs to one commit.
-    pub(super) fn holds(&self) -> io::Result<bool> {
+    /// Whether all that was read from the files so far belongs to one commit. `whole` says whether
+    /// the last of it could be read.
+    pub(super) fn holds(&self, whole: bool) -> Result<bool> {
+        self.look(whole)
+            .map_err(|error| Error::io("read", &self.paths.main, error))
+    }
+
+    fn look(&self, whole: bool) -> io::Result<bool> {
         match &self.watch {
             Watch::Journal(watched) => {
-                // A journal whose checkpoint has begun may be replaced without another sign.
+                // A journal whose checkpoint has begun may be replaced without another sign. One
+                // that is too short lost a record that was taken back, and will say so.
                 Ok(journal::read_changes(&watched.file)? == watched.changes
                     && (!is_announced(watched.changes)
-                        || names(&self.paths.journal, &watched.file)?))
+                        || names(&self.paths.journal, &watched.file)?)
+                    && (whole || watched.file.metadata()?.len() >= watched.end.offset))
             }
             Watch::Main(stamp) => {
                 Ok(!exists(&self.paths.journal)? && Stamp::of(&self.main)? == *stamp)
@@ -235,7 +243,7 @@ impl Reader {
     /// Whether there is a newer commit.
     pub(super) fn has_news(&self) -> Result<bool> {
         let failed = |error| Error::io("read", &self.paths.journal, error);
-        if !self.holds().map_err(failed)? {
+        if !self.holds(false)? {
             return Ok(true);
         }
         let Watch::Journal(watched) = &self.watch else {

@@ -235,7 +235,7 @@ impl Session {
         })?;
         let committed = self.committed.clone();
         let found = Commit {
-            content: content(&log),
+            content: content(&log)?,
             notes,
         };
         assert!(
@@ -342,22 +342,22 @@ impl Session {
             Ok(())
         })?;
         Ok(Commit {
-            content: content(&log),
+            content: content(&log)?,
             notes,
         })
     }
 }
 
 /// What a file holds.
-fn content(log: &LoggedFile) -> Vec<u8> {
+pub(super) fn content(log: &LoggedFile) -> Result<Vec<u8>> {
     let length = match &*log.role.lock() {
         Role::Writer(writer) => writer.committed.eoa,
         Role::Reader(reader) => reader.length,
         Role::Closed => 0,
     };
     let mut found = vec![0; usize::try_from(length).unwrap()];
-    log.read_at(0, &mut found).unwrap();
-    found
+    log.read_at(0, &mut found)?;
+    Ok(found)
 }
 
 /// Whether a checkpoint is under way, as far as the journal says.

@@ -222,7 +222,6 @@ impl Writer {
             return Err(Error::new(ErrorKind::Internal, "commit", message));
         }
         self.sync_name()?;
-        self.clear_open_flags();
         self.extend()?;
         self.sync_in_place()?;
         let place = self.append(note)?;
@@ -253,12 +252,18 @@ impl Writer {
             .with_source(cause.clone()))
     }
 
-    /// A file that is open for writing must not say so to those who read a commit of it.
-    fn clear_open_flags(&mut self) {
+    /// Lets the next commit clear the flags that a writer left which was killed without a journal.
+    ///
+    /// libhdf5 refuses to open a file with them, except through this driver, which has no locks for
+    /// libhdf5 to take. This driver sets none.
+    pub(super) fn clear_open_flags(&mut self) -> io::Result<()> {
+        let number = self.superblock / PAGE_LEN;
+        let mut page = self.layers().page(number)?;
         let skip = (self.superblock % PAGE_LEN) as usize;
-        if let Some(page) = self.pending.get_mut(&(self.superblock / PAGE_LEN)) {
-            superblock::clear_open_flags(&mut page[skip..]);
+        if superblock::clear_open_flags(&mut page[skip..]) {
+            self.pending.insert(number, page);
         }
+        Ok(())
     }
 
     fn sync_in_place(&mut self) -> Result<()> {
