@@ -76,12 +76,16 @@ impl Disk {
     pub(super) fn write(self, file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
         #[cfg(test)]
         super::fault::write(|length| file.write_all_at(&bytes[..length], offset), bytes)?;
-        file.write_all_at(bytes, offset)
+        file.write_all_at(bytes, offset)?;
+        done(|| Change::Write(file, offset, bytes));
+        Ok(())
     }
 
     pub(super) fn set_len(self, file: &File, length: u64) -> io::Result<()> {
         step()?;
-        file.set_len(length)
+        file.set_len(length)?;
+        done(|| Change::SetLen(file, length));
+        Ok(())
     }
 
     pub(super) fn sync(self, file: &File) -> io::Result<()> {
@@ -89,6 +93,10 @@ impl Disk {
             return Ok(());
         }
         step()?;
+        done(|| Change::Sync(file));
+        if is_pretended() {
+            return Ok(());
+        }
         file.sync_data()
     }
 
@@ -98,32 +106,26 @@ impl Disk {
             return Ok(());
         }
         step()?;
+        done(|| Change::SyncFolder);
+        if is_pretended() {
+            return Ok(());
+        }
         sync_directory(&paths.folder)
     }
 
     pub(super) fn rename(self, from: &Path, to: &Path) -> io::Result<()> {
         step()?;
-        fs::rename(from, to)
+        fs::rename(from, to)?;
+        done(|| Change::Rename(from, to));
+        Ok(())
     }
 
     /// Renames a file, unless something has the new name already.
     pub(super) fn rename_new(self, from: &Path, to: &Path) -> io::Result<()> {
         step()?;
-        #[cfg(any(target_os = "linux", target_vendor = "apple"))]
-        {
-            use rustix::fs::{CWD, RenameFlags, renameat_with};
-            use rustix::io::Errno;
-            match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
-                Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => {}
-                result => return Ok(result?),
-            }
-        }
-        // Others who create this recording wait for the lock, so only a stranger could come
-        // between.
-        match fs::symlink_metadata(to) {
-            Ok(_) => Err(io::ErrorKind::AlreadyExists.into()),
-            Err(_) => fs::rename(from, to),
-        }
+        rename_new(from, to)?;
+        done(|| Change::Rename(from, to));
+        Ok(())
     }
 
     /// Removes a file, if it is there.
@@ -131,9 +133,60 @@ impl Disk {
         step()?;
         match fs::remove_file(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-            result => result,
+            result => {
+                result?;
+                done(|| Change::Remove(path));
+                Ok(())
+            }
         }
     }
+}
+
+fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
+    #[cfg(any(target_os = "linux", target_vendor = "apple"))]
+    {
+        use rustix::fs::{CWD, RenameFlags, renameat_with};
+        use rustix::io::Errno;
+        match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
+            Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => {}
+            result => return Ok(result?),
+        }
+    }
+    // Others who create this recording wait for the lock, so only a stranger could come between.
+    match fs::symlink_metadata(to) {
+        Ok(_) => Err(io::ErrorKind::AlreadyExists.into()),
+        Err(_) => fs::rename(from, to),
+    }
+}
+
+/// A change that was made. Tests compute from these what a power failure may leave.
+#[cfg_attr(not(test), allow(dead_code))]
+pub(super) enum Change<'a> {
+    Write(&'a File, u64, &'a [u8]),
+    SetLen(&'a File, u64),
+    Sync(&'a File),
+    SyncFolder,
+    Rename(&'a Path, &'a Path),
+    Remove(&'a Path),
+}
+
+#[cfg(test)]
+fn done<'a>(change: impl FnOnce() -> Change<'a>) {
+    super::power_tests::note(change);
+}
+
+#[cfg(not(test))]
+fn done<'a>(_: impl FnOnce() -> Change<'a>) {}
+
+/// Whether syncs may be left out.
+#[cfg(test)]
+fn is_pretended() -> bool {
+    super::fault::is_planned()
+}
+
+#[cfg(not(test))]
+fn is_pretended() -> bool {
+    false
 }
 
 #[cfg(test)]

@@ -25,6 +25,12 @@ struct Plan {
 
 thread_local! {
     static PLAN: RefCell<Plan> = RefCell::default();
+    static WATCHER: RefCell<Option<Box<dyn FnMut()>>> = const { RefCell::new(None) };
+}
+
+/// Runs something before each step, or nothing any more.
+pub(super) fn watch(watcher: Option<Box<dyn FnMut()>>) {
+    WATCHER.set(watcher);
 }
 
 /// Lets this thread meet a fault after so many more steps.
@@ -34,6 +40,11 @@ pub(super) fn plan(steps: u64, fault: Fault) {
         fault: Some((steps, fault)),
         met: false,
     });
+}
+
+/// Whether there is a plan. Nothing needs to reach the disk then, which saves much time.
+pub(super) fn is_planned() -> bool {
+    PLAN.with_borrow(|plan| plan.fault.is_some())
 }
 
 /// Ends a plan; whether its fault was met.
@@ -48,6 +59,10 @@ pub(super) fn step() -> io::Result<()> {
 
 /// Stands before a write, which `some` does for a part of the bytes.
 pub(super) fn write(some: impl FnOnce(usize) -> io::Result<()>, bytes: &[u8]) -> io::Result<()> {
+    if let Some(mut watcher) = WATCHER.take() {
+        watcher();
+        WATCHER.set(Some(watcher));
+    }
     let met = PLAN.with_borrow_mut(|plan| {
         let (at, fault) = plan.fault?;
         let step = plan.taken;

@@ -14,6 +14,7 @@ use hdf5_metno_sys::h5f::{
 };
 use hdf5_metno_sys::h5g::{H5Gclose, H5Gcreate2};
 use hdf5_metno_sys::h5i::hid_t;
+use hdf5_metno_sys::h5l::H5Lexists;
 use hdf5_metno_sys::h5p::{
     H5P_CLS_DATASET_CREATE, H5P_CLS_FILE_ACCESS, H5Pclose, H5Pcreate, H5Pset_chunk,
     H5Pset_libver_bounds,
@@ -22,9 +23,11 @@ use hdf5_metno_sys::h5s::{
     H5S_ALL, H5S_UNLIMITED, H5Sclose, H5Screate_simple, H5Sget_simple_extent_dims,
 };
 use hdf5_metno_sys::h5t::{H5T_NATIVE_INT64, H5T_STD_I64LE};
-use simrecorder_core::{Durability, Result};
+use simrecorder_core::{Durability, ErrorKind, Result};
 
 use super::LoggedFile;
+use super::fault::{self, Fault};
+use super::session_tests::is_being_copied;
 
 /// H5P_DEFAULT.
 const DEFAULT: hid_t = 0;
@@ -153,9 +156,13 @@ fn commits(file: hid_t) -> Option<u64> {
     sync(|| {
         // SAFETY: plain calls; those on identifiers that are not valid fail.
         unsafe {
-            let series = H5Dopen2(file, c"series".as_ptr(), DEFAULT);
             let mut length = 0;
-            if series >= 0 {
+            let exists = H5Lexists(file, c"series".as_ptr(), DEFAULT);
+            if exists < 0 {
+                return None;
+            }
+            if exists > 0 {
+                let series = H5Dopen2(file, c"series".as_ptr(), DEFAULT);
                 let space = H5Dget_space(series);
                 if H5Sget_simple_extent_dims(space, &raw mut length, ptr::null_mut()) < 0 {
                     return None;
@@ -260,4 +267,279 @@ fn commits_are_seen_and_checkpoints_bring_them_home() {
     log.close().unwrap();
     assert_eq!(plain_commits(&path), Some(20));
     assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1);
+}
+
+/// How far a run got.
+#[derive(Default)]
+struct Progress {
+    log: Option<Arc<LoggedFile>>,
+    file: Option<hid_t>,
+    committed: u64,
+    home: u64,
+    in_checkpoint: bool,
+}
+
+impl Progress {
+    /// Records ten commits, with a checkpoint after every third, and closes the file.
+    fn run(&mut self, path: &Path) -> Option<()> {
+        let log = LoggedFile::create(path, ID, Durability::Power, &mut make_empty).ok()?;
+        self.log = Some(Arc::clone(&log));
+        let file = log.open_hdf5().ok()?;
+        self.file = Some(file);
+        for number in 0..10 {
+            assert!(write_commit(file, number) && flush(file));
+            if let Err(error) = log.commit(b"note") {
+                assert_eq!(error.kind(), ErrorKind::StorageFull);
+                return None;
+            }
+            self.committed = number + 1;
+            if number % 3 == 2 {
+                self.in_checkpoint = true;
+                log.checkpoint(b"kept").ok()?;
+                self.in_checkpoint = false;
+                self.home = self.committed;
+            }
+        }
+        self.file = None;
+        assert!(close(file));
+        self.in_checkpoint = true;
+        log.close().ok()
+    }
+
+    /// Lets libhdf5 go, as the end of a process would.
+    fn end(&mut self) {
+        if let (Some(log), Some(file)) = (&self.log, self.file.take()) {
+            log.abandon();
+            assert!(close(file));
+        }
+        self.log = None;
+    }
+}
+
+#[test]
+fn a_kill_at_any_step_leaves_a_file_that_libhdf5_reads() {
+    for fault in [Fault::Kill, Fault::KillWithin] {
+        for step in 0.. {
+            let (_folder, path) = in_folder();
+            fault::plan(step, fault);
+            let mut progress = Progress::default();
+            let done = progress.run(&path);
+            let met = fault::clear();
+            progress.end();
+            assert_eq!(done.is_some(), !met, "after {step} steps");
+            if !path.exists() {
+                assert!(progress.log.is_none() && progress.committed == 0);
+                continue;
+            }
+            let committed = progress.committed;
+            if !is_being_copied(&path) {
+                let found = plain_commits(&path).unwrap();
+                assert!(
+                    found == progress.home || progress.in_checkpoint && found == committed,
+                    "{found} in the main file alone, after {step} steps"
+                );
+            }
+            let found = if step % 2 == 0 {
+                read_commits(&path)
+            } else {
+                append_commits(&path)
+            };
+            assert!(
+                (committed..=committed + 1).contains(&found),
+                "{found} of {committed} after {step} steps"
+            );
+            assert_eq!(go_on(&path), found);
+            assert_eq!(plain_commits(&path), Some(found + 1));
+            if !met {
+                assert!(step > 100, "{step}");
+                break;
+            }
+        }
+    }
+}
+
+/// Opens a file, adds a commit and closes it. Returns how many there were.
+fn go_on(path: &Path) -> u64 {
+    let log = LoggedFile::append(path, Durability::Process, &mut |_, _| Ok(())).unwrap();
+    if log.file_id().is_none() {
+        log.set_file_id(ID).unwrap();
+    }
+    let file = log.open_hdf5().unwrap();
+    let found = commits(file).unwrap();
+    assert!(write_commit(file, found) && close(file));
+    // What closing wrote is a part of it.
+    log.commit(b"").unwrap();
+    log.close().unwrap();
+    found
+}
+
+#[test]
+fn recording_goes_on_after_a_full_disk() {
+    for fault in [Fault::Fail, Fault::FailWithin] {
+        for step in 0.. {
+            let (_folder, path) = in_folder();
+            fault::plan(step, fault);
+            let created = LoggedFile::create(&path, ID, Durability::Power, &mut make_empty);
+            let log = created.unwrap_or_else(|_| create(&path));
+            let mut file = log.open_hdf5().unwrap();
+            let mut number = 0;
+            while number < 7 {
+                assert!(write_commit(file, number) && flush(file));
+                if log.commit(b"note").is_ok() {
+                    number += 1;
+                    if number % 3 == 0 && log.checkpoint(b"").is_err() {
+                        log.checkpoint(b"").unwrap();
+                    }
+                    continue;
+                }
+                log.abandon();
+                assert!(close(file), "after {step} steps");
+                assert!(log.commit(b"").is_err());
+                file = log.open_hdf5().unwrap();
+                assert_eq!(commits(file), Some(number), "after {step} steps");
+            }
+            assert!(close(file));
+            if log.close().is_err() {
+                log.close().unwrap();
+            }
+            let met = fault::clear();
+            assert_eq!(plain_commits(&path), Some(7), "after {step} steps");
+            if !met {
+                assert!(step > 60, "{step}");
+                break;
+            }
+        }
+    }
+}
+
+#[test]
+fn files_of_other_software_are_gone_on_with() {
+    use H5F_libver_t::{H5F_LIBVER_EARLIEST, H5F_LIBVER_V18, H5F_LIBVER_V110};
+    for low in [H5F_LIBVER_EARLIEST, H5F_LIBVER_V18, H5F_LIBVER_V110] {
+        let (_folder, path) = in_folder();
+        make_empty_with(&path, low);
+        assert_eq!(go_on(&path), 0);
+        let log = LoggedFile::append(&path, Durability::Power, &mut |_, _| Ok(())).unwrap();
+        assert_eq!(log.file_id(), None);
+        log.set_file_id(ID).unwrap();
+        let file = log.open_hdf5().unwrap();
+        assert!(write_commit(file, 1) && flush(file));
+        log.commit(b"").unwrap();
+        assert_eq!(read_commits(&path), 2);
+        log.checkpoint(b"").unwrap();
+        assert_eq!(plain_commits(&path), Some(2));
+        assert!(write_commit(file, 2) && flush(file));
+        log.commit(b"").unwrap();
+        log.abandon();
+        assert!(close(file));
+        drop(log);
+        // The writer was killed.
+        assert_eq!(plain_commits(&path), Some(2));
+        assert_eq!(go_on(&path), 3);
+        assert_eq!(plain_commits(&path), Some(4));
+    }
+}
+
+#[test]
+fn a_file_whose_writer_was_killed_by_itself_is_opened() {
+    let (_folder, path) = in_folder();
+    make_empty_with(&path, H5F_libver_t::H5F_LIBVER_V110);
+    // As libhdf5 leaves a file of the newest form if it is killed while it has it open.
+    let mut bytes = fs::read(&path).unwrap();
+    bytes[11] |= 1;
+    let end = bytes.len().min(1024);
+    super::superblock::tests::set_checksum(&mut bytes[..end]);
+    fs::write(&path, &bytes).unwrap();
+    assert!(open_plain(&path) < 0, "the flag counts");
+    let log = LoggedFile::append(&path, Durability::Process, &mut |_, _| Ok(())).unwrap();
+    log.set_file_id(ID).unwrap();
+    assert!(close(log.open_hdf5().unwrap()));
+    log.commit(b"").unwrap();
+    log.close().unwrap();
+    assert_eq!(plain_commits(&path), Some(0));
+    assert_eq!(go_on(&path), 0);
+    assert_eq!(plain_commits(&path), Some(1));
+}
+
+#[test]
+fn a_superblock_behind_a_block_of_the_user_is_found() {
+    let (_folder, path) = in_folder();
+    let plain = path.with_extension("plain");
+    make_empty(&plain).unwrap();
+    // Addresses count from the superblock; the one of version 2 holds its own, the base.
+    let mut bytes = vec![7; 512];
+    bytes.extend(fs::read(&plain).unwrap());
+    bytes[512 + 12..512 + 20].copy_from_slice(&512_u64.to_le_bytes());
+    let end = bytes.len() as u64;
+    bytes[512 + 28..512 + 36].copy_from_slice(&end.to_le_bytes());
+    super::superblock::tests::set_checksum(&mut bytes[512..]);
+    fs::write(&path, &bytes).unwrap();
+    assert_eq!(go_on(&path), 0);
+    assert_eq!(go_on(&path), 1);
+    assert_eq!(plain_commits(&path), Some(2));
+    assert_eq!(fs::read(&path).unwrap()[..512], [7; 512]);
+}
+
+#[test]
+fn a_stale_reader_says_so() {
+    let (_folder, path) = in_folder();
+    let log = create(&path);
+    let file = log.open_hdf5().unwrap();
+    assert!(write_commit(file, 0) && flush(file));
+    log.commit(b"note").unwrap();
+    let reader = LoggedFile::read(&path, &mut |note, place| {
+        assert_eq!((note, place.len), (&b"note"[..], 4));
+        Ok(())
+    })
+    .unwrap();
+    let old = reader.open_hdf5().unwrap();
+    assert_eq!(reader.open_hdf5().unwrap_err().kind(), ErrorKind::Internal);
+    log.checkpoint(b"").unwrap();
+    assert_eq!(commits(old), None);
+    assert!(reader.is_stale());
+    assert!(reader.take_error().is_some());
+    assert!(close(old));
+    assert_eq!(read_commits(&path), 1);
+    assert!(close(file));
+}
+
+#[test]
+fn what_libhdf5_cannot_open_is_an_error() {
+    let (_folder, path) = in_folder();
+    make_empty(&path).unwrap();
+    let whole = fs::read(&path).unwrap();
+    fs::write(&path, &whole[..whole.len() - 1]).unwrap();
+    let log = LoggedFile::read(&path, &mut |_, _| Ok(())).unwrap();
+    let error = log.open_hdf5().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Corrupt);
+    let log = LoggedFile::append(&path, Durability::Power, &mut |_, _| Ok(())).unwrap();
+    log.open_hdf5().unwrap_err();
+    log.close().unwrap();
+    assert_eq!(fs::read(&path).unwrap(), whole[..whole.len() - 1]);
+}
+
+#[test]
+fn two_files_in_one_process_are_two_files() {
+    let (_folder, path) = in_folder();
+    let other = path.with_extension("other");
+    let (one, two) = (create(&path), create(&other));
+    let (first, second) = (one.open_hdf5().unwrap(), two.open_hdf5().unwrap());
+    assert!(write_commit(first, 0) && flush(first));
+    one.commit(b"").unwrap();
+    assert_eq!((commits(first), commits(second)), (Some(1), Some(0)));
+    let (reader, another) = (
+        LoggedFile::read(&path, &mut |_, _| Ok(())).unwrap(),
+        LoggedFile::read(&path, &mut |_, _| Ok(())).unwrap(),
+    );
+    let files = [reader.open_hdf5().unwrap(), another.open_hdf5().unwrap()];
+    assert!(write_commit(first, 1) && flush(first));
+    one.commit(b"").unwrap();
+    for file in files {
+        assert_eq!(commits(file), Some(1));
+        assert!(close(file));
+    }
+    assert_eq!(read_commits(&path), 2);
+    assert!(close(first) && close(second));
+    one.close().unwrap();
+    two.close().unwrap();
 }

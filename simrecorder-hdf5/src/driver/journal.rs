@@ -5,7 +5,7 @@
 //!
 //! ```text
 //! 32 16  id of the HDF5 file; zero if it is not known yet
-//! 48  8  base: from here on, rounded up to a page, the main file was unused when the journal began
+//! 48  8  base: how long the main file was when the journal began
 //! 56  4  CRC-32 of the page of the main file that holds its superblock, at that time
 //! 60  4  CRC-32 of 0..24 and 32..60; the checksum of the first record starts from it
 //! 64  8  changes: the one number that is changed in place
@@ -211,7 +211,7 @@ impl<'a> Payload<'a> {
 impl Loaded {
     /// Checks that the journal was written for a main file of this length and superblock.
     pub(super) fn check_main(&self, length: u64, superblock: u32) -> Result<()> {
-        let need = self.committed.eoa.unwrap_or(0);
+        let need = self.committed.eoa;
         if length < need {
             let message = format!(
                 "the HDF5 file has {length} bytes, its journal needs {need}: the file was cut short"
@@ -239,8 +239,8 @@ pub(super) fn corrupt(what: &str) -> Error {
 pub(super) struct Committed {
     /// Which pages it holds, and where.
     pub(super) pages: BTreeMap<u64, u64>,
-    /// The end of allocation at the last commit, if there was one.
-    pub(super) eoa: Option<u64>,
+    /// The end of allocation at the last commit, or how long the main file was before the first.
+    pub(super) eoa: u64,
     /// From here on the main file was unused at every commit: a multiple of a page.
     pub(super) fresh: u64,
 }
@@ -249,7 +249,7 @@ impl Committed {
     pub(super) fn new(base: u64) -> Self {
         Self {
             pages: BTreeMap::new(),
-            eoa: None,
+            eoa: base,
             fresh: base.next_multiple_of(PAGE_LEN),
         }
     }
@@ -266,7 +266,7 @@ impl Committed {
             last = Some(number);
             self.pages.insert(number, place);
         }
-        self.eoa = Some(payload.eoa);
+        self.eoa = payload.eoa;
         self.fresh = self.fresh.max(payload.eoa.next_multiple_of(PAGE_LEN));
         Ok(())
     }

@@ -27,8 +27,10 @@
 //! already. Reading through it gives the same, and so does copying again, which the next who opens
 //! the file does, so that other software can read it.
 //!
-//! If a commit fails, what was written since the one before can be *abandoned*: libhdf5 is let
-//! finish, what it writes is ignored, and it opens the file anew as of the last commit.
+//! libhdf5 is not told when a write fails, for a flush that failed leaves it unable to close the
+//! file. The writer then keeps in memory what libhdf5 writes, and the commit fails. Whenever a
+//! commit fails, what was written since the one before can be *abandoned*: libhdf5 is let finish,
+//! nothing of what it wrote is committed, and it opens the file anew as of the last commit.
 //!
 //! # Reading beside a writer
 //!
@@ -65,18 +67,34 @@
 //! to end a checkpoint that was interrupted.
 
 mod class;
+#[cfg(test)]
+mod crash_tests;
 mod disk;
 #[cfg(test)]
 mod fault;
 #[cfg(test)]
 mod hdf5_tests;
 mod journal;
+#[cfg(test)]
+mod journal_tests;
+#[cfg(test)]
+mod lock_tests;
 mod locks;
+#[cfg(test)]
+mod model_tests;
 mod open;
 mod pages;
+#[cfg(test)]
+mod power_tests;
 mod reader;
+#[cfg(test)]
+mod session_tests;
 mod superblock;
+#[cfg(test)]
+mod thread_tests;
 mod vfd;
+#[cfg(test)]
+mod watch_tests;
 mod writer;
 
 use std::fs::File;
@@ -113,7 +131,7 @@ pub(crate) struct LoggedFile {
     /// Whether libhdf5 has it open.
     attached: AtomicBool,
     stale: AtomicBool,
-    /// The last failure inside a call of libhdf5.
+    /// The last failure of something that libhdf5 asked for.
     error: Mutex<Option<Error>>,
 }
 
@@ -184,15 +202,23 @@ impl LoggedFile {
 
     /// Opens a file for reading, as of its last commit, and hands over its notes as
     /// [`append`](Self::append) does.
+    ///
+    /// If [`is_stale`](Self::is_stale) says so at once, the file changed meanwhile, and notes may be
+    /// missing: the caller opens it anew.
     pub(crate) fn read(path: &Path, notes: NoteSink<'_>) -> Result<Arc<Self>> {
         let (reader, places) = Reader::open(path)?;
-        if let Some(journal) = reader.journal() {
-            journal::deliver(journal, path, &places, notes)?;
+        let delivered = match reader.journal() {
+            Some(journal) => journal::deliver(journal, reader.path(), &places, notes),
+            None => Ok(()),
+        };
+        let holds = reader.holds(delivered.is_ok())?;
+        let log = Self::new(reader.path().to_owned(), Role::Reader(Box::new(reader)));
+        if holds {
+            delivered?;
+        } else {
+            log.stale.store(true, Ordering::SeqCst);
         }
-        Ok(Self::new(
-            reader.path().to_owned(),
-            Role::Reader(Box::new(reader)),
-        ))
+        Ok(log)
     }
 
     /// Where the HDF5 file is, without links.
@@ -235,14 +261,15 @@ impl LoggedFile {
     /// Makes all that libhdf5 wrote since the last commit durable and visible, or nothing of it.
     ///
     /// The caller has called `H5Fflush`. If there is nothing new, and the note is empty, nothing is
-    /// written. After an error the same commit may be tried again, unless the next error says that
-    /// what was written is lost; or the changes may be given up with [`abandon`](Self::abandon).
+    /// written. A write of libhdf5 that failed is reported here. After an error the changes can be
+    /// given up with [`abandon`](Self::abandon); trying the same commit again may succeed, unless a
+    /// part of what libhdf5 wrote is lost.
     pub(crate) fn commit(&self, note: &[u8]) -> Result<NotePlace> {
         self.writing("commit", |writer| writer.commit(note))
     }
 
-    /// Gives up everything since the last commit. What libhdf5 still writes is ignored, so that
-    /// `H5Fclose` succeeds. The caller closes the file and opens it anew.
+    /// Gives up everything since the last commit, and what libhdf5 still writes: `H5Fclose` succeeds.
+    /// The caller closes the file and opens it anew.
     pub(crate) fn abandon(&self) {
         if let Role::Writer(writer) = &mut *self.role.lock() {
             writer.abandon();
@@ -263,6 +290,10 @@ impl LoggedFile {
     /// The caller has called `H5Fclose`. What was written since the last commit is dropped. After an
     /// error the file is still open, and it may be tried again.
     pub(crate) fn close(&self) -> Result<()> {
+        if self.attached.load(Ordering::SeqCst) {
+            let message = "libhdf5 still has the file open";
+            return Err(self.error(ErrorKind::Internal, "close", message));
+        }
         let mut role = self.role.lock();
         if let Role::Writer(writer) = &mut *role {
             writer.close()?;
@@ -303,7 +334,7 @@ impl LoggedFile {
         }
     }
 
-    /// The cause of the last failure inside a call of libhdf5, once.
+    /// The last failure of something that libhdf5 asked for, once.
     pub(crate) fn take_error(&self) -> Option<Error> {
         self.error.lock().take()
     }
@@ -355,7 +386,7 @@ impl LoggedFile {
             Role::Writer(writer) => writer.layers().read(address, buffer).map_err(failed),
             Role::Reader(reader) => {
                 let read = reader.layers().read(address, buffer);
-                if !self.is_stale() && reader.holds().map_err(failed)? {
+                if !self.is_stale() && reader.holds(read.is_ok())? {
                     return read.map_err(failed);
                 }
                 self.stale.store(true, Ordering::SeqCst);

@@ -113,6 +113,9 @@ fn try_append(paths: &Paths, disk: Disk) -> Result<Option<(Writer, Vec<NotePlace
     let mut writer = Writer::new(disk, paths.clone(), main, lock, loaded)?;
     writer.superblock = superblock;
     renew(&mut writer)?;
+    writer
+        .clear_open_flags()
+        .map_err(|error| Error::io("open", &paths.main, error))?;
     writer.lock.share(&paths.main)?;
     Ok(Some((writer, notes)))
 }
@@ -229,7 +232,7 @@ fn place_journal(
         superblock: superblock_checksum(main, superblock)
             .map_err(|error| Error::io("open", &paths.main, error))?,
     };
-    let (journal, committed, _) = write_journal(disk, file, header, None, &[]).map_err(failed)?;
+    let (journal, committed, _) = write_journal(disk, file, header, base, &[]).map_err(failed)?;
     disk.rename(&paths.next_journal, &paths.journal)
         .and_then(|()| disk.sync_folder(paths))
         .map_err(failed)?;
@@ -290,9 +293,15 @@ fn create_locked(
     let lock = MainLock::acquire(Arc::clone(&main), &paths.main)?;
     // The journal comes first. Without a main file it counts for nothing.
     let loaded = place_journal(next, &main, superblock, id, base, paths, disk)?;
-    disk.rename_new(&paths.next_main, &paths.main)
-        .and_then(|()| disk.sync_folder(paths))
-        .map_err(failed)?;
+    if let Err(error) = disk.rename_new(&paths.next_main, &paths.main) {
+        let _ = disk.remove(&paths.journal);
+        return Err(failed(error));
+    }
+    if let Err(error) = disk.sync_folder(paths) {
+        let _ = disk.remove(&paths.main);
+        let _ = disk.remove(&paths.journal);
+        return Err(failed(error));
+    }
     let mut writer = Writer::new(disk, paths.clone(), main, lock, loaded)?;
     writer.superblock = superblock;
     writer.lock.share(&paths.main)?;

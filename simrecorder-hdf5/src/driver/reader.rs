@@ -87,13 +87,13 @@ impl Reader {
             };
             if may_finish && reader.is_interrupted() {
                 may_finish = false;
-                match finish_checkpoint(&paths) {
-                    // Even if it was only in part: what was read is no longer sure to hold.
-                    Ok(true) => continue,
-                    Ok(false) => {}
-                    Err(error) => tracing::debug!(path = %paths.main.display(), %error,
-                        "a checkpoint that was interrupted is left to the next writer"),
+                if let Err(error) = finish_checkpoint(&paths) {
+                    let path = paths.main.display();
+                    tracing::debug!(%path, %error,
+                        "a checkpoint that was interrupted is left to the next writer");
                 }
+                // It may have been done in part.
+                continue;
             }
             return Ok((reader, notes));
         }
@@ -143,7 +143,7 @@ impl Reader {
             }
         };
         let same = names(&paths.main, &reader.main).map_err(failed)?;
-        Ok((same && reader.holds().map_err(failed)?).then_some((reader, notes)))
+        Ok((same && reader.holds(true)?).then_some((reader, notes)))
     }
 
     fn with_journal(
@@ -154,9 +154,6 @@ impl Reader {
         let superblock = find_superblock(&main, &paths.main)?;
         let loaded = journal::load(journal, &paths.journal, superblock)?;
         check_main(&loaded, &main, superblock, paths)?;
-        let length = main
-            .metadata()
-            .map_err(|error| Error::io("open", &paths.main, error))?;
         let Loaded {
             file,
             header,
@@ -169,7 +166,7 @@ impl Reader {
         let reader = Self {
             paths: paths.clone(),
             main,
-            length: committed.eoa.unwrap_or(length.len()),
+            length: committed.eoa,
             eoa: 0,
             committed,
             watch: Watch::Journal(Box::new(Watched {
@@ -220,14 +217,22 @@ impl Reader {
         )
     }
 
-    /// Whether all that was read from the files so far belongs to one commit.
-    pub(super) fn holds(&self) -> io::Result<bool> {
+    /// Whether all that was read from the files so far belongs to one commit. `whole` says whether
+    /// the last of it could be read.
+    pub(super) fn holds(&self, whole: bool) -> Result<bool> {
+        self.look(whole)
+            .map_err(|error| Error::io("read", &self.paths.main, error))
+    }
+
+    fn look(&self, whole: bool) -> io::Result<bool> {
         match &self.watch {
             Watch::Journal(watched) => {
-                // A journal whose checkpoint has begun may be replaced without another sign.
+                // A journal whose checkpoint has begun may be replaced without another sign. One
+                // that is too short lost a record that was taken back, and will say so.
                 Ok(journal::read_changes(&watched.file)? == watched.changes
                     && (!is_announced(watched.changes)
-                        || names(&self.paths.journal, &watched.file)?))
+                        || names(&self.paths.journal, &watched.file)?)
+                    && (whole || watched.file.metadata()?.len() >= watched.end.offset))
             }
             Watch::Main(stamp) => {
                 Ok(!exists(&self.paths.journal)? && Stamp::of(&self.main)? == *stamp)
@@ -238,7 +243,7 @@ impl Reader {
     /// Whether there is a newer commit.
     pub(super) fn has_news(&self) -> Result<bool> {
         let failed = |error| Error::io("read", &self.paths.journal, error);
-        if !self.holds().map_err(failed)? {
+        if !self.holds(false)? {
             return Ok(true);
         }
         let Watch::Journal(watched) = &self.watch else {
@@ -275,13 +280,12 @@ fn wait_for_tick(main: &File) -> io::Result<()> {
 }
 
 /// Ends a checkpoint whose writer was killed, so that other programs can read the main file.
-/// Returns whether there was something to do.
-fn finish_checkpoint(paths: &Paths) -> Result<bool> {
+fn finish_checkpoint(paths: &Paths) -> Result<()> {
     let journal = match writer_lock(&paths.journal, false) {
         Ok(Some(journal)) => journal,
         // There is a writer, so nothing was interrupted.
-        Err(error) if error.kind() == ErrorKind::Locked => return Ok(false),
-        Ok(None) => return Ok(true),
+        Err(error) if error.kind() == ErrorKind::Locked => return Ok(()),
+        Ok(None) => return Ok(()),
         Err(error) => return Err(error),
     };
     let main = Arc::new(open_main(&paths.main, true)?);
@@ -289,7 +293,7 @@ fn finish_checkpoint(paths: &Paths) -> Result<bool> {
     let superblock = find_superblock(&main, &paths.main)?;
     let loaded = journal::load(journal, &paths.journal, superblock)?;
     if !is_announced(loaded.changes) {
-        return Ok(true);
+        return Ok(());
     }
     check_main(&loaded, &main, superblock, paths)?;
     let disk = Disk::new(Durability::Power);
@@ -299,9 +303,9 @@ fn finish_checkpoint(paths: &Paths) -> Result<bool> {
         &loaded.committed,
         &loaded.file,
         &main,
-        loaded.committed.eoa,
+        Some(loaded.committed.eoa),
     )
     .and_then(|()| disk.write(&loaded.file, &bytes, at))
     .map_err(|error| Error::io("open", &paths.main, error))?;
-    Ok(true)
+    Ok(())
 }

@@ -21,27 +21,26 @@ pub(super) fn is_signature(bytes: [u8; 8]) -> bool {
     bytes == SIGNATURE
 }
 
-/// Clears the flags of a file that is open for writing from a superblock.
-///
-/// Only superblocks of version 3 have these flags. libhdf5 refuses to open a file with them, since
-/// its writer may have left it half done; what a commit makes is never half done.
-pub(super) fn clear_open_flags(superblock: &mut [u8]) {
+/// Clears the flags of a file that is open for writing from a superblock. Returns whether there
+/// were any; only superblocks of version 3 have them.
+pub(super) fn clear_open_flags(superblock: &mut [u8]) -> bool {
     let has_flags = superblock.starts_with(&SIGNATURE) && superblock.get(VERSION_AT) == Some(&3);
     let (true, Some(&size), Some(&flags)) = (
         has_flags,
         superblock.get(OFFSET_SIZE_AT),
         superblock.get(FLAGS_AT),
     ) else {
-        return;
+        return false;
     };
     // Behind four addresses comes the checksum of all before it.
     let end = FLAGS_AT + 1 + 4 * usize::from(size);
     if flags & OPEN_FLAGS == 0 || superblock.len() < end + 4 {
-        return;
+        return false;
     }
     superblock[FLAGS_AT] = flags & !OPEN_FLAGS;
     let checksum = lookup3(&superblock[..end]);
     superblock[end..end + 4].copy_from_slice(&checksum.to_le_bytes());
+    true
 }
 
 /// The checksum of HDF5's metadata: `hashlittle` of Bob Jenkins' lookup3, from 0.
@@ -99,8 +98,15 @@ fn finish(mut a: u32, mut b: u32, mut c: u32) -> u32 {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
+
+    /// Puts the checksum right of a superblock that was changed.
+    pub(in super::super) fn set_checksum(superblock: &mut [u8]) {
+        let end = FLAGS_AT + 1 + 4 * 8;
+        let checksum = lookup3(&superblock[..end]);
+        superblock[end..end + 4].copy_from_slice(&checksum.to_le_bytes());
+    }
 
     #[test]
     fn checksums_are_those_of_hdf5() {
@@ -121,13 +127,13 @@ mod tests {
     fn odd_superblocks_stay_as_they_are() {
         for length in 0..60 {
             let mut bytes = vec![0xff; length];
-            clear_open_flags(&mut bytes);
+            assert!(!clear_open_flags(&mut bytes));
             assert_eq!(bytes, vec![0xff; length]);
             let mut short = SIGNATURE.to_vec();
             short.extend([3, 255, 8, 5]);
             short.resize(12.max(length), 1);
             let before = short.clone();
-            clear_open_flags(&mut short);
+            assert!(!clear_open_flags(&mut short));
             assert_eq!(short, before);
         }
     }

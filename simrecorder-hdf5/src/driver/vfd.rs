@@ -18,8 +18,8 @@ use hdf5_metno_sys::h5fd::{
 };
 use hdf5_metno_sys::h5i::hid_t;
 use hdf5_metno_sys::h5p::{
-    H5P_CLS_FILE_ACCESS, H5Pclose, H5Pcreate, H5Pget_driver_info, H5Pget_mdc_config, H5Pset,
-    H5Pset_driver, H5Pset_fclose_degree, H5Pset_libver_bounds, H5Pset_mdc_config,
+    H5P_CLS_FILE_ACCESS, H5Pclose, H5Pcreate, H5Pget_driver_info, H5Pget_mdc_config, H5Pset_driver,
+    H5Pset_fclose_degree, H5Pset_libver_bounds, H5Pset_mdc_config,
 };
 use simrecorder_core::{Error, ErrorKind, Result};
 
@@ -88,7 +88,6 @@ impl Drop for PropertyList {
 }
 
 fn set_properties(list: hid_t, driver: hid_t, log: &Arc<LoggedFile>) -> hdf5_metno::Result<()> {
-    let mut clear: hbool_t = 1;
     let mut cache = H5AC_cache_config_t {
         version: 1,
         ..H5AC_cache_config_t::default()
@@ -112,15 +111,6 @@ fn set_properties(list: hid_t, driver: hid_t, log: &Arc<LoggedFile>) -> hdf5_met
         cache.initial_size = cache.initial_size.min(METADATA_CACHE);
         cache.min_size = cache.min_size.min(METADATA_CACHE);
         h5check(H5Pset_mdc_config(list, &raw const cache))?;
-        if log.is_writer() {
-            // The lock on the file says that nobody else has it open, whatever a writer that was
-            // killed wrote into it.
-            h5check(H5Pset(
-                list,
-                c"clear_status_flags".as_ptr(),
-                (&raw mut clear).cast(),
-            ))?;
-        }
     }
     Ok(())
 }
@@ -309,6 +299,13 @@ fn status(result: Result<()>, log: &LoggedFile) -> herr_t {
     }
 }
 
+/// Like `status`, but libhdf5 is not told of a failure: the commit will be, and everything since
+/// the one before is given up then. libhdf5 1.10 cannot close a file after a flush that failed.
+fn changed(result: Result<()>, log: &LoggedFile) -> herr_t {
+    let status = status(result, log);
+    if log.is_writer() { SUCCESS } else { status }
+}
+
 unsafe extern "C" fn read(
     file: *mut c_void,
     _type: H5F_mem_t,
@@ -353,7 +350,7 @@ unsafe extern "C" fn write(
                 std::slice::from_raw_parts(buffer.cast::<u8>(), size),
             )
         };
-        status(log.write_at(address, bytes), log)
+        changed(log.write_at(address, bytes), log)
     })
 }
 
@@ -361,6 +358,6 @@ unsafe extern "C" fn truncate(file: *mut c_void, _transfer: hid_t, _closing: hbo
     guard(FAILURE, || {
         // SAFETY: libhdf5 passes a file that is open.
         let log = unsafe { log(file) };
-        status(log.extend(), log)
+        changed(log.extend(), log)
     })
 }

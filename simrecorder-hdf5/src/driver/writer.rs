@@ -17,6 +17,8 @@ use super::superblock;
 
 /// How many pages are copied to the main file at a time.
 const RUN: usize = 1024;
+/// How many pages are kept of what will be given up.
+const KEPT: usize = 32 << 10;
 
 /// Changes a file, of which it holds the locks.
 #[derive(Debug)]
@@ -34,6 +36,8 @@ pub(super) struct Writer {
     main_length: u64,
     /// Whether something was written in place since the last commit.
     in_place: bool,
+    /// Whether the name of the journal may not be durable yet.
+    unsynced_name: bool,
     /// Where the superblock is.
     pub(super) superblock: u64,
     pub(super) trouble: Trouble,
@@ -52,9 +56,11 @@ pub(super) struct Journal {
 #[derive(Debug)]
 pub(super) enum Trouble {
     None,
-    /// What was written since the last commit is lost: it must be abandoned first.
+    /// A part of what was written since the last commit is lost, so all of it must be abandoned.
+    ///
+    /// libhdf5 does not notice before: after a flush that failed it could not close the file.
     Lost(Error),
-    /// What libhdf5 writes does not matter any more.
+    /// What was written since the last commit is given up.
     Abandoned,
     /// It is unknown what the journal holds.
     Broken(Error),
@@ -90,11 +96,12 @@ impl Writer {
                 end,
                 changes,
             },
-            eoa: committed.eoa.unwrap_or(header.base),
+            eoa: committed.eoa,
             committed,
             pending: Pending::new(),
             main_length,
             in_place: false,
+            unsynced_name: false,
             superblock: 0,
             trouble: Trouble::None,
             paths,
@@ -123,8 +130,11 @@ impl Writer {
     }
 
     /// Writes to pages what was there at the last commit, and in place what was not.
+    ///
+    /// After a failure all goes to pages, which are never committed: see [`Trouble::Lost`].
     pub(super) fn write(&mut self, address: u64, bytes: &[u8]) -> Result<()> {
         if !matches!(self.trouble, Trouble::None) {
+            self.keep(address, bytes);
             return Ok(());
         }
         let fresh = self.committed.fresh;
@@ -132,7 +142,19 @@ impl Writer {
         let (over, new) = bytes.split_at(over.min(bytes.len()));
         self.write_pages(address, over)
             .and_then(|()| self.write_in_place(address + over.len() as u64, new))
-            .map_err(|error| Error::io("write", &self.paths.main, error))
+            .map_err(|error| {
+                let error = Error::io("write", &self.paths.main, error);
+                self.trouble = Trouble::Lost(error.clone());
+                self.keep(address, bytes);
+                error
+            })
+    }
+
+    /// Lets libhdf5 read what it wrote, although it will be given up.
+    fn keep(&mut self, address: u64, bytes: &[u8]) {
+        if self.pending.len() < KEPT && self.write_pages(address, bytes).is_err() {
+            tracing::debug!("what libhdf5 writes in vain is not even kept");
+        }
     }
 
     fn write_pages(&mut self, mut address: u64, mut bytes: &[u8]) -> io::Result<()> {
@@ -177,9 +199,11 @@ impl Writer {
             return Ok(());
         }
         self.in_place = true;
-        self.disk
-            .set_len(&self.main, self.eoa)
-            .map_err(|error| Error::io("write", &self.paths.main, error))?;
+        if let Err(error) = self.disk.set_len(&self.main, self.eoa) {
+            let error = Error::io("write", &self.paths.main, error);
+            self.trouble = Trouble::Lost(error.clone());
+            return Err(error);
+        }
         self.main_length = self.eoa;
         Ok(())
     }
@@ -187,8 +211,7 @@ impl Writer {
     /// Makes all that was written since the last commit durable and visible, or nothing of it.
     pub(super) fn commit(&mut self, note: &[u8]) -> Result<NotePlace> {
         self.check("commit")?;
-        let before = self.committed.eoa.unwrap_or(self.journal.header.base);
-        if self.pending.is_empty() && note.is_empty() && self.eoa == before {
+        if self.pending.is_empty() && note.is_empty() && self.eoa == self.committed.eoa {
             return Ok(NotePlace {
                 offset: self.journal.end.offset,
                 len: 0,
@@ -198,7 +221,7 @@ impl Writer {
             let message = "the file has no id yet";
             return Err(Error::new(ErrorKind::Internal, "commit", message));
         }
-        self.clear_open_flags();
+        self.sync_name()?;
         self.extend()?;
         self.sync_in_place()?;
         let place = self.append(note)?;
@@ -215,7 +238,7 @@ impl Writer {
                 return Err(Error::new(ErrorKind::Internal, operation, message));
             }
             Trouble::Lost(cause) => (
-                "an earlier failure lost what was written since the last commit",
+                "what was written since the last commit is lost in part",
                 cause,
             ),
             Trouble::Broken(cause) => (
@@ -229,12 +252,18 @@ impl Writer {
             .with_source(cause.clone()))
     }
 
-    /// A file that is open for writing must not say so to those who read a commit of it.
-    fn clear_open_flags(&mut self) {
+    /// Lets the next commit clear the flags that a writer left which was killed without a journal.
+    ///
+    /// libhdf5 refuses to open a file with them, except through this driver, which has no locks for
+    /// libhdf5 to take. This driver sets none.
+    pub(super) fn clear_open_flags(&mut self) -> io::Result<()> {
+        let number = self.superblock / PAGE_LEN;
+        let mut page = self.layers().page(number)?;
         let skip = (self.superblock % PAGE_LEN) as usize;
-        if let Some(page) = self.pending.get_mut(&(self.superblock / PAGE_LEN)) {
-            superblock::clear_open_flags(&mut page[skip..]);
+        if superblock::clear_open_flags(&mut page[skip..]) {
+            self.pending.insert(number, page);
         }
+        Ok(())
     }
 
     fn sync_in_place(&mut self) -> Result<()> {
@@ -294,13 +323,12 @@ impl Writer {
         Ok(())
     }
 
-    /// Drops everything since the last commit. What libhdf5 still writes is ignored, until it
-    /// opens the file anew.
+    /// Gives up everything since the last commit, and what libhdf5 still writes until it opens the
+    /// file anew.
     pub(super) fn abandon(&mut self) {
         if !matches!(self.trouble, Trouble::Broken(_)) {
             self.trouble = Trouble::Abandoned;
         }
-        self.drop_changes();
     }
 
     /// Called when libhdf5 opens the file.
@@ -318,15 +346,14 @@ impl Writer {
     fn drop_changes(&mut self) {
         self.pending.clear();
         self.in_place = false;
-        self.eoa = self.committed.eoa.unwrap_or(self.journal.header.base);
+        self.eoa = self.committed.eoa;
     }
 
     /// Brings all that was committed to the main file, and begins a new journal with a note.
     pub(super) fn checkpoint(&mut self, note: &[u8]) -> Result<NotePlace> {
         self.check("checkpoint")?;
-        let eoa = self.committed.eoa;
         self.settle("checkpoint", self.is_clean())?;
-        let next = self.next_journal(eoa, note)?;
+        let next = self.next_journal(note)?;
         self.replace_journal(next)
     }
 
@@ -345,10 +372,8 @@ impl Writer {
     /// Copies the committed pages to the main file, and cuts it to its length if `cut` says so.
     fn settle(&mut self, operation: &'static str, cut: bool) -> Result<()> {
         let failed = |path: &std::path::Path, error| Error::io(operation, path, error);
-        let length = self
-            .committed
-            .eoa
-            .filter(|&eoa| cut && eoa != self.main_length);
+        let eoa = self.committed.eoa;
+        let length = (cut && eoa != self.main_length).then_some(eoa);
         let changes_main = !self.committed.pages.is_empty() || length.is_some();
         if changes_main {
             self.lock.exclude(operation, &self.paths.main)?;
@@ -390,32 +415,27 @@ impl Writer {
 
     /// Ends a checkpoint that an earlier writer began.
     pub(super) fn finish_checkpoint(&mut self) -> io::Result<()> {
-        let length = self.committed.eoa.filter(|&eoa| eoa != self.main_length);
-        self.copy_home(length)?;
+        self.copy_home(Some(self.committed.eoa))?;
         self.set_changes(self.journal.changes + 1)
     }
 
-    /// Writes a new journal beside the old one, with a record of a note if there is an end of
-    /// allocation to record.
-    fn next_journal(
-        &mut self,
-        eoa: Option<u64>,
-        note: &[u8],
-    ) -> Result<(Journal, Committed, NotePlace)> {
-        let base = match eoa {
-            None => self.journal.header.base,
-            Some(eoa) if self.is_clean() => eoa,
-            // What was written in place since the last commit must stay in place.
-            Some(_) => self.committed.fresh,
+    /// Writes a new journal beside the old one, for a main file that has all that was committed.
+    fn next_journal(&mut self, note: &[u8]) -> Result<(Journal, Committed, NotePlace)> {
+        let eoa = self.committed.eoa;
+        // What was written in place since the last commit must stay in place.
+        let base = if self.is_clean() {
+            eoa
+        } else {
+            self.committed.fresh
         };
+        let superblock = superblock_checksum(&self.main, self.superblock)
+            .map_err(|error| Error::io("checkpoint", &self.paths.main, error))?;
         let header = Header {
             base,
-            superblock: superblock_checksum(&self.main, self.superblock)
-                .map_err(|error| Error::io("checkpoint", &self.paths.main, error))?,
+            superblock,
             ..self.journal.header
         };
         let file = super::open::next_journal_file(&self.paths)?;
-        let eoa = eoa.or((!note.is_empty()).then_some(self.journal.header.base));
         write_journal(self.disk, file, header, eoa, note)
             .map_err(|error| Error::io("checkpoint", &self.paths.next_journal, error))
     }
@@ -425,19 +445,27 @@ impl Writer {
         &mut self,
         (next, committed, place): (Journal, Committed, NotePlace),
     ) -> Result<NotePlace> {
-        let failed = |error| Error::io("checkpoint", &self.paths.journal, error);
         self.disk
             .rename(&self.paths.next_journal, &self.paths.journal)
-            .map_err(failed)?;
-        let synced = self.disk.sync_folder(&self.paths).map_err(failed);
+            .map_err(|error| Error::io("checkpoint", &self.paths.journal, error))?;
         self.journal = next;
         self.committed = committed;
-        if let Err(error) = synced {
-            // After a power failure the old journal may be back, without what is committed now.
-            self.trouble = Trouble::Broken(error.clone());
-            return Err(error);
+        self.unsynced_name = true;
+        // Until the next commit, which tries again, the old journal says the same.
+        if let Err(error) = self.sync_name() {
+            tracing::warn!(%error, "the new journal may lose its name in a power failure");
         }
         Ok(place)
+    }
+
+    fn sync_name(&mut self) -> Result<()> {
+        if self.unsynced_name {
+            self.disk
+                .sync_folder(&self.paths)
+                .map_err(|error| Error::io("commit", &self.paths.journal, error))?;
+            self.unsynced_name = false;
+        }
+        Ok(())
     }
 
     /// Gives the file an id that the journal is to carry.
@@ -453,7 +481,7 @@ impl Writer {
         }
         self.settle("open", false)?;
         let before = std::mem::replace(&mut self.journal.header.id, id);
-        let next = self.next_journal(None, &[]);
+        let next = self.next_journal(&[]);
         self.journal.header.id = before;
         self.replace_journal(next?).map(|_| ())
     }
@@ -473,7 +501,11 @@ pub(super) fn copy_home(
         for (page, &place) in bytes.chunks_exact_mut(PAGE).zip(&places) {
             journal.read_exact_at(page, place)?;
         }
-        disk.write(main, &bytes, first * PAGE_LEN)?;
+        // What lies behind the end of the file is of no use.
+        let start = first * PAGE_LEN;
+        let rest = committed.eoa.saturating_sub(start);
+        bytes.truncate(usize::try_from(rest).unwrap_or(usize::MAX));
+        disk.write(main, &bytes, start)?;
     }
     if let Some(length) = length {
         disk.set_len(main, length)?;
@@ -481,30 +513,25 @@ pub(super) fn copy_home(
     disk.sync(main)
 }
 
-/// Writes the header of a journal and its first record, if there is an end of allocation.
+/// Writes a journal: its header, and a record if the header does not say everything.
 pub(super) fn write_journal(
     disk: Disk,
     file: File,
     header: Header,
-    eoa: Option<u64>,
+    eoa: u64,
     note: &[u8],
 ) -> io::Result<(Journal, Committed, NotePlace)> {
     let (bytes, mut end) = header.encode();
     let mut bytes = bytes.to_vec();
     let mut committed = Committed::new(header.base);
-    let mut place = NotePlace {
-        offset: journal::START,
-        len: 0,
-    };
-    if let Some(eoa) = eoa {
+    committed.eoa = eoa;
+    let len = note.len() as u64;
+    let mut offset = journal::START;
+    if len > 0 || eoa != header.base {
         let sealed = journal::encode(eoa, std::iter::empty(), note).seal(end);
-        bytes.extend_from_slice(&sealed.bytes);
+        offset = sealed.payload_offset() + sealed.payload().len() as u64 - len;
         end = sealed.end;
-        committed.eoa = Some(eoa);
-        place = NotePlace {
-            offset: sealed.end.offset - 4 - note.len() as u64,
-            len: note.len() as u64,
-        };
+        bytes.extend_from_slice(&sealed.bytes);
     }
     disk.set_len(&file, 0)?;
     disk.write(&file, &bytes, 0)?;
@@ -515,7 +542,7 @@ pub(super) fn write_journal(
         end,
         changes: 0,
     };
-    Ok((journal, committed, place))
+    Ok((journal, committed, NotePlace { offset, len }))
 }
 
 /// The checksum of the page of the main file that holds its superblock.

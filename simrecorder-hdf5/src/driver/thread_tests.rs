@@ -1,0 +1,109 @@
+//! A writer and readers at the same time.
+
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+
+use simrecorder_core::{Durability, ErrorKind};
+
+use super::LoggedFile;
+use super::session_tests::{HEAD, ID, make_empty};
+
+/// Writes commits whose every byte is the number of the commit, in files of changing length.
+fn write(path: &Path, done: &AtomicBool) {
+    let log = LoggedFile::create(path, ID, Durability::Process, &mut make_empty).unwrap();
+    let mut log = Some(log);
+    for number in 0..3000_u32 {
+        let current = log.take().unwrap_or_else(|| {
+            let log = LoggedFile::append(path, Durability::Process, &mut |_, _| Ok(())).unwrap();
+            if log.file_id().is_none() {
+                log.set_file_id(ID).unwrap();
+            }
+            log
+        });
+        let length = 800 + (number as usize * 7919) % 9000;
+        current.set_eoa(length as u64);
+        let value = u8::try_from(number % 251).unwrap();
+        current
+            .write_at(HEAD as u64, &vec![value; length - HEAD])
+            .unwrap();
+        current.extend().unwrap();
+        current.commit(&[value]).unwrap();
+        match number % 41 {
+            0 => current.close().unwrap(),
+            7 => drop(current),
+            13 | 26 => {
+                current.checkpoint(&[value]).unwrap();
+                log = Some(current);
+            }
+            19 => {
+                // Given up, but some of it is in the file already.
+                current.set_eoa(length as u64 + 5000);
+                current.write_at(300, &vec![255; length + 4000]).unwrap();
+                current.abandon();
+                current.attach();
+                current.detach();
+                log = Some(current);
+            }
+            _ => log = Some(current),
+        }
+    }
+    done.store(true, Ordering::SeqCst);
+}
+
+/// Reads until the writer is done. Returns how often it saw a whole commit.
+fn read(path: &Path, done: &AtomicBool) -> u32 {
+    let mut seen = 0;
+    while !done.load(Ordering::SeqCst) {
+        let mut note = None;
+        let opened = LoggedFile::read(path, &mut |bytes, _| {
+            note = bytes.first().copied();
+            Ok(())
+        });
+        let log = match opened {
+            Ok(log) => log,
+            Err(error) => {
+                // Not there yet, or it changes faster than it can be looked at.
+                let expected = [ErrorKind::NotFound, ErrorKind::Io].contains(&error.kind());
+                assert!(expected, "{error}");
+                continue;
+            }
+        };
+        let length = usize::try_from(log.length()).unwrap();
+        for _ in 0..5 {
+            let mut content = vec![0; length - HEAD];
+            match log.read_at(HEAD as u64, &mut content) {
+                Ok(()) => {
+                    let value = content[0];
+                    assert!(content.iter().all(|&byte| byte == value), "a torn commit");
+                    assert!(
+                        note.is_none_or(|note| note == value),
+                        "the note of another commit"
+                    );
+                    seen += 1;
+                }
+                Err(error) => {
+                    assert!(log.is_stale(), "{error}");
+                    break;
+                }
+            }
+        }
+    }
+    seen
+}
+
+#[test]
+fn readers_see_whole_commits_while_others_are_made() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("run.h5");
+    let done = AtomicBool::new(false);
+    let seen: Vec<u32> = thread::scope(|scope| {
+        let readers: Vec<_> = (0..3).map(|_| scope.spawn(|| read(&path, &done))).collect();
+        write(&path, &done);
+        readers
+            .into_iter()
+            .map(|reader| reader.join().unwrap())
+            .collect()
+    });
+    assert!(seen.iter().all(|&count| count > 100), "{seen:?}");
+}

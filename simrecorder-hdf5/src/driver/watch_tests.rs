@@ -1,0 +1,162 @@
+//! Readers that begin to read, and read again, before each step of a writer.
+
+use std::cell::RefCell;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::sync::Arc;
+
+use simrecorder_core::ErrorKind;
+
+use super::LoggedFile;
+use super::crash_tests::{go_on, ops};
+use super::fault::{self, Fault};
+use super::session_tests::{Op, Session, content};
+
+/// Readers, and what each saw first.
+#[derive(Default)]
+struct Readers {
+    reading: Vec<(Arc<LoggedFile>, Vec<u8>)>,
+    /// What was seen since the last check.
+    seen: Vec<Vec<u8>>,
+    /// All that was ever committed, or meant to be.
+    history: Vec<Vec<u8>>,
+}
+
+impl Readers {
+    /// Each reader sees what it saw before, or says that it is stale. Another one begins.
+    fn step(&mut self, path: &Path) {
+        self.reading.retain(|(log, first)| match content(log) {
+            Ok(found) => {
+                assert!(found == *first, "a reader saw its commit change");
+                true
+            }
+            Err(error) => {
+                assert!(log.is_stale(), "{error}");
+                false
+            }
+        });
+        match LoggedFile::read(path, &mut |_, _| Ok(())) {
+            Ok(log) => {
+                let first = content(&log).unwrap();
+                self.seen.push(first.clone());
+                self.reading.push((log, first));
+            }
+            Err(error) => assert_eq!(error.kind(), ErrorKind::NotFound, "{error}"),
+        }
+    }
+
+    /// What was seen is what was committed before or after an operation.
+    fn check(&mut self, session: &Session) {
+        for commit in session.committed.iter().chain(&session.attempted) {
+            self.history.push(commit.content.clone());
+        }
+        for seen in self.seen.drain(..) {
+            assert!(self.history.contains(&seen), "what was never committed");
+        }
+    }
+}
+
+/// A session with readers beside it.
+struct Watched {
+    session: Session,
+    readers: Rc<RefCell<Readers>>,
+}
+
+impl Watched {
+    fn new(path: &Path) -> Self {
+        let readers = Rc::new(RefCell::new(Readers::default()));
+        let (watching, path): (_, PathBuf) = (Rc::clone(&readers), path.to_owned());
+        let session = Session::new(&path);
+        fault::watch(Some(Box::new(move || watching.borrow_mut().step(&path))));
+        Self { session, readers }
+    }
+
+    /// Does something, then what a store does if it failed.
+    fn apply(&mut self, op: &Op) {
+        let done = self.session.apply(op);
+        self.readers.borrow_mut().check(&self.session);
+        if done.is_err() {
+            match op {
+                Op::Reopen | Op::Close if self.session.log.is_none() => {
+                    self.session.reopen().unwrap();
+                }
+                Op::Reopen | Op::Close | Op::Checkpoint { .. } => {
+                    self.session.apply(op).unwrap();
+                }
+                _ => self.session.abandon(),
+            }
+            self.readers.borrow_mut().check(&self.session);
+        }
+    }
+
+    fn create(&mut self) {
+        if self.session.create().is_err() {
+            self.session.create().unwrap();
+        }
+        self.readers.borrow_mut().check(&self.session);
+    }
+}
+
+#[test]
+fn readers_keep_their_commit_while_a_disk_is_full() {
+    for fault in [Fault::Fail, Fault::FailWithin] {
+        for step in 0.. {
+            let folder = tempfile::tempdir().unwrap();
+            let mut watched = Watched::new(&folder.path().join("run.h5"));
+            fault::plan(step, fault);
+            watched.create();
+            for op in ops() {
+                watched.apply(&op);
+            }
+            fault::watch(None);
+            if !fault::clear() {
+                break;
+            }
+        }
+    }
+}
+
+#[test]
+fn readers_keep_their_commit_when_a_writer_is_killed() {
+    for step in 0.. {
+        let folder = tempfile::tempdir().unwrap();
+        let mut watched = Watched::new(&folder.path().join("run.h5"));
+        fault::plan(step, Fault::Kill);
+        let created = watched.session.create().is_ok();
+        let mut ops = ops().into_iter();
+        if created {
+            ops.find(|op| {
+                let done = watched.session.apply(op);
+                watched.readers.borrow_mut().check(&watched.session);
+                done.is_err()
+            });
+        }
+        let met = fault::clear();
+        // Another writer goes on, with other content.
+        watched.session.log = None;
+        fault::plan(u64::MAX, Fault::Kill);
+        go_on(&mut watched.session).unwrap();
+        for value in 0..3 {
+            for op in [
+                Op::Grow {
+                    length: 3000,
+                    value,
+                },
+                Op::Overwrite {
+                    at: 0,
+                    length: 9000,
+                    value,
+                },
+                Op::Commit { note: vec![value] },
+                Op::Checkpoint { note: vec![] },
+            ] {
+                watched.apply(&op);
+            }
+        }
+        fault::watch(None);
+        fault::clear();
+        if !met {
+            break;
+        }
+    }
+}
