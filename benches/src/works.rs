@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::comparison::Comparison;
 use crate::contender::Result;
 use crate::contenders::bare_loop::BareLoop;
+use crate::contenders::h5py::H5py;
 use crate::contenders::mcap_log::McapLog;
 use crate::contenders::raw_file::RawFile;
 use crate::contenders::raw_zarrs::{ZarrsReadAll, ZarrsSlices};
@@ -123,7 +124,22 @@ pub const WORKS: &[Work] = &[
     ("random-frames", |setting| frames(setting, Frames::Random)),
     ("read-all", read_all),
     ("slices", slices),
+    ("hdf5-scalars", hdf5_scalars),
+    ("hdf5-vectors", hdf5_vectors),
+    ("hdf5-smooth-frames", |setting| {
+        hdf5_frames(setting, Frames::Smooth)
+    }),
+    ("hdf5-random-frames", |setting| {
+        hdf5_frames(setting, Frames::Random)
+    }),
+    ("hdf5-read-all", hdf5_read_all),
+    ("hdf5-slices", hdf5_slices),
 ];
+
+/// The works whose contenders live in Python.
+pub fn needs_python(work: &str) -> bool {
+    work == "read-all" || work.starts_with("hdf5-")
+}
 
 fn scalars_by_key(setting: &Setting) -> Result<Comparison> {
     let work = Arc::new(Scalars::new(setting.scaled(20_000_000)));
@@ -209,16 +225,22 @@ fn read_all(setting: &Setting) -> Result<Comparison> {
     })
 }
 
-fn slices(setting: &Setting) -> Result<Comparison> {
-    const COUNT: usize = 50;
-    // The shape of the seed; its first axis is shorter when less is asked for.
-    let shape = [
+/// How many slices are read.
+const SLICES: usize = 50;
+
+/// The shape of the seed; its first axis is shorter when less is asked for.
+fn slice_shape(setting: &Setting) -> [usize; 4] {
+    [
         setting.scaled(10).clamp(2, 10),
         10,
         setting.scaled(10_000).clamp(100, 10_000),
         200,
-    ];
-    let recorded = |store| Slices::new(shape, COUNT, store, &setting.memory);
+    ]
+}
+
+fn slices(setting: &Setting) -> Result<Comparison> {
+    let shape = slice_shape(setting);
+    let recorded = |store| Slices::new(shape, SLICES, store, &setting.memory);
     let directory = recorded(Store::Directory)?;
     let raw = ZarrsSlices::new(&directory.array_path(), directory.slices())?;
     Ok(Comparison {
@@ -227,13 +249,123 @@ fn slices(setting: &Setting) -> Result<Comparison> {
             shape[0],
             &shape[1..]
         ),
-        amount: COUNT as f64,
+        amount: SLICES as f64,
         unit: "slices/s",
         contenders: vec![
             Box::new(raw),
             Box::new(directory),
             Box::new(recorded(Store::Lmdb)?),
         ],
+    })
+}
+
+fn hdf5_scalars(setting: &Setting) -> Result<Comparison> {
+    let work = Arc::new(Scalars::new(setting.scaled(20_000_000)));
+    let mut contenders: Vec<Box<dyn super::Contender>> = Vec::new();
+    if let Some(python) = &setting.python {
+        contenders.push(Box::new(H5py::scalars(python, &work, &setting.memory)?));
+    }
+    contenders.push(Box::new(ScalarsInto::by_key(
+        &work,
+        Store::Hdf5,
+        &setting.memory,
+    )));
+    contenders.push(Box::new(ScalarsInto::by_handle(
+        &work,
+        Store::Hdf5,
+        &setting.memory,
+    )));
+    Ok(Comparison {
+        title: "HDF5: f64 scalars, ten keys in turn, by key, then by handle".to_owned(),
+        amount: (work.records * work.keys.len()) as f64 / 1e6,
+        unit: "million records/s",
+        contenders,
+    })
+}
+
+fn hdf5_vectors(setting: &Setting) -> Result<Comparison> {
+    let work = Arc::new(Vectors::new(setting.scaled(500_000)));
+    let mut contenders: Vec<Box<dyn super::Contender>> = Vec::new();
+    if let Some(python) = &setting.python {
+        contenders.push(Box::new(H5py::vectors(python, &work, &setting.memory)?));
+    }
+    contenders.push(Box::new(VectorsInto::new(
+        &work,
+        Store::Hdf5,
+        &setting.memory,
+    )));
+    Ok(Comparison {
+        title: "HDF5: 100 f64 per record".to_owned(),
+        amount: work.records as f64 / 1e6,
+        unit: "million records/s",
+        contenders,
+    })
+}
+
+fn hdf5_frames(setting: &Setting, frames: Frames) -> Result<Comparison> {
+    let work = Arc::new(FrameWork {
+        frames: frames.make(8),
+        count: setting.scaled(256),
+    });
+    let mut contenders: Vec<Box<dyn super::Contender>> = Vec::new();
+    if let Some(python) = &setting.python {
+        for filter in ["gzip", "lzf"] {
+            contenders.push(Box::new(H5py::frames(
+                python,
+                &work,
+                filter,
+                &setting.memory,
+            )?));
+        }
+    }
+    contenders.push(Box::new(FramesInto::new(
+        &work,
+        Store::Hdf5,
+        &setting.memory,
+    )));
+    Ok(Comparison {
+        title: format!("HDF5: 1 MiB frames, {frames:?}"),
+        amount: work.count as f64,
+        unit: "MiB/s",
+        contenders,
+    })
+}
+
+fn hdf5_read_all(setting: &Setting) -> Result<Comparison> {
+    let work = Arc::new(Vectors::new(setting.scaled(600_000)));
+    let recorded = || ReadAll::new(&work, Store::Hdf5, &setting.memory);
+    let ours = recorded()?;
+    let mut contenders: Vec<Box<dyn super::Contender>> = Vec::new();
+    if let Some(python) = &setting.python {
+        contenders.push(Box::new(H5py::read_all(python, ours.path())?));
+    }
+    contenders.push(Box::new(ours));
+    contenders.push(Box::new(recorded()?.reusing_memory()));
+    Ok(Comparison {
+        title: "HDF5: read all, page cache warm".to_owned(),
+        amount: (work.records * Vectors::LEN * size_of::<f64>()) as f64 / 1e9,
+        unit: "GB/s",
+        contenders,
+    })
+}
+
+fn hdf5_slices(setting: &Setting) -> Result<Comparison> {
+    let shape = slice_shape(setting);
+    let ours = Slices::new(shape, SLICES, Store::Hdf5, &setting.memory)?;
+    let mut contenders: Vec<Box<dyn super::Contender>> = Vec::new();
+    if let Some(python) = &setting.python {
+        contenders.push(Box::new(H5py::slices(python, ours.path(), &ours.slices())?));
+    }
+    contenders.push(Box::new(ours));
+    Ok(Comparison {
+        title: format!(
+            "HDF5: slices [:n/2, b, t, :] of {} records of {:?}",
+            shape[0],
+            &shape[1..]
+        ),
+        amount: SLICES as f64,
+        unit: "slices/s",
+        contenders,
     })
 }
 

@@ -7,6 +7,7 @@ use half::{bf16, f16};
 use num_complex::Complex;
 
 use crate::cast::Number;
+use crate::large_pages::prefer_large_pages;
 use crate::{Error, ErrorKind, Result};
 
 /// The type of the elements of an array.
@@ -156,7 +157,10 @@ pub trait Element:
     #[doc(hidden)]
     fn filled_with(len: usize, fill: impl FnOnce(&mut [u8]) -> Result<()>) -> Result<Vec<Self>> {
         let mut elements = zeroed(len)?;
-        Self::fill(&mut elements, fill)?;
+        Self::fill(&mut elements, |bytes| {
+            prefer_large_pages(bytes);
+            fill(bytes)
+        })?;
         Ok(elements)
     }
 

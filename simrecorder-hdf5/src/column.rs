@@ -293,30 +293,10 @@ fn read_row(
     layout
         .grid
         .for_each_touched(row, region, |indices, origin| {
-            read_chunk(layout, dataset, origin, region, out).map_err(|error| at(error, indices))
+            layout
+                .read_chunk(dataset, origin, region, out)
+                .map_err(|error| at(error, indices))
         })
-}
-
-fn read_chunk(
-    layout: &Layout,
-    dataset: &Dataset,
-    origin: &[u64],
-    region: &Region,
-    out: &mut [u8],
-) -> Result<()> {
-    let size = layout.element_size();
-    let Some(chunk) = dataset.read_chunk(origin, layout.longest_chunk())? else {
-        let filled = |elements| layout.filled(elements);
-        return layout.grid.fill_chunk(origin, region, out, size, filled);
-    };
-    layout.with_decoded(&chunk, |data| {
-        let block = Block {
-            data,
-            origin,
-            shape: layout.grid.chunk_shape(),
-        };
-        copy_block(block, region, out, size);
-    })
 }
 
 fn at(error: Error, indices: &[u64]) -> Error {

@@ -3,7 +3,7 @@
 use hdf5_metno_sys::h5::hsize_t;
 use hdf5_metno_sys::h5d::{
     H5D_alloc_time_t, H5D_fill_value_t, H5D_layout_t, H5Dcreate2, H5Dget_create_plist,
-    H5Dget_space, H5Dget_type, H5Dread, H5Dset_extent, H5Dwrite, H5Dwrite_chunk,
+    H5Dget_space, H5Dget_type, H5Dread, H5Dread_chunk, H5Dset_extent, H5Dwrite, H5Dwrite_chunk,
 };
 use hdf5_metno_sys::h5i::{H5I_type_t, hid_t};
 use hdf5_metno_sys::h5p::{
@@ -14,11 +14,12 @@ use hdf5_metno_sys::h5p::{
 };
 use hdf5_metno_sys::h5s::{H5S_ALL, H5Sselect_none};
 use hdf5_metno_sys::h5t::H5T_cset_t;
+use simrecorder_core::backend::zeroed;
 use simrecorder_core::{AxisRange, Error, ErrorKind, Region, Result};
 
 use crate::attributes::{self, CUTS};
 use crate::datatype::StoredType;
-use crate::filters::{DEFLATE, EncodedChunk, FLETCHER32, Filter, Pipeline, SHUFFLE};
+use crate::filters::{DEFLATE, FLETCHER32, Filter, Pipeline, SHUFFLE};
 use crate::library::{
     Handle, MAX_AXES, c_string, extent, failed, locked, property_list, read_ok, select,
     simple_space, write_ok,
@@ -247,9 +248,15 @@ impl Dataset {
         write_ok(status, "write a chunk")
     }
 
-    /// Reads the chunk that begins at `origin`, past the filters of the library; `None` if it was
-    /// never written. No chunk takes more than `limit` bytes.
-    pub(crate) fn read_chunk(&self, origin: &[u64], limit: usize) -> Result<Option<EncodedChunk>> {
+    /// Reads the chunk that begins at `origin`, past the filters of the library, to the start of
+    /// `buffer`, which grows as needed; returns its length, and a bit for each filter that was left
+    /// out. `None` if it was never written. No chunk takes more than `limit` bytes.
+    pub(crate) fn read_chunk(
+        &self,
+        origin: &[u64],
+        limit: usize,
+        buffer: &mut Vec<u8>,
+    ) -> Result<Option<(usize, u32)>> {
         locked(|| {
             let (mut size, mut mask) = (0, 0);
             // SAFETY: `origin` has as many axes as the dataset.
@@ -264,30 +271,25 @@ impl Dataset {
                 let message = format!("a chunk takes {size} bytes, more than it can");
                 return Err(Error::new(ErrorKind::Corrupt, "read", message));
             }
-            let mut bytes = vec![0; size];
-            // SAFETY: `origin` has as many axes as the dataset; `bytes` has room for the chunk.
+            if buffer.len() < size {
+                *buffer = zeroed(size)?;
+            }
+            #[cfg(hdf5_2)]
+            let mut room = buffer.len();
+            // SAFETY: `origin` has as many axes as the dataset; `buffer` has room for the chunk.
             let status = unsafe {
-                #[cfg(not(hdf5_2))]
-                let status = hdf5_metno_sys::h5d::H5Dread_chunk(
+                H5Dread_chunk(
                     self.0.id(),
                     H5P_DEFAULT,
                     origin.as_ptr(),
                     &raw mut mask,
-                    bytes.as_mut_ptr().cast(),
-                );
-                #[cfg(hdf5_2)]
-                let status = hdf5_metno_sys::h5d::H5Dread_chunk(
-                    self.0.id(),
-                    H5P_DEFAULT,
-                    origin.as_ptr(),
-                    &raw mut mask,
-                    bytes.as_mut_ptr().cast(),
-                    &mut bytes.len(),
-                );
-                status
+                    buffer.as_mut_ptr().cast(),
+                    #[cfg(hdf5_2)]
+                    &raw mut room,
+                )
             };
             read_ok(status, "read a chunk")?;
-            Ok(Some(EncodedChunk { bytes, mask }))
+            Ok(Some((size, mask)))
         })
     }
 

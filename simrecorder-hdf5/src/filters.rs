@@ -126,7 +126,7 @@ thread_local! {
     /// Memory for one chunk, used again: new memory is slow.
     static SCRATCH: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
     static DEFLATE_STATE: RefCell<Option<(u32, Compress)>> = const { RefCell::new(None) };
-    static INFLATE_STATE: RefCell<Decompress> = RefCell::new(Decompress::new(true));
+    static INFLATE_STATE: RefCell<Decompress> = RefCell::new(Decompress::new(false));
 }
 
 /// Lends memory whose contents are anything.
@@ -187,9 +187,6 @@ fn decode_one_by_one(filters: &[Filter], encoded: &[u8], out: &mut [u8]) -> Resu
     copy_whole(&bytes, out)
 }
 
-/// How much of a plane is tried to see whether deflating it pays.
-const SAMPLE: usize = 4096;
-
 /// Deflates planes of `plane` bytes into a zlib stream (RFC 1950); `None` if it is not shorter.
 fn deflate(planes: &[u8], plane: usize, level: u32) -> Result<Option<Vec<u8>>> {
     let mut out = vec![0x78, 0x01];
@@ -197,7 +194,7 @@ fn deflate(planes: &[u8], plane: usize, level: u32) -> Result<Option<Vec<u8>>> {
     let mut pending = 0..0;
     for start in (0..planes.len()).step_by(plane.max(1)) {
         let range = start..(start + plane).min(planes.len());
-        if is_noise(&planes[range.clone()], level)? {
+        if is_noise(&planes[range.clone()], level) {
             deflate_into(&planes[pending.clone()], level, &mut out)?;
             store_into(&planes[range.clone()], &mut out);
             noise += range.len();
@@ -216,24 +213,43 @@ fn deflate(planes: &[u8], plane: usize, level: u32) -> Result<Option<Vec<u8>>> {
     Ok((out.len() < planes.len()).then_some(out))
 }
 
-/// Whether deflating a plane saves less than about 1 of 32 bytes.
-fn is_noise(plane: &[u8], level: u32) -> Result<bool> {
+/// How much of a plane is looked at to see whether it is noise.
+const SAMPLE: usize = 4096;
+
+/// Whether deflating a plane would save next to nothing: its bytes have all values about equally
+/// often, and what follows on what does not repeat.
+fn is_noise(plane: &[u8], level: u32) -> bool {
     let middle = plane.len().saturating_sub(SAMPLE) / 2;
     let sample = &plane[middle..plane.len().min(middle + SAMPLE)];
     let mut counts = [0_u32; 256];
     sample
         .iter()
         .for_each(|&byte| counts[usize::from(byte)] += 1);
-    // The chance that two bytes are the same: 1/256 for noise, and in between for most others.
-    let pairs: u64 = counts.iter().map(|&n| u64::from(n) * u64::from(n)).sum();
+    // How many pairs are the same, in 256ths of all: 1 if all values are equally likely. The
+    // lowest level has fixed codes for single bytes, which never get shorter.
     let length = sample.len() as u64;
-    if pairs * 96 > length * length + 96 * length {
-        return Ok(false);
+    let pairs: u64 = counts
+        .iter()
+        .map(|&n| u64::from(n) * u64::from(n.max(1) - 1))
+        .sum();
+    let quarters = if level == FASTEST { 8 } else { 5 };
+    if pairs * 256 * 4 > quarters * length * length {
+        return false;
     }
-    let mut deflated = Vec::new();
-    deflate_into(sample, level, &mut deflated)?;
-    Ok(deflated.len() + sample.len() / 32 >= sample.len())
+    // Deflate finds what repeats from three bytes on; four seldom do by chance.
+    let mut last = [u32::MAX; 1 << 12];
+    let mut repeated = 0;
+    for (at, word) in sample.windows(4).enumerate() {
+        let word = u32::from_le_bytes([word[0], word[1], word[2], word[3]]);
+        let seen = &mut last[(word.wrapping_mul(0x9e37_79b1) >> 20) as usize];
+        let before = std::mem::replace(seen, at as u32) as usize;
+        repeated += usize::from(sample.get(before..before + 4) == Some(&word.to_le_bytes()));
+    }
+    repeated * 32 < sample.len()
 }
+
+/// The level at which zlib-rs has fixed codes.
+const FASTEST: u32 = 1;
 
 /// Appends deflated blocks (RFC 1951) that end at a byte and refer to nothing before them.
 fn deflate_into(bytes: &[u8], level: u32, out: &mut Vec<u8>) -> Result<()> {
@@ -289,15 +305,31 @@ fn inflate(encoded: &[u8], out: &mut [u8]) -> Result<()> {
     check_length(length, out)
 }
 
+/// Inflates a zlib stream (RFC 1950) of up to `out.len()` bytes; returns how many it has. Its
+/// checksum is computed here, since the decoder does that far more slowly.
 fn inflate_up_to(encoded: &[u8], out: &mut [u8]) -> Result<usize> {
-    INFLATE_STATE.with_borrow_mut(|state| {
-        state.reset(true);
-        match state.decompress(encoded, out, FlushDecompress::Finish) {
+    let framed = encoded.split_first_chunk::<2>();
+    let framed = framed.and_then(|(head, rest)| Some((head, rest.split_last_chunk::<4>()?)));
+    let Some((head, (deflated, sum))) = framed else {
+        return Err(damaged("its zlib stream is cut off"));
+    };
+    // Deflate in a window of up to 32 KiB, without a dictionary of the writer.
+    let is_header = head[0] & 0x0f == 8 && u16::from_be_bytes(*head) % 31 == 0;
+    if !is_header || head[1] & 0x20 != 0 {
+        return Err(damaged("it is no zlib stream"));
+    }
+    let length = INFLATE_STATE.with_borrow_mut(|state| {
+        state.reset(false);
+        match state.decompress(deflated, out, FlushDecompress::Finish) {
             Ok(Status::StreamEnd) => Ok(state.total_out() as usize),
             Ok(_) => Err(damaged("its zlib stream is cut off or too long")),
             Err(error) => Err(damaged("its zlib stream is damaged").with_source(error)),
         }
-    })
+    })?;
+    match simd_adler32::adler32(&&out[..length]).to_be_bytes() == *sum {
+        true => Ok(length),
+        false => Err(damaged("the checksum of its zlib stream is another")),
+    }
 }
 
 /// Checks the checksum at the end of a chunk, and returns what stands before it.
@@ -337,4 +369,115 @@ fn fletcher32(bytes: &[u8]) -> u32 {
     low = (low & 0xffff) + (low >> 16);
     high = (high & 0xffff) + (high >> 16);
     (high << 16) | low
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn round_trip(pipeline: &Pipeline, chunk: &[u8]) -> EncodedChunk {
+        let encoded = pipeline.encode(chunk).unwrap();
+        let mut decoded = vec![0; chunk.len()];
+        pipeline
+            .decode(&encoded.bytes, encoded.mask, &mut decoded)
+            .unwrap();
+        assert!(decoded == chunk);
+        encoded
+    }
+
+    /// The library's own decoder, to which noise is nothing special.
+    fn inflated(encoded: &[u8], length: usize) -> Vec<u8> {
+        let mut out = vec![0; length];
+        let mut decompress = Decompress::new(true);
+        let status = decompress.decompress(encoded, &mut out, FlushDecompress::Finish);
+        assert_eq!(status.unwrap(), Status::StreamEnd);
+        assert_eq!(decompress.total_out() as usize, length);
+        out
+    }
+
+    fn noise(len: usize) -> impl Iterator<Item = u64> {
+        let mut state = 88_172_645_463_325_252_u64;
+        (0..len).map(move |_| {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            state
+        })
+    }
+
+    #[test]
+    fn planes_of_noise_are_stored_and_the_stream_is_plain_zlib() {
+        // Two of eight bytes repeat, the others are noise.
+        let words: Vec<u8> = noise(40_000)
+            .enumerate()
+            .flat_map(|(i, noise)| (noise >> 16 | (i as u64 / 1000) << 48).to_le_bytes())
+            .collect();
+        let pipeline = Pipeline::shuffle_deflate(8, 1);
+        let encoded = round_trip(&pipeline, &words);
+        assert_eq!(encoded.mask, 0);
+        assert!(
+            encoded.bytes.len() < words.len() * 78 / 100,
+            "{}",
+            encoded.bytes.len()
+        );
+        let mut planes = vec![0; words.len()];
+        shuffle(&words, 8, &mut planes);
+        assert!(inflated(&encoded.bytes, planes.len()) == planes);
+    }
+
+    #[test]
+    fn numbers_that_count_are_not_taken_for_noise() {
+        // Their lowest byte has every value equally often.
+        let words: Vec<u8> = (0_u64..40_000).flat_map(u64::to_le_bytes).collect();
+        let encoded = round_trip(&Pipeline::shuffle_deflate(8, 1), &words);
+        assert!(
+            encoded.bytes.len() < words.len() / 50,
+            "{}",
+            encoded.bytes.len()
+        );
+    }
+
+    #[test]
+    fn chunks_that_do_not_get_shorter_are_kept_without_any_filter() {
+        let words: Vec<u8> = noise(5000).flat_map(u64::to_le_bytes).collect();
+        let encoded = round_trip(&Pipeline::shuffle_deflate(8, 1), &words);
+        assert_eq!((encoded.mask, encoded.bytes == words), (0b11, true));
+        let encoded = round_trip(&Pipeline::shuffle_deflate(1, 6), &words);
+        assert_eq!((encoded.mask, encoded.bytes == words), (0b1, true));
+    }
+
+    proptest! {
+        #[test]
+        fn any_chunk_comes_back(
+            bytes in prop::collection::vec(prop_oneof![Just(0_u8), any::<u8>()], 0..4000),
+            size in prop::sample::select(vec![1_usize, 2, 3, 4, 8, 16]),
+            level in 1_u32..10,
+        ) {
+            round_trip(&Pipeline::shuffle_deflate(size, level), &bytes);
+        }
+
+        #[test]
+        fn garbage_is_an_error_or_bytes_and_never_a_panic(
+            bytes in prop::collection::vec(any::<u8>(), 0..300),
+            filters in prop::collection::vec(0..3, 0..4),
+            mask in 0_u32..16,
+            flip in any::<prop::sample::Index>(),
+        ) {
+            let filter = |number| match number {
+                0 => Filter::Deflate { level: 1 },
+                1 => Filter::Shuffle { size: 3 },
+                _ => Filter::Fletcher32,
+            };
+            let any = Pipeline(filters.into_iter().map(filter).collect());
+            let _ = any.decode(&bytes, mask, &mut [0; 200]);
+            let sound = Pipeline::shuffle_deflate(8, 1);
+            let mut encoded = sound.encode(&[7; 200]).unwrap().bytes;
+            let at = flip.index(encoded.len());
+            encoded[at] ^= 0x55;
+            let _ = sound.decode(&encoded, 0, &mut [0; 200]);
+            let _ = sound.decode(&encoded[..at], 0, &mut [0; 200]);
+        }
+    }
 }

@@ -4,9 +4,11 @@ use std::cell::RefCell;
 use std::sync::Arc;
 
 use simrecorder_core::backend::{ChunkGrid, RowSize, Rows, RowsRef, zeroed};
-use simrecorder_core::{ChunkPolicy, Compression, DType, Error, ErrorKind, Result};
+use simrecorder_core::{
+    Block, ChunkPolicy, Compression, DType, Error, ErrorKind, Region, Result, copy_block,
+};
 
-use crate::dataset::Description;
+use crate::dataset::{Dataset, Description};
 use crate::datatype::{StoredType, element_type};
 use crate::filters::{EncodedChunk, Pipeline};
 use crate::library::Handle;
@@ -29,6 +31,8 @@ pub(crate) struct Layout {
 thread_local! {
     /// Memory for one chunk, used again: new memory is slow.
     static CHUNK: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+    /// The same for one as it is in the file.
+    static ENCODED: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
 /// Deflate's levels; 1 is about as small as others for numbers, and much faster.
@@ -249,23 +253,41 @@ impl Layout {
         })
     }
 
-    /// Decodes a chunk and hands it over.
-    pub(crate) fn with_decoded<T>(
+    /// Reads the part of `region` that lies in the chunk at `origin` into `out`, which has the size
+    /// of the region.
+    pub(crate) fn read_chunk(
         &self,
-        chunk: &EncodedChunk,
-        use_it: impl FnOnce(&[u8]) -> T,
-    ) -> Result<T> {
-        let pipeline = self.pipeline.as_ref();
-        with_chunk(self.chunk_bytes(), |decoded| {
-            let pipeline = pipeline.ok_or_else(|| {
-                Error::new(
-                    ErrorKind::Internal,
-                    "read",
-                    "the library reads this dataset",
-                )
-            })?;
-            pipeline.decode(&chunk.bytes, chunk.mask, decoded)?;
-            Ok(use_it(decoded))
+        dataset: &Dataset,
+        origin: &[u64],
+        region: &Region,
+        out: &mut [u8],
+    ) -> Result<()> {
+        let size = self.element_size();
+        let Some(pipeline) = &self.pipeline else {
+            let message = "the library reads this dataset";
+            return Err(Error::new(ErrorKind::Internal, "read", message));
+        };
+        ENCODED.with_borrow_mut(|encoded| {
+            let Some((length, mask)) = dataset.read_chunk(origin, self.longest_chunk(), encoded)?
+            else {
+                let filled = |elements| self.filled(elements);
+                return self.grid.fill_chunk(origin, region, out, size, filled);
+            };
+            let encoded = &encoded[..length];
+            // A region that is this very chunk is decoded where it belongs.
+            if out.len() == self.chunk_bytes() && region.shape() == self.grid.chunk_shape() {
+                return pipeline.decode(encoded, mask, out);
+            }
+            with_chunk(self.chunk_bytes(), |chunk| {
+                pipeline.decode(encoded, mask, chunk)?;
+                let block = Block {
+                    data: chunk,
+                    origin,
+                    shape: self.grid.chunk_shape(),
+                };
+                copy_block(block, region, out, size);
+                Ok(())
+            })
         })
     }
 }

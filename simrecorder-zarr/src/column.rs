@@ -11,7 +11,6 @@ use rayon::prelude::*;
 use simrecorder_core::backend::{RowSize, Rows, count_rows, read_frames, zeroed};
 use simrecorder_core::{Block, Error, ErrorKind, Region, Result, copy_block};
 
-use crate::large_pages::prefer_large_pages;
 use crate::layout::{Layout, LayoutCache};
 use crate::metadata::{Document, corrupt};
 use crate::node_path::metadata_entry;
@@ -85,7 +84,6 @@ impl Column {
         if region.is_empty() || out.is_empty() {
             return Ok(());
         }
-        prefer_large_pages(out);
         let (old, new) = region.split_at_record(self.stored);
         let (old_out, new_out) = out.split_at_mut(region_bytes(&old, &self.layout));
         self.read_chunks(storage, &old, old_out)?;

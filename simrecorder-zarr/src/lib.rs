@@ -11,7 +11,6 @@ mod commit;
 mod directory;
 mod encoded;
 mod journal;
-mod large_pages;
 mod layout;
 pub mod lmdb;
 mod metadata;

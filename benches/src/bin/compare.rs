@@ -9,7 +9,7 @@ use simrecorder_bench::Result;
 use simrecorder_bench::comparison::Standing;
 use simrecorder_bench::long_run::{self, LongRun};
 use simrecorder_bench::python::Python;
-use simrecorder_bench::works::{Setting, WORKS};
+use simrecorder_bench::works::{Setting, WORKS, needs_python};
 
 /// Runs each piece of work by all contenders in turn and prints medians and ratios.
 #[derive(Debug, Parser)]
@@ -51,9 +51,10 @@ fn main() -> Result<()> {
     let wanted = |name: &str| {
         arguments.works.is_empty() || arguments.works.iter().any(|wanted| wanted == name)
     };
-    let python = match arguments.no_python || !wanted("read-all") {
-        true => None,
-        false => Some(Python::set_up()?),
+    let in_python = |work: &(&str, _)| wanted(work.0) && needs_python(work.0);
+    let python = match !arguments.no_python && WORKS.iter().any(in_python) {
+        true => Some(Python::set_up()?),
+        false => None,
     };
     let setting = Setting {
         memory: arguments.memory.clone(),

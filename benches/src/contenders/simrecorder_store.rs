@@ -7,7 +7,9 @@ use rand::rngs::Xoshiro256PlusPlus;
 use rand::{RngExt, SeedableRng};
 use simrecorder::ndarray::{ArrayView2, ArrayView3, s};
 use simrecorder::prelude::*;
-use simrecorder::{ArrayView, DataStore, Key, OpenMode, Recorder, ZarrDataStore, ZarrStorage};
+use simrecorder::{
+    ArrayView, DataStore, Hdf5DataStore, Key, OpenMode, Recorder, ZarrDataStore, ZarrStorage,
+};
 use tempfile::TempDir;
 
 use crate::contender::{Contender, Outcome, Result, checksum, checksum_f32, timed};
@@ -21,25 +23,31 @@ pub enum Store {
     Lmdb,
     /// Zarr in a directory.
     Directory,
+    /// HDF5.
+    Hdf5,
 }
 
 impl Store {
     /// A new recording at `path`, or one that is there for reading.
-    pub fn open(self, path: &Path, mode: OpenMode) -> Result<ZarrDataStore> {
-        let storage = match self {
-            Self::Lmdb => ZarrStorage::Lmdb,
-            Self::Directory => ZarrStorage::Directory,
+    pub fn open(self, path: &Path, mode: OpenMode) -> Result<Arc<dyn DataStore>> {
+        let zarr = |storage| {
+            ZarrDataStore::options()
+                .mode(mode)
+                .storage(storage)
+                .open(path)
         };
-        Ok(ZarrDataStore::options()
-            .mode(mode)
-            .storage(storage)
-            .open(path)?)
+        Ok(match self {
+            Self::Lmdb => Arc::new(zarr(ZarrStorage::Lmdb)?),
+            Self::Directory => Arc::new(zarr(ZarrStorage::Directory)?),
+            Self::Hdf5 => Arc::new(Hdf5DataStore::options().mode(mode).open(path)?),
+        })
     }
 
     fn name(self) -> &'static str {
         match self {
             Self::Lmdb => "simrecorder, Zarr/LMDB",
             Self::Directory => "simrecorder, Zarr directory",
+            Self::Hdf5 => "simrecorder, HDF5",
         }
     }
 }
@@ -139,7 +147,7 @@ impl VectorsInto {
 }
 
 /// The key of a piece of work that has one.
-const KEY: &str = "net/v";
+pub(super) const KEY: &str = "net/v";
 
 impl Contender for VectorsInto {
     fn name(&self) -> String {
@@ -253,6 +261,11 @@ impl ReadAll {
         self
     }
 
+    /// Where the recording is.
+    pub fn path(&self) -> &Path {
+        &self.recorded.path
+    }
+
     /// Where the array lies, if it is in a directory.
     pub fn array_path(&self) -> PathBuf {
         self.recorded.path.join(KEY)
@@ -304,6 +317,11 @@ impl Slices {
         let mut place = |_| [b, t].map(|len| rng.random_range(0..len as u64));
         let places = Arc::new((0..count).map(&mut place).collect());
         Ok(Self { recorded, places })
+    }
+
+    /// Where the recording is.
+    pub fn path(&self) -> &Path {
+        &self.recorded.path
     }
 
     /// Where the array lies, if it is in a directory.

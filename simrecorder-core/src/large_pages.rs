@@ -15,6 +15,7 @@ pub(crate) fn prefer_large_pages(memory: &mut [u8]) {
             let len = inner.len() / page * page;
             // SAFETY: the whole pages within memory that is borrowed for writing; the advice
             // changes neither what they hold nor who may use them.
+            #[allow(unsafe_code, reason = "advice has no safe form")]
             let advised = unsafe {
                 let advice = rustix::mm::Advice::LinuxHugepage;
                 rustix::mm::madvise(inner.as_mut_ptr().cast(), len, advice)
