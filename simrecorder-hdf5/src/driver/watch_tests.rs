@@ -31,7 +31,7 @@ impl Readers {
         self.reading.retain(|(log, first)| {
             // Not all at every step: some must sleep through what others notice.
             turn += 1;
-            if turn % 4 != 0 {
+            if !turn.is_multiple_of(4) {
                 return true;
             }
             match content(log) {
