@@ -499,6 +499,13 @@ impl Writer {
     }
 }
 
+impl Drop for Writer {
+    fn drop(&mut self) {
+        // Whoever still reads notes holds the journal open, but not its lock.
+        let _ = self.journal.file.unlock();
+    }
+}
+
 /// Copies committed pages to the main file, cuts it to a length, and makes both durable.
 pub(super) fn copy_home(
     disk: Disk,
