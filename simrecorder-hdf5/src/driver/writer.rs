@@ -152,7 +152,8 @@ impl Writer {
 
     /// Lets libhdf5 read what it wrote, although it will be given up.
     fn keep(&mut self, address: u64, bytes: &[u8]) {
-        if self.pending.len() < KEPT && self.write_pages(address, bytes).is_err() {
+        let room = KEPT.saturating_sub(self.pending.len());
+        if bytes.len() / PAGE < room && self.write_pages(address, bytes).is_err() {
             tracing::debug!("what libhdf5 writes in vain is not even kept");
         }
     }
