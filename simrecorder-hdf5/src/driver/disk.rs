@@ -6,7 +6,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use simrecorder_core::backend::sync_directory;
-use simrecorder_core::{Durability, Error, Result};
+use simrecorder_core::{Durability, Error, ErrorKind, Result};
 
 /// Where the files of a recording are.
 #[derive(Clone, Debug)]
@@ -38,8 +38,9 @@ impl Paths {
         let folder =
             fs::canonicalize(folder).map_err(|error| Error::io("create", folder, error))?;
         let Some(name) = path.file_name() else {
-            let error = io::Error::new(io::ErrorKind::InvalidInput, "the path names no file");
-            return Err(Error::io("create", path, error));
+            let message = "the path names no file";
+            return Err(Error::new(ErrorKind::InvalidArgument, "create", message)
+                .with_key(path.display().to_string()));
         };
         Ok(Self::beside(&folder.join(name)))
     }

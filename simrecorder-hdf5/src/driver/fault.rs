@@ -14,6 +14,8 @@ pub(super) enum Fault {
     Fail,
     /// As `Fail`, but a write writes half of its bytes first.
     FailWithin,
+    /// It fails, two more steps succeed, and then the process is killed.
+    FailThenKill,
 }
 
 #[derive(Default)]
@@ -68,7 +70,12 @@ pub(super) fn write(some: impl FnOnce(usize) -> io::Result<()>, bytes: &[u8]) ->
         let step = plan.taken;
         plan.taken += 1;
         let first = step == at;
-        let met = first || step > at && matches!(fault, Fault::Kill | Fault::KillWithin);
+        let killed = match fault {
+            Fault::Kill | Fault::KillWithin => step > at,
+            Fault::FailThenKill => step > at + 2,
+            Fault::Fail | Fault::FailWithin => false,
+        };
+        let met = first || killed;
         plan.met |= met;
         met.then_some((fault, first))
     });

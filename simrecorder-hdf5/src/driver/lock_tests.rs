@@ -74,7 +74,13 @@ fn there_is_one_writer() {
     assert_eq!(found(&log).unwrap(), 1);
     log.close().unwrap();
     assert_eq!(log.commit(b"").unwrap_err().kind(), ErrorKind::Closed);
+    let log = append(&path).unwrap();
+    let journal = log.journal().unwrap();
+    drop(log);
     drop(append(&path).unwrap());
+    drop(journal);
+    let nothing = LoggedFile::create("..".as_ref(), ID, Durability::Process, &mut make_empty);
+    assert_eq!(nothing.unwrap_err().kind(), ErrorKind::InvalidArgument);
 }
 
 #[test]

@@ -18,7 +18,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 const PAUSE: Duration = Duration::from_millis(20);
 
 /// Locks a journal, if there is one, or says that somebody else holds it.
-pub(super) fn writer_lock(path: &Path, create: bool) -> Result<Option<File>> {
+pub(super) fn writer_lock(path: &Path, create: bool, main: &Path) -> Result<Option<File>> {
     let mut options = OpenOptions::new();
     options.read(true).write(true).create(create);
     match lock_file(path, &options) {
@@ -26,7 +26,7 @@ pub(super) fn writer_lock(path: &Path, create: bool) -> Result<Option<File>> {
         Ok(Lock::Held(_)) => {
             let message = "another recorder writes this file, in this process or another; close it \
                            there first, or open the file read only";
-            Err(Error::new(ErrorKind::Locked, "open", message).with_key(path.display().to_string()))
+            Err(Error::new(ErrorKind::Locked, "open", message).with_key(main.display().to_string()))
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) if is_unsupported(&error) => {

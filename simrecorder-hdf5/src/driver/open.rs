@@ -88,7 +88,7 @@ fn is_being_copied(paths: &Paths) -> bool {
 fn try_append(paths: &Paths, disk: Disk) -> Result<Option<(Writer, Vec<NotePlace>)>> {
     let main = Arc::new(open_main(&paths.main, true)?);
     let superblock = find_superblock(&main, &paths.main)?;
-    let journal = writer_lock(&paths.journal, false)?;
+    let journal = writer_lock(&paths.journal, false, &paths.main)?;
     let lock = MainLock::acquire(Arc::clone(&main), &paths.main)?;
     let same = names(&paths.main, &main).map_err(|error| Error::io("open", &paths.main, error))?;
     if !same || journal.is_none() && paths.journal.exists() {
@@ -102,11 +102,8 @@ fn try_append(paths: &Paths, disk: Disk) -> Result<Option<(Writer, Vec<NotePlace
     let loaded = match journal {
         Some(journal) => recover(journal, &main, superblock, paths, disk)?,
         None => {
-            let base = main
-                .metadata()
-                .map_err(|error| Error::io("open", &paths.main, error))?
-                .len();
-            begin_journal(&main, superblock, [0; 16], base, paths, disk)?
+            let file = next_journal_file(paths)?;
+            begin_journal(file, &main, superblock, [0; 16], paths, disk)?
         }
     };
     let notes = loaded.notes.clone();
@@ -185,7 +182,7 @@ fn renew(writer: &mut Writer) -> Result<()> {
 pub(super) fn next_journal_file(paths: &Paths) -> Result<File> {
     let start = Instant::now();
     loop {
-        match writer_lock(&paths.next_journal, true) {
+        match writer_lock(&paths.next_journal, true, &paths.main) {
             // Somebody else looks whether the file could be created, and will see that it cannot.
             Err(error) if error.kind() == ErrorKind::Locked && start.elapsed() < PATIENCE => {
                 thread::sleep(PATIENCE / 100);
@@ -201,42 +198,36 @@ pub(super) fn next_journal_file(paths: &Paths) -> Result<File> {
     }
 }
 
-/// Gives a main file its journal.
+/// Gives a main file, which holds everything, a journal: a locked file.
 fn begin_journal(
-    main: &File,
-    superblock: u64,
-    id: [u8; 16],
-    base: u64,
-    paths: &Paths,
-    disk: Disk,
-) -> Result<Loaded> {
-    let file = next_journal_file(paths)?;
-    place_journal(file, main, superblock, id, base, paths, disk).inspect_err(|_| {
-        let _ = disk.remove(&paths.next_journal);
-    })
-}
-
-fn place_journal(
     file: File,
     main: &File,
     superblock: u64,
     id: [u8; 16],
-    base: u64,
     paths: &Paths,
     disk: Disk,
 ) -> Result<Loaded> {
-    let failed = |error| Error::io("open", &paths.journal, error);
+    let failed = |path: &Path, error| Error::io("open", path, error);
+    let of_main = |error| failed(&paths.main, error);
     let header = Header {
         id,
-        base,
-        superblock: superblock_checksum(main, superblock)
-            .map_err(|error| Error::io("open", &paths.main, error))?,
+        base: main.metadata().map_err(of_main)?.len(),
+        superblock: superblock_checksum(main, superblock).map_err(of_main)?,
     };
-    let (journal, committed, _) = write_journal(disk, file, header, base, &[]).map_err(failed)?;
-    disk.rename(&paths.next_journal, &paths.journal)
-        .and_then(|()| disk.sync_folder(paths))
-        .map_err(failed)?;
-    Ok(Loaded::empty(journal.file, header, committed, journal.end))
+    let placed = write_journal(disk, file, header, header.base, &[]).and_then(|written| {
+        disk.rename(&paths.next_journal, &paths.journal)?;
+        disk.sync_folder(paths)?;
+        Ok(written)
+    });
+    match placed {
+        Ok((journal, committed, _)) => {
+            Ok(Loaded::empty(journal.file, header, committed, journal.end))
+        }
+        Err(error) => {
+            let _ = disk.remove(&paths.next_journal);
+            Err(failed(&paths.journal, error))
+        }
+    }
 }
 
 /// Creates a file; `replace` deletes one that is there.
@@ -279,7 +270,7 @@ fn create_locked(
     refuse_existing(paths, replace)?;
     // A journal that is here belongs to the file to be replaced, or to one that is gone. If it
     // has a writer, that one goes on.
-    let old = writer_lock(&paths.journal, false)?;
+    let old = writer_lock(&paths.journal, false, &paths.main)?;
     if replace {
         remove_main(paths, old.as_ref(), disk)?;
     }
@@ -289,10 +280,9 @@ fn create_locked(
     let main = Arc::new(open_main(&paths.next_main, true)?);
     disk.sync(&main).map_err(failed)?;
     let superblock = find_superblock(&main, &paths.next_main)?;
-    let base = main.metadata().map_err(failed)?.len();
     let lock = MainLock::acquire(Arc::clone(&main), &paths.main)?;
     // The journal comes first. Without a main file it counts for nothing.
-    let loaded = place_journal(next, &main, superblock, id, base, paths, disk)?;
+    let loaded = begin_journal(next, &main, superblock, id, paths, disk)?;
     if let Err(error) = disk.rename_new(&paths.next_main, &paths.main) {
         let _ = disk.remove(&paths.journal);
         return Err(failed(error));

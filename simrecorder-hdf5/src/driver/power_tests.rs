@@ -203,7 +203,9 @@ fn a_power_failure_at_any_moment_loses_no_commit() {
         check(&disk, before, after, &mut || false);
         check(&disk, before, after, &mut || true);
         for _ in 0..8 {
-            check(&disk, before, after, &mut || random.next_u32() % 2 == 0);
+            check(&disk, before, after, &mut || {
+                random.next_u32().is_multiple_of(2)
+            });
         }
         if let Some(change) = changes.get(done) {
             disk.take(change);

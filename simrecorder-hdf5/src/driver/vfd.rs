@@ -19,7 +19,7 @@ use hdf5_metno_sys::h5fd::{
 use hdf5_metno_sys::h5i::hid_t;
 use hdf5_metno_sys::h5p::{
     H5P_CLS_FILE_ACCESS, H5Pclose, H5Pcreate, H5Pget_driver_info, H5Pget_mdc_config, H5Pset_driver,
-    H5Pset_fclose_degree, H5Pset_libver_bounds, H5Pset_mdc_config,
+    H5Pset_fclose_degree, H5Pset_libver_bounds, H5Pset_mdc_config, H5Pset_meta_block_size,
 };
 use simrecorder_core::{Error, ErrorKind, Result};
 
@@ -32,6 +32,10 @@ const FAILURE: herr_t = -1;
 const MAX_ADDRESS: haddr_t = i64::MAX as haddr_t - (1 << 16);
 /// How much metadata libhdf5 keeps in memory.
 const METADATA_CACHE: usize = 8 << 20;
+/// How much room libhdf5 takes for metadata at a time, so that it does not lie between the chunks.
+/// With a thousand series, commits of all of them took a quarter less of the journal than with the
+/// default of 2 KiB, and a tenth more if few of them changed.
+const METADATA_BLOCK: u64 = 16 << 10;
 
 /// A file as libhdf5 holds it.
 #[repr(C)]
@@ -97,6 +101,7 @@ fn set_properties(list: hid_t, driver: hid_t, log: &Arc<LoggedFile>) -> hdf5_met
     // the driver's information through `copy_info`.
     unsafe {
         h5check(H5Pset_driver(list, driver, info.cast()))?;
+        h5check(H5Pset_meta_block_size(list, METADATA_BLOCK))?;
         h5check(H5Pset_fclose_degree(
             list,
             H5F_close_degree_t::H5F_CLOSE_STRONG,

@@ -152,7 +152,8 @@ impl Writer {
 
     /// Lets libhdf5 read what it wrote, although it will be given up.
     fn keep(&mut self, address: u64, bytes: &[u8]) {
-        if self.pending.len() < KEPT && self.write_pages(address, bytes).is_err() {
+        let room = KEPT.saturating_sub(self.pending.len());
+        if bytes.len() / PAGE < room && self.write_pages(address, bytes).is_err() {
             tracing::debug!("what libhdf5 writes in vain is not even kept");
         }
     }
@@ -353,8 +354,7 @@ impl Writer {
     pub(super) fn checkpoint(&mut self, note: &[u8]) -> Result<NotePlace> {
         self.check("checkpoint")?;
         self.settle("checkpoint", self.is_clean())?;
-        let next = self.next_journal(note)?;
-        self.replace_journal(next)
+        self.renew_journal(self.journal.header.id, note)
     }
 
     /// Does the last work: the main file holds everything, and nothing stays behind.
@@ -402,15 +402,16 @@ impl Writer {
 
     /// Copies the committed pages, cuts the main file to a length, and makes both durable.
     fn copy_home(&mut self, length: Option<u64>) -> io::Result<()> {
-        copy_home(
+        let copied = copy_home(
             self.disk,
             &self.committed,
             &self.journal.file,
             &self.main,
             length,
-        )?;
+        );
+        // It may have been cut although not all succeeded.
         self.main_length = self.main.metadata()?.len();
-        Ok(())
+        copied
     }
 
     /// Ends a checkpoint that an earlier writer began.
@@ -419,8 +420,23 @@ impl Writer {
         self.set_changes(self.journal.changes + 1)
     }
 
-    /// Writes a new journal beside the old one, for a main file that has all that was committed.
-    fn next_journal(&mut self, note: &[u8]) -> Result<(Journal, Committed, NotePlace)> {
+    /// Replaces the journal, for a main file that has all that was committed.
+    fn renew_journal(&mut self, id: [u8; 16], note: &[u8]) -> Result<NotePlace> {
+        let placed = self
+            .next_journal(id, note)
+            .and_then(|next| self.replace_journal(next));
+        if placed.is_err() {
+            let _ = self.disk.remove(&self.paths.next_journal);
+        }
+        placed
+    }
+
+    /// Writes a new journal beside the old one.
+    fn next_journal(
+        &mut self,
+        id: [u8; 16],
+        note: &[u8],
+    ) -> Result<(Journal, Committed, NotePlace)> {
         let eoa = self.committed.eoa;
         // What was written in place since the last commit must stay in place.
         let base = if self.is_clean() {
@@ -431,9 +447,9 @@ impl Writer {
         let superblock = superblock_checksum(&self.main, self.superblock)
             .map_err(|error| Error::io("checkpoint", &self.paths.main, error))?;
         let header = Header {
+            id,
             base,
             superblock,
-            ..self.journal.header
         };
         let file = super::open::next_journal_file(&self.paths)?;
         write_journal(self.disk, file, header, eoa, note)
@@ -480,10 +496,14 @@ impl Writer {
                 .with_key(self.paths.journal.display().to_string()));
         }
         self.settle("open", false)?;
-        let before = std::mem::replace(&mut self.journal.header.id, id);
-        let next = self.next_journal(&[]);
-        self.journal.header.id = before;
-        self.replace_journal(next?).map(|_| ())
+        self.renew_journal(id, &[]).map(|_| ())
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        // Whoever still reads notes holds the journal open, but not its lock.
+        let _ = self.journal.file.unlock();
     }
 }
 
