@@ -2,7 +2,7 @@
 //! is opened anew.
 
 use std::collections::HashMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -92,13 +92,28 @@ impl OpenFile {
     }
 }
 
+/// Opens a file for reading, as of its last commit.
+pub(crate) fn open_for_reading(path: &Path) -> Result<(Arc<LoggedFile>, Tails)> {
+    loop {
+        let mut tails = Tails::default();
+        let log = LoggedFile::read(path, &mut |note, place| tails.apply(note, place.offset))?;
+        // If it changed meanwhile, notes may be missing.
+        if !log.is_stale() {
+            return Ok((log, tails));
+        }
+    }
+}
+
 /// A read is tried again this often when the file changed meanwhile.
 const ATTEMPTS: usize = 100;
 
-/// The journal is made anew when it is so much larger than what is live in it.
+/// The journal is made anew when it is so much longer than the tails in it.
 const JOURNAL_BYTES: u64 = 64 << 20;
 
-/// A checkpoint is cut into commits, and notes, of about this many bytes.
+/// A new journal begins with no more than this of tails, which are in memory meanwhile.
+const TAIL_BYTES: u64 = 16 << 20;
+
+/// A checkpoint is cut into commits of about this many bytes.
 const CHECKPOINT_BYTES: usize = 8 << 20;
 
 impl Recording {
@@ -168,10 +183,7 @@ impl Recording {
 
     /// Opens the file anew for reading, as it is now.
     fn reopen(&self, state: &mut State) -> Result<()> {
-        let mut tails = Tails::default();
-        let log = LoggedFile::read(&self.path, &mut |note, place| {
-            tails.apply(note, place.offset)
-        })?;
+        let (log, tails) = open_for_reading(&self.path)?;
         self.replace(state, log, tails)
     }
 
@@ -286,16 +298,22 @@ impl Recording {
         self.replace(state, log, tails)
     }
 
-    /// Makes the journal anew when it is much larger than what is live in it.
-    pub(crate) fn trim_journal(&self, state: &mut State) -> Result<()> {
-        let journal_bytes = state.open.log.journal_bytes();
-        if journal_bytes < JOURNAL_BYTES + 4 * state.tails.bytes {
-            return Ok(());
+    /// Makes the journal anew when it has grown long. The commit before stands whether or not that
+    /// works; the next one tries again.
+    pub(crate) fn trim_journal(&self, state: &mut State) {
+        if state.open.log.journal_bytes() < JOURNAL_BYTES + state.tails.bytes {
+            return;
         }
-        match self.checkpoint_file(state) {
-            // Another program reads the file. The next commit tries again.
-            Err(error) if error.kind() == ErrorKind::Locked => Ok(()),
-            result => result,
+        let folded = match state.tails.bytes > TAIL_BYTES {
+            true => self.fold_tails(state, state.tails.paths_by_size(), TAIL_BYTES / 2),
+            false => Ok(()),
+        };
+        let Err(error) = folded.and_then(|()| self.checkpoint_file(state)) else {
+            return;
+        };
+        tracing::warn!(path = %self.path.display(), %error, "the journal stays long");
+        if let Err(error) = self.roll_back(state) {
+            tracing::error!(path = %self.path.display(), %error, "the file could not be opened anew");
         }
     }
 
@@ -313,12 +331,12 @@ impl Recording {
         Ok(())
     }
 
-    /// Brings all tails into chunks. One that cannot be read does not keep the others from it.
-    fn fold_tails(&self, state: &mut State) -> Result<()> {
+    /// Brings tails into chunks, until those that are left take no more than `enough` bytes. One
+    /// that cannot be read does not keep the others from it.
+    fn fold_tails(&self, state: &mut State, paths: Vec<String>, enough: u64) -> Result<()> {
         let mut damaged = Ok(());
-        let mut paths = state.tails.paths().into_iter().peekable();
-        state.series.clear();
-        while paths.peek().is_some() {
+        let mut paths = paths.into_iter().peekable();
+        while paths.peek().is_some() && state.tails.bytes > enough {
             let mut note = Note::default();
             let mut bytes = 0;
             while bytes < CHECKPOINT_BYTES
@@ -333,6 +351,8 @@ impl Recording {
                 }
             }
             self.commit_file(state, &note)?;
+            // Where their rows are has changed.
+            state.series.clear();
         }
         damaged
     }
@@ -359,7 +379,8 @@ impl Recording {
 
     /// Brings everything into the form that other software reads.
     pub(crate) fn checkpoint(&self, state: &mut State) -> Result<()> {
-        let folded = self.fold_tails(state);
+        let all = state.tails.paths();
+        let folded = self.fold_tails(state, all, 0);
         match folded {
             Err(error) if error.kind() != ErrorKind::Corrupt => {
                 let error = state.open.explain(error);
@@ -375,7 +396,8 @@ impl Recording {
         let checkpoint = self.checkpoint(state);
         let log = Arc::clone(&state.open.log);
         let closed = state.open.close().map_err(|e| state.open.explain(e));
-        let ended = log.close();
+        // What libhdf5 wrote when it closed the file.
+        let ended = log.commit(&[]).and_then(|_| log.close());
         let reopened = self.reopen(state);
         checkpoint.and(closed).and(ended).and(reopened)
     }

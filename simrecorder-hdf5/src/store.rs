@@ -18,7 +18,7 @@ use crate::driver::LoggedFile;
 use crate::library::{link_names, open_object};
 use crate::node::Found;
 use crate::options::Hdf5Options;
-use crate::recording::Recording;
+use crate::recording::{Recording, open_for_reading};
 use crate::root;
 use crate::series::{NewSeries, load};
 use crate::tail::Tails;
@@ -148,7 +148,11 @@ fn open_log(path: &Path, options: &Hdf5Options, tails: &mut Tails) -> Result<Arc
         },
         OpenMode::CreateNew => LoggedFile::create(path, id, durability, make_empty),
         OpenMode::Truncate => LoggedFile::recreate(path, id, durability, make_empty),
-        _ => LoggedFile::read(path, &mut |note, place| tails.apply(note, place.offset)),
+        _ => {
+            let (log, read) = open_for_reading(path)?;
+            *tails = read;
+            Ok(log)
+        }
     }
 }
 
@@ -338,7 +342,8 @@ impl DataStore for Hdf5DataStore {
                 if cut {
                     recording.next_epoch();
                 }
-                recording.trim_journal(&mut state)
+                recording.trim_journal(&mut state);
+                Ok(())
             }
             Err(error) => {
                 let error = state.open.explain(error);

@@ -78,6 +78,13 @@ impl Tails {
         paths
     }
 
+    /// The same, the tail that takes the most bytes first.
+    pub(crate) fn paths_by_size(&self) -> Vec<String> {
+        let mut paths: Vec<_> = self.tails.iter().collect();
+        paths.sort_by_key(|(path, tail)| (std::cmp::Reverse(tail.bytes()), *path));
+        paths.into_iter().map(|(path, _)| path.clone()).collect()
+    }
+
     /// Applies a note that stands at `offset` of the journal.
     pub(crate) fn apply(&mut self, note: &[u8], offset: u64) -> Result<()> {
         let mut reader = Reader { note, at: 0 };
