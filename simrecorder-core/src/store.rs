@@ -309,6 +309,8 @@ pub trait DataStore: fmt::Debug + Send + Sync {
     /// Brings everything into the form that other software reads, and leaves no journal.
     ///
     /// - Read only: succeeds and does nothing. Closed: `Closed`.
+    /// - `Locked` if another program keeps the store from it for now. This is no failure of the
+    ///   store: what was committed is safe, and it may be tried again.
     fn checkpoint(&self) -> Result<()>;
 
     /// Does a checkpoint, if it is writable, and ends writing. Views and reads go on to work.

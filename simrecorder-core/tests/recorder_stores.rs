@@ -105,6 +105,18 @@ fn a_failed_checkpoint_is_returned() -> Result<()> {
 }
 
 #[test]
+fn a_checkpoint_that_another_program_holds_up_can_be_tried_again() -> Result<()> {
+    let store = FaultStore::new(Op::Checkpoint, 1).kind(ErrorKind::Locked);
+    let recorder = Recorder::with_options(store, no_timer());
+    recorder.record("n", 0_u64)?;
+    assert_eq!(kind_of(recorder.checkpoint()), ErrorKind::Locked);
+    recorder.record("n", 1_u64)?;
+    recorder.flush()?;
+    recorder.checkpoint()?;
+    recorder.close()
+}
+
+#[test]
 fn after_a_failure_the_other_stores_get_what_was_recorded() -> Result<()> {
     let healthy = InMemoryDataStore::new();
     let recorder = Recorder::with_options(

@@ -216,26 +216,11 @@ fn deflate(planes: &[u8], plane: usize, level: u32) -> Result<Option<Vec<u8>>> {
 /// How much of a plane is looked at to see whether it is noise.
 const SAMPLE: usize = 4096;
 
-/// Whether deflating a plane would save next to nothing: its bytes have all values about equally
-/// often, and what follows on what does not repeat.
+/// Whether deflating a plane would save next to nothing: what follows on what does not repeat, and
+/// its bytes have all values about equally often.
 fn is_noise(plane: &[u8], level: u32) -> bool {
     let middle = plane.len().saturating_sub(SAMPLE) / 2;
     let sample = &plane[middle..plane.len().min(middle + SAMPLE)];
-    let mut counts = [0_u32; 256];
-    sample
-        .iter()
-        .for_each(|&byte| counts[usize::from(byte)] += 1);
-    // How many pairs are the same, in 256ths of all: 1 if all values are equally likely. The
-    // lowest level has fixed codes for single bytes, which never get shorter.
-    let length = sample.len() as u64;
-    let pairs: u64 = counts
-        .iter()
-        .map(|&n| u64::from(n) * u64::from(n.max(1) - 1))
-        .sum();
-    let quarters = if level == FASTEST { 8 } else { 5 };
-    if pairs * 256 * 4 > quarters * length * length {
-        return false;
-    }
     // Deflate finds what repeats from three bytes on; four seldom do by chance.
     let mut last = [u32::MAX; 1 << 12];
     let mut repeated = 0;
@@ -243,9 +228,24 @@ fn is_noise(plane: &[u8], level: u32) -> bool {
         let word = u32::from_le_bytes([word[0], word[1], word[2], word[3]]);
         let seen = &mut last[(word.wrapping_mul(0x9e37_79b1) >> 20) as usize];
         let before = std::mem::replace(seen, at as u32) as usize;
-        repeated += usize::from(sample.get(before..before + 4) == Some(&word.to_le_bytes()));
+        repeated +=
+            usize::from(sample.get(before..before.saturating_add(4)) == Some(&word.to_le_bytes()));
     }
-    repeated * 32 < sample.len()
+    if repeated * 32 >= sample.len() {
+        return false;
+    }
+    // The lowest level has fixed codes for single bytes, which are no shorter than the bytes.
+    if level == FASTEST {
+        return true;
+    }
+    let mut counts = [0_u64; 256];
+    sample
+        .iter()
+        .for_each(|&byte| counts[usize::from(byte)] += 1);
+    // How many pairs are the same, to how many would be if all values were equally likely.
+    let pairs: u64 = counts.iter().map(|n| n * n.saturating_sub(1)).sum();
+    let equally = (sample.len() * sample.len()) as u64 / 256;
+    pairs * 4 < equally * 5
 }
 
 /// The level at which zlib-rs has fixed codes.

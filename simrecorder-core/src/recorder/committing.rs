@@ -52,11 +52,15 @@ impl Inner {
         }
         self.send_all_buffers(WhenFull::Wait);
         let marks: Vec<_> = self.pipelines.iter().map(|p| p.mark(mark)).collect();
-        for reached in marks {
-            // Errors are kept by the pipelines.
-            reached.wait(None);
+        let mut held_up = Ok(());
+        for (pipeline, reached) in self.pipelines.iter().zip(marks) {
+            // Errors are kept by the pipelines, but for those that are no failure of the store.
+            let result = reached.wait(None).unwrap_or(Ok(()));
+            if pipeline.failure().is_none() {
+                held_up = held_up.and(result.map_err(|e| e.in_store(pipeline.name())));
+            }
         }
-        self.stop_reason().map_or(Ok(()), Err)
+        self.stop_reason().map_or(held_up, Err)
     }
 
     /// Commits what this recorder holds of `key`, if that is a series; else what was declared

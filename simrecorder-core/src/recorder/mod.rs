@@ -208,7 +208,8 @@ impl Recorder {
     /// the unfinished chunk of each series, so it costs more than a [`flush`](Self::flush).
     ///
     /// # Errors
-    /// As for [`flush`](Self::flush).
+    /// As for [`flush`](Self::flush). [`Locked`](crate::ErrorKind::Locked) if another program has
+    /// an HDF5 file open; recording goes on then, nothing is lost, and it may be tried again.
     pub fn checkpoint(&self) -> Result<()> {
         self.inner().map_or(Ok(()), |inner| {
             inner.commit_all(Mark::Checkpoint, "checkpoint")

@@ -380,7 +380,11 @@ impl Shared {
         };
         let mut state = self.state.lock();
         if let (None, Err(error)) = (&failed, &result) {
-            self.fail(&mut state, error.clone());
+            // Somebody else has the recording open. It lost nothing, and can be tried again.
+            let is_held_up = mark == Mark::Checkpoint && error.kind() == ErrorKind::Locked;
+            if !is_held_up {
+                self.fail(&mut state, error.clone());
+            }
         }
         if mark == Mark::Close {
             state.closed = true;

@@ -180,6 +180,7 @@ pub(crate) struct Fault {
     at: usize,
     stays: bool,
     panics: bool,
+    kind: ErrorKind,
     count: AtomicUsize,
 }
 
@@ -195,6 +196,7 @@ impl FaultStore {
                 at,
                 stays: false,
                 panics: false,
+                kind: ErrorKind::StorageFull,
                 count: AtomicUsize::new(0),
             },
         )
@@ -212,6 +214,12 @@ impl FaultStore {
         let mut store = Self::new(op, at);
         Arc::get_mut(&mut store.hook).expect("one handle").panics = true;
         store
+    }
+
+    /// The kind of its error, in place of `StorageFull`.
+    pub(crate) fn kind(mut self, kind: ErrorKind) -> Self {
+        Arc::get_mut(&mut self.hook).expect("one handle").kind = kind;
+        self
     }
 
     pub(crate) fn named(mut self, name: &'static str) -> Self {
@@ -233,7 +241,7 @@ impl Hook for Fault {
         if count == self.at || self.stays && count > self.at {
             assert!(!self.panics, "the fault panics");
             let message = format!("fault at {op:?} number {count}");
-            return Err(Error::new(ErrorKind::StorageFull, "commit", message));
+            return Err(Error::new(self.kind, "commit", message));
         }
         Ok(())
     }
