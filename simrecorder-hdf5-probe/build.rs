@@ -1,5 +1,5 @@
-//! Says what is missing where the feature `hdf5` finds no libhdf5. It runs before the bindings are
-//! built, whose own message names neither a package nor the other feature.
+//! Says what is missing where there is no libhdf5. It runs before the bindings are built, whose own
+//! message names neither a package nor the other feature.
 
 use std::env::var_os;
 use std::path::Path;
@@ -11,7 +11,7 @@ fn main() {
     let is_on = |feature: &str| var_os(format!("CARGO_FEATURE_{feature}")).is_some();
     let is_linux = var_os("CARGO_CFG_TARGET_OS").is_some_and(|os| os == "linux");
     // Elsewhere the bindings look in more places than are known here.
-    if is_on("HDF5") && !is_on("HDF5_STATIC") && is_linux && !has_libhdf5() {
+    if !is_on("STATIC") && is_linux && !has_libhdf5() {
         for line in MESSAGE.lines() {
             println!("cargo::error={line}");
         }

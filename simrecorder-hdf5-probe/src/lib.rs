@@ -1,0 +1,1 @@
+//! Nothing: what this crate does is in its `build.rs`.
