@@ -12,7 +12,7 @@ use std::ffi::c_void;
 
 use hdf5_metno_sys::h5a::{H5Acreate2, H5Aget_space, H5Aread, H5Awrite};
 use hdf5_metno_sys::h5p::H5P_DEFAULT;
-use hdf5_metno_sys::h5r::{H5R_OBJECT, H5Rcreate, H5Rdereference2, hobj_ref_t};
+use hdf5_metno_sys::h5r::{H5R_OBJECT, H5Rdereference2, hobj_ref_t};
 use hdf5_metno_sys::h5t::{
     H5T_STD_I32LE, H5T_STD_REF_OBJ, H5T_class_t, H5Tcreate, H5Tinsert, H5Tvlen_create, hvl_t,
 };
@@ -24,8 +24,8 @@ use crate::dataset::{Dataset, NewDataset};
 use crate::datatype::{StoredType, element_type};
 use crate::filters::Pipeline;
 use crate::library::{
-    Handle, c_string, extent, has_link, locked, open_object, read_ok, reclaim, simple_space,
-    unlink, write_ok,
+    Handle, c_string, extent, has_link, locked, open_object, read_ok, reclaim, reference,
+    simple_space, unlink, write_ok,
 };
 use crate::node::{ENDS, part_path, path_of};
 
@@ -236,23 +236,6 @@ fn can_be_scale(object: &Handle) -> Result<bool> {
 fn mark_as_scale(object: &Handle, name: &str) -> Result<()> {
     write_text(object, CLASS, "DIMENSION_SCALE")?;
     write_text(object, NAME, name)
-}
-
-fn reference(root: &Handle, path: &str) -> Result<hobj_ref_t> {
-    let path = c_string(path)?;
-    let mut reference: hobj_ref_t = 0;
-    // SAFETY: there is room for a reference of this kind; the path ends with a NUL.
-    let status = locked(|| unsafe {
-        H5Rcreate(
-            (&raw mut reference).cast(),
-            root.id(),
-            path.as_ptr(),
-            H5R_OBJECT,
-            -1,
-        )
-    });
-    write_ok(status, "refer to an object")?;
-    Ok(reference)
 }
 
 fn dereference(root: &Handle, reference: hobj_ref_t) -> Result<Handle> {

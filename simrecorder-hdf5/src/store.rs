@@ -15,8 +15,8 @@ use crate::attributes::read_attributes;
 use crate::column::{ColumnView, Form};
 use crate::commit::{Stage, check_form};
 use crate::driver::LoggedFile;
-use crate::library::{link_names, open_object};
-use crate::node::Found;
+use crate::library::{link_names, open_object, reference};
+use crate::node::{Found, groups_on_the_way};
 use crate::options::Hdf5Options;
 use crate::recording::Recording;
 use crate::root;
@@ -201,6 +201,7 @@ impl DataStore for Hdf5DataStore {
             if group.kind != NodeKind::Group {
                 return Ok(children);
             }
+            let above = groups_on_the_way(&state.open.root, key)?;
             for name in link_names(&group.object)? {
                 // Names that are no keys are not ours, and cannot be asked for.
                 let Some(child) = key.join(&name).ok().filter(|key| key.name() == name) else {
@@ -208,6 +209,14 @@ impl DataStore for Hdf5DataStore {
                 };
                 let found = open_object(&group.object, &name).and_then(Found::of);
                 let kind = match found {
+                    // Other software may put a group into itself: the hierarchy has an end all the
+                    // same.
+                    Ok(Some(found))
+                        if found.kind == NodeKind::Group
+                            && above.contains(&reference(&found.object, ".")?) =>
+                    {
+                        continue;
+                    }
                     Ok(Some(found)) => found.kind,
                     Ok(None) => continue,
                     // What cannot be read is listed, so that reading it can say why.
