@@ -34,7 +34,21 @@ fn cause() -> Box<dyn std::error::Error + Send + Sync> {
 
 /// The error of a call that failed, which must have been the last one of this thread.
 pub(crate) fn failed(kind: ErrorKind, what: &str) -> Error {
-    Error::new(kind, "call libhdf5", format!("libhdf5 could not {what}")).with_source(cause())
+    let cause = cause();
+    let text = cause.to_string();
+    let (kind, hint) = match kind {
+        ErrorKind::Corrupt if text.contains("bad version number") => (
+            ErrorKind::Unsupported,
+            ": a newer libhdf5 may have written this",
+        ),
+        ErrorKind::Corrupt if text.contains("open external file") => (
+            ErrorKind::Unsupported,
+            ": the link leads to another file, which is not followed",
+        ),
+        kind => (kind, ""),
+    };
+    let message = format!("libhdf5 could not {what}{hint}");
+    Error::new(kind, "call libhdf5", message).with_source(cause)
 }
 
 /// Checks what a call returned that reads.

@@ -11,13 +11,14 @@ use std::collections::BTreeMap;
 use std::ffi::c_void;
 
 use hdf5_metno_sys::h5a::{H5Acreate2, H5Aget_space, H5Aread, H5Awrite};
+use hdf5_metno_sys::h5i::H5I_type_t;
 use hdf5_metno_sys::h5p::H5P_DEFAULT;
 use hdf5_metno_sys::h5r::{H5R_OBJECT, H5Rdereference2, hobj_ref_t};
 use hdf5_metno_sys::h5t::{
     H5T_STD_I32LE, H5T_STD_REF_OBJ, H5T_class_t, H5Tcreate, H5Tinsert, H5Tvlen_create, hvl_t,
 };
 use serde_json::json;
-use simrecorder_core::{DType, Key, Kind, Result, Schema};
+use simrecorder_core::{DType, Error, ErrorKind, Key, Kind, Result, Schema};
 
 use crate::attributes::{self, read_own, write_labels, write_own, write_text};
 use crate::dataset::{Dataset, NewDataset};
@@ -30,13 +31,13 @@ use crate::library::{
 use crate::node::{ENDS, part_path, path_of};
 
 const CLASS: &str = "CLASS";
-const NAME: &str = "NAME";
+pub(crate) const NAME: &str = "NAME";
 const DIMENSION_LIST: &str = "DIMENSION_LIST";
 const REFERENCE_LIST: &str = "REFERENCE_LIST";
 const LABELS: &str = "DIMENSION_LABELS";
 
 /// What netCDF writes as the name of a scale without values; the length of the dimension follows.
-const NO_VARIABLE: &str = "This is a netCDF dimension but not a netCDF variable.";
+pub(crate) const NO_VARIABLE: &str = "This is a netCDF dimension but not a netCDF variable.";
 
 /// How many elements a chunk of a scale without values would have.
 const CHUNK: [u64; 1] = [1024];
@@ -166,12 +167,17 @@ impl Changes {
     }
 }
 
-/// Takes a scale without values away that has the name of a new node; returns who used it.
+/// Takes a scale without values away that has the name of a new node; returns who used it. What
+/// else has the name, though it is no node, stays.
 pub(crate) fn make_room(group: &Handle, name: &str) -> Result<Vec<User>> {
     if !has_link(group, name)? {
         return Ok(Vec::new());
     }
     let object = open_object(group, name)?;
+    if object.kind() != H5I_type_t::H5I_DATASET {
+        let message = "the file has a data type of this name, which nothing can take the place of";
+        return Err(Error::new(ErrorKind::KindMismatch, "commit", message));
+    }
     let users = users(&object)?;
     unlink(group, name)?;
     Ok(users)

@@ -14,6 +14,7 @@ use crate::append::prepare_chunks;
 use crate::attributes::read_attributes;
 use crate::column::{ColumnView, Form};
 use crate::commit::{Stage, check_form};
+use crate::dataset::Dataset;
 use crate::driver::LoggedFile;
 use crate::library::{link_names, open_object, reference};
 use crate::node::{Found, groups_on_the_way};
@@ -286,9 +287,11 @@ impl DataStore for Hdf5DataStore {
             .with_state(|state| match Recording::find(state, key)? {
                 Some((found, path)) if found.kind == NodeKind::Series => {
                     let columns = load(&found, &path, &state.tails)?.columns;
-                    let column = columns.record_column();
-                    check_grows(&found)?;
-                    Ok(Some(column.form.clone()))
+                    let form = &columns.record_column().form;
+                    if let Some(dataset) = Dataset::borrow(&found.object)? {
+                        dataset.check_grows()?;
+                    }
+                    Ok(Some(form.clone()))
                 }
                 _ => Ok(None),
             });
@@ -372,20 +375,5 @@ impl DataStore for Hdf5DataStore {
             return Ok(());
         }
         self.recording.close(&mut state)
-    }
-}
-
-/// Checks that records can be appended to a dataset, which other software may have made.
-fn check_grows(found: &Found) -> Result<()> {
-    let Some(dataset) = crate::dataset::Dataset::borrow(&found.object)? else {
-        return Ok(());
-    };
-    match dataset.grows()? {
-        true => Ok(()),
-        false => Err(Error::new(
-            ErrorKind::Unsupported,
-            "plan",
-            "the dataset was made with a fixed number of records; record under another key",
-        )),
     }
 }
