@@ -309,12 +309,10 @@ fn user_type() -> Result<Handle> {
 }
 
 fn scales_type() -> Result<Handle> {
-    // SAFETY: no pointers.
     locked(|| {
-        Handle::write(
-            unsafe { H5Tvlen_create(*H5T_STD_REF_OBJ) },
-            "make a data type",
-        )
+        // SAFETY: no pointers.
+        let id = unsafe { H5Tvlen_create(*H5T_STD_REF_OBJ) };
+        Handle::write(id, "make a data type")
     })
 }
 

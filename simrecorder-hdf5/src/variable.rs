@@ -114,9 +114,9 @@ impl Variable {
             Self::Text { memory, escaped } => {
                 let mut texts: Vec<*mut c_char> = vec![std::ptr::null_mut(); count];
                 read_variable(dataset, memory, region, &mut texts, |&text| {
-                    // SAFETY: the library gives texts that end with a NUL, or null.
                     let text = match text.is_null() {
                         true => "".into(),
+                        // SAFETY: the library gives texts that end with a NUL, or null.
                         false => unsafe { CStr::from_ptr(text) }.to_string_lossy(),
                     };
                     push(
