@@ -13,6 +13,7 @@ pub mod counting;
 #[cfg(target_os = "linux")]
 pub mod memory;
 pub mod recording;
+pub mod steps;
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};
