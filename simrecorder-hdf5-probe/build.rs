@@ -41,6 +41,6 @@ fn has_libhdf5() -> bool {
     };
     var_os("HDF5_DIR").is_some()
         || var_os("DOCS_RS").is_some()
-        || headers.iter().any(|folder| has_header(folder))
+        || headers.iter().any(has_header)
         || pkg_config()
 }

@@ -411,7 +411,7 @@ fn set_rows(dataset: &Dataset, rows: u64) -> Result<()> {
     dataset.set_shape(&shape)
 }
 
-/// Writes rows through the library: into a dataset of other software.
+/// Writes the rows before `stored` through the library: into a dataset of other software.
 fn write_elements(
     layout: &Layout,
     dataset: &Dataset,
@@ -419,13 +419,14 @@ fn write_elements(
     stored: u64,
 ) -> Result<()> {
     for (first, rows) in runs {
-        if rows.count == 0 || rows.data.is_empty() {
+        let end = stored.min(first + rows.count);
+        if end <= *first || rows.data.is_empty() {
             continue;
         }
         let mut shape = vec![stored];
         shape.extend(layout.grid.record_shape());
-        let region = simrecorder_core::Region::records(*first..first + rows.count, &shape);
-        // SAFETY: the rows have the size of the region.
+        let region = simrecorder_core::Region::records(*first..end, &shape);
+        // SAFETY: there are at least as many rows as the region has.
         unsafe { dataset.write(&layout.memory, &region, rows.data.as_ptr().cast())? };
     }
     Ok(())

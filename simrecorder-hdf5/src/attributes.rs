@@ -120,10 +120,12 @@ pub(crate) fn write_attributes(
     Ok(())
 }
 
-/// Removes all attributes of a user.
-pub(crate) fn remove_attributes(object: &Handle) -> Result<()> {
+/// Removes all attributes of a user that are read, and those with the names of `new` ones.
+pub(crate) fn remove_attributes(object: &Handle, new: &Attributes) -> Result<()> {
     for name in names(object)? {
-        if !RESERVED.contains(&name.as_str()) {
+        if !RESERVED.contains(&name.as_str())
+            && (new.contains_key(&name) || read_named(object, &name)?.is_some())
+        {
             remove(object, &name)?;
         }
     }

@@ -250,7 +250,7 @@ impl<'a> Stage<'a> {
                 }
             }
         };
-        remove_attributes(&found.object)?;
+        remove_attributes(&found.object, attributes)?;
         let noted = found.own.is_some();
         let mut own = found.own.unwrap_or_default();
         write_attributes(&found.object, attributes, &mut own)?;

@@ -14,6 +14,7 @@ use hdf5_metno_sys::h5p::{
 };
 use hdf5_metno_sys::h5s::{H5S_ALL, H5Sselect_none};
 use hdf5_metno_sys::h5t::H5T_cset_t;
+use hdf5_metno_sys::h5z::H5Zfilter_avail;
 use simrecorder_core::backend::zeroed;
 use simrecorder_core::{AxisRange, Error, ErrorKind, Region, Result};
 
@@ -185,7 +186,7 @@ impl Dataset {
     }
 
     /// Whether its first axis may grow without bound.
-    pub(crate) fn grows(&self) -> Result<bool> {
+    fn grows(&self) -> Result<bool> {
         let (_, max) = locked(|| extent(&self.space()?))?;
         Ok(max.first() == Some(&None))
     }
@@ -196,8 +197,7 @@ impl Dataset {
             // SAFETY: the handle is a dataset; arrays have room for what is asked for.
             unsafe {
                 let (shape, _) = extent(&self.space()?)?;
-                let stored = Handle::read(H5Dget_type(self.0.id()), "tell a data type")?;
-                let type_ = StoredType::of(&stored)?;
+                let type_ = StoredType::of(&self.stored_type()?)?;
                 let list = H5Dget_create_plist(self.0.id());
                 let list = Handle::read(list, "tell the layout of a dataset")?;
                 let is_chunked = H5Pget_layout(list.id()) == H5D_layout_t::H5D_CHUNKED;
@@ -223,6 +223,47 @@ impl Dataset {
                 })
             }
         })
+    }
+
+    /// The number of a filter that this dataset has and the library has not.
+    fn missing_filter(&self) -> Result<Option<i32>> {
+        // SAFETY: the handle is a dataset, and any number may be asked about.
+        unsafe {
+            let list = H5Dget_create_plist(self.0.id());
+            let list = Handle::read(list, "tell the layout of a dataset")?;
+            let filters = filters(&list)?;
+            Ok(filters
+                .iter()
+                .map(|filter| filter.0)
+                .find(|&id| H5Zfilter_avail(id) <= 0))
+        }
+    }
+
+    /// Checks that records can be appended: the first axis grows, the filters are there, and the
+    /// type is one that is written.
+    pub(crate) fn check_grows(&self) -> Result<()> {
+        let refused = |message: &str| Err(Error::new(ErrorKind::Unsupported, "plan", message));
+        if !self.grows()? {
+            return refused(
+                "the dataset was made with a fixed number of records; record under another key",
+            );
+        }
+        if let Some(id) = self.missing_filter()? {
+            return refused(&format!("the HDF5 filter {id} of this dataset is not here"));
+        }
+        let stored = self.stored_type()?;
+        match StoredType::of(&stored)?.is_written(&stored) {
+            true => Ok(()),
+            false => refused(
+                "texts of fixed length, and enumerations in the other byte order, are read, not \
+                 appended to",
+            ),
+        }
+    }
+
+    fn stored_type(&self) -> Result<Handle> {
+        // SAFETY: the handle is a dataset.
+        locked(|| Handle::read(unsafe { H5Dget_type(self.0.id()) }, "tell a data type"))
     }
 
     /// Sets the length of all axes.
@@ -317,7 +358,13 @@ impl Dataset {
                     out,
                 )
             };
-            read_ok(status, "read a dataset")
+            read_ok(status, "read a dataset").map_err(|error| match self.missing_filter() {
+                Ok(Some(id)) => {
+                    let message = format!("the HDF5 filter {id} of this dataset is not here");
+                    Error::new(ErrorKind::Unsupported, "read", message).with_source(error)
+                }
+                _ => error,
+            })
         })
     }
 
@@ -382,14 +429,13 @@ pub(crate) fn rows(range: std::ops::Range<u64>) -> Region {
     Region::new(vec![AxisRange::contiguous(range)])
 }
 
-/// The filters of a dataset, or `None` if one of them is not known here.
-fn pipeline(list: &Handle) -> Result<Option<Pipeline>> {
+/// The filters of a dataset: the number of each, and the first of its parameters.
+fn filters(list: &Handle) -> Result<Vec<(i32, Option<u32>)>> {
     // SAFETY: the list is ours; `values` has room for as many numbers as is said.
     unsafe {
         let count = u32::try_from(H5Pget_nfilters(list.id()))
             .map_err(|_| failed(ErrorKind::Corrupt, "tell the filters of a dataset"))?;
-        let mut filters = Vec::new();
-        for index in 0..count {
+        let filter = |index| {
             let (mut flags, mut config) = (0, 0);
             let (mut length, mut values) = (8, [0_u32; 8]);
             let id = H5Pget_filter2(
@@ -402,17 +448,26 @@ fn pipeline(list: &Handle) -> Result<Option<Pipeline>> {
                 std::ptr::null_mut(),
                 &raw mut config,
             );
-            filters.push(match id {
-                DEFLATE => Filter::Deflate { level: values[0] },
-                SHUFFLE if length > 0 => Filter::Shuffle {
-                    size: values[0] as usize,
-                },
-                FLETCHER32 => Filter::Fletcher32,
-                _ => return Ok(None),
-            });
-        }
-        Ok(Some(Pipeline(filters)))
+            (id, (length > 0).then_some(values[0]))
+        };
+        Ok((0..count).map(filter).collect())
     }
+}
+
+/// The filters of a dataset, or `None` if one of them is not known here.
+fn pipeline(list: &Handle) -> Result<Option<Pipeline>> {
+    let known = |(id, value): (i32, Option<u32>)| match (id, value) {
+        (DEFLATE, level) => Some(Filter::Deflate {
+            level: level.unwrap_or_default(),
+        }),
+        (SHUFFLE, Some(size)) => Some(Filter::Shuffle {
+            size: size as usize,
+        }),
+        (FLETCHER32, _) => Some(Filter::Fletcher32),
+        _ => None,
+    };
+    let filters = filters(list)?.into_iter().map(known);
+    Ok(filters.collect::<Option<_>>().map(Pipeline))
 }
 
 fn fill_value(list: &Handle, type_: &StoredType) -> Option<Vec<u8>> {

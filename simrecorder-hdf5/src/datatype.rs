@@ -6,11 +6,10 @@ use hdf5_metno_sys::h5i::hid_t;
 use hdf5_metno_sys::h5t::{
     H5T_C_S1, H5T_IEEE_F32LE, H5T_IEEE_F64LE, H5T_STD_I8LE, H5T_STD_I16LE, H5T_STD_I32LE,
     H5T_STD_I64LE, H5T_STD_U8LE, H5T_STD_U16LE, H5T_STD_U32LE, H5T_STD_U64LE, H5T_VARIABLE,
-    H5T_class_t, H5T_cset_t, H5T_direction_t, H5T_order_t, H5T_str_t, H5Tcopy, H5Tcreate,
-    H5Tenum_create, H5Tenum_insert, H5Tequal, H5Tget_class, H5Tget_cset, H5Tget_native_type,
-    H5Tget_size, H5Tget_strpad, H5Tget_super, H5Tinsert, H5Tis_variable_str, H5Tset_cset,
-    H5Tset_ebias, H5Tset_fields, H5Tset_order, H5Tset_precision, H5Tset_size, H5Tset_strpad,
-    H5Tvlen_create,
+    H5T_class_t, H5T_cset_t, H5T_order_t, H5T_str_t, H5Tcopy, H5Tcreate, H5Tenum_create,
+    H5Tenum_insert, H5Tequal, H5Tget_class, H5Tget_cset, H5Tget_size, H5Tget_strpad, H5Tget_super,
+    H5Tinsert, H5Tis_variable_str, H5Tset_cset, H5Tset_ebias, H5Tset_fields, H5Tset_order,
+    H5Tset_precision, H5Tset_size, H5Tset_strpad, H5Tvlen_create,
 };
 use simrecorder_core::{DType, Error, ErrorKind, Result};
 
@@ -159,6 +158,19 @@ pub(crate) enum StoredType {
 }
 
 impl StoredType {
+    /// Whether the library converts what is written: HDF5 has no way from numbers to enumerations.
+    pub(crate) fn is_written(&self, stored: &Handle) -> bool {
+        let is_enum = |type_: &Handle| {
+            // SAFETY: the handle is a type.
+            locked(|| unsafe { H5Tget_class(type_.id()) == H5T_class_t::H5T_ENUM })
+        };
+        match self {
+            Self::Elements { memory, .. } => is_enum(stored) == is_enum(memory),
+            Self::Text(_) | Self::Bytes => true,
+            Self::FixedText { .. } => false,
+        }
+    }
+
     pub(crate) fn of(stored: &Handle) -> Result<Self> {
         locked(|| {
             // SAFETY: the handle is a type.
@@ -237,12 +249,15 @@ fn enumeration(stored: &Handle) -> Result<StoredType> {
     else {
         return Err(unknown("HDF5 enumeration"));
     };
-    // SAFETY: the handle is a type.
-    let native = unsafe { H5Tget_native_type(stored.id(), H5T_direction_t::H5T_DIR_ASCEND) };
+    let memory = match as_in_memory {
+        // Nothing is converted, since numbers without a name would not come through it.
+        true => stored.share()?,
+        false => element_type(dtype)?,
+    };
     Ok(StoredType::Elements {
         dtype,
         as_in_memory,
-        memory: Arc::new(Handle::read(native, "tell a data type")?),
+        memory: Arc::new(memory),
     })
 }
 

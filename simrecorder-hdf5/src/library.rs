@@ -9,6 +9,7 @@ use hdf5_metno_sys::h5i::{H5I_type_t, H5Idec_ref, H5Iget_type, H5Iinc_ref, H5Iis
 use hdf5_metno_sys::h5l::{H5Ldelete, H5Lexists, H5Literate};
 use hdf5_metno_sys::h5o::H5Oopen;
 use hdf5_metno_sys::h5p::{H5P_DEFAULT, H5Pcreate};
+use hdf5_metno_sys::h5r::{H5R_OBJECT, H5Rcreate, hobj_ref_t};
 use hdf5_metno_sys::h5s::{
     H5S_class_t, H5S_seloper_t, H5Screate, H5Screate_simple, H5Sget_simple_extent_dims,
     H5Sget_simple_extent_ndims, H5Sget_simple_extent_type, H5Sselect_hyperslab,
@@ -33,7 +34,21 @@ fn cause() -> Box<dyn std::error::Error + Send + Sync> {
 
 /// The error of a call that failed, which must have been the last one of this thread.
 pub(crate) fn failed(kind: ErrorKind, what: &str) -> Error {
-    Error::new(kind, "call libhdf5", format!("libhdf5 could not {what}")).with_source(cause())
+    let cause = cause();
+    let text = cause.to_string();
+    let (kind, hint) = match kind {
+        ErrorKind::Corrupt if text.contains("bad version number") => (
+            ErrorKind::Unsupported,
+            ": a newer libhdf5 may have written this",
+        ),
+        ErrorKind::Corrupt if text.contains("open external file") => (
+            ErrorKind::Unsupported,
+            ": the link leads to another file, which is not followed",
+        ),
+        kind => (kind, ""),
+    };
+    let message = format!("libhdf5 could not {what}{hint}");
+    Error::new(kind, "call libhdf5", message).with_source(cause)
 }
 
 /// Checks what a call returned that reads.
@@ -195,6 +210,25 @@ pub(crate) fn open_object(location: &Handle, path: &str) -> Result<Handle> {
     // SAFETY: the name ends with a NUL and outlives the call.
     let id = locked(|| unsafe { H5Oopen(location.id(), name.as_ptr(), H5P_DEFAULT) });
     Handle::read(id, "open an object")
+}
+
+/// Where in its file the object at `path` below `location` is, which is the same by whatever links
+/// it was found.
+pub(crate) fn reference(location: &Handle, path: &str) -> Result<hobj_ref_t> {
+    let path = c_string(path)?;
+    let mut reference: hobj_ref_t = 0;
+    // SAFETY: there is room for a reference of this kind; the path ends with a NUL.
+    let status = locked(|| unsafe {
+        H5Rcreate(
+            (&raw mut reference).cast(),
+            location.id(),
+            path.as_ptr(),
+            H5R_OBJECT,
+            -1,
+        )
+    });
+    write_ok(status, "refer to an object")?;
+    Ok(reference)
 }
 
 /// Whether a group has a link of this name, which has no `/`.

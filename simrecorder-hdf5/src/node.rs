@@ -3,12 +3,14 @@
 use hdf5_metno_sys::h5g::H5Gcreate2;
 use hdf5_metno_sys::h5i::H5I_type_t;
 use hdf5_metno_sys::h5p::H5P_DEFAULT;
+use hdf5_metno_sys::h5r::hobj_ref_t;
 use serde_json::Value as Json;
 use simrecorder_core::{Error, ErrorKind, Key, Kind, NodeKind, Result};
 
-use crate::attributes::{Own, read_own};
+use crate::attributes::{Own, read_named, read_own};
 use crate::dataset::{Dataset, link_creation};
-use crate::library::{Handle, c_string, has_link, locked, open_object};
+use crate::library::{Handle, c_string, has_link, locked, open_object, reference};
+use crate::scales::{NAME, NO_VARIABLE};
 
 /// The dataset of a ragged series that says where each record ends.
 pub(crate) const ENDS: &str = "ends";
@@ -37,6 +39,17 @@ pub(crate) fn find_object(root: &Handle, key: &Key) -> Result<Option<Handle>> {
         object = open_object(&object, part)?;
     }
     Ok(Some(object))
+}
+
+/// The groups that the path of `key` leads through, its own included: where each is in the file.
+pub(crate) fn groups_on_the_way(root: &Handle, key: &Key) -> Result<Vec<hobj_ref_t>> {
+    let mut object = open_object(root, "/")?;
+    let mut groups = vec![reference(&object, ".")?];
+    for part in key.parts() {
+        object = open_object(&object, part)?;
+        groups.push(reference(&object, ".")?);
+    }
+    Ok(groups)
 }
 
 /// The node at `key`; the parts of a series are no nodes, nor are dimensions.
@@ -83,6 +96,9 @@ impl Found {
                     false => NodeKind::Series,
                 };
                 let object = dataset.into_handle();
+                if is_dimension(&object)? {
+                    return Ok(None);
+                }
                 return Ok(Some(Self { object, kind, own }));
             }
         };
@@ -106,6 +122,13 @@ impl Found {
 
 fn is_series(own: Option<&Own>) -> bool {
     own.and_then(|own| own.get("node")?.as_str()) == Some("series")
+}
+
+/// Whether other software made a dataset for the name of a dimension only.
+fn is_dimension(dataset: &Handle) -> Result<bool> {
+    let name = read_named(dataset, NAME)?;
+    let name = name.as_ref().and_then(Json::as_str);
+    Ok(name.is_some_and(|name| name.starts_with(NO_VARIABLE)))
 }
 
 /// Checks that what this library noted is of a version that is known.

@@ -11,32 +11,33 @@ use std::collections::BTreeMap;
 use std::ffi::c_void;
 
 use hdf5_metno_sys::h5a::{H5Acreate2, H5Aget_space, H5Aread, H5Awrite};
+use hdf5_metno_sys::h5i::H5I_type_t;
 use hdf5_metno_sys::h5p::H5P_DEFAULT;
-use hdf5_metno_sys::h5r::{H5R_OBJECT, H5Rcreate, H5Rdereference2, hobj_ref_t};
+use hdf5_metno_sys::h5r::{H5R_OBJECT, H5Rdereference2, hobj_ref_t};
 use hdf5_metno_sys::h5t::{
     H5T_STD_I32LE, H5T_STD_REF_OBJ, H5T_class_t, H5Tcreate, H5Tinsert, H5Tvlen_create, hvl_t,
 };
 use serde_json::json;
-use simrecorder_core::{DType, Key, Kind, Result, Schema};
+use simrecorder_core::{DType, Error, ErrorKind, Key, Kind, Result, Schema};
 
 use crate::attributes::{self, read_own, write_labels, write_own, write_text};
 use crate::dataset::{Dataset, NewDataset};
 use crate::datatype::{StoredType, element_type};
 use crate::filters::Pipeline;
 use crate::library::{
-    Handle, c_string, extent, has_link, locked, open_object, read_ok, reclaim, simple_space,
-    unlink, write_ok,
+    Handle, c_string, extent, has_link, locked, open_object, read_ok, reclaim, reference,
+    simple_space, unlink, write_ok,
 };
 use crate::node::{ENDS, part_path, path_of};
 
 const CLASS: &str = "CLASS";
-const NAME: &str = "NAME";
+pub(crate) const NAME: &str = "NAME";
 const DIMENSION_LIST: &str = "DIMENSION_LIST";
 const REFERENCE_LIST: &str = "REFERENCE_LIST";
 const LABELS: &str = "DIMENSION_LABELS";
 
 /// What netCDF writes as the name of a scale without values; the length of the dimension follows.
-const NO_VARIABLE: &str = "This is a netCDF dimension but not a netCDF variable.";
+pub(crate) const NO_VARIABLE: &str = "This is a netCDF dimension but not a netCDF variable.";
 
 /// How many elements a chunk of a scale without values would have.
 const CHUNK: [u64; 1] = [1024];
@@ -166,12 +167,17 @@ impl Changes {
     }
 }
 
-/// Takes a scale without values away that has the name of a new node; returns who used it.
+/// Takes a scale without values away that has the name of a new node; returns who used it. What
+/// else has the name, though it is no node, stays.
 pub(crate) fn make_room(group: &Handle, name: &str) -> Result<Vec<User>> {
     if !has_link(group, name)? {
         return Ok(Vec::new());
     }
     let object = open_object(group, name)?;
+    if object.kind() != H5I_type_t::H5I_DATASET {
+        let message = "the file has a data type of this name, which nothing can take the place of";
+        return Err(Error::new(ErrorKind::KindMismatch, "commit", message));
+    }
     let users = users(&object)?;
     unlink(group, name)?;
     Ok(users)
@@ -236,23 +242,6 @@ fn can_be_scale(object: &Handle) -> Result<bool> {
 fn mark_as_scale(object: &Handle, name: &str) -> Result<()> {
     write_text(object, CLASS, "DIMENSION_SCALE")?;
     write_text(object, NAME, name)
-}
-
-fn reference(root: &Handle, path: &str) -> Result<hobj_ref_t> {
-    let path = c_string(path)?;
-    let mut reference: hobj_ref_t = 0;
-    // SAFETY: there is room for a reference of this kind; the path ends with a NUL.
-    let status = locked(|| unsafe {
-        H5Rcreate(
-            (&raw mut reference).cast(),
-            root.id(),
-            path.as_ptr(),
-            H5R_OBJECT,
-            -1,
-        )
-    });
-    write_ok(status, "refer to an object")?;
-    Ok(reference)
 }
 
 fn dereference(root: &Handle, reference: hobj_ref_t) -> Result<Handle> {

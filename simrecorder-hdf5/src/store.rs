@@ -14,9 +14,10 @@ use crate::append::prepare_chunks;
 use crate::attributes::read_attributes;
 use crate::column::{ColumnView, Form};
 use crate::commit::{Stage, check_form};
+use crate::dataset::Dataset;
 use crate::driver::LoggedFile;
-use crate::library::{link_names, open_object};
-use crate::node::Found;
+use crate::library::{link_names, open_object, reference};
+use crate::node::{Found, groups_on_the_way};
 use crate::options::Hdf5Options;
 use crate::recording::{Recording, open_for_reading};
 use crate::root;
@@ -205,6 +206,7 @@ impl DataStore for Hdf5DataStore {
             if group.kind != NodeKind::Group {
                 return Ok(children);
             }
+            let above = groups_on_the_way(&state.open.root, key)?;
             for name in link_names(&group.object)? {
                 // Names that are no keys are not ours, and cannot be asked for.
                 let Some(child) = key.join(&name).ok().filter(|key| key.name() == name) else {
@@ -212,6 +214,14 @@ impl DataStore for Hdf5DataStore {
                 };
                 let found = open_object(&group.object, &name).and_then(Found::of);
                 let kind = match found {
+                    // Other software may put a group into itself: the hierarchy has an end all the
+                    // same.
+                    Ok(Some(found))
+                        if found.kind == NodeKind::Group
+                            && above.contains(&reference(&found.object, ".")?) =>
+                    {
+                        continue;
+                    }
                     Ok(Some(found)) => found.kind,
                     Ok(None) => continue,
                     // What cannot be read is listed, so that reading it can say why.
@@ -281,9 +291,11 @@ impl DataStore for Hdf5DataStore {
             .with_state(|state| match Recording::find(state, key)? {
                 Some((found, path)) if found.kind == NodeKind::Series => {
                     let columns = load(&found, &path, &state.tails)?.columns;
-                    let column = columns.record_column();
-                    check_grows(&found)?;
-                    Ok(Some(column.form.clone()))
+                    let form = &columns.record_column().form;
+                    if let Some(dataset) = Dataset::borrow(&found.object)? {
+                        dataset.check_grows()?;
+                    }
+                    Ok(Some(form.clone()))
                 }
                 _ => Ok(None),
             });
@@ -368,20 +380,5 @@ impl DataStore for Hdf5DataStore {
             return Ok(());
         }
         self.recording.close(&mut state)
-    }
-}
-
-/// Checks that records can be appended to a dataset, which other software may have made.
-fn check_grows(found: &Found) -> Result<()> {
-    let Some(dataset) = crate::dataset::Dataset::borrow(&found.object)? else {
-        return Ok(());
-    };
-    match dataset.grows()? {
-        true => Ok(()),
-        false => Err(Error::new(
-            ErrorKind::Unsupported,
-            "plan",
-            "the dataset was made with a fixed number of records; record under another key",
-        )),
     }
 }

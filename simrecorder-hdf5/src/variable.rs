@@ -10,7 +10,7 @@ use simrecorder_core::{Error, ErrorKind, Region, Result};
 
 use crate::attributes::fixed_text;
 use crate::dataset::{Dataset, rows};
-use crate::datatype::{StoredType, bytes_type, text_type};
+use crate::datatype::{StoredType, bytes_type};
 use crate::library::{Handle, c_string, reclaim, simple_space};
 
 /// What the rows of a dataset of variable length are.
@@ -167,7 +167,7 @@ impl Variable {
             &new.data[part]
         });
         match self {
-            Self::Text { .. } => {
+            Self::Text { memory, .. } => {
                 let texts = parts.map(|part| {
                     let text = std::str::from_utf8(part).map_err(|error| {
                         let message = "a text is not UTF-8";
@@ -179,7 +179,7 @@ impl Variable {
                 let pointers: Vec<*const c_char> = texts.iter().map(|text| text.as_ptr()).collect();
                 // SAFETY: as many pointers as rows, to texts that end with a NUL and outlive the
                 // call.
-                unsafe { dataset.write(&text_type(None)?, &region, pointers.as_ptr().cast()) }
+                unsafe { dataset.write(memory, &region, pointers.as_ptr().cast()) }
             }
             Self::Bytes => {
                 let lists: Vec<hvl_t> = parts
@@ -193,8 +193,8 @@ impl Variable {
                 unsafe { dataset.write(&bytes_type()?, &region, lists.as_ptr().cast()) }
             }
             Self::FixedText { .. } => {
-                let message = "texts of fixed length are read, not appended to";
-                Err(Error::new(ErrorKind::Unsupported, "commit", message))
+                let message = "rows of a form that was refused before";
+                Err(Error::new(ErrorKind::Internal, "commit", message))
             }
         }
     }

@@ -16,7 +16,7 @@ use simrecorder_zarr::ZarrDataStore;
 
 mod support;
 
-use support::python::python;
+use support::python;
 use support::{Partner, assert_success, role, this_test};
 
 /// Commits as fast as it can: chunks, tails, new keys, and values that are written over.

@@ -9,59 +9,24 @@ import pickle
 import sys
 import warnings
 
-import ml_dtypes
 import msgpack
-import numpy
 import tensorstore
 import xarray
 import zarr
+from expected import GROUPS, TYPES, check_net, check_text, refused, rows, same
+from expected import check_elements as check_elements_at
 from simrecorder_lmdb import LmdbStore
 from zarr.abc.store import OffsetByteRequest, RangeByteRequest, SuffixByteRequest
 from zarr.core.buffer import default_buffer_prototype
 from zarr.core.sync import sync
 from zarr.storage import LocalStore
 
-INTEGERS = [f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)]
-TYPES = ["bool", *INTEGERS, "float16", "float32", "float64", "complex64", "complex128"]
-GROUPS = ["scalars", "arrays", "filled", "ragged", "values/scalar", "values/matrix", "values/empty"]
 NET = ["v", "never", "no_text", "rate", "rare", "Δt 🧠", "%__x"]
 
 
-def elements(dtype, shape, seed):
-    """What `elements` of the Rust test makes."""
-    dtype = numpy.dtype(ml_dtypes.bfloat16 if dtype == "bfloat16" else dtype)
-    i = numpy.arange(dtype.itemsize * math.prod(shape)) + seed
-    data = ((i * i * 31 + i * 7) >> 2).astype("uint8") & (1 if dtype == bool else 0xFF)
-    return numpy.frombuffer(data.tobytes(), dtype).reshape(shape)
-
-
-def same(read, expected, what):
-    """Compares shape, type and bits: a NaN is no other NaN."""
-    read, expected = numpy.asarray(read), numpy.asarray(expected)
-    assert read.shape == expected.shape, (what, read.shape, expected.shape)
-    assert read.dtype == expected.dtype, (what, read.dtype, expected.dtype)
-    assert read.tobytes() == expected.tobytes(), (what, read, expected)
-
-
-def rows(ends, values):
-    """The records of a ragged series, as docs/format.md takes them apart."""
-    return [values[start:end] for start, end in zip([0, *ends[:-1]], ends)]
-
-
 def check_elements(read, dtype):
-    """`read` gives the whole array at a path."""
-    path = lambda kind: f"{kind}/bfloat16/x" if dtype == "bfloat16" else f"{kind}/{dtype}"
-    stacked = lambda shape: numpy.stack([elements(dtype, shape, i) for i in range(10)])
-    same(read(path("scalars")), stacked([]), path("scalars"))
-    same(read(path("arrays")), stacked([2, 3]), path("arrays"))
-    same(read(path("filled")), stacked([2, 3]), path("filled"))
-    same(read(path("values/scalar")), elements(dtype, [], 1), path("values/scalar"))
-    same(read(path("values/matrix")), elements(dtype, [5, 4], 2), path("values/matrix"))
-    same(read(path("values/empty")), elements(dtype, [3, 0], 3), path("values/empty"))
-    ragged = rows(read(path("ragged") + "/ends"), read(path("ragged") + "/values"))
-    assert len(ragged) == 10
-    for i, row in enumerate(ragged):
-        same(row, elements(dtype, [i * 3 % 4, 2], i), path("ragged"))
+    path = lambda group: f"{group}/bfloat16/x" if dtype == "bfloat16" else f"{group}/{dtype}"
+    check_elements_at(read, dtype, path)
 
 
 def check_bytes(read):
@@ -76,39 +41,10 @@ def check_bytes(read):
     assert unpacked == [1, None, math.inf], unpacked
 
 
-def check_text(read):
-    assert list(read("kinds/text")) == [f"größe {i} 🧠" * i for i in range(10)]
-    assert numpy.asarray(read("kinds/values/text")).item() == "one text, größer 🧠"
-    assert len(read("net/no_text")) == 0
-
-
-def check_net(read):
-    i = numpy.arange(10)
-    x = i.astype("float32")
-    same(read("net/v"), numpy.stack([x, -x], axis=1), "v")
-    same(read("net/rate"), i / 2, "rate")
-    same(read("net/rare"), i[::3].astype("int64"), "rare")
-    same(read("net/Δt 🧠"), i.astype("uint64"), "Δt 🧠")
-    same(read("net/%__x"), i.astype("uint64"), "__x")
-    same(read("net/never"), numpy.zeros(0), "never")
-    same(read("net/no_rows/ends"), numpy.zeros(0, "uint64"), "no_rows")
-    same(read("net/no_rows/values"), numpy.zeros(0, "uint8"), "no_rows")
-
-
 def check_attributes(attributes):
     assert attributes["units"] == "mV"
     assert attributes["nested"] == {"list": [1, 2.5, None], "größe": "Δ"}
     assert attributes["_simrecorder"] == "an attribute of the user"
-
-
-def refused(call, what):
-    """What a reader does not know is an error of its own, not wrong data."""
-    try:
-        call()
-    except Exception as error:
-        assert what in str(error), error
-    else:
-        sys.exit(f"{what}: the reader knows it; docs/format.md says that it does not")
 
 
 def read_with_zarr(store):
@@ -118,7 +54,7 @@ def read_with_zarr(store):
         check_elements(read, dtype)
     check_bytes(read)
     check_text(read)
-    check_net(read)
+    check_net(read, "%__x")
     check_attributes(root["net/v"].attrs)
     assert root["net"].attrs["title"] == "a network"
     assert root["net/v"].metadata.dimension_names == ("time", "neuron")
@@ -147,7 +83,7 @@ def read_with_xarray(store):
         check_elements(read, dtype)
     check_bytes(read)
     check_text(read)
-    check_net(read)
+    check_net(read, "%__x")
     refused(lambda: group("scalars/bfloat16"), "bfloat16")
     net = group("net")
     assert sorted(net.variables) == sorted(NET)
@@ -165,7 +101,7 @@ def read_with_tensorstore(path):
     for dtype in [*TYPES, "bfloat16"]:
         check_elements(read, dtype)
     check_bytes(read)
-    check_net(read)
+    check_net(read, "%__x")
     refused(lambda: open_array("kinds/text"), "string")
     v = open_array("net/v")
     assert v.domain.labels == ("time", "neuron")

@@ -15,7 +15,7 @@ fn anonymous_bytes() -> u64 {
 }
 
 /// Calls `work` and returns by how much anonymous memory was higher meanwhile than before.
-pub(crate) fn peak_of(work: impl FnOnce()) -> u64 {
+pub fn peak_of(work: impl FnOnce()) -> u64 {
     let before = anonymous_bytes();
     let (done, peak) = (AtomicBool::new(false), AtomicU64::new(0));
     std::thread::scope(|scope| {

@@ -1,0 +1,77 @@
+//! Several processes on one file: readers that follow a writer, and writers that are killed.
+
+#![allow(
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "helpers of tests, too, may panic"
+)]
+
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use serde_json::json;
+use simrecorder_core::{OpenMode, Result};
+use simrecorder_hdf5::Hdf5DataStore;
+
+mod support;
+
+use support::steps::*;
+use support::{Partner, assert_success, python, role, this_test};
+
+fn open(path: &Path, mode: OpenMode) -> Result<Hdf5DataStore> {
+    Hdf5DataStore::options().mode(mode).open(path)
+}
+
+/// So many writers are killed; `SIMRECORDER_KILLS` says how many in a longer test.
+fn kills() -> u64 {
+    let kills = std::env::var("SIMRECORDER_KILLS").ok();
+    kills.map_or(20, |kills| kills.parse().unwrap())
+}
+
+#[test]
+fn killed_writers_leave_every_flushed_record_and_a_file_that_h5py_opens() {
+    let name = "killed_writers_leave_every_flushed_record_and_a_file_that_h5py_opens";
+    killed_writers_leave_every_flushed_record(name, kills(), open, |path| {
+        let journal = path.with_file_name("run.journal");
+        // Within a checkpoint, other software has to wait for this library to end it.
+        let journal = fs::read(journal).ok();
+        if journal.is_some_and(|journal| journal[64] % 2 == 1) {
+            return;
+        }
+        let manifest = path.with_file_name("manifest");
+        let line = json!({"path": path, "steps": 0, "closed": false});
+        fs::write(&manifest, line.to_string()).unwrap();
+        assert_success(python("read_steps.py").arg("files").arg(manifest));
+    });
+}
+
+#[test]
+fn a_reader_in_another_process_follows_a_writer() {
+    let name = "a_reader_in_another_process_follows_a_writer";
+    readers_follow_a_writer(name, open);
+}
+
+#[test]
+fn h5py_opens_the_file_as_of_the_last_checkpoint_while_it_is_written_and_after_a_kill() {
+    let name = "h5py_opens_the_file_as_of_the_last_checkpoint_while_it_is_written_and_after_a_kill";
+    if let Some(path) = role() {
+        let store = open(&path, OpenMode::OpenOrCreate).unwrap();
+        println!("ready");
+        record_for_ever(store);
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("run.h5");
+    let mut writer = Partner::start(&mut this_test(name, &path));
+    // What the writer prints must not fill the pipe.
+    let mut output = writer.1;
+    let drain = std::thread::spawn(move || std::io::copy(&mut output, &mut std::io::sink()));
+    let reader = Partner::start(python("read_steps.py").arg("follow").arg(&path));
+    std::thread::sleep(Duration::from_secs(6));
+    writer.0.kill().unwrap();
+    writer.0.wait().unwrap();
+    drain.join().unwrap().unwrap();
+    drop(open(&path, OpenMode::Read).unwrap());
+    std::thread::sleep(Duration::from_millis(500));
+    reader.finish();
+}

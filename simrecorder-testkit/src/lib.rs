@@ -1,0 +1,148 @@
+//! What the tests of several backends share: child processes, mount namespaces, Python programs,
+//! and the memory of the process.
+//!
+//! Its functions panic when something does not work, as tests do.
+
+#![allow(
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "helpers of tests may panic and print"
+)]
+
+pub mod counting;
+#[cfg(target_os = "linux")]
+pub mod memory;
+pub mod recording;
+pub mod steps;
+
+use std::fs::File;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdout, Command, Stdio};
+
+const ROLE: &str = "SIMRECORDER_TEST_ROLE";
+
+/// The folder or file that this process is to work on, if it was started by [`this_test`].
+pub fn role() -> Option<PathBuf> {
+    std::env::var_os(ROLE).map(PathBuf::from)
+}
+
+/// The named test of this program, in a process of its own where [`role`] returns `path`.
+pub fn this_test(name: &str, path: &Path) -> Command {
+    this_test_under(Command::new(std::env::current_exe().unwrap()), name, path)
+}
+
+/// The same, where `command` already says what runs this program, and that program.
+fn this_test_under(mut command: Command, name: &str, path: &Path) -> Command {
+    command
+        .args(["--exact", name, "--nocapture"])
+        .env(ROLE, path);
+    command
+}
+
+/// The same, run by another program, such as `strace`.
+pub fn this_test_by(program: &str, arguments: &[&str], name: &str, path: &Path) -> Command {
+    let mut command = Command::new(program);
+    command
+        .args(arguments)
+        .arg(std::env::current_exe().unwrap());
+    this_test_under(command, name, path)
+}
+
+/// Runs a command, and panics with all that it wrote unless it succeeds.
+pub fn assert_success(command: &mut Command) {
+    let output = command.output().unwrap();
+    assert!(
+        output.status.success(),
+        "{command:?}\n{}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
+
+/// Runs the named test in a mount namespace of its own, as root there.
+#[cfg(target_os = "linux")]
+pub fn unshare(name: &str, path: &Path) {
+    let can = |flag: &str| {
+        let mut command = Command::new("unshare");
+        let script = "mount -t tmpfs none \"$0\"";
+        let output = command.args([flag, "sh", "-c", script]).arg(path).output();
+        output.is_ok_and(|output| output.status.success())
+    };
+    let flag = ["-m", "-rm"].into_iter().find(|flag| can(flag));
+    let flag = flag.expect(
+        "this test mounts file systems of its own, and `unshare -m` is not possible here: run it \
+         as root, or where user namespaces are allowed",
+    );
+    assert_success(&mut this_test_by("unshare", &[flag], name, path));
+}
+
+/// Mounts a file system at `path`, in the namespace of [`unshare`].
+#[cfg(target_os = "linux")]
+pub fn mount(arguments: &[&str], path: &Path) {
+    assert_success(Command::new("mount").args(arguments).arg(path));
+}
+
+/// Fills the file system of `path` with one file.
+#[cfg(target_os = "linux")]
+pub fn fill(path: &Path) {
+    let mut file = File::create(path).unwrap();
+    for size in [64 << 10, 4096, 1] {
+        while file.write_all(&vec![1; size]).is_ok() {}
+    }
+}
+
+/// A child process that writes a line when it is ready and waits to be told to go on.
+#[derive(Debug)]
+pub struct Partner(pub Child, pub BufReader<ChildStdout>);
+
+impl Partner {
+    /// Starts the child, and waits until it is ready.
+    pub fn start(command: &mut Command) -> Self {
+        let mut child = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut output = BufReader::new(child.stdout.take().unwrap());
+        let ready = output
+            .by_ref()
+            .lines()
+            .any(|line| line.unwrap().contains("ready"));
+        assert!(ready, "the child did not start");
+        Self(child, output)
+    }
+
+    /// Tells the child to go on, and waits until it has succeeded.
+    pub fn finish(mut self) {
+        drop(self.0.stdin.take());
+        let mut output = String::new();
+        self.1.read_to_string(&mut output).unwrap();
+        assert!(self.0.wait().unwrap().success(), "{output}");
+    }
+}
+
+/// The other side of [`Partner`].
+pub fn wait_for_parent() {
+    println!("ready");
+    std::io::stdout().flush().unwrap();
+    let _ = std::io::stdin().read(&mut [0]);
+}
+
+/// The program at a path in the repository, run by the Python that `ci/python` sets up.
+pub fn python(program: &str) -> Command {
+    let repository = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let interpreter = repository.join("target/python/bin/python");
+    assert!(
+        interpreter.exists(),
+        "this test runs Python with the packages of python/requirements.txt, and {} is missing: \
+         make it with ci/python",
+        interpreter.display()
+    );
+    let mut command = Command::new(interpreter);
+    // No bytecode beside the sources, and no packages of the user.
+    command.args(["-B", "-s"]).arg(repository.join(program));
+    let folders = ["python", "simrecorder-testkit/python"].map(|folder| repository.join(folder));
+    command.env("PYTHONPATH", std::env::join_paths(folders).unwrap());
+    command
+}

@@ -1,0 +1,232 @@
+//! A writer that records the same steps each time it runs, for tests that kill it and for readers
+//! that follow it.
+
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::Stdio;
+use std::time::Duration;
+
+use simrecorder_core::{
+    Change, ChunkPolicy, Commit, DataStore, DataStoreExt, ErrorKind, Key, NodeKind, OpenMode,
+    Recorder, RecorderOptions, Result, Schema, prelude::*,
+};
+
+use crate::{role, this_test};
+
+/// Declares the series of the steps, in small chunks.
+pub fn declare_steps(recorder: &Recorder, chunk: u64) {
+    let small = ChunkPolicy::records(chunk);
+    for (key, schema) in [
+        ("n", Schema::scalar::<u64>()),
+        ("spikes", Schema::ragged::<u64>([])),
+        ("log", Schema::text()),
+    ] {
+        recorder
+            .declare(key, schema.with_chunk_policy(small.clone()))
+            .unwrap();
+    }
+}
+
+/// Records one step: several kinds, and a key that appears on the way.
+pub fn record_step(recorder: &Recorder, step: u64) {
+    recorder.record("n", step).unwrap();
+    recorder
+        .record("spikes", Ragged(&vec![step; (step % 4) as usize]))
+        .unwrap();
+    recorder.record("log", format!("step {step}")).unwrap();
+    recorder
+        .record(format!("late/{}", step / 40), [step; 100])
+        .unwrap();
+}
+
+/// Records for ever, and prints after each flush how many steps are safe.
+pub fn record_for_ever(store: impl DataStore + 'static) -> ! {
+    let options = RecorderOptions::new().commit_interval(Duration::from_millis(3));
+    let recorder = Recorder::with_options(store, options);
+    declare_steps(&recorder, 50);
+    let first = recorder.get_all("n").unwrap().len();
+    for step in first.. {
+        record_step(&recorder, step);
+        if step % 7 == 0 {
+            recorder.set("last", step).unwrap();
+            recorder.flush().unwrap();
+            println!("flushed {}", step + 1);
+        }
+        if step % 130 == 129 {
+            recorder.checkpoint().unwrap();
+        }
+    }
+    std::process::exit(0)
+}
+
+/// The number of steps in a line that says that they are flushed. The test harness prints lines of
+/// its own, and does not always end them.
+pub fn flushed(line: &str) -> Option<u64> {
+    let (_, number) = line.split_once("flushed ")?;
+    number.trim().parse().ok()
+}
+
+/// Checks that each series is a true prefix of what the writer records; returns the lengths.
+pub fn check_prefixes(recorder: &Recorder) -> Vec<u64> {
+    let n = recorder.get_all("n").unwrap();
+    assert!(n.read::<u64>().unwrap().iter().copied().eq(0..n.len()));
+    let spikes = recorder.get_all("spikes").unwrap();
+    for (step, row) in spikes.read_ragged::<u64>().unwrap().rows().enumerate() {
+        assert_eq!(row.len(), step % 4);
+        assert!(row.iter().all(|&x| x == step as u64));
+    }
+    let log = recorder.get_all("log").unwrap();
+    for (step, text) in log.read_text().unwrap().iter().enumerate() {
+        assert_eq!(*text, format!("step {step}"));
+    }
+    let mut lengths = vec![n.len(), spikes.len(), log.len()];
+    let mut late = 0;
+    for child in recorder.children("late").unwrap() {
+        let number: u64 = child.key.name().parse().unwrap();
+        let view = recorder.get_all(&child.key).unwrap();
+        for (i, record) in view.iter().enumerate() {
+            let record = record.unwrap().array::<u64>().unwrap();
+            assert!(record.iter().all(|&x| x == number * 40 + i as u64));
+        }
+        late += view.len();
+    }
+    lengths.push(late);
+    lengths
+}
+
+/// Kills [`record_for_ever`] at random moments and goes on with what it left, over and over.
+///
+/// `name` is the test that calls this; `look` sees the recording before it is opened, and after it
+/// was closed.
+pub fn killed_writers_leave_every_flushed_record<S: DataStore + 'static>(
+    name: &str,
+    kills: u64,
+    open: impl Fn(&Path, OpenMode) -> Result<S>,
+    mut look: impl FnMut(&Path),
+) {
+    if let Some(path) = role() {
+        record_for_ever(open(&path, OpenMode::OpenOrCreate).unwrap());
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("run");
+    let mut random = 0x2545_f491_4f6c_dd1d_u64;
+    for _ in 0..kills {
+        let mut writer = this_test(name, &path)
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(writer.stdout.take().unwrap()).lines();
+        // After some flushes, and a moment that has nothing to do with them.
+        random = random
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1);
+        let flushes = 1 + (random >> 33) % 40;
+        let mut safe = 0;
+        let mut seen = 0;
+        while seen < flushes {
+            if let Some(steps) = flushed(&lines.next().unwrap().unwrap()) {
+                safe = steps;
+                seen += 1;
+            }
+        }
+        std::thread::sleep(Duration::from_micros((random >> 40) % 4000));
+        writer.kill().unwrap();
+        writer.wait().unwrap();
+        for line in lines.map_while(Result::ok) {
+            safe = flushed(&line).unwrap_or(safe);
+        }
+        look(&path);
+        let recorder = Recorder::new(open(&path, OpenMode::Read).unwrap());
+        let lengths = check_prefixes(&recorder);
+        assert!(
+            lengths.iter().all(|&len| len >= safe),
+            "{lengths:?}, flushed {safe}"
+        );
+        let last = recorder.get_as::<u64>("last").unwrap().unwrap();
+        assert!(last + 1 >= safe);
+        drop(recorder);
+
+        // Appending goes on; what was not flushed may differ from series to series, so that
+        // they are brought to one length as a program that resumes would.
+        let store = open(&path, OpenMode::Append).unwrap();
+        let shortest = *lengths.iter().min().unwrap();
+        cut(&store, shortest);
+        let recorder = Recorder::new(store);
+        assert_eq!(check_prefixes(&recorder)[..3], [shortest; 3]);
+        recorder.close().unwrap();
+        drop(recorder);
+        look(&path);
+    }
+}
+
+/// Cuts all series of [`record_for_ever`] to the records of the first `steps` steps.
+pub fn cut(store: &impl DataStore, steps: u64) {
+    let keys = store.keys_within(&Key::ROOT).unwrap();
+    let series = keys
+        .into_iter()
+        .filter(|child| child.kind == NodeKind::Series);
+    let changes = series.map(|child| {
+        let records = match child.key.parent().unwrap().is_root() {
+            true => steps,
+            false => steps
+                .saturating_sub(child.key.name().parse::<u64>().unwrap() * 40)
+                .min(40),
+        };
+        Change::Truncate {
+            key: child.key,
+            records,
+        }
+    });
+    store.commit(Commit::new(changes.collect())).unwrap();
+}
+
+/// Reads what [`record_for_ever`] records in another process, after each of its flushes.
+///
+/// `name` is the test that calls this.
+pub fn readers_follow_a_writer<S: DataStore + 'static>(
+    name: &str,
+    open: impl Fn(&Path, OpenMode) -> Result<S>,
+) {
+    if let Some(path) = role() {
+        record_for_ever(open(&path, OpenMode::OpenOrCreate).unwrap());
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("run");
+    let mut writer = this_test(name, &path)
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(writer.stdout.take().unwrap()).lines();
+    let mut next_flush = || loop {
+        if let Some(steps) = flushed(&lines.next().unwrap().unwrap()) {
+            return steps;
+        }
+    };
+    next_flush();
+    let error = open(&path, OpenMode::Append).map(drop).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Locked, "{error}");
+    let recorder = Recorder::new(open(&path, OpenMode::Read).unwrap());
+    let first = recorder.get_all("n").unwrap();
+    let (first_len, mut keys) = (first.len(), 0);
+    for _ in 0..60 {
+        let safe = next_flush();
+        let lengths = check_prefixes(&recorder);
+        assert!(lengths.iter().all(|&len| len >= safe), "{lengths:?} {safe}");
+        assert!(first.refresh().unwrap().len() >= safe);
+        let now = recorder.keys().unwrap().len();
+        assert!(now >= keys);
+        keys = now;
+    }
+    assert!(keys > 6, "no keys appeared while reading");
+    assert_eq!(first.len(), first_len);
+    assert!(
+        first
+            .read::<u64>()
+            .unwrap()
+            .iter()
+            .copied()
+            .eq(0..first_len)
+    );
+    writer.kill().unwrap();
+    writer.wait().unwrap();
+}
