@@ -64,7 +64,11 @@ impl Writer {
             .unwrap();
         let mut output = BufReader::new(child.stdout.take().unwrap());
         let lines = output.by_ref().lines();
-        assert!(lines.map_while(Result::ok).any(|line| line.contains("ready")));
+        assert!(
+            lines
+                .map_while(Result::ok)
+                .any(|line| line.contains("ready"))
+        );
         Self(child, output)
     }
 
@@ -74,7 +78,9 @@ impl Writer {
         let mut output = String::new();
         self.1.read_to_string(&mut output).unwrap();
         assert!(self.0.wait().unwrap().success(), "{output}");
-        let line = output.lines().find_map(|line| line.strip_prefix("recorded "));
+        let line = output
+            .lines()
+            .find_map(|line| line.strip_prefix("recorded "));
         let (id, count) = line.unwrap().split_once(' ').unwrap();
         (id.parse().unwrap(), count.parse().unwrap())
     }
@@ -84,7 +90,10 @@ impl Writer {
 fn check(url: &str, written: &HashMap<u64, u64>) {
     let store = RedisDataStore::open(url).unwrap();
     let n = store.view(&Key::new("shared/n").unwrap()).unwrap().unwrap();
-    let text = store.view(&Key::new("shared/text").unwrap()).unwrap().unwrap();
+    let text = store
+        .view(&Key::new("shared/text").unwrap())
+        .unwrap()
+        .unwrap();
     let total: u64 = written.values().sum();
     assert_eq!((n.len(), text.len()), (total, total));
 
@@ -165,7 +174,10 @@ fn kill_under_writers(test: &str, sync: RedisSync, kills: u32, lose: bool) {
         }
         server = start(folder.path(), Some(port), sync);
     }
-    assert!(!lose || lost > 0, "nothing was lost that had to be sent again");
+    assert!(
+        !lose || lost > 0,
+        "nothing was lost that had to be sent again"
+    );
     sleep(Duration::from_millis(300));
     let written: HashMap<u64, u64> = writers.into_iter().map(Writer::finish).collect();
     assert_eq!(written.len() as u64, WRITERS);

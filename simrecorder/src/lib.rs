@@ -1,9 +1,10 @@
 //! Record simulation data by key, nearly for free, and read it back as lazy views.
 //!
 //! A simulation calls [`recorder.record("net/v", &v)`](Recorder::record) in its loop. The value
-//! is copied into a buffer; threads in the background compress it and write it, in memory or
-//! into [Zarr V3](ZarrDataStore), into several stores at once if you like. What was flushed
-//! survives a killed process. Everything comes back as views that read only what is asked for.
+//! is copied into a buffer; threads in the background compress it and write it, in memory,
+//! into [Zarr V3](ZarrDataStore) or to a [Redis server](RedisDataStore), into several stores at
+//! once if you like. What was flushed survives a killed process. Everything comes back as views
+//! that read only what is asked for.
 //! A recording in a directory is plain Zarr, which zarr-python, xarray and TensorStore read.
 //!
 //! ```
@@ -40,6 +41,8 @@
 //! | read | [`Recorder::get_all`], then [`ArrayViewExt`] |
 //! | open by URL | [`open`], [`open_with`] |
 //! | copy a recording into another store | [`copy`](fn@copy) |
+//! | move it there while it grows | [`drain`](fn@drain) |
+//! | record from many processes | [`RedisDataStore`] |
 //! | write a backend | [`DataStore`], [`ArrayView`], and the feature `conformance` of `simrecorder-core` |
 //!
 //! # Features
@@ -49,11 +52,17 @@
 //! | feature | brings | needs |
 //! |---|---|---|
 //! | `zarr` | [`ZarrDataStore`]: Zarr V3 over LMDB or a directory | a C and a C++ compiler |
+//! | `redis` | [`RedisDataStore`], [`RedisServer`]: on a Redis or Valkey server | a C compiler; a server |
 
 pub mod cookbook;
 mod url;
 
 pub use simrecorder_core::*;
+#[cfg(feature = "redis")]
+pub use simrecorder_redis::{
+    RedisDataStore, RedisEncoding, RedisOptions, RedisServer, RedisServerOptions, RedisSync,
+    RedisWriter,
+};
 #[cfg(feature = "zarr")]
 pub use simrecorder_zarr::{ZarrDataStore, ZarrOptions, ZarrStorage, lmdb};
 
