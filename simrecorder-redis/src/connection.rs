@@ -181,7 +181,7 @@ impl Connections {
     /// A new connection.
     pub(crate) fn connect(&self) -> Result<Link, Failure> {
         let timeout = self.patience.timeout;
-        let link = match &self.target {
+        let mut link = match &self.target {
             Target::Single(client) => Link::Single(client.get_connection_with_timeout(timeout)?),
             Target::Cluster(client) => Link::Cluster(Box::new(client.get_connection()?)),
             Target::Sentinel { sentinels, name } => {
@@ -189,6 +189,13 @@ impl Connections {
             }
         };
         link.set_timeout(timeout)?;
+        if let Link::Single(_) = link {
+            // A server that wants a password says so to short commands only, and one whose disk is
+            // full answers no PING.
+            if let Value::ServerError(error) = link.one(&[b"ECHO", b"simrecorder"])? {
+                return Err(Failure::Redis(error.into()));
+            }
+        }
         Ok(link)
     }
 

@@ -65,8 +65,20 @@ pub(crate) fn from_redis(operation: &'static str, error: RedisError) -> Error {
         }
         _ => of_code(error.code().unwrap_or_default()),
     };
-    Error::new(kind, operation, message).with_source(error)
+    Error::new(kind, operation, message).with_source(Said(error.to_string()))
 }
+
+/// What the client library or the server said, as one text: its own sources repeat it.
+#[derive(Debug)]
+struct Said(String);
+
+impl std::fmt::Display for Said {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Said {}
 
 pub(crate) fn from_server(operation: &'static str, error: &ServerError) -> Error {
     from_redis(operation, error.clone().into())

@@ -203,6 +203,21 @@ impl Recording {
         Ok(())
     }
 
+    pub(crate) fn replaced(&self) -> Error {
+        let message = "the recording was deleted, or replaced by a new one";
+        Error::new(ErrorKind::NotFound, "commit", message).with_key(self.run.clone())
+    }
+
+    /// Checks that the recording is still the one that was opened.
+    pub(crate) fn check_there(&self) -> Result<()> {
+        let root = self.names.root();
+        let now = self.ask_one("commit", &[b"HGET", root.as_bytes(), b"generation"])?;
+        match now.text()?.as_deref() == Some(self.names.generation()) {
+            true => Ok(()),
+            false => Err(self.replaced()),
+        }
+    }
+
     /// The name of this writer in the database.
     pub(crate) fn writer_name(&self) -> String {
         format!("{:016x}", self.id)

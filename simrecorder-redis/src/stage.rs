@@ -163,6 +163,7 @@ impl<'a> Stage<'a> {
                 .ok_or_else(|| corrupt("the series is gone")),
             Some(other) => Err(clash(other.kind(), NodeKind::Series)),
             None => {
+                self.recording.check_there()?;
                 let message = "the series was not declared";
                 Err(Error::new(ErrorKind::NotFound, "commit", message))
             }

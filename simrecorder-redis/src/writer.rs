@@ -284,11 +284,7 @@ impl Recording {
                 let last = u64::try_from(word().int()?).map_err(|_| unexpected("number"))?;
                 return Ok(Answer::Gap(last));
             }
-            "replaced" => {
-                let message = "the recording was deleted, or replaced by a new one";
-                let error = Error::new(ErrorKind::NotFound, "commit", message);
-                return Err(error.with_key(self.run.clone()).into());
-            }
+            "replaced" => return Err(self.replaced().into()),
             "refused" => {}
             _ => return Err(unexpected("answer to a commit").into()),
         }
