@@ -11,13 +11,14 @@ use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+use redis::Value;
 use rustix::fs::{FlockOperation, flock};
 use rustix::process::{Pid, Signal, kill_process};
 use simrecorder_core::{Error, ErrorKind, Result, expand_home};
 
 use crate::address::Address;
 use crate::connection::{Connections, Failure, Patience};
-use crate::errors::{corrupt, invalid};
+use crate::errors::{corrupt, invalid, is_loading};
 use crate::reply::Reply;
 use settings::Settings;
 
@@ -428,9 +429,12 @@ impl RedisServerOptions {
                 let id = info
                     .lines()
                     .find_map(|line| line.strip_prefix("process_id:"));
-                // Nobody answers INFO while the data are loaded, but PING does.
-                let pong = link.one(&[b"EXISTS", b"simrecorder"])?.int();
-                Ok((id.map(str::to_owned), pong.is_ok()))
+                // Any other error is for its clients: a node of a cluster waits for the others.
+                let loading = match link.one(&[b"EXISTS", b"simrecorder"])? {
+                    Value::ServerError(error) => is_loading(&error.into()),
+                    _ => false,
+                };
+                Ok((id.map(str::to_owned), !loading))
             });
             match id {
                 Ok((Some(id), true)) if id == server.child.id().to_string() => return Ok(server),
