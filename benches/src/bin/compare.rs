@@ -51,7 +51,8 @@ fn main() -> Result<()> {
     let wanted = |name: &str| {
         arguments.works.is_empty() || arguments.works.iter().any(|wanted| wanted == name)
     };
-    let python = match arguments.no_python || !wanted("read-all") {
+    let needs_python = ["read-all", "redis-read"].into_iter().any(wanted);
+    let python = match arguments.no_python || !needs_python {
         true => None,
         false => Some(Python::set_up()?),
     };

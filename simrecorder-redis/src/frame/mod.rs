@@ -272,3 +272,103 @@ fn parts_of(dtype: DType) -> u64 {
         _ => 1,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn schemas() -> Vec<Schema> {
+        vec![
+            Schema::scalar::<f64>(),
+            Schema::array::<u8>([3, 2]),
+            Schema::array::<f32>([0, 4]),
+            Schema::ragged::<u16>([]),
+            Schema::ragged::<f64>([2]),
+            Schema::text(),
+            Schema::bytes(),
+        ]
+    }
+
+    fn forms() -> impl Iterator<Item = Form> {
+        let compressions = [Compression::None, Compression::Fast, Compression::Small];
+        let encodings = [RedisEncoding::Arrow, RedisEncoding::Bincode];
+        encodings.into_iter().flat_map(move |encoding| {
+            compressions.map(|compression| Form {
+                encoding,
+                compression,
+            })
+        })
+    }
+
+    /// Records of these lengths, for series of any kind.
+    fn records(schema: Schema, lengths: &[usize]) -> Records {
+        let size = schema.record_bytes().unwrap();
+        if schema.kind().is_fixed() {
+            let data = (0..size * lengths.len()).map(|i| (i / 3) as u8).collect();
+            return Records::fixed(schema.into(), lengths.len() as u64, data).unwrap();
+        }
+        let mut end = 0;
+        let ends = lengths.iter().map(|len| {
+            end += (len * size) as u64;
+            end
+        });
+        let ends: Vec<u64> = ends.collect();
+        let data = vec![b'x'; end as usize];
+        Records::variable(schema.into(), ends, data).unwrap()
+    }
+
+    proptest! {
+        #[test]
+        fn frames_hold_the_records_they_were_made_of(
+            lengths in prop::collection::vec(0_usize..9, 1..40),
+            cut in any::<prop::sample::Index>(),
+        ) {
+            for (schema, form) in schemas().into_iter().flat_map(|it| forms().map(move |form| (it.clone(), form))) {
+                let records = records(schema.clone(), &lengths);
+                let start = cut.index(lengths.len()) as u64;
+                let frame = form.encode(&records, start..records.len()).unwrap().concat();
+                let decoded = form.decode(frame, &schema).unwrap();
+                prop_assert_eq!(decoded.count, records.len() - start);
+                let size = schema.record_bytes().unwrap();
+                for index in 0..decoded.count {
+                    let span = decoded.span(index..index + 1, size, schema.kind().is_fixed());
+                    prop_assert_eq!(&decoded.data()[span], records.record(start + index).unwrap());
+                }
+            }
+        }
+
+        #[test]
+        fn damaged_frames_are_errors_or_hold_whole_records(
+            lengths in prop::collection::vec(0_usize..9, 1..20),
+            damage in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..4),
+            cut in any::<prop::sample::Index>(),
+        ) {
+            for (schema, form) in schemas().into_iter().flat_map(|it| forms().map(move |form| (it.clone(), form))) {
+                let records = records(schema.clone(), &lengths);
+                let mut frame = form.encode(&records, 0..records.len()).unwrap().concat();
+                for (at, byte) in &damage {
+                    let at = at.index(frame.len());
+                    frame[at] = *byte;
+                }
+                if damage.len() == 3 {
+                    frame.truncate(cut.index(frame.len()));
+                }
+                // What decodes can be read to its end.
+                if let Ok(decoded) = form.decode(frame, &schema) {
+                    let (fixed, size) = (schema.kind().is_fixed(), schema.record_bytes().unwrap());
+                    let span = decoded.span(0..decoded.count, size, fixed);
+                    prop_assert_eq!(decoded.data()[span].len(), decoded.data().len());
+                }
+            }
+        }
+
+        #[test]
+        fn any_bytes_are_no_frame_or_one(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            for (schema, form) in schemas().into_iter().flat_map(|it| forms().map(move |form| (it.clone(), form))) {
+                drop(form.decode(bytes.clone(), &schema));
+            }
+        }
+    }
+}
