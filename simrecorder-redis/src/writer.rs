@@ -191,7 +191,10 @@ impl Recording {
                 Answer::Done(observed) => return Ok(observed),
                 Answer::Gap(last) => {
                     *again = true;
-                    self.send_again(link, &part.slot, last, number, sent)?;
+                    let last = self.send_again(link, &part.slot, last, number, sent)?;
+                    if last != part.before {
+                        return Err(self.lost(last, part.before).into());
+                    }
                 }
             }
         }
@@ -199,7 +202,8 @@ impl Recording {
         Err(Error::new(ErrorKind::Io, "commit", message).into())
     }
 
-    /// Sends the commits behind `last` that the server should have, in order.
+    /// Sends the commits behind `last` that the server should have, in order; returns the last one
+    /// that it has then.
     fn send_again(
         &self,
         link: &mut Link,
@@ -207,7 +211,7 @@ impl Recording {
         mut last: u64,
         until: u64,
         sent: &VecDeque<Sent>,
-    ) -> Result<(), Failure> {
+    ) -> Result<u64, Failure> {
         tracing::warn!(
             run = self.run,
             last,
@@ -230,7 +234,7 @@ impl Recording {
                 Answer::Gap(has) => return Err(self.lost(has, last).into()),
             }
         }
-        Ok(())
+        Ok(last)
     }
 
     fn lost(&self, has: u64, acknowledged: u64) -> Error {
@@ -389,7 +393,10 @@ impl Recording {
             };
             if has < last {
                 again = true;
-                self.send_again(link, &None, has, u64::MAX, &writer.sent)?;
+                let has = self.send_again(link, &None, has, u64::MAX, &writer.sent)?;
+                if has != last {
+                    return Err(self.lost(has, last).into());
+                }
             }
             Ok(observed)
         })?;
