@@ -66,6 +66,21 @@ impl Link {
         }
     }
 
+    /// Like [`exchange`](Self::exchange), but hands each answer over as soon as it has come.
+    pub(crate) fn exchange_each(
+        &mut self,
+        commands: &Commands,
+        mut take: impl FnMut(Value) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        match self {
+            Self::Single(connection) => {
+                connection.send_packed_command(commands.bytes())?;
+                (0..commands.count()).try_for_each(|_| take(connection.recv_response()?))
+            }
+            Self::Cluster(_) => self.exchange(&[commands])?.into_iter().try_for_each(take),
+        }
+    }
+
     pub(crate) fn one(&mut self, arguments: &[&[u8]]) -> RedisResult<Value> {
         let mut replies = self.exchange(&[&command(arguments)])?;
         Ok(replies.pop().unwrap_or_default())

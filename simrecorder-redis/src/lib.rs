@@ -10,6 +10,7 @@ mod document;
 mod errors;
 mod frame;
 mod index;
+mod large_pages;
 mod names;
 mod options;
 mod persistence;

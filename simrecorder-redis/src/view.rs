@@ -15,12 +15,13 @@ use crate::document::SeriesDocument;
 use crate::errors::corrupt;
 use crate::frame::Decoded;
 use crate::index::{Entry, PAGE, entries};
+use crate::large_pages::prefer_large_pages;
 use crate::names::SeriesNames;
 use crate::recording::{Recording, State, state_command};
 use crate::reply::{Commands, Reply, command};
 
 /// Frames of about so many bytes are asked for at once.
-const WINDOW_BYTES: usize = 4 << 20;
+const WINDOW_BYTES: usize = 8 << 20;
 /// How long one question for new records waits at most, so that a server that went away is
 /// noticed.
 const LONGEST_WAIT: Duration = Duration::from_secs(10);
@@ -146,50 +147,75 @@ impl RedisView {
                     bytes += entry.bytes;
                     window.push(entry);
                 }
-                for (entry, frame) in window.iter().zip(self.fetch(&window)?) {
+                let mut goes_on = true;
+                self.fetch(&window, |entry, frame| {
+                    if !goes_on {
+                        return Ok(());
+                    }
                     let decoded = self.document.form.decode(frame, &self.schema)?;
                     if decoded.count < entry.records {
                         return Err(corrupt("a frame holds fewer records than the index says"));
                     }
-                    if !take(&decoded, within(entry), entry.first)? {
-                        return Ok(());
-                    }
+                    goes_on = take(&decoded, within(entry), entry.first)?;
+                    Ok(())
+                })?;
+                if !goes_on {
+                    return Ok(());
                 }
             }
         }
         Ok(())
     }
 
-    /// The bytes of some frames.
-    fn fetch(&self, window: &[Entry]) -> Result<Vec<Vec<u8>>> {
-        let mut questions = Commands::default();
-        for entry in window {
-            // One byte more than there should be, to notice a key that holds something else.
-            let last = entry.bytes.to_string();
-            for name in entry.part_names(self.names.prefix()) {
-                questions.command(&[b"GETRANGE", name.as_bytes(), b"0", last.as_bytes()]);
+    /// Calls `take` with the bytes of each frame, as soon as they have come: memory that is free
+    /// at once is used again for the next.
+    fn fetch(
+        &self,
+        window: &[Entry],
+        mut take: impl FnMut(&Entry, Vec<u8>) -> Result<()>,
+    ) -> Result<()> {
+        // When the connection breaks, what was taken is not asked for again.
+        let mut next = 0;
+        self.recording.connections.run("read", |link| {
+            let mut questions = Commands::default();
+            for entry in &window[next..] {
+                // One byte more than there should be, to notice a key that holds something else.
+                let last = entry.bytes.to_string();
+                for name in entry.part_names(self.names.prefix()) {
+                    questions.command(&[b"GETRANGE", name.as_bytes(), b"0", last.as_bytes()]);
+                }
             }
+            let (mut frame, mut parts) = (Vec::new(), 0);
+            link.exchange_each(&questions, |reply| {
+                if let Value::ServerError(error) = reply {
+                    return Err(Failure::Redis(error.into()));
+                }
+                let entry = &window[next];
+                let part = reply.bytes()?.unwrap_or_default();
+                match parts {
+                    0 => frame = part,
+                    _ => frame.extend(part),
+                }
+                parts += 1;
+                if parts == entry.parts {
+                    self.check_length(entry, frame.len())?;
+                    take(entry, std::mem::take(&mut frame))?;
+                    (parts, next) = (0, next + 1);
+                }
+                Ok(())
+            })
+        })
+    }
+
+    fn check_length(&self, entry: &Entry, len: usize) -> Result<()> {
+        match len {
+            len if len == entry.bytes => Ok(()),
+            0 => Err(self.gone("these records were freed or cut since this view was taken")),
+            len => Err(corrupt(format!(
+                "a frame has {len} bytes or more, the index says {}",
+                entry.bytes
+            ))),
         }
-        let mut replies = self.recording.ask("read", &[questions])?.into_iter();
-        let frames = window.iter().map(|entry| {
-            let mut parts = replies.by_ref().take(entry.parts);
-            let mut frame = match parts.next() {
-                Some(first) => first.bytes()?.unwrap_or_default(),
-                None => Vec::new(),
-            };
-            for part in parts {
-                frame.extend(part.bytes()?.unwrap_or_default());
-            }
-            match frame.len() {
-                len if len == entry.bytes => Ok(frame),
-                0 => Err(self.gone("these records were freed or cut since this view was taken")),
-                len => Err(corrupt(format!(
-                    "a frame has {len} bytes or more, the index says {}",
-                    entry.bytes
-                ))),
-            }
-        });
-        frames.collect()
     }
 
     fn check_records(&self, range: &Range<u64>) -> Result<()> {
@@ -240,6 +266,7 @@ impl ArrayView for RedisView {
         if region.is_empty() || out.is_empty() {
             return Ok(());
         }
+        prefer_large_pages(out);
         let axis = region.axes()[0];
         let start = self.state.first + axis.start;
         let mut origin = vec![0; self.shape.len()];

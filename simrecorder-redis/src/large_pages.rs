@@ -1,0 +1,29 @@
+//! Large pages for large outputs.
+
+/// Smaller memory gains nothing.
+const WORTHWHILE: usize = 4 << 20;
+
+/// Asks the system to back large memory with large pages when it is first touched: on virtual
+/// machines, touching it page by page takes longer than decoding into it. NumPy does the same with
+/// its arrays. Nothing happens if the system does not know how.
+pub(crate) fn prefer_large_pages(memory: &mut [u8]) {
+    #[cfg(target_os = "linux")]
+    if memory.len() >= WORTHWHILE {
+        let page = rustix::param::page_size();
+        let skip = memory.as_ptr().align_offset(page);
+        if let Some(inner) = memory.get_mut(skip..) {
+            let len = inner.len() / page * page;
+            // SAFETY: the whole pages within memory that is borrowed for writing; the advice
+            // changes neither what they hold nor who may use them.
+            let advised = unsafe {
+                let advice = rustix::mm::Advice::LinuxHugepage;
+                rustix::mm::madvise(inner.as_mut_ptr().cast(), len, advice)
+            };
+            if let Err(error) = advised {
+                tracing::trace!(%error, "no large pages");
+            }
+        }
+    }
+    #[cfg(not(target_os = "linux"))]
+    let _ = memory;
+}
