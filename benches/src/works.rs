@@ -10,6 +10,9 @@ use crate::contenders::h5py::H5py;
 use crate::contenders::mcap_log::McapLog;
 use crate::contenders::raw_file::RawFile;
 use crate::contenders::raw_zarrs::{ZarrsReadAll, ZarrsSlices};
+use crate::contenders::redis_store::{
+    IntoRedis, OnServer, ReadRedis, ReadRedisInPython, RedisBenchmark, RedisWork,
+};
 use crate::contenders::simrecorder_store::{
     FramesInto, ReadAll, ScalarsInto, Slices, Store, VectorsInto,
 };
@@ -134,11 +137,15 @@ pub const WORKS: &[Work] = &[
     }),
     ("hdf5-read-all", hdf5_read_all),
     ("hdf5-slices", hdf5_slices),
+    ("redis-scalars", redis_scalars),
+    ("redis-vectors", redis_vectors),
+    ("redis-frames", redis_frames),
+    ("redis-read", redis_read),
 ];
 
 /// The works whose contenders live in Python.
 pub fn needs_python(work: &str) -> bool {
-    work == "read-all" || work.starts_with("hdf5-")
+    matches!(work, "read-all" | "redis-read") || work.starts_with("hdf5-")
 }
 
 fn scalars_by_key(setting: &Setting) -> Result<Comparison> {
@@ -365,6 +372,58 @@ fn hdf5_slices(setting: &Setting) -> Result<Comparison> {
         ),
         amount: SLICES as f64,
         unit: "slices/s",
+        contenders,
+    })
+}
+
+fn redis_scalars(setting: &Setting) -> Result<Comparison> {
+    let work = Arc::new(Scalars::new(setting.scaled(20_000_000)));
+    let into_redis = IntoRedis::new(RedisWork::Scalars(Arc::clone(&work)), &setting.memory);
+    Ok(Comparison {
+        title: "Redis: f64 scalars, ten keys in turn, by key".to_owned(),
+        amount: (work.records * work.keys.len()) as f64 / 1e6,
+        unit: "million records/s",
+        contenders: vec![Box::new(BareLoop::by_key(&work)), Box::new(into_redis)],
+    })
+}
+
+fn redis_vectors(setting: &Setting) -> Result<Comparison> {
+    let work = Arc::new(Vectors::new(setting.scaled(1_000_000)));
+    pushed(setting, "100 f64 per record", RedisWork::Vectors(work))
+}
+
+fn redis_frames(setting: &Setting) -> Result<Comparison> {
+    let work = Arc::new(FrameWork {
+        frames: Frames::Random.make(8),
+        count: setting.scaled(512).max(1),
+    });
+    pushed(setting, "1 MiB frames", RedisWork::Frames(work))
+}
+
+fn pushed(setting: &Setting, what: &str, work: RedisWork) -> Result<Comparison> {
+    Ok(Comparison {
+        title: format!("Redis: {what}, append-only file synced every second"),
+        amount: work.bytes() as f64 / 1e6,
+        unit: "MB/s",
+        contenders: vec![
+            Box::new(RedisBenchmark::new(&work, &setting.memory)?),
+            Box::new(IntoRedis::new(work, &setting.memory)),
+        ],
+    })
+}
+
+fn redis_read(setting: &Setting) -> Result<Comparison> {
+    let work = Arc::new(Vectors::new(setting.scaled(300_000)));
+    let recorded = OnServer::new(&work, &setting.memory)?;
+    let mut contenders: Vec<Box<dyn super::Contender>> = Vec::new();
+    if let Some(python) = &setting.python {
+        contenders.push(Box::new(ReadRedisInPython::new(python, &recorded)?));
+    }
+    contenders.push(Box::new(ReadRedis(recorded)));
+    Ok(Comparison {
+        title: "Redis: read all".to_owned(),
+        amount: (work.records * Vectors::LEN * size_of::<f64>()) as f64 / 1e9,
+        unit: "GB/s",
         contenders,
     })
 }

@@ -17,6 +17,7 @@ mod compression;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 mod copy;
+mod drain;
 mod dtype;
 mod error;
 mod key;
@@ -43,6 +44,7 @@ pub use serde_json;
 pub use chunk::ChunkPolicy;
 pub use compression::{Compression, ErrorBound};
 pub use copy::{CopyOptions, CopyProgress, copy};
+pub use drain::{DrainOptions, DrainProgress, drain};
 pub use dtype::{DType, Element};
 pub use error::{Error, ErrorKind, Result};
 pub use key::Key;

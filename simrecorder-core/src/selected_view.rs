@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::records::Records;
 use crate::selection::{AxisRange, Region, Resolved, SelectedAxis, Selection};
@@ -49,6 +50,27 @@ impl SelectedView {
             shape,
             chunk_shape,
         })
+    }
+
+    /// Whether the first axis is along the records of the series.
+    fn selects_records(&self) -> bool {
+        matches!(self.axes.first(), Some(SelectedAxis::From { axis: 0, .. }))
+    }
+
+    /// The index in the parent of a record; of the one that was chosen, if it was one.
+    fn record_in_parent(&self, record: u64) -> u64 {
+        let whole = self.region.axes().first().copied();
+        let whole = whole.unwrap_or(AxisRange::contiguous(0..0));
+        let reversed = matches!(
+            self.axes.first(),
+            Some(SelectedAxis::From { reversed: true, .. })
+        );
+        let record = match self.selects_records() {
+            true if reversed => whole.count.saturating_sub(record.saturating_add(1)),
+            true => record,
+            false => 0,
+        };
+        whole.start + record.saturating_mul(whole.step)
     }
 
     /// The same region in the axes of the parent.
@@ -185,21 +207,48 @@ impl ArrayView for SelectedView {
     /// The same records as before: a selection does not grow with its series.
     fn refresh(&self) -> Result<Arc<dyn ArrayView>> {
         let parent = self.parent.refresh()?;
-        let still_there = self
-            .region
+        let mut axes = self.region.axes().to_vec();
+        // What stands before the selection may have been freed.
+        let freed = parent.first_record() - self.parent.first_record().min(parent.first_record());
+        let mut still_there = true;
+        if let Some(records) = axes.first_mut() {
+            still_there = records.count == 0 || records.start >= freed;
+            records.start = records.start.saturating_sub(freed);
+        }
+        let region = Region::new(axes);
+        still_there &= region
             .axes()
             .iter()
             .zip(parent.shape())
             .all(|(axis, &len)| axis.bounds().end <= len);
-        if !still_there || parent.shape().len() != self.region.axes().len() {
+        if !still_there || parent.shape().len() != region.axes().len() {
             let message = "the series no longer holds what was selected; select again";
             return Err(Error::new(ErrorKind::OutOfBounds, "refresh", message)
                 .with_key(self.key().as_str()));
         }
         Ok(Arc::new(Self {
             parent,
+            region,
             ..self.clone()
         }))
+    }
+
+    fn first_record(&self) -> u64 {
+        self.parent.first_record() + self.record_in_parent(0)
+    }
+
+    fn writer_of(&self, record: u64) -> Result<Option<u64>> {
+        if self.selects_records() && record >= self.len() {
+            let message = format!("there is no record {record}, the view has {}", self.len());
+            return Err(Error::new(ErrorKind::OutOfBounds, "writer_of", message)
+                .with_key(self.key().as_str()));
+        }
+        self.parent.writer_of(self.record_in_parent(record))
+    }
+
+    fn follow(&self, _timeout: Duration) -> Result<Arc<dyn ArrayView>> {
+        let message = "a selection does not grow; follow the view of the series";
+        Err(Error::new(ErrorKind::Unsupported, "follow", message).with_key(self.key().as_str()))
     }
 
     fn to_arc(&self) -> Arc<dyn ArrayView> {

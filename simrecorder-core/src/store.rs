@@ -306,6 +306,27 @@ pub trait DataStore: fmt::Debug + Send + Sync {
     /// - Read only: `ReadOnly`. Closed: `Closed`. No space: `StorageFull`.
     fn commit(&self, commit: Commit) -> Result<()>;
 
+    /// Whether other writers may append to a series between two batches of this store.
+    ///
+    /// If so, the store gives records their index itself. `batch.start` then counts what this
+    /// store appended: its first batch of a series may start anywhere, each other one starts
+    /// where the one before ended. By default, there is one writer.
+    fn has_many_writers(&self) -> bool {
+        false
+    }
+
+    /// Frees the space of the records before the one with the index `before` in its series.
+    /// Views that are taken later begin at the first record that is left and tell its index as
+    /// [`first_record`](ArrayView::first_record); indices of records do not change.
+    ///
+    /// - Nothing at the key: `NotFound`. Read only: `ReadOnly`. Closed: `Closed`.
+    /// - A store that cannot: `Unsupported`, as by default.
+    fn free(&self, key: &Key, before: u64) -> Result<()> {
+        let _ = before;
+        let message = "this store cannot free records";
+        Err(Error::new(ErrorKind::Unsupported, "free", message).with_key(key.as_str()))
+    }
+
     /// Brings everything into the form that other software reads, and leaves no journal.
     ///
     /// - Read only: succeeds and does nothing. Closed: `Closed`.
@@ -362,6 +383,14 @@ impl<S: DataStore + ?Sized> DataStore for Arc<S> {
 
     fn commit(&self, commit: Commit) -> Result<()> {
         (**self).commit(commit)
+    }
+
+    fn has_many_writers(&self) -> bool {
+        (**self).has_many_writers()
+    }
+
+    fn free(&self, key: &Key, before: u64) -> Result<()> {
+        (**self).free(key, before)
     }
 
     fn checkpoint(&self) -> Result<()> {

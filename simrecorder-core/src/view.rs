@@ -3,6 +3,7 @@
 use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::Duration;
 
 use ndarray::ArrayD;
 
@@ -75,6 +76,32 @@ pub trait ArrayView: fmt::Debug + Send + Sync {
     /// unless the series was truncated or replaced.
     fn refresh(&self) -> Result<Arc<dyn ArrayView>>;
 
+    /// The index in its series of the first record of the view. It is 0 unless a store
+    /// [freed](crate::DataStore::free) records: then views begin at the first one that is left.
+    fn first_record(&self) -> u64 {
+        0
+    }
+
+    /// Who wrote a record: a number that each writer of the store has for itself.
+    ///
+    /// - `None` where the store does not know, as by default.
+    /// - No such record: `OutOfBounds`.
+    fn writer_of(&self, record: u64) -> Result<Option<u64>> {
+        let _ = record;
+        Ok(None)
+    }
+
+    /// Waits until there are records behind the last one of the view, but no longer than
+    /// `timeout`, and gives a view of the series as it is then.
+    ///
+    /// - The store waits without asking again and again.
+    /// - A store that cannot: `Unsupported`, as by default.
+    fn follow(&self, timeout: Duration) -> Result<Arc<dyn ArrayView>> {
+        let _ = timeout;
+        let message = "this store cannot wait for records; call refresh() now and then";
+        Err(Error::new(ErrorKind::Unsupported, "follow", message).with_key(self.key().as_str()))
+    }
+
     /// A handle to this view.
     fn to_arc(&self) -> Arc<dyn ArrayView>;
 }
@@ -110,6 +137,18 @@ impl<V: ArrayView + ?Sized> ArrayView for Arc<V> {
 
     fn refresh(&self) -> Result<Arc<dyn ArrayView>> {
         (**self).refresh()
+    }
+
+    fn first_record(&self) -> u64 {
+        (**self).first_record()
+    }
+
+    fn writer_of(&self, record: u64) -> Result<Option<u64>> {
+        (**self).writer_of(record)
+    }
+
+    fn follow(&self, timeout: Duration) -> Result<Arc<dyn ArrayView>> {
+        (**self).follow(timeout)
     }
 
     fn to_arc(&self) -> Arc<dyn ArrayView> {

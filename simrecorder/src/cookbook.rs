@@ -124,3 +124,69 @@
 //!
 //! Longer programs stand in `examples/`: `quickstart` (a whole simulation), `resume` (going on
 //! after a kill), `read_while_writing`, `copy` (from one URL to another).
+//!
+//! # Record from many processes, and move the records into a file meanwhile
+//!
+//! Each process of the simulation opens the same recording and records to keys of its own, or to the
+//! same ones:
+//!
+//! ```no_run
+//! # #[cfg(feature = "redis")] {
+//! use simrecorder::{Recorder, RedisDataStore, prelude::*};
+//!
+//! let store = RedisDataStore::connect("redis://:password@login1:6379?run=sweep")?;
+//! let recorder = Recorder::new(store);
+//! recorder.record("energy", 0.5)?;
+//! recorder.close()?;
+//! # }
+//! # Ok::<(), simrecorder::Error>(())
+//! ```
+//!
+//! One process starts the server, and empties it into a file before its memory is full:
+//!
+//! ```no_run
+//! # #[cfg(all(feature = "redis", feature = "zarr"))] {
+//! use std::time::Duration;
+//!
+//! use simrecorder::{DataStore, DrainOptions, OpenMode, RedisDataStore, RedisServer, ZarrDataStore};
+//!
+//! let server = RedisServer::options()
+//!     .port(6379)
+//!     .bind(std::net::Ipv4Addr::UNSPECIFIED)
+//!     .password("password")
+//!     .start("~/output/server")?;
+//! let store = RedisDataStore::options().run("sweep").mode(OpenMode::OpenOrCreate);
+//! let store = store.open(server.url())?;
+//! let file = ZarrDataStore::options().mode(OpenMode::OpenOrCreate).open("~/output/sweep.mdb")?;
+//! # let simulations_run = || false;
+//! while simulations_run() {
+//!     simrecorder::drain(&store, &file, DrainOptions::new())?;
+//!     std::thread::sleep(Duration::from_secs(5));
+//! }
+//! simrecorder::drain(&store, &file, DrainOptions::new())?;
+//! file.close()?;
+//! # }
+//! # Ok::<(), simrecorder::Error>(())
+//! ```
+//!
+//! # Wait for records that others make
+//!
+//! ```no_run
+//! # #[cfg(feature = "redis")] {
+//! use std::time::Duration;
+//!
+//! use simrecorder::{Recorder, RedisDataStore, prelude::*};
+//!
+//! let recorder = Recorder::new(RedisDataStore::open("redis://:password@login1?run=sweep")?);
+//! let mut energy = recorder.get_all("energy")?;
+//! loop {
+//!     let seen = energy.len();
+//!     energy = energy.follow(Duration::from_secs(60))?;
+//!     for index in seen..energy.len() {
+//!         println!("{:?} of writer {:?}", energy.get(index)?, energy.writer_of(index)?);
+//!     }
+//! }
+//! # }
+//! # #[allow(unreachable_code)]
+//! # Ok::<(), simrecorder::Error>(())
+//! ```

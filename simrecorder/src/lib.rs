@@ -1,11 +1,12 @@
 //! Record simulation data by key, nearly for free, and read it back as lazy views.
 //!
 //! A simulation calls [`recorder.record("net/v", &v)`](Recorder::record) in its loop. The value
-//! is copied into a buffer; threads in the background compress it and write it, in memory or
-//! into [Zarr V3](ZarrDataStore), into [HDF5](Hdf5DataStore), into several at once if you like. What was flushed
+//! is copied into a buffer; threads in the background compress it and write it, in memory,
+//! into [Zarr V3](ZarrDataStore), into [HDF5](Hdf5DataStore) or to a
+//! [Redis server](RedisDataStore), into several stores at once if you like. What was flushed
 //! survives a killed process. Everything comes back as views that read only what is asked for.
-//! A recording in a directory is plain Zarr, which zarr-python, xarray and TensorStore read; one in
-//! HDF5 is a plain file, which h5py and xarray read.
+//! A recording in a directory is plain Zarr, which zarr-python, xarray and TensorStore read; one
+//! in HDF5 is a plain file, which h5py and xarray read.
 //!
 //! ```
 //! use simrecorder::ndarray::s;
@@ -41,6 +42,8 @@
 //! | read | [`Recorder::get_all`], then [`ArrayViewExt`] |
 //! | open by URL | [`open`], [`open_with`] |
 //! | copy a recording into another store | [`copy`](fn@copy) |
+//! | move it there while it grows | [`drain`](fn@drain) |
+//! | record from many processes | [`RedisDataStore`] |
 //! | write a backend | [`DataStore`], [`ArrayView`], and the feature `conformance` of `simrecorder-core` |
 //!
 //! # Features
@@ -52,6 +55,7 @@
 //! | `zarr` | [`ZarrDataStore`]: Zarr V3 over LMDB or a directory | a C and a C++ compiler |
 //! | `hdf5` | [`Hdf5DataStore`]: HDF5 | libhdf5 1.10.8 or newer with its headers, a C compiler |
 //! | `hdf5-static` | the same with a libhdf5 of its own | a C compiler, CMake 3.26 or newer |
+//! | `redis` | [`RedisDataStore`], [`RedisServer`]: on a Redis or Valkey server | a C compiler; a server |
 
 pub mod cookbook;
 mod url;
@@ -59,6 +63,11 @@ mod url;
 pub use simrecorder_core::*;
 #[cfg(feature = "hdf5")]
 pub use simrecorder_hdf5::{Hdf5DataStore, Hdf5Options};
+#[cfg(feature = "redis")]
+pub use simrecorder_redis::{
+    RedisDataStore, RedisEncoding, RedisOptions, RedisServer, RedisServerOptions, RedisSync,
+    RedisWriter,
+};
 #[cfg(feature = "zarr")]
 pub use simrecorder_zarr::{ZarrDataStore, ZarrOptions, ZarrStorage, lmdb};
 

@@ -78,11 +78,18 @@ pub fn open(url: &str) -> Result<Arc<dyn DataStore>> {
 /// | `zarr:PATH` | [`ZarrDataStore`](crate::ZarrDataStore) over LMDB | `zarr` |
 /// | `zarr+dir:PATH` | [`ZarrDataStore`](crate::ZarrDataStore) over a directory | `zarr` |
 /// | `hdf5:PATH` | [`Hdf5DataStore`](crate::Hdf5DataStore) | `hdf5` |
+/// | `redis://HOST:PORT?run=NAME` | [`RedisDataStore`](crate::RedisDataStore) | `redis` |
+/// | `rediss://HOST?run=NAME` | the same with TLS | `redis` |
+/// | `redis+unix:PATH?run=NAME` | the same at a Unix socket | `redis` |
 ///
 /// A path is taken as it is, with `~` for the home folder; `%` has no special meaning. Behind a
 /// `?` may stand `mode=` (`read`, `append`, `open-or-create`, `create-new`, `truncate`) and
 /// `compression=` (`none`, `fast`, `small`, `lossy:1e-3`), joined by `&`; they take precedence over
 /// the options. A path that has a `?` in its name cannot be opened by URL.
+///
+/// What else may stand in the URL of a Redis server is in
+/// [`RedisOptions::open`](crate::RedisOptions::open). How safe a commit is there, its own settings
+/// say, and not [`OpenOptions::durability`]. Errors do not show the password.
 ///
 /// ```
 /// # let folder = tempfile::tempdir().unwrap();
@@ -100,15 +107,22 @@ pub fn open(url: &str) -> Result<Arc<dyn DataStore>> {
 /// option, and a wrong value; [`ErrorKind::Unsupported`] for a scheme whose feature is off,
 /// naming the feature; else what the store reports.
 pub fn open_with(url: &str, options: &OpenOptions) -> Result<Arc<dyn DataStore>> {
-    let refuse = |kind, message: String| Err(Error::new(kind, "open", message).with_key(url));
+    let refuse =
+        |kind, message: String| Err(Error::new(kind, "open", message).with_key(shown(url)));
     let Some((scheme, rest)) = url.split_once(':') else {
         let message = format!("a URL begins with a scheme; there are {}", schemes());
         return refuse(ErrorKind::InvalidArgument, message);
     };
     let (path, query) = rest.split_once('?').unwrap_or((rest, ""));
+    let is_redis = REDIS_SCHEMES.contains(&scheme);
     let mut options = options.clone();
+    let mut of_redis = Vec::new();
     for option in query.split('&').filter(|option| !option.is_empty()) {
-        options.set(option).map_err(|e| e.with_key(url))?;
+        match options.set(option, is_redis) {
+            Ok(true) => {}
+            Ok(false) => of_redis.push(option),
+            Err(error) => return Err(error.with_key(shown(url))),
+        }
     }
     match scheme {
         "memory" if path.is_empty() => Ok(Arc::new(InMemoryDataStore::new().open(options.mode)?)),
@@ -118,6 +132,10 @@ pub fn open_with(url: &str, options: &OpenOptions) -> Result<Arc<dyn DataStore>>
         }
         "zarr" | "zarr+dir" => open_zarr(scheme, path, &options),
         "hdf5" => open_hdf5(path, &options),
+        _ if is_redis => {
+            let server = format!("{scheme}:{path}?{}", of_redis.join("&"));
+            open_redis(scheme, &server, &options).map_err(|e| e.with_key(shown(url)))
+        }
         _ => {
             let message = format!(
                 "there is no scheme '{}'; there are {}",
@@ -126,6 +144,25 @@ pub fn open_with(url: &str, options: &OpenOptions) -> Result<Arc<dyn DataStore>>
             );
             refuse(ErrorKind::InvalidArgument, message)
         }
+    }
+}
+
+const REDIS_SCHEMES: [&str; 3] = ["redis", "rediss", "redis+unix"];
+
+/// A URL without what may be a user and a password.
+fn shown(url: &str) -> String {
+    let (place, query) = url.split_once('?').unwrap_or((url, ""));
+    let (scheme, rest) = place.split_once("//").unwrap_or((place, ""));
+    let place = match rest.rsplit_once('@') {
+        Some((_, host)) => format!("{scheme}//{host}"),
+        None => place.to_owned(),
+    };
+    let options = query
+        .split('&')
+        .filter(|it| !it.is_empty() && !it.starts_with("pass="));
+    match options.collect::<Vec<_>>().join("&") {
+        options if options.is_empty() => place,
+        options => format!("{place}?{options}"),
     }
 }
 
@@ -138,12 +175,16 @@ fn schemes() -> String {
     if cfg!(feature = "hdf5") {
         schemes.push("hdf5:");
     }
+    if cfg!(feature = "redis") {
+        schemes.extend(["redis://", "rediss://", "redis+unix:"]);
+    }
     schemes.join(", ")
 }
 
 impl OpenOptions {
-    /// Takes one `name=value` of a URL.
-    fn set(&mut self, option: &str) -> Result<()> {
+    /// Takes one `name=value` of a URL. Whether it is one of these options; if not, that is an
+    /// error, unless the backend has `more` of its own.
+    fn set(&mut self, option: &str, more: bool) -> Result<bool> {
         let (name, value) = option.split_once('=').unwrap_or((option, ""));
         let one_of = |values: &[&str]| {
             let message = format!(
@@ -168,6 +209,7 @@ impl OpenOptions {
                 let compression = value.parse::<Compression>();
                 self.compression = Some(compression.map_err(|e| e.with_operation("open"))?);
             }
+            _ if more => return Ok(false),
             _ => {
                 let message = format!(
                     "there is no option '{}'; there are mode and compression",
@@ -176,7 +218,7 @@ impl OpenOptions {
                 return Err(Error::new(ErrorKind::InvalidArgument, "open", message));
             }
         }
-        Ok(())
+        Ok(true)
     }
 }
 
@@ -222,9 +264,26 @@ fn open_hdf5(_path: &str, _options: &OpenOptions) -> Result<Arc<dyn DataStore>> 
     Err(feature_is_off("hdf5", "HDF5", "'hdf5' or 'hdf5-static'"))
 }
 
-#[cfg(not(all(feature = "zarr", feature = "hdf5")))]
+#[cfg(not(all(feature = "zarr", feature = "hdf5", feature = "redis")))]
 fn feature_is_off(scheme: &str, what: &str, features: &str) -> Error {
     let message =
         format!("this build cannot open {what}; switch the feature {features} of simrecorder on");
     Error::new(ErrorKind::Unsupported, "open", message).with_key(format!("{scheme}:"))
+}
+
+#[cfg(feature = "redis")]
+fn open_redis(_scheme: &str, url: &str, options: &OpenOptions) -> Result<Arc<dyn DataStore>> {
+    let mut redis = simrecorder_redis::RedisDataStore::options().mode(options.mode);
+    if let Some(policy) = &options.chunk_policy {
+        redis = redis.chunk_policy(policy.clone());
+    }
+    if let Some(compression) = options.compression {
+        redis = redis.compression(compression);
+    }
+    Ok(Arc::new(redis.open(url)?))
+}
+
+#[cfg(not(feature = "redis"))]
+fn open_redis(scheme: &str, _url: &str, _options: &OpenOptions) -> Result<Arc<dyn DataStore>> {
+    Err(feature_is_off(scheme, "Redis servers", "'redis'"))
 }

@@ -76,6 +76,80 @@ fn a_scheme_whose_feature_is_off_names_the_feature() {
     }
 }
 
+#[cfg(not(feature = "redis"))]
+#[test]
+fn redis_needs_its_feature() {
+    for url in ["redis://h?run=x", "rediss://h", "redis+unix:/s?db=1"] {
+        expect(
+            open(url).unwrap_err(),
+            ErrorKind::Unsupported,
+            &["feature", "redis"],
+        );
+    }
+}
+
+#[cfg(feature = "redis")]
+#[test]
+fn redis_urls_open_recordings_by_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let socket = folder.path().join("socket");
+    let server = simrecorder::RedisServer::options()
+        .password("p@ss/word")
+        .unix_socket(&socket)
+        .start(folder.path().join("data"))
+        .unwrap();
+    let create = OpenOptions::new().mode(OpenMode::CreateNew);
+    let url = format!("{}/0?run=a", server.url());
+    expect(open(&url).unwrap_err(), ErrorKind::NotFound, &["'a'"]);
+    open_with(&url, &create).unwrap().close().unwrap();
+    assert!(open(&url).unwrap().is_read_only());
+    expect(
+        open_with(&url, &create).unwrap_err(),
+        ErrorKind::AlreadyExists,
+        &["'a'"],
+    );
+    let other = format!("{}?mode=create-new&run=b&compression=small", server.url());
+    open(&other).unwrap().close().unwrap();
+    let at_socket = format!("redis+unix:{}?pass=p%40ss%2fword&run=b", socket.display());
+    open(&at_socket).unwrap();
+
+    let host = format!("127.0.0.1:{}", server.port());
+    for (url, kind, part) in [
+        (
+            format!("{}?rum=a", server.url()),
+            ErrorKind::InvalidArgument,
+            "'rum'",
+        ),
+        (
+            format!("{}?mode=red", server.url()),
+            ErrorKind::InvalidArgument,
+            "mode=red",
+        ),
+        (
+            format!("redis://:wrong@{host}?run=a"),
+            ErrorKind::PermissionDenied,
+            &*host,
+        ),
+        (
+            format!("redis://{host}?run=a"),
+            ErrorKind::PermissionDenied,
+            "password",
+        ),
+        (
+            format!("{at_socket}&x=1"),
+            ErrorKind::InvalidArgument,
+            "'x'",
+        ),
+    ] {
+        let error = open(&url).unwrap_err();
+        for secret in ["p%40ss", "p@ss", "wrong"] {
+            assert!(!format!("{error} {error:?}").contains(secret), "{error}");
+        }
+        expect(error, kind, &[part]);
+    }
+    server.stop().unwrap();
+}
+
 #[cfg(not(feature = "hdf5"))]
 #[test]
 fn the_scheme_of_hdf5_names_both_of_its_features() {

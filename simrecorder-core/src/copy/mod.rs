@@ -1,7 +1,7 @@
 //! Copying from one store into another.
 
 mod plan;
-mod reader;
+pub(crate) mod reader;
 
 use std::fmt;
 use std::ops::ControlFlow;

@@ -1,7 +1,9 @@
 //! What there is to copy, and whether the target can keep it.
 
 use super::CopyProgress;
+use crate::store::DataStoreExt;
 use crate::store::Node;
+use crate::view::ArrayViewExt;
 use crate::{DataStore, Error, ErrorKind, Key, NodeKind, Result, Schema};
 
 /// A key that is to be copied.
@@ -62,8 +64,9 @@ pub(super) fn plan(
                 to.plan(&key, None)?;
                 What::Value
             }
-            Node::Series { schema, records } => What::Series {
-                records,
+            Node::Series { schema, .. } => What::Series {
+                // Not what the series has had: its first records may have been freed.
+                records: from.series_view(&key)?.len(),
                 chunk: match reencode {
                     true => to.plan(&key, Some(&Schema::clone(&schema).without_storage()))?,
                     false => to.plan(&key, Some(&schema))?,

@@ -16,11 +16,11 @@ use crate::{
 };
 
 /// A commit is made when this many bytes wait for it.
-const COMMIT_BYTES: usize = 8 << 20;
+pub(crate) const COMMIT_BYTES: usize = 8 << 20;
 /// What a change counts in a commit, beside its records.
-const CHANGE_BYTES: usize = 4 << 10;
+pub(crate) const CHANGE_BYTES: usize = 4 << 10;
 /// Records of one size are encoded in batches of about this size, several at a time.
-const BATCH_BYTES: usize = 1 << 20;
+pub(crate) const BATCH_BYTES: usize = 1 << 20;
 /// Chunks larger than this are not read at once, so they are decoded more than once.
 const LARGEST_BLOCK: usize = 64 << 20;
 /// The most records of other kinds that are read at once, if all are tiny.
@@ -230,7 +230,7 @@ impl<'a> Reader<'a> {
 
 /// Reads records from the start of `range` on: whole chunks of the source, about as many as a
 /// commit takes.
-fn read_block(view: &dyn ArrayView, range: Range<u64>) -> Result<Records> {
+pub(crate) fn read_block(view: &dyn ArrayView, range: Range<u64>) -> Result<Records> {
     let (count, max_bytes) = match view.kind().is_fixed() {
         true => {
             let record = view.schema().record_bytes().unwrap_or(usize::MAX).max(1);
@@ -249,7 +249,7 @@ fn read_block(view: &dyn ArrayView, range: Range<u64>) -> Result<Records> {
 }
 
 /// As many records as take about `bytes` and are whole chunks, at least one chunk.
-fn whole_chunks(chunk: u64, record: usize, bytes: usize) -> u64 {
+pub(crate) fn whole_chunks(chunk: u64, record: usize, bytes: usize) -> u64 {
     let fitting = |bytes: usize| (bytes / record).max(1) as u64;
     let chunk = chunk.clamp(1, fitting(LARGEST_BLOCK));
     (fitting(bytes) / chunk * chunk).max(chunk)
@@ -257,7 +257,7 @@ fn whole_chunks(chunk: u64, record: usize, bytes: usize) -> u64 {
 
 /// Lets the target encode the batches ahead of their commit, on as many threads as there are
 /// processors.
-fn prepare(to: &dyn DataStore, changes: &mut [Change]) -> Result<()> {
+pub(crate) fn prepare(to: &dyn DataStore, changes: &mut [Change]) -> Result<()> {
     let batches = changes.iter_mut().filter_map(|change| match change {
         Change::Append { batch, prepared } => Some((&*batch, prepared)),
         _ => None,

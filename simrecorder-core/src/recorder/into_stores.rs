@@ -122,6 +122,14 @@ impl<S: DataStore> DataStore for Named<S> {
         self.store.commit(commit)
     }
 
+    fn has_many_writers(&self) -> bool {
+        self.store.has_many_writers()
+    }
+
+    fn free(&self, key: &Key, before: u64) -> Result<()> {
+        self.store.free(key, before)
+    }
+
     fn checkpoint(&self) -> Result<()> {
         self.store.checkpoint()
     }

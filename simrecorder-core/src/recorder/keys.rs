@@ -114,7 +114,9 @@ impl Inner {
                 };
                 reserved.send_part(change, CHANGE_BYTES);
             }
-            if length.is_some_and(|length| length > start) {
+            if length.is_some_and(|length| length > start)
+                && self.options.on_divergence == OnDivergence::CutToShortest
+            {
                 let change = Change::Truncate {
                     key: key.clone(),
                     records: start,
@@ -132,15 +134,19 @@ impl Inner {
 
     /// How many records of a series all stores hold.
     fn common_length(&self, key: &Key, lengths: &[(Reserved<'_>, Option<u64>)]) -> Result<u64> {
-        let counts = || lengths.iter().map(|(_, length)| length.unwrap_or(0));
+        let shared_may_differ = self.options.on_divergence == OnDivergence::SharedMayDiffer;
+        let of_others = |reserved: &Reserved<'_>| {
+            shared_may_differ && reserved.pipeline().store().has_many_writers()
+        };
+        let compared = || lengths.iter().filter(|(reserved, _)| !of_others(reserved));
+        let counts = || compared().map(|(_, length)| length.unwrap_or(0));
         let shortest = counts().min().unwrap_or(0);
         if counts().all(|count| count == shortest)
             || self.options.on_divergence == OnDivergence::CutToShortest
         {
             return Ok(shortest);
         }
-        let held: Vec<_> = lengths
-            .iter()
+        let held: Vec<_> = compared()
             .map(|(reserved, length)| {
                 let name = reserved.pipeline().name();
                 format!("'{name}' {}", length.unwrap_or(0))

@@ -45,8 +45,12 @@ pub enum OnDivergence {
     /// [`Diverged`](crate::ErrorKind::Diverged) that names the numbers.
     #[default]
     Error,
-    /// Cuts the series to the records that all stores hold.
+    /// Cuts the series to the records that all stores hold. A store that several programs write
+    /// to loses their records too.
     CutToShortest,
+    /// As `Error`, but stores that [several programs write to](crate::DataStore::has_many_writers)
+    /// are not compared: they hold what others recorded, too.
+    SharedMayDiffer,
 }
 
 /// How a [`Recorder`](crate::Recorder) works.

@@ -162,6 +162,14 @@ impl<H: Hook> DataStore for Adapter<H> {
         self.store.commit(commit)
     }
 
+    fn has_many_writers(&self) -> bool {
+        self.store.has_many_writers()
+    }
+
+    fn free(&self, key: &Key, before: u64) -> Result<()> {
+        self.store.free(key, before)
+    }
+
     fn checkpoint(&self) -> Result<()> {
         self.hook.before(Op::Checkpoint, None)?;
         self.store.checkpoint()

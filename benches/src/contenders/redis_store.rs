@@ -1,0 +1,295 @@
+//! simrecorder on a Redis server, and what else moves as many bytes to or from one.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::json;
+use simrecorder::ndarray::ArrayView2;
+use simrecorder::prelude::*;
+use simrecorder::{ArrayView, Key, Recorder, RedisDataStore, RedisServer};
+use tempfile::TempDir;
+
+use crate::contender::{Contender, Outcome, Result, checksum, checksum_f32, timed};
+use crate::data::Frames;
+use crate::python::{Python, Worker};
+use crate::works::{FrameWork, Scalars, Vectors, scratch};
+
+const KEY: &str = "net/v";
+
+/// A server of its own for each run, with its append-only file on, synced every second, in `folder`.
+#[derive(Debug)]
+struct Server {
+    server: RedisServer,
+    /// Removed with this.
+    _folder: TempDir,
+}
+
+impl Server {
+    fn start(folder: &Path) -> Result<Self> {
+        let folder = scratch(folder)?;
+        // A rewrite of the file in the midst of a run would be measured with it, or not.
+        let options = RedisServer::options().setting("auto-aof-rewrite-percentage", "0");
+        Ok(Self {
+            server: options.start(folder.path())?,
+            _folder: folder,
+        })
+    }
+}
+
+/// Records on a new server, measured until the recorder is closed; then `check` reads it.
+fn record(
+    folder: &Path,
+    work: impl FnOnce(&Recorder) -> Result<()>,
+    check: impl FnOnce(&Recorder) -> Result<u64>,
+) -> Result<Outcome> {
+    let server = Server::start(folder)?;
+    let (elapsed, ()) = timed(|| {
+        let recorder = Recorder::new(RedisDataStore::connect(server.server.url())?);
+        work(&recorder)?;
+        Ok(recorder.close()?)
+    })?;
+    let checksum = check(&Recorder::new(RedisDataStore::open(server.server.url())?))?;
+    Ok(Outcome { elapsed, checksum })
+}
+
+/// What is recorded.
+#[derive(Debug)]
+pub enum RedisWork {
+    /// Scalars, by key.
+    Scalars(Arc<Scalars>),
+    /// Vectors of one key.
+    Vectors(Arc<Vectors>),
+    /// Frames of one key.
+    Frames(Arc<FrameWork>),
+}
+
+impl RedisWork {
+    /// How many bytes the records have.
+    pub fn bytes(&self) -> usize {
+        match self {
+            Self::Scalars(work) => work.records * work.keys.len() * size_of::<f64>(),
+            Self::Vectors(work) => work.records * Vectors::LEN * size_of::<f64>(),
+            Self::Frames(work) => work.count * size_of_val(&work.frames[0][..]),
+        }
+    }
+
+    fn record(&self, recorder: &Recorder) -> Result<()> {
+        match self {
+            Self::Scalars(work) => {
+                work.each(|key, value| Ok(recorder.record(&work.keys[key], value)?))
+            }
+            Self::Vectors(work) => work.each(|v| Ok(recorder.record(KEY, v)?)),
+            Self::Frames(work) => {
+                for frame in work.frames.iter().cycle().take(work.count) {
+                    let frame = ArrayView2::from_shape((Frames::SIDE, Frames::SIDE), frame)?;
+                    recorder.record(KEY, frame)?;
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// The checksum of all records, as they are recorded.
+    fn checksum(&self) -> Result<u64> {
+        let mut sum = 0_u64;
+        match self {
+            Self::Scalars(work) => work.each(|_, value| {
+                sum = sum.wrapping_add(value.to_bits());
+                Ok(())
+            })?,
+            Self::Vectors(work) => work.each(|v| {
+                sum = sum.wrapping_add(checksum(v));
+                Ok(())
+            })?,
+            Self::Frames(work) => {
+                for frame in work.frames.iter().cycle().take(work.count) {
+                    sum = sum.wrapping_add(checksum_f32(frame));
+                }
+            }
+        }
+        Ok(sum)
+    }
+
+    fn checksum_of(&self, recorder: &Recorder) -> Result<u64> {
+        let f64_of = |key: &str| -> Result<u64> {
+            let values = recorder.get_all(key)?.read::<f64>()?;
+            Ok(checksum(values.as_slice().unwrap_or_default()))
+        };
+        match self {
+            Self::Scalars(work) => work
+                .keys
+                .iter()
+                .try_fold(0, |sum: u64, key| Ok(sum.wrapping_add(f64_of(key)?))),
+            Self::Vectors(_) => f64_of(KEY),
+            Self::Frames(_) => {
+                let values = recorder.get_all(KEY)?.read::<f32>()?;
+                Ok(checksum_f32(values.as_slice().unwrap_or_default()))
+            }
+        }
+    }
+}
+
+/// simrecorder recording to a server.
+#[derive(Debug)]
+pub struct IntoRedis {
+    work: RedisWork,
+    folder: PathBuf,
+}
+
+impl IntoRedis {
+    /// To servers that keep their data within `folder`.
+    pub fn new(work: RedisWork, folder: &Path) -> Self {
+        Self {
+            work,
+            folder: folder.to_owned(),
+        }
+    }
+}
+
+impl Contender for IntoRedis {
+    fn name(&self) -> String {
+        "simrecorder, Redis".to_owned()
+    }
+
+    fn run(&mut self) -> Result<Outcome> {
+        let work = &self.work;
+        record(
+            &self.folder,
+            |it| work.record(it),
+            |it| work.checksum_of(it),
+        )
+    }
+}
+
+/// `redis-benchmark` with one client, pushing as many bytes onto one list, in the payloads that are
+/// the fastest.
+#[derive(Debug)]
+pub struct RedisBenchmark {
+    bytes: usize,
+    checksum: u64,
+    folder: PathBuf,
+    /// The sizes that are tried, until it is known which is the best.
+    sizes: Vec<usize>,
+}
+
+impl RedisBenchmark {
+    /// As many bytes as `work` records.
+    pub fn new(work: &RedisWork, folder: &Path) -> Result<Self> {
+        Ok(Self {
+            bytes: work.bytes(),
+            checksum: work.checksum()?,
+            folder: folder.to_owned(),
+            sizes: vec![16 << 10, 64 << 10, 256 << 10, 1 << 20],
+        })
+    }
+
+    fn push(&self, size: usize) -> Result<Duration> {
+        let server = Server::start(&self.folder)?;
+        let count = self.bytes.div_ceil(size);
+        let (port, count) = (server.server.port().to_string(), count.to_string());
+        let size = size.to_string();
+        let arguments = [
+            "-p", &port, "-c", "1", "-P", "16", "-n", &count, "-d", &size, "-t", "rpush", "--csv",
+        ];
+        let output = Command::new("redis-benchmark").args(arguments).output()?;
+        let text = String::from_utf8(output.stdout)?;
+        // "RPUSH","12345.67",…
+        let line = text.lines().find(|line| line.starts_with("\"RPUSH\""));
+        let speed = line.and_then(|line| line.split('"').nth(3)?.parse::<f64>().ok());
+        let speed = speed.ok_or("redis-benchmark said nothing")?;
+        let pushes = self.bytes as f64 / size.parse::<f64>()?;
+        Ok(Duration::from_secs_f64(pushes / speed))
+    }
+}
+
+impl Contender for RedisBenchmark {
+    fn name(&self) -> String {
+        match self.sizes[..] {
+            [size] => format!("redis-benchmark, RPUSH of {} KiB", size >> 10),
+            _ => "redis-benchmark, RPUSH".to_owned(),
+        }
+    }
+
+    fn run(&mut self) -> Result<Outcome> {
+        let runs = self.sizes.iter().map(|&size| Ok((self.push(size)?, size)));
+        let runs = runs.collect::<Result<Vec<_>>>()?;
+        let best = runs.into_iter().min().ok_or("nothing was tried")?;
+        self.sizes = vec![best.1];
+        Ok(Outcome {
+            elapsed: best.0,
+            checksum: self.checksum,
+        })
+    }
+}
+
+/// A recording on a server, to be read by all.
+#[derive(Debug)]
+pub struct OnServer {
+    server: Server,
+    view: Arc<dyn ArrayView>,
+}
+
+impl OnServer {
+    /// Records `work`.
+    pub fn new(work: &Vectors, folder: &Path) -> Result<Arc<Self>> {
+        let server = Server::start(folder)?;
+        let recorder = Recorder::new(RedisDataStore::connect(server.server.url())?);
+        work.each(|v| Ok(recorder.record(KEY, v)?))?;
+        recorder.close()?;
+        let store = RedisDataStore::open(server.server.url())?;
+        let view = simrecorder::DataStore::view(&store, &Key::new(KEY)?)?;
+        let view = view.ok_or("nothing was recorded")?;
+        Ok(Arc::new(Self { server, view }))
+    }
+}
+
+/// simrecorder reading all.
+#[derive(Debug)]
+pub struct ReadRedis(pub Arc<OnServer>);
+
+impl Contender for ReadRedis {
+    fn name(&self) -> String {
+        "simrecorder, Redis".to_owned()
+    }
+
+    fn run(&mut self) -> Result<Outcome> {
+        let (elapsed, values) = timed(|| Ok(self.0.view.read::<f64>()?))?;
+        let checksum = checksum(values.as_slice().unwrap_or_default());
+        Ok(Outcome { elapsed, checksum })
+    }
+}
+
+/// redis-py and pyarrow reading all of what simrecorder recorded.
+#[derive(Debug)]
+pub struct ReadRedisInPython {
+    worker: Worker,
+    recorded: Arc<OnServer>,
+}
+
+impl ReadRedisInPython {
+    /// The recording that `recorded` is.
+    pub fn new(python: &Arc<Python>, recorded: &Arc<OnServer>) -> Result<Self> {
+        Ok(Self {
+            worker: python.worker("redis_worker.py")?,
+            recorded: Arc::clone(recorded),
+        })
+    }
+}
+
+impl Contender for ReadRedisInPython {
+    fn name(&self) -> String {
+        "redis-py and pyarrow".to_owned()
+    }
+
+    fn run(&mut self) -> Result<Outcome> {
+        let url = self.recorded.server.server.url();
+        let answer = self.worker.ask(&json!({ "url": url, "key": KEY }))?;
+        let seconds = answer["seconds"].as_f64().ok_or("no seconds")?;
+        Ok(Outcome {
+            elapsed: Duration::from_secs_f64(seconds),
+            checksum: answer["checksum"].as_u64().ok_or("no checksum")?,
+        })
+    }
+}

@@ -1,0 +1,125 @@
+//! The index of a series: which frame holds which records. It is a stream whose entries have the
+//! index of the first record of their frame as their number.
+
+use std::ops::Range;
+
+use redis::Value;
+use simrecorder_core::Result;
+
+use crate::errors::corrupt;
+use crate::names::part_names;
+use crate::reply::Reply;
+
+/// How many entries are asked for at once.
+pub(crate) const PAGE: usize = 512;
+/// More parts than this no frame has.
+const MOST_PARTS: usize = 1 << 20;
+
+/// One frame of a series.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Entry {
+    /// The index of its first record in the series.
+    pub(crate) first: u64,
+    pub(crate) records: u64,
+    pub(crate) bytes: usize,
+    pub(crate) parts: usize,
+    pub(crate) frame: String,
+    /// Who wrote it.
+    pub(crate) writer: u64,
+}
+
+impl Entry {
+    pub(crate) fn range(&self) -> Range<u64> {
+        self.first..self.first + self.records
+    }
+
+    pub(crate) fn part_names(&self, prefix: &str) -> impl Iterator<Item = String> {
+        part_names(prefix, &self.frame, self.parts)
+    }
+}
+
+/// The entries that `XRANGE` and `XREVRANGE` answer with.
+pub(crate) fn entries(reply: Value) -> Result<Vec<Entry>> {
+    reply.array()?.into_iter().map(entry).collect()
+}
+
+fn entry(reply: Value) -> Result<Entry> {
+    let damaged = || corrupt("an entry of the index does not decode");
+    let mut reply = reply.array()?.into_iter();
+    let mut next = || reply.next().unwrap_or_default();
+    let id = next().text()?.ok_or_else(damaged)?;
+    let fields = next().pairs()?;
+    let field = |name: &str| {
+        let found = fields.iter().find(|(field, _)| field == name);
+        found.and_then(|(_, value)| std::str::from_utf8(value).ok())
+    };
+    let number = |name| field(name)?.parse().ok();
+    let found = || {
+        Some(Entry {
+            first: id.split_once('-')?.0.parse().ok()?,
+            records: number("n")?,
+            bytes: usize::try_from(number("b")?).ok()?,
+            parts: usize::try_from(number("p")?)
+                .ok()
+                .filter(|&parts| parts > 0)?,
+            frame: field("f")?.to_owned(),
+            writer: u64::from_str_radix(field("w")?, 16).ok()?,
+        })
+    };
+    let entry = found().ok_or_else(damaged)?;
+    let ends = entry.first.checked_add(entry.records);
+    match entry.parts <= MOST_PARTS && ends.is_some() {
+        true => Ok(entry),
+        false => Err(damaged()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn reply(id: &str, fields: &[&str]) -> Value {
+        let text = |text: &str| Value::BulkString(text.into());
+        let fields = fields.iter().map(|field| text(field)).collect();
+        Value::Array(vec![Value::Array(vec![text(id), Value::Array(fields)])])
+    }
+
+    #[test]
+    fn entries_decode_or_are_errors() {
+        let fields = ["n", "3", "w", "ff", "f", "ff-0", "b", "10", "p", "1"];
+        let found = entries(reply("7-1", &fields)).unwrap();
+        assert_eq!(found[0].range(), 7..10);
+        assert_eq!(found[0].writer, 255);
+        for (id, change) in [
+            ("x-1", ""),
+            ("7", ""),
+            ("7-1", "n"),
+            ("7-1", "p"),
+            ("7-1", "w"),
+        ] {
+            let fields = fields.map(|field| if field == change { "x" } else { field });
+            assert!(entries(reply(id, &fields)).is_err(), "{id} {change}");
+        }
+        let many = [
+            "n",
+            "18446744073709551615",
+            "w",
+            "f",
+            "f",
+            "f",
+            "b",
+            "1",
+            "p",
+            "1",
+        ];
+        assert!(entries(reply("7-1", &many)).is_err());
+        assert!(
+            entries(reply(
+                "7-1",
+                &["n", "3", "w", "f", "f", "f", "b", "1", "p", "0"]
+            ))
+            .is_err()
+        );
+        assert!(entries(Value::Array(vec![Value::Okay])).is_err());
+    }
+}

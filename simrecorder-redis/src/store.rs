@@ -1,0 +1,400 @@
+//! The Redis store.
+
+use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use simrecorder_core::{
+    ArrayView, Attributes, Batch, Child, Commit, DataStore, Error, Key, Node, NodeKind, OpenMode,
+    Prepared, Records, Result, Schema, Value,
+};
+
+use crate::document::{Document, SeriesDocument, StoredValue};
+use crate::errors::corrupt;
+use crate::names::part_names;
+use crate::options::RedisOptions;
+use crate::recording::{Recording, State};
+use crate::reply::{Commands, Reply};
+use crate::server::RedisServer;
+use crate::view::RedisView;
+
+/// Keeps a recording on a Redis or Valkey server, where many processes on many hosts may write
+/// to it at the same time.
+///
+/// | constructor | the recording | opened for |
+/// |---|---|---|
+/// | [`connect`](Self::connect) | may exist | writing |
+/// | [`create`](Self::create) | must not exist | writing |
+/// | [`open`](Self::open) | must exist | reading |
+/// | [`append`](Self::append) | must exist | writing |
+/// | [`launch`](Self::launch) | may exist | writing, on a server of its own |
+/// | [`options`](Self::options) | as set | as set |
+///
+/// A clone is a handle on the same open recording, which is one of its writers.
+///
+/// ```no_run
+/// use simrecorder_core::{Recorder, prelude::*};
+/// use simrecorder_redis::RedisDataStore;
+///
+/// let recorder = Recorder::new(RedisDataStore::connect("redis://login1:6379?run=sweep")?);
+/// recorder.record("energy", 0.5)?;
+/// recorder.close()?;
+/// # Ok::<(), simrecorder_core::Error>(())
+/// ```
+///
+/// # Many writers
+/// Writers may append to the same series. Then
+/// - each batch is there once, whole, and its records stand together;
+/// - the records of one writer stand in the order in which it recorded them;
+/// - batches of different writers stand in the order in which they arrived, which says nothing
+///   about when they were recorded;
+/// - [`writer_of`](ArrayView::writer_of) tells whose record it is, and [`writers`](Self::writers)
+///   who that is.
+///
+/// # What is durable
+/// A commit returns when the server has acknowledged it. With the server's `appendfsync always`
+/// it is on the disk then. With `everysec`, the default of [`RedisServer`], it is in the memory of
+/// the server for a moment, and on the disk about a second later. So a writer keeps its latest
+/// commits and sends again what a server lost that was killed, or lost its power, and started
+/// anew on its data. For that
+/// - the writer has to be alive, and to commit again or be closed after the server is back;
+/// - the append-only file of the server has to be on, with `no-appendfsync-on-rewrite no`, its
+///   default;
+/// - against a loss of power, what was not yet on the disk has to fit into
+///   [`resend_bytes`](RedisOptions::resend_bytes). Against a killed server it need not;
+/// - in a cluster, what is kept is what was sent in the last five seconds, as far as it fits.
+///
+/// A replica that is promoted while it lags behind loses commits for good if they are no longer
+/// kept; the next commit of their writer is an error then.
+///
+/// # Clusters
+/// In a cluster, a commit is atomic for each series, and for the hierarchy; not across them.
+#[derive(Clone)]
+pub struct RedisDataStore {
+    pub(crate) recording: Arc<Recording>,
+}
+
+/// One of the stores that opened a recording for writing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RedisWriter {
+    /// What [`ArrayView::writer_of`] gives.
+    pub id: u64,
+    /// The name of the host it ran on.
+    pub host: String,
+    /// The number of its process there.
+    pub process: u64,
+    /// When it opened the recording, in seconds since 1970.
+    pub started: u64,
+}
+
+impl RedisDataStore {
+    /// Opens the recording at `url` for writing, and creates it if it is not there.
+    /// [`RedisOptions::open`] says what URLs there are.
+    ///
+    /// # Errors
+    /// See [`RedisOptions::open`].
+    pub fn connect(url: &str) -> Result<Self> {
+        Self::options().mode(OpenMode::OpenOrCreate).open(url)
+    }
+
+    /// Creates the recording at `url`.
+    ///
+    /// # Errors
+    /// [`AlreadyExists`](simrecorder_core::ErrorKind::AlreadyExists); else see [`RedisOptions::open`].
+    pub fn create(url: &str) -> Result<Self> {
+        Self::options().mode(OpenMode::CreateNew).open(url)
+    }
+
+    /// Opens the recording at `url` for reading.
+    ///
+    /// # Errors
+    /// [`NotFound`](simrecorder_core::ErrorKind::NotFound); else see [`RedisOptions::open`].
+    pub fn open(url: &str) -> Result<Self> {
+        Self::options().mode(OpenMode::Read).open(url)
+    }
+
+    /// Opens the recording at `url` for going on with it.
+    ///
+    /// # Errors
+    /// [`NotFound`](simrecorder_core::ErrorKind::NotFound); else see [`RedisOptions::open`].
+    pub fn append(url: &str) -> Result<Self> {
+        Self::options().mode(OpenMode::Append).open(url)
+    }
+
+    /// Starts a server on `data_directory` and opens its recording `default` for writing, which
+    /// is created if it is not there. When the last handle on the store and its last view are
+    /// dropped, the server is stopped, with everything on the disk.
+    ///
+    /// Other processes reach the server, while it runs, at [`server_url`](Self::server_url).
+    ///
+    /// ```
+    /// use simrecorder_core::{Recorder, prelude::*};
+    /// use simrecorder_redis::RedisDataStore;
+    ///
+    /// # let folder = tempfile::tempdir().unwrap();
+    /// let recorder = Recorder::new(RedisDataStore::launch(folder.path())?);
+    /// recorder.record("energy", 0.5)?;
+    /// assert_eq!(recorder.get_all("energy")?.read::<f64>()?[0], 0.5);
+    /// recorder.close()?;
+    /// # Ok::<(), simrecorder_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// See [`RedisServerOptions::start`](crate::RedisServerOptions::start) and
+    /// [`RedisOptions::open`].
+    pub fn launch(data_directory: impl AsRef<Path>) -> Result<Self> {
+        let server = RedisServer::start(data_directory)?;
+        let url = server.url().to_owned();
+        Self::options()
+            .mode(OpenMode::OpenOrCreate)
+            .open_on(&url, Some(server))
+    }
+
+    /// Options for all the rest.
+    pub fn options() -> RedisOptions {
+        RedisOptions::default()
+    }
+
+    pub(crate) fn new(recording: Recording) -> Self {
+        Self {
+            recording: Arc::new(recording),
+        }
+    }
+
+    /// The name of the recording.
+    pub fn run(&self) -> &str {
+        &self.recording.run
+    }
+
+    /// Where to reach the server that [`launch`](Self::launch) started, while it runs.
+    pub fn server_url(&self) -> Option<&str> {
+        self.recording.server.as_ref().map(RedisServer::url)
+    }
+
+    /// The number that records of this store carry; see [`ArrayView::writer_of`].
+    pub fn writer_id(&self) -> u64 {
+        self.recording.id
+    }
+
+    /// Everyone who opened the recording for writing, in the order of their start.
+    ///
+    /// # Errors
+    /// What the server reports.
+    pub fn writers(&self) -> Result<Vec<RedisWriter>> {
+        let found = self.recording.scan(&self.recording.names.writers())?;
+        let writers = found.into_iter().map(|(id, who)| {
+            let damaged = || corrupt("who a writer is does not decode");
+            let who: serde_json::Value = serde_json::from_slice(&who).map_err(|_| damaged())?;
+            let number = |name: &str| who.get(name).and_then(serde_json::Value::as_u64);
+            let host = who.get("host").and_then(serde_json::Value::as_str);
+            Ok(RedisWriter {
+                id: u64::from_str_radix(&id, 16).map_err(|_| damaged())?,
+                host: host.unwrap_or_default().to_owned(),
+                process: number("process").unwrap_or(0),
+                started: number("started").unwrap_or(0),
+            })
+        });
+        let mut writers = writers.collect::<Result<Vec<_>>>()?;
+        writers.sort_by_key(|writer| (writer.started, writer.id));
+        Ok(writers)
+    }
+
+    /// The series at `key`, as it is now.
+    fn find_series(&self, key: &Key) -> Result<Option<(Arc<SeriesDocument>, State, Attributes)>> {
+        let series = match self.recording.known_series(key) {
+            Some(series) => series,
+            None => match self.recording.document(key)? {
+                Some(Document::Series(series)) => Arc::new(series),
+                _ => return Ok(None),
+            },
+        };
+        let (state, attributes) = self.recording.state(key)?;
+        Ok(state.map(|state| (series, state, attributes)))
+    }
+
+    fn read_value(&self, stored: &StoredValue) -> Result<Value> {
+        let mut questions = Commands::default();
+        let last = stored.bytes.to_string();
+        let prefix = self.recording.names.values();
+        for name in part_names(&prefix, &stored.frame, stored.parts) {
+            questions.command(&[b"GETRANGE", name.as_bytes(), b"0", last.as_bytes()]);
+        }
+        let mut frame = Vec::new();
+        for part in self.recording.ask("get", &[questions])? {
+            frame.extend(part.bytes()?.unwrap_or_default());
+        }
+        if frame.len() as u64 != stored.bytes {
+            return Err(corrupt(format!(
+                "a value has {} bytes, what stands about it says {}",
+                frame.len(),
+                stored.bytes
+            )));
+        }
+        let decoded = stored.form.decode(frame, &stored.schema)?;
+        let schema = Arc::new(stored.schema.clone());
+        let data = decoded.data().to_vec();
+        let records = match schema.kind().is_fixed() {
+            true => Records::fixed(schema, decoded.count, data),
+            false => Records::variable(schema, decoded.ends, data),
+        };
+        records?.value(0)
+    }
+}
+
+impl fmt::Debug for RedisDataStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RedisDataStore")
+            .field("server", self.recording.connections.address())
+            .field("run", &self.recording.run)
+            .finish_non_exhaustive()
+    }
+}
+
+impl DataStore for RedisDataStore {
+    fn name(&self) -> &str {
+        "redis"
+    }
+
+    fn is_read_only(&self) -> bool {
+        self.recording.read_only
+    }
+
+    fn has_many_writers(&self) -> bool {
+        true
+    }
+
+    fn node(&self, key: &Key) -> Result<Option<Node>> {
+        if key.is_root() {
+            return Ok(Some(Node::Group));
+        }
+        let find = || match self.recording.document(key)? {
+            None => Ok(None),
+            Some(Document::Group) => Ok(Some(Node::Group)),
+            Some(Document::Value(_)) => Ok(Some(Node::Value)),
+            Some(Document::Series(series)) => {
+                let (state, attributes) = self.recording.state(key)?;
+                Ok(Some(Node::Series {
+                    schema: Arc::new(series.schema.with_attributes(attributes)),
+                    records: state.map_or(0, |state| state.end),
+                }))
+            }
+        };
+        find().map_err(|e: Error| e.with_key(key.as_str()))
+    }
+
+    fn children(&self, key: &Key) -> Result<Vec<Child>> {
+        let found = self.recording.scan(&self.recording.names.group(key))?;
+        let children = found.into_iter().map(|(name, kind)| {
+            let kind = match &kind[..] {
+                b"group" => NodeKind::Group,
+                b"value" => NodeKind::Value,
+                b"series" => NodeKind::Series,
+                _ => return Err(corrupt("a child of this group is of no known kind")),
+            };
+            let child = match key.is_root() {
+                true => Key::new(name),
+                false => key.join(name),
+            };
+            Ok(Child::new(child?, kind))
+        });
+        let mut children = children
+            .collect::<Result<Vec<_>>>()
+            .map_err(|e| e.with_key(key.as_str()))?;
+        children.sort_by(|a, b| a.key.cmp(&b.key));
+        Ok(children)
+    }
+
+    fn value(&self, key: &Key) -> Result<Option<Value>> {
+        let mut last = None;
+        loop {
+            let Some(Document::Value(stored)) = self.recording.document(key)? else {
+                return Ok(None);
+            };
+            match self.read_value(&stored) {
+                Ok(value) => return Ok(Some(value)),
+                // It may have been set again between the two questions.
+                Err(_) if last.as_ref() != Some(&stored.frame) => last = Some(stored.frame),
+                Err(error) => return Err(error.with_key(key.as_str())),
+            }
+        }
+    }
+
+    fn view(&self, key: &Key) -> Result<Option<Arc<dyn ArrayView>>> {
+        let found = self
+            .find_series(key)
+            .map_err(|e| e.with_key(key.as_str()))?;
+        Ok(found.map(|(series, state, attributes)| {
+            let recording = Arc::clone(&self.recording);
+            Arc::new(RedisView::new(
+                recording,
+                key.clone(),
+                series,
+                state,
+                attributes,
+            )) as _
+        }))
+    }
+
+    fn attributes(&self, key: &Key) -> Result<Option<Attributes>> {
+        if !key.is_root() && self.recording.document(key)?.is_none() {
+            return Ok(None);
+        }
+        let attributes = self.recording.attributes(key);
+        attributes.map(Some).map_err(|e| e.with_key(key.as_str()))
+    }
+
+    fn plan(&self, key: &Key, schema: Option<&Schema>) -> Result<u64> {
+        self.recording.check_writable("plan")?;
+        schema.map_or(Ok(1), |schema| self.recording.plan(key, schema))
+    }
+
+    fn prepare(&self, batch: &Batch) -> Result<Option<Prepared>> {
+        let planned = self.recording.planned(&batch.key);
+        // A batch of another kind is for the commit to refuse.
+        let planned = planned.filter(|planned| {
+            planned
+                .schema
+                .check_same_records(batch.records.schema())
+                .is_ok()
+        });
+        let Some(planned) = planned else {
+            return Ok(None);
+        };
+        let prepared = self
+            .recording
+            .prepare_batch(&batch.key, &batch.records, planned.form);
+        Ok(Some(Box::new(
+            prepared.map_err(|e| e.with_key(batch.key.as_str()))?,
+        )))
+    }
+
+    fn commit(&self, commit: Commit) -> Result<()> {
+        self.recording.commit(commit)
+    }
+
+    fn free(&self, key: &Key, before: u64) -> Result<()> {
+        self.recording
+            .free(key, before)
+            .map_err(|e| e.with_key(key.as_str()))
+    }
+
+    fn checkpoint(&self) -> Result<()> {
+        if self.is_read_only() {
+            return Ok(());
+        }
+        self.recording.check_writable("checkpoint")
+    }
+
+    fn close(&self) -> Result<()> {
+        let mut writer = self.recording.writer.lock();
+        if self.recording.closed.swap(true, Ordering::AcqRel) {
+            return Ok(());
+        }
+        match self.is_read_only() {
+            true => Ok(()),
+            false => self.recording.settle(&mut writer),
+        }
+    }
+}

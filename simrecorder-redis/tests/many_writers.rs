@@ -1,0 +1,207 @@
+//! Many processes write to one recording while its server is killed under them: each record is
+//! there once, and in the order of its writer.
+
+#![allow(
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "helpers of tests, too, may panic"
+)]
+
+mod support;
+
+use std::collections::HashMap;
+use std::io::{BufRead, BufReader, Read};
+use std::path::Path;
+use std::process::{Child, ChildStdout, Stdio};
+use std::thread::sleep;
+use std::time::Duration;
+
+use simrecorder_core::{DataStore, Key, Recorder, RecorderOptions, prelude::*};
+use simrecorder_redis::{RedisDataStore, RedisServer, RedisSync};
+use support::{role, server_options, signal, this_test};
+
+const WRITERS: u64 = 8;
+
+/// Records until the standard input ends, and prints how much, and who it was.
+fn write_until_told(url: &str) {
+    let store = RedisDataStore::options()
+        .mode(simrecorder_core::OpenMode::OpenOrCreate)
+        .timeout(Duration::from_secs(2))
+        .open(url)
+        .unwrap();
+    let id = store.writer_id();
+    let options = RecorderOptions::new().commit_interval(Duration::from_millis(20));
+    let recorder = Recorder::with_options(store, options);
+    let stop = std::thread::spawn(|| std::io::stdin().read_to_end(&mut Vec::new()));
+    let mut count = 0_u64;
+    println!("ready");
+    while !stop.is_finished() {
+        for _ in 0..40 {
+            recorder.record("shared/n", [id, count]).unwrap();
+            recorder
+                .record("shared/text", format!("{id:x} {count}"))
+                .unwrap();
+            recorder.record(format!("own/{id:x}"), count).unwrap();
+            count += 1;
+        }
+        if count.is_multiple_of(400) {
+            recorder.flush().unwrap();
+        }
+        sleep(Duration::from_millis(2));
+    }
+    recorder.close().unwrap();
+    println!("recorded {id} {count}");
+}
+
+struct Writer(Child, BufReader<ChildStdout>);
+
+impl Writer {
+    fn start(test: &str, url: &str) -> Self {
+        let mut child = this_test(test, url)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut output = BufReader::new(child.stdout.take().unwrap());
+        let lines = output.by_ref().lines();
+        assert!(
+            lines
+                .map_while(Result::ok)
+                .any(|line| line.contains("ready"))
+        );
+        Self(child, output)
+    }
+
+    /// Lets it end; who it was, and how much it recorded.
+    fn finish(mut self) -> (u64, u64) {
+        drop(self.0.stdin.take());
+        let mut output = String::new();
+        self.1.read_to_string(&mut output).unwrap();
+        assert!(self.0.wait().unwrap().success(), "{output}");
+        let line = output
+            .lines()
+            .find_map(|line| line.strip_prefix("recorded "));
+        let (id, count) = line.unwrap().split_once(' ').unwrap();
+        (id.parse().unwrap(), count.parse().unwrap())
+    }
+}
+
+/// Checks that each series holds each record of each writer once, in its order.
+fn check(url: &str, written: &HashMap<u64, u64>) {
+    let store = RedisDataStore::open(url).unwrap();
+    let n = store.view(&Key::new("shared/n").unwrap()).unwrap().unwrap();
+    let text = store
+        .view(&Key::new("shared/text").unwrap())
+        .unwrap()
+        .unwrap();
+    let total: u64 = written.values().sum();
+    assert_eq!((n.len(), text.len()), (total, total));
+
+    let mut next = HashMap::new();
+    let records = n.read::<u64>().unwrap();
+    for (index, record) in records.rows().into_iter().enumerate() {
+        let (id, count) = (record[0], record[1]);
+        let expected = next.entry(id).or_insert(0_u64);
+        assert_eq!(count, *expected, "record {index}, by {id:x}");
+        *expected += 1;
+        if index % 1009 == 0 {
+            assert_eq!(n.writer_of(index as u64).unwrap(), Some(id));
+        }
+    }
+    assert_eq!(next, *written);
+    let mut next = HashMap::new();
+    for record in text.read_text().unwrap() {
+        let (id, count) = record.split_once(' ').unwrap();
+        let id = u64::from_str_radix(id, 16).unwrap();
+        let expected = next.entry(id).or_insert(0_u64);
+        assert_eq!(count.parse::<u64>().unwrap(), *expected);
+        *expected += 1;
+    }
+    assert_eq!(next, *written);
+    for (id, count) in written {
+        let own = Key::new(format!("own/{id:x}")).unwrap();
+        let own = store.view(&own).unwrap().unwrap();
+        assert!(own.read::<u64>().unwrap().iter().copied().eq(0..*count));
+    }
+    let known: Vec<u64> = store.writers().unwrap().iter().map(|it| it.id).collect();
+    assert!(written.keys().all(|id| known.contains(id)));
+}
+
+fn start(folder: &Path, port: Option<u16>, sync: RedisSync) -> RedisServer {
+    let options = server_options().sync(sync);
+    let options = match port {
+        Some(port) => options.port(port),
+        None => options,
+    };
+    options.start(folder).unwrap()
+}
+
+/// The part of the append-only file that grows.
+fn growing_file(folder: &Path) -> std::path::PathBuf {
+    let files = std::fs::read_dir(folder.join("appendonlydir")).unwrap();
+    let files = files.map(|file| file.unwrap().path());
+    let mut files: Vec<_> = files
+        .filter(|path| path.to_string_lossy().ends_with(".incr.aof"))
+        .collect();
+    files.sort();
+    files.pop().unwrap()
+}
+
+/// Kills the server again and again. If `lose` says so, what it wrote last is gone then, as after
+/// a loss of power.
+fn kill_under_writers(test: &str, sync: RedisSync, kills: u32, lose: bool) {
+    if let Some(url) = role() {
+        return write_until_told(&url);
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let mut server = start(folder.path(), None, sync);
+    let (url, port) = (server.url().to_owned(), server.port());
+    let writers: Vec<_> = (0..WRITERS).map(|_| Writer::start(test, &url)).collect();
+    let mut lost = 0;
+    for kill in 0..kills {
+        sleep(Duration::from_millis(150 + u64::from(kill * 37 % 200)));
+        let file = growing_file(folder.path());
+        let before = file.metadata().unwrap().len();
+        if lose {
+            sleep(Duration::from_millis(200));
+        }
+        signal(server.process_id(), "KILL");
+        drop(server);
+        if lose {
+            lost += file.metadata().unwrap().len() - before;
+            let file = std::fs::File::options().write(true).open(file).unwrap();
+            file.set_len(before).unwrap();
+        }
+        server = start(folder.path(), Some(port), sync);
+    }
+    assert!(
+        !lose || lost > 0,
+        "nothing was lost that had to be sent again"
+    );
+    sleep(Duration::from_millis(300));
+    let written: HashMap<u64, u64> = writers.into_iter().map(Writer::finish).collect();
+    assert_eq!(written.len() as u64, WRITERS);
+    check(&url, &written);
+    // It is all on the disk, too.
+    server.stop().unwrap();
+    let server = start(folder.path(), Some(port), sync);
+    check(server.url(), &written);
+}
+
+#[test]
+fn a_server_that_is_killed_and_syncs_always_loses_and_doubles_nothing() {
+    let test = "a_server_that_is_killed_and_syncs_always_loses_and_doubles_nothing";
+    kill_under_writers(test, RedisSync::Always, 20, false);
+}
+
+#[test]
+fn a_server_that_is_killed_and_syncs_every_second_loses_and_doubles_nothing() {
+    let test = "a_server_that_is_killed_and_syncs_every_second_loses_and_doubles_nothing";
+    kill_under_writers(test, RedisSync::EverySecond, 20, false);
+}
+
+#[test]
+fn a_server_that_loses_what_it_acknowledged_is_sent_it_again() {
+    let test = "a_server_that_loses_what_it_acknowledged_is_sent_it_again";
+    kill_under_writers(test, RedisSync::EverySecond, 6, true);
+}

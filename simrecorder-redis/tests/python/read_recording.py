@@ -1,0 +1,71 @@
+"""Reads what `python_reads.rs` recorded, with the program in docs/format.md.
+
+Arguments: the URL of the server; the names of the recordings; the folder of the repository last.
+"""
+
+import re
+import sys
+from pathlib import Path
+
+import ml_dtypes  # noqa: F401, gives NumPy its bfloat16
+import numpy
+
+DTYPES = ["bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"]
+DTYPES += ["float16", "bfloat16", "float32", "float64", "complex64", "complex128"]
+
+
+def elements(dtype, shape, seed):
+    """The array that `elements` in `python_reads.rs` makes."""
+    size = numpy.dtype(dtype).itemsize * int(numpy.prod(shape))
+    i = numpy.arange(size, dtype="u8") + seed
+    data = ((i * i * 31 + i * 7) >> 2).astype("u1")
+    if dtype == "bool":
+        data &= 1
+    return data.view(dtype).reshape(shape)
+
+
+def assert_same(found, expected):
+    found = numpy.asarray(found)
+    assert found.dtype == expected.dtype and found.shape == expected.shape, (found, expected)
+    assert found.tobytes() == expected.tobytes(), (found, expected)
+
+
+def check(recording):
+    children = recording.children()
+    assert children[b"kinds"] == b"group" and children[b"seed"] == b"value", children
+    assert recording.value("seed") == 42 and recording.value("text") == "größe 🧠"
+    assert recording.value("object") == {"tau": 20.0}
+    assert recording.attributes("kinds/text") == {"units": "mV"}
+    for dtype in DTYPES:
+        for name, shape in [("scalars", ()), ("arrays", (2, 3))]:
+            records = recording.records(f"{name}/{dtype}")
+            assert len(records) == 10, len(records)
+            for i, record in enumerate(records):
+                assert_same(record, elements(dtype, shape, i))
+        for name, shape in [("ragged", ()), ("ragged2", (2,))]:
+            rows = recording.records(f"{name}/{dtype}")
+            for i, row in enumerate(rows):
+                assert_same(row, elements(dtype, (i * 3 % 4, *shape), i))
+        assert_same(recording.value(f"values/{dtype}"), elements(dtype, (5, 4), 2))
+    assert recording.records("kinds/text") == [f"größe {i} 🧠" * i for i in range(10)]
+    assert recording.records("kinds/bytes") == [bytes([i]) * (i % 4) for i in range(10)]
+    assert recording.records("kinds/object") == [{"step": i, "names": ["E"]} for i in range(10)]
+    # Tensors come as NumPy arrays of their shape without further ado.
+    column = next(recording.columns("arrays/float64"))
+    assert column.to_numpy_ndarray().shape[1:] == (2, 3)
+    # A recording from which records were freed begins with those that are left.
+    assert [int(n) for n in recording.records("freed")] == list(range(3000, 5000))
+
+
+def main(url, *rest):
+    *runs, repository = rest
+    document = Path(repository, "docs/format.md").read_text()
+    [program] = re.findall(r"^```py\n(.*?)^```", document, re.DOTALL | re.MULTILINE)
+    names = {"url": url}
+    exec(compile(program, "docs/format.md", "exec"), names)
+    assert len(names["v"]) == 10 and names["v"][3].shape == (3,)
+    for run in runs:
+        check(names["Recording"](names["recording"].client, run))
+
+
+main(*sys.argv[1:])
