@@ -101,6 +101,28 @@ const JOURNAL_BYTES: u64 = 64 << 20;
 /// A checkpoint is cut into commits, and notes, of about this many bytes.
 const CHECKPOINT_BYTES: usize = 8 << 20;
 
+/// Opens a file that others may be writing, again when it changed while libhdf5 looked at it.
+pub(crate) fn while_it_changes<T>(
+    mut open: impl FnMut() -> Result<(Arc<LoggedFile>, Result<T>)>,
+) -> Result<T> {
+    let mut attempt = 0;
+    loop {
+        attempt += 1;
+        let (log, opened) = open()?;
+        match opened {
+            Err(_) if log.is_stale() && attempt < ATTEMPTS => {}
+            Err(error) => {
+                let error = log.take_error().unwrap_or(error);
+                if let Err(error) = log.give_up() {
+                    tracing::warn!(%error, "an empty journal stays behind");
+                }
+                return Err(error);
+            }
+            opened => return opened,
+        }
+    }
+}
+
 impl Recording {
     pub(crate) fn new(
         path: PathBuf,
@@ -168,11 +190,14 @@ impl Recording {
 
     /// Opens the file anew for reading, as it is now.
     fn reopen(&self, state: &mut State) -> Result<()> {
-        let mut tails = Tails::default();
-        let log = LoggedFile::read(&self.path, &mut |note, place| {
-            tails.apply(note, place.offset)
-        })?;
-        self.replace(state, log, tails)
+        while_it_changes(|| {
+            let mut tails = Tails::default();
+            let log = LoggedFile::read(&self.path, &mut |note, place| {
+                tails.apply(note, place.offset)
+            })?;
+            let replaced = self.replace(state, Arc::clone(&log), tails);
+            Ok((log, replaced))
+        })
     }
 
     fn replace(&self, state: &mut State, log: Arc<LoggedFile>, tails: Tails) -> Result<()> {
@@ -375,7 +400,11 @@ impl Recording {
         let checkpoint = self.checkpoint(state);
         let log = Arc::clone(&state.open.log);
         let closed = state.open.close().map_err(|e| state.open.explain(e));
-        let ended = log.close();
+        // Unless all tails are in chunks, the journal has to stay: they are in it.
+        let ended = match checkpoint {
+            Ok(()) => log.close(),
+            Err(_) => Ok(()),
+        };
         let reopened = self.reopen(state);
         checkpoint.and(closed).and(ended).and(reopened)
     }

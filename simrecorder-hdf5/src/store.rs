@@ -19,7 +19,7 @@ use crate::driver::LoggedFile;
 use crate::library::{link_names, open_object, reference};
 use crate::node::{Found, groups_on_the_way};
 use crate::options::Hdf5Options;
-use crate::recording::Recording;
+use crate::recording::{Recording, while_it_changes};
 use crate::root;
 use crate::series::{NewSeries, load};
 use crate::tail::Tails;
@@ -104,16 +104,19 @@ impl Hdf5DataStore {
     }
 
     pub(crate) fn open_with(path: &Path, options: &Hdf5Options) -> Result<Self> {
-        let opened = || {
+        let opened = while_it_changes(|| {
             let mut tails = Tails::default();
             let log = open_log(path, options, &mut tails)?;
-            let recording = Recording::new(path.to_owned(), log, tails, options)?;
-            recording.prepare_file()?;
-            Ok(Self {
-                recording: Arc::new(recording),
-            })
-        };
-        opened().map_err(|e: Error| {
+            let recording = Recording::new(path.to_owned(), Arc::clone(&log), tails, options);
+            let prepared = recording.and_then(|recording| {
+                recording.prepare_file()?;
+                Ok(Self {
+                    recording: Arc::new(recording),
+                })
+            });
+            Ok((log, prepared))
+        });
+        opened.map_err(|e: Error| {
             e.with_operation("open")
                 .with_key(path.display().to_string())
         })
