@@ -43,6 +43,10 @@ use crate::view::Hdf5View;
 /// Beside `run.h5` stands `run.h5.journal` while it is written, and after a kill: both belong
 /// together until the next `close`.
 ///
+/// Damage is an [`ErrorKind::Corrupt`] for the reads that touch it, with one exception: libhdf5
+/// parses the file in this process, and where it finds a text or bytes of another length than its
+/// heap says, some versions of it (1.10.8 among them) end the process.
+///
 /// ```
 /// use simrecorder_core::{Recorder, prelude::*};
 /// use simrecorder_hdf5::Hdf5DataStore;
@@ -55,7 +59,7 @@ use crate::view::Hdf5View;
 ///
 /// let recorder = Recorder::new(Hdf5DataStore::open(&path)?);
 /// assert_eq!(recorder.get_all("net/v")?.shape(), [1, 2]);
-/// # Ok::<(), Error>(())
+/// # Ok::<(), simrecorder_core::Error>(())
 /// ```
 #[derive(Clone)]
 pub struct Hdf5DataStore {
