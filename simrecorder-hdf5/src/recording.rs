@@ -116,6 +116,28 @@ const TAIL_BYTES: u64 = 16 << 20;
 /// A checkpoint is cut into commits of about this many bytes.
 const CHECKPOINT_BYTES: usize = 8 << 20;
 
+/// Opens a file that others may be writing, again when it changed while libhdf5 looked at it.
+pub(crate) fn while_it_changes<T>(
+    mut open: impl FnMut() -> Result<(Arc<LoggedFile>, Result<T>)>,
+) -> Result<T> {
+    let mut attempt = 0;
+    loop {
+        attempt += 1;
+        let (log, opened) = open()?;
+        match opened {
+            Err(_) if log.is_stale() && attempt < ATTEMPTS => {}
+            Err(error) => {
+                let error = log.take_error().unwrap_or(error);
+                if let Err(error) = log.give_up() {
+                    tracing::warn!(%error, "an empty journal stays behind");
+                }
+                return Err(error);
+            }
+            opened => return opened,
+        }
+    }
+}
+
 impl Recording {
     pub(crate) fn new(
         path: PathBuf,
@@ -183,8 +205,11 @@ impl Recording {
 
     /// Opens the file anew for reading, as it is now.
     fn reopen(&self, state: &mut State) -> Result<()> {
-        let (log, tails) = open_for_reading(&self.path)?;
-        self.replace(state, log, tails)
+        while_it_changes(|| {
+            let (log, tails) = open_for_reading(&self.path)?;
+            let replaced = self.replace(state, Arc::clone(&log), tails);
+            Ok((log, replaced))
+        })
     }
 
     fn replace(&self, state: &mut State, log: Arc<LoggedFile>, tails: Tails) -> Result<()> {
@@ -396,8 +421,11 @@ impl Recording {
         let checkpoint = self.checkpoint(state);
         let log = Arc::clone(&state.open.log);
         let closed = state.open.close().map_err(|e| state.open.explain(e));
-        // What libhdf5 wrote when it closed the file.
-        let ended = log.commit(&[]).and_then(|_| log.close());
+        while_it_changes(|| {
+            let (log, tails) = open_for_reading(&self.path)?;
+            let replaced = self.replace(state, Arc::clone(&log), tails);
+            Ok((log, replaced))
+        })
         let reopened = self.reopen(state);
         checkpoint.and(closed).and(ended).and(reopened)
     }

@@ -19,7 +19,7 @@ use crate::driver::LoggedFile;
 use crate::library::{link_names, open_object, reference};
 use crate::node::{Found, groups_on_the_way};
 use crate::options::Hdf5Options;
-use crate::recording::{Recording, open_for_reading};
+use crate::recording::{Recording, open_for_reading, while_it_changes};
 use crate::root;
 use crate::series::{NewSeries, load};
 use crate::tail::Tails;
@@ -43,6 +43,10 @@ use crate::view::Hdf5View;
 /// Beside `run.h5` stands `run.h5.journal` while it is written, and after a kill: both belong
 /// together until the next `close`.
 ///
+/// Damage is an [`ErrorKind::Corrupt`] for the reads that touch it, with one exception: libhdf5
+/// parses the file in this process, and where it finds a text or bytes of another length than its
+/// heap says, some versions of it (1.10.8 among them) end the process.
+///
 /// ```
 /// use simrecorder_core::{Recorder, prelude::*};
 /// use simrecorder_hdf5::Hdf5DataStore;
@@ -55,7 +59,7 @@ use crate::view::Hdf5View;
 ///
 /// let recorder = Recorder::new(Hdf5DataStore::open(&path)?);
 /// assert_eq!(recorder.get_all("net/v")?.shape(), [1, 2]);
-/// # Ok::<(), Error>(())
+/// # Ok::<(), simrecorder_core::Error>(())
 /// ```
 #[derive(Clone)]
 pub struct Hdf5DataStore {
@@ -104,16 +108,19 @@ impl Hdf5DataStore {
     }
 
     pub(crate) fn open_with(path: &Path, options: &Hdf5Options) -> Result<Self> {
-        let opened = || {
+        let opened = while_it_changes(|| {
             let mut tails = Tails::default();
             let log = open_log(path, options, &mut tails)?;
-            let recording = Recording::new(path.to_owned(), log, tails, options)?;
-            recording.prepare_file()?;
-            Ok(Self {
-                recording: Arc::new(recording),
-            })
-        };
-        opened().map_err(|e: Error| {
+            let recording = Recording::new(path.to_owned(), Arc::clone(&log), tails, options);
+            let prepared = recording.and_then(|recording| {
+                recording.prepare_file()?;
+                Ok(Self {
+                    recording: Arc::new(recording),
+                })
+            });
+            Ok((log, prepared))
+        });
+        opened.map_err(|e: Error| {
             e.with_operation("open")
                 .with_key(path.display().to_string())
         })

@@ -8,10 +8,11 @@
 
 use std::fs;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use serde_json::json;
-use simrecorder_core::{OpenMode, Result};
+use simrecorder_core::{OpenMode, Recorder, Result, prelude::*};
 use simrecorder_hdf5::Hdf5DataStore;
 
 mod support;
@@ -50,6 +51,44 @@ fn killed_writers_leave_every_flushed_record_and_a_file_that_h5py_opens() {
 fn a_reader_in_another_process_follows_a_writer() {
     let name = "a_reader_in_another_process_follows_a_writer";
     readers_follow_a_writer(name, open);
+}
+
+#[test]
+fn a_file_is_opened_and_read_while_checkpoint_follows_checkpoint() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("run.h5");
+    let recorder = Recorder::new(open(&path, OpenMode::CreateNew).unwrap());
+    recorder.record("n", 0_u64).unwrap();
+    recorder.flush().unwrap();
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for step in 1_u64.. {
+                recorder.record("n", step).unwrap();
+                recorder
+                    .record(format!("late/{}", step / 10), step)
+                    .unwrap();
+                recorder.checkpoint().unwrap();
+                if done.load(Ordering::Relaxed) {
+                    break;
+                }
+            }
+        });
+        let follower = Recorder::new(open(&path, OpenMode::Read).unwrap());
+        for _ in 0..150 {
+            for reader in [
+                &follower,
+                &Recorder::new(open(&path, OpenMode::Read).unwrap()),
+            ] {
+                let view = reader.get_all("n").unwrap();
+                let n = view.read::<u64>().unwrap();
+                assert!(n.iter().copied().eq(0..view.len()));
+                reader.keys().unwrap();
+            }
+        }
+        done.store(true, Ordering::Relaxed);
+    });
+    recorder.close().unwrap();
 }
 
 #[test]

@@ -302,6 +302,13 @@ impl LoggedFile {
         Ok(())
     }
 
+    /// Gives up a file that could not be used: a journal that holds nothing is removed.
+    pub(crate) fn give_up(&self) -> Result<()> {
+        let is_empty = |writer: &Writer| writer.journal.end.offset == journal::START;
+        let is_unused = matches!(&*self.role.lock(), Role::Writer(writer) if is_empty(writer));
+        if is_unused { self.close() } else { Ok(()) }
+    }
+
     /// How long the journal is.
     pub(crate) fn journal_bytes(&self) -> u64 {
         match &*self.role.lock() {

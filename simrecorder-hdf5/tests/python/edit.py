@@ -1,0 +1,43 @@
+"""Changes a file, or holds it open, as other software may.
+
+Arguments, one of: `note PATH KEY JSON`, which puts JSON in what the recorder noted about a node;
+`damage PATH DATASET INDEX`, which overwrites a chunk; `hold PATH MODE`, which opens the file until
+standard input ends; `refused PATH MODE`, which must not be able to open it.
+"""
+
+import json
+import sys
+
+import h5py
+
+
+def note(path, key, update):
+    with h5py.File(path, "r+") as file:
+        attributes = file[key].attrs
+        noted = json.loads(attributes["simrecorder"]) | json.loads(update)
+        attributes["simrecorder"] = json.dumps(noted)
+
+
+def damage(path, dataset, index):
+    with h5py.File(path) as file:
+        chunk = file[dataset].id.get_chunk_info(int(index))
+    with open(path, "r+b") as file:
+        file.seek(chunk.byte_offset + chunk.size // 4)
+        file.write(b"\xa5" * (chunk.size // 2))
+
+
+def hold(path, mode):
+    with h5py.File(path, mode):
+        print("ready", flush=True)
+        sys.stdin.read()
+
+
+def refused(path, mode):
+    try:
+        h5py.File(path, mode).close()
+    except BlockingIOError:
+        return
+    sys.exit("the file could be opened")
+
+
+{"note": note, "damage": damage, "hold": hold, "refused": refused}[sys.argv[1]](*sys.argv[2:])
