@@ -421,11 +421,12 @@ impl Recording {
         let checkpoint = self.checkpoint(state);
         let log = Arc::clone(&state.open.log);
         let closed = state.open.close().map_err(|e| state.open.explain(e));
-        while_it_changes(|| {
-            let (log, tails) = open_for_reading(&self.path)?;
-            let replaced = self.replace(state, Arc::clone(&log), tails);
-            Ok((log, replaced))
-        })
+        // Unless all tails are in chunks, the journal has to stay: they are in it.
+        let ended = match checkpoint {
+            // What libhdf5 wrote when it closed the file comes along.
+            Ok(()) => log.commit(&[]).and_then(|_| log.close()),
+            Err(_) => Ok(()),
+        };
         let reopened = self.reopen(state);
         checkpoint.and(closed).and(ended).and(reopened)
     }
