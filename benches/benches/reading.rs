@@ -29,14 +29,15 @@ fn recorded(store: impl DataStore + Clone + 'static) -> Arc<dyn ArrayView> {
 
 fn reading(criterion: &mut Criterion) {
     let folder = tempfile::tempdir().expect("a folder for the recordings");
-    let zarr = |store: Store, name| {
+    let on_disk = |store: Store, name| {
         let path = folder.path().join(name);
         recorded(store.open(&path, OpenMode::CreateNew).expect("a store"))
     };
     let views = [
         ("memory", recorded(InMemoryDataStore::new())),
-        ("zarr-lmdb", zarr(Store::Lmdb, "lmdb")),
-        ("zarr-directory", zarr(Store::Directory, "directory")),
+        ("zarr-lmdb", on_disk(Store::Lmdb, "lmdb")),
+        ("zarr-directory", on_disk(Store::Directory, "directory")),
+        ("hdf5", on_disk(Store::Hdf5, "hdf5")),
     ];
     let selections: [(&str, Selection); 4] = [
         ("all", s![.., .., ..].into()),

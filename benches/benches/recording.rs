@@ -15,17 +15,18 @@ type StoreInFolder = (Arc<dyn DataStore>, Option<TempDir>);
 /// Makes a store that is empty.
 type NewStore = fn() -> StoreInFolder;
 
-fn stores() -> [(&'static str, NewStore); 3] {
-    fn zarr(store: Store) -> StoreInFolder {
+fn stores() -> [(&'static str, NewStore); 4] {
+    fn on_disk(store: Store) -> StoreInFolder {
         let folder = tempfile::tempdir().expect("a folder for the recording");
         let path = folder.path().join("recording");
         let store = store.open(&path, OpenMode::CreateNew).expect("a store");
-        (Arc::new(store), Some(folder))
+        (store, Some(folder))
     }
     [
         ("memory", || (Arc::new(InMemoryDataStore::new()), None)),
-        ("zarr-lmdb", || zarr(Store::Lmdb)),
-        ("zarr-directory", || zarr(Store::Directory)),
+        ("zarr-lmdb", || on_disk(Store::Lmdb)),
+        ("zarr-directory", || on_disk(Store::Directory)),
+        ("hdf5", || on_disk(Store::Hdf5)),
     ]
 }
 

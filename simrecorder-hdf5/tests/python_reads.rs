@@ -251,3 +251,32 @@ fn xarray_sees_the_names_of_dimensions_and_their_coordinates_in_whatever_order_t
         h5dump(path);
     });
 }
+
+#[test]
+fn the_programs_in_the_documents_run() {
+    let record = |recorder: &Recorder| {
+        let schema = Schema::array::<f64>([5, 2])
+            .with_dimension_names(["time", "neuron", "part"])
+            .with_units("mV");
+        recorder.declare("net/v", schema).unwrap();
+        for step in 0..10_u32 {
+            let v = Array2::from_shape_fn((5, 2), |(i, _)| f64::from(10 * step) + i as f64);
+            recorder.record("net/v", &v).unwrap();
+            let row = vec![step; step as usize % 4];
+            recorder.record("net/spikes", Ragged(&row)).unwrap();
+            recorder.record("log", format!("step {step}")).unwrap();
+            recorder
+                .record("events", Object(&json!({ "step": step })))
+                .unwrap();
+        }
+        let parameters = json!({ "tau": 20.0 });
+        recorder
+            .set("meta/parameters", Object(&parameters))
+            .unwrap();
+    };
+    with_recording(Compression::Fast, record, |path| {
+        let folder = path.parent().unwrap();
+        let repository = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+        assert_success(python("run_docs.py").arg(folder).arg(repository));
+    });
+}
