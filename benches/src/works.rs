@@ -111,7 +111,7 @@ pub struct Setting {
 
 impl Setting {
     fn scaled(&self, count: usize) -> usize {
-        (count as f64 * self.scale) as usize
+        ((count as f64 * self.scale) as usize).max(1)
     }
 }
 

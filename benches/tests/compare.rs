@@ -19,6 +19,8 @@ fn every_work_runs_and_all_contenders_agree_on_the_data() {
     let rows = |contender: &str| tables.matches(&format!("| {contender}")).count();
     assert_eq!(rows("simrecorder, Zarr/LMDB"), 8, "{tables}");
     assert_eq!(rows("TensorStore"), 1, "{tables}");
+    assert_eq!(rows("simrecorder, HDF5"), 8, "{tables}");
+    assert_eq!(rows("h5py"), 8, "{tables}");
     assert_eq!(rows("simrecorder, Redis"), 4, "{tables}");
     assert_eq!(rows("redis-benchmark"), 2, "{tables}");
     assert_eq!(rows("redis-py"), 1, "{tables}");

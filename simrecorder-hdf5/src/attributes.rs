@@ -5,19 +5,17 @@
 
 use std::ffi::{CStr, CString, c_char, c_void};
 
-use hdf5_metno_sys::h5::{H5_index_t, H5_iter_order_t, herr_t};
 use hdf5_metno_sys::h5a::{
-    H5A_info_t, H5Acreate2, H5Adelete, H5Aexists, H5Aget_space, H5Aget_type, H5Aiterate2, H5Aopen,
-    H5Aread, H5Awrite,
+    H5Acreate2, H5Adelete, H5Aexists, H5Aget_space, H5Aget_type, H5Aopen, H5Aread, H5Awrite,
 };
-use hdf5_metno_sys::h5i::hid_t;
 use hdf5_metno_sys::h5p::H5P_DEFAULT;
 use serde_json::{Map, Number, Value as Json, json};
 use simrecorder_core::{Attributes, DType, Error, ErrorKind, Result};
 
 use crate::datatype::{StoredType, element_type, mark_type, text_type};
 use crate::library::{
-    Handle, c_string, extent, failed, locked, read_ok, reclaim, simple_space, write_ok,
+    Handle, attribute_names, c_string, extent, failed, locked, read_ok, reclaim, simple_space,
+    write_ok,
 };
 
 /// The attribute in which this library notes what HDF5 has no place for.
@@ -80,7 +78,7 @@ pub(crate) fn write_own(object: &Handle, own: Own) -> Result<()> {
 /// The attributes of a user, given what [`read_own`] read.
 pub(crate) fn read_attributes(object: &Handle, own: Option<&Own>) -> Result<Attributes> {
     let mut attributes = Attributes::new();
-    for name in names(object)? {
+    for name in attribute_names(object)? {
         if RESERVED.contains(&name.as_str()) {
             continue;
         }
@@ -122,7 +120,7 @@ pub(crate) fn write_attributes(
 
 /// Removes all attributes of a user that are read, and those with the names of `new` ones.
 pub(crate) fn remove_attributes(object: &Handle, new: &Attributes) -> Result<()> {
-    for name in names(object)? {
+    for name in attribute_names(object)? {
         if !RESERVED.contains(&name.as_str())
             && (new.contains_key(&name) || read_named(object, &name)?.is_some())
         {
@@ -203,42 +201,54 @@ fn write(object: &Handle, name: &str, value: &Native, replace: bool) -> Result<(
     if replace {
         remove_if_there(object, name)?;
     }
-    let name = c_string(name)?;
-    locked(|| {
-        let (type_, count) = match value {
-            Native::Elements(dtype, _, count) => (element_type(*dtype)?, *count),
-            Native::Texts(_, count) => (text_type(None)?, *count),
-            Native::Sized(text) => (text_type(Some(text.len()))?, None),
-            Native::Mark(text) => (mark_type(text.as_bytes_with_nul().len())?, None),
-        };
+    let create = |type_: Handle, count: Option<u64>, elements: *const c_void| {
         let space = simple_space(count.as_slice(), None)?;
-        // SAFETY: the name ends with a NUL; what is written has as many elements of the type as
-        // the space; all of it outlives the calls.
-        unsafe {
-            let id = H5Acreate2(
-                object.id(),
-                name.as_ptr(),
-                type_.id(),
-                space.id(),
-                H5P_DEFAULT,
-                H5P_DEFAULT,
-            );
-            let attribute = Handle::write(id, "make an attribute")?;
-            let write = |elements: *const c_void| H5Awrite(attribute.id(), type_.id(), elements);
-            let status = match value {
-                Native::Elements(_, bytes, _) => write(bytes.as_ptr().cast()),
-                Native::Sized(text) => write(text.as_ptr().cast()),
-                Native::Mark(text) => write(text.as_ptr().cast()),
-                Native::Texts(texts, _) => {
-                    let texts = texts.iter().map(|text| c_string(text));
-                    let texts = texts.collect::<Result<Vec<_>>>()?;
-                    let pointers: Vec<*const c_char> =
-                        texts.iter().map(|text| text.as_ptr()).collect();
-                    write(pointers.as_ptr().cast())
-                }
-            };
-            write_ok(status, "write an attribute")
+        // SAFETY: below, what is written has as many elements of the type as the space.
+        unsafe { create(object, name, &type_, &space, elements) }
+    };
+    match value {
+        Native::Elements(dtype, bytes, count) => {
+            create(element_type(*dtype)?, *count, bytes.as_ptr().cast())
         }
+        Native::Sized(text) => create(text_type(Some(text.len()))?, None, text.as_ptr().cast()),
+        Native::Mark(text) => {
+            let type_ = mark_type(text.as_bytes_with_nul().len())?;
+            create(type_, None, text.as_ptr().cast())
+        }
+        Native::Texts(texts, count) => {
+            let texts = texts.iter().map(|text| c_string(text));
+            let texts = texts.collect::<Result<Vec<_>>>()?;
+            let pointers: Vec<*const c_char> = texts.iter().map(|text| text.as_ptr()).collect();
+            create(text_type(None)?, *count, pointers.as_ptr().cast())
+        }
+    }
+}
+
+/// Makes an attribute that is not there.
+///
+/// # Safety
+/// `elements` are as many of the type as the space has.
+pub(crate) unsafe fn create(
+    object: &Handle,
+    name: &str,
+    type_: &Handle,
+    space: &Handle,
+    elements: *const c_void,
+) -> Result<()> {
+    let name = c_string(name)?;
+    // SAFETY: the name ends with a NUL and outlives the calls; the elements are as promised.
+    locked(|| unsafe {
+        let id = H5Acreate2(
+            object.id(),
+            name.as_ptr(),
+            type_.id(),
+            space.id(),
+            H5P_DEFAULT,
+            H5P_DEFAULT,
+        );
+        let attribute = Handle::write(id, "make an attribute")?;
+        let status = H5Awrite(attribute.id(), type_.id(), elements);
+        write_ok(status, "write an attribute")
     })
 }
 
@@ -291,35 +301,6 @@ pub(crate) fn open(object: &Handle, name: &str) -> Result<Option<Handle>> {
             _ => Err(failed(ErrorKind::Corrupt, "look for an attribute")),
         }
     })
-}
-
-/// The names of all attributes; those that are not UTF-8 are left out.
-fn names(object: &Handle) -> Result<Vec<String>> {
-    unsafe extern "C" fn collect(
-        _object: hid_t,
-        name: *const c_char,
-        _info: *const H5A_info_t,
-        names: *mut c_void,
-    ) -> herr_t {
-        // SAFETY: libhdf5 hands on the pointer from below, and a name that ends with a NUL.
-        let (names, name) = unsafe { (&mut *names.cast::<Vec<String>>(), CStr::from_ptr(name)) };
-        names.extend(name.to_str().map(str::to_owned));
-        0
-    }
-    let mut names = Vec::<String>::new();
-    // SAFETY: `names` outlives the call, and nothing else refers to it meanwhile.
-    let status = locked(|| unsafe {
-        H5Aiterate2(
-            object.id(),
-            H5_index_t::H5_INDEX_NAME,
-            H5_iter_order_t::H5_ITER_NATIVE,
-            std::ptr::null_mut(),
-            Some(collect),
-            (&raw mut names).cast(),
-        )
-    });
-    read_ok(status, "list attributes")?;
-    Ok(names)
 }
 
 /// An attribute as JSON; `None` if it is nothing that a user would have set.

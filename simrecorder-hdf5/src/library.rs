@@ -5,6 +5,7 @@
 use std::ffi::{CStr, CString, c_char, c_void};
 
 use hdf5_metno_sys::h5::{H5_index_t, H5_iter_order_t, herr_t, hsize_t};
+use hdf5_metno_sys::h5a::H5Aiterate2;
 use hdf5_metno_sys::h5i::{H5I_type_t, H5Idec_ref, H5Iget_type, H5Iinc_ref, H5Iis_valid, hid_t};
 use hdf5_metno_sys::h5l::{H5Ldelete, H5Lexists, H5Literate};
 use hdf5_metno_sys::h5o::H5Oopen;
@@ -252,18 +253,6 @@ pub(crate) fn unlink(group: &Handle, name: &str) -> Result<()> {
 
 /// The names of all links of a group; those that are not UTF-8 are left out.
 pub(crate) fn link_names(group: &Handle) -> Result<Vec<String>> {
-    /// The information about the link is of another type in each version of the library.
-    unsafe extern "C" fn collect<Info>(
-        _group: hid_t,
-        name: *const c_char,
-        _info: *const Info,
-        names: *mut c_void,
-    ) -> herr_t {
-        // SAFETY: libhdf5 hands on the pointer from below, and a name that ends with a NUL.
-        let (names, name) = unsafe { (&mut *names.cast::<Vec<String>>(), CStr::from_ptr(name)) };
-        names.extend(name.to_str().map(str::to_owned));
-        0
-    }
     let mut names = Vec::<String>::new();
     // SAFETY: `names` outlives the call, and nothing else refers to it meanwhile.
     let status = locked(|| unsafe {
@@ -272,12 +261,44 @@ pub(crate) fn link_names(group: &Handle) -> Result<Vec<String>> {
             H5_index_t::H5_INDEX_NAME,
             H5_iter_order_t::H5_ITER_NATIVE,
             std::ptr::null_mut(),
-            Some(collect),
+            Some(collect_name),
             (&raw mut names).cast(),
         )
     });
     read_ok(status, "list a group")?;
     Ok(names)
+}
+
+/// The names of all attributes of an object; those that are not UTF-8 are left out.
+pub(crate) fn attribute_names(object: &Handle) -> Result<Vec<String>> {
+    let mut names = Vec::<String>::new();
+    // SAFETY: `names` outlives the call, and nothing else refers to it meanwhile.
+    let status = locked(|| unsafe {
+        H5Aiterate2(
+            object.id(),
+            H5_index_t::H5_INDEX_NAME,
+            H5_iter_order_t::H5_ITER_NATIVE,
+            std::ptr::null_mut(),
+            Some(collect_name),
+            (&raw mut names).cast(),
+        )
+    });
+    read_ok(status, "list attributes")?;
+    Ok(names)
+}
+
+/// Adds a name to the `Vec<String>` behind `names`. What comes with it is of another type in each
+/// call and version of the library.
+unsafe extern "C" fn collect_name<Info>(
+    _object: hid_t,
+    name: *const c_char,
+    _info: *const Info,
+    names: *mut c_void,
+) -> herr_t {
+    // SAFETY: libhdf5 hands on the pointer that it was given, and a name that ends with a NUL.
+    let (names, name) = unsafe { (&mut *names.cast::<Vec<String>>(), CStr::from_ptr(name)) };
+    names.extend(name.to_str().map(str::to_owned));
+    0
 }
 
 /// Frees what the library allocated for elements of variable length that it read.

@@ -10,7 +10,7 @@
 use std::collections::BTreeMap;
 use std::ffi::c_void;
 
-use hdf5_metno_sys::h5a::{H5Acreate2, H5Aget_space, H5Aread, H5Awrite};
+use hdf5_metno_sys::h5a::{H5Aget_space, H5Aread};
 use hdf5_metno_sys::h5i::H5I_type_t;
 use hdf5_metno_sys::h5p::H5P_DEFAULT;
 use hdf5_metno_sys::h5r::{H5R_OBJECT, H5Rdereference2, hobj_ref_t};
@@ -25,8 +25,8 @@ use crate::dataset::{Dataset, NewDataset};
 use crate::datatype::{StoredType, element_type};
 use crate::filters::Pipeline;
 use crate::library::{
-    Handle, c_string, extent, has_link, locked, open_object, read_ok, reclaim, reference,
-    simple_space, unlink, write_ok,
+    Handle, extent, has_link, locked, open_object, read_ok, reclaim, reference, simple_space,
+    unlink, write_ok,
 };
 use crate::node::{ENDS, part_path, path_of};
 
@@ -385,19 +385,6 @@ fn write_list(
 ) -> Result<()> {
     attributes::remove_if_there(object, name)?;
     let space = simple_space(&[count as u64], None)?;
-    let name = c_string(name)?;
-    // SAFETY: the name ends with a NUL; the caller gives `count` elements of the type.
-    locked(|| unsafe {
-        let id = H5Acreate2(
-            object.id(),
-            name.as_ptr(),
-            type_.id(),
-            space.id(),
-            H5P_DEFAULT,
-            H5P_DEFAULT,
-        );
-        let attribute = Handle::write(id, "make an attribute")?;
-        let status = H5Awrite(attribute.id(), type_.id(), elements);
-        write_ok(status, "write an attribute")
-    })
+    // SAFETY: the caller gives `count` elements of the type.
+    unsafe { attributes::create(object, name, type_, &space, elements) }
 }

@@ -3,6 +3,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
+use simrecorder_core::backend::{count_records, read_ragged};
 use simrecorder_core::{
     ArrayView, ArrayViewExt, DataStore, Error, ErrorKind, Key, Kind, Records, Region, Result,
     Schema,
@@ -45,67 +46,6 @@ impl Hdf5View {
             chunk_shape,
         }
     }
-
-    /// Where the records of `range` end, in items, and the index of the first item.
-    fn read_stops(
-        &self,
-        ends: &ColumnView,
-        items: &ColumnView,
-        range: Range<u64>,
-    ) -> Result<(u64, Vec<u64>)> {
-        let before = range.start.saturating_sub(1);
-        let data = ends.read_rows(self.store.recording(), before..range.end)?;
-        let stops = data
-            .as_chunks()
-            .0
-            .iter()
-            .map(|bytes| u64::from_le_bytes(*bytes));
-        let mut stops: Vec<u64> = stops.collect();
-        let first = if range.start == 0 { 0 } else { stops.remove(0) };
-        let sound = first <= stops.first().copied().unwrap_or(first)
-            && stops.is_sorted()
-            && stops.last().is_none_or(|&last| last <= items.column.rows);
-        if !sound {
-            let message = format!(
-                "the ends of the records in '{}' do not rise",
-                ends.column.path
-            );
-            return Err(Error::new(ErrorKind::Corrupt, "read", message));
-        }
-        Ok((first, stops))
-    }
-
-    fn read_two(
-        &self,
-        ends: &ColumnView,
-        items: &ColumnView,
-        range: Range<u64>,
-        max_bytes: usize,
-    ) -> Result<Records> {
-        let item_bytes = self.schema.record_bytes().unwrap_or(1).max(1) as u64;
-        // Ends for as many records as fit if each had one item.
-        let most = (max_bytes as u64 / item_bytes).clamp(1, 1 << 20);
-        let end = range.end.min(range.start.saturating_add(most));
-        let (first, mut stops) = self.read_stops(ends, items, range.start..end)?;
-        let fitting = stops
-            .partition_point(|stop| (stop - first).saturating_mul(item_bytes) <= max_bytes as u64);
-        stops.truncate(fitting.max(1));
-        let last = stops.last().copied().unwrap_or(first);
-        let data = items.read_rows(self.store.recording(), first..last)?;
-        let stops = stops.into_iter().map(|stop| (stop - first) * item_bytes);
-        Records::variable(Arc::clone(&self.schema), stops.collect(), data)
-    }
-
-    /// How many records a range has, which must lie within the view.
-    fn count(&self, range: &Range<u64>) -> Result<u64> {
-        let count = range.end.saturating_sub(range.start);
-        Region::records(range.clone(), &self.shape[..1]).check(
-            &self.shape[..1],
-            1,
-            usize::try_from(count).unwrap_or(usize::MAX),
-        )?;
-        Ok(count)
-    }
 }
 
 impl ArrayView for Hdf5View {
@@ -142,13 +82,20 @@ impl ArrayView for Hdf5View {
     }
 
     fn read_records(&self, range: Range<u64>, max_bytes: usize) -> Result<Records> {
-        let count = self.count(&range)?;
+        let count = count_records(&range, &self.shape)?;
         if count == 0 {
             return Ok(Records::empty(Arc::clone(&self.schema)));
         }
         let recording = self.store.recording();
         let read = || match &self.columns {
-            Columns::Two { ends, items } => self.read_two(ends, items, range, max_bytes),
+            Columns::Two { ends, items } => read_ragged(
+                &self.schema,
+                range,
+                max_bytes,
+                items.column.rows,
+                |rows| ends.read_rows(recording, rows),
+                |rows| items.read_rows(recording, rows),
+            ),
             Columns::One(column) if self.kind() == Kind::Array => {
                 let record = self.schema.record_bytes().unwrap_or(0).max(1);
                 let count = count.min((max_bytes / record).max(1) as u64);

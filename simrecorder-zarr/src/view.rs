@@ -3,6 +3,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
+use simrecorder_core::backend::{count_records, read_ragged, read_stops};
 use simrecorder_core::{
     ArrayView, ArrayViewExt, DType, DataStore, Encoded, Error, ErrorKind, Key, Kind, Records,
     Region, Result, Schema,
@@ -68,67 +69,6 @@ impl ZarrView {
             chunk_shape,
         }
     }
-
-    /// Where the records of `range` end, in items, and the index of the first item.
-    fn read_stops(
-        &self,
-        ends: &Column,
-        items: &Column,
-        range: Range<u64>,
-    ) -> Result<(u64, Vec<u64>)> {
-        let before = range.start.saturating_sub(1);
-        let data = ends.read_rows(self.store.storage(), before..range.end)?;
-        let mut stops: Vec<u64> = data
-            .as_chunks()
-            .0
-            .iter()
-            .map(|bytes| u64::from_le_bytes(*bytes))
-            .collect();
-        let first = if range.start == 0 { 0 } else { stops.remove(0) };
-        let sound = first <= stops.first().copied().unwrap_or(first)
-            && stops.is_sorted()
-            && stops.last().is_none_or(|&last| last <= items.rows);
-        if !sound {
-            let message = format!("the ends of the records in '{}' do not rise", ends.path);
-            return Err(Error::new(ErrorKind::Corrupt, "read", message));
-        }
-        Ok((first, stops))
-    }
-
-    fn read_two(
-        &self,
-        ends: &Column,
-        items: &Column,
-        range: Range<u64>,
-        max_bytes: usize,
-    ) -> Result<Records> {
-        let item_bytes = self.schema.record_bytes().unwrap_or(1).max(1) as u64;
-        // Ends for as many records as fit if each had one item.
-        let most = (max_bytes as u64 / item_bytes).clamp(1, 1 << 20);
-        let end = range.end.min(range.start.saturating_add(most));
-        let (first, mut stops) = self.read_stops(ends, items, range.start..end)?;
-        let fitting = stops
-            .partition_point(|stop| (stop - first).saturating_mul(item_bytes) <= max_bytes as u64);
-        stops.truncate(fitting.max(1));
-        let last = stops.last().copied().unwrap_or(first);
-        let data = items.read_rows(self.store.storage(), first..last)?;
-        let stops = stops
-            .into_iter()
-            .map(|stop| (stop - first) * item_bytes)
-            .collect();
-        Records::variable(Arc::clone(&self.schema), stops, data)
-    }
-
-    /// How many records a range has, which must lie within the view.
-    fn count(&self, range: &Range<u64>) -> Result<u64> {
-        let count = range.end.saturating_sub(range.start);
-        Region::records(range.clone(), &self.shape[..1]).check(
-            &self.shape[..1],
-            1,
-            usize::try_from(count).unwrap_or(usize::MAX),
-        )?;
-        Ok(count)
-    }
 }
 
 impl ArrayView for ZarrView {
@@ -165,13 +105,20 @@ impl ArrayView for ZarrView {
     }
 
     fn read_records(&self, range: Range<u64>, max_bytes: usize) -> Result<Records> {
-        let count = self.count(&range)?;
+        let count = count_records(&range, &self.shape)?;
         if count == 0 {
             return Ok(Records::empty(Arc::clone(&self.schema)));
         }
         let storage = self.store.storage();
         let read = || match &self.columns {
-            Columns::Two { ends, items } => self.read_two(ends, items, range, max_bytes),
+            Columns::Two { ends, items } => read_ragged(
+                &self.schema,
+                range,
+                max_bytes,
+                items.rows,
+                |rows| ends.read_rows(storage, rows),
+                |rows| items.read_rows(storage, rows),
+            ),
             Columns::One(column) if self.kind() == Kind::Text => {
                 let rows = column.read_texts(storage, range, max_bytes)?;
                 Records::variable(Arc::clone(&self.schema), rows.ends, rows.data)
@@ -187,7 +134,7 @@ impl ArrayView for ZarrView {
     }
 
     fn read_encoded(&self, range: Range<u64>, max_bytes: usize) -> Result<Option<Encoded>> {
-        if self.count(&range)? == 0 {
+        if count_records(&range, &self.shape)? == 0 {
             return Ok(None);
         }
         let storage = self.store.storage();
@@ -196,7 +143,8 @@ impl ArrayView for ZarrView {
             Columns::Two { ends, items } => {
                 let most = encoded::most_records(ends, max_bytes);
                 let end = range.end.min(range.start.saturating_add(most));
-                let (first, stops) = self.read_stops(ends, items, range.start..end)?;
+                let read_ends = |rows| ends.read_rows(storage, rows);
+                let (first, stops) = read_stops(range.start..end, items.rows, read_ends)?;
                 encoded::read_two(ends, items, storage, range, (first, &stops), max_bytes)
             }
         };

@@ -1,15 +1,17 @@
-//! Parts that backends share: grids of chunks, rows in memory, logs of records in files, and locks
+//! Parts that backends share: grids of chunks, rows in memory, ragged records, logs of records in files, and locks
 //! on files.
 //!
 //! Programs that record need none of it.
 
 mod chunk_grid;
 mod files;
+mod ragged;
 mod record_log;
 mod rows;
 
 pub use chunk_grid::ChunkGrid;
 pub use files::{Lock, lock_file, names, sync_directory};
+pub use ragged::{count_records, read_ragged, read_stops};
 pub use record_log::{
     Format, HEADER_LEN, Position, Record, Scanned, Sealed, generation, scan, u32_at, u64_at,
 };

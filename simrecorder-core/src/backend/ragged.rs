@@ -1,0 +1,82 @@
+//! Ragged records that are kept as two columns: where each record ends, in items, and the items.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use crate::records::Records;
+use crate::selection::Region;
+use crate::{Error, ErrorKind, Result, Schema};
+
+/// How many records a range has, which must lie within a view of the shape `shape`.
+///
+/// # Errors
+/// [`ErrorKind::OutOfBounds`].
+pub fn count_records(range: &Range<u64>, shape: &[u64]) -> Result<u64> {
+    let count = range.end.saturating_sub(range.start);
+    let records = shape.get(..1).unwrap_or_default();
+    Region::records(range.clone(), records).check(
+        records,
+        1,
+        usize::try_from(count).unwrap_or(usize::MAX),
+    )?;
+    Ok(count)
+}
+
+/// Reads where the records of `range` end, in items, and the index of the first item.
+///
+/// `read_ends` reads rows of the column with the ends, which are `u64` in little-endian order;
+/// `items` is how many items there are.
+///
+/// # Errors
+/// What `read_ends` returns; [`ErrorKind::Corrupt`] if the ends do not rise up to `items`.
+pub fn read_stops(
+    range: Range<u64>,
+    items: u64,
+    read_ends: impl FnOnce(Range<u64>) -> Result<Vec<u8>>,
+) -> Result<(u64, Vec<u64>)> {
+    let before = range.start.saturating_sub(1);
+    let data = read_ends(before..range.end)?;
+    let stops = data.as_chunks().0.iter();
+    let mut stops: Vec<u64> = stops.map(|bytes| u64::from_le_bytes(*bytes)).collect();
+    let first = match range.start {
+        0 => 0,
+        _ if stops.is_empty() => 0,
+        _ => stops.remove(0),
+    };
+    let sound = first <= stops.first().copied().unwrap_or(first)
+        && stops.is_sorted()
+        && stops.last().is_none_or(|&last| last <= items);
+    match sound {
+        true => Ok((first, stops)),
+        false => {
+            let message = "the ends of the records do not rise";
+            Err(Error::new(ErrorKind::Corrupt, "read", message))
+        }
+    }
+}
+
+/// Reads the records of `range`, which is not empty, or those from its start on that take
+/// `max_bytes`; at least one.
+///
+/// # Errors
+/// As [`read_stops`], and what `read_items` returns, which reads rows of the column with the items.
+pub fn read_ragged(
+    schema: &Arc<Schema>,
+    range: Range<u64>,
+    max_bytes: usize,
+    items: u64,
+    read_ends: impl FnOnce(Range<u64>) -> Result<Vec<u8>>,
+    read_items: impl FnOnce(Range<u64>) -> Result<Vec<u8>>,
+) -> Result<Records> {
+    let item_bytes = schema.record_bytes().unwrap_or(1).max(1) as u64;
+    // Ends for as many records as fit if each had one item.
+    let most = (max_bytes as u64 / item_bytes).clamp(1, 1 << 20);
+    let end = range.end.min(range.start.saturating_add(most));
+    let (first, mut stops) = read_stops(range.start..end, items, read_ends)?;
+    let fits = |stop: &u64| (stop - first).saturating_mul(item_bytes) <= max_bytes as u64;
+    stops.truncate(stops.partition_point(fits).max(1));
+    let last = stops.last().copied().unwrap_or(first);
+    let data = read_items(first..last)?;
+    let ends = stops.into_iter().map(|stop| (stop - first) * item_bytes);
+    Records::variable(Arc::clone(schema), ends.collect(), data)
+}
