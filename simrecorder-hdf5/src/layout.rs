@@ -275,7 +275,13 @@ impl Layout {
             };
             let encoded = &encoded[..length];
             // A region that is this very chunk is decoded where it belongs.
-            if out.len() == self.chunk_bytes() && region.shape() == self.grid.chunk_shape() {
+            let axes = region.axes().iter().zip(origin);
+            let is_chunk = axes
+                .zip(self.grid.chunk_shape())
+                .all(|((axis, &start), &len)| {
+                    axis.bounds() == (start..start + len) && axis.count == len
+                });
+            if is_chunk && out.len() == self.chunk_bytes() {
                 return pipeline.decode(encoded, mask, out);
             }
             with_chunk(self.chunk_bytes(), |chunk| {
