@@ -57,17 +57,6 @@ fn check(recorder: &Recorder) {
 }
 
 #[track_caller]
-fn expect(error: Error, kind: ErrorKind, parts: &[&str]) {
-    assert_eq!(error.kind(), kind, "{error}");
-    for part in parts {
-        assert!(
-            error.to_string().contains(part),
-            "the error does not name '{part}': {error}"
-        );
-    }
-}
-
-#[track_caller]
 fn refused(path: &Path, mode: OpenMode, kind: ErrorKind, parts: &[&str]) {
     expect(open(path, mode).map(drop).unwrap_err(), kind, parts);
 }
@@ -442,45 +431,7 @@ fn a_full_disk_stops_the_recorder_and_loses_nothing_that_was_flushed() {
         let folder = tempfile::tempdir().unwrap();
         return unshare(NAME, folder.path());
     };
-    mount(&["-t", "tmpfs", "-o", "size=6m", "none"], &folder);
-    let path = folder.join("run.h5");
-    let recorder = Recorder::new(open(&path, OpenMode::CreateNew).unwrap());
-    let mut noise = 0x9e37_79b9_7f4a_7c15_u64;
-    let mut flushed = 0;
-    let error = loop {
-        for i in 0..20_000_u64 {
-            // A generator whose output does not compress (splitmix, Steele et al. 2014).
-            noise = noise.wrapping_add(0x9e37_79b9_7f4a_7c15);
-            let mixed = (noise ^ (noise >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-            if let Err(error) = recorder.record("x", [flushed + i, mixed ^ (mixed >> 27)]) {
-                expect(error, ErrorKind::StorageFull, &["hdf5"]);
-            }
-        }
-        match recorder.flush() {
-            Ok(()) => flushed += 20_000,
-            Err(error) => break error,
-        }
-    };
-    expect(error, ErrorKind::StorageFull, &["hdf5", "full"]);
-    let error = recorder.record("x", [0, 0_u64]).unwrap_err();
-    expect(error, ErrorKind::StorageFull, &[]);
-    assert!(recorder.close().is_err());
-    drop(recorder);
-    assert!(flushed > 0);
-
-    let view = reader(&path).get_all("x").unwrap();
-    assert!(view.len() >= flushed, "{} of {flushed}", view.len());
-    let whole = view.read::<u64>().unwrap();
-    for (i, row) in whole.outer_iter().enumerate() {
-        assert_eq!(row[0], i as u64);
-    }
-    drop(view);
-    mount(&["-o", "remount,size=64m"], &folder);
-    let recorder = Recorder::new(open(&path, OpenMode::Append).unwrap());
-    recorder.record("x", [7, 7_u64]).unwrap();
-    recorder.close().unwrap();
-    let view = reader(&path).get_all("x").unwrap();
-    assert!(view.len() > flushed);
+    full_disk::loses_nothing_that_was_flushed(&folder, "hdf5", open);
 }
 
 #[cfg(target_os = "linux")]

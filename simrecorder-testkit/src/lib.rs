@@ -11,6 +11,8 @@
 
 pub mod counting;
 #[cfg(target_os = "linux")]
+pub mod full_disk;
+#[cfg(target_os = "linux")]
 pub mod memory;
 pub mod recording;
 pub mod steps;
@@ -19,6 +21,8 @@ use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
+
+use simrecorder_core::{Error, ErrorKind};
 
 const ROLE: &str = "SIMRECORDER_TEST_ROLE";
 
@@ -58,6 +62,18 @@ pub fn assert_success(command: &mut Command) {
         String::from_utf8_lossy(&output.stdout),
         String::from_utf8_lossy(&output.stderr)
     );
+}
+
+/// Checks the kind of an error, and that it names all of `parts`.
+#[track_caller]
+pub fn expect(error: Error, kind: ErrorKind, parts: &[&str]) {
+    assert_eq!(error.kind(), kind, "{error}");
+    for part in parts {
+        assert!(
+            error.to_string().contains(part),
+            "the error does not name '{part}': {error}"
+        );
+    }
 }
 
 /// Runs the named test in a mount namespace of its own, as root there.

@@ -79,16 +79,6 @@ impl Entries {
     }
 }
 
-fn expect(error: Error, kind: ErrorKind, parts: &[&str]) {
-    assert_eq!(error.kind(), kind, "{error}");
-    for part in parts {
-        assert!(
-            error.to_string().contains(part),
-            "the error does not name '{part}': {error}"
-        );
-    }
-}
-
 #[test]
 fn wrong_paths_are_refused_with_what_to_do() {
     for storage in BOTH {
@@ -398,53 +388,10 @@ fn a_full_disk_stops_the_recorder_and_loses_nothing_that_was_flushed() {
         return unshare(NAME, folder.path());
     };
     for storage in BOTH {
-        mount(&["-t", "tmpfs", "-o", "size=6m", "none"], &folder);
-        let path = folder.join("run");
-        let recorder = Recorder::new(open(&path, storage, OpenMode::CreateNew).unwrap());
-        let mut noise = 0x9e37_79b9_7f4a_7c15_u64;
-        let mut flushed = 0;
-        let error = loop {
-            for i in 0..20_000_u64 {
-                // A generator whose output does not compress (splitmix, Steele et al. 2014).
-                noise = noise.wrapping_add(0x9e37_79b9_7f4a_7c15);
-                let mixed = (noise ^ (noise >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-                if let Err(error) = recorder.record("x", [flushed + i, mixed ^ (mixed >> 27)]) {
-                    expect(error, ErrorKind::StorageFull, &["zarr"]);
-                }
-            }
-            match recorder.flush() {
-                Ok(()) => flushed += 20_000,
-                Err(error) => break error,
-            }
-        };
-        expect(error, ErrorKind::StorageFull, &["zarr", "full"]);
-        expect(
-            recorder.record("x", [0, 0_u64]).unwrap_err(),
-            ErrorKind::StorageFull,
-            &[],
-        );
-        expect(recorder.close().unwrap_err(), ErrorKind::StorageFull, &[]);
-        drop(recorder);
-        assert!(flushed > 0);
-
-        let view = reader(&path, storage).get_all("x").unwrap();
-        assert!(view.len() >= flushed, "{} of {flushed}", view.len());
-        for (i, value) in view.iter().enumerate() {
-            assert_eq!(value.unwrap().array::<u64>().unwrap()[0], i as u64);
-        }
-        drop(view);
-        mount(&["-o", "remount,size=64m"], &folder);
-        let recorder = Recorder::new(open(&path, storage, OpenMode::Append).unwrap());
-        recorder.record("x", [7, 7_u64]).unwrap();
-        recorder.close().unwrap();
-        drop(recorder);
-        assert!(
-            std::process::Command::new("umount")
-                .arg(&folder)
-                .status()
-                .unwrap()
-                .success()
-        );
+        full_disk::loses_nothing_that_was_flushed(&folder, "zarr", |path, mode| {
+            open(path, storage, mode)
+        });
+        assert_success(std::process::Command::new("umount").arg(&folder));
     }
 }
 
