@@ -10,7 +10,11 @@ use hdf5_metno_sys::h5i::{H5I_type_t, H5Idec_ref, H5Iget_type, H5Iinc_ref, H5Iis
 use hdf5_metno_sys::h5l::{H5Ldelete, H5Lexists, H5Literate};
 use hdf5_metno_sys::h5o::H5Oopen;
 use hdf5_metno_sys::h5p::{H5P_DEFAULT, H5Pcreate};
-use hdf5_metno_sys::h5r::{H5R_OBJECT, H5Rcreate, hobj_ref_t};
+#[cfg(not(hdf5_1_12))]
+pub(crate) use hdf5_metno_sys::h5r::H5R_OBJECT;
+#[cfg(hdf5_1_12)]
+pub(crate) use hdf5_metno_sys::h5r::H5R_OBJECT1 as H5R_OBJECT;
+use hdf5_metno_sys::h5r::{H5Rcreate, hobj_ref_t};
 use hdf5_metno_sys::h5s::{
     H5S_class_t, H5S_seloper_t, H5Screate, H5Screate_simple, H5Sget_simple_extent_dims,
     H5Sget_simple_extent_ndims, H5Sget_simple_extent_type, H5Sselect_hyperslab,

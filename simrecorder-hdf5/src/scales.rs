@@ -13,7 +13,7 @@ use std::ffi::c_void;
 use hdf5_metno_sys::h5a::{H5Aget_space, H5Aread};
 use hdf5_metno_sys::h5i::H5I_type_t;
 use hdf5_metno_sys::h5p::H5P_DEFAULT;
-use hdf5_metno_sys::h5r::{H5R_OBJECT, H5Rdereference2, hobj_ref_t};
+use hdf5_metno_sys::h5r::{H5Rdereference2, hobj_ref_t};
 use hdf5_metno_sys::h5t::{
     H5T_STD_I32LE, H5T_STD_REF_OBJ, H5T_class_t, H5Tcreate, H5Tinsert, H5Tvlen_create, hvl_t,
 };
@@ -25,8 +25,8 @@ use crate::dataset::{Dataset, NewDataset};
 use crate::datatype::{StoredType, element_type};
 use crate::filters::Pipeline;
 use crate::library::{
-    Handle, extent, has_link, locked, open_object, read_ok, reclaim, reference, simple_space,
-    unlink, write_ok,
+    H5R_OBJECT, Handle, extent, has_link, locked, open_object, read_ok, reclaim, reference,
+    simple_space, unlink, write_ok,
 };
 use crate::node::{ENDS, part_path, path_of};
 
