@@ -148,11 +148,16 @@ fn a_recording_on_a_server_is_drained_into_memory() -> simrecorder::Result<()> {
     })
 }
 
-#[cfg(feature = "zarr")]
+#[cfg(any(feature = "zarr", feature = "hdf5"))]
 #[test]
-fn a_recording_on_a_server_is_drained_into_zarr() -> simrecorder::Result<()> {
+fn a_recording_on_a_server_is_drained_into_files() -> simrecorder::Result<()> {
     let folder = tempfile::tempdir().unwrap();
-    for scheme in ["zarr", "zarr+dir"] {
+    let schemes = [
+        (cfg!(feature = "zarr"), "zarr"),
+        (cfg!(feature = "zarr"), "zarr+dir"),
+        (cfg!(feature = "hdf5"), "hdf5"),
+    ];
+    for (_, scheme) in schemes.into_iter().filter(|(is_on, _)| *is_on) {
         let url = format!("{scheme}:{}", folder.path().join(scheme).display());
         let create = OpenOptions::new().mode(OpenMode::CreateNew);
         let to = simrecorder::open_with(&url, &create)?;
