@@ -5,8 +5,10 @@
 //! takes most of the time: they go into the stream as stored blocks.
 
 use std::cell::RefCell;
+use std::thread::LocalKey;
 
 use flate2::{Compress, Compression as Level, Decompress, FlushCompress, FlushDecompress, Status};
+use simrecorder_core::backend::zeroed;
 use simrecorder_core::{Error, ErrorKind, Result};
 
 use crate::shuffle::{shuffle, unshuffle};
@@ -64,7 +66,7 @@ impl Pipeline {
             }
         };
         let deflated = match level {
-            Some(level) => with_scratch(chunk.len(), |planes| {
+            Some(level) => lend(&SCRATCH, chunk.len(), |planes| {
                 shuffle(chunk, size, planes);
                 deflate(planes, chunk.len() / size.max(1), level)
             })?,
@@ -111,7 +113,7 @@ impl Pipeline {
                 Ok(())
             }
             [Filter::Shuffle { size }, Filter::Deflate { .. }] => {
-                with_scratch(out.len(), |planes| {
+                lend(&SCRATCH, out.len(), |planes| {
                     inflate(encoded, planes)?;
                     unshuffle(planes, size, out);
                     Ok(())
@@ -129,13 +131,17 @@ thread_local! {
     static INFLATE_STATE: RefCell<Decompress> = RefCell::new(Decompress::new(false));
 }
 
-/// Lends memory whose contents are anything.
-fn with_scratch<T>(length: usize, use_it: impl FnOnce(&mut [u8]) -> T) -> T {
-    SCRATCH.with_borrow_mut(|scratch| {
-        if scratch.len() < length {
-            *scratch = vec![0; length];
+/// Lends memory of a thread whose contents are anything.
+pub(crate) fn lend<T>(
+    memory: &'static LocalKey<RefCell<Vec<u8>>>,
+    length: usize,
+    use_it: impl FnOnce(&mut [u8]) -> Result<T>,
+) -> Result<T> {
+    memory.with_borrow_mut(|memory| {
+        if memory.len() < length {
+            *memory = zeroed(length)?;
         }
-        use_it(&mut scratch[..length])
+        use_it(&mut memory[..length])
     })
 }
 
@@ -166,9 +172,12 @@ fn copy_whole(bytes: &[u8], out: &mut [u8]) -> Result<()> {
 /// Filters in an order that other software chose.
 fn decode_one_by_one(filters: &[Filter], encoded: &[u8], out: &mut [u8]) -> Result<()> {
     let mut bytes = encoded.to_vec();
+    // Every filter but the checksum keeps the length, or brings it back.
+    let checksums = filters
+        .iter()
+        .filter(|filter| **filter == Filter::Fletcher32)
+        .count();
     for filter in filters.iter().rev() {
-        // Every filter but the checksum keeps the length, or brings it back.
-        let behind = filters.iter().filter(|f| **f == Filter::Fletcher32).count();
         bytes = match filter {
             Filter::Fletcher32 => check_fletcher32(&bytes)?.to_vec(),
             Filter::Shuffle { size } => {
@@ -177,7 +186,7 @@ fn decode_one_by_one(filters: &[Filter], encoded: &[u8], out: &mut [u8]) -> Resu
                 elements
             }
             Filter::Deflate { .. } => {
-                let mut inflated = vec![0; out.len() + 4 * behind];
+                let mut inflated = vec![0; out.len() + 4 * checksums];
                 let length = inflate_up_to(&bytes, &mut inflated)?;
                 inflated.truncate(length);
                 inflated

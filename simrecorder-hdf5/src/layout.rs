@@ -10,7 +10,7 @@ use simrecorder_core::{
 
 use crate::dataset::{Dataset, Description};
 use crate::datatype::{StoredType, element_type};
-use crate::filters::{EncodedChunk, Pipeline};
+use crate::filters::{EncodedChunk, Pipeline, lend};
 use crate::library::Handle;
 
 /// The layout of a dataset of elements, without its length.
@@ -243,7 +243,7 @@ impl Layout {
         if whole && !self.is_lossy() {
             return pipeline.encode(rows.data);
         }
-        with_chunk(self.chunk_bytes(), |chunk| {
+        lend(&CHUNK, self.chunk_bytes(), |chunk| {
             self.fill(chunk);
             let size = self.element_size();
             self.grid
@@ -284,7 +284,7 @@ impl Layout {
             if is_chunk && out.len() == self.chunk_bytes() {
                 return pipeline.decode(encoded, mask, out);
             }
-            with_chunk(self.chunk_bytes(), |chunk| {
+            lend(&CHUNK, self.chunk_bytes(), |chunk| {
                 pipeline.decode(encoded, mask, chunk)?;
                 let block = Block {
                     data: chunk,
@@ -296,14 +296,4 @@ impl Layout {
             })
         })
     }
-}
-
-/// Lends memory whose contents are anything.
-fn with_chunk<T>(length: usize, use_it: impl FnOnce(&mut [u8]) -> Result<T>) -> Result<T> {
-    CHUNK.with_borrow_mut(|chunk| {
-        if chunk.len() < length {
-            *chunk = zeroed(length)?;
-        }
-        use_it(&mut chunk[..length])
-    })
 }

@@ -54,6 +54,8 @@ pub(crate) struct State {
     pub(crate) tails: Tails,
     /// What the writer remembers of series: it is the only one that writes.
     pub(crate) series: HashMap<Key, (Kind, Columns<Column>)>,
+    /// How long the journal has to be before it is made anew, after that failed.
+    trim_from: u64,
 }
 
 impl OpenFile {
@@ -156,6 +158,7 @@ impl Recording {
                 open: Arc::clone(&open),
                 tails,
                 series: HashMap::new(),
+                trim_from: 0,
             }),
             open: Mutex::new(open),
             epoch: AtomicU64::new(0),
@@ -324,20 +327,26 @@ impl Recording {
     }
 
     /// Makes the journal anew when it has grown long. The commit before stands whether or not that
-    /// works; the next one tries again.
+    /// works; it is tried again when the journal has grown as much once more, since waiting for
+    /// another program that reads the file takes seconds.
     pub(crate) fn trim_journal(&self, state: &mut State) {
-        if state.open.log.journal_bytes() < JOURNAL_BYTES + state.tails.bytes {
+        let journal_bytes = state.open.log.journal_bytes();
+        if journal_bytes < (JOURNAL_BYTES + state.tails.bytes).max(state.trim_from) {
             return;
         }
         let folded = match state.tails.bytes > TAIL_BYTES {
             true => self.fold_tails(state, state.tails.paths_by_size(), TAIL_BYTES / 2),
             false => Ok(()),
         };
+        let is_folded = folded.is_ok();
         let Err(error) = folded.and_then(|()| self.checkpoint_file(state)) else {
+            state.trim_from = 0;
             return;
         };
+        state.trim_from = journal_bytes + JOURNAL_BYTES;
         tracing::warn!(path = %self.path.display(), %error, "the journal stays long");
-        if let Err(error) = self.roll_back(state) {
+        // Folding may have ended between two writes; a checkpoint writes nothing of libhdf5.
+        if !is_folded && let Err(error) = self.roll_back(state) {
             tracing::error!(path = %self.path.display(), %error, "the file could not be opened anew");
         }
     }

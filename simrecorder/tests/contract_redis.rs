@@ -5,79 +5,14 @@
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
-use simrecorder::ndarray::{Array2, ArrayD, s};
 use simrecorder::{
-    DType, DataStore, DrainOptions, InMemoryDataStore, Kind, OpenMode, OpenOptions, Recorder,
-    RedisDataStore, RedisServer, prelude::*,
+    DataStore, DrainOptions, InMemoryDataStore, OpenMode, OpenOptions, Recorder, RedisDataStore,
+    RedisServer, prelude::*,
 };
 
-#[derive(Debug, PartialEq, Serialize, Deserialize)]
-struct Parameters {
-    tau: f64,
-    limit: f64,
-}
+mod support;
 
-const STEPS: usize = 120;
-
-fn record_run(recorder: &Recorder) -> simrecorder::Result<()> {
-    let parameters = Parameters {
-        tau: 20.0,
-        limit: f64::INFINITY,
-    };
-    recorder.set("meta/seed", 42_u64)?;
-    recorder.set("meta/parameters", Object(&parameters))?;
-    let counts = recorder.series::<f64>("net/count")?;
-    for step in 0..STEPS {
-        let v = Array2::from_shape_fn((8, 10), |(i, j)| (step * 80 + i * 10 + j) as f64);
-        let spike_ids: Vec<u32> = (0..step as u32 % 4).collect();
-        recorder.record("net/rate", step as f64 * 0.5)?;
-        recorder.record("net/v", v.slice(s![.., ..;-1]))?;
-        recorder.record("net/spikes", Ragged(&spike_ids))?;
-        recorder.record("log", format!("step {step}"))?;
-        recorder.record("frames", Blob(&[step as u8; 3]))?;
-        recorder.record("events", Object(&(step, "event")))?;
-        counts.record(step as f64)?;
-    }
-    Ok(())
-}
-
-fn check_run(recorder: &Recorder) -> simrecorder::Result<()> {
-    assert_eq!(recorder.get_as::<u64>("meta/seed")?, Some(42));
-    assert!(recorder.get("meta/nothing")?.is_none());
-    let parameters: Parameters = recorder.get("meta/parameters")?.unwrap().object()?;
-    assert_eq!(parameters.limit, f64::INFINITY);
-    let v = recorder.get_all("net/v")?;
-    assert_eq!(v.shape(), [STEPS as u64, 8, 10]);
-    assert_eq!((v.kind(), v.dtype()), (Kind::Array, Some(DType::F64)));
-    let window: ArrayD<f64> = v.select(s![..50, 3, ..;3])?.read()?;
-    assert_eq!(window[[10, 1]], (10 * 80 + 3 * 10 + (9 - 3)) as f64);
-    for (step, value) in v.iter().enumerate() {
-        assert_eq!(value?.array::<f64>()?[[0, 9]], (step * 80) as f64);
-    }
-    let spikes = recorder.get_all("net/spikes")?;
-    let row = spikes.read_ragged::<u32>()?.row(7).unwrap().to_vec_of();
-    assert_eq!(row, [0, 1, 2]);
-    assert_eq!(recorder.get_all("log")?.read_text()?[99], "step 99");
-    assert_eq!(recorder.get_all("frames")?.get(5)?.as_bytes()?, [5; 3]);
-    let event: (usize, String) = recorder.get_all("events")?.get(9)?.object()?;
-    assert_eq!(event, (9, "event".to_owned()));
-    assert_eq!(recorder.get_all("net/count")?.read::<f64>()?.sum(), 7140.0);
-    assert_eq!(recorder.keys()?.len(), 9);
-    assert_eq!(recorder.children("net")?.len(), 4);
-    Ok(())
-}
-
-/// The elements of a row, whatever its number of axes.
-trait ToVecOf {
-    fn to_vec_of(&self) -> Vec<u32>;
-}
-
-impl ToVecOf for simrecorder::ndarray::ArrayViewD<'_, u32> {
-    fn to_vec_of(&self) -> Vec<u32> {
-        self.iter().copied().collect()
-    }
-}
+use support::{STEPS, check_run, record_run};
 
 #[test]
 fn what_is_recorded_is_read_back_alone_and_beside_other_stores() -> simrecorder::Result<()> {
