@@ -1,7 +1,7 @@
 //! A writer and readers at the same time.
 
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread;
 
 use simrecorder_core::{Durability, ErrorKind};
@@ -9,11 +9,22 @@ use simrecorder_core::{Durability, ErrorKind};
 use super::LoggedFile;
 use super::session_tests::{HEAD, ID, make_empty};
 
-/// Writes commits whose every byte is the number of the commit, in files of changing length.
-fn write(path: &Path, done: &AtomicBool) {
+/// How often each reader has to see a whole commit.
+const ENOUGH: u32 = 100;
+
+/// Writes at least 3000 commits whose every byte is the number of the commit, in files of changing
+/// length, until all readers have read enough of them.
+fn write(path: &Path, readers: &[AtomicU32], done: &AtomicBool) {
     let log = LoggedFile::create(path, ID, Durability::Process, &mut make_empty).unwrap();
     let mut log = Some(log);
-    for number in 0..3000_u32 {
+    for number in 0..300_000_u32 {
+        if number >= 3000
+            && readers
+                .iter()
+                .all(|seen| seen.load(Ordering::Relaxed) >= ENOUGH)
+        {
+            break;
+        }
         let current = log.take().unwrap_or_else(|| {
             let log = LoggedFile::append(path, Durability::Process, &mut |_, _| Ok(())).unwrap();
             if log.file_id().is_none() {
@@ -51,9 +62,8 @@ fn write(path: &Path, done: &AtomicBool) {
     done.store(true, Ordering::SeqCst);
 }
 
-/// Reads until the writer is done. Returns how often it saw a whole commit.
-fn read(path: &Path, done: &AtomicBool) -> u32 {
-    let mut seen = 0;
+/// Reads until the writer is done, and counts how often it saw a whole commit.
+fn read(path: &Path, seen: &AtomicU32, done: &AtomicBool) {
     while !done.load(Ordering::SeqCst) {
         let mut note = None;
         let opened = LoggedFile::read(path, &mut |bytes, _| {
@@ -80,7 +90,7 @@ fn read(path: &Path, done: &AtomicBool) -> u32 {
                         note.is_none_or(|note| note == value),
                         "the note of another commit"
                     );
-                    seen += 1;
+                    seen.fetch_add(1, Ordering::Relaxed);
                 }
                 Err(error) => {
                     assert!(log.is_stale(), "{error}");
@@ -89,7 +99,6 @@ fn read(path: &Path, done: &AtomicBool) -> u32 {
             }
         }
     }
-    seen
 }
 
 #[test]
@@ -97,13 +106,14 @@ fn readers_see_whole_commits_while_others_are_made() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("run.h5");
     let done = AtomicBool::new(false);
-    let seen: Vec<u32> = thread::scope(|scope| {
-        let readers: Vec<_> = (0..3).map(|_| scope.spawn(|| read(&path, &done))).collect();
-        write(&path, &done);
-        readers
-            .into_iter()
-            .map(|reader| reader.join().unwrap())
-            .collect()
+    let seen = [const { AtomicU32::new(0) }; 3];
+    thread::scope(|scope| {
+        for seen in &seen {
+            scope.spawn(|| read(&path, seen, &done));
+        }
+        write(&path, &seen, &done);
     });
-    assert!(seen.iter().all(|&count| count > 100), "{seen:?}");
+    for seen in seen {
+        assert!(seen.into_inner() >= ENOUGH);
+    }
 }
