@@ -15,8 +15,7 @@ impl Inner {
     /// Takes a scalar if that is a matter of copying it.
     #[inline]
     pub(crate) fn try_record_scalar(&self, key: &str, scalar: ScalarRef<'_>) -> bool {
-        let spellings = self.spellings.read();
-        let state = spellings.get(key).filter(|_| !self.stop.is_set());
+        let state = self.spellings.get(key).filter(|_| !self.stop.is_set());
         state.is_some_and(|state| state.try_push_scalar(scalar))
     }
 
@@ -27,7 +26,6 @@ impl Inner {
         };
         let taken = self
             .spellings
-            .read()
             .get(key)
             .is_some_and(|state| !self.stop.is_set() && state.try_push(&record));
         if taken {

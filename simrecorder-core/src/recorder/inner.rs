@@ -14,6 +14,7 @@ use super::keys::Known;
 use super::options::{OnStoreError, RecorderOptions};
 use super::pipeline::{Limits, Pipeline};
 use super::series_buffer::SeriesState;
+use super::spellings::Spellings;
 use super::stop::Stop;
 use crate::store::DataStore;
 use crate::{Error, ErrorKind, Key, Result};
@@ -23,7 +24,7 @@ pub(crate) struct Inner {
     pub(crate) options: RecorderOptions,
     pub(crate) pipelines: Vec<Pipeline>,
     /// Spellings of keys as users gave them.
-    pub(super) spellings: RwLock<HashMap<Box<str>, Arc<SeriesState>>>,
+    pub(super) spellings: Spellings,
     /// What this recorder knows of each key.
     pub(super) nodes: Mutex<HashMap<Key, Known>>,
     /// All series of `nodes`, in the order in which they came.
@@ -79,7 +80,7 @@ impl Inner {
         Self {
             pipelines: pipelines.collect(),
             options,
-            spellings: RwLock::default(),
+            spellings: Spellings::new(),
             nodes: Mutex::default(),
             series: RwLock::default(),
             buffered_bytes: AtomicUsize::new(0),

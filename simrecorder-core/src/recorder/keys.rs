@@ -36,7 +36,7 @@ impl Known {
 impl Inner {
     /// The series at `key`, if this recorder has used it.
     pub(crate) fn known_series(&self, key: &str) -> Option<Arc<SeriesState>> {
-        self.spellings.read().get(key).cloned()
+        self.spellings.get(key).cloned()
     }
 
     /// The series at `key`; if there is none, it is made with `schema`.
@@ -57,9 +57,7 @@ impl Inner {
             None => self.create_series(key, schema())?,
         };
         if state.spellings.fetch_add(1, Ordering::Relaxed) < MAX_SPELLINGS {
-            self.spellings
-                .write()
-                .insert(spelling.into(), Arc::clone(&state));
+            self.spellings.insert(spelling, &state);
         }
         Ok(state)
     }

@@ -12,6 +12,7 @@ mod pipeline;
 mod reading;
 mod series;
 mod series_buffer;
+mod spellings;
 mod status;
 mod stop;
 mod store_threads;
