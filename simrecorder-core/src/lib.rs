@@ -34,6 +34,7 @@ mod selected_view;
 mod selection;
 mod store;
 mod value;
+mod verify;
 mod view;
 
 pub use half;
@@ -62,6 +63,7 @@ pub use schema::{Attributes, DimensionName, Kind, NodeKind, Schema};
 pub use selection::{AxisRange, Region, Selection};
 pub use store::{Batch, Change, Child, Commit, DataStore, DataStoreExt, Encoded, Node, Prepared};
 pub use value::{ArrayValue, ObjectValue, Value};
+pub use verify::{Damage, VerifiedKey, VerifyReport, verify};
 pub use view::{ArrayView, ArrayViewExt, Iter, RaggedArray};
 
 /// The traits and wrappers that recording programs use, for `use simrecorder::prelude::*`.

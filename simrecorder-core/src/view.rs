@@ -72,6 +72,19 @@ pub trait ArrayView: fmt::Debug + Send + Sync {
         Ok(None)
     }
 
+    /// Reads records of any kind and gives nothing but the error, after a look at all that tells
+    /// whether they are as they were written: checksums, and chunks that are no longer there.
+    ///
+    /// - An empty range succeeds, one that ends behind the last record is `OutOfBounds`.
+    /// - By default, they are read.
+    fn check_records(&self, range: Range<u64>) -> Result<()> {
+        let Range { mut start, end } = range;
+        while start < end {
+            start += self.read_records(start..end, CHECK_BYTES)?.len().max(1);
+        }
+        Ok(())
+    }
+
     /// A view of the same series as it is now. It has at least as many records as this one,
     /// unless the series was truncated or replaced.
     fn refresh(&self) -> Result<Arc<dyn ArrayView>>;
@@ -135,6 +148,10 @@ impl<V: ArrayView + ?Sized> ArrayView for Arc<V> {
         (**self).read_encoded(range, max_bytes)
     }
 
+    fn check_records(&self, range: Range<u64>) -> Result<()> {
+        (**self).check_records(range)
+    }
+
     fn refresh(&self) -> Result<Arc<dyn ArrayView>> {
         (**self).refresh()
     }
@@ -155,6 +172,9 @@ impl<V: ArrayView + ?Sized> ArrayView for Arc<V> {
         (**self).to_arc()
     }
 }
+
+/// How many bytes [`ArrayView::check_records`] reads at once, at most, unless one record is larger.
+const CHECK_BYTES: usize = 16 << 20;
 
 /// How many bytes [`ArrayViewExt::iter`] reads at once, unless one chunk or record is larger.
 const ITER_BYTES: usize = 4 << 20;

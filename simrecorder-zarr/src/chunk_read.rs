@@ -13,24 +13,33 @@ use crate::storage::Entry;
 
 impl Layout {
     /// Copies the elements of `region` that lie in a chunk of elements into `out`, which has the
-    /// shape of the region. The first element of the chunk is at `origin`.
+    /// shape of the region. The first element of the chunk is at `origin`; `rows` rows of the
+    /// array are in chunks.
+    ///
+    /// The checksum of the chunk is looked at if all that the array has of it is read.
     pub(crate) fn read_chunk(
         &self,
         entry: &Entry<'_>,
         origin: &[u64],
+        rows: u64,
         region: &Region,
         out: &mut [u8],
     ) -> Result<()> {
         let chunk = Chunk {
             layout: self,
             origin,
+            rows,
             region,
         };
         let decoded_len = self.chunk_bytes();
         SCRATCH.with_borrow_mut(|scratch| {
             let result = match self.coding {
-                Coding::Plain if entry.len() == decoded_len => {
-                    let data = entry.read(&mut scratch.encoded)?;
+                Coding::Plain if self.len_without_checksum(entry.len()) == decoded_len => {
+                    let written = entry.read(&mut scratch.encoded)?;
+                    let data = match chunk.is_all(&chunk.overlaps()) {
+                        true => self.checked(written)?,
+                        false => &written[..decoded_len],
+                    };
                     chunk.copy(data, out);
                     Some(())
                 }
@@ -95,6 +104,8 @@ pub(crate) fn room(buffer: &mut Vec<u8>, len: usize) -> Result<&mut [u8]> {
 struct Chunk<'a> {
     layout: &'a Layout,
     origin: &'a [u64],
+    /// How many rows of the array are in chunks.
+    rows: u64,
     region: &'a Region,
 }
 
@@ -134,7 +145,8 @@ impl Chunk<'_> {
         out: &mut [u8],
         scratch: &mut Scratch,
     ) -> Result<Option<()>> {
-        let mut loader = FrameLoader::new(entry, &mut scratch.encoded)?;
+        let len = self.layout.len_without_checksum(entry.len());
+        let mut loader = FrameLoader::new(entry, len, &mut scratch.encoded)?;
         let Some(header) = loader.header else {
             return Ok(None);
         };
@@ -142,18 +154,26 @@ impl Chunk<'_> {
             return Ok(None);
         }
         let overlaps = self.overlaps();
+        let is_all = self.is_all(&overlaps);
         if let Some(Run { start, target, len }) = run_of(&overlaps, self.layout.element_size())
             && let Some(out) = out.get_mut(target..target + len)
         {
-            if len == header.decoded_len {
-                return Ok(blosc::decode(loader.load_all()?, out));
-            }
             let blocks = start / header.block_len..(start + len).div_ceil(header.block_len);
-            return Ok(blosc::decode_part(loader.load(&[blocks])?, start, out));
+            let frame = match is_all {
+                true => self.layout.checked(loader.load_all()?)?,
+                false => loader.load(&[blocks])?,
+            };
+            return Ok(match len == header.decoded_len {
+                true => blosc::decode(frame, out),
+                false => blosc::decode_part(frame, start, out),
+            });
         }
 
         let touched = self.touched(&overlaps, header.block_len);
-        let frame = loader.load(&touched)?;
+        let frame = match is_all {
+            true => self.layout.checked(loader.load_all()?)?,
+            false => loader.load(&touched)?,
+        };
         let decoded = room(&mut scratch.decoded, header.decoded_len)?;
         for blocks in touched {
             let start = blocks.start * header.block_len;
@@ -194,6 +214,18 @@ impl Chunk<'_> {
         axes.zip(self.layout.grid.chunk_shape())
             .map(overlap)
             .collect()
+    }
+
+    /// Whether the region has all that the array has of this chunk.
+    fn is_all(&self, overlaps: &[Overlap]) -> bool {
+        let extent = std::iter::once(&self.rows).chain(self.layout.grid.record_shape());
+        let axes = overlaps.iter().zip(extent.zip(self.origin));
+        axes.into_iter().all(|(overlap, (&extent, &origin))| {
+            let there = (extent.saturating_sub(origin)).min(overlap.chunk_len as u64);
+            overlap.start == 0
+                && overlap.count as u64 >= there
+                && (overlap.step == 1 || overlap.count == 1)
+        })
     }
 
     /// The blocks that hold some of the elements, in order.
@@ -276,6 +308,8 @@ fn run_of(overlaps: &[Overlap], element: usize) -> Option<Run> {
 /// The bytes of a frame: of one in a file, only those that are needed are read.
 struct FrameLoader<'a> {
     entry: &'a Entry<'a>,
+    /// The bytes of the frame; a checksum may follow.
+    len: usize,
     buffer: &'a mut Vec<u8>,
     header: Option<Header>,
 }
@@ -284,8 +318,7 @@ struct FrameLoader<'a> {
 const FIRST_BYTES: usize = 4096;
 
 impl<'a> FrameLoader<'a> {
-    fn new(entry: &'a Entry<'a>, buffer: &'a mut Vec<u8>) -> Result<Self> {
-        let len = entry.len();
+    fn new(entry: &'a Entry<'a>, len: usize, buffer: &'a mut Vec<u8>) -> Result<Self> {
         let first = match entry {
             Entry::Mapped(bytes) => *bytes,
             Entry::Memory(bytes) => bytes,
@@ -298,24 +331,26 @@ impl<'a> FrameLoader<'a> {
         let header = Header::parse(first, len);
         Ok(Self {
             entry,
+            len,
             buffer,
             header,
         })
     }
 
-    fn load_all(self) -> Result<&'a [u8]> {
+    /// All of the entry, what follows the frame included.
+    fn load_all(&mut self) -> Result<&[u8]> {
         self.entry.read(self.buffer)
     }
 
     /// The frame, of which other blocks than those asked for may hold anything.
     fn load(&mut self, touched: &[Range<usize>]) -> Result<&[u8]> {
         let (file, header) = match (self.entry, self.header) {
-            (Entry::Mapped(bytes), _) => return Ok(bytes),
-            (Entry::Memory(bytes), _) => return Ok(bytes),
+            (Entry::Mapped(bytes), _) => return Ok(&bytes[..self.len]),
+            (Entry::Memory(bytes), _) => return Ok(&bytes[..self.len]),
             (Entry::File(file), Some(header)) => (file, header),
             (Entry::File(_), None) => return Err(damaged()),
         };
-        let frame = room(self.buffer, self.entry.len())?;
+        let frame = room(self.buffer, self.len)?;
         let starts = header.starts();
         if starts.end > FIRST_BYTES {
             file.read_at(FIRST_BYTES, &mut frame[FIRST_BYTES..starts.end])?;
@@ -424,7 +459,8 @@ mod tests {
             ];
             for entry in entries {
                 let mut out = vec![7; expected.len()];
-                layout.read_chunk(&entry, &origin, &region, &mut out)?;
+                let rows = origin[0] + shape[0];
+                layout.read_chunk(&entry, &origin, rows, &region, &mut out)?;
                 if out != expected {
                     return Err(TestCaseError::fail("other elements"));
                 }

@@ -176,7 +176,7 @@ impl Column {
                 let key = layout.chunk_entry(&self.path, indices);
                 storage.read(&mut |snapshot| match snapshot.entry(&key)? {
                     Some(entry) => layout
-                        .read_chunk(&entry, origin, region, out)
+                        .read_chunk(&entry, origin, self.stored, region, out)
                         .map_err(|e| self.at(e, indices)),
                     None => {
                         let filled = |elements| layout.filled(elements);
@@ -276,6 +276,69 @@ impl Column {
         Ok((range.start, rows))
     }
 
+    /// Checks whole chunks: those that hold the rows of `range`, and the rows of the tail among
+    /// them.
+    pub(crate) fn check_rows(&self, storage: &dyn Storage, range: Range<u64>) -> Result<()> {
+        let chunk = self.layout.chunk_rows();
+        let end = range
+            .end
+            .div_ceil(chunk)
+            .saturating_mul(chunk)
+            .min(self.rows);
+        let span = match self.layout.row_size() {
+            RowSize::Fixed(bytes) => (CHECK_BYTES / bytes.max(1)) as u64 / chunk * chunk,
+            RowSize::Variable => chunk,
+        };
+        let mut start = range.start / chunk * chunk;
+        while start < end {
+            let rows = start..end.min(start.saturating_add(span.max(chunk)));
+            self.check_chunks(storage, rows.clone())?;
+            start = rows.end;
+            match self.layout.row_size() {
+                RowSize::Fixed(_) => drop(self.read_rows(storage, rows)?),
+                RowSize::Variable => drop(self.read_texts(storage, rows, usize::MAX)?),
+            }
+        }
+        Ok(())
+    }
+
+    /// Checks that the chunks with the rows of `range` are there, if simrecorder wrote the array:
+    /// other software leaves out those that hold nothing but the fill value.
+    pub(crate) fn check_chunks(&self, storage: &dyn Storage, range: Range<u64>) -> Result<()> {
+        let Range { start, end } = range.start..range.end.min(self.stored);
+        if !self.layout.is_own() || start >= end {
+            return Ok(());
+        }
+        let region = Region::records(start..end, &self.shape());
+        if region.is_empty() {
+            return Ok(());
+        }
+        let chunk = self.layout.chunk_rows();
+        for row in start / chunk..end.div_ceil(chunk) {
+            let grid = &self.layout.grid;
+            grid.for_each_touched(row, &region, |indices, _| {
+                let key = self.layout.chunk_entry(&self.path, indices);
+                let mut is_there = false;
+                storage.read(&mut |snapshot| {
+                    is_there = snapshot.entry(&key)?.is_some();
+                    Ok(())
+                })?;
+                match is_there {
+                    true => Ok(()),
+                    false => Err(self.at(
+                        Error::new(
+                            ErrorKind::Corrupt,
+                            "read",
+                            "it is not there, and reads as fill values",
+                        ),
+                        indices,
+                    )),
+                }
+            })?;
+        }
+        self.check_uncut(storage, end)
+    }
+
     /// The rows of an unfinished last chunk, for writing it anew.
     pub(crate) fn read_unfinished_chunk(&self, storage: &dyn Storage) -> Result<Rows> {
         let first = self.stored / self.layout.chunk_rows() * self.layout.chunk_rows();
@@ -289,6 +352,9 @@ impl Column {
         }
     }
 }
+
+/// About so many bytes are checked at once.
+const CHECK_BYTES: usize = 16 << 20;
 
 /// So many rows of chunks are shared out among the threads at a time.
 const PARTS: usize = 1 << 14;

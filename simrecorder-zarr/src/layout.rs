@@ -5,12 +5,15 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use bytes::Bytes;
+use crc_fast::CrcAlgorithm;
 use simrecorder_core::backend::{ChunkGrid, RowSize, Rows, RowsRef, zeroed};
 use simrecorder_core::{Compression, Error, ErrorKind, Result};
 use zarrs::array::{
     ArrayBytes, ArrayBytesOffsets, ArrayMetadataV3, ArrayToBytesCodecTraits, ChunkKeyEncoding,
     ChunkShape, CodecChain, CodecOptions, DataType, FillValue,
 };
+
+use zarrs::metadata::v3::MetadataV3;
 
 use crate::chunk_read::with_scratch;
 use crate::metadata::{ColumnType, Document, corrupt};
@@ -26,7 +29,10 @@ pub(crate) struct Layout {
     zarrs_chunk_shape: ChunkShape,
     data_type: DataType,
     fill_value: FillValue,
+    /// All codecs but the checksum.
     codecs: CodecChain,
+    /// Whether each chunk is followed by its checksum.
+    has_checksum: bool,
     /// What there is a shorter way of reading for.
     pub(crate) coding: Coding,
     key_encoding: ChunkKeyEncoding,
@@ -77,7 +83,12 @@ impl Layout {
         if document.has_wrong_typesize() {
             return Err(corrupt("the typesize of a codec is out of range"));
         }
-        let codecs = CodecChain::from_metadata(&metadata.codecs)
+        let has_checksum = metadata.codecs.last().is_some_and(is_plain_checksum);
+        let (codecs, _) = metadata
+            .codecs
+            .split_at(metadata.codecs.len() - usize::from(has_checksum));
+        let coding = coding(codecs, column);
+        let codecs = CodecChain::from_metadata(codecs)
             .map_err(|e| unsupported("a codec is not known".into()).with_source(e))?;
         let key_encoding =
             ChunkKeyEncoding::from_metadata(&metadata.chunk_key_encoding).map_err(|e| {
@@ -94,7 +105,8 @@ impl Layout {
             data_type,
             fill_value,
             codecs,
-            coding: coding(&metadata, column),
+            has_checksum,
+            coding,
             key_encoding,
             encoding: serde_json::Value::Object(document.encoding()).to_string(),
         };
@@ -113,6 +125,11 @@ impl Layout {
         self.grid.record_shape() == other.grid.record_shape()
             && self.encoding == other.encoding
             && self.compression == other.compression
+    }
+
+    /// Whether this is a way in which this version of simrecorder encodes chunks.
+    pub(crate) fn is_own(&self) -> bool {
+        self.has_checksum && self.compression.is_some()
     }
 
     /// The bytes of one element; 1 for text.
@@ -217,9 +234,38 @@ impl Layout {
             &self.fill_value,
             &options,
         );
-        encoded
-            .map(|encoded| Bytes::from(encoded.into_owned()))
-            .map_err(|e| Error::new(ErrorKind::Internal, "encode", "a codec failed").with_source(e))
+        let encoded = encoded.map_err(|e| {
+            Error::new(ErrorKind::Internal, "encode", "a codec failed").with_source(e)
+        })?;
+        if !self.has_checksum {
+            return Ok(Bytes::from(encoded.into_owned()));
+        }
+        let sum = checksum(&encoded);
+        let mut encoded = encoded.into_owned();
+        encoded.extend_from_slice(&sum);
+        Ok(Bytes::from(encoded))
+    }
+
+    /// How many bytes of a chunk that is written in `bytes` bytes are not its checksum.
+    pub(crate) fn len_without_checksum(&self, bytes: usize) -> usize {
+        match self.has_checksum {
+            true => bytes.saturating_sub(CHECKSUM_LEN),
+            false => bytes,
+        }
+    }
+
+    /// What a chunk was encoded to, after a look at its checksum if it has one.
+    pub(crate) fn checked<'a>(&self, written: &'a [u8]) -> Result<&'a [u8]> {
+        if !self.has_checksum {
+            return Ok(written);
+        }
+        match written.split_last_chunk() {
+            Some((encoded, sum)) if *sum == checksum(encoded) => Ok(encoded),
+            _ => {
+                let message = "the checksum of a chunk is not that of its bytes";
+                Err(Error::new(ErrorKind::Corrupt, "read", message))
+            }
+        }
     }
 
     /// Rows as they are stored in a tail: what is read from it must not change when they go
@@ -280,7 +326,8 @@ impl Layout {
             .map_err(|e| Error::new(ErrorKind::Internal, "encode", e))
     }
 
-    fn decode_chunk(&self, encoded: &[u8]) -> Result<ArrayBytes<'static>> {
+    fn decode_chunk(&self, written: &[u8]) -> Result<ArrayBytes<'static>> {
+        let encoded = self.checked(written)?;
         if let Some(elements) = self.chunk_elements().filter(|&count| count > LARGE_CHUNK) {
             // The codecs abort the process where there is no memory: better to know before.
             drop(zeroed(elements.saturating_mul(self.element_size()))?);
@@ -369,16 +416,31 @@ fn column_type(metadata: &ArrayMetadataV3) -> Result<ColumnType> {
         .map_err(|_| unsupported(format!("its data type is {}", name.escape_debug())))
 }
 
-fn coding(metadata: &ArrayMetadataV3, column: ColumnType) -> Coding {
+/// The bytes of a checksum.
+const CHECKSUM_LEN: usize = 4;
+
+/// The CRC-32C of some bytes, as the codec `crc32c` of Zarr V3 writes it.
+fn checksum(bytes: &[u8]) -> [u8; CHECKSUM_LEN] {
+    let sum = crc_fast::checksum(CrcAlgorithm::Crc32Iscsi, bytes);
+    // Of the 64 bits that hold any sum, these are this one.
+    (sum as u32).to_le_bytes()
+}
+
+/// Whether this is the codec `crc32c` as the standard has it, behind the bytes.
+fn is_plain_checksum(codec: &MetadataV3) -> bool {
+    codec.name() == "crc32c" && codec.configuration().is_none_or(|fields| fields.is_empty())
+}
+
+fn coding(codecs: &[MetadataV3], column: ColumnType) -> Coding {
     let ColumnType::Elements(dtype) = column else {
         return Coding::Other;
     };
-    let codecs: Vec<_> = metadata.codecs.iter().map(|codec| codec.name()).collect();
-    let endian = metadata.codecs.first().and_then(|codec| {
+    let names: Vec<_> = codecs.iter().map(|codec| codec.name()).collect();
+    let endian = codecs.first().and_then(|codec| {
         let endian = codec.configuration()?.get("endian")?;
         Some(endian.as_str() == Some("little") && cfg!(target_endian = "little"))
     });
-    match codecs[..] {
+    match names[..] {
         _ if !endian.unwrap_or(dtype.size() == 1) => Coding::Other,
         ["bytes"] => Coding::Plain,
         ["bytes", "blosc"] => Coding::Blosc,

@@ -132,10 +132,12 @@ impl Document {
         {
             return Some(Compression::Lossy(bound));
         }
-        let written = self.0.get("codecs")?;
+        let mut written = self.0.get("codecs")?.as_array()?.clone();
+        // Recordings of earlier versions have no checksums.
+        written.pop_if(|codec| *codec == checksum());
         [Compression::None, Compression::Fast, Compression::Small]
             .into_iter()
-            .find(|compression| *written == codecs(column, *compression))
+            .find(|compression| written == compressing_codecs(column, *compression))
     }
 
     pub(crate) fn is_array(&self) -> bool {
@@ -398,7 +400,19 @@ fn is_like_own(name: &str) -> bool {
 }
 
 /// The codecs of an array.
-fn codecs(column: ColumnType, compression: Compression) -> Json {
+fn codecs(column: ColumnType, compression: Compression) -> Vec<Json> {
+    let mut codecs = compressing_codecs(column, compression);
+    codecs.push(checksum());
+    codecs
+}
+
+/// The codec that follows what is written with its checksum.
+fn checksum() -> Json {
+    json!({ "name": "crc32c" })
+}
+
+/// The codecs of an array before its checksum.
+fn compressing_codecs(column: ColumnType, compression: Compression) -> Vec<Json> {
     let (serializer, size) = match column {
         ColumnType::Elements(dtype) => (
             match dtype.size() {
@@ -424,13 +438,13 @@ fn codecs(column: ColumnType, compression: Compression) -> Json {
         }})
     };
     let compressor = match compression {
-        Compression::None => return json!([serializer]),
+        Compression::None => return vec![serializer],
         // Beside level 5 with bytes shuffled, the size is the same within a few percent, in a
         // fraction of the time.
         Compression::Small | Compression::Lossy(_) => blosc("zstd", 3, "bitshuffle"),
         _ => blosc("lz4", 1, "shuffle"),
     };
-    json!([serializer, compressor])
+    vec![serializer, compressor]
 }
 
 fn zero(dtype: DType) -> Json {

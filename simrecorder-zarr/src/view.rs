@@ -151,6 +151,23 @@ impl ArrayView for ZarrView {
         read().map_err(|e| e.with_key(self.key.as_str()))
     }
 
+    fn check_records(&self, range: Range<u64>) -> Result<()> {
+        if count_records(&range, &self.shape)? == 0 {
+            return Ok(());
+        }
+        let storage = self.store.storage();
+        let check = || match &self.columns {
+            Columns::One(column) => column.check_rows(storage, range),
+            Columns::Two { ends, items } => {
+                ends.check_chunks(storage, range.clone())?;
+                let read_ends = |rows| ends.read_rows(storage, rows);
+                let (first, stops) = read_stops(range, items.rows, read_ends)?;
+                items.check_rows(storage, first..stops.last().copied().unwrap_or(first))
+            }
+        };
+        check().map_err(|e| e.with_key(self.key.as_str()))
+    }
+
     fn refresh(&self) -> Result<Arc<dyn ArrayView>> {
         self.store.view(&self.key)?.ok_or_else(|| {
             let message = "the series is no longer there";

@@ -13,7 +13,7 @@ use super::support::{
 use crate::{
     ArrayView, ArrayViewExt, Blob, ChunkPolicy, Compression, CopyOptions, CopyProgress, DataStore,
     ErrorKind, InMemoryDataStore, Key, NodeKind, Object, OpenMode, Ragged, Recorder, Schema,
-    copy as copy_with,
+    copy as copy_with, verify,
 };
 
 fn copy(from: &dyn DataStore, to: &dyn DataStore) -> CopyProgress {
@@ -63,6 +63,8 @@ pub(super) fn assert_same_series(found: &dyn ArrayView, expected: &dyn ArrayView
 #[track_caller]
 fn assert_same(found: &dyn DataStore, expected: &dyn DataStore) {
     assert_eq!(nodes(found), nodes(expected));
+    assert_sound(found);
+    assert_sound(expected);
     for (key, _) in nodes(expected) {
         assert_eq!(
             found.attributes(&key).unwrap(),
@@ -78,6 +80,23 @@ fn assert_same(found: &dyn DataStore, expected: &dyn DataStore) {
         if let (Some(view), Some(original)) = (view, original) {
             assert_same_series(&view, &original);
         }
+    }
+}
+
+/// [`verify`] finds every key and all records, and nothing wrong.
+#[track_caller]
+fn assert_sound(store: &dyn DataStore) {
+    let report = verify(store).unwrap();
+    assert!(report.is_sound(), "{report}");
+    let mut found: Vec<_> = report.keys.iter().map(|it| (&it.key, it.kind)).collect();
+    let nodes = nodes(store);
+    let mut expected: Vec<_> = nodes.iter().map(|(key, kind)| (key, *kind)).collect();
+    found.sort_unstable_by_key(|(key, _)| *key);
+    expected.sort_unstable_by_key(|(key, _)| *key);
+    assert_eq!(found, expected);
+    for verified in &report.keys {
+        let view = store.view(&verified.key).unwrap();
+        assert_eq!(verified.records, view.map_or(0, |view| view.len()));
     }
 }
 
