@@ -9,7 +9,6 @@
 use std::fs;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use serde_json::json;
 use simrecorder_core::{OpenMode, Recorder, Result, prelude::*};
@@ -105,12 +104,11 @@ fn h5py_opens_the_file_as_of_the_last_checkpoint_while_it_is_written_and_after_a
     // What the writer prints must not fill the pipe.
     let mut output = writer.1;
     let drain = std::thread::spawn(move || std::io::copy(&mut output, &mut std::io::sink()));
-    let reader = Partner::start(python("read_steps.py").arg("follow").arg(&path));
-    std::thread::sleep(Duration::from_secs(6));
+    let mut reader = Partner::start(python("read_steps.py").arg("follow").arg(&path));
+    reader.wait_for("enough");
     writer.0.kill().unwrap();
     writer.0.wait().unwrap();
     drain.join().unwrap().unwrap();
     drop(open(&path, OpenMode::Read).unwrap());
-    std::thread::sleep(Duration::from_millis(500));
     reader.finish();
 }

@@ -120,13 +120,20 @@ impl Partner {
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
-        let mut output = BufReader::new(child.stdout.take().unwrap());
-        let ready = output
+        let output = BufReader::new(child.stdout.take().unwrap());
+        let mut partner = Self(child, output);
+        partner.wait_for("ready");
+        partner
+    }
+
+    /// Waits until the child writes a line with `word`.
+    pub fn wait_for(&mut self, word: &str) {
+        let found = self
+            .1
             .by_ref()
             .lines()
-            .any(|line| line.unwrap().contains("ready"));
-        assert!(ready, "the child did not start");
-        Self(child, output)
+            .any(|line| line.unwrap().contains(word));
+        assert!(found, "the child ended before it wrote '{word}'");
     }
 
     /// Tells the child to go on, and waits until it has succeeded.

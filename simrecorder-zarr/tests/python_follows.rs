@@ -7,7 +7,6 @@
 )]
 
 use std::path::Path;
-use std::time::Duration;
 
 use simrecorder_core::{
     ChunkPolicy, Compression, Durability, OpenMode, Recorder, RecorderOptions, Schema, prelude::*,
@@ -69,11 +68,10 @@ fn python_follows_a_writer_of_lmdb_until_it_is_killed_and_after() {
     let path = folder.path().join("run.mdb");
     let name = "python_follows_a_writer_of_lmdb_until_it_is_killed_and_after";
     let mut writer = Partner::start(&mut this_test(name, &path));
-    let reader = Partner::start(python("follow_writer.py").arg(&path));
-    std::thread::sleep(Duration::from_secs(8));
+    let mut reader = Partner::start(python("follow_writer.py").arg(&path));
+    reader.wait_for("enough");
     writer.0.kill().unwrap();
     writer.0.wait().unwrap();
-    std::thread::sleep(Duration::from_secs(1));
     reader.finish();
 }
 
