@@ -13,7 +13,7 @@ use rustix::io::Errno;
 use simrecorder_core::backend::{Lock, lock_file};
 use simrecorder_core::{Error, ErrorKind, Result};
 
-/// How long a checkpoint waits for other programs to close the file.
+/// How long opening and checkpoints wait for other programs to close the file.
 const PATIENCE: Duration = Duration::from_secs(2);
 const PAUSE: Duration = Duration::from_millis(20);
 
@@ -60,7 +60,16 @@ impl MainLock {
     /// Looks that no other program has the file open, and keeps others from writing it.
     pub(super) fn acquire(file: Arc<File>, path: &Path) -> Result<Self> {
         let mut lock = Self { file, works: true };
-        match lock.attempt(FlockOperation::NonBlockingLockExclusive) {
+        let start = Instant::now();
+        let attempt = loop {
+            match lock.attempt(FlockOperation::NonBlockingLockExclusive) {
+                // A process that is being started holds what its parent had open, and has closed,
+                // until it runs its own program.
+                Ok(false) if start.elapsed() < patience() => thread::sleep(PAUSE),
+                attempt => break attempt,
+            }
+        };
+        match attempt {
             Ok(true) => Ok(lock),
             Ok(false) => {
                 let message = "another program has this file open (h5py, or another recorder); \
