@@ -10,12 +10,18 @@ use crate::{DataStore, Error, ErrorKind, Key, NodeKind, Result};
 /// About so many bytes are read at once.
 const READ_BYTES: u64 = 16 << 20;
 
+/// If so many chunks in a row are damaged, not all that follow are tried: a damaged length may be
+/// anything.
+const PATIENCE: u32 = 1000;
+
 /// Of records without a fixed size, so many in a row are damaged if one of them is.
 const LEAST_RECORDS: u64 = 64;
 
 /// Reads everything in a store, and reports for each key what can be read and what cannot.
 ///
-/// It goes on past whatever it finds, so that the report names all damage. Nothing is changed.
+/// It goes on past whatever it finds, so that the report names all damage. (Only after a thousand
+/// damaged chunks in a row, samples decide about more and more of what follows, until one is
+/// sound.) Nothing is changed.
 /// Which damage shows depends on the backend: whatever is not found or does not decode, and what
 /// differs from its checksum where there is one, as `docs/reliability.md` says. What is written
 /// meanwhile is read as it is when its turn comes.
@@ -161,41 +167,45 @@ impl VerifiedKey {
         }
     }
 
+    /// Reads the records of a series, many at once while they are sound, fewer and fewer of them where
+    /// some are not, and samples behind many damaged ones.
     fn check_series(&mut self, view: &dyn ArrayView) {
         self.records = view.len();
         let chunk = view.chunk_shape().first().copied().unwrap_or(1).max(1);
         let record_bytes = view.schema().record_bytes().unwrap_or(0).max(1) as u64;
-        let (span, least) = match view.schema().kind().is_fixed() {
-            true => {
-                let chunks = READ_BYTES / record_bytes.saturating_mul(chunk);
-                (chunk.saturating_mul(chunks.max(1)), chunk)
-            }
+        let (least, span) = match view.schema().kind().is_fixed() {
+            true => (chunk, READ_BYTES / record_bytes),
             // A chunk of ends has very many records, whose items are in other chunks.
-            false => (chunk, chunk.min(LEAST_RECORDS)),
+            false => (chunk.min(LEAST_RECORDS), chunk),
         };
-        let mut start = 0;
+        let span = (span / least).max(1).saturating_mul(least);
+        let (mut start, mut step, mut failures) = (0, span, 0_u32);
         while start < self.records {
-            let end = self.records.min(start.saturating_add(span));
-            self.check_records(view, start..end, least);
-            start = end;
+            let growth = failures.saturating_sub(PATIENCE).min(63);
+            let len = match growth {
+                0 => step,
+                _ => least.saturating_mul(1 << growth),
+            };
+            let end = self.records.min(start.saturating_add(len));
+            let sample = match growth {
+                0 => start..end,
+                _ => start.max((end - 1) / least * least)..end,
+            };
+            match view.check_records(sample) {
+                // So the records before the sample are to be looked at.
+                Ok(()) if growth > 0 => failures = 0,
+                Ok(()) => {
+                    (start, failures) = (end, 0);
+                    step = span.min(step.saturating_mul(2));
+                }
+                Err(_) if growth == 0 && step > least => step = (step / 2 / least).max(1) * least,
+                Err(error) => {
+                    self.add(Some(start..end), error);
+                    start = end;
+                    failures += 1;
+                }
+            }
         }
-    }
-
-    /// Reads records, and halves of them where that fails, down to `least`.
-    fn check_records(&mut self, view: &dyn ArrayView, range: Range<u64>, least: u64) {
-        let Err(error) = view.check_records(range.clone()) else {
-            return;
-        };
-        let Range { start, end } = range;
-        if end - start <= least {
-            return self.add(Some(start..end), error);
-        }
-        let middle = start
-            + ((end - start) / 2)
-                .next_multiple_of(least)
-                .min(end - start - 1);
-        self.check_records(view, start..middle, least);
-        self.check_records(view, middle..end, least);
     }
 }
 

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use simrecorder_core::{
-    ArrayView, DataStore, Error, ErrorKind, Key, OpenMode, Recorder, Result, prelude::*,
+    ArrayView, DataStore, Error, ErrorKind, Key, OpenMode, Recorder, Result, prelude::*, verify,
 };
 use simrecorder_redis::{RedisDataStore, RedisOptions, RedisServer};
 use support::{server, server_options, server_with, signal};
@@ -418,6 +418,10 @@ fn damage_is_an_error_for_what_it_touches_and_for_nothing_else() {
                 error.to_string().contains("read") || error.key().is_some(),
                 "{error}"
             );
+        }
+        match verify(&reader) {
+            Ok(report) => assert_eq!(report.is_sound(), harmless, "{damage:?}: {report}"),
+            Err(error) => assert!(!harmless, "{damage:?}: {error}"),
         }
         drop(reader.node(&name));
         drop(reader.value(&name));

@@ -1,5 +1,7 @@
 //! What `verify` reports of damaged recordings, and what can still be read of them.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests, too, may panic")]
+
 use std::fs;
 use std::ops::Range;
 use std::path::Path;
