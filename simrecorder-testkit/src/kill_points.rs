@@ -10,11 +10,9 @@ use simrecorder_core::{
     RecorderOptions, Result, Schema,
 };
 
-use tempfile::TempDir;
-
-use crate::role;
 use crate::steps::{check_prefixes, cut, try_declare_steps, try_record_step};
 use crate::system_calls::{FAILED, Point, Progress, Strike, Traced, act};
+use crate::{quick_folder, role};
 
 /// Steps of the whole run.
 const STEPS: u64 = 50;
@@ -313,15 +311,6 @@ fn check_all(recorder: &Recorder) -> Vec<u64> {
     }
     lengths.extend([frames.len(), fields.len()]);
     lengths
-}
-
-/// A folder in memory where there is one: what a kill leaves is the same there, and sooner.
-fn quick_folder() -> TempDir {
-    let memory = Path::new("/dev/shm");
-    match memory.is_dir() {
-        true => tempfile::tempdir_in(memory).unwrap(),
-        false => tempfile::tempdir().unwrap(),
-    }
 }
 
 /// So many elements of a list, evenly spread, the first and the last among them.

@@ -10,6 +10,7 @@
 )]
 
 pub mod counting;
+pub mod faulty;
 #[cfg(target_os = "linux")]
 pub mod full_disk;
 #[cfg(target_os = "linux")]
@@ -28,6 +29,7 @@ use std::process::{Child, ChildStdout, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use simrecorder_core::{Error, ErrorKind};
+use tempfile::TempDir;
 
 const ROLE: &str = "SIMRECORDER_TEST_ROLE";
 
@@ -67,6 +69,15 @@ pub fn assert_success(command: &mut Command) {
         String::from_utf8_lossy(&output.stdout),
         String::from_utf8_lossy(&output.stderr)
     );
+}
+
+/// A folder in memory where there is one: for tests in which no power fails.
+pub fn quick_folder() -> TempDir {
+    let memory = Path::new("/dev/shm");
+    match memory.is_dir() {
+        true => tempfile::tempdir_in(memory).unwrap(),
+        false => tempfile::tempdir().unwrap(),
+    }
 }
 
 /// The output of a command that must end within a minute, so that a hang is a failure.
