@@ -4,13 +4,15 @@
 
 mod support;
 
-use std::io::{BufRead, BufReader, Lines};
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{ChildStdout, Stdio};
-use std::time::Duration;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use simrecorder_core::{OpenMode, Recorder, Result};
-use simrecorder_redis::RedisDataStore;
+use simrecorder_redis::{RedisDataStore, RedisSync};
 use simrecorder_testkit::steps::{
     check_prefixes, flushed, killed_writers_at, kills, record_for_ever,
 };
@@ -35,46 +37,84 @@ fn killed_writers_leave_every_flushed_record() {
     killed_writers_at(name, url, open, |_| {});
 }
 
-/// Reads what the writer prints, `flushes` flushes on; returns how many steps are safe.
-fn after_flushes(lines: &mut Lines<BufReader<ChildStdout>>, flushes: u64) -> u64 {
-    let lines = lines.map(|line| line.unwrap());
-    let mut steps = lines.filter_map(|line| flushed(&line));
-    steps.nth(flushes as usize - 1).unwrap()
+/// How many steps the writer has said to be flushed, followed by a thread of its own.
+fn follow(output: ChildStdout) -> Arc<AtomicU64> {
+    let latest = Arc::new(AtomicU64::new(0));
+    let noted = Arc::clone(&latest);
+    std::thread::spawn(move || {
+        let lines = BufReader::new(output).lines().map_while(Result::ok);
+        for steps in lines.filter_map(|line| flushed(&line)) {
+            noted.store(steps, Ordering::SeqCst);
+        }
+    });
+    latest
 }
 
-#[test]
-fn killed_servers_lose_nothing_that_was_flushed_and_their_writer_goes_on() {
-    let name = "killed_servers_lose_nothing_that_was_flushed_and_their_writer_goes_on";
+fn wait_until(what: &str, condition: impl Fn() -> bool) {
+    let start = Instant::now();
+    while !condition() {
+        assert!(
+            start.elapsed() < Duration::from_secs(60),
+            "waited in vain until {what}"
+        );
+        std::thread::sleep(Duration::from_micros(300));
+    }
+}
+
+/// How many steps a reader finds, all series being true prefixes.
+fn steps_at(url: &str) -> u64 {
+    let reader = Recorder::new(open(Path::new(url), OpenMode::Read).unwrap());
+    check_prefixes(&reader).into_iter().min().unwrap()
+}
+
+/// Kills the server of a writer that goes on; a new one each fifty times.
+fn kill_servers(name: &str, sync: RedisSync) {
+    const KILLS_OF_ONE: u64 = 50;
     if let Some(url) = role() {
         record_for_ever(open(Path::new(&url), OpenMode::CreateNew).unwrap());
     }
-    const KILLS_OF_ONE: u64 = 50;
     let mut kill = 0;
     while kill < kills() {
         let folder = tempfile::tempdir().unwrap();
-        let mut server = server_options().start(folder.path()).unwrap();
+        let options = || server_options().sync(sync);
+        let mut server = options().start(folder.path()).unwrap();
         let (url, port) = (server.url().to_owned(), server.port());
         let mut writer = this_test(name, &url)
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
-        let mut lines = BufReader::new(writer.stdout.take().unwrap()).lines();
+        let latest = follow(writer.stdout.take().unwrap());
+        let latest = || latest.load(Ordering::SeqCst);
         for _ in 0..KILLS_OF_ONE.min(kills() - kill) {
             kill += 1;
-            let safe = after_flushes(&mut lines, 1 + kill * 7 % 30);
+            let before = latest();
+            wait_until("it goes on", || latest() > before + kill * 49 % 200);
             std::thread::sleep(Duration::from_micros(kill * 1237 % 9000));
+            let safe = latest();
             signal(server.process_id(), "KILL");
             drop(server);
-            server = server_options().port(port).start(folder.path()).unwrap();
-            let reader = Recorder::new(open(Path::new(&url), OpenMode::Read).unwrap());
-            let lengths = check_prefixes(&reader);
-            assert!(lengths.iter().all(|&len| len >= safe), "{lengths:?} {safe}");
+            server = options().port(port).start(folder.path()).unwrap();
+            // What a server acknowledged before it wrote it, its writer sends again.
+            if sync == RedisSync::EverySecond {
+                wait_until("it is sent again", || steps_at(&url) >= safe);
+            }
+            let found = steps_at(&url);
+            assert!(found >= safe, "kill {kill}: {found} of {safe}");
         }
-        let safe = after_flushes(&mut lines, 3);
         writer.kill().unwrap();
         writer.wait().unwrap();
-        let reader = Recorder::new(open(Path::new(&url), OpenMode::Read).unwrap());
-        let lengths = check_prefixes(&reader);
-        assert!(lengths.iter().all(|&len| len >= safe), "{lengths:?} {safe}");
+        server.stop().unwrap();
     }
+}
+
+#[test]
+fn killed_servers_that_sync_always_lose_nothing_that_was_flushed() {
+    let name = "killed_servers_that_sync_always_lose_nothing_that_was_flushed";
+    kill_servers(name, RedisSync::Always);
+}
+
+#[test]
+fn killed_servers_that_sync_every_second_are_sent_again_what_they_lost() {
+    let name = "killed_servers_that_sync_every_second_are_sent_again_what_they_lost";
+    kill_servers(name, RedisSync::EverySecond);
 }
