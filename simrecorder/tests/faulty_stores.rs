@@ -3,7 +3,6 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests, too, may panic")]
 
 use std::ops::Range;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -11,7 +10,6 @@ use simrecorder::{
     DataStore, InMemoryDataStore, OpenMode, OpenOptions, Recorder, RecorderOptions, Result,
 };
 use simrecorder_testkit::faulty::{Fault, FaultyStore, MESSAGE};
-use simrecorder_testkit::quick_folder;
 use simrecorder_testkit::steps::{check_prefixes, try_declare_steps, try_record_step};
 
 const FAULTS: [Fault; 4] = [Fault::Before, Fault::HalfWay, Fault::After, Fault::Delay];
@@ -126,35 +124,36 @@ fn all_go_wrong(url: impl Fn(usize) -> String) {
     eprintln!("{runs} runs");
 }
 
-fn all_go_wrong_in(folder: &Path, scheme: &str) {
+#[cfg(any(feature = "zarr", feature = "hdf5"))]
+fn all_go_wrong_in(folder: &std::path::Path, scheme: &str) {
     all_go_wrong(|run| format!("{scheme}:{}", folder.join(format!("run{run}")).display()));
 }
 
 #[cfg(feature = "zarr")]
 #[test]
 fn any_fault_on_lmdb_is_an_error_and_loses_nothing_that_was_flushed() {
-    let folder = quick_folder();
+    let folder = simrecorder_testkit::quick_folder();
     within_two_minutes(move || all_go_wrong_in(folder.path(), "zarr"));
 }
 
 #[cfg(feature = "zarr")]
 #[test]
 fn any_fault_on_a_directory_is_an_error_and_loses_nothing_that_was_flushed() {
-    let folder = quick_folder();
+    let folder = simrecorder_testkit::quick_folder();
     within_two_minutes(move || all_go_wrong_in(folder.path(), "zarr+dir"));
 }
 
 #[cfg(feature = "hdf5")]
 #[test]
 fn any_fault_on_hdf5_is_an_error_and_loses_nothing_that_was_flushed() {
-    let folder = quick_folder();
+    let folder = simrecorder_testkit::quick_folder();
     within_two_minutes(move || all_go_wrong_in(folder.path(), "hdf5"));
 }
 
 #[cfg(feature = "redis")]
 #[test]
 fn any_fault_on_redis_is_an_error_and_loses_nothing_that_was_flushed() {
-    let folder = quick_folder();
+    let folder = simrecorder_testkit::quick_folder();
     let server = simrecorder::RedisServer::start(folder.path()).unwrap();
     let url = server.url().to_owned();
     within_two_minutes(move || all_go_wrong(|run| format!("{url}?run={run}")));
