@@ -1,5 +1,5 @@
-//! What the tests of several backends share: child processes, mount namespaces, Python programs,
-//! and the memory of the process.
+//! What the tests of several backends share: child processes, what kills them or lets their disks
+//! fail, mount namespaces, Python programs, and the memory of the process.
 //!
 //! Its functions panic when something does not work, as tests do.
 
