@@ -12,8 +12,6 @@ use simrecorder::{
 use simrecorder_testkit::faulty::{Fault, FaultyStore, MESSAGE};
 use simrecorder_testkit::steps::{check_prefixes, try_declare_steps, try_record_step};
 
-const FAULTS: [Fault; 4] = [Fault::Before, Fault::HalfWay, Fault::After, Fault::Delay];
-
 const STEPS: u64 = 24;
 
 fn open(url: &str, mode: OpenMode) -> Result<Arc<dyn DataStore>> {
@@ -96,25 +94,33 @@ fn go_wrong(url: &str, fault: Fault, at: usize, inline: bool, beside: bool) -> b
     is_reached
 }
 
-/// Runs `work` on a thread of its own and fails if it does not end.
-fn within_two_minutes(work: impl FnOnce() + Send + 'static) {
-    let thread = std::thread::spawn(work);
+/// As [`go_wrong`], on a thread of its own, and fails if that does not end.
+fn go_wrong_in_time(url: String, fault: Fault, at: usize, inline: bool, beside: bool) -> bool {
+    let thread = std::thread::spawn(move || go_wrong(&url, fault, at, inline, beside));
     let start = Instant::now();
     while !thread.is_finished() {
-        assert!(start.elapsed() < Duration::from_secs(120), "it hangs");
-        std::thread::sleep(Duration::from_millis(1));
+        assert!(
+            start.elapsed() < Duration::from_secs(60),
+            "{fault:?} {at} hangs"
+        );
+        std::thread::sleep(Duration::from_micros(200));
     }
-    thread.join().unwrap();
+    thread.join().unwrap()
 }
 
-/// Every operation goes wrong in every way, on a store at the URLs that `url` gives.
+/// Every operation goes wrong in every way, on a store at the URLs that `url` gives: alone without
+/// threads, and beside another one with them.
 fn all_go_wrong(url: impl Fn(usize) -> String) {
+    use Fault::{After, Before, Delay, HalfWay};
     let mut runs = 0;
-    for (inline, beside) in [(true, false), (false, true)] {
-        for fault in FAULTS {
+    for (beside, faults) in [
+        (false, [Before, HalfWay, After]),
+        (true, [Before, After, Delay]),
+    ] {
+        for fault in faults {
             for at in 0.. {
                 runs += 1;
-                if !go_wrong(&url(runs), fault, at, inline, beside) {
+                if !go_wrong_in_time(url(runs), fault, at, !beside, beside) {
                     assert!(at > 20, "{at} operations");
                     break;
                 }
@@ -133,21 +139,21 @@ fn all_go_wrong_in(folder: &std::path::Path, scheme: &str) {
 #[test]
 fn any_fault_on_lmdb_is_an_error_and_loses_nothing_that_was_flushed() {
     let folder = simrecorder_testkit::quick_folder();
-    within_two_minutes(move || all_go_wrong_in(folder.path(), "zarr"));
+    all_go_wrong_in(folder.path(), "zarr");
 }
 
 #[cfg(feature = "zarr")]
 #[test]
 fn any_fault_on_a_directory_is_an_error_and_loses_nothing_that_was_flushed() {
     let folder = simrecorder_testkit::quick_folder();
-    within_two_minutes(move || all_go_wrong_in(folder.path(), "zarr+dir"));
+    all_go_wrong_in(folder.path(), "zarr+dir");
 }
 
 #[cfg(feature = "hdf5")]
 #[test]
 fn any_fault_on_hdf5_is_an_error_and_loses_nothing_that_was_flushed() {
     let folder = simrecorder_testkit::quick_folder();
-    within_two_minutes(move || all_go_wrong_in(folder.path(), "hdf5"));
+    all_go_wrong_in(folder.path(), "hdf5");
 }
 
 #[cfg(feature = "redis")]
@@ -155,7 +161,6 @@ fn any_fault_on_hdf5_is_an_error_and_loses_nothing_that_was_flushed() {
 fn any_fault_on_redis_is_an_error_and_loses_nothing_that_was_flushed() {
     let folder = simrecorder_testkit::quick_folder();
     let server = simrecorder::RedisServer::start(folder.path()).unwrap();
-    let url = server.url().to_owned();
-    within_two_minutes(move || all_go_wrong(|run| format!("{url}?run={run}")));
+    all_go_wrong(|run| format!("{}?run={run}", server.url()));
     server.stop().unwrap();
 }
