@@ -11,8 +11,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use simrecorder_core::{OpenMode, Recorder, Result};
-use simrecorder_redis::{RedisDataStore, RedisSync};
+use simrecorder_core::{ErrorKind, OpenMode, Recorder, Result};
+use simrecorder_redis::{RedisDataStore, RedisServer, RedisSync};
 use simrecorder_testkit::steps::{
     check_prefixes, flushed, killed_writers_at, kills, record_for_ever,
 };
@@ -67,6 +67,19 @@ fn steps_at(url: &str) -> u64 {
     check_prefixes(&reader).into_iter().min().unwrap()
 }
 
+/// Starts a server on the directory of one that was killed: a child of that one may still be there.
+fn start_again(start: impl Fn() -> Result<RedisServer>) -> RedisServer {
+    let begin = Instant::now();
+    loop {
+        match start() {
+            Err(error)
+                if error.kind() == ErrorKind::Locked
+                    && begin.elapsed() < Duration::from_secs(60) => {}
+            started => return started.unwrap(),
+        }
+    }
+}
+
 /// Kills the server of a writer that goes on; a new one each fifty times.
 fn kill_servers(name: &str, sync: RedisSync) {
     const KILLS_OF_ONE: u64 = 50;
@@ -93,7 +106,7 @@ fn kill_servers(name: &str, sync: RedisSync) {
             let safe = latest();
             signal(server.process_id(), "KILL");
             drop(server);
-            server = options().port(port).start(folder.path()).unwrap();
+            server = start_again(|| options().port(port).start(folder.path()));
             // What a server acknowledged before it wrote it, its writer sends again.
             if sync == RedisSync::EverySecond {
                 wait_until("it is sent again", || steps_at(&url) >= safe);
