@@ -23,16 +23,10 @@ fn open(path: &Path, mode: OpenMode) -> Result<Hdf5DataStore> {
     Hdf5DataStore::options().mode(mode).open(path)
 }
 
-/// So many writers are killed; `SIMRECORDER_KILLS` says how many in a longer test.
-fn kills() -> u64 {
-    let kills = std::env::var("SIMRECORDER_KILLS").ok();
-    kills.map_or(20, |kills| kills.parse().unwrap())
-}
-
 #[test]
 fn killed_writers_leave_every_flushed_record_and_a_file_that_h5py_opens() {
     let name = "killed_writers_leave_every_flushed_record_and_a_file_that_h5py_opens";
-    killed_writers_leave_every_flushed_record(name, kills(), open, |path| {
+    killed_writers_leave_every_flushed_record(name, open, |path| {
         let journal = path.with_file_name("run.journal");
         // Within a checkpoint, other software has to wait for this library to end it.
         let journal = fs::read(journal).ok();

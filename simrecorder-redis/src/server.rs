@@ -218,6 +218,25 @@ impl Default for RedisServerOptions {
     }
 }
 
+/// Takes the lock of a data directory.
+///
+/// When a server was killed, its child that rewrites the append-only file, and a process that is
+/// just being started, hold the lock for a moment longer.
+fn take(lock: &File) -> Result<()> {
+    let start = Instant::now();
+    while flock(lock, FlockOperation::NonBlockingLockExclusive).is_err() {
+        if start.elapsed() > LOCK_PATIENCE {
+            let message = "a server runs on this directory already; connect to it, or stop it";
+            return Err(Error::new(ErrorKind::Locked, "start", message));
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    Ok(())
+}
+
+/// How long a lock is waited for.
+const LOCK_PATIENCE: Duration = Duration::from_secs(1);
+
 impl RedisServerOptions {
     /// The port to listen on.
     #[must_use]
@@ -302,10 +321,7 @@ impl RedisServerOptions {
             .write(true)
             .open(directory.join(LOCK))
             .map_err(io)?;
-        flock(&lock, FlockOperation::NonBlockingLockExclusive).map_err(|_| {
-            let message = "a server runs on this directory already; connect to it, or stop it";
-            Error::new(ErrorKind::Locked, "start", message)
-        })?;
+        take(&lock)?;
         let configuration = directory.join(CONFIGURATION);
         let settings = Settings::read(&configuration)?.with(&self.settings);
         let password = settings.get("requirepass").filter(|it| !it.is_empty());

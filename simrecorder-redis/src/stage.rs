@@ -14,6 +14,7 @@ use crate::frame::{Form, Pieces, RedisEncoding, stream};
 use crate::names::{SeriesNames, part_names};
 use crate::recording::Recording;
 use crate::reply::Commands;
+use crate::writer::Writer;
 
 /// How long the server keeps frames that no commit followed, in seconds.
 const FRAME_LIFETIME: &[u8] = b"600";
@@ -52,17 +53,17 @@ pub(crate) struct Stage<'a> {
     pub(crate) parts: Vec<(Slot, Part)>,
     /// Where the next batch of this writer begins, for the series of this commit.
     pub(crate) positions: HashMap<Key, u64>,
-    before: &'a HashMap<Key, u64>,
-    declared: HashMap<Key, Arc<SeriesDocument>>,
+    writer: &'a Writer,
+    pub(crate) declared: HashMap<Key, Arc<SeriesDocument>>,
 }
 
 impl<'a> Stage<'a> {
-    pub(crate) fn new(recording: &'a Recording, before: &'a HashMap<Key, u64>) -> Self {
+    pub(crate) fn new(recording: &'a Recording, writer: &'a Writer) -> Self {
         Self {
             recording,
             parts: vec![(None, Part::default())],
             positions: HashMap::new(),
-            before,
+            writer,
             declared: HashMap::new(),
         }
     }
@@ -164,8 +165,11 @@ impl<'a> Stage<'a> {
             Some(other) => Err(clash(other.kind(), NodeKind::Series)),
             None => {
                 self.recording.check_there()?;
-                let message = "the series was not declared";
-                Err(Error::new(ErrorKind::NotFound, "commit", message))
+                // The server may have lost it, and is sent it again before this commit.
+                self.writer.declared(key).ok_or_else(|| {
+                    let message = "the series was not declared";
+                    Error::new(ErrorKind::NotFound, "commit", message)
+                })
             }
         }
     }
@@ -174,7 +178,10 @@ impl<'a> Stage<'a> {
         let (key, records) = (&batch.key, &batch.records);
         let series = self.series(key)?;
         series.schema.check_same_records(records.schema())?;
-        let expected = self.positions.get(key).or_else(|| self.before.get(key));
+        let expected = self
+            .positions
+            .get(key)
+            .or_else(|| self.writer.positions.get(key));
         if let Some(&expected) = expected
             && expected != batch.start
         {
@@ -244,7 +251,10 @@ impl<'a> Stage<'a> {
             Some(&names),
             &["truncate", key.as_str(), names.prefix(), &count],
         );
-        let position = self.positions.get(key).or_else(|| self.before.get(key));
+        let position = self
+            .positions
+            .get(key)
+            .or_else(|| self.writer.positions.get(key));
         if position.is_some_and(|&position| records < position) {
             self.positions.insert(key.clone(), records);
         }

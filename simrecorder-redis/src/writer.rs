@@ -1,6 +1,7 @@
 //! The side that writes: numbers its commits, and keeps what may not be safe yet.
 
 use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -8,7 +9,7 @@ use redis::Value;
 use simrecorder_core::{Commit, Error, ErrorKind, Key, NodeKind, Result};
 
 use crate::connection::{Failure, Link};
-use crate::document::described;
+use crate::document::{SeriesDocument, described};
 use crate::errors::{corrupt, from_server, unexpected};
 use crate::persistence::{Mark, Observation, Persistence};
 use crate::recording::Recording;
@@ -29,7 +30,7 @@ pub(crate) struct Writer {
     /// The number of the last commit in each slot.
     last: HashMap<Slot, u64>,
     /// Where the next batch of each series begins, as this writer counts.
-    positions: HashMap<Key, u64>,
+    pub(crate) positions: HashMap<Key, u64>,
     /// Commits that may not be safe yet, in order.
     sent: VecDeque<Sent>,
     sent_bytes: usize,
@@ -54,6 +55,7 @@ impl Writer {
 struct Sent {
     number: u64,
     parts: Vec<SentPart>,
+    declared: HashMap<Key, Arc<SeriesDocument>>,
     bytes: usize,
     mark: Mark,
 }
@@ -78,12 +80,15 @@ impl Recording {
     pub(crate) fn commit(&self, commit: Commit) -> Result<()> {
         let mut writer = self.writer.lock();
         self.check_writable("commit")?;
-        let mut stage = Stage::new(self, &writer.positions);
+        let mut stage = Stage::new(self, &writer);
         for change in commit.changes {
             stage.add(change)?;
         }
         let Stage {
-            parts, positions, ..
+            parts,
+            positions,
+            declared,
+            ..
         } = stage;
         if parts.iter().all(|(_, part)| part.changes.is_empty()) {
             return Ok(());
@@ -109,7 +114,15 @@ impl Recording {
             writer.last.insert(part.slot.clone(), number);
         }
         writer.positions.extend(positions);
-        self.keep(&mut writer, number, parts, observed)
+        let (bytes, mark) = (size_of(&parts), Mark::new(Instant::now(), observed));
+        let sent = Sent {
+            number,
+            parts,
+            declared,
+            bytes,
+            mark,
+        };
+        self.keep(&mut writer, sent, observed)
     }
 
     /// Makes records before `first` of a series unreachable, and deletes the frames that hold
@@ -304,27 +317,10 @@ impl Recording {
     }
 
     /// Notes a commit that was acknowledged, and forgets those that are safe.
-    fn keep(
-        &self,
-        writer: &mut Writer,
-        number: u64,
-        parts: Vec<SentPart>,
-        observed: Option<Observation>,
-    ) -> Result<()> {
+    fn keep(&self, writer: &mut Writer, sent: Sent, observed: Option<Observation>) -> Result<()> {
         let now = Instant::now();
-        let commands = |part: &SentPart| {
-            let frames: usize = part.frames.iter().map(|frame| frame.bytes().len()).sum();
-            frames + part.script.bytes().len()
-        };
-        let bytes = parts.iter().map(commands).sum();
-        writer.sent_bytes += bytes;
-        let mark = Mark::new(now, observed);
-        writer.sent.push_back(Sent {
-            number,
-            parts,
-            bytes,
-            mark,
-        });
+        writer.sent_bytes += sent.bytes;
+        writer.sent.push_back(sent);
         if let Some(observed) = observed {
             writer.observe(now, observed);
         }
@@ -428,7 +424,22 @@ impl Recording {
     }
 }
 
+/// How many bytes are sent.
+fn size_of(parts: &[SentPart]) -> usize {
+    let commands = |part: &SentPart| {
+        let frames: usize = part.frames.iter().map(|frame| frame.bytes().len()).sum();
+        frames + part.script.bytes().len()
+    };
+    parts.iter().map(commands).sum()
+}
+
 impl Writer {
+    /// A series that was declared by a commit which may have to be sent again.
+    pub(crate) fn declared(&self, key: &Key) -> Option<Arc<SeriesDocument>> {
+        let declared = |sent: &Sent| sent.declared.get(key).cloned();
+        self.sent.iter().rev().find_map(declared)
+    }
+
     /// What was known of the server that lost something counts no longer.
     fn begin_anew(&mut self) {
         self.persistence.forget();

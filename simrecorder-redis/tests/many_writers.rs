@@ -201,6 +201,41 @@ fn a_server_that_is_killed_and_syncs_every_second_loses_and_doubles_nothing() {
 }
 
 #[test]
+fn a_series_that_the_server_acknowledged_and_lost_is_gone_on_with() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = start(folder.path(), None, RedisSync::EverySecond);
+    let (url, port) = (server.url().to_owned(), server.port());
+    let store = RedisDataStore::options()
+        .mode(simrecorder_core::OpenMode::CreateNew)
+        .open(&url)
+        .unwrap();
+    let recorder = Recorder::with_options(store, RecorderOptions::new().commit_interval(None));
+    recorder.record("first", 0_u64).unwrap();
+    recorder.flush().unwrap();
+    let file = growing_file(folder.path());
+    let before = file.metadata().unwrap().len();
+    recorder.record("late", 0_u64).unwrap();
+    recorder.flush().unwrap();
+    signal(server.process_id(), "KILL");
+    drop(server);
+    let lost = std::fs::File::options().write(true).open(file).unwrap();
+    assert!(lost.metadata().unwrap().len() > before);
+    lost.set_len(before).unwrap();
+    let _server = start(folder.path(), Some(port), RedisSync::EverySecond);
+    recorder.record("late", 1_u64).unwrap();
+    recorder.record("first", 1_u64).unwrap();
+    recorder.close().unwrap();
+    let reader = Recorder::new(RedisDataStore::open(&url).unwrap());
+    for key in ["first", "late"] {
+        let view = reader.get_all(key).unwrap();
+        assert!(
+            view.read::<u64>().unwrap().iter().copied().eq(0..2),
+            "{key}"
+        );
+    }
+}
+
+#[test]
 fn a_server_that_loses_what_it_acknowledged_is_sent_it_again() {
     let test = "a_server_that_loses_what_it_acknowledged_is_sent_it_again";
     kill_under_writers(test, RedisSync::EverySecond, 6, true);

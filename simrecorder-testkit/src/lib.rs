@@ -1,5 +1,5 @@
-//! What the tests of several backends share: child processes, mount namespaces, Python programs,
-//! and the memory of the process.
+//! What the tests of several backends share: child processes, what kills them or lets their disks
+//! fail, mount namespaces, Python programs, and the memory of the process.
 //!
 //! Its functions panic when something does not work, as tests do.
 
@@ -10,19 +10,26 @@
 )]
 
 pub mod counting;
+pub mod faulty;
 #[cfg(target_os = "linux")]
 pub mod full_disk;
+#[cfg(target_os = "linux")]
+pub mod kill_points;
 #[cfg(target_os = "linux")]
 pub mod memory;
 pub mod recording;
 pub mod steps;
+#[cfg(target_os = "linux")]
+pub mod system_calls;
 
 use std::fs::File;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, Read, Seek, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdout, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Output, Stdio};
+use std::time::{Duration, Instant};
 
 use simrecorder_core::{Error, ErrorKind};
+use tempfile::TempDir;
 
 const ROLE: &str = "SIMRECORDER_TEST_ROLE";
 
@@ -62,6 +69,50 @@ pub fn assert_success(command: &mut Command) {
         String::from_utf8_lossy(&output.stdout),
         String::from_utf8_lossy(&output.stderr)
     );
+}
+
+/// A folder in memory where there is one: for tests in which no power fails.
+pub fn quick_folder() -> TempDir {
+    let memory = Path::new("/dev/shm");
+    match memory.is_dir() {
+        true => tempfile::tempdir_in(memory).unwrap(),
+        false => tempfile::tempdir().unwrap(),
+    }
+}
+
+/// The output of a command that must end within a minute, so that a hang is a failure.
+pub fn output_within_a_minute(command: &mut Command) -> Output {
+    // Files, since a pipe that is full would stop the command.
+    let [mut stdout, mut stderr] = [(); 2].map(|()| tempfile::tempfile().unwrap());
+    let mut child = command
+        .stdin(Stdio::null())
+        .stdout(stdout.try_clone().unwrap())
+        .stderr(stderr.try_clone().unwrap())
+        .spawn()
+        .unwrap_or_else(|error| panic!("{:?}: {error}", command.get_program()));
+    let start = Instant::now();
+    let status = loop {
+        if let Some(status) = child.try_wait().unwrap() {
+            break status;
+        }
+        if start.elapsed() > Duration::from_secs(60) {
+            child.kill().unwrap();
+            child.wait().unwrap();
+            panic!("{command:?} does not end");
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    };
+    let read = |file: &mut File| {
+        let mut bytes = Vec::new();
+        file.rewind().unwrap();
+        file.read_to_end(&mut bytes).unwrap();
+        bytes
+    };
+    Output {
+        status,
+        stdout: read(&mut stdout),
+        stderr: read(&mut stderr),
+    }
 }
 
 /// Checks the kind of an error, and that it names all of `parts`.

@@ -2,7 +2,7 @@
 //! that follow it.
 
 use std::io::{BufRead, BufReader};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -15,28 +15,33 @@ use crate::{role, this_test};
 
 /// Declares the series of the steps, in small chunks.
 pub fn declare_steps(recorder: &Recorder, chunk: u64) {
+    try_declare_steps(recorder, chunk).unwrap();
+}
+
+/// The same, where the store may fail.
+pub fn try_declare_steps(recorder: &Recorder, chunk: u64) -> Result<()> {
     let small = ChunkPolicy::records(chunk);
     for (key, schema) in [
         ("n", Schema::scalar::<u64>()),
         ("spikes", Schema::ragged::<u64>([])),
         ("log", Schema::text()),
     ] {
-        recorder
-            .declare(key, schema.with_chunk_policy(small.clone()))
-            .unwrap();
+        recorder.declare(key, schema.with_chunk_policy(small.clone()))?;
     }
+    Ok(())
 }
 
 /// Records one step: several kinds, and a key that appears on the way.
 pub fn record_step(recorder: &Recorder, step: u64) {
-    recorder.record("n", step).unwrap();
-    recorder
-        .record("spikes", Ragged(&vec![step; (step % 4) as usize]))
-        .unwrap();
-    recorder.record("log", format!("step {step}")).unwrap();
-    recorder
-        .record(format!("late/{}", step / 40), [step; 100])
-        .unwrap();
+    try_record_step(recorder, step).unwrap();
+}
+
+/// The same, where the store may fail.
+pub fn try_record_step(recorder: &Recorder, step: u64) -> Result<()> {
+    recorder.record("n", step)?;
+    recorder.record("spikes", Ragged(&vec![step; (step % 4) as usize]))?;
+    recorder.record("log", format!("step {step}"))?;
+    recorder.record(format!("late/{}", step / 40), [step; 100])
 }
 
 /// Records for ever, and prints after each flush how many steps are safe.
@@ -94,13 +99,36 @@ pub fn check_prefixes(recorder: &Recorder) -> Vec<u64> {
     lengths
 }
 
-/// Kills [`record_for_ever`] at random moments and goes on with what it left, over and over.
+/// How many writers are killed at random moments: 20, or as many as `SIMRECORDER_KILLS` says.
+pub fn kills() -> u64 {
+    let kills = std::env::var("SIMRECORDER_KILLS").ok();
+    kills.map_or(20, |kills| kills.parse().unwrap())
+}
+
+/// Kills of writers after which a new recording is begun, since each is read as a whole.
+const KILLS_OF_ONE: u64 = 50;
+
+/// Kills [`record_for_ever`] at random moments, [`kills`] times, and goes on with what it left.
 ///
 /// `name` is the test that calls this; `look` sees the recording before it is opened, and after it
 /// was closed.
 pub fn killed_writers_leave_every_flushed_record<S: DataStore + 'static>(
     name: &str,
-    kills: u64,
+    open: impl Fn(&Path, OpenMode) -> Result<S>,
+    look: impl FnMut(&Path),
+) {
+    let place = |folder: &Path, number: u64| {
+        let folder = folder.join(number.to_string());
+        std::fs::create_dir(&folder).unwrap();
+        folder.join("run")
+    };
+    killed_writers_at(name, place, open, look);
+}
+
+/// The same with recordings elsewhere: `place` gives what `open` takes as the path of each one.
+pub fn killed_writers_at<S: DataStore + 'static>(
+    name: &str,
+    place: impl Fn(&Path, u64) -> PathBuf,
     open: impl Fn(&Path, OpenMode) -> Result<S>,
     mut look: impl FnMut(&Path),
 ) {
@@ -108,9 +136,12 @@ pub fn killed_writers_leave_every_flushed_record<S: DataStore + 'static>(
         record_for_ever(open(&path, OpenMode::OpenOrCreate).unwrap());
     }
     let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("run");
+    let mut path = PathBuf::new();
     let mut random = 0x2545_f491_4f6c_dd1d_u64;
-    for _ in 0..kills {
+    for kill in 0..kills() {
+        if kill % KILLS_OF_ONE == 0 {
+            path = place(folder.path(), kill / KILLS_OF_ONE);
+        }
         let mut writer = this_test(name, &path)
             .stdout(Stdio::piped())
             .spawn()
@@ -150,7 +181,7 @@ pub fn killed_writers_leave_every_flushed_record<S: DataStore + 'static>(
         // they are brought to one length as a program that resumes would.
         let store = open(&path, OpenMode::Append).unwrap();
         let shortest = *lengths.iter().min().unwrap();
-        cut(&store, shortest);
+        cut(&store, shortest).unwrap();
         let recorder = Recorder::new(store);
         assert_eq!(check_prefixes(&recorder)[..3], [shortest; 3]);
         recorder.close().unwrap();
@@ -160,8 +191,8 @@ pub fn killed_writers_leave_every_flushed_record<S: DataStore + 'static>(
 }
 
 /// Cuts all series of [`record_for_ever`] to the records of the first `steps` steps.
-pub fn cut(store: &impl DataStore, steps: u64) {
-    let keys = store.keys_within(&Key::ROOT).unwrap();
+pub fn cut(store: &impl DataStore, steps: u64) -> Result<()> {
+    let keys = store.keys_within(&Key::ROOT)?;
     let series = keys
         .into_iter()
         .filter(|child| child.kind == NodeKind::Series);
@@ -177,7 +208,7 @@ pub fn cut(store: &impl DataStore, steps: u64) {
             records,
         }
     });
-    store.commit(Commit::new(changes.collect())).unwrap();
+    store.commit(Commit::new(changes.collect()))
 }
 
 /// Reads what [`record_for_ever`] records in another process, after each of its flushes.

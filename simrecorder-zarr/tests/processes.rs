@@ -22,13 +22,13 @@ fn opener(storage: ZarrStorage) -> impl Fn(&Path, OpenMode) -> Result<ZarrDataSt
 #[test]
 fn killed_writers_on_lmdb_leave_every_flushed_record() {
     let name = "killed_writers_on_lmdb_leave_every_flushed_record";
-    killed_writers_leave_every_flushed_record(name, 12, opener(ZarrStorage::Lmdb), |_| {});
+    killed_writers_leave_every_flushed_record(name, opener(ZarrStorage::Lmdb), |_| {});
 }
 
 #[test]
 fn killed_writers_on_a_directory_leave_every_flushed_record() {
     let name = "killed_writers_on_a_directory_leave_every_flushed_record";
-    killed_writers_leave_every_flushed_record(name, 12, opener(ZarrStorage::Directory), |_| {});
+    killed_writers_leave_every_flushed_record(name, opener(ZarrStorage::Directory), |_| {});
 }
 
 #[test]

@@ -4,6 +4,8 @@ use std::fs::{self, File, Metadata, OpenOptions, TryLockError};
 use std::io;
 use std::path::Path;
 
+use crate::{Error, ErrorKind, Result};
+
 /// What became of an attempt to lock a file.
 #[derive(Debug)]
 pub enum Lock {
@@ -50,6 +52,41 @@ fn is_same(one: &Metadata, other: &Metadata) -> bool {
 #[cfg(not(unix))]
 fn is_same(_: &Metadata, _: &Metadata) -> bool {
     true
+}
+
+/// After a commit to the recording at `path`: an error if nothing names one of its open `files` any
+/// more, so that nobody will find what was written to it.
+///
+/// # Errors
+/// [`ErrorKind::NotFound`]; what the system reports.
+pub fn check_not_deleted(path: &Path, files: &[&File]) -> Result<()> {
+    for file in files {
+        let metadata = file
+            .metadata()
+            .map_err(|error| Error::io("commit", path, error))?;
+        if has_no_name(&metadata) {
+            return Err(deleted(path));
+        }
+    }
+    Ok(())
+}
+
+/// The error of a commit to a recording that was deleted meanwhile.
+pub fn deleted(path: &Path) -> Error {
+    let message = "the recording was deleted while it was written";
+    Error::new(ErrorKind::NotFound, "commit", message).with_key(path.display().to_string())
+}
+
+#[cfg(unix)]
+fn has_no_name(file: &Metadata) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    file.nlink() == 0
+}
+
+/// Other systems do not let a file be deleted that is open.
+#[cfg(not(unix))]
+fn has_no_name(_: &Metadata) -> bool {
+    false
 }
 
 /// Makes durable which names a directory holds.

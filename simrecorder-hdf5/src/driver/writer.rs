@@ -5,7 +5,7 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
-use simrecorder_core::backend::Position;
+use simrecorder_core::backend::{Position, check_not_deleted};
 use simrecorder_core::{Error, ErrorKind, Result};
 
 use super::NotePlace;
@@ -227,6 +227,7 @@ impl Writer {
         self.sync_in_place()?;
         let place = self.append(note)?;
         self.pending.clear();
+        check_not_deleted(&self.paths.main, &[&self.main, &self.journal.file])?;
         Ok(place)
     }
 

@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use simrecorder_core::backend::Position;
+use simrecorder_core::backend::{Position, check_not_deleted, deleted};
 use simrecorder_core::{Durability, Error, ErrorKind, OpenMode, Result};
 
 use super::disk::{Disk, JournalWriter, Paths, Unfinished, check_key};
@@ -125,11 +125,20 @@ impl Writer {
         }
         let (files, record) = self.split(&shared.current(), changes);
         self.disk.put(&files)?;
-        if record.is_empty() {
-            Ok(())
-        } else {
-            self.append(shared, record)
+        if !record.is_empty() {
+            self.append(shared, record)?;
         }
+        self.check_not_deleted()
+    }
+
+    /// After a commit: an error if nobody will find what it wrote.
+    fn check_not_deleted(&self) -> Result<()> {
+        let root = &self.disk.paths.root;
+        if !root.exists() {
+            return Err(deleted(root));
+        }
+        let journal = self.journal.iter().map(|journal| &*journal.file);
+        check_not_deleted(root, &journal.collect::<Vec<_>>())
     }
 
     fn check_unbroken(&self) -> Result<()> {

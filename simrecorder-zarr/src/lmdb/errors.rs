@@ -75,15 +75,15 @@ pub(super) fn from_io(operation: &'static str, path: &Path, error: std::io::Erro
 pub(super) fn from_commit(path: &Path, bytes: u64, error: heed::Error) -> Error {
     if let heed::Error::Io(io) = &error
         && folder::is_short_write(io)
-        && folder::lacks_space(path, bytes)
     {
-        return Error::new(
-            ErrorKind::StorageFull,
-            "commit",
-            "the file system is full; free some space",
-        )
-        .with_key(path.display().to_string())
-        .with_source(error);
+        let message = match () {
+            () if folder::lacks_space(path, bytes) => "the file system is full; free some space",
+            () if folder::may_not_grow(path, bytes) => "the file may not grow further (ulimit -f)",
+            () => return from_heed("commit", path, error),
+        };
+        return Error::new(ErrorKind::StorageFull, "commit", message)
+            .with_key(path.display().to_string())
+            .with_source(error);
     }
     from_heed("commit", path, error)
 }

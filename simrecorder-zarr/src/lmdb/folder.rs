@@ -193,7 +193,7 @@ impl FileId {
 /// the process ends, however it ends.
 #[derive(Debug)]
 pub(super) struct WriterLock {
-    file: File,
+    pub(super) file: File,
 }
 
 impl WriterLock {
@@ -329,6 +329,19 @@ pub(super) fn lacks_space(folder: &Path, bytes: u64) -> bool {
 
 #[cfg(not(unix))]
 pub(super) fn lacks_space(_: &Path, _: u64) -> bool {
+    false
+}
+
+/// Whether the data file may not grow by `bytes`, as a limit of the process says.
+#[cfg(unix)]
+pub(super) fn may_not_grow(folder: &Path, bytes: u64) -> bool {
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Fsize).current;
+    let len = fs::metadata(folder.join(DATA)).map_or(0, |data| data.len());
+    limit.is_some_and(|limit| len.saturating_add(bytes) >= limit)
+}
+
+#[cfg(not(unix))]
+pub(super) fn may_not_grow(_: &Path, _: u64) -> bool {
     false
 }
 

@@ -10,10 +10,12 @@ mod tests;
 mod zarr;
 
 use std::fmt;
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use parking_lot::Mutex;
+use simrecorder_core::backend::check_not_deleted;
 use simrecorder_core::{Durability, Error, ErrorKind, OpenMode, Result};
 
 pub(crate) use self::entries::MAX_KEY_BYTES;
@@ -140,7 +142,9 @@ struct Handle {
 struct Writer {
     durability: Durability,
     /// Released when the writer is dropped.
-    _lock: WriterLock,
+    lock: WriterLock,
+    /// Open only to notice that it is deleted.
+    data: File,
 }
 
 impl LmdbStorage {
@@ -263,7 +267,7 @@ impl LmdbStorage {
 
     /// Commits `changes` in one transaction, while `writer` is locked.
     fn commit_as(&self, writer: &Option<Writer>, changes: &[Change]) -> Result<()> {
-        if writer.is_none() {
+        let Some(writer) = writer else {
             let (kind, message) = if self.0.read_only {
                 (
                     ErrorKind::ReadOnly,
@@ -278,12 +282,13 @@ impl LmdbStorage {
             return Err(
                 Error::new(kind, "commit", message).with_key(self.0.path.display().to_string())
             );
-        }
+        };
         entries::check(changes)?;
         if changes.is_empty() {
             Ok(())
         } else {
-            self.0.environment.commit(changes)
+            self.0.environment.commit(changes)?;
+            check_not_deleted(&self.0.path, &[&writer.data, &writer.lock.file])
         }
     }
 }
@@ -367,11 +372,14 @@ fn open_for_writing(path: &Path, options: &LmdbOptions) -> Result<(Arc<Environme
     if options.durability == Durability::Process {
         environment.set_no_sync(true)?;
     }
+    let data = canonical_path.join(folder::DATA);
+    let data = File::open(&data).map_err(|error| Error::io("open", &data, error))?;
     Ok((
         environment,
         Writer {
             durability: options.durability,
-            _lock: lock,
+            lock,
+            data,
         },
     ))
 }

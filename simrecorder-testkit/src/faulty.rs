@@ -1,0 +1,150 @@
+//! A store around another one in which one operation goes wrong.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use simrecorder_core::{
+    ArrayView, Attributes, Batch, Child, Commit, DataStore, Encoded, Error, ErrorKind, Key, Node,
+    Prepared, Result, Schema, Value,
+};
+
+/// How an operation goes wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// It fails before anything was done.
+    Before,
+    /// Of a commit, the first half of the changes is made before it fails.
+    HalfWay,
+    /// It fails after all was done, as when an answer is lost.
+    After,
+    /// It takes its time, and succeeds.
+    Delay,
+}
+
+/// A store whose `at`-th operation goes wrong, counted from 0, of those that writing needs. If it
+/// fails, all commits after it fail as well, since a disk that broke stays so.
+#[derive(Clone, Debug)]
+pub struct FaultyStore<S> {
+    inner: S,
+    fault: Fault,
+    at: usize,
+    done: Arc<AtomicUsize>,
+}
+
+/// What [`FaultyStore`] says of its error.
+pub const MESSAGE: &str = "a fault of the test";
+
+impl<S: DataStore> FaultyStore<S> {
+    /// A store around `inner`.
+    pub fn new(inner: S, fault: Fault, at: usize) -> Self {
+        let done = Arc::default();
+        Self {
+            inner,
+            fault,
+            at,
+            done,
+        }
+    }
+
+    /// How many operations there were.
+    pub fn operations(&self) -> usize {
+        self.done.load(Ordering::SeqCst)
+    }
+
+    fn error() -> Error {
+        Error::new(ErrorKind::Io, "commit", MESSAGE)
+    }
+
+    fn operation<T>(&self, run: impl FnOnce() -> Result<T>) -> Result<T> {
+        if self.done.fetch_add(1, Ordering::SeqCst) != self.at {
+            return run();
+        }
+        match self.fault {
+            Fault::Before | Fault::HalfWay => Err(Self::error()),
+            Fault::After => run().and(Err(Self::error())),
+            Fault::Delay => {
+                std::thread::sleep(Duration::from_millis(30));
+                run()
+            }
+        }
+    }
+
+    /// Whether the disk broke before this operation.
+    fn is_broken(&self) -> bool {
+        self.operations() > self.at && !matches!(self.fault, Fault::Delay)
+    }
+}
+
+#[deny(clippy::missing_trait_methods)]
+impl<S: DataStore> DataStore for FaultyStore<S> {
+    fn name(&self) -> &str {
+        "faulty"
+    }
+
+    fn is_read_only(&self) -> bool {
+        self.inner.is_read_only()
+    }
+
+    fn node(&self, key: &Key) -> Result<Option<Node>> {
+        self.operation(|| self.inner.node(key))
+    }
+
+    fn children(&self, key: &Key) -> Result<Vec<Child>> {
+        self.inner.children(key)
+    }
+
+    fn value(&self, key: &Key) -> Result<Option<Value>> {
+        self.inner.value(key)
+    }
+
+    fn view(&self, key: &Key) -> Result<Option<Arc<dyn ArrayView>>> {
+        self.inner.view(key)
+    }
+
+    fn attributes(&self, key: &Key) -> Result<Option<Attributes>> {
+        self.inner.attributes(key)
+    }
+
+    fn plan(&self, key: &Key, schema: Option<&Schema>) -> Result<u64> {
+        self.operation(|| self.inner.plan(key, schema))
+    }
+
+    fn prepare(&self, batch: &Batch) -> Result<Option<Prepared>> {
+        self.operation(|| self.inner.prepare(batch))
+    }
+
+    fn takes_encoded(&self, key: &Key, schema: &Schema, encoded: &Encoded) -> Result<bool> {
+        self.inner.takes_encoded(key, schema, encoded)
+    }
+
+    fn commit(&self, mut commit: Commit) -> Result<()> {
+        if self.is_broken() {
+            return Err(Self::error());
+        }
+        let is_next = self.operations() == self.at;
+        if is_next && self.fault == Fault::HalfWay {
+            let half = commit.changes.len() / 2;
+            commit.changes.truncate(half);
+            self.inner.commit(commit)?;
+            commit = Commit::default();
+        }
+        self.operation(|| self.inner.commit(commit))
+    }
+
+    fn has_many_writers(&self) -> bool {
+        self.inner.has_many_writers()
+    }
+
+    fn free(&self, key: &Key, before: u64) -> Result<()> {
+        self.inner.free(key, before)
+    }
+
+    fn checkpoint(&self) -> Result<()> {
+        self.operation(|| self.inner.checkpoint())
+    }
+
+    fn close(&self) -> Result<()> {
+        self.operation(|| self.inner.close())
+    }
+}

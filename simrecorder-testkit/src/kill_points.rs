@@ -1,0 +1,337 @@
+//! A short recording that is struck at each call that changes a file, and so is what goes on
+//! with it; whatever is left is opened, holds all that was flushed, and can be gone on with.
+
+use std::fs;
+use std::ops::Range;
+use std::path::Path;
+
+use simrecorder_core::{
+    ArrayViewExt, ChunkPolicy, DataStore, ErrorKind, Key, Node, OpenMode, Recorder,
+    RecorderOptions, Result, Schema,
+};
+
+use crate::steps::{check_prefixes, cut, try_declare_steps, try_record_step};
+use crate::system_calls::{FAILED, Point, Progress, Strike, Traced, act};
+use crate::{quick_folder, role};
+
+/// Steps of the whole run.
+const STEPS: u64 = 50;
+/// Steps that are recorded by what goes on.
+const MORE: u64 = 3;
+
+/// When a recording is looked at.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Moment {
+    /// As the writer left it.
+    Struck,
+    /// After it was opened, read and dropped.
+    Read,
+    /// After it was gone on with and closed, so many steps long.
+    Closed(u64),
+}
+
+/// What [`Attack::run`] did.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Figures {
+    /// Calls of the undisturbed run that change a file.
+    pub calls: usize,
+    /// Writers that were struck at one of them.
+    pub strikes: usize,
+    /// Readers and writers that opened what those had left, and were struck as well.
+    pub recoveries: usize,
+}
+
+/// A store under attack.
+#[derive(Debug)]
+pub struct Attack<'a, O, L> {
+    /// The test that calls this, which is run again as the writer.
+    pub test: &'a str,
+    /// The name of the file or folder of the recording.
+    pub file: &'a str,
+    /// Opens a store.
+    pub open: O,
+    /// Looks at what is there. At [`Moment::Struck`] it says whether recovery is worth an attack.
+    pub look: L,
+}
+
+impl<'a, S, O, L> Attack<'a, O, L>
+where
+    S: DataStore + 'static,
+    O: Fn(&Path, OpenMode) -> Result<S>,
+    L: FnMut(&Path, Moment, Progress) -> bool,
+{
+    /// Strikes a writer at its calls, one after the other, and then some of those that go on with
+    /// what it left. At all calls if `SIMRECORDER_KILL_POINTS` is `all`, else at `sample` of them.
+    ///
+    /// Returns nothing in the process that is the writer.
+    pub fn run(mut self, strike: Strike, sample: usize) -> Option<Figures> {
+        if let Some(path) = role() {
+            self.act(&path);
+            return None;
+        }
+        let all = std::env::var("SIMRECORDER_KILL_POINTS").is_ok_and(|points| points == "all");
+        let folder = quick_folder();
+        let writer = self.traced("write");
+        let points = writer.points(&folder.path().join(self.file));
+        let mut figures = Figures {
+            calls: points.len(),
+            ..Figures::default()
+        };
+        let mut recoverable = Vec::new();
+        for point in some(&points, if all { points.len() } else { sample }) {
+            let place = folder.path().join("strike");
+            fs::create_dir(&place).unwrap();
+            let path = place.join(self.file);
+            let progress = writer.struck(&path, point, strike);
+            figures.strikes += usize::from(progress.was_struck);
+            if (self.look)(&path, Moment::Struck, progress) && progress.flushed > 0 {
+                let kept = folder.path().join(format!("kept_{}", figures.strikes));
+                copy_all(&place, &kept);
+                recoverable.push((kept, progress));
+            }
+            self.check(&path, progress, point);
+            fs::remove_dir_all(place).unwrap();
+        }
+        let (recordings, sample) = if all {
+            (10, usize::MAX)
+        } else {
+            (2, sample / 8)
+        };
+        for (kept, progress) in some(&recoverable, recordings) {
+            for role in ["read", "append"] {
+                figures.recoveries += self.recoveries(kept, *progress, strike, role, sample);
+            }
+        }
+        Some(figures)
+    }
+
+    fn traced(&self, act: &'static str) -> Traced<'a> {
+        Traced {
+            test: self.test,
+            act,
+        }
+    }
+
+    /// Strikes who opens copies of what is `kept`; returns how often.
+    fn recoveries(
+        &mut self,
+        kept: &Path,
+        before: Progress,
+        strike: Strike,
+        role: &'static str,
+        sample: usize,
+    ) -> usize {
+        let place = kept.with_extension("copy");
+        let path = place.join(self.file);
+        copy_all(kept, &place);
+        let points = self.traced(role).points(&path);
+        fs::remove_dir_all(&place).unwrap();
+        let points = some(&points, sample);
+        let mut strikes = 0;
+        for point in points {
+            copy_all(kept, &place);
+            let mut progress = self.traced(role).struck(&path, point, strike);
+            strikes += usize::from(progress.was_struck);
+            progress.flushed = progress.flushed.max(before.flushed);
+            progress.settled = progress.settled.max(before.settled);
+            (self.look)(&path, Moment::Struck, progress);
+            self.check(&path, progress, point);
+            fs::remove_dir_all(&place).unwrap();
+        }
+        strikes
+    }
+
+    /// What the process does that is struck.
+    fn act(&self, path: &Path) {
+        let result = match act().as_str() {
+            "write" => self.write(path),
+            "read" => (self.open)(path, OpenMode::Read).map(|store| {
+                Recorder::new(store).keys().unwrap();
+            }),
+            _ => self.append(path),
+        };
+        if let Err(error) = result {
+            println!("{FAILED}{error}");
+        }
+    }
+
+    /// A run with all that happens in one: keys that appear throughout, flushes, a checkpoint, a
+    /// close, and the same run gone on with.
+    fn write(&self, path: &Path) -> Result<()> {
+        for (mode, steps) in [
+            (OpenMode::CreateNew, 0..STEPS - 20),
+            (OpenMode::Append, STEPS - 20..STEPS),
+        ] {
+            let recorder = inline((self.open)(path, mode)?);
+            let end = steps.end;
+            let result = declare(&recorder).and_then(|()| record(&recorder, steps));
+            if result.is_err() {
+                let closed = recorder.close();
+                assert!(closed.is_err(), "a store that failed closes well");
+                return result;
+            }
+            recorder.close()?;
+            println!("settled {end}");
+        }
+        Ok(())
+    }
+
+    fn append(&self, path: &Path) -> Result<()> {
+        let store = (self.open)(path, OpenMode::OpenOrCreate)?;
+        go_on(store, |what, steps| println!("{what} {steps}")).map(drop)
+    }
+
+    /// Opens what a writer left, with what was flushed in it, goes on with it, and closes it.
+    fn check(&mut self, path: &Path, progress: Progress, point: &Point) {
+        let safe = progress.flushed;
+        match (self.open)(path, OpenMode::Read) {
+            Err(error) => {
+                let is_missing = error.kind() == ErrorKind::NotFound;
+                assert!(is_missing && safe == 0, "{point:?} {progress:?}: {error}");
+            }
+            Ok(store) => {
+                let lengths = check_all(&Recorder::new(store));
+                let shortest = lengths.iter().min().copied().unwrap_or(0);
+                assert!(shortest >= safe, "{point:?} {progress:?}: {lengths:?}");
+            }
+        }
+        (self.look)(path, Moment::Read, progress);
+        let store = (self.open)(path, OpenMode::OpenOrCreate).unwrap();
+        let steps = go_on(store, |_, _| ()).unwrap();
+        (self.look)(path, Moment::Closed(steps), progress);
+        let lengths = check_all(&Recorder::new((self.open)(path, OpenMode::Read).unwrap()));
+        assert_eq!(lengths, [steps; 6], "{point:?} {progress:?}");
+    }
+}
+
+/// All in this thread, so that calls come in the same order each time.
+fn inline(store: impl DataStore + 'static) -> Recorder {
+    Recorder::with_options(store, RecorderOptions::new().inline(true))
+}
+
+fn declare(recorder: &Recorder) -> Result<()> {
+    try_declare_steps(recorder, 8)?;
+    let field = Schema::array::<u32>([FIELD as u64]).with_chunk_policy(ChunkPolicy::records(6));
+    recorder.declare("field", field)
+}
+
+fn record(recorder: &Recorder, steps: Range<u64>) -> Result<()> {
+    for step in steps {
+        record_one(recorder, step)?;
+        if step % 10 == 0 {
+            recorder.set(format!("parameters/{step}"), step)?;
+        }
+        if step % 8 == 7 {
+            recorder.set("last", step)?;
+            recorder.flush()?;
+            println!("flushed {}", step + 1);
+        }
+        if step == 20 {
+            recorder.checkpoint()?;
+            println!("settled {}", step + 1);
+        }
+    }
+    Ok(())
+}
+
+fn record_one(recorder: &Recorder, step: u64) -> Result<()> {
+    try_record_step(recorder, step)?;
+    recorder.record("frames", [step as f32; 500])?;
+    recorder.record("field", field(step))
+}
+
+/// Elements of a large record.
+const FIELD: usize = 4000;
+
+/// A large record that does not compress.
+fn field(step: u64) -> Vec<u32> {
+    let mut noise = step;
+    let mut next = || {
+        noise = noise
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1);
+        (noise >> 32) as u32
+    };
+    (0..FIELD).map(|_| next()).collect()
+}
+
+/// Cuts all series to one length, records some steps more and closes; returns how many steps
+/// there are then.
+fn go_on(store: impl DataStore + 'static, report: fn(&str, u64)) -> Result<u64> {
+    let steps = shortest(&store)?;
+    cut(&store, steps)?;
+    let recorder = inline(store);
+    declare(&recorder)?;
+    for step in steps..steps + MORE {
+        record_one(&recorder, step)?;
+    }
+    recorder.flush()?;
+    report("flushed", steps + MORE);
+    recorder.close()?;
+    report("settled", steps + MORE);
+    Ok(steps + MORE)
+}
+
+/// How many steps all series have.
+fn shortest(store: &impl DataStore) -> Result<u64> {
+    let records = |key: &Key| {
+        Ok(match store.node(key)? {
+            Some(Node::Series { records, .. }) => records,
+            _ => 0,
+        })
+    };
+    let mut steps = 0;
+    for child in store.children(&Key::new("late")?)? {
+        steps += records(&child.key)?;
+    }
+    for key in ["n", "spikes", "log", "frames", "field"] {
+        steps = steps.min(records(&Key::new(key)?)?);
+    }
+    Ok(steps)
+}
+
+/// Checks that all series are true prefixes; returns their lengths, or nothing if no series was
+/// made yet.
+fn check_all(recorder: &Recorder) -> Vec<u64> {
+    if recorder.kind_of("n").unwrap().is_none() {
+        return Vec::new();
+    }
+    let mut lengths = check_prefixes(recorder);
+    let has = |key| recorder.kind_of(key).unwrap().is_some();
+    if !has("frames") || !has("field") {
+        return vec![0];
+    }
+    let frames = recorder.get_all("frames").unwrap();
+    for (step, frame) in frames.read::<f32>().unwrap().outer_iter().enumerate() {
+        assert!(frame.iter().all(|&x| x == step as f32));
+    }
+    let fields = recorder.get_all("field").unwrap();
+    for (step, record) in fields.read::<u32>().unwrap().outer_iter().enumerate() {
+        assert!(record.iter().copied().eq(field(step as u64)));
+    }
+    lengths.extend([frames.len(), fields.len()]);
+    lengths
+}
+
+/// So many elements of a list, evenly spread, the first and the last among them.
+fn some<T>(list: &[T], count: usize) -> Vec<&T> {
+    match count.min(list.len()) {
+        0 => Vec::new(),
+        1 => vec![&list[0]],
+        count => (0..count)
+            .map(|i| &list[i * (list.len() - 1) / (count - 1)])
+            .collect(),
+    }
+}
+
+fn copy_all(from: &Path, to: &Path) {
+    fs::create_dir(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let copy = to.join(entry.file_name());
+        match entry.file_type().unwrap().is_dir() {
+            true => copy_all(&entry.path(), &copy),
+            false => drop(fs::copy(entry.path(), copy).unwrap()),
+        }
+    }
+}

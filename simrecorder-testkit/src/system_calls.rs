@@ -1,0 +1,192 @@
+//! A writer that is killed, or whose disk fails, at one single call that changes a file.
+//!
+//! The writer is this test program again, under `strace`, which counts its calls and stops it
+//! before the one it is told to, or answers that one with an error.
+
+use std::collections::HashMap;
+use std::fs;
+use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
+
+use crate::{output_within_a_minute, this_test_by};
+
+/// All calls that change a file or a folder. Those with a question mark some systems have not.
+const CALLS: [&str; 34] = [
+    "write",
+    "writev",
+    "pwrite64",
+    "pwritev",
+    "pwritev2",
+    "copy_file_range",
+    "sendfile",
+    "splice",
+    "fsync",
+    "fdatasync",
+    "sync",
+    "syncfs",
+    "sync_file_range",
+    "msync",
+    "?truncate",
+    "?ftruncate",
+    "fallocate",
+    "?rename",
+    "?renameat",
+    "renameat2",
+    "?unlink",
+    "unlinkat",
+    "?rmdir",
+    "?mkdir",
+    "mkdirat",
+    "?link",
+    "linkat",
+    "?symlink",
+    "symlinkat",
+    "?chmod",
+    "fchmod",
+    "fchmodat",
+    "utimensat",
+    "?creat",
+];
+
+/// Set for the process that is traced: what it does.
+const ACT: &str = "SIMRECORDER_TEST_ACT";
+
+/// What a traced process prints before an error of the library.
+pub const FAILED: &str = "failed: ";
+
+/// What a traced process is to do, as the one who started it said.
+pub fn act() -> String {
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(1);
+    pool.use_current_thread().build_global().unwrap();
+    std::env::var(ACT).unwrap_or_default()
+}
+
+/// A call of a process: the `count`-th one of this name.
+#[derive(Clone, Debug)]
+pub struct Point {
+    name: String,
+    count: usize,
+}
+
+/// What happens at a [`Point`].
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Strike {
+    /// The process is killed before the call.
+    Kill,
+    /// The call does nothing and reports that the disk is full or broken.
+    Fail,
+}
+
+/// How far a writer came.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Progress {
+    /// So many steps were flushed.
+    pub flushed: u64,
+    /// So many steps were there at the last checkpoint.
+    pub settled: u64,
+    /// Whether it came to the call where it was to be struck. Not all calls are made in each run.
+    pub was_struck: bool,
+}
+
+/// The traced role of a test.
+#[derive(Clone, Copy, Debug)]
+pub struct Traced<'a> {
+    /// The test that is run again.
+    pub test: &'a str,
+    /// What [`act`] is to return there.
+    pub act: &'a str,
+}
+
+impl Traced<'_> {
+    /// All calls that change a file in an undisturbed run, in their order.
+    pub fn points(&self, path: &Path) -> Vec<Point> {
+        self.run(path, None).1
+    }
+
+    /// Runs the role, struck at `point`.
+    pub fn struck(&self, path: &Path, point: &Point, strike: Strike) -> Progress {
+        self.run(path, Some((point, strike))).0
+    }
+
+    fn run(&self, path: &Path, strike: Option<(&Point, Strike)>) -> (Progress, Vec<Point>) {
+        let trace = path.with_file_name("trace");
+        let calls = format!("trace={},?clone,clone3", CALLS.join(","));
+        // Threads cannot be started, so that all is done in one, by the same calls in each run. The
+        // test harness and the directory store do without, rayon is told to.
+        let mut arguments = vec!["-f", "-qq", "-o", trace.to_str().unwrap()];
+        arguments.extend(["-e", &calls, "-e", "inject=?clone,clone3:error=EAGAIN"]);
+        let injection = strike.map(|(point, strike)| injection(point, strike));
+        if let Some(injection) = &injection {
+            arguments.extend(["-e", injection]);
+        }
+        let mut command = this_test_by("strace", &arguments, self.test, path);
+        let output = output_within_a_minute(command.env(ACT, self.act));
+        let text = String::from_utf8_lossy(&output.stdout);
+        let was_killed = output.status.signal() == Some(9);
+        assert!(
+            was_killed || output.status.success(),
+            "strace must be able to stop a process here, and the process must not fail, {strike:?}: \
+             {text}{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        let calls = fs::read_to_string(&trace).unwrap();
+        fs::remove_file(&trace).unwrap();
+        if strike.is_none() {
+            assert!(!was_killed && !text.contains(FAILED), "{text}");
+        }
+        let progress = Progress {
+            flushed: last(&text, "flushed ").max(last(&text, "settled ")),
+            settled: last(&text, "settled "),
+            was_struck: was_killed || has_injection(&calls),
+        };
+        (progress, points_in(&calls))
+    }
+}
+
+fn injection(point: &Point, strike: Strike) -> String {
+    let Point { name, count } = point;
+    let what = match (strike, name.as_str()) {
+        (Strike::Kill, _) => "signal=KILL",
+        (Strike::Fail, "fsync" | "fdatasync" | "sync" | "syncfs" | "msync") => "error=EIO",
+        (Strike::Fail, _) => "error=ENOSPC",
+    };
+    format!("inject={name}:{what}:when={count}")
+}
+
+/// Whether strace answered a call with an error, but for those that start threads.
+fn has_injection(trace: &str) -> bool {
+    let mut lines = trace.lines();
+    lines.any(|line| line.ends_with("(INJECTED)") && !line.contains(" clone"))
+}
+
+/// The calls in what strace wrote, but for those that print.
+fn points_in(trace: &str) -> Vec<Point> {
+    let mut counts = HashMap::new();
+    let mut points = Vec::new();
+    for line in trace.lines() {
+        let call = line.trim_start_matches(|c: char| c.is_ascii_digit() || c == ' ');
+        let Some((name, arguments)) = call.split_once('(') else {
+            continue;
+        };
+        if name.starts_with("clone") || !name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+        {
+            continue;
+        }
+        let count = counts.entry(name).or_insert(0);
+        *count += 1;
+        if !arguments.starts_with("1, ") && !arguments.starts_with("2, ") {
+            points.push(Point {
+                name: name.to_owned(),
+                count: *count,
+            });
+        }
+    }
+    points
+}
+
+/// The last number that stands behind `word` in a line.
+fn last(text: &str, word: &str) -> u64 {
+    let numbers = text.lines().filter_map(|line| line.split_once(word));
+    let numbers = numbers.filter_map(|(_, number)| number.trim().parse().ok());
+    numbers.max().unwrap_or(0)
+}
