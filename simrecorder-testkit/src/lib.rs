@@ -10,6 +10,7 @@
 )]
 
 pub mod counting;
+pub mod damage;
 #[cfg(target_os = "linux")]
 pub mod full_disk;
 #[cfg(target_os = "linux")]

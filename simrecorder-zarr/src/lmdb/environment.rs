@@ -18,6 +18,7 @@ use super::data_file::{self, DataFile};
 use super::entries::{self, Entries, LmdbSnapshot};
 use super::errors;
 use super::folder::{self, FileId, ReadGuard};
+use super::pages::{self, Depth};
 use crate::storage::Change;
 
 /// The virtual memory that is reserved for the map at first. It costs nothing but addresses.
@@ -47,6 +48,8 @@ pub(super) struct Environment {
     folder: PathBuf,
     id: FileId,
     gate: RwLock<Gate>,
+    /// How far the pages were looked at.
+    checked: Mutex<Option<Depth>>,
 }
 
 struct Gate {
@@ -115,6 +118,11 @@ impl Environment {
         if write {
             environment.make_writable()?;
         }
+        environment.check_pages(if write {
+            Depth::Writing
+        } else {
+            Depth::Reading
+        })?;
         environment.clear_stale_readers();
         Ok(environment)
     }
@@ -140,9 +148,29 @@ impl Environment {
                 no_sync: false,
                 generation: 0,
             }),
+            checked: Mutex::new(None),
         });
         environments.insert(id, Arc::downgrade(&environment));
         Ok(environment)
+    }
+
+    /// Looks at the pages of the file, unless that was done before.
+    fn check_pages(&self, depth: Depth) -> Result<()> {
+        let mut checked = self.checked.lock();
+        let path = self.folder.join(folder::DATA);
+        // Beside a fast writer, the roots of a snapshot may be replaced before they are read.
+        for _ in 0..100 {
+            if *checked >= Some(depth) {
+                return Ok(());
+            }
+            let check =
+                |snapshot: &LmdbSnapshot<'_>| pages::check(&path, snapshot.txn.id() as u64, depth);
+            if self.read(check)? {
+                *checked = Some(depth);
+            }
+        }
+        tracing::debug!(path = %path.display(), "a writer is too fast for a look at the pages");
+        Ok(())
     }
 
     fn failed(&self, operation: &'static str, error: heed::Error) -> Error {
