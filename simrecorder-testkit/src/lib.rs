@@ -9,6 +9,7 @@
     reason = "helpers of tests may panic and print"
 )]
 
+pub mod allocation;
 pub mod counting;
 pub mod damage;
 #[cfg(target_os = "linux")]
