@@ -1,0 +1,15 @@
+//! Any text is a key in its normal form, or refused.
+
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use simrecorder::Key;
+
+fuzz_target!(|text: &str| {
+    if let Ok(key) = Key::new(text) {
+        assert_eq!(Key::new(key.as_str()).as_ref(), Ok(&key));
+        for part in key.as_str().split('/').filter(|_| !key.as_str().is_empty()) {
+            assert!(!matches!(part, "" | "." | ".."), "{key:?}");
+        }
+    }
+});
