@@ -3,11 +3,14 @@
 use std::fs;
 use std::path::Path;
 
-use simrecorder::prelude::*;
-use simrecorder::{
-    ChunkPolicy, Hdf5DataStore, OpenMode, Recorder, Schema, ZarrDataStore, ZarrStorage,
-};
+use simrecorder_core::prelude::*;
+use simrecorder_core::{ChunkPolicy, Recorder, Result, Schema};
 use tempfile::TempDir;
+#[cfg(feature = "zarr")]
+use {
+    simrecorder_core::OpenMode,
+    simrecorder_zarr::{ZarrDataStore, ZarrStorage},
+};
 
 /// No more records than this are read of a series.
 const MOST: usize = 500;
@@ -16,17 +19,16 @@ const MOST: usize = 500;
 #[derive(Debug)]
 pub struct Scratch {
     folder: TempDir,
-    is_zarr: bool,
+    open: fn(&Path) -> Result<Recorder>,
 }
 
 impl Scratch {
-    /// One that `make` makes.
-    pub fn new(make: impl FnOnce(&Path)) -> Self {
+    /// One that `make` makes and `open` opens.
+    pub fn new(make: fn(&Path), open: fn(&Path) -> Result<Recorder>) -> Self {
         let folder = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir());
         let folder = folder.expect("a folder for temporary files");
         make(folder.path());
-        let is_zarr = folder.path().join("run.zarr").exists();
-        Self { folder, is_zarr }
+        Self { folder, open }
     }
 
     /// The recording's folder.
@@ -36,21 +38,12 @@ impl Scratch {
 
     /// Replaces a file.
     pub fn write(&self, name: &str, bytes: &[u8]) {
-        fs::write(self.folder.path().join(name), bytes).expect("a file is written");
-    }
-
-    fn open(&self) -> simrecorder::Result<Recorder> {
-        Ok(if self.is_zarr {
-            let options = ZarrDataStore::options().storage(ZarrStorage::Directory);
-            Recorder::new(options.open(self.folder.path().join("run.zarr"))?)
-        } else {
-            Recorder::new(Hdf5DataStore::open(self.folder.path().join("run.h5"))?)
-        })
+        fs::write(self.path().join(name), bytes).expect("a file is written");
     }
 
     /// Reads all keys.
     pub fn read(&self) {
-        if let Ok(recorder) = self.open() {
+        if let Ok(recorder) = (self.open)(self.path()) {
             let known = ["net/n", "log", "spikes", "seed"].map(str::to_owned);
             let listed = recorder.keys().unwrap_or_default();
             let listed = listed.iter().map(|key| key.as_str().to_owned());
@@ -62,7 +55,7 @@ impl Scratch {
 
     /// Reads one key.
     pub fn read_key(&self, key: &str) {
-        if let Ok(recorder) = self.open() {
+        if let Ok(recorder) = (self.open)(self.path()) {
             read_key(&recorder, key);
         }
     }
@@ -100,7 +93,22 @@ fn record(recorder: &Recorder) {
     recorder.flush().expect("a flush");
 }
 
+/// Opens the directory of [`zarr`] and [`zarr_codecs`].
+#[cfg(feature = "zarr")]
+pub fn open_zarr(folder: &Path) -> Result<Recorder> {
+    let options = ZarrDataStore::options().storage(ZarrStorage::Directory);
+    Ok(Recorder::new(options.open(folder.join("run.zarr"))?))
+}
+
+/// Opens the file of [`hdf5`].
+#[cfg(feature = "hdf5")]
+pub fn open_hdf5(folder: &Path) -> Result<Recorder> {
+    let store = simrecorder_hdf5::Hdf5DataStore::open(folder.join("run.h5"))?;
+    Ok(Recorder::new(store))
+}
+
 /// A directory with a journal.
+#[cfg(feature = "zarr")]
 pub fn zarr(folder: &Path) {
     let made = tempfile::tempdir().expect("a folder for temporary files");
     let options = ZarrDataStore::options().storage(ZarrStorage::Directory);
@@ -116,9 +124,10 @@ pub fn zarr(folder: &Path) {
 }
 
 /// An HDF5 file with a journal.
+#[cfg(feature = "hdf5")]
 pub fn hdf5(folder: &Path) {
     let made = tempfile::tempdir().expect("a folder for temporary files");
-    let store = Hdf5DataStore::create(made.path().join("run.h5"));
+    let store = simrecorder_hdf5::Hdf5DataStore::create(made.path().join("run.h5"));
     let recorder = Recorder::new(store.expect("a new recording"));
     record(&recorder);
     recorder.checkpoint().expect("a checkpoint");
@@ -143,6 +152,7 @@ fn copy(from: &Path, to: &Path) {
 }
 
 /// Keys of arrays, with their codecs.
+#[cfg(feature = "zarr")]
 pub const CODECS: [(&str, &str); 6] = [
     (
         "lz4",
@@ -171,6 +181,7 @@ pub const CODECS: [(&str, &str); 6] = [
 ];
 
 /// A directory with an array for each of [`CODECS`], without chunks.
+#[cfg(feature = "zarr")]
 pub fn zarr_codecs(folder: &Path) {
     let group = r#"{"zarr_format":3,"node_type":"group"}"#;
     let root = folder.join("run.zarr");
@@ -186,8 +197,9 @@ pub fn zarr_codecs(folder: &Path) {
 
 /// What the array `key` of [`zarr_codecs`] holds in its chunk after the recorder has written 0, 1,
 /// 2, … to it.
+#[cfg(feature = "zarr")]
 pub fn sound_chunk(key: &str) -> Vec<u8> {
-    let scratch = Scratch::new(zarr_codecs);
+    let scratch = Scratch::new(zarr_codecs, open_zarr);
     let metadata = scratch.path().join(format!("run.zarr/{key}/zarr.json"));
     let text = fs::read_to_string(&metadata).expect("metadata");
     let empty = text.replace("\"shape\":[64]", "\"shape\":[0]");

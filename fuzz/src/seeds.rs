@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use simrecorder_core::backend::{Rows, write_frame};
-use simrecorder_fuzz::{CODECS, Scratch, hdf5, sound_chunk, zarr};
+use simrecorder_fuzz::{CODECS, Scratch, hdf5, open_zarr, sound_chunk, zarr};
 
 fn main() {
     let texts = |texts: &[&str]| -> Vec<Vec<u8>> {
@@ -51,7 +51,8 @@ fn main() {
 }
 
 fn file(make: fn(&Path), name: &str) -> Vec<u8> {
-    fs::read(Scratch::new(make).path().join(name)).expect("a file of a recording")
+    let scratch = Scratch::new(make, open_zarr);
+    fs::read(scratch.path().join(name)).expect("a file of a recording")
 }
 
 fn tail_frames() -> Vec<Vec<u8>> {

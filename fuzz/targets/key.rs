@@ -3,7 +3,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use simrecorder::Key;
+use simrecorder_core::Key;
 
 fuzz_target!(|text: &str| {
     if let Ok(key) = Key::new(text) {

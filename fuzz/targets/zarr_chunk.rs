@@ -3,10 +3,10 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use simrecorder_fuzz::{CODECS, Scratch, zarr_codecs};
+use simrecorder_fuzz::{CODECS, Scratch, open_zarr, zarr_codecs};
 
 fuzz_target!(|bytes: &[u8]| {
-    thread_local!(static RECORDING: Scratch = Scratch::new(zarr_codecs));
+    thread_local!(static RECORDING: Scratch = Scratch::new(zarr_codecs, open_zarr));
     let Some((first, chunk)) = bytes.split_first() else {
         return;
     };

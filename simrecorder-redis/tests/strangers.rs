@@ -11,7 +11,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
-use simrecorder_core::{Recorder, prelude::*};
+use simrecorder_core::Recorder;
 use simrecorder_redis::{RedisDataStore, RedisServer};
 use support::{server_options, signal};
 use tracing::field::{Field, Visit};
