@@ -4,7 +4,6 @@ use std::fs;
 use std::path::Path;
 
 use simrecorder_core::backend::{Rows, write_frame};
-use simrecorder_fuzz::{CODECS, Scratch, hdf5, open_zarr, sound_chunk, zarr};
 
 fn main() {
     let texts = |texts: &[&str]| -> Vec<Vec<u8>> {
@@ -30,6 +29,7 @@ fn main() {
     ];
     write("url", texts(&urls));
     write("tail_frames", tail_frames());
+    #[cfg(feature = "redis")]
     write("redis_frame", simrecorder_redis::fuzzing::sound_frames());
     let documents = [
         r#"{"node":"group"}"#,
@@ -38,21 +38,36 @@ fn main() {
         "ragged int16 [2]",
     ];
     write("redis_document", texts(&documents));
+    #[cfg(feature = "hdf5")]
+    hdf5_seeds();
+    #[cfg(feature = "zarr")]
+    zarr_seeds();
+}
+
+#[cfg(feature = "hdf5")]
+fn hdf5_seeds() {
+    use simrecorder_fuzz::{Scratch, hdf5, open_hdf5};
+
     write("hdf5_chunk", simrecorder_hdf5::fuzzing::sound_chunks());
-    write("zarr_journal", vec![file(zarr, "run.zarr.journal")]);
-    write("hdf5_journal", vec![file(hdf5, "run.h5.journal")]);
-    let metadata = ["net/n", "spikes/ends", "log", "seed"];
-    let metadata = metadata.map(|key| file(zarr, &format!("run.zarr/{key}/zarr.json")));
+    let scratch = Scratch::new(hdf5, open_hdf5);
+    let journal = fs::read(scratch.path().join("run.h5.journal"));
+    write("hdf5_journal", vec![journal.expect("a journal")]);
+}
+
+#[cfg(feature = "zarr")]
+fn zarr_seeds() {
+    use simrecorder_fuzz::{CODECS, Scratch, open_zarr, sound_chunk, zarr};
+
+    let scratch = Scratch::new(zarr, open_zarr);
+    let file = |name: &str| fs::read(scratch.path().join(name)).expect("a file of a recording");
+    write("zarr_journal", vec![file("run.zarr.journal")]);
+    let keys = ["net/n", "spikes/ends", "log", "seed"];
+    let metadata = keys.map(|key| file(&format!("run.zarr/{key}/zarr.json")));
     write("zarr_metadata", metadata.into());
     let chunk = |(index, (key, _)): (usize, &(&str, &str))| {
         [&[index as u8], &sound_chunk(key)[..]].concat()
     };
     write("zarr_chunk", CODECS.iter().enumerate().map(chunk).collect());
-}
-
-fn file(make: fn(&Path), name: &str) -> Vec<u8> {
-    let scratch = Scratch::new(make, open_zarr);
-    fs::read(scratch.path().join(name)).expect("a file of a recording")
 }
 
 fn tail_frames() -> Vec<Vec<u8>> {

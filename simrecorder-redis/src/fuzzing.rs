@@ -75,7 +75,7 @@ pub fn frame(bytes: &[u8]) {
 /// Sound frames, as [`frame`] takes them.
 pub fn sound_frames() -> Vec<Vec<u8>> {
     let encode = |(index, (schema, form)): (usize, (Schema, Form))| {
-        let size = schema.record_bytes().ok()?;
+        let size = schema.record_bytes()?;
         let records = if schema.kind().is_fixed() {
             Records::fixed(schema.into(), 3, (0..3 * size).map(|i| i as u8).collect())
         } else {
