@@ -15,6 +15,10 @@ use {
 /// No more records than this are read of a series.
 const MOST: usize = 500;
 
+/// How long the header of a journal of HDF5 is.
+#[cfg(feature = "hdf5")]
+pub const HDF5_HEADER: usize = 72;
+
 /// A recording in a folder of its own, in memory where there is a file system for that.
 #[derive(Debug)]
 pub struct Scratch {

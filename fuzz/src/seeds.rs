@@ -46,12 +46,14 @@ fn main() {
 
 #[cfg(feature = "hdf5")]
 fn hdf5_seeds() {
-    use simrecorder_fuzz::{Scratch, hdf5, open_hdf5};
+    use simrecorder_fuzz::{HDF5_HEADER, Scratch, hdf5, open_hdf5};
 
     write("hdf5_chunk", simrecorder_hdf5::fuzzing::sound_chunks());
     let scratch = Scratch::new(hdf5, open_hdf5);
     let journal = fs::read(scratch.path().join("run.h5.journal"));
-    write("hdf5_journal", vec![journal.expect("a journal")]);
+    let journal = journal.expect("a journal");
+    let behind = [&[1], &journal[HDF5_HEADER..]].concat();
+    write("hdf5_journal", vec![[&[0], &journal[..]].concat(), behind]);
 }
 
 #[cfg(feature = "zarr")]
