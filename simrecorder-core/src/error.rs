@@ -139,6 +139,11 @@ impl Error {
             ),
             Io::QuotaExceeded => (ErrorKind::StorageFull, "the disk quota is used up"),
             Io::FileTooLarge => (ErrorKind::StorageFull, "the file may not grow further"),
+            // One of ours, which says what it is.
+            Io::InvalidInput if source.get_ref().is_some() => {
+                return Self::new(ErrorKind::InvalidArgument, operation, source.to_string())
+                    .with_key(path.display().to_string());
+            }
             _ => (ErrorKind::Io, "the file system reported an error"),
         };
         Self::new(kind, operation, message)

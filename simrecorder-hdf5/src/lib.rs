@@ -15,6 +15,9 @@ mod dataset;
 mod datatype;
 mod driver;
 mod filters;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzzing;
 mod layout;
 mod library;
 mod node;

@@ -152,6 +152,8 @@ impl fmt::Debug for Address {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -191,5 +193,52 @@ mod tests {
         }
         let address = Address::parse("redis://user:secret@host").unwrap();
         assert!(!format!("{address} {address:?}").contains("secret"));
+    }
+
+    proptest! {
+        #[test]
+        fn any_url_is_taken_apart_or_refused_without_its_password(
+            parts in prop::collection::vec(prop_oneof![
+                prop::sample::select(vec![
+                    "redis", "rediss", "redis+unix", "unix", ":", "//", "@", "host", ",", "/", "?",
+                    "&", "=", "run", "cluster", "true", "sentinel", "tls_ca", "db", "pass", "%",
+                    "%zz", "%41", "[::1]", "6379", "99999", "~", "#", "sesame-open",
+                ]).prop_map(str::to_owned),
+                "[a-z0-9@:/?&=%#.\\[\\]-]{0,6}",
+                any::<String>(),
+            ], 0..16),
+            begin in prop::sample::select(vec!["", "redis://", "rediss://:sesame-open@", "redis+unix:"]),
+        ) {
+            let url = format!("{begin}{}", parts.concat());
+            match Address::parse(&url) {
+                Ok(address) => {
+                    prop_assert!(!address.hosts.is_empty());
+                    for host in &address.hosts {
+                        if host.redis_settings().password() == Some("sesame-open") {
+                            let shown = format!("{address}");
+                            let host = shown.matches("sesame-open").count();
+                            prop_assert!(host <= parts.iter().filter(|it| it.contains("sesame-open")).count());
+                        }
+                    }
+                }
+                Err(error) => prop_assert!(
+                    matches!(error.kind(), ErrorKind::InvalidArgument | ErrorKind::Unsupported),
+                    "{error}"
+                ),
+            }
+        }
+
+        #[test]
+        fn a_password_of_a_sound_url_is_not_shown(
+            password in "[a-zA-Z0-9%$!*+.-]{8,20}",
+            host in "[A-Z]{0,3}\\.[a-z]{1,5}",
+            rest in "(/[0-9]{0,3})?(\\?[a-z]{0,5}=[a-z]{0,4})?",
+        ) {
+            let shown = match Address::parse(&format!("redis://:{password}@{host}{rest}")) {
+                Ok(address) => format!("{address} {address:?}"),
+                Err(error) => format!("{error} {error:?}"),
+            };
+            prop_assert!(!shown.contains(&password), "{shown}");
+        }
     }
 }

@@ -213,3 +213,85 @@ fn from_hex(text: &str) -> Option<Vec<u8>> {
         .map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok())
         .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use simrecorder_core::DType;
+
+    use super::*;
+
+    fn sound() -> Vec<String> {
+        let form = Form {
+            encoding: RedisEncoding::Arrow,
+            compression: Compression::Fast,
+        };
+        let array =
+            Schema::array_of(DType::F64, [2, 3]).with_dimension_names([Some("a"), None, None]);
+        let value = StoredValue {
+            schema: Schema::text(),
+            form,
+            frame: "ff-0".into(),
+            parts: 1,
+            bytes: 10,
+        };
+        vec![
+            SeriesDocument::new(&array, form, vec![8, 2, 3]).to_json(),
+            SeriesDocument::new(&Schema::ragged_of(DType::I16, [2]), form, vec![5]).to_json(),
+            value.to_json(),
+            r#"{"node":"group"}"#.to_owned(),
+            signature(&array),
+        ]
+    }
+
+    #[test]
+    fn sound_documents_are_read() {
+        let documents = sound();
+        let kinds = documents[..4]
+            .iter()
+            .map(|text| Document::from_json(text.as_bytes()).unwrap().kind());
+        use NodeKind::{Group, Series, Value};
+        assert!(kinds.eq([Series, Series, Value, Group]));
+        assert!(
+            described(&documents[4]).contains("float64"),
+            "{}",
+            described(&documents[4])
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn damaged_documents_are_errors_or_documents(
+            which in 0_usize..5,
+            changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..4),
+            cut in any::<prop::sample::Index>(),
+            more in prop::collection::vec(any::<u8>(), 0..20),
+        ) {
+            let mut bytes = sound()[which].clone().into_bytes();
+            for (at, byte) in &changes {
+                let at = at.index(bytes.len());
+                bytes[at] = *byte;
+            }
+            if changes.len() == 3 {
+                bytes.truncate(cut.index(bytes.len()));
+            }
+            bytes.extend_from_slice(&more);
+            drop(Document::from_json(&bytes));
+            drop(described(&String::from_utf8_lossy(&bytes)));
+        }
+
+        /// Numbers that say too much.
+        #[test]
+        fn any_shapes_are_errors_or_documents(
+            shape in prop::collection::vec(prop_oneof![0_u64..4, any::<u64>()], 0..5),
+            chunk in prop::collection::vec(prop_oneof![0_u64..4, any::<u64>()], 0..6),
+            kind in prop::sample::select(vec!["array", "ragged", "text", "x"]),
+        ) {
+            let document = json!({
+                "node": "series", "kind": kind, "dtype": "float64", "shape": shape,
+                "encoding": "arrow", "compression": "none", "chunk_shape": chunk,
+            });
+            drop(Document::from_json(document.to_string().as_bytes()));
+        }
+    }
+}

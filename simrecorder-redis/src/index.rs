@@ -76,6 +76,8 @@ fn entry(reply: Value) -> Result<Entry> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn reply(id: &str, fields: &[&str]) -> Value {
@@ -121,5 +123,59 @@ mod tests {
             .is_err()
         );
         assert!(entries(Value::Array(vec![Value::Okay])).is_err());
+    }
+
+    /// What a server may answer, of any form.
+    fn replies() -> impl Strategy<Value = Value> {
+        let text = prop_oneof![
+            "[0-9]{1,20}-[0-9]{1,3}".prop_map(String::into_bytes),
+            prop::sample::select(vec![
+                "n",
+                "w",
+                "f",
+                "b",
+                "p",
+                "1",
+                "ff",
+                "18446744073709551615"
+            ])
+            .prop_map(|text| text.as_bytes().to_vec()),
+            prop::collection::vec(any::<u8>(), 0..6),
+        ];
+        let leaf = prop_oneof![
+            6 => text.prop_map(Value::BulkString),
+            1 => any::<i64>().prop_map(Value::Int),
+            1 => Just(Value::Nil),
+            1 => Just(Value::Okay),
+        ];
+        leaf.prop_recursive(3, 60, 12, |inner| {
+            prop::collection::vec(inner, 0..12).prop_map(Value::Array)
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn any_reply_is_an_error_or_entries(reply in replies()) {
+            for entry in entries(reply).unwrap_or_default() {
+                prop_assert!(entry.range().end >= entry.first);
+                prop_assert!(entry.parts <= MOST_PARTS);
+            }
+        }
+
+        #[test]
+        fn changed_fields_are_errors_or_entries(
+            id in "[0-9]{0,21}-?[0-9]{0,2}",
+            values in prop::collection::vec("[0-9a-g-]{0,22}", 5),
+        ) {
+            let names = ["n", "w", "f", "b", "p"];
+            let fields: Vec<&str> = names
+                .iter()
+                .zip(&values)
+                .flat_map(|(name, value)| [*name, value.as_str()])
+                .collect();
+            for entry in entries(reply(&id, &fields)).unwrap_or_default() {
+                prop_assert!(entry.first.checked_add(entry.records).is_some());
+            }
+        }
     }
 }

@@ -9,6 +9,9 @@ mod connection;
 mod document;
 mod errors;
 mod frame;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzzing;
 mod index;
 mod names;
 mod options;

@@ -4,8 +4,9 @@ mod settings;
 
 use std::fmt;
 use std::fs::File;
-use std::io::{ErrorKind as IoKind, Read, Seek, SeekFrom};
+use std::io::{Read, Seek, SeekFrom};
 use std::net::{IpAddr, Ipv4Addr, TcpListener};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
@@ -296,6 +297,9 @@ impl RedisServerOptions {
     /// Starts a server on `data_directory`, which is made if it is not there; a leading `~` is
     /// the home folder. Data that is there is loaded. When this returns, the server is ready.
     ///
+    /// A new directory and all files are for this user alone. The settings in the directory may name
+    /// programs to load, so start no server on one that comes from somebody else.
+    ///
     /// # Errors
     /// - [`ErrorKind::Locked`] if a server runs on the directory already.
     /// - [`ErrorKind::AlreadyExists`] if something else listens on the port.
@@ -313,12 +317,18 @@ impl RedisServerOptions {
 
     fn start_on(&self, directory: &Path) -> Result<RedisServer> {
         let io = |e| Error::io("start", directory, e);
-        std::fs::create_dir_all(directory).map_err(io)?;
+        // For this user alone, if it is new. In one that is there, each file is.
+        std::fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(directory)
+            .map_err(io)?;
         let directory = directory.canonicalize().map_err(io)?;
         let lock = File::options()
             .create(true)
             .truncate(false)
             .write(true)
+            .mode(0o600)
             .open(directory.join(LOCK))
             .map_err(io)?;
         take(&lock)?;
@@ -380,9 +390,12 @@ impl RedisServerOptions {
     fn spawn(&self, directory: &Path, port: u16, lock: File) -> Result<Child> {
         let named = self.program.as_deref();
         let programs = PROGRAMS.iter().map(Path::new).filter(|_| named.is_none());
-        for program in programs.chain(named) {
-            let mut command = Command::new(program);
+        if let Some(program) = programs.chain(named).find_map(find_program) {
+            // Servers let others read what they write, unless their mask forbids it.
+            let mut command = Command::new("/bin/sh");
             command
+                .args(["-c", "umask 077 && exec \"$@\"", "sh"])
+                .arg(&program)
                 .arg(directory.join(CONFIGURATION))
                 .arg("--dir")
                 .arg(directory)
@@ -392,21 +405,16 @@ impl RedisServerOptions {
                 .arg("--logfile")
                 .arg(directory.join(LOG))
                 .current_dir(directory)
-                .stdin(
-                    lock.try_clone()
-                        .map_err(|e| Error::io("start", directory, e))?,
-                )
+                .stdin(lock)
                 .stdout(Stdio::null())
                 .stderr(Stdio::null());
             if let Some(socket) = &self.unix_socket {
                 command.arg("--unixsocket").arg(socket);
                 command.args(["--unixsocketperm", "700"]);
             }
-            match command.spawn() {
-                Ok(child) => return Ok(child),
-                Err(error) if error.kind() == IoKind::NotFound => {}
-                Err(error) => return Err(Error::io("start", program, error)),
-            }
+            return command
+                .spawn()
+                .map_err(|error| Error::io("start", &program, error));
         }
         let message = match named {
             Some(program) => format!("there is no program {}", program.display()),
@@ -485,6 +493,20 @@ impl fmt::Debug for RedisServerOptions {
             .field("program", &self.program)
             .finish_non_exhaustive()
     }
+}
+
+/// The path of a program, looked for as a shell does.
+fn find_program(program: &Path) -> Option<PathBuf> {
+    let executable = |path: &PathBuf| {
+        path.metadata()
+            .is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0)
+    };
+    if program.components().count() > 1 {
+        return std::path::absolute(program).ok().filter(executable);
+    }
+    let folders = std::env::var_os("PATH")?;
+    let mut found = std::env::split_paths(&folders).map(|folder| folder.join(program));
+    found.find(executable)
 }
 
 /// The last lines of a log from `start` on, as one line.

@@ -9,7 +9,9 @@
     reason = "helpers of tests may panic and print"
 )]
 
+pub mod allocation;
 pub mod counting;
+pub mod damage;
 pub mod faulty;
 #[cfg(target_os = "linux")]
 pub mod full_disk;

@@ -466,5 +466,50 @@ mod tests {
                 }
             }
         }
+
+        #[test]
+        fn a_damaged_chunk_is_an_error_or_elements(
+            blosc in prop::option::of((
+                prop::sample::select(vec!["lz4", "zstd", "blosclz"]),
+                prop::sample::select(vec![0_u64, 256]),
+            )),
+            region in regions([8, 8, 40]),
+            changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..4),
+            begin in prop::collection::vec(any::<u8>(), 0..20),
+            cut in any::<prop::sample::Index>(),
+            more in prop::collection::vec(any::<u8>(), 0..20),
+        ) {
+            let shape = [8, 8, 40];
+            let layout = layout(&shape, "float64", blosc);
+            let len = shape.iter().product::<u64>() as usize * 8;
+            let data: Vec<u8> = (0..len).map(|i| (i / 7) as u8).collect();
+            let rows = RowsRef { count: shape[0], data: &data, ends: &[], base: 0 };
+            let mut encoded = layout.encode(rows, &[0, 0])?.to_vec();
+            for (at, byte) in &changes {
+                let at = at.index(encoded.len());
+                encoded[at] = *byte;
+            }
+            match changes.len() {
+                // The header says how long all is.
+                1 => encoded[..begin.len()].copy_from_slice(&begin),
+                2 => encoded.truncate(cut.index(encoded.len())),
+                3 => encoded.extend_from_slice(&more),
+                _ => {}
+            }
+            let file = tempfile::NamedTempFile::new().unwrap();
+            std::fs::write(&file, &encoded).unwrap();
+            let entries = [
+                Entry::Mapped(&encoded),
+                Entry::File(EntryFile {
+                    file: File::open(&file).unwrap(),
+                    len: encoded.len(),
+                    path: file.path().to_owned(),
+                }),
+            ];
+            for entry in entries {
+                let mut out = vec![7; region.len().unwrap() * 8];
+                drop(layout.read_chunk(&entry, &[0, 0, 0], shape[0], &region, &mut out));
+            }
+        }
     }
 }

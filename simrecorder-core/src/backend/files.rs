@@ -2,7 +2,7 @@
 
 use std::fs::{self, File, Metadata, OpenOptions, TryLockError};
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::{Error, ErrorKind, Result};
 
@@ -19,9 +19,10 @@ pub enum Lock {
 ///
 /// The holder of a lock may remove or replace the file before it gives the lock up. So the path
 /// may name another file by the time the lock is taken; then the other one is opened and locked.
-/// The system gives up the lock of a killed process.
+/// The system gives up the lock of a killed process. A symbolic link is not followed.
 pub fn lock_file(path: &Path, options: &OpenOptions) -> io::Result<Lock> {
     loop {
+        check_plain_file(path)?;
         let file = options.open(path)?;
         match file.try_lock() {
             Ok(()) if names(path, &file)? => return Ok(Lock::Taken(file)),
@@ -30,6 +31,55 @@ pub fn lock_file(path: &Path, options: &OpenOptions) -> io::Result<Lock> {
             Err(TryLockError::Error(error)) => return Err(error),
         }
     }
+}
+
+/// Refuses what is no plain file, if there is something at a path.
+///
+/// A link may lead out of a recording that somebody else has made, and opening a pipe waits for its
+/// other end.
+pub fn check_plain_file(path: &Path) -> io::Result<()> {
+    match fs::symlink_metadata(path) {
+        Ok(metadata) => refuse_special(path, &metadata, Metadata::is_file),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+/// The path of something in a directory, where no part of it below that leads elsewhere: each that is
+/// there is a directory, or a plain file at the end.
+pub fn path_inside(directory: &Path, parts: &str) -> io::Result<PathBuf> {
+    let mut path = directory.to_owned();
+    let mut parts = parts.split('/');
+    for part in parts.by_ref() {
+        path.push(part);
+        match fs::symlink_metadata(&path) {
+            Ok(metadata) => {
+                refuse_special(&path, &metadata, |found| found.is_file() || found.is_dir())?;
+            }
+            // Nothing is below it either; who opens the path will say why.
+            Err(_) => break,
+        }
+    }
+    path.extend(parts);
+    Ok(path)
+}
+
+fn refuse_special(
+    path: &Path,
+    found: &Metadata,
+    is_plain: impl FnOnce(&Metadata) -> bool,
+) -> io::Result<()> {
+    if is_plain(found) {
+        return Ok(());
+    }
+    let what = if found.is_symlink() {
+        "a symbolic link, which may lead out of the recording and is not followed"
+    } else {
+        "no plain file"
+    };
+    let name = path.file_name().unwrap_or_default();
+    let message = format!("'{}' is {what}", name.display());
+    Err(io::Error::new(io::ErrorKind::InvalidInput, message))
 }
 
 /// Whether a path names the file that is open.

@@ -10,7 +10,10 @@ mod record_log;
 mod rows;
 
 pub use chunk_grid::ChunkGrid;
-pub use files::{Lock, check_not_deleted, deleted, lock_file, names, sync_directory};
+pub use files::{
+    Lock, check_not_deleted, check_plain_file, deleted, lock_file, names, path_inside,
+    sync_directory,
+};
 pub use ragged::{count_records, read_ragged, read_stops};
 pub use record_log::{
     Format, HEADER_LEN, Position, Record, Scanned, Sealed, generation, scan, u32_at, u64_at,

@@ -118,7 +118,7 @@ impl Format {
             return Err((ErrorKind::Unsupported, message));
         }
         let chain = crc32fast::hash(&header[..24]);
-        if version != self.version || u32_at(header, 24) != chain {
+        if version != self.version || (u32_at(header, 24) != chain && !cfg!(fuzzing)) {
             return Err((
                 ErrorKind::Corrupt,
                 "the header of the journal is damaged".into(),
@@ -312,7 +312,8 @@ pub fn scan(
         hasher.update(&head);
         hasher.update(&payload);
         let chain = hasher.finalize();
-        damaged = chain != u32::from_le_bytes(stored);
+        // A fuzzer does not guess checksums.
+        damaged = chain != u32::from_le_bytes(stored) && !cfg!(fuzzing);
         if damaged {
             break;
         }

@@ -9,6 +9,8 @@ mod into_stores;
 mod keys;
 mod options;
 mod pipeline;
+#[cfg(all(test, shuttle))]
+mod pipeline_tests;
 mod reading;
 mod series;
 mod series_buffer;
@@ -16,6 +18,7 @@ mod spellings;
 mod status;
 mod stop;
 mod store_threads;
+mod sync;
 
 use std::fmt;
 use std::sync::Arc;

@@ -2,14 +2,13 @@
 //! `store_threads`.
 
 use std::sync::Arc;
-use std::thread::JoinHandle;
-
-use parking_lot::{Condvar, Mutex};
 
 use super::buffer_pool::BufferPool;
 use super::status::{StoreState, StoreStatus};
 use super::stop::Stop;
 use super::store_threads::{Collected, Job, Shared, State, no_panic};
+use super::sync::thread::{self, JoinHandle};
+use super::sync::{Condvar, Mutex};
 use crate::store::{Change, DataStore, Node};
 use crate::{Error, Key, Result, Schema};
 
@@ -248,7 +247,7 @@ impl Pipeline {
     /// Waits for the threads to end after [`Mark::Close`] was reached.
     pub(crate) fn join(&self) {
         for thread in self.threads.lock().drain(..) {
-            if thread.thread().id() != std::thread::current().id() {
+            if thread.thread().id() != thread::current().id() {
                 // A panic of the thread was turned into an error of its store.
                 drop(thread.join());
             }

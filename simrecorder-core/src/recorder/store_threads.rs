@@ -3,13 +3,12 @@
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::thread::JoinHandle;
 use std::time::Instant;
-
-use parking_lot::{Condvar, Mutex, MutexGuard};
 
 use super::buffer_pool::BufferPool;
 use super::stop::Stop;
+use super::sync::thread::{self, JoinHandle};
+use super::sync::{Condvar, Mutex, MutexGuard};
 use crate::store::{Batch, Change, Commit, DataStore};
 use crate::{Error, ErrorKind, Result};
 
@@ -180,7 +179,7 @@ impl Shared {
     pub(super) fn start_threads(self: &Arc<Self>) -> Result<Vec<JoinHandle<()>>> {
         let start = |what: &str, work: fn(&Self)| {
             let shared = Arc::clone(self);
-            std::thread::Builder::new()
+            thread::Builder::new()
                 .name(format!("simrecorder-{what}"))
                 .spawn(move || work(&shared))
                 .map_err(|e| {

@@ -204,6 +204,23 @@ fn a_main_file_that_is_too_short_or_no_hdf5_file_is_refused() {
     assert_eq!(log.journal_bytes(), START);
 }
 
+/// The number of changes has no checksum, since it is written in place.
+#[test]
+fn a_number_of_changes_at_its_end_goes_on_from_the_start() {
+    for changes in [u64::MAX, u64::MAX - 1, u64::MAX - 2] {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("run.h5");
+        recorded(&path);
+        let mut bytes = fs::read(journal_of(&path)).unwrap();
+        let (at, number) = journal::encode_changes(changes);
+        let at = usize::try_from(at).unwrap();
+        bytes[at..at + 8].copy_from_slice(&number);
+        fs::write(journal_of(&path), &bytes).unwrap();
+        drop(LoggedFile::read(&path, &mut |_, _| Ok(())).unwrap());
+        drop(LoggedFile::append(&path, Durability::Process, &mut |_, _| Ok(())).unwrap());
+    }
+}
+
 proptest! {
     #[test]
     fn a_changed_byte_leaves_a_prefix_or_an_error(at: usize, to: u8) {

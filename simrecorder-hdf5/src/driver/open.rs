@@ -171,7 +171,7 @@ fn renew(writer: &mut Writer) -> Result<()> {
         }
     }
     // A writer that was killed while it took back a record may not have said so.
-    let changes = writer.journal.changes + 2;
+    let changes = writer.journal.changes.wrapping_add(2);
     let path = writer.paths.journal.clone();
     writer
         .set_changes(changes)
@@ -312,7 +312,7 @@ fn remove_main(paths: &Paths, journal: Option<&File>, disk: Disk) -> Result<()> 
     if let Some(journal) = journal {
         // Readers must not take what comes for what they know. A journal that is damaged has none.
         if let Ok(changes) = journal::read_changes(journal) {
-            let (at, bytes) = journal::encode_changes((changes + 1) | 1);
+            let (at, bytes) = journal::encode_changes(changes.wrapping_add(1) | 1);
             disk.write(journal, &bytes, at).map_err(failed)?;
         }
     }

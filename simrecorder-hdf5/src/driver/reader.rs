@@ -297,7 +297,7 @@ fn finish_checkpoint(paths: &Paths) -> Result<()> {
     }
     check_main(&loaded, &main, superblock, paths)?;
     let disk = Disk::new(Durability::Power);
-    let (at, bytes) = journal::encode_changes(loaded.changes + 1);
+    let (at, bytes) = journal::encode_changes(loaded.changes.wrapping_add(1));
     copy_home(
         disk,
         &loaded.committed,

@@ -310,7 +310,7 @@ impl Writer {
             .set_len(&file, start)
             .and_then(|()| self.disk.sync(&file))
             // Readers may have seen it. What it refers to will be overwritten.
-            .and_then(|()| self.set_changes(self.journal.changes + 2));
+            .and_then(|()| self.set_changes(self.journal.changes.wrapping_add(2)));
         if let Err(error) = cut {
             tracing::error!(%error, "the journal could not be cut back");
             self.trouble = Trouble::Broken(cause.clone());
@@ -380,7 +380,7 @@ impl Writer {
             self.lock.exclude(operation, &self.paths.main)?;
         }
         // The next odd number, whether the last checkpoint was finished or not.
-        let announced = (self.journal.changes + 1) | 1;
+        let announced = self.journal.changes.wrapping_add(1) | 1;
         let result = self
             .set_changes(announced)
             .and_then(|()| match changes_main {
@@ -418,7 +418,7 @@ impl Writer {
     /// Ends a checkpoint that an earlier writer began.
     pub(super) fn finish_checkpoint(&mut self) -> io::Result<()> {
         self.copy_home(Some(self.committed.eoa))?;
-        self.set_changes(self.journal.changes + 1)
+        self.set_changes(self.journal.changes.wrapping_add(1))
     }
 
     /// Replaces the journal, for a main file that has all that was committed.

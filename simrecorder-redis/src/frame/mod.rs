@@ -225,6 +225,9 @@ impl Decoded {
     }
 }
 
+/// The window that Zstandard takes for anything, 8 MiB, as a power of two.
+const SMALLEST_WINDOW_LOG: u32 = 23;
+
 /// Decompresses what claims to be `len` bytes, and takes no more memory than what comes.
 fn decompress(codec: Codec, compressed: &[u8], len: u64) -> Result<Vec<u8>> {
     use std::io::Read;
@@ -238,8 +241,12 @@ fn decompress(codec: Codec, compressed: &[u8], len: u64) -> Result<Vec<u8>> {
         Codec::Lz4 => lz4_flex::frame::FrameDecoder::new(compressed)
             .take(len + 1)
             .read_to_end(&mut bytes),
-        Codec::Zstd => zstd::Decoder::new(compressed)
-            .and_then(|decoder| decoder.take(len + 1).read_to_end(&mut bytes)),
+        Codec::Zstd => zstd::Decoder::new(compressed).and_then(|mut decoder| {
+            // What looks back further than there are bytes is damaged, or would take much memory.
+            let needed = len.max(1).ilog2() + 1;
+            decoder.window_log_max(needed.clamp(SMALLEST_WINDOW_LOG, 31))?;
+            decoder.take(len + 1).read_to_end(&mut bytes)
+        }),
     }
     .map_err(damaged)?;
     match bytes.len() as u64 == len {
@@ -317,6 +324,20 @@ mod tests {
         let ends: Vec<u64> = ends.collect();
         let data = vec![b'x'; end as usize];
         Records::variable(schema.into(), ends, data).unwrap()
+    }
+
+    #[test]
+    fn a_window_beyond_what_a_frame_holds_is_an_error() {
+        use std::io::Write;
+
+        for (window_log, sound) in [(SMALLEST_WINDOW_LOG, true), (27, false)] {
+            let mut encoder = zstd::Encoder::new(Vec::new(), 1).unwrap();
+            encoder.window_log(window_log).unwrap();
+            encoder.write_all(b"little").unwrap();
+            let compressed = encoder.finish().unwrap();
+            let plain = decompress(Codec::Zstd, &compressed, 6);
+            assert_eq!(plain.is_ok(), sound, "{window_log}: {plain:?}");
+        }
     }
 
     proptest! {

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
 use bytes::Bytes;
-use simrecorder_core::backend::{Position, Sealed, generation, sync_directory};
+use simrecorder_core::backend::{Position, Sealed, generation, path_inside, sync_directory};
 use simrecorder_core::{Durability, Error, ErrorKind, Result};
 
 use crate::journal::{FORMAT, Record};
@@ -66,6 +66,11 @@ impl Paths {
     /// The file of an entry.
     pub(super) fn entry(&self, key: &str) -> PathBuf {
         self.root.join(key)
+    }
+
+    /// The same, to open or change it: an error if links on the way may lead out of the recording.
+    pub(super) fn inside(&self, operation: &'static str, key: &str) -> Result<PathBuf> {
+        path_inside(&self.root, key).map_err(|error| Error::io(operation, &self.entry(key), error))
     }
 }
 
@@ -212,7 +217,7 @@ impl Disk {
         key: &str,
         touched: &mut BTreeSet<PathBuf>,
     ) -> Result<()> {
-        let to = self.paths.entry(key);
+        let to = self.paths.inside("write", key)?;
         let directory = to.parent().unwrap_or(&self.paths.root).to_owned();
         let rename = || self.step().and_then(|()| fs::rename(from, &to));
         let renamed = match rename() {
@@ -257,7 +262,7 @@ impl Disk {
     /// Removes the file of an entry, and the directories that are empty then.
     pub(super) fn remove(&self, key: &str, touched: &mut BTreeSet<PathBuf>) -> Result<()> {
         use io::ErrorKind::{IsADirectory, NotADirectory, NotFound};
-        let path = self.paths.entry(key);
+        let path = self.paths.inside("erase", key)?;
         match self.step().and_then(|()| remove_file(&path)) {
             Ok(()) => {}
             Err(error) if matches!(error.kind(), NotFound | NotADirectory | IsADirectory) => {}
@@ -268,7 +273,7 @@ impl Disk {
 
     /// Removes everything below a path inside the recording.
     pub(super) fn remove_below(&self, path: &str, touched: &mut BTreeSet<PathBuf>) -> Result<()> {
-        let path = self.paths.entry(path);
+        let path = self.paths.inside("erase", path)?;
         match self.step().and_then(|()| fs::symlink_metadata(&path)) {
             Ok(metadata) if !metadata.is_dir() => return Ok(()),
             Ok(_) => self

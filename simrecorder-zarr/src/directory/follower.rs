@@ -6,7 +6,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::Arc;
 
-use simrecorder_core::backend::{Position, Scanned, scan};
+use simrecorder_core::backend::{Position, Scanned, check_plain_file, path_inside, scan};
 use simrecorder_core::{Error, Result};
 
 use super::disk::{Paths, check_key, is_missing};
@@ -56,7 +56,7 @@ impl State {
         let root = open(&paths.root)?;
         Ok(Self {
             root,
-            metadata: open(&paths.entry(ROOT_METADATA))?,
+            metadata: open(&path_inside(&paths.root, ROOT_METADATA)?)?,
         })
     }
 
@@ -178,6 +178,7 @@ pub(super) struct Loaded {
 /// Reads the journal, if there is one.
 pub(super) fn load(paths: &Paths, write: bool) -> Result<Option<Loaded>> {
     let failed = |error| Error::io("open", &paths.journal, error);
+    check_plain_file(&paths.journal).map_err(failed)?;
     let file = match File::options().read(true).write(write).open(&paths.journal) {
         Ok(file) => Arc::new(file),
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),

@@ -28,7 +28,10 @@ impl Snapshot for View<'_> {
                 Ok(Some(Entry::Memory(bytes)))
             }
             Lookup::Erased => Ok(None),
-            Lookup::File => Ok(open_entry(self.paths.entry(key))?.map(Entry::File)),
+            Lookup::File => {
+                let path = self.paths.inside("read", key)?;
+                Ok(open_entry(path)?.map(Entry::File))
+            }
         }
     }
 
@@ -51,7 +54,7 @@ impl Snapshot for View<'_> {
         let mut names = BTreeSet::new();
         self.overlay.children(path, &mut names);
         if !self.overlay.hides_below(path) {
-            for entry in list(&self.paths.entry(path))? {
+            for entry in list(&self.directory(path)?)? {
                 let (name, is_directory) = entry?;
                 let child = join(path, &name);
                 if is_directory && !names.contains(&name) && self.has_entries(&child)? {
@@ -67,6 +70,13 @@ impl View<'_> {
     /// Whether a key stays in the recording. It may be too long to be there: that is no error.
     fn check(&self, key: &str) -> Result<()> {
         check_key(key, usize::MAX, Path::new("")).map_err(|error| error.with_operation("read"))
+    }
+
+    fn directory(&self, path: &str) -> Result<PathBuf> {
+        if path.is_empty() {
+            return Ok(self.paths.root.clone());
+        }
+        self.paths.inside("list", path)
     }
 
     /// Whether there is a file below a path that the overlay does not hide. It stops at the
@@ -106,7 +116,8 @@ fn join(path: &str, name: &str) -> String {
     }
 }
 
-/// The names in a directory, and which of them are directories; none if it is missing.
+/// The names in a directory, and which of them are directories; none if it is missing. Links are
+/// left out: they may lead anywhere, and in a circle.
 fn list(path: &Path) -> Result<impl Iterator<Item = Result<(String, bool)>>> {
     let failed = move |error| Error::io("list", path, error);
     let entries = match fs::read_dir(path) {
@@ -121,12 +132,7 @@ fn list(path: &Path) -> Result<impl Iterator<Item = Result<(String, bool)>>> {
                 return Ok(None);
             };
             let kind = entry.file_type()?;
-            let is_directory = if kind.is_symlink() {
-                entry.path().is_dir()
-            } else {
-                kind.is_dir()
-            };
-            Ok(Some((name, is_directory)))
+            Ok((!kind.is_symlink()).then(|| (name, kind.is_dir())))
         });
         named.map_err(failed).transpose()
     }))

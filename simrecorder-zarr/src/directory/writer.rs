@@ -378,7 +378,7 @@ impl Writer {
                 self.disk.remove(ROOT_METADATA, touched)?;
                 None
             }
-            Lookup::File => read_entry(self.disk.paths.entry(ROOT_METADATA))?,
+            Lookup::File => read_entry(self.disk.paths.inside("read", ROOT_METADATA)?)?,
         };
         value.map_or(Ok(()), |value| self.disk.put(&[(ROOT_METADATA, value)]))
     }

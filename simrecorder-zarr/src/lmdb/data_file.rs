@@ -1,7 +1,7 @@
 //! Checks `data.mdb` before LMDB maps it into memory.
 //!
 //! LMDB trusts its file: one that is too short ends the process with `SIGBUS`. What the two
-//! meta pages say can be checked beforehand; the pages of the tree are not.
+//! meta pages say is checked here; [`pages`](super::pages) looks at the others.
 //!
 //! The layout is that of `MDB_page`, `MDB_meta`, `MDB_db` and `MDB_node` in LMDB's `mdb.c`. Its
 //! integers are of the machine's byte order and, where they are `mdb_size_t`, of its width.
@@ -28,17 +28,20 @@ pub(super) enum DataFile {
 
 const MAGIC: u32 = 0xBEEF_C0DE;
 const VERSION: u32 = 1;
-const WORD: usize = size_of::<usize>();
-const PAGE_HEADER: usize = WORD + 8;
+pub(super) const WORD: usize = size_of::<usize>();
+pub(super) const PAGE_HEADER: usize = WORD + 8;
 const DB: usize = 8 + 5 * WORD;
 const META: usize = 8 + 2 * WORD + 2 * DB + 2 * WORD;
 /// LMDB's own bound.
 const MAX_PAGE: usize = 0x8000;
-const P_BRANCH: u16 = 0x01;
-const P_LEAF: u16 = 0x02;
+pub(super) const P_BRANCH: u16 = 0x01;
+pub(super) const P_LEAF: u16 = 0x02;
 const P_META: u16 = 0x08;
-const F_BIGDATA: u16 = 0x01;
-const NO_PAGE: u64 = usize::MAX as u64;
+/// The flags of a file that is no folder, and of a tree whose keys are numbers.
+const F_NO_FOLDER: u16 = 0x4000;
+const F_INTEGER_KEYS: u16 = 0x08;
+pub(super) const F_BIGDATA: u16 = 0x01;
+pub(super) const NO_PAGE: u64 = usize::MAX as u64;
 
 /// Looks at the data file at `path`.
 ///
@@ -114,6 +117,12 @@ fn look(path: &Path) -> io::Result<Result<DataFile, Damage>> {
         Some(Err(damage)) => return Ok(Err(damage)),
         None => return Ok(truncated(metadata.len(), 2 * first.page_size)),
     };
+    // Transactions take turns between the two pages.
+    let in_turn = first.transaction % 2 == 0
+        && (second.transaction % 2 == 1 || (second.transaction, first.transaction) == (0, 0));
+    if second.page_size != first.page_size || !in_turn {
+        return Ok(damage(ErrorKind::Corrupt, DAMAGED_META));
+    }
     let newest = if second.transaction > first.transaction {
         second
     } else {
@@ -131,17 +140,48 @@ fn look(path: &Path) -> io::Result<Result<DataFile, Damage>> {
     Ok(Ok(DataFile::Sound { needed }))
 }
 
+const DAMAGED_META: &str = "a meta page of the data file is damaged";
 const NOT_LMDB: &str = "this is not an LMDB data file";
 
+/// What a meta page says.
 #[derive(Clone, Copy)]
-struct Meta {
-    page_size: u64,
-    free_depth: u16,
-    free_root: u64,
-    main_flags: u16,
-    main_root: u64,
-    last_page: u64,
+pub(super) struct Meta {
+    pub(super) page_size: u64,
+    pub(super) free: TreeRoot,
+    pub(super) main: TreeRoot,
+    pub(super) last_page: u64,
     transaction: u64,
+}
+
+/// Where a tree of pages begins.
+#[derive(Clone, Copy)]
+pub(super) struct TreeRoot {
+    flags: u16,
+    pub(super) depth: u16,
+    pub(super) page: u64,
+}
+
+impl TreeRoot {
+    /// From an `MDB_db`.
+    fn parse(db: &[u8]) -> Self {
+        Self {
+            flags: word16(db, 4),
+            depth: word16(db, 6),
+            page: word(db, 8 + 4 * WORD),
+        }
+    }
+}
+
+/// The meta page of a transaction; `None` if it was replaced, or makes no sense.
+pub(super) fn meta_of(file: &mut File, transaction: u64) -> io::Result<Option<Meta>> {
+    let Some(Ok(first)) = read_meta(file, 0)? else {
+        return Ok(None);
+    };
+    let second = read_meta(file, first.page_size)?.and_then(Result::ok);
+    Ok([Some(first), second]
+        .into_iter()
+        .flatten()
+        .find(|meta| meta.transaction == transaction && meta.check().is_ok()))
 }
 
 /// The meta page at `offset`; `None` if the file ends before it does.
@@ -175,10 +215,8 @@ fn parse_meta(page: &[u8]) -> Result<Meta, Damage> {
     let end = dbs + 2 * DB;
     let meta = Meta {
         page_size: u64::from(word32(meta, dbs)),
-        free_depth: word16(meta, dbs + 6),
-        free_root: word(meta, dbs + 8 + 4 * WORD),
-        main_flags: word16(meta, dbs + DB + 4),
-        main_root: word(meta, dbs + DB + 8 + 4 * WORD),
+        free: TreeRoot::parse(&meta[dbs..]),
+        main: TreeRoot::parse(&meta[dbs + DB..]),
         last_page: word(meta, end),
         transaction: word(meta, end + WORD),
     };
@@ -188,17 +226,14 @@ fn parse_meta(page: &[u8]) -> Result<Meta, Damage> {
     if sane {
         Ok(meta)
     } else {
-        damage(
-            ErrorKind::Corrupt,
-            "a meta page of the data file is damaged",
-        )
+        damage(ErrorKind::Corrupt, DAMAGED_META)
     }
 }
 
 impl Meta {
     /// How many bytes the file has, if the meta page makes sense.
     fn check(&self) -> Result<u64, Damage> {
-        if self.main_flags != 0 {
+        if self.main.flags != 0 {
             return damage(
                 ErrorKind::Unsupported,
                 "the main database of the data file is not one of plain keys and values",
@@ -211,14 +246,14 @@ impl Meta {
             .and_then(|pages| pages.checked_mul(self.page_size))
         {
             Some(needed)
-                if self.last_page > 0 && inside(self.free_root) && inside(self.main_root) =>
+                if self.last_page > 0
+                    && self.free.flags & !F_NO_FOLDER == F_INTEGER_KEYS
+                    && inside(self.free.page)
+                    && inside(self.main.page) =>
             {
                 Ok(needed)
             }
-            _ => damage(
-                ErrorKind::Corrupt,
-                "a meta page of the data file is damaged",
-            ),
+            _ => damage(ErrorKind::Corrupt, DAMAGED_META),
         }
     }
 }
@@ -249,7 +284,7 @@ impl<'a> FreeList<'a> {
     }
 
     fn covers_the_missing_pages(mut self) -> io::Result<bool> {
-        let (root, depth) = (self.meta.free_root, self.meta.free_depth);
+        let (root, depth) = (self.meta.free.page, self.meta.free.depth);
         if root == NO_PAGE || self.collect(root, depth)?.is_none() {
             return Ok(false);
         }
@@ -354,7 +389,7 @@ fn is_zero(file: &mut File) -> io::Result<bool> {
 }
 
 /// `size` bytes from `offset`; `None` if the file ends before.
-fn read_at(file: &mut File, offset: u64, size: usize) -> io::Result<Option<Vec<u8>>> {
+pub(super) fn read_at(file: &mut File, offset: u64, size: usize) -> io::Result<Option<Vec<u8>>> {
     file.seek(SeekFrom::Start(offset))?;
     let mut bytes = vec![0; size];
     match file.read_exact(&mut bytes) {
@@ -370,14 +405,14 @@ fn array<const N: usize>(bytes: &[u8], offset: usize) -> [u8; N] {
     array
 }
 
-fn word16(bytes: &[u8], offset: usize) -> u16 {
+pub(super) fn word16(bytes: &[u8], offset: usize) -> u16 {
     u16::from_ne_bytes(array(bytes, offset))
 }
 
-fn word32(bytes: &[u8], offset: usize) -> u32 {
+pub(super) fn word32(bytes: &[u8], offset: usize) -> u32 {
     u32::from_ne_bytes(array(bytes, offset))
 }
 
-fn word(bytes: &[u8], offset: usize) -> u64 {
+pub(super) fn word(bytes: &[u8], offset: usize) -> u64 {
     usize::from_ne_bytes(array(bytes, offset)) as u64
 }

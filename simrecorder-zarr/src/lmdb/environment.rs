@@ -7,6 +7,7 @@
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, LazyLock, Weak};
 use std::time::Duration;
 
@@ -18,6 +19,7 @@ use super::data_file::{self, DataFile};
 use super::entries::{self, Entries, LmdbSnapshot};
 use super::errors;
 use super::folder::{self, FileId, ReadGuard};
+use super::pages::{self, Depth};
 use crate::storage::Change;
 
 /// The virtual memory that is reserved for the map at first. It costs nothing but addresses.
@@ -47,6 +49,9 @@ pub(super) struct Environment {
     folder: PathBuf,
     id: FileId,
     gate: RwLock<Gate>,
+    /// How far the pages were looked at; `readable` says it without waiting.
+    checked: Mutex<Option<Depth>>,
+    readable: AtomicBool,
 }
 
 struct Gate {
@@ -115,6 +120,16 @@ impl Environment {
         if write {
             environment.make_writable()?;
         }
+        let depth = if write {
+            Depth::Writing
+        } else {
+            Depth::Reading
+        };
+        match environment.check_pages(depth) {
+            // A reader that cannot register has to wait for the writer; it looks before it reads.
+            Err(error) if error.kind() == ErrorKind::Locked && !write => {}
+            checked => checked?,
+        }
         environment.clear_stale_readers();
         Ok(environment)
     }
@@ -140,9 +155,33 @@ impl Environment {
                 no_sync: false,
                 generation: 0,
             }),
+            checked: Mutex::new(None),
+            readable: AtomicBool::new(false),
         });
         environments.insert(id, Arc::downgrade(&environment));
         Ok(environment)
+    }
+
+    /// Looks at the pages of the file, unless that was done before.
+    fn check_pages(&self, depth: Depth) -> Result<()> {
+        let mut checked = self.checked.lock();
+        let path = self.folder.join(folder::DATA);
+        // Beside a fast writer, the roots of a snapshot may be replaced before they are read.
+        for _ in 0..100 {
+            if *checked >= Some(depth) {
+                return Ok(());
+            }
+            let check =
+                |snapshot: &LmdbSnapshot<'_>| pages::check(&path, snapshot.txn.id() as u64, depth);
+            if self.read_unchecked(check)? {
+                *checked = Some(depth);
+                self.readable.store(true, Ordering::Release);
+            }
+        }
+        // The pages that it reads now are those that it has just written.
+        tracing::debug!(path = %path.display(), "a writer is too fast for a look at the pages");
+        self.readable.store(true, Ordering::Release);
+        Ok(())
     }
 
     fn failed(&self, operation: &'static str, error: heed::Error) -> Error {
@@ -222,6 +261,13 @@ impl Environment {
     /// Calls `read` with a snapshot. It must neither open nor drop storages nor use this one
     /// other than through the snapshot: it holds the gate.
     pub(super) fn read<T>(&self, read: impl FnOnce(&LmdbSnapshot<'_>) -> Result<T>) -> Result<T> {
+        if !self.readable.load(Ordering::Acquire) {
+            self.check_pages(Depth::Reading)?;
+        }
+        self.read_unchecked(read)
+    }
+
+    fn read_unchecked<T>(&self, read: impl FnOnce(&LmdbSnapshot<'_>) -> Result<T>) -> Result<T> {
         let mut tries = 0;
         loop {
             let gate = self.gate.read();

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use simrecorder_core::backend::check_plain_file;
 use simrecorder_core::{Error, ErrorKind, Result};
 
 use super::data_file::{self, DataFile};
@@ -137,6 +138,7 @@ pub(super) fn prepare_lock_file(folder: &Path) -> io::Result<()> {
     static UNIQUE: AtomicU32 = AtomicU32::new(0);
 
     let path = folder.join(LOCK);
+    check_plain_file(&path)?;
     if path.exists() {
         return Ok(());
     }
@@ -202,6 +204,7 @@ impl WriterLock {
         let failed = |error| Error::io("open", &path, error);
         let mut tries = 0;
         loop {
+            check_plain_file(&path).map_err(failed)?;
             let file = File::options()
                 .read(true)
                 .write(true)

@@ -5,6 +5,7 @@ mod entries;
 mod environment;
 mod errors;
 mod folder;
+mod pages;
 #[cfg(test)]
 mod tests;
 mod zarr;

@@ -1,0 +1,7 @@
+//! Chunks of HDF5 files, decoded outside of libhdf5.
+
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|bytes: &[u8]| simrecorder_hdf5::fuzzing::chunk(bytes));

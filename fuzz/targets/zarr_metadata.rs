@@ -1,0 +1,14 @@
+//! The metadata of an array in a directory, with the chunks of another.
+
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use simrecorder_fuzz::{Scratch, open_zarr, zarr};
+
+fuzz_target!(|bytes: &[u8]| {
+    thread_local!(static RECORDING: Scratch = Scratch::new(zarr, open_zarr));
+    RECORDING.with(|recording| {
+        recording.write("run.zarr/net/n/zarr.json", bytes);
+        recording.read();
+    });
+});

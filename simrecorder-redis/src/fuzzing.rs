@@ -1,0 +1,89 @@
+//! What fuzz targets call of this crate.
+
+use simrecorder_core::{Compression, DType, ErrorBound, Records, Schema};
+
+use crate::address::Address;
+use crate::document::{Document, described};
+use crate::frame::{Form, RedisEncoding};
+
+/// Takes a URL apart.
+pub fn address(url: &str) {
+    if let Ok(address) = Address::parse(url) {
+        assert!(!address.hosts.is_empty());
+        let shown = format!("{address} {address:?}");
+        for host in &address.hosts {
+            let password = host.redis_settings().password().unwrap_or_default();
+            // One that says nothing may be in a host by chance.
+            assert!(password.len() < 8 || !shown.contains(password));
+        }
+    }
+}
+
+/// Reads what stands about a key.
+pub fn document(bytes: &[u8]) {
+    if let Ok(document) = Document::from_json(bytes) {
+        let _ = document.kind();
+    }
+    if let Ok(signature) = std::str::from_utf8(bytes) {
+        let _ = described(signature);
+    }
+}
+
+fn forms() -> Vec<(Schema, Form)> {
+    let schemas = [
+        Schema::scalar::<f64>(),
+        Schema::array_of(DType::U8, [2, 3]),
+        Schema::ragged_of(DType::I16, [2]),
+        Schema::text(),
+        Schema::array_of(DType::F32, [0]),
+    ];
+    let bound = ErrorBound::new(0.01).expect("a bound");
+    let compressions = [
+        Compression::None,
+        Compression::Fast,
+        Compression::Lossy(bound),
+    ];
+    let mut forms = Vec::new();
+    for schema in schemas {
+        for encoding in [RedisEncoding::Arrow, RedisEncoding::Bincode] {
+            for compression in compressions {
+                let form = Form {
+                    encoding,
+                    compression,
+                };
+                forms.push((schema.clone(), form));
+            }
+        }
+    }
+    forms
+}
+
+/// Decodes a frame of the schema and form that its first byte says.
+pub fn frame(bytes: &[u8]) {
+    let Some((first, frame)) = bytes.split_first() else {
+        return;
+    };
+    let forms = forms();
+    let (schema, form) = &forms[usize::from(*first) % forms.len()];
+    if let Ok(decoded) = form.decode(frame.to_vec(), schema) {
+        let (fixed, size) = (schema.kind().is_fixed(), schema.record_bytes().unwrap_or(1));
+        let span = decoded.span(0..decoded.count, size, fixed);
+        assert_eq!(decoded.data()[span].len(), decoded.data().len());
+    }
+}
+
+/// Sound frames, as [`frame`] takes them.
+pub fn sound_frames() -> Vec<Vec<u8>> {
+    let encode = |(index, (schema, form)): (usize, (Schema, Form))| {
+        let size = schema.record_bytes()?;
+        let records = if schema.kind().is_fixed() {
+            Records::fixed(schema.into(), 3, (0..3 * size).map(|i| i as u8).collect())
+        } else {
+            let ends = vec![0, 2 * size as u64, 3 * size as u64];
+            Records::variable(schema.into(), ends, vec![b'x'; 3 * size])
+        };
+        let frame = form.encode(&records.ok()?, 0..3).ok()?.concat();
+        Some([&[index as u8], &frame[..]].concat())
+    };
+    forms().into_iter().enumerate().filter_map(encode).collect()
+}
