@@ -21,8 +21,8 @@ use super::data_file::{
     word32,
 };
 
-/// How many pages are looked at: those of about 400 000 entries.
-const MAX_READS: usize = 16 << 10;
+/// How many pages are looked at: those of about 100 000 entries.
+const MAX_READS: usize = 4 << 10;
 
 const P_OVERFLOW: u16 = 0x04;
 const F_DUPDATA: u16 = 0x04;
