@@ -72,6 +72,7 @@ where
         .configure_mesh()
         .x_desc(x_label)
         .y_desc(y_label)
+        .max_light_lines(1)
         .draw()?;
     for (index, (name, points)) in lines.iter().enumerate() {
         let color = Palette99::pick(index).stroke_width(2);

@@ -18,11 +18,12 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
+use rand::SeedableRng;
 use simrecorder::ndarray::s;
 use simrecorder::{
     Compression, Element, OpenMode, Recorder, ZarrDataStore, ZarrStorage, prelude::*,
 };
-use simrecorder_bench::data::{FIELD_SIDE, counts, field, generator, potentials, uniform, walks};
+use simrecorder_bench::data::{FIELD_SIDE, Generator, counts, field, potentials, uniform, walks};
 
 type Result<T, E = Box<dyn Error>> = std::result::Result<T, E>;
 
@@ -39,7 +40,7 @@ fn main() -> Result<()> {
         None => std::env::temp_dir(),
     };
     let folder = tempfile::tempdir_in(folder)?;
-    let mut rng = generator();
+    let mut rng = Generator::seed_from_u64(1);
     let sets = [
         DataSet::new(
             "membrane potentials, f64",

@@ -23,8 +23,8 @@ pub(super) fn scalars(setting: &Setting) -> Result<Comparison> {
         setting,
         &load,
         &[(Peer::H5py, SLOW)],
-        &[Peer::H5py],
-    )?;
+        &[(Peer::H5py, 10_000)],
+    );
     contenders.push(Box::new(ScalarsInto::by_key(&work, Store::Hdf5, memory)));
     contenders.push(Box::new(ScalarsInto::by_handle(&work, Store::Hdf5, memory)));
     contenders.push(Box::new(Hdf5Record::by_hand(&load, SLOW, memory)));
@@ -50,8 +50,8 @@ pub(super) fn vectors(setting: &Setting) -> Result<Comparison> {
         setting,
         &load,
         &[(Peer::H5py, SLOW)],
-        &[Peer::H5py],
-    )?;
+        &[(Peer::H5py, 10_000)],
+    );
     contenders.push(Box::new(VectorsInto::new(&work, Store::Hdf5, memory)));
     contenders.push(Box::new(Hdf5Record::by_hand(&load, SLOW, memory)));
     contenders.push(Box::new(Hdf5Record::one_by_one(&load, 500, memory)));

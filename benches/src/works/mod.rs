@@ -193,30 +193,28 @@ pub fn needs_python(work: &str) -> bool {
     work != "scalars-by-handle"
 }
 
-/// One of so many records is written by those who write them one by one.
-const ONE_BY_ONE: usize = 5000;
 /// One of so many records is written by those who write about a tenth of what others do.
 const SLOW: usize = 10;
 
-/// Adds Python peers that bring records together by hand, and some that do not.
+/// Adds Python peers that bring records together by hand, and some that do not, each with the
+/// part of the work that it does: one of so many records.
 fn add_python(
     contenders: &mut Contenders,
     setting: &Setting,
     load: &Arc<Load>,
     peers: &[(Peer, usize)],
-    one_by_one: &[Peer],
-) -> Result<()> {
+    one_by_one: &[(Peer, usize)],
+) {
     let Some(python) = &setting.python else {
-        return Ok(());
+        return;
     };
-    let record = |&peer| PythonRecord::by_hand(python, peer, load, &setting.memory);
-    for (peer, divisor) in peers {
-        contenders.push(Box::new(record(peer).part_of(*divisor)));
+    let record = |peer| PythonRecord::by_hand(python, peer, load, &setting.memory);
+    for &(peer, divisor) in peers {
+        contenders.push(Box::new(record(peer).part_of(divisor)));
     }
-    for peer in one_by_one {
-        contenders.push(Box::new(record(peer).one_by_one(ONE_BY_ONE)));
+    for &(peer, divisor) in one_by_one {
+        contenders.push(Box::new(record(peer).one_by_one(divisor)));
     }
-    Ok(())
 }
 
 /// A folder that is removed at the end, within `folder`.

@@ -34,15 +34,15 @@ pub(super) fn scalars_by_key(setting: &Setting) -> Result<Comparison> {
         (Peer::ZarrPython, SLOW),
         (Peer::TensorStore, SLOW),
         (Peer::RedisPy, SLOW),
-        (Peer::AcquireZarr, 500),
+        (Peer::AcquireZarr, 5000),
     ];
     let one_by_one = [
-        Peer::H5py,
-        Peer::ZarrPython,
-        Peer::TensorStore,
-        Peer::RedisPy,
+        (Peer::H5py, 10_000),
+        (Peer::ZarrPython, 100_000),
+        (Peer::TensorStore, 100_000),
+        (Peer::RedisPy, 5000),
     ];
-    add_python(&mut contenders, setting, &load, &by_hand, &one_by_one)?;
+    add_python(&mut contenders, setting, &load, &by_hand, &one_by_one);
     Ok(Comparison {
         contenders,
         ..Comparison::new(
@@ -90,12 +90,16 @@ pub(super) fn vectors(setting: &Setting) -> Result<Comparison> {
     let by_hand = [
         (Peer::TensorStore, 1),
         (Peer::ZarrPython, 1),
-        (Peer::AcquireZarr, SLOW),
+        (Peer::AcquireZarr, 100),
         (Peer::H5py, SLOW),
         (Peer::RedisPy, 1),
     ];
-    let one_by_one = [Peer::H5py, Peer::ZarrPython, Peer::TensorStore];
-    add_python(&mut contenders, setting, &load, &by_hand, &one_by_one)?;
+    let one_by_one = [
+        (Peer::H5py, 2000),
+        (Peer::ZarrPython, 5000),
+        (Peer::TensorStore, 5000),
+    ];
+    add_python(&mut contenders, setting, &load, &by_hand, &one_by_one);
     Ok(Comparison {
         contenders,
         ..Comparison::new(

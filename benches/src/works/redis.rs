@@ -17,7 +17,13 @@ pub(super) fn scalars(setting: &Setting) -> Result<Comparison> {
     let into_redis = IntoRedis::new(RedisWork::Scalars(Arc::clone(&work)), &setting.memory);
     let mut contenders: Contenders = vec![Box::new(BareLoop::by_key(&work)), Box::new(into_redis)];
     let by_hand = [(Peer::RedisPy, SLOW)];
-    add_python(&mut contenders, setting, &load, &by_hand, &[Peer::RedisPy])?;
+    add_python(
+        &mut contenders,
+        setting,
+        &load,
+        &by_hand,
+        &[(Peer::RedisPy, 5000)],
+    );
     Ok(Comparison {
         contenders,
         ..Comparison::new(
@@ -45,7 +51,7 @@ fn pushed(setting: &Setting, what: &str, work: RedisWork) -> Result<Comparison> 
         Box::new(RedisBenchmark::new(&load, &setting.memory)),
         Box::new(IntoRedis::new(work, &setting.memory)),
     ];
-    add_python(&mut contenders, setting, &load, &[(Peer::RedisPy, 1)], &[])?;
+    add_python(&mut contenders, setting, &load, &[(Peer::RedisPy, 1)], &[]);
     Ok(Comparison {
         contenders,
         ..Comparison::new(
