@@ -66,7 +66,7 @@ pub fn run(folder: &Path, records: u64, keys: usize) -> Result<LongRun> {
     let recorder = Recorder::new(Store::Lmdb.open(&path, OpenMode::CreateNew)?);
     let series = (0..keys).map(|i| recorder.series::<f64>(&format!("group_{}/{i}", i / 100)));
     let series = series.collect::<simrecorder::Result<Vec<_>>>()?;
-    let values = random_walk(1 << 20);
+    let values = random_walk(1 << 17);
     let mut values = values.iter().cycle();
     let steps = (records / 10 / keys as u64).max(1);
     let tenth_records = steps as f64 * keys as f64;

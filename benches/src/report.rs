@@ -112,6 +112,13 @@ pub fn tagged(kind: &str, value: &impl Serialize) -> Result<Json> {
     Ok(object)
 }
 
+/// A speed with four digits at the least that say something.
+fn speed(value: f64) -> String {
+    let magnitude = value.log10().floor().max(-9.0) as i32;
+    let digits = (3 - magnitude).max(0) as usize;
+    format!("{value:.digits$}")
+}
+
 type Column<'a> = (String, Box<dyn Fn(&Standing) -> Option<String> + 'a>);
 
 fn table(
@@ -125,8 +132,9 @@ fn table(
         let show = move |it: &Standing| of(it).map(|it| format!("{it:.digits$}"));
         (name.to_owned(), Box::new(show))
     };
+    let speeds: Column<'_> = (unit.to_owned(), Box::new(|it| Some(speed(it.median))));
     let columns = [
-        numbers(unit, 3, |it| Some(it.median)),
+        speeds,
         numbers("ratio", 2, |it| Some(it.ratio)),
         numbers("from", 2, |it| Some(it.lowest_ratio)),
         numbers("to", 2, |it| Some(it.highest_ratio)),
@@ -165,4 +173,17 @@ fn table(
         text.push_str(" |\n");
     }
     Ok(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slow_contenders_have_digits_too() {
+        assert_eq!(speed(1523.94), "1524");
+        assert_eq!(speed(38.7331), "38.73");
+        assert_eq!(speed(0.000_123_44), "0.0001234");
+        assert_eq!(speed(0.0), "0.000000000000");
+    }
 }
