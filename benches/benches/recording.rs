@@ -1,102 +1,153 @@
-//! The way of a record into each store: by key and by handle, scalars, vectors and frames.
+//! The way of a record into each store: by key and by handle, scalars, vectors and frames, one
+//! and ten thousand keys, one and four threads.
 
-use std::sync::Arc;
+use std::thread;
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
-use simrecorder::ndarray::ArrayView2;
-use simrecorder::{DataStore, InMemoryDataStore, OpenMode, Recorder};
-use simrecorder_bench::contenders::simrecorder_store::Store;
+use simrecorder::ndarray::{ArrayView1, ArrayView2};
+use simrecorder::{OpenMode, Recorder, Series};
+use simrecorder_bench::backend::{Backend, Place};
 use simrecorder_bench::data::{Frames, random_walk};
-use tempfile::TempDir;
 
-/// A store, and the folder that it is in.
-type StoreInFolder = (Arc<dyn DataStore>, Option<TempDir>);
+/// Debug builds, which tests are, only see that all of it works.
+const SCALARS: usize = if cfg!(debug_assertions) {
+    20_000
+} else {
+    1 << 20
+};
+const VECTORS: usize = SCALARS / 100;
+const FRAMES: usize = if cfg!(debug_assertions) { 2 } else { 64 };
+const KEYS: usize = if cfg!(debug_assertions) { 500 } else { 10_000 };
+const THREADS: usize = 4;
 
-/// Makes a store that is empty.
-type NewStore = fn() -> StoreInFolder;
+type Recording<'a> = Box<dyn Fn(&Recorder) -> simrecorder::Result<()> + 'a>;
 
-fn stores() -> [(&'static str, NewStore); 4] {
-    fn on_disk(store: Store) -> StoreInFolder {
-        let folder = tempfile::tempdir().expect("a folder for the recording");
-        let path = folder.path().join("recording");
-        let store = store.open(&path, OpenMode::CreateNew).expect("a store");
-        (store, Some(folder))
-    }
-    [
-        ("memory", || (Arc::new(InMemoryDataStore::new()), None)),
-        ("zarr-lmdb", || on_disk(Store::Lmdb)),
-        ("zarr-directory", || on_disk(Store::Directory)),
-        ("hdf5", || on_disk(Store::Hdf5)),
-    ]
-}
-
-/// What is recorded: its name, the number of records, and the recording of them.
-type Run<'a> = (
-    &'a str,
-    u64,
-    Box<dyn Fn(&Recorder) -> simrecorder::Result<()> + 'a>,
-);
-
-fn recording(criterion: &mut Criterion) {
-    let walk = random_walk(1 << 20);
-    let frames = Frames::Smooth.make(4);
-    let side = Frames::SIDE;
-    let runs: [Run<'_>; 4] = [
-        (
-            "scalars-by-key",
-            1 << 20,
-            Box::new(|recorder| {
-                walk.iter()
-                    .try_for_each(|value| recorder.record("net/rate", *value))
-            }),
-        ),
-        (
-            "scalars-by-handle",
-            1 << 20,
-            Box::new(|recorder| {
-                let series = recorder.series::<f64>("net/rate")?;
-                walk.iter().try_for_each(|value| series.record(*value))
-            }),
-        ),
-        (
-            "vectors-of-100",
-            (1 << 20) / 100,
-            Box::new(|recorder| {
-                let mut vectors = walk.as_chunks::<100>().0.iter();
-                vectors.try_for_each(|vector| recorder.record("net/v", vector))
-            }),
-        ),
-        (
-            "frames-of-1-MiB",
-            64,
-            Box::new(|recorder| {
-                frames.iter().cycle().take(64).try_for_each(|frame| {
-                    let frame = ArrayView2::from_shape((side, side), frame).expect("a square");
-                    recorder.record("field", frame)
-                })
-            }),
-        ),
-    ];
-    for (work, records, run) in &runs {
-        let mut group = criterion.benchmark_group(format!("record/{work}"));
-        group
-            .sample_size(10)
-            .throughput(Throughput::Elements(*records));
-        for (name, store) in stores() {
-            group.bench_function(name, |bencher| {
-                let record = |(store, folder)| {
-                    let recorder = Recorder::new(store);
-                    run(&recorder)
-                        .and_then(|()| recorder.close())
-                        .expect("a recording");
-                    // Dropped by criterion, outside the measured time.
-                    (recorder, folder)
-                };
-                bencher.iter_batched(store, record, BatchSize::PerIteration);
-            });
-        }
+/// Measures the recording of `records` records, from the first to the end of `close`, with each
+/// store.
+fn measure(criterion: &mut Criterion, work: &str, records: usize, record: Recording<'_>) {
+    let mut group = criterion.benchmark_group(format!("record/{work}"));
+    group
+        .sample_size(10)
+        .throughput(Throughput::Elements(records as u64));
+    for backend in Backend::ALL {
+        let place = Place::new(backend).expect("a place for a recording");
+        group.bench_function(backend.id(), |bencher| {
+            let empty = || place.open(OpenMode::Truncate).expect("an empty store");
+            let run = |store| {
+                let recorder = Recorder::new(store);
+                record(&recorder)
+                    .and_then(|()| recorder.close())
+                    .expect("a recording");
+                // Dropped by criterion, outside the measured time.
+                recorder
+            };
+            bencher.iter_batched(empty, run, BatchSize::PerIteration);
+        });
     }
 }
 
-criterion_group!(benches, recording);
+fn one_key(criterion: &mut Criterion) {
+    let walk = random_walk(SCALARS);
+    let by_key = |recorder: &Recorder| {
+        let mut values = walk.iter();
+        values.try_for_each(|value| recorder.record("net/rate", *value))
+    };
+    measure(criterion, "scalars-by-key", SCALARS, Box::new(by_key));
+    let by_handle = |recorder: &Recorder| {
+        let series = recorder.series::<f64>("net/rate")?;
+        walk.iter().try_for_each(|value| series.record(*value))
+    };
+    measure(criterion, "scalars-by-handle", SCALARS, Box::new(by_handle));
+
+    let by_key = |recorder: &Recorder| {
+        let mut vectors = walk.as_chunks::<100>().0.iter();
+        vectors.try_for_each(|vector| recorder.record("net/v", vector))
+    };
+    measure(criterion, "vectors-by-key", VECTORS, Box::new(by_key));
+    let by_handle = |recorder: &Recorder| {
+        let series = recorder.series::<f64>("net/v")?;
+        let mut vectors = walk.as_chunks::<100>().0.iter();
+        vectors.try_for_each(|vector| series.record(ArrayView1::from(vector)))
+    };
+    measure(criterion, "vectors-by-handle", VECTORS, Box::new(by_handle));
+}
+
+fn frames(criterion: &mut Criterion) {
+    let frames = Frames::Smooth.make(2);
+    let frames = || {
+        let shape = (Frames::SIDE, Frames::SIDE);
+        let frames = frames.iter().cycle().take(FRAMES);
+        frames.map(move |frame| ArrayView2::from_shape(shape, frame).expect("a square"))
+    };
+    let by_key =
+        |recorder: &Recorder| frames().try_for_each(|frame| recorder.record("field", frame));
+    measure(criterion, "frames-by-key", FRAMES, Box::new(by_key));
+    let by_handle = |recorder: &Recorder| {
+        let series = recorder.series::<f32>("field")?;
+        frames().try_for_each(|frame| series.record(frame))
+    };
+    measure(criterion, "frames-by-handle", FRAMES, Box::new(by_handle));
+}
+
+fn many_keys(criterion: &mut Criterion) {
+    let keys: Vec<String> = (0..KEYS)
+        .map(|key| format!("group_{}/{key}", key / 100))
+        .collect();
+    let steps = SCALARS / KEYS;
+    let by_key = |recorder: &Recorder| {
+        (0..steps).try_for_each(|step| {
+            let mut keys = keys.iter();
+            keys.try_for_each(|key| recorder.record(key, step as f64))
+        })
+    };
+    measure(
+        criterion,
+        "many-keys-by-key",
+        steps * KEYS,
+        Box::new(by_key),
+    );
+    let by_handle = |recorder: &Recorder| {
+        let series = keys.iter().map(|key| recorder.series::<f64>(key));
+        let series = series.collect::<simrecorder::Result<Vec<_>>>()?;
+        (0..steps).try_for_each(|step| {
+            let mut series = series.iter();
+            series.try_for_each(|series: &Series<f64>| series.record(step as f64))
+        })
+    };
+    measure(
+        criterion,
+        "many-keys-by-handle",
+        steps * KEYS,
+        Box::new(by_handle),
+    );
+}
+
+/// Each thread has a key of its own, and its part of the records.
+fn threads(criterion: &mut Criterion) {
+    let walk = random_walk(SCALARS / THREADS);
+    let all = |work: &(dyn Fn(&str) -> simrecorder::Result<()> + Sync)| {
+        thread::scope(|scope| {
+            let start = |thread| scope.spawn(move || work(&format!("thread_{thread}/rate")));
+            let threads: Vec<_> = (0..THREADS).map(start).collect();
+            let mut threads = threads.into_iter();
+            threads.try_for_each(|thread| thread.join().expect("no panic"))
+        })
+    };
+    let by_key = |recorder: &Recorder| {
+        all(&|key| {
+            let mut values = walk.iter();
+            values.try_for_each(|value| recorder.record(key, *value))
+        })
+    };
+    measure(criterion, "threads-by-key", SCALARS, Box::new(by_key));
+    let by_handle = |recorder: &Recorder| {
+        all(&|key| {
+            let series = recorder.series::<f64>(key)?;
+            walk.iter().try_for_each(|value| series.record(*value))
+        })
+    };
+    measure(criterion, "threads-by-handle", SCALARS, Box::new(by_handle));
+}
+
+criterion_group!(benches, one_key, frames, many_keys, threads);
 criterion_main!(benches);

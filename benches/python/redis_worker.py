@@ -1,21 +1,56 @@
-"""Reads a series of a recording on a Redis server with redis-py and pyarrow.
-
-Each line of the input is a request, each line of the output an answer, both JSON.
-"""
+"""redis-py and pyarrow: records as Arrow IPC messages, and reading what simrecorder recorded."""
 
 import hashlib
 import json
-import sys
-import time
+from functools import partial
 
-import numpy
+import numpy as np
 import pyarrow
 import redis
+import worker
 
 WINDOW = 16
+# How much is sent at a time.
+PIPELINE_BYTES = 1 << 20
 
 
-def read_all(url, key):
+class Recording:
+    def __init__(self, request, shape, dtype, rows):
+        self.client = redis.Redis.from_url(request["url"])
+        self.keys = request["keys"]
+        self.shape, self.dtype = shape, dtype
+        self.size = int(np.prod(shape))
+        column = pyarrow.list_(pyarrow.from_numpy_dtype(dtype), self.size)
+        self.schema = pyarrow.schema([("values", column)])
+        self.by_hand = request["by_hand"]
+        self.pipeline = self.client.pipeline(transaction=False)
+        self.waiting = 0
+
+    def append(self, key, block):
+        flat = pyarrow.array(block.reshape(-1))
+        column = pyarrow.FixedSizeListArray.from_arrays(flat, self.size)
+        message = memoryview(pyarrow.record_batch([column], schema=self.schema).serialize())
+        if not self.by_hand:
+            self.client.rpush(self.keys[key], message)
+            return
+        self.pipeline.rpush(self.keys[key], message)
+        self.waiting += message.nbytes
+        if self.waiting >= PIPELINE_BYTES:
+            self.close()
+
+    def close(self):
+        self.pipeline.execute()
+        self.waiting = 0
+
+    def read(self, key):
+        parts = [
+            pyarrow.ipc.read_record_batch(pyarrow.py_buffer(message), self.schema)
+            for message in self.client.lrange(key, 0, -1)
+        ]
+        return np.concatenate([part.column(0).flatten().to_numpy() for part in parts])
+
+
+def series(url, key):
     client = redis.Redis.from_url(url)
     generation = client.hget("simrecorder:{default}:root", "generation").decode()
     node = json.loads(client.hget(f"simrecorder:{{default}}:{generation}:nodes", key))
@@ -31,13 +66,11 @@ def read_all(url, key):
         for frame in pipeline.execute():
             column = pyarrow.ipc.read_record_batch(pyarrow.py_buffer(frame), schema).column(0)
             parts.append(column.to_numpy_ndarray())
-    return numpy.concatenate(parts)
+    return np.concatenate(parts)
 
 
-for line in sys.stdin:
-    request = json.loads(line)
-    start = time.perf_counter()
-    values = read_all(request["url"], request["key"])
-    seconds = time.perf_counter() - start
-    total = values.view("u8").sum(dtype="u8")
-    print(json.dumps({"seconds": seconds, "checksum": int(total)}), flush=True)
+def read_all(request):
+    return worker.read_all(lambda: series(request["url"], request["key"]))
+
+
+worker.serve({"record": partial(worker.record, Recording), "read_all": read_all})

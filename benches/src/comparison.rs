@@ -2,7 +2,9 @@
 
 use std::fmt;
 
-use crate::contender::{Contender, Result};
+use serde::Serialize;
+
+use crate::contender::{Contender, Outcome, Result};
 
 /// A piece of work and those who do it. Ratios are to the first contender.
 pub struct Comparison {
@@ -12,8 +14,35 @@ pub struct Comparison {
     pub amount: f64,
     /// What speeds count, such as `million records/s`.
     pub unit: &'static str,
+    /// The bytes of all that is recorded or read, with which sizes are compared.
+    pub bytes: Option<usize>,
+    /// Whether a disk is written to, so that what is written and synced is counted.
+    pub on_disk: bool,
     /// Who does it, the yardstick first.
     pub contenders: Vec<Box<dyn Contender>>,
+}
+
+impl Comparison {
+    /// A piece of work without contenders.
+    pub fn new(title: &str, amount: f64, unit: &'static str) -> Self {
+        Self {
+            title: title.to_owned(),
+            amount,
+            unit,
+            bytes: None,
+            on_disk: false,
+            contenders: Vec::new(),
+        }
+    }
+
+    /// With the bytes of all that is recorded or read.
+    #[must_use]
+    pub fn of_bytes(self, bytes: usize) -> Self {
+        Self {
+            bytes: Some(bytes),
+            ..self
+        }
+    }
 }
 
 impl fmt::Debug for Comparison {
@@ -24,17 +53,42 @@ impl fmt::Debug for Comparison {
     }
 }
 
-/// Medians of one contender.
-#[derive(Clone, Debug)]
+/// What one contender achieved.
+#[derive(Clone, Debug, Serialize)]
 pub struct Standing {
     /// The contender.
     pub name: String,
-    /// Work per second.
-    pub speed: f64,
-    /// How often its speed is that of the first contender, taken within each round.
+    /// How much of the work it does, if not all.
+    pub fraction: Option<f64>,
+    /// Work per second in each round.
+    pub rounds: Vec<f64>,
+    /// Their median.
+    pub median: f64,
+    /// How often its speed is that of the first contender, taken within each round: the median.
     pub ratio: f64,
-    /// The lowest and the highest ratio of all rounds.
-    pub range: (f64, f64),
+    /// The lowest of these ratios.
+    pub lowest_ratio: f64,
+    /// The highest of these ratios.
+    pub highest_ratio: f64,
+    /// How often the speed of the first contender of simrecorder is that of this one, taken
+    /// within each round: the median.
+    pub ours: Option<f64>,
+    /// The bytes that stand where it wrote to, or read from, in the last round.
+    pub stored_bytes: Option<u64>,
+    /// The same for each byte that was recorded.
+    pub stored_ratio: Option<f64>,
+    /// The bytes that it had the system write to a disk: the median.
+    pub written_bytes: Option<f64>,
+    /// How often it asked the system to sync, in a run that was not measured.
+    pub syncs: Option<u64>,
+}
+
+/// What one contender did in all rounds.
+#[derive(Clone, Default)]
+struct Runs {
+    speeds: Vec<f64>,
+    written: Vec<f64>,
+    stored: Option<u64>,
 }
 
 impl Comparison {
@@ -43,7 +97,7 @@ impl Comparison {
     /// # Errors
     /// What a contender reports; contenders that do not agree on the checksum.
     pub fn run(mut self, rounds: usize) -> Result<Vec<Standing>> {
-        let mut speeds = vec![Vec::with_capacity(rounds); self.contenders.len()];
+        let mut runs = vec![Runs::default(); self.contenders.len()];
         let mut checksum = None;
         for round in 0..=rounds {
             // Every second round in the opposite order, so that none always follows another.
@@ -52,31 +106,96 @@ impl Comparison {
                 order.reverse();
             }
             for index in order {
-                let contender = &mut self.contenders[index];
-                let outcome = contender
-                    .run()
-                    .map_err(|error| format!("{}: {error}", contender.name()))?;
-                if *checksum.get_or_insert(outcome.checksum) != outcome.checksum {
-                    return Err(format!("{} has other data", contender.name()).into());
-                }
+                let before = self.written(index)?;
+                let (outcome, fraction) = self.run_one(index, &mut checksum)?;
+                let written = (self.written(index)? - before) as f64;
                 if round > 0 {
-                    speeds[index].push(self.amount / outcome.elapsed.as_secs_f64());
+                    let own = &mut runs[index];
+                    let seconds = outcome.elapsed.as_secs_f64();
+                    own.speeds.push(self.amount * fraction / seconds);
+                    own.written.push(written);
+                    own.stored = outcome.stored;
                 }
             }
         }
-        let mut standings = Vec::new();
-        for (contender, own) in self.contenders.iter().zip(&speeds) {
-            let mut ratios: Vec<f64> = own.iter().zip(&speeds[0]).map(|(a, b)| a / b).collect();
-            ratios.sort_by(f64::total_cmp);
-            standings.push(Standing {
-                name: contender.name(),
-                speed: median(own.clone()),
-                range: (ratios[0], ratios[ratios.len() - 1]),
-                ratio: median(ratios),
-            });
-        }
-        Ok(standings)
+        Ok(self.standings(runs))
     }
+
+    /// Runs one contender once.
+    ///
+    /// # Errors
+    /// What it reports; there is no such contender.
+    pub fn run_only(mut self, index: usize) -> Result<()> {
+        if index >= self.contenders.len() {
+            return Err(format!("there are {} contenders", self.contenders.len()).into());
+        }
+        self.run_one(index, &mut None).map(drop)
+    }
+
+    /// Runs a contender, checks its data, and says how much of the work it did.
+    fn run_one(&mut self, index: usize, checksum: &mut Option<u64>) -> Result<(Outcome, f64)> {
+        let contender = &mut self.contenders[index];
+        let outcome = contender
+            .run()
+            .map_err(|error| format!("{}: {error}", contender.name()))?;
+        let part = contender.part();
+        let expected = match part {
+            Some(part) => part.checksum,
+            None => *checksum.get_or_insert(outcome.checksum),
+        };
+        if outcome.checksum != expected {
+            return Err(format!("{} has other data", contender.name()).into());
+        }
+        Ok((outcome, part.map_or(1.0, |part| part.fraction)))
+    }
+
+    /// How many bytes the process of a contender had the system write so far.
+    fn written(&self, index: usize) -> Result<u64> {
+        match self.contenders[index].process() {
+            Some(process) if self.on_disk => written_bytes(process),
+            _ => Ok(0),
+        }
+    }
+
+    fn standings(&self, runs: Vec<Runs>) -> Vec<Standing> {
+        let first = runs[0].speeds.clone();
+        let ours = self.contenders.iter().position(|it| it.is_ours());
+        let ours = ours.map(|index| runs[index].speeds.clone());
+        let quotients =
+            |a: &[f64], b: &[f64]| -> Vec<f64> { a.iter().zip(b).map(|(a, b)| a / b).collect() };
+        let standing = |(contender, own): (&dyn Contender, Runs)| {
+            let fraction = contender.part().map(|part| part.fraction);
+            let ratios = quotients(&own.speeds, &first);
+            let recorded = self.bytes.map(|it| it as f64 * fraction.unwrap_or(1.0));
+            let stored = own.stored.map(|it| it as f64).zip(recorded);
+            Standing {
+                name: contender.name(),
+                fraction,
+                median: median(own.speeds.clone()),
+                lowest_ratio: ratios.iter().copied().fold(f64::INFINITY, f64::min),
+                highest_ratio: ratios.iter().copied().fold(0.0, f64::max),
+                ratio: median(ratios),
+                ours: ours.as_ref().map(|it| median(quotients(it, &own.speeds))),
+                stored_bytes: own.stored,
+                stored_ratio: stored.map(|(stored, recorded)| stored / recorded),
+                written_bytes: self.on_disk.then(|| median(own.written)),
+                syncs: None,
+                rounds: own.speeds,
+            }
+        };
+        let contenders = self.contenders.iter().map(|it| &**it);
+        contenders.zip(runs).map(standing).collect()
+    }
+}
+
+/// How many bytes a process had the system write so far, those that are still to be written
+/// included. Files in memory do not count.
+fn written_bytes(process: u32) -> Result<u64> {
+    let figures = std::fs::read_to_string(format!("/proc/{process}/io"))?;
+    let line = figures
+        .lines()
+        .find_map(|line| line.strip_prefix("write_bytes: "));
+    Ok(line.ok_or("/proc has no write_bytes")?.parse()?)
 }
 
 /// The median; of an even number of values, the mean of the two in the middle.
@@ -95,7 +214,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::Outcome;
+    use crate::contender::Part;
 
     struct Fixed(u64, u64);
 
@@ -105,19 +224,19 @@ mod tests {
         }
 
         fn run(&mut self) -> Result<Outcome> {
-            Ok(Outcome {
-                elapsed: Duration::from_millis(self.0),
-                checksum: self.1,
-            })
+            Ok(Outcome::new(Duration::from_millis(self.0), self.1))
+        }
+
+        fn part(&self) -> Option<Part> {
+            let (fraction, checksum) = (0.25, 9);
+            (self.1 == 9).then_some(Part { fraction, checksum })
         }
     }
 
     fn comparison(contenders: Vec<Box<dyn Contender>>) -> Comparison {
         Comparison {
-            title: String::new(),
-            amount: 1.0,
-            unit: "",
             contenders,
+            ..Comparison::new("", 1.0, "")
         }
     }
 
@@ -126,7 +245,14 @@ mod tests {
         let pair = comparison(vec![Box::new(Fixed(200, 1)), Box::new(Fixed(100, 1))]);
         let standings = pair.run(3).unwrap();
         assert_eq!((standings[0].ratio, standings[1].ratio), (1.0, 2.0));
-        assert_eq!(standings[1].speed, 10.0);
+        assert_eq!(standings[1].median, 10.0);
+    }
+
+    #[test]
+    fn a_part_of_the_work_counts_as_such() {
+        let pair = comparison(vec![Box::new(Fixed(200, 1)), Box::new(Fixed(100, 9))]);
+        let standings = pair.run(1).unwrap();
+        assert_eq!(standings[1].ratio, 0.5);
     }
 
     #[test]

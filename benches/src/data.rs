@@ -1,14 +1,27 @@
 //! Data from fixed seeds.
 
+use std::f64::consts::{PI, TAU};
+
 use rand::rngs::Xoshiro256PlusPlus;
 use rand::{RngExt, SeedableRng};
+
+/// The generator of all random numbers.
+pub type Generator = Xoshiro256PlusPlus;
 
 /// The seed of everything.
 pub const SEED: u64 = 20_260_801;
 
+/// A generator that begins with [`SEED`].
+pub fn generator() -> Generator {
+    Generator::seed_from_u64(SEED)
+}
+
+/// How many neurons there are, and walkers.
+pub const NEURONS: usize = 1000;
+
 /// A random walk with steps uniform in ±0.5: smooth, but its low bits are noise.
 pub fn random_walk(len: usize) -> Vec<f64> {
-    let mut rng = Xoshiro256PlusPlus::seed_from_u64(SEED);
+    let mut rng = generator();
     let mut at = 0.0;
     let step = |_| {
         at += rng.random::<f64>() - 0.5;
@@ -32,7 +45,7 @@ impl Frames {
 
     /// Some frames, to be recorded again and again.
     pub fn make(self, count: usize) -> Vec<Vec<f32>> {
-        let mut rng = Xoshiro256PlusPlus::seed_from_u64(SEED);
+        let mut rng = generator();
         let mut frame = |step: usize| {
             let pixel = |index: usize| {
                 let (x, y) = (index % Self::SIDE, index / Self::SIDE);
@@ -47,4 +60,79 @@ impl Frames {
         };
         (0..count).map(&mut frame).collect()
     }
+}
+
+/// A number of the standard normal distribution (Box and Muller).
+fn normal(rng: &mut Generator) -> f64 {
+    let radius = (-2.0 * (1.0 - rng.random::<f64>()).ln()).sqrt();
+    radius * (TAU * rng.random::<f64>()).cos()
+}
+
+/// Membrane potentials in mV of leaky integrate-and-fire neurons with noisy input, every 0.1 ms.
+pub fn potentials(rng: &mut Generator, bytes: usize) -> Vec<f64> {
+    const STEP: f64 = 0.1; // ms
+    const TIME_CONSTANT: f64 = 20.0; // ms
+    const REFRACTORY_STEPS: u32 = 20;
+    let (rest, threshold, reset) = (-70.0, -50.0, -60.0);
+    let (drive, noise) = (18.0, 5.0);
+    let mut neurons = vec![(rest, 0_u32); NEURONS];
+    let mut all = Vec::new();
+    while all.len() < bytes / 8 {
+        for (potential, silent) in &mut neurons {
+            if *silent > 0 {
+                *silent -= 1;
+            } else {
+                *potential += (rest + drive - *potential) * STEP / TIME_CONSTANT
+                    + noise * (2.0 * STEP / TIME_CONSTANT).sqrt() * normal(rng);
+                if *potential >= threshold {
+                    *potential = reset;
+                    *silent = REFRACTORY_STEPS;
+                }
+            }
+            all.push(*potential);
+        }
+    }
+    all
+}
+
+/// The length of each axis of the field.
+pub const FIELD_SIDE: usize = 256;
+
+/// Waves of amplitude 1 that move over a square, with noise of 1 %.
+pub fn field(rng: &mut Generator, bytes: usize) -> Vec<f32> {
+    let mut all = Vec::new();
+    while all.len() < bytes / 4 {
+        let time = (all.len() / (FIELD_SIDE * FIELD_SIDE)) as f64 * 0.02;
+        for cell in 0..FIELD_SIDE * FIELD_SIDE {
+            let x = (cell % FIELD_SIDE) as f64 / FIELD_SIDE as f64;
+            let y = (cell / FIELD_SIDE) as f64 / FIELD_SIDE as f64;
+            let wave = (TAU * (x + time)).sin() * (PI * (y - 0.5 * time)).cos();
+            all.push((wave + 0.01 * normal(rng)) as f32);
+        }
+    }
+    all
+}
+
+/// Walks that begin at 0, with normal steps.
+pub fn walks(rng: &mut Generator, bytes: usize) -> Vec<f64> {
+    let mut walkers = vec![0.0; NEURONS];
+    let mut all = Vec::new();
+    while all.len() < bytes / 8 {
+        for walker in &mut walkers {
+            *walker += normal(rng);
+            all.push(*walker);
+        }
+    }
+    all
+}
+
+/// Numbers between 0 and 1 that have nothing to do with each other.
+pub fn uniform(rng: &mut Generator, bytes: usize) -> Vec<f64> {
+    (0..bytes / 8).map(|_| rng.random()).collect()
+}
+
+/// How often each of many neurons fired in each step, nearly always never.
+pub fn counts(rng: &mut Generator, bytes: usize) -> Vec<u32> {
+    let mut count = || (0..4).map(|_| u32::from(rng.random_bool(0.005))).sum();
+    (0..bytes / 4).map(|_| count()).collect()
 }

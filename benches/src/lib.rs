@@ -1,11 +1,20 @@
 //! What the benchmarks share: data from fixed seeds, the contenders, and running them in turn.
 
+pub mod backend;
+pub mod codec;
 pub mod comparison;
 pub mod contender;
 pub mod contenders;
 pub mod data;
+pub mod latency;
+pub mod load;
 pub mod long_run;
+pub mod machine;
+pub mod plots;
 pub mod python;
+pub mod report;
+pub mod seed_table;
+pub mod syncs;
 pub mod works;
 
 pub use contender::{Contender, Outcome, Result};

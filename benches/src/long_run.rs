@@ -1,10 +1,10 @@
 //! One long recording: whether it slows down, and how much memory it takes.
 
-use std::fmt;
+use std::fmt::Write;
 use std::path::Path;
-use std::str::FromStr;
 use std::time::Instant;
 
+use serde::{Deserialize, Serialize};
 use simrecorder::{OpenMode, Recorder};
 
 use crate::contender::Result;
@@ -15,10 +15,23 @@ use crate::works::scratch;
 /// The default memory bound of a recorder.
 const BOUND_MIB: f64 = 256.0;
 
-/// The figures of one run. As text, they are numbers with spaces between them.
-#[derive(Clone, Debug)]
+/// How often memory is looked at in each tenth.
+const SAMPLES: u64 = 100;
+
+/// How many keys there are in each run that `records` records are enough for: a hundred of each.
+pub fn numbers_of_keys(records: u64) -> impl Iterator<Item = usize> {
+    let all = [1, 10, 100, 10_000, 100_000];
+    all.into_iter()
+        .filter(move |&keys| keys as u64 * 100 <= records)
+}
+
+/// The figures of one run.
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct LongRun {
-    keys: usize,
+    /// How many keys.
+    pub keys: usize,
+    /// How many records, of all keys.
+    pub records: u64,
     /// Million records a second, flushed and closed.
     pub speed: f64,
     /// The same for each tenth, flushed at its end.
@@ -27,6 +40,8 @@ pub struct LongRun {
     pub close_seconds: f64,
     /// The most anonymous memory of the process.
     pub peak_mib: f64,
+    /// The anonymous memory along the way: the part of the run that is done, and MiB.
+    pub memory: Vec<(f64, f64)>,
 }
 
 impl LongRun {
@@ -51,24 +66,25 @@ pub fn run(folder: &Path, records: u64, keys: usize) -> Result<LongRun> {
     let recorder = Recorder::new(Store::Lmdb.open(&path, OpenMode::CreateNew)?);
     let series = (0..keys).map(|i| recorder.series::<f64>(&format!("group_{}/{i}", i / 100)));
     let series = series.collect::<simrecorder::Result<Vec<_>>>()?;
-    let values = random_walk(1 << 20);
+    let values = random_walk(1 << 17);
     let mut values = values.iter().cycle();
-    let steps = records / 10 / keys as u64;
+    let steps = (records / 10 / keys as u64).max(1);
     let tenth_records = steps as f64 * keys as f64;
     let mut tenths = [0.0; 10];
-    let mut peak = 0.0_f64;
+    let mut memory = Vec::new();
     let begin = Instant::now();
-    for tenth in &mut tenths {
+    for (done, tenth) in tenths.iter_mut().enumerate() {
         let start = Instant::now();
         // Sampled now and then: a look takes far less time than what is between two.
-        let sample = (steps / 100).max(1);
+        let sample = (steps / SAMPLES).max(1);
         for step in 0..steps {
             let value = *values.next().unwrap_or(&0.0);
             for series in &series {
                 series.record(value)?;
             }
             if step % sample == 0 {
-                peak = peak.max(anonymous_mib()?);
+                let part = (done as f64 + step as f64 / steps as f64) / 10.0;
+                memory.push((part, anonymous_mib()?));
             }
         }
         recorder.flush()?;
@@ -76,13 +92,15 @@ pub fn run(folder: &Path, records: u64, keys: usize) -> Result<LongRun> {
     }
     let start = Instant::now();
     recorder.close()?;
-    peak = peak.max(anonymous_mib()?);
+    memory.push((1.0, anonymous_mib()?));
     Ok(LongRun {
         keys,
+        records: 10 * steps * keys as u64,
         speed: 10.0 * tenth_records / begin.elapsed().as_secs_f64() / 1e6,
         tenths,
         close_seconds: start.elapsed().as_secs_f64(),
-        peak_mib: peak,
+        peak_mib: memory.iter().map(|sample| sample.1).fold(0.0, f64::max),
+        memory,
     })
 }
 
@@ -95,31 +113,27 @@ fn anonymous_mib() -> Result<f64> {
     Ok(kib.ok_or("/proc has no RssAnon")?.parse::<f64>()? / 1024.0)
 }
 
-impl fmt::Display for LongRun {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (speed, close, peak) = (self.speed, self.close_seconds, self.peak_mib);
-        write!(f, "{} {speed} {close} {peak}", self.keys)?;
-        self.tenths
-            .iter()
-            .try_for_each(|tenth| write!(f, " {tenth}"))
+/// The table of all runs.
+///
+/// # Errors
+/// None in practice.
+pub fn table(runs: &[LongRun]) -> Result<String> {
+    let mut text = "\n## Long runs\n\n`long-run`, `f64` by handle, Zarr/LMDB, memory bound \
+                    256 MiB\n\n| keys | records | million records/s | last tenth to second | close, \
+                    s | anonymous MiB | allowed |\n|--:|--:|--:|--:|--:|--:|--:|\n"
+        .to_owned();
+    for run in runs {
+        writeln!(
+            text,
+            "| {} | {} | {:.1} | {:.2} | {:.2} | {:.0} | {:.0} |",
+            run.keys,
+            run.records,
+            run.speed,
+            run.last_to_second(),
+            run.close_seconds,
+            run.peak_mib,
+            run.allowed_mib()
+        )?;
     }
-}
-
-impl FromStr for LongRun {
-    type Err = Box<dyn std::error::Error + Send + Sync>;
-
-    fn from_str(text: &str) -> Result<Self> {
-        let numbers = text.split_whitespace().map(str::parse);
-        let numbers = numbers.collect::<std::result::Result<Vec<f64>, _>>()?;
-        let [keys, speed, close_seconds, peak_mib, tenths @ ..] = &numbers[..] else {
-            return Err("a long run has 14 figures".into());
-        };
-        Ok(Self {
-            keys: *keys as usize,
-            speed: *speed,
-            close_seconds: *close_seconds,
-            peak_mib: *peak_mib,
-            tenths: tenths.try_into()?,
-        })
-    }
+    Ok(text)
 }

@@ -1,18 +1,23 @@
 //! Peers in Python: their environment, and processes that do one piece of work after the other.
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde_json::Value as Json;
 
 use crate::contender::Result;
 
-/// The Python environment of this repository, which `ci/python` makes.
+/// The Python environment of this repository, which `ci/python` makes, and a folder of packages
+/// that only the benches need.
 #[derive(Debug)]
 pub struct Python {
     interpreter: PathBuf,
+    packages: PathBuf,
+    processes: Mutex<HashMap<&'static str, Process>>,
 }
 
 impl Python {
@@ -21,51 +26,164 @@ impl Python {
     /// # Errors
     /// Python 3 or its `venv` are not installed, or packages cannot be had.
     pub fn set_up() -> Result<Arc<Self>> {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-        let mut command = Command::new(root.join("ci").join("python"));
+        let mut command = Command::new(root().join("ci").join("python"));
         // What it says is not part of the tables.
         let status = command.stdout(Stdio::null()).status()?;
         if !status.success() {
             return Err(format!("{command:?} ended with {status}").into());
         }
-        let interpreter = root.join("target/python/bin/python");
-        Ok(Arc::new(Self { interpreter }))
+        let python = Self::installed();
+        python.install()?;
+        Ok(python)
     }
 
-    /// Starts a process that runs a script of `benches/python`.
+    /// The environment, which is there already.
+    pub fn installed() -> Arc<Self> {
+        Arc::new(Self {
+            interpreter: root().join("target/python/bin/python"),
+            packages: root().join("target/bench-python"),
+            processes: Mutex::default(),
+        })
+    }
+
+    /// Installs the packages of `benches/python/requirements.txt`, unless that was done.
+    fn install(&self) -> Result<()> {
+        let requirements = scripts().join("requirements.txt");
+        // Copied when all of it is installed.
+        let installed = self.packages.join("requirements.txt");
+        let wanted = std::fs::read_to_string(&requirements)?;
+        if std::fs::read_to_string(&installed).is_ok_and(|text| text == wanted) {
+            return Ok(());
+        }
+        let mut command = Command::new(&self.interpreter);
+        command
+            .args([
+                "-m",
+                "pip",
+                "install",
+                "--quiet",
+                "--disable-pip-version-check",
+            ])
+            .args([
+                "--no-deps",
+                "--only-binary",
+                ":all:",
+                "--upgrade",
+                "--target",
+            ])
+            .arg(&self.packages)
+            .arg("--requirement")
+            .arg(&requirements);
+        let status = command.stdout(Stdio::null()).status()?;
+        if !status.success() {
+            return Err(format!("{command:?} ended with {status}").into());
+        }
+        Ok(std::fs::write(installed, wanted)?)
+    }
+
+    /// The version of Python and of each package that is compared with.
     ///
     /// # Errors
-    /// It does not start.
-    pub fn worker(&self, script: &str) -> Result<Worker> {
-        let scripts = Path::new(env!("CARGO_MANIFEST_DIR")).join("python");
-        let mut process = Command::new(&self.interpreter)
-            .arg(scripts.join(script))
+    /// One of them is not installed.
+    pub fn versions(&self) -> Result<Vec<(String, String)>> {
+        let output = self.command("versions.py").output()?;
+        if !output.status.success() {
+            return Err(String::from_utf8_lossy(&output.stderr).into());
+        }
+        Ok(serde_json::from_slice(&output.stdout)?)
+    }
+
+    fn command(&self, script: &str) -> Command {
+        let mut command = Command::new(&self.interpreter);
+        command
+            .arg(scripts().join(script))
+            .env("PYTHONPATH", &self.packages)
+            // Nothing is left in the folder of the scripts.
+            .env("PYTHONDONTWRITEBYTECODE", "1");
+        command
+    }
+
+    /// The process that runs a script of `benches/python`, which starts when it is first asked,
+    /// and which all that name the same script share.
+    pub fn worker(self: &Arc<Self>, script: &'static str) -> Worker {
+        Worker {
+            python: Arc::clone(self),
+            script,
+        }
+    }
+
+    fn start(&self, script: &str) -> Result<Process> {
+        let mut child = self
+            .command(script)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()?;
-        let (input, output) = (process.stdin.take(), process.stdout.take());
-        Ok(Worker {
+        let (input, output) = (child.stdin.take(), child.stdout.take());
+        Ok(Process {
             input: input.ok_or("no pipe to the process")?,
             output: BufReader::new(output.ok_or("no pipe from the process")?),
-            process,
+            child,
         })
+    }
+
+    fn processes(&self) -> MutexGuard<'_, HashMap<&'static str, Process>> {
+        let processes = self.processes.lock();
+        processes.unwrap_or_else(PoisonError::into_inner)
     }
 }
 
+fn scripts() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("python")
+}
+
+/// The root of the repository.
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
 /// A Python process that answers each line of JSON with one.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Worker {
-    process: Child,
+    python: Arc<Python>,
+    script: &'static str,
+}
+
+impl Worker {
+    /// The process, once it was asked something.
+    pub fn process_id(&self) -> Option<u32> {
+        let processes = self.python.processes();
+        processes.get(self.script).map(|it| it.child.id())
+    }
+
+    /// Has one piece of work done.
+    ///
+    /// # Errors
+    /// The process does not start, or it ended; it says why on standard error.
+    pub fn ask(&self, request: &Json) -> Result<Json> {
+        let mut processes = self.python.processes();
+        let process = match processes.entry(self.script) {
+            Entry::Occupied(entry) => entry.into_mut(),
+            Entry::Vacant(entry) => entry.insert(self.python.start(self.script)?),
+        };
+        let answer = process.ask(request);
+        if answer.is_err() {
+            // The next one starts anew.
+            processes.remove(self.script);
+        }
+        answer
+    }
+}
+
+/// A process that runs.
+#[derive(Debug)]
+struct Process {
+    child: Child,
     input: ChildStdin,
     output: BufReader<ChildStdout>,
 }
 
-impl Worker {
-    /// Has one piece of work done.
-    ///
-    /// # Errors
-    /// The process ended; it says why on standard error.
-    pub fn ask(&mut self, request: &Json) -> Result<Json> {
+impl Process {
+    fn ask(&mut self, request: &Json) -> Result<Json> {
         writeln!(self.input, "{request}")?;
         self.input.flush()?;
         let mut line = String::new();
@@ -74,10 +192,10 @@ impl Worker {
     }
 }
 
-impl Drop for Worker {
+impl Drop for Process {
     fn drop(&mut self) {
         // Nothing is lost with it.
-        drop(self.process.kill());
-        drop(self.process.wait());
+        drop(self.child.kill());
+        drop(self.child.wait());
     }
 }

@@ -1,27 +1,36 @@
 //! Compares simrecorder with what one would use instead, in one run, and prints tables.
 
-#![allow(clippy::print_stdout, reason = "this is what the program is for")]
-
 use std::path::PathBuf;
+use std::process::{Command, ExitCode};
 
 use clap::Parser;
-use simrecorder_bench::Result;
 use simrecorder_bench::comparison::Standing;
 use simrecorder_bench::long_run::{self, LongRun};
 use simrecorder_bench::python::Python;
-use simrecorder_bench::works::{Setting, WORKS, needs_python};
+use simrecorder_bench::report::{Report, tagged};
+use simrecorder_bench::works::{Setting, WORKS, Work, needs_python};
+use simrecorder_bench::{Result, latency, machine, plots, seed_table, syncs};
+
+/// The works that are no comparison in turn.
+const OTHERS: [&str; 3] = ["latency", "seed-table", "long-run"];
 
 /// Runs each piece of work by all contenders in turn and prints medians and ratios.
 #[derive(Debug, Parser)]
 struct Arguments {
-    /// Which pieces of work; all if none is named. `long-run` is one more.
+    /// Which pieces of work, by name or by its first word, such as `sizes`; all if none is named.
     works: Vec<String>,
     /// How often all contenders run, after one round that does not count.
     #[arg(long, default_value_t = 7)]
     rounds: usize,
+    /// Three rounds of a twentieth of the work: a look at whether all is well.
+    #[arg(long, conflicts_with_all = ["rounds", "scale"])]
+    quick: bool,
     /// What sizes are multiplied with.
     #[arg(long, default_value_t = 1.0)]
     scale: f64,
+    /// How many arrays `seed-table` records.
+    #[arg(long, default_value_t = 10)]
+    arrays: usize,
     /// A folder in memory.
     #[arg(long, default_value = "/dev/shm")]
     memory: PathBuf,
@@ -31,86 +40,184 @@ struct Arguments {
     /// Leave the Python peers out.
     #[arg(long)]
     no_python: bool,
+    /// A folder for `compare.md`, `compare.jsonl` and plots.
+    #[arg(long)]
+    output: Option<PathBuf>,
+    /// Print the names of all works.
+    #[arg(long)]
+    list: bool,
     /// Do one long run in this process and print its figures as JSON; for `long-run`.
     #[arg(long, hide = true)]
-    child: Option<usize>,
+    long_run_of: Option<usize>,
+    /// Run one contender of one work once and print nothing; for counting its syncs.
+    #[arg(long, hide = true)]
+    contender: Option<usize>,
 }
 
-fn main() -> Result<()> {
-    let arguments = Arguments::parse();
-    let records = (100e6 * arguments.scale) as u64;
-    if let Some(keys) = arguments.child {
-        println!("{}", long_run::run(&arguments.memory, records, keys)?);
-        return Ok(());
+#[allow(clippy::print_stdout, reason = "these are answers to other programs")]
+fn main() -> Result<ExitCode> {
+    let mut arguments = Arguments::parse();
+    if arguments.quick {
+        (arguments.rounds, arguments.scale) = (3, 0.05);
     }
-    let known = |name: &&String| *name == "long-run" || WORKS.iter().any(|work| work.0 == **name);
-    if let Some(unknown) = arguments.works.iter().find(|name| !known(name)) {
-        let names: Vec<_> = WORKS.iter().map(|work| work.0).collect();
-        return Err(format!("no work is called {unknown}; there are {names:?}, long-run").into());
+    if arguments.list {
+        let names = WORKS.iter().map(|work| work.0).chain(OTHERS);
+        names.for_each(|name| println!("{name}"));
+        return Ok(ExitCode::SUCCESS);
     }
-    let wanted = |name: &str| {
-        arguments.works.is_empty() || arguments.works.iter().any(|wanted| wanted == name)
-    };
-    let in_python = |work: &(&str, _)| wanted(work.0) && needs_python(work.0);
-    let python = match !arguments.no_python && WORKS.iter().any(in_python) {
-        true => Some(Python::set_up()?),
-        false => None,
-    };
+    if let Some(keys) = arguments.long_run_of {
+        let run = long_run::run(&arguments.memory, records(&arguments), keys)?;
+        println!("{}", serde_json::to_string(&run)?);
+        return Ok(ExitCode::SUCCESS);
+    }
+    let wanted = wanted(&arguments.works)?;
+    let is_wanted = |name: &str| wanted.contains(&name);
+    let in_python = WORKS
+        .iter()
+        .any(|work| is_wanted(work.0) && needs_python(work.0));
     let setting = Setting {
         memory: arguments.memory.clone(),
         disk: arguments.disk.clone(),
         scale: arguments.scale,
-        python,
+        python: match (in_python && !arguments.no_python, arguments.contender) {
+            (false, _) => None,
+            (true, None) => Some(Python::set_up()?),
+            (true, Some(_)) => Some(Python::installed()),
+        },
     };
-    for (name, make) in WORKS {
-        if wanted(name) {
-            let comparison = make(&setting)?;
-            let (title, unit) = (comparison.title.clone(), comparison.unit);
-            print_table(&title, unit, &comparison.run(arguments.rounds)?);
+    if let Some(index) = arguments.contender {
+        let work = WORKS.iter().find(|work| is_wanted(work.0));
+        let make = work.ok_or("no such work")?.1;
+        make(&setting)?.run_only(index)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    run_all(&arguments, &setting, &wanted)
+}
+
+/// The names of all works that the arguments name.
+fn wanted(names: &[String]) -> Result<Vec<&'static str>> {
+    let all = || WORKS.iter().map(|work| work.0).chain(OTHERS);
+    let fits = |work: &str, name: &str| {
+        work == name
+            || work
+                .strip_prefix(name)
+                .is_some_and(|it| it.starts_with('-'))
+    };
+    for name in names {
+        if !all().any(|work| fits(work, name)) {
+            let all: Vec<_> = all().collect();
+            return Err(format!("no work is called {name}; there are {}", all.join(", ")).into());
         }
     }
-    if wanted("long-run") {
-        print_long_runs(&arguments)?;
+    let is_wanted = |work: &&str| names.is_empty() || names.iter().any(|name| fits(work, name));
+    Ok(all().filter(is_wanted).collect())
+}
+
+/// Does all that is wanted; what fails is told, and does not keep the rest from being done.
+fn run_all(arguments: &Arguments, setting: &Setting, wanted: &[&str]) -> Result<ExitCode> {
+    let mut report = Report::new(arguments.output.clone())?;
+    report.add_machine(&machine::describe(setting, arguments.rounds)?)?;
+    let mut code = ExitCode::SUCCESS;
+    for name in wanted {
+        let work = WORKS.iter().find(|work| work.0 == *name);
+        let done = match (work, *name) {
+            (Some(work), _) => compare(arguments, setting, work, &mut report),
+            (None, "latency") => measure_latency(arguments, setting, &mut report),
+            (None, "seed-table") => make_seed_table(arguments, setting, &mut report),
+            (None, _) => make_long_runs(arguments, &mut report),
+        };
+        if let Err(error) = done {
+            report_failure(name, &*error);
+            code = ExitCode::FAILURE;
+        }
+    }
+    Ok(code)
+}
+
+#[allow(clippy::print_stderr, reason = "the tables are on standard output")]
+fn report_failure(name: &str, error: &dyn std::error::Error) {
+    eprintln!("{name} failed: {error}");
+}
+
+fn compare(
+    arguments: &Arguments,
+    setting: &Setting,
+    (name, make): &Work,
+    report: &mut Report,
+) -> Result<()> {
+    let comparison = make(setting)?;
+    let (title, unit) = (comparison.title.clone(), comparison.unit);
+    let (bytes, on_disk) = (comparison.bytes, comparison.on_disk);
+    let mut standings = comparison.run(arguments.rounds)?;
+    if on_disk {
+        count_syncs(arguments, name, &mut standings)?;
+    }
+    report.add_standings(name, &title, unit, bytes, &standings)
+}
+
+/// Runs each contender once more, in a process that is watched.
+fn count_syncs(arguments: &Arguments, work: &str, standings: &mut [Standing]) -> Result<()> {
+    for (index, standing) in standings.iter_mut().enumerate() {
+        let mut command = again(arguments)?;
+        command.args([work, "--contender", &index.to_string()]);
+        if arguments.no_python {
+            command.arg("--no-python");
+        }
+        standing.syncs = Some(syncs::count(&command)?);
     }
     Ok(())
 }
 
-fn print_table(title: &str, unit: &str, standings: &[Standing]) {
-    println!("\n### {title}\n\n| | {unit} | ratio | from | to |\n|---|---|---|---|---|");
-    for standing in standings {
-        println!(
-            "| {} | {:.3} | {:.2} | {:.2} | {:.2} |",
-            standing.name, standing.speed, standing.ratio, standing.range.0, standing.range.1
-        );
-    }
+/// This program, with the same sizes and folders.
+fn again(arguments: &Arguments) -> Result<Command> {
+    let mut command = Command::new(std::env::current_exe()?);
+    command
+        .args(["--scale", &arguments.scale.to_string()])
+        .arg("--memory")
+        .arg(&arguments.memory)
+        .arg("--disk")
+        .arg(&arguments.disk);
+    Ok(command)
+}
+
+fn measure_latency(arguments: &Arguments, setting: &Setting, report: &mut Report) -> Result<()> {
+    let latencies = latency::run(setting, arguments.rounds)?;
+    let objects = latencies.iter().map(|it| tagged("latency", it));
+    let objects = objects.collect::<Result<Vec<_>>>()?;
+    report.add(&latency::table(&latencies)?, &objects)
+}
+
+fn make_seed_table(arguments: &Arguments, setting: &Setting, report: &mut Report) -> Result<()> {
+    let rows = seed_table::run(setting, arguments.arrays)?;
+    let objects = rows.iter().map(|it| tagged("seed-table", it));
+    let objects = objects.collect::<Result<Vec<_>>>()?;
+    report.add(&seed_table::table(&rows)?, &objects)
+}
+
+/// The records of a long run.
+fn records(arguments: &Arguments) -> u64 {
+    (100e6 * arguments.scale) as u64
 }
 
 /// Each run has a process of its own, so that its memory is its own.
-fn print_long_runs(arguments: &Arguments) -> Result<()> {
-    println!("\n### Long runs: f64 by handle, Zarr/LMDB, memory bound 256 MiB\n");
-    println!(
-        "| keys | million records/s | last tenth to second | close, s | anonymous MiB | allowed |"
-    );
-    println!("|---|---|---|---|---|---|");
-    for keys in [1, 100, 10_000] {
-        let run = std::process::Command::new(std::env::current_exe()?)
-            .args(["--child", &keys.to_string()])
-            .args(["--scale", &arguments.scale.to_string()])
-            .arg("--memory")
-            .arg(&arguments.memory)
-            .output()?;
-        if !run.status.success() {
-            return Err(String::from_utf8_lossy(&run.stderr).into());
+fn make_long_runs(arguments: &Arguments, report: &mut Report) -> Result<()> {
+    let mut runs = Vec::new();
+    for keys in long_run::numbers_of_keys(records(arguments)) {
+        let mut command = again(arguments)?;
+        command.args(["--long-run-of", &keys.to_string()]);
+        let output = command.output()?;
+        if !output.status.success() {
+            return Err(String::from_utf8_lossy(&output.stderr).into());
         }
-        let run: LongRun = String::from_utf8(run.stdout)?.parse()?;
-        println!(
-            "| {keys} | {:.1} | {:.2} | {:.2} | {:.0} | {:.0} |",
-            run.speed,
-            run.last_to_second(),
-            run.close_seconds,
-            run.peak_mib,
-            run.allowed_mib()
-        );
+        runs.push(serde_json::from_slice::<LongRun>(&output.stdout)?);
     }
-    Ok(())
+    let objects = runs.iter().map(|it| tagged("long-run", it));
+    let objects = objects.collect::<Result<Vec<_>>>()?;
+    let mut text = long_run::table(&runs)?;
+    if let Some(folder) = report.folder() {
+        plots::draw(folder, &runs)?;
+        text.push_str("\n![Speed along the way](tenths.svg)\n![Speed by keys](keys.svg)\n");
+        text.push_str("![Memory along the way](memory.svg)\n");
+    }
+    report.add(&text, &objects)
 }

@@ -13,18 +13,17 @@
 #![allow(clippy::print_stdout, reason = "the table is what this program is for")]
 
 use std::error::Error;
-use std::f64::consts::{PI, TAU};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use rand::rngs::Xoshiro256PlusPlus;
-use rand::{RngExt, SeedableRng};
+use rand::SeedableRng;
 use simrecorder::ndarray::s;
 use simrecorder::{
     Compression, Element, OpenMode, Recorder, ZarrDataStore, ZarrStorage, prelude::*,
 };
+use simrecorder_bench::data::{FIELD_SIDE, Generator, counts, field, potentials, uniform, walks};
 
 type Result<T, E = Box<dyn Error>> = std::result::Result<T, E>;
 
@@ -41,23 +40,38 @@ fn main() -> Result<()> {
         None => std::env::temp_dir(),
     };
     let folder = tempfile::tempdir_in(folder)?;
-    let mut rng = Xoshiro256PlusPlus::seed_from_u64(1);
+    let mut rng = Generator::seed_from_u64(1);
     let sets = [
         DataSet::new(
             "membrane potentials, f64",
             1000,
-            potentials(&mut rng),
+            potentials(&mut rng, BYTES),
             Some(5e-3),
         ),
         DataSet::new(
             "smooth field with 1 % noise, f32",
-            SIDE * SIDE,
-            field(&mut rng),
+            FIELD_SIDE * FIELD_SIDE,
+            field(&mut rng, BYTES),
             Some(1e-3),
         ),
-        DataSet::new("random walks, f64", 1000, walks(&mut rng), Some(0.05)),
-        DataSet::new("random numbers, f64", 1000, uniform(&mut rng), Some(3e-4)),
-        DataSet::new("sparse spike counts, u32", 4000, counts(&mut rng), None),
+        DataSet::new(
+            "random walks, f64",
+            1000,
+            walks(&mut rng, BYTES),
+            Some(0.05),
+        ),
+        DataSet::new(
+            "random numbers, f64",
+            1000,
+            uniform(&mut rng, BYTES),
+            Some(3e-4),
+        ),
+        DataSet::new(
+            "sparse spike counts, u32",
+            4000,
+            counts(&mut rng, BYTES),
+            None,
+        ),
     ];
 
     let mut runs: Vec<Vec<Run>> = Vec::new();
@@ -226,81 +240,4 @@ fn bytes_within(path: &Path) -> io::Result<u64> {
         };
     }
     Ok(bytes)
-}
-
-// ---- data ------------------------------------------------------------------------------------
-
-/// A number of the standard normal distribution (Box and Muller).
-fn normal(rng: &mut Xoshiro256PlusPlus) -> f64 {
-    let radius = (-2.0 * (1.0 - rng.random::<f64>()).ln()).sqrt();
-    radius * (TAU * rng.random::<f64>()).cos()
-}
-
-/// Membrane potentials in mV of leaky integrate-and-fire neurons with noisy input, every 0.1 ms.
-fn potentials(rng: &mut Xoshiro256PlusPlus) -> Vec<f64> {
-    const STEP: f64 = 0.1; // ms
-    const TIME_CONSTANT: f64 = 20.0; // ms
-    const REFRACTORY_STEPS: u32 = 20;
-    let (rest, threshold, reset) = (-70.0, -50.0, -60.0);
-    let (drive, noise) = (18.0, 5.0);
-    let mut neurons = vec![(rest, 0_u32); 1000];
-    let mut all = Vec::new();
-    while all.len() < BYTES / 8 {
-        for (potential, silent) in &mut neurons {
-            if *silent > 0 {
-                *silent -= 1;
-            } else {
-                *potential += (rest + drive - *potential) * STEP / TIME_CONSTANT
-                    + noise * (2.0 * STEP / TIME_CONSTANT).sqrt() * normal(rng);
-                if *potential >= threshold {
-                    *potential = reset;
-                    *silent = REFRACTORY_STEPS;
-                }
-            }
-            all.push(*potential);
-        }
-    }
-    all
-}
-
-/// The length of each axis of the field.
-const SIDE: usize = 256;
-
-/// Waves of amplitude 1 that move over a square, with noise of 1 %.
-fn field(rng: &mut Xoshiro256PlusPlus) -> Vec<f32> {
-    let mut all = Vec::new();
-    while all.len() < BYTES / 4 {
-        let time = (all.len() / (SIDE * SIDE)) as f64 * 0.02;
-        for cell in 0..SIDE * SIDE {
-            let x = (cell % SIDE) as f64 / SIDE as f64;
-            let y = (cell / SIDE) as f64 / SIDE as f64;
-            let wave = (TAU * (x + time)).sin() * (PI * (y - 0.5 * time)).cos();
-            all.push((wave + 0.01 * normal(rng)) as f32);
-        }
-    }
-    all
-}
-
-/// Walks that begin at 0, with normal steps.
-fn walks(rng: &mut Xoshiro256PlusPlus) -> Vec<f64> {
-    let mut walkers = vec![0.0; 1000];
-    let mut all = Vec::new();
-    while all.len() < BYTES / 8 {
-        for walker in &mut walkers {
-            *walker += normal(rng);
-            all.push(*walker);
-        }
-    }
-    all
-}
-
-/// Numbers between 0 and 1 that have nothing to do with each other.
-fn uniform(rng: &mut Xoshiro256PlusPlus) -> Vec<f64> {
-    (0..BYTES / 8).map(|_| rng.random()).collect()
-}
-
-/// How often each of many neurons fired in each step, nearly always never.
-fn counts(rng: &mut Xoshiro256PlusPlus) -> Vec<u32> {
-    let mut count = || (0..4).map(|_| u32::from(rng.random_bool(0.005))).sum();
-    (0..BYTES / 4).map(|_| count()).collect()
 }

@@ -64,9 +64,6 @@ impl Contender for BareLoop {
             let values = values.into_inner().unwrap_or_else(PoisonError::into_inner);
             sum = sum.wrapping_add(checksum(&values));
         }
-        Ok(Outcome {
-            elapsed,
-            checksum: sum,
-        })
+        Ok(Outcome::new(elapsed, sum))
     }
 }

@@ -1,82 +1,87 @@
-//! MCAP, the log format of robotics, as its own documentation shows it, with lz4.
+//! MCAP, the log format of robotics, as its own documentation shows it.
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::BufWriter;
+use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use mcap::records::MessageHeader;
 
-use crate::contender::{Contender, Outcome, Result, timed};
-use crate::works::{Scalars, Vectors};
+use crate::contender::{Contender, Outcome, Part, Result, timed};
+use crate::load::{Load, checksum_of_bytes};
 
-/// What is logged.
-#[derive(Clone, Debug)]
-enum Work {
-    Scalars(Arc<Scalars>),
-    Vectors(Arc<Vectors>),
-}
-
-/// One message for each record.
+/// One message for each record, compressed with lz4 unless told otherwise.
 #[derive(Debug)]
 pub struct McapLog {
-    work: Work,
+    load: Load,
+    part: Option<Part>,
     path: PathBuf,
+    synced: bool,
+    compression: mcap::Compression,
 }
 
 impl McapLog {
-    /// Logs scalars into a file in `folder`.
-    pub fn scalars(work: &Arc<Scalars>, folder: &Path) -> Self {
-        Self::new(Work::Scalars(Arc::clone(work)), folder)
+    /// Logs one of `divisor` records into a file in `folder`.
+    pub fn new(load: &Arc<Load>, divisor: usize, folder: &Path) -> Self {
+        let (load, part) = Part::of(load, divisor);
+        Self {
+            load,
+            part,
+            path: folder.join("peer.mcap"),
+            synced: false,
+            compression: mcap::Compression::Lz4,
+        }
     }
 
-    /// Logs vectors into a file in `folder`.
-    pub fn vectors(work: &Arc<Vectors>, folder: &Path) -> Self {
-        Self::new(Work::Vectors(Arc::clone(work)), folder)
+    /// With one sync at the end.
+    #[must_use]
+    pub fn synced(self) -> Self {
+        Self {
+            synced: true,
+            ..self
+        }
     }
 
-    fn new(work: Work, folder: &Path) -> Self {
-        let path = folder.join("peer.mcap");
-        Self { work, path }
+    /// Compressed with zstd.
+    #[must_use]
+    pub fn zstd(self) -> Self {
+        let compression = mcap::Compression::Zstd;
+        Self {
+            compression,
+            ..self
+        }
     }
 
     fn write(&self) -> Result<()> {
         let file = BufWriter::new(File::create(&self.path)?);
         let mut writer = mcap::WriteOptions::new()
-            .compression(Some(mcap::Compression::Lz4))
+            .compression(Some(self.compression))
             .create(file)?;
-        let keys: &[String] = match &self.work {
-            Work::Scalars(work) => &work.keys,
-            Work::Vectors(_) => &["vector".to_owned()],
-        };
         let mut channels = Vec::new();
-        for key in keys {
+        for key in &self.load.keys {
             channels.push(writer.add_channel(0, key, "raw", &BTreeMap::new())?);
         }
         let mut number = 0;
-        let mut log = |channel: usize, data: &[u8]| {
-            number += 1;
-            let header = MessageHeader {
-                channel_id: channels[channel],
-                sequence: number as u32,
-                log_time: number,
-                publish_time: number,
-            };
-            Ok(writer.write_to_known_channel(&header, data)?)
-        };
-        match &self.work {
-            Work::Scalars(work) => work.each(|key, value| log(key, &value.to_le_bytes()))?,
-            Work::Vectors(work) => {
-                let mut data = Vec::new();
-                work.each(|values| {
-                    data.clear();
-                    data.extend(values.iter().flat_map(|value| value.to_le_bytes()));
-                    log(0, &data)
-                })?;
+        self.load.steps(|record| {
+            for &channel_id in &channels {
+                number += 1;
+                let header = MessageHeader {
+                    channel_id,
+                    sequence: number as u32,
+                    log_time: number,
+                    publish_time: number,
+                };
+                writer.write_to_known_channel(&header, record)?;
             }
-        }
+            Ok::<_, mcap::McapError>(())
+        })?;
         writer.finish()?;
+        let mut file = writer.into_inner();
+        file.flush()?;
+        if self.synced {
+            file.get_ref().sync_all()?;
+        }
         Ok(())
     }
 
@@ -84,9 +89,8 @@ impl McapLog {
         let data = std::fs::read(&self.path)?;
         let mut sum = 0_u64;
         for message in mcap::MessageStream::new(&data)? {
-            for word in message?.data.as_chunks().0 {
-                sum = sum.wrapping_add(u64::from_le_bytes(*word));
-            }
+            let record = checksum_of_bytes(&message?.data, self.load.numbers.item_bytes());
+            sum = sum.wrapping_add(record);
         }
         Ok(sum)
     }
@@ -94,13 +98,20 @@ impl McapLog {
 
 impl Contender for McapLog {
     fn name(&self) -> String {
-        "mcap, lz4".to_owned()
+        match self.compression {
+            mcap::Compression::Lz4 => "mcap, lz4".to_owned(),
+            _ => "mcap, zstd".to_owned(),
+        }
     }
 
     fn run(&mut self) -> Result<Outcome> {
         let (elapsed, ()) = timed(|| self.write())?;
-        let checksum = self.checksum()?;
+        let outcome = Outcome::new(elapsed, self.checksum()?).stored_at(&self.path)?;
         std::fs::remove_file(&self.path)?;
-        Ok(Outcome { elapsed, checksum })
+        Ok(outcome)
+    }
+
+    fn part(&self) -> Option<Part> {
+        self.part
     }
 }

@@ -5,36 +5,51 @@ use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::json;
 use simrecorder::ndarray::ArrayView2;
 use simrecorder::prelude::*;
 use simrecorder::{ArrayView, Key, Recorder, RedisDataStore, RedisServer};
 use tempfile::TempDir;
 
+use super::simrecorder_store::KEY;
 use crate::contender::{Contender, Outcome, Result, checksum, checksum_f32, timed};
 use crate::data::Frames;
-use crate::python::{Python, Worker};
+use crate::load::Load;
 use crate::works::{FrameWork, Scalars, Vectors, scratch};
-
-const KEY: &str = "net/v";
 
 /// A server of its own for each run, with its append-only file on, synced every second, in `folder`.
 #[derive(Debug)]
-struct Server {
+pub struct Server {
     server: RedisServer,
     /// Removed with this.
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 impl Server {
-    fn start(folder: &Path) -> Result<Self> {
+    /// Starts one in a folder within `folder`.
+    pub fn start(folder: &Path) -> Result<Self> {
         let folder = scratch(folder)?;
         // A rewrite of the file in the midst of a run would be measured with it, or not.
         let options = RedisServer::options().setting("auto-aof-rewrite-percentage", "0");
         Ok(Self {
             server: options.start(folder.path())?,
-            _folder: folder,
+            folder,
         })
+    }
+
+    /// Where it listens.
+    pub fn url(&self) -> &str {
+        self.server.url()
+    }
+
+    /// Where its append-only file is.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Ends it, when its append-only file is synced, and gives back the folder.
+    pub fn stop(self) -> Result<TempDir> {
+        self.server.stop()?;
+        Ok(self.folder)
     }
 }
 
@@ -46,12 +61,12 @@ fn record(
 ) -> Result<Outcome> {
     let server = Server::start(folder)?;
     let (elapsed, ()) = timed(|| {
-        let recorder = Recorder::new(RedisDataStore::connect(server.server.url())?);
+        let recorder = Recorder::new(RedisDataStore::connect(server.url())?);
         work(&recorder)?;
         Ok(recorder.close()?)
     })?;
-    let checksum = check(&Recorder::new(RedisDataStore::open(server.server.url())?))?;
-    Ok(Outcome { elapsed, checksum })
+    let checksum = check(&Recorder::new(RedisDataStore::open(server.url())?))?;
+    Outcome::new(elapsed, checksum).stored_at(server.folder())
 }
 
 /// What is recorded.
@@ -66,12 +81,12 @@ pub enum RedisWork {
 }
 
 impl RedisWork {
-    /// How many bytes the records have.
-    pub fn bytes(&self) -> usize {
+    /// The records, for peers.
+    pub fn load(&self) -> Load {
         match self {
-            Self::Scalars(work) => work.records * work.keys.len() * size_of::<f64>(),
-            Self::Vectors(work) => work.records * Vectors::LEN * size_of::<f64>(),
-            Self::Frames(work) => work.count * size_of_val(&work.frames[0][..]),
+            Self::Scalars(work) => work.load(),
+            Self::Vectors(work) => work.load(),
+            Self::Frames(work) => work.load(),
         }
     }
 
@@ -89,27 +104,6 @@ impl RedisWork {
                 Ok(())
             }
         }
-    }
-
-    /// The checksum of all records, as they are recorded.
-    fn checksum(&self) -> Result<u64> {
-        let mut sum = 0_u64;
-        match self {
-            Self::Scalars(work) => work.each(|_, value| {
-                sum = sum.wrapping_add(value.to_bits());
-                Ok(())
-            })?,
-            Self::Vectors(work) => work.each(|v| {
-                sum = sum.wrapping_add(checksum(v));
-                Ok(())
-            })?,
-            Self::Frames(work) => {
-                for frame in work.frames.iter().cycle().take(work.count) {
-                    sum = sum.wrapping_add(checksum_f32(frame));
-                }
-            }
-        }
-        Ok(sum)
     }
 
     fn checksum_of(&self, recorder: &Recorder) -> Result<u64> {
@@ -153,6 +147,10 @@ impl Contender for IntoRedis {
         "simrecorder, Redis".to_owned()
     }
 
+    fn is_ours(&self) -> bool {
+        true
+    }
+
     fn run(&mut self) -> Result<Outcome> {
         let work = &self.work;
         record(
@@ -175,14 +173,14 @@ pub struct RedisBenchmark {
 }
 
 impl RedisBenchmark {
-    /// As many bytes as `work` records.
-    pub fn new(work: &RedisWork, folder: &Path) -> Result<Self> {
-        Ok(Self {
-            bytes: work.bytes(),
-            checksum: work.checksum()?,
+    /// As many bytes as `load` records.
+    pub fn new(load: &Load, folder: &Path) -> Self {
+        Self {
+            bytes: load.bytes(),
+            checksum: load.checksum(),
             folder: folder.to_owned(),
             sizes: vec![16 << 10, 64 << 10, 256 << 10, 1 << 20],
-        })
+        }
     }
 
     fn push(&self, size: usize) -> Result<Duration> {
@@ -217,10 +215,7 @@ impl Contender for RedisBenchmark {
         let runs = runs.collect::<Result<Vec<_>>>()?;
         let best = runs.into_iter().min().ok_or("nothing was tried")?;
         self.sizes = vec![best.1];
-        Ok(Outcome {
-            elapsed: best.0,
-            checksum: self.checksum,
-        })
+        Ok(Outcome::new(best.0, self.checksum))
     }
 }
 
@@ -232,13 +227,18 @@ pub struct OnServer {
 }
 
 impl OnServer {
+    /// Where the server listens.
+    pub fn url(&self) -> &str {
+        self.server.url()
+    }
+
     /// Records `work`.
     pub fn new(work: &Vectors, folder: &Path) -> Result<Arc<Self>> {
         let server = Server::start(folder)?;
-        let recorder = Recorder::new(RedisDataStore::connect(server.server.url())?);
+        let recorder = Recorder::new(RedisDataStore::connect(server.url())?);
         work.each(|v| Ok(recorder.record(KEY, v)?))?;
         recorder.close()?;
-        let store = RedisDataStore::open(server.server.url())?;
+        let store = RedisDataStore::open(server.url())?;
         let view = simrecorder::DataStore::view(&store, &Key::new(KEY)?)?;
         let view = view.ok_or("nothing was recorded")?;
         Ok(Arc::new(Self { server, view }))
@@ -254,42 +254,13 @@ impl Contender for ReadRedis {
         "simrecorder, Redis".to_owned()
     }
 
+    fn is_ours(&self) -> bool {
+        true
+    }
+
     fn run(&mut self) -> Result<Outcome> {
         let (elapsed, values) = timed(|| Ok(self.0.view.read::<f64>()?))?;
         let checksum = checksum(values.as_slice().unwrap_or_default());
-        Ok(Outcome { elapsed, checksum })
-    }
-}
-
-/// redis-py and pyarrow reading all of what simrecorder recorded.
-#[derive(Debug)]
-pub struct ReadRedisInPython {
-    worker: Worker,
-    recorded: Arc<OnServer>,
-}
-
-impl ReadRedisInPython {
-    /// The recording that `recorded` is.
-    pub fn new(python: &Arc<Python>, recorded: &Arc<OnServer>) -> Result<Self> {
-        Ok(Self {
-            worker: python.worker("redis_worker.py")?,
-            recorded: Arc::clone(recorded),
-        })
-    }
-}
-
-impl Contender for ReadRedisInPython {
-    fn name(&self) -> String {
-        "redis-py and pyarrow".to_owned()
-    }
-
-    fn run(&mut self) -> Result<Outcome> {
-        let url = self.recorded.server.server.url();
-        let answer = self.worker.ask(&json!({ "url": url, "key": KEY }))?;
-        let seconds = answer["seconds"].as_f64().ok_or("no seconds")?;
-        Ok(Outcome {
-            elapsed: Duration::from_secs_f64(seconds),
-            checksum: answer["checksum"].as_u64().ok_or("no checksum")?,
-        })
+        Ok(Outcome::new(elapsed, checksum))
     }
 }

@@ -3,17 +3,18 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rand::rngs::Xoshiro256PlusPlus;
-use rand::{RngExt, SeedableRng};
-use simrecorder::ndarray::{ArrayView2, ArrayView3, s};
+use rand::RngExt;
+use simrecorder::ndarray::{ArrayView2, ArrayView3, ArrayViewD, s};
 use simrecorder::prelude::*;
 use simrecorder::{
-    ArrayView, DataStore, Hdf5DataStore, Key, OpenMode, Recorder, ZarrDataStore, ZarrStorage,
+    ArrayView, Compression, DataStore, Element, Hdf5DataStore, Key, OpenMode, Recorder,
+    ZarrDataStore, ZarrStorage,
 };
 use tempfile::TempDir;
 
 use crate::contender::{Contender, Outcome, Result, checksum, checksum_f32, timed};
-use crate::data::{Frames, SEED, random_walk};
+use crate::data::{Frames, generator, random_walk};
+use crate::load::{Load, Numbers};
 use crate::works::{FrameWork, Scalars, Vectors, scratch};
 
 /// A store of simrecorder.
@@ -29,21 +30,37 @@ pub enum Store {
 
 impl Store {
     /// A new recording at `path`, or one that is there for reading.
+    ///
+    /// # Errors
+    /// Those of the store.
     pub fn open(self, path: &Path, mode: OpenMode) -> Result<Arc<dyn DataStore>> {
+        self.open_with(path, mode, Compression::default())
+    }
+
+    /// [`open`](Self::open), with the compression of new series.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub fn open_with(
+        self,
+        path: &Path,
+        mode: OpenMode,
+        compression: Compression,
+    ) -> Result<Arc<dyn DataStore>> {
         let zarr = |storage| {
-            ZarrDataStore::options()
-                .mode(mode)
-                .storage(storage)
-                .open(path)
+            let options = ZarrDataStore::options().compression(compression);
+            options.mode(mode).storage(storage).open(path)
         };
+        let hdf5 = || Hdf5DataStore::options().compression(compression).mode(mode);
         Ok(match self {
             Self::Lmdb => Arc::new(zarr(ZarrStorage::Lmdb)?),
             Self::Directory => Arc::new(zarr(ZarrStorage::Directory)?),
-            Self::Hdf5 => Arc::new(Hdf5DataStore::options().mode(mode).open(path)?),
+            Self::Hdf5 => Arc::new(hdf5().open(path)?),
         })
     }
 
-    fn name(self) -> &'static str {
+    /// As it stands in tables.
+    pub fn name(self) -> &'static str {
         match self {
             Self::Lmdb => "simrecorder, Zarr/LMDB",
             Self::Directory => "simrecorder, Zarr directory",
@@ -67,7 +84,7 @@ fn record(
         Ok(recorder.close()?)
     })?;
     let checksum = check(&Recorder::new(store.open(&path, OpenMode::Read)?))?;
-    Ok(Outcome { elapsed, checksum })
+    Outcome::new(elapsed, checksum).stored_at(&path)
 }
 
 /// Scalars of many keys.
@@ -101,7 +118,12 @@ impl ScalarsInto {
 
 impl Contender for ScalarsInto {
     fn name(&self) -> String {
-        self.store.name().to_owned()
+        let how = if self.by_key { "by key" } else { "by handle" };
+        format!("{}, {how}", self.store.name())
+    }
+
+    fn is_ours(&self) -> bool {
+        true
     }
 
     fn run(&mut self) -> Result<Outcome> {
@@ -147,11 +169,15 @@ impl VectorsInto {
 }
 
 /// The key of a piece of work that has one.
-pub(super) const KEY: &str = "net/v";
+pub const KEY: &str = "net/v";
 
 impl Contender for VectorsInto {
     fn name(&self) -> String {
         self.store.name().to_owned()
+    }
+
+    fn is_ours(&self) -> bool {
+        true
     }
 
     fn run(&mut self) -> Result<Outcome> {
@@ -187,6 +213,10 @@ impl Contender for FramesInto {
         self.store.name().to_owned()
     }
 
+    fn is_ours(&self) -> bool {
+        true
+    }
+
     fn run(&mut self) -> Result<Outcome> {
         let work = |recorder: &Recorder| {
             for frame in self.work.frames.iter().cycle().take(self.work.count) {
@@ -199,6 +229,74 @@ impl Contender for FramesInto {
             let values = recorder.get_all(KEY)?.read::<f32>()?;
             Ok(checksum_f32(values.as_slice().unwrap_or_default()))
         })
+    }
+}
+
+/// A data set of one key, by key.
+#[derive(Debug)]
+pub struct LoadInto {
+    load: Arc<Load>,
+    store: Store,
+    compression: Compression,
+    folder: PathBuf,
+}
+
+impl LoadInto {
+    /// Records into a folder within `folder`.
+    pub fn new(load: &Arc<Load>, store: Store, compression: Compression, folder: &Path) -> Self {
+        Self {
+            load: Arc::clone(load),
+            store,
+            compression,
+            folder: folder.to_owned(),
+        }
+    }
+
+    fn record<T: Element>(&self, recorder: &Recorder, numbers: &[T]) -> Result<()> {
+        let shape = &self.load.shape[..];
+        let len = shape.iter().product();
+        for record in numbers.chunks_exact(len).cycle().take(self.load.count) {
+            recorder.record(KEY, ArrayViewD::from_shape(shape, record)?)?;
+        }
+        Ok(())
+    }
+}
+
+impl Contender for LoadInto {
+    fn name(&self) -> String {
+        format!("{}, {:?}", self.store.name(), self.compression)
+    }
+
+    fn is_ours(&self) -> bool {
+        true
+    }
+
+    fn run(&mut self) -> Result<Outcome> {
+        let folder = scratch(&self.folder)?;
+        let path = folder.path().join("recording");
+        let (elapsed, ()) = timed(|| {
+            let store = self
+                .store
+                .open_with(&path, OpenMode::CreateNew, self.compression)?;
+            let recorder = Recorder::new(store);
+            match &self.load.numbers {
+                Numbers::F64(numbers) => self.record(&recorder, numbers)?,
+                Numbers::F32(numbers) => self.record(&recorder, numbers)?,
+                Numbers::U32(numbers) => self.record(&recorder, numbers)?,
+            }
+            Ok(recorder.close()?)
+        })?;
+        let recorder = Recorder::new(self.store.open(&path, OpenMode::Read)?);
+        let view = recorder.get_all(KEY)?;
+        let checksum = match &self.load.numbers {
+            Numbers::F64(_) => checksum(view.read()?.as_slice().unwrap_or_default()),
+            Numbers::F32(_) => checksum_f32(view.read()?.as_slice().unwrap_or_default()),
+            Numbers::U32(_) => {
+                let sum = |sum: u64, &value: &u32| sum.wrapping_add(value.into());
+                view.read::<u32>()?.iter().fold(0, sum)
+            }
+        };
+        Outcome::new(elapsed, checksum).stored_at(&path)
     }
 }
 
@@ -281,16 +379,19 @@ impl Contender for ReadAll {
         format!("{}{memory}", self.recorded.store.name())
     }
 
+    fn is_ours(&self) -> bool {
+        true
+    }
+
     fn run(&mut self) -> Result<Outcome> {
         let view = &self.recorded.view;
         if let Some(memory) = &mut self.memory {
             let (elapsed, ()) = timed(|| Ok(view.read_to_slice(memory)?))?;
-            let checksum = checksum(memory);
-            return Ok(Outcome { elapsed, checksum });
+            return Outcome::new(elapsed, checksum(memory)).stored_at(&self.recorded.path);
         }
         let (elapsed, values) = timed(|| Ok(view.read::<f64>()?))?;
         let checksum = checksum(values.as_slice().unwrap_or_default());
-        Ok(Outcome { elapsed, checksum })
+        Outcome::new(elapsed, checksum).stored_at(&self.recorded.path)
     }
 }
 
@@ -313,7 +414,7 @@ impl Slices {
         let recorded = Recorded::new(store, folder, |recorder| {
             (0..records).try_for_each(|_| Ok(recorder.record(KEY, record)?))
         })?;
-        let mut rng = Xoshiro256PlusPlus::seed_from_u64(SEED);
+        let mut rng = generator();
         let mut place = |_| [b, t].map(|len| rng.random_range(0..len as u64));
         let places = Arc::new((0..count).map(&mut place).collect());
         Ok(Self { recorded, places })
@@ -340,6 +441,10 @@ impl Contender for Slices {
         self.recorded.store.name().to_owned()
     }
 
+    fn is_ours(&self) -> bool {
+        true
+    }
+
     fn run(&mut self) -> Result<Outcome> {
         let view = &self.recorded.view;
         let half = view.shape()[0] as isize / 2;
@@ -353,6 +458,6 @@ impl Contender for Slices {
             }
             Ok(sum)
         })?;
-        Ok(Outcome { elapsed, checksum })
+        Ok(Outcome::new(elapsed, checksum))
     }
 }

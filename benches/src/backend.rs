@@ -1,0 +1,100 @@
+//! Every store of simrecorder, opened in the same way.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use simrecorder::{DataStore, InMemoryDataStore, OpenMode, RedisDataStore};
+use tempfile::TempDir;
+
+use crate::contender::Result;
+use crate::contenders::redis_store::Server;
+use crate::contenders::simrecorder_store::Store;
+use crate::works::scratch;
+
+/// A kind of store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Backend {
+    /// In the memory of the process.
+    Memory,
+    /// In a file or folder.
+    File(Store),
+    /// On a Redis server, with Arrow IPC.
+    Redis,
+}
+
+impl Backend {
+    /// All of them.
+    pub const ALL: [Self; 5] = [
+        Self::Memory,
+        Self::File(Store::Lmdb),
+        Self::File(Store::Directory),
+        Self::File(Store::Hdf5),
+        Self::Redis,
+    ];
+
+    /// A short name.
+    pub fn id(self) -> &'static str {
+        match self {
+            Self::Memory => "memory",
+            Self::File(Store::Lmdb) => "zarr-lmdb",
+            Self::File(Store::Directory) => "zarr-directory",
+            Self::File(Store::Hdf5) => "hdf5",
+            Self::Redis => "redis",
+        }
+    }
+}
+
+/// A place for one recording: memory, a folder or a server, which goes with it.
+#[derive(Debug)]
+pub struct Place {
+    backend: Backend,
+    memory: InMemoryDataStore,
+    server: Option<Server>,
+    folder: TempDir,
+}
+
+impl Place {
+    /// A place for a store, among temporary files; servers start here.
+    ///
+    /// # Errors
+    /// There can be no folder, or no server.
+    pub fn new(backend: Backend) -> Result<Self> {
+        Self::within(backend, &std::env::temp_dir())
+    }
+
+    /// The same in a folder within `folder`.
+    ///
+    /// # Errors
+    /// There can be no folder, or no server.
+    pub fn within(backend: Backend, folder: &Path) -> Result<Self> {
+        let folder = scratch(folder)?;
+        let server = match backend {
+            Backend::Redis => Some(Server::start(folder.path())?),
+            _ => None,
+        };
+        Ok(Self {
+            backend,
+            memory: InMemoryDataStore::new(),
+            server,
+            folder,
+        })
+    }
+
+    /// The store, opened in some way.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub fn open(&self, mode: OpenMode) -> Result<Arc<dyn DataStore>> {
+        Ok(match (self.backend, &self.server) {
+            (Backend::File(store), _) => store.open(&self.path(), mode)?,
+            (Backend::Redis, Some(server)) => {
+                Arc::new(RedisDataStore::options().mode(mode).open(server.url())?)
+            }
+            _ => Arc::new(self.memory.open(mode)?),
+        })
+    }
+
+    fn path(&self) -> PathBuf {
+        self.folder.path().join("recording")
+    }
+}

@@ -1,0 +1,315 @@
+//! Peers in Python: each does its work in a process of its own.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::{Value as Json, json};
+
+use super::redis_store::Server;
+use super::simrecorder_store::Places;
+use crate::codec::Blosc;
+use crate::contender::{Contender, Outcome, Part, Result, bytes_at};
+use crate::load::Load;
+use crate::python::{Python, Worker};
+use crate::works::scratch;
+
+/// The peers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Peer {
+    /// HDF5.
+    H5py,
+    /// Zarr V3 in a directory.
+    ZarrPython,
+    /// The same by TensorStore.
+    TensorStore,
+    /// The same by acquire-zarr.
+    AcquireZarr,
+    /// Arrow IPC messages in lists of a Redis server.
+    RedisPy,
+}
+
+impl Peer {
+    fn script(self) -> &'static str {
+        match self {
+            Self::H5py => "h5py_worker.py",
+            Self::ZarrPython => "zarr_worker.py",
+            Self::TensorStore => "tensorstore_worker.py",
+            Self::AcquireZarr => "acquire_zarr_worker.py",
+            Self::RedisPy => "redis_worker.py",
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::H5py => "h5py",
+            Self::ZarrPython => "zarr-python",
+            Self::TensorStore => "TensorStore",
+            Self::AcquireZarr => "acquire-zarr",
+            Self::RedisPy => "redis-py and pyarrow",
+        }
+    }
+
+    /// The codec with which it is compared to the default of simrecorder.
+    fn default_codec(self) -> Codec {
+        match self {
+            Self::H5py => Codec::Gzip(1),
+            Self::RedisPy => Codec::None,
+            _ => Codec::Blosc(Blosc::LZ4),
+        }
+    }
+}
+
+/// How a peer compresses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Codec {
+    /// Not at all.
+    None,
+    /// `blosc`, in Zarr.
+    Blosc(Blosc),
+    /// `shuffle` and gzip, in HDF5.
+    Gzip(u8),
+    /// `shuffle` and the filter LZF, in HDF5.
+    Lzf,
+}
+
+impl Codec {
+    fn request(self) -> Json {
+        match self {
+            Self::None => Json::Null,
+            Self::Blosc(blosc) => blosc.request(),
+            Self::Gzip(level) => json!({ "name": "gzip", "level": level }),
+            Self::Lzf => json!({ "name": "lzf" }),
+        }
+    }
+
+    fn name(self) -> String {
+        match self {
+            Self::None => "uncompressed".to_owned(),
+            Self::Blosc(blosc) => blosc.to_string(),
+            Self::Gzip(level) => format!("shuffle and gzip {level}"),
+            Self::Lzf => "shuffle and lzf".to_owned(),
+        }
+    }
+}
+
+/// Records by a peer.
+#[derive(Debug)]
+pub struct PythonRecord {
+    worker: Worker,
+    peer: Peer,
+    codec: Codec,
+    load: Arc<Load>,
+    divisor: usize,
+    by_hand: bool,
+    synced: bool,
+    folder: PathBuf,
+    /// What the process was given to record.
+    numbers: Option<Lent>,
+}
+
+impl PythonRecord {
+    /// Records brought together by hand into whole chunks, within `folder`.
+    pub fn by_hand(python: &Arc<Python>, peer: Peer, load: &Arc<Load>, folder: &Path) -> Self {
+        Self {
+            worker: python.worker(peer.script()),
+            peer,
+            codec: peer.default_codec(),
+            load: Arc::clone(load),
+            divisor: 1,
+            by_hand: true,
+            synced: false,
+            folder: folder.to_owned(),
+            numbers: None,
+        }
+    }
+
+    /// Records one by one, only one of `divisor` of them.
+    #[must_use]
+    pub fn one_by_one(self, divisor: usize) -> Self {
+        Self {
+            by_hand: false,
+            divisor,
+            ..self
+        }
+    }
+
+    /// Only one of `divisor` records.
+    #[must_use]
+    pub fn part_of(self, divisor: usize) -> Self {
+        Self { divisor, ..self }
+    }
+
+    /// With another codec than the usual one.
+    #[must_use]
+    pub fn codec(self, codec: Codec) -> Self {
+        Self { codec, ..self }
+    }
+
+    /// With one sync of the file system at the end.
+    #[must_use]
+    pub fn synced(self) -> Self {
+        Self {
+            synced: true,
+            ..self
+        }
+    }
+
+    fn request(&mut self) -> Result<Json> {
+        let load = self.load.part(self.divisor);
+        let rows = load.numbers.bytes().len() / load.record_bytes();
+        let shape: Vec<usize> = [rows].into_iter().chain(load.shape.clone()).collect();
+        if self.numbers.is_none() {
+            let bytes = &load.numbers.bytes()[..rows * load.record_bytes()];
+            self.numbers = Some(Lent::new(&self.worker, bytes, &self.folder)?);
+        }
+        Ok(json!({
+            "work": "record",
+            "values": self.numbers.as_ref().map(|it| &it.path),
+            "dtype": load.numbers.numpy_name(),
+            "shape": shape,
+            "keys": load.keys,
+            "count": load.count,
+            "by_hand": self.by_hand,
+            "codec": self.codec.request(),
+            "sync": self.synced,
+        }))
+    }
+}
+
+impl Contender for PythonRecord {
+    fn name(&self) -> String {
+        let how = match (self.by_hand, self.load.chunk_rows()) {
+            (_, 1) => "",
+            (true, _) => ", whole chunks by hand",
+            (false, _) => ", one by one",
+        };
+        match self.codec {
+            Codec::None => format!("{}{how}", self.peer.name()),
+            codec => format!("{}{how}, {}", self.peer.name(), codec.name()),
+        }
+    }
+
+    fn run(&mut self) -> Result<Outcome> {
+        let mut request = self.request()?;
+        if self.peer == Peer::RedisPy {
+            let server = Server::start(&self.folder)?;
+            request["url"] = json!(server.url());
+            request["block_bytes"] = json!(256 << 10);
+            return outcome_of(&self.worker.ask(&request)?)?.stored_at(server.folder());
+        }
+        let folder = scratch(&self.folder)?;
+        let path = folder.path().join("recording");
+        request["path"] = json!(path);
+        outcome_of(&self.worker.ask(&request)?)?.stored_at(&path)
+    }
+
+    fn part(&self) -> Option<Part> {
+        Part::of(&self.load, self.divisor).1
+    }
+
+    fn process(&self) -> Option<u32> {
+        self.worker.process_id()
+    }
+}
+
+/// Numbers that a process found in a file and keeps until this is dropped.
+#[derive(Debug)]
+struct Lent {
+    worker: Worker,
+    path: PathBuf,
+}
+
+impl Lent {
+    fn new(worker: &Worker, bytes: &[u8], folder: &Path) -> Result<Self> {
+        let (mut file, path) = tempfile::Builder::new()
+            .prefix("simrecorder-bench-")
+            .tempfile_in(folder)?
+            .keep()?;
+        let worker = worker.clone();
+        // From here on the file does not stay, whatever happens.
+        let lent = Self { worker, path };
+        file.write_all(bytes)?;
+        Ok(lent)
+    }
+}
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        // A process that ended keeps nothing.
+        if self.worker.process_id().is_some() {
+            let request = json!({ "work": "forget", "values": self.path });
+            drop(self.worker.ask(&request));
+        }
+        // The process removes the file when it has read it.
+        drop(std::fs::remove_file(&self.path));
+    }
+}
+
+fn outcome_of(answer: &Json) -> Result<Outcome> {
+    let seconds = answer["seconds"].as_f64().ok_or("no seconds")?;
+    let checksum = answer["checksum"].as_u64().ok_or("no checksum")?;
+    Ok(Outcome::new(Duration::from_secs_f64(seconds), checksum))
+}
+
+/// Reads by a peer what simrecorder recorded.
+#[derive(Debug)]
+pub struct PythonRead {
+    worker: Worker,
+    name: String,
+    request: Json,
+    stored: Option<u64>,
+}
+
+impl PythonRead {
+    fn new(python: &Arc<Python>, peer: Peer, request: Json, stored: Option<u64>) -> Self {
+        let place = match peer {
+            Peer::ZarrPython | Peer::TensorStore => ", directory",
+            _ => "",
+        };
+        Self {
+            worker: python.worker(peer.script()),
+            name: format!("{}{place}", peer.name()),
+            request,
+            stored,
+        }
+    }
+
+    /// Reads all of an array, or, in HDF5, of the series of a key.
+    pub fn all(python: &Arc<Python>, peer: Peer, path: &Path, key: &str) -> Result<Self> {
+        let request = json!({ "work": "read_all", "path": path, "key": key });
+        let stored = Some(bytes_at(path)?);
+        Ok(Self::new(python, peer, request, stored))
+    }
+
+    /// Reads all of a series on a Redis server.
+    pub fn all_of_redis(python: &Arc<Python>, url: &str, key: &str) -> Self {
+        let request = json!({ "work": "read_all", "url": url, "key": key });
+        Self::new(python, Peer::RedisPy, request, None)
+    }
+
+    /// Reads slices at some places.
+    pub fn slices(
+        python: &Arc<Python>,
+        peer: Peer,
+        path: &Path,
+        key: &str,
+        places: &Places,
+    ) -> Self {
+        let request = json!({ "work": "slices", "path": path, "key": key, "places": **places });
+        Self::new(python, peer, request, None)
+    }
+}
+
+impl Contender for PythonRead {
+    fn name(&self) -> String {
+        self.name.clone()
+    }
+
+    fn run(&mut self) -> Result<Outcome> {
+        let outcome = outcome_of(&self.worker.ask(&self.request)?)?;
+        let stored = self.stored;
+        Ok(Outcome { stored, ..outcome })
+    }
+}

@@ -1,0 +1,66 @@
+//! How often a contender asks the system to bring data to the disk.
+
+use std::process::{Command, Stdio};
+
+use crate::contender::Result;
+
+/// The calls that do.
+const CALLS: &str = "trace=fsync,fdatasync,msync,sync_file_range,sync,syncfs";
+
+/// Runs a command under `strace`, and counts the calls of it and of the processes that it starts.
+///
+/// # Errors
+/// `strace` is missing, may not trace, or says something else than it should; the command fails.
+pub fn count(command: &Command) -> Result<u64> {
+    let summary = tempfile::NamedTempFile::new()?;
+    let output = Command::new("strace")
+        .args(["-f", "--seccomp-bpf", "-c", "-U", "calls,name", "-e", CALLS])
+        .arg("-o")
+        .arg(summary.path())
+        .arg(command.get_program())
+        .args(command.get_args())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .output()
+        .map_err(|error| format!("strace, which counts syncs: {error}"))?;
+    if !output.status.success() {
+        return Err(String::from_utf8_lossy(&output.stderr).into());
+    }
+    calls(&std::fs::read_to_string(summary.path())?)
+}
+
+/// The sum of the first column of a summary, whose last line is the sum already.
+fn calls(summary: &str) -> Result<u64> {
+    let lines = summary.lines().map(str::trim);
+    let mut sum = 0;
+    for line in lines {
+        if let Some((count, name)) = line.split_once(char::is_whitespace)
+            && let Ok(count) = count.parse::<u64>()
+            && name.trim() != "total"
+        {
+            sum += count;
+        }
+    }
+    Ok(sum)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn calls_are_summed() {
+        let summary = "    calls syscall\n--------- ----------------\n       61 fdatasync\n        \
+                       2 fsync\n--------- ----------------\n       63 total\n";
+        assert_eq!(calls(summary).unwrap(), 63);
+        assert_eq!(calls("").unwrap(), 0);
+    }
+
+    #[test]
+    fn syncs_of_a_command_are_counted() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut command = Command::new("sync");
+        command.arg("-f").arg(folder.path());
+        assert_eq!(count(&command).unwrap(), 1);
+    }
+}

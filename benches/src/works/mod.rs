@@ -1,0 +1,225 @@
+//! The pieces of work, and who does each.
+
+mod hdf5;
+mod reading;
+mod recording;
+mod redis;
+mod sizes;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::comparison::Comparison;
+use crate::contender::{Contender, Result};
+use crate::contenders::python_peer::{Peer, PythonRecord};
+use crate::contenders::simrecorder_store::KEY;
+use crate::data::{Frames, random_walk};
+use crate::load::{Load, Numbers};
+use crate::python::Python;
+
+/// Scalars of some keys in turn.
+#[derive(Debug)]
+pub struct Scalars {
+    /// The keys.
+    pub keys: Vec<String>,
+    /// The values of one key, used again and again.
+    pub values: Vec<f64>,
+    /// How many records each key gets.
+    pub records: usize,
+}
+
+impl Scalars {
+    /// `total` records of ten keys.
+    pub fn new(total: usize) -> Self {
+        Self {
+            keys: (0..10)
+                .map(|i| format!("population_{i}/mean_rate"))
+                .collect(),
+            values: random_walk(1 << 20),
+            records: (total / 10).max(1),
+        }
+    }
+
+    /// The same for peers.
+    pub fn load(&self) -> Load {
+        Load {
+            keys: self.keys.clone(),
+            numbers: Numbers::F64(self.values.clone()),
+            shape: Vec::new(),
+            count: self.records,
+        }
+    }
+
+    /// Calls `record` with the index of a key and a value, once for each record.
+    #[inline]
+    pub fn each(&self, mut record: impl FnMut(usize, f64) -> Result<()>) -> Result<()> {
+        for value in self.values.iter().cycle().take(self.records) {
+            for key in 0..self.keys.len() {
+                record(key, *value)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Vectors of a hundred numbers.
+#[derive(Debug)]
+pub struct Vectors {
+    /// The numbers of all vectors, used again and again.
+    pub values: Vec<f64>,
+    /// How many records there are.
+    pub records: usize,
+}
+
+impl Vectors {
+    /// The length of a vector.
+    pub const LEN: usize = 100;
+
+    /// `records` vectors.
+    pub fn new(records: usize) -> Self {
+        Self {
+            values: random_walk(Self::LEN << 13),
+            records,
+        }
+    }
+
+    /// The same for peers.
+    pub fn load(&self) -> Load {
+        Load {
+            keys: vec![KEY.to_owned()],
+            numbers: Numbers::F64(self.values.clone()),
+            shape: vec![Self::LEN],
+            count: self.records,
+        }
+    }
+
+    /// Calls `record` with each vector.
+    #[inline]
+    pub fn each(&self, mut record: impl FnMut(&[f64]) -> Result<()>) -> Result<()> {
+        let vectors = self.values.as_chunks::<{ Self::LEN }>().0;
+        for vector in vectors.iter().cycle().take(self.records) {
+            record(vector)?;
+        }
+        Ok(())
+    }
+}
+
+/// Frames of 1 MiB.
+#[derive(Debug)]
+pub struct FrameWork {
+    /// Some frames, used again and again.
+    pub frames: Vec<Vec<f32>>,
+    /// How many records there are.
+    pub count: usize,
+}
+
+impl FrameWork {
+    /// `count` frames, eight of which differ.
+    pub fn new(frames: Frames, count: usize) -> Self {
+        let frames = frames.make(count.min(8));
+        Self { frames, count }
+    }
+
+    /// The same for peers.
+    pub fn load(&self) -> Load {
+        Load {
+            keys: vec![KEY.to_owned()],
+            numbers: Numbers::F32(self.frames.concat()),
+            shape: vec![Frames::SIDE, Frames::SIDE],
+            count: self.count,
+        }
+    }
+}
+
+/// Where and how large.
+#[derive(Clone, Debug)]
+pub struct Setting {
+    /// A folder in memory.
+    pub memory: PathBuf,
+    /// A folder on a disk.
+    pub disk: PathBuf,
+    /// What sizes are multiplied with.
+    pub scale: f64,
+    /// Where Python peers live.
+    pub python: Option<Arc<Python>>,
+}
+
+impl Setting {
+    pub(crate) fn scaled(&self, count: usize) -> usize {
+        ((count as f64 * self.scale) as usize).max(1)
+    }
+}
+
+type Contenders = Vec<Box<dyn Contender>>;
+
+/// A piece of work: its name on the command line, and what makes it.
+pub type Work = (&'static str, fn(&Setting) -> Result<Comparison>);
+
+/// All pieces of work.
+pub const WORKS: &[Work] = &[
+    ("scalars-by-key", recording::scalars_by_key),
+    ("scalars-by-handle", recording::scalars_by_handle),
+    ("vectors", recording::vectors),
+    ("smooth-frames", recording::smooth_frames),
+    ("random-frames", recording::random_frames),
+    (
+        "smooth-frames-in-memory",
+        recording::smooth_frames_in_memory,
+    ),
+    (
+        "random-frames-in-memory",
+        recording::random_frames_in_memory,
+    ),
+    ("read-all", reading::read_all),
+    ("slices", reading::slices),
+    ("hdf5-scalars", hdf5::scalars),
+    ("hdf5-vectors", hdf5::vectors),
+    ("hdf5-smooth-frames", hdf5::smooth_frames),
+    ("hdf5-random-frames", hdf5::random_frames),
+    ("hdf5-read-all", hdf5::read_all),
+    ("hdf5-slices", hdf5::slices),
+    ("redis-scalars", redis::scalars),
+    ("redis-vectors", redis::vectors),
+    ("redis-frames", redis::frames),
+    ("redis-read", redis::read),
+    ("sizes-voltages", sizes::voltages),
+    ("sizes-field", sizes::field),
+    ("sizes-counts", sizes::counts),
+    ("sizes-random", sizes::random),
+];
+
+/// The works without a contender in Python.
+pub fn needs_python(work: &str) -> bool {
+    work != "scalars-by-handle"
+}
+
+/// One of so many records is written by those who write about a tenth of what others do.
+const SLOW: usize = 10;
+
+/// Adds Python peers that bring records together by hand, and some that do not, each with the
+/// part of the work that it does: one of so many records.
+fn add_python(
+    contenders: &mut Contenders,
+    setting: &Setting,
+    load: &Arc<Load>,
+    peers: &[(Peer, usize)],
+    one_by_one: &[(Peer, usize)],
+) {
+    let Some(python) = &setting.python else {
+        return;
+    };
+    let record = |peer| PythonRecord::by_hand(python, peer, load, &setting.memory);
+    for &(peer, divisor) in peers {
+        contenders.push(Box::new(record(peer).part_of(divisor)));
+    }
+    for &(peer, divisor) in one_by_one {
+        contenders.push(Box::new(record(peer).one_by_one(divisor)));
+    }
+}
+
+/// A folder that is removed at the end, within `folder`.
+pub fn scratch(folder: &Path) -> Result<tempfile::TempDir> {
+    Ok(tempfile::Builder::new()
+        .prefix("simrecorder-bench-")
+        .tempdir_in(folder)?)
+}
