@@ -88,6 +88,16 @@ impl DType {
         }
     }
 
+    /// Whether it is a floating-point number, or a complex one.
+    pub const fn is_floating(self) -> bool {
+        match self {
+            Self::F16 | Self::BF16 | Self::F32 | Self::F64 => true,
+            Self::Complex64 | Self::Complex128 => true,
+            Self::Bool | Self::I8 | Self::I16 | Self::I32 | Self::I64 => false,
+            Self::U8 | Self::U16 | Self::U32 | Self::U64 => false,
+        }
+    }
+
     /// The name in Zarr V3 and NumPy, such as `float32`.
     pub const fn as_str(self) -> &'static str {
         match self {
