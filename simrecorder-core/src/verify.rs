@@ -94,7 +94,7 @@ fn gone() -> Error {
     Error::new(ErrorKind::NotFound, "verify", message)
 }
 
-/// What [`verify`] found: each key of a store, groups before what is in them.
+/// What [`verify()`] found: each key of a store, groups before what is in them.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct VerifyReport {
@@ -126,7 +126,7 @@ impl fmt::Display for VerifyReport {
     }
 }
 
-/// What [`verify`] found at one key.
+/// What [`verify()`] found at one key.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct VerifiedKey {

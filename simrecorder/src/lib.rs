@@ -43,7 +43,7 @@
 //! | open by URL | [`open`], [`open_with`] |
 //! | copy a recording into another store | [`copy`](fn@copy) |
 //! | move it there while it grows | [`drain`](fn@drain) |
-//! | find out whether a recording is damaged, and where | [`verify`] |
+//! | find out whether a recording is damaged, and where | [`verify`](fn@verify) |
 //! | record from many processes | [`RedisDataStore`] |
 //! | write a backend | [`DataStore`], [`ArrayView`], and the feature `conformance` of `simrecorder-core` |
 //!

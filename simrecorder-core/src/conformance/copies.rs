@@ -83,7 +83,7 @@ fn assert_same(found: &dyn DataStore, expected: &dyn DataStore) {
     }
 }
 
-/// [`verify`] finds every key and all records, and nothing wrong.
+/// [`verify()`] finds every key and all records, and nothing wrong.
 #[track_caller]
 fn assert_sound(store: &dyn DataStore) {
     let report = verify(store).unwrap();
