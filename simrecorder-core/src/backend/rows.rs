@@ -1,7 +1,7 @@
 //! Rows of an array in memory, and as the frames of a tail: rows that do not fill a chunk yet.
 //!
-//! A frame is `first row: u64, rows: u64, payload bytes: u64, payload`, little-endian. The
-//! payload of an array with elements of one size are the rows; that of a text array is the
+//! A frame is `first row: u64, rows: u64, payload bytes: u64, payload`, and the CRC-32 of all that as
+//! `u32`, little-endian. The payload of an array with elements of one size are the rows; that of a text array is the
 //! end of each text in bytes (`u64` each), then the texts. `docs/format.md` has the same.
 
 use std::ops::Range;
@@ -9,6 +9,7 @@ use std::ops::Range;
 use crate::{Error, ErrorKind, Result};
 
 const HEADER_BYTES: usize = 24;
+const CHECKSUM_BYTES: usize = 4;
 
 /// Rows in memory, as a tail or a batch has them.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -145,12 +146,15 @@ pub enum RowSize {
 /// Appends a frame with `rows`, the first of which has the index `first`, to `out`.
 pub fn write_frame(out: &mut Vec<u8>, first: u64, rows: &Rows) {
     let payload = size_of_val(&rows.ends[..]) + rows.data.len();
-    out.reserve(HEADER_BYTES + payload);
+    out.reserve(HEADER_BYTES + payload + CHECKSUM_BYTES);
+    let start = out.len();
     for number in [first, rows.count, payload as u64] {
         out.extend_from_slice(&number.to_le_bytes());
     }
     out.extend(rows.ends.iter().flat_map(|end| end.to_le_bytes()));
     out.extend_from_slice(&rows.data);
+    let sum = crc32fast::hash(&out[start..]);
+    out.extend_from_slice(&sum.to_le_bytes());
 }
 
 /// Reads all frames of a tail whose first row has the index `first`.
@@ -160,7 +164,15 @@ pub fn read_frames(tail: &[u8], first: u64, size: RowSize) -> Result<Rows> {
         rest: tail,
         next: first,
     }) {
-        let Frame { count, payload } = frame?;
+        let Frame {
+            count,
+            payload,
+            checked,
+            sum,
+        } = frame?;
+        if crc32fast::hash(checked) != sum {
+            return Err(corrupt("the checksum of a frame is not that of its bytes"));
+        }
         match size {
             RowSize::Fixed(size) => {
                 if u64::try_from(size)
@@ -207,6 +219,9 @@ pub fn count_rows(tail: &[u8], first: u64) -> Result<u64> {
 struct Frame<'a> {
     count: u64,
     payload: &'a [u8],
+    /// What the checksum is of.
+    checked: &'a [u8],
+    sum: u32,
 }
 
 struct Frames<'a> {
@@ -243,7 +258,11 @@ impl<'a> Frames<'a> {
         let payload = usize::try_from(number(2))
             .ok()
             .and_then(|len| rest.split_at_checked(len));
-        let Some((payload, rest)) = payload else {
+        let sum = payload.and_then(|(payload, rest)| {
+            let (sum, rest) = rest.split_first_chunk::<CHECKSUM_BYTES>()?;
+            Some((payload, u32::from_le_bytes(*sum), rest))
+        });
+        let Some((payload, sum, rest)) = sum else {
             return Err(corrupt("a frame is cut off"));
         };
         let behind = first.checked_add(count);
@@ -251,8 +270,14 @@ impl<'a> Frames<'a> {
             Some(behind) if first == self.next => self.next = behind,
             _ => return Err(corrupt("the frames do not follow each other")),
         }
+        let checked = &self.rest[..HEADER_BYTES + payload.len()];
         self.rest = rest;
-        Ok(Frame { count, payload })
+        Ok(Frame {
+            count,
+            payload,
+            checked,
+            sum,
+        })
     }
 }
 
@@ -312,7 +337,7 @@ mod tests {
             write_frame(&mut tail, 2, &text_rows(&["three"]));
             let index = flip.index(tail.len());
             tail[index] ^= 0xff;
-            drop(read_frames(&tail, 0, RowSize::Variable));
+            prop_assert!(read_frames(&tail, 0, RowSize::Variable).is_err());
             drop(read_frames(&tail[..index], 0, RowSize::Variable));
         }
     }
