@@ -102,14 +102,14 @@ fn a_flush_with_nothing_new_makes_no_commit() -> Result<()> {
 #[test]
 fn a_flush_of_many_series_is_one_commit() -> Result<()> {
     let (store, recorder) = counting(no_timer());
-    for index in 0..5000 {
-        recorder.record(format!("n{index}"), [0_u64; 100])?;
+    for index in 0..3000 {
+        recorder.record(format!("n{index}"), [0_u64; 50])?;
     }
     recorder.flush()?;
     let commits = store.commits();
     assert_eq!(commits.len(), 1);
-    assert_eq!(commits[0].batches.len(), 5000);
-    assert_eq!(commits[0].bytes, 5000 * 800);
+    assert_eq!(commits[0].batches.len(), 3000);
+    assert_eq!(commits[0].bytes, 3000 * 400);
     recorder.close()
 }
 

@@ -14,9 +14,9 @@ use crate::{DType, Key, Kind, Schema};
 /// A batch of records of unknown size ends at about this many bytes, as one of arrays does
 /// where a chunk ends.
 const BATCH_BYTES: usize = 1 << 20;
-/// What a batch takes beside its records: it matters when a store stalls and many small ones
-/// wait for it.
-const BATCH_OVERHEAD: usize = 256;
+/// What a batch takes beside its records, here and in the store that puts a commit together: it
+/// matters where many small ones wait, and for how many of them go into one commit.
+const BATCH_OVERHEAD: usize = 1024;
 /// The first buffer of a series, before it is known how fast it grows.
 const FIRST_BYTES: usize = 64;
 
