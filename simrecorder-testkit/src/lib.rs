@@ -12,6 +12,7 @@
 pub mod allocation;
 pub mod counting;
 pub mod damage;
+pub mod damaged_sizes;
 pub mod faulty;
 #[cfg(target_os = "linux")]
 pub mod full_disk;

@@ -1,13 +1,8 @@
 //! Damaged files do not make readers ask for memory that has nothing to do with their size.
 
-#![allow(clippy::unwrap_used, reason = "helpers of tests, too, may panic")]
-
-use std::fs;
 use std::path::Path;
 
-use proptest::prelude::*;
-use proptest::sample::Index;
-use simrecorder_core::{ChunkPolicy, OpenMode, Recorder, Schema, prelude::*};
+use simrecorder_core::{OpenMode, Recorder};
 use simrecorder_zarr::{ZarrDataStore, ZarrStorage};
 
 mod support;
@@ -16,9 +11,6 @@ use support::allocation::LargestPiece;
 
 #[global_allocator]
 static ALLOCATOR: LargestPiece = LargestPiece::new();
-
-/// What reading a sound recording may ask for at once, and more.
-const MOST: usize = 8 << 20;
 
 const FILES: &[&str] = &[
     "run.journal",
@@ -36,111 +28,7 @@ fn open(path: &Path, mode: OpenMode) -> simrecorder_core::Result<Recorder> {
     ))
 }
 
-/// A recording with chunks and tails, as it is while it is open.
-fn record(folder: &Path) -> Recorder {
-    let recorder = open(&folder.join("run"), OpenMode::CreateNew).unwrap();
-    let n = Schema::scalar::<u64>().with_chunk_policy(ChunkPolicy::records(100));
-    recorder.declare("net/n", n).unwrap();
-    let append = |i: u64| {
-        recorder.record("net/n", i).unwrap();
-        recorder.record("log", format!("step {i}")).unwrap();
-        recorder
-            .record("spikes", Ragged(&vec![i; (i % 3) as usize]))
-            .unwrap();
-    };
-    (0..250).for_each(append);
-    recorder.checkpoint().unwrap();
-    (250..300).for_each(append);
-    recorder.flush().unwrap();
-    recorder
-}
-
-/// Reads all that there is, as far as it can be.
-fn read(folder: &Path) {
-    let Ok(recorder) = open(&folder.join("run"), OpenMode::Read) else {
-        return;
-    };
-    drop(recorder.keys());
-    for key in ["net/n", "log", "spikes"] {
-        if let Ok(view) = recorder.get_all(key) {
-            view.iter().take(400).for_each(drop);
-        }
-    }
-}
-
-#[derive(Clone, Debug)]
-enum Damage {
-    /// Bytes become others.
-    Change(Index, Vec<u8>),
-    Cut(Index),
-    Extend(Vec<u8>),
-}
-
-fn damages() -> impl Strategy<Value = Damage> {
-    let bytes = prop_oneof![
-        prop::collection::vec(any::<u8>(), 1..9),
-        // What lengths are made of.
-        Just(vec![0xff; 8]),
-        Just(vec![0xff, 0xff, 0xff, 0x7f]),
-        Just(vec![0, 0, 0, 0x40, 0, 0, 0, 0]),
-    ];
-    prop_oneof![
-        4 => (any::<Index>(), bytes).prop_map(|(at, bytes)| Damage::Change(at, bytes)),
-        1 => any::<Index>().prop_map(Damage::Cut),
-        1 => prop::collection::vec(any::<u8>(), 1..200).prop_map(Damage::Extend),
-    ]
-}
-
-impl Damage {
-    fn apply(&self, bytes: &mut Vec<u8>) {
-        match self {
-            Self::Change(at, to) => {
-                let at = at.index(bytes.len());
-                let end = bytes.len().min(at + to.len());
-                bytes[at..end].copy_from_slice(&to[..end - at]);
-            }
-            Self::Cut(at) => bytes.truncate(at.index(bytes.len())),
-            Self::Extend(more) => bytes.extend_from_slice(more),
-        }
-    }
-}
-
 #[test]
 fn no_damage_makes_a_reader_ask_for_much_memory() {
-    let folder = tempfile::tempdir().unwrap();
-    let recorder = record(folder.path());
-    let sound: Vec<Vec<u8>> = FILES
-        .iter()
-        .map(|name| fs::read(folder.path().join(name)).unwrap())
-        .collect();
-    let seen = tempfile::tempdir().unwrap();
-    let copied = std::process::Command::new("cp")
-        .args(["-r", "."])
-        .arg(seen.path())
-        .current_dir(folder.path())
-        .status();
-    assert!(copied.unwrap().success());
-    read(seen.path());
-    ALLOCATOR.take();
-    read(seen.path());
-    let usual = ALLOCATOR.take();
-    assert!(usual < MOST, "{usual} bytes at once for a sound recording");
-    let config = ProptestConfig::with_cases(300);
-    proptest!(config, |(file in any::<Index>(), damages in prop::collection::vec(damages(), 1..4))| {
-        let file = file.index(FILES.len());
-        let mut bytes = sound[file].clone();
-        for damage in damages.iter().filter(|_| !sound[file].is_empty()) {
-            if !bytes.is_empty() {
-                damage.apply(&mut bytes);
-            }
-        }
-        let path = seen.path().join(FILES[file]);
-        fs::write(&path, &bytes).unwrap();
-        ALLOCATOR.take();
-        read(seen.path());
-        let most = ALLOCATOR.take();
-        fs::write(&path, &sound[file]).unwrap();
-        prop_assert!(most < MOST, "{}: {} bytes at once", FILES[file], most);
-    });
-    recorder.close().unwrap();
+    support::damaged_sizes::no_damage_makes_a_reader_ask_for_much_memory(&ALLOCATOR, FILES, open);
 }
