@@ -1,8 +1,8 @@
 //! Rows of an array in memory, and as the frames of a tail: rows that do not fill a chunk yet.
 //!
 //! A frame is `first row: u64, rows: u64, payload bytes: u64, payload`, and the CRC-32 of all that as
-//! `u32`, little-endian. The payload of an array with elements of one size are the rows; that of a text array is the
-//! end of each text in bytes (`u64` each), then the texts. `docs/format.md` has the same.
+//! `u32`, little-endian. The payload of an array with elements of one size are the rows; that of a
+//! text array is the end of each text in bytes (`u64` each), then the texts. `docs/format.md` has the same.
 
 use std::ops::Range;
 
@@ -170,7 +170,8 @@ pub fn read_frames(tail: &[u8], first: u64, size: RowSize) -> Result<Rows> {
             checked,
             sum,
         } = frame?;
-        if crc32fast::hash(checked) != sum {
+        // A fuzzer does not guess checksums.
+        if crc32fast::hash(checked) != sum && !cfg!(fuzzing) {
             return Err(corrupt("the checksum of a frame is not that of its bytes"));
         }
         match size {
