@@ -7,7 +7,7 @@ use redis::Value;
 use simrecorder_core::Result;
 
 use crate::errors::corrupt;
-use crate::names::part_names;
+use crate::names::{part_name, part_names};
 use crate::reply::Reply;
 
 /// How many entries are asked for at once.
@@ -35,6 +35,10 @@ impl Entry {
 
     pub(crate) fn part_names(&self, prefix: &str) -> impl Iterator<Item = String> {
         part_names(prefix, &self.frame, self.parts)
+    }
+
+    pub(crate) fn part_name(&self, prefix: &str, part: usize) -> String {
+        part_name(prefix, &self.frame, self.parts, part)
     }
 }
 

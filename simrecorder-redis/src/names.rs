@@ -136,10 +136,15 @@ impl SeriesNames {
 
 /// The names of the strings that hold a frame: more than one if it was split.
 pub(crate) fn part_names(prefix: &str, name: &str, parts: usize) -> impl Iterator<Item = String> {
-    (0..parts).map(move |part| match parts {
+    (0..parts).map(move |part| part_name(prefix, name, parts, part))
+}
+
+/// The name of one of them.
+pub(crate) fn part_name(prefix: &str, name: &str, parts: usize, part: usize) -> String {
+    match parts {
         1 => format!("{prefix}{name}"),
         _ => format!("{prefix}{name}.{part}"),
-    })
+    }
 }
 
 #[cfg(test)]

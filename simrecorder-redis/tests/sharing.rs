@@ -6,6 +6,7 @@ mod support;
 
 use std::sync::Arc;
 
+use simrecorder_core::ndarray::{self, s};
 use simrecorder_core::{
     ArrayView, Compression, DataStore, ErrorKind, InMemoryDataStore, Key, OnDivergence, OpenMode,
     Recorder, RecorderOptions, Schema, prelude::*,
@@ -37,7 +38,7 @@ fn two_writers_append_to_one_series_and_a_view_tells_whose_a_record_is() {
         let writer = n.writer_of(index).unwrap();
         assert_eq!(writer, Some(stores[who].writer_id()));
     }
-    let backwards = n.select(simrecorder_core::ndarray::s![..;-1]).unwrap();
+    let backwards = n.select(s![..;-1]).unwrap();
     assert_eq!(backwards.writer_of(0).unwrap(), Some(stores[1].writer_id()));
     let error = n.writer_of(100).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::OutOfBounds);
@@ -173,9 +174,7 @@ fn records_and_values_above_the_limit_of_a_value_are_split() {
             v.get(2).unwrap().array::<u64>().unwrap().as_slice(),
             Some(&large(3)[..])
         );
-        let part = v
-            .select(simrecorder_core::ndarray::s![1.., 699_999])
-            .unwrap();
+        let part = v.select(s![1.., 699_999]).unwrap();
         let expected = [large(2)[699_999], large(3)[699_999]];
         assert_eq!(part.read::<u64>().unwrap().as_slice(), Some(&expected[..]));
         let bytes = recorder.get_all("bytes").unwrap().get(0).unwrap();
@@ -193,6 +192,15 @@ fn records_and_values_above_the_limit_of_a_value_are_split() {
     check(&Recorder::new(RedisDataStore::open(server.url()).unwrap()));
 }
 
+/// How many bytes the server has sent so far.
+fn bytes_sent(server: &support::TestServer) -> u64 {
+    let info = server.cli(&["INFO", "stats"]);
+    let bytes = info
+        .lines()
+        .find_map(|line| line.strip_prefix("total_net_output_bytes:"));
+    bytes.unwrap().trim().parse().unwrap()
+}
+
 #[test]
 fn a_slice_fetches_only_the_frames_it_touches() {
     let server = server();
@@ -203,19 +211,65 @@ fn a_slice_fetches_only_the_frames_it_touches() {
     recorder.close().unwrap();
     let store = RedisDataStore::open(server.url()).unwrap();
     let v = view(&store, "v");
-    let sent = || -> u64 {
-        let info = server.cli(&["INFO", "stats"]);
-        let bytes = info
-            .lines()
-            .find_map(|line| line.strip_prefix("total_net_output_bytes:"));
-        bytes.unwrap().trim().parse().unwrap()
-    };
-    let before = sent();
-    let part = v.select(simrecorder_core::ndarray::s![..;1000, 3]).unwrap();
+    let before = bytes_sent(&server);
+    let part = v.select(s![..;1000, 3]).unwrap();
     assert_eq!(
         part.read::<f64>().unwrap().as_slice(),
         Some(&[0.0, 1000.0][..])
     );
-    let took = sent() - before;
-    assert!(took < 1_000_000, "{took} bytes for two numbers of 16 MB");
+    let took = bytes_sent(&server) - before;
+    assert!(took < 100_000, "{took} bytes for two numbers of 16 MB");
+}
+
+#[test]
+fn a_slice_through_large_records_fetches_little_more_than_it_returns() {
+    let record = |i: u32| {
+        let numbers = (0..1_000_000).map(move |at| f64::from(at + i));
+        ndarray::Array::from_iter(numbers)
+            .into_shape_with_order((10, 1000, 100))
+            .unwrap()
+    };
+    for encoding in [RedisEncoding::Arrow, RedisEncoding::Bincode] {
+        // Each record of 8 MB is split into values, in which the slices begin and end anywhere.
+        for largest_value in [512 << 20, 3_000_001, 7_777] {
+            let server = server();
+            let options = RedisDataStore::options()
+                .mode(OpenMode::CreateNew)
+                .encoding(encoding)
+                .largest_value(largest_value);
+            let recorder = Recorder::new(options.open(server.url()).unwrap());
+            (0..3).for_each(|i| recorder.record("v", record(i)).unwrap());
+            recorder.close().unwrap();
+            let store = RedisDataStore::open(server.url()).unwrap();
+            let v = view(&store, "v");
+            let before = bytes_sent(&server);
+
+            let line = v.select(s![..2, 3, 77, ..]).unwrap();
+            let line = line.read::<f64>().unwrap();
+            let expected = |i: u32| (0..100).map(move |at| f64::from(307_700 + at + i));
+            assert!(line.iter().copied().eq((0..2).flat_map(expected)));
+            // Of each plane a column, and of the records each second.
+            let columns = v.select(s![..;2, .., 500..504, 99]).unwrap();
+            let columns = columns.read::<f64>().unwrap();
+            for (i, numbers) in columns
+                .iter()
+                .copied()
+                .collect::<Vec<_>>()
+                .chunks(40)
+                .enumerate()
+            {
+                let expected = record(2 * i as u32);
+                let expected = expected.slice(s![.., 500..504, 99]);
+                assert!(numbers.iter().eq(expected.iter()));
+            }
+
+            let took = bytes_sent(&server) - before;
+            // What is known of each value comes, too.
+            let values = 3 * 2 * 8_000_000 / largest_value as u64;
+            assert!(
+                took < 200_000 + 10 * values,
+                "{took} bytes for a few of 24 MB"
+            );
+        }
+    }
 }

@@ -282,6 +282,21 @@ fn parse(metadata: &[u8]) -> Result<Message<'_>> {
     }
 }
 
+/// How many records a frame of arrays of `bytes` bytes that begins with `start` has, and where
+/// their bytes lie; `None` if they are compressed, or that is too little to tell.
+pub(super) fn locate(start: &[u8], bytes: usize) -> Result<Option<(u64, Range<usize>)>> {
+    let Ok((metadata, _)) = message_at(start, 0) else {
+        return Ok(None);
+    };
+    let message = parse(&start[metadata.clone()])?;
+    let Some(batch) = message.header_as_record_batch() else {
+        return Ok(None);
+    };
+    let buffers = Buffers::new(&batch, metadata.end, bytes)?;
+    let data = buffers.ranges.last().filter(|_| buffers.codec.is_none());
+    Ok(u64::try_from(batch.length()).ok().zip(data.cloned()))
+}
+
 /// Decodes a record batch message, alone or behind its schema message.
 pub(super) fn decode(frame: Vec<u8>, schema: &Schema) -> Result<Decoded> {
     let (mut metadata, _) = message_at(&frame, 0)?;
@@ -294,7 +309,7 @@ pub(super) fn decode(frame: Vec<u8>, schema: &Schema) -> Result<Decoded> {
         .header_as_record_batch()
         .ok_or_else(|| corrupt("a frame is no record batch of Arrow"))?;
     let count = u64::try_from(batch.length()).map_err(|_| corrupt("a frame of negative length"))?;
-    let buffers = Buffers::new(&batch, &frame, metadata.end)?;
+    let buffers = Buffers::new(&batch, metadata.end, frame.len())?;
 
     let size = schema.record_bytes().unwrap_or(1).max(1) as u64;
     // The bitmaps of missing records come first at each level; nothing is ever missing.
@@ -306,7 +321,7 @@ pub(super) fn decode(frame: Vec<u8>, schema: &Schema) -> Result<Decoded> {
     let mut ends = Vec::new();
     if let Some(offsets) = offsets {
         let expected = count.checked_add(1).and_then(|count| count.checked_mul(8));
-        let bytes = buffers.read(offsets, expected)?;
+        let bytes = buffers.read(&frame, offsets, expected)?;
         let (offsets, _) = bytes.as_chunks();
         let mut offsets = offsets.iter().map(|offset| u64::from_le_bytes(*offset));
         if offsets.next() != Some(0) {
@@ -318,7 +333,7 @@ pub(super) fn decode(frame: Vec<u8>, schema: &Schema) -> Result<Decoded> {
         Kind::Array => count.checked_mul(schema.record_bytes().unwrap_or(usize::MAX) as u64),
         _ => ends.last().copied().or(Some(0)),
     };
-    match buffers.read(data, expected)? {
+    match buffers.read(&frame, data, expected)? {
         Cow::Borrowed(slice) => {
             let start = slice.as_ptr() as usize - frame.as_ptr() as usize;
             let data = start..start + slice.len();
@@ -338,19 +353,19 @@ pub(super) fn decode(frame: Vec<u8>, schema: &Schema) -> Result<Decoded> {
     }
 }
 
-/// The buffers of a message.
-struct Buffers<'a> {
-    frame: &'a [u8],
+/// Where the buffers of a message lie in its frame.
+struct Buffers {
     ranges: Vec<Range<usize>>,
     codec: Option<Codec>,
 }
 
-impl<'a> Buffers<'a> {
-    fn new(batch: &RecordBatch<'_>, frame: &'a [u8], body: usize) -> Result<Self> {
+impl Buffers {
+    /// Those of a message in a frame of `bytes` bytes, whose body begins at `body`.
+    fn new(batch: &RecordBatch<'_>, body: usize, bytes: usize) -> Result<Self> {
         let range = |buffer: &Buffer| {
             let start = usize::try_from(buffer.offset()).ok()?.checked_add(body)?;
             let end = start.checked_add(usize::try_from(buffer.length()).ok()?)?;
-            (end <= frame.len()).then_some(start..end)
+            (end <= bytes).then_some(start..end)
         };
         let ranges = batch.buffers().into_iter().flatten().map(range);
         let ranges = ranges.collect::<Option<Vec<_>>>();
@@ -364,16 +379,20 @@ impl<'a> Buffers<'a> {
             }
         };
         Ok(Self {
-            frame,
             ranges: ranges.ok_or_else(|| corrupt("a buffer lies outside its frame"))?,
             codec,
         })
     }
 
     /// The bytes of one buffer, which must be as long as expected.
-    fn read(&self, index: usize, expected: Option<u64>) -> Result<Cow<'a, [u8]>> {
+    fn read<'a>(
+        &self,
+        frame: &'a [u8],
+        index: usize,
+        expected: Option<u64>,
+    ) -> Result<Cow<'a, [u8]>> {
         let range = self.ranges.get(index).cloned();
-        let bytes = &self.frame[range.ok_or_else(|| corrupt("a buffer is missing"))?];
+        let bytes = &frame[range.ok_or_else(|| corrupt("a buffer is missing"))?];
         let bytes = match self.codec.filter(|_| !bytes.is_empty()) {
             None => Cow::Borrowed(bytes),
             Some(codec) => {

@@ -9,9 +9,10 @@
 //! ```
 
 use std::borrow::Cow;
+use std::ops::Range;
 
 use simrecorder_core::Result;
-use wincode::config::{Configuration, deserialize_exact, serialize};
+use wincode::config::{Configuration, deserialize, deserialize_exact, serialize};
 
 use super::{Codec, Decoded, Part, Pieces, compress, decompress};
 use crate::errors::corrupt;
@@ -53,6 +54,16 @@ pub(super) fn decode(frame: Vec<u8>) -> Result<Decoded> {
     let (_, len, compressed) =
         deserialize_exact::<(u32, u64, &[u8]), _>(&frame, config).map_err(damaged)?;
     plain(decompress(codec, compressed, len)?, 0)
+}
+
+/// How many records a frame of arrays that begins with `start` has, and where their bytes lie;
+/// `None` if they are compressed.
+pub(super) fn locate(start: &[u8]) -> Option<(u64, Range<usize>)> {
+    let fields = deserialize::<(u32, u64, u64, u64), _>(start, Configuration::default());
+    let (variant, count, ends, len) = fields.ok()?;
+    let data = VARIANT + 3 * size_of::<u64>();
+    let end = data.checked_add(usize::try_from(len).ok()?)?;
+    (variant == PLAIN && ends == 0).then_some((count, data..end))
 }
 
 /// The fields of a frame that is not compressed, from `start` on.

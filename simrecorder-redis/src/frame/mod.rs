@@ -79,6 +79,11 @@ impl Form {
         }
     }
 
+    /// Whether the records lie in a frame as they are.
+    pub(crate) fn is_plain(self) -> bool {
+        self.codec().is_none()
+    }
+
     fn codec(self) -> Option<Codec> {
         match self.compression {
             Compression::Fast => Some(Codec::Lz4),
@@ -107,6 +112,32 @@ impl Form {
         }?;
         decoded.check(schema)?;
         Ok(decoded)
+    }
+
+    /// Where the bytes of the records lie in a frame of arrays of `bytes` bytes that begins with
+    /// `start`; `None` if they are compressed, or that is too little to tell.
+    pub(crate) fn locate(
+        self,
+        start: &[u8],
+        bytes: usize,
+        schema: &Schema,
+    ) -> Result<Option<Range<usize>>> {
+        let located = match self.encoding {
+            RedisEncoding::Arrow => arrow::locate(start, bytes),
+            RedisEncoding::Bincode => Ok(bincode::locate(start)),
+        }?;
+        let Some((count, data)) = located else {
+            return Ok(None);
+        };
+        let expected = schema
+            .record_bytes()
+            .and_then(|size| count.checked_mul(size as u64));
+        match expected == Some(data.len() as u64) && data.end <= bytes {
+            true => Ok(Some(data)),
+            false => Err(corrupt(format!(
+                "a frame of {bytes} bytes and {count} records does not hold {schema}"
+            ))),
+        }
     }
 }
 
@@ -350,6 +381,14 @@ mod tests {
                 let records = records(schema.clone(), &lengths);
                 let start = cut.index(lengths.len()) as u64;
                 let frame = form.encode(&records, start..records.len()).unwrap().concat();
+                if schema.kind().is_fixed() && form.compression == Compression::None {
+                    let located = form.locate(&frame[..frame.len().min(1024)], frame.len(), &schema);
+                    let size = schema.record_bytes().unwrap();
+                    prop_assert_eq!(
+                        &frame[located.unwrap().unwrap()],
+                        &records.data()[start as usize * size..]
+                    );
+                }
                 let decoded = form.decode(frame, &schema).unwrap();
                 prop_assert_eq!(decoded.count, records.len() - start);
                 let size = schema.record_bytes().unwrap();
@@ -375,6 +414,9 @@ mod tests {
                 }
                 if damage.len() == 3 {
                     frame.truncate(cut.index(frame.len()));
+                }
+                if let Ok(Some(located)) = form.locate(&frame[..frame.len().min(200)], frame.len(), &schema) {
+                    prop_assert!(located.start <= located.end && located.end <= frame.len());
                 }
                 // What decodes can be read to its end.
                 if let Ok(decoded) = form.decode(frame, &schema) {

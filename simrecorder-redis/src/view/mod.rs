@@ -1,5 +1,8 @@
 //! Lazy views of series on a server.
 
+mod fetch;
+mod slices;
+
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -10,6 +13,9 @@ use simrecorder_core::{
     Result, Schema, copy_block,
 };
 
+use self::fetch::Span;
+use self::slices::{Slices, within};
+
 use crate::connection::Failure;
 use crate::document::SeriesDocument;
 use crate::errors::corrupt;
@@ -19,8 +25,6 @@ use crate::names::SeriesNames;
 use crate::recording::{Recording, State, state_command};
 use crate::reply::{Commands, Reply, command};
 
-/// Frames of about so many bytes are asked for at once.
-const WINDOW_BYTES: usize = 8 << 20;
 /// How long one question for new records waits at most, so that a server that went away is
 /// noticed.
 const LONGEST_WAIT: Duration = Duration::from_secs(10);
@@ -118,103 +122,152 @@ impl RedisView {
         Error::new(ErrorKind::NotFound, "read", message)
     }
 
-    /// Calls `take` with each frame that holds records of `range`, in order, and with the
-    /// records of it to take, until that says that it is enough. Frames of which `wanted` says no
-    /// are not fetched.
-    fn for_frames(
+    /// Calls `take` with the entries of the frames that hold records of `range`, in order and some
+    /// at a time, until that says that it is enough.
+    fn for_entries(
         &self,
         range: Range<u64>,
-        wanted: impl Fn(Range<u64>) -> bool,
-        mut take: impl FnMut(&Decoded, Range<u64>, u64) -> Result<bool>,
+        mut take: impl FnMut(Vec<Entry>) -> Result<bool>,
     ) -> Result<()> {
         let mut at = range.start;
         while at < range.end {
             let found = self.find(at..range.end)?;
             at = found.last().map_or(range.end, |entry| entry.range().end);
-            let within =
-                |entry: &Entry| entry.first.max(range.start)..entry.range().end.min(range.end);
-            let mut left = found
-                .into_iter()
-                .filter(|entry| wanted(within(entry)))
-                .peekable();
-            while left.peek().is_some() {
-                let mut bytes = 0;
-                let mut window = Vec::new();
-                while let Some(entry) =
-                    left.next_if(|entry| bytes == 0 || bytes + entry.bytes <= WINDOW_BYTES)
-                {
-                    bytes += entry.bytes;
-                    window.push(entry);
-                }
-                let mut goes_on = true;
-                self.fetch(&window, |entry, frame| {
-                    if !goes_on {
-                        return Ok(());
-                    }
-                    let decoded = self.document.form.decode(frame, &self.schema)?;
-                    if decoded.count < entry.records {
-                        return Err(corrupt("a frame holds fewer records than the index says"));
-                    }
-                    goes_on = take(&decoded, within(entry), entry.first)?;
-                    Ok(())
-                })?;
-                if !goes_on {
-                    return Ok(());
-                }
+            if !take(found)? {
+                break;
             }
         }
         Ok(())
     }
 
-    /// Calls `take` with the bytes of each frame, as soon as they have come: memory that is free
-    /// at once is used again for the next.
-    fn fetch(
+    /// Calls `take` with each of these frames, until that says that it is enough.
+    fn for_frames<'a>(
         &self,
-        window: &[Entry],
-        mut take: impl FnMut(&Entry, Vec<u8>) -> Result<()>,
+        entries: impl IntoIterator<Item = &'a Entry>,
+        mut take: impl FnMut(&Entry, &Decoded) -> Result<bool>,
     ) -> Result<()> {
-        // When the connection breaks, what was taken is not asked for again.
-        let mut next = 0;
-        self.recording.connections.run("read", |link| {
-            let mut questions = Commands::default();
-            for entry in &window[next..] {
-                // One byte more than there should be, to notice a key that holds something else.
-                let last = entry.bytes.to_string();
-                for name in entry.part_names(self.names.prefix()) {
-                    questions.command(&[b"GETRANGE", name.as_bytes(), b"0", last.as_bytes()]);
-                }
+        let entries = entries.into_iter();
+        let spans = entries.map(|entry| (Span::whole(entry, self.names.prefix()), entry));
+        self.fetch(spans, |entry, frame| {
+            let decoded = self.document.form.decode(frame, &self.schema)?;
+            if decoded.count < entry.records {
+                return Err(corrupt("a frame holds fewer records than the index says"));
             }
-            let (mut frame, mut parts) = (Vec::new(), 0);
-            link.exchange_each(&questions, |reply| {
-                if let Value::ServerError(error) = reply {
-                    return Err(Failure::Redis(error.into()));
-                }
-                let entry = &window[next];
-                let part = reply.bytes()?.unwrap_or_default();
-                match parts {
-                    0 => frame = part,
-                    _ => frame.extend(part),
-                }
-                parts += 1;
-                if parts == entry.parts {
-                    self.check_length(entry, frame.len())?;
-                    take(entry, std::mem::take(&mut frame))?;
-                    (parts, next) = (0, next + 1);
-                }
-                Ok(())
-            })
+            take(entry, &decoded)
         })
     }
 
-    fn check_length(&self, entry: &Entry, len: usize) -> Result<()> {
-        match len {
-            len if len == entry.bytes => Ok(()),
-            0 => Err(self.gone("these records were freed or cut since this view was taken")),
-            len => Err(corrupt(format!(
-                "a frame has {len} bytes or more, the index says {}",
-                entry.bytes
-            ))),
+    /// Reads what `region`, whose records count from the start of the series, has of these frames:
+    /// of large ones, only the parts that it needs.
+    fn read_frames(
+        &self,
+        entries: &[Entry],
+        region: &Region,
+        element_size: usize,
+        out: &mut [u8],
+    ) -> Result<()> {
+        let record_shape = &self.shape[1..];
+        let axis = region.axes()[0];
+        let touched = entries
+            .iter()
+            .filter(|it| within(axis, &it.range()).count > 0);
+        let (mut whole, mut large) = (Vec::new(), Vec::new());
+        for entry in touched {
+            let slices = self.document.form.is_plain().then(|| {
+                let (axes, bytes) = (region.axes(), entry.bytes);
+                Slices::plan(axes, entry.range(), record_shape, element_size, bytes)
+            });
+            match slices.flatten() {
+                Some(slices) => large.push((entry, slices)),
+                None => whole.push(entry),
+            }
         }
+
+        let mut parts = Vec::new();
+        let located = match large.is_empty() {
+            true => Vec::new(),
+            false => self.locate(large.iter().map(|(entry, _)| *entry))?,
+        };
+        for ((entry, slices), located) in large.into_iter().zip(located) {
+            match located {
+                Some(located) => parts.push((entry, slices, located)),
+                None => whole.push(entry),
+            }
+        }
+        let prefix = self.names.prefix();
+        let pieces = parts.iter().flat_map(|(entry, slices, located)| {
+            (0..slices.count).map(move |number| {
+                let piece = slices.piece(number);
+                let range = piece.start..piece.start + slices.bytes;
+                let span = Span::part(entry, prefix, located, range);
+                (span, (slices, piece))
+            })
+        });
+        self.fetch(pieces, |(slices, piece), data| {
+            let (origin, shape) = (&piece.origin, &slices.shape);
+            let block = Block {
+                data: &data,
+                origin,
+                shape,
+            };
+            copy_block(block, region, out, element_size);
+            Ok(true)
+        })?;
+
+        let size = self.schema.record_bytes().unwrap_or(0);
+        let (mut origin, mut shape) = (vec![0; self.shape.len()], self.shape.clone());
+        let bounds = axis.bounds();
+        self.for_frames(whole, |entry, decoded| {
+            let frame = entry.range();
+            let rows = frame.start.max(bounds.start)..frame.end.min(bounds.end);
+            (origin[0], shape[0]) = (rows.start, rows.end - rows.start);
+            let span = decoded.span(rows.start - frame.start..rows.end - frame.start, size, true);
+            let block = Block {
+                data: &decoded.data()[span],
+                origin: &origin,
+                shape: &shape,
+            };
+            copy_block(block, region, out, element_size);
+            Ok(true)
+        })
+    }
+
+    /// Records of one length, at least one.
+    fn read_fixed(&self, range: Range<u64>, max_bytes: usize) -> Result<Records> {
+        let size = self.schema.record_bytes().unwrap_or(usize::MAX);
+        let fitting = (max_bytes / size.max(1)).max(1) as u64;
+        let count = fitting.min(range.end - range.start);
+        let mut data = vec![0; size.saturating_mul(count as usize)];
+        let range = range.start..range.start + count;
+        self.read_into(&Region::records(range, &self.shape), &mut data)?;
+        Records::fixed(Arc::clone(&self.schema), count, data)
+    }
+
+    /// Records of any length: at least one, and no more once these have `max_bytes`.
+    fn read_variable(&self, range: Range<u64>, max_bytes: usize) -> Result<Records> {
+        let wanted = self.absolute(range);
+        let (mut data, mut ends) = (Vec::new(), Vec::new());
+        self.for_entries(wanted.clone(), |entries| {
+            let mut goes_on = true;
+            self.for_frames(&entries, |entry, decoded| {
+                let (first, end) = (entry.first, entry.range().end);
+                let range = wanted.start.max(first) - first..wanted.end.min(end) - first;
+                let start = decoded.span(range.clone(), 0, false).start;
+                let base = data.len() as u64;
+                let rows = &decoded.ends[range.start as usize..range.end as usize];
+                let row_end = |end: &u64| end - start as u64 + base;
+                // The first record with which it is enough is the last.
+                let below = rows.partition_point(|end| row_end(end) < max_bytes as u64);
+                let rows = &rows[..rows.len().min(below + 1)];
+                ends.extend(rows.iter().map(row_end));
+                let taken = range.start..range.start + rows.len() as u64;
+                data.extend_from_slice(&decoded.data()[decoded.span(taken, 0, false)]);
+                goes_on = data.len() < max_bytes;
+                Ok(goes_on)
+            })?;
+            Ok(goes_on)
+        })?;
+        Records::variable(Arc::clone(&self.schema), ends, data)
     }
 
     fn check_records(&self, range: &Range<u64>) -> Result<()> {
@@ -222,15 +275,6 @@ impl RedisView {
         let count = range.end.saturating_sub(range.start) as usize;
         Region::records(range.clone(), len).check(len, 1, count)
     }
-}
-
-/// Whether `index`, `index + step`, … hits the range.
-fn hits(range: Range<u64>, start: u64, step: u64) -> bool {
-    let next = match range.start.checked_sub(start) {
-        None => start,
-        Some(behind) => start + behind.div_ceil(step) * step,
-    };
-    next < range.end
 }
 
 impl ArrayView for RedisView {
@@ -265,67 +309,23 @@ impl ArrayView for RedisView {
         if region.is_empty() || out.is_empty() {
             return Ok(());
         }
-        let axis = region.axes()[0];
-        let start = self.state.first + axis.start;
-        let mut origin = vec![0; self.shape.len()];
-        let mut shape = self.shape.clone();
-        self.for_frames(
-            self.absolute(axis.bounds()),
-            |frame| hits(frame, start, axis.step),
-            |decoded, range, first| {
-                let size = self.schema.record_bytes().unwrap_or(0);
-                let (from, to) = (range.start - first, range.end - first);
-                (origin[0], shape[0]) = (range.start - self.state.first, to - from);
-                let block = Block {
-                    data: &decoded.data()[decoded.span(from..to, size, true)],
-                    origin: &origin,
-                    shape: &shape,
-                };
-                copy_block(block, region, out, dtype.size());
-                Ok(true)
-            },
-        )
+        let mut axes = region.axes().to_vec();
+        axes[0].start += self.state.first;
+        let region = Region::new(axes);
+        self.for_entries(region.axes()[0].bounds(), |entries| {
+            self.read_frames(&entries, &region, dtype.size(), out)?;
+            Ok(true)
+        })
     }
 
     fn read_records(&self, range: Range<u64>, max_bytes: usize) -> Result<Records> {
         self.check_records(&range)?;
-        let size = self.schema.record_bytes().unwrap_or(usize::MAX);
-        let fixed = self.schema.kind().is_fixed();
-        let mut range = range;
-        if fixed {
-            let fitting = (max_bytes / size.max(1)).max(1) as u64;
-            range.end = range.end.min(range.start.saturating_add(fitting));
-        }
-        let (mut count, mut data, mut ends) = (0, Vec::new(), Vec::new());
         if range.is_empty() {
             return Ok(Records::empty(Arc::clone(&self.schema)));
         }
-        self.for_frames(
-            self.absolute(range),
-            |_| true,
-            |decoded, range, first| {
-                let range = range.start - first..range.end - first;
-                let (mut to, base) = (range.end, data.len() as u64);
-                let span = decoded.span(range.clone(), size, fixed);
-                if !fixed {
-                    // At least one record, and the first with which it is enough.
-                    let enough = (max_bytes as u64).saturating_sub(base);
-                    let rows = &decoded.ends[range.start as usize..range.end as usize];
-                    let start = span.start as u64;
-                    let below = rows.partition_point(|end| end - start < enough);
-                    to = to.min(range.start + below as u64 + 1);
-                    let rows = &rows[..(to - range.start) as usize];
-                    ends.extend(rows.iter().map(|end| end - start + base));
-                }
-                let span = decoded.span(range.start..to, size, fixed);
-                data.extend_from_slice(&decoded.data()[span]);
-                count += to - range.start;
-                Ok(to == range.end && data.len() < max_bytes)
-            },
-        )?;
-        match fixed {
-            true => Records::fixed(Arc::clone(&self.schema), count, data),
-            false => Records::variable(Arc::clone(&self.schema), ends, data),
+        match self.schema.kind().is_fixed() {
+            true => self.read_fixed(range, max_bytes),
+            false => self.read_variable(range, max_bytes),
         }
     }
 
@@ -401,19 +401,5 @@ impl ArrayView for RedisView {
                 return self.refresh();
             }
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn frames_between_the_steps_are_not_wanted() {
-        assert!(hits(0..5, 4, 100));
-        assert!(!hits(5..100, 4, 100));
-        assert!(hits(104..105, 4, 100));
-        assert!(!hits(105..204, 4, 100));
-        assert!(!hits(0..4, 4, 1));
     }
 }
