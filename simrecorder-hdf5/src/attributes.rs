@@ -139,9 +139,11 @@ pub(crate) fn remove_if_there(object: &Handle, name: &str) -> Result<()> {
 
 fn remove(object: &Handle, name: &str) -> Result<()> {
     let name = c_string(name)?;
-    // SAFETY: the name ends with a NUL and outlives the call.
-    let status = locked(|| unsafe { H5Adelete(object.id(), name.as_ptr()) });
-    write_ok(status, "remove an attribute")
+    locked(|| {
+        // SAFETY: the name ends with a NUL and outlives the call.
+        let status = unsafe { H5Adelete(object.id(), name.as_ptr()) };
+        write_ok(status, "remove an attribute")
+    })
 }
 
 /// A value in a form that HDF5 has.

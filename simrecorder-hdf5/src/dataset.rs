@@ -228,7 +228,7 @@ impl Dataset {
     /// The number of a filter that this dataset has and the library has not.
     fn missing_filter(&self) -> Result<Option<i32>> {
         // SAFETY: the handle is a dataset, and any number may be asked about.
-        unsafe {
+        locked(|| unsafe {
             let list = H5Dget_create_plist(self.0.id());
             let list = Handle::read(list, "tell the layout of a dataset")?;
             let filters = filters(&list)?;
@@ -236,7 +236,7 @@ impl Dataset {
                 .iter()
                 .map(|filter| filter.0)
                 .find(|&id| H5Zfilter_avail(id) <= 0))
-        }
+        })
     }
 
     /// Checks that records can be appended: the first axis grows, the filters are there, and the
@@ -268,25 +268,27 @@ impl Dataset {
 
     /// Sets the length of all axes.
     pub(crate) fn set_shape(&self, shape: &[u64]) -> Result<()> {
-        // SAFETY: `shape` has as many axes as the dataset.
-        let status = locked(|| unsafe { H5Dset_extent(self.0.id(), shape.as_ptr()) });
-        write_ok(status, "change the length of a dataset")
+        locked(|| {
+            // SAFETY: `shape` has as many axes as the dataset.
+            let status = unsafe { H5Dset_extent(self.0.id(), shape.as_ptr()) };
+            write_ok(status, "change the length of a dataset")
+        })
     }
 
     /// Writes the chunk that begins at `origin`, past the filters of the library.
     pub(crate) fn write_chunk(&self, origin: &[u64], bytes: &[u8], mask: u32) -> Result<()> {
         // SAFETY: `origin` has as many axes as the dataset; `bytes` outlives the call.
-        let status = locked(|| unsafe {
-            H5Dwrite_chunk(
+        locked(|| unsafe {
+            let status = H5Dwrite_chunk(
                 self.0.id(),
                 H5P_DEFAULT,
                 mask,
                 origin.as_ptr(),
                 bytes.len(),
                 bytes.as_ptr().cast(),
-            )
-        });
-        write_ok(status, "write a chunk")
+            );
+            write_ok(status, "write a chunk")
+        })
     }
 
     /// Reads the chunk that begins at `origin`, past the filters of the library, to the start of

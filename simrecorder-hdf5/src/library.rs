@@ -29,7 +29,7 @@ pub(crate) fn locked<T>(calls: impl FnOnce() -> T) -> T {
     hdf5_metno::sync::sync(calls)
 }
 
-/// What libhdf5 says about its last failure on this thread.
+/// What libhdf5 says about its last failure.
 fn cause() -> Box<dyn std::error::Error + Send + Sync> {
     match hdf5_metno::h5check(-1 as herr_t) {
         Err(error) => error.to_string().into(),
@@ -37,8 +37,9 @@ fn cause() -> Box<dyn std::error::Error + Send + Sync> {
     }
 }
 
-/// The error of a call that failed, which must have been the last one of this thread.
+/// The error of a call that failed, which must have been the last one under the lock.
 pub(crate) fn failed(kind: ErrorKind, what: &str) -> Error {
+    assert_locked();
     let cause = cause();
     let text = cause.to_string();
     let (kind, hint) = match kind {
@@ -56,16 +57,27 @@ pub(crate) fn failed(kind: ErrorKind, what: &str) -> Error {
     Error::new(kind, "call libhdf5", message).with_source(cause)
 }
 
-/// Checks what a call returned that reads.
+/// Checks that a call was made under the lock, and that its outcome still is: the library keeps one
+/// error for all threads.
+fn assert_locked() {
+    debug_assert!(
+        hdf5_metno_sys::LOCK.is_owned_by_current_thread(),
+        "libhdf5 is called outside its lock"
+    );
+}
+
+/// Checks what a call returned that reads, under the same lock as the call.
 pub(crate) fn read_ok(status: herr_t, what: &str) -> Result<()> {
+    assert_locked();
     match status {
         0.. => Ok(()),
         _ => Err(failed(ErrorKind::Corrupt, what)),
     }
 }
 
-/// Checks what a call returned that writes.
+/// Checks what a call returned that writes, under the same lock as the call.
 pub(crate) fn write_ok(status: herr_t, what: &str) -> Result<()> {
+    assert_locked();
     match status {
         0.. => Ok(()),
         _ => Err(failed(ErrorKind::Io, what)),
@@ -77,8 +89,9 @@ pub(crate) fn write_ok(status: herr_t, what: &str) -> Result<()> {
 pub(crate) struct Handle(hid_t);
 
 impl Handle {
-    /// Takes over an identifier that a call returned.
+    /// Takes over an identifier that a call returned, under the same lock as the call.
     pub(crate) fn new(id: hid_t, kind: ErrorKind, what: &str) -> Result<Self> {
+        assert_locked();
         match id {
             0.. => Ok(Self(id)),
             _ => Err(failed(kind, what)),
@@ -102,10 +115,10 @@ impl Handle {
     /// Another handle on the same object.
     pub(crate) fn share(&self) -> Result<Self> {
         // SAFETY: the identifier is ours, or the call says that it is none any more.
-        match locked(|| unsafe { H5Iinc_ref(self.0) }) {
+        locked(|| match unsafe { H5Iinc_ref(self.0) } {
             0.. => Ok(Self(self.0)),
             _ => Err(failed(ErrorKind::Io, "keep an object open")),
-        }
+        })
     }
 
     pub(crate) fn kind(&self) -> H5I_type_t {
@@ -149,19 +162,19 @@ pub(crate) fn property_list(class: hid_t) -> Result<Handle> {
 
 /// The data space of an array of this shape; axes of `max` that are `None` may grow.
 pub(crate) fn simple_space(shape: &[u64], max: Option<&[Option<u64>]>) -> Result<Handle> {
+    let what = "make a data space";
     if shape.is_empty() {
         // SAFETY: no pointers.
-        return Handle::write(
-            locked(|| unsafe { H5Screate(H5S_class_t::H5S_SCALAR) }),
-            "make a data space",
-        );
+        return locked(|| Handle::write(unsafe { H5Screate(H5S_class_t::H5S_SCALAR) }, what));
     }
     let max: Option<Vec<hsize_t>> =
         max.map(|max| max.iter().map(|len| len.unwrap_or(hsize_t::MAX)).collect());
     let max = max.as_ref().map_or(std::ptr::null(), |max| max.as_ptr());
-    // SAFETY: both arrays have as many numbers as is said, and outlive the call.
-    let id = locked(|| unsafe { H5Screate_simple(shape.len() as i32, shape.as_ptr(), max) });
-    Handle::write(id, "make a data space")
+    locked(|| {
+        // SAFETY: both arrays have as many numbers as is said, and outlive the call.
+        let id = unsafe { H5Screate_simple(shape.len() as i32, shape.as_ptr(), max) };
+        Handle::write(id, what)
+    })
 }
 
 /// The shape of a data space, and how far each axis may grow (`None`: without bound). A space
@@ -196,25 +209,27 @@ pub(crate) fn select(space: &Handle, axes: &[AxisRange]) -> Result<()> {
     let stride = numbers(|axis| if axis.count > 1 { axis.step } else { 1 });
     let count = numbers(|axis| axis.count);
     // SAFETY: each array has as many numbers as the space has axes, and outlives the call.
-    let status = locked(|| unsafe {
-        H5Sselect_hyperslab(
+    locked(|| unsafe {
+        let status = H5Sselect_hyperslab(
             space.id(),
             H5S_seloper_t::H5S_SELECT_SET,
             start.as_ptr(),
             stride.as_ptr(),
             count.as_ptr(),
             std::ptr::null(),
-        )
-    });
-    read_ok(status, "select a part of an array")
+        );
+        read_ok(status, "select a part of an array")
+    })
 }
 
 /// Opens the object at `path` below `location`, which is there.
 pub(crate) fn open_object(location: &Handle, path: &str) -> Result<Handle> {
     let name = c_string(path)?;
-    // SAFETY: the name ends with a NUL and outlives the call.
-    let id = locked(|| unsafe { H5Oopen(location.id(), name.as_ptr(), H5P_DEFAULT) });
-    Handle::read(id, "open an object")
+    locked(|| {
+        // SAFETY: the name ends with a NUL and outlives the call.
+        let id = unsafe { H5Oopen(location.id(), name.as_ptr(), H5P_DEFAULT) };
+        Handle::read(id, "open an object")
+    })
 }
 
 /// Where in its file the object at `path` below `location` is, which is the same by whatever links
@@ -223,16 +238,16 @@ pub(crate) fn reference(location: &Handle, path: &str) -> Result<hobj_ref_t> {
     let path = c_string(path)?;
     let mut reference: hobj_ref_t = 0;
     // SAFETY: there is room for a reference of this kind; the path ends with a NUL.
-    let status = locked(|| unsafe {
-        H5Rcreate(
+    locked(|| unsafe {
+        let status = H5Rcreate(
             (&raw mut reference).cast(),
             location.id(),
             path.as_ptr(),
             H5R_OBJECT,
             -1,
-        )
-    });
-    write_ok(status, "refer to an object")?;
+        );
+        write_ok(status, "refer to an object")
+    })?;
     Ok(reference)
 }
 
@@ -240,36 +255,40 @@ pub(crate) fn reference(location: &Handle, path: &str) -> Result<hobj_ref_t> {
 pub(crate) fn has_link(group: &Handle, name: &str) -> Result<bool> {
     let name = c_string(name)?;
     // SAFETY: the name ends with a NUL and outlives the call.
-    match locked(|| unsafe { H5Lexists(group.id(), name.as_ptr(), H5P_DEFAULT) }) {
-        0 => Ok(false),
-        1.. => Ok(true),
-        _ => Err(failed(ErrorKind::Corrupt, "look for a link")),
-    }
+    locked(
+        || match unsafe { H5Lexists(group.id(), name.as_ptr(), H5P_DEFAULT) } {
+            0 => Ok(false),
+            1.. => Ok(true),
+            _ => Err(failed(ErrorKind::Corrupt, "look for a link")),
+        },
+    )
 }
 
 /// Removes a link from a group.
 pub(crate) fn unlink(group: &Handle, name: &str) -> Result<()> {
     let name = c_string(name)?;
-    // SAFETY: the name ends with a NUL and outlives the call.
-    let status = locked(|| unsafe { H5Ldelete(group.id(), name.as_ptr(), H5P_DEFAULT) });
-    write_ok(status, "remove a link")
+    locked(|| {
+        // SAFETY: the name ends with a NUL and outlives the call.
+        let status = unsafe { H5Ldelete(group.id(), name.as_ptr(), H5P_DEFAULT) };
+        write_ok(status, "remove a link")
+    })
 }
 
 /// The names of all links of a group; those that are not UTF-8 are left out.
 pub(crate) fn link_names(group: &Handle) -> Result<Vec<String>> {
     let mut names = Vec::<String>::new();
     // SAFETY: `names` outlives the call, and nothing else refers to it meanwhile.
-    let status = locked(|| unsafe {
-        H5Literate(
+    locked(|| unsafe {
+        let status = H5Literate(
             group.id(),
             H5_index_t::H5_INDEX_NAME,
             H5_iter_order_t::H5_ITER_NATIVE,
             std::ptr::null_mut(),
             Some(collect_name),
             (&raw mut names).cast(),
-        )
-    });
-    read_ok(status, "list a group")?;
+        );
+        read_ok(status, "list a group")
+    })?;
     Ok(names)
 }
 
@@ -277,17 +296,17 @@ pub(crate) fn link_names(group: &Handle) -> Result<Vec<String>> {
 pub(crate) fn attribute_names(object: &Handle) -> Result<Vec<String>> {
     let mut names = Vec::<String>::new();
     // SAFETY: `names` outlives the call, and nothing else refers to it meanwhile.
-    let status = locked(|| unsafe {
-        H5Aiterate2(
+    locked(|| unsafe {
+        let status = H5Aiterate2(
             object.id(),
             H5_index_t::H5_INDEX_NAME,
             H5_iter_order_t::H5_ITER_NATIVE,
             std::ptr::null_mut(),
             Some(collect_name),
             (&raw mut names).cast(),
-        )
-    });
-    read_ok(status, "list attributes")?;
+        );
+        read_ok(status, "list attributes")
+    })?;
     Ok(names)
 }
 

@@ -15,7 +15,7 @@ use crate::column::{Column, Form};
 use crate::dataset::Dataset;
 use crate::driver::LoggedFile;
 use crate::layout::Layout;
-use crate::library::{Handle, locked, open_object};
+use crate::library::{Handle, locked, open_object, write_ok};
 use crate::node::{self, Found, path_of};
 use crate::root;
 use crate::series::{self, Columns};
@@ -60,7 +60,8 @@ pub(crate) struct State {
 
 impl OpenFile {
     fn new(log: Arc<LoggedFile>) -> Result<Self> {
-        let file = Handle::read(log.open_hdf5()?, "open the file")?;
+        let id = log.open_hdf5()?;
+        let file = locked(|| Handle::read(id, "open the file"))?;
         let root = open_object(&file, "/")?;
         Ok(Self {
             root,
@@ -80,9 +81,11 @@ impl OpenFile {
     /// Brings what libhdf5 holds back to the file.
     pub(crate) fn flush(&self) -> Result<()> {
         use hdf5_metno_sys::h5f::{H5F_scope_t, H5Fflush};
-        // SAFETY: the handle is an object of the file.
-        let status = locked(|| unsafe { H5Fflush(self.root.id(), H5F_scope_t::H5F_SCOPE_LOCAL) });
-        crate::library::write_ok(status, "write its buffers")
+        locked(|| {
+            // SAFETY: the handle is an object of the file.
+            let status = unsafe { H5Fflush(self.root.id(), H5F_scope_t::H5F_SCOPE_LOCAL) };
+            write_ok(status, "write its buffers")
+        })
     }
 
     /// The error below what libhdf5 reported, if the file had one.
@@ -127,7 +130,7 @@ pub(crate) fn while_it_changes<T>(
         attempt += 1;
         let (log, opened) = open()?;
         match opened {
-            Err(_) if log.is_stale() && attempt < ATTEMPTS => {}
+            _ if log.is_stale() && attempt < ATTEMPTS => {}
             Err(error) => {
                 let error = log.take_error().unwrap_or(error);
                 if let Err(error) = log.give_up() {
@@ -245,11 +248,12 @@ impl Recording {
                 }
             }
             let state = self.state.read();
-            match read(&state) {
-                Err(_) if state.open.log.is_stale() && attempt < ATTEMPTS => {}
-                Err(error) => return Err(state.open.explain(error)),
-                result => return result,
+            let result = read(&state);
+            // Whatever was read then may lack what could not be.
+            if state.open.log.is_stale() && attempt < ATTEMPTS {
+                continue;
             }
+            return result.map_err(|error| state.open.explain(error));
         }
     }
 

@@ -246,15 +246,15 @@ fn mark_as_scale(object: &Handle, name: &str) -> Result<()> {
 
 fn dereference(root: &Handle, reference: hobj_ref_t) -> Result<Handle> {
     // SAFETY: the pointer is to a reference of this kind.
-    let id = locked(|| unsafe {
-        H5Rdereference2(
+    locked(|| unsafe {
+        let id = H5Rdereference2(
             root.id(),
             H5P_DEFAULT,
             H5R_OBJECT,
             (&raw const reference).cast(),
-        )
-    });
-    Handle::read(id, "follow a reference")
+        );
+        Handle::read(id, "follow a reference")
+    })
 }
 
 /// The datasets that use a scale.
@@ -270,10 +270,11 @@ pub(crate) fn users(scale: &Handle) -> Result<Vec<User>> {
         count
     ];
     let type_ = user_type()?;
-    // SAFETY: there is room for all elements, and the type is that of `User`.
-    let status =
-        locked(|| unsafe { H5Aread(attribute.id(), type_.id(), users.as_mut_ptr().cast()) });
-    read_ok(status, "read an attribute")?;
+    locked(|| {
+        // SAFETY: there is room for all elements, and the type is that of `User`.
+        let status = unsafe { H5Aread(attribute.id(), type_.id(), users.as_mut_ptr().cast()) };
+        read_ok(status, "read an attribute")
+    })?;
     Ok(users)
 }
 
@@ -361,9 +362,11 @@ fn open_list(object: &Handle, name: &str) -> Result<Option<(Handle, Handle, usiz
     let Some(attribute) = attributes::open(object, name)? else {
         return Ok(None);
     };
-    // SAFETY: the handle is an attribute.
-    let space = locked(|| unsafe { H5Aget_space(attribute.id()) });
-    let space = Handle::read(space, "tell the shape of an attribute")?;
+    let space = locked(|| {
+        // SAFETY: the handle is an attribute.
+        let space = unsafe { H5Aget_space(attribute.id()) };
+        Handle::read(space, "tell the shape of an attribute")
+    })?;
     let (shape, _) = extent(&space)?;
     match shape[..] {
         [count] => Ok(Some((

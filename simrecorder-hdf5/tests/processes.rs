@@ -47,7 +47,7 @@ fn a_reader_in_another_process_follows_a_writer() {
 }
 
 #[test]
-fn a_file_is_opened_and_read_while_checkpoint_follows_checkpoint() {
+fn a_file_is_opened_listed_and_read_while_checkpoint_follows_checkpoint() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("run.h5");
     let recorder = Recorder::new(open(&path, OpenMode::CreateNew).unwrap());
@@ -68,6 +68,7 @@ fn a_file_is_opened_and_read_while_checkpoint_follows_checkpoint() {
             }
         });
         let follower = Recorder::new(open(&path, OpenMode::Read).unwrap());
+        let mut keys = 0;
         for _ in 0..150 {
             for reader in [
                 &follower,
@@ -76,7 +77,9 @@ fn a_file_is_opened_and_read_while_checkpoint_follows_checkpoint() {
                 let view = reader.get_all("n").unwrap();
                 let n = view.read::<u64>().unwrap();
                 assert!(n.iter().copied().eq(0..view.len()));
-                reader.keys().unwrap();
+                let now = reader.keys().unwrap().len();
+                assert!(now >= keys, "{now} keys after {keys}");
+                keys = now;
             }
         }
         done.store(true, Ordering::Relaxed);
