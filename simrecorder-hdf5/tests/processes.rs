@@ -8,7 +8,6 @@
 
 use std::fs;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::json;
 use simrecorder_core::{OpenMode, Recorder, Result, prelude::*};
@@ -52,21 +51,10 @@ fn a_file_is_opened_listed_and_read_while_checkpoint_follows_checkpoint() {
     let path = folder.path().join("run.h5");
     let recorder = Recorder::new(open(&path, OpenMode::CreateNew).unwrap());
     recorder.record("n", 0_u64).unwrap();
+    // A listing reads much, so that the file changes under it.
+    (0..40).for_each(|i| recorder.record(format!("group{i}/x"), 0_u64).unwrap());
     recorder.flush().unwrap();
-    let done = AtomicBool::new(false);
-    std::thread::scope(|scope| {
-        scope.spawn(|| {
-            for step in 1_u64.. {
-                recorder.record("n", step).unwrap();
-                recorder
-                    .record(format!("late/{}", step / 10), step)
-                    .unwrap();
-                recorder.checkpoint().unwrap();
-                if done.load(Ordering::Relaxed) {
-                    break;
-                }
-            }
-        });
+    let read = || {
         let follower = Recorder::new(open(&path, OpenMode::Read).unwrap());
         let mut keys = 0;
         for _ in 0..150 {
@@ -82,7 +70,18 @@ fn a_file_is_opened_listed_and_read_while_checkpoint_follows_checkpoint() {
                 keys = now;
             }
         }
-        done.store(true, Ordering::Relaxed);
+    };
+    std::thread::scope(|scope| {
+        let reader = scope.spawn(read);
+        let mut steps = 1_u64..;
+        while !reader.is_finished() {
+            let step = steps.next().unwrap();
+            recorder.record("n", step).unwrap();
+            recorder
+                .record(format!("late/{}", step / 10), step)
+                .unwrap();
+            recorder.checkpoint().unwrap();
+        }
     });
     recorder.close().unwrap();
 }
