@@ -1,17 +1,22 @@
 //! The root group: the version of the recording, and the number by which its journal knows it.
 
-use std::ffi::CString;
+use std::fs::File;
 use std::hash::{BuildHasher, Hasher, RandomState};
-use std::os::unix::ffi::OsStrExt;
+use std::io::Write;
 use std::path::Path;
 
-use hdf5_metno_sys::h5f::{H5F_ACC_EXCL, H5F_libver_t, H5Fcreate};
-use hdf5_metno_sys::h5p::{H5P_CLS_FILE_ACCESS, H5P_DEFAULT, H5Pset_libver_bounds};
+use hdf5_metno_sys::h5f::{
+    H5F_ACC_TRUNC, H5F_libver_t, H5F_scope_t, H5Fcreate, H5Fflush, H5Fget_file_image,
+};
+use hdf5_metno_sys::h5p::{
+    H5P_CLS_FILE_ACCESS, H5P_DEFAULT, H5Pset_fapl_core, H5Pset_libver_bounds,
+};
 use serde_json::json;
 use simrecorder_core::{Error, ErrorKind, Result};
 
 use crate::attributes::{Own, read_own, write_own};
-use crate::library::{Handle, locked, open_object, property_list, write_ok};
+use crate::driver::superblock::renew_checksum;
+use crate::library::{Handle, failed, locked, open_object, property_list, write_ok};
 use crate::node::{FORMAT, check_version};
 use crate::recording::OpenFile;
 
@@ -51,26 +56,50 @@ fn note_root(own: &mut Own, id: FileId) {
     own.insert(ID.into(), json!(id_text(id)));
 }
 
-/// Makes an HDF5 file without nodes, through the library's own driver.
+/// Makes an HDF5 file without nodes.
 pub(crate) fn create_file(path: &Path, id: FileId) -> Result<()> {
-    let name = CString::new(path.as_os_str().as_bytes()).map_err(|error| {
-        Error::new(ErrorKind::InvalidArgument, "open", "a path holds no NUL").with_source(error)
-    })?;
+    let image = empty_image(id)?;
+    let mut options = File::options();
+    let created = options.write(true).create_new(true).open(path);
+    created
+        .and_then(|mut file| file.write_all(&image))
+        .map_err(|error| Error::io("open", path, error))
+}
+
+/// The bytes of an HDF5 file without nodes.
+///
+/// It is made in memory: processes that are started meanwhile by other threads would inherit a file
+/// that libhdf5 has open, and its lock, for as long as they run.
+fn empty_image(id: FileId) -> Result<Vec<u8>> {
+    let what = "make an empty file";
     locked(|| {
         let access = property_list(*H5P_CLS_FILE_ACCESS)?;
-        // SAFETY: the list is ours; the name ends with a NUL and outlives the call.
+        // SAFETY: the list is ours; the name ends with a NUL; `image` has room for what is asked for,
+        // which is all of the file.
         unsafe {
             let (low, high) = (H5F_libver_t::H5F_LIBVER_V18, H5F_libver_t::H5F_LIBVER_V110);
-            let status = H5Pset_libver_bounds(access.id(), low, high);
-            write_ok(status, "choose the version of the file")?;
-            let id_of_file = H5Fcreate(name.as_ptr(), H5F_ACC_EXCL, H5P_DEFAULT, access.id());
-            let file = Handle::write(id_of_file, "make a file")?;
+            write_ok(H5Pset_libver_bounds(access.id(), low, high), what)?;
+            write_ok(H5Pset_fapl_core(access.id(), 1 << 16, 0), what)?;
+            let name = c"simrecorder".as_ptr();
+            let file = H5Fcreate(name, H5F_ACC_TRUNC, H5P_DEFAULT, access.id());
+            let file = Handle::write(file, what)?;
             let root = open_object(&file, "/")?;
             let mut own = Own::new();
             note_root(&mut own, id);
             write_own(&root, own)?;
             drop(root);
-            file.close("close a new file")
+            write_ok(H5Fflush(file.id(), H5F_scope_t::H5F_SCOPE_LOCAL), what)?;
+            let mut image = Vec::new();
+            let len = H5Fget_file_image(file.id(), std::ptr::null_mut(), 0);
+            image.resize(usize::try_from(len).unwrap_or(0), 0);
+            let read = H5Fget_file_image(file.id(), image.as_mut_ptr().cast(), image.len());
+            if read <= 0 || read != len {
+                return Err(failed(ErrorKind::Io, what));
+            }
+            file.close(what)?;
+            // The library takes marks of an open file out of the image, and leaves the checksum.
+            renew_checksum(&mut image);
+            Ok(image)
         }
     })
 }

@@ -63,8 +63,7 @@ impl MainLock {
         let start = Instant::now();
         let attempt = loop {
             match lock.attempt(FlockOperation::NonBlockingLockExclusive) {
-                // A process that is being started holds what its parent had open, and has closed,
-                // until it runs its own program.
+                // It may be held for a moment only, by a program that looks whether it can write.
                 Ok(false) if start.elapsed() < patience() => thread::sleep(PAUSE),
                 attempt => break attempt,
             }
@@ -137,6 +136,14 @@ impl MainLock {
             thread::sleep(PAUSE);
         }
         Ok(())
+    }
+}
+
+impl Drop for MainLock {
+    fn drop(&mut self) {
+        // Closing the file does not unlock it while a process that is just being started has a
+        // copy of it.
+        let _ = flock(&self.file, FlockOperation::Unlock);
     }
 }
 

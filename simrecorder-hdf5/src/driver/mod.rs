@@ -89,7 +89,7 @@ mod power_tests;
 mod reader;
 #[cfg(test)]
 mod session_tests;
-mod superblock;
+pub(crate) mod superblock;
 #[cfg(test)]
 mod thread_tests;
 mod vfd;

@@ -24,23 +24,40 @@ pub(super) fn is_signature(bytes: [u8; 8]) -> bool {
 /// Clears the flags of a file that is open for writing from a superblock. Returns whether there
 /// were any; only superblocks of version 3 have them.
 pub(super) fn clear_open_flags(superblock: &mut [u8]) -> bool {
-    let has_flags = superblock.starts_with(&SIGNATURE) && superblock.get(VERSION_AT) == Some(&3);
-    let (true, Some(&size), Some(&flags)) = (
-        has_flags,
-        superblock.get(OFFSET_SIZE_AT),
-        superblock.get(FLAGS_AT),
-    ) else {
+    if superblock.get(VERSION_AT) != Some(&3) {
+        return false;
+    }
+    let Some(end) = checksum_at(superblock) else {
         return false;
     };
-    // Behind four addresses comes the checksum of all before it.
-    let end = FLAGS_AT + 1 + 4 * usize::from(size);
-    if flags & OPEN_FLAGS == 0 || superblock.len() < end + 4 {
+    let flags = superblock[FLAGS_AT];
+    if flags & OPEN_FLAGS == 0 {
         return false;
     }
     superblock[FLAGS_AT] = flags & !OPEN_FLAGS;
+    write_checksum(superblock, end);
+    true
+}
+
+/// Writes the checksum of a superblock anew, where its version has one.
+pub(crate) fn renew_checksum(superblock: &mut [u8]) {
+    if let Some(end) = checksum_at(superblock) {
+        write_checksum(superblock, end);
+    }
+}
+
+/// Where the checksum of a superblock is: behind four addresses, from version 2 on.
+fn checksum_at(superblock: &[u8]) -> Option<usize> {
+    let has_checksum =
+        superblock.starts_with(&SIGNATURE) && matches!(superblock.get(VERSION_AT), Some(2 | 3));
+    let size = superblock.get(OFFSET_SIZE_AT).filter(|_| has_checksum)?;
+    let end = FLAGS_AT + 1 + 4 * usize::from(*size);
+    (superblock.len() >= end + 4).then_some(end)
+}
+
+fn write_checksum(superblock: &mut [u8], end: usize) {
     let checksum = lookup3(&superblock[..end]);
     superblock[end..end + 4].copy_from_slice(&checksum.to_le_bytes());
-    true
 }
 
 /// The checksum of HDF5's metadata: `hashlittle` of Bob Jenkins' lookup3, from 0.
