@@ -5,6 +5,7 @@ use std::fmt;
 use serde::Serialize;
 
 use crate::contender::{Contender, Outcome, Result};
+use crate::disk::written_bytes;
 
 /// A piece of work and those who do it. Ratios are to the first contender.
 pub struct Comparison {
@@ -186,16 +187,6 @@ impl Comparison {
         let contenders = self.contenders.iter().map(|it| &**it);
         contenders.zip(runs).map(standing).collect()
     }
-}
-
-/// How many bytes a process had the system write so far, those that are still to be written
-/// included. Files in memory do not count.
-fn written_bytes(process: u32) -> Result<u64> {
-    let figures = std::fs::read_to_string(format!("/proc/{process}/io"))?;
-    let line = figures
-        .lines()
-        .find_map(|line| line.strip_prefix("write_bytes: "));
-    Ok(line.ok_or("/proc has no write_bytes")?.parse()?)
 }
 
 /// The median; of an even number of values, the mean of the two in the middle.

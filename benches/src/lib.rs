@@ -6,6 +6,7 @@ pub mod comparison;
 pub mod contender;
 pub mod contenders;
 pub mod data;
+pub mod disk;
 pub mod latency;
 pub mod load;
 pub mod long_run;
@@ -14,7 +15,6 @@ pub mod plots;
 pub mod python;
 pub mod report;
 pub mod seed_table;
-pub mod syncs;
 pub mod works;
 
 pub use contender::{Contender, Outcome, Result};

@@ -18,6 +18,7 @@ use crate::contender::{Result, bytes_at, checksum_f32};
 use crate::contenders::redis_store::Server;
 use crate::contenders::simrecorder_store::{KEY, Store};
 use crate::data::generator;
+use crate::disk::written_bytes;
 use crate::works::{Setting, scratch};
 
 /// How many slices are read.
@@ -73,6 +74,10 @@ pub struct Row {
     pub total_read_seconds: f64,
     /// What stands on the disk.
     pub stored_bytes: Option<u64>,
+    /// What was written to the disk until then.
+    pub written_bytes: Option<u64>,
+    /// How often the system was asked to bring it there, if that was counted.
+    pub syncs: Option<u64>,
 }
 
 /// The arrays: random numbers, two of which take turns.
@@ -134,13 +139,28 @@ impl Place {
 /// # Errors
 /// What a store reports; arrays that come back changed.
 pub fn run(setting: &Setting, count: usize) -> Result<Vec<Row>> {
-    let middle = setting.scaled(10_000).clamp(10, 10_000);
-    let arrays = Arrays::new([10, middle, 200], count);
+    let arrays = arrays(setting, count);
     let rows = Target::all().map(|target| row(target, &arrays, setting));
     rows.into_iter().collect()
 }
 
+/// Does what [`run`] does for one of the stores.
+///
+/// # Errors
+/// As for [`run`]; there is no such store.
+pub fn run_only(setting: &Setting, count: usize, index: usize) -> Result<Row> {
+    let targets = Target::all();
+    let target = targets.get(index).ok_or("there is no such store")?;
+    row(*target, &arrays(setting, count), setting)
+}
+
+fn arrays(setting: &Setting, count: usize) -> Arrays {
+    let middle = setting.scaled(10_000).clamp(10, 10_000);
+    Arrays::new([10, middle, 200], count)
+}
+
 fn row(target: Target, arrays: &Arrays, setting: &Setting) -> Result<Row> {
+    let written_before = written_bytes(std::process::id())?;
     let mut place = Place {
         folder: scratch(&setting.disk)?,
         memory: InMemoryDataStore::new(),
@@ -176,6 +196,7 @@ fn row(target: Target, arrays: &Arrays, setting: &Setting) -> Result<Row> {
         }
         (_, None) => Some(bytes_at(&place.path())?),
     };
+    let written_bytes = written_bytes(std::process::id())? - written_before;
     Ok(Row {
         name: target.name(),
         arrays: arrays.count,
@@ -185,6 +206,8 @@ fn row(target: Target, arrays: &Arrays, setting: &Setting) -> Result<Row> {
         mean_slice_seconds,
         total_read_seconds,
         stored_bytes,
+        written_bytes: stored_bytes.map(|_| written_bytes),
+        syncs: None,
     })
 }
 
@@ -235,20 +258,23 @@ pub fn table(rows: &[Row]) -> Result<String> {
     let mut text = format!(
         "\n## The table of SimRecorder for Python\n\n`seed-table`, {arrays} arrays of \
          {}x{}x{} random `f32` under one key, on a disk, page cache warm\n\n| | total write, s | \
-         mean write, s | mean slice, s | total read, s | on disk, GB |\n|---|--:|--:|--:|--:|--:|\n",
+         mean write, s | mean slice, s | total read, s | on disk, GB | written, GB | syncs |\n\
+         |---|--:|--:|--:|--:|--:|--:|--:|\n",
         shape[0], shape[1], shape[2]
     );
     for row in rows {
-        let stored = row.stored_bytes.map(|it| format!("{:.3}", it as f64 / 1e9));
+        let gigabytes = |bytes: Option<u64>| bytes.map(|it| format!("{:.3}", it as f64 / 1e9));
         writeln!(
             text,
-            "| {} | {:.2} | {:.4} | {:.6} | {:.2} | {} |",
+            "| {} | {:.2} | {:.4} | {:.6} | {:.2} | {} | {} | {} |",
             row.name,
             row.total_write_seconds,
             row.mean_write_seconds,
             row.mean_slice_seconds,
             row.total_read_seconds,
-            stored.as_deref().unwrap_or("")
+            gigabytes(row.stored_bytes).unwrap_or_default(),
+            gigabytes(row.written_bytes).unwrap_or_default(),
+            row.syncs.map(|it| it.to_string()).unwrap_or_default()
         )?;
     }
     Ok(text)

@@ -9,7 +9,7 @@ use simrecorder_bench::long_run::{self, LongRun};
 use simrecorder_bench::python::Python;
 use simrecorder_bench::report::{Report, tagged};
 use simrecorder_bench::works::{Setting, WORKS, Work, needs_python};
-use simrecorder_bench::{Result, latency, machine, plots, seed_table, syncs};
+use simrecorder_bench::{Result, disk, latency, machine, plots, seed_table};
 
 /// The works that are no comparison in turn.
 const OTHERS: [&str; 3] = ["latency", "seed-table", "long-run"];
@@ -52,6 +52,9 @@ struct Arguments {
     /// Run one contender of one work once and print nothing; for counting its syncs.
     #[arg(long, hide = true)]
     contender: Option<usize>,
+    /// Run one store of `seed-table` once and print nothing; for counting its syncs.
+    #[arg(long, hide = true)]
+    seed_row: Option<usize>,
 }
 
 #[allow(clippy::print_stdout, reason = "these are answers to other programs")]
@@ -89,6 +92,10 @@ fn main() -> Result<ExitCode> {
         let work = WORKS.iter().find(|work| is_wanted(work.0));
         let make = work.ok_or("no such work")?.1;
         make(&setting)?.run_only(index)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    if let Some(index) = arguments.seed_row {
+        seed_table::run_only(&setting, arguments.arrays, index)?;
         return Ok(ExitCode::SUCCESS);
     }
     run_all(&arguments, &setting, &wanted)
@@ -163,7 +170,7 @@ fn count_syncs(arguments: &Arguments, work: &str, standings: &mut [Standing]) ->
         if arguments.no_python {
             command.arg("--no-python");
         }
-        standing.syncs = Some(syncs::count(&command)?);
+        standing.syncs = Some(disk::syncs(&command)?);
     }
     Ok(())
 }
@@ -188,7 +195,15 @@ fn measure_latency(arguments: &Arguments, setting: &Setting, report: &mut Report
 }
 
 fn make_seed_table(arguments: &Arguments, setting: &Setting, report: &mut Report) -> Result<()> {
-    let rows = seed_table::run(setting, arguments.arrays)?;
+    let mut rows = seed_table::run(setting, arguments.arrays)?;
+    for (index, row) in rows.iter_mut().enumerate() {
+        if row.stored_bytes.is_some() {
+            let mut command = again(arguments)?;
+            command.args(["seed-table", "--arrays", &arguments.arrays.to_string()]);
+            command.args(["--seed-row", &index.to_string()]);
+            row.syncs = Some(disk::syncs(&command)?);
+        }
+    }
     let objects = rows.iter().map(|it| tagged("seed-table", it));
     let objects = objects.collect::<Result<Vec<_>>>()?;
     report.add(&seed_table::table(&rows)?, &objects)

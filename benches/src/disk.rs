@@ -1,4 +1,4 @@
-//! How often a contender asks the system to bring data to the disk.
+//! How much is written to the disk, and how often the system is asked to bring it there.
 
 use std::process::{Command, Stdio};
 
@@ -7,11 +7,24 @@ use crate::contender::Result;
 /// The calls that do.
 const CALLS: &str = "trace=fsync,fdatasync,msync,sync_file_range,sync,syncfs";
 
+/// How many bytes a process had the system write so far, those that are still to be written and
+/// those of its children that have ended included. Files in memory do not count.
+///
+/// # Errors
+/// There is no such process, or the system does not say.
+pub fn written_bytes(process: u32) -> Result<u64> {
+    let figures = std::fs::read_to_string(format!("/proc/{process}/io"))?;
+    let line = figures
+        .lines()
+        .find_map(|line| line.strip_prefix("write_bytes: "));
+    Ok(line.ok_or("/proc has no write_bytes")?.parse()?)
+}
+
 /// Runs a command under `strace`, and counts the calls of it and of the processes that it starts.
 ///
 /// # Errors
 /// `strace` is missing, may not trace, or says something else than it should; the command fails.
-pub fn count(command: &Command) -> Result<u64> {
+pub fn syncs(command: &Command) -> Result<u64> {
     let summary = tempfile::NamedTempFile::new()?;
     let output = Command::new("strace")
         .args(["-f", "--seccomp-bpf", "-c", "-U", "calls,name", "-e", CALLS])
@@ -61,6 +74,6 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let mut command = Command::new("sync");
         command.arg("-f").arg(folder.path());
-        assert_eq!(count(&command).unwrap(), 1);
+        assert_eq!(super::syncs(&command).unwrap(), 1);
     }
 }
