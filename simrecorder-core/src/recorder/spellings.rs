@@ -55,9 +55,8 @@ impl Spellings {
     /// The series that `spelling` leads to.
     #[inline]
     pub(super) fn get(&self, spelling: &str) -> Option<&Arc<SeriesState>> {
-        let table = self.newest()?;
-        let slot = table.slot(self.hash(spelling), spelling)?;
-        Some(&slot.get()?.series)
+        let entry = self.newest()?.get(self.hash(spelling), spelling)?;
+        Some(&entry.series)
     }
 
     /// Remembers that `spelling` leads to `series`.
@@ -69,13 +68,16 @@ impl Spellings {
         } else {
             self.grow(table)
         };
-        if let Some(slot) = table.slot(self.hash(spelling), spelling) {
-            let entry = || Entry {
-                spelling: spelling.into(),
-                series: Arc::clone(series),
-            };
-            *length += usize::from(slot.get().is_none());
-            slot.get_or_init(entry);
+        let hash = self.hash(spelling);
+        if table.get(hash, spelling).is_none() {
+            table.insert(
+                hash,
+                Entry {
+                    spelling: spelling.into(),
+                    series: Arc::clone(series),
+                },
+            );
+            *length += 1;
         }
     }
 
@@ -88,9 +90,7 @@ impl Spellings {
         };
         let larger = Table::new(2 * newest.0.len());
         for entry in newest.0.iter().filter_map(OnceLock::get) {
-            if let Some(slot) = larger.slot(self.hash(&entry.spelling), &entry.spelling) {
-                let _ = slot.set(entry.clone());
-            }
+            larger.insert(self.hash(&entry.spelling), entry.clone());
         }
         let larger = place.get_or_init(|| larger);
         self.newest.store(next, Ordering::Release);
@@ -114,13 +114,26 @@ impl Table {
         Self((0..slots).map(|_| OnceLock::new()).collect())
     }
 
-    /// The slot of `spelling`, or the empty one where it would be.
+    /// All slots, from the one on where an entry of this hash would be.
     #[inline]
-    fn slot(&self, hash: usize, spelling: &str) -> Option<&OnceLock<Entry>> {
+    fn slots(&self, hash: usize) -> impl Iterator<Item = &OnceLock<Entry>> {
         let mask = self.0.len() - 1;
-        (0..=mask)
-            .map(|step| &self.0[hash.wrapping_add(step) & mask])
-            .find(|slot| slot.get().is_none_or(|entry| *entry.spelling == *spelling))
+        (0..=mask).map(move |step| &self.0[hash.wrapping_add(step) & mask])
+    }
+
+    #[inline]
+    fn get(&self, hash: usize, spelling: &str) -> Option<&Entry> {
+        // Each slot is read once: one that was free may be taken for another spelling meanwhile.
+        self.slots(hash)
+            .map_while(OnceLock::get)
+            .find(|entry| *entry.spelling == *spelling)
+    }
+
+    /// Adds an entry that is not there yet. Nobody else adds one meanwhile.
+    fn insert(&self, hash: usize, entry: Entry) {
+        if let Some(slot) = self.slots(hash).find(|slot| slot.get().is_none()) {
+            let _ = slot.set(entry);
+        }
     }
 }
 
@@ -166,6 +179,31 @@ mod tests {
             done.store(true, Ordering::Relaxed);
         });
         assert_eq!(*spellings.length.lock(), 5000);
+    }
+
+    #[test]
+    fn a_spelling_leads_nowhere_else_while_others_take_its_place() {
+        for round in 0..200 {
+            let spellings = Spellings::new();
+            let done = AtomicBool::new(false);
+            std::thread::scope(|scope| {
+                for reader in 0..2 {
+                    let (spellings, done) = (&spellings, &done);
+                    scope.spawn(move || {
+                        // With so many, each free slot is one that a reader looks into.
+                        let absent: Vec<_> = (0..100).map(|i| format!("{reader}/{i}")).collect();
+                        while !done.load(Ordering::Relaxed) {
+                            assert!(absent.iter().all(|name| spellings.get(name).is_none()));
+                        }
+                    });
+                }
+                (0..500).for_each(|i| {
+                    let name = format!("{round}/{i}/added");
+                    spellings.insert(&name, &series(&name));
+                });
+                done.store(true, Ordering::Relaxed);
+            });
+        }
     }
 
     #[test]
