@@ -63,9 +63,9 @@ fn every_work_runs_and_all_contenders_agree_on_the_data() {
     }
     // Whoever writes to a disk writes bytes and syncs them.
     let on_disk = |line: &Json| line["written_bytes"].is_number();
-    assert_eq!(count(&on_disk), 22, "{printed}");
+    assert_eq!(count(&on_disk), 27, "{printed}");
     let disks = |line: &Json| on_disk(line) && line["syncs"].as_u64() >= Some(1);
-    assert_eq!(count(&disks), 22, "{printed}");
+    assert_eq!(count(&disks), 27, "{printed}");
     for plot in ["tenths.svg", "keys.svg", "memory.svg"] {
         let plot = fs::read_to_string(results.join(plot)).unwrap();
         assert!(plot.trim_end().ends_with("</svg>"), "{plot}");

@@ -93,6 +93,11 @@ pub fn drain(
         })?;
         let done = match node {
             Node::Group => {
+                if let Some(there) = to.node(&key)?.map(|node| node.kind())
+                    && there != NodeKind::Group
+                {
+                    return Err(clash(NodeKind::Group, there).with_key(key.as_str()));
+                }
                 let children = from.children(&key)?.into_iter().rev();
                 open.extend(children.map(|child| child.key));
                 drain.copy_attributes(&key)
@@ -185,7 +190,7 @@ impl Drain<'_> {
                 schema.check_same_records(view.schema())?;
                 Some(records)
             }
-            Some(other) => return Err(clash(other.kind())),
+            Some(other) => return Err(clash(NodeKind::Series, other.kind())),
         };
         let done = there.unwrap_or(0);
         if done < first || done > end {
@@ -272,9 +277,8 @@ impl Drain<'_> {
     }
 }
 
-fn clash(there: NodeKind) -> Error {
-    let message =
-        format!("this is a series, the target has a {there} there; use another recording");
+fn clash(is: NodeKind, there: NodeKind) -> Error {
+    let message = format!("this is a {is}, the target has a {there} there; use another recording");
     Error::new(ErrorKind::KindMismatch, "drain", message)
 }
 

@@ -65,8 +65,9 @@ pub fn copy_block(block: Block<'_>, region: &Region, out: &mut [u8], element_siz
             source_step: (range.step as usize).saturating_mul(source_stride),
             target_step: target_stride,
         });
-        source_stride *= len as usize;
-        target_stride *= range.count as usize;
+        // Of an array without elements, the product of the other axes may be any number.
+        source_stride = source_stride.saturating_mul(len as usize);
+        target_stride = target_stride.saturating_mul(range.count as usize);
     }
 
     // Axes that lie together in both source and target are copied in one run.

@@ -171,10 +171,39 @@ macro_rules! selection_from {
     )*};
 }
 
-selection_from!(isize, usize, i32);
+selection_from!(isize, i32);
 selection_from!(Range<isize>, RangeFrom<isize>, RangeTo<isize>);
-selection_from!(Range<usize>, RangeFrom<usize>, RangeTo<usize>);
 selection_from!(Range<i32>, RangeFrom<i32>, RangeTo<i32>, RangeFull);
+
+/// An index that was given without a sign: `ndarray` would take a very large one as counted from
+/// the end, where it is outside of any array.
+fn from_start(index: usize) -> isize {
+    isize::try_from(index).unwrap_or(isize::MAX)
+}
+
+impl From<usize> for Selection {
+    fn from(index: usize) -> Self {
+        from_start(index).into()
+    }
+}
+
+impl From<Range<usize>> for Selection {
+    fn from(range: Range<usize>) -> Self {
+        (from_start(range.start)..from_start(range.end)).into()
+    }
+}
+
+impl From<RangeFrom<usize>> for Selection {
+    fn from(range: RangeFrom<usize>) -> Self {
+        (from_start(range.start)..).into()
+    }
+}
+
+impl From<RangeTo<usize>> for Selection {
+    fn from(range: RangeTo<usize>) -> Self {
+        (..from_start(range.end)).into()
+    }
+}
 
 /// An axis of what was selected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

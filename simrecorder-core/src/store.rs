@@ -432,15 +432,20 @@ pub trait DataStoreExt: DataStore {
         if let Some(view) = self.view(key)? {
             return Ok(view);
         }
-        let error = match self.node(key)? {
-            Some(node) => wrong_node(node.kind(), "get_all"),
-            None => Error::new(
+        let nothing = || {
+            Error::new(
                 ErrorKind::NotFound,
                 "get_all",
                 "there is nothing at this key",
-            ),
+            )
         };
-        Err(error.with_key(key.as_str()))
+        let view = match self.node(key)? {
+            // It came between the two questions.
+            Some(Node::Series { .. }) => self.view(key)?.ok_or_else(nothing),
+            Some(other) => Err(wrong_node(other.kind(), "get_all")),
+            None => Err(nothing()),
+        };
+        view.map_err(|e| e.with_key(key.as_str()))
     }
 }
 

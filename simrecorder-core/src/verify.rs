@@ -120,7 +120,8 @@ impl fmt::Display for VerifyReport {
         for key in self.damaged() {
             writeln!(f, "{key}")?;
         }
-        let records: u64 = self.keys.iter().map(|key| key.records).sum();
+        let records = self.keys.iter().map(|key| key.records);
+        let records = records.fold(0, u64::saturating_add);
         let (keys, damaged) = (self.keys.len(), self.damaged().count());
         write!(f, "{keys} keys with {records} records, {damaged} damaged")
     }

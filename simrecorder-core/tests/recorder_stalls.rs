@@ -193,6 +193,9 @@ fn a_large_record_gets_its_turn_while_others_record() -> Result<()> {
                 let row = vec![0_u64; 2000];
                 while !stop.load(std::sync::atomic::Ordering::Relaxed) {
                     recorder.record(format!("n{thread}"), &row)?;
+                    // Many small buffers that are filled again as soon as they are sent.
+                    let mut keys = 0..if thread == 0 { 1000 } else { 0 };
+                    keys.try_for_each(|key| recorder.record(format!("small/{key}"), 1_u64))?;
                 }
                 Ok::<_, Error>(())
             })

@@ -1,7 +1,5 @@
 //! The chunks that a region touches: what backends with chunks share.
 
-use std::ops::Range;
-
 use crate::region_copy::{Block, copy_block};
 use crate::selection::{AxisRange, Region};
 
@@ -114,13 +112,19 @@ impl ChunkGrid {
         region: &Region,
         mut each: impl FnMut(&[u64], &[u64]) -> Result<(), E>,
     ) -> Result<(), E> {
-        let touched = region.axes().iter().zip(&self.chunk_shape).skip(1);
-        let touched: Vec<Range<u64>> = touched
-            .map(|(axis, len)| axis.start / len..axis.bounds().end.div_ceil(*len))
-            .collect();
-        let starts = touched.iter().map(|range| range.start);
-        let mut indices: Vec<u64> = std::iter::once(first).chain(starts).collect();
+        let axes = region.axes().iter().zip(&self.chunk_shape).skip(1);
+        let touched: Vec<Touched> = axes.map(|(axis, &len)| Touched::new(*axis, len)).collect();
+        if touched.iter().any(|axis| axis.count == 0) {
+            return Ok(());
+        }
+        // The number of the chunk along each axis, among those that are touched.
+        let mut numbers = vec![0; touched.len()];
         loop {
+            let others = touched
+                .iter()
+                .zip(&numbers)
+                .map(|(axis, &number)| axis.nth(number));
+            let indices: Vec<u64> = std::iter::once(first).chain(others).collect();
             let origin: Vec<u64> = indices
                 .iter()
                 .zip(&self.chunk_shape)
@@ -128,17 +132,13 @@ impl ChunkGrid {
                 .collect();
             each(&indices, &origin)?;
 
-            // The next index, the last axis first.
-            let Some(axis) = (1..indices.len())
-                .rev()
-                .find(|&axis| indices[axis] + 1 < touched[axis - 1].end)
-            else {
+            // The next number, the last axis first.
+            let more = |axis: &usize| numbers[*axis] + 1 < touched[*axis].count;
+            let Some(axis) = (0..numbers.len()).rev().find(more) else {
                 return Ok(());
             };
-            indices[axis] += 1;
-            for later in axis + 1..indices.len() {
-                indices[later] = touched[later - 1].start;
-            }
+            numbers[axis] += 1;
+            numbers[axis + 1..].fill(0);
         }
     }
 
@@ -213,6 +213,39 @@ impl ChunkGrid {
             shape: &shape,
         };
         copy_block(block, &Region::new(axes.collect()), chunk, element_size);
+    }
+}
+
+/// The chunks along one axis that hold an index of a region.
+struct Touched {
+    axis: AxisRange,
+    chunk_len: u64,
+    count: u64,
+}
+
+impl Touched {
+    fn new(axis: AxisRange, chunk_len: u64) -> Self {
+        let bounds = axis.bounds();
+        let count = match axis.step > chunk_len {
+            // No two indices share a chunk, and chunks between them are left out.
+            true => axis.count,
+            false => bounds
+                .end
+                .div_ceil(chunk_len)
+                .saturating_sub(bounds.start / chunk_len),
+        };
+        Self {
+            axis,
+            chunk_len,
+            count: if axis.count == 0 { 0 } else { count },
+        }
+    }
+
+    fn nth(&self, number: u64) -> u64 {
+        match self.axis.step > self.chunk_len && number > 0 {
+            true => (self.axis.start + number * self.axis.step) / self.chunk_len,
+            false => self.axis.start / self.chunk_len + number,
+        }
     }
 }
 

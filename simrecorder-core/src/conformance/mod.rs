@@ -276,6 +276,7 @@ macro_rules! __conformance_cases {
                 slices_of_cubes_are_those_of_ndarray,
                 indices_and_ranges_select_along_the_records,
                 a_step_may_be_longer_than_the_axis,
+                a_step_may_be_longer_than_a_chunk,
                 selections_outside_the_shape_are_errors,
                 selections_carry_names_and_attributes_on,
                 slices_of_variable_records_are_those_of_a_list,

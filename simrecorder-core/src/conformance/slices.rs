@@ -289,6 +289,41 @@ pub fn a_step_may_be_longer_than_the_axis(harness: &dyn Harness) {
     });
 }
 
+/// The chunks that a step leaves out are not looked at.
+pub fn a_step_may_be_longer_than_a_chunk(harness: &dyn Harness) {
+    let numbers = |len: i32, record: i32| -> Vec<i32> { (0..len).map(|i| i + record).collect() };
+    // The length of a record, its chunks, and steps that are longer than these.
+    let series = [
+        ("short", 12, [2, 1], [8, 5, 3]),
+        ("long", 4096, [4, 16], [1024, 100, 17]),
+    ];
+    let fill = |recorder: &Recorder| {
+        for (key, len, chunk, _) in series {
+            let schema = Schema::array::<i32>([len as u64]);
+            let schema = schema.with_chunk_policy(ChunkPolicy::shape(chunk).unwrap());
+            recorder.declare(key, schema).unwrap();
+            (0..5).for_each(|i| recorder.record(key, numbers(len, i)).unwrap());
+        }
+    };
+    write_and_check(harness, fill, |recorder| {
+        for (key, len, _, steps) in series {
+            let view = recorder.get_all(key).unwrap();
+            for step in steps {
+                for start in [0, 1, 7] {
+                    let slice = Slice::new(start, None, step);
+                    let part = view.select(vec![Slice::from(..).into(), slice.into()]);
+                    let expected = (0..5).flat_map(|record| {
+                        let all = numbers(len, record).into_iter();
+                        all.skip(start as usize).step_by(step as usize)
+                    });
+                    let found = part.unwrap().read::<i32>().unwrap();
+                    assert!(found.iter().copied().eq(expected), "{key} {start} {step}");
+                }
+            }
+        }
+    });
+}
+
 /// What lies outside is an error and no panic.
 pub fn selections_outside_the_shape_are_errors(harness: &dyn Harness) {
     let fill = |recorder: &Recorder| {
@@ -304,6 +339,9 @@ pub fn selections_outside_the_shape_are_errors(harness: &dyn Harness) {
         expect_error(view.select(0..6), outside, parts);
         expect_error(view.select(6..), outside, parts);
         expect_error(view.select(-6..), outside, parts);
+        expect_error(view.select(usize::MAX), outside, parts);
+        expect_error(view.select(2..usize::MAX), outside, parts);
+        expect_error(view.select(..usize::MAX), outside, parts);
         expect_error(view.select(isize::MIN), outside, parts);
         expect_error(view.select(isize::MAX..), outside, parts);
         let all = SliceInfoElem::from(Slice::from(..));

@@ -11,6 +11,10 @@ use crate::record::{RecordRef, ScalarRef};
 use crate::store::Change;
 use crate::{Error, ErrorKind, IntoValue, Result, Schema};
 
+/// How often a record waits for other buffers to be sent. Threads that fill them again at once must
+/// not keep a large record out for ever.
+const MOST_SPILLS: u32 = 3;
+
 impl Inner {
     /// Takes a scalar if that is a matter of copying it.
     #[inline]
@@ -51,6 +55,7 @@ impl Inner {
             return Err(state.schema.mismatch(record).with_key(state.key.as_str()));
         }
         let batch_bound = self.batch_bound();
+        let mut spills = 0;
         let mut series = state.lock();
         loop {
             if series.is_closed() {
@@ -63,16 +68,15 @@ impl Inner {
             let Some(capacity) = series.wanted_capacity(record.data.len(), batch_bound) else {
                 break;
             };
-            let buffered = self.buffered_bytes.load(Ordering::Relaxed);
-            if buffered.saturating_add(capacity) <= self.options.buffer_bound() {
-                self.grow(&mut series, capacity);
+            if self.grow_within_bound(&mut series, capacity) {
                 break;
             }
             // The others are sent first, without this lock.
             drop(series);
             let freed = self.spill(capacity)?;
+            spills += 1;
             series = state.lock();
-            if freed == 0 {
+            if freed == 0 || spills == MOST_SPILLS {
                 // What is left is this record, or buffers that others fill at this moment.
                 if series.is_empty() {
                     self.grow(&mut series, record.data.len().max(1));
@@ -90,6 +94,20 @@ impl Inner {
             drop(self.send_buffer(series, self.when_full()));
         }
         Ok(())
+    }
+
+    /// Grows a buffer if there is room for so much.
+    fn grow_within_bound(&self, series: &mut LockedSeries<'_>, capacity: usize) -> bool {
+        let bound = self.options.buffer_bound();
+        let room = |buffered: usize| buffered.checked_add(capacity).filter(|&all| all <= bound);
+        // The room is taken before the memory is: other threads do the same at this moment.
+        let buffered = &self.buffered_bytes;
+        let taken = buffered.fetch_update(Ordering::Relaxed, Ordering::Relaxed, room);
+        if taken.is_ok() {
+            self.grow(series, capacity);
+            buffered.fetch_sub(capacity, Ordering::Relaxed);
+        }
+        taken.is_ok()
     }
 
     fn grow(&self, series: &mut LockedSeries<'_>, capacity: usize) {

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
 
+use super::committing::TimedCommits;
 use super::inner::Inner;
 
 /// Commits what a recorder holds at every interval, until it is stopped.
@@ -49,7 +50,7 @@ impl CommitTimer {
 }
 
 fn run(inner: &Weak<Inner>, stopped: &(Mutex<bool>, Condvar), interval: Duration) {
-    let mut last = Vec::new();
+    let mut timed = TimedCommits::default();
     let mut stop = stopped.0.lock();
     while !*stop {
         stopped.1.wait_for(&mut stop, interval);
@@ -57,6 +58,6 @@ fn run(inner: &Weak<Inner>, stopped: &(Mutex<bool>, Condvar), interval: Duration
             return;
         }
         let Some(inner) = inner.upgrade() else { return };
-        parking_lot::MutexGuard::unlocked(&mut stop, || inner.commit_in_background(&mut last));
+        parking_lot::MutexGuard::unlocked(&mut stop, || inner.commit_in_background(&mut timed));
     }
 }

@@ -12,30 +12,45 @@ use crate::{Error, ErrorKind, Key, Result};
 /// A store to read from, with what to wait for before.
 pub(crate) type ToRead<'a> = (&'a Pipeline, Option<Arc<Reached>>);
 
+/// What timed commits remember from one to the next.
+#[derive(Debug, Default)]
+pub(crate) struct TimedCommits {
+    /// When each store has done the last one.
+    last: Vec<Option<Arc<Reached>>>,
+    /// The series to begin with: the one that found no room, lest the same ones always do.
+    next: usize,
+}
+
 impl Inner {
-    /// Sends all buffers to the stores, but those for which there is no room, if `when_full`
-    /// says so.
-    fn send_all_buffers(&self, when_full: WhenFull) {
-        for index in 0.. {
-            let Some(state) = self.series.read().get(index).cloned() else {
-                return;
+    /// Sends the buffers of all series to the stores, the one with the number `first` first.
+    /// Returns the number of the one for which there was no room, if `when_full` says so.
+    fn send_all_buffers(&self, when_full: WhenFull, first: usize) -> Option<usize> {
+        let count = self.series_count();
+        for number in (0..count).map(|step| (first + step) % count) {
+            let Some(state) = self.series.read().get(number).cloned() else {
+                continue;
             };
             let series = state.lock();
-            if !series.is_empty() {
-                drop(self.send_buffer(series, when_full));
+            if !series.is_empty()
+                && self.send_buffer(series, when_full).is_err()
+                && when_full == WhenFull::Fail
+            {
+                return Some(number);
             }
         }
+        None
     }
 
     /// Commits what there is without waiting for it: for the thread of timed commits.
-    pub(crate) fn commit_in_background(&self, last: &mut Vec<Option<Arc<Reached>>>) {
+    pub(crate) fn commit_in_background(&self, timed: &mut TimedCommits) {
         // Also after a failure that stopped the recorder: other stores get what was recorded.
         if self.is_closed() {
             return;
         }
-        self.send_all_buffers(WhenFull::Fail);
-        last.resize(self.pipelines.len(), None);
-        for (pipeline, last) in self.pipelines.iter().zip(last) {
+        let without_room = self.send_all_buffers(WhenFull::Fail, timed.next);
+        timed.next = without_room.unwrap_or(0);
+        timed.last.resize(self.pipelines.len(), None);
+        for (pipeline, last) in self.pipelines.iter().zip(&mut timed.last) {
             // A store that is behind does not get another mark.
             if last.as_ref().is_none_or(|reached| reached.is_set()) {
                 *last = Some(pipeline.mark(Mark::Flush));
@@ -50,7 +65,7 @@ impl Inner {
             Err(error) if error.kind() == ErrorKind::ReadOnly => return Ok(()),
             running => running?,
         }
-        self.send_all_buffers(WhenFull::Wait);
+        self.send_all_buffers(WhenFull::Wait, 0);
         let marks: Vec<_> = self.pipelines.iter().map(|p| p.mark(mark)).collect();
         let mut held_up = Ok(());
         for (pipeline, reached) in self.pipelines.iter().zip(marks) {

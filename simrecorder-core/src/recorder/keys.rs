@@ -243,18 +243,28 @@ impl Inner {
     pub(crate) fn set_attributes(&self, spelling: &str, attributes: Attributes) -> Result<()> {
         self.check_running("set attributes")?;
         let key = Key::new_or_root(spelling)?;
-        let reserved = self.reserve(CHANGE_BYTES, self.when_full())?;
+        let mut reserved = self.reserve(CHANGE_BYTES, self.when_full())?;
         let mut nodes = self.nodes.lock();
         self.check_running("set attributes")?;
         if !key.is_root() && !nodes.contains_key(&key) {
             let mut groups = self.check_groups_above(&nodes, &key)?;
-            let mut is_new = true;
-            for pipeline in self.working_pipelines() {
-                pipeline.plan(&key, None)?;
-                is_new &= pipeline.node(&key)?.is_none();
+            let mut there = Vec::new();
+            for reserved in &reserved {
+                let pipeline = reserved.pipeline();
+                there.push(match pipeline.failure() {
+                    Some(_) => None,
+                    None => {
+                        pipeline.plan(&key, None)?;
+                        pipeline.node(&key)?.map(|node| node.kind())
+                    }
+                });
             }
-            if is_new {
+            if there.iter().all(Option::is_none) {
                 groups.push(key.clone());
+            } else if there.iter().flatten().any(|kind| *kind != NodeKind::Group) {
+                // A store that has nothing there would make it a group.
+                let mut there = there.iter();
+                reserved.retain(|_| there.next().is_some_and(Option::is_some));
             }
             nodes.extend(groups.into_iter().map(|group| (group, Known::Group)));
         }

@@ -7,7 +7,9 @@ use super::Recorder;
 use super::committing::ToRead;
 use super::inner::{Inner, closed};
 use crate::store::{Child, DataStoreExt, wrong_node};
-use crate::{ArrayView, Attributes, Error, ErrorKind, Key, NodeKind, Result, Value};
+use crate::{
+    ArrayView, Attributes, DataStore, Error, ErrorKind, Key, Node, NodeKind, Result, Value,
+};
 
 /// How many keys an error names as near to the one that was asked for.
 const NEAREST_KEYS: usize = 3;
@@ -118,6 +120,19 @@ impl Recorder {
     }
 }
 
+/// The value at a key, if there is one.
+fn find_value(store: &dyn DataStore, key: &Key) -> Result<Option<Value>> {
+    if let Some(value) = store.value(key)? {
+        return Ok(Some(value));
+    }
+    match store.node(key)? {
+        None => Ok(None),
+        // It came between the two questions.
+        Some(Node::Value) => store.value(key),
+        Some(other) => Err(wrong_node(other.kind(), "get")),
+    }
+}
+
 /// Reads from one store of a recorder; see [`Recorder::store`].
 ///
 /// Its methods are those of [`Recorder`].
@@ -138,11 +153,8 @@ impl StoreReader {
         let (key, stores) = self.prepare(key.as_ref(), operation)?;
         for store in self.stores(stores) {
             let store = store?;
-            if let Some(value) = store.value(&key).map_err(|e| e.with_key(key.as_str()))? {
+            if let Some(value) = find_value(store, &key).map_err(|e| e.with_key(key.as_str()))? {
                 return Ok(Some(value));
-            }
-            if let Some(node) = store.node(&key).map_err(|e| e.with_key(key.as_str()))? {
-                return Err(wrong_node(node.kind(), operation).with_key(key.as_str()));
             }
         }
         Ok(None)

@@ -193,6 +193,7 @@ mod tests {
             let mut region = axes.clone();
             region[0] = within(axes[0], &rows);
             let region = Region::new(region);
+            prop_assume!(!region.is_empty());
             let mut expected = vec![0; 2 * region.len().unwrap()];
             let origin = vec![0; shape.len()];
             let all = Block { data: &data, origin: &origin, shape: &shape };
