@@ -186,6 +186,22 @@ function changes.append()
     state.changed = true
 end
 
+-- Puts the entries of an index into a new stream, which takes its place.
+local function move(index)
+    local new, from = index .. '.new', '-'
+    redis.call('DEL', new)
+    while true do
+        local entries = redis.call('XRANGE', index, from, '+', 'COUNT', 500)
+        if #entries == 0 then break end
+        for _, entry in ipairs(entries) do
+            redis.call('XADD', new, entry[1], unpack(entry[2]))
+        end
+        from = '(' .. entries[#entries][1]
+    end
+    redis.call('DEL', index)
+    if redis.call('EXISTS', new) == 1 then redis.call('RENAME', new, index) end
+end
+
 local function truncate(prefix, records)
     local index, ended = prefix .. 'index', records
     repeat
@@ -208,9 +224,11 @@ local function truncate(prefix, records)
             }, first
         end
     end
-    -- So that records may be added from there on again.
+    -- So that records may be added from there on again. Newer servers let no stream go back behind
+    -- what was deleted from it: then its entries move to a new one.
     if redis.call('EXISTS', index) == 1 then
-        redis.call('XSETID', index, int(ended) .. '-0')
+        local back = redis.pcall('XSETID', index, int(ended) .. '-0')
+        if type(back) == 'table' and back.err then move(index) end
     end
     if again then redis.call(unpack(again)) end
 end
@@ -244,9 +262,9 @@ function changes.free()
     local key, prefix, first = take(), take(), tonumber(take())
     local state = existing(key, prefix .. 'state')
     redis.call('XLEN', prefix .. 'index')
-    state.first = math.max(state.first, math.min(first, state.last))
-    state.changed = true
-    local freed = state.first
+    local freed = math.max(state.first, math.min(first, state.last))
+    -- A server whose memory is full refuses to write what did not change, too.
+    if freed > state.first then state.first, state.changed = freed, true end
     todo[#todo + 1] = function() free(prefix, freed) end
 end
 

@@ -46,6 +46,10 @@ impl fmt::Debug for Link {
     }
 }
 
+/// The client library for clusters waits for each of the commands that it sends at once, also when
+/// their node does not answer any more.
+const CLUSTER_GROUP: usize = 8;
+
 impl Link {
     /// Sends commands in one go and gives the answer to each; what the server refused is among
     /// them as a [`Value::ServerError`]. In a cluster, all are about keys of one slot.
@@ -58,11 +62,13 @@ impl Link {
                 }
                 (0..count).map(|_| connection.recv_response()).collect()
             }
-            Self::Cluster(connection) if count > 0 => {
-                let bytes: Vec<_> = commands.iter().map(|it| it.bytes()).collect();
-                connection.req_packed_commands(&bytes.concat(), 0, count)
+            Self::Cluster(connection) => {
+                let mut replies = Vec::with_capacity(count);
+                for (bytes, count) in commands.iter().flat_map(|it| it.groups(CLUSTER_GROUP)) {
+                    replies.extend(connection.req_packed_commands(bytes, 0, count)?);
+                }
+                Ok(replies)
             }
-            Self::Cluster(_) => Ok(Vec::new()),
         }
     }
 

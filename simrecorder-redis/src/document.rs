@@ -8,6 +8,7 @@ use simrecorder_core::{
 
 use crate::errors::corrupt;
 use crate::frame::{Form, RedisEncoding, schema_message};
+use crate::index::is_sane;
 
 /// What stands at a key.
 #[derive(Clone, Debug)]
@@ -64,12 +65,19 @@ impl Document {
             compression: text("compression")?.parse::<Compression>()?,
         };
         if field("node") == Some("value") {
+            let parts = usize::try_from(number("parts")?).map_err(|_| missing("parts"))?;
+            let bytes = number("bytes")?;
+            if !is_sane(bytes, parts) {
+                return Err(corrupt(format!(
+                    "a value of {bytes} bytes in {parts} parts"
+                )));
+            }
             return Ok(Self::Value(StoredValue {
                 schema,
                 form,
                 frame: text("frame")?.to_owned(),
-                parts: usize::try_from(number("parts")?).map_err(|_| missing("parts"))?,
-                bytes: number("bytes")?,
+                parts,
+                bytes,
             }));
         }
         let chunk_shape =

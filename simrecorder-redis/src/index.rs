@@ -14,6 +14,8 @@ use crate::reply::Reply;
 pub(crate) const PAGE: usize = 512;
 /// More parts than this no frame has.
 const MOST_PARTS: usize = 1 << 20;
+/// More bytes than this no frame has: 64 TiB.
+const MOST_BYTES: u64 = 1 << 46;
 
 /// One frame of a series.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,6 +44,11 @@ impl Entry {
     }
 }
 
+/// Whether a frame may have so many bytes in so many parts, each of which has some.
+pub(crate) fn is_sane(bytes: u64, parts: usize) -> bool {
+    (1..=MOST_PARTS).contains(&parts) && (parts as u64..=MOST_BYTES).contains(&bytes)
+}
+
 /// The entries that `XRANGE` and `XREVRANGE` answer with.
 pub(crate) fn entries(reply: Value) -> Result<Vec<Entry>> {
     reply.array()?.into_iter().map(entry).collect()
@@ -63,16 +70,14 @@ fn entry(reply: Value) -> Result<Entry> {
             first: id.split_once('-')?.0.parse().ok()?,
             records: number("n")?,
             bytes: usize::try_from(number("b")?).ok()?,
-            parts: usize::try_from(number("p")?)
-                .ok()
-                .filter(|&parts| parts > 0)?,
+            parts: usize::try_from(number("p")?).ok()?,
             frame: field("f")?.to_owned(),
             writer: u64::from_str_radix(field("w")?, 16).ok()?,
         })
     };
     let entry = found().ok_or_else(damaged)?;
     let ends = entry.first.checked_add(entry.records);
-    match entry.parts <= MOST_PARTS && ends.is_some() {
+    match is_sane(entry.bytes as u64, entry.parts) && ends.is_some() {
         true => Ok(entry),
         false => Err(damaged()),
     }

@@ -15,7 +15,7 @@ use simrecorder_core::{
 
 use crate::connection::{Connections, Failure};
 use crate::document::{Document, SeriesDocument};
-use crate::errors::{corrupt, from_server, invalid};
+use crate::errors::{corrupt, from_server, invalid, is_transient};
 use crate::frame::Form;
 use crate::names::{self, Names, SeriesNames, part_names};
 use crate::options::{FRAME_BYTES, RedisOptions};
@@ -164,8 +164,8 @@ impl Recording {
         });
         let (writers, id, who) = (self.names.writers(), self.writer_name(), who.to_string());
         let policy = self.connections.run_first("open", |link| {
-            let memory = link.one(&[b"INFO", b"memory"])?.text();
-            let sync = link.one(&[b"CONFIG", b"GET", b"appendfsync"])?.pairs();
+            let memory = if_told(link.one(&[b"INFO", b"memory"]))?.text();
+            let sync = if_told(link.one(&[b"CONFIG", b"GET", b"appendfsync"]))?.pairs();
             let register: [&[u8]; 4] = [b"HSET", writers.as_bytes(), id.as_bytes(), who.as_bytes()];
             if let Value::ServerError(error) = link.one(&register)? {
                 return Err(Failure::Redis(error.into()));
@@ -370,8 +370,17 @@ impl Recording {
             .array()?;
         for generation in generations {
             let generation = generation.text()?.unwrap_or_default();
-            if generation != self.names.generation() {
-                self.delete(&Names::new(&self.run, &generation))?;
+            // Its own, if it was replaced meanwhile, is for whoever did that.
+            if generation == self.names.generation() {
+                continue;
+            }
+            match self.delete(&Names::new(&self.run, &generation)) {
+                Ok(()) => {}
+                Err(error) if error.kind() == ErrorKind::Io => return Err(error),
+                Err(error) => {
+                    tracing::warn!(run = self.run, generation, %error,
+                        "what was replaced is damaged, and some of it stays on the server");
+                }
             }
             self.ask_one(
                 "open",
@@ -510,7 +519,7 @@ fn find_or_create(
         match reply {
             Value::ServerError(error) => {
                 let transient = redis::RedisError::from(error.clone());
-                if crate::errors::is_transient(&transient) {
+                if is_transient(&transient) {
                     return Err(Failure::Redis(transient));
                 }
                 Err(from_server("open", &error).into())
@@ -565,6 +574,15 @@ fn check_root<'a>(field: &impl Fn(&str) -> Option<&'a str>) -> Result<(&'a str, 
         field("generation").ok_or_else(|| missing("generation"))?,
         form,
     ))
+}
+
+/// An answer that a server may refuse to give: the client library for clusters makes an error of
+/// that.
+fn if_told(answer: redis::RedisResult<Value>) -> redis::RedisResult<Value> {
+    match answer {
+        Err(error) if error.code().is_some() && !is_transient(&error) => Ok(Value::Nil),
+        answer => answer,
+    }
 }
 
 fn attributes_from(reply: Value) -> Result<Attributes> {

@@ -9,20 +9,24 @@ use crate::errors::{from_server, unexpected};
 #[derive(Debug, Default)]
 pub(crate) struct Commands {
     bytes: Vec<u8>,
-    count: usize,
+    /// Where each command begins.
+    starts: Vec<usize>,
 }
 
 impl Commands {
     pub(crate) fn with_buffer(mut bytes: Vec<u8>) -> Self {
         bytes.clear();
-        Self { bytes, count: 0 }
+        Self {
+            bytes,
+            starts: Vec::new(),
+        }
     }
 
     /// Begins a command of `parts` arguments, its name among them.
     pub(crate) fn begin(&mut self, parts: usize) {
+        self.starts.push(self.bytes.len());
         self.bytes
             .extend_from_slice(format!("*{parts}\r\n").as_bytes());
-        self.count += 1;
     }
 
     pub(crate) fn argument(&mut self, argument: impl AsRef<[u8]>) {
@@ -48,8 +52,19 @@ impl Commands {
 
     /// Adds the commands of another.
     pub(crate) fn append(&mut self, other: &Self) {
+        let before = self.bytes.len();
+        self.starts
+            .extend(other.starts.iter().map(|start| before + start));
         self.bytes.extend_from_slice(&other.bytes);
-        self.count += other.count;
+    }
+
+    /// The commands in groups of no more than `most`: the bytes of each, and how many it has.
+    pub(crate) fn groups(&self, most: usize) -> impl Iterator<Item = (&[u8], usize)> {
+        let groups = self.starts.chunks(most);
+        let ends = groups.clone().skip(1).map(|group| group[0]);
+        let ends = ends.chain([self.bytes.len()]);
+        let bytes = |(group, end): (&[usize], usize)| (&self.bytes[group[0]..end], group.len());
+        groups.zip(ends).map(bytes)
     }
 
     /// Room for `bytes` more, so that the buffer grows once.
@@ -66,11 +81,11 @@ impl Commands {
     }
 
     pub(crate) fn count(&self) -> usize {
-        self.count
+        self.starts.len()
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.count == 0
+        self.starts.is_empty()
     }
 }
 
@@ -160,6 +175,11 @@ mod tests {
             b"*2\r\n$3\r\nGET\r\n$3\r\na\r\n\r\n*1\r\n$4\r\nPING\r\n"
         );
         assert_eq!(commands.count(), 2);
+        let again = commands.bytes().to_vec();
+        commands.append(&command(&[b"PING"]));
+        let groups: Vec<_> = commands.groups(2).collect();
+        assert_eq!(groups, [(&again[..], 2), (&b"*1\r\n$4\r\nPING\r\n"[..], 1)]);
+        assert_eq!(Commands::default().groups(2).count(), 0);
     }
 
     #[test]

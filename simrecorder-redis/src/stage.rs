@@ -323,7 +323,7 @@ impl Recording {
         let parts = bytes.div_ceil(self.part_bytes).max(1);
         let whole = (parts > 1).then(|| pieces.concat());
         for (part, full_name) in part_names(prefix, &name, parts).enumerate() {
-            commands.begin(5);
+            commands.begin(6);
             commands.argument("SET");
             commands.argument(full_name);
             match &whole {
@@ -336,6 +336,8 @@ impl Recording {
             }
             commands.argument("EX");
             commands.argument(FRAME_LIFETIME);
+            // One that comes twice must not end the one that a commit has made permanent.
+            commands.argument("NX");
         }
         Frame {
             name,

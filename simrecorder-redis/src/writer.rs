@@ -19,6 +19,8 @@ use crate::stage::{Slot, Stage, clash};
 const SCRIPT: &str = include_str!("commit.lua");
 /// How often frames that got lost on the way are sent again before that is an error.
 const ATTEMPTS: usize = 3;
+/// However little else is tried again, so long a server may take to write its append-only file.
+const LEAST_WRITE_PATIENCE: Duration = Duration::from_secs(10);
 /// How long to wait before looking again whether the server has written.
 const PAUSE: Duration = Duration::from_millis(5);
 
@@ -74,6 +76,8 @@ enum Answer {
     Done(Option<Observation>),
     /// It has only the commits up to this number.
     Gap(u64),
+    /// It has not all frames, and says that nothing went wrong with them: they are too old.
+    NotKept(Error),
 }
 
 impl Recording {
@@ -136,7 +140,10 @@ impl Recording {
         let script = self.script(&slot, 0, 0, &changes);
         self.connections.run("free", |link| {
             let reply = link.exchange(&[&script])?.pop().unwrap_or_default();
-            self.understand(reply, None).map(drop)
+            match self.understand(reply, None)? {
+                Answer::NotKept(error) => Err(error.into()),
+                Answer::Done(_) | Answer::Gap(_) => Ok(()),
+            }
         })
     }
 
@@ -199,9 +206,12 @@ impl Recording {
         sent: &VecDeque<Sent>,
         again: &mut bool,
     ) -> Result<Option<Observation>, Failure> {
+        let message = "the server goes on losing what it has acknowledged";
+        let mut error = Error::new(ErrorKind::Io, "commit", message);
         for _ in 0..ATTEMPTS {
             match self.send(link, part)? {
                 Answer::Done(observed) => return Ok(observed),
+                Answer::NotKept(why) => error = why,
                 Answer::Gap(last) => {
                     *again = true;
                     let last = self.send_again(link, &part.slot, last, number, sent)?;
@@ -211,8 +221,7 @@ impl Recording {
                 }
             }
         }
-        let message = "the server goes on losing what it has acknowledged";
-        Err(Error::new(ErrorKind::Io, "commit", message).into())
+        Err(error.into())
     }
 
     /// Sends the commits behind `last` that the server should have, in order; returns the last one
@@ -245,6 +254,7 @@ impl Recording {
             match self.send(link, part)? {
                 Answer::Done(_) => last = number,
                 Answer::Gap(has) => return Err(self.lost(has, last).into()),
+                Answer::NotKept(error) => return Err(error.into()),
             }
         }
         Ok(last)
@@ -278,7 +288,7 @@ impl Recording {
         });
         match self.understand(reply, refused)? {
             Answer::Done(_) => Ok(Answer::Done(observed)),
-            gap => Ok(gap),
+            other => Ok(other),
         }
     }
 
@@ -307,13 +317,15 @@ impl Recording {
         }
         let mut text = || word().text().map(Option::unwrap_or_default);
         let (kind, key, detail) = (text()?, text()?, text()?);
-        if let ("frames", Some(error)) = (kind.as_str(), refused) {
-            return Err(match redis::RedisError::from(error.clone()) {
+        let error = refusal(&kind, &detail).with_key(&*key);
+        match (kind.as_str(), refused) {
+            ("frames", None) => Ok(Answer::NotKept(error)),
+            ("frames", Some(refused)) => Err(match redis::RedisError::from(refused.clone()) {
                 error if crate::errors::is_transient(&error) => Failure::Redis(error),
-                _ => Failure::Final(from_server("commit", &error).with_key(key)),
-            });
+                _ => Failure::Final(from_server("commit", &refused).with_key(key)),
+            }),
+            _ => Err(error.into()),
         }
-        Err(refusal(&kind, &detail).with_key(key).into())
     }
 
     /// Notes a commit that was acknowledged, and forgets those that are safe.
@@ -325,13 +337,32 @@ impl Recording {
             writer.observe(now, observed);
         }
         self.release(writer, now);
+        let mut progress = now;
         while writer.sent_bytes > self.resend_bytes {
-            if !self.release_written(writer) {
-                sleep(PAUSE);
-                self.look(writer)?;
+            if self.release_written(writer) {
+                progress = Instant::now();
+                continue;
             }
+            self.check_writes(progress)?;
+            sleep(PAUSE);
+            self.look(writer)?;
         }
         Ok(())
+    }
+
+    /// An error if the server has not written for too long, since `progress`.
+    fn check_writes(&self, progress: Instant) -> Result<()> {
+        if progress.elapsed()
+            <= self
+                .connections
+                .patience
+                .retry_for
+                .max(LEAST_WRITE_PATIENCE)
+        {
+            return Ok(());
+        }
+        let message = "the server does not write its append-only file; is its disk full?";
+        Err(Error::new(ErrorKind::StorageFull, "commit", message))
     }
 
     /// Forgets commits that are safe.
@@ -408,17 +439,17 @@ impl Recording {
 
     /// Waits until the server has handed everything to its operating system.
     pub(crate) fn settle(&self, writer: &mut Writer) -> Result<()> {
+        if self.connections.is_cluster() {
+            return Ok(());
+        }
         let start = Instant::now();
+        // Once in any case: what was written may have been lost with the power of the server.
+        self.look(writer)?;
         while writer.sent.iter().any(|sent| !sent.mark.is_written()) {
-            if self.connections.is_cluster() {
-                return Ok(());
-            }
-            self.look(writer)?;
-            if start.elapsed() > self.connections.patience.retry_for {
-                let message = "the server does not write its append-only file";
-                return Err(Error::new(ErrorKind::Io, "close", message));
-            }
+            self.check_writes(start)
+                .map_err(|e| e.with_operation("close"))?;
             sleep(PAUSE);
+            self.look(writer)?;
         }
         Ok(())
     }

@@ -12,7 +12,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use simrecorder_core::{
-    ArrayView, DataStore, Error, ErrorKind, Key, OpenMode, Recorder, Result, prelude::*, verify,
+    ArrayView, Change, Commit, DataStore, Error, ErrorKind, Key, OpenMode, Recorder, Result,
+    prelude::*, verify,
 };
 use simrecorder_redis::{RedisDataStore, RedisOptions, RedisServer};
 use support::{server, server_options, server_with, signal};
@@ -154,6 +155,45 @@ fn users_without_the_right_password_or_rights_are_refused() {
     assert_eq!(view(&reader, "n").read::<u64>().unwrap()[0], 1);
 }
 
+/// Newer servers let no stream go back behind what was deleted from it.
+#[test]
+fn series_are_cut_on_a_server_whose_streams_do_not_go_back() {
+    let server = server();
+    server.cli(&[
+        "ACL", "SETUSER", "user", "on", ">u", "~*", "&*", "+@all", "-xsetid",
+    ]);
+    let url = format!("redis://user:u@127.0.0.1:{}", server.server.port());
+    let store = quick().open(&url).unwrap();
+    let recorder = Recorder::new(store.clone());
+    // More frames than are moved at once.
+    for record in 0..1500_u64 {
+        recorder.record("v", record).unwrap();
+        if record % 2 == 1 {
+            recorder.flush().unwrap();
+        }
+    }
+    recorder.close().unwrap();
+    drop((recorder, store));
+    let key = Key::new("v").unwrap();
+    // Within a frame, between two, and all.
+    for (records, goes_on) in [(1213, 3), (1214, 20), (0, 7)] {
+        let store = quick().open(&url).unwrap();
+        let cut = Change::Truncate {
+            key: key.clone(),
+            records,
+        };
+        store.commit(Commit::new(vec![cut])).unwrap();
+        assert_eq!(view(&store, "v").len(), records);
+        let recorder = Recorder::new(store.clone());
+        (records..records + goes_on).for_each(|record| recorder.record("v", record).unwrap());
+        recorder.flush().unwrap();
+        let v = view(&store, "v");
+        let found = v.read::<u64>().unwrap();
+        assert!(found.iter().copied().eq(0..records + goes_on), "{records}");
+        recorder.close().unwrap();
+    }
+}
+
 #[test]
 fn a_server_at_its_memory_limit_refuses_records_and_keeps_the_others() {
     let server = server_with(|options| options.setting("maxmemory", "16mb"));
@@ -180,7 +220,8 @@ fn a_server_at_its_memory_limit_refuses_records_and_keeps_the_others() {
         v.get(flushed - 1).unwrap().array::<u64>().unwrap()[999],
         flushed - 1
     );
-    // What is freed makes room for others.
+    // Who asks to free what is free already is not refused, and what is freed makes room.
+    store.free(&Key::new("v").unwrap(), 0).unwrap();
     store.free(&Key::new("v").unwrap(), flushed).unwrap();
     drop(recorder);
     let recorder = Recorder::new(quick().open(server.url()).unwrap());
@@ -257,6 +298,10 @@ fn a_server_that_stands_still_is_waited_for_until_the_limit() {
     let m = view(&store, "m").read::<u64>().unwrap();
     assert!(m.iter().copied().eq(0..3000), "{} records", m.len());
     assert_eq!(view(&store, "n").len(), 3);
+    // What was sent once more stays as long as what was sent once.
+    let expiring = "local n = 0 for _, key in ipairs(redis.call('KEYS', '*')) do \
+                    if redis.call('TTL', key) ~= -1 then n = n + 1 end end return n";
+    assert_eq!(server.cli(&["EVAL", expiring, "0"]), "0");
 
     let impatient = Recorder::new(quick().open(server.url()).unwrap());
     impatient.record("other", 1).unwrap();

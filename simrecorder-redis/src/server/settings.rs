@@ -77,7 +77,9 @@ impl Settings {
             .open(&new)
             .map_err(io)?;
         for (name, value) in &self.0 {
-            writeln!(file, "{name} {}", quoted(value)).map_err(io)?;
+            // The value of others may be several words.
+            let one_word = ["requirepass", "masterauth"].contains(&name.as_str());
+            writeln!(file, "{name} {}", quoted(value, one_word)).map_err(io)?;
         }
         file.sync_all().map_err(io)?;
         std::fs::rename(&new, path).map_err(io)
@@ -93,9 +95,14 @@ impl fmt::Debug for Settings {
     }
 }
 
-/// A word in the form of the configuration file. Plain lists of words stay as they are.
-fn quoted(value: &str) -> String {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b" .:/_-+@*,~&".contains(&byte);
+/// A word in the form of the configuration file. Plain lists of words stay as they are, unless it is
+/// `one_word`.
+fn quoted(value: &str, one_word: bool) -> String {
+    let plain = |byte: u8| {
+        byte.is_ascii_alphanumeric()
+            || b".:/_-+@*,~&".contains(&byte)
+            || (byte == b' ' && !one_word)
+    };
     if !value.is_empty() && value.bytes().all(plain) {
         return value.to_owned();
     }
@@ -143,13 +150,16 @@ mod tests {
         let path = folder.path().join("redis.conf");
         let mut given = Settings::default();
         given.set("appendfsync".into(), "always".into());
-        given.set("requirepass".into(), "a \"b\\#\nü".into());
+        given.set("requirepass".into(), " a \"b\\#\nü c ".into());
+        given.set("masterauth".into(), "correct horse".into());
         let first = Settings::read(&path).unwrap().with(&given);
         first.write(&path).unwrap();
         let second = Settings::read(&path).unwrap();
         assert_eq!(first.0, second.0);
         assert_eq!(second.get("save"), Some(""));
         assert_eq!(second.get("APPENDFSYNC"), Some("always"));
+        let written = std::fs::read_to_string(&path).unwrap();
+        assert!(written.contains("masterauth \"correct\\x20horse\"\n"));
         assert!(!format!("{second:?}").contains('ü'));
         std::fs::write(&path, "# a comment\n\n  maxmemory   4gb \n").unwrap();
         assert_eq!(Settings::read(&path).unwrap().get("maxmemory"), Some("4gb"));

@@ -75,11 +75,14 @@ impl RedisView {
         let mut spans = spans.peekable();
         let mut goes_on = true;
         while goes_on && spans.peek().is_some() {
-            let (mut bytes, mut window) = (0, Vec::new());
+            let (mut bytes, mut questions, mut window) = (0, 0, Vec::new());
             while let Some((span, what)) = spans.next_if(|(span, _)| {
-                bytes == 0 || bytes + span.bytes <= WINDOW_BYTES && window.len() < WINDOW_QUESTIONS
+                questions == 0
+                    || bytes + span.bytes <= WINDOW_BYTES
+                        && questions + span.places.len() <= WINDOW_QUESTIONS
             }) {
                 bytes += span.bytes;
+                questions += span.places.len();
                 window.push((span, what));
             }
             self.fetch_window(&window, |what, bytes| {
@@ -159,7 +162,10 @@ impl RedisView {
             let parts = (0..entry.parts).map(|_| Ok(next().int()?.try_into().unwrap_or(0)));
             let parts = parts.collect::<Result<Vec<usize>>>()?;
             let part_bytes = parts[0].max(1);
-            self.check_length(entry.bytes, parts.iter().sum())?;
+            self.check_length(
+                entry.bytes,
+                parts.iter().copied().fold(0, usize::saturating_add),
+            )?;
             if parts[..parts.len() - 1]
                 .iter()
                 .any(|&len| len != part_bytes)

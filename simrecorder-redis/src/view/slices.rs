@@ -108,10 +108,16 @@ impl Slices {
             origin[axis] = start + number % count * step;
             number /= count;
         }
-        let steps = origin.iter().zip(&self.strides);
-        let end: u64 = steps.map(|(index, stride)| index * stride).sum();
+        let from_first = |(axis, index): (usize, &u64)| match axis {
+            0 => index - self.first,
+            _ => *index,
+        };
+        let indices = origin.iter().enumerate().map(from_first);
+        let start = indices
+            .zip(&self.strides)
+            .map(|(index, stride)| index * stride);
         Piece {
-            start: end - self.first * self.strides[0],
+            start: start.sum(),
             origin,
         }
     }
