@@ -18,6 +18,7 @@ use std::time::Duration;
 
 use simrecorder_core::{DataStore, Key, Recorder, RecorderOptions, prelude::*};
 use simrecorder_redis::{RedisDataStore, RedisServer, RedisSync};
+use simrecorder_testkit::steps::kills;
 use support::{role, server_options, signal, this_test};
 
 const WRITERS: u64 = 8;
@@ -149,7 +150,7 @@ fn growing_file(folder: &Path) -> std::path::PathBuf {
 
 /// Kills the server again and again. If `lose` says so, what it wrote last is gone then, as after
 /// a loss of power.
-fn kill_under_writers(test: &str, sync: RedisSync, kills: u32, lose: bool) {
+fn kill_under_writers(test: &str, sync: RedisSync, kills: u64, lose: bool) {
     if let Some(url) = role() {
         return write_until_told(&url);
     }
@@ -159,7 +160,7 @@ fn kill_under_writers(test: &str, sync: RedisSync, kills: u32, lose: bool) {
     let writers: Vec<_> = (0..WRITERS).map(|_| Writer::start(test, &url)).collect();
     let mut lost = 0;
     for kill in 0..kills {
-        sleep(Duration::from_millis(150 + u64::from(kill * 37 % 200)));
+        sleep(Duration::from_millis(150 + kill * 37 % 200));
         let file = growing_file(folder.path());
         let before = file.metadata().unwrap().len();
         if lose {
@@ -191,13 +192,13 @@ fn kill_under_writers(test: &str, sync: RedisSync, kills: u32, lose: bool) {
 #[test]
 fn a_server_that_is_killed_and_syncs_always_loses_and_doubles_nothing() {
     let test = "a_server_that_is_killed_and_syncs_always_loses_and_doubles_nothing";
-    kill_under_writers(test, RedisSync::Always, 20, false);
+    kill_under_writers(test, RedisSync::Always, kills(), false);
 }
 
 #[test]
 fn a_server_that_is_killed_and_syncs_every_second_loses_and_doubles_nothing() {
     let test = "a_server_that_is_killed_and_syncs_every_second_loses_and_doubles_nothing";
-    kill_under_writers(test, RedisSync::EverySecond, 20, false);
+    kill_under_writers(test, RedisSync::EverySecond, kills(), false);
 }
 
 #[test]
