@@ -6,12 +6,14 @@ mod support;
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde_json::json;
 use simrecorder_core::{
-    DataStore, ErrorKind, InMemoryDataStore, Key, Named, OnDivergence, OnStoreError, OpenMode,
-    Recorder, RecorderOptions, Result, StoreState, prelude::*,
+    Commit, DataStore, ErrorKind, InMemoryDataStore, Key, Named, OnDivergence, OnStoreError,
+    OpenMode, Recorder, RecorderOptions, Result, StoreState, prelude::*,
 };
 use support::{
-    CountingStore, FaultStore, Op, count_up, kind_of, no_hang, no_timer, numbers, wait_until,
+    Adapter, CountingStore, FaultStore, Hook, Op, count_up, kind_of, no_hang, no_timer, numbers,
+    wait_until,
 };
 
 fn detach() -> RecorderOptions {
@@ -382,6 +384,61 @@ fn a_key_below_a_value_is_refused_each_time_and_does_no_harm() -> Result<()> {
     }
     recorder.flush()?;
     recorder.close()
+}
+
+#[test]
+fn attributes_make_no_group_in_a_store_where_others_have_a_value() -> Result<()> {
+    let [first, second] = [InMemoryDataStore::new(), InMemoryDataStore::new()];
+    let recorder = Recorder::new(first.clone());
+    recorder.set("meta/seed", 42)?;
+    recorder.close()?;
+    let stores = [first.open(OpenMode::Append)?, second.clone()];
+    let recorder = Recorder::with_options(stores, no_timer());
+    let unit = json!({"unit": "1"});
+    let attributes = unit.as_object().cloned().unwrap_or_default();
+    recorder.set_attributes("meta/seed", attributes.into_iter().collect())?;
+    recorder.flush()?;
+    recorder.set("meta/seed", 43)?;
+    recorder.close()?;
+    let key = Key::new("meta/seed")?;
+    for store in [first, second] {
+        assert_eq!(store.value(&key)?.map(i32::try_from).transpose()?, Some(43));
+    }
+    Ok(())
+}
+
+/// Somebody else makes a value and a series at the moment in which it is asked what there is.
+#[derive(Debug)]
+struct MadeMeanwhile(InMemoryDataStore);
+
+impl Hook for MadeMeanwhile {
+    fn before(&self, op: Op, _: Option<&Commit>) -> Result<()> {
+        if op == Op::Node && self.0.keys_within(&Key::ROOT)?.is_empty() {
+            let recorder = Recorder::new(self.0.open(OpenMode::OpenOrCreate)?);
+            recorder.set("value", 1)?;
+            recorder.record("series", 1)?;
+            recorder.close()?;
+        }
+        Ok(())
+    }
+}
+
+#[test]
+fn what_is_made_while_it_is_looked_for_is_there_or_not_yet() -> Result<()> {
+    for look_for_value in [true, false] {
+        let store = InMemoryDataStore::new();
+        let followed = Adapter {
+            name: "followed",
+            hook: Arc::new(MadeMeanwhile(store.clone())),
+            store,
+        };
+        let reader = Recorder::new(followed);
+        match look_for_value {
+            true => assert_eq!(reader.get_as::<i32>("value")?, Some(1)),
+            false => assert_eq!(reader.get_all("series")?.len(), 1),
+        }
+    }
+    Ok(())
 }
 
 // ---- stores that stall -----------------------------------------------------------------------

@@ -164,6 +164,13 @@ fn what_cannot_be_drained_is_refused_before_anything_is_written() {
     recorder.flush().unwrap();
     let error = drain(&store, &memory, DrainOptions::new()).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::SchemaMismatch, "{error}");
+    // A group is none in a target that has a series there.
+    let groups = RedisDataStore::connect(&new_run()).unwrap();
+    let recorder = Recorder::new(groups.clone());
+    recorder.set_attributes("n", Attributes::new()).unwrap();
+    recorder.flush().unwrap();
+    let error = drain(&groups, &memory, DrainOptions::new()).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::KindMismatch, "{error}");
     let read_only = other.open(OpenMode::Read).unwrap();
     let error = drain(&store, &read_only, DrainOptions::new()).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::ReadOnly);

@@ -156,6 +156,7 @@ mod tests {
 
     #[test]
     fn spellings_are_found_while_others_are_added() {
+        const NUMBER: usize = if cfg!(miri) { 100 } else { 5000 };
         let spellings = Spellings::new();
         let (added, done) = (AtomicUsize::new(0), AtomicBool::new(false));
         let name = |number: usize| format!("group/{number}");
@@ -172,18 +173,20 @@ mod tests {
                     }
                 });
             }
-            for number in 0..5000 {
+            for number in 0..NUMBER {
                 spellings.insert(&name(number), &series(&name(number)));
                 added.store(number + 1, Ordering::Release);
             }
             done.store(true, Ordering::Relaxed);
         });
-        assert_eq!(*spellings.length.lock(), 5000);
+        assert_eq!(*spellings.length.lock(), NUMBER);
     }
 
     #[test]
     fn a_spelling_leads_nowhere_else_while_others_take_its_place() {
-        for round in 0..200 {
+        // Miri takes a thousand times as long.
+        let rounds = if cfg!(miri) { 1 } else { 200 };
+        for round in 0..rounds {
             let spellings = Spellings::new();
             let done = AtomicBool::new(false);
             std::thread::scope(|scope| {
@@ -197,7 +200,7 @@ mod tests {
                         }
                     });
                 }
-                (0..500).for_each(|i| {
+                (0..if cfg!(miri) { 40 } else { 500 }).for_each(|i| {
                     let name = format!("{round}/{i}/added");
                     spellings.insert(&name, &series(&name));
                 });
