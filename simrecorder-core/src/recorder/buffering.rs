@@ -76,7 +76,7 @@ impl Inner {
             let freed = self.spill(capacity)?;
             spills += 1;
             series = state.lock();
-            if freed == 0 || spills == MOST_SPILLS {
+            if freed == 0 || spills >= MOST_SPILLS {
                 // What is left is this record, or buffers that others fill at this moment.
                 if series.is_empty() {
                     self.grow(&mut series, record.data.len().max(1));
