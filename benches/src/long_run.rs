@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
@@ -17,6 +18,11 @@ const BOUND_MIB: f64 = 256.0;
 
 /// How often memory is looked at in each tenth.
 const SAMPLES: u64 = 100;
+
+/// Records of the bare loop, which is as fast for more.
+const BARE_RECORDS: u64 = 20_000_000;
+/// How many it keeps of each key.
+const BARE_LENGTH: usize = 4096;
 
 /// How many keys there are in each run that `records` records are enough for: a hundred of each.
 pub fn numbers_of_keys(records: u64) -> impl Iterator<Item = usize> {
@@ -42,6 +48,8 @@ pub struct LongRun {
     pub peak_mib: f64,
     /// The anonymous memory along the way: the part of the run that is done, and MiB.
     pub memory: Vec<(f64, f64)>,
+    /// Million records a second of a loop that puts as many into vectors, and forgets them.
+    pub bare_speed: f64,
 }
 
 impl LongRun {
@@ -101,7 +109,31 @@ pub fn run(folder: &Path, records: u64, keys: usize) -> Result<LongRun> {
         close_seconds: start.elapsed().as_secs_f64(),
         peak_mib: memory.iter().map(|sample| sample.1).fold(0.0, f64::max),
         memory,
+        // Last, since its memory is none of the recorder.
+        bare_speed: bare_speed(records.min(BARE_RECORDS), keys),
     })
+}
+
+/// How fast a number goes to the vector of each key in turn, under a lock: what the processor's caches
+/// allow with so many keys.
+fn bare_speed(records: u64, keys: usize) -> f64 {
+    let series: Vec<_> = (0..keys)
+        .map(|_| Arc::new(Mutex::new(Vec::new())))
+        .collect();
+    let steps = (records / keys as u64).max(1);
+    let start = Instant::now();
+    for step in 0..steps {
+        for series in &series {
+            let mut values = series.lock().unwrap_or_else(PoisonError::into_inner);
+            if values.len() == BARE_LENGTH {
+                values.clear();
+            }
+            values.push(step as f64);
+        }
+    }
+    let seconds = start.elapsed().as_secs_f64();
+    std::hint::black_box(series);
+    steps as f64 * keys as f64 / seconds / 1e6
 }
 
 fn anonymous_mib() -> Result<f64> {
@@ -119,16 +151,17 @@ fn anonymous_mib() -> Result<f64> {
 /// None in practice.
 pub fn table(runs: &[LongRun]) -> Result<String> {
     let mut text = "\n## Long runs\n\n`long-run`, `f64` by handle, Zarr/LMDB, memory bound \
-                    256 MiB\n\n| keys | records | million records/s | last tenth to second | close, \
-                    s | anonymous MiB | allowed |\n|--:|--:|--:|--:|--:|--:|--:|\n"
+                    256 MiB\n\n| keys | records | million records/s | bare loop | last tenth to second \
+                    | close, s | anonymous MiB | allowed |\n|--:|--:|--:|--:|--:|--:|--:|--:|\n"
         .to_owned();
     for run in runs {
         writeln!(
             text,
-            "| {} | {} | {:.1} | {:.2} | {:.2} | {:.0} | {:.0} |",
+            "| {} | {} | {:.1} | {:.1} | {:.2} | {:.2} | {:.0} | {:.0} |",
             run.keys,
             run.records,
             run.speed,
+            run.bare_speed,
             run.last_to_second(),
             run.close_seconds,
             run.peak_mib,
