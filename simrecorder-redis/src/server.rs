@@ -222,7 +222,7 @@ impl Default for RedisServerOptions {
 /// Takes the lock of a data directory.
 ///
 /// When a server was killed, its child that rewrites the append-only file, and a process that is
-/// just being started, hold the lock for a moment longer.
+/// just being started, hold the lock for a while longer.
 fn take(lock: &File) -> Result<()> {
     let start = Instant::now();
     while flock(lock, FlockOperation::NonBlockingLockExclusive).is_err() {
@@ -236,7 +236,7 @@ fn take(lock: &File) -> Result<()> {
 }
 
 /// How long a lock is waited for.
-const LOCK_PATIENCE: Duration = Duration::from_secs(1);
+const LOCK_PATIENCE: Duration = Duration::from_secs(5);
 
 impl RedisServerOptions {
     /// The port to listen on.
