@@ -380,9 +380,12 @@ impl Recording {
             while bytes < CHECKPOINT_BYTES
                 && let Some(path) = paths.next()
             {
+                let noted = note.len();
                 match self.fold_tail(state, &path, &mut note) {
                     Ok(written) => bytes += written,
                     Err(error) if error.kind() == ErrorKind::Corrupt => {
+                        // Its rows are in no chunk, so they stay where they are.
+                        note.truncate(noted);
                         damaged = damaged.and(Err(error.with_key(&path[1..])));
                     }
                     Err(error) => return Err(error.with_key(&path[1..])),

@@ -220,6 +220,38 @@ fn a_chunk_that_does_not_decode_is_an_error_for_the_reads_that_touch_it() {
     check_others(&recorder);
 }
 
+#[test]
+fn records_behind_a_chunk_that_does_not_decode_are_not_lost_by_a_checkpoint() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("run.h5");
+    let recorder = Recorder::new(open(&path, OpenMode::CreateNew).unwrap());
+    let n = Schema::scalar::<u64>().with_chunk_policy(ChunkPolicy::records(100));
+    recorder.declare("n", n).unwrap();
+    (0..150_u64).for_each(|i| recorder.record("n", i).unwrap());
+    recorder.close().unwrap();
+    edit(&["damage", "/n", "1"], &path);
+    let recorder = Recorder::new(open(&path, OpenMode::Append).unwrap());
+    (150..160_u64).for_each(|i| recorder.record("n", i).unwrap());
+    (0..10_u64).for_each(|i| recorder.record("other", i).unwrap());
+    recorder.flush().unwrap();
+    for result in [
+        recorder.checkpoint(),
+        recorder.checkpoint(),
+        recorder.close(),
+    ] {
+        expect(result.unwrap_err(), ErrorKind::Corrupt, &["n", "chunk [1]"]);
+    }
+    for mode in [OpenMode::Read, OpenMode::Append] {
+        let recorder = Recorder::new(open(&path, mode).unwrap());
+        let n = recorder.get_all("n").unwrap();
+        assert_eq!(n.len(), 160);
+        let behind = n.select(150..).unwrap().read::<u64>().unwrap();
+        assert!(behind.iter().copied().eq(150..160));
+        let other = recorder.get_all("other").unwrap().read::<u64>().unwrap();
+        assert!(other.iter().copied().eq(0..10));
+    }
+}
+
 /// What a kill leaves: the files of a recording that was flushed, and is still open.
 fn killed(folder: &Path, name: &str, record_more: impl Fn(&Recorder)) -> PathBuf {
     let path = folder.join(format!("{name}.open.h5"));
