@@ -334,7 +334,8 @@ impl Recording {
         if let Err(error) = closed {
             tracing::debug!(%error, "closing a file that was given up");
         }
-        let tails = std::mem::take(&mut state.tails);
+        // They are needed as well if the file cannot be opened now.
+        let tails = state.tails.clone();
         let log = Arc::clone(&state.open.log);
         self.replace(state, log, tails)
     }

@@ -1,5 +1,6 @@
 //! What views read while others close, cut or replace what they read from.
 
+use std::fs;
 use std::path::PathBuf;
 use std::sync::{Arc, mpsc};
 
@@ -85,6 +86,28 @@ fn a_view_does_not_read_what_a_commit_is_cutting_and_reads_on_if_that_is_taken_b
     }
     recording.roll_back(&mut recording.state.write()).unwrap();
     assert!(read(&view).unwrap().into_iter().eq(0..250));
+}
+
+#[test]
+fn tails_are_kept_when_a_file_cannot_be_opened_anew_after_a_failure() {
+    let (_folder, path) = path();
+    let store = open(&path, OpenMode::CreateNew);
+    let _recorder = record(&store, 0..250);
+    let journal = path.with_extension("h5.journal");
+    let whole = fs::read(&journal).unwrap();
+    let mut damaged = whole.clone();
+    damaged[72..].fill(0);
+    fs::write(&journal, damaged).unwrap();
+    let recording = store.recording();
+    recording
+        .roll_back(&mut recording.state.write())
+        .unwrap_err();
+    fs::write(&journal, whole).unwrap();
+    // Whether or not it says that it cannot read the tails.
+    let _ = store.close();
+    drop(store);
+    let store = open(&path, OpenMode::Read);
+    assert!(read(&view(&store)).unwrap().into_iter().eq(0..250));
 }
 
 #[test]
