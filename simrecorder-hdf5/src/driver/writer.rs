@@ -335,9 +335,14 @@ impl Writer {
 
     /// Called when libhdf5 opens the file.
     pub(super) fn reopened(&mut self) {
-        if matches!(self.trouble, Trouble::Abandoned) {
-            self.drop_changes();
-            self.trouble = Trouble::None;
+        match self.trouble {
+            Trouble::Abandoned => {
+                self.drop_changes();
+                self.trouble = Trouble::None;
+            }
+            // Nothing of it can be committed any more.
+            Trouble::Broken(_) => self.drop_changes(),
+            Trouble::None | Trouble::Lost(_) => {}
         }
     }
 
