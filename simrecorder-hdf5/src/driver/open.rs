@@ -11,7 +11,7 @@ use simrecorder_core::{Error, ErrorKind, Result};
 
 use super::NotePlace;
 use super::disk::{Disk, Paths};
-use super::journal::{self, Header, Loaded, START, is_announced};
+use super::journal::{self, Header, Loaded, is_announced};
 use super::locks::{MainLock, writer_lock};
 use super::pages::read_or_zero;
 use super::superblock;
@@ -99,6 +99,7 @@ fn try_append(paths: &Paths, disk: Disk) -> Result<Option<(Writer, Vec<NotePlace
         disk.remove(path)
             .map_err(|error| Error::io("open", path, error))?;
     }
+    let is_new = journal.is_none();
     let loaded = match journal {
         Some(journal) => recover(journal, &main, superblock, paths, disk)?,
         None => {
@@ -109,7 +110,9 @@ fn try_append(paths: &Paths, disk: Disk) -> Result<Option<(Writer, Vec<NotePlace
     let notes = loaded.notes.clone();
     let mut writer = Writer::new(disk, paths.clone(), main, lock, loaded)?;
     writer.superblock = superblock;
-    renew(&mut writer)?;
+    if !is_new {
+        renew(&mut writer)?;
+    }
     writer
         .clear_open_flags()
         .map_err(|error| Error::io("open", &paths.main, error))?;
@@ -157,9 +160,6 @@ pub(super) fn check_main(
 
 /// Tells readers that there is a new writer, which ends a checkpoint that was interrupted.
 fn renew(writer: &mut Writer) -> Result<()> {
-    if writer.journal.end.offset == START && writer.journal.changes == 0 {
-        return Ok(());
-    }
     if is_announced(writer.journal.changes) {
         match writer.finish_checkpoint() {
             Ok(()) => return Ok(()),
