@@ -17,8 +17,10 @@ use super::pages::read_or_zero;
 use super::superblock;
 use super::writer::{Writer, superblock_checksum, write_journal};
 
-/// How long a journal that is locked for a moment only is waited for.
+/// How long a journal is waited for that is locked for some time only.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// How long any journal that is locked is waited for: it may be for a moment only.
+const SHORT_PATIENCE: Duration = Duration::from_millis(150);
 
 /// Opens the main file, which must be a file.
 pub(super) fn open_main(path: &Path, write: bool) -> Result<File> {
@@ -68,15 +70,38 @@ pub(super) fn append(path: &Path, disk: Disk) -> Result<(Writer, Vec<NotePlace>)
                 return Err(Error::new(ErrorKind::Locked, "open", message)
                     .with_key(paths.main.display().to_string()));
             }
-            // A reader holds the lock while it ends a checkpoint that was interrupted.
-            Err(error)
-                if error.kind() == ErrorKind::Locked
-                    && is_being_copied(&paths)
-                    && start.elapsed() < PATIENCE => {}
             Err(error) => return Err(error),
         }
         thread::sleep(PATIENCE / 100);
     }
+}
+
+/// Locks the journal, if there is one. A reader holds the lock while it ends a checkpoint that was
+/// interrupted, and a moment longer.
+fn journal_lock(paths: &Paths) -> Result<Option<File>> {
+    let start = Instant::now();
+    let mut patience = SHORT_PATIENCE;
+    loop {
+        match writer_lock(&paths.journal, false, &paths.main) {
+            Err(error) if error.kind() == ErrorKind::Locked => {
+                if is_being_copied(paths) {
+                    patience = PATIENCE;
+                }
+                if start.elapsed() >= patience {
+                    return Err(error);
+                }
+                pause();
+            }
+            result => return result,
+        }
+    }
+}
+
+/// Waits before the next attempt. Tests let something happen meanwhile.
+fn pause() {
+    #[cfg(test)]
+    let _ = super::fault::step();
+    thread::sleep(PATIENCE / 200);
 }
 
 fn is_being_copied(paths: &Paths) -> bool {
@@ -88,7 +113,7 @@ fn is_being_copied(paths: &Paths) -> bool {
 fn try_append(paths: &Paths, disk: Disk) -> Result<Option<(Writer, Vec<NotePlace>)>> {
     let main = Arc::new(open_main(&paths.main, true)?);
     let superblock = find_superblock(&main, &paths.main)?;
-    let journal = writer_lock(&paths.journal, false, &paths.main)?;
+    let journal = journal_lock(paths)?;
     let lock = MainLock::acquire(Arc::clone(&main), &paths.main)?;
     let same = names(&paths.main, &main).map_err(|error| Error::io("open", &paths.main, error))?;
     if !same || journal.is_none() && paths.journal.exists() {
@@ -270,7 +295,7 @@ fn create_locked(
     refuse_existing(paths, replace)?;
     // A journal that is here belongs to the file to be replaced, or to one that is gone. If it
     // has a writer, that one goes on.
-    let old = writer_lock(&paths.journal, false, &paths.main)?;
+    let old = journal_lock(paths)?;
     if replace {
         remove_main(paths, old.as_ref(), disk)?;
     }
