@@ -291,6 +291,47 @@ fn a_journal_of_another_file_is_refused_and_nothing_is_changed_by_it() {
 }
 
 #[test]
+fn a_checkpoint_that_was_interrupted_is_not_ended_in_a_file_that_took_the_place_of_its_own() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = killed(folder.path(), "a", |recorder| {
+        recorder.record("more", 1.0).unwrap();
+    });
+    let mut left = fs::read(journal(&path)).unwrap();
+    assert_eq!(left[64] % 2, 0);
+    left[64] += 1;
+    let whole = fs::read(&path).unwrap();
+    // Longer than the journal says, by this library and by h5py.
+    let other = folder.path().join("other.h5");
+    let recorder = Recorder::new(open(&other, OpenMode::CreateNew).unwrap());
+    record(&recorder);
+    let long = vec![1.5; whole.len()];
+    recorder.record("long", &long[..]).unwrap();
+    recorder.close().unwrap();
+    let by_h5py = folder.path().join("h5py.h5");
+    edit(&["long", &whole.len().to_string()], &by_h5py);
+    for other in [other, by_h5py] {
+        let other = fs::read(other).unwrap();
+        assert!(other.len() > whole.len());
+        fs::write(&path, &other).unwrap();
+        fs::write(journal(&path), &left).unwrap();
+        for mode in [OpenMode::Read, OpenMode::Append] {
+            refused(
+                &path,
+                mode,
+                ErrorKind::Corrupt,
+                &["a.h5", "move the journal"],
+            );
+        }
+        assert!(fs::read(&path).unwrap() == other);
+    }
+    // In its own file it is.
+    fs::write(&path, &whole).unwrap();
+    check(&reader(&path));
+    assert_eq!(reader(&path).get_all("more").unwrap().len(), 1);
+    assert!(fs::read(&path).unwrap() != whole);
+}
+
+#[test]
 fn a_damaged_journal_gives_an_error_or_a_prefix_and_what_was_checkpointed_is_not_lost() {
     let folder = tempfile::tempdir().unwrap();
     let path = killed(folder.path(), "a", |recorder| {

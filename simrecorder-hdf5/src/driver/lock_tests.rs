@@ -198,6 +198,29 @@ fn a_file_that_is_replaced_makes_its_readers_stale() {
 }
 
 #[test]
+fn a_file_that_could_not_be_replaced_leaves_no_journal_to_one_that_comes_later() {
+    for step in 0.. {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("run.h5");
+        let log = create(&path);
+        overwrite(&log, 5);
+        drop(log);
+        fault::plan(step, Fault::Fail);
+        let replaced = recreate(&path);
+        if !fault::clear() {
+            break;
+        }
+        if replaced.is_err() && !path.exists() {
+            assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0, "{step}");
+        }
+        drop(replaced);
+        if path.exists() {
+            found(&append(&path).unwrap()).unwrap();
+        }
+    }
+}
+
+#[test]
 fn a_writer_is_not_locked_out_by_readers_that_end_a_checkpoint() {
     for _ in 0..100 {
         let folder = tempfile::tempdir().unwrap();

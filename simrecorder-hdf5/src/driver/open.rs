@@ -11,11 +11,11 @@ use simrecorder_core::{Error, ErrorKind, Result};
 
 use super::NotePlace;
 use super::disk::{Disk, Paths};
-use super::journal::{self, Header, Loaded, is_announced};
+use super::journal::{self, Header, Loaded, PAGE_LEN, is_announced};
 use super::locks::{MainLock, writer_lock};
 use super::pages::read_or_zero;
 use super::superblock;
-use super::writer::{Writer, superblock_checksum, write_journal};
+use super::writer::{Writer, superblock_checksum, superblock_page, write_journal};
 
 /// How long a journal is waited for that is locked for some time only.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -176,11 +176,18 @@ pub(super) fn check_main(
     paths: &Paths,
 ) -> Result<()> {
     let failed = |error| Error::io("open", &paths.main, error);
-    let length = main.metadata().map_err(failed)?.len();
-    let checksum = superblock_checksum(main, superblock).map_err(failed)?;
-    loaded
-        .check_main(length, checksum)
-        .map_err(|error| error.with_key(paths.main.display().to_string()))
+    let mut looks = 0;
+    loop {
+        looks += 1;
+        let length = main.metadata().map_err(failed)?.len();
+        let page = superblock_page(main, superblock).map_err(failed)?;
+        let at = (superblock % PAGE_LEN) as usize;
+        match loaded.check_main(length, &page, at) {
+            // A writer may be at this page just now.
+            Err(_) if is_announced(loaded.changes) && looks < 3 => pause(),
+            checked => return checked.map_err(|e| e.with_key(paths.main.display().to_string())),
+        }
+    }
 }
 
 /// Tells readers that there is a new writer, which ends a checkpoint that was interrupted.
@@ -296,9 +303,25 @@ fn create_locked(
     // A journal that is here belongs to the file to be replaced, or to one that is gone. If it
     // has a writer, that one goes on.
     let old = journal_lock(paths)?;
-    if replace {
-        remove_main(paths, old.as_ref(), disk)?;
+    let removed = match replace {
+        true => remove_main(paths, old.as_ref(), disk),
+        false => Ok(()),
+    };
+    let created = removed.and_then(|()| create_files(next, paths, id, disk, make_empty));
+    if created.is_err() && replace && fs::symlink_metadata(&paths.main).is_err() {
+        // It must not be taken for that of a file that others put there.
+        let _ = disk.remove(&paths.journal);
     }
+    created
+}
+
+fn create_files(
+    next: File,
+    paths: &Paths,
+    id: [u8; 16],
+    disk: Disk,
+    make_empty: &mut dyn FnMut(&Path) -> Result<()>,
+) -> Result<Writer> {
     let failed = |error| Error::io("create", &paths.main, error);
     disk.remove(&paths.next_main).map_err(failed)?;
     make_empty(&paths.next_main)?;
@@ -361,6 +384,7 @@ impl Loaded {
             committed,
             notes: Vec::new(),
             superblocks: vec![header.superblock],
+            own_superblocks: Vec::new(),
             end,
             length: end.offset,
         }
