@@ -317,6 +317,9 @@ impl ColumnAppend {
         }
         match &self.column.form {
             Form::Variable(variable) => {
+                // A failure must not leave rows that were not written.
+                self.variable_runs(&tail)
+                    .try_for_each(|rows| variable.check(rows))?;
                 set_rows(&dataset, stored)?;
                 self.write_variable(variable, &dataset, &tail)
             }
@@ -349,13 +352,16 @@ impl ColumnAppend {
         }
     }
 
+    /// The rows of a tail and those behind it.
+    fn variable_runs<'a>(&'a self, tail: &'a Rows) -> impl Iterator<Item = RowsRef<'a>> {
+        let new = self.new.iter();
+        let new = new.map(|new| new.as_rows_ref(RowSize::Variable));
+        std::iter::once(tail.as_rows_ref()).chain(new)
+    }
+
     fn write_variable(&self, variable: &Variable, dataset: &Dataset, tail: &Rows) -> Result<()> {
         let mut first = self.column.stored;
-        let new = self
-            .new
-            .iter()
-            .map(|new| new.as_rows_ref(RowSize::Variable));
-        for rows in std::iter::once(tail.as_rows_ref()).chain(new) {
+        for rows in self.variable_runs(tail) {
             if rows.count > 0 {
                 variable.write(dataset, first, rows)?;
             }

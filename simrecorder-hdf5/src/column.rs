@@ -12,6 +12,7 @@ use simrecorder_core::{Block, Error, ErrorKind, Region, Result, copy_block};
 use crate::dataset::Dataset;
 use crate::layout::Layout;
 use crate::recording::Recording;
+use crate::root::FileId;
 use crate::tail::{Journal, Tail};
 use crate::variable::Variable;
 
@@ -81,17 +82,25 @@ pub(crate) struct ColumnView {
     tail: Option<(Tail, Journal)>,
     /// The state of the recording that it was taken from.
     pub(crate) epoch: u64,
+    /// The number of the recording, if it had one.
+    id: Option<FileId>,
 }
 
 /// So many rows of chunks are shared out among the threads at a time.
 const PARTS: usize = 1 << 14;
 
 impl ColumnView {
-    pub(crate) fn new(column: Column, tail: Option<(Tail, Journal)>, epoch: u64) -> Self {
+    pub(crate) fn new(
+        column: Column,
+        tail: Option<(Tail, Journal)>,
+        epoch: u64,
+        id: Option<FileId>,
+    ) -> Self {
         Self {
             column,
             tail,
             epoch,
+            id,
         }
     }
 
@@ -150,15 +159,21 @@ impl ColumnView {
         Ok(())
     }
 
-    /// Reads from the dataset, and checks that the rows before `end` had not been cut off.
+    /// Reads from the dataset, and checks that it is the same one and that the rows before `end` had
+    /// not been cut off.
     fn read_stored(
         &self,
         recording: &Recording,
         end: u64,
         mut read: impl FnMut(&Dataset) -> Result<()>,
     ) -> Result<()> {
-        recording.with_dataset(&self.column.path, |dataset| {
-            let result = read(dataset);
+        recording.with_open(|open| {
+            // A file without a number may have got one since.
+            if self.id.is_some() && open.id() != self.id {
+                return Err(replaced());
+            }
+            let dataset = open.dataset(&self.column.path)?;
+            let result = read(&dataset);
             // Others may stand in the place of rows that were cut off.
             if recording.epoch() != self.epoch
                 && (dataset.cuts()? != self.column.cuts || dataset.len()? < end)
@@ -244,6 +259,11 @@ const MAX_VARIABLE_ROWS: u64 = 1 << 16;
 
 fn cut() -> Error {
     let message = "the series is shorter than it was; take a new view";
+    Error::new(ErrorKind::OutOfBounds, "read", message)
+}
+
+fn replaced() -> Error {
+    let message = "another recording took the place of this one; take a new view";
     Error::new(ErrorKind::OutOfBounds, "read", message)
 }
 

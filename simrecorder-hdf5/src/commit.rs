@@ -27,8 +27,6 @@ pub(crate) struct Stage<'a> {
     state: &'a State,
     series: BTreeMap<Key, (Kind, Columns<ColumnAppend>)>,
     scales: scales::Changes,
-    /// Whether rows were cut.
-    pub(crate) cut: bool,
 }
 
 /// What the writer will remember when the commit has succeeded.
@@ -41,7 +39,6 @@ impl<'a> Stage<'a> {
             state,
             series: BTreeMap::new(),
             scales: scales::Changes::default(),
-            cut: false,
         }
     }
 
@@ -218,11 +215,13 @@ impl<'a> Stage<'a> {
     }
 
     fn truncate(&mut self, key: &Key, records: u64) -> Result<()> {
-        let state = self.state;
+        let (state, recording) = (self.state, self.recording);
         let (_, columns) = self.series(key)?;
         if records >= columns.record_column().total() {
             return Ok(());
         }
+        // Views are read meanwhile, and must notice what they read.
+        recording.next_epoch();
         match columns {
             Columns::One(column) => column.truncate(state, records)?,
             Columns::Two { ends, items } => {
@@ -231,7 +230,6 @@ impl<'a> Stage<'a> {
                 ends.truncate(state, records)?;
             }
         }
-        self.cut = true;
         Ok(())
     }
 

@@ -305,7 +305,11 @@ impl Dataset {
             // SAFETY: `origin` has as many axes as the dataset.
             let status =
                 unsafe { H5Dget_chunk_storage_size(self.0.id(), origin.as_ptr(), &raw mut size) };
-            read_ok(status, "look for a chunk")?;
+            match read_ok(status, "look for a chunk") {
+                // The library tells a chunk that is missing between others by a failure.
+                Err(error) if is_never_written(&error) => return Ok(None),
+                looked => looked?,
+            }
             if size == 0 {
                 return Ok(None);
             }
@@ -412,6 +416,12 @@ impl Dataset {
         let memory = Some(simple_space(&region.shape(), None)?);
         Ok(Spaces { file, memory })
     }
+}
+
+/// Whether libhdf5 failed because a chunk was never written.
+fn is_never_written(error: &Error) -> bool {
+    let cause = std::error::Error::source(error);
+    cause.is_some_and(|cause| cause.to_string().contains("chunk storage is not allocated"))
 }
 
 /// Which elements of a dataset go to or come from memory.

@@ -23,6 +23,8 @@ mod library;
 mod node;
 mod options;
 mod recording;
+#[cfg(test)]
+mod recording_tests;
 mod root;
 mod scales;
 mod series;

@@ -3,8 +3,8 @@
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use parking_lot::{Mutex, RwLock};
 use simrecorder_core::{ChunkPolicy, Compression, Error, ErrorKind, Key, Kind, Result};
@@ -17,7 +17,7 @@ use crate::driver::LoggedFile;
 use crate::layout::Layout;
 use crate::library::{Handle, locked, open_object, write_ok};
 use crate::node::{self, Found, path_of};
-use crate::root;
+use crate::root::{self, FileId};
 use crate::series::{self, Columns};
 use crate::tail::{Journal, Note, Tails};
 
@@ -33,7 +33,7 @@ pub(crate) struct Recording {
     pub(crate) state: RwLock<State>,
     /// The file at hand, for reading chunks.
     open: Mutex<Arc<OpenFile>>,
-    /// Changes with each cut, and each time the file is opened anew.
+    /// Changes before each cut, and each time before the file is opened anew.
     epoch: AtomicU64,
     /// The forms of series that were planned, for encoding ahead of commits.
     pub(crate) planned: Mutex<HashMap<Key, Arc<Layout>>>,
@@ -46,6 +46,8 @@ pub(crate) struct OpenFile {
     pub(crate) root: Handle,
     file: Mutex<Option<Handle>>,
     pub(crate) log: Arc<LoggedFile>,
+    /// The number of the recording, if it has one.
+    id: OnceLock<FileId>,
 }
 
 /// What is committed.
@@ -67,11 +69,28 @@ impl OpenFile {
             root,
             file: Mutex::new(Some(file)),
             log,
+            id: OnceLock::new(),
         })
     }
 
+    /// The number of the recording, if it has one.
+    pub(crate) fn id(&self) -> Option<FileId> {
+        self.id.get().copied()
+    }
+
+    /// Notes the number of the recording, once.
+    pub(crate) fn set_id(&self, id: FileId) {
+        self.id.get_or_init(|| id);
+    }
+
+    /// The dataset at `path`, which had been there.
+    pub(crate) fn dataset(&self, path: &str) -> Result<Dataset> {
+        Dataset::from_handle(open_object(&self.root, path)?)
+            .ok_or_else(|| Error::new(ErrorKind::Corrupt, "read", "the dataset is no longer there"))
+    }
+
     /// Closes the file for libhdf5: all its identifiers end.
-    fn close(&self) -> Result<()> {
+    pub(crate) fn close(&self) -> Result<()> {
         match self.file.lock().take() {
             Some(file) => file.close("close the file"),
             None => Ok(()),
@@ -199,7 +218,7 @@ impl Recording {
         self.epoch.load(Ordering::Acquire)
     }
 
-    /// Notes that rows were cut, or that other rows may stand in their place.
+    /// Notes that rows are going to be cut, or that other rows may stand in their place.
     pub(crate) fn next_epoch(&self) {
         self.epoch.fetch_add(1, Ordering::AcqRel);
     }
@@ -224,9 +243,10 @@ impl Recording {
         state.open = Arc::clone(&open);
         state.tails = tails;
         state.series.clear();
+        // Before others can read from it.
+        self.next_epoch();
         // Views that read from the file before fail, and try again with this one.
         let before = std::mem::replace(&mut *self.open.lock(), open);
-        self.next_epoch();
         before.close()
     }
 
@@ -257,38 +277,27 @@ impl Recording {
         }
     }
 
-    /// Reads the dataset at `path`, from the file at hand. What is read must be right for any
-    /// later state, too.
-    pub(crate) fn with_dataset<T>(
-        &self,
-        path: &str,
-        mut read: impl FnMut(&Dataset) -> Result<T>,
-    ) -> Result<T> {
+    /// Reads from the file at hand. What is read must be right for any later state, too.
+    pub(crate) fn with_open<T>(&self, mut read: impl FnMut(&OpenFile) -> Result<T>) -> Result<T> {
         let mut attempt = 0;
         loop {
             attempt += 1;
             let open = Arc::clone(&self.open.lock());
-            let result = open_object(&open.root, path).and_then(|object| {
-                let dataset = Dataset::from_handle(object).ok_or_else(|| {
-                    Error::new(ErrorKind::Corrupt, "read", "the dataset is no longer there")
-                })?;
-                read(&dataset)
-            });
-            match result {
-                Err(error) => {
-                    let is_stale = open.log.is_stale();
-                    if is_stale {
-                        let mut state = self.state.write();
-                        if Arc::ptr_eq(&state.open, &open) {
-                            self.reopen(&mut state)?;
-                        }
-                    }
-                    let was_replaced = !Arc::ptr_eq(&self.open.lock(), &open);
-                    if !(is_stale || was_replaced) || attempt == ATTEMPTS {
-                        return Err(open.explain(error));
-                    }
-                }
+            let error = match read(&open) {
+                Err(error) => error,
                 result => return result,
+            };
+            let is_stale = open.log.is_stale();
+            if is_stale {
+                let mut state = self.state.write();
+                if Arc::ptr_eq(&state.open, &open) {
+                    self.reopen(&mut state)?;
+                }
+            }
+            // Whoever closes the file holds the state until another is in its place.
+            let was_replaced = !Arc::ptr_eq(&self.state.read().open, &open);
+            if !(is_stale || was_replaced) || attempt == ATTEMPTS {
+                return Err(open.explain(error));
             }
         }
     }
@@ -325,7 +334,8 @@ impl Recording {
         if let Err(error) = closed {
             tracing::debug!(%error, "closing a file that was given up");
         }
-        let tails = std::mem::take(&mut state.tails);
+        // They are needed as well if the file cannot be opened now.
+        let tails = state.tails.clone();
         let log = Arc::clone(&state.open.log);
         self.replace(state, log, tails)
     }
@@ -380,9 +390,12 @@ impl Recording {
             while bytes < CHECKPOINT_BYTES
                 && let Some(path) = paths.next()
             {
+                let noted = note.len();
                 match self.fold_tail(state, &path, &mut note) {
                     Ok(written) => bytes += written,
                     Err(error) if error.kind() == ErrorKind::Corrupt => {
+                        // Its rows are in no chunk, so they stay where they are.
+                        note.truncate(noted);
                         damaged = damaged.and(Err(error.with_key(&path[1..])));
                     }
                     Err(error) => return Err(error.with_key(&path[1..])),

@@ -108,7 +108,11 @@ fn empty_image(id: FileId) -> Result<Vec<u8>> {
 pub(crate) fn check(open: &OpenFile) -> Result<()> {
     let own = read_own(&open.root)?.unwrap_or_default();
     check_version(&own)?;
-    match (open.log.file_id(), noted_id(&own)) {
+    let noted = noted_id(&own);
+    if let Some(id) = noted {
+        open.set_id(id);
+    }
+    match (open.log.file_id(), noted) {
         (Some(of_journal), Some(of_file)) if of_journal != of_file => {
             let message =
                 "the journal beside the file belongs to another file; move one of them away";
@@ -127,6 +131,7 @@ pub(crate) fn mark(open: &OpenFile) -> Result<bool> {
         None => (open.log.file_id().unwrap_or_else(new_id), true),
     };
     open.log.set_file_id(id)?;
+    open.set_id(id);
     if is_new {
         note_root(&mut own, id);
         write_own(&open.root, own)?;

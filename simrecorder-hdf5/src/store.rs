@@ -264,11 +264,11 @@ impl DataStore for Hdf5DataStore {
                 return Ok(None);
             }
             let loaded = load(&found, &path, &state.tails)?;
-            let epoch = self.recording.epoch();
+            let (epoch, id) = (self.recording.epoch(), state.open.id());
             let columns = loaded.columns.map(|column| {
                 let tail = state.tails.get(&column.path).cloned();
                 let tail = tail.map(|tail| Ok::<_, Error>((tail, Recording::journal(state)?)));
-                Ok(ColumnView::new(column, tail.transpose()?, epoch))
+                Ok(ColumnView::new(column, tail.transpose()?, epoch, id))
             })?;
             Ok(Some(Hdf5View::new(
                 self.clone(),
@@ -349,7 +349,6 @@ impl DataStore for Hdf5DataStore {
             .changes
             .into_iter()
             .try_for_each(|change| stage.add(change));
-        let cut = stage.cut;
         let staged = staged.and_then(|()| stage.finish());
         let committed = staged.and_then(|(note, remembered)| {
             recording.commit_file(&mut state, &note)?;
@@ -358,9 +357,6 @@ impl DataStore for Hdf5DataStore {
         match committed {
             Ok(remembered) => {
                 state.series.extend(remembered);
-                if cut {
-                    recording.next_epoch();
-                }
                 recording.trim_journal(&mut state);
                 Ok(())
             }

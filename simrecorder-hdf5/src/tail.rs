@@ -181,6 +181,15 @@ impl Note {
         self.end_append(start);
     }
 
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Takes back what was noted since it had this length.
+    pub(crate) fn truncate(&mut self, len: usize) {
+        self.0.truncate(len);
+    }
+
     /// Takes a tail away.
     pub(crate) fn clear(&mut self, path: &str) {
         self.path(CLEAR, path);

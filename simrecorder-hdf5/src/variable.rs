@@ -157,24 +157,21 @@ impl Variable {
         }
     }
 
+    /// Checks that rows can be written, as far as that depends on what they hold.
+    pub(crate) fn check(&self, new: RowsRef<'_>) -> Result<()> {
+        match self {
+            Self::Text { .. } => parts(new).try_for_each(|part| text(part).map(drop)),
+            Self::FixedText { .. } | Self::Bytes => Ok(()),
+        }
+    }
+
     /// Writes rows from the row `first` on, which the dataset is long enough for.
     pub(crate) fn write(&self, dataset: &Dataset, first: u64, new: RowsRef<'_>) -> Result<()> {
         let region = rows(first..first + new.count);
-        let mut start = new.base;
-        let parts = new.ends.iter().map(|&end| {
-            let part = (start - new.base) as usize..(end - new.base) as usize;
-            start = end;
-            &new.data[part]
-        });
+        let parts = parts(new);
         match self {
             Self::Text { memory, .. } => {
-                let texts = parts.map(|part| {
-                    let text = std::str::from_utf8(part).map_err(|error| {
-                        let message = "a text is not UTF-8";
-                        Error::new(ErrorKind::Corrupt, "commit", message).with_source(error)
-                    })?;
-                    c_string(&escape(text))
-                });
+                let texts = parts.map(|part| c_string(&escape(text(part)?)));
                 let texts = texts.collect::<Result<Vec<_>>>()?;
                 let pointers: Vec<*const c_char> = texts.iter().map(|text| text.as_ptr()).collect();
                 // SAFETY: as many pointers as rows, to texts that end with a NUL and outlive the
@@ -198,6 +195,22 @@ impl Variable {
             }
         }
     }
+}
+
+/// The rows one by one.
+fn parts(rows: RowsRef<'_>) -> impl Iterator<Item = &[u8]> {
+    let mut start = rows.base;
+    rows.ends.iter().map(move |&end| {
+        let part = (start - rows.base) as usize..(end - rows.base) as usize;
+        start = end;
+        &rows.data[part]
+    })
+}
+
+fn text(row: &[u8]) -> Result<&str> {
+    std::str::from_utf8(row).map_err(|error| {
+        Error::new(ErrorKind::Corrupt, "commit", "a text is not UTF-8").with_source(error)
+    })
 }
 
 fn push(out: &mut Rows, row: &[u8]) {

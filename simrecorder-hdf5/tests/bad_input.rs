@@ -220,6 +220,38 @@ fn a_chunk_that_does_not_decode_is_an_error_for_the_reads_that_touch_it() {
     check_others(&recorder);
 }
 
+#[test]
+fn records_behind_a_chunk_that_does_not_decode_are_not_lost_by_a_checkpoint() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("run.h5");
+    let recorder = Recorder::new(open(&path, OpenMode::CreateNew).unwrap());
+    let n = Schema::scalar::<u64>().with_chunk_policy(ChunkPolicy::records(100));
+    recorder.declare("n", n).unwrap();
+    (0..150_u64).for_each(|i| recorder.record("n", i).unwrap());
+    recorder.close().unwrap();
+    edit(&["damage", "/n", "1"], &path);
+    let recorder = Recorder::new(open(&path, OpenMode::Append).unwrap());
+    (150..160_u64).for_each(|i| recorder.record("n", i).unwrap());
+    (0..10_u64).for_each(|i| recorder.record("other", i).unwrap());
+    recorder.flush().unwrap();
+    for result in [
+        recorder.checkpoint(),
+        recorder.checkpoint(),
+        recorder.close(),
+    ] {
+        expect(result.unwrap_err(), ErrorKind::Corrupt, &["n", "chunk [1]"]);
+    }
+    for mode in [OpenMode::Read, OpenMode::Append] {
+        let recorder = Recorder::new(open(&path, mode).unwrap());
+        let n = recorder.get_all("n").unwrap();
+        assert_eq!(n.len(), 160);
+        let behind = n.select(150..).unwrap().read::<u64>().unwrap();
+        assert!(behind.iter().copied().eq(150..160));
+        let other = recorder.get_all("other").unwrap().read::<u64>().unwrap();
+        assert!(other.iter().copied().eq(0..10));
+    }
+}
+
 /// What a kill leaves: the files of a recording that was flushed, and is still open.
 fn killed(folder: &Path, name: &str, record_more: impl Fn(&Recorder)) -> PathBuf {
     let path = folder.join(format!("{name}.open.h5"));
@@ -256,6 +288,47 @@ fn a_journal_of_another_file_is_refused_and_nothing_is_changed_by_it() {
     fs::remove_file(journal(&path)).unwrap();
     check(&reader(&path));
     assert_eq!(reader(&path).kind_of("more").unwrap(), None);
+}
+
+#[test]
+fn a_checkpoint_that_was_interrupted_is_not_ended_in_a_file_that_took_the_place_of_its_own() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = killed(folder.path(), "a", |recorder| {
+        recorder.record("more", 1.0).unwrap();
+    });
+    let mut left = fs::read(journal(&path)).unwrap();
+    assert_eq!(left[64] % 2, 0);
+    left[64] += 1;
+    let whole = fs::read(&path).unwrap();
+    // Longer than the journal says, by this library and by h5py.
+    let other = folder.path().join("other.h5");
+    let recorder = Recorder::new(open(&other, OpenMode::CreateNew).unwrap());
+    record(&recorder);
+    let long = vec![1.5; whole.len()];
+    recorder.record("long", &long[..]).unwrap();
+    recorder.close().unwrap();
+    let by_h5py = folder.path().join("h5py.h5");
+    edit(&["long", &whole.len().to_string()], &by_h5py);
+    for other in [other, by_h5py] {
+        let other = fs::read(other).unwrap();
+        assert!(other.len() > whole.len());
+        fs::write(&path, &other).unwrap();
+        fs::write(journal(&path), &left).unwrap();
+        for mode in [OpenMode::Read, OpenMode::Append] {
+            refused(
+                &path,
+                mode,
+                ErrorKind::Corrupt,
+                &["a.h5", "move the journal"],
+            );
+        }
+        assert!(fs::read(&path).unwrap() == other);
+    }
+    // In its own file it is.
+    fs::write(&path, &whole).unwrap();
+    check(&reader(&path));
+    assert_eq!(reader(&path).get_all("more").unwrap().len(), 1);
+    assert!(fs::read(&path).unwrap() != whole);
 }
 
 #[test]

@@ -343,6 +343,46 @@ fn attributes_of_every_sort_are_read_or_left_alone() {
 }
 
 #[test]
+fn chunks_that_were_never_written_have_the_fill_value_and_may_be_appended_to() {
+    let (_folder, path) = written();
+    let keys = ["plain", "filled", "gzip", "lzf", "nothing"];
+    let expected = |key: &str, new: i64| -> Vec<i64> {
+        let fill = if key == "plain" { 0 } else { -7 };
+        let stored = |i: i64| match i / 10 {
+            0 | 2 if key != "nothing" => i % 10,
+            _ => fill,
+        };
+        (0..35).map(stored).chain(0..new).collect()
+    };
+    let read = |recorder: &Recorder, key: &str| {
+        let array = recorder.get_all(key).unwrap().read::<i64>().unwrap();
+        array.into_raw_vec_and_offset().0
+    };
+    // The second has another index of chunks.
+    for path in ["sparse.h5", "sparse_v110.h5"].map(|name| path.join(name)) {
+        let recorder = open(&path, OpenMode::Append);
+        for key in keys {
+            assert_eq!(read(&recorder, key), expected(key, 0), "{key}");
+            for i in [5, 15, 25, 34] {
+                let view = recorder.get_all(key).unwrap().select(i..i + 1).unwrap();
+                assert_eq!(
+                    view.read::<i64>().unwrap()[[0]],
+                    expected(key, 0)[i],
+                    "{key}"
+                );
+            }
+            (0..8_i64).for_each(|i| recorder.record(key, i).unwrap());
+        }
+        recorder.close().unwrap();
+        let recorder = open(&path, OpenMode::Read);
+        for key in keys {
+            assert_eq!(read(&recorder, key), expected(key, 8), "{key}");
+        }
+        assert_success(python("foreign.py").arg("sparse").arg(&path));
+    }
+}
+
+#[test]
 fn datasets_without_elements_are_series_without_records() {
     let (_folder, path) = written();
     let recorder = open(&path.join("main.h5"), OpenMode::Read);

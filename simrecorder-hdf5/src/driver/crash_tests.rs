@@ -187,6 +187,38 @@ fn a_kill_while_a_file_is_opened_again_loses_no_commit() {
     }
 }
 
+#[test]
+fn what_a_commit_left_that_broke_the_journal_is_not_read_afterwards() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut session = Session::new(&folder.path().join("run.h5"));
+    session.create().unwrap();
+    let ops = ops();
+    for op in &ops[..3] {
+        session.apply(op).unwrap();
+    }
+    let change = Op::Overwrite {
+        at: 0,
+        length: 500,
+        value: 9,
+    };
+    session.apply(&change).unwrap();
+    let commit = Op::Commit { note: vec![] };
+    // Neither the record can be written nor the journal cut.
+    fault::plan(0, Fault::Kill);
+    session.apply(&commit).unwrap_err();
+    fault::clear();
+    session.abandon();
+    session.check();
+    session.apply(&change).unwrap();
+    let error = session.apply(&commit).unwrap_err();
+    assert!(error.to_string().contains("unknown state"), "{error}");
+    session.abandon();
+    session.check();
+    session.log = None;
+    session.reopen().unwrap();
+    finish(&mut session);
+}
+
 /// Runs with a disk that is full once, and does what a store does then.
 fn run_with_failure(session: &mut Session, give_up: bool) -> u32 {
     let mut failures = 0;

@@ -38,6 +38,7 @@ use simrecorder_core::backend::{
 use simrecorder_core::{Error, ErrorKind, Result};
 
 use super::NotePlace;
+use super::superblock;
 
 /// The unit in which overwritten parts of the file are kept.
 ///
@@ -210,8 +211,9 @@ impl<'a> Payload<'a> {
 }
 
 impl Loaded {
-    /// Checks that the journal was written for a main file of this length and superblock.
-    pub(super) fn check_main(&self, length: u64, superblock: u32) -> Result<()> {
+    /// Checks that the journal was written for a main file of this length, and this page with its
+    /// superblock, which begins `at` bytes into it.
+    pub(super) fn check_main(&self, length: u64, page: &[u8; PAGE], at: usize) -> Result<()> {
         let need = self.committed.eoa;
         if length < need {
             let message = format!(
@@ -219,8 +221,13 @@ impl Loaded {
             );
             return Err(Error::new(ErrorKind::Corrupt, "open", message));
         }
-        // A checkpoint may have been interrupted while it wrote this very page.
-        if !is_announced(self.changes) && !self.superblocks.contains(&superblock) {
+        // A checkpoint may have been interrupted while it wrote this very page. Whatever else is
+        // there is not overwritten with what the journal holds.
+        let is_torn = || {
+            let own = crc32fast::hash(superblock::own(&page[at..]));
+            is_announced(self.changes) && self.own_superblocks.contains(&own)
+        };
+        if !self.superblocks.contains(&crc32fast::hash(page)) && !is_torn() {
             let message = "the HDF5 file and the journal beside it do not belong together, or \
                            other software changed the file since; move the journal away to open \
                            the file as it is";
@@ -284,6 +291,8 @@ pub(super) struct Loaded {
     pub(super) notes: Vec<NotePlace>,
     /// The checksums of the page with the superblock when the journal began, and at each commit.
     pub(super) superblocks: Vec<u32>,
+    /// The checksums of the superblock alone, at each commit.
+    pub(super) own_superblocks: Vec<u32>,
     /// Behind the last whole record.
     pub(super) end: Position,
     /// How long the file was.
@@ -301,14 +310,15 @@ pub(super) fn load(file: File, path: &Path, superblock: u64) -> Result<Loaded> {
     let mut committed = Committed::new(header.base);
     let mut notes = Vec::new();
     let mut superblocks = vec![header.superblock];
+    let mut own_superblocks = Vec::new();
     let scanned = backend::scan(&file, path, start, length, &mut |bytes, offset| {
         let payload = Payload::decode(bytes, offset)?;
         committed.apply(&payload)?;
-        superblocks.extend(
-            payload
-                .page(superblock / PAGE_LEN, bytes, offset)
-                .map(crc32fast::hash),
-        );
+        if let Some(page) = payload.page(superblock / PAGE_LEN, bytes, offset) {
+            let own = superblock::own(&page[(superblock % PAGE_LEN) as usize..]);
+            superblocks.push(crc32fast::hash(page));
+            own_superblocks.push(crc32fast::hash(own));
+        }
         if payload.note.len > 0 {
             notes.push(payload.note);
         }
@@ -321,6 +331,7 @@ pub(super) fn load(file: File, path: &Path, superblock: u64) -> Result<Loaded> {
         committed,
         notes,
         superblocks,
+        own_superblocks,
         end: scanned.position,
         length,
     })

@@ -2,13 +2,15 @@
 
 use std::fs::{self, File};
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Barrier};
+use std::thread;
 
 use rustix::fs::{FlockOperation, flock};
 use simrecorder_core::{Durability, Error, ErrorKind, Result};
 
 use super::LoggedFile;
-use super::session_tests::{ID, make_empty};
+use super::fault::{self, Fault};
+use super::session_tests::{ID, is_being_copied, make_empty};
 
 fn create(path: &Path) -> Arc<LoggedFile> {
     LoggedFile::create(path, ID, Durability::Process, &mut make_empty).unwrap()
@@ -193,6 +195,75 @@ fn a_file_that_is_replaced_makes_its_readers_stale() {
     drop(recreate(&path).unwrap());
     found(&reader).unwrap_err();
     assert!(reader.is_stale());
+}
+
+#[test]
+fn a_file_that_could_not_be_replaced_leaves_no_journal_to_one_that_comes_later() {
+    for step in 0.. {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("run.h5");
+        let log = create(&path);
+        overwrite(&log, 5);
+        drop(log);
+        fault::plan(step, Fault::Fail);
+        let replaced = recreate(&path);
+        if !fault::clear() {
+            break;
+        }
+        if replaced.is_err() && !path.exists() {
+            assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0, "{step}");
+        }
+        drop(replaced);
+        if path.exists() {
+            found(&append(&path).unwrap()).unwrap();
+        }
+    }
+}
+
+#[test]
+fn a_writer_is_not_locked_out_by_readers_that_end_a_checkpoint() {
+    for _ in 0..100 {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("run.h5");
+        let log = create(&path);
+        overwrite(&log, 5);
+        fault::plan(1, Fault::Kill);
+        log.checkpoint(b"").unwrap_err();
+        fault::clear();
+        drop(log);
+        assert!(is_being_copied(&path));
+        let start = Barrier::new(4);
+        thread::scope(|scope| {
+            for _ in 0..3 {
+                scope.spawn(|| {
+                    start.wait();
+                    let reader = read(&path);
+                    assert!(found(&reader).map_or(reader.is_stale(), |value| value == 5));
+                });
+            }
+            start.wait();
+            drop(append(&path).unwrap());
+        });
+    }
+}
+
+#[test]
+fn a_journal_that_is_locked_for_a_moment_does_not_keep_a_writer_out() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("run.h5");
+    for open in [append, recreate] {
+        drop(create(&path));
+        // As a reader does that finds the checkpoint ended.
+        let journal = path.with_extension("h5.journal");
+        let mut reader = Some(other_program(
+            &journal,
+            FlockOperation::NonBlockingLockExclusive,
+        ));
+        fault::watch(Some(Box::new(move || drop(reader.take()))));
+        open(&path).unwrap();
+        fault::watch(None);
+        fs::remove_file(&path).unwrap();
+    }
 }
 
 #[test]

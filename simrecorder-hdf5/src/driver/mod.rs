@@ -25,7 +25,8 @@
 //!
 //! A kill before the switch leaves the whole journal over a main file that has some of its pages
 //! already. Reading through it gives the same, and so does copying again, which the next who opens
-//! the file does, so that other software can read it.
+//! the file does, so that other software can read it. Whoever opens it looks first that the
+//! superblock is one of those that the journal knows: the file may be another one by then.
 //!
 //! libhdf5 is not told when a write fails, for a flush that failed leaves it unable to close the
 //! file. The writer then keeps in memory what libhdf5 writes, and the commit fails. Whenever a

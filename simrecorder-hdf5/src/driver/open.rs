@@ -11,14 +11,16 @@ use simrecorder_core::{Error, ErrorKind, Result};
 
 use super::NotePlace;
 use super::disk::{Disk, Paths};
-use super::journal::{self, Header, Loaded, START, is_announced};
+use super::journal::{self, Header, Loaded, PAGE_LEN, is_announced};
 use super::locks::{MainLock, writer_lock};
 use super::pages::read_or_zero;
 use super::superblock;
-use super::writer::{Writer, superblock_checksum, write_journal};
+use super::writer::{Writer, superblock_checksum, superblock_page, write_journal};
 
-/// How long a journal that is locked for a moment only is waited for.
+/// How long a journal is waited for that is locked for some time only.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// How long any journal that is locked is waited for: it may be for a moment only.
+const SHORT_PATIENCE: Duration = Duration::from_millis(150);
 
 /// Opens the main file, which must be a file.
 pub(super) fn open_main(path: &Path, write: bool) -> Result<File> {
@@ -68,15 +70,38 @@ pub(super) fn append(path: &Path, disk: Disk) -> Result<(Writer, Vec<NotePlace>)
                 return Err(Error::new(ErrorKind::Locked, "open", message)
                     .with_key(paths.main.display().to_string()));
             }
-            // A reader holds the lock while it ends a checkpoint that was interrupted.
-            Err(error)
-                if error.kind() == ErrorKind::Locked
-                    && is_being_copied(&paths)
-                    && start.elapsed() < PATIENCE => {}
             Err(error) => return Err(error),
         }
         thread::sleep(PATIENCE / 100);
     }
+}
+
+/// Locks the journal, if there is one. A reader holds the lock while it ends a checkpoint that was
+/// interrupted, and a moment longer.
+fn journal_lock(paths: &Paths) -> Result<Option<File>> {
+    let start = Instant::now();
+    let mut patience = SHORT_PATIENCE;
+    loop {
+        match writer_lock(&paths.journal, false, &paths.main) {
+            Err(error) if error.kind() == ErrorKind::Locked => {
+                if is_being_copied(paths) {
+                    patience = PATIENCE;
+                }
+                if start.elapsed() >= patience {
+                    return Err(error);
+                }
+                pause();
+            }
+            result => return result,
+        }
+    }
+}
+
+/// Waits before the next attempt. Tests let something happen meanwhile.
+fn pause() {
+    #[cfg(test)]
+    let _ = super::fault::step();
+    thread::sleep(PATIENCE / 200);
 }
 
 fn is_being_copied(paths: &Paths) -> bool {
@@ -88,7 +113,7 @@ fn is_being_copied(paths: &Paths) -> bool {
 fn try_append(paths: &Paths, disk: Disk) -> Result<Option<(Writer, Vec<NotePlace>)>> {
     let main = Arc::new(open_main(&paths.main, true)?);
     let superblock = find_superblock(&main, &paths.main)?;
-    let journal = writer_lock(&paths.journal, false, &paths.main)?;
+    let journal = journal_lock(paths)?;
     let lock = MainLock::acquire(Arc::clone(&main), &paths.main)?;
     let same = names(&paths.main, &main).map_err(|error| Error::io("open", &paths.main, error))?;
     if !same || journal.is_none() && paths.journal.exists() {
@@ -99,6 +124,7 @@ fn try_append(paths: &Paths, disk: Disk) -> Result<Option<(Writer, Vec<NotePlace
         disk.remove(path)
             .map_err(|error| Error::io("open", path, error))?;
     }
+    let is_new = journal.is_none();
     let loaded = match journal {
         Some(journal) => recover(journal, &main, superblock, paths, disk)?,
         None => {
@@ -109,7 +135,9 @@ fn try_append(paths: &Paths, disk: Disk) -> Result<Option<(Writer, Vec<NotePlace
     let notes = loaded.notes.clone();
     let mut writer = Writer::new(disk, paths.clone(), main, lock, loaded)?;
     writer.superblock = superblock;
-    renew(&mut writer)?;
+    if !is_new {
+        renew(&mut writer)?;
+    }
     writer
         .clear_open_flags()
         .map_err(|error| Error::io("open", &paths.main, error))?;
@@ -148,18 +176,22 @@ pub(super) fn check_main(
     paths: &Paths,
 ) -> Result<()> {
     let failed = |error| Error::io("open", &paths.main, error);
-    let length = main.metadata().map_err(failed)?.len();
-    let checksum = superblock_checksum(main, superblock).map_err(failed)?;
-    loaded
-        .check_main(length, checksum)
-        .map_err(|error| error.with_key(paths.main.display().to_string()))
+    let mut looks = 0;
+    loop {
+        looks += 1;
+        let length = main.metadata().map_err(failed)?.len();
+        let page = superblock_page(main, superblock).map_err(failed)?;
+        let at = (superblock % PAGE_LEN) as usize;
+        match loaded.check_main(length, &page, at) {
+            // A writer may be at this page just now.
+            Err(_) if is_announced(loaded.changes) && looks < 3 => pause(),
+            checked => return checked.map_err(|e| e.with_key(paths.main.display().to_string())),
+        }
+    }
 }
 
 /// Tells readers that there is a new writer, which ends a checkpoint that was interrupted.
 fn renew(writer: &mut Writer) -> Result<()> {
-    if writer.journal.end.offset == START && writer.journal.changes == 0 {
-        return Ok(());
-    }
     if is_announced(writer.journal.changes) {
         match writer.finish_checkpoint() {
             Ok(()) => return Ok(()),
@@ -270,10 +302,26 @@ fn create_locked(
     refuse_existing(paths, replace)?;
     // A journal that is here belongs to the file to be replaced, or to one that is gone. If it
     // has a writer, that one goes on.
-    let old = writer_lock(&paths.journal, false, &paths.main)?;
-    if replace {
-        remove_main(paths, old.as_ref(), disk)?;
+    let old = journal_lock(paths)?;
+    let removed = match replace {
+        true => remove_main(paths, old.as_ref(), disk),
+        false => Ok(()),
+    };
+    let created = removed.and_then(|()| create_files(next, paths, id, disk, make_empty));
+    if created.is_err() && replace && fs::symlink_metadata(&paths.main).is_err() {
+        // It must not be taken for that of a file that others put there.
+        let _ = disk.remove(&paths.journal);
     }
+    created
+}
+
+fn create_files(
+    next: File,
+    paths: &Paths,
+    id: [u8; 16],
+    disk: Disk,
+    make_empty: &mut dyn FnMut(&Path) -> Result<()>,
+) -> Result<Writer> {
     let failed = |error| Error::io("create", &paths.main, error);
     disk.remove(&paths.next_main).map_err(failed)?;
     make_empty(&paths.next_main)?;
@@ -336,6 +384,7 @@ impl Loaded {
             committed,
             notes: Vec::new(),
             superblocks: vec![header.superblock],
+            own_superblocks: Vec::new(),
             end,
             length: end.offset,
         }

@@ -288,6 +288,10 @@ fn finish_checkpoint(paths: &Paths) -> Result<()> {
         Ok(None) => return Ok(()),
         Err(error) => return Err(error),
     };
+    // Another reader may have done it meanwhile: writers should not find the lock taken for long.
+    if !journal::read_changes(&journal).is_ok_and(is_announced) {
+        return Ok(());
+    }
     let main = Arc::new(open_main(&paths.main, true)?);
     let _lock = MainLock::acquire(Arc::clone(&main), &paths.main)?;
     let superblock = find_superblock(&main, &paths.main)?;

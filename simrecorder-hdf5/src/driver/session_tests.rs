@@ -14,6 +14,9 @@ pub(super) const ID: [u8; 16] = [7; 16];
 /// What no operation touches: a superblock must be there.
 pub(super) const HEAD: usize = 16;
 
+/// How long a superblock is; no file is shorter.
+const SUPERBLOCK: usize = 48;
+
 /// An empty "HDF5 file", as far as the driver looks.
 pub(super) fn empty() -> Vec<u8> {
     let mut bytes = b"\x89HDF\r\n\x1a\n\x02\x08\x08\x00".to_vec();
@@ -144,7 +147,7 @@ impl Session {
                 self.write(old..old + length, *value)
             }
             Op::Shrink { length } => {
-                let new = self.current.len().saturating_sub(*length).max(HEAD + 1);
+                let new = self.current.len().saturating_sub(*length).max(SUPERBLOCK);
                 self.current.truncate(new);
                 self.log().set_eoa(new as u64);
                 Ok(())

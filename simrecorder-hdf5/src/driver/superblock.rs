@@ -21,6 +21,13 @@ pub(super) fn is_signature(bytes: [u8; 8]) -> bool {
     bytes == SIGNATURE
 }
 
+/// The bytes of a superblock itself, out of those from its start on.
+pub(super) fn own(bytes: &[u8]) -> &[u8] {
+    // Those of the first versions are as long with the entry of the root group, or a little longer.
+    let end = checksum_at(bytes).map_or(96, |at| at + 4);
+    &bytes[..end.min(bytes.len())]
+}
+
 /// Clears the flags of a file that is open for writing from a superblock. Returns whether there
 /// were any; only superblocks of version 3 have them.
 pub(super) fn clear_open_flags(superblock: &mut [u8]) -> bool {

@@ -162,6 +162,41 @@ fn readers_keep_their_commit_when_a_writer_is_killed() {
     }
 }
 
+#[test]
+fn readers_of_a_first_commit_that_was_taken_back_notice_the_next_writer() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("run.h5");
+    let mut session = Session::new(&path);
+    session.create().unwrap();
+    let grow = |value| Op::Grow {
+        length: 3000,
+        value,
+    };
+    let commit = Op::Commit { note: vec![] };
+    session.apply(&grow(1)).unwrap();
+    let readers = Rc::new(RefCell::new(Readers::default()));
+    let (watching, watched) = (Rc::clone(&readers), path.clone());
+    fault::watch(Some(Box::new(move || watching.borrow_mut().step(&watched))));
+    // The journal is not synced, it is cut, and the process killed before it says so.
+    fault::plan(2, Fault::FailThenKill);
+    session.apply(&commit).unwrap_err();
+    fault::clear();
+    fault::watch(None);
+    session.log = None;
+    session.reopen().unwrap();
+    session.apply(&grow(2)).unwrap();
+    session.apply(&commit).unwrap();
+    let readers = readers.take();
+    let taken_back = readers.reading.iter().filter(|it| it.1.len() == 3800);
+    assert!(taken_back.count() > 0);
+    for (log, first) in &readers.reading {
+        match content(log) {
+            Ok(found) => assert!(found == *first, "a reader saw its commit change"),
+            Err(error) => assert!(log.is_stale(), "{error}"),
+        }
+    }
+}
+
 /// Lets another writer go on, with other content.
 fn go_on_otherwise(watched: &mut Watched) {
     watched.session.log = None;

@@ -335,9 +335,14 @@ impl Writer {
 
     /// Called when libhdf5 opens the file.
     pub(super) fn reopened(&mut self) {
-        if matches!(self.trouble, Trouble::Abandoned) {
-            self.drop_changes();
-            self.trouble = Trouble::None;
+        match self.trouble {
+            Trouble::Abandoned => {
+                self.drop_changes();
+                self.trouble = Trouble::None;
+            }
+            // Nothing of it can be committed any more.
+            Trouble::Broken(_) => self.drop_changes(),
+            Trouble::None | Trouble::Lost(_) => {}
         }
     }
 
@@ -568,9 +573,14 @@ pub(super) fn write_journal(
 
 /// The checksum of the page of the main file that holds its superblock.
 pub(super) fn superblock_checksum(main: &File, superblock: u64) -> io::Result<u32> {
+    Ok(crc32fast::hash(&superblock_page(main, superblock)?))
+}
+
+/// The page of the main file that holds its superblock.
+pub(super) fn superblock_page(main: &File, superblock: u64) -> io::Result<[u8; PAGE]> {
     let mut page = [0; PAGE];
     read_or_zero(main, &mut page, superblock / PAGE_LEN * PAGE_LEN)?;
-    Ok(crc32fast::hash(&page))
+    Ok(page)
 }
 
 /// Pages with their numbers, as a record takes them.

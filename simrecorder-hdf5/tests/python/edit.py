@@ -1,7 +1,8 @@
 """Changes a file, or holds it open, as other software may.
 
 Arguments, one of: `note PATH KEY JSON`, which puts JSON in what the recorder noted about a node;
-`damage PATH DATASET INDEX`, which overwrites a chunk; `hold PATH MODE`, which opens the file until
+`damage PATH DATASET INDEX`, which overwrites a chunk; `long PATH COUNT`, which makes a file with so
+many numbers; `hold PATH MODE`, which opens the file until
 standard input ends; `refused PATH MODE`, which must not be able to open it.
 """
 
@@ -26,6 +27,11 @@ def damage(path, dataset, index):
         file.write(b"\xa5" * (chunk.size // 2))
 
 
+def long(path, count):
+    with h5py.File(path, "w") as file:
+        file["x"] = [0.5] * int(count)
+
+
 def hold(path, mode):
     with h5py.File(path, mode):
         print("ready", flush=True)
@@ -40,4 +46,4 @@ def refused(path, mode):
     sys.exit("the file could be opened")
 
 
-{"note": note, "damage": damage, "hold": hold, "refused": refused}[sys.argv[1]](*sys.argv[2:])
+{"note": note, "damage": damage, "long": long, "hold": hold, "refused": refused}[sys.argv[1]](*sys.argv[2:])

@@ -1,7 +1,8 @@
 """Writes files as other software does, and checks them after the recorder went on with them.
 
 Arguments: `write` or `check`, and the path of the folder; `unharmed` or `attributes`, and the path
-of a file that must have what the recorder knows nothing of.
+of a file that must have what the recorder knows nothing of; `sparse`, and the path of a file with
+chunks that were never written.
 """
 
 import sys
@@ -17,6 +18,13 @@ INTEGERS = [f"{sign}{size}" for sign in "iu" for size in (1, 2, 4, 8)]
 NUMBERS = [*INTEGERS, "f2", "f4", "f8", "c8", "c16"]
 GROWING = dict(chunks=(4, 6), maxshape=(None, 6))
 FORMATS = ["earliest", "v108", "v110", "v112", "v114", "latest"]
+SPARSE = {
+    "plain": {},
+    "filled": dict(fillvalue=-7),
+    "gzip": dict(compression="gzip", shuffle=True, fillvalue=-7),
+    "lzf": dict(compression="lzf", fillvalue=-7),
+    "nothing": dict(fillvalue=-7),
+}
 # What the recorder appends to.
 GROWN = ["growing", "filters", "types", "texts", "all_axes"]
 USER_BLOCKS = [512, 1024, 65536]
@@ -266,6 +274,27 @@ def write_main(folder):
         deep["x"] = numbers("f8", SHAPE)
 
 
+def write_sparse(path, **options):
+    """Datasets with chunks that were never written."""
+    with h5py.File(path, "w", **options) as file:
+        for name, filters in SPARSE.items():
+            dataset = file.create_dataset(name, (35,), "i8", chunks=(10,), maxshape=(None,), **filters)
+            if name != "nothing":
+                dataset[:10] = numbers("i8", (10,))
+                dataset[20:30] = numbers("i8", (10,))
+
+
+def check_sparse(path):
+    with h5py.File(path) as file:
+        for name in SPARSE:
+            dataset = file[name]
+            expected = numpy.full(43, dataset.fillvalue)
+            if name != "nothing":
+                expected[:10] = expected[20:30] = numbers("i8", (10,))
+            expected[35:] = numbers("i8", (8,))
+            assert (dataset[()] == expected).all(), (name, dataset[()])
+
+
 def write_small(path, **options):
     """A file with a few datasets, in some form."""
     with h5py.File(path, "w", **options) as file:
@@ -307,6 +336,8 @@ def write(folder):
     }.items():
         write_small(folder / f"{name}.h5", **options)
     write_netcdf(folder / "netcdf.h5")
+    write_sparse(folder / "sparse.h5")
+    write_sparse(folder / "sparse_v110.h5", libver="v110")
     with h5py.File(folder / "many.h5", "w") as file:
         group = file.create_group("many")
         for i in range(10_000):
@@ -382,6 +413,8 @@ match sys.argv[1:]:
         write(Path(path))
     case ["check", path]:
         check(Path(path))
+    case ["sparse", path]:
+        check_sparse(path)
     case ["unharmed", path]:
         check_unharmed(path)
     case ["attributes", path]:
