@@ -62,7 +62,10 @@
 //!
 //! The journal is followed by its inode and length. A record that is not whole is being
 //! written, or is the rest of a kill: it is left for later. A record that the writer took back
-//! because its sync failed breaks the chain of checksums; the journal is then read anew.
+//! because its sync failed breaks the chain of checksums; the journal is then read anew. One of
+//! the same length in its place would not show. So the journal is replaced before the commit
+//! after that one, and before the first commit of a writer that finds a journal: the writer before
+//! it may have been killed in between.
 
 #[cfg(test)]
 mod crash_tests;

@@ -1,5 +1,6 @@
 //! Tests of the directory storage that kill it or make its disk fail.
 
+use std::fs::File;
 use std::os::unix::fs::MetadataExt;
 
 use super::tests::*;
@@ -254,6 +255,31 @@ fn a_reader_forgets_a_record_that_was_taken_back() {
 }
 
 #[test]
+fn a_reader_forgets_a_record_that_was_taken_back_before_a_kill() {
+    let (_folder, path) = recording();
+    let (storage, before) = busy(&path);
+    let reader = follow(&path);
+    let journal = File::options().write(true).open(journal_of(&path)).unwrap();
+    let length = journal.metadata().unwrap().len();
+    storage
+        .commit(vec![set("zarr.json", "2"), tail("a", "789")])
+        .unwrap();
+    assert_eq!(get(&reader, "zarr.json").unwrap(), b"2");
+    drop(storage);
+    journal.set_len(length).unwrap();
+
+    let storage = append(&path);
+    assert_eq!(dump(&storage), before);
+    // Of the length of the one that was taken back.
+    storage
+        .commit(vec![set("zarr.json", "3"), tail("a", "000")])
+        .unwrap();
+    let changed = dump(&storage);
+    assert_eq!(changed["zarr.json"], b"3");
+    assert_eq!(dump(&reader), changed);
+}
+
+#[test]
 fn a_journal_that_cannot_be_cut_back_ends_writing() {
     let (_folder, path) = recording();
     let (storage, before) = busy(&path);
@@ -293,4 +319,25 @@ fn the_first_commit_may_be_killed_at_any_moment() {
         }
     }
     assert!(chunk_alone);
+}
+
+#[test]
+fn what_follows_a_killed_first_commit_may_be_killed_at_any_moment() {
+    for steps in 0.. {
+        let (_folder, path) = recording();
+        let storage = create(&path);
+        // The chunk of a commit whose record was not written.
+        fs::create_dir_all(path.join("a/c")).unwrap();
+        fs::write(path.join("a/c/0"), [1; 40]).unwrap();
+        drop(storage);
+        let storage = append(&path);
+        set_fault(&storage, steps, false);
+        let done = storage.commit(vec![set("zarr.json", "0")]).is_ok();
+        drop(storage);
+        let storage = append(&path);
+        assert!(get(&storage, "zarr.json").is_some() || !done);
+        if done {
+            break;
+        }
+    }
 }

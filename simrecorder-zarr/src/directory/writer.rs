@@ -114,6 +114,9 @@ impl Writer {
             file: loaded.file,
             position: loaded.position,
         });
+        // The writer before may have taken back a record, and been killed before it replaced the
+        // journal.
+        self.taken_back = true;
         Ok(loaded.overlay)
     }
 
@@ -317,6 +320,12 @@ impl Writer {
         }
         if overlay.has_tails() {
             self.keep_tails(shared, &overlay)?;
+        } else if self.journal.is_some() && !self.disk.paths.entry(ROOT_METADATA).is_file() {
+            // Without metadata at its root, it is known as a recording by its journal alone.
+            let empty = self
+                .replace_journal(&mut |_| Ok(()))
+                .map_err(|unfinished| self.note(unfinished))?;
+            shared.publish(empty);
         } else if self.journal.is_some() {
             self.disk
                 .remove_journal()
