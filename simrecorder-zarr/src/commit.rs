@@ -404,7 +404,7 @@ impl<'a> Stage<'a> {
         let path = node_path(key)?;
         let mut document = match self.node(key, &path)? {
             Some(document) => document,
-            None if key.is_root() => Document::root(),
+            None if key.is_root() => self.recording.new_root(),
             None => {
                 self.make_groups_above(key)?;
                 Document::group(&Attributes::new())

@@ -33,6 +33,11 @@
 //! metadata, left by a kill in the first commit, is known as a recording. A journal without a
 //! directory belongs to a recording that was deleted, and counts for nothing.
 //!
+//! If something else takes the place of that recording, the journal must not change it. So a
+//! recording has a random id, which its root and its journal name ([`owner`]). The root of a new
+//! recording gets the id that its first journal names. The root of other software gets one, as a
+//! file, before there is a journal that names it.
+//!
 //! # Reading in the process of the writer
 //!
 //! All handles share the writer's overlay. A snapshot keeps the overlay it started with; a
@@ -75,6 +80,7 @@ mod lock;
 #[cfg(test)]
 mod model_tests;
 mod overlay;
+mod owner;
 mod place;
 #[cfg(test)]
 mod place_tests;
@@ -96,6 +102,7 @@ use std::time::Duration;
 use parking_lot::{Mutex, RwLock};
 use simrecorder_core::{Durability, Error, ErrorKind, OpenMode, Result};
 
+use crate::recording_id::RecordingId;
 use crate::storage::{Change, Snapshot, Storage};
 use disk::Paths;
 use follower::Follower;
@@ -151,6 +158,8 @@ pub(crate) struct DirectoryStorage {
 /// recording has one of its own.
 struct Shared {
     paths: Paths,
+    /// The recording that this process writes.
+    recording: Option<RecordingId>,
     writer: Mutex<State>,
     /// The writer's overlay, as long as this process writes the recording.
     overlay: RwLock<Option<Arc<Overlay>>>,
@@ -211,6 +220,7 @@ impl DirectoryStorage {
         follower.refresh(&paths)?;
         let shared = Shared {
             paths,
+            recording: None,
             writer: Mutex::new(State::Reader),
             overlay: RwLock::new(None),
             epoch: AtomicU64::new(0),
@@ -227,6 +237,7 @@ impl DirectoryStorage {
         let root = paths.root.clone();
         let shared = Arc::new(Shared {
             paths,
+            recording: writer.recording.clone(),
             writer: Mutex::new(State::Writer(Box::new(writer))),
             overlay: RwLock::new(Some(Arc::new(overlay))),
             epoch: AtomicU64::new(0),
@@ -285,6 +296,10 @@ impl Storage for DirectoryStorage {
         let result = writer.finish(&self.shared);
         self.shared.release(&mut state);
         result.map_err(|error| error.with_operation("close"))
+    }
+
+    fn recording(&self) -> Option<&RecordingId> {
+        self.shared.recording.as_ref()
     }
 
     fn is_read_only(&self) -> bool {

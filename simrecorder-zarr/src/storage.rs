@@ -11,6 +11,7 @@ use bytes::Bytes;
 use simrecorder_core::{Error, Result};
 
 use crate::chunk_read::room;
+use crate::recording_id::RecordingId;
 
 /// One change of a commit.
 ///
@@ -134,6 +135,11 @@ pub(crate) trait Storage: fmt::Debug + Send + Sync {
     /// Ends writing: gives up the writer's lock. Reading goes on to work, commits fail with
     /// `Closed`. Idempotent.
     fn close(&self) -> Result<()>;
+
+    /// The id that the root group of a new recording must have, if the storage chose one.
+    fn recording(&self) -> Option<&RecordingId> {
+        None
+    }
 
     /// Whether commits are refused.
     fn is_read_only(&self) -> bool;

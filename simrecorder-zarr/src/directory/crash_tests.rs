@@ -341,3 +341,38 @@ fn what_follows_a_killed_first_commit_may_be_killed_at_any_moment() {
         }
     }
 }
+
+#[test]
+fn a_first_writer_of_another_softwares_directory_may_be_killed_at_any_moment() {
+    let mut given = 0;
+    for steps in 0.. {
+        let (_folder, path) = recording();
+        fs::create_dir_all(path.join("a")).unwrap();
+        let root = r#"{"zarr_format": 3, "node_type": "group", "attributes": {"b": 1}}"#;
+        fs::write(path.join("zarr.json"), root).unwrap();
+        fs::write(path.join("a/zarr.json"), "0").unwrap();
+        let reader = follow(&path);
+        FAULT_AT_OPEN.set(steps);
+        let limits = TINY;
+        let opened =
+            DirectoryStorage::open_with(&path, OpenMode::Append, Durability::Power, limits);
+        FAULT_AT_OPEN.set(u64::MAX);
+        let done = opened.and_then(|storage| {
+            storage.commit(vec![set("a/zarr.json", "1"), tail("a", "t")])?;
+            storage.commit(vec![set("a/zarr.json", "2"), tail("a", "u")])?;
+            storage.checkpoint()
+        });
+        let found = dump(&follow(&path));
+        assert_eq!(dump(&reader), found, "after {steps} steps");
+        assert_eq!(dump(&append(&path))["a/zarr.json"], found["a/zarr.json"]);
+        let text = std::str::from_utf8(&found["zarr.json"]).unwrap();
+        given += u64::from(text != root);
+        assert!(text == root || text.contains(r#""b": 1"#) && text.contains(r#""id": ""#));
+        if done.is_ok() {
+            assert_eq!(found["a/zarr.json"], b"2");
+            assert_eq!(get_tail(&reader, "a"), b"tu");
+            assert!(given > 10 && given < steps, "{given} of {steps}");
+            break;
+        }
+    }
+}
