@@ -341,12 +341,22 @@ impl Shared {
             let epoch = self.epoch.load(Ordering::SeqCst);
             let overlay = self.overlay.read().clone();
             let (result, holds) = if let Some(overlay) = &overlay {
-                let result = read(&View { overlay, paths });
+                let recording = self.recording.as_ref();
+                let result = read(&View {
+                    overlay,
+                    paths,
+                    recording,
+                });
                 (result, self.epoch.load(Ordering::SeqCst) == epoch)
             } else {
                 let (overlay, state) = self.follower.lock().refresh(paths)?;
                 let overlay = &*overlay;
-                let result = read(&View { overlay, paths });
+                let recording = state.recording().or(overlay.recording());
+                let result = read(&View {
+                    overlay,
+                    paths,
+                    recording,
+                });
                 let holds = state.holds(paths);
                 (
                     result,

@@ -54,6 +54,12 @@ pub(crate) trait Snapshot {
     /// them, sorted: for `net` and the entry `net/v/zarr.json`, `v`. `""` is the root. Tails
     /// do not show.
     fn children(&self, path: &str) -> Result<Vec<String>>;
+
+    /// The recording that the snapshot shows, if another one may take its place while the
+    /// storage is open, and if it has an id.
+    fn recording(&self) -> Option<&RecordingId> {
+        None
+    }
 }
 
 /// The bytes of an entry, which stay the same while it is there.

@@ -6,11 +6,12 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
 
 use serde_json::{Value as Json, json};
 use simrecorder_core::{
-    ArrayViewExt, ChunkPolicy, CopyOptions, DataStore, DataStoreExt, ErrorKind, Key, OpenMode,
-    Recorder, Result, Schema, copy, prelude::*,
+    ArrayView, ArrayViewExt, ChunkPolicy, CopyOptions, DataStore, DataStoreExt, ErrorKind, Key,
+    OpenMode, Recorder, Result, Schema, copy, prelude::*,
 };
 use simrecorder_zarr::{ZarrDataStore, ZarrStorage};
 
@@ -268,4 +269,69 @@ fn metadata_that_has_no_room_for_an_id_stays_as_it_is() {
             assert_eq!(numbers(&open(&path, OpenMode::Read)).len(), 4 + more);
         }
     }
+}
+
+#[test]
+fn a_view_gives_no_records_of_the_recording_that_took_the_place_of_its_own() {
+    for (checkpoint_before, checkpoint_after) in [(false, false), (false, true), (true, true)] {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("run.zarr");
+        let writer = open(&path, OpenMode::CreateNew);
+        let recorder = Recorder::new(writer.clone());
+        record(&recorder, 0, 10);
+        let shared = open(&path, OpenMode::Read);
+        if checkpoint_before {
+            recorder.checkpoint().unwrap();
+        }
+        let early = [&writer, &shared].map(|store| store.series_view(&key("n")).unwrap());
+        recorder.close().unwrap();
+        let reader = open(&path, OpenMode::Read);
+        let mut views: Vec<Arc<dyn ArrayView>> = early.into();
+        for store in [&writer, &shared, &reader] {
+            for name in ["n", "rows", "text"] {
+                views.push(store.series_view(&key(name)).unwrap());
+            }
+        }
+        // More records, as large as those before.
+        let recorder = Recorder::new(open(&path, OpenMode::Truncate));
+        record(&recorder, 1000, 20);
+        if checkpoint_after {
+            recorder.checkpoint().unwrap();
+        }
+        for view in &views {
+            let errors = [
+                view.read_records(0..10, usize::MAX).unwrap_err(),
+                view.get(9).unwrap_err(),
+                view.check_records(0..10).unwrap_err(),
+            ];
+            for error in errors {
+                let words = ["another recording", "take a new view", view.key().as_str()];
+                expect(error, ErrorKind::OutOfBounds, &words);
+            }
+            assert_eq!(view.refresh().unwrap().len(), 20);
+        }
+        assert_eq!(numbers(&reader), (1000..1020).collect::<Vec<_>>());
+        recorder.close().unwrap();
+        assert_eq!(numbers(&shared), (1000..1020).collect::<Vec<_>>());
+    }
+}
+
+#[test]
+fn a_view_of_a_recording_that_was_replaced_by_one_of_another_form_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("run.zarr");
+    let recorder = Recorder::new(open(&path, OpenMode::CreateNew));
+    record(&recorder, 0, 10);
+    recorder.close().unwrap();
+    let reader = open(&path, OpenMode::Read);
+    let view = reader.series_view(&key("n")).unwrap();
+    let recorder = Recorder::new(open(&path, OpenMode::Truncate));
+    let schema = Schema::array::<f32>([2, 3]).with_chunk_policy(ChunkPolicy::records(4));
+    recorder.declare("n", schema).unwrap();
+    for i in 0..20 {
+        recorder.record("n", [[i as f32; 3]; 2]).unwrap();
+    }
+    recorder.checkpoint().unwrap();
+    let error = view.read::<u64>().unwrap_err();
+    expect(error, ErrorKind::OutOfBounds, &["another recording"]);
 }

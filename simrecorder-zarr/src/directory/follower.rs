@@ -13,6 +13,7 @@ use super::disk::{Paths, check_key, is_missing};
 use super::overlay::Overlay;
 use super::owner::{Owner, journal_of_another};
 use crate::journal::{self, FORMAT};
+use crate::recording_id::RecordingId;
 
 /// The metadata of the root, which a writer replaces before it changes any other file.
 pub(super) const ROOT_METADATA: &str = "zarr.json";
@@ -72,6 +73,11 @@ impl State {
             metadata,
             owner,
         })
+    }
+
+    /// The recording that the files belong to.
+    pub(super) fn recording(&self) -> Option<&RecordingId> {
+        self.owner.id()
     }
 
     /// Whether the files are still in this state.
