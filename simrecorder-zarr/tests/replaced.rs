@@ -335,3 +335,42 @@ fn a_view_of_a_recording_that_was_replaced_by_one_of_another_form_says_so() {
     let error = view.read::<u64>().unwrap_err();
     expect(error, ErrorKind::OutOfBounds, &["another recording"]);
 }
+
+#[test]
+fn a_view_gives_no_records_of_what_another_process_puts_in_its_place() {
+    let name = "a_view_gives_no_records_of_what_another_process_puts_in_its_place";
+    let open = |path: &Path, mode| {
+        let storage = match path.ends_with("run.mdb") {
+            true => ZarrStorage::Lmdb,
+            false => ZarrStorage::Directory,
+        };
+        let options = ZarrDataStore::options().storage(storage);
+        options.mode(mode).open(path).unwrap()
+    };
+    if let Some(path) = role() {
+        let recorder = Recorder::new(open(&path, OpenMode::Truncate));
+        record(&recorder, 1000, 20);
+        return recorder.close().unwrap();
+    }
+    for file in ["run.mdb", "run.zarr"] {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(file);
+        let recorder = Recorder::new(open(&path, OpenMode::CreateNew));
+        record(&recorder, 0, 10);
+        recorder.close().unwrap();
+        drop(recorder);
+        let reader = open(&path, OpenMode::Read);
+        let view = reader.series_view(&key("n")).unwrap();
+        assert_success(&mut this_test(name, &path));
+        match view.read::<u64>() {
+            // LMDB keeps the file of the recording that was there.
+            Ok(read) if file == "run.mdb" => assert!(read.into_iter().eq(0..10)),
+            read => {
+                let words = ["another recording"];
+                expect(read.unwrap_err(), ErrorKind::OutOfBounds, &words);
+            }
+        }
+        drop((view, reader));
+        assert_eq!(numbers(&open(&path, OpenMode::Read)).len(), 20);
+    }
+}
