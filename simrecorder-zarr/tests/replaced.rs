@@ -158,6 +158,22 @@ fn a_journal_is_not_read_into_a_recording_that_took_the_place_of_its_own() {
 }
 
 #[test]
+fn a_journal_is_not_read_into_a_hierarchy_of_zarr_v2() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("run.zarr");
+    killed(&path, true);
+    fs::remove_dir_all(&path).unwrap();
+    fs::create_dir(&path).unwrap();
+    fs::write(path.join(".zgroup"), r#"{"zarr_format": 2}"#).unwrap();
+    let before = all_files(folder.path());
+    for mode in MODES {
+        let error = try_open(&path, mode).unwrap_err();
+        expect(error, ErrorKind::Unsupported, &["this is Zarr V2"]);
+        assert!(all_files(folder.path()) == before, "{mode:?}");
+    }
+}
+
+#[test]
 fn a_reader_that_is_open_notices_a_journal_of_another_recording() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("run.zarr");
