@@ -14,6 +14,7 @@ use simrecorder_core::{Block, Error, ErrorKind, Region, Result, copy_block};
 use crate::layout::{Layout, LayoutCache};
 use crate::metadata::{Document, corrupt};
 use crate::node_path::metadata_entry;
+use crate::recording_id::RecordingId;
 use crate::storage::{Snapshot, Storage};
 
 /// A column as it was in one snapshot.
@@ -28,6 +29,8 @@ pub(crate) struct Column {
     pub(crate) rows: u64,
     /// How often the array had been cut.
     pub(crate) cuts: usize,
+    /// The recording that it is a part of, where another one may take its place.
+    pub(crate) recording: Option<RecordingId>,
 }
 
 /// A column has no more rows than this, so that sums with the rows of a chunk do not overflow.
@@ -41,7 +44,11 @@ impl Column {
         layouts: &LayoutCache,
     ) -> Result<Self> {
         let tail = snapshot.tail(&path)?;
-        Self::with_tail(path, document, layouts, &tail)
+        let column = Self::with_tail(path, document, layouts, &tail)?;
+        Ok(Self {
+            recording: snapshot.recording().cloned(),
+            ..column
+        })
     }
 
     /// The column of an array whose tail was read already.
@@ -64,6 +71,7 @@ impl Column {
             stored,
             rows,
             cuts: document.cuts().len(),
+            recording: None,
         })
     }
 
@@ -122,6 +130,7 @@ impl Column {
     pub(crate) fn read_tail(&self, storage: &dyn Storage) -> Result<(u64, Rows)> {
         let mut found = None;
         storage.read(&mut |snapshot| {
+            self.check_recording(snapshot)?;
             let document = snapshot.get(&metadata_entry(&self.path))?;
             found = Some((document, snapshot.tail(&self.path)?));
             Ok(())
@@ -132,11 +141,39 @@ impl Column {
         Ok((stored, read_frames(&tail, stored, self.layout.row_size())?))
     }
 
-    /// Checks, after rows before `end` were read, that none of them had been cut off: others
-    /// may stand in their place.
+    /// Checks that the snapshot shows the recording of this column, as far as both have an id:
+    /// a writer gives one to a recording of other software.
+    fn check_recording(&self, snapshot: &dyn Snapshot) -> Result<()> {
+        match (&self.recording, snapshot.recording()) {
+            (Some(own), Some(now)) if own != now => Err(replaced()),
+            _ => Ok(()),
+        }
+    }
+
+    /// Why a read failed: the rows of another recording in the place of this one may be of another
+    /// form.
+    pub(crate) fn explain(&self, storage: &dyn Storage, error: Error) -> Error {
+        let mut checked = Ok(());
+        let read = storage.read(&mut |snapshot| {
+            checked = self.check_recording(snapshot);
+            Ok(())
+        });
+        match (read, checked) {
+            (Ok(()), Err(replaced)) => replaced,
+            _ => error,
+        }
+    }
+
+    /// Checks, after rows before `end` were read, that none of them had been cut off, and that no
+    /// other recording has taken the place of this one: other rows may stand in their place.
     pub(crate) fn check_uncut(&self, storage: &dyn Storage, end: u64) -> Result<()> {
-        let document = get(storage, &metadata_entry(&self.path))?.ok_or_else(truncated)?;
-        let document = Document::parse(&document)?;
+        let mut document = None;
+        storage.read(&mut |snapshot| {
+            self.check_recording(snapshot)?;
+            document = snapshot.get(&metadata_entry(&self.path))?;
+            Ok(())
+        })?;
+        let document = Document::parse(&document.ok_or_else(truncated)?)?;
         let stored = document.shape()?.first().copied().unwrap_or(0);
         let mut cuts = document.cuts().into_iter().skip(self.cuts);
         // Other software does not note its cuts.
@@ -374,6 +411,11 @@ pub(crate) fn get(storage: &dyn Storage, entry: &str) -> Result<Option<Bytes>> {
 
 fn truncated() -> Error {
     let message = "the series is shorter than it was; take a new view";
+    Error::new(ErrorKind::OutOfBounds, "read", message)
+}
+
+fn replaced() -> Error {
+    let message = "another recording has taken the place of this one; take a new view";
     Error::new(ErrorKind::OutOfBounds, "read", message)
 }
 

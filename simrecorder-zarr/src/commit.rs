@@ -59,7 +59,7 @@ enum StagedColumns {
     One(ColumnAppend),
     Two {
         ends: ColumnAppend,
-        items: ColumnAppend,
+        items: Box<ColumnAppend>,
     },
 }
 
@@ -88,7 +88,7 @@ impl From<Columns> for StagedColumns {
             Columns::One(column) => Self::One(ColumnAppend::new(column)),
             Columns::Two { ends, items } => Self::Two {
                 ends: ColumnAppend::new(ends),
-                items: ColumnAppend::new(items),
+                items: Box::new(ColumnAppend::new(items)),
             },
         }
     }
@@ -145,7 +145,7 @@ impl<'a> Stage<'a> {
             };
             let columns = match series.columns {
                 StagedColumns::One(column) => finish(column).map(Columns::One),
-                StagedColumns::Two { ends, items } => finish(items).and_then(|items| {
+                StagedColumns::Two { ends, items } => finish(*items).and_then(|items| {
                     Ok(Columns::Two {
                         ends: finish(ends)?,
                         items,
@@ -404,7 +404,7 @@ impl<'a> Stage<'a> {
         let path = node_path(key)?;
         let mut document = match self.node(key, &path)? {
             Some(document) => document,
-            None if key.is_root() => Document::root(),
+            None if key.is_root() => self.recording.new_root(),
             None => {
                 self.make_groups_above(key)?;
                 Document::group(&Attributes::new())

@@ -33,6 +33,11 @@
 //! metadata, left by a kill in the first commit, is known as a recording. A journal without a
 //! directory belongs to a recording that was deleted, and counts for nothing.
 //!
+//! If something else takes the place of that recording, the journal must not change it. So a
+//! recording has a random id, which its root and its journal name ([`owner`]). The root of a new
+//! recording gets the id that its first journal names. The root of other software gets one, as a
+//! file, before there is a journal that names it.
+//!
 //! # Reading in the process of the writer
 //!
 //! All handles share the writer's overlay. A snapshot keeps the overlay it started with; a
@@ -62,7 +67,10 @@
 //!
 //! The journal is followed by its inode and length. A record that is not whole is being
 //! written, or is the rest of a kill: it is left for later. A record that the writer took back
-//! because its sync failed breaks the chain of checksums; the journal is then read anew.
+//! because its sync failed breaks the chain of checksums; the journal is then read anew. One of
+//! the same length in its place would not show. So the journal is replaced before the commit
+//! after that one, and before the first commit of a writer that finds a journal: the writer before
+//! it may have been killed in between.
 
 #[cfg(test)]
 mod crash_tests;
@@ -72,6 +80,7 @@ mod lock;
 #[cfg(test)]
 mod model_tests;
 mod overlay;
+mod owner;
 mod place;
 #[cfg(test)]
 mod place_tests;
@@ -93,6 +102,7 @@ use std::time::Duration;
 use parking_lot::{Mutex, RwLock};
 use simrecorder_core::{Durability, Error, ErrorKind, OpenMode, Result};
 
+use crate::recording_id::RecordingId;
 use crate::storage::{Change, Snapshot, Storage};
 use disk::Paths;
 use follower::Follower;
@@ -148,6 +158,8 @@ pub(crate) struct DirectoryStorage {
 /// recording has one of its own.
 struct Shared {
     paths: Paths,
+    /// The recording that this process writes.
+    recording: Option<RecordingId>,
     writer: Mutex<State>,
     /// The writer's overlay, as long as this process writes the recording.
     overlay: RwLock<Option<Arc<Overlay>>>,
@@ -208,6 +220,7 @@ impl DirectoryStorage {
         follower.refresh(&paths)?;
         let shared = Shared {
             paths,
+            recording: None,
             writer: Mutex::new(State::Reader),
             overlay: RwLock::new(None),
             epoch: AtomicU64::new(0),
@@ -224,6 +237,7 @@ impl DirectoryStorage {
         let root = paths.root.clone();
         let shared = Arc::new(Shared {
             paths,
+            recording: writer.recording.clone(),
             writer: Mutex::new(State::Writer(Box::new(writer))),
             overlay: RwLock::new(Some(Arc::new(overlay))),
             epoch: AtomicU64::new(0),
@@ -284,6 +298,10 @@ impl Storage for DirectoryStorage {
         result.map_err(|error| error.with_operation("close"))
     }
 
+    fn recording(&self) -> Option<&RecordingId> {
+        self.shared.recording.as_ref()
+    }
+
     fn is_read_only(&self) -> bool {
         self.read_only
     }
@@ -323,12 +341,22 @@ impl Shared {
             let epoch = self.epoch.load(Ordering::SeqCst);
             let overlay = self.overlay.read().clone();
             let (result, holds) = if let Some(overlay) = &overlay {
-                let result = read(&View { overlay, paths });
+                let recording = self.recording.as_ref();
+                let result = read(&View {
+                    overlay,
+                    paths,
+                    recording,
+                });
                 (result, self.epoch.load(Ordering::SeqCst) == epoch)
             } else {
                 let (overlay, state) = self.follower.lock().refresh(paths)?;
                 let overlay = &*overlay;
-                let result = read(&View { overlay, paths });
+                let recording = state.recording().or(overlay.recording());
+                let result = read(&View {
+                    overlay,
+                    paths,
+                    recording,
+                });
                 let holds = state.holds(paths);
                 (
                     result,

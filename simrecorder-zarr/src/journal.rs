@@ -12,11 +12,16 @@
 //! 3 erase path    path
 //! 4 append tail   array, bytes
 //! 5 clear tail    array
+//! 6 recording     id
 //! ```
+//!
+//! The last one says whose journal it is. It stands first, in a record of its own, if the
+//! recording has an id.
 
 use simrecorder_core::backend::{self, Format, Position, Sealed, u32_at, u64_at};
 use simrecorder_core::{Error, ErrorKind, Result};
 
+use crate::recording_id::RecordingId;
 use crate::storage::Change;
 
 /// How a journal of a directory recording begins.
@@ -30,6 +35,7 @@ const ERASE: u8 = 2;
 const ERASE_PATH: u8 = 3;
 const APPEND_TAIL: u8 = 4;
 const CLEAR_TAIL: u8 = 5;
+const RECORDING: u8 = 6;
 
 /// A record in the making.
 #[derive(Debug, Default)]
@@ -61,6 +67,13 @@ impl Record {
     pub(crate) fn append_tail(&mut self, array: &str, bytes: &[u8]) {
         self.named(APPEND_TAIL, array);
         self.data(bytes);
+    }
+
+    /// The record that says whose the journal is.
+    pub(crate) fn of_recording(id: &RecordingId) -> Self {
+        let mut record = Self::default();
+        record.named(RECORDING, id.as_str());
+        record
     }
 
     fn named(&mut self, code: u8, name: &str) {
@@ -95,6 +108,7 @@ pub(crate) enum Op<'a> {
     ErasePath { path: &'a str },
     AppendTail { array: &'a str, bytes: Data<'a> },
     ClearTail { array: &'a str },
+    Recording { id: &'a str },
 }
 
 /// Bytes in a record, and where in the journal they are.
@@ -119,12 +133,12 @@ pub(crate) fn decode(
     let mut ops = Vec::new();
     while rest.at < payload.len() {
         let code = rest.take(1)?[0];
-        if !(SET..=CLEAR_TAIL).contains(&code) {
+        if !(SET..=RECORDING).contains(&code) {
             let message = format!("the journal holds a change of unknown kind {code}");
             return Err(Error::new(ErrorKind::Unsupported, "open", message));
         }
         let name = rest.name()?;
-        if !(name.is_empty() && code >= ERASE_PATH) {
+        if code != RECORDING && !(name.is_empty() && code >= ERASE_PATH) {
             check(name).map_err(|error| corrupt("a key is not valid").with_source(error))?;
         }
         ops.push(match code {
@@ -138,7 +152,8 @@ pub(crate) fn decode(
                 array: name,
                 bytes: rest.data()?,
             },
-            _ => Op::ClearTail { array: name },
+            CLEAR_TAIL => Op::ClearTail { array: name },
+            _ => Op::Recording { id: name },
         });
     }
     Ok(ops)
@@ -271,6 +286,11 @@ mod tests {
         assert_eq!(ops[2], Op::ErasePath { path: "" });
         assert!(matches!(ops[3], Op::AppendTail { array: "ä", bytes } if bytes.bytes == b"123"));
         assert_eq!(ops[4], Op::ClearTail { array: "" });
+
+        let id = RecordingId::random();
+        let sealed = Record::of_recording(&id).seal(FORMAT.encode_header(0).1);
+        let id = id.as_str();
+        assert_eq!(super::ops(&sealed).unwrap(), [Op::Recording { id }]);
     }
 
     #[test]

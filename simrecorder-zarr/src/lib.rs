@@ -18,6 +18,7 @@ mod new_node;
 mod node_path;
 mod options;
 mod recording;
+mod recording_id;
 mod storage;
 mod store;
 mod view;

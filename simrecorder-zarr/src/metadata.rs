@@ -5,10 +5,14 @@ use simrecorder_core::{
     Attributes, Compression, DType, Error, ErrorBound, ErrorKind, Kind, NodeKind, Result, Schema,
 };
 
+use crate::recording_id::RecordingId;
+
 /// The attribute under which simrecorder keeps what Zarr has no place for.
 const ATTRIBUTE: &str = "simrecorder";
 /// The version of the format that this build writes, and the newest it reads.
 const FORMAT: u64 = 1;
+/// The member of that attribute, at the root, by which a recording is known.
+const ID: &str = "id";
 /// The member of that attribute with the bound to which the elements of an array are rounded.
 const MAX_ERROR: &str = "max_error";
 
@@ -73,11 +77,37 @@ impl Document {
     }
 
     /// The root group of a new recording.
-    pub(crate) fn root() -> Self {
+    pub(crate) fn root(id: &RecordingId) -> Self {
         let mut document = Self::group(&Attributes::new());
         let writer = concat!("simrecorder ", env!("CARGO_PKG_VERSION"));
-        document.set_own(json!({ "format": FORMAT, "requires": [], "writer": writer }));
+        let id = id.as_str();
+        document.set_own(json!({ "format": FORMAT, "requires": [], "writer": writer, ID: id }));
         document
+    }
+
+    /// The id of the recording that has these bytes as the metadata of its root, as far as they
+    /// are a JSON object: also in a version that this build does not read.
+    pub(crate) fn recording_id_in(bytes: &[u8]) -> Option<Option<RecordingId>> {
+        let document = Self(serde_json::from_slice(bytes).ok()?);
+        let id = document.own().and_then(|own| own.get(ID)?.as_str());
+        Some(id.map(RecordingId::of_text))
+    }
+
+    /// Gives the root group of another software's hierarchy an id. Returns whether it has room
+    /// for one.
+    pub(crate) fn set_recording_id(&mut self, id: &RecordingId) -> bool {
+        let taken = |attributes: &Map<String, Json>| {
+            attributes
+                .get(ATTRIBUTE)
+                .is_some_and(|own| !own.is_object())
+        };
+        if self.is_array() || self.all_attributes().is_some_and(taken) {
+            return false;
+        }
+        let mut own = self.own().cloned().unwrap_or_default();
+        own.insert(ID.to_owned(), json!(id.as_str()));
+        self.set_own(Json::Object(own));
+        self.own().is_some_and(|own| own.contains_key(ID))
     }
 
     /// An array of shape `shape`, with the chunk shape given.
@@ -515,7 +545,7 @@ mod tests {
 
     #[test]
     fn a_newer_format_or_an_unknown_requirement_is_refused() {
-        let mut document = Document::root();
+        let mut document = Document::root(&RecordingId::random());
         assert_eq!(Document::parse(&document.to_bytes()).unwrap(), document);
         for own in [
             json!({ "format": 2 }),
@@ -529,7 +559,7 @@ mod tests {
 
     #[test]
     fn replacing_attributes_keeps_those_of_simrecorder() {
-        let mut document = Document::root();
+        let mut document = Document::root(&RecordingId::random());
         let names = ["a", "simrecorder", "_simrecorder", "_a"];
         let attributes = Attributes::from_iter(names.map(|name| (name.to_owned(), json!(name))));
         document.set_attributes(&attributes);

@@ -18,6 +18,7 @@ use crate::encoded::SeriesEncoding;
 use crate::layout::{Layout, LayoutCache};
 use crate::metadata::{ColumnType, Document, corrupt};
 use crate::node_path::{METADATA_OF_ZARR_V2, metadata_entry, node_path};
+use crate::recording_id::RecordingId;
 use crate::storage::{Change as StorageChange, Snapshot, Storage};
 use crate::view::{Columns, ENDS_DTYPE};
 
@@ -123,13 +124,21 @@ impl Recording {
             return Ok(());
         }
         let root = match root {
-            None => Document::root(),
+            None => self.new_root(),
             Some(mut root) => match root.remove_consolidated() {
                 true => root,
                 false => return Ok(()),
             },
         };
         self.storage.commit(vec![set_document("", &root)])
+    }
+
+    /// The root group of a recording that has none yet.
+    pub(crate) fn new_root(&self) -> Document {
+        match self.storage.recording() {
+            Some(id) => Document::root(id),
+            None => Document::root(&RecordingId::random()),
+        }
     }
 
     pub(crate) fn check_writable(&self, operation: &'static str) -> Result<()> {

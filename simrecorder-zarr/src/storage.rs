@@ -11,6 +11,7 @@ use bytes::Bytes;
 use simrecorder_core::{Error, Result};
 
 use crate::chunk_read::room;
+use crate::recording_id::RecordingId;
 
 /// One change of a commit.
 ///
@@ -53,6 +54,12 @@ pub(crate) trait Snapshot {
     /// them, sorted: for `net` and the entry `net/v/zarr.json`, `v`. `""` is the root. Tails
     /// do not show.
     fn children(&self, path: &str) -> Result<Vec<String>>;
+
+    /// The recording that the snapshot shows, if another one may take its place while the
+    /// storage is open, and if it has an id.
+    fn recording(&self) -> Option<&RecordingId> {
+        None
+    }
 }
 
 /// The bytes of an entry, which stay the same while it is there.
@@ -134,6 +141,11 @@ pub(crate) trait Storage: fmt::Debug + Send + Sync {
     /// Ends writing: gives up the writer's lock. Reading goes on to work, commits fail with
     /// `Closed`. Idempotent.
     fn close(&self) -> Result<()>;
+
+    /// The id that the root group of a new recording must have, if the storage chose one.
+    fn recording(&self) -> Option<&RecordingId> {
+        None
+    }
 
     /// Whether commits are refused.
     fn is_read_only(&self) -> bool;

@@ -69,6 +69,12 @@ impl ZarrView {
             chunk_shape,
         }
     }
+
+    fn explain(&self, error: Error) -> Error {
+        let column = self.columns.record_column();
+        let error = column.explain(self.store.storage(), error);
+        error.with_key(self.key.as_str())
+    }
 }
 
 impl ArrayView for ZarrView {
@@ -101,7 +107,7 @@ impl ArrayView for ZarrView {
         region.check(&self.shape, dtype.size(), out.len())?;
         column
             .read_into(self.store.storage(), region, out)
-            .map_err(|e| e.with_key(self.key.as_str()))
+            .map_err(|e| self.explain(e))
     }
 
     fn read_records(&self, range: Range<u64>, max_bytes: usize) -> Result<Records> {
@@ -130,7 +136,7 @@ impl ArrayView for ZarrView {
                 Records::fixed(Arc::clone(&self.schema), count, data)
             }
         };
-        read().map_err(|e| e.with_key(self.key.as_str()))
+        read().map_err(|e| self.explain(e))
     }
 
     fn read_encoded(&self, range: Range<u64>, max_bytes: usize) -> Result<Option<Encoded>> {
@@ -148,7 +154,7 @@ impl ArrayView for ZarrView {
                 encoded::read_two(ends, items, storage, range, (first, &stops), max_bytes)
             }
         };
-        read().map_err(|e| e.with_key(self.key.as_str()))
+        read().map_err(|e| self.explain(e))
     }
 
     fn check_records(&self, range: Range<u64>) -> Result<()> {
@@ -165,7 +171,7 @@ impl ArrayView for ZarrView {
                 items.check_rows(storage, first..stops.last().copied().unwrap_or(first))
             }
         };
-        check().map_err(|e| e.with_key(self.key.as_str()))
+        check().map_err(|e| self.explain(e))
     }
 
     fn refresh(&self) -> Result<Arc<dyn ArrayView>> {

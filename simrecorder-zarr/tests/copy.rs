@@ -48,8 +48,21 @@ fn copy_to(
 
 type Entries = BTreeMap<String, Vec<u8>>;
 
-/// All entries of a closed recording, past the library.
+/// All entries of a closed recording, past the library; `id` stands for its id, which no other
+/// recording has.
 fn entries(path: &Path, storage: ZarrStorage) -> Entries {
+    let mut entries = entries_with_id(path, storage);
+    let root = &entries["zarr.json"];
+    let document: Json = serde_json::from_slice(root).unwrap();
+    if let Some(id) = document["attributes"]["simrecorder"]["id"].as_str() {
+        assert_eq!(id.len(), 32);
+        let root = String::from_utf8_lossy(root).replace(id, "id");
+        entries.insert("zarr.json".to_owned(), root.into_bytes());
+    }
+    entries
+}
+
+fn entries_with_id(path: &Path, storage: ZarrStorage) -> Entries {
     fn files(folder: &Path, prefix: &str, found: &mut Entries) {
         for entry in fs::read_dir(folder).unwrap() {
             let entry = entry.unwrap();

@@ -1,5 +1,6 @@
 //! Tests of the directory storage that kill it or make its disk fail.
 
+use std::fs::File;
 use std::os::unix::fs::MetadataExt;
 
 use super::tests::*;
@@ -254,6 +255,31 @@ fn a_reader_forgets_a_record_that_was_taken_back() {
 }
 
 #[test]
+fn a_reader_forgets_a_record_that_was_taken_back_before_a_kill() {
+    let (_folder, path) = recording();
+    let (storage, before) = busy(&path);
+    let reader = follow(&path);
+    let journal = File::options().write(true).open(journal_of(&path)).unwrap();
+    let length = journal.metadata().unwrap().len();
+    storage
+        .commit(vec![set("zarr.json", "2"), tail("a", "789")])
+        .unwrap();
+    assert_eq!(get(&reader, "zarr.json").unwrap(), b"2");
+    drop(storage);
+    journal.set_len(length).unwrap();
+
+    let storage = append(&path);
+    assert_eq!(dump(&storage), before);
+    // Of the length of the one that was taken back.
+    storage
+        .commit(vec![set("zarr.json", "3"), tail("a", "000")])
+        .unwrap();
+    let changed = dump(&storage);
+    assert_eq!(changed["zarr.json"], b"3");
+    assert_eq!(dump(&reader), changed);
+}
+
+#[test]
 fn a_journal_that_cannot_be_cut_back_ends_writing() {
     let (_folder, path) = recording();
     let (storage, before) = busy(&path);
@@ -293,4 +319,60 @@ fn the_first_commit_may_be_killed_at_any_moment() {
         }
     }
     assert!(chunk_alone);
+}
+
+#[test]
+fn what_follows_a_killed_first_commit_may_be_killed_at_any_moment() {
+    for steps in 0.. {
+        let (_folder, path) = recording();
+        let storage = create(&path);
+        // The chunk of a commit whose record was not written.
+        fs::create_dir_all(path.join("a/c")).unwrap();
+        fs::write(path.join("a/c/0"), [1; 40]).unwrap();
+        drop(storage);
+        let storage = append(&path);
+        set_fault(&storage, steps, false);
+        let done = storage.commit(vec![set("zarr.json", "0")]).is_ok();
+        drop(storage);
+        let storage = append(&path);
+        assert!(get(&storage, "zarr.json").is_some() || !done);
+        if done {
+            break;
+        }
+    }
+}
+
+#[test]
+fn a_first_writer_of_another_softwares_directory_may_be_killed_at_any_moment() {
+    let mut given = 0;
+    for steps in 0.. {
+        let (_folder, path) = recording();
+        fs::create_dir_all(path.join("a")).unwrap();
+        let root = r#"{"zarr_format": 3, "node_type": "group", "attributes": {"b": 1}}"#;
+        fs::write(path.join("zarr.json"), root).unwrap();
+        fs::write(path.join("a/zarr.json"), "0").unwrap();
+        let reader = follow(&path);
+        FAULT_AT_OPEN.set(steps);
+        let limits = TINY;
+        let opened =
+            DirectoryStorage::open_with(&path, OpenMode::Append, Durability::Power, limits);
+        FAULT_AT_OPEN.set(u64::MAX);
+        let done = opened.and_then(|storage| {
+            storage.commit(vec![set("a/zarr.json", "1"), tail("a", "t")])?;
+            storage.commit(vec![set("a/zarr.json", "2"), tail("a", "u")])?;
+            storage.checkpoint()
+        });
+        let found = dump(&follow(&path));
+        assert_eq!(dump(&reader), found, "after {steps} steps");
+        assert_eq!(dump(&append(&path))["a/zarr.json"], found["a/zarr.json"]);
+        let text = std::str::from_utf8(&found["zarr.json"]).unwrap();
+        given += u64::from(text != root);
+        assert!(text == root || text.contains(r#""b": 1"#) && text.contains(r#""id": ""#));
+        if done.is_ok() {
+            assert_eq!(found["a/zarr.json"], b"2");
+            assert_eq!(get_tail(&reader, "a"), b"tu");
+            assert!(given > 10 && given < steps, "{given} of {steps}");
+            break;
+        }
+    }
 }

@@ -14,6 +14,7 @@ use simrecorder_core::backend::{Position, Sealed, generation, path_inside, sync_
 use simrecorder_core::{Durability, Error, ErrorKind, Result};
 
 use crate::journal::{FORMAT, Record};
+use crate::recording_id::RecordingId;
 
 /// The longest path that the system takes, with its final NUL.
 const PATH_LIMIT: usize = if cfg!(target_os = "linux") {
@@ -327,6 +328,7 @@ impl Disk {
     /// On failure the old one is still in place, unless [`Unfinished::unsure`] says otherwise.
     pub(super) fn replace_journal(
         &self,
+        recording: Option<&RecordingId>,
         fill: &mut dyn FnMut(&mut JournalWriter<'_>) -> Result<()>,
     ) -> Result<(), Unfinished> {
         let path = &self.paths.journal;
@@ -345,6 +347,9 @@ impl Disk {
                 file: &mut file,
                 position,
             };
+            if let Some(id) = recording {
+                writer.write(Record::of_recording(id))?;
+            }
             fill(&mut writer)?;
             self.sync_file(&file).map_err(failed)?;
             self.step()

@@ -1,7 +1,7 @@
 //! Follows a recording that another process may be writing.
 
 use std::fs::{self, File, Metadata};
-use std::io;
+use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::Arc;
@@ -11,7 +11,9 @@ use simrecorder_core::{Error, Result};
 
 use super::disk::{Paths, check_key, is_missing};
 use super::overlay::Overlay;
+use super::owner::{Owner, journal_of_another};
 use crate::journal::{self, FORMAT};
+use crate::recording_id::RecordingId;
 
 /// The metadata of the root, which a writer replaces before it changes any other file.
 pub(super) const ROOT_METADATA: &str = "zarr.json";
@@ -39,6 +41,7 @@ impl From<&Metadata> for Inode {
 pub(super) struct State {
     root: Option<(Inode, File)>,
     metadata: Option<(Inode, File)>,
+    owner: Owner,
 }
 
 impl State {
@@ -54,10 +57,27 @@ impl State {
         // The directory comes first: if it is replaced now, the metadata of the new one stands
         // beside the inode of the old one, which no longer holds.
         let root = open(&paths.root)?;
+        let metadata = open(&path_inside(&paths.root, ROOT_METADATA)?)?;
+        let owner = match &metadata {
+            Some((_, file)) if file.metadata()?.is_file() => {
+                let mut bytes = Vec::new();
+                let mut file: &File = file;
+                file.read_to_end(&mut bytes)?;
+                Owner::of(&bytes)
+            }
+            Some(_) => Owner::Unknown,
+            None => Owner::Missing,
+        };
         Ok(Self {
             root,
-            metadata: open(&path_inside(&paths.root, ROOT_METADATA)?)?,
+            metadata,
+            owner,
         })
+    }
+
+    /// The recording that the files belong to.
+    pub(super) fn recording(&self) -> Option<&RecordingId> {
+        self.owner.id()
     }
 
     /// Whether the files are still in this state.
@@ -108,6 +128,15 @@ impl Follower {
             return Ok((Arc::default(), Arc::clone(&self.state)));
         }
         self.follow(paths)?;
+        // While a recording takes the place of another, one may show with the journal of the
+        // other. Then the state does not hold, and whoever reads starts again.
+        let fits = self
+            .state
+            .owner
+            .may_have_journal_of(self.overlay.recording());
+        if !fits && self.state.holds(paths).map_err(failed)? {
+            return Err(journal_of_another(paths));
+        }
         Ok((Arc::clone(&self.overlay), Arc::clone(&self.state)))
     }
 

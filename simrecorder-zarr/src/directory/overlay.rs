@@ -12,6 +12,7 @@ use bytes::Bytes;
 use simrecorder_core::{Error, ErrorKind, Result};
 
 use crate::journal::{Data, Op};
+use crate::recording_id::RecordingId;
 
 /// Longer bytes stay in the journal; the overlay keeps where they are.
 const INLINE: usize = 4096;
@@ -30,6 +31,8 @@ const OVERHEAD: u64 = 64;
 pub(super) struct Overlay {
     /// The journal that the located bytes are in.
     journal: Option<Arc<File>>,
+    /// The recording that the journal says it belongs to.
+    recording: Option<RecordingId>,
     entries: BTreeMap<Arc<str>, Entry>,
     /// No file below one of these paths shows. None of them lies below another.
     erased: BTreeSet<Arc<str>>,
@@ -82,7 +85,12 @@ impl Overlay {
         }
     }
 
-    /// Whether it hides no file and adds none.
+    /// The recording that the journal says it belongs to.
+    pub(super) fn recording(&self) -> Option<&RecordingId> {
+        self.recording.as_ref()
+    }
+
+    /// Whether it hides files or adds some.
     pub(super) fn has_entries(&self) -> bool {
         !self.entries.is_empty() || !self.erased.is_empty()
     }
@@ -235,6 +243,7 @@ impl Overlay {
                 Op::ErasePath { path } => self.erase_path(path),
                 Op::AppendTail { array, bytes } => self.append_tail(array, bytes),
                 Op::ClearTail { array } => self.remove_tail(array),
+                Op::Recording { id } => self.recording = Some(RecordingId::of_text(id)),
             }
         }
     }

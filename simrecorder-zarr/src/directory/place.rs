@@ -35,7 +35,8 @@ pub(super) enum Plan {
 impl Content {
     pub(super) fn of(paths: &Paths) -> Result<Self> {
         let failed = |error| Error::io("open", &paths.root, error);
-        let journal = fs::exists(&paths.journal).map_err(failed)?;
+        // No journal is that of a hierarchy of Zarr V2.
+        let journal = fs::exists(&paths.journal).map_err(failed)? && !is_zarr_v2(paths);
         let directory = match fs::read_dir(&paths.root) {
             Ok(_) if paths.entry(ROOT_METADATA).is_file() => Directory::Zarr,
             Ok(mut entries) => match entries.next() {
@@ -94,9 +95,13 @@ pub(super) fn refuse(kind: ErrorKind, paths: &Paths, message: impl Into<String>)
     Error::new(kind, "open", message).with_key(paths.root.display().to_string())
 }
 
-pub(super) fn refuse_zarr_v2(paths: &Paths) -> Result<()> {
+fn is_zarr_v2(paths: &Paths) -> bool {
     let mut names = METADATA_OF_ZARR_V2.iter();
-    if names.any(|name| paths.entry(name).is_file()) {
+    !paths.entry(ROOT_METADATA).is_file() && names.any(|name| paths.entry(name).is_file())
+}
+
+pub(super) fn refuse_zarr_v2(paths: &Paths) -> Result<()> {
+    if is_zarr_v2(paths) {
         let message = "this is Zarr V2; simrecorder reads Zarr V3";
         return Err(refuse(ErrorKind::Unsupported, paths, message));
     }

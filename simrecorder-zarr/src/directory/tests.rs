@@ -1,5 +1,6 @@
 //! Tests of the directory storage within one process, and what the other tests share.
 
+use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -20,10 +21,15 @@ pub(super) struct Fault {
     once: AtomicBool,
 }
 
+thread_local! {
+    /// How many operations succeed in storages that this thread opens.
+    pub(super) static FAULT_AT_OPEN: Cell<u64> = const { Cell::new(u64::MAX) };
+}
+
 impl Default for Fault {
     fn default() -> Self {
         Self {
-            left: AtomicU64::new(u64::MAX),
+            left: AtomicU64::new(FAULT_AT_OPEN.get()),
             once: AtomicBool::new(false),
         }
     }

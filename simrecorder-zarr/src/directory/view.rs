@@ -11,12 +11,14 @@ use simrecorder_core::{Error, Result};
 use super::disk::{Paths, check_key, is_missing};
 use super::follower::ROOT_METADATA;
 use super::overlay::{Lookup, Overlay};
+use crate::recording_id::RecordingId;
 use crate::storage::{Entry, EntryFile, Snapshot};
 
 /// A snapshot: the overlay first, the files below it second.
 pub(super) struct View<'a> {
     pub(super) overlay: &'a Overlay,
     pub(super) paths: &'a Paths,
+    pub(super) recording: Option<&'a RecordingId>,
 }
 
 impl Snapshot for View<'_> {
@@ -63,6 +65,10 @@ impl Snapshot for View<'_> {
             }
         }
         Ok(names.into_iter().collect())
+    }
+
+    fn recording(&self) -> Option<&RecordingId> {
+        self.recording
     }
 }
 

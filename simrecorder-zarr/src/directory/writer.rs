@@ -12,18 +12,23 @@ use simrecorder_core::backend::{Position, check_not_deleted, deleted};
 use simrecorder_core::{Durability, Error, ErrorKind, OpenMode, Result};
 
 use super::disk::{Disk, JournalWriter, Paths, Unfinished, check_key};
-use super::follower::{self, ROOT_METADATA};
+use super::follower::{self, Loaded, ROOT_METADATA};
 use super::lock::WriterLock;
 use super::overlay::{Entry, Lookup, Overlay, is_below};
+use super::owner::{Owner, journal_of_another};
 use super::place::{Content, Plan};
 use super::view::read_entry;
 use super::{Limits, Shared};
 use crate::journal::{self, Record};
+use crate::metadata::Document;
+use crate::recording_id::RecordingId;
 use crate::storage::Change;
 
 /// Changes a recording, of which it holds the lock.
 pub(super) struct Writer {
     pub(super) disk: Disk,
+    /// What new journals say they belong to.
+    pub(super) recording: Option<RecordingId>,
     journal: Option<Journal>,
     limits: Limits,
     /// Why it is unknown what a commit would add to.
@@ -60,9 +65,9 @@ impl Writer {
         let lock = WriterLock::acquire(&paths.lock)?;
         let plan = Content::of(paths)?.plan(mode, paths)?;
         let disk = Disk::new(paths.clone(), durability, limits.many_files);
-        disk.remove_staging()?;
         let mut writer = Self {
             disk,
+            recording: None,
             journal: None,
             limits,
             broken: None,
@@ -82,6 +87,8 @@ impl Writer {
 
     /// Makes an empty recording.
     fn create(&mut self, replace: bool) -> Result<Overlay> {
+        self.disk.remove_staging()?;
+        self.recording = Some(RecordingId::random());
         if replace {
             self.disk.discard_root()?;
         }
@@ -100,9 +107,48 @@ impl Writer {
 
     /// Reads the journal of an existing recording and cuts off what is not whole.
     fn recover(&mut self) -> Result<Overlay> {
-        let Some(loaded) = follower::load(&self.disk.paths, true)? else {
-            return Ok(Overlay::default());
+        let loaded = follower::load(&self.disk.paths, true)?;
+        let named = loaded.as_ref().and_then(|it| it.overlay.recording());
+        let metadata = read_entry(self.disk.paths.inside("open", ROOT_METADATA)?)?;
+        let owner = metadata.as_deref().map_or(Owner::Missing, Owner::of);
+        if !owner.may_have_journal_of(named) {
+            return Err(journal_of_another(&self.disk.paths));
+        }
+        self.recording = named.or(owner.id()).cloned();
+        self.disk.remove_staging()?;
+        let overlay = match loaded {
+            Some(loaded) => self.take_over(loaded)?,
+            None => Overlay::default(),
         };
+        // A journal that names no recording and has metadata for the root would hide the id.
+        if self.recording.is_none() && !overlay.covers(ROOT_METADATA) {
+            self.recording = self.give_id(metadata)?;
+        }
+        Ok(overlay)
+    }
+
+    /// Gives the root an id, unless its metadata is not for us to change.
+    ///
+    /// This comes before any journal names the id: a kill at any moment leaves the directory as
+    /// it was, or with an id.
+    fn give_id(&self, metadata: Option<Bytes>) -> Result<Option<RecordingId>> {
+        let id = RecordingId::random();
+        let Some(metadata) = metadata else {
+            // The first commit brings it.
+            return Ok(Some(id));
+        };
+        // Whoever opens the recording finds out what is wrong with its metadata.
+        let Ok(mut root) = Document::parse(&metadata) else {
+            return Ok(None);
+        };
+        if !root.set_recording_id(&id) {
+            return Ok(None);
+        }
+        self.disk.put(&[(ROOT_METADATA, root.to_bytes().into())])?;
+        Ok(Some(id))
+    }
+
+    fn take_over(&mut self, loaded: Loaded) -> Result<Overlay> {
         let end = loaded.position.offset;
         let torn = loaded.metadata.len().saturating_sub(end);
         if torn > 0 {
@@ -114,6 +160,9 @@ impl Writer {
             file: loaded.file,
             position: loaded.position,
         });
+        // The writer before may have taken back a record, and been killed before it replaced the
+        // journal.
+        self.taken_back = true;
         Ok(loaded.overlay)
     }
 
@@ -241,7 +290,7 @@ impl Writer {
         &mut self,
         fill: &mut dyn FnMut(&mut JournalWriter<'_>) -> Result<()>,
     ) -> Result<Overlay, Unfinished> {
-        self.disk.replace_journal(fill)?;
+        self.disk.replace_journal(self.recording.as_ref(), fill)?;
         // Read back, so that a journal is applied in one way only.
         let loaded = follower::load(&self.disk.paths, true)
             .and_then(|loaded| loaded.ok_or_else(|| self.lost_journal()))
@@ -317,6 +366,12 @@ impl Writer {
         }
         if overlay.has_tails() {
             self.keep_tails(shared, &overlay)?;
+        } else if self.journal.is_some() && !self.disk.paths.entry(ROOT_METADATA).is_file() {
+            // Without metadata at its root, it is known as a recording by its journal alone.
+            let empty = self
+                .replace_journal(&mut |_| Ok(()))
+                .map_err(|unfinished| self.note(unfinished))?;
+            shared.publish(empty);
         } else if self.journal.is_some() {
             self.disk
                 .remove_journal()
