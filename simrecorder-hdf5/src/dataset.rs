@@ -293,11 +293,13 @@ impl Dataset {
 
     /// Reads the chunk that begins at `origin`, past the filters of the library, to the start of
     /// `buffer`, which grows as needed; returns its length, and a bit for each filter that was left
-    /// out. `None` if it was never written. No chunk takes more than `limit` bytes.
+    /// out. `None` if it was never written; between others that is an error unless it may be missing.
+    /// No chunk takes more than `limit` bytes.
     pub(crate) fn read_chunk(
         &self,
         origin: &[u64],
         limit: usize,
+        may_be_missing: bool,
         buffer: &mut Vec<u8>,
     ) -> Result<Option<(usize, u32)>> {
         locked(|| {
@@ -307,7 +309,7 @@ impl Dataset {
                 unsafe { H5Dget_chunk_storage_size(self.0.id(), origin.as_ptr(), &raw mut size) };
             match read_ok(status, "look for a chunk") {
                 // The library tells a chunk that is missing between others by a failure.
-                Err(error) if is_never_written(&error) => return Ok(None),
+                Err(error) if may_be_missing && is_never_written(&error) => return Ok(None),
                 looked => looked?,
             }
             if size == 0 {

@@ -26,6 +26,9 @@ pub(crate) struct Layout {
     /// read and write the dataset.
     pipeline: Option<Pipeline>,
     fill_value: Option<Vec<u8>>,
+    /// Whether chunks between others may be missing, since other software made the dataset. In
+    /// those made here, all are written, and one that is not found is damage.
+    is_foreign: bool,
 }
 
 thread_local! {
@@ -72,13 +75,18 @@ impl Layout {
             compression: Some(compression),
             pipeline: Some(pipeline),
             fill_value,
+            is_foreign: false,
         };
         layout.check(ErrorKind::InvalidArgument)?;
         Ok(layout)
     }
 
     /// The layout of a dataset that is there. `compression` is what this library noted.
-    pub(crate) fn of(description: &Description, compression: Option<Compression>) -> Result<Self> {
+    pub(crate) fn of(
+        description: &Description,
+        compression: Option<Compression>,
+        is_foreign: bool,
+    ) -> Result<Self> {
         let StoredType::Elements {
             dtype,
             as_in_memory,
@@ -109,6 +117,7 @@ impl Layout {
             compression,
             pipeline,
             fill_value: description.fill_value.clone(),
+            is_foreign,
         };
         layout.check(ErrorKind::Corrupt)?;
         Ok(layout)
@@ -271,7 +280,9 @@ impl Layout {
             return Err(Error::new(ErrorKind::Internal, "read", message));
         };
         ENCODED.with_borrow_mut(|encoded| {
-            let Some((length, mask)) = dataset.read_chunk(origin, self.longest_chunk(), encoded)?
+            let limit = self.longest_chunk();
+            let Some((length, mask)) =
+                dataset.read_chunk(origin, limit, self.is_foreign, encoded)?
             else {
                 let filled = |elements| self.filled(elements);
                 return self.grid.fill_chunk(origin, region, out, size, filled);

@@ -418,8 +418,10 @@ impl Recording {
                 "the dataset of a tail is not there",
             )
         })?;
-        let is_ours = attributes::read_own(dataset.handle())?.is_some();
-        let column = series::load_column(&dataset, path, is_ours, None, &state.tails)?;
+        let own = attributes::read_own(dataset.handle())?;
+        let is_foreign = !series::is_made_here(&state.open.root, path, own.as_ref())?;
+        let is_ours = own.is_some();
+        let column = series::load_column(&dataset, path, is_ours, is_foreign, None, &state.tails)?;
         let bytes = match &column.form {
             Form::Elements(layout) => layout.chunk_bytes(),
             Form::Variable(_) => 1 << 16,

@@ -6,7 +6,7 @@ use simrecorder_core::{
     ArrayValue, ChunkPolicy, Compression, DType, Error, ErrorKind, Key, Kind, Result, Schema, Value,
 };
 
-use crate::attributes::{Own, read_attributes, write_attributes, write_own};
+use crate::attributes::{Own, read_attributes, read_own, write_attributes, write_own};
 use crate::column::{Column, Form, VARIABLE_CHUNK_ROWS};
 use crate::dataset::{Dataset, NewDataset};
 use crate::datatype::{bytes_type, text_type};
@@ -71,7 +71,7 @@ pub(crate) fn load(found: &Found, path: &str, tails: &Tails) -> Result<Loaded> {
             let object = open_object(&found.object, name)?;
             let dataset = Dataset::from_handle(object);
             let dataset = dataset.ok_or_else(|| corrupt(format!("'{name}' is no dataset")))?;
-            load_column(&dataset, &path, true, compression, tails)
+            load_column(&dataset, &path, true, false, compression, tails)
         };
         let (ends, items) = (part(ENDS)?, part(ITEMS)?);
         let (Form::Elements(layout), Form::Elements(of_ends)) = (&items.form, &ends.form) else {
@@ -89,7 +89,14 @@ pub(crate) fn load(found: &Found, path: &str, tails: &Tails) -> Result<Loaded> {
     let Some(dataset) = Dataset::borrow(&found.object)? else {
         return Err(corrupt("a group is marked as a series"));
     };
-    let column = load_column(&dataset, path, found.own.is_some(), compression, tails)?;
+    let column = load_column(
+        &dataset,
+        path,
+        found.own.is_some(),
+        noted.is_none(),
+        compression,
+        tails,
+    )?;
     let schema = match (&column.form, noted) {
         (Form::Elements(layout), None | Some(Kind::Array)) => {
             let schema = Schema::array_of(layout.dtype, layout.grid.record_shape());
@@ -141,16 +148,31 @@ fn noted_schema(mut schema: Schema, found: &Found, fill_value: Option<&[u8]>) ->
     Ok(schema.with_attributes(read_attributes(&found.object, own)?))
 }
 
+/// Whether this library made the dataset at `path`, for a series of its own. `own` is noted at it.
+pub(crate) fn is_made_here(root: &Handle, path: &str, own: Option<&Own>) -> Result<bool> {
+    let has_kind = |own: &Own| own.contains_key("kind");
+    if own.is_some_and(has_kind) {
+        return Ok(true);
+    }
+    // The parts of a ragged series have no notes, their group has.
+    let Some((group, _)) = path.rsplit_once('/').filter(|(group, _)| !group.is_empty()) else {
+        return Ok(false);
+    };
+    let group = read_own(&open_object(root, group)?)?;
+    Ok(group.as_ref().is_some_and(has_kind))
+}
+
 pub(crate) fn load_column(
     dataset: &Dataset,
     path: &str,
     is_ours: bool,
+    is_foreign: bool,
     compression: Option<Compression>,
     tails: &Tails,
 ) -> Result<Column> {
     let description = dataset.describe()?;
     let form = match Variable::of(&description.type_, is_ours) {
-        None => Form::Elements(Arc::new(Layout::of(&description, compression)?)),
+        None => Form::Elements(Arc::new(Layout::of(&description, compression, is_foreign)?)),
         Some(variable) if description.shape.len() == 1 => Form::Variable(variable),
         Some(_) => {
             let message = "text and bytes with more than one axis are not read";
