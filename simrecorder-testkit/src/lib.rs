@@ -74,6 +74,21 @@ pub fn assert_success(command: &mut Command) {
     );
 }
 
+/// All files below a folder, with what they hold.
+pub fn all_files(folder: &Path) -> Vec<(PathBuf, Vec<u8>)> {
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            files.extend(all_files(&path));
+        } else {
+            files.push((path.clone(), std::fs::read(path).unwrap()));
+        }
+    }
+    files.sort();
+    files
+}
+
 /// A folder in memory where there is one: for tests in which no power fails.
 pub fn quick_folder() -> TempDir {
     let memory = Path::new("/dev/shm");

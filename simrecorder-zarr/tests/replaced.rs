@@ -95,20 +95,6 @@ fn foreign(path: &Path) {
     fs::write(path.join("n/zarr.json"), array.to_string()).unwrap();
 }
 
-fn all_files(folder: &Path) -> Vec<(PathBuf, Vec<u8>)> {
-    let mut files = Vec::new();
-    for entry in fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            files.extend(all_files(&path));
-        } else {
-            files.push((path.clone(), fs::read(path).unwrap()));
-        }
-    }
-    files.sort();
-    files
-}
-
 fn root(path: &Path) -> Json {
     serde_json::from_slice(&fs::read(path.join("zarr.json")).unwrap()).unwrap()
 }

@@ -38,21 +38,6 @@ fn check(recorder: &Recorder, key: &str) {
     assert!(n.iter().copied().eq(0..10));
 }
 
-/// All files below a folder, with what they hold.
-fn all_files(folder: &Path) -> Vec<(std::path::PathBuf, Vec<u8>)> {
-    let mut files = Vec::new();
-    for entry in fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            files.extend(all_files(&path));
-        } else {
-            files.push((path.clone(), fs::read(path).unwrap()));
-        }
-    }
-    files.sort();
-    files
-}
-
 #[test]
 fn a_link_inside_a_directory_recording_is_followed_by_nothing() {
     let folder = tempfile::tempdir().unwrap();
