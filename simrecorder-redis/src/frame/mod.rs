@@ -60,8 +60,14 @@ pub(crate) struct Form {
     pub(crate) compression: Compression,
 }
 
-/// The largest that a frame may claim to be when it is decompressed, beyond what is known of it.
-const LARGEST_FRAME: u64 = 1 << 40;
+/// The most bytes that a compressed frame may claim to hold: of arrays, whose records have one size,
+/// no more than writers put into a frame, unless a single one has more.
+fn most_bytes(schema: &Schema) -> u64 {
+    match (schema.kind(), schema.record_bytes()) {
+        (Kind::Array, Some(record)) => (record as u64).max(128 << 20),
+        _ => 1 << 40,
+    }
+}
 
 impl Form {
     /// Whether a series or value of `schema` can be written in this form.
@@ -108,7 +114,7 @@ impl Form {
     pub(crate) fn decode(self, frame: Vec<u8>, schema: &Schema) -> Result<Decoded> {
         let decoded = match self.encoding {
             RedisEncoding::Arrow => arrow::decode(frame, schema),
-            RedisEncoding::Bincode => bincode::decode(frame),
+            RedisEncoding::Bincode => bincode::decode(frame, most_bytes(schema)),
         }?;
         decoded.check(schema)?;
         Ok(decoded)
@@ -259,11 +265,12 @@ impl Decoded {
 /// The window that Zstandard takes for anything, 8 MiB, as a power of two.
 const SMALLEST_WINDOW_LOG: u32 = 23;
 
-/// Decompresses what claims to be `len` bytes, and takes no more memory than what comes.
-fn decompress(codec: Codec, compressed: &[u8], len: u64) -> Result<Vec<u8>> {
+/// Decompresses what claims to be `len` bytes, of which there may be `most`, and takes no more memory
+/// than what comes.
+fn decompress(codec: Codec, compressed: &[u8], len: u64, most: u64) -> Result<Vec<u8>> {
     use std::io::Read;
 
-    if len > LARGEST_FRAME {
+    if len > most {
         return Err(corrupt(format!("a frame claims to hold {len} bytes")));
     }
     let damaged = |e| corrupt("a compressed frame does not decode").with_source(e);
@@ -366,8 +373,20 @@ mod tests {
             encoder.window_log(window_log).unwrap();
             encoder.write_all(b"little").unwrap();
             let compressed = encoder.finish().unwrap();
-            let plain = decompress(Codec::Zstd, &compressed, 6);
+            let plain = decompress(Codec::Zstd, &compressed, 6, 6);
             assert_eq!(plain.is_ok(), sound, "{window_log}: {plain:?}");
+        }
+    }
+
+    #[test]
+    fn a_few_bytes_that_claim_to_be_very_many_records_are_refused() {
+        let (schema, bytes) = (Schema::scalar::<f64>(), 130 << 20);
+        let records = Records::fixed(schema.clone().into(), bytes / 8, vec![0; bytes as usize]);
+        let records = records.unwrap();
+        for form in forms().filter(|form| !form.is_plain()) {
+            let frame = form.encode(&records, 0..records.len()).unwrap().concat();
+            let error = form.decode(frame, &schema).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Corrupt, "{error}");
         }
     }
 
