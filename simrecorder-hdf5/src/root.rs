@@ -1,7 +1,6 @@
 //! The root group: the version of the recording, and the number by which its journal knows it.
 
 use std::fs::File;
-use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io::Write;
 use std::path::Path;
 
@@ -12,6 +11,7 @@ use hdf5_metno_sys::h5p::{
     H5P_CLS_FILE_ACCESS, H5P_DEFAULT, H5Pset_fapl_core, H5Pset_libver_bounds,
 };
 use serde_json::json;
+use simrecorder_core::backend::random_number;
 use simrecorder_core::{Error, ErrorKind, Result};
 
 use crate::attributes::{Own, read_own, write_own};
@@ -28,8 +28,7 @@ const ID: &str = "id";
 pub(crate) fn new_id() -> FileId {
     let mut id = [0; 16];
     for half in id.as_chunks_mut::<8>().0 {
-        // Its keys are random.
-        *half = RandomState::new().build_hasher().finish().to_le_bytes();
+        *half = random_number().to_le_bytes();
     }
     id
 }

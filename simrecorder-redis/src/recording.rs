@@ -8,6 +8,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use parking_lot::Mutex;
 use redis::Value;
 use serde_json::json;
+use simrecorder_core::backend::random_number;
 use simrecorder_core::{
     Attributes, ChunkPolicy, Compression, DType, Error, ErrorKind, Key, Kind, OpenMode, Result,
     Schema,
@@ -597,18 +598,4 @@ fn seconds_since_1970() -> u64 {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .map_or(0, |time| time.as_secs())
-}
-
-/// A number that no other store has: the keys of hash maps are as random as the system makes them.
-fn random_number() -> u64 {
-    use std::hash::{BuildHasher, Hasher, RandomState};
-
-    let mut hasher = RandomState::new().build_hasher();
-    hasher.write_u32(std::process::id());
-    hasher.write_u128(
-        SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .map_or(0, |time| time.as_nanos()),
-    );
-    hasher.finish().max(1)
 }

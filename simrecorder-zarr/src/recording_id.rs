@@ -1,9 +1,8 @@
 //! The random number by which a recording is known, wherever it lies.
 
-use std::collections::hash_map::RandomState;
-use std::hash::{BuildHasher, Hasher};
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+
+use simrecorder_core::backend::random_number;
 
 /// The `id` of a recording: 32 hexadecimal digits, if simrecorder made it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -12,15 +11,7 @@ pub(crate) struct RecordingId(Arc<str>);
 impl RecordingId {
     /// An id that no other recording has.
     pub(crate) fn random() -> Self {
-        // The keys of hash maps are as random as the system makes them.
-        let half = || {
-            let mut hasher = RandomState::new().build_hasher();
-            let now = SystemTime::now().duration_since(UNIX_EPOCH);
-            hasher.write_u128(now.map_or(0, |now| now.as_nanos()));
-            hasher.write_u32(std::process::id());
-            hasher.finish()
-        };
-        Self(format!("{:016x}{:016x}", half(), half()).into())
+        Self(format!("{:016x}{:016x}", random_number(), random_number()).into())
     }
 
     /// The id that a recording or its journal says it has.

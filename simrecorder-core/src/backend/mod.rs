@@ -20,7 +20,22 @@ pub use record_log::{
 };
 pub use rows::{Gathered, RowSize, Rows, RowsRef, count_rows, read_frames, write_frame};
 
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::time::{SystemTime, UNIX_EPOCH};
+
 use crate::{Error, ErrorKind, Result};
+
+/// A number that no other recording or writer has; never 0.
+///
+/// It is for telling them apart, not for secrets.
+pub fn random_number() -> u64 {
+    // The keys of hash maps are as random as the system makes them.
+    let mut hasher = RandomState::new().build_hasher();
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    hasher.write_u128(now.map_or(0, |now| now.as_nanos()));
+    hasher.write_u32(std::process::id());
+    hasher.finish().max(1)
+}
 
 /// Zeros.
 ///
