@@ -188,7 +188,7 @@ fn zeroed<T: Zeroable>(len: usize) -> Result<Vec<T>> {
         let message = format!(
             "{len} elements of {size} bytes do not fit into memory; read a smaller selection"
         );
-        Error::new(ErrorKind::OutOfBounds, "read", message)
+        Error::new(ErrorKind::TooLarge, "read", message)
     })
 }
 

@@ -27,6 +27,8 @@ pub enum ErrorKind {
     TypeMismatch,
     /// A selection or an index lies outside the data.
     OutOfBounds,
+    /// What was asked for does not fit into memory.
+    TooLarge,
     /// The store was opened read only.
     ReadOnly,
     /// The recorder or store was closed.
@@ -65,6 +67,7 @@ impl ErrorKind {
             Self::SchemaMismatch => "schema mismatch",
             Self::TypeMismatch => "type mismatch",
             Self::OutOfBounds => "out of bounds",
+            Self::TooLarge => "too large",
             Self::ReadOnly => "read only",
             Self::Closed => "closed",
             Self::Locked => "locked",

@@ -26,6 +26,7 @@ pub struct RecordRef<'a> {
 pub(crate) enum ShapeRef<'a> {
     Slice(&'a [usize]),
     OneAxis(usize),
+    TwoAxes([usize; 2]),
 }
 
 impl ShapeRef<'_> {
@@ -34,6 +35,7 @@ impl ShapeRef<'_> {
         match self {
             Self::Slice(shape) => shape,
             Self::OneAxis(len) => std::slice::from_ref(len),
+            Self::TwoAxes(shape) => shape,
         }
     }
 }
@@ -103,8 +105,9 @@ impl<'a> RecordRef<'a> {
 ///
 /// It is implemented for
 /// - the scalars of [`Element`], and `usize`, `isize` (stored as `u64`, `i64`);
-/// - slices, `Vec`s and arrays of them, arrays of arrays up to three levels;
-/// - every owned, borrowed or shared array of `ndarray`, in any memory layout;
+/// - slices, `Vec`s and arrays of them; of [`Element`]s also slices and `Vec`s of arrays, such as
+///   `Vec<[f64; 3]>`, and arrays of arrays up to three levels;
+/// - every owned, borrowed or shared array of [`Element`]s of `ndarray`, in any memory layout;
 /// - `(shape, slice)`, for arrays of another version of `ndarray`: elements in row-major order;
 /// - `str` and `String`;
 /// - [`Ragged`], [`Blob`] and [`Object`], which choose a kind;
@@ -126,6 +129,11 @@ impl<'a> RecordRef<'a> {
 /// assert_eq!(Position { x: [0.0; 3] }.as_record()?.shape(), [3]);
 /// # Ok::<(), simrecorder_core::Error>(())
 /// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be recorded as it is",
+    note = "wrap bytes of any length in `Blob(&bytes)`, rows of different length in `Ragged(&row)`, \
+            and anything else that `serde` serialises in `Object(&value)`"
+)]
 pub trait IntoValue {
     /// The element type: an [`Element`], `str` for text, `[u8]` for bytes, `()` for objects.
     /// It lets [`Series`](crate::Series) check at compile time what is recorded through it.
@@ -228,6 +236,14 @@ macro_rules! pointer_sized {
                 self.as_slice().as_record()
             }
         }
+
+        impl<const N: usize> IntoValue for [$type; N] {
+            type Element = $fixed;
+
+            fn as_record(&self) -> Result<RecordRef<'_>> {
+                self.as_slice().as_record()
+            }
+        }
     )*};
 }
 
@@ -257,6 +273,27 @@ impl<T: Element, const N: usize> IntoValue for [T; N] {
     #[inline]
     fn as_record(&self) -> Result<RecordRef<'_>> {
         Ok(RecordRef::array(ShapeRef::OneAxis(N), self))
+    }
+}
+
+impl<T: Element, const N: usize> IntoValue for [[T; N]] {
+    type Element = T;
+
+    #[inline]
+    fn as_record(&self) -> Result<RecordRef<'_>> {
+        Ok(RecordRef::array(
+            ShapeRef::TwoAxes([self.len(), N]),
+            self.as_flattened(),
+        ))
+    }
+}
+
+impl<T: Element, const N: usize> IntoValue for Vec<[T; N]> {
+    type Element = T;
+
+    #[inline]
+    fn as_record(&self) -> Result<RecordRef<'_>> {
+        self.as_slice().as_record()
     }
 }
 
@@ -481,6 +518,10 @@ mod tests {
         assert_eq!(shaped.as_record().unwrap().shape(), [2, 3]);
         assert!(([4], [0.0_f32; 6].as_slice()).as_record().is_err());
         assert_eq!(vec![1_usize].as_record().unwrap().dtype(), Some(DType::U64));
+        assert_eq!(Ragged(&[1_usize, 2]).as_record().unwrap().shape(), [2]);
+        let points = vec![[0.0_f64, 1.0, 2.0]; 5];
+        assert_eq!(points.as_record().unwrap().shape(), [5, 3]);
+        assert_eq!(points[1..].as_record().unwrap().data().len(), 4 * 3 * 8);
         assert_eq!(
             (-1_isize).as_record().unwrap().data(),
             (-1_i64).to_ne_bytes()

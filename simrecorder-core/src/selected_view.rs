@@ -4,6 +4,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::backend::zeroed;
 use crate::records::Records;
 use crate::selection::{AxisRange, Region, Resolved, SelectedAxis, Selection};
 use crate::view::{ArrayView, ArrayViewExt};
@@ -157,31 +158,21 @@ impl ArrayView for SelectedView {
     }
 
     fn read_records(&self, range: Range<u64>, max_bytes: usize) -> Result<Records> {
+        let Some(&len) = self.shape.first() else {
+            let message = "the selection has no axis left; read it with read()";
+            return Err(Error::new(ErrorKind::KindMismatch, "read", message));
+        };
         let wanted = AxisRange::contiguous(range.clone());
-        let all = Region::records(range, &self.shape);
+        Region::new(vec![wanted]).check(&[len], 1, wanted.count as usize)?;
         if self.kind() == Kind::Array {
-            if self.shape.is_empty() {
-                let message = "the selection has no axis left; read it with read()";
-                return Err(Error::new(ErrorKind::KindMismatch, "read", message));
-            }
-            let size = self.dtype().map_or(1, DType::size);
-            let bytes = all
-                .len()
-                .and_then(|len| len.checked_mul(size))
-                .ok_or_else(|| {
-                    Error::new(
-                        ErrorKind::OutOfBounds,
-                        "read",
-                        "the records do not fit into memory",
-                    )
-                })?;
-            // Before memory is taken for what is not there.
-            all.check(&self.shape, size, bytes)?;
-            let mut data = vec![0; bytes];
-            self.read_into(&all, &mut data)?;
-            return Records::fixed(Arc::clone(&self.schema), wanted.count, data);
+            let record = self.schema.record_bytes().unwrap_or(usize::MAX);
+            let fitting = (max_bytes / record.max(1)).max(1) as u64;
+            let count = fitting.min(wanted.count);
+            let mut data = zeroed(record.saturating_mul(count as usize))?;
+            let range = range.start..range.start + count;
+            self.read_into(&Region::records(range, &self.shape), &mut data)?;
+            return Records::fixed(Arc::clone(&self.schema), count, data);
         }
-        all.check(&self.shape, 1, wanted.count as usize)?;
         let reversed = matches!(self.axes[0], SelectedAxis::From { reversed: true, .. });
         let source = compose(self.region.axes()[0], wanted, reversed);
         if source.step == 1 && !reversed {

@@ -1,6 +1,6 @@
 //! Which part of an array to read.
 
-use std::ops::{Range, RangeFrom, RangeFull, RangeTo};
+use std::ops::{Range, RangeFrom, RangeFull, RangeInclusive, RangeTo, RangeToInclusive};
 
 use ndarray::{Dimension, SliceInfo, SliceInfoElem};
 
@@ -171,39 +171,59 @@ macro_rules! selection_from {
     )*};
 }
 
-selection_from!(isize, i32);
-selection_from!(Range<isize>, RangeFrom<isize>, RangeTo<isize>);
-selection_from!(Range<i32>, RangeFrom<i32>, RangeTo<i32>, RangeFull);
+selection_from!(RangeFull);
+selection_from!(isize, Range<isize>, RangeFrom<isize>, RangeTo<isize>);
+selection_from!(RangeInclusive<isize>, RangeToInclusive<isize>);
+selection_from!(i32, Range<i32>, RangeFrom<i32>, RangeTo<i32>);
+selection_from!(RangeInclusive<i32>, RangeToInclusive<i32>);
 
 /// An index that was given without a sign: `ndarray` would take a very large one as counted from
 /// the end, where it is outside of any array.
-fn from_start(index: usize) -> isize {
-    isize::try_from(index).unwrap_or(isize::MAX)
+fn from_start(index: impl TryInto<isize>) -> isize {
+    index.try_into().unwrap_or(isize::MAX)
 }
 
-impl From<usize> for Selection {
-    fn from(index: usize) -> Self {
-        from_start(index).into()
-    }
+macro_rules! selection_from_unsigned {
+    ($($type:ty),*) => {$(
+        impl From<$type> for Selection {
+            fn from(index: $type) -> Self {
+                from_start(index).into()
+            }
+        }
+
+        impl From<Range<$type>> for Selection {
+            fn from(range: Range<$type>) -> Self {
+                (from_start(range.start)..from_start(range.end)).into()
+            }
+        }
+
+        impl From<RangeFrom<$type>> for Selection {
+            fn from(range: RangeFrom<$type>) -> Self {
+                (from_start(range.start)..).into()
+            }
+        }
+
+        impl From<RangeTo<$type>> for Selection {
+            fn from(range: RangeTo<$type>) -> Self {
+                (..from_start(range.end)).into()
+            }
+        }
+
+        impl From<RangeInclusive<$type>> for Selection {
+            fn from(range: RangeInclusive<$type>) -> Self {
+                (from_start(*range.start())..from_start(*range.end()).saturating_add(1)).into()
+            }
+        }
+
+        impl From<RangeToInclusive<$type>> for Selection {
+            fn from(range: RangeToInclusive<$type>) -> Self {
+                (..from_start(range.end).saturating_add(1)).into()
+            }
+        }
+    )*};
 }
 
-impl From<Range<usize>> for Selection {
-    fn from(range: Range<usize>) -> Self {
-        (from_start(range.start)..from_start(range.end)).into()
-    }
-}
-
-impl From<RangeFrom<usize>> for Selection {
-    fn from(range: RangeFrom<usize>) -> Self {
-        (from_start(range.start)..).into()
-    }
-}
-
-impl From<RangeTo<usize>> for Selection {
-    fn from(range: RangeTo<usize>) -> Self {
-        (..from_start(range.end)).into()
-    }
-}
+selection_from_unsigned!(usize, u64);
 
 /// An axis of what was selected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use ndarray::{ArrayD, IxDyn};
+use ndarray::{Array, ArrayD, Dimension, IxDyn};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -26,6 +26,7 @@ use crate::{DType, Element, Error, ErrorKind, Object, Result};
 /// let value = Value::new([1.5, 2.5])?;
 /// assert_eq!(value.array::<f64>()?.sum(), 4.0);
 /// assert_eq!(Vec::<f64>::try_from(value.clone())?, [1.5, 2.5]);
+/// assert_eq!(ndarray::Array1::<f64>::try_from(value.clone())?.sum(), 4.0);
 /// assert!(value.array::<f32>().is_err());
 /// assert_eq!(value.cast::<f32>()?.sum(), 4.0);
 /// # Ok::<(), simrecorder_core::Error>(())
@@ -228,7 +229,7 @@ impl ArrayValue {
 
 pub(crate) fn shaped<T>(shape: &[usize], elements: Vec<T>) -> Result<ArrayD<T>> {
     ArrayD::from_shape_vec(IxDyn(shape), elements)
-        .map_err(|e| Error::new(ErrorKind::OutOfBounds, "read", e.to_string()))
+        .map_err(|e| Error::new(ErrorKind::TooLarge, "read", e.to_string()))
 }
 
 impl fmt::Debug for ArrayValue {
@@ -346,11 +347,15 @@ impl TryFrom<Value> for String {
     }
 }
 
-impl<T: Element> TryFrom<Value> for ArrayD<T> {
+impl<T: Element, D: Dimension> TryFrom<Value> for Array<T, D> {
     type Error = Error;
 
     fn try_from(value: Value) -> Result<Self> {
-        value.array()
+        let array = value.array::<T>()?.into_dimensionality();
+        array.map_err(|_| {
+            let axes = D::NDIM.unwrap_or_default();
+            value.mismatch(format!("{axes}-d {} array", T::DTYPE))
+        })
     }
 }
 

@@ -5,7 +5,8 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ndarray::ArrayD;
+use ndarray::{Array, ArrayD, Dimension};
+use serde::de::DeserializeOwned;
 
 use crate::cast::cast_elements;
 use crate::records::Records;
@@ -86,7 +87,7 @@ pub trait ArrayView: fmt::Debug + Send + Sync {
     }
 
     /// A view of the same series as it is now. It has at least as many records as this one,
-    /// unless the series was truncated or replaced.
+    /// unless the series was truncated or replaced, or records were [freed](crate::DataStore::free).
     fn refresh(&self) -> Result<Arc<dyn ArrayView>>;
 
     /// The index in its series of the first record of the view. It is 0 unless a store
@@ -217,12 +218,12 @@ pub trait ArrayViewExt: ArrayView {
         self.schema().dimension_names()
     }
 
-    /// The number of records.
+    /// The number of records; of a selection, the length of its first axis, and 0 if it has none.
     fn len(&self) -> u64 {
         self.shape().first().copied().unwrap_or(0)
     }
 
-    /// Whether there are no records.
+    /// Whether [`len`](Self::len) is 0.
     fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -251,6 +252,34 @@ pub trait ArrayViewExt: ArrayView {
         elements
             .and_then(|elements| shaped(&shape, elements))
             .map_err(|e| e.with_key(self.key().as_str()))
+    }
+
+    /// Reads everything of a view whose number of axes is known: `read_dim::<f64, Ix2>()`.
+    ///
+    /// ```
+    /// use simrecorder_core::ndarray::Ix2;
+    /// use simrecorder_core::{InMemoryDataStore, Recorder, prelude::*};
+    ///
+    /// let recorder = Recorder::new(InMemoryDataStore::new());
+    /// recorder.record("v", [1.0, 2.0])?;
+    /// let v = recorder.get_all("v")?.read_dim::<f64, Ix2>()?;
+    /// assert_eq!(v.row(0).sum(), 3.0);
+    /// # Ok::<(), simrecorder_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`read`](Self::read), and [`ErrorKind::InvalidArgument`] if the view has another number
+    /// of axes. Nothing is read then.
+    fn read_dim<T: Element, D: Dimension>(&self) -> Result<Array<T, D>> {
+        let axes = self.shape().len();
+        if let Some(wanted) = D::NDIM.filter(|&wanted| wanted != axes) {
+            let message = format!("the view has {axes} axes, not {wanted}; select a part of it");
+            return Err(Error::new(ErrorKind::InvalidArgument, "read", message)
+                .with_key(self.key().as_str()));
+        }
+        self.read()?
+            .into_dimensionality()
+            .map_err(|e| Error::new(ErrorKind::Internal, "read", e.to_string()))
     }
 
     /// Reads everything into a slice, in row-major order. Reading again and again into the same
@@ -328,6 +357,15 @@ pub trait ArrayViewExt: ArrayView {
             .map_err(|e| e.with_key(self.key().as_str()))
     }
 
+    /// The last record; `None` if there are none.
+    ///
+    /// # Errors
+    /// What the store reports.
+    fn last(&self) -> Result<Option<Value>> {
+        let last = self.len().checked_sub(1);
+        last.map(|index| self.get(index)).transpose()
+    }
+
     /// All records in order. Some chunks are held at a time, about 4 MiB.
     fn iter(&self) -> Iter {
         Iter {
@@ -380,6 +418,50 @@ pub trait ArrayViewExt: ArrayView {
             .collect()
     }
 
+    /// Reads all records of a series of bytes, which were recorded as [`Blob`](crate::Blob)s.
+    ///
+    /// # Errors
+    /// [`ErrorKind::KindMismatch`] if the series holds something else.
+    fn read_bytes(&self) -> Result<Vec<Vec<u8>>> {
+        if self.kind() != Kind::Bytes {
+            return Err(no_array(self, "read_bytes()"));
+        }
+        let records = self.read_all_records()?;
+        Ok((0..records.len())
+            .filter_map(|index| records.record(index).map(<[u8]>::to_vec))
+            .collect())
+    }
+
+    /// Reads all records of a series of objects, each as a `T`.
+    ///
+    /// ```
+    /// use serde::{Deserialize, Serialize};
+    /// use simrecorder_core::{InMemoryDataStore, Recorder, prelude::*};
+    ///
+    /// #[derive(Debug, PartialEq, Serialize, Deserialize)]
+    /// struct Event { time_ms: f64, name: String }
+    ///
+    /// let recorder = Recorder::new(InMemoryDataStore::new());
+    /// recorder.record("events", Object(Event { time_ms: 1.5, name: "stimulus".into() }))?;
+    /// let events = recorder.get_all("events")?.read_objects::<Event>()?;
+    /// assert_eq!(events[0].name, "stimulus");
+    /// # Ok::<(), simrecorder_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`ErrorKind::KindMismatch`] if the series holds something else;
+    /// [`ErrorKind::TypeMismatch`] if a record does not have the form of `T`.
+    fn read_objects<T: DeserializeOwned>(&self) -> Result<Vec<T>> {
+        if self.kind() != Kind::Object {
+            return Err(no_array(self, "read_objects()"));
+        }
+        let records = self.read_all_records()?;
+        (0..records.len())
+            .map(|index| records.value(index)?.object())
+            .collect::<Result<_>>()
+            .map_err(|e| e.with_key(self.key().as_str()))
+    }
+
     #[doc(hidden)]
     fn memory_shape(&self) -> Result<(Vec<usize>, usize)> {
         if self.kind() != Kind::Array {
@@ -397,7 +479,7 @@ pub trait ArrayViewExt: ArrayView {
         });
         shape.zip(len).ok_or_else(|| {
             let message = format!("{:?} does not fit into memory; select a part", self.shape());
-            Error::new(ErrorKind::OutOfBounds, "read", message).with_key(self.key().as_str())
+            Error::new(ErrorKind::TooLarge, "read", message).with_key(self.key().as_str())
         })
     }
 
@@ -452,7 +534,8 @@ pub(crate) fn no_array(view: &(impl ArrayView + ?Sized), method: &str) -> Error 
         Kind::Array => "read(), get() and iter()",
         Kind::Ragged => "read_ragged(), get() and iter()",
         Kind::Text => "read_text(), get() and iter()",
-        _ => "get() and iter()",
+        Kind::Bytes => "read_bytes(), get() and iter()",
+        Kind::Object => "read_objects(), get() and iter()",
     };
     let message = format!("{method} does not read a series of kind {kind}; use {instead}");
     Error::new(ErrorKind::KindMismatch, "read", message).with_key(view.key().as_str())
@@ -500,12 +583,17 @@ impl<T> RaggedArray<T> {
     pub fn ends(&self) -> &[usize] {
         &self.ends
     }
+
+    /// The items of all rows, one after the other, and where each row ends in them.
+    pub fn into_parts(self) -> (ArrayD<T>, Vec<usize>) {
+        (self.values, self.ends)
+    }
 }
 
 /// All records of a view in order; see [`ArrayViewExt::iter`].
 ///
 /// After an error it goes on with the record behind the one that could not be read.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Iter {
     view: Arc<dyn ArrayView>,
     next: u64,

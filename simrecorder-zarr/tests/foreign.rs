@@ -41,7 +41,7 @@ fn a_chunk_that_was_never_written_takes_no_more_memory_than_what_is_read_of_it()
     let recorder = open(&path, OpenMode::Append).unwrap();
     recorder.record("x", [1.0; 6]).unwrap();
     let error = recorder.close().unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::OutOfBounds, "{error}");
+    assert_eq!(error.kind(), ErrorKind::TooLarge, "{error}");
     assert!(error.to_string().contains("'x'"), "{error}");
 }
 

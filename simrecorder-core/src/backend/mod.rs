@@ -40,7 +40,7 @@ pub fn random_number() -> u64 {
 /// Zeros.
 ///
 /// # Errors
-/// [`ErrorKind::OutOfBounds`] if there is no memory for them.
+/// [`ErrorKind::TooLarge`] if there is no memory for them.
 pub fn zeroed(bytes: usize) -> Result<Vec<u8>> {
     bytemuck::allocation::try_zeroed_vec(bytes).map_err(|()| too_large(bytes))
 }
@@ -48,5 +48,5 @@ pub fn zeroed(bytes: usize) -> Result<Vec<u8>> {
 /// The error of what does not fit into memory.
 pub fn too_large(bytes: usize) -> Error {
     let message = format!("{bytes} bytes do not fit into memory");
-    Error::new(ErrorKind::OutOfBounds, "read", message)
+    Error::new(ErrorKind::TooLarge, "read", message)
 }

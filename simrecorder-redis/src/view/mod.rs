@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use redis::Value;
+use simrecorder_core::backend::zeroed;
 use simrecorder_core::{
     ArrayView, ArrayViewExt, Attributes, Block, Error, ErrorKind, Key, Kind, Records, Region,
     Result, Schema, copy_block,
@@ -237,7 +238,7 @@ impl RedisView {
         let size = self.schema.record_bytes().unwrap_or(usize::MAX);
         let fitting = (max_bytes / size.max(1)).max(1) as u64;
         let count = fitting.min(range.end - range.start);
-        let mut data = vec![0; size.saturating_mul(count as usize)];
+        let mut data = zeroed(size.saturating_mul(count as usize))?;
         let range = range.start..range.start + count;
         self.read_into(&Region::records(range, &self.shape), &mut data)?;
         Records::fixed(Arc::clone(&self.schema), count, data)
