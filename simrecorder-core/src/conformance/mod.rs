@@ -296,6 +296,7 @@ macro_rules! __conformance_cases {
                 series_of_many_tiny_commits_are_whole,
                 flush_and_checkpoint_without_records_succeed,
                 a_series_is_cut_and_goes_on,
+                a_recorder_goes_back_and_goes_on,
                 series_of_all_kinds_are_cut,
                 cutting_what_is_no_series_is_an_error,
             }

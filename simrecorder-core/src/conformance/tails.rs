@@ -6,11 +6,11 @@ use std::sync::Arc;
 use super::Harness;
 use super::support::{
     append, append_numbers, check_numbers, check_reopened, check_series, check_view, commit,
-    declare, expect_error, key, open, recorder, set, truncate, value,
+    declare, expect_error, inline, key, open, recorder, set, truncate, value,
 };
 use crate::{
     ArrayView, ArrayViewExt, Blob, ChunkPolicy, DataStore, DataStoreExt, ErrorKind, Object,
-    OpenMode, Ragged, Recorder, Schema, Value,
+    OpenMode, Ragged, Recorder, RecorderOptions, Schema, Value,
 };
 
 const CHUNK: u64 = 8;
@@ -329,6 +329,53 @@ pub fn series_of_all_kinds_are_cut(harness: &dyn Harness) {
     writer.close().unwrap();
     drop(writer);
     check_reopened(harness, |reader| check(reader, 10));
+}
+
+/// A recorder goes back to an earlier record of its series, also of those it has not used yet.
+pub fn a_recorder_goes_back_and_goes_on(harness: &dyn Harness) {
+    for options in [inline(), RecorderOptions::new()] {
+        let harness = &*harness.another();
+        let writer = Recorder::with_options(open(harness, OpenMode::CreateNew), options.clone());
+        declare_all(&writer);
+        record(&writer, 0..30);
+        let go_back = |writer: &Recorder, records_left: u64| {
+            for (key, _) in records(0) {
+                writer.truncate(key, records_left).unwrap();
+            }
+        };
+        // What is in the buffers; what the store has; more than there is; everything.
+        for (cut, is_committed, until) in [(29, false, 40), (16, true, 21), (0, true, 5)] {
+            if is_committed {
+                writer.flush().unwrap();
+            }
+            go_back(&writer, cut);
+            record(&writer, cut..until);
+            go_back(&writer, until + 1);
+            check(&writer, until);
+        }
+        writer.close().unwrap();
+        expect_error(writer.truncate("array", 0), ErrorKind::Closed, &[]);
+        drop(writer);
+
+        let writer = Recorder::with_options(open(harness, OpenMode::Append), options);
+        go_back(&writer, 3);
+        record(&writer, 3..10);
+        writer.set("value", 1_u8).unwrap();
+        let parts = &["truncate", "value"];
+        expect_error(writer.truncate("value", 0), ErrorKind::KindMismatch, parts);
+        let parts = &["truncate", "nothing"];
+        expect_error(writer.truncate("nothing", 0), ErrorKind::NotFound, parts);
+        writer.close().unwrap();
+        drop(writer);
+        check_reopened(harness, |reader| {
+            check(reader, 10);
+            expect_error(
+                reader.truncate("array", 0),
+                ErrorKind::ReadOnly,
+                &["truncate"],
+            );
+        });
+    }
 }
 
 /// Only a series can be cut.

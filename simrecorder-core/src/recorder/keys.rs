@@ -5,9 +5,9 @@ use std::sync::atomic::Ordering;
 
 use hashbrown::HashMap;
 
-use super::inner::Inner;
-use super::options::OnDivergence;
-use super::pipeline::{CHANGE_BYTES, Pipeline, Reserved};
+use super::inner::{Inner, closed};
+use super::options::{OnDivergence, OnStoreError};
+use super::pipeline::{CHANGE_BYTES, Pipeline, Reserved, WhenFull};
 use super::series_buffer::SeriesState;
 use crate::store::{Change, Node};
 use crate::{Attributes, Error, ErrorKind, Key, NodeKind, Result, Schema, Value};
@@ -81,7 +81,10 @@ impl Inner {
             if pipeline.failure().is_some() {
                 continue;
             }
-            let length = match pipeline.node(&key)? {
+            let Some(node) = self.ask(pipeline, pipeline.node(&key))? else {
+                continue;
+            };
+            let length = match node {
                 None => None,
                 Some(Node::Series {
                     schema: stored,
@@ -97,11 +100,14 @@ impl Inner {
         let mut chunk_records = None;
         for (reserved, length) in &lengths {
             let pipeline = reserved.pipeline();
-            let records = pipeline.plan(&key, Some(&schema))?;
+            let Some(records) = self.ask(pipeline, pipeline.plan(&key, Some(&schema)))? else {
+                continue;
+            };
             // A store that has the series already keeps its chunks.
             chunk_records = chunk_records.or(Some(records));
             tracing::trace!(store = pipeline.name(), %key, ?length, records, "series");
         }
+        lengths.retain(|(reserved, _)| reserved.pipeline().failure().is_none());
         let schema = Arc::new(schema);
         let start = self.common_length(&key, &lengths)?;
         for (reserved, length) in &mut lengths {
@@ -169,7 +175,8 @@ impl Inner {
                 None => {}
             }
             for pipeline in self.working_pipelines() {
-                match pipeline.node(&group)?.map(|node| node.kind()) {
+                let there = self.ask(pipeline, pipeline.node(&group))?.flatten();
+                match there.map(|node| node.kind()) {
                     None | Some(NodeKind::Group) => {}
                     Some(other) => return Err(not_a_group(key, &group, other)),
                 }
@@ -202,6 +209,40 @@ impl Inner {
         state.schema.check_same_records(&schema)
     }
 
+    pub(crate) fn truncate(&self, spelling: &str, records: u64) -> Result<()> {
+        self.check_running("truncate")?;
+        let key = Key::new(spelling)?;
+        let schema = self.series_schema(&key)?.ok_or_else(|| {
+            let message = "there is nothing at this key to truncate";
+            Error::new(ErrorKind::NotFound, "truncate", message)
+        })?;
+        for pipeline in self.working_pipelines() {
+            let view = self.ask(pipeline, pipeline.view(&key))?.flatten();
+            let first = view.map_or(0, |view| view.first_record());
+            if records < first {
+                let message = format!(
+                    "'{}' freed the records before {first}, so it cannot go back to {records}",
+                    pipeline.name()
+                );
+                return Err(Error::new(ErrorKind::OutOfBounds, "truncate", message));
+            }
+        }
+        let state = self.find_or_create(spelling, || Schema::clone(&schema))?;
+        // Other writers of a store may have appended, so it is the store that knows how many
+        // records there are.
+        let mut series = self.send_buffer(state.lock(), self.when_full())?;
+        if series.is_closed() {
+            return Err(closed("truncate"));
+        }
+        // Under the lock, where nobody may wait.
+        for reserved in self.reserve(CHANGE_BYTES, WhenFull::Exceed)? {
+            let key = key.clone();
+            reserved.send(Change::Truncate { key, records });
+        }
+        series.rewind(records);
+        Ok(())
+    }
+
     pub(crate) fn set(&self, spelling: &str, value: Value) -> Result<()> {
         self.check_running("set")?;
         let key = Key::new(spelling)?;
@@ -220,11 +261,12 @@ impl Inner {
             None => {
                 let groups = self.check_groups_above(&nodes, &key)?;
                 for pipeline in self.working_pipelines() {
-                    match pipeline.node(&key)?.map(|node| node.kind()) {
+                    let there = self.ask(pipeline, pipeline.node(&key))?.flatten();
+                    match there.map(|node| node.kind()) {
                         None | Some(NodeKind::Value) => {}
                         Some(other) => return Err(clash(&key, other, NodeKind::Value)),
                     }
-                    pipeline.plan(&key, None)?;
+                    self.ask(pipeline, pipeline.plan(&key, None))?;
                 }
                 nodes.extend(groups.into_iter().map(|group| (group, Known::Group)));
                 nodes.insert(key.clone(), Known::Value);
@@ -254,8 +296,9 @@ impl Inner {
                 there.push(match pipeline.failure() {
                     Some(_) => None,
                     None => {
-                        pipeline.plan(&key, None)?;
-                        pipeline.node(&key)?.map(|node| node.kind())
+                        self.ask(pipeline, pipeline.plan(&key, None))?;
+                        let node = self.ask(pipeline, pipeline.node(&key))?.flatten();
+                        node.map(|node| node.kind())
                     }
                 });
             }
@@ -277,12 +320,32 @@ impl Inner {
         Ok(())
     }
 
+    /// What a store answered; `None` if it failed, and the recorder goes on without it.
+    fn ask<T>(&self, pipeline: &Pipeline, answer: Result<T>) -> Result<Option<T>> {
+        match answer {
+            Err(error)
+                if self.options.on_store_error == OnStoreError::Detach
+                    && is_of_the_store(&error) =>
+            {
+                pipeline.fail(error);
+                self.stop_reason().map_or(Ok(None), Err)
+            }
+            answer => answer.map(Some),
+        }
+    }
+
     /// The stores that have not failed.
     fn working_pipelines(&self) -> impl Iterator<Item = &Pipeline> {
         self.pipelines
             .iter()
             .filter(|pipeline| pipeline.failure().is_none())
     }
+}
+
+/// Whether an answer says nothing about the key that was asked for.
+fn is_of_the_store(error: &Error) -> bool {
+    use ErrorKind::{Internal, Io, PermissionDenied, StorageFull};
+    matches!(error.kind(), Io | Internal | PermissionDenied | StorageFull)
 }
 
 fn clash(key: &Key, is: NodeKind, wanted: NodeKind) -> Error {

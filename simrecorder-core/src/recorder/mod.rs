@@ -185,6 +185,38 @@ impl Recorder {
             .map_err(|e| e.with_key(key).with_operation("set"))
     }
 
+    /// Cuts the series at `key` to its first `records` records; if it has no more than that,
+    /// nothing happens. It is done with the next commit, as all that is recorded is.
+    ///
+    /// For going back to where a simulation was saved: a run that was killed may have recorded
+    /// one series a step further than another.
+    ///
+    /// ```
+    /// use simrecorder_core::{InMemoryDataStore, Recorder, prelude::*};
+    ///
+    /// let recorder = Recorder::new(InMemoryDataStore::new());
+    /// for step in 0..10 {
+    ///     recorder.record("net/rate", step as f64)?;
+    /// }
+    /// recorder.truncate("net/rate", 7)?;
+    /// recorder.record("net/rate", 0.5)?;
+    /// assert_eq!(recorder.get_all("net/rate")?.len(), 8);
+    /// # Ok::<(), simrecorder_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// - [`NotFound`](crate::ErrorKind::NotFound) if there is nothing at the key,
+    ///   [`KindMismatch`](crate::ErrorKind::KindMismatch) if it is no series.
+    /// - [`OutOfBounds`](crate::ErrorKind::OutOfBounds) if a store
+    ///   [freed](crate::DataStore::free) the records behind.
+    /// - Else as for [`record`](Self::record).
+    pub fn truncate(&self, key: impl AsRef<str>, records: u64) -> Result<()> {
+        let key = key.as_ref();
+        self.inner()
+            .map_or(Ok(()), |inner| inner.truncate(key, records))
+            .map_err(|e| e.with_key(key).with_operation("truncate"))
+    }
+
     /// Replaces all attributes of the group, value or series at `key`. If there is nothing, a
     /// group is made. The empty key is the root, whose attributes describe the recording.
     ///

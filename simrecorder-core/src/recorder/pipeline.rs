@@ -10,7 +10,7 @@ use super::store_threads::{Collected, Job, Shared, State, no_panic};
 use super::sync::thread::{self, JoinHandle};
 use super::sync::{Condvar, Mutex};
 use crate::store::{Change, DataStore, Node};
-use crate::{Error, Key, Result, Schema};
+use crate::{ArrayView, Error, Key, Result, Schema};
 
 pub(crate) use super::store_threads::{Limits, Mark, Reached};
 
@@ -126,6 +126,11 @@ impl Pipeline {
         self.shared.state.lock().failed.clone()
     }
 
+    /// Gives the store up, as after a commit that failed.
+    pub(crate) fn fail(&self, error: Error) {
+        self.shared.fail(&mut self.shared.state.lock(), error);
+    }
+
     /// How often room was made in the queue.
     pub(crate) fn room_made(&self) -> u64 {
         self.shared.state.lock().room_made
@@ -149,6 +154,11 @@ impl Pipeline {
     /// What there is at a key of the store.
     pub(crate) fn node(&self, key: &Key) -> Result<Option<Node>> {
         no_panic(|| self.shared.store.node(key))
+    }
+
+    /// The series at a key of the store.
+    pub(crate) fn view(&self, key: &Key) -> Result<Option<Arc<dyn ArrayView>>> {
+        no_panic(|| self.shared.store.view(key))
     }
 
     /// Asks the store whether it can keep this at `key`, and how many records make a chunk.

@@ -27,8 +27,6 @@ pub(crate) struct SeriesState {
     pub(crate) schema: Arc<Schema>,
     /// The element type, if the records are scalars.
     scalar: Option<DType>,
-    /// The index of the first record after it was opened.
-    first: u64,
     /// How many records share a chunk; batches of arrays end where chunks do.
     chunk_records: u64,
     buffer: Mutex<Buffer>,
@@ -43,6 +41,8 @@ struct Buffer {
     /// The index of the first record in the buffer.
     start: u64,
     records: Records,
+    /// How many records went into batches.
+    sent: u64,
     /// How many records fill the buffer up to the end of a chunk; 0 when the recorder is closed.
     limit: u64,
     /// For records of fixed size, how many more are taken by nothing but copying them.
@@ -69,13 +69,13 @@ impl SeriesState {
             limit: limit_at(&schema, chunk_records, start),
             room: 0,
             records: Records::empty(Arc::clone(&schema)),
+            sent: 0,
             last_bytes: 0,
         };
         Self {
             key,
             scalar: schema.dtype().filter(|_| is_scalar),
             schema,
-            first: start,
             chunk_records,
             buffer: Mutex::new(buffer),
             capacity: AtomicUsize::new(0),
@@ -169,7 +169,7 @@ impl<'a> LockedSeries<'a> {
 
     /// How many records the series has got since it was opened.
     pub(crate) fn recorded(&self) -> u64 {
-        self.buffer.start + self.buffer.records.len() - self.state.first
+        self.buffer.sent + self.buffer.records.len()
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -255,12 +255,23 @@ impl<'a> LockedSeries<'a> {
         );
         let batch = Batch::new(state.key.clone(), buffer.start, records);
         buffer.start += batch.records.len();
+        buffer.sent += batch.records.len();
         if buffer.limit > 0 {
             buffer.limit = limit_at(&state.schema, state.chunk_records, buffer.start);
         }
         buffer.last_bytes = batch.records.data().len();
         let freed = state.capacity.swap(0, Ordering::Relaxed);
         (batch, freed)
+    }
+
+    /// Goes on behind the first `records` records, if there are more. The buffer is empty.
+    pub(crate) fn rewind(&mut self, records: u64) {
+        let buffer = &mut *self.buffer;
+        buffer.start = buffer.start.min(records);
+        if buffer.limit > 0 {
+            let state = self.state;
+            buffer.limit = limit_at(&state.schema, state.chunk_records, buffer.start);
+        }
     }
 
     /// Gives the memory of an empty buffer back; returns how much that was.
