@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::hash::{Hash, Hasher};
+use std::str::FromStr;
 use std::sync::Arc;
 
 use crate::{Error, ErrorKind, Result};
@@ -23,6 +24,7 @@ use crate::{Error, ErrorKind, Result};
 ///
 /// let key = Key::new("/net//v/")?;
 /// assert_eq!(key.as_str(), "net/v");
+/// assert_eq!(key, "net/v".parse()?);
 /// assert_eq!(key.name(), "v");
 /// assert_eq!(key.parent(), Some(Key::new("net")?));
 /// assert_eq!(key.parts().collect::<Vec<_>>(), ["net", "v"]);
@@ -214,6 +216,15 @@ impl fmt::Display for Key {
 impl fmt::Debug for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Debug::fmt(self.as_str(), f)
+    }
+}
+
+impl FromStr for Key {
+    type Err = Error;
+
+    /// As [`Key::new`].
+    fn from_str(text: &str) -> Result<Self> {
+        Self::new(text)
     }
 }
 

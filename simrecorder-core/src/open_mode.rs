@@ -1,6 +1,18 @@
 //! How a recording is opened, and how safe a commit is.
 
+use std::fmt;
+use std::str::FromStr;
+
+use crate::{Error, ErrorKind, Result};
+
 /// What to do with the recording that is, or is not, already there.
+///
+/// ```
+/// use simrecorder_core::OpenMode;
+///
+/// assert_eq!("create-new".parse::<OpenMode>()?, OpenMode::CreateNew);
+/// # Ok::<(), simrecorder_core::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum OpenMode {
@@ -18,6 +30,14 @@ pub enum OpenMode {
 }
 
 impl OpenMode {
+    const ALL: [Self; 5] = [
+        Self::Read,
+        Self::Append,
+        Self::OpenOrCreate,
+        Self::CreateNew,
+        Self::Truncate,
+    ];
+
     /// Whether records can be written in this mode.
     pub fn is_writable(self) -> bool {
         self != Self::Read
@@ -33,6 +53,28 @@ impl OpenMode {
             Self::CreateNew => "create-new",
             Self::Truncate => "truncate",
         }
+    }
+}
+
+impl fmt::Display for OpenMode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl FromStr for OpenMode {
+    type Err = Error;
+
+    fn from_str(name: &str) -> Result<Self> {
+        let found = Self::ALL.into_iter().find(|mode| mode.as_str() == name);
+        found.ok_or_else(|| {
+            let message = format!(
+                "there is no mode '{}'; there are {}",
+                name.escape_debug(),
+                Self::ALL.map(Self::as_str).join(", ")
+            );
+            Error::new(ErrorKind::InvalidArgument, "read mode", message)
+        })
     }
 }
 

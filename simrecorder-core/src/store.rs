@@ -340,6 +340,7 @@ pub trait DataStore: fmt::Debug + Send + Sync {
     fn close(&self) -> Result<()>;
 }
 
+#[deny(clippy::missing_trait_methods)]
 impl<S: DataStore + ?Sized> DataStore for Arc<S> {
     fn name(&self) -> &str {
         (**self).name()

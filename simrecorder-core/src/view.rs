@@ -120,6 +120,7 @@ pub trait ArrayView: fmt::Debug + Send + Sync {
     fn to_arc(&self) -> Arc<dyn ArrayView>;
 }
 
+#[deny(clippy::missing_trait_methods)]
 impl<V: ArrayView + ?Sized> ArrayView for Arc<V> {
     fn key(&self) -> &Key {
         (**self).key()

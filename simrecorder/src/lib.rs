@@ -61,7 +61,16 @@
 pub mod cookbook;
 mod url;
 
-pub use simrecorder_core::*;
+pub use simrecorder_core::{
+    ArrayValue, ArrayView, ArrayViewExt, Attributes, AxisRange, Batch, Blob, Change, Child,
+    ChunkPolicy, Commit, Compression, CopyOptions, CopyProgress, DType, Damage, DataStore,
+    DataStoreExt, DimensionName, DrainOptions, DrainProgress, Durability, Element, Encoded, Error,
+    ErrorBound, ErrorKind, InMemoryDataStore, IntoStores, IntoValue, Iter, Key, Kind, MemoryPolicy,
+    Named, Node, NodeKind, Object, ObjectValue, OnDivergence, OnStoreError, OpenMode, Prepared,
+    Ragged, RaggedArray, RecordRef, Recorder, RecorderOptions, Records, Region, Result, Schema,
+    Selection, Series, Status, StoreReader, StoreState, StoreStatus, Value, VerifiedKey,
+    VerifyReport, copy, drain, half, ndarray, num_complex, prelude, serde_json, verify,
+};
 #[cfg(feature = "hdf5")]
 pub use simrecorder_hdf5::{Hdf5DataStore, Hdf5Options};
 #[cfg(feature = "redis")]
