@@ -44,7 +44,7 @@ fn follow(path: &Path, mut is_written: impl FnMut() -> bool) -> simrecorder::Res
         // A view is a snapshot; a new one, or refresh(), shows what came since.
         match recorder.get_all("wave") {
             Ok(wave) => {
-                let new = wave.select(s![seen as usize.., 0])?.read::<f32>()?;
+                let new = wave.select(seen..)?.select(s![.., 0])?.read::<f32>()?;
                 seen = wave.len();
                 let keys: Vec<_> = recorder.keys()?.iter().map(ToString::to_string).collect();
                 println!(

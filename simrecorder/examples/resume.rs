@@ -1,5 +1,6 @@
 //! Resumes a simulation that was interrupted. It records a random walk in a process of its
-//! own, kills that process in the middle, and goes on from what is in the recording.
+//! own, kills that process in the middle, and goes on from the last step that is in the recording
+//! whole.
 //!
 //! ```text
 //! cargo run --example resume --features zarr
@@ -13,7 +14,7 @@ use std::process::{Command, Stdio};
 use rand::rngs::Xoshiro256PlusPlus;
 use rand::{RngExt, SeedableRng};
 use simrecorder::ndarray::s;
-use simrecorder::{NodeKind, OpenMode, Recorder, Result, ZarrDataStore, prelude::*};
+use simrecorder::{OpenMode, Recorder, Result, Schema, ZarrDataStore, prelude::*};
 
 /// How many steps the simulation has.
 const STEPS: u64 = 2_000;
@@ -38,6 +39,7 @@ fn main() -> Result<()> {
 
     let recorder = Recorder::new(ZarrDataStore::open(&path)?);
     let walk = recorder.get_all("walk/positions")?;
+    assert_eq!(recorder.get_all("walk/mean")?.len(), walk.len());
     let last = walk.select(s![-1, ..])?.read::<f64>()?;
     println!(
         "{} steps recorded; mean square distance {:.0}, expected {:.0} ± {:.0}",
@@ -53,15 +55,23 @@ fn main() -> Result<()> {
 /// Records the walk from the beginning, or from where the recording ends.
 fn simulate(path: &Path) -> Result<()> {
     let recorder = Recorder::new(ZarrDataStore::append(path)?);
-    let mut positions = vec![0.0; WALKERS];
-    let mut first = 0;
-    if recorder.kind_of("walk/positions")? == Some(NodeKind::Series) {
-        let walk = recorder.get_all("walk/positions")?;
-        if !walk.is_empty() {
-            first = walk.len();
-            positions = walk.get(first - 1)?.try_into()?;
-        }
+    let schemas = [
+        ("walk/positions", Schema::array::<f64>([WALKERS as u64])),
+        ("walk/mean", Schema::scalar::<f64>()),
+    ];
+    let mut first = u64::MAX;
+    for (key, schema) in &schemas {
+        recorder.declare(key, schema.clone())?;
+        first = first.min(recorder.get_all(key)?.len());
     }
+    // The kill may have come when a step was in the one series and not yet in the other.
+    for (key, _) in &schemas {
+        recorder.truncate(key, first)?;
+    }
+    let mut positions = match recorder.get_all("walk/positions")?.last()? {
+        Some(last) => last.try_into()?,
+        None => vec![0.0; WALKERS],
+    };
     println!("going on at step {first} of {STEPS}");
 
     for step in first..STEPS {
@@ -71,6 +81,7 @@ fn simulate(path: &Path) -> Result<()> {
             *position += rng.random::<f64>() - 0.5;
         }
         recorder.record("walk/positions", &positions)?;
+        recorder.record("walk/mean", positions.iter().sum::<f64>() / WALKERS as f64)?;
         if step % 100 == 99 {
             recorder.flush()?;
             println!("step {step} is safe");

@@ -1,4 +1,6 @@
-//! Small programs, each for one task.
+//! Small programs, each for one task. Longer ones stand in `examples/`: `quickstart` (a whole
+//! simulation), `resume` (going on after a kill), `read_while_writing`, `copy` (from one URL to
+//! another), `verify`.
 //!
 //! # Record into several stores, and go on when one fails
 //!
@@ -27,6 +29,71 @@
 //! recorder.declare("net/v", schema)?;
 //! recorder.record("net/v", &vec![-65.0_f32; 100])?;
 //! assert_eq!(recorder.get_all("net/v")?.attributes()["units"], "mV");
+//! # Ok::<(), simrecorder::Error>(())
+//! ```
+//!
+//! # Choose chunks and compression
+//!
+//! Without a choice, chunks are about 1 MiB large and compressed without loss. A part of a record
+//! that is often read alone is read faster where it is a chunk of its own:
+//!
+//! ```
+//! use simrecorder::{ChunkPolicy, Compression, InMemoryDataStore, Recorder, Schema};
+//!
+//! let recorder = Recorder::new(InMemoryDataStore::new()); // memory has neither; Zarr and HDF5 do
+//! let schema = Schema::array::<f32>([512, 512])
+//!     .with_chunk_policy(ChunkPolicy::records(16))
+//!     .with_compression(Compression::lossy(1e-3)?); // no number changes by more than that
+//! recorder.declare("field", schema)?;
+//! # Ok::<(), simrecorder::Error>(())
+//! ```
+//!
+//! # Go on with a run that was killed
+//!
+//! ```
+//! use simrecorder::{InMemoryDataStore, OpenMode, Recorder, Schema, prelude::*};
+//!
+//! # let earlier = InMemoryDataStore::new();
+//! # let recorder = Recorder::new(earlier.clone());
+//! # for step in 0..5 { recorder.record("net/v", [step as f64; 3])?; }
+//! # for step in 0..4 { recorder.record("net/rate", step as f64)?; }
+//! # recorder.close()?;
+//! let store = earlier.open(OpenMode::Append)?; // or ZarrDataStore::append("run.mdb")?
+//! let recorder = Recorder::new(store);
+//! let series = [("net/v", Schema::array::<f64>([3])), ("net/rate", Schema::scalar::<f64>())];
+//! let mut first = u64::MAX;
+//! for (key, schema) in &series {
+//!     recorder.declare(key, schema.clone())?; // nothing happens if it is there
+//!     first = first.min(recorder.get_all(key)?.len());
+//! }
+//! for (key, _) in &series {
+//!     recorder.truncate(key, first)?; // a kill may leave one a step ahead of the other
+//! }
+//! let mut v = vec![0.0; 3];
+//! if let Some(last) = recorder.get_all("net/v")?.last()? {
+//!     v = last.try_into()?;
+//! }
+//! assert_eq!((first, &v[..]), (4, &[3.0; 3][..]));
+//! # Ok::<(), simrecorder::Error>(())
+//! ```
+//!
+//! # Read into an array of known dimension, a vector, rows
+//!
+//! ```
+//! use simrecorder::ndarray::{Array2, Ix2};
+//! use simrecorder::{InMemoryDataStore, Recorder, prelude::*};
+//!
+//! # let recorder = Recorder::new(InMemoryDataStore::new());
+//! # recorder.record("net/v", [1.0, 2.0])?;
+//! # recorder.record("net/spikes", Ragged(&[3_u32, 1]))?;
+//! # recorder.record("log", "started")?;
+//! let v: Array2<f64> = recorder.get_all("net/v")?.read_dim::<f64, Ix2>()?;
+//! let last: Option<Vec<f64>> = recorder.get_all("net/v")?.last()?.map(Vec::try_from).transpose()?;
+//! let spikes = recorder.get_all("net/spikes")?.read_ragged::<u32>()?;
+//! let first_spikes = spikes.row(0);
+//! let log: Vec<String> = recorder.get_all("log")?.read_text()?; // also read_bytes, read_objects
+//! # assert_eq!((v.sum(), last, log), (3.0, Some(vec![1.0, 2.0]), vec!["started".to_owned()]));
+//! # assert_eq!(first_spikes.map(|row| row.len()), Some(2));
 //! # Ok::<(), simrecorder::Error>(())
 //! ```
 //!
@@ -122,9 +189,6 @@
 //! # Ok::<(), simrecorder::Error>(())
 //! ```
 //!
-//! Longer programs stand in `examples/`: `quickstart` (a whole simulation), `resume` (going on
-//! after a kill), `read_while_writing`, `copy` (from one URL to another).
-//!
 //! # Record from many processes, and move the records into a file meanwhile
 //!
 //! Each process of the simulation opens the same recording and records to keys of its own, or to the
@@ -142,7 +206,8 @@
 //! # Ok::<(), simrecorder::Error>(())
 //! ```
 //!
-//! One process starts the server, and empties it into a file before its memory is full:
+//! One process starts the server, and empties it into a file, of the same run alone, before its memory
+//! is full:
 //!
 //! ```no_run
 //! # #[cfg(all(feature = "redis", feature = "zarr"))] {
@@ -179,12 +244,15 @@
 //!
 //! let recorder = Recorder::new(RedisDataStore::open("redis://:password@login1?run=sweep")?);
 //! let mut energy = recorder.get_all("energy")?;
+//! let mut next = energy.first_record() + energy.len();
 //! loop {
-//!     let seen = energy.len();
 //!     energy = energy.follow(Duration::from_secs(60))?;
-//!     for index in seen..energy.len() {
-//!         println!("{:?} of writer {:?}", energy.get(index)?, energy.writer_of(index)?);
+//!     // A drain may have freed records: then the view begins at a later one.
+//!     let new = next.saturating_sub(energy.first_record());
+//!     for value in energy.select(new..)?.iter() {
+//!         println!("{:?}", value?.scalar::<f64>()?);
 //!     }
+//!     next = energy.first_record() + energy.len();
 //! }
 //! # }
 //! # #[allow(unreachable_code)]
