@@ -13,17 +13,22 @@ pub struct Blosc {
 }
 
 impl Blosc {
-    /// The codec of `Compression::Fast`.
+    /// The codec of `Compression::Fast` for floating-point numbers.
     pub const LZ4: Self = Self {
         name: "lz4",
         level: 1,
         shuffle: "shuffle",
     };
-    /// The codec of `Compression::Small`.
-    pub const ZSTD: Self = Self {
+    /// The codec of `Compression::Small` for `f64`.
+    pub const ZSTD_BYTES: Self = Self {
         name: "zstd",
-        level: 3,
+        level: 6,
+        shuffle: "shuffle",
+    };
+    /// The codec of `Compression::Small` for other numbers.
+    pub const ZSTD_BITS: Self = Self {
         shuffle: "bitshuffle",
+        ..Self::ZSTD_BYTES
     };
     /// What SimRecorder for Python takes unless told otherwise.
     pub const PYTHON_ORIGINAL: Self = Self {

@@ -1,9 +1,12 @@
 //! One long recording: whether it slows down, and how much memory it takes.
 
 use std::fmt::Write;
+use std::io;
 use std::path::Path;
+use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 use simrecorder::{OpenMode, Recorder};
@@ -16,8 +19,8 @@ use crate::works::scratch;
 /// The default memory bound of a recorder.
 const BOUND_MIB: f64 = 256.0;
 
-/// How often memory is looked at in each tenth.
-const SAMPLES: u64 = 100;
+/// How long it is between two looks at the memory.
+const SAMPLE_EVERY: Duration = Duration::from_millis(20);
 
 /// Records of the bare loop, which is as fast for more.
 const BARE_RECORDS: u64 = 20_000_000;
@@ -46,7 +49,7 @@ pub struct LongRun {
     pub close_seconds: f64,
     /// The most anonymous memory of the process.
     pub peak_mib: f64,
-    /// The anonymous memory along the way: the part of the run that is done, and MiB.
+    /// The anonymous memory along the way: the part of its time that has passed, and MiB.
     pub memory: Vec<(f64, f64)>,
     /// Million records a second of a loop that puts as many into vectors, and forgets them.
     pub bare_speed: f64,
@@ -79,20 +82,19 @@ pub fn run(folder: &Path, records: u64, keys: usize) -> Result<LongRun> {
     let steps = (records / 10 / keys as u64).max(1);
     let tenth_records = steps as f64 * keys as f64;
     let mut tenths = [0.0; 10];
-    let mut memory = Vec::new();
     let begin = Instant::now();
-    for (done, tenth) in tenths.iter_mut().enumerate() {
+    let (finish, finished) = channel::<()>();
+    let sampler = thread::spawn(move || {
+        sample_memory(begin, || {
+            finished.recv_timeout(SAMPLE_EVERY) == Err(RecvTimeoutError::Timeout)
+        })
+    });
+    for tenth in &mut tenths {
         let start = Instant::now();
-        // Sampled now and then: a look takes far less time than what is between two.
-        let sample = (steps / SAMPLES).max(1);
-        for step in 0..steps {
+        for _ in 0..steps {
             let value = *values.next().unwrap_or(&0.0);
             for series in &series {
                 series.record(value)?;
-            }
-            if step % sample == 0 {
-                let part = (done as f64 + step as f64 / steps as f64) / 10.0;
-                memory.push((part, anonymous_mib()?));
             }
         }
         recorder.flush()?;
@@ -100,13 +102,19 @@ pub fn run(folder: &Path, records: u64, keys: usize) -> Result<LongRun> {
     }
     let start = Instant::now();
     recorder.close()?;
-    memory.push((1.0, anonymous_mib()?));
+    let (close_seconds, seconds) = (start.elapsed().as_secs_f64(), begin.elapsed().as_secs_f64());
+    drop(finish);
+    let memory = sampler.join().map_err(|_| "the sampler panicked")??;
+    let memory = memory
+        .into_iter()
+        .map(|(at, mib)| ((at / seconds).min(1.0), mib));
+    let memory: Vec<_> = memory.collect();
     Ok(LongRun {
         keys,
         records: 10 * steps * keys as u64,
-        speed: 10.0 * tenth_records / begin.elapsed().as_secs_f64() / 1e6,
+        speed: 10.0 * tenth_records / seconds / 1e6,
         tenths,
-        close_seconds: start.elapsed().as_secs_f64(),
+        close_seconds,
         peak_mib: memory.iter().map(|sample| sample.1).fold(0.0, f64::max),
         memory,
         // Last, since its memory is none of the recorder.
@@ -136,13 +144,25 @@ fn bare_speed(records: u64, keys: usize) -> f64 {
     steps as f64 * keys as f64 / seconds / 1e6
 }
 
-fn anonymous_mib() -> Result<f64> {
+/// The anonymous memory, also while the recorder is flushed and closed: seconds since `begin`, and MiB.
+fn sample_memory(begin: Instant, goes_on: impl Fn() -> bool) -> io::Result<Vec<(f64, f64)>> {
+    let mut samples = Vec::new();
+    loop {
+        samples.push((begin.elapsed().as_secs_f64(), anonymous_mib()?));
+        if !goes_on() {
+            return Ok(samples);
+        }
+    }
+}
+
+fn anonymous_mib() -> io::Result<f64> {
     let status = std::fs::read_to_string("/proc/self/status")?;
     let line = status
         .lines()
         .find_map(|line| line.strip_prefix("RssAnon:"));
-    let kib = line.and_then(|line| line.split_whitespace().next());
-    Ok(kib.ok_or("/proc has no RssAnon")?.parse::<f64>()? / 1024.0)
+    let kib = line.and_then(|line| line.split_whitespace().next()?.parse::<f64>().ok());
+    let kib = kib.ok_or_else(|| io::Error::other("/proc has no RssAnon"))?;
+    Ok(kib / 1024.0)
 }
 
 /// The table of all runs.

@@ -45,6 +45,7 @@ pub fn describe(setting: &Setting, rounds: usize) -> Result<Vec<(String, String)
             file_system(&setting.memory)?,
         ),
         ("disk file system".to_owned(), file_system(&setting.disk)?),
+        ("commit".to_owned(), commit()),
         ("rustc".to_owned(), said_by("rustc", &["--version"])?),
         ("profile".to_owned(), profile().to_owned()),
         ("redis-server".to_owned(), redis_version()?),
@@ -63,6 +64,14 @@ pub fn describe(setting: &Setting, rounds: usize) -> Result<Vec<(String, String)
     all.push(("scale".to_owned(), setting.scale.to_string()));
     all.push(("seed".to_owned(), SEED.to_string()));
     Ok(all)
+}
+
+/// The commit of the sources, and whether they were changed since.
+fn commit() -> String {
+    let folder = env!("CARGO_MANIFEST_DIR");
+    let described = said_by("git", &["-C", folder, "describe", "--always", "--dirty"]).ok();
+    let described = described.filter(|commit| !commit.is_empty());
+    described.unwrap_or_else(|| "unknown".to_owned())
 }
 
 fn profile() -> &'static str {

@@ -42,7 +42,7 @@ pub fn draw(folder: &Path, runs: &[LongRun]) -> Result<()> {
 
     let memory = runs.iter().map(|run| (label(run), run.memory.clone()));
     let lines: Vec<Line> = memory.collect();
-    let (x, y) = ("part of the run", "anonymous memory, MiB");
+    let (x, y) = ("part of the time", "anonymous memory, MiB");
     let title = "Memory along a long run";
     chart(&folder.join("memory.svg"), title, (x, y), 0.0..1.0, &lines)
 }

@@ -66,7 +66,9 @@ fn compare(setting: &Setting, what: &str, load: Load) -> Result<Comparison> {
         }
     }
     contenders.push(Box::new(ZarrsRecord::new(&load, Blosc::LZ4, memory)));
-    contenders.push(Box::new(ZarrsRecord::new(&load, Blosc::ZSTD, memory)));
+    for codec in [Blosc::ZSTD_BYTES, Blosc::ZSTD_BITS] {
+        contenders.push(Box::new(ZarrsRecord::new(&load, codec, memory)));
+    }
     contenders.push(Box::new(McapLog::new(&load, 1, memory)));
     contenders.push(Box::new(McapLog::new(&load, 1, memory).zstd()));
     contenders.push(Box::new(Hdf5Record::by_hand(&load, 1, memory).level(9)));
@@ -74,10 +76,12 @@ fn compare(setting: &Setting, what: &str, load: Load) -> Result<Comparison> {
         let blosc = |codec| Codec::Blosc(codec);
         let peers = [
             (Peer::ZarrPython, blosc(Blosc::PYTHON_ORIGINAL)),
-            (Peer::ZarrPython, blosc(Blosc::ZSTD)),
-            (Peer::TensorStore, blosc(Blosc::ZSTD)),
-            (Peer::AcquireZarr, blosc(Blosc::ZSTD)),
+            (Peer::ZarrPython, blosc(Blosc::ZSTD_BITS)),
+            (Peer::TensorStore, blosc(Blosc::ZSTD_BYTES)),
+            (Peer::TensorStore, blosc(Blosc::ZSTD_BITS)),
+            (Peer::AcquireZarr, blosc(Blosc::ZSTD_BITS)),
             (Peer::H5py, Codec::Gzip(1)),
+            (Peer::H5py, Codec::Gzip(9)),
             (Peer::H5py, Codec::Lzf),
         ];
         for (peer, codec) in peers {
