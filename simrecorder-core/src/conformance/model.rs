@@ -93,6 +93,10 @@ enum Step {
         key: usize,
         keep: u16,
     },
+    GoBack {
+        key: usize,
+        keep: u64,
+    },
 }
 
 fn series_key() -> impl Strategy<Value = (usize, What)> {
@@ -121,6 +125,7 @@ fn step() -> impl Strategy<Value = Step> {
         2 => (0..8_usize).prop_map(|view| Step::Refresh { view }),
         1 => Just(Step::Reopen),
         1 => (0..6_usize, any::<u16>()).prop_map(|(key, keep)| Step::Truncate { key, keep }),
+        2 => (any_key(), 0..80_u64).prop_map(|(key, keep)| Step::GoBack { key, keep }),
     ]
 }
 
@@ -337,6 +342,10 @@ impl Both<'_> {
                 self.expected.reopen(OpenMode::Append, |_| {});
             }
             Step::Truncate { key, keep } => self.truncate(key, keep),
+            Step::GoBack { key, keep } => {
+                self.views.retain(|views| views.key != key);
+                self.same(|recorder| recorder.truncate(KEYS[key], keep));
+            }
         }
     }
 
