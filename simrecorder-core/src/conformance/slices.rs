@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use ndarray::{Array, ArrayD, Axis, IxDyn, NewAxis, Slice, SliceInfoElem};
+use ndarray::{Array, ArrayD, Axis, Ix1, Ix2, IxDyn, NewAxis, Slice, SliceInfoElem};
 use proptest::prelude::*;
 
 use super::Harness;
@@ -251,6 +251,15 @@ pub fn indices_and_ranges_select_along_the_records(harness: &dyn Harness) {
         assert_eq!(firsts(view.select(-2_isize..)), [18, 19]);
         assert_eq!(firsts(view.select(..2)), [0, 1]);
         assert_eq!(firsts(view.select(..)).len(), 20);
+        assert_eq!(firsts(view.select(view.len() - 2..)), [18, 19]);
+        assert_eq!(firsts(view.select(3_u64..=4)), [3, 4]);
+        assert_eq!(firsts(view.select(17..=-1)), [17, 18, 19]);
+        assert_eq!(firsts(view.select(..=1_usize)), [0, 1]);
+        assert_eq!(view.last().unwrap(), Some(Value::new([19, 1900]).unwrap()));
+        let matrix = view.read_dim::<i32, Ix2>().unwrap();
+        assert_eq!(matrix.row(3).to_vec(), [3, 300]);
+        let other = view.read_dim::<i32, Ix1>();
+        expect_error(other, ErrorKind::InvalidArgument, &["read", "v", "2 axes"]);
         assert!(firsts(view.select(20..)).is_empty());
         assert_eq!(
             view.select(7).unwrap().read::<i32>().unwrap(),

@@ -225,6 +225,10 @@ pub fn bytes_of_any_content_come_back(harness: &dyn Harness) {
             let view = recorder.get_all("frames").unwrap();
             assert_eq!((view.kind(), view.dtype()), (Kind::Bytes, None));
             check_series(recorder, "frames", &blobs.map(|blob| value(Blob(blob))));
+            assert_eq!(view.read_bytes().unwrap(), blobs);
+            let objects = view.read_objects::<u8>();
+            let parts = &["frames", "read_bytes()"];
+            expect_error(objects, ErrorKind::KindMismatch, parts);
             for (index, blob) in blobs.iter().enumerate() {
                 check_value(recorder, &format!("value {index}"), &value(Blob(blob)));
             }
@@ -325,11 +329,11 @@ pub fn objects_come_back_as_they_were(harness: &dyn Harness) {
             assert_eq!(view.get(3).unwrap().object::<Option<u8>>().unwrap(), None);
             check_parameters(&view.get(4).unwrap());
             check_parameters(&recorder.get("object").unwrap().unwrap());
-            expect_error(
-                view.get(1).unwrap().object::<u64>(),
-                ErrorKind::TypeMismatch,
-                &[],
-            );
+            let kind = ErrorKind::TypeMismatch;
+            expect_error(view.get(1).unwrap().object::<u64>(), kind, &[]);
+            let rule = view.select(1..2).unwrap();
+            assert_eq!(rule.read_objects::<Rule>().unwrap(), [Rule::Off]);
+            expect_error(view.read_objects::<Rule>(), kind, &["objects"]);
         },
     );
 }
