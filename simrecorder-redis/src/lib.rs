@@ -7,6 +7,7 @@
 mod address;
 mod connection;
 mod document;
+mod durable;
 mod errors;
 mod frame;
 #[cfg(fuzzing)]

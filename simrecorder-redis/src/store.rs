@@ -380,6 +380,10 @@ impl DataStore for RedisDataStore {
             .map_err(|e| e.with_key(key.as_str()))
     }
 
+    fn read_durable(&self, look: &mut dyn FnMut() -> Result<()>) -> Result<()> {
+        self.recording.read_durable(look)
+    }
+
     fn checkpoint(&self) -> Result<()> {
         if self.is_read_only() {
             return Ok(());

@@ -351,7 +351,7 @@ impl Recording {
     }
 
     /// An error if the server has not written for too long, since `progress`.
-    fn check_writes(&self, progress: Instant) -> Result<()> {
+    pub(crate) fn check_writes(&self, progress: Instant) -> Result<()> {
         if progress.elapsed()
             <= self
                 .connections
@@ -488,7 +488,7 @@ impl Writer {
     }
 }
 
-fn observation(reply: Value) -> Option<Observation> {
+pub(crate) fn observation(reply: Value) -> Option<Observation> {
     let info = reply.text().ok().flatten()?;
     Observation::parse(&info)
 }
