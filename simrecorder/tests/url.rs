@@ -64,6 +64,62 @@ fn the_options_of_a_url_take_precedence() {
     );
 }
 
+/// With each of these, somebody meant the words to be a password.
+#[test]
+fn no_error_shows_a_piece_of_a_password() {
+    for url in [
+        "redis://:sesame?tahini@host.invalid",
+        "redis://:sesame?run=tahini@host.invalid",
+        "redis://:sesame&tahini@host.invalid?rum=1",
+        "redis://:sesame/tahini@host.invalid",
+        "redis://:sesame#tahini@host.invalid",
+        "redis://user:1?mode=tahini@host.invalid",
+        "redis://user:1?compression=tahini@host.invalid",
+        "redis://host.invalid?password=sesame",
+        "redis://host.invalid?password=sesame&tahini",
+        "redis+unix:/none?pass=sesame&tahini",
+        "redis+unix:/none?pass=sesame&tahini=1",
+        "redis+unix://:sesame@/none",
+        "redis:/:sesame@host.invalid",
+        "redis:sesame@host.invalid",
+        "redis://:sesame",
+        "redis://user:sesame",
+        "rediss://:sesame@host.invalid:port",
+        "Redis://:sesame@host.invalid",
+        "valkey://:sesame@host.invalid/tahini",
+        "http://:sesame?tahini@host.invalid",
+        "sesame@host.invalid:6379",
+        "user:sesame@host.invalid",
+        "sesame@host.invalid",
+    ] {
+        let error = open(url).unwrap_err();
+        let mut shown = format!("{error} {error:?}");
+        let mut source = std::error::Error::source(&error);
+        while let Some(next) = source {
+            shown += &format!(" {next} {next:?}");
+            source = next.source();
+        }
+        for piece in ["sesame", "tahini"] {
+            assert!(!shown.contains(piece), "{url}: {shown}");
+        }
+    }
+    // What may be shown is shown.
+    for (url, part) in [
+        (
+            "redis://:sesame@host.invalid:1?rum=x",
+            "redis://host.invalid:1",
+        ),
+        ("redis:/:sesame@host.invalid", "'redis:'"),
+        ("valkey://:sesame@host.invalid", "'valkey'"),
+        ("redis://host.invalid?password=sesame", "'password'"),
+    ] {
+        let error = open(url).unwrap_err().to_string();
+        if cfg!(feature = "redis") || url.starts_with("valkey") {
+            assert!(error.contains(part), "{url}: {error}");
+        }
+    }
+}
+
 #[cfg(not(feature = "zarr"))]
 #[test]
 fn a_scheme_whose_feature_is_off_names_the_feature() {
@@ -138,7 +194,7 @@ fn redis_urls_open_recordings_by_name() {
         (
             format!("{at_socket}&x=1"),
             ErrorKind::InvalidArgument,
-            "'x'",
+            "write & in a password as %26",
         ),
     ] {
         let error = open(&url).unwrap_err();
