@@ -12,8 +12,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use simrecorder_core::{
-    ArrayView, Change, Commit, DataStore, Error, ErrorKind, Key, OpenMode, Recorder, Result,
-    prelude::*, verify,
+    ArrayView, Change, Commit, Compression, DataStore, Error, ErrorKind, InMemoryDataStore, Key,
+    OpenMode, Recorder, Result, copy, prelude::*, verify,
 };
 use simrecorder_redis::{RedisDataStore, RedisOptions, RedisServer};
 use support::{server, server_options, server_with, signal};
@@ -479,5 +479,48 @@ fn damage_is_an_error_for_what_it_touches_and_for_nothing_else() {
         let recorder = Recorder::new(other);
         recorder.record("n", 1).unwrap();
         recorder.close().unwrap();
+    }
+}
+
+/// What stands about a series may claim that a record is larger than any memory.
+#[test]
+fn records_that_claim_to_be_huge_are_errors_whoever_reads_them() {
+    let server = server();
+    for compression in [Compression::None, Compression::Fast, Compression::Small] {
+        for shape in [1_u64 << 40, 1 << 48] {
+            let run = format!("{compression}-{shape}");
+            let options = || quick().run(&run).compression(compression);
+            let recorder = Recorder::new(options().open(server.url()).unwrap());
+            (0..100).for_each(|i| recorder.record("n", [i as u8]).unwrap());
+            recorder.close().unwrap();
+            let nodes = key_of(&server, ":nodes");
+            let document = server.cli(&["HGET", &nodes, "n"]);
+            let document = document
+                .replace("\"shape\":[1]", &format!("\"shape\":[{shape}]"))
+                .replace(",1]", &format!(",{shape}]"));
+            assert!(
+                document.matches(&shape.to_string()).count() > 1,
+                "{document}"
+            );
+            server.cli(&["HSET", &nodes, "n", &document]);
+
+            let reader = options().mode(OpenMode::Read).open(server.url()).unwrap();
+            let view = view(&reader, "n");
+            let kinds = [ErrorKind::TooLarge, ErrorKind::Corrupt];
+            let target = InMemoryDataStore::new();
+            for (what, done) in [
+                ("get", view.get(3).map(drop)),
+                ("iter", view.iter().try_for_each(|it| it.map(drop))),
+                ("read", view.read::<u8>().map(drop)),
+                ("copy", copy(&reader, &target, Default::default()).map(drop)),
+            ] {
+                let error = done.unwrap_err();
+                assert!(kinds.contains(&error.kind()), "{what} {run}: {error}");
+                assert_eq!(error.key(), Some("n"), "{what} {run}: {error}");
+            }
+            assert!(!verify(&reader).unwrap().is_sound(), "{run}");
+            drop(view);
+            server.cli(&["FLUSHALL"]);
+        }
     }
 }
