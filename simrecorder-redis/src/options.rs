@@ -23,7 +23,7 @@ use crate::store::RedisDataStore;
 /// | [`chunk_policy`](Self::chunk_policy) | frames of about 256 KiB |
 /// | [`timeout`](Self::timeout) | 5 seconds |
 /// | [`retry_for`](Self::retry_for) | 60 seconds |
-/// | [`resend_bytes`](Self::resend_bytes) | 128 MiB |
+/// | [`resend_bytes`](Self::resend_bytes) | 32 MiB |
 /// | [`largest_value`](Self::largest_value) | 64 MiB |
 /// | [`cluster`](Self::cluster), [`sentinel`](Self::sentinel), [`tls_ca`](Self::tls_ca) | what the URL says |
 ///
@@ -80,7 +80,7 @@ impl Default for RedisOptions {
             chunk_policy: ChunkPolicy::target_bytes(FRAME_BYTES as u64),
             timeout: Duration::from_secs(5),
             retry_for: Duration::from_secs(60),
-            resend_bytes: 128 << 20,
+            resend_bytes: 32 << 20,
             largest_value: 64 << 20,
             cluster: false,
             sentinel: None,
@@ -141,8 +141,9 @@ impl RedisOptions {
         self
     }
 
-    /// How many bytes a writer keeps to send them again, in case the server loses what it
-    /// acknowledged. [`RedisDataStore`] says what that protects from.
+    /// How much memory a writer keeps to send it again, in case the server loses what it
+    /// acknowledged. [`RedisDataStore`] says what that protects from. It is beside the
+    /// [`memory_bound`](simrecorder_core::RecorderOptions::memory_bound) of the recorder.
     #[must_use]
     pub fn resend_bytes(mut self, bytes: usize) -> Self {
         self.resend_bytes = bytes;
