@@ -145,6 +145,53 @@ fn a_missing_program_names_what_to_install() {
 }
 
 #[test]
+fn valkey_is_started_where_there_is_no_redis() {
+    let test = "valkey_is_started_where_there_is_no_redis";
+    if let Some(folder) = support::role() {
+        let server = RedisServer::start(Path::new(&folder).join("data")).unwrap();
+        let command = format!("/proc/{}/cmdline", server.process_id());
+        let command = std::fs::read_to_string(command).unwrap();
+        assert!(command.contains("valkey-server"), "{command}");
+        let recorder = Recorder::new(RedisDataStore::connect(server.url()).unwrap());
+        recorder.record("n", 1_u64).unwrap();
+        assert_eq!(recorder.get_all("n").unwrap().len(), 1);
+        recorder.close().unwrap();
+        return server.stop().unwrap();
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let path = std::env::var_os("PATH").unwrap();
+    let mut programs = std::env::split_paths(&path).map(|path| path.join("redis-server"));
+    let program = programs.find(|path| path.exists()).unwrap();
+    let programs = folder.path().join("programs");
+    std::fs::create_dir(&programs).unwrap();
+    // The same program under the other name: only the name is looked at.
+    std::os::unix::fs::symlink(program, programs.join("valkey-server")).unwrap();
+    let mut command = std::process::Command::new(std::env::current_exe().unwrap());
+    command.args(["--exact", test]).env("PATH", programs);
+    command.env("SIMRECORDER_TEST_ROLE", folder.path());
+    assert!(command.status().unwrap().success());
+}
+
+#[test]
+fn a_recording_is_written_and_read_through_a_unix_socket() {
+    let folder = tempfile::tempdir().unwrap();
+    let socket = folder.path().join("socket");
+    let options = server_options().password("p&ss?").unix_socket(&socket);
+    let server = options.start(folder.path().join("data")).unwrap();
+    let url = server.socket_url().unwrap();
+    let recorder = Recorder::new(RedisDataStore::connect(url).unwrap());
+    (0..1000_u64).for_each(|i| recorder.record("n", i).unwrap());
+    recorder.set("seed", 42_u64).unwrap();
+    recorder.close().unwrap();
+    for url in [url, server.url()] {
+        let reader = Recorder::new(RedisDataStore::open(url).unwrap());
+        let n = reader.get_all("n").unwrap().read::<u64>().unwrap();
+        assert!(n.iter().copied().eq(0..1000), "{url}");
+        assert_eq!(reader.get_as::<u64>("seed").unwrap(), Some(42));
+    }
+}
+
+#[test]
 fn passwords_show_nowhere() {
     let folder = tempfile::tempdir().unwrap();
     let socket = folder.path().join("socket");
