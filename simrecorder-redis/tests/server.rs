@@ -6,13 +6,14 @@ mod support;
 
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use simrecorder_core::{DataStore, ErrorKind, Key, Recorder, Result, prelude::*};
 use simrecorder_redis::{RedisDataStore, RedisServer, RedisSync};
 use support::{server, server_options};
 
 #[track_caller]
-fn refused(result: Result<RedisServer>, kind: ErrorKind, parts: &[&str]) {
+fn refused<T: std::fmt::Debug>(result: Result<T>, kind: ErrorKind, parts: &[&str]) {
     let error = result.map(|server| format!("{server:?}")).unwrap_err();
     assert_eq!(error.kind(), kind, "{error}");
     for part in parts {
@@ -124,6 +125,20 @@ fn what_would_be_unsafe_or_cannot_work_is_refused() {
         ErrorKind::InvalidArgument,
         &["192.0.2.1"],
     );
+}
+
+#[test]
+fn a_server_that_does_not_stop_is_waited_for_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let options = server_options().stop_timeout(Duration::from_secs(5));
+    let server = options.start(folder.path()).unwrap();
+    let process = server.process_id();
+    support::signal(process, "STOP");
+    let start = Instant::now();
+    refused(server.stop(), ErrorKind::Io, &["does not stop"]);
+    let waited = start.elapsed().as_secs();
+    support::signal(process, "KILL");
+    assert!((5..10).contains(&waited), "{waited} seconds");
 }
 
 #[test]
