@@ -129,7 +129,7 @@ fn connection_info(url: &str) -> Result<ConnectionInfo> {
     Ok(info.set_tcp_settings(TcpSettings::default().set_nodelay(true)))
 }
 
-fn percent_decoded(text: &str) -> Result<String> {
+pub(crate) fn percent_decoded(text: &str) -> Result<String> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
     while let [first, tail @ ..] = rest {

@@ -5,6 +5,7 @@
 //! stands in the database is described in `docs/format.md` of the repository.
 
 mod address;
+mod catalog;
 mod connection;
 mod document;
 mod durable;

@@ -211,6 +211,13 @@ impl RedisOptions {
 
     /// Opens the recording on a server that ends with it.
     pub(crate) fn open_on(self, url: &str, server: Option<RedisServer>) -> Result<RedisDataStore> {
+        let (connections, run) = self.connections(url)?;
+        let recording = Recording::open(connections, run, &self, server)?;
+        Ok(RedisDataStore::new(recording))
+    }
+
+    /// Where a URL leads, with these options, and the name of the recording there.
+    pub(crate) fn connections(&self, url: &str) -> Result<(Connections, String)> {
         let mut address = Address::parse(url)?;
         if address.topology == Topology::Single {
             if let Some(name) = &self.sentinel {
@@ -228,8 +235,6 @@ impl RedisOptions {
             timeout: self.timeout,
             retry_for: self.retry_for,
         };
-        let connections = Connections::new(address, patience)?;
-        let recording = Recording::open(connections, run, &self, server)?;
-        Ok(RedisDataStore::new(recording))
+        Ok((Connections::new(address, patience)?, run))
     }
 }
