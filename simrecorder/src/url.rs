@@ -40,7 +40,7 @@ impl OpenOptions {
         self
     }
 
-    /// What a commit survives.
+    /// What a commit survives; not for Redis servers, whose own settings say.
     #[must_use]
     pub fn durability(mut self, durability: Durability) -> Self {
         self.durability = Some(durability);
@@ -62,12 +62,12 @@ impl OpenOptions {
     }
 }
 
-/// Opens the store at `url` for reading.
+/// Opens the store at `url` for reading, whatever the URL says: one with another `mode=` is refused.
 ///
 /// # Errors
-/// See [`open_with`].
+/// [`ErrorKind::InvalidArgument`] for such a mode; else see [`open_with`].
 pub fn open(url: &str) -> Result<Arc<dyn DataStore>> {
-    open_with(url, &OpenOptions::new())
+    open_checked(url, &OpenOptions::new(), true)
 }
 
 /// Opens the store at `url`.
@@ -88,8 +88,8 @@ pub fn open(url: &str) -> Result<Arc<dyn DataStore>> {
 /// the options. A path that has a `?` in its name cannot be opened by URL.
 ///
 /// What else may stand in the URL of a Redis server is in
-/// [`RedisOptions::open`](crate::RedisOptions::open). How safe a commit is there, its own settings
-/// say, and not [`OpenOptions::durability`]. Errors do not show the password.
+/// [`RedisOptions::open`](crate::RedisOptions::open). How safe a commit is there, the settings of the
+/// server say; [`OpenOptions::durability`] is refused. Errors do not show the password.
 ///
 /// ```
 /// # let folder = tempfile::tempdir().unwrap();
@@ -107,6 +107,10 @@ pub fn open(url: &str) -> Result<Arc<dyn DataStore>> {
 /// option, and a wrong value; [`ErrorKind::Unsupported`] for a scheme whose feature is off,
 /// naming the feature; else what the store reports.
 pub fn open_with(url: &str, options: &OpenOptions) -> Result<Arc<dyn DataStore>> {
+    open_checked(url, options, false)
+}
+
+fn open_checked(url: &str, options: &OpenOptions, only_reads: bool) -> Result<Arc<dyn DataStore>> {
     let refuse =
         |kind, message: String| Err(Error::new(kind, "open", message).with_key(shown(url)));
     let Some((scheme, rest)) = url.split_once(':') else {
@@ -137,6 +141,18 @@ pub fn open_with(url: &str, options: &OpenOptions) -> Result<Arc<dyn DataStore>>
             Ok(false) => of_redis.push(option),
             Err(error) => return Err(error.with_key(shown(url))),
         }
+    }
+    if only_reads && options.mode != OpenMode::Read {
+        let message = format!(
+            "open() only reads; use open_with() for mode={}",
+            options.mode.as_str()
+        );
+        return refuse(ErrorKind::InvalidArgument, message);
+    }
+    if is_redis && options.durability.is_some() {
+        let message = "the server decides what a commit survives: see RedisServerOptions::sync, or \
+                       its appendfsync; open it without a durability";
+        return refuse(ErrorKind::InvalidArgument, message.to_owned());
     }
     match scheme {
         "memory" if path.is_empty() => Ok(Arc::new(InMemoryDataStore::new().open(options.mode)?)),

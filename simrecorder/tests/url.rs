@@ -57,10 +57,31 @@ fn the_options_of_a_url_take_precedence() {
             .unwrap()
             .is_read_only()
     );
-    assert!(
-        !open("memory:?mode=append&compression=small")
-            .unwrap()
-            .is_read_only()
+    let url = "memory:?mode=append&compression=small";
+    let store = open_with(url, &OpenOptions::new()).unwrap();
+    assert!(!store.is_read_only());
+}
+
+#[test]
+fn opening_for_reading_refuses_urls_that_would_write() {
+    for mode in ["append", "open-or-create", "create-new", "truncate"] {
+        expect(
+            open(&format!("memory:?mode={mode}")).unwrap_err(),
+            ErrorKind::InvalidArgument,
+            &["open_with()", mode],
+        );
+    }
+    assert!(open("memory:?mode=read").unwrap().is_read_only());
+}
+
+#[cfg(feature = "redis")]
+#[test]
+fn a_durability_that_a_server_would_not_keep_is_refused() {
+    let options = OpenOptions::new().durability(simrecorder::Durability::Power);
+    expect(
+        open_with("redis://127.0.0.1:1?run=a", &options).unwrap_err(),
+        ErrorKind::InvalidArgument,
+        &["RedisServerOptions::sync"],
     );
 }
 
@@ -165,7 +186,8 @@ fn redis_urls_open_recordings_by_name() {
         &["'a'"],
     );
     let other = format!("{}?mode=create-new&run=b&compression=small", server.url());
-    open(&other).unwrap().close().unwrap();
+    let store = open_with(&other, &OpenOptions::new()).unwrap();
+    store.close().unwrap();
     let at_socket = format!("redis+unix:{}?pass=p%40ss%2fword&run=b", socket.display());
     open(&at_socket).unwrap();
 
@@ -227,7 +249,8 @@ fn urls_open_every_backend_that_this_build_has() {
     for (_, scheme) in schemes.into_iter().filter(|(is_on, _)| *is_on) {
         let url = format!("{scheme}:{}", folder.path().join(scheme).display());
         expect(open(&url).unwrap_err(), ErrorKind::NotFound, &[scheme]);
-        let store = open(&format!("{url}?mode=create-new")).unwrap();
+        let create = format!("{url}?mode=create-new");
+        let store = open_with(&create, &OpenOptions::new()).unwrap();
         store.close().unwrap();
         drop(store);
         assert!(open(&url).unwrap().is_read_only());
@@ -252,7 +275,8 @@ fn a_url_can_ask_for_lossy_compression() {
 
     let folder = tempfile::tempdir().unwrap();
     let url = format!("zarr:{}", folder.path().join("run.mdb").display());
-    let store = open(&format!("{url}?mode=create-new&compression=lossy:0.25")).unwrap();
+    let create = format!("{url}?mode=create-new&compression=lossy:0.25");
+    let store = open_with(&create, &OpenOptions::new()).unwrap();
     let recorder = Recorder::new(store);
     recorder.record("v", 0.6).unwrap();
     let view = recorder.get_all("v").unwrap();
