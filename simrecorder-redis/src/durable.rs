@@ -13,8 +13,8 @@ use crate::reply::{Reply, command};
 use crate::writer::observation;
 
 /// How long to wait before looking again whether the server has synced.
-const PAUSE: Duration = Duration::from_millis(50);
-/// However little is tried again, so long a server may need to stay up.
+const PAUSE: Duration = Duration::from_millis(10);
+/// However little is tried again, so long a server may take.
 const LEAST_PATIENCE: Duration = Duration::from_secs(10);
 
 impl Recording {
@@ -22,12 +22,13 @@ impl Recording {
     /// meanwhile, or gave way to another one, may have lost some of that, and is looked at again.
     pub(crate) fn read_durable(&self, look: &mut dyn FnMut() -> Result<()>) -> Result<()> {
         let start = Instant::now();
+        let patience = self.connections.patience.retry_for.max(LEAST_PATIENCE);
         while let Some((server, _)) = self.ask_server()? {
             look()?;
-            if self.has_synced(&server)? {
+            if self.has_synced(&server, patience)? {
                 return Ok(());
             }
-            if start.elapsed() > self.connections.patience.retry_for.max(LEAST_PATIENCE) {
+            if start.elapsed() > patience {
                 let message = "the server is restarted faster than it brings records to its disk";
                 return Err(Error::new(ErrorKind::Io, "drain", message));
             }
@@ -39,7 +40,7 @@ impl Recording {
     }
 
     /// Waits until this very `server` has synced what it knows now; `false` if it was lost before.
-    fn has_synced(&self, server: &str) -> Result<bool> {
+    fn has_synced(&self, server: &str, patience: Duration) -> Result<bool> {
         let start = Instant::now();
         let mut mark: Option<Mark> = None;
         let mut persistence = Persistence::default();
@@ -58,8 +59,11 @@ impl Recording {
             if persistence.is_safe(mark, now) {
                 return Ok(true);
             }
-            self.check_writes(start)
-                .map_err(|e| e.with_operation("drain"))?;
+            if start.elapsed() > patience {
+                let message = "the server does not sync its append-only file in time; is its disk \
+                               full, or too slow?";
+                return Err(Error::new(ErrorKind::Io, "drain", message));
+            }
             sleep(PAUSE);
         }
     }

@@ -67,6 +67,9 @@ use crate::view::RedisView;
 ///   [`resend_bytes`](RedisOptions::resend_bytes). Against a killed server it need not;
 /// - in a cluster, what is kept is what was sent in the last five seconds, as far as it fits.
 ///
+/// A [`drain`](simrecorder_core::drain()) waits for that second, and moves only what a server with
+/// `always` or `everysec` has on its disk; in a cluster, what is five seconds old.
+///
 /// A replica that is promoted while it lags behind loses commits for good if they are no longer
 /// kept; the next commit of their writer is an error then.
 ///

@@ -351,7 +351,7 @@ impl Recording {
     }
 
     /// An error if the server has not written for too long, since `progress`.
-    pub(crate) fn check_writes(&self, progress: Instant) -> Result<()> {
+    fn check_writes(&self, progress: Instant) -> Result<()> {
         if progress.elapsed()
             <= self
                 .connections
