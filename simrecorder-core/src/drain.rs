@@ -9,9 +9,13 @@ use crate::copy::reader::{
     BATCH_BYTES, CHANGE_BYTES, COMMIT_BYTES, prepare, read_block, whole_chunks,
 };
 use crate::record::IntoValue;
+use crate::records::Records;
 use crate::store::{Batch, Change, Commit, DataStoreExt, Node};
 use crate::view::ArrayView;
-use crate::{ArrayViewExt, Attributes, DataStore, Error, ErrorKind, Key, NodeKind, Result, Schema};
+use crate::{
+    ArrayViewExt, Attributes, Compression, DataStore, Error, ErrorKind, Key, NodeKind, Result,
+    Schema,
+};
 
 /// Moves the records of all series from one store into another, whatever the two are, while
 /// others may go on writing to the first: from a server into a file, before its memory is full.
@@ -21,11 +25,15 @@ use crate::{ArrayViewExt, Attributes, DataStore, Error, ErrorKind, Key, NodeKind
 /// [`first_record`](ArrayView::first_record). Groups, values and attributes are copied and stay.
 /// Series are cut into chunks and compressed as the target is set to.
 ///
-/// One call moves what is there when the turn of a series comes; call it again for what came
-/// since. It may end at any moment, also by a kill: the length of a series in the target says how
-/// far it came, so that the next call neither loses nor doubles a record. So the target holds
-/// nothing else at these keys, nobody else writes to it there, and one drain goes on at a time.
+/// One call moves what is there when it begins; call it again for what came since. It may end at
+/// any moment, also by a kill: the length of a series in the target says how far it came, so that
+/// the next call neither loses nor doubles a record. So the target holds nothing else at these
+/// keys, nobody else writes to it there, and one drain goes on at a time. What the target has
+/// already is freed in the source only after a comparison of all its records, as the target rounds
+/// them.
 ///
+/// - Only what the source cannot lose any more is moved: see [`DataStore::read_durable`]. For a
+///   server that syncs every second that takes a second or two.
 /// - What the target's commit survives, the records survive: see [`Durability`](crate::Durability).
 /// - It takes about 30 MiB of memory, and a few times the largest record or value if that is more.
 /// - It does no checkpoint: call [`DataStore::checkpoint`], or close the target, when other
@@ -58,8 +66,8 @@ use crate::{ArrayViewExt, Attributes, DataStore, Error, ErrorKind, Key, NodeKind
 ///   [`ErrorKind::Closed`] if one of the two is not open for writing.
 /// - [`ErrorKind::KindMismatch`] or [`ErrorKind::SchemaMismatch`] if the target has something else
 ///   at a key.
-/// - [`ErrorKind::Diverged`] if the target has not the records that were freed, or has more than
-///   the source.
+/// - [`ErrorKind::Diverged`] if the target has not the records that were freed, has more than the
+///   source, or has other ones. Nothing of that series is freed then.
 /// - [`ErrorKind::Cancelled`], and what either store reports. What was moved by then is moved.
 pub fn drain(
     from: &dyn DataStore,
@@ -85,30 +93,50 @@ pub fn drain(
         bytes: 0,
         moved: BTreeMap::new(),
     };
-    let mut open = vec![only];
-    while let Some(key) = open.pop() {
-        let node = from.node(&key)?.ok_or_else(|| {
-            let message = "there is nothing at this key to drain";
-            Error::new(ErrorKind::NotFound, "drain", message).with_key(key.as_str())
-        })?;
-        let done = match node {
-            Node::Group => {
-                if let Some(there) = to.node(&key)?.map(|node| node.kind())
-                    && there != NodeKind::Group
-                {
-                    return Err(clash(NodeKind::Group, there).with_key(key.as_str()));
-                }
-                let children = from.children(&key)?.into_iter().rev();
-                open.extend(children.map(|child| child.key));
-                drain.copy_attributes(&key)
-            }
-            Node::Value => drain.copy_value(&key),
-            Node::Series { .. } => drain.move_series(&key),
+    let mut found = Vec::new();
+    from.read_durable(&mut || {
+        found = look(from, &only)?;
+        Ok(())
+    })?;
+    for (key, found) in found {
+        let done = match found {
+            Found::Group => drain.copy_group(&key),
+            Found::Value => drain.copy_value(&key),
+            Found::Series(view) => drain.move_series(&key, &*view),
         };
         done.map_err(|e| e.with_key(key.as_str()))?;
     }
     drain.commit()?;
     Ok(drain.progress)
+}
+
+/// What there is at a key of the source.
+enum Found {
+    Group,
+    Value,
+    Series(Arc<dyn ArrayView>),
+}
+
+/// What there is at `only` and below.
+fn look(from: &dyn DataStore, only: &Key) -> Result<Vec<(Key, Found)>> {
+    let (mut found, mut open) = (Vec::new(), vec![only.clone()]);
+    while let Some(key) = open.pop() {
+        let node = from.node(&key)?.ok_or_else(|| {
+            let message = "there is nothing at this key to drain";
+            Error::new(ErrorKind::NotFound, "drain", message).with_key(key.as_str())
+        })?;
+        let what = match node {
+            Node::Group => {
+                let children = from.children(&key)?.into_iter().rev();
+                open.extend(children.map(|child| child.key));
+                Found::Group
+            }
+            Node::Value => Found::Value,
+            Node::Series { .. } => Found::Series(from.series_view(&key)?),
+        };
+        found.push((key, what));
+    }
+    Ok(found)
 }
 
 type OnProgress<'a> = Box<dyn FnMut(&DrainProgress) -> ControlFlow<()> + 'a>;
@@ -127,7 +155,12 @@ struct Drain<'a> {
 }
 
 impl Drain<'_> {
-    fn copy_attributes(&mut self, key: &Key) -> Result<()> {
+    fn copy_group(&mut self, key: &Key) -> Result<()> {
+        if let Some(there) = self.to.node(key)?.map(|node| node.kind())
+            && there != NodeKind::Group
+        {
+            return Err(clash(NodeKind::Group, there));
+        }
         let before = self.to.attributes(key)?;
         let now = self.from.attributes(key)?.unwrap_or_default();
         let mut attributes = before.clone().unwrap_or_default();
@@ -180,8 +213,7 @@ impl Drain<'_> {
         self.set_attributes(key, before, attributes)
     }
 
-    fn move_series(&mut self, key: &Key) -> Result<()> {
-        let view = self.from.series_view(key)?;
+    fn move_series(&mut self, key: &Key, view: &dyn ArrayView) -> Result<()> {
         let (first, end) = (view.first_record(), view.first_record() + view.len());
         let schema = Arc::new(Schema::clone(view.schema()).without_storage());
         let there = match self.to.node(key)? {
@@ -195,6 +227,9 @@ impl Drain<'_> {
         let done = there.unwrap_or(0);
         if done < first || done > end {
             return Err(diverged(done, first..end));
+        }
+        if done > first {
+            check_same(view, &*self.to.series_view(key)?, first..done)?;
         }
         // Also where nothing is to be freed: to know before anything is written whether it can be.
         self.from.free(key, done)?;
@@ -214,7 +249,7 @@ impl Drain<'_> {
         }
         let mut at = done;
         while at < end {
-            let records = read_block(&*view, at - first..end - first)?;
+            let records = read_block(view, at - first..end - first)?;
             let until = at + records.len();
             let size = schema.record_bytes().unwrap_or(usize::MAX).max(1);
             let batch = match schema.kind().is_fixed() {
@@ -275,6 +310,39 @@ impl Drain<'_> {
         }
         Ok(())
     }
+}
+
+/// Checks that the target has the same records of `range` as the source, as far as it has not freed
+/// them itself.
+fn check_same(from: &dyn ArrayView, to: &dyn ArrayView, range: Range<u64>) -> Result<()> {
+    let bound = match to.schema().compression() {
+        Some(Compression::Lossy(bound)) => Some(bound),
+        _ => None,
+    };
+    let as_stored = |records: Records| {
+        let (mut data, ends) = records.into_parts();
+        if let (Some(bound), Some(dtype)) = (bound, from.dtype()) {
+            bound.round(dtype, &mut data);
+        }
+        (data, ends)
+    };
+    let mut at = range.start.max(to.first_record());
+    while at < range.end {
+        let within =
+            |view: &dyn ArrayView, end| at - view.first_record()..end - view.first_record();
+        let ours = read_block(from, within(from, range.end))?;
+        let end = at + ours.len();
+        let theirs = to.read_records(within(to, end), usize::MAX)?;
+        if as_stored(ours) != as_stored(theirs) {
+            let message = format!(
+                "among the records {at} to {end}, the target has other ones than the source, which \
+                 keeps all of them; drain into another recording"
+            );
+            return Err(Error::new(ErrorKind::Diverged, "drain", message));
+        }
+        at = end;
+    }
+    Ok(())
 }
 
 fn clash(is: NodeKind, there: NodeKind) -> Error {

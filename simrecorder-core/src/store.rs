@@ -327,6 +327,14 @@ pub trait DataStore: fmt::Debug + Send + Sync {
         Err(Error::new(ErrorKind::Unsupported, "free", message).with_key(key.as_str()))
     }
 
+    /// Calls `look`, which reads from the store, and returns when what it saw cannot be lost any
+    /// more; calls it again if the store lost something meanwhile.
+    ///
+    /// - A store whose commits are durable when they return calls it once, as by default.
+    fn read_durable(&self, look: &mut dyn FnMut() -> Result<()>) -> Result<()> {
+        look()
+    }
+
     /// Brings everything into the form that other software reads, and leaves no journal.
     ///
     /// - Read only: succeeds and does nothing. Closed: `Closed`.
@@ -392,6 +400,10 @@ impl<S: DataStore + ?Sized> DataStore for Arc<S> {
 
     fn free(&self, key: &Key, before: u64) -> Result<()> {
         (**self).free(key, before)
+    }
+
+    fn read_durable(&self, look: &mut dyn FnMut() -> Result<()>) -> Result<()> {
+        (**self).read_durable(look)
     }
 
     fn checkpoint(&self) -> Result<()> {

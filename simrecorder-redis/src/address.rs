@@ -39,11 +39,13 @@ impl Address {
         let (place, query) = url.split_once('?').unwrap_or((url, ""));
         let (scheme, rest) = place.split_once(':').unwrap_or((place, ""));
         if !SCHEMES.contains(&scheme) {
-            let message = format!(
-                "'{}' is no scheme of Redis; there are redis://, rediss:// and redis+unix:",
-                scheme.escape_debug()
-            );
-            return Err(invalid(message));
+            return Err(invalid(
+                "this begins with no scheme of Redis; there are redis://, rediss:// and redis+unix:",
+            ));
+        }
+        let is_socket = scheme.ends_with("unix");
+        if !is_socket {
+            check_user(scheme, &url[scheme.len()..])?;
         }
         let mut address = Self {
             hosts: Vec::new(),
@@ -61,24 +63,29 @@ impl Address {
                 "cluster" => return Err(invalid("cluster= is true or false")),
                 "sentinel" => address.topology = Topology::Sentinel(percent_decoded(value)?),
                 "tls_ca" => address.tls_ca = Some(expand_home(percent_decoded(value)?)?),
-                "db" | "user" | "pass" if scheme.ends_with("unix") => of_socket.push(option),
-                _ => {
+                "db" | "user" | "pass" if is_socket => of_socket.push(option),
+                _ if is_socket && query.contains("pass=") => {
                     let message = format!(
-                        "there is no option '{}'; there are {OPTIONS}",
-                        name.escape_debug()
+                        "one of the options is none of {OPTIONS}; write & in a password as %26"
                     );
                     return Err(invalid(message));
                 }
+                _ => {
+                    let is_name = |b: u8| b.is_ascii_lowercase() || b == b'_';
+                    let named = match option.contains('=') && name.bytes().all(is_name) {
+                        true => format!("there is no option '{name}'"),
+                        false => "there is no such option".to_owned(),
+                    };
+                    return Err(invalid(format!("{named}; there are {OPTIONS}")));
+                }
             }
         }
-        if scheme.ends_with("unix") {
+        if is_socket {
             let path = rest.strip_prefix("//").unwrap_or(rest);
             let url = format!("redis+unix://{path}?{}", of_socket.join("&"));
             address.hosts.push(connection_info(&url)?);
         } else {
-            let rest = rest
-                .strip_prefix("//")
-                .ok_or_else(|| invalid(format!("the address begins with {scheme}://")))?;
+            let rest = rest.strip_prefix("//").unwrap_or(rest);
             let (authority, database) = rest.split_once('/').unwrap_or((rest, ""));
             let (user, hosts) = match authority.rsplit_once('@') {
                 Some((user, hosts)) => (format!("{user}@"), hosts),
@@ -97,6 +104,22 @@ impl Address {
     }
 }
 
+/// Checks that what stands behind a scheme names hosts, with user and password where they belong:
+/// a piece of a password that is taken for something else shows in errors.
+fn check_user(scheme: &str, rest: &str) -> Result<()> {
+    let Some(rest) = rest.strip_prefix("://") else {
+        return Err(invalid(format!("the address begins with {scheme}://")));
+    };
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    match rest[authority.len()..].contains('@') {
+        true => Err(invalid(
+            "there is an @ behind a /, ? or #; in a password write / as %2f, ? as %3f and # as %23, \
+             in an option @ as %40",
+        )),
+        false => Ok(()),
+    }
+}
+
 fn connection_info(url: &str) -> Result<ConnectionInfo> {
     let info = url.into_connection_info().map_err(|e| {
         // What the URL library says of a URL that it does not understand holds no part of it.
@@ -106,7 +129,7 @@ fn connection_info(url: &str) -> Result<ConnectionInfo> {
     Ok(info.set_tcp_settings(TcpSettings::default().set_nodelay(true)))
 }
 
-fn percent_decoded(text: &str) -> Result<String> {
+pub(crate) fn percent_decoded(text: &str) -> Result<String> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
     while let [first, tail @ ..] = rest {
@@ -184,6 +207,16 @@ mod tests {
             ("redis://:secret@host:port", "URL"),
             ("redis://:secret@", "URL"),
             ("redis://:secret@host?cluster=yes", "true or false"),
+            ("redis://:pa?secret@host", "%3f"),
+            ("redis://user:12?run=secret@host", "%3f"),
+            ("redis://user:12#secret@host", "%23"),
+            ("redis://user:12/secret@host", "%2f"),
+            ("redis://host?password=secret", "'password'"),
+            ("redis+unix:/s?pass=a&secret", "%26"),
+            ("redis+unix:/s?pass=a&secret=b", "%26"),
+            ("redis:/:secret@host", "redis://"),
+            ("redis:secret@host", "redis://"),
+            ("secret@host:6379", "redis://"),
         ] {
             let error = Address::parse(url).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::InvalidArgument, "{url}: {error}");
@@ -191,7 +224,8 @@ mod tests {
             assert!(text.contains(part), "{url}: {text}");
             assert!(!text.contains("secret"), "{text}");
         }
-        let address = Address::parse("redis://user:secret@host").unwrap();
+        let address = Address::parse("redis://user:secret@host?run=%40").unwrap();
+        assert_eq!(address.run.as_deref(), Some("@"));
         assert!(!format!("{address} {address:?}").contains("secret"));
     }
 
@@ -239,6 +273,40 @@ mod tests {
                 Err(error) => format!("{error} {error:?}"),
             };
             prop_assert!(!shown.contains(&password), "{shown}");
+        }
+
+        #[test]
+        fn no_piece_of_a_password_that_was_not_escaped_is_shown(
+            pieces in prop::collection::vec(prop_oneof![
+                Just("SESAME"), Just("SESAME"), Just("?"), Just("&"), Just("/"), Just("#"), Just("%"),
+                Just("="), Just(":"), Just("@"), Just("run="), Just("7"),
+            ], 0..10),
+            begin in prop::sample::select(vec![
+                "redis://:", "rediss://user:", "redis://", "redis:", "redis:/:",
+            ]),
+            rest in "(/[0-9]{0,3})?(\\?[a-z]{0,5}=[a-z]{0,4})?",
+        ) {
+            let shown = match Address::parse(&format!("{begin}{}@host{rest}", pieces.concat())) {
+                Ok(address) => format!("{address} {address:?}"),
+                Err(error) => format!("{error} {error:?}"),
+            };
+            prop_assert!(!shown.contains("SESAME"), "{shown}");
+        }
+
+        #[test]
+        fn no_piece_of_the_password_of_a_socket_is_shown(
+            pieces in prop::collection::vec(prop_oneof![
+                Just("SESAME"), Just("SESAME"), Just("?"), Just("&"), Just("/"), Just("#"), Just("%"),
+                Just("="), Just("@"), Just("7"),
+            ], 0..10),
+            rest in "(&[a-z]{0,5}=[a-z]{0,4})?",
+        ) {
+            let url = format!("redis+unix:/socket?pass={}{rest}", pieces.concat());
+            let shown = match Address::parse(&url) {
+                Ok(address) => format!("{address} {address:?}"),
+                Err(error) => format!("{error} {error:?}"),
+            };
+            prop_assert!(!shown.contains("SESAME"), "{shown}");
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Connections to the server: made when they are needed, used again, replaced when they break.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Once;
 use std::thread::sleep;
@@ -7,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use redis::cluster::{ClusterClient, ClusterConnection};
+use redis::cluster_routing::{RoutingInfo, SingleNodeRoutingInfo};
 use redis::{
     Client, Connection, ConnectionAddr, ConnectionInfo, ConnectionLike, RedisError, RedisResult,
     TlsCertificates, Value,
@@ -14,7 +16,7 @@ use redis::{
 use simrecorder_core::{Error, Result};
 
 use crate::address::{Address, Topology};
-use crate::errors::{from_redis, invalid, is_loading, is_transient};
+use crate::errors::{from_redis, invalid, is_loading, is_transient, unexpected};
 use crate::reply::{Commands, Reply, command};
 
 /// How long to wait, for what.
@@ -92,6 +94,42 @@ impl Link {
         Ok(replies.pop().unwrap_or_default())
     }
 
+    /// The nodes of a cluster that hold keys; `None` stands for a server that holds all.
+    pub(crate) fn primaries(&mut self) -> Result<Vec<Option<Node>>, Failure> {
+        if let Self::Single(_) = self {
+            return Ok(vec![None]);
+        }
+        let mut nodes = BTreeSet::new();
+        for slots in self.one(&[b"CLUSTER", b"SLOTS"])?.array()? {
+            // Its first and last slot, its primary, replicas.
+            let primary = slots.array()?.into_iter().nth(2).unwrap_or_default();
+            let mut place = primary.array()?.into_iter();
+            let mut next = || place.next().unwrap_or_default();
+            let host = next().text()?.unwrap_or_default();
+            let port = u16::try_from(next().int()?).map_err(|_| unexpected("port"))?;
+            nodes.insert(Node { host, port });
+        }
+        Ok(nodes.into_iter().map(Some).collect())
+    }
+
+    /// Sends one command that names no key to one of the [`primaries`](Self::primaries).
+    pub(crate) fn ask_node(
+        &mut self,
+        node: Option<&Node>,
+        question: &[&[u8]],
+    ) -> RedisResult<Value> {
+        match (self, node) {
+            (Self::Cluster(connection), Some(Node { host, port })) => {
+                let mut command = redis::Cmd::new();
+                command.arg(question);
+                let (host, port) = (host.clone(), *port);
+                let node = SingleNodeRoutingInfo::ByAddress { host, port };
+                connection.route_command(&command, RoutingInfo::SingleNode(node))
+            }
+            (link, _) => link.one(question),
+        }
+    }
+
     /// How long an answer may take.
     pub(crate) fn set_timeout(&self, timeout: Duration) -> RedisResult<()> {
         match self {
@@ -105,6 +143,13 @@ impl Link {
             }
         }
     }
+}
+
+/// Where a node of a cluster is.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Node {
+    host: String,
+    port: u16,
 }
 
 /// Why a piece of work on a connection did not succeed.

@@ -35,7 +35,7 @@ pub(crate) fn is_transient(error: &RedisError) -> bool {
                 | ServerErrorKind::Ask
                 | ServerErrorKind::ReadOnly
         ),
-        _ => error.code() == Some("BUSY"),
+        _ => matches!(error.code(), Some("BUSY" | "NOREPLICAS")),
     }
 }
 
@@ -114,7 +114,12 @@ fn of_code(code: &str) -> (ErrorKind, &'static str) {
         "LOADING" => (ErrorKind::Io, "the server is still loading its data"),
         "READONLY" => (
             ErrorKind::Io,
-            "the server is a replica, and takes no records",
+            "the server is a replica, and takes no records; name the server that it follows",
+        ),
+        "NOREPLICAS" => (
+            ErrorKind::Io,
+            "too few replicas follow the server for its min-replicas-to-write; start them, or lower \
+             that",
         ),
         "CROSSSLOT" | "MOVED" => (
             ErrorKind::InvalidArgument,

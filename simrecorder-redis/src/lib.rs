@@ -5,8 +5,10 @@
 //! stands in the database is described in `docs/format.md` of the repository.
 
 mod address;
+mod catalog;
 mod connection;
 mod document;
+mod durable;
 mod errors;
 mod frame;
 #[cfg(fuzzing)]

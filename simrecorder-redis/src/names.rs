@@ -4,6 +4,8 @@ use std::fmt::Write;
 
 use simrecorder_core::Key;
 
+use crate::address::percent_decoded;
+
 /// The names of the keys of one recording. `docs/format.md` lists them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Names {
@@ -16,6 +18,16 @@ pub(crate) struct Names {
 /// The key that says that there is a recording, and how it is written.
 pub(crate) fn root(run: &str) -> String {
     format!("simrecorder:{{{}}}:root", escape(run))
+}
+
+/// What the keys of [`root`] match, and perhaps others.
+pub(crate) const ROOTS: &str = "simrecorder:{*}:root";
+
+/// The recording that a key is the root of.
+pub(crate) fn run_of_root(key: &str) -> Option<String> {
+    let run = key.strip_prefix("simrecorder:{")?.strip_suffix("}:root")?;
+    let run = percent_decoded(run).ok()?;
+    (root(&run) == key).then_some(run)
 }
 
 /// Generations that are to be deleted.
@@ -155,6 +167,16 @@ mod tests {
     fn names_of_runs_cannot_leave_their_part() {
         assert_eq!(root("a b}{%ü"), "simrecorder:{a%20b%7d%7b%25%c3%bc}:root");
         assert_ne!(root("a:b"), root("a%3ab"));
+        for run in ["", "a b}{%ü", "a/b-c", "x}:root"] {
+            assert_eq!(run_of_root(&root(run)).as_deref(), Some(run));
+        }
+        for other in [
+            "simrecorder:{a}:g:group:x}:root",
+            "simrecorder:{%zz}:root",
+            "x",
+        ] {
+            assert_eq!(run_of_root(other), None, "{other}");
+        }
     }
 
     #[test]

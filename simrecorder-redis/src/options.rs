@@ -23,7 +23,7 @@ use crate::store::RedisDataStore;
 /// | [`chunk_policy`](Self::chunk_policy) | frames of about 256 KiB |
 /// | [`timeout`](Self::timeout) | 5 seconds |
 /// | [`retry_for`](Self::retry_for) | 60 seconds |
-/// | [`resend_bytes`](Self::resend_bytes) | 128 MiB |
+/// | [`resend_bytes`](Self::resend_bytes) | 32 MiB |
 /// | [`largest_value`](Self::largest_value) | 64 MiB |
 /// | [`cluster`](Self::cluster), [`sentinel`](Self::sentinel), [`tls_ca`](Self::tls_ca) | what the URL says |
 ///
@@ -80,7 +80,7 @@ impl Default for RedisOptions {
             chunk_policy: ChunkPolicy::target_bytes(FRAME_BYTES as u64),
             timeout: Duration::from_secs(5),
             retry_for: Duration::from_secs(60),
-            resend_bytes: 128 << 20,
+            resend_bytes: 32 << 20,
             largest_value: 64 << 20,
             cluster: false,
             sentinel: None,
@@ -141,8 +141,9 @@ impl RedisOptions {
         self
     }
 
-    /// How many bytes a writer keeps to send them again, in case the server loses what it
-    /// acknowledged. [`RedisDataStore`] says what that protects from.
+    /// How much memory a writer keeps to send it again, in case the server loses what it
+    /// acknowledged. [`RedisDataStore`] says what that protects from. It is beside the
+    /// [`memory_bound`](simrecorder_core::RecorderOptions::memory_bound) of the recorder.
     #[must_use]
     pub fn resend_bytes(mut self, bytes: usize) -> Self {
         self.resend_bytes = bytes;
@@ -210,6 +211,13 @@ impl RedisOptions {
 
     /// Opens the recording on a server that ends with it.
     pub(crate) fn open_on(self, url: &str, server: Option<RedisServer>) -> Result<RedisDataStore> {
+        let (connections, run) = self.connections(url)?;
+        let recording = Recording::open(connections, run, &self, server)?;
+        Ok(RedisDataStore::new(recording))
+    }
+
+    /// Where a URL leads, with these options, and the name of the recording there.
+    pub(crate) fn connections(&self, url: &str) -> Result<(Connections, String)> {
         let mut address = Address::parse(url)?;
         if address.topology == Topology::Single {
             if let Some(name) = &self.sentinel {
@@ -227,8 +235,6 @@ impl RedisOptions {
             timeout: self.timeout,
             retry_for: self.retry_for,
         };
-        let connections = Connections::new(address, patience)?;
-        let recording = Recording::open(connections, run, &self, server)?;
-        Ok(RedisDataStore::new(recording))
+        Ok((Connections::new(address, patience)?, run))
     }
 }

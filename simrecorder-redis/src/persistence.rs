@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 /// Longer than the second after which a server syncs, and the tenth in which it looks.
 const SYNC_INTERVAL: Duration = Duration::from_millis(1300);
 /// How long commits are kept where nothing is known of the file.
-const BLIND_INTERVAL: Duration = Duration::from_secs(5);
+pub(crate) const BLIND_INTERVAL: Duration = Duration::from_secs(5);
 
 /// What one `INFO persistence` says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -18,7 +18,7 @@ use crate::connection::{Connections, Failure};
 use crate::document::{Document, SeriesDocument};
 use crate::errors::{corrupt, from_server, invalid, is_transient};
 use crate::frame::Form;
-use crate::names::{self, Names, SeriesNames, part_names};
+use crate::names::{self, Names, SeriesNames};
 use crate::options::{FRAME_BYTES, RedisOptions};
 use crate::reply::{Commands, Reply, command};
 use crate::server::RedisServer;
@@ -252,7 +252,7 @@ impl Recording {
         })
     }
 
-    fn ask_one(&self, operation: &'static str, arguments: &[&[u8]]) -> Result<Value> {
+    pub(crate) fn ask_one(&self, operation: &'static str, arguments: &[&[u8]]) -> Result<Value> {
         let mut replies = self.ask(operation, &[command(arguments)])?;
         Ok(replies.pop().unwrap_or_default())
     }
@@ -361,93 +361,6 @@ impl Recording {
 
     pub(crate) fn planned(&self, key: &Key) -> Option<Arc<SeriesDocument>> {
         self.planned.lock().get(key).cloned()
-    }
-
-    /// Deletes what is left of recordings of this name that were replaced.
-    fn delete_garbage(&self) -> Result<()> {
-        let garbage = names::garbage(&self.run);
-        let generations = self
-            .ask_one("open", &[b"SMEMBERS", garbage.as_bytes()])?
-            .array()?;
-        for generation in generations {
-            let generation = generation.text()?.unwrap_or_default();
-            // Its own, if it was replaced meanwhile, is for whoever did that.
-            if generation == self.names.generation() {
-                continue;
-            }
-            match self.delete(&Names::new(&self.run, &generation)) {
-                Ok(()) => {}
-                Err(error) if error.kind() == ErrorKind::Io => return Err(error),
-                Err(error) => {
-                    tracing::warn!(run = self.run, generation, %error,
-                        "what was replaced is damaged, and some of it stays on the server");
-                }
-            }
-            self.ask_one(
-                "open",
-                &[b"SREM", garbage.as_bytes(), generation.as_bytes()],
-            )?;
-        }
-        Ok(())
-    }
-
-    /// Deletes the keys of a recording step by step.
-    fn delete(&self, names: &Names) -> Result<()> {
-        let nodes = names.nodes();
-        for (key, text) in self.scan(&nodes)? {
-            let key = Key::new_or_root(&key)?;
-            let unlink = |name: String| self.ask_one("open", &[b"UNLINK", name.as_bytes()]);
-            match Document::from_json(&text) {
-                Ok(Document::Value(value)) => {
-                    for part in part_names(&names.values(), &value.frame, value.parts) {
-                        unlink(part)?;
-                    }
-                }
-                Ok(Document::Series(_)) => {
-                    let series = names.series(&key);
-                    self.delete_frames(&series)?;
-                    for name in [series.index(), series.state(), series.commits()] {
-                        unlink(name)?;
-                    }
-                }
-                _ => {
-                    unlink(names.group(&key))?;
-                }
-            }
-        }
-        let rest = [
-            names.group(&Key::ROOT),
-            names.commits(),
-            names.writers(),
-            names.attributes(),
-            nodes,
-        ];
-        let mut unlink: Vec<&[u8]> = vec![b"UNLINK"];
-        unlink.extend(rest.iter().map(|name| name.as_bytes()));
-        self.ask_one("open", &unlink).map(drop)
-    }
-
-    fn delete_frames(&self, series: &SeriesNames) -> Result<()> {
-        let index = series.index();
-        loop {
-            let some: [&[u8]; 6] = [b"XRANGE", index.as_bytes(), b"-", b"+", b"COUNT", b"100"];
-            let entries = crate::index::entries(self.ask_one("open", &some)?)?;
-            let Some(last) = entries.last() else {
-                return Ok(());
-            };
-            let parts = entries
-                .iter()
-                .flat_map(|entry| entry.part_names(series.prefix()));
-            let parts: Vec<String> = parts.collect();
-            let mut unlink: Vec<&[u8]> = vec![b"UNLINK"];
-            unlink.extend(parts.iter().map(|name| name.as_bytes()));
-            self.ask_one("open", &unlink)?;
-            let behind = format!("{}-2", last.first);
-            self.ask_one(
-                "open",
-                &[b"XTRIM", index.as_bytes(), b"MINID", behind.as_bytes()],
-            )?;
-        }
     }
 
     /// The fields of a hash, some at a time.

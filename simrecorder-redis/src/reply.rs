@@ -68,8 +68,9 @@ impl Commands {
     }
 
     /// Room for `bytes` more, so that the buffer grows once.
-    pub(crate) fn reserve(&mut self, bytes: usize) {
-        self.bytes.reserve(bytes);
+    /// The memory that it takes, used or not.
+    pub(crate) fn capacity(&self) -> usize {
+        self.bytes.capacity() + self.starts.capacity() * size_of::<usize>()
     }
 
     pub(crate) fn bytes(&self) -> &[u8] {

@@ -28,8 +28,6 @@ const PROGRAMS: [&str; 2] = ["redis-server", "valkey-server"];
 const CONFIGURATION: &str = "redis.conf";
 const LOG: &str = "redis.log";
 const LOCK: &str = "simrecorder.lock";
-/// How long a server that was asked to stop may take to bring everything to the disk.
-const STOP_TIMEOUT: Duration = Duration::from_secs(120);
 const PAUSE: Duration = Duration::from_millis(5);
 /// How often another free port is tried when somebody took the last one.
 const PORTS: usize = 8;
@@ -79,6 +77,9 @@ pub struct RedisServer {
     port: u16,
     url: String,
     socket_url: Option<String>,
+    stop_timeout: Duration,
+    /// It was waited for already.
+    given_up: bool,
 }
 
 impl RedisServer {
@@ -123,8 +124,9 @@ impl RedisServer {
     /// Stops the server and waits until everything is on the disk.
     ///
     /// # Errors
-    /// [`ErrorKind::Io`] if it does not end within two minutes, or ends with an error: what it
-    /// could not write stands in `redis.log` in its data directory.
+    /// [`ErrorKind::Io`] if it does not end within
+    /// [`stop_timeout`](RedisServerOptions::stop_timeout), or ends with an error: what it could not
+    /// write stands in `redis.log` in its data directory. One that has not ended runs on.
     pub fn stop(mut self) -> Result<()> {
         self.end()
     }
@@ -150,7 +152,8 @@ impl RedisServer {
                     let said = last_lines(&self.directory.join(LOG), 0);
                     return Err(failed(format!("the server ended with {status}: {said}")));
                 }
-                None if start.elapsed() > STOP_TIMEOUT => {
+                None if start.elapsed() > self.stop_timeout => {
+                    self.given_up = true;
                     return Err(failed("the server does not stop".to_owned()));
                 }
                 None => sleep(PAUSE),
@@ -161,7 +164,7 @@ impl RedisServer {
 
 impl Drop for RedisServer {
     fn drop(&mut self) {
-        if let Ok(Some(_)) = self.child.try_wait() {
+        if self.given_up || matches!(self.child.try_wait(), Ok(Some(_))) {
             return;
         }
         if let Err(error) = self.end() {
@@ -192,6 +195,7 @@ impl fmt::Debug for RedisServer {
 /// | [`setting`](Self::setting) | those of the server, but for `appendonly yes`, `save ""`, `maxmemory-policy noeviction` |
 /// | [`program`](Self::program) | `redis-server`, else `valkey-server` |
 /// | [`start_timeout`](Self::start_timeout) | 10 minutes |
+/// | [`stop_timeout`](Self::stop_timeout) | 2 minutes |
 ///
 /// Password, sync and settings are written to `redis.conf` in the data directory. A server that is
 /// started there later has them too, unless other ones are given.
@@ -204,6 +208,7 @@ pub struct RedisServerOptions {
     settings: Settings,
     program: Option<PathBuf>,
     start_timeout: Duration,
+    stop_timeout: Duration,
 }
 
 impl Default for RedisServerOptions {
@@ -215,6 +220,7 @@ impl Default for RedisServerOptions {
             settings: Settings::default(),
             program: None,
             start_timeout: Duration::from_secs(600),
+            stop_timeout: Duration::from_secs(120),
         }
     }
 }
@@ -294,6 +300,13 @@ impl RedisServerOptions {
         self
     }
 
+    /// How long the server may take to bring everything to the disk when it is asked to stop.
+    #[must_use]
+    pub fn stop_timeout(mut self, timeout: Duration) -> Self {
+        self.stop_timeout = timeout;
+        self
+    }
+
     /// Starts a server on `data_directory`, which is made if it is not there; a leading `~` is
     /// the home folder. Data that is there is loaded. When this returns, the server is ready.
     ///
@@ -365,6 +378,8 @@ impl RedisServerOptions {
                 port,
                 url: format!("redis://{user}{host}:{port}"),
                 socket_url,
+                stop_timeout: self.stop_timeout,
+                given_up: false,
             };
             match self.wait_until_ready(server, log_start) {
                 Err(error)

@@ -299,8 +299,8 @@ impl Recording {
         form: Form,
     ) -> Result<PreparedBatch> {
         let prefix = self.names.series(key).prefix().to_owned();
-        let mut commands = Commands::with_buffer(self.buffers.take());
-        commands.reserve(records.data().len() + records.ends().len() * 8 + 1024);
+        let bytes = records.data().len() + records.ends().len() * 8 + 1024;
+        let mut commands = Commands::with_buffer(self.buffers.take(bytes));
         let mut frames = Vec::new();
         for range in frame_ranges(records, self.frame_bytes) {
             let count = range.end - range.start;

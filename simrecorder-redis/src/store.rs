@@ -10,8 +10,10 @@ use simrecorder_core::{
     Prepared, Records, Result, Schema, Value,
 };
 
+use crate::address::Address;
+use crate::catalog::runs;
 use crate::document::{Document, SeriesDocument, StoredValue};
-use crate::errors::corrupt;
+use crate::errors::{corrupt, invalid};
 use crate::names::part_names;
 use crate::options::RedisOptions;
 use crate::recording::{Recording, State};
@@ -64,6 +66,9 @@ use crate::view::RedisView;
 /// - against a loss of power, what was not yet on the disk has to fit into
 ///   [`resend_bytes`](RedisOptions::resend_bytes). Against a killed server it need not;
 /// - in a cluster, what is kept is what was sent in the last five seconds, as far as it fits.
+///
+/// A [`drain`](simrecorder_core::drain()) waits for that second, and moves only what a server with
+/// `always` or `everysec` has on its disk; in a cluster, what is five seconds old.
 ///
 /// A replica that is promoted while it lags behind loses commits for good if they are no longer
 /// kept; the next commit of their writer is an error then.
@@ -150,6 +155,55 @@ impl RedisDataStore {
         Self::options()
             .mode(OpenMode::OpenOrCreate)
             .open_on(&url, Some(server))
+    }
+
+    /// The names of the recordings on the server at `url`, in order, whatever `run=` says there. It
+    /// looks through all keys of the server.
+    ///
+    /// ```no_run
+    /// use simrecorder_redis::RedisDataStore;
+    ///
+    /// let server = "redis://login1:6379";
+    /// for run in RedisDataStore::runs(server)? {
+    ///     println!("{run}");
+    /// }
+    /// RedisDataStore::delete(&format!("{server}?run=sweep"))?;
+    /// # Ok::<(), simrecorder_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// What the server reports, and [`RedisOptions::open`] about URLs.
+    pub fn runs(url: &str) -> Result<Vec<String>> {
+        let (connections, _) = Self::options().connections(url)?;
+        runs(&connections)
+    }
+
+    /// Deletes the recording at `url`, for good; the URL has to name it with `?run=`.
+    ///
+    /// Nobody is asked whether they still need it: writers find out with their next commit, and
+    /// readers when they read, that it is [`NotFound`](simrecorder_core::ErrorKind::NotFound). It is
+    /// gone at once, then its memory is freed step by step. If that is interrupted, who opens a
+    /// recording of the same name for writing goes on with it.
+    ///
+    /// # Errors
+    /// [`NotFound`](simrecorder_core::ErrorKind::NotFound) if there is none;
+    /// [`InvalidArgument`](simrecorder_core::ErrorKind::InvalidArgument) for a URL without a name;
+    /// [`Unsupported`](simrecorder_core::ErrorKind::Unsupported) for one of a newer version; else
+    /// see [`RedisOptions::open`].
+    pub fn delete(url: &str) -> Result<()> {
+        if Address::parse(url)?.run.is_none() {
+            let message = "the URL does not say which recording; name it with ?run=";
+            return Err(invalid(message).with_operation("delete"));
+        }
+        let options = Self::options();
+        let (connections, run) = options.connections(url)?;
+        Recording::open(connections, run, &options, None)
+            .and_then(|recording| {
+                recording
+                    .delete_all()
+                    .map_err(|e| e.with_key(recording.run))
+            })
+            .map_err(|e| e.with_operation("delete"))
     }
 
     /// Options for all the rest.
@@ -378,6 +432,10 @@ impl DataStore for RedisDataStore {
         self.recording
             .free(key, before)
             .map_err(|e| e.with_key(key.as_str()))
+    }
+
+    fn read_durable(&self, look: &mut dyn FnMut() -> Result<()>) -> Result<()> {
+        self.recording.read_durable(look)
     }
 
     fn checkpoint(&self) -> Result<()> {

@@ -455,11 +455,11 @@ impl Recording {
     }
 }
 
-/// How many bytes are sent.
+/// How much memory is kept.
 fn size_of(parts: &[SentPart]) -> usize {
     let commands = |part: &SentPart| {
-        let frames: usize = part.frames.iter().map(|frame| frame.bytes().len()).sum();
-        frames + part.script.bytes().len()
+        let frames: usize = part.frames.iter().map(Commands::capacity).sum();
+        frames + part.script.capacity()
     };
     parts.iter().map(commands).sum()
 }
@@ -488,7 +488,7 @@ impl Writer {
     }
 }
 
-fn observation(reply: Value) -> Option<Observation> {
+pub(crate) fn observation(reply: Value) -> Option<Observation> {
     let info = reply.text().ok().flatten()?;
     Observation::parse(&info)
 }
@@ -532,20 +532,33 @@ fn refusal(kind: &str, detail: &str) -> Error {
 #[derive(Debug, Default)]
 pub(crate) struct Buffers(parking_lot::Mutex<Vec<Vec<u8>>>);
 
-/// How many buffers are kept.
-const MOST_BUFFERS: usize = 64;
-/// Buffers larger than this are given back to the system.
-const LARGEST_BUFFER: usize = 2 << 20;
+/// The memory of all that are kept.
+const MOST_SPARE: usize = 8 << 20;
+/// Smaller ones are not worth keeping.
+const SMALLEST_SPARE: usize = 64 << 10;
 
 impl Buffers {
-    pub(crate) fn take(&self) -> Vec<u8> {
-        self.0.lock().pop().unwrap_or_default()
+    /// A buffer for `bytes`, that is not much larger.
+    pub(crate) fn take(&self, bytes: usize) -> Vec<u8> {
+        let mut buffers = self.0.lock();
+        let fits =
+            |buffer: &Vec<u8>| (bytes..=bytes.saturating_mul(2)).contains(&buffer.capacity());
+        match buffers.iter().rposition(fits) {
+            Some(index) => buffers.swap_remove(index),
+            None => Vec::with_capacity(bytes),
+        }
     }
 
     fn give(&self, buffer: Vec<u8>) {
+        if buffer.capacity() < SMALLEST_SPARE {
+            return;
+        }
         let mut buffers = self.0.lock();
-        if buffer.capacity() <= LARGEST_BUFFER && buffers.len() < MOST_BUFFERS {
-            buffers.push(buffer);
+        buffers.push(buffer);
+        let mut total: usize = buffers.iter().map(Vec::capacity).sum();
+        while total > MOST_SPARE {
+            // The oldest goes: its size may be out of use.
+            total -= buffers.remove(0).capacity();
         }
     }
 }

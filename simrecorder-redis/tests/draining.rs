@@ -18,8 +18,8 @@ use simrecorder_core::{
     ArrayView, Attributes, DataStore, DrainOptions, ErrorKind, InMemoryDataStore, Key, OpenMode,
     Recorder, Schema, copy, drain, prelude::*,
 };
-use simrecorder_redis::RedisDataStore;
-use support::{new_run, role, server, shared_url, signal, this_test};
+use simrecorder_redis::{RedisDataStore, RedisSync};
+use support::{new_run, role, server, server_with, shared_url, signal, this_test};
 
 fn key(text: &str) -> Key {
     Key::new(text).unwrap()
@@ -184,6 +184,57 @@ fn what_cannot_be_drained_is_refused_before_anything_is_written() {
     recorder.close().unwrap();
 }
 
+/// A drain that was killed after the target had committed, and before the source was told.
+#[test]
+fn what_the_target_has_already_is_freed_only_where_it_is_the_same() {
+    let record = |store: RedisDataStore, number: f64, text: &str| {
+        let recorder = Recorder::new(store);
+        for i in 0..3000_u64 {
+            let last = i == 2900;
+            let rate = i as f64 * 0.1 + if last { number } else { 0.0 };
+            recorder.record("rate", rate).unwrap();
+            let line = if last { text } else { "as before" };
+            recorder.record("log", line).unwrap();
+            recorder
+                .record("rows", Ragged(vec![i as f32 * 0.1; (i % 4) as usize]))
+                .unwrap();
+        }
+        recorder.close().unwrap();
+    };
+    let lossy = |options: simrecorder_redis::RedisOptions| {
+        options.compression(simrecorder_core::Compression::lossy(0.2).unwrap())
+    };
+    for (number, text, same) in [
+        (0.0, "as before", true),
+        (50.0, "as before", false),
+        (0.0, "something", false),
+    ] {
+        let (from, to) = (new_run(), new_run());
+        record(RedisDataStore::connect(&from).unwrap(), 0.0, "as before");
+        // A target that rounds, as the records there say.
+        let options = lossy(RedisDataStore::options().mode(OpenMode::CreateNew));
+        record(options.open(&to).unwrap(), number, text);
+        let from = RedisDataStore::append(&from).unwrap();
+        let to = RedisDataStore::append(&to).unwrap();
+        let drained = drain(&from, &to, DrainOptions::new());
+        let left: Vec<u64> = ["log", "rate", "rows"]
+            .map(|name| view(&from, name).len())
+            .into();
+        if same {
+            assert_eq!(drained.unwrap().records, 0);
+            assert_eq!(left, [0, 0, 0]);
+            continue;
+        }
+        let error = drained.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Diverged, "{error}");
+        let key = if number == 0.0 { "log" } else { "rate" };
+        assert_eq!(error.key(), Some(key));
+        assert!(error.to_string().contains("another recording"), "{error}");
+        assert_eq!(view(&from, key).len(), 3000);
+        assert_eq!(view(&to, key).len(), 3000);
+    }
+}
+
 /// Drains one recording into another one on the same server, and tells when it is done.
 fn drain_in_a_process(name: &str) {
     let store = |run| RedisDataStore::connect(&format!("{name}&run={run}")).unwrap();
@@ -202,7 +253,8 @@ fn a_drain_that_is_killed_goes_on_where_it_was() {
         return drain_in_a_process(&url);
     }
     const RECORDS: u64 = 40_000;
-    let server = server();
+    // It syncs before it acknowledges, so that no drain has to wait for that.
+    let server = server_with(|options| options.sync(RedisSync::Always));
     let url = format!("{}?cluster=false", server.url());
     let store = |run| RedisDataStore::connect(&format!("{url}&run={run}")).unwrap();
     let recorder = Recorder::new(store("from"));

@@ -8,36 +8,14 @@ mod support;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpListener};
 use std::os::unix::fs::PermissionsExt;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use simrecorder_core::{
-    ArrayView, Change, Commit, DataStore, Error, ErrorKind, Key, OpenMode, Recorder, Result,
-    prelude::*, verify,
+    ArrayView, Change, Commit, DataStore, DrainOptions, ErrorKind, InMemoryDataStore, Key,
+    OpenMode, Recorder, Result, drain, prelude::*,
 };
-use simrecorder_redis::{RedisDataStore, RedisOptions, RedisServer};
-use support::{server, server_options, server_with, signal};
-
-fn quick() -> RedisOptions {
-    RedisDataStore::options()
-        .mode(OpenMode::OpenOrCreate)
-        .timeout(Duration::from_millis(500))
-        .retry_for(Duration::from_secs(2))
-}
-
-#[track_caller]
-fn expect<T>(result: Result<T>, kind: ErrorKind, parts: &[&str]) -> Error {
-    let error = result.map(drop).unwrap_err();
-    assert_eq!(error.kind(), kind, "{error}");
-    for part in parts {
-        assert!(error.to_string().contains(part), "no '{part}': {error}");
-    }
-    error
-}
-
-fn view(store: &RedisDataStore, name: &str) -> Arc<dyn ArrayView> {
-    store.view(&Key::new(name).unwrap()).unwrap().unwrap()
-}
+use simrecorder_redis::{RedisServer, RedisSync};
+use support::{expect, quick, server, server_options, server_with, signal, view};
 
 /// A program on a port that answers everything it is sent with `reply`.
 fn answering(reply: &'static [u8]) -> String {
@@ -252,25 +230,46 @@ fn a_server_whose_disk_is_full_refuses_records_and_keeps_the_others() {
                   exec setpriv --pdeathsig KILL redis-server \"$@\"\n";
     std::fs::write(&program, script).unwrap();
     std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o700)).unwrap();
-    let server = RedisServer::options().program(&program);
-    let server = server.start(folder.path().join("data")).unwrap();
-    let store = quick().open(server.url()).unwrap();
-    let recorder = Recorder::new(store.clone());
-    let mut flushed = 0;
-    let error = loop {
-        let record = |i: u64| recorder.record("v", vec![flushed + i; 1000]);
-        if let Err(error) = (0..20).try_for_each(record).and_then(|()| recorder.flush()) {
-            break error;
+    for sync in [RedisSync::EverySecond, RedisSync::Always] {
+        let data = folder.path().join(format!("{sync:?}"));
+        let options = RedisServer::options().sync(sync).program(&program);
+        let server = options.start(&data).unwrap();
+        let port = server.port();
+        let store = quick().open(server.url()).unwrap();
+        let recorder = Recorder::new(store.clone());
+        let mut flushed = 0;
+        let error = loop {
+            let record = |i: u64| recorder.record("v", vec![flushed + i; 1000]);
+            if let Err(error) = (0..20).try_for_each(record).and_then(|()| recorder.flush()) {
+                break error;
+            }
+            flushed += 20;
+            assert!(flushed < 10_000, "nothing is refused");
+            std::thread::sleep(Duration::from_millis(5));
+        };
+        // One that syncs always ends when it cannot.
+        if sync == RedisSync::EverySecond {
+            assert_eq!(error.kind(), ErrorKind::StorageFull, "{error}");
+            assert!(error.to_string().contains("disk"), "{error}");
+            assert!(view(&store, "v").len() >= flushed);
+            signal(server.process_id(), "KILL");
+        } else {
+            assert_eq!(error.kind(), ErrorKind::Io, "{error}");
         }
-        flushed += 20;
-        assert!(flushed < 10_000, "nothing is refused");
-        std::thread::sleep(Duration::from_millis(5));
-    };
-    assert_eq!(error.kind(), ErrorKind::StorageFull, "{error}");
-    assert!(error.to_string().contains("disk"), "{error}");
-    assert!(view(&store, "v").len() >= flushed);
-    drop(recorder);
-    signal(server.process_id(), "KILL");
+        drop(server);
+        // With room again, its writer sends what it has not written.
+        let _server = server_options().port(port).start(&data).unwrap();
+        drop(recorder);
+        store.close().unwrap();
+        let v = view(&store, "v").read::<u64>().unwrap();
+        assert!(
+            v.shape()[0] as u64 >= flushed,
+            "{} of {flushed}",
+            v.shape()[0]
+        );
+        let rows = v.rows().into_iter().zip(0..);
+        rows.for_each(|(row, i)| assert!(row.iter().all(|&it| it == i), "record {i}"));
+    }
 }
 
 #[test]
@@ -326,6 +325,82 @@ fn a_server_that_stands_still_is_waited_for_until_the_limit() {
 }
 
 #[test]
+fn reading_following_and_draining_end_when_a_server_stands_still() {
+    let server = server();
+    let store = quick().open(server.url()).unwrap();
+    let recorder = Recorder::new(store.clone());
+    recorder.record("n", 1_u64).unwrap();
+    recorder.flush().unwrap();
+    let n = view(&store, "n");
+    let target = InMemoryDataStore::new();
+    let works: [(&str, &dyn Fn() -> Result<()>); 4] = [
+        ("read", &|| n.read::<u64>().map(drop)),
+        ("node", &|| store.node(&Key::new("n").unwrap()).map(drop)),
+        ("follow", &|| n.follow(Duration::from_secs(1)).map(drop)),
+        ("drain", &|| {
+            drain(&store, &target, DrainOptions::new()).map(drop)
+        }),
+    ];
+    for (what, work) in works {
+        signal(server.server.process_id(), "STOP");
+        let start = Instant::now();
+        let error = expect(work(), ErrorKind::Io, &["127.0.0.1", "retry_for"]);
+        let elapsed = start.elapsed();
+        signal(server.server.process_id(), "CONT");
+        assert!(
+            elapsed < Duration::from_secs(8),
+            "{what} {elapsed:?} {error}"
+        );
+        work().unwrap();
+    }
+    recorder.close().unwrap();
+}
+
+#[test]
+fn servers_that_refuse_to_write_say_what_to_do() {
+    let server = server();
+    let store = quick().open(server.url()).unwrap();
+    let recorder = Recorder::new(store.clone());
+    recorder.record("n", 1_u64).unwrap();
+    recorder.flush().unwrap();
+    for (begin, end, part) in [
+        (
+            &["REPLICAOF", "127.0.0.1", "1"][..],
+            &["REPLICAOF", "NO", "ONE"][..],
+            "replica, and takes no records; name the server that it follows",
+        ),
+        (
+            &["CONFIG", "SET", "min-replicas-to-write", "1"],
+            &["CONFIG", "SET", "min-replicas-to-write", "0"],
+            "min-replicas-to-write",
+        ),
+    ] {
+        assert_eq!(server.cli(begin), "OK");
+        expect(
+            quick().run("other").open(server.url()),
+            ErrorKind::Io,
+            &[part],
+        );
+        let other = quick().open(server.url()).map(drop);
+        expect(other, ErrorKind::Io, &[part]);
+        let free = store.free(&Key::new("n").unwrap(), 1);
+        expect(free, ErrorKind::Io, &[part, "retry_for"]);
+        assert_eq!(view(&store, "n").read::<u64>().unwrap()[0], 1);
+        // A writer waits for it to pass.
+        recorder.record("n", 2_u64).unwrap();
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                std::thread::sleep(Duration::from_millis(500));
+                server.cli(end);
+            });
+            recorder.flush().unwrap();
+        });
+    }
+    recorder.close().unwrap();
+    assert_eq!(view(&store, "n").len(), 3);
+}
+
+#[test]
 fn a_server_that_keeps_nothing_is_an_error_for_its_writers() {
     let folder = tempfile::tempdir().unwrap();
     let options = || server_options().setting("appendonly", "no");
@@ -344,140 +419,4 @@ fn a_server_that_keeps_nothing_is_an_error_for_its_writers() {
     other.record("n", 3).unwrap();
     other.close().unwrap();
     assert!(recorder.close().is_err());
-}
-
-#[test]
-fn keys_of_other_programs_and_newer_versions_are_named() {
-    let server = server();
-    let root = |run: &str| format!("simrecorder:{{{run}}}:root");
-    let open = |run: &str, mode| quick().run(run).mode(mode).open(server.url());
-    server.cli(&["SET", &root("text"), "x"]);
-    for mode in [OpenMode::Read, OpenMode::OpenOrCreate, OpenMode::Truncate] {
-        expect(open("text", mode), ErrorKind::Corrupt, &["another program"]);
-    }
-    let fields = [
-        "format",
-        "1",
-        "requires",
-        "",
-        "generation",
-        "g",
-        "encoding",
-        "arrow",
-    ];
-    let whole = [&fields[..], &["compression", "none"]].concat();
-    for (run, field, value, kind) in [
-        ("newer", "format", "2", ErrorKind::Unsupported),
-        ("feature", "requires", "wings", ErrorKind::Unsupported),
-        ("encoding", "encoding", "pickle", ErrorKind::Unsupported),
-        (
-            "compression",
-            "compression",
-            "magic",
-            ErrorKind::InvalidArgument,
-        ),
-    ] {
-        server.cli(&[&["HSET", &root(run)], &whole[..], &[field, value]].concat());
-        for mode in [OpenMode::Read, OpenMode::OpenOrCreate] {
-            expect(open(run, mode), kind, &[run, value]);
-        }
-    }
-    server.cli(&[&["HSET", &root("short")], &fields[..]].concat());
-    expect(
-        open("short", OpenMode::Read),
-        ErrorKind::Corrupt,
-        &["compression"],
-    );
-}
-
-/// The key on the server whose name ends with `end`.
-fn key_of(server: &support::TestServer, end: &str) -> String {
-    let keys = server.cli(&["KEYS", &format!("*{end}")]);
-    keys.lines().next().unwrap().to_owned()
-}
-
-#[test]
-fn damage_is_an_error_for_what_it_touches_and_for_nothing_else() {
-    for (end, damage) in [
-        ("-0", &["SET", "KEY", "garbage"][..]),
-        ("-0", &["DEL", "KEY"]),
-        ("-0", &["APPEND", "KEY", "more"]),
-        ("-0", &["SETRANGE", "KEY", "9", "xxxxxxxxxxxx"]),
-        (":state", &["HSET", "KEY", "end", "-5"]),
-        (":state", &["HSET", "KEY", "end", "many"]),
-        (":state", &["HSET", "KEY", "end", "18446744073709551615"]),
-        (":state", &["HDEL", "KEY", "cuts"]),
-        (":index", &["DEL", "KEY"]),
-        (":index", &["XADD", "KEY", "9999-1", "n", "x"]),
-        (":nodes", &["HSET", "KEY", "n", "{}"]),
-        (":nodes", &["HSET", "KEY", "n", "no json"]),
-        (
-            ":nodes",
-            &[
-                "HSET",
-                "KEY",
-                "n",
-                r#"{"node":"series","kind":"array","dtype":"float64","shape":[99999999999,99999999999,99999]}"#,
-            ],
-        ),
-        (":state", &["SET", "KEY", "x"]),
-        (":index", &["SET", "KEY", "x"]),
-        (":nodes", &["SET", "KEY", "x"]),
-    ] {
-        let server = server();
-        let store = quick().open(server.url()).unwrap();
-        let recorder = Recorder::new(store.clone());
-        (0..100_u64).for_each(|i| recorder.record("n", i).unwrap());
-        recorder.flush().unwrap();
-        let key = key_of(&server, end);
-        let damage: Vec<&str> = damage
-            .iter()
-            .map(|it| if *it == "KEY" { &*key } else { it })
-            .collect();
-        if damage[0] == "SET" {
-            server.cli(&["DEL", &key]);
-        }
-        server.cli(&damage);
-        let reader = quick().mode(OpenMode::Read).open(server.url()).unwrap();
-        let name = Key::new("n").unwrap();
-        let read = || {
-            let view = reader.view(&name)?;
-            let view = view.ok_or_else(|| Error::new(ErrorKind::NotFound, "read", "n"))?;
-            if view.len() > 1000 {
-                return view.get(view.len() - 1).map(drop);
-            }
-            view.read::<u64>().map(drop)
-        };
-        let error = read().map(drop);
-        // An entry behind the last record does no harm; all else is noticed.
-        let harmless = damage.contains(&"9999-1");
-        assert_eq!(error.is_ok(), harmless, "{damage:?}");
-        if let Err(error) = error {
-            let kinds = [
-                ErrorKind::Corrupt,
-                ErrorKind::NotFound,
-                ErrorKind::Unsupported,
-            ];
-            assert!(kinds.contains(&error.kind()), "{damage:?}: {error}");
-            assert!(
-                error.to_string().contains("read") || error.key().is_some(),
-                "{error}"
-            );
-        }
-        match verify(&reader) {
-            Ok(report) => assert_eq!(report.is_sound(), harmless, "{damage:?}: {report}"),
-            Err(error) => assert!(!harmless, "{damage:?}: {error}"),
-        }
-        drop(reader.node(&name));
-        drop(reader.value(&name));
-        drop(reader.children(&Key::ROOT));
-        // A writer is refused, or goes on; it does not hang.
-        recorder.record("n", 100_u64).unwrap();
-        drop(recorder.flush());
-        drop(recorder);
-        let other = quick().run("other").open(server.url()).unwrap();
-        let recorder = Recorder::new(other);
-        recorder.record("n", 1).unwrap();
-        recorder.close().unwrap();
-    }
 }

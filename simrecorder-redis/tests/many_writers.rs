@@ -13,10 +13,14 @@ use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 use std::process::{Child, ChildStdout, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::sleep;
 use std::time::Duration;
 
-use simrecorder_core::{DataStore, Key, Recorder, RecorderOptions, prelude::*};
+use simrecorder_core::{
+    DataStore, DrainOptions, ErrorKind, InMemoryDataStore, Key, OpenMode, Recorder,
+    RecorderOptions, drain, prelude::*,
+};
 use simrecorder_redis::{RedisDataStore, RedisServer, RedisSync};
 use simrecorder_testkit::steps::kills;
 use support::{role, server_options, signal, this_test};
@@ -90,6 +94,12 @@ impl Writer {
 /// Checks that each series holds each record of each writer once, in its order.
 fn check(url: &str, written: &HashMap<u64, u64>) {
     let store = RedisDataStore::open(url).unwrap();
+    check_series(&store, written);
+    let known: Vec<u64> = store.writers().unwrap().iter().map(|it| it.id).collect();
+    assert!(written.keys().all(|id| known.contains(id)));
+}
+
+fn check_series(store: &dyn DataStore, written: &HashMap<u64, u64>) {
     let n = store.view(&Key::new("shared/n").unwrap()).unwrap().unwrap();
     let text = store
         .view(&Key::new("shared/text").unwrap())
@@ -105,7 +115,7 @@ fn check(url: &str, written: &HashMap<u64, u64>) {
         let expected = next.entry(id).or_insert(0_u64);
         assert_eq!(count, *expected, "record {index}, by {id:x}");
         *expected += 1;
-        if index % 1009 == 0 {
+        if index % 1009 == 0 && store.has_many_writers() {
             assert_eq!(n.writer_of(index as u64).unwrap(), Some(id));
         }
     }
@@ -124,8 +134,6 @@ fn check(url: &str, written: &HashMap<u64, u64>) {
         let own = store.view(&own).unwrap().unwrap();
         assert!(own.read::<u64>().unwrap().iter().copied().eq(0..*count));
     }
-    let known: Vec<u64> = store.writers().unwrap().iter().map(|it| it.id).collect();
-    assert!(written.keys().all(|id| known.contains(id)));
 }
 
 fn start(folder: &Path, port: Option<u16>, sync: RedisSync) -> RedisServer {
@@ -155,13 +163,34 @@ fn kill_under_writers(test: &str, sync: RedisSync, kills: u64, lose: bool) {
         return write_until_told(&url);
     }
     let folder = tempfile::tempdir().unwrap();
-    let mut server = start(folder.path(), None, sync);
+    let server = start(folder.path(), None, sync);
     let (url, port) = (server.url().to_owned(), server.port());
     let writers: Vec<_> = (0..WRITERS).map(|_| Writer::start(test, &url)).collect();
+    let pause = Duration::from_millis(150);
+    let server = kill_again_and_again(server, folder.path(), sync, kills, lose, pause);
+    let written: HashMap<u64, u64> = writers.into_iter().map(Writer::finish).collect();
+    assert_eq!(written.len() as u64, WRITERS);
+    check(&url, &written);
+    // It is all on the disk, too.
+    server.stop().unwrap();
+    let server = start(folder.path(), Some(port), sync);
+    check(server.url(), &written);
+}
+
+/// Kills the server, with a pause before each kill, and starts it again.
+fn kill_again_and_again(
+    mut server: RedisServer,
+    folder: &Path,
+    sync: RedisSync,
+    kills: u64,
+    lose: bool,
+    pause: Duration,
+) -> RedisServer {
+    let port = server.port();
     let mut lost = 0;
     for kill in 0..kills {
-        sleep(Duration::from_millis(150 + kill * 37 % 200));
-        let file = growing_file(folder.path());
+        sleep(pause + Duration::from_millis(kill * 37 % 200));
+        let file = growing_file(folder);
         let before = file.metadata().unwrap().len();
         if lose {
             sleep(Duration::from_millis(200));
@@ -173,20 +202,14 @@ fn kill_under_writers(test: &str, sync: RedisSync, kills: u64, lose: bool) {
             let file = std::fs::File::options().write(true).open(file).unwrap();
             file.set_len(before).unwrap();
         }
-        server = start(folder.path(), Some(port), sync);
+        server = start(folder, Some(port), sync);
     }
     assert!(
         !lose || lost > 0,
         "nothing was lost that had to be sent again"
     );
     sleep(Duration::from_millis(300));
-    let written: HashMap<u64, u64> = writers.into_iter().map(Writer::finish).collect();
-    assert_eq!(written.len() as u64, WRITERS);
-    check(&url, &written);
-    // It is all on the disk, too.
-    server.stop().unwrap();
-    let server = start(folder.path(), Some(port), sync);
-    check(server.url(), &written);
+    server
 }
 
 #[test]
@@ -240,4 +263,43 @@ fn a_series_that_the_server_acknowledged_and_lost_is_gone_on_with() {
 fn a_server_that_loses_what_it_acknowledged_is_sent_it_again() {
     let test = "a_server_that_loses_what_it_acknowledged_is_sent_it_again";
     kill_under_writers(test, RedisSync::EverySecond, 6, true);
+}
+
+#[test]
+fn a_drain_from_a_server_that_loses_what_it_acknowledged_loses_and_doubles_nothing() {
+    let test = "a_drain_from_a_server_that_loses_what_it_acknowledged_loses_and_doubles_nothing";
+    if let Some(url) = role() {
+        return write_until_told(&url);
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let sync = RedisSync::EverySecond;
+    let server = start(folder.path(), None, sync);
+    let url = server.url().to_owned();
+    let writers: Vec<_> = (0..3).map(|_| Writer::start(test, &url)).collect();
+    let target = InMemoryDataStore::new();
+    let source = RedisDataStore::append(&url).unwrap();
+    let killed = AtomicBool::new(false);
+    let server = std::thread::scope(|scope| {
+        let drainer = scope.spawn(|| {
+            let mut moved_meanwhile = 0;
+            while !killed.load(Ordering::Relaxed) {
+                match drain(&source, &target, DrainOptions::new()) {
+                    Ok(moved) => moved_meanwhile += moved.records,
+                    Err(error) => assert_eq!(error.kind(), ErrorKind::Io, "{error}"),
+                }
+            }
+            moved_meanwhile
+        });
+        // Long enough for a drain between two kills.
+        let pause = Duration::from_millis(2500);
+        let server = kill_again_and_again(server, folder.path(), sync, 5, true, pause);
+        killed.store(true, Ordering::Relaxed);
+        assert!(drainer.join().unwrap() > 0);
+        server
+    });
+    let written: HashMap<u64, u64> = writers.into_iter().map(Writer::finish).collect();
+    drain(&source, &target, DrainOptions::new()).unwrap();
+    target.close().unwrap();
+    check_series(&target.open(OpenMode::Read).unwrap(), &written);
+    server.stop().unwrap();
 }

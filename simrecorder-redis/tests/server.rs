@@ -6,13 +6,14 @@ mod support;
 
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use simrecorder_core::{DataStore, ErrorKind, Key, Recorder, Result, prelude::*};
 use simrecorder_redis::{RedisDataStore, RedisServer, RedisSync};
 use support::{server, server_options};
 
 #[track_caller]
-fn refused(result: Result<RedisServer>, kind: ErrorKind, parts: &[&str]) {
+fn refused<T: std::fmt::Debug>(result: Result<T>, kind: ErrorKind, parts: &[&str]) {
     let error = result.map(|server| format!("{server:?}")).unwrap_err();
     assert_eq!(error.kind(), kind, "{error}");
     for part in parts {
@@ -127,6 +128,20 @@ fn what_would_be_unsafe_or_cannot_work_is_refused() {
 }
 
 #[test]
+fn a_server_that_does_not_stop_is_waited_for_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let options = server_options().stop_timeout(Duration::from_secs(5));
+    let server = options.start(folder.path()).unwrap();
+    let process = server.process_id();
+    support::signal(process, "STOP");
+    let start = Instant::now();
+    refused(server.stop(), ErrorKind::Io, &["does not stop"]);
+    let waited = start.elapsed().as_secs();
+    support::signal(process, "KILL");
+    assert!((5..10).contains(&waited), "{waited} seconds");
+}
+
+#[test]
 fn a_missing_program_names_what_to_install() {
     let test = "a_missing_program_names_what_to_install";
     if let Some(folder) = support::role() {
@@ -142,6 +157,53 @@ fn a_missing_program_names_what_to_install() {
     command.args(["--exact", test]).env("PATH", folder.path());
     command.env("SIMRECORDER_TEST_ROLE", folder.path());
     assert!(command.status().unwrap().success());
+}
+
+#[test]
+fn valkey_is_started_where_there_is_no_redis() {
+    let test = "valkey_is_started_where_there_is_no_redis";
+    if let Some(folder) = support::role() {
+        let server = RedisServer::start(Path::new(&folder).join("data")).unwrap();
+        let command = format!("/proc/{}/cmdline", server.process_id());
+        let command = std::fs::read_to_string(command).unwrap();
+        assert!(command.contains("valkey-server"), "{command}");
+        let recorder = Recorder::new(RedisDataStore::connect(server.url()).unwrap());
+        recorder.record("n", 1_u64).unwrap();
+        assert_eq!(recorder.get_all("n").unwrap().len(), 1);
+        recorder.close().unwrap();
+        return server.stop().unwrap();
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let path = std::env::var_os("PATH").unwrap();
+    let mut programs = std::env::split_paths(&path).map(|path| path.join("redis-server"));
+    let program = programs.find(|path| path.exists()).unwrap();
+    let programs = folder.path().join("programs");
+    std::fs::create_dir(&programs).unwrap();
+    // The same program under the other name: only the name is looked at.
+    std::os::unix::fs::symlink(program, programs.join("valkey-server")).unwrap();
+    let mut command = std::process::Command::new(std::env::current_exe().unwrap());
+    command.args(["--exact", test]).env("PATH", programs);
+    command.env("SIMRECORDER_TEST_ROLE", folder.path());
+    assert!(command.status().unwrap().success());
+}
+
+#[test]
+fn a_recording_is_written_and_read_through_a_unix_socket() {
+    let folder = tempfile::tempdir().unwrap();
+    let socket = folder.path().join("socket");
+    let options = server_options().password("p&ss?").unix_socket(&socket);
+    let server = options.start(folder.path().join("data")).unwrap();
+    let url = server.socket_url().unwrap();
+    let recorder = Recorder::new(RedisDataStore::connect(url).unwrap());
+    (0..1000_u64).for_each(|i| recorder.record("n", i).unwrap());
+    recorder.set("seed", 42_u64).unwrap();
+    recorder.close().unwrap();
+    for url in [url, server.url()] {
+        let reader = Recorder::new(RedisDataStore::open(url).unwrap());
+        let n = reader.get_all("n").unwrap().read::<u64>().unwrap();
+        assert!(n.iter().copied().eq(0..1000), "{url}");
+        assert_eq!(reader.get_as::<u64>("seed").unwrap(), Some(42));
+    }
 }
 
 #[test]

@@ -178,6 +178,29 @@ fn a_cluster_of_three_masters_keeps_a_recording_while_a_node_is_killed() {
         let left = cli(server.port(), &["KEYS", "*index"]);
         assert_eq!(left, "", "left behind");
     }
+    let other = RedisDataStore::create(&format!("{}&run=other", cluster.url())).unwrap();
+    let recorder = Recorder::new(other);
+    record(&recorder, 0..50);
+    recorder.flush().unwrap();
+    assert_eq!(
+        RedisDataStore::runs(&cluster.url()).unwrap(),
+        ["default", "other"]
+    );
+    for run in ["default", "other"] {
+        RedisDataStore::delete(&format!("{}&run={run}", cluster.url())).unwrap();
+    }
+    for server in &cluster.servers {
+        // What was sent twice ends by itself.
+        for key in cli(server.port(), &["KEYS", "*"]).lines() {
+            assert_ne!(
+                cli(server.port(), &["TTL", key]),
+                "-1",
+                "{key} is left behind"
+            );
+        }
+    }
+    recorder.record("log", "more").unwrap();
+    assert_eq!(recorder.flush().unwrap_err().kind(), ErrorKind::NotFound);
     // Who does not know that it is a cluster is told.
     let one = format!("redis://127.0.0.1:{}", cluster.servers[0].port());
     let mut opened = (0..20).map(|run| RedisDataStore::connect(&format!("{one}?run={run}")));

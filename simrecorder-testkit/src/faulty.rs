@@ -140,6 +140,10 @@ impl<S: DataStore> DataStore for FaultyStore<S> {
         self.inner.free(key, before)
     }
 
+    fn read_durable(&self, look: &mut dyn FnMut() -> Result<()>) -> Result<()> {
+        self.inner.read_durable(look)
+    }
+
     fn checkpoint(&self) -> Result<()> {
         self.operation(|| self.inner.checkpoint())
     }

@@ -40,7 +40,7 @@ impl OpenOptions {
         self
     }
 
-    /// What a commit survives.
+    /// What a commit survives; not for Redis servers, whose own settings say.
     #[must_use]
     pub fn durability(mut self, durability: Durability) -> Self {
         self.durability = Some(durability);
@@ -62,12 +62,12 @@ impl OpenOptions {
     }
 }
 
-/// Opens the store at `url` for reading.
+/// Opens the store at `url` for reading, whatever the URL says: one with another `mode=` is refused.
 ///
 /// # Errors
-/// See [`open_with`].
+/// [`ErrorKind::InvalidArgument`] for such a mode; else see [`open_with`].
 pub fn open(url: &str) -> Result<Arc<dyn DataStore>> {
-    open_with(url, &OpenOptions::new())
+    open_checked(url, &OpenOptions::new(), true)
 }
 
 /// Opens the store at `url`.
@@ -88,8 +88,8 @@ pub fn open(url: &str) -> Result<Arc<dyn DataStore>> {
 /// the options. A path that has a `?` in its name cannot be opened by URL.
 ///
 /// What else may stand in the URL of a Redis server is in
-/// [`RedisOptions::open`](crate::RedisOptions::open). How safe a commit is there, its own settings
-/// say, and not [`OpenOptions::durability`]. Errors do not show the password.
+/// [`RedisOptions::open`](crate::RedisOptions::open). How safe a commit is there, the settings of the
+/// server say; [`OpenOptions::durability`] is refused. Errors do not show the password.
 ///
 /// ```
 /// # let folder = tempfile::tempdir().unwrap();
@@ -107,6 +107,10 @@ pub fn open(url: &str) -> Result<Arc<dyn DataStore>> {
 /// option, and a wrong value; [`ErrorKind::Unsupported`] for a scheme whose feature is off,
 /// naming the feature; else what the store reports.
 pub fn open_with(url: &str, options: &OpenOptions) -> Result<Arc<dyn DataStore>> {
+    open_checked(url, options, false)
+}
+
+fn open_checked(url: &str, options: &OpenOptions, only_reads: bool) -> Result<Arc<dyn DataStore>> {
     let refuse =
         |kind, message: String| Err(Error::new(kind, "open", message).with_key(shown(url)));
     let Some((scheme, rest)) = url.split_once(':') else {
@@ -115,14 +119,40 @@ pub fn open_with(url: &str, options: &OpenOptions) -> Result<Arc<dyn DataStore>>
     };
     let (path, query) = rest.split_once('?').unwrap_or((rest, ""));
     let is_redis = REDIS_SCHEMES.contains(&scheme);
+    if !is_redis && !FILE_SCHEMES.contains(&scheme) {
+        let named = match scheme.contains('@') {
+            true => "this begins with no scheme".to_owned(),
+            false => format!("there is no scheme '{}'", scheme.escape_debug()),
+        };
+        let message = format!("{named}; there are {}", schemes());
+        return refuse(ErrorKind::InvalidArgument, message);
+    }
     let mut options = options.clone();
     let mut of_redis = Vec::new();
+    // With an @ in it, it may be a piece of a password.
+    let is_doubtful = is_redis && scheme != "redis+unix" && query.contains('@');
     for option in query.split('&').filter(|option| !option.is_empty()) {
+        if is_doubtful {
+            of_redis.push(option);
+            continue;
+        }
         match options.set(option, is_redis) {
             Ok(true) => {}
             Ok(false) => of_redis.push(option),
             Err(error) => return Err(error.with_key(shown(url))),
         }
+    }
+    if only_reads && options.mode != OpenMode::Read {
+        let message = format!(
+            "open() only reads; use open_with() for mode={}",
+            options.mode.as_str()
+        );
+        return refuse(ErrorKind::InvalidArgument, message);
+    }
+    if is_redis && options.durability.is_some() {
+        let message = "the server decides what a commit survives: see RedisServerOptions::sync, or \
+                       its appendfsync; open it without a durability";
+        return refuse(ErrorKind::InvalidArgument, message.to_owned());
     }
     match scheme {
         "memory" if path.is_empty() => Ok(Arc::new(InMemoryDataStore::new().open(options.mode)?)),
@@ -132,38 +162,49 @@ pub fn open_with(url: &str, options: &OpenOptions) -> Result<Arc<dyn DataStore>>
         }
         "zarr" | "zarr+dir" => open_zarr(scheme, path, &options),
         "hdf5" => open_hdf5(path, &options),
-        _ if is_redis => {
+        _ => {
             let server = format!("{scheme}:{path}?{}", of_redis.join("&"));
             open_redis(scheme, &server, &options).map_err(|e| e.with_key(shown(url)))
-        }
-        _ => {
-            let message = format!(
-                "there is no scheme '{}'; there are {}",
-                scheme.escape_debug(),
-                schemes()
-            );
-            refuse(ErrorKind::InvalidArgument, message)
         }
     }
 }
 
 const REDIS_SCHEMES: [&str; 3] = ["redis", "rediss", "redis+unix"];
 
-/// A URL without what may be a user and a password.
+const FILE_SCHEMES: [&str; 4] = ["memory", "zarr", "zarr+dir", "hdf5"];
+
+/// A URL without what may be a piece of a user or a password, if only by mistake.
 fn shown(url: &str) -> String {
-    let (place, query) = url.split_once('?').unwrap_or((url, ""));
-    let (scheme, rest) = place.split_once("//").unwrap_or((place, ""));
-    let place = match rest.rsplit_once('@') {
-        Some((_, host)) => format!("{scheme}//{host}"),
-        None => place.to_owned(),
-    };
-    let options = query
-        .split('&')
-        .filter(|it| !it.is_empty() && !it.starts_with("pass="));
-    match options.collect::<Vec<_>>().join("&") {
-        options if options.is_empty() => place,
-        options => format!("{place}?{options}"),
+    let (scheme, rest) = url.split_once(':').unwrap_or((url, ""));
+    if FILE_SCHEMES.contains(&scheme) {
+        return url.to_owned();
     }
+    if scheme.contains('@') {
+        return "the URL".to_owned();
+    }
+    let (place, query) = rest.split_once('?').unwrap_or((rest, ""));
+    if scheme == "redis+unix" && !place.contains('@') {
+        return format!("{scheme}:{place}");
+    }
+    let hosts = place.strip_prefix("//").filter(|_| !query.contains('@'));
+    let hosts = hosts.map(|hosts| hosts.rsplit_once('@').map_or(hosts, |(_, hosts)| hosts));
+    let hosts = hosts.and_then(|hosts| hosts.split(['/', '#']).next());
+    match hosts.filter(|hosts| hosts.split(',').all(is_host)) {
+        Some(hosts) => format!("{scheme}://{hosts}"),
+        None if url == scheme => scheme.to_owned(),
+        None => format!("{scheme}:"),
+    }
+}
+
+/// Whether this is a host with or without a port, and not a user with a password.
+fn is_host(text: &str) -> bool {
+    let (name, port) = match text.rsplit_once(':') {
+        Some((name, port)) if !port.ends_with(']') => (name, port),
+        _ => (text, ""),
+    };
+    let is_address = name.starts_with('[') && name.ends_with(']');
+    port.bytes().all(|b| b.is_ascii_digit())
+        && (is_address || !name.is_empty() && !name.contains(':'))
 }
 
 /// The schemes that this build opens.

@@ -3,7 +3,6 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests, too, may panic")]
 
 use std::ops::ControlFlow;
-use std::path::Path;
 use std::sync::Arc;
 
 use simrecorder::ndarray::{Array3, s};
@@ -14,20 +13,44 @@ use simrecorder::{
 
 mod support;
 
+use tempfile::TempDir;
+
 use support::{STEPS, check_run, record_run};
 
-/// A recording in a folder for each backend that this build has.
-fn urls(folder: &Path, name: &str) -> Vec<String> {
-    let schemes = [
-        (cfg!(feature = "zarr"), "zarr", "mdb"),
-        (cfg!(feature = "zarr"), "zarr+dir", "zarr"),
-        (cfg!(feature = "hdf5"), "hdf5", "h5"),
-    ];
-    let there = schemes.into_iter().filter(|(is_on, ..)| *is_on);
-    let path = |ending| folder.join(format!("{name}.{ending}"));
-    there
-        .map(|(_, scheme, ending)| format!("{scheme}:{}", path(ending).display()))
-        .collect()
+/// Where recordings of each backend are made that this build has.
+struct Places {
+    /// Stopped before the folder goes.
+    #[cfg(feature = "redis")]
+    server: simrecorder::RedisServer,
+    folder: TempDir,
+}
+
+impl Places {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        Self {
+            #[cfg(feature = "redis")]
+            server: simrecorder::RedisServer::start(folder.path().join("server")).unwrap(),
+            folder,
+        }
+    }
+
+    /// A recording for each backend.
+    fn urls(&self, name: &str) -> Vec<String> {
+        let schemes = [
+            (cfg!(feature = "zarr"), "zarr", "mdb"),
+            (cfg!(feature = "zarr"), "zarr+dir", "zarr"),
+            (cfg!(feature = "hdf5"), "hdf5", "h5"),
+        ];
+        let there = schemes.into_iter().filter(|(is_on, ..)| *is_on);
+        let path = |ending| self.folder.path().join(format!("{name}.{ending}"));
+        let files = there.map(|(_, scheme, ending)| format!("{scheme}:{}", path(ending).display()));
+        let servers: [String; _] = [
+            #[cfg(feature = "redis")]
+            format!("{}?run={name}", self.server.url()),
+        ];
+        files.chain(servers).collect()
+    }
 }
 
 fn create(url: &str) -> simrecorder::Result<Arc<dyn DataStore>> {
@@ -84,13 +107,13 @@ fn the_code_of_the_design_works_on_every_store() -> simrecorder::Result<()> {
         Arc::new(memory.open(OpenMode::Read).unwrap())
     })?;
 
-    let folder = tempfile::tempdir().unwrap();
-    for url in urls(folder.path(), "run") {
+    let places = Places::new();
+    for url in places.urls("run") {
         as_the_design_has_it(create(&url)?, || simrecorder::open(&url).unwrap())?;
     }
 
     // Several at once, read from the last.
-    for url in urls(folder.path(), "second") {
+    for url in places.urls("second") {
         let memory = InMemoryDataStore::new();
         as_the_design_has_it((memory.clone(), create(&url)?), || {
             simrecorder::open(&url).unwrap()
@@ -102,8 +125,8 @@ fn the_code_of_the_design_works_on_every_store() -> simrecorder::Result<()> {
 
 #[test]
 fn what_is_recorded_is_read_back_by_the_writer_and_after_reopening() -> simrecorder::Result<()> {
-    let folder = tempfile::tempdir().unwrap();
-    let urls = urls(folder.path(), "run");
+    let places = Places::new();
+    let urls = places.urls("run");
     let memory = InMemoryDataStore::new();
     let mut stores: Vec<Arc<dyn DataStore>> = vec![Arc::new(memory.clone())];
     for url in &urls {
@@ -132,17 +155,16 @@ fn what_is_recorded_is_read_back_by_the_writer_and_after_reopening() -> simrecor
 
 #[test]
 fn a_recording_is_copied_from_any_store_into_any_other() -> simrecorder::Result<()> {
-    let folder = tempfile::tempdir().unwrap();
+    let places = Places::new();
     let memory = InMemoryDataStore::new();
     let recorder = Recorder::new(memory.clone());
     record_run(&recorder)?;
     recorder.close()?;
 
-    for from in urls(folder.path(), "from") {
+    for (index, from) in places.urls("from").into_iter().enumerate() {
         simrecorder::copy(&memory, &create(&from)?, CopyOptions::new())?;
         let from = simrecorder::open(&from)?;
-        let name = format!("from-{}", from.name());
-        for url in urls(&tempfile::tempdir_in(folder.path()).unwrap().keep(), &name) {
+        for url in places.urls(&format!("from-{index}")) {
             let to = create(&url)?;
             let mut lines = Vec::new();
             let options = CopyOptions::new().on_progress(|progress| {
@@ -163,8 +185,8 @@ fn a_recording_is_copied_from_any_store_into_any_other() -> simrecorder::Result<
 
 #[test]
 fn a_recording_that_is_appended_to_goes_on_where_it_ended() -> simrecorder::Result<()> {
-    let folder = tempfile::tempdir().unwrap();
-    for url in urls(folder.path(), "run") {
+    let places = Places::new();
+    for url in places.urls("run") {
         let recorder = Recorder::new(create(&url)?);
         recorder.record("x", 1_i32)?;
         recorder.close()?;

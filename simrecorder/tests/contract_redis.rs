@@ -100,3 +100,48 @@ fn a_recording_on_a_server_is_drained_into_files() -> simrecorder::Result<()> {
     }
     Ok(())
 }
+
+/// A drain that was killed after the target had committed, and before the server was told.
+#[cfg(any(feature = "zarr", feature = "hdf5"))]
+#[test]
+fn what_a_file_has_already_is_compared_as_it_keeps_it_and_freed() -> simrecorder::Result<()> {
+    let folder = tempfile::tempdir().unwrap();
+    let server = RedisServer::start(folder.path().join("server"))?;
+    let schemes = [
+        (cfg!(feature = "zarr"), "zarr"),
+        (cfg!(feature = "zarr"), "zarr+dir"),
+        (cfg!(feature = "hdf5"), "hdf5"),
+    ];
+    for (_, scheme) in schemes.into_iter().filter(|(is_on, _)| *is_on) {
+        for compression in ["fast", "lossy:0.3"] {
+            let name = format!("{scheme}-{compression}").replace(':', "-");
+            let path = folder.path().join(&name);
+            let url = format!("{scheme}:{}?compression={compression}", path.display());
+            let open = |mode| simrecorder::open_with(&url, &OpenOptions::new().mode(mode));
+            let source = format!("{}?run={name}", server.url());
+            // The file rounds, the server does not.
+            let both = (
+                RedisDataStore::connect(&source)?,
+                open(OpenMode::CreateNew)?,
+            );
+            let recorder = Recorder::new(both);
+            record_run(&recorder)?;
+            (0..500).try_for_each(|i| recorder.record("thirds", f64::from(i) / 3.0))?;
+            recorder.close()?;
+            drop(recorder);
+            let (store, to) = (RedisDataStore::append(&source)?, open(OpenMode::Append)?);
+            let thirds = |store: &dyn DataStore| {
+                let key = simrecorder::Key::new("thirds").unwrap();
+                store.view(&key).unwrap().unwrap()
+            };
+            let is_rounded = thirds(&to).read::<f64>()?[1] != 1.0 / 3.0;
+            assert_eq!(is_rounded, compression != "fast", "{name}");
+            let moved = simrecorder::drain(&store, &to, DrainOptions::new())?;
+            assert_eq!(moved.records, 0, "{name}");
+            let left = thirds(&store);
+            assert_eq!((left.first_record(), left.len()), (500, 0), "{name}");
+            to.close()?;
+        }
+    }
+    server.stop()
+}

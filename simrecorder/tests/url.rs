@@ -57,11 +57,88 @@ fn the_options_of_a_url_take_precedence() {
             .unwrap()
             .is_read_only()
     );
-    assert!(
-        !open("memory:?mode=append&compression=small")
-            .unwrap()
-            .is_read_only()
+    let url = "memory:?mode=append&compression=small";
+    let store = open_with(url, &OpenOptions::new()).unwrap();
+    assert!(!store.is_read_only());
+}
+
+#[test]
+fn opening_for_reading_refuses_urls_that_would_write() {
+    for mode in ["append", "open-or-create", "create-new", "truncate"] {
+        expect(
+            open(&format!("memory:?mode={mode}")).unwrap_err(),
+            ErrorKind::InvalidArgument,
+            &["open_with()", mode],
+        );
+    }
+    assert!(open("memory:?mode=read").unwrap().is_read_only());
+}
+
+#[cfg(feature = "redis")]
+#[test]
+fn a_durability_that_a_server_would_not_keep_is_refused() {
+    let options = OpenOptions::new().durability(simrecorder::Durability::Power);
+    expect(
+        open_with("redis://127.0.0.1:1?run=a", &options).unwrap_err(),
+        ErrorKind::InvalidArgument,
+        &["RedisServerOptions::sync"],
     );
+}
+
+/// With each of these, somebody meant the words to be a password.
+#[test]
+fn no_error_shows_a_piece_of_a_password() {
+    for url in [
+        "redis://:sesame?tahini@host.invalid",
+        "redis://:sesame?run=tahini@host.invalid",
+        "redis://:sesame&tahini@host.invalid?rum=1",
+        "redis://:sesame/tahini@host.invalid",
+        "redis://:sesame#tahini@host.invalid",
+        "redis://user:1?mode=tahini@host.invalid",
+        "redis://user:1?compression=tahini@host.invalid",
+        "redis://host.invalid?password=sesame",
+        "redis://host.invalid?password=sesame&tahini",
+        "redis+unix:/none?pass=sesame&tahini",
+        "redis+unix:/none?pass=sesame&tahini=1",
+        "redis+unix://:sesame@/none",
+        "redis:/:sesame@host.invalid",
+        "redis:sesame@host.invalid",
+        "redis://:sesame",
+        "redis://user:sesame",
+        "rediss://:sesame@host.invalid:port",
+        "Redis://:sesame@host.invalid",
+        "valkey://:sesame@host.invalid/tahini",
+        "http://:sesame?tahini@host.invalid",
+        "sesame@host.invalid:6379",
+        "user:sesame@host.invalid",
+        "sesame@host.invalid",
+    ] {
+        let error = open(url).unwrap_err();
+        let mut shown = format!("{error} {error:?}");
+        let mut source = std::error::Error::source(&error);
+        while let Some(next) = source {
+            shown += &format!(" {next} {next:?}");
+            source = next.source();
+        }
+        for piece in ["sesame", "tahini"] {
+            assert!(!shown.contains(piece), "{url}: {shown}");
+        }
+    }
+    // What may be shown is shown.
+    for (url, part) in [
+        (
+            "redis://:sesame@host.invalid:1?rum=x",
+            "redis://host.invalid:1",
+        ),
+        ("redis:/:sesame@host.invalid", "'redis:'"),
+        ("valkey://:sesame@host.invalid", "'valkey'"),
+        ("redis://host.invalid?password=sesame", "'password'"),
+    ] {
+        let error = open(url).unwrap_err().to_string();
+        if cfg!(feature = "redis") || url.starts_with("valkey") {
+            assert!(error.contains(part), "{url}: {error}");
+        }
+    }
 }
 
 #[cfg(not(feature = "zarr"))]
@@ -109,7 +186,8 @@ fn redis_urls_open_recordings_by_name() {
         &["'a'"],
     );
     let other = format!("{}?mode=create-new&run=b&compression=small", server.url());
-    open(&other).unwrap().close().unwrap();
+    let store = open_with(&other, &OpenOptions::new()).unwrap();
+    store.close().unwrap();
     let at_socket = format!("redis+unix:{}?pass=p%40ss%2fword&run=b", socket.display());
     open(&at_socket).unwrap();
 
@@ -138,7 +216,7 @@ fn redis_urls_open_recordings_by_name() {
         (
             format!("{at_socket}&x=1"),
             ErrorKind::InvalidArgument,
-            "'x'",
+            "write & in a password as %26",
         ),
     ] {
         let error = open(&url).unwrap_err();
@@ -171,7 +249,8 @@ fn urls_open_every_backend_that_this_build_has() {
     for (_, scheme) in schemes.into_iter().filter(|(is_on, _)| *is_on) {
         let url = format!("{scheme}:{}", folder.path().join(scheme).display());
         expect(open(&url).unwrap_err(), ErrorKind::NotFound, &[scheme]);
-        let store = open(&format!("{url}?mode=create-new")).unwrap();
+        let create = format!("{url}?mode=create-new");
+        let store = open_with(&create, &OpenOptions::new()).unwrap();
         store.close().unwrap();
         drop(store);
         assert!(open(&url).unwrap().is_read_only());
@@ -196,7 +275,8 @@ fn a_url_can_ask_for_lossy_compression() {
 
     let folder = tempfile::tempdir().unwrap();
     let url = format!("zarr:{}", folder.path().join("run.mdb").display());
-    let store = open(&format!("{url}?mode=create-new&compression=lossy:0.25")).unwrap();
+    let create = format!("{url}?mode=create-new&compression=lossy:0.25");
+    let store = open_with(&create, &OpenOptions::new()).unwrap();
     let recorder = Recorder::new(store);
     recorder.record("v", 0.6).unwrap();
     let view = recorder.get_all("v").unwrap();

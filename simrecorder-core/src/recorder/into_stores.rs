@@ -130,6 +130,10 @@ impl<S: DataStore> DataStore for Named<S> {
         self.store.free(key, before)
     }
 
+    fn read_durable(&self, look: &mut dyn FnMut() -> Result<()>) -> Result<()> {
+        self.store.read_durable(look)
+    }
+
     fn checkpoint(&self) -> Result<()> {
         self.store.checkpoint()
     }

@@ -170,6 +170,10 @@ impl<H: Hook> DataStore for Adapter<H> {
         self.store.free(key, before)
     }
 
+    fn read_durable(&self, look: &mut dyn FnMut() -> Result<()>) -> Result<()> {
+        self.store.read_durable(look)
+    }
+
     fn checkpoint(&self) -> Result<()> {
         self.hook.before(Op::Checkpoint, None)?;
         self.store.checkpoint()

@@ -16,7 +16,7 @@ use arrow_schema::{DataType, Field};
 use flatbuffers::FlatBufferBuilder;
 use simrecorder_core::{DType, Error, ErrorKind, Kind, Result, Schema};
 
-use super::{Codec, Decoded, Part, Pieces, compress, decompress, most_bytes, parts_of};
+use super::{Codec, Decoded, Part, Pieces, compress, decompress, parts_of};
 use crate::errors::corrupt;
 
 /// The name of the only column.
@@ -310,7 +310,6 @@ pub(super) fn decode(frame: Vec<u8>, schema: &Schema) -> Result<Decoded> {
         .ok_or_else(|| corrupt("a frame is no record batch of Arrow"))?;
     let count = u64::try_from(batch.length()).map_err(|_| corrupt("a frame of negative length"))?;
     let buffers = Buffers::new(&batch, metadata.end, frame.len())?;
-    let most = most_bytes(schema);
 
     let size = schema.record_bytes().unwrap_or(1).max(1) as u64;
     // The bitmaps of missing records come first at each level; nothing is ever missing.
@@ -322,7 +321,7 @@ pub(super) fn decode(frame: Vec<u8>, schema: &Schema) -> Result<Decoded> {
     let mut ends = Vec::new();
     if let Some(offsets) = offsets {
         let expected = count.checked_add(1).and_then(|count| count.checked_mul(8));
-        let bytes = buffers.read(&frame, offsets, expected, most)?;
+        let bytes = buffers.read(&frame, offsets, expected)?;
         let (offsets, _) = bytes.as_chunks();
         let mut offsets = offsets.iter().map(|offset| u64::from_le_bytes(*offset));
         if offsets.next() != Some(0) {
@@ -334,7 +333,7 @@ pub(super) fn decode(frame: Vec<u8>, schema: &Schema) -> Result<Decoded> {
         Kind::Array => count.checked_mul(schema.record_bytes().unwrap_or(usize::MAX) as u64),
         _ => ends.last().copied().or(Some(0)),
     };
-    match buffers.read(&frame, data, expected, most)? {
+    match buffers.read(&frame, data, expected)? {
         Cow::Borrowed(slice) => {
             let start = slice.as_ptr() as usize - frame.as_ptr() as usize;
             let data = start..start + slice.len();
@@ -385,13 +384,12 @@ impl Buffers {
         })
     }
 
-    /// The bytes of one buffer, which must be as long as expected, and `most` if they are compressed.
+    /// The bytes of one buffer, which must be as long as expected.
     fn read<'a>(
         &self,
         frame: &'a [u8],
         index: usize,
         expected: Option<u64>,
-        most: u64,
     ) -> Result<Cow<'a, [u8]>> {
         let range = self.ranges.get(index).cloned();
         let bytes = &frame[range.ok_or_else(|| corrupt("a buffer is missing"))?];
@@ -404,7 +402,7 @@ impl Buffers {
                 match i64::from_le_bytes(*len) {
                     -1 => Cow::Borrowed(rest),
                     len if u64::try_from(len).ok() == expected => {
-                        Cow::Owned(decompress(codec, rest, expected.unwrap_or(0), most)?)
+                        Cow::Owned(decompress(codec, rest, expected.unwrap_or(0))?)
                     }
                     len => return Err(corrupt(format!("a buffer claims to have {len} bytes"))),
                 }

@@ -41,7 +41,7 @@ pub(super) fn encode<'a>(part: &Part<'a>, codec: Option<Codec>) -> Result<Pieces
     Ok(Pieces(vec![Cow::Owned(frame.map_err(failed)?)]))
 }
 
-pub(super) fn decode(frame: Vec<u8>, most: u64) -> Result<Decoded> {
+pub(super) fn decode(frame: Vec<u8>) -> Result<Decoded> {
     let damaged = |e: wincode::ReadError| corrupt("a bincode frame does not decode").with_source(e);
     let config = Configuration::default().disable_preallocation_size_limit();
     let variant = frame.first_chunk().copied().map(u32::from_le_bytes);
@@ -53,7 +53,7 @@ pub(super) fn decode(frame: Vec<u8>, most: u64) -> Result<Decoded> {
     };
     let (_, len, compressed) =
         deserialize_exact::<(u32, u64, &[u8]), _>(&frame, config).map_err(damaged)?;
-    plain(decompress(codec, compressed, len, most)?, 0)
+    plain(decompress(codec, compressed, len)?, 0)
 }
 
 /// How many records a frame of arrays that begins with `start` has, and where their bytes lie;
@@ -105,14 +105,11 @@ mod tests {
         assert_eq!(frame, [&[0; 4], &numbers[..], b"abc"].concat());
         for codec in [None, Some(Codec::Lz4), Some(Codec::Zstd)] {
             let frame = encode(&part, codec).unwrap().concat();
-            let decoded = decode(frame.clone(), u64::MAX).unwrap();
+            let decoded = decode(frame.clone()).unwrap();
             assert_eq!((decoded.count, decoded.data()), (2, &b"abc"[..]));
             assert_eq!(decoded.ends, [1, 3]);
             for len in 0..frame.len() {
-                assert!(
-                    decode(frame[..len].to_vec(), u64::MAX).is_err(),
-                    "{codec:?} {len}"
-                );
+                assert!(decode(frame[..len].to_vec()).is_err(), "{codec:?} {len}");
             }
         }
     }

@@ -60,14 +60,9 @@ pub(crate) struct Form {
     pub(crate) compression: Compression,
 }
 
-/// The most bytes that a compressed frame may claim to hold: of arrays, whose records have one size,
-/// no more than writers put into a frame, unless a single one has more.
-fn most_bytes(schema: &Schema) -> u64 {
-    match (schema.kind(), schema.record_bytes()) {
-        (Kind::Array, Some(record)) => (record as u64).max(128 << 20),
-        _ => 1 << 40,
-    }
-}
+/// The most bytes that a compressed frame holds, and may claim to hold; larger ones are not
+/// compressed, so that a few bytes cannot fill the memory of who reads them.
+const MOST_COMPRESSED: u64 = 128 << 20;
 
 impl Form {
     /// Whether a series or value of `schema` can be written in this form.
@@ -104,9 +99,11 @@ impl Form {
         if let (Some(bound), Some(dtype)) = (self.bound(), records.schema().dtype()) {
             bound.round(dtype, part.data.to_mut());
         }
+        let bytes = part.data.len() + (part.ends.len() + 3) * size_of::<u64>();
+        let codec = self.codec().filter(|_| bytes as u64 <= MOST_COMPRESSED);
         match self.encoding {
-            RedisEncoding::Arrow => arrow::encode(&part, records.schema(), self.codec()),
-            RedisEncoding::Bincode => bincode::encode(&part, self.codec()),
+            RedisEncoding::Arrow => arrow::encode(&part, records.schema(), codec),
+            RedisEncoding::Bincode => bincode::encode(&part, codec),
         }
     }
 
@@ -114,7 +111,7 @@ impl Form {
     pub(crate) fn decode(self, frame: Vec<u8>, schema: &Schema) -> Result<Decoded> {
         let decoded = match self.encoding {
             RedisEncoding::Arrow => arrow::decode(frame, schema),
-            RedisEncoding::Bincode => bincode::decode(frame, most_bytes(schema)),
+            RedisEncoding::Bincode => bincode::decode(frame),
         }?;
         decoded.check(schema)?;
         Ok(decoded)
@@ -265,12 +262,11 @@ impl Decoded {
 /// The window that Zstandard takes for anything, 8 MiB, as a power of two.
 const SMALLEST_WINDOW_LOG: u32 = 23;
 
-/// Decompresses what claims to be `len` bytes, of which there may be `most`, and takes no more memory
-/// than what comes.
-fn decompress(codec: Codec, compressed: &[u8], len: u64, most: u64) -> Result<Vec<u8>> {
+/// Decompresses what claims to be `len` bytes, and takes no more memory than what comes.
+fn decompress(codec: Codec, compressed: &[u8], len: u64) -> Result<Vec<u8>> {
     use std::io::Read;
 
-    if len > most {
+    if len > MOST_COMPRESSED {
         return Err(corrupt(format!("a frame claims to hold {len} bytes")));
     }
     let damaged = |e| corrupt("a compressed frame does not decode").with_source(e);
@@ -373,20 +369,36 @@ mod tests {
             encoder.window_log(window_log).unwrap();
             encoder.write_all(b"little").unwrap();
             let compressed = encoder.finish().unwrap();
-            let plain = decompress(Codec::Zstd, &compressed, 6, 6);
+            let plain = decompress(Codec::Zstd, &compressed, 6);
             assert_eq!(plain.is_ok(), sound, "{window_log}: {plain:?}");
         }
     }
 
     #[test]
-    fn a_few_bytes_that_claim_to_be_very_many_records_are_refused() {
-        let (schema, bytes) = (Schema::scalar::<f64>(), 130 << 20);
-        let records = Records::fixed(schema.clone().into(), bytes / 8, vec![0; bytes as usize]);
-        let records = records.unwrap();
-        for form in forms().filter(|form| !form.is_plain()) {
-            let frame = form.encode(&records, 0..records.len()).unwrap().concat();
-            let error = form.decode(frame, &schema).unwrap_err();
-            assert_eq!(error.kind(), ErrorKind::Corrupt, "{error}");
+    fn a_few_bytes_that_claim_to_be_very_much_are_refused() {
+        let bytes = 130 << 20;
+        let numbers = Schema::scalar::<f64>().into();
+        let numbers = Records::fixed(numbers, bytes / 8, vec![0; bytes as usize]).unwrap();
+        let text = |ends| Records::variable(Schema::text().into(), ends, vec![0; bytes as usize]);
+        let array = Schema::array::<u8>([bytes]).into();
+        let array = Records::fixed(array, 1, vec![0; bytes as usize]).unwrap();
+        let one = text(vec![bytes]).unwrap();
+        let many = text(vec![1000, bytes]).unwrap();
+        for records in [numbers, one, many, array] {
+            for form in forms().filter(|form| !form.is_plain()) {
+                let part = Part::new(&records, 0..records.len());
+                let frame = match form.encoding {
+                    RedisEncoding::Arrow => arrow::encode(&part, records.schema(), form.codec()),
+                    RedisEncoding::Bincode => bincode::encode(&part, form.codec()),
+                };
+                let error = form.decode(frame.unwrap().concat(), records.schema());
+                let error = error.unwrap_err();
+                assert_eq!(error.kind(), ErrorKind::Corrupt, "{error}");
+                // So such ones are written as they are.
+                let frame = form.encode(&records, 0..records.len()).unwrap().concat();
+                let decoded = form.decode(frame, records.schema()).unwrap();
+                assert_eq!(decoded.data().len(), bytes as usize);
+            }
         }
     }
 

@@ -10,11 +10,13 @@
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::channel;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
-use simrecorder_redis::{RedisServer, RedisServerOptions};
+use simrecorder_core::{ArrayView, DataStore, Error, ErrorKind, Key, OpenMode, Result};
+use simrecorder_redis::{RedisDataStore, RedisOptions, RedisServer, RedisServerOptions};
 use tempfile::TempDir;
 
 /// A program that runs a server which is killed when the thread that started it ends.
@@ -141,4 +143,28 @@ pub(crate) fn this_test(name: &str, role: &str) -> Command {
         .args(["--exact", name, "--nocapture"])
         .env("SIMRECORDER_TEST_ROLE", role);
     command
+}
+
+/// Options with little patience.
+pub(crate) fn quick() -> RedisOptions {
+    RedisDataStore::options()
+        .mode(OpenMode::OpenOrCreate)
+        .timeout(Duration::from_millis(500))
+        .retry_for(Duration::from_secs(2))
+}
+
+/// The error, which is of this kind and names all of `parts`.
+#[track_caller]
+pub(crate) fn expect<T>(result: Result<T>, kind: ErrorKind, parts: &[&str]) -> Error {
+    let error = result.map(drop).unwrap_err();
+    assert_eq!(error.kind(), kind, "{error}");
+    for part in parts {
+        assert!(error.to_string().contains(part), "no '{part}': {error}");
+    }
+    error
+}
+
+/// The series that is there.
+pub(crate) fn view(store: &dyn DataStore, name: &str) -> Arc<dyn ArrayView> {
+    store.view(&Key::new(name).unwrap()).unwrap().unwrap()
 }

@@ -1,0 +1,22 @@
+//! Anonymous memory of a process that records onto a server stays within the bound.
+#![cfg(target_os = "linux")]
+#![allow(clippy::unwrap_used, reason = "helpers of tests, too, may panic")]
+
+mod support;
+
+use simrecorder_core::OpenMode;
+use simrecorder_redis::RedisDataStore;
+use simrecorder_testkit::memory::exceeded;
+use support::server;
+
+#[test]
+fn memory_stays_within_the_bound_with_one_key_and_with_ten_thousand() {
+    let server = server();
+    let failures = exceeded("redis", |folder| {
+        let run = folder.file_name().unwrap().to_string_lossy().into_owned();
+        let options = RedisDataStore::options().run(run);
+        let options = options.mode(OpenMode::CreateNew);
+        options.open(server.url()).unwrap()
+    });
+    assert!(failures.is_empty(), "{failures:#?}");
+}
