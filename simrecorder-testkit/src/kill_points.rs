@@ -1,5 +1,6 @@
 //! A short recording that is struck at each call that changes a file, and so is what goes on
-//! with it; whatever is left is opened, holds all that was flushed, and can be gone on with.
+//! with it; whatever is left is opened, holds all that was flushed and no part of a commit, and can
+//! be gone on with.
 
 use std::fs;
 use std::ops::Range;
@@ -89,7 +90,8 @@ where
                 copy_all(&place, &kept);
                 recoverable.push((kept, progress));
             }
-            self.check(&path, progress, point);
+            let commits = [progress.flushed, commit_after(progress.flushed)];
+            self.check(&path, progress, &commits, None, point);
             fs::remove_dir_all(place).unwrap();
         }
         let (recordings, sample) = if all {
@@ -124,6 +126,9 @@ where
         let place = kept.with_extension("copy");
         let path = place.join(self.file);
         copy_all(kept, &place);
+        let steps = steps(&(self.open)(&path, OpenMode::Read).unwrap()).unwrap();
+        fs::remove_dir_all(&place).unwrap();
+        copy_all(kept, &place);
         let points = self.traced(role).points(&path);
         fs::remove_dir_all(&place).unwrap();
         let points = some(&points, sample);
@@ -135,7 +140,12 @@ where
             progress.flushed = progress.flushed.max(before.flushed);
             progress.settled = progress.settled.max(before.settled);
             (self.look)(&path, Moment::Struck, progress);
-            self.check(&path, progress, point);
+            let commits = match role {
+                _ if progress.flushed > steps => vec![gone_on(steps)],
+                "append" => vec![steps, cut_to(steps), gone_on(steps)],
+                _ => vec![steps],
+            };
+            self.check(&path, progress, &commits, Some(steps), point);
             fs::remove_dir_all(&place).unwrap();
         }
         strikes
@@ -181,26 +191,44 @@ where
         go_on(store, |what, steps| println!("{what} {steps}")).map(drop)
     }
 
-    /// Opens what a writer left, with what was flushed in it, goes on with it, and closes it.
-    fn check(&mut self, path: &Path, progress: Progress, point: &Point) {
-        let safe = progress.flushed;
+    /// Opens what was left, which must be as of one of these `commits`, named by the steps that
+    /// all series have then; goes on with it, and closes it. The values must be those of
+    /// `written` steps, or of the ones that there are.
+    fn check(
+        &mut self,
+        path: &Path,
+        progress: Progress,
+        commits: &[u64],
+        written: Option<u64>,
+        point: &Point,
+    ) {
+        let mut found = 0;
         match (self.open)(path, OpenMode::Read) {
             Err(error) => {
                 let is_missing = error.kind() == ErrorKind::NotFound;
-                assert!(is_missing && safe == 0, "{point:?} {progress:?}: {error}");
+                assert!(
+                    is_missing && commits.contains(&0),
+                    "{point:?} {progress:?}: {error}"
+                );
             }
             Ok(store) => {
-                let lengths = check_all(&Recorder::new(store));
-                let shortest = lengths.iter().min().copied().unwrap_or(0);
-                assert!(shortest >= safe, "{point:?} {progress:?}: {lengths:?}");
+                let recorder = Recorder::new(store);
+                found = check_series(&recorder);
+                assert!(
+                    commits.contains(&found),
+                    "{point:?} {progress:?}: {found} steps, none of {commits:?}"
+                );
+                check_values(&recorder, written.unwrap_or(found));
             }
         }
         (self.look)(path, Moment::Read, progress);
         let store = (self.open)(path, OpenMode::OpenOrCreate).unwrap();
         let steps = go_on(store, |_, _| ()).unwrap();
+        assert_eq!(steps, gone_on(found));
         (self.look)(path, Moment::Closed(steps), progress);
-        let lengths = check_all(&Recorder::new((self.open)(path, OpenMode::Read).unwrap()));
-        assert_eq!(lengths, [steps; 6], "{point:?} {progress:?}");
+        let recorder = Recorder::new((self.open)(path, OpenMode::Read).unwrap());
+        assert_eq!(check_series(&recorder), steps, "{point:?} {progress:?}");
+        check_values(&recorder, written.unwrap_or(found));
     }
 }
 
@@ -255,52 +283,68 @@ fn field(step: u64) -> Vec<u32> {
     (0..FIELD).map(|_| next()).collect()
 }
 
-/// Cuts all series to one length, records some steps more and closes; returns how many steps
-/// there are then.
+/// The commit that [`record`] makes after the one of so many steps: one at each flush, one at the
+/// checkpoint, and one when each half is closed.
+fn commit_after(steps: u64) -> u64 {
+    let commits = (1..=STEPS).filter(|end| end % 8 == 0 || [21, STEPS - 20, STEPS].contains(end));
+    commits
+        .into_iter()
+        .find(|&end| end > steps)
+        .unwrap_or(STEPS)
+}
+
+/// The steps that are left when a recording of `steps` is gone on with.
+fn cut_to(steps: u64) -> u64 {
+    steps.saturating_sub(1)
+}
+
+/// How many steps there are after it was gone on with.
+fn gone_on(steps: u64) -> u64 {
+    cut_to(steps) + MORE
+}
+
+/// Cuts the last step off, records some more, and closes; returns how many steps there are then.
 fn go_on(store: impl DataStore + 'static, report: fn(&str, u64)) -> Result<u64> {
-    let steps = shortest(&store)?;
-    cut(&store, steps)?;
+    let before = steps(&store)?;
+    cut(&store, cut_to(before))?;
+    let end = gone_on(before);
     let recorder = inline(store);
     declare(&recorder)?;
-    for step in steps..steps + MORE {
+    for step in cut_to(before)..end {
         record_one(&recorder, step)?;
     }
     recorder.flush()?;
-    report("flushed", steps + MORE);
+    report("flushed", end);
     recorder.close()?;
-    report("settled", steps + MORE);
-    Ok(steps + MORE)
+    report("settled", end);
+    Ok(end)
 }
 
-/// How many steps all series have.
-fn shortest(store: &impl DataStore) -> Result<u64> {
-    let records = |key: &Key| {
-        Ok(match store.node(key)? {
-            Some(Node::Series { records, .. }) => records,
-            _ => 0,
-        })
-    };
-    let mut steps = 0;
-    for child in store.children(&Key::new("late")?)? {
-        steps += records(&child.key)?;
-    }
-    for key in ["n", "spikes", "log", "frames", "field"] {
-        steps = steps.min(records(&Key::new(key)?)?);
-    }
-    Ok(steps)
+/// How many steps there are.
+fn steps(store: &impl DataStore) -> Result<u64> {
+    Ok(match store.node(&Key::new("n")?)? {
+        Some(Node::Series { records, .. }) => records,
+        _ => 0,
+    })
 }
 
-/// Checks that all series are true prefixes; returns their lengths, or nothing if no series was
-/// made yet.
-fn check_all(recorder: &Recorder) -> Vec<u64> {
-    if recorder.kind_of("n").unwrap().is_none() {
-        return Vec::new();
+/// Checks the values that are set while so many steps are recorded and committed.
+fn check_values(recorder: &Recorder, steps: u64) {
+    let last = (0..steps).rfind(|step| step % 8 == 7);
+    assert_eq!(recorder.get_as::<u64>("last").unwrap(), last, "{steps}");
+    for step in (0..STEPS).step_by(10) {
+        let parameter = recorder.get_as(format!("parameters/{step}")).unwrap();
+        assert_eq!(parameter, (step < steps).then_some(step), "{steps}");
+    }
+}
+
+/// Checks that all series are true prefixes of one length, and returns it; 0 if nothing was
+/// committed yet.
+fn check_series(recorder: &Recorder) -> u64 {
+    if recorder.keys().unwrap().is_empty() {
+        return 0;
     }
     let mut lengths = check_prefixes(recorder);
-    let has = |key| recorder.kind_of(key).unwrap().is_some();
-    if !has("frames") || !has("field") {
-        return vec![0];
-    }
     let frames = recorder.get_all("frames").unwrap();
     for (step, frame) in frames.read::<f32>().unwrap().outer_iter().enumerate() {
         assert!(frame.iter().all(|&x| x == step as f32));
@@ -310,7 +354,12 @@ fn check_all(recorder: &Recorder) -> Vec<u64> {
         assert!(record.iter().copied().eq(field(step as u64)));
     }
     lengths.extend([frames.len(), fields.len()]);
-    lengths
+    let length = frames.len();
+    assert!(
+        lengths.iter().all(|&other| other == length),
+        "a part of a commit: {lengths:?}"
+    );
+    length
 }
 
 /// So many elements of a list, evenly spread, the first and the last among them.
