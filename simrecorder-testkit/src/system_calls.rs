@@ -10,8 +10,12 @@ use std::path::Path;
 
 use crate::{output_within_a_minute, this_test_by};
 
-/// All calls that change a file or a folder. Those with a question mark some systems have not.
-const CALLS: [&str; 34] = [
+/// All calls that change a file or a folder, or open one for that. Those with a question mark some
+/// systems have not.
+const CALLS: [&str; 37] = [
+    "?open",
+    "openat",
+    "openat2",
     "write",
     "writev",
     "pwrite64",
@@ -73,7 +77,8 @@ pub struct Point {
 pub enum Strike {
     /// The process is killed before the call.
     Kill,
-    /// The call does nothing and reports that the disk is full or broken.
+    /// The call does nothing and reports that the disk is full or broken, or that too many files
+    /// are open.
     Fail,
 }
 
@@ -139,7 +144,7 @@ impl Traced<'_> {
             settled: last(&text, "settled "),
             was_struck: was_killed || has_injection(&calls),
         };
-        (progress, points_in(&calls))
+        (progress, points_in(&calls, path.parent().unwrap()))
     }
 }
 
@@ -148,6 +153,7 @@ fn injection(point: &Point, strike: Strike) -> String {
     let what = match (strike, name.as_str()) {
         (Strike::Kill, _) => "signal=KILL",
         (Strike::Fail, "fsync" | "fdatasync" | "sync" | "syncfs" | "msync") => "error=EIO",
+        (Strike::Fail, _) if name.starts_with("open") && count % 2 == 0 => "error=EMFILE",
         (Strike::Fail, _) => "error=ENOSPC",
     };
     format!("inject={name}:{what}:when={count}")
@@ -159,8 +165,10 @@ fn has_injection(trace: &str) -> bool {
     lines.any(|line| line.ends_with("(INJECTED)") && !line.contains(" clone"))
 }
 
-/// The calls in what strace wrote, but for those that print.
-fn points_in(trace: &str) -> Vec<Point> {
+/// The calls in what strace wrote, but for those that print, and those that open a file for reading
+/// or outside `folder`.
+fn points_in(trace: &str, folder: &Path) -> Vec<Point> {
+    let place = format!("\"{}/", folder.display());
     let mut counts = HashMap::new();
     let mut points = Vec::new();
     for line in trace.lines() {
@@ -174,7 +182,13 @@ fn points_in(trace: &str) -> Vec<Point> {
         }
         let count = counts.entry(name).or_insert(0);
         *count += 1;
-        if !arguments.starts_with("1, ") && !arguments.starts_with("2, ") {
+        let is_printing = arguments.starts_with("1, ") || arguments.starts_with("2, ");
+        let is_other_open = name.starts_with("open")
+            && !(arguments.contains(&place)
+                && ["O_WRONLY", "O_RDWR", "O_CREAT"]
+                    .iter()
+                    .any(|flag| arguments.contains(flag)));
+        if !is_printing && !is_other_open {
             points.push(Point {
                 name: name.to_owned(),
                 count: *count,
