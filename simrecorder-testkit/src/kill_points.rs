@@ -25,6 +25,8 @@ const MORE: u64 = 3;
 pub enum Moment {
     /// As the writer left it.
     Struck,
+    /// As the writer left it, with a commit that it had not reported yet.
+    Unreported,
     /// After it was opened, read and dropped.
     Read,
     /// After it was gone on with and closed, so many steps long.
@@ -40,6 +42,8 @@ pub struct Figures {
     pub strikes: usize,
     /// Readers and writers that opened what those had left, and were struck as well.
     pub recoveries: usize,
+    /// Those of them that had found a part of a commit.
+    pub torn: usize,
 }
 
 /// A store under attack.
@@ -51,7 +55,9 @@ pub struct Attack<'a, O, L> {
     pub file: &'a str,
     /// Opens a store.
     pub open: O,
-    /// Looks at what is there. At [`Moment::Struck`] it says whether recovery is worth an attack.
+    /// Looks at what is there. At [`Moment::Struck`] it says whether recovery is worth an attack, at
+    /// [`Moment::Unreported`] whether it took a part of the commit away, as if that had been struck
+    /// while it was written.
     pub look: L,
 }
 
@@ -78,33 +84,51 @@ where
             calls: points.len(),
             ..Figures::default()
         };
-        let mut recoverable = Vec::new();
+        let (mut recoverable, mut torn) = (Vec::new(), Vec::new());
         for point in some(&points, if all { points.len() } else { sample }) {
             let place = folder.path().join("strike");
             fs::create_dir(&place).unwrap();
             let path = place.join(self.file);
             let progress = writer.struck(&path, point, strike);
             figures.strikes += usize::from(progress.was_struck);
-            if (self.look)(&path, Moment::Struck, progress) && progress.flushed > 0 {
-                let kept = folder.path().join(format!("kept_{}", figures.strikes));
-                copy_all(&place, &kept);
-                recoverable.push((kept, progress));
-            }
+            let kept = folder.path().join(format!("kept_{}", figures.strikes));
+            copy_all(&place, &kept);
+            let is_worth_it = (self.look)(&path, Moment::Struck, progress);
             let commits = [progress.flushed, commit_after(progress.flushed)];
-            self.check(&path, progress, &commits, None, point);
+            let found = self.check(&path, progress, &commits, None, point);
             fs::remove_dir_all(place).unwrap();
+            if progress.flushed > 0 && is_worth_it {
+                recoverable.push((kept, progress));
+            } else if progress.flushed > 0
+                && found > progress.flushed
+                && (self.look)(&kept.join(self.file), Moment::Unreported, progress)
+                // Otherwise it had been brought to its place already.
+                && self.steps(&kept.join(self.file)) == progress.flushed
+            {
+                torn.push((kept, progress));
+            } else {
+                fs::remove_dir_all(kept).unwrap();
+            }
         }
         let (recordings, sample) = if all {
             (10, usize::MAX)
         } else {
             (2, sample / 8)
         };
-        for (kept, progress) in some(&recoverable, recordings) {
-            for role in ["read", "append"] {
-                figures.recoveries += self.recoveries(kept, *progress, strike, role, sample);
+        for (list, is_torn) in [(&recoverable, false), (&torn, true)] {
+            for (kept, progress) in some(list, recordings) {
+                for role in ["read", "append"] {
+                    let strikes = self.recoveries(kept, *progress, strike, role, sample);
+                    figures.recoveries += strikes;
+                    figures.torn += if is_torn { strikes } else { 0 };
+                }
             }
         }
         Some(figures)
+    }
+
+    fn steps(&self, path: &Path) -> u64 {
+        steps(&(self.open)(path, OpenMode::Read).unwrap()).unwrap()
     }
 
     fn traced(&self, act: &'static str) -> Traced<'a> {
@@ -126,7 +150,7 @@ where
         let place = kept.with_extension("copy");
         let path = place.join(self.file);
         copy_all(kept, &place);
-        let steps = steps(&(self.open)(&path, OpenMode::Read).unwrap()).unwrap();
+        let steps = self.steps(&path);
         fs::remove_dir_all(&place).unwrap();
         copy_all(kept, &place);
         let points = self.traced(role).points(&path);
@@ -192,7 +216,7 @@ where
     }
 
     /// Opens what was left, which must be as of one of these `commits`, named by the steps that
-    /// all series have then; goes on with it, and closes it. The values must be those of
+    /// all series have then; goes on with it, and closes it. Returns what there was. The values must be those of
     /// `written` steps, or of the ones that there are.
     fn check(
         &mut self,
@@ -201,7 +225,7 @@ where
         commits: &[u64],
         written: Option<u64>,
         point: &Point,
-    ) {
+    ) -> u64 {
         let mut found = 0;
         match (self.open)(path, OpenMode::Read) {
             Err(error) => {
@@ -229,6 +253,7 @@ where
         let recorder = Recorder::new((self.open)(path, OpenMode::Read).unwrap());
         assert_eq!(check_series(&recorder), steps, "{point:?} {progress:?}");
         check_values(&recorder, written.unwrap_or(found));
+        found
     }
 }
 
