@@ -135,3 +135,10 @@ fn a_failure_of_any_call_loses_nothing_that_was_flushed() {
     let name = "a_failure_of_any_call_loses_nothing_that_was_flushed";
     attack(name, Strike::Fail, 40);
 }
+
+#[test]
+fn a_disk_that_gets_read_only_loses_nothing_that_was_flushed_nor_recorded_to_another_store() {
+    let name =
+        "a_disk_that_gets_read_only_loses_nothing_that_was_flushed_nor_recorded_to_another_store";
+    attack(name, Strike::ReadOnly, 40);
+}

@@ -7,8 +7,8 @@ use std::ops::Range;
 use std::path::Path;
 
 use simrecorder_core::{
-    ArrayViewExt, ChunkPolicy, DataStore, ErrorKind, Key, Node, OpenMode, Recorder,
-    RecorderOptions, Result, Schema,
+    ArrayViewExt, ChunkPolicy, DataStore, ErrorKind, InMemoryDataStore, Key, Node, OnStoreError,
+    OpenMode, Recorder, RecorderOptions, Result, Schema, StoreState,
 };
 
 use crate::steps::{check_prefixes, cut, try_declare_steps, try_record_step};
@@ -17,6 +17,11 @@ use crate::{quick_folder, role};
 
 /// Steps of the whole run.
 const STEPS: u64 = 50;
+/// The recorders of the run, and what each of them records.
+const HALVES: [(OpenMode, Range<u64>); 2] = [
+    (OpenMode::CreateNew, 0..STEPS - 20),
+    (OpenMode::Append, STEPS - 20..STEPS),
+];
 /// Steps that are recorded by what goes on.
 const MORE: u64 = 3;
 
@@ -78,20 +83,31 @@ where
         }
         let all = std::env::var("SIMRECORDER_KILL_POINTS").is_ok_and(|points| points == "all");
         let folder = quick_folder();
-        let writer = self.traced("write");
+        let writer = self.traced(match strike {
+            Strike::ReadOnly => "write beside",
+            _ => "write",
+        });
         let points = writer.points(&folder.path().join(self.file));
         let mut figures = Figures {
             calls: points.len(),
             ..Figures::default()
         };
         let (mut recoverable, mut torn) = (Vec::new(), Vec::new());
-        for point in some(&points, if all { points.len() } else { sample }) {
+        let struck = some(&points, if all { points.len() } else { sample });
+        for (number, point) in struck.into_iter().enumerate() {
             let place = folder.path().join("strike");
             fs::create_dir(&place).unwrap();
             let path = place.join(self.file);
             let progress = writer.struck(&path, point, strike);
             figures.strikes += usize::from(progress.was_struck);
-            let kept = folder.path().join(format!("kept_{}", figures.strikes));
+            assert!(
+                strike == Strike::Kill
+                    || progress.was_struck == progress.has_failed
+                    // What it tidies up may be left.
+                    || progress.settled == STEPS,
+                "{point:?} {progress:?}: a failure came out nowhere"
+            );
+            let kept = folder.path().join(format!("kept_{number}"));
             copy_all(&place, &kept);
             let is_worth_it = (self.look)(&path, Moment::Struck, progress);
             let commits = [progress.flushed, commit_after(progress.flushed)];
@@ -179,23 +195,21 @@ where
     fn act(&self, path: &Path) {
         let result = match act().as_str() {
             "write" => self.write(path),
+            "write beside" => self.write_beside(path),
             "read" => (self.open)(path, OpenMode::Read).map(|store| {
                 Recorder::new(store).keys().unwrap();
             }),
             _ => self.append(path),
         };
         if let Err(error) = result {
-            println!("{FAILED}{error}");
+            println!("{FAILED}{error:?}");
         }
     }
 
     /// A run with all that happens in one: keys that appear throughout, flushes, a checkpoint, a
     /// close, and the same run gone on with.
     fn write(&self, path: &Path) -> Result<()> {
-        for (mode, steps) in [
-            (OpenMode::CreateNew, 0..STEPS - 20),
-            (OpenMode::Append, STEPS - 20..STEPS),
-        ] {
+        for (mode, steps) in HALVES {
             let recorder = inline((self.open)(path, mode)?);
             let end = steps.end;
             let result = declare(&recorder).and_then(|()| record(&recorder, steps));
@@ -205,6 +219,28 @@ where
                 return result;
             }
             recorder.close()?;
+            println!("settled {end}");
+        }
+        Ok(())
+    }
+
+    /// The same, beside a store in memory that must get all of it whatever happens.
+    fn write_beside(&self, path: &Path) -> Result<()> {
+        let memory = InMemoryDataStore::new();
+        for (mode, steps) in HALVES {
+            let stores = ((self.open)(path, mode)?, memory.open(OpenMode::Append)?);
+            let options = RecorderOptions::new()
+                .inline(true)
+                .on_store_error(OnStoreError::Detach);
+            let recorder = Recorder::with_options(stores, options);
+            let end = steps.end;
+            declare(&recorder).unwrap();
+            record(&recorder, steps).unwrap();
+            let closed = recorder.close();
+            let reader = Recorder::new(memory.open(OpenMode::Read)?);
+            assert_eq!(check_series(&reader), end);
+            check_values(&reader, end);
+            closed?;
             println!("settled {end}");
         }
         Ok(())
@@ -277,14 +313,21 @@ fn record(recorder: &Recorder, steps: Range<u64>) -> Result<()> {
         if step % 8 == 7 {
             recorder.set("last", step)?;
             recorder.flush()?;
-            println!("flushed {}", step + 1);
+            report(recorder, "flushed", step + 1);
         }
         if step == 20 {
             recorder.checkpoint()?;
-            println!("settled {}", step + 1);
+            report(recorder, "settled", step + 1);
         }
     }
     Ok(())
+}
+
+/// Prints how far the first store came, unless it has failed.
+fn report(recorder: &Recorder, what: &str, steps: u64) {
+    if let StoreState::Healthy = recorder.status().stores[0].state {
+        println!("{what} {steps}");
+    }
 }
 
 fn record_one(recorder: &Recorder, step: u64) -> Result<()> {
