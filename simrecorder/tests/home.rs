@@ -4,7 +4,7 @@
 
 use std::path::Path;
 
-use simrecorder::{DataStore, ErrorKind, OpenMode, OpenOptions, Recorder};
+use simrecorder::{DataStore, Recorder};
 use simrecorder_testkit::{assert_success, role, this_test};
 
 /// Runs the test again where `HOME` is the folder of [`role`], with another current folder, which
@@ -33,7 +33,9 @@ fn is_at_home(home: &Path, file: &str, store: impl DataStore + 'static) {
 }
 
 /// What is made at a URL is found at the same path written in full.
+#[cfg(any(feature = "zarr", feature = "hdf5"))]
 fn url_is_at_home(home: &Path, scheme: &str, file: &str) {
+    use simrecorder::{ErrorKind, OpenMode, OpenOptions};
     let options = OpenOptions::new().mode(OpenMode::CreateNew);
     let store = simrecorder::open_with(&format!("{scheme}:~/{file}"), &options).unwrap();
     is_at_home(home, file, store);
