@@ -4,7 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests, too, may panic")]
 
 use std::cell::OnceCell;
-use std::fs;
+use std::fs::{self, File};
 use std::path::Path;
 
 use serde_json::json;
@@ -27,6 +27,19 @@ fn open(path: &Path, mode: OpenMode) -> Result<Hdf5DataStore> {
 fn in_checkpoint(path: &Path) -> bool {
     let journal = fs::read(path.with_extension("h5.journal")).unwrap_or_default();
     journal.get(64).is_some_and(|byte| byte % 2 == 1)
+}
+
+/// Cuts the last record of the journal, as of a commit that was struck while that was written.
+fn tear(path: &Path) -> bool {
+    let Ok(journal) = File::options()
+        .write(true)
+        .open(path.with_extension("h5.journal"))
+    else {
+        return false;
+    };
+    // A journal without records is shorter.
+    let cut = journal.metadata().unwrap().len().checked_sub(100);
+    cut.is_some_and(|length| journal.set_len(length).is_ok())
 }
 
 /// Copies of what writers left, for h5py to read at the end.
@@ -53,7 +66,8 @@ impl Copies {
         self.manifest.push(line.to_string());
     }
 
-    /// Returns whether a checkpoint was interrupted, which whoever opens the file ends.
+    /// Returns whether a checkpoint was interrupted, which whoever opens the file ends, or whether
+    /// a commit was torn.
     fn look(&mut self, path: &Path, moment: Moment, progress: Progress) -> bool {
         if !path.exists() {
             return false;
@@ -62,6 +76,10 @@ impl Copies {
         match moment {
             Moment::Struck if in_checkpoint => self.interrupted += 1,
             Moment::Struck => self.add(path, progress.settled, false),
+            Moment::Unreported => {
+                assert!(!in_checkpoint);
+                return tear(path);
+            }
             Moment::Read => {
                 assert!(!in_checkpoint, "whoever opens it ends a checkpoint");
                 self.add(path, progress.settled, false);
@@ -102,7 +120,7 @@ fn attack(test: &str, strike: Strike, sample: usize) {
         eprintln!("{figures:?}, a checkpoint was interrupted {interrupted} times");
         assert!(figures.calls >= 120 && interrupted >= 4, "{figures:?}");
         assert!(figures.strikes >= sample - 4, "{figures:?}");
-        assert!(figures.recoveries >= 8, "{figures:?}");
+        assert!(figures.recoveries >= 8 && figures.torn >= 4, "{figures:?}");
     }
 }
 
@@ -116,4 +134,11 @@ fn a_kill_before_any_call_loses_nothing_that_was_flushed() {
 fn a_failure_of_any_call_loses_nothing_that_was_flushed() {
     let name = "a_failure_of_any_call_loses_nothing_that_was_flushed";
     attack(name, Strike::Fail, 40);
+}
+
+#[test]
+fn a_disk_that_gets_read_only_loses_nothing_that_was_flushed_nor_recorded_to_another_store() {
+    let name =
+        "a_disk_that_gets_read_only_loses_nothing_that_was_flushed_nor_recorded_to_another_store";
+    attack(name, Strike::ReadOnly, 40);
 }

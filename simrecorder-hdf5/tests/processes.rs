@@ -46,6 +46,12 @@ fn a_reader_in_another_process_follows_a_writer() {
 }
 
 #[test]
+fn a_writer_that_never_flushes_commits_at_regular_times() {
+    let name = "a_writer_that_never_flushes_commits_at_regular_times";
+    a_writer_that_never_flushes_commits(name, open);
+}
+
+#[test]
 fn a_file_is_opened_listed_and_read_while_checkpoint_follows_checkpoint() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("run.h5");

@@ -82,6 +82,10 @@ impl Address {
         }
         if is_socket {
             let path = rest.strip_prefix("//").unwrap_or(rest);
+            let path = match path.strip_prefix("~/") {
+                Some(below) => format!("{}/{below}", home_in_url()?),
+                None => path.to_owned(),
+            };
             let url = format!("redis+unix://{path}?{}", of_socket.join("&"));
             address.hosts.push(connection_info(&url)?);
         } else {
@@ -127,6 +131,15 @@ fn connection_info(url: &str) -> Result<ConnectionInfo> {
     })?;
     // A commit ends with a small packet that must not wait for the answer to the one before.
     Ok(info.set_tcp_settings(TcpSettings::default().set_nodelay(true)))
+}
+
+/// The home folder as the beginning of the path of a URL.
+fn home_in_url() -> Result<String> {
+    let home = expand_home("~")?.display().to_string();
+    let encoded = [('%', "%25"), ('?', "%3F"), ('#', "%23")];
+    Ok(encoded
+        .into_iter()
+        .fold(home, |home, (plain, code)| home.replace(plain, code)))
 }
 
 pub(crate) fn percent_decoded(text: &str) -> Result<String> {

@@ -1,13 +1,14 @@
 //! A short recording that is struck at each call that changes a file, and so is what goes on
-//! with it; whatever is left is opened, holds all that was flushed, and can be gone on with.
+//! with it; whatever is left is opened, holds all that was flushed and no part of a commit, and can
+//! be gone on with.
 
 use std::fs;
 use std::ops::Range;
 use std::path::Path;
 
 use simrecorder_core::{
-    ArrayViewExt, ChunkPolicy, DataStore, ErrorKind, Key, Node, OpenMode, Recorder,
-    RecorderOptions, Result, Schema,
+    ArrayViewExt, ChunkPolicy, DataStore, ErrorKind, InMemoryDataStore, Key, Node, OnStoreError,
+    OpenMode, Recorder, RecorderOptions, Result, Schema, StoreState,
 };
 
 use crate::steps::{check_prefixes, cut, try_declare_steps, try_record_step};
@@ -16,6 +17,11 @@ use crate::{quick_folder, role};
 
 /// Steps of the whole run.
 const STEPS: u64 = 50;
+/// The recorders of the run, and what each of them records.
+const HALVES: [(OpenMode, Range<u64>); 2] = [
+    (OpenMode::CreateNew, 0..STEPS - 20),
+    (OpenMode::Append, STEPS - 20..STEPS),
+];
 /// Steps that are recorded by what goes on.
 const MORE: u64 = 3;
 
@@ -24,6 +30,8 @@ const MORE: u64 = 3;
 pub enum Moment {
     /// As the writer left it.
     Struck,
+    /// As the writer left it, with a commit that it had not reported yet.
+    Unreported,
     /// After it was opened, read and dropped.
     Read,
     /// After it was gone on with and closed, so many steps long.
@@ -39,6 +47,8 @@ pub struct Figures {
     pub strikes: usize,
     /// Readers and writers that opened what those had left, and were struck as well.
     pub recoveries: usize,
+    /// Those of them that had found a part of a commit.
+    pub torn: usize,
 }
 
 /// A store under attack.
@@ -50,7 +60,9 @@ pub struct Attack<'a, O, L> {
     pub file: &'a str,
     /// Opens a store.
     pub open: O,
-    /// Looks at what is there. At [`Moment::Struck`] it says whether recovery is worth an attack.
+    /// Looks at what is there. At [`Moment::Struck`] it says whether recovery is worth an attack, at
+    /// [`Moment::Unreported`] whether it took a part of the commit away, as if that had been struck
+    /// while it was written.
     pub look: L,
 }
 
@@ -71,38 +83,68 @@ where
         }
         let all = std::env::var("SIMRECORDER_KILL_POINTS").is_ok_and(|points| points == "all");
         let folder = quick_folder();
-        let writer = self.traced("write");
+        let writer = self.traced(match strike {
+            Strike::ReadOnly => "write beside",
+            _ => "write",
+        });
         let points = writer.points(&folder.path().join(self.file));
         let mut figures = Figures {
             calls: points.len(),
             ..Figures::default()
         };
-        let mut recoverable = Vec::new();
-        for point in some(&points, if all { points.len() } else { sample }) {
+        let (mut recoverable, mut torn) = (Vec::new(), Vec::new());
+        let struck = some(&points, if all { points.len() } else { sample });
+        for (number, point) in struck.into_iter().enumerate() {
             let place = folder.path().join("strike");
             fs::create_dir(&place).unwrap();
             let path = place.join(self.file);
             let progress = writer.struck(&path, point, strike);
             figures.strikes += usize::from(progress.was_struck);
-            if (self.look)(&path, Moment::Struck, progress) && progress.flushed > 0 {
-                let kept = folder.path().join(format!("kept_{}", figures.strikes));
-                copy_all(&place, &kept);
-                recoverable.push((kept, progress));
-            }
-            self.check(&path, progress, point);
+            assert!(
+                strike == Strike::Kill
+                    || progress.was_struck == progress.has_failed
+                    // What it tidies up may be left.
+                    || progress.settled == STEPS,
+                "{point:?} {progress:?}: a failure came out nowhere"
+            );
+            let kept = folder.path().join(format!("kept_{number}"));
+            copy_all(&place, &kept);
+            let is_worth_it = (self.look)(&path, Moment::Struck, progress);
+            let commits = [progress.flushed, commit_after(progress.flushed)];
+            let found = self.check(&path, progress, &commits, None, point);
             fs::remove_dir_all(place).unwrap();
+            if progress.flushed > 0 && is_worth_it {
+                recoverable.push((kept, progress));
+            } else if progress.flushed > 0
+                && found > progress.flushed
+                && (self.look)(&kept.join(self.file), Moment::Unreported, progress)
+                // Otherwise it had been brought to its place already.
+                && self.steps(&kept.join(self.file)) == progress.flushed
+            {
+                torn.push((kept, progress));
+            } else {
+                fs::remove_dir_all(kept).unwrap();
+            }
         }
         let (recordings, sample) = if all {
             (10, usize::MAX)
         } else {
             (2, sample / 8)
         };
-        for (kept, progress) in some(&recoverable, recordings) {
-            for role in ["read", "append"] {
-                figures.recoveries += self.recoveries(kept, *progress, strike, role, sample);
+        for (list, is_torn) in [(&recoverable, false), (&torn, true)] {
+            for (kept, progress) in some(list, recordings) {
+                for role in ["read", "append"] {
+                    let strikes = self.recoveries(kept, *progress, strike, role, sample);
+                    figures.recoveries += strikes;
+                    figures.torn += if is_torn { strikes } else { 0 };
+                }
             }
         }
         Some(figures)
+    }
+
+    fn steps(&self, path: &Path) -> u64 {
+        steps(&(self.open)(path, OpenMode::Read).unwrap()).unwrap()
     }
 
     fn traced(&self, act: &'static str) -> Traced<'a> {
@@ -124,6 +166,9 @@ where
         let place = kept.with_extension("copy");
         let path = place.join(self.file);
         copy_all(kept, &place);
+        let steps = self.steps(&path);
+        fs::remove_dir_all(&place).unwrap();
+        copy_all(kept, &place);
         let points = self.traced(role).points(&path);
         fs::remove_dir_all(&place).unwrap();
         let points = some(&points, sample);
@@ -135,7 +180,12 @@ where
             progress.flushed = progress.flushed.max(before.flushed);
             progress.settled = progress.settled.max(before.settled);
             (self.look)(&path, Moment::Struck, progress);
-            self.check(&path, progress, point);
+            let commits = match role {
+                _ if progress.flushed > steps => vec![gone_on(steps)],
+                "append" => vec![steps, cut_to(steps), gone_on(steps)],
+                _ => vec![steps],
+            };
+            self.check(&path, progress, &commits, Some(steps), point);
             fs::remove_dir_all(&place).unwrap();
         }
         strikes
@@ -145,23 +195,21 @@ where
     fn act(&self, path: &Path) {
         let result = match act().as_str() {
             "write" => self.write(path),
+            "write beside" => self.write_beside(path),
             "read" => (self.open)(path, OpenMode::Read).map(|store| {
                 Recorder::new(store).keys().unwrap();
             }),
             _ => self.append(path),
         };
         if let Err(error) = result {
-            println!("{FAILED}{error}");
+            println!("{FAILED}{error:?}");
         }
     }
 
     /// A run with all that happens in one: keys that appear throughout, flushes, a checkpoint, a
     /// close, and the same run gone on with.
     fn write(&self, path: &Path) -> Result<()> {
-        for (mode, steps) in [
-            (OpenMode::CreateNew, 0..STEPS - 20),
-            (OpenMode::Append, STEPS - 20..STEPS),
-        ] {
+        for (mode, steps) in HALVES {
             let recorder = inline((self.open)(path, mode)?);
             let end = steps.end;
             let result = declare(&recorder).and_then(|()| record(&recorder, steps));
@@ -176,31 +224,72 @@ where
         Ok(())
     }
 
+    /// The same, beside a store in memory that must get all of it whatever happens.
+    fn write_beside(&self, path: &Path) -> Result<()> {
+        let memory = InMemoryDataStore::new();
+        for (mode, steps) in HALVES {
+            let stores = ((self.open)(path, mode)?, memory.open(OpenMode::Append)?);
+            let options = RecorderOptions::new()
+                .inline(true)
+                .on_store_error(OnStoreError::Detach);
+            let recorder = Recorder::with_options(stores, options);
+            let end = steps.end;
+            declare(&recorder).unwrap();
+            record(&recorder, steps).unwrap();
+            let closed = recorder.close();
+            let reader = Recorder::new(memory.open(OpenMode::Read)?);
+            assert_eq!(check_series(&reader), end);
+            check_values(&reader, end);
+            closed?;
+            println!("settled {end}");
+        }
+        Ok(())
+    }
+
     fn append(&self, path: &Path) -> Result<()> {
         let store = (self.open)(path, OpenMode::OpenOrCreate)?;
         go_on(store, |what, steps| println!("{what} {steps}")).map(drop)
     }
 
-    /// Opens what a writer left, with what was flushed in it, goes on with it, and closes it.
-    fn check(&mut self, path: &Path, progress: Progress, point: &Point) {
-        let safe = progress.flushed;
+    /// Opens what was left, which must be as of one of these `commits`, named by the steps that
+    /// all series have then; goes on with it, and closes it. Returns what there was. The values must be those of
+    /// `written` steps, or of the ones that there are.
+    fn check(
+        &mut self,
+        path: &Path,
+        progress: Progress,
+        commits: &[u64],
+        written: Option<u64>,
+        point: &Point,
+    ) -> u64 {
+        let mut found = 0;
         match (self.open)(path, OpenMode::Read) {
             Err(error) => {
                 let is_missing = error.kind() == ErrorKind::NotFound;
-                assert!(is_missing && safe == 0, "{point:?} {progress:?}: {error}");
+                assert!(
+                    is_missing && commits.contains(&0),
+                    "{point:?} {progress:?}: {error}"
+                );
             }
             Ok(store) => {
-                let lengths = check_all(&Recorder::new(store));
-                let shortest = lengths.iter().min().copied().unwrap_or(0);
-                assert!(shortest >= safe, "{point:?} {progress:?}: {lengths:?}");
+                let recorder = Recorder::new(store);
+                found = check_series(&recorder);
+                assert!(
+                    commits.contains(&found),
+                    "{point:?} {progress:?}: {found} steps, none of {commits:?}"
+                );
+                check_values(&recorder, written.unwrap_or(found));
             }
         }
         (self.look)(path, Moment::Read, progress);
         let store = (self.open)(path, OpenMode::OpenOrCreate).unwrap();
         let steps = go_on(store, |_, _| ()).unwrap();
+        assert_eq!(steps, gone_on(found));
         (self.look)(path, Moment::Closed(steps), progress);
-        let lengths = check_all(&Recorder::new((self.open)(path, OpenMode::Read).unwrap()));
-        assert_eq!(lengths, [steps; 6], "{point:?} {progress:?}");
+        let recorder = Recorder::new((self.open)(path, OpenMode::Read).unwrap());
+        assert_eq!(check_series(&recorder), steps, "{point:?} {progress:?}");
+        check_values(&recorder, written.unwrap_or(found));
+        found
     }
 }
 
@@ -224,14 +313,21 @@ fn record(recorder: &Recorder, steps: Range<u64>) -> Result<()> {
         if step % 8 == 7 {
             recorder.set("last", step)?;
             recorder.flush()?;
-            println!("flushed {}", step + 1);
+            report(recorder, "flushed", step + 1);
         }
         if step == 20 {
             recorder.checkpoint()?;
-            println!("settled {}", step + 1);
+            report(recorder, "settled", step + 1);
         }
     }
     Ok(())
+}
+
+/// Prints how far the first store came, unless it has failed.
+fn report(recorder: &Recorder, what: &str, steps: u64) {
+    if let StoreState::Healthy = recorder.status().stores[0].state {
+        println!("{what} {steps}");
+    }
 }
 
 fn record_one(recorder: &Recorder, step: u64) -> Result<()> {
@@ -255,52 +351,68 @@ fn field(step: u64) -> Vec<u32> {
     (0..FIELD).map(|_| next()).collect()
 }
 
-/// Cuts all series to one length, records some steps more and closes; returns how many steps
-/// there are then.
+/// The commit that [`record`] makes after the one of so many steps: one at each flush, one at the
+/// checkpoint, and one when each half is closed.
+fn commit_after(steps: u64) -> u64 {
+    let commits = (1..=STEPS).filter(|end| end % 8 == 0 || [21, STEPS - 20, STEPS].contains(end));
+    commits
+        .into_iter()
+        .find(|&end| end > steps)
+        .unwrap_or(STEPS)
+}
+
+/// The steps that are left when a recording of `steps` is gone on with.
+fn cut_to(steps: u64) -> u64 {
+    steps.saturating_sub(1)
+}
+
+/// How many steps there are after it was gone on with.
+fn gone_on(steps: u64) -> u64 {
+    cut_to(steps) + MORE
+}
+
+/// Cuts the last step off, records some more, and closes; returns how many steps there are then.
 fn go_on(store: impl DataStore + 'static, report: fn(&str, u64)) -> Result<u64> {
-    let steps = shortest(&store)?;
-    cut(&store, steps)?;
+    let before = steps(&store)?;
+    cut(&store, cut_to(before))?;
+    let end = gone_on(before);
     let recorder = inline(store);
     declare(&recorder)?;
-    for step in steps..steps + MORE {
+    for step in cut_to(before)..end {
         record_one(&recorder, step)?;
     }
     recorder.flush()?;
-    report("flushed", steps + MORE);
+    report("flushed", end);
     recorder.close()?;
-    report("settled", steps + MORE);
-    Ok(steps + MORE)
+    report("settled", end);
+    Ok(end)
 }
 
-/// How many steps all series have.
-fn shortest(store: &impl DataStore) -> Result<u64> {
-    let records = |key: &Key| {
-        Ok(match store.node(key)? {
-            Some(Node::Series { records, .. }) => records,
-            _ => 0,
-        })
-    };
-    let mut steps = 0;
-    for child in store.children(&Key::new("late")?)? {
-        steps += records(&child.key)?;
-    }
-    for key in ["n", "spikes", "log", "frames", "field"] {
-        steps = steps.min(records(&Key::new(key)?)?);
-    }
-    Ok(steps)
+/// How many steps there are.
+fn steps(store: &impl DataStore) -> Result<u64> {
+    Ok(match store.node(&Key::new("n")?)? {
+        Some(Node::Series { records, .. }) => records,
+        _ => 0,
+    })
 }
 
-/// Checks that all series are true prefixes; returns their lengths, or nothing if no series was
-/// made yet.
-fn check_all(recorder: &Recorder) -> Vec<u64> {
-    if recorder.kind_of("n").unwrap().is_none() {
-        return Vec::new();
+/// Checks the values that are set while so many steps are recorded and committed.
+fn check_values(recorder: &Recorder, steps: u64) {
+    let last = (0..steps).rfind(|step| step % 8 == 7);
+    assert_eq!(recorder.get_as::<u64>("last").unwrap(), last, "{steps}");
+    for step in (0..STEPS).step_by(10) {
+        let parameter = recorder.get_as(format!("parameters/{step}")).unwrap();
+        assert_eq!(parameter, (step < steps).then_some(step), "{steps}");
+    }
+}
+
+/// Checks that all series are true prefixes of one length, and returns it; 0 if nothing was
+/// committed yet.
+fn check_series(recorder: &Recorder) -> u64 {
+    if recorder.keys().unwrap().is_empty() {
+        return 0;
     }
     let mut lengths = check_prefixes(recorder);
-    let has = |key| recorder.kind_of(key).unwrap().is_some();
-    if !has("frames") || !has("field") {
-        return vec![0];
-    }
     let frames = recorder.get_all("frames").unwrap();
     for (step, frame) in frames.read::<f32>().unwrap().outer_iter().enumerate() {
         assert!(frame.iter().all(|&x| x == step as f32));
@@ -310,7 +422,12 @@ fn check_all(recorder: &Recorder) -> Vec<u64> {
         assert!(record.iter().copied().eq(field(step as u64)));
     }
     lengths.extend([frames.len(), fields.len()]);
-    lengths
+    let length = frames.len();
+    assert!(
+        lengths.iter().all(|&other| other == length),
+        "a part of a commit: {lengths:?}"
+    );
+    length
 }
 
 /// So many elements of a list, evenly spread, the first and the last among them.

@@ -4,7 +4,9 @@
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::time::Duration;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use simrecorder_core::{
     Change, ChunkPolicy, Commit, DataStore, DataStoreExt, ErrorKind, Key, NodeKind, OpenMode,
@@ -263,4 +265,68 @@ pub fn readers_follow_a_writer<S: DataStore + 'static>(
     );
     writer.kill().unwrap();
     writer.wait().unwrap();
+}
+
+/// Kills a writer with the options of default that never flushes, and finds what it had recorded
+/// until a moment before: it commits at regular times.
+///
+/// `name` is the test that calls this.
+pub fn a_writer_that_never_flushes_commits<S: DataStore + 'static>(
+    name: &str,
+    open: impl Fn(&Path, OpenMode) -> Result<S>,
+) {
+    if let Some(path) = role() {
+        let recorder = Recorder::new(open(&path, OpenMode::CreateNew).unwrap());
+        for step in 0.. {
+            record_step(&recorder, step);
+            println!("recorded {}", step + 1);
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("run");
+    let mut writer = this_test(name, &path)
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let recorded = Arc::new(AtomicU64::new(0));
+    let lines = BufReader::new(writer.stdout.take().unwrap()).lines();
+    let listener = std::thread::spawn({
+        let recorded = Arc::clone(&recorded);
+        move || {
+            for line in lines.map_while(Result::ok) {
+                // The last one may be cut.
+                let steps = line
+                    .split_once("recorded ")
+                    .map(|(_, steps)| steps.trim().parse());
+                if let Some(Ok(steps)) = steps {
+                    recorded.store(steps, Ordering::SeqCst);
+                }
+            }
+        }
+    });
+    let wait_until = |what: &str, is_so: &dyn Fn() -> bool| {
+        let start = Instant::now();
+        while !is_so() {
+            assert!(start.elapsed() < Duration::from_secs(60), "never {what}");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    };
+    wait_until("recorded", &|| recorded.load(Ordering::SeqCst) > 0);
+    let mut safe = 0;
+    for _ in 0..3 {
+        safe = recorded.load(Ordering::SeqCst);
+        wait_until("committed", &|| {
+            let reader = open(&path, OpenMode::Read).map(Recorder::new);
+            reader.is_ok_and(|reader| {
+                let view = reader.get_all("n");
+                view.is_ok_and(|view| view.len() >= safe)
+            })
+        });
+    }
+    writer.kill().unwrap();
+    writer.wait().unwrap();
+    listener.join().unwrap();
+    let lengths = check_prefixes(&Recorder::new(open(&path, OpenMode::Read).unwrap()));
+    assert!(lengths.iter().all(|&len| len >= safe), "{lengths:?} {safe}");
 }

@@ -3,15 +3,20 @@
 //! The writer is this test program again, under `strace`, which counts its calls and stops it
 //! before the one it is told to, or answers that one with an error.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
+use std::fmt;
 use std::fs;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 
 use crate::{output_within_a_minute, this_test_by};
 
-/// All calls that change a file or a folder. Those with a question mark some systems have not.
-const CALLS: [&str; 34] = [
+/// All calls that change a file or a folder, or open one for that. Those with a question mark some
+/// systems have not.
+const CALLS: [&str; 37] = [
+    "?open",
+    "openat",
+    "openat2",
     "write",
     "writev",
     "pwrite64",
@@ -62,10 +67,18 @@ pub fn act() -> String {
 }
 
 /// A call of a process: the `count`-th one of this name.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Point {
     name: String,
     count: usize,
+    /// How many calls of each name there were before.
+    before: BTreeMap<String, usize>,
+}
+
+impl fmt::Debug for Point {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.name, self.count)
+    }
 }
 
 /// What happens at a [`Point`].
@@ -73,8 +86,12 @@ pub struct Point {
 pub enum Strike {
     /// The process is killed before the call.
     Kill,
-    /// The call does nothing and reports that the disk is full or broken.
+    /// The call does nothing and reports that the disk is full or broken, or that too many files
+    /// are open.
     Fail,
+    /// This call and all after it do nothing and report that the file system is read only: a mount
+    /// with files that are open for writing cannot be made so from outside.
+    ReadOnly,
 }
 
 /// How far a writer came.
@@ -86,6 +103,8 @@ pub struct Progress {
     pub settled: u64,
     /// Whether it came to the call where it was to be struck. Not all calls are made in each run.
     pub was_struck: bool,
+    /// Whether it said that something failed.
+    pub has_failed: bool,
 }
 
 /// The traced role of a test.
@@ -115,8 +134,8 @@ impl Traced<'_> {
         // test harness and the directory store do without, rayon is told to.
         let mut arguments = vec!["-f", "-qq", "-o", trace.to_str().unwrap()];
         arguments.extend(["-e", &calls, "-e", "inject=?clone,clone3:error=EAGAIN"]);
-        let injection = strike.map(|(point, strike)| injection(point, strike));
-        if let Some(injection) = &injection {
+        let injections = strike.map(|(point, strike)| injections(point, strike));
+        for injection in injections.iter().flatten() {
             arguments.extend(["-e", injection]);
         }
         let mut command = this_test_by("strace", &arguments, self.test, path);
@@ -131,26 +150,49 @@ impl Traced<'_> {
         );
         let calls = fs::read_to_string(&trace).unwrap();
         fs::remove_file(&trace).unwrap();
-        if strike.is_none() {
-            assert!(!was_killed && !text.contains(FAILED), "{text}");
+        let failed = text.lines().filter_map(|line| line.split_once(FAILED));
+        let is_expected = |error: &str| match strike {
+            None => false,
+            Some((_, Strike::ReadOnly)) if self.act == "read" => false,
+            Some((_, Strike::ReadOnly)) => error.starts_with("Error(PermissionDenied"),
+            Some(_) => true,
+        };
+        for (_, error) in failed {
+            assert!(is_expected(error), "{strike:?}: {error}");
         }
+        assert!(strike.is_some() || !was_killed, "{text}");
         let progress = Progress {
             flushed: last(&text, "flushed ").max(last(&text, "settled ")),
             settled: last(&text, "settled "),
             was_struck: was_killed || has_injection(&calls),
+            has_failed: text.contains(FAILED),
         };
-        (progress, points_in(&calls))
+        (progress, points_in(&calls, path.parent().unwrap()))
     }
 }
 
-fn injection(point: &Point, strike: Strike) -> String {
-    let Point { name, count } = point;
+/// What strace is to do with calls.
+fn injections(point: &Point, strike: Strike) -> Vec<String> {
+    let Point { name, count, .. } = point;
     let what = match (strike, name.as_str()) {
         (Strike::Kill, _) => "signal=KILL",
         (Strike::Fail, "fsync" | "fdatasync" | "sync" | "syncfs" | "msync") => "error=EIO",
+        (Strike::Fail, _) if name.starts_with("open") && count % 2 == 0 => "error=EMFILE",
         (Strike::Fail, _) => "error=ENOSPC",
+        (Strike::ReadOnly, _) => {
+            // Files for reading are still opened, and the process still prints.
+            let others = CALLS
+                .iter()
+                .filter(|call| !call.contains("open") && **call != "write");
+            let inject = |call: &&str| {
+                let before = point.before.get(call.trim_start_matches('?'));
+                let next = before.map_or(1, |count| count + 1);
+                format!("inject={call}:error=EROFS:when={next}+")
+            };
+            return others.map(inject).collect();
+        }
     };
-    format!("inject={name}:{what}:when={count}")
+    vec![format!("inject={name}:{what}:when={count}")]
 }
 
 /// Whether strace answered a call with an error, but for those that start threads.
@@ -159,9 +201,11 @@ fn has_injection(trace: &str) -> bool {
     lines.any(|line| line.ends_with("(INJECTED)") && !line.contains(" clone"))
 }
 
-/// The calls in what strace wrote, but for those that print.
-fn points_in(trace: &str) -> Vec<Point> {
-    let mut counts = HashMap::new();
+/// The calls in what strace wrote, but for those that print, and those that open a file for reading
+/// or outside `folder`.
+fn points_in(trace: &str, folder: &Path) -> Vec<Point> {
+    let place = format!("\"{}/", folder.display());
+    let mut counts = BTreeMap::new();
     let mut points = Vec::new();
     for line in trace.lines() {
         let call = line.trim_start_matches(|c: char| c.is_ascii_digit() || c == ' ');
@@ -172,12 +216,20 @@ fn points_in(trace: &str) -> Vec<Point> {
         {
             continue;
         }
-        let count = counts.entry(name).or_insert(0);
+        let before = counts.clone();
+        let count = counts.entry(name.to_owned()).or_insert(0);
         *count += 1;
-        if !arguments.starts_with("1, ") && !arguments.starts_with("2, ") {
+        let is_printing = arguments.starts_with("1, ") || arguments.starts_with("2, ");
+        let is_other_open = name.starts_with("open")
+            && !(arguments.contains(&place)
+                && ["O_WRONLY", "O_RDWR", "O_CREAT"]
+                    .iter()
+                    .any(|flag| arguments.contains(flag)));
+        if !is_printing && !is_other_open {
             points.push(Point {
                 name: name.to_owned(),
                 count: *count,
+                before,
             });
         }
     }

@@ -70,10 +70,15 @@ pub(crate) fn child_key(group: &Key, name: &str) -> Option<Key> {
 
 /// The entry of the metadata of the node at `path`.
 pub(crate) fn metadata_entry(path: &str) -> String {
+    entry(path, "zarr.json")
+}
+
+/// The entry `name` of the node at `path`.
+pub(crate) fn entry(path: &str, name: &str) -> String {
     if path.is_empty() {
-        "zarr.json".to_owned()
+        name.to_owned()
     } else {
-        format!("{path}/zarr.json")
+        format!("{path}/{name}")
     }
 }
 

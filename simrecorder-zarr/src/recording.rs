@@ -17,7 +17,7 @@ use crate::commit::Writer;
 use crate::encoded::SeriesEncoding;
 use crate::layout::{Layout, LayoutCache};
 use crate::metadata::{ColumnType, Document, corrupt};
-use crate::node_path::{METADATA_OF_ZARR_V2, metadata_entry, node_path};
+use crate::node_path::{METADATA_OF_ZARR_V2, entry, metadata_entry, node_path};
 use crate::recording_id::RecordingId;
 use crate::storage::{Change as StorageChange, Snapshot, Storage};
 use crate::view::{Columns, ENDS_DTYPE};
@@ -103,7 +103,7 @@ pub(crate) fn document_at(snapshot: &dyn Snapshot, path: &str) -> Result<Option<
         return Document::parse(&bytes).map(Some);
     }
     for name in METADATA_OF_ZARR_V2 {
-        if snapshot.get(&format!("{path}/{name}"))?.is_some() {
+        if snapshot.get(&entry(path, name))?.is_some() {
             let message = "this is Zarr V2; simrecorder reads Zarr V3";
             return Err(Error::new(ErrorKind::Unsupported, "read metadata", message));
         }

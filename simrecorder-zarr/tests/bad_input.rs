@@ -450,3 +450,24 @@ fn what_a_store_has_not_is_none() {
         assert!(store.children(&key).unwrap().is_empty(), "{key}");
     }
 }
+
+#[test]
+fn a_recording_whose_first_commit_was_cut_short_is_empty() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("run.zarr");
+    let store = open(&path, ZarrStorage::Directory, OpenMode::CreateNew).unwrap();
+    let journal = fs::read(folder.path().join("run.zarr.journal")).unwrap();
+    drop(store);
+    let mut opened = 0;
+    for length in 0..journal.len() {
+        let path = folder.path().join("cut.zarr");
+        fs::create_dir(&path).unwrap();
+        fs::write(folder.path().join("cut.zarr.journal"), &journal[..length]).unwrap();
+        if let Ok(store) = open(&path, ZarrStorage::Directory, OpenMode::Read) {
+            assert_eq!(Recorder::new(store).keys().unwrap(), [], "{length}");
+            opened += 1;
+        }
+        fs::remove_dir(&path).unwrap();
+    }
+    assert!(opened > 0);
+}

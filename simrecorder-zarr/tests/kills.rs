@@ -28,7 +28,7 @@ fn attack(test: &str, storage: ZarrStorage, strike: Strike) {
             if let Moment::Closed(_) = moment {
                 nothing_is_left_over(path);
             }
-            true
+            moment == Moment::Struck
         },
     };
     if let Some(figures) = attack.run(strike, SAMPLE) {
@@ -70,4 +70,17 @@ fn a_failure_of_any_call_loses_nothing_that_was_flushed_to_lmdb() {
 fn a_failure_of_any_call_loses_nothing_that_was_flushed_to_a_directory() {
     let name = "a_failure_of_any_call_loses_nothing_that_was_flushed_to_a_directory";
     attack(name, ZarrStorage::Directory, Strike::Fail);
+}
+
+#[test]
+fn a_disk_that_gets_read_only_loses_nothing_that_was_flushed_to_lmdb_nor_to_another_store() {
+    let name =
+        "a_disk_that_gets_read_only_loses_nothing_that_was_flushed_to_lmdb_nor_to_another_store";
+    attack(name, ZarrStorage::Lmdb, Strike::ReadOnly);
+}
+
+#[test]
+fn a_disk_that_gets_read_only_loses_nothing_that_was_flushed_to_a_directory_nor_to_another_store() {
+    let name = "a_disk_that_gets_read_only_loses_nothing_that_was_flushed_to_a_directory_nor_to_another_store";
+    attack(name, ZarrStorage::Directory, Strike::ReadOnly);
 }

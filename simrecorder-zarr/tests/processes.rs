@@ -44,6 +44,18 @@ fn a_reader_in_another_process_follows_a_writer_in_a_directory() {
 }
 
 #[test]
+fn a_writer_on_lmdb_that_never_flushes_commits_at_regular_times() {
+    let name = "a_writer_on_lmdb_that_never_flushes_commits_at_regular_times";
+    a_writer_that_never_flushes_commits(name, opener(ZarrStorage::Lmdb));
+}
+
+#[test]
+fn a_writer_in_a_directory_that_never_flushes_commits_at_regular_times() {
+    let name = "a_writer_in_a_directory_that_never_flushes_commits_at_regular_times";
+    a_writer_that_never_flushes_commits(name, opener(ZarrStorage::Directory));
+}
+
+#[test]
 fn the_map_grows_by_itself_while_views_are_alive() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("run.mdb");

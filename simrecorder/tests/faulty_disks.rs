@@ -3,13 +3,14 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests, too, may panic")]
 
 use std::fs;
+use std::ops::Range;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::sync::Arc;
 
 use simrecorder::{
     DataStore, Error, ErrorKind, InMemoryDataStore, OnStoreError, OpenMode, OpenOptions, Recorder,
-    RecorderOptions, Result, prelude::*,
+    RecorderOptions, Result, StoreState, prelude::*,
 };
 use simrecorder_testkit::{output_within_a_minute, role, this_test_by};
 
@@ -126,21 +127,35 @@ fn a_recording_that_is_deleted_under_its_writer_is_an_error_and_other_stores_go_
         let recorder = Recorder::with_options((store.clone(), memory.clone()), options);
         let alone = format!("{scheme}:{}", inner.join("alone").display());
         let alone = Recorder::new(open(&alone, OpenMode::CreateNew).unwrap());
-        let error = record_until_refused(&alone, |count| {
-            for i in count - 500..count {
-                recorder.record("x", row(i)).unwrap();
-            }
+        let record_and_flush = |rows: Range<u64>| {
+            let mut rows = rows;
+            rows.try_for_each(|i| recorder.record("x", row(i))).unwrap();
             recorder.flush().unwrap();
+        };
+        let error = record_until_refused(&alone, |count| {
+            record_and_flush(count - 500..count);
             if count == 2000 {
                 fs::remove_dir_all(&inner).unwrap();
             }
         });
         assert_eq!(error.kind(), ErrorKind::NotFound, "{scheme}: {error}");
         assert!(alone.close().is_err());
+        record_and_flush(2000..2500);
+        let status = recorder.status();
+        let [detached, goes_on] = &status.stores[..] else {
+            panic!("{status:?}");
+        };
+        assert!(
+            matches!(&detached.state, StoreState::Failed(error) if error.kind() == ErrorKind::NotFound),
+            "{scheme}: {detached:?}"
+        );
+        assert!(matches!(goes_on.state, StoreState::Healthy), "{goes_on:?}");
+        record_and_flush(2500..3000);
         let error = recorder.close().unwrap_err();
         assert_eq!(error.kind(), ErrorKind::NotFound, "{scheme}: {error}");
         let reader = Recorder::new(memory.open(OpenMode::Read).unwrap());
-        assert!(reader.get_all("x").unwrap().len() >= 2000);
+        let rows = reader.get_all("x").unwrap().read::<u64>().unwrap();
+        assert!(rows.into_iter().eq((0..3000).flat_map(row)), "{scheme}");
         assert!(!inner.exists(), "{scheme}: nothing is made anew");
     }
 }

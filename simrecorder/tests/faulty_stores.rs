@@ -1,16 +1,19 @@
-//! Each operation of a short run goes wrong once, on every store, alone and beside another one.
+//! Each operation of a short run goes wrong once, on every store, alone and beside another one: where
+//! that comes out, what each store holds then.
 #![cfg(any(feature = "zarr", feature = "hdf5", feature = "redis"))]
 #![allow(clippy::unwrap_used, reason = "helpers of tests, too, may panic")]
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use simrecorder::{
-    DataStore, InMemoryDataStore, OpenMode, OpenOptions, Recorder, RecorderOptions, Result,
+    DataStore, InMemoryDataStore, OnStoreError, OpenMode, OpenOptions, Recorder, RecorderOptions,
+    Result, StoreState, Value, prelude::*,
 };
 use simrecorder_testkit::faulty::{Fault, FaultyStore, MESSAGE};
-use simrecorder_testkit::steps::{check_prefixes, try_declare_steps, try_record_step};
+use simrecorder_testkit::steps::try_declare_steps;
 
 const STEPS: u64 = 24;
 
@@ -18,76 +21,236 @@ fn open(url: &str, mode: OpenMode) -> Result<Arc<dyn DataStore>> {
     simrecorder::open_with(url, &OpenOptions::new().mode(mode))
 }
 
-/// A short run: a series that appears late, flushes, a checkpoint. Returns how many steps were
-/// flushed, and the first error.
-fn run(recorder: &Recorder) -> (u64, Result<()>) {
-    let mut flushed = 0;
-    let mut steps = |steps: Range<u64>| -> Result<()> {
-        let end = steps.end;
-        for step in steps {
-            try_record_step(recorder, step)?;
-            recorder.record("field", [step; 200])?;
-        }
-        recorder.set("last", end)?;
-        recorder.flush()?;
-        flushed = end;
-        Ok(())
-    };
-    let result = try_declare_steps(recorder, 5)
-        .and_then(|()| steps(0..9))
-        .and_then(|()| steps(9..14))
-        .and_then(|()| recorder.checkpoint())
-        .and_then(|()| steps(14..STEPS));
-    (flushed, result)
+/// How the run in which something goes wrong is made.
+#[derive(Clone, Copy, Debug)]
+struct Way {
+    inline: bool,
+    /// Whether a store in memory is recorded to as well.
+    beside: bool,
+    on_error: OnStoreError,
 }
 
-/// What is there after a run.
-fn check(store: Arc<dyn DataStore>, flushed: u64, what: &str) {
-    let reader = Recorder::new(store);
-    if reader.kind_of("log").unwrap().is_none() {
-        assert_eq!(flushed, 0, "{what}");
-        return;
+/// Where an error must come out at the latest.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Call {
+    /// In the next call, as the record was taken.
+    Record,
+    /// In this one, if it has no threads.
+    Set,
+    /// In this one, as it waits for all that was done.
+    Flush,
+}
+
+/// The record of a step.
+fn value(key: &str, step: u64) -> Value {
+    match key {
+        "n" => Value::new(step),
+        "spikes" => Value::new(vec![step; (step % 4) as usize]),
+        "log" => Value::new(format!("step {step}")),
+        _ => Value::new([step; 200]),
     }
-    if reader.kind_of("late").unwrap().is_some() || flushed > 0 {
-        let lengths = check_prefixes(&reader);
+    .unwrap()
+}
+
+/// A run with all that came out of it.
+struct Run<'a> {
+    recorder: &'a Recorder,
+    store: &'a FaultyStore<Arc<dyn DataStore>>,
+    fault: Fault,
+    at: usize,
+    way: Way,
+    /// Whether the operation that goes wrong came at the last call or before.
+    is_reached: bool,
+    /// The steps that were taken, for each key.
+    taken: BTreeMap<String, Vec<u64>>,
+    /// How many of them were flushed while the store worked.
+    flushed: BTreeMap<String, usize>,
+    /// The value that was set last, and the one of these that was flushed.
+    last: Option<u64>,
+    last_flushed: Option<u64>,
+}
+
+impl Run<'_> {
+    /// Looks at what a call returned, and fails where the run ends.
+    fn check(&mut self, call: Call, result: Result<()>) -> Result<()> {
+        let was_reached = self.is_reached;
+        self.is_reached = self.has_gone_wrong();
+        let what = format!("{call:?}, {result:?}");
+        if let Err(error) = &result {
+            assert!(self.is_reached, "{what}");
+            assert!(error.to_string().contains(MESSAGE), "{what}");
+        }
+        if self.way.on_error == OnStoreError::Stop {
+            let is_due = match (self.way.inline, call) {
+                (_, Call::Flush) => self.is_reached,
+                (true, Call::Set) => self.is_reached,
+                (true, Call::Record) => was_reached,
+                (false, _) => false,
+            };
+            assert!(result.is_err() || !is_due, "{what} of a store that failed");
+            return result;
+        }
+        // Only what the store was asked in this very call is an error of it.
         assert!(
-            lengths.iter().all(|&len| len >= flushed),
-            "{what}: {lengths:?} of {flushed}"
+            result.is_ok() || !was_reached && call != Call::Flush,
+            "{what}"
         );
+        if call == Call::Flush {
+            let state = &self.recorder.status().stores[0].state;
+            let is_failed =
+                matches!(state, StoreState::Failed(error) if error.to_string().contains(MESSAGE));
+            assert_eq!(is_failed, self.is_reached, "{state:?}");
+        }
+        Ok(())
+    }
+
+    /// Whether an operation failed.
+    fn has_gone_wrong(&self) -> bool {
+        self.store.operations() > self.at && self.fault != Fault::Delay
+    }
+
+    fn record(&mut self, key: &str, step: u64) -> Result<()> {
+        let result = match key {
+            "n" => self.recorder.record(key, step),
+            "spikes" => self.recorder.record(key, Ragged(value(key, step))),
+            _ => self.recorder.record(key, value(key, step)),
+        };
+        if result.is_ok() {
+            self.taken.entry(key.to_owned()).or_default().push(step);
+        }
+        self.check(Call::Record, result)
+    }
+
+    fn set(&mut self, last: u64) -> Result<()> {
+        let result = self.recorder.set("last", last);
+        if result.is_ok() {
+            self.last = Some(last);
+        }
+        self.check(Call::Set, result)
+    }
+
+    fn flush(&mut self) -> Result<()> {
+        let result = self.recorder.flush();
+        self.check(Call::Flush, result)?;
+        if !self.is_reached {
+            let counts = self
+                .taken
+                .iter()
+                .map(|(key, steps)| (key.clone(), steps.len()));
+            self.flushed = counts.collect();
+            self.last_flushed = self.last;
+        }
+        Ok(())
+    }
+
+    fn steps(&mut self, steps: Range<u64>) -> Result<()> {
+        let end = steps.end;
+        for step in steps {
+            let late = format!("late/{}", step / 10);
+            for key in ["n", "spikes", "log", "field", &late] {
+                self.record(key, step)?;
+            }
+        }
+        self.set(end)?;
+        self.flush()
+    }
+
+    /// A short run: series that appear late, flushes, a checkpoint, a close. Returns the first
+    /// error.
+    fn all(&mut self) -> Result<()> {
+        let declared = try_declare_steps(self.recorder, 5);
+        let result = self
+            .check(Call::Set, declared)
+            .and_then(|()| self.steps(0..9))
+            .and_then(|()| self.steps(9..14))
+            .and_then(|()| {
+                let result = self.recorder.checkpoint();
+                self.check(Call::Flush, result)
+            })
+            .and_then(|()| self.steps(14..STEPS));
+        // The store in memory gets all, also after an error.
+        let closed = self.recorder.close();
+        result.and(closed)
+    }
+
+    /// Checks that a store holds what was taken: all of it, or what was flushed at least.
+    fn check_store(&self, store: Arc<dyn DataStore>, has_all: bool) {
+        let reader = Recorder::new(store);
+        for (key, steps) in &self.taken {
+            let count = self.flushed.get(key).copied().unwrap_or(0);
+            if !has_all && count == 0 && reader.kind_of(key).unwrap().is_none() {
+                continue;
+            }
+            let found: Vec<_> = reader
+                .get_all(key)
+                .unwrap()
+                .iter()
+                .map(Result::unwrap)
+                .collect();
+            let is_long_enough = match has_all {
+                true => found.len() == steps.len(),
+                false => (count..=steps.len()).contains(&found.len()),
+            };
+            assert!(
+                is_long_enough,
+                "{key}: {} of {count}, {steps:?}",
+                found.len()
+            );
+            let taken = steps.iter().map(|&step| value(key, step));
+            assert!(
+                taken.zip(&found).all(|(taken, found)| taken == *found),
+                "{key}"
+            );
+        }
+        let last = reader.get_as::<u64>("last").unwrap();
+        match has_all {
+            true => assert_eq!(last, self.last),
+            false => assert!((self.last_flushed..=self.last).contains(&last), "{last:?}"),
+        }
     }
 }
 
 /// One run in which operation `at` goes wrong; returns whether there was such an operation.
-fn go_wrong(url: &str, fault: Fault, at: usize, inline: bool, beside: bool) -> bool {
-    let what = format!("{url}, {fault:?} {at}, inline {inline}, beside {beside}");
+fn go_wrong(url: &str, fault: Fault, at: usize, way: Way) -> bool {
     let store = FaultyStore::new(open(url, OpenMode::CreateNew).unwrap(), fault, at);
     let memory = InMemoryDataStore::new();
-    let options = RecorderOptions::new().inline(inline).commit_interval(None);
-    let recorder = match beside {
+    let options = RecorderOptions::new()
+        .inline(way.inline)
+        .on_store_error(way.on_error)
+        .commit_interval(None);
+    let recorder = match way.beside {
         false => Recorder::with_options(store.clone(), options),
         true => Recorder::with_options((store.clone(), memory.clone()), options),
     };
-    let (flushed, result) = run(&recorder);
-    let closed = recorder.close();
-    let is_reached = store.operations() > at;
-    match (fault, is_reached) {
-        (Fault::Delay, _) | (_, false) => {
+    let mut run = Run {
+        recorder: &recorder,
+        store: &store,
+        fault,
+        at,
+        way,
+        is_reached: false,
+        taken: BTreeMap::new(),
+        flushed: BTreeMap::new(),
+        last: None,
+        last_flushed: None,
+    };
+    let result = run.all();
+    match run.has_gone_wrong() {
+        false => {
             result.unwrap();
-            closed.unwrap();
-            assert_eq!(flushed, STEPS);
+            assert_eq!(run.last_flushed, Some(STEPS));
         }
-        _ => {
-            let error = result.and(closed).unwrap_err();
-            assert!(error.to_string().contains(MESSAGE), "{what}: {error}");
+        true => {
+            let error = result.unwrap_err();
+            assert!(error.to_string().contains(MESSAGE), "{error}");
         }
     }
-    drop(recorder);
-    drop(store);
-    check(open(url, OpenMode::Read).unwrap(), flushed, &what);
-    if beside {
-        let memory = Arc::new(memory.open(OpenMode::Read).unwrap());
-        check(memory, flushed, &what);
+    run.check_store(open(url, OpenMode::Read).unwrap(), !run.has_gone_wrong());
+    if way.beside {
+        run.check_store(Arc::new(memory.open(OpenMode::Read).unwrap()), true);
     }
+    let is_reached = store.operations() > at;
+    drop((recorder, store));
     let again = Recorder::new(open(url, OpenMode::Append).unwrap());
     again.record("afterwards", 1_u64).unwrap();
     again.close().unwrap();
@@ -95,32 +258,49 @@ fn go_wrong(url: &str, fault: Fault, at: usize, inline: bool, beside: bool) -> b
 }
 
 /// As [`go_wrong`], on a thread of its own, and fails if that does not end.
-fn go_wrong_in_time(url: String, fault: Fault, at: usize, inline: bool, beside: bool) -> bool {
-    let thread = std::thread::spawn(move || go_wrong(&url, fault, at, inline, beside));
+fn go_wrong_in_time(url: String, fault: Fault, at: usize, way: Way) -> bool {
+    let thread = std::thread::spawn({
+        let url = url.clone();
+        move || go_wrong(&url, fault, at, way)
+    });
     let start = Instant::now();
     while !thread.is_finished() {
         assert!(
             start.elapsed() < Duration::from_secs(60),
-            "{fault:?} {at} hangs"
+            "{url}, {fault:?} {at}, {way:?} hangs"
         );
         std::thread::sleep(Duration::from_micros(200));
     }
-    thread.join().unwrap()
+    let result = thread.join();
+    result.unwrap_or_else(|_| panic!("{url}, {fault:?} of operation {at}, {way:?}"))
 }
 
-/// Every operation goes wrong in every way, on a store at the URLs that `url` gives: alone without
-/// threads, and beside another one with them.
+/// Every operation goes wrong in every way, on a store at the URLs that `url` gives: alone and
+/// beside another one, with threads and without, and where the recorder goes on without it.
 fn all_go_wrong(url: impl Fn(usize) -> String) {
     use Fault::{After, Before, Delay, HalfWay};
     let mut runs = 0;
-    for (beside, faults) in [
-        (false, [Before, HalfWay, After]),
-        (true, [Before, After, Delay]),
+    for (inline, beside, on_error, faults) in [
+        (
+            true,
+            false,
+            OnStoreError::Stop,
+            &[Before, HalfWay, After][..],
+        ),
+        (true, true, OnStoreError::Stop, &[HalfWay]),
+        (true, true, OnStoreError::Detach, &[Before]),
+        (false, true, OnStoreError::Stop, &[Before, After, Delay]),
+        (false, true, OnStoreError::Detach, &[Before, HalfWay, After]),
     ] {
-        for fault in faults {
+        let way = Way {
+            inline,
+            beside,
+            on_error,
+        };
+        for &fault in faults {
             for at in 0.. {
                 runs += 1;
-                if !go_wrong_in_time(url(runs), fault, at, !beside, beside) {
+                if !go_wrong_in_time(url(runs), fault, at, way) {
                     assert!(at > 20, "{at} operations");
                     break;
                 }

@@ -51,6 +51,13 @@ pub(crate) fn no_timer() -> RecorderOptions {
     RecorderOptions::new().commit_interval(None)
 }
 
+/// A recorder on a store that counts.
+pub(crate) fn counting(options: RecorderOptions) -> (CountingStore, Recorder) {
+    let store = CountingStore::new();
+    let recorder = Recorder::with_options(store.clone(), options);
+    (store, recorder)
+}
+
 /// All numbers of a series of scalars; none if it is not there.
 #[track_caller]
 pub(crate) fn numbers(store: &dyn DataStore, key: &str) -> Vec<u64> {
