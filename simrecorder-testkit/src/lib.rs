@@ -23,6 +23,8 @@ pub mod memory;
 pub mod recording;
 pub mod steps;
 #[cfg(target_os = "linux")]
+pub mod syncs;
+#[cfg(target_os = "linux")]
 pub mod system_calls;
 
 use std::fs::File;
