@@ -15,6 +15,8 @@ pub mod damage;
 pub mod damaged_sizes;
 pub mod faulty;
 #[cfg(target_os = "linux")]
+pub mod flush_cost;
+#[cfg(target_os = "linux")]
 pub mod full_disk;
 #[cfg(target_os = "linux")]
 pub mod kill_points;
