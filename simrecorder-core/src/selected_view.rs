@@ -74,6 +74,44 @@ impl SelectedView {
         whole.start + record.saturating_mul(whole.step)
     }
 
+    fn read_selected(&self, range: Range<u64>, max_bytes: usize) -> Result<Records> {
+        let Some(&len) = self.shape.first() else {
+            let message = "the selection has no axis left; read it with read()";
+            return Err(Error::new(ErrorKind::KindMismatch, "read", message));
+        };
+        let wanted = AxisRange::contiguous(range.clone());
+        Region::new(vec![wanted]).check(&[len], 1, wanted.count as usize)?;
+        if self.kind() == Kind::Array {
+            let record = self.schema.record_bytes().unwrap_or(usize::MAX);
+            let fitting = (max_bytes / record.max(1)).max(1) as u64;
+            let count = fitting.min(wanted.count);
+            let mut data = zeroed(record.saturating_mul(count as usize))?;
+            let range = range.start..range.start + count;
+            self.read_into(&Region::records(range, &self.shape), &mut data)?;
+            return Records::fixed(Arc::clone(&self.schema), count, data);
+        }
+        let reversed = matches!(self.axes[0], SelectedAxis::From { reversed: true, .. });
+        let source = compose(self.region.axes()[0], wanted, reversed);
+        if source.step == 1 && !reversed {
+            return self.parent.read_records(source.bounds(), max_bytes);
+        }
+        let mut records = Records::empty(Arc::clone(&self.schema));
+        for step in 0..source.count {
+            let step = if reversed {
+                source.count - 1 - step
+            } else {
+                step
+            };
+            let index = source.start + step * source.step;
+            let record = self.parent.read_records(index..index + 1, max_bytes)?;
+            records.extend_from(&record, 0..record.len());
+            if records.data().len() > max_bytes {
+                break;
+            }
+        }
+        Ok(records)
+    }
+
     /// The same region in the axes of the parent.
     fn in_parent(&self, region: &Region) -> Region {
         let mut axes = self.region.axes().to_vec();
@@ -158,41 +196,8 @@ impl ArrayView for SelectedView {
     }
 
     fn read_records(&self, range: Range<u64>, max_bytes: usize) -> Result<Records> {
-        let Some(&len) = self.shape.first() else {
-            let message = "the selection has no axis left; read it with read()";
-            return Err(Error::new(ErrorKind::KindMismatch, "read", message));
-        };
-        let wanted = AxisRange::contiguous(range.clone());
-        Region::new(vec![wanted]).check(&[len], 1, wanted.count as usize)?;
-        if self.kind() == Kind::Array {
-            let record = self.schema.record_bytes().unwrap_or(usize::MAX);
-            let fitting = (max_bytes / record.max(1)).max(1) as u64;
-            let count = fitting.min(wanted.count);
-            let mut data = zeroed(record.saturating_mul(count as usize))?;
-            let range = range.start..range.start + count;
-            self.read_into(&Region::records(range, &self.shape), &mut data)?;
-            return Records::fixed(Arc::clone(&self.schema), count, data);
-        }
-        let reversed = matches!(self.axes[0], SelectedAxis::From { reversed: true, .. });
-        let source = compose(self.region.axes()[0], wanted, reversed);
-        if source.step == 1 && !reversed {
-            return self.parent.read_records(source.bounds(), max_bytes);
-        }
-        let mut records = Records::empty(Arc::clone(&self.schema));
-        for step in 0..source.count {
-            let step = if reversed {
-                source.count - 1 - step
-            } else {
-                step
-            };
-            let index = source.start + step * source.step;
-            let record = self.parent.read_records(index..index + 1, max_bytes)?;
-            records.extend_from(&record, 0..record.len());
-            if records.data().len() > max_bytes {
-                break;
-            }
-        }
-        Ok(records)
+        self.read_selected(range, max_bytes)
+            .map_err(|e| e.with_key(self.key().as_str()))
     }
 
     /// The same records as before: a selection does not grow with its series.

@@ -345,6 +345,8 @@ pub trait DataStore: fmt::Debug + Send + Sync {
     /// Does a checkpoint, if it is writable, and ends writing. Views and reads go on to work.
     ///
     /// - Closed already: succeeds and does nothing.
+    /// - `Locked` if another program keeps the store from it for now: what was committed is safe,
+    ///   writing has ended all the same, and another call tries again.
     fn close(&self) -> Result<()>;
 }
 

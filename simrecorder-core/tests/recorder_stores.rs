@@ -81,16 +81,34 @@ fn a_failed_timed_commit_is_returned_by_a_later_record() {
 }
 
 #[test]
-fn a_failure_that_only_close_meets_is_returned_by_close() -> Result<()> {
+fn a_failure_that_only_close_meets_is_returned_by_close_each_time() -> Result<()> {
     for op in [Op::Commit, Op::Prepare, Op::Close] {
         let recorder = Recorder::with_options(FaultStore::new(op, 1), no_timer());
         recorder.record("n", 0_u64)?;
-        let error = recorder.close().expect_err("the store failed");
-        assert_eq!(
-            (error.kind(), error.operation()),
-            (ErrorKind::StorageFull, "close")
-        );
+        for _ in 0..2 {
+            let error = recorder.close().expect_err("the store failed");
+            assert_eq!(
+                (error.kind(), error.operation()),
+                (ErrorKind::StorageFull, "close")
+            );
+        }
         assert_eq!(kind_of(recorder.record("n", 1_u64)), ErrorKind::Closed);
+    }
+    Ok(())
+}
+
+#[test]
+fn a_close_that_was_locked_out_is_tried_again_by_the_next_one() -> Result<()> {
+    for inline in [false, true] {
+        let store = FaultStore::new(Op::Close, 1).kind(ErrorKind::Locked);
+        let recorder = Recorder::with_options(store, no_timer().inline(inline));
+        recorder.record("n", 0_u64)?;
+        assert_eq!(kind_of(recorder.close()), ErrorKind::Locked);
+        assert!(matches!(
+            recorder.status().stores[0].state,
+            StoreState::Closed
+        ));
+        recorder.close()?;
         recorder.close()?;
     }
     Ok(())

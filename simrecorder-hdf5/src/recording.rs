@@ -58,6 +58,8 @@ pub(crate) struct State {
     pub(crate) series: HashMap<Key, (Kind, Columns<Column>)>,
     /// How long the journal has to be before it is made anew, after that failed.
     trim_from: u64,
+    /// Whether closing failed, so that a journal may still be there.
+    pub(crate) is_unfinished: bool,
 }
 
 impl OpenFile {
@@ -181,6 +183,7 @@ impl Recording {
                 tails,
                 series: HashMap::new(),
                 trim_from: 0,
+                is_unfinished: false,
             }),
             open: Mutex::new(open),
             epoch: AtomicU64::new(0),

@@ -379,9 +379,18 @@ impl DataStore for Hdf5DataStore {
 
     fn close(&self) -> Result<()> {
         let mut state = self.recording.state.write();
-        if self.is_read_only() || self.recording.closed.swap(true, Ordering::AcqRel) {
+        if self.is_read_only() {
             return Ok(());
         }
-        self.recording.close(&mut state)
+        let closed = match self.recording.closed.swap(true, Ordering::AcqRel) {
+            false => self.recording.close(&mut state),
+            true if state.is_unfinished => {
+                let appended = Self::append(self.path()).and_then(|store| store.close());
+                appended.map_err(|e| e.with_operation("close"))
+            }
+            true => Ok(()),
+        };
+        state.is_unfinished = closed.is_err();
+        closed
     }
 }

@@ -7,16 +7,16 @@
 )]
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde_json::json;
-use simrecorder_core::{OpenMode, Recorder, Result, prelude::*};
+use simrecorder_core::{ErrorKind, OpenMode, Recorder, Result, prelude::*};
 use simrecorder_hdf5::Hdf5DataStore;
 
 mod support;
 
 use support::steps::*;
-use support::{Partner, assert_success, python, role, this_test};
+use support::{Partner, assert_success, expect, python, role, this_test};
 
 fn open(path: &Path, mode: OpenMode) -> Result<Hdf5DataStore> {
     Hdf5DataStore::options().mode(mode).open(path)
@@ -113,4 +113,58 @@ fn h5py_opens_the_file_as_of_the_last_checkpoint_while_it_is_written_and_after_a
     drain.join().unwrap().unwrap();
     drop(open(&path, OpenMode::Read).unwrap());
     reader.finish();
+}
+
+/// A recording with a checkpoint, a flush behind it, and h5py, which has it open for reading.
+fn held_up(folder: &Path) -> (PathBuf, Hdf5DataStore, Recorder, Partner) {
+    let path = folder.join("run.h5");
+    let store = open(&path, OpenMode::CreateNew).unwrap();
+    let recorder = Recorder::new(store.clone());
+    recorder.record("n", 0_u64).unwrap();
+    recorder.checkpoint().unwrap();
+    recorder.record("n", 1_u64).unwrap();
+    recorder.flush().unwrap();
+    let other = Partner::start(python("edit.py").arg("hold").arg(&path).arg("r"));
+    (path, store, recorder, other)
+}
+
+/// h5py finds all records of [`held_up`], and nothing is left beside the file.
+fn is_whole(path: &Path) {
+    assert!(!path.with_extension("h5.journal").exists());
+    let manifest = path.with_extension("json");
+    let line = json!({"path": path, "steps": 0, "closed": true, "n": 2});
+    fs::write(&manifest, line.to_string()).unwrap();
+    assert_success(python("read_steps.py").arg("files").arg(&manifest));
+}
+
+#[test]
+fn a_close_that_another_program_held_up_is_an_error_until_it_has_been_ended() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, store, recorder, other) = held_up(folder.path());
+    for _ in 0..2 {
+        expect(
+            recorder.close().unwrap_err(),
+            ErrorKind::Locked,
+            &["close", "run.h5"],
+        );
+        expect(store.close().unwrap_err(), ErrorKind::Locked, &["run.h5"]);
+    }
+    other.finish();
+    recorder.close().unwrap();
+    is_whole(&path);
+    recorder.close().unwrap();
+    store.close().unwrap();
+}
+
+#[test]
+fn a_close_that_another_program_held_up_is_ended_by_opening_for_appending_and_closing() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, store, recorder, other) = held_up(folder.path());
+    expect(recorder.close().unwrap_err(), ErrorKind::Locked, &["close"]);
+    other.finish();
+    open(&path, OpenMode::Append).unwrap().close().unwrap();
+    is_whole(&path);
+    recorder.close().unwrap();
+    store.close().unwrap();
+    is_whole(&path);
 }

@@ -60,6 +60,8 @@ def check_net(read, hidden):
     same(read("net/v"), numpy.stack([x, -x], axis=1), "v")
     same(read("net/rate"), i / 2, "rate")
     same(read("net/rare"), i[::3].astype("int64"), "rare")
+    for name, steps, columns in [("near", i, 3), ("far", i, 4), ("seldom", i[::3], 2)]:
+        same(read(f"net/{name}"), numpy.repeat(steps / 1, columns).reshape(-1, columns), name)
     same(read("net/Δt 🧠"), i.astype("uint64"), "Δt 🧠")
     same(read(f"net/{hidden}"), i.astype("uint64"), hidden)
     same(read("net/never"), numpy.zeros(0), "never")

@@ -15,6 +15,8 @@ pub mod damage;
 pub mod damaged_sizes;
 pub mod faulty;
 #[cfg(target_os = "linux")]
+pub mod flush_cost;
+#[cfg(target_os = "linux")]
 pub mod full_disk;
 #[cfg(target_os = "linux")]
 pub mod kill_points;
@@ -22,6 +24,8 @@ pub mod kill_points;
 pub mod memory;
 pub mod recording;
 pub mod steps;
+#[cfg(target_os = "linux")]
+pub mod syncs;
 #[cfg(target_os = "linux")]
 pub mod system_calls;
 

@@ -88,13 +88,24 @@ pub fn record_group(recorder: &Recorder) {
     recorder
         .declare("net/no_rows", Schema::ragged::<u8>([]))
         .unwrap();
+    let partly =
+        |len, names: [Option<&str>; 2]| Schema::array::<f64>([len]).with_dimension_names(names);
+    let near = partly(3, [Some("time"), None]);
+    recorder.declare("net/near", near).unwrap();
+    let far = partly(4, [Some("time"), None]);
+    recorder.declare("net/far", far).unwrap();
+    let seldom = partly(2, [None, Some("neuron")]);
+    recorder.declare("net/seldom", seldom).unwrap();
     for i in 0..10_u16 {
         let small = f32::from(i);
         recorder.record("net/v", [small, -small]).unwrap();
         recorder.record("net/rate", f64::from(i) / 2.0).unwrap();
         if i % 3 == 0 {
             recorder.record("net/rare", i64::from(i)).unwrap();
+            recorder.record("net/seldom", [f64::from(i); 2]).unwrap();
         }
+        recorder.record("net/near", [f64::from(i); 3]).unwrap();
+        recorder.record("net/far", [f64::from(i); 4]).unwrap();
         recorder.record("net/Δt 🧠", u64::from(i)).unwrap();
         recorder.record("net/__x", u64::from(i)).unwrap();
     }

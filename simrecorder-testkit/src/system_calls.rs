@@ -54,7 +54,7 @@ const CALLS: [&str; 37] = [
 ];
 
 /// Set for the process that is traced: what it does.
-const ACT: &str = "SIMRECORDER_TEST_ACT";
+pub(crate) const ACT: &str = "SIMRECORDER_TEST_ACT";
 
 /// What a traced process prints before an error of the library.
 pub const FAILED: &str = "failed: ";

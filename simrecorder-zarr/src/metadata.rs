@@ -13,6 +13,8 @@ const ATTRIBUTE: &str = "simrecorder";
 const FORMAT: u64 = 1;
 /// The member of that attribute, at the root, by which a recording is known.
 const ID: &str = "id";
+/// The member of that attribute, of a series, that tells names that the user did not give.
+const DEFAULT_NAMES: &str = "default_names";
 /// The member of that attribute with the bound to which the elements of an array are rounded.
 const MAX_ERROR: &str = "max_error";
 
@@ -117,7 +119,7 @@ impl Document {
         chunk_shape: &[u64],
         fill_value: Option<Json>,
         compression: Compression,
-        dimension_names: &[Option<String>],
+        dimension_names: &[String],
     ) -> Self {
         let (data_type, default_fill) = match column {
             ColumnType::Elements(dtype) => (dtype.as_str(), zero(dtype)),
@@ -312,8 +314,15 @@ impl Document {
         let mut own = self.own().cloned().unwrap_or_default();
         own.insert("node".to_owned(), json!(node.as_str()));
         own.insert("kind".to_owned(), json!(kind.as_str()));
-        if schema.is_some_and(|schema| schema.dimension_names().is_none()) {
-            own.insert("default_names".to_owned(), json!(true));
+        match schema.map(Schema::dimension_names) {
+            Some(None) => drop(own.insert(DEFAULT_NAMES.to_owned(), json!(true))),
+            Some(Some(names)) if names.contains(&None) => {
+                let axes = names.iter().enumerate();
+                let axes = axes.filter(|(_, name)| name.is_none());
+                let axes: Vec<_> = axes.map(|(axis, _)| axis).collect();
+                own.insert(DEFAULT_NAMES.to_owned(), json!(axes));
+            }
+            _ => {}
         }
         if schema.is_some_and(|schema| schema.fill_value().is_some()) {
             own.insert("fill_value".to_owned(), json!(true));
@@ -321,11 +330,30 @@ impl Document {
         self.set_own(Json::Object(own));
     }
 
-    /// Whether a mark is set: `default_names` if the user did not name the axes, `fill_value` if
-    /// one was given.
-    pub(crate) fn has_flag(&self, name: &str) -> bool {
+    /// Whether the user gave a fill value.
+    pub(crate) fn has_given_fill_value(&self) -> bool {
         self.own()
-            .is_some_and(|own| own.get(name) == Some(&json!(true)))
+            .is_some_and(|own| own.get("fill_value") == Some(&json!(true)))
+    }
+
+    /// Of the names of all axes, those that the user gave.
+    pub(crate) fn given_names(
+        &self,
+        mut names: Vec<Option<String>>,
+    ) -> Option<Vec<Option<String>>> {
+        match self.own().and_then(|own| own.get(DEFAULT_NAMES)) {
+            Some(Json::Bool(true)) => return None,
+            Some(Json::Array(axes)) => {
+                let axes = axes.iter().filter_map(Json::as_u64);
+                for axis in axes.filter_map(|axis| usize::try_from(axis).ok()) {
+                    if let Some(name) = names.get_mut(axis) {
+                        *name = None;
+                    }
+                }
+            }
+            _ => {}
+        }
+        Some(names)
     }
 
     /// The kind that [`mark`](Self::mark) gave the node.

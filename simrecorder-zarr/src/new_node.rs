@@ -39,11 +39,7 @@ impl Recording {
             (Some(value), Some(dtype)) => Some(fill_value_json(dtype, value.as_bytes())),
             _ => None,
         };
-        let record_names = || -> Vec<Option<String>> {
-            schema
-                .dimension_names()
-                .map_or_else(|| default_names(name, schema.axes()), <[_]>::to_vec)
-        };
+        let record_names = || record_names(name, schema);
         let like_original = |mut elements: Document| {
             if let Some(original) = original {
                 original.apply_to_elements(&mut elements);
@@ -59,7 +55,7 @@ impl Recording {
                       shape: &[u64],
                       chunk: &[u64],
                       fill: Option<Json>,
-                      names: &[Option<String>]| {
+                      names: &[String]| {
             Document::array(column, shape, chunk, fill, compression, names)
         };
         let dtype = schema.dtype().unwrap_or(DType::U8);
@@ -253,19 +249,25 @@ fn check_chunk_size(chunk: &[u64], element_size: usize) -> Result<()> {
     ))
 }
 
-/// Names of axes that no other series of the same group has: xarray refuses one name with two
-/// lengths.
-fn default_names(name: &str, axes: usize) -> Vec<Option<String>> {
-    let mut names = axis_names(name, axes);
+/// The names that were declared; for others, names that no other series of the same group has:
+/// xarray refuses one name with two lengths.
+fn record_names(name: &str, schema: &Schema) -> Vec<String> {
+    let mut names = axis_names(name, schema.axes());
     if let Some(first) = names.first_mut() {
-        *first = Some(format!("{name}_record"));
+        *first = format!("{name}_record");
+    }
+    let declared = schema.dimension_names().unwrap_or_default();
+    for (name, declared) in names.iter_mut().zip(declared) {
+        if let Some(declared) = declared {
+            name.clone_from(declared);
+        }
     }
     names
 }
 
 /// The same for what has no records.
-fn axis_names(name: &str, axes: usize) -> Vec<Option<String>> {
+fn axis_names(name: &str, axes: usize) -> Vec<String> {
     (0..axes)
-        .map(|axis| Some(format!("{name}_axis_{axis}")))
+        .map(|axis| format!("{name}_axis_{axis}"))
         .collect()
 }

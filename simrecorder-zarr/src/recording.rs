@@ -201,10 +201,10 @@ impl Recording {
                     .with_key(key.as_str()));
             }
         };
-        if let (Some(names), false) = (names, document.has_flag("default_names")) {
+        if let Some(names) = names.and_then(|names| document.given_names(names)) {
             schema = schema.with_dimension_names(names);
         }
-        if document.has_flag("fill_value")
+        if document.has_given_fill_value()
             && let ColumnType::Elements(dtype) = layout.column
         {
             let value = ArrayValue::from_bytes(dtype, Vec::new(), layout.fill_bytes().to_vec())?;

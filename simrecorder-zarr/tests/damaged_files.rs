@@ -159,8 +159,8 @@ fn copy_while_open(folder: &Path, storage: ZarrStorage, files: &[&str]) {
 }
 
 #[test]
-fn a_damaged_lmdb_file_never_ends_the_process() {
-    const NAME: &str = "a_damaged_lmdb_file_never_ends_the_process";
+fn a_damaged_lmdb_file_neither_ends_the_process_nor_shows_other_records() {
+    const NAME: &str = "a_damaged_lmdb_file_neither_ends_the_process_nor_shows_other_records";
     let outcomes = survey(
         NAME,
         tries(60),
@@ -169,11 +169,12 @@ fn a_damaged_lmdb_file_never_ends_the_process() {
     );
     report("LMDB", &outcomes);
     assert!(outcomes.killed.is_empty(), "{outcomes:#?}");
+    assert!(outcomes.wrong.is_empty(), "{outcomes:#?}");
 }
 
 #[test]
-fn a_damaged_directory_never_ends_the_process() {
-    const NAME: &str = "a_damaged_directory_never_ends_the_process";
+fn a_damaged_directory_neither_ends_the_process_nor_shows_other_records() {
+    const NAME: &str = "a_damaged_directory_neither_ends_the_process_nor_shows_other_records";
     let outcomes = survey(
         NAME,
         tries(80),
@@ -182,6 +183,7 @@ fn a_damaged_directory_never_ends_the_process() {
     );
     report("directory", &outcomes);
     assert!(outcomes.killed.is_empty(), "{outcomes:#?}");
+    assert!(outcomes.wrong.is_empty(), "{outcomes:#?}");
 }
 
 #[allow(clippy::print_stdout, reason = "figures for the documents")]

@@ -6,11 +6,12 @@
 use std::fs;
 use std::ops::ControlFlow;
 use std::path::Path;
+use std::sync::Arc;
 
 use serde_json::{Value as Json, json};
 use simrecorder_core::{
-    Change, ChunkPolicy, Commit, CopyOptions, DataStore, Durability, ErrorKind, Key, OpenMode,
-    Recorder, RecorderOptions, Result, Schema, prelude::*,
+    ArrayView, Change, ChunkPolicy, Commit, CopyOptions, DataStore, Durability, ErrorKind, Key,
+    OpenMode, Recorder, RecorderOptions, Result, Schema, prelude::*,
 };
 use simrecorder_zarr::{ZarrDataStore, ZarrStorage};
 
@@ -91,7 +92,10 @@ fn read_everything(recorder: &Recorder, what: &str) {
         check(view.read_text().map(drop), what);
         check(view.read_ragged::<u64>().map(drop), what);
         for part in [view.select(..3), view.select(-3..), view.select(1..2)] {
-            check(part.and_then(|part| part.read_value()).map(drop), what);
+            match part {
+                Ok(part) => read_part(&part, what),
+                Err(error) => check(Err(error), what),
+            }
         }
         // Not by `iter`, which may look for a hundred thousand missing chunks at once.
         for start in [0, 3, 7] {
@@ -99,6 +103,13 @@ fn read_everything(recorder: &Recorder, what: &str) {
             check(view.read_encoded(start..view.len(), 64).map(drop), what);
         }
     }
+}
+
+fn read_part(part: &Arc<dyn ArrayView>, what: &str) {
+    check(part.read_value().map(drop), what);
+    check(part.get(0).map(drop), what);
+    check(part.iter().next().transpose().map(drop), what);
+    check(part.read_records(0..1, 64).map(drop), what);
 }
 
 fn write_everything(store: ZarrDataStore, what: &str) {

@@ -117,10 +117,13 @@ impl Inner {
 
     /// Closes the recorder; `None` when the deadline passed before all stores were closed.
     pub(crate) fn close(&self, deadline: Option<Instant>) -> Option<Result<()>> {
-        // Who comes second finds everything done.
-        let _closing = self.closing.lock();
+        // Who comes second finds everything done, or what failed.
+        let mut closing = self.closing.lock();
         if self.closed.swap(true, Ordering::AcqRel) {
-            return Some(Ok(()));
+            if closing.is_err() {
+                *closing = first_error(self.pipelines.iter().map(|p| (p.name(), p.close_again())));
+            }
+            return Some(closing.clone());
         }
         self.stop.set();
         drop(self.nodes.lock());
@@ -143,9 +146,8 @@ impl Inner {
             .collect::<Option<_>>()?;
         self.pipelines.iter().for_each(Pipeline::join);
         self.pool.clear();
-        Some(first_error(
-            self.pipelines.iter().map(Pipeline::name).zip(results),
-        ))
+        *closing = first_error(self.pipelines.iter().map(Pipeline::name).zip(results));
+        Some(closing.clone())
     }
 }
 

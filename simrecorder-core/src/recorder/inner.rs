@@ -37,8 +37,8 @@ pub(crate) struct Inner {
     pub(super) spilling: Mutex<Option<u64>>,
     pub(super) stop: Arc<Stop>,
     pub(super) closed: AtomicBool,
-    /// Held while the recorder is closed.
-    pub(super) closing: Mutex<()>,
+    /// Held while the recorder is closed: how that went.
+    pub(super) closing: Mutex<Result<()>>,
     /// Whether anything but records was written.
     pub(super) wrote: AtomicBool,
     /// The store that was opened read only, if there is one: then nothing is written.
@@ -88,7 +88,7 @@ impl Inner {
             spilling: Mutex::default(),
             stop,
             closed: AtomicBool::new(false),
-            closing: Mutex::default(),
+            closing: Mutex::new(Ok(())),
             wrote: AtomicBool::new(false),
             read_only,
         }

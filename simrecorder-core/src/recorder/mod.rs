@@ -256,10 +256,12 @@ impl Recorder {
     /// stores. All handles of this recorder then report
     /// [`Closed`](crate::ErrorKind::Closed); views that were taken before go on to work.
     ///
-    /// A second `close` succeeds and does nothing.
+    /// A second `close` succeeds and does nothing, unless the first one failed.
     ///
     /// # Errors
-    /// The error of each store that failed, now or before.
+    /// The error of each store that failed, now or before, and again each time.
+    /// [`Locked`](crate::ErrorKind::Locked) if another program has an HDF5 file open; nothing is
+    /// lost, and another `close`, or opening the file for appending and closing it, ends it.
     pub fn close(&self) -> Result<()> {
         let Some(handle) = &self.handle else {
             return Ok(());
@@ -300,7 +302,7 @@ impl Drop for Handle {
         match self.inner.close(Instant::now().checked_add(timeout)) {
             Some(Ok(())) => {}
             Some(Err(error)) => {
-                tracing::error!(%error, "records were lost when the recorder was dropped");
+                tracing::error!(%error, "closing failed when the recorder was dropped; records may be lost");
             }
             None => tracing::error!(
                 ?timeout,

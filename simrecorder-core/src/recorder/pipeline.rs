@@ -254,6 +254,14 @@ impl Pipeline {
         reached
     }
 
+    /// Closes the store once more, after its threads have ended, unless it failed.
+    pub(crate) fn close_again(&self) -> Result<()> {
+        match self.failure() {
+            Some(error) => Err(error),
+            None => no_panic(|| self.shared.store.close()),
+        }
+    }
+
     /// Waits for the threads to end after [`Mark::Close`] was reached.
     pub(crate) fn join(&self) {
         for thread in self.threads.lock().drain(..) {

@@ -380,8 +380,7 @@ impl Shared {
         let mut state = self.state.lock();
         if let (None, Err(error)) = (&failed, &result) {
             // Somebody else has the recording open. It lost nothing, and can be tried again.
-            let is_held_up = mark == Mark::Checkpoint && error.kind() == ErrorKind::Locked;
-            if !is_held_up {
+            if error.kind() != ErrorKind::Locked {
                 self.fail(&mut state, error.clone());
             }
         }

@@ -14,7 +14,8 @@ import numpy
 import xarray
 from expected import GROUPS, TYPES, check_elements, check_net, check_text, elements, rows, same
 
-NET = ["v", "never", "no_text", "no_rows", "rate", "rare", "Δt 🧠", "__x", "time", "neuron"]
+NET = ["v", "never", "no_text", "no_rows", "rate", "rare", "near", "far", "seldom", "Δt 🧠", "__x"]
+SCALES = ["time", "neuron", "near_axis_1", "far_axis_1", "seldom_axis_0"]
 
 
 def check_bytes(read):
@@ -66,7 +67,7 @@ def read_all(path):
         check_net(read, "__x")
         check_attributes(file["net/v"].attrs)
         assert file["net"].attrs["title"] == "a network"
-        assert sorted(file["net"]) == sorted(NET)
+        assert sorted(file["net"]) == sorted(NET + SCALES)
         for group in GROUPS:
             assert sorted(file[group]) == sorted(TYPES + ["bfloat16"])
         same(file["arrays/float64"][2:9:3, 1], read("arrays/float64")[2:9:3, 1], "a part")

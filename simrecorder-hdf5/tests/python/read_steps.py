@@ -1,7 +1,7 @@
 """Reads with h5py what a writer of the steps in `steps.rs` left.
 
 Arguments: `files`, and a file with one line of JSON for each recording: its path, how many steps it
-must have at least, and whether it was closed. Or `follow`, and the path of a recording that is being
+must have at least, whether it was closed, and perhaps how many records `n` has. Or `follow`, and the path of a recording that is being
 written: it prints `enough` when it has read it often and far, and ends with standard input, after
 it has read it once more.
 """
@@ -64,7 +64,8 @@ def check_files(manifest):
         for line in lines:
             recording = json.loads(line)
             with h5py.File(recording["path"]) as file:
-                check(file, recording["steps"], recording["closed"])
+                lengths = check(file, recording["steps"], recording["closed"])
+                assert lengths[0] == recording.get("n", lengths[0]), lengths
             count += 1
     assert count > 0
 

@@ -22,7 +22,7 @@ from zarr.core.buffer import default_buffer_prototype
 from zarr.core.sync import sync
 from zarr.storage import LocalStore
 
-NET = ["v", "never", "no_text", "rate", "rare", "Δt 🧠", "%__x"]
+NET = ["v", "never", "no_text", "rate", "rare", "near", "far", "seldom", "Δt 🧠", "%__x"]
 
 
 def check_elements(read, dtype):
@@ -89,6 +89,9 @@ def read_with_xarray(store):
     net = group("net")
     assert sorted(net.variables) == sorted(NET)
     assert net["v"].dims == ("time", "neuron")
+    assert net["near"].dims == ("time", "near_axis_1")
+    assert net["far"].dims == ("time", "far_axis_1")
+    assert net["seldom"].dims == ("seldom_record", "neuron")
     check_attributes(net["v"].attrs)
     assert net.attrs["title"] == "a network"
 
