@@ -25,7 +25,9 @@ mod large_pages;
 mod memory_store;
 mod open_mode;
 mod path;
+mod ragged_array;
 mod record;
+mod record_iter;
 mod recorder;
 mod records;
 mod region_copy;
@@ -52,7 +54,9 @@ pub use key::Key;
 pub use memory_store::InMemoryDataStore;
 pub use open_mode::{Durability, OpenMode};
 pub use path::expand_home;
+pub use ragged_array::RaggedArray;
 pub use record::{Blob, IntoValue, Object, Ragged, RecordRef};
+pub use record_iter::Iter;
 pub use recorder::{
     IntoStores, MemoryPolicy, Named, OnDivergence, OnStoreError, Recorder, RecorderOptions, Series,
     Status, StoreReader, StoreState, StoreStatus,
@@ -64,7 +68,7 @@ pub use selection::{AxisRange, Region, Selection};
 pub use store::{Batch, Change, Child, Commit, DataStore, DataStoreExt, Encoded, Node, Prepared};
 pub use value::{ArrayValue, ObjectValue, Value};
 pub use verify::{Damage, VerifiedKey, VerifyReport, verify};
-pub use view::{ArrayView, ArrayViewExt, Iter, RaggedArray};
+pub use view::{ArrayView, ArrayViewExt};
 
 /// The traits and wrappers that recording programs use, for `use simrecorder::prelude::*`.
 ///

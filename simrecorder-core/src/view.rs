@@ -9,6 +9,8 @@ use ndarray::{Array, ArrayD, Dimension};
 use serde::de::DeserializeOwned;
 
 use crate::cast::cast_elements;
+use crate::ragged_array::RaggedArray;
+use crate::record_iter::{ITER_BYTES, Iter};
 use crate::records::Records;
 use crate::selected_view::SelectedView;
 use crate::selection::{Region, Selection, element_count};
@@ -177,9 +179,6 @@ impl<V: ArrayView + ?Sized> ArrayView for Arc<V> {
 
 /// How many bytes [`ArrayView::check_records`] reads at once, at most, unless one record is larger.
 const CHECK_BYTES: usize = 16 << 20;
-
-/// How many bytes [`ArrayViewExt::iter`] reads at once, unless one chunk or record is larger.
-const ITER_BYTES: usize = 4 << 20;
 
 /// The convenient forms of [`ArrayView`], for every view.
 ///
@@ -369,11 +368,7 @@ pub trait ArrayViewExt: ArrayView {
 
     /// All records in order. Some chunks are held at a time, about 4 MiB.
     fn iter(&self) -> Iter {
-        Iter {
-            view: self.to_arc(),
-            next: 0,
-            block: None,
-        }
+        Iter::new(self.to_arc())
     }
 
     /// Reads all rows of a ragged series.
@@ -540,124 +535,4 @@ pub(crate) fn no_array(view: &(impl ArrayView + ?Sized), method: &str) -> Error 
     };
     let message = format!("{method} does not read a series of kind {kind}; use {instead}");
     Error::new(ErrorKind::KindMismatch, "read", message).with_key(view.key().as_str())
-}
-
-/// The rows of a ragged series in memory.
-#[derive(Clone, Debug, PartialEq)]
-pub struct RaggedArray<T> {
-    values: ArrayD<T>,
-    ends: Vec<usize>,
-}
-
-impl<T> RaggedArray<T> {
-    /// The number of rows.
-    pub fn len(&self) -> usize {
-        self.ends.len()
-    }
-
-    /// Whether there are no rows.
-    pub fn is_empty(&self) -> bool {
-        self.ends.is_empty()
-    }
-
-    /// One row; `None` if there is no such row.
-    pub fn row(&self, index: usize) -> Option<ndarray::ArrayViewD<'_, T>> {
-        let end = *self.ends.get(index)?;
-        let start = index.checked_sub(1).map_or(0, |before| self.ends[before]);
-        Some(
-            self.values
-                .slice_axis(ndarray::Axis(0), ndarray::Slice::from(start..end)),
-        )
-    }
-
-    /// All rows in order.
-    pub fn rows(&self) -> impl Iterator<Item = ndarray::ArrayViewD<'_, T>> {
-        (0..self.len()).filter_map(|index| self.row(index))
-    }
-
-    /// The items of all rows, one after the other.
-    pub fn values(&self) -> &ArrayD<T> {
-        &self.values
-    }
-
-    /// Where each row ends in [`values`](Self::values).
-    pub fn ends(&self) -> &[usize] {
-        &self.ends
-    }
-
-    /// The items of all rows, one after the other, and where each row ends in them.
-    pub fn into_parts(self) -> (ArrayD<T>, Vec<usize>) {
-        (self.values, self.ends)
-    }
-}
-
-/// All records of a view in order; see [`ArrayViewExt::iter`].
-///
-/// After an error it goes on with the record behind the one that could not be read.
-#[derive(Clone, Debug)]
-pub struct Iter {
-    view: Arc<dyn ArrayView>,
-    next: u64,
-    /// The records at hand, and the index of the first of them.
-    block: Option<(u64, Records)>,
-}
-
-impl Iter {
-    /// Reads whole chunks from the next record on.
-    fn read_block(&self) -> Result<Records> {
-        let chunk = self.view.chunk_shape().first().copied().unwrap_or(1).max(1);
-        let record = self
-            .view
-            .schema()
-            .record_bytes()
-            .unwrap_or(usize::MAX)
-            .max(1);
-        let fitting = (ITER_BYTES / record) as u64 / chunk * chunk;
-        // Up to the end of a chunk, so that no chunk is decoded twice.
-        let end = if self.view.kind().is_fixed() {
-            (self.next / chunk * chunk).saturating_add(fitting.max(chunk))
-        } else {
-            u64::MAX
-        };
-        self.view
-            .read_records(self.next..end.min(self.view.len()), ITER_BYTES)
-    }
-
-    fn read_next(&mut self) -> Result<Value> {
-        if let Some((start, records)) = &self.block
-            && let Some(index) = self.next.checked_sub(*start)
-            && index < records.len()
-        {
-            return records.value(index);
-        }
-        let records = self.read_block()?;
-        let value = records.value(0);
-        self.block = Some((self.next, records));
-        value
-    }
-}
-
-impl Iterator for Iter {
-    type Item = Result<Value>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        if self.next >= self.view.len() {
-            return None;
-        }
-        let value = self
-            .read_next()
-            .map_err(|e| e.with_key(self.view.key().as_str()));
-        self.next += 1;
-        Some(value)
-    }
-
-    fn size_hint(&self) -> (usize, Option<usize>) {
-        let left = usize::try_from(self.view.len().saturating_sub(self.next)).ok();
-        (left.unwrap_or(usize::MAX), left)
-    }
-
-    fn nth(&mut self, n: usize) -> Option<Self::Item> {
-        self.next = self.next.saturating_add(n as u64);
-        self.next()
-    }
 }
