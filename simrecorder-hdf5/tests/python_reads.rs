@@ -156,14 +156,8 @@ fn h5py_reads_records_that_are_larger_than_a_chunk() {
 
 #[test]
 fn h5py_reads_lossy_numbers_within_their_bound() {
-    let record = |recorder: &Recorder| {
-        for i in 0..20_000 {
-            recorder.record("x", (f64::from(i) / 1000.0).sin()).unwrap();
-        }
-    };
-    with_recording(Compression::lossy(0.001).unwrap(), record, |path| {
-        python_reads("lossy", path);
-    });
+    let lossy = Compression::lossy(0.001).unwrap();
+    with_recording(lossy, record_rounded, |path| python_reads("lossy", path));
 }
 
 /// Records a series over time and neurons.

@@ -69,6 +69,14 @@ def check_net(read, hidden):
     same(read("net/no_rows/values"), numpy.zeros(0, "uint8"), "no_rows")
 
 
+def check_rounded(values):
+    """What `record_rounded` records, with a bound of 0.001."""
+    exact = numpy.sin(numpy.arange(20_000) / 1000)
+    assert values.shape == exact.shape, values.shape
+    error = abs(values - exact).max()
+    assert 0 < error <= 0.001, error
+
+
 def refused(call, what):
     """What a reader does not know is an error of its own, not wrong data."""
     try:

@@ -4,7 +4,9 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use simrecorder_core::{DataStore, Recorder, RecorderOptions};
+use simrecorder_core::{DataStore, OpenMode, Recorder, RecorderOptions, prelude::*};
+
+use crate::{assert_success, role, this_test};
 
 /// Memory of the process that is not backed by files, in bytes.
 fn anonymous_bytes() -> u64 {
@@ -34,26 +36,43 @@ pub fn peak_of(work: impl FnOnce()) -> u64 {
     peak.into_inner().saturating_sub(before)
 }
 
-/// Records with one key, with a hundred and with ten thousand; returns where that took more memory
-/// than the bound, 64 MiB, and 2 KiB a key. It measures the whole process: nothing else may run.
+/// Numbers that do not compress, other ones for each `seed`.
+pub fn noise(seed: u64, len: usize) -> Vec<u64> {
+    let mut x = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let mut next = || {
+        x ^= x << 13;
+        x ^= x >> 7;
+        x ^= x << 17;
+        x
+    };
+    (0..len).map(|_| next()).collect()
+}
+
+/// Records with one key, with a hundred, with ten thousand, and with as many as `SIMRECORDER_KEYS`
+/// says; returns where that took more memory than the bound, 64 MiB, and 2 KiB a key. It measures the whole process: nothing else may run.
 pub fn exceeded<S: DataStore + 'static>(what: &str, create: impl Fn(&Path) -> S) -> Vec<String> {
     const BOUND: u64 = 64 << 20;
     let mut failures = Vec::new();
-    for (keys, records, len) in [
+    let mut cases = vec![
         (1_u64, 600_u64, 100_000),
         (100, 10, 60_000),
         (10_000, 20, 250),
-    ] {
+    ];
+    // A hundred thousand take minutes.
+    if let Ok(keys) = std::env::var("SIMRECORDER_KEYS") {
+        cases.push((keys.parse().unwrap(), 3, 10));
+    }
+    for (keys, records, len) in cases {
         let folder = tempfile::tempdir().unwrap();
         let peak = peak_of(|| {
             let options = RecorderOptions::new().memory_bound(BOUND as usize);
             let recorder = Recorder::with_options(create(folder.path()), options);
             let names: Vec<_> = (0..keys).map(|key| format!("group/{key}")).collect();
-            let mut data: Vec<f64> = vec![0.0; len];
             for record in 0..records {
-                for (key, name) in names.iter().enumerate() {
-                    data[(record as usize * 31 + key) % len] = record as f64 * 0.1;
-                    recorder.record(name, &data).unwrap();
+                for (name, key) in names.iter().zip(0..) {
+                    recorder
+                        .record(name, noise(record * keys + key, len))
+                        .unwrap();
                 }
             }
             recorder.close().unwrap();
@@ -64,4 +83,42 @@ pub fn exceeded<S: DataStore + 'static>(what: &str, create: impl Fn(&Path) -> S)
         failures.extend((peak > allowed).then_some(what));
     }
     failures
+}
+
+/// Checks that iterating over a series of 300 MB, of arrays and of rows, takes no more than 64 MiB of
+/// memory. The reader is the named test in another process.
+///
+/// # Panics
+/// If it takes more.
+pub fn assert_iteration_is_bounded<S: DataStore + 'static>(
+    test: &str,
+    open: impl Fn(&Path, OpenMode) -> S,
+) {
+    const RECORDS: u64 = 600;
+    const LEN: usize = 62_500;
+    const ALLOWED: u64 = 64 << 20;
+    let Some(path) = role() else {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("run");
+        let recorder = Recorder::new(open(&path, OpenMode::CreateNew));
+        for record in 0..RECORDS {
+            let data = noise(record, LEN);
+            recorder.record("rows", Ragged(&data)).unwrap();
+            recorder.record("arrays", data).unwrap();
+        }
+        recorder.close().unwrap();
+        return assert_success(&mut this_test(test, &path));
+    };
+    let recorder = Recorder::new(open(&path, OpenMode::Read));
+    for key in ["arrays", "rows"] {
+        let peak = peak_of(|| {
+            let view = recorder.get_all(key).unwrap();
+            assert_eq!(view.len(), RECORDS);
+            for (record, index) in view.iter().zip(0..) {
+                let record: Vec<u64> = record.unwrap().try_into().unwrap();
+                assert_eq!(record, noise(index, LEN), "{key}");
+            }
+        });
+        assert!(peak < ALLOWED, "{key}: {peak} bytes of {ALLOWED}");
+    }
 }

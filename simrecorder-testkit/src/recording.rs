@@ -71,6 +71,10 @@ pub fn record_other_kinds(recorder: &Recorder) {
     recorder
         .set("kinds/values/large", vec![7_u64; 1 << 17])
         .unwrap();
+    let attributes = Attributes::from_iter([("units".to_owned(), json!("pA"))]);
+    recorder
+        .set_attributes("kinds/values/large", attributes)
+        .unwrap();
 }
 
 /// A group as users have it: series of different length, some with names and attributes.
@@ -85,8 +89,10 @@ pub fn record_group(recorder: &Recorder) {
         .declare("net/never", Schema::scalar::<f64>())
         .unwrap();
     recorder.declare("net/no_text", Schema::text()).unwrap();
+    let rows = Schema::ragged::<u8>([]).with_dimension_names(["trial"]);
+    let rows = rows.with_attribute("comment", "größe");
     recorder
-        .declare("net/no_rows", Schema::ragged::<u8>([]))
+        .declare("net/no_rows", rows.with_units("ms"))
         .unwrap();
     let partly =
         |len, names: [Option<&str>; 2]| Schema::array::<f64>([len]).with_dimension_names(names);
@@ -111,4 +117,11 @@ pub fn record_group(recorder: &Recorder) {
     }
     let attributes = Attributes::from_iter([("title".to_owned(), json!("a network"))]);
     recorder.set_attributes("net", attributes).unwrap();
+}
+
+/// Records what a bound of 0.001 rounds.
+pub fn record_rounded(recorder: &Recorder) {
+    for i in 0..20_000 {
+        recorder.record("x", (f64::from(i) / 1000.0).sin()).unwrap();
+    }
 }

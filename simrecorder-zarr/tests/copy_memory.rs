@@ -11,24 +11,12 @@ use simrecorder_zarr::{ZarrDataStore, ZarrStorage};
 
 mod support;
 
-use support::memory::peak_of;
+use support::memory::{noise, peak_of};
 
 fn create(path: &Path, storage: ZarrStorage) -> ZarrDataStore {
     let options = ZarrDataStore::options().storage(storage);
     let options = options.mode(OpenMode::CreateNew);
     options.durability(Durability::Process).open(path).unwrap()
-}
-
-/// Bytes that do not compress, other ones for each `seed`.
-fn noise(seed: u64, len: usize) -> Vec<u64> {
-    let mut x = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-    let mut next = || {
-        x ^= x << 13;
-        x ^= x >> 7;
-        x ^= x << 17;
-        x
-    };
-    (0..len).map(|_| next()).collect()
 }
 
 /// Records 200 MiB: in one series of arrays and one of rows, or in ten thousand keys.

@@ -13,9 +13,13 @@ mod support;
 use support::recording::*;
 use support::{assert_success, python};
 
-/// Makes the same recording in a directory and in LMDB, and calls `read` with their paths while
+/// Makes a recording in a directory and in LMDB, and calls `read` with their paths while
 /// it is still open.
-fn with_recordings(compression: Compression, read: impl FnOnce(&Path, &Path)) {
+fn with_recordings(
+    compression: Compression,
+    record: impl FnOnce(&Recorder),
+    read: impl FnOnce(&Path, &Path),
+) {
     let folder = tempfile::tempdir().unwrap();
     let open = |storage: ZarrStorage, name: &str| {
         let options = ZarrDataStore::options()
@@ -29,18 +33,22 @@ fn with_recordings(compression: Compression, read: impl FnOnce(&Path, &Path)) {
     let directory = open(ZarrStorage::Directory, "run.zarr");
     let lmdb = open(ZarrStorage::Lmdb, "run.mdb");
     let recorder = Recorder::new((directory.clone(), lmdb.clone()));
+    record(&recorder);
+    recorder.checkpoint().unwrap();
+    read(directory.path(), lmdb.path());
+    recorder.close().unwrap();
+}
+
+fn record_all(recorder: &Recorder) {
     for dtype in DType::ALL {
         // zarr-python lists no group that holds a bfloat16.
-        record_elements(&recorder, dtype, |group| match dtype {
+        record_elements(recorder, dtype, |group| match dtype {
             DType::BF16 => format!("{group}/bfloat16/x"),
             dtype => format!("{group}/{dtype}"),
         });
     }
-    record_other_kinds(&recorder);
-    record_group(&recorder);
-    recorder.checkpoint().unwrap();
-    read(directory.path(), lmdb.path());
-    recorder.close().unwrap();
+    record_other_kinds(recorder);
+    record_group(recorder);
 }
 
 #[test]
@@ -53,7 +61,7 @@ fn zarr_python_xarray_and_tensorstore_read_every_kind_and_type_from_a_directory(
         Compression::Small,
         lossy,
     ] {
-        with_recordings(compression, |directory, _| {
+        with_recordings(compression, record_all, |directory, _| {
             for reader in ["zarr", "xarray", "tensorstore"] {
                 assert_success(python("read_recording.py").arg(reader).arg(directory));
             }
@@ -64,12 +72,21 @@ fn zarr_python_xarray_and_tensorstore_read_every_kind_and_type_from_a_directory(
 #[test]
 fn zarr_python_and_xarray_read_every_kind_and_type_from_lmdb_while_it_is_open() {
     // Without compression, so that one value is large.
-    with_recordings(Compression::None, |directory, lmdb| {
+    with_recordings(Compression::None, record_all, |directory, lmdb| {
         for reader in ["lmdb-zarr", "lmdb-xarray"] {
             assert_success(python("read_recording.py").arg(reader).arg(lmdb));
         }
         let compare = ["lmdb-entries".as_ref(), lmdb, directory];
         assert_success(python("read_recording.py").args(compare));
+    });
+}
+
+#[test]
+fn zarr_python_reads_lossy_numbers_within_their_bound() {
+    let lossy = Compression::lossy(0.001).unwrap();
+    with_recordings(lossy, record_rounded, |directory, lmdb| {
+        assert_success(python("read_recording.py").arg("lossy").arg(directory));
+        assert_success(python("read_recording.py").arg("lmdb-lossy").arg(lmdb));
     });
 }
 

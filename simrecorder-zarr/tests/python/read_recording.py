@@ -14,7 +14,7 @@ import msgpack
 import tensorstore
 import xarray
 import zarr
-from expected import GROUPS, TYPES, check_net, check_text, refused, rows, same
+from expected import GROUPS, TYPES, check_net, check_rounded, check_text, refused, rows, same
 from expected import check_elements as check_elements_at
 from simrecorder_lmdb import LmdbStore
 from zarr.abc.store import OffsetByteRequest, RangeByteRequest, SuffixByteRequest
@@ -48,6 +48,17 @@ def check_attributes(attributes):
     assert attributes["_simrecorder"] == "an attribute of the user"
 
 
+def check_other_attributes(rows, value):
+    """Those of a ragged series and of a value."""
+    assert (rows["units"], rows["comment"]) == ("ms", "größe"), rows
+    assert value["units"] == "pA", value
+
+
+def check_lossy(path):
+    values = zarr.open_group(path, mode="r")["x"][...]
+    check_rounded(values)
+
+
 def read_with_zarr(store):
     root = zarr.open_group(store, mode="r")
     read = lambda path: root[path][...]
@@ -60,6 +71,8 @@ def read_with_zarr(store):
     assert root["net"].attrs["title"] == "a network"
     assert root["net/v"].metadata.dimension_names == ("time", "neuron")
     assert root["net/rate"].metadata.dimension_names == ("rate_record",)
+    assert root["net/no_rows/ends"].metadata.dimension_names == ("trial",)
+    check_other_attributes(root["net/no_rows"].attrs, root["kinds/values/large"].attrs)
     assert sorted(root["net"].array_keys()) == sorted(NET)
     assert sorted(root["net"].group_keys()) == ["no_rows"]
     for group in GROUPS:
@@ -94,6 +107,9 @@ def read_with_xarray(store):
     assert net["seldom"].dims == ("seldom_record", "neuron")
     check_attributes(net["v"].attrs)
     assert net.attrs["title"] == "a network"
+    no_rows = group("net/no_rows")
+    assert no_rows["ends"].dims == ("trial",)
+    check_other_attributes(no_rows.attrs, group("kinds/values")["large"].attrs)
 
 
 def read_with_tensorstore(path):
@@ -176,6 +192,10 @@ def main(reader, path, *others):
             read_with_xarray(path)
         case "tensorstore":
             read_with_tensorstore(path)
+        case "lossy":
+            check_lossy(path)
+        case "lmdb-lossy":
+            check_lossy(LmdbStore(path))
         case "lmdb-zarr":
             read_with_zarr(LmdbStore(path))
         case "lmdb-xarray":
