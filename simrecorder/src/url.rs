@@ -227,24 +227,10 @@ impl OpenOptions {
     /// error, unless the backend has `more` of its own.
     fn set(&mut self, option: &str, more: bool) -> Result<bool> {
         let (name, value) = option.split_once('=').unwrap_or((option, ""));
-        let one_of = |values: &[&str]| {
-            let message = format!(
-                "{name}={value} is not known; it is one of {}",
-                values.join(", ")
-            );
-            Error::new(ErrorKind::InvalidArgument, "open", message)
-        };
         match name {
             "mode" => {
-                let modes = [
-                    OpenMode::Read,
-                    OpenMode::Append,
-                    OpenMode::OpenOrCreate,
-                    OpenMode::CreateNew,
-                    OpenMode::Truncate,
-                ];
-                let found = modes.iter().find(|mode| mode.as_str() == value);
-                self.mode = *found.ok_or_else(|| one_of(&modes.map(OpenMode::as_str)))?;
+                let mode = value.parse::<OpenMode>();
+                self.mode = mode.map_err(|e| e.with_operation("open"))?;
             }
             "compression" => {
                 let compression = value.parse::<Compression>();
