@@ -10,6 +10,7 @@ mod column;
 mod commit;
 mod directory;
 mod encoded;
+mod fill_value;
 mod journal;
 mod layout;
 pub mod lmdb;
