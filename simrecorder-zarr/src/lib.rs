@@ -26,3 +26,5 @@ mod view;
 
 pub use options::{ZarrOptions, ZarrStorage};
 pub use store::ZarrDataStore;
+/// The storage traits of zarrs that [`LmdbStorage`](lmdb::LmdbStorage) implements, in its version.
+pub use zarrs_storage;
