@@ -5,6 +5,7 @@
 use std::path::{Path, PathBuf};
 
 use serde_json::json;
+use simrecorder_core::ndarray::s;
 use simrecorder_core::{
     ArrayValue, Attributes, DType, Error, ErrorKind, Key, NodeKind, OpenMode, Recorder, Value,
     prelude::*,
@@ -14,7 +15,7 @@ use simrecorder_hdf5::Hdf5DataStore;
 mod support;
 
 use support::counting::*;
-use support::{assert_success, python};
+use support::{assert_success, expect, python};
 
 fn written() -> (tempfile::TempDir, PathBuf) {
     let folder = tempfile::tempdir().unwrap();
@@ -390,4 +391,27 @@ fn datasets_without_elements_are_series_without_records() {
         assert_eq!(recorder.get_all(key).unwrap().len(), 0, "{key}");
         assert_eq!(recorder.get_all(key).unwrap().iter().count(), 0, "{key}");
     }
+}
+
+#[test]
+fn records_larger_than_any_memory_are_errors_and_parts_of_them_are_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("huge.h5");
+    assert_success(python("edit.py").arg("huge").arg(&path));
+    let recorder = open(&path, OpenMode::Read);
+    let view = recorder.get_all("x").unwrap();
+    for part in [view.select(..), view.select(-2..), view.select(1..2)] {
+        let part = part.unwrap();
+        let errors = [
+            part.read_value().map(drop),
+            part.get(0).map(drop),
+            part.iter().next().unwrap().map(drop),
+            part.read_records(0..1, 64).map(drop),
+        ];
+        for error in errors {
+            expect(error.unwrap_err(), ErrorKind::TooLarge, &["x"]);
+        }
+    }
+    let part = view.select(s![1.., (1_usize << 40) - 3.., ..2]).unwrap();
+    assert_eq!(part.read::<f64>().unwrap().shape(), [2, 3, 2]);
 }

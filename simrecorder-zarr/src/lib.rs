@@ -10,6 +10,7 @@ mod column;
 mod commit;
 mod directory;
 mod encoded;
+mod fill_value;
 mod journal;
 mod layout;
 pub mod lmdb;
@@ -25,3 +26,5 @@ mod view;
 
 pub use options::{ZarrOptions, ZarrStorage};
 pub use store::ZarrDataStore;
+/// The storage traits of zarrs that [`LmdbStorage`](lmdb::LmdbStorage) implements, in its version.
+pub use zarrs_storage;

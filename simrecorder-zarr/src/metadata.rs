@@ -5,6 +5,7 @@ use simrecorder_core::{
     Attributes, Compression, DType, Error, ErrorBound, ErrorKind, Kind, NodeKind, Result, Schema,
 };
 
+use crate::fill_value::zero;
 use crate::recording_id::RecordingId;
 
 /// The attribute under which simrecorder keeps what Zarr has no place for.
@@ -505,60 +506,6 @@ fn compressing_codecs(column: ColumnType, compression: Compression) -> Vec<Json>
         _ => blosc("lz4", 1, shuffle(is_floating)),
     };
     vec![serializer, compressor]
-}
-
-fn zero(dtype: DType) -> Json {
-    match dtype {
-        DType::Bool => json!(false),
-        DType::F16 | DType::BF16 | DType::F32 | DType::F64 => json!(0.0),
-        DType::Complex64 | DType::Complex128 => json!([0.0, 0.0]),
-        _ => json!(0),
-    }
-}
-
-/// A fill value in JSON, from the bytes of one element.
-///
-/// Floating-point numbers that JSON does not have (NaN, infinities), and those of 16 bits, are given
-/// by their bits, which every reader takes.
-pub(crate) fn fill_value_json(dtype: DType, bytes: &[u8]) -> Json {
-    let hex = |bytes: &[u8]| {
-        let digits: String = bytes
-            .iter()
-            .rev()
-            .map(|byte| format!("{byte:02x}"))
-            .collect();
-        json!(format!("0x{digits}"))
-    };
-    let float = |bytes: &[u8]| {
-        let number = match *bytes {
-            [a, b, c, d] => f64::from(f32::from_le_bytes([a, b, c, d])),
-            [a, b, c, d, e, f, g, h] => f64::from_le_bytes([a, b, c, d, e, f, g, h]),
-            _ => return hex(bytes),
-        };
-        match serde_json::Number::from_f64(number) {
-            Some(number) => Json::Number(number),
-            None => hex(bytes),
-        }
-    };
-    let mut wide = [0; 16];
-    let signed = matches!(dtype, DType::I8 | DType::I16 | DType::I32 | DType::I64)
-        && bytes.last().is_some_and(|byte| byte & 0x80 != 0);
-    if signed {
-        wide = [0xff; 16];
-    }
-    let len = bytes.len().min(wide.len());
-    wide[..len].copy_from_slice(&bytes[..len]);
-    let integer = i128::from_le_bytes(wide);
-    match dtype {
-        DType::Bool => json!(integer != 0),
-        DType::F16 | DType::BF16 | DType::F32 | DType::F64 => float(bytes),
-        DType::Complex64 | DType::Complex128 => {
-            let (re, im) = bytes.split_at(bytes.len() / 2);
-            json!([float(re), float(im)])
-        }
-        DType::U64 => json!(integer as u64),
-        _ => json!(integer as i64),
-    }
 }
 
 pub(crate) fn corrupt(message: impl Into<String>) -> Error {

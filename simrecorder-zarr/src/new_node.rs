@@ -8,7 +8,9 @@ use simrecorder_core::{
 };
 
 use crate::encoded::SeriesEncoding;
-use crate::metadata::{ColumnType, Document, check_attributes, fill_value_json};
+use crate::fill_value::fill_value_json;
+use crate::layout::Layout;
+use crate::metadata::{ColumnType, Document, check_attributes};
 use crate::recording::{ENDS, ITEMS, Recording};
 use crate::storage::Change as StorageChange;
 use crate::view::ENDS_DTYPE;
@@ -22,91 +24,25 @@ impl Recording {
         schema: &Schema,
     ) -> Result<Vec<(String, Document)>> {
         check_attributes(schema.attributes())?;
-        let name = key.name();
         // A series that was read from another recording is kept as it was there.
         let original = schema.stored_form::<SeriesEncoding>();
-        let by_default = (&ChunkPolicy::default(), Compression::default());
+        let by_default = ChunkPolicy::default();
         let (policy, compression) = match original {
-            Some(_) => by_default,
+            Some(_) => (&by_default, Compression::default()),
             None => (&self.chunk_policy, self.compression),
         };
-        let policy = schema.chunk_policy().unwrap_or(policy);
-        let compression = schema.compression().unwrap_or(compression);
-        let fill_value = match (
-            schema.fill_value().and_then(Value::as_array),
-            schema.dtype(),
-        ) {
-            (Some(value), Some(dtype)) => Some(fill_value_json(dtype, value.as_bytes())),
-            _ => None,
+        let new = NewSeries {
+            name: key.name(),
+            path,
+            schema,
+            policy: schema.chunk_policy().unwrap_or(policy),
+            compression: schema.compression().unwrap_or(compression),
+            original,
         };
-        let record_names = || record_names(name, schema);
-        let like_original = |mut elements: Document| {
-            if let Some(original) = original {
-                original.apply_to_elements(&mut elements);
-            }
-            elements
-        };
-        let mark = |mut document: Document| {
-            document.set_attributes(schema.attributes());
-            document.mark(NodeKind::Series, schema.kind(), Some(schema));
-            document
-        };
-        let column = |column: ColumnType,
-                      shape: &[u64],
-                      chunk: &[u64],
-                      fill: Option<Json>,
-                      names: &[String]| {
-            Document::array(column, shape, chunk, fill, compression, names)
-        };
-        let dtype = schema.dtype().unwrap_or(DType::U8);
         match schema.kind() {
-            Kind::Array => {
-                let chunk = policy.chunk_shape(schema.record_shape(), dtype.size())?;
-                check_chunk_size(&chunk, dtype.size())?;
-                let shape: Vec<u64> = std::iter::once(0)
-                    .chain(schema.record_shape().iter().copied())
-                    .collect();
-                let elements = ColumnType::Elements(dtype);
-                let document = column(elements, &shape, &chunk, fill_value, &record_names());
-                Ok(vec![(path.to_owned(), mark(like_original(document)))])
-            }
-            Kind::Text => {
-                let rows = policy.fixed_records().unwrap_or(TEXT_CHUNK_RECORDS);
-                check_chunk_size(&[rows], size_of::<u64>())?;
-                let document = column(ColumnType::Text, &[0], &[rows], None, &record_names());
-                Ok(vec![(path.to_owned(), mark(like_original(document)))])
-            }
-            _ => {
-                let by_size = without_records(policy);
-                let item_chunk = by_size.chunk_shape(schema.record_shape(), dtype.size())?;
-                let ends_chunk = match policy.fixed_records() {
-                    Some(records) => vec![records],
-                    None => by_size.chunk_shape(&[], ENDS_DTYPE.size())?,
-                };
-                check_chunk_size(&item_chunk, dtype.size())?;
-                check_chunk_size(&ends_chunk, ENDS_DTYPE.size())?;
-                let item_shape: Vec<u64> = std::iter::once(0)
-                    .chain(schema.record_shape().iter().copied())
-                    .collect();
-                let item_names = axis_names(&format!("{name}_{ITEMS}"), item_shape.len());
-                let items = column(
-                    ColumnType::Elements(dtype),
-                    &item_shape,
-                    &item_chunk,
-                    fill_value,
-                    &item_names,
-                );
-                let ends_type = ColumnType::Elements(ENDS_DTYPE);
-                let mut ends = column(ends_type, &[0], &ends_chunk, None, &record_names());
-                if let Some(original) = original {
-                    original.apply_to_ends(&mut ends);
-                }
-                Ok(vec![
-                    (path.to_owned(), mark(Document::group(&Attributes::new()))),
-                    (format!("{path}/{ITEMS}"), like_original(items)),
-                    (format!("{path}/{ENDS}"), ends),
-                ])
-            }
+            Kind::Array => new.arrays(),
+            Kind::Text => new.texts(),
+            _ => new.rows(),
         }
     }
 
@@ -117,58 +53,12 @@ impl Recording {
         path: &str,
         value: &Value,
     ) -> Result<(Document, Vec<StorageChange>)> {
-        let bytes_shape;
-        let (kind, column, shape, data, ends): (_, _, &[u64], &[u8], &[u64]) = match value {
-            Value::Array(array) => {
-                bytes_shape = array
-                    .shape()
-                    .iter()
-                    .map(|&len| len as u64)
-                    .collect::<Vec<_>>();
-                let column = ColumnType::Elements(array.dtype());
-                (Kind::Array, column, &bytes_shape, array.as_bytes(), &[])
-            }
-            Value::Text(text) => {
-                bytes_shape = vec![text.len() as u64];
-                (
-                    Kind::Text,
-                    ColumnType::Text,
-                    &[],
-                    text.as_bytes(),
-                    &bytes_shape,
-                )
-            }
-            Value::Bytes(bytes) => {
-                bytes_shape = vec![bytes.len() as u64];
-                (
-                    Kind::Bytes,
-                    ColumnType::Elements(DType::U8),
-                    &bytes_shape,
-                    bytes,
-                    &[],
-                )
-            }
-            Value::Object(object) => {
-                bytes_shape = vec![object.as_msgpack().len() as u64];
-                let data = object.as_msgpack();
-                (
-                    Kind::Object,
-                    ColumnType::Elements(DType::U8),
-                    &bytes_shape,
-                    data,
-                    &[],
-                )
-            }
-            _ => {
-                let message = "values of this kind are not stored by this version";
-                return Err(Error::new(ErrorKind::Unsupported, "set", message));
-            }
-        };
-        let size = match column {
+        let value = ValueArray::of(value)?;
+        let size = match value.column {
             ColumnType::Elements(dtype) => dtype.size(),
             ColumnType::Text => 1,
         };
-        let chunk = match shape {
+        let chunk = match &value.shape[..] {
             [] => Vec::new(),
             [first, rest @ ..] => {
                 let mut chunk = without_records(&self.chunk_policy).chunk_shape(rest, size)?;
@@ -177,44 +67,202 @@ impl Recording {
                 chunk
             }
         };
-        let names = axis_names(key.name(), shape.len());
+        let names = axis_names(key.name(), value.shape.len());
         let compression = match self.compression {
             // Values are kept as they are.
             Compression::Lossy(_) => Compression::Small,
             lossless => lossless,
         };
-        let mut document = Document::array(column, shape, &chunk, None, compression, &names);
+        let mut document = Document::array(
+            value.column,
+            &value.shape,
+            &chunk,
+            None,
+            compression,
+            &names,
+        );
         document.set_attributes(&Attributes::new());
-        document.mark(NodeKind::Value, kind, None);
+        document.mark(NodeKind::Value, value.kind, None);
         let layout = self.layouts.get(&document)?;
-        let count = shape.first().copied().unwrap_or(1);
+        Ok((document, value.chunks(path, &layout)?))
+    }
+}
+
+/// A series that is made.
+struct NewSeries<'a> {
+    name: &'a str,
+    path: &'a str,
+    schema: &'a Schema,
+    policy: &'a ChunkPolicy,
+    compression: Compression,
+    original: Option<&'a SeriesEncoding>,
+}
+
+impl NewSeries<'_> {
+    fn arrays(&self) -> Result<Vec<(String, Document)>> {
+        let dtype = self.dtype();
+        let chunk = self
+            .policy
+            .chunk_shape(self.schema.record_shape(), dtype.size())?;
+        check_chunk_size(&chunk, dtype.size())?;
+        let names = record_names(self.name, self.schema);
+        let document = self.mark(self.elements(&chunk, &names));
+        Ok(vec![(self.path.to_owned(), document)])
+    }
+
+    fn texts(&self) -> Result<Vec<(String, Document)>> {
+        let rows = self.policy.fixed_records().unwrap_or(TEXT_CHUNK_RECORDS);
+        check_chunk_size(&[rows], size_of::<u64>())?;
+        let names = record_names(self.name, self.schema);
+        let document = self.column(ColumnType::Text, &[0], &[rows], None, &names);
+        let document = self.mark(self.like_original(document));
+        Ok(vec![(self.path.to_owned(), document)])
+    }
+
+    /// Records of any length: a group of what they hold, and of where they end.
+    fn rows(&self) -> Result<Vec<(String, Document)>> {
+        let dtype = self.dtype();
+        let by_size = without_records(self.policy);
+        let item_chunk = by_size.chunk_shape(self.schema.record_shape(), dtype.size())?;
+        let ends_chunk = match self.policy.fixed_records() {
+            Some(records) => vec![records],
+            None => by_size.chunk_shape(&[], ENDS_DTYPE.size())?,
+        };
+        check_chunk_size(&item_chunk, dtype.size())?;
+        check_chunk_size(&ends_chunk, ENDS_DTYPE.size())?;
+        let item_axes = 1 + self.schema.record_shape().len();
+        let item_names = axis_names(&format!("{}_{ITEMS}", self.name), item_axes);
+        let items = self.elements(&item_chunk, &item_names);
+        let ends_type = ColumnType::Elements(ENDS_DTYPE);
+        let names = record_names(self.name, self.schema);
+        let mut ends = self.column(ends_type, &[0], &ends_chunk, None, &names);
+        if let Some(original) = self.original {
+            original.apply_to_ends(&mut ends);
+        }
+        let path = self.path;
+        let group = self.mark(Document::group(&Attributes::new()));
+        Ok(vec![
+            (path.to_owned(), group),
+            (format!("{path}/{ITEMS}"), items),
+            (format!("{path}/{ENDS}"), ends),
+        ])
+    }
+
+    fn dtype(&self) -> DType {
+        self.schema.dtype().unwrap_or(DType::U8)
+    }
+
+    /// The array of all elements, without any yet.
+    fn elements(&self, chunk: &[u64], names: &[String]) -> Document {
+        let shape: Vec<u64> = std::iter::once(0)
+            .chain(self.schema.record_shape().iter().copied())
+            .collect();
+        let fill_value = self.schema.fill_value().and_then(Value::as_array);
+        let fill_value = fill_value
+            .zip(self.schema.dtype())
+            .map(|(value, dtype)| fill_value_json(dtype, value.as_bytes()));
+        let column = ColumnType::Elements(self.dtype());
+        self.like_original(self.column(column, &shape, chunk, fill_value, names))
+    }
+
+    fn column(
+        &self,
+        column: ColumnType,
+        shape: &[u64],
+        chunk: &[u64],
+        fill_value: Option<Json>,
+        names: &[String],
+    ) -> Document {
+        Document::array(column, shape, chunk, fill_value, self.compression, names)
+    }
+
+    fn like_original(&self, mut elements: Document) -> Document {
+        if let Some(original) = self.original {
+            original.apply_to_elements(&mut elements);
+        }
+        elements
+    }
+
+    fn mark(&self, mut document: Document) -> Document {
+        document.set_attributes(self.schema.attributes());
+        document.mark(NodeKind::Series, self.schema.kind(), Some(self.schema));
+        document
+    }
+}
+
+/// A value as an array.
+struct ValueArray<'a> {
+    kind: Kind,
+    column: ColumnType,
+    shape: Vec<u64>,
+    data: &'a [u8],
+    /// Where texts end.
+    ends: Vec<u64>,
+}
+
+impl<'a> ValueArray<'a> {
+    fn of(value: &'a Value) -> Result<Self> {
+        let bytes = |kind, data: &'a [u8]| Self {
+            kind,
+            column: ColumnType::Elements(DType::U8),
+            shape: vec![data.len() as u64],
+            data,
+            ends: Vec::new(),
+        };
+        match value {
+            Value::Array(array) => Ok(Self {
+                kind: Kind::Array,
+                column: ColumnType::Elements(array.dtype()),
+                shape: array.shape().iter().map(|&len| len as u64).collect(),
+                data: array.as_bytes(),
+                ends: Vec::new(),
+            }),
+            Value::Text(text) => Ok(Self {
+                kind: Kind::Text,
+                column: ColumnType::Text,
+                shape: Vec::new(),
+                data: text.as_bytes(),
+                ends: vec![text.len() as u64],
+            }),
+            Value::Bytes(data) => Ok(bytes(Kind::Bytes, data)),
+            Value::Object(object) => Ok(bytes(Kind::Object, object.as_msgpack())),
+            _ => {
+                let message = "values of this kind are not stored by this version";
+                Err(Error::new(ErrorKind::Unsupported, "set", message))
+            }
+        }
+    }
+
+    fn chunks(&self, path: &str, layout: &Layout) -> Result<Vec<StorageChange>> {
+        let count = self.shape.first().copied().unwrap_or(1);
         let rows = RowsRef {
             count,
-            data,
-            ends,
+            data: self.data,
+            ends: &self.ends,
             base: 0,
         };
-        let mut changes = Vec::new();
-        if shape.is_empty() {
-            let value = layout.encode(rows, &[])?;
-            changes.push(StorageChange::Set {
-                key: layout.chunk_entry(path, &[]),
-                value,
-            });
-        } else if !data.is_empty() {
+        let chunk = |rows, indices: &[u64], rest: &[_]| -> Result<StorageChange> {
+            Ok(StorageChange::Set {
+                key: layout.chunk_entry(path, indices),
+                value: layout.encode(rows, rest)?,
+            })
+        };
+        if self.shape.is_empty() {
+            return Ok(vec![chunk(rows, &[], &[])?]);
+        }
+        let mut chunks = Vec::new();
+        if !self.data.is_empty() {
             for index in 0..count.div_ceil(layout.chunk_rows()) {
                 let start = index * layout.chunk_rows();
                 let end = (start + layout.chunk_rows()).min(count);
                 let rows = rows.slice(start, end, layout.row_size());
                 for rest in layout.grid.row() {
                     let indices: Vec<u64> = std::iter::once(index).chain(rest.clone()).collect();
-                    let value = layout.encode(rows, &rest)?;
-                    let key = layout.chunk_entry(path, &indices);
-                    changes.push(StorageChange::Set { key, value });
+                    chunks.push(chunk(rows, &indices, &rest)?);
                 }
             }
         }
-        Ok((document, changes))
+        Ok(chunks)
     }
 }
 

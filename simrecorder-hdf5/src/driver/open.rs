@@ -15,7 +15,7 @@ use super::journal::{self, Header, Loaded, PAGE_LEN, is_announced};
 use super::locks::{MainLock, writer_lock};
 use super::pages::read_or_zero;
 use super::superblock;
-use super::writer::{Writer, superblock_checksum, superblock_page, write_journal};
+use super::writer::{Writer, write_journal};
 
 /// How long a journal is waited for that is locked for some time only.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -180,7 +180,7 @@ pub(super) fn check_main(
     loop {
         looks += 1;
         let length = main.metadata().map_err(failed)?.len();
-        let page = superblock_page(main, superblock).map_err(failed)?;
+        let page = superblock::page_of(main, superblock).map_err(failed)?;
         let at = (superblock % PAGE_LEN) as usize;
         match loaded.check_main(length, &page, at) {
             // A writer may be at this page just now.
@@ -244,7 +244,7 @@ fn begin_journal(
     let header = Header {
         id,
         base: main.metadata().map_err(of_main)?.len(),
-        superblock: superblock_checksum(main, superblock).map_err(of_main)?,
+        superblock: superblock::page_checksum(main, superblock).map_err(of_main)?,
     };
     let placed = write_journal(disk, file, header, header.base, &[]).and_then(|written| {
         disk.rename(&paths.next_journal, &paths.journal)?;

@@ -1,5 +1,11 @@
 //! The few bytes of an HDF5 file that are looked at without libhdf5.
 
+use std::fs::File;
+use std::io;
+
+use super::journal::{PAGE, PAGE_LEN};
+use super::pages::read_or_zero;
+
 /// How every HDF5 file begins, behind what users may have put before it.
 const SIGNATURE: [u8; 8] = *b"\x89HDF\r\n\x1a\n";
 /// Open for writing, and open for writing beside readers.
@@ -26,6 +32,18 @@ pub(super) fn own(bytes: &[u8]) -> &[u8] {
     // Those of the first versions are as long with the entry of the root group, or a little longer.
     let end = checksum_at(bytes).map_or(96, |at| at + 4);
     &bytes[..end.min(bytes.len())]
+}
+
+/// The checksum of the page of the main file that holds its superblock.
+pub(super) fn page_checksum(main: &File, superblock: u64) -> io::Result<u32> {
+    Ok(crc32fast::hash(&page_of(main, superblock)?))
+}
+
+/// The page of the main file that holds its superblock.
+pub(super) fn page_of(main: &File, superblock: u64) -> io::Result<[u8; PAGE]> {
+    let mut page = [0; PAGE];
+    read_or_zero(main, &mut page, superblock / PAGE_LEN * PAGE_LEN)?;
+    Ok(page)
 }
 
 /// Clears the flags of a file that is open for writing from a superblock. Returns whether there

@@ -12,7 +12,7 @@ use super::NotePlace;
 use super::disk::{Disk, Paths};
 use super::journal::{self, Committed, Header, Loaded, PAGE, PAGE_LEN, Payload};
 use super::locks::MainLock;
-use super::pages::{Layers, Pending, read_or_zero, runs};
+use super::pages::{Layers, Pending, runs};
 use super::superblock;
 
 /// How many pages are copied to the main file at a time.
@@ -450,7 +450,7 @@ impl Writer {
         } else {
             self.committed.fresh
         };
-        let superblock = superblock_checksum(&self.main, self.superblock)
+        let superblock = superblock::page_checksum(&self.main, self.superblock)
             .map_err(|error| Error::io("checkpoint", &self.paths.main, error))?;
         let header = Header {
             id,
@@ -569,18 +569,6 @@ pub(super) fn write_journal(
         changes: 0,
     };
     Ok((journal, committed, NotePlace { offset, len }))
-}
-
-/// The checksum of the page of the main file that holds its superblock.
-pub(super) fn superblock_checksum(main: &File, superblock: u64) -> io::Result<u32> {
-    Ok(crc32fast::hash(&superblock_page(main, superblock)?))
-}
-
-/// The page of the main file that holds its superblock.
-pub(super) fn superblock_page(main: &File, superblock: u64) -> io::Result<[u8; PAGE]> {
-    let mut page = [0; PAGE];
-    read_or_zero(main, &mut page, superblock / PAGE_LEN * PAGE_LEN)?;
-    Ok(page)
 }
 
 /// Pages with their numbers, as a record takes them.

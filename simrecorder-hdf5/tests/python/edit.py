@@ -2,7 +2,7 @@
 
 Arguments, one of: `note PATH KEY JSON`, which puts JSON in what the recorder noted about a node;
 `damage PATH DATASET INDEX`, which overwrites a chunk; `long PATH COUNT`, which makes a file with so
-many numbers; `hold PATH MODE`, which opens the file until
+many numbers; `huge PATH`, which makes one with records that no memory holds; `hold PATH MODE`, which opens the file until
 standard input ends; `refused PATH MODE`, which must not be able to open it.
 """
 
@@ -32,6 +32,12 @@ def long(path, count):
         file["x"] = [0.5] * int(count)
 
 
+def huge(path):
+    with h5py.File(path, "w") as file:
+        shape = (3, 1 << 40, 3)
+        file.create_dataset("x", shape, "f8", maxshape=(None, *shape[1:]), chunks=(1, 1000, 3))
+
+
 def hold(path, mode):
     with h5py.File(path, mode):
         print("ready", flush=True)
@@ -46,4 +52,4 @@ def refused(path, mode):
     sys.exit("the file could be opened")
 
 
-{"note": note, "damage": damage, "long": long, "hold": hold, "refused": refused}[sys.argv[1]](*sys.argv[2:])
+{"note": note, "damage": damage, "long": long, "huge": huge, "hold": hold, "refused": refused}[sys.argv[1]](*sys.argv[2:])

@@ -416,3 +416,55 @@ pub(super) fn word32(bytes: &[u8], offset: usize) -> u32 {
 pub(super) fn word(bytes: &[u8], offset: usize) -> u64 {
     usize::from_ne_bytes(array(bytes, offset)) as u64
 }
+
+#[cfg(test)]
+mod tests {
+    use simrecorder_core::OpenMode;
+
+    use super::super::tests::{erase_path, get, open, set};
+    use super::*;
+    use crate::storage::Storage;
+
+    #[test]
+    fn a_file_that_ends_before_its_last_page_is_sound_if_the_rest_is_free() {
+        let folder = tempfile::tempdir().unwrap();
+        let storage = open(folder.path(), OpenMode::CreateNew);
+        storage.commit(vec![set("a", b"1")]).unwrap();
+        // Leaves free pages for the last commit to use, so that it takes none at the end but those
+        // of the value that it gives back.
+        for i in 0..10u8 {
+            storage
+                .commit(vec![set("a", &[i; 1500]), set("b", &[i; 1500])])
+                .unwrap();
+        }
+        storage
+            .commit(vec![
+                set("x/big", &vec![1; 400 << 10]),
+                erase_path("x"),
+                set("b", b"2"),
+            ])
+            .unwrap();
+        drop(storage);
+        let data = folder.path().join("data.mdb");
+        let length = std::fs::metadata(&data).unwrap().len();
+        let DataFile::Sound { needed } = inspect("open", &data).unwrap() else {
+            panic!("the file is sound");
+        };
+        assert!(length < needed, "{length} {needed}: nothing is tested");
+        let storage = open(folder.path(), OpenMode::Append);
+        assert_eq!(get(&storage, "b").unwrap(), "2");
+        drop(storage);
+
+        // One page less, and one in use is gone.
+        let file = std::fs::File::options().write(true).open(&data).unwrap();
+        let mut shorter = length;
+        while shorter > 2 * 4096 {
+            shorter -= 4096;
+            file.set_len(shorter).unwrap();
+            if inspect("open", &data).is_err() {
+                return;
+            }
+        }
+        panic!("a file without its pages was taken for sound");
+    }
+}

@@ -86,7 +86,7 @@ impl LmdbOptions {
 /// use std::sync::Arc;
 /// use simrecorder_core::OpenMode;
 /// use simrecorder_zarr::lmdb::{LmdbOptions, LmdbStorage};
-/// use zarrs_storage::{ReadableStorageTraits, StoreKey, WritableStorageTraits};
+/// use simrecorder_zarr::zarrs_storage::{ReadableStorageTraits, StoreKey, WritableStorageTraits};
 ///
 /// # let folder = tempfile::tempdir()?;
 /// let path = folder.path().join("run.mdb");

@@ -10,15 +10,14 @@ use bytes::Bytes;
 use proptest::prelude::*;
 use simrecorder_core::{ErrorKind, OpenMode};
 
-use super::data_file::DataFile;
 use super::environment::Access;
 use super::*;
 
-fn open(path: &Path, mode: OpenMode) -> LmdbStorage {
+pub(super) fn open(path: &Path, mode: OpenMode) -> LmdbStorage {
     LmdbStorage::open(path, &LmdbOptions::default().mode(mode)).unwrap()
 }
 
-fn set(key: &str, value: &[u8]) -> Change {
+pub(super) fn set(key: &str, value: &[u8]) -> Change {
     Change::Set {
         key: key.to_owned(),
         value: Bytes::copy_from_slice(value),
@@ -32,13 +31,13 @@ fn append(array: &str, bytes: &[u8]) -> Change {
     }
 }
 
-fn erase_path(path: &str) -> Change {
+pub(super) fn erase_path(path: &str) -> Change {
     Change::ErasePath {
         path: path.to_owned(),
     }
 }
 
-fn get(storage: &LmdbStorage, key: &str) -> Option<Bytes> {
+pub(super) fn get(storage: &LmdbStorage, key: &str) -> Option<Bytes> {
     storage
         .0
         .environment
@@ -552,49 +551,6 @@ fn a_read_that_finds_no_slot_clears_those_of_the_dead() {
     assert!(!child(NAME, folder.path()).status.success());
     assert_eq!(get(&writer, "a").unwrap(), "1");
     assert_eq!(writer.0.environment.state().2, 0);
-}
-
-#[test]
-fn a_file_that_ends_before_its_last_page_is_sound_if_the_rest_is_free() {
-    let folder = tempfile::tempdir().unwrap();
-    let storage = open(folder.path(), OpenMode::CreateNew);
-    storage.commit(vec![set("a", b"1")]).unwrap();
-    // Leaves free pages for the last commit to use, so that it takes none at the end but those
-    // of the value that it gives back.
-    for i in 0..10u8 {
-        storage
-            .commit(vec![set("a", &[i; 1500]), set("b", &[i; 1500])])
-            .unwrap();
-    }
-    storage
-        .commit(vec![
-            set("x/big", &vec![1; 400 << 10]),
-            erase_path("x"),
-            set("b", b"2"),
-        ])
-        .unwrap();
-    drop(storage);
-    let data = folder.path().join("data.mdb");
-    let length = std::fs::metadata(&data).unwrap().len();
-    let DataFile::Sound { needed } = data_file::inspect("open", &data).unwrap() else {
-        panic!("the file is sound");
-    };
-    assert!(length < needed, "{length} {needed}: nothing is tested");
-    let storage = open(folder.path(), OpenMode::Append);
-    assert_eq!(get(&storage, "b").unwrap(), "2");
-    drop(storage);
-
-    // One page less, and one in use is gone.
-    let file = std::fs::File::options().write(true).open(&data).unwrap();
-    let mut shorter = length;
-    while shorter > 2 * 4096 {
-        shorter -= 4096;
-        file.set_len(shorter).unwrap();
-        if data_file::inspect("open", &data).is_err() {
-            return;
-        }
-    }
-    panic!("a file without its pages was taken for sound");
 }
 
 #[test]
