@@ -12,7 +12,7 @@ use crate::store::ZarrDataStore;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ZarrStorage {
-    /// In an LMDB database: one file, commits in one transaction, fast with many series.
+    /// In an LMDB database: a folder with one data file, commits in one transaction, fast with many series.
     #[default]
     Lmdb,
     /// In a directory, as files that zarr-python, xarray and others read. Works on network file
