@@ -296,9 +296,10 @@ impl PythonRead {
         path: &Path,
         key: &str,
         places: &Places,
-    ) -> Self {
+    ) -> Result<Self> {
         let request = json!({ "work": "slices", "path": path, "key": key, "places": **places });
-        Self::new(python, peer, request, None)
+        let stored = Some(bytes_at(path)?);
+        Ok(Self::new(python, peer, request, stored))
     }
 }
 

@@ -213,6 +213,7 @@ impl Contender for Hdf5ReadAll {
 
 /// Reads the slice `[:n/2, b, t, :]` at random places of a file of simrecorder.
 pub struct Hdf5Slices {
+    path: PathBuf,
     data: Dataset,
     places: Places,
 }
@@ -220,8 +221,8 @@ pub struct Hdf5Slices {
 impl Hdf5Slices {
     /// Slices of the series of a key.
     pub fn new(path: &Path, key: &str, places: Places) -> Result<Self> {
-        let data = open(path, key)?;
-        Ok(Self { data, places })
+        let (path, data) = (path.to_owned(), open(path, key)?);
+        Ok(Self { path, data, places })
     }
 }
 
@@ -247,6 +248,6 @@ impl Contender for Hdf5Slices {
             }
             Ok(sum)
         })?;
-        Ok(Outcome::new(elapsed, checksum))
+        Outcome::new(elapsed, checksum).stored_at(&self.path)
     }
 }

@@ -205,14 +205,19 @@ impl Contender for ZarrsReadAll {
 /// Reads the slice `[:n/2, b, t, :]` at random places.
 pub struct ZarrsSlices {
     array: FileArray,
+    bytes: u64,
     places: Places,
 }
 
 impl ZarrsSlices {
     /// Slices of the array in a directory.
     pub fn new(path: &Path, places: Places) -> Result<Self> {
-        let array = open(path)?;
-        Ok(Self { array, places })
+        let (array, bytes) = (open(path)?, bytes_at(path)?);
+        Ok(Self {
+            array,
+            bytes,
+            places,
+        })
     }
 }
 
@@ -239,6 +244,9 @@ impl Contender for ZarrsSlices {
             }
             Ok(sum)
         })?;
-        Ok(Outcome::new(elapsed, checksum))
+        Ok(Outcome {
+            stored: Some(self.bytes),
+            ..Outcome::new(elapsed, checksum)
+        })
     }
 }

@@ -458,6 +458,6 @@ impl Contender for Slices {
             }
             Ok(sum)
         })?;
-        Ok(Outcome::new(elapsed, checksum))
+        Outcome::new(elapsed, checksum).stored_at(&self.recorded.path)
     }
 }

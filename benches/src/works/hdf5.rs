@@ -139,7 +139,7 @@ pub(super) fn slices(setting: &Setting) -> Result<Comparison> {
             ours.path(),
             KEY,
             &ours.slices(),
-        )));
+        )?));
     }
     contenders.push(Box::new(ours));
     contenders.push(Box::new(raw));
@@ -151,5 +151,6 @@ pub(super) fn slices(setting: &Setting) -> Result<Comparison> {
     Ok(Comparison {
         contenders,
         ..Comparison::new(&title, SLICES as f64, "slices/s")
-    })
+    }
+    .of_bytes(shape.iter().product::<usize>() * 8))
 }

@@ -70,7 +70,7 @@ pub(super) fn slices(setting: &Setting) -> Result<Comparison> {
         for (peer, path) in peers {
             contenders.push(Box::new(PythonRead::slices(
                 python, peer, path, KEY, &places,
-            )));
+            )?));
         }
     }
     contenders.push(Box::new(recorded(Store::Lmdb)?));
@@ -84,5 +84,6 @@ pub(super) fn slices(setting: &Setting) -> Result<Comparison> {
     Ok(Comparison {
         contenders,
         ..Comparison::new(&title, SLICES as f64, "slices/s")
-    })
+    }
+    .of_bytes(shape.iter().product::<usize>() * 8))
 }
