@@ -186,7 +186,8 @@ impl Recorder {
     }
 
     /// Cuts the series at `key` to its first `records` records; if it has no more than that,
-    /// nothing happens. It is done with the next commit, as all that is recorded is.
+    /// nothing happens. It is done with the next commit, as all that is recorded is. Where many
+    /// processes write to a series, what all of them recorded is cut.
     ///
     /// For going back to where a simulation was saved: a run that was killed may have recorded
     /// one series a step further than another.
