@@ -110,7 +110,7 @@ fn redis_servers_and_sockets_are_at_home() {
     for place in ["redis+unix:~/socket", "redis+unix:~/socket?db=0"] {
         let separator = if place.contains('?') { '&' } else { '?' };
         let url = format!("{place}{separator}run=x&mode=open-or-create");
-        simrecorder::open(&url).unwrap();
+        simrecorder::open_with(&url, &Default::default()).unwrap();
     }
     server.stop().unwrap();
 }
