@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::backend::zeroed;
+use crate::backend::{count_records, read_fixed};
 use crate::records::Records;
 use crate::selection::{AxisRange, Region, Resolved, SelectedAxis, Selection};
 use crate::view::{ArrayView, ArrayViewExt};
@@ -75,22 +75,16 @@ impl SelectedView {
     }
 
     fn read_selected(&self, range: Range<u64>, max_bytes: usize) -> Result<Records> {
-        let Some(&len) = self.shape.first() else {
+        if self.shape.is_empty() {
             let message = "the selection has no axis left; read it with read()";
             return Err(Error::new(ErrorKind::KindMismatch, "read", message));
-        };
-        let wanted = AxisRange::contiguous(range.clone());
-        Region::new(vec![wanted]).check(&[len], 1, wanted.count as usize)?;
+        }
+        count_records(&range, &self.shape)?;
         if self.kind() == Kind::Array {
-            let record = self.schema.record_bytes().unwrap_or(usize::MAX);
-            let fitting = (max_bytes / record.max(1)).max(1) as u64;
-            let count = fitting.min(wanted.count);
-            let mut data = zeroed(record.saturating_mul(count as usize))?;
-            let range = range.start..range.start + count;
-            self.read_into(&Region::records(range, &self.shape), &mut data)?;
-            return Records::fixed(Arc::clone(&self.schema), count, data);
+            return read_fixed(self, range, max_bytes);
         }
         let reversed = matches!(self.axes[0], SelectedAxis::From { reversed: true, .. });
+        let wanted = AxisRange::contiguous(range);
         let source = compose(self.region.axes()[0], wanted, reversed);
         if source.step == 1 && !reversed {
             return self.parent.read_records(source.bounds(), max_bytes);

@@ -22,9 +22,11 @@ pub use record_log::{
 pub use rows::{Gathered, RowSize, Rows, RowsRef, count_rows, read_frames, write_frame};
 
 use std::hash::{BuildHasher, Hasher, RandomState};
+use std::ops::Range;
+use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use crate::{Error, ErrorKind, Result};
+use crate::{ArrayView, Error, ErrorKind, Records, Region, Result};
 
 /// A number that no other recording or writer has; never 0.
 ///
@@ -44,6 +46,26 @@ pub fn random_number() -> u64 {
 /// [`ErrorKind::TooLarge`] if there is no memory for them.
 pub fn zeroed(bytes: usize) -> Result<Vec<u8>> {
     bytemuck::allocation::try_zeroed_vec(bytes).map_err(|()| too_large(bytes))
+}
+
+/// Reads records of one size through [`read_into`](ArrayView::read_into), from the start of `range`
+/// on, which lies within the view: at least one if it is not empty, and no more than `max_bytes` hold.
+///
+/// # Errors
+/// [`ErrorKind::TooLarge`] if there is no memory for them, and those of the view.
+pub fn read_fixed(
+    view: &(impl ArrayView + ?Sized),
+    range: Range<u64>,
+    max_bytes: usize,
+) -> Result<Records> {
+    let schema = view.schema();
+    let size = schema.record_bytes().unwrap_or(usize::MAX);
+    let fitting = (max_bytes / size.max(1)).max(1) as u64;
+    let count = fitting.min(range.end.saturating_sub(range.start));
+    let mut data = zeroed(size.saturating_mul(count as usize))?;
+    let range = range.start..range.start + count;
+    view.read_into(&Region::records(range, view.shape()), &mut data)?;
+    Records::fixed(Arc::clone(schema), count, data)
 }
 
 /// The error of what does not fit into memory.

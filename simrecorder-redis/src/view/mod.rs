@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use redis::Value;
-use simrecorder_core::backend::zeroed;
+use simrecorder_core::backend::read_fixed;
 use simrecorder_core::{
     ArrayView, ArrayViewExt, Attributes, Block, Error, ErrorKind, Key, Kind, Records, Region,
     Result, Schema, copy_block,
@@ -233,17 +233,6 @@ impl RedisView {
         })
     }
 
-    /// Records of one length, at least one.
-    fn read_fixed(&self, range: Range<u64>, max_bytes: usize) -> Result<Records> {
-        let size = self.schema.record_bytes().unwrap_or(usize::MAX);
-        let fitting = (max_bytes / size.max(1)).max(1) as u64;
-        let count = fitting.min(range.end - range.start);
-        let mut data = zeroed(size.saturating_mul(count as usize))?;
-        let range = range.start..range.start + count;
-        self.read_into(&Region::records(range, &self.shape), &mut data)?;
-        Records::fixed(Arc::clone(&self.schema), count, data)
-    }
-
     /// Records of any length: at least one, and no more once these have `max_bytes`.
     fn read_variable(&self, range: Range<u64>, max_bytes: usize) -> Result<Records> {
         let wanted = self.absolute(range);
@@ -325,7 +314,7 @@ impl ArrayView for RedisView {
             return Ok(Records::empty(Arc::clone(&self.schema)));
         }
         match self.schema.kind().is_fixed() {
-            true => self.read_fixed(range, max_bytes),
+            true => read_fixed(self, range, max_bytes),
             false => self.read_variable(range, max_bytes),
         }
     }
