@@ -1,7 +1,7 @@
 //! The chunks that a region touches: what backends with chunks share.
 
-use crate::region_copy::{Block, copy_block};
-use crate::selection::{AxisRange, Region};
+use crate::reading::region_copy::{Block, copy_block};
+use crate::reading::selection::{AxisRange, Region};
 
 /// Chunks of one shape that cover an array: for backends.
 ///

@@ -26,7 +26,13 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use crate::{ArrayView, Error, ErrorKind, Records, Region, Result};
+use crate::error::{Error, ErrorKind, Result};
+
+use crate::model::records::Records;
+
+use crate::reading::selection::Region;
+
+use crate::reading::view::ArrayView;
 
 /// A number that no other recording or writer has; never 0.
 ///

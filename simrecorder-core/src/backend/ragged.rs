@@ -3,9 +3,10 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use crate::records::Records;
-use crate::selection::Region;
-use crate::{Error, ErrorKind, Result, Schema};
+use crate::error::{Error, ErrorKind, Result};
+use crate::model::records::Records;
+use crate::model::schema::Schema;
+use crate::reading::selection::Region;
 
 /// How many records a range has, which must lie within a view of the shape `shape`.
 ///

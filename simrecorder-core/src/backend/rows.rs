@@ -6,7 +6,7 @@
 
 use std::ops::Range;
 
-use crate::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result};
 
 const HEADER_BYTES: usize = 24;
 const CHECKSUM_BYTES: usize = 4;

@@ -4,9 +4,14 @@ use std::any::Any;
 use std::fmt;
 use std::sync::Arc;
 
-use crate::record::RecordRef;
-use crate::value::ArrayValue;
-use crate::{ChunkPolicy, Compression, DType, Element, Error, ErrorKind, IntoValue, Result, Value};
+use crate::error::{Error, ErrorKind, Result};
+use crate::model::chunk::ChunkPolicy;
+use crate::model::compression::Compression;
+use crate::model::dtype::{DType, Element};
+use crate::model::record::IntoValue;
+use crate::model::record::RecordRef;
+use crate::model::value::ArrayValue;
+use crate::model::value::Value;
 
 /// User metadata of a group, value or series: a JSON object.
 pub type Attributes = serde_json::Map<String, serde_json::Value>;

@@ -4,9 +4,11 @@ use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
 
-use crate::record::RecordRef;
-use crate::value::{ArrayValue, ObjectValue};
-use crate::{Error, ErrorKind, Kind, Result, Schema, Value};
+use crate::error::{Error, ErrorKind, Result};
+use crate::model::record::RecordRef;
+use crate::model::schema::{Kind, Schema};
+use crate::model::value::Value;
+use crate::model::value::{ArrayValue, ObjectValue};
 
 /// Consecutive records of one series, their bytes one after the other.
 ///

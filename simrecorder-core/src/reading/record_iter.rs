@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use crate::records::Records;
-use crate::view::{ArrayView, ArrayViewExt};
-use crate::{Result, Value};
+use crate::error::Result;
+use crate::model::records::Records;
+use crate::model::value::Value;
+use crate::reading::view::{ArrayView, ArrayViewExt};
 
 /// How many bytes [`ArrayViewExt::iter`] reads at once, unless one chunk or record is larger.
 pub(crate) const ITER_BYTES: usize = 4 << 20;

@@ -1,6 +1,8 @@
 //! Explicit conversion between element types.
 
-use crate::{DType, Element, Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result};
+
+use crate::model::dtype::{DType, Element};
 
 /// A number on its way from one element type to another; it holds every element exactly.
 #[derive(Clone, Copy, Debug)]

@@ -4,8 +4,12 @@ use std::any::Any;
 use std::fmt;
 use std::sync::Arc;
 
-use crate::records::Records;
-use crate::{ArrayView, Attributes, Error, ErrorKind, Key, NodeKind, Result, Schema, Value};
+use crate::error::{Error, ErrorKind, Result};
+use crate::model::key::Key;
+use crate::model::records::Records;
+use crate::model::schema::{Attributes, NodeKind, Schema};
+use crate::model::value::Value;
+use crate::reading::view::ArrayView;
 
 /// Consecutive records of one series, on their way to the stores.
 #[derive(Debug)]

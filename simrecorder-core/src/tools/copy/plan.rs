@@ -1,10 +1,13 @@
 //! What there is to copy, and whether the target can keep it.
 
 use super::CopyProgress;
-use crate::store::DataStoreExt;
-use crate::store::Node;
-use crate::view::ArrayViewExt;
-use crate::{DataStore, Error, ErrorKind, Key, NodeKind, Result, Schema};
+use crate::error::{Error, ErrorKind, Result};
+use crate::model::key::Key;
+use crate::model::schema::{NodeKind, Schema};
+use crate::reading::view::ArrayViewExt;
+use crate::store::data_store::DataStore;
+use crate::store::data_store::DataStoreExt;
+use crate::store::data_store::Node;
 
 /// A key that is to be copied.
 #[derive(Debug)]

@@ -6,9 +6,11 @@ use ndarray::{Array, ArrayD, Dimension, IxDyn};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::cast::cast_elements;
-use crate::record::{IntoValue, RecordRef};
-use crate::{DType, Element, Error, ErrorKind, Object, Result};
+use crate::error::{Error, ErrorKind, Result};
+use crate::model::cast::cast_elements;
+use crate::model::dtype::{DType, Element};
+use crate::model::record::Object;
+use crate::model::record::{IntoValue, RecordRef};
 
 /// One value or record of any kind, owned.
 ///

@@ -3,9 +3,12 @@
 use std::fmt;
 use std::ops::Range;
 
-use crate::store::DataStoreExt;
-use crate::view::{ArrayView, ArrayViewExt};
-use crate::{DataStore, Error, ErrorKind, Key, NodeKind, Result};
+use crate::error::{Error, ErrorKind, Result};
+use crate::model::key::Key;
+use crate::model::schema::NodeKind;
+use crate::reading::view::{ArrayView, ArrayViewExt};
+use crate::store::data_store::DataStore;
+use crate::store::data_store::DataStoreExt;
 
 /// About so many bytes are read at once.
 const READ_BYTES: u64 = 16 << 20;

@@ -2,7 +2,7 @@
 
 use std::num::NonZeroU64;
 
-use crate::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result};
 
 /// How the records of a series are cut into chunks, the units of storage and compression.
 ///

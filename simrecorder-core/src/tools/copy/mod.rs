@@ -11,8 +11,10 @@ use std::thread;
 
 use reader::Reader;
 
-use crate::store::Commit;
-use crate::{DataStore, Error, ErrorKind, Key, Result};
+use crate::error::{Error, ErrorKind, Result};
+use crate::model::key::Key;
+use crate::store::data_store::Commit;
+use crate::store::data_store::DataStore;
 
 /// Copies a recording, or a part of it, from one store into another, whatever the two are.
 ///

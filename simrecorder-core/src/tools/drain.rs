@@ -5,16 +5,18 @@ use std::fmt;
 use std::ops::{ControlFlow, Range};
 use std::sync::Arc;
 
-use crate::copy::reader::{
+use crate::error::{Error, ErrorKind, Result};
+use crate::model::compression::Compression;
+use crate::model::key::Key;
+use crate::model::record::IntoValue;
+use crate::model::records::Records;
+use crate::model::schema::{Attributes, NodeKind, Schema};
+use crate::reading::view::ArrayView;
+use crate::reading::view::ArrayViewExt;
+use crate::store::data_store::DataStore;
+use crate::store::data_store::{Batch, Change, Commit, DataStoreExt, Node};
+use crate::tools::copy::reader::{
     BATCH_BYTES, CHANGE_BYTES, COMMIT_BYTES, prepare, read_block, whole_chunks,
-};
-use crate::record::IntoValue;
-use crate::records::Records;
-use crate::store::{Batch, Change, Commit, DataStoreExt, Node};
-use crate::view::ArrayView;
-use crate::{
-    ArrayViewExt, Attributes, Compression, DataStore, Error, ErrorKind, Key, NodeKind, Result,
-    Schema,
 };
 
 /// Moves the records of all series from one store into another, whatever the two are, while

@@ -4,7 +4,7 @@ use std::ops::{Range, RangeFrom, RangeFull, RangeInclusive, RangeTo, RangeToIncl
 
 use ndarray::{Dimension, SliceInfo, SliceInfoElem};
 
-use crate::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result};
 
 /// Every `step`-th index along one axis, ascending.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,6 +1,6 @@
 //! Copying the part of a block that a region asks for.
 
-use crate::selection::Region;
+use crate::reading::selection::Region;
 
 /// A block of elements in memory: a decoded chunk, a run of records.
 #[derive(Clone, Copy, Debug)]
@@ -120,7 +120,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::selection::AxisRange;
+    use crate::reading::selection::AxisRange;
 
     proptest! {
         #[test]

@@ -6,7 +6,9 @@ use std::str::FromStr;
 
 use half::{bf16, f16};
 
-use crate::{DType, Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result};
+
+use crate::model::dtype::DType;
 
 /// How chunks are compressed.
 ///

@@ -6,9 +6,9 @@ use bytemuck::Zeroable;
 use half::{bf16, f16};
 use num_complex::Complex;
 
-use crate::cast::Number;
-use crate::large_pages::prefer_large_pages;
-use crate::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result};
+use crate::model::cast::Number;
+use crate::model::large_pages::prefer_large_pages;
 
 /// The type of the elements of an array.
 ///

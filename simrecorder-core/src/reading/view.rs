@@ -8,15 +8,19 @@ use std::time::Duration;
 use ndarray::{Array, ArrayD, Dimension};
 use serde::de::DeserializeOwned;
 
-use crate::cast::cast_elements;
-use crate::ragged_array::RaggedArray;
-use crate::record_iter::{ITER_BYTES, Iter};
-use crate::records::Records;
-use crate::selected_view::SelectedView;
-use crate::selection::{Region, Selection, element_count};
-use crate::store::Encoded;
-use crate::value::{ArrayValue, shaped};
-use crate::{Attributes, DType, Element, Error, ErrorKind, Key, Kind, Result, Schema, Value};
+use crate::error::{Error, ErrorKind, Result};
+use crate::model::cast::cast_elements;
+use crate::model::dtype::{DType, Element};
+use crate::model::key::Key;
+use crate::model::records::Records;
+use crate::model::schema::{Attributes, Kind, Schema};
+use crate::model::value::Value;
+use crate::model::value::{ArrayValue, shaped};
+use crate::reading::ragged_array::RaggedArray;
+use crate::reading::record_iter::{ITER_BYTES, Iter};
+use crate::reading::selected_view::SelectedView;
+use crate::reading::selection::{Region, Selection, element_count};
+use crate::store::data_store::Encoded;
 
 /// A lazy view of one series: a snapshot of its length, from which only what is asked for is
 /// read.

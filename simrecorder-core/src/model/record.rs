@@ -8,8 +8,11 @@ use ndarray::{ArrayBase, ArrayRef, Data, Dimension, RawData};
 use num_complex::{Complex32, Complex64};
 use serde::Serialize;
 
-use crate::value::{ArrayValue, ObjectValue};
-use crate::{DType, Element, Error, ErrorKind, Kind, Result, Value};
+use crate::error::{Error, ErrorKind, Result};
+use crate::model::dtype::{DType, Element};
+use crate::model::schema::Kind;
+use crate::model::value::Value;
+use crate::model::value::{ArrayValue, ObjectValue};
 
 /// A record as the recorder sees it: its kind, element type, shape and bytes, borrowed from
 /// the caller where they lie together in memory.

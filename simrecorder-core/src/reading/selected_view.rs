@@ -5,10 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::backend::{count_records, read_fixed};
-use crate::records::Records;
-use crate::selection::{AxisRange, Region, Resolved, SelectedAxis, Selection};
-use crate::view::{ArrayView, ArrayViewExt};
-use crate::{DType, Error, ErrorKind, Key, Kind, Result, Schema};
+use crate::error::{Error, ErrorKind, Result};
+use crate::model::dtype::DType;
+use crate::model::key::Key;
+use crate::model::records::Records;
+use crate::model::schema::{Kind, Schema};
+use crate::reading::selection::{AxisRange, Region, Resolved, SelectedAxis, Selection};
+use crate::reading::view::{ArrayView, ArrayViewExt};
 
 /// What [`ArrayViewExt::select`] gives.
 #[derive(Clone, Debug)]

@@ -8,12 +8,14 @@ use std::thread;
 
 use super::plan::{Planned, What};
 use super::{CopyProgress, cancelled, no_thread};
-use crate::record::IntoValue;
-use crate::records::Records;
-use crate::store::{Batch, Change, Commit, DataStoreExt, Prepared};
-use crate::{
-    ArrayView, ArrayViewExt, Attributes, DataStore, Error, ErrorKind, Key, Result, Schema,
-};
+use crate::error::{Error, ErrorKind, Result};
+use crate::model::key::Key;
+use crate::model::record::IntoValue;
+use crate::model::records::Records;
+use crate::model::schema::{Attributes, Schema};
+use crate::reading::view::{ArrayView, ArrayViewExt};
+use crate::store::data_store::DataStore;
+use crate::store::data_store::{Batch, Change, Commit, DataStoreExt, Prepared};
 
 /// A commit is made when this many bytes wait for it.
 pub(crate) const COMMIT_BYTES: usize = 8 << 20;
