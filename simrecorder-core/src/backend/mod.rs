@@ -10,6 +10,9 @@ mod ragged;
 mod record_log;
 mod rows;
 
+pub use crate::store::encoded::{Encoded, EncodedChange, EncodedStore, EncodedView, StoredForm};
+pub use crate::store::errors;
+pub use crate::store::shared::{SharedStore, SharedView};
 pub use chunk_grid::ChunkGrid;
 pub use files::{
     Lock, check_not_deleted, check_plain_file, deleted, lock_file, names, path_inside,
@@ -32,7 +35,7 @@ use crate::model::records::Records;
 
 use crate::reading::selection::Region;
 
-use crate::reading::view::ArrayView;
+use crate::store::array_view::ArrayView;
 
 /// A number that no other recording or writer has; never 0.
 ///

@@ -6,7 +6,7 @@ use std::ops::Range;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::key::Key;
 use crate::model::schema::NodeKind;
-use crate::reading::view::{ArrayView, ArrayViewExt};
+use crate::store::array_view::ArrayView;
 use crate::store::data_store::DataStore;
 use crate::store::data_store::DataStoreExt;
 
@@ -148,7 +148,7 @@ pub struct VerifiedKey {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Damage {
-    /// The records, counted as [`ArrayViewExt::get`] counts them: all in the chunks that are
+    /// The records, counted as [`View::get`] counts them: all in the chunks that are
     /// damaged; of records without a fixed size, up to 64 around one that is. `None` if it is the
     /// key itself, its value or its attributes.
     pub records: Option<Range<u64>>,
