@@ -8,13 +8,13 @@ use simrecorder_core::{
     Batch, Change, Error, ErrorKind, Key, NodeKind, Records, Result, Schema, Value,
 };
 
-use crate::document::{Document, SeriesDocument, StoredValue, signature};
-use crate::errors::corrupt;
-use crate::frame::{Form, Pieces, RedisEncoding, stream};
-use crate::names::{SeriesNames, part_names};
+use crate::connection::errors::corrupt;
+use crate::connection::reply::Commands;
+use crate::format::document::{Document, SeriesDocument, StoredValue, signature};
+use crate::format::frame::{Form, Pieces, RedisEncoding, stream};
+use crate::format::names::{SeriesNames, part_names};
 use crate::recording::Recording;
-use crate::reply::Commands;
-use crate::writer::Writer;
+use crate::recording::writer::Writer;
 
 /// How long the server keeps frames that no commit followed, in seconds.
 const FRAME_LIFETIME: &[u8] = b"600";

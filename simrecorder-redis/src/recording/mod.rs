@@ -1,5 +1,11 @@
 //! One recording on a server: opening it, and what there is at its keys.
 
+pub(crate) mod catalog;
+pub(crate) mod commit;
+mod durable;
+mod persistence;
+pub(crate) mod writer;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -14,15 +20,15 @@ use simrecorder_core::{
     Schema,
 };
 
+use crate::connection::errors::{corrupt, from_server, invalid, is_transient};
+use crate::connection::reply::{Commands, Reply, command};
 use crate::connection::{Connections, Failure};
-use crate::document::{Document, SeriesDocument};
-use crate::errors::{corrupt, from_server, invalid, is_transient};
-use crate::frame::Form;
-use crate::names::{self, Names, SeriesNames};
+use crate::format::document::{Document, SeriesDocument};
+use crate::format::frame::Form;
+use crate::format::names::{self, Names, SeriesNames};
 use crate::options::{FRAME_BYTES, RedisOptions};
-use crate::reply::{Commands, Reply, command};
+use crate::recording::writer::{Buffers, Writer};
 use crate::server::RedisServer;
-use crate::writer::{Buffers, Writer};
 
 /// The version of the layout in the database.
 const FORMAT: u64 = 1;

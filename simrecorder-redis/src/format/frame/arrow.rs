@@ -17,7 +17,7 @@ use flatbuffers::FlatBufferBuilder;
 use simrecorder_core::{DType, Error, ErrorKind, Kind, Result, Schema};
 
 use super::{Codec, Decoded, Part, Pieces, compress, decompress, parts_of};
-use crate::errors::corrupt;
+use crate::connection::errors::corrupt;
 
 /// The name of the only column.
 const COLUMN: &str = "records";

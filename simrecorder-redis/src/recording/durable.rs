@@ -7,10 +7,10 @@ use redis::Value;
 use simrecorder_core::{Error, ErrorKind, Result};
 
 use crate::connection::Failure;
-use crate::persistence::{BLIND_INTERVAL, Mark, Observation, Persistence};
+use crate::connection::reply::{Reply, command};
 use crate::recording::Recording;
-use crate::reply::{Reply, command};
-use crate::writer::observation;
+use crate::recording::persistence::{BLIND_INTERVAL, Mark, Observation, Persistence};
+use crate::recording::writer::observation;
 
 /// How long to wait before looking again whether the server has synced.
 const PAUSE: Duration = Duration::from_millis(10);
@@ -82,7 +82,9 @@ impl Recording {
             let mut replies = link.exchange(&[&questions[0], &questions[1]])?;
             let observed = replies.pop().and_then(observation);
             let info = match replies.pop().unwrap_or_default() {
-                Value::ServerError(error) if crate::errors::is_transient(&error.clone().into()) => {
+                Value::ServerError(error)
+                    if crate::connection::errors::is_transient(&error.clone().into()) =>
+                {
                     return Err(Failure::Redis(error.into()));
                 }
                 Value::ServerError(_) => None,

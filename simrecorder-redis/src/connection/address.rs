@@ -7,7 +7,7 @@ use redis::io::tcp::TcpSettings;
 use redis::{ConnectionInfo, IntoConnectionInfo};
 use simrecorder_core::{Error, ErrorKind, Result, expand_home};
 
-use crate::errors::{from_redis, invalid};
+use crate::connection::errors::{from_redis, invalid};
 
 /// Which servers the hosts of a URL are.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use simrecorder_core::Key;
 
-use crate::address::percent_decoded;
+use crate::connection::address::percent_decoded;
 
 /// The names of the keys of one recording. `docs/format.md` lists them.
 #[derive(Clone, Debug, PartialEq, Eq)]

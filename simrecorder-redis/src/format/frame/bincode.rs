@@ -15,7 +15,7 @@ use simrecorder_core::Result;
 use wincode::config::{Configuration, deserialize, deserialize_exact, serialize};
 
 use super::{Codec, Decoded, Part, Pieces, compress, decompress};
-use crate::errors::corrupt;
+use crate::connection::errors::corrupt;
 
 const PLAIN: u32 = 0;
 const LZ4: u32 = 1;

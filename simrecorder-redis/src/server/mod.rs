@@ -17,10 +17,10 @@ use rustix::fs::{FlockOperation, flock};
 use rustix::process::{Pid, Signal, kill_process};
 use simrecorder_core::{Error, ErrorKind, Result, expand_home};
 
-use crate::address::Address;
+use crate::connection::address::Address;
+use crate::connection::errors::{corrupt, invalid, is_loading};
+use crate::connection::reply::Reply;
 use crate::connection::{Connections, Failure, Patience};
-use crate::errors::{corrupt, invalid, is_loading};
-use crate::reply::Reply;
 use settings::Settings;
 
 /// The programs that are looked for, in this order.

@@ -8,13 +8,13 @@ use std::time::{Duration, Instant};
 use redis::Value;
 use simrecorder_core::{Commit, Error, ErrorKind, Key, NodeKind, Result};
 
+use crate::connection::errors::{corrupt, from_server, unexpected};
+use crate::connection::reply::{Commands, Reply, command};
 use crate::connection::{Failure, Link};
-use crate::document::{SeriesDocument, described};
-use crate::errors::{corrupt, from_server, unexpected};
-use crate::persistence::{Mark, Observation, Persistence};
+use crate::format::document::{SeriesDocument, described};
 use crate::recording::Recording;
-use crate::reply::{Commands, Reply, command};
-use crate::stage::{Slot, Stage, clash};
+use crate::recording::commit::{Slot, Stage, clash};
+use crate::recording::persistence::{Mark, Observation, Persistence};
 
 const SCRIPT: &str = include_str!("commit.lua");
 /// How often frames that got lost on the way are sent again before that is an error.
@@ -321,7 +321,7 @@ impl Recording {
         match (kind.as_str(), refused) {
             ("frames", None) => Ok(Answer::NotKept(error)),
             ("frames", Some(refused)) => Err(match redis::RedisError::from(refused.clone()) {
-                error if crate::errors::is_transient(&error) => Failure::Redis(error),
+                error if crate::connection::errors::is_transient(&error) => Failure::Redis(error),
                 _ => Failure::Final(from_server("commit", &refused).with_key(key)),
             }),
             _ => Err(error.into()),

@@ -3,7 +3,7 @@
 use redis::Value;
 use simrecorder_core::Result;
 
-use crate::errors::{from_server, unexpected};
+use crate::connection::errors::{from_server, unexpected};
 
 /// Commands in the form in which they go to the server, one after the other.
 #[derive(Debug, Default)]

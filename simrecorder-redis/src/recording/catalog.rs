@@ -5,11 +5,11 @@ use std::collections::BTreeSet;
 use redis::Value;
 use simrecorder_core::{ErrorKind, Key, Result};
 
+use crate::connection::reply::Reply;
 use crate::connection::{Connections, Failure};
-use crate::document::Document;
-use crate::names::{self, Names, SeriesNames, part_names};
+use crate::format::document::Document;
+use crate::format::names::{self, Names, SeriesNames, part_names};
 use crate::recording::Recording;
-use crate::reply::Reply;
 
 /// Deletes the root of a recording in one step, and notes the rest as garbage. KEYS: root, garbage.
 /// ARGV: its generation.
@@ -146,7 +146,7 @@ impl Recording {
         let index = series.index();
         loop {
             let some: [&[u8]; 6] = [b"XRANGE", index.as_bytes(), b"-", b"+", b"COUNT", b"100"];
-            let entries = crate::index::entries(self.ask_one("open", &some)?)?;
+            let entries = crate::format::index::entries(self.ask_one("open", &some)?)?;
             let Some(last) = entries.last() else {
                 return Ok(());
             };

@@ -1,5 +1,9 @@
 //! Connections to the server: made when they are needed, used again, replaced when they break.
 
+pub(crate) mod address;
+pub(crate) mod errors;
+pub(crate) mod reply;
+
 use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Once;
@@ -15,9 +19,9 @@ use redis::{
 };
 use simrecorder_core::{Error, Result};
 
-use crate::address::{Address, Topology};
-use crate::errors::{from_redis, invalid, is_loading, is_transient, unexpected};
-use crate::reply::{Commands, Reply, command};
+use crate::connection::address::{Address, Topology};
+use crate::connection::errors::{from_redis, invalid, is_loading, is_transient, unexpected};
+use crate::connection::reply::{Commands, Reply, command};
 
 /// How long to wait, for what.
 #[derive(Clone, Copy, Debug)]

@@ -6,9 +6,9 @@ use simrecorder_core::{
     ArrayValue, Attributes, ChunkPolicy, Compression, Kind, NodeKind, Result, Schema, Value,
 };
 
-use crate::errors::corrupt;
-use crate::frame::{Form, RedisEncoding, schema_message};
-use crate::index::is_sane;
+use crate::connection::errors::corrupt;
+use crate::format::frame::{Form, RedisEncoding, schema_message};
+use crate::format::index::is_sane;
 
 /// What stands at a key.
 #[derive(Clone, Debug)]

@@ -12,7 +12,7 @@ use simrecorder_core::{
     Compression, DType, Error, ErrorBound, ErrorKind, Kind, Records, Result, Schema,
 };
 
-use crate::errors::corrupt;
+use crate::connection::errors::corrupt;
 
 /// How records are serialised.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]

@@ -6,9 +6,9 @@ use std::ops::Range;
 use redis::Value;
 use simrecorder_core::Result;
 
-use crate::errors::corrupt;
-use crate::names::{part_name, part_names};
-use crate::reply::Reply;
+use crate::connection::errors::corrupt;
+use crate::connection::reply::Reply;
+use crate::format::names::{part_name, part_names};
 
 /// How many entries are asked for at once.
 pub(crate) const PAGE: usize = 512;
