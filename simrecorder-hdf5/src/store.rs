@@ -10,20 +10,20 @@ use simrecorder_core::{
     NodeKind, OpenMode, Prepared, Result, Schema, Value,
 };
 
-use crate::append::prepare_chunks;
-use crate::attributes::read_attributes;
-use crate::column::{ColumnView, Form};
-use crate::commit::{Stage, check_form};
-use crate::dataset::Dataset;
-use crate::driver::LoggedFile;
+use crate::columns::append::prepare_chunks;
+use crate::columns::column::{ColumnView, Form};
+use crate::driver::logged_file::LoggedFile;
+use crate::format::attributes::read_attributes;
+use crate::format::dataset::Dataset;
+use crate::format::node::{Found, groups_on_the_way};
+use crate::format::root;
+use crate::format::tail::Tails;
+use crate::format::value::read_value;
 use crate::library::{link_names, open_object, reference};
-use crate::node::{Found, groups_on_the_way};
 use crate::options::Hdf5Options;
+use crate::recording::commit::{Stage, check_form};
+use crate::recording::series::{NewSeries, load};
 use crate::recording::{Recording, open_for_reading, while_it_changes};
-use crate::root;
-use crate::series::{NewSeries, load};
-use crate::tail::Tails;
-use crate::value::read_value;
 use crate::view::Hdf5View;
 
 /// Keeps a recording in an HDF5 file, which h5py, h5dump and xarray read without plugins.

@@ -9,8 +9,8 @@ use simrecorder_core::{
     Schema,
 };
 
-use crate::column::{ColumnView, Form};
-use crate::series::Columns;
+use crate::columns::column::{ColumnView, Form};
+use crate::recording::series::Columns;
 use crate::store::Hdf5DataStore;
 
 #[derive(Clone, Debug)]

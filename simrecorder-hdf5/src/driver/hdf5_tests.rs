@@ -25,8 +25,8 @@ use hdf5_metno_sys::h5s::{
 use hdf5_metno_sys::h5t::{H5T_NATIVE_INT64, H5T_STD_I64LE};
 use simrecorder_core::{Durability, ErrorKind, Result};
 
-use super::LoggedFile;
 use super::fault::{self, Fault};
+use super::logged_file::LoggedFile;
 use super::session_tests::is_being_copied;
 
 /// H5P_DEFAULT.

@@ -37,7 +37,7 @@ use simrecorder_core::backend::{
 };
 use simrecorder_core::{Error, ErrorKind, Result};
 
-use super::NotePlace;
+use super::logged_file::NotePlace;
 use super::superblock;
 
 /// The unit in which overwritten parts of the file are kept.

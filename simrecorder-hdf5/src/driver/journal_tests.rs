@@ -8,8 +8,8 @@ use simrecorder_core::backend::Record;
 use simrecorder_core::{Durability, ErrorKind};
 
 use super::journal::{self, Header, Loaded, PAGE, START};
+use super::logged_file::{LoggedFile, NotePlace};
 use super::session_tests::{Op, Session, make_empty};
-use super::{LoggedFile, NotePlace};
 
 const HEADER: Header = Header {
     id: [3; 16],

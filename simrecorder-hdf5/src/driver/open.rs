@@ -9,10 +9,10 @@ use std::time::{Duration, Instant};
 use simrecorder_core::backend::{Position, names};
 use simrecorder_core::{Error, ErrorKind, Result};
 
-use super::NotePlace;
 use super::disk::{Disk, Paths};
 use super::journal::{self, Header, Loaded, PAGE_LEN, is_announced};
 use super::locks::{MainLock, writer_lock};
+use super::logged_file::NotePlace;
 use super::pages::read_or_zero;
 use super::superblock;
 use super::writer::{Writer, write_journal};

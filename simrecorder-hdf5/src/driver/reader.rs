@@ -11,10 +11,10 @@ use std::time::{Duration, SystemTime};
 use simrecorder_core::backend::{Position, names, scan};
 use simrecorder_core::{Durability, Error, ErrorKind, Result};
 
-use super::NotePlace;
 use super::disk::{Disk, Paths};
 use super::journal::{self, Committed, Loaded, is_announced};
 use super::locks::{MainLock, writer_lock};
+use super::logged_file::NotePlace;
 use super::open::{check_main, find_superblock, open_main};
 use super::pages::Layers;
 use super::writer::copy_home;

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use simrecorder_core::{Durability, ErrorKind, Result};
 
 use super::journal::is_announced;
-use super::{LoggedFile, Role};
+use super::logged_file::{LoggedFile, Role};
 
 pub(super) const ID: [u8; 16] = [7; 16];
 /// What no operation touches: a superblock must be there.

@@ -23,8 +23,8 @@ use hdf5_metno_sys::h5p::{
 };
 use simrecorder_core::{Error, ErrorKind, Result};
 
-use super::LoggedFile;
 use super::class::{Class, PublicFields};
+use super::logged_file::LoggedFile;
 
 const SUCCESS: herr_t = 0;
 const FAILURE: herr_t = -1;

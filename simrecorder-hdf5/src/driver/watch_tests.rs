@@ -7,9 +7,9 @@ use std::sync::Arc;
 
 use simrecorder_core::ErrorKind;
 
-use super::LoggedFile;
 use super::crash_tests::{go_on, ops};
 use super::fault::{self, Fault};
+use super::logged_file::LoggedFile;
 use super::session_tests::{Op, Session, content};
 
 /// Readers, and what each saw first.

@@ -8,10 +8,10 @@ use std::sync::Arc;
 use simrecorder_core::backend::{Position, check_not_deleted};
 use simrecorder_core::{Error, ErrorKind, Result};
 
-use super::NotePlace;
 use super::disk::{Disk, Paths};
 use super::journal::{self, Committed, Header, Loaded, PAGE, PAGE_LEN, Payload};
 use super::locks::MainLock;
+use super::logged_file::NotePlace;
 use super::pages::{Layers, Pending, runs};
 use super::superblock;
 

@@ -14,10 +14,10 @@ use serde_json::json;
 use simrecorder_core::backend::random_number;
 use simrecorder_core::{Error, ErrorKind, Result};
 
-use crate::attributes::{Own, read_own, write_own};
 use crate::driver::superblock::renew_checksum;
+use crate::format::attributes::{Own, read_own, write_own};
+use crate::format::node::{FORMAT, check_version};
 use crate::library::{Handle, failed, locked, open_object, property_list, write_ok};
-use crate::node::{FORMAT, check_version};
 use crate::recording::OpenFile;
 
 /// A number that no other recording has.

@@ -18,9 +18,9 @@ use hdf5_metno_sys::h5z::H5Zfilter_avail;
 use simrecorder_core::backend::zeroed;
 use simrecorder_core::{AxisRange, Error, ErrorKind, Region, Result};
 
-use crate::attributes::{self, CUTS};
-use crate::datatype::StoredType;
-use crate::filters::{DEFLATE, FLETCHER32, Filter, Pipeline, SHUFFLE};
+use crate::format::attributes::{self, CUTS};
+use crate::format::datatype::StoredType;
+use crate::format::filters::{DEFLATE, FLETCHER32, Filter, Pipeline, SHUFFLE};
 use crate::library::{
     Handle, MAX_AXES, c_string, extent, failed, locked, property_list, read_ok, select,
     simple_space, write_ok,

@@ -9,7 +9,7 @@ use simrecorder_core::{
     prelude::*,
 };
 
-use crate::commit::Stage;
+use crate::recording::commit::Stage;
 use crate::store::Hdf5DataStore;
 
 fn path() -> (tempfile::TempDir, PathBuf) {

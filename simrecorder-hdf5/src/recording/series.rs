@@ -6,16 +6,16 @@ use simrecorder_core::{
     ArrayValue, ChunkPolicy, Compression, DType, Error, ErrorKind, Key, Kind, Result, Schema, Value,
 };
 
-use crate::attributes::{Own, read_attributes, read_own, write_attributes, write_own};
-use crate::column::{Column, Form, VARIABLE_CHUNK_ROWS};
-use crate::dataset::{Dataset, NewDataset};
-use crate::datatype::{bytes_type, text_type};
-use crate::filters::Pipeline;
-use crate::layout::Layout;
+use crate::columns::column::{Column, Form, VARIABLE_CHUNK_ROWS};
+use crate::format::attributes::{Own, read_attributes, read_own, write_attributes, write_own};
+use crate::format::dataset::{Dataset, NewDataset};
+use crate::format::datatype::{bytes_type, text_type};
+use crate::format::filters::Pipeline;
+use crate::format::layout::Layout;
+use crate::format::node::{ENDS, Found, ITEMS, create_group, part_path};
+use crate::format::tail::Tails;
+use crate::format::variable::Variable;
 use crate::library::{Handle, MAX_AXES, open_object};
-use crate::node::{ENDS, Found, ITEMS, create_group, part_path};
-use crate::tail::Tails;
-use crate::variable::Variable;
 
 use std::sync::Arc;
 

@@ -8,17 +8,17 @@ use simrecorder_core::{
     Value,
 };
 
-use crate::append::{ColumnAppend, NewRows, PreparedChunks};
-use crate::attributes::{read_attributes, remove_attributes, write_attributes, write_own};
-use crate::column::{Column, Form};
+use crate::columns::append::{ColumnAppend, NewRows, PreparedChunks};
+use crate::columns::column::{Column, Form};
+use crate::format::attributes::{read_attributes, remove_attributes, write_attributes, write_own};
+use crate::format::node::{Found, create_group, find};
+use crate::format::scales;
+use crate::format::tail::Note;
+use crate::format::value::{create_value, overwrite};
+use crate::format::variable::Variable;
 use crate::library::{Handle, unlink};
-use crate::node::{Found, create_group, find};
+use crate::recording::series::{Columns, NewSeries, load};
 use crate::recording::{Recording, State};
-use crate::scales;
-use crate::series::{Columns, NewSeries, load};
-use crate::tail::Note;
-use crate::value::{create_value, overwrite};
-use crate::variable::Variable;
 
 /// A commit that is being made. Datasets are changed at once, series get their new rows at the
 /// end; what an error leaves behind is taken back by the driver.
@@ -133,7 +133,7 @@ impl<'a> Stage<'a> {
             if found.kind != NodeKind::Series {
                 return Err(clash(found.kind, NodeKind::Series));
             }
-            let path = crate::node::path_of(key);
+            let path = crate::format::node::path_of(key);
             let stored = load(&found, &path, &self.state.tails)?.schema;
             return stored.check_same_records(schema);
         }

@@ -9,12 +9,12 @@ use rayon::prelude::*;
 use simrecorder_core::backend::{RowSize, Rows, zeroed};
 use simrecorder_core::{Block, Error, ErrorKind, Region, Result, copy_block};
 
-use crate::dataset::Dataset;
-use crate::layout::Layout;
+use crate::format::dataset::Dataset;
+use crate::format::layout::Layout;
+use crate::format::root::FileId;
+use crate::format::tail::{Journal, Tail};
+use crate::format::variable::Variable;
 use crate::recording::Recording;
-use crate::root::FileId;
-use crate::tail::{Journal, Tail};
-use crate::variable::Variable;
 
 /// What the rows of a column are.
 #[derive(Clone, Debug)]

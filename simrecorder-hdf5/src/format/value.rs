@@ -6,12 +6,12 @@ use simrecorder_core::{
     ArrayValue, Attributes, Error, ErrorKind, Kind, ObjectValue, Region, Result, Value,
 };
 
-use crate::attributes::{Own, write_attributes, write_own};
-use crate::dataset::{Dataset, NewDataset};
-use crate::datatype::{StoredType, element_type, text_type};
+use crate::format::attributes::{Own, write_attributes, write_own};
+use crate::format::dataset::{Dataset, NewDataset};
+use crate::format::datatype::{StoredType, element_type, text_type};
+use crate::format::node::Found;
+use crate::format::variable::{Variable, escape};
 use crate::library::{Handle, c_string};
-use crate::node::Found;
-use crate::variable::{Variable, escape};
 
 /// Elements of a value, as HDF5 has them: bytes are a list of `uint8`.
 struct Elements<'a> {

@@ -11,7 +11,7 @@ use flate2::{Compress, Compression as Level, Decompress, FlushCompress, FlushDec
 use simrecorder_core::backend::zeroed;
 use simrecorder_core::{Error, ErrorKind, Result};
 
-use crate::shuffle::{shuffle, unshuffle};
+use crate::format::shuffle::{shuffle, unshuffle};
 
 /// The numbers of filters in HDF5 files.
 pub(crate) const DEFLATE: i32 = 1;

@@ -8,9 +8,9 @@ use hdf5_metno_sys::h5t::hvl_t;
 use simrecorder_core::backend::{Rows, RowsRef, zeroed};
 use simrecorder_core::{Error, ErrorKind, Region, Result};
 
-use crate::attributes::fixed_text;
-use crate::dataset::{Dataset, rows};
-use crate::datatype::{StoredType, bytes_type};
+use crate::format::attributes::fixed_text;
+use crate::format::dataset::{Dataset, rows};
+use crate::format::datatype::{StoredType, bytes_type};
 use crate::library::{Handle, c_string, reclaim, simple_space};
 
 /// What the rows of a dataset of variable length are.

@@ -7,10 +7,10 @@ use hdf5_metno_sys::h5r::hobj_ref_t;
 use serde_json::Value as Json;
 use simrecorder_core::{Error, ErrorKind, Key, Kind, NodeKind, Result};
 
-use crate::attributes::{Own, read_named, read_own};
-use crate::dataset::{Dataset, link_creation};
+use crate::format::attributes::{Own, read_named, read_own};
+use crate::format::dataset::{Dataset, link_creation};
+use crate::format::scales::{NAME, NO_VARIABLE};
 use crate::library::{Handle, c_string, has_link, locked, open_object, reference};
-use crate::scales::{NAME, NO_VARIABLE};
 
 /// The dataset of a ragged series that says where each record ends.
 pub(crate) const ENDS: &str = "ends";

@@ -6,14 +6,14 @@ use std::sync::Arc;
 use simrecorder_core::backend::{Gathered, RowSize, Rows, RowsRef};
 use simrecorder_core::{Batch, Error, ErrorKind, Result};
 
-use crate::column::{Column, Form, read_elements};
-use crate::dataset::Dataset;
-use crate::filters::EncodedChunk;
-use crate::layout::Layout;
+use crate::columns::column::{Column, Form, read_elements};
+use crate::format::dataset::Dataset;
+use crate::format::filters::EncodedChunk;
+use crate::format::layout::Layout;
+use crate::format::tail::Note;
+use crate::format::variable::Variable;
 use crate::library::open_object;
 use crate::recording::{Recording, State};
-use crate::tail::Note;
-use crate::variable::Variable;
 
 /// The encoded chunks of a batch, by their index along the first axis: what
 /// `DataStore::prepare` makes.
@@ -186,7 +186,7 @@ impl ColumnAppend {
                         "ends are elements",
                     ));
                 };
-                let region = crate::dataset::rows(row..row + 1);
+                let region = crate::format::dataset::rows(row..row + 1);
                 let mut bytes = vec![0; layout.element_size()];
                 read_elements(layout, &self.dataset(state)?, &region, &mut bytes)?;
                 bytes

@@ -12,7 +12,7 @@ use hdf5_metno_sys::h5p::H5P_DEFAULT;
 use serde_json::{Map, Number, Value as Json, json};
 use simrecorder_core::{Attributes, DType, Error, ErrorKind, Result};
 
-use crate::datatype::{StoredType, element_type, mark_type, text_type};
+use crate::format::datatype::{StoredType, element_type, mark_type, text_type};
 use crate::library::{
     Handle, attribute_names, c_string, extent, failed, locked, read_ok, reclaim, simple_space,
     write_ok,

@@ -8,9 +8,9 @@ use simrecorder_core::{
     Block, ChunkPolicy, Compression, DType, Error, ErrorKind, Region, Result, copy_block,
 };
 
-use crate::dataset::{Dataset, Description};
-use crate::datatype::{StoredType, element_type};
-use crate::filters::{EncodedChunk, Pipeline, lend};
+use crate::format::dataset::{Dataset, Description};
+use crate::format::datatype::{StoredType, element_type};
+use crate::format::filters::{EncodedChunk, Pipeline, lend};
 use crate::library::Handle;
 
 /// The layout of a dataset of elements, without its length.

@@ -20,15 +20,15 @@ use hdf5_metno_sys::h5t::{
 use serde_json::json;
 use simrecorder_core::{DType, Error, ErrorKind, Key, Kind, Result, Schema};
 
-use crate::attributes::{self, read_own, write_labels, write_own, write_text};
-use crate::dataset::{Dataset, NewDataset};
-use crate::datatype::{StoredType, element_type};
-use crate::filters::Pipeline;
+use crate::format::attributes::{self, read_own, write_labels, write_own, write_text};
+use crate::format::dataset::{Dataset, NewDataset};
+use crate::format::datatype::{StoredType, element_type};
+use crate::format::filters::Pipeline;
+use crate::format::node::{ENDS, part_path, path_of};
 use crate::library::{
     H5R_OBJECT, Handle, extent, has_link, locked, open_object, read_ok, reclaim, reference,
     simple_space, unlink, write_ok,
 };
-use crate::node::{ENDS, part_path, path_of};
 
 const CLASS: &str = "CLASS";
 pub(crate) const NAME: &str = "NAME";

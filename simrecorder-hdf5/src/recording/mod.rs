@@ -1,6 +1,11 @@
 //! An open recording: its file, what its writer remembers, and reading that goes on when the file
 //! is opened anew.
 
+pub(crate) mod commit;
+pub(crate) mod series;
+#[cfg(test)]
+mod tests;
+
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -9,17 +14,17 @@ use std::sync::{Arc, OnceLock};
 use parking_lot::{Mutex, RwLock};
 use simrecorder_core::{ChunkPolicy, Compression, Error, ErrorKind, Key, Kind, Result};
 
-use crate::append::ColumnAppend;
-use crate::attributes;
-use crate::column::{Column, Form};
-use crate::dataset::Dataset;
-use crate::driver::LoggedFile;
-use crate::layout::Layout;
+use crate::columns::append::ColumnAppend;
+use crate::columns::column::{Column, Form};
+use crate::driver::logged_file::LoggedFile;
+use crate::format::attributes;
+use crate::format::dataset::Dataset;
+use crate::format::layout::Layout;
+use crate::format::node::{self, Found, path_of};
+use crate::format::root::{self, FileId};
+use crate::format::tail::{Journal, Note, Tails};
 use crate::library::{Handle, locked, open_object, write_ok};
-use crate::node::{self, Found, path_of};
-use crate::root::{self, FileId};
-use crate::series::{self, Columns};
-use crate::tail::{Journal, Note, Tails};
+use crate::recording::series::{self, Columns};
 
 /// What all handles of an open recording share.
 pub(crate) struct Recording {
