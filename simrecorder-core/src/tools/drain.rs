@@ -197,10 +197,19 @@ impl Drain<'_> {
 
     fn copy_value(&mut self, key: &Key) -> Result<()> {
         // It may have been set to another value, but not removed.
-        let Some(value) = self.from.value(key)? else {
+        let Some(Node::Value { value, attributes }) = self.from.node(key)? else {
             return Ok(());
         };
-        let is_new = self.to.value(key)?.is_none_or(|there| there != value);
+        let value = value?;
+        // The attributes of a value that this commit makes are there only after it.
+        let (is_new, before) = match self.to.node(key)? {
+            Some(Node::Value {
+                value: there,
+                attributes,
+            }) => (there? != value, Some(attributes)),
+            Some(other) => return Err(clash(NodeKind::Value, other.kind())),
+            None => (true, Some(Attributes::new())),
+        };
         if is_new {
             self.to.plan(key, None)?;
             let bytes = value.as_record()?.data.len();
@@ -211,16 +220,6 @@ impl Drain<'_> {
             self.add(set, bytes)?;
         }
         self.progress.keys += 1;
-        self.copy_attributes_of_new(key, is_new)
-    }
-
-    /// The attributes of a value that this commit may make: they are there only after it.
-    fn copy_attributes_of_new(&mut self, key: &Key, is_new: bool) -> Result<()> {
-        let attributes = self.from.attributes(key)?.unwrap_or_default();
-        let before = match self.to.attributes(key)? {
-            None if is_new => Some(Attributes::new()),
-            before => before,
-        };
         self.set_attributes(key, before, attributes)
     }
 

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use simrecorder_core::{
-    Attributes, ChunkPolicy, DataStore, ErrorKind, InMemoryDataStore, Key, NodeKind, OpenMode,
-    Recorder, RecorderOptions, Result, Schema, StoreState, Value, prelude::*,
+    Attributes, ChunkPolicy, ErrorKind, InMemoryDataStore, Key, NodeKind, OpenMode, Recorder,
+    RecorderOptions, Result, Schema, StoreState, Value, prelude::*,
 };
 use support::{CountingStore, count_up, counting, kind_of, no_timer, numbers, wait_until};
 

@@ -17,6 +17,7 @@ use crate::store::array_view::ArrayView;
 use crate::store::commit::{Batch, Change, Prepared};
 use crate::store::data_store::{DataStore, DataStoreExt};
 use crate::store::encoded::{EncodedChange, EncodedStore, EncodedView};
+use crate::store::node::Node;
 
 /// A commit is made when this many bytes wait for it.
 pub(crate) const COMMIT_BYTES: usize = 8 << 20;
@@ -84,8 +85,10 @@ impl<'a> Reader<'a> {
     }
 
     fn copy_value(&mut self, key: &Key) -> Result<()> {
-        let value = self.from.value(key)?.ok_or_else(gone)?;
-        let attributes = self.from.attributes(key)?.unwrap_or_default();
+        let Some(Node::Value { value, attributes }) = self.from.node(key)? else {
+            return Err(gone());
+        };
+        let value = value?;
         let bytes = value.as_record()?.data.len();
         let set = Change::Set {
             key: key.clone(),
