@@ -291,11 +291,11 @@ fn a_failure_or_panic_at_any_operation_leaves_a_prefix_there_and_all_elsewhere()
             assert_eq!(numbers(&healthy, "group/a"), taken.0, "{name}");
             assert_eq!(numbers(&healthy, "b"), taken.1, "{name}");
             assert!(
-                is_prefix(&numbers(&faulty, "group/a"), &taken.0),
+                is_prefix(&numbers(&faulty.store, "group/a"), &taken.0),
                 "{name} {:?}",
-                numbers(&faulty, "group/a")
+                numbers(&faulty.store, "group/a")
             );
-            assert!(is_prefix(&numbers(&faulty, "b"), &taken.1), "{name}");
+            assert!(is_prefix(&numbers(&faulty.store, "b"), &taken.1), "{name}");
             healthy.assert_no_gaps(0);
             assert_eq!(taken.0.len(), 20, "{name}: the run went on");
         }
