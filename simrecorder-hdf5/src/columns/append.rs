@@ -6,14 +6,15 @@ use std::sync::Arc;
 use simrecorder_core::backend::{Gathered, RowSize, Rows, RowsRef};
 use simrecorder_core::{Batch, Error, ErrorKind, Result};
 
-use crate::columns::column::{Column, Form, read_elements};
+use crate::columns::column::{Column, Form};
+use crate::columns::read::read_elements;
 use crate::format::dataset::Dataset;
 use crate::format::filters::EncodedChunk;
 use crate::format::layout::Layout;
-use crate::format::tail::Note;
+use crate::format::tail::TailChanges;
 use crate::format::variable::Variable;
 use crate::library::open_object;
-use crate::recording::{Recording, State};
+use crate::recording::state::State;
 
 /// The encoded chunks of a batch, by their index along the first axis: what
 /// `DataStore::prepare` makes.
@@ -131,7 +132,7 @@ impl ColumnAppend {
             (Some(tail), _) => Ok(tail.clone()),
             (None, Some(tail)) => {
                 let size = self.column.form.row_size();
-                tail.read(&*Recording::journal(state)?, self.column.stored, size)
+                tail.read(&*state.journal()?, self.column.stored, size)
             }
             (None, None) => Ok(Rows::default()),
         }
@@ -235,7 +236,12 @@ impl ColumnAppend {
 
     /// Writes full chunks to the file, and notes the rest as the tail. With `fold`, the rest is
     /// written as an unfinished chunk.
-    pub(crate) fn finish(self, state: &State, fold: bool, note: &mut Note) -> Result<Column> {
+    pub(crate) fn finish(
+        self,
+        state: &State,
+        fold: bool,
+        changes: &mut TailChanges,
+    ) -> Result<Column> {
         let total = self.total();
         let stored = match fold {
             true => total,
@@ -243,11 +249,11 @@ impl ColumnAppend {
         };
         let path = &self.column.path;
         if stored == self.column.stored {
-            self.note_tail(note);
+            self.append_tail(changes);
         } else {
             let tail = self.current_tail(state)?;
             let had_tail = self.tail.is_some() || tail.count > 0;
-            self.write_rows(state, tail, stored, had_tail, note)?;
+            self.write_rows(state, tail, stored, had_tail, changes)?;
         }
         debug_assert!(stored <= total, "{path}");
         Ok(Column {
@@ -278,12 +284,12 @@ impl ColumnAppend {
     }
 
     /// Notes the new rows behind the tail.
-    fn note_tail(&self, note: &mut Note) {
+    fn append_tail(&self, changes: &mut TailChanges) {
         let path = &self.column.path;
         if let Some(tail) = &self.tail {
-            note.clear(path);
+            changes.clear(path);
             if tail.count > 0 {
-                note.append(path, self.column.stored, tail.as_rows_ref());
+                changes.append(path, self.column.stored, tail.as_rows_ref());
             }
         }
         let mut first = self.column.rows;
@@ -291,9 +297,9 @@ impl ColumnAppend {
             let rows = new.as_rows_ref(self.column.form.row_size());
             match &self.column.form {
                 Form::Elements(layout) => {
-                    note.append(path, first, layout.tail_rows(rows).as_rows_ref());
+                    changes.append(path, first, layout.tail_rows(rows).as_rows_ref());
                 }
-                Form::Variable(_) => note.append(path, first, rows),
+                Form::Variable(_) => changes.append(path, first, rows),
             }
             first += rows.count;
         }
@@ -306,14 +312,14 @@ impl ColumnAppend {
         tail: Rows,
         stored: u64,
         had_tail: bool,
-        note: &mut Note,
+        changes: &mut TailChanges,
     ) -> Result<()> {
         let dataset = self.dataset(state)?;
         let size = self.column.form.row_size();
         let path = &self.column.path;
         // Before what is written, so that the note says the same if nothing is left.
         if had_tail {
-            note.clear(path);
+            changes.clear(path);
         }
         match &self.column.form {
             Form::Variable(variable) => {
@@ -345,7 +351,7 @@ impl ColumnAppend {
                 if next > stored {
                     let rest = Gathered::new(runs.iter().copied(), stored..next, size);
                     let rest = layout.tail_rows(rest.as_rows_ref());
-                    note.append(path, stored, rest.as_rows_ref());
+                    changes.append(path, stored, rest.as_rows_ref());
                 }
                 Ok(())
             }

@@ -20,24 +20,24 @@ use hdf5_metno_sys::h5t::{
 use serde_json::json;
 use simrecorder_core::{DType, Error, ErrorKind, Key, Kind, Result, Schema};
 
-use crate::format::attributes::{self, read_own, write_labels, write_own, write_text};
+use crate::format::attributes::{self, read_metadata, write_labels, write_metadata, write_text};
 use crate::format::dataset::{Dataset, NewDataset};
 use crate::format::datatype::{StoredType, element_type};
 use crate::format::filters::Pipeline;
-use crate::format::node::{ENDS, part_path, path_of};
+use crate::format::node_path::{ENDS, part_path, path_of};
 use crate::library::{
     H5R_OBJECT, Handle, extent, has_link, locked, open_object, read_ok, reclaim, reference,
     simple_space, unlink, write_ok,
 };
 
 const CLASS: &str = "CLASS";
-pub(crate) const NAME: &str = "NAME";
+const NAME: &str = "NAME";
 const DIMENSION_LIST: &str = "DIMENSION_LIST";
 const REFERENCE_LIST: &str = "REFERENCE_LIST";
 const LABELS: &str = "DIMENSION_LABELS";
 
 /// What netCDF writes as the name of a scale without values; the length of the dimension follows.
-pub(crate) const NO_VARIABLE: &str = "This is a netCDF dimension but not a netCDF variable.";
+const NO_VARIABLE: &str = "This is a netCDF dimension but not a netCDF variable.";
 
 /// How many elements a chunk of a scale without values would have.
 const CHUNK: [u64; 1] = [1024];
@@ -220,8 +220,8 @@ fn ensure_scale(group: &Handle, name: &str, len: Option<u64>) -> Result<bool> {
     write_text(scale.handle(), CLASS, "DIMENSION_SCALE")?;
     let no_variable = format!("{NO_VARIABLE}{:10}", len.unwrap_or(0));
     write_text(scale.handle(), NAME, &no_variable)?;
-    let own = [("node".to_owned(), json!("dimension"))];
-    write_own(scale.handle(), own.into_iter().collect())?;
+    let metadata = [("node".to_owned(), json!("dimension"))];
+    write_metadata(scale.handle(), metadata.into_iter().collect())?;
     Ok(true)
 }
 
@@ -235,8 +235,16 @@ fn can_be_scale(object: &Handle) -> Result<bool> {
             dataset.describe().map(|it| it.type_),
             Ok(StoredType::Elements { .. })
         )
-        && read_own(object)?.is_none_or(|own| own.get("kind") == Some(&json!("array")));
+        && read_metadata(object)?
+            .is_none_or(|metadata| metadata.get("kind") == Some(&json!("array")));
     Ok(is_list && read_scales(object)?.is_empty())
+}
+
+/// Whether other software made a dataset for the name of a dimension only.
+pub(crate) fn is_dimension(dataset: &Handle) -> Result<bool> {
+    let name = attributes::read_named(dataset, NAME)?;
+    let name = name.as_ref().and_then(serde_json::Value::as_str);
+    Ok(name.is_some_and(|name| name.starts_with(NO_VARIABLE)))
 }
 
 fn mark_as_scale(object: &Handle, name: &str) -> Result<()> {

@@ -8,21 +8,26 @@ use simrecorder_core::{
     Value,
 };
 
+use crate::columns::Columns;
 use crate::columns::append::{ColumnAppend, NewRows, PreparedChunks};
 use crate::columns::column::{Column, Form};
-use crate::format::attributes::{read_attributes, remove_attributes, write_attributes, write_own};
-use crate::format::node::{Found, create_group, find};
+use crate::format::attributes::{
+    read_attributes, remove_attributes, write_attributes, write_metadata,
+};
+use crate::format::node::{StoredNode, create_group, find};
+use crate::format::node_path::path_of;
 use crate::format::scales;
-use crate::format::tail::Note;
+use crate::format::tail::TailChanges;
 use crate::format::value::{create_value, overwrite};
 use crate::format::variable::Variable;
 use crate::library::{Handle, unlink};
-use crate::recording::series::{Columns, NewSeries, load};
-use crate::recording::{Recording, State};
+use crate::recording::Recording;
+use crate::recording::series::{NewSeries, load};
+use crate::recording::state::State;
 
 /// A commit that is being made. Datasets are changed at once, series get their new rows at the
 /// end; what an error leaves behind is taken back by the driver.
-pub(crate) struct Stage<'a> {
+pub(crate) struct CommitBuilder<'a> {
     recording: &'a Recording,
     state: &'a State,
     series: BTreeMap<Key, (Kind, Columns<ColumnAppend>)>,
@@ -30,9 +35,9 @@ pub(crate) struct Stage<'a> {
 }
 
 /// What the writer will remember when the commit has succeeded.
-pub(crate) type Remembered = Vec<(Key, (Kind, Columns<Column>))>;
+pub(crate) type SeriesChanges = Vec<(Key, (Kind, Columns<Column>))>;
 
-impl<'a> Stage<'a> {
+impl<'a> CommitBuilder<'a> {
     pub(crate) fn new(recording: &'a Recording, state: &'a State) -> Self {
         Self {
             recording,
@@ -70,16 +75,16 @@ impl<'a> Stage<'a> {
 
     /// Writes what is left to be written; returns the note for the journal, and what the writer
     /// will remember.
-    pub(crate) fn finish(mut self) -> Result<(Note, Remembered)> {
-        let mut note = Note::default();
+    pub(crate) fn finish(mut self) -> Result<(TailChanges, SeriesChanges)> {
+        let mut changes = TailChanges::default();
         let mut remembered = Vec::new();
         for (key, (kind, columns)) in std::mem::take(&mut self.series) {
-            let columns = columns.map(|column| column.finish(self.state, false, &mut note));
+            let columns = columns.map(|column| column.finish(self.state, false, &mut changes));
             let columns = columns.map_err(|e| e.with_key(key.as_str()))?;
             remembered.push((key, (kind, columns)));
         }
         std::mem::take(&mut self.scales).write(self.root())?;
-        Ok((note, remembered))
+        Ok((changes, remembered))
     }
 
     /// The group that a new node at `key` goes into, with the groups above it made.
@@ -133,7 +138,7 @@ impl<'a> Stage<'a> {
             if found.kind != NodeKind::Series {
                 return Err(clash(found.kind, NodeKind::Series));
             }
-            let path = crate::format::node::path_of(key);
+            let path = path_of(key);
             let stored = load(&found, &path, &self.state.tails)?.schema;
             return stored.check_same_records(schema);
         }
@@ -160,7 +165,7 @@ impl<'a> Stage<'a> {
     }
 
     fn open_series(&self, key: &Key) -> Result<(Kind, Columns<Column>)> {
-        let Some((found, path)) = Recording::find(self.state, key)? else {
+        let Some((found, path)) = self.state.find(key)? else {
             let message = "the series was not declared";
             return Err(Error::new(ErrorKind::NotFound, "commit", message));
         };
@@ -241,19 +246,19 @@ impl<'a> Stage<'a> {
                 let users = scales::make_room(&group, key.name())?;
                 let object = create_group(&group, key.name())?;
                 self.scales.attach_again(self.root(), key, users)?;
-                Found {
+                StoredNode {
                     object,
                     kind: NodeKind::Group,
-                    own: None,
+                    metadata: None,
                 }
             }
         };
         remove_attributes(&found.object, attributes)?;
-        let noted = found.own.is_some();
-        let mut own = found.own.unwrap_or_default();
-        write_attributes(&found.object, attributes, &mut own)?;
-        match noted || !own.is_empty() {
-            true => write_own(&found.object, own),
+        let noted = found.metadata.is_some();
+        let mut metadata = found.metadata.unwrap_or_default();
+        write_attributes(&found.object, attributes, &mut metadata)?;
+        match noted || !metadata.is_empty() {
+            true => write_metadata(&found.object, metadata),
             false => Ok(()),
         }
     }
@@ -265,7 +270,7 @@ impl<'a> Stage<'a> {
                 if overwrite(&old, value)? {
                     return Ok(());
                 }
-                let attributes = read_attributes(&old.object, old.own.as_ref())?;
+                let attributes = read_attributes(&old.object, old.metadata.as_ref())?;
                 let users = scales::users(&old.object)?;
                 unlink(&group, key.name())?;
                 (attributes, users)

@@ -1,4 +1,4 @@
-//! Series: what is noted about them, and making new ones.
+//! Series: loading them from the file, and creating them.
 
 use serde_json::json;
 use simrecorder_core::backend::ChunkGrid;
@@ -6,47 +6,22 @@ use simrecorder_core::{
     ArrayValue, ChunkPolicy, Compression, DType, Error, ErrorKind, Key, Kind, Result, Schema, Value,
 };
 
+use crate::columns::Columns;
 use crate::columns::column::{Column, Form, VARIABLE_CHUNK_ROWS};
-use crate::format::attributes::{Own, read_attributes, read_own, write_attributes, write_own};
+use crate::format::attributes::{
+    Metadata, read_attributes, read_metadata, write_attributes, write_metadata,
+};
 use crate::format::dataset::{Dataset, NewDataset};
 use crate::format::datatype::{bytes_type, text_type};
 use crate::format::filters::Pipeline;
 use crate::format::layout::Layout;
-use crate::format::node::{ENDS, Found, ITEMS, create_group, part_path};
+use crate::format::node::{StoredNode, create_group};
+use crate::format::node_path::{ENDS, ITEMS, part_path};
 use crate::format::tail::Tails;
 use crate::format::variable::Variable;
 use crate::library::{Handle, MAX_AXES, open_object};
 
 use std::sync::Arc;
-
-/// The columns of a series.
-#[derive(Clone, Debug)]
-pub(crate) enum Columns<C> {
-    /// Arrays, text, bytes or objects: one row for each record.
-    One(C),
-    /// Ragged rows: where each ends, in items, and the items.
-    Two { ends: C, items: C },
-}
-
-impl<C> Columns<C> {
-    /// The column with one row for each record.
-    pub(crate) fn record_column(&self) -> &C {
-        match self {
-            Self::One(column) => column,
-            Self::Two { ends, .. } => ends,
-        }
-    }
-
-    pub(crate) fn map<D>(self, mut change: impl FnMut(C) -> Result<D>) -> Result<Columns<D>> {
-        Ok(match self {
-            Self::One(column) => Columns::One(change(column)?),
-            Self::Two { ends, items } => Columns::Two {
-                ends: change(ends)?,
-                items: change(items)?,
-            },
-        })
-    }
-}
 
 /// The element type of the ends of records.
 pub(crate) const ENDS_DTYPE: DType = DType::U64;
@@ -62,10 +37,10 @@ pub(crate) struct Loaded {
 }
 
 /// Loads the series at `path`.
-pub(crate) fn load(found: &Found, path: &str, tails: &Tails) -> Result<Loaded> {
-    let noted = found.noted_kind()?;
-    let compression = noted_compression(found);
-    if noted == Some(Kind::Ragged) {
+pub(crate) fn load(found: &StoredNode, path: &str, tails: &Tails) -> Result<Loaded> {
+    let kind = found.stored_kind()?;
+    let compression = stored_compression(found);
+    if kind == Some(Kind::Ragged) {
         let part = |name: &str| {
             let path = part_path(path, name);
             let object = open_object(&found.object, name)?;
@@ -82,7 +57,7 @@ pub(crate) fn load(found: &Found, path: &str, tails: &Tails) -> Result<Loaded> {
         }
         let schema = Schema::ragged_of(layout.dtype, layout.grid.record_shape());
         return Ok(Loaded {
-            schema: noted_schema(schema, found, layout.fill_value())?,
+            schema: add_metadata(schema, found, layout.fill_value())?,
             columns: Columns::Two { ends, items },
         });
     }
@@ -92,29 +67,29 @@ pub(crate) fn load(found: &Found, path: &str, tails: &Tails) -> Result<Loaded> {
     let column = load_column(
         &dataset,
         path,
-        found.own.is_some(),
-        noted.is_none(),
+        found.metadata.is_some(),
+        kind.is_none(),
         compression,
         tails,
     )?;
-    let schema = match (&column.form, noted) {
+    let schema = match (&column.form, kind) {
         (Form::Elements(layout), None | Some(Kind::Array)) => {
             let schema = Schema::array_of(layout.dtype, layout.grid.record_shape());
-            noted_schema(schema, found, layout.fill_value())?
+            add_metadata(schema, found, layout.fill_value())?
         }
         (Form::Variable(text), None | Some(Kind::Text)) if text.is_text() => {
-            noted_schema(Schema::text(), found, None)?
+            add_metadata(Schema::text(), found, None)?
         }
         (Form::Variable(Variable::Bytes), None | Some(Kind::Bytes)) => {
-            noted_schema(Schema::bytes(), found, None)?
+            add_metadata(Schema::bytes(), found, None)?
         }
         (Form::Variable(Variable::Bytes), Some(Kind::Object)) => {
-            noted_schema(Schema::object(), found, None)?
+            add_metadata(Schema::object(), found, None)?
         }
-        (_, noted) => {
-            let noted = noted.map_or("none", Kind::as_str);
+        (_, kind) => {
+            let kind = kind.map_or("none", Kind::as_str);
             return Err(corrupt(format!(
-                "a series of kind {noted} holds something else"
+                "a series of kind {kind} holds something else"
             )));
         }
     };
@@ -124,15 +99,19 @@ pub(crate) fn load(found: &Found, path: &str, tails: &Tails) -> Result<Loaded> {
     })
 }
 
-fn noted_compression(found: &Found) -> Option<Compression> {
-    let own = found.own.as_ref()?;
-    own.get("compression")?.as_str()?.parse().ok()
+fn stored_compression(found: &StoredNode) -> Option<Compression> {
+    let metadata = found.metadata.as_ref()?;
+    metadata.get("compression")?.as_str()?.parse().ok()
 }
 
-/// Adds to a schema what was noted about the series.
-fn noted_schema(mut schema: Schema, found: &Found, fill_value: Option<&[u8]>) -> Result<Schema> {
-    let own = found.own.as_ref();
-    if let Some(names) = own.and_then(|own| own.get("dimension_names")?.as_array()) {
+/// Adds to a schema what the metadata of the series says.
+fn add_metadata(
+    mut schema: Schema,
+    found: &StoredNode,
+    fill_value: Option<&[u8]>,
+) -> Result<Schema> {
+    let metadata = found.metadata.as_ref();
+    if let Some(names) = metadata.and_then(|metadata| metadata.get("dimension_names")?.as_array()) {
         let names = names.iter().map(|name| name.as_str().map(str::to_owned));
         schema = schema.with_dimension_names(names);
     }
@@ -142,23 +121,23 @@ fn noted_schema(mut schema: Schema, found: &Found, fill_value: Option<&[u8]>) ->
         let value = ArrayValue::from_bytes(dtype, Vec::new(), value.to_vec())?;
         schema = schema.with_fill_value_of(value);
     }
-    if let Some(compression) = noted_compression(found) {
+    if let Some(compression) = stored_compression(found) {
         schema = schema.with_compression(compression);
     }
-    Ok(schema.with_attributes(read_attributes(&found.object, own)?))
+    Ok(schema.with_attributes(read_attributes(&found.object, metadata)?))
 }
 
-/// Whether this library made the dataset at `path`, for a series of its own. `own` is noted at it.
-pub(crate) fn is_made_here(root: &Handle, path: &str, own: Option<&Own>) -> Result<bool> {
-    let has_kind = |own: &Own| own.contains_key("kind");
-    if own.is_some_and(has_kind) {
+/// Whether this library made the dataset at `path`, whose metadata is given, for a series.
+pub(crate) fn is_made_here(root: &Handle, path: &str, metadata: Option<&Metadata>) -> Result<bool> {
+    let has_kind = |metadata: &Metadata| metadata.contains_key("kind");
+    if metadata.is_some_and(has_kind) {
         return Ok(true);
     }
-    // The parts of a ragged series have no notes, their group has.
+    // The parts of a ragged series have no metadata, their group has.
     let Some((group, _)) = path.rsplit_once('/').filter(|(group, _)| !group.is_empty()) else {
         return Ok(false);
     };
-    let group = read_own(&open_object(root, group)?)?;
+    let group = read_metadata(&open_object(root, group)?)?;
     Ok(group.as_ref().is_some_and(has_kind))
 }
 
@@ -182,7 +161,7 @@ pub(crate) fn load_column(
     let Some(stored) = description.shape.first().copied() else {
         return Err(corrupt("the dataset of a series has no axis"));
     };
-    let tail = tails.get(path).map_or(0, |tail| tail.rows);
+    let tail = tails.get(path).map_or(0, |tail| tail.row_count);
     Column::new(path, form, stored, tail, dataset.cuts()?)
 }
 
@@ -263,25 +242,25 @@ impl<'a> NewSeries<'a> {
                 object
             }
         };
-        let mut own = self.own();
-        write_attributes(&object, self.schema.attributes(), &mut own)?;
-        write_own(&object, own)
+        let mut metadata = self.metadata();
+        write_attributes(&object, self.schema.attributes(), &mut metadata)?;
+        write_metadata(&object, metadata)
     }
 
-    /// What is noted about the series.
-    fn own(&self) -> Own {
-        let mut own = Own::new();
-        own.insert("node".into(), json!("series"));
-        own.insert("kind".into(), json!(self.schema.kind().as_str()));
+    /// The metadata of the series.
+    fn metadata(&self) -> Metadata {
+        let mut metadata = Metadata::new();
+        metadata.insert("node".into(), json!("series"));
+        metadata.insert("kind".into(), json!(self.schema.kind().as_str()));
         if let Some(names) = self.schema.dimension_names() {
-            own.insert("dimension_names".into(), json!(names));
+            metadata.insert("dimension_names".into(), json!(names));
         }
         if self.schema.fill_value().is_some() {
-            own.insert("fill_value".into(), json!(true));
+            metadata.insert("fill_value".into(), json!(true));
         }
         // Text and bytes lie in heaps, which have no filters; it is what was asked for all the same.
-        own.insert("compression".into(), json!(self.compression.to_string()));
-        own
+        metadata.insert("compression".into(), json!(self.compression.to_string()));
+        metadata
     }
 }
 
