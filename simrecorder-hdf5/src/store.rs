@@ -11,7 +11,7 @@ use simrecorder_core::{
 };
 
 use crate::columns::append::prepare_chunks;
-use crate::columns::column::Form;
+use crate::columns::column::ColumnLayout;
 use crate::format::attributes::read_attributes;
 use crate::format::dataset::Dataset;
 use crate::format::node::{StoredNode, groups_on_the_way};
@@ -19,7 +19,7 @@ use crate::format::value::read_value;
 use crate::library::{link_names, open_object, reference};
 use crate::options::Hdf5Options;
 use crate::recording::Recording;
-use crate::recording::commit::{CommitBuilder, check_form};
+use crate::recording::commit::{CommitBuilder, check_layout};
 use crate::recording::series::{NewSeries, load};
 use crate::view::open_view;
 
@@ -242,40 +242,40 @@ impl DataStore for Hdf5DataStore {
         let existing = self.recording.with_state(|state| match state.find(key)? {
             Some((found, path)) if found.kind == NodeKind::Series => {
                 let columns = load(&found, &path, &state.tails)?.columns;
-                let form = &columns.record_column().form;
+                let layout = &columns.record_column().layout;
                 if let Some(dataset) = Dataset::borrow(&found.object)? {
                     dataset.check_grows()?;
                 }
-                Ok(Some(form.clone()))
+                Ok(Some(layout.clone()))
             }
             _ => Ok(None),
         });
-        let form = match existing.map_err(|e| e.with_key(key.as_str()))? {
-            Some(form) => form,
+        let layout = match existing.map_err(|e| e.with_key(key.as_str()))? {
+            Some(layout) => layout,
             None => {
                 let recording = &self.recording;
                 let new = NewSeries::plan(schema, &recording.chunk_policy, recording.compression);
                 new.map_err(|e| e.with_key(key.as_str()))?
-                    .record_form()
+                    .record_layout()
                     .clone()
             }
         };
-        if let (Form::Elements(layout), Kind::Array) = (&form, schema.kind())
+        if let (ColumnLayout::Elements(layout), Kind::Array) = (&layout, schema.kind())
             && layout.writes_chunks()
             && !layout.is_plain()
         {
             let layout = Arc::clone(layout);
             self.recording.planned.lock().insert(key.clone(), layout);
         }
-        Ok(form.chunk_rows())
+        Ok(layout.chunk_rows())
     }
 
     fn prepare(&self, batch: &Batch) -> Result<Option<Prepared>> {
         let layout = self.recording.planned.lock().get(&batch.key).cloned();
         // A batch of another type is for the commit to refuse.
         let layout = layout.filter(|layout| {
-            let form = Form::Elements(Arc::clone(layout));
-            check_form(Kind::Array, &form, batch.records.schema()).is_ok()
+            let layout = ColumnLayout::Elements(Arc::clone(layout));
+            check_layout(Kind::Array, &layout, batch.records.schema()).is_ok()
         });
         let Some(layout) = layout else {
             return Ok(None);

@@ -10,7 +10,7 @@ use simrecorder_core::{
 };
 
 use crate::columns::Columns;
-use crate::columns::column::Form;
+use crate::columns::column::ColumnLayout;
 use crate::columns::read::ColumnView;
 use crate::recording::Recording;
 use crate::recording::series::load;
@@ -71,8 +71,8 @@ impl Hdf5View {
     ) -> Self {
         let column = &columns.record_column().column;
         let mut shape = vec![column.rows];
-        let mut chunk_shape = vec![column.form.chunk_rows()];
-        if let (Kind::Array, Form::Elements(layout)) = (schema.kind(), &column.form) {
+        let mut chunk_shape = vec![column.layout.chunk_rows()];
+        if let (Kind::Array, ColumnLayout::Elements(layout)) = (schema.kind(), &column.layout) {
             shape.extend(layout.grid.record_shape());
             chunk_shape = layout.grid.chunk_shape().to_vec();
         }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use simrecorder_core::backend::{Gathered, RowSize, Rows, RowsRef};
 use simrecorder_core::{Batch, Error, ErrorKind, Result};
 
-use crate::columns::column::{Column, Form};
+use crate::columns::column::{Column, ColumnLayout};
 use crate::columns::read::read_elements;
 use crate::format::dataset::Dataset;
 use crate::format::filters::EncodedChunk;
@@ -106,8 +106,8 @@ impl ColumnAppend {
         self.column.rows + self.new.iter().map(NewRows::count).sum::<u64>()
     }
 
-    pub(crate) fn form(&self) -> &Form {
-        &self.column.form
+    pub(crate) fn layout(&self) -> &ColumnLayout {
+        &self.column.layout
     }
 
     pub(crate) fn push(&mut self, rows: NewRows) {
@@ -131,7 +131,7 @@ impl ColumnAppend {
         match (&self.tail, state.tails.get(&self.column.path)) {
             (Some(tail), _) => Ok(tail.clone()),
             (None, Some(tail)) => {
-                let size = self.column.form.row_size();
+                let size = self.column.layout.row_size();
                 tail.read(&*state.journal()?, self.column.stored, size)
             }
             (None, None) => Ok(Rows::default()),
@@ -163,7 +163,7 @@ impl ColumnAppend {
         let Some(row) = rows.checked_sub(1) else {
             return Ok(0);
         };
-        let size = self.column.form.row_size();
+        let size = self.column.layout.row_size();
         let tail = self.current_tail(state)?;
         let stored = (self.column.stored, tail.as_rows_ref());
         let mut first = self.column.rows;
@@ -180,7 +180,7 @@ impl ColumnAppend {
                     .data
             }
             None => {
-                let Form::Elements(layout) = &self.column.form else {
+                let ColumnLayout::Elements(layout) = &self.column.layout else {
                     return Err(Error::new(
                         ErrorKind::Internal,
                         "commit",
@@ -203,7 +203,7 @@ impl ColumnAppend {
         if rows >= self.total() {
             return Ok(());
         }
-        let size = self.column.form.row_size();
+        let size = self.column.layout.row_size();
         let mut left = rows.saturating_sub(self.column.rows);
         let mut kept = Vec::new();
         for new in std::mem::take(&mut self.new) {
@@ -265,10 +265,10 @@ impl ColumnAppend {
 
     /// How many rows will be in the dataset, without folding.
     fn stored_after(&self, total: u64) -> u64 {
-        let chunk_rows = self.column.form.chunk_rows();
-        match &self.column.form {
-            Form::Elements(_) => (total / chunk_rows * chunk_rows).max(self.column.stored),
-            Form::Variable(_) => {
+        let chunk_rows = self.column.layout.chunk_rows();
+        match &self.column.layout {
+            ColumnLayout::Elements(_) => (total / chunk_rows * chunk_rows).max(self.column.stored),
+            ColumnLayout::Variable(_) => {
                 let bytes = |new: &NewRows| match new {
                     NewRows::Batch { batch, .. } => batch.records.data().len() as u64,
                     NewRows::Owned(rows) => rows.data.len() as u64,
@@ -294,12 +294,12 @@ impl ColumnAppend {
         }
         let mut first = self.column.rows;
         for new in &self.new {
-            let rows = new.as_rows_ref(self.column.form.row_size());
-            match &self.column.form {
-                Form::Elements(layout) => {
+            let rows = new.as_rows_ref(self.column.layout.row_size());
+            match &self.column.layout {
+                ColumnLayout::Elements(layout) => {
                     changes.append(path, first, layout.tail_rows(rows).as_rows_ref());
                 }
-                Form::Variable(_) => changes.append(path, first, rows),
+                ColumnLayout::Variable(_) => changes.append(path, first, rows),
             }
             first += rows.count;
         }
@@ -315,21 +315,21 @@ impl ColumnAppend {
         changes: &mut TailChanges,
     ) -> Result<()> {
         let dataset = self.dataset(state)?;
-        let size = self.column.form.row_size();
+        let size = self.column.layout.row_size();
         let path = &self.column.path;
         // Before what is written, so that the note says the same if nothing is left.
         if had_tail {
             changes.clear(path);
         }
-        match &self.column.form {
-            Form::Variable(variable) => {
+        match &self.column.layout {
+            ColumnLayout::Variable(variable) => {
                 // A failure must not leave rows that were not written.
                 self.variable_runs(&tail)
                     .try_for_each(|rows| variable.check(rows))?;
                 set_rows(&dataset, stored)?;
                 self.write_variable(variable, &dataset, &tail)
             }
-            Form::Elements(layout) => {
+            ColumnLayout::Elements(layout) => {
                 let first = match layout.writes_chunks() {
                     true => self.column.stored / layout.chunk_rows() * layout.chunk_rows(),
                     false => self.column.stored,

@@ -12,12 +12,12 @@ use crate::format::variable::Variable;
 
 /// What the rows of a column are.
 #[derive(Clone, Debug)]
-pub(crate) enum Form {
+pub(crate) enum ColumnLayout {
     Elements(Arc<Layout>),
     Variable(Variable),
 }
 
-impl Form {
+impl ColumnLayout {
     pub(crate) fn row_size(&self) -> RowSize {
         match self {
             Self::Elements(layout) => layout.row_size(),
@@ -45,7 +45,7 @@ const MAX_ROWS: u64 = i64::MAX as u64;
 pub(crate) struct Column {
     /// The path of its dataset.
     pub(crate) path: Arc<str>,
-    pub(crate) form: Form,
+    pub(crate) layout: ColumnLayout,
     /// How many rows are in the dataset; the others are in the tail.
     pub(crate) stored: u64,
     /// How many rows there are.
@@ -55,13 +55,19 @@ pub(crate) struct Column {
 }
 
 impl Column {
-    pub(crate) fn new(path: &str, form: Form, stored: u64, tail: u64, cuts: u64) -> Result<Self> {
+    pub(crate) fn new(
+        path: &str,
+        layout: ColumnLayout,
+        stored: u64,
+        tail: u64,
+        cuts: u64,
+    ) -> Result<Self> {
         let rows = stored.checked_add(tail).filter(|&rows| rows <= MAX_ROWS);
         let rows =
             rows.ok_or_else(|| Error::new(ErrorKind::Corrupt, "read", "the dataset is too long"))?;
         Ok(Self {
             path: path.into(),
-            form,
+            layout,
             stored,
             rows,
             cuts,

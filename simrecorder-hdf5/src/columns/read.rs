@@ -6,7 +6,7 @@ use rayon::prelude::*;
 use simrecorder_core::backend::{RowSize, Rows, zeroed};
 use simrecorder_core::{Block, Error, ErrorKind, Region, Result, copy_block};
 
-use crate::columns::column::{Column, Form};
+use crate::columns::column::{Column, ColumnLayout};
 use crate::format::dataset::Dataset;
 use crate::format::layout::Layout;
 use crate::format::root::FileId;
@@ -45,7 +45,7 @@ impl ColumnView {
     fn read_tail(&self) -> Result<Rows> {
         match &self.tail {
             Some((tail, journal)) => {
-                tail.read(journal, self.column.stored, self.column.form.row_size())
+                tail.read(journal, self.column.stored, self.column.layout.row_size())
             }
             None => Ok(Rows::default()),
         }
@@ -58,7 +58,7 @@ impl ColumnView {
         region: &Region,
         out: &mut [u8],
     ) -> Result<()> {
-        let Form::Elements(layout) = &self.column.form else {
+        let ColumnLayout::Elements(layout) = &self.column.layout else {
             return Err(Error::new(
                 ErrorKind::Internal,
                 "read",
@@ -124,7 +124,7 @@ impl ColumnView {
 
     /// Reads the rows of `range` of a column with elements.
     pub(crate) fn read_rows(&self, recording: &Recording, range: Range<u64>) -> Result<Vec<u8>> {
-        let Form::Elements(layout) = &self.column.form else {
+        let ColumnLayout::Elements(layout) = &self.column.layout else {
             return Err(Error::new(
                 ErrorKind::Internal,
                 "read",
@@ -149,7 +149,7 @@ impl ColumnView {
         range: Range<u64>,
         max_bytes: usize,
     ) -> Result<Rows> {
-        let Form::Variable(variable) = &self.column.form else {
+        let ColumnLayout::Variable(variable) = &self.column.layout else {
             return Err(Error::new(
                 ErrorKind::Internal,
                 "read",

@@ -46,21 +46,21 @@ const CHUNK: [u64; 1] = [1024];
 /// `REFERENCE_LIST`.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct User {
+pub(crate) struct ScaleUser {
     dataset: hobj_ref_t,
     axis: i32,
 }
 
 /// Scales and series that a commit is going to connect.
 #[derive(Debug, Default)]
-pub(crate) struct Changes {
+pub(crate) struct ScaleLinks {
     /// By the path of the scale, the datasets that use it.
-    users: BTreeMap<String, Vec<User>>,
+    users: BTreeMap<String, Vec<ScaleUser>>,
     /// By the path of the dataset, the scale of each axis.
     scales: BTreeMap<String, Vec<String>>,
 }
 
-impl Changes {
+impl ScaleLinks {
     /// Notes the names of the axes of a new series.
     pub(crate) fn declare(&mut self, root: &Handle, key: &Key, schema: &Schema) -> Result<()> {
         let Some(names) = schema.dimension_names() else {
@@ -100,10 +100,13 @@ impl Changes {
         let scales = names.iter().map(|name| join(&parent, name));
         let scales: Vec<String> = scales.collect();
         for (axis, scale) in scales.iter().enumerate() {
-            self.users.entry(scale.clone()).or_default().push(User {
-                dataset: user,
-                axis: axis as i32,
-            });
+            self.users
+                .entry(scale.clone())
+                .or_default()
+                .push(ScaleUser {
+                    dataset: user,
+                    axis: axis as i32,
+                });
         }
         self.scales.insert(path, scales);
         Ok(())
@@ -115,7 +118,7 @@ impl Changes {
         &mut self,
         root: &Handle,
         key: &Key,
-        users: Vec<User>,
+        users: Vec<ScaleUser>,
     ) -> Result<()> {
         let path = path_of(key);
         let waiting = self.users.remove(&path).unwrap_or_default();
@@ -169,7 +172,7 @@ impl Changes {
 
 /// Takes a scale without values away that has the name of a new node; returns who used it. What
 /// else has the name, though it is no node, stays.
-pub(crate) fn make_room(group: &Handle, name: &str) -> Result<Vec<User>> {
+pub(crate) fn make_room(group: &Handle, name: &str) -> Result<Vec<ScaleUser>> {
     if !has_link(group, name)? {
         return Ok(Vec::new());
     }
@@ -266,12 +269,12 @@ fn dereference(root: &Handle, reference: hobj_ref_t) -> Result<Handle> {
 }
 
 /// The datasets that use a scale.
-pub(crate) fn users(scale: &Handle) -> Result<Vec<User>> {
+pub(crate) fn users(scale: &Handle) -> Result<Vec<ScaleUser>> {
     let Some((attribute, _, count)) = open_list(scale, REFERENCE_LIST)? else {
         return Ok(Vec::new());
     };
     let mut users = vec![
-        User {
+        ScaleUser {
             dataset: 0,
             axis: 0
         };
@@ -279,14 +282,14 @@ pub(crate) fn users(scale: &Handle) -> Result<Vec<User>> {
     ];
     let type_ = user_type()?;
     locked(|| {
-        // SAFETY: there is room for all elements, and the type is that of `User`.
+        // SAFETY: there is room for all elements, and the type is that of `ScaleUser`.
         let status = unsafe { H5Aread(attribute.id(), type_.id(), users.as_mut_ptr().cast()) };
         read_ok(status, "read an attribute")
     })?;
     Ok(users)
 }
 
-fn write_users(scale: &Handle, users: &[User]) -> Result<()> {
+fn write_users(scale: &Handle, users: &[ScaleUser]) -> Result<()> {
     write_list(
         scale,
         REFERENCE_LIST,
@@ -296,19 +299,19 @@ fn write_users(scale: &Handle, users: &[User]) -> Result<()> {
     )
 }
 
-/// The type of [`User`].
+/// The type of [`ScaleUser`].
 fn user_type() -> Result<Handle> {
     let what = "make a data type";
     // SAFETY: names end with a NUL, and offsets are those of the fields.
     locked(|| unsafe {
-        let type_ = H5Tcreate(H5T_class_t::H5T_COMPOUND, size_of::<User>());
+        let type_ = H5Tcreate(H5T_class_t::H5T_COMPOUND, size_of::<ScaleUser>());
         let type_ = Handle::write(type_, what)?;
-        let at = std::mem::offset_of!(User, dataset);
+        let at = std::mem::offset_of!(ScaleUser, dataset);
         write_ok(
             H5Tinsert(type_.id(), c"dataset".as_ptr(), at, *H5T_STD_REF_OBJ),
             what,
         )?;
-        let at = std::mem::offset_of!(User, axis);
+        let at = std::mem::offset_of!(ScaleUser, axis);
         write_ok(
             H5Tinsert(type_.id(), c"dimension".as_ptr(), at, *H5T_STD_I32LE),
             what,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use simrecorder_core::{Error, ErrorKind, Result};
 
 use crate::columns::append::ColumnAppend;
-use crate::columns::column::Form;
+use crate::columns::column::ColumnLayout;
 use crate::format::attributes;
 use crate::format::dataset::Dataset;
 use crate::format::tail::{TailChanges, Tails};
@@ -106,9 +106,9 @@ impl Recording {
         let is_foreign = !series::is_made_here(&state.open.root, path, metadata.as_ref())?;
         let is_ours = metadata.is_some();
         let column = series::load_column(&dataset, path, is_ours, is_foreign, None, &state.tails)?;
-        let bytes = match &column.form {
-            Form::Elements(layout) => layout.chunk_bytes(),
-            Form::Variable(_) => 1 << 16,
+        let bytes = match &column.layout {
+            ColumnLayout::Elements(layout) => layout.chunk_bytes(),
+            ColumnLayout::Variable(_) => 1 << 16,
         };
         ColumnAppend::new(column).finish(state, true, changes)?;
         Ok(bytes)

@@ -10,7 +10,7 @@ use simrecorder_core::{
 
 use crate::columns::Columns;
 use crate::columns::append::{ColumnAppend, NewRows, PreparedChunks};
-use crate::columns::column::{Column, Form};
+use crate::columns::column::{Column, ColumnLayout};
 use crate::format::attributes::{
     read_attributes, remove_attributes, write_attributes, write_metadata,
 };
@@ -31,7 +31,7 @@ pub(crate) struct CommitBuilder<'a> {
     recording: &'a Recording,
     state: &'a State,
     series: BTreeMap<Key, (Kind, Columns<ColumnAppend>)>,
-    scales: scales::Changes,
+    scales: scales::ScaleLinks,
 }
 
 /// What the writer will remember when the commit has succeeded.
@@ -43,7 +43,7 @@ impl<'a> CommitBuilder<'a> {
             recording,
             state,
             series: BTreeMap::new(),
-            scales: scales::Changes::default(),
+            scales: scales::ScaleLinks::default(),
         }
     }
 
@@ -63,7 +63,7 @@ impl<'a> CommitBuilder<'a> {
             )),
             Change::Set { key, value } => self.set(&key, &value),
             Change::SetAttributes { key, attributes } => self.set_attributes(&key, &attributes),
-            Change::Truncate { key, records } => self.truncate(&key, records),
+            Change::Truncate { key, records: len } => self.truncate(&key, len),
             _ => Err(Error::new(
                 ErrorKind::Unsupported,
                 "commit",
@@ -178,10 +178,10 @@ impl<'a> CommitBuilder<'a> {
 
     fn append(&mut self, batch: Arc<Batch>, prepared: Option<Prepared>) -> Result<()> {
         let (kind, columns) = self.series(&batch.key)?;
-        let records = columns.record_column().total();
-        if batch.start != records {
+        let record_count = columns.record_column().total();
+        if batch.start != record_count {
             let message = format!(
-                "records from {} on are appended to a series that has {records}",
+                "records from {} on are appended to a series that has {record_count}",
                 batch.start
             );
             return Err(Error::new(ErrorKind::Internal, "commit", message));
@@ -190,7 +190,7 @@ impl<'a> CommitBuilder<'a> {
         let count = batch.records.len();
         match columns {
             Columns::One(column) => {
-                check_form(*kind, column.form(), schema)?;
+                check_layout(*kind, column.layout(), schema)?;
                 let prepared = prepared.and_then(|any| any.downcast::<PreparedChunks>().ok());
                 column.push(NewRows::Batch {
                     batch,
@@ -199,13 +199,13 @@ impl<'a> CommitBuilder<'a> {
                 });
             }
             Columns::Two { ends, items } => {
-                check_form(*kind, items.form(), schema)?;
+                check_layout(*kind, items.layout(), schema)?;
                 let size = schema.record_bytes().unwrap_or(1).max(1) as u64;
                 let base = items.total();
-                let stops = batch.records.ends().iter().map(|end| base + end / size);
+                let row_ends = batch.records.ends().iter().map(|end| base + end / size);
                 ends.push(NewRows::Owned(simrecorder_core::backend::Rows {
                     count,
-                    data: stops.flat_map(u64::to_le_bytes).collect(),
+                    data: row_ends.flat_map(u64::to_le_bytes).collect(),
                     ends: Vec::new(),
                 }));
                 let count = batch.records.data().len() as u64 / size;
@@ -219,20 +219,20 @@ impl<'a> CommitBuilder<'a> {
         Ok(())
     }
 
-    fn truncate(&mut self, key: &Key, records: u64) -> Result<()> {
+    fn truncate(&mut self, key: &Key, len: u64) -> Result<()> {
         let (state, recording) = (self.state, self.recording);
         let (_, columns) = self.series(key)?;
-        if records >= columns.record_column().total() {
+        if len >= columns.record_column().total() {
             return Ok(());
         }
         // Views are read meanwhile, and must notice what they read.
         recording.next_epoch();
         match columns {
-            Columns::One(column) => column.truncate(state, records)?,
+            Columns::One(column) => column.truncate(state, len)?,
             Columns::Two { ends, items } => {
-                let last = ends.read_end(state, records)?;
+                let last = ends.read_end(state, len)?;
                 items.truncate(state, last)?;
-                ends.truncate(state, records)?;
+                ends.truncate(state, len)?;
             }
         }
         Ok(())
@@ -289,16 +289,16 @@ fn clash(is: NodeKind, wanted: NodeKind) -> Error {
 }
 
 /// Checks that the rows of a batch have the form of the column that takes them.
-pub(crate) fn check_form(kind: Kind, form: &Form, batch: &Schema) -> Result<()> {
-    let stored = match (kind, form) {
-        (Kind::Array, Form::Elements(layout)) => {
+pub(crate) fn check_layout(kind: Kind, layout: &ColumnLayout, batch: &Schema) -> Result<()> {
+    let stored = match (kind, layout) {
+        (Kind::Array, ColumnLayout::Elements(layout)) => {
             Schema::array_of(layout.dtype, layout.grid.record_shape())
         }
-        (Kind::Ragged, Form::Elements(layout)) => {
+        (Kind::Ragged, ColumnLayout::Elements(layout)) => {
             Schema::ragged_of(layout.dtype, layout.grid.record_shape())
         }
-        (Kind::Object, Form::Variable(Variable::Bytes)) => Schema::object(),
-        (Kind::Bytes, Form::Variable(Variable::Bytes)) => Schema::bytes(),
+        (Kind::Object, ColumnLayout::Variable(Variable::Bytes)) => Schema::object(),
+        (Kind::Bytes, ColumnLayout::Variable(Variable::Bytes)) => Schema::bytes(),
         _ => Schema::text(),
     };
     stored

@@ -7,7 +7,7 @@ use simrecorder_core::{
 };
 
 use crate::columns::Columns;
-use crate::columns::column::{Column, Form, VARIABLE_CHUNK_ROWS};
+use crate::columns::column::{Column, ColumnLayout, VARIABLE_CHUNK_ROWS};
 use crate::format::attributes::{
     Metadata, read_attributes, read_metadata, write_attributes, write_metadata,
 };
@@ -31,13 +31,13 @@ fn corrupt(message: impl Into<String>) -> Error {
 }
 
 /// A series as it stands in the file, its attributes left out.
-pub(crate) struct Loaded {
+pub(crate) struct StoredSeries {
     pub(crate) schema: Schema,
     pub(crate) columns: Columns<Column>,
 }
 
 /// Loads the series at `path`.
-pub(crate) fn load(found: &StoredNode, path: &str, tails: &Tails) -> Result<Loaded> {
+pub(crate) fn load(found: &StoredNode, path: &str, tails: &Tails) -> Result<StoredSeries> {
     let kind = found.stored_kind()?;
     let compression = stored_compression(found);
     if kind == Some(Kind::Ragged) {
@@ -49,14 +49,16 @@ pub(crate) fn load(found: &StoredNode, path: &str, tails: &Tails) -> Result<Load
             load_column(&dataset, &path, true, false, compression, tails)
         };
         let (ends, items) = (part(ENDS)?, part(ITEMS)?);
-        let (Form::Elements(layout), Form::Elements(of_ends)) = (&items.form, &ends.form) else {
+        let (ColumnLayout::Elements(layout), ColumnLayout::Elements(of_ends)) =
+            (&items.layout, &ends.layout)
+        else {
             return Err(corrupt("the datasets of the series do not fit its kind"));
         };
         if of_ends.dtype != ENDS_DTYPE || !of_ends.grid.record_shape().is_empty() {
             return Err(corrupt("the datasets of the series do not fit its kind"));
         }
         let schema = Schema::ragged_of(layout.dtype, layout.grid.record_shape());
-        return Ok(Loaded {
+        return Ok(StoredSeries {
             schema: add_metadata(schema, found, layout.fill_value())?,
             columns: Columns::Two { ends, items },
         });
@@ -72,18 +74,18 @@ pub(crate) fn load(found: &StoredNode, path: &str, tails: &Tails) -> Result<Load
         compression,
         tails,
     )?;
-    let schema = match (&column.form, kind) {
-        (Form::Elements(layout), None | Some(Kind::Array)) => {
+    let schema = match (&column.layout, kind) {
+        (ColumnLayout::Elements(layout), None | Some(Kind::Array)) => {
             let schema = Schema::array_of(layout.dtype, layout.grid.record_shape());
             add_metadata(schema, found, layout.fill_value())?
         }
-        (Form::Variable(text), None | Some(Kind::Text)) if text.is_text() => {
+        (ColumnLayout::Variable(text), None | Some(Kind::Text)) if text.is_text() => {
             add_metadata(Schema::text(), found, None)?
         }
-        (Form::Variable(Variable::Bytes), None | Some(Kind::Bytes)) => {
+        (ColumnLayout::Variable(Variable::Bytes), None | Some(Kind::Bytes)) => {
             add_metadata(Schema::bytes(), found, None)?
         }
-        (Form::Variable(Variable::Bytes), Some(Kind::Object)) => {
+        (ColumnLayout::Variable(Variable::Bytes), Some(Kind::Object)) => {
             add_metadata(Schema::object(), found, None)?
         }
         (_, kind) => {
@@ -93,7 +95,7 @@ pub(crate) fn load(found: &StoredNode, path: &str, tails: &Tails) -> Result<Load
             )));
         }
     };
-    Ok(Loaded {
+    Ok(StoredSeries {
         schema,
         columns: Columns::One(column),
     })
@@ -150,9 +152,11 @@ pub(crate) fn load_column(
     tails: &Tails,
 ) -> Result<Column> {
     let description = dataset.describe()?;
-    let form = match Variable::of(&description.type_, is_ours) {
-        None => Form::Elements(Arc::new(Layout::of(&description, compression, is_foreign)?)),
-        Some(variable) if description.shape.len() == 1 => Form::Variable(variable),
+    let layout = match Variable::of(&description.type_, is_ours) {
+        None => {
+            ColumnLayout::Elements(Arc::new(Layout::of(&description, compression, is_foreign)?))
+        }
+        Some(variable) if description.shape.len() == 1 => ColumnLayout::Variable(variable),
         Some(_) => {
             let message = "text and bytes with more than one axis are not read";
             return Err(Error::new(ErrorKind::Unsupported, "read", message));
@@ -162,7 +166,7 @@ pub(crate) fn load_column(
         return Err(corrupt("the dataset of a series has no axis"));
     };
     let tail = tails.get(path).map_or(0, |tail| tail.row_count);
-    Column::new(path, form, stored, tail, dataset.cuts()?)
+    Column::new(path, layout, stored, tail, dataset.cuts()?)
 }
 
 /// How a new series is going to be stored.
@@ -170,7 +174,7 @@ pub(crate) fn load_column(
 pub(crate) struct NewSeries<'a> {
     schema: &'a Schema,
     compression: Compression,
-    columns: Columns<Form>,
+    columns: Columns<ColumnLayout>,
 }
 
 impl<'a> NewSeries<'a> {
@@ -192,11 +196,12 @@ impl<'a> NewSeries<'a> {
         let elements = |dtype: DType, record_shape: &[u64], policy: &ChunkPolicy, fill| {
             let chunk_shape = policy.chunk_shape(record_shape, dtype.size())?;
             let grid = ChunkGrid::new(chunk_shape, record_shape.to_vec());
-            Layout::new(dtype, grid, compression, fill).map(|it| Form::Elements(Arc::new(it)))
+            Layout::new(dtype, grid, compression, fill)
+                .map(|it| ColumnLayout::Elements(Arc::new(it)))
         };
         let dtype = schema.dtype().unwrap_or(DType::U8);
-        let text = || -> Result<Form> {
-            Ok(Form::Variable(Variable::Text {
+        let text = || -> Result<ColumnLayout> {
+            Ok(ColumnLayout::Variable(Variable::Text {
                 memory: Arc::new(text_type(None)?),
                 escaped: true,
             }))
@@ -217,7 +222,7 @@ impl<'a> NewSeries<'a> {
                 }
             }
             Kind::Text => Columns::One(text()?),
-            _ => Columns::One(Form::Variable(Variable::Bytes)),
+            _ => Columns::One(ColumnLayout::Variable(Variable::Bytes)),
         };
         Ok(Self {
             schema,
@@ -226,7 +231,7 @@ impl<'a> NewSeries<'a> {
         })
     }
 
-    pub(crate) fn record_form(&self) -> &Form {
+    pub(crate) fn record_layout(&self) -> &ColumnLayout {
         self.columns.record_column()
     }
 
@@ -234,7 +239,7 @@ impl<'a> NewSeries<'a> {
     pub(crate) fn create(&self, group: &Handle, key: &Key) -> Result<()> {
         let name = key.name();
         let object = match &self.columns {
-            Columns::One(form) => create_dataset(form, group, name)?.into_handle(),
+            Columns::One(layout) => create_dataset(layout, group, name)?.into_handle(),
             Columns::Two { ends, items } => {
                 let object = create_group(group, name)?;
                 create_dataset(ends, &object, ENDS)?;
@@ -267,14 +272,14 @@ impl<'a> NewSeries<'a> {
 /// The policy for the ends of records: a chunk shape of several axes says how many records.
 fn one_axis(policy: &ChunkPolicy) -> ChunkPolicy {
     match policy.fixed_records() {
-        Some(records) => ChunkPolicy::records(records),
+        Some(record_count) => ChunkPolicy::records(record_count),
         None => policy.clone(),
     }
 }
 
-fn create_dataset(form: &Form, group: &Handle, name: &str) -> Result<Dataset> {
-    match form {
-        Form::Elements(layout) => {
+fn create_dataset(layout: &ColumnLayout, group: &Handle, name: &str) -> Result<Dataset> {
+    match layout {
+        ColumnLayout::Elements(layout) => {
             let mut shape = vec![0];
             shape.extend(layout.grid.record_shape());
             let none = Pipeline::default();
@@ -289,7 +294,7 @@ fn create_dataset(form: &Form, group: &Handle, name: &str) -> Result<Dataset> {
             };
             new.create(group, name)
         }
-        Form::Variable(variable) => {
+        ColumnLayout::Variable(variable) => {
             let type_ = match variable {
                 Variable::Bytes => bytes_type()?,
                 _ => text_type(None)?,
