@@ -7,6 +7,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::model::compression::Compression;
 use crate::model::dtype::DType;
 use crate::model::schema::{Kind, Schema};
+use crate::reading::selection::Region;
 
 /// What the rows of a column are, and how they are cut into chunks.
 #[derive(Clone, Debug, PartialEq)]
@@ -149,6 +150,17 @@ impl ColumnLayout {
             fill(&mut filled, value);
         }
         Ok(filled)
+    }
+
+    /// Gives the elements of `region` that are in the chunk at `origin`, which was never written, the
+    /// fill value.
+    ///
+    /// # Errors
+    /// [`ErrorKind::TooLarge`] if there is no memory for them.
+    pub fn fill_chunk(&self, origin: &[u64], region: &Region, out: &mut [u8]) -> Result<()> {
+        let filled = |count| self.filled(count);
+        let size = self.element_size();
+        self.grid.fill_chunk(origin, region, out, size, filled)
     }
 
     /// The fill value, unless all its bytes are zero.

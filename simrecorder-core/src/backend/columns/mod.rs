@@ -21,4 +21,4 @@ pub use layout::ColumnLayout;
 pub use series::{PlannedFormats, SeriesAppend, StoredSeries, fold};
 pub use sink::{ColumnSink, Cut};
 pub use source::{ColumnSource, read_chunks, replaced, shortened};
-pub use view::{ColumnStore, ColumnView, SeriesView};
+pub use view::{ColumnStore, ColumnView, SeriesView, ViewedColumn};

@@ -15,18 +15,18 @@ use crate::model::records::Records;
 use crate::model::schema::{Kind, Schema};
 use crate::reading::selection::Region;
 use crate::reading::view::{ArrayView, ArrayViewExt};
-use crate::store::data_store::{DataStore, Encoded};
+use crate::store::data_store::Encoded;
 
 /// A column as of one commit, and how to tell whether its rows are still there.
 #[derive(Debug)]
-pub struct ColumnView<S: ColumnStore> {
+pub struct ColumnView<F, V> {
     /// The column.
-    pub column: Column<S::Format>,
+    pub column: Column<F>,
     /// The state of the store.
-    pub version: S::Version,
+    pub version: V,
 }
 
-impl<S: ColumnStore> Clone for ColumnView<S> {
+impl<F, V: Clone> Clone for ColumnView<F, V> {
     fn clone(&self) -> Self {
         Self {
             column: self.column.clone(),
@@ -35,8 +35,11 @@ impl<S: ColumnStore> Clone for ColumnView<S> {
     }
 }
 
-/// A store whose series have columns.
-pub trait ColumnStore: DataStore + Clone + fmt::Debug + 'static {
+/// A column of a view of the store `S`.
+pub type ViewedColumn<S> = ColumnView<<S as ColumnStore>::Format, <S as ColumnStore>::Version>;
+
+/// An open store whose series have columns.
+pub trait ColumnStore: Send + Sync + 'static {
     /// How the columns are stored.
     type Format: ColumnFormat;
     /// What a view remembers about the state of the store that it shows.
@@ -52,16 +55,19 @@ pub trait ColumnStore: DataStore + Clone + fmt::Debug + 'static {
     /// It may call `read` again, after which nothing of the call before counts.
     fn read_column<T>(
         &self,
-        view: &ColumnView<Self>,
+        view: &ViewedColumn<Self>,
         read: impl FnMut(&Self::Source<'_>) -> Result<(u64, T)>,
     ) -> Result<T>;
+
+    /// A view of the series at `key` as it is now; `None` if there is none.
+    fn view(self: &Arc<Self>, key: &Key) -> Result<Option<Arc<dyn ArrayView>>>;
 
     /// Reads the records of `range`, which is not empty, as
     /// [`ArrayView::read_encoded`](crate::ArrayView::read_encoded) does. By default nothing is
     /// copied as it is.
     fn read_encoded(
         &self,
-        columns: &Columns<ColumnView<Self>>,
+        columns: &Columns<ViewedColumn<Self>>,
         range: Range<u64>,
         max_bytes: usize,
     ) -> Result<Option<Encoded>> {
@@ -71,19 +77,32 @@ pub trait ColumnStore: DataStore + Clone + fmt::Debug + 'static {
 }
 
 /// A view of a series as of one state of its store.
-#[derive(Debug)]
 pub struct SeriesView<S: ColumnStore> {
-    store: S,
+    store: Arc<S>,
     key: Key,
     schema: Arc<Schema>,
-    columns: Columns<ColumnView<S>>,
+    columns: Columns<ViewedColumn<S>>,
     shape: Vec<u64>,
     chunk_shape: Vec<u64>,
 }
 
+impl<S: ColumnStore> fmt::Debug for SeriesView<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SeriesView")
+            .field("key", &self.key)
+            .field("shape", &self.shape)
+            .finish_non_exhaustive()
+    }
+}
+
 impl<S: ColumnStore> SeriesView<S> {
     /// A view of the series at `key`.
-    pub fn new(store: S, key: Key, schema: Arc<Schema>, columns: Columns<ColumnView<S>>) -> Self {
+    pub fn new(
+        store: Arc<S>,
+        key: Key,
+        schema: Arc<Schema>,
+        columns: Columns<ViewedColumn<S>>,
+    ) -> Self {
         let records = &columns.records().column;
         let mut shape = records.shape();
         let mut chunk_shape = records.layout().grid().chunk_shape().to_vec();
@@ -105,14 +124,14 @@ impl<S: ColumnStore> SeriesView<S> {
         error.with_key(self.key.as_str())
     }
 
-    fn read_rows(&self, view: &ColumnView<S>, rows: Range<u64>) -> Result<Vec<u8>> {
+    fn read_rows(&self, view: &ViewedColumn<S>, rows: Range<u64>) -> Result<Vec<u8>> {
         self.store.read_column(view, |source| {
             Ok((rows.end, read_rows(source, rows.clone())?))
         })
     }
 
     /// Checks that the chunks with the rows of `range` are there.
-    fn check_chunks(&self, view: &ColumnView<S>, range: Range<u64>) -> Result<()> {
+    fn check_chunks(&self, view: &ViewedColumn<S>, range: Range<u64>) -> Result<()> {
         let range = range.start..range.end.min(view.column.stored);
         match range.is_empty() {
             true => Ok(()),
@@ -124,7 +143,7 @@ impl<S: ColumnStore> SeriesView<S> {
 
     /// Checks whole chunks: those that hold the rows of `range`, and the rows of the tail among
     /// them.
-    fn check_rows(&self, view: &ColumnView<S>, range: Range<u64>) -> Result<()> {
+    fn check_rows(&self, view: &ViewedColumn<S>, range: Range<u64>) -> Result<()> {
         let layout = view.column.layout();
         let chunk = layout.chunk_rows();
         let end = range.end.div_ceil(chunk).saturating_mul(chunk);
@@ -243,7 +262,7 @@ impl<S: ColumnStore> ArrayView for SeriesView<S> {
 
     fn to_arc(&self) -> Arc<dyn ArrayView> {
         Arc::new(Self {
-            store: self.store.clone(),
+            store: Arc::clone(&self.store),
             key: self.key.clone(),
             schema: Arc::clone(&self.schema),
             columns: self.columns.clone(),
