@@ -9,8 +9,8 @@ use simrecorder_core::{
     Region, Result, Schema,
 };
 
-use crate::column::Column;
-use crate::encoded;
+use crate::columns::column::Column;
+use crate::columns::encoded;
 use crate::store::ZarrDataStore;
 
 /// The columns of a series.
