@@ -7,15 +7,18 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::RwLock;
 
-use crate::records::Records;
-use crate::region_copy::{Block, copy_block};
-use crate::selection::Region;
-use crate::store::{Batch, Change, Child, Commit, DataStore, Node, Prepared};
-use crate::view::{ArrayView, ArrayViewExt, no_array};
-use crate::{
-    Attributes, ChunkPolicy, DType, Error, ErrorKind, Key, Kind, NodeKind, OpenMode, Result,
-    Schema, Value,
-};
+use crate::error::{Error, ErrorKind, Result};
+use crate::model::chunk::ChunkPolicy;
+use crate::model::dtype::DType;
+use crate::model::key::Key;
+use crate::model::records::Records;
+use crate::model::schema::{Attributes, Kind, NodeKind, Schema};
+use crate::model::value::Value;
+use crate::reading::region_copy::{Block, copy_block};
+use crate::reading::selection::Region;
+use crate::reading::view::{ArrayView, ArrayViewExt, no_array};
+use crate::store::data_store::{Batch, Change, Child, Commit, DataStore, Node, Prepared};
+use crate::store::open_mode::OpenMode;
 
 /// Keeps recordings in memory.
 ///

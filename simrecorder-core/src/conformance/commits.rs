@@ -9,11 +9,15 @@ use super::support::{
     append, append_numbers, attributes, check_numbers, commit, declare, expect_error, key, open,
     set, set_attributes, truncate, value,
 };
-use crate::store::{Change, Commit};
-use crate::{
-    ArrayViewExt, Attributes, ChunkPolicy, DataStore, DataStoreExt, ErrorKind, Key, NodeKind,
-    OpenMode, Schema, Value,
-};
+use crate::error::ErrorKind;
+use crate::model::chunk::ChunkPolicy;
+use crate::model::key::Key;
+use crate::model::schema::{Attributes, NodeKind, Schema};
+use crate::model::value::Value;
+use crate::reading::view::ArrayViewExt;
+use crate::store::data_store::{Change, Commit};
+use crate::store::data_store::{DataStore, DataStoreExt};
+use crate::store::open_mode::OpenMode;
 
 /// Everything that can be seen of a store.
 #[derive(Debug, PartialEq)]

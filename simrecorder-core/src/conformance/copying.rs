@@ -7,11 +7,16 @@ use std::sync::Arc;
 use super::Harness;
 use super::copies::{assert_same_series, nodes};
 use super::support::{append_numbers, commit, declare, expect_error, inline, key, open, recorder};
-use crate::store::{Change, Encoded};
-use crate::{
-    ArrayView, ArrayViewExt, ChunkPolicy, CopyOptions, CopyProgress, DataStore, ErrorKind,
-    InMemoryDataStore, OpenMode, Recorder, Schema, copy,
-};
+use crate::error::ErrorKind;
+use crate::memory_store::InMemoryDataStore;
+use crate::model::chunk::ChunkPolicy;
+use crate::model::schema::Schema;
+use crate::reading::view::{ArrayView, ArrayViewExt};
+use crate::recorder::Recorder;
+use crate::store::data_store::DataStore;
+use crate::store::data_store::{Change, Encoded};
+use crate::store::open_mode::OpenMode;
+use crate::tools::copy::{CopyOptions, CopyProgress, copy};
 
 /// Bytes that do not compress.
 fn noise(i: u64) -> Vec<u64> {

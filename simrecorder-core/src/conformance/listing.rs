@@ -4,10 +4,12 @@ use super::Harness;
 use super::support::{
     check_reopened, children, expect_error, key, keys, open, recorder, write_and_check,
 };
-use crate::{
-    Attributes, Blob, DataStore, DataStoreExt, ErrorKind, Key, Node, NodeKind, Object, OpenMode,
-    Ragged, Schema,
-};
+use crate::error::ErrorKind;
+use crate::model::key::Key;
+use crate::model::record::{Blob, Object, Ragged};
+use crate::model::schema::{Attributes, NodeKind, Schema};
+use crate::store::data_store::{DataStore, DataStoreExt, Node};
+use crate::store::open_mode::OpenMode;
 
 /// Children and keys come in the order of their names, level by level.
 pub fn children_and_keys_are_listed_in_order(harness: &dyn Harness) {

@@ -74,7 +74,13 @@ mod variable;
 use std::fmt::Debug;
 use std::sync::Arc;
 
-use crate::{DataStore, Key, OpenMode, Result};
+use crate::error::Result;
+
+use crate::model::key::Key;
+
+use crate::store::data_store::DataStore;
+
+use crate::store::open_mode::OpenMode;
 
 /// One recording of a backend, for one case of the suite.
 ///

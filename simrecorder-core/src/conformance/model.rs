@@ -10,11 +10,17 @@ use serde_json::json;
 
 use super::Harness;
 use super::support::{attributes, commit, for_random, inline, open, show, truncate};
-use crate::{
-    ArrayView, ArrayViewExt, Attributes, Blob, ChunkPolicy, Compression, DataStore, ErrorKind,
-    InMemoryDataStore, Kind, NodeKind, Object, OpenMode, Ragged, Recorder, RecorderOptions, Result,
-    Schema, Value,
-};
+use crate::error::{ErrorKind, Result};
+use crate::memory_store::InMemoryDataStore;
+use crate::model::chunk::ChunkPolicy;
+use crate::model::compression::Compression;
+use crate::model::record::{Blob, Object, Ragged};
+use crate::model::schema::{Attributes, Kind, NodeKind, Schema};
+use crate::model::value::Value;
+use crate::reading::view::{ArrayView, ArrayViewExt};
+use crate::recorder::{Recorder, RecorderOptions};
+use crate::store::data_store::DataStore;
+use crate::store::open_mode::OpenMode;
 
 const CASES: u32 = 48;
 

@@ -7,10 +7,15 @@ use ndarray::Array2;
 
 use super::Harness;
 use super::support::{expect_error, value, write_and_check};
-use crate::{
-    ArrayView, ArrayViewExt, AxisRange, Blob, ChunkPolicy, DType, ErrorKind, Kind, Object, Ragged,
-    Recorder, Region, Schema, Value,
-};
+use crate::error::ErrorKind;
+use crate::model::chunk::ChunkPolicy;
+use crate::model::dtype::DType;
+use crate::model::record::{Blob, Object, Ragged};
+use crate::model::schema::{Kind, Schema};
+use crate::model::value::Value;
+use crate::reading::selection::{AxisRange, Region};
+use crate::reading::view::{ArrayView, ArrayViewExt};
+use crate::recorder::Recorder;
 
 const RECORDS: u64 = 20;
 

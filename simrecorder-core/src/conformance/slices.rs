@@ -9,10 +9,15 @@ use super::Harness;
 use super::support::{
     check_reopened, check_view, expect_error, for_random, recorder, value, write_and_check,
 };
-use crate::{
-    ArrayView, ArrayViewExt, Blob, ChunkPolicy, DType, ErrorKind, Object, OpenMode, Ragged,
-    Recorder, Result, Schema, Value,
-};
+use crate::error::{ErrorKind, Result};
+use crate::model::chunk::ChunkPolicy;
+use crate::model::dtype::DType;
+use crate::model::record::{Blob, Object, Ragged};
+use crate::model::schema::Schema;
+use crate::model::value::Value;
+use crate::reading::view::{ArrayView, ArrayViewExt};
+use crate::recorder::Recorder;
+use crate::store::open_mode::OpenMode;
 
 /// Random recordings for each number of axes.
 const CASES: u32 = 64;

@@ -7,10 +7,15 @@ use super::support::{
     append_numbers, check_numbers, check_view, commit, declare, expect_error, key, open, recorder,
     truncate, value,
 };
-use crate::{
-    ArrayView, ArrayViewExt, ChunkPolicy, DataStore, DataStoreExt, ErrorKind, Node, OpenMode,
-    Ragged, Recorder, Schema, Value,
-};
+use crate::error::ErrorKind;
+use crate::model::chunk::ChunkPolicy;
+use crate::model::record::Ragged;
+use crate::model::schema::Schema;
+use crate::model::value::Value;
+use crate::reading::view::{ArrayView, ArrayViewExt};
+use crate::recorder::Recorder;
+use crate::store::data_store::{DataStore, DataStoreExt, Node};
+use crate::store::open_mode::OpenMode;
 
 fn record(recorder: &Recorder, range: std::ops::Range<u64>) {
     for i in range {

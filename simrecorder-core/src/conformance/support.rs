@@ -7,11 +7,18 @@ use proptest::strategy::Strategy;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
 use super::Harness;
-use crate::store::{Batch, Change, Commit};
-use crate::{
-    ArrayView, ArrayViewExt, Attributes, DataStore, Element, ErrorKind, IntoValue, Key, OpenMode,
-    Recorder, RecorderOptions, Records, Result, Schema, Value,
-};
+use crate::error::{ErrorKind, Result};
+use crate::model::dtype::Element;
+use crate::model::key::Key;
+use crate::model::record::IntoValue;
+use crate::model::records::Records;
+use crate::model::schema::{Attributes, Schema};
+use crate::model::value::Value;
+use crate::reading::view::{ArrayView, ArrayViewExt};
+use crate::recorder::{Recorder, RecorderOptions};
+use crate::store::data_store::DataStore;
+use crate::store::data_store::{Batch, Change, Commit};
+use crate::store::open_mode::OpenMode;
 
 pub(super) fn key(text: &str) -> Key {
     Key::new(text).unwrap()

@@ -8,10 +8,15 @@ use super::support::{
     append, append_numbers, check_numbers, check_reopened, check_series, check_view, commit,
     declare, expect_error, inline, key, open, recorder, set, truncate, value,
 };
-use crate::{
-    ArrayView, ArrayViewExt, Blob, ChunkPolicy, DataStore, DataStoreExt, ErrorKind, Object,
-    OpenMode, Ragged, Recorder, RecorderOptions, Schema, Value,
-};
+use crate::error::ErrorKind;
+use crate::model::chunk::ChunkPolicy;
+use crate::model::record::{Blob, Object, Ragged};
+use crate::model::schema::Schema;
+use crate::model::value::Value;
+use crate::reading::view::{ArrayView, ArrayViewExt};
+use crate::recorder::{Recorder, RecorderOptions};
+use crate::store::data_store::{DataStore, DataStoreExt};
+use crate::store::open_mode::OpenMode;
 
 const CHUNK: u64 = 8;
 

@@ -7,9 +7,11 @@ use super::inner::{Inner, closed};
 use super::options::MemoryPolicy;
 use super::pipeline::{Pipeline, Reserved, WhenFull};
 use super::series_buffer::{LockedSeries, SeriesState};
-use crate::record::{RecordRef, ScalarRef};
-use crate::store::Change;
-use crate::{Error, ErrorKind, IntoValue, Result, Schema};
+use crate::error::{Error, ErrorKind, Result};
+use crate::model::record::IntoValue;
+use crate::model::record::{RecordRef, ScalarRef};
+use crate::model::schema::Schema;
+use crate::store::data_store::Change;
 
 /// How often a record waits for other buffers to be sent. Threads that fill them again at once must
 /// not keep a large record out for ever.

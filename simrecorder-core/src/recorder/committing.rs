@@ -7,7 +7,8 @@ use std::time::Instant;
 use super::inner::Inner;
 use super::keys::Known;
 use super::pipeline::{Mark, Pipeline, Reached, WhenFull};
-use crate::{Error, ErrorKind, Key, Result};
+use crate::error::{Error, ErrorKind, Result};
+use crate::model::key::Key;
 
 /// A store to read from, with what to wait for before.
 pub(crate) type ToRead<'a> = (&'a Pipeline, Option<Arc<Reached>>);

@@ -16,8 +16,9 @@ use super::pipeline::{Limits, Pipeline};
 use super::series_buffer::SeriesState;
 use super::spellings::Spellings;
 use super::stop::Stop;
-use crate::store::DataStore;
-use crate::{Error, ErrorKind, Key, Result};
+use crate::error::{Error, ErrorKind, Result};
+use crate::model::key::Key;
+use crate::store::data_store::DataStore;
 
 #[derive(Debug)]
 pub(crate) struct Inner {

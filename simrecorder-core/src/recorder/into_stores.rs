@@ -2,8 +2,12 @@
 
 use std::sync::Arc;
 
-use crate::store::{Batch, Child, Commit, DataStore, Encoded, Node, Prepared};
-use crate::{ArrayView, Attributes, Key, Result, Schema, Value};
+use crate::error::Result;
+use crate::model::key::Key;
+use crate::model::schema::{Attributes, Schema};
+use crate::model::value::Value;
+use crate::reading::view::ArrayView;
+use crate::store::data_store::{Batch, Child, Commit, DataStore, Encoded, Node, Prepared};
 
 /// One store, or several: a store, a tuple of up to six, an array or `Vec` of one type, or a
 /// `Vec<Arc<dyn DataStore>>`.

@@ -9,8 +9,11 @@ use super::inner::{Inner, closed};
 use super::options::{OnDivergence, OnStoreError};
 use super::pipeline::{CHANGE_BYTES, Pipeline, Reserved, WhenFull};
 use super::series_buffer::SeriesState;
-use crate::store::{Change, Node};
-use crate::{Attributes, Error, ErrorKind, Key, NodeKind, Result, Schema, Value};
+use crate::error::{Error, ErrorKind, Result};
+use crate::model::key::Key;
+use crate::model::schema::{Attributes, NodeKind, Schema};
+use crate::model::value::Value;
+use crate::store::data_store::{Change, Node};
 
 /// Spellings of one key that are remembered; others are brought to the normal form each time.
 const MAX_SPELLINGS: u32 = 8;

@@ -34,7 +34,15 @@ use commit_timer::CommitTimer;
 use inner::Inner;
 use pipeline::Mark;
 
-use crate::{Attributes, Element, IntoValue, Result, Schema, Value};
+use crate::error::Result;
+
+use crate::model::dtype::Element;
+
+use crate::model::record::IntoValue;
+
+use crate::model::schema::{Attributes, Schema};
+
+use crate::model::value::Value;
 
 /// Records values by key into one or several stores, and reads them back.
 ///

@@ -9,8 +9,11 @@ use super::stop::Stop;
 use super::store_threads::{Collected, Job, Shared, State, no_panic};
 use super::sync::thread::{self, JoinHandle};
 use super::sync::{Condvar, Mutex};
-use crate::store::{Change, DataStore, Node};
-use crate::{ArrayView, Error, Key, Result, Schema};
+use crate::error::{Error, Result};
+use crate::model::key::Key;
+use crate::model::schema::Schema;
+use crate::reading::view::ArrayView;
+use crate::store::data_store::{Change, DataStore, Node};
 
 pub(crate) use super::store_threads::{Limits, Mark, Reached};
 

@@ -7,11 +7,15 @@ use shuttle::{check_pct, check_random, thread};
 use super::buffer_pool::BufferPool;
 use super::pipeline::{Limits, Mark, Pipeline, WhenFull};
 use super::stop::Stop;
-use crate::store::{Batch, Change, Commit, DataStore, Node, Prepared};
-use crate::view::ArrayView;
-use crate::{
-    Attributes, Child, Error, ErrorKind, InMemoryDataStore, Key, Records, Result, Schema, Value,
-};
+use crate::error::{Error, ErrorKind, Result};
+use crate::memory_store::InMemoryDataStore;
+use crate::model::key::Key;
+use crate::model::records::Records;
+use crate::model::schema::{Attributes, Schema};
+use crate::model::value::Value;
+use crate::reading::view::ArrayView;
+use crate::store::data_store::Child;
+use crate::store::data_store::{Batch, Change, Commit, DataStore, Node, Prepared};
 
 /// How many orders are tried of each test, by chance and by few changes between threads.
 const ORDERS: usize = 2000;
@@ -64,7 +68,7 @@ fn close(pipeline: &Pipeline) -> Result<()> {
 }
 
 fn numbers(store: &InMemoryDataStore, sender: u64) -> Vec<u64> {
-    use crate::ArrayViewExt;
+    use crate::reading::view::ArrayViewExt;
     let view = store.view(&key(sender)).unwrap().unwrap();
     view.read::<u64>().unwrap().into_iter().collect()
 }

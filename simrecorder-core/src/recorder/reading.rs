@@ -6,10 +6,13 @@ use std::sync::Arc;
 use super::Recorder;
 use super::committing::ToRead;
 use super::inner::{Inner, closed};
-use crate::store::{Child, DataStoreExt, wrong_node};
-use crate::{
-    ArrayView, Attributes, DataStore, Error, ErrorKind, Key, Node, NodeKind, Result, Value,
-};
+use crate::error::{Error, ErrorKind, Result};
+use crate::model::key::Key;
+use crate::model::schema::{Attributes, NodeKind};
+use crate::model::value::Value;
+use crate::reading::view::ArrayView;
+use crate::store::data_store::{Child, DataStoreExt, wrong_node};
+use crate::store::data_store::{DataStore, Node};
 
 /// How many keys an error names as near to the one that was asked for.
 const NEAREST_KEYS: usize = 3;

@@ -7,8 +7,12 @@ use std::sync::{Arc, OnceLock};
 use super::Recorder;
 use super::inner::Inner;
 use super::series_buffer::SeriesState;
-use crate::record::RecordRef;
-use crate::{Element, Error, ErrorKind, IntoValue, Key, Result, Schema};
+use crate::error::{Error, ErrorKind, Result};
+use crate::model::dtype::Element;
+use crate::model::key::Key;
+use crate::model::record::IntoValue;
+use crate::model::record::RecordRef;
+use crate::model::schema::Schema;
 
 /// A handle of one series with elements of type `T`, for the hottest loops.
 ///

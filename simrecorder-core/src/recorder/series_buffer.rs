@@ -6,10 +6,12 @@ use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use parking_lot::{Mutex, MutexGuard};
 
 use super::buffer_pool::BufferPool;
-use crate::record::{RecordRef, ScalarRef};
-use crate::records::Records;
-use crate::store::Batch;
-use crate::{DType, Key, Kind, Schema};
+use crate::model::dtype::DType;
+use crate::model::key::Key;
+use crate::model::record::{RecordRef, ScalarRef};
+use crate::model::records::Records;
+use crate::model::schema::{Kind, Schema};
+use crate::store::data_store::Batch;
 
 /// A batch of records of unknown size ends at about this many bytes, as one of arrays does
 /// where a chunk ends.

@@ -142,7 +142,8 @@ mod tests {
     use std::sync::atomic::AtomicBool;
 
     use super::*;
-    use crate::{Key, Schema};
+    use crate::model::key::Key;
+    use crate::model::schema::Schema;
 
     fn series(key: &str) -> Arc<SeriesState> {
         let schema = Schema::scalar::<f64>();

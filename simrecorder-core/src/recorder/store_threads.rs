@@ -9,8 +9,8 @@ use super::buffer_pool::BufferPool;
 use super::stop::Stop;
 use super::sync::thread::{self, JoinHandle};
 use super::sync::{Condvar, Mutex, MutexGuard};
-use crate::store::{Batch, Change, Commit, DataStore};
-use crate::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result};
+use crate::store::data_store::{Batch, Change, Commit, DataStore};
 
 /// A commit is made when this many bytes wait for it, without a flush.
 const COMMIT_BYTES: usize = 8 << 20;

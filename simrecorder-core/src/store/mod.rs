@@ -1,0 +1,5 @@
+//! The contract between the recorder and its stores.
+
+pub(crate) mod data_store;
+pub(crate) mod home;
+pub(crate) mod open_mode;
