@@ -12,18 +12,18 @@ use simrecorder_core::{
     Prepared, Result, Schema,
 };
 
-use crate::append::prepare_chunks;
-use crate::commit::{Stage, check_layout};
+use crate::columns::append::prepare_chunks;
+use crate::columns::encoded::{EncodedColumns, SeriesEncoding};
+use crate::columns::view::ZarrView;
 use crate::directory::DirectoryStorage;
-use crate::encoded::{EncodedColumns, SeriesEncoding};
-use crate::layout::{Layout, LayoutCache};
+use crate::format::layout::{Layout, LayoutCache};
+use crate::format::metadata::{Document, corrupt};
+use crate::format::node_path::{child_key, node_path};
 use crate::lmdb::{LmdbOptions, LmdbStorage};
-use crate::metadata::{Document, corrupt};
-use crate::node_path::{child_key, node_path};
 use crate::options::{ZarrOptions, ZarrStorage};
+use crate::recording::commit::{Stage, check_layout};
 use crate::recording::{Recording, ValueChunk, document_at};
 use crate::storage::{Snapshot, Storage};
-use crate::view::ZarrView;
 
 /// Keeps a recording as Zarr V3, in LMDB or in a directory.
 ///

@@ -6,14 +6,15 @@ use std::sync::Arc;
 use simrecorder_core::backend::{Gathered, RowSize, Rows, RowsRef};
 use simrecorder_core::{Batch, Error, ErrorKind, Result};
 
-use crate::columns::column::{Column, Form, read_elements};
+use crate::columns::column::{Column, ColumnLayout};
+use crate::columns::read::read_elements;
 use crate::format::dataset::Dataset;
 use crate::format::filters::EncodedChunk;
 use crate::format::layout::Layout;
-use crate::format::tail::Note;
+use crate::format::tail::TailChanges;
 use crate::format::variable::Variable;
 use crate::library::open_object;
-use crate::recording::{Recording, State};
+use crate::recording::state::State;
 
 /// The encoded chunks of a batch, by their index along the first axis: what
 /// `DataStore::prepare` makes.
@@ -105,8 +106,8 @@ impl ColumnAppend {
         self.column.rows + self.new.iter().map(NewRows::count).sum::<u64>()
     }
 
-    pub(crate) fn form(&self) -> &Form {
-        &self.column.form
+    pub(crate) fn layout(&self) -> &ColumnLayout {
+        &self.column.layout
     }
 
     pub(crate) fn push(&mut self, rows: NewRows) {
@@ -130,8 +131,8 @@ impl ColumnAppend {
         match (&self.tail, state.tails.get(&self.column.path)) {
             (Some(tail), _) => Ok(tail.clone()),
             (None, Some(tail)) => {
-                let size = self.column.form.row_size();
-                tail.read(&*Recording::journal(state)?, self.column.stored, size)
+                let size = self.column.layout.row_size();
+                tail.read(&*state.journal()?, self.column.stored, size)
             }
             (None, None) => Ok(Rows::default()),
         }
@@ -162,7 +163,7 @@ impl ColumnAppend {
         let Some(row) = rows.checked_sub(1) else {
             return Ok(0);
         };
-        let size = self.column.form.row_size();
+        let size = self.column.layout.row_size();
         let tail = self.current_tail(state)?;
         let stored = (self.column.stored, tail.as_rows_ref());
         let mut first = self.column.rows;
@@ -179,7 +180,7 @@ impl ColumnAppend {
                     .data
             }
             None => {
-                let Form::Elements(layout) = &self.column.form else {
+                let ColumnLayout::Elements(layout) = &self.column.layout else {
                     return Err(Error::new(
                         ErrorKind::Internal,
                         "commit",
@@ -202,7 +203,7 @@ impl ColumnAppend {
         if rows >= self.total() {
             return Ok(());
         }
-        let size = self.column.form.row_size();
+        let size = self.column.layout.row_size();
         let mut left = rows.saturating_sub(self.column.rows);
         let mut kept = Vec::new();
         for new in std::mem::take(&mut self.new) {
@@ -235,7 +236,12 @@ impl ColumnAppend {
 
     /// Writes full chunks to the file, and notes the rest as the tail. With `fold`, the rest is
     /// written as an unfinished chunk.
-    pub(crate) fn finish(self, state: &State, fold: bool, note: &mut Note) -> Result<Column> {
+    pub(crate) fn finish(
+        self,
+        state: &State,
+        fold: bool,
+        changes: &mut TailChanges,
+    ) -> Result<Column> {
         let total = self.total();
         let stored = match fold {
             true => total,
@@ -243,11 +249,11 @@ impl ColumnAppend {
         };
         let path = &self.column.path;
         if stored == self.column.stored {
-            self.note_tail(note);
+            self.append_tail(changes);
         } else {
             let tail = self.current_tail(state)?;
             let had_tail = self.tail.is_some() || tail.count > 0;
-            self.write_rows(state, tail, stored, had_tail, note)?;
+            self.write_rows(state, tail, stored, had_tail, changes)?;
         }
         debug_assert!(stored <= total, "{path}");
         Ok(Column {
@@ -259,10 +265,10 @@ impl ColumnAppend {
 
     /// How many rows will be in the dataset, without folding.
     fn stored_after(&self, total: u64) -> u64 {
-        let chunk_rows = self.column.form.chunk_rows();
-        match &self.column.form {
-            Form::Elements(_) => (total / chunk_rows * chunk_rows).max(self.column.stored),
-            Form::Variable(_) => {
+        let chunk_rows = self.column.layout.chunk_rows();
+        match &self.column.layout {
+            ColumnLayout::Elements(_) => (total / chunk_rows * chunk_rows).max(self.column.stored),
+            ColumnLayout::Variable(_) => {
                 let bytes = |new: &NewRows| match new {
                     NewRows::Batch { batch, .. } => batch.records.data().len() as u64,
                     NewRows::Owned(rows) => rows.data.len() as u64,
@@ -278,22 +284,22 @@ impl ColumnAppend {
     }
 
     /// Notes the new rows behind the tail.
-    fn note_tail(&self, note: &mut Note) {
+    fn append_tail(&self, changes: &mut TailChanges) {
         let path = &self.column.path;
         if let Some(tail) = &self.tail {
-            note.clear(path);
+            changes.clear(path);
             if tail.count > 0 {
-                note.append(path, self.column.stored, tail.as_rows_ref());
+                changes.append(path, self.column.stored, tail.as_rows_ref());
             }
         }
         let mut first = self.column.rows;
         for new in &self.new {
-            let rows = new.as_rows_ref(self.column.form.row_size());
-            match &self.column.form {
-                Form::Elements(layout) => {
-                    note.append(path, first, layout.tail_rows(rows).as_rows_ref());
+            let rows = new.as_rows_ref(self.column.layout.row_size());
+            match &self.column.layout {
+                ColumnLayout::Elements(layout) => {
+                    changes.append(path, first, layout.tail_rows(rows).as_rows_ref());
                 }
-                Form::Variable(_) => note.append(path, first, rows),
+                ColumnLayout::Variable(_) => changes.append(path, first, rows),
             }
             first += rows.count;
         }
@@ -306,24 +312,24 @@ impl ColumnAppend {
         tail: Rows,
         stored: u64,
         had_tail: bool,
-        note: &mut Note,
+        changes: &mut TailChanges,
     ) -> Result<()> {
         let dataset = self.dataset(state)?;
-        let size = self.column.form.row_size();
+        let size = self.column.layout.row_size();
         let path = &self.column.path;
         // Before what is written, so that the note says the same if nothing is left.
         if had_tail {
-            note.clear(path);
+            changes.clear(path);
         }
-        match &self.column.form {
-            Form::Variable(variable) => {
+        match &self.column.layout {
+            ColumnLayout::Variable(variable) => {
                 // A failure must not leave rows that were not written.
                 self.variable_runs(&tail)
                     .try_for_each(|rows| variable.check(rows))?;
                 set_rows(&dataset, stored)?;
                 self.write_variable(variable, &dataset, &tail)
             }
-            Form::Elements(layout) => {
+            ColumnLayout::Elements(layout) => {
                 let first = match layout.writes_chunks() {
                     true => self.column.stored / layout.chunk_rows() * layout.chunk_rows(),
                     false => self.column.stored,
@@ -345,7 +351,7 @@ impl ColumnAppend {
                 if next > stored {
                     let rest = Gathered::new(runs.iter().copied(), stored..next, size);
                     let rest = layout.tail_rows(rest.as_rows_ref());
-                    note.append(path, stored, rest.as_rows_ref());
+                    changes.append(path, stored, rest.as_rows_ref());
                 }
                 Ok(())
             }

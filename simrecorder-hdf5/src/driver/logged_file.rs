@@ -5,24 +5,17 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use hdf5_metno_sys::h5i::hid_t;
 use parking_lot::Mutex;
 use simrecorder_core::{Durability, Error, ErrorKind, Result};
 
 use super::disk::Disk;
+use super::journal::JournalRange;
 use super::reader::Reader;
 use super::writer::Writer;
-use super::{journal, open, vfd};
+use super::{journal, open};
 
-/// Where in a journal a note is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct NotePlace {
-    pub(crate) offset: u64,
-    pub(crate) len: u64,
-}
-
-/// Takes notes of a journal, in their order, each with its place.
-pub(crate) type NoteSink<'a> = &'a mut dyn FnMut(&[u8], NotePlace) -> Result<()>;
+/// Takes notes of a journal, in their order, each with where it is.
+pub(crate) type NoteSink<'a> = &'a mut dyn FnMut(&[u8], JournalRange) -> Result<()>;
 
 /// An HDF5 file with its journal.
 ///
@@ -96,8 +89,8 @@ impl LoggedFile {
         durability: Durability,
         notes: NoteSink<'_>,
     ) -> Result<Arc<Self>> {
-        let (writer, places) = open::append(path, Disk::new(durability))?;
-        journal::deliver(&writer.journal.file, &writer.paths.journal, &places, notes)?;
+        let (writer, ranges) = open::append(path, Disk::new(durability))?;
+        journal::deliver(&writer.journal.file, &writer.paths.journal, &ranges, notes)?;
         Ok(Self::new(
             writer.paths.main.clone(),
             Role::Writer(Box::new(writer)),
@@ -110,9 +103,9 @@ impl LoggedFile {
     /// If [`is_stale`](Self::is_stale) says so at once, the file changed meanwhile, and notes may be
     /// missing: the caller opens it anew.
     pub(crate) fn read(path: &Path, notes: NoteSink<'_>) -> Result<Arc<Self>> {
-        let (reader, places) = Reader::open(path)?;
+        let (reader, ranges) = Reader::open(path)?;
         let delivered = match reader.journal() {
-            Some(journal) => journal::deliver(journal, reader.path(), &places, notes),
+            Some(journal) => journal::deliver(journal, reader.path(), &ranges, notes),
             None => Ok(()),
         };
         let holds = reader.holds(delivered.is_ok())?;
@@ -150,25 +143,13 @@ impl LoggedFile {
         self.writing("open", |writer| writer.set_file_id(id))
     }
 
-    /// Opens the file with libhdf5: for writing if this is a writer, else for reading.
-    ///
-    /// The caller closes it with `H5Fclose`. Until then it cannot be opened again.
-    pub(crate) fn open_hdf5(self: &Arc<Self>) -> Result<hid_t> {
-        if self.attached.load(Ordering::SeqCst) {
-            let message = "libhdf5 has the file open already";
-            return Err(self.error(ErrorKind::Internal, "open", message));
-        }
-        let before = self.eoa();
-        vfd::open(self).inspect_err(|_| self.set_eoa(before))
-    }
-
     /// Makes all that libhdf5 wrote since the last commit durable and visible, or nothing of it.
     ///
     /// The caller has called `H5Fflush`. If there is nothing new, and the note is empty, nothing is
     /// written. A write of libhdf5 that failed is reported here. After an error the changes can be
     /// given up with [`abandon`](Self::abandon); trying the same commit again may succeed, unless a
     /// part of what libhdf5 wrote is lost.
-    pub(crate) fn commit(&self, note: &[u8]) -> Result<NotePlace> {
+    pub(crate) fn commit(&self, note: &[u8]) -> Result<JournalRange> {
         self.writing("commit", |writer| writer.commit(note))
     }
 
@@ -185,7 +166,7 @@ impl LoggedFile {
     ///
     /// Fails with [`ErrorKind::Locked`] while another program reads the main file. An error loses
     /// nothing that was committed, and the checkpoint may be tried again.
-    pub(crate) fn checkpoint(&self, note: &[u8]) -> Result<NotePlace> {
+    pub(crate) fn checkpoint(&self, note: &[u8]) -> Result<JournalRange> {
         self.writing("checkpoint", |writer| writer.checkpoint(note))
     }
 
@@ -194,10 +175,7 @@ impl LoggedFile {
     /// The caller has called `H5Fclose`. What was written since the last commit is dropped. After an
     /// error the file is still open, and it may be tried again.
     pub(crate) fn close(&self) -> Result<()> {
-        if self.attached.load(Ordering::SeqCst) {
-            let message = "libhdf5 still has the file open";
-            return Err(self.error(ErrorKind::Internal, "close", message));
-        }
+        self.check_detached("close")?;
         let mut role = self.role.lock();
         if let Role::Writer(writer) = &mut *role {
             writer.close()?;
@@ -285,6 +263,15 @@ impl LoggedFile {
             writer.reopened();
         }
         true
+    }
+
+    /// Fails while libhdf5 has the file open.
+    pub(super) fn check_detached(&self, operation: &'static str) -> Result<()> {
+        if self.attached.load(Ordering::SeqCst) {
+            let message = "libhdf5 has the file open already";
+            return Err(self.error(ErrorKind::Internal, operation, message));
+        }
+        Ok(())
     }
 
     pub(super) fn detach(&self) {

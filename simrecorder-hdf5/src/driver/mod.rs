@@ -75,7 +75,7 @@ mod disk;
 mod fault;
 #[cfg(test)]
 mod hdf5_tests;
-mod journal;
+pub(crate) mod journal;
 #[cfg(test)]
 mod journal_tests;
 #[cfg(test)]
@@ -94,7 +94,7 @@ mod session_tests;
 pub(crate) mod superblock;
 #[cfg(test)]
 mod thread_tests;
-mod vfd;
+pub(crate) mod vfd;
 #[cfg(test)]
 mod watch_tests;
 mod writer;

@@ -231,8 +231,8 @@ impl Session {
     /// Opens the file as another process does, and takes what it finds for committed.
     pub(super) fn reopen(&mut self) -> Result<()> {
         let mut notes = Vec::new();
-        let log = LoggedFile::append(&self.path, Durability::Power, &mut |note, place| {
-            assert_eq!(note.len() as u64, place.len);
+        let log = LoggedFile::append(&self.path, Durability::Power, &mut |note, range| {
+            assert_eq!(note.len() as u64, range.len);
             notes.push(note.to_vec());
             Ok(())
         })?;

@@ -1,4 +1,4 @@
-//! Attributes of users as attributes of HDF5, and what this library notes for itself.
+//! Attributes of users as attributes of HDF5, and the metadata of this library.
 //!
 //! What HDF5 has a form for is stored in that form, for other software: booleans, numbers, text,
 //! and lists of one of these. The rest stands as JSON in the attribute `simrecorder`.
@@ -18,17 +18,17 @@ use crate::library::{
     write_ok,
 };
 
-/// The attribute in which this library notes what HDF5 has no place for.
-pub(crate) const OWN: &str = "simrecorder";
-/// The member of [`OWN`] with attributes that HDF5 has no form for.
-const OTHERS: &str = "attributes";
+/// The attribute with the metadata of this library.
+pub(crate) const METADATA: &str = "simrecorder";
+/// The member of [`METADATA`] with attributes that HDF5 has no form for.
+const OTHER_ATTRIBUTES: &str = "attributes";
 
 /// The attribute that counts how often a dataset was cut.
 pub(crate) const CUTS: &str = "simrecorder_cuts";
 
 /// Names that mean something to this library, HDF5 and netCDF.
 const RESERVED: [&str; 10] = [
-    OWN,
+    METADATA,
     CUTS,
     "CLASS",
     "NAME",
@@ -43,21 +43,21 @@ const RESERVED: [&str; 10] = [
 /// More elements than these an attribute does not have, whatever the file says.
 const MAX_ELEMENTS: u64 = 1 << 24;
 
-/// What this library notes about an object.
-pub(crate) type Own = Map<String, Json>;
+/// What this library stores about an object, where HDF5 has no place for it.
+pub(crate) type Metadata = Map<String, Json>;
 
-/// Reads what this library noted about an object; `None` if it did not make it.
-pub(crate) fn read_own(object: &Handle) -> Result<Option<Own>> {
-    let Some(attribute) = open(object, OWN)? else {
+/// Reads the metadata of an object; `None` if this library did not make it.
+pub(crate) fn read_metadata(object: &Handle) -> Result<Option<Metadata>> {
+    let Some(attribute) = open(object, METADATA)? else {
         return Ok(None);
     };
     let damaged = || {
-        let message = format!("the attribute '{OWN}' is damaged");
+        let message = format!("the attribute '{METADATA}' is damaged");
         Error::new(ErrorKind::Corrupt, "read", message)
     };
     match read(&attribute)? {
         Some(Json::String(text)) => match serde_json::from_str(&text) {
-            Ok(Json::Object(own)) => Ok(Some(own)),
+            Ok(Json::Object(metadata)) => Ok(Some(metadata)),
             Ok(_) => Err(damaged()),
             Err(error) => Err(damaged().with_source(error)),
         },
@@ -65,18 +65,18 @@ pub(crate) fn read_own(object: &Handle) -> Result<Option<Own>> {
     }
 }
 
-/// Notes `own` about an object, in place of what was noted.
-pub(crate) fn write_own(object: &Handle, own: Own) -> Result<()> {
+/// Stores the metadata of an object, in place of what it has.
+pub(crate) fn write_metadata(object: &Handle, metadata: Metadata) -> Result<()> {
     write(
         object,
-        OWN,
-        &Native::Sized(Json::Object(own).to_string()),
+        METADATA,
+        &AttributeValue::Sized(Json::Object(metadata).to_string()),
         true,
     )
 }
 
-/// The attributes of a user, given what [`read_own`] read.
-pub(crate) fn read_attributes(object: &Handle, own: Option<&Own>) -> Result<Attributes> {
+/// The attributes of a user, given what [`read_metadata`] read.
+pub(crate) fn read_attributes(object: &Handle, metadata: Option<&Metadata>) -> Result<Attributes> {
     let mut attributes = Attributes::new();
     for name in attribute_names(object)? {
         if RESERVED.contains(&name.as_str()) {
@@ -88,24 +88,25 @@ pub(crate) fn read_attributes(object: &Handle, own: Option<&Own>) -> Result<Attr
             attributes.insert(name, value);
         }
     }
-    if let Some(Json::Object(others)) = own.and_then(|own| own.get(OTHERS)) {
+    if let Some(Json::Object(others)) = metadata.and_then(|metadata| metadata.get(OTHER_ATTRIBUTES))
+    {
         attributes.extend(others.clone());
     }
     Ok(attributes)
 }
 
-/// Writes the attributes of a user to an object that has none, and adds to `own` those that HDF5
+/// Writes the attributes of a user to an object that has none, and adds to `metadata` those that HDF5
 /// has no form for.
 pub(crate) fn write_attributes(
     object: &Handle,
     attributes: &Attributes,
-    own: &mut Own,
+    metadata: &mut Metadata,
 ) -> Result<()> {
-    own.remove(OTHERS);
+    metadata.remove(OTHER_ATTRIBUTES);
     let mut others = Map::new();
     for (name, value) in attributes {
         let has_form = !name.is_empty() && !name.contains('\0') && !RESERVED.contains(&&**name);
-        match Native::of(value).filter(|_| has_form) {
+        match AttributeValue::of(value).filter(|_| has_form) {
             Some(native) => write(object, name, &native, false)?,
             None => {
                 others.insert(name.clone(), value.clone());
@@ -113,7 +114,7 @@ pub(crate) fn write_attributes(
         }
     }
     if !others.is_empty() {
-        own.insert(OTHERS.into(), Json::Object(others));
+        metadata.insert(OTHER_ATTRIBUTES.into(), Json::Object(others));
     }
     Ok(())
 }
@@ -147,7 +148,7 @@ fn remove(object: &Handle, name: &str) -> Result<()> {
 }
 
 /// A value in a form that HDF5 has.
-enum Native {
+enum AttributeValue {
     /// Elements as bytes, and how many there are in a list.
     Elements(DType, Vec<u8>, Option<u64>),
     /// Texts without NUL, and how many there are in a list.
@@ -158,7 +159,7 @@ enum Native {
     Mark(CString),
 }
 
-impl Native {
+impl AttributeValue {
     fn of(value: &Json) -> Option<Self> {
         let (items, count) = match value {
             Json::Array(items) if items.is_empty() => return None,
@@ -199,7 +200,7 @@ impl Native {
 }
 
 /// Writes an attribute that is not there, or may be there if `replace` is set.
-fn write(object: &Handle, name: &str, value: &Native, replace: bool) -> Result<()> {
+fn write(object: &Handle, name: &str, value: &AttributeValue, replace: bool) -> Result<()> {
     if replace {
         remove_if_there(object, name)?;
     }
@@ -209,15 +210,17 @@ fn write(object: &Handle, name: &str, value: &Native, replace: bool) -> Result<(
         unsafe { create(object, name, &type_, &space, elements) }
     };
     match value {
-        Native::Elements(dtype, bytes, count) => {
+        AttributeValue::Elements(dtype, bytes, count) => {
             create(element_type(*dtype)?, *count, bytes.as_ptr().cast())
         }
-        Native::Sized(text) => create(text_type(Some(text.len()))?, None, text.as_ptr().cast()),
-        Native::Mark(text) => {
+        AttributeValue::Sized(text) => {
+            create(text_type(Some(text.len()))?, None, text.as_ptr().cast())
+        }
+        AttributeValue::Mark(text) => {
             let type_ = mark_type(text.as_bytes_with_nul().len())?;
             create(type_, None, text.as_ptr().cast())
         }
-        Native::Texts(texts, count) => {
+        AttributeValue::Texts(texts, count) => {
             let texts = texts.iter().map(|text| c_string(text));
             let texts = texts.collect::<Result<Vec<_>>>()?;
             let pointers: Vec<*const c_char> = texts.iter().map(|text| text.as_ptr()).collect();
@@ -257,7 +260,7 @@ pub(crate) unsafe fn create(
 /// Writes text of its own size, with a NUL behind it, in place of what is there: the form in which
 /// HDF5 takes marks of dimension scales.
 pub(crate) fn write_text(object: &Handle, name: &str, text: &str) -> Result<()> {
-    write(object, name, &Native::Mark(c_string(text)?), true)
+    write(object, name, &AttributeValue::Mark(c_string(text)?), true)
 }
 
 /// Writes a list of texts, one for each axis.
@@ -268,7 +271,12 @@ pub(crate) fn write_labels(object: &Handle, name: &str, labels: Vec<String>) -> 
         .map(|label| label.replace('\0', ""))
         .collect();
     let count = labels.len() as u64;
-    write(object, name, &Native::Texts(labels, Some(count)), false)
+    write(
+        object,
+        name,
+        &AttributeValue::Texts(labels, Some(count)),
+        false,
+    )
 }
 
 /// Writes a number as an attribute, in place of one that is there.
@@ -277,7 +285,7 @@ pub(crate) fn write_number(object: &Handle, name: &str, number: u64) -> Result<(
     write(
         object,
         name,
-        &Native::Elements(DType::U64, bytes, None),
+        &AttributeValue::Elements(DType::U64, bytes, None),
         true,
     )
 }

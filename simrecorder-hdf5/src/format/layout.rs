@@ -81,7 +81,7 @@ impl Layout {
         Ok(layout)
     }
 
-    /// The layout of a dataset that is there. `compression` is what this library noted.
+    /// The layout of a dataset that is there. `compression` is what its metadata names.
     pub(crate) fn of(
         description: &Description,
         compression: Option<Compression>,

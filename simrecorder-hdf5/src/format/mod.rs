@@ -6,6 +6,7 @@ pub(crate) mod datatype;
 pub(crate) mod filters;
 pub(crate) mod layout;
 pub(crate) mod node;
+pub(crate) mod node_path;
 pub(crate) mod root;
 pub(crate) mod scales;
 mod shuffle;

@@ -7,26 +7,22 @@ use hdf5_metno_sys::h5r::hobj_ref_t;
 use serde_json::Value as Json;
 use simrecorder_core::{Error, ErrorKind, Key, Kind, NodeKind, Result};
 
-use crate::format::attributes::{Own, read_named, read_own};
+use crate::format::attributes::{Metadata, read_metadata};
 use crate::format::dataset::{Dataset, link_creation};
-use crate::format::scales::{NAME, NO_VARIABLE};
+use crate::format::node_path::{ENDS, ITEMS};
+use crate::format::scales::is_dimension;
 use crate::library::{Handle, c_string, has_link, locked, open_object, reference};
-
-/// The dataset of a ragged series that says where each record ends.
-pub(crate) const ENDS: &str = "ends";
-/// The dataset of a ragged series that holds the items of all records.
-pub(crate) const ITEMS: &str = "values";
 
 /// The form of the file that this version writes.
 pub(crate) const FORMAT: u64 = 1;
 
 /// An object of the file that is a node.
 #[derive(Debug)]
-pub(crate) struct Found {
+pub(crate) struct StoredNode {
     pub(crate) object: Handle,
     pub(crate) kind: NodeKind,
-    /// What this library noted; `None` for an object of other software.
-    pub(crate) own: Option<Own>,
+    /// `None` for an object of other software.
+    pub(crate) metadata: Option<Metadata>,
 }
 
 /// The object at `key`; `None` if there is none.
@@ -53,23 +49,23 @@ pub(crate) fn groups_on_the_way(root: &Handle, key: &Key) -> Result<Vec<hobj_ref
 }
 
 /// The node at `key`; the parts of a series are no nodes, nor are dimensions.
-pub(crate) fn find(root: &Handle, key: &Key) -> Result<Option<Found>> {
+pub(crate) fn find(root: &Handle, key: &Key) -> Result<Option<StoredNode>> {
     locked(|| {
         if matches!(key.name(), ENDS | ITEMS)
             && let Some(parent) = key.parent().filter(|parent| !parent.is_root())
             && let Some(parent) = find_object(root, &parent)?
-            && is_series(read_own(&parent)?.as_ref())
+            && is_series(read_metadata(&parent)?.as_ref())
         {
             return Ok(None);
         }
         match find_object(root, key)? {
-            Some(object) => Found::of(object),
+            Some(object) => StoredNode::of(object),
             None => Ok(None),
         }
     })
 }
 
-impl Found {
+impl StoredNode {
     /// What an object is; `None` if it is no node.
     pub(crate) fn of(object: Handle) -> Result<Option<Self>> {
         let is_dataset = match object.kind() {
@@ -77,12 +73,14 @@ impl Found {
             H5I_type_t::H5I_GROUP => false,
             _ => return Ok(None),
         };
-        let own = read_own(&object)?;
-        if let Some(own) = &own {
-            check_version(own)?;
+        let metadata = read_metadata(&object)?;
+        if let Some(metadata) = &metadata {
+            check_version(metadata)?;
         }
-        let noted = own.as_ref().and_then(|own| own.get("node")?.as_str());
-        let kind = match noted {
+        let stored = metadata
+            .as_ref()
+            .and_then(|metadata| metadata.get("node")?.as_str());
+        let kind = match stored {
             Some("value") => NodeKind::Value,
             Some("series") => NodeKind::Series,
             Some("dimension") => return Ok(None),
@@ -99,42 +97,48 @@ impl Found {
                 if is_dimension(&object)? {
                     return Ok(None);
                 }
-                return Ok(Some(Self { object, kind, own }));
+                return Ok(Some(Self {
+                    object,
+                    kind,
+                    metadata,
+                }));
             }
         };
-        Ok(Some(Self { object, kind, own }))
+        Ok(Some(Self {
+            object,
+            kind,
+            metadata,
+        }))
     }
 
-    /// The kind of records or value that this library noted.
-    pub(crate) fn noted_kind(&self) -> Result<Option<Kind>> {
-        let noted = self.own.as_ref().and_then(|own| own.get("kind"));
-        noted
-            .map(|kind| kind.as_str().unwrap_or_default().parse())
+    /// The kind of records or value that the metadata names.
+    pub(crate) fn stored_kind(&self) -> Result<Option<Kind>> {
+        let kind = self
+            .metadata
+            .as_ref()
+            .and_then(|metadata| metadata.get("kind"));
+        kind.map(|kind| kind.as_str().unwrap_or_default().parse())
             .transpose()
     }
 
-    /// Whether what this library noted says so.
+    /// Whether the metadata has a flag.
     pub(crate) fn has_flag(&self, name: &str) -> bool {
-        let flag = self.own.as_ref().and_then(|own| own.get(name));
+        let flag = self
+            .metadata
+            .as_ref()
+            .and_then(|metadata| metadata.get(name));
         flag == Some(&Json::Bool(true))
     }
 }
 
-fn is_series(own: Option<&Own>) -> bool {
-    own.and_then(|own| own.get("node")?.as_str()) == Some("series")
+fn is_series(metadata: Option<&Metadata>) -> bool {
+    metadata.and_then(|metadata| metadata.get("node")?.as_str()) == Some("series")
 }
 
-/// Whether other software made a dataset for the name of a dimension only.
-fn is_dimension(dataset: &Handle) -> Result<bool> {
-    let name = read_named(dataset, NAME)?;
-    let name = name.as_ref().and_then(Json::as_str);
-    Ok(name.is_some_and(|name| name.starts_with(NO_VARIABLE)))
-}
-
-/// Checks that what this library noted is of a version that is known.
-pub(crate) fn check_version(own: &Own) -> Result<()> {
+/// Checks that metadata is of a version that is known.
+pub(crate) fn check_version(metadata: &Metadata) -> Result<()> {
     let unsupported = |what: String| Err(Error::new(ErrorKind::Unsupported, "open", what));
-    match own.get("format") {
+    match metadata.get("format") {
         None => {}
         Some(format)
             if format
@@ -146,23 +150,13 @@ pub(crate) fn check_version(own: &Own) -> Result<()> {
             ));
         }
     }
-    match own.get("requires") {
+    match metadata.get("requires") {
         None => Ok(()),
         Some(Json::Array(names)) if names.is_empty() => Ok(()),
         Some(names) => unsupported(format!(
             "this needs features that this build does not know: {names}"
         )),
     }
-}
-
-/// The path of a key in the file.
-pub(crate) fn path_of(key: &Key) -> String {
-    format!("/{}", key.as_str())
-}
-
-/// The path of a part of a series.
-pub(crate) fn part_path(path: &str, part: &str) -> String {
-    format!("{path}/{part}")
 }
 
 /// Makes a group.

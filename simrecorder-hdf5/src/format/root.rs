@@ -1,4 +1,4 @@
-//! The root group: the version of the recording, and the number by which its journal knows it.
+//! The root group: the version of the recording, and the id by which its journal knows it.
 
 use std::fs::File;
 use std::io::Write;
@@ -15,12 +15,11 @@ use simrecorder_core::backend::random_number;
 use simrecorder_core::{Error, ErrorKind, Result};
 
 use crate::driver::superblock::renew_checksum;
-use crate::format::attributes::{Own, read_own, write_own};
+use crate::format::attributes::{Metadata, read_metadata, write_metadata};
 use crate::format::node::{FORMAT, check_version};
 use crate::library::{Handle, failed, locked, open_object, property_list, write_ok};
-use crate::recording::OpenFile;
 
-/// A number that no other recording has.
+/// The id of a recording, which no other recording has.
 pub(crate) type FileId = [u8; 16];
 
 const ID: &str = "id";
@@ -37,22 +36,22 @@ fn id_text(id: FileId) -> String {
     id.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-fn noted_id(own: &Own) -> Option<FileId> {
-    let text = own.get(ID)?.as_str()?;
+fn id_of(metadata: &Metadata) -> Option<FileId> {
+    let text = metadata.get(ID)?.as_str()?;
     let number = u128::from_str_radix(text, 16)
         .ok()
         .filter(|_| text.len() == 32)?;
     Some(number.to_be_bytes())
 }
 
-fn note_root(own: &mut Own, id: FileId) {
-    own.insert("format".into(), json!(FORMAT));
-    own.insert("requires".into(), json!([]));
-    own.insert(
+fn mark_root(metadata: &mut Metadata, id: FileId) {
+    metadata.insert("format".into(), json!(FORMAT));
+    metadata.insert("requires".into(), json!([]));
+    metadata.insert(
         "writer".into(),
         json!(concat!("simrecorder ", env!("CARGO_PKG_VERSION"))),
     );
-    own.insert(ID.into(), json!(id_text(id)));
+    metadata.insert(ID.into(), json!(id_text(id)));
 }
 
 /// Makes an HDF5 file without nodes.
@@ -83,9 +82,9 @@ fn empty_image(id: FileId) -> Result<Vec<u8>> {
             let file = H5Fcreate(name, H5F_ACC_TRUNC, H5P_DEFAULT, access.id());
             let file = Handle::write(file, what)?;
             let root = open_object(&file, "/")?;
-            let mut own = Own::new();
-            note_root(&mut own, id);
-            write_own(&root, own)?;
+            let mut metadata = Metadata::new();
+            mark_root(&mut metadata, id);
+            write_metadata(&root, metadata)?;
             drop(root);
             write_ok(H5Fflush(file.id(), H5F_scope_t::H5F_SCOPE_LOCAL), what)?;
             let mut image = Vec::new();
@@ -103,37 +102,16 @@ fn empty_image(id: FileId) -> Result<Vec<u8>> {
     })
 }
 
-/// Checks the version of a recording, and that its journal is its own.
-pub(crate) fn check(open: &OpenFile) -> Result<()> {
-    let own = read_own(&open.root)?.unwrap_or_default();
-    check_version(&own)?;
-    let noted = noted_id(&own);
-    if let Some(id) = noted {
-        open.set_id(id);
-    }
-    match (open.log.file_id(), noted) {
-        (Some(of_journal), Some(of_file)) if of_journal != of_file => {
-            let message =
-                "the journal beside the file belongs to another file; move one of them away";
-            Err(Error::new(ErrorKind::Corrupt, "open", message))
-        }
-        _ => Ok(()),
-    }
+/// Checks the version of a recording, and returns its id; `None` for a file of other software.
+pub(crate) fn read_id(root: &Handle) -> Result<Option<FileId>> {
+    let metadata = read_metadata(root)?.unwrap_or_default();
+    check_version(&metadata)?;
+    Ok(id_of(&metadata))
 }
 
-/// Gives a file that is written the marks of a recording, if it has none; returns whether that
-/// changed it.
-pub(crate) fn mark(open: &OpenFile) -> Result<bool> {
-    let mut own = read_own(&open.root)?.unwrap_or_default();
-    let (id, is_new) = match noted_id(&own) {
-        Some(id) => (id, false),
-        None => (open.log.file_id().unwrap_or_else(new_id), true),
-    };
-    open.log.set_file_id(id)?;
-    open.set_id(id);
-    if is_new {
-        note_root(&mut own, id);
-        write_own(&open.root, own)?;
-    }
-    Ok(is_new)
+/// Makes a file of other software a recording with this id.
+pub(crate) fn write_id(root: &Handle, id: FileId) -> Result<()> {
+    let mut metadata = read_metadata(root)?.unwrap_or_default();
+    mark_root(&mut metadata, id);
+    write_metadata(root, metadata)
 }

@@ -20,24 +20,24 @@ use hdf5_metno_sys::h5t::{
 use serde_json::json;
 use simrecorder_core::{DType, Error, ErrorKind, Key, Kind, Result, Schema};
 
-use crate::format::attributes::{self, read_own, write_labels, write_own, write_text};
+use crate::format::attributes::{self, read_metadata, write_labels, write_metadata, write_text};
 use crate::format::dataset::{Dataset, NewDataset};
 use crate::format::datatype::{StoredType, element_type};
 use crate::format::filters::Pipeline;
-use crate::format::node::{ENDS, part_path, path_of};
+use crate::format::node_path::{ENDS, part_path, path_of};
 use crate::library::{
     H5R_OBJECT, Handle, extent, has_link, locked, open_object, read_ok, reclaim, reference,
     simple_space, unlink, write_ok,
 };
 
 const CLASS: &str = "CLASS";
-pub(crate) const NAME: &str = "NAME";
+const NAME: &str = "NAME";
 const DIMENSION_LIST: &str = "DIMENSION_LIST";
 const REFERENCE_LIST: &str = "REFERENCE_LIST";
 const LABELS: &str = "DIMENSION_LABELS";
 
 /// What netCDF writes as the name of a scale without values; the length of the dimension follows.
-pub(crate) const NO_VARIABLE: &str = "This is a netCDF dimension but not a netCDF variable.";
+const NO_VARIABLE: &str = "This is a netCDF dimension but not a netCDF variable.";
 
 /// How many elements a chunk of a scale without values would have.
 const CHUNK: [u64; 1] = [1024];
@@ -46,21 +46,21 @@ const CHUNK: [u64; 1] = [1024];
 /// `REFERENCE_LIST`.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct User {
+pub(crate) struct ScaleUser {
     dataset: hobj_ref_t,
     axis: i32,
 }
 
 /// Scales and series that a commit is going to connect.
 #[derive(Debug, Default)]
-pub(crate) struct Changes {
+pub(crate) struct ScaleLinks {
     /// By the path of the scale, the datasets that use it.
-    users: BTreeMap<String, Vec<User>>,
+    users: BTreeMap<String, Vec<ScaleUser>>,
     /// By the path of the dataset, the scale of each axis.
     scales: BTreeMap<String, Vec<String>>,
 }
 
-impl Changes {
+impl ScaleLinks {
     /// Notes the names of the axes of a new series.
     pub(crate) fn declare(&mut self, root: &Handle, key: &Key, schema: &Schema) -> Result<()> {
         let Some(names) = schema.dimension_names() else {
@@ -100,10 +100,13 @@ impl Changes {
         let scales = names.iter().map(|name| join(&parent, name));
         let scales: Vec<String> = scales.collect();
         for (axis, scale) in scales.iter().enumerate() {
-            self.users.entry(scale.clone()).or_default().push(User {
-                dataset: user,
-                axis: axis as i32,
-            });
+            self.users
+                .entry(scale.clone())
+                .or_default()
+                .push(ScaleUser {
+                    dataset: user,
+                    axis: axis as i32,
+                });
         }
         self.scales.insert(path, scales);
         Ok(())
@@ -115,7 +118,7 @@ impl Changes {
         &mut self,
         root: &Handle,
         key: &Key,
-        users: Vec<User>,
+        users: Vec<ScaleUser>,
     ) -> Result<()> {
         let path = path_of(key);
         let waiting = self.users.remove(&path).unwrap_or_default();
@@ -169,7 +172,7 @@ impl Changes {
 
 /// Takes a scale without values away that has the name of a new node; returns who used it. What
 /// else has the name, though it is no node, stays.
-pub(crate) fn make_room(group: &Handle, name: &str) -> Result<Vec<User>> {
+pub(crate) fn make_room(group: &Handle, name: &str) -> Result<Vec<ScaleUser>> {
     if !has_link(group, name)? {
         return Ok(Vec::new());
     }
@@ -220,8 +223,8 @@ fn ensure_scale(group: &Handle, name: &str, len: Option<u64>) -> Result<bool> {
     write_text(scale.handle(), CLASS, "DIMENSION_SCALE")?;
     let no_variable = format!("{NO_VARIABLE}{:10}", len.unwrap_or(0));
     write_text(scale.handle(), NAME, &no_variable)?;
-    let own = [("node".to_owned(), json!("dimension"))];
-    write_own(scale.handle(), own.into_iter().collect())?;
+    let metadata = [("node".to_owned(), json!("dimension"))];
+    write_metadata(scale.handle(), metadata.into_iter().collect())?;
     Ok(true)
 }
 
@@ -235,8 +238,16 @@ fn can_be_scale(object: &Handle) -> Result<bool> {
             dataset.describe().map(|it| it.type_),
             Ok(StoredType::Elements { .. })
         )
-        && read_own(object)?.is_none_or(|own| own.get("kind") == Some(&json!("array")));
+        && read_metadata(object)?
+            .is_none_or(|metadata| metadata.get("kind") == Some(&json!("array")));
     Ok(is_list && read_scales(object)?.is_empty())
+}
+
+/// Whether other software made a dataset for the name of a dimension only.
+pub(crate) fn is_dimension(dataset: &Handle) -> Result<bool> {
+    let name = attributes::read_named(dataset, NAME)?;
+    let name = name.as_ref().and_then(serde_json::Value::as_str);
+    Ok(name.is_some_and(|name| name.starts_with(NO_VARIABLE)))
 }
 
 fn mark_as_scale(object: &Handle, name: &str) -> Result<()> {
@@ -258,12 +269,12 @@ fn dereference(root: &Handle, reference: hobj_ref_t) -> Result<Handle> {
 }
 
 /// The datasets that use a scale.
-pub(crate) fn users(scale: &Handle) -> Result<Vec<User>> {
+pub(crate) fn users(scale: &Handle) -> Result<Vec<ScaleUser>> {
     let Some((attribute, _, count)) = open_list(scale, REFERENCE_LIST)? else {
         return Ok(Vec::new());
     };
     let mut users = vec![
-        User {
+        ScaleUser {
             dataset: 0,
             axis: 0
         };
@@ -271,14 +282,14 @@ pub(crate) fn users(scale: &Handle) -> Result<Vec<User>> {
     ];
     let type_ = user_type()?;
     locked(|| {
-        // SAFETY: there is room for all elements, and the type is that of `User`.
+        // SAFETY: there is room for all elements, and the type is that of `ScaleUser`.
         let status = unsafe { H5Aread(attribute.id(), type_.id(), users.as_mut_ptr().cast()) };
         read_ok(status, "read an attribute")
     })?;
     Ok(users)
 }
 
-fn write_users(scale: &Handle, users: &[User]) -> Result<()> {
+fn write_users(scale: &Handle, users: &[ScaleUser]) -> Result<()> {
     write_list(
         scale,
         REFERENCE_LIST,
@@ -288,19 +299,19 @@ fn write_users(scale: &Handle, users: &[User]) -> Result<()> {
     )
 }
 
-/// The type of [`User`].
+/// The type of [`ScaleUser`].
 fn user_type() -> Result<Handle> {
     let what = "make a data type";
     // SAFETY: names end with a NUL, and offsets are those of the fields.
     locked(|| unsafe {
-        let type_ = H5Tcreate(H5T_class_t::H5T_COMPOUND, size_of::<User>());
+        let type_ = H5Tcreate(H5T_class_t::H5T_COMPOUND, size_of::<ScaleUser>());
         let type_ = Handle::write(type_, what)?;
-        let at = std::mem::offset_of!(User, dataset);
+        let at = std::mem::offset_of!(ScaleUser, dataset);
         write_ok(
             H5Tinsert(type_.id(), c"dataset".as_ptr(), at, *H5T_STD_REF_OBJ),
             what,
         )?;
-        let at = std::mem::offset_of!(User, axis);
+        let at = std::mem::offset_of!(ScaleUser, axis);
         write_ok(
             H5Tinsert(type_.id(), c"dimension".as_ptr(), at, *H5T_STD_I32LE),
             what,

@@ -1,7 +1,8 @@
-//! Tails: rows that do not fill a chunk yet, as notes in the journal.
+//! Tails: rows that do not fill a chunk yet, in the journal.
 //!
-//! A note is a list of changes: one byte, the path of a dataset (`u32` length and UTF-8), and for
-//! the first kind the bytes of a frame (`u64` length and the bytes). All numbers are little endian.
+//! With each commit, the journal stores a list of changes of tails: one byte, the path of a dataset
+//! (`u32` length and UTF-8), and for the first kind the bytes of a frame (`u64` length and the bytes).
+//! All numbers are little endian.
 //!
 //! ```text
 //! 1 append  path, frame
@@ -13,8 +14,12 @@ use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
-use simrecorder_core::backend::{RowSize, Rows, RowsRef, count_rows, read_frames, write_frame};
+use simrecorder_core::backend::{
+    RowSize, Rows, RowsRef, count_rows, read_frames, write_frame, zeroed,
+};
 use simrecorder_core::{Error, ErrorKind, Result};
+
+use crate::driver::journal::JournalRange;
 
 const APPEND: u8 = 1;
 const CLEAR: u8 = 2;
@@ -23,16 +28,8 @@ const CLEAR: u8 = 2;
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Tail {
     /// Where its frames are in the journal, in order.
-    frames: Vec<Place>,
-    /// How many rows it has.
-    pub(crate) rows: u64,
-}
-
-/// Where something is in the journal.
-#[derive(Clone, Copy, Debug)]
-struct Place {
-    offset: u64,
-    len: u64,
+    frames: Vec<JournalRange>,
+    pub(crate) row_count: u64,
 }
 
 impl Tail {
@@ -44,7 +41,7 @@ impl Tail {
     /// Its rows, the first of which has the index `first`.
     pub(crate) fn read(&self, journal: &File, first: u64, size: RowSize) -> Result<Rows> {
         let length = usize::try_from(self.bytes()).unwrap_or(usize::MAX);
-        let mut bytes = simrecorder_core::backend::zeroed(length)?;
+        let mut bytes = zeroed(length)?;
         let mut rest = &mut bytes[..];
         for frame in &self.frames {
             let (part, others) = rest.split_at_mut(frame.len as usize);
@@ -85,16 +82,16 @@ impl Tails {
         paths.into_iter().map(|(path, _)| path.clone()).collect()
     }
 
-    /// Applies a note that stands at `offset` of the journal.
-    pub(crate) fn apply(&mut self, note: &[u8], offset: u64) -> Result<()> {
-        let mut reader = Reader { note, at: 0 };
-        while reader.at < note.len() {
+    /// Applies changes that are stored at `offset` of the journal.
+    pub(crate) fn apply(&mut self, changes: &[u8], offset: u64) -> Result<()> {
+        let mut reader = Reader { changes, at: 0 };
+        while reader.at < changes.len() {
             let code = reader.take(1)?[0];
             let path = reader.path()?;
             match code {
                 APPEND => {
                     let length = reader.number(8)?;
-                    let place = Place {
+                    let range = JournalRange {
                         offset: offset + reader.at as u64,
                         len: length,
                     };
@@ -102,13 +99,13 @@ impl Tails {
                     let first = frame
                         .first_chunk()
                         .map_or(0, |bytes| u64::from_le_bytes(*bytes));
-                    let rows = count_rows(frame, first)?;
+                    let row_count = count_rows(frame, first)?;
                     let tail = self.tails.entry(path.to_owned()).or_default();
-                    tail.rows = tail
-                        .rows
-                        .checked_add(rows)
+                    tail.row_count = tail
+                        .row_count
+                        .checked_add(row_count)
                         .ok_or_else(|| damaged("a tail has too many rows"))?;
-                    tail.frames.push(place);
+                    tail.frames.push(range);
                     self.bytes += length;
                 }
                 CLEAR => {
@@ -117,7 +114,7 @@ impl Tails {
                     }
                 }
                 _ => {
-                    let message = format!("the journal has a note of unknown kind {code}");
+                    let message = format!("the journal has a change of unknown kind {code}");
                     return Err(Error::new(ErrorKind::Unsupported, "open", message));
                 }
             }
@@ -125,31 +122,36 @@ impl Tails {
         Ok(())
     }
 
-    /// The frames of one tail in one note, as they stand in the journal.
-    pub(crate) fn rewrite(&self, path: &str, journal: &File, note: &mut Note) -> Result<()> {
+    /// Adds the frames of one tail, as they are in the journal, as one frame.
+    pub(crate) fn rewrite(
+        &self,
+        path: &str,
+        journal: &File,
+        changes: &mut TailChanges,
+    ) -> Result<()> {
         let Some(tail) = self.tails.get(path) else {
             return Ok(());
         };
-        let start = note.begin_append(path);
+        let start = changes.begin_append(path);
         for frame in &tail.frames {
-            let at = note.0.len();
-            note.0.resize(at + frame.len as usize, 0);
-            let read = journal.read_exact_at(&mut note.0[at..], frame.offset);
+            let at = changes.0.len();
+            changes.0.resize(at + frame.len as usize, 0);
+            let read = journal.read_exact_at(&mut changes.0[at..], frame.offset);
             read.map_err(|error| {
                 let message = "the journal could not be read";
                 Error::new(ErrorKind::Io, "checkpoint", message).with_source(error)
             })?;
         }
-        note.end_append(start);
+        changes.end_append(start);
         Ok(())
     }
 }
 
-/// A note in the making.
+/// Changes of tails that a commit makes, encoded.
 #[derive(Debug, Default)]
-pub(crate) struct Note(Vec<u8>);
+pub(crate) struct TailChanges(Vec<u8>);
 
-impl Note {
+impl TailChanges {
     pub(crate) fn as_bytes(&self) -> &[u8] {
         &self.0
     }
@@ -185,7 +187,7 @@ impl Note {
         self.0.len()
     }
 
-    /// Takes back what was noted since it had this length.
+    /// Removes the changes that were added since it had this length.
     pub(crate) fn truncate(&mut self, len: usize) {
         self.0.truncate(len);
     }
@@ -197,13 +199,13 @@ impl Note {
 }
 
 struct Reader<'a> {
-    note: &'a [u8],
+    changes: &'a [u8],
     at: usize,
 }
 
 impl<'a> Reader<'a> {
     fn take(&mut self, length: u64) -> Result<&'a [u8]> {
-        let rest = &self.note[self.at..];
+        let rest = &self.changes[self.at..];
         let taken = usize::try_from(length)
             .ok()
             .and_then(|length| rest.get(..length));
@@ -226,12 +228,12 @@ impl<'a> Reader<'a> {
 }
 
 fn damaged(what: &str) -> Error {
-    let message = format!("a note of the journal does not decode: {what}");
+    let message = format!("a change of a tail in the journal does not decode: {what}");
     Error::new(ErrorKind::Corrupt, "open", message)
 }
 
 /// The journal that tails were read from: it stays readable when another takes its place.
-pub(crate) type Journal = Arc<File>;
+pub(crate) type JournalFile = Arc<File>;
 
 #[cfg(test)]
 mod tests {
@@ -253,20 +255,20 @@ mod tests {
     }
 
     #[test]
-    fn tails_are_those_of_all_notes_in_their_order() {
-        let mut first = Note::default();
+    fn tails_are_those_of_all_changes_in_their_order() {
+        let mut first = TailChanges::default();
         first.append("a", 5, numbers(&[1, 2]).as_rows_ref());
         first.append("b", 0, numbers(&[9]).as_rows_ref());
-        let mut second = Note::default();
+        let mut second = TailChanges::default();
         second.append("a", 7, numbers(&[3]).as_rows_ref());
         second.clear("b");
         let mut file = tempfile::tempfile().unwrap();
         let mut tails = Tails::default();
         let mut offset = 0;
-        for note in [first, second] {
-            file.write_all(note.as_bytes()).unwrap();
-            tails.apply(note.as_bytes(), offset).unwrap();
-            offset += note.as_bytes().len() as u64;
+        for changes in [first, second] {
+            file.write_all(changes.as_bytes()).unwrap();
+            tails.apply(changes.as_bytes(), offset).unwrap();
+            offset += changes.as_bytes().len() as u64;
         }
         assert_eq!(tails.paths(), ["a"]);
         let tail = tails.get("a").unwrap();
@@ -275,7 +277,7 @@ mod tests {
             numbers(&[1, 2, 3])
         );
 
-        let mut together = Note::default();
+        let mut together = TailChanges::default();
         tails.rewrite("a", &file, &mut together).unwrap();
         let mut again = Tails::default();
         again.apply(together.as_bytes(), offset).unwrap();
@@ -289,9 +291,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_note_decodes_or_fails(note: Vec<u8>, flip in any::<prop::sample::Index>()) {
-            let _ = Tails::default().apply(&note, 0);
-            let mut sound = Note::default();
+        fn any_changes_decode_or_fail(changes: Vec<u8>, flip in any::<prop::sample::Index>()) {
+            let _ = Tails::default().apply(&changes, 0);
+            let mut sound = TailChanges::default();
             sound.append("path", 3, numbers(&[1, 2, 3]).as_rows_ref());
             sound.clear("other");
             let mut bytes = sound.0;

@@ -3,19 +3,19 @@
 use serde_json::json;
 use simrecorder_core::backend::{Rows, zeroed};
 use simrecorder_core::{
-    ArrayValue, Attributes, Error, ErrorKind, Kind, ObjectValue, Region, Result, Value,
+    ArrayValue, Attributes, DType, Error, ErrorKind, Kind, ObjectValue, Region, Result, Value,
 };
 
-use crate::format::attributes::{Own, write_attributes, write_own};
+use crate::format::attributes::{Metadata, write_attributes, write_metadata};
 use crate::format::dataset::{Dataset, NewDataset};
 use crate::format::datatype::{StoredType, element_type, text_type};
-use crate::format::node::Found;
+use crate::format::node::StoredNode;
 use crate::format::variable::{Variable, escape};
 use crate::library::{Handle, c_string};
 
 /// Elements of a value, as HDF5 has them: bytes are a list of `uint8`.
 struct Elements<'a> {
-    dtype: simrecorder_core::DType,
+    dtype: DType,
     shape: Vec<u64>,
     bytes: &'a [u8],
 }
@@ -24,7 +24,7 @@ impl<'a> Elements<'a> {
     /// `None` for text.
     fn of(value: &'a Value) -> Option<Self> {
         let list = |bytes: &'a [u8]| Self {
-            dtype: simrecorder_core::DType::U8,
+            dtype: DType::U8,
             shape: vec![bytes.len() as u64],
             bytes,
         };
@@ -77,11 +77,11 @@ pub(crate) fn create_value(
     };
     let dataset = new.create(group, name)?;
     write(&dataset, &type_, value)?;
-    let mut own = Own::new();
-    own.insert("node".into(), json!("value"));
-    own.insert("kind".into(), json!(kind(value).as_str()));
-    write_attributes(dataset.handle(), attributes, &mut own)?;
-    write_own(dataset.handle(), own)
+    let mut metadata = Metadata::new();
+    metadata.insert("node".into(), json!("value"));
+    metadata.insert("kind".into(), json!(kind(value).as_str()));
+    write_attributes(dataset.handle(), attributes, &mut metadata)?;
+    write_metadata(dataset.handle(), metadata)
 }
 
 fn write(dataset: &Dataset, type_: &Handle, value: &Value) -> Result<()> {
@@ -101,7 +101,7 @@ fn write(dataset: &Dataset, type_: &Handle, value: &Value) -> Result<()> {
 const LARGE: usize = 1 << 16;
 
 /// Writes a value over one of the same type and shape; returns whether it was.
-pub(crate) fn overwrite(found: &Found, value: &Value) -> Result<bool> {
+pub(crate) fn overwrite(found: &StoredNode, value: &Value) -> Result<bool> {
     let Some(dataset) = Dataset::borrow(&found.object)? else {
         return Ok(false);
     };
@@ -115,7 +115,7 @@ pub(crate) fn overwrite(found: &Found, value: &Value) -> Result<bool> {
         (StoredType::Text(_), None) => description.shape.is_empty(),
         _ => false,
     };
-    if !same || found.noted_kind()? != Some(kind(value)) {
+    if !same || found.stored_kind()? != Some(kind(value)) {
         return Ok(false);
     }
     let type_ = match Elements::of(value) {
@@ -127,7 +127,7 @@ pub(crate) fn overwrite(found: &Found, value: &Value) -> Result<bool> {
 }
 
 /// Reads a value.
-pub(crate) fn read_value(found: &Found) -> Result<Value> {
+pub(crate) fn read_value(found: &StoredNode) -> Result<Value> {
     let Some(dataset) = Dataset::borrow(&found.object)? else {
         return Err(Error::new(
             ErrorKind::Corrupt,
@@ -137,7 +137,7 @@ pub(crate) fn read_value(found: &Found) -> Result<Value> {
     };
     let description = dataset.describe()?;
     let shape = &description.shape;
-    let bytes = |dtype: simrecorder_core::DType, memory: &Handle| -> Result<Vec<u8>> {
+    let bytes = |dtype: DType, memory: &Handle| -> Result<Vec<u8>> {
         let elements = shape
             .iter()
             .try_fold(1_u64, |count, &len| count.checked_mul(len));
@@ -151,8 +151,8 @@ pub(crate) fn read_value(found: &Found) -> Result<Value> {
         }
         Ok(bytes)
     };
-    let noted = found.noted_kind()?;
-    match (&description.type_, noted) {
+    let kind = found.stored_kind()?;
+    match (&description.type_, kind) {
         (StoredType::Elements { dtype, memory, .. }, None | Some(Kind::Array)) => {
             let bytes = bytes(*dtype, memory)?;
             let shape = shape.iter().map(|&len| len as usize).collect();
@@ -165,11 +165,11 @@ pub(crate) fn read_value(found: &Found) -> Result<Value> {
             let bytes = bytes(*dtype, memory)?;
             Ok(Value::Object(ObjectValue::from_msgpack(bytes)))
         }
-        (type_, noted) => {
-            let variable = Variable::of(type_, found.own.is_some());
+        (type_, kind) => {
+            let variable = Variable::of(type_, found.metadata.is_some());
             let Some(variable) = variable.filter(|_| shape.is_empty()) else {
-                let noted = noted.map_or("none", Kind::as_str);
-                let message = format!("a value of kind {noted} holds something else");
+                let kind = kind.map_or("none", Kind::as_str);
+                let message = format!("a value of kind {kind} holds something else");
                 return Err(Error::new(ErrorKind::Corrupt, "read", message));
             };
             let mut rows = Rows::default();

@@ -8,37 +8,42 @@ use simrecorder_core::{
     Value,
 };
 
+use crate::columns::Columns;
 use crate::columns::append::{ColumnAppend, NewRows, PreparedChunks};
-use crate::columns::column::{Column, Form};
-use crate::format::attributes::{read_attributes, remove_attributes, write_attributes, write_own};
-use crate::format::node::{Found, create_group, find};
+use crate::columns::column::{Column, ColumnLayout};
+use crate::format::attributes::{
+    read_attributes, remove_attributes, write_attributes, write_metadata,
+};
+use crate::format::node::{StoredNode, create_group, find};
+use crate::format::node_path::path_of;
 use crate::format::scales;
-use crate::format::tail::Note;
+use crate::format::tail::TailChanges;
 use crate::format::value::{create_value, overwrite};
 use crate::format::variable::Variable;
 use crate::library::{Handle, unlink};
-use crate::recording::series::{Columns, NewSeries, load};
-use crate::recording::{Recording, State};
+use crate::recording::Recording;
+use crate::recording::series::{NewSeries, load};
+use crate::recording::state::State;
 
 /// A commit that is being made. Datasets are changed at once, series get their new rows at the
 /// end; what an error leaves behind is taken back by the driver.
-pub(crate) struct Stage<'a> {
+pub(crate) struct CommitBuilder<'a> {
     recording: &'a Recording,
     state: &'a State,
     series: BTreeMap<Key, (Kind, Columns<ColumnAppend>)>,
-    scales: scales::Changes,
+    scales: scales::ScaleLinks,
 }
 
 /// What the writer will remember when the commit has succeeded.
-pub(crate) type Remembered = Vec<(Key, (Kind, Columns<Column>))>;
+pub(crate) type SeriesChanges = Vec<(Key, (Kind, Columns<Column>))>;
 
-impl<'a> Stage<'a> {
+impl<'a> CommitBuilder<'a> {
     pub(crate) fn new(recording: &'a Recording, state: &'a State) -> Self {
         Self {
             recording,
             state,
             series: BTreeMap::new(),
-            scales: scales::Changes::default(),
+            scales: scales::ScaleLinks::default(),
         }
     }
 
@@ -58,7 +63,7 @@ impl<'a> Stage<'a> {
             )),
             Change::Set { key, value } => self.set(&key, &value),
             Change::SetAttributes { key, attributes } => self.set_attributes(&key, &attributes),
-            Change::Truncate { key, records } => self.truncate(&key, records),
+            Change::Truncate { key, records: len } => self.truncate(&key, len),
             _ => Err(Error::new(
                 ErrorKind::Unsupported,
                 "commit",
@@ -70,16 +75,16 @@ impl<'a> Stage<'a> {
 
     /// Writes what is left to be written; returns the note for the journal, and what the writer
     /// will remember.
-    pub(crate) fn finish(mut self) -> Result<(Note, Remembered)> {
-        let mut note = Note::default();
+    pub(crate) fn finish(mut self) -> Result<(TailChanges, SeriesChanges)> {
+        let mut changes = TailChanges::default();
         let mut remembered = Vec::new();
         for (key, (kind, columns)) in std::mem::take(&mut self.series) {
-            let columns = columns.map(|column| column.finish(self.state, false, &mut note));
+            let columns = columns.map(|column| column.finish(self.state, false, &mut changes));
             let columns = columns.map_err(|e| e.with_key(key.as_str()))?;
             remembered.push((key, (kind, columns)));
         }
         std::mem::take(&mut self.scales).write(self.root())?;
-        Ok((note, remembered))
+        Ok((changes, remembered))
     }
 
     /// The group that a new node at `key` goes into, with the groups above it made.
@@ -133,7 +138,7 @@ impl<'a> Stage<'a> {
             if found.kind != NodeKind::Series {
                 return Err(clash(found.kind, NodeKind::Series));
             }
-            let path = crate::format::node::path_of(key);
+            let path = path_of(key);
             let stored = load(&found, &path, &self.state.tails)?.schema;
             return stored.check_same_records(schema);
         }
@@ -160,7 +165,7 @@ impl<'a> Stage<'a> {
     }
 
     fn open_series(&self, key: &Key) -> Result<(Kind, Columns<Column>)> {
-        let Some((found, path)) = Recording::find(self.state, key)? else {
+        let Some((found, path)) = self.state.find(key)? else {
             let message = "the series was not declared";
             return Err(Error::new(ErrorKind::NotFound, "commit", message));
         };
@@ -173,10 +178,10 @@ impl<'a> Stage<'a> {
 
     fn append(&mut self, batch: Arc<Batch>, prepared: Option<Prepared>) -> Result<()> {
         let (kind, columns) = self.series(&batch.key)?;
-        let records = columns.record_column().total();
-        if batch.start != records {
+        let record_count = columns.record_column().total();
+        if batch.start != record_count {
             let message = format!(
-                "records from {} on are appended to a series that has {records}",
+                "records from {} on are appended to a series that has {record_count}",
                 batch.start
             );
             return Err(Error::new(ErrorKind::Internal, "commit", message));
@@ -185,7 +190,7 @@ impl<'a> Stage<'a> {
         let count = batch.records.len();
         match columns {
             Columns::One(column) => {
-                check_form(*kind, column.form(), schema)?;
+                check_layout(*kind, column.layout(), schema)?;
                 let prepared = prepared.and_then(|any| any.downcast::<PreparedChunks>().ok());
                 column.push(NewRows::Batch {
                     batch,
@@ -194,13 +199,13 @@ impl<'a> Stage<'a> {
                 });
             }
             Columns::Two { ends, items } => {
-                check_form(*kind, items.form(), schema)?;
+                check_layout(*kind, items.layout(), schema)?;
                 let size = schema.record_bytes().unwrap_or(1).max(1) as u64;
                 let base = items.total();
-                let stops = batch.records.ends().iter().map(|end| base + end / size);
+                let row_ends = batch.records.ends().iter().map(|end| base + end / size);
                 ends.push(NewRows::Owned(simrecorder_core::backend::Rows {
                     count,
-                    data: stops.flat_map(u64::to_le_bytes).collect(),
+                    data: row_ends.flat_map(u64::to_le_bytes).collect(),
                     ends: Vec::new(),
                 }));
                 let count = batch.records.data().len() as u64 / size;
@@ -214,20 +219,20 @@ impl<'a> Stage<'a> {
         Ok(())
     }
 
-    fn truncate(&mut self, key: &Key, records: u64) -> Result<()> {
+    fn truncate(&mut self, key: &Key, len: u64) -> Result<()> {
         let (state, recording) = (self.state, self.recording);
         let (_, columns) = self.series(key)?;
-        if records >= columns.record_column().total() {
+        if len >= columns.record_column().total() {
             return Ok(());
         }
         // Views are read meanwhile, and must notice what they read.
         recording.next_epoch();
         match columns {
-            Columns::One(column) => column.truncate(state, records)?,
+            Columns::One(column) => column.truncate(state, len)?,
             Columns::Two { ends, items } => {
-                let last = ends.read_end(state, records)?;
+                let last = ends.read_end(state, len)?;
                 items.truncate(state, last)?;
-                ends.truncate(state, records)?;
+                ends.truncate(state, len)?;
             }
         }
         Ok(())
@@ -241,19 +246,19 @@ impl<'a> Stage<'a> {
                 let users = scales::make_room(&group, key.name())?;
                 let object = create_group(&group, key.name())?;
                 self.scales.attach_again(self.root(), key, users)?;
-                Found {
+                StoredNode {
                     object,
                     kind: NodeKind::Group,
-                    own: None,
+                    metadata: None,
                 }
             }
         };
         remove_attributes(&found.object, attributes)?;
-        let noted = found.own.is_some();
-        let mut own = found.own.unwrap_or_default();
-        write_attributes(&found.object, attributes, &mut own)?;
-        match noted || !own.is_empty() {
-            true => write_own(&found.object, own),
+        let noted = found.metadata.is_some();
+        let mut metadata = found.metadata.unwrap_or_default();
+        write_attributes(&found.object, attributes, &mut metadata)?;
+        match noted || !metadata.is_empty() {
+            true => write_metadata(&found.object, metadata),
             false => Ok(()),
         }
     }
@@ -265,7 +270,7 @@ impl<'a> Stage<'a> {
                 if overwrite(&old, value)? {
                     return Ok(());
                 }
-                let attributes = read_attributes(&old.object, old.own.as_ref())?;
+                let attributes = read_attributes(&old.object, old.metadata.as_ref())?;
                 let users = scales::users(&old.object)?;
                 unlink(&group, key.name())?;
                 (attributes, users)
@@ -284,16 +289,16 @@ fn clash(is: NodeKind, wanted: NodeKind) -> Error {
 }
 
 /// Checks that the rows of a batch have the form of the column that takes them.
-pub(crate) fn check_form(kind: Kind, form: &Form, batch: &Schema) -> Result<()> {
-    let stored = match (kind, form) {
-        (Kind::Array, Form::Elements(layout)) => {
+pub(crate) fn check_layout(kind: Kind, layout: &ColumnLayout, batch: &Schema) -> Result<()> {
+    let stored = match (kind, layout) {
+        (Kind::Array, ColumnLayout::Elements(layout)) => {
             Schema::array_of(layout.dtype, layout.grid.record_shape())
         }
-        (Kind::Ragged, Form::Elements(layout)) => {
+        (Kind::Ragged, ColumnLayout::Elements(layout)) => {
             Schema::ragged_of(layout.dtype, layout.grid.record_shape())
         }
-        (Kind::Object, Form::Variable(Variable::Bytes)) => Schema::object(),
-        (Kind::Bytes, Form::Variable(Variable::Bytes)) => Schema::bytes(),
+        (Kind::Object, ColumnLayout::Variable(Variable::Bytes)) => Schema::object(),
+        (Kind::Bytes, ColumnLayout::Variable(Variable::Bytes)) => Schema::bytes(),
         _ => Schema::text(),
     };
     stored

@@ -1,30 +1,29 @@
 //! An open recording: its file, what its writer remembers, and reading that goes on when the file
 //! is opened anew.
 
+mod checkpoint;
 pub(crate) mod commit;
+pub(crate) mod open_file;
 pub(crate) mod series;
+pub(crate) mod state;
 #[cfg(test)]
 mod tests;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
 
 use parking_lot::{Mutex, RwLock};
-use simrecorder_core::{ChunkPolicy, Compression, Error, ErrorKind, Key, Kind, Result};
+use simrecorder_core::{ChunkPolicy, Compression, Error, ErrorKind, Key, OpenMode, Result};
 
-use crate::columns::append::ColumnAppend;
-use crate::columns::column::{Column, Form};
 use crate::driver::logged_file::LoggedFile;
-use crate::format::attributes;
-use crate::format::dataset::Dataset;
 use crate::format::layout::Layout;
-use crate::format::node::{self, Found, path_of};
-use crate::format::root::{self, FileId};
-use crate::format::tail::{Journal, Note, Tails};
-use crate::library::{Handle, locked, open_object, write_ok};
-use crate::recording::series::{self, Columns};
+use crate::format::root;
+use crate::format::tail::{TailChanges, Tails};
+use crate::options::Hdf5Options;
+use crate::recording::open_file::{ATTEMPTS, OpenFile, open_for_reading, retry_while_changing};
+use crate::recording::state::State;
 
 /// What all handles of an open recording share.
 pub(crate) struct Recording {
@@ -44,137 +43,58 @@ pub(crate) struct Recording {
     pub(crate) planned: Mutex<HashMap<Key, Arc<Layout>>>,
 }
 
-/// A file that libhdf5 has open.
-#[derive(Debug)]
-pub(crate) struct OpenFile {
-    /// The root group.
-    pub(crate) root: Handle,
-    file: Mutex<Option<Handle>>,
-    pub(crate) log: Arc<LoggedFile>,
-    /// The number of the recording, if it has one.
-    id: OnceLock<FileId>,
-}
-
-/// What is committed.
-pub(crate) struct State {
-    pub(crate) open: Arc<OpenFile>,
-    pub(crate) tails: Tails,
-    /// What the writer remembers of series: it is the only one that writes.
-    pub(crate) series: HashMap<Key, (Kind, Columns<Column>)>,
-    /// How long the journal has to be before it is made anew, after that failed.
-    trim_from: u64,
-    /// Whether closing failed, so that a journal may still be there.
-    pub(crate) is_unfinished: bool,
-}
-
-impl OpenFile {
-    fn new(log: Arc<LoggedFile>) -> Result<Self> {
-        let id = log.open_hdf5()?;
-        let file = locked(|| Handle::read(id, "open the file"))?;
-        let root = open_object(&file, "/")?;
-        Ok(Self {
-            root,
-            file: Mutex::new(Some(file)),
-            log,
-            id: OnceLock::new(),
+/// Opens the file and its journal as the mode says.
+fn open_log(path: &Path, options: &Hdf5Options, tails: &mut Tails) -> Result<Arc<LoggedFile>> {
+    let durability = options.durability;
+    let id = root::new_id();
+    let make_empty = &mut |path: &Path| root::create_file(path, id);
+    let mut append = || {
+        LoggedFile::append(path, durability, &mut |changes, range| {
+            tails.apply(changes, range.offset)
         })
-    }
-
-    /// The number of the recording, if it has one.
-    pub(crate) fn id(&self) -> Option<FileId> {
-        self.id.get().copied()
-    }
-
-    /// Notes the number of the recording, once.
-    pub(crate) fn set_id(&self, id: FileId) {
-        self.id.get_or_init(|| id);
-    }
-
-    /// The dataset at `path`, which had been there.
-    pub(crate) fn dataset(&self, path: &str) -> Result<Dataset> {
-        Dataset::from_handle(open_object(&self.root, path)?)
-            .ok_or_else(|| Error::new(ErrorKind::Corrupt, "read", "the dataset is no longer there"))
-    }
-
-    /// Closes the file for libhdf5: all its identifiers end.
-    pub(crate) fn close(&self) -> Result<()> {
-        match self.file.lock().take() {
-            Some(file) => file.close("close the file"),
-            None => Ok(()),
-        }
-    }
-
-    /// Brings what libhdf5 holds back to the file.
-    pub(crate) fn flush(&self) -> Result<()> {
-        use hdf5_metno_sys::h5f::{H5F_scope_t, H5Fflush};
-        locked(|| {
-            // SAFETY: the handle is an object of the file.
-            let status = unsafe { H5Fflush(self.root.id(), H5F_scope_t::H5F_SCOPE_LOCAL) };
-            write_ok(status, "write its buffers")
-        })
-    }
-
-    /// The error below what libhdf5 reported, if the file had one.
-    pub(crate) fn explain(&self, error: Error) -> Error {
-        match self.log.take_error() {
-            Some(cause) => cause,
-            None => error,
-        }
-    }
-}
-
-/// Opens a file for reading, as of its last commit.
-pub(crate) fn open_for_reading(path: &Path) -> Result<(Arc<LoggedFile>, Tails)> {
-    loop {
-        let mut tails = Tails::default();
-        let log = LoggedFile::read(path, &mut |note, place| tails.apply(note, place.offset))?;
-        // If it changed meanwhile, notes may be missing.
-        if !log.is_stale() {
-            return Ok((log, tails));
-        }
-    }
-}
-
-/// A read is tried again this often when the file changed meanwhile.
-const ATTEMPTS: usize = 100;
-
-/// The journal is made anew when it is so much longer than the tails in it.
-const JOURNAL_BYTES: u64 = 64 << 20;
-
-/// A new journal begins with no more than this of tails, which are in memory meanwhile.
-const TAIL_BYTES: u64 = 16 << 20;
-
-/// A checkpoint is cut into commits of about this many bytes.
-const CHECKPOINT_BYTES: usize = 8 << 20;
-
-/// Opens a file that others may be writing, again when it changed while libhdf5 looked at it.
-pub(crate) fn while_it_changes<T>(
-    mut open: impl FnMut() -> Result<(Arc<LoggedFile>, Result<T>)>,
-) -> Result<T> {
-    let mut attempt = 0;
-    loop {
-        attempt += 1;
-        let (log, opened) = open()?;
-        match opened {
-            _ if log.is_stale() && attempt < ATTEMPTS => {}
-            Err(error) => {
-                let error = log.take_error().unwrap_or(error);
-                if let Err(error) = log.give_up() {
-                    tracing::warn!(%error, "an empty journal stays behind");
-                }
-                return Err(error);
+    };
+    match options.mode {
+        OpenMode::Append => append(),
+        OpenMode::OpenOrCreate => match append() {
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                LoggedFile::create(path, id, durability, make_empty)
             }
-            opened => return opened,
+            result => result,
+        },
+        OpenMode::CreateNew => LoggedFile::create(path, id, durability, make_empty),
+        OpenMode::Truncate => LoggedFile::recreate(path, id, durability, make_empty),
+        _ => {
+            let (log, read) = open_for_reading(path)?;
+            *tails = read;
+            Ok(log)
         }
     }
 }
 
 impl Recording {
-    pub(crate) fn new(
+    /// Opens the recording in the file at `path`.
+    pub(crate) fn open(path: &Path, options: &Hdf5Options) -> Result<Self> {
+        let opened = retry_while_changing(|| {
+            let mut tails = Tails::default();
+            let log = open_log(path, options, &mut tails)?;
+            let recording = Self::new(path.to_owned(), Arc::clone(&log), tails, options);
+            let prepared = recording.and_then(|recording| {
+                recording.prepare_file()?;
+                Ok(recording)
+            });
+            Ok((log, prepared))
+        });
+        opened.map_err(|e| {
+            e.with_operation("open")
+                .with_key(path.display().to_string())
+        })
+    }
+
+    fn new(
         path: PathBuf,
         log: Arc<LoggedFile>,
         tails: Tails,
-        options: &crate::options::Hdf5Options,
+        options: &Hdf5Options,
     ) -> Result<Self> {
         let open = Arc::new(OpenFile::new(log)?);
         Ok(Self {
@@ -196,12 +116,12 @@ impl Recording {
         })
     }
 
-    /// Checks the file that was opened; one that is written gets the marks of a recording.
-    pub(crate) fn prepare_file(&self) -> Result<()> {
+    /// Checks the file that was opened; one that is written becomes a recording.
+    fn prepare_file(&self) -> Result<()> {
         let mut state = self.state.write();
-        root::check(&state.open).map_err(|e| state.open.explain(e))?;
-        if !self.read_only && root::mark(&state.open)? {
-            self.commit_file(&mut state, &Note::default())?;
+        state.open.check().map_err(|e| state.open.explain(e))?;
+        if !self.read_only && state.open.mark()? {
+            self.commit_file(&mut state, &TailChanges::default())?;
         }
         Ok(())
     }
@@ -226,7 +146,7 @@ impl Recording {
         self.epoch.load(Ordering::Acquire)
     }
 
-    /// Notes that rows are going to be cut, or that other rows may stand in their place.
+    /// Says that rows are going to be cut, or that other rows may stand in their place.
     pub(crate) fn next_epoch(&self) {
         self.epoch.fetch_add(1, Ordering::AcqRel);
     }
@@ -238,7 +158,7 @@ impl Recording {
 
     /// Opens the file anew for reading, as it is now.
     fn reopen(&self, state: &mut State) -> Result<()> {
-        while_it_changes(|| {
+        retry_while_changing(|| {
             let (log, tails) = open_for_reading(&self.path)?;
             let replaced = self.replace(state, Arc::clone(&log), tails);
             Ok((log, replaced))
@@ -247,7 +167,7 @@ impl Recording {
 
     fn replace(&self, state: &mut State, log: Arc<LoggedFile>, tails: Tails) -> Result<()> {
         let open = Arc::new(OpenFile::new(log)?);
-        root::check(&open)?;
+        open.check()?;
         state.open = Arc::clone(&open);
         state.tails = tails;
         state.series.clear();
@@ -310,28 +230,11 @@ impl Recording {
         }
     }
 
-    /// The node at `key`, and its path.
-    pub(crate) fn find(state: &State, key: &Key) -> Result<Option<(Found, String)>> {
-        let found = node::find(&state.open.root, key)?;
-        Ok(found.map(|found| (found, path_of(key))))
-    }
-
-    /// The journal that the tails of a state are in.
-    pub(crate) fn journal(state: &State) -> Result<Journal> {
-        state.open.log.journal().ok_or_else(|| {
-            Error::new(
-                ErrorKind::Internal,
-                "read",
-                "there are tails and no journal",
-            )
-        })
-    }
-
-    /// Makes what was written to the file, and a note about tails, durable and visible.
-    pub(crate) fn commit_file(&self, state: &mut State, note: &Note) -> Result<()> {
+    /// Makes what was written to the file, and changes of tails, durable and visible.
+    pub(crate) fn commit_file(&self, state: &mut State, changes: &TailChanges) -> Result<()> {
         state.open.flush().map_err(|e| state.open.explain(e))?;
-        let place = state.open.log.commit(note.as_bytes())?;
-        state.tails.apply(note.as_bytes(), place.offset)
+        let range = state.open.log.commit(changes.as_bytes())?;
+        state.tails.apply(changes.as_bytes(), range.offset)
     }
 
     /// Takes back what was written since the last commit.
@@ -346,124 +249,5 @@ impl Recording {
         let tails = state.tails.clone();
         let log = Arc::clone(&state.open.log);
         self.replace(state, log, tails)
-    }
-
-    /// Makes the journal anew when it has grown long. The commit before stands whether or not that
-    /// works; it is tried again when the journal has grown as much once more, since waiting for
-    /// another program that reads the file takes seconds.
-    pub(crate) fn trim_journal(&self, state: &mut State) {
-        let journal_bytes = state.open.log.journal_bytes();
-        if journal_bytes < (JOURNAL_BYTES + state.tails.bytes).max(state.trim_from) {
-            return;
-        }
-        let folded = match state.tails.bytes > TAIL_BYTES {
-            true => self.fold_tails(state, state.tails.paths_by_size(), TAIL_BYTES / 2),
-            false => Ok(()),
-        };
-        let is_folded = folded.is_ok();
-        let Err(error) = folded.and_then(|()| self.checkpoint_file(state)) else {
-            state.trim_from = 0;
-            return;
-        };
-        state.trim_from = journal_bytes + JOURNAL_BYTES;
-        tracing::warn!(path = %self.path.display(), %error, "the journal stays long");
-        // Folding may have ended between two writes; a checkpoint writes nothing of libhdf5.
-        if !is_folded && let Err(error) = self.roll_back(state) {
-            tracing::error!(path = %self.path.display(), %error, "the file could not be opened anew");
-        }
-    }
-
-    /// Copies what was committed into the file itself; the tails stay in a new journal.
-    fn checkpoint_file(&self, state: &mut State) -> Result<()> {
-        let journal = Self::journal(state)?;
-        let mut note = Note::default();
-        for path in state.tails.paths() {
-            state.tails.rewrite(&path, &journal, &mut note)?;
-        }
-        let place = state.open.log.checkpoint(note.as_bytes())?;
-        let mut tails = Tails::default();
-        tails.apply(note.as_bytes(), place.offset)?;
-        state.tails = tails;
-        Ok(())
-    }
-
-    /// Brings tails into chunks, until those that are left take no more than `enough` bytes. One
-    /// that cannot be read does not keep the others from it.
-    fn fold_tails(&self, state: &mut State, paths: Vec<String>, enough: u64) -> Result<()> {
-        let mut damaged = Ok(());
-        let mut paths = paths.into_iter().peekable();
-        while paths.peek().is_some() && state.tails.bytes > enough {
-            let mut note = Note::default();
-            let mut bytes = 0;
-            while bytes < CHECKPOINT_BYTES
-                && let Some(path) = paths.next()
-            {
-                let noted = note.len();
-                match self.fold_tail(state, &path, &mut note) {
-                    Ok(written) => bytes += written,
-                    Err(error) if error.kind() == ErrorKind::Corrupt => {
-                        // Its rows are in no chunk, so they stay where they are.
-                        note.truncate(noted);
-                        damaged = damaged.and(Err(error.with_key(&path[1..])));
-                    }
-                    Err(error) => return Err(error.with_key(&path[1..])),
-                }
-            }
-            self.commit_file(state, &note)?;
-            // Where their rows are has changed.
-            state.series.clear();
-        }
-        damaged
-    }
-
-    /// Brings the tail of one dataset into chunks; returns about how many bytes that wrote.
-    fn fold_tail(&self, state: &State, path: &str, note: &mut Note) -> Result<usize> {
-        let object = open_object(&state.open.root, path)?;
-        let dataset = Dataset::from_handle(object).ok_or_else(|| {
-            Error::new(
-                ErrorKind::Corrupt,
-                "checkpoint",
-                "the dataset of a tail is not there",
-            )
-        })?;
-        let own = attributes::read_own(dataset.handle())?;
-        let is_foreign = !series::is_made_here(&state.open.root, path, own.as_ref())?;
-        let is_ours = own.is_some();
-        let column = series::load_column(&dataset, path, is_ours, is_foreign, None, &state.tails)?;
-        let bytes = match &column.form {
-            Form::Elements(layout) => layout.chunk_bytes(),
-            Form::Variable(_) => 1 << 16,
-        };
-        ColumnAppend::new(column).finish(state, true, note)?;
-        Ok(bytes)
-    }
-
-    /// Brings everything into the form that other software reads.
-    pub(crate) fn checkpoint(&self, state: &mut State) -> Result<()> {
-        let all = state.tails.paths();
-        let folded = self.fold_tails(state, all, 0);
-        match folded {
-            Err(error) if error.kind() != ErrorKind::Corrupt => {
-                let error = state.open.explain(error);
-                self.roll_back(state)?;
-                Err(error)
-            }
-            folded => folded.and(self.checkpoint_file(state)),
-        }
-    }
-
-    /// Ends writing. Reads go on from the file as it was left.
-    pub(crate) fn close(&self, state: &mut State) -> Result<()> {
-        let checkpoint = self.checkpoint(state);
-        let log = Arc::clone(&state.open.log);
-        let closed = state.open.close().map_err(|e| state.open.explain(e));
-        // Unless all tails are in chunks, the journal has to stay: they are in it.
-        let ended = match checkpoint {
-            // What libhdf5 wrote when it closed the file comes along.
-            Ok(()) => log.commit(&[]).and_then(|_| log.close()),
-            Err(_) => Ok(()),
-        };
-        let reopened = self.reopen(state);
-        checkpoint.and(closed).and(ended).and(reopened)
     }
 }

@@ -1,4 +1,4 @@
-//! Series: what is noted about them, and making new ones.
+//! Series: loading them from the file, and creating them.
 
 use serde_json::json;
 use simrecorder_core::backend::ChunkGrid;
@@ -6,47 +6,22 @@ use simrecorder_core::{
     ArrayValue, ChunkPolicy, Compression, DType, Error, ErrorKind, Key, Kind, Result, Schema, Value,
 };
 
-use crate::columns::column::{Column, Form, VARIABLE_CHUNK_ROWS};
-use crate::format::attributes::{Own, read_attributes, read_own, write_attributes, write_own};
+use crate::columns::Columns;
+use crate::columns::column::{Column, ColumnLayout, VARIABLE_CHUNK_ROWS};
+use crate::format::attributes::{
+    Metadata, read_attributes, read_metadata, write_attributes, write_metadata,
+};
 use crate::format::dataset::{Dataset, NewDataset};
 use crate::format::datatype::{bytes_type, text_type};
 use crate::format::filters::Pipeline;
 use crate::format::layout::Layout;
-use crate::format::node::{ENDS, Found, ITEMS, create_group, part_path};
+use crate::format::node::{StoredNode, create_group};
+use crate::format::node_path::{ENDS, ITEMS, part_path};
 use crate::format::tail::Tails;
 use crate::format::variable::Variable;
 use crate::library::{Handle, MAX_AXES, open_object};
 
 use std::sync::Arc;
-
-/// The columns of a series.
-#[derive(Clone, Debug)]
-pub(crate) enum Columns<C> {
-    /// Arrays, text, bytes or objects: one row for each record.
-    One(C),
-    /// Ragged rows: where each ends, in items, and the items.
-    Two { ends: C, items: C },
-}
-
-impl<C> Columns<C> {
-    /// The column with one row for each record.
-    pub(crate) fn record_column(&self) -> &C {
-        match self {
-            Self::One(column) => column,
-            Self::Two { ends, .. } => ends,
-        }
-    }
-
-    pub(crate) fn map<D>(self, mut change: impl FnMut(C) -> Result<D>) -> Result<Columns<D>> {
-        Ok(match self {
-            Self::One(column) => Columns::One(change(column)?),
-            Self::Two { ends, items } => Columns::Two {
-                ends: change(ends)?,
-                items: change(items)?,
-            },
-        })
-    }
-}
 
 /// The element type of the ends of records.
 pub(crate) const ENDS_DTYPE: DType = DType::U64;
@@ -56,16 +31,16 @@ fn corrupt(message: impl Into<String>) -> Error {
 }
 
 /// A series as it stands in the file, its attributes left out.
-pub(crate) struct Loaded {
+pub(crate) struct StoredSeries {
     pub(crate) schema: Schema,
     pub(crate) columns: Columns<Column>,
 }
 
 /// Loads the series at `path`.
-pub(crate) fn load(found: &Found, path: &str, tails: &Tails) -> Result<Loaded> {
-    let noted = found.noted_kind()?;
-    let compression = noted_compression(found);
-    if noted == Some(Kind::Ragged) {
+pub(crate) fn load(found: &StoredNode, path: &str, tails: &Tails) -> Result<StoredSeries> {
+    let kind = found.stored_kind()?;
+    let compression = stored_compression(found);
+    if kind == Some(Kind::Ragged) {
         let part = |name: &str| {
             let path = part_path(path, name);
             let object = open_object(&found.object, name)?;
@@ -74,15 +49,17 @@ pub(crate) fn load(found: &Found, path: &str, tails: &Tails) -> Result<Loaded> {
             load_column(&dataset, &path, true, false, compression, tails)
         };
         let (ends, items) = (part(ENDS)?, part(ITEMS)?);
-        let (Form::Elements(layout), Form::Elements(of_ends)) = (&items.form, &ends.form) else {
+        let (ColumnLayout::Elements(layout), ColumnLayout::Elements(of_ends)) =
+            (&items.layout, &ends.layout)
+        else {
             return Err(corrupt("the datasets of the series do not fit its kind"));
         };
         if of_ends.dtype != ENDS_DTYPE || !of_ends.grid.record_shape().is_empty() {
             return Err(corrupt("the datasets of the series do not fit its kind"));
         }
         let schema = Schema::ragged_of(layout.dtype, layout.grid.record_shape());
-        return Ok(Loaded {
-            schema: noted_schema(schema, found, layout.fill_value())?,
+        return Ok(StoredSeries {
+            schema: add_metadata(schema, found, layout.fill_value())?,
             columns: Columns::Two { ends, items },
         });
     }
@@ -92,47 +69,51 @@ pub(crate) fn load(found: &Found, path: &str, tails: &Tails) -> Result<Loaded> {
     let column = load_column(
         &dataset,
         path,
-        found.own.is_some(),
-        noted.is_none(),
+        found.metadata.is_some(),
+        kind.is_none(),
         compression,
         tails,
     )?;
-    let schema = match (&column.form, noted) {
-        (Form::Elements(layout), None | Some(Kind::Array)) => {
+    let schema = match (&column.layout, kind) {
+        (ColumnLayout::Elements(layout), None | Some(Kind::Array)) => {
             let schema = Schema::array_of(layout.dtype, layout.grid.record_shape());
-            noted_schema(schema, found, layout.fill_value())?
+            add_metadata(schema, found, layout.fill_value())?
         }
-        (Form::Variable(text), None | Some(Kind::Text)) if text.is_text() => {
-            noted_schema(Schema::text(), found, None)?
+        (ColumnLayout::Variable(text), None | Some(Kind::Text)) if text.is_text() => {
+            add_metadata(Schema::text(), found, None)?
         }
-        (Form::Variable(Variable::Bytes), None | Some(Kind::Bytes)) => {
-            noted_schema(Schema::bytes(), found, None)?
+        (ColumnLayout::Variable(Variable::Bytes), None | Some(Kind::Bytes)) => {
+            add_metadata(Schema::bytes(), found, None)?
         }
-        (Form::Variable(Variable::Bytes), Some(Kind::Object)) => {
-            noted_schema(Schema::object(), found, None)?
+        (ColumnLayout::Variable(Variable::Bytes), Some(Kind::Object)) => {
+            add_metadata(Schema::object(), found, None)?
         }
-        (_, noted) => {
-            let noted = noted.map_or("none", Kind::as_str);
+        (_, kind) => {
+            let kind = kind.map_or("none", Kind::as_str);
             return Err(corrupt(format!(
-                "a series of kind {noted} holds something else"
+                "a series of kind {kind} holds something else"
             )));
         }
     };
-    Ok(Loaded {
+    Ok(StoredSeries {
         schema,
         columns: Columns::One(column),
     })
 }
 
-fn noted_compression(found: &Found) -> Option<Compression> {
-    let own = found.own.as_ref()?;
-    own.get("compression")?.as_str()?.parse().ok()
+fn stored_compression(found: &StoredNode) -> Option<Compression> {
+    let metadata = found.metadata.as_ref()?;
+    metadata.get("compression")?.as_str()?.parse().ok()
 }
 
-/// Adds to a schema what was noted about the series.
-fn noted_schema(mut schema: Schema, found: &Found, fill_value: Option<&[u8]>) -> Result<Schema> {
-    let own = found.own.as_ref();
-    if let Some(names) = own.and_then(|own| own.get("dimension_names")?.as_array()) {
+/// Adds to a schema what the metadata of the series says.
+fn add_metadata(
+    mut schema: Schema,
+    found: &StoredNode,
+    fill_value: Option<&[u8]>,
+) -> Result<Schema> {
+    let metadata = found.metadata.as_ref();
+    if let Some(names) = metadata.and_then(|metadata| metadata.get("dimension_names")?.as_array()) {
         let names = names.iter().map(|name| name.as_str().map(str::to_owned));
         schema = schema.with_dimension_names(names);
     }
@@ -142,23 +123,23 @@ fn noted_schema(mut schema: Schema, found: &Found, fill_value: Option<&[u8]>) ->
         let value = ArrayValue::from_bytes(dtype, Vec::new(), value.to_vec())?;
         schema = schema.with_fill_value_of(value);
     }
-    if let Some(compression) = noted_compression(found) {
+    if let Some(compression) = stored_compression(found) {
         schema = schema.with_compression(compression);
     }
-    Ok(schema.with_attributes(read_attributes(&found.object, own)?))
+    Ok(schema.with_attributes(read_attributes(&found.object, metadata)?))
 }
 
-/// Whether this library made the dataset at `path`, for a series of its own. `own` is noted at it.
-pub(crate) fn is_made_here(root: &Handle, path: &str, own: Option<&Own>) -> Result<bool> {
-    let has_kind = |own: &Own| own.contains_key("kind");
-    if own.is_some_and(has_kind) {
+/// Whether this library made the dataset at `path`, whose metadata is given, for a series.
+pub(crate) fn is_made_here(root: &Handle, path: &str, metadata: Option<&Metadata>) -> Result<bool> {
+    let has_kind = |metadata: &Metadata| metadata.contains_key("kind");
+    if metadata.is_some_and(has_kind) {
         return Ok(true);
     }
-    // The parts of a ragged series have no notes, their group has.
+    // The parts of a ragged series have no metadata, their group has.
     let Some((group, _)) = path.rsplit_once('/').filter(|(group, _)| !group.is_empty()) else {
         return Ok(false);
     };
-    let group = read_own(&open_object(root, group)?)?;
+    let group = read_metadata(&open_object(root, group)?)?;
     Ok(group.as_ref().is_some_and(has_kind))
 }
 
@@ -171,9 +152,11 @@ pub(crate) fn load_column(
     tails: &Tails,
 ) -> Result<Column> {
     let description = dataset.describe()?;
-    let form = match Variable::of(&description.type_, is_ours) {
-        None => Form::Elements(Arc::new(Layout::of(&description, compression, is_foreign)?)),
-        Some(variable) if description.shape.len() == 1 => Form::Variable(variable),
+    let layout = match Variable::of(&description.type_, is_ours) {
+        None => {
+            ColumnLayout::Elements(Arc::new(Layout::of(&description, compression, is_foreign)?))
+        }
+        Some(variable) if description.shape.len() == 1 => ColumnLayout::Variable(variable),
         Some(_) => {
             let message = "text and bytes with more than one axis are not read";
             return Err(Error::new(ErrorKind::Unsupported, "read", message));
@@ -182,8 +165,8 @@ pub(crate) fn load_column(
     let Some(stored) = description.shape.first().copied() else {
         return Err(corrupt("the dataset of a series has no axis"));
     };
-    let tail = tails.get(path).map_or(0, |tail| tail.rows);
-    Column::new(path, form, stored, tail, dataset.cuts()?)
+    let tail = tails.get(path).map_or(0, |tail| tail.row_count);
+    Column::new(path, layout, stored, tail, dataset.cuts()?)
 }
 
 /// How a new series is going to be stored.
@@ -191,7 +174,7 @@ pub(crate) fn load_column(
 pub(crate) struct NewSeries<'a> {
     schema: &'a Schema,
     compression: Compression,
-    columns: Columns<Form>,
+    columns: Columns<ColumnLayout>,
 }
 
 impl<'a> NewSeries<'a> {
@@ -213,11 +196,12 @@ impl<'a> NewSeries<'a> {
         let elements = |dtype: DType, record_shape: &[u64], policy: &ChunkPolicy, fill| {
             let chunk_shape = policy.chunk_shape(record_shape, dtype.size())?;
             let grid = ChunkGrid::new(chunk_shape, record_shape.to_vec());
-            Layout::new(dtype, grid, compression, fill).map(|it| Form::Elements(Arc::new(it)))
+            Layout::new(dtype, grid, compression, fill)
+                .map(|it| ColumnLayout::Elements(Arc::new(it)))
         };
         let dtype = schema.dtype().unwrap_or(DType::U8);
-        let text = || -> Result<Form> {
-            Ok(Form::Variable(Variable::Text {
+        let text = || -> Result<ColumnLayout> {
+            Ok(ColumnLayout::Variable(Variable::Text {
                 memory: Arc::new(text_type(None)?),
                 escaped: true,
             }))
@@ -238,7 +222,7 @@ impl<'a> NewSeries<'a> {
                 }
             }
             Kind::Text => Columns::One(text()?),
-            _ => Columns::One(Form::Variable(Variable::Bytes)),
+            _ => Columns::One(ColumnLayout::Variable(Variable::Bytes)),
         };
         Ok(Self {
             schema,
@@ -247,7 +231,7 @@ impl<'a> NewSeries<'a> {
         })
     }
 
-    pub(crate) fn record_form(&self) -> &Form {
+    pub(crate) fn record_layout(&self) -> &ColumnLayout {
         self.columns.record_column()
     }
 
@@ -255,7 +239,7 @@ impl<'a> NewSeries<'a> {
     pub(crate) fn create(&self, group: &Handle, key: &Key) -> Result<()> {
         let name = key.name();
         let object = match &self.columns {
-            Columns::One(form) => create_dataset(form, group, name)?.into_handle(),
+            Columns::One(layout) => create_dataset(layout, group, name)?.into_handle(),
             Columns::Two { ends, items } => {
                 let object = create_group(group, name)?;
                 create_dataset(ends, &object, ENDS)?;
@@ -263,39 +247,39 @@ impl<'a> NewSeries<'a> {
                 object
             }
         };
-        let mut own = self.own();
-        write_attributes(&object, self.schema.attributes(), &mut own)?;
-        write_own(&object, own)
+        let mut metadata = self.metadata();
+        write_attributes(&object, self.schema.attributes(), &mut metadata)?;
+        write_metadata(&object, metadata)
     }
 
-    /// What is noted about the series.
-    fn own(&self) -> Own {
-        let mut own = Own::new();
-        own.insert("node".into(), json!("series"));
-        own.insert("kind".into(), json!(self.schema.kind().as_str()));
+    /// The metadata of the series.
+    fn metadata(&self) -> Metadata {
+        let mut metadata = Metadata::new();
+        metadata.insert("node".into(), json!("series"));
+        metadata.insert("kind".into(), json!(self.schema.kind().as_str()));
         if let Some(names) = self.schema.dimension_names() {
-            own.insert("dimension_names".into(), json!(names));
+            metadata.insert("dimension_names".into(), json!(names));
         }
         if self.schema.fill_value().is_some() {
-            own.insert("fill_value".into(), json!(true));
+            metadata.insert("fill_value".into(), json!(true));
         }
         // Text and bytes lie in heaps, which have no filters; it is what was asked for all the same.
-        own.insert("compression".into(), json!(self.compression.to_string()));
-        own
+        metadata.insert("compression".into(), json!(self.compression.to_string()));
+        metadata
     }
 }
 
 /// The policy for the ends of records: a chunk shape of several axes says how many records.
 fn one_axis(policy: &ChunkPolicy) -> ChunkPolicy {
     match policy.fixed_records() {
-        Some(records) => ChunkPolicy::records(records),
+        Some(record_count) => ChunkPolicy::records(record_count),
         None => policy.clone(),
     }
 }
 
-fn create_dataset(form: &Form, group: &Handle, name: &str) -> Result<Dataset> {
-    match form {
-        Form::Elements(layout) => {
+fn create_dataset(layout: &ColumnLayout, group: &Handle, name: &str) -> Result<Dataset> {
+    match layout {
+        ColumnLayout::Elements(layout) => {
             let mut shape = vec![0];
             shape.extend(layout.grid.record_shape());
             let none = Pipeline::default();
@@ -310,7 +294,7 @@ fn create_dataset(form: &Form, group: &Handle, name: &str) -> Result<Dataset> {
             };
             new.create(group, name)
         }
-        Form::Variable(variable) => {
+        ColumnLayout::Variable(variable) => {
             let type_ = match variable {
                 Variable::Bytes => bytes_type()?,
                 _ => text_type(None)?,

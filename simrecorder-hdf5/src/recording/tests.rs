@@ -9,7 +9,7 @@ use simrecorder_core::{
     prelude::*,
 };
 
-use crate::recording::commit::Stage;
+use crate::recording::commit::CommitBuilder;
 use crate::store::Hdf5DataStore;
 
 fn path() -> (tempfile::TempDir, PathBuf) {
@@ -78,9 +78,9 @@ fn a_view_does_not_read_what_a_commit_is_cutting_and_reads_on_if_that_is_taken_b
     let recording = store.recording();
     {
         let state = recording.state.read();
-        let mut stage = Stage::new(recording, &state);
+        let mut builder = CommitBuilder::new(recording, &state);
         let (key, records) = (key(), 50);
-        stage.add(Change::Truncate { key, records }).unwrap();
+        builder.add(Change::Truncate { key, records }).unwrap();
         let error = read(&view).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::OutOfBounds, "{error}");
     }

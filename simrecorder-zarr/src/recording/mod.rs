@@ -1,5 +1,8 @@
 //! An open recording: finding its nodes, reading values, folding tails.
 
+pub(crate) mod commit;
+mod new_node;
+
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -12,16 +15,16 @@ use simrecorder_core::{
     ObjectValue, Region, Result, Schema, Value, copy_block,
 };
 
-use crate::append::{ColumnAppend, set_document};
-use crate::column::{Column, get};
-use crate::commit::Writer;
-use crate::encoded::SeriesEncoding;
-use crate::layout::{Layout, LayoutCache};
-use crate::metadata::{ColumnType, Document, corrupt};
-use crate::node_path::{METADATA_OF_ZARR_V2, entry, metadata_entry, node_path};
-use crate::recording_id::RecordingId;
+use crate::columns::append::{ColumnAppend, set_document};
+use crate::columns::column::{Column, get};
+use crate::columns::encoded::SeriesEncoding;
+use crate::columns::view::{Columns, ENDS_DTYPE};
+use crate::format::layout::{Layout, LayoutCache};
+use crate::format::metadata::{ColumnType, Document, corrupt};
+use crate::format::node_path::{METADATA_OF_ZARR_V2, entry, metadata_entry, node_path};
+use crate::format::recording_id::RecordingId;
+use crate::recording::commit::Writer;
 use crate::storage::{Change as StorageChange, Snapshot, Storage};
-use crate::view::{Columns, ENDS_DTYPE};
 
 /// The array of a series of two columns that says where each record ends.
 pub(crate) const ENDS: &str = "ends";

@@ -7,8 +7,8 @@ use std::ops::Range;
 use simrecorder_core::backend::too_large;
 use simrecorder_core::{Block, Region, Result, copy_block};
 
-use crate::blosc::{self, Header};
-use crate::layout::{Coding, Layout, damaged};
+use crate::format::blosc::{self, Header};
+use crate::format::layout::{Coding, Layout, damaged};
 use crate::storage::Entry;
 
 impl Layout {
@@ -384,7 +384,7 @@ mod tests {
     use simrecorder_core::AxisRange;
 
     use super::*;
-    use crate::metadata::Document;
+    use crate::format::metadata::Document;
     use crate::storage::EntryFile;
     use simrecorder_core::backend::RowsRef;
 

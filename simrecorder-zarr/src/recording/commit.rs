@@ -9,15 +9,15 @@ use simrecorder_core::{
     Value,
 };
 
-use crate::append::{ColumnAppend, NewRows, PreparedChunks, StoredRows, set_document};
-use crate::column::get;
-use crate::encoded::{EncodedColumns, SeriesEncoding, unfitting};
-use crate::layout::Layout;
-use crate::metadata::{ColumnType, Document, check_attributes};
-use crate::node_path::{metadata_entry, node_path};
+use crate::columns::append::{ColumnAppend, NewRows, PreparedChunks, StoredRows, set_document};
+use crate::columns::column::get;
+use crate::columns::encoded::{EncodedColumns, SeriesEncoding, unfitting};
+use crate::columns::view::Columns;
+use crate::format::layout::Layout;
+use crate::format::metadata::{ColumnType, Document, check_attributes};
+use crate::format::node_path::{metadata_entry, node_path};
 use crate::recording::{Recording, document_at, load_columns, parent_of_part};
 use crate::storage::Change as StorageChange;
-use crate::view::Columns;
 
 /// What the writer remembers from commit to commit. It is the only one that writes, so this
 /// stays true.

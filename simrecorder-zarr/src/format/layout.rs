@@ -15,8 +15,8 @@ use zarrs::array::{
 
 use zarrs::metadata::v3::MetadataV3;
 
-use crate::chunk_read::with_scratch;
-use crate::metadata::{ColumnType, Document, corrupt};
+use crate::format::chunk_read::with_scratch;
+use crate::format::metadata::{ColumnType, Document, corrupt};
 
 /// The layout of an array, without its length. Arrays with the same layout share one.
 #[derive(Debug)]

@@ -7,13 +7,13 @@ use simrecorder_core::{
     Schema, Value,
 };
 
-use crate::encoded::SeriesEncoding;
-use crate::fill_value::fill_value_json;
-use crate::layout::Layout;
-use crate::metadata::{ColumnType, Document, check_attributes};
+use crate::columns::encoded::SeriesEncoding;
+use crate::columns::view::ENDS_DTYPE;
+use crate::format::fill_value::fill_value_json;
+use crate::format::layout::Layout;
+use crate::format::metadata::{ColumnType, Document, check_attributes};
 use crate::recording::{ENDS, ITEMS, Recording};
 use crate::storage::Change as StorageChange;
-use crate::view::ENDS_DTYPE;
 
 impl Recording {
     /// The documents of a new series, with the encoding of `original` if it is a copy of that.

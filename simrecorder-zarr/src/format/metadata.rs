@@ -5,8 +5,8 @@ use simrecorder_core::{
     Attributes, Compression, DType, Error, ErrorBound, ErrorKind, Kind, NodeKind, Result, Schema,
 };
 
-use crate::fill_value::zero;
-use crate::recording_id::RecordingId;
+use crate::format::fill_value::zero;
+use crate::format::recording_id::RecordingId;
 
 /// The attribute under which simrecorder keeps what Zarr has no place for.
 const ATTRIBUTE: &str = "simrecorder";

@@ -10,8 +10,8 @@ use simrecorder_core::{
     ArrayView, DType, DataStoreExt, Error, ErrorKind, Key, Kind, Records, Region, Result, Schema,
 };
 
-use crate::column::Column;
-use crate::encoded::{self, SeriesEncoding};
+use crate::columns::column::Column;
+use crate::columns::encoded::{self, SeriesEncoding};
 use crate::store::ZarrDataStore;
 
 /// The columns of a series.

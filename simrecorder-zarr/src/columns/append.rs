@@ -7,11 +7,11 @@ use bytes::Bytes;
 use simrecorder_core::backend::{Gathered, RowSize, Rows, RowsRef, write_frame};
 use simrecorder_core::{Batch, Error, ErrorKind, Result};
 
-use crate::column::Column;
-use crate::encoded::{EncodedColumn, unfitting};
-use crate::layout::Layout;
-use crate::metadata::Document;
-use crate::node_path::metadata_entry;
+use crate::columns::column::Column;
+use crate::columns::encoded::{EncodedColumn, unfitting};
+use crate::format::layout::Layout;
+use crate::format::metadata::Document;
+use crate::format::node_path::metadata_entry;
 use crate::storage::{Change as StorageChange, Storage};
 
 /// The encoded chunks of a batch, by their index along the first axis: what

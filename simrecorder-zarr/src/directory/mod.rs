@@ -102,7 +102,7 @@ use std::time::Duration;
 use parking_lot::{Mutex, RwLock};
 use simrecorder_core::{Durability, Error, ErrorKind, OpenMode, Result};
 
-use crate::recording_id::RecordingId;
+use crate::format::recording_id::RecordingId;
 use crate::storage::{Change, Snapshot, Storage};
 use disk::Paths;
 use follower::Follower;

@@ -11,10 +11,10 @@ use rayon::prelude::*;
 use simrecorder_core::backend::{RowSize, Rows, count_rows, read_frames, zeroed};
 use simrecorder_core::{Block, Error, ErrorKind, Region, Result, copy_block};
 
-use crate::layout::{Layout, LayoutCache};
-use crate::metadata::{Document, corrupt};
-use crate::node_path::metadata_entry;
-use crate::recording_id::RecordingId;
+use crate::format::layout::{Layout, LayoutCache};
+use crate::format::metadata::{Document, corrupt};
+use crate::format::node_path::metadata_entry;
+use crate::format::recording_id::RecordingId;
 use crate::storage::{Snapshot, Storage};
 
 /// A column as it was in one snapshot.

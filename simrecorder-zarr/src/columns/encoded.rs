@@ -10,9 +10,9 @@ use serde_json::{Map, Value as Json};
 use simrecorder_core::backend::{Encoded, RowSize, StoredForm};
 use simrecorder_core::{Error, ErrorKind, Result};
 
-use crate::column::{Column, get};
-use crate::layout::Layout;
-use crate::metadata::Document;
+use crate::columns::column::{Column, get};
+use crate::format::layout::Layout;
+use crate::format::metadata::Document;
 use crate::storage::{Change as StorageChange, Storage};
 
 /// How the arrays of a series are cut into chunks and encoded: what a schema notes for a copy.
