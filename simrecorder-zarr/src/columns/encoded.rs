@@ -7,8 +7,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use rayon::prelude::*;
 use serde_json::{Map, Value as Json};
-use simrecorder_core::backend::RowSize;
-use simrecorder_core::{Encoded, Error, ErrorKind, Result};
+use simrecorder_core::backend::{Encoded, RowSize, StoredForm};
+use simrecorder_core::{Error, ErrorKind, Result};
 
 use crate::columns::column::{Column, get};
 use crate::format::layout::Layout;
@@ -23,6 +23,11 @@ pub(crate) struct SeriesEncoding {
 }
 
 impl SeriesEncoding {
+    /// The encoding that a form notes, if it is of this backend.
+    pub(crate) fn in_form(form: &StoredForm) -> Option<&Self> {
+        form.get::<Arc<Self>>().map(|encoding| &**encoding)
+    }
+
     pub(crate) fn of(elements: &Document, ends: Option<&Document>) -> Self {
         Self {
             elements: elements.encoding(),
@@ -61,8 +66,8 @@ impl EncodedColumns {
         }
     }
 
-    fn into_encoded(self, records: u64) -> Encoded {
-        Encoded::new(records, self.bytes(), self)
+    fn into_encoded(self, len: u64) -> Encoded {
+        Encoded::new(len, self.bytes(), self)
     }
 
     /// Whether columns with these layouts, that of the elements first, take the chunks.

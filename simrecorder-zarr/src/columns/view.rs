@@ -3,14 +3,15 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use simrecorder_core::backend::{count_records, read_ragged, read_stops};
+use simrecorder_core::backend::{
+    Encoded, EncodedView, StoredForm, count_records, read_ragged, read_stops,
+};
 use simrecorder_core::{
-    ArrayView, ArrayViewExt, DType, DataStore, Encoded, Error, ErrorKind, Key, Kind, Records,
-    Region, Result, Schema,
+    ArrayView, DType, DataStoreExt, Error, ErrorKind, Key, Kind, Records, Region, Result, Schema,
 };
 
 use crate::columns::column::Column;
-use crate::columns::encoded;
+use crate::columns::encoded::{self, SeriesEncoding};
 use crate::store::ZarrDataStore;
 
 /// The columns of a series.
@@ -23,11 +24,6 @@ pub(crate) enum Columns {
 }
 
 impl Columns {
-    /// How many records there are.
-    pub(crate) fn records(&self) -> u64 {
-        self.record_column().rows
-    }
-
     /// The column with one row for each record.
     pub(crate) fn record_column(&self) -> &Column {
         match self {
@@ -42,6 +38,7 @@ pub(crate) struct ZarrView {
     store: ZarrDataStore,
     key: Key,
     schema: Arc<Schema>,
+    encoding: Arc<SeriesEncoding>,
     columns: Columns,
     shape: Vec<u64>,
     chunk_shape: Vec<u64>,
@@ -51,7 +48,8 @@ impl ZarrView {
     pub(crate) fn new(
         store: ZarrDataStore,
         key: Key,
-        schema: Arc<Schema>,
+        schema: Schema,
+        encoding: SeriesEncoding,
         columns: Columns,
     ) -> Self {
         let mut shape = columns.record_column().shape();
@@ -63,7 +61,8 @@ impl ZarrView {
         Self {
             store,
             key,
-            schema,
+            schema: Arc::new(schema),
+            encoding: Arc::new(encoding),
             columns,
             shape,
             chunk_shape,
@@ -139,24 +138,6 @@ impl ArrayView for ZarrView {
         read().map_err(|e| self.explain(e))
     }
 
-    fn read_encoded(&self, range: Range<u64>, max_bytes: usize) -> Result<Option<Encoded>> {
-        if count_records(&range, &self.shape)? == 0 {
-            return Ok(None);
-        }
-        let storage = self.store.storage();
-        let read = || match &self.columns {
-            Columns::One(column) => encoded::read_one(column, storage, range, max_bytes),
-            Columns::Two { ends, items } => {
-                let most = encoded::most_records(ends, max_bytes);
-                let end = range.end.min(range.start.saturating_add(most));
-                let read_ends = |rows| ends.read_rows(storage, rows);
-                let (first, stops) = read_stops(range.start..end, items.rows, read_ends)?;
-                encoded::read_two(ends, items, storage, range, (first, &stops), max_bytes)
-            }
-        };
-        read().map_err(|e| self.explain(e))
-    }
-
     fn check_records(&self, range: Range<u64>) -> Result<()> {
         if count_records(&range, &self.shape)? == 0 {
             return Ok(());
@@ -175,14 +156,43 @@ impl ArrayView for ZarrView {
     }
 
     fn refresh(&self) -> Result<Arc<dyn ArrayView>> {
-        self.store.view(&self.key)?.ok_or_else(|| {
+        let view = self.store.view(&self.key)?.ok_or_else(|| {
             let message = "the series is no longer there";
             Error::new(ErrorKind::NotFound, "refresh", message).with_key(self.key.as_str())
-        })
+        })?;
+        Ok(view.into())
     }
 
     fn to_arc(&self) -> Arc<dyn ArrayView> {
         Arc::new(self.clone())
+    }
+
+    fn as_encoded(&self) -> Option<&dyn EncodedView> {
+        Some(self)
+    }
+}
+
+impl EncodedView for ZarrView {
+    fn stored_form(&self) -> StoredForm {
+        StoredForm::new(Arc::clone(&self.encoding))
+    }
+
+    fn read_encoded(&self, range: Range<u64>, max_bytes: usize) -> Result<Option<Encoded>> {
+        if count_records(&range, &self.shape)? == 0 {
+            return Ok(None);
+        }
+        let storage = self.store.storage();
+        let read = || match &self.columns {
+            Columns::One(column) => encoded::read_one(column, storage, range, max_bytes),
+            Columns::Two { ends, items } => {
+                let most = encoded::most_records(ends, max_bytes);
+                let end = range.end.min(range.start.saturating_add(most));
+                let read_ends = |rows| ends.read_rows(storage, rows);
+                let (first, stops) = read_stops(range.start..end, items.rows, read_ends)?;
+                encoded::read_two(ends, items, storage, range, (first, &stops), max_bytes)
+            }
+        };
+        read().map_err(|e| self.explain(e))
     }
 }
 

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::Mutex;
+use simrecorder_core::backend::errors;
 use simrecorder_core::{
     ArrayValue, Block, ChunkPolicy, Compression, DType, Error, ErrorKind, Key, Kind, NodeKind,
     ObjectValue, Region, Result, Schema, Value, copy_block,
@@ -146,17 +147,12 @@ impl Recording {
 
     pub(crate) fn check_writable(&self, operation: &'static str) -> Result<()> {
         if self.storage.is_read_only() {
-            let message = "the recording was opened read only; open it with append()";
-            return Err(Error::new(ErrorKind::ReadOnly, operation, message));
+            return Err(errors::read_only(operation));
         }
-        if self.closed.load(Ordering::Acquire) {
-            return Err(Error::new(
-                ErrorKind::Closed,
-                operation,
-                "the store was closed",
-            ));
+        match self.closed.load(Ordering::Acquire) {
+            true => Err(errors::closed(operation, "store")),
+            false => Ok(()),
         }
-        Ok(())
     }
 
     /// The kind of the records of a series.
@@ -178,7 +174,7 @@ impl Recording {
         path: &str,
         document: &Document,
         find: Find<'_>,
-    ) -> Result<Schema> {
+    ) -> Result<(Schema, SeriesEncoding)> {
         let kind = self.kind(document)?;
         let parts;
         let (elements, ends) = match kind {
@@ -216,10 +212,8 @@ impl Recording {
         if let Some(compression) = layout.compression {
             schema = schema.with_compression(compression);
         }
-        let encoding = SeriesEncoding::of(elements, ends);
-        Ok(schema
-            .with_attributes(document.attributes())
-            .with_stored_form(Arc::new(encoding)))
+        let schema = schema.with_attributes(document.attributes());
+        Ok((schema, SeriesEncoding::of(elements, ends)))
     }
 
     /// The document of the node at `key`, and its path; the parts of a series are no nodes.
@@ -240,23 +234,26 @@ impl Recording {
         Ok(document_at(snapshot, &path)?.map(|document| (path, document)))
     }
 
-    /// Calls `read` with the node at `key`; `None` if there is none.
-    pub(crate) fn with_node<T>(
+    /// Calls `read` for each of the nodes at `keys`, all as one snapshot shows them; `None` where there is
+    /// none.
+    pub(crate) fn with_nodes<T>(
         &self,
-        key: &Key,
-        read: impl Fn(&dyn Snapshot, String, Document) -> Result<T>,
-    ) -> Result<Option<T>> {
-        let mut found = None;
-        self.storage
-            .read(&mut |snapshot| {
-                found = self
-                    .find_node(snapshot, key)?
-                    .map(|(path, document)| read(snapshot, path, document))
-                    .transpose()?;
-                Ok(())
-            })
-            .map_err(|e| e.with_key(key.as_str()))?;
-        Ok(found)
+        keys: &[Key],
+        read: impl Fn(&dyn Snapshot, &Key, String, Document) -> Result<T>,
+    ) -> Result<Vec<Option<T>>> {
+        let mut nodes = Vec::new();
+        self.storage.read(&mut |snapshot| {
+            nodes.clear();
+            for key in keys {
+                let node = self.find_node(snapshot, key).and_then(|node| {
+                    node.map(|(path, document)| read(snapshot, key, path, document))
+                        .transpose()
+                });
+                nodes.push(node.map_err(|e| e.with_key(key.as_str()))?);
+            }
+            Ok(())
+        })?;
+        Ok(nodes)
     }
 
     pub(crate) fn load_series(
@@ -265,9 +262,9 @@ impl Recording {
         key: &Key,
         path: &str,
         document: &Document,
-    ) -> Result<(Schema, Columns)> {
+    ) -> Result<(Schema, SeriesEncoding, Columns)> {
         let mut find = |path: &str| document_at(snapshot, path);
-        let schema = self.schema(key, path, document, &mut find)?;
+        let (schema, encoding) = self.schema(key, path, document, &mut find)?;
         let columns = load_columns(
             snapshot,
             path,
@@ -276,7 +273,7 @@ impl Recording {
             &self.layouts,
             &mut find,
         )?;
-        Ok((schema, columns))
+        Ok((schema, encoding, columns))
     }
 
     /// Brings everything into the form that other software reads.

@@ -20,5 +20,5 @@ pub use column::{Column, ColumnFormat, Columns, ENDS_DTYPE};
 pub use layout::ColumnLayout;
 pub use series::{PlannedFormats, SeriesAppend, StoredSeries, fold};
 pub use sink::{ColumnSink, Cut};
-pub use source::{ColumnSource, read_chunks, replaced, shortened};
+pub use source::{ColumnSource, read_chunks};
 pub use view::{ColumnStore, ColumnView, SeriesView, ViewedColumn};
