@@ -5,16 +5,14 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use simrecorder_core::backend::columns::{ColumnFormat, ColumnStore};
+use simrecorder_core::backend::columns::ColumnFormat;
 use simrecorder_core::{
-    ArrayView, Attributes, Batch, Child, Commit, DataStore, ErrorKind, Key, Kind, Node, NodeKind,
-    OpenMode, Prepared, Result, Schema, Value, expand_home,
+    Batch, Child, Commit, DataStore, ErrorKind, Key, Kind, Node, NodeKind, OpenMode, Prepared,
+    Result, Schema, expand_home,
 };
 
-use crate::format::attributes::read_attributes;
 use crate::format::dataset::Dataset;
 use crate::format::node::{StoredNode, groups_on_the_way};
-use crate::format::value::read_value;
 use crate::library::{link_names, open_object, reference};
 use crate::options::Hdf5Options;
 use crate::recording::Recording;
@@ -148,27 +146,8 @@ impl DataStore for Hdf5DataStore {
         self.recording.read_only
     }
 
-    fn node(&self, key: &Key) -> Result<Option<Node>> {
-        if key.is_root() {
-            return Ok(Some(Node::Group));
-        }
-        let node = self.recording.with_state(|state| {
-            let Some((found, path)) = state.find(key)? else {
-                return Ok(None);
-            };
-            Ok(Some(match found.kind {
-                NodeKind::Value => Node::Value,
-                NodeKind::Series => {
-                    let loaded = load(&found, &path, &state.tails)?;
-                    Node::Series {
-                        schema: Arc::new(loaded.schema),
-                        records: loaded.columns.records().len,
-                    }
-                }
-                _ => Node::Group,
-            }))
-        });
-        node.map_err(|e| e.with_key(key.as_str()))
+    fn nodes(&self, keys: &[Key]) -> Result<Vec<Option<Node>>> {
+        self.recording.nodes(keys)
     }
 
     fn children(&self, key: &Key) -> Result<Vec<Child>> {
@@ -210,28 +189,6 @@ impl DataStore for Hdf5DataStore {
             Ok(children)
         });
         children.map_err(|e| e.with_key(key.as_str()))
-    }
-
-    fn value(&self, key: &Key) -> Result<Option<Value>> {
-        let value = self.recording.with_state(|state| match state.find(key)? {
-            Some((found, _)) if found.kind == NodeKind::Value => read_value(&found).map(Some),
-            _ => Ok(None),
-        });
-        value.map_err(|e| e.with_key(key.as_str()))
-    }
-
-    fn view(&self, key: &Key) -> Result<Option<Arc<dyn ArrayView>>> {
-        self.recording.view(key)
-    }
-
-    fn attributes(&self, key: &Key) -> Result<Option<Attributes>> {
-        let attributes = self.recording.with_state(|state| {
-            state
-                .find(key)?
-                .map(|(found, _)| read_attributes(&found.object, found.metadata.as_ref()))
-                .transpose()
-        });
-        attributes.map_err(|e| e.with_key(key.as_str()))
     }
 
     fn plan(&self, key: &Key, schema: Option<&Schema>) -> Result<u64> {

@@ -5,6 +5,7 @@ use std::collections::btree_map::Entry;
 use std::sync::Arc;
 
 use simrecorder_core::backend::columns::{SeriesAppend, StoredSeries};
+use simrecorder_core::backend::errors::{clash, not_a_group, not_declared};
 use simrecorder_core::{
     Attributes, Batch, Change, Error, ErrorKind, Key, NodeKind, Prepared, Result, Schema, Value,
 };
@@ -57,14 +58,9 @@ impl<'a> CommitBuilder<'a> {
         let result = match change {
             Change::Declare { key, schema } => self.declare(&key, &schema),
             Change::Append { batch, prepared } => self.append(batch, prepared),
-            Change::AppendEncoded { .. } => Err(Error::new(
-                ErrorKind::Internal,
-                "commit",
-                "the HDF5 store takes no encoded records",
-            )),
             Change::Set { key, value } => self.set(&key, &value),
             Change::SetAttributes { key, attributes } => self.set_attributes(&key, &attributes),
-            Change::Truncate { key, records: len } => self.truncate(&key, len),
+            Change::Truncate { key, len } => self.truncate(&key, len),
             _ => Err(Error::new(
                 ErrorKind::Unsupported,
                 "commit",
@@ -104,13 +100,7 @@ impl<'a> CommitBuilder<'a> {
                     group = Some(found.object);
                     break;
                 }
-                Some(found) => {
-                    let message = format!(
-                        "'{above}' is a {}, not a group, so nothing can stand below it",
-                        found.kind
-                    );
-                    return Err(Error::new(ErrorKind::KindMismatch, "commit", message));
-                }
+                Some(found) => return Err(not_a_group("commit", key, &above, found.kind)),
                 None => missing.push(above),
             }
         }
@@ -136,7 +126,7 @@ impl<'a> CommitBuilder<'a> {
         )?;
         if let Some(found) = find(self.root(), key)? {
             if found.kind != NodeKind::Series {
-                return Err(clash(found.kind, NodeKind::Series));
+                return Err(clash("commit", key, found.kind, NodeKind::Series));
             }
             let path = path_of(key);
             let stored = load(&found, &path, &self.state.tails)?.schema;
@@ -214,7 +204,7 @@ impl<'a> CommitBuilder<'a> {
                 unlink(&group, key.name())?;
                 (attributes, users)
             }
-            Some(other) => return Err(clash(other.kind, NodeKind::Value)),
+            Some(other) => return Err(clash("commit", key, other.kind, NodeKind::Value)),
             None => (Attributes::new(), scales::make_room(&group, key.name())?),
         };
         create_value(&group, key.name(), value, &attributes)?;
@@ -224,20 +214,14 @@ impl<'a> CommitBuilder<'a> {
 
 fn open_series(state: &State, key: &Key) -> Result<StoredSeries<DatasetFormat>> {
     let Some((found, path)) = state.find(key)? else {
-        let message = "the series was not declared";
-        return Err(Error::new(ErrorKind::NotFound, "commit", message));
+        return Err(not_declared(key));
     };
     if found.kind != NodeKind::Series {
-        return Err(clash(found.kind, NodeKind::Series));
+        return Err(clash("commit", key, found.kind, NodeKind::Series));
     }
     let series = load(&found, &path, &state.tails)?;
     Ok(StoredSeries {
         kind: series.schema.kind(),
         columns: series.columns,
     })
-}
-
-fn clash(is: NodeKind, wanted: NodeKind) -> Error {
-    let message = format!("this is a {is}, it cannot become a {wanted}");
-    Error::new(ErrorKind::KindMismatch, "commit", message)
 }

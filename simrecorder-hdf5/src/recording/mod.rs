@@ -17,7 +17,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use parking_lot::{Mutex, RwLock};
 use simrecorder_core::backend::columns::PlannedFormats;
-use simrecorder_core::{ChunkPolicy, Compression, Error, ErrorKind, OpenMode, Result};
+use simrecorder_core::backend::errors::{closed, read_only};
+use simrecorder_core::{ChunkPolicy, Compression, ErrorKind, OpenMode, Result};
 
 use crate::driver::logged_file::LoggedFile;
 use crate::format::dataset_format::DatasetFormat;
@@ -129,15 +130,10 @@ impl Recording {
 
     pub(crate) fn check_writable(&self, operation: &'static str) -> Result<()> {
         if self.read_only {
-            let message = "the recording was opened read only; open it with append()";
-            return Err(Error::new(ErrorKind::ReadOnly, operation, message));
+            return Err(read_only(operation));
         }
         if self.closed.load(Ordering::Acquire) {
-            return Err(Error::new(
-                ErrorKind::Closed,
-                operation,
-                "the store was closed",
-            ));
+            return Err(closed(operation, "store"));
         }
         Ok(())
     }

@@ -1,15 +1,17 @@
-//! Views of the series of a recording.
+//! The nodes of a recording, and views of its series.
 
 use std::sync::Arc;
 
-use simrecorder_core::backend::columns::{
-    ColumnStore, ColumnView, SeriesView, replaced, shortened,
-};
-use simrecorder_core::{ArrayView, Key, NodeKind, Result};
+use simrecorder_core::backend::columns::{ColumnStore, ColumnView, SeriesView};
+use simrecorder_core::backend::errors::{replaced, shortened};
+use simrecorder_core::{ArrayView, Key, Node, NodeKind, Result};
 
 use crate::columns::reading::{Column, DatasetView, OpenDataset, Version};
+use crate::format::attributes::read_attributes;
 use crate::format::dataset_format::DatasetFormat;
+use crate::format::node::StoredNode;
 use crate::format::tail::JournalFile;
+use crate::format::value::read_value;
 use crate::recording::Recording;
 use crate::recording::series::load;
 use crate::recording::state::State;
@@ -48,26 +50,66 @@ impl ColumnStore for Recording {
     }
 
     fn view(self: &Arc<Self>, key: &Key) -> Result<Option<Arc<dyn ArrayView>>> {
-        let view = self.with_state(|state| {
-            let Some((found, path)) = state.find(key)? else {
-                return Ok(None);
-            };
-            if found.kind != NodeKind::Series {
-                return Ok(None);
+        let view = self.with_state(|state| match state.find(key)? {
+            Some((found, path)) if found.kind == NodeKind::Series => {
+                let view = self.view_series(state, key, &found, &path)?;
+                Ok(Some(Arc::new(view) as Arc<dyn ArrayView>))
             }
-            let series = load(&found, &path, &state.tails)?;
-            let columns = series
-                .columns
-                .map(|column| self.view_column(state, column))?;
-            let schema = Arc::new(series.schema);
-            let view = SeriesView::new(Arc::clone(self), key.clone(), schema, columns);
-            Ok(Some(Arc::new(view) as Arc<dyn ArrayView>))
+            _ => Ok(None),
         });
         view.map_err(|e| e.with_key(key.as_str()))
     }
 }
 
 impl Recording {
+    /// The nodes at `keys`, as of one commit.
+    pub(crate) fn nodes(self: &Arc<Self>, keys: &[Key]) -> Result<Vec<Option<Node>>> {
+        self.with_state(|state| {
+            let nodes = keys.iter().map(|key| {
+                let node = self.node(state, key).map_err(|e| state.open.explain(e));
+                node.map_err(|e| e.with_key(key.as_str()))
+            });
+            nodes.collect()
+        })
+    }
+
+    fn node(self: &Arc<Self>, state: &State, key: &Key) -> Result<Option<Node>> {
+        let Some((found, path)) = state.find(key)? else {
+            return Ok(None);
+        };
+        if found.kind == NodeKind::Series {
+            let view = self.view_series(state, key, &found, &path)?;
+            return Ok(Some(Node::Series(Arc::new(view).into())));
+        }
+        let attributes = read_attributes(&found.object, found.metadata.as_ref())?;
+        if found.kind == NodeKind::Group {
+            return Ok(Some(Node::Group { attributes }));
+        }
+        let value = read_value(&found).map_err(|e| state.open.explain(e));
+        let value = value.map_err(|e| e.with_key(key.as_str()));
+        Ok(Some(Node::Value { value, attributes }))
+    }
+
+    fn view_series(
+        self: &Arc<Self>,
+        state: &State,
+        key: &Key,
+        found: &StoredNode,
+        path: &str,
+    ) -> Result<SeriesView<Self>> {
+        let series = load(found, path, &state.tails)?;
+        let columns = series
+            .columns
+            .map(|column| self.view_column(state, column))?;
+        let schema = Arc::new(series.schema);
+        Ok(SeriesView::new(
+            Arc::clone(self),
+            key.clone(),
+            schema,
+            columns,
+        ))
+    }
+
     fn view_column(&self, state: &State, column: Column) -> Result<DatasetView> {
         let tail = match state.tails.get(&column.path) {
             Some(tail) => Some((tail.clone(), state.journal()?)),
