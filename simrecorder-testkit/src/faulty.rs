@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use simrecorder_core::backend::EncodedStore;
 use simrecorder_core::{
-    ArrayView, Attributes, Batch, Child, Commit, DataStore, Encoded, Error, ErrorKind, Key, Node,
-    Prepared, Result, Schema, Value,
+    Batch, Commit, DataStore, Error, ErrorKind, Key, Node, Prepared, Result, Schema, delegate_store,
 };
 
 /// How an operation goes wrong.
@@ -82,28 +82,10 @@ impl<S: DataStore> DataStore for FaultyStore<S> {
         "faulty"
     }
 
-    fn is_read_only(&self) -> bool {
-        self.inner.is_read_only()
-    }
+    delegate_store!(self => self.inner; is_read_only children as_shared);
 
-    fn node(&self, key: &Key) -> Result<Option<Node>> {
-        self.operation(|| self.inner.node(key))
-    }
-
-    fn children(&self, key: &Key) -> Result<Vec<Child>> {
-        self.inner.children(key)
-    }
-
-    fn value(&self, key: &Key) -> Result<Option<Value>> {
-        self.inner.value(key)
-    }
-
-    fn view(&self, key: &Key) -> Result<Option<Arc<dyn ArrayView>>> {
-        self.inner.view(key)
-    }
-
-    fn attributes(&self, key: &Key) -> Result<Option<Attributes>> {
-        self.inner.attributes(key)
+    fn nodes(&self, keys: &[Key]) -> Result<Vec<Option<Node>>> {
+        self.operation(|| self.inner.nodes(keys))
     }
 
     fn plan(&self, key: &Key, schema: Option<&Schema>) -> Result<u64> {
@@ -112,10 +94,6 @@ impl<S: DataStore> DataStore for FaultyStore<S> {
 
     fn prepare(&self, batch: &Batch) -> Result<Option<Prepared>> {
         self.operation(|| self.inner.prepare(batch))
-    }
-
-    fn takes_encoded(&self, key: &Key, schema: &Schema, encoded: &Encoded) -> Result<bool> {
-        self.inner.takes_encoded(key, schema, encoded)
     }
 
     fn commit(&self, mut commit: Commit) -> Result<()> {
@@ -132,23 +110,16 @@ impl<S: DataStore> DataStore for FaultyStore<S> {
         self.operation(|| self.inner.commit(commit))
     }
 
-    fn has_many_writers(&self) -> bool {
-        self.inner.has_many_writers()
-    }
-
-    fn free(&self, key: &Key, before: u64) -> Result<()> {
-        self.inner.free(key, before)
-    }
-
-    fn read_durable(&self, look: &mut dyn FnMut() -> Result<()>) -> Result<()> {
-        self.inner.read_durable(look)
-    }
-
     fn checkpoint(&self) -> Result<()> {
         self.operation(|| self.inner.checkpoint())
     }
 
     fn close(&self) -> Result<()> {
         self.operation(|| self.inner.close())
+    }
+
+    /// Encoded records would be committed past the fault.
+    fn as_encoded(&self) -> Option<&dyn EncodedStore> {
+        None
     }
 }

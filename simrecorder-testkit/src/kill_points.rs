@@ -7,7 +7,7 @@ use std::ops::Range;
 use std::path::Path;
 
 use simrecorder_core::{
-    ArrayViewExt, ChunkPolicy, DataStore, ErrorKind, InMemoryDataStore, Key, Node, OnStoreError,
+    ChunkPolicy, DataStore, DataStoreExt, ErrorKind, InMemoryDataStore, Key, Node, OnStoreError,
     OpenMode, Recorder, RecorderOptions, Result, Schema, StoreState,
 };
 
@@ -391,7 +391,7 @@ fn go_on(store: impl DataStore + 'static, report: fn(&str, u64)) -> Result<u64> 
 /// How many steps there are.
 fn steps(store: &impl DataStore) -> Result<u64> {
     Ok(match store.node(&Key::new("n")?)? {
-        Some(Node::Series { records, .. }) => records,
+        Some(Node::Series(view)) => view.len(),
         _ => 0,
     })
 }
