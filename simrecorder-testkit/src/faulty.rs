@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use simrecorder_core::backend::EncodedStore;
 use simrecorder_core::{
     Batch, Commit, DataStore, Error, ErrorKind, Key, Node, Prepared, Result, Schema, delegate_store,
 };
@@ -78,11 +77,11 @@ impl<S: DataStore> FaultyStore<S> {
 
 #[deny(clippy::missing_trait_methods)]
 impl<S: DataStore> DataStore for FaultyStore<S> {
+    delegate_store!(self => self.inner; is_read_only children as_shared as_encoded);
+
     fn name(&self) -> &str {
         "faulty"
     }
-
-    delegate_store!(self => self.inner; is_read_only children as_shared);
 
     fn nodes(&self, keys: &[Key]) -> Result<Vec<Option<Node>>> {
         self.operation(|| self.inner.nodes(keys))
@@ -116,10 +115,5 @@ impl<S: DataStore> DataStore for FaultyStore<S> {
 
     fn close(&self) -> Result<()> {
         self.operation(|| self.inner.close())
-    }
-
-    /// Encoded records would be committed past the fault.
-    fn as_encoded(&self) -> Option<&dyn EncodedStore> {
-        None
     }
 }

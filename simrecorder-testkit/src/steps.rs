@@ -202,7 +202,7 @@ pub fn cut(store: &impl DataStore, steps: u64) -> Result<()> {
         .into_iter()
         .filter(|child| child.kind == NodeKind::Series);
     let changes = series.map(|child| {
-        let len = match child.key.parent().unwrap().is_root() {
+        let records = match child.key.parent().unwrap().is_root() {
             true => steps,
             false => steps
                 .saturating_sub(child.key.name().parse::<u64>().unwrap() * 40)
@@ -210,7 +210,7 @@ pub fn cut(store: &impl DataStore, steps: u64) -> Result<()> {
         };
         Change::Truncate {
             key: child.key,
-            len,
+            len: records,
         }
     });
     store.commit(Commit::new(changes.collect()))
