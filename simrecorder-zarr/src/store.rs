@@ -6,22 +6,22 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::Mutex;
+use simrecorder_core::backend::columns::{ColumnFormat, ColumnStore, PlannedFormats};
 use simrecorder_core::{
     ArrayView, Attributes, Batch, Child, Commit, DataStore, Encoded, ErrorKind, Key, Kind, Node,
     NodeKind, OpenMode, Prepared, Result, Schema, Value,
 };
 
-use crate::columns::append::prepare_chunks;
-use crate::columns::encoded::EncodedColumns;
-use crate::columns::view::ZarrView;
+use crate::columns::encoded::{EncodedColumns, fits};
 use crate::directory::DirectoryStorage;
-use crate::format::layout::{Layout, LayoutCache};
+use crate::format::array_format::FormatCache;
 use crate::format::metadata::corrupt;
 use crate::format::node_path::{child_key, node_path};
 use crate::lmdb::{LmdbOptions, LmdbStorage};
 use crate::options::{ZarrOptions, ZarrStorage};
-use crate::recording::commit::{Stage, check_layout};
-use crate::recording::{Recording, document_at};
+use crate::recording::Recording;
+use crate::recording::commit::CommitBuilder;
+use crate::recording::loading::document_at;
 use crate::storage::{Snapshot, Storage};
 
 /// Keeps a recording as Zarr V3, in LMDB or in a directory.
@@ -117,12 +117,12 @@ impl ZarrDataStore {
         let recording = Recording {
             path: path.to_owned(),
             storage,
-            layouts: LayoutCache::default(),
+            formats: FormatCache::default(),
             chunk_policy: options.chunk_policy,
             compression: options.compression,
             writer: Mutex::default(),
             closed: AtomicBool::new(false),
-            planned: Mutex::default(),
+            planned: PlannedFormats::default(),
         };
         recording
             .check_root()
@@ -135,10 +135,6 @@ impl ZarrDataStore {
     /// The path of the recording.
     pub fn path(&self) -> &Path {
         &self.recording.path
-    }
-
-    pub(crate) fn storage(&self) -> &dyn Storage {
-        &*self.recording.storage
     }
 }
 
@@ -173,7 +169,7 @@ impl DataStore for ZarrDataStore {
                         .load_series(snapshot, key, &path, &document)?;
                     Node::Series {
                         schema: Arc::new(schema),
-                        records: columns.records(),
+                        records: columns.records().column.len,
                     }
                 }
                 _ => Node::Group,
@@ -234,22 +230,7 @@ impl DataStore for ZarrDataStore {
     }
 
     fn view(&self, key: &Key) -> Result<Option<Arc<dyn ArrayView>>> {
-        let view = self.recording.with_node(key, |snapshot, path, document| {
-            if document.node_kind() != NodeKind::Series {
-                return Ok(None);
-            }
-            let (schema, columns) = self
-                .recording
-                .load_series(snapshot, key, &path, &document)?;
-            let schema = Arc::new(schema);
-            Ok(Some(ZarrView::new(
-                self.clone(),
-                key.clone(),
-                schema,
-                columns,
-            )))
-        })?;
-        Ok(view.flatten().map(|view| Arc::new(view) as _))
+        self.recording.view(key)
     }
 
     fn attributes(&self, key: &Key) -> Result<Option<Attributes>> {
@@ -266,36 +247,28 @@ impl DataStore for ZarrDataStore {
         let existing = self.recording.with_node(key, |_, _, document| {
             let is_series = document.node_kind() == NodeKind::Series && document.is_array();
             is_series
-                .then(|| self.recording.layouts.get(&document))
+                .then(|| self.recording.formats.get(&document))
                 .transpose()
         })?;
-        let layout = match existing.flatten() {
-            Some(layout) => layout,
+        let format = match existing.flatten() {
+            Some(format) => format,
             None => {
                 let documents = self.recording.new_series(key, &path, schema)?;
                 let (_, last) = documents
                     .last()
                     .ok_or_else(|| corrupt("a series has no array"))?;
-                self.recording.layouts.get(last)?
+                self.recording.formats.get(last)?
             }
         };
-        let records = layout.chunk_rows();
-        if matches!(schema.kind(), Kind::Array) {
-            self.recording.planned.lock().insert(key.clone(), layout);
+        let chunk_rows = format.layout().chunk_rows();
+        if schema.kind() == Kind::Array {
+            self.recording.planned.insert(key.clone(), format);
         }
-        Ok(records)
+        Ok(chunk_rows)
     }
 
     fn prepare(&self, batch: &Batch) -> Result<Option<Prepared>> {
-        let layout = self.recording.planned.lock().get(&batch.key).cloned();
-        // A batch of another type is for the commit to refuse.
-        let fits =
-            |layout: &Layout| check_layout(Kind::Array, layout, batch.records.schema()).is_ok();
-        let Some(layout) = layout.filter(|layout| fits(layout)) else {
-            return Ok(None);
-        };
-        let prepared = prepare_chunks(layout, batch).map_err(|e| e.with_key(batch.key.as_str()))?;
-        Ok(Some(Box::new(prepared)))
+        self.recording.planned.prepare(batch)
     }
 
     fn takes_encoded(&self, key: &Key, schema: &Schema, encoded: &Encoded) -> Result<bool> {
@@ -305,11 +278,11 @@ impl DataStore for ZarrDataStore {
         let path = node_path(key)?;
         let documents = self.recording.new_series(key, &path, schema)?;
         let arrays = documents.iter().filter(|(_, document)| document.is_array());
-        let layouts = arrays.map(|(_, document)| self.recording.layouts.get(document));
-        let layouts = layouts.collect::<Result<Vec<_>>>()?;
-        Ok(match &layouts[..] {
-            [elements] => columns.fit(elements, None),
-            [elements, ends] => columns.fit(elements, Some(ends)),
+        let formats = arrays.map(|(_, document)| self.recording.formats.get(document));
+        let formats = formats.collect::<Result<Vec<_>>>()?;
+        Ok(match &formats[..] {
+            [elements] => fits(columns, elements, None),
+            [elements, ends] => fits(columns, elements, Some(ends)),
             _ => false,
         })
     }
@@ -317,17 +290,17 @@ impl DataStore for ZarrDataStore {
     fn commit(&self, commit: Commit) -> Result<()> {
         let mut writer = self.recording.writer.lock();
         self.recording.check_writable("commit")?;
-        let mut stage = Stage::new(&self.recording, &writer);
+        let mut builder = CommitBuilder::new(&self.recording, &writer);
         for change in commit.changes {
-            stage.add(change)?;
+            builder.add(change)?;
         }
-        let (changes, remembered) = stage.finish()?;
+        let (changes, series) = builder.finish()?;
         if !changes.is_empty() {
             // Whether a commit whose sync failed counts is not known before it is read.
             let committed = self.recording.storage.commit(changes);
-            committed.inspect_err(|_| writer.forget())?;
+            committed.inspect_err(|_| writer.clear())?;
         }
-        writer.remember(remembered);
+        writer.extend(series);
         Ok(())
     }
 

@@ -22,22 +22,6 @@ const MAX_ERROR: &str = "max_error";
 /// The fields that say how one chunk is cut and encoded.
 const ENCODING: [&str; 4] = ["data_type", "chunk_grid", "codecs", "fill_value"];
 
-/// What a column holds: elements of a type, or text.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum ColumnType {
-    Elements(DType),
-    Text,
-}
-
-impl ColumnType {
-    fn is_floating(self) -> bool {
-        match self {
-            Self::Elements(dtype) => dtype.is_floating(),
-            Self::Text => false,
-        }
-    }
-}
-
 /// One `zarr.json`.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Document(Map<String, Json>);
@@ -113,18 +97,18 @@ impl Document {
         self.own().is_some_and(|own| own.contains_key(ID))
     }
 
-    /// An array of shape `shape`, with the chunk shape given.
+    /// An array of shape `shape`, with the chunk shape given: of elements, or of texts.
     pub(crate) fn array(
-        column: ColumnType,
+        dtype: Option<DType>,
         shape: &[u64],
         chunk_shape: &[u64],
         fill_value: Option<Json>,
         compression: Compression,
         dimension_names: &[String],
     ) -> Self {
-        let (data_type, default_fill) = match column {
-            ColumnType::Elements(dtype) => (dtype.as_str(), zero(dtype)),
-            ColumnType::Text => ("string", json!("")),
+        let (data_type, default_fill) = match dtype {
+            Some(dtype) => (dtype.as_str(), zero(dtype)),
+            None => ("string", json!("")),
         };
         let fields = json!({
             "zarr_format": 3,
@@ -134,7 +118,7 @@ impl Document {
             "chunk_grid": { "name": "regular", "configuration": { "chunk_shape": chunk_shape } },
             "chunk_key_encoding": { "name": "default", "configuration": { "separator": "/" } },
             "fill_value": fill_value.unwrap_or(default_fill),
-            "codecs": codecs(column, compression),
+            "codecs": codecs(dtype, compression),
             "dimension_names": dimension_names,
         });
         let mut document = match fields {
@@ -142,7 +126,7 @@ impl Document {
             _ => Self(Map::new()),
         };
         if let Compression::Lossy(bound) = compression
-            && column.is_floating()
+            && dtype.is_some_and(DType::is_floating)
         {
             document.set_own(json!({ MAX_ERROR: bound.max_error() }));
         }
@@ -150,10 +134,10 @@ impl Document {
     }
 
     /// How the array is compressed; `None` for a way that simrecorder does not write.
-    pub(crate) fn compression(&self, column: ColumnType) -> Option<Compression> {
+    pub(crate) fn compression(&self, dtype: Option<DType>) -> Option<Compression> {
         let max_error = self.own().and_then(|own| own.get(MAX_ERROR)?.as_f64());
         if let Some(Ok(bound)) = max_error.map(ErrorBound::new)
-            && column.is_floating()
+            && dtype.is_some_and(DType::is_floating)
         {
             return Some(Compression::Lossy(bound));
         }
@@ -162,7 +146,7 @@ impl Document {
         written.pop_if(|codec| *codec == checksum());
         [Compression::None, Compression::Fast, Compression::Small]
             .into_iter()
-            .find(|compression| written == compressing_codecs(column, *compression))
+            .find(|compression| written == compressing_codecs(dtype, *compression))
     }
 
     pub(crate) fn is_array(&self) -> bool {
@@ -174,7 +158,7 @@ impl Document {
     }
 
     /// What tells how chunks are laid out: the same text for the same layout.
-    pub(crate) fn layout_text(&self) -> String {
+    pub(crate) fn format_text(&self) -> String {
         let shape = self
             .0
             .get("shape")
@@ -451,8 +435,8 @@ fn is_like_own(name: &str) -> bool {
 }
 
 /// The codecs of an array.
-fn codecs(column: ColumnType, compression: Compression) -> Vec<Json> {
-    let mut codecs = compressing_codecs(column, compression);
+fn codecs(dtype: Option<DType>, compression: Compression) -> Vec<Json> {
+    let mut codecs = compressing_codecs(dtype, compression);
     codecs.push(checksum());
     codecs
 }
@@ -463,9 +447,9 @@ fn checksum() -> Json {
 }
 
 /// The codecs of an array before its checksum.
-fn compressing_codecs(column: ColumnType, compression: Compression) -> Vec<Json> {
-    let (serializer, size) = match column {
-        ColumnType::Elements(dtype) => (
+fn compressing_codecs(dtype: Option<DType>, compression: Compression) -> Vec<Json> {
+    let (serializer, size) = match dtype {
+        Some(dtype) => (
             match dtype.size() {
                 1 => json!({ "name": "bytes" }),
                 _ => json!({ "name": "bytes", "configuration": { "endian": "little" } }),
@@ -477,13 +461,13 @@ fn compressing_codecs(column: ColumnType, compression: Compression) -> Vec<Json>
                 _ => dtype.size(),
             },
         ),
-        ColumnType::Text => (json!({ "name": "vlen-utf8" }), 1),
+        None => (json!({ "name": "vlen-utf8" }), 1),
     };
-    let is_floating = column.is_floating();
-    let shuffle = |bytes: bool| match column {
-        ColumnType::Text => "noshuffle",
-        ColumnType::Elements(_) if bytes => "shuffle",
-        ColumnType::Elements(_) => "bitshuffle",
+    let is_floating = dtype.is_some_and(DType::is_floating);
+    let shuffle = |bytes: bool| match dtype {
+        None => "noshuffle",
+        Some(_) if bytes => "shuffle",
+        Some(_) => "bitshuffle",
     };
     let blosc = |cname: &str, level: u8, shuffle: &str| {
         json!({ "name": "blosc", "configuration": {
