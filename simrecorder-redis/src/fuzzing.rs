@@ -2,9 +2,9 @@
 
 use simrecorder_core::{Compression, DType, ErrorBound, Records, Schema};
 
-use crate::address::Address;
-use crate::document::{Document, described};
-use crate::frame::{Form, RedisEncoding};
+use crate::connection::address::Address;
+use crate::format::document::{Document, described};
+use crate::format::frame::{Form, RedisEncoding};
 
 /// Takes a URL apart.
 pub fn address(url: &str) {

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use simrecorder_core::{ChunkPolicy, Compression, OpenMode, Result, expand_home};
 
-use crate::address::{Address, Topology};
+use crate::connection::address::{Address, Topology};
 use crate::connection::{Connections, Patience};
-use crate::frame::RedisEncoding;
+use crate::format::frame::RedisEncoding;
 use crate::recording::Recording;
 use crate::server::RedisServer;
 use crate::store::RedisDataStore;

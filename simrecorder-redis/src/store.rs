@@ -10,14 +10,14 @@ use simrecorder_core::{
     Prepared, Records, Result, Schema, Value,
 };
 
-use crate::address::Address;
-use crate::catalog::runs;
-use crate::document::{Document, SeriesDocument, StoredValue};
-use crate::errors::{corrupt, invalid};
-use crate::names::part_names;
+use crate::connection::address::Address;
+use crate::connection::errors::{corrupt, invalid};
+use crate::connection::reply::{Commands, Reply};
+use crate::format::document::{Document, SeriesDocument, StoredValue};
+use crate::format::names::part_names;
 use crate::options::RedisOptions;
+use crate::recording::catalog::runs;
 use crate::recording::{Recording, State};
-use crate::reply::{Commands, Reply};
 use crate::server::RedisServer;
 use crate::view::RedisView;
 

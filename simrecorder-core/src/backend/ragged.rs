@@ -8,7 +8,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::model::records::Records;
 use crate::model::schema::Schema;
 use crate::reading::selection::Region;
-use crate::reading::view::ArrayView;
+use crate::store::array_view::ArrayView;
 
 /// How many records a range has, which must lie within a view of the shape `shape`.
 ///

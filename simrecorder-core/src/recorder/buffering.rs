@@ -11,7 +11,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::model::record::IntoValue;
 use crate::model::record::{RecordRef, ScalarRef};
 use crate::model::schema::Schema;
-use crate::store::data_store::Change;
+use crate::store::commit::Change;
 
 /// How often a record waits for other buffers to be sent. Threads that fill them again at once must
 /// not keep a large record out for ever.

@@ -79,8 +79,8 @@ impl Inner {
         self.stop_reason().map_or(held_up, Err)
     }
 
-    /// Commits what this recorder holds of `key`, if that is a series; else what was declared
-    /// and set. Returns the stores to read, in their order: all that have not failed, or `only`
+    /// Commits what this recorder holds of `key`, or of the series right below it, and what was
+    /// declared and set. Returns the stores to read, in their order: all that have not failed, or `only`
     /// one.
     pub(crate) fn commit_for_reading(
         &self,
@@ -89,7 +89,18 @@ impl Inner {
     ) -> Result<Vec<ToRead<'_>>> {
         let known = self.nodes.lock().get(key).cloned();
         let wrote = self.wrote.load(Ordering::Relaxed) || !self.series.read().is_empty();
-        if let Some(Known::Series(state)) = &known {
+        let states = match known {
+            Some(Known::Series(state)) => vec![state],
+            // Those right below a group.
+            _ => {
+                let series = self.series.read();
+                let below = series
+                    .iter()
+                    .filter(|state| state.key.parent().as_ref() == Some(key));
+                below.cloned().collect()
+            }
+        };
+        for state in states {
             let series = state.lock();
             if !series.is_empty() {
                 drop(self.send_buffer(series, WhenFull::Wait)?);

@@ -13,7 +13,8 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::model::key::Key;
 use crate::model::schema::{Attributes, NodeKind, Schema};
 use crate::model::value::Value;
-use crate::store::data_store::{Change, Node};
+use crate::store::commit::Change;
+use crate::store::node::Node;
 
 /// Spellings of one key that are remembered; others are brought to the normal form each time.
 const MAX_SPELLINGS: u32 = 8;
@@ -89,12 +90,9 @@ impl Inner {
             };
             let length = match node {
                 None => None,
-                Some(Node::Series {
-                    schema: stored,
-                    records,
-                }) => {
-                    stored.check_same_records(&schema)?;
-                    Some(records)
+                Some(Node::Series(view)) => {
+                    view.schema().check_same_records(&schema)?;
+                    Some(view.first_record() + view.len())
                 }
                 Some(other) => return Err(clash(&key, other.kind(), NodeKind::Series)),
             };
@@ -126,7 +124,7 @@ impl Inner {
             {
                 let change = Change::Truncate {
                     key: key.clone(),
-                    records: start,
+                    len: start,
                 };
                 reserved.send_part(change, CHANGE_BYTES);
             }
@@ -143,7 +141,7 @@ impl Inner {
     fn common_length(&self, key: &Key, lengths: &[(Reserved<'_>, Option<u64>)]) -> Result<u64> {
         let shared_may_differ = self.options.on_divergence == OnDivergence::SharedMayDiffer;
         let of_others = |reserved: &Reserved<'_>| {
-            shared_may_differ && reserved.pipeline().store().has_many_writers()
+            shared_may_differ && reserved.pipeline().store().as_shared().is_some()
         };
         let compared = || lengths.iter().filter(|(reserved, _)| !of_others(reserved));
         let counts = || compared().map(|(_, length)| length.unwrap_or(0));
@@ -198,7 +196,7 @@ impl Inner {
         }
         for pipeline in self.working_pipelines() {
             match pipeline.node(key)? {
-                Some(Node::Series { schema, .. }) => return Ok(Some(schema)),
+                Some(Node::Series(view)) => return Ok(Some(Arc::clone(view.schema()))),
                 Some(other) => return Err(clash(key, other.kind(), NodeKind::Series)),
                 None => {}
             }
@@ -220,8 +218,10 @@ impl Inner {
             Error::new(ErrorKind::NotFound, "truncate", message)
         })?;
         for pipeline in self.working_pipelines() {
-            let view = self.ask(pipeline, pipeline.view(&key))?.flatten();
-            let first = view.map_or(0, |view| view.first_record());
+            let first = match self.ask(pipeline, pipeline.node(&key))?.flatten() {
+                Some(Node::Series(view)) => view.first_record(),
+                _ => 0,
+            };
             if records < first {
                 let message = format!(
                     "'{}' freed the records before {first}, so it cannot go back to {records}",
@@ -240,7 +240,7 @@ impl Inner {
         // Under the lock, where nobody may wait.
         for reserved in self.reserve(CHANGE_BYTES, WhenFull::Exceed)? {
             let key = key.clone();
-            reserved.send(Change::Truncate { key, records });
+            reserved.send(Change::Truncate { key, len: records });
         }
         series.rewind(records);
         Ok(())

@@ -12,8 +12,9 @@ use super::sync::{Condvar, Mutex};
 use crate::error::{Error, Result};
 use crate::model::key::Key;
 use crate::model::schema::Schema;
-use crate::reading::view::ArrayView;
-use crate::store::data_store::{Change, DataStore, Node};
+use crate::store::commit::Change;
+use crate::store::data_store::{DataStore, DataStoreExt};
+use crate::store::node::Node;
 
 pub(crate) use super::store_threads::{Limits, Mark, Reached};
 
@@ -154,14 +155,9 @@ impl Pipeline {
         }
     }
 
-    /// What there is at a key of the store.
+    /// The node at a key of the store.
     pub(crate) fn node(&self, key: &Key) -> Result<Option<Node>> {
         no_panic(|| self.shared.store.node(key))
-    }
-
-    /// The series at a key of the store.
-    pub(crate) fn view(&self, key: &Key) -> Result<Option<Arc<dyn ArrayView>>> {
-        no_panic(|| self.shared.store.view(key))
     }
 
     /// Asks the store whether it can keep this at `key`, and how many records make a chunk.

@@ -13,9 +13,11 @@ use crate::model::key::Key;
 use crate::model::records::Records;
 use crate::model::schema::{Attributes, Schema};
 use crate::model::value::Value;
-use crate::reading::view::ArrayView;
-use crate::store::data_store::Child;
-use crate::store::data_store::{Batch, Change, Commit, DataStore, Node, Prepared};
+use crate::store::array_view::ArrayView;
+use crate::store::commit::{Batch, Change, Commit, Prepared};
+use crate::store::data_store::DataStore;
+use crate::store::node::Child;
+use crate::store::node::Node;
 
 /// How many orders are tried of each test, by chance and by few changes between threads.
 const ORDERS: usize = 2000;
@@ -68,7 +70,7 @@ fn close(pipeline: &Pipeline) -> Result<()> {
 }
 
 fn numbers(store: &InMemoryDataStore, sender: u64) -> Vec<u64> {
-    use crate::reading::view::ArrayViewExt;
+    use crate::store::array_view::ArrayView;
     let view = store.view(&key(sender)).unwrap().unwrap();
     view.read::<u64>().unwrap().into_iter().collect()
 }

@@ -10,9 +10,12 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::model::key::Key;
 use crate::model::schema::{Attributes, NodeKind};
 use crate::model::value::Value;
-use crate::reading::view::ArrayView;
-use crate::store::data_store::{Child, DataStoreExt, wrong_node};
-use crate::store::data_store::{DataStore, Node};
+use crate::reading::group::Group;
+use crate::reading::view::View;
+use crate::store::data_store::{DataStore, DataStoreExt};
+use crate::store::errors::wrong_node;
+use crate::store::node::Child;
+use crate::store::node::Node;
 
 /// How many keys an error names as near to the one that was asked for.
 const NEAREST_KEYS: usize = 3;
@@ -44,13 +47,23 @@ impl Recorder {
     /// # Errors
     /// [`NotFound`](ErrorKind::NotFound) names the nearest keys;
     /// [`KindMismatch`](ErrorKind::KindMismatch) if the key is a value or a group.
-    pub fn get_all(&self, key: impl AsRef<str>) -> Result<Arc<dyn ArrayView>> {
+    pub fn get_all(&self, key: impl AsRef<str>) -> Result<View> {
         match self.reader() {
             Some(reader) => reader.get_all(key),
-            None => {
-                let message = "recording is disabled, there is nothing to read";
-                Err(Error::new(ErrorKind::NotFound, "get_all", message).with_key(key.as_ref()))
-            }
+            None => Err(recording_is_disabled("get_all", key.as_ref())),
+        }
+    }
+
+    /// The group at `key`, with its series, values and coordinates as of one commit of its store,
+    /// which has all that this recorder has recorded so far. The empty key is the root.
+    ///
+    /// # Errors
+    /// [`NotFound`](ErrorKind::NotFound) names the nearest keys;
+    /// [`KindMismatch`](ErrorKind::KindMismatch) if the key is a value or a series.
+    pub fn group(&self, key: impl AsRef<str>) -> Result<Group> {
+        match self.reader() {
+            Some(reader) => reader.group(key),
+            None => Err(recording_is_disabled("group", key.as_ref())),
         }
     }
 
@@ -123,15 +136,16 @@ impl Recorder {
     }
 }
 
+fn recording_is_disabled(operation: &'static str, key: &str) -> Error {
+    let message = "recording is disabled, there is nothing to read";
+    Error::new(ErrorKind::NotFound, operation, message).with_key(key)
+}
+
 /// The value at a key, if there is one.
 fn find_value(store: &dyn DataStore, key: &Key) -> Result<Option<Value>> {
-    if let Some(value) = store.value(key)? {
-        return Ok(Some(value));
-    }
     match store.node(key)? {
         None => Ok(None),
-        // It came between the two questions.
-        Some(Node::Value) => store.value(key),
+        Some(Node::Value { value, .. }) => value.map(Some),
         Some(other) => Err(wrong_node(other.kind(), "get")),
     }
 }
@@ -180,7 +194,7 @@ impl StoreReader {
     ///
     /// # Errors
     /// See there.
-    pub fn get_all(&self, key: impl AsRef<str>) -> Result<Arc<dyn ArrayView>> {
+    pub fn get_all(&self, key: impl AsRef<str>) -> Result<View> {
         let operation = "get_all";
         let (key, stores) = self.prepare(key.as_ref(), operation)?;
         for store in self.stores(stores) {
@@ -188,6 +202,23 @@ impl StoreReader {
             match store.series_view(&key) {
                 Err(error) if error.kind() == ErrorKind::NotFound => {}
                 result => return result,
+            }
+        }
+        Err(self.not_found(&key, operation))
+    }
+
+    /// See [`Recorder::group`].
+    ///
+    /// # Errors
+    /// See there.
+    pub fn group(&self, key: impl AsRef<str>) -> Result<Group> {
+        let operation = "group";
+        let (key, stores) = self.prepare(key.as_ref(), operation)?;
+        for store in self.stores(stores) {
+            match Group::load(store?, &key).map_err(|e| e.with_operation(operation))? {
+                Some(Ok(group)) => return Ok(group),
+                Some(Err(kind)) => return Err(wrong_node(kind, operation).with_key(key.as_str())),
+                None => {}
             }
         }
         Err(self.not_found(&key, operation))
@@ -264,7 +295,7 @@ impl StoreReader {
     fn stores<'a>(
         &'a self,
         stores: Vec<ToRead<'a>>,
-    ) -> impl Iterator<Item = Result<&'a dyn crate::DataStore>> {
+    ) -> impl Iterator<Item = Result<&'a dyn DataStore>> {
         let ready = move |to_read: ToRead<'a>| match self.inner.wait_for(&to_read) {
             Ok(false) if self.only.is_none() => None,
             Ok(_) => Some(Ok(&**to_read.0.store())),

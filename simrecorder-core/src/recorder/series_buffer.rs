@@ -11,7 +11,7 @@ use crate::model::key::Key;
 use crate::model::record::{RecordRef, ScalarRef};
 use crate::model::records::Records;
 use crate::model::schema::{Kind, Schema};
-use crate::store::data_store::Batch;
+use crate::store::commit::Batch;
 
 /// A batch of records of unknown size ends at about this many bytes, as one of arrays does
 /// where a chunk ends.

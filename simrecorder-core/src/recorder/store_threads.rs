@@ -10,7 +10,8 @@ use super::stop::Stop;
 use super::sync::thread::{self, JoinHandle};
 use super::sync::{Condvar, Mutex, MutexGuard};
 use crate::error::{Error, ErrorKind, Result};
-use crate::store::data_store::{Batch, Change, Commit, DataStore};
+use crate::store::commit::{Batch, Change, Commit};
+use crate::store::data_store::DataStore;
 
 /// A commit is made when this many bytes wait for it, without a flush.
 const COMMIT_BYTES: usize = 8 << 20;

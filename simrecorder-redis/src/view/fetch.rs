@@ -7,9 +7,9 @@ use simrecorder_core::Result;
 
 use super::RedisView;
 use crate::connection::Failure;
-use crate::errors::corrupt;
-use crate::index::Entry;
-use crate::reply::{Commands, Reply};
+use crate::connection::errors::corrupt;
+use crate::connection::reply::{Commands, Reply};
+use crate::format::index::Entry;
 
 /// So many bytes are asked for at once, if not a single one is longer.
 const WINDOW_BYTES: usize = 8 << 20;

@@ -18,13 +18,13 @@ use self::fetch::Span;
 use self::slices::{Slices, within};
 
 use crate::connection::Failure;
-use crate::document::SeriesDocument;
-use crate::errors::corrupt;
-use crate::frame::Decoded;
-use crate::index::{Entry, PAGE, entries};
-use crate::names::SeriesNames;
+use crate::connection::errors::corrupt;
+use crate::connection::reply::{Commands, Reply, command};
+use crate::format::document::SeriesDocument;
+use crate::format::frame::Decoded;
+use crate::format::index::{Entry, PAGE, entries};
+use crate::format::names::SeriesNames;
 use crate::recording::{Recording, State, state_command};
-use crate::reply::{Commands, Reply, command};
 
 /// How long one question for new records waits at most, so that a server that went away is
 /// noticed.

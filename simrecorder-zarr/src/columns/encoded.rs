@@ -7,9 +7,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 use rayon::prelude::*;
 use serde_json::{Map, Value as Json};
+use simrecorder_core::Result;
 use simrecorder_core::backend::columns::{ColumnFormat, Columns, EncodedRows, read_rows};
-use simrecorder_core::backend::{RowSize, read_record_ends};
-use simrecorder_core::{Encoded, Result};
+use simrecorder_core::backend::{Encoded, RowSize, StoredForm, read_record_ends};
 
 use crate::columns::reading::{ArrayView, Column, OpenArray, get, read_column};
 use crate::format::array_format::ArrayFormat;
@@ -24,6 +24,11 @@ pub(crate) struct SeriesEncoding {
 }
 
 impl SeriesEncoding {
+    /// The encoding that a form notes, if it is of this backend.
+    pub(crate) fn in_form(form: &StoredForm) -> Option<&Self> {
+        form.get()
+    }
+
     pub(crate) fn of(elements: &Document, ends: Option<&Document>) -> Self {
         Self {
             elements: elements.encoding(),
@@ -175,7 +180,7 @@ fn read_row(array: &OpenArray<'_>, row: u64) -> Result<Vec<(Vec<u64>, Bytes)>> {
 }
 
 /// Reads the records of `range` as they are stored, as
-/// [`ArrayView::read_encoded`](simrecorder_core::ArrayView::read_encoded) does.
+/// [`EncodedView::read_encoded`](simrecorder_core::backend::EncodedView::read_encoded) does.
 pub(crate) fn read_encoded(
     storage: &dyn Storage,
     columns: &Columns<ArrayView>,

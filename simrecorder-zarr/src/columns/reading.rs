@@ -4,9 +4,8 @@ use std::ops::Range;
 
 use bytes::Bytes;
 use rayon::prelude::*;
-use simrecorder_core::backend::columns::{
-    self, ColumnFormat, ColumnSource, ColumnView, replaced, shortened,
-};
+use simrecorder_core::backend::columns::{self, ColumnFormat, ColumnSource, ColumnView};
+use simrecorder_core::backend::errors::{replaced, shortened};
 use simrecorder_core::backend::{Rows, count_rows, read_frames};
 use simrecorder_core::{Error, ErrorKind, Region, Result};
 

@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use simrecorder_core::backend::columns::{SeriesAppend, StoredSeries};
+use simrecorder_core::backend::{Encoded, EncodedChange, errors};
 use simrecorder_core::{
-    Attributes, Batch, Change, Encoded, Error, ErrorKind, Key, NodeKind, Prepared, Result, Schema,
-    Value,
+    Attributes, Batch, Change, Error, ErrorKind, Key, NodeKind, Prepared, Result, Schema, Value,
 };
 
 use crate::columns::changes::StorageChanges;
-use crate::columns::encoded::EncodedColumns;
+use crate::columns::encoded::{EncodedColumns, SeriesEncoding};
 use crate::format::array_format::ArrayFormat;
 use crate::format::metadata::{Document, check_attributes};
 use crate::format::node_path::{node_path, parent_of_part};
@@ -39,24 +39,36 @@ impl<'a> CommitBuilder<'a> {
         }
     }
 
-    pub(crate) fn add(&mut self, change: Change) -> Result<()> {
-        let key = change.key().clone();
-        let result = match change {
-            Change::Declare { key, schema } => self.declare(&key, &schema),
-            Change::Append { batch, prepared } => self.append(batch, prepared),
-            Change::AppendEncoded {
+    pub(crate) fn add_encoded(&mut self, change: EncodedChange) -> Result<()> {
+        let (key, added) = match change {
+            EncodedChange::Plain(change) => return self.add(change),
+            EncodedChange::Declare { key, schema, form } => {
+                let original = SeriesEncoding::in_form(&form);
+                let declared = self.declare(&key, &schema, original);
+                (key, declared)
+            }
+            EncodedChange::Append {
                 key,
                 start,
                 encoded,
-            } => self.append_encoded(&key, start, encoded),
+            } => {
+                let appended = self.append_encoded(&key, start, encoded);
+                (key, appended)
+            }
+            _ => return Err(unknown_change()),
+        };
+        added.map_err(|e| e.with_key(key.as_str()))
+    }
+
+    fn add(&mut self, change: Change) -> Result<()> {
+        let key = change.key().clone();
+        let result = match change {
+            Change::Declare { key, schema } => self.declare(&key, &schema, None),
+            Change::Append { batch, prepared } => self.append(batch, prepared),
             Change::Set { key, value } => self.set(&key, &value),
             Change::SetAttributes { key, attributes } => self.set_attributes(&key, &attributes),
-            Change::Truncate { key, records } => self.truncate(&key, records),
-            _ => Err(Error::new(
-                ErrorKind::Unsupported,
-                "commit",
-                "this change is not known",
-            )),
+            Change::Truncate { key, len } => self.truncate(&key, len),
+            _ => Err(unknown_change()),
         };
         result.map_err(|e| e.with_key(key.as_str()))
     }
@@ -92,11 +104,8 @@ impl<'a> CommitBuilder<'a> {
             match self.changes.document(&path)? {
                 Some(document) if document.node_kind() == NodeKind::Group => break,
                 Some(document) => {
-                    let message = format!(
-                        "'{group}' is a {}, not a group, so nothing can stand below it",
-                        document.node_kind()
-                    );
-                    return Err(Error::new(ErrorKind::KindMismatch, "commit", message));
+                    let is = document.node_kind();
+                    return Err(errors::not_a_group("commit", key, &group, is));
                 }
                 None => missing.push(path),
             }
@@ -124,20 +133,27 @@ impl<'a> CommitBuilder<'a> {
 
     // ---- changes ---------------------------------------------------------------------------
 
-    fn declare(&mut self, key: &Key, schema: &Schema) -> Result<()> {
+    /// Declares a series, with the encoding of `original` if it is a copy of that.
+    fn declare(
+        &mut self,
+        key: &Key,
+        schema: &Schema,
+        original: Option<&SeriesEncoding>,
+    ) -> Result<()> {
         schema.check()?;
         let path = node_path(key)?;
         if let Some(document) = self.node(key, &path)? {
             if document.node_kind() != NodeKind::Series {
-                return Err(clash(document.node_kind(), NodeKind::Series));
+                let is = document.node_kind();
+                return Err(errors::clash("commit", key, is, NodeKind::Series));
             }
             let mut find = |path: &str| self.changes.document(path);
-            let stored = self.recording.schema(key, &path, &document, &mut find)?;
+            let (stored, _) = self.recording.schema(key, &path, &document, &mut find)?;
             return stored.check_same_records(schema);
         }
         self.make_groups_above(key)?;
         self.remove_copies(key)?;
-        for (path, document) in self.recording.new_series(key, &path, schema)? {
+        for (path, document) in self.recording.new_series(key, &path, schema, original)? {
             self.changes.write_document(&path, document);
         }
         Ok(())
@@ -162,11 +178,11 @@ impl<'a> CommitBuilder<'a> {
     fn open_series(&mut self, key: &Key) -> Result<StoredSeries<ArrayFormat>> {
         let path = node_path(key)?;
         let Some(document) = self.node(key, &path)? else {
-            let message = "the series was not declared";
-            return Err(Error::new(ErrorKind::NotFound, "commit", message));
+            return Err(errors::not_declared(key));
         };
         if document.node_kind() != NodeKind::Series {
-            return Err(clash(document.node_kind(), NodeKind::Series));
+            let is = document.node_kind();
+            return Err(errors::clash("commit", key, is, NodeKind::Series));
         }
         self.remove_copies(key)?;
         let recording = self.recording;
@@ -230,7 +246,8 @@ impl<'a> CommitBuilder<'a> {
         let old = self.node(key, &path)?;
         if let Some(old) = &old {
             if old.node_kind() != NodeKind::Value {
-                return Err(clash(old.node_kind(), NodeKind::Value));
+                let is = old.node_kind();
+                return Err(errors::clash("commit", key, is, NodeKind::Value));
             }
             let path = path.clone();
             self.changes.push(StorageChange::ErasePath { path });
@@ -249,7 +266,6 @@ impl<'a> CommitBuilder<'a> {
     }
 }
 
-fn clash(is: NodeKind, wanted: NodeKind) -> Error {
-    let message = format!("this is a {is}, it cannot become a {wanted}");
-    Error::new(ErrorKind::KindMismatch, "commit", message)
+fn unknown_change() -> Error {
+    Error::new(ErrorKind::Unsupported, "commit", "this change is not known")
 }

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use simrecorder_core::backend::columns::{ColumnFormat, Columns, ENDS_DTYPE};
+use simrecorder_core::backend::StoredForm;
+use simrecorder_core::backend::columns::{ColumnFormat, Columns, ENDS_DTYPE, SeriesView};
 use simrecorder_core::{ArrayValue, DType, Error, ErrorKind, Key, Kind, Result, Schema};
 
 use crate::columns::encoded::SeriesEncoding;
@@ -90,7 +91,7 @@ impl Recording {
         path: &str,
         document: &Document,
         find: Find<'_>,
-    ) -> Result<Schema> {
+    ) -> Result<(Schema, SeriesEncoding)> {
         let kind = self.kind(document)?;
         let parts;
         let (elements, ends) = match kind {
@@ -122,29 +123,23 @@ impl Recording {
         if let Some(compression) = layout.compression() {
             schema = schema.with_compression(compression);
         }
-        let encoding = SeriesEncoding::of(elements, ends);
-        Ok(schema
-            .with_attributes(document.attributes())
-            .with_stored_form(Arc::new(encoding)))
+        let schema = schema.with_attributes(document.attributes());
+        Ok((schema, SeriesEncoding::of(elements, ends)))
     }
 
-    pub(crate) fn load_series(
-        &self,
+    /// A view of the series at `key`.
+    pub(crate) fn load_view(
+        self: &Arc<Self>,
         snapshot: &dyn Snapshot,
         key: &Key,
         path: &str,
         document: &Document,
-    ) -> Result<(Schema, Columns<ArrayView>)> {
+    ) -> Result<SeriesView<Self>> {
         let mut find = |path: &str| document_at(snapshot, path);
-        let schema = self.schema(key, path, document, &mut find)?;
-        let columns = load_columns(
-            snapshot,
-            path,
-            document,
-            schema.kind(),
-            &self.formats,
-            &mut find,
-        )?;
-        Ok((schema, columns))
+        let (schema, encoding) = self.schema(key, path, document, &mut find)?;
+        let (kind, formats) = (schema.kind(), &self.formats);
+        let columns = load_columns(snapshot, path, document, kind, formats, &mut find)?;
+        let view = SeriesView::new(Arc::clone(self), key.clone(), Arc::new(schema), columns);
+        Ok(view.with_stored_form(StoredForm::new(encoding)))
     }
 }

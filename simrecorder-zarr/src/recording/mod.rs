@@ -4,7 +4,7 @@ mod checkpoint;
 pub(crate) mod commit;
 pub(crate) mod loading;
 mod new_series;
-mod values;
+pub(crate) mod values;
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -13,11 +13,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::Mutex;
-use simrecorder_core::backend::columns::{
-    ColumnStore, Columns, PlannedFormats, SeriesView, StoredSeries,
-};
+use simrecorder_core::backend::columns::{ColumnStore, Columns, PlannedFormats, StoredSeries};
+use simrecorder_core::backend::{Encoded, errors};
 use simrecorder_core::{
-    ArrayView, ChunkPolicy, Compression, Encoded, Error, ErrorKind, Key, NodeKind, Result,
+    ArrayView, ChunkPolicy, Compression, Error, ErrorKind, Key, NodeKind, Result,
 };
 
 use crate::columns::changes::set_document;
@@ -78,17 +77,12 @@ impl Recording {
 
     pub(crate) fn check_writable(&self, operation: &'static str) -> Result<()> {
         if self.storage.is_read_only() {
-            let message = "the recording was opened read only; open it with append()";
-            return Err(Error::new(ErrorKind::ReadOnly, operation, message));
+            return Err(errors::read_only(operation));
         }
-        if self.closed.load(Ordering::Acquire) {
-            return Err(Error::new(
-                ErrorKind::Closed,
-                operation,
-                "the store was closed",
-            ));
+        match self.closed.load(Ordering::Acquire) {
+            true => Err(errors::closed(operation, "store")),
+            false => Ok(()),
         }
-        Ok(())
     }
 
     /// The document of the node at `key`, and its path; the parts of a series are no nodes.
@@ -109,23 +103,26 @@ impl Recording {
         Ok(document_at(snapshot, &path)?.map(|document| (path, document)))
     }
 
-    /// Calls `read` with the node at `key`; `None` if there is none.
-    pub(crate) fn with_node<T>(
+    /// Calls `read` for each of the nodes at `keys`, all as one snapshot shows them; `None` where there is
+    /// none.
+    pub(crate) fn with_nodes<T>(
         &self,
-        key: &Key,
-        read: impl Fn(&dyn Snapshot, String, Document) -> Result<T>,
-    ) -> Result<Option<T>> {
-        let mut found = None;
-        self.storage
-            .read(&mut |snapshot| {
-                found = self
-                    .find_node(snapshot, key)?
-                    .map(|(path, document)| read(snapshot, path, document))
-                    .transpose()?;
-                Ok(())
-            })
-            .map_err(|e| e.with_key(key.as_str()))?;
-        Ok(found)
+        keys: &[Key],
+        read: impl Fn(&dyn Snapshot, &Key, String, Document) -> Result<T>,
+    ) -> Result<Vec<Option<T>>> {
+        let mut nodes = Vec::new();
+        self.storage.read(&mut |snapshot| {
+            nodes.clear();
+            for key in keys {
+                let node = self.find_node(snapshot, key).and_then(|node| {
+                    node.map(|(path, document)| read(snapshot, key, path, document))
+                        .transpose()
+                });
+                nodes.push(node.map_err(|e| e.with_key(key.as_str()))?);
+            }
+            Ok(())
+        })?;
+        Ok(nodes)
     }
 }
 
@@ -143,16 +140,15 @@ impl ColumnStore for Recording {
     }
 
     fn view(self: &Arc<Self>, key: &Key) -> Result<Option<Arc<dyn ArrayView>>> {
-        let series = self.with_node(key, |snapshot, path, document| {
+        let keys = std::slice::from_ref(key);
+        let views = self.with_nodes(keys, |snapshot, key, path, document| {
             let is_series = document.node_kind() == NodeKind::Series;
             is_series
-                .then(|| self.load_series(snapshot, key, &path, &document))
+                .then(|| self.load_view(snapshot, key, &path, &document))
                 .transpose()
         })?;
-        Ok(series.flatten().map(|(schema, columns)| {
-            let view = SeriesView::new(Arc::clone(self), key.clone(), Arc::new(schema), columns);
-            Arc::new(view) as Arc<dyn ArrayView>
-        }))
+        let view = views.into_iter().flatten().flatten().next();
+        Ok(view.map(|view| Arc::new(view) as _))
     }
 
     fn read_encoded(

@@ -14,16 +14,15 @@ use crate::format::node_path::{ENDS, ITEMS};
 use crate::recording::Recording;
 
 impl Recording {
-    /// The documents of a new series.
+    /// The documents of a new series, with the encoding of `original` if it is a copy of that.
     pub(crate) fn new_series(
         &self,
         key: &Key,
         path: &str,
         schema: &Schema,
+        original: Option<&SeriesEncoding>,
     ) -> Result<Vec<(String, Document)>> {
         check_attributes(schema.attributes())?;
-        // A series that was read from another recording is kept as it was there.
-        let original = schema.stored_form::<SeriesEncoding>();
         let by_default = ChunkPolicy::default();
         let (policy, compression) = match original {
             Some(_) => (&by_default, Compression::default()),

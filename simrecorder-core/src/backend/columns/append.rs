@@ -10,7 +10,7 @@ use crate::backend::columns::sink::{ColumnSink, Cut};
 use crate::backend::columns::source::ColumnSource;
 use crate::backend::rows::{Gathered, RowSize, Rows, RowsRef};
 use crate::error::{Error, ErrorKind, Result};
-use crate::store::data_store::Batch;
+use crate::store::commit::Batch;
 
 /// The encoded chunks of a batch, by their index along the first axis: what
 /// [`DataStore::prepare`](crate::DataStore::prepare) makes.

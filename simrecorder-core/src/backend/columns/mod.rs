@@ -21,5 +21,5 @@ pub use layout::ColumnLayout;
 pub use read::read_rows;
 pub use series::{PlannedFormats, SeriesAppend, StoredSeries, fold};
 pub use sink::{ColumnSink, Cut};
-pub use source::{ColumnSource, read_chunks, replaced, shortened};
+pub use source::{ColumnSource, read_chunks};
 pub use view::{ColumnStore, ColumnView, SeriesView, ViewedColumn};

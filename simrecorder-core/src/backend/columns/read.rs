@@ -2,12 +2,13 @@
 
 use std::ops::Range;
 
-use crate::backend::columns::source::{ColumnSource, shortened};
+use crate::backend::columns::source::ColumnSource;
 use crate::backend::memory::zeroed;
 use crate::backend::rows::{RowSize, Rows};
 use crate::error::Result;
 use crate::reading::region_copy::{Block, copy_block};
 use crate::reading::selection::Region;
+use crate::store::errors::shortened;
 
 /// Reads `region`, which lies within the shape of the column, into `out`, which has its size.
 pub(super) fn read_region<S: ColumnSource>(

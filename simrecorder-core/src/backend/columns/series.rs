@@ -12,7 +12,7 @@ use crate::backend::rows::Rows;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::key::Key;
 use crate::model::schema::Kind;
-use crate::store::data_store::{Batch, Prepared};
+use crate::store::commit::{Batch, Prepared};
 
 /// The columns of a series, and what its records are.
 #[derive(Debug)]

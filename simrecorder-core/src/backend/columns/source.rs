@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use crate::backend::columns::column::{Column, ColumnFormat};
 use crate::backend::rows::Rows;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::Result;
 use crate::reading::selection::Region;
 
 /// A column that is open for reading: as a view shows it, or as a commit finds it.
@@ -81,16 +81,4 @@ pub fn read_chunks<S: ColumnSource>(source: &S, region: &Region, out: &mut [u8])
         S::read_parts(some.collect(), read)?;
     }
     Ok(())
-}
-
-/// The error of reading rows that are no longer there.
-pub fn shortened() -> Error {
-    let message = "the series is shorter than it was; take a new view";
-    Error::new(ErrorKind::OutOfBounds, "read", message)
-}
-
-/// The error of reading from a recording that is no longer there.
-pub fn replaced() -> Error {
-    let message = "another recording has taken the place of this one; take a new view";
-    Error::new(ErrorKind::OutOfBounds, "read", message)
 }

@@ -14,8 +14,8 @@ use crate::model::key::Key;
 use crate::model::records::Records;
 use crate::model::schema::{Kind, Schema};
 use crate::reading::selection::Region;
-use crate::reading::view::{ArrayView, ArrayViewExt};
-use crate::store::data_store::Encoded;
+use crate::store::array_view::ArrayView;
+use crate::store::encoded::{Encoded, EncodedView, StoredForm};
 
 /// A column as of one commit, and how to tell whether its rows are still there.
 #[derive(Debug)]
@@ -49,8 +49,8 @@ pub trait ColumnStore: Send + Sync + 'static {
 
     /// Opens a column and calls `read`, which returns the index after the last row that it read.
     /// Then checks that none of these rows had been cut off, and that no other recording has taken
-    /// the place of the one of the view: that is the error [`shortened`](super::shortened) or
-    /// [`replaced`](super::replaced).
+    /// the place of the one of the view: that is the error [`shortened`](crate::backend::errors::shortened) or
+    /// [`replaced`](crate::backend::errors::replaced).
     ///
     /// It may call `read` again, after which nothing of the call before counts.
     fn read_column<T>(
@@ -63,7 +63,7 @@ pub trait ColumnStore: Send + Sync + 'static {
     fn view(self: &Arc<Self>, key: &Key) -> Result<Option<Arc<dyn ArrayView>>>;
 
     /// Reads the records of `range`, which is not empty, as
-    /// [`ArrayView::read_encoded`](crate::ArrayView::read_encoded) does. By default nothing is
+    /// [`EncodedView::read_encoded`](crate::backend::EncodedView::read_encoded) does. By default nothing is
     /// copied as it is.
     fn read_encoded(
         &self,
@@ -84,6 +84,7 @@ pub struct SeriesView<S: ColumnStore> {
     columns: Columns<ViewedColumn<S>>,
     shape: Vec<u64>,
     chunk_shape: Vec<u64>,
+    form: Option<StoredForm>,
 }
 
 impl<S: ColumnStore> fmt::Debug for SeriesView<S> {
@@ -117,7 +118,16 @@ impl<S: ColumnStore> SeriesView<S> {
             columns,
             shape,
             chunk_shape,
+            form: None,
         }
+    }
+
+    /// The same with the form in which the series is stored, so that its records can be copied as they
+    /// are.
+    #[must_use]
+    pub fn with_stored_form(mut self, form: StoredForm) -> Self {
+        self.form = Some(form);
+        self
     }
 
     fn at(&self, error: Error) -> Error {
@@ -228,14 +238,6 @@ impl<S: ColumnStore> ArrayView for SeriesView<S> {
         read().map_err(|e| self.at(e))
     }
 
-    fn read_encoded(&self, range: Range<u64>, max_bytes: usize) -> Result<Option<Encoded>> {
-        if count_records(&range, &self.shape)? == 0 {
-            return Ok(None);
-        }
-        let encoded = self.store.read_encoded(&self.columns, range, max_bytes);
-        encoded.map_err(|e| self.at(e))
-    }
-
     fn check_records(&self, range: Range<u64>) -> Result<()> {
         if count_records(&range, &self.shape)? == 0 {
             return Ok(());
@@ -268,7 +270,26 @@ impl<S: ColumnStore> ArrayView for SeriesView<S> {
             columns: self.columns.clone(),
             shape: self.shape.clone(),
             chunk_shape: self.chunk_shape.clone(),
+            form: self.form.clone(),
         })
+    }
+
+    fn as_encoded(&self) -> Option<&dyn EncodedView> {
+        self.form.as_ref().map(|_| self as _)
+    }
+}
+
+impl<S: ColumnStore> EncodedView for SeriesView<S> {
+    fn stored_form(&self) -> StoredForm {
+        self.form.clone().unwrap_or_else(|| StoredForm::new(()))
+    }
+
+    fn read_encoded(&self, range: Range<u64>, max_bytes: usize) -> Result<Option<Encoded>> {
+        if count_records(&range, &self.shape)? == 0 {
+            return Ok(None);
+        }
+        let encoded = self.store.read_encoded(&self.columns, range, max_bytes);
+        encoded.map_err(|e| self.at(e))
     }
 }
 
