@@ -9,8 +9,8 @@ use parking_lot::Mutex;
 use simrecorder_core::backend::columns::{ColumnFormat, PlannedFormats};
 use simrecorder_core::backend::{Encoded, EncodedChange, EncodedStore, StoredForm};
 use simrecorder_core::{
-    Attributes, Batch, Child, Commit, DataStore, ErrorKind, Key, Kind, Node, NodeKind, OpenMode,
-    Prepared, Result, Schema,
+    Attributes, Batch, Child, Commit, DataStore, Error, ErrorKind, Key, Kind, Node, NodeKind,
+    OpenMode, Prepared, Result, Schema, expand_home,
 };
 
 use crate::columns::encoded::{EncodedColumns, SeriesEncoding, fits};
@@ -22,7 +22,7 @@ use crate::lmdb::{LmdbOptions, LmdbStorage};
 use crate::options::{ZarrOptions, ZarrStorage};
 use crate::recording::Recording;
 use crate::recording::commit::CommitBuilder;
-use crate::recording::loading::document_at;
+use crate::recording::documents::document_at;
 use crate::recording::values::ValueChunk;
 use crate::storage::{Snapshot, Storage};
 
@@ -137,6 +137,32 @@ impl ZarrDataStore {
     /// The path of the recording.
     pub fn path(&self) -> &Path {
         &self.recording.path
+    }
+}
+
+impl ZarrOptions {
+    /// Opens the recording at `path`, in which a leading `~` is the home folder.
+    ///
+    /// # Errors
+    /// - [`ErrorKind::NotFound`] or [`ErrorKind::AlreadyExists`], as the mode asks for.
+    /// - [`ErrorKind::InvalidArgument`] for an empty path, a file where a folder is expected, or
+    ///   a folder that holds something else.
+    /// - [`ErrorKind::Locked`] if another writer has it open.
+    /// - [`ErrorKind::Corrupt`] or [`ErrorKind::Unsupported`] if it is damaged, or was written
+    ///   by a newer version.
+    /// - What the file system reports.
+    pub fn open(self, path: impl AsRef<Path>) -> Result<ZarrDataStore> {
+        let path = expand_home(path)?;
+        if self.storage == ZarrStorage::Lmdb
+            && path.join("zarr.json").is_file()
+            && !path.join("data.mdb").exists()
+        {
+            let message = "this is a Zarr directory, not an LMDB recording; open it with \
+                           ZarrStorage::Directory or the URL zarr+dir:PATH";
+            return Err(Error::new(ErrorKind::InvalidArgument, "open", message)
+                .with_key(path.display().to_string()));
+        }
+        ZarrDataStore::open_with(&path, self)
     }
 }
 

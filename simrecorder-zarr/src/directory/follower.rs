@@ -9,14 +9,12 @@ use std::sync::Arc;
 use simrecorder_core::backend::{Position, Scanned, check_plain_file, path_inside, scan};
 use simrecorder_core::{Error, Result};
 
-use super::disk::{Paths, check_key, is_missing};
+use super::disk::is_missing;
 use super::overlay::Overlay;
 use super::owner::{Owner, journal_of_another};
+use super::paths::{Paths, ROOT_METADATA, check_key};
 use crate::format::recording_id::RecordingId;
 use crate::journal::{self, FORMAT};
-
-/// The metadata of the root, which a writer replaces before it changes any other file.
-pub(super) const ROOT_METADATA: &str = "zarr.json";
 
 /// A file or a directory of the system.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -5,7 +5,7 @@ use simrecorder_core::backend::columns::fold;
 
 use crate::columns::changes::StorageChanges;
 use crate::columns::reading::open_column;
-use crate::recording::loading::document_at;
+use crate::recording::documents::document_at;
 use crate::recording::{Recording, WriterCache};
 use crate::storage::Change;
 

@@ -14,7 +14,8 @@ use crate::columns::encoded::{EncodedColumns, SeriesEncoding};
 use crate::format::array_format::ArrayFormat;
 use crate::format::metadata::{Document, check_attributes};
 use crate::format::node_path::{node_path, parent_of_part};
-use crate::recording::loading::{document_at, load_columns};
+use crate::recording::documents::document_at;
+use crate::recording::loading::load_columns;
 use crate::recording::{Recording, WriterCache};
 use crate::storage::Change as StorageChange;
 

@@ -4,14 +4,15 @@ use std::sync::Arc;
 
 use simrecorder_core::backend::StoredForm;
 use simrecorder_core::backend::columns::{ColumnFormat, Columns, ENDS_DTYPE, SeriesView};
-use simrecorder_core::{ArrayValue, DType, Error, ErrorKind, Key, Kind, Result, Schema};
+use simrecorder_core::{ArrayValue, DType, Error, Key, Kind, Result, Schema};
 
 use crate::columns::encoded::SeriesEncoding;
 use crate::columns::reading::{ArrayView, view_column};
 use crate::format::array_format::FormatCache;
 use crate::format::metadata::{Document, corrupt};
-use crate::format::node_path::{ENDS, ITEMS, METADATA_OF_ZARR_V2, entry, metadata_entry};
+use crate::format::node_path::{ENDS, ITEMS};
 use crate::recording::Recording;
+use crate::recording::documents::document_at;
 use crate::storage::Snapshot;
 
 /// Finds documents by their path.
@@ -55,20 +56,6 @@ pub(crate) fn load_columns(
 
 fn missing_part(name: &str) -> Error {
     corrupt(format!("the array '{name}' of the series is missing"))
-}
-
-/// The document at `path` in a snapshot.
-pub(crate) fn document_at(snapshot: &dyn Snapshot, path: &str) -> Result<Option<Document>> {
-    if let Some(bytes) = snapshot.get(&metadata_entry(path))? {
-        return Document::parse(&bytes).map(Some);
-    }
-    for name in METADATA_OF_ZARR_V2 {
-        if snapshot.get(&entry(path, name))?.is_some() {
-            let message = "this is Zarr V2; simrecorder reads Zarr V3";
-            return Err(Error::new(ErrorKind::Unsupported, "read metadata", message));
-        }
-    }
-    Ok(None)
 }
 
 impl Recording {

@@ -2,6 +2,7 @@
 
 mod checkpoint;
 pub(crate) mod commit;
+pub(crate) mod documents;
 pub(crate) mod loading;
 mod new_series;
 pub(crate) mod values;
@@ -26,7 +27,7 @@ use crate::format::array_format::{ArrayFormat, FormatCache};
 use crate::format::metadata::Document;
 use crate::format::node_path::{metadata_entry, node_path, parent_of_part};
 use crate::format::recording_id::RecordingId;
-use crate::recording::loading::document_at;
+use crate::recording::documents::document_at;
 use crate::storage::{Snapshot, Storage};
 
 /// The series that the writer has changed, as it left them. It is the only one that writes, so they
