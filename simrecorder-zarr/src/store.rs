@@ -191,19 +191,19 @@ impl DataStore for ZarrDataStore {
             Ok(match document.node_kind() {
                 NodeKind::Series => {
                     let view = recording.load_view(snapshot, key, &path, &document)?;
-                    FoundNode::Complete(Node::Series(Arc::new(view).into()))
+                    NodeSnapshot::Complete(Node::Series(Arc::new(view).into()))
                 }
-                NodeKind::Value => FoundNode::Value {
+                NodeKind::Value => NodeSnapshot::Value {
                     chunks: recording.value_chunks(snapshot, &path, &document),
                     path,
                     document,
                 },
-                _ => FoundNode::Complete(Node::Group { attributes }),
+                _ => NodeSnapshot::Complete(Node::Group { attributes }),
             })
         })?;
-        let complete = |(key, found): (&Key, Option<FoundNode>)| match found {
-            Some(FoundNode::Complete(node)) => Some(node),
-            Some(FoundNode::Value {
+        let complete = |(key, found): (&Key, Option<NodeSnapshot>)| match found {
+            Some(NodeSnapshot::Complete(node)) => Some(node),
+            Some(NodeSnapshot::Value {
                 chunks,
                 path,
                 document,
@@ -336,7 +336,7 @@ impl ZarrDataStore {
 }
 
 /// A node as a snapshot shows it; a value is decoded after the snapshot was given up.
-enum FoundNode {
+enum NodeSnapshot {
     Complete(Node),
     Value {
         chunks: Result<Vec<ValueChunk>>,

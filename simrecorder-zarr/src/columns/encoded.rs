@@ -52,7 +52,7 @@ impl SeriesEncoding {
 /// The columns of consecutive records: what [`Encoded`] holds.
 pub(crate) type EncodedColumns = Columns<EncodedRows<ArrayFormat>>;
 
-fn into_encoded(columns: EncodedColumns, records: u64) -> Encoded {
+fn into_encoded(columns: EncodedColumns, len: u64) -> Encoded {
     let size = |rows: &EncodedRows<ArrayFormat>| -> usize {
         let sizes = rows.chunks.iter().map(|(_, bytes)| bytes.len().max(PAGE));
         sizes.sum()
@@ -61,7 +61,7 @@ fn into_encoded(columns: EncodedColumns, records: u64) -> Encoded {
         Columns::Single(rows) => size(rows),
         Columns::Ragged { ends, items } => size(ends) + size(items),
     };
-    Encoded::new(records, bytes, columns)
+    Encoded::new(len, bytes, columns)
 }
 
 /// Whether a series whose elements and ends have these formats takes the chunks.
@@ -231,8 +231,8 @@ fn read_single(
         let len = end.min(reader.rows());
         Ok((len, reader.into_rows(len)))
     })?;
-    let records = rows.len - range.start;
-    Ok(Some(into_encoded(Columns::Single(rows), records)))
+    let len = rows.len - range.start;
+    Ok(Some(into_encoded(Columns::Single(rows), len)))
 }
 
 /// The same for two arrays. `record_ends` says where the records of `range` end, counted in items,

@@ -149,7 +149,7 @@ impl ColumnSource for OpenArray<'_> {
     fn check_chunks(&self, range: Range<u64>) -> Result<()> {
         let layout = self.column.layout();
         let region = Region::records(range.clone(), &self.column.shape());
-        if !self.column.format.is_own() || region.is_empty() {
+        if !self.column.format.is_native() || region.is_empty() {
             return Ok(());
         }
         let chunk = layout.chunk_rows();

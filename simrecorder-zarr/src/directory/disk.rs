@@ -244,14 +244,14 @@ impl Disk {
 
     /// Writes a new journal and puts it in the place of the old one.
     ///
-    /// On failure the old one is still in place, unless [`Unfinished::unsure`] says otherwise.
+    /// On failure the old one is still in place, unless [`UnfinishedWrite::unsure`] says otherwise.
     pub(super) fn replace_journal(
         &self,
         recording: Option<&RecordingId>,
         fill: &mut dyn FnMut(&mut JournalWriter<'_>) -> Result<()>,
-    ) -> Result<(), Unfinished> {
+    ) -> Result<(), UnfinishedWrite> {
         let path = &self.paths.journal;
-        let unchanged = |error| Unfinished {
+        let unchanged = |error| UnfinishedWrite {
             error,
             unsure: false,
         };
@@ -280,16 +280,16 @@ impl Disk {
             unchanged(error)
         })?;
         self.sync_directory(&self.paths.parent)
-            .map_err(|error| Unfinished {
+            .map_err(|error| UnfinishedWrite {
                 error: failed(error),
                 unsure: true,
             })
     }
 
     /// Removes the journal; on failure it may be gone nevertheless.
-    pub(super) fn remove_journal(&self) -> Result<(), Unfinished> {
+    pub(super) fn remove_journal(&self) -> Result<(), UnfinishedWrite> {
         let failed = |unsure| {
-            move |error| Unfinished {
+            move |error| UnfinishedWrite {
                 error: Error::io("erase", &self.paths.journal, error),
                 unsure,
             }
@@ -309,9 +309,9 @@ impl Disk {
     }
 
     /// Writes a record at the end of the journal and makes it durable.
-    pub(super) fn append(&self, journal: &File, record: &Sealed) -> Result<(), Unfinished> {
+    pub(super) fn append(&self, journal: &File, record: &Sealed) -> Result<(), UnfinishedWrite> {
         let failed = |unsure| {
-            move |error| Unfinished {
+            move |error| UnfinishedWrite {
                 error: Error::io("write", &self.paths.journal, error),
                 unsure,
             }
@@ -469,7 +469,7 @@ impl JournalWriter<'_> {
 
 /// Why a change of the journal failed.
 #[derive(Debug)]
-pub(super) struct Unfinished {
+pub(super) struct UnfinishedWrite {
     pub(super) error: Error,
     /// Whether others may have seen the change, although it may be lost in a power failure.
     pub(super) unsure: bool,

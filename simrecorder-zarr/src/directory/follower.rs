@@ -195,7 +195,7 @@ impl Follower {
 }
 
 /// A journal that was read from its start.
-pub(super) struct Loaded {
+pub(super) struct LoadedJournal {
     pub(super) file: Arc<File>,
     pub(super) metadata: Metadata,
     pub(super) position: Position,
@@ -203,7 +203,7 @@ pub(super) struct Loaded {
 }
 
 /// Reads the journal, if there is one.
-pub(super) fn load(paths: &Paths, write: bool) -> Result<Option<Loaded>> {
+pub(super) fn load(paths: &Paths, write: bool) -> Result<Option<LoadedJournal>> {
     let failed = |error| Error::io("open", &paths.journal, error);
     check_plain_file(&paths.journal).map_err(failed)?;
     let file = match File::options().read(true).write(write).open(&paths.journal) {
@@ -215,7 +215,7 @@ pub(super) fn load(paths: &Paths, write: bool) -> Result<Option<Loaded>> {
     let start = FORMAT.read_header(&file, &paths.journal)?;
     let mut overlay = Overlay::new(Some(Arc::clone(&file)));
     let position = replay(&file, paths, start, metadata.len(), &mut overlay)?.position;
-    Ok(Some(Loaded {
+    Ok(Some(LoadedJournal {
         file,
         metadata,
         position,

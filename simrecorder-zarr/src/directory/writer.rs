@@ -10,8 +10,8 @@ use bytes::Bytes;
 use simrecorder_core::backend::{Position, check_not_deleted, deleted};
 use simrecorder_core::{Durability, Error, ErrorKind, OpenMode, Result};
 
-use super::disk::{Disk, JournalWriter, Unfinished};
-use super::follower::{self, Loaded};
+use super::disk::{Disk, JournalWriter, UnfinishedWrite};
+use super::follower::{self, LoadedJournal};
 use super::location::{Content, Plan};
 use super::lock::WriterLock;
 use super::overlay::{Entry, Lookup, Overlay, is_below};
@@ -179,7 +179,7 @@ impl Writer {
         Ok(Some(id))
     }
 
-    fn take_over(&mut self, loaded: Loaded) -> Result<Overlay> {
+    fn take_over(&mut self, loaded: LoadedJournal) -> Result<Overlay> {
         let end = loaded.position.offset;
         let torn = loaded.metadata.len().saturating_sub(end);
         if torn > 0 {
@@ -318,12 +318,12 @@ impl Writer {
     fn replace_journal(
         &mut self,
         fill: &mut dyn FnMut(&mut JournalWriter<'_>) -> Result<()>,
-    ) -> Result<Overlay, Unfinished> {
+    ) -> Result<Overlay, UnfinishedWrite> {
         self.disk.replace_journal(self.recording.as_ref(), fill)?;
         // Read back, so that a journal is applied in one way only.
         let loaded = follower::load(&self.disk.paths, true)
             .and_then(|loaded| loaded.ok_or_else(|| self.lost_journal()))
-            .map_err(|error| Unfinished {
+            .map_err(|error| UnfinishedWrite {
                 error,
                 unsure: true,
             })?;
@@ -341,7 +341,7 @@ impl Writer {
             .with_key(self.disk.paths.journal.display().to_string())
     }
 
-    fn note(&mut self, unfinished: Unfinished) -> Error {
+    fn note(&mut self, unfinished: UnfinishedWrite) -> Error {
         if unfinished.unsure {
             self.broken = Some(unfinished.error.clone());
         }
@@ -355,8 +355,8 @@ impl Writer {
         // proportion to what was written since the last one.
         let garbage = length > self.limits.journal && tails < length / 2;
         let bound = self.limits.held.max(2 * self.held_after);
-        let rest = self.limits.settle_after.max(20 * self.settling_took);
-        let hidden = overlay.has_entries() && self.settled.elapsed() >= rest;
+        let pause = self.limits.settle_after.max(20 * self.settling_took);
+        let hidden = overlay.has_entries() && self.settled.elapsed() >= pause;
         length >= self.retry_from && (garbage || hidden || overlay.held() > bound)
     }
 

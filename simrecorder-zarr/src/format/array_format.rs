@@ -110,7 +110,7 @@ impl ArrayFormat {
     }
 
     /// Whether this is a way in which this version of simrecorder encodes chunks.
-    pub(crate) fn is_own(&self) -> bool {
+    pub(crate) fn is_native(&self) -> bool {
         self.has_checksum && self.layout.compression().is_some()
     }
 

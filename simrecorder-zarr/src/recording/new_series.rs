@@ -78,10 +78,10 @@ impl NewSeries<'_> {
     /// Records of any length: a group of what they hold, and of where they end.
     fn rows(&self) -> Result<Vec<(String, Document)>> {
         let dtype = self.dtype();
-        let by_size = without_records(self.policy);
+        let by_size = policy_by_size(self.policy);
         let item_chunk = by_size.chunk_shape(self.schema.record_shape(), dtype.size())?;
         let ends_chunk = match self.policy.fixed_records() {
-            Some(records) => vec![records],
+            Some(rows) => vec![rows],
             None => by_size.chunk_shape(&[], ENDS_DTYPE.size())?,
         };
         check_chunk_size(&item_chunk, dtype.size())?;
@@ -153,7 +153,7 @@ const MAX_CHUNK_BYTES: u64 = 1 << 30;
 
 /// A policy for what holds no records, the items of ragged rows and values: a number of records
 /// or a shape says nothing about them.
-pub(super) fn without_records(policy: &ChunkPolicy) -> ChunkPolicy {
+pub(super) fn policy_by_size(policy: &ChunkPolicy) -> ChunkPolicy {
     match policy.fixed_records() {
         Some(_) => ChunkPolicy::default(),
         None => policy.clone(),

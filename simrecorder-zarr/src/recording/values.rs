@@ -11,7 +11,7 @@ use simrecorder_core::{
 use crate::format::array_format::ArrayFormat;
 use crate::format::metadata::{Document, corrupt};
 use crate::recording::Recording;
-use crate::recording::new_series::{axis_names, check_chunk_size, without_records};
+use crate::recording::new_series::{axis_names, check_chunk_size, policy_by_size};
 use crate::storage::{Change, Snapshot};
 
 /// A value has no more chunks than this: each of them is looked up.
@@ -30,7 +30,7 @@ impl Recording {
         let chunk = match &value.shape[..] {
             [] => Vec::new(),
             [first, rest @ ..] => {
-                let mut chunk = without_records(&self.chunk_policy).chunk_shape(rest, size)?;
+                let mut chunk = policy_by_size(&self.chunk_policy).chunk_shape(rest, size)?;
                 chunk[0] = chunk[0].min(*first).max(1);
                 check_chunk_size(&chunk, size)?;
                 chunk
