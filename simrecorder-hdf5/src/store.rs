@@ -6,22 +6,20 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use simrecorder_core::{
-    ArrayView, Attributes, Batch, Child, Commit, DataStore, ErrorKind, Key, Kind, Node, NodeKind,
-    OpenMode, Prepared, Result, Schema, Value, expand_home,
+    Batch, Child, Commit, DataStore, ErrorKind, Key, Kind, Node, NodeKind, OpenMode, Prepared,
+    Result, Schema, expand_home,
 };
 
 use crate::columns::append::prepare_chunks;
 use crate::columns::column::ColumnLayout;
-use crate::format::attributes::read_attributes;
 use crate::format::dataset::Dataset;
 use crate::format::node::{StoredNode, groups_on_the_way};
-use crate::format::value::read_value;
 use crate::library::{link_names, open_object, reference};
 use crate::options::Hdf5Options;
 use crate::recording::Recording;
 use crate::recording::commit::{CommitBuilder, check_layout};
 use crate::recording::series::{NewSeries, load};
-use crate::view::open_view;
+use crate::view::node_at;
 
 /// Keeps a recording in an HDF5 file, which h5py, h5dump and xarray read without plugins.
 ///
@@ -150,27 +148,14 @@ impl DataStore for Hdf5DataStore {
         self.recording.read_only
     }
 
-    fn node(&self, key: &Key) -> Result<Option<Node>> {
-        if key.is_root() {
-            return Ok(Some(Node::Group));
-        }
-        let node = self.recording.with_state(|state| {
-            let Some((found, path)) = state.find(key)? else {
-                return Ok(None);
+    fn nodes(&self, keys: &[Key]) -> Result<Vec<Option<Node>>> {
+        self.recording.with_state(|state| {
+            let node = |key: &Key| {
+                let node = node_at(&self.recording, state, key);
+                node.map_err(|e| e.with_key(key.as_str()))
             };
-            Ok(Some(match found.kind {
-                NodeKind::Value => Node::Value,
-                NodeKind::Series => {
-                    let loaded = load(&found, &path, &state.tails)?;
-                    Node::Series {
-                        schema: Arc::new(loaded.schema),
-                        records: loaded.columns.record_column().rows,
-                    }
-                }
-                _ => Node::Group,
-            }))
-        });
-        node.map_err(|e| e.with_key(key.as_str()))
+            keys.iter().map(node).collect()
+        })
     }
 
     fn children(&self, key: &Key) -> Result<Vec<Child>> {
@@ -212,28 +197,6 @@ impl DataStore for Hdf5DataStore {
             Ok(children)
         });
         children.map_err(|e| e.with_key(key.as_str()))
-    }
-
-    fn value(&self, key: &Key) -> Result<Option<Value>> {
-        let value = self.recording.with_state(|state| match state.find(key)? {
-            Some((found, _)) if found.kind == NodeKind::Value => read_value(&found).map(Some),
-            _ => Ok(None),
-        });
-        value.map_err(|e| e.with_key(key.as_str()))
-    }
-
-    fn view(&self, key: &Key) -> Result<Option<Arc<dyn ArrayView>>> {
-        Ok(open_view(&self.recording, key)?.map(|view| Arc::new(view) as _))
-    }
-
-    fn attributes(&self, key: &Key) -> Result<Option<Attributes>> {
-        let attributes = self.recording.with_state(|state| {
-            state
-                .find(key)?
-                .map(|(found, _)| read_attributes(&found.object, found.metadata.as_ref()))
-                .transpose()
-        });
-        attributes.map_err(|e| e.with_key(key.as_str()))
     }
 
     fn plan(&self, key: &Key, schema: Option<&Schema>) -> Result<u64> {

@@ -6,14 +6,17 @@ use std::sync::Arc;
 
 use simrecorder_core::backend::{count_records, read_ragged};
 use simrecorder_core::{
-    ArrayView, ArrayViewExt, Error, ErrorKind, Key, Kind, NodeKind, Records, Region, Result, Schema,
+    ArrayView, Error, ErrorKind, Key, Kind, Node, NodeKind, Records, Region, Result, Schema,
 };
 
 use crate::columns::Columns;
 use crate::columns::column::ColumnLayout;
 use crate::columns::read::ColumnView;
+use crate::format::attributes::read_attributes;
+use crate::format::value::read_value;
 use crate::recording::Recording;
 use crate::recording::series::load;
+use crate::recording::state::State;
 
 #[derive(Clone)]
 pub(crate) struct Hdf5View {
@@ -25,30 +28,37 @@ pub(crate) struct Hdf5View {
     chunk_shape: Vec<u64>,
 }
 
-/// The series at `key` as it is committed now; `None` if there is none.
-pub(crate) fn open_view(recording: &Arc<Recording>, key: &Key) -> Result<Option<Hdf5View>> {
-    let view = recording.with_state(|state| {
-        let Some((found, path)) = state.find(key)? else {
-            return Ok(None);
-        };
-        if found.kind != NodeKind::Series {
-            return Ok(None);
+/// The node at `key` as `state` has it.
+pub(crate) fn node_at(
+    recording: &Arc<Recording>,
+    state: &State,
+    key: &Key,
+) -> Result<Option<Node>> {
+    let Some((found, path)) = state.find(key)? else {
+        return Ok(None);
+    };
+    let attributes = || read_attributes(&found.object, found.metadata.as_ref());
+    Ok(Some(match found.kind {
+        NodeKind::Value => Node::Value {
+            value: read_value(&found).map_err(|e| e.with_key(key.as_str())),
+            attributes: attributes()?,
+        },
+        NodeKind::Series => {
+            let loaded = load(&found, &path, &state.tails)?;
+            let (epoch, id) = (recording.epoch(), state.open.id());
+            let columns = loaded.columns.map(|column| {
+                let tail = state.tails.get(&column.path).cloned();
+                let tail = tail.map(|tail| Ok::<_, Error>((tail, state.journal()?)));
+                Ok(ColumnView::new(column, tail.transpose()?, epoch, id))
+            })?;
+            let schema = Arc::new(loaded.schema);
+            let view = Hdf5View::new(Arc::clone(recording), key.clone(), schema, columns);
+            Node::Series(Arc::new(view).into())
         }
-        let loaded = load(&found, &path, &state.tails)?;
-        let (epoch, id) = (recording.epoch(), state.open.id());
-        let columns = loaded.columns.map(|column| {
-            let tail = state.tails.get(&column.path).cloned();
-            let tail = tail.map(|tail| Ok::<_, Error>((tail, state.journal()?)));
-            Ok(ColumnView::new(column, tail.transpose()?, epoch, id))
-        })?;
-        Ok(Some(Hdf5View::new(
-            Arc::clone(recording),
-            key.clone(),
-            Arc::new(loaded.schema),
-            columns,
-        )))
-    });
-    view.map_err(|e| e.with_key(key.as_str()))
+        _ => Node::Group {
+            attributes: attributes()?,
+        },
+    }))
 }
 
 impl fmt::Debug for Hdf5View {
@@ -150,9 +160,12 @@ impl ArrayView for Hdf5View {
     }
 
     fn refresh(&self) -> Result<Arc<dyn ArrayView>> {
-        match open_view(&self.recording, &self.key)? {
-            Some(view) => Ok(Arc::new(view)),
-            None => {
+        let node = self
+            .recording
+            .with_state(|state| node_at(&self.recording, state, &self.key));
+        match node.map_err(|e| e.with_key(self.key.as_str()))? {
+            Some(Node::Series(view)) => Ok(view.into()),
+            _ => {
                 let message = "the series is no longer there";
                 Err(Error::new(ErrorKind::NotFound, "refresh", message).with_key(self.key.as_str()))
             }

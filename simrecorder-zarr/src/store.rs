@@ -361,16 +361,12 @@ impl EncodedStore for ZarrDataStore {
         form: &StoredForm,
         encoded: &Encoded,
     ) -> Result<bool> {
-        let (Some(columns), Some(encoding)) = (
-            encoded.contents::<EncodedColumns>(),
-            SeriesEncoding::in_form(form),
-        ) else {
+        let Some(columns) = encoded.contents::<EncodedColumns>() else {
             return Ok(false);
         };
+        let encoding = SeriesEncoding::in_form(form);
         let path = node_path(key)?;
-        let documents = self
-            .recording
-            .new_series(key, &path, schema, Some(encoding))?;
+        let documents = self.recording.new_series(key, &path, schema, encoding)?;
         let arrays = documents.iter().filter(|(_, document)| document.is_array());
         let formats = arrays.map(|(_, document)| self.recording.formats.get(document));
         let formats = formats.collect::<Result<Vec<_>>>()?;

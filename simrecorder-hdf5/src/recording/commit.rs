@@ -56,14 +56,9 @@ impl<'a> CommitBuilder<'a> {
         let result = match change {
             Change::Declare { key, schema } => self.declare(&key, &schema),
             Change::Append { batch, prepared } => self.append(batch, prepared),
-            Change::AppendEncoded { .. } => Err(Error::new(
-                ErrorKind::Internal,
-                "commit",
-                "the HDF5 store takes no encoded records",
-            )),
             Change::Set { key, value } => self.set(&key, &value),
             Change::SetAttributes { key, attributes } => self.set_attributes(&key, &attributes),
-            Change::Truncate { key, records: len } => self.truncate(&key, len),
+            Change::Truncate { key, len } => self.truncate(&key, len),
             _ => Err(Error::new(
                 ErrorKind::Unsupported,
                 "commit",

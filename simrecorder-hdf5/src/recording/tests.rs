@@ -2,11 +2,10 @@
 
 use std::fs;
 use std::path::PathBuf;
-use std::sync::{Arc, mpsc};
+use std::sync::mpsc;
 
 use simrecorder_core::{
-    ArrayView, Change, ChunkPolicy, DataStore, ErrorKind, Key, OpenMode, Recorder, Schema,
-    prelude::*,
+    Change, ChunkPolicy, DataStore, ErrorKind, Key, OpenMode, Recorder, Schema, View, prelude::*,
 };
 
 use crate::recording::commit::CommitBuilder;
@@ -36,11 +35,11 @@ fn record(store: &Hdf5DataStore, numbers: std::ops::Range<u64>) -> Recorder {
     recorder
 }
 
-fn view(store: &Hdf5DataStore) -> Arc<dyn ArrayView> {
+fn view(store: &Hdf5DataStore) -> View {
     store.view(&key()).unwrap().unwrap()
 }
 
-fn read(view: &Arc<dyn ArrayView>) -> simrecorder_core::Result<Vec<u64>> {
+fn read(view: &View) -> simrecorder_core::Result<Vec<u64>> {
     Ok(view.read::<u64>()?.into_raw_vec_and_offset().0)
 }
 
@@ -80,7 +79,7 @@ fn a_view_does_not_read_what_a_commit_is_cutting_and_reads_on_if_that_is_taken_b
         let state = recording.state.read();
         let mut builder = CommitBuilder::new(recording, &state);
         let (key, records) = (key(), 50);
-        builder.add(Change::Truncate { key, records }).unwrap();
+        builder.add(Change::Truncate { key, len: records }).unwrap();
         let error = read(&view).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::OutOfBounds, "{error}");
     }

@@ -5,9 +5,10 @@ use std::path::PathBuf;
 
 use redis::io::tcp::TcpSettings;
 use redis::{ConnectionInfo, IntoConnectionInfo};
-use simrecorder_core::{Error, ErrorKind, Result, expand_home};
+use simrecorder_core::{Result, expand_home};
 
 use crate::connection::errors::{from_redis, invalid};
+use crate::connection::percent::percent_decoded;
 
 /// Which servers the hosts of a URL are.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -142,28 +143,6 @@ fn home_in_url() -> Result<String> {
         .fold(home, |home, (plain, code)| home.replace(plain, code)))
 }
 
-pub(crate) fn percent_decoded(text: &str) -> Result<String> {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let [first, tail @ ..] = rest {
-        let digit = |index: usize| tail.get(index).and_then(|&b| char::from(b).to_digit(16));
-        match (first, digit(0), digit(1)) {
-            (b'%', Some(high), Some(low)) => {
-                bytes.push((high * 16 + low) as u8);
-                rest = &tail[2..];
-            }
-            (b'%', ..) => return Err(invalid("a % in an option of a URL needs two digits")),
-            _ => {
-                bytes.push(*first);
-                rest = tail;
-            }
-        }
-    }
-    String::from_utf8(bytes).map_err(|e| {
-        Error::new(ErrorKind::InvalidArgument, "open", "an option is not UTF-8").with_source(e)
-    })
-}
-
 /// Without user and password.
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -189,6 +168,7 @@ impl fmt::Debug for Address {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+    use simrecorder_core::ErrorKind;
 
     use super::*;
 

@@ -1,7 +1,7 @@
 //! From what the client library and the server report to the errors of the project.
 
 use redis::{ErrorKind as RedisKind, RedisError, ServerError, ServerErrorKind};
-use simrecorder_core::{Error, ErrorKind};
+use simrecorder_core::{Error, ErrorKind, NodeKind};
 
 pub(crate) fn corrupt(message: impl Into<String>) -> Error {
     Error::new(ErrorKind::Corrupt, "read", message)
@@ -9,6 +9,12 @@ pub(crate) fn corrupt(message: impl Into<String>) -> Error {
 
 pub(crate) fn invalid(message: impl Into<String>) -> Error {
     Error::new(ErrorKind::InvalidArgument, "open", message)
+}
+
+/// The error of a key that is something else already.
+pub(crate) fn clash(is: NodeKind, wanted: NodeKind) -> Error {
+    let message = format!("this is a {is}, it cannot become a {wanted}");
+    Error::new(ErrorKind::KindMismatch, "commit", message)
 }
 
 /// The error of a reply that has another form than its command asks for.
@@ -65,20 +71,20 @@ pub(crate) fn from_redis(operation: &'static str, error: RedisError) -> Error {
         }
         _ => of_code(error.code().unwrap_or_default()),
     };
-    Error::new(kind, operation, message).with_source(Said(error.to_string()))
+    Error::new(kind, operation, message).with_source(ServerMessage(error.to_string()))
 }
 
 /// What the client library or the server said, as one text: its own sources repeat it.
 #[derive(Debug)]
-struct Said(String);
+struct ServerMessage(String);
 
-impl std::fmt::Display for Said {
+impl std::fmt::Display for ServerMessage {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(&self.0)
     }
 }
 
-impl std::error::Error for Said {}
+impl std::error::Error for ServerMessage {}
 
 pub(crate) fn from_server(operation: &'static str, error: &ServerError) -> Error {
     from_redis(operation, error.clone().into())

@@ -2,6 +2,7 @@
 
 pub(crate) mod address;
 pub(crate) mod errors;
+pub(crate) mod percent;
 pub(crate) mod reply;
 
 use std::collections::BTreeSet;
@@ -25,17 +26,17 @@ use crate::connection::reply::{Commands, Reply, command};
 
 /// How long to wait, for what.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Patience {
+pub(crate) struct Timeouts {
     /// For a connection, and for each answer.
-    pub(crate) timeout: Duration,
+    pub(crate) answer: Duration,
     /// For a server that is away to come back.
     pub(crate) retry_for: Duration,
 }
 
 /// Idle connections that are kept.
-const MOST_IDLE: usize = 16;
-const FIRST_PAUSE: Duration = Duration::from_millis(10);
-const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+const MAX_IDLE: usize = 16;
+const MIN_PAUSE: Duration = Duration::from_millis(10);
+const MAX_PAUSE: Duration = Duration::from_secs(1);
 
 /// One connection, to a server or to a cluster.
 pub(crate) enum Link {
@@ -191,7 +192,7 @@ pub(crate) struct Connections {
     address: Address,
     target: Target,
     tls: Option<TlsCertificates>,
-    pub(crate) patience: Patience,
+    pub(crate) timeouts: Timeouts,
     idle: Mutex<Vec<Link>>,
 }
 
@@ -202,7 +203,7 @@ impl fmt::Debug for Connections {
 }
 
 impl Connections {
-    pub(crate) fn new(address: Address, patience: Patience) -> Result<Self> {
+    pub(crate) fn new(address: Address, timeouts: Timeouts) -> Result<Self> {
         let is_tls = |host: &ConnectionInfo| matches!(host.addr(), ConnectionAddr::TcpTls { .. });
         if address.hosts.iter().any(is_tls) {
             install_crypto();
@@ -225,7 +226,7 @@ impl Connections {
                 let client = clients()?.into_iter().next();
                 Target::Single(client.ok_or_else(|| invalid("the URL names no host"))?)
             }
-            Topology::Cluster => Target::Cluster(cluster(&address, tls.as_ref(), patience)?),
+            Topology::Cluster => Target::Cluster(cluster(&address, tls.as_ref(), timeouts)?),
             Topology::Sentinel(name) => Target::Sentinel {
                 sentinels: clients()?,
                 name: name.clone(),
@@ -235,7 +236,7 @@ impl Connections {
             address,
             target,
             tls,
-            patience,
+            timeouts,
             idle: Mutex::default(),
         })
     }
@@ -250,7 +251,7 @@ impl Connections {
 
     /// A new connection.
     pub(crate) fn connect(&self) -> Result<Link, Failure> {
-        let timeout = self.patience.timeout;
+        let timeout = self.timeouts.answer;
         let mut link = match &self.target {
             Target::Single(client) => Link::Single(client.get_connection_with_timeout(timeout)?),
             Target::Cluster(client) => Link::Cluster(Box::new(client.get_connection()?)),
@@ -271,7 +272,7 @@ impl Connections {
 
     /// Asks the sentinels in turn where the server is.
     fn connect_by_sentinel(&self, sentinels: &[Client], name: &str) -> Result<Connection, Failure> {
-        let timeout = self.patience.timeout;
+        let timeout = self.timeouts.answer;
         let mut last = Failure::Final(invalid("the URL names no sentinel"));
         for sentinel in sentinels {
             let ask = || {
@@ -319,7 +320,7 @@ impl Connections {
         operation: &'static str,
         mut work: impl FnMut(&mut Link) -> Result<T, Failure>,
     ) -> Result<T> {
-        self.run_for(operation, self.patience.retry_for, &mut work)
+        self.run_for(operation, self.timeouts.retry_for, &mut work)
     }
 
     /// Like [`run`](Self::run), but a server that is away at first is an error at once; one that
@@ -339,7 +340,7 @@ impl Connections {
         work: &mut dyn FnMut(&mut Link) -> Result<T, Failure>,
     ) -> Result<T> {
         let start = Instant::now();
-        let mut pause = FIRST_PAUSE;
+        let mut pause = MIN_PAUSE;
         loop {
             let idle = self.idle.lock().pop();
             let attempt = idle
@@ -347,7 +348,7 @@ impl Connections {
                 .and_then(|mut link| {
                     let done = work(&mut link)?;
                     let mut idle = self.idle.lock();
-                    if idle.len() < MOST_IDLE {
+                    if idle.len() < MAX_IDLE {
                         idle.push(link);
                     }
                     Ok(done)
@@ -360,7 +361,7 @@ impl Connections {
             // An idle connection may have been cut long ago, and the others with it.
             self.idle.lock().clear();
             let limit = match is_loading(&error) {
-                true => retry_for.max(self.patience.retry_for),
+                true => retry_for.max(self.timeouts.retry_for),
                 false => retry_for,
             };
             let goes_on = is_transient(&error) && start.elapsed() + pause < limit;
@@ -369,13 +370,13 @@ impl Connections {
             }
             tracing::debug!(server = %self.address, %error, ?pause, "trying again");
             sleep(pause);
-            pause = (pause * 2).min(LONGEST_PAUSE);
+            pause = (pause * 2).min(MAX_PAUSE);
         }
     }
 
     fn given_up(&self, operation: &'static str, error: RedisError, after: Duration) -> Error {
         let error = from_redis(operation, error).with_key(self.address.to_string());
-        if after < self.patience.timeout * 2 {
+        if after < self.timeouts.answer * 2 {
             return error;
         }
         let message = format!(
@@ -400,11 +401,11 @@ fn client(info: ConnectionInfo, tls: Option<&TlsCertificates>) -> Result<Client>
 fn cluster(
     address: &Address,
     tls: Option<&TlsCertificates>,
-    patience: Patience,
+    timeouts: Timeouts,
 ) -> Result<ClusterClient> {
     let mut builder = ClusterClient::builder(address.hosts.clone())
-        .connection_timeout(patience.timeout)
-        .response_timeout(patience.timeout)
+        .connection_timeout(timeouts.answer)
+        .response_timeout(timeouts.answer)
         // Trying again is done here, for one server and for a cluster in the same way.
         .retries(2);
     if let Some(tls) = tls {

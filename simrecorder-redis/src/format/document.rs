@@ -1,37 +1,41 @@
 //! What stands in the database about a key: a JSON document, and one line that says what records
 //! a series takes.
 
+use std::sync::Arc;
+
 use serde_json::{Map, Value as Json, json};
 use simrecorder_core::{
     ArrayValue, Attributes, ChunkPolicy, Compression, Kind, NodeKind, Result, Schema, Value,
 };
 
 use crate::connection::errors::corrupt;
-use crate::format::frame::{Form, RedisEncoding, schema_message};
+use crate::format::frame::arrow::schema_message;
+use crate::format::frame::{FrameFormat, RedisEncoding};
 use crate::format::index::is_sane;
 
 /// What stands at a key.
 #[derive(Clone, Debug)]
 pub(crate) enum Document {
     Group,
-    Value(StoredValue),
-    Series(SeriesDocument),
+    Value(Box<StoredValue>),
+    Series(Arc<SeriesDocument>),
 }
 
 /// Where a value is.
 #[derive(Clone, Debug)]
 pub(crate) struct StoredValue {
     pub(crate) schema: Schema,
-    pub(crate) form: Form,
+    pub(crate) format: FrameFormat,
     pub(crate) frame: String,
-    pub(crate) parts: usize,
-    pub(crate) bytes: u64,
+    /// How many values hold the frame, and its length.
+    pub(crate) part_count: usize,
+    pub(crate) byte_len: u64,
 }
 
 #[derive(Clone, Debug)]
 pub(crate) struct SeriesDocument {
     pub(crate) schema: Schema,
-    pub(crate) form: Form,
+    pub(crate) format: FrameFormat,
     pub(crate) chunk_shape: Vec<u64>,
 }
 
@@ -45,40 +49,40 @@ impl Document {
     }
 
     pub(crate) fn from_json(text: &[u8]) -> Result<Self> {
-        let damaged = |e| corrupt("what stands about this key does not decode").with_source(e);
+        let damaged = |e| corrupt("the metadata of this key is malformed").with_source(e);
         let document: Map<String, Json> = serde_json::from_slice(text).map_err(damaged)?;
         let field = |name: &str| document.get(name).and_then(Json::as_str);
         match field("node") {
             Some("group") => return Ok(Self::Group),
             Some("value" | "series") => {}
-            _ => return Err(corrupt("what stands about this key names no known node")),
+            _ => return Err(corrupt("the metadata of this key names no known node")),
         }
-        let missing = |name: &str| corrupt(format!("what stands about this key has no '{name}'"));
+        let missing = |name: &str| corrupt(format!("the metadata of this key has no '{name}'"));
         let text = |name: &str| field(name).ok_or_else(|| missing(name));
         let number = |name: &str| {
             let number = document.get(name).and_then(Json::as_u64);
             number.ok_or_else(|| missing(name))
         };
         let mut schema = schema_from(&document)?;
-        let form = Form {
+        let format = FrameFormat {
             encoding: text("encoding")?.parse::<RedisEncoding>()?,
             compression: text("compression")?.parse::<Compression>()?,
         };
         if field("node") == Some("value") {
-            let parts = usize::try_from(number("parts")?).map_err(|_| missing("parts"))?;
-            let bytes = number("bytes")?;
-            if !is_sane(bytes, parts) {
+            let part_count = usize::try_from(number("parts")?).map_err(|_| missing("parts"))?;
+            let byte_len = number("bytes")?;
+            if !is_sane(byte_len, part_count) {
                 return Err(corrupt(format!(
-                    "a value of {bytes} bytes in {parts} parts"
+                    "a value of {byte_len} bytes in {part_count} parts"
                 )));
             }
-            return Ok(Self::Value(StoredValue {
+            return Ok(Self::Value(Box::new(StoredValue {
                 schema,
-                form,
+                format,
                 frame: text("frame")?.to_owned(),
-                parts,
-                bytes,
-            }));
+                part_count,
+                byte_len,
+            })));
         }
         let chunk_shape =
             numbers(&document, "chunk_shape").ok_or_else(|| missing("chunk_shape"))?;
@@ -88,7 +92,7 @@ impl Document {
                 "{chunk_shape:?} is no chunk shape of {schema}"
             )));
         }
-        schema = schema.with_compression(form.compression);
+        schema = schema.with_compression(format.compression);
         if schema.kind() == Kind::Array {
             schema = schema.with_chunk_policy(ChunkPolicy::shape(chunk_shape.clone())?);
         } else {
@@ -97,26 +101,26 @@ impl Document {
         schema
             .check()
             .map_err(|e| corrupt("the schema is wrong").with_source(e))?;
-        Ok(Self::Series(SeriesDocument {
+        Ok(Self::Series(Arc::new(SeriesDocument {
             schema,
-            form,
+            format,
             chunk_shape,
-        }))
+        })))
     }
 }
 
 impl SeriesDocument {
     /// A new series.
-    pub(crate) fn new(schema: &Schema, form: Form, chunk_shape: Vec<u64>) -> Self {
+    pub(crate) fn new(schema: &Schema, format: FrameFormat, chunk_shape: Vec<u64>) -> Self {
         Self {
             schema: schema.clone().with_attributes(Attributes::new()),
-            form,
+            format,
             chunk_shape,
         }
     }
 
     pub(crate) fn to_json(&self) -> String {
-        let mut document = describe(&self.schema, self.form);
+        let mut document = describe(&self.schema, self.format);
         document.insert("node".into(), json!("series"));
         document.insert("chunk_shape".into(), json!(self.chunk_shape));
         if let Some(names) = self.schema.dimension_names() {
@@ -125,7 +129,7 @@ impl SeriesDocument {
         if let Some(Value::Array(fill)) = self.schema.fill_value() {
             document.insert("fill_value".into(), json!(to_hex(fill.as_bytes())));
         }
-        if self.form.encoding == RedisEncoding::Arrow {
+        if self.format.encoding == RedisEncoding::Arrow {
             let message = schema_message(&self.schema);
             document.insert("arrow_schema".into(), json!(to_hex(&message)));
         }
@@ -135,11 +139,11 @@ impl SeriesDocument {
 
 impl StoredValue {
     pub(crate) fn to_json(&self) -> String {
-        let mut document = describe(&self.schema, self.form);
+        let mut document = describe(&self.schema, self.format);
         document.insert("node".into(), json!("value"));
         document.insert("frame".into(), json!(self.frame));
-        document.insert("parts".into(), json!(self.parts));
-        document.insert("bytes".into(), json!(self.bytes));
+        document.insert("parts".into(), json!(self.part_count));
+        document.insert("bytes".into(), json!(self.byte_len));
         Json::Object(document).to_string()
     }
 }
@@ -162,7 +166,7 @@ pub(crate) fn described(signature: &str) -> String {
     read().map_or_else(|| signature.to_owned(), |schema| schema.to_string())
 }
 
-fn describe(schema: &Schema, form: Form) -> Map<String, Json> {
+fn describe(schema: &Schema, format: FrameFormat) -> Map<String, Json> {
     let mut document = Map::new();
     document.insert("kind".into(), json!(schema.kind().as_str()));
     if let Some(dtype) = schema.dtype() {
@@ -170,8 +174,8 @@ fn describe(schema: &Schema, form: Form) -> Map<String, Json> {
         document.insert("shape".into(), json!(schema.record_shape()));
     }
     document.insert("records".into(), json!(signature(schema)));
-    document.insert("encoding".into(), json!(form.encoding.as_str()));
-    document.insert("compression".into(), json!(form.compression.to_string()));
+    document.insert("encoding".into(), json!(format.encoding.as_str()));
+    document.insert("compression".into(), json!(format.compression.to_string()));
     document
 }
 
@@ -190,7 +194,7 @@ fn schema_from(document: &Map<String, Json>) -> Result<Schema> {
         _ => {
             let dtype = field("dtype").unwrap_or_default().parse()?;
             let shape = numbers(document, "shape")
-                .ok_or_else(|| corrupt("what stands about this key has no 'shape'"))?;
+                .ok_or_else(|| corrupt("the metadata of this key has no 'shape'"))?;
             match kind {
                 Kind::Array => Schema::array_of(dtype, shape),
                 _ => Schema::ragged_of(dtype, shape),
@@ -211,7 +215,7 @@ fn schema_from(document: &Map<String, Json>) -> Result<Schema> {
     Ok(schema)
 }
 
-pub(crate) fn to_hex(bytes: &[u8]) -> String {
+fn to_hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
@@ -230,7 +234,7 @@ mod tests {
     use super::*;
 
     fn sound() -> Vec<String> {
-        let form = Form {
+        let format = FrameFormat {
             encoding: RedisEncoding::Arrow,
             compression: Compression::Fast,
         };
@@ -238,14 +242,14 @@ mod tests {
             Schema::array_of(DType::F64, [2, 3]).with_dimension_names([Some("a"), None, None]);
         let value = StoredValue {
             schema: Schema::text(),
-            form,
+            format,
             frame: "ff-0".into(),
-            parts: 1,
-            bytes: 10,
+            part_count: 1,
+            byte_len: 10,
         };
         vec![
-            SeriesDocument::new(&array, form, vec![8, 2, 3]).to_json(),
-            SeriesDocument::new(&Schema::ragged_of(DType::I16, [2]), form, vec![5]).to_json(),
+            SeriesDocument::new(&array, format, vec![8, 2, 3]).to_json(),
+            SeriesDocument::new(&Schema::ragged_of(DType::I16, [2]), format, vec![5]).to_json(),
             value.to_json(),
             r#"{"node":"group"}"#.to_owned(),
             signature(&array),

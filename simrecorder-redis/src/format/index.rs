@@ -12,49 +12,50 @@ use crate::format::names::{part_name, part_names};
 
 /// How many entries are asked for at once.
 pub(crate) const PAGE: usize = 512;
-/// More parts than this no frame has.
-const MOST_PARTS: usize = 1 << 20;
-/// More bytes than this no frame has: 64 TiB.
-const MOST_BYTES: u64 = 1 << 46;
+/// No frame has more parts than this.
+const MAX_PARTS: usize = 1 << 20;
+/// No frame has more bytes than this: 64 TiB.
+const MAX_BYTES: u64 = 1 << 46;
 
 /// One frame of a series.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Entry {
+pub(crate) struct IndexEntry {
     /// The index of its first record in the series.
     pub(crate) first: u64,
-    pub(crate) records: u64,
-    pub(crate) bytes: usize,
-    pub(crate) parts: usize,
+    pub(crate) record_count: u64,
     pub(crate) frame: String,
+    /// The length of the frame, and how many values hold it.
+    pub(crate) byte_len: usize,
+    pub(crate) part_count: usize,
     /// Who wrote it.
     pub(crate) writer: u64,
 }
 
-impl Entry {
+impl IndexEntry {
     pub(crate) fn range(&self) -> Range<u64> {
-        self.first..self.first + self.records
+        self.first..self.first + self.record_count
     }
 
     pub(crate) fn part_names(&self, prefix: &str) -> impl Iterator<Item = String> {
-        part_names(prefix, &self.frame, self.parts)
+        part_names(prefix, &self.frame, self.part_count)
     }
 
     pub(crate) fn part_name(&self, prefix: &str, part: usize) -> String {
-        part_name(prefix, &self.frame, self.parts, part)
+        part_name(prefix, &self.frame, self.part_count, part)
     }
 }
 
 /// Whether a frame may have so many bytes in so many parts, each of which has some.
-pub(crate) fn is_sane(bytes: u64, parts: usize) -> bool {
-    (1..=MOST_PARTS).contains(&parts) && (parts as u64..=MOST_BYTES).contains(&bytes)
+pub(crate) fn is_sane(byte_len: u64, part_count: usize) -> bool {
+    (1..=MAX_PARTS).contains(&part_count) && (part_count as u64..=MAX_BYTES).contains(&byte_len)
 }
 
 /// The entries that `XRANGE` and `XREVRANGE` answer with.
-pub(crate) fn entries(reply: Value) -> Result<Vec<Entry>> {
+pub(crate) fn entries(reply: Value) -> Result<Vec<IndexEntry>> {
     reply.array()?.into_iter().map(entry).collect()
 }
 
-fn entry(reply: Value) -> Result<Entry> {
+fn entry(reply: Value) -> Result<IndexEntry> {
     let damaged = || corrupt("an entry of the index does not decode");
     let mut reply = reply.array()?.into_iter();
     let mut next = || reply.next().unwrap_or_default();
@@ -66,18 +67,18 @@ fn entry(reply: Value) -> Result<Entry> {
     };
     let number = |name| field(name)?.parse().ok();
     let found = || {
-        Some(Entry {
+        Some(IndexEntry {
             first: id.split_once('-')?.0.parse().ok()?,
-            records: number("n")?,
-            bytes: usize::try_from(number("b")?).ok()?,
-            parts: usize::try_from(number("p")?).ok()?,
+            record_count: number("n")?,
             frame: field("f")?.to_owned(),
+            byte_len: usize::try_from(number("b")?).ok()?,
+            part_count: usize::try_from(number("p")?).ok()?,
             writer: u64::from_str_radix(field("w")?, 16).ok()?,
         })
     };
     let entry = found().ok_or_else(damaged)?;
-    let ends = entry.first.checked_add(entry.records);
-    match is_sane(entry.bytes as u64, entry.parts) && ends.is_some() {
+    let ends = entry.first.checked_add(entry.record_count);
+    match is_sane(entry.byte_len as u64, entry.part_count) && ends.is_some() {
         true => Ok(entry),
         false => Err(damaged()),
     }
@@ -167,7 +168,7 @@ mod tests {
         fn any_reply_is_an_error_or_entries(reply in replies()) {
             for entry in entries(reply).unwrap_or_default() {
                 prop_assert!(entry.range().end >= entry.first);
-                prop_assert!(entry.parts <= MOST_PARTS);
+                prop_assert!(entry.part_count <= MAX_PARTS);
             }
         }
 
@@ -183,7 +184,7 @@ mod tests {
                 .flat_map(|(name, value)| [*name, value.as_str()])
                 .collect();
             for entry in entries(reply(&id, &fields)).unwrap_or_default() {
-                prop_assert!(entry.first.checked_add(entry.records).is_some());
+                prop_assert!(entry.first.checked_add(entry.record_count).is_some());
             }
         }
     }

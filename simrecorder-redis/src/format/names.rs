@@ -1,10 +1,8 @@
 //! The names of the keys on the server.
 
-use std::fmt::Write;
-
 use simrecorder_core::Key;
 
-use crate::connection::address::percent_decoded;
+use crate::connection::percent::{percent_decoded, percent_encoded};
 
 /// The names of the keys of one recording. `docs/format.md` lists them.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,20 +33,11 @@ pub(crate) fn garbage(run: &str) -> String {
     format!("simrecorder:{{{}}}:garbage", escape(run))
 }
 
-/// Keeps letters, digits and a few signs; everything else becomes `%` and two hexadecimal digits.
-/// Braces would end the part of a name that a cluster hashes.
+/// The name of a recording as a part of the names of its keys. Braces would end the part of a name
+/// that a cluster hashes.
 fn escape(run: &str) -> String {
-    run.bytes().fold(String::new(), |mut escaped, byte| {
-        match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'/' => {
-                escaped.push(char::from(byte));
-            }
-            _ => {
-                // Writing to a string does not fail.
-                let _ = write!(escaped, "%{byte:02x}");
-            }
-        }
-        escaped
+    percent_encoded(run, |byte| {
+        byte.is_ascii_alphanumeric() || b"-_./".contains(&byte)
     })
 }
 
@@ -146,16 +135,25 @@ impl SeriesNames {
     }
 }
 
+/// The name of a writer.
+pub(crate) fn writer_name(id: u64) -> String {
+    format!("{id:016x}")
+}
+
 /// The names of the strings that hold a frame: more than one if it was split.
-pub(crate) fn part_names(prefix: &str, name: &str, parts: usize) -> impl Iterator<Item = String> {
-    (0..parts).map(move |part| part_name(prefix, name, parts, part))
+pub(crate) fn part_names(
+    prefix: &str,
+    frame: &str,
+    part_count: usize,
+) -> impl Iterator<Item = String> {
+    (0..part_count).map(move |part| part_name(prefix, frame, part_count, part))
 }
 
 /// The name of one of them.
-pub(crate) fn part_name(prefix: &str, name: &str, parts: usize, part: usize) -> String {
-    match parts {
-        1 => format!("{prefix}{name}"),
-        _ => format!("{prefix}{name}.{part}"),
+pub(crate) fn part_name(prefix: &str, frame: &str, part_count: usize, part: usize) -> String {
+    match part_count {
+        1 => format!("{prefix}{frame}"),
+        _ => format!("{prefix}{frame}.{part}"),
     }
 }
 

@@ -8,8 +8,9 @@ use simrecorder_core::{ErrorKind, Key, Result};
 use crate::connection::reply::Reply;
 use crate::connection::{Connections, Failure};
 use crate::format::document::Document;
+use crate::format::index::entries;
 use crate::format::names::{self, Names, SeriesNames, part_names};
-use crate::recording::Recording;
+use crate::recording::keyspace::Keyspace;
 
 /// Deletes the root of a recording in one step, and notes the rest as garbage. KEYS: root, garbage.
 /// ARGV: its generation.
@@ -53,115 +54,113 @@ pub(crate) fn runs(connections: &Connections) -> Result<Vec<String>> {
     Ok(found.into_iter().collect())
 }
 
-impl Recording {
-    /// Deletes the recording, first its root, so that nobody finds a part of it.
-    pub(crate) fn delete_all(&self) -> Result<()> {
-        let (root, garbage) = (self.names.root(), names::garbage(&self.run));
-        let generation = self.names.generation().as_bytes();
-        let deleted = self.ask_one(
-            "delete",
-            &[
-                b"EVAL",
-                DELETE.as_bytes(),
-                b"2",
-                root.as_bytes(),
-                garbage.as_bytes(),
-                generation,
-            ],
+/// Deletes the recording, first its root, so that nobody finds a part of it.
+pub(super) fn delete(keyspace: &Keyspace) -> Result<()> {
+    let (root, garbage) = (keyspace.names.root(), names::garbage(&keyspace.run));
+    let generation = keyspace.names.generation().as_bytes();
+    let deleted = keyspace.ask_one(
+        "delete",
+        &[
+            b"EVAL",
+            DELETE.as_bytes(),
+            b"2",
+            root.as_bytes(),
+            garbage.as_bytes(),
+            generation,
+        ],
+    )?;
+    if deleted.int()? == 0 {
+        return Err(keyspace.not_current());
+    }
+    delete_garbage(keyspace)?;
+    delete_keys(keyspace, &keyspace.names)?;
+    let forget: [&[u8]; 3] = [b"SREM", garbage.as_bytes(), generation];
+    keyspace.ask_one("delete", &forget).map(drop)
+}
+
+/// Deletes what is left of recordings of this name that were replaced.
+pub(super) fn delete_garbage(keyspace: &Keyspace) -> Result<()> {
+    let garbage = names::garbage(&keyspace.run);
+    let generations = keyspace
+        .ask_one("open", &[b"SMEMBERS", garbage.as_bytes()])?
+        .array()?;
+    for generation in generations {
+        let generation = generation.text()?.unwrap_or_default();
+        // Its own, if it was replaced meanwhile, is for whoever did that.
+        if generation == keyspace.names.generation() {
+            continue;
+        }
+        match delete_keys(keyspace, &Names::new(&keyspace.run, &generation)) {
+            Ok(()) => {}
+            Err(error) if error.kind() == ErrorKind::Io => return Err(error),
+            Err(error) => {
+                tracing::warn!(run = keyspace.run, generation, %error,
+                    "what was replaced is damaged, and some of it stays on the server");
+            }
+        }
+        keyspace.ask_one(
+            "open",
+            &[b"SREM", garbage.as_bytes(), generation.as_bytes()],
         )?;
-        if deleted.int()? == 0 {
-            return Err(self.replaced());
-        }
-        self.delete_garbage()?;
-        self.delete(&self.names)?;
-        let forget: [&[u8]; 3] = [b"SREM", garbage.as_bytes(), generation];
-        self.ask_one("delete", &forget).map(drop)
     }
+    Ok(())
+}
 
-    /// Deletes what is left of recordings of this name that were replaced.
-    pub(crate) fn delete_garbage(&self) -> Result<()> {
-        let garbage = names::garbage(&self.run);
-        let generations = self
-            .ask_one("open", &[b"SMEMBERS", garbage.as_bytes()])?
-            .array()?;
-        for generation in generations {
-            let generation = generation.text()?.unwrap_or_default();
-            // Its own, if it was replaced meanwhile, is for whoever did that.
-            if generation == self.names.generation() {
-                continue;
-            }
-            match self.delete(&Names::new(&self.run, &generation)) {
-                Ok(()) => {}
-                Err(error) if error.kind() == ErrorKind::Io => return Err(error),
-                Err(error) => {
-                    tracing::warn!(run = self.run, generation, %error,
-                        "what was replaced is damaged, and some of it stays on the server");
+/// Deletes the keys of a recording step by step.
+fn delete_keys(keyspace: &Keyspace, names: &Names) -> Result<()> {
+    let nodes = names.nodes();
+    for (key, text) in keyspace.scan(&nodes)? {
+        let key = Key::new_or_root(&key)?;
+        let unlink = |name: String| keyspace.ask_one("open", &[b"UNLINK", name.as_bytes()]);
+        match Document::from_json(&text) {
+            Ok(Document::Value(value)) => {
+                for part in part_names(&names.values(), &value.frame, value.part_count) {
+                    unlink(part)?;
                 }
             }
-            self.ask_one(
-                "open",
-                &[b"SREM", garbage.as_bytes(), generation.as_bytes()],
-            )?;
+            Ok(Document::Series(_)) => {
+                let series = names.series(&key);
+                delete_frames(keyspace, &series)?;
+                for name in [series.index(), series.state(), series.commits()] {
+                    unlink(name)?;
+                }
+            }
+            _ => {
+                unlink(names.group(&key))?;
+            }
         }
-        Ok(())
     }
+    let others = [
+        names.group(&Key::ROOT),
+        names.commits(),
+        names.writers(),
+        names.attributes(),
+        nodes,
+    ];
+    let mut unlink: Vec<&[u8]> = vec![b"UNLINK"];
+    unlink.extend(others.iter().map(|name| name.as_bytes()));
+    keyspace.ask_one("open", &unlink).map(drop)
+}
 
-    /// Deletes the keys of a recording step by step.
-    fn delete(&self, names: &Names) -> Result<()> {
-        let nodes = names.nodes();
-        for (key, text) in self.scan(&nodes)? {
-            let key = Key::new_or_root(&key)?;
-            let unlink = |name: String| self.ask_one("open", &[b"UNLINK", name.as_bytes()]);
-            match Document::from_json(&text) {
-                Ok(Document::Value(value)) => {
-                    for part in part_names(&names.values(), &value.frame, value.parts) {
-                        unlink(part)?;
-                    }
-                }
-                Ok(Document::Series(_)) => {
-                    let series = names.series(&key);
-                    self.delete_frames(&series)?;
-                    for name in [series.index(), series.state(), series.commits()] {
-                        unlink(name)?;
-                    }
-                }
-                _ => {
-                    unlink(names.group(&key))?;
-                }
-            }
-        }
-        let rest = [
-            names.group(&Key::ROOT),
-            names.commits(),
-            names.writers(),
-            names.attributes(),
-            nodes,
-        ];
+fn delete_frames(keyspace: &Keyspace, series: &SeriesNames) -> Result<()> {
+    let index = series.index();
+    loop {
+        let some: [&[u8]; 6] = [b"XRANGE", index.as_bytes(), b"-", b"+", b"COUNT", b"100"];
+        let page = entries(keyspace.ask_one("open", &some)?)?;
+        let Some(last) = page.last() else {
+            return Ok(());
+        };
+        let parts = page
+            .iter()
+            .flat_map(|entry| entry.part_names(series.prefix()));
+        let parts: Vec<String> = parts.collect();
         let mut unlink: Vec<&[u8]> = vec![b"UNLINK"];
-        unlink.extend(rest.iter().map(|name| name.as_bytes()));
-        self.ask_one("open", &unlink).map(drop)
-    }
-
-    fn delete_frames(&self, series: &SeriesNames) -> Result<()> {
-        let index = series.index();
-        loop {
-            let some: [&[u8]; 6] = [b"XRANGE", index.as_bytes(), b"-", b"+", b"COUNT", b"100"];
-            let entries = crate::format::index::entries(self.ask_one("open", &some)?)?;
-            let Some(last) = entries.last() else {
-                return Ok(());
-            };
-            let parts = entries
-                .iter()
-                .flat_map(|entry| entry.part_names(series.prefix()));
-            let parts: Vec<String> = parts.collect();
-            let mut unlink: Vec<&[u8]> = vec![b"UNLINK"];
-            unlink.extend(parts.iter().map(|name| name.as_bytes()));
-            self.ask_one("open", &unlink)?;
-            let behind = format!("{}-2", last.first);
-            self.ask_one(
-                "open",
-                &[b"XTRIM", index.as_bytes(), b"MINID", behind.as_bytes()],
-            )?;
-        }
+        unlink.extend(parts.iter().map(|name| name.as_bytes()));
+        keyspace.ask_one("open", &unlink)?;
+        let behind = format!("{}-2", last.first);
+        keyspace.ask_one(
+            "open",
+            &[b"XTRIM", index.as_bytes(), b"MINID", behind.as_bytes()],
+        )?;
     }
 }

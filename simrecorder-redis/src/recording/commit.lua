@@ -42,7 +42,7 @@ local function node_at(key)
         if document then
             local decodes, decoded = pcall(cjson.decode, document)
             if not decodes or type(decoded) ~= 'table' then
-                refuse('corrupt', key, 'what stands about this key does not decode')
+                refuse('corrupt', key, 'the metadata of this key is malformed')
             end
             known[key] = decoded
         else

@@ -12,14 +12,18 @@
 
 use std::time::{Duration, Instant};
 
+use redis::Value;
+
+use crate::connection::reply::Reply;
+
 /// Longer than the second after which a server syncs, and the tenth in which it looks.
 const SYNC_INTERVAL: Duration = Duration::from_millis(1300);
 /// How long commits are kept where nothing is known of the file.
-pub(crate) const BLIND_INTERVAL: Duration = Duration::from_secs(5);
+pub(super) const BLIND_INTERVAL: Duration = Duration::from_secs(5);
 
 /// What one `INFO persistence` says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Observation {
+pub(super) struct PersistenceInfo {
     enabled: bool,
     /// The size that the file had after it was last rewritten; it changes with each rewrite.
     base: u64,
@@ -28,8 +32,13 @@ pub(crate) struct Observation {
     syncing: bool,
 }
 
-impl Observation {
-    pub(crate) fn parse(info: &str) -> Option<Self> {
+impl PersistenceInfo {
+    /// The answer to `INFO persistence`; `None` if the server does not say.
+    pub(super) fn from_reply(answer: Value) -> Option<Self> {
+        Self::parse(&answer.text().ok().flatten()?)
+    }
+
+    fn parse(info: &str) -> Option<Self> {
         let field = |name: &str| {
             let mut lines = info.lines();
             lines.find_map(|line| line.strip_prefix(name)?.strip_prefix(':')?.parse().ok())
@@ -48,47 +57,47 @@ impl Observation {
 
 /// What is known of one acknowledged commit.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Mark {
+pub(super) struct CommitDurability {
     acknowledged: Instant,
     /// Rewrite and size of the file that hold it.
-    place: Option<(u64, u64)>,
+    position: Option<(u64, u64)>,
     written: Option<Instant>,
 }
 
-impl Mark {
+impl CommitDurability {
     /// A commit that was just acknowledged, with what the server said right after it.
-    pub(crate) fn new(now: Instant, observed: Option<Observation>) -> Self {
+    pub(super) fn new(now: Instant, observed: Option<PersistenceInfo>) -> Self {
         Self {
             acknowledged: now,
-            place: observed.map(|it| (it.base, it.size + it.buffered)),
+            position: observed.map(|it| (it.base, it.size + it.buffered)),
             written: None,
         }
     }
 
-    pub(crate) fn is_written(&self) -> bool {
+    pub(super) fn is_written(&self) -> bool {
         self.written.is_some()
     }
 
     /// Takes note of what the server said later.
-    pub(crate) fn observe(&mut self, now: Instant, observed: Observation) {
-        match self.place {
+    pub(super) fn observe(&mut self, now: Instant, observed: PersistenceInfo) {
+        match self.position {
             _ if self.written.is_some() => {}
             Some((base, size)) if base == observed.base => {
                 if observed.size >= size {
                     self.written = Some(now);
                 }
             }
-            // Sizes from before a rewrite cannot be compared: begin anew.
-            _ => self.place = Some((observed.base, observed.size + observed.buffered)),
+            // Sizes from before a rewrite cannot be compared: start again.
+            _ => self.position = Some((observed.base, observed.size + observed.buffered)),
         }
     }
 }
 
 /// What is known of the file as a whole.
 #[derive(Debug, Default)]
-pub(crate) struct Persistence {
+pub(super) struct FileDurability {
     /// The server syncs before it acknowledges.
-    pub(crate) always: bool,
+    pub(super) syncs_always: bool,
     /// When no sync was under way.
     quiet: Option<Instant>,
     /// What was written before this moment is synced.
@@ -96,8 +105,15 @@ pub(crate) struct Persistence {
     disabled: bool,
 }
 
-impl Persistence {
-    pub(crate) fn observe(&mut self, now: Instant, observed: Observation) {
+impl FileDurability {
+    pub(super) fn new(syncs_always: bool) -> Self {
+        Self {
+            syncs_always,
+            ..Self::default()
+        }
+    }
+
+    pub(super) fn observe(&mut self, now: Instant, observed: PersistenceInfo) {
         self.disabled = !observed.enabled;
         if observed.syncing {
             return;
@@ -112,18 +128,21 @@ impl Persistence {
     }
 
     /// What was said by a server that has gone since does not count.
-    pub(crate) fn forget(&mut self) {
+    pub(super) fn forget(&mut self) {
         (self.quiet, self.synced) = (None, None);
     }
 
     /// Whether a commit need not be kept any longer.
-    pub(crate) fn is_safe(&self, mark: &Mark, now: Instant) -> bool {
-        if self.always || self.disabled {
+    pub(super) fn is_safe(&self, commit: &CommitDurability, now: Instant) -> bool {
+        if self.syncs_always || self.disabled {
             return true;
         }
-        match (mark.written, self.synced) {
+        match (commit.written, self.synced) {
             (Some(written), Some(synced)) => written <= synced,
-            _ => mark.place.is_none() && now.duration_since(mark.acknowledged) > BLIND_INTERVAL,
+            _ => {
+                commit.position.is_none()
+                    && now.duration_since(commit.acknowledged) > BLIND_INTERVAL
+            }
         }
     }
 }
@@ -132,8 +151,8 @@ impl Persistence {
 mod tests {
     use super::*;
 
-    fn observation(base: u64, size: u64, buffered: u64, syncing: bool) -> Observation {
-        Observation {
+    fn info(base: u64, size: u64, buffered: u64, syncing: bool) -> PersistenceInfo {
+        PersistenceInfo {
             enabled: true,
             base,
             size,
@@ -145,47 +164,50 @@ mod tests {
     #[test]
     fn a_commit_is_written_when_the_file_has_grown_past_it() {
         let now = Instant::now();
-        let mut mark = Mark::new(now, Some(observation(10, 100, 20, false)));
-        mark.observe(now, observation(10, 119, 1, false));
-        assert!(!mark.is_written());
+        let mut commit = CommitDurability::new(now, Some(info(10, 100, 20, false)));
+        commit.observe(now, info(10, 119, 1, false));
+        assert!(!commit.is_written());
         // A rewrite makes another file, of which nothing is known yet.
-        mark.observe(now, observation(90, 500, 3, false));
-        assert!(!mark.is_written());
-        mark.observe(now, observation(90, 502, 0, false));
-        assert!(!mark.is_written());
-        mark.observe(now, observation(90, 503, 0, false));
-        assert!(mark.is_written());
+        commit.observe(now, info(90, 500, 3, false));
+        assert!(!commit.is_written());
+        commit.observe(now, info(90, 502, 0, false));
+        assert!(!commit.is_written());
+        commit.observe(now, info(90, 503, 0, false));
+        assert!(commit.is_written());
     }
 
     #[test]
     fn a_commit_is_synced_when_a_second_passed_between_two_quiet_moments() {
         let start = Instant::now();
         let at = |millis| start + Duration::from_millis(millis);
-        let mut mark = Mark::new(at(0), Some(observation(1, 10, 0, false)));
-        let mut persistence = Persistence::default();
+        let mut commit = CommitDurability::new(at(0), Some(info(1, 10, 0, false)));
+        let mut file = FileDurability::default();
         for (millis, syncing, safe) in [
             (0, false, false),
             (900, true, false),
             (1200, false, false),
             (1400, false, true),
         ] {
-            let observed = observation(1, 10, 0, syncing);
-            mark.observe(at(millis), observed);
-            persistence.observe(at(millis), observed);
-            assert_eq!(persistence.is_safe(&mark, at(millis)), safe, "{millis}");
+            let observed = info(1, 10, 0, syncing);
+            commit.observe(at(millis), observed);
+            file.observe(at(millis), observed);
+            assert_eq!(file.is_safe(&commit, at(millis)), safe, "{millis}");
         }
-        let late = Mark::new(at(1400), Some(observation(1, 10, 0, false)));
-        assert!(!persistence.is_safe(&late, at(1400)));
-        persistence.forget();
-        assert!(!persistence.is_safe(&mark, at(9000)));
+        let late = CommitDurability::new(at(1400), Some(info(1, 10, 0, false)));
+        assert!(!file.is_safe(&late, at(1400)));
+        file.forget();
+        assert!(!file.is_safe(&commit, at(9000)));
     }
 
     #[test]
     fn what_the_server_does_not_say_is_no_observation() {
-        assert_eq!(Observation::parse("aof_enabled:x"), None);
-        assert_eq!(Observation::parse("aof_enabled:1\r\naof_base_size:1"), None);
-        let info = "aof_enabled:1\r\naof_base_size:1\r\naof_current_size:5\r\n\
+        assert_eq!(PersistenceInfo::parse("aof_enabled:x"), None);
+        assert_eq!(
+            PersistenceInfo::parse("aof_enabled:1\r\naof_base_size:1"),
+            None
+        );
+        let text = "aof_enabled:1\r\naof_base_size:1\r\naof_current_size:5\r\n\
                     aof_buffer_length:2\r\naof_pending_bio_fsync:1\r\n";
-        assert_eq!(Observation::parse(info), Some(observation(1, 5, 2, true)));
+        assert_eq!(PersistenceInfo::parse(text), Some(info(1, 5, 2, true)));
     }
 }

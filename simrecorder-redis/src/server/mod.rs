@@ -19,8 +19,9 @@ use simrecorder_core::{Error, ErrorKind, Result, expand_home};
 
 use crate::connection::address::Address;
 use crate::connection::errors::{corrupt, invalid, is_loading};
+use crate::connection::percent::percent_encoded;
 use crate::connection::reply::Reply;
-use crate::connection::{Connections, Failure, Patience};
+use crate::connection::{Connections, Failure, Timeouts};
 use settings::Settings;
 
 /// The programs that are looked for, in this order.
@@ -355,7 +356,10 @@ impl RedisServerOptions {
             )));
         }
         settings.write(&configuration)?;
-        let user = password.map_or_else(String::new, |it| format!(":{}@", percent_encoded(it)));
+        let is_plain = |byte: u8| byte.is_ascii_alphanumeric();
+        let user = password.map_or_else(String::new, |it| {
+            format!(":{}@", percent_encoded(it, is_plain))
+        });
         for attempt in 1.. {
             let port = self.port.map_or_else(|| self.free_port(), Ok)?;
             // The server holds the lock as long as it lives: it is its standard input.
@@ -368,8 +372,9 @@ impl RedisServerOptions {
                 address => address.to_string(),
             };
             let socket_url = self.unix_socket.as_ref().map(|path| {
-                let pass = password
-                    .map_or_else(String::new, |it| format!("?pass={}", percent_encoded(it)));
+                let pass = password.map_or_else(String::new, |it| {
+                    format!("?pass={}", percent_encoded(it, is_plain))
+                });
                 format!("redis+unix:{}{pass}", path.display())
             });
             let server = RedisServer {
@@ -442,11 +447,11 @@ impl RedisServerOptions {
 
     /// Waits until the server answers and has loaded its data.
     fn wait_until_ready(&self, mut server: RedisServer, log_start: u64) -> Result<RedisServer> {
-        let patience = Patience {
-            timeout: Duration::from_secs(5),
+        let timeouts = Timeouts {
+            answer: Duration::from_secs(5),
             retry_for: Duration::ZERO,
         };
-        let connections = Connections::new(Address::parse(&server.url)?, patience)?;
+        let connections = Connections::new(Address::parse(&server.url)?, timeouts)?;
         let start = Instant::now();
         loop {
             let ended = server.child.try_wait();
@@ -540,12 +545,4 @@ fn last_lines(log: &Path, start: u64) -> String {
     let mut lines: Vec<&str> = text.lines().rev().take(4).collect();
     lines.reverse();
     lines.join("; ")
-}
-
-fn percent_encoded(text: &str) -> String {
-    let encoded = text.bytes().map(|byte| match byte {
-        byte if byte.is_ascii_alphanumeric() => char::from(byte).to_string(),
-        byte => format!("%{byte:02x}"),
-    });
-    encoded.collect()
 }

@@ -9,7 +9,7 @@ use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::Command;
 
-use simrecorder_core::{DataStore, Error, ErrorKind, Key, OpenMode, Recorder, prelude::*};
+use simrecorder_core::{Error, ErrorKind, Key, OpenMode, Recorder, prelude::*};
 use simrecorder_zarr::{ZarrDataStore, ZarrStorage};
 
 use crate::support;

@@ -16,7 +16,8 @@ use arrow_schema::{DataType, Field};
 use flatbuffers::FlatBufferBuilder;
 use simrecorder_core::{DType, Error, ErrorKind, Kind, Result, Schema};
 
-use super::{Codec, Decoded, Part, Pieces, compress, decompress, parts_of};
+use super::codec::{Codec, compress, decompress};
+use super::contents::{DecodedFrame, FrameBytes, FrameContents};
 use crate::connection::errors::corrupt;
 
 /// The name of the only column.
@@ -39,17 +40,34 @@ pub(super) fn check(schema: &Schema) -> Result<()> {
     }
 }
 
+/// How many elements of how many bytes a number of this type is in Arrow, which knows no complex
+/// numbers.
+fn component_count(dtype: DType) -> u64 {
+    match dtype {
+        DType::Complex64 | DType::Complex128 => 2,
+        _ => 1,
+    }
+}
+
 /// The numbers in one record, or in one item of a row.
 fn elements(schema: &Schema) -> Option<u64> {
-    let parts = schema.dtype().map_or(1, parts_of);
+    let components = schema.dtype().map_or(1, component_count);
     let shape = schema.record_shape().iter();
-    shape.copied().try_fold(parts, u64::checked_mul)
+    shape.copied().try_fold(components, u64::checked_mul)
 }
 
 /// The shape of a record with an axis for the parts of complex numbers.
 fn tensor_shape(schema: &Schema) -> Vec<u64> {
-    let parts = schema.dtype().map(parts_of).filter(|&parts| parts > 1);
-    schema.record_shape().iter().copied().chain(parts).collect()
+    let components = schema
+        .dtype()
+        .map(component_count)
+        .filter(|&count| count > 1);
+    schema
+        .record_shape()
+        .iter()
+        .copied()
+        .chain(components)
+        .collect()
 }
 
 fn number_type(dtype: DType) -> DataType {
@@ -127,11 +145,11 @@ pub(crate) fn schema_message(schema: &Schema) -> Vec<u8> {
 }
 
 /// One frame as a whole stream, for values.
-pub(crate) fn stream<'a>(schema: &Schema, frame: Pieces<'a>) -> Pieces<'a> {
+pub(crate) fn stream<'a>(schema: &Schema, frame: FrameBytes<'a>) -> FrameBytes<'a> {
     let mut pieces = vec![Cow::Owned(schema_message(schema))];
     pieces.extend(frame.0);
     pieces.push(Cow::Owned([CONTINUATION, [0; 4]].concat()));
-    Pieces(pieces)
+    FrameBytes(pieces)
 }
 
 /// Metadata with what stands before it, filled up so that the body is aligned.
@@ -189,10 +207,10 @@ impl<'a> Body<'a> {
 }
 
 pub(super) fn encode<'a>(
-    part: &Part<'a>,
+    contents: &FrameContents<'a>,
     schema: &Schema,
     codec: Option<Codec>,
-) -> Result<Pieces<'a>> {
+) -> Result<FrameBytes<'a>> {
     let mut body = Body {
         codec,
         ..Body::default()
@@ -203,13 +221,13 @@ pub(super) fn encode<'a>(
         body.nothing_missing();
     };
     let size = schema.record_bytes().unwrap_or(1).max(1) as u64;
-    node(&mut body, part.count);
-    let mut rows = part.count;
+    node(&mut body, contents.count);
+    let mut rows = contents.count;
     if schema.kind() != Kind::Array {
-        let offsets = std::iter::once(0).chain(part.ends.iter().copied());
+        let offsets = std::iter::once(0).chain(contents.ends.iter().copied());
         let offsets = offsets.flat_map(|end| (end / size).to_le_bytes()).collect();
         body.buffer(Cow::Owned(offsets))?;
-        rows = part.data.len() as u64 / size;
+        rows = contents.data.len() as u64 / size;
         if schema.kind() == Kind::Ragged {
             node(&mut body, rows);
         }
@@ -217,7 +235,7 @@ pub(super) fn encode<'a>(
     if schema.dtype().is_some() && !tensor_shape(schema).is_empty() {
         node(&mut body, rows * elements(schema).unwrap_or(0));
     }
-    body.buffer(part.data.clone())?;
+    body.buffer(contents.data.clone())?;
 
     let mut builder = FlatBufferBuilder::new();
     let buffers = builder.create_vector(&body.buffers);
@@ -232,7 +250,7 @@ pub(super) fn encode<'a>(
         compression.finish()
     });
     let mut batch = RecordBatchBuilder::new(&mut builder);
-    batch.add_length(part.count as i64);
+    batch.add_length(contents.count as i64);
     batch.add_nodes(nodes);
     batch.add_buffers(buffers);
     if let Some(compression) = compression {
@@ -249,7 +267,7 @@ pub(super) fn encode<'a>(
 
     let mut pieces = vec![Cow::Owned(framed(builder.finished_data()))];
     pieces.extend(body.pieces);
-    Ok(Pieces(pieces))
+    Ok(FrameBytes(pieces))
 }
 
 /// Where the metadata of the message that begins at `start` lies, and its body; the metadata is
@@ -298,7 +316,7 @@ pub(super) fn locate(start: &[u8], bytes: usize) -> Result<Option<(u64, Range<us
 }
 
 /// Decodes a record batch message, alone or behind its schema message.
-pub(super) fn decode(frame: Vec<u8>, schema: &Schema) -> Result<Decoded> {
+pub(super) fn decode(frame: Vec<u8>, schema: &Schema) -> Result<DecodedFrame> {
     let (mut metadata, _) = message_at(&frame, 0)?;
     let mut message = parse(&frame[metadata.clone()])?;
     if message.header_type() == MessageHeader::Schema {
@@ -337,14 +355,14 @@ pub(super) fn decode(frame: Vec<u8>, schema: &Schema) -> Result<Decoded> {
         Cow::Borrowed(slice) => {
             let start = slice.as_ptr() as usize - frame.as_ptr() as usize;
             let data = start..start + slice.len();
-            Ok(Decoded {
+            Ok(DecodedFrame {
                 count,
                 data,
                 ends,
                 bytes: frame,
             })
         }
-        Cow::Owned(bytes) => Ok(Decoded {
+        Cow::Owned(bytes) => Ok(DecodedFrame {
             count,
             data: 0..bytes.len(),
             ends,

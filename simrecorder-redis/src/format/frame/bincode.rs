@@ -14,7 +14,8 @@ use std::ops::Range;
 use simrecorder_core::Result;
 use wincode::config::{Configuration, deserialize, deserialize_exact, serialize};
 
-use super::{Codec, Decoded, Part, Pieces, compress, decompress};
+use super::codec::{Codec, compress, decompress};
+use super::contents::{DecodedFrame, FrameBytes, FrameContents};
 use crate::connection::errors::corrupt;
 
 const PLAIN: u32 = 0;
@@ -23,13 +24,17 @@ const ZSTD: u32 = 2;
 /// The bytes of the number that says which of the three it is.
 const VARIANT: usize = size_of::<u32>();
 
-pub(super) fn encode<'a>(part: &Part<'a>, codec: Option<Codec>) -> Result<Pieces<'a>> {
+pub(super) fn encode<'a>(
+    contents: &FrameContents<'a>,
+    codec: Option<Codec>,
+) -> Result<FrameBytes<'a>> {
     let failed = |e| corrupt("a frame was not encoded").with_source(e);
     let config = Configuration::default().disable_preallocation_size_limit();
     // The data is the last field: what stands before it, then itself.
-    let len = part.data.len() as u64;
-    let before = serialize(&(PLAIN, part.count, &part.ends[..], len), config).map_err(failed)?;
-    let plain = Pieces(vec![Cow::Owned(before), part.data.clone()]);
+    let len = contents.data.len() as u64;
+    let before =
+        serialize(&(PLAIN, contents.count, &contents.ends[..], len), config).map_err(failed)?;
+    let plain = FrameBytes(vec![Cow::Owned(before), contents.data.clone()]);
     let Some(codec) = codec else { return Ok(plain) };
     let variant = match codec {
         Codec::Lz4 => LZ4,
@@ -38,10 +43,10 @@ pub(super) fn encode<'a>(part: &Part<'a>, codec: Option<Codec>) -> Result<Pieces
     let fields = &plain.concat()[VARIANT..];
     let compressed = compress(codec, fields)?;
     let frame = serialize(&(variant, fields.len() as u64, &compressed[..]), config);
-    Ok(Pieces(vec![Cow::Owned(frame.map_err(failed)?)]))
+    Ok(FrameBytes(vec![Cow::Owned(frame.map_err(failed)?)]))
 }
 
-pub(super) fn decode(frame: Vec<u8>) -> Result<Decoded> {
+pub(super) fn decode(frame: Vec<u8>) -> Result<DecodedFrame> {
     let damaged = |e: wincode::ReadError| corrupt("a bincode frame does not decode").with_source(e);
     let config = Configuration::default().disable_preallocation_size_limit();
     let variant = frame.first_chunk().copied().map(u32::from_le_bytes);
@@ -67,7 +72,7 @@ pub(super) fn locate(start: &[u8]) -> Option<(u64, Range<usize>)> {
 }
 
 /// The fields of a frame that is not compressed, from `start` on.
-fn plain(bytes: Vec<u8>, start: usize) -> Result<Decoded> {
+fn plain(bytes: Vec<u8>, start: usize) -> Result<DecodedFrame> {
     let config = Configuration::default().disable_preallocation_size_limit();
     // The lengths are checked before memory is taken for what they claim.
     let claimed = bytes
@@ -81,7 +86,7 @@ fn plain(bytes: Vec<u8>, start: usize) -> Result<Decoded> {
     let (count, ends, data) =
         fields.map_err(|e| corrupt("a bincode frame does not decode").with_source(e))?;
     let data = bytes.len() - data.len()..bytes.len();
-    Ok(Decoded {
+    Ok(DecodedFrame {
         count,
         bytes,
         data,
@@ -99,12 +104,12 @@ mod tests {
     fn frames_have_the_bytes_of_bincode() {
         let schema = Schema::text();
         let records = Records::variable(schema.into(), vec![1, 3], b"abc".to_vec()).unwrap();
-        let part = Part::new(&records, 0..2);
-        let frame = encode(&part, None).unwrap().concat();
+        let contents = FrameContents::new(&records, 0..2);
+        let frame = encode(&contents, None).unwrap().concat();
         let numbers = [2_u64, 2, 1, 3, 3].map(u64::to_le_bytes).concat();
         assert_eq!(frame, [&[0; 4], &numbers[..], b"abc"].concat());
         for codec in [None, Some(Codec::Lz4), Some(Codec::Zstd)] {
-            let frame = encode(&part, codec).unwrap().concat();
+            let frame = encode(&contents, codec).unwrap().concat();
             let decoded = decode(frame.clone()).unwrap();
             assert_eq!((decoded.count, decoded.data()), (2, &b"abc"[..]));
             assert_eq!(decoded.ends, [1, 3]);
