@@ -17,7 +17,6 @@ mod library;
 mod options;
 mod recording;
 mod store;
-mod view;
 
 pub use options::Hdf5Options;
 pub use store::Hdf5DataStore;

@@ -5,21 +5,18 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use simrecorder_core::backend::columns::ColumnFormat;
 use simrecorder_core::{
     Batch, Child, Commit, DataStore, ErrorKind, Key, Kind, Node, NodeKind, OpenMode, Prepared,
     Result, Schema, expand_home,
 };
 
-use crate::columns::append::prepare_chunks;
-use crate::columns::column::ColumnLayout;
-use crate::format::dataset::Dataset;
 use crate::format::node::{StoredNode, groups_on_the_way};
 use crate::library::{link_names, open_object, reference};
 use crate::options::Hdf5Options;
 use crate::recording::Recording;
-use crate::recording::commit::{CommitBuilder, check_layout};
+use crate::recording::commit::CommitBuilder;
 use crate::recording::series::{NewSeries, load};
-use crate::view::node_at;
 
 /// Keeps a recording in an HDF5 file, which h5py, h5dump and xarray read without plugins.
 ///
@@ -149,13 +146,7 @@ impl DataStore for Hdf5DataStore {
     }
 
     fn nodes(&self, keys: &[Key]) -> Result<Vec<Option<Node>>> {
-        self.recording.with_state(|state| {
-            let node = |key: &Key| {
-                let node = node_at(&self.recording, state, key);
-                node.map_err(|e| e.with_key(key.as_str()))
-            };
-            keys.iter().map(node).collect()
-        })
+        self.recording.nodes(keys)
     }
 
     fn children(&self, key: &Key) -> Result<Vec<Child>> {
@@ -202,49 +193,33 @@ impl DataStore for Hdf5DataStore {
     fn plan(&self, key: &Key, schema: Option<&Schema>) -> Result<u64> {
         self.recording.check_writable("plan")?;
         let Some(schema) = schema else { return Ok(1) };
-        let existing = self.recording.with_state(|state| match state.find(key)? {
+        let recording = &self.recording;
+        let existing = recording.with_state(|state| match state.find(key)? {
             Some((found, path)) if found.kind == NodeKind::Series => {
                 let columns = load(&found, &path, &state.tails)?.columns;
-                let layout = &columns.record_column().layout;
-                if let Some(dataset) = Dataset::borrow(&found.object)? {
-                    dataset.check_grows()?;
-                }
-                Ok(Some(layout.clone()))
+                let records = columns.records();
+                records.dataset.check_grows()?;
+                Ok(Some(Arc::clone(&records.column.format)))
             }
             _ => Ok(None),
         });
-        let layout = match existing.map_err(|e| e.with_key(key.as_str()))? {
-            Some(layout) => layout,
+        let format = existing.and_then(|existing| match existing {
+            Some(format) => Ok(format),
             None => {
-                let recording = &self.recording;
-                let new = NewSeries::plan(schema, &recording.chunk_policy, recording.compression);
-                new.map_err(|e| e.with_key(key.as_str()))?
-                    .record_layout()
-                    .clone()
+                let new = NewSeries::plan(schema, &recording.chunk_policy, recording.compression)?;
+                Ok(Arc::new(new.into_record_format()))
             }
-        };
-        if let (ColumnLayout::Elements(layout), Kind::Array) = (&layout, schema.kind())
-            && layout.writes_chunks()
-            && !layout.is_plain()
-        {
-            let layout = Arc::clone(layout);
-            self.recording.planned.lock().insert(key.clone(), layout);
+        });
+        let format = format.map_err(|e| e.with_key(key.as_str()))?;
+        let chunk_rows = format.layout().chunk_rows();
+        if schema.kind() == Kind::Array && format.writes_chunks() && !format.is_plain() {
+            recording.planned.insert(key.clone(), format);
         }
-        Ok(layout.chunk_rows())
+        Ok(chunk_rows)
     }
 
     fn prepare(&self, batch: &Batch) -> Result<Option<Prepared>> {
-        let layout = self.recording.planned.lock().get(&batch.key).cloned();
-        // A batch of another type is for the commit to refuse.
-        let layout = layout.filter(|layout| {
-            let layout = ColumnLayout::Elements(Arc::clone(layout));
-            check_layout(Kind::Array, &layout, batch.records.schema()).is_ok()
-        });
-        let Some(layout) = layout else {
-            return Ok(None);
-        };
-        let prepared = prepare_chunks(layout, batch).map_err(|e| e.with_key(batch.key.as_str()))?;
-        Ok(Some(Box::new(prepared)))
+        self.recording.planned.prepare(batch)
     }
 
     fn commit(&self, commit: Commit) -> Result<()> {
@@ -252,18 +227,16 @@ impl DataStore for Hdf5DataStore {
         let mut state = recording.state.write();
         recording.check_writable("commit")?;
         let mut builder = CommitBuilder::new(recording, &state);
-        let staged = commit
-            .changes
-            .into_iter()
-            .try_for_each(|change| builder.add(change));
-        let staged = staged.and_then(|()| builder.finish());
-        let committed = staged.and_then(|(changes, remembered)| {
-            recording.commit_file(&mut state, &changes)?;
-            Ok(remembered)
+        let mut changes = commit.changes.into_iter();
+        let written = changes.try_for_each(|change| builder.add(change));
+        let written = written.and_then(|()| builder.finish());
+        let committed = written.and_then(|(tails, series)| {
+            recording.commit_file(&mut state, &tails)?;
+            Ok(series)
         });
         match committed {
-            Ok(remembered) => {
-                state.series.extend(remembered);
+            Ok(series) => {
+                state.series.extend(series);
                 recording.trim_journal(&mut state);
                 Ok(())
             }

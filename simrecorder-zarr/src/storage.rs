@@ -8,9 +8,9 @@ use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 
 use bytes::Bytes;
+use simrecorder_core::backend::room;
 use simrecorder_core::{Error, Result};
 
-use crate::format::chunk_read::room;
 use crate::format::recording_id::RecordingId;
 
 /// One change of a commit.

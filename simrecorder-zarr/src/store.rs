@@ -6,23 +6,24 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::Mutex;
+use simrecorder_core::backend::columns::{ColumnFormat, PlannedFormats};
 use simrecorder_core::backend::{Encoded, EncodedChange, EncodedStore, StoredForm};
 use simrecorder_core::{
-    Attributes, Batch, Child, Commit, DataStore, ErrorKind, Key, Kind, Node, NodeKind, OpenMode,
-    Prepared, Result, Schema,
+    Attributes, Batch, Child, Commit, DataStore, Error, ErrorKind, Key, Kind, Node, NodeKind,
+    OpenMode, Prepared, Result, Schema, expand_home,
 };
 
-use crate::columns::append::prepare_chunks;
-use crate::columns::encoded::{EncodedColumns, SeriesEncoding};
-use crate::columns::view::ZarrView;
+use crate::columns::encoded::{EncodedColumns, SeriesEncoding, fits};
 use crate::directory::DirectoryStorage;
-use crate::format::layout::{Layout, LayoutCache};
+use crate::format::array_format::FormatCache;
 use crate::format::metadata::{Document, corrupt};
 use crate::format::node_path::{child_key, node_path};
 use crate::lmdb::{LmdbOptions, LmdbStorage};
 use crate::options::{ZarrOptions, ZarrStorage};
-use crate::recording::commit::{Stage, check_layout};
-use crate::recording::{Recording, ValueChunk, document_at};
+use crate::recording::Recording;
+use crate::recording::commit::CommitBuilder;
+use crate::recording::documents::document_at;
+use crate::recording::values::ValueChunk;
 use crate::storage::{Snapshot, Storage};
 
 /// Keeps a recording as Zarr V3, in LMDB or in a directory.
@@ -118,12 +119,12 @@ impl ZarrDataStore {
         let recording = Recording {
             path: path.to_owned(),
             storage,
-            layouts: LayoutCache::default(),
+            formats: FormatCache::default(),
             chunk_policy: options.chunk_policy,
             compression: options.compression,
             writer: Mutex::default(),
             closed: AtomicBool::new(false),
-            planned: Mutex::default(),
+            planned: PlannedFormats::default(),
         };
         recording
             .check_root()
@@ -137,9 +138,31 @@ impl ZarrDataStore {
     pub fn path(&self) -> &Path {
         &self.recording.path
     }
+}
 
-    pub(crate) fn storage(&self) -> &dyn Storage {
-        &*self.recording.storage
+impl ZarrOptions {
+    /// Opens the recording at `path`, in which a leading `~` is the home folder.
+    ///
+    /// # Errors
+    /// - [`ErrorKind::NotFound`] or [`ErrorKind::AlreadyExists`], as the mode asks for.
+    /// - [`ErrorKind::InvalidArgument`] for an empty path, a file where a folder is expected, or
+    ///   a folder that holds something else.
+    /// - [`ErrorKind::Locked`] if another writer has it open.
+    /// - [`ErrorKind::Corrupt`] or [`ErrorKind::Unsupported`] if it is damaged, or was written
+    ///   by a newer version.
+    /// - What the file system reports.
+    pub fn open(self, path: impl AsRef<Path>) -> Result<ZarrDataStore> {
+        let path = expand_home(path)?;
+        if self.storage == ZarrStorage::Lmdb
+            && path.join("zarr.json").is_file()
+            && !path.join("data.mdb").exists()
+        {
+            let message = "this is a Zarr directory, not an LMDB recording; open it with \
+                           ZarrStorage::Directory or the URL zarr+dir:PATH";
+            return Err(Error::new(ErrorKind::InvalidArgument, "open", message)
+                .with_key(path.display().to_string()));
+        }
+        ZarrDataStore::open_with(&path, self)
     }
 }
 
@@ -167,22 +190,20 @@ impl DataStore for ZarrDataStore {
             let attributes = document.attributes();
             Ok(match document.node_kind() {
                 NodeKind::Series => {
-                    let (schema, encoding, columns) =
-                        recording.load_series(snapshot, key, &path, &document)?;
-                    let view = ZarrView::new(self.clone(), key.clone(), schema, encoding, columns);
-                    FoundNode::Complete(Node::Series(Arc::new(view).into()))
+                    let view = recording.load_view(snapshot, key, &path, &document)?;
+                    NodeSnapshot::Complete(Node::Series(Arc::new(view).into()))
                 }
-                NodeKind::Value => FoundNode::Value {
+                NodeKind::Value => NodeSnapshot::Value {
                     chunks: recording.value_chunks(snapshot, &path, &document),
                     path,
                     document,
                 },
-                _ => FoundNode::Complete(Node::Group { attributes }),
+                _ => NodeSnapshot::Complete(Node::Group { attributes }),
             })
         })?;
-        let complete = |(key, found): (&Key, Option<FoundNode>)| match found {
-            Some(FoundNode::Complete(node)) => Some(node),
-            Some(FoundNode::Value {
+        let complete = |(key, found): (&Key, Option<NodeSnapshot>)| match found {
+            Some(NodeSnapshot::Complete(node)) => Some(node),
+            Some(NodeSnapshot::Value {
                 chunks,
                 path,
                 document,
@@ -248,15 +269,7 @@ impl DataStore for ZarrDataStore {
     }
 
     fn prepare(&self, batch: &Batch) -> Result<Option<Prepared>> {
-        let layout = self.recording.planned.lock().get(&batch.key).cloned();
-        // A batch of another type is for the commit to refuse.
-        let fits =
-            |layout: &Layout| check_layout(Kind::Array, layout, batch.records.schema()).is_ok();
-        let Some(layout) = layout.filter(|layout| fits(layout)) else {
-            return Ok(None);
-        };
-        let prepared = prepare_chunks(layout, batch).map_err(|e| e.with_key(batch.key.as_str()))?;
-        Ok(Some(Box::new(prepared)))
+        self.recording.planned.prepare(batch)
     }
 
     fn commit(&self, commit: Commit) -> Result<()> {
@@ -301,29 +314,29 @@ impl ZarrDataStore {
         let existing = self.recording.with_nodes(keys, |_, _, _, document| {
             let is_series = document.node_kind() == NodeKind::Series && document.is_array();
             is_series
-                .then(|| self.recording.layouts.get(&document))
+                .then(|| self.recording.formats.get(&document))
                 .transpose()
         })?;
-        let layout = match existing.into_iter().flatten().flatten().next() {
-            Some(layout) => layout,
+        let format = match existing.into_iter().flatten().flatten().next() {
+            Some(format) => format,
             None => {
                 let documents = self.recording.new_series(key, &path, schema, original)?;
                 let (_, last) = documents
                     .last()
                     .ok_or_else(|| corrupt("a series has no array"))?;
-                self.recording.layouts.get(last)?
+                self.recording.formats.get(last)?
             }
         };
-        let chunk_rows = layout.chunk_rows();
-        if matches!(schema.kind(), Kind::Array) {
-            self.recording.planned.lock().insert(key.clone(), layout);
+        let chunk_rows = format.layout().chunk_rows();
+        if schema.kind() == Kind::Array {
+            self.recording.planned.insert(key.clone(), format);
         }
         Ok(chunk_rows)
     }
 }
 
 /// A node as a snapshot shows it; a value is decoded after the snapshot was given up.
-enum FoundNode {
+enum NodeSnapshot {
     Complete(Node),
     Value {
         chunks: Result<Vec<ValueChunk>>,
@@ -355,11 +368,11 @@ impl EncodedStore for ZarrDataStore {
         let path = node_path(key)?;
         let documents = self.recording.new_series(key, &path, schema, encoding)?;
         let arrays = documents.iter().filter(|(_, document)| document.is_array());
-        let layouts = arrays.map(|(_, document)| self.recording.layouts.get(document));
-        let layouts = layouts.collect::<Result<Vec<_>>>()?;
-        Ok(match &layouts[..] {
-            [elements] => columns.fit(elements, None),
-            [elements, ends] => columns.fit(elements, Some(ends)),
+        let formats = arrays.map(|(_, document)| self.recording.formats.get(document));
+        let formats = formats.collect::<Result<Vec<_>>>()?;
+        Ok(match &formats[..] {
+            [elements] => fits(columns, elements, None),
+            [elements, ends] => fits(columns, elements, Some(ends)),
             _ => false,
         })
     }
@@ -367,17 +380,17 @@ impl EncodedStore for ZarrDataStore {
     fn commit_encoded(&self, changes: Vec<EncodedChange>) -> Result<()> {
         let mut writer = self.recording.writer.lock();
         self.recording.check_writable("commit")?;
-        let mut stage = Stage::new(&self.recording, &writer);
+        let mut builder = CommitBuilder::new(&self.recording, &writer);
         for change in changes {
-            stage.add_encoded(change)?;
+            builder.add_encoded(change)?;
         }
-        let (changes, remembered) = stage.finish()?;
+        let (changes, series) = builder.finish()?;
         if !changes.is_empty() {
             // Whether a commit whose sync failed counts is not known before it is read.
             let committed = self.recording.storage.commit(changes);
-            committed.inspect_err(|_| writer.forget())?;
+            committed.inspect_err(|_| writer.clear())?;
         }
-        writer.remember(remembered);
+        writer.extend(series);
         Ok(())
     }
 }

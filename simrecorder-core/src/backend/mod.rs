@@ -21,7 +21,7 @@ pub use files::{
     sync_directory,
 };
 pub use memory::{room, too_large, with_buffer, with_scratch, zeroed};
-pub use ragged::{count_records, read_fixed, read_ragged, read_stops};
+pub use ragged::{count_records, read_fixed, read_ragged, read_record_ends};
 pub use record_log::{
     Format, HEADER_LEN, Position, Record, Scanned, Sealed, generation, scan, u32_at, u64_at,
 };

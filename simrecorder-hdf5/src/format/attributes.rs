@@ -24,12 +24,12 @@ pub(crate) const METADATA: &str = "simrecorder";
 const OTHER_ATTRIBUTES: &str = "attributes";
 
 /// The attribute that counts how often a dataset was cut.
-pub(crate) const CUTS: &str = "simrecorder_cuts";
+pub(crate) const CUT_COUNT: &str = "simrecorder_cuts";
 
 /// Names that mean something to this library, HDF5 and netCDF.
 const RESERVED: [&str; 10] = [
     METADATA,
-    CUTS,
+    CUT_COUNT,
     "CLASS",
     "NAME",
     "DIMENSION_LIST",

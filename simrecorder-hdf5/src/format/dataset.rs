@@ -15,10 +15,10 @@ use hdf5_metno_sys::h5p::{
 use hdf5_metno_sys::h5s::{H5S_ALL, H5Sselect_none};
 use hdf5_metno_sys::h5t::H5T_cset_t;
 use hdf5_metno_sys::h5z::H5Zfilter_avail;
-use simrecorder_core::backend::zeroed;
+use simrecorder_core::backend::room;
 use simrecorder_core::{AxisRange, Error, ErrorKind, Region, Result};
 
-use crate::format::attributes::{self, CUTS};
+use crate::format::attributes::{self, CUT_COUNT};
 use crate::format::datatype::StoredType;
 use crate::format::filters::{DEFLATE, FLETCHER32, Filter, Pipeline, SHUFFLE};
 use crate::library::{
@@ -158,14 +158,14 @@ impl Dataset {
     }
 
     /// How often it was cut.
-    pub(crate) fn cuts(&self) -> Result<u64> {
-        let cuts = attributes::read_named(&self.0, CUTS)?;
+    pub(crate) fn cut_count(&self) -> Result<u64> {
+        let cuts = attributes::read_named(&self.0, CUT_COUNT)?;
         Ok(cuts.and_then(|cuts| cuts.as_u64()).unwrap_or(0))
     }
 
-    /// Notes that it was cut once more.
+    /// Counts a cut.
     pub(crate) fn add_cut(&self) -> Result<()> {
-        attributes::write_number(&self.0, CUTS, self.cuts()? + 1)
+        attributes::write_number(&self.0, CUT_COUNT, self.cut_count()? + 1)
     }
 
     pub(crate) fn into_handle(self) -> Handle {
@@ -266,8 +266,13 @@ impl Dataset {
         locked(|| Handle::read(unsafe { H5Dget_type(self.0.id()) }, "tell a data type"))
     }
 
-    /// Sets the length of all axes.
-    pub(crate) fn set_shape(&self, shape: &[u64]) -> Result<()> {
+    /// Sets how many rows it has.
+    pub(crate) fn set_len(&self, len: u64) -> Result<()> {
+        let mut shape = self.shape()?;
+        let Some(rows) = shape.first_mut().filter(|rows| **rows != len) else {
+            return Ok(());
+        };
+        *rows = len;
         locked(|| {
             // SAFETY: `shape` has as many axes as the dataset.
             let status = unsafe { H5Dset_extent(self.0.id(), shape.as_ptr()) };
@@ -320,9 +325,7 @@ impl Dataset {
                 let message = format!("a chunk takes {size} bytes, more than it can");
                 return Err(Error::new(ErrorKind::Corrupt, "read", message));
             }
-            if buffer.len() < size {
-                *buffer = zeroed(size)?;
-            }
+            let buffer = room(buffer, size)?;
             #[cfg(hdf5_2)]
             let mut room = buffer.len();
             // SAFETY: `origin` has as many axes as the dataset; `buffer` has room for the chunk.

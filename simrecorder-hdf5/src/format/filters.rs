@@ -5,10 +5,9 @@
 //! takes most of the time: they go into the stream as stored blocks.
 
 use std::cell::RefCell;
-use std::thread::LocalKey;
 
 use flate2::{Compress, Compression as Level, Decompress, FlushCompress, FlushDecompress, Status};
-use simrecorder_core::backend::zeroed;
+use simrecorder_core::backend::with_scratch;
 use simrecorder_core::{Error, ErrorKind, Result};
 
 use crate::format::shuffle::{shuffle, unshuffle};
@@ -66,7 +65,7 @@ impl Pipeline {
             }
         };
         let deflated = match level {
-            Some(level) => lend(&SCRATCH, chunk.len(), |planes| {
+            Some(level) => with_scratch(chunk.len(), |planes| {
                 shuffle(chunk, size, planes);
                 deflate(planes, chunk.len() / size.max(1), level)
             })?,
@@ -113,7 +112,7 @@ impl Pipeline {
                 Ok(())
             }
             [Filter::Shuffle { size }, Filter::Deflate { .. }] => {
-                lend(&SCRATCH, out.len(), |planes| {
+                with_scratch(out.len(), |planes| {
                     inflate(encoded, planes)?;
                     unshuffle(planes, size, out);
                     Ok(())
@@ -125,24 +124,8 @@ impl Pipeline {
 }
 
 thread_local! {
-    /// Memory for one chunk, used again: new memory is slow.
-    static SCRATCH: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
     static DEFLATE_STATE: RefCell<Option<(u32, Compress)>> = const { RefCell::new(None) };
     static INFLATE_STATE: RefCell<Decompress> = RefCell::new(Decompress::new(false));
-}
-
-/// Lends memory of a thread whose contents are anything.
-pub(crate) fn lend<T>(
-    memory: &'static LocalKey<RefCell<Vec<u8>>>,
-    length: usize,
-    use_it: impl FnOnce(&mut [u8]) -> Result<T>,
-) -> Result<T> {
-    memory.with_borrow_mut(|memory| {
-        if memory.len() < length {
-            *memory = zeroed(length)?;
-        }
-        use_it(&mut memory[..length])
-    })
 }
 
 fn damaged(what: &str) -> Error {

@@ -2,9 +2,9 @@
 
 pub(crate) mod attributes;
 pub(crate) mod dataset;
+pub(crate) mod dataset_format;
 pub(crate) mod datatype;
 pub(crate) mod filters;
-pub(crate) mod layout;
 pub(crate) mod node;
 pub(crate) mod node_path;
 pub(crate) mod root;

@@ -14,9 +14,7 @@ use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
-use simrecorder_core::backend::{
-    RowSize, Rows, RowsRef, count_rows, read_frames, write_frame, zeroed,
-};
+use simrecorder_core::backend::{RowSize, Rows, count_rows, read_frames, zeroed};
 use simrecorder_core::{Error, ErrorKind, Result};
 
 use crate::driver::journal::JournalRange;
@@ -176,10 +174,10 @@ impl TailChanges {
         self.0[start - 8..start].copy_from_slice(&length.to_le_bytes());
     }
 
-    /// Appends rows to a tail, the first of which has the index `first`.
-    pub(crate) fn append(&mut self, path: &str, first: u64, rows: RowsRef<'_>) {
+    /// Appends frames to a tail.
+    pub(crate) fn append(&mut self, path: &str, frames: &[u8]) {
         let start = self.begin_append(path);
-        write_frame(&mut self.0, first, &rows.to_rows());
+        self.0.extend_from_slice(frames);
         self.end_append(start);
     }
 
@@ -240,6 +238,7 @@ mod tests {
     use std::io::Write;
 
     use proptest::prelude::*;
+    use simrecorder_core::backend::write_frame;
 
     use super::*;
 
@@ -254,13 +253,19 @@ mod tests {
         }
     }
 
+    fn frame(first: u64, values: &[u64]) -> Vec<u8> {
+        let mut frame = Vec::new();
+        write_frame(&mut frame, first, &numbers(values));
+        frame
+    }
+
     #[test]
     fn tails_are_those_of_all_changes_in_their_order() {
         let mut first = TailChanges::default();
-        first.append("a", 5, numbers(&[1, 2]).as_rows_ref());
-        first.append("b", 0, numbers(&[9]).as_rows_ref());
+        first.append("a", &frame(5, &[1, 2]));
+        first.append("b", &frame(0, &[9]));
         let mut second = TailChanges::default();
-        second.append("a", 7, numbers(&[3]).as_rows_ref());
+        second.append("a", &frame(7, &[3]));
         second.clear("b");
         let mut file = tempfile::tempfile().unwrap();
         let mut tails = Tails::default();
@@ -294,7 +299,7 @@ mod tests {
         fn any_changes_decode_or_fail(changes: Vec<u8>, flip in any::<prop::sample::Index>()) {
             let _ = Tails::default().apply(&changes, 0);
             let mut sound = TailChanges::default();
-            sound.append("path", 3, numbers(&[1, 2, 3]).as_rows_ref());
+            sound.append("path", &frame(3, &[1, 2, 3]));
             sound.clear("other");
             let mut bytes = sound.0;
             let at = flip.index(bytes.len());

@@ -10,7 +10,7 @@ use crate::format::attributes::{Metadata, write_attributes, write_metadata};
 use crate::format::dataset::{Dataset, NewDataset};
 use crate::format::datatype::{StoredType, element_type, text_type};
 use crate::format::node::StoredNode;
-use crate::format::variable::{Variable, escape};
+use crate::format::variable::{VariableType, escape};
 use crate::library::{Handle, c_string};
 
 /// Elements of a value, as HDF5 has them: bytes are a list of `uint8`.
@@ -166,7 +166,7 @@ pub(crate) fn read_value(found: &StoredNode) -> Result<Value> {
             Ok(Value::Object(ObjectValue::from_msgpack(bytes)))
         }
         (type_, kind) => {
-            let variable = Variable::of(type_, found.metadata.is_some());
+            let variable = VariableType::of(type_, found.metadata.is_some());
             let Some(variable) = variable.filter(|_| shape.is_empty()) else {
                 let kind = kind.map_or("none", Kind::as_str);
                 let message = format!("a value of kind {kind} holds something else");

@@ -15,7 +15,7 @@ use crate::library::{Handle, c_string, reclaim, simple_space};
 
 /// What the rows of a dataset of variable length are.
 #[derive(Clone, Debug)]
-pub(crate) enum Variable {
+pub(crate) enum VariableType {
     /// Text, by its type in memory; `escaped` if this library wrote it.
     Text {
         memory: Arc<Handle>,
@@ -66,7 +66,7 @@ pub(crate) fn unescape(text: &str) -> std::borrow::Cow<'_, str> {
     unescaped.into()
 }
 
-impl Variable {
+impl VariableType {
     /// `None` for elements of one size.
     pub(crate) fn of(stored: &StoredType, is_ours: bool) -> Option<Self> {
         match stored {

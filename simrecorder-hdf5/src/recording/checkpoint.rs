@@ -2,14 +2,13 @@
 
 use std::sync::Arc;
 
-use simrecorder_core::{Error, ErrorKind, Result};
+use simrecorder_core::backend::columns::fold;
+use simrecorder_core::{ErrorKind, Result};
 
-use crate::columns::append::ColumnAppend;
-use crate::columns::column::ColumnLayout;
+use crate::columns::changes::DatasetChanges;
 use crate::format::attributes;
-use crate::format::dataset::Dataset;
+use crate::format::dataset_format::RowFormat;
 use crate::format::tail::{TailChanges, Tails};
-use crate::library::open_object;
 use crate::recording::Recording;
 use crate::recording::series;
 use crate::recording::state::State;
@@ -69,49 +68,28 @@ impl Recording {
         let mut damaged = Ok(());
         let mut paths = paths.into_iter().peekable();
         while paths.peek().is_some() && state.tails.bytes > enough {
-            let mut changes = TailChanges::default();
+            let mut changes = DatasetChanges::new(self, state);
             let mut bytes = 0;
             while bytes < CHECKPOINT_BYTES
                 && let Some(path) = paths.next()
             {
-                let noted = changes.len();
-                match self.fold_tail(state, &path, &mut changes) {
+                let before = changes.tails.len();
+                match fold_tail(state, &path, &mut changes) {
                     Ok(written) => bytes += written,
                     Err(error) if error.kind() == ErrorKind::Corrupt => {
                         // Its rows are in no chunk, so they stay where they are.
-                        changes.truncate(noted);
+                        changes.tails.truncate(before);
                         damaged = damaged.and(Err(error.with_key(&path[1..])));
                     }
                     Err(error) => return Err(error.with_key(&path[1..])),
                 }
             }
-            self.commit_file(state, &changes)?;
+            let tails = changes.tails;
+            self.commit_file(state, &tails)?;
             // Where their rows are has changed.
             state.series.clear();
         }
         damaged
-    }
-
-    /// Brings the tail of one dataset into chunks; returns about how many bytes that wrote.
-    fn fold_tail(&self, state: &State, path: &str, changes: &mut TailChanges) -> Result<usize> {
-        let object = open_object(&state.open.root, path)?;
-        let dataset = Dataset::from_handle(object).ok_or_else(|| {
-            Error::new(
-                ErrorKind::Corrupt,
-                "checkpoint",
-                "the dataset of a tail is not there",
-            )
-        })?;
-        let metadata = attributes::read_metadata(dataset.handle())?;
-        let is_foreign = !series::is_made_here(&state.open.root, path, metadata.as_ref())?;
-        let is_ours = metadata.is_some();
-        let column = series::load_column(&dataset, path, is_ours, is_foreign, None, &state.tails)?;
-        let bytes = match &column.layout {
-            ColumnLayout::Elements(layout) => layout.chunk_bytes(),
-            ColumnLayout::Variable(_) => 1 << 16,
-        };
-        ColumnAppend::new(column).finish(state, true, changes)?;
-        Ok(bytes)
     }
 
     /// Brings everything into the form that other software reads.
@@ -142,4 +120,18 @@ impl Recording {
         let reopened = self.reopen(state);
         checkpoint.and(closed).and(ended).and(reopened)
     }
+}
+
+/// Brings the tail of one dataset into chunks; returns about how many bytes that wrote.
+fn fold_tail(state: &State, path: &str, changes: &mut DatasetChanges<'_>) -> Result<usize> {
+    let dataset = state.open.dataset(path)?;
+    let metadata = attributes::read_metadata(dataset.handle())?;
+    let is_foreign = !series::is_made_here(&state.open.root, path, metadata.as_ref())?;
+    let is_ours = metadata.is_some();
+    let column = series::load_column(&dataset, path, is_ours, is_foreign, None, &state.tails)?;
+    let column = fold(column, changes)?;
+    Ok(match &column.format.rows {
+        RowFormat::Elements(_) => column.layout().chunk_bytes(),
+        RowFormat::Variable(_) => 1 << 16,
+    })
 }

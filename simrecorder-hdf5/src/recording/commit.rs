@@ -1,25 +1,25 @@
 //! Commits: from the changes of the recorder to calls of libhdf5 and notes in the journal.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::sync::Arc;
 
+use simrecorder_core::backend::columns::{SeriesAppend, StoredSeries};
+use simrecorder_core::backend::errors::{clash, not_a_group, not_declared};
 use simrecorder_core::{
-    Attributes, Batch, Change, Error, ErrorKind, Key, Kind, NodeKind, Prepared, Result, Schema,
-    Value,
+    Attributes, Batch, Change, Error, ErrorKind, Key, NodeKind, Prepared, Result, Schema, Value,
 };
 
-use crate::columns::Columns;
-use crate::columns::append::{ColumnAppend, NewRows, PreparedChunks};
-use crate::columns::column::{Column, ColumnLayout};
+use crate::columns::changes::DatasetChanges;
 use crate::format::attributes::{
     read_attributes, remove_attributes, write_attributes, write_metadata,
 };
+use crate::format::dataset_format::DatasetFormat;
 use crate::format::node::{StoredNode, create_group, find};
 use crate::format::node_path::path_of;
 use crate::format::scales;
 use crate::format::tail::TailChanges;
 use crate::format::value::{create_value, overwrite};
-use crate::format::variable::Variable;
 use crate::library::{Handle, unlink};
 use crate::recording::Recording;
 use crate::recording::series::{NewSeries, load};
@@ -30,12 +30,13 @@ use crate::recording::state::State;
 pub(crate) struct CommitBuilder<'a> {
     recording: &'a Recording,
     state: &'a State,
-    series: BTreeMap<Key, (Kind, Columns<ColumnAppend>)>,
+    series: BTreeMap<Key, SeriesAppend<DatasetFormat>>,
+    columns: DatasetChanges<'a>,
     scales: scales::ScaleLinks,
 }
 
-/// What the writer will remember when the commit has succeeded.
-pub(crate) type SeriesChanges = Vec<(Key, (Kind, Columns<Column>))>;
+/// The series that a commit changed, as they are after it.
+pub(crate) type ChangedSeries = Vec<(Key, StoredSeries<DatasetFormat>)>;
 
 impl<'a> CommitBuilder<'a> {
     pub(crate) fn new(recording: &'a Recording, state: &'a State) -> Self {
@@ -43,6 +44,7 @@ impl<'a> CommitBuilder<'a> {
             recording,
             state,
             series: BTreeMap::new(),
+            columns: DatasetChanges::new(recording, state),
             scales: scales::ScaleLinks::default(),
         }
     }
@@ -68,18 +70,17 @@ impl<'a> CommitBuilder<'a> {
         result.map_err(|e| e.with_key(key.as_str()))
     }
 
-    /// Writes what is left to be written; returns the note for the journal, and what the writer
-    /// will remember.
-    pub(crate) fn finish(mut self) -> Result<(TailChanges, SeriesChanges)> {
-        let mut changes = TailChanges::default();
-        let mut remembered = Vec::new();
-        for (key, (kind, columns)) in std::mem::take(&mut self.series) {
-            let columns = columns.map(|column| column.finish(self.state, false, &mut changes));
-            let columns = columns.map_err(|e| e.with_key(key.as_str()))?;
-            remembered.push((key, (kind, columns)));
+    /// Writes the new rows of all series; returns the changes of tails, and the series.
+    pub(crate) fn finish(mut self) -> Result<(TailChanges, ChangedSeries)> {
+        let root = self.root();
+        let mut changed = Vec::new();
+        for (key, series) in self.series {
+            let series = series.finish(&mut self.columns);
+            let series = series.map_err(|e| e.with_key(key.as_str()))?;
+            changed.push((key, series));
         }
-        std::mem::take(&mut self.scales).write(self.root())?;
-        Ok((changes, remembered))
+        self.scales.write(root)?;
+        Ok((self.columns.tails, changed))
     }
 
     /// The group that a new node at `key` goes into, with the groups above it made.
@@ -99,13 +100,7 @@ impl<'a> CommitBuilder<'a> {
                     group = Some(found.object);
                     break;
                 }
-                Some(found) => {
-                    let message = format!(
-                        "'{above}' is a {}, not a group, so nothing can stand below it",
-                        found.kind
-                    );
-                    return Err(Error::new(ErrorKind::KindMismatch, "commit", message));
-                }
+                Some(found) => return Err(not_a_group("commit", key, &above, found.kind)),
                 None => missing.push(above),
             }
         }
@@ -131,7 +126,7 @@ impl<'a> CommitBuilder<'a> {
         )?;
         if let Some(found) = find(self.root(), key)? {
             if found.kind != NodeKind::Series {
-                return Err(clash(found.kind, NodeKind::Series));
+                return Err(clash("commit", key, found.kind, NodeKind::Series));
             }
             let path = path_of(key);
             let stored = load(&found, &path, &self.state.tails)?.schema;
@@ -144,93 +139,32 @@ impl<'a> CommitBuilder<'a> {
         self.scales.attach_again(self.root(), key, users)
     }
 
-    /// The series at `key` as this commit will leave it.
-    fn series(&mut self, key: &Key) -> Result<&mut (Kind, Columns<ColumnAppend>)> {
-        if !self.series.contains_key(key) {
-            let (kind, columns) = match self.state.series.get(key) {
-                Some((kind, columns)) => (*kind, columns.clone()),
-                None => self.open_series(key)?,
-            };
-            let columns = columns.map(|column| Ok(ColumnAppend::new(column)))?;
-            self.series.insert(key.clone(), (kind, columns));
-        }
-        self.series
-            .get_mut(key)
-            .ok_or_else(|| Error::new(ErrorKind::Internal, "commit", "a staged series is gone"))
-    }
-
-    fn open_series(&self, key: &Key) -> Result<(Kind, Columns<Column>)> {
-        let Some((found, path)) = self.state.find(key)? else {
-            let message = "the series was not declared";
-            return Err(Error::new(ErrorKind::NotFound, "commit", message));
+    /// The series at `key` as this commit will leave it, and the changes that it makes.
+    fn series(
+        &mut self,
+        key: &Key,
+    ) -> Result<(&mut SeriesAppend<DatasetFormat>, &DatasetChanges<'a>)> {
+        let series = match self.series.entry(key.clone()) {
+            Entry::Occupied(entry) => entry.into_mut(),
+            Entry::Vacant(entry) => {
+                let series = match self.state.series.get(key) {
+                    Some(series) => series.clone(),
+                    None => open_series(self.state, key)?,
+                };
+                entry.insert(SeriesAppend::new(series))
+            }
         };
-        if found.kind != NodeKind::Series {
-            return Err(clash(found.kind, NodeKind::Series));
-        }
-        let loaded = load(&found, &path, &self.state.tails)?;
-        Ok((loaded.schema.kind(), loaded.columns))
+        Ok((series, &self.columns))
     }
 
     fn append(&mut self, batch: Arc<Batch>, prepared: Option<Prepared>) -> Result<()> {
-        let (kind, columns) = self.series(&batch.key)?;
-        let record_count = columns.record_column().total();
-        if batch.start != record_count {
-            let message = format!(
-                "records from {} on are appended to a series that has {record_count}",
-                batch.start
-            );
-            return Err(Error::new(ErrorKind::Internal, "commit", message));
-        }
-        let schema = batch.records.schema();
-        let count = batch.records.len();
-        match columns {
-            Columns::One(column) => {
-                check_layout(*kind, column.layout(), schema)?;
-                let prepared = prepared.and_then(|any| any.downcast::<PreparedChunks>().ok());
-                column.push(NewRows::Batch {
-                    batch,
-                    count,
-                    prepared,
-                });
-            }
-            Columns::Two { ends, items } => {
-                check_layout(*kind, items.layout(), schema)?;
-                let size = schema.record_bytes().unwrap_or(1).max(1) as u64;
-                let base = items.total();
-                let row_ends = batch.records.ends().iter().map(|end| base + end / size);
-                ends.push(NewRows::Owned(simrecorder_core::backend::Rows {
-                    count,
-                    data: row_ends.flat_map(u64::to_le_bytes).collect(),
-                    ends: Vec::new(),
-                }));
-                let count = batch.records.data().len() as u64 / size;
-                items.push(NewRows::Batch {
-                    batch,
-                    count,
-                    prepared: None,
-                });
-            }
-        }
-        Ok(())
+        let (series, _) = self.series(&batch.key)?;
+        series.append(batch, prepared)
     }
 
     fn truncate(&mut self, key: &Key, len: u64) -> Result<()> {
-        let (state, recording) = (self.state, self.recording);
-        let (_, columns) = self.series(key)?;
-        if len >= columns.record_column().total() {
-            return Ok(());
-        }
-        // Views are read meanwhile, and must notice what they read.
-        recording.next_epoch();
-        match columns {
-            Columns::One(column) => column.truncate(state, len)?,
-            Columns::Two { ends, items } => {
-                let last = ends.read_end(state, len)?;
-                items.truncate(state, last)?;
-                ends.truncate(state, len)?;
-            }
-        }
-        Ok(())
+        let (series, columns) = self.series(key)?;
+        series.truncate(columns, len)
     }
 
     fn set_attributes(&mut self, key: &Key, attributes: &Attributes) -> Result<()> {
@@ -270,7 +204,7 @@ impl<'a> CommitBuilder<'a> {
                 unlink(&group, key.name())?;
                 (attributes, users)
             }
-            Some(other) => return Err(clash(other.kind, NodeKind::Value)),
+            Some(other) => return Err(clash("commit", key, other.kind, NodeKind::Value)),
             None => (Attributes::new(), scales::make_room(&group, key.name())?),
         };
         create_value(&group, key.name(), value, &attributes)?;
@@ -278,25 +212,16 @@ impl<'a> CommitBuilder<'a> {
     }
 }
 
-fn clash(is: NodeKind, wanted: NodeKind) -> Error {
-    let message = format!("this is a {is}, it cannot become a {wanted}");
-    Error::new(ErrorKind::KindMismatch, "commit", message)
-}
-
-/// Checks that the rows of a batch have the form of the column that takes them.
-pub(crate) fn check_layout(kind: Kind, layout: &ColumnLayout, batch: &Schema) -> Result<()> {
-    let stored = match (kind, layout) {
-        (Kind::Array, ColumnLayout::Elements(layout)) => {
-            Schema::array_of(layout.dtype, layout.grid.record_shape())
-        }
-        (Kind::Ragged, ColumnLayout::Elements(layout)) => {
-            Schema::ragged_of(layout.dtype, layout.grid.record_shape())
-        }
-        (Kind::Object, ColumnLayout::Variable(Variable::Bytes)) => Schema::object(),
-        (Kind::Bytes, ColumnLayout::Variable(Variable::Bytes)) => Schema::bytes(),
-        _ => Schema::text(),
+fn open_series(state: &State, key: &Key) -> Result<StoredSeries<DatasetFormat>> {
+    let Some((found, path)) = state.find(key)? else {
+        return Err(not_declared(key));
     };
-    stored
-        .check_same_records(batch)
-        .map_err(|e| e.with_operation("commit"))
+    if found.kind != NodeKind::Series {
+        return Err(clash("commit", key, found.kind, NodeKind::Series));
+    }
+    let series = load(&found, &path, &state.tails)?;
+    Ok(StoredSeries {
+        kind: series.schema.kind(),
+        columns: series.columns.map(|loaded| Ok(loaded.column))?,
+    })
 }

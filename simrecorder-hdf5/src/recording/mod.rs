@@ -8,6 +8,7 @@ pub(crate) mod series;
 pub(crate) mod state;
 #[cfg(test)]
 mod tests;
+mod view;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -15,10 +16,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use parking_lot::{Mutex, RwLock};
-use simrecorder_core::{ChunkPolicy, Compression, Error, ErrorKind, Key, OpenMode, Result};
+use simrecorder_core::backend::columns::PlannedFormats;
+use simrecorder_core::backend::errors::{closed, read_only};
+use simrecorder_core::{ChunkPolicy, Compression, ErrorKind, OpenMode, Result};
 
 use crate::driver::logged_file::LoggedFile;
-use crate::format::layout::Layout;
+use crate::format::dataset_format::DatasetFormat;
 use crate::format::root;
 use crate::format::tail::{TailChanges, Tails};
 use crate::options::Hdf5Options;
@@ -39,8 +42,7 @@ pub(crate) struct Recording {
     open: Mutex<Arc<OpenFile>>,
     /// Changes before each cut, and each time before the file is opened anew.
     epoch: AtomicU64,
-    /// The forms of series that were planned, for encoding ahead of commits.
-    pub(crate) planned: Mutex<HashMap<Key, Arc<Layout>>>,
+    pub(crate) planned: PlannedFormats<DatasetFormat>,
 }
 
 /// Opens the file and its journal as the mode says.
@@ -112,7 +114,7 @@ impl Recording {
             }),
             open: Mutex::new(open),
             epoch: AtomicU64::new(0),
-            planned: Mutex::default(),
+            planned: PlannedFormats::default(),
         })
     }
 
@@ -128,15 +130,10 @@ impl Recording {
 
     pub(crate) fn check_writable(&self, operation: &'static str) -> Result<()> {
         if self.read_only {
-            let message = "the recording was opened read only; open it with append()";
-            return Err(Error::new(ErrorKind::ReadOnly, operation, message));
+            return Err(read_only(operation));
         }
         if self.closed.load(Ordering::Acquire) {
-            return Err(Error::new(
-                ErrorKind::Closed,
-                operation,
-                "the store was closed",
-            ));
+            return Err(closed(operation, "store"));
         }
         Ok(())
     }

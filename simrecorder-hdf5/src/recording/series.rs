@@ -1,43 +1,46 @@
 //! Series: loading them from the file, and creating them.
 
+use std::sync::Arc;
+
 use serde_json::json;
 use simrecorder_core::backend::ChunkGrid;
+use simrecorder_core::backend::columns::{ColumnFormat, Columns, ENDS_DTYPE};
 use simrecorder_core::{
     ArrayValue, ChunkPolicy, Compression, DType, Error, ErrorKind, Key, Kind, Result, Schema, Value,
 };
 
-use crate::columns::Columns;
-use crate::columns::column::{Column, ColumnLayout, VARIABLE_CHUNK_ROWS};
+use crate::columns::reading::Column;
 use crate::format::attributes::{
     Metadata, read_attributes, read_metadata, write_attributes, write_metadata,
 };
 use crate::format::dataset::{Dataset, NewDataset};
+use crate::format::dataset_format::{DatasetFormat, RowFormat};
 use crate::format::datatype::{bytes_type, text_type};
 use crate::format::filters::Pipeline;
-use crate::format::layout::Layout;
 use crate::format::node::{StoredNode, create_group};
 use crate::format::node_path::{ENDS, ITEMS, part_path};
 use crate::format::tail::Tails;
-use crate::format::variable::Variable;
+use crate::format::variable::VariableType;
 use crate::library::{Handle, MAX_AXES, open_object};
-
-use std::sync::Arc;
-
-/// The element type of the ends of records.
-pub(crate) const ENDS_DTYPE: DType = DType::U64;
 
 fn corrupt(message: impl Into<String>) -> Error {
     Error::new(ErrorKind::Corrupt, "read", message)
 }
 
-/// A series as it stands in the file, its attributes left out.
-pub(crate) struct StoredSeries {
+/// A series in the file.
+pub(crate) struct LoadedSeries {
     pub(crate) schema: Schema,
-    pub(crate) columns: Columns<Column>,
+    pub(crate) columns: Columns<LoadedColumn>,
+}
+
+/// A column in the file.
+pub(crate) struct LoadedColumn {
+    pub(crate) column: Column,
+    pub(crate) dataset: Dataset,
 }
 
 /// Loads the series at `path`.
-pub(crate) fn load(found: &StoredNode, path: &str, tails: &Tails) -> Result<StoredSeries> {
+pub(crate) fn load(found: &StoredNode, path: &str, tails: &Tails) -> Result<LoadedSeries> {
     let kind = found.stored_kind()?;
     let compression = stored_compression(found);
     if kind == Some(Kind::Ragged) {
@@ -46,48 +49,29 @@ pub(crate) fn load(found: &StoredNode, path: &str, tails: &Tails) -> Result<Stor
             let object = open_object(&found.object, name)?;
             let dataset = Dataset::from_handle(object);
             let dataset = dataset.ok_or_else(|| corrupt(format!("'{name}' is no dataset")))?;
-            load_column(&dataset, &path, true, false, compression, tails)
+            let column = load_column(&dataset, &path, true, false, compression, tails)?;
+            Ok(LoadedColumn { column, dataset })
         };
         let (ends, items) = (part(ENDS)?, part(ITEMS)?);
-        let (ColumnLayout::Elements(layout), ColumnLayout::Elements(of_ends)) =
-            (&items.layout, &ends.layout)
-        else {
-            return Err(corrupt("the datasets of the series do not fit its kind"));
-        };
-        if of_ends.dtype != ENDS_DTYPE || !of_ends.grid.record_shape().is_empty() {
+        let of_ends = ends.column.layout();
+        let is_of_ends =
+            of_ends.dtype() == Some(ENDS_DTYPE) && of_ends.grid().record_shape().is_empty();
+        if !is_of_ends || items.column.layout().dtype().is_none() {
             return Err(corrupt("the datasets of the series do not fit its kind"));
         }
-        let schema = Schema::ragged_of(layout.dtype, layout.grid.record_shape());
-        return Ok(StoredSeries {
-            schema: add_metadata(schema, found, layout.fill_value())?,
-            columns: Columns::Two { ends, items },
-        });
+        let columns = Columns::Ragged { ends, items };
+        return with_schema(found, Kind::Ragged, columns);
     }
     let Some(dataset) = Dataset::borrow(&found.object)? else {
         return Err(corrupt("a group is marked as a series"));
     };
-    let column = load_column(
-        &dataset,
-        path,
-        found.metadata.is_some(),
-        kind.is_none(),
-        compression,
-        tails,
-    )?;
-    let schema = match (&column.layout, kind) {
-        (ColumnLayout::Elements(layout), None | Some(Kind::Array)) => {
-            let schema = Schema::array_of(layout.dtype, layout.grid.record_shape());
-            add_metadata(schema, found, layout.fill_value())?
-        }
-        (ColumnLayout::Variable(text), None | Some(Kind::Text)) if text.is_text() => {
-            add_metadata(Schema::text(), found, None)?
-        }
-        (ColumnLayout::Variable(Variable::Bytes), None | Some(Kind::Bytes)) => {
-            add_metadata(Schema::bytes(), found, None)?
-        }
-        (ColumnLayout::Variable(Variable::Bytes), Some(Kind::Object)) => {
-            add_metadata(Schema::object(), found, None)?
-        }
+    let is_ours = found.metadata.is_some();
+    let column = load_column(&dataset, path, is_ours, kind.is_none(), compression, tails)?;
+    let kind = match (&column.format.rows, kind) {
+        (RowFormat::Elements(_), None | Some(Kind::Array)) => Kind::Array,
+        (RowFormat::Variable(type_), None | Some(Kind::Text)) if type_.is_text() => Kind::Text,
+        (RowFormat::Variable(VariableType::Bytes), None | Some(Kind::Bytes)) => Kind::Bytes,
+        (RowFormat::Variable(VariableType::Bytes), Some(Kind::Object)) => Kind::Object,
         (_, kind) => {
             let kind = kind.map_or("none", Kind::as_str);
             return Err(corrupt(format!(
@@ -95,10 +79,21 @@ pub(crate) fn load(found: &StoredNode, path: &str, tails: &Tails) -> Result<Stor
             )));
         }
     };
-    Ok(StoredSeries {
-        schema,
-        columns: Columns::One(column),
-    })
+    with_schema(
+        found,
+        kind,
+        Columns::Single(LoadedColumn { column, dataset }),
+    )
+}
+
+fn with_schema(
+    found: &StoredNode,
+    kind: Kind,
+    columns: Columns<LoadedColumn>,
+) -> Result<LoadedSeries> {
+    let layout = columns.elements().column.layout();
+    let schema = add_metadata(layout.schema(kind)?, found, layout.fill_value())?;
+    Ok(LoadedSeries { schema, columns })
 }
 
 fn stored_compression(found: &StoredNode) -> Option<Compression> {
@@ -143,6 +138,8 @@ pub(crate) fn is_made_here(root: &Handle, path: &str, metadata: Option<&Metadata
     Ok(group.as_ref().is_some_and(has_kind))
 }
 
+/// Loads a column from its dataset. `is_ours` says whether this library made the dataset,
+/// `is_foreign` whether its chunks may be missing.
 pub(crate) fn load_column(
     dataset: &Dataset,
     path: &str,
@@ -152,21 +149,12 @@ pub(crate) fn load_column(
     tails: &Tails,
 ) -> Result<Column> {
     let description = dataset.describe()?;
-    let layout = match Variable::of(&description.type_, is_ours) {
-        None => {
-            ColumnLayout::Elements(Arc::new(Layout::of(&description, compression, is_foreign)?))
-        }
-        Some(variable) if description.shape.len() == 1 => ColumnLayout::Variable(variable),
-        Some(_) => {
-            let message = "text and bytes with more than one axis are not read";
-            return Err(Error::new(ErrorKind::Unsupported, "read", message));
-        }
-    };
+    let format = DatasetFormat::of_stored(&description, compression, is_ours, is_foreign)?;
     let Some(stored) = description.shape.first().copied() else {
         return Err(corrupt("the dataset of a series has no axis"));
     };
     let tail = tails.get(path).map_or(0, |tail| tail.row_count);
-    Column::new(path, layout, stored, tail, dataset.cuts()?)
+    Column::new(path, Arc::new(format), stored, tail)
 }
 
 /// How a new series is going to be stored.
@@ -174,7 +162,7 @@ pub(crate) fn load_column(
 pub(crate) struct NewSeries<'a> {
     schema: &'a Schema,
     compression: Compression,
-    columns: Columns<ColumnLayout>,
+    columns: Columns<DatasetFormat>,
 }
 
 impl<'a> NewSeries<'a> {
@@ -196,19 +184,12 @@ impl<'a> NewSeries<'a> {
         let elements = |dtype: DType, record_shape: &[u64], policy: &ChunkPolicy, fill| {
             let chunk_shape = policy.chunk_shape(record_shape, dtype.size())?;
             let grid = ChunkGrid::new(chunk_shape, record_shape.to_vec());
-            Layout::new(dtype, grid, compression, fill)
-                .map(|it| ColumnLayout::Elements(Arc::new(it)))
+            DatasetFormat::of_elements(dtype, grid, compression, fill)
         };
         let dtype = schema.dtype().unwrap_or(DType::U8);
-        let text = || -> Result<ColumnLayout> {
-            Ok(ColumnLayout::Variable(Variable::Text {
-                memory: Arc::new(text_type(None)?),
-                escaped: true,
-            }))
-        };
         let columns = match schema.kind() {
             Kind::Array => {
-                Columns::One(elements(dtype, schema.record_shape(), policy, fill_value)?)
+                Columns::Single(elements(dtype, schema.record_shape(), policy, fill_value)?)
             }
             Kind::Ragged => {
                 // A number of records says nothing about how many items they have.
@@ -216,13 +197,13 @@ impl<'a> NewSeries<'a> {
                     Some(_) => &ChunkPolicy::default(),
                     None => policy,
                 };
-                Columns::Two {
+                Columns::Ragged {
                     ends: elements(ENDS_DTYPE, &[], &one_axis(policy), None)?,
                     items: elements(dtype, schema.record_shape(), by_size, fill_value)?,
                 }
             }
-            Kind::Text => Columns::One(text()?),
-            _ => Columns::One(ColumnLayout::Variable(Variable::Bytes)),
+            Kind::Text => Columns::Single(DatasetFormat::of_text()?),
+            _ => Columns::Single(DatasetFormat::of_variable(VariableType::Bytes)?),
         };
         Ok(Self {
             schema,
@@ -231,16 +212,19 @@ impl<'a> NewSeries<'a> {
         })
     }
 
-    pub(crate) fn record_layout(&self) -> &ColumnLayout {
-        self.columns.record_column()
+    /// The format of the dataset with one row for each record.
+    pub(crate) fn into_record_format(self) -> DatasetFormat {
+        match self.columns {
+            Columns::Single(format) | Columns::Ragged { ends: format, .. } => format,
+        }
     }
 
     /// Makes the datasets of the series in a group.
     pub(crate) fn create(&self, group: &Handle, key: &Key) -> Result<()> {
         let name = key.name();
         let object = match &self.columns {
-            Columns::One(layout) => create_dataset(layout, group, name)?.into_handle(),
-            Columns::Two { ends, items } => {
+            Columns::Single(format) => create_dataset(format, group, name)?.into_handle(),
+            Columns::Ragged { ends, items } => {
                 let object = create_group(group, name)?;
                 create_dataset(ends, &object, ENDS)?;
                 create_dataset(items, &object, ITEMS)?;
@@ -277,35 +261,22 @@ fn one_axis(policy: &ChunkPolicy) -> ChunkPolicy {
     }
 }
 
-fn create_dataset(layout: &ColumnLayout, group: &Handle, name: &str) -> Result<Dataset> {
-    match layout {
-        ColumnLayout::Elements(layout) => {
-            let mut shape = vec![0];
-            shape.extend(layout.grid.record_shape());
-            let none = Pipeline::default();
-            let new = NewDataset {
-                type_: &layout.memory,
-                shape: &shape,
-                chunks: Some((
-                    layout.grid.chunk_shape(),
-                    layout.pipeline().unwrap_or(&none),
-                )),
-                fill_value: layout.fill_value(),
-            };
-            new.create(group, name)
-        }
-        ColumnLayout::Variable(variable) => {
-            let type_ = match variable {
-                Variable::Bytes => bytes_type()?,
-                _ => text_type(None)?,
-            };
-            let new = NewDataset {
-                type_: &type_,
-                shape: &[0],
-                chunks: Some((&[VARIABLE_CHUNK_ROWS], &Pipeline::default())),
-                fill_value: None,
-            };
-            new.create(group, name)
-        }
-    }
+fn create_dataset(format: &DatasetFormat, group: &Handle, name: &str) -> Result<Dataset> {
+    let none = Pipeline::default();
+    let (type_, pipeline) = match &format.rows {
+        RowFormat::Elements(elements) => (
+            elements.memory.share()?,
+            elements.pipeline.as_ref().unwrap_or(&none),
+        ),
+        RowFormat::Variable(VariableType::Bytes) => (bytes_type()?, &none),
+        RowFormat::Variable(_) => (text_type(None)?, &none),
+    };
+    let layout = format.layout();
+    let new = NewDataset {
+        type_: &type_,
+        shape: &layout.shape(0),
+        chunks: Some((layout.grid().chunk_shape(), pipeline)),
+        fill_value: layout.fill_value(),
+    };
+    new.create(group, name)
 }

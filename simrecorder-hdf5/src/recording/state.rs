@@ -3,10 +3,10 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use simrecorder_core::{Error, ErrorKind, Key, Kind, Result};
+use simrecorder_core::backend::columns::StoredSeries;
+use simrecorder_core::{Error, ErrorKind, Key, Result};
 
-use crate::columns::Columns;
-use crate::columns::column::Column;
+use crate::format::dataset_format::DatasetFormat;
 use crate::format::node::{self, StoredNode};
 use crate::format::node_path::path_of;
 use crate::format::tail::{JournalFile, Tails};
@@ -17,7 +17,7 @@ pub(crate) struct State {
     pub(crate) open: Arc<OpenFile>,
     pub(crate) tails: Tails,
     /// What the writer remembers of series: it is the only one that writes.
-    pub(crate) series: HashMap<Key, (Kind, Columns<Column>)>,
+    pub(crate) series: HashMap<Key, StoredSeries<DatasetFormat>>,
     /// How long the journal has to be before it is made anew, after that failed.
     pub(crate) trim_from: u64,
     /// Whether closing failed, so that a journal may still be there.

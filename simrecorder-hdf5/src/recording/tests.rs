@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::mpsc;
 
 use simrecorder_core::{
-    Change, ChunkPolicy, DataStore, ErrorKind, Key, OpenMode, Recorder, Schema, View, prelude::*,
+    Change, ChunkPolicy, DataStore, DataStoreExt, ErrorKind, Key, OpenMode, Recorder, Schema, View,
 };
 
 use crate::recording::commit::CommitBuilder;
@@ -78,8 +78,9 @@ fn a_view_does_not_read_what_a_commit_is_cutting_and_reads_on_if_that_is_taken_b
     {
         let state = recording.state.read();
         let mut builder = CommitBuilder::new(recording, &state);
-        let (key, records) = (key(), 50);
-        builder.add(Change::Truncate { key, len: records }).unwrap();
+        let (key, len) = (key(), 50);
+        builder.add(Change::Truncate { key, len }).unwrap();
+        builder.finish().unwrap();
         let error = read(&view).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::OutOfBounds, "{error}");
     }

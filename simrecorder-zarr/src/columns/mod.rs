@@ -1,6 +1,6 @@
-//! The columns of series, as arrays.
+//! The columns of series as arrays: their chunks are entries of the storage, which keeps their
+//! tails apart.
 
-pub(crate) mod append;
-pub(crate) mod column;
+pub(crate) mod changes;
 pub(crate) mod encoded;
-pub(crate) mod view;
+pub(crate) mod reading;

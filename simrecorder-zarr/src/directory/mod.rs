@@ -76,16 +76,18 @@
 mod crash_tests;
 mod disk;
 mod follower;
+mod location;
+#[cfg(test)]
+mod location_tests;
 mod lock;
 #[cfg(test)]
 mod model_tests;
 mod overlay;
 mod owner;
-mod place;
-#[cfg(test)]
-mod place_tests;
+mod paths;
 #[cfg(test)]
 mod process_tests;
+mod published;
 #[cfg(test)]
 mod tests;
 mod view;
@@ -95,55 +97,23 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use parking_lot::{Mutex, RwLock};
+use parking_lot::Mutex;
 use simrecorder_core::{Durability, Error, ErrorKind, OpenMode, Result};
 
 use crate::format::recording_id::RecordingId;
 use crate::storage::{Change, Snapshot, Storage};
-use disk::Paths;
 use follower::Follower;
-use overlay::Overlay;
-use place::{Content, refuse, refuse_zarr_v2, resolve};
+use location::{Content, refuse_zarr_v2, resolve};
+use paths::Paths;
+use published::Published;
 use view::View;
-use writer::Writer;
+use writer::{Limits, Writer};
 
 /// How often a reader starts again when a writer keeps changing the files below it.
 const READ_ATTEMPTS: u32 = 32;
-
-/// Where the storage changes its ways. Tests make these small.
-#[derive(Clone, Copy, Debug)]
-struct Limits {
-    /// Smaller chunks go through the journal.
-    small_chunk: usize,
-    /// A longer journal is rewritten if more than half of it is no longer needed.
-    journal: u64,
-    /// The memory that the overlay may take.
-    held: u64,
-    /// How long entries may stay in the journal alone, where other software does not see them.
-    /// Longer if bringing them to the files takes more than a twentieth of the time.
-    settle_after: Duration,
-    /// From how many files on the whole file system is synced at once.
-    many_files: usize,
-    /// How much a checkpoint reads into memory at a time.
-    batch: u64,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            small_chunk: 4 << 10,
-            journal: 64 << 20,
-            held: 32 << 20,
-            settle_after: Duration::from_secs(10),
-            many_files: 32,
-            batch: 32 << 20,
-        }
-    }
-}
 
 /// The recordings that this process writes.
 static WRITTEN_HERE: Mutex<BTreeMap<PathBuf, Weak<Shared>>> = Mutex::new(BTreeMap::new());
@@ -161,10 +131,7 @@ struct Shared {
     /// The recording that this process writes.
     recording: Option<RecordingId>,
     writer: Mutex<State>,
-    /// The writer's overlay, as long as this process writes the recording.
-    overlay: RwLock<Option<Arc<Overlay>>>,
-    /// How often files have begun to change below the snapshots of this process.
-    epoch: AtomicU64,
+    published: Published,
     follower: Mutex<Follower>,
 }
 
@@ -198,7 +165,7 @@ impl DirectoryStorage {
     fn read_shared(paths: Paths) -> Result<Self> {
         let written_here = WRITTEN_HERE.lock().get(&paths.root).and_then(Weak::upgrade);
         match written_here {
-            Some(shared) if shared.overlay.read().is_some() => Ok(Self {
+            Some(shared) if shared.published.overlay().is_some() => Ok(Self {
                 shared,
                 read_only: true,
             }),
@@ -210,11 +177,8 @@ impl DirectoryStorage {
     fn follow(paths: Paths) -> Result<Self> {
         if !Content::of(&paths)?.is_recording() {
             refuse_zarr_v2(&paths)?;
-            return Err(refuse(
-                ErrorKind::NotFound,
-                &paths,
-                "this directory is not a Zarr recording",
-            ));
+            let message = "this directory is not a Zarr recording";
+            return Err(paths.refuse(ErrorKind::NotFound, message));
         }
         let mut follower = Follower::default();
         follower.refresh(&paths)?;
@@ -222,8 +186,7 @@ impl DirectoryStorage {
             paths,
             recording: None,
             writer: Mutex::new(State::Reader),
-            overlay: RwLock::new(None),
-            epoch: AtomicU64::new(0),
+            published: Published::default(),
             follower: Mutex::new(follower),
         };
         Ok(Self {
@@ -239,8 +202,7 @@ impl DirectoryStorage {
             paths,
             recording: writer.recording.clone(),
             writer: Mutex::new(State::Writer(Box::new(writer))),
-            overlay: RwLock::new(Some(Arc::new(overlay))),
-            epoch: AtomicU64::new(0),
+            published: Published::new(overlay),
             follower: Mutex::default(),
         });
         WRITTEN_HERE.lock().insert(root, Arc::downgrade(&shared));
@@ -253,14 +215,14 @@ impl DirectoryStorage {
     fn with_writer<T>(
         &self,
         operation: &'static str,
-        work: impl FnOnce(&Shared, &mut Writer) -> Result<T>,
+        work: impl FnOnce(&Published, &mut Writer) -> Result<T>,
     ) -> Result<T> {
         let refuse = |kind, message| Err(Error::new(kind, operation, message));
         if self.read_only {
             return refuse(ErrorKind::ReadOnly, "the recording was opened read only");
         }
         match &mut *self.shared.writer.lock() {
-            State::Writer(writer) => work(&self.shared, writer),
+            State::Writer(writer) => work(&self.shared.published, writer),
             State::Reader | State::Closed => refuse(ErrorKind::Closed, "the recording was closed"),
         }
         .map_err(|error| error.with_operation(operation))
@@ -273,16 +235,16 @@ impl Storage for DirectoryStorage {
     }
 
     fn commit(&self, changes: Vec<Change>) -> Result<()> {
-        self.with_writer("commit", |shared, writer| {
-            writer.commit(shared, &changes)?;
+        self.with_writer("commit", |published, writer| {
+            writer.commit(published, &changes)?;
             drop(changes);
-            writer.settle_if_due(shared);
+            writer.settle_if_due(published);
             Ok(())
         })
     }
 
     fn checkpoint(&self) -> Result<()> {
-        self.with_writer("checkpoint", |shared, writer| writer.settle(shared))
+        self.with_writer("checkpoint", |published, writer| writer.settle(published))
     }
 
     fn close(&self) -> Result<()> {
@@ -293,7 +255,7 @@ impl Storage for DirectoryStorage {
         let State::Writer(writer) = &mut *state else {
             return Ok(());
         };
-        let result = writer.finish(&self.shared);
+        let result = writer.finish(&self.shared.published);
         self.shared.release(&mut state);
         result.map_err(|error| error.with_operation("close"))
     }
@@ -326,20 +288,11 @@ impl fmt::Debug for DirectoryStorage {
 }
 
 impl Shared {
-    /// The writer's overlay.
-    fn current(&self) -> Arc<Overlay> {
-        self.overlay.read().clone().unwrap_or_default()
-    }
-
-    fn publish(&self, overlay: Overlay) {
-        *self.overlay.write() = Some(Arc::new(overlay));
-    }
-
     fn read(&self, read: &mut dyn FnMut(&dyn Snapshot) -> Result<()>) -> Result<()> {
         let paths = &self.paths;
         for attempt in 0..READ_ATTEMPTS {
-            let epoch = self.epoch.load(Ordering::SeqCst);
-            let overlay = self.overlay.read().clone();
+            let epoch = self.published.epoch();
+            let overlay = self.published.overlay();
             let (result, holds) = if let Some(overlay) = &overlay {
                 let recording = self.recording.as_ref();
                 let result = read(&View {
@@ -347,7 +300,7 @@ impl Shared {
                     paths,
                     recording,
                 });
-                (result, self.epoch.load(Ordering::SeqCst) == epoch)
+                (result, self.published.epoch() == epoch)
             } else {
                 let (overlay, state) = self.follower.lock().refresh(paths)?;
                 let overlay = &*overlay;
@@ -371,7 +324,7 @@ impl Shared {
         }
         let message =
             format!("a writer changed the files in each of {READ_ATTEMPTS} attempts; try again");
-        Err(refuse(ErrorKind::Io, paths, message).with_operation("read"))
+        Err(paths.refuse(ErrorKind::Io, message).with_operation("read"))
     }
 
     /// Ends writing: from now on this process is a reader like any other.
@@ -380,8 +333,7 @@ impl Shared {
             return;
         }
         // Before the lock is given up, since another process may change the files then.
-        *self.overlay.write() = None;
-        self.epoch.fetch_add(1, Ordering::SeqCst);
+        self.published.end();
         let mut written_here = WRITTEN_HERE.lock();
         if written_here
             .get(&self.paths.root)

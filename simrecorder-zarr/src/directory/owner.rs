@@ -2,8 +2,7 @@
 
 use simrecorder_core::{Error, ErrorKind};
 
-use super::disk::Paths;
-use super::place::refuse;
+use super::paths::Paths;
 use crate::format::metadata::Document;
 use crate::format::recording_id::RecordingId;
 
@@ -57,5 +56,5 @@ pub(super) fn journal_of_another(paths: &Paths) -> Error {
         "the journal beside it, '{}', belongs to another recording; move one of them away",
         paths.journal.display()
     );
-    refuse(ErrorKind::Corrupt, paths, message)
+    paths.refuse(ErrorKind::Corrupt, message)
 }

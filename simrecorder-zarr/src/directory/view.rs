@@ -8,9 +8,9 @@ use std::path::{Path, PathBuf};
 use bytes::Bytes;
 use simrecorder_core::{Error, Result};
 
-use super::disk::{Paths, check_key, is_missing};
-use super::follower::ROOT_METADATA;
+use super::disk::is_missing;
 use super::overlay::{Lookup, Overlay};
+use super::paths::{Paths, ROOT_METADATA, check_key};
 use crate::format::recording_id::RecordingId;
 use crate::storage::{Entry, EntryFile, Snapshot};
 

@@ -1,17 +1,17 @@
 //! Reading a part of a chunk: no more of it is decoded than is needed, straight into the output
 //! where the elements lie together in both.
 
-use std::cell::RefCell;
 use std::ops::Range;
 
-use simrecorder_core::backend::too_large;
+use simrecorder_core::backend::columns::{ColumnFormat, ColumnLayout};
+use simrecorder_core::backend::{room, with_buffer, with_scratch};
 use simrecorder_core::{Block, Region, Result, copy_block};
 
+use crate::format::array_format::{ArrayFormat, Coding, damaged};
 use crate::format::blosc::{self, Header};
-use crate::format::layout::{Coding, Layout, damaged};
 use crate::storage::Entry;
 
-impl Layout {
+impl ArrayFormat {
     /// Copies the elements of `region` that lie in a chunk of elements into `out`, which has the
     /// shape of the region. The first element of the chunk is at `origin`; `rows` rows of the
     /// array are in chunks.
@@ -26,16 +26,16 @@ impl Layout {
         out: &mut [u8],
     ) -> Result<()> {
         let chunk = Chunk {
-            layout: self,
+            format: self,
             origin,
             rows,
             region,
         };
-        let decoded_len = self.chunk_bytes();
-        SCRATCH.with_borrow_mut(|scratch| {
+        let decoded_len = self.layout().chunk_bytes();
+        with_buffer(|encoded| {
             let result = match self.coding {
                 Coding::Plain if self.len_without_checksum(entry.len()) == decoded_len => {
-                    let written = entry.read(&mut scratch.encoded)?;
+                    let written = entry.read(encoded)?;
                     let data = match chunk.is_all(&chunk.overlaps()) {
                         true => self.checked(written)?,
                         false => &written[..decoded_len],
@@ -43,66 +43,22 @@ impl Layout {
                     chunk.copy(data, out);
                     Some(())
                 }
-                Coding::Blosc => chunk.read_frame(entry, out, scratch)?,
+                Coding::Blosc => chunk.read_frame(entry, out, encoded)?,
                 _ => None,
             };
             if result.is_none() {
                 // Another codec; or something is wrong, and this finds out what.
-                let data = self.decode(entry.read(&mut scratch.encoded)?)?;
+                let data = self.decode(entry.read(encoded)?)?;
                 chunk.copy(&data, out);
             }
-            scratch.shrink();
             Ok(())
         })
     }
 }
 
-/// Memory that a thread uses again for each chunk, since new memory is slow.
-#[derive(Default)]
-struct Scratch {
-    encoded: Vec<u8>,
-    decoded: Vec<u8>,
-}
-
-thread_local! {
-    static SCRATCH: RefCell<Scratch> = RefCell::default();
-}
-
-/// More than this a thread does not keep.
-const KEPT_BYTES: usize = 4 << 20;
-
-impl Scratch {
-    fn shrink(&mut self) {
-        for buffer in [&mut self.encoded, &mut self.decoded] {
-            if buffer.capacity() > KEPT_BYTES {
-                *buffer = Vec::new();
-            }
-        }
-    }
-}
-
-/// Calls `work` with `len` bytes that hold anything.
-pub(crate) fn with_scratch<T>(len: usize, work: impl FnOnce(&mut [u8]) -> Result<T>) -> Result<T> {
-    SCRATCH.with_borrow_mut(|scratch| {
-        let result = work(room(&mut scratch.decoded, len)?);
-        scratch.shrink();
-        result
-    })
-}
-
-/// `len` bytes of a buffer, with anything in them.
-pub(crate) fn room(buffer: &mut Vec<u8>, len: usize) -> Result<&mut [u8]> {
-    if buffer.len() < len {
-        let more = len - buffer.len();
-        buffer.try_reserve_exact(more).map_err(|_| too_large(len))?;
-        buffer.resize(len, 0);
-    }
-    Ok(&mut buffer[..len])
-}
-
 /// What is to be read of which chunk.
 struct Chunk<'a> {
-    layout: &'a Layout,
+    format: &'a ArrayFormat,
     origin: &'a [u64],
     /// How many rows of the array are in chunks.
     rows: u64,
@@ -129,13 +85,17 @@ struct Run {
 }
 
 impl Chunk<'_> {
+    fn layout(&self) -> &ColumnLayout {
+        self.format.layout()
+    }
+
     fn copy(&self, data: &[u8], out: &mut [u8]) {
         let block = Block {
             data,
             origin: self.origin,
-            shape: self.layout.grid.chunk_shape(),
+            shape: self.layout().grid().chunk_shape(),
         };
-        copy_block(block, self.region, out, self.layout.element_size());
+        copy_block(block, self.region, out, self.layout().element_size());
     }
 
     /// Reads from a Blosc frame; `None` if it is not what it should be.
@@ -143,24 +103,24 @@ impl Chunk<'_> {
         &self,
         entry: &Entry<'_>,
         out: &mut [u8],
-        scratch: &mut Scratch,
+        encoded: &mut Vec<u8>,
     ) -> Result<Option<()>> {
-        let len = self.layout.len_without_checksum(entry.len());
-        let mut loader = FrameLoader::new(entry, len, &mut scratch.encoded)?;
+        let len = self.format.len_without_checksum(entry.len());
+        let mut loader = FrameLoader::new(entry, len, encoded)?;
         let Some(header) = loader.header else {
             return Ok(None);
         };
-        if header.decoded_len != self.layout.chunk_bytes() {
+        if header.decoded_len != self.layout().chunk_bytes() {
             return Ok(None);
         }
         let overlaps = self.overlaps();
         let is_all = self.is_all(&overlaps);
-        if let Some(Run { start, target, len }) = run_of(&overlaps, self.layout.element_size())
+        if let Some(Run { start, target, len }) = run_of(&overlaps, self.layout().element_size())
             && let Some(out) = out.get_mut(target..target + len)
         {
             let blocks = start / header.block_len..(start + len).div_ceil(header.block_len);
             let frame = match is_all {
-                true => self.layout.checked(loader.load_all()?)?,
+                true => self.format.checked(loader.load_all()?)?,
                 false => loader.load(&[blocks])?,
             };
             return Ok(match len == header.decoded_len {
@@ -171,25 +131,26 @@ impl Chunk<'_> {
 
         let touched = self.touched(&overlaps, header.block_len);
         let frame = match is_all {
-            true => self.layout.checked(loader.load_all()?)?,
+            true => self.format.checked(loader.load_all()?)?,
             false => loader.load(&touched)?,
         };
-        let decoded = room(&mut scratch.decoded, header.decoded_len)?;
-        for blocks in touched {
-            let start = blocks.start * header.block_len;
-            let end = header.decoded_len.min(blocks.end * header.block_len);
-            let part = &mut decoded[start..end];
-            let result = match part.len() == header.decoded_len {
-                true => blosc::decode(frame, part),
-                false => blosc::decode_part(frame, start, part),
-            };
-            if result.is_none() {
-                return Ok(None);
+        with_scratch(header.decoded_len, |decoded| {
+            for blocks in touched {
+                let start = blocks.start * header.block_len;
+                let end = header.decoded_len.min(blocks.end * header.block_len);
+                let part = &mut decoded[start..end];
+                let result = match part.len() == header.decoded_len {
+                    true => blosc::decode(frame, part),
+                    false => blosc::decode_part(frame, start, part),
+                };
+                if result.is_none() {
+                    return Ok(None);
+                }
             }
-        }
-        // Only what was decoded is copied; the rest of the scratch memory holds anything.
-        self.copy(decoded, out);
-        Ok(Some(()))
+            // Only what was decoded is copied; the rest of the scratch memory holds anything.
+            self.copy(decoded, out);
+            Ok(Some(()))
+        })
     }
 
     fn overlaps(&self) -> Vec<Overlap> {
@@ -211,14 +172,14 @@ impl Chunk<'_> {
                 out_len: axis.count as usize,
             }
         };
-        axes.zip(self.layout.grid.chunk_shape())
+        axes.zip(self.layout().grid().chunk_shape())
             .map(overlap)
             .collect()
     }
 
     /// Whether the region has all that the array has of this chunk.
     fn is_all(&self, overlaps: &[Overlap]) -> bool {
-        let extent = std::iter::once(&self.rows).chain(self.layout.grid.record_shape());
+        let extent = std::iter::once(&self.rows).chain(self.layout().grid().record_shape());
         let axes = overlaps.iter().zip(extent.zip(self.origin));
         axes.into_iter().all(|(overlap, (&extent, &origin))| {
             let there = (extent.saturating_sub(origin)).min(overlap.chunk_len as u64);
@@ -231,14 +192,14 @@ impl Chunk<'_> {
     /// The blocks that hold some of the elements, in order.
     fn touched(&self, overlaps: &[Overlap], block_len: usize) -> Vec<Range<usize>> {
         let mut touched: Vec<Range<usize>> = Vec::new();
-        let mut stride = self.layout.element_size();
+        let mut stride = self.layout().element_size();
         let mut strides = vec![stride];
         for overlap in overlaps.iter().skip(1).rev() {
             stride *= overlap.chunk_len;
             strides.push(stride);
         }
         strides.reverse();
-        let element = self.layout.element_size();
+        let element = self.layout().element_size();
         spans(overlaps, &strides, 0, block_len, element, &mut |bytes| {
             let blocks = bytes.start / block_len..bytes.end.div_ceil(block_len);
             match touched.last_mut() {
@@ -388,8 +349,8 @@ mod tests {
     use crate::storage::EntryFile;
     use simrecorder_core::backend::RowsRef;
 
-    /// A layout with chunks of `shape`, whose last codec may be Blosc.
-    fn layout(shape: &[u64], data_type: &str, blosc: Option<(&str, u64)>) -> Layout {
+    /// A format with chunks of `shape`, whose last codec may be Blosc.
+    fn format(shape: &[u64], data_type: &str, blosc: Option<(&str, u64)>) -> ArrayFormat {
         let mut codecs = vec![json!({"name": "bytes", "configuration": {"endian": "little"}})];
         codecs.extend(blosc.map(|(cname, block_len)| {
             json!({"name": "blosc", "configuration": {
@@ -403,7 +364,7 @@ mod tests {
             "fill_value": 0, "codecs": codecs,
         });
         let document = Document::parse(document.to_string().as_bytes()).unwrap();
-        Layout::new(&document).unwrap()
+        ArrayFormat::new(&document).unwrap()
     }
 
     /// A region that may begin before the chunk and end behind it.
@@ -434,12 +395,12 @@ mod tests {
             noise: u8,
         ) {
             let (data_type, size) = if wide { ("float64", 8) } else { ("int32", 4) };
-            let layout = layout(&shape, data_type, blosc);
-            prop_assert!(layout.coding != Coding::Other);
+            let format = format(&shape, data_type, blosc);
+            prop_assert!(format.coding != Coding::Other);
             let len = shape.iter().product::<u64>() as usize * size;
             let data: Vec<u8> = (0..len).map(|i| (i / 7) as u8 ^ (i as u8 & noise)).collect();
             let rows = RowsRef { count: shape[0], data: &data, ends: &[], base: 0 };
-            let encoded = layout.encode(rows, &[0, 0])?;
+            let encoded = format.encode(rows, &[0, 0])?;
 
             // The chunk stands somewhere in its array.
             let origin = shape.map(|len| len / 2);
@@ -460,7 +421,7 @@ mod tests {
             for entry in entries {
                 let mut out = vec![7; expected.len()];
                 let rows = origin[0] + shape[0];
-                layout.read_chunk(&entry, &origin, rows, &region, &mut out)?;
+                format.read_chunk(&entry, &origin, rows, &region, &mut out)?;
                 if out != expected {
                     return Err(TestCaseError::fail("other elements"));
                 }
@@ -480,11 +441,11 @@ mod tests {
             more in prop::collection::vec(any::<u8>(), 0..20),
         ) {
             let shape = [8, 8, 40];
-            let layout = layout(&shape, "float64", blosc);
+            let format = format(&shape, "float64", blosc);
             let len = shape.iter().product::<u64>() as usize * 8;
             let data: Vec<u8> = (0..len).map(|i| (i / 7) as u8).collect();
             let rows = RowsRef { count: shape[0], data: &data, ends: &[], base: 0 };
-            let mut encoded = layout.encode(rows, &[0, 0])?.to_vec();
+            let mut encoded = format.encode(rows, &[0, 0])?.to_vec();
             for (at, byte) in &changes {
                 let at = at.index(encoded.len());
                 encoded[at] = *byte;
@@ -508,7 +469,7 @@ mod tests {
             ];
             for entry in entries {
                 let mut out = vec![7; region.len().unwrap() * 8];
-                drop(layout.read_chunk(&entry, &[0, 0, 0], shape[0], &region, &mut out));
+                drop(format.read_chunk(&entry, &[0, 0, 0], shape[0], &region, &mut out));
             }
         }
     }

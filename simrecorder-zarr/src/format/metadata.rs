@@ -22,22 +22,6 @@ const MAX_ERROR: &str = "max_error";
 /// The fields that say how one chunk is cut and encoded.
 const ENCODING: [&str; 4] = ["data_type", "chunk_grid", "codecs", "fill_value"];
 
-/// What a column holds: elements of a type, or text.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum ColumnType {
-    Elements(DType),
-    Text,
-}
-
-impl ColumnType {
-    fn is_floating(self) -> bool {
-        match self {
-            Self::Elements(dtype) => dtype.is_floating(),
-            Self::Text => false,
-        }
-    }
-}
-
 /// One `zarr.json`.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Document(Map<String, Json>);
@@ -84,7 +68,8 @@ impl Document {
         let mut document = Self::group(&Attributes::new());
         let writer = concat!("simrecorder ", env!("CARGO_PKG_VERSION"));
         let id = id.as_str();
-        document.set_own(json!({ "format": FORMAT, "requires": [], "writer": writer, ID: id }));
+        document
+            .set_reserved(json!({ "format": FORMAT, "requires": [], "writer": writer, ID: id }));
         document
     }
 
@@ -92,7 +77,9 @@ impl Document {
     /// are a JSON object: also in a version that this build does not read.
     pub(crate) fn recording_id_in(bytes: &[u8]) -> Option<Option<RecordingId>> {
         let document = Self(serde_json::from_slice(bytes).ok()?);
-        let id = document.own().and_then(|own| own.get(ID)?.as_str());
+        let id = document
+            .reserved()
+            .and_then(|reserved| reserved.get(ID)?.as_str());
         Some(id.map(RecordingId::of_text))
     }
 
@@ -102,29 +89,30 @@ impl Document {
         let taken = |attributes: &Map<String, Json>| {
             attributes
                 .get(ATTRIBUTE)
-                .is_some_and(|own| !own.is_object())
+                .is_some_and(|reserved| !reserved.is_object())
         };
         if self.is_array() || self.all_attributes().is_some_and(taken) {
             return false;
         }
-        let mut own = self.own().cloned().unwrap_or_default();
-        own.insert(ID.to_owned(), json!(id.as_str()));
-        self.set_own(Json::Object(own));
-        self.own().is_some_and(|own| own.contains_key(ID))
+        let mut reserved = self.reserved().cloned().unwrap_or_default();
+        reserved.insert(ID.to_owned(), json!(id.as_str()));
+        self.set_reserved(Json::Object(reserved));
+        self.reserved()
+            .is_some_and(|reserved| reserved.contains_key(ID))
     }
 
-    /// An array of shape `shape`, with the chunk shape given.
+    /// An array of shape `shape`, with the chunk shape given: of elements, or of texts.
     pub(crate) fn array(
-        column: ColumnType,
+        dtype: Option<DType>,
         shape: &[u64],
         chunk_shape: &[u64],
         fill_value: Option<Json>,
         compression: Compression,
         dimension_names: &[String],
     ) -> Self {
-        let (data_type, default_fill) = match column {
-            ColumnType::Elements(dtype) => (dtype.as_str(), zero(dtype)),
-            ColumnType::Text => ("string", json!("")),
+        let (data_type, default_fill) = match dtype {
+            Some(dtype) => (dtype.as_str(), zero(dtype)),
+            None => ("string", json!("")),
         };
         let fields = json!({
             "zarr_format": 3,
@@ -134,7 +122,7 @@ impl Document {
             "chunk_grid": { "name": "regular", "configuration": { "chunk_shape": chunk_shape } },
             "chunk_key_encoding": { "name": "default", "configuration": { "separator": "/" } },
             "fill_value": fill_value.unwrap_or(default_fill),
-            "codecs": codecs(column, compression),
+            "codecs": codecs(dtype, compression),
             "dimension_names": dimension_names,
         });
         let mut document = match fields {
@@ -142,18 +130,20 @@ impl Document {
             _ => Self(Map::new()),
         };
         if let Compression::Lossy(bound) = compression
-            && column.is_floating()
+            && dtype.is_some_and(DType::is_floating)
         {
-            document.set_own(json!({ MAX_ERROR: bound.max_error() }));
+            document.set_reserved(json!({ MAX_ERROR: bound.max_error() }));
         }
         document
     }
 
     /// How the array is compressed; `None` for a way that simrecorder does not write.
-    pub(crate) fn compression(&self, column: ColumnType) -> Option<Compression> {
-        let max_error = self.own().and_then(|own| own.get(MAX_ERROR)?.as_f64());
+    pub(crate) fn compression(&self, dtype: Option<DType>) -> Option<Compression> {
+        let max_error = self
+            .reserved()
+            .and_then(|reserved| reserved.get(MAX_ERROR)?.as_f64());
         if let Some(Ok(bound)) = max_error.map(ErrorBound::new)
-            && column.is_floating()
+            && dtype.is_some_and(DType::is_floating)
         {
             return Some(Compression::Lossy(bound));
         }
@@ -162,7 +152,7 @@ impl Document {
         written.pop_if(|codec| *codec == checksum());
         [Compression::None, Compression::Fast, Compression::Small]
             .into_iter()
-            .find(|compression| written == compressing_codecs(column, *compression))
+            .find(|compression| written == compressing_codecs(dtype, *compression))
     }
 
     pub(crate) fn is_array(&self) -> bool {
@@ -174,7 +164,7 @@ impl Document {
     }
 
     /// What tells how chunks are laid out: the same text for the same layout.
-    pub(crate) fn layout_text(&self) -> String {
+    pub(crate) fn format_text(&self) -> String {
         let shape = self
             .0
             .get("shape")
@@ -185,7 +175,7 @@ impl Document {
         let fields: Vec<_> = fields
             .filter(|(name, _)| !others.contains(&name.as_str()))
             .collect();
-        let max_error = self.own().and_then(|own| own.get(MAX_ERROR));
+        let max_error = self.reserved().and_then(|reserved| reserved.get(MAX_ERROR));
         json!([shape, fields, max_error]).to_string()
     }
 
@@ -239,7 +229,9 @@ impl Document {
     /// The lengths that the array was cut to, the latest cut last. Views of the array as it was
     /// before a cut know by it what they must not read any more.
     pub(crate) fn cuts(&self) -> Vec<u64> {
-        let cuts = self.own().and_then(|own| own.get("cuts")?.as_array());
+        let cuts = self
+            .reserved()
+            .and_then(|reserved| reserved.get("cuts")?.as_array());
         cuts.into_iter()
             .flatten()
             .filter_map(Json::as_u64)
@@ -248,11 +240,11 @@ impl Document {
 
     /// Notes a cut to the first `rows` rows.
     pub(crate) fn add_cut(&mut self, rows: u64) {
-        let mut own = self.own().cloned().unwrap_or_default();
+        let mut reserved = self.reserved().cloned().unwrap_or_default();
         let mut cuts = self.cuts();
         cuts.push(rows);
-        own.insert("cuts".to_owned(), json!(cuts));
-        self.set_own(Json::Object(own));
+        reserved.insert("cuts".to_owned(), json!(cuts));
+        self.set_reserved(Json::Object(reserved));
     }
 
     /// Removes the copy of all metadata that other software may keep in the root: it would be
@@ -270,7 +262,7 @@ impl Document {
         let all = self.all_attributes().into_iter().flatten();
         let of_user = all.filter(|(name, _)| *name != ATTRIBUTE);
         let plain = |name: &String| match name.strip_prefix('_') {
-            Some(plain) if is_like_own(plain) => plain.to_owned(),
+            Some(plain) if is_like_reserved(plain) => plain.to_owned(),
             _ => name.clone(),
         };
         of_user
@@ -278,11 +270,11 @@ impl Document {
             .collect()
     }
 
-    /// Replaces the user's attributes. Names like that of simrecorder's own attribute get a `_`
+    /// Replaces the user's attributes. Names like that of simrecorder's reserved attribute get a `_`
     /// in front.
     pub(crate) fn set_attributes(&mut self, attributes: &Attributes) {
-        let own = self.own().cloned();
-        let stored = |name: &String| match is_like_own(name) {
+        let reserved = self.reserved().cloned();
+        let stored = |name: &String| match is_like_reserved(name) {
             true => format!("_{name}"),
             false => name.clone(),
         };
@@ -290,51 +282,51 @@ impl Document {
             .iter()
             .map(|(name, value)| (stored(name), value.clone()))
             .collect();
-        if let Some(own) = own {
-            attributes.insert(ATTRIBUTE.to_owned(), Json::Object(own));
+        if let Some(reserved) = reserved {
+            attributes.insert(ATTRIBUTE.to_owned(), Json::Object(reserved));
         }
         self.0
             .insert("attributes".to_owned(), Json::Object(attributes));
     }
 
     /// What simrecorder keeps in the attributes.
-    fn own(&self) -> Option<&Map<String, Json>> {
+    fn reserved(&self) -> Option<&Map<String, Json>> {
         self.all_attributes()
             .and_then(|attributes| attributes.get(ATTRIBUTE)?.as_object())
     }
 
-    fn set_own(&mut self, own: Json) {
+    fn set_reserved(&mut self, reserved: Json) {
         let attributes = self.0.entry("attributes").or_insert_with(|| json!({}));
         if let Some(attributes) = attributes.as_object_mut() {
-            attributes.insert(ATTRIBUTE.to_owned(), own);
+            attributes.insert(ATTRIBUTE.to_owned(), reserved);
         }
     }
 
     /// Marks the node as a value or series of a kind.
     pub(crate) fn mark(&mut self, node: NodeKind, kind: Kind, schema: Option<&Schema>) {
-        let mut own = self.own().cloned().unwrap_or_default();
-        own.insert("node".to_owned(), json!(node.as_str()));
-        own.insert("kind".to_owned(), json!(kind.as_str()));
+        let mut reserved = self.reserved().cloned().unwrap_or_default();
+        reserved.insert("node".to_owned(), json!(node.as_str()));
+        reserved.insert("kind".to_owned(), json!(kind.as_str()));
         match schema.map(Schema::dimension_names) {
-            Some(None) => drop(own.insert(DEFAULT_NAMES.to_owned(), json!(true))),
+            Some(None) => drop(reserved.insert(DEFAULT_NAMES.to_owned(), json!(true))),
             Some(Some(names)) if names.contains(&None) => {
                 let axes = names.iter().enumerate();
                 let axes = axes.filter(|(_, name)| name.is_none());
                 let axes: Vec<_> = axes.map(|(axis, _)| axis).collect();
-                own.insert(DEFAULT_NAMES.to_owned(), json!(axes));
+                reserved.insert(DEFAULT_NAMES.to_owned(), json!(axes));
             }
             _ => {}
         }
         if schema.is_some_and(|schema| schema.fill_value().is_some()) {
-            own.insert("fill_value".to_owned(), json!(true));
+            reserved.insert("fill_value".to_owned(), json!(true));
         }
-        self.set_own(Json::Object(own));
+        self.set_reserved(Json::Object(reserved));
     }
 
     /// Whether the user gave a fill value.
     pub(crate) fn has_given_fill_value(&self) -> bool {
-        self.own()
-            .is_some_and(|own| own.get("fill_value") == Some(&json!(true)))
+        self.reserved()
+            .is_some_and(|reserved| reserved.get("fill_value") == Some(&json!(true)))
     }
 
     /// Of the names of all axes, those that the user gave.
@@ -342,7 +334,10 @@ impl Document {
         &self,
         mut names: Vec<Option<String>>,
     ) -> Option<Vec<Option<String>>> {
-        match self.own().and_then(|own| own.get(DEFAULT_NAMES)) {
+        match self
+            .reserved()
+            .and_then(|reserved| reserved.get(DEFAULT_NAMES))
+        {
             Some(Json::Bool(true)) => return None,
             Some(Json::Array(axes)) => {
                 let axes = axes.iter().filter_map(Json::as_u64);
@@ -359,15 +354,19 @@ impl Document {
 
     /// The kind that [`mark`](Self::mark) gave the node.
     pub(crate) fn kind(&self) -> Result<Option<Kind>> {
-        let kind = self.own().and_then(|own| own.get("kind")?.as_str());
+        let kind = self
+            .reserved()
+            .and_then(|reserved| reserved.get("kind")?.as_str());
         kind.map(str::parse).transpose()
     }
 
     /// What the node is to simrecorder. An array of other software is a series if it has an
     /// axis, else a value.
     pub(crate) fn node_kind(&self) -> NodeKind {
-        let own = self.own().and_then(|own| own.get("node")?.as_str());
-        match own {
+        let reserved = self
+            .reserved()
+            .and_then(|reserved| reserved.get("node")?.as_str());
+        match reserved {
             Some("value") => NodeKind::Value,
             Some("series") => NodeKind::Series,
             _ if !self.is_array() => NodeKind::Group,
@@ -387,7 +386,9 @@ impl Document {
     }
 
     fn check_version(&self) -> Result<()> {
-        let Some(own) = self.own() else { return Ok(()) };
+        let Some(reserved) = self.reserved() else {
+            return Ok(());
+        };
         let unsupported = |what: String| {
             let message = format!(
                 "the recording {what}; this version of simrecorder reads format {FORMAT}: use a \
@@ -395,14 +396,14 @@ impl Document {
             );
             Err(Error::new(ErrorKind::Unsupported, "open", message))
         };
-        match own.get("format").map(Json::as_u64) {
+        match reserved.get("format").map(Json::as_u64) {
             None => {}
             Some(Some(format)) if format <= FORMAT => {}
             Some(format) => {
                 return unsupported(format!("has format {}", format.unwrap_or_default()));
             }
         }
-        match own.get("requires").map(Json::as_array) {
+        match reserved.get("requires").map(Json::as_array) {
             None => Ok(()),
             Some(Some(features)) if features.is_empty() => Ok(()),
             Some(features) => unsupported(format!("requires {}", json!(features))),
@@ -445,14 +446,14 @@ pub(crate) fn check_attributes(attributes: &Attributes) -> Result<()> {
     }
 }
 
-/// Whether a name is that of simrecorder's own attribute, or that with `_` in front.
-fn is_like_own(name: &str) -> bool {
+/// Whether a name is that of simrecorder's reserved attribute, or that with `_` in front.
+fn is_like_reserved(name: &str) -> bool {
     name.trim_start_matches('_') == ATTRIBUTE
 }
 
 /// The codecs of an array.
-fn codecs(column: ColumnType, compression: Compression) -> Vec<Json> {
-    let mut codecs = compressing_codecs(column, compression);
+fn codecs(dtype: Option<DType>, compression: Compression) -> Vec<Json> {
+    let mut codecs = compressing_codecs(dtype, compression);
     codecs.push(checksum());
     codecs
 }
@@ -463,9 +464,9 @@ fn checksum() -> Json {
 }
 
 /// The codecs of an array before its checksum.
-fn compressing_codecs(column: ColumnType, compression: Compression) -> Vec<Json> {
-    let (serializer, size) = match column {
-        ColumnType::Elements(dtype) => (
+fn compressing_codecs(dtype: Option<DType>, compression: Compression) -> Vec<Json> {
+    let (serializer, size) = match dtype {
+        Some(dtype) => (
             match dtype.size() {
                 1 => json!({ "name": "bytes" }),
                 _ => json!({ "name": "bytes", "configuration": { "endian": "little" } }),
@@ -477,13 +478,13 @@ fn compressing_codecs(column: ColumnType, compression: Compression) -> Vec<Json>
                 _ => dtype.size(),
             },
         ),
-        ColumnType::Text => (json!({ "name": "vlen-utf8" }), 1),
+        None => (json!({ "name": "vlen-utf8" }), 1),
     };
-    let is_floating = column.is_floating();
-    let shuffle = |bytes: bool| match column {
-        ColumnType::Text => "noshuffle",
-        ColumnType::Elements(_) if bytes => "shuffle",
-        ColumnType::Elements(_) => "bitshuffle",
+    let is_floating = dtype.is_some_and(DType::is_floating);
+    let shuffle = |bytes: bool| match dtype {
+        None => "noshuffle",
+        Some(_) if bytes => "shuffle",
+        Some(_) => "bitshuffle",
     };
     let blosc = |cname: &str, level: u8, shuffle: &str| {
         json!({ "name": "blosc", "configuration": {
@@ -522,11 +523,11 @@ mod tests {
     fn a_newer_format_or_an_unknown_requirement_is_refused() {
         let mut document = Document::root(&RecordingId::random());
         assert_eq!(Document::parse(&document.to_bytes()).unwrap(), document);
-        for own in [
+        for reserved in [
             json!({ "format": 2 }),
             json!({ "format": 1, "requires": ["x"] }),
         ] {
-            document.set_own(own);
+            document.set_reserved(reserved);
             let error = Document::parse(&document.to_bytes()).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Unsupported);
         }
@@ -540,7 +541,9 @@ mod tests {
         document.set_attributes(&attributes);
         assert_eq!(document.attributes(), attributes);
         assert_eq!(
-            document.own().and_then(|own| own.get("format")),
+            document
+                .reserved()
+                .and_then(|reserved| reserved.get("format")),
             Some(&json!(FORMAT))
         );
     }

@@ -14,6 +14,11 @@ const MAX_PATH_BYTES: usize = MAX_KEY_BYTES - 71;
 /// The names of the metadata of nodes of Zarr V2, which simrecorder does not read.
 pub(crate) const METADATA_OF_ZARR_V2: [&str; 2] = [".zarray", ".zgroup"];
 
+/// The array of a series of two columns that says where each record ends.
+pub(crate) const ENDS: &str = "ends";
+/// The array of a series of two columns that holds the items of all records.
+pub(crate) const ITEMS: &str = "values";
+
 /// The path of the node of `key`, without slashes at its ends; empty for the root.
 ///
 /// Zarr V3 reserves names that begin with `__` and the name `zarr.json`; they, and names that
@@ -66,6 +71,14 @@ pub(crate) fn child_key(group: &Key, name: &str) -> Option<Key> {
     let path = node_path(&key).ok()?;
     let stands_there = path.rsplit('/').next() == Some(name);
     (stands_there && key.parent().as_ref() == Some(group)).then_some(key)
+}
+
+/// The key above `key` if that may be a series of which this is a part.
+pub(crate) fn parent_of_part(key: &Key) -> Option<Key> {
+    match key.name() {
+        ENDS | ITEMS => key.parent().filter(|parent| !parent.is_root()),
+        _ => None,
+    }
 }
 
 /// The entry of the metadata of the node at `path`.

@@ -18,6 +18,7 @@ mod view;
 pub use append::{EncodedRows, PreparedChunks};
 pub use column::{Column, ColumnFormat, Columns, ENDS_DTYPE};
 pub use layout::ColumnLayout;
+pub use read::read_rows;
 pub use series::{PlannedFormats, SeriesAppend, StoredSeries, fold};
 pub use sink::{ColumnSink, Cut};
 pub use source::{ColumnSource, read_chunks};

@@ -51,7 +51,7 @@ pub(super) fn read_region<S: ColumnSource>(
 }
 
 /// Reads the rows of `range` of a column with elements.
-pub(super) fn read_rows<S: ColumnSource>(source: &S, range: Range<u64>) -> Result<Vec<u8>> {
+pub fn read_rows<S: ColumnSource>(source: &S, range: Range<u64>) -> Result<Vec<u8>> {
     let column = source.column();
     let region = Region::records(range, &column.shape());
     let size = column.layout().element_size();

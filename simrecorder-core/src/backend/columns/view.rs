@@ -7,7 +7,7 @@ use std::sync::Arc;
 use crate::backend::columns::column::{Column, ColumnFormat, Columns};
 use crate::backend::columns::read::{read_region, read_rows, read_variable};
 use crate::backend::columns::source::ColumnSource;
-use crate::backend::ragged::{count_records, read_fixed, read_ragged, read_stops};
+use crate::backend::ragged::{count_records, read_fixed, read_ragged, read_record_ends};
 use crate::backend::rows::RowSize;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::key::Key;
@@ -247,8 +247,8 @@ impl<S: ColumnStore> ArrayView for SeriesView<S> {
             Columns::Ragged { ends, items } => {
                 self.check_chunks(ends, range.clone())?;
                 let read_ends = |rows| self.read_rows(ends, rows);
-                let (first, stops) = read_stops(range, items.column.len, read_ends)?;
-                let last = stops.last().copied().unwrap_or(first);
+                let (first, record_ends) = read_record_ends(range, items.column.len, read_ends)?;
+                let last = record_ends.last().copied().unwrap_or(first);
                 self.check_rows(items, first..last)
             }
         };

@@ -1,4 +1,4 @@
-//! How the chunks of an array are laid out and encoded: all calls of zarrs' codecs are here.
+//! How the chunks of an array are encoded: all calls of zarrs' codecs are here.
 
 use std::borrow::Cow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -6,8 +6,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use crc_fast::CrcAlgorithm;
-use simrecorder_core::backend::{ChunkGrid, RowSize, Rows, RowsRef, zeroed};
-use simrecorder_core::{Compression, Error, ErrorKind, Result};
+use simrecorder_core::backend::columns::{ColumnFormat, ColumnLayout};
+use simrecorder_core::backend::{ChunkGrid, Rows, RowsRef, zeroed};
+use simrecorder_core::{DType, Error, ErrorKind, Result};
 use zarrs::array::{
     ArrayBytes, ArrayBytesOffsets, ArrayMetadataV3, ArrayToBytesCodecTraits, ChunkKeyEncoding,
     ChunkShape, CodecChain, CodecOptions, DataType, FillValue,
@@ -15,17 +16,12 @@ use zarrs::array::{
 
 use zarrs::metadata::v3::MetadataV3;
 
-use crate::format::chunk_read::with_scratch;
-use crate::format::metadata::{ColumnType, Document, corrupt};
+use crate::format::metadata::{Document, corrupt};
 
-/// The layout of an array, without its length. Arrays with the same layout share one.
+/// The format of an array: its metadata without its length. Arrays with the same format share one.
 #[derive(Debug)]
-pub(crate) struct Layout {
-    pub(crate) column: ColumnType,
-    /// The shapes of a row (all axes but the first) and of a chunk.
-    pub(crate) grid: ChunkGrid,
-    /// How chunks are compressed; `None` for a way that simrecorder does not write.
-    pub(crate) compression: Option<Compression>,
+pub(crate) struct ArrayFormat {
+    layout: ColumnLayout,
     zarrs_chunk_shape: ChunkShape,
     data_type: DataType,
     fill_value: FillValue,
@@ -33,14 +29,13 @@ pub(crate) struct Layout {
     codecs: CodecChain,
     /// Whether each chunk is followed by its checksum.
     has_checksum: bool,
-    /// What there is a shorter way of reading for.
     pub(crate) coding: Coding,
     key_encoding: ChunkKeyEncoding,
     /// What the metadata says about one chunk.
     encoding: String,
 }
 
-/// How chunks are encoded, as far as reading them in parts goes.
+/// How chunks are encoded, as far as there is a shorter way of reading them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Coding {
     /// The elements as they are in memory.
@@ -51,12 +46,12 @@ pub(crate) enum Coding {
     Other,
 }
 
-impl Layout {
-    /// Reads the layout of an array from its metadata.
+impl ArrayFormat {
+    /// Reads the format of an array from its metadata.
     pub(crate) fn new(document: &Document) -> Result<Self> {
         let metadata: ArrayMetadataV3 = serde_json::from_value(document.as_json())
             .map_err(|e| corrupt("zarr.json is no Zarr V3 array").with_source(e))?;
-        let column = column_type(&metadata)?;
+        let dtype = element_type(&metadata)?;
         if let Some(field) = metadata
             .additional_fields
             .iter()
@@ -87,20 +82,22 @@ impl Layout {
         let (codecs, _) = metadata
             .codecs
             .split_at(metadata.codecs.len() - usize::from(has_checksum));
-        let coding = coding(codecs, column);
+        let coding = coding(codecs, dtype);
         let codecs = CodecChain::from_metadata(codecs)
             .map_err(|e| unsupported("a codec is not known".into()).with_source(e))?;
         let key_encoding =
             ChunkKeyEncoding::from_metadata(&metadata.chunk_key_encoding).map_err(|e| {
                 unsupported("the chunk key encoding is not known".into()).with_source(e)
             })?;
-        let layout = Self {
-            column,
-            grid: ChunkGrid::new(
-                chunk_shape,
-                metadata.shape.get(1..).unwrap_or_default().to_vec(),
-            ),
-            compression: document.compression(column),
+        let record_shape = metadata.shape.get(1..).unwrap_or_default().to_vec();
+        let layout = ColumnLayout::new(
+            dtype,
+            ChunkGrid::new(chunk_shape, record_shape),
+            document.compression(dtype),
+            Some(fill_value.as_ne_bytes().to_vec()),
+        )?;
+        Ok(Self {
+            layout,
             zarrs_chunk_shape,
             data_type,
             fill_value,
@@ -109,84 +106,12 @@ impl Layout {
             coding,
             key_encoding,
             encoding: serde_json::Value::Object(document.encoding()).to_string(),
-        };
-        if layout.chunk_elements().is_none() {
-            return Err(corrupt(format!(
-                "chunks of {:?} are too large",
-                layout.grid.chunk_shape()
-            )));
-        }
-        Ok(layout)
-    }
-
-    /// Whether the chunks of an array with the layout `other` are chunks of this one too.
-    pub(crate) fn encodes_like(&self, other: &Self) -> bool {
-        // The same codecs may hold numbers that were rounded to another bound.
-        self.grid.record_shape() == other.grid.record_shape()
-            && self.encoding == other.encoding
-            && self.compression == other.compression
+        })
     }
 
     /// Whether this is a way in which this version of simrecorder encodes chunks.
-    pub(crate) fn is_own(&self) -> bool {
-        self.has_checksum && self.compression.is_some()
-    }
-
-    /// The bytes of one element; 1 for text.
-    pub(crate) fn element_size(&self) -> usize {
-        match self.column {
-            ColumnType::Elements(dtype) => dtype.size(),
-            ColumnType::Text => 1,
-        }
-    }
-
-    pub(crate) fn row_size(&self) -> RowSize {
-        match self.column {
-            ColumnType::Text => RowSize::Variable,
-            ColumnType::Elements(dtype) => RowSize::Fixed(
-                self.grid
-                    .record_shape()
-                    .iter()
-                    .map(|&len| len as usize)
-                    .product::<usize>()
-                    * dtype.size(),
-            ),
-        }
-    }
-
-    /// How many rows a chunk has.
-    pub(crate) fn chunk_rows(&self) -> u64 {
-        self.grid.chunk_records()
-    }
-
-    /// How many elements a chunk has; `None` if a chunk or a row cannot be addressed.
-    fn chunk_elements(&self) -> Option<usize> {
-        let elements = self
-            .grid
-            .chunk_shape()
-            .iter()
-            .try_fold(self.element_size(), |count, &len| {
-                count.checked_mul(usize::try_from(len).ok()?)
-            })?;
-        let row = self
-            .grid
-            .record_shape()
-            .iter()
-            .try_fold(self.element_size(), |size, &len| {
-                size.checked_mul(usize::try_from(len).ok()?)
-            });
-        row.filter(|&row| row < isize::MAX as usize)?;
-        (elements < isize::MAX as usize).then_some(elements / self.element_size())
-    }
-
-    /// The bytes of a chunk of elements.
-    pub(crate) fn chunk_bytes(&self) -> usize {
-        self.chunk_elements().unwrap_or(0) * self.element_size()
-    }
-
-    /// The bytes of one element that was never written.
-    pub(crate) fn fill_bytes(&self) -> &[u8] {
-        self.fill_value.as_ne_bytes()
+    pub(crate) fn is_native(&self) -> bool {
+        self.has_checksum && self.layout.compression().is_some()
     }
 
     /// The entry of a chunk of the array at `path`.
@@ -196,32 +121,6 @@ impl Layout {
             key.as_str().to_owned()
         } else {
             format!("{path}/{key}")
-        }
-    }
-
-    /// Encodes one chunk out of rows that begin where the chunk does. Rows that are missing at
-    /// its end, and elements outside the array, have the fill value.
-    pub(crate) fn encode(&self, rows: RowsRef<'_>, row_chunk: &[u64]) -> Result<Bytes> {
-        let whole = rows.count == self.chunk_rows()
-            && self
-                .grid
-                .record_shape()
-                .iter()
-                .zip(self.grid.chunk_shape().iter().skip(1))
-                .all(|(a, b)| a == b);
-        match self.column {
-            ColumnType::Text => self.encode_bytes(self.text_chunk(rows)?),
-            ColumnType::Elements(_) if whole && !self.is_lossy() => {
-                self.encode_bytes(ArrayBytes::new_flen(Cow::Borrowed(rows.data)))
-            }
-            ColumnType::Elements(_) => with_scratch(self.chunk_bytes(), |chunk| {
-                self.fill(chunk);
-                let size = self.element_size();
-                self.grid
-                    .place_records(rows.count, rows.data, row_chunk, chunk, size);
-                self.round(chunk);
-                self.encode_bytes(ArrayBytes::new_flen(Cow::Borrowed(&*chunk)))
-            }),
         }
     }
 
@@ -268,56 +167,17 @@ impl Layout {
         }
     }
 
-    /// Rows as they are stored in a tail: what is read from it must not change when they go
-    /// into a chunk.
-    pub(crate) fn tail_rows(&self, rows: RowsRef<'_>) -> Rows {
-        let mut rows = rows.to_rows();
-        self.round(&mut rows.data);
-        rows
-    }
-
-    fn is_lossy(&self) -> bool {
-        matches!(self.compression, Some(Compression::Lossy(_)))
-    }
-
-    /// Rounds elements, if the compression of the array is lossy.
-    fn round(&self, elements: &mut [u8]) {
-        if let Some(Compression::Lossy(bound)) = self.compression
-            && let ColumnType::Elements(dtype) = self.column
-        {
-            bound.round(dtype, elements);
-        }
-    }
-
-    /// That many elements, all of which have the fill value.
-    pub(crate) fn filled(&self, elements: usize) -> Result<Vec<u8>> {
-        let mut filled = zeroed(elements.saturating_mul(self.fill_bytes().len()))?;
-        if self.fill_bytes().iter().any(|&byte| byte != 0) {
-            self.fill(&mut filled);
-        }
-        Ok(filled)
-    }
-
-    fn fill(&self, elements: &mut [u8]) {
-        let fill = self.fill_bytes();
-        match fill.iter().all(|&byte| byte == 0) {
-            true => elements.fill(0),
-            false => elements
-                .chunks_exact_mut(fill.len())
-                .for_each(|element| element.copy_from_slice(fill)),
-        }
-    }
-
     fn text_chunk(&self, rows: RowsRef<'_>) -> Result<ArrayBytes<'static>> {
-        if self.chunk_rows() > LARGE_CHUNK as u64 {
-            let message = format!("chunks of {} texts are too large", self.chunk_rows());
+        let chunk_rows = self.layout.chunk_rows();
+        if chunk_rows > LARGE_CHUNK as u64 {
+            let message = format!("chunks of {chunk_rows} texts are too large");
             return Err(Error::new(ErrorKind::Unsupported, "encode", message));
         }
         let mut data = rows.data.to_vec();
         let mut offsets = vec![0];
         offsets.extend(rows.ends.iter().map(|&end| (end - rows.base) as usize));
-        for _ in rows.count..self.chunk_rows() {
-            data.extend_from_slice(self.fill_bytes());
+        for _ in rows.count..chunk_rows {
+            data.extend_from_slice(self.fill_value.as_ne_bytes());
             offsets.push(data.len());
         }
         ArrayBytesOffsets::new(offsets)
@@ -328,9 +188,10 @@ impl Layout {
 
     fn decode_chunk(&self, written: &[u8]) -> Result<ArrayBytes<'static>> {
         let encoded = self.checked(written)?;
-        if let Some(elements) = self.chunk_elements().filter(|&count| count > LARGE_CHUNK) {
+        let bytes = self.layout.chunk_bytes();
+        if bytes / self.layout.element_size() > LARGE_CHUNK {
             // The codecs abort the process where there is no memory: better to know before.
-            drop(zeroed(elements.saturating_mul(self.element_size()))?);
+            drop(zeroed(bytes)?);
         }
         let decode = || {
             let bytes = self.codecs.decode(
@@ -353,7 +214,7 @@ impl Layout {
     pub(crate) fn decode(&self, encoded: &[u8]) -> Result<Vec<u8>> {
         let data = self.decode_chunk(encoded)?.into_fixed();
         let data = data.map_err(|e| damaged().with_source(e))?.into_owned();
-        if data.len() == self.chunk_bytes() {
+        if data.len() == self.layout.chunk_bytes() {
             Ok(data)
         } else {
             Err(damaged())
@@ -384,6 +245,31 @@ impl Layout {
     }
 }
 
+impl ColumnFormat for ArrayFormat {
+    type Chunk = Bytes;
+
+    fn layout(&self) -> &ColumnLayout {
+        &self.layout
+    }
+
+    fn encode(&self, rows: RowsRef<'_>, indices: &[u64]) -> Result<Bytes> {
+        match self.layout.dtype() {
+            None => self.encode_bytes(self.text_chunk(rows)?),
+            Some(_) => self.layout.with_chunk(rows, indices, |chunk| {
+                self.encode_bytes(ArrayBytes::new_flen(Cow::Borrowed(chunk)))
+            }),
+        }
+    }
+
+    fn encodes_like(&self, other: &Self) -> bool {
+        let (one, other_one) = (&self.layout, &other.layout);
+        // The same codecs may hold numbers that were rounded to another bound.
+        one.grid().record_shape() == other_one.grid().record_shape()
+            && self.encoding == other.encoding
+            && one.compression() == other_one.compression()
+    }
+}
+
 /// Chunks with more elements are not what simrecorder writes.
 const LARGE_CHUNK: usize = 1 << 28;
 
@@ -401,7 +287,8 @@ fn unsupported(message: String) -> Error {
     Error::new(ErrorKind::Unsupported, "read metadata", message)
 }
 
-fn column_type(metadata: &ArrayMetadataV3) -> Result<ColumnType> {
+/// The type of the elements; `None` for texts.
+fn element_type(metadata: &ArrayMetadataV3) -> Result<Option<DType>> {
     let name = metadata.data_type.name();
     if name == "string" {
         if metadata.shape.len() > 1 {
@@ -409,10 +296,10 @@ fn column_type(metadata: &ArrayMetadataV3) -> Result<ColumnType> {
                 "it holds texts and has more than one axis".into(),
             ));
         }
-        return Ok(ColumnType::Text);
+        return Ok(None);
     }
     name.parse()
-        .map(ColumnType::Elements)
+        .map(Some)
         .map_err(|_| unsupported(format!("its data type is {}", name.escape_debug())))
 }
 
@@ -431,8 +318,8 @@ fn is_plain_checksum(codec: &MetadataV3) -> bool {
     codec.name() == "crc32c" && codec.configuration().is_none_or(|fields| fields.is_empty())
 }
 
-fn coding(codecs: &[MetadataV3], column: ColumnType) -> Coding {
-    let ColumnType::Elements(dtype) = column else {
+fn coding(codecs: &[MetadataV3], dtype: Option<DType>) -> Coding {
+    let Some(dtype) = dtype else {
         return Coding::Other;
     };
     let names: Vec<_> = codecs.iter().map(|codec| codec.name()).collect();
@@ -463,22 +350,22 @@ fn regular_chunk_shape(metadata: &ArrayMetadataV3) -> Result<ChunkShape> {
         .ok_or_else(|| corrupt("the chunk grid has no valid chunk shape"))
 }
 
-/// Layouts by what their metadata says, so that ten thousand series share one.
+/// Formats by what their metadata says, so that ten thousand series share one.
 #[derive(Debug, Default)]
-pub(crate) struct LayoutCache(
-    parking_lot::Mutex<std::collections::HashMap<String, std::sync::Weak<Layout>>>,
+pub(crate) struct FormatCache(
+    parking_lot::Mutex<std::collections::HashMap<String, std::sync::Weak<ArrayFormat>>>,
 );
 
-impl LayoutCache {
-    pub(crate) fn get(&self, document: &Document) -> Result<Arc<Layout>> {
-        let text = document.layout_text();
-        if let Some(layout) = self.0.lock().get(&text).and_then(std::sync::Weak::upgrade) {
-            return Ok(layout);
+impl FormatCache {
+    pub(crate) fn get(&self, document: &Document) -> Result<Arc<ArrayFormat>> {
+        let text = document.format_text();
+        if let Some(format) = self.0.lock().get(&text).and_then(std::sync::Weak::upgrade) {
+            return Ok(format);
         }
-        let layout = Arc::new(Layout::new(document)?);
-        let mut layouts = self.0.lock();
-        layouts.retain(|_, layout| layout.strong_count() > 0);
-        layouts.insert(text, Arc::downgrade(&layout));
-        Ok(layout)
+        let format = Arc::new(ArrayFormat::new(document)?);
+        let mut formats = self.0.lock();
+        formats.retain(|_, format| format.strong_count() > 0);
+        formats.insert(text, Arc::downgrade(&format));
+        Ok(format)
     }
 }

@@ -7,8 +7,8 @@ use std::path::Path;
 
 use simrecorder_core::{Durability, Error, ErrorKind, OpenMode, Result};
 
-use super::disk::{self, Paths};
-use super::follower::ROOT_METADATA;
+use super::disk;
+use super::paths::{Paths, ROOT_METADATA};
 use crate::format::node_path::METADATA_OF_ZARR_V2;
 
 /// What lies at the path of a recording.
@@ -68,31 +68,25 @@ impl Content {
             Directory::Zarr | Directory::Other => false,
         };
         match mode {
-            OpenMode::Append if absent => Err(refuse(
-                ErrorKind::NotFound,
-                paths,
-                "there is no recording to append to",
-            )),
+            OpenMode::Append if absent => {
+                Err(paths.refuse(ErrorKind::NotFound, "there is no recording to append to"))
+            }
             _ if absent => Ok(Plan::Create { replace: false }),
             OpenMode::CreateNew => {
                 let message = "there is something at this path already; \
                                append to it, truncate it, or choose another path";
-                Err(refuse(ErrorKind::AlreadyExists, paths, message))
+                Err(paths.refuse(ErrorKind::AlreadyExists, message))
             }
             _ if !self.is_recording() => {
                 let message = "the directory is neither empty nor a Zarr recording; \
                                choose another path";
                 refuse_zarr_v2(paths)?;
-                Err(refuse(ErrorKind::InvalidArgument, paths, message))
+                Err(paths.refuse(ErrorKind::InvalidArgument, message))
             }
             OpenMode::Truncate => Ok(Plan::Create { replace: true }),
             _ => Ok(Plan::Continue),
         }
     }
-}
-
-pub(super) fn refuse(kind: ErrorKind, paths: &Paths, message: impl Into<String>) -> Error {
-    Error::new(kind, "open", message).with_key(paths.root.display().to_string())
 }
 
 fn is_zarr_v2(paths: &Paths) -> bool {
@@ -103,7 +97,7 @@ fn is_zarr_v2(paths: &Paths) -> bool {
 pub(super) fn refuse_zarr_v2(paths: &Paths) -> Result<()> {
     if is_zarr_v2(paths) {
         let message = "this is Zarr V2; simrecorder reads Zarr V3";
-        return Err(refuse(ErrorKind::Unsupported, paths, message));
+        return Err(paths.refuse(ErrorKind::Unsupported, message));
     }
     Ok(())
 }
