@@ -1,127 +1,19 @@
-//! Reading what was recorded, through the recorder or one of its stores.
+//! Reading what was recorded, from the stores of a recorder or one of them.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::Recorder;
-use super::committing::ToRead;
-use super::inner::{Inner, closed};
+use super::committer::{Committer, ReadableStore};
+use super::stores::closed;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::key::Key;
 use crate::model::schema::{Attributes, NodeKind};
 use crate::model::value::Value;
 use crate::reading::view::ArrayView;
-use crate::store::data_store::{Child, DataStoreExt, wrong_node};
-use crate::store::data_store::{DataStore, Node};
+use crate::store::data_store::{Child, DataStore, DataStoreExt, Node, wrong_node};
 
 /// How many keys an error names as near to the one that was asked for.
 const NEAREST_KEYS: usize = 3;
-
-impl Recorder {
-    /// The value at `key`; `None` if there is nothing.
-    ///
-    /// # Errors
-    /// [`KindMismatch`](ErrorKind::KindMismatch) if the key is a series or a group.
-    pub fn get(&self, key: impl AsRef<str>) -> Result<Option<Value>> {
-        self.reader().map_or(Ok(None), |reader| reader.get(key))
-    }
-
-    /// The value at `key`, converted; `None` if there is nothing.
-    ///
-    /// # Errors
-    /// As for [`get`](Self::get); [`TypeMismatch`](ErrorKind::TypeMismatch) if the value is no
-    /// `T`.
-    pub fn get_as<T: TryFrom<Value, Error = Error>>(
-        &self,
-        key: impl AsRef<str>,
-    ) -> Result<Option<T>> {
-        self.reader().map_or(Ok(None), |reader| reader.get_as(key))
-    }
-
-    /// A lazy view of the series at `key`, with all that this recorder has recorded so far.
-    /// Nothing is read yet.
-    ///
-    /// # Errors
-    /// [`NotFound`](ErrorKind::NotFound) names the nearest keys;
-    /// [`KindMismatch`](ErrorKind::KindMismatch) if the key is a value or a group.
-    pub fn get_all(&self, key: impl AsRef<str>) -> Result<Arc<dyn ArrayView>> {
-        match self.reader() {
-            Some(reader) => reader.get_all(key),
-            None => {
-                let message = "recording is disabled, there is nothing to read";
-                Err(Error::new(ErrorKind::NotFound, "get_all", message).with_key(key.as_ref()))
-            }
-        }
-    }
-
-    /// All keys of values and series, in order.
-    ///
-    /// # Errors
-    /// What the stores report.
-    pub fn keys(&self) -> Result<Vec<Key>> {
-        self.reader().map_or(Ok(Vec::new()), |reader| reader.keys())
-    }
-
-    /// What stands right below the group `key`, in order; the empty key is the root. Nothing
-    /// there, or no group: empty.
-    ///
-    /// # Errors
-    /// What the stores report.
-    pub fn children(&self, key: impl AsRef<str>) -> Result<Vec<Child>> {
-        self.reader()
-            .map_or(Ok(Vec::new()), |reader| reader.children(key))
-    }
-
-    /// What stands at `key`: a group, a value, a series, or nothing.
-    ///
-    /// # Errors
-    /// What the stores report.
-    pub fn kind_of(&self, key: impl AsRef<str>) -> Result<Option<NodeKind>> {
-        self.reader().map_or(Ok(None), |reader| reader.kind_of(key))
-    }
-
-    /// The attributes of the group, value or series at `key`; `None` if there is nothing. The
-    /// empty key is the root.
-    ///
-    /// # Errors
-    /// What the stores report.
-    pub fn attributes(&self, key: impl AsRef<str>) -> Result<Option<Attributes>> {
-        self.reader()
-            .map_or(Ok(None), |reader| reader.attributes(key))
-    }
-
-    /// Reads from one store alone, by its name: that of its backend (`memory`, `zarr`, …; a
-    /// second one of a kind is `memory-2`), or the one that [`Named`](crate::Named) gives.
-    ///
-    /// # Errors
-    /// [`NotFound`](ErrorKind::NotFound) names the stores there are.
-    pub fn store(&self, name: &str) -> Result<StoreReader> {
-        let pipelines = self.inner().map_or(&[][..], |inner| &inner.pipelines);
-        match (
-            self.inner(),
-            pipelines
-                .iter()
-                .position(|pipeline| pipeline.name() == name),
-        ) {
-            (Some(inner), Some(index)) => Ok(StoreReader {
-                inner: Arc::clone(inner),
-                only: Some(index),
-            }),
-            _ => {
-                let names: Vec<_> = pipelines.iter().map(|pipeline| pipeline.name()).collect();
-                let message = format!("there is no such store; there are: {}", names.join(", "));
-                Err(Error::new(ErrorKind::NotFound, "store", message).with_key(name))
-            }
-        }
-    }
-
-    fn reader(&self) -> Option<StoreReader> {
-        self.inner().map(|inner| StoreReader {
-            inner: Arc::clone(inner),
-            only: None,
-        })
-    }
-}
 
 /// The value at a key, if there is one.
 fn find_value(store: &dyn DataStore, key: &Key) -> Result<Option<Value>> {
@@ -136,18 +28,38 @@ fn find_value(store: &dyn DataStore, key: &Key) -> Result<Option<Value>> {
     }
 }
 
-/// Reads from one store of a recorder; see [`Recorder::store`].
+/// Reads from one store of a recorder; see [`Recorder::store`](crate::Recorder::store).
 ///
-/// Its methods are those of [`Recorder`].
+/// Its methods are those of [`Recorder`](crate::Recorder).
 #[derive(Clone, Debug)]
 pub struct StoreReader {
-    inner: Arc<Inner>,
+    committer: Arc<Committer>,
     /// The store to read, or all.
     only: Option<usize>,
 }
 
 impl StoreReader {
-    /// See [`Recorder::get`].
+    /// Reads from the first store that has a key.
+    pub(super) fn of_all(committer: &Arc<Committer>) -> Self {
+        Self {
+            committer: Arc::clone(committer),
+            only: None,
+        }
+    }
+
+    /// Reads from the store with this name.
+    pub(super) fn of_one(committer: &Arc<Committer>, name: &str) -> Result<Self> {
+        let names = committer.stores().names();
+        match names.iter().position(|other| *other == name) {
+            Some(index) => Ok(Self {
+                committer: Arc::clone(committer),
+                only: Some(index),
+            }),
+            None => Err(no_such_store(name, &names)),
+        }
+    }
+
+    /// See [`Recorder::get`](crate::Recorder::get).
     ///
     /// # Errors
     /// See there.
@@ -163,7 +75,7 @@ impl StoreReader {
         Ok(None)
     }
 
-    /// See [`Recorder::get_as`].
+    /// See [`Recorder::get_as`](crate::Recorder::get_as).
     ///
     /// # Errors
     /// See there.
@@ -176,7 +88,7 @@ impl StoreReader {
         value.map_err(|e| e.with_key(key).with_operation("get"))
     }
 
-    /// See [`Recorder::get_all`].
+    /// See [`Recorder::get_all`](crate::Recorder::get_all).
     ///
     /// # Errors
     /// See there.
@@ -193,7 +105,7 @@ impl StoreReader {
         Err(self.not_found(&key, operation))
     }
 
-    /// See [`Recorder::keys`].
+    /// See [`Recorder::keys`](crate::Recorder::keys).
     ///
     /// # Errors
     /// See there.
@@ -214,7 +126,7 @@ impl StoreReader {
         Ok(keys)
     }
 
-    /// See [`Recorder::children`].
+    /// See [`Recorder::children`](crate::Recorder::children).
     ///
     /// # Errors
     /// See there.
@@ -230,7 +142,7 @@ impl StoreReader {
         Ok(children.into_values().collect())
     }
 
-    /// See [`Recorder::kind_of`].
+    /// See [`Recorder::kind_of`](crate::Recorder::kind_of).
     ///
     /// # Errors
     /// See there.
@@ -245,7 +157,7 @@ impl StoreReader {
         Ok(None)
     }
 
-    /// See [`Recorder::attributes`].
+    /// See [`Recorder::attributes`](crate::Recorder::attributes).
     ///
     /// # Errors
     /// See there.
@@ -263,24 +175,24 @@ impl StoreReader {
     /// The stores to read, each as soon as it holds what was recorded.
     fn stores<'a>(
         &'a self,
-        stores: Vec<ToRead<'a>>,
-    ) -> impl Iterator<Item = Result<&'a dyn crate::DataStore>> {
-        let ready = move |to_read: ToRead<'a>| match self.inner.wait_for(&to_read) {
-            Ok(false) if self.only.is_none() => None,
-            Ok(_) => Some(Ok(&**to_read.0.store())),
-            Err(error) => Some(Err(error)),
-        };
-        stores.into_iter().filter_map(ready)
+        stores: Vec<ReadableStore<'a>>,
+    ) -> impl Iterator<Item = Result<&'a dyn DataStore>> {
+        let wait = |readable| self.committer.wait_for(&readable, self.only).transpose();
+        stores.into_iter().filter_map(wait)
     }
 
     /// Commits what the recorder still holds of `key` (or of all keys, for the root and
     /// groups), and checks the key.
-    fn prepare(&self, spelling: &str, operation: &'static str) -> Result<(Key, Vec<ToRead<'_>>)> {
-        if self.inner.is_closed() {
-            return Err(closed(operation).with_key(spelling));
+    fn prepare(
+        &self,
+        text: &str,
+        operation: &'static str,
+    ) -> Result<(Key, Vec<ReadableStore<'_>>)> {
+        if self.committer.stores().is_closed() {
+            return Err(closed(operation).with_key(text));
         }
-        let key = Key::new_or_root(spelling).map_err(|e| e.with_operation(operation))?;
-        let stores = self.inner.commit_for_reading(&key, self.only)?;
+        let key = Key::new_or_root(text).map_err(|e| e.with_operation(operation))?;
+        let stores = self.committer.commit_for_reading(&key, self.only)?;
         Ok((key, stores))
     }
 
@@ -300,6 +212,11 @@ impl StoreReader {
         };
         Error::new(ErrorKind::NotFound, operation, message).with_key(key.as_str())
     }
+}
+
+pub(super) fn no_such_store(name: &str, names: &[&str]) -> Error {
+    let message = format!("there is no such store; there are: {}", names.join(", "));
+    Error::new(ErrorKind::NotFound, "store", message).with_key(name)
 }
 
 /// How many characters have to change to turn one text into the other (Levenshtein 1966), for
