@@ -4,73 +4,50 @@ use std::sync::Arc;
 
 use shuttle::{check_pct, check_random, thread};
 
-use super::buffer_pool::BufferPool;
-use super::pipeline::{Limits, Mark, Pipeline, WhenFull};
-use super::stop::Stop;
+use super::test_store::{
+    TestStore, append, append_members, declare, declare_members, key, member_key, threaded,
+};
+use super::{BarrierKind, Pipeline, QueueLimits, WhenFull, change_bytes};
 use crate::error::{Error, ErrorKind, Result};
-use crate::memory_store::InMemoryDataStore;
 use crate::model::key::Key;
-use crate::model::records::Records;
-use crate::model::schema::{Attributes, Schema};
-use crate::model::value::Value;
-use crate::reading::view::ArrayView;
-use crate::store::data_store::Child;
-use crate::store::data_store::{Batch, Change, Commit, DataStore, Node, Prepared};
+use crate::store::data_store::Change;
 
 /// How many orders are tried of each test, by chance and by few changes between threads.
 const ORDERS: usize = 2000;
-const BYTES: usize = 100;
+/// What one record, as a change of its own, counts.
+const APPEND_BYTES: usize = 1032;
+/// How many changes a group has.
+const LEN: usize = 3;
 
-fn key(sender: u64) -> Key {
-    Key::new(format!("sender{sender}")).unwrap()
+fn sender_key(sender: usize) -> Key {
+    key(format!("sender{sender}"))
 }
 
-/// One record, as a change of its own.
-fn append(sender: u64, number: u64) -> Change {
-    let data = number.to_ne_bytes().to_vec();
-    let records = Records::fixed(Schema::scalar::<u64>().into(), 1, data).unwrap();
-    let batch = Batch::new(key(sender), number, records);
-    Change::Append {
-        batch: Arc::new(batch),
-        prepared: None,
-    }
-}
-
-fn declare(sender: u64) -> Change {
-    Change::Declare {
-        key: key(sender),
-        schema: Schema::scalar::<u64>().into(),
-    }
-}
-
-fn pipeline(store: Arc<dyn DataStore>, encoders: usize) -> Arc<Pipeline> {
-    let limits = Limits {
+fn pipeline(store: &TestStore, encoders: usize) -> Arc<Pipeline> {
+    let limits = QueueLimits {
         // Room for two batches.
-        queued: 2 * BYTES,
-        encoded: BYTES,
+        queued: 2 * APPEND_BYTES,
+        encoded: APPEND_BYTES,
         encoders,
     };
-    let (stop, pool) = (Arc::new(Stop::new(1)), Arc::new(BufferPool::new(0)));
-    Arc::new(Pipeline::new(
-        "tried".into(),
-        store,
-        limits,
-        false,
-        stop,
-        pool,
-    ))
+    threaded(store, limits)
+}
+
+/// Sends a group when there is room for it.
+fn send(pipeline: &Pipeline, group: Vec<Change>) {
+    let bytes = group.iter().map(change_bytes).sum();
+    let room = pipeline.reserve(bytes, WhenFull::Wait);
+    room.unwrap().send(group);
+}
+
+fn reach(pipeline: &Pipeline, kind: BarrierKind) -> Result<()> {
+    pipeline.send_barrier(kind).wait(None).unwrap()
 }
 
 fn close(pipeline: &Pipeline) -> Result<()> {
-    let result = pipeline.mark(Mark::Close).wait(None).unwrap();
+    let result = reach(pipeline, BarrierKind::Close);
     pipeline.join();
     result
-}
-
-fn numbers(store: &InMemoryDataStore, sender: u64) -> Vec<u64> {
-    use crate::reading::view::ArrayViewExt;
-    let view = store.view(&key(sender)).unwrap().unwrap();
-    view.read::<u64>().unwrap().into_iter().collect()
 }
 
 fn check(test: impl Fn() + Send + Sync + Clone + 'static) {
@@ -82,20 +59,18 @@ fn check(test: impl Fn() + Send + Sync + Clone + 'static) {
 #[test]
 fn what_waits_for_room_is_committed_in_order() {
     check(|| {
-        let store = InMemoryDataStore::new();
-        let pipeline = pipeline(Arc::new(store.clone()), 2);
+        let store = TestStore::new();
+        let pipeline = pipeline(&store, 2);
         let senders: Vec<_> = (0..2)
             .map(|sender| {
                 let pipeline = Arc::clone(&pipeline);
                 thread::spawn(move || {
-                    let send = |change| {
-                        let room = pipeline.reserve(BYTES, WhenFull::Wait).unwrap();
-                        room.send(change);
-                    };
-                    send(declare(sender));
-                    (0..3).for_each(|number| send(append(sender, number)));
+                    send(&pipeline, vec![declare(sender_key(sender))]);
+                    for number in 0..3 {
+                        send(&pipeline, vec![append(sender_key(sender), number)]);
+                    }
                     if sender == 0 {
-                        pipeline.mark(Mark::Flush).wait(None).unwrap().unwrap();
+                        reach(&pipeline, BarrierKind::Flush).unwrap();
                         assert!(pipeline.status().committed_records >= 3);
                     }
                 })
@@ -106,7 +81,7 @@ fn what_waits_for_room_is_committed_in_order() {
             .for_each(|sender| sender.join().unwrap());
         close(&pipeline).unwrap();
         for sender in 0..2 {
-            assert_eq!(numbers(&store, sender), [0, 1, 2]);
+            assert_eq!(store.numbers(&sender_key(sender)), [0, 1, 2]);
         }
         assert_eq!(pipeline.status().queued_bytes, 0);
     });
@@ -116,90 +91,38 @@ fn what_waits_for_room_is_committed_in_order() {
 #[test]
 fn what_is_refused_gets_room_later() {
     check(|| {
-        let store = InMemoryDataStore::new();
-        let pipeline = pipeline(Arc::new(store.clone()), 1);
-        pipeline
-            .reserve(BYTES, WhenFull::Wait)
-            .unwrap()
-            .send(declare(0));
+        let store = TestStore::new();
+        let pipeline = pipeline(&store, 1);
+        send(&pipeline, vec![declare(sender_key(0))]);
         for number in 0..3 {
             let room = loop {
-                match pipeline.reserve(BYTES, WhenFull::Fail) {
+                match pipeline.reserve(APPEND_BYTES, WhenFull::Fail) {
                     Some(room) => break room,
                     None => thread::yield_now(),
                 }
             };
-            room.send(append(0, number));
+            room.send(vec![append(sender_key(0), number)]);
         }
         close(&pipeline).unwrap();
-        assert_eq!(numbers(&store, 0), [0, 1, 2]);
+        assert_eq!(store.numbers(&sender_key(0)), [0, 1, 2]);
     });
-}
-
-/// Fails at its second commit.
-#[derive(Debug)]
-struct Failing(InMemoryDataStore, std::sync::atomic::AtomicUsize);
-
-impl DataStore for Failing {
-    fn name(&self) -> &str {
-        "failing"
-    }
-    fn is_read_only(&self) -> bool {
-        false
-    }
-    fn node(&self, key: &Key) -> Result<Option<Node>> {
-        self.0.node(key)
-    }
-    fn children(&self, key: &Key) -> Result<Vec<Child>> {
-        self.0.children(key)
-    }
-    fn value(&self, key: &Key) -> Result<Option<Value>> {
-        self.0.value(key)
-    }
-    fn view(&self, key: &Key) -> Result<Option<Arc<dyn ArrayView>>> {
-        self.0.view(key)
-    }
-    fn attributes(&self, key: &Key) -> Result<Option<Attributes>> {
-        self.0.attributes(key)
-    }
-    fn plan(&self, key: &Key, schema: Option<&Schema>) -> Result<u64> {
-        self.0.plan(key, schema)
-    }
-    fn prepare(&self, batch: &Batch) -> Result<Option<Prepared>> {
-        self.0.prepare(batch)
-    }
-    fn commit(&self, commit: Commit) -> Result<()> {
-        match self.1.fetch_add(1, std::sync::atomic::Ordering::Relaxed) {
-            1 => Err(Error::new(ErrorKind::StorageFull, "commit", "full")),
-            _ => self.0.commit(commit),
-        }
-    }
-    fn checkpoint(&self) -> Result<()> {
-        self.0.checkpoint()
-    }
-    fn close(&self) -> Result<()> {
-        self.0.close()
-    }
 }
 
 /// A store that fails while others wait for it: they all go on, and what is there is a prefix.
 #[test]
 fn nobody_waits_for_a_store_that_failed() {
     check(|| {
-        let memory = InMemoryDataStore::new();
-        let store = Failing(memory.clone(), 0.into());
-        let pipeline = pipeline(Arc::new(store), 2);
+        let store = TestStore::failing(2);
+        let pipeline = pipeline(&store, 2);
         let senders: Vec<_> = (0..2)
             .map(|sender| {
                 let pipeline = Arc::clone(&pipeline);
                 thread::spawn(move || {
-                    let send = |change| {
-                        let room = pipeline.reserve(BYTES, WhenFull::Wait).unwrap();
-                        room.send(change);
-                    };
-                    send(declare(sender));
-                    (0..3).for_each(|number| send(append(sender, number)));
-                    drop(pipeline.mark(Mark::Flush).wait(None).unwrap());
+                    send(&pipeline, vec![declare(sender_key(sender))]);
+                    for number in 0..3 {
+                        send(&pipeline, vec![append(sender_key(sender), number)]);
+                    }
+                    drop(reach(&pipeline, BarrierKind::Flush));
                 })
             })
             .collect();
@@ -212,10 +135,93 @@ fn nobody_waits_for_a_store_that_failed() {
             .for_each(|sender| sender.join().unwrap());
         closer.join().unwrap();
         for sender in 0..2 {
-            if memory.view(&key(sender)).unwrap().is_some() {
-                let found = numbers(&memory, sender);
-                assert!(found.iter().copied().eq(0..found.len() as u64));
-            }
+            let found = store.numbers(&sender_key(sender));
+            assert!(found.iter().copied().eq(0..found.len() as u64));
         }
     });
+}
+
+/// The numbers of records of all series of a sender of groups.
+fn lens(store: &TestStore, sender: usize) -> Vec<usize> {
+    let len = |member| store.numbers(&member_key(sender, member)).len();
+    (0..LEN).map(len).collect()
+}
+
+/// Sends groups that are larger than the queue, and than what may be encoded.
+fn spawn_group_sender(pipeline: &Arc<Pipeline>, sender: usize) -> thread::JoinHandle<()> {
+    let pipeline = Arc::clone(pipeline);
+    thread::spawn(move || {
+        send(&pipeline, declare_members(sender, LEN));
+        for number in 0..2 {
+            send(&pipeline, append_members(sender, LEN, number));
+        }
+        if sender == 0 {
+            drop(reach(&pipeline, BarrierKind::Flush));
+        }
+    })
+}
+
+/// Senders of groups and of single changes, all of which wait for room: every group is in one commit.
+#[test]
+fn groups_stay_whole() {
+    for encoders in [1, 2] {
+        check(move || {
+            let store = TestStore::new();
+            let pipeline = pipeline(&store, encoders);
+            let mut senders: Vec<_> = (0..2)
+                .map(|sender| spawn_group_sender(&pipeline, sender))
+                .collect();
+            senders.push({
+                let pipeline = Arc::clone(&pipeline);
+                thread::spawn(move || {
+                    send(&pipeline, vec![declare(key("single"))]);
+                    for number in 0..2 {
+                        send(&pipeline, vec![append(key("single"), number)]);
+                    }
+                })
+            });
+            senders
+                .into_iter()
+                .for_each(|sender| sender.join().unwrap());
+            close(&pipeline).unwrap();
+            store.assert_whole_groups(LEN);
+            for sender in 0..2 {
+                assert_eq!(lens(&store, sender), [2; LEN]);
+            }
+            assert_eq!(store.numbers(&key("single")), [0, 1]);
+            assert_eq!(pipeline.status().queued_bytes, 0);
+        });
+    }
+}
+
+/// A store that fails, by a commit or within a group: each group is there or not, and nobody waits
+/// for ever.
+#[test]
+fn groups_of_a_store_that_fails_are_there_or_not() {
+    let fail_to_prepare = || {
+        TestStore::before_prepare(|batch| match batch.key == member_key(1, 1) {
+            true => Err(Error::new(ErrorKind::StorageFull, "prepare", "full")),
+            false => Ok(()),
+        })
+    };
+    let fail_to_commit = || TestStore::failing(3);
+    for store in [fail_to_prepare as fn() -> TestStore, fail_to_commit] {
+        check(move || {
+            let store = store();
+            let pipeline = pipeline(&store, 2);
+            let senders: Vec<_> = (0..2)
+                .map(|sender| spawn_group_sender(&pipeline, sender))
+                .collect();
+            senders
+                .into_iter()
+                .for_each(|sender| sender.join().unwrap());
+            drop(close(&pipeline));
+            store.assert_whole_groups(LEN);
+            for sender in 0..2 {
+                let lens = lens(&store, sender);
+                assert!(lens.iter().all(|len| *len == lens[0]), "{lens:?}");
+            }
+            assert_eq!(pipeline.status().queued_bytes, 0);
+        });
+    }
 }

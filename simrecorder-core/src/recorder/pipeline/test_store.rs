@@ -24,7 +24,8 @@ pub(super) struct TestStore {
     pub(super) memory: InMemoryDataStore,
     /// Of each commit that was made, the key and the first index of each batch.
     commits: Arc<Mutex<Vec<Vec<(String, u64)>>>>,
-    attempts: Arc<AtomicUsize>,
+    /// How many commits were tried.
+    pub(super) attempts: Arc<AtomicUsize>,
     /// The number of the commit that fails, counted from 1.
     failing_commit: usize,
     before_prepare: Arc<Hook>,
@@ -61,11 +62,6 @@ impl TestStore {
 
     pub(super) fn commits(&self) -> MutexGuard<'_, Vec<Vec<(String, u64)>>> {
         self.commits.lock().unwrap()
-    }
-
-    /// How many commits were tried.
-    pub(super) fn attempts(&self) -> usize {
-        self.attempts.load(Ordering::Relaxed)
     }
 
     /// All numbers of a series; none if it is not there.
@@ -197,10 +193,4 @@ pub(super) fn threaded(store: &TestStore, limits: QueueLimits) -> Arc<Pipeline> 
     let (stop, pool) = (Arc::new(StopFlag::new(1)), Arc::new(BufferPool::new(0)));
     let store = Arc::new(store.clone());
     Arc::new(Pipeline::threaded("test".into(), store, limits, stop, pool))
-}
-
-pub(super) fn inline(store: &TestStore, limits: QueueLimits) -> Arc<Pipeline> {
-    let (stop, pool) = (Arc::new(StopFlag::new(1)), Arc::new(BufferPool::new(0)));
-    let store = Arc::new(store.clone());
-    Arc::new(Pipeline::inline("test".into(), store, limits, stop, pool))
 }
