@@ -1,21 +1,26 @@
 //! Lazy views of series.
 
+use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
 
 use simrecorder_core::backend::{count_records, read_ragged};
 use simrecorder_core::{
-    ArrayView, ArrayViewExt, DataStore, Error, ErrorKind, Key, Kind, Records, Region, Result,
-    Schema,
+    ArrayView, Error, ErrorKind, Key, Kind, Node, NodeKind, Records, Region, Result, Schema,
 };
 
-use crate::column::{ColumnView, Form};
-use crate::series::Columns;
-use crate::store::Hdf5DataStore;
+use crate::columns::Columns;
+use crate::columns::column::ColumnLayout;
+use crate::columns::read::ColumnView;
+use crate::format::attributes::read_attributes;
+use crate::format::value::read_value;
+use crate::recording::Recording;
+use crate::recording::series::load;
+use crate::recording::state::State;
 
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct Hdf5View {
-    store: Hdf5DataStore,
+    recording: Arc<Recording>,
     key: Key,
     schema: Arc<Schema>,
     columns: Columns<ColumnView>,
@@ -23,22 +28,66 @@ pub(crate) struct Hdf5View {
     chunk_shape: Vec<u64>,
 }
 
+/// The node at `key` as `state` has it.
+pub(crate) fn node_at(
+    recording: &Arc<Recording>,
+    state: &State,
+    key: &Key,
+) -> Result<Option<Node>> {
+    let Some((found, path)) = state.find(key)? else {
+        return Ok(None);
+    };
+    let attributes = || read_attributes(&found.object, found.metadata.as_ref());
+    Ok(Some(match found.kind {
+        NodeKind::Value => Node::Value {
+            value: read_value(&found).map_err(|e| e.with_key(key.as_str())),
+            attributes: attributes()?,
+        },
+        NodeKind::Series => {
+            let loaded = load(&found, &path, &state.tails)?;
+            let (epoch, id) = (recording.epoch(), state.open.id());
+            let columns = loaded.columns.map(|column| {
+                let tail = state.tails.get(&column.path).cloned();
+                let tail = tail.map(|tail| Ok::<_, Error>((tail, state.journal()?)));
+                Ok(ColumnView::new(column, tail.transpose()?, epoch, id))
+            })?;
+            let schema = Arc::new(loaded.schema);
+            let view = Hdf5View::new(Arc::clone(recording), key.clone(), schema, columns);
+            Node::Series(Arc::new(view).into())
+        }
+        _ => Node::Group {
+            attributes: attributes()?,
+        },
+    }))
+}
+
+impl fmt::Debug for Hdf5View {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Hdf5View")
+            .field("path", &self.recording.path)
+            .field("key", &self.key)
+            .field("schema", &self.schema)
+            .field("shape", &self.shape)
+            .finish_non_exhaustive()
+    }
+}
+
 impl Hdf5View {
-    pub(crate) fn new(
-        store: Hdf5DataStore,
+    fn new(
+        recording: Arc<Recording>,
         key: Key,
         schema: Arc<Schema>,
         columns: Columns<ColumnView>,
     ) -> Self {
         let column = &columns.record_column().column;
         let mut shape = vec![column.rows];
-        let mut chunk_shape = vec![column.form.chunk_rows()];
-        if let (Kind::Array, Form::Elements(layout)) = (schema.kind(), &column.form) {
+        let mut chunk_shape = vec![column.layout.chunk_rows()];
+        if let (Kind::Array, ColumnLayout::Elements(layout)) = (schema.kind(), &column.layout) {
             shape.extend(layout.grid.record_shape());
             chunk_shape = layout.grid.chunk_shape().to_vec();
         }
         Self {
-            store,
+            recording,
             key,
             schema,
             columns,
@@ -77,7 +126,7 @@ impl ArrayView for Hdf5View {
         };
         region.check(&self.shape, dtype.size(), out.len())?;
         column
-            .read_into(self.store.recording(), region, out)
+            .read_into(&self.recording, region, out)
             .map_err(|e| e.with_key(self.key.as_str()))
     }
 
@@ -86,7 +135,7 @@ impl ArrayView for Hdf5View {
         if count == 0 {
             return Ok(Records::empty(Arc::clone(&self.schema)));
         }
-        let recording = self.store.recording();
+        let recording = &*self.recording;
         let read = || match &self.columns {
             Columns::Two { ends, items } => read_ragged(
                 &self.schema,
@@ -111,10 +160,16 @@ impl ArrayView for Hdf5View {
     }
 
     fn refresh(&self) -> Result<Arc<dyn ArrayView>> {
-        self.store.view(&self.key)?.ok_or_else(|| {
-            let message = "the series is no longer there";
-            Error::new(ErrorKind::NotFound, "refresh", message).with_key(self.key.as_str())
-        })
+        let node = self
+            .recording
+            .with_state(|state| node_at(&self.recording, state, &self.key));
+        match node.map_err(|e| e.with_key(self.key.as_str()))? {
+            Some(Node::Series(view)) => Ok(view.into()),
+            _ => {
+                let message = "the series is no longer there";
+                Err(Error::new(ErrorKind::NotFound, "refresh", message).with_key(self.key.as_str()))
+            }
+        }
     }
 
     fn to_arc(&self) -> Arc<dyn ArrayView> {

@@ -21,7 +21,7 @@
 use simrecorder_core::backend::{self, Format, Position, Sealed, u32_at, u64_at};
 use simrecorder_core::{Error, ErrorKind, Result};
 
-use crate::recording_id::RecordingId;
+use crate::format::recording_id::RecordingId;
 use crate::storage::Change;
 
 /// How a journal of a directory recording begins.

@@ -3,10 +3,12 @@
 use std::ops::Range;
 use std::sync::Arc;
 
+use crate::backend::memory::zeroed;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::records::Records;
 use crate::model::schema::Schema;
 use crate::reading::selection::Region;
+use crate::store::array_view::ArrayView;
 
 /// How many records a range has, which must lie within a view of the shape `shape`.
 ///
@@ -80,4 +82,24 @@ pub fn read_ragged(
     let data = read_items(first..last)?;
     let ends = stops.into_iter().map(|stop| (stop - first) * item_bytes);
     Records::variable(Arc::clone(schema), ends.collect(), data)
+}
+
+/// Reads records of one size through [`read_into`](ArrayView::read_into), from the start of `range`
+/// on, which lies within the view: at least one if it is not empty, and no more than `max_bytes` hold.
+///
+/// # Errors
+/// [`ErrorKind::TooLarge`] if there is no memory for them, and those of the view.
+pub fn read_fixed(
+    view: &(impl ArrayView + ?Sized),
+    range: Range<u64>,
+    max_bytes: usize,
+) -> Result<Records> {
+    let schema = view.schema();
+    let size = schema.record_bytes().unwrap_or(usize::MAX);
+    let fitting = (max_bytes / size.max(1)).max(1) as u64;
+    let count = fitting.min(range.end.saturating_sub(range.start));
+    let mut data = zeroed(size.saturating_mul(count as usize))?;
+    let range = range.start..range.start + count;
+    view.read_into(&Region::records(range, view.shape()), &mut data)?;
+    Records::fixed(Arc::clone(schema), count, data)
 }

@@ -9,10 +9,12 @@ use super::buffer_pool::BufferPool;
 use super::options::RecorderOptions;
 use super::pipeline::{CHANGE_BYTES, Pipeline, WhenFull};
 use super::series_buffer::{LockedBuffer, SeriesBuffer};
-use super::stores::{Reservations, Stores, closed};
+use super::stores::{Reservations, Stores};
 use crate::error::Result;
+use crate::model::key::Key;
 use crate::model::record::RecordRef;
-use crate::store::data_store::{Batch, Change};
+use crate::store::commit::{Batch, Change};
+use crate::store::errors::closed;
 
 /// How often a record waits for other buffers to be sent. Threads that fill them again at once must
 /// not keep a large record waiting for ever.
@@ -58,6 +60,13 @@ impl Buffers {
         self.all.write().push(buffer);
     }
 
+    /// The buffers of the series right below a group.
+    pub(super) fn below(&self, group: &Key) -> Vec<Arc<SeriesBuffer>> {
+        let all = self.all.read();
+        let is_below = |buffer: &&Arc<SeriesBuffer>| buffer.key.parent().as_ref() == Some(group);
+        all.iter().filter(is_below).cloned().collect()
+    }
+
     /// How many series there are.
     pub(super) fn count(&self) -> usize {
         self.all.read().len()
@@ -86,7 +95,7 @@ impl Buffers {
         let mut locked = buffer.lock();
         loop {
             if locked.is_closed() {
-                return Err(closed("record"));
+                return Err(closed("record", "recorder"));
             }
             if !locked.is_empty() && locked.is_full(self.batch_bound) {
                 locked = self.send(locked, self.stores.when_full())?;
@@ -113,7 +122,7 @@ impl Buffers {
             }
         }
         if locked.is_closed() {
-            return Err(closed("record"));
+            return Err(closed("record", "recorder"));
         }
         locked.push(record);
         if locked.is_full(self.batch_bound) {
@@ -196,23 +205,22 @@ impl Buffers {
         Ok(locked)
     }
 
-    /// Sends the buffer of a series and cuts the series to its first `record_count` records, as one
-    /// group.
-    pub(super) fn truncate(&self, buffer: &SeriesBuffer, record_count: u64) -> Result<()> {
+    /// Sends the buffer of a series and cuts the series to its first `len` records, as one group.
+    pub(super) fn truncate(&self, buffer: &SeriesBuffer, len: u64) -> Result<()> {
         let when_full = self.stores.when_full();
         let (mut locked, room) = self.reserve(buffer.lock(), CHANGE_BYTES, when_full)?;
         if locked.is_closed() {
-            return Err(closed("truncate"));
+            return Err(closed("truncate", "recorder"));
         }
         let batch = self.cut(&mut locked);
         room.send(|| {
             let truncate = Change::Truncate {
                 key: buffer.key.clone(),
-                records: record_count,
+                len,
             };
             batch.iter().map(append).chain([truncate]).collect()
         });
-        locked.rewind(record_count);
+        locked.rewind(len);
         Ok(())
     }
 

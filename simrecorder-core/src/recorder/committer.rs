@@ -88,9 +88,9 @@ impl Committer {
         self.stores.pipelines().iter().map(send).collect()
     }
 
-    /// Commits what this recorder holds of `key`, if that is a series; else what was declared
-    /// and set. Returns the stores to read, in their order: all that have not failed, or `only`
-    /// one.
+    /// Commits what this recorder holds of `key`, or of the series right below it, and what was
+    /// declared and set. Returns the stores to read, in their order: all that have not failed, or
+    /// `only` one.
     pub(super) fn commit_for_reading(
         &self,
         key: &Key,
@@ -98,8 +98,9 @@ impl Committer {
     ) -> Result<Vec<ReadableStore<'_>>> {
         let series = self.keys.series(key);
         let has_written = self.keys.has_written();
-        if let Some(series) = &series {
-            drop(self.buffers.send(series.lock(), WhenFull::Wait)?);
+        let wanted = series.map_or_else(|| self.buffers.below(key), |series| vec![series]);
+        for buffer in wanted {
+            drop(self.buffers.send(buffer.lock(), WhenFull::Wait)?);
         }
         let is_wanted = |index: usize, pipeline: &Pipeline| match only {
             Some(only) => only == index,

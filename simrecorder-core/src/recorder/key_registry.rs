@@ -16,7 +16,9 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::model::key::Key;
 use crate::model::schema::{Attributes, NodeKind, Schema};
 use crate::model::value::Value;
-use crate::store::data_store::{Change, Node};
+use crate::store::commit::Change;
+use crate::store::errors::{clash, not_a_group};
+use crate::store::node::Node;
 
 /// How many texts of one key are cached. The others are brought to the normal form each time.
 const MAX_CACHED_TEXTS: u32 = 8;
@@ -103,7 +105,7 @@ impl KeyRegistry {
         let registered = self.nodes.lock().get(&key).cloned();
         let series = match registered {
             Some(RegisteredNode::Series(series)) => series,
-            Some(other) => return Err(clash(&key, other.kind(), NodeKind::Series)),
+            Some(other) => return Err(clash("record", &key, other.kind(), NodeKind::Series)),
             None => self.create_series(key, schema())?,
         };
         if series.cached_texts.fetch_add(1, Ordering::Relaxed) < MAX_CACHED_TEXTS {
@@ -122,7 +124,7 @@ impl KeyRegistry {
         self.stores.check_running("record")?;
         match nodes.get(&key) {
             Some(RegisteredNode::Series(series)) => return Ok(Arc::clone(series)),
-            Some(other) => return Err(clash(&key, other.kind(), NodeKind::Series)),
+            Some(other) => return Err(clash("record", &key, other.kind(), NodeKind::Series)),
             None => {}
         }
         let groups = self.check_groups_above(&nodes, &key)?;
@@ -163,7 +165,7 @@ impl KeyRegistry {
             let is_cut = is_longer && self.on_divergence == OnDivergence::CutToShortest;
             let truncate = is_cut.then(|| Change::Truncate {
                 key: key.clone(),
-                records: start,
+                len: start,
             });
             room.send(declare.into_iter().chain(truncate).collect());
         }
@@ -180,7 +182,7 @@ impl KeyRegistry {
     fn common_len(&self, key: &Key, stored: &[StoredSeries<'_>]) -> Result<u64> {
         let shared_may_differ = self.on_divergence == OnDivergence::SharedMayDiffer;
         let is_compared = |stored: &&StoredSeries<'_>| {
-            !(shared_may_differ && stored.room.pipeline().store().has_many_writers())
+            !(shared_may_differ && stored.room.pipeline().store().as_shared().is_some())
         };
         let compared: Vec<_> = stored.iter().filter(is_compared).collect();
         let lens = || compared.iter().map(|stored| stored.len.unwrap_or(0));
@@ -208,14 +210,14 @@ impl KeyRegistry {
         for group in key.ancestors() {
             match nodes.get(&group) {
                 Some(RegisteredNode::Group) => break,
-                Some(other) => return Err(not_a_group(key, &group, other.kind())),
+                Some(other) => return Err(not_a_group("create", key, &group, other.kind())),
                 None => {}
             }
             for pipeline in self.stores.healthy() {
                 let answer = self.stores.answer(pipeline, pipeline.node(&group))?;
                 match answer.flatten().map(|node| node.kind()) {
                     None | Some(NodeKind::Group) => {}
-                    Some(other) => return Err(not_a_group(key, &group, other)),
+                    Some(other) => return Err(not_a_group("create", key, &group, other)),
                 }
             }
             new.push(group);
@@ -227,13 +229,13 @@ impl KeyRegistry {
     pub(super) fn series_schema(&self, key: &Key) -> Result<Option<Arc<Schema>>> {
         match self.nodes.lock().get(key) {
             Some(RegisteredNode::Series(series)) => return Ok(Some(Arc::clone(&series.schema))),
-            Some(other) => return Err(clash(key, other.kind(), NodeKind::Series)),
+            Some(other) => return Err(clash("record", key, other.kind(), NodeKind::Series)),
             None => {}
         }
         for pipeline in self.stores.healthy() {
             match pipeline.node(key)? {
-                Some(Node::Series { schema, .. }) => return Ok(Some(schema)),
-                Some(other) => return Err(clash(key, other.kind(), NodeKind::Series)),
+                Some(Node::Series(view)) => return Ok(Some(Arc::clone(view.schema()))),
+                Some(other) => return Err(clash("record", key, other.kind(), NodeKind::Series)),
                 None => {}
             }
         }
@@ -246,7 +248,7 @@ impl KeyRegistry {
         series.schema.check_same_records(&schema)
     }
 
-    pub(super) fn truncate(&self, text: &str, record_count: u64) -> Result<()> {
+    pub(super) fn truncate(&self, text: &str, len: u64) -> Result<()> {
         self.stores.check_running("truncate")?;
         let key = Key::new(text)?;
         let schema = self.series_schema(&key)?.ok_or_else(|| {
@@ -254,11 +256,14 @@ impl KeyRegistry {
             Error::new(ErrorKind::NotFound, "truncate", message)
         })?;
         for pipeline in self.stores.healthy() {
-            let answer = self.stores.answer(pipeline, pipeline.view(&key))?;
-            let first = answer.flatten().map_or(0, |view| view.first_record());
-            if record_count < first {
+            let answer = self.stores.answer(pipeline, pipeline.node(&key))?;
+            let first = match answer.flatten() {
+                Some(Node::Series(view)) => view.first_record(),
+                _ => 0,
+            };
+            if len < first {
                 let message = format!(
-                    "'{}' freed the records before {first}, so it cannot go back to {record_count}",
+                    "'{}' freed the records before {first}, so it cannot go back to {len}",
                     pipeline.name()
                 );
                 return Err(Error::new(ErrorKind::OutOfBounds, "truncate", message));
@@ -267,7 +272,7 @@ impl KeyRegistry {
         let series = self.find_or_create(text, || Schema::clone(&schema))?;
         // Other writers of a store may have appended, so the store decides how many records there
         // are.
-        self.buffers.truncate(&series, record_count)
+        self.buffers.truncate(&series, len)
     }
 
     pub(super) fn set(&self, text: &str, value: Value) -> Result<()> {
@@ -284,14 +289,14 @@ impl KeyRegistry {
         self.stores.check_running("set")?;
         match nodes.get(&key) {
             Some(RegisteredNode::Value) => {}
-            Some(other) => return Err(clash(&key, other.kind(), NodeKind::Value)),
+            Some(other) => return Err(clash("set", &key, other.kind(), NodeKind::Value)),
             None => {
                 let groups = self.check_groups_above(&nodes, &key)?;
                 for pipeline in self.stores.healthy() {
                     let answer = self.stores.answer(pipeline, pipeline.node(&key))?;
                     match answer.flatten().map(|node| node.kind()) {
                         None | Some(NodeKind::Value) => {}
-                        Some(other) => return Err(clash(&key, other, NodeKind::Value)),
+                        Some(other) => return Err(clash("set", &key, other, NodeKind::Value)),
                     }
                     self.stores.answer(pipeline, pipeline.plan(&key, None))?;
                 }
@@ -356,14 +361,11 @@ struct StoredSeries<'a> {
 fn series_len(key: &Key, node: Option<Node>, schema: &Schema) -> Result<Option<u64>> {
     match node {
         None => Ok(None),
-        Some(Node::Series {
-            schema: stored,
-            records,
-        }) => {
-            stored.check_same_records(schema)?;
-            Ok(Some(records))
+        Some(Node::Series(view)) => {
+            view.schema().check_same_records(schema)?;
+            Ok(Some(view.first_record() + view.len()))
         }
-        Some(other) => Err(clash(key, other.kind(), NodeKind::Series)),
+        Some(other) => Err(clash("record", key, other.kind(), NodeKind::Series)),
     }
 }
 
@@ -373,19 +375,4 @@ fn register_groups(nodes: &mut Nodes, groups: Vec<Key>) {
             .into_iter()
             .map(|group| (group, RegisteredNode::Group)),
     );
-}
-
-fn clash(key: &Key, is: NodeKind, wanted: NodeKind) -> Error {
-    let verb = match wanted {
-        NodeKind::Series => "record",
-        NodeKind::Value => "set",
-        NodeKind::Group => "create",
-    };
-    let message = format!("the key is a {is}, so it cannot be a {wanted}; use another key");
-    Error::new(ErrorKind::KindMismatch, verb, message).with_key(key.as_str())
-}
-
-fn not_a_group(key: &Key, group: &Key, is: NodeKind) -> Error {
-    let message = format!("'{group}' is a {is}, not a group, so nothing can stand below it");
-    Error::new(ErrorKind::KindMismatch, "create", message).with_key(key.as_str())
 }

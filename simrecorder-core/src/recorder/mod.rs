@@ -41,8 +41,9 @@ use crate::model::key::Key;
 use crate::model::record::IntoValue;
 use crate::model::schema::{Attributes, NodeKind, Schema};
 use crate::model::value::Value;
-use crate::reading::view::ArrayView;
-use crate::store::data_store::Child;
+use crate::reading::group::Group;
+use crate::reading::view::View;
+use crate::store::node::Child;
 
 /// Records values by key into one or several stores, and reads them back.
 ///
@@ -181,7 +182,7 @@ impl Recorder {
         self.write("set", key, |parts| parts.keys.set(key, Value::new(value)?))
     }
 
-    /// Cuts the series at `key` to its first `records` records; if it has no more than that,
+    /// Cuts the series at `key` to its first `len` records; if it has no more than that,
     /// nothing happens. It is done with the next commit, as all that is recorded is. Where many
     /// processes write to a series, what all of them recorded is cut.
     ///
@@ -207,9 +208,9 @@ impl Recorder {
     /// - [`OutOfBounds`](crate::ErrorKind::OutOfBounds) if a store
     ///   [freed](crate::DataStore::free) the records behind.
     /// - Else as for [`record`](Self::record).
-    pub fn truncate(&self, key: impl AsRef<str>, records: u64) -> Result<()> {
+    pub fn truncate(&self, key: impl AsRef<str>, len: u64) -> Result<()> {
         let key = key.as_ref();
-        self.write("truncate", key, |parts| parts.keys.truncate(key, records))
+        self.write("truncate", key, |parts| parts.keys.truncate(key, len))
     }
 
     /// Replaces all attributes of the group, value or series at `key`. If there is nothing, a
@@ -311,13 +312,23 @@ impl Recorder {
     /// # Errors
     /// [`NotFound`](ErrorKind::NotFound) names the nearest keys;
     /// [`KindMismatch`](ErrorKind::KindMismatch) if the key is a value or a group.
-    pub fn get_all(&self, key: impl AsRef<str>) -> Result<Arc<dyn ArrayView>> {
+    pub fn get_all(&self, key: impl AsRef<str>) -> Result<View> {
         match self.reader() {
             Some(reader) => reader.get_all(key),
-            None => {
-                let message = "recording is disabled, there is nothing to read";
-                Err(Error::new(ErrorKind::NotFound, "get_all", message).with_key(key.as_ref()))
-            }
+            None => Err(recording_is_disabled("get_all", key.as_ref())),
+        }
+    }
+
+    /// The group at `key`, with its series, values and coordinates as of one commit of its store,
+    /// which has all that this recorder has recorded so far. The empty key is the root.
+    ///
+    /// # Errors
+    /// [`NotFound`](ErrorKind::NotFound) names the nearest keys;
+    /// [`KindMismatch`](ErrorKind::KindMismatch) if the key is a value or a series.
+    pub fn group(&self, key: impl AsRef<str>) -> Result<Group> {
+        match self.reader() {
+            Some(reader) => reader.group(key),
+            None => Err(recording_is_disabled("group", key.as_ref())),
         }
     }
 
@@ -373,6 +384,11 @@ impl Recorder {
         let parts = self.parts.as_ref()?;
         Some(StoreReader::of_all(&parts.committer))
     }
+}
+
+fn recording_is_disabled(operation: &'static str, key: &str) -> Error {
+    let message = "recording is disabled, there is nothing to read";
+    Error::new(ErrorKind::NotFound, operation, message).with_key(key)
 }
 
 impl fmt::Debug for Recorder {

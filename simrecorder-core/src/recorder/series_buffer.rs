@@ -12,7 +12,7 @@ use crate::model::key::Key;
 use crate::model::record::{RecordRef, ScalarRef};
 use crate::model::records::Records;
 use crate::model::schema::{Kind, Schema};
-use crate::store::data_store::Batch;
+use crate::store::commit::Batch;
 
 /// A batch of records of unknown size ends at about this many bytes, as one of arrays does
 /// where a chunk ends.
@@ -285,9 +285,9 @@ impl<'a> LockedBuffer<'a> {
         (Some(batch), freed)
     }
 
-    /// Continues after the first `record_count` records, if there are more. The buffer is empty.
-    pub(super) fn rewind(&mut self, record_count: u64) {
-        self.continue_at(self.contents.start.min(record_count));
+    /// Continues after the first `len` records, if there are more. The buffer is empty.
+    pub(super) fn rewind(&mut self, len: u64) {
+        self.continue_at(self.contents.start.min(len));
     }
 
     fn continue_at(&mut self, start: u64) {

@@ -4,26 +4,24 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::committer::{Committer, ReadableStore};
-use super::stores::closed;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::key::Key;
 use crate::model::schema::{Attributes, NodeKind};
 use crate::model::value::Value;
-use crate::reading::view::ArrayView;
-use crate::store::data_store::{Child, DataStore, DataStoreExt, Node, wrong_node};
+use crate::reading::group::Group;
+use crate::reading::view::View;
+use crate::store::data_store::{DataStore, DataStoreExt};
+use crate::store::errors::{closed, wrong_node};
+use crate::store::node::{Child, Node};
 
 /// How many keys an error names as near to the one that was asked for.
 const NEAREST_KEYS: usize = 3;
 
 /// The value at a key, if there is one.
 fn find_value(store: &dyn DataStore, key: &Key) -> Result<Option<Value>> {
-    if let Some(value) = store.value(key)? {
-        return Ok(Some(value));
-    }
     match store.node(key)? {
         None => Ok(None),
-        // It came between the two questions.
-        Some(Node::Value) => store.value(key),
+        Some(Node::Value { value, .. }) => value.map(Some),
         Some(other) => Err(wrong_node(other.kind(), "get")),
     }
 }
@@ -92,7 +90,7 @@ impl StoreReader {
     ///
     /// # Errors
     /// See there.
-    pub fn get_all(&self, key: impl AsRef<str>) -> Result<Arc<dyn ArrayView>> {
+    pub fn get_all(&self, key: impl AsRef<str>) -> Result<View> {
         let operation = "get_all";
         let (key, stores) = self.prepare(key.as_ref(), operation)?;
         for store in self.stores(stores) {
@@ -100,6 +98,23 @@ impl StoreReader {
             match store.series_view(&key) {
                 Err(error) if error.kind() == ErrorKind::NotFound => {}
                 result => return result,
+            }
+        }
+        Err(self.not_found(&key, operation))
+    }
+
+    /// See [`Recorder::group`](crate::Recorder::group).
+    ///
+    /// # Errors
+    /// See there.
+    pub fn group(&self, key: impl AsRef<str>) -> Result<Group> {
+        let operation = "group";
+        let (key, stores) = self.prepare(key.as_ref(), operation)?;
+        for store in self.stores(stores) {
+            match Group::load(store?, &key).map_err(|e| e.with_operation(operation))? {
+                Some(Ok(group)) => return Ok(group),
+                Some(Err(kind)) => return Err(wrong_node(kind, operation).with_key(key.as_str())),
+                None => {}
             }
         }
         Err(self.not_found(&key, operation))
@@ -189,7 +204,7 @@ impl StoreReader {
         operation: &'static str,
     ) -> Result<(Key, Vec<ReadableStore<'_>>)> {
         if self.committer.stores().is_closed() {
-            return Err(closed(operation).with_key(text));
+            return Err(closed(operation, "recorder").with_key(text));
         }
         let key = Key::new_or_root(text).map_err(|e| e.with_operation(operation))?;
         let stores = self.committer.commit_for_reading(&key, self.only)?;

@@ -9,7 +9,9 @@ use super::options::{MemoryPolicy, OnStoreError, RecorderOptions};
 use super::pipeline::{Pipeline, QueueLimits, Reservation, WhenFull};
 use super::stop_flag::StopFlag;
 use crate::error::{Error, ErrorKind, Result};
-use crate::store::data_store::{Change, DataStore};
+use crate::store::commit::Change;
+use crate::store::data_store::DataStore;
+use crate::store::errors::closed;
 
 /// The stores of a recorder, each with its queue.
 #[derive(Debug)]
@@ -108,7 +110,7 @@ impl Stores {
     /// An error unless records, and all else, can be written.
     pub(super) fn check_running(&self, operation: &'static str) -> Result<()> {
         if self.is_closed() {
-            return Err(closed(operation));
+            return Err(closed(operation, "recorder"));
         }
         if self.pipelines.is_empty() {
             let message = "the recorder has no store; give it one, or use Recorder::disabled()";
@@ -124,7 +126,7 @@ impl Stores {
         match self.stop_reason() {
             Some(error) => Err(error),
             // Another thread is closing it.
-            None if self.is_stopped() => Err(closed(operation)),
+            None if self.is_stopped() => Err(closed(operation, "recorder")),
             None => Ok(()),
         }
     }
@@ -215,8 +217,4 @@ fn unique_names(stores: &[Arc<dyn DataStore>]) -> Vec<String> {
 fn is_store_failure(error: &Error) -> bool {
     use ErrorKind::{Internal, Io, PermissionDenied, StorageFull};
     matches!(error.kind(), Io | Internal | PermissionDenied | StorageFull)
-}
-
-pub(super) fn closed(operation: &'static str) -> Error {
-    Error::new(ErrorKind::Closed, operation, "the recorder was closed")
 }

@@ -13,8 +13,8 @@ use bytes::Bytes;
 use simrecorder_core::backend::{Position, Sealed, generation, path_inside, sync_directory};
 use simrecorder_core::{Durability, Error, ErrorKind, Result};
 
+use crate::format::recording_id::RecordingId;
 use crate::journal::{FORMAT, Record};
-use crate::recording_id::RecordingId;
 
 /// The longest path that the system takes, with its final NUL.
 const PATH_LIMIT: usize = if cfg!(target_os = "linux") {

@@ -12,8 +12,8 @@ use simrecorder_core::{Error, Result};
 use super::disk::{Paths, check_key, is_missing};
 use super::overlay::Overlay;
 use super::owner::{Owner, journal_of_another};
+use crate::format::recording_id::RecordingId;
 use crate::journal::{self, FORMAT};
-use crate::recording_id::RecordingId;
 
 /// The metadata of the root, which a writer replaces before it changes any other file.
 pub(super) const ROOT_METADATA: &str = "zarr.json";

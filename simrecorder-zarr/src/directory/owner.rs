@@ -4,8 +4,8 @@ use simrecorder_core::{Error, ErrorKind};
 
 use super::disk::Paths;
 use super::place::refuse;
-use crate::metadata::Document;
-use crate::recording_id::RecordingId;
+use crate::format::metadata::Document;
+use crate::format::recording_id::RecordingId;
 
 /// What the file with the metadata of the root says about the recording.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -9,7 +9,7 @@ use simrecorder_core::{Durability, Error, ErrorKind, OpenMode, Result};
 
 use super::disk::{self, Paths};
 use super::follower::ROOT_METADATA;
-use crate::node_path::METADATA_OF_ZARR_V2;
+use crate::format::node_path::METADATA_OF_ZARR_V2;
 
 /// What lies at the path of a recording.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

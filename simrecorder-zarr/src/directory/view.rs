@@ -11,7 +11,7 @@ use simrecorder_core::{Error, Result};
 use super::disk::{Paths, check_key, is_missing};
 use super::follower::ROOT_METADATA;
 use super::overlay::{Lookup, Overlay};
-use crate::recording_id::RecordingId;
+use crate::format::recording_id::RecordingId;
 use crate::storage::{Entry, EntryFile, Snapshot};
 
 /// A snapshot: the overlay first, the files below it second.

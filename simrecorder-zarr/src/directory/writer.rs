@@ -19,9 +19,9 @@ use super::owner::{Owner, journal_of_another};
 use super::place::{Content, Plan};
 use super::view::read_entry;
 use super::{Limits, Shared};
+use crate::format::metadata::Document;
+use crate::format::recording_id::RecordingId;
 use crate::journal::{self, Record};
-use crate::metadata::Document;
-use crate::recording_id::RecordingId;
 use crate::storage::Change;
 
 /// Changes a recording, of which it holds the lock.

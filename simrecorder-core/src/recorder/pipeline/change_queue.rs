@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::barrier::{Barrier, BarrierKind};
-use crate::store::data_store::Change;
+use crate::store::commit::Change;
 
 /// What a store may take of memory and threads.
 #[derive(Clone, Copy, Debug)]

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::queued_change::QueuedChange;
-use crate::store::data_store::{Batch, Change, Commit};
+use crate::store::commit::{Batch, Change, Commit};
 
 /// A commit is made when this many bytes wait for it, without a flush.
 const COMMIT_BYTES: usize = 8 << 20;

@@ -9,7 +9,7 @@ use super::queue_room::QueueRoom;
 use super::queued_change::{QueuedChange, group_bytes};
 use super::store_client::StoreClient;
 use super::sync::Mutex;
-use crate::store::data_store::Change;
+use crate::store::commit::Change;
 
 /// Collects changes, and commits them when there are enough, in the thread that sends them.
 #[derive(Debug)]

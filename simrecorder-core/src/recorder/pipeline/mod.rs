@@ -34,8 +34,9 @@ use super::stop_flag::StopFlag;
 use crate::error::{Error, Result};
 use crate::model::key::Key;
 use crate::model::schema::Schema;
-use crate::reading::view::ArrayView;
-use crate::store::data_store::{Change, DataStore, Node};
+use crate::store::commit::Change;
+use crate::store::data_store::{DataStore, DataStoreExt};
+use crate::store::node::Node;
 
 /// One store of a recorder, with its queue.
 #[derive(Debug)]
@@ -142,14 +143,9 @@ impl Pipeline {
         self.client.status(self.queued_bytes())
     }
 
-    /// What the store has at a key.
+    /// The node at a key of the store.
     pub(super) fn node(&self, key: &Key) -> Result<Option<Node>> {
         no_panic("node", || self.client.store.node(key))
-    }
-
-    /// The series that the store has at a key.
-    pub(super) fn view(&self, key: &Key) -> Result<Option<Arc<dyn ArrayView>>> {
-        no_panic("view", || self.client.store.view(key))
     }
 
     /// Asks the store whether it can keep this at `key`, and how many records make a chunk.

@@ -10,7 +10,7 @@ use super::test_store::{
 use super::{BarrierKind, Pipeline, QueueLimits, WhenFull, change_bytes};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::key::Key;
-use crate::store::data_store::Change;
+use crate::store::commit::Change;
 
 /// How many orders are tried of each test, by chance and by few changes between threads.
 const ORDERS: usize = 2000;

@@ -2,7 +2,7 @@
 
 use crate::model::records::Records;
 use crate::model::value::Value;
-use crate::store::data_store::Change;
+use crate::store::commit::Change;
 
 /// What a change without data counts in the queue.
 pub(crate) const CHANGE_BYTES: usize = 512;
@@ -19,7 +19,6 @@ pub(crate) fn batch_bytes(records: &Records) -> usize {
 pub(crate) fn change_bytes(change: &Change) -> usize {
     match change {
         Change::Append { batch, .. } => batch_bytes(&batch.records),
-        Change::AppendEncoded { encoded, .. } => BATCH_OVERHEAD + encoded.bytes(),
         Change::Set { value, .. } => CHANGE_BYTES + value_bytes(value),
         Change::Declare { .. } | Change::SetAttributes { .. } | Change::Truncate { .. } => {
             CHANGE_BYTES

@@ -11,7 +11,8 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::recorder::buffer_pool::BufferPool;
 use crate::recorder::status::{StoreState, StoreStatus};
 use crate::recorder::stop_flag::StopFlag;
-use crate::store::data_store::{Batch, Change, DataStore};
+use crate::store::commit::{Batch, Change};
+use crate::store::data_store::DataStore;
 
 /// A store with its name in the recorder. After a call that failed, only `close` is called.
 #[derive(Debug)]

@@ -4,16 +4,16 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use super::{Pipeline, QueueLimits};
+use crate::delegate_store;
 use crate::error::{Error, ErrorKind, Result};
 use crate::memory_store::InMemoryDataStore;
 use crate::model::key::Key;
 use crate::model::records::Records;
-use crate::model::schema::{Attributes, Schema};
-use crate::model::value::Value;
-use crate::reading::view::{ArrayView, ArrayViewExt};
+use crate::model::schema::Schema;
 use crate::recorder::buffer_pool::BufferPool;
 use crate::recorder::stop_flag::StopFlag;
-use crate::store::data_store::{Batch, Change, Child, Commit, DataStore, Node, Prepared};
+use crate::store::commit::{Batch, Change, Commit, Prepared};
+use crate::store::data_store::{DataStore, DataStoreExt};
 
 /// Called before a batch is prepared.
 type Hook = dyn Fn(&Batch) -> Result<()> + Send + Sync;
@@ -101,27 +101,6 @@ impl DataStore for TestStore {
     fn name(&self) -> &str {
         "test"
     }
-    fn is_read_only(&self) -> bool {
-        false
-    }
-    fn node(&self, key: &Key) -> Result<Option<Node>> {
-        self.memory.node(key)
-    }
-    fn children(&self, key: &Key) -> Result<Vec<Child>> {
-        self.memory.children(key)
-    }
-    fn value(&self, key: &Key) -> Result<Option<Value>> {
-        self.memory.value(key)
-    }
-    fn view(&self, key: &Key) -> Result<Option<Arc<dyn ArrayView>>> {
-        self.memory.view(key)
-    }
-    fn attributes(&self, key: &Key) -> Result<Option<Attributes>> {
-        self.memory.attributes(key)
-    }
-    fn plan(&self, key: &Key, schema: Option<&Schema>) -> Result<u64> {
-        self.memory.plan(key, schema)
-    }
     fn prepare(&self, batch: &Batch) -> Result<Option<Prepared>> {
         (self.before_prepare)(batch)?;
         self.memory.prepare(batch)
@@ -139,12 +118,9 @@ impl DataStore for TestStore {
         self.commits().push(batches);
         Ok(())
     }
-    fn checkpoint(&self) -> Result<()> {
-        self.memory.checkpoint()
-    }
-    fn close(&self) -> Result<()> {
-        self.memory.close()
-    }
+
+    delegate_store!(self => self.memory; is_read_only nodes children plan checkpoint close as_shared
+        as_encoded);
 }
 
 pub(super) fn key(text: impl AsRef<str>) -> Key {

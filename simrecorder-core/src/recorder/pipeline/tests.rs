@@ -16,7 +16,7 @@ use crate::model::records::Records;
 use crate::model::schema::Schema;
 use crate::recorder::buffer_pool::BufferPool;
 use crate::recorder::stop_flag::StopFlag;
-use crate::store::data_store::{Batch, Change};
+use crate::store::commit::{Batch, Change};
 
 /// How many changes a group has.
 const LEN: usize = 7;

@@ -13,7 +13,7 @@ use super::store_client::StoreClient;
 use super::sync::thread::{self, JoinHandle};
 use super::sync::{Condvar, Mutex, MutexGuard};
 use crate::error::{Error, ErrorKind, Result};
-use crate::store::data_store::Change;
+use crate::store::commit::Change;
 
 /// The queue of a store, with the threads that empty it.
 #[derive(Debug)]

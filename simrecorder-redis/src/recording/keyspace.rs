@@ -1,0 +1,243 @@
+//! The keys of one recording on the server, and what they say.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use redis::Value as Answer;
+use simrecorder_core::{
+    Attributes, Child, Error, ErrorKind, Key, NodeKind, Records, Result, Value,
+};
+
+use crate::connection::errors::corrupt;
+use crate::connection::reply::{Commands, Reply, command};
+use crate::connection::{Connections, Failure};
+use crate::format::document::{Document, SeriesDocument, StoredValue};
+use crate::format::names::{Names, part_names};
+use crate::format::state::SeriesState;
+use crate::server::RedisServer;
+
+/// The keys of one recording, on the server that has them.
+#[derive(Debug)]
+pub(crate) struct Keyspace {
+    pub(crate) connections: Connections,
+    /// The name of the recording.
+    pub(crate) run: String,
+    pub(crate) names: Names,
+    /// Series that were read: their metadata does not change.
+    series: Mutex<HashMap<Key, Arc<SeriesDocument>>>,
+    /// A server that ends with the recording: the last field, so that connections go before it.
+    pub(crate) server: Option<RedisServer>,
+}
+
+impl Keyspace {
+    pub(crate) fn new(
+        connections: Connections,
+        run: String,
+        generation: &str,
+        server: Option<RedisServer>,
+    ) -> Self {
+        Self {
+            names: Names::new(&run, generation),
+            connections,
+            run,
+            series: Mutex::default(),
+            server,
+        }
+    }
+
+    /// Asks several questions, of one slot each, in one round trip if there is but one server.
+    pub(crate) fn ask(
+        &self,
+        operation: &'static str,
+        questions: &[Commands],
+    ) -> Result<Vec<Answer>> {
+        self.connections.run(operation, |link| {
+            let answers = if self.connections.is_cluster() {
+                let each = questions.iter().map(|question| link.exchange(&[question]));
+                each.collect::<Result<Vec<_>, _>>()?.concat()
+            } else {
+                link.exchange(&questions.iter().collect::<Vec<_>>())?
+            };
+            for answer in &answers {
+                if let Answer::ServerError(error) = answer {
+                    return Err(Failure::Redis(error.clone().into()));
+                }
+            }
+            Ok(answers)
+        })
+    }
+
+    pub(crate) fn ask_one(&self, operation: &'static str, arguments: &[&[u8]]) -> Result<Answer> {
+        let mut answers = self.ask(operation, &[command(arguments)])?;
+        Ok(answers.pop().unwrap_or_default())
+    }
+
+    /// The fields of a hash, some at a time.
+    pub(crate) fn scan(&self, name: &str) -> Result<HashMap<String, Vec<u8>>> {
+        let mut found = HashMap::new();
+        let mut cursor = "0".to_owned();
+        loop {
+            let some: [&[u8]; 5] = [
+                b"HSCAN",
+                name.as_bytes(),
+                cursor.as_bytes(),
+                b"COUNT",
+                b"1000",
+            ];
+            let mut answer = self.ask_one("read", &some)?.array()?.into_iter();
+            let next = answer.next().unwrap_or_default().text()?;
+            found.extend(answer.next().unwrap_or_default().pairs()?);
+            cursor = next.unwrap_or_else(|| "0".to_owned());
+            if cursor == "0" {
+                return Ok(found);
+            }
+        }
+    }
+
+    /// The generation of the recording that has the name of this one now, if there is one.
+    pub(crate) fn current_generation(&self, operation: &'static str) -> Result<Option<String>> {
+        let root = self.names.root();
+        self.ask_one(operation, &[b"HGET", root.as_bytes(), b"generation"])?
+            .text()
+    }
+
+    /// Checks that the recording is still the one that was opened.
+    pub(crate) fn check_current(&self) -> Result<()> {
+        match self.current_generation("commit")?.as_deref() == Some(self.names.generation()) {
+            true => Ok(()),
+            false => Err(self.not_current()),
+        }
+    }
+
+    /// The error of a recording that is no longer the one that was opened.
+    pub(crate) fn not_current(&self) -> Error {
+        let message = "the recording was deleted, or replaced by a new one";
+        Error::new(ErrorKind::NotFound, "commit", message).with_key(self.run.clone())
+    }
+
+    /// The metadata of a key.
+    pub(crate) fn document(&self, key: &Key) -> Result<Option<Document>> {
+        let nodes = self.names.nodes();
+        let text = self.ask_one(
+            "read",
+            &[b"HGET", nodes.as_bytes(), key.as_str().as_bytes()],
+        );
+        let Some(text) = text?.bytes()? else {
+            return Ok(None);
+        };
+        let document = Document::from_json(&text).map_err(|e| e.with_key(key.as_str()))?;
+        if let Document::Series(series) = &document {
+            self.series.lock().insert(key.clone(), Arc::clone(series));
+        }
+        Ok(Some(document))
+    }
+
+    /// A series whose metadata was read before.
+    pub(crate) fn cached_series(&self, key: &Key) -> Option<Arc<SeriesDocument>> {
+        self.series.lock().get(key).cloned()
+    }
+
+    /// The metadata of the series at `key`, if there is a series.
+    pub(crate) fn series(&self, key: &Key) -> Result<Option<Arc<SeriesDocument>>> {
+        if let Some(series) = self.cached_series(key) {
+            return Ok(Some(series));
+        }
+        Ok(match self.document(key)? {
+            Some(Document::Series(series)) => Some(series),
+            _ => None,
+        })
+    }
+
+    /// Which records a series has, and its attributes.
+    pub(crate) fn state(&self, key: &Key) -> Result<(Option<SeriesState>, Attributes)> {
+        let attributes = self.names.attributes();
+        let questions = [
+            SeriesState::command(&self.names.series(key)),
+            command(&[b"HGET", attributes.as_bytes(), key.as_str().as_bytes()]),
+        ];
+        let mut answers = self.ask("read", &questions)?.into_iter();
+        let mut next = || answers.next().unwrap_or_default();
+        let state = SeriesState::from_reply(next())?;
+        Ok((state, attributes_from(next())?))
+    }
+
+    pub(crate) fn attributes(&self, key: &Key) -> Result<Attributes> {
+        let name = self.names.attributes();
+        let text = self.ask_one("read", &[b"HGET", name.as_bytes(), key.as_str().as_bytes()])?;
+        attributes_from(text)
+    }
+
+    /// The value at `key`, if there is one.
+    pub(crate) fn value(&self, key: &Key) -> Result<Option<Value>> {
+        let mut last = None;
+        loop {
+            let Some(Document::Value(stored)) = self.document(key)? else {
+                return Ok(None);
+            };
+            match self.read_value(&stored) {
+                Ok(value) => return Ok(Some(value)),
+                // It may have been set again between the two questions.
+                Err(_) if last.as_ref() != Some(&stored.frame) => last = Some(stored.frame),
+                Err(error) => return Err(error.with_key(key.as_str())),
+            }
+        }
+    }
+
+    fn read_value(&self, stored: &StoredValue) -> Result<Value> {
+        let mut questions = Commands::default();
+        let last = stored.byte_len.to_string();
+        let prefix = self.names.values();
+        for name in part_names(&prefix, &stored.frame, stored.part_count) {
+            questions.command(&[b"GETRANGE", name.as_bytes(), b"0", last.as_bytes()]);
+        }
+        let mut frame = Vec::new();
+        for part in self.ask("get", &[questions])? {
+            frame.extend(part.bytes()?.unwrap_or_default());
+        }
+        if frame.len() as u64 != stored.byte_len {
+            return Err(corrupt(format!(
+                "a value has {} bytes, its metadata says {}",
+                frame.len(),
+                stored.byte_len
+            )));
+        }
+        let decoded = stored.format.decode(frame, &stored.schema)?;
+        let schema = Arc::new(stored.schema.clone());
+        let data = decoded.data().to_vec();
+        let records = match schema.kind().is_fixed() {
+            true => Records::fixed(schema, decoded.count, data),
+            false => Records::variable(schema, decoded.ends, data),
+        };
+        records?.value(0)
+    }
+
+    /// What is right below a group, in the order of its names.
+    pub(crate) fn children(&self, group: &Key) -> Result<Vec<Child>> {
+        let found = self.scan(&self.names.group(group))?;
+        let children = found.into_iter().map(|(name, kind)| {
+            let kind = match &kind[..] {
+                b"group" => NodeKind::Group,
+                b"value" => NodeKind::Value,
+                b"series" => NodeKind::Series,
+                _ => return Err(corrupt("a child of this group is of no known kind")),
+            };
+            let child = match group.is_root() {
+                true => Key::new(name),
+                false => group.join(name),
+            };
+            Ok(Child::new(child?, kind))
+        });
+        let mut children = children.collect::<Result<Vec<_>>>()?;
+        children.sort_by(|a, b| a.key.cmp(&b.key));
+        Ok(children)
+    }
+}
+
+fn attributes_from(answer: Answer) -> Result<Attributes> {
+    let Some(text) = answer.bytes()? else {
+        return Ok(Attributes::new());
+    };
+    serde_json::from_slice(&text)
+        .map_err(|e| corrupt("the attributes do not decode").with_source(e))
+}
