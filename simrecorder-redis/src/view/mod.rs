@@ -89,6 +89,7 @@ impl ArrayView for RedisView {
         axes[0].start += self.reader.state.first;
         self.reader
             .read_region(&Region::new(axes), dtype.size(), out)
+            .map_err(|e| e.with_key(self.key.as_str()))
     }
 
     fn read_records(&self, range: Range<u64>, max_bytes: usize) -> Result<Records> {
@@ -100,7 +101,8 @@ impl ArrayView for RedisView {
         }
         let first = self.first_record();
         let range = first + range.start..first + range.end;
-        self.reader.read_variable(range, max_bytes)
+        let records = self.reader.read_variable(range, max_bytes);
+        records.map_err(|e| e.with_key(self.key.as_str()))
     }
 
     fn refresh(&self) -> Result<Arc<dyn ArrayView>> {
@@ -149,7 +151,7 @@ impl SharedView for RedisView {
                 .with_key(self.key.as_str()));
         }
         let frame = self.reader.frame_of(self.first_record() + record);
-        let frame = frame.map_err(|e| e.with_key(self.key.as_str()))?;
+        let frame = frame.map_err(|e| e.with_operation("writer_of").with_key(self.key.as_str()))?;
         Ok(frame.map(|entry| entry.writer))
     }
 
