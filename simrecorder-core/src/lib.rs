@@ -36,19 +36,21 @@ pub use model::record::{Blob, IntoValue, Object, Ragged, RecordRef};
 pub use model::records::Records;
 pub use model::schema::{Attributes, DimensionName, Kind, NodeKind, Schema};
 pub use model::value::{ArrayValue, ObjectValue, Value};
+pub use reading::group::Group;
 pub use reading::ragged_array::RaggedArray;
 pub use reading::record_iter::Iter;
 pub use reading::region_copy::{Block, copy_block};
 pub use reading::selection::{AxisRange, Region, Selection};
-pub use reading::view::{ArrayView, ArrayViewExt};
+pub use reading::view::View;
 pub use recorder::{
     IntoStores, MemoryPolicy, Named, OnDivergence, OnStoreError, Recorder, RecorderOptions, Series,
     Status, StoreReader, StoreState, StoreStatus,
 };
-pub use store::data_store::{
-    Batch, Change, Child, Commit, DataStore, DataStoreExt, Encoded, Node, Prepared,
-};
+pub use store::array_view::ArrayView;
+pub use store::commit::{Batch, Change, Commit, Prepared};
+pub use store::data_store::{DataStore, DataStoreExt};
 pub use store::home::expand_home;
+pub use store::node::{Child, Node};
 pub use store::open_mode::{Durability, OpenMode};
 pub use tools::copy::{CopyOptions, CopyProgress, copy};
 pub use tools::drain::{DrainOptions, DrainProgress, drain};
@@ -59,7 +61,6 @@ pub use tools::verify::{Damage, VerifiedKey, VerifyReport, verify};
 /// Traits come in without a name, so that those of `ndarray` stay free.
 pub mod prelude {
     pub use crate::{
-        ArrayView as _, ArrayViewExt as _, Blob, DataStore as _, DataStoreExt as _, IntoValue as _,
-        Object, Ragged,
+        ArrayView as _, Blob, DataStore as _, DataStoreExt as _, IntoValue as _, Object, Ragged,
     };
 }

@@ -53,9 +53,24 @@ pub fn this_test(name: &str, path: &Path) -> Command {
 /// The same, where `command` already says what runs this program, and that program.
 fn this_test_under(mut command: Command, name: &str, path: &Path) -> Command {
     command
-        .args(["--exact", name, "--nocapture"])
+        .args(["--exact", &full_name(name), "--nocapture"])
         .env(ROLE, path);
     command
+}
+
+/// The full name of the test `name`, which calls this: it starts with the modules that the test is in.
+///
+/// # Panics
+/// If another test calls this, or a thread that a test has started.
+pub fn full_name(name: &str) -> String {
+    // The harness runs each test in a thread of that name.
+    let thread = std::thread::current();
+    let full = thread.name().unwrap_or_default();
+    assert!(
+        full == name || full.ends_with(&format!("::{name}")),
+        "this is the thread '{full}', not that of the test '{name}'"
+    );
+    full.to_owned()
 }
 
 /// The same, run by another program, such as `strace`.

@@ -9,8 +9,8 @@ use super::support::{
 };
 use crate::model::record::Ragged;
 use crate::model::schema::{Attributes, NodeKind, Schema};
-use crate::reading::view::ArrayViewExt;
 use crate::recorder::Recorder;
+use crate::store::array_view::ArrayView;
 use crate::store::open_mode::OpenMode;
 
 #[track_caller]

@@ -11,8 +11,8 @@ use crate::error::ErrorKind;
 use crate::model::chunk::ChunkPolicy;
 use crate::model::record::{Blob, Object, Ragged};
 use crate::model::schema::Schema;
-use crate::reading::view::ArrayViewExt;
 use crate::recorder::{Recorder, RecorderOptions};
+use crate::store::array_view::ArrayView;
 use crate::store::data_store::{DataStore, DataStoreExt};
 use crate::store::open_mode::OpenMode;
 

@@ -12,7 +12,6 @@ use super::support::{
 use crate::error::ErrorKind;
 use crate::model::record::{Blob, Object, Ragged};
 use crate::model::schema::{Attributes, NodeKind, Schema};
-use crate::reading::view::ArrayViewExt;
 use crate::recorder::Recorder;
 use crate::store::data_store::{DataStore, DataStoreExt};
 use crate::store::open_mode::OpenMode;

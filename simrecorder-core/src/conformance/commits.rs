@@ -14,8 +14,7 @@ use crate::model::chunk::ChunkPolicy;
 use crate::model::key::Key;
 use crate::model::schema::{Attributes, NodeKind, Schema};
 use crate::model::value::Value;
-use crate::reading::view::ArrayViewExt;
-use crate::store::data_store::{Change, Commit};
+use crate::store::commit::{Change, Commit};
 use crate::store::data_store::{DataStore, DataStoreExt};
 use crate::store::open_mode::OpenMode;
 
@@ -258,7 +257,7 @@ pub fn the_root_becomes_no_value_and_no_series(harness: &dyn Harness) {
     };
     let cut = || Change::Truncate {
         key: Key::ROOT,
-        records: 0,
+        len: 0,
     };
     let empty = contents(&store);
     for change in [value(), series()] {

@@ -10,8 +10,8 @@ use crate::model::dtype::{DType, Element};
 use crate::model::record::{IntoValue, Ragged};
 use crate::model::schema::{Kind, Schema};
 use crate::model::value::Value;
-use crate::reading::view::ArrayViewExt;
 use crate::recorder::Recorder;
+use crate::store::array_view::ArrayView;
 
 /// Elements whose bits are easily lost.
 pub(super) trait Special: Element + IntoValue<Element = Self> {

@@ -11,10 +11,10 @@ use crate::error::ErrorKind;
 use crate::model::chunk::ChunkPolicy;
 use crate::model::records::Records;
 use crate::model::schema::{Attributes, Schema};
-use crate::reading::view::ArrayViewExt;
 use crate::recorder::Recorder;
-use crate::store::data_store::Batch;
-use crate::store::data_store::{Change, DataStore, DataStoreExt};
+use crate::store::commit::Batch;
+use crate::store::commit::Change;
+use crate::store::data_store::{DataStore, DataStoreExt};
 use crate::store::open_mode::OpenMode;
 
 fn fill(recorder: &Recorder) {

@@ -10,8 +10,8 @@ use crate::model::dtype::DType;
 use crate::model::record::Ragged;
 use crate::model::schema::Schema;
 use crate::model::value::{ArrayValue, Value};
-use crate::reading::view::ArrayViewExt;
 use crate::recorder::Recorder;
+use crate::store::array_view::ArrayView;
 use crate::store::open_mode::OpenMode;
 
 pub(super) const FLOATING: [DType; 6] = [

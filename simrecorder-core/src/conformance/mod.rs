@@ -61,6 +61,7 @@ mod lifecycle;
 mod listing;
 mod lossy;
 mod model;
+mod nodes;
 mod reading;
 mod schemas;
 mod slices;
@@ -286,6 +287,11 @@ macro_rules! __conformance_cases {
                 selections_outside_the_shape_are_errors,
                 selections_carry_names_and_attributes_on,
                 slices_of_variable_records_are_those_of_a_list,
+            }
+            nodes {
+                nodes_are_answered_in_the_order_of_their_keys,
+                several_keys_are_looked_up_as_of_one_commit,
+                a_group_is_read_with_its_series_values_and_coordinates,
             }
             snapshots {
                 a_view_stays_the_same_while_its_series_grows,

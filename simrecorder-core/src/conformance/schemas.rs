@@ -12,8 +12,8 @@ use crate::model::dtype::DType;
 use crate::model::record::{Blob, Object, Ragged};
 use crate::model::schema::{Kind, NodeKind, Schema};
 use crate::model::value::{ArrayValue, Value};
-use crate::reading::view::ArrayViewExt;
 use crate::recorder::Recorder;
+use crate::store::array_view::ArrayView;
 use crate::store::open_mode::OpenMode;
 
 /// Checks that a view shows all that users see of its schema.

@@ -1,7 +1,5 @@
 //! Views are snapshots.
 
-use std::sync::Arc;
-
 use super::Harness;
 use super::support::{
     append_numbers, check_numbers, check_view, commit, declare, expect_error, key, open, recorder,
@@ -12,9 +10,11 @@ use crate::model::chunk::ChunkPolicy;
 use crate::model::record::Ragged;
 use crate::model::schema::Schema;
 use crate::model::value::Value;
-use crate::reading::view::{ArrayView, ArrayViewExt};
+use crate::reading::view::View;
 use crate::recorder::Recorder;
-use crate::store::data_store::{DataStore, DataStoreExt, Node};
+use crate::store::array_view::ArrayView;
+use crate::store::data_store::{DataStore, DataStoreExt};
+use crate::store::node::Node;
 use crate::store::open_mode::OpenMode;
 
 fn record(recorder: &Recorder, range: std::ops::Range<u64>) {
@@ -38,7 +38,7 @@ fn declare_all(recorder: &Recorder) {
 
 /// A view of each series, with as many records as it had then.
 struct Taken {
-    views: [Arc<dyn ArrayView>; 3],
+    views: [View; 3],
     len: u64,
 }
 
@@ -163,7 +163,7 @@ pub fn a_store_shows_each_commit_at_once(harness: &dyn Harness) {
         check_numbers(&store.series_view(&key("n")).unwrap(), 0..len + 1);
         check_numbers(&first.refresh().unwrap(), 0..len + 1);
         match store.node(&key("n")).unwrap() {
-            Some(Node::Series { records, .. }) => assert_eq!(records, len + 1),
+            Some(Node::Series(view)) => assert_eq!(view.len(), len + 1),
             other => panic!("'n' is {other:?}"),
         }
     }

@@ -8,8 +8,8 @@ use super::support::{check_numbers, check_reopened, check_value, keys, open, val
 use crate::model::chunk::ChunkPolicy;
 use crate::model::record::Ragged;
 use crate::model::schema::Schema;
-use crate::reading::view::{ArrayView, ArrayViewExt};
 use crate::recorder::{Recorder, RecorderOptions};
+use crate::store::array_view::ArrayView;
 use crate::store::open_mode::OpenMode;
 
 const THREADS: u64 = 8;

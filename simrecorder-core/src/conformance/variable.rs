@@ -13,8 +13,8 @@ use crate::model::dtype::DType;
 use crate::model::record::{Blob, Object, Ragged};
 use crate::model::schema::{Kind, Schema};
 use crate::model::value::Value;
-use crate::reading::view::ArrayViewExt;
 use crate::recorder::Recorder;
+use crate::store::array_view::ArrayView;
 use crate::store::open_mode::OpenMode;
 
 /// Rows of numbers: lengths of all sizes, among them none.

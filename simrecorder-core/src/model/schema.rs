@@ -1,8 +1,6 @@
 //! What is fixed about a series: kind, element type, record shape and how it is stored.
 
-use std::any::Any;
 use std::fmt;
-use std::sync::Arc;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::chunk::ChunkPolicy;
@@ -132,18 +130,6 @@ pub struct Schema {
     fill_value: Option<Value>,
     chunk_policy: Option<ChunkPolicy>,
     compression: Option<Compression>,
-    stored_form: StoredForm,
-}
-
-/// See [`Schema::stored_form`]. It says no more than the rest of a schema about what a series is,
-/// so it does not make schemas differ.
-#[derive(Clone, Default)]
-struct StoredForm(Option<Arc<dyn Any + Send + Sync>>);
-
-impl PartialEq for StoredForm {
-    fn eq(&self, _: &Self) -> bool {
-        true
-    }
 }
 
 impl Schema {
@@ -157,7 +143,6 @@ impl Schema {
             fill_value: None,
             chunk_policy: None,
             compression: None,
-            stored_form: StoredForm::default(),
         }
     }
 
@@ -262,7 +247,6 @@ impl Schema {
     #[must_use]
     pub fn with_fill_value_of(mut self, fill_value: ArrayValue) -> Self {
         self.fill_value = Some(Value::Array(fill_value));
-        self.stored_form = StoredForm::default();
         self
     }
 
@@ -270,7 +254,6 @@ impl Schema {
     #[must_use]
     pub fn with_chunk_policy(mut self, policy: ChunkPolicy) -> Self {
         self.chunk_policy = Some(policy);
-        self.stored_form = StoredForm::default();
         self
     }
 
@@ -278,16 +261,6 @@ impl Schema {
     #[must_use]
     pub fn with_compression(mut self, compression: Compression) -> Self {
         self.compression = Some(compression);
-        self.stored_form = StoredForm::default();
-        self
-    }
-
-    /// For backends: notes how a store keeps the series, so that a store of the same backend can
-    /// keep a copy of it in the same way. A chunk policy, a compression or a fill value that is
-    /// set later drops the note.
-    #[must_use]
-    pub fn with_stored_form(mut self, form: Arc<dyn Any + Send + Sync>) -> Self {
-        self.stored_form = StoredForm(Some(form));
         self
     }
 
@@ -296,7 +269,6 @@ impl Schema {
     pub(crate) fn without_storage(mut self) -> Self {
         self.chunk_policy = None;
         self.compression = None;
-        self.stored_form = StoredForm::default();
         self
     }
 
@@ -348,12 +320,6 @@ impl Schema {
     /// The compression, if one was given; of a stored series, the one it has, if that is known.
     pub fn compression(&self) -> Option<Compression> {
         self.compression
-    }
-
-    /// For backends: how the store keeps the series that this schema was read from, if it noted
-    /// that and if it is a `T`.
-    pub fn stored_form<T: Any>(&self) -> Option<&T> {
-        self.stored_form.0.as_deref()?.downcast_ref()
     }
 
     /// The number of axes of the series as its view shows it, the one along the records

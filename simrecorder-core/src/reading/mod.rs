@@ -1,5 +1,6 @@
 //! Reading: views, selections, iteration, and copying regions of elements.
 
+pub(crate) mod group;
 pub(crate) mod ragged_array;
 pub(crate) mod record_iter;
 pub(crate) mod region_copy;

@@ -11,9 +11,10 @@ use crate::model::key::Key;
 use crate::model::records::Records;
 use crate::model::schema::{Kind, Schema};
 use crate::reading::selection::{AxisRange, Region, Resolved, SelectedAxis, Selection};
-use crate::reading::view::{ArrayView, ArrayViewExt};
+use crate::store::array_view::ArrayView;
+use crate::store::shared::SharedView;
 
-/// What [`ArrayViewExt::select`] gives.
+/// What [`View::select`] gives.
 #[derive(Clone, Debug)]
 pub(crate) struct SelectedView {
     parent: Arc<dyn ArrayView>,
@@ -226,6 +227,16 @@ impl ArrayView for SelectedView {
         }))
     }
 
+    fn to_arc(&self) -> Arc<dyn ArrayView> {
+        Arc::new(self.clone())
+    }
+
+    fn as_shared(&self) -> Option<&dyn SharedView> {
+        self.parent.as_shared().map(|_| self as _)
+    }
+}
+
+impl SharedView for SelectedView {
     fn first_record(&self) -> u64 {
         self.parent.first_record() + self.record_in_parent(0)
     }
@@ -242,10 +253,6 @@ impl ArrayView for SelectedView {
     fn follow(&self, _timeout: Duration) -> Result<Arc<dyn ArrayView>> {
         let message = "a selection does not grow; follow the view of the series";
         Err(Error::new(ErrorKind::Unsupported, "follow", message).with_key(self.key().as_str()))
-    }
-
-    fn to_arc(&self) -> Arc<dyn ArrayView> {
-        Arc::new(self.clone())
     }
 }
 

@@ -1,7 +1,7 @@
-//! Lazy views of recorded series.
+//! Lazy views of recorded series, as users read them.
 
 use std::fmt;
-use std::ops::Range;
+use std::ops::{Deref, Range};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,235 +13,171 @@ use crate::model::cast::cast_elements;
 use crate::model::dtype::{DType, Element};
 use crate::model::key::Key;
 use crate::model::records::Records;
-use crate::model::schema::{Attributes, Kind, Schema};
-use crate::model::value::Value;
-use crate::model::value::{ArrayValue, shaped};
+use crate::model::schema::{Kind, Schema};
+use crate::model::value::{ArrayValue, Value, shaped};
 use crate::reading::ragged_array::RaggedArray;
 use crate::reading::record_iter::{ITER_BYTES, Iter};
 use crate::reading::selected_view::SelectedView;
 use crate::reading::selection::{Region, Selection, element_count};
-use crate::store::data_store::Encoded;
+use crate::store::array_view::ArrayView;
+use crate::store::encoded::EncodedView;
+use crate::store::shared::SharedView;
 
-/// A lazy view of one series: a snapshot of its length, from which only what is asked for is
-/// read.
+/// A lazy view of one series: a snapshot of its length, from which only what is asked for is read.
 ///
-/// This is what stores implement. Users call it through [`ArrayViewExt`].
-///
-/// # Contract
-/// - A view is a snapshot: its shape stays while the series grows, and what it reads does not
-///   change. It stays valid after its store was closed.
-/// - `shape()[0]` is the number of records; the shape of a record follows for arrays, nothing
-///   for the other kinds.
-/// - Reading copies nothing but what the region asks for; chunks outside it are not touched.
-/// - Damaged data is an error for the reads that touch it, and for no others.
-/// - Nothing panics, whatever is stored.
-pub trait ArrayView: fmt::Debug + Send + Sync {
-    /// The key of the series.
-    fn key(&self) -> &Key;
-
-    /// What the series holds.
-    fn schema(&self) -> &Arc<Schema>;
-
-    /// The length of each axis, records first.
-    fn shape(&self) -> &[u64];
-
-    /// The length of a chunk along each axis; no axis is 0. Reads that begin and end on these
-    /// borders are the fastest.
-    fn chunk_shape(&self) -> &[u64];
-
-    /// Reads `region` into `out`, in row-major order and native byte order.
-    ///
-    /// - An empty region reads nothing and succeeds.
-    /// - A region outside the shape is `OutOfBounds`; a buffer of another size is
-    ///   `InvalidArgument` (see [`Region::check`]).
-    /// - A series that is no array is `KindMismatch`.
-    /// - Elements that were never written have the fill value.
-    fn read_into(&self, region: &Region, out: &mut [u8]) -> Result<()>;
-
-    /// Reads records from the start of `range` on, of any kind.
-    ///
-    /// - An empty range gives no records and succeeds.
-    /// - A range that ends behind the last record is `OutOfBounds`.
-    /// - At least one record is read, and no more than `range`; it may end early after
-    ///   `max_bytes`, so that records of unknown size do not fill the memory.
-    fn read_records(&self, range: Range<u64>, max_bytes: usize) -> Result<Records>;
-
-    /// Reads records from the start of `range` on, encoded as they are stored, for a copy into
-    /// a store that keeps them in the same way.
-    ///
-    /// - `None`: what is there has to be read with [`read_records`](Self::read_records), and so
-    ///   all that follows it. By default, that is all.
-    /// - Else at least one record and no more than `range`, which is not empty and lies within
-    ///   the view; it may end early after `max_bytes`.
-    /// - What is not decoded is not checked: damage goes along.
-    fn read_encoded(&self, range: Range<u64>, max_bytes: usize) -> Result<Option<Encoded>> {
-        let _ = (range, max_bytes);
-        Ok(None)
-    }
-
-    /// Reads records of any kind and gives nothing but the error, after a look at all that tells
-    /// whether they are as they were written: checksums, and chunks that are no longer there.
-    ///
-    /// - An empty range succeeds, one that ends behind the last record is `OutOfBounds`.
-    /// - By default, they are read.
-    fn check_records(&self, range: Range<u64>) -> Result<()> {
-        let Range { mut start, end } = range;
-        while start < end {
-            start += self.read_records(start..end, CHECK_BYTES)?.len().max(1);
-        }
-        Ok(())
-    }
-
-    /// A view of the same series as it is now. It has at least as many records as this one,
-    /// unless the series was truncated or replaced, or records were [freed](crate::DataStore::free).
-    fn refresh(&self) -> Result<Arc<dyn ArrayView>>;
-
-    /// The index in its series of the first record of the view. It is 0 unless a store
-    /// [freed](crate::DataStore::free) records: then views begin at the first one that is left.
-    fn first_record(&self) -> u64 {
-        0
-    }
-
-    /// Who wrote a record: a number that each writer of the store has for itself.
-    ///
-    /// - `None` where the store does not know, as by default.
-    /// - No such record: `OutOfBounds`.
-    fn writer_of(&self, record: u64) -> Result<Option<u64>> {
-        let _ = record;
-        Ok(None)
-    }
-
-    /// Waits until there are records behind the last one of the view, but no longer than
-    /// `timeout`, and gives a view of the series as it is then.
-    ///
-    /// - The store waits without asking again and again.
-    /// - A store that cannot: `Unsupported`, as by default.
-    fn follow(&self, timeout: Duration) -> Result<Arc<dyn ArrayView>> {
-        let _ = timeout;
-        let message = "this store cannot wait for records; call refresh() now and then";
-        Err(Error::new(ErrorKind::Unsupported, "follow", message).with_key(self.key().as_str()))
-    }
-
-    /// A handle to this view.
-    fn to_arc(&self) -> Arc<dyn ArrayView>;
-}
-
-#[deny(clippy::missing_trait_methods)]
-impl<V: ArrayView + ?Sized> ArrayView for Arc<V> {
-    fn key(&self) -> &Key {
-        (**self).key()
-    }
-
-    fn schema(&self) -> &Arc<Schema> {
-        (**self).schema()
-    }
-
-    fn shape(&self) -> &[u64] {
-        (**self).shape()
-    }
-
-    fn chunk_shape(&self) -> &[u64] {
-        (**self).chunk_shape()
-    }
-
-    fn read_into(&self, region: &Region, out: &mut [u8]) -> Result<()> {
-        (**self).read_into(region, out)
-    }
-
-    fn read_records(&self, range: Range<u64>, max_bytes: usize) -> Result<Records> {
-        (**self).read_records(range, max_bytes)
-    }
-
-    fn read_encoded(&self, range: Range<u64>, max_bytes: usize) -> Result<Option<Encoded>> {
-        (**self).read_encoded(range, max_bytes)
-    }
-
-    fn check_records(&self, range: Range<u64>) -> Result<()> {
-        (**self).check_records(range)
-    }
-
-    fn refresh(&self) -> Result<Arc<dyn ArrayView>> {
-        (**self).refresh()
-    }
-
-    fn first_record(&self) -> u64 {
-        (**self).first_record()
-    }
-
-    fn writer_of(&self, record: u64) -> Result<Option<u64>> {
-        (**self).writer_of(record)
-    }
-
-    fn follow(&self, timeout: Duration) -> Result<Arc<dyn ArrayView>> {
-        (**self).follow(timeout)
-    }
-
-    fn to_arc(&self) -> Arc<dyn ArrayView> {
-        (**self).to_arc()
-    }
-}
-
-/// How many bytes [`ArrayView::check_records`] reads at once, at most, unless one record is larger.
-const CHECK_BYTES: usize = 16 << 20;
-
-/// The convenient forms of [`ArrayView`], for every view.
+/// It dereferences to `dyn ArrayView`, whose methods need no import. A clone is cheap.
 ///
 /// ```
 /// use simrecorder_core::ndarray::s;
-/// use simrecorder_core::{InMemoryDataStore, Recorder, prelude::*};
+/// use simrecorder_core::{InMemoryDataStore, Recorder};
 ///
 /// let recorder = Recorder::new(InMemoryDataStore::new());
 /// for step in 0..10 {
 ///     recorder.record("net/v", [step as f64, 0.5])?;
 /// }
 /// let v = recorder.get_all("net/v")?;
-/// assert_eq!(v.shape(), [10, 2]);
+/// assert_eq!(v.to_string(), "net/v: array of float64, shape [10, 2]");
 /// assert_eq!(v.select(s![..;2, 0])?.read::<f64>()?.sum(), 20.0);
 /// assert_eq!(v.get(3)?.array::<f64>()?[0], 3.0);
-/// assert_eq!(v.iter().count(), 10);
+/// for record in &v {
+///     assert_eq!(record?.array::<f64>()?.len(), 2);
+/// }
 /// # Ok::<(), simrecorder_core::Error>(())
 /// ```
-pub trait ArrayViewExt: ArrayView {
-    /// What the records are.
-    fn kind(&self) -> Kind {
-        self.schema().kind()
+#[derive(Clone)]
+pub struct View(Arc<dyn ArrayView>);
+
+impl View {
+    /// A view of the same series as it is now. It has at least as many records as this one, unless the
+    /// series was truncated or replaced, or records were [freed](crate::backend::SharedStore::free).
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`] if the series is no longer there, [`ErrorKind::OutOfBounds`] if a
+    /// selection no longer lies within it; else what the store reports.
+    pub fn refresh(&self) -> Result<Self> {
+        self.0.refresh().map(Self)
+    }
+}
+
+impl<V: ArrayView + 'static> From<Arc<V>> for View {
+    fn from(view: Arc<V>) -> Self {
+        Self(view)
+    }
+}
+
+impl From<Arc<dyn ArrayView>> for View {
+    fn from(view: Arc<dyn ArrayView>) -> Self {
+        Self(view)
+    }
+}
+
+impl From<View> for Arc<dyn ArrayView> {
+    fn from(view: View) -> Self {
+        view.0
+    }
+}
+
+impl Deref for View {
+    type Target = dyn ArrayView;
+
+    fn deref(&self) -> &Self::Target {
+        &*self.0
+    }
+}
+
+#[deny(clippy::missing_trait_methods)]
+impl ArrayView for View {
+    fn key(&self) -> &Key {
+        self.0.key()
     }
 
-    /// The element type; `None` for text, bytes and objects.
-    fn dtype(&self) -> Option<DType> {
-        self.schema().dtype()
+    fn schema(&self) -> &Arc<Schema> {
+        self.0.schema()
     }
 
-    /// The user's attributes, `units` among them.
-    fn attributes(&self) -> &Attributes {
-        self.schema().attributes()
+    fn shape(&self) -> &[u64] {
+        self.0.shape()
     }
 
-    /// The names of the axes, records first, if they were given.
-    fn dimension_names(&self) -> Option<&[Option<String>]> {
-        self.schema().dimension_names()
+    fn chunk_shape(&self) -> &[u64] {
+        self.0.chunk_shape()
     }
 
-    /// The number of records; of a selection, the length of its first axis, and 0 if it has none.
-    fn len(&self) -> u64 {
-        self.shape().first().copied().unwrap_or(0)
+    fn read_into(&self, region: &Region, out: &mut [u8]) -> Result<()> {
+        self.0.read_into(region, out)
     }
 
-    /// Whether [`len`](Self::len) is 0.
-    fn is_empty(&self) -> bool {
-        self.len() == 0
+    fn read_records(&self, range: Range<u64>, max_bytes: usize) -> Result<Records> {
+        self.0.read_records(range, max_bytes)
     }
 
+    fn check_records(&self, range: Range<u64>) -> Result<()> {
+        self.0.check_records(range)
+    }
+
+    fn refresh(&self) -> Result<Arc<dyn ArrayView>> {
+        self.0.refresh()
+    }
+
+    fn to_arc(&self) -> Arc<dyn ArrayView> {
+        Arc::clone(&self.0)
+    }
+
+    fn as_shared(&self) -> Option<&dyn SharedView> {
+        self.0.as_shared()
+    }
+
+    fn as_encoded(&self) -> Option<&dyn EncodedView> {
+        self.0.as_encoded()
+    }
+}
+
+impl fmt::Debug for View {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.0, f)
+    }
+}
+
+/// One line: the key, what the records are, the shape, and the units if there are any.
+impl fmt::Display for View {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.key().as_str().escape_debug(), self.kind())?;
+        if let Some(dtype) = self.dtype() {
+            write!(f, " of {dtype}")?;
+        }
+        write!(f, ", shape {:?}", self.shape())?;
+        match self
+            .attributes()
+            .get("units")
+            .and_then(|units| units.as_str())
+        {
+            Some(units) => write!(f, ", {}", units.escape_debug()),
+            None => Ok(()),
+        }
+    }
+}
+
+impl IntoIterator for &View {
+    type Item = Result<Value>;
+    type IntoIter = Iter;
+
+    fn into_iter(self) -> Iter {
+        self.iter()
+    }
+}
+
+/// Reading.
+impl dyn ArrayView + '_ {
     /// A view of a part: `view.select(s![..50, 3, .., ..;-2])?`. Nothing is read yet.
     ///
     /// # Errors
     /// [`ErrorKind::OutOfBounds`] if the selection does not lie within the shape;
     /// [`ErrorKind::KindMismatch`] if an index or a new axis is used on a series that is no
     /// array ([`get`](Self::get) takes an index).
-    fn select(&self, selection: impl Into<Selection>) -> Result<Arc<dyn ArrayView>> {
+    pub fn select(&self, selection: impl Into<Selection>) -> Result<View> {
         let view = SelectedView::new(self.to_arc(), &selection.into())
             .map_err(|e| e.with_key(self.key().as_str()))?;
-        Ok(Arc::new(view))
+        Ok(View(Arc::new(view)))
     }
 
     /// Reads everything. The array has the shape of the view.
@@ -249,7 +185,7 @@ pub trait ArrayViewExt: ArrayView {
     /// # Errors
     /// [`ErrorKind::TypeMismatch`] if the elements are no `T`; [`ErrorKind::KindMismatch`] if
     /// the series is no array; else what the store reports.
-    fn read<T: Element>(&self) -> Result<ArrayD<T>> {
+    pub fn read<T: Element>(&self) -> Result<ArrayD<T>> {
         check_dtype::<T>(self)?;
         let (shape, len) = self.memory_shape()?;
         let elements = T::filled_with(len, |out| self.read_into(&Region::all(self.shape()), out));
@@ -274,7 +210,7 @@ pub trait ArrayViewExt: ArrayView {
     /// # Errors
     /// As [`read`](Self::read), and [`ErrorKind::InvalidArgument`] if the view has another number
     /// of axes. Nothing is read then.
-    fn read_dim<T: Element, D: Dimension>(&self) -> Result<Array<T, D>> {
+    pub fn read_dim<T: Element, D: Dimension>(&self) -> Result<Array<T, D>> {
         let axes = self.shape().len();
         if let Some(wanted) = D::NDIM.filter(|&wanted| wanted != axes) {
             let message = format!("the view has {axes} axes, not {wanted}; select a part of it");
@@ -304,7 +240,7 @@ pub trait ArrayViewExt: ArrayView {
     /// # Errors
     /// As [`read`](Self::read), and [`ErrorKind::InvalidArgument`] if `out` has another length
     /// than the view has elements; `out` then holds anything.
-    fn read_to_slice<T: Element>(&self, out: &mut [T]) -> Result<()> {
+    pub fn read_to_slice<T: Element>(&self, out: &mut [T]) -> Result<()> {
         check_dtype::<T>(self)?;
         let (_, len) = self.memory_shape()?;
         if out.len() != len {
@@ -321,7 +257,7 @@ pub trait ArrayViewExt: ArrayView {
     ///
     /// # Errors
     /// [`ErrorKind::TypeMismatch`] from complex to real; else as [`read`](Self::read).
-    fn cast<T: Element>(&self) -> Result<ArrayD<T>> {
+    pub fn cast<T: Element>(&self) -> Result<ArrayD<T>> {
         let (shape, len) = self.memory_shape()?;
         let dtype = self.dtype().ok_or_else(|| no_array(self, "read()"))?;
         let region = Region::all(self.shape());
@@ -335,7 +271,7 @@ pub trait ArrayViewExt: ArrayView {
     ///
     /// # Errors
     /// As [`read`](Self::read).
-    fn read_value(&self) -> Result<Value> {
+    pub fn read_value(&self) -> Result<Value> {
         let (shape, len) = self.memory_shape()?;
         let dtype = self.dtype().ok_or_else(|| no_array(self, "read_value()"))?;
         let region = Region::all(self.shape());
@@ -349,7 +285,7 @@ pub trait ArrayViewExt: ArrayView {
     ///
     /// # Errors
     /// [`ErrorKind::OutOfBounds`] if there is none at `index`.
-    fn get(&self, index: u64) -> Result<Value> {
+    pub fn get(&self, index: u64) -> Result<Value> {
         if index >= self.len() {
             let message = format!("there is no record {index}, the view has {}", self.len());
             return Err(
@@ -365,13 +301,13 @@ pub trait ArrayViewExt: ArrayView {
     ///
     /// # Errors
     /// What the store reports.
-    fn last(&self) -> Result<Option<Value>> {
+    pub fn last(&self) -> Result<Option<Value>> {
         let last = self.len().checked_sub(1);
         last.map(|index| self.get(index)).transpose()
     }
 
     /// All records in order. Some chunks are held at a time, about 4 MiB.
-    fn iter(&self) -> Iter {
+    pub fn iter(&self) -> Iter {
         Iter::new(self.to_arc())
     }
 
@@ -380,7 +316,7 @@ pub trait ArrayViewExt: ArrayView {
     /// # Errors
     /// [`ErrorKind::KindMismatch`] if the series is not ragged; [`ErrorKind::TypeMismatch`] if
     /// the elements are no `T`.
-    fn read_ragged<T: Element>(&self) -> Result<RaggedArray<T>> {
+    pub fn read_ragged<T: Element>(&self) -> Result<RaggedArray<T>> {
         if self.kind() != Kind::Ragged {
             return Err(no_array(self, "read_ragged()"));
         }
@@ -408,7 +344,7 @@ pub trait ArrayViewExt: ArrayView {
     ///
     /// # Errors
     /// [`ErrorKind::KindMismatch`] if the series is no text.
-    fn read_text(&self) -> Result<Vec<String>> {
+    pub fn read_text(&self) -> Result<Vec<String>> {
         if self.kind() != Kind::Text {
             return Err(no_array(self, "read_text()"));
         }
@@ -422,7 +358,7 @@ pub trait ArrayViewExt: ArrayView {
     ///
     /// # Errors
     /// [`ErrorKind::KindMismatch`] if the series holds something else.
-    fn read_bytes(&self) -> Result<Vec<Vec<u8>>> {
+    pub fn read_bytes(&self) -> Result<Vec<Vec<u8>>> {
         if self.kind() != Kind::Bytes {
             return Err(no_array(self, "read_bytes()"));
         }
@@ -451,7 +387,7 @@ pub trait ArrayViewExt: ArrayView {
     /// # Errors
     /// [`ErrorKind::KindMismatch`] if the series holds something else;
     /// [`ErrorKind::TypeMismatch`] if a record does not have the form of `T`.
-    fn read_objects<T: DeserializeOwned>(&self) -> Result<Vec<T>> {
+    pub fn read_objects<T: DeserializeOwned>(&self) -> Result<Vec<T>> {
         if self.kind() != Kind::Object {
             return Err(no_array(self, "read_objects()"));
         }
@@ -462,7 +398,6 @@ pub trait ArrayViewExt: ArrayView {
             .map_err(|e| e.with_key(self.key().as_str()))
     }
 
-    #[doc(hidden)]
     fn memory_shape(&self) -> Result<(Vec<usize>, usize)> {
         if self.kind() != Kind::Array {
             return Err(no_array(self, "read()"));
@@ -483,7 +418,6 @@ pub trait ArrayViewExt: ArrayView {
         })
     }
 
-    #[doc(hidden)]
     fn read_all_records(&self) -> Result<Records> {
         // Whether there is room at all: a damaged series may claim any length.
         u64::filled_with(
@@ -509,11 +443,39 @@ pub trait ArrayViewExt: ArrayView {
         }
         Ok(all)
     }
+
+    /// The index in its series of the first record of the view. It is 0 unless records were
+    /// [freed](crate::backend::SharedStore::free): then views begin at the first one that is left.
+    pub fn first_record(&self) -> u64 {
+        self.as_shared().map_or(0, |shared| shared.first_record())
+    }
+
+    /// The writer of a record: a number that each writer of the store has for itself; `None` if the
+    /// store does not know, as stores with one writer do not.
+    ///
+    /// # Errors
+    /// [`ErrorKind::OutOfBounds`] if there is no such record.
+    pub fn writer_of(&self, record: u64) -> Result<Option<u64>> {
+        let shared = self.as_shared();
+        shared.map_or(Ok(None), |shared| shared.writer_of(record))
+    }
+
+    /// Waits until there are records after the last one of the view, but no longer than
+    /// `timeout`, and gives a view of the series as it is then. The store waits without asking again
+    /// and again.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unsupported`] if the store cannot wait, or this is a selection.
+    pub fn follow(&self, timeout: Duration) -> Result<View> {
+        if let Some(shared) = self.as_shared() {
+            return shared.follow(timeout).map(View);
+        }
+        let message = "this store cannot wait for records; call refresh() now and then";
+        Err(Error::new(ErrorKind::Unsupported, "follow", message).with_key(self.key().as_str()))
+    }
 }
 
-impl<V: ArrayView + ?Sized> ArrayViewExt for V {}
-
-fn check_dtype<T: Element>(view: &(impl ArrayView + ?Sized)) -> Result<()> {
+fn check_dtype<T: Element>(view: &dyn ArrayView) -> Result<()> {
     match view.dtype() {
         Some(dtype) if dtype == T::DTYPE => Ok(()),
         Some(dtype) => {
@@ -528,7 +490,7 @@ fn check_dtype<T: Element>(view: &(impl ArrayView + ?Sized)) -> Result<()> {
 }
 
 /// The error of a method that is for another kind.
-pub(crate) fn no_array(view: &(impl ArrayView + ?Sized), method: &str) -> Error {
+pub(crate) fn no_array(view: &dyn ArrayView, method: &str) -> Error {
     let kind = view.kind();
     let instead = match kind {
         Kind::Array => "read(), get() and iter()",

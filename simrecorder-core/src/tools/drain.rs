@@ -11,10 +11,13 @@ use crate::model::key::Key;
 use crate::model::record::IntoValue;
 use crate::model::records::Records;
 use crate::model::schema::{Attributes, NodeKind, Schema};
-use crate::reading::view::ArrayView;
-use crate::reading::view::ArrayViewExt;
+use crate::reading::view::View;
+use crate::store::array_view::ArrayView;
+use crate::store::commit::{Batch, Change, Commit};
 use crate::store::data_store::DataStore;
-use crate::store::data_store::{Batch, Change, Commit, DataStoreExt, Node};
+use crate::store::data_store::DataStoreExt;
+use crate::store::node::Node;
+use crate::store::shared::SharedStore;
 use crate::tools::copy::reader::{
     BATCH_BYTES, CHANGE_BYTES, COMMIT_BYTES, prepare, read_block, whole_chunks,
 };
@@ -80,9 +83,14 @@ pub fn drain(
         let message = "the target was opened read only; open it for writing";
         return Err(Error::new(ErrorKind::ReadOnly, "drain", message));
     }
+    let Some(shared) = from.as_shared() else {
+        let message = "this store cannot free records; copy from it instead";
+        return Err(Error::new(ErrorKind::Unsupported, "drain", message));
+    };
     let DrainOptions { only, on_progress } = options;
     let mut drain = Drain {
         from,
+        shared,
         to,
         on_progress,
         progress: DrainProgress {
@@ -96,7 +104,7 @@ pub fn drain(
         moved: BTreeMap::new(),
     };
     let mut found = Vec::new();
-    from.read_durable(&mut || {
+    shared.read_durable(&mut || {
         found = look(from, &only)?;
         Ok(())
     })?;
@@ -116,7 +124,7 @@ pub fn drain(
 enum Found {
     Group,
     Value,
-    Series(Arc<dyn ArrayView>),
+    Series(View),
 }
 
 /// What there is at `only` and below.
@@ -128,13 +136,13 @@ fn look(from: &dyn DataStore, only: &Key) -> Result<Vec<(Key, Found)>> {
             Error::new(ErrorKind::NotFound, "drain", message).with_key(key.as_str())
         })?;
         let what = match node {
-            Node::Group => {
+            Node::Group { .. } => {
                 let children = from.children(&key)?.into_iter().rev();
                 open.extend(children.map(|child| child.key));
                 Found::Group
             }
-            Node::Value => Found::Value,
-            Node::Series { .. } => Found::Series(from.series_view(&key)?),
+            Node::Value { .. } => Found::Value,
+            Node::Series(view) => Found::Series(view),
         };
         found.push((key, what));
     }
@@ -145,6 +153,7 @@ type OnProgress<'a> = Box<dyn FnMut(&DrainProgress) -> ControlFlow<()> + 'a>;
 
 struct Drain<'a> {
     from: &'a dyn DataStore,
+    shared: &'a dyn SharedStore,
     to: &'a dyn DataStore,
     on_progress: Option<OnProgress<'a>>,
     /// How far it is when all changes so far are committed.
@@ -188,10 +197,19 @@ impl Drain<'_> {
 
     fn copy_value(&mut self, key: &Key) -> Result<()> {
         // It may have been set to another value, but not removed.
-        let Some(value) = self.from.value(key)? else {
+        let Some(Node::Value { value, attributes }) = self.from.node(key)? else {
             return Ok(());
         };
-        let is_new = self.to.value(key)?.is_none_or(|there| there != value);
+        let value = value?;
+        // The attributes of a value that this commit makes are there only after it.
+        let (is_new, before) = match self.to.node(key)? {
+            Some(Node::Value {
+                value: there,
+                attributes,
+            }) => (there? != value, Some(attributes)),
+            Some(other) => return Err(clash(NodeKind::Value, other.kind())),
+            None => (true, Some(Attributes::new())),
+        };
         if is_new {
             self.to.plan(key, None)?;
             let bytes = value.as_record()?.data.len();
@@ -202,16 +220,6 @@ impl Drain<'_> {
             self.add(set, bytes)?;
         }
         self.progress.keys += 1;
-        self.copy_attributes_of_new(key, is_new)
-    }
-
-    /// The attributes of a value that this commit may make: they are there only after it.
-    fn copy_attributes_of_new(&mut self, key: &Key, is_new: bool) -> Result<()> {
-        let attributes = self.from.attributes(key)?.unwrap_or_default();
-        let before = match self.to.attributes(key)? {
-            None if is_new => Some(Attributes::new()),
-            before => before,
-        };
         self.set_attributes(key, before, attributes)
     }
 
@@ -220,21 +228,25 @@ impl Drain<'_> {
         let schema = Arc::new(Schema::clone(view.schema()).without_storage());
         let there = match self.to.node(key)? {
             None => None,
-            Some(Node::Series { schema, records }) => {
-                schema.check_same_records(view.schema())?;
-                Some(records)
+            Some(Node::Series(there)) => {
+                there.schema().check_same_records(view.schema())?;
+                Some(there)
             }
             Some(other) => return Err(clash(NodeKind::Series, other.kind())),
         };
-        let done = there.unwrap_or(0);
+        let done = there
+            .as_ref()
+            .map_or(0, |there| there.first_record() + there.len());
         if done < first || done > end {
             return Err(diverged(done, first..end));
         }
-        if done > first {
-            check_same(view, &*self.to.series_view(key)?, first..done)?;
+        if let Some(there) = &there
+            && done > first
+        {
+            check_same(view, &**there, first..done)?;
         }
         // Also where nothing is to be freed: to know before anything is written whether it can be.
-        self.from.free(key, done)?;
+        self.shared.free(key, done)?;
         let chunk = self.to.plan(key, Some(&schema))?;
         match there {
             Some(_) => {
@@ -299,10 +311,10 @@ impl Drain<'_> {
         }
         let mut changes = std::mem::take(&mut self.changes);
         self.bytes = 0;
-        prepare(self.to, &mut changes)?;
+        prepare(self.to, changes.iter_mut())?;
         self.to.commit(Commit::new(changes))?;
         for (key, until) in std::mem::take(&mut self.moved) {
-            self.from.free(&key, until)?;
+            self.shared.free(&key, until)?;
         }
         if let Some(on_progress) = &mut self.on_progress
             && on_progress(&self.progress).is_break()

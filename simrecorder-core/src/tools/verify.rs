@@ -6,9 +6,9 @@ use std::ops::Range;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::key::Key;
 use crate::model::schema::NodeKind;
-use crate::reading::view::{ArrayView, ArrayViewExt};
-use crate::store::data_store::DataStore;
-use crate::store::data_store::DataStoreExt;
+use crate::store::array_view::ArrayView;
+use crate::store::data_store::{DataStore, DataStoreExt};
+use crate::store::node::Node;
 
 /// About so many bytes are read at once.
 const READ_BYTES: u64 = 16 << 20;
@@ -72,19 +72,15 @@ fn verify_key(store: &dyn DataStore, key: Key, kind: NodeKind) -> VerifiedKey {
         records: 0,
         damage: Vec::new(),
     };
-    if let Err(error) = store.attributes(&verified.key) {
-        verified.add(None, error);
-    }
-    let result = match kind {
-        NodeKind::Group => Ok(()),
-        NodeKind::Value => match store.value(&verified.key) {
-            Ok(Some(_)) => Ok(()),
-            Ok(None) => Err(gone()),
-            Err(error) => Err(error),
-        },
-        NodeKind::Series => store
-            .series_view(&verified.key)
-            .map(|view| verified.check_series(&*view)),
+    let result = match store.node(&verified.key) {
+        Ok(Some(Node::Series(view))) => {
+            verified.check_series(&*view);
+            Ok(())
+        }
+        Ok(Some(Node::Value { value, .. })) => value.map(drop),
+        Ok(Some(Node::Group { .. })) => Ok(()),
+        Ok(None) => Err(gone()),
+        Err(error) => Err(error),
     };
     if let Err(error) = result {
         verified.add(None, error);
@@ -148,7 +144,7 @@ pub struct VerifiedKey {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Damage {
-    /// The records, counted as [`ArrayViewExt::get`] counts them: all in the chunks that are
+    /// The records, counted as [`View::get`] counts them: all in the chunks that are
     /// damaged; of records without a fixed size, up to 64 around one that is. `None` if it is the
     /// key itself, its value or its attributes.
     pub records: Option<Range<u64>>,

@@ -17,6 +17,7 @@ use std::time::Duration;
 
 use simrecorder_core::{ArrayView, DataStore, Error, ErrorKind, Key, OpenMode, Result};
 use simrecorder_redis::{RedisDataStore, RedisOptions, RedisServer, RedisServerOptions};
+use simrecorder_testkit::full_name;
 use tempfile::TempDir;
 
 /// A program that runs a server which is killed when the thread that started it ends.
@@ -140,7 +141,7 @@ pub(crate) fn this_test(name: &str, role: &str) -> Command {
     command
         .args(["--pdeathsig", "KILL"])
         .arg(std::env::current_exe().unwrap())
-        .args(["--exact", name, "--nocapture"])
+        .args(["--exact", &full_name(name), "--nocapture"])
         .env("SIMRECORDER_TEST_ROLE", role);
     command
 }

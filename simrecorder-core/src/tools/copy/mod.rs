@@ -13,8 +13,9 @@ use reader::Reader;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::key::Key;
-use crate::store::data_store::Commit;
+use crate::store::commit::Commit;
 use crate::store::data_store::DataStore;
+use crate::store::encoded::EncodedChange;
 
 /// Copies a recording, or a part of it, from one store into another, whatever the two are.
 ///
@@ -102,12 +103,18 @@ type OnProgress<'a> = Box<dyn FnMut(&CopyProgress) -> ControlFlow<()> + 'a>;
 /// Commits what the reader sends; returns how far it came.
 fn commit_all(
     to: &dyn DataStore,
-    commits: Receiver<(Commit, CopyProgress)>,
+    commits: Receiver<(Vec<EncodedChange>, CopyProgress)>,
     mut copied: CopyProgress,
     mut on_progress: Option<OnProgress<'_>>,
 ) -> Result<CopyProgress> {
-    for (commit, progress) in commits {
-        to.commit(commit)?;
+    for (changes, progress) in commits {
+        match to.as_encoded() {
+            Some(to) => to.commit_encoded(changes)?,
+            None => {
+                let plain = changes.into_iter().filter_map(EncodedChange::into_plain);
+                to.commit(Commit::new(plain.collect()))?;
+            }
+        }
         copied = progress;
         if let Some(on_progress) = &mut on_progress
             && on_progress(&copied).is_break()

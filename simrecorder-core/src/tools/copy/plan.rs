@@ -4,10 +4,9 @@ use super::CopyProgress;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::key::Key;
 use crate::model::schema::{NodeKind, Schema};
-use crate::reading::view::ArrayViewExt;
-use crate::store::data_store::DataStore;
-use crate::store::data_store::DataStoreExt;
-use crate::store::data_store::Node;
+use crate::reading::view::View;
+use crate::store::data_store::{DataStore, DataStoreExt};
+use crate::store::node::Node;
 
 /// A key that is to be copied.
 #[derive(Debug)]
@@ -22,7 +21,7 @@ pub(super) enum What {
     Value,
     Series {
         /// How many records it has now.
-        records: u64,
+        len: u64,
         /// How many of them are a chunk in the target.
         chunk: u64,
     },
@@ -51,7 +50,7 @@ pub(super) fn plan(
             check_clash(node.kind(), there.kind()).map_err(|e| e.with_key(key.as_str()))?;
         }
         let what = match node {
-            Node::Group => {
+            Node::Group { .. } => {
                 open.extend(
                     from.children(&key)?
                         .into_iter()
@@ -63,22 +62,33 @@ pub(super) fn plan(
                 }
                 What::Group
             }
-            Node::Value => {
+            Node::Value { .. } => {
                 to.plan(&key, None)?;
                 What::Value
             }
-            Node::Series { schema, .. } => What::Series {
+            Node::Series(view) => What::Series {
                 // Not what the series has had: its first records may have been freed.
-                records: from.series_view(&key)?.len(),
+                len: view.len(),
                 chunk: match reencode {
-                    true => to.plan(&key, Some(&Schema::clone(&schema).without_storage()))?,
-                    false => to.plan(&key, Some(&schema))?,
+                    true => to.plan(&key, Some(&Schema::clone(view.schema()).without_storage()))?,
+                    false => plan_series(to, &view)?,
                 },
             },
         };
         planned.push(Planned { key, what });
     }
     Ok(planned)
+}
+
+/// How many records of a copy of `view` make a chunk: in its form, if the target takes that.
+fn plan_series(to: &dyn DataStore, view: &View) -> Result<u64> {
+    let (key, schema) = (view.key(), view.schema());
+    if let (Some(to), Some(from)) = (to.as_encoded(), view.as_encoded())
+        && let Some(chunk) = to.plan_in_form(key, schema, &from.stored_form())?
+    {
+        return Ok(chunk);
+    }
+    to.plan(key, Some(schema))
 }
 
 fn check_clash(is: NodeKind, there: NodeKind) -> Result<()> {
@@ -100,7 +110,7 @@ impl CopyProgress {
     /// Nothing of what was planned is copied yet.
     pub(super) fn start(planned: &[Planned]) -> Self {
         let records = planned.iter().map(|planned| match planned.what {
-            What::Series { records, .. } => records,
+            What::Series { len, .. } => len,
             _ => 0,
         });
         let keys = planned.iter().filter(|it| !matches!(it.what, What::Group));

@@ -13,9 +13,11 @@ use crate::model::key::Key;
 use crate::model::record::IntoValue;
 use crate::model::records::Records;
 use crate::model::schema::{Attributes, Schema};
-use crate::reading::view::{ArrayView, ArrayViewExt};
-use crate::store::data_store::DataStore;
-use crate::store::data_store::{Batch, Change, Commit, DataStoreExt, Prepared};
+use crate::store::array_view::ArrayView;
+use crate::store::commit::{Batch, Change, Prepared};
+use crate::store::data_store::{DataStore, DataStoreExt};
+use crate::store::encoded::{EncodedChange, EncodedStore, EncodedView};
+use crate::store::node::Node;
 
 /// A commit is made when this many bytes wait for it.
 pub(crate) const COMMIT_BYTES: usize = 8 << 20;
@@ -33,11 +35,11 @@ pub(super) struct Reader<'a> {
     from: &'a dyn DataStore,
     to: &'a dyn DataStore,
     reencode: bool,
-    commits: SyncSender<(Commit, CopyProgress)>,
+    commits: SyncSender<(Vec<EncodedChange>, CopyProgress)>,
     /// How far the copy is when all changes so far are committed.
     progress: CopyProgress,
     /// The changes of the next commit, and what they count.
-    changes: Vec<Change>,
+    changes: Vec<EncodedChange>,
     bytes: usize,
 }
 
@@ -46,7 +48,7 @@ impl<'a> Reader<'a> {
         from: &'a dyn DataStore,
         to: &'a dyn DataStore,
         reencode: bool,
-        commits: SyncSender<(Commit, CopyProgress)>,
+        commits: SyncSender<(Vec<EncodedChange>, CopyProgress)>,
         progress: CopyProgress,
     ) -> Self {
         Self {
@@ -65,7 +67,7 @@ impl<'a> Reader<'a> {
             let copied = match what {
                 What::Group => self.copy_group(&key),
                 What::Value => self.copy_value(&key),
-                What::Series { records, chunk } => self.copy_series(&key, records, chunk),
+                What::Series { len, chunk } => self.copy_series(&key, len, chunk),
             };
             copied.map_err(|e| e.with_key(key.as_str()))?;
         }
@@ -83,8 +85,10 @@ impl<'a> Reader<'a> {
     }
 
     fn copy_value(&mut self, key: &Key) -> Result<()> {
-        let value = self.from.value(key)?.ok_or_else(gone)?;
-        let attributes = self.from.attributes(key)?.unwrap_or_default();
+        let Some(Node::Value { value, attributes }) = self.from.node(key)? else {
+            return Err(gone());
+        };
+        let value = value?;
         let bytes = value.as_record()?.data.len();
         let set = Change::Set {
             key: key.clone(),
@@ -97,45 +101,59 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn copy_series(&mut self, key: &Key, records: u64, chunk: u64) -> Result<()> {
+    fn copy_series(&mut self, key: &Key, len: u64, chunk: u64) -> Result<()> {
         let view = self.from.series_view(key)?;
-        let schema = match self.reencode {
-            true => Arc::new(Schema::clone(view.schema()).without_storage()),
-            false => Arc::clone(view.schema()),
+        let encoded = self.to.as_encoded().zip(view.as_encoded());
+        let done = match encoded.filter(|_| !self.reencode) {
+            Some((to, from)) => self.copy_chunks(to, from, &*view, len)?,
+            None => {
+                let schema = match self.reencode {
+                    true => Arc::new(Schema::clone(view.schema()).without_storage()),
+                    false => Arc::clone(view.schema()),
+                };
+                let key = key.clone();
+                self.add(Change::Declare { key, schema }, 0, 0, len == 0)?;
+                0
+            }
         };
-        let declare = Change::Declare {
-            key: key.clone(),
-            schema: Arc::clone(&schema),
-        };
-        self.add(declare, 0, 0, records == 0)?;
-        let done = match self.reencode {
-            true => 0,
-            false => self.copy_chunks(&*view, &schema, records)?,
-        };
-        self.copy_records(&*view, done..records, chunk)
+        self.copy_records(&*view, done..len, chunk)
     }
 
-    /// Copies records as they are stored, as far as both stores can; returns how many.
-    fn copy_chunks(&mut self, view: &dyn ArrayView, schema: &Schema, records: u64) -> Result<u64> {
+    /// Declares a series in the form of `view`, and copies records as they are stored, as far as both
+    /// stores can; returns how many.
+    fn copy_chunks(
+        &mut self,
+        to: &dyn EncodedStore,
+        from: &dyn EncodedView,
+        view: &dyn ArrayView,
+        len: u64,
+    ) -> Result<u64> {
+        let (key, schema, form) = (view.key(), view.schema(), from.stored_form());
+        let declare = EncodedChange::Declare {
+            key: key.clone(),
+            schema: Arc::clone(schema),
+            form: form.clone(),
+        };
+        self.add_encoded(key, declare, 0, 0, len == 0)?;
         let mut done = 0;
-        while done < records
-            && let Some(encoded) = view.read_encoded(done..records, COMMIT_BYTES)?
+        while done < len
+            && let Some(encoded) = from.read_encoded(done..len, COMMIT_BYTES)?
         {
-            let (key, count, bytes) = (view.key(), encoded.records(), encoded.bytes());
-            if done == 0 && !self.to.takes_encoded(key, schema, &encoded)? {
+            let (count, bytes) = (encoded.len(), encoded.bytes());
+            if done == 0 && !to.takes_encoded(key, schema, &form, &encoded)? {
                 break;
             }
-            if count == 0 || count > records - done {
+            if count == 0 || count > len - done {
                 return Err(no_records());
             }
-            let append = Change::AppendEncoded {
+            let append = EncodedChange::Append {
                 key: key.clone(),
                 start: done,
                 encoded,
             };
             done += count;
-            self.add(append, count, bytes, done == records)?;
-            if done < records {
+            self.add_encoded(key, append, count, bytes, done == len)?;
+            if done < len {
                 // They are the only ones of their series in a commit.
                 self.send()?;
             }
@@ -203,10 +221,22 @@ impl<'a> Reader<'a> {
 
     /// Adds a change with that many records and bytes; `ends` says whether its value or series
     /// is whole with it.
-    fn add(&mut self, change: Change, records: u64, bytes: usize, ends: bool) -> Result<()> {
-        self.progress.key = change.key().clone();
+    fn add(&mut self, change: Change, count: u64, bytes: usize, ends: bool) -> Result<()> {
+        let key = change.key().clone();
+        self.add_encoded(&key, EncodedChange::Plain(change), count, bytes, ends)
+    }
+
+    fn add_encoded(
+        &mut self,
+        key: &Key,
+        change: EncodedChange,
+        count: u64,
+        bytes: usize,
+        ends: bool,
+    ) -> Result<()> {
+        self.progress.key = key.clone();
         self.progress.keys += u64::from(ends);
-        self.progress.records += records;
+        self.progress.records += count;
         self.progress.bytes += bytes as u64;
         self.changes.push(change);
         self.bytes += bytes + CHANGE_BYTES;
@@ -223,8 +253,8 @@ impl<'a> Reader<'a> {
         }
         let mut changes = std::mem::take(&mut self.changes);
         self.bytes = 0;
-        prepare(self.to, &mut changes)?;
-        let commit = (Commit::new(changes), self.progress.clone());
+        prepare(self.to, changes.iter_mut().filter_map(EncodedChange::plain))?;
+        let commit = (changes, self.progress.clone());
         // Nobody takes it if a commit failed or the copy was cancelled.
         self.commits.send(commit).map_err(|_| cancelled())
     }
@@ -259,8 +289,11 @@ pub(crate) fn whole_chunks(chunk: u64, record: usize, bytes: usize) -> u64 {
 
 /// Lets the target encode the batches ahead of their commit, on as many threads as there are
 /// processors.
-pub(crate) fn prepare(to: &dyn DataStore, changes: &mut [Change]) -> Result<()> {
-    let batches = changes.iter_mut().filter_map(|change| match change {
+pub(crate) fn prepare<'a>(
+    to: &dyn DataStore,
+    changes: impl Iterator<Item = &'a mut Change>,
+) -> Result<()> {
+    let batches = changes.filter_map(|change| match change {
         Change::Append { batch, prepared } => Some((&*batch, prepared)),
         _ => None,
     });

@@ -1,0 +1,4 @@
+//! The programs of this package run.
+
+mod compare;
+mod soak;

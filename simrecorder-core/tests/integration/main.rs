@@ -1,0 +1,20 @@
+//! The integration tests of this crate, in one program, since linking it takes longer than compiling
+//! most of them. What has to be the only test of its process is in a program of its own.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+#[cfg(feature = "conformance")]
+mod conformance_in_memory;
+#[cfg(feature = "conformance")]
+mod conformance_strict;
+mod copy;
+mod error_bound;
+mod recorder_end;
+mod recorder_lifecycle;
+mod recorder_options;
+mod recorder_stalls;
+mod recorder_stores;
+mod recorder_stress;
+mod recorder_threads;
+mod verify;

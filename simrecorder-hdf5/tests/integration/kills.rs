@@ -1,0 +1,144 @@
+//! Writers that are killed, or whose disk fails, at each single call that changes a file; h5py reads
+//! what they left.
+#![cfg(target_os = "linux")]
+#![allow(clippy::unwrap_used, reason = "helpers of tests, too, may panic")]
+
+use std::cell::OnceCell;
+use std::fs::{self, File};
+use std::path::Path;
+
+use serde_json::json;
+use simrecorder_core::{OpenMode, Result};
+use simrecorder_hdf5::Hdf5DataStore;
+use tempfile::TempDir;
+
+use crate::support;
+
+use support::kill_points::{Attack, Moment};
+use support::system_calls::{Progress, Strike};
+use support::{assert_success, python};
+
+fn open(path: &Path, mode: OpenMode) -> Result<Hdf5DataStore> {
+    Hdf5DataStore::options().mode(mode).open(path)
+}
+
+/// Whether a checkpoint was going on, as docs/format.md has it: other software may not be able to
+/// open the file then.
+fn in_checkpoint(path: &Path) -> bool {
+    let journal = fs::read(path.with_extension("h5.journal")).unwrap_or_default();
+    journal.get(64).is_some_and(|byte| byte % 2 == 1)
+}
+
+/// Cuts the last record of the journal, as of a commit that was struck while that was written.
+fn tear(path: &Path) -> bool {
+    let Ok(journal) = File::options()
+        .write(true)
+        .open(path.with_extension("h5.journal"))
+    else {
+        return false;
+    };
+    // A journal without records is shorter.
+    let cut = journal.metadata().unwrap().len().checked_sub(100);
+    cut.is_some_and(|length| journal.set_len(length).is_ok())
+}
+
+/// Copies of what writers left, for h5py to read at the end.
+#[derive(Default)]
+struct Copies {
+    folder: OnceCell<TempDir>,
+    manifest: Vec<String>,
+    interrupted: usize,
+}
+
+impl Copies {
+    /// Made when it is needed: what is struck must not make folders of its own.
+    fn folder(&self) -> &Path {
+        self.folder
+            .get_or_init(|| tempfile::tempdir().unwrap())
+            .path()
+    }
+
+    fn add(&mut self, path: &Path, steps: u64, closed: bool) {
+        let name = format!("{}.h5", self.manifest.len());
+        let copy = self.folder().join(name);
+        fs::copy(path, &copy).unwrap();
+        let line = json!({"path": copy, "steps": steps, "closed": closed});
+        self.manifest.push(line.to_string());
+    }
+
+    /// Returns whether a checkpoint was interrupted, which whoever opens the file ends, or whether
+    /// a commit was torn.
+    fn look(&mut self, path: &Path, moment: Moment, progress: Progress) -> bool {
+        if !path.exists() {
+            return false;
+        }
+        let in_checkpoint = in_checkpoint(path);
+        match moment {
+            Moment::Struck if in_checkpoint => self.interrupted += 1,
+            Moment::Struck => self.add(path, progress.settled, false),
+            Moment::Unreported => {
+                assert!(!in_checkpoint);
+                return tear(path);
+            }
+            Moment::Read => {
+                assert!(!in_checkpoint, "whoever opens it ends a checkpoint");
+                self.add(path, progress.settled, false);
+            }
+            Moment::Closed(steps) => {
+                self.add(path, steps, true);
+                nothing_is_left_over(path);
+            }
+        }
+        in_checkpoint
+    }
+
+    fn check(&self) {
+        let path = self.folder().join("manifest");
+        fs::write(&path, self.manifest.join("\n")).unwrap();
+        assert_success(python("read_steps.py").arg("files").arg(path));
+    }
+}
+
+fn nothing_is_left_over(path: &Path) {
+    for file in fs::read_dir(path.parent().unwrap()).unwrap() {
+        let name = file.unwrap().file_name();
+        assert_eq!(name, "run.h5", "something is left over");
+    }
+}
+
+fn attack(test: &str, strike: Strike, sample: usize) {
+    let mut copies = Copies::default();
+    let attack = Attack {
+        test,
+        file: "run.h5",
+        open,
+        look: |path: &Path, moment: Moment, progress: Progress| copies.look(path, moment, progress),
+    };
+    if let Some(figures) = attack.run(strike, sample) {
+        copies.check();
+        let interrupted = copies.interrupted;
+        eprintln!("{figures:?}, a checkpoint was interrupted {interrupted} times");
+        assert!(figures.calls >= 120 && interrupted >= 4, "{figures:?}");
+        assert!(figures.strikes >= sample - 4, "{figures:?}");
+        assert!(figures.recoveries >= 8 && figures.torn >= 4, "{figures:?}");
+    }
+}
+
+#[test]
+fn a_kill_before_any_call_loses_nothing_that_was_flushed() {
+    let name = "a_kill_before_any_call_loses_nothing_that_was_flushed";
+    attack(name, Strike::Kill, 40);
+}
+
+#[test]
+fn a_failure_of_any_call_loses_nothing_that_was_flushed() {
+    let name = "a_failure_of_any_call_loses_nothing_that_was_flushed";
+    attack(name, Strike::Fail, 40);
+}
+
+#[test]
+fn a_disk_that_gets_read_only_loses_nothing_that_was_flushed_nor_recorded_to_another_store() {
+    let name =
+        "a_disk_that_gets_read_only_loses_nothing_that_was_flushed_nor_recorded_to_another_store";
+    attack(name, Strike::ReadOnly, 40);
+}

@@ -1,0 +1,19 @@
+//! The integration tests of this crate, in one program, since linking it takes longer than compiling
+//! most of them. What has to be the only test of its process is in a program of its own.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod bad_input;
+mod conformance;
+mod damaged_files;
+mod durability;
+mod flipped_bytes;
+mod flush_cost;
+mod iteration_memory;
+mod kills;
+mod large;
+mod processes;
+mod python_reads;
+mod python_writes;
+mod verify;

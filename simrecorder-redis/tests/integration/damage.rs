@@ -1,0 +1,190 @@
+//! What stands on a server and makes no sense is an error for what it touches, and for nothing else.
+
+#![allow(clippy::unwrap_used, reason = "helpers of tests, too, may panic")]
+
+use crate::support;
+
+use simrecorder_core::{
+    Compression, DataStore, Error, ErrorKind, InMemoryDataStore, Key, OpenMode, Recorder, copy,
+    prelude::*, verify,
+};
+use support::{expect, quick, server, view};
+
+#[test]
+fn keys_of_other_programs_and_newer_versions_are_named() {
+    let server = server();
+    let root = |run: &str| format!("simrecorder:{{{run}}}:root");
+    let open = |run: &str, mode| quick().run(run).mode(mode).open(server.url());
+    server.cli(&["SET", &root("text"), "x"]);
+    for mode in [OpenMode::Read, OpenMode::OpenOrCreate, OpenMode::Truncate] {
+        expect(open("text", mode), ErrorKind::Corrupt, &["another program"]);
+    }
+    let fields = [
+        "format",
+        "1",
+        "requires",
+        "",
+        "generation",
+        "g",
+        "encoding",
+        "arrow",
+    ];
+    let whole = [&fields[..], &["compression", "none"]].concat();
+    for (run, field, value, kind) in [
+        ("newer", "format", "2", ErrorKind::Unsupported),
+        ("feature", "requires", "wings", ErrorKind::Unsupported),
+        ("encoding", "encoding", "pickle", ErrorKind::Unsupported),
+        (
+            "compression",
+            "compression",
+            "magic",
+            ErrorKind::InvalidArgument,
+        ),
+    ] {
+        server.cli(&[&["HSET", &root(run)], &whole[..], &[field, value]].concat());
+        for mode in [OpenMode::Read, OpenMode::OpenOrCreate] {
+            expect(open(run, mode), kind, &[run, value]);
+        }
+    }
+    server.cli(&[&["HSET", &root("short")], &fields[..]].concat());
+    expect(
+        open("short", OpenMode::Read),
+        ErrorKind::Corrupt,
+        &["compression"],
+    );
+}
+
+/// The key on the server whose name ends with `end`.
+fn key_of(server: &support::TestServer, end: &str) -> String {
+    let keys = server.cli(&["KEYS", &format!("*{end}")]);
+    keys.lines().next().unwrap().to_owned()
+}
+
+#[test]
+fn damage_is_an_error_for_what_it_touches_and_for_nothing_else() {
+    for (end, damage) in [
+        ("-0", &["SET", "KEY", "garbage"][..]),
+        ("-0", &["DEL", "KEY"]),
+        ("-0", &["APPEND", "KEY", "more"]),
+        ("-0", &["SETRANGE", "KEY", "9", "xxxxxxxxxxxx"]),
+        (":state", &["HSET", "KEY", "end", "-5"]),
+        (":state", &["HSET", "KEY", "end", "many"]),
+        (":state", &["HSET", "KEY", "end", "18446744073709551615"]),
+        (":state", &["HDEL", "KEY", "cuts"]),
+        (":index", &["DEL", "KEY"]),
+        (":index", &["XADD", "KEY", "9999-1", "n", "x"]),
+        (":nodes", &["HSET", "KEY", "n", "{}"]),
+        (":nodes", &["HSET", "KEY", "n", "no json"]),
+        (
+            ":nodes",
+            &[
+                "HSET",
+                "KEY",
+                "n",
+                r#"{"node":"series","kind":"array","dtype":"float64","shape":[99999999999,99999999999,99999]}"#,
+            ],
+        ),
+        (":state", &["SET", "KEY", "x"]),
+        (":index", &["SET", "KEY", "x"]),
+        (":nodes", &["SET", "KEY", "x"]),
+    ] {
+        let server = server();
+        let store = quick().open(server.url()).unwrap();
+        let recorder = Recorder::new(store.clone());
+        (0..100_u64).for_each(|i| recorder.record("n", i).unwrap());
+        recorder.flush().unwrap();
+        let key = key_of(&server, end);
+        let damage: Vec<&str> = damage
+            .iter()
+            .map(|it| if *it == "KEY" { &*key } else { it })
+            .collect();
+        if damage[0] == "SET" {
+            server.cli(&["DEL", &key]);
+        }
+        server.cli(&damage);
+        let reader = quick().mode(OpenMode::Read).open(server.url()).unwrap();
+        let name = Key::new("n").unwrap();
+        let read = || {
+            let view = reader.view(&name)?;
+            let view = view.ok_or_else(|| Error::new(ErrorKind::NotFound, "read", "n"))?;
+            if view.len() > 1000 {
+                return view.get(view.len() - 1).map(drop);
+            }
+            view.read::<u64>().map(drop)
+        };
+        let error = read().map(drop);
+        // An entry behind the last record does no harm; all else is noticed.
+        let harmless = damage.contains(&"9999-1");
+        assert_eq!(error.is_ok(), harmless, "{damage:?}");
+        if let Err(error) = error {
+            let kinds = [
+                ErrorKind::Corrupt,
+                ErrorKind::NotFound,
+                ErrorKind::Unsupported,
+            ];
+            assert!(kinds.contains(&error.kind()), "{damage:?}: {error}");
+            assert!(
+                error.to_string().contains("read") || error.key().is_some(),
+                "{error}"
+            );
+        }
+        match verify(&reader) {
+            Ok(report) => assert_eq!(report.is_sound(), harmless, "{damage:?}: {report}"),
+            Err(error) => assert!(!harmless, "{damage:?}: {error}"),
+        }
+        drop(reader.node(&name));
+        drop(reader.value(&name));
+        drop(reader.children(&Key::ROOT));
+        // A writer is refused, or goes on; it does not hang.
+        recorder.record("n", 100_u64).unwrap();
+        drop(recorder.flush());
+        drop(recorder);
+        let other = quick().run("other").open(server.url()).unwrap();
+        let recorder = Recorder::new(other);
+        recorder.record("n", 1).unwrap();
+        recorder.close().unwrap();
+    }
+}
+
+/// What stands about a series may claim that a record is larger than any memory.
+#[test]
+fn records_that_claim_to_be_huge_are_errors_whoever_reads_them() {
+    let server = server();
+    for compression in [Compression::None, Compression::Fast, Compression::Small] {
+        for shape in [1_u64 << 40, 1 << 48] {
+            let run = format!("{compression}-{shape}");
+            let options = || quick().run(&run).compression(compression);
+            let recorder = Recorder::new(options().open(server.url()).unwrap());
+            (0..100).for_each(|i| recorder.record("n", [i as u8]).unwrap());
+            recorder.close().unwrap();
+            let nodes = key_of(&server, ":nodes");
+            let document = server.cli(&["HGET", &nodes, "n"]);
+            let document = document
+                .replace("\"shape\":[1]", &format!("\"shape\":[{shape}]"))
+                .replace(",1]", &format!(",{shape}]"));
+            assert!(
+                document.matches(&shape.to_string()).count() > 1,
+                "{document}"
+            );
+            server.cli(&["HSET", &nodes, "n", &document]);
+
+            let reader = options().mode(OpenMode::Read).open(server.url()).unwrap();
+            let view = view(&reader, "n");
+            let kinds = [ErrorKind::TooLarge, ErrorKind::Corrupt];
+            let target = InMemoryDataStore::new();
+            for (what, done) in [
+                ("get", view.get(3).map(drop)),
+                ("iter", view.iter().try_for_each(|it| it.map(drop))),
+                ("read", view.read::<u8>().map(drop)),
+                ("copy", copy(&reader, &target, Default::default()).map(drop)),
+            ] {
+                let error = done.unwrap_err();
+                assert!(kinds.contains(&error.kind()), "{what} {run}: {error}");
+                assert_eq!(error.key(), Some("n"), "{what} {run}: {error}");
+            }
+            assert!(!verify(&reader).unwrap().is_sound(), "{run}");
+            drop(view);
+            server.cli(&["FLUSHALL"]);
+        }
+    }
+}

@@ -1,0 +1,110 @@
+//! redis-py and pyarrow read every kind and element type, bit for bit, with the program in
+//! `docs/format.md`.
+
+#![allow(clippy::unwrap_used, reason = "helpers of tests, too, may panic")]
+
+use crate::support;
+
+use std::path::Path;
+use std::process::Command;
+
+use serde_json::json;
+use simrecorder_core::{
+    ArrayValue, ChunkPolicy, Compression, DType, DataStore, Key, OpenMode, Recorder, Schema, Value,
+    prelude::*,
+};
+use simrecorder_redis::RedisDataStore;
+use support::server;
+
+/// An array of elements with any bits, NaN and infinities among them.
+fn elements(dtype: DType, shape: &[usize], seed: usize) -> Value {
+    let bytes = dtype.size() * shape.iter().product::<usize>();
+    let byte = |i: usize| ((i * i * 31 + i * 7) >> 2) as u8;
+    let mask = if dtype == DType::Bool { 1 } else { 0xff };
+    let data = (0..bytes).map(|i| byte(i + seed) & mask).collect();
+    Value::Array(ArrayValue::from_bytes(dtype, shape.to_vec(), data).unwrap())
+}
+
+fn record_all(recorder: &Recorder) {
+    for dtype in DType::ALL {
+        for i in 0..10 {
+            let record = |kind: &str, record: Value| {
+                recorder.record(format!("{kind}/{dtype}"), record).unwrap();
+            };
+            record("scalars", elements(dtype, &[], i));
+            record("arrays", elements(dtype, &[2, 3], i));
+            let len = i * 3 % 4;
+            let rows = [("ragged", vec![len]), ("ragged2", vec![len, 2])];
+            for (kind, shape) in rows {
+                let row = Ragged(elements(dtype, &shape, i));
+                recorder.record(format!("{kind}/{dtype}"), row).unwrap();
+            }
+        }
+        let matrix = elements(dtype, &[5, 4], 2);
+        recorder.set(format!("values/{dtype}"), matrix).unwrap();
+    }
+    let text = Schema::text().with_units("mV");
+    recorder.declare("kinds/text", text).unwrap();
+    for i in 0..10_u8 {
+        let text = format!("größe {i} 🧠").repeat(i.into());
+        recorder.record("kinds/text", text).unwrap();
+        let bytes = Blob(vec![i; i as usize % 4]);
+        recorder.record("kinds/bytes", bytes).unwrap();
+        let object = Object(json!({"step": i, "names": ["E"]}));
+        recorder.record("kinds/object", object).unwrap();
+    }
+    recorder.set("seed", 42_u64).unwrap();
+    recorder.set("text", "größe 🧠").unwrap();
+    recorder
+        .set("object", Object(json!({"tau": 20.0})))
+        .unwrap();
+    (0..5000_u64).for_each(|i| recorder.record("freed", i).unwrap());
+}
+
+#[test]
+fn redis_py_and_pyarrow_read_every_kind_and_type() {
+    let server = server();
+    let runs = [
+        ("none", Compression::None, 64 << 20),
+        ("fast", Compression::Fast, 64 << 20),
+        ("small", Compression::Small, 64 << 20),
+        ("split", Compression::None, 1000),
+    ];
+    for (run, compression, largest) in runs {
+        let store = RedisDataStore::options()
+            .run(run)
+            .mode(OpenMode::CreateNew)
+            .compression(compression)
+            .chunk_policy(ChunkPolicy::records(4))
+            .largest_value(largest)
+            .open(server.url())
+            .unwrap();
+        let recorder = Recorder::new(store.clone());
+        record_all(&recorder);
+        recorder.flush().unwrap();
+        store.free(&Key::new("freed").unwrap(), 3000).unwrap();
+        recorder.close().unwrap();
+    }
+    let recorder = Recorder::new(RedisDataStore::connect(server.url()).unwrap());
+    (0..10).for_each(|i| recorder.record("net/v", [f64::from(i); 3]).unwrap());
+    recorder.close().unwrap();
+
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let interpreter = folder.join("../target/python/bin/python");
+    assert!(
+        interpreter.exists(),
+        "this test runs Python with the packages of python/requirements.txt, and {} is missing: \
+         make it with ci/python",
+        interpreter.display()
+    );
+    let output = Command::new(interpreter)
+        .args(["-B", "-s"])
+        .arg(folder.join("tests/python/read_recording.py"))
+        .arg(server.url())
+        .args(runs.map(|(run, ..)| run))
+        .arg(folder.join(".."))
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}");
+}

@@ -1,0 +1,101 @@
+//! Recordings on a server are listed and deleted.
+
+#![allow(clippy::unwrap_used, reason = "helpers of tests, too, may panic")]
+
+use crate::support;
+
+use simrecorder_core::{ErrorKind, OpenMode, Recorder, prelude::*};
+use simrecorder_redis::RedisDataStore;
+use support::{expect, quick, server, view};
+
+const RUNS: [&str; 4] = ["a/b", "b c}:root", "default", "ü%{x}"];
+
+/// A recorder with every kind of key that a recording has on a server.
+fn record(url: &str, run: &str) -> Recorder {
+    let options = quick()
+        .run(run)
+        .mode(OpenMode::CreateNew)
+        .largest_value(1000);
+    let recorder = Recorder::new(options.open(url).unwrap());
+    for i in 0..300_u64 {
+        recorder.record("net/v", vec![i; 300]).unwrap();
+        recorder.record("x}:root", i).unwrap();
+        recorder.record("log", format!("step {i}")).unwrap();
+        if i % 100 == 0 {
+            recorder.flush().unwrap();
+        }
+    }
+    recorder.set("meta/seed", vec![1_u64; 1000]).unwrap();
+    recorder.set_attributes("net", Default::default()).unwrap();
+    recorder.flush().unwrap();
+    recorder
+}
+
+#[test]
+fn recordings_are_listed_by_their_names_and_nothing_else_is() {
+    let server = server();
+    assert!(RedisDataStore::runs(server.url()).unwrap().is_empty());
+    for run in RUNS {
+        record(server.url(), run).close().unwrap();
+    }
+    server.cli(&["SET", "simrecorder:{text}:root", "x"]);
+    server.cli(&["HSET", "simrecorder:{%zz}:root", "x", "y"]);
+    server.cli(&[
+        "HSET",
+        "simrecorder:{run}:generation:group:x}:root",
+        "x",
+        "y",
+    ]);
+    assert_eq!(RedisDataStore::runs(server.url()).unwrap(), RUNS);
+    let nowhere = RedisDataStore::runs("redis://127.0.0.1:1");
+    expect(nowhere, ErrorKind::Io, &["list", "127.0.0.1:1"]);
+}
+
+#[test]
+fn what_is_deleted_leaves_nothing_behind_and_its_users_are_told() {
+    let server = server();
+    server.cli(&["SET", "of another program", "x"]);
+    let kept = record(server.url(), "kept");
+    let keys = || {
+        let keys = server.cli(&["KEYS", "*"]);
+        let mut keys: Vec<String> = keys.lines().map(str::to_owned).collect();
+        keys.sort();
+        keys
+    };
+    let before = keys();
+    let url = format!("{}?run=gone", server.url());
+    let writer = record(server.url(), "gone");
+    let reader = RedisDataStore::open(&url).unwrap();
+    let log = view(&reader, "log");
+    assert!(keys().len() > before.len() + 300);
+    let unnamed = RedisDataStore::delete(server.url());
+    expect(unnamed, ErrorKind::InvalidArgument, &["?run="]);
+    RedisDataStore::delete(&url).unwrap();
+    assert_eq!(keys(), before);
+
+    expect(log.get(0), ErrorKind::NotFound, &["log"]);
+    writer.record("log", "more").unwrap();
+    expect(writer.flush(), ErrorKind::NotFound, &["gone", "deleted"]);
+    drop(writer);
+    for again in [
+        RedisDataStore::delete(&url),
+        RedisDataStore::open(&url).map(drop),
+    ] {
+        expect(again, ErrorKind::NotFound, &["gone"]);
+    }
+    // What the writer sent in vain ends by itself; all else is as it was.
+    let left = server.cli(&["KEYS", "simrecorder:{gone*"]);
+    for key in left.lines() {
+        assert_ne!(server.cli(&["TTL", key]), "-1", "{key}");
+    }
+    assert_eq!(kept.get_all("log").unwrap().len(), 300);
+    kept.record("log", "more").unwrap();
+    kept.close().unwrap();
+    let anew = record(server.url(), "gone");
+    assert_eq!(anew.get_all("log").unwrap().len(), 300);
+    anew.close().unwrap();
+    assert_eq!(
+        RedisDataStore::runs(server.url()).unwrap(),
+        ["gone", "kept"]
+    );
+}

@@ -1,0 +1,337 @@
+//! Servers reached in other ways: a cluster, sentinels, TLS.
+
+#![allow(clippy::unwrap_used, reason = "helpers of tests, too, may panic")]
+
+use crate::support;
+
+use std::net::{Ipv4Addr, TcpListener};
+use std::path::Path;
+use std::process::{Child, Command};
+use std::sync::Arc;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use simrecorder_core::{
+    ArrayView, DataStore, DrainOptions, ErrorKind, InMemoryDataStore, Key, OpenMode, Recorder,
+    drain, prelude::*,
+};
+use simrecorder_redis::{RedisDataStore, RedisServer};
+use support::{cli, server_options, signal};
+use tempfile::TempDir;
+
+fn free_port() -> u16 {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    listener.local_addr().unwrap().port()
+}
+
+fn run(program: &str, arguments: &[&str]) {
+    let output = Command::new(program).args(arguments).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    let cause = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        output.status.success(),
+        "{program} {arguments:?}: {said}{cause}"
+    );
+}
+
+fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !is_so() {
+        assert!(start.elapsed() < Duration::from_secs(60), "never {what}");
+        sleep(Duration::from_millis(50));
+    }
+}
+
+/// Three masters.
+struct Cluster {
+    servers: Vec<RedisServer>,
+    folder: TempDir,
+}
+
+impl Cluster {
+    fn node(folder: &Path, number: usize, port: Option<u16>) -> RedisServer {
+        let options = server_options()
+            .setting("cluster-enabled", "yes")
+            .setting("cluster-node-timeout", "2000");
+        let options = match port {
+            Some(port) => options.port(port),
+            None => options.setting("cluster-port", free_port().to_string()),
+        };
+        options.start(folder.join(number.to_string())).unwrap()
+    }
+
+    fn start() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let servers: Vec<_> = (0..3)
+            .map(|number| Self::node(folder.path(), number, None))
+            .collect();
+        let places = servers.iter().map(|it| format!("127.0.0.1:{}", it.port()));
+        let places: Vec<String> = places.collect();
+        let mut arguments = vec!["--cluster", "create"];
+        arguments.extend(places.iter().map(String::as_str));
+        arguments.push("--cluster-yes");
+        run("redis-cli", &arguments);
+        let cluster = Self { servers, folder };
+        cluster.wait();
+        cluster
+    }
+
+    fn wait(&self) {
+        wait_until("a whole cluster", || {
+            let mut servers = self.servers.iter();
+            servers.all(|it| cli(it.port(), &["CLUSTER", "INFO"]).contains("cluster_state:ok"))
+        });
+    }
+
+    fn url(&self) -> String {
+        let hosts = self
+            .servers
+            .iter()
+            .map(|it| format!("127.0.0.1:{}", it.port()));
+        let hosts: Vec<String> = hosts.collect();
+        format!("redis://{}?cluster=true", hosts.join(","))
+    }
+}
+
+fn view(store: &dyn DataStore, name: &str) -> Arc<dyn ArrayView> {
+    store.view(&Key::new(name).unwrap()).unwrap().unwrap()
+}
+
+fn record(recorder: &Recorder, range: std::ops::Range<u64>) {
+    for i in range {
+        for key in 0..20 {
+            recorder.record(format!("net/n{key}"), i * key).unwrap();
+        }
+        recorder.record("log", format!("step {i}")).unwrap();
+        recorder
+            .record("rows", Ragged(vec![i; i as usize % 4]))
+            .unwrap();
+        recorder.set("last", i).unwrap();
+    }
+}
+
+fn check(recorder: &Recorder, len: u64) {
+    for key in 0..20 {
+        let n = recorder.get_all(format!("net/n{key}")).unwrap();
+        assert!(
+            n.read::<u64>()
+                .unwrap()
+                .iter()
+                .copied()
+                .eq((0..len).map(|i| i * key))
+        );
+    }
+    let log = recorder.get_all("log").unwrap().read_text().unwrap();
+    assert!((0..len).all(|i| log[i as usize] == format!("step {i}")));
+    assert_eq!(recorder.get_all("rows").unwrap().len(), len);
+    assert_eq!(recorder.get_as::<u64>("last").unwrap(), Some(len - 1));
+    assert_eq!(recorder.keys().unwrap().len(), 23);
+}
+
+#[test]
+fn a_cluster_of_three_masters_keeps_a_recording_while_a_node_is_killed() {
+    let mut cluster = Cluster::start();
+    let recorder = Recorder::new(RedisDataStore::create(&cluster.url()).unwrap());
+    record(&recorder, 0..200);
+    recorder.flush().unwrap();
+    check(&recorder, 200);
+    // Each node has a part of it.
+    for server in &cluster.servers {
+        assert!(cli(server.port(), &["DBSIZE"]).parse::<u64>().unwrap() > 5);
+    }
+    for (number, until) in [(0, 400), (1, 600), (2, 800)] {
+        let server = cluster.servers.remove(number);
+        let port = server.port();
+        signal(server.process_id(), "KILL");
+        drop(server);
+        record(&recorder, until - 200..until);
+        sleep(Duration::from_millis(300));
+        let server = Cluster::node(cluster.folder.path(), number, Some(port));
+        cluster.servers.insert(number, server);
+        recorder.flush().unwrap();
+        check(&recorder, until);
+    }
+    recorder.close().unwrap();
+    cluster.wait();
+    let reader = Recorder::new(RedisDataStore::open(&cluster.url()).unwrap());
+    check(&reader, 800);
+
+    // Clashes are noticed, draining works, and a recording is deleted, as on one server.
+    let store = RedisDataStore::append(&cluster.url()).unwrap();
+    let recorder = Recorder::new(store.clone());
+    let error = recorder.record("log", 1.0).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::SchemaMismatch);
+    let error = recorder.record("last", 1.0).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::KindMismatch);
+    let memory = InMemoryDataStore::new();
+    drain(&store, &memory, DrainOptions::new()).unwrap();
+    assert_eq!(view(&store, "log").first_record(), 800);
+    check(&Recorder::new(memory), 800);
+    let followed = view(&store, "log")
+        .follow(Duration::from_millis(50))
+        .unwrap();
+    assert!(followed.is_empty());
+    recorder.close().unwrap();
+    let options = RedisDataStore::options().mode(OpenMode::Truncate);
+    options.open(&cluster.url()).unwrap();
+    for server in &cluster.servers {
+        let left = cli(server.port(), &["KEYS", "*index"]);
+        assert_eq!(left, "", "left behind");
+    }
+    let other = RedisDataStore::create(&format!("{}&run=other", cluster.url())).unwrap();
+    let recorder = Recorder::new(other);
+    record(&recorder, 0..50);
+    recorder.flush().unwrap();
+    assert_eq!(
+        RedisDataStore::runs(&cluster.url()).unwrap(),
+        ["default", "other"]
+    );
+    for run in ["default", "other"] {
+        RedisDataStore::delete(&format!("{}&run={run}", cluster.url())).unwrap();
+    }
+    for server in &cluster.servers {
+        // What was sent twice ends by itself.
+        for key in cli(server.port(), &["KEYS", "*"]).lines() {
+            assert_ne!(
+                cli(server.port(), &["TTL", key]),
+                "-1",
+                "{key} is left behind"
+            );
+        }
+    }
+    recorder.record("log", "more").unwrap();
+    assert_eq!(recorder.flush().unwrap_err().kind(), ErrorKind::NotFound);
+    // Who does not know that it is a cluster is told.
+    let one = format!("redis://127.0.0.1:{}", cluster.servers[0].port());
+    let mut opened = (0..20).map(|run| RedisDataStore::connect(&format!("{one}?run={run}")));
+    let error = opened.find_map(Result::err).unwrap();
+    assert!(error.to_string().contains("cluster=true"), "{error}");
+}
+
+/// A process that is killed when this is dropped.
+struct Killed(Child);
+
+impl Drop for Killed {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn sentinels_tell_where_the_server_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = server_options().start(folder.path().join("data")).unwrap();
+    let configuration = folder.path().join("sentinel.conf");
+    let port = free_port();
+    let text = format!(
+        "port {port}\nbind 127.0.0.1\ndir {}\nsentinel monitor lab 127.0.0.1 {} 1\n",
+        folder.path().display(),
+        server.port()
+    );
+    std::fs::write(&configuration, text).unwrap();
+    let sentinel = Command::new("setpriv")
+        .args(["--pdeathsig", "KILL", "redis-server"])
+        .arg(&configuration)
+        .arg("--sentinel")
+        .stdout(std::process::Stdio::null())
+        .spawn();
+    let _sentinel = Killed(sentinel.unwrap());
+    wait_until("a sentinel", || cli(port, &["PING"]) == "PONG");
+    // The first of the two is not there.
+    let url = format!("redis://127.0.0.1:1,127.0.0.1:{port}?sentinel=lab");
+    let recorder = Recorder::new(RedisDataStore::create(&url).unwrap());
+    recorder.record("n", 1_u64).unwrap();
+    recorder.close().unwrap();
+    let direct = RedisDataStore::open(server.url()).unwrap();
+    assert_eq!(view(&direct, "n").len(), 1);
+    let url = format!("redis://127.0.0.1:{port}?sentinel=kitchen");
+    let error = RedisDataStore::open(&url).unwrap_err();
+    assert!(error.to_string().contains("'kitchen'"), "{error}");
+}
+
+#[test]
+fn servers_are_reached_by_tls() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let key = [
+        "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2",
+    ];
+    run(
+        "openssl",
+        &[
+            &key[..],
+            &[
+                "-keyout",
+                &path("ca.key"),
+                "-out",
+                &path("ca.pem"),
+                "-subj",
+                "/CN=test",
+            ],
+        ]
+        .concat(),
+    );
+    let request = [
+        "req",
+        "-newkey",
+        "rsa:2048",
+        "-nodes",
+        "-subj",
+        "/CN=localhost",
+    ];
+    let files = ["-keyout", &path("key.pem"), "-out", &path("request.pem")];
+    run("openssl", &[&request[..], &files].concat());
+    std::fs::write(
+        folder.path().join("names"),
+        "subjectAltName=DNS:localhost\n",
+    )
+    .unwrap();
+    run(
+        "openssl",
+        &[
+            "x509",
+            "-req",
+            "-days",
+            "2",
+            "-CAcreateserial",
+            "-in",
+            &path("request.pem"),
+            "-out",
+            &path("cert.pem"),
+            "-CA",
+            &path("ca.pem"),
+            "-CAkey",
+            &path("ca.key"),
+            "-extfile",
+            &path("names"),
+        ],
+    );
+    let port = free_port();
+    let _server = server_options()
+        .password("sesame")
+        .setting("tls-port", port.to_string())
+        .setting("tls-cert-file", path("cert.pem"))
+        .setting("tls-key-file", path("key.pem"))
+        .setting("tls-ca-cert-file", path("ca.pem"))
+        .setting("tls-auth-clients", "no")
+        .start(folder.path().join("data"))
+        .unwrap();
+    let url = format!("rediss://:sesame@localhost:{port}");
+    let trusted = format!("{url}?tls_ca={}", path("ca.pem"));
+    let recorder = Recorder::new(RedisDataStore::create(&trusted).unwrap());
+    (0..100_000_u64).for_each(|i| recorder.record("n", i).unwrap());
+    recorder.flush().unwrap();
+    let n = recorder.get_all("n").unwrap().read::<u64>().unwrap();
+    assert!(n.iter().copied().eq(0..100_000));
+    recorder.close().unwrap();
+    // Nobody else vouches for this certificate, and it is for no other name.
+    for url in [url.clone(), trusted.replace("localhost", "127.0.0.1")] {
+        let error = RedisDataStore::open(&url).unwrap_err();
+        assert!(error.to_string().contains("certificate"), "{error}");
+        assert!(!error.to_string().contains("sesame"), "{error}");
+    }
+    let missing = format!("{url}?tls_ca={}", path("missing.pem"));
+    let error = RedisDataStore::open(&missing).unwrap_err();
+    assert!(error.to_string().contains("missing.pem"), "{error}");
+}

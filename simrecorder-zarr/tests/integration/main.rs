@@ -1,0 +1,29 @@
+//! The integration tests of this crate, in one program, since linking it takes longer than compiling
+//! most of them. What has to be the only test of its process is in a program of its own.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod bad_input;
+mod conformance_directory;
+mod conformance_lmdb;
+mod copy;
+mod cuts;
+mod damaged_files;
+mod durability;
+mod flush_cost;
+mod foreign;
+mod hostile_metadata;
+mod iteration_memory;
+mod kills;
+mod lmdb_processes;
+mod lmdb_storage;
+mod lossy;
+mod parts;
+mod processes;
+mod python_follows;
+mod python_reads;
+mod python_writes;
+mod replaced;
+mod strangers;
+mod verify;

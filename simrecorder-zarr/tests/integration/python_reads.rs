@@ -1,0 +1,134 @@
+//! Python opens what the recorder wrote: every kind and element type, bit for bit.
+
+#![allow(clippy::unwrap_used, reason = "helpers of tests, too, may panic")]
+
+use std::path::Path;
+
+use serde_json::json;
+use simrecorder_core::{ChunkPolicy, Compression, DType, OpenMode, Recorder, Schema, prelude::*};
+use simrecorder_zarr::{ZarrDataStore, ZarrStorage};
+
+use crate::support;
+
+use support::recording::*;
+use support::{assert_success, python};
+
+/// Makes a recording in a directory and in LMDB, and calls `read` with their paths while
+/// it is still open.
+fn with_recordings(
+    compression: Compression,
+    record: impl FnOnce(&Recorder),
+    read: impl FnOnce(&Path, &Path),
+) {
+    let folder = tempfile::tempdir().unwrap();
+    let open = |storage: ZarrStorage, name: &str| {
+        let options = ZarrDataStore::options()
+            .storage(storage)
+            .mode(OpenMode::CreateNew);
+        let options = options
+            .chunk_policy(ChunkPolicy::records(4))
+            .compression(compression);
+        options.open(folder.path().join(name)).unwrap()
+    };
+    let directory = open(ZarrStorage::Directory, "run.zarr");
+    let lmdb = open(ZarrStorage::Lmdb, "run.mdb");
+    let recorder = Recorder::new((directory.clone(), lmdb.clone()));
+    record(&recorder);
+    recorder.checkpoint().unwrap();
+    read(directory.path(), lmdb.path());
+    recorder.close().unwrap();
+}
+
+fn record_all(recorder: &Recorder) {
+    for dtype in DType::ALL {
+        // zarr-python lists no group that holds a bfloat16.
+        record_elements(recorder, dtype, |group| match dtype {
+            DType::BF16 => format!("{group}/bfloat16/x"),
+            dtype => format!("{group}/{dtype}"),
+        });
+    }
+    record_other_kinds(recorder);
+    record_group(recorder);
+}
+
+#[test]
+fn zarr_python_xarray_and_tensorstore_read_every_kind_and_type_from_a_directory() {
+    // The numbers are too coarse for this bound: they stay exact.
+    let lossy = Compression::lossy(f64::from_bits(1)).unwrap();
+    for compression in [
+        Compression::None,
+        Compression::Fast,
+        Compression::Small,
+        lossy,
+    ] {
+        with_recordings(compression, record_all, |directory, _| {
+            for reader in ["zarr", "xarray", "tensorstore"] {
+                assert_success(python("read_recording.py").arg(reader).arg(directory));
+            }
+        });
+    }
+}
+
+#[test]
+fn zarr_python_and_xarray_read_every_kind_and_type_from_lmdb_while_it_is_open() {
+    // Without compression, so that one value is large.
+    with_recordings(Compression::None, record_all, |directory, lmdb| {
+        for reader in ["lmdb-zarr", "lmdb-xarray"] {
+            assert_success(python("read_recording.py").arg(reader).arg(lmdb));
+        }
+        let compare = ["lmdb-entries".as_ref(), lmdb, directory];
+        assert_success(python("read_recording.py").args(compare));
+    });
+}
+
+#[test]
+fn zarr_python_reads_lossy_numbers_within_their_bound() {
+    let lossy = Compression::lossy(0.001).unwrap();
+    with_recordings(lossy, record_rounded, |directory, lmdb| {
+        assert_success(python("read_recording.py").arg("lossy").arg(directory));
+        assert_success(python("read_recording.py").arg("lmdb-lossy").arg(lmdb));
+    });
+}
+
+#[test]
+fn the_python_programs_of_the_documents_run() {
+    let folder = tempfile::tempdir().unwrap();
+    let create = |storage: ZarrStorage, name: &str| {
+        let options = ZarrDataStore::options()
+            .storage(storage)
+            .mode(OpenMode::CreateNew);
+        let options = options.chunk_policy(ChunkPolicy::records(8));
+        options.open(folder.path().join(name)).unwrap()
+    };
+    let record = |recorder: &Recorder| {
+        let v = Schema::array::<f32>([3]).with_dimension_names(["time", "neuron"]);
+        recorder.declare("net/v", v.with_units("mV")).unwrap();
+        for i in 0..10_u8 {
+            recorder.record("net/v", [f32::from(i); 3]).unwrap();
+            recorder
+                .record("net/spikes", Ragged(vec![i; i as usize % 4]))
+                .unwrap();
+            recorder
+                .record("events", Object(json!({"step": i})))
+                .unwrap();
+        }
+        recorder
+            .set("meta/parameters", Object(json!({"tau": 20.0})))
+            .unwrap();
+        recorder.flush().unwrap();
+    };
+    let closed = [
+        (ZarrStorage::Directory, "run.zarr"),
+        (ZarrStorage::Lmdb, "run.mdb"),
+    ];
+    let closed = Recorder::new(closed.map(|(storage, name)| create(storage, name)).to_vec());
+    record(&closed);
+    closed.close().unwrap();
+    // LMDB itself stays open until then, for reading, which py-lmdb minds.
+    drop(closed);
+    let flushed = Recorder::new(create(ZarrStorage::Directory, "flushed.zarr"));
+    record(&flushed);
+    let repository = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    assert_success(python("run_docs.py").arg(folder.path()).arg(repository));
+    flushed.close().unwrap();
+}

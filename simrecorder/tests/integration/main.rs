@@ -1,0 +1,12 @@
+//! The integration tests of this crate, in one program, since linking it takes longer than compiling
+//! most of them.
+
+mod contract;
+mod contract_redis;
+mod faulty_disks;
+mod faulty_stores;
+mod home;
+mod killed_drains;
+#[cfg(any(feature = "zarr", feature = "hdf5", feature = "redis"))]
+mod support;
+mod url;
