@@ -205,6 +205,25 @@ impl Error {
         self.0.kind
     }
 
+    /// Whether the same call may succeed later although nothing was changed: somebody else has the
+    /// recording open, a queue is full, or a server or the system below did not answer.
+    ///
+    /// A recorder that [stopped](crate::OnStoreError::Stop) keeps returning its first error, whatever
+    /// that was: open the recording again.
+    ///
+    /// ```
+    /// use simrecorder_core::{Error, ErrorKind};
+    ///
+    /// let locked = Error::new(ErrorKind::Locked, "open", "another recorder writes it");
+    /// assert!(locked.is_retryable());
+    /// let corrupt = Error::new(ErrorKind::Corrupt, "read", "a checksum differs");
+    /// assert!(!corrupt.is_retryable());
+    /// ```
+    pub fn is_retryable(&self) -> bool {
+        use ErrorKind::{BufferFull, Io, Locked};
+        matches!(self.kind(), BufferFull | Io | Locked)
+    }
+
     /// The operation that failed, such as `record`.
     pub fn operation(&self) -> &'static str {
         self.0.operation

@@ -11,8 +11,9 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::model::chunk::ChunkPolicy;
 use crate::model::dtype::DType;
 use crate::model::key::Key;
+use crate::model::kind::{Kind, NodeKind};
 use crate::model::records::Records;
-use crate::model::schema::{Attributes, Kind, NodeKind, Schema};
+use crate::model::schema::{Attributes, Schema};
 use crate::model::value::Value;
 use crate::reading::region_copy::{Block, copy_block};
 use crate::reading::selection::Region;
@@ -482,7 +483,7 @@ impl ArrayView for MemoryView {
                 origin: &origin,
                 shape: &shape,
             };
-            copy_block(block, region, out, dtype.size());
+            copy_block(block, region, out, dtype.size())?;
         }
         Ok(())
     }

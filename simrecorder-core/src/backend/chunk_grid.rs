@@ -1,5 +1,6 @@
 //! The chunks that a region touches: what backends with chunks share.
 
+use crate::error::Result;
 use crate::reading::region_copy::{Block, copy_block};
 use crate::reading::selection::{AxisRange, Region};
 
@@ -169,15 +170,15 @@ impl ChunkGrid {
     /// written, their value: `filled` makes so many elements, as bytes.
     ///
     /// # Errors
-    /// What `filled` returns.
-    pub fn fill_chunk<E>(
+    /// What `filled` returns, and [`copy_block`](crate::copy_block).
+    pub fn fill_chunk(
         &self,
         origin: &[u64],
         region: &Region,
         out: &mut [u8],
         element_size: usize,
-        filled: impl FnOnce(usize) -> Result<Vec<u8>, E>,
-    ) -> Result<(), E> {
+        filled: impl FnOnce(usize) -> Result<Vec<u8>>,
+    ) -> Result<()> {
         let (first, shape) = self.share(origin, region);
         let elements = shape.iter().product::<u64>() as usize;
         let block = Block {
@@ -185,12 +186,14 @@ impl ChunkGrid {
             origin: &first,
             shape: &shape,
         };
-        copy_block(block, &Region::all(&region.shape()), out, element_size);
-        Ok(())
+        copy_block(block, &Region::all(&region.shape()), out, element_size)
     }
 
     /// Copies the part of `records`, the first of which is the first of the chunks, that lies in
     /// the chunk `rest` of a row of chunks to its place in `chunk`. The others stay as they are.
+    ///
+    /// # Errors
+    /// Those of [`copy_block`](crate::copy_block).
     pub fn place_records(
         &self,
         count: u64,
@@ -198,7 +201,7 @@ impl ChunkGrid {
         rest: &[u64],
         chunk: &mut [u8],
         element_size: usize,
-    ) {
+    ) -> Result<()> {
         let mut shape = vec![count];
         shape.extend(&self.record_shape);
         let origin = vec![0; shape.len()];
@@ -219,7 +222,7 @@ impl ChunkGrid {
             origin: &origin,
             shape: &shape,
         };
-        copy_block(block, &Region::new(axes.collect()), chunk, element_size);
+        copy_block(block, &Region::new(axes.collect()), chunk, element_size)
     }
 }
 

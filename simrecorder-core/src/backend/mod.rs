@@ -12,9 +12,10 @@ mod ragged;
 mod record_log;
 mod rows;
 
+pub use crate::store::array_view::SharedView;
 pub use crate::store::encoded::{Encoded, EncodedChange, EncodedStore, EncodedView, StoredForm};
 pub use crate::store::errors;
-pub use crate::store::shared::{SharedStore, SharedView};
+pub use crate::store::shared::SharedStore;
 pub use chunk_grid::ChunkGrid;
 pub use files::{
     Lock, check_not_deleted, check_plain_file, deleted, lock_file, names, path_inside,

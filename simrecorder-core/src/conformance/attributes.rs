@@ -7,8 +7,9 @@ use super::support::{
     attributes, check_numbers, check_reopened, check_value, children, keys, recorder, value,
     write_and_check,
 };
+use crate::model::kind::NodeKind;
 use crate::model::record::Ragged;
-use crate::model::schema::{Attributes, NodeKind, Schema};
+use crate::model::schema::{Attributes, Schema};
 use crate::recorder::Recorder;
 use crate::store::array_view::ArrayView;
 use crate::store::open_mode::OpenMode;

@@ -10,8 +10,9 @@ use super::support::{
     declare, expect_error, key, keys, open, recorder, set, set_attributes, value,
 };
 use crate::error::ErrorKind;
+use crate::model::kind::NodeKind;
 use crate::model::record::{Blob, Object, Ragged};
-use crate::model::schema::{Attributes, NodeKind, Schema};
+use crate::model::schema::{Attributes, Schema};
 use crate::recorder::Recorder;
 use crate::store::data_store::{DataStore, DataStoreExt};
 use crate::store::open_mode::OpenMode;

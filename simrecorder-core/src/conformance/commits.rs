@@ -12,7 +12,8 @@ use super::support::{
 use crate::error::ErrorKind;
 use crate::model::chunk::ChunkPolicy;
 use crate::model::key::Key;
-use crate::model::schema::{Attributes, NodeKind, Schema};
+use crate::model::kind::NodeKind;
+use crate::model::schema::{Attributes, Schema};
 use crate::model::value::Value;
 use crate::store::commit::{Change, Commit};
 use crate::store::data_store::{DataStore, DataStoreExt};

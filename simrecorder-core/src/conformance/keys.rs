@@ -7,7 +7,8 @@ use super::support::{
 };
 use crate::error::{ErrorKind, Result};
 use crate::model::key::Key;
-use crate::model::schema::{Attributes, NodeKind, Schema};
+use crate::model::kind::NodeKind;
+use crate::model::schema::{Attributes, Schema};
 use crate::recorder::Recorder;
 use crate::store::open_mode::OpenMode;
 

@@ -6,8 +6,9 @@ use super::support::{
 };
 use crate::error::ErrorKind;
 use crate::model::key::Key;
+use crate::model::kind::NodeKind;
 use crate::model::record::{Blob, Object, Ragged};
-use crate::model::schema::{Attributes, NodeKind, Schema};
+use crate::model::schema::{Attributes, Schema};
 use crate::store::data_store::{DataStore, DataStoreExt};
 use crate::store::node::Node;
 use crate::store::open_mode::OpenMode;

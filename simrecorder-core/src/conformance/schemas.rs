@@ -9,8 +9,9 @@ use super::support::{
 use crate::model::chunk::ChunkPolicy;
 use crate::model::compression::Compression;
 use crate::model::dtype::DType;
+use crate::model::kind::{Kind, NodeKind};
 use crate::model::record::{Blob, Object, Ragged};
-use crate::model::schema::{Kind, NodeKind, Schema};
+use crate::model::schema::Schema;
 use crate::model::value::{ArrayValue, Value};
 use crate::recorder::Recorder;
 use crate::store::array_view::ArrayView;

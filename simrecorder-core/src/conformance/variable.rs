@@ -10,8 +10,9 @@ use super::support::{check_series, check_value, expect_error, recorder, value, w
 use crate::error::ErrorKind;
 use crate::model::chunk::ChunkPolicy;
 use crate::model::dtype::DType;
+use crate::model::kind::Kind;
 use crate::model::record::{Blob, Object, Ragged};
-use crate::model::schema::{Kind, Schema};
+use crate::model::schema::Schema;
 use crate::model::value::Value;
 use crate::recorder::Recorder;
 use crate::store::array_view::ArrayView;

@@ -1,17 +1,7 @@
 //! Explicit conversion between element types.
 
 use crate::error::{Error, ErrorKind, Result};
-
 use crate::model::dtype::{DType, Element};
-
-/// A number on its way from one element type to another; it holds every element exactly.
-#[derive(Clone, Copy, Debug)]
-#[doc(hidden)]
-pub enum Number {
-    Integer(i128),
-    Real(f64),
-    Complex(f64, f64),
-}
 
 /// Converts the bytes of `dtype` elements as Rust's `as` does.
 pub(crate) fn cast_elements<T: Element>(dtype: DType, data: &[u8]) -> Result<Vec<T>> {

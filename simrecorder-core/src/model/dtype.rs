@@ -7,8 +7,16 @@ use half::{bf16, f16};
 use num_complex::Complex;
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::model::cast::Number;
 use crate::model::large_pages::prefer_large_pages;
+
+/// A number on its way from one element type to another; it holds every element exactly.
+#[derive(Clone, Copy, Debug)]
+#[doc(hidden)]
+pub enum Number {
+    Integer(i128),
+    Real(f64),
+    Complex(f64, f64),
+}
 
 /// The type of the elements of an array.
 ///

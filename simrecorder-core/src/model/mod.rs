@@ -5,6 +5,7 @@ pub(crate) mod chunk;
 pub(crate) mod compression;
 pub(crate) mod dtype;
 pub(crate) mod key;
+pub(crate) mod kind;
 mod large_pages;
 pub(crate) mod record;
 pub(crate) mod records;

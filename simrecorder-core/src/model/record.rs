@@ -10,9 +10,8 @@ use serde::Serialize;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::dtype::{DType, Element};
-use crate::model::schema::Kind;
-use crate::model::value::Value;
-use crate::model::value::{ArrayValue, ObjectValue};
+use crate::model::kind::Kind;
+use crate::model::value::{ArrayValue, ObjectValue, Value, encode_object};
 
 /// A record as the recorder sees it: its kind, element type, shape and bytes, borrowed from
 /// the caller where they lie together in memory.
@@ -470,12 +469,17 @@ impl<T: Serialize> IntoValue for Object<T> {
     type Element = ();
 
     fn as_record(&self) -> Result<RecordRef<'_>> {
-        let data = rmp_serde::to_vec_named(&self.0).map_err(|e| {
-            let name = std::any::type_name::<T>();
-            let message = format!("the object of type {name} does not serialise");
-            Error::new(ErrorKind::InvalidArgument, "convert", message).with_source(e)
-        })?;
-        Ok(RecordRef::variable(Kind::Object, data))
+        Ok(RecordRef::variable(Kind::Object, encode_object(&self.0)?))
+    }
+}
+
+impl Value {
+    /// The value of anything that can be recorded.
+    ///
+    /// # Errors
+    /// Those of [`IntoValue::as_record`].
+    pub fn new(value: impl IntoValue) -> Result<Self> {
+        value.as_record().and_then(RecordRef::into_value)
     }
 }
 

@@ -5,8 +5,9 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::model::kind::Kind;
 use crate::model::record::RecordRef;
-use crate::model::schema::{Kind, Schema};
+use crate::model::schema::Schema;
 use crate::model::value::Value;
 use crate::model::value::{ArrayValue, ObjectValue};
 

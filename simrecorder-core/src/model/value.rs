@@ -9,8 +9,6 @@ use serde::de::DeserializeOwned;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::cast::cast_elements;
 use crate::model::dtype::{DType, Element};
-use crate::model::record::Object;
-use crate::model::record::{IntoValue, RecordRef};
 
 /// One value or record of any kind, owned.
 ///
@@ -47,14 +45,6 @@ pub enum Value {
 }
 
 impl Value {
-    /// The value of anything that can be recorded.
-    ///
-    /// # Errors
-    /// Those of [`IntoValue::as_record`].
-    pub fn new(value: impl IntoValue) -> Result<Self> {
-        value.as_record().and_then(RecordRef::into_value)
-    }
-
     /// What it is, for messages: `float64 array of shape [3]`, `text`, ….
     pub fn describe(&self) -> String {
         match self {
@@ -243,6 +233,15 @@ impl fmt::Debug for ArrayValue {
     }
 }
 
+/// MessagePack of `object`, with structs as maps from field names.
+pub(crate) fn encode_object<T: Serialize + ?Sized>(object: &T) -> Result<Vec<u8>> {
+    rmp_serde::to_vec_named(object).map_err(|e| {
+        let name = std::any::type_name::<T>();
+        let message = format!("the object of type {name} does not serialise");
+        Error::new(ErrorKind::InvalidArgument, "convert", message).with_source(e)
+    })
+}
+
 /// A serialised object: MessagePack, with structs as maps from field names.
 #[derive(Clone, PartialEq)]
 pub struct ObjectValue {
@@ -260,8 +259,7 @@ impl ObjectValue {
     /// # Errors
     /// [`ErrorKind::InvalidArgument`] if it does not serialise.
     pub fn new(object: impl Serialize) -> Result<Self> {
-        let data = Object(object).as_record()?.data.into_owned();
-        Ok(Self::from_msgpack(data))
+        encode_object(&object).map(Self::from_msgpack)
     }
 
     /// The stored MessagePack.

@@ -1,5 +1,6 @@
 //! Copying the part of a block that a region asks for.
 
+use crate::error::{Error, ErrorKind, Result};
 use crate::reading::selection::Region;
 
 /// A block of elements in memory: a decoded chunk, a run of records.
@@ -21,12 +22,18 @@ struct Walk {
     target_step: usize,
 }
 
-/// Copies what `region` asks for and `block` holds into `out`, which has the shape of the
+/// Copies what `region` asks for and `block` contains into `out`, which has the shape of the
 /// region in row-major order. Elements outside the block stay as they are.
 ///
-/// Nothing is copied if the axes of block and region differ in number or a buffer is too
-/// short for its shape: the callers have checked both.
-pub fn copy_block(block: Block<'_>, region: &Region, out: &mut [u8], element_size: usize) {
+/// # Errors
+/// [`ErrorKind::Internal`] if the axes of block and region differ in number or a buffer is too
+/// short for its shape. Nothing is copied then.
+pub fn copy_block(
+    block: Block<'_>,
+    region: &Region,
+    out: &mut [u8],
+    element_size: usize,
+) -> Result<()> {
     let axes = region.axes();
     let fits = |shape: &[u64], len: usize| {
         let elements = shape
@@ -39,8 +46,14 @@ pub fn copy_block(block: Block<'_>, region: &Region, out: &mut [u8], element_siz
         || !fits(block.shape, block.data.len())
         || !fits(&region.shape(), out.len())
     {
-        debug_assert!(false, "block and region do not fit");
-        return;
+        let message = format!(
+            "a block of shape {:?} with {} bytes does not fit a region of shape {:?} with {} bytes",
+            block.shape,
+            block.data.len(),
+            region.shape(),
+            out.len()
+        );
+        return Err(Error::new(ErrorKind::Internal, "read", message));
     }
 
     let mut walks = Vec::with_capacity(axes.len());
@@ -55,7 +68,7 @@ pub fn copy_block(block: Block<'_>, region: &Region, out: &mut [u8], element_siz
             .div_ceil(range.step);
         let behind = behind.min(range.count);
         if first >= behind {
-            return;
+            return Ok(());
         }
         source += (range.start + first * range.step - origin) as usize * source_stride;
         target += first as usize * target_stride;
@@ -83,6 +96,7 @@ pub fn copy_block(block: Block<'_>, region: &Region, out: &mut [u8], element_siz
     let mut walks = walks.split_off(outer);
     walks.reverse();
     copy_runs(&walks, &block.data[source..], &mut out[target..], run);
+    Ok(())
 }
 
 fn copy_runs(walks: &[Walk], source: &[u8], out: &mut [u8], run: usize) {
@@ -121,6 +135,29 @@ mod tests {
 
     use super::*;
     use crate::reading::selection::AxisRange;
+
+    #[test]
+    fn a_block_that_does_not_fit_its_region_is_an_error_and_copies_nothing() {
+        let region = Region::records(0..2, &[2, 3]);
+        let origin = [0, 0];
+        let block = |data, shape| Block {
+            data,
+            origin: &origin,
+            shape,
+        };
+        let mut out = [7; 6];
+        for (data, shape) in [
+            (&[1_u8; 6][..], &[2_u64][..]),
+            (&[1; 5], &[2, 3]),
+            (&[1; 6], &[u64::MAX, 3]),
+        ] {
+            let error = copy_block(block(data, shape), &region, &mut out, 1).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Internal, "{error}");
+        }
+        let short = copy_block(block(&[1; 6], &[2, 3]), &region, &mut out[..5], 1);
+        assert!(short.is_err());
+        assert_eq!(out, [7; 6]);
+    }
 
     proptest! {
         #[test]
@@ -162,7 +199,7 @@ mod tests {
                 }
                 let data: Vec<u8> = block.iter().flat_map(|x| x.to_ne_bytes()).collect();
                 let block = Block { data: &data, origin: &origin, shape: &block_shape };
-                copy_block(block, &region, &mut out, 2);
+                copy_block(block, &region, &mut out, 2)?;
             }
             let expected: Vec<u8> = expected.iter().flat_map(|x| x.to_ne_bytes()).collect();
             prop_assert_eq!(out, expected);

@@ -8,11 +8,12 @@ use crate::backend::{count_records, read_fixed};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::dtype::DType;
 use crate::model::key::Key;
+use crate::model::kind::Kind;
 use crate::model::records::Records;
-use crate::model::schema::{Kind, Schema};
+use crate::model::schema::Schema;
 use crate::reading::selection::{AxisRange, Region, Resolved, SelectedAxis, Selection};
 use crate::store::array_view::ArrayView;
-use crate::store::shared::SharedView;
+use crate::store::array_view::SharedView;
 
 /// What [`View::select`] gives.
 #[derive(Clone, Debug)]

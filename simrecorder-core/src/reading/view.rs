@@ -12,16 +12,17 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::model::cast::cast_elements;
 use crate::model::dtype::{DType, Element};
 use crate::model::key::Key;
+use crate::model::kind::Kind;
 use crate::model::records::Records;
-use crate::model::schema::{Kind, Schema};
+use crate::model::schema::Schema;
 use crate::model::value::{ArrayValue, Value, shaped};
 use crate::reading::ragged_array::RaggedArray;
 use crate::reading::record_iter::{ITER_BYTES, Iter};
 use crate::reading::selected_view::SelectedView;
 use crate::reading::selection::{Region, Selection, element_count};
 use crate::store::array_view::ArrayView;
+use crate::store::array_view::SharedView;
 use crate::store::encoded::EncodedView;
-use crate::store::shared::SharedView;
 
 /// A lazy view of one series: a snapshot of its length, from which only what is asked for is read.
 ///

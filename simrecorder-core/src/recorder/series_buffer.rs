@@ -9,9 +9,10 @@ use super::buffer_pool::BufferPool;
 use super::pipeline::batch_bytes;
 use crate::model::dtype::DType;
 use crate::model::key::Key;
+use crate::model::kind::Kind;
 use crate::model::record::{RecordRef, ScalarRef};
 use crate::model::records::Records;
-use crate::model::schema::{Kind, Schema};
+use crate::model::schema::Schema;
 use crate::store::commit::Batch;
 
 /// A batch of records of unknown size ends at about this many bytes, as one of arrays does

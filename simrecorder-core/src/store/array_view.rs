@@ -3,15 +3,16 @@
 use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::error::Result;
 use crate::model::dtype::DType;
 use crate::model::key::Key;
+use crate::model::kind::Kind;
 use crate::model::records::Records;
-use crate::model::schema::{Attributes, Kind, Schema};
+use crate::model::schema::{Attributes, Schema};
 use crate::reading::selection::Region;
 use crate::store::encoded::EncodedView;
-use crate::store::shared::SharedView;
 
 /// How many bytes [`ArrayView::check_records`] reads at once, at most, unless one record is larger.
 const CHECK_BYTES: usize = 16 << 20;
@@ -124,4 +125,24 @@ pub trait ArrayView: fmt::Debug + Send + Sync {
     fn as_encoded(&self) -> Option<&dyn EncodedView> {
         None
     }
+}
+
+/// A view of a series in a [`SharedStore`](crate::backend::SharedStore).
+pub trait SharedView {
+    /// The index in its series of the first record of the view. It is 0 unless records were
+    /// [freed](crate::backend::SharedStore::free): then views begin at the first one that is left.
+    fn first_record(&self) -> u64;
+
+    /// The writer of a record: a number that each writer of the store has for itself.
+    ///
+    /// - `None` if the store does not know.
+    /// - No such record: `OutOfBounds`.
+    fn writer_of(&self, record: u64) -> Result<Option<u64>>;
+
+    /// Waits until there are records after the last one of the view, but no longer than
+    /// `timeout`, and gives a view of the series as it is then.
+    ///
+    /// - The store waits without asking again and again.
+    /// - A view that cannot grow: `Unsupported`.
+    fn follow(&self, timeout: Duration) -> Result<Arc<dyn ArrayView>>;
 }

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use crate::error::{Error, Result};
 use crate::model::key::Key;
-use crate::model::schema::{Attributes, NodeKind, Schema};
+use crate::model::kind::NodeKind;
+use crate::model::schema::{Attributes, Schema};
 use crate::model::value::Value;
 use crate::reading::view::View;
 use crate::store::commit::{Batch, Commit, Prepared};

@@ -2,7 +2,7 @@
 
 use crate::error::{Error, ErrorKind};
 use crate::model::key::Key;
-use crate::model::schema::NodeKind;
+use crate::model::kind::NodeKind;
 
 /// The key is a node of another kind than `wanted`.
 pub fn clash(operation: &'static str, key: &Key, is: NodeKind, wanted: NodeKind) -> Error {

@@ -2,7 +2,8 @@
 
 use crate::error::Result;
 use crate::model::key::Key;
-use crate::model::schema::{Attributes, NodeKind};
+use crate::model::kind::NodeKind;
+use crate::model::schema::Attributes;
 use crate::model::value::Value;
 use crate::reading::view::View;
 

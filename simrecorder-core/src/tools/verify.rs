@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::key::Key;
-use crate::model::schema::NodeKind;
+use crate::model::kind::NodeKind;
 use crate::store::array_view::ArrayView;
 use crate::store::data_store::{DataStore, DataStoreExt};
 use crate::store::node::Node;

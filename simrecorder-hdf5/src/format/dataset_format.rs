@@ -213,8 +213,7 @@ impl DatasetFormat {
                     origin,
                     shape: chunk_shape,
                 };
-                copy_block(block, region, out, layout.element_size());
-                Ok(())
+                copy_block(block, region, out, layout.element_size())
             })
         })
     }

@@ -226,7 +226,7 @@ impl SeriesReader {
                 origin,
                 shape,
             };
-            copy_block(block, region, out, element_size);
+            copy_block(block, region, out, element_size)?;
             Ok(true)
         })?;
 
@@ -245,7 +245,7 @@ impl SeriesReader {
                 origin: &origin,
                 shape: &shape,
             };
-            copy_block(block, region, out, element_size);
+            copy_block(block, region, out, element_size)?;
             Ok(true)
         })
     }

@@ -203,7 +203,7 @@ mod tests {
             let mut expected = vec![0; 2 * region.len().unwrap()];
             let origin = vec![0; shape.len()];
             let all = Block { data: &data, origin: &origin, shape: &shape };
-            copy_block(all, &region, &mut expected, 2);
+            copy_block(all, &region, &mut expected, 2)?;
 
             // Beside a frame of this length, any other way is cheap.
             let slices = SlicePlan::new(&axes, rows, &shape[1..], 2, 1 << 40).unwrap();
@@ -212,7 +212,7 @@ mod tests {
                 let Piece { origin, start } = slices.piece(number);
                 let data = &frame[start as usize..(start + slices.bytes) as usize];
                 let block = Block { data, origin: &origin, shape: &slices.shape };
-                copy_block(block, &region, &mut out, 2);
+                copy_block(block, &region, &mut out, 2)?;
             }
             prop_assert_eq!(out, expected);
         }

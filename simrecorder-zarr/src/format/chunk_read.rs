@@ -89,13 +89,13 @@ impl Chunk<'_> {
         self.format.layout()
     }
 
-    fn copy(&self, data: &[u8], out: &mut [u8]) {
+    fn copy(&self, data: &[u8], out: &mut [u8]) -> Result<()> {
         let block = Block {
             data,
             origin: self.origin,
             shape: self.layout().grid().chunk_shape(),
         };
-        copy_block(block, self.region, out, self.layout().element_size());
+        copy_block(block, self.region, out, self.layout().element_size())
     }
 
     /// Reads from a Blosc frame; `None` if it is not what it should be.
@@ -406,7 +406,7 @@ mod tests {
             let origin = shape.map(|len| len / 2);
             let block = Block { data: &data, origin: &origin, shape: &shape };
             let mut expected = vec![7; region.len().unwrap() * size];
-            copy_block(block, &region, &mut expected, size);
+            copy_block(block, &region, &mut expected, size)?;
 
             let file = tempfile::NamedTempFile::new().unwrap();
             std::fs::write(&file, &encoded).unwrap();

@@ -81,7 +81,7 @@ impl Recording {
                 origin: &origin,
                 shape: layout.grid().chunk_shape(),
             };
-            copy_block(block, &region, &mut data, dtype.size());
+            copy_block(block, &region, &mut data, dtype.size())?;
         }
         Ok(match kind {
             Kind::Bytes => Value::Bytes(data),

@@ -6,7 +6,8 @@ use crate::backend::rows::{RowSize, RowsRef, append_frame};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::compression::Compression;
 use crate::model::dtype::DType;
-use crate::model::schema::{Kind, Schema};
+use crate::model::kind::Kind;
+use crate::model::schema::Schema;
 use crate::reading::selection::Region;
 
 /// What the rows of a column are, and how they are cut into chunks.

@@ -46,8 +46,7 @@ pub(super) fn read_region<S: ColumnSource>(
         origin: &origin,
         shape: &column.layout().shape(tail.count),
     };
-    copy_block(block, &new, out, size);
-    Ok(())
+    copy_block(block, &new, out, size)
 }
 
 /// Reads the rows of `range` of a column with elements.

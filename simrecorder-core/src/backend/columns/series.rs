@@ -11,7 +11,7 @@ use crate::backend::columns::sink::ColumnSink;
 use crate::backend::rows::Rows;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::key::Key;
-use crate::model::schema::Kind;
+use crate::model::kind::Kind;
 use crate::store::commit::{Batch, Prepared};
 
 /// The columns of a series, and what its records are.

@@ -11,8 +11,9 @@ use crate::backend::ragged::{count_records, read_fixed, read_ragged, read_record
 use crate::backend::rows::RowSize;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::key::Key;
+use crate::model::kind::Kind;
 use crate::model::records::Records;
-use crate::model::schema::{Kind, Schema};
+use crate::model::schema::Schema;
 use crate::reading::selection::Region;
 use crate::store::array_view::ArrayView;
 use crate::store::encoded::{Encoded, EncodedView, StoredForm};

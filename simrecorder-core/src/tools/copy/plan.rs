@@ -1,12 +1,13 @@
 //! What there is to copy, and whether the target can keep it.
 
-use super::CopyProgress;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::key::Key;
-use crate::model::schema::{NodeKind, Schema};
+use crate::model::kind::NodeKind;
+use crate::model::schema::Schema;
 use crate::reading::view::View;
 use crate::store::data_store::{DataStore, DataStoreExt};
 use crate::store::node::Node;
+use crate::tools::copy::progress::CopyProgress;
 
 /// A key that is to be copied.
 #[derive(Debug)]

@@ -6,8 +6,6 @@ use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
 use std::thread;
 
-use super::plan::{Planned, What};
-use super::{CopyProgress, cancelled, no_thread};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::key::Key;
 use crate::model::record::IntoValue;
@@ -18,6 +16,8 @@ use crate::store::commit::{Batch, Change, Prepared};
 use crate::store::data_store::{DataStore, DataStoreExt};
 use crate::store::encoded::{EncodedChange, EncodedStore, EncodedView};
 use crate::store::node::Node;
+use crate::tools::copy::plan::{Planned, What};
+use crate::tools::copy::progress::{CopyProgress, cancelled, no_thread};
 
 /// A commit is made when this many bytes wait for it.
 pub(crate) const COMMIT_BYTES: usize = 8 << 20;
