@@ -22,7 +22,7 @@ use crate::server::RedisServer;
 pub(crate) enum NodeReply {
     Group(Attributes),
     Value {
-        stored: StoredValue,
+        stored: Box<StoredValue>,
         value: Result<Value>,
         attributes: Attributes,
     },
