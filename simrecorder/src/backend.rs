@@ -6,6 +6,6 @@
 
 pub use simrecorder_core::backend::*;
 pub use simrecorder_core::{
-    ArrayView, Batch, Block, Change, Child, Commit, DataStore, Encoded, Node, NodeKind, Prepared,
-    RecordRef, Records, Region, copy_block, expand_home,
+    ArrayView, Batch, Block, Change, Child, Commit, DataStore, Node, NodeKind, Prepared, RecordRef,
+    Records, Region, copy_block, expand_home,
 };

@@ -39,7 +39,7 @@
 //! | record | [`Recorder`]; [`IntoValue`] for what can be recorded; [`Series`] for hot loops |
 //! | choose units, dimension names, chunks, compression | [`Schema`] with [`Recorder::declare`] |
 //! | set memory, threads, what happens on errors | [`RecorderOptions`] |
-//! | read | [`Recorder::get_all`], then [`ArrayViewExt`] |
+//! | read | [`Recorder::get_all`], then [`View`] |
 //! | create a recording, open one, add to one, by path or URL | [`create`], [`open`], [`append`], [`open_with`] |
 //! | copy a recording into another store | [`copy`](fn@copy) |
 //! | move it there while it grows | [`drain`](fn@drain) |
@@ -72,7 +72,7 @@ pub use simrecorder_core::{
     Ragged, Recorder, RecorderOptions, Series, Status, StoreReader, StoreState, StoreStatus,
 };
 
-pub use simrecorder_core::{ArrayView, ArrayViewExt, AxisRange, Iter, RaggedArray, Selection};
+pub use simrecorder_core::{ArrayView, AxisRange, Group, Iter, RaggedArray, Selection, View};
 
 pub use simrecorder_core::{
     ArrayValue, Attributes, Child, ChunkPolicy, Compression, DType, DimensionName, ErrorBound, Key,

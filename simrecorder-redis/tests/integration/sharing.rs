@@ -4,17 +4,15 @@
 
 use crate::support;
 
-use std::sync::Arc;
-
 use simrecorder_core::ndarray::{self, s};
 use simrecorder_core::{
     ArrayView, Compression, DataStore, ErrorKind, InMemoryDataStore, Key, OnDivergence, OpenMode,
-    Recorder, RecorderOptions, Schema, prelude::*,
+    Recorder, RecorderOptions, Schema, View, prelude::*,
 };
 use simrecorder_redis::{RedisDataStore, RedisEncoding};
 use support::{expect, new_run, server, server_with};
 
-fn view(store: &RedisDataStore, name: &str) -> Arc<dyn ArrayView> {
+fn view(store: &RedisDataStore, name: &str) -> View {
     store.view(&Key::new(name).unwrap()).unwrap().unwrap()
 }
 

@@ -12,7 +12,7 @@ use simrecorder::ErrorKind::{
 };
 use simrecorder::{
     DataStore, Error, ErrorKind, OpenMode, OpenOptions, Recorder, Result, append, create, open,
-    open_with, prelude::*,
+    open_with,
 };
 use simrecorder_testkit::{all_files, assert_success, expect, role, this_test, this_test_by};
 use tempfile::TempDir;
