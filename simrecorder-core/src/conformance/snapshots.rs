@@ -1,11 +1,13 @@
 //! Views are snapshots.
 
+use std::fmt::Debug;
+
 use super::Harness;
 use super::support::{
     append_numbers, check_numbers, check_view, commit, declare, expect_error, key, open, recorder,
     truncate, value,
 };
-use crate::error::ErrorKind;
+use crate::error::{ErrorKind, Result};
 use crate::model::chunk::ChunkPolicy;
 use crate::model::record::Ragged;
 use crate::model::schema::Schema;
@@ -221,7 +223,6 @@ pub fn records_that_were_cut_read_as_they_were_or_are_out_of_bounds(harness: &dy
     let store = open(harness, OpenMode::Append);
     let names = ["n", "rows", "text"];
     let views = names.map(|name| store.series_view(&key(name)).unwrap());
-    let numbers = views[0].clone();
     let check = || {
         for (name, view) in names.into_iter().zip(&views) {
             assert_eq!(view.len(), LEN);
@@ -248,11 +249,11 @@ pub fn records_that_were_cut_read_as_they_were_or_are_out_of_bounds(harness: &dy
                 expect_cut::<()>(Err(error), name);
             }
         }
-        match numbers.read::<u64>() {
+        match views[0].read::<u64>() {
             Ok(all) => assert!(all.iter().copied().eq(0..LEN), "{all}"),
             error => expect_cut(error, "n"),
         }
-        match numbers.select(ndarray::s![..;-7]).unwrap().read::<u64>() {
+        match views[0].select(ndarray::s![..;-7]).unwrap().read::<u64>() {
             Ok(some) => assert!(some.iter().copied().eq([19, 12, 5]), "{some}"),
             error => expect_cut(error, "n"),
         }
@@ -268,7 +269,7 @@ pub fn records_that_were_cut_read_as_they_were_or_are_out_of_bounds(harness: &dy
 }
 
 #[track_caller]
-fn expect_cut<T: std::fmt::Debug>(result: crate::Result<T>, name: &str) {
+fn expect_cut<T: Debug>(result: Result<T>, name: &str) {
     let words = [name, "shorter", "take a new view"];
     expect_error(result, ErrorKind::OutOfBounds, &words);
 }

@@ -1,7 +1,7 @@
 //! From what the client library and the server report to the errors of the project.
 
 use redis::{ErrorKind as RedisKind, RedisError, ServerError, ServerErrorKind};
-use simrecorder_core::{Error, ErrorKind, NodeKind};
+use simrecorder_core::{Error, ErrorKind};
 
 pub(crate) fn corrupt(message: impl Into<String>) -> Error {
     Error::new(ErrorKind::Corrupt, "read", message)
@@ -9,12 +9,6 @@ pub(crate) fn corrupt(message: impl Into<String>) -> Error {
 
 pub(crate) fn invalid(message: impl Into<String>) -> Error {
     Error::new(ErrorKind::InvalidArgument, "open", message)
-}
-
-/// The error of a key that is something else already.
-pub(crate) fn clash(is: NodeKind, wanted: NodeKind) -> Error {
-    let message = format!("this is a {is}, it cannot become a {wanted}");
-    Error::new(ErrorKind::KindMismatch, "commit", message)
 }
 
 /// The error of a reply that has another form than its command asks for.

@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
+use simrecorder_core::backend::errors::{clash, not_declared};
 use simrecorder_core::{Batch, Change, Error, ErrorKind, Key, NodeKind, Result, Schema, Value};
 
-use crate::connection::errors::{clash, corrupt};
+use crate::connection::errors::corrupt;
 use crate::format::document::{Document, SeriesDocument, signature};
 use crate::format::names::SeriesNames;
 use crate::recording::encoder::{FrameEncoder, PreparedBatch};
@@ -79,7 +80,7 @@ impl<'a> CommitBuilder<'a> {
 
     fn declare(&mut self, key: &Key, schema: &Schema) -> Result<()> {
         if key.is_root() {
-            return Err(clash(NodeKind::Group, NodeKind::Series));
+            return Err(clash("commit", key, NodeKind::Group, NodeKind::Series));
         }
         if let Some(series) = self.keyspace.cached_series(key) {
             series.schema.check_same_records(schema)?;
@@ -119,21 +120,18 @@ impl<'a> CommitBuilder<'a> {
             return Ok(Arc::clone(series));
         }
         if key.is_root() {
-            return Err(clash(NodeKind::Group, NodeKind::Series));
+            return Err(clash("commit", key, NodeKind::Group, NodeKind::Series));
         }
         if let Some(series) = self.keyspace.cached_series(key) {
             return Ok(series);
         }
         match self.keyspace.document(key)? {
             Some(Document::Series(series)) => Ok(series),
-            Some(other) => Err(clash(other.kind(), NodeKind::Series)),
+            Some(other) => Err(clash("commit", key, other.kind(), NodeKind::Series)),
             None => {
                 self.keyspace.check_current()?;
                 // The server may have lost it, and is sent it again before this commit.
-                self.writer.declared(key).ok_or_else(|| {
-                    let message = "the series was not declared";
-                    Error::new(ErrorKind::NotFound, "commit", message)
-                })
+                self.writer.declared(key).ok_or_else(|| not_declared(key))
             }
         }
     }
@@ -181,7 +179,7 @@ impl<'a> CommitBuilder<'a> {
 
     fn set(&mut self, key: &Key, value: &Value) -> Result<()> {
         if key.is_root() {
-            return Err(clash(NodeKind::Group, NodeKind::Value));
+            return Err(clash("commit", key, NodeKind::Group, NodeKind::Value));
         }
         let prefix = self.keyspace.names.values();
         let (stored, commands) = self.encoder.encode_value(&prefix, value)?;

@@ -21,7 +21,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::Mutex;
-use simrecorder_core::backend::random_number;
+use simrecorder_core::backend::{errors, random_number};
 use simrecorder_core::{Batch, Commit, Error, ErrorKind, Key, Prepared, Result, Schema};
 
 use self::buffers::BufferPool;
@@ -100,15 +100,10 @@ impl Recording {
 
     pub(crate) fn check_writable(&self, operation: &'static str) -> Result<()> {
         if self.read_only {
-            let message = "the recording was opened read only; open it with Append";
-            return Err(Error::new(ErrorKind::ReadOnly, operation, message));
+            return Err(errors::read_only(operation));
         }
         if self.closed.load(Ordering::Acquire) {
-            return Err(Error::new(
-                ErrorKind::Closed,
-                operation,
-                "the store was closed",
-            ));
+            return Err(errors::closed(operation, "store"));
         }
         Ok(())
     }

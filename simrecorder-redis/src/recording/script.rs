@@ -1,10 +1,11 @@
 //! The script that makes a commit: the command that runs it, and what its answer means.
 
 use redis::{RedisError, ServerError, Value};
+use simrecorder_core::backend::errors::{clash, not_a_group, not_declared};
 use simrecorder_core::{Error, ErrorKind, Key, NodeKind, Result};
 
 use crate::connection::Failure;
-use crate::connection::errors::{clash, corrupt, from_server, is_transient, unexpected};
+use crate::connection::errors::{corrupt, from_server, is_transient, unexpected};
 use crate::connection::reply::{Commands, Reply};
 use crate::format::document::described;
 use crate::format::names::SeriesNames;
@@ -95,7 +96,8 @@ pub(super) fn understand(
     }
     let mut text = || word().text().map(Option::unwrap_or_default);
     let (kind, key, detail) = (text()?, text()?, text()?);
-    let error = refusal(&kind, &detail).with_key(&*key);
+    let error = refusal(&kind, &key, &detail);
+    let error = error.map_or_else(|e| e, |e| e.with_key(&*key));
     match (kind.as_str(), refused) {
         ("frames", None) => Ok(ScriptReply::FramesMissing(error)),
         ("frames", Some(refused)) => Err(match RedisError::from(refused.clone()) {
@@ -107,20 +109,17 @@ pub(super) fn understand(
 }
 
 /// The error of a commit that the script refused.
-fn refusal(kind: &str, detail: &str) -> Error {
+fn refusal(kind: &str, key: &str, detail: &str) -> Result<Error> {
+    let key = &Key::new_or_root(key)?;
     let (is, wanted) = detail.split_once('\n').unwrap_or((detail, ""));
     let node = |name: &str| match name {
         "value" => NodeKind::Value,
         "series" => NodeKind::Series,
         _ => NodeKind::Group,
     };
-    match kind {
-        "clash" => clash(node(is), node(wanted)),
-        "below" => {
-            let message =
-                format!("'{is}' is a {wanted}, not a group, so nothing can stand below it");
-            Error::new(ErrorKind::KindMismatch, "commit", message)
-        }
+    Ok(match kind {
+        "clash" => clash("commit", key, node(is), node(wanted)),
+        "below" => not_a_group("commit", key, &Key::new_or_root(is)?, node(wanted)),
         "schema" => {
             let message = format!(
                 "the series holds {}, this is {}",
@@ -129,16 +128,13 @@ fn refusal(kind: &str, detail: &str) -> Error {
             );
             Error::new(ErrorKind::SchemaMismatch, "commit", message)
         }
-        "missing" => {
-            let message = "the series was not declared";
-            Error::new(ErrorKind::NotFound, "commit", message)
-        }
+        "missing" => not_declared(key),
         "frames" => {
             let message = "the server has not kept what was sent to it; does it evict keys?";
             Error::new(ErrorKind::Io, "commit", message)
         }
         _ => corrupt(is).with_operation("commit"),
-    }
+    })
 }
 
 /// Frees the records of a series before `first`, outside of any commit.

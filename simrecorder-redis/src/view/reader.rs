@@ -3,6 +3,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
+use simrecorder_core::backend::errors::shortened;
 use simrecorder_core::{Block, Error, ErrorKind, Records, Region, Result, Schema, copy_block};
 
 use crate::connection::errors::corrupt;
@@ -77,8 +78,7 @@ impl SeriesReader {
         match now {
             None => Err(gone("the series is no longer there")),
             Some(now) if now.cut_count != self.state.cut_count || now.end <= start => {
-                let message = "the series is shorter than it was; take a new view";
-                Err(Error::new(ErrorKind::OutOfBounds, "read", message))
+                Err(shortened())
             }
             Some(now) if now.first > start => Err(gone("the records were freed; take a new view")),
             Some(_) => Ok(()),
