@@ -40,7 +40,7 @@ impl ArrayFormat {
                         true => self.checked(written)?,
                         false => &written[..decoded_len],
                     };
-                    chunk.copy(data, out);
+                    chunk.copy(data, out)?;
                     Some(())
                 }
                 Coding::Blosc => chunk.read_frame(entry, out, encoded)?,
@@ -49,7 +49,7 @@ impl ArrayFormat {
             if result.is_none() {
                 // Another codec; or something is wrong, and this finds out what.
                 let data = self.decode(entry.read(encoded)?)?;
-                chunk.copy(&data, out);
+                chunk.copy(&data, out)?;
             }
             Ok(())
         })
@@ -148,7 +148,7 @@ impl Chunk<'_> {
                 }
             }
             // Only what was decoded is copied; the rest of the scratch memory holds anything.
-            self.copy(decoded, out);
+            self.copy(decoded, out)?;
             Ok(Some(()))
         })
     }

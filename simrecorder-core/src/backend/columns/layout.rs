@@ -211,7 +211,7 @@ impl ColumnLayout {
             let in_row = indices.get(1..).unwrap_or_default();
             let size = self.element_size();
             self.grid
-                .place_records(rows.count, rows.data, in_row, chunk, size);
+                .place_records(rows.count, rows.data, in_row, chunk, size)?;
             self.round(chunk);
             encode(chunk)
         })
