@@ -224,7 +224,8 @@ pub(crate) fn read_one(
         return Ok(None);
     }
     let mut reader = ChunkReader::new(column, storage, range.start..end, max_bytes);
-    while !reader.is_done() && reader.bytes < max_bytes {
+    // At least one row of chunks, however few bytes are wanted.
+    while !reader.is_done() && (reader.bytes < max_bytes || reader.rows() <= range.start) {
         reader.read_more()?;
     }
     let rows = end.min(reader.rows());
