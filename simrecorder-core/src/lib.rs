@@ -11,71 +11,57 @@
 compile_error!("simrecorder keeps data in little-endian order and does not run on this target");
 
 pub mod backend;
-mod cast;
-mod chunk;
-mod compression;
 #[cfg(feature = "conformance")]
 pub mod conformance;
-mod copy;
-mod drain;
-mod dtype;
 mod error;
-mod key;
-mod large_pages;
 mod memory_store;
-mod open_mode;
-mod path;
-mod ragged_array;
-mod record;
-mod record_iter;
+mod model;
+mod reading;
 mod recorder;
-mod records;
-mod region_copy;
-mod schema;
-mod selected_view;
-mod selection;
 mod store;
-mod value;
-mod verify;
-mod view;
+mod tools;
 
 pub use half;
 pub use ndarray;
 pub use num_complex;
 pub use serde_json;
 
-pub use chunk::ChunkPolicy;
-pub use compression::{Compression, ErrorBound};
-pub use copy::{CopyOptions, CopyProgress, copy};
-pub use drain::{DrainOptions, DrainProgress, drain};
-pub use dtype::{DType, Element};
 pub use error::{Error, ErrorKind, Result};
-pub use key::Key;
 pub use memory_store::InMemoryDataStore;
-pub use open_mode::{Durability, OpenMode};
-pub use path::expand_home;
-pub use ragged_array::RaggedArray;
-pub use record::{Blob, IntoValue, Object, Ragged, RecordRef};
-pub use record_iter::Iter;
+pub use model::chunk::ChunkPolicy;
+pub use model::compression::{Compression, ErrorBound};
+pub use model::dtype::{DType, Element};
+pub use model::key::Key;
+pub use model::record::{Blob, IntoValue, Object, Ragged, RecordRef};
+pub use model::records::Records;
+pub use model::schema::{Attributes, DimensionName, Kind, NodeKind, Schema};
+pub use model::value::{ArrayValue, ObjectValue, Value};
+pub use reading::group::Group;
+pub use reading::ragged_array::RaggedArray;
+pub use reading::record_iter::Iter;
+pub use reading::region_copy::{Block, copy_block};
+pub use reading::selection::{AxisRange, Region, Selection};
+pub use reading::view::View;
 pub use recorder::{
     IntoStores, MemoryPolicy, Named, OnDivergence, OnStoreError, Recorder, RecorderOptions, Series,
     Status, StoreReader, StoreState, StoreStatus,
 };
-pub use records::Records;
-pub use region_copy::{Block, copy_block};
-pub use schema::{Attributes, DimensionName, Kind, NodeKind, Schema};
-pub use selection::{AxisRange, Region, Selection};
-pub use store::{Batch, Change, Child, Commit, DataStore, DataStoreExt, Encoded, Node, Prepared};
-pub use value::{ArrayValue, ObjectValue, Value};
-pub use verify::{Damage, VerifiedKey, VerifyReport, verify};
-pub use view::{ArrayView, ArrayViewExt};
+pub use store::array_view::ArrayView;
+pub use store::commit::{Batch, Change, Commit, Prepared};
+pub use store::data_store::{DataStore, DataStoreExt};
+pub use store::home::expand_home;
+pub use store::node::{Child, Node};
+pub use store::open_mode::{Durability, OpenMode};
+pub use tools::copy::{CopyOptions, CopyProgress, copy};
+pub use tools::drain::{DrainOptions, DrainProgress, drain};
+pub use tools::verify::{Damage, VerifiedKey, VerifyReport, verify};
 
 /// The traits and wrappers that recording programs use, for `use simrecorder::prelude::*`.
 ///
 /// Traits come in without a name, so that those of `ndarray` stay free.
 pub mod prelude {
     pub use crate::{
-        ArrayView as _, ArrayViewExt as _, Blob, DataStore as _, DataStoreExt as _, IntoValue as _,
-        Object, Ragged,
+        ArrayView as _, Blob, DataStore as _, DataStoreExt as _, IntoValue as _, Object, Ragged,
+        backend::SharedStore as _,
     };
 }

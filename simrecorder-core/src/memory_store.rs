@@ -7,15 +7,22 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::RwLock;
 
-use crate::records::Records;
-use crate::region_copy::{Block, copy_block};
-use crate::selection::Region;
-use crate::store::{Batch, Change, Child, Commit, DataStore, Node, Prepared};
-use crate::view::{ArrayView, ArrayViewExt, no_array};
-use crate::{
-    Attributes, ChunkPolicy, DType, Error, ErrorKind, Key, Kind, NodeKind, OpenMode, Result,
-    Schema, Value,
-};
+use crate::error::{Error, ErrorKind, Result};
+use crate::model::chunk::ChunkPolicy;
+use crate::model::dtype::DType;
+use crate::model::key::Key;
+use crate::model::records::Records;
+use crate::model::schema::{Attributes, Kind, NodeKind, Schema};
+use crate::model::value::Value;
+use crate::reading::region_copy::{Block, copy_block};
+use crate::reading::selection::Region;
+use crate::reading::view::{View, no_array};
+use crate::store::array_view::ArrayView;
+use crate::store::commit::{Batch, Change, Commit, Prepared};
+use crate::store::data_store::{DataStore, DataStoreExt};
+use crate::store::errors;
+use crate::store::node::{Child, Node};
+use crate::store::open_mode::OpenMode;
 
 /// Keeps recordings in memory.
 ///
@@ -71,7 +78,7 @@ enum Contents {
 #[derive(Clone, Debug)]
 struct Series {
     schema: Arc<Schema>,
-    records: u64,
+    len: u64,
     /// Runs of records with the index of their first, in order and without gaps.
     runs: Arc<Vec<Run>>,
 }
@@ -121,17 +128,48 @@ impl InMemoryDataStore {
 
     fn check_writable(&self, operation: &'static str) -> Result<()> {
         if self.access.read_only {
-            let message = "the store was opened read only; open it with Append";
-            return Err(Error::new(ErrorKind::ReadOnly, operation, message));
+            return Err(errors::read_only(operation));
         }
-        if self.access.closed.load(Ordering::Acquire) {
-            return Err(Error::new(
-                ErrorKind::Closed,
-                operation,
-                "the store was closed",
-            ));
+        match self.access.closed.load(Ordering::Acquire) {
+            true => Err(errors::closed(operation, "store")),
+            false => Ok(()),
         }
-        Ok(())
+    }
+
+    fn node_in(&self, tree: &Tree, key: &Key) -> Result<Option<Node>> {
+        let Some(Entry {
+            contents,
+            attributes,
+        }) = tree.entries.get(key)
+        else {
+            let attributes = Attributes::new();
+            return Ok(key.is_root().then_some(Node::Group { attributes }));
+        };
+        let attributes = Attributes::clone(attributes);
+        Ok(Some(match contents {
+            Contents::Group => Node::Group { attributes },
+            Contents::Value(value) => Node::Value {
+                value: Ok(Value::clone(value)),
+                attributes,
+            },
+            Contents::Series(series) => {
+                let schema = Schema::clone(&series.schema).with_attributes(attributes);
+                let chunk_shape = chunk_shape(&schema)?;
+                let mut shape = vec![series.len];
+                if schema.kind() == Kind::Array {
+                    shape.extend(schema.record_shape());
+                }
+                let view = MemoryView {
+                    store: self.clone(),
+                    key: key.clone(),
+                    schema: Arc::new(schema),
+                    runs: Arc::clone(&series.runs),
+                    shape,
+                    chunk_shape,
+                };
+                Node::Series(View::from(Arc::new(view)))
+            }
+        }))
     }
 }
 
@@ -145,12 +183,8 @@ impl Tree {
                     ..
                 }) => break,
                 Some(entry) => {
-                    let message = format!(
-                        "'{group}' is a {}, not a group, so nothing can stand below it",
-                        entry.contents.kind()
-                    );
-                    return Err(Error::new(ErrorKind::KindMismatch, "commit", message)
-                        .with_key(key.as_str()));
+                    let is = entry.contents.kind();
+                    return Err(errors::not_a_group("commit", key, &group, is));
                 }
                 None => {
                     self.entries.insert(group, Entry::new(Contents::Group));
@@ -176,7 +210,7 @@ impl Tree {
                     new = true;
                     Contents::Series(Series {
                         schema: Arc::clone(&schema),
-                        records: 0,
+                        len: 0,
                         runs: Arc::default(),
                     })
                 })?;
@@ -190,15 +224,13 @@ impl Tree {
                     .map_err(|e| e.with_key(key.as_str()))
             }
             Change::Append { batch, .. } => self.existing(&batch.key)?.append(&batch),
-            Change::AppendEncoded { key, .. } => {
-                let message = "the store in memory keeps no encoded records";
-                Err(Error::new(ErrorKind::Internal, "commit", message).with_key(key.as_str()))
-            }
             Change::Set { key, value } => {
                 let entry = self.entry(&key, || Contents::Value(Arc::clone(&value)))?;
                 match &mut entry.contents {
                     Contents::Value(old) => *old = value,
-                    other => return Err(clash(&key, other.kind(), NodeKind::Value)),
+                    other => {
+                        return Err(errors::clash("commit", &key, other.kind(), NodeKind::Value));
+                    }
                 }
                 Ok(())
             }
@@ -206,8 +238,8 @@ impl Tree {
                 self.entry(&key, || Contents::Group)?.attributes = attributes;
                 Ok(())
             }
-            Change::Truncate { key, records } => {
-                self.existing(&key)?.truncate(records);
+            Change::Truncate { key, len } => {
+                self.existing(&key)?.truncate(len);
                 Ok(())
             }
         }
@@ -220,7 +252,7 @@ impl Tree {
             if let Some(Contents::Series(series)) =
                 self.entries.get(&batch.key).map(|entry| &entry.contents)
             {
-                undo.push(Undo::Cut(batch.key.clone(), series.records));
+                undo.push(Undo::Cut(batch.key.clone(), series.len));
             }
             return;
         }
@@ -233,9 +265,9 @@ impl Tree {
 
     fn undo(&mut self, step: Undo) {
         match step {
-            Undo::Cut(key, records) => {
+            Undo::Cut(key, len) => {
                 if let Ok(series) = self.existing(&key) {
-                    series.truncate(records);
+                    series.truncate(len);
                 }
             }
             Undo::Restore(key, Some(entry)) => {
@@ -250,17 +282,9 @@ impl Tree {
     fn existing(&mut self, key: &Key) -> Result<&mut Series> {
         match self.entries.get_mut(key) {
             Some(entry) => entry.series(key),
-            None => {
-                let message = "the series was not declared";
-                Err(Error::new(ErrorKind::NotFound, "commit", message).with_key(key.as_str()))
-            }
+            None => Err(errors::not_declared(key)),
         }
     }
-}
-
-fn clash(key: &Key, is: NodeKind, wanted: NodeKind) -> Error {
-    let message = format!("this is a {is}, it cannot become a {wanted}");
-    Error::new(ErrorKind::KindMismatch, "commit", message).with_key(key.as_str())
 }
 
 impl Entry {
@@ -274,7 +298,7 @@ impl Entry {
     fn series(&mut self, key: &Key) -> Result<&mut Series> {
         match &mut self.contents {
             Contents::Series(series) => Ok(series),
-            other => Err(clash(key, other.kind(), NodeKind::Series)),
+            other => Err(errors::clash("commit", key, other.kind(), NodeKind::Series)),
         }
     }
 }
@@ -295,14 +319,8 @@ impl Series {
         self.schema
             .check_same_records(records.schema())
             .map_err(|e| e.with_key(batch.key.as_str()))?;
-        if batch.start != self.records {
-            let message = format!(
-                "a batch starts at record {}, the series has {}",
-                batch.start, self.records
-            );
-            return Err(
-                Error::new(ErrorKind::Internal, "commit", message).with_key(batch.key.as_str())
-            );
+        if batch.start != self.len {
+            return Err(errors::wrong_start(&batch.key, batch.start, self.len));
         }
         if records.is_empty() {
             return Ok(());
@@ -317,22 +335,22 @@ impl Series {
         {
             Arc::make_mut(last).extend_from(records, 0..records.len());
         } else {
-            runs.push((self.records, Arc::new(records.clone())));
+            runs.push((self.len, Arc::new(records.clone())));
         }
-        self.records += records.len();
+        self.len += records.len();
         Ok(())
     }
 
-    fn truncate(&mut self, records: u64) {
-        if records >= self.records {
+    fn truncate(&mut self, len: u64) {
+        if len >= self.len {
             return;
         }
         let runs = Arc::make_mut(&mut self.runs);
-        runs.retain(|(start, _)| *start < records);
+        runs.retain(|(start, _)| *start < len);
         if let Some((start, last)) = runs.last_mut() {
-            *last = Arc::new(last.slice(0..last.len().min(records - *start)));
+            *last = Arc::new(last.slice(0..last.len().min(len - *start)));
         }
-        self.records = records;
+        self.len = len;
     }
 }
 
@@ -345,23 +363,9 @@ impl DataStore for InMemoryDataStore {
         self.access.read_only
     }
 
-    fn node(&self, key: &Key) -> Result<Option<Node>> {
-        if key.is_root() {
-            return Ok(Some(Node::Group));
-        }
-        Ok(self
-            .tree
-            .read()
-            .entries
-            .get(key)
-            .map(|entry| match &entry.contents {
-                Contents::Group => Node::Group,
-                Contents::Value(_) => Node::Value,
-                Contents::Series(series) => Node::Series {
-                    schema: Arc::clone(&series.schema),
-                    records: series.records,
-                },
-            }))
+    fn nodes(&self, keys: &[Key]) -> Result<Vec<Option<Node>>> {
+        let tree = self.tree.read();
+        keys.iter().map(|key| self.node_in(&tree, key)).collect()
     }
 
     fn children(&self, key: &Key) -> Result<Vec<Child>> {
@@ -375,57 +379,6 @@ impl DataStore for InMemoryDataStore {
             .filter(|(k, _)| k.parent().as_ref() == Some(key))
             .map(|(k, entry)| Child::new(k.clone(), entry.contents.kind()))
             .collect())
-    }
-
-    fn value(&self, key: &Key) -> Result<Option<Value>> {
-        Ok(
-            match self
-                .tree
-                .read()
-                .entries
-                .get(key)
-                .map(|entry| &entry.contents)
-            {
-                Some(Contents::Value(value)) => Some(Value::clone(value)),
-                _ => None,
-            },
-        )
-    }
-
-    fn view(&self, key: &Key) -> Result<Option<Arc<dyn ArrayView>>> {
-        let tree = self.tree.read();
-        let Some(Entry {
-            contents: Contents::Series(series),
-            attributes,
-        }) = tree.entries.get(key)
-        else {
-            return Ok(None);
-        };
-        let schema = Schema::clone(&series.schema).with_attributes(Attributes::clone(attributes));
-        let chunk_shape = chunk_shape(&schema)?;
-        let mut shape = vec![series.records];
-        if schema.kind() == Kind::Array {
-            shape.extend(schema.record_shape());
-        }
-        Ok(Some(Arc::new(MemoryView {
-            store: self.clone(),
-            key: key.clone(),
-            schema: Arc::new(schema),
-            runs: Arc::clone(&series.runs),
-            shape,
-            chunk_shape,
-        })))
-    }
-
-    fn attributes(&self, key: &Key) -> Result<Option<Attributes>> {
-        let attributes = self
-            .tree
-            .read()
-            .entries
-            .get(key)
-            .map(|entry| &*entry.attributes)
-            .cloned();
-        Ok(attributes.or_else(|| key.is_root().then(Attributes::new)))
     }
 
     fn plan(&self, _key: &Key, schema: Option<&Schema>) -> Result<u64> {
@@ -559,10 +512,11 @@ impl ArrayView for MemoryView {
     }
 
     fn refresh(&self) -> Result<Arc<dyn ArrayView>> {
-        self.store.view(&self.key)?.ok_or_else(|| {
+        let view = self.store.view(&self.key)?.ok_or_else(|| {
             let message = "the series is no longer there";
             Error::new(ErrorKind::NotFound, "refresh", message).with_key(self.key.as_str())
-        })
+        })?;
+        Ok(view.into())
     }
 
     fn to_arc(&self) -> Arc<dyn ArrayView> {

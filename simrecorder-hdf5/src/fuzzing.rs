@@ -1,6 +1,6 @@
 //! What fuzz targets call of this crate.
 
-use crate::filters::{Filter, Pipeline};
+use crate::format::filters::{Filter, Pipeline};
 
 /// How many bytes a chunk has in memory.
 const CHUNK: usize = 400;

@@ -7,33 +7,16 @@
 //! libhdf5 alone, a commit is atomic, and a killed process leaves a file that opens: what is
 //! overwritten goes to a journal beside the file first.
 
-mod append;
-mod attributes;
-mod column;
-mod commit;
-mod dataset;
-mod datatype;
+mod columns;
 mod driver;
-mod filters;
+mod format;
 #[cfg(fuzzing)]
 #[doc(hidden)]
 pub mod fuzzing;
-mod layout;
 mod library;
-mod node;
 mod options;
 mod recording;
-#[cfg(test)]
-mod recording_tests;
-mod root;
-mod scales;
-mod series;
-mod shuffle;
 mod store;
-mod tail;
-mod value;
-mod variable;
-mod view;
 
 pub use options::Hdf5Options;
 pub use store::Hdf5DataStore;

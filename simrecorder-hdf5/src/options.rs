@@ -1,10 +1,6 @@
 //! How an HDF5 recording is opened.
 
-use std::path::Path;
-
-use simrecorder_core::{ChunkPolicy, Compression, Durability, OpenMode, Result, expand_home};
-
-use crate::store::Hdf5DataStore;
+use simrecorder_core::{ChunkPolicy, Compression, Durability, OpenMode};
 
 /// How an HDF5 recording is opened.
 ///
@@ -67,19 +63,5 @@ impl Hdf5Options {
     pub fn compression(mut self, compression: Compression) -> Self {
         self.compression = compression;
         self
-    }
-
-    /// Opens the recording in the file at `path`; `~` at its start is the home folder.
-    ///
-    /// # Errors
-    /// - [`NotFound`](simrecorder_core::ErrorKind::NotFound) or
-    ///   [`AlreadyExists`](simrecorder_core::ErrorKind::AlreadyExists), as the mode asks.
-    /// - [`Locked`](simrecorder_core::ErrorKind::Locked) if another writer, or for writing any
-    ///   program that uses libhdf5, has the file open.
-    /// - [`Corrupt`](simrecorder_core::ErrorKind::Corrupt) if the file is no HDF5, or cut short.
-    /// - [`Unsupported`](simrecorder_core::ErrorKind::Unsupported) if a newer version wrote it.
-    /// - What the file system reports.
-    pub fn open(self, path: impl AsRef<Path>) -> Result<Hdf5DataStore> {
-        Hdf5DataStore::open_with(&expand_home(path)?, &self)
     }
 }

@@ -5,26 +5,18 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use simrecorder_core::backend::columns::ColumnFormat;
 use simrecorder_core::{
-    ArrayView, Attributes, Batch, Child, Commit, DataStore, Error, ErrorKind, Key, Kind, Node,
-    NodeKind, OpenMode, Prepared, Result, Schema, Value,
+    Batch, Child, Commit, DataStore, ErrorKind, Key, Kind, Node, NodeKind, OpenMode, Prepared,
+    Result, Schema, expand_home,
 };
 
-use crate::append::prepare_chunks;
-use crate::attributes::read_attributes;
-use crate::column::{ColumnView, Form};
-use crate::commit::{Stage, check_form};
-use crate::dataset::Dataset;
-use crate::driver::LoggedFile;
+use crate::format::node::{StoredNode, groups_on_the_way};
 use crate::library::{link_names, open_object, reference};
-use crate::node::{Found, groups_on_the_way};
 use crate::options::Hdf5Options;
-use crate::recording::{Recording, open_for_reading, while_it_changes};
-use crate::root;
-use crate::series::{NewSeries, load};
-use crate::tail::Tails;
-use crate::value::read_value;
-use crate::view::Hdf5View;
+use crate::recording::Recording;
+use crate::recording::commit::CommitBuilder;
+use crate::recording::series::{NewSeries, load};
 
 /// Keeps a recording in an HDF5 file, which h5py, h5dump and xarray read without plugins.
 ///
@@ -107,60 +99,32 @@ impl Hdf5DataStore {
         Hdf5Options::default()
     }
 
-    pub(crate) fn open_with(path: &Path, options: &Hdf5Options) -> Result<Self> {
-        let opened = while_it_changes(|| {
-            let mut tails = Tails::default();
-            let log = open_log(path, options, &mut tails)?;
-            let recording = Recording::new(path.to_owned(), Arc::clone(&log), tails, options);
-            let prepared = recording.and_then(|recording| {
-                recording.prepare_file()?;
-                Ok(Self {
-                    recording: Arc::new(recording),
-                })
-            });
-            Ok((log, prepared))
-        });
-        opened.map_err(|e: Error| {
-            e.with_operation("open")
-                .with_key(path.display().to_string())
-        })
-    }
-
     /// The path of the file.
     pub fn path(&self) -> &Path {
         &self.recording.path
     }
 
+    #[cfg(test)]
     pub(crate) fn recording(&self) -> &Recording {
         &self.recording
     }
 }
 
-/// Opens the file and its journal as the mode says.
-fn open_log(path: &Path, options: &Hdf5Options, tails: &mut Tails) -> Result<Arc<LoggedFile>> {
-    let durability = options.durability;
-    let id = root::new_id();
-    let make_empty = &mut |path: &Path| root::create_file(path, id);
-    let mut append = || {
-        LoggedFile::append(path, durability, &mut |note, place| {
-            tails.apply(note, place.offset)
+impl Hdf5Options {
+    /// Opens the recording in the file at `path`; `~` at its start is the home folder.
+    ///
+    /// # Errors
+    /// - [`NotFound`](simrecorder_core::ErrorKind::NotFound) or
+    ///   [`AlreadyExists`](simrecorder_core::ErrorKind::AlreadyExists), as the mode asks.
+    /// - [`Locked`](simrecorder_core::ErrorKind::Locked) if another writer, or for writing any
+    ///   program that uses libhdf5, has the file open.
+    /// - [`Corrupt`](simrecorder_core::ErrorKind::Corrupt) if the file is no HDF5, or cut short.
+    /// - [`Unsupported`](simrecorder_core::ErrorKind::Unsupported) if a newer version wrote it.
+    /// - What the file system reports.
+    pub fn open(self, path: impl AsRef<Path>) -> Result<Hdf5DataStore> {
+        Ok(Hdf5DataStore {
+            recording: Arc::new(Recording::open(&expand_home(path)?, &self)?),
         })
-    };
-    match options.mode {
-        OpenMode::Append => append(),
-        OpenMode::OpenOrCreate => match append() {
-            Err(error) if error.kind() == ErrorKind::NotFound => {
-                LoggedFile::create(path, id, durability, make_empty)
-            }
-            result => result,
-        },
-        OpenMode::CreateNew => LoggedFile::create(path, id, durability, make_empty),
-        OpenMode::Truncate => LoggedFile::recreate(path, id, durability, make_empty),
-        _ => {
-            let (log, read) = open_for_reading(path)?;
-            *tails = read;
-            Ok(log)
-        }
     }
 }
 
@@ -181,33 +145,14 @@ impl DataStore for Hdf5DataStore {
         self.recording.read_only
     }
 
-    fn node(&self, key: &Key) -> Result<Option<Node>> {
-        if key.is_root() {
-            return Ok(Some(Node::Group));
-        }
-        let node = self.recording.with_state(|state| {
-            let Some((found, path)) = Recording::find(state, key)? else {
-                return Ok(None);
-            };
-            Ok(Some(match found.kind {
-                NodeKind::Value => Node::Value,
-                NodeKind::Series => {
-                    let loaded = load(&found, &path, &state.tails)?;
-                    Node::Series {
-                        schema: Arc::new(loaded.schema),
-                        records: loaded.columns.record_column().rows,
-                    }
-                }
-                _ => Node::Group,
-            }))
-        });
-        node.map_err(|e| e.with_key(key.as_str()))
+    fn nodes(&self, keys: &[Key]) -> Result<Vec<Option<Node>>> {
+        self.recording.nodes(keys)
     }
 
     fn children(&self, key: &Key) -> Result<Vec<Child>> {
         let children = self.recording.with_state(|state| {
             let mut children = Vec::new();
-            let Some((group, _)) = Recording::find(state, key)? else {
+            let Some((group, _)) = state.find(key)? else {
                 return Ok(children);
             };
             if group.kind != NodeKind::Group {
@@ -219,7 +164,7 @@ impl DataStore for Hdf5DataStore {
                 let Some(child) = key.join(&name).ok().filter(|key| key.name() == name) else {
                     continue;
                 };
-                let found = open_object(&group.object, &name).and_then(Found::of);
+                let found = open_object(&group.object, &name).and_then(StoredNode::of);
                 let kind = match found {
                     // Other software may put a group into itself: the hierarchy has an end all the
                     // same.
@@ -245,118 +190,53 @@ impl DataStore for Hdf5DataStore {
         children.map_err(|e| e.with_key(key.as_str()))
     }
 
-    fn value(&self, key: &Key) -> Result<Option<Value>> {
-        let value = self
-            .recording
-            .with_state(|state| match Recording::find(state, key)? {
-                Some((found, _)) if found.kind == NodeKind::Value => read_value(&found).map(Some),
-                _ => Ok(None),
-            });
-        value.map_err(|e| e.with_key(key.as_str()))
-    }
-
-    fn view(&self, key: &Key) -> Result<Option<Arc<dyn ArrayView>>> {
-        let view = self.recording.with_state(|state| {
-            let Some((found, path)) = Recording::find(state, key)? else {
-                return Ok(None);
-            };
-            if found.kind != NodeKind::Series {
-                return Ok(None);
-            }
-            let loaded = load(&found, &path, &state.tails)?;
-            let (epoch, id) = (self.recording.epoch(), state.open.id());
-            let columns = loaded.columns.map(|column| {
-                let tail = state.tails.get(&column.path).cloned();
-                let tail = tail.map(|tail| Ok::<_, Error>((tail, Recording::journal(state)?)));
-                Ok(ColumnView::new(column, tail.transpose()?, epoch, id))
-            })?;
-            Ok(Some(Hdf5View::new(
-                self.clone(),
-                key.clone(),
-                Arc::new(loaded.schema),
-                columns,
-            )))
-        });
-        let view = view.map_err(|e| e.with_key(key.as_str()))?;
-        Ok(view.map(|view| Arc::new(view) as _))
-    }
-
-    fn attributes(&self, key: &Key) -> Result<Option<Attributes>> {
-        let attributes = self.recording.with_state(|state| {
-            Recording::find(state, key)?
-                .map(|(found, _)| read_attributes(&found.object, found.own.as_ref()))
-                .transpose()
-        });
-        attributes.map_err(|e| e.with_key(key.as_str()))
-    }
-
     fn plan(&self, key: &Key, schema: Option<&Schema>) -> Result<u64> {
         self.recording.check_writable("plan")?;
         let Some(schema) = schema else { return Ok(1) };
-        let existing = self
-            .recording
-            .with_state(|state| match Recording::find(state, key)? {
-                Some((found, path)) if found.kind == NodeKind::Series => {
-                    let columns = load(&found, &path, &state.tails)?.columns;
-                    let form = &columns.record_column().form;
-                    if let Some(dataset) = Dataset::borrow(&found.object)? {
-                        dataset.check_grows()?;
-                    }
-                    Ok(Some(form.clone()))
-                }
-                _ => Ok(None),
-            });
-        let form = match existing.map_err(|e| e.with_key(key.as_str()))? {
-            Some(form) => form,
-            None => {
-                let recording = &self.recording;
-                let new = NewSeries::plan(schema, &recording.chunk_policy, recording.compression);
-                new.map_err(|e| e.with_key(key.as_str()))?
-                    .record_form()
-                    .clone()
+        let recording = &self.recording;
+        let existing = recording.with_state(|state| match state.find(key)? {
+            Some((found, path)) if found.kind == NodeKind::Series => {
+                let columns = load(&found, &path, &state.tails)?.columns;
+                let records = columns.records();
+                records.dataset.check_grows()?;
+                Ok(Some(Arc::clone(&records.column.format)))
             }
-        };
-        if let (Form::Elements(layout), Kind::Array) = (&form, schema.kind())
-            && layout.writes_chunks()
-            && !layout.is_plain()
-        {
-            let layout = Arc::clone(layout);
-            self.recording.planned.lock().insert(key.clone(), layout);
+            _ => Ok(None),
+        });
+        let format = existing.and_then(|existing| match existing {
+            Some(format) => Ok(format),
+            None => {
+                let new = NewSeries::plan(schema, &recording.chunk_policy, recording.compression)?;
+                Ok(Arc::new(new.into_record_format()))
+            }
+        });
+        let format = format.map_err(|e| e.with_key(key.as_str()))?;
+        let chunk_rows = format.layout().chunk_rows();
+        if schema.kind() == Kind::Array && format.writes_chunks() && !format.is_plain() {
+            recording.planned.insert(key.clone(), format);
         }
-        Ok(form.chunk_rows())
+        Ok(chunk_rows)
     }
 
     fn prepare(&self, batch: &Batch) -> Result<Option<Prepared>> {
-        let layout = self.recording.planned.lock().get(&batch.key).cloned();
-        // A batch of another type is for the commit to refuse.
-        let layout = layout.filter(|layout| {
-            let form = Form::Elements(Arc::clone(layout));
-            check_form(Kind::Array, &form, batch.records.schema()).is_ok()
-        });
-        let Some(layout) = layout else {
-            return Ok(None);
-        };
-        let prepared = prepare_chunks(layout, batch).map_err(|e| e.with_key(batch.key.as_str()))?;
-        Ok(Some(Box::new(prepared)))
+        self.recording.planned.prepare(batch)
     }
 
     fn commit(&self, commit: Commit) -> Result<()> {
         let recording = &self.recording;
         let mut state = recording.state.write();
         recording.check_writable("commit")?;
-        let mut stage = Stage::new(recording, &state);
-        let staged = commit
-            .changes
-            .into_iter()
-            .try_for_each(|change| stage.add(change));
-        let staged = staged.and_then(|()| stage.finish());
-        let committed = staged.and_then(|(note, remembered)| {
-            recording.commit_file(&mut state, &note)?;
-            Ok(remembered)
+        let mut builder = CommitBuilder::new(recording, &state);
+        let mut changes = commit.changes.into_iter();
+        let written = changes.try_for_each(|change| builder.add(change));
+        let written = written.and_then(|()| builder.finish());
+        let committed = written.and_then(|(tails, series)| {
+            recording.commit_file(&mut state, &tails)?;
+            Ok(series)
         });
         match committed {
-            Ok(remembered) => {
-                state.series.extend(remembered);
+            Ok(series) => {
+                state.series.extend(series);
                 recording.trim_journal(&mut state);
                 Ok(())
             }

@@ -2,9 +2,9 @@
 
 use simrecorder_core::{Compression, DType, ErrorBound, Records, Schema};
 
-use crate::address::Address;
-use crate::document::{Document, described};
-use crate::frame::{Form, RedisEncoding};
+use crate::connection::address::Address;
+use crate::format::document::{Document, described};
+use crate::format::frame::{FrameFormat, RedisEncoding};
 
 /// Takes a URL apart.
 pub fn address(url: &str) {
@@ -19,7 +19,7 @@ pub fn address(url: &str) {
     }
 }
 
-/// Reads what stands about a key.
+/// Reads the metadata of a key.
 pub fn document(bytes: &[u8]) {
     if let Ok(document) = Document::from_json(bytes) {
         let _ = document.kind();
@@ -29,7 +29,7 @@ pub fn document(bytes: &[u8]) {
     }
 }
 
-fn forms() -> Vec<(Schema, Form)> {
+fn forms() -> Vec<(Schema, FrameFormat)> {
     let schemas = [
         Schema::scalar::<f64>(),
         Schema::array_of(DType::U8, [2, 3]),
@@ -47,7 +47,7 @@ fn forms() -> Vec<(Schema, Form)> {
     for schema in schemas {
         for encoding in [RedisEncoding::Arrow, RedisEncoding::Bincode] {
             for compression in compressions {
-                let form = Form {
+                let form = FrameFormat {
                     encoding,
                     compression,
                 };
@@ -74,7 +74,7 @@ pub fn frame(bytes: &[u8]) {
 
 /// Sound frames, as [`frame`] takes them.
 pub fn sound_frames() -> Vec<Vec<u8>> {
-    let encode = |(index, (schema, form)): (usize, (Schema, Form))| {
+    let encode = |(index, (schema, form)): (usize, (Schema, FrameFormat))| {
         let size = schema.record_bytes()?;
         let records = if schema.kind().is_fixed() {
             Records::fixed(schema.into(), 3, (0..3 * size).map(|i| i as u8).collect())

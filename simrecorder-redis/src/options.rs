@@ -5,12 +5,9 @@ use std::time::Duration;
 
 use simrecorder_core::{ChunkPolicy, Compression, OpenMode, Result, expand_home};
 
-use crate::address::{Address, Topology};
-use crate::connection::{Connections, Patience};
-use crate::frame::RedisEncoding;
-use crate::recording::Recording;
-use crate::server::RedisServer;
-use crate::store::RedisDataStore;
+use crate::connection::address::{Address, Topology};
+use crate::connection::{Connections, Timeouts};
+use crate::format::frame::{FRAME_BYTES, RedisEncoding};
 
 /// How a recording on a Redis or Valkey server is opened.
 ///
@@ -65,10 +62,8 @@ pub struct RedisOptions {
 
 /// The name of a recording that was given none.
 const DEFAULT_RUN: &str = "default";
-/// The size of a frame. Messages of 64 to 256 KiB moved most.
-pub(crate) const FRAME_BYTES: usize = 256 << 10;
 /// Servers take values of up to 512 MiB.
-const LARGEST_PART: usize = 512 << 20;
+const MAX_VALUE_BYTES: usize = 512 << 20;
 
 impl Default for RedisOptions {
     fn default() -> Self {
@@ -154,7 +149,7 @@ impl RedisOptions {
     /// which is all that a server takes by default.
     #[must_use]
     pub fn largest_value(mut self, bytes: usize) -> Self {
-        self.largest_value = bytes.clamp(1, LARGEST_PART);
+        self.largest_value = bytes.clamp(1, MAX_VALUE_BYTES);
         self
     }
 
@@ -181,41 +176,6 @@ impl RedisOptions {
         self
     }
 
-    /// Opens the recording on the server at `url`.
-    ///
-    /// | URL | server |
-    /// |---|---|
-    /// | `redis://host:6379` | at a host; `/2` behind it chooses a database |
-    /// | `redis://user:password@host` | with a user, or only a password: `:password@` |
-    /// | `rediss://host` | with TLS |
-    /// | `redis+unix:/path/to/socket` | at a Unix socket, with `?db=`, `?user=`, `?pass=` |
-    ///
-    /// Behind a `?` may stand `run=`, `cluster=true`, `sentinel=` and `tls_ca=`, joined by `&`,
-    /// which take precedence over the options. A cluster or sentinels may be named by several
-    /// hosts: `redis://a:7000,b:7000?cluster=true`.
-    ///
-    /// # Errors
-    /// - [`ErrorKind::NotFound`](simrecorder_core::ErrorKind::NotFound) or
-    ///   [`AlreadyExists`](simrecorder_core::ErrorKind::AlreadyExists), as the mode asks for.
-    /// - [`InvalidArgument`](simrecorder_core::ErrorKind::InvalidArgument) for a URL that is not
-    ///   understood, and for writing to a server that deletes keys when its memory is full.
-    /// - [`PermissionDenied`](simrecorder_core::ErrorKind::PermissionDenied) for a wrong password
-    ///   or a user without rights.
-    /// - [`Corrupt`](simrecorder_core::ErrorKind::Corrupt) or
-    ///   [`Unsupported`](simrecorder_core::ErrorKind::Unsupported) if what stands there is no
-    ///   recording, or was written by a newer version.
-    /// - [`Io`](simrecorder_core::ErrorKind::Io) if the server does not answer in time.
-    pub fn open(self, url: &str) -> Result<RedisDataStore> {
-        self.open_on(url, None)
-    }
-
-    /// Opens the recording on a server that ends with it.
-    pub(crate) fn open_on(self, url: &str, server: Option<RedisServer>) -> Result<RedisDataStore> {
-        let (connections, run) = self.connections(url)?;
-        let recording = Recording::open(connections, run, &self, server)?;
-        Ok(RedisDataStore::new(recording))
-    }
-
     /// Where a URL leads, with these options, and the name of the recording there.
     pub(crate) fn connections(&self, url: &str) -> Result<(Connections, String)> {
         let mut address = Address::parse(url)?;
@@ -231,10 +191,10 @@ impl RedisOptions {
         }
         let run = address.run.clone().or_else(|| self.run.clone());
         let run = run.unwrap_or_else(|| DEFAULT_RUN.to_owned());
-        let patience = Patience {
-            timeout: self.timeout,
+        let timeouts = Timeouts {
+            answer: self.timeout,
             retry_for: self.retry_for,
         };
-        Ok((Connections::new(address, patience)?, run))
+        Ok((Connections::new(address, timeouts)?, run))
     }
 }

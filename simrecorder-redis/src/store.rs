@@ -3,21 +3,18 @@
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
+use simrecorder_core::backend::SharedStore;
 use simrecorder_core::{
-    ArrayView, Attributes, Batch, Child, Commit, DataStore, Error, Key, Node, NodeKind, OpenMode,
-    Prepared, Records, Result, Schema, Value,
+    Batch, Child, Commit, DataStore, Key, Node, OpenMode, Prepared, Result, Schema,
 };
 
-use crate::address::Address;
-use crate::catalog::runs;
-use crate::document::{Document, SeriesDocument, StoredValue};
-use crate::errors::{corrupt, invalid};
-use crate::names::part_names;
+use crate::connection::address::Address;
+use crate::connection::errors::{corrupt, invalid};
 use crate::options::RedisOptions;
-use crate::recording::{Recording, State};
-use crate::reply::{Commands, Reply};
+use crate::recording::Recording;
+use crate::recording::catalog::runs;
+use crate::recording::keyspace::NodeReply;
 use crate::server::RedisServer;
 use crate::view::RedisView;
 
@@ -198,11 +195,7 @@ impl RedisDataStore {
         let options = Self::options();
         let (connections, run) = options.connections(url)?;
         Recording::open(connections, run, &options, None)
-            .and_then(|recording| {
-                recording
-                    .delete_all()
-                    .map_err(|e| e.with_key(recording.run))
-            })
+            .and_then(|recording| recording.delete())
             .map_err(|e| e.with_operation("delete"))
     }
 
@@ -211,20 +204,18 @@ impl RedisDataStore {
         RedisOptions::default()
     }
 
-    pub(crate) fn new(recording: Recording) -> Self {
-        Self {
-            recording: Arc::new(recording),
-        }
-    }
-
     /// The name of the recording.
     pub fn run(&self) -> &str {
-        &self.recording.run
+        &self.recording.keyspace.run
     }
 
     /// Where to reach the server that [`launch`](Self::launch) started, while it runs.
     pub fn server_url(&self) -> Option<&str> {
-        self.recording.server.as_ref().map(RedisServer::url)
+        self.recording
+            .keyspace
+            .server
+            .as_ref()
+            .map(RedisServer::url)
     }
 
     /// The number that records of this store carry; see [`ArrayView::writer_of`].
@@ -237,12 +228,14 @@ impl RedisDataStore {
     /// # Errors
     /// What the server reports.
     pub fn writers(&self) -> Result<Vec<RedisWriter>> {
-        let found = self.recording.scan(&self.recording.names.writers())?;
-        let writers = found.into_iter().map(|(id, who)| {
-            let damaged = || corrupt("who a writer is does not decode");
-            let who: serde_json::Value = serde_json::from_slice(&who).map_err(|_| damaged())?;
-            let number = |name: &str| who.get(name).and_then(serde_json::Value::as_u64);
-            let host = who.get("host").and_then(serde_json::Value::as_str);
+        let keyspace = &self.recording.keyspace;
+        let found = keyspace.scan(&keyspace.names.writers())?;
+        let writers = found.into_iter().map(|(id, metadata)| {
+            let damaged = || corrupt("the writer metadata is malformed");
+            let metadata: serde_json::Value =
+                serde_json::from_slice(&metadata).map_err(|_| damaged())?;
+            let number = |name: &str| metadata.get(name).and_then(serde_json::Value::as_u64);
+            let host = metadata.get("host").and_then(serde_json::Value::as_str);
             Ok(RedisWriter {
                 id: u64::from_str_radix(&id, 16).map_err(|_| damaged())?,
                 host: host.unwrap_or_default().to_owned(),
@@ -254,54 +247,52 @@ impl RedisDataStore {
         writers.sort_by_key(|writer| (writer.started, writer.id));
         Ok(writers)
     }
+}
 
-    /// The series at `key`, as it is now.
-    fn find_series(&self, key: &Key) -> Result<Option<(Arc<SeriesDocument>, State, Attributes)>> {
-        let series = match self.recording.known_series(key) {
-            Some(series) => series,
-            None => match self.recording.document(key)? {
-                Some(Document::Series(series)) => Arc::new(series),
-                _ => return Ok(None),
-            },
-        };
-        let (state, attributes) = self.recording.state(key)?;
-        Ok(state.map(|state| (series, state, attributes)))
+impl RedisOptions {
+    /// Opens the recording on the server at `url`.
+    ///
+    /// | URL | server |
+    /// |---|---|
+    /// | `redis://host:6379` | at a host; `/2` behind it chooses a database |
+    /// | `redis://user:password@host` | with a user, or only a password: `:password@` |
+    /// | `rediss://host` | with TLS |
+    /// | `redis+unix:/path/to/socket` | at a Unix socket, with `?db=`, `?user=`, `?pass=` |
+    ///
+    /// Behind a `?` may stand `run=`, `cluster=true`, `sentinel=` and `tls_ca=`, joined by `&`,
+    /// which take precedence over the options. A cluster or sentinels may be named by several
+    /// hosts: `redis://a:7000,b:7000?cluster=true`.
+    ///
+    /// # Errors
+    /// - [`ErrorKind::NotFound`](simrecorder_core::ErrorKind::NotFound) or
+    ///   [`AlreadyExists`](simrecorder_core::ErrorKind::AlreadyExists), as the mode asks for.
+    /// - [`InvalidArgument`](simrecorder_core::ErrorKind::InvalidArgument) for a URL that is not
+    ///   understood, and for writing to a server that deletes keys when its memory is full.
+    /// - [`PermissionDenied`](simrecorder_core::ErrorKind::PermissionDenied) for a wrong password
+    ///   or a user without rights.
+    /// - [`Corrupt`](simrecorder_core::ErrorKind::Corrupt) or
+    ///   [`Unsupported`](simrecorder_core::ErrorKind::Unsupported) if what stands there is no
+    ///   recording, or was written by a newer version.
+    /// - [`Io`](simrecorder_core::ErrorKind::Io) if the server does not answer in time.
+    pub fn open(self, url: &str) -> Result<RedisDataStore> {
+        self.open_on(url, None)
     }
 
-    fn read_value(&self, stored: &StoredValue) -> Result<Value> {
-        let mut questions = Commands::default();
-        let last = stored.bytes.to_string();
-        let prefix = self.recording.names.values();
-        for name in part_names(&prefix, &stored.frame, stored.parts) {
-            questions.command(&[b"GETRANGE", name.as_bytes(), b"0", last.as_bytes()]);
-        }
-        let mut frame = Vec::new();
-        for part in self.recording.ask("get", &[questions])? {
-            frame.extend(part.bytes()?.unwrap_or_default());
-        }
-        if frame.len() as u64 != stored.bytes {
-            return Err(corrupt(format!(
-                "a value has {} bytes, what stands about it says {}",
-                frame.len(),
-                stored.bytes
-            )));
-        }
-        let decoded = stored.form.decode(frame, &stored.schema)?;
-        let schema = Arc::new(stored.schema.clone());
-        let data = decoded.data().to_vec();
-        let records = match schema.kind().is_fixed() {
-            true => Records::fixed(schema, decoded.count, data),
-            false => Records::variable(schema, decoded.ends, data),
-        };
-        records?.value(0)
+    /// Opens the recording on a server that ends with it.
+    pub(crate) fn open_on(self, url: &str, server: Option<RedisServer>) -> Result<RedisDataStore> {
+        let (connections, run) = self.connections(url)?;
+        let recording = Recording::open(connections, run, &self, server)?;
+        Ok(RedisDataStore {
+            recording: Arc::new(recording),
+        })
     }
 }
 
 impl fmt::Debug for RedisDataStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RedisDataStore")
-            .field("server", self.recording.connections.address())
-            .field("run", &self.recording.run)
+            .field("server", self.recording.keyspace.connections.address())
+            .field("run", &self.recording.keyspace.run)
             .finish_non_exhaustive()
     }
 }
@@ -315,88 +306,32 @@ impl DataStore for RedisDataStore {
         self.recording.read_only
     }
 
-    fn has_many_writers(&self) -> bool {
-        true
-    }
-
-    fn node(&self, key: &Key) -> Result<Option<Node>> {
-        if key.is_root() {
-            return Ok(Some(Node::Group));
-        }
-        let find = || match self.recording.document(key)? {
-            None => Ok(None),
-            Some(Document::Group) => Ok(Some(Node::Group)),
-            Some(Document::Value(_)) => Ok(Some(Node::Value)),
-            Some(Document::Series(series)) => {
-                let (state, attributes) = self.recording.state(key)?;
-                Ok(Some(Node::Series {
-                    schema: Arc::new(series.schema.with_attributes(attributes)),
-                    records: state.map_or(0, |state| state.end),
-                }))
-            }
+    fn nodes(&self, keys: &[Key]) -> Result<Vec<Option<Node>>> {
+        let keyspace = &self.recording.keyspace;
+        let node = |(key, reply): (&Key, Option<NodeReply>)| {
+            Some(match reply? {
+                NodeReply::Group(attributes) => Node::Group { attributes },
+                NodeReply::Value {
+                    value, attributes, ..
+                } => Node::Value { value, attributes },
+                NodeReply::Series {
+                    document,
+                    state,
+                    attributes,
+                } => {
+                    let (keyspace, key) = (Arc::clone(keyspace), key.clone());
+                    let view = RedisView::new(keyspace, key, document, state, attributes);
+                    Node::Series(Arc::new(view).into())
+                }
+            })
         };
-        find().map_err(|e: Error| e.with_key(key.as_str()))
+        let replies = keyspace.nodes(keys)?;
+        Ok(keys.iter().zip(replies).map(node).collect())
     }
 
     fn children(&self, key: &Key) -> Result<Vec<Child>> {
-        let found = self.recording.scan(&self.recording.names.group(key))?;
-        let children = found.into_iter().map(|(name, kind)| {
-            let kind = match &kind[..] {
-                b"group" => NodeKind::Group,
-                b"value" => NodeKind::Value,
-                b"series" => NodeKind::Series,
-                _ => return Err(corrupt("a child of this group is of no known kind")),
-            };
-            let child = match key.is_root() {
-                true => Key::new(name),
-                false => key.join(name),
-            };
-            Ok(Child::new(child?, kind))
-        });
-        let mut children = children
-            .collect::<Result<Vec<_>>>()
-            .map_err(|e| e.with_key(key.as_str()))?;
-        children.sort_by(|a, b| a.key.cmp(&b.key));
-        Ok(children)
-    }
-
-    fn value(&self, key: &Key) -> Result<Option<Value>> {
-        let mut last = None;
-        loop {
-            let Some(Document::Value(stored)) = self.recording.document(key)? else {
-                return Ok(None);
-            };
-            match self.read_value(&stored) {
-                Ok(value) => return Ok(Some(value)),
-                // It may have been set again between the two questions.
-                Err(_) if last.as_ref() != Some(&stored.frame) => last = Some(stored.frame),
-                Err(error) => return Err(error.with_key(key.as_str())),
-            }
-        }
-    }
-
-    fn view(&self, key: &Key) -> Result<Option<Arc<dyn ArrayView>>> {
-        let found = self
-            .find_series(key)
-            .map_err(|e| e.with_key(key.as_str()))?;
-        Ok(found.map(|(series, state, attributes)| {
-            let recording = Arc::clone(&self.recording);
-            Arc::new(RedisView::new(
-                recording,
-                key.clone(),
-                series,
-                state,
-                attributes,
-            )) as _
-        }))
-    }
-
-    fn attributes(&self, key: &Key) -> Result<Option<Attributes>> {
-        if !key.is_root() && self.recording.document(key)?.is_none() {
-            return Ok(None);
-        }
-        let attributes = self.recording.attributes(key);
-        attributes.map(Some).map_err(|e| e.with_key(key.as_str()))
+        let children = self.recording.keyspace.children(key);
+        children.map_err(|e| e.with_key(key.as_str()))
     }
 
     fn plan(&self, key: &Key, schema: Option<&Schema>) -> Result<u64> {
@@ -405,37 +340,11 @@ impl DataStore for RedisDataStore {
     }
 
     fn prepare(&self, batch: &Batch) -> Result<Option<Prepared>> {
-        let planned = self.recording.planned(&batch.key);
-        // A batch of another kind is for the commit to refuse.
-        let planned = planned.filter(|planned| {
-            planned
-                .schema
-                .check_same_records(batch.records.schema())
-                .is_ok()
-        });
-        let Some(planned) = planned else {
-            return Ok(None);
-        };
-        let prepared = self
-            .recording
-            .prepare_batch(&batch.key, &batch.records, planned.form);
-        Ok(Some(Box::new(
-            prepared.map_err(|e| e.with_key(batch.key.as_str()))?,
-        )))
+        self.recording.prepare(batch)
     }
 
     fn commit(&self, commit: Commit) -> Result<()> {
         self.recording.commit(commit)
-    }
-
-    fn free(&self, key: &Key, before: u64) -> Result<()> {
-        self.recording
-            .free(key, before)
-            .map_err(|e| e.with_key(key.as_str()))
-    }
-
-    fn read_durable(&self, look: &mut dyn FnMut() -> Result<()>) -> Result<()> {
-        self.recording.read_durable(look)
     }
 
     fn checkpoint(&self) -> Result<()> {
@@ -446,13 +355,22 @@ impl DataStore for RedisDataStore {
     }
 
     fn close(&self) -> Result<()> {
-        let mut writer = self.recording.writer.lock();
-        if self.recording.closed.swap(true, Ordering::AcqRel) {
-            return Ok(());
-        }
-        match self.is_read_only() {
-            true => Ok(()),
-            false => self.recording.settle(&mut writer),
-        }
+        self.recording.close()
+    }
+
+    fn as_shared(&self) -> Option<&dyn SharedStore> {
+        Some(self)
+    }
+}
+
+impl SharedStore for RedisDataStore {
+    fn free(&self, key: &Key, before: u64) -> Result<()> {
+        self.recording
+            .free(key, before)
+            .map_err(|e| e.with_key(key.as_str()))
+    }
+
+    fn read_durable(&self, look: &mut dyn FnMut() -> Result<()>) -> Result<()> {
+        self.recording.read_durable(look)
     }
 }

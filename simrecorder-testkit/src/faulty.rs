@@ -5,8 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use simrecorder_core::{
-    ArrayView, Attributes, Batch, Child, Commit, DataStore, Encoded, Error, ErrorKind, Key, Node,
-    Prepared, Result, Schema, Value,
+    Batch, Commit, DataStore, Error, ErrorKind, Key, Node, Prepared, Result, Schema, delegate_store,
 };
 
 /// How an operation goes wrong.
@@ -78,32 +77,14 @@ impl<S: DataStore> FaultyStore<S> {
 
 #[deny(clippy::missing_trait_methods)]
 impl<S: DataStore> DataStore for FaultyStore<S> {
+    delegate_store!(self => self.inner; is_read_only children as_shared as_encoded);
+
     fn name(&self) -> &str {
         "faulty"
     }
 
-    fn is_read_only(&self) -> bool {
-        self.inner.is_read_only()
-    }
-
-    fn node(&self, key: &Key) -> Result<Option<Node>> {
-        self.operation(|| self.inner.node(key))
-    }
-
-    fn children(&self, key: &Key) -> Result<Vec<Child>> {
-        self.inner.children(key)
-    }
-
-    fn value(&self, key: &Key) -> Result<Option<Value>> {
-        self.inner.value(key)
-    }
-
-    fn view(&self, key: &Key) -> Result<Option<Arc<dyn ArrayView>>> {
-        self.inner.view(key)
-    }
-
-    fn attributes(&self, key: &Key) -> Result<Option<Attributes>> {
-        self.inner.attributes(key)
+    fn nodes(&self, keys: &[Key]) -> Result<Vec<Option<Node>>> {
+        self.operation(|| self.inner.nodes(keys))
     }
 
     fn plan(&self, key: &Key, schema: Option<&Schema>) -> Result<u64> {
@@ -112,10 +93,6 @@ impl<S: DataStore> DataStore for FaultyStore<S> {
 
     fn prepare(&self, batch: &Batch) -> Result<Option<Prepared>> {
         self.operation(|| self.inner.prepare(batch))
-    }
-
-    fn takes_encoded(&self, key: &Key, schema: &Schema, encoded: &Encoded) -> Result<bool> {
-        self.inner.takes_encoded(key, schema, encoded)
     }
 
     fn commit(&self, mut commit: Commit) -> Result<()> {
@@ -130,18 +107,6 @@ impl<S: DataStore> DataStore for FaultyStore<S> {
             commit = Commit::default();
         }
         self.operation(|| self.inner.commit(commit))
-    }
-
-    fn has_many_writers(&self) -> bool {
-        self.inner.has_many_writers()
-    }
-
-    fn free(&self, key: &Key, before: u64) -> Result<()> {
-        self.inner.free(key, before)
-    }
-
-    fn read_durable(&self, look: &mut dyn FnMut() -> Result<()>) -> Result<()> {
-        self.inner.read_durable(look)
     }
 
     fn checkpoint(&self) -> Result<()> {

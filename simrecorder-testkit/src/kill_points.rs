@@ -7,7 +7,7 @@ use std::ops::Range;
 use std::path::Path;
 
 use simrecorder_core::{
-    ArrayViewExt, ChunkPolicy, DataStore, ErrorKind, InMemoryDataStore, Key, Node, OnStoreError,
+    ChunkPolicy, DataStore, DataStoreExt, ErrorKind, InMemoryDataStore, Key, OnStoreError,
     OpenMode, Recorder, RecorderOptions, Result, Schema, StoreState,
 };
 
@@ -390,10 +390,8 @@ fn go_on(store: impl DataStore + 'static, report: fn(&str, u64)) -> Result<u64> 
 
 /// How many steps there are.
 fn steps(store: &impl DataStore) -> Result<u64> {
-    Ok(match store.node(&Key::new("n")?)? {
-        Some(Node::Series { records, .. }) => records,
-        _ => 0,
-    })
+    let view = store.view(&Key::new("n")?)?;
+    Ok(view.map_or(0, |view| view.len()))
 }
 
 /// Checks the values that are set while so many steps are recorded and committed.

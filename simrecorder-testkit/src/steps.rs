@@ -210,7 +210,7 @@ pub fn cut(store: &impl DataStore, steps: u64) -> Result<()> {
         };
         Change::Truncate {
             key: child.key,
-            records,
+            len: records,
         }
     });
     store.commit(Commit::new(changes.collect()))

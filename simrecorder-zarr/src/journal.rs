@@ -21,7 +21,7 @@
 use simrecorder_core::backend::{self, Format, Position, Sealed, u32_at, u64_at};
 use simrecorder_core::{Error, ErrorKind, Result};
 
-use crate::recording_id::RecordingId;
+use crate::format::recording_id::RecordingId;
 use crate::storage::Change;
 
 /// How a journal of a directory recording begins.
@@ -125,32 +125,32 @@ pub(crate) fn decode(
     offset: u64,
     check: impl Fn(&str) -> Result<()>,
 ) -> Result<Vec<Op<'_>>> {
-    let mut rest = Payload {
+    let mut reader = Payload {
         bytes: payload,
         at: 0,
         offset,
     };
     let mut ops = Vec::new();
-    while rest.at < payload.len() {
-        let code = rest.take(1)?[0];
+    while reader.at < payload.len() {
+        let code = reader.take(1)?[0];
         if !(SET..=RECORDING).contains(&code) {
             let message = format!("the journal holds a change of unknown kind {code}");
             return Err(Error::new(ErrorKind::Unsupported, "open", message));
         }
-        let name = rest.name()?;
+        let name = reader.name()?;
         if code != RECORDING && !(name.is_empty() && code >= ERASE_PATH) {
             check(name).map_err(|error| corrupt("a key is not valid").with_source(error))?;
         }
         ops.push(match code {
             SET => Op::Set {
                 key: name,
-                value: rest.data()?,
+                value: reader.data()?,
             },
             ERASE => Op::Erase { key: name },
             ERASE_PATH => Op::ErasePath { path: name },
             APPEND_TAIL => Op::AppendTail {
                 array: name,
-                bytes: rest.data()?,
+                bytes: reader.data()?,
             },
             CLEAR_TAIL => Op::ClearTail { array: name },
             _ => Op::Recording { id: name },
@@ -230,11 +230,11 @@ mod tests {
         ]
     }
 
-    fn journal(records: usize) -> (Vec<u8>, Vec<u64>) {
+    fn journal(record_count: usize) -> (Vec<u8>, Vec<u64>) {
         let (header, mut position) = FORMAT.encode_header(7);
         let mut bytes = header.to_vec();
         let mut ends = vec![position.offset];
-        for _ in 0..records {
+        for _ in 0..record_count {
             let mut record = Record::default();
             changes().iter().for_each(|change| record.push(change));
             let sealed = record.seal(position);

@@ -1,12 +1,6 @@
 //! How a Zarr recording is opened.
 
-use std::path::Path;
-
-use simrecorder_core::{
-    ChunkPolicy, Compression, Durability, Error, ErrorKind, OpenMode, Result, expand_home,
-};
-
-use crate::store::ZarrDataStore;
+use simrecorder_core::{ChunkPolicy, Compression, Durability, OpenMode};
 
 /// Where the entries of a Zarr recording are kept.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -99,29 +93,5 @@ impl ZarrOptions {
     pub fn map_size(mut self, bytes: usize) -> Self {
         self.map_size = Some(bytes);
         self
-    }
-
-    /// Opens the recording at `path`, in which a leading `~` is the home folder.
-    ///
-    /// # Errors
-    /// - [`ErrorKind::NotFound`] or [`ErrorKind::AlreadyExists`], as the mode asks for.
-    /// - [`ErrorKind::InvalidArgument`] for an empty path, a file where a folder is expected, or
-    ///   a folder that holds something else.
-    /// - [`ErrorKind::Locked`] if another writer has it open.
-    /// - [`ErrorKind::Corrupt`] or [`ErrorKind::Unsupported`] if it is damaged, or was written
-    ///   by a newer version.
-    /// - What the file system reports.
-    pub fn open(self, path: impl AsRef<Path>) -> Result<ZarrDataStore> {
-        let path = expand_home(path)?;
-        if self.storage == ZarrStorage::Lmdb
-            && path.join("zarr.json").is_file()
-            && !path.join("data.mdb").exists()
-        {
-            let message = "this is a Zarr directory, not an LMDB recording; open it with \
-                           ZarrStorage::Directory or the URL zarr+dir:PATH";
-            return Err(Error::new(ErrorKind::InvalidArgument, "open", message)
-                .with_key(path.display().to_string()));
-        }
-        ZarrDataStore::open_with(&path, self)
     }
 }

@@ -8,10 +8,10 @@ use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 
 use bytes::Bytes;
+use simrecorder_core::backend::room;
 use simrecorder_core::{Error, Result};
 
-use crate::chunk_read::room;
-use crate::recording_id::RecordingId;
+use crate::format::recording_id::RecordingId;
 
 /// One change of a commit.
 ///

@@ -6,23 +6,25 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::Mutex;
+use simrecorder_core::backend::columns::{ColumnFormat, PlannedFormats};
+use simrecorder_core::backend::{Encoded, EncodedChange, EncodedStore, StoredForm};
 use simrecorder_core::{
-    ArrayView, Attributes, Batch, Child, Commit, DataStore, Encoded, ErrorKind, Key, Kind, Node,
-    NodeKind, OpenMode, Prepared, Result, Schema, Value,
+    Attributes, Batch, Child, Commit, DataStore, Error, ErrorKind, Key, Kind, Node, NodeKind,
+    OpenMode, Prepared, Result, Schema, expand_home,
 };
 
-use crate::append::prepare_chunks;
-use crate::commit::{Stage, check_layout};
+use crate::columns::encoded::{EncodedColumns, SeriesEncoding, fits};
 use crate::directory::DirectoryStorage;
-use crate::encoded::EncodedColumns;
-use crate::layout::{Layout, LayoutCache};
+use crate::format::array_format::FormatCache;
+use crate::format::metadata::{Document, corrupt};
+use crate::format::node_path::{child_key, node_path};
 use crate::lmdb::{LmdbOptions, LmdbStorage};
-use crate::metadata::corrupt;
-use crate::node_path::{child_key, node_path};
 use crate::options::{ZarrOptions, ZarrStorage};
-use crate::recording::{Recording, document_at};
+use crate::recording::Recording;
+use crate::recording::commit::CommitBuilder;
+use crate::recording::documents::document_at;
+use crate::recording::values::ValueChunk;
 use crate::storage::{Snapshot, Storage};
-use crate::view::ZarrView;
 
 /// Keeps a recording as Zarr V3, in LMDB or in a directory.
 ///
@@ -117,12 +119,12 @@ impl ZarrDataStore {
         let recording = Recording {
             path: path.to_owned(),
             storage,
-            layouts: LayoutCache::default(),
+            formats: FormatCache::default(),
             chunk_policy: options.chunk_policy,
             compression: options.compression,
             writer: Mutex::default(),
             closed: AtomicBool::new(false),
-            planned: Mutex::default(),
+            planned: PlannedFormats::default(),
         };
         recording
             .check_root()
@@ -136,9 +138,31 @@ impl ZarrDataStore {
     pub fn path(&self) -> &Path {
         &self.recording.path
     }
+}
 
-    pub(crate) fn storage(&self) -> &dyn Storage {
-        &*self.recording.storage
+impl ZarrOptions {
+    /// Opens the recording at `path`, in which a leading `~` is the home folder.
+    ///
+    /// # Errors
+    /// - [`ErrorKind::NotFound`] or [`ErrorKind::AlreadyExists`], as the mode asks for.
+    /// - [`ErrorKind::InvalidArgument`] for an empty path, a file where a folder is expected, or
+    ///   a folder that holds something else.
+    /// - [`ErrorKind::Locked`] if another writer has it open.
+    /// - [`ErrorKind::Corrupt`] or [`ErrorKind::Unsupported`] if it is damaged, or was written
+    ///   by a newer version.
+    /// - What the file system reports.
+    pub fn open(self, path: impl AsRef<Path>) -> Result<ZarrDataStore> {
+        let path = expand_home(path)?;
+        if self.storage == ZarrStorage::Lmdb
+            && path.join("zarr.json").is_file()
+            && !path.join("data.mdb").exists()
+        {
+            let message = "this is a Zarr directory, not an LMDB recording; open it with \
+                           ZarrStorage::Directory or the URL zarr+dir:PATH";
+            return Err(Error::new(ErrorKind::InvalidArgument, "open", message)
+                .with_key(path.display().to_string()));
+        }
+        ZarrDataStore::open_with(&path, self)
     }
 }
 
@@ -160,25 +184,43 @@ impl DataStore for ZarrDataStore {
         self.recording.storage.is_read_only()
     }
 
-    fn node(&self, key: &Key) -> Result<Option<Node>> {
-        if key.is_root() {
-            return Ok(Some(Node::Group));
-        }
-        self.recording.with_node(key, |snapshot, path, document| {
+    fn nodes(&self, keys: &[Key]) -> Result<Vec<Option<Node>>> {
+        let recording = &self.recording;
+        let found = recording.with_nodes(keys, |snapshot, key, path, document| {
+            let attributes = document.attributes();
             Ok(match document.node_kind() {
-                NodeKind::Value => Node::Value,
                 NodeKind::Series => {
-                    let (schema, columns) = self
-                        .recording
-                        .load_series(snapshot, key, &path, &document)?;
-                    Node::Series {
-                        schema: Arc::new(schema),
-                        records: columns.records(),
-                    }
+                    let view = recording.load_view(snapshot, key, &path, &document)?;
+                    NodeSnapshot::Complete(Node::Series(Arc::new(view).into()))
                 }
-                _ => Node::Group,
+                NodeKind::Value => NodeSnapshot::Value {
+                    chunks: recording.value_chunks(snapshot, &path, &document),
+                    path,
+                    document,
+                },
+                _ => NodeSnapshot::Complete(Node::Group { attributes }),
             })
-        })
+        })?;
+        let complete = |(key, found): (&Key, Option<NodeSnapshot>)| match found {
+            Some(NodeSnapshot::Complete(node)) => Some(node),
+            Some(NodeSnapshot::Value {
+                chunks,
+                path,
+                document,
+            }) => {
+                let value =
+                    chunks.and_then(|chunks| recording.read_value(&path, &document, chunks));
+                Some(Node::Value {
+                    value: value.map_err(|e| e.with_key(key.as_str())),
+                    attributes: document.attributes(),
+                })
+            }
+            // The root is a group even before it is written.
+            None => key.is_root().then(|| Node::Group {
+                attributes: Attributes::new(),
+            }),
+        };
+        Ok(keys.iter().zip(found).map(complete).collect())
     }
 
     fn children(&self, key: &Key) -> Result<Vec<Child>> {
@@ -218,117 +260,21 @@ impl DataStore for ZarrDataStore {
         Ok(children)
     }
 
-    fn value(&self, key: &Key) -> Result<Option<Value>> {
-        let found = self.recording.with_node(key, |snapshot, path, document| {
-            if document.node_kind() != NodeKind::Value {
-                return Ok(None);
-            }
-            let chunks = self.recording.value_chunks(snapshot, &path, &document)?;
-            Ok(Some((path, document, chunks)))
-        })?;
-        let Some((path, document, chunks)) = found.flatten() else {
-            return Ok(None);
-        };
-        let value = self.recording.read_value(&path, &document, chunks);
-        value.map(Some).map_err(|e| e.with_key(key.as_str()))
-    }
-
-    fn view(&self, key: &Key) -> Result<Option<Arc<dyn ArrayView>>> {
-        let view = self.recording.with_node(key, |snapshot, path, document| {
-            if document.node_kind() != NodeKind::Series {
-                return Ok(None);
-            }
-            let (schema, columns) = self
-                .recording
-                .load_series(snapshot, key, &path, &document)?;
-            let schema = Arc::new(schema);
-            Ok(Some(ZarrView::new(
-                self.clone(),
-                key.clone(),
-                schema,
-                columns,
-            )))
-        })?;
-        Ok(view.flatten().map(|view| Arc::new(view) as _))
-    }
-
-    fn attributes(&self, key: &Key) -> Result<Option<Attributes>> {
-        let found = self
-            .recording
-            .with_node(key, |_, _, document| Ok(document.attributes()))?;
-        Ok(found.or_else(|| key.is_root().then(Attributes::new)))
-    }
-
     fn plan(&self, key: &Key, schema: Option<&Schema>) -> Result<u64> {
         self.recording.check_writable("plan")?;
-        let path = node_path(key)?;
-        let Some(schema) = schema else { return Ok(1) };
-        let existing = self.recording.with_node(key, |_, _, document| {
-            let is_series = document.node_kind() == NodeKind::Series && document.is_array();
-            is_series
-                .then(|| self.recording.layouts.get(&document))
-                .transpose()
-        })?;
-        let layout = match existing.flatten() {
-            Some(layout) => layout,
-            None => {
-                let documents = self.recording.new_series(key, &path, schema)?;
-                let (_, last) = documents
-                    .last()
-                    .ok_or_else(|| corrupt("a series has no array"))?;
-                self.recording.layouts.get(last)?
-            }
-        };
-        let records = layout.chunk_rows();
-        if matches!(schema.kind(), Kind::Array) {
-            self.recording.planned.lock().insert(key.clone(), layout);
+        match schema {
+            Some(schema) => self.plan_series(key, schema, None),
+            None => node_path(key).map(|_| 1),
         }
-        Ok(records)
     }
 
     fn prepare(&self, batch: &Batch) -> Result<Option<Prepared>> {
-        let layout = self.recording.planned.lock().get(&batch.key).cloned();
-        // A batch of another type is for the commit to refuse.
-        let fits =
-            |layout: &Layout| check_layout(Kind::Array, layout, batch.records.schema()).is_ok();
-        let Some(layout) = layout.filter(|layout| fits(layout)) else {
-            return Ok(None);
-        };
-        let prepared = prepare_chunks(layout, batch).map_err(|e| e.with_key(batch.key.as_str()))?;
-        Ok(Some(Box::new(prepared)))
-    }
-
-    fn takes_encoded(&self, key: &Key, schema: &Schema, encoded: &Encoded) -> Result<bool> {
-        let Some(columns) = encoded.contents::<EncodedColumns>() else {
-            return Ok(false);
-        };
-        let path = node_path(key)?;
-        let documents = self.recording.new_series(key, &path, schema)?;
-        let arrays = documents.iter().filter(|(_, document)| document.is_array());
-        let layouts = arrays.map(|(_, document)| self.recording.layouts.get(document));
-        let layouts = layouts.collect::<Result<Vec<_>>>()?;
-        Ok(match &layouts[..] {
-            [elements] => columns.fit(elements, None),
-            [elements, ends] => columns.fit(elements, Some(ends)),
-            _ => false,
-        })
+        self.recording.planned.prepare(batch)
     }
 
     fn commit(&self, commit: Commit) -> Result<()> {
-        let mut writer = self.recording.writer.lock();
-        self.recording.check_writable("commit")?;
-        let mut stage = Stage::new(&self.recording, &writer);
-        for change in commit.changes {
-            stage.add(change)?;
-        }
-        let (changes, remembered) = stage.finish()?;
-        if !changes.is_empty() {
-            // Whether a commit whose sync failed counts is not known before it is read.
-            let committed = self.recording.storage.commit(changes);
-            committed.inspect_err(|_| writer.forget())?;
-        }
-        writer.remember(remembered);
-        Ok(())
+        let changes = commit.changes.into_iter();
+        self.commit_encoded(changes.map(EncodedChange::Plain).collect())
     }
 
     fn checkpoint(&self) -> Result<()> {
@@ -347,5 +293,104 @@ impl DataStore for ZarrDataStore {
         }
         let checkpoint = self.recording.checkpoint(&mut writer);
         checkpoint.and(self.recording.storage.close())
+    }
+
+    fn as_encoded(&self) -> Option<&dyn EncodedStore> {
+        Some(self)
+    }
+}
+
+impl ZarrDataStore {
+    /// How many records of a series a chunk holds, in the encoding of `original` if it is new and a copy of
+    /// that.
+    fn plan_series(
+        &self,
+        key: &Key,
+        schema: &Schema,
+        original: Option<&SeriesEncoding>,
+    ) -> Result<u64> {
+        let path = node_path(key)?;
+        let keys = std::slice::from_ref(key);
+        let existing = self.recording.with_nodes(keys, |_, _, _, document| {
+            let is_series = document.node_kind() == NodeKind::Series && document.is_array();
+            is_series
+                .then(|| self.recording.formats.get(&document))
+                .transpose()
+        })?;
+        let format = match existing.into_iter().flatten().flatten().next() {
+            Some(format) => format,
+            None => {
+                let documents = self.recording.new_series(key, &path, schema, original)?;
+                let (_, last) = documents
+                    .last()
+                    .ok_or_else(|| corrupt("a series has no array"))?;
+                self.recording.formats.get(last)?
+            }
+        };
+        let chunk_rows = format.layout().chunk_rows();
+        if schema.kind() == Kind::Array {
+            self.recording.planned.insert(key.clone(), format);
+        }
+        Ok(chunk_rows)
+    }
+}
+
+/// A node as a snapshot shows it; a value is decoded after the snapshot was given up.
+enum NodeSnapshot {
+    Complete(Node),
+    Value {
+        chunks: Result<Vec<ValueChunk>>,
+        path: String,
+        document: Document,
+    },
+}
+
+impl EncodedStore for ZarrDataStore {
+    fn plan_in_form(&self, key: &Key, schema: &Schema, form: &StoredForm) -> Result<Option<u64>> {
+        self.recording.check_writable("plan")?;
+        let Some(encoding) = SeriesEncoding::in_form(form) else {
+            return Ok(None);
+        };
+        self.plan_series(key, schema, Some(encoding)).map(Some)
+    }
+
+    fn takes_encoded(
+        &self,
+        key: &Key,
+        schema: &Schema,
+        form: &StoredForm,
+        encoded: &Encoded,
+    ) -> Result<bool> {
+        let Some(columns) = encoded.contents::<EncodedColumns>() else {
+            return Ok(false);
+        };
+        let encoding = SeriesEncoding::in_form(form);
+        let path = node_path(key)?;
+        let documents = self.recording.new_series(key, &path, schema, encoding)?;
+        let arrays = documents.iter().filter(|(_, document)| document.is_array());
+        let formats = arrays.map(|(_, document)| self.recording.formats.get(document));
+        let formats = formats.collect::<Result<Vec<_>>>()?;
+        Ok(match &formats[..] {
+            [elements] => fits(columns, elements, None),
+            [elements, ends] => fits(columns, elements, Some(ends)),
+            _ => false,
+        })
+    }
+
+    fn commit_encoded(&self, changes: Vec<EncodedChange>) -> Result<()> {
+        let mut writer = self.recording.writer.lock();
+        self.recording.check_writable("commit")?;
+        let mut builder = CommitBuilder::new(&self.recording, &writer);
+        for change in changes {
+            builder.add_encoded(change)?;
+        }
+        let (changes, series) = builder.finish()?;
+        if !changes.is_empty() {
+            // Whether a commit whose sync failed counts is not known before it is read.
+            let committed = self.recording.storage.commit(changes);
+            committed.inspect_err(|_| writer.clear())?;
+        }
+        writer.extend(series);
+        Ok(())
     }
 }

@@ -1,7 +1,7 @@
 //! The chunks that a region touches: what backends with chunks share.
 
-use crate::region_copy::{Block, copy_block};
-use crate::selection::{AxisRange, Region};
+use crate::reading::region_copy::{Block, copy_block};
+use crate::reading::selection::{AxisRange, Region};
 
 /// Chunks of one shape that cover an array: for backends.
 ///
@@ -68,6 +68,18 @@ impl ChunkGrid {
         })
     }
 
+    /// The indices of all chunks in the row of chunks `first`.
+    pub fn chunks_in_row(&self, first: u64) -> impl Iterator<Item = Vec<u64>> + use<> {
+        self.row()
+            .map(move |others| std::iter::once(first).chain(others).collect())
+    }
+
+    /// Where the chunk `indices` begins in the array.
+    pub fn origin(&self, indices: &[u64]) -> Vec<u64> {
+        let axes = indices.iter().zip(&self.chunk_shape);
+        axes.map(|(index, len)| index * len).collect()
+    }
+
     /// Cuts a region into its parts in each row of chunks: the first index of the chunks, the
     /// part, and its share of `out`, which has the size of the region.
     pub fn split<'a>(
@@ -125,12 +137,7 @@ impl ChunkGrid {
                 .zip(&numbers)
                 .map(|(axis, &number)| axis.nth(number));
             let indices: Vec<u64> = std::iter::once(first).chain(others).collect();
-            let origin: Vec<u64> = indices
-                .iter()
-                .zip(&self.chunk_shape)
-                .map(|(index, len)| index * len)
-                .collect();
-            each(&indices, &origin)?;
+            each(&indices, &self.origin(&indices))?;
 
             // The next number, the last axis first.
             let more = |axis: &usize| numbers[*axis] + 1 < touched[*axis].count;

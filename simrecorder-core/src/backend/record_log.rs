@@ -29,7 +29,7 @@ use std::path::Path;
 
 use crc32fast::Hasher;
 
-use crate::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result};
 
 /// The length of the header.
 pub const HEADER_LEN: usize = 32;

@@ -6,7 +6,7 @@
 
 use std::ops::Range;
 
-use crate::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result};
 
 const HEADER_BYTES: usize = 24;
 const CHECKSUM_BYTES: usize = 4;
@@ -23,6 +23,20 @@ pub struct Rows {
 }
 
 impl Rows {
+    /// Adds a copy of other rows.
+    pub fn extend_from(&mut self, rows: RowsRef<'_>) {
+        let base = self.data.len() as u64;
+        self.ends
+            .extend(rows.ends.iter().map(|end| end - rows.base + base));
+        self.data.extend_from_slice(rows.data);
+        self.count += rows.count;
+    }
+
+    /// The bytes that they take.
+    pub fn bytes(&self) -> usize {
+        self.data.len().saturating_add(size_of_val(&self.ends[..]))
+    }
+
     /// Adds rows whose ends count from the start of `data`.
     pub fn extend(&mut self, count: u64, data: &[u8], ends: &[u64]) {
         let base = self.data.len() as u64;
@@ -118,10 +132,7 @@ impl<'a> Gathered<'a> {
             return Self::Borrowed(parts.remove(0));
         }
         let mut all = Rows::default();
-        for part in parts {
-            let part = part.to_rows();
-            all.extend(part.count, &part.data, &part.ends);
-        }
+        parts.into_iter().for_each(|part| all.extend_from(part));
         Self::Owned(all)
     }
 
@@ -145,14 +156,27 @@ pub enum RowSize {
 
 /// Appends a frame with `rows`, the first of which has the index `first`, to `out`.
 pub fn write_frame(out: &mut Vec<u8>, first: u64, rows: &Rows) {
-    let payload = size_of_val(&rows.ends[..]) + rows.data.len();
+    append_frame(out, first, rows.as_rows_ref(), |_| {});
+}
+
+/// The same, with the bytes of the rows as `change` leaves them.
+pub fn append_frame(
+    out: &mut Vec<u8>,
+    first: u64,
+    rows: RowsRef<'_>,
+    change: impl FnOnce(&mut [u8]),
+) {
+    let payload = size_of_val(rows.ends) + rows.data.len();
     out.reserve(HEADER_BYTES + payload + CHECKSUM_BYTES);
     let start = out.len();
     for number in [first, rows.count, payload as u64] {
         out.extend_from_slice(&number.to_le_bytes());
     }
-    out.extend(rows.ends.iter().flat_map(|end| end.to_le_bytes()));
-    out.extend_from_slice(&rows.data);
+    let ends = rows.ends.iter().map(|end| end - rows.base);
+    out.extend(ends.flat_map(u64::to_le_bytes));
+    let data = out.len();
+    out.extend_from_slice(rows.data);
+    change(&mut out[data..]);
     let sum = crc32fast::hash(&out[start..]);
     out.extend_from_slice(&sum.to_le_bytes());
 }

@@ -7,7 +7,11 @@ use super::support::{
     attributes, check_numbers, check_reopened, check_value, children, keys, recorder, value,
     write_and_check,
 };
-use crate::{ArrayViewExt, Attributes, NodeKind, OpenMode, Ragged, Recorder, Schema};
+use crate::model::record::Ragged;
+use crate::model::schema::{Attributes, NodeKind, Schema};
+use crate::recorder::Recorder;
+use crate::store::array_view::ArrayView;
+use crate::store::open_mode::OpenMode;
 
 #[track_caller]
 fn check(recorder: &Recorder, key: &str, expected: serde_json::Value) {

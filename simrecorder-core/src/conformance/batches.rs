@@ -7,10 +7,14 @@ use super::support::{
     append, append_numbers, check_numbers, check_reopened, check_series, commit, declare, inline,
     key, open, recorder, value, write_and_check,
 };
-use crate::{
-    ArrayViewExt, Blob, ChunkPolicy, DataStore, DataStoreExt, ErrorKind, Object, OpenMode, Ragged,
-    Recorder, RecorderOptions, Schema,
-};
+use crate::error::ErrorKind;
+use crate::model::chunk::ChunkPolicy;
+use crate::model::record::{Blob, Object, Ragged};
+use crate::model::schema::Schema;
+use crate::recorder::{Recorder, RecorderOptions};
+use crate::store::array_view::ArrayView;
+use crate::store::data_store::{DataStore, DataStoreExt};
+use crate::store::open_mode::OpenMode;
 
 const CHUNK: u64 = 8;
 

@@ -9,10 +9,12 @@ use super::support::{
     append, append_numbers, check_numbers, check_reopened, check_series, check_value, commit,
     declare, expect_error, key, keys, open, recorder, set, set_attributes, value,
 };
-use crate::{
-    ArrayViewExt, Attributes, Blob, DataStore, DataStoreExt, ErrorKind, NodeKind, Object, OpenMode,
-    Ragged, Recorder, Schema,
-};
+use crate::error::ErrorKind;
+use crate::model::record::{Blob, Object, Ragged};
+use crate::model::schema::{Attributes, NodeKind, Schema};
+use crate::recorder::Recorder;
+use crate::store::data_store::{DataStore, DataStoreExt};
+use crate::store::open_mode::OpenMode;
 
 /// One of each: `net/n` is a series below the group `net`, `value` a value.
 fn fill(recorder: &Recorder) {

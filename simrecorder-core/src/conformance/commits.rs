@@ -9,11 +9,14 @@ use super::support::{
     append, append_numbers, attributes, check_numbers, commit, declare, expect_error, key, open,
     set, set_attributes, truncate, value,
 };
-use crate::store::{Change, Commit};
-use crate::{
-    ArrayViewExt, Attributes, ChunkPolicy, DataStore, DataStoreExt, ErrorKind, Key, NodeKind,
-    OpenMode, Schema, Value,
-};
+use crate::error::ErrorKind;
+use crate::model::chunk::ChunkPolicy;
+use crate::model::key::Key;
+use crate::model::schema::{Attributes, NodeKind, Schema};
+use crate::model::value::Value;
+use crate::store::commit::{Change, Commit};
+use crate::store::data_store::{DataStore, DataStoreExt};
+use crate::store::open_mode::OpenMode;
 
 /// Everything that can be seen of a store.
 #[derive(Debug, PartialEq)]
@@ -254,7 +257,7 @@ pub fn the_root_becomes_no_value_and_no_series(harness: &dyn Harness) {
     };
     let cut = || Change::Truncate {
         key: Key::ROOT,
-        records: 0,
+        len: 0,
     };
     let empty = contents(&store);
     for change in [value(), series()] {

@@ -10,11 +10,20 @@ use super::Harness;
 use super::support::{
     attributes, commit, expect_error, for_random, inline, key, open, recorder, show, truncate,
 };
-use crate::{
-    ArrayView, ArrayViewExt, Blob, ChunkPolicy, Compression, CopyOptions, CopyProgress, DataStore,
-    ErrorKind, InMemoryDataStore, Key, NodeKind, Object, OpenMode, Ragged, Recorder, Schema,
-    copy as copy_with, verify,
-};
+use crate::error::ErrorKind;
+use crate::memory_store::InMemoryDataStore;
+use crate::model::chunk::ChunkPolicy;
+use crate::model::compression::Compression;
+use crate::model::key::Key;
+use crate::model::record::{Blob, Object, Ragged};
+use crate::model::schema::{NodeKind, Schema};
+use crate::recorder::Recorder;
+use crate::store::array_view::ArrayView;
+use crate::store::data_store::DataStore;
+use crate::store::data_store::DataStoreExt;
+use crate::store::open_mode::OpenMode;
+use crate::tools::copy::{CopyOptions, CopyProgress, copy as copy_with};
+use crate::tools::verify::verify;
 
 fn copy(from: &dyn DataStore, to: &dyn DataStore) -> CopyProgress {
     copy_with(from, to, CopyOptions::new()).unwrap()

@@ -7,10 +7,13 @@ use super::support::{
     append_numbers, check_numbers, check_reopened, check_series, check_value, commit, declare,
     expect_error, inline, key, keys, open, recorder, value,
 };
-use crate::{
-    DataStore, DataStoreExt, ErrorKind, InMemoryDataStore, Named, OnDivergence, OpenMode, Ragged,
-    Recorder, RecorderOptions, Schema,
-};
+use crate::error::ErrorKind;
+use crate::memory_store::InMemoryDataStore;
+use crate::model::record::Ragged;
+use crate::model::schema::Schema;
+use crate::recorder::{Named, OnDivergence, Recorder, RecorderOptions};
+use crate::store::data_store::{DataStore, DataStoreExt};
+use crate::store::open_mode::OpenMode;
 
 fn fill(recorder: &Recorder) {
     for i in 0..100_u64 {

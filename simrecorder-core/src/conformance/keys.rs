@@ -5,7 +5,11 @@ use super::support::{
     check_numbers, check_reopened, check_series, check_value, children, expect_error, keys,
     recorder, value, write_and_check,
 };
-use crate::{Attributes, ErrorKind, Key, NodeKind, OpenMode, Recorder, Result, Schema};
+use crate::error::{ErrorKind, Result};
+use crate::model::key::Key;
+use crate::model::schema::{Attributes, NodeKind, Schema};
+use crate::recorder::Recorder;
+use crate::store::open_mode::OpenMode;
 
 /// Names that every backend takes, near one another in spelling.
 const PLAIN: [&str; 16] = [

@@ -5,9 +5,13 @@ use num_complex::Complex;
 
 use super::Harness;
 use super::support::{bytes, check_series, check_value, value, write_and_check};
-use crate::{
-    ArrayViewExt, ChunkPolicy, DType, Element, IntoValue, Kind, Ragged, Recorder, Schema, Value,
-};
+use crate::model::chunk::ChunkPolicy;
+use crate::model::dtype::{DType, Element};
+use crate::model::record::{IntoValue, Ragged};
+use crate::model::schema::{Kind, Schema};
+use crate::model::value::Value;
+use crate::recorder::Recorder;
+use crate::store::array_view::ArrayView;
 
 /// Elements whose bits are easily lost.
 pub(super) trait Special: Element + IntoValue<Element = Self> {

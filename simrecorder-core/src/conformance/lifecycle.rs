@@ -7,11 +7,15 @@ use super::support::{
     append_numbers, attributes, check_numbers, check_reopened, check_value, children, commit,
     declare, expect_error, key, keys, open, recorder, set, set_attributes, truncate, value,
 };
-use crate::store::Batch;
-use crate::{
-    ArrayViewExt, Attributes, Change, ChunkPolicy, DataStore, DataStoreExt, ErrorKind, OpenMode,
-    Recorder, Records, Schema,
-};
+use crate::error::ErrorKind;
+use crate::model::chunk::ChunkPolicy;
+use crate::model::records::Records;
+use crate::model::schema::{Attributes, Schema};
+use crate::recorder::Recorder;
+use crate::store::commit::Batch;
+use crate::store::commit::Change;
+use crate::store::data_store::{DataStore, DataStoreExt};
+use crate::store::open_mode::OpenMode;
 
 fn fill(recorder: &Recorder) {
     (0..5_u64).for_each(|i| recorder.record("group/n", i).unwrap());

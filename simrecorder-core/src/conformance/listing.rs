@@ -4,10 +4,13 @@ use super::Harness;
 use super::support::{
     check_reopened, children, expect_error, key, keys, open, recorder, write_and_check,
 };
-use crate::{
-    Attributes, Blob, DataStore, DataStoreExt, ErrorKind, Key, Node, NodeKind, Object, OpenMode,
-    Ragged, Schema,
-};
+use crate::error::ErrorKind;
+use crate::model::key::Key;
+use crate::model::record::{Blob, Object, Ragged};
+use crate::model::schema::{Attributes, NodeKind, Schema};
+use crate::store::data_store::{DataStore, DataStoreExt};
+use crate::store::node::Node;
+use crate::store::open_mode::OpenMode;
 
 /// Children and keys come in the order of their names, level by level.
 pub fn children_and_keys_are_listed_in_order(harness: &dyn Harness) {
@@ -183,9 +186,9 @@ pub fn a_store_answers_for_keys_of_every_kind(harness: &dyn Harness) {
         );
     }
     match store.node(&key("group/series")).unwrap() {
-        Some(Node::Series { schema, records }) => {
-            assert_eq!(schema.to_string(), "array of uint16, shape [2]");
-            assert_eq!(records, 1);
+        Some(Node::Series(view)) => {
+            assert_eq!(view.schema().to_string(), "array of uint16, shape [2]");
+            assert_eq!(view.len(), 1);
         }
         other => panic!("'group/series' is {other:?}"),
     }

@@ -4,10 +4,15 @@ use num_complex::Complex;
 
 use super::Harness;
 use super::support::{check_reopened, recorder};
-use crate::{
-    ArrayValue, ArrayViewExt, ChunkPolicy, Compression, DType, OpenMode, Ragged, Recorder, Schema,
-    Value,
-};
+use crate::model::chunk::ChunkPolicy;
+use crate::model::compression::Compression;
+use crate::model::dtype::DType;
+use crate::model::record::Ragged;
+use crate::model::schema::Schema;
+use crate::model::value::{ArrayValue, Value};
+use crate::recorder::Recorder;
+use crate::store::array_view::ArrayView;
+use crate::store::open_mode::OpenMode;
 
 pub(super) const FLOATING: [DType; 6] = [
     DType::F16,

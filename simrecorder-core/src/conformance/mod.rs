@@ -61,6 +61,7 @@ mod lifecycle;
 mod listing;
 mod lossy;
 mod model;
+mod nodes;
 mod reading;
 mod schemas;
 mod slices;
@@ -74,7 +75,13 @@ mod variable;
 use std::fmt::Debug;
 use std::sync::Arc;
 
-use crate::{DataStore, Key, OpenMode, Result};
+use crate::error::Result;
+
+use crate::model::key::Key;
+
+use crate::store::data_store::DataStore;
+
+use crate::store::open_mode::OpenMode;
 
 /// One recording of a backend, for one case of the suite.
 ///
@@ -281,12 +288,18 @@ macro_rules! __conformance_cases {
                 selections_carry_names_and_attributes_on,
                 slices_of_variable_records_are_those_of_a_list,
             }
+            nodes {
+                nodes_are_answered_in_the_order_of_their_keys,
+                several_keys_are_looked_up_as_of_one_commit,
+                a_group_is_read_with_its_series_values_and_coordinates,
+            }
             snapshots {
                 a_view_stays_the_same_while_its_series_grows,
                 a_selection_stays_the_same_while_its_series_grows,
                 refreshing_a_view_sees_later_records,
                 a_store_shows_each_commit_at_once,
                 a_view_of_a_series_that_was_cut_gives_no_wrong_records,
+                records_that_were_cut_read_as_they_were_or_are_out_of_bounds,
             }
             tails {
                 tails_are_read_before_and_after_they_are_folded,

@@ -10,11 +10,18 @@ use serde_json::json;
 
 use super::Harness;
 use super::support::{attributes, commit, for_random, inline, open, show, truncate};
-use crate::{
-    ArrayView, ArrayViewExt, Attributes, Blob, ChunkPolicy, Compression, DataStore, ErrorKind,
-    InMemoryDataStore, Kind, NodeKind, Object, OpenMode, Ragged, Recorder, RecorderOptions, Result,
-    Schema, Value,
-};
+use crate::error::{ErrorKind, Result};
+use crate::memory_store::InMemoryDataStore;
+use crate::model::chunk::ChunkPolicy;
+use crate::model::compression::Compression;
+use crate::model::record::{Blob, Object, Ragged};
+use crate::model::schema::{Attributes, Kind, NodeKind, Schema};
+use crate::model::value::Value;
+use crate::reading::view::View;
+use crate::recorder::{Recorder, RecorderOptions};
+use crate::store::array_view::ArrayView;
+use crate::store::data_store::DataStore;
+use crate::store::open_mode::OpenMode;
 
 const CASES: u32 = 48;
 
@@ -246,8 +253,8 @@ impl<'a> Side<'a> {
 /// Views of one series that were taken of both at the same time.
 struct Views {
     key: usize,
-    found: Arc<dyn ArrayView>,
-    expected: Arc<dyn ArrayView>,
+    found: View,
+    expected: View,
 }
 
 struct Both<'a> {
@@ -373,7 +380,7 @@ impl Both<'_> {
         let (from, to) = (usize::from(from) % (len + 1), usize::from(to) % (len + 1));
         let slice = Slice::new(from.min(to) as isize, Some(from.max(to) as isize), step);
         let elements = vec![SliceInfoElem::from(slice)];
-        let part = |view: Arc<dyn ArrayView>| view.select(elements.clone()).unwrap();
+        let part = |view: View| view.select(elements.clone()).unwrap();
         let (found, expected) = (part(found), part(expected));
         assert_same_records(&found, &expected, &format!("{slice:?} of '{}'", KEYS[key]));
         if found.kind() == Kind::Array {
@@ -402,9 +409,7 @@ impl Both<'_> {
         for key in KEYS {
             if let Some((found, expected)) = self.same(|recorder| recorder.get_all(key)) {
                 assert_same_records(&found, &expected, &format!("'{key}'"));
-                let of = |view: &Arc<dyn ArrayView>| {
-                    (view.schema().to_string(), view.attributes().clone())
-                };
+                let of = |view: &View| (view.schema().to_string(), view.attributes().clone());
                 assert_eq!(of(&found), of(&expected), "'{key}'");
             }
             if let Some((found, expected)) = self.same(|recorder| recorder.get(key)) {

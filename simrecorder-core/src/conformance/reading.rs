@@ -1,16 +1,21 @@
 //! Reading: the edges of what a view can be asked for.
 
 use std::ops::Range;
-use std::sync::Arc;
 
 use ndarray::Array2;
 
 use super::Harness;
 use super::support::{expect_error, value, write_and_check};
-use crate::{
-    ArrayView, ArrayViewExt, AxisRange, Blob, ChunkPolicy, DType, ErrorKind, Kind, Object, Ragged,
-    Recorder, Region, Schema, Value,
-};
+use crate::error::ErrorKind;
+use crate::model::chunk::ChunkPolicy;
+use crate::model::dtype::DType;
+use crate::model::record::{Blob, Object, Ragged};
+use crate::model::schema::{Kind, Schema};
+use crate::model::value::Value;
+use crate::reading::selection::{AxisRange, Region};
+use crate::reading::view::View;
+use crate::recorder::Recorder;
+use crate::store::array_view::ArrayView;
 
 const RECORDS: u64 = 20;
 
@@ -82,7 +87,7 @@ pub fn a_region_is_read_into_a_buffer_of_its_size(harness: &dyn Harness) {
 pub fn a_region_that_does_not_fit_is_refused(harness: &dyn Harness) {
     write_and_check(harness, fill, |recorder| {
         let view = recorder.get_all("v").unwrap();
-        for part in [Arc::clone(&view), view.select(..).unwrap()] {
+        for part in [view.clone(), view.select(..).unwrap()] {
             for axes in [
                 vec![axis(0, 21, 1), axis(0, 3, 1)],
                 vec![axis(20, 1, 1), axis(0, 3, 1)],
@@ -157,7 +162,7 @@ pub fn records_behind_the_last_one_are_refused(harness: &dyn Harness) {
     write_and_check(harness, fill, |recorder| {
         for key in KEYS {
             let view = recorder.get_all(key).unwrap();
-            for part in [Arc::clone(&view), view.select(2..).unwrap()] {
+            for part in [view.clone(), view.select(2..).unwrap()] {
                 let len = part.len();
                 for range in [
                     0..len + 1,
@@ -279,7 +284,7 @@ pub fn arrays_are_read_without_knowing_their_type(harness: &dyn Harness) {
         );
         assert_eq!((view.kind(), view.dtype()), (Kind::Array, Some(DType::U16)));
         assert_eq!(view.key().as_str(), "v");
-        let again: Arc<dyn ArrayView> = view.to_arc();
+        let again = View::from(view.to_arc());
         assert_eq!(again.read_value().unwrap(), value(&expected));
     });
 }

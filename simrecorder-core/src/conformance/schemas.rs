@@ -6,10 +6,15 @@ use super::lossy::FLOATING;
 use super::support::{
     attributes, check_reopened, check_series, keys, recorder, value, write_and_check,
 };
-use crate::{
-    ArrayValue, ArrayViewExt, Blob, ChunkPolicy, Compression, DType, Kind, NodeKind, Object,
-    OpenMode, Ragged, Recorder, Schema, Value,
-};
+use crate::model::chunk::ChunkPolicy;
+use crate::model::compression::Compression;
+use crate::model::dtype::DType;
+use crate::model::record::{Blob, Object, Ragged};
+use crate::model::schema::{Kind, NodeKind, Schema};
+use crate::model::value::{ArrayValue, Value};
+use crate::recorder::Recorder;
+use crate::store::array_view::ArrayView;
+use crate::store::open_mode::OpenMode;
 
 /// Checks that a view shows all that users see of its schema.
 #[track_caller]

@@ -1,7 +1,5 @@
 //! Slices of views are what `ndarray` slices from the same array in memory.
 
-use std::sync::Arc;
-
 use ndarray::{Array, ArrayD, Axis, Ix1, Ix2, IxDyn, NewAxis, Slice, SliceInfoElem};
 use proptest::prelude::*;
 
@@ -9,10 +7,16 @@ use super::Harness;
 use super::support::{
     check_reopened, check_view, expect_error, for_random, recorder, value, write_and_check,
 };
-use crate::{
-    ArrayView, ArrayViewExt, Blob, ChunkPolicy, DType, ErrorKind, Object, OpenMode, Ragged,
-    Recorder, Result, Schema, Value,
-};
+use crate::error::{ErrorKind, Result};
+use crate::model::chunk::ChunkPolicy;
+use crate::model::dtype::DType;
+use crate::model::record::{Blob, Object, Ragged};
+use crate::model::schema::Schema;
+use crate::model::value::Value;
+use crate::reading::view::View;
+use crate::recorder::Recorder;
+use crate::store::array_view::ArrayView;
+use crate::store::open_mode::OpenMode;
 
 /// Random recordings for each number of axes.
 const CASES: u32 = 64;
@@ -242,7 +246,7 @@ pub fn indices_and_ranges_select_along_the_records(harness: &dyn Harness) {
     };
     write_and_check(harness, fill, |recorder| {
         let view = recorder.get_all("v").unwrap();
-        let firsts = |part: Result<Arc<dyn ArrayView>>| -> Vec<i32> {
+        let firsts = |part: Result<View>| -> Vec<i32> {
             let part = part.unwrap().read::<i32>().unwrap();
             part.index_axis(Axis(1), 0).iter().copied().collect()
         };

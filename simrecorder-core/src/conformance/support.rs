@@ -7,11 +7,19 @@ use proptest::strategy::Strategy;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
 use super::Harness;
-use crate::store::{Batch, Change, Commit};
-use crate::{
-    ArrayView, ArrayViewExt, Attributes, DataStore, Element, ErrorKind, IntoValue, Key, OpenMode,
-    Recorder, RecorderOptions, Records, Result, Schema, Value,
-};
+use crate::error::{ErrorKind, Result};
+use crate::model::dtype::Element;
+use crate::model::key::Key;
+use crate::model::record::IntoValue;
+use crate::model::records::Records;
+use crate::model::schema::{Attributes, Schema};
+use crate::model::value::Value;
+use crate::reading::view::View;
+use crate::recorder::{Recorder, RecorderOptions};
+use crate::store::array_view::ArrayView;
+use crate::store::commit::{Batch, Change, Commit};
+use crate::store::data_store::DataStore;
+use crate::store::open_mode::OpenMode;
 
 pub(super) fn key(text: &str) -> Key {
     Key::new(text).unwrap()
@@ -123,7 +131,7 @@ pub(super) fn assert_same_value(found: &Value, expected: &Value, what: &str) {
 
 /// Checks a view against its records: length, iteration, single records, and blocks of them.
 #[track_caller]
-pub(super) fn check_view(view: &Arc<dyn ArrayView>, expected: &[Value]) {
+pub(super) fn check_view(view: &View, expected: &[Value]) {
     let name = view.key().as_str();
     assert_eq!(view.len(), expected.len() as u64, "records of '{name}'");
     for (index, (found, expected)) in view.iter().zip(expected).enumerate() {
@@ -207,7 +215,7 @@ pub(super) fn set_attributes(key: &str, json: serde_json::Value) -> Change {
 pub(super) fn truncate(key: &str, records: u64) -> Change {
     Change::Truncate {
         key: self::key(key),
-        records,
+        len: records,
     }
 }
 

@@ -1,17 +1,21 @@
 //! Records of an unfinished chunk: read before and after they are folded into it, and across
 //! several reopenings. Also cutting series.
 
-use std::sync::Arc;
-
 use super::Harness;
 use super::support::{
     append, append_numbers, check_numbers, check_reopened, check_series, check_view, commit,
     declare, expect_error, inline, key, open, recorder, set, truncate, value,
 };
-use crate::{
-    ArrayView, ArrayViewExt, Blob, ChunkPolicy, DataStore, DataStoreExt, ErrorKind, Object,
-    OpenMode, Ragged, Recorder, RecorderOptions, Schema, Value,
-};
+use crate::error::ErrorKind;
+use crate::model::chunk::ChunkPolicy;
+use crate::model::record::{Blob, Object, Ragged};
+use crate::model::schema::Schema;
+use crate::model::value::Value;
+use crate::reading::view::View;
+use crate::recorder::{Recorder, RecorderOptions};
+use crate::store::array_view::ArrayView;
+use crate::store::data_store::{DataStore, DataStoreExt};
+use crate::store::open_mode::OpenMode;
 
 const CHUNK: u64 = 8;
 
@@ -225,7 +229,7 @@ pub fn series_of_many_tiny_commits_are_whole(harness: &dyn Harness) {
         });
         commit(&store, appends.collect()).unwrap();
     }
-    let check = |view: Arc<dyn ArrayView>| {
+    let check = |view: View| {
         let key = view.key().as_str().to_owned();
         let expected: Vec<_> = (0..COMMITS).map(|i| of(&key, i)).collect();
         check_view(&view, &expected);

@@ -5,9 +5,12 @@ use std::time::Duration;
 
 use super::Harness;
 use super::support::{check_numbers, check_reopened, check_value, keys, open, value};
-use crate::{
-    ArrayView, ArrayViewExt, ChunkPolicy, OpenMode, Ragged, Recorder, RecorderOptions, Schema,
-};
+use crate::model::chunk::ChunkPolicy;
+use crate::model::record::Ragged;
+use crate::model::schema::Schema;
+use crate::recorder::{Recorder, RecorderOptions};
+use crate::store::array_view::ArrayView;
+use crate::store::open_mode::OpenMode;
 
 const THREADS: u64 = 8;
 const RECORDS: u64 = 2000;

@@ -4,7 +4,10 @@ use super::Harness;
 use super::support::{
     check_reopened, check_value, children, expect_error, keys, recorder, value, write_and_check,
 };
-use crate::{Blob, ErrorKind, Object, OpenMode, Value};
+use crate::error::ErrorKind;
+use crate::model::record::{Blob, Object};
+use crate::model::value::Value;
+use crate::store::open_mode::OpenMode;
 
 fn of_every_type() -> Vec<Value> {
     vec![

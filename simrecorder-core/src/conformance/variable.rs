@@ -7,10 +7,15 @@ use serde::{Deserialize, Serialize};
 
 use super::Harness;
 use super::support::{check_series, check_value, expect_error, recorder, value, write_and_check};
-use crate::{
-    ArrayViewExt, Blob, ChunkPolicy, DType, ErrorKind, Kind, Object, OpenMode, Ragged, Recorder,
-    Schema, Value,
-};
+use crate::error::ErrorKind;
+use crate::model::chunk::ChunkPolicy;
+use crate::model::dtype::DType;
+use crate::model::record::{Blob, Object, Ragged};
+use crate::model::schema::{Kind, Schema};
+use crate::model::value::Value;
+use crate::recorder::Recorder;
+use crate::store::array_view::ArrayView;
+use crate::store::open_mode::OpenMode;
 
 /// Rows of numbers: lengths of all sizes, among them none.
 pub fn ragged_rows_keep_their_lengths(harness: &dyn Harness) {

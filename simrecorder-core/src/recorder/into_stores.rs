@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use crate::store::{Batch, Child, Commit, DataStore, Encoded, Node, Prepared};
-use crate::{ArrayView, Attributes, Key, Result, Schema, Value};
+use crate::delegate_store;
+use crate::store::data_store::DataStore;
 
 /// One store, or several: a store, a tuple of up to six, an array or `Vec` of one type, or a
 /// `Vec<Arc<dyn DataStore>>`.
@@ -82,63 +82,6 @@ impl<S: DataStore> DataStore for Named<S> {
         &self.name
     }
 
-    fn is_read_only(&self) -> bool {
-        self.store.is_read_only()
-    }
-
-    fn node(&self, key: &Key) -> Result<Option<Node>> {
-        self.store.node(key)
-    }
-
-    fn children(&self, key: &Key) -> Result<Vec<Child>> {
-        self.store.children(key)
-    }
-
-    fn value(&self, key: &Key) -> Result<Option<Value>> {
-        self.store.value(key)
-    }
-
-    fn view(&self, key: &Key) -> Result<Option<Arc<dyn ArrayView>>> {
-        self.store.view(key)
-    }
-
-    fn attributes(&self, key: &Key) -> Result<Option<Attributes>> {
-        self.store.attributes(key)
-    }
-
-    fn plan(&self, key: &Key, schema: Option<&Schema>) -> Result<u64> {
-        self.store.plan(key, schema)
-    }
-
-    fn prepare(&self, batch: &Batch) -> Result<Option<Prepared>> {
-        self.store.prepare(batch)
-    }
-
-    fn takes_encoded(&self, key: &Key, schema: &Schema, encoded: &Encoded) -> Result<bool> {
-        self.store.takes_encoded(key, schema, encoded)
-    }
-
-    fn commit(&self, commit: Commit) -> Result<()> {
-        self.store.commit(commit)
-    }
-
-    fn has_many_writers(&self) -> bool {
-        self.store.has_many_writers()
-    }
-
-    fn free(&self, key: &Key, before: u64) -> Result<()> {
-        self.store.free(key, before)
-    }
-
-    fn read_durable(&self, look: &mut dyn FnMut() -> Result<()>) -> Result<()> {
-        self.store.read_durable(look)
-    }
-
-    fn checkpoint(&self) -> Result<()> {
-        self.store.checkpoint()
-    }
-
-    fn close(&self) -> Result<()> {
-        self.store.close()
-    }
+    delegate_store!(self => self.store; is_read_only nodes children plan prepare commit checkpoint close
+        as_shared as_encoded);
 }

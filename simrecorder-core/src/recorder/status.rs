@@ -1,6 +1,6 @@
 //! What a recorder tells about itself.
 
-use crate::Error;
+use crate::error::Error;
 
 /// How a recorder and its stores are doing; see [`Recorder::status`](crate::Recorder::status).
 #[derive(Clone, Debug, Default)]

@@ -9,8 +9,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use simrecorder_core::conformance::Harness;
 use simrecorder_core::{
-    ArrayView, Attributes, Batch, Change, Child, Commit, DataStore, Error, ErrorKind,
-    InMemoryDataStore, Key, Node, OpenMode, Prepared, Result, Schema, Value,
+    Batch, Change, Commit, DataStore, Error, ErrorKind, InMemoryDataStore, Key, OpenMode, Prepared,
+    Result, Schema, delegate_store,
 };
 
 const LONGEST_PART: usize = 255;
@@ -104,29 +104,7 @@ impl DataStore for Strict {
         "strict"
     }
 
-    fn is_read_only(&self) -> bool {
-        self.store.is_read_only()
-    }
-
-    fn node(&self, key: &Key) -> Result<Option<Node>> {
-        self.store.node(key)
-    }
-
-    fn children(&self, key: &Key) -> Result<Vec<Child>> {
-        self.store.children(key)
-    }
-
-    fn value(&self, key: &Key) -> Result<Option<Value>> {
-        self.store.value(key)
-    }
-
-    fn view(&self, key: &Key) -> Result<Option<Arc<dyn ArrayView>>> {
-        self.store.view(key)
-    }
-
-    fn attributes(&self, key: &Key) -> Result<Option<Attributes>> {
-        self.store.attributes(key)
-    }
+    delegate_store!(self => self.store; is_read_only nodes children checkpoint);
 
     fn plan(&self, key: &Key, schema: Option<&Schema>) -> Result<u64> {
         let records = self.store.plan(key, schema)?;
@@ -153,10 +131,6 @@ impl DataStore for Strict {
             }
         }
         self.store.commit(commit)
-    }
-
-    fn checkpoint(&self) -> Result<()> {
-        self.store.checkpoint()
     }
 
     fn close(&self) -> Result<()> {

@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 
 use simrecorder_core::{
-    CopyOptions, DataStore, ErrorKind, InMemoryDataStore, Key, OpenMode, Recorder, copy, prelude::*,
+    CopyOptions, ErrorKind, InMemoryDataStore, Key, OpenMode, Recorder, copy, prelude::*,
 };
 
 use crate::support;
@@ -133,7 +133,7 @@ fn a_store_that_fails_ends_the_copy_with_its_error() {
 
 #[test]
 fn a_source_that_fails_ends_the_copy_with_its_error() {
-    let from = FaultStore::new(Op::Node, 2);
+    let from = FaultStore::new(Op::Nodes, 2);
     open(&from.store).record("a", 1).expect("room");
     let to = CountingStore::new();
     let error = copy(&from, &to, CopyOptions::new()).expect_err("a fault");

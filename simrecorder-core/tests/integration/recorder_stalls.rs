@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use simrecorder_core::{
-    DataStore, Error, ErrorKind, InMemoryDataStore, Key, MemoryPolicy, Recorder, RecorderOptions,
-    Result, prelude::*,
+    Error, ErrorKind, InMemoryDataStore, Key, MemoryPolicy, Recorder, RecorderOptions, Result,
+    prelude::*,
 };
 use support::{CountingStore, StallStore, count_up, no_hang, no_timer, numbers, wait_until};
 

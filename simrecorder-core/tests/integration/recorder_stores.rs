@@ -264,7 +264,7 @@ fn short_run(recorder: &Recorder) -> (Vec<u64>, Vec<u64>) {
 #[test]
 fn a_failure_or_panic_at_any_operation_leaves_a_prefix_there_and_all_elsewhere() {
     let ops = [
-        Op::Node,
+        Op::Nodes,
         Op::Plan,
         Op::Prepare,
         Op::Commit,
@@ -291,11 +291,11 @@ fn a_failure_or_panic_at_any_operation_leaves_a_prefix_there_and_all_elsewhere()
             assert_eq!(numbers(&healthy, "group/a"), taken.0, "{name}");
             assert_eq!(numbers(&healthy, "b"), taken.1, "{name}");
             assert!(
-                is_prefix(&numbers(&faulty, "group/a"), &taken.0),
+                is_prefix(&numbers(&faulty.store, "group/a"), &taken.0),
                 "{name} {:?}",
-                numbers(&faulty, "group/a")
+                numbers(&faulty.store, "group/a")
             );
-            assert!(is_prefix(&numbers(&faulty, "b"), &taken.1), "{name}");
+            assert!(is_prefix(&numbers(&faulty.store, "b"), &taken.1), "{name}");
             healthy.assert_no_gaps(0);
             assert_eq!(taken.0.len(), 20, "{name}: the run went on");
         }
@@ -314,8 +314,9 @@ fn a_panic_inside_a_store_becomes_an_error() -> Result<()> {
         let error = result.expect_err("the store panicked");
         assert_eq!(error.kind(), ErrorKind::Internal);
         assert!(error.to_string().contains("the fault panics"), "{error}");
+        assert_eq!(error.operation(), format!("{op:?}").to_lowercase());
     }
-    for op in [Op::Node, Op::Plan] {
+    for op in [Op::Nodes, Op::Plan] {
         let recorder = Recorder::with_options(FaultStore::panicking(op, 1), no_timer());
         let result = recorder.record("n", 1_u64);
         assert_eq!(kind_of(result), ErrorKind::Internal);
@@ -345,7 +346,7 @@ fn a_failing_prepare_is_a_failure_of_its_store() -> Result<()> {
 
 #[test]
 fn a_store_that_refuses_a_new_key_leaves_nothing_half_made() -> Result<()> {
-    for op in [Op::Node, Op::Plan] {
+    for op in [Op::Nodes, Op::Plan] {
         for at in 1..=2 {
             // The healthy store is asked first.
             let (counting, faulty) = (CountingStore::new(), FaultStore::new(op, at));
@@ -359,7 +360,7 @@ fn a_store_that_refuses_a_new_key_leaves_nothing_half_made() -> Result<()> {
                     faulty.store.keys_within(&Key::ROOT)?.len()
                 );
             }
-            assert_eq!(failures, usize::from(op == Op::Node || at == 1));
+            assert_eq!(failures, usize::from(op == Op::Nodes || at == 1));
             recorder.close()?;
             assert_eq!(numbers(&counting, "a/b").len(), 3 - failures);
             assert_eq!(numbers(&faulty, "a/b").len(), 3 - failures);
@@ -429,7 +430,7 @@ struct MadeMeanwhile(InMemoryDataStore);
 
 impl Hook for MadeMeanwhile {
     fn before(&self, op: Op, _: Option<&Commit>) -> Result<()> {
-        if op == Op::Node && self.0.keys_within(&Key::ROOT)?.is_empty() {
+        if op == Op::Nodes && self.0.keys_within(&Key::ROOT)?.is_empty() {
             let recorder = Recorder::new(self.0.open(OpenMode::OpenOrCreate)?);
             recorder.set("value", 1)?;
             recorder.record("series", 1)?;

@@ -10,9 +10,8 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use simrecorder_core::{
-    ArrayView, Attributes, Batch, Child, ChunkPolicy, Commit, DataStore, Error, ErrorKind,
-    InMemoryDataStore, Key, Node, NodeKind, Prepared, Ragged, Recorder, Records, Region, Result,
-    Schema, Value, verify,
+    ArrayView, Child, ChunkPolicy, DataStore, Error, ErrorKind, InMemoryDataStore, Key, Node,
+    NodeKind, Ragged, Recorder, Records, Region, Result, Schema, View, delegate_store, verify,
 };
 
 const RECORDS: u64 = 200;
@@ -80,9 +79,23 @@ impl DataStore for DamagedStore {
         true
     }
 
-    fn node(&self, key: &Key) -> Result<Option<Node>> {
-        self.look(key)?;
-        self.store.node(key)
+    fn nodes(&self, keys: &[Key]) -> Result<Vec<Option<Node>>> {
+        keys.iter().try_for_each(|key| self.look(key))?;
+        let damaged = |node| match node {
+            Some(Node::Series(view)) => {
+                let mut shape = view.shape().to_vec();
+                shape[0] = self.length.unwrap_or(shape[0]);
+                let records = self.records.clone();
+                let view = DamagedView {
+                    view,
+                    shape,
+                    records,
+                };
+                Some(Node::Series(View::from(Arc::new(view))))
+            }
+            other => other,
+        };
+        Ok(self.store.nodes(keys)?.into_iter().map(damaged).collect())
     }
 
     fn children(&self, key: &Key) -> Result<Vec<Child>> {
@@ -90,55 +103,12 @@ impl DataStore for DamagedStore {
         self.store.children(key)
     }
 
-    fn value(&self, key: &Key) -> Result<Option<Value>> {
-        self.look(key)?;
-        self.store.value(key)
-    }
-
-    fn view(&self, key: &Key) -> Result<Option<Arc<dyn ArrayView>>> {
-        self.look(key)?;
-        let view = self.store.view(key)?;
-        let damaged = |view: Arc<dyn ArrayView>| {
-            let mut shape = view.shape().to_vec();
-            shape[0] = self.length.unwrap_or(shape[0]);
-            let records = self.records.clone();
-            Arc::new(DamagedView {
-                view,
-                shape,
-                records,
-            }) as _
-        };
-        Ok(view.map(damaged))
-    }
-
-    fn attributes(&self, key: &Key) -> Result<Option<Attributes>> {
-        self.store.attributes(key)
-    }
-
-    fn plan(&self, key: &Key, schema: Option<&Schema>) -> Result<u64> {
-        self.store.plan(key, schema)
-    }
-
-    fn prepare(&self, batch: &Batch) -> Result<Option<Prepared>> {
-        self.store.prepare(batch)
-    }
-
-    fn commit(&self, commit: Commit) -> Result<()> {
-        self.store.commit(commit)
-    }
-
-    fn checkpoint(&self) -> Result<()> {
-        self.store.checkpoint()
-    }
-
-    fn close(&self) -> Result<()> {
-        self.store.close()
-    }
+    delegate_store!(self => self.store; plan prepare commit checkpoint close);
 }
 
 #[derive(Clone, Debug)]
 struct DamagedView {
-    view: Arc<dyn ArrayView>,
+    view: View,
     shape: Vec<u64>,
     records: Vec<u64>,
 }
@@ -172,7 +142,7 @@ impl ArrayView for DamagedView {
     }
 
     fn refresh(&self) -> Result<Arc<dyn ArrayView>> {
-        self.view.refresh()
+        ArrayView::refresh(&self.view)
     }
 
     fn to_arc(&self) -> Arc<dyn ArrayView> {

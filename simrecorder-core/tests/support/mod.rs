@@ -10,9 +10,9 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use simrecorder_core::{
-    ArrayView, Attributes, Batch, Change, Child, ChunkPolicy, Commit, DataStore, Encoded, Error,
-    ErrorKind, InMemoryDataStore, Key, Kind, Node, Prepared, Recorder, RecorderOptions, Result,
-    Schema, Value, prelude::*,
+    Attributes, Batch, Change, Child, ChunkPolicy, Commit, DataStore, Error, ErrorKind,
+    InMemoryDataStore, Key, Kind, Node, Prepared, Recorder, RecorderOptions, Result, Schema,
+    delegate_store, prelude::*,
 };
 
 /// Only turns a hang into a failure.
@@ -78,7 +78,7 @@ pub(crate) fn kind_of<T: fmt::Debug>(result: Result<T>) -> ErrorKind {
 /// What a store is asked to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Op {
-    Node,
+    Nodes,
     Plan,
     Prepare,
     Commit,
@@ -121,33 +121,15 @@ impl<H> Clone for Adapter<H> {
 
 #[deny(clippy::missing_trait_methods)]
 impl<H: Hook> DataStore for Adapter<H> {
+    delegate_store!(self => self.store; is_read_only children as_shared as_encoded);
+
     fn name(&self) -> &str {
         self.name
     }
 
-    fn is_read_only(&self) -> bool {
-        self.store.is_read_only()
-    }
-
-    fn node(&self, key: &Key) -> Result<Option<Node>> {
-        self.hook.before(Op::Node, None)?;
-        self.store.node(key)
-    }
-
-    fn children(&self, key: &Key) -> Result<Vec<Child>> {
-        self.store.children(key)
-    }
-
-    fn value(&self, key: &Key) -> Result<Option<Value>> {
-        self.store.value(key)
-    }
-
-    fn view(&self, key: &Key) -> Result<Option<Arc<dyn ArrayView>>> {
-        self.store.view(key)
-    }
-
-    fn attributes(&self, key: &Key) -> Result<Option<Attributes>> {
-        self.store.attributes(key)
+    fn nodes(&self, keys: &[Key]) -> Result<Vec<Option<Node>>> {
+        self.hook.before(Op::Nodes, None)?;
+        self.store.nodes(keys)
     }
 
     fn plan(&self, key: &Key, schema: Option<&Schema>) -> Result<u64> {
@@ -160,25 +142,9 @@ impl<H: Hook> DataStore for Adapter<H> {
         self.store.prepare(batch)
     }
 
-    fn takes_encoded(&self, key: &Key, schema: &Schema, encoded: &Encoded) -> Result<bool> {
-        self.store.takes_encoded(key, schema, encoded)
-    }
-
     fn commit(&self, commit: Commit) -> Result<()> {
         self.hook.before(Op::Commit, Some(&commit))?;
         self.store.commit(commit)
-    }
-
-    fn has_many_writers(&self) -> bool {
-        self.store.has_many_writers()
-    }
-
-    fn free(&self, key: &Key, before: u64) -> Result<()> {
-        self.store.free(key, before)
-    }
-
-    fn read_durable(&self, look: &mut dyn FnMut() -> Result<()>) -> Result<()> {
-        self.store.read_durable(look)
     }
 
     fn checkpoint(&self) -> Result<()> {
@@ -448,24 +414,18 @@ impl DataStore for NullStore {
         false
     }
 
-    fn node(&self, key: &Key) -> Result<Option<Node>> {
-        Ok(key.is_root().then_some(Node::Group))
+    fn nodes(&self, keys: &[Key]) -> Result<Vec<Option<Node>>> {
+        let attributes = Attributes::new;
+        let root = |key: &Key| {
+            key.is_root().then(|| Node::Group {
+                attributes: attributes(),
+            })
+        };
+        Ok(keys.iter().map(root).collect())
     }
 
     fn children(&self, _: &Key) -> Result<Vec<Child>> {
         Ok(Vec::new())
-    }
-
-    fn value(&self, _: &Key) -> Result<Option<Value>> {
-        Ok(None)
-    }
-
-    fn view(&self, _: &Key) -> Result<Option<Arc<dyn ArrayView>>> {
-        Ok(None)
-    }
-
-    fn attributes(&self, _: &Key) -> Result<Option<Attributes>> {
-        Ok(None)
     }
 
     fn plan(&self, _: &Key, schema: Option<&Schema>) -> Result<u64> {

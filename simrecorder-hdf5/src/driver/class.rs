@@ -61,7 +61,7 @@ pub(super) struct Class {
     pub(super) unlock: Unused,
     /// What else there is, depending on the version: functions, and the map of free lists that
     /// `get_type_map` stands in for. Zero is valid for all of it.
-    pub(super) rest: [u64; 8],
+    pub(super) version_dependent: [u64; 8],
 }
 
 /// A function that this driver does not have.

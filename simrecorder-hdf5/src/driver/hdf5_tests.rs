@@ -25,9 +25,10 @@ use hdf5_metno_sys::h5s::{
 use hdf5_metno_sys::h5t::{H5T_NATIVE_INT64, H5T_STD_I64LE};
 use simrecorder_core::{Durability, ErrorKind, Result};
 
-use super::LoggedFile;
 use super::fault::{self, Fault};
+use super::logged_file::LoggedFile;
 use super::session_tests::is_being_copied;
+use super::vfd::open_hdf5;
 
 /// H5P_DEFAULT.
 const DEFAULT: hid_t = 0;
@@ -233,7 +234,7 @@ fn plain_commits(path: &Path) -> Option<u64> {
 
 fn read_commits(path: &Path) -> u64 {
     let reader = LoggedFile::read(path, &mut |_, _| Ok(())).unwrap();
-    let file = reader.open_hdf5().unwrap();
+    let file = open_hdf5(&reader).unwrap();
     let found = commits(file).unwrap();
     assert!(close(file));
     found
@@ -241,7 +242,7 @@ fn read_commits(path: &Path) -> u64 {
 
 fn append_commits(path: &Path) -> u64 {
     let writer = LoggedFile::append(path, Durability::Power, &mut |_, _| Ok(())).unwrap();
-    let file = writer.open_hdf5().unwrap();
+    let file = open_hdf5(&writer).unwrap();
     let found = commits(file).unwrap();
     assert!(close(file));
     found
@@ -251,7 +252,7 @@ fn append_commits(path: &Path) -> u64 {
 fn commits_are_seen_and_checkpoints_bring_them_home() {
     let (_folder, path) = in_folder();
     let log = create(&path);
-    let file = log.open_hdf5().unwrap();
+    let file = open_hdf5(&log).unwrap();
     for number in 0..20 {
         assert!(write_commit(file, number) && flush(file));
         log.commit(b"note").unwrap();
@@ -284,7 +285,7 @@ impl Progress {
     fn run(&mut self, path: &Path) -> Option<()> {
         let log = LoggedFile::create(path, ID, Durability::Power, &mut make_empty).ok()?;
         self.log = Some(Arc::clone(&log));
-        let file = log.open_hdf5().ok()?;
+        let file = open_hdf5(&log).ok()?;
         self.file = Some(file);
         for number in 0..10 {
             assert!(write_commit(file, number) && flush(file));
@@ -364,7 +365,7 @@ fn go_on(path: &Path) -> u64 {
     if log.file_id().is_none() {
         log.set_file_id(ID).unwrap();
     }
-    let file = log.open_hdf5().unwrap();
+    let file = open_hdf5(&log).unwrap();
     let found = commits(file).unwrap();
     assert!(write_commit(file, found) && close(file));
     // What closing wrote is a part of it.
@@ -381,7 +382,7 @@ fn recording_goes_on_after_a_full_disk() {
             fault::plan(step, fault);
             let created = LoggedFile::create(&path, ID, Durability::Power, &mut make_empty);
             let log = created.unwrap_or_else(|_| create(&path));
-            let mut file = log.open_hdf5().unwrap();
+            let mut file = open_hdf5(&log).unwrap();
             let mut number = 0;
             while number < 7 {
                 assert!(write_commit(file, number) && flush(file));
@@ -395,7 +396,7 @@ fn recording_goes_on_after_a_full_disk() {
                 log.abandon();
                 assert!(close(file), "after {step} steps");
                 assert!(log.commit(b"").is_err());
-                file = log.open_hdf5().unwrap();
+                file = open_hdf5(&log).unwrap();
                 assert_eq!(commits(file), Some(number), "after {step} steps");
             }
             assert!(close(file));
@@ -422,7 +423,7 @@ fn files_of_other_software_are_gone_on_with() {
         let log = LoggedFile::append(&path, Durability::Power, &mut |_, _| Ok(())).unwrap();
         assert_eq!(log.file_id(), None);
         log.set_file_id(ID).unwrap();
-        let file = log.open_hdf5().unwrap();
+        let file = open_hdf5(&log).unwrap();
         assert!(write_commit(file, 1) && flush(file));
         log.commit(b"").unwrap();
         assert_eq!(read_commits(&path), 2);
@@ -453,7 +454,7 @@ fn a_file_whose_writer_was_killed_by_itself_is_opened() {
     assert!(open_plain(&path) < 0, "the flag counts");
     let log = LoggedFile::append(&path, Durability::Process, &mut |_, _| Ok(())).unwrap();
     log.set_file_id(ID).unwrap();
-    assert!(close(log.open_hdf5().unwrap()));
+    assert!(close(open_hdf5(&log).unwrap()));
     log.commit(b"").unwrap();
     log.close().unwrap();
     assert_eq!(plain_commits(&path), Some(0));
@@ -484,16 +485,16 @@ fn a_superblock_behind_a_block_of_the_user_is_found() {
 fn a_stale_reader_says_so() {
     let (_folder, path) = in_folder();
     let log = create(&path);
-    let file = log.open_hdf5().unwrap();
+    let file = open_hdf5(&log).unwrap();
     assert!(write_commit(file, 0) && flush(file));
     log.commit(b"note").unwrap();
-    let reader = LoggedFile::read(&path, &mut |note, place| {
-        assert_eq!((note, place.len), (&b"note"[..], 4));
+    let reader = LoggedFile::read(&path, &mut |note, range| {
+        assert_eq!((note, range.len), (&b"note"[..], 4));
         Ok(())
     })
     .unwrap();
-    let old = reader.open_hdf5().unwrap();
-    assert_eq!(reader.open_hdf5().unwrap_err().kind(), ErrorKind::Internal);
+    let old = open_hdf5(&reader).unwrap();
+    assert_eq!(open_hdf5(&reader).unwrap_err().kind(), ErrorKind::Internal);
     log.checkpoint(b"").unwrap();
     assert_eq!(commits(old), None);
     assert!(reader.is_stale());
@@ -510,10 +511,10 @@ fn what_libhdf5_cannot_open_is_an_error() {
     let whole = fs::read(&path).unwrap();
     fs::write(&path, &whole[..whole.len() - 1]).unwrap();
     let log = LoggedFile::read(&path, &mut |_, _| Ok(())).unwrap();
-    let error = log.open_hdf5().unwrap_err();
+    let error = open_hdf5(&log).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Corrupt);
     let log = LoggedFile::append(&path, Durability::Power, &mut |_, _| Ok(())).unwrap();
-    log.open_hdf5().unwrap_err();
+    open_hdf5(&log).unwrap_err();
     log.close().unwrap();
     assert_eq!(fs::read(&path).unwrap(), whole[..whole.len() - 1]);
 }
@@ -526,7 +527,7 @@ fn links_to_other_files_are_not_followed() {
     assert_eq!(go_on(&other), 0);
     let other_name = CString::new(other.to_str().unwrap()).unwrap();
     let log = create(&path);
-    let file = log.open_hdf5().unwrap();
+    let file = open_hdf5(&log).unwrap();
     let linked = sync(|| {
         // SAFETY: plain calls with valid arguments.
         unsafe {
@@ -555,7 +556,7 @@ fn two_files_in_one_process_are_two_files() {
     let (_folder, path) = in_folder();
     let other = path.with_extension("other");
     let (one, two) = (create(&path), create(&other));
-    let (first, second) = (one.open_hdf5().unwrap(), two.open_hdf5().unwrap());
+    let (first, second) = (open_hdf5(&one).unwrap(), open_hdf5(&two).unwrap());
     assert!(write_commit(first, 0) && flush(first));
     one.commit(b"").unwrap();
     assert_eq!((commits(first), commits(second)), (Some(1), Some(0)));
@@ -563,7 +564,7 @@ fn two_files_in_one_process_are_two_files() {
         LoggedFile::read(&path, &mut |_, _| Ok(())).unwrap(),
         LoggedFile::read(&path, &mut |_, _| Ok(())).unwrap(),
     );
-    let files = [reader.open_hdf5().unwrap(), another.open_hdf5().unwrap()];
+    let files = [open_hdf5(&reader).unwrap(), open_hdf5(&another).unwrap()];
     assert!(write_commit(first, 1) && flush(first));
     one.commit(b"").unwrap();
     for file in files {

@@ -37,18 +37,8 @@ use simrecorder_core::backend::{
 };
 use simrecorder_core::{Error, ErrorKind, Result};
 
-use super::NotePlace;
+use super::pages::{PAGE, PAGE_LEN};
 use super::superblock;
-
-/// The unit in which overwritten parts of the file are kept.
-///
-/// What libhdf5 overwrites are object headers and nodes of indices, of some hundred bytes each,
-/// scattered over the file. With pages of 4 KiB, the journal of a thousand series was twice to three
-/// times as long; with 512 bytes it was a third shorter at best, for twice the places in memory.
-/// A superblock starts at a multiple of 512 and is shorter than that, so one page holds it.
-pub(super) const PAGE: usize = 1024;
-/// The same, for computing with places in a file.
-pub(super) const PAGE_LEN: u64 = PAGE as u64;
 
 const FORMAT: Format = Format {
     magic: *b"\x89SRH\r\n\x1a\n",
@@ -59,6 +49,13 @@ const CHANGES_AT: u64 = 64;
 /// How long a journal without records is.
 pub(super) const START: u64 = 72;
 const PAYLOAD_HEAD: usize = 16;
+
+/// A range of the bytes of a journal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct JournalRange {
+    pub(crate) offset: u64,
+    pub(crate) len: u64,
+}
 
 /// What stands at the start of a journal and stays.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -157,7 +154,7 @@ pub(super) struct Payload<'a> {
     numbers: &'a [u8],
     /// Where in the journal the first page is.
     pages_at: u64,
-    pub(super) note: NotePlace,
+    pub(super) note: JournalRange,
 }
 
 impl<'a> Payload<'a> {
@@ -186,7 +183,7 @@ impl<'a> Payload<'a> {
             eoa,
             numbers,
             pages_at: offset + numbers_end as u64,
-            note: NotePlace {
+            note: JournalRange {
                 offset: offset + note_at as u64,
                 len: (bytes.len() - note_at) as u64,
             },
@@ -195,22 +192,22 @@ impl<'a> Payload<'a> {
 
     /// One of the pages, from the payload that was decoded and its offset.
     fn page<'b>(&self, number: u64, bytes: &'b [u8], offset: u64) -> Option<&'b [u8]> {
-        let (_, place) = self.pages().find(|&(it, _)| it == number)?;
-        let at = usize::try_from(place - offset).ok()?;
+        let (_, at) = self.pages().find(|&(it, _)| it == number)?;
+        let at = usize::try_from(at - offset).ok()?;
         bytes.get(at..at + PAGE)
     }
 
     /// The pages, and where in the journal each is.
     fn pages(&self) -> impl Iterator<Item = (u64, u64)> {
-        let places = (0..).map(|index| self.pages_at + index * PAGE_LEN);
+        let offsets = (0..).map(|index| self.pages_at + index * PAGE_LEN);
         self.numbers
             .chunks_exact(8)
             .map(|bytes| u64_at(bytes, 0))
-            .zip(places)
+            .zip(offsets)
     }
 }
 
-impl Loaded {
+impl LoadedJournal {
     /// Checks that the journal was written for a main file of this length, and this page with its
     /// superblock, which begins `at` bytes into it.
     pub(super) fn check_main(&self, length: u64, page: &[u8; PAGE], at: usize) -> Result<()> {
@@ -244,7 +241,7 @@ pub(super) fn corrupt(what: &str) -> Error {
 
 /// What the records of a journal say.
 #[derive(Debug)]
-pub(super) struct Committed {
+pub(super) struct CommittedPages {
     /// Which pages it holds, and where.
     pub(super) pages: BTreeMap<u64, u64>,
     /// The end of allocation at the last commit, or how long the main file was before the first.
@@ -253,7 +250,7 @@ pub(super) struct Committed {
     pub(super) fresh: u64,
 }
 
-impl Committed {
+impl CommittedPages {
     pub(super) fn new(base: u64) -> Self {
         Self {
             pages: BTreeMap::new(),
@@ -264,7 +261,7 @@ impl Committed {
 
     pub(super) fn apply(&mut self, payload: &Payload<'_>) -> Result<()> {
         let mut last = None;
-        for (number, place) in payload.pages() {
+        for (number, offset) in payload.pages() {
             if last.is_some_and(|last| last >= number) {
                 return Err(corrupt("the pages of a record are not in order"));
             }
@@ -272,7 +269,7 @@ impl Committed {
                 return Err(corrupt("a page lies behind the end of the file"));
             }
             last = Some(number);
-            self.pages.insert(number, place);
+            self.pages.insert(number, offset);
         }
         self.eoa = payload.eoa;
         self.fresh = self.fresh.max(payload.eoa.next_multiple_of(PAGE_LEN));
@@ -282,13 +279,13 @@ impl Committed {
 
 /// A journal that was read from its start.
 #[derive(Debug)]
-pub(super) struct Loaded {
+pub(super) struct LoadedJournal {
     pub(super) file: Arc<File>,
     pub(super) header: Header,
     pub(super) changes: u64,
-    pub(super) committed: Committed,
+    pub(super) committed: CommittedPages,
     /// The notes that are not empty, in order.
-    pub(super) notes: Vec<NotePlace>,
+    pub(super) notes: Vec<JournalRange>,
     /// The checksums of the page with the superblock when the journal began, and at each commit.
     pub(super) superblocks: Vec<u32>,
     /// The checksums of the superblock alone, at each commit.
@@ -300,14 +297,14 @@ pub(super) struct Loaded {
 }
 
 /// Reads the whole records of a journal. `superblock` is where the main file has its own.
-pub(super) fn load(file: File, path: &Path, superblock: u64) -> Result<Loaded> {
+pub(super) fn load(file: File, path: &Path, superblock: u64) -> Result<LoadedJournal> {
     let failed = |error| Error::io("open", path, error);
     let (header, start) =
         Header::read(&file, path).map_err(|error| error.with_key(path.display().to_string()))?;
     // Before the records: whoever notices a change of it later knows that it came after them.
     let changes = read_changes(&file).map_err(failed)?;
     let length = file.metadata().map_err(failed)?.len();
-    let mut committed = Committed::new(header.base);
+    let mut committed = CommittedPages::new(header.base);
     let mut notes = Vec::new();
     let mut superblocks = vec![header.superblock];
     let mut own_superblocks = Vec::new();
@@ -324,7 +321,7 @@ pub(super) fn load(file: File, path: &Path, superblock: u64) -> Result<Loaded> {
         }
         Ok(())
     })?;
-    Ok(Loaded {
+    Ok(LoadedJournal {
         file: Arc::new(file),
         header,
         changes,
@@ -341,16 +338,16 @@ pub(super) fn load(file: File, path: &Path, superblock: u64) -> Result<Loaded> {
 pub(super) fn deliver(
     file: &File,
     path: &Path,
-    places: &[NotePlace],
-    notes: &mut dyn FnMut(&[u8], NotePlace) -> Result<()>,
+    ranges: &[JournalRange],
+    notes: &mut dyn FnMut(&[u8], JournalRange) -> Result<()>,
 ) -> Result<()> {
     let mut note = Vec::new();
-    for &place in places {
+    for &range in ranges {
         // It was read as part of its record before, so it is there and fits in memory.
-        note.resize(usize::try_from(place.len).unwrap_or(0), 0);
-        file.read_exact_at(&mut note, place.offset)
+        note.resize(usize::try_from(range.len).unwrap_or(0), 0);
+        file.read_exact_at(&mut note, range.offset)
             .map_err(|error| Error::io("open", path, error))?;
-        notes(&note, place)?;
+        notes(&note, range)?;
     }
     Ok(())
 }

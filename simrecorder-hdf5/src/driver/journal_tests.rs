@@ -7,9 +7,10 @@ use proptest::prelude::*;
 use simrecorder_core::backend::Record;
 use simrecorder_core::{Durability, ErrorKind};
 
-use super::journal::{self, Header, Loaded, PAGE, START};
+use super::journal::{self, Header, JournalRange, LoadedJournal, START};
+use super::logged_file::LoggedFile;
+use super::pages::PAGE;
 use super::session_tests::{Op, Session, make_empty};
-use super::{LoggedFile, NotePlace};
 
 const HEADER: Header = Header {
     id: [3; 16],
@@ -37,7 +38,7 @@ fn sample() -> (Vec<u8>, Vec<usize>) {
     (bytes, ends)
 }
 
-fn load(bytes: &[u8]) -> simrecorder_core::Result<Loaded> {
+fn load(bytes: &[u8]) -> simrecorder_core::Result<LoadedJournal> {
     let file = tempfile::tempfile().unwrap();
     super::disk::Disk::new(Durability::Process)
         .write(&file, bytes, 0)
@@ -57,13 +58,13 @@ fn records_come_back() {
         Vec::from_iter(loaded.committed.pages.keys().copied()),
         [0, 3, 5]
     );
-    for &place in loaded.committed.pages.values() {
-        let place = usize::try_from(place).unwrap();
-        assert_eq!(bytes[place..place + PAGE], [9; PAGE]);
+    for &offset in loaded.committed.pages.values() {
+        let offset = usize::try_from(offset).unwrap();
+        assert_eq!(bytes[offset..offset + PAGE], [9; PAGE]);
     }
-    let note = |place: NotePlace| {
-        let start = usize::try_from(place.offset).unwrap();
-        &bytes[start..start + usize::try_from(place.len).unwrap()]
+    let note = |range: JournalRange| {
+        let start = usize::try_from(range.offset).unwrap();
+        &bytes[start..start + usize::try_from(range.len).unwrap()]
     };
     assert_eq!(note(loaded.notes[0]), b"one");
     assert_eq!(note(loaded.notes[1]), b"three");
@@ -204,7 +205,7 @@ fn a_main_file_that_is_too_short_or_no_hdf5_file_is_refused() {
     assert_eq!(log.journal_bytes(), START);
 }
 
-/// The number of changes has no checksum, since it is written in place.
+/// The number of changes has no checksum, since it is written in offset.
 #[test]
 fn a_number_of_changes_at_its_end_goes_on_from_the_start() {
     for changes in [u64::MAX, u64::MAX - 1, u64::MAX - 2] {

@@ -8,8 +8,8 @@ use std::thread;
 use rustix::fs::{FlockOperation, flock};
 use simrecorder_core::{Durability, Error, ErrorKind, Result};
 
-use super::LoggedFile;
 use super::fault::{self, Fault};
+use super::logged_file::LoggedFile;
 use super::session_tests::{ID, is_being_copied, make_empty};
 
 fn create(path: &Path) -> Arc<LoggedFile> {

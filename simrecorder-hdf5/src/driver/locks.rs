@@ -13,6 +13,8 @@ use rustix::io::Errno;
 use simrecorder_core::backend::{Lock, lock_file};
 use simrecorder_core::{Error, ErrorKind, Result};
 
+use super::disk::Paths;
+
 /// How long opening and checkpoints wait for other programs to close the file.
 const PATIENCE: Duration = Duration::from_secs(2);
 const PAUSE: Duration = Duration::from_millis(20);
@@ -40,6 +42,26 @@ pub(super) fn writer_lock(path: &Path, create: bool, main: &Path) -> Result<Opti
     }
 }
 
+/// The file that becomes the next journal, locked.
+pub(super) fn next_journal_file(paths: &Paths) -> Result<File> {
+    let start = Instant::now();
+    loop {
+        match writer_lock(&paths.next_journal, true, &paths.main) {
+            // Somebody else looks whether the file could be created, and will see that it cannot.
+            Err(error) if error.kind() == ErrorKind::Locked && start.elapsed() < PATIENCE => {
+                thread::sleep(PATIENCE / 100);
+            }
+            Ok(Some(file)) => return Ok(file),
+            Ok(None) => {
+                let message = "the folder is gone";
+                return Err(Error::new(ErrorKind::NotFound, "open", message)
+                    .with_key(paths.next_journal.display().to_string()));
+            }
+            Err(error) => return Err(error),
+        }
+    }
+}
+
 fn is_unsupported(error: &io::Error) -> bool {
     let code = error.raw_os_error();
     [Errno::NOTSUP, Errno::OPNOTSUPP, Errno::NOLCK, Errno::NOSYS]
@@ -53,13 +75,16 @@ fn is_unsupported(error: &io::Error) -> bool {
 pub(super) struct MainLock {
     file: Arc<File>,
     /// Whether the file system has such locks.
-    works: bool,
+    is_supported: bool,
 }
 
 impl MainLock {
     /// Looks that no other program has the file open, and keeps others from writing it.
     pub(super) fn acquire(file: Arc<File>, path: &Path) -> Result<Self> {
-        let mut lock = Self { file, works: true };
+        let mut lock = Self {
+            file,
+            is_supported: true,
+        };
         let start = Instant::now();
         let attempt = loop {
             match lock.attempt(FlockOperation::NonBlockingLockExclusive) {
@@ -79,7 +104,7 @@ impl MainLock {
             Err(error) if is_unsupported(&error) => {
                 tracing::warn!(path = %path.display(), "this file system has no locks: nothing \
                     keeps other programs from opening the file while it is written");
-                lock.works = false;
+                lock.is_supported = false;
                 Ok(lock)
             }
             Err(error) => Err(Error::io("open", path, error)),
@@ -99,7 +124,7 @@ impl MainLock {
         let failed = |error| Error::io("open", path, error);
         // A program that tries to write may hold the lock for a moment, until it notices.
         let start = Instant::now();
-        while self.works
+        while self.is_supported
             && !self
                 .attempt(FlockOperation::NonBlockingLockShared)
                 .map_err(failed)?
@@ -119,7 +144,7 @@ impl MainLock {
     pub(super) fn exclude(&self, operation: &'static str, path: &Path) -> Result<()> {
         let failed = |error| Error::io(operation, path, error);
         let start = Instant::now();
-        while self.works
+        while self.is_supported
             && !self
                 .attempt(FlockOperation::NonBlockingLockExclusive)
                 .map_err(failed)?

@@ -9,11 +9,10 @@ use std::time::{Duration, Instant};
 use simrecorder_core::backend::{Position, names};
 use simrecorder_core::{Error, ErrorKind, Result};
 
-use super::NotePlace;
 use super::disk::{Disk, Paths};
-use super::journal::{self, Header, Loaded, PAGE_LEN, is_announced};
-use super::locks::{MainLock, writer_lock};
-use super::pages::read_or_zero;
+use super::journal::{self, CommittedPages, Header, JournalRange, LoadedJournal, is_announced};
+use super::locks::{MainLock, next_journal_file, writer_lock};
+use super::pages::{PAGE_LEN, read_or_zero};
 use super::superblock;
 use super::writer::{Writer, write_journal};
 
@@ -27,10 +26,9 @@ pub(super) fn open_main(path: &Path, write: bool) -> Result<File> {
     let failed = |error| Error::io("open", path, error);
     // Opening a pipe would wait for its other end.
     if !fs::metadata(path).map_err(failed)?.is_file() {
-        return Err(
-            Error::new(ErrorKind::InvalidArgument, "open", "this is not a file")
-                .with_key(path.display().to_string()),
-        );
+        let message = "this is not a file, and a recording in HDF5 is a file; choose another path";
+        return Err(Error::new(ErrorKind::InvalidArgument, "open", message)
+            .with_key(path.display().to_string()));
     }
     File::options()
         .read(true)
@@ -43,11 +41,11 @@ pub(super) fn open_main(path: &Path, write: bool) -> Result<File> {
 pub(super) fn find_superblock(main: &File, path: &Path) -> Result<u64> {
     let failed = |error| Error::io("open", path, error);
     let length = main.metadata().map_err(failed)?.len();
-    for place in superblock::places(length) {
+    for offset in superblock::offsets(length) {
         let mut bytes = [0; 8];
-        read_or_zero(main, &mut bytes, place).map_err(failed)?;
+        read_or_zero(main, &mut bytes, offset).map_err(failed)?;
         if superblock::is_signature(bytes) {
-            return Ok(place);
+            return Ok(offset);
         }
     }
     Err(
@@ -57,7 +55,7 @@ pub(super) fn find_superblock(main: &File, path: &Path) -> Result<u64> {
 }
 
 /// Opens a file that is there, and returns the notes of its journal.
-pub(super) fn append(path: &Path, disk: Disk) -> Result<(Writer, Vec<NotePlace>)> {
+pub(super) fn append(path: &Path, disk: Disk) -> Result<(Writer, Vec<JournalRange>)> {
     let paths = Paths::existing(path)?;
     let start = Instant::now();
     loop {
@@ -110,7 +108,7 @@ fn is_being_copied(paths: &Paths) -> bool {
         .is_ok_and(is_announced)
 }
 
-fn try_append(paths: &Paths, disk: Disk) -> Result<Option<(Writer, Vec<NotePlace>)>> {
+fn try_append(paths: &Paths, disk: Disk) -> Result<Option<(Writer, Vec<JournalRange>)>> {
     let main = Arc::new(open_main(&paths.main, true)?);
     let superblock = find_superblock(&main, &paths.main)?;
     let journal = journal_lock(paths)?;
@@ -152,7 +150,7 @@ fn recover(
     superblock: u64,
     paths: &Paths,
     disk: Disk,
-) -> Result<Loaded> {
+) -> Result<LoadedJournal> {
     let loaded = journal::load(journal, &paths.journal, superblock)?;
     check_main(&loaded, main, superblock, paths)?;
     let end = loaded.end.offset;
@@ -170,7 +168,7 @@ fn recover(
 
 /// Checks that a journal belongs to the main file.
 pub(super) fn check_main(
-    loaded: &Loaded,
+    loaded: &LoadedJournal,
     main: &File,
     superblock: u64,
     paths: &Paths,
@@ -210,26 +208,6 @@ fn renew(writer: &mut Writer) -> Result<()> {
         .map_err(|error| Error::io("open", &path, error))
 }
 
-/// The file that becomes the next journal, locked.
-pub(super) fn next_journal_file(paths: &Paths) -> Result<File> {
-    let start = Instant::now();
-    loop {
-        match writer_lock(&paths.next_journal, true, &paths.main) {
-            // Somebody else looks whether the file could be created, and will see that it cannot.
-            Err(error) if error.kind() == ErrorKind::Locked && start.elapsed() < PATIENCE => {
-                thread::sleep(PATIENCE / 100);
-            }
-            Ok(Some(file)) => return Ok(file),
-            Ok(None) => {
-                let message = "the folder is gone";
-                return Err(Error::new(ErrorKind::NotFound, "open", message)
-                    .with_key(paths.next_journal.display().to_string()));
-            }
-            Err(error) => return Err(error),
-        }
-    }
-}
-
 /// Gives a main file, which holds everything, a journal: a locked file.
 fn begin_journal(
     file: File,
@@ -238,7 +216,7 @@ fn begin_journal(
     id: [u8; 16],
     paths: &Paths,
     disk: Disk,
-) -> Result<Loaded> {
+) -> Result<LoadedJournal> {
     let failed = |path: &Path, error| Error::io("open", path, error);
     let of_main = |error| failed(&paths.main, error);
     let header = Header {
@@ -252,9 +230,12 @@ fn begin_journal(
         Ok(written)
     });
     match placed {
-        Ok((journal, committed, _)) => {
-            Ok(Loaded::empty(journal.file, header, committed, journal.end))
-        }
+        Ok((journal, committed, _)) => Ok(LoadedJournal::empty(
+            journal.file,
+            header,
+            committed,
+            journal.end,
+        )),
         Err(error) => {
             let _ = disk.remove(&paths.next_journal);
             Err(failed(&paths.journal, error))
@@ -369,14 +350,9 @@ fn remove_main(paths: &Paths, journal: Option<&File>, disk: Disk) -> Result<()> 
         .map_err(failed)
 }
 
-impl Loaded {
+impl LoadedJournal {
     /// A journal that was just begun.
-    fn empty(
-        file: Arc<File>,
-        header: Header,
-        committed: journal::Committed,
-        end: Position,
-    ) -> Self {
+    fn empty(file: Arc<File>, header: Header, committed: CommittedPages, end: Position) -> Self {
         Self {
             file,
             header,

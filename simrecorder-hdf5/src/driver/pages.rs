@@ -7,17 +7,25 @@ use std::iter::Peekable;
 use std::ops::RangeInclusive;
 use std::os::unix::fs::FileExt;
 
-use super::journal::{Committed, PAGE, PAGE_LEN};
+/// The unit in which overwritten parts of the file are kept.
+///
+/// What libhdf5 overwrites are object headers and nodes of indices, of some hundred bytes each,
+/// scattered over the file. With pages of 4 KiB, the journal of a thousand series was twice to three
+/// times as long; with 512 bytes it was a third shorter at best, for twice the offsets in memory.
+/// A superblock starts at a multiple of 512 and is shorter than that, so one page holds it.
+pub(super) const PAGE: usize = 1024;
+/// The same, for computing with offsets in a file.
+pub(super) const PAGE_LEN: u64 = PAGE as u64;
 
 /// Pages that were overwritten since the last commit.
-pub(super) type Pending = BTreeMap<u64, Box<[u8; PAGE]>>;
+pub(super) type PendingPages = BTreeMap<u64, Box<[u8; PAGE]>>;
 
 /// A file with its overwritten pages.
 ///
 /// What nobody has written is zero.
 #[derive(Clone, Copy)]
 pub(super) struct Layers<'a> {
-    pub(super) pending: &'a Pending,
+    pub(super) pending: &'a PendingPages,
     pub(super) committed: &'a BTreeMap<u64, u64>,
     /// Holds the committed pages, if there are any.
     pub(super) journal: Option<&'a File>,
@@ -27,21 +35,21 @@ pub(super) struct Layers<'a> {
 /// Where a page is.
 enum Page<'a> {
     Pending(&'a [u8; PAGE]),
-    /// At this place in the journal.
+    /// At this offset in the journal.
     Committed(u64),
 }
 
 impl<'a> Layers<'a> {
     /// A file that nobody writes.
     pub(super) fn committed(
-        committed: &'a Committed,
+        committed: &'a BTreeMap<u64, u64>,
         journal: Option<&'a File>,
         main: &'a File,
     ) -> Self {
-        static NONE: Pending = Pending::new();
+        static NONE: PendingPages = PendingPages::new();
         Self {
             pending: &NONE,
-            committed: &committed.pages,
+            committed,
             journal,
             main,
         }
@@ -68,9 +76,9 @@ impl<'a> Layers<'a> {
             let target = &mut buffer[at..end];
             match page {
                 Page::Pending(bytes) => target.copy_from_slice(&bytes[skip..skip + end - at]),
-                Page::Committed(place) => {
+                Page::Committed(offset) => {
                     let journal = self.journal.ok_or(io::ErrorKind::NotFound)?;
-                    journal.read_exact_at(target, place + skip as u64)?;
+                    journal.read_exact_at(target, offset + skip as u64)?;
                 }
             }
             done = end;
@@ -112,8 +120,8 @@ impl<'a> Iterator for Merged<'a> {
             let (&number, page) = self.pending.next()?;
             return Some((number, Page::Pending(page)));
         }
-        let (&number, &place) = self.committed.next()?;
-        Some((number, Page::Committed(place)))
+        let (&number, &offset) = self.committed.next()?;
+        Some((number, Page::Committed(offset)))
     }
 }
 
@@ -146,14 +154,14 @@ pub(super) fn runs(
 ) -> impl Iterator<Item = (u64, Vec<u64>)> {
     let mut rest = pages.iter().peekable();
     std::iter::from_fn(move || {
-        let (&first, &place) = rest.next()?;
-        let mut places = vec![place];
-        while places.len() < most
-            && let Some((_, &place)) =
-                rest.next_if(|&(&number, _)| number == first + places.len() as u64)
+        let (&first, &offset) = rest.next()?;
+        let mut offsets = vec![offset];
+        while offsets.len() < most
+            && let Some((_, &offset)) =
+                rest.next_if(|&(&number, _)| number == first + offsets.len() as u64)
         {
-            places.push(place);
+            offsets.push(offset);
         }
-        Some((first, places))
+        Some((first, offsets))
     })
 }

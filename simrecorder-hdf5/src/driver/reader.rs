@@ -11,9 +11,8 @@ use std::time::{Duration, SystemTime};
 use simrecorder_core::backend::{Position, names, scan};
 use simrecorder_core::{Durability, Error, ErrorKind, Result};
 
-use super::NotePlace;
 use super::disk::{Disk, Paths};
-use super::journal::{self, Committed, Loaded, is_announced};
+use super::journal::{self, CommittedPages, JournalRange, LoadedJournal, is_announced};
 use super::locks::{MainLock, writer_lock};
 use super::open::{check_main, find_superblock, open_main};
 use super::pages::Layers;
@@ -30,7 +29,7 @@ const TICK: Duration = Duration::from_millis(20);
 pub(super) struct Reader {
     paths: Paths,
     main: Arc<File>,
-    pub(super) committed: Committed,
+    pub(super) committed: CommittedPages,
     /// How long the file is for libhdf5.
     pub(super) length: u64,
     /// The end of allocation, as libhdf5 set it last.
@@ -41,13 +40,13 @@ pub(super) struct Reader {
 /// By what a reader notices that the files changed.
 #[derive(Debug)]
 enum Watch {
-    Journal(Box<Watched>),
+    Journal(Box<WatchedJournal>),
     /// There was no journal.
     Main(Stamp),
 }
 
 #[derive(Debug)]
-struct Watched {
+struct WatchedJournal {
     file: Arc<File>,
     id: [u8; 16],
     changes: u64,
@@ -76,7 +75,7 @@ impl Stamp {
 
 impl Reader {
     /// Opens a file at its last commit, and returns the notes of its journal.
-    pub(super) fn open(path: &Path) -> Result<(Self, Vec<NotePlace>)> {
+    pub(super) fn open(path: &Path) -> Result<(Self, Vec<JournalRange>)> {
         let paths = Paths::existing(path)?;
         let mut may_finish = true;
         for _ in 0..ATTEMPTS {
@@ -102,7 +101,7 @@ impl Reader {
     }
 
     /// Opens the files, unless they change meanwhile.
-    fn attempt(paths: &Paths) -> Result<Option<(Self, Vec<NotePlace>)>> {
+    fn attempt(paths: &Paths) -> Result<Option<(Self, Vec<JournalRange>)>> {
         let failed = |error| Error::io("open", &paths.main, error);
         // The journal comes first: what is in the main file by then is covered by it.
         let journal = match File::open(&paths.journal) {
@@ -119,7 +118,7 @@ impl Reader {
                 let reader = Self {
                     paths: paths.clone(),
                     main,
-                    committed: Committed::new(stamp.length),
+                    committed: CommittedPages::new(stamp.length),
                     length: stamp.length,
                     eoa: 0,
                     watch: Watch::Main(stamp),
@@ -150,11 +149,11 @@ impl Reader {
         paths: &Paths,
         main: Arc<File>,
         journal: File,
-    ) -> Result<(Self, Vec<NotePlace>)> {
+    ) -> Result<(Self, Vec<JournalRange>)> {
         let superblock = find_superblock(&main, &paths.main)?;
         let loaded = journal::load(journal, &paths.journal, superblock)?;
         check_main(&loaded, &main, superblock, paths)?;
-        let Loaded {
+        let LoadedJournal {
             file,
             header,
             changes,
@@ -169,7 +168,7 @@ impl Reader {
             length: committed.eoa,
             eoa: 0,
             committed,
-            watch: Watch::Journal(Box::new(Watched {
+            watch: Watch::Journal(Box::new(WatchedJournal {
                 file,
                 id: header.id,
                 changes,
@@ -211,7 +210,7 @@ impl Reader {
 
     pub(super) fn layers(&self) -> Layers<'_> {
         Layers::committed(
-            &self.committed,
+            &self.committed.pages,
             self.journal().map(|file| &**file),
             &self.main,
         )

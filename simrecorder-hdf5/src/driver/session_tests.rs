@@ -8,7 +8,7 @@ use std::sync::Arc;
 use simrecorder_core::{Durability, ErrorKind, Result};
 
 use super::journal::is_announced;
-use super::{LoggedFile, Role};
+use super::logged_file::{LoggedFile, Role};
 
 pub(super) const ID: [u8; 16] = [7; 16];
 /// What no operation touches: a superblock must be there.
@@ -231,8 +231,8 @@ impl Session {
     /// Opens the file as another process does, and takes what it finds for committed.
     pub(super) fn reopen(&mut self) -> Result<()> {
         let mut notes = Vec::new();
-        let log = LoggedFile::append(&self.path, Durability::Power, &mut |note, place| {
-            assert_eq!(note.len() as u64, place.len);
+        let log = LoggedFile::append(&self.path, Durability::Power, &mut |note, range| {
+            assert_eq!(note.len() as u64, range.len);
             notes.push(note.to_vec());
             Ok(())
         })?;

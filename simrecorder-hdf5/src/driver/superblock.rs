@@ -3,8 +3,7 @@
 use std::fs::File;
 use std::io;
 
-use super::journal::{PAGE, PAGE_LEN};
-use super::pages::read_or_zero;
+use super::pages::{PAGE, PAGE_LEN, read_or_zero};
 
 /// How every HDF5 file begins, behind what users may have put before it.
 const SIGNATURE: [u8; 8] = *b"\x89HDF\r\n\x1a\n";
@@ -15,7 +14,7 @@ const OFFSET_SIZE_AT: usize = 9;
 const FLAGS_AT: usize = 11;
 
 /// Where a superblock may be: at the start, or at 512, 1024, 2048 …
-pub(super) fn places(length: u64) -> impl Iterator<Item = u64> {
+pub(super) fn offsets(length: u64) -> impl Iterator<Item = u64> {
     let doubled = std::iter::successors(Some(512_u64), |at| at.checked_mul(2));
     std::iter::once(0)
         .chain(doubled)
@@ -159,10 +158,10 @@ pub(super) mod tests {
 
     #[test]
     fn a_superblock_is_looked_for_at_doubled_places() {
-        assert_eq!(places(7).count(), 0);
-        assert_eq!(places(8).collect::<Vec<_>>(), [0]);
-        assert_eq!(places(2056).collect::<Vec<_>>(), [0, 512, 1024, 2048]);
-        assert!(places(u64::MAX).count() < 60);
+        assert_eq!(offsets(7).count(), 0);
+        assert_eq!(offsets(8).collect::<Vec<_>>(), [0]);
+        assert_eq!(offsets(2056).collect::<Vec<_>>(), [0, 512, 1024, 2048]);
+        assert!(offsets(u64::MAX).count() < 60);
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::thread;
 
 use simrecorder_core::{Durability, ErrorKind};
 
-use super::LoggedFile;
+use super::logged_file::LoggedFile;
 use super::session_tests::{HEAD, ID, make_empty};
 
 /// How often each reader has to see a whole commit.

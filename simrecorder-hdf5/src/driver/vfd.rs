@@ -23,8 +23,8 @@ use hdf5_metno_sys::h5p::{
 };
 use simrecorder_core::{Error, ErrorKind, Result};
 
-use super::LoggedFile;
 use super::class::{Class, PublicFields};
+use super::logged_file::LoggedFile;
 
 const SUCCESS: herr_t = 0;
 const FAILURE: herr_t = -1;
@@ -44,8 +44,16 @@ struct DriverFile {
     log: Arc<LoggedFile>,
 }
 
-/// Opens a file with libhdf5 through this driver.
-pub(super) fn open(log: &Arc<LoggedFile>) -> Result<hid_t> {
+/// Opens a file with libhdf5: for writing if it was opened by a writer, else for reading.
+///
+/// The caller closes it with `H5Fclose`. Until then it cannot be opened again.
+pub(crate) fn open_hdf5(log: &Arc<LoggedFile>) -> Result<hid_t> {
+    log.check_detached("open")?;
+    let before = log.eoa();
+    open(log).inspect_err(|_| log.set_eoa(before))
+}
+
+fn open(log: &Arc<LoggedFile>) -> Result<hid_t> {
     let failed = |error: hdf5_metno::Error| {
         let message = "libhdf5 cannot open the file";
         let cause = log.take_error();
@@ -173,7 +181,7 @@ fn class() -> Class {
         truncate: Some(truncate),
         lock: None,
         unlock: None,
-        rest: [0; 8],
+        version_dependent: [0; 8],
     }
 }
 

@@ -7,9 +7,9 @@ use std::sync::Arc;
 
 use simrecorder_core::ErrorKind;
 
-use super::LoggedFile;
 use super::crash_tests::{go_on, ops};
 use super::fault::{self, Fault};
+use super::logged_file::LoggedFile;
 use super::session_tests::{Op, Session, content};
 
 /// Readers, and what each saw first.
@@ -67,14 +67,14 @@ impl Readers {
 }
 
 /// A session with readers beside it.
-struct Watched {
+struct WatchedJournal {
     session: Session,
     readers: Rc<RefCell<Readers>>,
     /// Whether a checkpoint that failed is tried again.
     again: bool,
 }
 
-impl Watched {
+impl WatchedJournal {
     fn new(path: &Path, again: bool) -> Self {
         let readers = Rc::new(RefCell::new(Readers::default()));
         let (watching, path): (_, PathBuf) = (Rc::clone(&readers), path.to_owned());
@@ -123,7 +123,7 @@ fn readers_keep_their_commit_while_a_disk_is_full() {
     ] {
         for step in 0.. {
             let folder = tempfile::tempdir().unwrap();
-            let mut watched = Watched::new(&folder.path().join("run.h5"), again);
+            let mut watched = WatchedJournal::new(&folder.path().join("run.h5"), again);
             fault::plan(step, fault);
             watched.create();
             for op in ops() {
@@ -142,7 +142,7 @@ fn readers_keep_their_commit_when_a_writer_is_killed() {
     for fault in [Fault::Kill, Fault::FailThenKill] {
         for step in 0.. {
             let folder = tempfile::tempdir().unwrap();
-            let mut watched = Watched::new(&folder.path().join("run.h5"), true);
+            let mut watched = WatchedJournal::new(&folder.path().join("run.h5"), true);
             fault::plan(step, fault);
             if watched.session.create().is_ok() {
                 ops().iter().find(|op| {
@@ -198,7 +198,7 @@ fn readers_of_a_first_commit_that_was_taken_back_notice_the_next_writer() {
 }
 
 /// Lets another writer go on, with other content.
-fn go_on_otherwise(watched: &mut Watched) {
+fn go_on_otherwise(watched: &mut WatchedJournal) {
     watched.session.log = None;
     fault::plan(u64::MAX, Fault::Kill);
     go_on(&mut watched.session).unwrap();

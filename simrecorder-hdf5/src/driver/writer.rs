@@ -8,11 +8,10 @@ use std::sync::Arc;
 use simrecorder_core::backend::{Position, check_not_deleted};
 use simrecorder_core::{Error, ErrorKind, Result};
 
-use super::NotePlace;
 use super::disk::{Disk, Paths};
-use super::journal::{self, Committed, Header, Loaded, PAGE, PAGE_LEN, Payload};
-use super::locks::MainLock;
-use super::pages::{Layers, Pending, runs};
+use super::journal::{self, CommittedPages, Header, JournalRange, LoadedJournal, Payload};
+use super::locks::{MainLock, next_journal_file};
+use super::pages::{Layers, PAGE, PAGE_LEN, PendingPages, runs};
 use super::superblock;
 
 /// How many pages are copied to the main file at a time.
@@ -28,8 +27,8 @@ pub(super) struct Writer {
     pub(super) main: Arc<File>,
     pub(super) lock: MainLock,
     pub(super) journal: Journal,
-    pub(super) committed: Committed,
-    pending: Pending,
+    pub(super) committed: CommittedPages,
+    pending: PendingPages,
     /// The end of allocation, as libhdf5 set it last.
     eoa: u64,
     /// How long the main file is.
@@ -40,7 +39,7 @@ pub(super) struct Writer {
     unsynced_name: bool,
     /// Where the superblock is.
     pub(super) superblock: u64,
-    pub(super) trouble: Trouble,
+    pub(super) state: WriterState,
 }
 
 /// The journal that is being written, locked.
@@ -52,10 +51,10 @@ pub(super) struct Journal {
     pub(super) changes: u64,
 }
 
-/// What a writer cannot do any more.
+/// What a writer can still do.
 #[derive(Debug)]
-pub(super) enum Trouble {
-    None,
+pub(super) enum WriterState {
+    Usable,
     /// A part of what was written since the last commit is lost, so all of it must be abandoned.
     ///
     /// libhdf5 does not notice before: after a flush that failed it could not close the file.
@@ -72,13 +71,13 @@ impl Writer {
         paths: Paths,
         main: Arc<File>,
         lock: MainLock,
-        loaded: Loaded,
+        loaded: LoadedJournal,
     ) -> Result<Self> {
         let length = main
             .metadata()
             .map_err(|error| Error::io("open", &paths.main, error));
         let main_length = length?.len();
-        let Loaded {
+        let LoadedJournal {
             file,
             header,
             changes,
@@ -98,12 +97,12 @@ impl Writer {
             },
             eoa: committed.eoa,
             committed,
-            pending: Pending::new(),
+            pending: PendingPages::new(),
             main_length,
             in_place: false,
             unsynced_name: false,
             superblock: 0,
-            trouble: Trouble::None,
+            state: WriterState::Usable,
             paths,
         })
     }
@@ -131,9 +130,9 @@ impl Writer {
 
     /// Writes to pages what was there at the last commit, and in place what was not.
     ///
-    /// After a failure all goes to pages, which are never committed: see [`Trouble::Lost`].
+    /// After a failure all goes to pages, which are never committed: see [`WriterState::Lost`].
     pub(super) fn write(&mut self, address: u64, bytes: &[u8]) -> Result<()> {
-        if !matches!(self.trouble, Trouble::None) {
+        if !matches!(self.state, WriterState::Usable) {
             self.keep(address, bytes);
             return Ok(());
         }
@@ -144,7 +143,7 @@ impl Writer {
             .and_then(|()| self.write_in_place(address + over.len() as u64, new))
             .map_err(|error| {
                 let error = Error::io("write", &self.paths.main, error);
-                self.trouble = Trouble::Lost(error.clone());
+                self.state = WriterState::Lost(error.clone());
                 self.keep(address, bytes);
                 error
             })
@@ -196,13 +195,13 @@ impl Writer {
 
     /// Makes the main file as long as libhdf5 expects, but never shorter.
     pub(super) fn extend(&mut self) -> Result<()> {
-        if self.main_length >= self.eoa || !matches!(self.trouble, Trouble::None) {
+        if self.main_length >= self.eoa || !matches!(self.state, WriterState::Usable) {
             return Ok(());
         }
         self.in_place = true;
         if let Err(error) = self.disk.set_len(&self.main, self.eoa) {
             let error = Error::io("write", &self.paths.main, error);
-            self.trouble = Trouble::Lost(error.clone());
+            self.state = WriterState::Lost(error.clone());
             return Err(error);
         }
         self.main_length = self.eoa;
@@ -210,10 +209,10 @@ impl Writer {
     }
 
     /// Makes all that was written since the last commit durable and visible, or nothing of it.
-    pub(super) fn commit(&mut self, note: &[u8]) -> Result<NotePlace> {
+    pub(super) fn commit(&mut self, note: &[u8]) -> Result<JournalRange> {
         self.check("commit")?;
         if self.pending.is_empty() && note.is_empty() && self.eoa == self.committed.eoa {
-            return Ok(NotePlace {
+            return Ok(JournalRange {
                 offset: self.journal.end.offset,
                 len: 0,
             });
@@ -225,25 +224,25 @@ impl Writer {
         self.sync_name()?;
         self.extend()?;
         self.sync_in_place()?;
-        let place = self.append(note)?;
+        let range = self.append(note)?;
         self.pending.clear();
         check_not_deleted(&self.paths.main, &[&self.main, &self.journal.file])?;
-        Ok(place)
+        Ok(range)
     }
 
     pub(super) fn check(&self, operation: &'static str) -> Result<()> {
-        let (message, cause) = match &self.trouble {
-            Trouble::None => return Ok(()),
-            Trouble::Abandoned => {
+        let (message, cause) = match &self.state {
+            WriterState::Usable => return Ok(()),
+            WriterState::Abandoned => {
                 let message = "the changes since the last commit were given up, and the file was \
                                not opened anew since";
                 return Err(Error::new(ErrorKind::Internal, operation, message));
             }
-            Trouble::Lost(cause) => (
+            WriterState::Lost(cause) => (
                 "what was written since the last commit is lost in part",
                 cause,
             ),
-            Trouble::Broken(cause) => (
+            WriterState::Broken(cause) => (
                 "an earlier failure left the journal in an unknown state; open the recording again \
                  to go on",
                 cause,
@@ -275,7 +274,7 @@ impl Writer {
         if let Err(error) = self.disk.sync(&self.main) {
             // The system may have dropped what it could not write, and not report it again.
             let error = Error::io("commit", &self.paths.main, error);
-            self.trouble = Trouble::Lost(error.clone());
+            self.state = WriterState::Lost(error.clone());
             return Err(error);
         }
         self.in_place = false;
@@ -283,8 +282,8 @@ impl Writer {
     }
 
     /// Appends a record of the pending pages to the journal.
-    fn append(&mut self, note: &[u8]) -> Result<NotePlace> {
-        let pages = Ordered(self.pending.iter());
+    fn append(&mut self, note: &[u8]) -> Result<JournalRange> {
+        let pages = PageIter(self.pending.iter());
         let sealed = journal::encode(self.eoa, pages, note).seal(self.journal.end);
         let file = &self.journal.file;
         let written = self
@@ -313,7 +312,7 @@ impl Writer {
             .and_then(|()| self.set_changes(self.journal.changes.wrapping_add(2)));
         if let Err(error) = cut {
             tracing::error!(%error, "the journal could not be cut back");
-            self.trouble = Trouble::Broken(cause.clone());
+            self.state = WriterState::Broken(cause.clone());
         }
     }
 
@@ -328,21 +327,21 @@ impl Writer {
     /// Gives up everything since the last commit, and what libhdf5 still writes until it opens the
     /// file anew.
     pub(super) fn abandon(&mut self) {
-        if !matches!(self.trouble, Trouble::Broken(_)) {
-            self.trouble = Trouble::Abandoned;
+        if !matches!(self.state, WriterState::Broken(_)) {
+            self.state = WriterState::Abandoned;
         }
     }
 
     /// Called when libhdf5 opens the file.
     pub(super) fn reopened(&mut self) {
-        match self.trouble {
-            Trouble::Abandoned => {
+        match self.state {
+            WriterState::Abandoned => {
                 self.drop_changes();
-                self.trouble = Trouble::None;
+                self.state = WriterState::Usable;
             }
             // Nothing of it can be committed any more.
-            Trouble::Broken(_) => self.drop_changes(),
-            Trouble::None | Trouble::Lost(_) => {}
+            WriterState::Broken(_) => self.drop_changes(),
+            WriterState::Usable | WriterState::Lost(_) => {}
         }
     }
 
@@ -357,7 +356,7 @@ impl Writer {
     }
 
     /// Brings all that was committed to the main file, and begins a new journal with a note.
-    pub(super) fn checkpoint(&mut self, note: &[u8]) -> Result<NotePlace> {
+    pub(super) fn checkpoint(&mut self, note: &[u8]) -> Result<JournalRange> {
         self.check("checkpoint")?;
         self.settle("checkpoint", self.is_clean())?;
         self.renew_journal(self.journal.header.id, note)
@@ -365,7 +364,7 @@ impl Writer {
 
     /// Does the last work: the main file holds everything, and nothing stays behind.
     pub(super) fn close(&mut self) -> Result<()> {
-        if let Trouble::Broken(_) = self.trouble {
+        if let WriterState::Broken(_) = self.state {
             return self.check("close");
         }
         self.drop_changes();
@@ -427,7 +426,7 @@ impl Writer {
     }
 
     /// Replaces the journal, for a main file that has all that was committed.
-    fn renew_journal(&mut self, id: [u8; 16], note: &[u8]) -> Result<NotePlace> {
+    fn renew_journal(&mut self, id: [u8; 16], note: &[u8]) -> Result<JournalRange> {
         let placed = self
             .next_journal(id, note)
             .and_then(|next| self.replace_journal(next));
@@ -442,7 +441,7 @@ impl Writer {
         &mut self,
         id: [u8; 16],
         note: &[u8],
-    ) -> Result<(Journal, Committed, NotePlace)> {
+    ) -> Result<(Journal, CommittedPages, JournalRange)> {
         let eoa = self.committed.eoa;
         // What was written in place since the last commit must stay in place.
         let base = if self.is_clean() {
@@ -457,7 +456,7 @@ impl Writer {
             base,
             superblock,
         };
-        let file = super::open::next_journal_file(&self.paths)?;
+        let file = next_journal_file(&self.paths)?;
         write_journal(self.disk, file, header, eoa, note)
             .map_err(|error| Error::io("checkpoint", &self.paths.next_journal, error))
     }
@@ -465,8 +464,8 @@ impl Writer {
     /// Puts a new journal in the place of the old one.
     fn replace_journal(
         &mut self,
-        (next, committed, place): (Journal, Committed, NotePlace),
-    ) -> Result<NotePlace> {
+        (next, committed, range): (Journal, CommittedPages, JournalRange),
+    ) -> Result<JournalRange> {
         self.disk
             .rename(&self.paths.next_journal, &self.paths.journal)
             .map_err(|error| Error::io("checkpoint", &self.paths.journal, error))?;
@@ -477,7 +476,7 @@ impl Writer {
         if let Err(error) = self.sync_name() {
             tracing::warn!(%error, "the new journal may lose its name in a power failure");
         }
-        Ok(place)
+        Ok(range)
     }
 
     fn sync_name(&mut self) -> Result<()> {
@@ -516,16 +515,16 @@ impl Drop for Writer {
 /// Copies committed pages to the main file, cuts it to a length, and makes both durable.
 pub(super) fn copy_home(
     disk: Disk,
-    committed: &Committed,
+    committed: &CommittedPages,
     journal: &File,
     main: &File,
     length: Option<u64>,
 ) -> io::Result<()> {
     let mut bytes = Vec::new();
-    for (first, places) in runs(&committed.pages, RUN) {
-        bytes.resize(places.len() * PAGE, 0);
-        for (page, &place) in bytes.chunks_exact_mut(PAGE).zip(&places) {
-            journal.read_exact_at(page, place)?;
+    for (first, offsets) in runs(&committed.pages, RUN) {
+        bytes.resize(offsets.len() * PAGE, 0);
+        for (page, &offset) in bytes.chunks_exact_mut(PAGE).zip(&offsets) {
+            journal.read_exact_at(page, offset)?;
         }
         // What lies behind the end of the file is of no use.
         let start = first * PAGE_LEN;
@@ -546,10 +545,10 @@ pub(super) fn write_journal(
     header: Header,
     eoa: u64,
     note: &[u8],
-) -> io::Result<(Journal, Committed, NotePlace)> {
+) -> io::Result<(Journal, CommittedPages, JournalRange)> {
     let (bytes, mut end) = header.encode();
     let mut bytes = bytes.to_vec();
-    let mut committed = Committed::new(header.base);
+    let mut committed = CommittedPages::new(header.base);
     committed.eoa = eoa;
     let len = note.len() as u64;
     let mut offset = journal::START;
@@ -568,14 +567,14 @@ pub(super) fn write_journal(
         end,
         changes: 0,
     };
-    Ok((journal, committed, NotePlace { offset, len }))
+    Ok((journal, committed, JournalRange { offset, len }))
 }
 
 /// Pages with their numbers, as a record takes them.
 #[derive(Clone)]
-struct Ordered<'a>(std::collections::btree_map::Iter<'a, u64, Box<[u8; PAGE]>>);
+struct PageIter<'a>(std::collections::btree_map::Iter<'a, u64, Box<[u8; PAGE]>>);
 
-impl<'a> Iterator for Ordered<'a> {
+impl<'a> Iterator for PageIter<'a> {
     type Item = (u64, &'a [u8; PAGE]);
 
     fn next(&mut self) -> Option<Self::Item> {
@@ -587,4 +586,4 @@ impl<'a> Iterator for Ordered<'a> {
     }
 }
 
-impl ExactSizeIterator for Ordered<'_> {}
+impl ExactSizeIterator for PageIter<'_> {}

@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests, too, may panic")]
 
-use simrecorder_core::{Compression, Durability, OpenMode, Recorder, RecorderOptions, prelude::*};
+use simrecorder_core::{Compression, Durability, OpenMode, Recorder, RecorderOptions};
 use simrecorder_hdf5::Hdf5DataStore;
 
 #[test]

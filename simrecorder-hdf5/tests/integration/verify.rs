@@ -8,7 +8,7 @@ use std::ops::Range;
 use std::path::Path;
 
 use flate2::read::ZlibDecoder;
-use simrecorder_core::{ChunkPolicy, OpenMode, Recorder, Schema, prelude::*, verify};
+use simrecorder_core::{ChunkPolicy, OpenMode, Recorder, Schema, verify};
 use simrecorder_hdf5::Hdf5DataStore;
 
 const CHUNK_RECORDS: u64 = 100;

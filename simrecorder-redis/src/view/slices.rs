@@ -27,7 +27,7 @@ pub(crate) fn within(axis: AxisRange, range: &Range<u64>) -> AxisRange {
 /// The axes before `depth` are walked index by index, the one at `depth` is taken from the first
 /// to the last index of the region, and those behind it whole.
 #[derive(Clone, Debug)]
-pub(crate) struct Slices {
+pub(crate) struct SlicePlan {
     /// What the region has of each axis; of the first one, what is in the frame.
     axes: Vec<AxisRange>,
     depth: usize,
@@ -52,10 +52,10 @@ pub(crate) struct Piece {
     pub(crate) start: u64,
 }
 
-impl Slices {
+impl SlicePlan {
     /// The cheapest way to read `axes` of the records `rows`, which are those of a frame; `None` if
     /// the whole frame of `frame_bytes` comes as soon. Each record has the shape `record_shape`.
-    pub(crate) fn plan(
+    pub(crate) fn new(
         axes: &[AxisRange],
         rows: Range<u64>,
         record_shape: &[u64],
@@ -154,7 +154,7 @@ mod tests {
             step: 1,
         });
         let frame_bytes = 4 * 160_000_000 + 400;
-        let slices = Slices::plan(&axes, 0..4, &[10, 10_000, 200], 8, frame_bytes).unwrap();
+        let slices = SlicePlan::new(&axes, 0..4, &[10, 10_000, 200], 8, frame_bytes).unwrap();
         assert_eq!((slices.count, slices.bytes), (4, 1600));
         assert_eq!(
             slices.piece(3),
@@ -165,7 +165,7 @@ mod tests {
         );
         // Of all the records, all is needed.
         let axes = Region::all(&[4, 10, 10_000, 200]);
-        assert!(Slices::plan(axes.axes(), 0..4, &[10, 10_000, 200], 8, frame_bytes).is_none());
+        assert!(SlicePlan::new(axes.axes(), 0..4, &[10, 10_000, 200], 8, frame_bytes).is_none());
     }
 
     fn axis(len: u64) -> impl Strategy<Value = AxisRange> {
@@ -206,7 +206,7 @@ mod tests {
             copy_block(all, &region, &mut expected, 2);
 
             // Beside a frame of this length, any other way is cheap.
-            let slices = Slices::plan(&axes, rows, &shape[1..], 2, 1 << 40).unwrap();
+            let slices = SlicePlan::new(&axes, rows, &shape[1..], 2, 1 << 40).unwrap();
             let mut out = vec![0; expected.len()];
             for number in 0..slices.count {
                 let Piece { origin, start } = slices.piece(number);

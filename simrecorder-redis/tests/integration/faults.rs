@@ -158,7 +158,7 @@ fn series_are_cut_on_a_server_whose_streams_do_not_go_back() {
         let store = quick().open(&url).unwrap();
         let cut = Change::Truncate {
             key: key.clone(),
-            records,
+            len: records,
         };
         store.commit(Commit::new(vec![cut])).unwrap();
         assert_eq!(view(&store, "v").len(), records);

@@ -1,7 +1,6 @@
 //! The files of a recording: where they are and how they are written.
 
 use std::collections::BTreeSet;
-use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::FileExt;
@@ -10,95 +9,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
 use bytes::Bytes;
-use simrecorder_core::backend::{Position, Sealed, generation, path_inside, sync_directory};
+use simrecorder_core::backend::{Position, Sealed, generation, sync_directory};
 use simrecorder_core::{Durability, Error, ErrorKind, Result};
 
+use super::paths::Paths;
+use crate::format::recording_id::RecordingId;
 use crate::journal::{FORMAT, Record};
-use crate::recording_id::RecordingId;
 
-/// The longest path that the system takes, with its final NUL.
-const PATH_LIMIT: usize = if cfg!(target_os = "linux") {
-    4096
-} else {
-    1024
-};
-/// The longest name that this module puts below `.journal.tmp`.
-const STAGING_ROOM: usize = 64;
 /// How many threads write the files of one commit.
 const WRITERS: usize = 4;
-
-/// Where the parts of a recording are.
-#[derive(Clone, Debug)]
-pub(super) struct Paths {
-    /// The recording, a canonical path.
-    pub(super) root: PathBuf,
-    /// The folder that the recording is in.
-    pub(super) parent: PathBuf,
-    pub(super) journal: PathBuf,
-    pub(super) lock: PathBuf,
-    /// Holds files that are being written. It lies beside the recording, where no other
-    /// software lists it, and is removed as a whole.
-    pub(super) staging: PathBuf,
-}
-
-impl Paths {
-    pub(super) fn new(parent: &Path, name: &std::ffi::OsStr) -> Result<Self> {
-        let beside = |suffix: &str| {
-            let mut name: OsString = name.to_owned();
-            name.push(suffix);
-            parent.join(name)
-        };
-        let paths = Self {
-            root: parent.join(name),
-            parent: parent.to_owned(),
-            journal: beside(".journal"),
-            lock: beside(".lock"),
-            staging: beside(".journal.tmp"),
-        };
-        let longest = name.len() + ".journal.tmp".len();
-        if longest > 255 || paths.staging.as_os_str().len() + STAGING_ROOM > PATH_LIMIT {
-            let message = "the path is too long: there is no room for the files beside it";
-            return Err(Error::new(ErrorKind::InvalidArgument, "open", message)
-                .with_key(paths.root.display().to_string()));
-        }
-        Ok(paths)
-    }
-
-    /// The file of an entry.
-    pub(super) fn entry(&self, key: &str) -> PathBuf {
-        self.root.join(key)
-    }
-
-    /// The same, to open or change it: an error if links on the way may lead out of the recording.
-    pub(super) fn inside(&self, operation: &'static str, key: &str) -> Result<PathBuf> {
-        path_inside(&self.root, key).map_err(|error| Error::io(operation, &self.entry(key), error))
-    }
-}
-
-/// Checks that a key or a path stays inside the recording and that the system can store it.
-pub(super) fn check_key(key: &str, name_limit: usize, root: &Path) -> Result<()> {
-    let refuse =
-        |rule: String| Err(Error::new(ErrorKind::InvalidKey, "commit", rule).with_key(key));
-    for part in key.split('/') {
-        if part.is_empty() || part == "." || part == ".." || part.contains('\0') {
-            return refuse(
-                "a part of a key is a file name: not empty, '.', '..' or with NUL".into(),
-            );
-        }
-        if part.len() > name_limit {
-            let length = part.len();
-            return refuse(format!(
-                "a part of {length} bytes is too long for a file name of at most {name_limit}"
-            ));
-        }
-    }
-    if root.as_os_str().len() + 1 + key.len() >= PATH_LIMIT {
-        return refuse(format!(
-            "with the recording's path it exceeds the system's {PATH_LIMIT} bytes"
-        ));
-    }
-    Ok(())
-}
 
 /// Changes the files of a recording.
 #[derive(Debug)]
@@ -325,14 +244,14 @@ impl Disk {
 
     /// Writes a new journal and puts it in the place of the old one.
     ///
-    /// On failure the old one is still in place, unless [`Unfinished::unsure`] says otherwise.
+    /// On failure the old one is still in place, unless [`UnfinishedWrite::unsure`] says otherwise.
     pub(super) fn replace_journal(
         &self,
         recording: Option<&RecordingId>,
         fill: &mut dyn FnMut(&mut JournalWriter<'_>) -> Result<()>,
-    ) -> Result<(), Unfinished> {
+    ) -> Result<(), UnfinishedWrite> {
         let path = &self.paths.journal;
-        let unchanged = |error| Unfinished {
+        let unchanged = |error| UnfinishedWrite {
             error,
             unsure: false,
         };
@@ -361,16 +280,16 @@ impl Disk {
             unchanged(error)
         })?;
         self.sync_directory(&self.paths.parent)
-            .map_err(|error| Unfinished {
+            .map_err(|error| UnfinishedWrite {
                 error: failed(error),
                 unsure: true,
             })
     }
 
     /// Removes the journal; on failure it may be gone nevertheless.
-    pub(super) fn remove_journal(&self) -> Result<(), Unfinished> {
+    pub(super) fn remove_journal(&self) -> Result<(), UnfinishedWrite> {
         let failed = |unsure| {
-            move |error| Unfinished {
+            move |error| UnfinishedWrite {
                 error: Error::io("erase", &self.paths.journal, error),
                 unsure,
             }
@@ -390,9 +309,9 @@ impl Disk {
     }
 
     /// Writes a record at the end of the journal and makes it durable.
-    pub(super) fn append(&self, journal: &File, record: &Sealed) -> Result<(), Unfinished> {
+    pub(super) fn append(&self, journal: &File, record: &Sealed) -> Result<(), UnfinishedWrite> {
         let failed = |unsure| {
-            move |error| Unfinished {
+            move |error| UnfinishedWrite {
                 error: Error::io("write", &self.paths.journal, error),
                 unsure,
             }
@@ -550,7 +469,7 @@ impl JournalWriter<'_> {
 
 /// Why a change of the journal failed.
 #[derive(Debug)]
-pub(super) struct Unfinished {
+pub(super) struct UnfinishedWrite {
     pub(super) error: Error,
     /// Whether others may have seen the change, although it may be lost in a power failure.
     pub(super) unsure: bool,

@@ -9,14 +9,12 @@ use std::sync::Arc;
 use simrecorder_core::backend::{Position, Scanned, check_plain_file, path_inside, scan};
 use simrecorder_core::{Error, Result};
 
-use super::disk::{Paths, check_key, is_missing};
+use super::disk::is_missing;
 use super::overlay::Overlay;
 use super::owner::{Owner, journal_of_another};
+use super::paths::{Paths, ROOT_METADATA, check_key};
+use crate::format::recording_id::RecordingId;
 use crate::journal::{self, FORMAT};
-use crate::recording_id::RecordingId;
-
-/// The metadata of the root, which a writer replaces before it changes any other file.
-pub(super) const ROOT_METADATA: &str = "zarr.json";
 
 /// A file or a directory of the system.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -197,7 +195,7 @@ impl Follower {
 }
 
 /// A journal that was read from its start.
-pub(super) struct Loaded {
+pub(super) struct LoadedJournal {
     pub(super) file: Arc<File>,
     pub(super) metadata: Metadata,
     pub(super) position: Position,
@@ -205,7 +203,7 @@ pub(super) struct Loaded {
 }
 
 /// Reads the journal, if there is one.
-pub(super) fn load(paths: &Paths, write: bool) -> Result<Option<Loaded>> {
+pub(super) fn load(paths: &Paths, write: bool) -> Result<Option<LoadedJournal>> {
     let failed = |error| Error::io("open", &paths.journal, error);
     check_plain_file(&paths.journal).map_err(failed)?;
     let file = match File::options().read(true).write(write).open(&paths.journal) {
@@ -217,7 +215,7 @@ pub(super) fn load(paths: &Paths, write: bool) -> Result<Option<Loaded>> {
     let start = FORMAT.read_header(&file, &paths.journal)?;
     let mut overlay = Overlay::new(Some(Arc::clone(&file)));
     let position = replay(&file, paths, start, metadata.len(), &mut overlay)?.position;
-    Ok(Some(Loaded {
+    Ok(Some(LoadedJournal {
         file,
         metadata,
         position,

@@ -11,8 +11,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use simrecorder_core::{Error, ErrorKind, Result};
 
+use crate::format::recording_id::RecordingId;
 use crate::journal::{Data, Op};
-use crate::recording_id::RecordingId;
 
 /// Longer bytes stay in the journal; the overlay keeps where they are.
 const INLINE: usize = 4096;

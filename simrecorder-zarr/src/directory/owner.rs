@@ -2,10 +2,9 @@
 
 use simrecorder_core::{Error, ErrorKind};
 
-use super::disk::Paths;
-use super::place::refuse;
-use crate::metadata::Document;
-use crate::recording_id::RecordingId;
+use super::paths::Paths;
+use crate::format::metadata::Document;
+use crate::format::recording_id::RecordingId;
 
 /// What the file with the metadata of the root says about the recording.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -57,5 +56,5 @@ pub(super) fn journal_of_another(paths: &Paths) -> Error {
         "the journal beside it, '{}', belongs to another recording; move one of them away",
         paths.journal.display()
     );
-    refuse(ErrorKind::Corrupt, paths, message)
+    paths.refuse(ErrorKind::Corrupt, message)
 }

@@ -114,7 +114,7 @@ fn a_killed_writer_leaves_all_it_committed() {
     create(&path)
         .commit(vec![set("zarr.json", "start")])
         .unwrap();
-    let mut records = 0;
+    let mut record_count = 0;
     for last in [0, 3, 4, 12, 30] {
         let reader = follow(&path);
         let (mut child, mut output) = start("write", &path);
@@ -136,9 +136,9 @@ fn a_killed_writer_leaves_all_it_committed() {
             .unwrap()
             .parse()
             .unwrap();
-        records += count as usize + 1;
+        record_count += count as usize + 1;
         assert!(count >= last);
-        assert_eq!(before["tail:a"].len(), records);
+        assert_eq!(before["tail:a"].len(), record_count);
         for round in 0..=count {
             assert_eq!(get(&storage, &format!("a/c/{round}")).unwrap(), [7; 100]);
         }

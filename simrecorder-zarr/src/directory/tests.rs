@@ -528,13 +528,13 @@ fn the_overlay_does_not_grow_with_the_run() {
                 tail("ab", "12"),
             ])
             .unwrap();
-        assert!(storage.shared.current().held() < 21_000);
+        assert!(storage.shared.published.current().held() < 21_000);
     }
     assert_eq!(get_tail(&storage, "ab").len(), 1000);
     assert_eq!(get(&storage, "a/c/0").unwrap().len(), 400);
     storage.commit(vec![erase_path("")]).unwrap();
     storage.checkpoint().unwrap();
-    assert_eq!(storage.shared.current().held(), 0);
+    assert_eq!(storage.shared.published.current().held(), 0);
     assert_eq!(fs::read_dir(&path).unwrap().count(), 0);
 }
 

@@ -8,10 +8,10 @@ use std::path::{Path, PathBuf};
 use bytes::Bytes;
 use simrecorder_core::{Error, Result};
 
-use super::disk::{Paths, check_key, is_missing};
-use super::follower::ROOT_METADATA;
+use super::disk::is_missing;
 use super::overlay::{Lookup, Overlay};
-use crate::recording_id::RecordingId;
+use super::paths::{Paths, ROOT_METADATA, check_key};
+use crate::format::recording_id::RecordingId;
 use crate::storage::{Entry, EntryFile, Snapshot};
 
 /// A snapshot: the overlay first, the files below it second.

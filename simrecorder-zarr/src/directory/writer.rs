@@ -4,25 +4,56 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fs::File;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use simrecorder_core::backend::{Position, check_not_deleted, deleted};
 use simrecorder_core::{Durability, Error, ErrorKind, OpenMode, Result};
 
-use super::disk::{Disk, JournalWriter, Paths, Unfinished, check_key};
-use super::follower::{self, Loaded, ROOT_METADATA};
+use super::disk::{Disk, JournalWriter, UnfinishedWrite};
+use super::follower::{self, LoadedJournal};
+use super::location::{Content, Plan};
 use super::lock::WriterLock;
 use super::overlay::{Entry, Lookup, Overlay, is_below};
 use super::owner::{Owner, journal_of_another};
-use super::place::{Content, Plan};
+use super::paths::{Paths, ROOT_METADATA, check_key};
+use super::published::Published;
 use super::view::read_entry;
-use super::{Limits, Shared};
+use crate::format::metadata::Document;
+use crate::format::recording_id::RecordingId;
 use crate::journal::{self, Record};
-use crate::metadata::Document;
-use crate::recording_id::RecordingId;
 use crate::storage::Change;
+
+/// Where the storage changes its ways. Tests make these small.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Limits {
+    /// Smaller chunks go through the journal.
+    pub(super) small_chunk: usize,
+    /// A longer journal is rewritten if more than half of it is no longer needed.
+    pub(super) journal: u64,
+    /// The memory that the overlay may take.
+    pub(super) held: u64,
+    /// How long entries may stay in the journal alone, where other software does not see them.
+    /// Longer if bringing them to the files takes more than a twentieth of the time.
+    pub(super) settle_after: Duration,
+    /// From how many files on the whole file system is synced at once.
+    pub(super) many_files: usize,
+    /// How much a checkpoint reads into memory at a time.
+    pub(super) batch: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            small_chunk: 4 << 10,
+            journal: 64 << 20,
+            held: 32 << 20,
+            settle_after: Duration::from_secs(10),
+            many_files: 32,
+            batch: 32 << 20,
+        }
+    }
+}
 
 /// Changes a recording, of which it holds the lock.
 pub(super) struct Writer {
@@ -148,7 +179,7 @@ impl Writer {
         Ok(Some(id))
     }
 
-    fn take_over(&mut self, loaded: Loaded) -> Result<Overlay> {
+    fn take_over(&mut self, loaded: LoadedJournal) -> Result<Overlay> {
         let end = loaded.position.offset;
         let torn = loaded.metadata.len().saturating_sub(end);
         if torn > 0 {
@@ -166,16 +197,16 @@ impl Writer {
         Ok(loaded.overlay)
     }
 
-    pub(super) fn commit(&mut self, shared: &Shared, changes: &[Change]) -> Result<()> {
+    pub(super) fn commit(&mut self, published: &Published, changes: &[Change]) -> Result<()> {
         self.check_unbroken()?;
         self.check_keys(changes)?;
         if self.taken_back {
-            self.settle(shared)?;
+            self.settle(published)?;
         }
-        let (files, record) = self.split(&shared.current(), changes);
+        let (files, record) = self.split(&published.current(), changes);
         self.disk.put(&files)?;
         if !record.is_empty() {
-            self.append(shared, record)?;
+            self.append(published, record)?;
         }
         self.check_not_deleted()
     }
@@ -259,13 +290,13 @@ impl Writer {
     }
 
     /// Makes a record durable, then visible.
-    fn append(&mut self, shared: &Shared, record: Record) -> Result<()> {
+    fn append(&mut self, published: &Published, record: Record) -> Result<()> {
         let Some(journal) = &mut self.journal else {
             let mut record = Some(record);
             let overlay = self
                 .replace_journal(&mut |writer| record.take().map_or(Ok(()), |it| writer.write(it)))
                 .map_err(|unfinished| self.note(unfinished))?;
-            shared.publish(overlay);
+            published.publish(overlay);
             return Ok(());
         };
         let sealed = record.seal(journal.position);
@@ -279,9 +310,7 @@ impl Writer {
         }
         journal.position = sealed.end;
         let ops = journal::ops(&sealed)?;
-        if let Some(overlay) = &mut *shared.overlay.write() {
-            Arc::make_mut(overlay).apply(&ops);
-        }
+        published.change(|overlay| Arc::make_mut(overlay).apply(&ops));
         Ok(())
     }
 
@@ -289,12 +318,12 @@ impl Writer {
     fn replace_journal(
         &mut self,
         fill: &mut dyn FnMut(&mut JournalWriter<'_>) -> Result<()>,
-    ) -> Result<Overlay, Unfinished> {
+    ) -> Result<Overlay, UnfinishedWrite> {
         self.disk.replace_journal(self.recording.as_ref(), fill)?;
         // Read back, so that a journal is applied in one way only.
         let loaded = follower::load(&self.disk.paths, true)
             .and_then(|loaded| loaded.ok_or_else(|| self.lost_journal()))
-            .map_err(|error| Unfinished {
+            .map_err(|error| UnfinishedWrite {
                 error,
                 unsure: true,
             })?;
@@ -312,7 +341,7 @@ impl Writer {
             .with_key(self.disk.paths.journal.display().to_string())
     }
 
-    fn note(&mut self, unfinished: Unfinished) -> Error {
+    fn note(&mut self, unfinished: UnfinishedWrite) -> Error {
         if unfinished.unsure {
             self.broken = Some(unfinished.error.clone());
         }
@@ -326,19 +355,19 @@ impl Writer {
         // proportion to what was written since the last one.
         let garbage = length > self.limits.journal && tails < length / 2;
         let bound = self.limits.held.max(2 * self.held_after);
-        let rest = self.limits.settle_after.max(20 * self.settling_took);
-        let hidden = overlay.has_entries() && self.settled.elapsed() >= rest;
+        let pause = self.limits.settle_after.max(20 * self.settling_took);
+        let hidden = overlay.has_entries() && self.settled.elapsed() >= pause;
         length >= self.retry_from && (garbage || hidden || overlay.held() > bound)
     }
 
     /// Keeps the journal and the overlay small.
-    pub(super) fn settle_if_due(&mut self, shared: &Shared) {
-        if !self.is_settling_due(&shared.current()) {
+    pub(super) fn settle_if_due(&mut self, published: &Published) {
+        if !self.is_settling_due(&published.current()) {
             return;
         }
         // The commit before it stands, whatever becomes of this.
         let start = Instant::now();
-        let settled = self.settle(shared);
+        let settled = self.settle(published);
         self.settled = Instant::now();
         self.settling_took = start.elapsed();
         if let Err(error) = settled {
@@ -349,38 +378,38 @@ impl Writer {
     }
 
     /// Does the last work of a writer. What is in doubt is left to the next one.
-    pub(super) fn finish(&mut self, shared: &Shared) -> Result<()> {
+    pub(super) fn finish(&mut self, published: &Published) -> Result<()> {
         if self.broken.is_some() {
             return Ok(());
         }
-        self.settle(shared)
+        self.settle(published)
     }
 
     /// Brings the overlay to the files, and leaves a journal with the tails alone, or none.
-    pub(super) fn settle(&mut self, shared: &Shared) -> Result<()> {
+    pub(super) fn settle(&mut self, published: &Published) -> Result<()> {
         self.check_unbroken()?;
-        let overlay = shared.current();
+        let overlay = published.current();
         if overlay.has_entries() {
-            shared.epoch.fetch_add(1, Ordering::SeqCst);
+            published.next_epoch();
             self.apply_to_files(&overlay)?;
         }
         if overlay.has_tails() {
-            self.keep_tails(shared, &overlay)?;
+            self.keep_tails(published, &overlay)?;
         } else if self.journal.is_some() && !self.disk.paths.entry(ROOT_METADATA).is_file() {
             // Without metadata at its root, it is known as a recording by its journal alone.
             let empty = self
                 .replace_journal(&mut |_| Ok(()))
                 .map_err(|unfinished| self.note(unfinished))?;
-            shared.publish(empty);
+            published.publish(empty);
         } else if self.journal.is_some() {
             self.disk
                 .remove_journal()
                 .map_err(|unfinished| self.note(unfinished))?;
             self.journal = None;
             self.taken_back = false;
-            shared.publish(Overlay::default());
+            published.publish(Overlay::default());
         }
-        self.held_after = shared.current().held();
+        self.held_after = published.current().held();
         self.retry_from = 0;
         self.disk.remove_staging()
     }
@@ -438,7 +467,7 @@ impl Writer {
         value.map_or(Ok(()), |value| self.disk.put(&[(ROOT_METADATA, value)]))
     }
 
-    fn keep_tails(&mut self, shared: &Shared, overlay: &Overlay) -> Result<()> {
+    fn keep_tails(&mut self, published: &Published, overlay: &Overlay) -> Result<()> {
         let path = self.disk.paths.journal.clone();
         let batch = usize::try_from(self.limits.batch).unwrap_or(usize::MAX);
         let kept = self
@@ -457,7 +486,7 @@ impl Writer {
                 }
             })
             .map_err(|unfinished| self.note(unfinished))?;
-        shared.publish(kept);
+        published.publish(kept);
         Ok(())
     }
 }

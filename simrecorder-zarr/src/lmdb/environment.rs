@@ -56,7 +56,7 @@ pub(super) struct Environment {
 
 struct Gate {
     /// `None` after it could not be opened anew.
-    open: Option<Open>,
+    open: Option<OpenEnvironment>,
     access: Access,
     map_size: usize,
     no_sync: bool,
@@ -66,7 +66,7 @@ struct Gate {
 }
 
 #[derive(Clone)]
-struct Open {
+struct OpenEnvironment {
     env: Env<WithoutTls>,
     entries: Entries,
 }
@@ -381,13 +381,13 @@ impl Environment {
     }
 }
 
-fn write(open: &Open, changes: &[Change]) -> heed::Result<()> {
+fn write(open: &OpenEnvironment, changes: &[Change]) -> heed::Result<()> {
     let mut txn = open.env.write_txn()?;
     entries::apply(&mut txn, open.entries, changes)?;
     txn.commit()
 }
 
-fn set_no_sync(open: &Open, no_sync: bool) -> heed::Result<()> {
+fn set_no_sync(open: &OpenEnvironment, no_sync: bool) -> heed::Result<()> {
     let mode = if no_sync {
         FlagSetMode::Enable
     } else {
@@ -428,7 +428,7 @@ fn open(
     id: &FileId,
     access: &[Access],
     map_size: usize,
-) -> Result<(Open, Access, usize)> {
+) -> Result<(OpenEnvironment, Access, usize)> {
     let mut access = access;
     if access != [Access::Unregistered] {
         match folder::prepare_lock_file(folder) {
@@ -471,7 +471,11 @@ fn replaced(folder: &Path) -> Error {
 }
 
 /// Opens the environment with the largest map that the system grants, `map_size` at most.
-fn map(folder: &Path, access: Access, map_size: usize) -> Result<heed::Result<(Open, usize)>> {
+fn map(
+    folder: &Path,
+    access: Access,
+    map_size: usize,
+) -> Result<heed::Result<(OpenEnvironment, usize)>> {
     let round = |size: u64| {
         let size = size.max(1).checked_next_multiple_of(MAP_UNIT);
         size.and_then(|size| usize::try_from(size).ok())
@@ -506,7 +510,7 @@ fn map(folder: &Path, access: Access, map_size: usize) -> Result<heed::Result<(O
         // nobody else cuts the file short while it is mapped cannot be ensured: the
         // documentation of `LmdbStorage` asks for it.
         let opened = unsafe { options.open(folder) }
-            .and_then(|env| main_database(&env).map(|entries| Open { env, entries }));
+            .and_then(|env| main_database(&env).map(|entries| OpenEnvironment { env, entries }));
         match opened {
             Ok(open) => return Ok(Ok((open, size))),
             // A writer in another process was faster.

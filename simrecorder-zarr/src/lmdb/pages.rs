@@ -58,9 +58,9 @@ pub(super) fn check(path: &Path, transaction: u64, depth: Depth) -> Result<bool>
         used: Vec::new(),
     };
     match walk.check(depth) {
-        Ok(()) | Err(Stop::TooMany) => Ok(true),
-        Err(Stop::Io(error)) => Err(failed(error)),
-        Err(Stop::Damaged(page, what)) => Err(Error::new(
+        Ok(()) | Err(WalkError::TooMany) => Ok(true),
+        Err(WalkError::Io(error)) => Err(failed(error)),
+        Err(WalkError::Damaged(page, what)) => Err(Error::new(
             ErrorKind::Corrupt,
             "open",
             format!("page {page} of the data file is damaged: {what}"),
@@ -70,13 +70,13 @@ pub(super) fn check(path: &Path, transaction: u64, depth: Depth) -> Result<bool>
 }
 
 /// Why a walk ended before all was looked at.
-enum Stop {
+enum WalkError {
     TooMany,
     Io(io::Error),
     Damaged(u64, &'static str),
 }
 
-type Step<T> = std::result::Result<T, Stop>;
+type Step<T> = std::result::Result<T, WalkError>;
 
 struct Walk {
     file: File,
@@ -115,7 +115,7 @@ impl Walk {
         self.used.sort_unstable();
         for pair in self.used.windows(2) {
             if pair[0].0 + pair[0].1 > pair[1].0 {
-                return Err(Stop::Damaged(
+                return Err(WalkError::Damaged(
                     pair[1].0,
                     "it is in use twice, or free and in use",
                 ));
@@ -135,7 +135,10 @@ impl Walk {
             return Ok(());
         }
         if !(1..=MAX_DEPTH).contains(&root.depth) {
-            return Err(Stop::Damaged(root.page, "the depth of its tree is wrong"));
+            return Err(WalkError::Damaged(
+                root.page,
+                "the depth of its tree is wrong",
+            ));
         }
         let mut level = vec![root.page];
         for depth in 1..=root.depth {
@@ -147,7 +150,7 @@ impl Walk {
             };
             for page in level {
                 let bytes = self.page(page)?;
-                let damaged = |what| Stop::Damaged(page, what);
+                let damaged = |what| WalkError::Damaged(page, what);
                 let nodes = nodes(&bytes, page, flags, free).map_err(damaged)?;
                 for node in nodes {
                     if flags == P_BRANCH {
@@ -172,13 +175,13 @@ impl Walk {
     /// Reads `size` bytes from `skip` bytes behind the beginning of a page.
     fn read(&mut self, page: u64, skip: u64, size: usize) -> Step<Vec<u8>> {
         if !(2..=self.meta.last_page).contains(&page) {
-            return Err(Stop::Damaged(page, "there is no such page"));
+            return Err(WalkError::Damaged(page, "there is no such page"));
         }
         let pages = size.div_ceil(self.meta.page_size as usize);
-        self.left = self.left.checked_sub(pages).ok_or(Stop::TooMany)?;
+        self.left = self.left.checked_sub(pages).ok_or(WalkError::TooMany)?;
         data_file::read_at(&mut self.file, page * self.meta.page_size + skip, size)
-            .map_err(Stop::Io)?
-            .ok_or(Stop::Damaged(page, "the file ends before it"))
+            .map_err(WalkError::Io)?
+            .ok_or(WalkError::Damaged(page, "the file ends before it"))
     }
 
     /// How many pages a value takes, all of which must be in the file.
@@ -191,7 +194,7 @@ impl Walk {
             {
                 Ok(pages)
             }
-            _ => Err(Stop::Damaged(page, "a value of it is not in the file")),
+            _ => Err(WalkError::Damaged(page, "a value of it is not in the file")),
         }
     }
 
@@ -204,7 +207,10 @@ impl Walk {
             && there >= pages
             && first + there <= self.meta.last_page + 1;
         if !right {
-            return Err(Stop::Damaged(first, "it is not the beginning of a value"));
+            return Err(WalkError::Damaged(
+                first,
+                "it is not the beginning of a value",
+            ));
         }
         self.used.push((first, there));
         Ok(())
@@ -224,7 +230,7 @@ impl Walk {
         };
         let mut numbers = list.chunks_exact(WORD).map(|number| word(number, 0));
         let count = numbers.next().and_then(|count| usize::try_from(count).ok());
-        let damaged = Stop::Damaged(page, "a list of free pages in it is wrong");
+        let damaged = WalkError::Damaged(page, "a list of free pages in it is wrong");
         let Some(count) = count.filter(|&count| count <= numbers.len()) else {
             return Err(damaged);
         };

@@ -9,8 +9,8 @@ use std::path::Path;
 use proptest::prelude::*;
 use serde_json::{Value as Json, json};
 use simrecorder_core::{
-    Change, ChunkPolicy, Commit, Compression, CopyOptions, CopyProgress, DataStore, Durability,
-    Error, ErrorKind, Key, OpenMode, Recorder, RecorderOptions, Schema, copy, prelude::*,
+    ChunkPolicy, Compression, CopyOptions, CopyProgress, DataStore, Durability, Error, ErrorKind,
+    Key, OpenMode, Recorder, RecorderOptions, Schema, copy, prelude::*,
 };
 use simrecorder_zarr::lmdb::{LmdbOptions, LmdbStorage};
 use simrecorder_zarr::{ZarrDataStore, ZarrOptions, ZarrStorage};
@@ -19,6 +19,7 @@ use zarrs_storage::{
 };
 
 use crate::support;
+use simrecorder_core::backend::{EncodedChange, EncodedStore, StoredForm};
 
 use support::*;
 
@@ -377,12 +378,14 @@ fn chunks_that_were_rounded_to_another_bound_are_not_taken() {
     let to = open(&path("copied"), ZarrStorage::Lmdb, OpenMode::CreateNew);
     let key = Key::new("net/rounded").unwrap();
     let view = from.view(&key).unwrap().unwrap();
-    let encoded = view.read_encoded(0..view.len(), 0).unwrap().unwrap();
+    let encoded = view.as_encoded().unwrap();
+    let encoded = encoded.read_encoded(0..view.len(), 0).unwrap().unwrap();
+    let no_form = StoredForm::new(());
     for (bound, taken) in [(0.01, true), (0.5, false)] {
         let schema = Schema::array::<f64>([2]).with_chunk_policy(ChunkPolicy::target_bytes(64));
         let schema = schema.with_compression(Compression::lossy(bound).unwrap());
         assert_eq!(
-            to.takes_encoded(&key, &schema, &encoded).unwrap(),
+            to.takes_encoded(&key, &schema, &no_form, &encoded).unwrap(),
             taken,
             "{bound}"
         );
@@ -441,13 +444,16 @@ proptest! {
             let key = Key::new(name).unwrap();
             let view = recorder.get_all(name).unwrap();
             let (schema, end) = (view.schema().clone(), until.index(lengths.len()) as u64 + 1);
-            to.commit(Commit::new(vec![Change::Declare { key: key.clone(), schema }])).unwrap();
+            let from = view.as_encoded().unwrap();
+            let form = from.stored_form();
+            let declare = EncodedChange::Declare { key: key.clone(), schema, form: form.clone() };
+            to.commit_encoded(vec![declare]).unwrap();
             let mut done = 0;
-            while done < end && let Some(encoded) = view.read_encoded(done..end, max_bytes).unwrap() {
-                prop_assert!(to.takes_encoded(&key, view.schema(), &encoded).unwrap());
-                let (start, count) = (done, encoded.records());
-                let append = Change::AppendEncoded { key: key.clone(), start, encoded };
-                to.commit(Commit::new(vec![append])).unwrap();
+            while done < end && let Some(encoded) = from.read_encoded(done..end, max_bytes).unwrap() {
+                prop_assert!(to.takes_encoded(&key, view.schema(), &form, &encoded).unwrap());
+                let (start, count) = (done, encoded.len());
+                let append = EncodedChange::Append { key: key.clone(), start, encoded };
+                to.commit_encoded(vec![append]).unwrap();
                 done += count;
                 let copied = to.view(&key).unwrap().unwrap();
                 prop_assert_eq!(copied.len(), done);

@@ -7,8 +7,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use simrecorder_core::{
-    ArrayView, Batch, Change, ChunkPolicy, Commit, DataStore, DataStoreExt, Durability, ErrorKind,
-    Key, OpenMode, Recorder, RecorderOptions, Records, Result, Schema, prelude::*,
+    Batch, Change, ChunkPolicy, Commit, DataStore, DataStoreExt, Durability, ErrorKind, Key,
+    OpenMode, Recorder, RecorderOptions, Records, Result, Schema, View, prelude::*,
 };
 use simrecorder_zarr::{ZarrDataStore, ZarrStorage};
 
@@ -73,7 +73,7 @@ fn append(store: &ZarrDataStore, name: &str, start: usize, numbers: &[u64]) -> C
 fn truncate(name: &str, records: u64) -> Change {
     Change::Truncate {
         key: key(name),
-        records,
+        len: records,
     }
 }
 
@@ -82,7 +82,7 @@ fn commit(store: &ZarrDataStore, changes: Vec<Change>) {
 }
 
 /// The number of each record of a view.
-fn numbers(name: &str, view: &Arc<dyn ArrayView>) -> Result<Vec<u64>> {
+fn numbers(name: &str, view: &View) -> Result<Vec<u64>> {
     Ok(match name {
         "n" => view.read::<u64>()?.into_raw_vec_and_offset().0,
         "rows" => {

@@ -161,7 +161,7 @@ fn a_series_that_is_cut_within_its_tail_reads_as_before() {
         let store = options(storage, OpenMode::Append).open(&path).unwrap();
         let cut = Change::Truncate {
             key: Key::new("v").unwrap(),
-            records: 11,
+            len: 11,
         };
         store.commit(Commit::new(vec![cut])).unwrap();
         let recorder = Recorder::new(store);

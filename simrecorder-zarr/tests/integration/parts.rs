@@ -48,7 +48,7 @@ fn nothing_can_be_written_at_the_parts_of_a_series() {
             };
             let truncate = Change::Truncate {
                 key: key.clone(),
-                records: 0,
+                len: 0,
             };
             for change in [declare, set, set_attributes] {
                 let error = store.commit(Commit::new(vec![change])).unwrap_err();

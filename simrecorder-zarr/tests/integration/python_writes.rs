@@ -4,7 +4,7 @@
 
 use std::path::{Path, PathBuf};
 
-use simrecorder_core::{ErrorKind, NodeKind, OpenMode, Recorder, Value, prelude::*};
+use simrecorder_core::{ErrorKind, NodeKind, OpenMode, Recorder, Value};
 use simrecorder_zarr::{ZarrDataStore, ZarrStorage};
 
 use crate::support;

@@ -6,12 +6,11 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::Arc;
 
 use serde_json::{Value as Json, json};
 use simrecorder_core::{
-    ArrayView, ArrayViewExt, ChunkPolicy, CopyOptions, DataStore, DataStoreExt, ErrorKind, Key,
-    OpenMode, Recorder, Result, Schema, copy, prelude::*,
+    ChunkPolicy, CopyOptions, DataStore, DataStoreExt, ErrorKind, Key, OpenMode, Recorder, Result,
+    Schema, View, copy, prelude::*,
 };
 use simrecorder_zarr::{ZarrDataStore, ZarrStorage};
 
@@ -288,7 +287,7 @@ fn a_view_gives_no_records_of_the_recording_that_took_the_place_of_its_own() {
         let early = [&writer, &shared].map(|store| store.series_view(&key("n")).unwrap());
         recorder.close().unwrap();
         let reader = open(&path, OpenMode::Read);
-        let mut views: Vec<Arc<dyn ArrayView>> = early.into();
+        let mut views: Vec<View> = early.into();
         for store in [&writer, &shared, &reader] {
             for name in ["n", "rows", "text"] {
                 views.push(store.series_view(&key(name)).unwrap());

@@ -9,7 +9,7 @@ use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::Command;
 
-use simrecorder_core::{DataStore, Error, ErrorKind, Key, OpenMode, Recorder, prelude::*};
+use simrecorder_core::{Error, ErrorKind, Key, OpenMode, Recorder, prelude::*};
 use simrecorder_zarr::{ZarrDataStore, ZarrStorage};
 
 use crate::support;
@@ -129,6 +129,19 @@ fn a_pipe_in_the_place_of_a_chunk_is_an_error() {
         .unwrap_err();
     expect(error, ErrorKind::InvalidArgument, &["no plain file"]);
     check(&recorder, "other");
+}
+
+#[test]
+fn a_pipe_in_the_place_of_the_data_file_is_an_error() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("run");
+    recording(&path, ZarrStorage::Lmdb);
+    fs::remove_file(path.join("data.mdb")).unwrap();
+    assert_success(Command::new("mkfifo").arg(path.join("data.mdb")));
+    for mode in [OpenMode::Read, OpenMode::Append, OpenMode::CreateNew] {
+        let error = open(&path, ZarrStorage::Lmdb, mode).unwrap_err();
+        expect(error, ErrorKind::Corrupt, &["not a file"]);
+    }
 }
 
 #[test]

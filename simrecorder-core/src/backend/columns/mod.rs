@@ -1,0 +1,25 @@
+//! Series as columns: what backends share that store rows in chunks and keep the newest of them in
+//! a tail.
+//!
+//! A series of arrays is one column of elements, and a series of ragged records is two: where each
+//! record ends, and the items of all. [`ColumnFormat`] says how the chunks of a column are encoded.
+//! A commit turns [batches](SeriesAppend) into calls of a [`ColumnSink`], and a [`SeriesView`] reads
+//! through a [`ColumnSource`].
+
+mod append;
+mod column;
+mod layout;
+mod read;
+mod series;
+mod sink;
+mod source;
+mod view;
+
+pub use append::{EncodedRows, PreparedChunks};
+pub use column::{Column, ColumnFormat, Columns, ENDS_DTYPE};
+pub use layout::ColumnLayout;
+pub use read::read_rows;
+pub use series::{PlannedFormats, SeriesAppend, StoredSeries, fold};
+pub use sink::{ColumnSink, Cut};
+pub use source::{ColumnSource, read_chunks};
+pub use view::{ColumnStore, ColumnView, SeriesView, ViewedColumn};

@@ -1,0 +1,297 @@
+//! Lazy views of series of one or two columns.
+
+use std::fmt;
+use std::ops::Range;
+use std::sync::Arc;
+
+use crate::backend::columns::column::{Column, ColumnFormat, Columns};
+use crate::backend::columns::read::{read_region, read_rows, read_variable};
+use crate::backend::columns::source::ColumnSource;
+use crate::backend::ragged::{count_records, read_fixed, read_ragged, read_record_ends};
+use crate::backend::rows::RowSize;
+use crate::error::{Error, ErrorKind, Result};
+use crate::model::key::Key;
+use crate::model::records::Records;
+use crate::model::schema::{Kind, Schema};
+use crate::reading::selection::Region;
+use crate::store::array_view::ArrayView;
+use crate::store::encoded::{Encoded, EncodedView, StoredForm};
+
+/// A column as of one commit, and how to tell whether its rows are still there.
+#[derive(Debug)]
+pub struct ColumnView<F, V> {
+    /// The column.
+    pub column: Column<F>,
+    /// The state of the store.
+    pub version: V,
+}
+
+impl<F, V: Clone> Clone for ColumnView<F, V> {
+    fn clone(&self) -> Self {
+        Self {
+            column: self.column.clone(),
+            version: self.version.clone(),
+        }
+    }
+}
+
+/// A column of a view of the store `S`.
+pub type ViewedColumn<S> = ColumnView<<S as ColumnStore>::Format, <S as ColumnStore>::Version>;
+
+/// An open store whose series have columns.
+pub trait ColumnStore: Send + Sync + 'static {
+    /// How the columns are stored.
+    type Format: ColumnFormat;
+    /// What a view remembers about the state of the store that it shows.
+    type Version: Clone + fmt::Debug + Send + Sync;
+    /// A column that is open.
+    type Source<'a>: ColumnSource<Format = Self::Format>;
+
+    /// Opens a column and calls `read`, which returns the index after the last row that it read.
+    /// Then checks that none of these rows had been cut off, and that no other recording has taken
+    /// the place of the one of the view: that is the error [`shortened`](crate::backend::errors::shortened) or
+    /// [`replaced`](crate::backend::errors::replaced).
+    ///
+    /// It may call `read` again, after which nothing of the call before counts.
+    fn read_column<T>(
+        &self,
+        view: &ViewedColumn<Self>,
+        read: impl FnMut(&Self::Source<'_>) -> Result<(u64, T)>,
+    ) -> Result<T>;
+
+    /// A view of the series at `key` as it is now; `None` if there is none.
+    fn view(self: &Arc<Self>, key: &Key) -> Result<Option<Arc<dyn ArrayView>>>;
+
+    /// Reads the records of `range`, which is not empty, as
+    /// [`EncodedView::read_encoded`](crate::backend::EncodedView::read_encoded) does. By default nothing is
+    /// copied as it is.
+    fn read_encoded(
+        &self,
+        columns: &Columns<ViewedColumn<Self>>,
+        range: Range<u64>,
+        max_bytes: usize,
+    ) -> Result<Option<Encoded>> {
+        let _ = (columns, range, max_bytes);
+        Ok(None)
+    }
+}
+
+/// A view of a series as of one state of its store.
+pub struct SeriesView<S: ColumnStore> {
+    store: Arc<S>,
+    key: Key,
+    schema: Arc<Schema>,
+    columns: Columns<ViewedColumn<S>>,
+    shape: Vec<u64>,
+    chunk_shape: Vec<u64>,
+    form: Option<StoredForm>,
+}
+
+impl<S: ColumnStore> fmt::Debug for SeriesView<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SeriesView")
+            .field("key", &self.key)
+            .field("shape", &self.shape)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<S: ColumnStore> SeriesView<S> {
+    /// A view of the series at `key`.
+    pub fn new(
+        store: Arc<S>,
+        key: Key,
+        schema: Arc<Schema>,
+        columns: Columns<ViewedColumn<S>>,
+    ) -> Self {
+        let records = &columns.records().column;
+        let mut shape = records.shape();
+        let mut chunk_shape = records.layout().grid().chunk_shape().to_vec();
+        if schema.kind() != Kind::Array {
+            shape.truncate(1);
+            chunk_shape.truncate(1);
+        }
+        Self {
+            store,
+            key,
+            schema,
+            columns,
+            shape,
+            chunk_shape,
+            form: None,
+        }
+    }
+
+    /// The same with the form in which the series is stored, so that its records can be copied as they
+    /// are.
+    #[must_use]
+    pub fn with_stored_form(mut self, form: StoredForm) -> Self {
+        self.form = Some(form);
+        self
+    }
+
+    fn at(&self, error: Error) -> Error {
+        error.with_key(self.key.as_str())
+    }
+
+    fn read_rows(&self, view: &ViewedColumn<S>, rows: Range<u64>) -> Result<Vec<u8>> {
+        self.store.read_column(view, |source| {
+            Ok((rows.end, read_rows(source, rows.clone())?))
+        })
+    }
+
+    /// Checks that the chunks with the rows of `range` are there.
+    fn check_chunks(&self, view: &ViewedColumn<S>, range: Range<u64>) -> Result<()> {
+        let range = range.start..range.end.min(view.column.stored);
+        match range.is_empty() {
+            true => Ok(()),
+            false => self.store.read_column(view, |source| {
+                Ok((range.end, source.check_chunks(range.clone())?))
+            }),
+        }
+    }
+
+    /// Checks whole chunks: those that hold the rows of `range`, and the rows of the tail among
+    /// them.
+    fn check_rows(&self, view: &ViewedColumn<S>, range: Range<u64>) -> Result<()> {
+        let layout = view.column.layout();
+        let chunk = layout.chunk_rows();
+        let end = range.end.div_ceil(chunk).saturating_mul(chunk);
+        let end = end.min(view.column.len);
+        let mut start = range.start / chunk * chunk;
+        self.check_chunks(view, start..end)?;
+        while start < end {
+            start = self.store.read_column(view, |source| {
+                let end = match layout.row_size() {
+                    RowSize::Fixed(size) => {
+                        let some = (CHECK_BYTES / size.max(1)) as u64 / chunk * chunk;
+                        let end = end.min(start.saturating_add(some.max(chunk)));
+                        read_rows(source, start..end)?;
+                        end
+                    }
+                    RowSize::Variable => {
+                        start + read_variable(source, start..end, CHECK_BYTES)?.count
+                    }
+                };
+                Ok((end, end))
+            })?;
+        }
+        Ok(())
+    }
+}
+
+impl<S: ColumnStore> ArrayView for SeriesView<S> {
+    fn key(&self) -> &Key {
+        &self.key
+    }
+
+    fn schema(&self) -> &Arc<Schema> {
+        &self.schema
+    }
+
+    fn shape(&self) -> &[u64] {
+        &self.shape
+    }
+
+    fn chunk_shape(&self) -> &[u64] {
+        &self.chunk_shape
+    }
+
+    fn read_into(&self, region: &Region, out: &mut [u8]) -> Result<()> {
+        let (Columns::Single(view), Some(dtype)) = (&self.columns, self.dtype()) else {
+            let message = format!(
+                "a series of kind {} is not read as an array; use get() and iter()",
+                self.kind()
+            );
+            let error = Error::new(ErrorKind::KindMismatch, "read", message);
+            return Err(self.at(error));
+        };
+        region.check(&self.shape, dtype.size(), out.len())?;
+        let end = region.axes().first().map_or(0, |rows| rows.bounds().end);
+        let read = self
+            .store
+            .read_column(view, |source| Ok((end, read_region(source, region, out)?)));
+        read.map_err(|e| self.at(e))
+    }
+
+    fn read_records(&self, range: Range<u64>, max_bytes: usize) -> Result<Records> {
+        if count_records(&range, &self.shape)? == 0 {
+            return Ok(Records::empty(Arc::clone(&self.schema)));
+        }
+        let read = || match &self.columns {
+            Columns::Single(_) if self.kind() == Kind::Array => read_fixed(self, range, max_bytes),
+            Columns::Single(view) => self.store.read_column(view, |source| {
+                let rows = read_variable(source, range.clone(), max_bytes)?;
+                let end = range.start + rows.count;
+                let records = Records::variable(Arc::clone(&self.schema), rows.ends, rows.data)?;
+                Ok((end, records))
+            }),
+            Columns::Ragged { ends, items } => read_ragged(
+                &self.schema,
+                range,
+                max_bytes,
+                items.column.len,
+                |rows| self.read_rows(ends, rows),
+                |rows| self.read_rows(items, rows),
+            ),
+        };
+        read().map_err(|e| self.at(e))
+    }
+
+    fn check_records(&self, range: Range<u64>) -> Result<()> {
+        if count_records(&range, &self.shape)? == 0 {
+            return Ok(());
+        }
+        let check = || match &self.columns {
+            Columns::Single(column) => self.check_rows(column, range),
+            Columns::Ragged { ends, items } => {
+                self.check_chunks(ends, range.clone())?;
+                let read_ends = |rows| self.read_rows(ends, rows);
+                let (first, record_ends) = read_record_ends(range, items.column.len, read_ends)?;
+                let last = record_ends.last().copied().unwrap_or(first);
+                self.check_rows(items, first..last)
+            }
+        };
+        check().map_err(|e| self.at(e))
+    }
+
+    fn refresh(&self) -> Result<Arc<dyn ArrayView>> {
+        self.store.view(&self.key)?.ok_or_else(|| {
+            let message = "the series is no longer there";
+            self.at(Error::new(ErrorKind::NotFound, "refresh", message))
+        })
+    }
+
+    fn to_arc(&self) -> Arc<dyn ArrayView> {
+        Arc::new(Self {
+            store: Arc::clone(&self.store),
+            key: self.key.clone(),
+            schema: Arc::clone(&self.schema),
+            columns: self.columns.clone(),
+            shape: self.shape.clone(),
+            chunk_shape: self.chunk_shape.clone(),
+            form: self.form.clone(),
+        })
+    }
+
+    fn as_encoded(&self) -> Option<&dyn EncodedView> {
+        self.form.as_ref().map(|_| self as _)
+    }
+}
+
+impl<S: ColumnStore> EncodedView for SeriesView<S> {
+    fn stored_form(&self) -> StoredForm {
+        self.form.clone().unwrap_or_else(|| StoredForm::new(()))
+    }
+
+    fn read_encoded(&self, range: Range<u64>, max_bytes: usize) -> Result<Option<Encoded>> {
+        if count_records(&range, &self.shape)? == 0 {
+            return Ok(None);
+        }
+        let encoded = self.store.read_encoded(&self.columns, range, max_bytes);
+        encoded.map_err(|e| self.at(e))
+    }
+}
+
+/// About so many bytes are checked at once.
+const CHECK_BYTES: usize = 16 << 20;

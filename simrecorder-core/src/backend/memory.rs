@@ -1,0 +1,59 @@
+//! Memory for data: allocated so that a lack of it is an error, and buffers that a thread uses again
+//! for each chunk, since new memory is slow.
+
+use std::cell::RefCell;
+
+use crate::error::{Error, ErrorKind, Result};
+
+/// Zeros.
+///
+/// # Errors
+/// [`ErrorKind::TooLarge`] if there is no memory for them.
+pub fn zeroed(bytes: usize) -> Result<Vec<u8>> {
+    bytemuck::allocation::try_zeroed_vec(bytes).map_err(|()| too_large(bytes))
+}
+
+/// The error of what does not fit into memory.
+pub fn too_large(bytes: usize) -> Error {
+    let message = format!("{bytes} bytes do not fit into memory");
+    Error::new(ErrorKind::TooLarge, "read", message)
+}
+
+thread_local! {
+    static BUFFERS: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
+}
+
+/// A thread keeps no buffer larger than this.
+const KEPT_BYTES: usize = 4 << 20;
+
+/// Lends a buffer of the thread, whose contents are anything. Calls may be nested.
+pub fn with_buffer<T>(work: impl FnOnce(&mut Vec<u8>) -> T) -> T {
+    let mut buffer = BUFFERS.with_borrow_mut(Vec::pop).unwrap_or_default();
+    let result = work(&mut buffer);
+    if buffer.capacity() <= KEPT_BYTES {
+        BUFFERS.with_borrow_mut(|buffers| buffers.push(buffer));
+    }
+    result
+}
+
+/// Lends `len` bytes of the thread, whose contents are anything. Calls may be nested.
+///
+/// # Errors
+/// [`ErrorKind::TooLarge`] if there is no memory for them, and those
+/// of `work`.
+pub fn with_scratch<T>(len: usize, work: impl FnOnce(&mut [u8]) -> Result<T>) -> Result<T> {
+    with_buffer(|buffer| work(room(buffer, len)?))
+}
+
+/// The first `len` bytes of a buffer, which grows as needed. Their contents are anything.
+///
+/// # Errors
+/// [`ErrorKind::TooLarge`] if there is no memory for them.
+pub fn room(buffer: &mut Vec<u8>, len: usize) -> Result<&mut [u8]> {
+    if buffer.len() < len {
+        let more = len - buffer.len();
+        buffer.try_reserve_exact(more).map_err(|_| too_large(len))?;
+        buffer.resize(len, 0);
+    }
+    Ok(&mut buffer[..len])
+}

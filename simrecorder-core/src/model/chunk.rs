@@ -1,0 +1,202 @@
+//! How large the chunks of a series are: pure functions of its element size and shape.
+
+use std::num::NonZeroU64;
+
+use crate::error::{Error, ErrorKind, Result};
+
+/// How the records of a series are cut into chunks, the units of storage and compression.
+///
+/// By default a chunk is about 1 MiB: as many whole records along the first axis as fit. A
+/// record larger than that is split from its slowest axis on; its last axis stays whole while
+/// it fits, since splitting it makes slices 10 to 100 times slower.
+///
+/// ```
+/// use simrecorder_core::ChunkPolicy;
+///
+/// let policy = ChunkPolicy::default();
+/// // One f64 a record.
+/// assert_eq!(policy.chunk_shape(&[], 8)?, [131_072]);
+/// // 1000 f32 a record: 262 records in a chunk.
+/// assert_eq!(policy.chunk_shape(&[1000], 4)?, [262, 1000]);
+/// // A record of 16 MiB is split along its first axis.
+/// assert_eq!(policy.chunk_shape(&[512, 4096], 8)?, [1, 32, 4096]);
+/// # Ok::<(), simrecorder_core::Error>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ChunkPolicy {
+    target_bytes: NonZeroU64,
+    records: Option<NonZeroU64>,
+    shape: Option<Vec<u64>>,
+}
+
+/// More records than this never share a chunk, however small they are.
+const MAX_CHUNK_RECORDS: u64 = 1 << 20;
+
+impl Default for ChunkPolicy {
+    fn default() -> Self {
+        Self::target_bytes(Self::DEFAULT_TARGET_BYTES)
+    }
+}
+
+impl ChunkPolicy {
+    /// The size that chunks have by default before compression: 1 MiB.
+    pub const DEFAULT_TARGET_BYTES: u64 = 1 << 20;
+
+    /// Chunks of about `bytes` before compression; 0 counts as 1.
+    pub fn target_bytes(bytes: u64) -> Self {
+        let target_bytes = NonZeroU64::new(bytes).unwrap_or(NonZeroU64::MIN);
+        Self {
+            target_bytes,
+            records: None,
+            shape: None,
+        }
+    }
+
+    /// Chunks of `records` whole records, whatever their size; 0 counts as 1.
+    pub fn records(records: u64) -> Self {
+        Self {
+            records: NonZeroU64::new(records.max(1)),
+            ..Self::default()
+        }
+    }
+
+    /// Chunks of exactly this shape, records first, for series whose record shape has one axis
+    /// less.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidArgument`] if the shape is empty or has a zero.
+    pub fn shape(shape: impl Into<Vec<u64>>) -> Result<Self> {
+        let shape = shape.into();
+        if shape.is_empty() || shape.contains(&0) {
+            let message = format!("{shape:?} is no chunk shape: every axis needs a length");
+            return Err(Error::new(
+                ErrorKind::InvalidArgument,
+                "choose chunks",
+                message,
+            ));
+        }
+        Ok(Self {
+            shape: Some(shape),
+            ..Self::default()
+        })
+    }
+
+    /// The number of records in a chunk, if the policy fixes it.
+    pub fn fixed_records(&self) -> Option<u64> {
+        match &self.shape {
+            Some(shape) => shape.first().copied(),
+            None => self.records.map(NonZeroU64::get),
+        }
+    }
+
+    /// The shape of a chunk, records first, for records of `record_shape` with elements of
+    /// `element_size` bytes. No axis is 0, and none but the first is longer than the record
+    /// (an axis of length 0 counts as 1).
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidArgument`] if a fixed shape has another number of axes.
+    pub fn chunk_shape(&self, record_shape: &[u64], element_size: usize) -> Result<Vec<u64>> {
+        let lens = || record_shape.iter().map(|&len| len.max(1));
+        if let Some(shape) = &self.shape {
+            if shape.len() != record_shape.len() + 1 {
+                let message = format!(
+                    "the chunk shape {shape:?} has {} axes, but records of shape {record_shape:?} \
+                     need {}",
+                    shape.len(),
+                    record_shape.len() + 1
+                );
+                return Err(Error::new(
+                    ErrorKind::InvalidArgument,
+                    "choose chunks",
+                    message,
+                ));
+            }
+            let record = shape[1..]
+                .iter()
+                .zip(lens())
+                .map(|(&chunk, len)| chunk.min(len));
+            return Ok(std::iter::once(shape[0]).chain(record).collect());
+        }
+
+        let target = u128::from(self.target_bytes.get());
+        let element_size = element_size.max(1) as u128;
+        let record_bytes = lens().fold(element_size, |bytes, len| {
+            bytes.saturating_mul(u128::from(len))
+        });
+        if let Some(records) = self.records {
+            return Ok(std::iter::once(records.get()).chain(lens()).collect());
+        }
+        if record_bytes <= target {
+            let records = u64::try_from(target / record_bytes).unwrap_or(u64::MAX);
+            return Ok(std::iter::once(records.min(MAX_CHUNK_RECORDS))
+                .chain(lens())
+                .collect());
+        }
+        let mut shape = vec![1];
+        for (axis, len) in lens().enumerate() {
+            let step_bytes = lens().skip(axis + 1).fold(element_size, |bytes, len| {
+                bytes.saturating_mul(u128::from(len))
+            });
+            let fitting = (target / step_bytes).max(1);
+            shape.push(u64::try_from(fitting).unwrap_or(u64::MAX).min(len));
+        }
+        Ok(shape)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn a_chunk_is_at_most_the_target_and_never_longer_than_the_record(
+            target in 1_u64..10_000_000,
+            record in prop::collection::vec(0_u64..3000, 0..5),
+            element_size in prop::sample::select(vec![1_usize, 2, 4, 8, 16]),
+        ) {
+            let chunk = ChunkPolicy::target_bytes(target).chunk_shape(&record, element_size)?;
+            prop_assert_eq!(chunk.len(), record.len() + 1);
+            prop_assert!(chunk.iter().all(|&len| len > 0));
+            for (&chunk, &len) in chunk[1..].iter().zip(&record) {
+                prop_assert!(chunk <= len.max(1));
+            }
+            let bytes = chunk.iter().map(|&len| u128::from(len)).product::<u128>()
+                * element_size as u128;
+            prop_assert!(bytes <= u128::from(target).max(element_size as u128));
+        }
+
+        #[test]
+        fn an_axis_is_split_only_if_all_slower_axes_are(
+            record in prop::collection::vec(1_u64..5000, 1..4),
+        ) {
+            let chunk = ChunkPolicy::default().chunk_shape(&record, 8)?;
+            let record = std::iter::once(u64::MAX).chain(record);
+            let split = chunk.iter().zip(record).map(|(&chunk, len)| chunk < len);
+            let split: Vec<_> = split.collect();
+            for axis in 1..split.len() {
+                if split[axis] {
+                    prop_assert!(chunk[..axis].iter().all(|&len| len == 1), "{chunk:?}");
+                }
+            }
+        }
+
+        #[test]
+        fn no_shape_overflows(record in prop::collection::vec(any::<u64>(), 0..6)) {
+            let chunk = ChunkPolicy::default().chunk_shape(&record, 16)?;
+            let bytes = chunk.iter().try_fold(16_u64, |bytes, &len| bytes.checked_mul(len));
+            prop_assert!(bytes.is_some_and(|bytes| bytes <= 1 << 20));
+        }
+    }
+
+    #[test]
+    fn a_fixed_shape_must_fit_the_number_of_axes() {
+        let policy = ChunkPolicy::shape([4, 100]).unwrap();
+        assert_eq!(policy.chunk_shape(&[10], 8).unwrap(), [4, 10]);
+        assert!(policy.chunk_shape(&[10, 10], 8).is_err());
+        assert!(ChunkPolicy::shape([4, 0]).is_err());
+    }
+}

@@ -1,0 +1,269 @@
+//! Keys: the paths of groups, values and series.
+
+use std::fmt;
+use std::hash::{Hash, Hasher};
+use std::str::FromStr;
+use std::sync::Arc;
+
+use crate::error::{Error, ErrorKind, Result};
+
+/// The path of a group, a value or a series, in its normal form.
+///
+/// - Levels are separated by `/`; leading, trailing and doubled `/` do not count.
+/// - No part is `.` or `..`.
+/// - No part holds a control character (NUL, newline, …).
+/// - Any other text is a key, Unicode included. Two spellings that look alike but differ in
+///   their code points are different keys.
+/// - The empty key is the root group; [`Key::new`] refuses it, [`Key::ROOT`] is it.
+/// - A key is at most [`Key::MAX_BYTES`] long. A backend may take less, and says so.
+///
+/// A clone is cheap and points to the same text.
+///
+/// ```
+/// use simrecorder_core::Key;
+///
+/// let key = Key::new("/net//v/")?;
+/// assert_eq!(key.as_str(), "net/v");
+/// assert_eq!(key, "net/v".parse()?);
+/// assert_eq!(key.name(), "v");
+/// assert_eq!(key.parent(), Some(Key::new("net")?));
+/// assert_eq!(key.parts().collect::<Vec<_>>(), ["net", "v"]);
+/// assert_eq!(Key::new("größe/Δt 🧠")?.name(), "Δt 🧠");
+/// assert!(Key::new("").is_err());
+/// assert!(Key::new("a/../b").is_err());
+/// assert!(Key::new("line\nbreak").is_err());
+/// # Ok::<(), simrecorder_core::Error>(())
+/// ```
+#[derive(Clone)]
+pub struct Key(Repr);
+
+#[derive(Clone)]
+enum Repr {
+    Root,
+    Path(Arc<str>),
+}
+
+impl Key {
+    /// The root group, above all other keys.
+    pub const ROOT: Self = Self(Repr::Root);
+
+    /// The longest key that is accepted, in bytes of UTF-8.
+    pub const MAX_BYTES: usize = 4096;
+
+    /// Brings `text` to its normal form and checks the rules.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidKey`] names the rule that broke.
+    pub fn new(text: impl AsRef<str>) -> Result<Self> {
+        let text = text.as_ref();
+        let key = Self::new_or_root(text)?;
+        if key.is_root() {
+            return Err(invalid(
+                text,
+                "the key is empty; use a name such as 'net/v'",
+            ));
+        }
+        Ok(key)
+    }
+
+    /// Like [`Key::new`], but the empty text (or slashes alone) is the root group.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidKey`] names the rule that broke.
+    pub fn new_or_root(text: impl AsRef<str>) -> Result<Self> {
+        let text = text.as_ref();
+        if text.len() > Self::MAX_BYTES {
+            let message = format!(
+                "the key has {} bytes, the longest that is accepted has {}",
+                text.len(),
+                Self::MAX_BYTES
+            );
+            return Err(invalid(text, message));
+        }
+        let mut normal = String::with_capacity(text.len());
+        for part in text.split('/').filter(|part| !part.is_empty()) {
+            if part == "." || part == ".." {
+                return Err(invalid(
+                    text,
+                    "'.' and '..' are not names; keys are absolute",
+                ));
+            }
+            if let Some(c) = part.chars().find(|c| c.is_control()) {
+                let message = format!("control characters are not allowed, there is {c:?}");
+                return Err(invalid(text, message));
+            }
+            if !normal.is_empty() {
+                normal.push('/');
+            }
+            normal.push_str(part);
+        }
+        Ok(if normal.is_empty() {
+            Self::ROOT
+        } else {
+            Self(Repr::Path(normal.into()))
+        })
+    }
+
+    /// The normal form; empty for the root.
+    pub fn as_str(&self) -> &str {
+        match &self.0 {
+            Repr::Root => "",
+            Repr::Path(path) => path,
+        }
+    }
+
+    /// Whether this is the root group.
+    pub fn is_root(&self) -> bool {
+        matches!(self.0, Repr::Root)
+    }
+
+    /// The names of the levels, from the top; none for the root.
+    pub fn parts(&self) -> impl DoubleEndedIterator<Item = &str> {
+        self.as_str().split('/').filter(|part| !part.is_empty())
+    }
+
+    /// The last part; empty for the root.
+    pub fn name(&self) -> &str {
+        self.as_str().rsplit('/').next().unwrap_or_default()
+    }
+
+    /// The group that holds this key; `None` for the root.
+    pub fn parent(&self) -> Option<Self> {
+        match &self.0 {
+            Repr::Root => None,
+            Repr::Path(path) => Some(match path.rsplit_once('/') {
+                Some((parent, _)) => Self(Repr::Path(parent.into())),
+                None => Self::ROOT,
+            }),
+        }
+    }
+
+    /// The groups above this key, the nearest first, without the root.
+    pub fn ancestors(&self) -> impl Iterator<Item = Self> {
+        std::iter::successors(self.parent(), Self::parent).filter(|key| !key.is_root())
+    }
+
+    /// The key of `name` below this one; `name` may have several levels.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidKey`] names the rule that broke.
+    pub fn join(&self, name: impl AsRef<str>) -> Result<Self> {
+        match self.is_root() {
+            true => Self::new(name),
+            false => Self::new(format!("{}/{}", self.as_str(), name.as_ref())),
+        }
+    }
+
+    /// Whether this key is `group` or lies below it.
+    ///
+    /// ```
+    /// # use simrecorder_core::Key;
+    /// let net = Key::new("net")?;
+    /// assert!(Key::new("net/v")?.is_within(&net));
+    /// assert!(!Key::new("network")?.is_within(&net));
+    /// # Ok::<(), simrecorder_core::Error>(())
+    /// ```
+    pub fn is_within(&self, group: &Self) -> bool {
+        group.is_root()
+            || self
+                .as_str()
+                .strip_prefix(group.as_str())
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    }
+}
+
+fn invalid(text: &str, message: impl Into<String>) -> Error {
+    let mut end = text.len().min(256);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    Error::new(ErrorKind::InvalidKey, "check key", message).with_key(&text[..end])
+}
+
+impl PartialEq for Key {
+    fn eq(&self, other: &Self) -> bool {
+        self.as_str() == other.as_str()
+    }
+}
+
+impl Eq for Key {}
+
+impl PartialOrd for Key {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+/// Keys are ordered part by part, so that a group stands right before what it holds.
+impl Ord for Key {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        self.parts().cmp(other.parts())
+    }
+}
+
+impl Hash for Key {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.as_str().hash(state);
+    }
+}
+
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl fmt::Debug for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self.as_str(), f)
+    }
+}
+
+impl FromStr for Key {
+    type Err = Error;
+
+    /// As [`Key::new`].
+    fn from_str(text: &str) -> Result<Self> {
+        Self::new(text)
+    }
+}
+
+impl AsRef<str> for Key {
+    fn as_ref(&self) -> &str {
+        self.as_str()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn a_key_is_in_normal_form_or_refused_and_never_panics(text in any::<String>()) {
+            if let Ok(key) = Key::new(&text) {
+                prop_assert_eq!(Key::new(key.as_str()).unwrap(), key.clone());
+                prop_assert!(!key.as_str().contains("//"));
+                prop_assert_eq!(key.parts().collect::<Vec<_>>().join("/"), key.as_str());
+            }
+        }
+
+        #[test]
+        fn a_joined_key_lies_within_its_parent(a in "[a-z]{1,3}(/[a-z]{1,3}){0,3}", b in "[a-z]{1,4}") {
+            let parent = Key::new(a).unwrap();
+            let child = parent.join(&b).unwrap();
+            prop_assert_eq!(child.parent(), Some(parent.clone()));
+            prop_assert!(child.is_within(&parent));
+            prop_assert_eq!(child.name(), b);
+        }
+    }
+
+    #[test]
+    fn a_group_stands_right_before_what_it_holds() {
+        let mut keys = ["a-b", "a/b", "a", "b"].map(|key| Key::new(key).unwrap());
+        keys.sort();
+        assert_eq!(keys.map(|key| key.to_string()), ["a", "a/b", "a-b", "b"]);
+    }
+}

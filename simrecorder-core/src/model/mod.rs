@@ -1,0 +1,12 @@
+//! The data model: keys, element types, values, and what a series holds.
+
+pub(crate) mod cast;
+pub(crate) mod chunk;
+pub(crate) mod compression;
+pub(crate) mod dtype;
+pub(crate) mod key;
+mod large_pages;
+pub(crate) mod record;
+pub(crate) mod records;
+pub(crate) mod schema;
+pub(crate) mod value;

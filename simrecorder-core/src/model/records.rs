@@ -1,0 +1,254 @@
+//! Consecutive records of one series in memory.
+
+use std::fmt;
+use std::ops::Range;
+use std::sync::Arc;
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::model::record::RecordRef;
+use crate::model::schema::{Kind, Schema};
+use crate::model::value::Value;
+use crate::model::value::{ArrayValue, ObjectValue};
+
+/// Consecutive records of one series, their bytes one after the other.
+///
+/// - Arrays: the elements in row-major order and native byte order; all records have the same
+///   size.
+/// - Ragged rows: likewise, with the end of each row kept apart.
+/// - Text, bytes, objects (MessagePack): the bytes, with the end of each record kept apart.
+#[derive(Clone)]
+pub struct Records {
+    schema: Arc<Schema>,
+    count: u64,
+    data: Vec<u8>,
+    /// For each record of a kind without fixed size, where it ends in `data`.
+    ends: Vec<u64>,
+}
+
+impl Records {
+    /// No records.
+    pub fn empty(schema: Arc<Schema>) -> Self {
+        Self {
+            schema,
+            count: 0,
+            data: Vec::new(),
+            ends: Vec::new(),
+        }
+    }
+
+    /// `count` records of an array series.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Corrupt`] if `data` has not the size of `count` records.
+    pub fn fixed(schema: Arc<Schema>, count: u64, data: Vec<u8>) -> Result<Self> {
+        let size = usize::try_from(count)
+            .ok()
+            .and_then(|count| count.checked_mul(schema.record_bytes()?));
+        if !schema.kind().is_fixed() || size != Some(data.len()) {
+            let message = format!(
+                "{} bytes do not make {count} records of {schema}",
+                data.len()
+            );
+            return Err(Error::new(ErrorKind::Corrupt, "read", message));
+        }
+        Ok(Self {
+            schema,
+            count,
+            data,
+            ends: Vec::new(),
+        })
+    }
+
+    /// Records of another kind than arrays; `ends` holds the end of each in `data`.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Corrupt`] if the ends do not rise up to the length of `data`, or a ragged
+    /// row has a broken item.
+    pub fn variable(schema: Arc<Schema>, ends: Vec<u64>, data: Vec<u8>) -> Result<Self> {
+        let corrupt = |message: String| Err(Error::new(ErrorKind::Corrupt, "read", message));
+        if schema.kind().is_fixed()
+            || ends.last().copied().unwrap_or(0) != data.len() as u64
+            || !ends.is_sorted()
+        {
+            return corrupt(format!(
+                "the ends of {} records do not fit {} bytes of {schema}",
+                ends.len(),
+                data.len()
+            ));
+        }
+        let item = schema.record_bytes().unwrap_or(0) as u64;
+        if item > 1 && ends.iter().any(|end| end % item != 0) {
+            return corrupt(format!("a row does not hold whole items of {schema}"));
+        }
+        Ok(Self {
+            schema,
+            count: ends.len() as u64,
+            data,
+            ends,
+        })
+    }
+
+    /// What the records are.
+    pub fn schema(&self) -> &Arc<Schema> {
+        &self.schema
+    }
+
+    /// How many records.
+    pub fn len(&self) -> u64 {
+        self.count
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    /// The bytes of all records.
+    pub fn data(&self) -> &[u8] {
+        &self.data
+    }
+
+    /// Where each record ends in [`data`](Self::data); empty for arrays.
+    pub fn ends(&self) -> &[u64] {
+        &self.ends
+    }
+
+    /// The bytes and the ends, taken apart.
+    pub fn into_parts(self) -> (Vec<u8>, Vec<u64>) {
+        (self.data, self.ends)
+    }
+
+    /// Where the bytes of record `index` lie. The caller has checked `index`.
+    fn span(&self, index: u64) -> Range<usize> {
+        let index = index as usize;
+        if self.schema.kind().is_fixed() {
+            let size = self.schema.record_bytes().unwrap_or(0);
+            return index * size..(index + 1) * size;
+        }
+        let start = index
+            .checked_sub(1)
+            .map_or(0, |before| self.ends[before] as usize);
+        start..self.ends[index] as usize
+    }
+
+    /// The bytes of one record; `None` if there is no such record.
+    pub fn record(&self, index: u64) -> Option<&[u8]> {
+        (index < self.count).then(|| &self.data[self.span(index)])
+    }
+
+    /// One record as a value.
+    ///
+    /// # Errors
+    /// [`ErrorKind::OutOfBounds`] if there is no such record; [`ErrorKind::Corrupt`] if a text
+    /// is not UTF-8.
+    pub fn value(&self, index: u64) -> Result<Value> {
+        let Some(bytes) = self.record(index) else {
+            let message = format!("there is no record {index}, there are {}", self.count);
+            return Err(Error::new(ErrorKind::OutOfBounds, "read", message));
+        };
+        let bytes = bytes.to_vec();
+        let shape = self.schema.record_shape().iter().map(|&len| len as usize);
+        Ok(match (self.schema.kind(), self.schema.dtype()) {
+            (Kind::Array, Some(dtype)) => {
+                Value::Array(ArrayValue::from_bytes(dtype, shape.collect(), bytes)?)
+            }
+            (Kind::Ragged, Some(dtype)) => {
+                let item = self.schema.record_bytes().unwrap_or(0).max(1);
+                let shape = std::iter::once(bytes.len() / item).chain(shape).collect();
+                Value::Array(ArrayValue::from_bytes(dtype, shape, bytes)?)
+            }
+            (Kind::Text, _) => Value::Text(String::from_utf8(bytes).map_err(|e| {
+                Error::new(ErrorKind::Corrupt, "read", "a text is not UTF-8").with_source(e)
+            })?),
+            (Kind::Object, _) => Value::Object(ObjectValue::from_msgpack(bytes)),
+            _ => Value::Bytes(bytes),
+        })
+    }
+
+    /// The records of `range`, which must lie within.
+    pub(crate) fn slice(&self, range: Range<u64>) -> Self {
+        let mut part = Self::empty(Arc::clone(&self.schema));
+        part.extend_from(self, range);
+        part
+    }
+
+    /// Adds the records of `range` of `other`, which must have the same schema.
+    pub(crate) fn extend_from(&mut self, other: &Self, range: Range<u64>) {
+        if range.is_empty() {
+            return;
+        }
+        let start = other.span(range.start).start;
+        let end = other.span(range.end - 1).end;
+        if !self.schema.kind().is_fixed() {
+            let base = self.data.len() as u64;
+            let ends = &other.ends[range.start as usize..range.end as usize];
+            self.ends
+                .extend(ends.iter().map(|end| end - start as u64 + base));
+        }
+        self.data.extend_from_slice(&other.data[start..end]);
+        self.count += range.end - range.start;
+    }
+
+    /// Adds one record that the schema accepts.
+    #[inline]
+    pub(crate) fn push(&mut self, record: &RecordRef<'_>) {
+        self.data.extend_from_slice(&record.data);
+        if !self.schema.kind().is_fixed() {
+            self.ends.push(self.data.len() as u64);
+        }
+        self.count += 1;
+    }
+
+    /// Adds the bytes of one record of an array series.
+    #[inline(always)]
+    pub(crate) fn push_fixed(&mut self, data: &[u8]) {
+        self.data.extend_from_slice(data);
+        self.count += 1;
+    }
+
+    /// The memory that the buffers take, used or not.
+    pub(crate) fn capacity_bytes(&self) -> usize {
+        self.data.capacity() + self.ends.capacity() * size_of::<u64>()
+    }
+
+    /// The bytes that [`data`](Self::data) can hold without growing.
+    pub(crate) fn data_capacity(&self) -> usize {
+        self.data.capacity()
+    }
+
+    /// Whether `more` bytes fit into the buffer without growing it.
+    #[inline]
+    pub(crate) fn has_room(&self, more: usize) -> bool {
+        self.data.capacity() - self.data.len() >= more
+            && (self.schema.kind().is_fixed() || self.ends.capacity() > self.ends.len())
+    }
+
+    /// Makes room for exactly `bytes` more in `records` more records.
+    pub(crate) fn reserve_exact(&mut self, bytes: usize, records: usize) {
+        self.data.reserve_exact(bytes);
+        if !self.schema.kind().is_fixed() {
+            self.ends.reserve_exact(records);
+        }
+    }
+
+    /// Starts with a used buffer, whose contents are dropped.
+    pub(crate) fn with_buffer(schema: Arc<Schema>, mut data: Vec<u8>) -> Self {
+        data.clear();
+        Self {
+            schema,
+            count: 0,
+            data,
+            ends: Vec::new(),
+        }
+    }
+}
+
+impl fmt::Debug for Records {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Records")
+            .field("schema", &self.schema)
+            .field("count", &self.count)
+            .field("bytes", &self.data.len())
+            .finish_non_exhaustive()
+    }
+}

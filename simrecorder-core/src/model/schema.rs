@@ -1,0 +1,499 @@
+//! What is fixed about a series: kind, element type, record shape and how it is stored.
+
+use std::fmt;
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::model::chunk::ChunkPolicy;
+use crate::model::compression::Compression;
+use crate::model::dtype::{DType, Element};
+use crate::model::record::IntoValue;
+use crate::model::record::RecordRef;
+use crate::model::value::ArrayValue;
+use crate::model::value::Value;
+
+/// User metadata of a group, value or series: a JSON object.
+pub type Attributes = serde_json::Map<String, serde_json::Value>;
+
+/// What a key is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum NodeKind {
+    /// It holds other keys.
+    Group,
+    /// One value, overwritten by the next `set`.
+    Value,
+    /// Records, one after the other.
+    Series,
+}
+
+impl NodeKind {
+    /// `group`, `value` or `series`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Group => "group",
+            Self::Value => "value",
+            Self::Series => "series",
+        }
+    }
+}
+
+impl fmt::Display for NodeKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// What the records of a series are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Kind {
+    /// Scalars, or arrays that all have the same shape.
+    Array,
+    /// Rows whose length differs.
+    Ragged,
+    /// Text of any length.
+    Text,
+    /// Opaque bytes of any length.
+    Bytes,
+    /// Serialised objects.
+    Object,
+}
+
+impl Kind {
+    /// All kinds.
+    pub const ALL: [Self; 5] = [
+        Self::Array,
+        Self::Ragged,
+        Self::Text,
+        Self::Bytes,
+        Self::Object,
+    ];
+
+    /// `array`, `ragged`, `text`, `bytes` or `object`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Array => "array",
+            Self::Ragged => "ragged",
+            Self::Text => "text",
+            Self::Bytes => "bytes",
+            Self::Object => "object",
+        }
+    }
+
+    /// Whether all records have the same size.
+    pub fn is_fixed(self) -> bool {
+        self == Self::Array
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl std::str::FromStr for Kind {
+    type Err = Error;
+
+    fn from_str(name: &str) -> Result<Self> {
+        Self::ALL
+            .into_iter()
+            .find(|kind| kind.as_str() == name)
+            .ok_or_else(|| {
+                let message = format!("there is no kind '{}'", name.escape_debug());
+                Error::new(ErrorKind::Unsupported, "read kind", message)
+            })
+    }
+}
+
+/// What is fixed about a series: what its records are, and how they are stored.
+///
+/// The first record of a series makes a schema by itself. Declare one beforehand to give
+/// dimension names, units and the like:
+///
+/// ```
+/// use simrecorder_core::Schema;
+///
+/// let schema = Schema::array::<f32>([100])
+///     .with_dimension_names(["time", "neuron"])
+///     .with_units("mV")
+///     .with_attribute("comment", "excitatory neurons only");
+/// assert_eq!(schema.to_string(), "array of float32, shape [100]");
+/// ```
+#[derive(Clone, PartialEq)]
+pub struct Schema {
+    kind: Kind,
+    dtype: Option<DType>,
+    record_shape: Vec<u64>,
+    dimension_names: Option<Vec<Option<String>>>,
+    attributes: Attributes,
+    fill_value: Option<Value>,
+    chunk_policy: Option<ChunkPolicy>,
+    compression: Option<Compression>,
+}
+
+impl Schema {
+    fn new(kind: Kind, dtype: Option<DType>, record_shape: Vec<u64>) -> Self {
+        Self {
+            kind,
+            dtype,
+            record_shape,
+            dimension_names: None,
+            attributes: Attributes::new(),
+            fill_value: None,
+            chunk_policy: None,
+            compression: None,
+        }
+    }
+
+    /// Scalars of type `T`.
+    pub fn scalar<T: Element>() -> Self {
+        Self::array::<T>([])
+    }
+
+    /// Arrays of `T` that all have the shape `record_shape`.
+    pub fn array<T: Element>(record_shape: impl Into<Vec<u64>>) -> Self {
+        Self::array_of(T::DTYPE, record_shape)
+    }
+
+    /// Like [`Schema::array`], with the element type known at run time.
+    pub fn array_of(dtype: DType, record_shape: impl Into<Vec<u64>>) -> Self {
+        Self::new(Kind::Array, Some(dtype), record_shape.into())
+    }
+
+    /// Rows of different length. `item_shape` is the shape of what stands in a row: `[]` for a
+    /// row of scalars, `[3]` for a row of points.
+    pub fn ragged<T: Element>(item_shape: impl Into<Vec<u64>>) -> Self {
+        Self::ragged_of(T::DTYPE, item_shape)
+    }
+
+    /// Like [`Schema::ragged`], with the element type known at run time.
+    pub fn ragged_of(dtype: DType, item_shape: impl Into<Vec<u64>>) -> Self {
+        Self::new(Kind::Ragged, Some(dtype), item_shape.into())
+    }
+
+    /// Text of any length.
+    pub fn text() -> Self {
+        Self::new(Kind::Text, None, Vec::new())
+    }
+
+    /// Opaque bytes of any length.
+    pub fn bytes() -> Self {
+        Self::new(Kind::Bytes, None, Vec::new())
+    }
+
+    /// Serialised objects.
+    pub fn object() -> Self {
+        Self::new(Kind::Object, None, Vec::new())
+    }
+
+    /// The schema that a first record fixes.
+    pub(crate) fn of_record(record: &RecordRef<'_>) -> Self {
+        let mut shape: Vec<u64> = record.shape().iter().map(|&len| len as u64).collect();
+        if record.kind() == Kind::Ragged {
+            shape.remove(0);
+        }
+        Self::new(record.kind(), record.dtype(), shape)
+    }
+
+    /// Names the axes, the one along the records first: a name, or `None`, for each axis of
+    /// the record too. Without names, every axis gets one of its own where a backend needs
+    /// names. A ragged series, text, bytes and objects have one axis.
+    #[must_use]
+    pub fn with_dimension_names<N: Into<DimensionName>>(
+        mut self,
+        names: impl IntoIterator<Item = N>,
+    ) -> Self {
+        self.dimension_names = Some(names.into_iter().map(|name| name.into().0).collect());
+        self
+    }
+
+    /// Sets the attribute `units`, by the convention of CF, xarray and UDUNITS: `"mV"`.
+    #[must_use]
+    pub fn with_units(self, units: impl Into<String>) -> Self {
+        self.with_attribute("units", units.into())
+    }
+
+    /// Sets one attribute.
+    #[must_use]
+    pub fn with_attribute(
+        mut self,
+        name: impl Into<String>,
+        value: impl Into<serde_json::Value>,
+    ) -> Self {
+        self.attributes.insert(name.into(), value.into());
+        self
+    }
+
+    /// Sets all attributes.
+    #[must_use]
+    pub fn with_attributes(mut self, attributes: Attributes) -> Self {
+        self.attributes = attributes;
+        self
+    }
+
+    /// The value of elements that were never written, a scalar of the element type; by default
+    /// zero. For arrays only; other software shows it where a chunk is missing.
+    #[must_use]
+    pub fn with_fill_value<T: Element>(self, fill_value: T) -> Self {
+        let bytes = T::bytes_of(std::slice::from_ref(&fill_value)).to_vec();
+        match ArrayValue::from_bytes(T::DTYPE, Vec::new(), bytes) {
+            Ok(scalar) => self.with_fill_value_of(scalar),
+            Err(_) => self,
+        }
+    }
+
+    /// Like [`with_fill_value`](Self::with_fill_value), with the type known at run time.
+    #[must_use]
+    pub fn with_fill_value_of(mut self, fill_value: ArrayValue) -> Self {
+        self.fill_value = Some(Value::Array(fill_value));
+        self
+    }
+
+    /// How records are cut into chunks; by default as the store is set to.
+    #[must_use]
+    pub fn with_chunk_policy(mut self, policy: ChunkPolicy) -> Self {
+        self.chunk_policy = Some(policy);
+        self
+    }
+
+    /// How chunks are compressed; by default as the store is set to.
+    #[must_use]
+    pub fn with_compression(mut self, compression: Compression) -> Self {
+        self.compression = Some(compression);
+        self
+    }
+
+    /// The same, with chunks and compression left to the store.
+    #[must_use]
+    pub(crate) fn without_storage(mut self) -> Self {
+        self.chunk_policy = None;
+        self.compression = None;
+        self
+    }
+
+    /// The kind of the records.
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// The element type; `None` for text, bytes and objects.
+    pub fn dtype(&self) -> Option<DType> {
+        self.dtype
+    }
+
+    /// The shape of one record; for a ragged series, the shape of one item of a row.
+    pub fn record_shape(&self) -> &[u64] {
+        &self.record_shape
+    }
+
+    /// The bytes of one record, or of one item of a ragged row; 1 for the kinds without an
+    /// element type. `None` if that does not fit into memory.
+    pub fn record_bytes(&self) -> Option<usize> {
+        self.record_shape
+            .iter()
+            .try_fold(self.dtype.map_or(1, DType::size), |bytes, &len| {
+                bytes.checked_mul(usize::try_from(len).ok()?)
+            })
+    }
+
+    /// The names of the axes, records first, if they were given.
+    pub fn dimension_names(&self) -> Option<&[Option<String>]> {
+        self.dimension_names.as_deref()
+    }
+
+    /// The attributes.
+    pub fn attributes(&self) -> &Attributes {
+        &self.attributes
+    }
+
+    /// The fill value, if one was given.
+    pub fn fill_value(&self) -> Option<&Value> {
+        self.fill_value.as_ref()
+    }
+
+    /// The chunk policy, if one was given.
+    pub fn chunk_policy(&self) -> Option<&ChunkPolicy> {
+        self.chunk_policy.as_ref()
+    }
+
+    /// The compression, if one was given; of a stored series, the one it has, if that is known.
+    pub fn compression(&self) -> Option<Compression> {
+        self.compression
+    }
+
+    /// The number of axes of the series as its view shows it, the one along the records
+    /// included.
+    pub fn axes(&self) -> usize {
+        if self.kind == Kind::Array {
+            self.record_shape.len() + 1
+        } else {
+            1
+        }
+    }
+
+    /// Checks that the parts fit each other.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidArgument`] for a wrong number of dimension names, two equal names, a
+    /// fill value of another type, records that do not fit into memory, or ragged rows whose
+    /// items hold no elements.
+    pub fn check(&self) -> Result<()> {
+        let refuse = |message: String| {
+            Err(Error::new(
+                ErrorKind::InvalidArgument,
+                "check schema",
+                message,
+            ))
+        };
+        if let Some(names) = &self.dimension_names {
+            if names.len() != self.axes() {
+                return refuse(format!(
+                    "{} dimension names for {} axes; the first names the axis along the records",
+                    names.len(),
+                    self.axes()
+                ));
+            }
+            let mut given: Vec<_> = names.iter().flatten().collect();
+            given.sort_unstable();
+            if let Some(pair) = given.windows(2).find(|pair| pair[0] == pair[1]) {
+                return refuse(format!("two axes have the name '{}'", pair[0]));
+            }
+        }
+        if let Some(fill) = &self.fill_value
+            && (fill.dtype() != self.dtype || self.dtype.is_none())
+        {
+            return refuse(format!(
+                "the fill value is a {}, the series is {self}",
+                fill.describe()
+            ));
+        }
+        if self
+            .record_bytes()
+            .is_none_or(|bytes| bytes > isize::MAX as usize)
+        {
+            return refuse(format!(
+                "a record of shape {:?} does not fit",
+                self.record_shape
+            ));
+        }
+        if self.kind == Kind::Ragged && self.record_bytes() == Some(0) {
+            return refuse(format!(
+                "items of shape {:?} hold no elements, so the length of a row would be lost",
+                self.record_shape
+            ));
+        }
+        if let Some(policy) = &self.chunk_policy
+            && self.kind == Kind::Array
+        {
+            policy.chunk_shape(&self.record_shape, self.dtype.map_or(1, DType::size))?;
+        }
+        Ok(())
+    }
+
+    /// Whether records of `other` may stand in a series of this schema: kind, element type and
+    /// record shape are the same.
+    ///
+    /// # Errors
+    /// [`ErrorKind::SchemaMismatch`] names both sides.
+    pub fn check_same_records(&self, other: &Self) -> Result<()> {
+        if (self.kind, self.dtype, &self.record_shape)
+            == (other.kind, other.dtype, &other.record_shape)
+        {
+            return Ok(());
+        }
+        let message = format!("the series holds {self}, this is {other}");
+        Err(Error::new(ErrorKind::SchemaMismatch, "record", message))
+    }
+
+    /// Whether `record` may stand in a series of this schema.
+    #[inline]
+    pub(crate) fn accepts(&self, record: &RecordRef<'_>) -> bool {
+        let shape = record.shape();
+        let shape = if record.kind == Kind::Ragged {
+            shape.get(1..).unwrap_or(&[])
+        } else {
+            shape
+        };
+        self.kind == record.kind
+            && self.dtype == record.dtype
+            && self.record_shape.len() == shape.len()
+            && self
+                .record_shape
+                .iter()
+                .zip(shape)
+                .all(|(&a, &b)| a == b as u64)
+    }
+
+    pub(crate) fn mismatch(&self, record: &RecordRef<'_>) -> Error {
+        let other = Self::of_record(record);
+        self.check_same_records(&other).err().unwrap_or_else(|| {
+            Error::new(
+                ErrorKind::Internal,
+                "record",
+                "a record was refused without reason",
+            )
+        })
+    }
+}
+
+impl fmt::Display for Schema {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.kind, self.dtype) {
+            (Kind::Array, Some(dtype)) if self.record_shape.is_empty() => {
+                write!(f, "scalars of {dtype}")
+            }
+            (Kind::Array, Some(dtype)) => {
+                write!(f, "array of {dtype}, shape {:?}", self.record_shape)
+            }
+            (Kind::Ragged, Some(dtype)) if self.record_shape.is_empty() => {
+                write!(f, "ragged rows of {dtype}")
+            }
+            (Kind::Ragged, Some(dtype)) => {
+                write!(
+                    f,
+                    "ragged rows of {dtype} items of shape {:?}",
+                    self.record_shape
+                )
+            }
+            (kind, _) => write!(f, "{kind}"),
+        }
+    }
+}
+
+impl fmt::Debug for Schema {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Schema({self})")
+    }
+}
+
+/// The name of an axis, or none: made from a string or an `Option` of one.
+#[derive(Clone, Debug)]
+pub struct DimensionName(Option<String>);
+
+impl From<&str> for DimensionName {
+    fn from(name: &str) -> Self {
+        Self(Some(name.to_owned()))
+    }
+}
+
+impl From<String> for DimensionName {
+    fn from(name: String) -> Self {
+        Self(Some(name))
+    }
+}
+
+impl<S: Into<String>> From<Option<S>> for DimensionName {
+    fn from(name: Option<S>) -> Self {
+        Self(name.map(Into::into))
+    }
+}
+
+/// The schema of one value, for messages and for backends that store values as arrays.
+impl TryFrom<&Value> for Schema {
+    type Error = Error;
+
+    fn try_from(value: &Value) -> Result<Self> {
+        Ok(Self::of_record(&value.as_record()?))
+    }
+}

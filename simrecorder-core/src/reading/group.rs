@@ -1,0 +1,142 @@
+//! Groups as they were at one moment.
+
+use std::collections::BTreeMap;
+
+use crate::error::Result;
+use crate::model::key::Key;
+use crate::model::schema::{Attributes, NodeKind};
+use crate::model::value::Value;
+use crate::reading::view::View;
+use crate::store::data_store::DataStore;
+use crate::store::node::Node;
+
+/// How often a group is listed again because a key was created or removed meanwhile.
+const MAX_LISTINGS: usize = 8;
+
+/// A group as of one commit: its attributes, its series, its values and the groups in it.
+///
+/// Series that are committed together have the lengths that one commit gave them. Names are single
+/// segments of keys. [`Recorder::group`](crate::Recorder::group) reads it.
+///
+/// ```
+/// use simrecorder_core::{InMemoryDataStore, Recorder, Schema};
+///
+/// let recorder = Recorder::new(InMemoryDataStore::new());
+/// recorder.declare("net/v", Schema::scalar::<f64>().with_dimension_names(["time"]))?;
+/// recorder.set("net/neuron_count", 100_u64)?;
+/// recorder.record("net/time", 0.1)?;
+/// recorder.record("net/v", -65.0)?;
+///
+/// let net = recorder.group("net")?;
+/// assert_eq!(net.series().count(), 2);
+/// assert_eq!(net.view("v").map(|v| v.len()), net.view("time").map(|time| time.len()));
+/// assert_eq!(net.coordinates().map(|(name, _)| name).collect::<Vec<_>>(), ["time"]);
+/// assert!(net.value("neuron_count")?.is_some());
+/// # Ok::<(), simrecorder_core::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Group {
+    key: Key,
+    attributes: Attributes,
+    nodes: BTreeMap<String, Node>,
+}
+
+impl Group {
+    /// The node at `key` of a store and, if it is a group, the nodes right below it.
+    pub(crate) fn load(store: &dyn DataStore, key: &Key) -> Result<Option<Result<Self, NodeKind>>> {
+        let mut children = store.children(key)?;
+        for listing in 1.. {
+            let mut keys = vec![key.clone()];
+            keys.extend(children.iter().map(|child| child.key.clone()));
+            let mut nodes = store.nodes(&keys)?.into_iter();
+            let attributes = match nodes.next().flatten() {
+                Some(Node::Group { attributes }) => attributes,
+                Some(other) => return Ok(Some(Err(other.kind()))),
+                None => return Ok(None),
+            };
+            let now = store.children(key)?;
+            if now != children && listing < MAX_LISTINGS {
+                children = now;
+                continue;
+            }
+            let named = keys.into_iter().skip(1).zip(nodes);
+            let nodes = named.filter_map(|(key, node)| Some((key.name().to_owned(), node?)));
+            return Ok(Some(Ok(Self {
+                key: key.clone(),
+                attributes,
+                nodes: nodes.collect(),
+            })));
+        }
+        Ok(None)
+    }
+
+    /// The key of the group.
+    pub fn key(&self) -> &Key {
+        &self.key
+    }
+
+    /// The attributes of the group.
+    pub fn attributes(&self) -> &Attributes {
+        &self.attributes
+    }
+
+    /// The names right below the group, each with its node, sorted as text.
+    pub fn nodes(&self) -> impl Iterator<Item = (&str, &Node)> {
+        self.nodes.iter().map(|(name, node)| (&**name, node))
+    }
+
+    /// The series of the group.
+    pub fn series(&self) -> impl Iterator<Item = (&str, &View)> {
+        self.nodes().filter_map(|(name, node)| match node {
+            Node::Series(view) => Some((name, view)),
+            _ => None,
+        })
+    }
+
+    /// The names of the values of the group.
+    pub fn value_names(&self) -> impl Iterator<Item = &str> {
+        let values = self
+            .nodes()
+            .filter(|(_, node)| node.kind() == NodeKind::Value);
+        values.map(|(name, _)| name)
+    }
+
+    /// The names of the groups in the group.
+    pub fn group_names(&self) -> impl Iterator<Item = &str> {
+        let groups = self
+            .nodes()
+            .filter(|(_, node)| node.kind() == NodeKind::Group);
+        groups.map(|(name, _)| name)
+    }
+
+    /// The series called `name`; `None` if there is none.
+    pub fn view(&self, name: &str) -> Option<&View> {
+        match self.nodes.get(name) {
+            Some(Node::Series(view)) => Some(view),
+            _ => None,
+        }
+    }
+
+    /// The value called `name`; `None` if there is none.
+    ///
+    /// # Errors
+    /// What the store reported of a value that is damaged.
+    pub fn value(&self, name: &str) -> Result<Option<&Value>> {
+        match self.nodes.get(name) {
+            Some(Node::Value { value, .. }) => value.as_ref().map(Some).map_err(Clone::clone),
+            _ => Ok(None),
+        }
+    }
+
+    /// The series that give an axis its coordinates: those with one axis that are named like a
+    /// dimension of a series in the group.
+    pub fn coordinates(&self) -> impl Iterator<Item = (&str, &View)> {
+        self.series().filter(|(name, view)| {
+            view.shape().len() == 1
+                && self.series().any(|(_, other)| {
+                    let names = other.dimension_names().unwrap_or_default();
+                    names.iter().flatten().any(|dimension| dimension == name)
+                })
+        })
+    }
+}

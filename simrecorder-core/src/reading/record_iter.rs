@@ -1,0 +1,90 @@
+//! Going through the records of a view.
+
+use std::sync::Arc;
+
+use crate::error::Result;
+use crate::model::records::Records;
+use crate::model::value::Value;
+use crate::store::array_view::ArrayView;
+
+/// How many bytes [`View::iter`] reads at once, unless one chunk or record is larger.
+pub(crate) const ITER_BYTES: usize = 4 << 20;
+
+/// All records of a view in order; see [`View::iter`].
+///
+/// After an error it goes on with the record behind the one that could not be read.
+#[derive(Clone, Debug)]
+pub struct Iter {
+    view: Arc<dyn ArrayView>,
+    next: u64,
+    /// The records at hand, and the index of the first of them.
+    block: Option<(u64, Records)>,
+}
+
+impl Iter {
+    pub(crate) fn new(view: Arc<dyn ArrayView>) -> Self {
+        Self {
+            view,
+            next: 0,
+            block: None,
+        }
+    }
+
+    /// Reads whole chunks from the next record on.
+    fn read_block(&self) -> Result<Records> {
+        let chunk = self.view.chunk_shape().first().copied().unwrap_or(1).max(1);
+        let record = self
+            .view
+            .schema()
+            .record_bytes()
+            .unwrap_or(usize::MAX)
+            .max(1);
+        let fitting = (ITER_BYTES / record) as u64 / chunk * chunk;
+        // Up to the end of a chunk, so that no chunk is decoded twice.
+        let end = if self.view.kind().is_fixed() {
+            (self.next / chunk * chunk).saturating_add(fitting.max(chunk))
+        } else {
+            u64::MAX
+        };
+        self.view
+            .read_records(self.next..end.min(self.view.len()), ITER_BYTES)
+    }
+
+    fn read_next(&mut self) -> Result<Value> {
+        if let Some((start, records)) = &self.block
+            && let Some(index) = self.next.checked_sub(*start)
+            && index < records.len()
+        {
+            return records.value(index);
+        }
+        let records = self.read_block()?;
+        let value = records.value(0);
+        self.block = Some((self.next, records));
+        value
+    }
+}
+
+impl Iterator for Iter {
+    type Item = Result<Value>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.next >= self.view.len() {
+            return None;
+        }
+        let value = self
+            .read_next()
+            .map_err(|e| e.with_key(self.view.key().as_str()));
+        self.next += 1;
+        Some(value)
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        let left = usize::try_from(self.view.len().saturating_sub(self.next)).ok();
+        (left.unwrap_or(usize::MAX), left)
+    }
+
+    fn nth(&mut self, n: usize) -> Option<Self::Item> {
+        self.next = self.next.saturating_add(n as u64);
+        self.next()
+    }
+}

@@ -1,0 +1,265 @@
+//! Reading what was recorded, from the stores of a recorder or one of them.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::committer::{Committer, ReadableStore};
+use crate::error::{Error, ErrorKind, Result};
+use crate::model::key::Key;
+use crate::model::schema::{Attributes, NodeKind};
+use crate::model::value::Value;
+use crate::reading::group::Group;
+use crate::reading::view::View;
+use crate::store::data_store::{DataStore, DataStoreExt};
+use crate::store::errors::{closed, wrong_node};
+use crate::store::node::{Child, Node};
+
+/// How many keys an error names as near to the one that was asked for.
+const NEAREST_KEYS: usize = 3;
+
+/// The value at a key, if there is one.
+fn find_value(store: &dyn DataStore, key: &Key) -> Result<Option<Value>> {
+    match store.node(key)? {
+        None => Ok(None),
+        Some(Node::Value { value, .. }) => value.map(Some),
+        Some(other) => Err(wrong_node(other.kind(), "get")),
+    }
+}
+
+/// Reads from one store of a recorder; see [`Recorder::store`](crate::Recorder::store).
+///
+/// Its methods are those of [`Recorder`](crate::Recorder).
+#[derive(Clone, Debug)]
+pub struct StoreReader {
+    committer: Arc<Committer>,
+    /// The store to read, or all.
+    only: Option<usize>,
+}
+
+impl StoreReader {
+    /// Reads from the first store that has a key.
+    pub(super) fn of_all(committer: &Arc<Committer>) -> Self {
+        Self {
+            committer: Arc::clone(committer),
+            only: None,
+        }
+    }
+
+    /// Reads from the store with this name.
+    pub(super) fn of_one(committer: &Arc<Committer>, name: &str) -> Result<Self> {
+        let names = committer.stores().names();
+        match names.iter().position(|other| *other == name) {
+            Some(index) => Ok(Self {
+                committer: Arc::clone(committer),
+                only: Some(index),
+            }),
+            None => Err(no_such_store(name, &names)),
+        }
+    }
+
+    /// See [`Recorder::get`](crate::Recorder::get).
+    ///
+    /// # Errors
+    /// See there.
+    pub fn get(&self, key: impl AsRef<str>) -> Result<Option<Value>> {
+        let operation = "get";
+        let (key, stores) = self.prepare(key.as_ref(), operation)?;
+        for store in self.stores(stores) {
+            let store = store?;
+            if let Some(value) = find_value(store, &key).map_err(|e| e.with_key(key.as_str()))? {
+                return Ok(Some(value));
+            }
+        }
+        Ok(None)
+    }
+
+    /// See [`Recorder::get_as`](crate::Recorder::get_as).
+    ///
+    /// # Errors
+    /// See there.
+    pub fn get_as<T: TryFrom<Value, Error = Error>>(
+        &self,
+        key: impl AsRef<str>,
+    ) -> Result<Option<T>> {
+        let key = key.as_ref();
+        let value = self.get(key)?.map(T::try_from).transpose();
+        value.map_err(|e| e.with_key(key).with_operation("get"))
+    }
+
+    /// See [`Recorder::get_all`](crate::Recorder::get_all).
+    ///
+    /// # Errors
+    /// See there.
+    pub fn get_all(&self, key: impl AsRef<str>) -> Result<View> {
+        let operation = "get_all";
+        let (key, stores) = self.prepare(key.as_ref(), operation)?;
+        for store in self.stores(stores) {
+            let store = store?;
+            match store.series_view(&key) {
+                Err(error) if error.kind() == ErrorKind::NotFound => {}
+                result => return result,
+            }
+        }
+        Err(self.not_found(&key, operation))
+    }
+
+    /// See [`Recorder::group`](crate::Recorder::group).
+    ///
+    /// # Errors
+    /// See there.
+    pub fn group(&self, key: impl AsRef<str>) -> Result<Group> {
+        let operation = "group";
+        let (key, stores) = self.prepare(key.as_ref(), operation)?;
+        for store in self.stores(stores) {
+            match Group::load(store?, &key).map_err(|e| e.with_operation(operation))? {
+                Some(Ok(group)) => return Ok(group),
+                Some(Err(kind)) => return Err(wrong_node(kind, operation).with_key(key.as_str())),
+                None => {}
+            }
+        }
+        Err(self.not_found(&key, operation))
+    }
+
+    /// See [`Recorder::keys`](crate::Recorder::keys).
+    ///
+    /// # Errors
+    /// See there.
+    pub fn keys(&self) -> Result<Vec<Key>> {
+        let (_, stores) = self.prepare("", "keys")?;
+        let mut keys = Vec::new();
+        for store in self.stores(stores) {
+            let store = store?;
+            keys.extend(
+                store
+                    .keys_within(&Key::ROOT)?
+                    .into_iter()
+                    .map(|child| child.key),
+            );
+        }
+        keys.sort();
+        keys.dedup();
+        Ok(keys)
+    }
+
+    /// See [`Recorder::children`](crate::Recorder::children).
+    ///
+    /// # Errors
+    /// See there.
+    pub fn children(&self, key: impl AsRef<str>) -> Result<Vec<Child>> {
+        let (key, stores) = self.prepare(key.as_ref(), "children")?;
+        let mut children = BTreeMap::new();
+        for store in self.stores(stores) {
+            let store = store?;
+            for child in store.children(&key)? {
+                children.entry(child.key.clone()).or_insert(child);
+            }
+        }
+        Ok(children.into_values().collect())
+    }
+
+    /// See [`Recorder::kind_of`](crate::Recorder::kind_of).
+    ///
+    /// # Errors
+    /// See there.
+    pub fn kind_of(&self, key: impl AsRef<str>) -> Result<Option<NodeKind>> {
+        let (key, stores) = self.prepare(key.as_ref(), "kind_of")?;
+        for store in self.stores(stores) {
+            let store = store?;
+            if let Some(node) = store.node(&key)? {
+                return Ok(Some(node.kind()));
+            }
+        }
+        Ok(None)
+    }
+
+    /// See [`Recorder::attributes`](crate::Recorder::attributes).
+    ///
+    /// # Errors
+    /// See there.
+    pub fn attributes(&self, key: impl AsRef<str>) -> Result<Option<Attributes>> {
+        let (key, stores) = self.prepare(key.as_ref(), "attributes")?;
+        for store in self.stores(stores) {
+            let store = store?;
+            if let Some(attributes) = store.attributes(&key)? {
+                return Ok(Some(attributes));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The stores to read, each as soon as it holds what was recorded.
+    fn stores<'a>(
+        &'a self,
+        stores: Vec<ReadableStore<'a>>,
+    ) -> impl Iterator<Item = Result<&'a dyn DataStore>> {
+        let wait = |readable| self.committer.wait_for(&readable, self.only).transpose();
+        stores.into_iter().filter_map(wait)
+    }
+
+    /// Commits what the recorder still holds of `key` (or of all keys, for the root and
+    /// groups), and checks the key.
+    fn prepare(
+        &self,
+        text: &str,
+        operation: &'static str,
+    ) -> Result<(Key, Vec<ReadableStore<'_>>)> {
+        if self.committer.stores().is_closed() {
+            return Err(closed(operation, "recorder").with_key(text));
+        }
+        let key = Key::new_or_root(text).map_err(|e| e.with_operation(operation))?;
+        let stores = self.committer.commit_for_reading(&key, self.only)?;
+        Ok((key, stores))
+    }
+
+    fn not_found(&self, key: &Key, operation: &'static str) -> Error {
+        let mut keys = self.keys().unwrap_or_default();
+        keys.sort_by_cached_key(|candidate| distance(candidate.as_str(), key.as_str()));
+        let message = match &keys[..] {
+            [] => "there is nothing at this key; the recording is empty".to_owned(),
+            keys => {
+                let names = keys.iter().take(NEAREST_KEYS).map(|key| format!("'{key}'"));
+                let names: Vec<_> = names.collect();
+                format!(
+                    "there is nothing at this key; the nearest keys are {}",
+                    names.join(", ")
+                )
+            }
+        };
+        Error::new(ErrorKind::NotFound, operation, message).with_key(key.as_str())
+    }
+}
+
+pub(super) fn no_such_store(name: &str, names: &[&str]) -> Error {
+    let message = format!("there is no such store; there are: {}", names.join(", "));
+    Error::new(ErrorKind::NotFound, "store", message).with_key(name)
+}
+
+/// How many characters have to change to turn one text into the other (Levenshtein 1966), for
+/// the beginnings of both.
+fn distance(a: &str, b: &str) -> usize {
+    let (a, b): (Vec<_>, Vec<_>) = (a.chars().take(64).collect(), b.chars().take(64).collect());
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.iter().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, y) in b.iter().enumerate() {
+            let change = diagonal + usize::from(x != y);
+            diagonal = row[j + 1];
+            row[j + 1] = change.min(diagonal + 1).min(row[j] + 1);
+        }
+    }
+    row[b.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::distance;
+
+    #[test]
+    fn the_distance_counts_changes_insertions_and_deletions() {
+        assert_eq!(distance("net/v", "net/v"), 0);
+        assert_eq!(distance("net/v", "net/w"), 1);
+        assert_eq!(distance("kitten", "sitting"), 3);
+        assert_eq!(distance("", "abc"), 3);
+    }
+}

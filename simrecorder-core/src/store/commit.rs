@@ -1,0 +1,111 @@
+//! What a store is asked to write: changes, and the commits that they make up.
+
+use std::any::Any;
+use std::sync::Arc;
+
+use crate::model::key::Key;
+use crate::model::records::Records;
+use crate::model::schema::{Attributes, Schema};
+use crate::model::value::Value;
+
+/// Consecutive records of one series, on their way to the stores.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Batch {
+    /// The key of the series.
+    pub key: Key,
+    /// The index of the first record in the series.
+    pub start: u64,
+    /// The records. Their schema is the one the series was declared with.
+    pub records: Records,
+}
+
+impl Batch {
+    /// A batch of the series at `key`; its first record has the index `start`.
+    pub fn new(key: Key, start: u64, records: Records) -> Self {
+        Self {
+            key,
+            start,
+            records,
+        }
+    }
+}
+
+/// What [`DataStore::prepare`](crate::DataStore::prepare) made of a batch; only the store that made it
+/// knows what it is.
+pub type Prepared = Box<dyn Any + Send>;
+
+/// One change of a [`Commit`].
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Change {
+    /// Creates a series without records, and the groups above it. If it is there already with
+    /// the same kind of records, nothing happens.
+    Declare {
+        /// The key of the series.
+        key: Key,
+        /// What it will hold.
+        schema: Arc<Schema>,
+    },
+    /// Appends records to a series. It was declared before, in this commit or an earlier one,
+    /// and `batch.start` is its number of records.
+    Append {
+        /// The records.
+        batch: Arc<Batch>,
+        /// What this store's `prepare` gave for the batch.
+        prepared: Option<Prepared>,
+    },
+    /// Sets a value, whether or not there is one, and creates the groups above it. The
+    /// attributes stay.
+    Set {
+        /// The key of the value.
+        key: Key,
+        /// The value.
+        value: Arc<Value>,
+    },
+    /// Replaces all attributes of a group, value or series. Creates the group, and the groups
+    /// above it, if there is nothing at the key.
+    SetAttributes {
+        /// The key; the root too has attributes.
+        key: Key,
+        /// The new attributes.
+        attributes: Arc<Attributes>,
+    },
+    /// Cuts a series to its first records. Nothing at the key is `NotFound`, a group or value
+    /// `KindMismatch`. A view of the series that was taken before may fail to read what was
+    /// cut, but gives no other records.
+    Truncate {
+        /// The key of the series.
+        key: Key,
+        /// How many records stay. If there are no more than that, nothing happens.
+        len: u64,
+    },
+}
+
+impl Change {
+    /// The key it is about.
+    pub fn key(&self) -> &Key {
+        match self {
+            Self::Declare { key, .. }
+            | Self::Set { key, .. }
+            | Self::SetAttributes { key, .. }
+            | Self::Truncate { key, .. } => key,
+            Self::Append { batch, .. } => &batch.key,
+        }
+    }
+}
+
+/// Changes of many keys that become visible and durable together, or not at all.
+#[derive(Debug, Default)]
+#[non_exhaustive]
+pub struct Commit {
+    /// The changes, in the order in which they take effect.
+    pub changes: Vec<Change>,
+}
+
+impl Commit {
+    /// A commit of `changes`.
+    pub fn new(changes: Vec<Change>) -> Self {
+        Self { changes }
+    }
+}

@@ -1,0 +1,255 @@
+//! The contract between the recorder and its stores.
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::error::{Error, Result};
+use crate::model::key::Key;
+use crate::model::schema::{Attributes, NodeKind, Schema};
+use crate::model::value::Value;
+use crate::reading::view::View;
+use crate::store::commit::{Batch, Commit, Prepared};
+use crate::store::encoded::EncodedStore;
+use crate::store::errors::{nothing_at, wrong_node};
+use crate::store::node::{Child, Node};
+use crate::store::shared::SharedStore;
+
+/// A place that keeps recordings: what a backend implements.
+///
+/// Users hand a store to a [`Recorder`](crate::Recorder) and do not call these methods.
+/// Implementers never see single records.
+///
+/// # Contract
+/// - All methods take `&self` and may be called from many threads. The recorder calls
+///   [`commit`](Self::commit), [`checkpoint`](Self::checkpoint) and [`close`](Self::close) from
+///   one thread at a time; a store that is shared must not rely on that.
+/// - What a commit brought is seen by all reads that begin after it returned.
+/// - No method panics, whatever is stored or sent.
+/// - Errors name the operation, the key and the cause.
+///
+/// The conformance suite (feature `conformance`) holds a store to all of this.
+pub trait DataStore: fmt::Debug + Send + Sync {
+    /// The name of the backend, such as `memory` or `zarr`; it names the store in a recorder
+    /// unless the user gives it another.
+    fn name(&self) -> &str;
+
+    /// Whether commits are refused with `ReadOnly`.
+    fn is_read_only(&self) -> bool;
+
+    /// The nodes at `keys`, in their order, as of one commit: series that are committed together
+    /// have the lengths that one commit gave them, even while a writer commits.
+    ///
+    /// - Nothing at a key: `None`. The root is always a group.
+    /// - A series reads as little as it can: its metadata, and no more records than do not fill a
+    ///   chunk. A value is read.
+    /// - Attributes are as they were set, whatever their names; what the backend keeps there for
+    ///   itself does not show.
+    /// - Metadata that is damaged is an error that names its key.
+    fn nodes(&self, keys: &[Key]) -> Result<Vec<Option<Node>>>;
+
+    /// The keys right below a group, in the order of their names.
+    ///
+    /// - Nothing at `key`, or a value or series: empty.
+    /// - What holds the parts of a series does not show.
+    fn children(&self, key: &Key) -> Result<Vec<Child>>;
+
+    /// How many records of a new series at `key` a chunk holds, after a check that the store
+    /// can keep such a series there. For `None`, only the key is checked, for a value or a group.
+    ///
+    /// - A key the backend cannot store: `InvalidKey`, with the rule.
+    /// - A schema it cannot store: `Unsupported` or `InvalidArgument`.
+    /// - Not more than the schema's chunk policy asks for.
+    /// - Read only: `ReadOnly`. Closed: `Closed`.
+    /// - Writes nothing. Batches need not end where chunks do, but cost less if they do.
+    fn plan(&self, key: &Key, schema: Option<&Schema>) -> Result<u64>;
+
+    /// Encodes a batch ahead of its commit, if that can be done without knowing what the store
+    /// holds. It runs on another thread than the commits, so that encoding overlaps with committing.
+    ///
+    /// - `None`: the commit will do it.
+    /// - Changes nothing that can be seen.
+    fn prepare(&self, batch: &Batch) -> Result<Option<Prepared>>;
+
+    /// Makes all changes of a commit, in their order.
+    ///
+    /// - When it returns, all of it is visible to every process and durable, as the store was
+    ///   set to. When it fails, none of it is.
+    /// - An empty commit succeeds.
+    /// - A batch that starts after the end of its series, or before it: `Internal`; one of a
+    ///   series that was not declared: `NotFound`.
+    /// - A key that is already something else, here or at a group above: `KindMismatch`.
+    /// - Read only: `ReadOnly`. Closed: `Closed`. No space: `StorageFull`.
+    fn commit(&self, commit: Commit) -> Result<()>;
+
+    /// Brings everything into the form that other software reads, and leaves no journal.
+    ///
+    /// - Read only: succeeds and does nothing. Closed: `Closed`.
+    /// - `Locked` if another program keeps the store from it for now. This is no failure of the
+    ///   store: what was committed is safe, and it may be tried again.
+    fn checkpoint(&self) -> Result<()>;
+
+    /// Does a checkpoint, if it is writable, and ends writing. Existing views remain readable.
+    ///
+    /// - Closed already: succeeds and does nothing.
+    /// - `Locked` if another program keeps the store from it for now: what was committed is safe,
+    ///   writing has ended all the same, and another call tries again.
+    fn close(&self) -> Result<()>;
+
+    /// What the store can do because other writers may append to its series; `None` if it has one
+    /// writer.
+    fn as_shared(&self) -> Option<&dyn SharedStore> {
+        None
+    }
+
+    /// Takes records as another store of its backend keeps them; `None` if it cannot.
+    fn as_encoded(&self) -> Option<&dyn EncodedStore> {
+        None
+    }
+}
+
+/// Implements the named methods of [`DataStore`] by calling them on another store:
+/// `delegate_store!(self => self.inner; children plan)` in an `impl` block.
+#[macro_export]
+macro_rules! delegate_store {
+    ($this:ident => $store:expr; $($method:ident)*) => {
+        $($crate::delegate_store!(@ $method $this $store);)*
+    };
+    (@ name $this:ident $store:expr) => {
+        fn name(&$this) -> &str {
+            $store.name()
+        }
+    };
+    (@ is_read_only $this:ident $store:expr) => {
+        fn is_read_only(&$this) -> bool {
+            $store.is_read_only()
+        }
+    };
+    (@ nodes $this:ident $store:expr) => {
+        fn nodes(&$this, keys: &[$crate::Key]) -> $crate::Result<Vec<Option<$crate::Node>>> {
+            $store.nodes(keys)
+        }
+    };
+    (@ children $this:ident $store:expr) => {
+        fn children(&$this, key: &$crate::Key) -> $crate::Result<Vec<$crate::Child>> {
+            $store.children(key)
+        }
+    };
+    (@ plan $this:ident $store:expr) => {
+        fn plan(&$this, key: &$crate::Key, schema: Option<&$crate::Schema>) -> $crate::Result<u64> {
+            $store.plan(key, schema)
+        }
+    };
+    (@ prepare $this:ident $store:expr) => {
+        fn prepare(&$this, batch: &$crate::Batch) -> $crate::Result<Option<$crate::Prepared>> {
+            $store.prepare(batch)
+        }
+    };
+    (@ commit $this:ident $store:expr) => {
+        fn commit(&$this, commit: $crate::Commit) -> $crate::Result<()> {
+            $store.commit(commit)
+        }
+    };
+    (@ checkpoint $this:ident $store:expr) => {
+        fn checkpoint(&$this) -> $crate::Result<()> {
+            $store.checkpoint()
+        }
+    };
+    (@ close $this:ident $store:expr) => {
+        fn close(&$this) -> $crate::Result<()> {
+            $store.close()
+        }
+    };
+    (@ as_shared $this:ident $store:expr) => {
+        fn as_shared(&$this) -> Option<&dyn $crate::backend::SharedStore> {
+            $store.as_shared()
+        }
+    };
+    (@ as_encoded $this:ident $store:expr) => {
+        fn as_encoded(&$this) -> Option<&dyn $crate::backend::EncodedStore> {
+            $store.as_encoded()
+        }
+    };
+}
+
+#[deny(clippy::missing_trait_methods)]
+impl<S: DataStore + ?Sized> DataStore for Arc<S> {
+    delegate_store!(self => (**self); name is_read_only nodes children plan prepare commit checkpoint
+        close as_shared as_encoded);
+}
+
+/// The convenient forms of [`DataStore`], for every store.
+pub trait DataStoreExt: DataStore {
+    /// The node at one key.
+    ///
+    /// # Errors
+    /// What the store reports.
+    fn node(&self, key: &Key) -> Result<Option<Node>> {
+        let nodes = self.nodes(std::slice::from_ref(key))?;
+        Ok(nodes.into_iter().next().flatten())
+    }
+
+    /// The value at `key`; `None` if there is nothing, or a group or series.
+    ///
+    /// # Errors
+    /// What the store reports.
+    fn value(&self, key: &Key) -> Result<Option<Value>> {
+        match self.node(key)? {
+            Some(Node::Value { value, .. }) => value.map(Some),
+            _ => Ok(None),
+        }
+    }
+
+    /// The lazy view of the series at `key`; `None` if there is nothing, or a group or value.
+    ///
+    /// # Errors
+    /// What the store reports.
+    fn view(&self, key: &Key) -> Result<Option<View>> {
+        match self.node(key)? {
+            Some(Node::Series(view)) => Ok(Some(view)),
+            _ => Ok(None),
+        }
+    }
+
+    /// The attributes of a group, value or series; `None` if there is nothing.
+    ///
+    /// # Errors
+    /// What the store reports.
+    fn attributes(&self, key: &Key) -> Result<Option<Attributes>> {
+        Ok(self.node(key)?.map(Node::into_attributes))
+    }
+
+    /// The keys of all values and series within a group, in order; the group itself is left
+    /// out.
+    ///
+    /// # Errors
+    /// What the store reports.
+    fn keys_within(&self, group: &Key) -> Result<Vec<Child>> {
+        let mut found = Vec::new();
+        // A stack rather than recursion: a key may have two thousand levels.
+        let mut open = self.children(group)?;
+        open.reverse();
+        while let Some(child) = open.pop() {
+            match child.kind {
+                NodeKind::Group => open.extend(self.children(&child.key)?.into_iter().rev()),
+                NodeKind::Value | NodeKind::Series => found.push(child),
+            }
+        }
+        Ok(found)
+    }
+
+    /// The lazy view of a series that must be there.
+    ///
+    /// # Errors
+    /// [`NotFound`](crate::ErrorKind::NotFound) if there is nothing,
+    /// [`KindMismatch`](crate::ErrorKind::KindMismatch) if the key is a group or a value.
+    fn series_view(&self, key: &Key) -> Result<View> {
+        let view = match self.node(key)? {
+            Some(Node::Series(view)) => return Ok(view),
+            Some(other) => wrong_node(other.kind(), "get_all"),
+            None => nothing_at("get_all"),
+        };
+        Err(Error::with_key(view, key.as_str()))
+    }
+}
+
+impl<S: DataStore + ?Sized> DataStoreExt for S {}

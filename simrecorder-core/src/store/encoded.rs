@@ -1,0 +1,172 @@
+//! Copying records as they are stored, between stores of one backend.
+
+use std::any::Any;
+use std::fmt;
+use std::ops::Range;
+use std::sync::Arc;
+
+use crate::error::Result;
+use crate::model::key::Key;
+use crate::model::schema::Schema;
+use crate::store::commit::Change;
+
+/// How a store keeps a series, beyond what its schema says; only the backend that made it knows what it
+/// is.
+#[derive(Clone)]
+pub struct StoredForm(Arc<dyn Any + Send + Sync>);
+
+impl StoredForm {
+    /// Only the backend that made `form` knows what it is.
+    pub fn new(form: impl Any + Send + Sync) -> Self {
+        Self(Arc::new(form))
+    }
+
+    /// The form, if it is a `T`.
+    pub fn get<T: Any>(&self) -> Option<&T> {
+        self.0.downcast_ref()
+    }
+}
+
+impl fmt::Debug for StoredForm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StoredForm").finish_non_exhaustive()
+    }
+}
+
+/// Consecutive records of one series as a store keeps them, for a store that keeps them in the same
+/// way: what [`EncodedView::read_encoded`] gives and [`EncodedChange::Append`] takes.
+pub struct Encoded {
+    len: u64,
+    bytes: usize,
+    contents: Box<dyn Any + Send>,
+}
+
+impl Encoded {
+    /// `len` records that take about `bytes` bytes to write; only the backend that made
+    /// `contents` knows what they are.
+    pub fn new(len: u64, bytes: usize, contents: impl Any + Send) -> Self {
+        Self {
+            len,
+            bytes,
+            contents: Box::new(contents),
+        }
+    }
+
+    /// The number of records.
+    #[allow(clippy::len_without_is_empty, reason = "it is never empty")]
+    pub fn len(&self) -> u64 {
+        self.len
+    }
+
+    /// How many bytes they take to write, about.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// The contents, if they are a `T`.
+    pub fn contents<T: Any>(&self) -> Option<&T> {
+        self.contents.downcast_ref()
+    }
+
+    /// The contents, if they are a `T`.
+    pub fn into_contents<T: Any>(self) -> Option<T> {
+        self.contents.downcast().ok().map(|contents| *contents)
+    }
+}
+
+impl fmt::Debug for Encoded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Encoded")
+            .field("len", &self.len)
+            .field("bytes", &self.bytes)
+            .finish_non_exhaustive()
+    }
+}
+
+/// One change of a commit to an [`EncodedStore`].
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum EncodedChange {
+    /// A change as any store takes it.
+    Plain(Change),
+    /// Creates a series in the form of another one, as [`Change::Declare`] creates one.
+    Declare {
+        /// The key of the series.
+        key: Key,
+        /// What it will hold.
+        schema: Arc<Schema>,
+        /// The form of the series that it is a copy of.
+        form: StoredForm,
+    },
+    /// Appends records to a series as another store keeps them, if
+    /// [`takes_encoded`](EncodedStore::takes_encoded) allowed it. The series holds nothing but the
+    /// records before them, which came in the same way from the same view, and its records have
+    /// no other change in the commit.
+    Append {
+        /// The key of the series.
+        key: Key,
+        /// The index of the first record in the series, which is its number of records.
+        start: u64,
+        /// The records.
+        encoded: Encoded,
+    },
+}
+
+impl EncodedChange {
+    /// The change, if any store takes it.
+    pub(crate) fn into_plain(self) -> Option<Change> {
+        match self {
+            Self::Plain(change) => Some(change),
+            _ => None,
+        }
+    }
+
+    /// The change, if any store takes it.
+    pub(crate) fn plain(&mut self) -> Option<&mut Change> {
+        match self {
+            Self::Plain(change) => Some(change),
+            _ => None,
+        }
+    }
+}
+
+/// A store that takes records as another store of its backend keeps them.
+pub trait EncodedStore {
+    /// How many records of a new series at `key` in the form `form` a chunk holds, as
+    /// [`DataStore::plan`](crate::DataStore::plan) says it of a schema alone; `None` if the form
+    /// is of another backend.
+    fn plan_in_form(&self, key: &Key, schema: &Schema, form: &StoredForm) -> Result<Option<u64>>;
+
+    /// Whether a series that is declared at `key` with `schema` and `form` takes `encoded`, and all
+    /// else that comes from the same view, as it is. If not, its records are read and appended.
+    ///
+    /// - Writes nothing.
+    fn takes_encoded(
+        &self,
+        key: &Key,
+        schema: &Schema,
+        form: &StoredForm,
+        encoded: &Encoded,
+    ) -> Result<bool>;
+
+    /// Makes all changes, in their order, as [`DataStore::commit`](crate::DataStore::commit) does.
+    ///
+    /// - Encoded records that do not fit the series, or not there: `Internal`.
+    fn commit_encoded(&self, changes: Vec<EncodedChange>) -> Result<()>;
+}
+
+/// A view whose records can be read as they are stored.
+pub trait EncodedView {
+    /// How the store keeps the series.
+    fn stored_form(&self) -> StoredForm;
+
+    /// Reads records from the start of `range` on, encoded as they are stored, for a copy into
+    /// a store that keeps them in the same way.
+    ///
+    /// - `None`: these records, and all that follow them, have to be read with
+    ///   [`read_records`](crate::ArrayView::read_records).
+    /// - Else at least one record and no more than `range`, which is not empty and lies within
+    ///   the view; it may end early after `max_bytes`.
+    /// - What is not decoded is not checked: damage goes along.
+    fn read_encoded(&self, range: Range<u64>, max_bytes: usize) -> Result<Option<Encoded>>;
+}

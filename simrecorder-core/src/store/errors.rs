@@ -1,0 +1,74 @@
+//! The errors that several stores report, each made here.
+
+use crate::error::{Error, ErrorKind};
+use crate::model::key::Key;
+use crate::model::schema::NodeKind;
+
+/// The key is a node of another kind than `wanted`.
+pub fn clash(operation: &'static str, key: &Key, is: NodeKind, wanted: NodeKind) -> Error {
+    let message = format!("the key is a {is}, so it cannot be a {wanted}; use another key");
+    Error::new(ErrorKind::KindMismatch, operation, message).with_key(key.as_str())
+}
+
+/// A key above `key` is no group.
+pub fn not_a_group(operation: &'static str, key: &Key, above: &Key, is: NodeKind) -> Error {
+    let message = format!(
+        "'{above}' is a {is}, not a group, so it cannot contain other keys; use another key"
+    );
+    Error::new(ErrorKind::KindMismatch, operation, message).with_key(key.as_str())
+}
+
+/// The node at a key was read as a node of another kind.
+pub fn wrong_node(is: NodeKind, operation: &'static str) -> Error {
+    let message = match is {
+        NodeKind::Group => "this is a group; list it with children() or keys()",
+        NodeKind::Value => "this is a value; read it with get()",
+        NodeKind::Series => "this is a series; read it with get_all()",
+    };
+    Error::new(ErrorKind::KindMismatch, operation, message)
+}
+
+/// There is nothing at the key.
+pub fn nothing_at(operation: &'static str) -> Error {
+    Error::new(
+        ErrorKind::NotFound,
+        operation,
+        "there is nothing at this key",
+    )
+}
+
+/// Records are committed to a series that was not declared.
+pub fn not_declared(key: &Key) -> Error {
+    let message = "the series was not declared";
+    Error::new(ErrorKind::NotFound, "commit", message).with_key(key.as_str())
+}
+
+/// A batch does not begin where its series ends.
+pub fn wrong_start(key: &Key, start: u64, len: u64) -> Error {
+    let message = format!("a batch starts at record {start}, the series has {len}");
+    Error::new(ErrorKind::Internal, "commit", message).with_key(key.as_str())
+}
+
+/// Records that a view shows were cut off after it was taken.
+pub fn shortened() -> Error {
+    let message = "the series is shorter than it was; take a new view";
+    Error::new(ErrorKind::OutOfBounds, "read", message)
+}
+
+/// The recording that a view was taken from was replaced.
+pub fn replaced() -> Error {
+    let message = "another recording took the place of this one; take a new view";
+    Error::new(ErrorKind::OutOfBounds, "read", message)
+}
+
+/// The store was opened read only.
+pub fn read_only(operation: &'static str) -> Error {
+    let message = "the recording was opened read only; open it for appending";
+    Error::new(ErrorKind::ReadOnly, operation, message)
+}
+
+/// `what`, a recorder or a store, was closed.
+pub fn closed(operation: &'static str, what: &str) -> Error {
+    let message = format!("the {what} was closed; open the recording again");
+    Error::new(ErrorKind::Closed, operation, message)
+}

@@ -1,0 +1,92 @@
+//! How a recording is opened, and how safe a commit is.
+
+use std::fmt;
+use std::str::FromStr;
+
+use crate::error::{Error, ErrorKind, Result};
+
+/// What to do with the recording that is, or is not, already there.
+///
+/// ```
+/// use simrecorder_core::OpenMode;
+///
+/// assert_eq!("create-new".parse::<OpenMode>()?, OpenMode::CreateNew);
+/// # Ok::<(), simrecorder_core::Error>(())
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum OpenMode {
+    /// Read only; it must exist.
+    #[default]
+    Read,
+    /// Go on writing; it must exist.
+    Append,
+    /// Go on writing if it exists, else create it.
+    OpenOrCreate,
+    /// Create it; it must not exist.
+    CreateNew,
+    /// Delete what exists and create it anew.
+    Truncate,
+}
+
+impl OpenMode {
+    const ALL: [Self; 5] = [
+        Self::Read,
+        Self::Append,
+        Self::OpenOrCreate,
+        Self::CreateNew,
+        Self::Truncate,
+    ];
+
+    /// Whether records can be written in this mode.
+    pub fn is_writable(self) -> bool {
+        self != Self::Read
+    }
+
+    /// The name as it stands in URLs: `read`, `append`, `open-or-create`, `create-new`,
+    /// `truncate`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Read => "read",
+            Self::Append => "append",
+            Self::OpenOrCreate => "open-or-create",
+            Self::CreateNew => "create-new",
+            Self::Truncate => "truncate",
+        }
+    }
+}
+
+impl fmt::Display for OpenMode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl FromStr for OpenMode {
+    type Err = Error;
+
+    fn from_str(name: &str) -> Result<Self> {
+        let found = Self::ALL.into_iter().find(|mode| mode.as_str() == name);
+        found.ok_or_else(|| {
+            let message = format!(
+                "there is no mode '{}'; there are {}",
+                name.escape_debug(),
+                Self::ALL.map(Self::as_str).join(", ")
+            );
+            Error::new(ErrorKind::InvalidArgument, "read mode", message)
+        })
+    }
+}
+
+/// What a commit survives once it has returned.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Durability {
+    /// A killed process, a crash of the system and a power failure: each commit ends with a
+    /// sync of the disk.
+    #[default]
+    Power,
+    /// A killed process only. Commits are not synced, which is faster on slow disks; after a
+    /// crash of the system or a power failure the recording may be lost.
+    Process,
+}

@@ -1,0 +1,244 @@
+//! Copying from one store into another.
+
+mod plan;
+pub(crate) mod reader;
+
+use std::fmt;
+use std::ops::ControlFlow;
+use std::panic::resume_unwind;
+use std::sync::mpsc::{Receiver, sync_channel};
+use std::thread;
+
+use reader::Reader;
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::model::key::Key;
+use crate::store::commit::Commit;
+use crate::store::data_store::DataStore;
+use crate::store::encoded::EncodedChange;
+
+/// Copies a recording, or a part of it, from one store into another, whatever the two are.
+///
+/// Copied are groups, values and series, with their attributes, and what series were declared
+/// with. Where both stores keep chunks in the same way, as two Zarr recordings do, in LMDB or in a
+/// directory, the chunks go over as they are, neither decoded nor encoded, and the copy has the
+/// chunk shapes and the compression of the original. All else is read and encoded as the target
+/// is set to.
+///
+/// When this returns, the copy is whole and durable, and in the form that other software reads:
+/// it ends with a [`checkpoint`](DataStore::checkpoint). Neither store is closed.
+///
+/// - The target may hold other keys. A group that both have gets the attributes of both; where
+///   names are equal, those of the source.
+/// - The source may be written meanwhile, also by another process. A series is copied up to the
+///   length that it had when the copy began; keys that come later are left out, and values are
+///   as they are when their turn comes.
+/// - It takes about 100 MiB of memory, and a few times the largest record, chunk or value if that
+///   is more. The target gets commits of about 8 MiB.
+/// - Damage in chunks that are copied as they are goes along, and shows when the copy is read.
+///   [`reencode`](CopyOptions::reencode) decodes every chunk.
+///
+/// ```
+/// use std::ops::ControlFlow;
+///
+/// use simrecorder_core::{CopyOptions, InMemoryDataStore, Recorder, copy, prelude::*};
+///
+/// let (from, to) = (InMemoryDataStore::new(), InMemoryDataStore::new());
+/// let recorder = Recorder::new(from.clone());
+/// recorder.record("net/rate", 0.5)?;
+/// recorder.close()?;
+///
+/// let options = CopyOptions::new().on_progress(|progress| {
+///     eprintln!("{progress}");
+///     ControlFlow::Continue(())
+/// });
+/// let copied = copy(&from, &to, options)?;
+/// assert_eq!((copied.keys, copied.records), (1, 1));
+/// assert_eq!(Recorder::new(to).get_all("net/rate")?.shape(), [1]);
+/// # Ok::<(), simrecorder_core::Error>(())
+/// ```
+///
+/// # Errors
+/// Before anything is written:
+/// - [`ErrorKind::AlreadyExists`] if the target has one of the values or series already,
+///   [`ErrorKind::KindMismatch`] if it has something else there;
+/// - [`ErrorKind::InvalidKey`] or another error of [`DataStore::plan`] if it cannot keep one;
+/// - [`ErrorKind::ReadOnly`] or [`ErrorKind::Closed`] if it is not written;
+/// - [`ErrorKind::NotFound`] if the source has nothing at the key that [`CopyOptions::only`] names.
+///
+/// Later: what either store reports, and [`ErrorKind::Cancelled`]. What was committed by then
+/// stays in the target: the keys in their order, the last of them perhaps in part. Delete it, and
+/// copy again.
+pub fn copy(
+    from: &dyn DataStore,
+    to: &dyn DataStore,
+    options: CopyOptions<'_>,
+) -> Result<CopyProgress> {
+    let CopyOptions {
+        only,
+        reencode,
+        on_progress,
+    } = options;
+    let planned = plan::plan(from, to, &only, reencode)?;
+    let start = CopyProgress::start(&planned);
+    // One commit is read and encoded while the one before is under way.
+    let (sender, commits) = sync_channel(0);
+    let reader = Reader::new(from, to, reencode, sender, start.clone());
+    let copied = thread::scope(|scope| {
+        let reading = thread::Builder::new()
+            .name("simrecorder-copy".to_owned())
+            .spawn_scoped(scope, || reader.run(planned))
+            .map_err(no_thread)?;
+        let committed = commit_all(to, commits, start, on_progress);
+        // Had a commit failed, the reader would have stopped because of that.
+        let read = reading.join().unwrap_or_else(|panic| resume_unwind(panic));
+        committed.and_then(|copied| read.map(|()| copied))
+    })?;
+    to.checkpoint()?;
+    Ok(copied)
+}
+
+type OnProgress<'a> = Box<dyn FnMut(&CopyProgress) -> ControlFlow<()> + 'a>;
+
+/// Commits what the reader sends; returns how far it came.
+fn commit_all(
+    to: &dyn DataStore,
+    commits: Receiver<(Vec<EncodedChange>, CopyProgress)>,
+    mut copied: CopyProgress,
+    mut on_progress: Option<OnProgress<'_>>,
+) -> Result<CopyProgress> {
+    for (changes, progress) in commits {
+        match to.as_encoded() {
+            Some(to) => to.commit_encoded(changes)?,
+            None => {
+                let plain = changes.into_iter().filter_map(EncodedChange::into_plain);
+                to.commit(Commit::new(plain.collect()))?;
+            }
+        }
+        copied = progress;
+        if let Some(on_progress) = &mut on_progress
+            && on_progress(&copied).is_break()
+        {
+            return Err(cancelled());
+        }
+    }
+    Ok(copied)
+}
+
+fn cancelled() -> Error {
+    let message = "the copy was ended before it was whole; delete what there is of it";
+    Error::new(ErrorKind::Cancelled, "copy", message)
+}
+
+fn no_thread(error: std::io::Error) -> Error {
+    let message = "the system started no thread for the copy";
+    Error::new(ErrorKind::Io, "copy", message).with_source(error)
+}
+
+/// What [`copy`] copies, and how.
+///
+/// | option | default |
+/// |---|---|
+/// | [`only`](Self::only) | everything |
+/// | [`reencode`](Self::reencode) | chunks and compression stay |
+/// | [`on_progress`](Self::on_progress) | nobody is told |
+#[must_use]
+pub struct CopyOptions<'a> {
+    only: Key,
+    reencode: bool,
+    on_progress: Option<OnProgress<'a>>,
+}
+
+impl<'a> CopyOptions<'a> {
+    /// Everything, as it is.
+    pub fn new() -> Self {
+        Self {
+            only: Key::ROOT,
+            reencode: false,
+            on_progress: None,
+        }
+    }
+
+    /// Copies only what is at `key` and below. It has the same key in the target; the groups
+    /// above are made without attributes if they are not there.
+    pub fn only(mut self, key: Key) -> Self {
+        self.only = key;
+        self
+    }
+
+    /// Cuts and compresses the chunks as the target is set to, instead of as they were. Each
+    /// chunk is decoded, so a damaged one is an error.
+    ///
+    /// ```
+    /// use simrecorder_core::{CopyOptions, InMemoryDataStore, copy};
+    ///
+    /// let (from, to) = (InMemoryDataStore::new(), InMemoryDataStore::new());
+    /// copy(&from, &to, CopyOptions::new().reencode(true))?;
+    /// # Ok::<(), simrecorder_core::Error>(())
+    /// ```
+    pub fn reencode(mut self, reencode: bool) -> Self {
+        self.reencode = reencode;
+        self
+    }
+
+    /// Calls `on_progress` after each commit, on the thread that called [`copy`]. With
+    /// [`ControlFlow::Break`] the copy ends with [`ErrorKind::Cancelled`].
+    pub fn on_progress(
+        mut self,
+        on_progress: impl FnMut(&CopyProgress) -> ControlFlow<()> + 'a,
+    ) -> Self {
+        self.on_progress = Some(Box::new(on_progress));
+        self
+    }
+}
+
+impl Default for CopyOptions<'_> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for CopyOptions<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CopyOptions")
+            .field("only", &self.only)
+            .field("reencode", &self.reencode)
+            .finish_non_exhaustive()
+    }
+}
+
+/// How far a copy has come: what is committed.
+///
+/// `Display` gives one line: `net/v: 3 of 12 keys, 12000 of 50000 records, 34.1 MiB`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct CopyProgress {
+    /// The key that was worked on last; the root if there was none.
+    pub key: Key,
+    /// How many values and series are whole.
+    pub keys: u64,
+    /// How many values and series there are to copy.
+    pub keys_total: u64,
+    /// How many records were copied, of all series together.
+    pub records: u64,
+    /// How many records there are to copy.
+    pub records_total: u64,
+    /// About how many bytes the target was given: encoded ones where chunks go as they are, else
+    /// those of the records and values.
+    pub bytes: u64,
+}
+
+impl fmt::Display for CopyProgress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{}: {} of {} keys, {} of {} records, {:.1} MiB",
+            self.key,
+            self.keys,
+            self.keys_total,
+            self.records,
+            self.records_total,
+            self.bytes as f64 / (1 << 20) as f64
+        )
+    }
+}

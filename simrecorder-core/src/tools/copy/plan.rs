@@ -1,0 +1,126 @@
+//! What there is to copy, and whether the target can keep it.
+
+use super::CopyProgress;
+use crate::error::{Error, ErrorKind, Result};
+use crate::model::key::Key;
+use crate::model::schema::{NodeKind, Schema};
+use crate::reading::view::View;
+use crate::store::data_store::{DataStore, DataStoreExt};
+use crate::store::node::Node;
+
+/// A key that is to be copied.
+#[derive(Debug)]
+pub(super) struct Planned {
+    pub(super) key: Key,
+    pub(super) what: What,
+}
+
+#[derive(Debug)]
+pub(super) enum What {
+    Group,
+    Value,
+    Series {
+        /// How many records it has now.
+        len: u64,
+        /// How many of them are a chunk in the target.
+        chunk: u64,
+    },
+}
+
+/// All keys at `only` and below, groups before what is in them, after a check that the target
+/// has room for them.
+pub(super) fn plan(
+    from: &dyn DataStore,
+    to: &dyn DataStore,
+    only: &Key,
+    reencode: bool,
+) -> Result<Vec<Planned>> {
+    if to.is_read_only() {
+        let message = "the target was opened read only; open it for writing";
+        return Err(Error::new(ErrorKind::ReadOnly, "copy", message));
+    }
+    let mut planned = Vec::new();
+    let mut open = vec![only.clone()];
+    while let Some(key) = open.pop() {
+        let Some(node) = from.node(&key)? else {
+            let message = "there is nothing at this key to copy";
+            return Err(Error::new(ErrorKind::NotFound, "copy", message).with_key(key.as_str()));
+        };
+        if let Some(there) = to.node(&key)? {
+            check_clash(node.kind(), there.kind()).map_err(|e| e.with_key(key.as_str()))?;
+        }
+        let what = match node {
+            Node::Group { .. } => {
+                open.extend(
+                    from.children(&key)?
+                        .into_iter()
+                        .rev()
+                        .map(|child| child.key),
+                );
+                if !key.is_root() {
+                    to.plan(&key, None)?;
+                }
+                What::Group
+            }
+            Node::Value { .. } => {
+                to.plan(&key, None)?;
+                What::Value
+            }
+            Node::Series(view) => What::Series {
+                // Not what the series has had: its first records may have been freed.
+                len: view.len(),
+                chunk: match reencode {
+                    true => to.plan(&key, Some(&Schema::clone(view.schema()).without_storage()))?,
+                    false => plan_series(to, &view)?,
+                },
+            },
+        };
+        planned.push(Planned { key, what });
+    }
+    Ok(planned)
+}
+
+/// How many records of a copy of `view` make a chunk: in its form, if the target takes that.
+fn plan_series(to: &dyn DataStore, view: &View) -> Result<u64> {
+    let (key, schema) = (view.key(), view.schema());
+    if let (Some(to), Some(from)) = (to.as_encoded(), view.as_encoded())
+        && let Some(chunk) = to.plan_in_form(key, schema, &from.stored_form())?
+    {
+        return Ok(chunk);
+    }
+    to.plan(key, Some(schema))
+}
+
+fn check_clash(is: NodeKind, there: NodeKind) -> Result<()> {
+    let (kind, message) = match (is, there) {
+        (NodeKind::Group, NodeKind::Group) => return Ok(()),
+        (is, there) if is == there => (
+            ErrorKind::AlreadyExists,
+            format!("the target has this {is} already; copy into another recording"),
+        ),
+        (is, there) => (
+            ErrorKind::KindMismatch,
+            format!("this is a {is}, the target has a {there} there; copy into another recording"),
+        ),
+    };
+    Err(Error::new(kind, "copy", message))
+}
+
+impl CopyProgress {
+    /// Nothing of what was planned is copied yet.
+    pub(super) fn start(planned: &[Planned]) -> Self {
+        let records = planned.iter().map(|planned| match planned.what {
+            What::Series { len, .. } => len,
+            _ => 0,
+        });
+        let keys = planned.iter().filter(|it| !matches!(it.what, What::Group));
+        Self {
+            key: Key::ROOT,
+            keys: 0,
+            keys_total: keys.count() as u64,
+            records: 0,
+            records_total: records.fold(0, u64::saturating_add),
+            bytes: 0,
+        }
+    }
+}

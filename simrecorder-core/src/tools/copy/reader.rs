@@ -1,0 +1,337 @@
+//! The side of a copy that reads and encodes.
+
+use std::ops::Range;
+use std::panic::resume_unwind;
+use std::sync::Arc;
+use std::sync::mpsc::SyncSender;
+use std::thread;
+
+use super::plan::{Planned, What};
+use super::{CopyProgress, cancelled, no_thread};
+use crate::error::{Error, ErrorKind, Result};
+use crate::model::key::Key;
+use crate::model::record::IntoValue;
+use crate::model::records::Records;
+use crate::model::schema::{Attributes, Schema};
+use crate::store::array_view::ArrayView;
+use crate::store::commit::{Batch, Change, Prepared};
+use crate::store::data_store::{DataStore, DataStoreExt};
+use crate::store::encoded::{EncodedChange, EncodedStore, EncodedView};
+use crate::store::node::Node;
+
+/// A commit is made when this many bytes wait for it.
+pub(crate) const COMMIT_BYTES: usize = 8 << 20;
+/// What a change counts in a commit, beside its records.
+pub(crate) const CHANGE_BYTES: usize = 4 << 10;
+/// Records of one size are encoded in batches of about this size, several at a time.
+pub(crate) const BATCH_BYTES: usize = 1 << 20;
+/// Chunks larger than this are not read at once, so they are decoded more than once.
+const LARGEST_BLOCK: usize = 64 << 20;
+/// The most records of other kinds that are read at once, if all are tiny.
+const BLOCK_RECORDS: u64 = 1 << 20;
+
+/// Reads from one store and sends commits for the other.
+pub(super) struct Reader<'a> {
+    from: &'a dyn DataStore,
+    to: &'a dyn DataStore,
+    reencode: bool,
+    commits: SyncSender<(Vec<EncodedChange>, CopyProgress)>,
+    /// How far the copy is when all changes so far are committed.
+    progress: CopyProgress,
+    /// The changes of the next commit, and what they count.
+    changes: Vec<EncodedChange>,
+    bytes: usize,
+}
+
+impl<'a> Reader<'a> {
+    pub(super) fn new(
+        from: &'a dyn DataStore,
+        to: &'a dyn DataStore,
+        reencode: bool,
+        commits: SyncSender<(Vec<EncodedChange>, CopyProgress)>,
+        progress: CopyProgress,
+    ) -> Self {
+        Self {
+            from,
+            to,
+            reencode,
+            commits,
+            progress,
+            changes: Vec::new(),
+            bytes: 0,
+        }
+    }
+
+    pub(super) fn run(mut self, planned: Vec<Planned>) -> Result<()> {
+        for Planned { key, what } in planned {
+            let copied = match what {
+                What::Group => self.copy_group(&key),
+                What::Value => self.copy_value(&key),
+                What::Series { len, chunk } => self.copy_series(&key, len, chunk),
+            };
+            copied.map_err(|e| e.with_key(key.as_str()))?;
+        }
+        self.send()
+    }
+
+    fn copy_group(&mut self, key: &Key) -> Result<()> {
+        let before = self.to.attributes(key)?;
+        let mut attributes = before.clone().unwrap_or_default();
+        attributes.extend(self.from.attributes(key)?.unwrap_or_default());
+        match before {
+            Some(before) if before == attributes => Ok(()),
+            _ => self.add_attributes(key, attributes, false),
+        }
+    }
+
+    fn copy_value(&mut self, key: &Key) -> Result<()> {
+        let Some(Node::Value { value, attributes }) = self.from.node(key)? else {
+            return Err(gone());
+        };
+        let value = value?;
+        let bytes = value.as_record()?.data.len();
+        let set = Change::Set {
+            key: key.clone(),
+            value: Arc::new(value),
+        };
+        self.add(set, 0, bytes, attributes.is_empty())?;
+        match attributes.is_empty() {
+            true => Ok(()),
+            false => self.add_attributes(key, attributes, true),
+        }
+    }
+
+    fn copy_series(&mut self, key: &Key, len: u64, chunk: u64) -> Result<()> {
+        let view = self.from.series_view(key)?;
+        let encoded = self.to.as_encoded().zip(view.as_encoded());
+        let done = match encoded.filter(|_| !self.reencode) {
+            Some((to, from)) => self.copy_chunks(to, from, &*view, len)?,
+            None => {
+                let schema = match self.reencode {
+                    true => Arc::new(Schema::clone(view.schema()).without_storage()),
+                    false => Arc::clone(view.schema()),
+                };
+                let key = key.clone();
+                self.add(Change::Declare { key, schema }, 0, 0, len == 0)?;
+                0
+            }
+        };
+        self.copy_records(&*view, done..len, chunk)
+    }
+
+    /// Declares a series in the form of `view`, and copies records as they are stored, as far as both
+    /// stores can; returns how many.
+    fn copy_chunks(
+        &mut self,
+        to: &dyn EncodedStore,
+        from: &dyn EncodedView,
+        view: &dyn ArrayView,
+        len: u64,
+    ) -> Result<u64> {
+        let (key, schema, form) = (view.key(), view.schema(), from.stored_form());
+        let declare = EncodedChange::Declare {
+            key: key.clone(),
+            schema: Arc::clone(schema),
+            form: form.clone(),
+        };
+        self.add_encoded(key, declare, 0, 0, len == 0)?;
+        let mut done = 0;
+        while done < len
+            && let Some(encoded) = from.read_encoded(done..len, COMMIT_BYTES)?
+        {
+            let (count, bytes) = (encoded.len(), encoded.bytes());
+            if done == 0 && !to.takes_encoded(key, schema, &form, &encoded)? {
+                break;
+            }
+            if count == 0 || count > len - done {
+                return Err(no_records());
+            }
+            let append = EncodedChange::Append {
+                key: key.clone(),
+                start: done,
+                encoded,
+            };
+            done += count;
+            self.add_encoded(key, append, count, bytes, done == len)?;
+            if done < len {
+                // They are the only ones of their series in a commit.
+                self.send()?;
+            }
+        }
+        Ok(done)
+    }
+
+    /// Copies records by reading whole chunks of the source and sending whole ones of the target,
+    /// of which `chunk` records are one.
+    fn copy_records(&mut self, view: &dyn ArrayView, range: Range<u64>, chunk: u64) -> Result<()> {
+        let record = view.schema().record_bytes().unwrap_or(usize::MAX).max(1);
+        let batch = match view.kind().is_fixed() {
+            true => whole_chunks(chunk, record, BATCH_BYTES),
+            // The chunks of the others do not end with a number of records.
+            false => 1,
+        };
+        // Records that were read and not sent, and the index of the first.
+        let mut waiting = Records::empty(Arc::clone(view.schema()));
+        let mut first = range.start;
+        while first < range.end {
+            let read = read_block(view, first + waiting.len()..range.end)?;
+            match waiting.is_empty() {
+                true => waiting = read,
+                false => waiting.extend_from(&read, 0..read.len()),
+            }
+            let (start, behind) = (first, first + waiting.len());
+            let until = match behind == range.end {
+                true => behind,
+                false => behind / batch * batch,
+            };
+            while first < until {
+                let end = match view.kind().is_fixed() {
+                    true => (first / batch * batch).saturating_add(batch).min(until),
+                    false => until,
+                };
+                let records = waiting.slice(first - start..end - start);
+                self.add_records(view.key(), first, records, end == range.end)?;
+                first = end;
+            }
+            waiting = waiting.slice(first - start..behind - start);
+        }
+        Ok(())
+    }
+
+    fn add_records(&mut self, key: &Key, start: u64, records: Records, ends: bool) -> Result<()> {
+        let (count, bytes) = (
+            records.len(),
+            records.data().len() + size_of_val(records.ends()),
+        );
+        let batch = Arc::new(Batch::new(key.clone(), start, records));
+        let append = Change::Append {
+            batch,
+            prepared: None,
+        };
+        self.add(append, count, bytes, ends)
+    }
+
+    fn add_attributes(&mut self, key: &Key, attributes: Attributes, ends: bool) -> Result<()> {
+        let set = Change::SetAttributes {
+            key: key.clone(),
+            attributes: Arc::new(attributes),
+        };
+        self.add(set, 0, 0, ends)
+    }
+
+    /// Adds a change with that many records and bytes; `ends` says whether its value or series
+    /// is whole with it.
+    fn add(&mut self, change: Change, count: u64, bytes: usize, ends: bool) -> Result<()> {
+        let key = change.key().clone();
+        self.add_encoded(&key, EncodedChange::Plain(change), count, bytes, ends)
+    }
+
+    fn add_encoded(
+        &mut self,
+        key: &Key,
+        change: EncodedChange,
+        count: u64,
+        bytes: usize,
+        ends: bool,
+    ) -> Result<()> {
+        self.progress.key = key.clone();
+        self.progress.keys += u64::from(ends);
+        self.progress.records += count;
+        self.progress.bytes += bytes as u64;
+        self.changes.push(change);
+        self.bytes += bytes + CHANGE_BYTES;
+        match self.bytes >= COMMIT_BYTES {
+            true => self.send(),
+            false => Ok(()),
+        }
+    }
+
+    /// Sends what there is as one commit.
+    fn send(&mut self) -> Result<()> {
+        if self.changes.is_empty() {
+            return Ok(());
+        }
+        let mut changes = std::mem::take(&mut self.changes);
+        self.bytes = 0;
+        prepare(self.to, changes.iter_mut().filter_map(EncodedChange::plain))?;
+        let commit = (changes, self.progress.clone());
+        // Nobody takes it if a commit failed or the copy was cancelled.
+        self.commits.send(commit).map_err(|_| cancelled())
+    }
+}
+
+/// Reads records from the start of `range` on: whole chunks of the source, about as many as a
+/// commit takes.
+pub(crate) fn read_block(view: &dyn ArrayView, range: Range<u64>) -> Result<Records> {
+    let (count, max_bytes) = match view.kind().is_fixed() {
+        true => {
+            let record = view.schema().record_bytes().unwrap_or(usize::MAX).max(1);
+            let chunk = view.chunk_shape().first().copied().unwrap_or(1);
+            let block = whole_chunks(chunk, record, COMMIT_BYTES);
+            (block - range.start % block, usize::MAX)
+        }
+        false => (BLOCK_RECORDS, COMMIT_BYTES),
+    };
+    let end = range.start.saturating_add(count).min(range.end);
+    let records = view.read_records(range.start..end, max_bytes)?;
+    match records.is_empty() {
+        true => Err(no_records()),
+        false => Ok(records),
+    }
+}
+
+/// As many records as take about `bytes` and are whole chunks, at least one chunk.
+pub(crate) fn whole_chunks(chunk: u64, record: usize, bytes: usize) -> u64 {
+    let fitting = |bytes: usize| (bytes / record).max(1) as u64;
+    let chunk = chunk.clamp(1, fitting(LARGEST_BLOCK));
+    (fitting(bytes) / chunk * chunk).max(chunk)
+}
+
+/// Lets the target encode the batches ahead of their commit, on as many threads as there are
+/// processors.
+pub(crate) fn prepare<'a>(
+    to: &dyn DataStore,
+    changes: impl Iterator<Item = &'a mut Change>,
+) -> Result<()> {
+    let batches = changes.filter_map(|change| match change {
+        Change::Append { batch, prepared } => Some((&*batch, prepared)),
+        _ => None,
+    });
+    let mut batches: Vec<_> = batches.collect();
+    let work = |part: &mut [(&Arc<Batch>, &mut Option<Prepared>)]| {
+        part.iter_mut().try_for_each(|(batch, prepared)| {
+            **prepared = to.prepare(batch)?;
+            Ok(())
+        })
+    };
+    let bytes: usize = batches.iter().map(|it| it.0.records.data().len()).sum();
+    let processors = thread::available_parallelism().map_or(1, usize::from);
+    let threads = processors.min(bytes / BATCH_BYTES).min(batches.len());
+    if threads <= 1 {
+        return work(&mut batches);
+    }
+    let share = batches.len().div_ceil(threads);
+    thread::scope(|scope| {
+        let mut workers = Vec::new();
+        for part in batches.chunks_mut(share) {
+            let thread = thread::Builder::new().name("simrecorder-encode".to_owned());
+            workers.push(
+                thread
+                    .spawn_scoped(scope, || work(part))
+                    .map_err(no_thread)?,
+            );
+        }
+        let mut done = workers.into_iter().map(thread::ScopedJoinHandle::join);
+        done.try_for_each(|done| done.unwrap_or_else(|panic| resume_unwind(panic)))
+    })
+}
+
+fn gone() -> Error {
+    let message = "the value is no longer there";
+    Error::new(ErrorKind::NotFound, "copy", message)
+}
+
+fn no_records() -> Error {
+    let message = "the source gave no records, or more than it was asked for";
+    Error::new(ErrorKind::Internal, "copy", message)
+}

@@ -1,0 +1,455 @@
+//! Moving records from a store that many write to into one that keeps them.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::ops::{ControlFlow, Range};
+use std::sync::Arc;
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::model::compression::Compression;
+use crate::model::key::Key;
+use crate::model::record::IntoValue;
+use crate::model::records::Records;
+use crate::model::schema::{Attributes, NodeKind, Schema};
+use crate::reading::view::View;
+use crate::store::array_view::ArrayView;
+use crate::store::commit::{Batch, Change, Commit};
+use crate::store::data_store::DataStore;
+use crate::store::data_store::DataStoreExt;
+use crate::store::node::Node;
+use crate::store::shared::SharedStore;
+use crate::tools::copy::reader::{
+    BATCH_BYTES, CHANGE_BYTES, COMMIT_BYTES, prepare, read_block, whole_chunks,
+};
+
+/// Moves the records of all series from one store into another, whatever the two are, while
+/// others may go on writing to the first: from a server into a file, before its memory is full.
+///
+/// Records are freed in the source as soon as the target has committed them. Views of the source
+/// then begin at the first record that is left, and tell its index as
+/// [`first_record`](ArrayView::first_record). Groups, values and attributes are copied and stay.
+/// Series are cut into chunks and compressed as the target is set to.
+///
+/// One call moves what is there when it begins; call it again for what came since. It may end at
+/// any moment, also by a kill: the length of a series in the target says how far it came, so that
+/// the next call neither loses nor doubles a record. So the target holds nothing else at these
+/// keys, nobody else writes to it there, and one drain goes on at a time. What the target has
+/// already is freed in the source only after a comparison of all its records, as the target rounds
+/// them.
+///
+/// - Only what the source cannot lose any more is moved: see [`DataStore::read_durable`]. For a
+///   server that syncs every second that takes a second or two.
+/// - What the target's commit survives, the records survive: see [`Durability`](crate::Durability).
+/// - It takes about 30 MiB of memory, and a few times the largest record or value if that is more.
+/// - It does no checkpoint: call [`DataStore::checkpoint`], or close the target, when other
+///   software is to read the last records.
+///
+/// ```no_run
+/// # fn stores() -> (simrecorder_core::InMemoryDataStore, simrecorder_core::InMemoryDataStore) {
+/// #     Default::default()
+/// # }
+/// use std::ops::ControlFlow;
+/// use std::time::Duration;
+///
+/// use simrecorder_core::{DrainOptions, drain};
+///
+/// let (server, file) = stores(); // RedisDataStore::append(url)?, ZarrDataStore::append(path)?
+/// loop {
+///     let options = DrainOptions::new().on_progress(|progress| {
+///         eprintln!("{progress}");
+///         ControlFlow::Continue(())
+///     });
+///     drain(&server, &file, options)?;
+///     std::thread::sleep(Duration::from_secs(10));
+/// }
+/// # #[allow(unreachable_code)]
+/// # Ok::<(), simrecorder_core::Error>(())
+/// ```
+///
+/// # Errors
+/// - [`ErrorKind::Unsupported`] if the source cannot free records; [`ErrorKind::ReadOnly`] or
+///   [`ErrorKind::Closed`] if one of the two is not open for writing.
+/// - [`ErrorKind::KindMismatch`] or [`ErrorKind::SchemaMismatch`] if the target has something else
+///   at a key.
+/// - [`ErrorKind::Diverged`] if the target has not the records that were freed, has more than the
+///   source, or has other ones. Nothing of that series is freed then.
+/// - [`ErrorKind::Cancelled`], and what either store reports. What was moved by then is moved.
+pub fn drain(
+    from: &dyn DataStore,
+    to: &dyn DataStore,
+    options: DrainOptions<'_>,
+) -> Result<DrainProgress> {
+    if to.is_read_only() {
+        let message = "the target was opened read only; open it for writing";
+        return Err(Error::new(ErrorKind::ReadOnly, "drain", message));
+    }
+    let Some(shared) = from.as_shared() else {
+        let message = "this store cannot free records; copy from it instead";
+        return Err(Error::new(ErrorKind::Unsupported, "drain", message));
+    };
+    let DrainOptions { only, on_progress } = options;
+    let mut drain = Drain {
+        from,
+        shared,
+        to,
+        on_progress,
+        progress: DrainProgress {
+            key: Key::ROOT,
+            keys: 0,
+            records: 0,
+            bytes: 0,
+        },
+        changes: Vec::new(),
+        bytes: 0,
+        moved: BTreeMap::new(),
+    };
+    let mut found = Vec::new();
+    shared.read_durable(&mut || {
+        found = look(from, &only)?;
+        Ok(())
+    })?;
+    for (key, found) in found {
+        let done = match found {
+            Found::Group => drain.copy_group(&key),
+            Found::Value => drain.copy_value(&key),
+            Found::Series(view) => drain.move_series(&key, &*view),
+        };
+        done.map_err(|e| e.with_key(key.as_str()))?;
+    }
+    drain.commit()?;
+    Ok(drain.progress)
+}
+
+/// What there is at a key of the source.
+enum Found {
+    Group,
+    Value,
+    Series(View),
+}
+
+/// What there is at `only` and below.
+fn look(from: &dyn DataStore, only: &Key) -> Result<Vec<(Key, Found)>> {
+    let (mut found, mut open) = (Vec::new(), vec![only.clone()]);
+    while let Some(key) = open.pop() {
+        let node = from.node(&key)?.ok_or_else(|| {
+            let message = "there is nothing at this key to drain";
+            Error::new(ErrorKind::NotFound, "drain", message).with_key(key.as_str())
+        })?;
+        let what = match node {
+            Node::Group { .. } => {
+                let children = from.children(&key)?.into_iter().rev();
+                open.extend(children.map(|child| child.key));
+                Found::Group
+            }
+            Node::Value { .. } => Found::Value,
+            Node::Series(view) => Found::Series(view),
+        };
+        found.push((key, what));
+    }
+    Ok(found)
+}
+
+type OnProgress<'a> = Box<dyn FnMut(&DrainProgress) -> ControlFlow<()> + 'a>;
+
+struct Drain<'a> {
+    from: &'a dyn DataStore,
+    shared: &'a dyn SharedStore,
+    to: &'a dyn DataStore,
+    on_progress: Option<OnProgress<'a>>,
+    /// How far it is when all changes so far are committed.
+    progress: DrainProgress,
+    /// The changes of the next commit, and what they count.
+    changes: Vec<Change>,
+    bytes: usize,
+    /// Up to which record the source may free each series after that commit.
+    moved: BTreeMap<Key, u64>,
+}
+
+impl Drain<'_> {
+    fn copy_group(&mut self, key: &Key) -> Result<()> {
+        if let Some(there) = self.to.node(key)?.map(|node| node.kind())
+            && there != NodeKind::Group
+        {
+            return Err(clash(NodeKind::Group, there));
+        }
+        let before = self.to.attributes(key)?;
+        let now = self.from.attributes(key)?.unwrap_or_default();
+        let mut attributes = before.clone().unwrap_or_default();
+        attributes.extend(now);
+        self.set_attributes(key, before, attributes)
+    }
+
+    fn set_attributes(
+        &mut self,
+        key: &Key,
+        before: Option<Attributes>,
+        attributes: Attributes,
+    ) -> Result<()> {
+        if before.is_some_and(|before| before == attributes) {
+            return Ok(());
+        }
+        let set = Change::SetAttributes {
+            key: key.clone(),
+            attributes: Arc::new(attributes),
+        };
+        self.add(set, 0)
+    }
+
+    fn copy_value(&mut self, key: &Key) -> Result<()> {
+        // It may have been set to another value, but not removed.
+        let Some(Node::Value { value, attributes }) = self.from.node(key)? else {
+            return Ok(());
+        };
+        let value = value?;
+        // The attributes of a value that this commit makes are there only after it.
+        let (is_new, before) = match self.to.node(key)? {
+            Some(Node::Value {
+                value: there,
+                attributes,
+            }) => (there? != value, Some(attributes)),
+            Some(other) => return Err(clash(NodeKind::Value, other.kind())),
+            None => (true, Some(Attributes::new())),
+        };
+        if is_new {
+            self.to.plan(key, None)?;
+            let bytes = value.as_record()?.data.len();
+            let set = Change::Set {
+                key: key.clone(),
+                value: Arc::new(value),
+            };
+            self.add(set, bytes)?;
+        }
+        self.progress.keys += 1;
+        self.set_attributes(key, before, attributes)
+    }
+
+    fn move_series(&mut self, key: &Key, view: &dyn ArrayView) -> Result<()> {
+        let (first, end) = (view.first_record(), view.first_record() + view.len());
+        let schema = Arc::new(Schema::clone(view.schema()).without_storage());
+        let there = match self.to.node(key)? {
+            None => None,
+            Some(Node::Series(there)) => {
+                there.schema().check_same_records(view.schema())?;
+                Some(there)
+            }
+            Some(other) => return Err(clash(NodeKind::Series, other.kind())),
+        };
+        let done = there
+            .as_ref()
+            .map_or(0, |there| there.first_record() + there.len());
+        if done < first || done > end {
+            return Err(diverged(done, first..end));
+        }
+        if let Some(there) = &there
+            && done > first
+        {
+            check_same(view, &**there, first..done)?;
+        }
+        // Also where nothing is to be freed: to know before anything is written whether it can be.
+        self.shared.free(key, done)?;
+        let chunk = self.to.plan(key, Some(&schema))?;
+        match there {
+            Some(_) => {
+                let attributes = view.attributes().clone();
+                self.set_attributes(key, self.to.attributes(key)?, attributes)?;
+            }
+            None => {
+                let declare = Change::Declare {
+                    key: key.clone(),
+                    schema: Arc::clone(&schema),
+                };
+                self.add(declare, 0)?;
+            }
+        }
+        let mut at = done;
+        while at < end {
+            let records = read_block(view, at - first..end - first)?;
+            let until = at + records.len();
+            let size = schema.record_bytes().unwrap_or(usize::MAX).max(1);
+            let batch = match schema.kind().is_fixed() {
+                true => whole_chunks(chunk, size, BATCH_BYTES),
+                false => u64::MAX,
+            };
+            let start = at;
+            while at < until {
+                let stop = (at / batch + 1)
+                    .checked_mul(batch)
+                    .unwrap_or(until)
+                    .min(until);
+                let part = records.slice(at - start..stop - start);
+                self.progress.records += part.len();
+                self.moved.insert(key.clone(), stop);
+                let bytes = part.data().len() + size_of_val(part.ends());
+                let append = Change::Append {
+                    batch: Arc::new(Batch::new(key.clone(), at, part)),
+                    prepared: None,
+                };
+                self.add(append, bytes)?;
+                at = stop;
+            }
+        }
+        self.progress.keys += 1;
+        Ok(())
+    }
+
+    /// Adds a change, and commits what there is if that is enough.
+    fn add(&mut self, change: Change, bytes: usize) -> Result<()> {
+        self.progress.key = change.key().clone();
+        self.progress.bytes += bytes as u64;
+        self.changes.push(change);
+        self.bytes += bytes + CHANGE_BYTES;
+        match self.bytes >= COMMIT_BYTES {
+            true => self.commit(),
+            false => Ok(()),
+        }
+    }
+
+    /// Commits to the target, and then frees in the source.
+    fn commit(&mut self) -> Result<()> {
+        if self.changes.is_empty() {
+            return Ok(());
+        }
+        let mut changes = std::mem::take(&mut self.changes);
+        self.bytes = 0;
+        prepare(self.to, changes.iter_mut())?;
+        self.to.commit(Commit::new(changes))?;
+        for (key, until) in std::mem::take(&mut self.moved) {
+            self.shared.free(&key, until)?;
+        }
+        if let Some(on_progress) = &mut self.on_progress
+            && on_progress(&self.progress).is_break()
+        {
+            let message = "the drain was ended; another one goes on where it ended";
+            return Err(Error::new(ErrorKind::Cancelled, "drain", message));
+        }
+        Ok(())
+    }
+}
+
+/// Checks that the target has the same records of `range` as the source, as far as it has not freed
+/// them itself.
+fn check_same(from: &dyn ArrayView, to: &dyn ArrayView, range: Range<u64>) -> Result<()> {
+    let bound = match to.schema().compression() {
+        Some(Compression::Lossy(bound)) => Some(bound),
+        _ => None,
+    };
+    let as_stored = |records: Records| {
+        let (mut data, ends) = records.into_parts();
+        if let (Some(bound), Some(dtype)) = (bound, from.dtype()) {
+            bound.round(dtype, &mut data);
+        }
+        (data, ends)
+    };
+    let mut at = range.start.max(to.first_record());
+    while at < range.end {
+        let within =
+            |view: &dyn ArrayView, end| at - view.first_record()..end - view.first_record();
+        let ours = read_block(from, within(from, range.end))?;
+        let end = at + ours.len();
+        let theirs = to.read_records(within(to, end), usize::MAX)?;
+        if as_stored(ours) != as_stored(theirs) {
+            let message = format!(
+                "among the records {at} to {end}, the target has other ones than the source, which \
+                 keeps all of them; drain into another recording"
+            );
+            return Err(Error::new(ErrorKind::Diverged, "drain", message));
+        }
+        at = end;
+    }
+    Ok(())
+}
+
+fn clash(is: NodeKind, there: NodeKind) -> Error {
+    let message = format!("this is a {is}, the target has a {there} there; use another recording");
+    Error::new(ErrorKind::KindMismatch, "drain", message)
+}
+
+fn diverged(done: u64, source: Range<u64>) -> Error {
+    let message = format!(
+        "the source has the records {} to {}, the target has {done}; drain into the recording \
+         that was drained into before",
+        source.start, source.end
+    );
+    Error::new(ErrorKind::Diverged, "drain", message)
+}
+
+/// What [`drain`] moves.
+///
+/// | option | default |
+/// |---|---|
+/// | [`only`](Self::only) | everything |
+/// | [`on_progress`](Self::on_progress) | nobody is told |
+#[must_use]
+pub struct DrainOptions<'a> {
+    only: Key,
+    on_progress: Option<OnProgress<'a>>,
+}
+
+impl<'a> DrainOptions<'a> {
+    /// Everything.
+    pub fn new() -> Self {
+        Self {
+            only: Key::ROOT,
+            on_progress: None,
+        }
+    }
+
+    /// Moves only what is at `key` and below.
+    pub fn only(mut self, key: Key) -> Self {
+        self.only = key;
+        self
+    }
+
+    /// Calls `on_progress` after each commit, on the thread that called [`drain`]. With
+    /// [`ControlFlow::Break`] the drain ends with [`ErrorKind::Cancelled`].
+    pub fn on_progress(
+        mut self,
+        on_progress: impl FnMut(&DrainProgress) -> ControlFlow<()> + 'a,
+    ) -> Self {
+        self.on_progress = Some(Box::new(on_progress));
+        self
+    }
+}
+
+impl Default for DrainOptions<'_> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for DrainOptions<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DrainOptions")
+            .field("only", &self.only)
+            .finish_non_exhaustive()
+    }
+}
+
+/// How far a drain has come: what is committed, and freed in the source.
+///
+/// `Display` gives one line: `net/v: 3 keys, 12000 records, 34.1 MiB`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct DrainProgress {
+    /// The key that was worked on last; the root if there was none.
+    pub key: Key,
+    /// How many values and series were done.
+    pub keys: u64,
+    /// How many records were moved, of all series together.
+    pub records: u64,
+    /// The bytes of the records and values that the target was given.
+    pub bytes: u64,
+}
+
+impl fmt::Display for DrainProgress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{}: {} keys, {} records, {:.1} MiB",
+            self.key,
+            self.keys,
+            self.records,
+            self.bytes as f64 / (1 << 20) as f64
+        )
+    }
+}

@@ -1,0 +1,230 @@
+//! Reading all of a recording to find out what of it is damaged.
+
+use std::fmt;
+use std::ops::Range;
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::model::key::Key;
+use crate::model::schema::NodeKind;
+use crate::store::array_view::ArrayView;
+use crate::store::data_store::{DataStore, DataStoreExt};
+use crate::store::node::Node;
+
+/// About so many bytes are read at once.
+const READ_BYTES: u64 = 16 << 20;
+
+/// If so many chunks in a row are damaged, not all that follow are tried: a damaged length may be
+/// anything.
+const PATIENCE: u32 = 1000;
+
+/// Of records without a fixed size, so many in a row are damaged if one of them is.
+const LEAST_RECORDS: u64 = 64;
+
+/// Reads everything in a store, and reports for each key what can be read and what cannot.
+///
+/// It goes on past whatever it finds, so that the report names all damage. (Only after a thousand
+/// damaged chunks in a row, samples decide about more and more of what follows, until one is
+/// sound.) Nothing is changed.
+/// Which damage shows depends on the backend: whatever is not found or does not decode, and what
+/// differs from its checksum where there is one, as `docs/reliability.md` says. What is written
+/// meanwhile is read as it is when its turn comes.
+///
+/// ```
+/// use simrecorder_core::{InMemoryDataStore, Recorder, verify};
+///
+/// let store = InMemoryDataStore::new();
+/// let recorder = Recorder::new(store.clone());
+/// recorder.record("net/rate", 0.5)?;
+/// recorder.flush()?;
+///
+/// let report = verify(&store)?;
+/// assert!(report.is_sound());
+/// for key in report.damaged() {
+///     println!("{key}");
+/// }
+/// # Ok::<(), simrecorder_core::Error>(())
+/// ```
+///
+/// # Errors
+/// If not even the root can be listed. Whatever fails below it is in the report.
+pub fn verify(store: &dyn DataStore) -> Result<VerifyReport> {
+    let mut keys = Vec::new();
+    let mut open: Vec<_> = store.children(&Key::ROOT)?;
+    open.reverse();
+    keys.push(verify_key(store, Key::ROOT, NodeKind::Group));
+    while let Some(child) = open.pop() {
+        let mut verified = verify_key(store, child.key, child.kind);
+        if child.kind == NodeKind::Group {
+            match store.children(&verified.key) {
+                Ok(children) => open.extend(children.into_iter().rev()),
+                Err(error) => verified.add(None, error),
+            }
+        }
+        keys.push(verified);
+    }
+    Ok(VerifyReport { keys })
+}
+
+fn verify_key(store: &dyn DataStore, key: Key, kind: NodeKind) -> VerifiedKey {
+    let mut verified = VerifiedKey {
+        key,
+        kind,
+        records: 0,
+        damage: Vec::new(),
+    };
+    let result = match store.node(&verified.key) {
+        Ok(Some(Node::Series(view))) => {
+            verified.check_series(&*view);
+            Ok(())
+        }
+        Ok(Some(Node::Value { value, .. })) => value.map(drop),
+        Ok(Some(Node::Group { .. })) => Ok(()),
+        Ok(None) => Err(gone()),
+        Err(error) => Err(error),
+    };
+    if let Err(error) = result {
+        verified.add(None, error);
+    }
+    verified
+}
+
+fn gone() -> Error {
+    let message = "the key is listed, but there is nothing";
+    Error::new(ErrorKind::NotFound, "verify", message)
+}
+
+/// What [`verify()`] found: each key of a store, groups before what is in them.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct VerifyReport {
+    /// All keys, the root among them, sound and damaged.
+    pub keys: Vec<VerifiedKey>,
+}
+
+impl VerifyReport {
+    /// Whether everything could be read.
+    pub fn is_sound(&self) -> bool {
+        self.damaged().next().is_none()
+    }
+
+    /// The keys of which something could not be read.
+    pub fn damaged(&self) -> impl Iterator<Item = &VerifiedKey> {
+        self.keys.iter().filter(|key| !key.is_sound())
+    }
+}
+
+/// One line for each damaged key, and one that counts.
+impl fmt::Display for VerifyReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for key in self.damaged() {
+            writeln!(f, "{key}")?;
+        }
+        let records = self.keys.iter().map(|key| key.records);
+        let records = records.fold(0, u64::saturating_add);
+        let (keys, damaged) = (self.keys.len(), self.damaged().count());
+        write!(f, "{keys} keys with {records} records, {damaged} damaged")
+    }
+}
+
+/// What [`verify()`] found at one key.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct VerifiedKey {
+    /// The key.
+    pub key: Key,
+    /// What is there.
+    pub kind: NodeKind,
+    /// How many records a series has, damaged ones included.
+    pub records: u64,
+    /// What could not be read, in order.
+    pub damage: Vec<Damage>,
+}
+
+/// What could not be read at a key.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Damage {
+    /// The records, counted as [`View::get`] counts them: all in the chunks that are
+    /// damaged; of records without a fixed size, up to 64 around one that is. `None` if it is the
+    /// key itself, its value or its attributes.
+    pub records: Option<Range<u64>>,
+    /// What reading them reported; for records in many chunks, what the first one did.
+    pub error: Error,
+}
+
+impl VerifiedKey {
+    /// Whether everything could be read.
+    pub fn is_sound(&self) -> bool {
+        self.damage.is_empty()
+    }
+
+    fn add(&mut self, records: Option<Range<u64>>, error: Error) {
+        // A million damaged chunks in a row are one entry.
+        let last = self.damage.last_mut().and_then(|it| it.records.as_mut());
+        match (last, &records) {
+            (Some(last), Some(records)) if last.end == records.start => last.end = records.end,
+            _ => self.damage.push(Damage { records, error }),
+        }
+    }
+
+    /// Reads the records of a series, many at once while they are sound, fewer and fewer of them where
+    /// some are not, and samples behind many damaged ones.
+    fn check_series(&mut self, view: &dyn ArrayView) {
+        self.records = view.len();
+        let chunk = view.chunk_shape().first().copied().unwrap_or(1).max(1);
+        let record_bytes = view.schema().record_bytes().unwrap_or(0).max(1) as u64;
+        let (least, span) = match view.schema().kind().is_fixed() {
+            true => (chunk, READ_BYTES / record_bytes),
+            // A chunk of ends has very many records, whose items are in other chunks.
+            false => (chunk.min(LEAST_RECORDS), chunk),
+        };
+        let span = (span / least).max(1).saturating_mul(least);
+        let (mut start, mut step, mut failures) = (0, span, 0_u32);
+        while start < self.records {
+            let growth = failures.saturating_sub(PATIENCE).min(63);
+            let len = match growth {
+                0 => step,
+                _ => least.saturating_mul(1 << growth),
+            };
+            let end = self.records.min(start.saturating_add(len));
+            let sample = match growth {
+                0 => start..end,
+                _ => start.max((end - 1) / least * least)..end,
+            };
+            match view.check_records(sample) {
+                // So the records before the sample are to be looked at.
+                Ok(()) if growth > 0 => failures = 0,
+                Ok(()) => {
+                    (start, failures) = (end, 0);
+                    step = span.min(step.saturating_mul(2));
+                }
+                Err(_) if growth == 0 && step > least => step = (step / 2 / least).max(1) * least,
+                Err(error) => {
+                    self.add(Some(start..end), error);
+                    start = end;
+                    failures += 1;
+                }
+            }
+        }
+    }
+}
+
+/// `Key: kind, what is damaged`.
+impl fmt::Display for VerifiedKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} '{}'", self.kind, self.key)?;
+        if self.kind == NodeKind::Series {
+            write!(f, " of {} records", self.records)?;
+        }
+        if self.is_sound() {
+            return write!(f, ": sound");
+        }
+        for Damage { records, error } in &self.damage {
+            match records {
+                Some(Range { start, end }) => write!(f, "\n  records {start}..{end}: {error}")?,
+                None => write!(f, "\n  {error}")?,
+            }
+        }
+        Ok(())
+    }
+}

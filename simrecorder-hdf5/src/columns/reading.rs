@@ -1,0 +1,147 @@
+//! Reading datasets: chunks and rows from the file, and tails from the journal.
+
+use std::ops::Range;
+use std::sync::OnceLock;
+
+use rayon::prelude::*;
+use simrecorder_core::backend::Rows;
+use simrecorder_core::backend::columns::{
+    self, ColumnFormat, ColumnSource, ColumnView, read_chunks,
+};
+use simrecorder_core::{Error, ErrorKind, Region, Result};
+
+use crate::format::dataset::Dataset;
+use crate::format::dataset_format::{DatasetFormat, RowFormat};
+use crate::format::root::FileId;
+use crate::format::tail::{JournalFile, Tail};
+use crate::recording::open_file::OpenFile;
+
+pub(crate) type Column = columns::Column<DatasetFormat>;
+
+/// A column as one state of the recording shows it.
+pub(crate) type DatasetView = ColumnView<DatasetFormat, Version>;
+
+/// What tells whether the rows of a dataset are still those that a view showed, and its tail then.
+#[derive(Clone, Debug)]
+pub(crate) struct Version {
+    /// See [`Recording::epoch`](crate::recording::Recording::epoch).
+    pub(crate) epoch: u64,
+    /// The id of the recording, if it had one.
+    pub(crate) id: Option<FileId>,
+    /// How often the dataset had been cut.
+    pub(crate) cut_count: u64,
+    pub(crate) tail: Option<(Tail, JournalFile)>,
+}
+
+/// A dataset that is open for reading.
+pub(crate) struct OpenDataset<'a> {
+    file: &'a OpenFile,
+    column: Column,
+    tail: Option<(&'a Tail, JournalFile)>,
+    /// Opened when it is first needed: tails are not in it.
+    dataset: OnceLock<Dataset>,
+}
+
+/// The library is asked for no more rows of variable length at once.
+const MAX_VARIABLE_ROWS: u64 = 1 << 16;
+
+impl<'a> OpenDataset<'a> {
+    pub(crate) fn new(
+        file: &'a OpenFile,
+        column: Column,
+        tail: Option<(&'a Tail, JournalFile)>,
+    ) -> Self {
+        Self {
+            file,
+            column,
+            tail,
+            dataset: OnceLock::new(),
+        }
+    }
+
+    pub(crate) fn dataset(&self) -> Result<&Dataset> {
+        if let Some(dataset) = self.dataset.get() {
+            return Ok(dataset);
+        }
+        let dataset = self.file.dataset(&self.column.path)?;
+        Ok(self.dataset.get_or_init(|| dataset))
+    }
+}
+
+impl ColumnSource for OpenDataset<'_> {
+    type Format = DatasetFormat;
+
+    fn column(&self) -> &Column {
+        &self.column
+    }
+
+    fn read_chunk(
+        &self,
+        indices: &[u64],
+        origin: &[u64],
+        region: &Region,
+        out: &mut [u8],
+    ) -> Result<()> {
+        let format = &self.column.format;
+        format
+            .read_chunk(self.dataset()?, origin, region, out)
+            .map_err(|e| self.column.damaged_chunk(indices, e))
+    }
+
+    fn read_elements(&self, region: &Region, out: &mut [u8]) -> Result<()> {
+        let format = &self.column.format;
+        let RowFormat::Elements(elements) = &format.rows else {
+            let message = "the rows have no elements of one size";
+            return Err(Error::new(ErrorKind::Internal, "read", message));
+        };
+        if elements.pipeline.is_some() {
+            return read_chunks(self, region, out);
+        }
+        let size = format.layout().element_size();
+        if region.len().and_then(|len| len.checked_mul(size)) != Some(out.len()) {
+            let message = "the region has another size than its place in memory";
+            return Err(Error::new(ErrorKind::Internal, "read", message));
+        }
+        let out = out.as_mut_ptr().cast();
+        // SAFETY: `out` has the size of the region, as was checked.
+        unsafe { self.dataset()?.read(&elements.memory, region, out) }
+    }
+
+    fn read_parts<P: Send>(
+        parts: Vec<P>,
+        read: impl Fn(P) -> Result<()> + Send + Sync,
+    ) -> Result<()> {
+        parts.into_par_iter().try_for_each(read)
+    }
+
+    fn read_variable(&self, range: Range<u64>, max_bytes: usize) -> Result<(u64, Rows)> {
+        let RowFormat::Variable(type_) = &self.column.format.rows else {
+            let message = "the rows are elements";
+            return Err(Error::new(ErrorKind::Internal, "read", message));
+        };
+        let dataset = self.dataset()?;
+        let mut rows = Rows::default();
+        let mut next = range.start;
+        // Few at first: how long they are is not known.
+        let mut count = 1;
+        while next < range.end && (rows.count == 0 || rows.bytes() < max_bytes) {
+            let end = range.end.min(next + count);
+            let before = rows.data.len();
+            type_.read(dataset, next..end, &mut rows)?;
+            let average = (rows.data.len() - before) as u64 / (end - next) + 16;
+            let left = max_bytes.saturating_sub(rows.data.len()) as u64;
+            count = (left / average).clamp(1, count * 16).min(MAX_VARIABLE_ROWS);
+            next = end;
+        }
+        Ok((range.start, rows))
+    }
+
+    fn read_tail(&self) -> Result<(u64, Rows)> {
+        let Column { format, stored, .. } = &self.column;
+        let rows = match &self.tail {
+            Some((tail, journal)) => tail.read(journal, *stored, format.layout().row_size())?,
+            None => Rows::default(),
+        };
+        Ok((*stored, rows))
+    }
+}

@@ -1,0 +1,276 @@
+//! How the rows of a dataset are stored, and its chunks encoded.
+
+use std::sync::Arc;
+
+use simrecorder_core::backend::columns::{ColumnFormat, ColumnLayout};
+use simrecorder_core::backend::{ChunkGrid, RowsRef, with_buffer, with_scratch};
+use simrecorder_core::{
+    Block, ChunkPolicy, Compression, DType, Error, ErrorKind, Region, Result, copy_block,
+};
+
+use crate::format::dataset::{Dataset, Description};
+use crate::format::datatype::{StoredType, element_type, text_type};
+use crate::format::filters::{EncodedChunk, Pipeline};
+use crate::format::variable::VariableType;
+use crate::library::Handle;
+
+/// The format of a dataset: all that does not change while it grows.
+#[derive(Debug)]
+pub(crate) struct DatasetFormat {
+    layout: ColumnLayout,
+    pub(crate) rows: RowFormat,
+}
+
+/// What the rows of a dataset are.
+#[derive(Debug)]
+pub(crate) enum RowFormat {
+    Elements(ElementFormat),
+    Variable(VariableType),
+}
+
+/// How elements of one size are stored.
+#[derive(Debug)]
+pub(crate) struct ElementFormat {
+    /// The type to ask the library for.
+    pub(crate) memory: Arc<Handle>,
+    /// The filters of chunks that are read and written past the library; `None` if that has to
+    /// read and write the dataset.
+    pub(crate) pipeline: Option<Pipeline>,
+    /// Whether chunks between others may be missing, since other software made the dataset. In
+    /// those made here, all are written, and one that is not found is damage.
+    is_foreign: bool,
+}
+
+/// Deflate's levels. Of floating-point numbers, 1 leaves about as much as others do, and takes much
+/// less time; of integers, which shrink more, it leaves half as much again.
+const FAST_LEVEL: u32 = 1;
+const FAST_INTEGER_LEVEL: u32 = 3;
+const SMALL_LEVEL: u32 = 6;
+
+/// Chunks are below 4 GiB in HDF5.
+const MAX_CHUNK_BYTES: u64 = u32::MAX as u64;
+
+/// A chunk of rows of variable length holds 16 bytes for each; the rows are elsewhere.
+const VARIABLE_CHUNK_ROWS: u64 = 1024;
+
+/// Rows of variable length go into the dataset when so many bytes of them are there, or so many
+/// rows as fill a chunk.
+const VARIABLE_BYTES: usize = 1 << 18;
+
+impl DatasetFormat {
+    /// The format of a new dataset with elements of one size.
+    pub(crate) fn of_elements(
+        dtype: DType,
+        grid: ChunkGrid,
+        compression: Compression,
+        fill_value: Option<Vec<u8>>,
+    ) -> Result<Self> {
+        let size = dtype.size();
+        let pipeline = match compression {
+            Compression::None => Pipeline::default(),
+            Compression::Fast if dtype.is_floating() => Pipeline::shuffle_deflate(size, FAST_LEVEL),
+            Compression::Fast => Pipeline::shuffle_deflate(size, FAST_INTEGER_LEVEL),
+            Compression::Small | Compression::Lossy(_) => {
+                Pipeline::shuffle_deflate(size, SMALL_LEVEL)
+            }
+            other => {
+                let message = format!("the HDF5 store has no compression '{other}'");
+                return Err(Error::new(ErrorKind::Unsupported, "plan", message));
+            }
+        };
+        check_chunk_size(&grid, dtype, ErrorKind::InvalidArgument)?;
+        Ok(Self {
+            layout: ColumnLayout::new(Some(dtype), grid, Some(compression), fill_value)?,
+            rows: RowFormat::Elements(ElementFormat {
+                memory: Arc::new(element_type(dtype)?),
+                pipeline: Some(pipeline),
+                is_foreign: false,
+            }),
+        })
+    }
+
+    /// The format of a new dataset with texts.
+    pub(crate) fn of_text() -> Result<Self> {
+        Self::of_variable(VariableType::Text {
+            memory: Arc::new(text_type(None)?),
+            escaped: true,
+        })
+    }
+
+    /// The format of a dataset with rows of variable length.
+    pub(crate) fn of_variable(type_: VariableType) -> Result<Self> {
+        let grid = ChunkGrid::new(vec![VARIABLE_CHUNK_ROWS], Vec::new());
+        Ok(Self {
+            layout: ColumnLayout::new(None, grid, None, None)?,
+            rows: RowFormat::Variable(type_),
+        })
+    }
+
+    /// The format of a dataset in the file. `compression` is what its metadata names; `is_ours` says
+    /// whether this library made it, `is_foreign` whether its chunks may be missing.
+    pub(crate) fn of_stored(
+        description: &Description,
+        compression: Option<Compression>,
+        is_ours: bool,
+        is_foreign: bool,
+    ) -> Result<Self> {
+        let (dtype, as_in_memory, memory) = match &description.type_ {
+            StoredType::Elements {
+                dtype,
+                as_in_memory,
+                memory,
+            } => (*dtype, *as_in_memory, memory),
+            other => {
+                return match VariableType::of(other, is_ours) {
+                    Some(type_) if description.shape.len() == 1 => Self::of_variable(type_),
+                    _ => {
+                        let message = "text and bytes with more than one axis are not read";
+                        Err(Error::new(ErrorKind::Unsupported, "read", message))
+                    }
+                };
+            }
+        };
+        let record_shape = description.shape.get(1..).unwrap_or_default().to_vec();
+        let (chunk_shape, pipeline) = match &description.chunk_shape {
+            Some(chunk_shape) => (
+                chunk_shape.clone(),
+                description.pipeline.clone().filter(|_| as_in_memory),
+            ),
+            None => (
+                ChunkPolicy::default().chunk_shape(&record_shape, dtype.size())?,
+                None,
+            ),
+        };
+        let grid = ChunkGrid::new(chunk_shape, record_shape);
+        check_chunk_size(&grid, dtype, ErrorKind::Corrupt)?;
+        let fill_value = description.fill_value.clone();
+        Ok(Self {
+            layout: ColumnLayout::new(Some(dtype), grid, compression, fill_value)?,
+            rows: RowFormat::Elements(ElementFormat {
+                memory: Arc::clone(memory),
+                pipeline,
+                is_foreign,
+            }),
+        })
+    }
+
+    fn pipeline(&self) -> Option<&Pipeline> {
+        match &self.rows {
+            RowFormat::Elements(elements) => elements.pipeline.as_ref(),
+            RowFormat::Variable(_) => None,
+        }
+    }
+
+    /// Whether rows that fill a chunk are stored as they are.
+    pub(crate) fn is_plain(&self) -> bool {
+        self.layout.keeps_elements() && self.pipeline().is_some_and(Pipeline::is_empty)
+    }
+
+    /// No chunk takes more bytes in the file.
+    fn max_encoded_bytes(&self) -> usize {
+        // What deflate adds to noise, and checksums.
+        self.layout.chunk_bytes() + self.layout.chunk_bytes() / 100 + (1 << 16)
+    }
+
+    /// Reads the part of `region` that lies in the chunk at `origin` into `out`, which has the size
+    /// of the region.
+    pub(crate) fn read_chunk(
+        &self,
+        dataset: &Dataset,
+        origin: &[u64],
+        region: &Region,
+        out: &mut [u8],
+    ) -> Result<()> {
+        let RowFormat::Elements(ElementFormat {
+            pipeline: Some(pipeline),
+            is_foreign,
+            ..
+        }) = &self.rows
+        else {
+            let message = "the library reads this dataset";
+            return Err(Error::new(ErrorKind::Internal, "read", message));
+        };
+        let layout = &self.layout;
+        let chunk_shape = layout.grid().chunk_shape();
+        with_buffer(|buffer| {
+            let limit = self.max_encoded_bytes();
+            let Some((len, mask)) = dataset.read_chunk(origin, limit, *is_foreign, buffer)? else {
+                return layout.fill_chunk(origin, region, out);
+            };
+            let encoded = &buffer[..len];
+            // A region that is this very chunk is decoded where it belongs.
+            let axes = region.axes().iter().zip(origin);
+            let is_chunk = axes.zip(chunk_shape).all(|((axis, &start), &len)| {
+                axis.bounds() == (start..start + len) && axis.count == len
+            });
+            if is_chunk && out.len() == layout.chunk_bytes() {
+                return pipeline.decode(encoded, mask, out);
+            }
+            with_scratch(layout.chunk_bytes(), |chunk| {
+                pipeline.decode(encoded, mask, chunk)?;
+                let block = Block {
+                    data: chunk,
+                    origin,
+                    shape: chunk_shape,
+                };
+                copy_block(block, region, out, layout.element_size());
+                Ok(())
+            })
+        })
+    }
+}
+
+fn check_chunk_size(grid: &ChunkGrid, dtype: DType, kind: ErrorKind) -> Result<()> {
+    let chunk = grid.chunk_shape();
+    let bytes = chunk
+        .iter()
+        .try_fold(dtype.size() as u64, |bytes, &len| bytes.checked_mul(len));
+    if bytes.is_none_or(|bytes| bytes > MAX_CHUNK_BYTES) {
+        let message = format!("chunks of {chunk:?} are 4 GiB or more, which HDF5 does not take");
+        return Err(Error::new(kind, "plan", message));
+    }
+    Ok(())
+}
+
+impl ColumnFormat for DatasetFormat {
+    type Chunk = EncodedChunk;
+
+    fn layout(&self) -> &ColumnLayout {
+        &self.layout
+    }
+
+    fn encode(&self, rows: RowsRef<'_>, indices: &[u64]) -> Result<EncodedChunk> {
+        let Some(pipeline) = self.pipeline() else {
+            let message = "the library encodes this dataset";
+            return Err(Error::new(ErrorKind::Internal, "encode", message));
+        };
+        self.layout
+            .with_chunk(rows, indices, |chunk| pipeline.encode(chunk))
+    }
+
+    fn encodes_like(&self, other: &Self) -> bool {
+        (&self.layout, self.pipeline()) == (&other.layout, other.pipeline())
+    }
+
+    fn writes_chunks(&self) -> bool {
+        self.pipeline().is_some_and(Pipeline::is_ours)
+    }
+
+    fn stored_of(&self, len: u64, stored: u64, new_bytes: usize) -> u64 {
+        let chunk_rows = self.layout.chunk_rows();
+        match &self.rows {
+            RowFormat::Elements(_) => (len / chunk_rows * chunk_rows).max(stored),
+            RowFormat::Variable(_) => {
+                let is_much = new_bytes >= VARIABLE_BYTES || len - stored >= chunk_rows;
+                if is_much { len } else { stored }
+            }
+        }
+    }
+
+    fn check(&self, rows: RowsRef<'_>) -> Result<()> {
+        match &self.rows {
+            RowFormat::Elements(_) => Ok(()),
+            RowFormat::Variable(type_) => type_.check(rows),
+        }
+    }
+}

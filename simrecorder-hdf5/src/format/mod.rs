@@ -1,0 +1,15 @@
+//! What a recording is in an HDF5 file: nodes and their metadata, datasets, chunks and tails.
+
+pub(crate) mod attributes;
+pub(crate) mod dataset;
+pub(crate) mod dataset_format;
+pub(crate) mod datatype;
+pub(crate) mod filters;
+pub(crate) mod node;
+pub(crate) mod node_path;
+pub(crate) mod root;
+pub(crate) mod scales;
+mod shuffle;
+pub(crate) mod tail;
+pub(crate) mod value;
+pub(crate) mod variable;

@@ -1,0 +1,137 @@
+//! Checkpoints: tails go into chunks, and the journal into the file.
+
+use std::sync::Arc;
+
+use simrecorder_core::backend::columns::fold;
+use simrecorder_core::{ErrorKind, Result};
+
+use crate::columns::changes::DatasetChanges;
+use crate::format::attributes;
+use crate::format::dataset_format::RowFormat;
+use crate::format::tail::{TailChanges, Tails};
+use crate::recording::Recording;
+use crate::recording::series;
+use crate::recording::state::State;
+
+/// The journal is made anew when it is so much longer than the tails in it.
+const JOURNAL_BYTES: u64 = 64 << 20;
+
+/// A new journal begins with no more than this of tails, which are in memory meanwhile.
+const TAIL_BYTES: u64 = 16 << 20;
+
+/// A checkpoint is cut into commits of about this many bytes.
+const CHECKPOINT_BYTES: usize = 8 << 20;
+
+impl Recording {
+    /// Makes the journal anew when it has grown long. The commit before stands whether or not that
+    /// works; it is tried again when the journal has grown as much once more, since waiting for
+    /// another program that reads the file takes seconds.
+    pub(crate) fn trim_journal(&self, state: &mut State) {
+        let journal_bytes = state.open.log.journal_bytes();
+        if journal_bytes < (JOURNAL_BYTES + state.tails.bytes).max(state.trim_from) {
+            return;
+        }
+        let folded = match state.tails.bytes > TAIL_BYTES {
+            true => self.fold_tails(state, state.tails.paths_by_size(), TAIL_BYTES / 2),
+            false => Ok(()),
+        };
+        let is_folded = folded.is_ok();
+        let Err(error) = folded.and_then(|()| self.checkpoint_file(state)) else {
+            state.trim_from = 0;
+            return;
+        };
+        state.trim_from = journal_bytes + JOURNAL_BYTES;
+        tracing::warn!(path = %self.path.display(), %error, "the journal stays long");
+        // Folding may have ended between two writes; a checkpoint writes nothing of libhdf5.
+        if !is_folded && let Err(error) = self.roll_back(state) {
+            tracing::error!(path = %self.path.display(), %error, "the file could not be opened anew");
+        }
+    }
+
+    /// Copies what was committed into the file itself; the tails stay in a new journal.
+    fn checkpoint_file(&self, state: &mut State) -> Result<()> {
+        let journal = state.journal()?;
+        let mut changes = TailChanges::default();
+        for path in state.tails.paths() {
+            state.tails.rewrite(&path, &journal, &mut changes)?;
+        }
+        let range = state.open.log.checkpoint(changes.as_bytes())?;
+        let mut tails = Tails::default();
+        tails.apply(changes.as_bytes(), range.offset)?;
+        state.tails = tails;
+        Ok(())
+    }
+
+    /// Brings tails into chunks, until those that are left take no more than `enough` bytes. One
+    /// that cannot be read does not keep the others from it.
+    fn fold_tails(&self, state: &mut State, paths: Vec<String>, enough: u64) -> Result<()> {
+        let mut damaged = Ok(());
+        let mut paths = paths.into_iter().peekable();
+        while paths.peek().is_some() && state.tails.bytes > enough {
+            let mut changes = DatasetChanges::new(self, state);
+            let mut bytes = 0;
+            while bytes < CHECKPOINT_BYTES
+                && let Some(path) = paths.next()
+            {
+                let before = changes.tails.len();
+                match fold_tail(state, &path, &mut changes) {
+                    Ok(written) => bytes += written,
+                    Err(error) if error.kind() == ErrorKind::Corrupt => {
+                        // Its rows are in no chunk, so they stay where they are.
+                        changes.tails.truncate(before);
+                        damaged = damaged.and(Err(error.with_key(&path[1..])));
+                    }
+                    Err(error) => return Err(error.with_key(&path[1..])),
+                }
+            }
+            let tails = changes.tails;
+            self.commit_file(state, &tails)?;
+            // Where their rows are has changed.
+            state.series.clear();
+        }
+        damaged
+    }
+
+    /// Brings everything into the form that other software reads.
+    pub(crate) fn checkpoint(&self, state: &mut State) -> Result<()> {
+        let all = state.tails.paths();
+        let folded = self.fold_tails(state, all, 0);
+        match folded {
+            Err(error) if error.kind() != ErrorKind::Corrupt => {
+                let error = state.open.explain(error);
+                self.roll_back(state)?;
+                Err(error)
+            }
+            folded => folded.and(self.checkpoint_file(state)),
+        }
+    }
+
+    /// Ends writing. Reads go on from the file as it was left.
+    pub(crate) fn close(&self, state: &mut State) -> Result<()> {
+        let checkpoint = self.checkpoint(state);
+        let log = Arc::clone(&state.open.log);
+        let closed = state.open.close().map_err(|e| state.open.explain(e));
+        // Unless all tails are in chunks, the journal has to stay: they are in it.
+        let ended = match checkpoint {
+            // What libhdf5 wrote when it closed the file comes along.
+            Ok(()) => log.commit(&[]).and_then(|_| log.close()),
+            Err(_) => Ok(()),
+        };
+        let reopened = self.reopen(state);
+        checkpoint.and(closed).and(ended).and(reopened)
+    }
+}
+
+/// Brings the tail of one dataset into chunks; returns about how many bytes that wrote.
+fn fold_tail(state: &State, path: &str, changes: &mut DatasetChanges<'_>) -> Result<usize> {
+    let dataset = state.open.dataset(path)?;
+    let metadata = attributes::read_metadata(dataset.handle())?;
+    let is_foreign = !series::is_made_here(&state.open.root, path, metadata.as_ref())?;
+    let is_ours = metadata.is_some();
+    let column = series::load_column(&dataset, path, is_ours, is_foreign, None, &state.tails)?;
+    let column = fold(column, changes)?;
+    Ok(match &column.format.rows {
+        RowFormat::Elements(_) => column.layout().chunk_bytes(),
+        RowFormat::Variable(_) => 1 << 16,
+    })
+}

@@ -1,0 +1,227 @@
+//! Commits: from the changes of the recorder to calls of libhdf5 and notes in the journal.
+
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+use std::sync::Arc;
+
+use simrecorder_core::backend::columns::{SeriesAppend, StoredSeries};
+use simrecorder_core::backend::errors::{clash, not_a_group, not_declared};
+use simrecorder_core::{
+    Attributes, Batch, Change, Error, ErrorKind, Key, NodeKind, Prepared, Result, Schema, Value,
+};
+
+use crate::columns::changes::DatasetChanges;
+use crate::format::attributes::{
+    read_attributes, remove_attributes, write_attributes, write_metadata,
+};
+use crate::format::dataset_format::DatasetFormat;
+use crate::format::node::{StoredNode, create_group, find};
+use crate::format::node_path::path_of;
+use crate::format::scales;
+use crate::format::tail::TailChanges;
+use crate::format::value::{create_value, overwrite};
+use crate::library::{Handle, unlink};
+use crate::recording::Recording;
+use crate::recording::series::{NewSeries, load};
+use crate::recording::state::State;
+
+/// A commit that is being made. Datasets are changed at once, series get their new rows at the
+/// end; what an error leaves behind is taken back by the driver.
+pub(crate) struct CommitBuilder<'a> {
+    recording: &'a Recording,
+    state: &'a State,
+    series: BTreeMap<Key, SeriesAppend<DatasetFormat>>,
+    columns: DatasetChanges<'a>,
+    scales: scales::ScaleLinks,
+}
+
+/// The series that a commit changed, as they are after it.
+pub(crate) type ChangedSeries = Vec<(Key, StoredSeries<DatasetFormat>)>;
+
+impl<'a> CommitBuilder<'a> {
+    pub(crate) fn new(recording: &'a Recording, state: &'a State) -> Self {
+        Self {
+            recording,
+            state,
+            series: BTreeMap::new(),
+            columns: DatasetChanges::new(recording, state),
+            scales: scales::ScaleLinks::default(),
+        }
+    }
+
+    fn root(&self) -> &'a Handle {
+        &self.state.open.root
+    }
+
+    pub(crate) fn add(&mut self, change: Change) -> Result<()> {
+        let key = change.key().clone();
+        let result = match change {
+            Change::Declare { key, schema } => self.declare(&key, &schema),
+            Change::Append { batch, prepared } => self.append(batch, prepared),
+            Change::Set { key, value } => self.set(&key, &value),
+            Change::SetAttributes { key, attributes } => self.set_attributes(&key, &attributes),
+            Change::Truncate { key, len } => self.truncate(&key, len),
+            _ => Err(Error::new(
+                ErrorKind::Unsupported,
+                "commit",
+                "this change is not known",
+            )),
+        };
+        result.map_err(|e| e.with_key(key.as_str()))
+    }
+
+    /// Writes the new rows of all series; returns the changes of tails, and the series.
+    pub(crate) fn finish(mut self) -> Result<(TailChanges, ChangedSeries)> {
+        let root = self.root();
+        let mut changed = Vec::new();
+        for (key, series) in self.series {
+            let series = series.finish(&mut self.columns);
+            let series = series.map_err(|e| e.with_key(key.as_str()))?;
+            changed.push((key, series));
+        }
+        self.scales.write(root)?;
+        Ok((self.columns.tails, changed))
+    }
+
+    /// The group that a new node at `key` goes into, with the groups above it made.
+    fn parent_group(&mut self, key: &Key) -> Result<Handle> {
+        let Some(parent) = key.parent() else {
+            return Err(Error::new(
+                ErrorKind::KindMismatch,
+                "commit",
+                "the root is a group, it cannot become something else",
+            ));
+        };
+        let mut missing = Vec::new();
+        let mut group = None;
+        for above in std::iter::once(parent.clone()).chain(parent.ancestors()) {
+            match find(self.root(), &above)? {
+                Some(found) if found.kind == NodeKind::Group => {
+                    group = Some(found.object);
+                    break;
+                }
+                Some(found) => return Err(not_a_group("commit", key, &above, found.kind)),
+                None => missing.push(above),
+            }
+        }
+        let mut group = match group {
+            Some(group) => group,
+            None => self.root().share()?,
+        };
+        for above in missing.into_iter().rev() {
+            let users = scales::make_room(&group, above.name())?;
+            group = create_group(&group, above.name())?;
+            self.scales.attach_again(self.root(), &above, users)?;
+        }
+        Ok(group)
+    }
+
+    // ---- changes ---------------------------------------------------------------------------
+
+    fn declare(&mut self, key: &Key, schema: &Schema) -> Result<()> {
+        let new = NewSeries::plan(
+            schema,
+            &self.recording.chunk_policy,
+            self.recording.compression,
+        )?;
+        if let Some(found) = find(self.root(), key)? {
+            if found.kind != NodeKind::Series {
+                return Err(clash("commit", key, found.kind, NodeKind::Series));
+            }
+            let path = path_of(key);
+            let stored = load(&found, &path, &self.state.tails)?.schema;
+            return stored.check_same_records(schema);
+        }
+        let group = self.parent_group(key)?;
+        let users = scales::make_room(&group, key.name())?;
+        new.create(&group, key)?;
+        self.scales.declare(self.root(), key, schema)?;
+        self.scales.attach_again(self.root(), key, users)
+    }
+
+    /// The series at `key` as this commit will leave it, and the changes that it makes.
+    fn series(
+        &mut self,
+        key: &Key,
+    ) -> Result<(&mut SeriesAppend<DatasetFormat>, &DatasetChanges<'a>)> {
+        let series = match self.series.entry(key.clone()) {
+            Entry::Occupied(entry) => entry.into_mut(),
+            Entry::Vacant(entry) => {
+                let series = match self.state.series.get(key) {
+                    Some(series) => series.clone(),
+                    None => open_series(self.state, key)?,
+                };
+                entry.insert(SeriesAppend::new(series))
+            }
+        };
+        Ok((series, &self.columns))
+    }
+
+    fn append(&mut self, batch: Arc<Batch>, prepared: Option<Prepared>) -> Result<()> {
+        let (series, _) = self.series(&batch.key)?;
+        series.append(batch, prepared)
+    }
+
+    fn truncate(&mut self, key: &Key, len: u64) -> Result<()> {
+        let (series, columns) = self.series(key)?;
+        series.truncate(columns, len)
+    }
+
+    fn set_attributes(&mut self, key: &Key, attributes: &Attributes) -> Result<()> {
+        let found = match find(self.root(), key)? {
+            Some(found) => found,
+            None => {
+                let group = self.parent_group(key)?;
+                let users = scales::make_room(&group, key.name())?;
+                let object = create_group(&group, key.name())?;
+                self.scales.attach_again(self.root(), key, users)?;
+                StoredNode {
+                    object,
+                    kind: NodeKind::Group,
+                    metadata: None,
+                }
+            }
+        };
+        remove_attributes(&found.object, attributes)?;
+        let noted = found.metadata.is_some();
+        let mut metadata = found.metadata.unwrap_or_default();
+        write_attributes(&found.object, attributes, &mut metadata)?;
+        match noted || !metadata.is_empty() {
+            true => write_metadata(&found.object, metadata),
+            false => Ok(()),
+        }
+    }
+
+    fn set(&mut self, key: &Key, value: &Value) -> Result<()> {
+        let group = self.parent_group(key)?;
+        let (attributes, users) = match find(self.root(), key)? {
+            Some(old) if old.kind == NodeKind::Value => {
+                if overwrite(&old, value)? {
+                    return Ok(());
+                }
+                let attributes = read_attributes(&old.object, old.metadata.as_ref())?;
+                let users = scales::users(&old.object)?;
+                unlink(&group, key.name())?;
+                (attributes, users)
+            }
+            Some(other) => return Err(clash("commit", key, other.kind, NodeKind::Value)),
+            None => (Attributes::new(), scales::make_room(&group, key.name())?),
+        };
+        create_value(&group, key.name(), value, &attributes)?;
+        self.scales.attach_again(self.root(), key, users)
+    }
+}
+
+fn open_series(state: &State, key: &Key) -> Result<StoredSeries<DatasetFormat>> {
+    let Some((found, path)) = state.find(key)? else {
+        return Err(not_declared(key));
+    };
+    if found.kind != NodeKind::Series {
+        return Err(clash("commit", key, found.kind, NodeKind::Series));
+    }
+    let series = load(&found, &path, &state.tails)?;
+    Ok(StoredSeries {
+        kind: series.schema.kind(),
+        columns: series.columns.map(|loaded| Ok(loaded.column))?,
+    })
+}

@@ -1,0 +1,250 @@
+//! An open recording: its file, what its writer remembers, and reading that goes on when the file
+//! is opened anew.
+
+mod checkpoint;
+pub(crate) mod commit;
+pub(crate) mod open_file;
+pub(crate) mod series;
+pub(crate) mod state;
+#[cfg(test)]
+mod tests;
+mod view;
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use parking_lot::{Mutex, RwLock};
+use simrecorder_core::backend::columns::PlannedFormats;
+use simrecorder_core::backend::errors::{closed, read_only};
+use simrecorder_core::{ChunkPolicy, Compression, ErrorKind, OpenMode, Result};
+
+use crate::driver::logged_file::LoggedFile;
+use crate::format::dataset_format::DatasetFormat;
+use crate::format::root;
+use crate::format::tail::{TailChanges, Tails};
+use crate::options::Hdf5Options;
+use crate::recording::open_file::{ATTEMPTS, OpenFile, open_for_reading, retry_while_changing};
+use crate::recording::state::State;
+
+/// What all handles of an open recording share.
+pub(crate) struct Recording {
+    pub(crate) path: PathBuf,
+    pub(crate) chunk_policy: ChunkPolicy,
+    pub(crate) compression: Compression,
+    pub(crate) read_only: bool,
+    pub(crate) closed: AtomicBool,
+    /// What is committed. Whoever commits holds it for writing, whoever reads metadata for
+    /// reading. Chunks are read without it.
+    pub(crate) state: RwLock<State>,
+    /// The file at hand, for reading chunks.
+    open: Mutex<Arc<OpenFile>>,
+    /// Changes before each cut, and each time before the file is opened anew.
+    epoch: AtomicU64,
+    pub(crate) planned: PlannedFormats<DatasetFormat>,
+}
+
+/// Opens the file and its journal as the mode says.
+fn open_log(path: &Path, options: &Hdf5Options, tails: &mut Tails) -> Result<Arc<LoggedFile>> {
+    let durability = options.durability;
+    let id = root::new_id();
+    let make_empty = &mut |path: &Path| root::create_file(path, id);
+    let mut append = || {
+        LoggedFile::append(path, durability, &mut |changes, range| {
+            tails.apply(changes, range.offset)
+        })
+    };
+    match options.mode {
+        OpenMode::Append => append(),
+        OpenMode::OpenOrCreate => match append() {
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                LoggedFile::create(path, id, durability, make_empty)
+            }
+            result => result,
+        },
+        OpenMode::CreateNew => LoggedFile::create(path, id, durability, make_empty),
+        OpenMode::Truncate => LoggedFile::recreate(path, id, durability, make_empty),
+        _ => {
+            let (log, read) = open_for_reading(path)?;
+            *tails = read;
+            Ok(log)
+        }
+    }
+}
+
+impl Recording {
+    /// Opens the recording in the file at `path`.
+    pub(crate) fn open(path: &Path, options: &Hdf5Options) -> Result<Self> {
+        let opened = retry_while_changing(|| {
+            let mut tails = Tails::default();
+            let log = open_log(path, options, &mut tails)?;
+            let recording = Self::new(path.to_owned(), Arc::clone(&log), tails, options);
+            let prepared = recording.and_then(|recording| {
+                recording.prepare_file()?;
+                Ok(recording)
+            });
+            Ok((log, prepared))
+        });
+        opened.map_err(|e| {
+            e.with_operation("open")
+                .with_key(path.display().to_string())
+        })
+    }
+
+    fn new(
+        path: PathBuf,
+        log: Arc<LoggedFile>,
+        tails: Tails,
+        options: &Hdf5Options,
+    ) -> Result<Self> {
+        let open = Arc::new(OpenFile::new(log)?);
+        Ok(Self {
+            path,
+            chunk_policy: options.chunk_policy.clone(),
+            compression: options.compression,
+            read_only: !options.mode.is_writable(),
+            closed: AtomicBool::new(false),
+            state: RwLock::new(State {
+                open: Arc::clone(&open),
+                tails,
+                series: HashMap::new(),
+                trim_from: 0,
+                is_unfinished: false,
+            }),
+            open: Mutex::new(open),
+            epoch: AtomicU64::new(0),
+            planned: PlannedFormats::default(),
+        })
+    }
+
+    /// Checks the file that was opened; one that is written becomes a recording.
+    fn prepare_file(&self) -> Result<()> {
+        let mut state = self.state.write();
+        state.open.check().map_err(|e| state.open.explain(e))?;
+        if !self.read_only && state.open.mark()? {
+            self.commit_file(&mut state, &TailChanges::default())?;
+        }
+        Ok(())
+    }
+
+    pub(crate) fn check_writable(&self, operation: &'static str) -> Result<()> {
+        if self.read_only {
+            return Err(read_only(operation));
+        }
+        if self.closed.load(Ordering::Acquire) {
+            return Err(closed(operation, "store"));
+        }
+        Ok(())
+    }
+
+    /// See [`Recording::epoch`] the field.
+    pub(crate) fn epoch(&self) -> u64 {
+        self.epoch.load(Ordering::Acquire)
+    }
+
+    /// Says that rows are going to be cut, or that other rows may stand in their place.
+    pub(crate) fn next_epoch(&self) {
+        self.epoch.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// Whether this handle reads what others write.
+    fn follows(&self) -> bool {
+        self.read_only || self.closed.load(Ordering::Acquire)
+    }
+
+    /// Opens the file anew for reading, as it is now.
+    fn reopen(&self, state: &mut State) -> Result<()> {
+        retry_while_changing(|| {
+            let (log, tails) = open_for_reading(&self.path)?;
+            let replaced = self.replace(state, Arc::clone(&log), tails);
+            Ok((log, replaced))
+        })
+    }
+
+    fn replace(&self, state: &mut State, log: Arc<LoggedFile>, tails: Tails) -> Result<()> {
+        let open = Arc::new(OpenFile::new(log)?);
+        open.check()?;
+        state.open = Arc::clone(&open);
+        state.tails = tails;
+        state.series.clear();
+        // Before others can read from it.
+        self.next_epoch();
+        // Views that read from the file before fail, and try again with this one.
+        let before = std::mem::replace(&mut *self.open.lock(), open);
+        before.close()
+    }
+
+    /// Reads metadata: calls `read` with what is committed now.
+    pub(crate) fn with_state<T>(&self, read: impl Fn(&State) -> Result<T>) -> Result<T> {
+        let mut attempt = 0;
+        loop {
+            attempt += 1;
+            if self.follows() {
+                let is_old = {
+                    let log = Arc::clone(&self.state.read().open.log);
+                    log.is_stale() || log.has_news()?
+                };
+                if is_old {
+                    let mut state = self.state.write();
+                    if state.open.log.is_stale() || state.open.log.has_news()? {
+                        self.reopen(&mut state)?;
+                    }
+                }
+            }
+            let state = self.state.read();
+            let result = read(&state);
+            // Whatever was read then may lack what could not be.
+            if state.open.log.is_stale() && attempt < ATTEMPTS {
+                continue;
+            }
+            return result.map_err(|error| state.open.explain(error));
+        }
+    }
+
+    /// Reads from the file at hand. What is read must be right for any later state, too.
+    pub(crate) fn with_open<T>(&self, mut read: impl FnMut(&OpenFile) -> Result<T>) -> Result<T> {
+        let mut attempt = 0;
+        loop {
+            attempt += 1;
+            let open = Arc::clone(&self.open.lock());
+            let error = match read(&open) {
+                Err(error) => error,
+                result => return result,
+            };
+            let is_stale = open.log.is_stale();
+            if is_stale {
+                let mut state = self.state.write();
+                if Arc::ptr_eq(&state.open, &open) {
+                    self.reopen(&mut state)?;
+                }
+            }
+            // Whoever closes the file holds the state until another is in its place.
+            let was_replaced = !Arc::ptr_eq(&self.state.read().open, &open);
+            if !(is_stale || was_replaced) || attempt == ATTEMPTS {
+                return Err(open.explain(error));
+            }
+        }
+    }
+
+    /// Makes what was written to the file, and changes of tails, durable and visible.
+    pub(crate) fn commit_file(&self, state: &mut State, changes: &TailChanges) -> Result<()> {
+        state.open.flush().map_err(|e| state.open.explain(e))?;
+        let range = state.open.log.commit(changes.as_bytes())?;
+        state.tails.apply(changes.as_bytes(), range.offset)
+    }
+
+    /// Takes back what was written since the last commit.
+    pub(crate) fn roll_back(&self, state: &mut State) -> Result<()> {
+        state.open.log.abandon();
+        // Whatever libhdf5 still wants to write is ignored.
+        let closed = state.open.close();
+        if let Err(error) = closed {
+            tracing::debug!(%error, "closing a file that was given up");
+        }
+        // They are needed as well if the file cannot be opened now.
+        let tails = state.tails.clone();
+        let log = Arc::clone(&state.open.log);
+        self.replace(state, log, tails)
+    }
+}

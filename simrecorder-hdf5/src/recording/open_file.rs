@@ -1,0 +1,145 @@
+//! The file of a recording, while libhdf5 has it open.
+
+use std::path::Path;
+use std::sync::{Arc, OnceLock};
+
+use hdf5_metno_sys::h5f::{H5F_scope_t, H5Fflush};
+use parking_lot::Mutex;
+use simrecorder_core::{Error, ErrorKind, Result};
+
+use crate::driver::logged_file::LoggedFile;
+use crate::driver::vfd::open_hdf5;
+use crate::format::dataset::Dataset;
+use crate::format::root::{self, FileId};
+use crate::format::tail::Tails;
+use crate::library::{Handle, locked, open_object, write_ok};
+
+/// A file that libhdf5 has open.
+#[derive(Debug)]
+pub(crate) struct OpenFile {
+    /// The root group.
+    pub(crate) root: Handle,
+    file: Mutex<Option<Handle>>,
+    pub(crate) log: Arc<LoggedFile>,
+    /// The id of the recording, if it has one.
+    id: OnceLock<FileId>,
+}
+
+impl OpenFile {
+    pub(crate) fn new(log: Arc<LoggedFile>) -> Result<Self> {
+        let id = open_hdf5(&log)?;
+        let file = locked(|| Handle::read(id, "open the file"))?;
+        let root = open_object(&file, "/")?;
+        Ok(Self {
+            root,
+            file: Mutex::new(Some(file)),
+            log,
+            id: OnceLock::new(),
+        })
+    }
+
+    /// The id of the recording, if it has one.
+    pub(crate) fn id(&self) -> Option<FileId> {
+        self.id.get().copied()
+    }
+
+    /// Checks the version of the recording, and that the journal belongs to it.
+    pub(crate) fn check(&self) -> Result<()> {
+        let stored = root::read_id(&self.root)?;
+        if let Some(id) = stored {
+            self.id.get_or_init(|| id);
+        }
+        match (self.log.file_id(), stored) {
+            (Some(of_journal), Some(of_file)) if of_journal != of_file => {
+                let message =
+                    "the journal beside the file belongs to another file; move one of them away";
+                Err(Error::new(ErrorKind::Corrupt, "open", message))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Makes a file of other software that is written a recording; returns whether it was changed.
+    pub(crate) fn mark(&self) -> Result<bool> {
+        let stored = root::read_id(&self.root)?;
+        let id = stored
+            .or_else(|| self.log.file_id())
+            .unwrap_or_else(root::new_id);
+        self.log.set_file_id(id)?;
+        self.id.get_or_init(|| id);
+        if stored.is_none() {
+            root::write_id(&self.root, id)?;
+        }
+        Ok(stored.is_none())
+    }
+
+    /// The dataset at `path`, which had been there.
+    pub(crate) fn dataset(&self, path: &str) -> Result<Dataset> {
+        Dataset::from_handle(open_object(&self.root, path)?)
+            .ok_or_else(|| Error::new(ErrorKind::Corrupt, "read", "the dataset is no longer there"))
+    }
+
+    /// Closes the file for libhdf5: all its identifiers end.
+    pub(crate) fn close(&self) -> Result<()> {
+        match self.file.lock().take() {
+            Some(file) => file.close("close the file"),
+            None => Ok(()),
+        }
+    }
+
+    /// Brings what libhdf5 holds back to the file.
+    pub(crate) fn flush(&self) -> Result<()> {
+        locked(|| {
+            // SAFETY: the handle is an object of the file.
+            let status = unsafe { H5Fflush(self.root.id(), H5F_scope_t::H5F_SCOPE_LOCAL) };
+            write_ok(status, "write its buffers")
+        })
+    }
+
+    /// The error below what libhdf5 reported, if the file had one.
+    pub(crate) fn explain(&self, error: Error) -> Error {
+        match self.log.take_error() {
+            Some(cause) => cause,
+            None => error,
+        }
+    }
+}
+
+/// A read is tried again this often when the file changed meanwhile.
+pub(crate) const ATTEMPTS: usize = 100;
+
+/// Opens a file for reading, as of its last commit.
+pub(crate) fn open_for_reading(path: &Path) -> Result<(Arc<LoggedFile>, Tails)> {
+    loop {
+        let mut tails = Tails::default();
+        let log = LoggedFile::read(path, &mut |changes, range| {
+            tails.apply(changes, range.offset)
+        })?;
+        // If it changed meanwhile, changes may be missing.
+        if !log.is_stale() {
+            return Ok((log, tails));
+        }
+    }
+}
+
+/// Opens a file that others may be writing, again when it changed while libhdf5 looked at it.
+pub(crate) fn retry_while_changing<T>(
+    mut open: impl FnMut() -> Result<(Arc<LoggedFile>, Result<T>)>,
+) -> Result<T> {
+    let mut attempt = 0;
+    loop {
+        attempt += 1;
+        let (log, opened) = open()?;
+        match opened {
+            _ if log.is_stale() && attempt < ATTEMPTS => {}
+            Err(error) => {
+                let error = log.take_error().unwrap_or(error);
+                if let Err(error) = log.give_up() {
+                    tracing::warn!(%error, "an empty journal stays behind");
+                }
+                return Err(error);
+            }
+            opened => return opened,
+        }
+    }
+}

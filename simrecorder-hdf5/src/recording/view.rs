@@ -1,0 +1,127 @@
+//! The nodes of a recording, and views of its series.
+
+use std::sync::Arc;
+
+use simrecorder_core::backend::columns::{ColumnStore, ColumnView, SeriesView};
+use simrecorder_core::backend::errors::{replaced, shortened};
+use simrecorder_core::{ArrayView, Key, Node, NodeKind, Result};
+
+use crate::columns::reading::{DatasetView, OpenDataset, Version};
+use crate::format::attributes::read_attributes;
+use crate::format::dataset_format::DatasetFormat;
+use crate::format::node::StoredNode;
+use crate::format::tail::JournalFile;
+use crate::format::value::read_value;
+use crate::recording::Recording;
+use crate::recording::series::{LoadedColumn, load};
+use crate::recording::state::State;
+
+impl ColumnStore for Recording {
+    type Format = DatasetFormat;
+    type Version = Version;
+    type Source<'a> = OpenDataset<'a>;
+
+    fn read_column<T>(
+        &self,
+        view: &DatasetView,
+        mut read: impl FnMut(&OpenDataset<'_>) -> Result<(u64, T)>,
+    ) -> Result<T> {
+        let ColumnView { column, version } = view;
+        self.with_open(|file| {
+            // A file without an id may have got one since.
+            if version.id.is_some() && file.id() != version.id {
+                return Err(replaced());
+            }
+            let tail = version.tail.as_ref();
+            let tail = tail.map(|(tail, journal)| (tail, JournalFile::clone(journal)));
+            let source = OpenDataset::new(file, column.clone(), tail);
+            let result = read(&source);
+            // Other rows may be in the place of those that were cut off.
+            if self.epoch() != version.epoch {
+                let end = result.as_ref().map_or(column.len, |(end, _)| *end);
+                let dataset = source.dataset()?;
+                let is_cut = dataset.cut_count()? != version.cut_count;
+                if is_cut || dataset.len()? < end.min(column.stored) {
+                    return Err(shortened());
+                }
+            }
+            result.map(|(_, read)| read)
+        })
+    }
+
+    fn view(self: &Arc<Self>, key: &Key) -> Result<Option<Arc<dyn ArrayView>>> {
+        let view = self.with_state(|state| match state.find(key)? {
+            Some((found, path)) if found.kind == NodeKind::Series => {
+                let view = self.view_series(state, key, &found, &path)?;
+                Ok(Some(Arc::new(view) as Arc<dyn ArrayView>))
+            }
+            _ => Ok(None),
+        });
+        view.map_err(|e| e.with_key(key.as_str()))
+    }
+}
+
+impl Recording {
+    /// The nodes at `keys`, as of one commit.
+    pub(crate) fn nodes(self: &Arc<Self>, keys: &[Key]) -> Result<Vec<Option<Node>>> {
+        self.with_state(|state| {
+            let nodes = keys.iter().map(|key| {
+                let node = self.node(state, key).map_err(|e| state.open.explain(e));
+                node.map_err(|e| e.with_key(key.as_str()))
+            });
+            nodes.collect()
+        })
+    }
+
+    fn node(self: &Arc<Self>, state: &State, key: &Key) -> Result<Option<Node>> {
+        let Some((found, path)) = state.find(key)? else {
+            return Ok(None);
+        };
+        if found.kind == NodeKind::Series {
+            let view = self.view_series(state, key, &found, &path)?;
+            return Ok(Some(Node::Series(Arc::new(view).into())));
+        }
+        let attributes = read_attributes(&found.object, found.metadata.as_ref())?;
+        if found.kind == NodeKind::Group {
+            return Ok(Some(Node::Group { attributes }));
+        }
+        let value = read_value(&found).map_err(|e| state.open.explain(e));
+        let value = value.map_err(|e| e.with_key(key.as_str()));
+        Ok(Some(Node::Value { value, attributes }))
+    }
+
+    fn view_series(
+        self: &Arc<Self>,
+        state: &State,
+        key: &Key,
+        found: &StoredNode,
+        path: &str,
+    ) -> Result<SeriesView<Self>> {
+        let series = load(found, path, &state.tails)?;
+        let columns = series
+            .columns
+            .map(|loaded| self.view_column(state, loaded))?;
+        let schema = Arc::new(series.schema);
+        Ok(SeriesView::new(
+            Arc::clone(self),
+            key.clone(),
+            schema,
+            columns,
+        ))
+    }
+
+    fn view_column(&self, state: &State, loaded: LoadedColumn) -> Result<DatasetView> {
+        let LoadedColumn { column, dataset } = loaded;
+        let tail = match state.tails.get(&column.path) {
+            Some(tail) => Some((tail.clone(), state.journal()?)),
+            None => None,
+        };
+        let version = Version {
+            epoch: self.epoch(),
+            id: state.open.id(),
+            cut_count: dataset.cut_count()?,
+            tail,
+        };
+        Ok(ColumnView { column, version })
+    }
+}

@@ -1,0 +1,136 @@
+//! From what the client library and the server report to the errors of the project.
+
+use redis::{ErrorKind as RedisKind, RedisError, ServerError, ServerErrorKind};
+use simrecorder_core::{Error, ErrorKind, NodeKind};
+
+pub(crate) fn corrupt(message: impl Into<String>) -> Error {
+    Error::new(ErrorKind::Corrupt, "read", message)
+}
+
+pub(crate) fn invalid(message: impl Into<String>) -> Error {
+    Error::new(ErrorKind::InvalidArgument, "open", message)
+}
+
+/// The error of a key that is something else already.
+pub(crate) fn clash(is: NodeKind, wanted: NodeKind) -> Error {
+    let message = format!("this is a {is}, it cannot become a {wanted}");
+    Error::new(ErrorKind::KindMismatch, "commit", message)
+}
+
+/// The error of a reply that has another form than its command asks for.
+pub(crate) fn unexpected(what: &str) -> Error {
+    let message = format!("the server answered something that is no {what}");
+    Error::new(ErrorKind::Corrupt, "read", message)
+}
+
+/// Whether it may help to do the same again on a new connection.
+pub(crate) fn is_transient(error: &RedisError) -> bool {
+    match error.kind() {
+        // A host name that does not exist will not exist in a second either.
+        RedisKind::Io => !error.to_string().contains("failed to lookup address"),
+        RedisKind::ClusterConnectionNotFound
+        | RedisKind::MasterNameNotFoundBySentinel
+        | RedisKind::NoValidReplicasFoundBySentinel => true,
+        RedisKind::Server(kind) => matches!(
+            kind,
+            ServerErrorKind::BusyLoading
+                | ServerErrorKind::TryAgain
+                | ServerErrorKind::ClusterDown
+                | ServerErrorKind::MasterDown
+                | ServerErrorKind::Moved
+                | ServerErrorKind::Ask
+                | ServerErrorKind::ReadOnly
+        ),
+        _ => matches!(error.code(), Some("BUSY" | "NOREPLICAS")),
+    }
+}
+
+/// Whether the server is there, and only not ready yet.
+pub(crate) fn is_loading(error: &RedisError) -> bool {
+    error.kind() == RedisKind::Server(ServerErrorKind::BusyLoading)
+}
+
+pub(crate) fn from_redis(operation: &'static str, error: RedisError) -> Error {
+    let (kind, message) = match error.kind() {
+        RedisKind::AuthenticationFailed => (
+            ErrorKind::PermissionDenied,
+            "the server refused user or password",
+        ),
+        RedisKind::Io if error.is_timeout() => (ErrorKind::Io, "the server did not answer in time"),
+        RedisKind::Io if error.is_connection_refusal() => (
+            ErrorKind::Io,
+            "nothing listens there; is the server running?",
+        ),
+        RedisKind::Io => (ErrorKind::Io, "the connection to the server failed"),
+        RedisKind::Parse | RedisKind::UnexpectedReturnType => (
+            ErrorKind::Corrupt,
+            "the answer is none of a Redis server; is the address right?",
+        ),
+        RedisKind::InvalidClientConfig => {
+            (ErrorKind::InvalidArgument, "the address is not understood")
+        }
+        _ => of_code(error.code().unwrap_or_default()),
+    };
+    Error::new(kind, operation, message).with_source(ServerMessage(error.to_string()))
+}
+
+/// What the client library or the server said, as one text: its own sources repeat it.
+#[derive(Debug)]
+struct ServerMessage(String);
+
+impl std::fmt::Display for ServerMessage {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for ServerMessage {}
+
+pub(crate) fn from_server(operation: &'static str, error: &ServerError) -> Error {
+    from_redis(operation, error.clone().into())
+}
+
+/// What the first word of an error of the server stands for.
+fn of_code(code: &str) -> (ErrorKind, &'static str) {
+    match code {
+        "OOM" => (
+            ErrorKind::StorageFull,
+            "the server is at its memory limit; drain the recording, or raise maxmemory",
+        ),
+        "MISCONF" => (
+            ErrorKind::StorageFull,
+            "the server cannot write to its disk and refuses changes; free some space",
+        ),
+        "WRONGTYPE" => (
+            ErrorKind::Corrupt,
+            "another program uses a key of this recording for something else",
+        ),
+        "NOAUTH" => (
+            ErrorKind::PermissionDenied,
+            "the server wants a password; give it in the URL",
+        ),
+        "WRONGPASS" => (
+            ErrorKind::PermissionDenied,
+            "the server refused user or password",
+        ),
+        "NOPERM" | "DENIED" => (
+            ErrorKind::PermissionDenied,
+            "the server does not allow this user what simrecorder needs",
+        ),
+        "LOADING" => (ErrorKind::Io, "the server is still loading its data"),
+        "READONLY" => (
+            ErrorKind::Io,
+            "the server is a replica, and takes no records; name the server that it follows",
+        ),
+        "NOREPLICAS" => (
+            ErrorKind::Io,
+            "too few replicas follow the server for its min-replicas-to-write; start them, or lower \
+             that",
+        ),
+        "CROSSSLOT" | "MOVED" => (
+            ErrorKind::InvalidArgument,
+            "the server is part of a cluster; open it with cluster(true) or ?cluster=true",
+        ),
+        _ => (ErrorKind::Io, "the server reported an error"),
+    }
+}

@@ -1,0 +1,48 @@
+//! The state of a series: which records it has.
+
+use redis::Value;
+use simrecorder_core::Result;
+
+use crate::connection::errors::corrupt;
+use crate::connection::reply::{Commands, Reply, command};
+use crate::format::names::SeriesNames;
+
+/// Which records a series has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct SeriesState {
+    /// The index of the first record that was not freed.
+    pub(crate) first: u64,
+    /// The index after the last record.
+    pub(crate) end: u64,
+    /// How often the series was truncated.
+    pub(crate) cut_count: u64,
+}
+
+impl SeriesState {
+    /// The question for the state of a series.
+    pub(crate) fn command(series: &SeriesNames) -> Commands {
+        let name = series.state();
+        command(&[b"HMGET", name.as_bytes(), b"first", b"end", b"cuts"])
+    }
+
+    /// The answer to that question; `None` if there is no such series.
+    pub(crate) fn from_reply(reply: Value) -> Result<Option<Self>> {
+        let mut fields = reply.array()?.into_iter();
+        let mut number = || match fields.next() {
+            Some(Value::Nil) | None => Ok(None),
+            Some(number) => u64::try_from(number.int()?)
+                .map(Some)
+                .map_err(|_| corrupt("the length of the series is negative")),
+        };
+        let (first, end, cut_count) = (number()?, number()?, number()?);
+        match (first, end, cut_count) {
+            (None, None, None) => Ok(None),
+            (Some(first), Some(end), Some(cut_count)) if first <= end => Ok(Some(Self {
+                first,
+                end,
+                cut_count,
+            })),
+            _ => Err(corrupt("the length of the series does not decode")),
+        }
+    }
+}

@@ -1,0 +1,291 @@
+-- Makes all changes of one commit, or none. The writer numbers its commits, so that one that comes
+-- twice is made once. docs/format.md describes the keys.
+--
+-- KEYS: commits [, root, nodes, attributes]: without the latter, the changes are about one series.
+-- ARGV: generation, writer, number of the commit before, number of this commit (0: not counted),
+--       what the names of groups begin with, what the names of values begin with, changes.
+local commits, root, nodes, attributes = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local writer, before, number = ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
+local groups, values = ARGV[5], ARGV[6]
+local at = 7
+
+if root and redis.call('HGET', root, 'generation') ~= ARGV[1] then
+    return {'replaced'}
+end
+if number > 0 then
+    local last = tonumber(redis.call('HGET', commits, writer) or '0')
+    if last >= number then return {'done', last} end
+    if last ~= before then return {'gap', last} end
+end
+
+local function take()
+    at = at + 1
+    return ARGV[at - 1]
+end
+
+local function int(n) return string.format('%.0f', n) end
+
+local function refuse(kind, key, message)
+    error({refused = {'refused', kind, key, message}})
+end
+
+-- What is to be done once everything has been checked: commands, and functions.
+local todo = {}
+local function add(...) todo[#todo + 1] = {...} end
+
+-- What stands at keys, with what this commit has changed so far.
+local known = {}
+local function node_at(key)
+    if key == '' then return {node = 'group'} end
+    if known[key] == nil then
+        local document = redis.call('HGET', nodes, key)
+        if document then
+            local decodes, decoded = pcall(cjson.decode, document)
+            if not decodes or type(decoded) ~= 'table' then
+                refuse('corrupt', key, 'the metadata of this key is malformed')
+            end
+            known[key] = decoded
+        else
+            known[key] = false
+        end
+    end
+    return known[key] or nil
+end
+
+-- Adds a key that is not there, and the groups above it.
+local function create(key, kind, document)
+    local child, child_kind, child_document = key, kind, document
+    while true do
+        local parent, name = string.match(child, '^(.*)/([^/]*)$')
+        if not parent then parent, name = '', child end
+        redis.call('HEXISTS', groups .. parent, name)
+        add('HSET', groups .. parent, name, child_kind)
+        add('HSET', nodes, child, child_document)
+        known[child] = cjson.decode(child_document)
+        local above = node_at(parent)
+        if above and above.node == 'group' then return end
+        if above then refuse('below', key, parent .. '\n' .. tostring(above.node)) end
+        child, child_kind, child_document = parent, 'group', '{"node":"group"}'
+    end
+end
+
+local function clash(key, is, wanted)
+    refuse('clash', key, tostring(is.node) .. '\n' .. wanted)
+end
+
+-- The lengths of series, with what this commit has changed so far.
+local states = {}
+local function state_at(name)
+    if not states[name] then
+        local f = redis.call('HMGET', name, 'records', 'first', 'end', 'cuts')
+        if f[1] then
+            states[name] = {
+                records = f[1], first = tonumber(f[2]), last = tonumber(f[3]), cuts = tonumber(f[4]),
+            }
+        end
+    end
+    return states[name]
+end
+
+local function existing(key, name)
+    local state = state_at(name)
+    if state then return state end
+    local is = nodes and node_at(key)
+    if is and is.node ~= 'series' then clash(key, is, 'series') end
+    refuse('missing', key, '')
+end
+
+local function check_parts(key, prefix, name, parts, bytes)
+    local found = 0
+    for part = 0, parts - 1 do
+        local full = prefix .. name
+        if parts > 1 then full = full .. '.' .. part end
+        found = found + redis.call('STRLEN', full)
+        add('PERSIST', full)
+    end
+    if found ~= bytes then refuse('frames', key, '') end
+end
+
+local function unlink(prefix, name, parts)
+    for part = 0, parts - 1 do
+        local full = prefix .. name
+        if parts > 1 then full = full .. '.' .. part end
+        redis.call('UNLINK', full)
+    end
+end
+
+local function fields_of(entry)
+    local fields = {}
+    for i = 1, #entry[2], 2 do fields[entry[2][i]] = entry[2][i + 1] end
+    return fields, tonumber(string.match(entry[1], '^(%d+)-'))
+end
+
+local changes = {}
+
+function changes.declare()
+    local key, records, document, text, name = take(), take(), take(), take(), take()
+    local is = node_at(key)
+    if not is then
+        create(key, 'series', document)
+        if text ~= '' then add('HSET', attributes, key, text) end
+        if name ~= '' then
+            if state_at(name) then refuse('corrupt', key, 'two keys have the same hash') end
+            states[name] = {records = records, first = 0, last = 0, cuts = 0, changed = true}
+        end
+    elseif is.node ~= 'series' then
+        clash(key, is, 'series')
+    elseif is.records ~= records then
+        refuse('schema', key, tostring(is.records) .. '\n' .. records)
+    end
+end
+
+-- The lengths of a series in a cluster, where its hierarchy is elsewhere.
+function changes.open()
+    local name, records = take(), take()
+    if not state_at(name) then
+        states[name] = {records = records, first = 0, last = 0, cuts = 0, changed = true}
+    end
+end
+
+function changes.set()
+    local key, document = take(), take()
+    if key == '' then clash(key, {node = 'group'}, 'value') end
+    local is, new = node_at(key), cjson.decode(document)
+    check_parts(key, values, new.frame, new.parts, new.bytes)
+    if not is then
+        create(key, 'value', document)
+    elseif is.node ~= 'value' then
+        clash(key, is, 'value')
+    else
+        add('HSET', nodes, key, document)
+        if is.frame ~= new.frame then
+            todo[#todo + 1] = function() unlink(values, is.frame, is.parts) end
+        end
+        known[key] = new
+    end
+end
+
+function changes.attributes()
+    local key, text = take(), take()
+    if not node_at(key) then create(key, 'group', '{"node":"group"}') end
+    add('HSET', attributes, key, text)
+end
+
+function changes.append()
+    local key, records, prefix, count = take(), take(), take(), tonumber(take())
+    local state = existing(key, prefix .. 'state')
+    if state.records ~= records then refuse('schema', key, state.records .. '\n' .. records) end
+    redis.call('XLEN', prefix .. 'index')
+    for _ = 1, count do
+        local name, n, bytes, parts = take(), take(), take(), take()
+        check_parts(key, prefix, name, tonumber(parts), tonumber(bytes))
+        add('XADD', prefix .. 'index', int(state.last) .. '-1',
+            'n', n, 'w', writer, 'f', name, 'b', bytes, 'p', parts)
+        state.last = state.last + tonumber(n)
+    end
+    state.changed = true
+end
+
+-- Puts the entries of an index into a new stream, which takes its place.
+local function move(index)
+    local new, from = index .. '.new', '-'
+    redis.call('DEL', new)
+    while true do
+        local entries = redis.call('XRANGE', index, from, '+', 'COUNT', 500)
+        if #entries == 0 then break end
+        for _, entry in ipairs(entries) do
+            redis.call('XADD', new, entry[1], unpack(entry[2]))
+        end
+        from = '(' .. entries[#entries][1]
+    end
+    redis.call('DEL', index)
+    if redis.call('EXISTS', new) == 1 then redis.call('RENAME', new, index) end
+end
+
+local function truncate(prefix, records)
+    local index, ended = prefix .. 'index', records
+    repeat
+        local entries = redis.call('XREVRANGE', index, '+', int(records) .. '-0', 'COUNT', 100)
+        for _, entry in ipairs(entries) do
+            local fields = fields_of(entry)
+            redis.call('XDEL', index, entry[1])
+            unlink(prefix, fields.f, tonumber(fields.p))
+        end
+    until #entries == 0
+    local entry = redis.call('XREVRANGE', index, '+', '-', 'COUNT', 1)[1]
+    local again
+    if entry then
+        local fields, first = fields_of(entry)
+        if first + tonumber(fields.n) > records then
+            redis.call('XDEL', index, entry[1])
+            again, ended = {
+                'XADD', index, entry[1], 'n', int(records - first), 'w', fields.w,
+                'f', fields.f, 'b', fields.b, 'p', fields.p,
+            }, first
+        end
+    end
+    -- So that records may be added from there on again. Newer servers let no stream go back behind
+    -- what was deleted from it: then its entries move to a new one.
+    if redis.call('EXISTS', index) == 1 then
+        local back = redis.pcall('XSETID', index, int(ended) .. '-0')
+        if type(back) == 'table' and back.err then move(index) end
+    end
+    if again then redis.call(unpack(again)) end
+end
+
+function changes.truncate()
+    local key, prefix, records = take(), take(), tonumber(take())
+    if nodes and key == '' then clash(key, {node = 'group'}, 'series') end
+    local state = existing(key, prefix .. 'state')
+    if state.last <= records then return end
+    redis.call('XLEN', prefix .. 'index')
+    state.first, state.last = math.min(state.first, records), records
+    state.cuts, state.changed = state.cuts + 1, true
+    todo[#todo + 1] = function() truncate(prefix, records) end
+end
+
+local function free(prefix, first)
+    local index = prefix .. 'index'
+    while true do
+        local entries = redis.call('XRANGE', index, '-', '+', 'COUNT', 16)
+        for _, entry in ipairs(entries) do
+            local fields, start = fields_of(entry)
+            if start + tonumber(fields.n) > first then return end
+            redis.call('XDEL', index, entry[1])
+            unlink(prefix, fields.f, tonumber(fields.p))
+        end
+        if #entries == 0 then return end
+    end
+end
+
+function changes.free()
+    local key, prefix, first = take(), take(), tonumber(take())
+    local state = existing(key, prefix .. 'state')
+    redis.call('XLEN', prefix .. 'index')
+    local freed = math.max(state.first, math.min(first, state.last))
+    -- A server whose memory is full refuses to write what did not change, too.
+    if freed > state.first then state.first, state.changed = freed, true end
+    todo[#todo + 1] = function() free(prefix, freed) end
+end
+
+local decided, refusal = pcall(function()
+    while at <= #ARGV do changes[take()]() end
+end)
+if not decided then
+    if type(refusal) == 'table' and refusal.refused then return refusal.refused end
+    if type(refusal) == 'table' then return refusal end
+    return redis.error_reply(tostring(refusal))
+end
+if number > 0 then
+    redis.call('HSET', commits, writer, ARGV[4])
+end
+for _, step in ipairs(todo) do
+    if type(step) == 'function' then step() else redis.call(unpack(step)) end
+end
+for name, state in pairs(states) do
+    if state.changed then
+        redis.call('HSET', name, 'records', state.records, 'first', int(state.first),
+            'end', int(state.last), 'cuts', int(state.cuts))
+    end
+end
+return {'done', number}

@@ -1,0 +1,205 @@
+//! From the changes of a commit to the commands that make them.
+
+use std::sync::Arc;
+
+use simrecorder_core::{Batch, Change, Error, ErrorKind, Key, NodeKind, Result, Schema, Value};
+
+use crate::connection::errors::{clash, corrupt};
+use crate::format::document::{Document, SeriesDocument, signature};
+use crate::format::names::SeriesNames;
+use crate::recording::encoder::{FrameEncoder, PreparedBatch};
+use crate::recording::keyspace::Keyspace;
+use crate::recording::writer::{CommitCommands, SlotCommands, Writer};
+
+/// Collects the changes of one commit.
+pub(super) struct CommitBuilder<'a> {
+    keyspace: &'a Keyspace,
+    encoder: &'a FrameEncoder,
+    writer: &'a Writer,
+    commit: CommitCommands,
+}
+
+impl<'a> CommitBuilder<'a> {
+    pub(super) fn new(
+        keyspace: &'a Keyspace,
+        encoder: &'a FrameEncoder,
+        writer: &'a Writer,
+    ) -> Self {
+        Self {
+            keyspace,
+            encoder,
+            writer,
+            commit: CommitCommands::default(),
+        }
+    }
+
+    pub(super) fn finish(self) -> CommitCommands {
+        self.commit
+    }
+
+    pub(super) fn add(&mut self, change: Change) -> Result<()> {
+        let key = change.key().clone();
+        let added = match change {
+            Change::Declare { key, schema } => self.declare(&key, &schema),
+            Change::Append { batch, prepared } => {
+                let prepared = prepared.and_then(|it| it.downcast::<PreparedBatch>().ok());
+                self.append(&batch, prepared.map(|prepared| *prepared))
+            }
+            Change::Set { key, value } => self.set(&key, &value),
+            Change::SetAttributes { key, attributes } => {
+                let text = serde_json::Value::Object((*attributes).clone()).to_string();
+                self.change(None, &["attributes", key.as_str(), &text]);
+                Ok(())
+            }
+            Change::Truncate { key, len } => self.truncate(&key, len),
+            _ => {
+                let message = "the Redis store does not know this kind of change";
+                Err(Error::new(ErrorKind::Internal, "commit", message))
+            }
+        };
+        added.map_err(|e| e.with_key(key.as_str()))
+    }
+
+    /// The commands for the keys of a series, or for the hierarchy.
+    fn slot(&mut self, series: Option<&SeriesNames>) -> &mut SlotCommands {
+        let slot = series.filter(|_| self.keyspace.connections.is_cluster());
+        self.commit.slot(slot)
+    }
+
+    fn change(&mut self, series: Option<&SeriesNames>, arguments: &[&str]) {
+        let arguments = arguments.iter().map(|it| it.as_bytes().to_vec());
+        self.slot(series).changes.extend(arguments);
+    }
+
+    /// Where the next batch of a series begins, as this writer counts.
+    fn position(&self, key: &Key) -> Option<u64> {
+        let position = self.commit.positions.get(key).copied();
+        position.or_else(|| self.writer.position(key))
+    }
+
+    fn declare(&mut self, key: &Key, schema: &Schema) -> Result<()> {
+        if key.is_root() {
+            return Err(clash(NodeKind::Group, NodeKind::Series));
+        }
+        if let Some(series) = self.keyspace.cached_series(key) {
+            series.schema.check_same_records(schema)?;
+        }
+        let document = Arc::new(self.encoder.new_document(schema)?);
+        let attributes = match schema.attributes().is_empty() {
+            true => String::new(),
+            false => serde_json::Value::Object(schema.attributes().clone()).to_string(),
+        };
+        let names = self.keyspace.names.series(key);
+        let signature = signature(schema);
+        let is_cluster = self.keyspace.connections.is_cluster();
+        let state = match is_cluster {
+            true => String::new(),
+            false => names.state(),
+        };
+        let json = document.to_json();
+        let declare = [
+            "declare",
+            key.as_str(),
+            &signature,
+            &json,
+            &attributes,
+            &state,
+        ];
+        self.change(None, &declare);
+        if is_cluster {
+            self.change(Some(&names), &["open", &names.state(), &signature]);
+        }
+        self.commit.declared.entry(key.clone()).or_insert(document);
+        Ok(())
+    }
+
+    /// The series that a change is about, which was declared before.
+    fn series(&self, key: &Key) -> Result<Arc<SeriesDocument>> {
+        if let Some(series) = self.commit.declared.get(key) {
+            return Ok(Arc::clone(series));
+        }
+        if key.is_root() {
+            return Err(clash(NodeKind::Group, NodeKind::Series));
+        }
+        if let Some(series) = self.keyspace.cached_series(key) {
+            return Ok(series);
+        }
+        match self.keyspace.document(key)? {
+            Some(Document::Series(series)) => Ok(series),
+            Some(other) => Err(clash(other.kind(), NodeKind::Series)),
+            None => {
+                self.keyspace.check_current()?;
+                // The server may have lost it, and is sent it again before this commit.
+                self.writer.declared(key).ok_or_else(|| {
+                    let message = "the series was not declared";
+                    Error::new(ErrorKind::NotFound, "commit", message)
+                })
+            }
+        }
+    }
+
+    fn append(&mut self, batch: &Batch, prepared: Option<PreparedBatch>) -> Result<()> {
+        let (key, records) = (&batch.key, &batch.records);
+        let series = self.series(key)?;
+        series.schema.check_same_records(records.schema())?;
+        if let Some(expected) = self.position(key)
+            && expected != batch.start
+        {
+            let message = format!(
+                "a batch starts at record {}, this writer is at {expected}",
+                batch.start
+            );
+            return Err(Error::new(ErrorKind::Internal, "commit", message));
+        }
+        let end = batch.start.checked_add(records.len());
+        let end = end.ok_or_else(|| corrupt("the series is too long"))?;
+        self.commit.positions.insert(key.clone(), end);
+        let names = self.keyspace.names.series(key);
+        let prepared = match prepared {
+            Some(prepared) => prepared,
+            None => self.encoder.encode(&names, records, series.format)?,
+        };
+        let count = prepared.frames.len().to_string();
+        let signature = signature(&series.schema);
+        self.change(
+            Some(&names),
+            &["append", key.as_str(), &signature, names.prefix(), &count],
+        );
+        for frame in &prepared.frames {
+            let numbers = [
+                frame.record_count,
+                frame.byte_len as u64,
+                frame.part_count as u64,
+            ];
+            let [record_count, byte_len, part_count] = numbers.map(|number| number.to_string());
+            let frame = [&*frame.name, &record_count, &byte_len, &part_count];
+            self.change(Some(&names), &frame);
+        }
+        self.slot(Some(&names)).frames.push(prepared.commands);
+        Ok(())
+    }
+
+    fn set(&mut self, key: &Key, value: &Value) -> Result<()> {
+        if key.is_root() {
+            return Err(clash(NodeKind::Group, NodeKind::Value));
+        }
+        let prefix = self.keyspace.names.values();
+        let (stored, commands) = self.encoder.encode_value(&prefix, value)?;
+        self.change(None, &["set", key.as_str(), &stored.to_json()]);
+        self.slot(None).frames.push(commands);
+        Ok(())
+    }
+
+    fn truncate(&mut self, key: &Key, len: u64) -> Result<()> {
+        self.series(key)?;
+        let names = self.keyspace.names.series(key);
+        self.change(
+            Some(&names),
+            &["truncate", key.as_str(), names.prefix(), &len.to_string()],
+        );
+        if self.position(key).is_some_and(|position| len < position) {
+            self.commit.positions.insert(key.clone(), len);
+        }
+        Ok(())
+    }
+}

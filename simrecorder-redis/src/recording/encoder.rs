@@ -1,0 +1,257 @@
+//! From records to frames, and to the commands that store them.
+
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use simrecorder_core::{
+    ChunkPolicy, Compression, DType, Error, ErrorKind, Kind, Records, Result, Schema, Value,
+};
+
+use crate::connection::reply::Commands;
+use crate::format::document::{SeriesDocument, StoredValue};
+use crate::format::frame::arrow::stream;
+use crate::format::frame::contents::FrameBytes;
+use crate::format::frame::{FRAME_BYTES, FrameFormat, RedisEncoding};
+use crate::format::names::{SeriesNames, part_names, writer_name};
+use crate::options::RedisOptions;
+use crate::recording::buffers::BufferPool;
+
+/// No more records than this share a frame, whatever a chunk policy says.
+const MAX_FRAME_BYTES: usize = 64 << 20;
+/// Records of unknown size are handed over by this many, or when they fill a buffer.
+const VARIABLE_RECORDS: u64 = 4096;
+/// How long the server keeps frames that no commit followed, in seconds.
+const FRAME_LIFETIME: &[u8] = b"600";
+
+/// One frame that was, or will be, sent.
+#[derive(Clone, Debug)]
+pub(super) struct Frame {
+    pub(super) name: String,
+    pub(super) record_count: u64,
+    pub(super) byte_len: usize,
+    pub(super) part_count: usize,
+}
+
+/// A batch as commands that store its frames.
+#[derive(Debug)]
+pub(super) struct PreparedBatch {
+    pub(super) commands: Commands,
+    pub(super) frames: Vec<Frame>,
+}
+
+/// Makes the frames of a recording.
+#[derive(Debug)]
+pub(super) struct FrameEncoder {
+    /// How new series are written, unless their schema says otherwise.
+    format: FrameFormat,
+    chunk_policy: ChunkPolicy,
+    /// The length of the longest value on the server; longer frames are split.
+    part_bytes: usize,
+    /// What the names of its frames begin with.
+    writer: String,
+    next_frame: AtomicU64,
+    buffers: Arc<BufferPool>,
+}
+
+impl FrameEncoder {
+    pub(super) fn new(
+        format: FrameFormat,
+        options: &RedisOptions,
+        writer: u64,
+        buffers: Arc<BufferPool>,
+    ) -> Self {
+        Self {
+            format,
+            chunk_policy: options.chunk_policy.clone(),
+            part_bytes: options.largest_value,
+            writer: writer_name(writer),
+            next_frame: AtomicU64::new(0),
+            buffers,
+        }
+    }
+
+    /// The metadata of a new series.
+    pub(super) fn new_document(&self, schema: &Schema) -> Result<SeriesDocument> {
+        schema.check()?;
+        let format = FrameFormat {
+            compression: schema.compression().unwrap_or(self.format.compression),
+            ..self.format
+        };
+        format.check(schema)?;
+        let policy = schema.chunk_policy().unwrap_or(&self.chunk_policy);
+        let chunk_shape = if schema.kind() == Kind::Array {
+            let size = schema.dtype().map_or(1, DType::size);
+            let mut shape = policy.chunk_shape(schema.record_shape(), size)?;
+            // A frame holds whole records.
+            for (chunk, record) in shape[1..].iter_mut().zip(schema.record_shape()) {
+                *chunk = (*record).max(1);
+            }
+            let record = schema.record_bytes().unwrap_or(usize::MAX).max(1);
+            shape[0] = shape[0].clamp(1, (MAX_FRAME_BYTES / record).max(1) as u64);
+            shape
+        } else {
+            vec![
+                policy
+                    .fixed_records()
+                    .unwrap_or(VARIABLE_RECORDS)
+                    .min(VARIABLE_RECORDS),
+            ]
+        };
+        Ok(SeriesDocument::new(schema, format, chunk_shape))
+    }
+
+    /// Encodes records of a series.
+    pub(super) fn encode(
+        &self,
+        series: &SeriesNames,
+        records: &Records,
+        format: FrameFormat,
+    ) -> Result<PreparedBatch> {
+        let bytes = records.data().len() + records.ends().len() * 8 + 1024;
+        let mut commands = Commands::with_buffer(self.buffers.take(bytes));
+        let mut frames = Vec::new();
+        for range in frame_ranges(records, FRAME_BYTES) {
+            let count = range.end - range.start;
+            let frame = format.encode(records, range)?;
+            frames.push(self.store(&mut commands, series.prefix(), &frame, count));
+        }
+        Ok(PreparedBatch { commands, frames })
+    }
+
+    /// Encodes a value, exactly; `prefix` is what the names of values begin with.
+    pub(super) fn encode_value(
+        &self,
+        prefix: &str,
+        value: &Value,
+    ) -> Result<(StoredValue, Commands)> {
+        let schema = Schema::try_from(value)?;
+        let compression = match self.format.compression {
+            Compression::Lossy(_) => Compression::Small,
+            exact => exact,
+        };
+        let format = FrameFormat {
+            compression,
+            ..self.format
+        };
+        format.check(&schema)?;
+        let records = one_record(&schema, value)?;
+        let mut frame = format.encode(&records, 0..1)?;
+        if format.encoding == RedisEncoding::Arrow {
+            frame = stream(&schema, frame);
+        }
+        let mut commands = Commands::default();
+        let stored = self.store(&mut commands, prefix, &frame, 1);
+        let stored = StoredValue {
+            schema,
+            format,
+            frame: stored.name,
+            part_count: stored.part_count,
+            byte_len: stored.byte_len as u64,
+        };
+        Ok((stored, commands))
+    }
+
+    /// Adds the commands that store one frame, in parts if it is large.
+    fn store(
+        &self,
+        commands: &mut Commands,
+        prefix: &str,
+        frame: &FrameBytes<'_>,
+        record_count: u64,
+    ) -> Frame {
+        let number = self.next_frame.fetch_add(1, Ordering::Relaxed);
+        let name = format!("{}-{number:x}", self.writer);
+        let byte_len = frame.len();
+        let part_count = byte_len.div_ceil(self.part_bytes).max(1);
+        let whole = (part_count > 1).then(|| frame.concat());
+        for (part, full_name) in part_names(prefix, &name, part_count).enumerate() {
+            commands.begin(6);
+            commands.argument("SET");
+            commands.argument(full_name);
+            match &whole {
+                None => commands.argument_of(byte_len, |target| frame.append_to(target)),
+                Some(whole) => {
+                    let start = part * self.part_bytes;
+                    let end = byte_len.min(start + self.part_bytes);
+                    commands.argument(&whole[start..end]);
+                }
+            }
+            commands.argument("EX");
+            commands.argument(FRAME_LIFETIME);
+            // One that comes twice must not end the one that a commit has made permanent.
+            commands.argument("NX");
+        }
+        Frame {
+            name,
+            record_count,
+            byte_len,
+            part_count,
+        }
+    }
+}
+
+/// A value as the only record of a series.
+fn one_record(schema: &Schema, value: &Value) -> Result<Records> {
+    let schema = Arc::new(schema.clone());
+    let variable = |bytes: &[u8]| {
+        Records::variable(
+            Arc::clone(&schema),
+            vec![bytes.len() as u64],
+            bytes.to_vec(),
+        )
+    };
+    match value {
+        Value::Array(array) => Records::fixed(Arc::clone(&schema), 1, array.as_bytes().to_vec()),
+        Value::Text(text) => variable(text.as_bytes()),
+        Value::Bytes(bytes) => variable(bytes),
+        Value::Object(object) => variable(object.as_msgpack()),
+        _ => Err(Error::new(
+            ErrorKind::Unsupported,
+            "commit",
+            "this kind of value is not kept",
+        )),
+    }
+}
+
+/// Cuts records into frames of about so many bytes; a record is never cut.
+fn frame_ranges(records: &Records, frame_bytes: usize) -> Vec<Range<u64>> {
+    let mut ranges = Vec::new();
+    let mut start = 0;
+    while start < records.len() {
+        let end = if records.schema().kind().is_fixed() {
+            let size = records.schema().record_bytes().unwrap_or(1).max(1);
+            start + (frame_bytes / size).max(1) as u64
+        } else {
+            let before = match start {
+                0 => 0,
+                start => records.ends()[start as usize - 1],
+            };
+            let rest = &records.ends()[start as usize..];
+            // Each record takes the eight bytes of its end too.
+            let fitting = rest.partition_point(|end| end - before <= frame_bytes as u64);
+            start + fitting.clamp(1, frame_bytes / 8 + 1) as u64
+        };
+        let end = end.min(records.len());
+        ranges.push(start..end);
+        start = end;
+    }
+    ranges
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn records_are_cut_into_frames_that_hold_all_of_them() {
+        let numbers = Records::fixed(Schema::scalar::<u64>().into(), 10, vec![0; 80]).unwrap();
+        assert_eq!(frame_ranges(&numbers, 32), [0..4, 4..8, 8..10]);
+        assert_eq!(frame_ranges(&numbers, 1).len(), 10);
+        let ends = vec![0, 40, 41, 42, 50];
+        let texts = Records::variable(Schema::text().into(), ends, vec![0; 50]).unwrap();
+        assert_eq!(frame_ranges(&texts, 16), [0..1, 1..2, 2..5]);
+        let none = Records::empty(Schema::text().into());
+        assert_eq!(frame_ranges(&none, 16), []);
+    }
+}

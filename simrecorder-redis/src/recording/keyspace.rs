@@ -1,0 +1,323 @@
+//! The keys of one recording on the server, and what they say.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use redis::Value as Answer;
+use simrecorder_core::{
+    Attributes, Child, Error, ErrorKind, Key, NodeKind, Records, Result, Value,
+};
+
+use crate::connection::errors::{corrupt, unexpected};
+use crate::connection::reply::{Commands, Reply, command};
+use crate::connection::{Connections, Failure};
+use crate::format::document::{Document, SeriesDocument, StoredValue};
+use crate::format::names::{Names, part_names};
+use crate::format::state::SeriesState;
+use crate::server::RedisServer;
+
+/// A node as the server has it.
+#[derive(Debug)]
+pub(crate) enum NodeReply {
+    Group(Attributes),
+    Value {
+        stored: Box<StoredValue>,
+        value: Result<Value>,
+        attributes: Attributes,
+    },
+    Series {
+        document: Arc<SeriesDocument>,
+        state: SeriesState,
+        attributes: Attributes,
+    },
+}
+
+/// The keys of one recording, on the server that has them.
+#[derive(Debug)]
+pub(crate) struct Keyspace {
+    pub(crate) connections: Connections,
+    /// The name of the recording.
+    pub(crate) run: String,
+    pub(crate) names: Names,
+    /// Series that were read: their metadata does not change.
+    series: Mutex<HashMap<Key, Arc<SeriesDocument>>>,
+    /// A server that ends with the recording: the last field, so that connections go before it.
+    pub(crate) server: Option<RedisServer>,
+}
+
+impl Keyspace {
+    pub(crate) fn new(
+        connections: Connections,
+        run: String,
+        generation: &str,
+        server: Option<RedisServer>,
+    ) -> Self {
+        Self {
+            names: Names::new(&run, generation),
+            connections,
+            run,
+            series: Mutex::default(),
+            server,
+        }
+    }
+
+    /// Asks several questions, of one slot each, in one round trip if there is but one server.
+    pub(crate) fn ask(
+        &self,
+        operation: &'static str,
+        questions: &[Commands],
+    ) -> Result<Vec<Answer>> {
+        self.connections.run(operation, |link| {
+            let answers = if self.connections.is_cluster() {
+                let each = questions.iter().map(|question| link.exchange(&[question]));
+                each.collect::<Result<Vec<_>, _>>()?.concat()
+            } else {
+                link.exchange(&questions.iter().collect::<Vec<_>>())?
+            };
+            for answer in &answers {
+                if let Answer::ServerError(error) = answer {
+                    return Err(Failure::Redis(error.clone().into()));
+                }
+            }
+            Ok(answers)
+        })
+    }
+
+    pub(crate) fn ask_one(&self, operation: &'static str, arguments: &[&[u8]]) -> Result<Answer> {
+        let mut answers = self.ask(operation, &[command(arguments)])?;
+        Ok(answers.pop().unwrap_or_default())
+    }
+
+    /// The fields of a hash, some at a time.
+    pub(crate) fn scan(&self, name: &str) -> Result<HashMap<String, Vec<u8>>> {
+        let mut found = HashMap::new();
+        let mut cursor = "0".to_owned();
+        loop {
+            let some: [&[u8]; 5] = [
+                b"HSCAN",
+                name.as_bytes(),
+                cursor.as_bytes(),
+                b"COUNT",
+                b"1000",
+            ];
+            let mut answer = self.ask_one("read", &some)?.array()?.into_iter();
+            let next = answer.next().unwrap_or_default().text()?;
+            found.extend(answer.next().unwrap_or_default().pairs()?);
+            cursor = next.unwrap_or_else(|| "0".to_owned());
+            if cursor == "0" {
+                return Ok(found);
+            }
+        }
+    }
+
+    /// The generation of the recording that has the name of this one now, if there is one.
+    pub(crate) fn current_generation(&self, operation: &'static str) -> Result<Option<String>> {
+        let root = self.names.root();
+        self.ask_one(operation, &[b"HGET", root.as_bytes(), b"generation"])?
+            .text()
+    }
+
+    /// Checks that the recording is still the one that was opened.
+    pub(crate) fn check_current(&self) -> Result<()> {
+        match self.current_generation("commit")?.as_deref() == Some(self.names.generation()) {
+            true => Ok(()),
+            false => Err(self.not_current()),
+        }
+    }
+
+    /// The error of a recording that is no longer the one that was opened.
+    pub(crate) fn not_current(&self) -> Error {
+        let message = "the recording was deleted, or replaced by a new one";
+        Error::new(ErrorKind::NotFound, "commit", message).with_key(self.run.clone())
+    }
+
+    /// The metadata of a key.
+    pub(crate) fn document(&self, key: &Key) -> Result<Option<Document>> {
+        let nodes = self.names.nodes();
+        let text = self.ask_one(
+            "read",
+            &[b"HGET", nodes.as_bytes(), key.as_str().as_bytes()],
+        );
+        let Some(text) = text?.bytes()? else {
+            return Ok(None);
+        };
+        let document = Document::from_json(&text).map_err(|e| e.with_key(key.as_str()))?;
+        if let Document::Series(series) = &document {
+            self.series.lock().insert(key.clone(), Arc::clone(series));
+        }
+        Ok(Some(document))
+    }
+
+    /// A series whose metadata was read before.
+    pub(crate) fn cached_series(&self, key: &Key) -> Option<Arc<SeriesDocument>> {
+        self.series.lock().get(key).cloned()
+    }
+
+    /// The metadata of the series at `key`, if there is a series.
+    pub(crate) fn series(&self, key: &Key) -> Result<Option<Arc<SeriesDocument>>> {
+        if let Some(series) = self.cached_series(key) {
+            return Ok(Some(series));
+        }
+        Ok(match self.document(key)? {
+            Some(Document::Series(series)) => Some(series),
+            _ => None,
+        })
+    }
+
+    /// The nodes at `keys`, as of one moment; in a cluster, as of one moment for each series.
+    pub(crate) fn nodes(&self, keys: &[Key]) -> Result<Vec<Option<NodeReply>>> {
+        let mut damaged = HashMap::new();
+        loop {
+            let nodes = self.ask_for_nodes(keys)?;
+            let mut is_current = true;
+            for (key, node) in keys.iter().zip(&nodes) {
+                if let Some(NodeReply::Value { stored, value, .. }) = node
+                    && value.is_err()
+                {
+                    // It may have been set again after its metadata was read: then its frame has
+                    // another name now.
+                    let before = damaged.insert(key, stored.frame.clone());
+                    is_current &= before.as_ref() == Some(&stored.frame);
+                }
+            }
+            if is_current {
+                return Ok(nodes);
+            }
+        }
+    }
+
+    fn ask_for_nodes(&self, keys: &[Key]) -> Result<Vec<Option<NodeReply>>> {
+        let fields = |name: String| {
+            let mut fields = Commands::default();
+            fields.begin(2 + keys.len());
+            fields.argument("HMGET");
+            fields.argument(name);
+            keys.iter().for_each(|key| fields.argument(key.as_str()));
+            fields
+        };
+        let mut questions = vec![fields(self.names.nodes()), fields(self.names.attributes())];
+        let states = keys
+            .iter()
+            .map(|key| SeriesState::command(&self.names.series(key)));
+        questions.extend(states);
+        let mut answers = self.ask_together("read", questions)?.into_iter();
+        let mut next = || answers.next().unwrap_or_default().array();
+        let (documents, attributes) = (next()?.into_iter(), next()?.into_iter());
+        let mut nodes = Vec::with_capacity(keys.len());
+        for (((key, document), attributes), state) in
+            keys.iter().zip(documents).zip(attributes).zip(answers)
+        {
+            let node = self.node_reply(key, document, attributes, state);
+            nodes.push(node.map_err(|e| e.with_key(key.as_str()))?);
+        }
+        match nodes.len() == keys.len() {
+            true => Ok(nodes),
+            false => Err(unexpected("number of fields")),
+        }
+    }
+
+    fn node_reply(
+        &self,
+        key: &Key,
+        document: Answer,
+        attributes: Answer,
+        state: Answer,
+    ) -> Result<Option<NodeReply>> {
+        let document = match document.bytes()? {
+            Some(text) => Document::from_json(&text)?,
+            None if key.is_root() => Document::Group,
+            None => return Ok(None),
+        };
+        let attributes = attributes_from(attributes)?;
+        Ok(Some(match document {
+            Document::Group => NodeReply::Group(attributes),
+            Document::Value(stored) => NodeReply::Value {
+                value: self
+                    .read_value(&stored)
+                    .map_err(|e| e.with_key(key.as_str())),
+                stored,
+                attributes,
+            },
+            Document::Series(document) => NodeReply::Series {
+                // In a cluster, a series is declared before it has a state.
+                state: SeriesState::from_reply(state)?.unwrap_or_default(),
+                document,
+                attributes,
+            },
+        }))
+    }
+
+    /// Asks questions as of one moment; in a cluster, one after the other.
+    fn ask_together(
+        &self,
+        operation: &'static str,
+        mut questions: Vec<Commands>,
+    ) -> Result<Vec<Answer>> {
+        if self.connections.is_cluster() {
+            return self.ask(operation, &questions);
+        }
+        questions.insert(0, command(&[b"MULTI"]));
+        questions.push(command(&[b"EXEC"]));
+        let mut answers = self.ask(operation, &questions)?;
+        let answers = answers.pop().unwrap_or_default().array()?;
+        answers.into_iter().map(Reply::checked).collect()
+    }
+
+    fn read_value(&self, stored: &StoredValue) -> Result<Value> {
+        let mut questions = Commands::default();
+        let last = stored.byte_len.to_string();
+        let prefix = self.names.values();
+        for name in part_names(&prefix, &stored.frame, stored.part_count) {
+            questions.command(&[b"GETRANGE", name.as_bytes(), b"0", last.as_bytes()]);
+        }
+        let mut frame = Vec::new();
+        for part in self.ask("get", &[questions])? {
+            frame.extend(part.bytes()?.unwrap_or_default());
+        }
+        if frame.len() as u64 != stored.byte_len {
+            return Err(corrupt(format!(
+                "a value has {} bytes, its metadata says {}",
+                frame.len(),
+                stored.byte_len
+            )));
+        }
+        let decoded = stored.format.decode(frame, &stored.schema)?;
+        let schema = Arc::new(stored.schema.clone());
+        let data = decoded.data().to_vec();
+        let records = match schema.kind().is_fixed() {
+            true => Records::fixed(schema, decoded.count, data),
+            false => Records::variable(schema, decoded.ends, data),
+        };
+        records?.value(0)
+    }
+
+    /// What is right below a group, in the order of its names.
+    pub(crate) fn children(&self, group: &Key) -> Result<Vec<Child>> {
+        let found = self.scan(&self.names.group(group))?;
+        let children = found.into_iter().map(|(name, kind)| {
+            let kind = match &kind[..] {
+                b"group" => NodeKind::Group,
+                b"value" => NodeKind::Value,
+                b"series" => NodeKind::Series,
+                _ => return Err(corrupt("a child of this group is of no known kind")),
+            };
+            let child = match group.is_root() {
+                true => Key::new(name),
+                false => group.join(name),
+            };
+            Ok(Child::new(child?, kind))
+        });
+        let mut children = children.collect::<Result<Vec<_>>>()?;
+        children.sort_by(|a, b| a.key.cmp(&b.key));
+        Ok(children)
+    }
+}
+
+fn attributes_from(answer: Answer) -> Result<Attributes> {
+    let Some(text) = answer.bytes()? else {
+        return Ok(Attributes::new());
+    };
+    serde_json::from_slice(&text)
+        .map_err(|e| corrupt("the attributes do not decode").with_source(e))
+}

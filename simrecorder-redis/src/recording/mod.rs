@@ -1,0 +1,182 @@
+//! One recording that is open.
+//!
+//! `keyspace.rs` asks what the server has. `open.rs` and `catalog.rs` find, create, list and delete
+//! recordings. A commit goes from `commit.rs`, which turns its changes into commands with
+//! `encoder.rs`, to `writer.rs`, which sends them until the server has them. `persistence.rs` and
+//! `durable.rs` tell what the server may still lose.
+
+mod buffers;
+pub(crate) mod catalog;
+mod commit;
+mod durable;
+mod encoder;
+pub(crate) mod keyspace;
+mod open;
+mod persistence;
+mod script;
+mod writer;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use parking_lot::Mutex;
+use simrecorder_core::backend::random_number;
+use simrecorder_core::{Batch, Commit, Error, ErrorKind, Key, Prepared, Result, Schema};
+
+use self::buffers::BufferPool;
+use self::catalog::{delete, delete_garbage};
+use self::commit::CommitBuilder;
+use self::encoder::FrameEncoder;
+use self::keyspace::Keyspace;
+use self::open::{Root, register_writer};
+use self::writer::Writer;
+use crate::connection::Connections;
+use crate::format::document::SeriesDocument;
+use crate::format::names::writer_name;
+use crate::options::RedisOptions;
+use crate::server::RedisServer;
+
+/// One recording, as this store has it open.
+#[derive(Debug)]
+pub(crate) struct Recording {
+    pub(crate) keyspace: Arc<Keyspace>,
+    pub(crate) read_only: bool,
+    /// The number of this store among the writers of the recording.
+    pub(crate) id: u64,
+    encoder: FrameEncoder,
+    writer: Mutex<Writer>,
+    closed: AtomicBool,
+    /// Series that this store planned and may declare.
+    planned: Mutex<HashMap<Key, Arc<SeriesDocument>>>,
+}
+
+impl Recording {
+    pub(crate) fn open(
+        connections: Connections,
+        run: String,
+        options: &RedisOptions,
+        server: Option<RedisServer>,
+    ) -> Result<Self> {
+        let root = Root::open(&connections, &run, options).map_err(|e| match e.kind() {
+            // Errors of the connection name the server.
+            ErrorKind::Io | ErrorKind::PermissionDenied => {
+                e.with_key(connections.address().to_string())
+            }
+            _ => e.with_key(run.clone()),
+        })?;
+        let keyspace = Keyspace::new(connections, run, &root.generation, server);
+        let keyspace = Arc::new(keyspace);
+        let id = random_number();
+        let read_only = !options.mode.is_writable();
+        let begin = || {
+            let syncs_always = register_writer(&keyspace, &writer_name(id))?;
+            delete_garbage(&keyspace)?;
+            Ok(syncs_always)
+        };
+        let syncs_always = match read_only {
+            true => false,
+            false => begin().map_err(|e: Error| e.with_key(keyspace.run.clone()))?,
+        };
+        let buffers = Arc::new(BufferPool::default());
+        let resend_bytes = options.resend_bytes;
+        let writer = Writer::new(
+            Arc::clone(&keyspace),
+            Arc::clone(&buffers),
+            id,
+            resend_bytes,
+            syncs_always,
+        );
+        Ok(Self {
+            keyspace,
+            read_only,
+            id,
+            encoder: FrameEncoder::new(root.format, options, id, buffers),
+            writer: Mutex::new(writer),
+            closed: AtomicBool::new(false),
+            planned: Mutex::default(),
+        })
+    }
+
+    pub(crate) fn check_writable(&self, operation: &'static str) -> Result<()> {
+        if self.read_only {
+            let message = "the recording was opened read only; open it with Append";
+            return Err(Error::new(ErrorKind::ReadOnly, operation, message));
+        }
+        if self.closed.load(Ordering::Acquire) {
+            return Err(Error::new(
+                ErrorKind::Closed,
+                operation,
+                "the store was closed",
+            ));
+        }
+        Ok(())
+    }
+
+    /// Notes how a series is, or will be, written; returns the number of records of a frame.
+    pub(crate) fn plan(&self, key: &Key, schema: &Schema) -> Result<u64> {
+        let planned = match self.keyspace.series(key)? {
+            Some(series) => series,
+            None => Arc::new(self.encoder.new_document(schema)?),
+        };
+        let record_count = planned.chunk_shape[0];
+        self.planned.lock().insert(key.clone(), planned);
+        Ok(record_count)
+    }
+
+    /// Encodes a batch of a series that was planned.
+    pub(crate) fn prepare(&self, batch: &Batch) -> Result<Option<Prepared>> {
+        let planned = self.planned.lock().get(&batch.key).cloned();
+        // A batch of another kind is for the commit to refuse.
+        let planned = planned.filter(|planned| {
+            let schema = batch.records.schema();
+            planned.schema.check_same_records(schema).is_ok()
+        });
+        let Some(planned) = planned else {
+            return Ok(None);
+        };
+        let names = self.keyspace.names.series(&batch.key);
+        let prepared = self.encoder.encode(&names, &batch.records, planned.format);
+        Ok(Some(Box::new(
+            prepared.map_err(|e| e.with_key(batch.key.as_str()))?,
+        )))
+    }
+
+    pub(crate) fn commit(&self, commit: Commit) -> Result<()> {
+        let mut writer = self.writer.lock();
+        self.check_writable("commit")?;
+        let mut builder = CommitBuilder::new(&self.keyspace, &self.encoder, &writer);
+        for change in commit.changes {
+            builder.add(change)?;
+        }
+        let changes = builder.finish();
+        writer.commit(changes)
+    }
+
+    /// Makes records before `first` of a series unreachable, and deletes the frames that hold
+    /// nothing else.
+    pub(crate) fn free(&self, key: &Key, first: u64) -> Result<()> {
+        self.check_writable("free")?;
+        script::free(&self.keyspace, &writer_name(self.id), key, first)
+    }
+
+    /// Calls `look`, and returns when the server has synced what it saw.
+    pub(crate) fn read_durable(&self, look: &mut dyn FnMut() -> Result<()>) -> Result<()> {
+        let syncs_always = self.writer.lock().syncs_always();
+        durable::read_durable(&self.keyspace, syncs_always, look)
+    }
+
+    pub(crate) fn close(&self) -> Result<()> {
+        let mut writer = self.writer.lock();
+        let was_closed = self.closed.swap(true, Ordering::AcqRel);
+        match was_closed || self.read_only {
+            true => Ok(()),
+            false => writer.settle(),
+        }
+    }
+
+    /// Deletes the recording.
+    pub(crate) fn delete(&self) -> Result<()> {
+        delete(&self.keyspace).map_err(|e| e.with_key(self.keyspace.run.clone()))
+    }
+}

@@ -1,0 +1,206 @@
+//! Opening a recording: its root, and who writes to it.
+
+use std::collections::HashMap;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use redis::Value;
+use serde_json::json;
+use simrecorder_core::backend::random_number;
+use simrecorder_core::{Error, ErrorKind, OpenMode, Result};
+
+use crate::connection::errors::{corrupt, from_server, invalid, is_transient};
+use crate::connection::reply::Reply;
+use crate::connection::{Connections, Failure};
+use crate::format::frame::FrameFormat;
+use crate::format::names;
+use crate::options::RedisOptions;
+use crate::recording::keyspace::Keyspace;
+
+/// The version of the layout in the database.
+const FORMAT: u64 = 1;
+
+/// Creates a recording in one step. KEYS: root, garbage. ARGV: whether to replace one that is
+/// there, then the fields of the root.
+const CREATE: &str = "
+local found = redis.call('HGETALL', KEYS[1])
+if #found > 0 then
+    if ARGV[1] ~= 'replace' then return found end
+    redis.call('SADD', KEYS[2], redis.call('HGET', KEYS[1], 'generation') or '')
+    redis.call('DEL', KEYS[1])
+end
+redis.call('HSET', KEYS[1], unpack(ARGV, 2))
+return {}
+";
+
+/// The root of a recording.
+#[derive(Debug)]
+pub(super) struct Root {
+    pub(super) generation: String,
+    /// How new series are written, unless their schema says otherwise.
+    pub(super) format: FrameFormat,
+}
+
+impl Root {
+    /// Finds or creates the recording, as the mode asks for.
+    pub(super) fn open(
+        connections: &Connections,
+        run: &str,
+        options: &RedisOptions,
+    ) -> Result<Self> {
+        Self::from_fields(&find_or_create(connections, run, options)?)
+    }
+
+    /// The root with these fields, if this build can read the recording.
+    fn from_fields(fields: &HashMap<String, String>) -> Result<Self> {
+        let field = |name: &str| {
+            fields.get(name).ok_or_else(|| {
+                corrupt(format!("the root of the recording has no '{name}'")).with_operation("open")
+            })
+        };
+        let newer = |what: String| {
+            let message = format!("the recording {what}; read it with a newer simrecorder");
+            Error::new(ErrorKind::Unsupported, "open", message)
+        };
+        let format = field("format")?;
+        if format.parse() != Ok(FORMAT) {
+            return Err(newer(format!("has the format {}", format.escape_debug())));
+        }
+        let requires = field("requires")?;
+        if !requires.is_empty() {
+            return Err(newer(format!("requires {}", requires.escape_debug())));
+        }
+        let format = FrameFormat {
+            encoding: field("encoding")?.parse()?,
+            compression: field("compression")?.parse()?,
+        };
+        Ok(Self {
+            generation: field("generation")?.clone(),
+            format,
+        })
+    }
+}
+
+/// The fields of the root of the recording that is there, or was created.
+fn find_or_create(
+    connections: &Connections,
+    run: &str,
+    options: &RedisOptions,
+) -> Result<HashMap<String, String>> {
+    let (root, garbage) = (names::root(run), names::garbage(run));
+    let mode = options.mode;
+    let new = [
+        ("format", FORMAT.to_string()),
+        ("requires", String::new()),
+        ("generation", format!("{:x}", random_number())),
+        ("encoding", options.encoding.as_str().to_owned()),
+        ("compression", options.compression.to_string()),
+        (
+            "writer",
+            concat!("simrecorder ", env!("CARGO_PKG_VERSION")).to_owned(),
+        ),
+        ("created", seconds_since_1970().to_string()),
+    ];
+    let creates = !matches!(mode, OpenMode::Read | OpenMode::Append);
+    let found = connections.run_first("open", |link| {
+        let reply = if creates {
+            let replace = if mode == OpenMode::Truncate {
+                "replace"
+            } else {
+                "keep"
+            };
+            let mut arguments: Vec<&[u8]> = vec![
+                b"EVAL",
+                CREATE.as_bytes(),
+                b"2",
+                root.as_bytes(),
+                garbage.as_bytes(),
+            ];
+            arguments.push(replace.as_bytes());
+            let fields = new
+                .iter()
+                .flat_map(|(name, value)| [name.as_bytes(), value.as_bytes()]);
+            arguments.extend(fields);
+            link.one(&arguments)?
+        } else {
+            link.one(&[b"HGETALL", root.as_bytes()])?
+        };
+        match reply {
+            Value::ServerError(error) => {
+                let transient = redis::RedisError::from(error.clone());
+                if is_transient(&transient) {
+                    return Err(Failure::Redis(transient));
+                }
+                Err(from_server("open", &error).into())
+            }
+            reply => Ok(reply.pairs()?),
+        }
+    })?;
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).map_err(|_| corrupt("no text"));
+    match (mode, found.is_empty()) {
+        (OpenMode::Read | OpenMode::Append, true) => {
+            let message = "there is no recording of this name on the server";
+            Err(Error::new(ErrorKind::NotFound, "open", message))
+        }
+        (OpenMode::CreateNew, false) => {
+            let message = "there is a recording of this name; open it with Append or Truncate";
+            Err(Error::new(ErrorKind::AlreadyExists, "open", message))
+        }
+        (_, true) => Ok(new.map(|(name, value)| (name.to_owned(), value)).into()),
+        (_, false) => found
+            .into_iter()
+            .map(|(name, it)| Ok((name, text(it)?)))
+            .collect(),
+    }
+}
+
+/// Checks that the server keeps what it is given, and registers a writer. Returns whether the
+/// server syncs before it acknowledges.
+pub(super) fn register_writer(keyspace: &Keyspace, writer: &str) -> Result<bool> {
+    let metadata = json!({
+        "host": rustix::system::uname().nodename().to_string_lossy(),
+        "process": std::process::id(),
+        "started": seconds_since_1970(),
+    });
+    let (writers, metadata) = (keyspace.names.writers(), metadata.to_string());
+    let (memory, sync) = keyspace.connections.run_first("open", |link| {
+        let memory = if_told(link.one(&[b"INFO", b"memory"]))?.text();
+        let sync = if_told(link.one(&[b"CONFIG", b"GET", b"appendfsync"]))?.pairs();
+        let register: [&[u8]; 4] = [
+            b"HSET",
+            writers.as_bytes(),
+            writer.as_bytes(),
+            metadata.as_bytes(),
+        ];
+        if let Value::ServerError(error) = link.one(&register)? {
+            return Err(Failure::Redis(error.into()));
+        }
+        Ok((memory, sync))
+    })?;
+    // A server that tells neither may still be written to.
+    let memory = memory.ok().flatten().unwrap_or_default();
+    let field = |name: &str| memory.lines().find_map(|line| line.strip_prefix(name));
+    let evicts = field("maxmemory_policy:").is_some_and(|it| it.starts_with("allkeys"));
+    if evicts && field("maxmemory:").is_some_and(|bytes| bytes != "0") {
+        return Err(invalid(
+            "the server deletes keys when its memory is full, and with them records; set its \
+             maxmemory-policy to noeviction",
+        ));
+    }
+    let sync = sync.unwrap_or_default();
+    Ok(sync.iter().any(|(_, value)| value == b"always"))
+}
+
+/// An answer that a server may refuse to give: the client library for clusters makes an error of
+/// that.
+fn if_told(answer: redis::RedisResult<Value>) -> redis::RedisResult<Value> {
+    match answer {
+        Err(error) if error.code().is_some() && !is_transient(&error) => Ok(Value::Nil),
+        answer => answer,
+    }
+}
+
+fn seconds_since_1970() -> u64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |time| time.as_secs())
+}

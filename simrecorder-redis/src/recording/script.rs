@@ -1,0 +1,163 @@
+//! The script that makes a commit: the command that runs it, and what its answer means.
+
+use redis::{RedisError, ServerError, Value};
+use simrecorder_core::{Error, ErrorKind, Key, NodeKind, Result};
+
+use crate::connection::Failure;
+use crate::connection::errors::{clash, corrupt, from_server, is_transient, unexpected};
+use crate::connection::reply::{Commands, Reply};
+use crate::format::document::described;
+use crate::format::names::SeriesNames;
+use crate::recording::keyspace::Keyspace;
+
+const SCRIPT: &str = include_str!("commit.lua");
+
+/// The keys that one script reaches in a cluster: those of a series, or of the hierarchy. Without a
+/// cluster, the latter stands for all.
+pub(super) type Slot = Option<SeriesNames>;
+
+/// Which commit of which writer a script makes.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct CommitNumber<'a> {
+    pub(super) writer: &'a str,
+    /// The number of the commit before in the same slot.
+    pub(super) previous: u64,
+    /// The number of this one; 0 is not counted.
+    pub(super) number: u64,
+}
+
+/// The command that runs the script; `changes` are its arguments.
+pub(super) fn command(
+    keyspace: &Keyspace,
+    slot: &Slot,
+    number: CommitNumber<'_>,
+    changes: &[Vec<u8>],
+) -> Commands {
+    let names = &keyspace.names;
+    let keys = match slot {
+        Some(series) => vec![series.commits()],
+        None => vec![
+            names.commits(),
+            names.root(),
+            names.nodes(),
+            names.attributes(),
+        ],
+    };
+    let mut script = Commands::default();
+    script.begin(3 + keys.len() + 6 + changes.len());
+    script.argument("EVAL");
+    script.argument(SCRIPT);
+    script.argument(keys.len().to_string());
+    keys.iter().for_each(|key| script.argument(key));
+    script.argument(names.generation());
+    script.argument(number.writer);
+    script.argument(number.previous.to_string());
+    script.argument(number.number.to_string());
+    script.argument(names.groups());
+    script.argument(names.values());
+    changes
+        .iter()
+        .for_each(|argument| script.argument(argument));
+    script
+}
+
+/// What the script answered.
+pub(super) enum ScriptReply {
+    Done,
+    /// The server has only the commits up to this number.
+    Gap(u64),
+    /// The server has not all frames, though it did not refuse any: they are too old.
+    FramesMissing(Error),
+}
+
+/// What the answer of the script means; `refused` is the error of a frame before it.
+pub(super) fn understand(
+    keyspace: &Keyspace,
+    answer: Value,
+    refused: Option<ServerError>,
+) -> Result<ScriptReply, Failure> {
+    if let Value::ServerError(error) = answer {
+        // The client library knows which errors pass.
+        return Err(Failure::Redis(refused.unwrap_or(error).into()));
+    }
+    let mut words = answer.array()?.into_iter();
+    let mut word = || words.next().unwrap_or_default();
+    let what = word().text()?.unwrap_or_default();
+    match what.as_str() {
+        "done" => return Ok(ScriptReply::Done),
+        "gap" => {
+            let last = u64::try_from(word().int()?).map_err(|_| unexpected("number"))?;
+            return Ok(ScriptReply::Gap(last));
+        }
+        "replaced" => return Err(keyspace.not_current().into()),
+        "refused" => {}
+        _ => return Err(unexpected("answer to a commit").into()),
+    }
+    let mut text = || word().text().map(Option::unwrap_or_default);
+    let (kind, key, detail) = (text()?, text()?, text()?);
+    let error = refusal(&kind, &detail).with_key(&*key);
+    match (kind.as_str(), refused) {
+        ("frames", None) => Ok(ScriptReply::FramesMissing(error)),
+        ("frames", Some(refused)) => Err(match RedisError::from(refused.clone()) {
+            error if is_transient(&error) => Failure::Redis(error),
+            _ => Failure::Final(from_server("commit", &refused).with_key(key)),
+        }),
+        _ => Err(error.into()),
+    }
+}
+
+/// The error of a commit that the script refused.
+fn refusal(kind: &str, detail: &str) -> Error {
+    let (is, wanted) = detail.split_once('\n').unwrap_or((detail, ""));
+    let node = |name: &str| match name {
+        "value" => NodeKind::Value,
+        "series" => NodeKind::Series,
+        _ => NodeKind::Group,
+    };
+    match kind {
+        "clash" => clash(node(is), node(wanted)),
+        "below" => {
+            let message =
+                format!("'{is}' is a {wanted}, not a group, so nothing can stand below it");
+            Error::new(ErrorKind::KindMismatch, "commit", message)
+        }
+        "schema" => {
+            let message = format!(
+                "the series holds {}, this is {}",
+                described(is),
+                described(wanted)
+            );
+            Error::new(ErrorKind::SchemaMismatch, "commit", message)
+        }
+        "missing" => {
+            let message = "the series was not declared";
+            Error::new(ErrorKind::NotFound, "commit", message)
+        }
+        "frames" => {
+            let message = "the server has not kept what was sent to it; does it evict keys?";
+            Error::new(ErrorKind::Io, "commit", message)
+        }
+        _ => corrupt(is).with_operation("commit"),
+    }
+}
+
+/// Frees the records of a series before `first`, outside of any commit.
+pub(super) fn free(keyspace: &Keyspace, writer: &str, key: &Key, first: u64) -> Result<()> {
+    let names = keyspace.names.series(key);
+    let changes = ["free", key.as_str(), names.prefix(), &first.to_string()];
+    let changes = changes.map(|argument| argument.as_bytes().to_vec());
+    let slot = keyspace.connections.is_cluster().then_some(names);
+    let number = CommitNumber {
+        writer,
+        previous: 0,
+        number: 0,
+    };
+    let script = command(keyspace, &slot, number, &changes);
+    keyspace.connections.run("free", |link| {
+        let answer = link.exchange(&[&script])?.pop().unwrap_or_default();
+        match understand(keyspace, answer, None)? {
+            ScriptReply::FramesMissing(error) => Err(error.into()),
+            ScriptReply::Done | ScriptReply::Gap(_) => Ok(()),
+        }
+    })
+}

@@ -1,0 +1,155 @@
+//! The changes of the storage that a commit collects.
+
+use std::collections::{BTreeSet, HashMap};
+
+use bytes::Bytes;
+use simrecorder_core::backend::columns::{ColumnSink, ColumnSource, Cut};
+use simrecorder_core::{Error, ErrorKind, Result};
+
+use crate::columns::reading::{Column, OpenArray, get};
+use crate::format::array_format::ArrayFormat;
+use crate::format::metadata::Document;
+use crate::format::node_path::metadata_entry;
+use crate::storage::{Change, Storage};
+
+/// The changes of the storage that a commit collects.
+pub(crate) struct StorageChanges<'a> {
+    pub(crate) storage: &'a dyn Storage,
+    /// Documents as this commit will leave them, by path; `None` for what was looked up in vain.
+    documents: HashMap<String, Option<Document>>,
+    /// The paths in `documents` that are to be written.
+    written: BTreeSet<String>,
+    changes: Vec<Change>,
+}
+
+/// A cut removes no more chunks than this, each of which is a change of its own.
+const MAX_CUT_CHUNKS: u64 = 1 << 24;
+
+impl<'a> StorageChanges<'a> {
+    pub(crate) fn new(storage: &'a dyn Storage) -> Self {
+        Self {
+            storage,
+            documents: HashMap::new(),
+            written: BTreeSet::new(),
+            changes: Vec::new(),
+        }
+    }
+
+    /// The document at `path` if this commit has read or written it.
+    pub(crate) fn cached_document(&self, path: &str) -> Option<&Option<Document>> {
+        self.documents.get(path)
+    }
+
+    /// The document at `path`, as this commit will leave it.
+    pub(crate) fn document(&mut self, path: &str) -> Result<Option<Document>> {
+        if let Some(document) = self.documents.get(path) {
+            return Ok(document.clone());
+        }
+        let document = get(self.storage, &metadata_entry(path))?
+            .map(|bytes| Document::parse(&bytes))
+            .transpose()?;
+        self.documents.insert(path.to_owned(), document.clone());
+        Ok(document)
+    }
+
+    /// Remembers a document that was read.
+    pub(crate) fn insert_document(&mut self, path: &str, document: Document) {
+        self.documents.insert(path.to_owned(), Some(document));
+    }
+
+    pub(crate) fn write_document(&mut self, path: &str, document: Document) {
+        self.written.insert(path.to_owned());
+        self.insert_document(path, document);
+    }
+
+    pub(crate) fn push(&mut self, change: Change) {
+        self.changes.push(change);
+    }
+
+    /// All changes: the documents are the last.
+    pub(crate) fn into_changes(mut self) -> Vec<Change> {
+        for path in &self.written {
+            if let Some(Some(document)) = self.documents.get(path) {
+                self.changes.push(set_document(path, document));
+            }
+        }
+        self.changes
+    }
+}
+
+/// The change that writes a document.
+pub(crate) fn set_document(path: &str, document: &Document) -> Change {
+    Change::Set {
+        key: metadata_entry(path),
+        value: document.to_bytes().into(),
+    }
+}
+
+impl<'a> ColumnSink for StorageChanges<'a> {
+    type Format = ArrayFormat;
+    type Source = OpenArray<'a>;
+
+    fn open(&self, column: &Column) -> Result<OpenArray<'a>> {
+        Ok(OpenArray {
+            storage: self.storage,
+            column: column.clone(),
+        })
+    }
+
+    fn set_stored(&mut self, to: &OpenArray<'a>, stored: u64, cut: Option<Cut>) -> Result<()> {
+        let Column { path, .. } = to.column();
+        let Some(mut document) = self.document(path)? else {
+            let message = "the series is not there";
+            return Err(Error::new(ErrorKind::NotFound, "commit", message));
+        };
+        document.set_rows(stored);
+        if let Some(cut) = cut {
+            document.add_cut(cut.len);
+            let grid = to.column().layout().grid();
+            let chunk_rows = grid.chunk_records();
+            let rows = stored.div_ceil(chunk_rows)..cut.stored_before.div_ceil(chunk_rows);
+            let removed = rows.end.saturating_sub(rows.start);
+            let removed = removed.saturating_mul(grid.row_len());
+            if removed > MAX_CUT_CHUNKS {
+                let message =
+                    format!("{removed} chunks would go, more than {MAX_CUT_CHUNKS} at once");
+                return Err(Error::new(ErrorKind::Unsupported, "commit", message));
+            }
+            if removed > 0 {
+                let chunks = rows.flat_map(|row| grid.chunks_in_row(row));
+                let keys = chunks.map(|indices| to.entry(&indices));
+                self.changes.extend(keys.map(|key| Change::Erase { key }));
+            }
+        }
+        self.write_document(path, document);
+        Ok(())
+    }
+
+    fn write_chunk(
+        &mut self,
+        to: &OpenArray<'a>,
+        indices: &[u64],
+        chunk: &Bytes,
+        repeats: bool,
+    ) -> Result<()> {
+        let (key, value) = (to.entry(indices), chunk.clone());
+        self.changes.push(match repeats {
+            true => Change::SetChunk { key, value },
+            false => Change::Set { key, value },
+        });
+        Ok(())
+    }
+
+    fn append_tail(&mut self, column: &Column, frames: Vec<u8>) {
+        self.changes.push(Change::AppendTail {
+            array: column.path.to_string(),
+            bytes: frames.into(),
+        });
+    }
+
+    fn clear_tail(&mut self, column: &Column) {
+        self.changes.push(Change::ClearTail {
+            array: column.path.to_string(),
+        });
+    }
+}

@@ -1,0 +1,302 @@
+//! Series as they are stored, on their way from one recording into another: what a schema says
+//! about the arrays they came from, and their chunks, which nobody decodes.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use rayon::prelude::*;
+use serde_json::{Map, Value as Json};
+use simrecorder_core::Result;
+use simrecorder_core::backend::columns::{ColumnFormat, Columns, EncodedRows, read_rows};
+use simrecorder_core::backend::{Encoded, RowSize, StoredForm, read_record_ends};
+
+use crate::columns::reading::{ArrayView, Column, OpenArray, get, read_column};
+use crate::format::array_format::ArrayFormat;
+use crate::format::metadata::Document;
+use crate::storage::Storage;
+
+/// How the arrays of a series are cut into chunks and encoded: what a schema notes for a copy.
+#[derive(Debug)]
+pub(crate) struct SeriesEncoding {
+    elements: Map<String, Json>,
+    ends: Option<Map<String, Json>>,
+}
+
+impl SeriesEncoding {
+    /// The encoding that a form notes, if it is of this backend.
+    pub(crate) fn in_form(form: &StoredForm) -> Option<&Self> {
+        form.get()
+    }
+
+    pub(crate) fn of(elements: &Document, ends: Option<&Document>) -> Self {
+        Self {
+            elements: elements.encoding(),
+            ends: ends.map(Document::encoding),
+        }
+    }
+
+    /// Makes the array with the elements of a new series like the one of the original.
+    pub(crate) fn apply_to_elements(&self, document: &mut Document) {
+        document.set_encoding(&self.elements);
+    }
+
+    /// The same for the array that says where records end.
+    pub(crate) fn apply_to_ends(&self, document: &mut Document) {
+        if let Some(ends) = &self.ends {
+            document.set_encoding(ends);
+        }
+    }
+}
+
+/// The columns of consecutive records: what [`Encoded`] holds.
+pub(crate) type EncodedColumns = Columns<EncodedRows<ArrayFormat>>;
+
+fn into_encoded(columns: EncodedColumns, len: u64) -> Encoded {
+    let size = |rows: &EncodedRows<ArrayFormat>| -> usize {
+        let sizes = rows.chunks.iter().map(|(_, bytes)| bytes.len().max(PAGE));
+        sizes.sum()
+    };
+    let bytes = match &columns {
+        Columns::Single(rows) => size(rows),
+        Columns::Ragged { ends, items } => size(ends) + size(items),
+    };
+    Encoded::new(len, bytes, columns)
+}
+
+/// Whether a series whose elements and ends have these formats takes the chunks.
+pub(crate) fn fits(
+    columns: &EncodedColumns,
+    elements: &ArrayFormat,
+    ends: Option<&ArrayFormat>,
+) -> bool {
+    let fits = |rows: &EncodedRows<ArrayFormat>, format| rows.format.encodes_like(format);
+    match (columns, ends) {
+        (Columns::Single(rows), None) => fits(rows, elements),
+        (Columns::Ragged { ends, items }, Some(format)) => {
+            fits(ends, format) && fits(items, elements)
+        }
+        _ => false,
+    }
+}
+
+/// What a chunk counts at least, and one that is looked up in vain: it touches a page, and looking
+/// for it takes time.
+const PAGE: usize = 4096;
+
+/// A row of chunks with more is not copied as it is: it is held whole.
+const MAX_ROW_CHUNKS: u64 = 1 << 20;
+
+/// Reads rows of chunks of an array, one after the other.
+struct ChunkReader<'a> {
+    array: &'a OpenArray<'a>,
+    /// The row of chunks that comes next, and the one behind the last.
+    next: u64,
+    end: u64,
+    /// How many are read at a time.
+    step: u64,
+    bytes: usize,
+    chunks: Vec<(Vec<u64>, Bytes)>,
+}
+
+impl<'a> ChunkReader<'a> {
+    /// A reader of the chunks with the rows of `rows`, for parts of about `max_bytes`.
+    fn new(array: &'a OpenArray<'a>, rows: Range<u64>, max_bytes: usize) -> Self {
+        let layout = array.column.layout();
+        let chunk_rows = layout.chunk_rows();
+        let step = match layout.row_size() {
+            RowSize::Variable => 1,
+            RowSize::Fixed(size) => {
+                let bytes = (size.max(1) as u64).saturating_mul(chunk_rows);
+                (max_bytes as u64 / bytes).clamp(1, 64)
+            }
+        };
+        Self {
+            array,
+            next: rows.start / chunk_rows,
+            end: match rows.is_empty() || layout.grid().row_len() == 0 {
+                true => 0,
+                false => rows.end.div_ceil(chunk_rows),
+            },
+            step,
+            bytes: 0,
+            chunks: Vec::new(),
+        }
+    }
+
+    fn is_done(&self) -> bool {
+        self.next >= self.end
+    }
+
+    /// How many rows of the array are in chunks that were read.
+    fn rows(&self) -> u64 {
+        match self.is_done() {
+            true => u64::MAX,
+            false => self
+                .next
+                .saturating_mul(self.array.column.layout().chunk_rows()),
+        }
+    }
+
+    fn read_more(&mut self) -> Result<()> {
+        let until = self.end.min(self.next + self.step);
+        let read = (self.next..until)
+            .into_par_iter()
+            .map(|row| read_row(self.array, row))
+            .collect::<Result<Vec<_>>>()?;
+        let looked_up = (until - self.next) * self.array.column.layout().grid().row_len();
+        self.next = until;
+        let looked_up = usize::try_from(looked_up).unwrap_or(usize::MAX);
+        self.bytes = self.bytes.saturating_add(looked_up.saturating_mul(PAGE));
+        for (indices, bytes) in read.into_iter().flatten() {
+            self.bytes += bytes.len();
+            self.chunks.push((indices, bytes));
+        }
+        Ok(())
+    }
+
+    /// The chunks of the first `len` rows of the array.
+    fn into_rows(self, len: u64) -> EncodedRows<ArrayFormat> {
+        let column = &self.array.column;
+        let behind = len.div_ceil(column.layout().chunk_rows());
+        let mut chunks = self.chunks;
+        chunks.retain(|(indices, _)| indices.first().is_some_and(|&row| row < behind));
+        EncodedRows {
+            format: Arc::clone(&column.format),
+            len,
+            chunks,
+        }
+    }
+}
+
+/// The chunks of an array with one index along the first axis.
+fn read_row(array: &OpenArray<'_>, row: u64) -> Result<Vec<(Vec<u64>, Bytes)>> {
+    let chunks = array.column.layout().grid().chunks_in_row(row);
+    let chunks = chunks.map(|indices| {
+        let bytes = get(array.storage, &array.entry(&indices))?;
+        Ok(bytes.map(|bytes| (indices, bytes)))
+    });
+    chunks.filter_map(Result::transpose).collect()
+}
+
+/// Reads the records of `range` as they are stored, as
+/// [`EncodedView::read_encoded`](simrecorder_core::backend::EncodedView::read_encoded) does.
+pub(crate) fn read_encoded(
+    storage: &dyn Storage,
+    columns: &Columns<ArrayView>,
+    range: Range<u64>,
+    max_bytes: usize,
+) -> Result<Option<Encoded>> {
+    match columns {
+        Columns::Single(view) => read_single(storage, view, range, max_bytes),
+        Columns::Ragged { ends, items } => {
+            // As many records as there may be in a part of that size.
+            let chunks = (max_bytes / PAGE).max(1) as u64;
+            let chunk_rows = ends.column.layout().chunk_rows();
+            let most = chunk_rows.saturating_mul(chunks).min(1 << 20);
+            let some = range.start..range.end.min(range.start.saturating_add(most));
+            let record_ends = read_record_ends(some, items.column.len, |rows| {
+                read_column(storage, ends, |array| {
+                    Ok((rows.end, read_rows(array, rows.clone())?))
+                })
+            })?;
+            read_ragged(storage, ends, items, range, record_ends, max_bytes)
+        }
+    }
+}
+
+/// The rows of `range` that are in chunks, up to about `max_bytes`; the unfinished last chunk
+/// only if no row after it is wanted.
+fn read_single(
+    storage: &dyn Storage,
+    view: &ArrayView,
+    range: Range<u64>,
+    max_bytes: usize,
+) -> Result<Option<Encoded>> {
+    let Column { stored, .. } = view.column;
+    let layout = view.column.layout();
+    let chunk_rows = layout.chunk_rows();
+    let end = match range.end > stored {
+        true => stored / chunk_rows * chunk_rows,
+        false => range.end,
+    };
+    if range.start >= end || layout.grid().row_len() > MAX_ROW_CHUNKS {
+        return Ok(None);
+    }
+    let rows = read_column(storage, view, |array| {
+        let mut reader = ChunkReader::new(array, range.start..end, max_bytes);
+        // At least one row of chunks, however few bytes are wanted.
+        while !reader.is_done() && (reader.bytes < max_bytes || reader.rows() <= range.start) {
+            reader.read_more()?;
+        }
+        let len = end.min(reader.rows());
+        Ok((len, reader.into_rows(len)))
+    })?;
+    let len = rows.len - range.start;
+    Ok(Some(into_encoded(Columns::Single(rows), len)))
+}
+
+/// The same for two arrays. `record_ends` says where the records of `range` end, counted in items,
+/// the first of which has the index `first`.
+fn read_ragged(
+    storage: &dyn Storage,
+    ends: &ArrayView,
+    items: &ArrayView,
+    range: Range<u64>,
+    (first, record_ends): (u64, Vec<u64>),
+    max_bytes: usize,
+) -> Result<Option<Encoded>> {
+    let stored = ends.column.stored.saturating_sub(range.start);
+    let stored = stored.min(record_ends.len() as u64) as usize;
+    let stored_items = items.column.stored;
+    let record_ends = &record_ends[..stored];
+    let record_ends = &record_ends[..record_ends.partition_point(|&end| end <= stored_items)];
+    let Some(&last) = record_ends.last() else {
+        return Ok(None);
+    };
+    if items.column.layout().grid().row_len() > MAX_ROW_CHUNKS {
+        return Ok(None);
+    }
+    // A record may be larger than that. One that is far larger may be damage, and is read as one.
+    let most = max_bytes.max(16 * PAGE).saturating_mul(16);
+    let (count, item_rows) = read_column(storage, items, |array| {
+        let mut reader = ChunkReader::new(array, first..last, max_bytes);
+        let whole = |reader: &ChunkReader<'_>| {
+            let read = reader.rows();
+            record_ends.partition_point(|&end| end <= read)
+        };
+        while !reader.is_done()
+            && (reader.bytes < max_bytes || whole(&reader) == 0 && reader.bytes < most)
+        {
+            reader.read_more()?;
+        }
+        let count = whole(&reader);
+        let end = record_ends[..count].last().copied().unwrap_or(first);
+        Ok((end, (count, reader.into_rows(end))))
+    })?;
+    if count == 0 {
+        return Ok(None);
+    }
+    let end = range.start + count as u64;
+    // The others are in tails. An unfinished chunk alone is better read with them.
+    let fills = |view: &ArrayView, from: u64, to: u64| {
+        let chunk_rows = view.column.layout().chunk_rows();
+        from / chunk_rows < to / chunk_rows
+    };
+    let is_last = count == record_ends.len() && end < range.end;
+    if is_last && !fills(ends, range.start, end) && !fills(items, first, item_rows.len) {
+        return Ok(None);
+    }
+    let end_rows = read_column(storage, ends, |array| {
+        let mut reader = ChunkReader::new(array, range.start..end, max_bytes);
+        while !reader.is_done() {
+            reader.read_more()?;
+        }
+        Ok((end, reader.into_rows(end)))
+    })?;
+    let columns = Columns::Ragged {
+        ends: end_rows,
+        items: item_rows,
+    };
+    Ok(Some(into_encoded(columns, count as u64)))
+}

@@ -1,0 +1,230 @@
+//! Reading arrays: chunks from their entries, and what is in the tail.
+
+use std::ops::Range;
+
+use bytes::Bytes;
+use rayon::prelude::*;
+use simrecorder_core::backend::columns::{self, ColumnFormat, ColumnSource, ColumnView};
+use simrecorder_core::backend::errors::{replaced, shortened};
+use simrecorder_core::backend::{Rows, count_rows, read_frames};
+use simrecorder_core::{Error, ErrorKind, Region, Result};
+
+use crate::format::array_format::{ArrayFormat, FormatCache};
+use crate::format::metadata::{Document, corrupt};
+use crate::format::node_path::metadata_entry;
+use crate::format::recording_id::RecordingId;
+use crate::storage::{Snapshot, Storage};
+
+pub(crate) type Column = columns::Column<ArrayFormat>;
+
+/// A column as one snapshot shows it.
+pub(crate) type ArrayView = ColumnView<ArrayFormat, Version>;
+
+/// What tells whether the rows of an array are still those that a snapshot showed.
+#[derive(Clone, Debug)]
+pub(crate) struct Version {
+    /// How often the array had been cut.
+    cuts: usize,
+    /// The recording that it is a part of, where another one may take its place.
+    recording: Option<RecordingId>,
+}
+
+/// The array with a document, whose tail was read already.
+pub(crate) fn open_column(
+    path: &str,
+    document: &Document,
+    formats: &FormatCache,
+    tail: &[u8],
+) -> Result<Column> {
+    let Some(stored) = document.shape()?.first().copied() else {
+        return Err(corrupt("the array of a series has no axis"));
+    };
+    let format = formats.get(document)?;
+    Column::new(path, format, stored, count_rows(tail, stored)?)
+}
+
+/// The array at `path`, which has a document, as a snapshot shows it.
+pub(crate) fn view_column(
+    snapshot: &dyn Snapshot,
+    path: &str,
+    document: &Document,
+    formats: &FormatCache,
+) -> Result<ArrayView> {
+    Ok(ColumnView {
+        column: open_column(path, document, formats, &snapshot.tail(path)?)?,
+        version: Version {
+            cuts: document.cuts().len(),
+            recording: snapshot.recording().cloned(),
+        },
+    })
+}
+
+/// An array that is open.
+pub(crate) struct OpenArray<'a> {
+    pub(crate) storage: &'a dyn Storage,
+    pub(crate) column: Column,
+}
+
+/// Texts that were never written are given in blocks of this many.
+const MISSING_TEXTS: u64 = 1 << 12;
+
+impl OpenArray<'_> {
+    pub(crate) fn entry(&self, indices: &[u64]) -> String {
+        self.column.format.chunk_entry(&self.column.path, indices)
+    }
+}
+
+impl ColumnSource for OpenArray<'_> {
+    type Format = ArrayFormat;
+
+    fn column(&self) -> &Column {
+        &self.column
+    }
+
+    fn read_chunk(
+        &self,
+        indices: &[u64],
+        origin: &[u64],
+        region: &Region,
+        out: &mut [u8],
+    ) -> Result<()> {
+        let Column { format, stored, .. } = &self.column;
+        let key = self.entry(indices);
+        self.storage
+            .read(&mut |snapshot| match snapshot.entry(&key)? {
+                Some(entry) => format
+                    .read_chunk(&entry, origin, *stored, region, out)
+                    .map_err(|e| self.column.damaged_chunk(indices, e)),
+                None => format.layout().fill_chunk(origin, region, out),
+            })
+    }
+
+    fn read_parts<P: Send>(
+        parts: Vec<P>,
+        read: impl Fn(P) -> Result<()> + Send + Sync,
+    ) -> Result<()> {
+        parts.into_par_iter().try_for_each(read)
+    }
+
+    /// The texts of one chunk.
+    fn read_variable(&self, range: Range<u64>, _max_bytes: usize) -> Result<(u64, Rows)> {
+        let Column { format, .. } = &self.column;
+        let chunk_rows = format.layout().chunk_rows();
+        let chunk = range.start / chunk_rows;
+        let first = chunk * chunk_rows;
+        let end = range.end.min(first + chunk_rows);
+        if let Some(encoded) = get(self.storage, &self.entry(&[chunk]))? {
+            let rows = format.decode_texts(&encoded, end - first);
+            let rows = rows.map_err(|e| self.column.damaged_chunk(&[chunk], e))?;
+            return Ok((first, rows));
+        }
+        let count = (end - range.start).min(MISSING_TEXTS);
+        let data = format.layout().filled(count as usize)?;
+        let text = data.len() as u64 / count.max(1);
+        let rows = Rows {
+            count,
+            data,
+            ends: (1..=count).map(|i| i * text).collect(),
+        };
+        Ok((range.start, rows))
+    }
+
+    fn read_tail(&self) -> Result<(u64, Rows)> {
+        let Column { path, format, .. } = &self.column;
+        let mut found = None;
+        self.storage.read(&mut |snapshot| {
+            let document = snapshot.get(&metadata_entry(path))?;
+            found = document.map(|document| Ok((document, snapshot.tail(path)?)));
+            Ok(())
+        })?;
+        let (document, tail) = found.ok_or_else(shortened)??;
+        let stored = Document::parse(&document)?.shape()?;
+        let stored = stored.first().copied().ok_or_else(shortened)?;
+        let rows = read_frames(&tail, stored, format.layout().row_size())?;
+        Ok((stored, rows))
+    }
+
+    /// In arrays that simrecorder wrote, all chunks are there: other software leaves out those that
+    /// hold nothing but the fill value.
+    fn check_chunks(&self, range: Range<u64>) -> Result<()> {
+        let layout = self.column.layout();
+        let region = Region::records(range.clone(), &self.column.shape());
+        if !self.column.format.is_native() || region.is_empty() {
+            return Ok(());
+        }
+        let chunk = layout.chunk_rows();
+        for row in range.start / chunk..range.end.div_ceil(chunk) {
+            layout.grid().for_each_touched(row, &region, |indices, _| {
+                let key = self.entry(indices);
+                self.storage
+                    .read(&mut |snapshot| match snapshot.entry(&key)? {
+                        Some(_) => Ok(()),
+                        None => {
+                            let message = "it is not there, and reads as fill values";
+                            let missing = Error::new(ErrorKind::Corrupt, "read", message);
+                            Err(self.column.damaged_chunk(indices, missing))
+                        }
+                    })
+            })?;
+        }
+        Ok(())
+    }
+}
+
+/// Reads from an array; see
+/// [`ColumnStore::read_column`](simrecorder_core::backend::columns::ColumnStore::read_column).
+pub(crate) fn read_column<'a, T>(
+    storage: &'a dyn Storage,
+    view: &ArrayView,
+    mut read: impl FnMut(&OpenArray<'a>) -> Result<(u64, T)>,
+) -> Result<T> {
+    let column = view.column.clone();
+    let (end, result) = read(&OpenArray { storage, column }).map_err(|error| {
+        // The rows of another recording in the place of this one may be of another form.
+        let checked = storage.read(&mut |snapshot| check_recording(view, snapshot));
+        match checked {
+            Err(error) if error.kind() == ErrorKind::OutOfBounds => error,
+            _ => error,
+        }
+    })?;
+    check_uncut(storage, view, end)?;
+    Ok(result)
+}
+
+/// Checks that a snapshot shows the recording of a view, as far as both have an id: a writer gives
+/// one to a recording of other software.
+fn check_recording(view: &ArrayView, snapshot: &dyn Snapshot) -> Result<()> {
+    match (&view.version.recording, snapshot.recording()) {
+        (Some(own), Some(now)) if own != now => Err(replaced()),
+        _ => Ok(()),
+    }
+}
+
+/// Checks, after rows before `end` were read, that none of them had been cut off, and that no other
+/// recording has taken the place of this one: other rows may stand in their place.
+fn check_uncut(storage: &dyn Storage, view: &ArrayView, end: u64) -> Result<()> {
+    let mut document = None;
+    storage.read(&mut |snapshot| {
+        check_recording(view, snapshot)?;
+        document = snapshot.get(&metadata_entry(&view.column.path))?;
+        Ok(())
+    })?;
+    let document = Document::parse(&document.ok_or_else(shortened)?)?;
+    let stored = document.shape()?.first().copied().unwrap_or(0);
+    let mut cuts = document.cuts().into_iter().skip(view.version.cuts);
+    // Other software does not note its cuts.
+    if stored < end.min(view.column.stored) || cuts.any(|len| len < end) {
+        return Err(shortened());
+    }
+    Ok(())
+}
+
+/// Reads one entry.
+pub(crate) fn get(storage: &dyn Storage, entry: &str) -> Result<Option<Bytes>> {
+    let mut found = None;
+    storage.read(&mut |snapshot| {
+        found = snapshot.get(entry)?;
+        Ok(())
+    })?;
+    Ok(found)
+}

@@ -1,0 +1,349 @@
+//! A directory as the storage of a recording.
+//!
+//! Each entry is a file at its key, so that any Zarr V3 software reads the recording. What a
+//! commit changes beside that stands in one file beside the recording, the journal
+//! ([`crate::journal`]), until a checkpoint brings it to the files.
+//!
+//! # Writing
+//!
+//! The content of a recording is its files with the journal applied on top: an [`Overlay`].
+//!
+//! A *commit* first writes its chunks as files (temporary name, sync, rename, sync of the
+//! directories), then appends one record with all the rest to the journal and syncs it. Chunks
+//! may show early, so the record alone decides, and its checksum makes it atomic. A chunk goes
+//! to the journal as well if it is small, or if the overlay already says something about its
+//! key or erased a path above it. So a file is only written directly where the overlay is
+//! silent: nothing in the journal can hide or erase it, now or in a replay.
+//!
+//! A *checkpoint* applies the overlay to the files in this order:
+//!
+//! 1. The metadata of the root becomes a new file, changed or not: the signal for readers.
+//! 2. Erased paths and erased entries are removed, then the others are written.
+//! 3. Files and directories are synced, and the journal is replaced by one with the tails
+//!    alone, or removed if there are none. This switch is a single rename or removal.
+//!
+//! A kill before the switch leaves the whole journal over files that hold a part of it already.
+//! Applying it again gives the same content, since it names the final state of each key. After
+//! the switch the files hold all of it. A removal is synced before the next commit: if the old
+//! journal came back after a power failure, it would hide newer files.
+//!
+//! The same happens inside a commit when the journal or the overlay has grown too large.
+//!
+//! A recording is created with an empty journal, so that a directory with a few chunks and no
+//! metadata, left by a kill in the first commit, is known as a recording. A journal without a
+//! directory belongs to a recording that was deleted, and counts for nothing.
+//!
+//! If something else takes the place of that recording, the journal must not change it. So a
+//! recording has a random id, which its root and its journal name ([`owner`]). The root of a new
+//! recording gets the id that its first journal names. The root of other software gets one, as a
+//! file, before there is a journal that names it.
+//!
+//! # Reading in the process of the writer
+//!
+//! All handles share the writer's overlay. A snapshot keeps the overlay it started with; a
+//! commit makes a new one beside it, so neither waits for the other, nor for a sync. Chunks
+//! apart, only a checkpoint changes files. So a reader notes how many checkpoints have begun,
+//! then takes the overlay, then reads, then looks whether another one has begun; if so, it
+//! starts again. Why it is enough:
+//!
+//! - A checkpoint that begins after the number was noted counts itself before it changes a
+//!   file. So if the number is the same, no file was changed by it.
+//! - A checkpoint that had begun before: no commit comes between its begin and its end, so the
+//!   overlay is the one it applies, which hides every file that it changes, or the one it
+//!   leaves, and then the files are complete. If it failed, later overlays hold what it applied,
+//!   and more.
+//! - What a snapshot located in a journal stays readable after the switch, since the overlay
+//!   holds the file open.
+//!
+//! # Reading in another process
+//!
+//! It is the same with another sign. A reader notes the state of the files: the inodes of the
+//! root and of its metadata, kept open so that the numbers are not used again. Then it loads
+//! the journal, or the new part of it. A checkpoint that begins later replaces the root's
+//! metadata before any other file, and the state no longer holds. One that had begun before has
+//! passed this step, and what was said above applies to its journal, or to the one it left.
+//!
+//! This needs metadata at the root, which a recording has from its first commit on.
+//!
+//! The journal is followed by its inode and length. A record that is not whole is being
+//! written, or is the rest of a kill: it is left for later. A record that the writer took back
+//! because its sync failed breaks the chain of checksums; the journal is then read anew. One of
+//! the same length in its place would not show. So the journal is replaced before the commit
+//! after that one, and before the first commit of a writer that finds a journal: the writer before
+//! it may have been killed in between.
+
+#[cfg(test)]
+mod crash_tests;
+mod disk;
+mod follower;
+mod location;
+#[cfg(test)]
+mod location_tests;
+mod lock;
+#[cfg(test)]
+mod model_tests;
+mod overlay;
+mod owner;
+mod paths;
+#[cfg(test)]
+mod process_tests;
+mod published;
+#[cfg(test)]
+mod tests;
+mod view;
+mod writer;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use simrecorder_core::{Durability, Error, ErrorKind, OpenMode, Result};
+
+use crate::format::recording_id::RecordingId;
+use crate::storage::{Change, Snapshot, Storage};
+use follower::Follower;
+use location::{Content, refuse_zarr_v2, resolve};
+use paths::Paths;
+use published::Published;
+use view::View;
+use writer::{Limits, Writer};
+
+/// How often a reader starts again when a writer keeps changing the files below it.
+const READ_ATTEMPTS: u32 = 32;
+
+/// The recordings that this process writes.
+static WRITTEN_HERE: Mutex<BTreeMap<PathBuf, Weak<Shared>>> = Mutex::new(BTreeMap::new());
+
+/// A recording in a directory.
+pub(crate) struct DirectoryStorage {
+    shared: Arc<Shared>,
+    read_only: bool,
+}
+
+/// What all handles of a recording in the writer's process share; a reader of another process'
+/// recording has one of its own.
+struct Shared {
+    paths: Paths,
+    /// The recording that this process writes.
+    recording: Option<RecordingId>,
+    writer: Mutex<State>,
+    published: Published,
+    follower: Mutex<Follower>,
+}
+
+enum State {
+    Reader,
+    Writer(Box<Writer>),
+    Closed,
+}
+
+impl DirectoryStorage {
+    /// Opens the recording at `path`.
+    pub(crate) fn open(path: &Path, mode: OpenMode, durability: Durability) -> Result<Self> {
+        Self::open_with(path, mode, durability, Limits::default())
+    }
+
+    fn open_with(
+        path: &Path,
+        mode: OpenMode,
+        durability: Durability,
+        limits: Limits,
+    ) -> Result<Self> {
+        let paths = resolve(path, mode, durability)?;
+        let opened = if mode.is_writable() {
+            Self::write(paths, mode, durability, limits)
+        } else {
+            Self::read_shared(paths)
+        };
+        opened.map_err(|error| error.with_operation("open"))
+    }
+
+    fn read_shared(paths: Paths) -> Result<Self> {
+        let written_here = WRITTEN_HERE.lock().get(&paths.root).and_then(Weak::upgrade);
+        match written_here {
+            Some(shared) if shared.published.overlay().is_some() => Ok(Self {
+                shared,
+                read_only: true,
+            }),
+            _ => Self::follow(paths),
+        }
+    }
+
+    /// Reads a recording as another process would.
+    fn follow(paths: Paths) -> Result<Self> {
+        if !Content::of(&paths)?.is_recording() {
+            refuse_zarr_v2(&paths)?;
+            let message = "this directory is not a Zarr recording";
+            return Err(paths.refuse(ErrorKind::NotFound, message));
+        }
+        let mut follower = Follower::default();
+        follower.refresh(&paths)?;
+        let shared = Shared {
+            paths,
+            recording: None,
+            writer: Mutex::new(State::Reader),
+            published: Published::default(),
+            follower: Mutex::new(follower),
+        };
+        Ok(Self {
+            shared: Arc::new(shared),
+            read_only: true,
+        })
+    }
+
+    fn write(paths: Paths, mode: OpenMode, durability: Durability, limits: Limits) -> Result<Self> {
+        let (writer, overlay) = Writer::open(&paths, mode, durability, limits)?;
+        let root = paths.root.clone();
+        let shared = Arc::new(Shared {
+            paths,
+            recording: writer.recording.clone(),
+            writer: Mutex::new(State::Writer(Box::new(writer))),
+            published: Published::new(overlay),
+            follower: Mutex::default(),
+        });
+        WRITTEN_HERE.lock().insert(root, Arc::downgrade(&shared));
+        Ok(Self {
+            shared,
+            read_only: false,
+        })
+    }
+
+    fn with_writer<T>(
+        &self,
+        operation: &'static str,
+        work: impl FnOnce(&Published, &mut Writer) -> Result<T>,
+    ) -> Result<T> {
+        let refuse = |kind, message| Err(Error::new(kind, operation, message));
+        if self.read_only {
+            return refuse(ErrorKind::ReadOnly, "the recording was opened read only");
+        }
+        match &mut *self.shared.writer.lock() {
+            State::Writer(writer) => work(&self.shared.published, writer),
+            State::Reader | State::Closed => refuse(ErrorKind::Closed, "the recording was closed"),
+        }
+        .map_err(|error| error.with_operation(operation))
+    }
+}
+
+impl Storage for DirectoryStorage {
+    fn read(&self, read: &mut dyn FnMut(&dyn Snapshot) -> Result<()>) -> Result<()> {
+        self.shared.read(read)
+    }
+
+    fn commit(&self, changes: Vec<Change>) -> Result<()> {
+        self.with_writer("commit", |published, writer| {
+            writer.commit(published, &changes)?;
+            drop(changes);
+            writer.settle_if_due(published);
+            Ok(())
+        })
+    }
+
+    fn checkpoint(&self) -> Result<()> {
+        self.with_writer("checkpoint", |published, writer| writer.settle(published))
+    }
+
+    fn close(&self) -> Result<()> {
+        if self.read_only {
+            return Ok(());
+        }
+        let mut state = self.shared.writer.lock();
+        let State::Writer(writer) = &mut *state else {
+            return Ok(());
+        };
+        let result = writer.finish(&self.shared.published);
+        self.shared.release(&mut state);
+        result.map_err(|error| error.with_operation("close"))
+    }
+
+    fn recording(&self) -> Option<&RecordingId> {
+        self.shared.recording.as_ref()
+    }
+
+    fn is_read_only(&self) -> bool {
+        self.read_only
+    }
+}
+
+impl Drop for DirectoryStorage {
+    fn drop(&mut self) {
+        // Without a checkpoint: nothing is lost without it, and dropping must not take long.
+        if !self.read_only {
+            self.shared.release(&mut self.shared.writer.lock());
+        }
+    }
+}
+
+impl fmt::Debug for DirectoryStorage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DirectoryStorage")
+            .field("path", &self.shared.paths.root)
+            .field("read_only", &self.read_only)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Shared {
+    fn read(&self, read: &mut dyn FnMut(&dyn Snapshot) -> Result<()>) -> Result<()> {
+        let paths = &self.paths;
+        for attempt in 0..READ_ATTEMPTS {
+            let epoch = self.published.epoch();
+            let overlay = self.published.overlay();
+            let (result, holds) = if let Some(overlay) = &overlay {
+                let recording = self.recording.as_ref();
+                let result = read(&View {
+                    overlay,
+                    paths,
+                    recording,
+                });
+                (result, self.published.epoch() == epoch)
+            } else {
+                let (overlay, state) = self.follower.lock().refresh(paths)?;
+                let overlay = &*overlay;
+                let recording = state.recording().or(overlay.recording());
+                let result = read(&View {
+                    overlay,
+                    paths,
+                    recording,
+                });
+                let holds = state.holds(paths);
+                (
+                    result,
+                    holds.map_err(|error| Error::io("read", &paths.root, error))?,
+                )
+            };
+            // An error may come from the mixture as well.
+            if holds {
+                return result;
+            }
+            std::thread::sleep(Duration::from_millis(attempt.into()));
+        }
+        let message =
+            format!("a writer changed the files in each of {READ_ATTEMPTS} attempts; try again");
+        Err(paths.refuse(ErrorKind::Io, message).with_operation("read"))
+    }
+
+    /// Ends writing: from now on this process is a reader like any other.
+    fn release(&self, state: &mut State) {
+        if !matches!(state, State::Writer(_)) {
+            return;
+        }
+        // Before the lock is given up, since another process may change the files then.
+        self.published.end();
+        let mut written_here = WRITTEN_HERE.lock();
+        if written_here
+            .get(&self.paths.root)
+            .is_some_and(|it| std::ptr::eq(it.as_ptr(), self))
+        {
+            written_here.remove(&self.paths.root);
+        }
+        drop(written_here);
+        // Empty unless a write was cut short; a writer to come removes it in any case.
+        let _ = fs::remove_dir(&self.paths.staging);
+        *state = State::Closed;
+    }
+}

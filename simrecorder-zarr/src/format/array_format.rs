@@ -1,0 +1,371 @@
+//! How the chunks of an array are encoded: all calls of zarrs' codecs are here.
+
+use std::borrow::Cow;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use crc_fast::CrcAlgorithm;
+use simrecorder_core::backend::columns::{ColumnFormat, ColumnLayout};
+use simrecorder_core::backend::{ChunkGrid, Rows, RowsRef, zeroed};
+use simrecorder_core::{DType, Error, ErrorKind, Result};
+use zarrs::array::{
+    ArrayBytes, ArrayBytesOffsets, ArrayMetadataV3, ArrayToBytesCodecTraits, ChunkKeyEncoding,
+    ChunkShape, CodecChain, CodecOptions, DataType, FillValue,
+};
+
+use zarrs::metadata::v3::MetadataV3;
+
+use crate::format::metadata::{Document, corrupt};
+
+/// The format of an array: its metadata without its length. Arrays with the same format share one.
+#[derive(Debug)]
+pub(crate) struct ArrayFormat {
+    layout: ColumnLayout,
+    zarrs_chunk_shape: ChunkShape,
+    data_type: DataType,
+    fill_value: FillValue,
+    /// All codecs but the checksum.
+    codecs: CodecChain,
+    /// Whether each chunk is followed by its checksum.
+    has_checksum: bool,
+    pub(crate) coding: Coding,
+    key_encoding: ChunkKeyEncoding,
+    /// What the metadata says about one chunk.
+    encoding: String,
+}
+
+/// How chunks are encoded, as far as there is a shorter way of reading them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Coding {
+    /// The elements as they are in memory.
+    Plain,
+    /// The same in a Blosc frame.
+    Blosc,
+    /// Something else: zarrs knows.
+    Other,
+}
+
+impl ArrayFormat {
+    /// Reads the format of an array from its metadata.
+    pub(crate) fn new(document: &Document) -> Result<Self> {
+        let metadata: ArrayMetadataV3 = serde_json::from_value(document.as_json())
+            .map_err(|e| corrupt("zarr.json is no Zarr V3 array").with_source(e))?;
+        let dtype = element_type(&metadata)?;
+        if let Some(field) = metadata
+            .additional_fields
+            .iter()
+            .find(|(_, field)| field.must_understand())
+        {
+            return Err(unsupported(format!(
+                "the array has the unknown field '{}'",
+                field.0
+            )));
+        }
+        if !metadata.storage_transformers.is_empty() {
+            return Err(unsupported("the array has storage transformers".into()));
+        }
+        let zarrs_chunk_shape = regular_chunk_shape(&metadata)?;
+        let chunk_shape: Vec<u64> = zarrs_chunk_shape.iter().map(|len| len.get()).collect();
+        if chunk_shape.len() != metadata.shape.len() {
+            return Err(corrupt("chunks and array have different numbers of axes"));
+        }
+        let data_type = DataType::from_metadata(&metadata.data_type)
+            .map_err(|e| unsupported("the data type is not known".into()).with_source(e))?;
+        let fill_value = data_type
+            .fill_value_v3(&metadata.fill_value)
+            .map_err(|e| corrupt("the fill value does not fit the data type").with_source(e))?;
+        if document.has_wrong_typesize() {
+            return Err(corrupt("the typesize of a codec is out of range"));
+        }
+        let has_checksum = metadata.codecs.last().is_some_and(is_plain_checksum);
+        let (codecs, _) = metadata
+            .codecs
+            .split_at(metadata.codecs.len() - usize::from(has_checksum));
+        let coding = coding(codecs, dtype);
+        let codecs = CodecChain::from_metadata(codecs)
+            .map_err(|e| unsupported("a codec is not known".into()).with_source(e))?;
+        let key_encoding =
+            ChunkKeyEncoding::from_metadata(&metadata.chunk_key_encoding).map_err(|e| {
+                unsupported("the chunk key encoding is not known".into()).with_source(e)
+            })?;
+        let record_shape = metadata.shape.get(1..).unwrap_or_default().to_vec();
+        let layout = ColumnLayout::new(
+            dtype,
+            ChunkGrid::new(chunk_shape, record_shape),
+            document.compression(dtype),
+            Some(fill_value.as_ne_bytes().to_vec()),
+        )?;
+        Ok(Self {
+            layout,
+            zarrs_chunk_shape,
+            data_type,
+            fill_value,
+            codecs,
+            has_checksum,
+            coding,
+            key_encoding,
+            encoding: serde_json::Value::Object(document.encoding()).to_string(),
+        })
+    }
+
+    /// Whether this is a way in which this version of simrecorder encodes chunks.
+    pub(crate) fn is_native(&self) -> bool {
+        self.has_checksum && self.layout.compression().is_some()
+    }
+
+    /// The entry of a chunk of the array at `path`.
+    pub(crate) fn chunk_entry(&self, path: &str, indices: &[u64]) -> String {
+        let key = self.key_encoding.encode(indices);
+        if path.is_empty() {
+            key.as_str().to_owned()
+        } else {
+            format!("{path}/{key}")
+        }
+    }
+
+    fn encode_bytes(&self, bytes: ArrayBytes<'_>) -> Result<Bytes> {
+        let options = options();
+        let encoded = self.codecs.encode(
+            bytes,
+            &self.zarrs_chunk_shape,
+            &self.data_type,
+            &self.fill_value,
+            &options,
+        );
+        let encoded = encoded.map_err(|e| {
+            Error::new(ErrorKind::Internal, "encode", "a codec failed").with_source(e)
+        })?;
+        if !self.has_checksum {
+            return Ok(Bytes::from(encoded.into_owned()));
+        }
+        let sum = checksum(&encoded);
+        let mut encoded = encoded.into_owned();
+        encoded.extend_from_slice(&sum);
+        Ok(Bytes::from(encoded))
+    }
+
+    /// How many bytes of a chunk that is written in `bytes` bytes are not its checksum.
+    pub(crate) fn len_without_checksum(&self, bytes: usize) -> usize {
+        match self.has_checksum {
+            true => bytes.saturating_sub(CHECKSUM_LEN),
+            false => bytes,
+        }
+    }
+
+    /// What a chunk was encoded to, after a look at its checksum if it has one.
+    pub(crate) fn checked<'a>(&self, written: &'a [u8]) -> Result<&'a [u8]> {
+        if !self.has_checksum {
+            return Ok(written);
+        }
+        match written.split_last_chunk() {
+            Some((encoded, sum)) if *sum == checksum(encoded) => Ok(encoded),
+            _ => {
+                let message = "the checksum of a chunk is not that of its bytes";
+                Err(Error::new(ErrorKind::Corrupt, "read", message))
+            }
+        }
+    }
+
+    fn text_chunk(&self, rows: RowsRef<'_>) -> Result<ArrayBytes<'static>> {
+        let chunk_rows = self.layout.chunk_rows();
+        if chunk_rows > LARGE_CHUNK as u64 {
+            let message = format!("chunks of {chunk_rows} texts are too large");
+            return Err(Error::new(ErrorKind::Unsupported, "encode", message));
+        }
+        let mut data = rows.data.to_vec();
+        let mut offsets = vec![0];
+        offsets.extend(rows.ends.iter().map(|&end| (end - rows.base) as usize));
+        for _ in rows.count..chunk_rows {
+            data.extend_from_slice(self.fill_value.as_ne_bytes());
+            offsets.push(data.len());
+        }
+        ArrayBytesOffsets::new(offsets)
+            .map_err(|e| e.to_string())
+            .and_then(|offsets| ArrayBytes::new_vlen(data, offsets).map_err(|e| e.to_string()))
+            .map_err(|e| Error::new(ErrorKind::Internal, "encode", e))
+    }
+
+    fn decode_chunk(&self, written: &[u8]) -> Result<ArrayBytes<'static>> {
+        let encoded = self.checked(written)?;
+        let bytes = self.layout.chunk_bytes();
+        if bytes / self.layout.element_size() > LARGE_CHUNK {
+            // The codecs abort the process where there is no memory: better to know before.
+            drop(zeroed(bytes)?);
+        }
+        let decode = || {
+            let bytes = self.codecs.decode(
+                Cow::Borrowed(encoded),
+                &self.zarrs_chunk_shape,
+                &self.data_type,
+                &self.fill_value,
+                &options(),
+            );
+            bytes.map(ArrayBytes::into_owned)
+        };
+        // Codecs of other authors get whatever bytes the file holds.
+        match catch_unwind(AssertUnwindSafe(decode)) {
+            Ok(result) => result.map_err(|e| damaged().with_source(e)),
+            Err(_) => Err(damaged()),
+        }
+    }
+
+    /// Decodes a chunk of elements.
+    pub(crate) fn decode(&self, encoded: &[u8]) -> Result<Vec<u8>> {
+        let data = self.decode_chunk(encoded)?.into_fixed();
+        let data = data.map_err(|e| damaged().with_source(e))?.into_owned();
+        if data.len() == self.layout.chunk_bytes() {
+            Ok(data)
+        } else {
+            Err(damaged())
+        }
+    }
+
+    /// Decodes the first `count` texts of a chunk.
+    pub(crate) fn decode_texts(&self, encoded: &[u8], count: u64) -> Result<Rows> {
+        let texts = self.decode_chunk(encoded)?.into_variable();
+        let texts = texts.map_err(|e| damaged().with_source(e))?;
+        let offsets = texts.offsets();
+        let ends: Vec<u64> = offsets
+            .iter()
+            .skip(1)
+            .take(count as usize)
+            .map(|&end| end as u64)
+            .collect();
+        let (first, last) = (offsets.first().copied(), ends.last().copied().unwrap_or(0));
+        if ends.len() as u64 != count || first != Some(0) || !ends.is_sorted() {
+            return Err(damaged());
+        }
+        let data = texts.bytes().get(..last as usize).ok_or_else(damaged)?;
+        Ok(Rows {
+            count,
+            data: data.to_vec(),
+            ends,
+        })
+    }
+}
+
+impl ColumnFormat for ArrayFormat {
+    type Chunk = Bytes;
+
+    fn layout(&self) -> &ColumnLayout {
+        &self.layout
+    }
+
+    fn encode(&self, rows: RowsRef<'_>, indices: &[u64]) -> Result<Bytes> {
+        match self.layout.dtype() {
+            None => self.encode_bytes(self.text_chunk(rows)?),
+            Some(_) => self.layout.with_chunk(rows, indices, |chunk| {
+                self.encode_bytes(ArrayBytes::new_flen(Cow::Borrowed(chunk)))
+            }),
+        }
+    }
+
+    fn encodes_like(&self, other: &Self) -> bool {
+        let (one, other_one) = (&self.layout, &other.layout);
+        // The same codecs may hold numbers that were rounded to another bound.
+        one.grid().record_shape() == other_one.grid().record_shape()
+            && self.encoding == other.encoding
+            && one.compression() == other_one.compression()
+    }
+}
+
+/// Chunks with more elements are not what simrecorder writes.
+const LARGE_CHUNK: usize = 1 << 28;
+
+fn options() -> CodecOptions {
+    // Chunks are coded in parallel, each on one thread.
+    CodecOptions::default().with_concurrent_target(1)
+}
+
+pub(crate) fn damaged() -> Error {
+    Error::new(ErrorKind::Corrupt, "read", "a chunk does not decode")
+}
+
+fn unsupported(message: String) -> Error {
+    let message = format!("{message}; this version of simrecorder does not read such an array");
+    Error::new(ErrorKind::Unsupported, "read metadata", message)
+}
+
+/// The type of the elements; `None` for texts.
+fn element_type(metadata: &ArrayMetadataV3) -> Result<Option<DType>> {
+    let name = metadata.data_type.name();
+    if name == "string" {
+        if metadata.shape.len() > 1 {
+            return Err(unsupported(
+                "it holds texts and has more than one axis".into(),
+            ));
+        }
+        return Ok(None);
+    }
+    name.parse()
+        .map(Some)
+        .map_err(|_| unsupported(format!("its data type is {}", name.escape_debug())))
+}
+
+/// The bytes of a checksum.
+const CHECKSUM_LEN: usize = 4;
+
+/// The CRC-32C of some bytes, as the codec `crc32c` of Zarr V3 writes it.
+fn checksum(bytes: &[u8]) -> [u8; CHECKSUM_LEN] {
+    let sum = crc_fast::checksum(CrcAlgorithm::Crc32Iscsi, bytes);
+    // Of the 64 bits that hold any sum, these are this one.
+    (sum as u32).to_le_bytes()
+}
+
+/// Whether this is the codec `crc32c` as the standard has it, behind the bytes.
+fn is_plain_checksum(codec: &MetadataV3) -> bool {
+    codec.name() == "crc32c" && codec.configuration().is_none_or(|fields| fields.is_empty())
+}
+
+fn coding(codecs: &[MetadataV3], dtype: Option<DType>) -> Coding {
+    let Some(dtype) = dtype else {
+        return Coding::Other;
+    };
+    let names: Vec<_> = codecs.iter().map(|codec| codec.name()).collect();
+    let endian = codecs.first().and_then(|codec| {
+        let endian = codec.configuration()?.get("endian")?;
+        Some(endian.as_str() == Some("little") && cfg!(target_endian = "little"))
+    });
+    match names[..] {
+        _ if !endian.unwrap_or(dtype.size() == 1) => Coding::Other,
+        ["bytes"] => Coding::Plain,
+        ["bytes", "blosc"] => Coding::Blosc,
+        _ => Coding::Other,
+    }
+}
+
+fn regular_chunk_shape(metadata: &ArrayMetadataV3) -> Result<ChunkShape> {
+    let grid = &metadata.chunk_grid;
+    if grid.name() != "regular" {
+        return Err(unsupported(format!(
+            "its chunk grid is {}",
+            grid.name().escape_debug()
+        )));
+    }
+    grid.configuration()
+        .and_then(|configuration| configuration.get("chunk_shape"))
+        .cloned()
+        .and_then(|shape| serde_json::from_value(shape).ok())
+        .ok_or_else(|| corrupt("the chunk grid has no valid chunk shape"))
+}
+
+/// Formats by what their metadata says, so that ten thousand series share one.
+#[derive(Debug, Default)]
+pub(crate) struct FormatCache(
+    parking_lot::Mutex<std::collections::HashMap<String, std::sync::Weak<ArrayFormat>>>,
+);
+
+impl FormatCache {
+    pub(crate) fn get(&self, document: &Document) -> Result<Arc<ArrayFormat>> {
+        let text = document.format_text();
+        if let Some(format) = self.0.lock().get(&text).and_then(std::sync::Weak::upgrade) {
+            return Ok(format);
+        }
+        let format = Arc::new(ArrayFormat::new(document)?);
+        let mut formats = self.0.lock();
+        formats.retain(|_, format| format.strong_count() > 0);
+        formats.insert(text, Arc::downgrade(&format));
+        Ok(format)
+    }
+}

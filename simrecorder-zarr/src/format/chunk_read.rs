@@ -1,0 +1,476 @@
+//! Reading a part of a chunk: no more of it is decoded than is needed, straight into the output
+//! where the elements lie together in both.
+
+use std::ops::Range;
+
+use simrecorder_core::backend::columns::{ColumnFormat, ColumnLayout};
+use simrecorder_core::backend::{room, with_buffer, with_scratch};
+use simrecorder_core::{Block, Region, Result, copy_block};
+
+use crate::format::array_format::{ArrayFormat, Coding, damaged};
+use crate::format::blosc::{self, Header};
+use crate::storage::Entry;
+
+impl ArrayFormat {
+    /// Copies the elements of `region` that lie in a chunk of elements into `out`, which has the
+    /// shape of the region. The first element of the chunk is at `origin`; `rows` rows of the
+    /// array are in chunks.
+    ///
+    /// The checksum of the chunk is looked at if all that the array has of it is read.
+    pub(crate) fn read_chunk(
+        &self,
+        entry: &Entry<'_>,
+        origin: &[u64],
+        rows: u64,
+        region: &Region,
+        out: &mut [u8],
+    ) -> Result<()> {
+        let chunk = Chunk {
+            format: self,
+            origin,
+            rows,
+            region,
+        };
+        let decoded_len = self.layout().chunk_bytes();
+        with_buffer(|encoded| {
+            let result = match self.coding {
+                Coding::Plain if self.len_without_checksum(entry.len()) == decoded_len => {
+                    let written = entry.read(encoded)?;
+                    let data = match chunk.is_all(&chunk.overlaps()) {
+                        true => self.checked(written)?,
+                        false => &written[..decoded_len],
+                    };
+                    chunk.copy(data, out);
+                    Some(())
+                }
+                Coding::Blosc => chunk.read_frame(entry, out, encoded)?,
+                _ => None,
+            };
+            if result.is_none() {
+                // Another codec; or something is wrong, and this finds out what.
+                let data = self.decode(entry.read(encoded)?)?;
+                chunk.copy(&data, out);
+            }
+            Ok(())
+        })
+    }
+}
+
+/// What is to be read of which chunk.
+struct Chunk<'a> {
+    format: &'a ArrayFormat,
+    origin: &'a [u64],
+    /// How many rows of the array are in chunks.
+    rows: u64,
+    region: &'a Region,
+}
+
+/// Where the elements of one axis are that lie in both the region and the chunk.
+struct Overlap {
+    /// The first of them in the chunk.
+    start: usize,
+    count: usize,
+    step: usize,
+    /// The first of them in the output.
+    target: usize,
+    chunk_len: usize,
+    out_len: usize,
+}
+
+/// Elements that lie together in both the chunk and the output, in bytes.
+struct Run {
+    start: usize,
+    target: usize,
+    len: usize,
+}
+
+impl Chunk<'_> {
+    fn layout(&self) -> &ColumnLayout {
+        self.format.layout()
+    }
+
+    fn copy(&self, data: &[u8], out: &mut [u8]) {
+        let block = Block {
+            data,
+            origin: self.origin,
+            shape: self.layout().grid().chunk_shape(),
+        };
+        copy_block(block, self.region, out, self.layout().element_size());
+    }
+
+    /// Reads from a Blosc frame; `None` if it is not what it should be.
+    fn read_frame(
+        &self,
+        entry: &Entry<'_>,
+        out: &mut [u8],
+        encoded: &mut Vec<u8>,
+    ) -> Result<Option<()>> {
+        let len = self.format.len_without_checksum(entry.len());
+        let mut loader = FrameLoader::new(entry, len, encoded)?;
+        let Some(header) = loader.header else {
+            return Ok(None);
+        };
+        if header.decoded_len != self.layout().chunk_bytes() {
+            return Ok(None);
+        }
+        let overlaps = self.overlaps();
+        let is_all = self.is_all(&overlaps);
+        if let Some(Run { start, target, len }) = run_of(&overlaps, self.layout().element_size())
+            && let Some(out) = out.get_mut(target..target + len)
+        {
+            let blocks = start / header.block_len..(start + len).div_ceil(header.block_len);
+            let frame = match is_all {
+                true => self.format.checked(loader.load_all()?)?,
+                false => loader.load(&[blocks])?,
+            };
+            return Ok(match len == header.decoded_len {
+                true => blosc::decode(frame, out),
+                false => blosc::decode_part(frame, start, out),
+            });
+        }
+
+        let touched = self.touched(&overlaps, header.block_len);
+        let frame = match is_all {
+            true => self.format.checked(loader.load_all()?)?,
+            false => loader.load(&touched)?,
+        };
+        with_scratch(header.decoded_len, |decoded| {
+            for blocks in touched {
+                let start = blocks.start * header.block_len;
+                let end = header.decoded_len.min(blocks.end * header.block_len);
+                let part = &mut decoded[start..end];
+                let result = match part.len() == header.decoded_len {
+                    true => blosc::decode(frame, part),
+                    false => blosc::decode_part(frame, start, part),
+                };
+                if result.is_none() {
+                    return Ok(None);
+                }
+            }
+            // Only what was decoded is copied; the rest of the scratch memory holds anything.
+            self.copy(decoded, out);
+            Ok(Some(()))
+        })
+    }
+
+    fn overlaps(&self) -> Vec<Overlap> {
+        let axes = self.region.axes().iter().zip(self.origin);
+        let overlap = |((axis, &origin), &len): ((&simrecorder_core::AxisRange, &u64), &u64)| {
+            // The first index of the region in the chunk, and the first behind it.
+            let first = origin.saturating_sub(axis.start).div_ceil(axis.step);
+            let behind = (origin + len)
+                .saturating_sub(axis.start)
+                .div_ceil(axis.step);
+            let count = behind.min(axis.count).saturating_sub(first);
+            let start = axis.start + first.saturating_mul(axis.step);
+            Overlap {
+                start: start.saturating_sub(origin) as usize,
+                count: count as usize,
+                step: axis.step as usize,
+                target: first as usize,
+                chunk_len: len as usize,
+                out_len: axis.count as usize,
+            }
+        };
+        axes.zip(self.layout().grid().chunk_shape())
+            .map(overlap)
+            .collect()
+    }
+
+    /// Whether the region has all that the array has of this chunk.
+    fn is_all(&self, overlaps: &[Overlap]) -> bool {
+        let extent = std::iter::once(&self.rows).chain(self.layout().grid().record_shape());
+        let axes = overlaps.iter().zip(extent.zip(self.origin));
+        axes.into_iter().all(|(overlap, (&extent, &origin))| {
+            let there = (extent.saturating_sub(origin)).min(overlap.chunk_len as u64);
+            overlap.start == 0
+                && overlap.count as u64 >= there
+                && (overlap.step == 1 || overlap.count == 1)
+        })
+    }
+
+    /// The blocks that hold some of the elements, in order.
+    fn touched(&self, overlaps: &[Overlap], block_len: usize) -> Vec<Range<usize>> {
+        let mut touched: Vec<Range<usize>> = Vec::new();
+        let mut stride = self.layout().element_size();
+        let mut strides = vec![stride];
+        for overlap in overlaps.iter().skip(1).rev() {
+            stride *= overlap.chunk_len;
+            strides.push(stride);
+        }
+        strides.reverse();
+        let element = self.layout().element_size();
+        spans(overlaps, &strides, 0, block_len, element, &mut |bytes| {
+            let blocks = bytes.start / block_len..bytes.end.div_ceil(block_len);
+            match touched.last_mut() {
+                // Spans rise, but two may share a block.
+                Some(last) if blocks.start <= last.end => last.end = last.end.max(blocks.end),
+                _ => touched.push(blocks),
+            }
+        });
+        touched
+    }
+}
+
+/// Calls `found` with ranges of bytes that cover all elements, and little else where elements
+/// are more than `gap` apart.
+fn spans(
+    overlaps: &[Overlap],
+    strides: &[usize],
+    base: usize,
+    gap: usize,
+    element: usize,
+    found: &mut impl FnMut(Range<usize>),
+) {
+    let at = |(overlap, stride): (&Overlap, &usize)| overlap.start * stride;
+    let Some((overlap, inner)) = overlaps.split_first() else {
+        return found(base..base + element);
+    };
+    let stride = strides[0];
+    if overlap.count > 1 && stride.saturating_mul(overlap.step) < gap {
+        let first: usize = overlaps.iter().zip(strides).map(at).sum();
+        let width = |(overlap, stride): (&Overlap, &usize)| match overlap.count {
+            0 | 1 => 0,
+            count => (count - 1) * overlap.step * stride,
+        };
+        let width: usize = overlaps.iter().zip(strides).map(width).sum();
+        return found(base + first..base + first + width + element);
+    }
+    for index in 0..overlap.count {
+        // The step of a single index may be any number.
+        let step = if index == 0 { 0 } else { index * overlap.step };
+        let base = base + (overlap.start + step) * stride;
+        spans(inner, &strides[1..], base, gap, element, found);
+    }
+}
+
+/// The elements as one run, if they lie together in both chunk and output.
+fn run_of(overlaps: &[Overlap], element: usize) -> Option<Run> {
+    let (mut start, mut target) = (0, 0);
+    let (mut chunk_stride, mut out_stride) = (element, element);
+    let mut len = element;
+    // Whether all axes so far are whole, so that the next one may have many elements.
+    let mut whole = true;
+    for overlap in overlaps.iter().rev() {
+        let adjacent = overlap.count == 1 || (whole && overlap.step == 1);
+        if !adjacent {
+            return None;
+        }
+        len *= overlap.count;
+        start += overlap.start * chunk_stride;
+        target += overlap.target * out_stride;
+        chunk_stride *= overlap.chunk_len;
+        out_stride *= overlap.out_len;
+        whole &= overlap.count == overlap.chunk_len && overlap.count == overlap.out_len;
+    }
+    Some(Run { start, target, len })
+}
+
+/// The bytes of a frame: of one in a file, only those that are needed are read.
+struct FrameLoader<'a> {
+    entry: &'a Entry<'a>,
+    /// The bytes of the frame; a checksum may follow.
+    len: usize,
+    buffer: &'a mut Vec<u8>,
+    header: Option<Header>,
+}
+
+/// So much of a file is read at first: the header, and where the blocks begin.
+const FIRST_BYTES: usize = 4096;
+
+impl<'a> FrameLoader<'a> {
+    fn new(entry: &'a Entry<'a>, len: usize, buffer: &'a mut Vec<u8>) -> Result<Self> {
+        let first = match entry {
+            Entry::Mapped(bytes) => *bytes,
+            Entry::Memory(bytes) => bytes,
+            Entry::File(file) => {
+                let first = &mut room(buffer, len)?[..len.min(FIRST_BYTES)];
+                file.read_at(0, first)?;
+                first
+            }
+        };
+        let header = Header::parse(first, len);
+        Ok(Self {
+            entry,
+            len,
+            buffer,
+            header,
+        })
+    }
+
+    /// All of the entry, what follows the frame included.
+    fn load_all(&mut self) -> Result<&[u8]> {
+        self.entry.read(self.buffer)
+    }
+
+    /// The frame, of which other blocks than those asked for may hold anything.
+    fn load(&mut self, touched: &[Range<usize>]) -> Result<&[u8]> {
+        let (file, header) = match (self.entry, self.header) {
+            (Entry::Mapped(bytes), _) => return Ok(&bytes[..self.len]),
+            (Entry::Memory(bytes), _) => return Ok(&bytes[..self.len]),
+            (Entry::File(file), Some(header)) => (file, header),
+            (Entry::File(_), None) => return Err(damaged()),
+        };
+        let frame = room(self.buffer, self.len)?;
+        let starts = header.starts();
+        if starts.end > FIRST_BYTES {
+            file.read_at(FIRST_BYTES, &mut frame[FIRST_BYTES..starts.end])?;
+        }
+        for blocks in touched {
+            let mut ranges = header.encoded_ranges(frame, blocks.clone()).into_iter();
+            let Some(mut pending) = ranges.next() else {
+                continue;
+            };
+            // Blocks mostly follow each other; the empty range comes last.
+            for range in ranges.chain(std::iter::once(0..0)) {
+                if range.start == pending.end {
+                    pending.end = range.end;
+                } else {
+                    file.read_at(pending.start, &mut frame[pending])?;
+                    pending = range;
+                }
+            }
+        }
+        Ok(frame)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+
+    use proptest::prelude::*;
+    use proptest::test_runner::TestCaseError;
+    use serde_json::json;
+    use simrecorder_core::AxisRange;
+
+    use super::*;
+    use crate::format::metadata::Document;
+    use crate::storage::EntryFile;
+    use simrecorder_core::backend::RowsRef;
+
+    /// A format with chunks of `shape`, whose last codec may be Blosc.
+    fn format(shape: &[u64], data_type: &str, blosc: Option<(&str, u64)>) -> ArrayFormat {
+        let mut codecs = vec![json!({"name": "bytes", "configuration": {"endian": "little"}})];
+        codecs.extend(blosc.map(|(cname, block_len)| {
+            json!({"name": "blosc", "configuration": {
+                "cname": cname, "clevel": 1, "shuffle": "shuffle", "typesize": 4,
+                "blocksize": block_len}})
+        }));
+        let document = json!({
+            "zarr_format": 3, "node_type": "array", "shape": shape, "data_type": data_type,
+            "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": shape}},
+            "chunk_key_encoding": {"name": "default", "configuration": {"separator": "/"}},
+            "fill_value": 0, "codecs": codecs,
+        });
+        let document = Document::parse(document.to_string().as_bytes()).unwrap();
+        ArrayFormat::new(&document).unwrap()
+    }
+
+    /// A region that may begin before the chunk and end behind it.
+    fn regions(shape: [u64; 3]) -> impl Strategy<Value = Region> {
+        shape
+            .map(|len| {
+                (0..2 * len, 1..=2 * len, 1..4_u64).prop_map(|(start, count, step)| AxisRange {
+                    start,
+                    count,
+                    step,
+                })
+            })
+            .prop_map(|axes| Region::new(axes.to_vec()))
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(128))]
+
+        #[test]
+        fn a_part_of_a_chunk_is_what_the_whole_chunk_has_there(
+            (shape, region) in [1..40_u64, 1..40_u64, 1..60_u64]
+                .prop_flat_map(|shape| (Just(shape), regions(shape))),
+            wide: bool,
+            blosc in prop::option::of((
+                prop::sample::select(vec!["lz4", "zstd", "blosclz"]),
+                prop::sample::select(vec![0_u64, 256, 4096]),
+            )),
+            noise: u8,
+        ) {
+            let (data_type, size) = if wide { ("float64", 8) } else { ("int32", 4) };
+            let format = format(&shape, data_type, blosc);
+            prop_assert!(format.coding != Coding::Other);
+            let len = shape.iter().product::<u64>() as usize * size;
+            let data: Vec<u8> = (0..len).map(|i| (i / 7) as u8 ^ (i as u8 & noise)).collect();
+            let rows = RowsRef { count: shape[0], data: &data, ends: &[], base: 0 };
+            let encoded = format.encode(rows, &[0, 0])?;
+
+            // The chunk stands somewhere in its array.
+            let origin = shape.map(|len| len / 2);
+            let block = Block { data: &data, origin: &origin, shape: &shape };
+            let mut expected = vec![7; region.len().unwrap() * size];
+            copy_block(block, &region, &mut expected, size);
+
+            let file = tempfile::NamedTempFile::new().unwrap();
+            std::fs::write(&file, &encoded).unwrap();
+            let entries = [
+                Entry::Mapped(&encoded),
+                Entry::File(EntryFile {
+                    file: File::open(&file).unwrap(),
+                    len: encoded.len(),
+                    path: file.path().to_owned(),
+                }),
+            ];
+            for entry in entries {
+                let mut out = vec![7; expected.len()];
+                let rows = origin[0] + shape[0];
+                format.read_chunk(&entry, &origin, rows, &region, &mut out)?;
+                if out != expected {
+                    return Err(TestCaseError::fail("other elements"));
+                }
+            }
+        }
+
+        #[test]
+        fn a_damaged_chunk_is_an_error_or_elements(
+            blosc in prop::option::of((
+                prop::sample::select(vec!["lz4", "zstd", "blosclz"]),
+                prop::sample::select(vec![0_u64, 256]),
+            )),
+            region in regions([8, 8, 40]),
+            changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..4),
+            begin in prop::collection::vec(any::<u8>(), 0..20),
+            cut in any::<prop::sample::Index>(),
+            more in prop::collection::vec(any::<u8>(), 0..20),
+        ) {
+            let shape = [8, 8, 40];
+            let format = format(&shape, "float64", blosc);
+            let len = shape.iter().product::<u64>() as usize * 8;
+            let data: Vec<u8> = (0..len).map(|i| (i / 7) as u8).collect();
+            let rows = RowsRef { count: shape[0], data: &data, ends: &[], base: 0 };
+            let mut encoded = format.encode(rows, &[0, 0])?.to_vec();
+            for (at, byte) in &changes {
+                let at = at.index(encoded.len());
+                encoded[at] = *byte;
+            }
+            match changes.len() {
+                // The header says how long all is.
+                1 => encoded[..begin.len()].copy_from_slice(&begin),
+                2 => encoded.truncate(cut.index(encoded.len())),
+                3 => encoded.extend_from_slice(&more),
+                _ => {}
+            }
+            let file = tempfile::NamedTempFile::new().unwrap();
+            std::fs::write(&file, &encoded).unwrap();
+            let entries = [
+                Entry::Mapped(&encoded),
+                Entry::File(EntryFile {
+                    file: File::open(&file).unwrap(),
+                    len: encoded.len(),
+                    path: file.path().to_owned(),
+                }),
+            ];
+            for entry in entries {
+                let mut out = vec![7; region.len().unwrap() * 8];
+                drop(format.read_chunk(&entry, &[0, 0, 0], shape[0], &region, &mut out));
+            }
+        }
+    }
+}

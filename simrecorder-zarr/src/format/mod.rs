@@ -1,0 +1,9 @@
+//! What is stored: the metadata of arrays and groups, and the bytes of chunks.
+
+pub(crate) mod array_format;
+pub(crate) mod blosc;
+pub(crate) mod chunk_read;
+pub(crate) mod fill_value;
+pub(crate) mod metadata;
+pub(crate) mod node_path;
+pub(crate) mod recording_id;

@@ -1,0 +1,163 @@
+//! An open recording.
+
+mod checkpoint;
+pub(crate) mod commit;
+pub(crate) mod documents;
+pub(crate) mod loading;
+mod new_series;
+pub(crate) mod values;
+
+use std::collections::HashMap;
+use std::ops::Range;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use parking_lot::Mutex;
+use simrecorder_core::backend::columns::{ColumnStore, Columns, PlannedFormats, StoredSeries};
+use simrecorder_core::backend::{Encoded, errors};
+use simrecorder_core::{
+    ArrayView, ChunkPolicy, Compression, Error, ErrorKind, Key, NodeKind, Result,
+};
+
+use crate::columns::changes::set_document;
+use crate::columns::encoded::read_encoded;
+use crate::columns::reading::{self, OpenArray, Version, get};
+use crate::format::array_format::{ArrayFormat, FormatCache};
+use crate::format::metadata::Document;
+use crate::format::node_path::{metadata_entry, node_path, parent_of_part};
+use crate::format::recording_id::RecordingId;
+use crate::recording::documents::document_at;
+use crate::storage::{Snapshot, Storage};
+
+/// The series that the writer has changed, as it left them. It is the only one that writes, so they
+/// stay true.
+pub(crate) type WriterCache = HashMap<Key, StoredSeries<ArrayFormat>>;
+
+/// What all handles of an open recording share.
+pub(crate) struct Recording {
+    pub(crate) path: PathBuf,
+    pub(crate) storage: Box<dyn Storage>,
+    pub(crate) formats: FormatCache,
+    pub(crate) chunk_policy: ChunkPolicy,
+    pub(crate) compression: Compression,
+    pub(crate) writer: Mutex<WriterCache>,
+    pub(crate) closed: AtomicBool,
+    pub(crate) planned: PlannedFormats<ArrayFormat>,
+}
+
+impl Recording {
+    /// Checks the version of the recording; a new one gets its root group.
+    pub(crate) fn check_root(&self) -> Result<()> {
+        let root = get(&*self.storage, &metadata_entry(""))?;
+        let root = root.map(|bytes| Document::parse(&bytes)).transpose()?;
+        if root.as_ref().is_some_and(Document::is_array) {
+            let message = "the root is an array; simrecorder opens groups, which hold arrays";
+            return Err(Error::new(ErrorKind::Unsupported, "open", message));
+        }
+        if self.storage.is_read_only() {
+            return Ok(());
+        }
+        let root = match root {
+            None => self.new_root(),
+            Some(mut root) => match root.remove_consolidated() {
+                true => root,
+                false => return Ok(()),
+            },
+        };
+        self.storage.commit(vec![set_document("", &root)])
+    }
+
+    /// The root group of a recording that has none yet.
+    pub(crate) fn new_root(&self) -> Document {
+        match self.storage.recording() {
+            Some(id) => Document::root(id),
+            None => Document::root(&RecordingId::random()),
+        }
+    }
+
+    pub(crate) fn check_writable(&self, operation: &'static str) -> Result<()> {
+        if self.storage.is_read_only() {
+            return Err(errors::read_only(operation));
+        }
+        match self.closed.load(Ordering::Acquire) {
+            true => Err(errors::closed(operation, "store")),
+            false => Ok(()),
+        }
+    }
+
+    /// The document of the node at `key`, and its path; the parts of a series are no nodes.
+    pub(crate) fn find_node(
+        &self,
+        snapshot: &dyn Snapshot,
+        key: &Key,
+    ) -> Result<Option<(String, Document)>> {
+        let Ok(path) = node_path(key) else {
+            return Ok(None);
+        };
+        if let Some(parent) = parent_of_part(key) {
+            let parent = document_at(snapshot, &node_path(&parent)?)?;
+            if parent.is_some_and(|parent| parent.node_kind() != NodeKind::Group) {
+                return Ok(None);
+            }
+        }
+        Ok(document_at(snapshot, &path)?.map(|document| (path, document)))
+    }
+
+    /// Calls `read` for each of the nodes at `keys`, all as one snapshot shows them; `None` where there is
+    /// none.
+    pub(crate) fn with_nodes<T>(
+        &self,
+        keys: &[Key],
+        read: impl Fn(&dyn Snapshot, &Key, String, Document) -> Result<T>,
+    ) -> Result<Vec<Option<T>>> {
+        let mut nodes = Vec::new();
+        self.storage.read(&mut |snapshot| {
+            nodes.clear();
+            for key in keys {
+                let node = self.find_node(snapshot, key).and_then(|node| {
+                    node.map(|(path, document)| read(snapshot, key, path, document))
+                        .transpose()
+                });
+                nodes.push(node.map_err(|e| e.with_key(key.as_str()))?);
+            }
+            Ok(())
+        })?;
+        Ok(nodes)
+    }
+}
+
+impl ColumnStore for Recording {
+    type Format = ArrayFormat;
+    type Version = Version;
+    type Source<'a> = OpenArray<'a>;
+
+    fn read_column<T>(
+        &self,
+        view: &reading::ArrayView,
+        read: impl FnMut(&OpenArray<'_>) -> Result<(u64, T)>,
+    ) -> Result<T> {
+        reading::read_column(&*self.storage, view, read)
+    }
+
+    fn view(self: &Arc<Self>, key: &Key) -> Result<Option<Arc<dyn ArrayView>>> {
+        let keys = std::slice::from_ref(key);
+        let views = self.with_nodes(keys, |snapshot, key, path, document| {
+            let is_series = document.node_kind() == NodeKind::Series;
+            is_series
+                .then(|| self.load_view(snapshot, key, &path, &document))
+                .transpose()
+        })?;
+        let view = views.into_iter().flatten().flatten().next();
+        Ok(view.map(|view| Arc::new(view) as _))
+    }
+
+    fn read_encoded(
+        &self,
+        columns: &Columns<reading::ArrayView>,
+        range: Range<u64>,
+        max_bytes: usize,
+    ) -> Result<Option<Encoded>> {
+        read_encoded(&*self.storage, columns, range, max_bytes)
+    }
+}

@@ -1,0 +1,201 @@
+//! The metadata of new series.
+
+use serde_json::Value as Json;
+use simrecorder_core::backend::columns::ENDS_DTYPE;
+use simrecorder_core::{
+    Attributes, ChunkPolicy, Compression, DType, Error, ErrorKind, Key, Kind, NodeKind, Result,
+    Schema, Value,
+};
+
+use crate::columns::encoded::SeriesEncoding;
+use crate::format::fill_value::fill_value_json;
+use crate::format::metadata::{Document, check_attributes};
+use crate::format::node_path::{ENDS, ITEMS};
+use crate::recording::Recording;
+
+impl Recording {
+    /// The documents of a new series, with the encoding of `original` if it is a copy of that.
+    pub(crate) fn new_series(
+        &self,
+        key: &Key,
+        path: &str,
+        schema: &Schema,
+        original: Option<&SeriesEncoding>,
+    ) -> Result<Vec<(String, Document)>> {
+        check_attributes(schema.attributes())?;
+        let by_default = ChunkPolicy::default();
+        let (policy, compression) = match original {
+            Some(_) => (&by_default, Compression::default()),
+            None => (&self.chunk_policy, self.compression),
+        };
+        let new = NewSeries {
+            name: key.name(),
+            path,
+            schema,
+            policy: schema.chunk_policy().unwrap_or(policy),
+            compression: schema.compression().unwrap_or(compression),
+            original,
+        };
+        match schema.kind() {
+            Kind::Array => new.arrays(),
+            Kind::Text => new.texts(),
+            _ => new.rows(),
+        }
+    }
+}
+
+/// A series that is made.
+struct NewSeries<'a> {
+    name: &'a str,
+    path: &'a str,
+    schema: &'a Schema,
+    policy: &'a ChunkPolicy,
+    compression: Compression,
+    original: Option<&'a SeriesEncoding>,
+}
+
+impl NewSeries<'_> {
+    fn arrays(&self) -> Result<Vec<(String, Document)>> {
+        let dtype = self.dtype();
+        let chunk = self
+            .policy
+            .chunk_shape(self.schema.record_shape(), dtype.size())?;
+        check_chunk_size(&chunk, dtype.size())?;
+        let names = record_names(self.name, self.schema);
+        let document = self.mark(self.elements(&chunk, &names));
+        Ok(vec![(self.path.to_owned(), document)])
+    }
+
+    fn texts(&self) -> Result<Vec<(String, Document)>> {
+        let rows = self.policy.fixed_records().unwrap_or(TEXT_CHUNK_RECORDS);
+        check_chunk_size(&[rows], size_of::<u64>())?;
+        let names = record_names(self.name, self.schema);
+        let document = self.column(None, &[0], &[rows], None, &names);
+        let document = self.mark(self.like_original(document));
+        Ok(vec![(self.path.to_owned(), document)])
+    }
+
+    /// Records of any length: a group of what they hold, and of where they end.
+    fn rows(&self) -> Result<Vec<(String, Document)>> {
+        let dtype = self.dtype();
+        let by_size = policy_by_size(self.policy);
+        let item_chunk = by_size.chunk_shape(self.schema.record_shape(), dtype.size())?;
+        let ends_chunk = match self.policy.fixed_records() {
+            Some(rows) => vec![rows],
+            None => by_size.chunk_shape(&[], ENDS_DTYPE.size())?,
+        };
+        check_chunk_size(&item_chunk, dtype.size())?;
+        check_chunk_size(&ends_chunk, ENDS_DTYPE.size())?;
+        let item_axes = 1 + self.schema.record_shape().len();
+        let item_names = axis_names(&format!("{}_{ITEMS}", self.name), item_axes);
+        let items = self.elements(&item_chunk, &item_names);
+        let ends_type = Some(ENDS_DTYPE);
+        let names = record_names(self.name, self.schema);
+        let mut ends = self.column(ends_type, &[0], &ends_chunk, None, &names);
+        if let Some(original) = self.original {
+            original.apply_to_ends(&mut ends);
+        }
+        let path = self.path;
+        let group = self.mark(Document::group(&Attributes::new()));
+        Ok(vec![
+            (path.to_owned(), group),
+            (format!("{path}/{ITEMS}"), items),
+            (format!("{path}/{ENDS}"), ends),
+        ])
+    }
+
+    fn dtype(&self) -> DType {
+        self.schema.dtype().unwrap_or(DType::U8)
+    }
+
+    /// The array of all elements, without any yet.
+    fn elements(&self, chunk: &[u64], names: &[String]) -> Document {
+        let shape: Vec<u64> = std::iter::once(0)
+            .chain(self.schema.record_shape().iter().copied())
+            .collect();
+        let fill_value = self.schema.fill_value().and_then(Value::as_array);
+        let fill_value = fill_value
+            .zip(self.schema.dtype())
+            .map(|(value, dtype)| fill_value_json(dtype, value.as_bytes()));
+        let dtype = Some(self.dtype());
+        self.like_original(self.column(dtype, &shape, chunk, fill_value, names))
+    }
+
+    fn column(
+        &self,
+        dtype: Option<DType>,
+        shape: &[u64],
+        chunk: &[u64],
+        fill_value: Option<Json>,
+        names: &[String],
+    ) -> Document {
+        Document::array(dtype, shape, chunk, fill_value, self.compression, names)
+    }
+
+    fn like_original(&self, mut elements: Document) -> Document {
+        if let Some(original) = self.original {
+            original.apply_to_elements(&mut elements);
+        }
+        elements
+    }
+
+    fn mark(&self, mut document: Document) -> Document {
+        document.set_attributes(self.schema.attributes());
+        document.mark(NodeKind::Series, self.schema.kind(), Some(self.schema));
+        document
+    }
+}
+
+/// How many texts share a chunk, unless the chunk policy says.
+const TEXT_CHUNK_RECORDS: u64 = 256;
+/// The largest chunk: Blosc takes 2 GiB at once, and a reader must hold a whole one.
+const MAX_CHUNK_BYTES: u64 = 1 << 30;
+
+/// A policy for what holds no records, the items of ragged rows and values: a number of records
+/// or a shape says nothing about them.
+pub(super) fn policy_by_size(policy: &ChunkPolicy) -> ChunkPolicy {
+    match policy.fixed_records() {
+        Some(_) => ChunkPolicy::default(),
+        None => policy.clone(),
+    }
+}
+
+pub(super) fn check_chunk_size(chunk: &[u64], element_size: usize) -> Result<()> {
+    let bytes = chunk
+        .iter()
+        .try_fold(element_size as u64, |bytes, &len| bytes.checked_mul(len));
+    if bytes.is_some_and(|bytes| bytes <= MAX_CHUNK_BYTES) {
+        return Ok(());
+    }
+    let message = format!(
+        "chunks of shape {chunk:?} are larger than {MAX_CHUNK_BYTES} bytes; choose smaller ones"
+    );
+    Err(Error::new(
+        ErrorKind::InvalidArgument,
+        "choose chunks",
+        message,
+    ))
+}
+
+/// The names that were declared; for others, names that no other series of the same group has:
+/// xarray refuses one name with two lengths.
+fn record_names(name: &str, schema: &Schema) -> Vec<String> {
+    let mut names = axis_names(name, schema.axes());
+    if let Some(first) = names.first_mut() {
+        *first = format!("{name}_record");
+    }
+    let declared = schema.dimension_names().unwrap_or_default();
+    for (name, declared) in names.iter_mut().zip(declared) {
+        if let Some(declared) = declared {
+            name.clone_from(declared);
+        }
+    }
+    names
+}
+
+/// The same for what has no records.
+pub(super) fn axis_names(name: &str, axes: usize) -> Vec<String> {
+    (0..axes)
+        .map(|axis| format!("{name}_axis_{axis}"))
+        .collect()
+}
