@@ -225,7 +225,8 @@ fn read_single(
     }
     let rows = read_column(storage, view, |array| {
         let mut reader = ChunkReader::new(array, range.start..end, max_bytes);
-        while !reader.is_done() && reader.bytes < max_bytes {
+        // At least one row of chunks, however few bytes are wanted.
+        while !reader.is_done() && (reader.bytes < max_bytes || reader.rows() <= range.start) {
             reader.read_more()?;
         }
         let len = end.min(reader.rows());
