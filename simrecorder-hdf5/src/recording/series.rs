@@ -48,8 +48,8 @@ pub(crate) fn load(found: &StoredNode, path: &str, tails: &Tails) -> Result<Load
         let (ends, items) = (part(ENDS)?, part(ITEMS)?);
         let of_ends = ends.layout();
         let is_of_ends =
-            of_ends.dtype() == Some(ENDS_DTYPE) && of_ends.grid().record_shape().is_empty();
-        if !is_of_ends || items.layout().dtype().is_none() {
+            of_ends.dtype == Some(ENDS_DTYPE) && of_ends.grid.record_shape().is_empty();
+        if !is_of_ends || items.layout().dtype.is_none() {
             return Err(corrupt("the datasets of the series do not fit its kind"));
         }
         let columns = Columns::Ragged { ends, items };
@@ -77,7 +77,7 @@ pub(crate) fn load(found: &StoredNode, path: &str, tails: &Tails) -> Result<Load
 
 fn with_schema(found: &StoredNode, kind: Kind, columns: Columns<Column>) -> Result<LoadedSeries> {
     let layout = columns.elements().layout();
-    let schema = add_metadata(layout.schema(kind)?, found, layout.fill_value())?;
+    let schema = add_metadata(layout.schema(kind)?, found, layout.fill_value.as_deref())?;
     Ok(LoadedSeries { schema, columns })
 }
 
@@ -260,8 +260,8 @@ fn create_dataset(format: &DatasetFormat, group: &Handle, name: &str) -> Result<
     let new = NewDataset {
         type_: &type_,
         shape: &layout.shape(0),
-        chunks: Some((layout.grid().chunk_shape(), pipeline)),
-        fill_value: layout.fill_value(),
+        chunks: Some((layout.grid.chunk_shape(), pipeline)),
+        fill_value: layout.fill_value.as_deref(),
     };
     new.create(group, name)
 }

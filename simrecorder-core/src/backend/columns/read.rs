@@ -53,7 +53,7 @@ pub(super) fn read_region<S: ColumnSource>(
 /// Reads the rows of `range` of a column with elements.
 pub fn read_rows<S: ColumnSource>(source: &S, range: Range<u64>) -> Result<Vec<u8>> {
     let column = source.column();
-    let region = Region::records(range, &column.shape());
+    let region = Region::records(range, &column.layout().shape(column.len));
     let size = column.layout().element_size();
     let bytes = region.len().and_then(|len| len.checked_mul(size));
     let mut data = zeroed(bytes.unwrap_or(usize::MAX))?;
