@@ -1,7 +1,7 @@
 //! Values, which are arrays of their own.
 
 use bytes::Bytes;
-use simrecorder_core::backend::columns::ColumnFormat;
+use simrecorder_core::backend::columns::{ColumnFormat, policy_by_size};
 use simrecorder_core::backend::{RowsRef, zeroed};
 use simrecorder_core::{
     ArrayValue, Attributes, Block, Compression, DType, Error, ErrorKind, Key, Kind, NodeKind,
@@ -11,7 +11,7 @@ use simrecorder_core::{
 use crate::format::array_format::ArrayFormat;
 use crate::format::metadata::{Document, corrupt};
 use crate::recording::Recording;
-use crate::recording::new_series::{axis_names, check_chunk_size, policy_by_size};
+use crate::recording::new_series::{axis_names, check_chunk_size};
 use crate::storage::{Change, Snapshot};
 
 /// A value has no more chunks than this: each of them is looked up.

@@ -103,10 +103,9 @@ type Run<'a> = (u64, RowsRef<'a>);
 /// A column as a commit will leave it.
 #[derive(Debug)]
 pub(super) struct ColumnAppend<F: ColumnFormat> {
-    /// The column before the new rows; `len` counts the tail in storage, or `tail` if that is set.
+    /// The column before the new rows; without its tail if it was cut.
     column: Column<F>,
-    /// What takes the place of the tail in storage, after the column was cut.
-    tail: Option<Rows>,
+    /// New rows. If the column was cut, those that are left of the tail are the first of them.
     new: Vec<NewRows<F>>,
     /// Chunks that come encoded, and nothing else then.
     encoded: Option<EncodedRows<F>>,
@@ -117,7 +116,6 @@ impl<F: ColumnFormat> ColumnAppend<F> {
     pub(super) fn new(column: Column<F>) -> Self {
         Self {
             column,
-            tail: None,
             new: Vec::new(),
             encoded: None,
             cut: None,
@@ -187,9 +185,7 @@ impl<F: ColumnFormat> ColumnAppend<F> {
         let Some(row) = len.checked_sub(1) else {
             return Ok(0);
         };
-        let tail = self.tail.as_ref();
-        let tail = tail.map(|tail| (self.column.stored, tail.as_rows_ref()));
-        let mut runs = tail.into_iter().chain(self.new_runs());
+        let mut runs = self.new_runs();
         let run = runs.find(|(first, rows)| (*first..first + rows.count).contains(&row));
         let bytes = match run {
             Some((first, rows)) => {
@@ -218,29 +214,28 @@ impl<F: ColumnFormat> ColumnAppend<F> {
                 self.new.push(NewRows::Owned(part.to_rows()));
             }
         }
+        if let Some(cut) = &mut self.cut {
+            cut.len = cut.len.min(len);
+        }
         if len >= self.column.len {
             return Ok(());
         }
-        let tail = self.take_tail(&sink.open(&self.column)?)?;
         let Column { stored, .. } = self.column;
-        let kept = tail
-            .as_rows_ref()
-            .slice(0, len.saturating_sub(stored), size);
-        self.tail = Some(kept.to_rows());
-        self.column.len = len;
-        self.column.stored = stored.min(len);
-        self.cut = Some(Cut {
-            len: self.cut.map_or(len, |cut| cut.len.min(len)),
-            stored_before: self.cut.map_or(stored, |cut| cut.stored_before),
+        let tail = self.read_tail(&sink.open(&self.column)?)?;
+        self.cut.get_or_insert(Cut {
+            len,
+            stored_before: stored,
         });
-        Ok(())
+        self.column.stored = stored.min(len);
+        self.column.len = self.column.stored;
+        let kept = tail.as_rows_ref().slice(0, len - self.column.stored, size);
+        self.push(NewRows::Owned(kept.to_rows()))
     }
 
-    fn take_tail(&mut self, source: &impl ColumnSource) -> Result<Rows> {
-        match self.tail.take() {
-            Some(tail) => Ok(tail),
-            None if self.column.len == self.column.stored => Ok(Rows::default()),
-            None => Ok(source.read_tail()?.1),
+    fn read_tail(&self, source: &impl ColumnSource) -> Result<Rows> {
+        match self.column.len == self.column.stored {
+            true => Ok(Rows::default()),
+            false => Ok(source.read_tail()?.1),
         }
     }
 
@@ -279,22 +274,20 @@ impl<F: ColumnFormat> ColumnAppend<F> {
     /// Writes the new rows after those of the tail.
     fn append_tail<S: ColumnSink<Format = F>>(&self, sink: &mut S) -> Result<()> {
         let column = &self.column;
-        if let Some(tail) = &self.tail {
+        if self.cut.is_some() {
             sink.clear_tail(column);
             let array = sink.open(column)?;
             sink.set_stored(&array, column.stored, self.cut)?;
-            append_frames(sink, column, [(column.stored, tail.as_rows_ref())]);
         }
         append_frames(sink, column, self.new_runs());
         Ok(())
     }
 
     /// Writes all rows before `stored`, and the others to the tail.
-    fn write_rows<S: ColumnSink<Format = F>>(&mut self, sink: &mut S, stored: u64) -> Result<()> {
-        let array = sink.open(&self.column)?;
-        let had_tail = self.tail.is_some() || self.column.len > self.column.stored;
-        let tail = self.take_tail(&array)?;
+    fn write_rows<S: ColumnSink<Format = F>>(&self, sink: &mut S, stored: u64) -> Result<()> {
         let column = &self.column;
+        let array = sink.open(column)?;
+        let tail = self.read_tail(&array)?;
         let (size, chunk_rows) = (self.row_size(), column.layout().chunk_rows());
         let unfinished = match column.format.writes_chunks() {
             true => column.stored / chunk_rows * chunk_rows..column.stored,
@@ -309,7 +302,7 @@ impl<F: ColumnFormat> ColumnAppend<F> {
         let check = |(_, rows): &Run<'_>| column.format.check(*rows);
         runs.iter().try_for_each(check)?;
 
-        if had_tail {
+        if self.cut.is_some() || tail.count > 0 {
             sink.clear_tail(column);
         }
         sink.set_stored(&array, stored, self.cut)?;

@@ -6,8 +6,9 @@ use std::sync::Arc;
 use crate::backend::columns::layout::ColumnLayout;
 use crate::backend::rows::RowsRef;
 use crate::error::{Error, ErrorKind, Result};
+use crate::model::chunk::ChunkPolicy;
 use crate::model::dtype::DType;
-use crate::model::schema::Kind;
+use crate::model::schema::{Kind, Schema};
 
 /// The element type of the ends of records.
 pub const ENDS_DTYPE: DType = DType::U64;
@@ -148,4 +149,25 @@ pub struct Series<C> {
     pub kind: Kind,
     /// Their columns.
     pub columns: Columns<C>,
+}
+
+/// The policy for arrays whose rows are no records: a number of records, or a shape, says nothing
+/// about them.
+pub fn policy_by_size(policy: &ChunkPolicy) -> ChunkPolicy {
+    match policy.fixed_records() {
+        Some(_) => ChunkPolicy::default(),
+        None => policy.clone(),
+    }
+}
+
+/// The shapes of the chunks of a new series of two columns: first that of the ends.
+pub fn ragged_chunk_shapes(policy: &ChunkPolicy, schema: &Schema) -> Result<(Vec<u64>, Vec<u64>)> {
+    let by_size = policy_by_size(policy);
+    let item_size = schema.dtype().map_or(1, DType::size);
+    let items = by_size.chunk_shape(schema.record_shape(), item_size)?;
+    let ends = match policy.fixed_records() {
+        Some(rows) => vec![rows],
+        None => by_size.chunk_shape(&[], ENDS_DTYPE.size())?,
+    };
+    Ok((ends, items))
 }

@@ -13,10 +13,14 @@ mod read;
 mod series;
 mod sink;
 mod source;
+#[cfg(test)]
+mod tests;
 mod view;
 
 pub use append::EncodedRows;
-pub use column::{Column, ColumnFormat, Columns, ENDS_DTYPE, Series};
+pub use column::{
+    Column, ColumnFormat, Columns, ENDS_DTYPE, Series, policy_by_size, ragged_chunk_shapes,
+};
 pub use layout::ColumnLayout;
 pub use read::read_rows;
 pub use series::{
