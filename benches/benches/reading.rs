@@ -1,11 +1,9 @@
 //! Reading what was recorded: all, slices along each axis, one record after the other.
 
-use std::sync::Arc;
-
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use simrecorder::ndarray::{ArrayView2, s};
 use simrecorder::prelude::*;
-use simrecorder::{ArrayView, Key, OpenMode, Recorder, Selection};
+use simrecorder::{Key, OpenMode, Recorder, Selection, View};
 use simrecorder_bench::backend::{Backend, Place};
 use simrecorder_bench::data::random_walk;
 
@@ -14,7 +12,7 @@ const RECORDS: usize = 512;
 const SHAPE: (usize, usize) = (16, 64);
 
 /// Records into a store, and gives a view of it.
-fn recorded(place: &Place) -> Arc<dyn ArrayView> {
+fn recorded(place: &Place) -> View {
     let recorder = Recorder::new(place.open(OpenMode::CreateNew).expect("a store"));
     let walk = random_walk(RECORDS * SHAPE.0 * SHAPE.1);
     for record in walk.chunks(SHAPE.0 * SHAPE.1) {

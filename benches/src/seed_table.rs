@@ -8,7 +8,6 @@ use std::time::Instant;
 use rand::RngExt;
 use serde::Serialize;
 use simrecorder::ndarray::{ArrayView3, s};
-use simrecorder::prelude::*;
 use simrecorder::{
     ArrayView, Compression, InMemoryDataStore, OpenMode, Recorder, RedisDataStore, RedisEncoding,
 };

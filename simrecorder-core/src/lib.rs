@@ -62,5 +62,6 @@ pub use tools::verify::{Damage, VerifiedKey, VerifyReport, verify};
 pub mod prelude {
     pub use crate::{
         ArrayView as _, Blob, DataStore as _, DataStoreExt as _, IntoValue as _, Object, Ragged,
+        backend::SharedStore as _,
     };
 }

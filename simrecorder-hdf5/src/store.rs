@@ -11,7 +11,6 @@ use simrecorder_core::{
     Result, Schema, expand_home,
 };
 
-use crate::format::dataset::Dataset;
 use crate::format::node::{StoredNode, groups_on_the_way};
 use crate::library::{link_names, open_object, reference};
 use crate::options::Hdf5Options;
@@ -198,10 +197,9 @@ impl DataStore for Hdf5DataStore {
         let existing = recording.with_state(|state| match state.find(key)? {
             Some((found, path)) if found.kind == NodeKind::Series => {
                 let columns = load(&found, &path, &state.tails)?.columns;
-                if let Some(dataset) = Dataset::borrow(&found.object)? {
-                    dataset.check_grows()?;
-                }
-                Ok(Some(Arc::clone(&columns.records().format)))
+                let records = columns.records();
+                records.dataset.check_grows()?;
+                Ok(Some(Arc::clone(&records.column.format)))
             }
             _ => Ok(None),
         });
@@ -229,18 +227,16 @@ impl DataStore for Hdf5DataStore {
         let mut state = recording.state.write();
         recording.check_writable("commit")?;
         let mut builder = CommitBuilder::new(recording, &state);
-        let staged = commit
-            .changes
-            .into_iter()
-            .try_for_each(|change| builder.add(change));
-        let staged = staged.and_then(|()| builder.finish());
-        let committed = staged.and_then(|(changes, remembered)| {
-            recording.commit_file(&mut state, &changes)?;
-            Ok(remembered)
+        let mut changes = commit.changes.into_iter();
+        let written = changes.try_for_each(|change| builder.add(change));
+        let written = written.and_then(|()| builder.finish());
+        let committed = written.and_then(|(tails, series)| {
+            recording.commit_file(&mut state, &tails)?;
+            Ok(series)
         });
         match committed {
-            Ok(remembered) => {
-                state.series.extend(remembered);
+            Ok(series) => {
+                state.series.extend(series);
                 recording.trim_journal(&mut state);
                 Ok(())
             }

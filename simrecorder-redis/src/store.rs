@@ -4,17 +4,17 @@ use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
+use simrecorder_core::backend::SharedStore;
 use simrecorder_core::{
-    ArrayView, Attributes, Batch, Child, Commit, DataStore, Error, Key, Node, OpenMode, Prepared,
-    Result, Schema, Value,
+    Batch, Child, Commit, DataStore, Key, Node, OpenMode, Prepared, Result, Schema,
 };
 
 use crate::connection::address::Address;
 use crate::connection::errors::{corrupt, invalid};
-use crate::format::document::Document;
 use crate::options::RedisOptions;
 use crate::recording::Recording;
 use crate::recording::catalog::runs;
+use crate::recording::keyspace::NodeReply;
 use crate::server::RedisServer;
 use crate::view::RedisView;
 
@@ -306,67 +306,32 @@ impl DataStore for RedisDataStore {
         self.recording.read_only
     }
 
-    fn has_many_writers(&self) -> bool {
-        true
-    }
-
-    fn node(&self, key: &Key) -> Result<Option<Node>> {
-        if key.is_root() {
-            return Ok(Some(Node::Group));
-        }
+    fn nodes(&self, keys: &[Key]) -> Result<Vec<Option<Node>>> {
         let keyspace = &self.recording.keyspace;
-        let find = || match keyspace.document(key)? {
-            None => Ok(None),
-            Some(Document::Group) => Ok(Some(Node::Group)),
-            Some(Document::Value(_)) => Ok(Some(Node::Value)),
-            Some(Document::Series(series)) => {
-                let (state, attributes) = keyspace.state(key)?;
-                Ok(Some(Node::Series {
-                    schema: Arc::new(series.schema.clone().with_attributes(attributes)),
-                    records: state.map_or(0, |state| state.end),
-                }))
-            }
+        let node = |(key, reply): (&Key, Option<NodeReply>)| {
+            Some(match reply? {
+                NodeReply::Group(attributes) => Node::Group { attributes },
+                NodeReply::Value {
+                    value, attributes, ..
+                } => Node::Value { value, attributes },
+                NodeReply::Series {
+                    document,
+                    state,
+                    attributes,
+                } => {
+                    let (keyspace, key) = (Arc::clone(keyspace), key.clone());
+                    let view = RedisView::new(keyspace, key, document, state, attributes);
+                    Node::Series(Arc::new(view).into())
+                }
+            })
         };
-        find().map_err(|e: Error| e.with_key(key.as_str()))
+        let replies = keyspace.nodes(keys)?;
+        Ok(keys.iter().zip(replies).map(node).collect())
     }
 
     fn children(&self, key: &Key) -> Result<Vec<Child>> {
         let children = self.recording.keyspace.children(key);
         children.map_err(|e| e.with_key(key.as_str()))
-    }
-
-    fn value(&self, key: &Key) -> Result<Option<Value>> {
-        self.recording.keyspace.value(key)
-    }
-
-    fn view(&self, key: &Key) -> Result<Option<Arc<dyn ArrayView>>> {
-        let keyspace = &self.recording.keyspace;
-        let find = || {
-            let Some(series) = keyspace.series(key)? else {
-                return Ok(None);
-            };
-            let (state, attributes) = keyspace.state(key)?;
-            Ok(state.map(|state| {
-                let keyspace = Arc::clone(keyspace);
-                Arc::new(RedisView::new(
-                    keyspace,
-                    key.clone(),
-                    series,
-                    state,
-                    attributes,
-                )) as _
-            }))
-        };
-        find().map_err(|e: Error| e.with_key(key.as_str()))
-    }
-
-    fn attributes(&self, key: &Key) -> Result<Option<Attributes>> {
-        let keyspace = &self.recording.keyspace;
-        if !key.is_root() && keyspace.document(key)?.is_none() {
-            return Ok(None);
-        }
-        let attributes = keyspace.attributes(key);
-        attributes.map(Some).map_err(|e| e.with_key(key.as_str()))
     }
 
     fn plan(&self, key: &Key, schema: Option<&Schema>) -> Result<u64> {
@@ -382,16 +347,6 @@ impl DataStore for RedisDataStore {
         self.recording.commit(commit)
     }
 
-    fn free(&self, key: &Key, before: u64) -> Result<()> {
-        self.recording
-            .free(key, before)
-            .map_err(|e| e.with_key(key.as_str()))
-    }
-
-    fn read_durable(&self, look: &mut dyn FnMut() -> Result<()>) -> Result<()> {
-        self.recording.read_durable(look)
-    }
-
     fn checkpoint(&self) -> Result<()> {
         if self.is_read_only() {
             return Ok(());
@@ -401,5 +356,21 @@ impl DataStore for RedisDataStore {
 
     fn close(&self) -> Result<()> {
         self.recording.close()
+    }
+
+    fn as_shared(&self) -> Option<&dyn SharedStore> {
+        Some(self)
+    }
+}
+
+impl SharedStore for RedisDataStore {
+    fn free(&self, key: &Key, before: u64) -> Result<()> {
+        self.recording
+            .free(key, before)
+            .map_err(|e| e.with_key(key.as_str()))
+    }
+
+    fn read_durable(&self, look: &mut dyn FnMut() -> Result<()>) -> Result<()> {
+        self.recording.read_durable(look)
     }
 }

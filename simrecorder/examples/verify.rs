@@ -1,7 +1,7 @@
-//! Reads all of a recording, given by URL, and says what of it is damaged:
+//! Reads all of a recording, given by path or URL, and says what of it is damaged:
 //!
 //! ```text
-//! cargo run --release --example verify --features zarr -- zarr:run.mdb
+//! cargo run --release --example verify --features zarr -- run.mdb
 //! ```
 #![allow(clippy::print_stdout)]
 
@@ -9,9 +9,9 @@ use std::error::Error;
 use std::process::ExitCode;
 
 fn main() -> Result<ExitCode, Box<dyn Error>> {
-    let url = std::env::args().nth(1);
-    let url = url.ok_or("give the URL of a recording, such as zarr:run.mdb")?;
-    let report = simrecorder::verify(&simrecorder::open(&url)?)?;
+    let recording = std::env::args_os().nth(1);
+    let recording = recording.ok_or("give the path or URL of a recording, such as run.mdb")?;
+    let report = simrecorder::verify(&simrecorder::open(&recording)?)?;
     println!("{report}");
     Ok(match report.is_sound() {
         true => ExitCode::SUCCESS,

@@ -1,6 +1,6 @@
-//! Small programs, each for one task. Longer ones stand in `examples/`: `quickstart` (a whole
-//! simulation), `resume` (going on after a kill), `read_while_writing`, `copy` (from one URL to
-//! another), `verify`.
+//! Small programs, each for one task. Longer ones are in `examples/`: `quickstart` (a whole
+//! simulation), `resume` (resuming after a crash), `read_while_writing`, `copy` (from one path or URL
+//! to another), `verify`.
 //!
 //! # Record into several stores, and go on when one fails
 //!
@@ -8,7 +8,7 @@
 //! use simrecorder::{InMemoryDataStore, Named, OnStoreError, Recorder, RecorderOptions, prelude::*};
 //!
 //! let live = Named::new("live", InMemoryDataStore::new());
-//! let safe = Named::new("safe", InMemoryDataStore::new()); // or a ZarrDataStore
+//! let safe = Named::new("safe", InMemoryDataStore::new()); // or simrecorder::create("run.mdb")?
 //! let options = RecorderOptions::new().on_store_error(OnStoreError::Detach);
 //! let recorder = Recorder::with_options((live, safe), options);
 //! recorder.record("rate", 0.5)?;
@@ -58,7 +58,7 @@
 //! # for step in 0..5 { recorder.record("net/v", [step as f64; 3])?; }
 //! # for step in 0..4 { recorder.record("net/rate", step as f64)?; }
 //! # recorder.close()?;
-//! let store = earlier.open(OpenMode::Append)?; // or ZarrDataStore::append("run.mdb")?
+//! let store = earlier.open(OpenMode::Append)?; // or simrecorder::append("run.mdb")?
 //! let recorder = Recorder::new(store);
 //! let series = [("net/v", Schema::array::<f64>([3])), ("net/rate", Schema::scalar::<f64>())];
 //! let mut first = u64::MAX;
@@ -117,16 +117,15 @@
 //! # #[cfg(feature = "zarr")] {
 //! use std::ops::ControlFlow;
 //!
-//! use simrecorder::{CopyOptions, OpenMode, OpenOptions, Recorder, ZarrDataStore, prelude::*};
+//! use simrecorder::{CopyOptions, Recorder, prelude::*};
 //!
 //! # let folder = tempfile::tempdir().unwrap();
 //! # let path = |name| folder.path().join(name);
-//! # let recorder = Recorder::new(ZarrDataStore::create(path("run.mdb"))?);
+//! # let recorder = Recorder::new(simrecorder::create(path("run.mdb"))?);
 //! # recorder.record("net/v", [1.0, 2.0])?;
 //! # recorder.close()?;
-//! let from = ZarrDataStore::open(path("run.mdb"))?;
-//! let url = format!("zarr+dir:{}", path("run.zarr").display());
-//! let to = simrecorder::open_with(&url, &OpenOptions::new().mode(OpenMode::CreateNew))?;
+//! let from = simrecorder::open(path("run.mdb"))?;
+//! let to = simrecorder::create(path("run.zarr"))?;
 //! let options = CopyOptions::new().on_progress(|progress| {
 //!     eprintln!("{progress}"); // net/v: 1 of 1 keys, 1 of 1 records, 0.0 MiB
 //!     ControlFlow::Continue(())
@@ -136,6 +135,29 @@
 //! assert!(path("run.zarr").join("net/v/zarr.json").exists());
 //! # }
 //! # Ok::<(), simrecorder::Error>(())
+//! ```
+//!
+//! # Open whatever recording is at a path
+//!
+//! ```
+//! # #[cfg(feature = "zarr")] {
+//! use simrecorder::{OpenMode, OpenOptions, Recorder, prelude::*};
+//!
+//! # let folder = tempfile::tempdir().unwrap();
+//! # let path = folder.path().join("run.mdb");
+//! // A new recording: .mdb is Zarr in LMDB, .zarr Zarr in a directory, .h5 and .hdf5 are HDF5.
+//! let options = OpenOptions::new().mode(OpenMode::OpenOrCreate);
+//! let recorder = Recorder::new(simrecorder::open_with(&path, &options)?);
+//! recorder.record("net/rate", 0.5)?;
+//! recorder.close()?;
+//!
+//! // Recognised by its contents, whatever its name.
+//! let other = path.with_file_name("results of May");
+//! std::fs::rename(&path, &other)?;
+//! let recorder = Recorder::new(simrecorder::open(&other)?);
+//! assert_eq!(recorder.get_all("net/rate")?.len(), 1);
+//! # }
+//! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
 //! # Switch recording off
@@ -213,16 +235,16 @@
 //! # #[cfg(all(feature = "redis", feature = "zarr"))] {
 //! use std::time::Duration;
 //!
-//! use simrecorder::{DataStore, DrainOptions, OpenMode, RedisDataStore, RedisServer, ZarrDataStore};
+//! use simrecorder::{DataStore, DrainOptions, OpenMode, OpenOptions, RedisServer};
 //!
 //! let server = RedisServer::options()
 //!     .port(6379)
 //!     .bind(std::net::Ipv4Addr::UNSPECIFIED)
 //!     .password("password")
 //!     .start("~/output/server")?;
-//! let store = RedisDataStore::options().run("sweep").mode(OpenMode::OpenOrCreate);
-//! let store = store.open(server.url())?;
-//! let file = ZarrDataStore::options().mode(OpenMode::OpenOrCreate).open("~/output/sweep.mdb")?;
+//! let options = OpenOptions::new().mode(OpenMode::OpenOrCreate);
+//! let store = simrecorder::open_with(format!("{}?run=sweep", server.url()), &options)?;
+//! let file = simrecorder::open_with("~/output/sweep.mdb", &options)?;
 //! # let simulations_run = || false;
 //! while simulations_run() {
 //!     simrecorder::drain(&store, &file, DrainOptions::new())?;

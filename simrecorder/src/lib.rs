@@ -13,7 +13,7 @@
 //! use simrecorder::{InMemoryDataStore, Recorder, prelude::*};
 //!
 //! # let v = simrecorder::ndarray::Array2::<f64>::zeros((8, 10));
-//! let store = InMemoryDataStore::new(); // or ZarrDataStore::create("run.mdb")?
+//! let store = InMemoryDataStore::new(); // or simrecorder::create("run.mdb")?
 //! let recorder = Recorder::new(store);
 //! recorder.set("meta/seed", 42u64)?;                   // one value
 //! for step in 0..100 {
@@ -39,13 +39,13 @@
 //! | record | [`Recorder`]; [`IntoValue`] for what can be recorded; [`Series`] for hot loops |
 //! | choose units, dimension names, chunks, compression | [`Schema`] with [`Recorder::declare`] |
 //! | set memory, threads, what happens on errors | [`RecorderOptions`] |
-//! | read | [`Recorder::get_all`], then [`ArrayViewExt`] |
-//! | open by URL | [`open`], [`open_with`] |
+//! | read | [`Recorder::get_all`], then [`View`] |
+//! | create a recording, open one, add to one, by path or URL | [`create`], [`open`], [`append`], [`open_with`] |
 //! | copy a recording into another store | [`copy`](fn@copy) |
 //! | move it there while it grows | [`drain`](fn@drain) |
 //! | find out whether a recording is damaged, and where | [`verify`](fn@verify) |
 //! | record from many processes | [`RedisDataStore`] |
-//! | write a backend | [`DataStore`], [`ArrayView`], and the feature `conformance` of `simrecorder-core` |
+//! | write a backend | [`backend`], and the feature `conformance` of `simrecorder-core` |
 //!
 //! # Features
 //!
@@ -53,24 +53,43 @@
 //!
 //! | feature | brings | needs |
 //! |---|---|---|
-//! | `zarr` | [`ZarrDataStore`]: Zarr V3 over LMDB or a directory | a C and a C++ compiler |
-//! | `hdf5` | [`Hdf5DataStore`]: HDF5 | libhdf5 1.10.8 or newer with its headers, a C compiler |
+//! | `zarr` | [`ZarrDataStore`]: Zarr V3 over LMDB (`run.mdb`) or a directory (`run.zarr`) | a C and a C++ compiler |
+//! | `hdf5` | [`Hdf5DataStore`]: HDF5 (`run.h5`) | libhdf5 1.10.8 or newer with its headers, a C compiler |
 //! | `hdf5-static` | the same with a libhdf5 of its own | a C compiler, CMake 3.26 or newer |
 //! | `redis` | [`RedisDataStore`], [`RedisServer`]: on a Redis or Valkey server | a C compiler; a server |
 
+pub mod backend;
 pub mod cookbook;
+mod detect;
+mod opening;
+mod options;
 mod url;
 
+// What users call and name, by subject: recording, reading, keys and values, stores, whole recordings,
+// errors. What only backends name is in `backend`.
 pub use simrecorder_core::{
-    ArrayValue, ArrayView, ArrayViewExt, Attributes, AxisRange, Batch, Blob, Change, Child,
-    ChunkPolicy, Commit, Compression, CopyOptions, CopyProgress, DType, Damage, DataStore,
-    DataStoreExt, DimensionName, DrainOptions, DrainProgress, Durability, Element, Encoded, Error,
-    ErrorBound, ErrorKind, InMemoryDataStore, IntoStores, IntoValue, Iter, Key, Kind, MemoryPolicy,
-    Named, Node, NodeKind, Object, ObjectValue, OnDivergence, OnStoreError, OpenMode, Prepared,
-    Ragged, RaggedArray, RecordRef, Recorder, RecorderOptions, Records, Region, Result, Schema,
-    Selection, Series, Status, StoreReader, StoreState, StoreStatus, Value, VerifiedKey,
-    VerifyReport, copy, drain, half, ndarray, num_complex, prelude, serde_json, verify,
+    Blob, Element, IntoStores, IntoValue, MemoryPolicy, Named, Object, OnDivergence, OnStoreError,
+    Ragged, Recorder, RecorderOptions, Series, Status, StoreReader, StoreState, StoreStatus,
 };
+
+pub use simrecorder_core::{ArrayView, AxisRange, Group, Iter, RaggedArray, Selection, View};
+
+pub use simrecorder_core::{
+    ArrayValue, Attributes, Child, ChunkPolicy, Compression, DType, DimensionName, ErrorBound, Key,
+    Kind, NodeKind, ObjectValue, Schema, Value,
+};
+
+pub use simrecorder_core::{DataStore, DataStoreExt, Durability, InMemoryDataStore, OpenMode};
+
+pub use simrecorder_core::{
+    CopyOptions, CopyProgress, Damage, DrainOptions, DrainProgress, VerifiedKey, VerifyReport,
+    copy, drain, verify,
+};
+
+pub use simrecorder_core::{Error, ErrorKind, Result};
+
+pub use simrecorder_core::{half, ndarray, num_complex, prelude, serde_json};
+
 #[cfg(feature = "hdf5")]
 pub use simrecorder_hdf5::{Hdf5DataStore, Hdf5Options};
 #[cfg(feature = "redis")]
@@ -81,7 +100,8 @@ pub use simrecorder_redis::{
 #[cfg(feature = "zarr")]
 pub use simrecorder_zarr::{ZarrDataStore, ZarrOptions, ZarrStorage, lmdb};
 
-pub use url::{OpenOptions, open, open_with};
+pub use opening::{append, create, open, open_with};
+pub use options::OpenOptions;
 
 /// The code of the README compiles.
 #[cfg(all(doctest, feature = "zarr"))]

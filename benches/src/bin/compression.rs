@@ -20,9 +20,7 @@ use std::time::Instant;
 
 use rand::SeedableRng;
 use simrecorder::ndarray::s;
-use simrecorder::{
-    Compression, Element, OpenMode, Recorder, ZarrDataStore, ZarrStorage, prelude::*,
-};
+use simrecorder::{Compression, Element, OpenMode, Recorder, ZarrDataStore, ZarrStorage};
 use simrecorder_bench::data::{FIELD_SIDE, Generator, counts, field, potentials, uniform, walks};
 
 type Result<T, E = Box<dyn Error>> = std::result::Result<T, E>;

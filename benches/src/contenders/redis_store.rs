@@ -6,8 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use simrecorder::ndarray::ArrayView2;
-use simrecorder::prelude::*;
-use simrecorder::{ArrayView, Key, Recorder, RedisDataStore, RedisServer};
+use simrecorder::{Key, Recorder, RedisDataStore, RedisServer, View};
 use tempfile::TempDir;
 
 use super::simrecorder_store::KEY;
@@ -223,7 +222,7 @@ impl Contender for RedisBenchmark {
 #[derive(Debug)]
 pub struct OnServer {
     server: Server,
-    view: Arc<dyn ArrayView>,
+    view: View,
 }
 
 impl OnServer {
@@ -239,7 +238,7 @@ impl OnServer {
         work.each(|v| Ok(recorder.record(KEY, v)?))?;
         recorder.close()?;
         let store = RedisDataStore::open(server.url())?;
-        let view = simrecorder::DataStore::view(&store, &Key::new(KEY)?)?;
+        let view = simrecorder::DataStoreExt::view(&store, &Key::new(KEY)?)?;
         let view = view.ok_or("nothing was recorded")?;
         Ok(Arc::new(Self { server, view }))
     }

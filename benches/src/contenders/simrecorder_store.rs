@@ -7,7 +7,7 @@ use rand::RngExt;
 use simrecorder::ndarray::{ArrayView2, ArrayView3, ArrayViewD, s};
 use simrecorder::prelude::*;
 use simrecorder::{
-    ArrayView, Compression, DataStore, Element, Hdf5DataStore, Key, OpenMode, Recorder,
+    Compression, DataStore, DataStoreExt, Element, Hdf5DataStore, Key, OpenMode, Recorder, View,
     ZarrDataStore, ZarrStorage,
 };
 use tempfile::TempDir;
@@ -305,7 +305,7 @@ impl Contender for LoadInto {
 struct Recorded {
     store: Store,
     path: PathBuf,
-    view: Arc<dyn ArrayView>,
+    view: View,
     /// Removed with this.
     _folder: TempDir,
 }

@@ -299,6 +299,7 @@ macro_rules! __conformance_cases {
                 refreshing_a_view_sees_later_records,
                 a_store_shows_each_commit_at_once,
                 a_view_of_a_series_that_was_cut_gives_no_wrong_records,
+                records_that_were_cut_read_as_they_were_or_are_out_of_bounds,
             }
             tails {
                 tails_are_read_before_and_after_they_are_folded,

@@ -198,3 +198,77 @@ pub fn a_view_of_a_series_that_was_cut_gives_no_wrong_records(harness: &dyn Harn
     );
     store.close().unwrap();
 }
+
+/// What [`record`] recorded as record `index` of a series.
+fn recorded(name: &str, index: u64) -> Value {
+    match name {
+        "n" => value(index),
+        "rows" => value(vec![index; index as usize % 3]),
+        _ => value(index.to_string()),
+    }
+}
+
+/// Records that were cut off after a view was taken read as they were or are `OutOfBounds`, in
+/// whatever way they are read, and even when others took their place.
+pub fn records_that_were_cut_read_as_they_were_or_are_out_of_bounds(harness: &dyn Harness) {
+    const CUT: u64 = 3;
+    const LEN: u64 = 20;
+    let writer = recorder(harness, OpenMode::CreateNew);
+    declare_all(&writer);
+    record(&writer, 0..LEN);
+    writer.close().unwrap();
+    drop(writer);
+    let store = open(harness, OpenMode::Append);
+    let names = ["n", "rows", "text"];
+    let views = names.map(|name| store.series_view(&key(name)).unwrap());
+    let numbers = views[0].clone();
+    let check = || {
+        for (name, view) in names.into_iter().zip(&views) {
+            assert_eq!(view.len(), LEN);
+            let part = view.select(CUT..).unwrap();
+            let every_other = view.select(ndarray::s![1..;2]).unwrap();
+            let values = [
+                (view.read_records(10..11, usize::MAX), 10),
+                (part.read_records(10 - CUT..11 - CUT, usize::MAX), 10),
+                (every_other.read_records(5..6, usize::MAX), 11),
+            ];
+            let values = values.map(|(records, index)| (records.and_then(|it| it.value(0)), index));
+            let others = [
+                (view.get(LEN - 1), LEN - 1),
+                (view.iter().nth(15).unwrap(), 15),
+                (part.iter().next().unwrap(), CUT),
+            ];
+            for (result, index) in values.into_iter().chain(others) {
+                match result {
+                    Ok(found) => assert_eq!(found, recorded(name, index), "'{name}' {index}"),
+                    error => expect_cut(error, name),
+                }
+            }
+            if let Err(error) = view.check_records(0..LEN) {
+                expect_cut::<()>(Err(error), name);
+            }
+        }
+        match numbers.read::<u64>() {
+            Ok(all) => assert!(all.iter().copied().eq(0..LEN), "{all}"),
+            error => expect_cut(error, "n"),
+        }
+        match numbers.select(ndarray::s![..;-7]).unwrap().read::<u64>() {
+            Ok(some) => assert!(some.iter().copied().eq([19, 12, 5]), "{some}"),
+            error => expect_cut(error, "n"),
+        }
+    };
+    check();
+    commit(&store, names.map(|name| truncate(name, CUT)).into()).unwrap();
+    check();
+    let others = 1000 + CUT..1000 + 2 * LEN;
+    commit(&store, vec![append_numbers(&store, "n", CUT, others)]).unwrap();
+    check();
+    store.close().unwrap();
+    check();
+}
+
+#[track_caller]
+fn expect_cut<T: std::fmt::Debug>(result: crate::Result<T>, name: &str) {
+    let words = [name, "shorter", "take a new view"];
+    expect_error(result, ErrorKind::OutOfBounds, &words);
+}

@@ -1,48 +1,49 @@
 //! The recorder: what a simulation calls.
+//!
+//! [`Recorder`] and [`Series`] hand a record to the [fast path](fast_path), which copies it into the
+//! buffer of its series. The first record of a key goes through the [registry of keys](key_registry).
+//! The [buffers] send full batches to the [stores], each of which has a [queue](pipeline). The
+//! [committer] makes the stores commit.
 
 mod buffer_pool;
-mod buffering;
+mod buffers;
 mod commit_timer;
-mod committing;
-mod inner;
+mod committer;
+mod fast_path;
 mod into_stores;
-mod keys;
+mod key_cache;
+mod key_registry;
 mod options;
+mod parts;
 mod pipeline;
-#[cfg(all(test, shuttle))]
-mod pipeline_tests;
-mod reading;
 mod series;
 mod series_buffer;
-mod spellings;
 mod status;
-mod stop;
-mod store_threads;
-mod sync;
+mod stop_flag;
+mod store_reader;
+mod stores;
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::Instant;
 
 pub use into_stores::{IntoStores, Named};
 pub use options::{MemoryPolicy, OnDivergence, OnStoreError, RecorderOptions};
-pub use reading::StoreReader;
 pub use series::Series;
 pub use status::{Status, StoreState, StoreStatus};
+pub use store_reader::StoreReader;
 
-use commit_timer::CommitTimer;
-use inner::Inner;
-use pipeline::Mark;
+use parts::Parts;
+use store_reader::no_such_store;
 
-use crate::error::Result;
-
+use crate::error::{Error, ErrorKind, Result};
 use crate::model::dtype::Element;
-
+use crate::model::key::Key;
 use crate::model::record::IntoValue;
-
-use crate::model::schema::{Attributes, Schema};
-
+use crate::model::schema::{Attributes, NodeKind, Schema};
 use crate::model::value::Value;
+use crate::reading::group::Group;
+use crate::reading::view::View;
+use crate::store::node::Child;
 
 /// Records values by key into one or several stores, and reads them back.
 ///
@@ -84,13 +85,7 @@ use crate::model::value::Value;
 #[derive(Clone)]
 pub struct Recorder {
     /// `None` for a recorder that does nothing.
-    handle: Option<Arc<Handle>>,
-}
-
-/// The last of its owners closes the recorder.
-struct Handle {
-    inner: Arc<Inner>,
-    timer: CommitTimer,
+    parts: Option<Arc<Parts>>,
 }
 
 impl Recorder {
@@ -103,10 +98,8 @@ impl Recorder {
 
     /// A recorder with options.
     pub fn with_options(stores: impl IntoStores, options: RecorderOptions) -> Self {
-        let inner = Arc::new(Inner::new(stores.into_stores(), options));
-        let timer = CommitTimer::start(&inner);
         Self {
-            handle: Some(Arc::new(Handle { inner, timer })),
+            parts: Some(Arc::new(Parts::new(stores.into_stores(), &options))),
         }
     }
 
@@ -121,16 +114,12 @@ impl Recorder {
     /// # Ok::<(), simrecorder_core::Error>(())
     /// ```
     pub fn disabled() -> Self {
-        Self { handle: None }
+        Self { parts: None }
     }
 
     /// Whether this recorder does nothing.
     pub fn is_disabled(&self) -> bool {
-        self.handle.is_none()
-    }
-
-    fn inner(&self) -> Option<&Arc<Inner>> {
-        self.handle.as_ref().map(|handle| &handle.inner)
+        self.parts.is_none()
     }
 
     /// Appends a record to the series at `key`.
@@ -147,14 +136,18 @@ impl Recorder {
     /// - The error of an earlier commit that failed.
     #[inline]
     pub fn record(&self, key: impl AsRef<str>, value: impl IntoValue) -> Result<()> {
-        let Some(handle) = &self.handle else {
+        let Some(parts) = &self.parts else {
             return Ok(());
         };
-        let (inner, key) = (&handle.inner, key.as_ref());
-        match value.as_scalar() {
-            Some(scalar) if inner.try_record_scalar(key, scalar) => Ok(()),
-            _ => inner.record(key, &value),
+        let key = key.as_ref();
+        if let Some(scalar) = value.as_scalar()
+            && parts
+                .fast_path
+                .push_by_key(key, |b| b.try_push_scalar(scalar))
+        {
+            return Ok(());
         }
+        parts.record(key, &value)
     }
 
     /// A handle for the series at `key`, for the hottest loops: it saves looking the key up.
@@ -167,7 +160,7 @@ impl Recorder {
     /// [`InvalidKey`](crate::ErrorKind::InvalidKey) and
     /// [`KindMismatch`](crate::ErrorKind::KindMismatch) as for [`record`](Self::record).
     pub fn series<T: Element>(&self, key: impl AsRef<str>) -> Result<Series<T>> {
-        Series::new(self.clone(), key.as_ref())
+        Series::new(self.parts.clone(), key.as_ref())
     }
 
     /// Makes a series without records, or checks that the one at `key` holds the same.
@@ -177,9 +170,7 @@ impl Recorder {
     /// if the schema contradicts itself.
     pub fn declare(&self, key: impl AsRef<str>, schema: Schema) -> Result<()> {
         let key = key.as_ref();
-        self.inner()
-            .map_or(Ok(()), |inner| inner.declare(key, schema))
-            .map_err(|e| e.with_key(key).with_operation("declare"))
+        self.write("declare", key, |parts| parts.keys.declare(key, schema))
     }
 
     /// Sets the value at `key`, whether or not there is one.
@@ -188,12 +179,10 @@ impl Recorder {
     /// As for [`record`](Self::record), except that a value may change its type.
     pub fn set(&self, key: impl AsRef<str>, value: impl IntoValue) -> Result<()> {
         let key = key.as_ref();
-        self.inner()
-            .map_or(Ok(()), |inner| inner.set(key, Value::new(value)?))
-            .map_err(|e| e.with_key(key).with_operation("set"))
+        self.write("set", key, |parts| parts.keys.set(key, Value::new(value)?))
     }
 
-    /// Cuts the series at `key` to its first `records` records; if it has no more than that,
+    /// Cuts the series at `key` to its first `len` records; if it has no more than that,
     /// nothing happens. It is done with the next commit, as all that is recorded is. Where many
     /// processes write to a series, what all of them recorded is cut.
     ///
@@ -219,11 +208,9 @@ impl Recorder {
     /// - [`OutOfBounds`](crate::ErrorKind::OutOfBounds) if a store
     ///   [freed](crate::DataStore::free) the records behind.
     /// - Else as for [`record`](Self::record).
-    pub fn truncate(&self, key: impl AsRef<str>, records: u64) -> Result<()> {
+    pub fn truncate(&self, key: impl AsRef<str>, len: u64) -> Result<()> {
         let key = key.as_ref();
-        self.inner()
-            .map_or(Ok(()), |inner| inner.truncate(key, records))
-            .map_err(|e| e.with_key(key).with_operation("truncate"))
+        self.write("truncate", key, |parts| parts.keys.truncate(key, len))
     }
 
     /// Replaces all attributes of the group, value or series at `key`. If there is nothing, a
@@ -233,9 +220,9 @@ impl Recorder {
     /// As for [`record`](Self::record).
     pub fn set_attributes(&self, key: impl AsRef<str>, attributes: Attributes) -> Result<()> {
         let key = key.as_ref();
-        self.inner()
-            .map_or(Ok(()), |inner| inner.set_attributes(key, attributes))
-            .map_err(|e| e.with_key(key).with_operation("set attributes"))
+        self.write("set attributes", key, |parts| {
+            parts.keys.set_attributes(key, attributes)
+        })
     }
 
     /// Commits everything. When it returns, all that this thread recorded before is visible to
@@ -245,8 +232,9 @@ impl Recorder {
     /// The error of the first commit that failed, now or before, unless
     /// [`OnStoreError::Detach`] says to go on without that store.
     pub fn flush(&self) -> Result<()> {
-        self.inner()
-            .map_or(Ok(()), |inner| inner.commit_all(Mark::Flush, "flush"))
+        self.parts
+            .as_ref()
+            .map_or(Ok(()), |parts| parts.committer.flush())
     }
 
     /// Commits everything and brings it into the form that other software reads. It rewrites
@@ -256,9 +244,9 @@ impl Recorder {
     /// As for [`flush`](Self::flush). [`Locked`](crate::ErrorKind::Locked) if another program has
     /// an HDF5 file open; recording goes on then, nothing is lost, and it may be tried again.
     pub fn checkpoint(&self) -> Result<()> {
-        self.inner().map_or(Ok(()), |inner| {
-            inner.commit_all(Mark::Checkpoint, "checkpoint")
-        })
+        self.parts
+            .as_ref()
+            .map_or(Ok(()), |parts| parts.committer.checkpoint())
     }
 
     /// Commits everything, brings it into the form that other software reads, and closes the
@@ -272,64 +260,140 @@ impl Recorder {
     /// [`Locked`](crate::ErrorKind::Locked) if another program has an HDF5 file open; nothing is
     /// lost, and another `close`, or opening the file for appending and closing it, ends it.
     pub fn close(&self) -> Result<()> {
-        let Some(handle) = &self.handle else {
-            return Ok(());
-        };
-        handle.timer.stop();
-        handle
-            .inner
-            .close(None)
-            .unwrap_or(Ok(()))
-            .map_err(|e| e.with_operation("close"))
+        self.parts.as_ref().map_or(Ok(()), |parts| parts.close())
     }
 
     /// How the recorder and its stores are doing.
     pub fn status(&self) -> Status {
-        let Some(inner) = self.inner() else {
-            return Status::default();
-        };
-        Status {
-            series: inner.series_count(),
-            records: inner.recorded(),
-            buffered_bytes: inner.buffered_bytes(),
-            stores: inner
-                .pipelines
-                .iter()
-                .map(pipeline::Pipeline::status)
-                .collect(),
-        }
+        self.parts
+            .as_ref()
+            .map_or_else(Status::default, |parts| parts.status())
+    }
+
+    /// Writes to `key`, unless recording is disabled.
+    fn write(
+        &self,
+        operation: &'static str,
+        key: &str,
+        work: impl FnOnce(&Parts) -> Result<()>,
+    ) -> Result<()> {
+        self.parts
+            .as_ref()
+            .map_or(Ok(()), |parts| work(parts))
+            .map_err(|e| e.with_key(key).with_operation(operation))
     }
 }
 
-impl Drop for Handle {
-    fn drop(&mut self) {
-        self.timer.stop();
-        if self.inner.is_closed() {
-            return;
-        }
-        let timeout = self.inner.options.drop_timeout;
-        match self.inner.close(Instant::now().checked_add(timeout)) {
-            Some(Ok(())) => {}
-            Some(Err(error)) => {
-                tracing::error!(%error, "closing failed when the recorder was dropped; records may be lost");
-            }
-            None => tracing::error!(
-                ?timeout,
-                "a store did not finish in time when the recorder was dropped; records may be lost"
-            ),
+/// Reading.
+impl Recorder {
+    /// The value at `key`; `None` if there is nothing.
+    ///
+    /// # Errors
+    /// [`KindMismatch`](ErrorKind::KindMismatch) if the key is a series or a group.
+    pub fn get(&self, key: impl AsRef<str>) -> Result<Option<Value>> {
+        self.reader().map_or(Ok(None), |reader| reader.get(key))
+    }
+
+    /// The value at `key`, converted; `None` if there is nothing.
+    ///
+    /// # Errors
+    /// As for [`get`](Self::get); [`TypeMismatch`](ErrorKind::TypeMismatch) if the value is no
+    /// `T`.
+    pub fn get_as<T: TryFrom<Value, Error = Error>>(
+        &self,
+        key: impl AsRef<str>,
+    ) -> Result<Option<T>> {
+        self.reader().map_or(Ok(None), |reader| reader.get_as(key))
+    }
+
+    /// A lazy view of the series at `key`, with all that this recorder has recorded so far.
+    /// Nothing is read yet.
+    ///
+    /// # Errors
+    /// [`NotFound`](ErrorKind::NotFound) names the nearest keys;
+    /// [`KindMismatch`](ErrorKind::KindMismatch) if the key is a value or a group.
+    pub fn get_all(&self, key: impl AsRef<str>) -> Result<View> {
+        match self.reader() {
+            Some(reader) => reader.get_all(key),
+            None => Err(recording_is_disabled("get_all", key.as_ref())),
         }
     }
+
+    /// The group at `key`, with its series, values and coordinates as of one commit of its store,
+    /// which has all that this recorder has recorded so far. The empty key is the root.
+    ///
+    /// # Errors
+    /// [`NotFound`](ErrorKind::NotFound) names the nearest keys;
+    /// [`KindMismatch`](ErrorKind::KindMismatch) if the key is a value or a series.
+    pub fn group(&self, key: impl AsRef<str>) -> Result<Group> {
+        match self.reader() {
+            Some(reader) => reader.group(key),
+            None => Err(recording_is_disabled("group", key.as_ref())),
+        }
+    }
+
+    /// All keys of values and series, in order.
+    ///
+    /// # Errors
+    /// What the stores report.
+    pub fn keys(&self) -> Result<Vec<Key>> {
+        self.reader().map_or(Ok(Vec::new()), |reader| reader.keys())
+    }
+
+    /// What stands right below the group `key`, in order; the empty key is the root. Nothing
+    /// there, or no group: empty.
+    ///
+    /// # Errors
+    /// What the stores report.
+    pub fn children(&self, key: impl AsRef<str>) -> Result<Vec<Child>> {
+        self.reader()
+            .map_or(Ok(Vec::new()), |reader| reader.children(key))
+    }
+
+    /// What stands at `key`: a group, a value, a series, or nothing.
+    ///
+    /// # Errors
+    /// What the stores report.
+    pub fn kind_of(&self, key: impl AsRef<str>) -> Result<Option<NodeKind>> {
+        self.reader().map_or(Ok(None), |reader| reader.kind_of(key))
+    }
+
+    /// The attributes of the group, value or series at `key`; `None` if there is nothing. The
+    /// empty key is the root.
+    ///
+    /// # Errors
+    /// What the stores report.
+    pub fn attributes(&self, key: impl AsRef<str>) -> Result<Option<Attributes>> {
+        self.reader()
+            .map_or(Ok(None), |reader| reader.attributes(key))
+    }
+
+    /// Reads from one store alone, by its name: that of its backend (`memory`, `zarr`, …; a
+    /// second one of a kind is `memory-2`), or the one that [`Named`] gives.
+    ///
+    /// # Errors
+    /// [`NotFound`](ErrorKind::NotFound) names the stores there are.
+    pub fn store(&self, name: &str) -> Result<StoreReader> {
+        match &self.parts {
+            Some(parts) => StoreReader::of_one(&parts.committer, name),
+            None => Err(no_such_store(name, &[])),
+        }
+    }
+
+    fn reader(&self) -> Option<StoreReader> {
+        let parts = self.parts.as_ref()?;
+        Some(StoreReader::of_all(&parts.committer))
+    }
+}
+
+fn recording_is_disabled(operation: &'static str, key: &str) -> Error {
+    let message = "recording is disabled, there is nothing to read";
+    Error::new(ErrorKind::NotFound, operation, message).with_key(key)
 }
 
 impl fmt::Debug for Recorder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let stores = self.inner().map(|inner| {
-            inner
-                .pipelines
-                .iter()
-                .map(|pipeline| pipeline.name().to_owned())
-                .collect::<Vec<_>>()
-        });
+        let stores = self.parts.as_ref().map(|parts| parts.stores.names());
         f.debug_struct("Recorder")
             .field("stores", &stores)
             .finish_non_exhaustive()

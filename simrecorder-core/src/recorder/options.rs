@@ -181,6 +181,11 @@ impl RecorderOptions {
         self.memory_bound / 4
     }
 
+    /// The size at which a batch is sent even if its chunk is larger.
+    pub(crate) fn batch_bound(&self) -> usize {
+        (self.memory_bound / 16).clamp(4096, 64 << 20)
+    }
+
     /// The most bytes in the queue of one of `stores` stores. Each has its own part, so that a
     /// store that stalls takes nothing from the others.
     pub(crate) fn queue_bound(&self, stores: usize) -> usize {

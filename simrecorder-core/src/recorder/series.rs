@@ -4,14 +4,12 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::sync::{Arc, OnceLock};
 
-use super::Recorder;
-use super::inner::Inner;
-use super::series_buffer::SeriesState;
+use super::parts::Parts;
+use super::series_buffer::SeriesBuffer;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::dtype::Element;
 use crate::model::key::Key;
-use crate::model::record::IntoValue;
-use crate::model::record::RecordRef;
+use crate::model::record::{IntoValue, RecordRef};
 use crate::model::schema::Schema;
 
 /// A handle of one series with elements of type `T`, for the hottest loops.
@@ -41,33 +39,35 @@ use crate::model::schema::Schema;
 /// ```
 #[derive(Clone)]
 pub struct Series<T> {
-    recorder: Recorder,
+    /// `None` for a recorder that does nothing.
+    parts: Option<Arc<Parts>>,
     key: Box<str>,
-    state: OnceLock<Arc<SeriesState>>,
+    buffer: OnceLock<Arc<SeriesBuffer>>,
     element: PhantomData<fn(T)>,
 }
 
 impl<T: Element> Series<T> {
-    pub(super) fn new(recorder: Recorder, key: &str) -> Result<Self> {
+    pub(super) fn new(parts: Option<Arc<Parts>>, key: &str) -> Result<Self> {
         let operation = "open series";
-        let state = OnceLock::new();
-        if let Some(inner) = recorder.inner() {
-            inner.check_running(operation)?;
+        let buffer = OnceLock::new();
+        if let Some(parts) = &parts {
+            parts.stores.check_running(operation)?;
             let key = Key::new(key)?;
-            if let Some(schema) = inner.series_schema(&key)? {
+            if let Some(schema) = parts.keys.series_schema(&key)? {
                 if schema.dtype() != Some(T::DTYPE) {
                     let message = format!("the series holds {schema}, not {}", T::DTYPE);
                     return Err(Error::new(ErrorKind::SchemaMismatch, operation, message)
                         .with_key(key.as_str()));
                 }
-                let series = inner.find_or_create(key.as_str(), || Schema::clone(&schema))?;
-                state.set(series).unwrap_or_default();
+                let create = || Schema::clone(&schema);
+                let series = parts.keys.find_or_create(key.as_str(), create)?;
+                buffer.set(series).unwrap_or_default();
             }
         }
         Ok(Self {
-            recorder,
+            parts,
             key: key.into(),
-            state,
+            buffer,
             element: PhantomData,
         })
     }
@@ -76,31 +76,32 @@ impl<T: Element> Series<T> {
     /// row, as the series holds.
     ///
     /// # Errors
-    /// As for [`Recorder::record`].
+    /// As for [`Recorder::record`](crate::Recorder::record).
     #[inline]
     pub fn record(&self, value: impl IntoValue<Element = T>) -> Result<()> {
-        let Some(inner) = self.recorder.inner() else {
+        let Some(parts) = &self.parts else {
             return Ok(());
         };
-        if let (Some(scalar), Some(state)) = (value.as_scalar(), self.state.get())
-            && !inner.is_stopped()
-            && state.try_push_scalar(scalar)
+        if let (Some(scalar), Some(buffer)) = (value.as_scalar(), self.buffer.get())
+            && parts.fast_path.push(buffer, |b| b.try_push_scalar(scalar))
         {
             return Ok(());
         }
-        self.record_any(inner, &value)
+        self.record_any(parts, &value)
     }
 
     // Called with a reference to the value and not with a record of it, so that a scalar stays
     // in registers above.
     #[inline(never)]
-    fn record_any(&self, inner: &Inner, value: &impl IntoValue<Element = T>) -> Result<()> {
-        let record = |record: &RecordRef<'_>| match self.state.get() {
-            Some(state) if !inner.is_stopped() && state.try_push(record) => Ok(()),
-            Some(state) => inner.record_in(state, record),
+    fn record_any(&self, parts: &Parts, value: &impl IntoValue<Element = T>) -> Result<()> {
+        let record = |record: &RecordRef<'_>| match self.buffer.get() {
+            Some(buffer) if parts.fast_path.push(buffer, |b| b.try_push(record)) => Ok(()),
+            Some(buffer) => parts.buffers.record(buffer, record),
             None => {
-                let found = inner.find_or_create(&self.key, || Schema::of_record(record))?;
-                inner.record_in(self.state.get_or_init(|| found), record)
+                let create = || Schema::of_record(record);
+                let found = parts.keys.find_or_create(&self.key, create)?;
+                let buffer = self.buffer.get_or_init(|| found);
+                parts.buffers.record(buffer, record)
             }
         };
         value

@@ -1,4 +1,4 @@
-//! The open buffer of one series.
+//! The records of one series that were not sent to the stores yet.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use parking_lot::{Mutex, MutexGuard};
 
 use super::buffer_pool::BufferPool;
+use super::pipeline::batch_bytes;
 use crate::model::dtype::DType;
 use crate::model::key::Key;
 use crate::model::record::{RecordRef, ScalarRef};
@@ -16,59 +17,65 @@ use crate::store::commit::Batch;
 /// A batch of records of unknown size ends at about this many bytes, as one of arrays does
 /// where a chunk ends.
 const BATCH_BYTES: usize = 1 << 20;
-/// What a batch takes beside its records, here and in the store that puts a commit together: it
-/// matters where many small ones wait, and for how many of them go into one commit.
-const BATCH_OVERHEAD: usize = 1024;
 /// The first buffer of a series, before it is known how fast it grows.
 const FIRST_BYTES: usize = 64;
 
-/// What the recorder keeps for one series.
+/// A series with the buffer of its next batch.
 #[derive(Debug)]
-pub(crate) struct SeriesState {
-    pub(crate) key: Key,
-    pub(crate) schema: Arc<Schema>,
+pub(super) struct SeriesBuffer {
+    pub(super) key: Key,
+    pub(super) schema: Arc<Schema>,
     /// The element type, if the records are scalars.
     scalar: Option<DType>,
     /// How many records share a chunk; batches of arrays end where chunks do.
     chunk_records: u64,
-    buffer: Mutex<Buffer>,
-    /// What `buffer` takes, for those who do not hold its lock.
+    contents: Mutex<Contents>,
+    /// What `contents` takes, for threads that do not hold its lock.
     capacity: AtomicUsize,
-    /// How many spellings of the key lead here.
-    pub(crate) spellings: AtomicU32,
+    /// How many texts in the key cache lead here.
+    pub(super) cached_texts: AtomicU32,
 }
 
 #[derive(Debug)]
-struct Buffer {
+struct Contents {
     /// The index of the first record in the buffer.
     start: u64,
     records: Records,
     /// How many records went into batches.
     sent: u64,
-    /// How many records fill the buffer up to the end of a chunk; 0 when the recorder is closed.
-    limit: u64,
-    /// For records of fixed size, how many more are taken by nothing but copying them.
-    /// [`LockedSeries`] keeps it up to date.
+    state: State,
+    /// For records of fixed size, how many more are taken by nothing but copying them; none once
+    /// the buffer is closed. [`LockedBuffer`] keeps it up to date.
     room: u64,
     /// The bytes of the last batch: the next one is likely to be as large.
     last_bytes: usize,
 }
 
+/// Whether a buffer takes records.
+#[derive(Debug)]
+enum State {
+    /// It takes `limit` records, which reach up to the end of a chunk.
+    Open { limit: u64 },
+    /// It takes none, since its recorder was closed.
+    Closed,
+}
+
 /// The buffer of a series under its lock. Batches must go to the queues before the lock is
 /// given up, so that they stay in order.
 #[derive(Debug)]
-pub(crate) struct LockedSeries<'a> {
-    state: &'a SeriesState,
-    buffer: MutexGuard<'a, Buffer>,
+pub(super) struct LockedBuffer<'a> {
+    buffer: &'a SeriesBuffer,
+    contents: MutexGuard<'a, Contents>,
 }
 
-impl SeriesState {
-    pub(crate) fn new(key: Key, schema: Arc<Schema>, chunk_records: u64, start: u64) -> Self {
+impl SeriesBuffer {
+    /// The buffer of a series whose next record has the index `start`.
+    pub(super) fn new(key: Key, schema: Arc<Schema>, chunk_records: u64, start: u64) -> Self {
         let chunk_records = chunk_records.max(1);
         let is_scalar = schema.kind() == Kind::Array && schema.record_shape().is_empty();
-        let buffer = Buffer {
+        let contents = Contents {
             start,
-            limit: limit_at(&schema, chunk_records, start),
+            state: State::open_at(start, &schema, chunk_records),
             room: 0,
             records: Records::empty(Arc::clone(&schema)),
             sent: 0,
@@ -79,62 +86,83 @@ impl SeriesState {
             scalar: schema.dtype().filter(|_| is_scalar),
             schema,
             chunk_records,
-            buffer: Mutex::new(buffer),
+            contents: Mutex::new(contents),
             capacity: AtomicUsize::new(0),
-            spellings: AtomicU32::new(0),
+            cached_texts: AtomicU32::new(0),
         }
     }
 
     /// Takes the record if that is a matter of copying it; `false` if anything else is to be
     /// done, such as growing the buffer or reporting an error.
     #[inline]
-    pub(crate) fn try_push(&self, record: &RecordRef<'_>) -> bool {
-        let mut buffer = self.buffer.lock();
+    pub(super) fn try_push(&self, record: &RecordRef<'_>) -> bool {
+        let mut contents = self.contents.lock();
         if !self.schema.accepts(record) {
             return false;
         }
-        buffer.try_push_fixed(&record.data)
-            || (!self.schema.kind().is_fixed() && buffer.try_push_variable(record))
+        contents.try_push_fixed(&record.data)
+            || (!self.schema.kind().is_fixed() && contents.try_push_variable(record))
     }
 
     /// [`try_push`](Self::try_push) for a scalar.
     // Inlined, since the size of the scalar is known where this is called.
     #[inline(always)]
-    pub(crate) fn try_push_scalar(&self, scalar: ScalarRef<'_>) -> bool {
-        let mut buffer = self.buffer.lock();
-        self.scalar == Some(scalar.dtype) && buffer.try_push_fixed(scalar.data)
+    pub(super) fn try_push_scalar(&self, scalar: ScalarRef<'_>) -> bool {
+        let mut contents = self.contents.lock();
+        self.scalar == Some(scalar.dtype) && contents.try_push_fixed(scalar.data)
     }
 
-    pub(crate) fn lock(&self) -> LockedSeries<'_> {
-        LockedSeries {
-            state: self,
-            buffer: self.buffer.lock(),
+    pub(super) fn lock(&self) -> LockedBuffer<'_> {
+        LockedBuffer {
+            buffer: self,
+            contents: self.contents.lock(),
         }
     }
 
     /// The bytes that the buffer takes.
-    pub(crate) fn capacity(&self) -> usize {
+    pub(super) fn capacity(&self) -> usize {
         self.capacity.load(Ordering::Relaxed)
     }
 }
 
-impl Buffer {
+impl State {
+    /// Open for records from the index `start` on.
+    fn open_at(start: u64, schema: &Schema, chunk_records: u64) -> Self {
+        let limit = if schema.kind().is_fixed() {
+            chunk_records - start % chunk_records
+        } else {
+            u64::MAX
+        };
+        Self::Open { limit }
+    }
+
+    /// How many records the buffer may have.
+    fn limit(&self) -> u64 {
+        match self {
+            Self::Open { limit } => *limit,
+            Self::Closed => 0,
+        }
+    }
+}
+
+impl Contents {
     #[inline(always)]
     fn try_push_fixed(&mut self, data: &[u8]) -> bool {
-        let taken = self.room > 0;
-        if taken {
+        let is_taken = self.room > 0;
+        if is_taken {
             self.room -= 1;
             self.records.push_fixed(data);
         }
-        taken
+        is_taken
     }
 
     fn try_push_variable(&mut self, record: &RecordRef<'_>) -> bool {
-        let taken = self.records.len() + 1 < self.limit && self.records.has_room(record.data.len());
-        if taken {
+        let is_taken =
+            self.records.len() + 1 < self.state.limit() && self.records.has_room(record.data.len());
+        if is_taken {
             self.records.push(record);
         }
-        taken
+        is_taken
     }
 
     /// What `room` should be.
@@ -145,76 +173,68 @@ impl Buffer {
         }
         let free = self.records.data_capacity() - self.records.data().len();
         let fitting = free.checked_div(schema.record_bytes().unwrap_or(0));
-        let below_limit = self.limit.saturating_sub(self.records.len() + 1);
+        let below_limit = self.state.limit().saturating_sub(self.records.len() + 1);
         below_limit.min(fitting.unwrap_or(0) as u64)
     }
 }
 
-fn limit_at(schema: &Schema, chunk_records: u64, start: u64) -> u64 {
-    if schema.kind().is_fixed() {
-        chunk_records - start % chunk_records
-    } else {
-        u64::MAX
-    }
-}
-
-impl Drop for LockedSeries<'_> {
+impl Drop for LockedBuffer<'_> {
     fn drop(&mut self) {
-        self.buffer.room = self.buffer.free_records();
+        self.contents.room = self.contents.free_records();
     }
 }
 
-impl<'a> LockedSeries<'a> {
-    pub(crate) fn state(&self) -> &'a SeriesState {
-        self.state
+impl<'a> LockedBuffer<'a> {
+    /// The buffer, without its lock.
+    pub(super) fn unlock(self) -> &'a SeriesBuffer {
+        self.buffer
     }
 
     /// How many records the series has got since it was opened.
-    pub(crate) fn recorded(&self) -> u64 {
-        self.buffer.sent + self.buffer.records.len()
+    pub(super) fn recorded(&self) -> u64 {
+        self.contents.sent + self.contents.records.len()
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
-        self.buffer.records.is_empty()
+    pub(super) fn is_empty(&self) -> bool {
+        self.contents.records.is_empty()
     }
 
-    /// What a batch of the buffer takes, as the queues count it.
-    pub(crate) fn batch_bytes(&self) -> usize {
-        BATCH_OVERHEAD + self.buffer.records.capacity_bytes()
+    /// What a batch of the buffer counts in the queues.
+    pub(super) fn batch_bytes(&self) -> usize {
+        batch_bytes(&self.contents.records)
     }
 
     /// Whether the buffer was closed with its recorder.
-    pub(crate) fn is_closed(&self) -> bool {
-        self.buffer.limit == 0
+    pub(super) fn is_closed(&self) -> bool {
+        matches!(self.contents.state, State::Closed)
     }
 
     /// Whether the buffer makes a batch: it ends where a chunk does, or is large enough.
-    pub(crate) fn is_full(&self, batch_bound: usize) -> bool {
-        let records = &self.buffer.records;
-        let fixed = self.state.schema.kind().is_fixed();
-        let bound = if fixed {
+    pub(super) fn is_full(&self, batch_bound: usize) -> bool {
+        let records = &self.contents.records;
+        let bound = if self.buffer.schema.kind().is_fixed() {
             batch_bound
         } else {
             BATCH_BYTES.min(batch_bound)
         };
-        records.len() >= self.buffer.limit
+        records.len() >= self.contents.state.limit()
             || records.data().len() + size_of_val(records.ends()) >= bound
     }
 
     /// The capacity the buffer should have for a record of `bytes` more, if it has to grow.
-    pub(crate) fn wanted_capacity(&self, bytes: usize, batch_bound: usize) -> Option<usize> {
-        let Buffer {
+    pub(super) fn wanted_capacity(&self, bytes: usize, batch_bound: usize) -> Option<usize> {
+        let Contents {
             records,
-            limit,
+            state,
             last_bytes,
             ..
-        } = &*self.buffer;
+        } = &*self.contents;
         if records.has_room(bytes) {
             return None;
         }
         let needed = records.data().len() + bytes;
-        let full = if self.state.schema.kind().is_fixed() {
-            usize::try_from(*limit)
+        let full = if self.buffer.schema.kind().is_fixed() {
+            usize::try_from(state.limit())
                 .unwrap_or(usize::MAX)
                 .saturating_mul(bytes)
         } else {
@@ -227,66 +247,63 @@ impl<'a> LockedSeries<'a> {
     }
 
     /// Grows the buffer to `capacity` bytes and returns by how much it grew.
-    pub(crate) fn grow(&mut self, capacity: usize, pool: &BufferPool) -> usize {
-        let before = self.buffer.records.capacity_bytes();
-        let records = &mut self.buffer.records;
+    pub(super) fn grow(&mut self, capacity: usize, pool: &BufferPool) -> usize {
+        let records = &mut self.contents.records;
+        let before = records.capacity_bytes();
         if records.is_empty() && records.data().len() < capacity {
-            let schema = Arc::clone(&self.state.schema);
+            let schema = Arc::clone(&self.buffer.schema);
             *records = Records::with_buffer(schema, pool.take(capacity));
         }
         let more = capacity.saturating_sub(records.data().len());
         let count = (records.len() as usize).max(4);
         records.reserve_exact(more, count);
         let after = records.capacity_bytes();
-        self.state.capacity.store(after, Ordering::Relaxed);
+        self.buffer.capacity.store(after, Ordering::Relaxed);
         after.saturating_sub(before)
     }
 
     /// Takes a record for which there is room.
-    pub(crate) fn push(&mut self, record: &RecordRef<'_>) {
-        self.buffer.records.push(record);
+    pub(super) fn push(&mut self, record: &RecordRef<'_>) {
+        self.contents.records.push(record);
     }
 
-    /// Takes the records out of the buffer; returns them and the bytes that the buffer had.
-    pub(crate) fn cut(&mut self) -> (Batch, usize) {
-        let state = self.state;
-        let buffer = &mut *self.buffer;
-        let records = std::mem::replace(
-            &mut buffer.records,
-            Records::empty(Arc::clone(&state.schema)),
-        );
-        let batch = Batch::new(state.key.clone(), buffer.start, records);
-        buffer.start += batch.records.len();
-        buffer.sent += batch.records.len();
-        if buffer.limit > 0 {
-            buffer.limit = limit_at(&state.schema, state.chunk_records, buffer.start);
+    /// Takes the records out of the buffer; returns them, if there are any, and the bytes that the
+    /// buffer had.
+    pub(super) fn cut(&mut self) -> (Option<Batch>, usize) {
+        let buffer = self.buffer;
+        let contents = &mut *self.contents;
+        let empty = Records::empty(Arc::clone(&buffer.schema));
+        let records = std::mem::replace(&mut contents.records, empty);
+        let freed = buffer.capacity.swap(0, Ordering::Relaxed);
+        if records.is_empty() {
+            return (None, freed);
         }
-        buffer.last_bytes = batch.records.data().len();
-        let freed = state.capacity.swap(0, Ordering::Relaxed);
-        (batch, freed)
+        let batch = Batch::new(buffer.key.clone(), contents.start, records);
+        contents.sent += batch.records.len();
+        contents.last_bytes = batch.records.data().len();
+        self.continue_at(batch.start + batch.records.len());
+        (Some(batch), freed)
     }
 
-    /// Goes on behind the first `records` records, if there are more. The buffer is empty.
-    pub(crate) fn rewind(&mut self, records: u64) {
-        let buffer = &mut *self.buffer;
-        buffer.start = buffer.start.min(records);
-        if buffer.limit > 0 {
-            let state = self.state;
-            buffer.limit = limit_at(&state.schema, state.chunk_records, buffer.start);
-        }
+    /// Continues after the first `len` records, if there are more. The buffer is empty.
+    pub(super) fn rewind(&mut self, len: u64) {
+        self.continue_at(self.contents.start.min(len));
     }
 
-    /// Gives the memory of an empty buffer back; returns how much that was.
-    pub(crate) fn free(&mut self) -> usize {
-        if !self.is_empty() {
-            return 0;
+    fn continue_at(&mut self, start: u64) {
+        let SeriesBuffer {
+            schema,
+            chunk_records,
+            ..
+        } = self.buffer;
+        self.contents.start = start;
+        if !self.is_closed() {
+            self.contents.state = State::open_at(start, schema, *chunk_records);
         }
-        self.buffer.records = Records::empty(Arc::clone(&self.state.schema));
-        self.state.capacity.swap(0, Ordering::Relaxed)
     }
 
     /// Makes the buffer refuse all further records.
-    pub(crate) fn close(&mut self) {
-        self.buffer.limit = 0;
+    pub(super) fn close(&mut self) {
+        self.contents.state = State::Closed;
     }
 }

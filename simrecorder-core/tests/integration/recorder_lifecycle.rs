@@ -105,6 +105,31 @@ fn a_flush_of_many_series_is_one_commit() -> Result<()> {
 }
 
 #[test]
+fn records_and_the_cut_after_them_are_one_commit() -> Result<()> {
+    // Without memory, all that belongs together is a commit of its own.
+    for inline in [false, true] {
+        let (store, recorder) = counting(no_timer().inline(inline).memory_bound(0));
+        recorder.declare("n", Schema::scalar::<u64>())?;
+        count_up(&recorder, "n", 5)?;
+        recorder.flush()?;
+        recorder.record("n", 5_u64)?;
+        recorder.truncate("n", 3)?;
+        recorder.record("n", 3_u64)?;
+        recorder.flush()?;
+        let commits = store.commits();
+        let cut = commits
+            .iter()
+            .find(|seen| !seen.others.is_empty() && !seen.batches.is_empty());
+        let cut = cut.expect("a commit with both");
+        assert_eq!(cut.batches, [("n".to_owned(), 5, 1)]);
+        assert_eq!(cut.others, [("truncate", "n".to_owned())]);
+        recorder.close()?;
+        assert_eq!(numbers(&store, "n"), [0, 1, 2, 3]);
+    }
+    Ok(())
+}
+
+#[test]
 fn without_an_interval_nothing_is_committed_unasked() -> Result<()> {
     let (store, recorder) = counting(no_timer());
     count_up(&recorder, "n", 1000)?;

@@ -314,6 +314,7 @@ fn a_panic_inside_a_store_becomes_an_error() -> Result<()> {
         let error = result.expect_err("the store panicked");
         assert_eq!(error.kind(), ErrorKind::Internal);
         assert!(error.to_string().contains("the fault panics"), "{error}");
+        assert_eq!(error.operation(), format!("{op:?}").to_lowercase());
     }
     for op in [Op::Nodes, Op::Plan] {
         let recorder = Recorder::with_options(FaultStore::panicking(op, 1), no_timer());

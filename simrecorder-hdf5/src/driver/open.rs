@@ -26,10 +26,9 @@ pub(super) fn open_main(path: &Path, write: bool) -> Result<File> {
     let failed = |error| Error::io("open", path, error);
     // Opening a pipe would wait for its other end.
     if !fs::metadata(path).map_err(failed)?.is_file() {
-        return Err(
-            Error::new(ErrorKind::InvalidArgument, "open", "this is not a file")
-                .with_key(path.display().to_string()),
-        );
+        let message = "this is not a file, and a recording in HDF5 is a file; choose another path";
+        return Err(Error::new(ErrorKind::InvalidArgument, "open", message)
+            .with_key(path.display().to_string()));
     }
     File::options()
         .read(true)

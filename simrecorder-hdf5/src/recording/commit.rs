@@ -198,6 +198,6 @@ fn open_series(state: &State, key: &Key) -> Result<StoredSeries<DatasetFormat>> 
     let series = load(&found, &path, &state.tails)?;
     Ok(StoredSeries {
         kind: series.schema.kind(),
-        columns: series.columns,
+        columns: series.columns.map(|loaded| Ok(loaded.column))?,
     })
 }

@@ -30,7 +30,13 @@ fn corrupt(message: impl Into<String>) -> Error {
 /// A series in the file.
 pub(crate) struct LoadedSeries {
     pub(crate) schema: Schema,
-    pub(crate) columns: Columns<Column>,
+    pub(crate) columns: Columns<LoadedColumn>,
+}
+
+/// A column in the file.
+pub(crate) struct LoadedColumn {
+    pub(crate) column: Column,
+    pub(crate) dataset: Dataset,
 }
 
 /// Loads the series at `path`.
@@ -43,13 +49,14 @@ pub(crate) fn load(found: &StoredNode, path: &str, tails: &Tails) -> Result<Load
             let object = open_object(&found.object, name)?;
             let dataset = Dataset::from_handle(object);
             let dataset = dataset.ok_or_else(|| corrupt(format!("'{name}' is no dataset")))?;
-            load_column(&dataset, &path, true, false, compression, tails)
+            let column = load_column(&dataset, &path, true, false, compression, tails)?;
+            Ok(LoadedColumn { column, dataset })
         };
         let (ends, items) = (part(ENDS)?, part(ITEMS)?);
-        let of_ends = ends.layout();
+        let of_ends = ends.column.layout();
         let is_of_ends =
             of_ends.dtype == Some(ENDS_DTYPE) && of_ends.grid.record_shape().is_empty();
-        if !is_of_ends || items.layout().dtype.is_none() {
+        if !is_of_ends || items.column.layout().dtype.is_none() {
             return Err(corrupt("the datasets of the series do not fit its kind"));
         }
         let columns = Columns::Ragged { ends, items };
@@ -72,11 +79,19 @@ pub(crate) fn load(found: &StoredNode, path: &str, tails: &Tails) -> Result<Load
             )));
         }
     };
-    with_schema(found, kind, Columns::Single(column))
+    with_schema(
+        found,
+        kind,
+        Columns::Single(LoadedColumn { column, dataset }),
+    )
 }
 
-fn with_schema(found: &StoredNode, kind: Kind, columns: Columns<Column>) -> Result<LoadedSeries> {
-    let layout = columns.elements().layout();
+fn with_schema(
+    found: &StoredNode,
+    kind: Kind,
+    columns: Columns<LoadedColumn>,
+) -> Result<LoadedSeries> {
+    let layout = columns.elements().column.layout();
     let schema = add_metadata(layout.schema(kind)?, found, layout.fill_value.as_deref())?;
     Ok(LoadedSeries { schema, columns })
 }

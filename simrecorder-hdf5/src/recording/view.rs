@@ -6,14 +6,14 @@ use simrecorder_core::backend::columns::{ColumnStore, ColumnView, SeriesView};
 use simrecorder_core::backend::errors::{replaced, shortened};
 use simrecorder_core::{ArrayView, Key, Node, NodeKind, Result};
 
-use crate::columns::reading::{Column, DatasetView, OpenDataset, Version};
+use crate::columns::reading::{DatasetView, OpenDataset, Version};
 use crate::format::attributes::read_attributes;
 use crate::format::dataset_format::DatasetFormat;
 use crate::format::node::StoredNode;
 use crate::format::tail::JournalFile;
 use crate::format::value::read_value;
 use crate::recording::Recording;
-use crate::recording::series::load;
+use crate::recording::series::{LoadedColumn, load};
 use crate::recording::state::State;
 
 impl ColumnStore for Recording {
@@ -100,7 +100,7 @@ impl Recording {
         let series = load(found, path, &state.tails)?;
         let columns = series
             .columns
-            .map(|column| self.view_column(state, column))?;
+            .map(|loaded| self.view_column(state, loaded))?;
         let schema = Arc::new(series.schema);
         Ok(SeriesView::new(
             Arc::clone(self),
@@ -110,7 +110,8 @@ impl Recording {
         ))
     }
 
-    fn view_column(&self, state: &State, column: Column) -> Result<DatasetView> {
+    fn view_column(&self, state: &State, loaded: LoadedColumn) -> Result<DatasetView> {
+        let LoadedColumn { column, dataset } = loaded;
         let tail = match state.tails.get(&column.path) {
             Some(tail) => Some((tail.clone(), state.journal()?)),
             None => None,
@@ -118,7 +119,7 @@ impl Recording {
         let version = Version {
             epoch: self.epoch(),
             id: state.open.id(),
-            cut_count: state.open.dataset(&column.path)?.cut_count()?,
+            cut_count: dataset.cut_count()?,
             tail,
         };
         Ok(ColumnView { column, version })

@@ -8,7 +8,7 @@ use crate::connection::reply::{Commands, Reply, command};
 use crate::format::names::SeriesNames;
 
 /// Which records a series has.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct SeriesState {
     /// The index of the first record that was not freed.
     pub(crate) first: u64,

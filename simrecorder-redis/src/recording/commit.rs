@@ -51,7 +51,7 @@ impl<'a> CommitBuilder<'a> {
                 self.change(None, &["attributes", key.as_str(), &text]);
                 Ok(())
             }
-            Change::Truncate { key, records } => self.truncate(&key, records),
+            Change::Truncate { key, len } => self.truncate(&key, len),
             _ => {
                 let message = "the Redis store does not know this kind of change";
                 Err(Error::new(ErrorKind::Internal, "commit", message))

@@ -9,13 +9,29 @@ use simrecorder_core::{
     Attributes, Child, Error, ErrorKind, Key, NodeKind, Records, Result, Value,
 };
 
-use crate::connection::errors::corrupt;
+use crate::connection::errors::{corrupt, unexpected};
 use crate::connection::reply::{Commands, Reply, command};
 use crate::connection::{Connections, Failure};
 use crate::format::document::{Document, SeriesDocument, StoredValue};
 use crate::format::names::{Names, part_names};
 use crate::format::state::SeriesState;
 use crate::server::RedisServer;
+
+/// A node as the server has it.
+#[derive(Debug)]
+pub(crate) enum NodeReply {
+    Group(Attributes),
+    Value {
+        stored: Box<StoredValue>,
+        value: Result<Value>,
+        attributes: Attributes,
+    },
+    Series {
+        document: Arc<SeriesDocument>,
+        state: SeriesState,
+        attributes: Attributes,
+    },
+}
 
 /// The keys of one recording, on the server that has them.
 #[derive(Debug)]
@@ -149,39 +165,103 @@ impl Keyspace {
         })
     }
 
-    /// Which records a series has, and its attributes.
-    pub(crate) fn state(&self, key: &Key) -> Result<(Option<SeriesState>, Attributes)> {
-        let attributes = self.names.attributes();
-        let questions = [
-            SeriesState::command(&self.names.series(key)),
-            command(&[b"HGET", attributes.as_bytes(), key.as_str().as_bytes()]),
-        ];
-        let mut answers = self.ask("read", &questions)?.into_iter();
-        let mut next = || answers.next().unwrap_or_default();
-        let state = SeriesState::from_reply(next())?;
-        Ok((state, attributes_from(next())?))
-    }
-
-    pub(crate) fn attributes(&self, key: &Key) -> Result<Attributes> {
-        let name = self.names.attributes();
-        let text = self.ask_one("read", &[b"HGET", name.as_bytes(), key.as_str().as_bytes()])?;
-        attributes_from(text)
-    }
-
-    /// The value at `key`, if there is one.
-    pub(crate) fn value(&self, key: &Key) -> Result<Option<Value>> {
-        let mut last = None;
+    /// The nodes at `keys`, as of one moment; in a cluster, as of one moment for each series.
+    pub(crate) fn nodes(&self, keys: &[Key]) -> Result<Vec<Option<NodeReply>>> {
+        let mut damaged = HashMap::new();
         loop {
-            let Some(Document::Value(stored)) = self.document(key)? else {
-                return Ok(None);
-            };
-            match self.read_value(&stored) {
-                Ok(value) => return Ok(Some(value)),
-                // It may have been set again between the two questions.
-                Err(_) if last.as_ref() != Some(&stored.frame) => last = Some(stored.frame),
-                Err(error) => return Err(error.with_key(key.as_str())),
+            let nodes = self.ask_for_nodes(keys)?;
+            let mut is_current = true;
+            for (key, node) in keys.iter().zip(&nodes) {
+                if let Some(NodeReply::Value { stored, value, .. }) = node
+                    && value.is_err()
+                {
+                    // It may have been set again after its metadata was read: then its frame has
+                    // another name now.
+                    let before = damaged.insert(key, stored.frame.clone());
+                    is_current &= before.as_ref() == Some(&stored.frame);
+                }
+            }
+            if is_current {
+                return Ok(nodes);
             }
         }
+    }
+
+    fn ask_for_nodes(&self, keys: &[Key]) -> Result<Vec<Option<NodeReply>>> {
+        let fields = |name: String| {
+            let mut fields = Commands::default();
+            fields.begin(2 + keys.len());
+            fields.argument("HMGET");
+            fields.argument(name);
+            keys.iter().for_each(|key| fields.argument(key.as_str()));
+            fields
+        };
+        let mut questions = vec![fields(self.names.nodes()), fields(self.names.attributes())];
+        let states = keys
+            .iter()
+            .map(|key| SeriesState::command(&self.names.series(key)));
+        questions.extend(states);
+        let mut answers = self.ask_together("read", questions)?.into_iter();
+        let mut next = || answers.next().unwrap_or_default().array();
+        let (documents, attributes) = (next()?.into_iter(), next()?.into_iter());
+        let mut nodes = Vec::with_capacity(keys.len());
+        for (((key, document), attributes), state) in
+            keys.iter().zip(documents).zip(attributes).zip(answers)
+        {
+            let node = self.node_reply(key, document, attributes, state);
+            nodes.push(node.map_err(|e| e.with_key(key.as_str()))?);
+        }
+        match nodes.len() == keys.len() {
+            true => Ok(nodes),
+            false => Err(unexpected("number of fields")),
+        }
+    }
+
+    fn node_reply(
+        &self,
+        key: &Key,
+        document: Answer,
+        attributes: Answer,
+        state: Answer,
+    ) -> Result<Option<NodeReply>> {
+        let document = match document.bytes()? {
+            Some(text) => Document::from_json(&text)?,
+            None if key.is_root() => Document::Group,
+            None => return Ok(None),
+        };
+        let attributes = attributes_from(attributes)?;
+        Ok(Some(match document {
+            Document::Group => NodeReply::Group(attributes),
+            Document::Value(stored) => NodeReply::Value {
+                value: self
+                    .read_value(&stored)
+                    .map_err(|e| e.with_key(key.as_str())),
+                stored,
+                attributes,
+            },
+            Document::Series(document) => NodeReply::Series {
+                // In a cluster, a series is declared before it has a state.
+                state: SeriesState::from_reply(state)?.unwrap_or_default(),
+                document,
+                attributes,
+            },
+        }))
+    }
+
+    /// Asks questions as of one moment; in a cluster, one after the other.
+    fn ask_together(
+        &self,
+        operation: &'static str,
+        mut questions: Vec<Commands>,
+    ) -> Result<Vec<Answer>> {
+        if self.connections.is_cluster() {
+            return self.ask(operation, &questions);
+        }
+        questions.insert(0, command(&[b"MULTI"]));
+        questions.push(command(&[b"EXEC"]));
+        let mut answers = self.ask(operation, &questions)?;
+        let answers = answers.pop().unwrap_or_default().array()?;
+        answers.into_iter().map(Reply::checked).collect()
     }
 
     fn read_value(&self, stored: &StoredValue) -> Result<Value> {

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use redis::Value;
-use simrecorder_core::{Error, ErrorKind, Result};
+use simrecorder_core::Result;
 
 use crate::connection::errors::corrupt;
 use crate::connection::reply::{Commands, Reply};
@@ -136,11 +136,7 @@ fn fetch_window<T>(
 pub(super) fn check_len(expected: usize, len: usize) -> Result<()> {
     match len {
         len if len == expected => Ok(()),
-        0 => {
-            let message = "these records were freed or cut since this view was taken; refresh() \
-                           gives what there is now";
-            Err(Error::new(ErrorKind::NotFound, "read", message))
-        }
+        0 => Err(corrupt("a frame is missing")),
         len => Err(corrupt(format!(
             "a frame has {len} bytes or more where the index says {expected}"
         ))),

@@ -9,10 +9,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use redis::Value;
-use simrecorder_core::backend::{count_records, read_fixed};
+use simrecorder_core::backend::{SharedView, count_records, read_fixed};
 use simrecorder_core::{
-    ArrayView, ArrayViewExt, Attributes, Error, ErrorKind, Key, Kind, Records, Region, Result,
-    Schema,
+    ArrayView, Attributes, Error, ErrorKind, Key, Kind, Records, Region, Result, Schema,
 };
 
 use self::reader::SeriesReader;
@@ -20,7 +19,7 @@ use crate::connection::Failure;
 use crate::connection::reply::Reply;
 use crate::format::document::SeriesDocument;
 use crate::format::state::SeriesState;
-use crate::recording::keyspace::Keyspace;
+use crate::recording::keyspace::{Keyspace, NodeReply};
 
 /// How long one question for new records waits at most, so that a server that went away is
 /// noticed.
@@ -90,6 +89,7 @@ impl ArrayView for RedisView {
         axes[0].start += self.reader.state.first;
         self.reader
             .read_region(&Region::new(axes), dtype.size(), out)
+            .map_err(|e| e.with_key(self.key.as_str()))
     }
 
     fn read_records(&self, range: Range<u64>, max_bytes: usize) -> Result<Records> {
@@ -101,22 +101,30 @@ impl ArrayView for RedisView {
         }
         let first = self.first_record();
         let range = first + range.start..first + range.end;
-        self.reader.read_variable(range, max_bytes)
+        let records = self.reader.read_variable(range, max_bytes);
+        records.map_err(|e| e.with_key(self.key.as_str()))
     }
 
     fn refresh(&self) -> Result<Arc<dyn ArrayView>> {
         let keyspace = &self.reader.keyspace;
-        let (state, attributes) = keyspace
-            .state(&self.key)
-            .map_err(|e| e.with_operation("refresh").with_key(self.key.as_str()))?;
-        let state = state.ok_or_else(|| {
+        let nodes = keyspace
+            .nodes(std::slice::from_ref(&self.key))
+            .map_err(|e| e.with_operation("refresh"))?;
+        let Some(NodeReply::Series {
+            document,
+            state,
+            attributes,
+        }) = nodes.into_iter().next().flatten()
+        else {
             let message = "the series is no longer there";
-            Error::new(ErrorKind::NotFound, "refresh", message).with_key(self.key.as_str())
-        })?;
+            return Err(
+                Error::new(ErrorKind::NotFound, "refresh", message).with_key(self.key.as_str())
+            );
+        };
         Ok(Arc::new(Self::new(
             Arc::clone(keyspace),
             self.key.clone(),
-            Arc::clone(&self.reader.document),
+            document,
             state,
             attributes,
         )))
@@ -126,6 +134,12 @@ impl ArrayView for RedisView {
         Arc::new(self.clone())
     }
 
+    fn as_shared(&self) -> Option<&dyn SharedView> {
+        Some(self)
+    }
+}
+
+impl SharedView for RedisView {
     fn first_record(&self) -> u64 {
         self.reader.state.first
     }
@@ -137,7 +151,7 @@ impl ArrayView for RedisView {
                 .with_key(self.key.as_str()));
         }
         let frame = self.reader.frame_of(self.first_record() + record);
-        let frame = frame.map_err(|e| e.with_key(self.key.as_str()))?;
+        let frame = frame.map_err(|e| e.with_operation("writer_of").with_key(self.key.as_str()))?;
         Ok(frame.map(|entry| entry.writer))
     }
 

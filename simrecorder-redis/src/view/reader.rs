@@ -54,15 +54,7 @@ impl SeriesReader {
         questions.iter().for_each(|question| all.append(question));
         let mut answers = self.keyspace.ask("read", &[all])?.into_iter();
         let mut next = || answers.next().unwrap_or_default();
-        let now = SeriesState::from_reply(next())?;
-        if now.is_none_or(|now| now.cut_count != self.state.cut_count) {
-            return Err(gone(
-                "the series was cut or deleted since this view was taken",
-            ));
-        }
-        if now.is_some_and(|now| now.first > range.start) {
-            return Err(gone("these records were freed since this view was taken"));
-        }
+        self.check_state(SeriesState::from_reply(next())?, range.start)?;
         let mut found = entries(next())?;
         found.extend(entries(next())?);
         // One after the other, without a gap, from the start of the range on.
@@ -79,9 +71,56 @@ impl SeriesReader {
         }
     }
 
+    /// Checks that the series, whose state is `now`, still has the records from `start` on that the
+    /// view shows.
+    fn check_state(&self, now: Option<SeriesState>, start: u64) -> Result<()> {
+        match now {
+            None => Err(gone("the series is no longer there")),
+            Some(now) if now.cut_count != self.state.cut_count || now.end <= start => {
+                let message = "the series is shorter than it was; take a new view";
+                Err(Error::new(ErrorKind::OutOfBounds, "read", message))
+            }
+            Some(now) if now.first > start => Err(gone("the records were freed; take a new view")),
+            Some(_) => Ok(()),
+        }
+    }
+
+    /// Checks that the recording is the one that the view was taken of, and still has the records of
+    /// `range`.
+    fn check_current(&self, range: Range<u64>) -> Result<()> {
+        match self.keyspace.current_generation("read")? {
+            None => return Err(gone("the recording was deleted")),
+            Some(generation) if generation != self.keyspace.names.generation() => {
+                let message = "another recording took the place of this one; open it again";
+                return Err(Error::new(ErrorKind::OutOfBounds, "read", message));
+            }
+            Some(_) => {}
+        }
+        let question = SeriesState::command(&self.names);
+        let mut answers = self.keyspace.ask("read", &[question])?;
+        let now = SeriesState::from_reply(answers.pop().unwrap_or_default())?;
+        self.check_state(now, range.start)?;
+        self.check_state(now, range.end - 1)
+    }
+
+    /// Why the records of `range` could not be read: what looks damaged was perhaps cut, freed,
+    /// deleted or replaced meanwhile.
+    fn explain(&self, range: Range<u64>, error: Error) -> Error {
+        let is_change = |kind| matches!(kind, ErrorKind::OutOfBounds | ErrorKind::NotFound);
+        match error.kind() {
+            ErrorKind::Corrupt | ErrorKind::NotFound => match self.check_current(range) {
+                Err(change) if is_change(change.kind()) => change,
+                _ => error,
+            },
+            _ => error,
+        }
+    }
+
     /// The frame that holds a record.
     pub(super) fn frame_of(&self, record: u64) -> Result<Option<IndexEntry>> {
-        Ok(self.find(record..record + 1)?.into_iter().next())
+        let found = self.find(record..record + 1);
+        let found = found.map_err(|e| self.explain(record..record + 1, e))?;
+        Ok(found.into_iter().next())
     }
 
     /// Calls `take` with the entries of the frames that hold records of `range`, in order and some
@@ -127,10 +166,12 @@ impl SeriesReader {
         element_size: usize,
         out: &mut [u8],
     ) -> Result<()> {
-        self.for_entries(region.axes()[0].bounds(), |entries| {
+        let wanted = region.axes()[0].bounds();
+        self.for_entries(wanted.clone(), |entries| {
             self.read_frames(&entries, region, element_size, out)?;
             Ok(true)
         })
+        .map_err(|e| self.explain(wanted, e))
     }
 
     /// Reads what `region` has of these frames: of large ones, only the parts that it needs.
@@ -232,7 +273,8 @@ impl SeriesReader {
                 Ok(wants_more)
             })?;
             Ok(wants_more)
-        })?;
+        })
+        .map_err(|e| self.explain(wanted.clone(), e))?;
         Records::variable(Arc::clone(&self.schema), ends, data)
     }
 
@@ -281,6 +323,5 @@ impl SeriesReader {
 }
 
 fn gone(message: &str) -> Error {
-    let message = format!("{message}; refresh() gives what there is now");
     Error::new(ErrorKind::NotFound, "read", message)
 }

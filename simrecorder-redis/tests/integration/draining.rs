@@ -9,14 +9,13 @@
 use crate::support;
 
 use std::ops::ControlFlow;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
 use simrecorder_core::ndarray::s;
 use simrecorder_core::{
     ArrayView, Attributes, DataStore, DrainOptions, ErrorKind, InMemoryDataStore, Key, OpenMode,
-    Recorder, Schema, copy, drain, prelude::*,
+    Recorder, Schema, View, copy, drain, prelude::*,
 };
 use simrecorder_redis::{RedisDataStore, RedisSync};
 use support::{new_run, role, server, server_with, shared_url, signal, this_test};
@@ -25,7 +24,7 @@ fn key(text: &str) -> Key {
     Key::new(text).unwrap()
 }
 
-fn view(store: &dyn DataStore, name: &str) -> Arc<dyn ArrayView> {
+fn view(store: &dyn DataStore, name: &str) -> View {
     store.view(&key(name)).unwrap().unwrap()
 }
 

@@ -10,8 +10,7 @@ use std::process::Command;
 
 use serde_json::json;
 use simrecorder_core::{
-    ArrayValue, ChunkPolicy, Compression, DType, DataStore, Key, OpenMode, Recorder, Schema, Value,
-    prelude::*,
+    ArrayValue, ChunkPolicy, Compression, DType, Key, OpenMode, Recorder, Schema, Value, prelude::*,
 };
 use simrecorder_redis::RedisDataStore;
 use support::server;

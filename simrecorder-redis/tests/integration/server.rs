@@ -8,7 +8,7 @@ use std::net::{Ipv4Addr, TcpListener};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use simrecorder_core::{DataStore, ErrorKind, Key, Recorder, Result, prelude::*};
+use simrecorder_core::{ErrorKind, Key, Recorder, Result, prelude::*};
 use simrecorder_redis::{RedisDataStore, RedisServer, RedisSync};
 use simrecorder_testkit::full_name;
 use support::{server, server_options};

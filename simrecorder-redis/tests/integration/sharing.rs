@@ -4,17 +4,15 @@
 
 use crate::support;
 
-use std::sync::Arc;
-
 use simrecorder_core::ndarray::{self, s};
 use simrecorder_core::{
     ArrayView, Compression, DataStore, ErrorKind, InMemoryDataStore, Key, OnDivergence, OpenMode,
-    Recorder, RecorderOptions, Schema, prelude::*,
+    Recorder, RecorderOptions, Schema, View, prelude::*,
 };
 use simrecorder_redis::{RedisDataStore, RedisEncoding};
-use support::{new_run, server, server_with};
+use support::{expect, new_run, server, server_with};
 
-fn view(store: &RedisDataStore, name: &str) -> Arc<dyn ArrayView> {
+fn view(store: &RedisDataStore, name: &str) -> View {
     store.view(&Key::new(name).unwrap()).unwrap().unwrap()
 }
 
@@ -111,7 +109,8 @@ fn a_recording_that_is_replaced_stops_its_writers_and_leaves_nothing_behind() {
     recorder.record("group/n", 1_u64).unwrap();
     let error = recorder.flush().unwrap_err();
     assert_eq!(error.kind(), ErrorKind::NotFound, "{error}");
-    assert!(before.read::<u64>().is_err());
+    let words = ["group/n", "another recording", "open it again"];
+    expect(before.read::<u64>(), ErrorKind::OutOfBounds, &words);
     // What the stopped writer had sent is gone as soon as its time is over.
     let keys = server.cli(&["KEYS", "*"]);
     for name in keys.lines() {
@@ -120,6 +119,134 @@ fn a_recording_that_is_replaced_stops_its_writers_and_leaves_nothing_behind() {
         assert!(of_new || left != "-1", "{name} is left behind");
     }
     assert_eq!(truncate().children(&Key::ROOT).unwrap(), []);
+}
+
+/// Each way to read the records of a view, from the one with this index on.
+fn read_in_all_ways(view: &View, from: u64) -> Vec<simrecorder_core::Result<()>> {
+    let part = view.select(from as usize..).unwrap();
+    let mut results = vec![
+        view.get(from).map(drop),
+        view.read_records(from..view.len(), usize::MAX).map(drop),
+        view.check_records(from..view.len()),
+        view.iter().nth(from as usize).unwrap().map(drop),
+        part.iter().try_for_each(|record| record.map(drop)),
+        part.read_records(0..1, 0).map(drop),
+        view.writer_of(from).map(drop),
+    ];
+    if view.kind().is_fixed() {
+        results.push(part.read_value().map(drop));
+        let column = view.select(s![..;-1, 1]).unwrap();
+        results.push(column.read_value().map(drop));
+    }
+    results
+}
+
+/// A recording with vectors in small frames, large ones that are read in parts, rows and texts.
+fn record_all_kinds(url: &str) -> (RedisDataStore, Recorder) {
+    let store = RedisDataStore::connect(url).unwrap();
+    let recorder = Recorder::new(store.clone());
+    for i in 0..20_u64 {
+        recorder.record("v", [i; 3]).unwrap();
+        recorder.record("large", vec![i; 40_000]).unwrap();
+        recorder
+            .record("rows", Ragged(vec![i; i as usize % 3]))
+            .unwrap();
+        recorder.record("text", format!("step {i}")).unwrap();
+        if i % 8 == 0 {
+            recorder.flush().unwrap();
+        }
+    }
+    recorder.flush().unwrap();
+    (store, recorder)
+}
+
+const ALL_KINDS: [&str; 4] = ["v", "large", "rows", "text"];
+
+#[test]
+fn records_that_another_store_cut_are_out_of_bounds() {
+    let url = new_run();
+    let (_, recorder) = record_all_kinds(&url);
+    let reader = RedisDataStore::open(&url).unwrap();
+    let views = ALL_KINDS.map(|name| (name, view(&reader, name)));
+    let check = || {
+        for (name, view) in &views {
+            for result in read_in_all_ways(view, 12) {
+                let words = [name, "shorter than it was", "take a new view"];
+                expect(result, ErrorKind::OutOfBounds, &words);
+            }
+        }
+    };
+    for name in ALL_KINDS {
+        recorder.truncate(name, 5).unwrap();
+    }
+    recorder.flush().unwrap();
+    check();
+    // Others took their place.
+    for i in 100..120_u64 {
+        recorder.record("v", [i; 3]).unwrap();
+        recorder.record("text", format!("step {i}")).unwrap();
+    }
+    recorder.close().unwrap();
+    check();
+    let v = views[0].1.refresh().unwrap().select(s![.., 0]).unwrap();
+    let v = v.read::<u64>().unwrap();
+    assert!(v.iter().copied().eq((0..5).chain(100..120)), "{v}");
+}
+
+#[test]
+fn records_that_a_server_lost_are_out_of_bounds() {
+    let server = server();
+    let (store, recorder) = record_all_kinds(server.url());
+    recorder.close().unwrap();
+    let views = ALL_KINDS.map(|name| (name, view(&store, name)));
+    // As on a server that has not the last commits any more.
+    for state in server.cli(&["KEYS", "*:state"]).lines() {
+        server.cli(&["HSET", state, "end", "9"]);
+        let index = state.replace(":state", ":index");
+        server.cli(&["XTRIM", &index, "MAXLEN", "0"]);
+    }
+    for (name, view) in &views {
+        for result in read_in_all_ways(view, 9) {
+            let words = [name, "shorter than it was", "take a new view"];
+            expect(result, ErrorKind::OutOfBounds, &words);
+        }
+    }
+}
+
+/// The keys of a recording that was deleted or replaced vanish one after the other.
+#[test]
+fn frames_that_are_missing_are_explained_by_what_became_of_their_recording() {
+    let shorter = ["HSET", "STATE", "end", "2"];
+    let freed = ["HSET", "STATE", "first", "19"];
+    let replaced = ["HSET", "ROOT", "generation", "other"];
+    let deleted = ["DEL", "ROOT"];
+    for (change, kind, word) in [
+        (&shorter[..], ErrorKind::OutOfBounds, "shorter"),
+        (&freed[..], ErrorKind::NotFound, "freed"),
+        (&replaced[..], ErrorKind::OutOfBounds, "another recording"),
+        (&deleted[..], ErrorKind::NotFound, "deleted"),
+        (&["PING"], ErrorKind::Corrupt, "missing"),
+    ] {
+        let server = server();
+        let (store, recorder) = record_all_kinds(server.url());
+        recorder.close().unwrap();
+        let views = ALL_KINDS.map(|name| (name, view(&store, name)));
+        for frame in server.cli(&["KEYS", "*}:*-*"]).lines() {
+            server.cli(&["DEL", frame]);
+        }
+        let root = server.cli(&["KEYS", "*:root"]);
+        for state in server.cli(&["KEYS", "*:state"]).lines() {
+            let words = change.iter().map(|word| match *word {
+                "STATE" => state,
+                "ROOT" => &root,
+                word => word,
+            });
+            server.cli(&words.collect::<Vec<_>>());
+        }
+        for (name, view) in views {
+            expect(view.get(9), kind, &[name, word]);
+        }
+    }
 }
 
 #[test]

@@ -7,13 +7,12 @@ use crate::support;
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::Path;
 use std::process::{Child, Command};
-use std::sync::Arc;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use simrecorder_core::{
     ArrayView, DataStore, DrainOptions, ErrorKind, InMemoryDataStore, Key, OpenMode, Recorder,
-    drain, prelude::*,
+    View, drain, prelude::*,
 };
 use simrecorder_redis::{RedisDataStore, RedisServer};
 use support::{cli, server_options, signal};
@@ -93,7 +92,7 @@ impl Cluster {
     }
 }
 
-fn view(store: &dyn DataStore, name: &str) -> Arc<dyn ArrayView> {
+fn view(store: &dyn DataStore, name: &str) -> View {
     store.view(&Key::new(name).unwrap()).unwrap().unwrap()
 }
 

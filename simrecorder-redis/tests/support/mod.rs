@@ -10,12 +10,12 @@
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::channel;
-use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use simrecorder_core::{ArrayView, DataStore, Error, ErrorKind, Key, OpenMode, Result};
+use simrecorder_core::{DataStore, DataStoreExt, Error, ErrorKind, Key, OpenMode, Result, View};
 use simrecorder_redis::{RedisDataStore, RedisOptions, RedisServer, RedisServerOptions};
 use simrecorder_testkit::full_name;
 use tempfile::TempDir;
@@ -166,6 +166,6 @@ pub(crate) fn expect<T>(result: Result<T>, kind: ErrorKind, parts: &[&str]) -> E
 }
 
 /// The series that is there.
-pub(crate) fn view(store: &dyn DataStore, name: &str) -> Arc<dyn ArrayView> {
+pub(crate) fn view(store: &dyn DataStore, name: &str) -> View {
     store.view(&Key::new(name).unwrap()).unwrap().unwrap()
 }

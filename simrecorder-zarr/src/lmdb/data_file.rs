@@ -6,7 +6,7 @@
 //! The layout is that of `MDB_page`, `MDB_meta`, `MDB_db` and `MDB_node` in LMDB's `mdb.c`. Its
 //! integers are of the machine's byte order and, where they are `mdb_size_t`, of its width.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::Path;
 use std::time::Duration;
@@ -91,14 +91,15 @@ fn truncated<T>(length: u64, needed: u64) -> Result<T, Damage> {
 }
 
 fn look(path: &Path) -> io::Result<Result<DataFile, Damage>> {
-    let mut file = File::open(path)?;
-    let metadata = file.metadata()?;
-    if !metadata.is_file() {
+    // Opening a pipe would wait for its other end.
+    if !fs::metadata(path)?.is_file() {
         return Ok(damage(
             ErrorKind::Corrupt,
             "this is not a file, so not an LMDB data file",
         ));
     }
+    let mut file = File::open(path)?;
+    let metadata = file.metadata()?;
     if metadata.len() == 0 {
         return Ok(Ok(DataFile::Unfinished));
     }

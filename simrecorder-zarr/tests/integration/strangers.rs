@@ -132,6 +132,19 @@ fn a_pipe_in_the_place_of_a_chunk_is_an_error() {
 }
 
 #[test]
+fn a_pipe_in_the_place_of_the_data_file_is_an_error() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("run");
+    recording(&path, ZarrStorage::Lmdb);
+    fs::remove_file(path.join("data.mdb")).unwrap();
+    assert_success(Command::new("mkfifo").arg(path.join("data.mdb")));
+    for mode in [OpenMode::Read, OpenMode::Append, OpenMode::CreateNew] {
+        let error = open(&path, ZarrStorage::Lmdb, mode).unwrap_err();
+        expect(error, ErrorKind::Corrupt, &["not a file"]);
+    }
+}
+
+#[test]
 fn a_link_to_a_whole_recording_is_followed() {
     for storage in BOTH {
         let folder = tempfile::tempdir().unwrap();

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use simrecorder::ndarray::{Array3, s};
 use simrecorder::{
-    ArrayView, CopyOptions, DataStore, InMemoryDataStore, OpenMode, OpenOptions, Recorder,
+    ArrayView, CopyOptions, DataStore, InMemoryDataStore, OpenMode, OpenOptions, Recorder, View,
     prelude::*,
 };
 
@@ -195,7 +195,7 @@ fn a_recording_that_is_appended_to_goes_on_where_it_ended() -> simrecorder::Resu
         recorder.record("x", 2_i32)?;
         recorder.close()?;
         let recorder = Recorder::new(simrecorder::open(&url)?);
-        let view: Arc<dyn ArrayView> = recorder.get_all("x")?;
+        let view: View = recorder.get_all("x")?;
         assert_eq!(view.read::<i32>()?.as_slice(), Some(&[1, 2][..]));
     }
     Ok(())

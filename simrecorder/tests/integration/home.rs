@@ -37,11 +37,11 @@ fn is_at_home(home: &Path, file: &str, store: impl DataStore + 'static) {
 fn url_is_at_home(home: &Path, scheme: &str, file: &str) {
     use simrecorder::{ErrorKind, OpenMode, OpenOptions};
     let options = OpenOptions::new().mode(OpenMode::CreateNew);
-    let store = simrecorder::open_with(&format!("{scheme}:~/{file}"), &options).unwrap();
+    let store = simrecorder::open_with(format!("{scheme}:~/{file}"), &options).unwrap();
     is_at_home(home, file, store);
     let url = format!("{scheme}:{}", home.join(file).display());
     simrecorder::open(&url).unwrap();
-    let error = simrecorder::open(&format!("{scheme}:~nobody/{file}")).unwrap_err();
+    let error = simrecorder::open(format!("{scheme}:~nobody/{file}")).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::NotFound, "{error}");
 }
 

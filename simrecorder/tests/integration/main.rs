@@ -7,6 +7,7 @@ mod faulty_disks;
 mod faulty_stores;
 mod home;
 mod killed_drains;
+mod opening;
 #[cfg(any(feature = "zarr", feature = "hdf5", feature = "redis"))]
 mod support;
 mod url;

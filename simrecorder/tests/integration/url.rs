@@ -19,7 +19,7 @@ fn an_unknown_scheme_names_the_ones_there_are() {
     } else {
         "memory:"
     };
-    for url in ["zar:run.mdb", "run.mdb", "", ":", "ZARR:x", "memory"] {
+    for url in ["zar:run.mdb", "", ":", "ZARR:x", "memory"] {
         expect(
             open(url).unwrap_err(),
             ErrorKind::InvalidArgument,
@@ -66,7 +66,7 @@ fn the_options_of_a_url_take_precedence() {
 fn opening_for_reading_refuses_urls_that_would_write() {
     for mode in ["append", "open-or-create", "create-new", "truncate"] {
         expect(
-            open(&format!("memory:?mode={mode}")).unwrap_err(),
+            open(format!("memory:?mode={mode}")).unwrap_err(),
             ErrorKind::InvalidArgument,
             &["open_with()", mode],
         );
@@ -261,7 +261,7 @@ fn urls_open_every_backend_that_this_build_has() {
             &[scheme],
         );
         expect(
-            open(&format!("{scheme}:")).unwrap_err(),
+            open(format!("{scheme}:")).unwrap_err(),
             ErrorKind::InvalidArgument,
             &["empty"],
         );

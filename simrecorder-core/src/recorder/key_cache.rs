@@ -1,4 +1,4 @@
-//! Finding a series by the text that a user gave for its key, without a lock.
+//! Series by the texts that callers give for their keys, found without a lock.
 
 use std::hash::BuildHasher;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -7,26 +7,28 @@ use std::sync::{Arc, OnceLock};
 use hashbrown::DefaultHashBuilder;
 use parking_lot::Mutex;
 
-use super::series_buffer::SeriesState;
+use super::series_buffer::SeriesBuffer;
 
 /// Slots of the first table; each further one has twice as many.
 const FIRST_SLOTS: usize = 64;
 /// More tables than memory holds.
 const MAX_TABLES: usize = 40;
 
-/// Spellings of keys, and the series that each leads to. Spellings are added, never removed.
+/// Key texts, and the series that each leads to. One key has many texts: `/a//b` is `a/b`. Texts are
+/// added, never removed.
 ///
-/// Every `record` by key comes here, from all threads at once, so looking up writes nothing that is
-/// shared. A hash table that is half full is copied into one of twice the size; those before it
-/// stay until the recorder goes, since others may look into them, and together are no larger.
+/// Every `record` by key looks here, from all threads at once, so a lookup writes nothing that is
+/// shared. A hash table that is half full is copied into one of twice the size. The tables before
+/// it are kept until the recorder is dropped, since other threads may read them; together they are
+/// no larger than the newest.
 #[derive(Debug)]
-pub(super) struct Spellings {
+pub(super) struct KeyCache {
     hasher: DefaultHashBuilder,
     tables: [OnceLock<Table>; MAX_TABLES],
     /// The index of the table to look into.
     newest: AtomicUsize,
-    /// How many spellings there are; locked while one is added.
-    length: Mutex<usize>,
+    /// How many texts there are; locked while one is added.
+    len: Mutex<usize>,
 }
 
 /// Open addressing with linear probing, at most half full.
@@ -35,54 +37,54 @@ struct Table(Box<[OnceLock<Entry>]>);
 
 #[derive(Clone, Debug)]
 struct Entry {
-    spelling: Arc<str>,
-    series: Arc<SeriesState>,
+    text: Arc<str>,
+    series: Arc<SeriesBuffer>,
 }
 
-impl Spellings {
+impl KeyCache {
     pub(super) fn new() -> Self {
         let tables = [const { OnceLock::new() }; MAX_TABLES];
-        // Here, so that there always is one to look into.
+        // Here, so that there always is one.
         let _ = tables[0].set(Table::new(FIRST_SLOTS));
         Self {
             hasher: DefaultHashBuilder::default(),
             tables,
             newest: AtomicUsize::new(0),
-            length: Mutex::new(0),
+            len: Mutex::new(0),
         }
     }
 
-    /// The series that `spelling` leads to.
+    /// The series that `text` leads to.
     #[inline]
-    pub(super) fn get(&self, spelling: &str) -> Option<&Arc<SeriesState>> {
-        let entry = self.newest()?.get(self.hash(spelling), spelling)?;
+    pub(super) fn get(&self, text: &str) -> Option<&Arc<SeriesBuffer>> {
+        let entry = self.newest()?.get(self.hash(text), text)?;
         Some(&entry.series)
     }
 
-    /// Remembers that `spelling` leads to `series`.
-    pub(super) fn insert(&self, spelling: &str, series: &Arc<SeriesState>) {
-        let mut length = self.length.lock();
+    /// Remembers that `text` leads to `series`.
+    pub(super) fn insert(&self, text: &str, series: &Arc<SeriesBuffer>) {
+        let mut len = self.len.lock();
         let Some(table) = self.newest() else { return };
-        let table = if 2 * *length < table.0.len() {
+        let table = if 2 * *len < table.0.len() {
             table
         } else {
             self.grow(table)
         };
-        let hash = self.hash(spelling);
-        if table.get(hash, spelling).is_none() {
+        let hash = self.hash(text);
+        if table.get(hash, text).is_none() {
             table.insert(
                 hash,
                 Entry {
-                    spelling: spelling.into(),
+                    text: text.into(),
                     series: Arc::clone(series),
                 },
             );
-            *length += 1;
+            *len += 1;
         }
     }
 
-    /// Copies the newest table into one of twice the size, which takes its place. Only with
-    /// `length` locked.
+    /// Copies the newest table into one of twice the size, which replaces it. The caller has locked
+    /// `len`.
     fn grow<'a>(&'a self, newest: &'a Table) -> &'a Table {
         let next = self.newest.load(Ordering::Relaxed) + 1;
         let Some(place) = self.tables.get(next) else {
@@ -90,7 +92,7 @@ impl Spellings {
         };
         let larger = Table::new(2 * newest.0.len());
         for entry in newest.0.iter().filter_map(OnceLock::get) {
-            larger.insert(self.hash(&entry.spelling), entry.clone());
+            larger.insert(self.hash(&entry.text), entry.clone());
         }
         let larger = place.get_or_init(|| larger);
         self.newest.store(next, Ordering::Release);
@@ -104,8 +106,8 @@ impl Spellings {
 
     #[inline]
     #[expect(clippy::cast_possible_truncation, reason = "any bits of a hash do")]
-    fn hash(&self, spelling: &str) -> usize {
-        self.hasher.hash_one(spelling) as usize
+    fn hash(&self, text: &str) -> usize {
+        self.hasher.hash_one(text) as usize
     }
 }
 
@@ -122,14 +124,14 @@ impl Table {
     }
 
     #[inline]
-    fn get(&self, hash: usize, spelling: &str) -> Option<&Entry> {
-        // Each slot is read once: one that was free may be taken for another spelling meanwhile.
+    fn get(&self, hash: usize, text: &str) -> Option<&Entry> {
+        // Each slot is read once: another text may fill a free one in the meantime.
         self.slots(hash)
             .map_while(OnceLock::get)
-            .find(|entry| *entry.spelling == *spelling)
+            .find(|entry| *entry.text == *text)
     }
 
-    /// Adds an entry that is not there yet. Nobody else adds one meanwhile.
+    /// Adds an entry that is not there yet. No other thread adds one at the same time.
     fn insert(&self, hash: usize, entry: Entry) {
         if let Some(slot) = self.slots(hash).find(|slot| slot.get().is_none()) {
             let _ = slot.set(entry);
@@ -145,9 +147,9 @@ mod tests {
     use crate::model::key::Key;
     use crate::model::schema::Schema;
 
-    fn series(key: &str) -> Arc<SeriesState> {
+    fn series(key: &str) -> Arc<SeriesBuffer> {
         let schema = Schema::scalar::<f64>();
-        Arc::new(SeriesState::new(
+        Arc::new(SeriesBuffer::new(
             Key::new(key).unwrap(),
             Arc::new(schema),
             1,
@@ -156,9 +158,9 @@ mod tests {
     }
 
     #[test]
-    fn spellings_are_found_while_others_are_added() {
+    fn texts_are_found_while_others_are_added() {
         const NUMBER: usize = if cfg!(miri) { 100 } else { 5000 };
-        let spellings = Spellings::new();
+        let cache = KeyCache::new();
         let (added, done) = (AtomicUsize::new(0), AtomicBool::new(false));
         let name = |number: usize| format!("group/{number}");
         std::thread::scope(|scope| {
@@ -167,43 +169,43 @@ mod tests {
                     while !done.load(Ordering::Relaxed) {
                         let there = added.load(Ordering::Acquire);
                         for number in 0..there {
-                            let found = spellings.get(&name(number)).unwrap();
+                            let found = cache.get(&name(number)).unwrap();
                             assert_eq!(found.key.as_str(), name(number));
                         }
-                        assert!(spellings.get("group/none").is_none());
+                        assert!(cache.get("group/none").is_none());
                     }
                 });
             }
             for number in 0..NUMBER {
-                spellings.insert(&name(number), &series(&name(number)));
+                cache.insert(&name(number), &series(&name(number)));
                 added.store(number + 1, Ordering::Release);
             }
             done.store(true, Ordering::Relaxed);
         });
-        assert_eq!(*spellings.length.lock(), NUMBER);
+        assert_eq!(*cache.len.lock(), NUMBER);
     }
 
     #[test]
-    fn a_spelling_leads_nowhere_else_while_others_take_its_place() {
+    fn an_absent_text_leads_nowhere_while_others_are_added() {
         // Miri takes a thousand times as long.
         let rounds = if cfg!(miri) { 1 } else { 200 };
         for round in 0..rounds {
-            let spellings = Spellings::new();
+            let cache = KeyCache::new();
             let done = AtomicBool::new(false);
             std::thread::scope(|scope| {
                 for reader in 0..2 {
-                    let (spellings, done) = (&spellings, &done);
+                    let (cache, done) = (&cache, &done);
                     scope.spawn(move || {
                         // With so many, each free slot is one that a reader looks into.
                         let absent: Vec<_> = (0..100).map(|i| format!("{reader}/{i}")).collect();
                         while !done.load(Ordering::Relaxed) {
-                            assert!(absent.iter().all(|name| spellings.get(name).is_none()));
+                            assert!(absent.iter().all(|name| cache.get(name).is_none()));
                         }
                     });
                 }
                 (0..if cfg!(miri) { 40 } else { 500 }).for_each(|i| {
                     let name = format!("{round}/{i}/added");
-                    spellings.insert(&name, &series(&name));
+                    cache.insert(&name, &series(&name));
                 });
                 done.store(true, Ordering::Relaxed);
             });
@@ -211,13 +213,13 @@ mod tests {
     }
 
     #[test]
-    fn the_first_series_of_a_spelling_stays() {
-        let spellings = Spellings::new();
+    fn the_first_series_of_a_text_stays() {
+        let cache = KeyCache::new();
         let (first, second) = (series("a"), series("a"));
-        spellings.insert("/a", &first);
-        spellings.insert("/a", &second);
-        assert!(Arc::ptr_eq(spellings.get("/a").unwrap(), &first));
-        assert_eq!(*spellings.length.lock(), 1);
-        assert!(spellings.get("").is_none());
+        cache.insert("/a", &first);
+        cache.insert("/a", &second);
+        assert!(Arc::ptr_eq(cache.get("/a").unwrap(), &first));
+        assert_eq!(*cache.len.lock(), 1);
+        assert!(cache.get("").is_none());
     }
 }

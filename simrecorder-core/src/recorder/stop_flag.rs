@@ -2,33 +2,34 @@
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-/// The one flag that every `record` looks at: the recorder was closed, or so many stores failed
-/// that it stops.
+/// The one flag that every `record` checks: the recorder was closed, or so many stores failed that
+/// it stops.
 #[derive(Debug)]
-pub(crate) struct Stop {
-    flag: AtomicBool,
+pub(super) struct StopFlag {
+    is_set: AtomicBool,
     failures_left: AtomicUsize,
 }
 
-impl Stop {
+impl StopFlag {
+    /// A flag that is set by this many failures of stores.
     pub(super) fn new(failures: usize) -> Self {
         Self {
-            flag: AtomicBool::new(false),
+            is_set: AtomicBool::new(false),
             failures_left: AtomicUsize::new(failures),
         }
     }
 
     #[inline]
     pub(super) fn is_set(&self) -> bool {
-        self.flag.load(Ordering::Acquire)
+        self.is_set.load(Ordering::Acquire)
     }
 
     pub(super) fn set(&self) {
-        self.flag.store(true, Ordering::Release);
+        self.is_set.store(true, Ordering::Release);
     }
 
     /// Counts a store that failed; `true` if the recorder stops.
-    pub(crate) fn count_failure(&self) -> bool {
+    pub(super) fn count_failure(&self) -> bool {
         let stops = self.failures_left.fetch_sub(1, Ordering::AcqRel) <= 1;
         if stops {
             self.set();

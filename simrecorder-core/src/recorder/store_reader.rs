@@ -1,11 +1,9 @@
-//! Reading what was recorded, through the recorder or one of its stores.
+//! Reading what was recorded, from the stores of a recorder or one of them.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::Recorder;
-use super::committing::ToRead;
-use super::inner::{Inner, closed};
+use super::committer::{Committer, ReadableStore};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::key::Key;
 use crate::model::schema::{Attributes, NodeKind};
@@ -13,133 +11,11 @@ use crate::model::value::Value;
 use crate::reading::group::Group;
 use crate::reading::view::View;
 use crate::store::data_store::{DataStore, DataStoreExt};
-use crate::store::errors::wrong_node;
-use crate::store::node::Child;
-use crate::store::node::Node;
+use crate::store::errors::{closed, wrong_node};
+use crate::store::node::{Child, Node};
 
 /// How many keys an error names as near to the one that was asked for.
 const NEAREST_KEYS: usize = 3;
-
-impl Recorder {
-    /// The value at `key`; `None` if there is nothing.
-    ///
-    /// # Errors
-    /// [`KindMismatch`](ErrorKind::KindMismatch) if the key is a series or a group.
-    pub fn get(&self, key: impl AsRef<str>) -> Result<Option<Value>> {
-        self.reader().map_or(Ok(None), |reader| reader.get(key))
-    }
-
-    /// The value at `key`, converted; `None` if there is nothing.
-    ///
-    /// # Errors
-    /// As for [`get`](Self::get); [`TypeMismatch`](ErrorKind::TypeMismatch) if the value is no
-    /// `T`.
-    pub fn get_as<T: TryFrom<Value, Error = Error>>(
-        &self,
-        key: impl AsRef<str>,
-    ) -> Result<Option<T>> {
-        self.reader().map_or(Ok(None), |reader| reader.get_as(key))
-    }
-
-    /// A lazy view of the series at `key`, with all that this recorder has recorded so far.
-    /// Nothing is read yet.
-    ///
-    /// # Errors
-    /// [`NotFound`](ErrorKind::NotFound) names the nearest keys;
-    /// [`KindMismatch`](ErrorKind::KindMismatch) if the key is a value or a group.
-    pub fn get_all(&self, key: impl AsRef<str>) -> Result<View> {
-        match self.reader() {
-            Some(reader) => reader.get_all(key),
-            None => Err(recording_is_disabled("get_all", key.as_ref())),
-        }
-    }
-
-    /// The group at `key`, with its series, values and coordinates as of one commit of its store,
-    /// which has all that this recorder has recorded so far. The empty key is the root.
-    ///
-    /// # Errors
-    /// [`NotFound`](ErrorKind::NotFound) names the nearest keys;
-    /// [`KindMismatch`](ErrorKind::KindMismatch) if the key is a value or a series.
-    pub fn group(&self, key: impl AsRef<str>) -> Result<Group> {
-        match self.reader() {
-            Some(reader) => reader.group(key),
-            None => Err(recording_is_disabled("group", key.as_ref())),
-        }
-    }
-
-    /// All keys of values and series, in order.
-    ///
-    /// # Errors
-    /// What the stores report.
-    pub fn keys(&self) -> Result<Vec<Key>> {
-        self.reader().map_or(Ok(Vec::new()), |reader| reader.keys())
-    }
-
-    /// What stands right below the group `key`, in order; the empty key is the root. Nothing
-    /// there, or no group: empty.
-    ///
-    /// # Errors
-    /// What the stores report.
-    pub fn children(&self, key: impl AsRef<str>) -> Result<Vec<Child>> {
-        self.reader()
-            .map_or(Ok(Vec::new()), |reader| reader.children(key))
-    }
-
-    /// What stands at `key`: a group, a value, a series, or nothing.
-    ///
-    /// # Errors
-    /// What the stores report.
-    pub fn kind_of(&self, key: impl AsRef<str>) -> Result<Option<NodeKind>> {
-        self.reader().map_or(Ok(None), |reader| reader.kind_of(key))
-    }
-
-    /// The attributes of the group, value or series at `key`; `None` if there is nothing. The
-    /// empty key is the root.
-    ///
-    /// # Errors
-    /// What the stores report.
-    pub fn attributes(&self, key: impl AsRef<str>) -> Result<Option<Attributes>> {
-        self.reader()
-            .map_or(Ok(None), |reader| reader.attributes(key))
-    }
-
-    /// Reads from one store alone, by its name: that of its backend (`memory`, `zarr`, …; a
-    /// second one of a kind is `memory-2`), or the one that [`Named`](crate::Named) gives.
-    ///
-    /// # Errors
-    /// [`NotFound`](ErrorKind::NotFound) names the stores there are.
-    pub fn store(&self, name: &str) -> Result<StoreReader> {
-        let pipelines = self.inner().map_or(&[][..], |inner| &inner.pipelines);
-        match (
-            self.inner(),
-            pipelines
-                .iter()
-                .position(|pipeline| pipeline.name() == name),
-        ) {
-            (Some(inner), Some(index)) => Ok(StoreReader {
-                inner: Arc::clone(inner),
-                only: Some(index),
-            }),
-            _ => {
-                let names: Vec<_> = pipelines.iter().map(|pipeline| pipeline.name()).collect();
-                let message = format!("there is no such store; there are: {}", names.join(", "));
-                Err(Error::new(ErrorKind::NotFound, "store", message).with_key(name))
-            }
-        }
-    }
-
-    fn reader(&self) -> Option<StoreReader> {
-        self.inner().map(|inner| StoreReader {
-            inner: Arc::clone(inner),
-            only: None,
-        })
-    }
-}
-
-fn recording_is_disabled(operation: &'static str, key: &str) -> Error {
-    let message = "recording is disabled, there is nothing to read";
-    Error::new(ErrorKind::NotFound, operation, message).with_key(key)
-}
 
 /// The value at a key, if there is one.
 fn find_value(store: &dyn DataStore, key: &Key) -> Result<Option<Value>> {
@@ -150,18 +26,38 @@ fn find_value(store: &dyn DataStore, key: &Key) -> Result<Option<Value>> {
     }
 }
 
-/// Reads from one store of a recorder; see [`Recorder::store`].
+/// Reads from one store of a recorder; see [`Recorder::store`](crate::Recorder::store).
 ///
-/// Its methods are those of [`Recorder`].
+/// Its methods are those of [`Recorder`](crate::Recorder).
 #[derive(Clone, Debug)]
 pub struct StoreReader {
-    inner: Arc<Inner>,
+    committer: Arc<Committer>,
     /// The store to read, or all.
     only: Option<usize>,
 }
 
 impl StoreReader {
-    /// See [`Recorder::get`].
+    /// Reads from the first store that has a key.
+    pub(super) fn of_all(committer: &Arc<Committer>) -> Self {
+        Self {
+            committer: Arc::clone(committer),
+            only: None,
+        }
+    }
+
+    /// Reads from the store with this name.
+    pub(super) fn of_one(committer: &Arc<Committer>, name: &str) -> Result<Self> {
+        let names = committer.stores().names();
+        match names.iter().position(|other| *other == name) {
+            Some(index) => Ok(Self {
+                committer: Arc::clone(committer),
+                only: Some(index),
+            }),
+            None => Err(no_such_store(name, &names)),
+        }
+    }
+
+    /// See [`Recorder::get`](crate::Recorder::get).
     ///
     /// # Errors
     /// See there.
@@ -177,7 +73,7 @@ impl StoreReader {
         Ok(None)
     }
 
-    /// See [`Recorder::get_as`].
+    /// See [`Recorder::get_as`](crate::Recorder::get_as).
     ///
     /// # Errors
     /// See there.
@@ -190,7 +86,7 @@ impl StoreReader {
         value.map_err(|e| e.with_key(key).with_operation("get"))
     }
 
-    /// See [`Recorder::get_all`].
+    /// See [`Recorder::get_all`](crate::Recorder::get_all).
     ///
     /// # Errors
     /// See there.
@@ -207,7 +103,7 @@ impl StoreReader {
         Err(self.not_found(&key, operation))
     }
 
-    /// See [`Recorder::group`].
+    /// See [`Recorder::group`](crate::Recorder::group).
     ///
     /// # Errors
     /// See there.
@@ -224,7 +120,7 @@ impl StoreReader {
         Err(self.not_found(&key, operation))
     }
 
-    /// See [`Recorder::keys`].
+    /// See [`Recorder::keys`](crate::Recorder::keys).
     ///
     /// # Errors
     /// See there.
@@ -245,7 +141,7 @@ impl StoreReader {
         Ok(keys)
     }
 
-    /// See [`Recorder::children`].
+    /// See [`Recorder::children`](crate::Recorder::children).
     ///
     /// # Errors
     /// See there.
@@ -261,7 +157,7 @@ impl StoreReader {
         Ok(children.into_values().collect())
     }
 
-    /// See [`Recorder::kind_of`].
+    /// See [`Recorder::kind_of`](crate::Recorder::kind_of).
     ///
     /// # Errors
     /// See there.
@@ -276,7 +172,7 @@ impl StoreReader {
         Ok(None)
     }
 
-    /// See [`Recorder::attributes`].
+    /// See [`Recorder::attributes`](crate::Recorder::attributes).
     ///
     /// # Errors
     /// See there.
@@ -294,24 +190,24 @@ impl StoreReader {
     /// The stores to read, each as soon as it holds what was recorded.
     fn stores<'a>(
         &'a self,
-        stores: Vec<ToRead<'a>>,
+        stores: Vec<ReadableStore<'a>>,
     ) -> impl Iterator<Item = Result<&'a dyn DataStore>> {
-        let ready = move |to_read: ToRead<'a>| match self.inner.wait_for(&to_read) {
-            Ok(false) if self.only.is_none() => None,
-            Ok(_) => Some(Ok(&**to_read.0.store())),
-            Err(error) => Some(Err(error)),
-        };
-        stores.into_iter().filter_map(ready)
+        let wait = |readable| self.committer.wait_for(&readable, self.only).transpose();
+        stores.into_iter().filter_map(wait)
     }
 
     /// Commits what the recorder still holds of `key` (or of all keys, for the root and
     /// groups), and checks the key.
-    fn prepare(&self, spelling: &str, operation: &'static str) -> Result<(Key, Vec<ToRead<'_>>)> {
-        if self.inner.is_closed() {
-            return Err(closed(operation).with_key(spelling));
+    fn prepare(
+        &self,
+        text: &str,
+        operation: &'static str,
+    ) -> Result<(Key, Vec<ReadableStore<'_>>)> {
+        if self.committer.stores().is_closed() {
+            return Err(closed(operation, "recorder").with_key(text));
         }
-        let key = Key::new_or_root(spelling).map_err(|e| e.with_operation(operation))?;
-        let stores = self.inner.commit_for_reading(&key, self.only)?;
+        let key = Key::new_or_root(text).map_err(|e| e.with_operation(operation))?;
+        let stores = self.committer.commit_for_reading(&key, self.only)?;
         Ok((key, stores))
     }
 
@@ -331,6 +227,11 @@ impl StoreReader {
         };
         Error::new(ErrorKind::NotFound, operation, message).with_key(key.as_str())
     }
+}
+
+pub(super) fn no_such_store(name: &str, names: &[&str]) -> Error {
+    let message = format!("there is no such store; there are: {}", names.join(", "));
+    Error::new(ErrorKind::NotFound, "store", message).with_key(name)
 }
 
 /// How many characters have to change to turn one text into the other (Levenshtein 1966), for

@@ -1,0 +1,176 @@
+//! Commits on request: flush, checkpoint, before reading, and at the end.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use parking_lot::Mutex;
+
+use super::buffer_pool::BufferPool;
+use super::buffers::Buffers;
+use super::key_registry::KeyRegistry;
+use super::pipeline::{Barrier, BarrierKind, Pipeline, WhenFull};
+use super::stores::Stores;
+use crate::error::{Error, ErrorKind, Result};
+use crate::model::key::Key;
+use crate::store::data_store::DataStore;
+
+/// Sends what the recorder holds to the stores, and waits until they have committed it.
+#[derive(Debug)]
+pub(super) struct Committer {
+    stores: Arc<Stores>,
+    keys: Arc<KeyRegistry>,
+    buffers: Arc<Buffers>,
+    pool: Arc<BufferPool>,
+    /// Locked while the recorder is closed: how that went.
+    closing: Mutex<Result<()>>,
+}
+
+/// A store to read from, once it has committed what was recorded.
+#[derive(Debug)]
+pub(super) struct ReadableStore<'a> {
+    pipeline: &'a Pipeline,
+    /// What to wait for, if anything was written.
+    barrier: Option<Arc<Barrier>>,
+}
+
+impl Committer {
+    pub(super) fn new(
+        stores: Arc<Stores>,
+        keys: Arc<KeyRegistry>,
+        buffers: Arc<Buffers>,
+        pool: Arc<BufferPool>,
+    ) -> Self {
+        Self {
+            stores,
+            keys,
+            buffers,
+            pool,
+            closing: Mutex::new(Ok(())),
+        }
+    }
+
+    /// The stores that it commits to.
+    pub(super) fn stores(&self) -> &Stores {
+        &self.stores
+    }
+
+    /// Commits everything and waits until it is durable.
+    pub(super) fn flush(&self) -> Result<()> {
+        self.commit_all(BarrierKind::Flush, "flush")
+    }
+
+    /// Commits everything and brings it into the form that other software reads.
+    pub(super) fn checkpoint(&self) -> Result<()> {
+        self.commit_all(BarrierKind::Checkpoint, "checkpoint")
+    }
+
+    fn commit_all(&self, kind: BarrierKind, operation: &'static str) -> Result<()> {
+        match self.stores.check_running(operation) {
+            // Nothing was written, so there is nothing to do.
+            Err(error) if error.kind() == ErrorKind::ReadOnly => return Ok(()),
+            running => running?,
+        }
+        self.buffers.send_all(WhenFull::Wait, 0);
+        let mut held_up = Ok(());
+        for (pipeline, barrier) in self.send_barriers(kind) {
+            // Errors are kept by the pipelines, except those that are no failure of the store.
+            let result = barrier.wait(None).unwrap_or(Ok(()));
+            if !pipeline.has_failed() {
+                held_up = held_up.and(result.map_err(|e| e.in_store(pipeline.name())));
+            }
+        }
+        self.stores.stop_reason().map_or(held_up, Err)
+    }
+
+    /// Sends a barrier to every store.
+    fn send_barriers(&self, kind: BarrierKind) -> Vec<(&Pipeline, Arc<Barrier>)> {
+        let send = |pipeline| (pipeline, Pipeline::send_barrier(pipeline, kind));
+        self.stores.pipelines().iter().map(send).collect()
+    }
+
+    /// Commits what this recorder holds of `key`, or of the series right below it, and what was
+    /// declared and set. Returns the stores to read, in their order: all that have not failed, or
+    /// `only` one.
+    pub(super) fn commit_for_reading(
+        &self,
+        key: &Key,
+        only: Option<usize>,
+    ) -> Result<Vec<ReadableStore<'_>>> {
+        let series = self.keys.series(key);
+        let has_written = self.keys.has_written();
+        let wanted = series.map_or_else(|| self.buffers.below(key), |series| vec![series]);
+        for buffer in wanted {
+            drop(self.buffers.send(buffer.lock(), WhenFull::Wait)?);
+        }
+        let is_wanted = |index: usize, pipeline: &Pipeline| match only {
+            Some(only) => only == index,
+            None => !pipeline.has_failed() || self.stores.is_stopped(),
+        };
+        let pipelines = self.stores.pipelines().iter().enumerate();
+        let wanted = pipelines.filter(|(index, pipeline)| is_wanted(*index, pipeline));
+        let readable = wanted.map(|(_, pipeline)| ReadableStore {
+            pipeline,
+            barrier: has_written.then(|| pipeline.send_barrier(BarrierKind::Flush)),
+        });
+        Ok(readable.collect())
+    }
+
+    /// Waits until a store can be read; `None` if it failed in the meantime, and is not the `only`
+    /// one to read.
+    pub(super) fn wait_for<'a>(
+        &self,
+        readable: &ReadableStore<'a>,
+        only: Option<usize>,
+    ) -> Result<Option<&'a dyn DataStore>> {
+        if let Some(barrier) = &readable.barrier {
+            // Errors are kept by the pipelines.
+            barrier.wait(None);
+        }
+        if let Some(error) = self.stores.stop_reason() {
+            return Err(error);
+        }
+        let pipeline = readable.pipeline;
+        let is_readable = only.is_some() || !pipeline.has_failed();
+        Ok(is_readable.then(|| &**pipeline.store()))
+    }
+
+    /// Closes the recorder; `None` if the deadline passed before all stores were closed.
+    pub(super) fn close(&self, deadline: Option<Instant>) -> Option<Result<()>> {
+        // A second caller gets the result of the first one.
+        let mut closing = self.closing.lock();
+        let pipelines = self.stores.pipelines();
+        if !self.stores.close() {
+            if closing.is_err() {
+                *closing = first_error(pipelines.iter().map(|p| (p.name(), p.close_again())));
+            }
+            return Some(closing.clone());
+        }
+        self.keys.wait_for_changes();
+        self.buffers.close();
+        let results: Vec<_> = self
+            .send_barriers(BarrierKind::Close)
+            .into_iter()
+            .map(|(pipeline, barrier)| Some((pipeline.name(), barrier.wait(deadline)?)))
+            .collect::<Option<_>>()?;
+        pipelines.iter().for_each(Pipeline::join);
+        self.pool.clear();
+        *closing = first_error(results.into_iter());
+        Some(closing.clone())
+    }
+}
+
+fn first_error<'a>(results: impl Iterator<Item = (&'a str, Result<()>)>) -> Result<()> {
+    let mut errors = results.filter_map(|(name, result)| Some((name, result.err()?)));
+    let Some((name, first)) = errors.next() else {
+        return Ok(());
+    };
+    let others: Vec<_> = errors
+        .map(|(name, error)| format!("store '{name}': {error}"))
+        .collect();
+    let first = first.in_store(name);
+    if others.is_empty() {
+        return Err(first);
+    }
+    let message = format!("several stores failed; also {}", others.join("; "));
+    Err(Error::new(first.kind(), "close", message).with_source(first))
+}

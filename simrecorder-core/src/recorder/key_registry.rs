@@ -1,0 +1,378 @@
+//! What the recorder knows of each key, and the first use of a key.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use hashbrown::HashMap;
+use parking_lot::Mutex;
+
+use super::buffers::Buffers;
+use super::key_cache::KeyCache;
+use super::options::{OnDivergence, RecorderOptions};
+use super::pipeline::{CHANGE_BYTES, Reservation, change_bytes};
+use super::series_buffer::SeriesBuffer;
+use super::stores::Stores;
+use crate::error::{Error, ErrorKind, Result};
+use crate::model::key::Key;
+use crate::model::schema::{Attributes, NodeKind, Schema};
+use crate::model::value::Value;
+use crate::store::commit::Change;
+use crate::store::errors::{clash, not_a_group};
+use crate::store::node::Node;
+
+/// How many texts of one key are cached. The others are brought to the normal form each time.
+const MAX_CACHED_TEXTS: u32 = 8;
+
+/// The nodes that the recorder has used, and the series that texts of keys lead to.
+#[derive(Debug)]
+pub(super) struct KeyRegistry {
+    stores: Arc<Stores>,
+    buffers: Arc<Buffers>,
+    cache: Arc<KeyCache>,
+    nodes: Mutex<Nodes>,
+    /// Whether anything except records was written.
+    has_written: AtomicBool,
+    on_divergence: OnDivergence,
+}
+
+type Nodes = HashMap<Key, RegisteredNode>;
+
+/// A node that this recorder has used.
+#[derive(Clone, Debug)]
+enum RegisteredNode {
+    Group,
+    Value,
+    Series(Arc<SeriesBuffer>),
+}
+
+impl RegisteredNode {
+    fn kind(&self) -> NodeKind {
+        match self {
+            Self::Group => NodeKind::Group,
+            Self::Value => NodeKind::Value,
+            Self::Series(_) => NodeKind::Series,
+        }
+    }
+}
+
+impl KeyRegistry {
+    pub(super) fn new(
+        stores: Arc<Stores>,
+        buffers: Arc<Buffers>,
+        cache: Arc<KeyCache>,
+        options: &RecorderOptions,
+    ) -> Self {
+        Self {
+            stores,
+            buffers,
+            cache,
+            nodes: Mutex::default(),
+            has_written: AtomicBool::new(false),
+            on_divergence: options.on_divergence,
+        }
+    }
+
+    /// The series at a key, if this recorder has used it.
+    pub(super) fn series(&self, key: &Key) -> Option<Arc<SeriesBuffer>> {
+        match self.nodes.lock().get(key) {
+            Some(RegisteredNode::Series(series)) => Some(Arc::clone(series)),
+            _ => None,
+        }
+    }
+
+    /// Whether anything was written: a series, a value or attributes.
+    pub(super) fn has_written(&self) -> bool {
+        self.has_written.load(Ordering::Relaxed) || self.buffers.count() > 0
+    }
+
+    /// Waits for the thread that writes to a new key, if there is one. Those that come later see
+    /// that the recorder is closed.
+    pub(super) fn wait_for_changes(&self) {
+        drop(self.nodes.lock());
+    }
+
+    /// The series at `key`; if there is none, it is made with `schema`.
+    pub(super) fn find_or_create(
+        &self,
+        text: &str,
+        schema: impl FnOnce() -> Schema,
+    ) -> Result<Arc<SeriesBuffer>> {
+        self.stores.check_running("record")?;
+        if let Some(series) = self.cache.get(text) {
+            return Ok(Arc::clone(series));
+        }
+        let key = Key::new(text)?;
+        let registered = self.nodes.lock().get(&key).cloned();
+        let series = match registered {
+            Some(RegisteredNode::Series(series)) => series,
+            Some(other) => return Err(clash("record", &key, other.kind(), NodeKind::Series)),
+            None => self.create_series(key, schema())?,
+        };
+        if series.cached_texts.fetch_add(1, Ordering::Relaxed) < MAX_CACHED_TEXTS {
+            self.cache.insert(text, &series);
+        }
+        Ok(series)
+    }
+
+    fn create_series(&self, key: Key, schema: Schema) -> Result<Arc<SeriesBuffer>> {
+        schema.check()?;
+        // First, so that no thread waits for room with the keys locked.
+        let when_full = self.stores.when_full();
+        let room = self.stores.reserve(2 * CHANGE_BYTES, when_full)?;
+        let mut nodes = self.nodes.lock();
+        // Closing takes this lock after it has set the flag.
+        self.stores.check_running("record")?;
+        match nodes.get(&key) {
+            Some(RegisteredNode::Series(series)) => return Ok(Arc::clone(series)),
+            Some(other) => return Err(clash("record", &key, other.kind(), NodeKind::Series)),
+            None => {}
+        }
+        let groups = self.check_groups_above(&nodes, &key)?;
+        let mut stored = Vec::new();
+        for room in room.into_vec() {
+            let pipeline = room.pipeline();
+            if pipeline.has_failed() {
+                continue;
+            }
+            let Some(node) = self.stores.answer(pipeline, pipeline.node(&key))? else {
+                continue;
+            };
+            stored.push(StoredSeries {
+                room,
+                len: series_len(&key, node, &schema)?,
+            });
+        }
+        let mut chunk_records = None;
+        for StoredSeries { room, len } in &stored {
+            let pipeline = room.pipeline();
+            let planned = pipeline.plan(&key, Some(&schema));
+            let Some(records) = self.stores.answer(pipeline, planned)? else {
+                continue;
+            };
+            // A store that has the series already keeps its chunks.
+            chunk_records = chunk_records.or(Some(records));
+            tracing::trace!(store = pipeline.name(), %key, ?len, records, "series");
+        }
+        stored.retain(|stored| !stored.room.pipeline().has_failed());
+        let start = self.common_len(&key, &stored)?;
+        let schema = Arc::new(schema);
+        for StoredSeries { room, len } in stored {
+            let declare = len.is_none().then(|| Change::Declare {
+                key: key.clone(),
+                schema: Arc::clone(&schema),
+            });
+            let is_longer = len.is_some_and(|len| len > start);
+            let is_cut = is_longer && self.on_divergence == OnDivergence::CutToShortest;
+            let truncate = is_cut.then(|| Change::Truncate {
+                key: key.clone(),
+                len: start,
+            });
+            room.send(declare.into_iter().chain(truncate).collect());
+        }
+        let chunk_records = chunk_records.unwrap_or(1);
+        let series = SeriesBuffer::new(key.clone(), schema, chunk_records, start);
+        let series = Arc::new(series);
+        self.buffers.add(Arc::clone(&series));
+        register_groups(&mut nodes, groups);
+        nodes.insert(key, RegisteredNode::Series(Arc::clone(&series)));
+        Ok(series)
+    }
+
+    /// How many records of a series all stores hold.
+    fn common_len(&self, key: &Key, stored: &[StoredSeries<'_>]) -> Result<u64> {
+        let shared_may_differ = self.on_divergence == OnDivergence::SharedMayDiffer;
+        let is_compared = |stored: &&StoredSeries<'_>| {
+            !(shared_may_differ && stored.room.pipeline().store().as_shared().is_some())
+        };
+        let compared: Vec<_> = stored.iter().filter(is_compared).collect();
+        let lens = || compared.iter().map(|stored| stored.len.unwrap_or(0));
+        let shortest = lens().min().unwrap_or(0);
+        if lens().all(|len| len == shortest) || self.on_divergence == OnDivergence::CutToShortest {
+            return Ok(shortest);
+        }
+        let names = compared.iter().map(|stored| stored.room.pipeline().name());
+        let held: Vec<_> = names
+            .zip(lens())
+            .map(|(name, len)| format!("'{name}' {len}"))
+            .collect();
+        let message = format!(
+            "the stores hold different numbers of records: {}; \
+             RecorderOptions::on_divergence(OnDivergence::CutToShortest) cuts all to {shortest}",
+            held.join(", ")
+        );
+        Err(Error::new(ErrorKind::Diverged, "record", message).with_key(key.as_str()))
+    }
+
+    /// Checks that the keys above `key` are, or can become, groups; returns those that are not
+    /// registered yet.
+    fn check_groups_above(&self, nodes: &Nodes, key: &Key) -> Result<Vec<Key>> {
+        let mut new = Vec::new();
+        for group in key.ancestors() {
+            match nodes.get(&group) {
+                Some(RegisteredNode::Group) => break,
+                Some(other) => return Err(not_a_group("create", key, &group, other.kind())),
+                None => {}
+            }
+            for pipeline in self.stores.healthy() {
+                let answer = self.stores.answer(pipeline, pipeline.node(&group))?;
+                match answer.flatten().map(|node| node.kind()) {
+                    None | Some(NodeKind::Group) => {}
+                    Some(other) => return Err(not_a_group("create", key, &group, other)),
+                }
+            }
+            new.push(group);
+        }
+        Ok(new)
+    }
+
+    /// What the series at `key` holds, if there is one.
+    pub(super) fn series_schema(&self, key: &Key) -> Result<Option<Arc<Schema>>> {
+        match self.nodes.lock().get(key) {
+            Some(RegisteredNode::Series(series)) => return Ok(Some(Arc::clone(&series.schema))),
+            Some(other) => return Err(clash("record", key, other.kind(), NodeKind::Series)),
+            None => {}
+        }
+        for pipeline in self.stores.healthy() {
+            match pipeline.node(key)? {
+                Some(Node::Series(view)) => return Ok(Some(Arc::clone(view.schema()))),
+                Some(other) => return Err(clash("record", key, other.kind(), NodeKind::Series)),
+                None => {}
+            }
+        }
+        Ok(None)
+    }
+
+    pub(super) fn declare(&self, text: &str, schema: Schema) -> Result<()> {
+        schema.check()?;
+        let series = self.find_or_create(text, || schema.clone())?;
+        series.schema.check_same_records(&schema)
+    }
+
+    pub(super) fn truncate(&self, text: &str, len: u64) -> Result<()> {
+        self.stores.check_running("truncate")?;
+        let key = Key::new(text)?;
+        let schema = self.series_schema(&key)?.ok_or_else(|| {
+            let message = "there is nothing at this key to truncate";
+            Error::new(ErrorKind::NotFound, "truncate", message)
+        })?;
+        for pipeline in self.stores.healthy() {
+            let answer = self.stores.answer(pipeline, pipeline.node(&key))?;
+            let first = match answer.flatten() {
+                Some(Node::Series(view)) => view.first_record(),
+                _ => 0,
+            };
+            if len < first {
+                let message = format!(
+                    "'{}' freed the records before {first}, so it cannot go back to {len}",
+                    pipeline.name()
+                );
+                return Err(Error::new(ErrorKind::OutOfBounds, "truncate", message));
+            }
+        }
+        let series = self.find_or_create(text, || Schema::clone(&schema))?;
+        // Other writers of a store may have appended, so the store decides how many records there
+        // are.
+        self.buffers.truncate(&series, len)
+    }
+
+    pub(super) fn set(&self, text: &str, value: Value) -> Result<()> {
+        self.stores.check_running("set")?;
+        let key = Key::new(text)?;
+        let value = Arc::new(value);
+        let set = || Change::Set {
+            key: key.clone(),
+            value: Arc::clone(&value),
+        };
+        let when_full = self.stores.when_full();
+        let room = self.stores.reserve(change_bytes(&set()), when_full)?;
+        let mut nodes = self.nodes.lock();
+        self.stores.check_running("set")?;
+        match nodes.get(&key) {
+            Some(RegisteredNode::Value) => {}
+            Some(other) => return Err(clash("set", &key, other.kind(), NodeKind::Value)),
+            None => {
+                let groups = self.check_groups_above(&nodes, &key)?;
+                for pipeline in self.stores.healthy() {
+                    let answer = self.stores.answer(pipeline, pipeline.node(&key))?;
+                    match answer.flatten().map(|node| node.kind()) {
+                        None | Some(NodeKind::Value) => {}
+                        Some(other) => return Err(clash("set", &key, other, NodeKind::Value)),
+                    }
+                    self.stores.answer(pipeline, pipeline.plan(&key, None))?;
+                }
+                register_groups(&mut nodes, groups);
+                nodes.insert(key.clone(), RegisteredNode::Value);
+            }
+        }
+        self.has_written.store(true, Ordering::Relaxed);
+        // Under the lock, so that values set one after the other arrive in this order.
+        room.send(|| vec![set()]);
+        Ok(())
+    }
+
+    pub(super) fn set_attributes(&self, text: &str, attributes: Attributes) -> Result<()> {
+        self.stores.check_running("set attributes")?;
+        let key = Key::new_or_root(text)?;
+        let when_full = self.stores.when_full();
+        let room = self.stores.reserve(CHANGE_BYTES, when_full)?;
+        let mut room = room.into_vec();
+        let mut nodes = self.nodes.lock();
+        self.stores.check_running("set attributes")?;
+        if !key.is_root() && !nodes.contains_key(&key) {
+            let mut groups = self.check_groups_above(&nodes, &key)?;
+            let mut kinds = Vec::new();
+            for room in &room {
+                let pipeline = room.pipeline();
+                kinds.push(match pipeline.has_failed() {
+                    true => None,
+                    false => {
+                        self.stores.answer(pipeline, pipeline.plan(&key, None))?;
+                        let answer = self.stores.answer(pipeline, pipeline.node(&key))?;
+                        answer.flatten().map(|node| node.kind())
+                    }
+                });
+            }
+            if kinds.iter().all(Option::is_none) {
+                groups.push(key.clone());
+            } else if kinds.iter().flatten().any(|kind| *kind != NodeKind::Group) {
+                // A store that has nothing there would make it a group.
+                let mut kinds = kinds.iter();
+                room.retain(|_| kinds.next().is_some_and(Option::is_some));
+            }
+            register_groups(&mut nodes, groups);
+        }
+        let attributes = Arc::new(attributes);
+        self.has_written.store(true, Ordering::Relaxed);
+        for room in room {
+            let (key, attributes) = (key.clone(), Arc::clone(&attributes));
+            room.send(vec![Change::SetAttributes { key, attributes }]);
+        }
+        Ok(())
+    }
+}
+
+/// Room in the queue of a store, and how many records its series has; `None` if it has none.
+struct StoredSeries<'a> {
+    room: Reservation<'a>,
+    len: Option<u64>,
+}
+
+/// How many records a series has that a store may hold already.
+fn series_len(key: &Key, node: Option<Node>, schema: &Schema) -> Result<Option<u64>> {
+    match node {
+        None => Ok(None),
+        Some(Node::Series(view)) => {
+            view.schema().check_same_records(schema)?;
+            Ok(Some(view.first_record() + view.len()))
+        }
+        Some(other) => Err(clash("record", key, other.kind(), NodeKind::Series)),
+    }
+}
+
+fn register_groups(nodes: &mut Nodes, groups: Vec<Key>) {
+    nodes.extend(
+        groups
+            .into_iter()
+            .map(|group| (group, RegisteredNode::Group)),
+    );
+}

@@ -1,0 +1,92 @@
+//! The room in the queue of a store: how many bytes are taken, and whose turn it is.
+
+/// Bytes in the queue of a store, and the threads that wait for some of them.
+#[derive(Debug)]
+pub(super) struct QueueRoom {
+    /// The most bytes that are taken, except by what is larger and alone.
+    bound: usize,
+    /// What all changes count, from their reservation to the end of their commit.
+    taken: usize,
+    /// The turn of the next thread that comes to wait. Threads get room in the order in which they
+    /// came.
+    next_turn: u64,
+    /// The turn that it is now.
+    turn: u64,
+    /// Whether a thread found no room and did not wait.
+    is_refused: bool,
+    /// How often a commit, or a failure, made room.
+    made_count: u64,
+}
+
+impl QueueRoom {
+    pub(super) fn new(bound: usize) -> Self {
+        Self {
+            bound,
+            taken: 0,
+            next_turn: 0,
+            turn: 0,
+            is_refused: false,
+            made_count: 0,
+        }
+    }
+
+    /// Whether there is room for `bytes`. What is larger than the bound passes alone.
+    pub(super) fn has(&self, bytes: usize) -> bool {
+        self.taken == 0 || self.taken.saturating_add(bytes) <= self.bound
+    }
+
+    pub(super) fn take(&mut self, bytes: usize) {
+        self.taken = self.taken.saturating_add(bytes);
+    }
+
+    pub(super) fn release(&mut self, bytes: usize) {
+        self.taken = self.taken.saturating_sub(bytes);
+    }
+
+    pub(super) fn taken(&self) -> usize {
+        self.taken
+    }
+
+    /// Joins the threads that wait; returns the turn of this one.
+    pub(super) fn join_line(&mut self) -> u64 {
+        self.next_turn += 1;
+        self.next_turn - 1
+    }
+
+    pub(super) fn is_turn(&self, turn: u64) -> bool {
+        self.turn == turn
+    }
+
+    pub(super) fn end_turn(&mut self) {
+        self.turn += 1;
+    }
+
+    /// Whether a thread waits for room.
+    pub(super) fn is_awaited(&self) -> bool {
+        self.turn != self.next_turn
+    }
+
+    /// Remembers that a thread found no room and did not wait.
+    pub(super) fn refuse(&mut self) {
+        self.is_refused = true;
+    }
+
+    /// Whether a thread waits for room, or was refused some since the last commit began.
+    pub(super) fn is_wanted(&self) -> bool {
+        self.is_awaited() || self.is_refused
+    }
+
+    /// A commit begins, which will make room.
+    pub(super) fn begin_commit(&mut self) {
+        self.is_refused = false;
+    }
+
+    /// Counts a commit or a failure.
+    pub(super) fn count_made(&mut self) {
+        self.made_count += 1;
+    }
+
+    pub(super) fn made_count(&self) -> u64 {
+        self.made_count
+    }
+}

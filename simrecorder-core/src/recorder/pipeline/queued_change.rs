@@ -1,0 +1,68 @@
+//! Changes in the queue of a store: what they count there, and the groups that they form.
+
+use crate::model::records::Records;
+use crate::model::value::Value;
+use crate::store::commit::Change;
+
+/// What a change without data counts in the queue.
+pub(crate) const CHANGE_BYTES: usize = 512;
+/// What a batch takes beside its records, here and in the store that makes the commit. It matters
+/// where many small ones wait, and for how many of them go into one commit.
+const BATCH_OVERHEAD: usize = 1024;
+
+/// What a batch of these records counts in the queue.
+pub(crate) fn batch_bytes(records: &Records) -> usize {
+    BATCH_OVERHEAD + records.capacity_bytes()
+}
+
+/// What a change counts in the queue.
+pub(crate) fn change_bytes(change: &Change) -> usize {
+    match change {
+        Change::Append { batch, .. } => batch_bytes(&batch.records),
+        Change::Set { value, .. } => CHANGE_BYTES + value_bytes(value),
+        Change::Declare { .. } | Change::SetAttributes { .. } | Change::Truncate { .. } => {
+            CHANGE_BYTES
+        }
+    }
+}
+
+/// What the changes of a group count together.
+pub(crate) fn group_bytes(changes: &[Change]) -> usize {
+    changes.iter().map(change_bytes).sum()
+}
+
+fn value_bytes(value: &Value) -> usize {
+    match value {
+        Value::Array(array) => array.as_bytes().len(),
+        Value::Text(text) => text.len(),
+        Value::Bytes(bytes) => bytes.len(),
+        Value::Object(object) => object.as_msgpack().len(),
+    }
+}
+
+/// A change on its way to its commit, with its place in the group that is committed together.
+#[derive(Debug)]
+pub(super) struct QueuedChange {
+    pub(super) change: Change,
+    /// What it counts.
+    pub(super) bytes: usize,
+    /// What its whole group counts.
+    pub(super) group_bytes: usize,
+    /// Whether it is the last change of its group.
+    pub(super) ends_group: bool,
+}
+
+impl QueuedChange {
+    /// The changes of a group, in their order.
+    pub(super) fn group(changes: Vec<Change>) -> impl ExactSizeIterator<Item = Self> {
+        let group_bytes = group_bytes(&changes);
+        let count = changes.len();
+        let changes = changes.into_iter().enumerate();
+        changes.map(move |(index, change)| Self {
+            bytes: change_bytes(&change),
+            change,
+            group_bytes,
+            ends_group: index + 1 == count,
+        })
+    }
+}

@@ -1,0 +1,190 @@
+//! One store as its queue sees it: the calls that write to it, its failure, and what it has
+//! committed.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use super::barrier::BarrierKind;
+use super::commit_builder::CommitBuilder;
+use super::sync::Mutex;
+use crate::error::{Error, ErrorKind, Result};
+use crate::recorder::buffer_pool::BufferPool;
+use crate::recorder::status::{StoreState, StoreStatus};
+use crate::recorder::stop_flag::StopFlag;
+use crate::store::commit::{Batch, Change};
+use crate::store::data_store::DataStore;
+
+/// A store with its name in the recorder. After a call that failed, only `close` is called.
+#[derive(Debug)]
+pub(super) struct StoreClient {
+    pub(super) name: String,
+    pub(super) store: Arc<dyn DataStore>,
+    stop: Arc<StopFlag>,
+    pool: Arc<BufferPool>,
+    /// Locked last, for moments only.
+    health: Mutex<StoreHealth>,
+}
+
+#[derive(Debug, Default)]
+struct StoreHealth {
+    failure: Option<Error>,
+    is_closed: bool,
+    committed_records: u64,
+    commits: u64,
+}
+
+impl StoreClient {
+    pub(super) fn new(
+        name: String,
+        store: Arc<dyn DataStore>,
+        stop: Arc<StopFlag>,
+        pool: Arc<BufferPool>,
+    ) -> Self {
+        Self {
+            name,
+            store,
+            stop,
+            pool,
+            health: Mutex::default(),
+        }
+    }
+
+    /// The error of the first call that failed, if one did.
+    pub(super) fn failure(&self) -> Option<Error> {
+        self.health.lock().failure.clone()
+    }
+
+    pub(super) fn has_failed(&self) -> bool {
+        self.health.lock().failure.is_some()
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.health.lock().is_closed
+    }
+
+    /// Whether the store takes no more commits.
+    pub(super) fn is_over(&self) -> bool {
+        let health = self.health.lock();
+        health.failure.is_some() || health.is_closed
+    }
+
+    pub(super) fn status(&self, queued_bytes: usize) -> StoreStatus {
+        let health = self.health.lock();
+        StoreStatus {
+            name: self.name.clone(),
+            state: match &health.failure {
+                Some(error) => StoreState::Failed(error.clone()),
+                None if health.is_closed => StoreState::Closed,
+                None => StoreState::Healthy,
+            },
+            queued_bytes,
+            committed_records: health.committed_records,
+            commits: health.commits,
+        }
+    }
+
+    /// Gives the store up, unless it failed before. The caller wakes the threads that wait for it.
+    pub(super) fn fail(&self, error: Error) {
+        let mut health = self.health.lock();
+        if health.failure.is_some() {
+            return;
+        }
+        health.failure = Some(error.clone());
+        let stops = self.stop.count_failure();
+        // The program may do anything when it is told.
+        drop(health);
+        if stops {
+            tracing::error!(store = self.name, %error, "a store failed: recording stops");
+        } else {
+            tracing::error!(store = self.name, %error, "a store failed: detached");
+        }
+    }
+
+    /// Gives up a store whose threads did not start.
+    pub(super) fn fail_to_start(&self, error: Error) {
+        self.health.lock().is_closed = true;
+        self.fail(error);
+    }
+
+    /// Lets the store encode a batch before its commit.
+    pub(super) fn prepare(&self, change: Change) -> Change {
+        let Change::Append {
+            batch,
+            prepared: None,
+        } = change
+        else {
+            return change;
+        };
+        let prepared = no_panic("prepare", || self.store.prepare(&batch)).unwrap_or_else(|error| {
+            self.fail(error);
+            None
+        });
+        Change::Append { batch, prepared }
+    }
+
+    /// Commits all changes, unless the store failed. Either way, their buffers are free afterwards.
+    pub(super) fn commit(&self, builder: CommitBuilder) {
+        let records: u64 = builder.batches().map(|batch| batch.records.len()).sum();
+        let batches: Vec<Arc<Batch>> = builder.batches().map(Arc::clone).collect();
+        if self.has_failed() {
+            drop(builder);
+        } else {
+            match no_panic("commit", || self.store.commit(builder.into_commit())) {
+                Ok(()) => {
+                    let mut health = self.health.lock();
+                    health.committed_records += records;
+                    health.commits += 1;
+                }
+                Err(error) => self.fail(error),
+            }
+        }
+        // The last store that is done with a batch gives its buffer back.
+        for batch in batches.into_iter().filter_map(Arc::into_inner) {
+            self.pool.give_back(batch.records.into_parts().0);
+        }
+    }
+
+    /// Does what a barrier asks for, once every change before it is committed.
+    pub(super) fn reach(&self, kind: BarrierKind) -> Result<()> {
+        let failure = self.failure();
+        let result = match kind {
+            // A failed store is closed too, so that others can open it.
+            BarrierKind::Close => no_panic("close", || self.store.close()),
+            _ if failure.is_some() => Ok(()),
+            BarrierKind::Checkpoint => no_panic("checkpoint", || self.store.checkpoint()),
+            BarrierKind::Flush => Ok(()),
+        };
+        if let (None, Err(error)) = (&failure, &result) {
+            // Another program has the recording open. Nothing is lost, and it can be tried again.
+            if error.kind() != ErrorKind::Locked {
+                self.fail(error.clone());
+            }
+        }
+        if kind == BarrierKind::Close {
+            self.health.lock().is_closed = true;
+        }
+        failure.map_or(result, Err)
+    }
+
+    /// Closes the store again, after its queue has ended, unless it failed.
+    pub(super) fn close_again(&self) -> Result<()> {
+        match self.failure() {
+            Some(error) => Err(error),
+            None => no_panic("close", || self.store.close()),
+        }
+    }
+}
+
+/// Turns a panic in a store into an error, so that nobody waits in vain for the thread that called
+/// it.
+pub(super) fn no_panic<T>(operation: &'static str, work: impl FnOnce() -> Result<T>) -> Result<T> {
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
+        let text = panic
+            .downcast_ref::<&str>()
+            .copied()
+            .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+            .unwrap_or("no message");
+        let message = format!("the store panicked: {text}");
+        Err(Error::new(ErrorKind::Internal, operation, message))
+    })
+}
