@@ -80,15 +80,15 @@ fn tail_frames() -> Vec<Vec<u8>> {
         ends: vec![3, 6],
         ..Rows::default()
     };
-    write_frame(&mut tail, 0, &rows);
-    write_frame(&mut tail, 2, &rows);
+    write_frame(&mut tail, 0, rows.as_rows_ref(), |_| {});
+    write_frame(&mut tail, 2, rows.as_rows_ref(), |_| {});
     let mut fixed = Vec::new();
     let rows = Rows {
         count: 2,
         data: vec![1; 16],
         ..Rows::default()
     };
-    write_frame(&mut fixed, 0, &rows);
+    write_frame(&mut fixed, 0, rows.as_rows_ref(), |_| {});
     vec![tail, fixed]
 }
 

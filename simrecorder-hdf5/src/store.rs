@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use simrecorder_core::backend::columns::ColumnFormat;
+use simrecorder_core::backend::columns::{ColumnFormat, prepare};
 use simrecorder_core::{
     Batch, Child, Commit, DataStore, ErrorKind, Key, Kind, Node, NodeKind, OpenMode, Prepared,
     Result, Schema, expand_home,
@@ -213,13 +213,13 @@ impl DataStore for Hdf5DataStore {
         let format = format.map_err(|e| e.with_key(key.as_str()))?;
         let chunk_rows = format.layout().chunk_rows();
         if schema.kind() == Kind::Array && format.writes_chunks() && !format.is_plain() {
-            recording.planned.insert(key.clone(), format);
+            recording.planned.lock().insert(key.clone(), format);
         }
         Ok(chunk_rows)
     }
 
     fn prepare(&self, batch: &Batch) -> Result<Option<Prepared>> {
-        self.recording.planned.prepare(batch)
+        prepare(&self.recording.planned, batch)
     }
 
     fn commit(&self, commit: Commit) -> Result<()> {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::Mutex;
-use simrecorder_core::backend::columns::{ColumnFormat, PlannedFormats};
+use simrecorder_core::backend::columns::{ColumnFormat, PlannedFormats, prepare};
 use simrecorder_core::backend::{Encoded, EncodedChange, EncodedStore, StoredForm};
 use simrecorder_core::{
     Attributes, Batch, Child, Commit, DataStore, Error, ErrorKind, Key, Kind, Node, NodeKind,
@@ -269,7 +269,7 @@ impl DataStore for ZarrDataStore {
     }
 
     fn prepare(&self, batch: &Batch) -> Result<Option<Prepared>> {
-        self.recording.planned.prepare(batch)
+        prepare(&self.recording.planned, batch)
     }
 
     fn commit(&self, commit: Commit) -> Result<()> {
@@ -329,7 +329,7 @@ impl ZarrDataStore {
         };
         let chunk_rows = format.layout().chunk_rows();
         if schema.kind() == Kind::Array {
-            self.recording.planned.insert(key.clone(), format);
+            self.recording.planned.lock().insert(key.clone(), format);
         }
         Ok(chunk_rows)
     }

@@ -56,23 +56,17 @@ impl ChunkGrid {
             .fold(1, |count, len| count.saturating_mul(*len))
     }
 
-    /// The indices of all chunks in one row of chunks, without the first index.
-    pub fn row(&self) -> impl Iterator<Item = Vec<u64>> + use<> {
+    /// The indices of all chunks in the row of chunks `first`.
+    pub fn chunks_in_row(&self, first: u64) -> impl Iterator<Item = Vec<u64>> + use<> {
         let shape = self.row_shape();
         (0..self.row_len()).map(move |mut number| {
-            let mut indices = vec![0; shape.len()];
-            for (index, len) in indices.iter_mut().zip(&shape).rev() {
+            let mut indices = vec![first; shape.len() + 1];
+            for (index, len) in indices[1..].iter_mut().zip(&shape).rev() {
                 *index = number % len;
                 number /= len;
             }
             indices
         })
-    }
-
-    /// The indices of all chunks in the row of chunks `first`.
-    pub fn chunks_in_row(&self, first: u64) -> impl Iterator<Item = Vec<u64>> + use<> {
-        self.row()
-            .map(move |others| std::iter::once(first).chain(others).collect())
     }
 
     /// Where the chunk `indices` begins in the array.
@@ -115,7 +109,7 @@ impl ChunkGrid {
     }
 
     /// Calls `each` with the indices of every chunk of the row of chunks `first` that a region
-    /// touches, and where it begins in the array.
+    /// touches.
     ///
     /// # Errors
     /// What `each` returns first.
@@ -123,10 +117,12 @@ impl ChunkGrid {
         &self,
         first: u64,
         region: &Region,
-        mut each: impl FnMut(&[u64], &[u64]) -> Result<(), E>,
+        mut each: impl FnMut(&[u64]) -> Result<(), E>,
     ) -> Result<(), E> {
         let axes = region.axes().iter().zip(&self.chunk_shape).skip(1);
-        let touched: Vec<Touched> = axes.map(|(axis, &len)| Touched::new(*axis, len)).collect();
+        let touched: Vec<AxisChunks> = axes
+            .map(|(axis, &len)| AxisChunks::new(*axis, len))
+            .collect();
         if touched.iter().any(|axis| axis.count == 0) {
             return Ok(());
         }
@@ -138,7 +134,7 @@ impl ChunkGrid {
                 .zip(&numbers)
                 .map(|(axis, &number)| axis.nth(number));
             let indices: Vec<u64> = std::iter::once(first).chain(others).collect();
-            each(&indices, &self.origin(&indices))?;
+            each(&indices)?;
 
             // The next number, the last axis first.
             let more = |axis: &usize| numbers[*axis] + 1 < touched[*axis].count;
@@ -190,7 +186,7 @@ impl ChunkGrid {
     }
 
     /// Copies the part of `records`, the first of which is the first of the chunks, that lies in
-    /// the chunk `rest` of a row of chunks to its place in `chunk`. The others stay as they are.
+    /// the chunk `indices` to its place in `chunk`. The others stay as they are.
     ///
     /// # Errors
     /// Those of [`copy_block`](crate::copy_block).
@@ -198,25 +194,17 @@ impl ChunkGrid {
         &self,
         count: u64,
         records: &[u8],
-        rest: &[u64],
+        indices: &[u64],
         chunk: &mut [u8],
         element_size: usize,
     ) -> Result<()> {
         let mut shape = vec![count];
         shape.extend(&self.record_shape);
         let origin = vec![0; shape.len()];
-        let starts = std::iter::once(0).chain(
-            rest.iter()
-                .zip(&self.chunk_shape[1..])
-                .map(|(index, len)| index * len),
-        );
-        let axes = starts
-            .zip(&self.chunk_shape)
-            .map(|(start, &count)| AxisRange {
-                start,
-                count,
-                step: 1,
-            });
+        let mut starts = self.origin(indices);
+        starts.iter_mut().take(1).for_each(|start| *start = 0);
+        let axes = starts.into_iter().zip(&self.chunk_shape);
+        let axes = axes.map(|(start, &len)| AxisRange::contiguous(start..start + len));
         let block = Block {
             data: records,
             origin: &origin,
@@ -227,13 +215,13 @@ impl ChunkGrid {
 }
 
 /// The chunks along one axis that hold an index of a region.
-struct Touched {
+struct AxisChunks {
     axis: AxisRange,
     chunk_len: u64,
     count: u64,
 }
 
-impl Touched {
+impl AxisChunks {
     fn new(axis: AxisRange, chunk_len: u64) -> Self {
         let bounds = axis.bounds();
         let count = match axis.step > chunk_len {

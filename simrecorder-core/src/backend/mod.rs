@@ -26,9 +26,7 @@ pub use ragged::{count_records, read_fixed, read_ragged, read_record_ends};
 pub use record_log::{
     Format, HEADER_LEN, Position, Record, Scanned, Sealed, generation, scan, u32_at, u64_at,
 };
-pub use rows::{
-    Gathered, RowSize, Rows, RowsRef, append_frame, count_rows, read_frames, write_frame,
-};
+pub use rows::{Gathered, RowSize, Rows, RowsRef, count_rows, read_frames, write_frame};
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::time::{SystemTime, UNIX_EPOCH};

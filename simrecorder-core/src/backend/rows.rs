@@ -154,13 +154,9 @@ pub enum RowSize {
     Variable,
 }
 
-/// Appends a frame with `rows`, the first of which has the index `first`, to `out`.
-pub fn write_frame(out: &mut Vec<u8>, first: u64, rows: &Rows) {
-    append_frame(out, first, rows.as_rows_ref(), |_| {});
-}
-
-/// The same, with the bytes of the rows as `change` leaves them.
-pub fn append_frame(
+/// Appends a frame with `rows`, the first of which has the index `first`, to `out`; with their
+/// bytes as `change` leaves them.
+pub fn write_frame(
     out: &mut Vec<u8>,
     first: u64,
     rows: RowsRef<'_>,
@@ -324,11 +320,15 @@ mod tests {
         rows
     }
 
+    fn write_texts(tail: &mut Vec<u8>, first: u64, texts: &[&str]) {
+        write_frame(tail, first, text_rows(texts).as_rows_ref(), |_| {});
+    }
+
     #[test]
     fn frames_put_together_give_the_rows_in_order() {
         let mut tail = Vec::new();
-        write_frame(&mut tail, 7, &text_rows(&["a", ""]));
-        write_frame(&mut tail, 9, &text_rows(&["größe"]));
+        write_texts(&mut tail, 7, &["a", ""]);
+        write_texts(&mut tail, 9, &["größe"]);
         assert_eq!(count_rows(&tail, 7).unwrap(), 3);
         let rows = read_frames(&tail, 7, RowSize::Variable).unwrap();
         assert_eq!(rows, text_rows(&["a", "", "größe"]));
@@ -338,14 +338,11 @@ mod tests {
     #[test]
     fn rows_without_bytes_are_counted() {
         let mut tail = Vec::new();
-        write_frame(
-            &mut tail,
-            0,
-            &Rows {
-                count: 5,
-                ..Rows::default()
-            },
-        );
+        let rows = Rows {
+            count: 5,
+            ..Rows::default()
+        };
+        write_frame(&mut tail, 0, rows.as_rows_ref(), |_| {});
         assert_eq!(read_frames(&tail, 0, RowSize::Fixed(0)).unwrap().count, 5);
     }
 
@@ -358,8 +355,8 @@ mod tests {
             drop(read_frames(&bytes, 0, RowSize::Variable));
             drop(read_frames(&bytes, 0, RowSize::Fixed(8)));
             let mut tail = Vec::new();
-            write_frame(&mut tail, 0, &text_rows(&["one", "two"]));
-            write_frame(&mut tail, 2, &text_rows(&["three"]));
+            write_texts(&mut tail, 0, &["one", "two"]);
+            write_texts(&mut tail, 2, &["three"]);
             let index = flip.index(tail.len());
             tail[index] ^= 0xff;
             prop_assert!(read_frames(&tail, 0, RowSize::Variable).is_err());

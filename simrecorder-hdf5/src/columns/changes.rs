@@ -29,13 +29,6 @@ impl<'a> DatasetChanges<'a> {
     }
 }
 
-/// Where in its dataset the chunk `indices` begins.
-fn origin(format: &DatasetFormat, indices: &[u64]) -> Vec<u64> {
-    let chunk_shape = format.layout().grid().chunk_shape();
-    let axes = indices.iter().zip(chunk_shape);
-    axes.map(|(index, len)| index * len).collect()
-}
-
 impl<'a> ColumnSink for DatasetChanges<'a> {
     type Format = DatasetFormat;
     type Source = OpenDataset<'a>;
@@ -67,7 +60,7 @@ impl<'a> ColumnSink for DatasetChanges<'a> {
         chunk: &EncodedChunk,
         _repeats: bool,
     ) -> Result<()> {
-        let origin = origin(&to.column().format, indices);
+        let origin = to.column().layout().grid.origin(indices);
         to.dataset()?.write_chunk(&origin, &chunk.bytes, chunk.mask)
     }
 
@@ -80,7 +73,7 @@ impl<'a> ColumnSink for DatasetChanges<'a> {
     ) -> Result<()> {
         let format = &to.column().format;
         if format.is_plain() && rows.count == format.layout().chunk_rows() {
-            let origin = origin(format, indices);
+            let origin = format.layout().grid.origin(indices);
             return to.dataset()?.write_chunk(&origin, rows.data, 0);
         }
         let chunk = format.encode(rows, indices)?;

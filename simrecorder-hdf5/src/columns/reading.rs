@@ -19,7 +19,7 @@ use crate::recording::open_file::OpenFile;
 pub(crate) type Column = columns::Column<DatasetFormat>;
 
 /// A column as one state of the recording shows it.
-pub(crate) type DatasetView = ColumnView<DatasetFormat, Version>;
+pub(crate) type DatasetView = ColumnView<Column, Version>;
 
 /// What tells whether the rows of a dataset are still those that a view showed, and its tail then.
 #[derive(Clone, Debug)]
@@ -75,16 +75,11 @@ impl ColumnSource for OpenDataset<'_> {
         &self.column
     }
 
-    fn read_chunk(
-        &self,
-        indices: &[u64],
-        origin: &[u64],
-        region: &Region,
-        out: &mut [u8],
-    ) -> Result<()> {
+    fn read_chunk(&self, indices: &[u64], region: &Region, out: &mut [u8]) -> Result<()> {
         let format = &self.column.format;
+        let origin = format.layout().grid.origin(indices);
         format
-            .read_chunk(self.dataset()?, origin, region, out)
+            .read_chunk(self.dataset()?, &origin, region, out)
             .map_err(|e| self.column.damaged_chunk(indices, e))
     }
 
@@ -107,10 +102,11 @@ impl ColumnSource for OpenDataset<'_> {
         unsafe { self.dataset()?.read(&elements.memory, region, out) }
     }
 
-    fn read_parts<P: Send>(
-        parts: Vec<P>,
-        read: impl Fn(P) -> Result<()> + Send + Sync,
-    ) -> Result<()> {
+    fn read_parts<P, R>(parts: Vec<P>, read: R) -> Result<()>
+    where
+        P: Send,
+        R: Fn(P) -> Result<()> + Send + Sync,
+    {
         parts.into_par_iter().try_for_each(read)
     }
 

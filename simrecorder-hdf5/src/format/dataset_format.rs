@@ -191,7 +191,7 @@ impl DatasetFormat {
             return Err(Error::new(ErrorKind::Internal, "read", message));
         };
         let layout = &self.layout;
-        let chunk_shape = layout.grid().chunk_shape();
+        let chunk_shape = layout.grid.chunk_shape();
         with_buffer(|buffer| {
             let limit = self.max_encoded_bytes();
             let Some((len, mask)) = dataset.read_chunk(origin, limit, *is_foreign, buffer)? else {

@@ -255,7 +255,7 @@ mod tests {
 
     fn frame(first: u64, values: &[u64]) -> Vec<u8> {
         let mut frame = Vec::new();
-        write_frame(&mut frame, first, &numbers(values));
+        write_frame(&mut frame, first, numbers(values).as_rows_ref(), |_| {});
         frame
     }
 

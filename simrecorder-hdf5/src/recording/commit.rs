@@ -1,13 +1,9 @@
 //! Commits: from the changes of the recorder to calls of libhdf5 and notes in the journal.
 
-use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
-use std::sync::Arc;
-
-use simrecorder_core::backend::columns::{SeriesAppend, StoredSeries};
+use simrecorder_core::backend::columns::{SeriesAppend, SeriesCache, SeriesChanges, StoredSeries};
 use simrecorder_core::backend::errors::{clash, not_a_group, not_declared};
 use simrecorder_core::{
-    Attributes, Batch, Change, Error, ErrorKind, Key, NodeKind, Prepared, Result, Schema, Value,
+    Attributes, Change, Error, ErrorKind, Key, NodeKind, Result, Schema, Value,
 };
 
 use crate::columns::changes::DatasetChanges;
@@ -30,20 +26,17 @@ use crate::recording::state::State;
 pub(crate) struct CommitBuilder<'a> {
     recording: &'a Recording,
     state: &'a State,
-    series: BTreeMap<Key, SeriesAppend<DatasetFormat>>,
+    series: SeriesChanges<DatasetFormat>,
     columns: DatasetChanges<'a>,
     scales: scales::ScaleLinks,
 }
-
-/// The series that a commit changed, as they are after it.
-pub(crate) type ChangedSeries = Vec<(Key, StoredSeries<DatasetFormat>)>;
 
 impl<'a> CommitBuilder<'a> {
     pub(crate) fn new(recording: &'a Recording, state: &'a State) -> Self {
         Self {
             recording,
             state,
-            series: BTreeMap::new(),
+            series: SeriesChanges::default(),
             columns: DatasetChanges::new(recording, state),
             scales: scales::ScaleLinks::default(),
         }
@@ -57,10 +50,16 @@ impl<'a> CommitBuilder<'a> {
         let key = change.key().clone();
         let result = match change {
             Change::Declare { key, schema } => self.declare(&key, &schema),
-            Change::Append { batch, prepared } => self.append(batch, prepared),
+            Change::Append { batch, prepared } => {
+                let series = self.series(&batch.key);
+                series.and_then(|(series, _)| series.append(batch, prepared))
+            }
             Change::Set { key, value } => self.set(&key, &value),
             Change::SetAttributes { key, attributes } => self.set_attributes(&key, &attributes),
-            Change::Truncate { key, len } => self.truncate(&key, len),
+            Change::Truncate { key, len } => {
+                let series = self.series(&key);
+                series.and_then(|(series, columns)| series.truncate(columns, len))
+            }
             _ => Err(Error::new(
                 ErrorKind::Unsupported,
                 "commit",
@@ -71,16 +70,11 @@ impl<'a> CommitBuilder<'a> {
     }
 
     /// Writes the new rows of all series; returns the changes of tails, and the series.
-    pub(crate) fn finish(mut self) -> Result<(TailChanges, ChangedSeries)> {
+    pub(crate) fn finish(mut self) -> Result<(TailChanges, SeriesCache<DatasetFormat>)> {
         let root = self.root();
-        let mut changed = Vec::new();
-        for (key, series) in self.series {
-            let series = series.finish(&mut self.columns);
-            let series = series.map_err(|e| e.with_key(key.as_str()))?;
-            changed.push((key, series));
-        }
+        let series = self.series.finish(&mut self.columns)?;
         self.scales.write(root)?;
-        Ok((self.columns.tails, changed))
+        Ok((self.columns.tails, series))
     }
 
     /// The group that a new node at `key` goes into, with the groups above it made.
@@ -144,27 +138,9 @@ impl<'a> CommitBuilder<'a> {
         &mut self,
         key: &Key,
     ) -> Result<(&mut SeriesAppend<DatasetFormat>, &DatasetChanges<'a>)> {
-        let series = match self.series.entry(key.clone()) {
-            Entry::Occupied(entry) => entry.into_mut(),
-            Entry::Vacant(entry) => {
-                let series = match self.state.series.get(key) {
-                    Some(series) => series.clone(),
-                    None => open_series(self.state, key)?,
-                };
-                entry.insert(SeriesAppend::new(series))
-            }
-        };
+        let load = || open_series(self.state, key);
+        let series = self.series.series(key, &self.state.series, load)?;
         Ok((series, &self.columns))
-    }
-
-    fn append(&mut self, batch: Arc<Batch>, prepared: Option<Prepared>) -> Result<()> {
-        let (series, _) = self.series(&batch.key)?;
-        series.append(batch, prepared)
-    }
-
-    fn truncate(&mut self, key: &Key, len: u64) -> Result<()> {
-        let (series, columns) = self.series(key)?;
-        series.truncate(columns, len)
     }
 
     fn set_attributes(&mut self, key: &Key, attributes: &Attributes) -> Result<()> {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde_json::json;
 use simrecorder_core::backend::ChunkGrid;
-use simrecorder_core::backend::columns::{ColumnFormat, Columns, ENDS_DTYPE};
+use simrecorder_core::backend::columns::{ColumnFormat, Columns, ENDS_DTYPE, ragged_chunk_shapes};
 use simrecorder_core::{
     ArrayValue, ChunkPolicy, Compression, DType, Error, ErrorKind, Key, Kind, Result, Schema, Value,
 };
@@ -55,8 +55,8 @@ pub(crate) fn load(found: &StoredNode, path: &str, tails: &Tails) -> Result<Load
         let (ends, items) = (part(ENDS)?, part(ITEMS)?);
         let of_ends = ends.column.layout();
         let is_of_ends =
-            of_ends.dtype() == Some(ENDS_DTYPE) && of_ends.grid().record_shape().is_empty();
-        if !is_of_ends || items.column.layout().dtype().is_none() {
+            of_ends.dtype == Some(ENDS_DTYPE) && of_ends.grid.record_shape().is_empty();
+        if !is_of_ends || items.column.layout().dtype.is_none() {
             return Err(corrupt("the datasets of the series do not fit its kind"));
         }
         let columns = Columns::Ragged { ends, items };
@@ -92,7 +92,7 @@ fn with_schema(
     columns: Columns<LoadedColumn>,
 ) -> Result<LoadedSeries> {
     let layout = columns.elements().column.layout();
-    let schema = add_metadata(layout.schema(kind)?, found, layout.fill_value())?;
+    let schema = add_metadata(layout.schema(kind)?, found, layout.fill_value.as_deref())?;
     Ok(LoadedSeries { schema, columns })
 }
 
@@ -181,25 +181,22 @@ impl<'a> NewSeries<'a> {
             let message = format!("HDF5 has at most {MAX_AXES} axes, the one of records included");
             return Err(Error::new(ErrorKind::Unsupported, "plan", message));
         }
-        let elements = |dtype: DType, record_shape: &[u64], policy: &ChunkPolicy, fill| {
-            let chunk_shape = policy.chunk_shape(record_shape, dtype.size())?;
+        let elements = |dtype, record_shape: &[u64], chunk_shape, fill| {
             let grid = ChunkGrid::new(chunk_shape, record_shape.to_vec());
             DatasetFormat::of_elements(dtype, grid, compression, fill)
         };
         let dtype = schema.dtype().unwrap_or(DType::U8);
+        let shape = schema.record_shape();
         let columns = match schema.kind() {
             Kind::Array => {
-                Columns::Single(elements(dtype, schema.record_shape(), policy, fill_value)?)
+                let chunk = policy.chunk_shape(shape, dtype.size())?;
+                Columns::Single(elements(dtype, shape, chunk, fill_value)?)
             }
             Kind::Ragged => {
-                // A number of records says nothing about how many items they have.
-                let by_size = match policy.fixed_records() {
-                    Some(_) => &ChunkPolicy::default(),
-                    None => policy,
-                };
+                let (ends_chunk, item_chunk) = ragged_chunk_shapes(policy, schema)?;
                 Columns::Ragged {
-                    ends: elements(ENDS_DTYPE, &[], &one_axis(policy), None)?,
-                    items: elements(dtype, schema.record_shape(), by_size, fill_value)?,
+                    ends: elements(ENDS_DTYPE, &[], ends_chunk, None)?,
+                    items: elements(dtype, shape, item_chunk, fill_value)?,
                 }
             }
             Kind::Text => Columns::Single(DatasetFormat::of_text()?),
@@ -253,14 +250,6 @@ impl<'a> NewSeries<'a> {
     }
 }
 
-/// The policy for the ends of records: a chunk shape of several axes says how many records.
-fn one_axis(policy: &ChunkPolicy) -> ChunkPolicy {
-    match policy.fixed_records() {
-        Some(record_count) => ChunkPolicy::records(record_count),
-        None => policy.clone(),
-    }
-}
-
 fn create_dataset(format: &DatasetFormat, group: &Handle, name: &str) -> Result<Dataset> {
     let none = Pipeline::default();
     let (type_, pipeline) = match &format.rows {
@@ -275,8 +264,8 @@ fn create_dataset(format: &DatasetFormat, group: &Handle, name: &str) -> Result<
     let new = NewDataset {
         type_: &type_,
         shape: &layout.shape(0),
-        chunks: Some((layout.grid().chunk_shape(), pipeline)),
-        fill_value: layout.fill_value(),
+        chunks: Some((layout.grid.chunk_shape(), pipeline)),
+        fill_value: layout.fill_value.as_deref(),
     };
     new.create(group, name)
 }

@@ -1,9 +1,8 @@
 //! What of a recording is committed, as its handles know it.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
-use simrecorder_core::backend::columns::StoredSeries;
+use simrecorder_core::backend::columns::SeriesCache;
 use simrecorder_core::{Error, ErrorKind, Key, Result};
 
 use crate::format::dataset_format::DatasetFormat;
@@ -17,7 +16,7 @@ pub(crate) struct State {
     pub(crate) open: Arc<OpenFile>,
     pub(crate) tails: Tails,
     /// What the writer remembers of series: it is the only one that writes.
-    pub(crate) series: HashMap<Key, StoredSeries<DatasetFormat>>,
+    pub(crate) series: SeriesCache<DatasetFormat>,
     /// How long the journal has to be before it is made anew, after that failed.
     pub(crate) trim_from: u64,
     /// Whether closing failed, so that a journal may still be there.

@@ -4,12 +4,13 @@ use std::collections::{BTreeSet, HashMap};
 
 use bytes::Bytes;
 use simrecorder_core::backend::columns::{ColumnSink, ColumnSource, Cut};
-use simrecorder_core::{Error, ErrorKind, Result};
+use simrecorder_core::backend::errors::not_a_group;
+use simrecorder_core::{Attributes, Error, ErrorKind, Key, NodeKind, Result};
 
 use crate::columns::reading::{Column, OpenArray, get};
 use crate::format::array_format::ArrayFormat;
 use crate::format::metadata::Document;
-use crate::format::node_path::metadata_entry;
+use crate::format::node_path::{metadata_entry, node_path, parent_of_part};
 use crate::storage::{Change, Storage};
 
 /// The changes of the storage that a commit collects.
@@ -62,6 +63,51 @@ impl<'a> StorageChanges<'a> {
         self.insert_document(path, document);
     }
 
+    /// The document of the node at `key`; the parts of a series are no nodes.
+    pub(crate) fn node(&mut self, key: &Key, path: &str) -> Result<Option<Document>> {
+        if let Some(parent) = parent_of_part(key) {
+            let parent = self.document(&node_path(&parent)?)?;
+            if parent.is_some_and(|parent| parent.node_kind() != NodeKind::Group) {
+                return Ok(None);
+            }
+        }
+        self.document(path)
+    }
+
+    /// Makes the groups above `key`, and checks that they are groups.
+    pub(crate) fn make_groups_above(&mut self, key: &Key) -> Result<()> {
+        let mut missing = Vec::new();
+        for group in key.ancestors() {
+            let path = node_path(&group)?;
+            match self.document(&path)? {
+                Some(document) if document.node_kind() == NodeKind::Group => break,
+                Some(document) => {
+                    let is = document.node_kind();
+                    return Err(not_a_group("commit", key, &group, is));
+                }
+                None => missing.push(path),
+            }
+        }
+        for path in missing {
+            self.write_document(&path, Document::group(&Attributes::new()));
+        }
+        Ok(())
+    }
+
+    /// Removes copies of the metadata of `key` in groups above it, which other software keeps
+    /// and would believe more; that in the root goes when the recording is opened.
+    pub(crate) fn remove_copies(&mut self, key: &Key) -> Result<()> {
+        for group in key.ancestors() {
+            let path = node_path(&group)?;
+            if let Some(mut document) = self.document(&path)?
+                && document.remove_consolidated()
+            {
+                self.write_document(&path, document);
+            }
+        }
+        Ok(())
+    }
+
     pub(crate) fn push(&mut self, change: Change) {
         self.changes.push(change);
     }
@@ -105,7 +151,7 @@ impl<'a> ColumnSink for StorageChanges<'a> {
         document.set_rows(stored);
         if let Some(cut) = cut {
             document.add_cut(cut.len);
-            let grid = to.column().layout().grid();
+            let grid = &to.column().layout().grid;
             let chunk_rows = grid.chunk_records();
             let rows = stored.div_ceil(chunk_rows)..cut.stored_before.div_ceil(chunk_rows);
             let removed = rows.end.saturating_sub(rows.start);

@@ -114,7 +114,7 @@ impl<'a> ChunkReader<'a> {
         Self {
             array,
             next: rows.start / chunk_rows,
-            end: match rows.is_empty() || layout.grid().row_len() == 0 {
+            end: match rows.is_empty() || layout.grid.row_len() == 0 {
                 true => 0,
                 false => rows.end.div_ceil(chunk_rows),
             },
@@ -144,7 +144,7 @@ impl<'a> ChunkReader<'a> {
             .into_par_iter()
             .map(|row| read_row(self.array, row))
             .collect::<Result<Vec<_>>>()?;
-        let looked_up = (until - self.next) * self.array.column.layout().grid().row_len();
+        let looked_up = (until - self.next) * self.array.column.layout().grid.row_len();
         self.next = until;
         let looked_up = usize::try_from(looked_up).unwrap_or(usize::MAX);
         self.bytes = self.bytes.saturating_add(looked_up.saturating_mul(PAGE));
@@ -171,7 +171,7 @@ impl<'a> ChunkReader<'a> {
 
 /// The chunks of an array with one index along the first axis.
 fn read_row(array: &OpenArray<'_>, row: u64) -> Result<Vec<(Vec<u64>, Bytes)>> {
-    let chunks = array.column.layout().grid().chunks_in_row(row);
+    let chunks = array.column.layout().grid.chunks_in_row(row);
     let chunks = chunks.map(|indices| {
         let bytes = get(array.storage, &array.entry(&indices))?;
         Ok(bytes.map(|bytes| (indices, bytes)))
@@ -220,7 +220,7 @@ fn read_single(
         true => stored / chunk_rows * chunk_rows,
         false => range.end,
     };
-    if range.start >= end || layout.grid().row_len() > MAX_ROW_CHUNKS {
+    if range.start >= end || layout.grid.row_len() > MAX_ROW_CHUNKS {
         return Ok(None);
     }
     let rows = read_column(storage, view, |array| {
@@ -254,7 +254,7 @@ fn read_ragged(
     let Some(&last) = record_ends.last() else {
         return Ok(None);
     };
-    if items.column.layout().grid().row_len() > MAX_ROW_CHUNKS {
+    if items.column.layout().grid.row_len() > MAX_ROW_CHUNKS {
         return Ok(None);
     }
     // A record may be larger than that. One that is far larger may be damage, and is read as one.

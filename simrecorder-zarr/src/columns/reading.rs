@@ -18,7 +18,7 @@ use crate::storage::{Snapshot, Storage};
 pub(crate) type Column = columns::Column<ArrayFormat>;
 
 /// A column as one snapshot shows it.
-pub(crate) type ArrayView = ColumnView<ArrayFormat, Version>;
+pub(crate) type ArrayView = ColumnView<Column, Version>;
 
 /// What tells whether the rows of an array are still those that a snapshot showed.
 #[derive(Clone, Debug)]
@@ -81,28 +81,24 @@ impl ColumnSource for OpenArray<'_> {
         &self.column
     }
 
-    fn read_chunk(
-        &self,
-        indices: &[u64],
-        origin: &[u64],
-        region: &Region,
-        out: &mut [u8],
-    ) -> Result<()> {
+    fn read_chunk(&self, indices: &[u64], region: &Region, out: &mut [u8]) -> Result<()> {
         let Column { format, stored, .. } = &self.column;
+        let origin = format.layout().grid.origin(indices);
         let key = self.entry(indices);
         self.storage
             .read(&mut |snapshot| match snapshot.entry(&key)? {
                 Some(entry) => format
-                    .read_chunk(&entry, origin, *stored, region, out)
+                    .read_chunk(&entry, &origin, *stored, region, out)
                     .map_err(|e| self.column.damaged_chunk(indices, e)),
-                None => format.layout().fill_chunk(origin, region, out),
+                None => format.layout().fill_chunk(&origin, region, out),
             })
     }
 
-    fn read_parts<P: Send>(
-        parts: Vec<P>,
-        read: impl Fn(P) -> Result<()> + Send + Sync,
-    ) -> Result<()> {
+    fn read_parts<P, R>(parts: Vec<P>, read: R) -> Result<()>
+    where
+        P: Send,
+        R: Fn(P) -> Result<()> + Send + Sync,
+    {
         parts.into_par_iter().try_for_each(read)
     }
 
@@ -148,13 +144,13 @@ impl ColumnSource for OpenArray<'_> {
     /// hold nothing but the fill value.
     fn check_chunks(&self, range: Range<u64>) -> Result<()> {
         let layout = self.column.layout();
-        let region = Region::records(range.clone(), &self.column.shape());
+        let region = Region::records(range.clone(), &layout.shape(self.column.len));
         if !self.column.format.is_native() || region.is_empty() {
             return Ok(());
         }
         let chunk = layout.chunk_rows();
         for row in range.start / chunk..range.end.div_ceil(chunk) {
-            layout.grid().for_each_touched(row, &region, |indices, _| {
+            layout.grid.for_each_touched(row, &region, |indices| {
                 let key = self.entry(indices);
                 self.storage
                     .read(&mut |snapshot| match snapshot.entry(&key)? {

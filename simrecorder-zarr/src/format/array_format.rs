@@ -111,7 +111,7 @@ impl ArrayFormat {
 
     /// Whether this is a way in which this version of simrecorder encodes chunks.
     pub(crate) fn is_native(&self) -> bool {
-        self.has_checksum && self.layout.compression().is_some()
+        self.has_checksum && self.layout.compression.is_some()
     }
 
     /// The entry of a chunk of the array at `path`.
@@ -253,7 +253,7 @@ impl ColumnFormat for ArrayFormat {
     }
 
     fn encode(&self, rows: RowsRef<'_>, indices: &[u64]) -> Result<Bytes> {
-        match self.layout.dtype() {
+        match self.layout.dtype {
             None => self.encode_bytes(self.text_chunk(rows)?),
             Some(_) => self.layout.with_chunk(rows, indices, |chunk| {
                 self.encode_bytes(ArrayBytes::new_flen(Cow::Borrowed(chunk)))
@@ -262,11 +262,10 @@ impl ColumnFormat for ArrayFormat {
     }
 
     fn encodes_like(&self, other: &Self) -> bool {
-        let (one, other_one) = (&self.layout, &other.layout);
         // The same codecs may hold numbers that were rounded to another bound.
-        one.grid().record_shape() == other_one.grid().record_shape()
+        self.layout.compression == other.layout.compression
+            && self.layout.grid.record_shape() == other.layout.grid.record_shape()
             && self.encoding == other.encoding
-            && one.compression() == other_one.compression()
     }
 }
 

@@ -93,7 +93,7 @@ impl Chunk<'_> {
         let block = Block {
             data,
             origin: self.origin,
-            shape: self.layout().grid().chunk_shape(),
+            shape: self.layout().grid.chunk_shape(),
         };
         copy_block(block, self.region, out, self.layout().element_size())
     }
@@ -172,14 +172,14 @@ impl Chunk<'_> {
                 out_len: axis.count as usize,
             }
         };
-        axes.zip(self.layout().grid().chunk_shape())
+        axes.zip(self.layout().grid.chunk_shape())
             .map(overlap)
             .collect()
     }
 
     /// Whether the region has all that the array has of this chunk.
     fn is_all(&self, overlaps: &[Overlap]) -> bool {
-        let extent = std::iter::once(&self.rows).chain(self.layout().grid().record_shape());
+        let extent = std::iter::once(&self.rows).chain(self.layout().grid.record_shape());
         let axes = overlaps.iter().zip(extent.zip(self.origin));
         axes.into_iter().all(|(overlap, (&extent, &origin))| {
             let there = (extent.saturating_sub(origin)).min(overlap.chunk_len as u64);

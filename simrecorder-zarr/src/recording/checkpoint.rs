@@ -1,12 +1,13 @@
 //! Checkpoints: tails become chunks, which other software reads.
 
 use simrecorder_core::Result;
-use simrecorder_core::backend::columns::fold;
+use simrecorder_core::backend::columns::{SeriesCache, fold};
 
 use crate::columns::changes::StorageChanges;
 use crate::columns::reading::open_column;
+use crate::format::array_format::ArrayFormat;
+use crate::recording::Recording;
 use crate::recording::documents::document_at;
-use crate::recording::{Recording, WriterCache};
 use crate::storage::Change;
 
 /// A checkpoint is cut into commits of about this many bytes.
@@ -14,7 +15,7 @@ const CHECKPOINT_BYTES: usize = 8 << 20;
 
 impl Recording {
     /// Brings everything into the form that other software reads.
-    pub(crate) fn checkpoint(&self, cache: &mut WriterCache) -> Result<()> {
+    pub(crate) fn checkpoint(&self, cache: &mut SeriesCache<ArrayFormat>) -> Result<()> {
         cache.clear();
         let folded = self.fold_tails();
         folded.and(self.storage.checkpoint())

@@ -29,7 +29,7 @@ pub(crate) fn load_columns(
 ) -> Result<Columns<ArrayView>> {
     if matches!(kind, Kind::Array | Kind::Text) {
         let view = view_column(snapshot, path, document, formats)?;
-        if view.column.layout().dtype().is_none() != (kind == Kind::Text) {
+        if view.column.layout().dtype.is_none() != (kind == Kind::Text) {
             return Err(corrupt(format!("the array does not fit the kind {kind}")));
         }
         return Ok(Columns::Single(view));
@@ -42,10 +42,10 @@ pub(crate) fn load_columns(
     let (ends, items) = (part(ENDS)?, part(ITEMS)?);
     let is_single = |view: &ArrayView, dtype| {
         let layout = view.column.layout();
-        layout.dtype() == Some(dtype) && layout.grid().record_shape().is_empty()
+        layout.dtype == Some(dtype) && layout.grid.record_shape().is_empty()
     };
     let is_sound = match kind {
-        Kind::Ragged => items.column.layout().dtype().is_some(),
+        Kind::Ragged => items.column.layout().dtype.is_some(),
         _ => is_single(&items, DType::U8),
     };
     if !is_sound || !is_single(&ends, ENDS_DTYPE) {
@@ -64,7 +64,7 @@ impl Recording {
         match document.kind()? {
             Some(kind) => Ok(kind),
             None if !document.is_array() => Err(corrupt("a group is marked as a series")),
-            None => Ok(match self.formats.get(document)?.layout().dtype() {
+            None => Ok(match self.formats.get(document)?.layout().dtype {
                 None => Kind::Text,
                 Some(_) => Kind::Array,
             }),
@@ -93,7 +93,7 @@ impl Recording {
         let names = ends.unwrap_or(document).dimension_names();
         let format = self.formats.get(elements)?;
         let layout = format.layout();
-        if layout.dtype().is_none() != (kind == Kind::Text) {
+        if layout.dtype.is_none() != (kind == Kind::Text) {
             let message = format!("a series of kind {kind} holds something else");
             return Err(corrupt(message).with_key(key.as_str()));
         }
@@ -102,12 +102,12 @@ impl Recording {
             schema = schema.with_dimension_names(names);
         }
         if document.has_given_fill_value()
-            && let (Some(dtype), Some(value)) = (layout.dtype(), layout.fill_value())
+            && let (Some(dtype), Some(value)) = (layout.dtype, &layout.fill_value)
         {
-            let value = ArrayValue::from_bytes(dtype, Vec::new(), value.to_vec())?;
+            let value = ArrayValue::from_bytes(dtype, Vec::new(), value.clone())?;
             schema = schema.with_fill_value_of(value);
         }
-        if let Some(compression) = layout.compression() {
+        if let Some(compression) = layout.compression {
             schema = schema.with_compression(compression);
         }
         let schema = schema.with_attributes(document.attributes());

@@ -7,14 +7,13 @@ pub(crate) mod loading;
 mod new_series;
 pub(crate) mod values;
 
-use std::collections::HashMap;
 use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::Mutex;
-use simrecorder_core::backend::columns::{ColumnStore, Columns, PlannedFormats, StoredSeries};
+use simrecorder_core::backend::columns::{ColumnStore, Columns, PlannedFormats, SeriesCache};
 use simrecorder_core::backend::{Encoded, errors};
 use simrecorder_core::{
     ArrayView, ChunkPolicy, Compression, Error, ErrorKind, Key, NodeKind, Result,
@@ -30,10 +29,6 @@ use crate::format::recording_id::RecordingId;
 use crate::recording::documents::document_at;
 use crate::storage::{Snapshot, Storage};
 
-/// The series that the writer has changed, as it left them. It is the only one that writes, so they
-/// stay true.
-pub(crate) type WriterCache = HashMap<Key, StoredSeries<ArrayFormat>>;
-
 /// What all handles of an open recording share.
 pub(crate) struct Recording {
     pub(crate) path: PathBuf,
@@ -41,7 +36,7 @@ pub(crate) struct Recording {
     pub(crate) formats: FormatCache,
     pub(crate) chunk_policy: ChunkPolicy,
     pub(crate) compression: Compression,
-    pub(crate) writer: Mutex<WriterCache>,
+    pub(crate) writer: Mutex<SeriesCache<ArrayFormat>>,
     pub(crate) closed: AtomicBool,
     pub(crate) planned: PlannedFormats<ArrayFormat>,
 }

@@ -1,7 +1,7 @@
 //! The metadata of new series.
 
 use serde_json::Value as Json;
-use simrecorder_core::backend::columns::ENDS_DTYPE;
+use simrecorder_core::backend::columns::{ENDS_DTYPE, ragged_chunk_shapes};
 use simrecorder_core::{
     Attributes, ChunkPolicy, Compression, DType, Error, ErrorKind, Key, Kind, NodeKind, Result,
     Schema, Value,
@@ -78,12 +78,7 @@ impl NewSeries<'_> {
     /// Records of any length: a group of what they hold, and of where they end.
     fn rows(&self) -> Result<Vec<(String, Document)>> {
         let dtype = self.dtype();
-        let by_size = policy_by_size(self.policy);
-        let item_chunk = by_size.chunk_shape(self.schema.record_shape(), dtype.size())?;
-        let ends_chunk = match self.policy.fixed_records() {
-            Some(rows) => vec![rows],
-            None => by_size.chunk_shape(&[], ENDS_DTYPE.size())?,
-        };
+        let (ends_chunk, item_chunk) = ragged_chunk_shapes(self.policy, self.schema)?;
         check_chunk_size(&item_chunk, dtype.size())?;
         check_chunk_size(&ends_chunk, ENDS_DTYPE.size())?;
         let item_axes = 1 + self.schema.record_shape().len();
@@ -150,15 +145,6 @@ impl NewSeries<'_> {
 const TEXT_CHUNK_RECORDS: u64 = 256;
 /// The largest chunk: Blosc takes 2 GiB at once, and a reader must hold a whole one.
 const MAX_CHUNK_BYTES: u64 = 1 << 30;
-
-/// A policy for what holds no records, the items of ragged rows and values: a number of records
-/// or a shape says nothing about them.
-pub(super) fn policy_by_size(policy: &ChunkPolicy) -> ChunkPolicy {
-    match policy.fixed_records() {
-        Some(_) => ChunkPolicy::default(),
-        None => policy.clone(),
-    }
-}
 
 pub(super) fn check_chunk_size(chunk: &[u64], element_size: usize) -> Result<()> {
     let bytes = chunk

@@ -1,7 +1,7 @@
 //! Values, which are arrays of their own.
 
 use bytes::Bytes;
-use simrecorder_core::backend::columns::ColumnFormat;
+use simrecorder_core::backend::columns::{ColumnFormat, policy_by_size};
 use simrecorder_core::backend::{RowsRef, zeroed};
 use simrecorder_core::{
     ArrayValue, Attributes, Block, Compression, DType, Error, ErrorKind, Key, Kind, NodeKind,
@@ -11,7 +11,7 @@ use simrecorder_core::{
 use crate::format::array_format::ArrayFormat;
 use crate::format::metadata::{Document, corrupt};
 use crate::recording::Recording;
-use crate::recording::new_series::{axis_names, check_chunk_size, policy_by_size};
+use crate::recording::new_series::{axis_names, check_chunk_size};
 use crate::storage::{Change, Snapshot};
 
 /// A value has no more chunks than this: each of them is looked up.
@@ -63,7 +63,7 @@ impl Recording {
             let message = format!("the value in the array '{path}' is damaged");
             Error::new(e.kind(), "get", message).with_source(e)
         };
-        let Some(dtype) = layout.dtype() else {
+        let Some(dtype) = layout.dtype else {
             let text = match chunks.first() {
                 Some(chunk) => format.decode_texts(&chunk.encoded, 1).map_err(at)?.data,
                 None => layout.filled(1)?,
@@ -79,7 +79,7 @@ impl Recording {
             let block = Block {
                 data: &chunk,
                 origin: &origin,
-                shape: layout.grid().chunk_shape(),
+                shape: layout.grid.chunk_shape(),
             };
             copy_block(block, &region, &mut data, dtype.size())?;
         }
@@ -106,7 +106,7 @@ impl Recording {
         let rows = shape
             .first()
             .map_or(1, |rows| rows.div_ceil(layout.chunk_rows()));
-        let count = rows.saturating_mul(layout.grid().row_len());
+        let count = rows.saturating_mul(layout.grid.row_len());
         let mut chunks = Vec::new();
         if count == 0 {
             return Ok(chunks);
@@ -117,7 +117,7 @@ impl Recording {
         // Before looking for what may be a million chunks that were never written.
         let elements = Region::all(&shape).len().unwrap_or(usize::MAX);
         drop(zeroed(elements.saturating_mul(layout.element_size()))?);
-        let grid = layout.grid();
+        let grid = &layout.grid;
         for row in 0..rows {
             for indices in grid.chunks_in_row(row) {
                 // The chunk of a value without axes has no index.
@@ -205,7 +205,7 @@ impl<'a> ValueArray<'a> {
                 let start = index * layout.chunk_rows();
                 let end = (start + layout.chunk_rows()).min(count);
                 let rows = rows.slice(start, end, layout.row_size());
-                for indices in layout.grid().chunks_in_row(index) {
+                for indices in layout.grid.chunks_in_row(index) {
                     chunks.push(chunk(rows, &indices)?);
                 }
             }

@@ -12,27 +12,26 @@ use crate::backend::rows::{Gathered, RowSize, Rows, RowsRef};
 use crate::error::{Error, ErrorKind, Result};
 use crate::store::commit::Batch;
 
-/// The encoded chunks of a batch, by their index along the first axis: what
-/// [`DataStore::prepare`](crate::DataStore::prepare) makes.
+/// The encoded chunks of a batch, by their index along the first axis.
 #[derive(Debug)]
-pub struct PreparedChunks<F: ColumnFormat> {
+pub(super) struct PreparedChunks<F: ColumnFormat> {
     format: Arc<F>,
     chunks: HashMap<u64, Vec<F::Chunk>>,
 }
 
 impl<F: ColumnFormat> PreparedChunks<F> {
     /// Encodes the chunks that a batch fills, whatever comes before and after them.
-    pub fn encode(format: Arc<F>, batch: &Batch) -> Result<Self> {
+    pub(super) fn encode(format: Arc<F>, batch: &Batch) -> Result<Self> {
         let layout = format.layout();
-        let chunk_rows = layout.chunk_rows();
-        let all = rows_of(batch, batch.records.len(), layout.row_size());
-        let end = batch.start.saturating_add(all.count);
+        let (chunk_rows, size) = (layout.chunk_rows(), layout.row_size());
+        let all = rows_of(batch, batch.records.len(), size);
         let mut chunks = HashMap::new();
+        let end = batch.start.saturating_add(all.count);
         for chunk in batch.start.div_ceil(chunk_rows)..end / chunk_rows {
             let start = chunk * chunk_rows - batch.start;
-            let rows = all.slice(start, start + chunk_rows, layout.row_size());
-            let encoded = layout.grid().chunks_in_row(chunk);
-            let encoded = encoded.map(|indices| format.encode(rows, &indices));
+            let rows = all.slice(start, start + chunk_rows, size);
+            let row = layout.grid.chunks_in_row(chunk);
+            let encoded = row.map(|indices| format.encode(rows, &indices));
             chunks.insert(chunk, encoded.collect::<Result<_>>()?);
         }
         Ok(Self { format, chunks })
@@ -54,24 +53,16 @@ pub struct EncodedRows<F: ColumnFormat> {
 /// Rows that are new in a commit.
 #[derive(Debug)]
 pub(super) enum NewRows<F: ColumnFormat> {
-    /// The records of a batch, or the items in them: `count` rows.
+    /// The records of a batch, or the items in them: the first `count` rows.
     Batch {
         batch: Arc<Batch>,
         count: u64,
         prepared: Option<Box<PreparedChunks<F>>>,
     },
-    /// Others.
     Owned(Rows),
 }
 
 impl<F: ColumnFormat> NewRows<F> {
-    fn count(&self) -> u64 {
-        match self {
-            Self::Batch { count, .. } => *count,
-            Self::Owned(rows) => rows.count,
-        }
-    }
-
     fn as_rows_ref(&self, size: RowSize) -> RowsRef<'_> {
         match self {
             Self::Batch { batch, count, .. } => rows_of(batch, *count, size),
@@ -79,18 +70,18 @@ impl<F: ColumnFormat> NewRows<F> {
         }
     }
 
+    fn count(&self) -> u64 {
+        self.as_rows_ref(RowSize::Variable).count
+    }
+
     /// The chunks of a row of chunks, if they were encoded ahead, and in this format.
     fn prepared(&self, format: &Arc<F>, chunk: u64) -> Option<&[F::Chunk]> {
-        let Self::Batch {
-            prepared: Some(prepared),
-            ..
-        } = self
-        else {
+        let Self::Batch { prepared, .. } = self else {
             return None;
         };
-        let chunks = prepared.chunks.get(&chunk)?;
+        let prepared = prepared.as_ref()?;
         let fits = Arc::ptr_eq(&prepared.format, format) || format.encodes_like(&prepared.format);
-        fits.then_some(chunks)
+        prepared.chunks.get(&chunk).filter(|_| fits).map(|it| &**it)
     }
 }
 
@@ -112,10 +103,9 @@ type Run<'a> = (u64, RowsRef<'a>);
 /// A column as a commit will leave it.
 #[derive(Debug)]
 pub(super) struct ColumnAppend<F: ColumnFormat> {
-    /// Where it stands; `len` counts the tail in storage, or `tail` if that is set.
+    /// The column before the new rows; without its tail if it was cut.
     column: Column<F>,
-    /// What takes the place of the tail in storage, after the column was cut.
-    tail: Option<Rows>,
+    /// New rows. If the column was cut, those that are left of the tail are the first of them.
     new: Vec<NewRows<F>>,
     /// Chunks that come encoded, and nothing else then.
     encoded: Option<EncodedRows<F>>,
@@ -126,7 +116,6 @@ impl<F: ColumnFormat> ColumnAppend<F> {
     pub(super) fn new(column: Column<F>) -> Self {
         Self {
             column,
-            tail: None,
             new: Vec::new(),
             encoded: None,
             cut: None,
@@ -149,6 +138,16 @@ impl<F: ColumnFormat> ColumnAppend<F> {
         }
     }
 
+    /// The new rows, with the index of the first of each run.
+    fn new_runs(&self) -> impl Iterator<Item = Run<'_>> {
+        let size = self.row_size();
+        self.new.iter().scan(self.column.len, move |next, new| {
+            let run = (*next, new.as_rows_ref(size));
+            *next += run.1.count;
+            Some(run)
+        })
+    }
+
     pub(super) fn push(&mut self, rows: NewRows<F>) -> Result<()> {
         self.check_not_encoded()?;
         if rows.count() > 0 {
@@ -161,13 +160,12 @@ impl<F: ColumnFormat> ColumnAppend<F> {
     /// rows they then repeat.
     pub(super) fn push_encoded(&mut self, encoded: EncodedRows<F>) -> Result<()> {
         self.check_not_encoded()?;
-        let has_tail = self.column.len != self.column.stored;
-        if has_tail || !self.new.is_empty() || self.cut.is_some() {
+        let Column { stored, len, .. } = self.column;
+        if len != stored || !self.new.is_empty() || self.cut.is_some() {
             let message = "the series has records that did not come encoded";
             return Err(unfitting(message));
         }
-        let fits = encoded.format.encodes_like(&self.column.format);
-        if !fits || encoded.len < self.column.len {
+        if !encoded.format.encodes_like(&self.column.format) || encoded.len < len {
             let message = "the encoded records do not fit the arrays of the series";
             return Err(unfitting(message));
         }
@@ -187,13 +185,13 @@ impl<F: ColumnFormat> ColumnAppend<F> {
         let Some(row) = len.checked_sub(1) else {
             return Ok(0);
         };
-        let size = self.row_size();
-        let tail = self.tail.as_ref();
-        let tail = tail.map(|tail| (self.column.stored, tail.as_rows_ref()));
-        let mut runs = tail.into_iter().chain(self.new_runs());
+        let mut runs = self.new_runs();
         let run = runs.find(|(first, rows)| (*first..first + rows.count).contains(&row));
         let bytes = match run {
-            Some((first, rows)) => rows.slice(row - first, row + 1 - first, size).data.to_vec(),
+            Some((first, rows)) => {
+                let row = rows.slice(row - first, row + 1 - first, self.row_size());
+                row.data.to_vec()
+            }
             None => read_rows(&sink.open(&self.column)?, row..row + 1)?,
         };
         Ok(bytes
@@ -212,67 +210,57 @@ impl<F: ColumnFormat> ColumnAppend<F> {
             if kept == new.count() {
                 self.new.push(new);
             } else if kept > 0 {
-                let part = new.as_rows_ref(size).slice(0, kept, size).to_rows();
-                self.new.push(NewRows::Owned(part));
+                let part = new.as_rows_ref(size).slice(0, kept, size);
+                self.new.push(NewRows::Owned(part.to_rows()));
             }
+        }
+        if let Some(cut) = &mut self.cut {
+            cut.len = cut.len.min(len);
         }
         if len >= self.column.len {
             return Ok(());
         }
-        let tail = self.take_tail(&sink.open(&self.column)?)?;
-        let kept = len.saturating_sub(self.column.stored);
-        self.tail = Some(tail.as_rows_ref().slice(0, kept, size).to_rows());
-        let cut = self.cut.get_or_insert(Cut {
+        let Column { stored, .. } = self.column;
+        let tail = self.read_tail(&sink.open(&self.column)?)?;
+        self.cut.get_or_insert(Cut {
             len,
-            stored_before: self.column.stored,
+            stored_before: stored,
         });
-        cut.len = cut.len.min(len);
-        self.column.len = len;
-        self.column.stored = self.column.stored.min(len);
-        Ok(())
+        self.column.stored = stored.min(len);
+        self.column.len = self.column.stored;
+        let kept = tail.as_rows_ref().slice(0, len - self.column.stored, size);
+        self.push(NewRows::Owned(kept.to_rows()))
     }
 
-    /// The rows of the tail.
-    fn take_tail(&mut self, source: &impl ColumnSource<Format = F>) -> Result<Rows> {
-        match self.tail.take() {
-            Some(tail) => Ok(tail),
-            None if self.column.len == self.column.stored => Ok(Rows::default()),
-            None => Ok(source.read_tail()?.1),
+    fn read_tail(&self, source: &impl ColumnSource) -> Result<Rows> {
+        match self.column.len == self.column.stored {
+            true => Ok(Rows::default()),
+            false => Ok(source.read_tail()?.1),
         }
-    }
-
-    fn new_runs(&self) -> impl Iterator<Item = Run<'_>> {
-        let size = self.row_size();
-        self.new.iter().scan(self.column.len, move |next, new| {
-            let run = (*next, new.as_rows_ref(size));
-            *next += new.count();
-            Some(run)
-        })
     }
 
     /// Writes full chunks, and the rows after them to the tail. With `fold`, these are written as an
     /// unfinished chunk.
-    pub(super) fn finish<S>(mut self, sink: &mut S, fold: bool) -> Result<Column<F>>
-    where
-        S: ColumnSink<Format = F>,
-    {
+    pub(super) fn finish<S: ColumnSink<Format = F>>(
+        mut self,
+        sink: &mut S,
+        fold: bool,
+    ) -> Result<Column<F>> {
         let len = self.len();
-        let stored = match (&self.encoded, fold) {
-            (None, false) => {
-                let new_bytes = self.new_runs().map(|(_, rows)| rows.data.len()).sum();
-                let format = &self.column.format;
-                format.stored_of(len, self.column.stored, new_bytes)
-            }
-            _ => len,
+        let new_bytes = self.new_runs().map(|(_, rows)| rows.data.len()).sum();
+        let before = self.column.stored;
+        let stored = match fold || self.encoded.is_some() {
+            true => len,
+            false => self.column.format.stored_of(len, before, new_bytes),
         };
         if let Some(encoded) = self.encoded.take() {
-            let source = sink.open(&self.column)?;
-            sink.set_stored(&source, stored, None)?;
+            let array = sink.open(&self.column)?;
+            sink.set_stored(&array, stored, None)?;
             for (indices, chunk) in &encoded.chunks {
-                sink.write_chunk(&source, indices, chunk, true)?;
+                sink.write_chunk(&array, indices, chunk, true)?;
             }
-        } else if stored == self.column.stored {
-            self.write_tail(sink)?;
+        } else if stored == before {
+            self.append_tail(sink)?;
         } else {
             self.write_rows(sink, stored)?;
         }
@@ -284,110 +272,95 @@ impl<F: ColumnFormat> ColumnAppend<F> {
     }
 
     /// Writes the new rows after those of the tail.
-    fn write_tail(&self, sink: &mut impl ColumnSink<Format = F>) -> Result<()> {
+    fn append_tail<S: ColumnSink<Format = F>>(&self, sink: &mut S) -> Result<()> {
         let column = &self.column;
-        let mut runs: Vec<Run<'_>> = self.new_runs().collect();
-        if let Some(tail) = &self.tail {
-            sink.clear_tail(column);
-            runs.insert(0, (column.stored, tail.as_rows_ref()));
-        }
         if self.cut.is_some() {
-            let source = sink.open(column)?;
-            sink.set_stored(&source, column.stored, self.cut)?;
+            sink.clear_tail(column);
+            let array = sink.open(column)?;
+            sink.set_stored(&array, column.stored, self.cut)?;
         }
-        append_tail(sink, column, &runs);
+        append_frames(sink, column, self.new_runs());
         Ok(())
     }
 
     /// Writes all rows before `stored`, and the others to the tail.
-    fn write_rows<S>(&mut self, sink: &mut S, stored: u64) -> Result<()>
-    where
-        S: ColumnSink<Format = F>,
-    {
-        let source = sink.open(&self.column)?;
-        let had_tail = self.tail.is_some() || self.column.len > self.column.stored;
-        let tail = self.take_tail(&source)?;
+    fn write_rows<S: ColumnSink<Format = F>>(&self, sink: &mut S, stored: u64) -> Result<()> {
         let column = &self.column;
-        let chunk_rows = column.layout().chunk_rows();
-        let first = match column.format.writes_chunks() {
-            true => column.stored / chunk_rows * chunk_rows,
-            false => column.stored,
+        let array = sink.open(column)?;
+        let tail = self.read_tail(&array)?;
+        let (size, chunk_rows) = (self.row_size(), column.layout().chunk_rows());
+        let unfinished = match column.format.writes_chunks() {
+            true => column.stored / chunk_rows * chunk_rows..column.stored,
+            false => column.stored..column.stored,
         };
-        let unfinished = match first..column.stored {
-            none if none.is_empty() => Rows::default(),
-            rows => read_all(&source, rows)?,
-        };
-        let old = [
-            (first, unfinished.as_rows_ref()),
-            (column.stored, tail.as_rows_ref()),
-        ];
+        let first = unfinished.start;
+        let unfinished = read_all(&array, unfinished)?;
+        let old = [(first, &unfinished), (column.stored, &tail)];
+        let old = old.map(|(first, rows)| (first, rows.as_rows_ref()));
         let mut runs: Vec<Run<'_>> = old.into_iter().chain(self.new_runs()).collect();
         runs.retain(|(_, rows)| rows.count > 0);
-        runs.iter()
-            .try_for_each(|(_, rows)| column.format.check(*rows))?;
+        let check = |(_, rows): &Run<'_>| column.format.check(*rows);
+        runs.iter().try_for_each(check)?;
 
-        if had_tail {
+        if self.cut.is_some() || tail.count > 0 {
             sink.clear_tail(column);
         }
-        sink.set_stored(&source, stored, self.cut)?;
+        sink.set_stored(&array, stored, self.cut)?;
         if column.format.writes_chunks() {
-            self.write_chunks(sink, &source, &runs, first..stored)?;
+            self.write_chunks(sink, &array, &runs, first..stored)?;
         } else {
             for (first, rows) in &runs {
                 let count = rows.count.min(stored.saturating_sub(*first));
-                let rows = rows.slice(0, count, self.row_size());
-                sink.write_rows(&source, *first, rows)?;
+                sink.write_rows(&array, *first, rows.slice(0, count, size))?;
             }
         }
-        let rest = gather(&runs, stored..u64::MAX, self.row_size());
-        append_tail(sink, column, &[(stored, rest.as_rows_ref())]);
+        let others = Gathered::new(runs.iter().copied(), stored..u64::MAX, size);
+        append_frames(sink, column, [(stored, others.as_rows_ref())]);
         Ok(())
     }
 
     /// Writes the chunks with the rows of `range`, which begins where a chunk does.
-    fn write_chunks<S>(
+    fn write_chunks<S: ColumnSink<Format = F>>(
         &self,
         sink: &mut S,
-        source: &S::Source,
+        array: &S::Source,
         runs: &[Run<'_>],
         range: Range<u64>,
-    ) -> Result<()>
-    where
-        S: ColumnSink<Format = F>,
-    {
-        let column = &self.column;
-        let chunk_rows = column.layout().chunk_rows();
+    ) -> Result<()> {
+        let Column { format, .. } = &self.column;
+        let layout = format.layout();
+        let chunk_rows = layout.chunk_rows();
         for chunk in range.start / chunk_rows..range.end.div_ceil(chunk_rows) {
             let first = chunk * chunk_rows;
             // A chunk that was there before a cut holds rows that are not repeated.
             let repeats = self.cut.is_none_or(|cut| first >= cut.stored_before);
-            let row = column.layout().grid().chunks_in_row(chunk);
-            let prepared = |new| NewRows::prepared(new, &column.format, chunk);
-            if let Some(chunks) = self.new.iter().find_map(prepared) {
+            let row = layout.grid.chunks_in_row(chunk);
+            let mut new = self.new.iter();
+            if let Some(chunks) = new.find_map(|new| new.prepared(format, chunk)) {
                 for (indices, chunk) in row.zip(chunks) {
-                    sink.write_chunk(source, &indices, chunk, repeats)?;
+                    sink.write_chunk(array, &indices, chunk, repeats)?;
                 }
                 continue;
             }
             let rows = first..range.end.min(first + chunk_rows);
-            let rows = gather(runs, rows, self.row_size());
+            let rows = Gathered::new(runs.iter().copied(), rows, layout.row_size());
             for indices in row {
-                sink.encode_chunk(source, &indices, rows.as_rows_ref(), repeats)?;
+                sink.encode_chunk(array, &indices, rows.as_rows_ref(), repeats)?;
             }
         }
         Ok(())
     }
 }
 
-fn gather<'a>(runs: &[Run<'a>], range: Range<u64>, size: RowSize) -> Gathered<'a> {
-    Gathered::new(runs.iter().copied(), range, size)
-}
-
 /// Adds runs to the tail, each as a frame.
-fn append_tail<S: ColumnSink>(sink: &mut S, column: &Column<S::Format>, runs: &[Run<'_>]) {
+fn append_frames<'a, S: ColumnSink>(
+    sink: &mut S,
+    column: &Column<S::Format>,
+    runs: impl IntoIterator<Item = Run<'a>>,
+) {
     let mut frames = Vec::new();
-    for (first, rows) in runs.iter().filter(|(_, rows)| rows.count > 0) {
-        column.layout().write_frame(&mut frames, *first, *rows);
+    for (first, rows) in runs.into_iter().filter(|(_, rows)| rows.count > 0) {
+        column.layout().write_frame(&mut frames, first, rows);
     }
     if !frames.is_empty() {
         sink.append_tail(column, frames);

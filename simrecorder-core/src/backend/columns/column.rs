@@ -6,13 +6,51 @@ use std::sync::Arc;
 use crate::backend::columns::layout::ColumnLayout;
 use crate::backend::rows::RowsRef;
 use crate::error::{Error, ErrorKind, Result};
+use crate::model::chunk::ChunkPolicy;
 use crate::model::dtype::DType;
+use crate::model::schema::{Kind, Schema};
 
 /// The element type of the ends of records.
 pub const ENDS_DTYPE: DType = DType::U64;
 
 /// A column has no more rows than this, so that sums with the rows of a chunk do not overflow.
 const MAX_ROWS: u64 = i64::MAX as u64;
+
+/// How the rows of a column are stored: all that does not change while it grows.
+pub trait ColumnFormat: fmt::Debug + Send + Sync + 'static {
+    /// An encoded chunk.
+    type Chunk: fmt::Debug + Send + Sync;
+
+    /// What the rows are, and how they are cut into chunks.
+    fn layout(&self) -> &ColumnLayout;
+
+    /// Encodes the chunk `indices` out of rows that begin where the chunk does; see
+    /// [`ColumnLayout::with_chunk`].
+    fn encode(&self, rows: RowsRef<'_>, indices: &[u64]) -> Result<Self::Chunk>;
+
+    /// Whether the chunks of a column with the format `other` are chunks of this one too.
+    fn encodes_like(&self, other: &Self) -> bool;
+
+    /// Whether rows are written chunk by chunk, and not with
+    /// [`ColumnSink::write_rows`](super::ColumnSink::write_rows).
+    fn writes_chunks(&self) -> bool {
+        true
+    }
+
+    /// How many rows are to be stored, and not in the tail, when a column gets `len` rows. `stored`
+    /// are stored already, the new ones have `new_bytes`. By default, those that fill chunks.
+    fn stored_of(&self, len: u64, stored: u64, new_bytes: usize) -> u64 {
+        let _ = new_bytes;
+        let chunk_rows = self.layout().chunk_rows();
+        (len / chunk_rows * chunk_rows).max(stored)
+    }
+
+    /// Checks that rows can be stored, before anything is written.
+    fn check(&self, rows: RowsRef<'_>) -> Result<()> {
+        let _ = rows;
+        Ok(())
+    }
+}
 
 /// One stored array of a series as of one commit: its older rows are in chunks, the newest are in
 /// the tail.
@@ -30,19 +68,17 @@ pub struct Column<F> {
 
 impl<F> Clone for Column<F> {
     fn clone(&self) -> Self {
+        let (path, format) = (Arc::clone(&self.path), Arc::clone(&self.format));
         Self {
-            path: Arc::clone(&self.path),
-            format: Arc::clone(&self.format),
+            path,
+            format,
             ..*self
         }
     }
 }
 
 impl<F: ColumnFormat> Column<F> {
-    /// A column with `tail` rows after the `stored` ones.
-    ///
-    /// # Errors
-    /// [`ErrorKind::Corrupt`] if these are more than can be.
+    /// A column with `tail` rows after the `stored` ones, if there can be so many.
     pub fn new(path: impl Into<Arc<str>>, format: Arc<F>, stored: u64, tail: u64) -> Result<Self> {
         let len = stored.checked_add(tail).filter(|&len| len <= MAX_ROWS);
         let too_long = || Error::new(ErrorKind::Corrupt, "read", "the array is too long");
@@ -59,12 +95,7 @@ impl<F: ColumnFormat> Column<F> {
         self.format.layout()
     }
 
-    /// Its shape, with the axis of rows first.
-    pub fn shape(&self) -> Vec<u64> {
-        self.layout().shape(self.len)
-    }
-
-    /// The error of a chunk that was damaged, which is the only one that is affected.
+    /// The error of a chunk that is damaged.
     pub fn damaged_chunk(&self, indices: &[u64], cause: Error) -> Error {
         let message = format!(
             "chunk {indices:?} of the array '{}' is damaged; the other chunks are not affected",
@@ -79,78 +110,64 @@ impl<F: ColumnFormat> Column<F> {
 pub enum Columns<C> {
     /// One row for each record.
     Single(C),
-    /// Where each record ends, in items, and the items.
-    Ragged {
-        /// The ends, of the type [`ENDS_DTYPE`].
-        ends: C,
-        /// The items of all records.
-        items: C,
-    },
+    /// Where each record ends, in items, as [`ENDS_DTYPE`]; and the items of all records.
+    #[allow(missing_docs, reason = "said above")]
+    Ragged { ends: C, items: C },
 }
 
 impl<C> Columns<C> {
     /// The column with one row for each record.
     pub fn records(&self) -> &C {
         match self {
-            Self::Single(column) => column,
-            Self::Ragged { ends, .. } => ends,
+            Self::Single(column) | Self::Ragged { ends: column, .. } => column,
         }
     }
 
     /// The column with the elements of the records.
     pub fn elements(&self) -> &C {
         match self {
-            Self::Single(column) => column,
-            Self::Ragged { items, .. } => items,
+            Self::Single(column) | Self::Ragged { items: column, .. } => column,
         }
     }
 
-    /// The columns that `change` makes of these: first the one with the elements.
+    /// The columns that `change` makes of these.
     pub fn map<D>(self, mut change: impl FnMut(C) -> Result<D>) -> Result<Columns<D>> {
         Ok(match self {
             Self::Single(column) => Columns::Single(change(column)?),
-            Self::Ragged { ends, items } => {
-                let items = change(items)?;
-                let ends = change(ends)?;
-                Columns::Ragged { ends, items }
-            }
+            Self::Ragged { ends, items } => Columns::Ragged {
+                items: change(items)?,
+                ends: change(ends)?,
+            },
         })
     }
 }
 
-/// How the rows of a column are stored: all that does not change while it grows. Columns that are
-/// stored alike may share one.
-pub trait ColumnFormat: fmt::Debug + Send + Sync + 'static {
-    /// An encoded chunk.
-    type Chunk: fmt::Debug + Send + Sync;
+/// What the records of a series are, and their columns.
+#[derive(Clone, Debug)]
+pub struct Series<C> {
+    /// What the records are.
+    pub kind: Kind,
+    /// Their columns.
+    pub columns: Columns<C>,
+}
 
-    /// What the rows are, and how they are cut into chunks.
-    fn layout(&self) -> &ColumnLayout;
-
-    /// Encodes the chunk `indices` out of rows that begin where the chunk does. What is missing of
-    /// it has the fill value. See [`ColumnLayout::with_chunk`].
-    fn encode(&self, rows: RowsRef<'_>, indices: &[u64]) -> Result<Self::Chunk>;
-
-    /// Whether the chunks of a column with the format `other` are chunks of this one too.
-    fn encodes_like(&self, other: &Self) -> bool;
-
-    /// Whether rows are written chunk by chunk, and not with
-    /// [`ColumnSink::write_rows`](super::ColumnSink::write_rows).
-    fn writes_chunks(&self) -> bool {
-        true
+/// The policy for arrays whose rows are no records: a number of records, or a shape, says nothing
+/// about them.
+pub fn policy_by_size(policy: &ChunkPolicy) -> ChunkPolicy {
+    match policy.fixed_records() {
+        Some(_) => ChunkPolicy::default(),
+        None => policy.clone(),
     }
+}
 
-    /// How many rows are to be stored, and not in the tail, when a column gets `len` rows. `stored`
-    /// are stored already, the new ones have `new_bytes`.
-    fn stored_of(&self, len: u64, stored: u64, new_bytes: usize) -> u64 {
-        let _ = new_bytes;
-        let chunk_rows = self.layout().chunk_rows();
-        (len / chunk_rows * chunk_rows).max(stored)
-    }
-
-    /// Checks rows before anything is written.
-    fn check(&self, rows: RowsRef<'_>) -> Result<()> {
-        let _ = rows;
-        Ok(())
-    }
+/// The shapes of the chunks of a new series of two columns: first that of the ends.
+pub fn ragged_chunk_shapes(policy: &ChunkPolicy, schema: &Schema) -> Result<(Vec<u64>, Vec<u64>)> {
+    let by_size = policy_by_size(policy);
+    let item_size = schema.dtype().map_or(1, DType::size);
+    let items = by_size.chunk_shape(schema.record_shape(), item_size)?;
+    let ends = match policy.fixed_records() {
+        Some(rows) => vec![rows],
+        None => by_size.chunk_shape(&[], ENDS_DTYPE.size())?,
+    };
+    Ok((ends, items))
 }

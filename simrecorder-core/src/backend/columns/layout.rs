@@ -2,7 +2,7 @@
 
 use crate::backend::chunk_grid::ChunkGrid;
 use crate::backend::memory::{with_scratch, zeroed};
-use crate::backend::rows::{RowSize, RowsRef, append_frame};
+use crate::backend::rows::{RowSize, RowsRef, write_frame};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::compression::Compression;
 use crate::model::dtype::DType;
@@ -12,67 +12,44 @@ use crate::reading::selection::Region;
 
 /// What the rows of a column are, and how they are cut into chunks.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct ColumnLayout {
-    dtype: Option<DType>,
-    grid: ChunkGrid,
-    compression: Option<Compression>,
-    fill_value: Option<Vec<u8>>,
+    /// The type of the elements; `None` if rows have a length of their own.
+    pub dtype: Option<DType>,
+    /// The shapes of a row (all axes but the first) and of a chunk.
+    pub grid: ChunkGrid,
+    /// How chunks are compressed; `None` for a way that simrecorder does not write.
+    pub compression: Option<Compression>,
+    /// The bytes of an element, or of a row of variable length, that was never written; `None`
+    /// for zeros.
+    pub fill_value: Option<Vec<u8>>,
 }
 
 impl ColumnLayout {
-    /// The layout of rows with elements of `dtype`; without one, rows have a length of their own.
-    ///
-    /// - `compression`: how chunks are compressed; `None` for a way that simrecorder does not write.
-    /// - `fill_value`: the bytes of an element, or of a row of variable length, that was never
-    ///   written; `None` for zeros.
-    ///
-    /// # Errors
-    /// [`ErrorKind::Corrupt`] if a chunk or a row cannot be addressed.
+    /// A layout, or [`ErrorKind::Corrupt`] if its chunks or rows cannot be addressed.
     pub fn new(
         dtype: Option<DType>,
         grid: ChunkGrid,
         compression: Option<Compression>,
         fill_value: Option<Vec<u8>>,
     ) -> Result<Self> {
-        let layout = Self {
-            dtype,
-            grid,
-            compression,
-            fill_value,
-        };
         let is_addressed = |shape: &[u64]| {
-            let bytes = shape.iter().try_fold(layout.element_size(), |bytes, &len| {
+            let size = dtype.map_or(1, DType::size);
+            let bytes = shape.iter().try_fold(size, |bytes, &len| {
                 bytes.checked_mul(usize::try_from(len).ok()?)
             });
             bytes.is_some_and(|bytes| bytes < isize::MAX as usize)
         };
-        let chunk_shape = layout.grid.chunk_shape();
-        if is_addressed(chunk_shape) && is_addressed(layout.grid.record_shape()) {
-            return Ok(layout);
+        if !is_addressed(grid.chunk_shape()) || !is_addressed(grid.record_shape()) {
+            let message = format!("chunks of {:?} are too large", grid.chunk_shape());
+            return Err(Error::new(ErrorKind::Corrupt, "read metadata", message));
         }
-        let message = format!("chunks of {chunk_shape:?} are too large");
-        Err(Error::new(ErrorKind::Corrupt, "read metadata", message))
-    }
-
-    /// The type of the elements; `None` if rows have a length of their own.
-    pub fn dtype(&self) -> Option<DType> {
-        self.dtype
-    }
-
-    /// The shapes of a row (all axes but the first) and of a chunk.
-    pub fn grid(&self) -> &ChunkGrid {
-        &self.grid
-    }
-
-    /// How chunks are compressed; `None` for a way that simrecorder does not write.
-    pub fn compression(&self) -> Option<Compression> {
-        self.compression
-    }
-
-    /// The bytes of an element, or of a row of variable length, that was never written, unless
-    /// they are zeros.
-    pub fn fill_value(&self) -> Option<&[u8]> {
-        self.fill_value.as_deref()
+        Ok(Self {
+            dtype,
+            grid,
+            compression,
+            fill_value,
+        })
     }
 
     /// The bytes of one element; 1 for rows of variable length.
@@ -82,9 +59,8 @@ impl ColumnLayout {
 
     /// How long rows are.
     pub fn row_size(&self) -> RowSize {
-        let elements = self.grid.record_shape().iter().map(|&len| len as usize);
         match self.dtype {
-            Some(dtype) => RowSize::Fixed(elements.product::<usize>() * dtype.size()),
+            Some(_) => RowSize::Fixed(self.bytes_of(self.grid.record_shape())),
             None => RowSize::Variable,
         }
     }
@@ -96,8 +72,12 @@ impl ColumnLayout {
 
     /// The bytes of a chunk of elements, in memory.
     pub fn chunk_bytes(&self) -> usize {
-        let elements = self.grid.chunk_shape().iter().map(|&len| len as usize);
-        elements.product::<usize>() * self.element_size()
+        self.bytes_of(self.grid.chunk_shape())
+    }
+
+    fn bytes_of(&self, shape: &[u64]) -> usize {
+        let elements: usize = shape.iter().map(|&len| len as usize).product();
+        elements * self.element_size()
     }
 
     /// The shape of a column with `len` rows.
@@ -106,11 +86,8 @@ impl ColumnLayout {
         std::iter::once(len).chain(axes).collect()
     }
 
-    /// The schema of the records of a series that has its elements in such a column, as far as
-    /// the layout tells it.
-    ///
-    /// # Errors
-    /// [`ErrorKind::Corrupt`] if such a column has no elements, which the kind asks for.
+    /// The schema of records of `kind` that have their elements in such a column, as far as the
+    /// layout tells it.
     pub fn schema(&self, kind: Kind) -> Result<Schema> {
         let row_shape = self.grid.record_shape();
         match (kind, self.dtype) {
@@ -126,48 +103,38 @@ impl ColumnLayout {
         }
     }
 
-    /// Checks that a series of a kind that has its elements in such a column takes records of
-    /// `schema`.
-    ///
-    /// # Errors
-    /// [`ErrorKind::SchemaMismatch`].
-    pub fn check_schema(&self, kind: Kind, schema: &Schema) -> Result<()> {
-        let stored = self.schema(kind)?;
-        let checked = stored.check_same_records(schema);
+    /// Checks that records of `schema` are such as those of [`schema`](Self::schema).
+    pub(super) fn check_schema(&self, kind: Kind, schema: &Schema) -> Result<()> {
+        let checked = self.schema(kind)?.check_same_records(schema);
         checked.map_err(|e| e.with_operation("commit"))
     }
 
     /// That many elements, or rows of variable length, all of which have the fill value.
-    ///
-    /// # Errors
-    /// [`ErrorKind::TooLarge`] if there is no memory for them.
     pub fn filled(&self, count: usize) -> Result<Vec<u8>> {
-        let size = match (self.dtype, &self.fill_value) {
-            (Some(dtype), _) => dtype.size(),
-            (None, fill_value) => fill_value.as_ref().map_or(0, Vec::len),
-        };
+        let fill_value = self.fill_value.as_ref().map_or(0, Vec::len);
+        let size = self.dtype.map_or(fill_value, DType::size);
         let mut filled = zeroed(count.saturating_mul(size))?;
-        if let Some(value) = self.fill_value_of_bits() {
-            fill(&mut filled, value);
-        }
+        self.fill(&mut filled);
         Ok(filled)
     }
 
-    /// Gives the elements of `region` that are in the chunk at `origin`, which was never written, the
-    /// fill value.
-    ///
-    /// # Errors
-    /// [`ErrorKind::TooLarge`] if there is no memory for them.
+    /// Gives the elements of `region` that are in the chunk at `origin`, which was never written,
+    /// the fill value.
     pub fn fill_chunk(&self, origin: &[u64], region: &Region, out: &mut [u8]) -> Result<()> {
         let filled = |count| self.filled(count);
         let size = self.element_size();
         self.grid.fill_chunk(origin, region, out, size, filled)
     }
 
-    /// The fill value, unless all its bytes are zero.
-    fn fill_value_of_bits(&self) -> Option<&[u8]> {
-        self.fill_value()
-            .filter(|value| value.iter().any(|&byte| byte != 0))
+    /// Gives all elements the fill value.
+    fn fill(&self, elements: &mut [u8]) {
+        match &self.fill_value {
+            Some(value) if value.iter().any(|&byte| byte != 0) => {
+                let elements = elements.chunks_exact_mut(value.len());
+                elements.for_each(|element| element.copy_from_slice(value));
+            }
+            _ => elements.fill(0),
+        }
     }
 
     fn is_lossy(&self) -> bool {
@@ -181,8 +148,7 @@ impl ColumnLayout {
         }
     }
 
-    /// Whether no chunk has elements outside the array along any axis but the first, and elements
-    /// stay as they are.
+    /// Whether rows that fill a chunk are its elements, as they are.
     pub fn keeps_elements(&self) -> bool {
         let chunk_shape = self.grid.chunk_shape().get(1..).unwrap_or_default();
         !self.is_lossy() && self.grid.record_shape() == chunk_shape
@@ -191,9 +157,6 @@ impl ColumnLayout {
     /// Calls `encode` with the elements of the chunk `indices`, made out of rows that begin where
     /// the chunk does. Rows that are missing at its end, and elements outside the array, have the
     /// fill value.
-    ///
-    /// # Errors
-    /// [`ErrorKind::TooLarge`] if there is no memory for them, and those of `encode`.
     pub fn with_chunk<T>(
         &self,
         rows: RowsRef<'_>,
@@ -204,14 +167,10 @@ impl ColumnLayout {
             return encode(rows.data);
         }
         with_scratch(self.chunk_bytes(), |chunk| {
-            match self.fill_value_of_bits() {
-                Some(value) => fill(chunk, value),
-                None => chunk.fill(0),
-            }
-            let in_row = indices.get(1..).unwrap_or_default();
+            self.fill(chunk);
             let size = self.element_size();
             self.grid
-                .place_records(rows.count, rows.data, in_row, chunk, size)?;
+                .place_records(rows.count, rows.data, indices, chunk, size)?;
             self.round(chunk);
             encode(chunk)
         })
@@ -219,13 +178,7 @@ impl ColumnLayout {
 
     /// Appends a frame of a tail with `rows`, the first of which has the index `first`, to `out`:
     /// with the elements that a chunk will have, since what is read must not change then.
-    pub fn write_frame(&self, out: &mut Vec<u8>, first: u64, rows: RowsRef<'_>) {
-        append_frame(out, first, rows, |elements| self.round(elements));
-    }
-}
-
-fn fill(elements: &mut [u8], value: &[u8]) {
-    for element in elements.chunks_exact_mut(value.len()) {
-        element.copy_from_slice(value);
+    pub(super) fn write_frame(&self, out: &mut Vec<u8>, first: u64, rows: RowsRef<'_>) {
+        write_frame(out, first, rows, |elements| self.round(elements));
     }
 }

@@ -3,7 +3,7 @@
 //!
 //! A series of arrays is one column of elements, and a series of ragged records is two: where each
 //! record ends, and the items of all. [`ColumnFormat`] says how the chunks of a column are encoded.
-//! A commit turns [batches](SeriesAppend) into calls of a [`ColumnSink`], and a [`SeriesView`] reads
+//! [`SeriesChanges`] turn batches into calls of a [`ColumnSink`], and a [`SeriesView`] reads
 //! through a [`ColumnSource`].
 
 mod append;
@@ -13,13 +13,19 @@ mod read;
 mod series;
 mod sink;
 mod source;
+#[cfg(test)]
+mod tests;
 mod view;
 
-pub use append::{EncodedRows, PreparedChunks};
-pub use column::{Column, ColumnFormat, Columns, ENDS_DTYPE};
+pub use append::EncodedRows;
+pub use column::{
+    Column, ColumnFormat, Columns, ENDS_DTYPE, Series, policy_by_size, ragged_chunk_shapes,
+};
 pub use layout::ColumnLayout;
 pub use read::read_rows;
-pub use series::{PlannedFormats, SeriesAppend, StoredSeries, fold};
+pub use series::{
+    PlannedFormats, SeriesAppend, SeriesCache, SeriesChanges, StoredSeries, fold, prepare,
+};
 pub use sink::{ColumnSink, Cut};
 pub use source::{ColumnSource, read_chunks};
-pub use view::{ColumnStore, ColumnView, SeriesView, ViewedColumn};
+pub use view::{ColumnStore, ColumnView, SeriesView};

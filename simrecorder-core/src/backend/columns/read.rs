@@ -52,7 +52,7 @@ pub(super) fn read_region<S: ColumnSource>(
 /// Reads the rows of `range` of a column with elements.
 pub fn read_rows<S: ColumnSource>(source: &S, range: Range<u64>) -> Result<Vec<u8>> {
     let column = source.column();
-    let region = Region::records(range, &column.shape());
+    let region = Region::records(range, &column.layout().shape(column.len));
     let size = column.layout().element_size();
     let bytes = region.len().and_then(|len| len.checked_mul(size));
     let mut data = zeroed(bytes.unwrap_or(usize::MAX))?;
@@ -73,8 +73,8 @@ pub(super) fn read_variable<S: ColumnSource>(
     let mut next = range.start;
     while next < range.end && (rows.count == 0 || rows.bytes() < max_bytes) {
         let read;
-        let (first, some) = match &tail {
-            Some(tail) if next >= stored => (stored, tail),
+        let (first, some, end) = match &tail {
+            Some(tail) if next >= stored => (stored, tail, range.end),
             None if next >= stored => {
                 // The row may be in a chunk by now.
                 let (now_stored, now) = source.read_tail()?;
@@ -83,12 +83,13 @@ pub(super) fn read_variable<S: ColumnSource>(
                 continue;
             }
             _ => {
+                let end = range.end.min(stored);
                 let left = max_bytes.saturating_sub(rows.bytes());
-                read = source.read_variable(next..range.end.min(stored), left)?;
-                (read.0, &read.1)
+                read = source.read_variable(next..end, left)?;
+                (read.0, &read.1, end)
             }
         };
-        let end = range.end.min(first.saturating_add(some.count));
+        let end = end.min(first.saturating_add(some.count));
         if end <= next {
             return Err(shortened());
         }

@@ -1,91 +1,90 @@
 //! Series of one or two columns, as commits change them.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use parking_lot::Mutex;
 
 use crate::backend::columns::append::{ColumnAppend, EncodedRows, NewRows, PreparedChunks};
-use crate::backend::columns::column::{Column, ColumnFormat, Columns};
+use crate::backend::columns::column::{Column, ColumnFormat, Columns, Series};
 use crate::backend::columns::sink::ColumnSink;
 use crate::backend::rows::Rows;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::key::Key;
 use crate::model::kind::Kind;
 use crate::store::commit::{Batch, Prepared};
+use crate::store::errors::wrong_start;
 
-/// The columns of a series, and what its records are.
+/// A series as it is stored, without the rows of its tails.
+pub type StoredSeries<F> = Series<Column<F>>;
+
+/// What the writer remembers from commit to commit. It is the only one that writes, so this stays
+/// true.
+pub type SeriesCache<F> = HashMap<Key, StoredSeries<F>>;
+
+/// The series that a commit changes, as it will leave them.
 #[derive(Debug)]
-pub struct StoredSeries<F> {
-    /// What the records are.
-    pub kind: Kind,
-    /// Their columns.
-    pub columns: Columns<Column<F>>,
+pub struct SeriesChanges<F: ColumnFormat>(BTreeMap<Key, SeriesAppend<F>>);
+
+impl<F: ColumnFormat> Default for SeriesChanges<F> {
+    fn default() -> Self {
+        Self(BTreeMap::new())
+    }
 }
 
-impl<F> Clone for StoredSeries<F> {
-    fn clone(&self) -> Self {
-        let columns = match &self.columns {
-            Columns::Single(column) => Columns::Single(column.clone()),
-            Columns::Ragged { ends, items } => Columns::Ragged {
-                ends: ends.clone(),
-                items: items.clone(),
-            },
-        };
-        Self { columns, ..*self }
+impl<F: ColumnFormat> SeriesChanges<F> {
+    /// The series at `key`, which is in the cache, or loaded.
+    pub fn series(
+        &mut self,
+        key: &Key,
+        cache: &SeriesCache<F>,
+        load: impl FnOnce() -> Result<StoredSeries<F>>,
+    ) -> Result<&mut SeriesAppend<F>> {
+        if !self.0.contains_key(key) {
+            let Series { kind, columns } = cache.get(key).cloned().map_or_else(load, Ok)?;
+            let columns = columns.map(|column| Ok(ColumnAppend::new(column)))?;
+            let series = SeriesAppend(Series { kind, columns });
+            self.0.insert(key.clone(), series);
+        }
+        let missing = || Error::new(ErrorKind::Internal, "commit", "a series was lost");
+        self.0.get_mut(key).ok_or_else(missing)
+    }
+
+    /// Hands all changes to `sink`; returns the series as they are then.
+    pub fn finish<S>(self, sink: &mut S) -> Result<SeriesCache<F>>
+    where
+        S: ColumnSink<Format = F>,
+    {
+        let series = self.0.into_iter().map(|(key, SeriesAppend(series))| {
+            let columns = series.columns.map(|column| column.finish(sink, false));
+            let columns = columns.map_err(|e| e.with_key(key.as_str()))?;
+            let kind = series.kind;
+            Ok((key, Series { kind, columns }))
+        });
+        series.collect()
     }
 }
 
 /// A series as a commit will leave it.
 #[derive(Debug)]
-pub struct SeriesAppend<F: ColumnFormat> {
-    kind: Kind,
-    columns: Columns<ColumnAppend<F>>,
-}
+pub struct SeriesAppend<F: ColumnFormat>(Series<ColumnAppend<F>>);
 
 impl<F: ColumnFormat> SeriesAppend<F> {
-    /// A series to which nothing is done yet.
-    pub fn new(series: StoredSeries<F>) -> Self {
-        let columns = match series.columns {
-            Columns::Single(column) => Columns::Single(ColumnAppend::new(column)),
-            Columns::Ragged { ends, items } => Columns::Ragged {
-                ends: ColumnAppend::new(ends),
-                items: ColumnAppend::new(items),
-            },
-        };
-        Self {
-            kind: series.kind,
-            columns,
+    fn check_start(&self, key: &Key, start: u64) -> Result<()> {
+        match self.0.columns.records().len() {
+            len if len == start => Ok(()),
+            len => Err(wrong_start(key, start, len)),
         }
     }
 
-    /// How many records it will have.
-    pub fn record_count(&self) -> u64 {
-        self.columns.records().len()
-    }
-
-    fn check_start(&self, start: u64) -> Result<()> {
-        let len = self.record_count();
-        if start == len {
-            return Ok(());
-        }
-        let message = format!("records from {start} on are appended to a series that has {len}");
-        Err(Error::new(ErrorKind::Internal, "commit", message))
-    }
-
-    /// Appends the records of a batch, of which `prepared` may have chunks that are
-    /// [encoded](PreparedChunks).
-    ///
-    /// # Errors
-    /// [`ErrorKind::SchemaMismatch`]; [`ErrorKind::Internal`] if the batch does not begin where the
-    /// series ends.
+    /// Appends the records of a batch, of which some chunks may be [prepared](prepare).
     pub fn append(&mut self, batch: Arc<Batch>, prepared: Option<Prepared>) -> Result<()> {
-        self.check_start(batch.start)?;
+        self.check_start(&batch.key, batch.start)?;
         let schema = batch.records.schema();
-        let layout = self.columns.elements().format().layout();
-        layout.check_schema(self.kind, schema)?;
+        let layout = self.0.columns.elements().format().layout();
+        layout.check_schema(self.0.kind, schema)?;
         let count = batch.records.len();
-        match &mut self.columns {
+        match &mut self.0.columns {
             Columns::Single(column) => column.push(NewRows::Batch {
                 batch,
                 count,
@@ -100,10 +99,9 @@ impl<F: ColumnFormat> SeriesAppend<F> {
                     data: new_ends.flat_map(u64::to_le_bytes).collect(),
                     ends: Vec::new(),
                 }))?;
-                let count = batch.records.data().len() as u64 / size;
                 items.push(NewRows::Batch {
+                    count: batch.records.data().len() as u64 / size,
                     batch,
-                    count,
                     prepared: None,
                 })
             }
@@ -111,22 +109,18 @@ impl<F: ColumnFormat> SeriesAppend<F> {
     }
 
     /// Appends records from `start` on, which were encoded for another series.
-    ///
-    /// # Errors
-    /// [`ErrorKind::Internal`] if they do not fit the series.
-    pub fn append_encoded(&mut self, start: u64, encoded: Columns<EncodedRows<F>>) -> Result<()> {
-        self.check_start(start)?;
-        match (&mut self.columns, encoded) {
+    pub fn append_encoded(
+        &mut self,
+        key: &Key,
+        start: u64,
+        encoded: Columns<EncodedRows<F>>,
+    ) -> Result<()> {
+        self.check_start(key, start)?;
+        match (&mut self.0.columns, encoded) {
             (Columns::Single(column), Columns::Single(new)) => column.push_encoded(new),
-            (
-                Columns::Ragged { ends, items },
-                Columns::Ragged {
-                    ends: new_ends,
-                    items: new_items,
-                },
-            ) => {
-                ends.push_encoded(new_ends)?;
-                items.push_encoded(new_items)
+            (Columns::Ragged { ends, items }, Columns::Ragged { ends: e, items: i }) => {
+                ends.push_encoded(e)?;
+                items.push_encoded(i)
             }
             _ => {
                 let message = "the encoded records are of another kind";
@@ -135,12 +129,12 @@ impl<F: ColumnFormat> SeriesAppend<F> {
         }
     }
 
-    /// Cuts the series to its first `len` records; nothing happens if it has no more.
+    /// Cuts the series to its first `len` records, if it has more.
     pub fn truncate<S: ColumnSink<Format = F>>(&mut self, sink: &S, len: u64) -> Result<()> {
-        if len >= self.record_count() {
+        if len >= self.0.columns.records().len() {
             return Ok(());
         }
-        match &mut self.columns {
+        match &mut self.0.columns {
             Columns::Single(column) => column.truncate(sink, len),
             Columns::Ragged { ends, items } => {
                 items.truncate(sink, ends.read_end(sink, len)?)?;
@@ -148,49 +142,29 @@ impl<F: ColumnFormat> SeriesAppend<F> {
             }
         }
     }
-
-    /// Hands all changes to `sink`; returns the series as it is then.
-    pub fn finish<S: ColumnSink<Format = F>>(self, sink: &mut S) -> Result<StoredSeries<F>> {
-        let columns = self.columns.map(|column| column.finish(sink, false))?;
-        Ok(StoredSeries {
-            kind: self.kind,
-            columns,
-        })
-    }
 }
 
-/// Writes the tail of a column as a chunk, or what stands for one.
+/// Stores the tail of a column, in an unfinished chunk.
 pub fn fold<S: ColumnSink>(column: Column<S::Format>, sink: &mut S) -> Result<Column<S::Format>> {
     ColumnAppend::new(column).finish(sink, true)
 }
 
-/// The formats of series that were planned, for encoding batches ahead of commits.
-#[derive(Debug)]
-pub struct PlannedFormats<F>(Mutex<HashMap<Key, Arc<F>>>);
+/// The formats of series of arrays that were planned, for encoding batches ahead of commits.
+pub type PlannedFormats<F> = Mutex<HashMap<Key, Arc<F>>>;
 
-impl<F> Default for PlannedFormats<F> {
-    fn default() -> Self {
-        Self(Mutex::default())
-    }
-}
-
-impl<F: ColumnFormat> PlannedFormats<F> {
-    /// Remembers the format of a series of arrays.
-    pub fn insert(&self, key: Key, format: Arc<F>) {
-        self.0.lock().insert(key, format);
-    }
-
-    /// What [`DataStore::prepare`](crate::DataStore::prepare) returns.
-    pub fn prepare(&self, batch: &Batch) -> Result<Option<Prepared>> {
-        let format = self.0.lock().get(&batch.key).cloned();
-        // A batch of another type is for the commit to refuse.
-        let schema = batch.records.schema();
-        let fits = |format: &Arc<F>| format.layout().check_schema(Kind::Array, schema).is_ok();
-        let Some(format) = format.filter(fits) else {
-            return Ok(None);
-        };
+/// What [`DataStore::prepare`](crate::DataStore::prepare) returns.
+pub fn prepare<F: ColumnFormat>(
+    formats: &PlannedFormats<F>,
+    batch: &Batch,
+) -> Result<Option<Prepared>> {
+    let format = formats.lock().get(&batch.key).cloned();
+    // A batch of another type is for the commit to refuse.
+    let schema = batch.records.schema();
+    let fits = |format: &Arc<F>| format.layout().check_schema(Kind::Array, schema).is_ok();
+    let prepared = format.filter(fits).map(|format| {
         let prepared = PreparedChunks::encode(format, batch);
         let prepared = prepared.map_err(|e| e.with_key(batch.key.as_str()))?;
-        Ok(Some(Box::new(prepared)))
-    }
+        Ok(Box::new(prepared) as Prepared)
+    });
+    prepared.transpose()
 }

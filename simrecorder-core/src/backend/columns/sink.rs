@@ -52,9 +52,8 @@ pub trait ColumnSink {
 
     /// Writes rows to a column that is not written chunk by chunk. The first has the index `first`.
     fn write_rows(&mut self, to: &Self::Source, first: u64, rows: RowsRef<'_>) -> Result<()> {
-        let _ = (first, rows);
-        let path = &to.column().path;
-        let message = format!("the array '{path}' is written chunk by chunk");
+        let _ = (to, first, rows);
+        let message = "the array is written chunk by chunk";
         Err(Error::new(ErrorKind::Internal, "commit", message))
     }
 

@@ -15,31 +15,23 @@ pub trait ColumnSource: Sync + Sized {
     /// The column.
     fn column(&self) -> &Column<Self::Format>;
 
-    /// Copies the elements of `region` that are in the chunk `indices`, which begins at `origin`,
-    /// into `out`, which has the shape of the region. The chunk has rows that are stored; if it was
-    /// never written, its elements have the fill value.
-    ///
-    /// # Errors
-    /// See [`Column::damaged_chunk`].
-    fn read_chunk(
-        &self,
-        indices: &[u64],
-        origin: &[u64],
-        region: &Region,
-        out: &mut [u8],
-    ) -> Result<()>;
+    /// Copies the elements of `region` that are in the chunk `indices` into `out`, which has the
+    /// shape of the region. The chunk has rows that are stored; if it was never written, its
+    /// elements have the fill value. Damage is an error of [`Column::damaged_chunk`].
+    fn read_chunk(&self, indices: &[u64], region: &Region, out: &mut [u8]) -> Result<()>;
 
     /// Reads a region of elements that are all stored into `out`, which has its size.
     fn read_elements(&self, region: &Region, out: &mut [u8]) -> Result<()> {
         read_chunks(self, region, out)
     }
 
-    /// Calls `read` for each part, of which there are several. By default that is done one after
-    /// the other, but a backend may use threads.
-    fn read_parts<P: Send>(
-        parts: Vec<P>,
-        read: impl Fn(P) -> Result<()> + Send + Sync,
-    ) -> Result<()> {
+    /// Calls `read` for each of several parts: here one after the other, but a backend may use
+    /// threads.
+    fn read_parts<P, R>(parts: Vec<P>, read: R) -> Result<()>
+    where
+        P: Send,
+        R: Fn(P) -> Result<()> + Send + Sync,
+    {
         parts.into_iter().try_for_each(read)
     }
 
@@ -66,11 +58,9 @@ const PARTS: usize = 1 << 14;
 /// Reads a region of elements that are all in chunks. A part that is in one row of chunks is read
 /// on this thread: commits read no more, and must not wait for threads that may wait for them.
 pub fn read_chunks<S: ColumnSource>(source: &S, region: &Region, out: &mut [u8]) -> Result<()> {
-    let grid = source.column().layout().grid();
+    let grid = &source.column().layout().grid;
     let read = |(row, region, out): (u64, Region, &mut [u8])| {
-        grid.for_each_touched(row, &region, |indices, origin| {
-            source.read_chunk(indices, origin, &region, out)
-        })
+        grid.for_each_touched(row, &region, |chunk| source.read_chunk(chunk, &region, out))
     };
     let mut parts = grid.split(region, out).peekable();
     while let Some(part) = parts.next() {

@@ -19,25 +19,16 @@ use crate::store::array_view::ArrayView;
 use crate::store::encoded::{Encoded, EncodedView, StoredForm};
 
 /// A column as of one commit, and how to tell whether its rows are still there.
-#[derive(Debug)]
-pub struct ColumnView<F, V> {
+#[derive(Clone, Debug)]
+pub struct ColumnView<C, V> {
     /// The column.
-    pub column: Column<F>,
+    pub column: C,
     /// The state of the store.
     pub version: V,
 }
 
-impl<F, V: Clone> Clone for ColumnView<F, V> {
-    fn clone(&self) -> Self {
-        Self {
-            column: self.column.clone(),
-            version: self.version.clone(),
-        }
-    }
-}
-
 /// A column of a view of the store `S`.
-pub type ViewedColumn<S> = ColumnView<<S as ColumnStore>::Format, <S as ColumnStore>::Version>;
+type ViewedColumn<S> = ColumnView<Column<<S as ColumnStore>::Format>, <S as ColumnStore>::Version>;
 
 /// An open store whose series have columns.
 pub trait ColumnStore: Send + Sync + 'static {
@@ -50,7 +41,8 @@ pub trait ColumnStore: Send + Sync + 'static {
 
     /// Opens a column and calls `read`, which returns the index after the last row that it read.
     /// Then checks that none of these rows had been cut off, and that no other recording has taken
-    /// the place of the one of the view: that is the error [`shortened`](crate::backend::errors::shortened) or
+    /// the place of the one of the view: that is the error
+    /// [`shortened`](crate::backend::errors::shortened) or
     /// [`replaced`](crate::backend::errors::replaced).
     ///
     /// It may call `read` again, after which nothing of the call before counts.
@@ -63,9 +55,7 @@ pub trait ColumnStore: Send + Sync + 'static {
     /// A view of the series at `key` as it is now; `None` if there is none.
     fn view(self: &Arc<Self>, key: &Key) -> Result<Option<Arc<dyn ArrayView>>>;
 
-    /// Reads the records of `range`, which is not empty, as
-    /// [`EncodedView::read_encoded`](crate::backend::EncodedView::read_encoded) does. By default nothing is
-    /// copied as it is.
+    /// [`EncodedView::read_encoded`] of a view with these columns, for a `range` that is not empty.
     fn read_encoded(
         &self,
         columns: &Columns<ViewedColumn<Self>>,
@@ -88,12 +78,20 @@ pub struct SeriesView<S: ColumnStore> {
     form: Option<StoredForm>,
 }
 
+impl<S: ColumnStore> Clone for SeriesView<S> {
+    fn clone(&self) -> Self {
+        let (store, key, schema) = (Arc::clone(&self.store), self.key.clone(), &self.schema);
+        let view = Self::new(store, key, Arc::clone(schema), self.columns.clone());
+        let form = self.form.clone();
+        Self { form, ..view }
+    }
+}
+
 impl<S: ColumnStore> fmt::Debug for SeriesView<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SeriesView")
-            .field("key", &self.key)
-            .field("shape", &self.shape)
-            .finish_non_exhaustive()
+        let mut shown = f.debug_struct("SeriesView");
+        shown.field("key", &self.key).field("shape", &self.shape);
+        shown.finish_non_exhaustive()
     }
 }
 
@@ -105,9 +103,9 @@ impl<S: ColumnStore> SeriesView<S> {
         schema: Arc<Schema>,
         columns: Columns<ViewedColumn<S>>,
     ) -> Self {
-        let records = &columns.records().column;
-        let mut shape = records.shape();
-        let mut chunk_shape = records.layout().grid().chunk_shape().to_vec();
+        let Column { format, len, .. } = &columns.records().column;
+        let mut shape = format.layout().shape(*len);
+        let mut chunk_shape = format.layout().grid.chunk_shape().to_vec();
         if schema.kind() != Kind::Array {
             shape.truncate(1);
             chunk_shape.truncate(1);
@@ -141,39 +139,30 @@ impl<S: ColumnStore> SeriesView<S> {
         })
     }
 
-    /// Checks that the chunks with the rows of `range` are there.
-    fn check_chunks(&self, view: &ViewedColumn<S>, range: Range<u64>) -> Result<()> {
-        let range = range.start..range.end.min(view.column.stored);
-        match range.is_empty() {
-            true => Ok(()),
-            false => self.store.read_column(view, |source| {
-                Ok((range.end, source.check_chunks(range.clone())?))
-            }),
-        }
-    }
-
     /// Checks whole chunks: those that hold the rows of `range`, and the rows of the tail among
     /// them.
     fn check_rows(&self, view: &ViewedColumn<S>, range: Range<u64>) -> Result<()> {
+        let Column { stored, len, .. } = view.column;
         let layout = view.column.layout();
         let chunk = layout.chunk_rows();
-        let end = range.end.div_ceil(chunk).saturating_mul(chunk);
-        let end = end.min(view.column.len);
+        let end = len.min(range.end.div_ceil(chunk).saturating_mul(chunk));
+        let some = match layout.row_size() {
+            RowSize::Fixed(size) => (CHECK_BYTES / size.max(1)) as u64 / chunk * chunk,
+            RowSize::Variable => chunk,
+        };
         let mut start = range.start / chunk * chunk;
-        self.check_chunks(view, start..end)?;
         while start < end {
             start = self.store.read_column(view, |source| {
-                let end = match layout.row_size() {
-                    RowSize::Fixed(size) => {
-                        let some = (CHECK_BYTES / size.max(1)) as u64 / chunk * chunk;
-                        let end = end.min(start.saturating_add(some.max(chunk)));
-                        read_rows(source, start..end)?;
-                        end
-                    }
+                let mut end = end.min(start.saturating_add(some.max(chunk)));
+                if start < stored {
+                    source.check_chunks(start..end.min(stored))?;
+                }
+                match layout.row_size() {
+                    RowSize::Fixed(_) => drop(read_rows(source, start..end)?),
                     RowSize::Variable => {
-                        start + read_variable(source, start..end, CHECK_BYTES)?.count
+                        end = start + read_variable(source, start..end, CHECK_BYTES)?.count;
                     }
-                };
+                }
                 Ok((end, end))
             })?;
         }
@@ -199,13 +188,11 @@ impl<S: ColumnStore> ArrayView for SeriesView<S> {
     }
 
     fn read_into(&self, region: &Region, out: &mut [u8]) -> Result<()> {
-        let (Columns::Single(view), Some(dtype)) = (&self.columns, self.dtype()) else {
-            let message = format!(
-                "a series of kind {} is not read as an array; use get() and iter()",
-                self.kind()
-            );
-            let error = Error::new(ErrorKind::KindMismatch, "read", message);
-            return Err(self.at(error));
+        let (Columns::Single(view), Some(dtype)) = (&self.columns, self.schema.dtype()) else {
+            let kind = self.schema.kind();
+            let message =
+                format!("a series of kind {kind} is not read as an array; use get() and iter()");
+            return Err(self.at(Error::new(ErrorKind::KindMismatch, "read", message)));
         };
         region.check(&self.shape, dtype.size(), out.len())?;
         let end = region.axes().first().map_or(0, |rows| rows.bounds().end);
@@ -216,25 +203,24 @@ impl<S: ColumnStore> ArrayView for SeriesView<S> {
     }
 
     fn read_records(&self, range: Range<u64>, max_bytes: usize) -> Result<Records> {
+        let schema = &self.schema;
         if count_records(&range, &self.shape)? == 0 {
-            return Ok(Records::empty(Arc::clone(&self.schema)));
+            return Ok(Records::empty(Arc::clone(schema)));
         }
         let read = || match &self.columns {
-            Columns::Single(_) if self.kind() == Kind::Array => read_fixed(self, range, max_bytes),
+            Columns::Single(_) if schema.kind().is_fixed() => read_fixed(self, range, max_bytes),
             Columns::Single(view) => self.store.read_column(view, |source| {
                 let rows = read_variable(source, range.clone(), max_bytes)?;
                 let end = range.start + rows.count;
-                let records = Records::variable(Arc::clone(&self.schema), rows.ends, rows.data)?;
+                let records = Records::variable(Arc::clone(schema), rows.ends, rows.data)?;
                 Ok((end, records))
             }),
-            Columns::Ragged { ends, items } => read_ragged(
-                &self.schema,
-                range,
-                max_bytes,
-                items.column.len,
-                |rows| self.read_rows(ends, rows),
-                |rows| self.read_rows(items, rows),
-            ),
+            Columns::Ragged { ends, items } => {
+                let read_ends = |rows| self.read_rows(ends, rows);
+                let read_items = |rows| self.read_rows(items, rows);
+                let len = items.column.len;
+                read_ragged(schema, range, max_bytes, len, read_ends, read_items)
+            }
         };
         read().map_err(|e| self.at(e))
     }
@@ -244,9 +230,9 @@ impl<S: ColumnStore> ArrayView for SeriesView<S> {
             return Ok(());
         }
         let check = || match &self.columns {
-            Columns::Single(column) => self.check_rows(column, range),
+            Columns::Single(view) => self.check_rows(view, range),
             Columns::Ragged { ends, items } => {
-                self.check_chunks(ends, range.clone())?;
+                self.check_rows(ends, range.clone())?;
                 let read_ends = |rows| self.read_rows(ends, rows);
                 let (first, record_ends) = read_record_ends(range, items.column.len, read_ends)?;
                 let last = record_ends.last().copied().unwrap_or(first);
@@ -264,15 +250,7 @@ impl<S: ColumnStore> ArrayView for SeriesView<S> {
     }
 
     fn to_arc(&self) -> Arc<dyn ArrayView> {
-        Arc::new(Self {
-            store: Arc::clone(&self.store),
-            key: self.key.clone(),
-            schema: Arc::clone(&self.schema),
-            columns: self.columns.clone(),
-            shape: self.shape.clone(),
-            chunk_shape: self.chunk_shape.clone(),
-            form: self.form.clone(),
-        })
+        Arc::new(self.clone())
     }
 
     fn as_encoded(&self) -> Option<&dyn EncodedView> {
