@@ -87,14 +87,6 @@ fn link(target: impl AsRef<Path>, path: &Path) {
     std::os::unix::fs::symlink(target, path).unwrap();
 }
 
-/// The name of a test of this file in its program.
-fn full_name(test: &str) -> String {
-    match module_path!().split_once("::") {
-        Some((_, module)) => format!("{module}::{test}"),
-        None => test.to_owned(),
-    }
-}
-
 #[test]
 fn the_extension_names_the_format_of_a_new_recording() {
     for (is_built, format, file) in FORMATS {
@@ -203,7 +195,7 @@ fn paths_are_relative_to_the_current_folder_and_the_home() {
     const NAME: &str = "paths_are_relative_to_the_current_folder_and_the_home";
     let Some(home) = role() else {
         let (home, current) = (folder(), folder());
-        let mut command = this_test(&full_name(NAME), home.path());
+        let mut command = this_test(NAME, home.path());
         command.current_dir(current.path()).env("HOME", home.path());
         return assert_success(&mut command);
     };
@@ -776,13 +768,12 @@ fn what_may_not_be_looked_at_says_so() {
     allow(&folder.path().join("file.h5"), 0o000);
     allow(&folder.path().join("folder"), 0o000);
     allow(folder.path(), 0o755);
-    let name = full_name(NAME);
     let mut child = match fs::File::open(folder.path().join("file.h5")) {
-        Err(_) => this_test(&name, folder.path()),
+        Err(_) => this_test(NAME, folder.path()),
         // Root may do everything, unless it gives that up.
         Ok(_) => {
             let less = ["--bounding-set=-dac_override,-dac_read_search"];
-            this_test_by("setpriv", &less, &name, folder.path())
+            this_test_by("setpriv", &less, NAME, folder.path())
         }
     };
     assert_success(&mut child);
