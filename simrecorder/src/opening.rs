@@ -415,6 +415,9 @@ fn open_file(format: Format, path: &Path, options: &OpenOptions) -> Result<Arc<d
             };
             let what = match Found::at(path) {
                 Ok(Found::Recording(_)) => format!("this is {format}"),
+                _ if options.mode == OpenMode::CreateNew => {
+                    format!("this build cannot create {format}")
+                }
                 _ => format!("this build cannot open {format}"),
             };
             Err(feature_is_off(&what, features))

@@ -221,7 +221,7 @@ pub fn records_that_were_cut_read_as_they_were_or_are_out_of_bounds(harness: &dy
     let store = open(harness, OpenMode::Append);
     let names = ["n", "rows", "text"];
     let views = names.map(|name| store.series_view(&key(name)).unwrap());
-    let numbers = Arc::clone(&views[0]);
+    let numbers = views[0].clone();
     let check = || {
         for (name, view) in names.into_iter().zip(&views) {
             assert_eq!(view.len(), LEN);

@@ -122,7 +122,7 @@ fn a_recording_that_is_replaced_stops_its_writers_and_leaves_nothing_behind() {
 }
 
 /// Each way to read the records of a view, from the one with this index on.
-fn read_in_all_ways(view: &Arc<dyn ArrayView>, from: u64) -> Vec<simrecorder_core::Result<()>> {
+fn read_in_all_ways(view: &View, from: u64) -> Vec<simrecorder_core::Result<()>> {
     let part = view.select(from as usize..).unwrap();
     let mut results = vec![
         view.get(from).map(drop),
