@@ -86,7 +86,7 @@ impl Group {
         self.nodes.iter().map(|(name, node)| (&**name, node))
     }
 
-    /// The series of the group.
+    /// The series of the group; one that cannot be read is among the [`nodes`](Self::nodes) only.
     pub fn series(&self) -> impl Iterator<Item = (&str, &View)> {
         self.nodes().filter_map(|(name, node)| match node {
             Node::Series(view) => Some((name, view)),
@@ -110,7 +110,7 @@ impl Group {
         groups.map(|(name, _)| name)
     }
 
-    /// The series called `name`; `None` if there is none.
+    /// The series called `name`; `None` if there is none, or if it cannot be read.
     pub fn view(&self, name: &str) -> Option<&View> {
         match self.nodes.get(name) {
             Some(Node::Series(view)) => Some(view),

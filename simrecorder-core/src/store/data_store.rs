@@ -183,10 +183,13 @@ pub trait DataStoreExt: DataStore {
     /// The node at one key.
     ///
     /// # Errors
-    /// What the store reports.
+    /// What the store reports, also of a series that cannot be read.
     fn node(&self, key: &Key) -> Result<Option<Node>> {
         let nodes = self.nodes(std::slice::from_ref(key))?;
-        Ok(nodes.into_iter().next().flatten())
+        match nodes.into_iter().next().flatten() {
+            Some(Node::Unreadable { error, .. }) => Err(error),
+            node => Ok(node),
+        }
     }
 
     /// The value at `key`; `None` if there is nothing, or a group or series.
@@ -216,7 +219,12 @@ pub trait DataStoreExt: DataStore {
     /// # Errors
     /// What the store reports.
     fn attributes(&self, key: &Key) -> Result<Option<Attributes>> {
-        Ok(self.node(key)?.map(Node::into_attributes))
+        let nodes = self.nodes(std::slice::from_ref(key))?;
+        Ok(nodes
+            .into_iter()
+            .next()
+            .flatten()
+            .map(Node::into_attributes))
     }
 
     /// The keys of all values and series within a group, in order; the group itself is left

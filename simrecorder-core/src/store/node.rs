@@ -1,6 +1,6 @@
 //! The nodes of the hierarchy.
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::model::key::Key;
 use crate::model::kind::NodeKind;
 use crate::model::schema::Attributes;
@@ -26,6 +26,14 @@ pub enum Node {
     },
     /// A series. Its attributes are in the schema of the view.
     Series(View),
+    /// A series that cannot be read, which does not keep other keys from being looked up. A store that
+    /// cannot read its attributes either reports the error of the key.
+    Unreadable {
+        /// Why it cannot be read.
+        error: Error,
+        /// Its attributes, as they were set.
+        attributes: Attributes,
+    },
 }
 
 impl Node {
@@ -34,14 +42,16 @@ impl Node {
         match self {
             Self::Group { .. } => NodeKind::Group,
             Self::Value { .. } => NodeKind::Value,
-            Self::Series(_) => NodeKind::Series,
+            Self::Series(_) | Self::Unreadable { .. } => NodeKind::Series,
         }
     }
 
     /// Its attributes.
     pub fn attributes(&self) -> &Attributes {
         match self {
-            Self::Group { attributes } | Self::Value { attributes, .. } => attributes,
+            Self::Group { attributes }
+            | Self::Value { attributes, .. }
+            | Self::Unreadable { attributes, .. } => attributes,
             Self::Series(view) => view.attributes(),
         }
     }
@@ -49,7 +59,9 @@ impl Node {
     /// Its attributes.
     pub fn into_attributes(self) -> Attributes {
         match self {
-            Self::Group { attributes } | Self::Value { attributes, .. } => attributes,
+            Self::Group { attributes }
+            | Self::Value { attributes, .. }
+            | Self::Unreadable { attributes, .. } => attributes,
             Self::Series(view) => view.attributes().clone(),
         }
     }

@@ -144,6 +144,7 @@ fn look(from: &dyn DataStore, only: &Key) -> Result<Vec<(Key, Found)>> {
             }
             Node::Value { .. } => Found::Value,
             Node::Series(view) => Found::Series(view),
+            Node::Unreadable { error, .. } => return Err(error),
         };
         found.push((key, what));
     }

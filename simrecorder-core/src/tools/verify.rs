@@ -80,7 +80,7 @@ fn verify_key(store: &dyn DataStore, key: Key, kind: NodeKind) -> VerifiedKey {
         Ok(Some(Node::Value { value, .. })) => value.map(drop),
         Ok(Some(Node::Group { .. })) => Ok(()),
         Ok(None) => Err(gone()),
-        Err(error) => Err(error),
+        Ok(Some(Node::Unreadable { error, .. })) | Err(error) => Err(error),
     };
     if let Err(error) = result {
         verified.add(None, error);

@@ -77,17 +77,24 @@ impl Recording {
         let Some((found, path)) = state.find(key)? else {
             return Ok(None);
         };
-        if found.kind == NodeKind::Series {
-            let view = self.view_series(state, key, &found, &path)?;
-            return Ok(Some(Node::Series(Arc::new(view).into())));
-        }
-        let attributes = read_attributes(&found.object, found.metadata.as_ref())?;
-        if found.kind == NodeKind::Group {
-            return Ok(Some(Node::Group { attributes }));
-        }
-        let value = read_value(&found).map_err(|e| state.open.explain(e));
-        let value = value.map_err(|e| e.with_key(key.as_str()));
-        Ok(Some(Node::Value { value, attributes }))
+        let attributes = || read_attributes(&found.object, found.metadata.as_ref());
+        let explained = |error| state.open.explain(error).with_key(key.as_str());
+        Ok(Some(match found.kind {
+            NodeKind::Series => match self.view_series(state, key, &found, &path) {
+                Ok(view) => Node::Series(Arc::new(view).into()),
+                Err(error) => Node::Unreadable {
+                    error: explained(error),
+                    attributes: attributes()?,
+                },
+            },
+            NodeKind::Value => Node::Value {
+                value: read_value(&found).map_err(explained),
+                attributes: attributes()?,
+            },
+            _ => Node::Group {
+                attributes: attributes()?,
+            },
+        }))
     }
 
     fn view_series(

@@ -241,6 +241,9 @@ fn what_cannot_be_read_is_listed_and_says_why_and_the_rest_is_read() {
         assert!(recorder.attributes(key).unwrap().is_some(), "{key}");
     }
     check(&recorder, "unreadable/readable");
+    let group = recorder.group("unreadable").unwrap();
+    assert_eq!(group.nodes().count(), 13);
+    assert!(group.view("readable").is_some());
     recorder.record("unreadable/new", 1.0).unwrap();
     recorder.close().unwrap();
     let recorder = open(&path, OpenMode::Read);

@@ -67,6 +67,7 @@ pub(super) fn plan(
                 to.plan(&key, None)?;
                 What::Value
             }
+            Node::Unreadable { error, .. } => return Err(error),
             Node::Series(view) => What::Series {
                 // Not what the series has had: its first records may have been freed.
                 len: view.len(),
