@@ -176,10 +176,10 @@ pub(crate) fn read_column<'a, T>(
 ) -> Result<T> {
     let column = view.column.clone();
     let (end, result) = read(&OpenArray { storage, column }).map_err(|error| {
-        // The rows of another recording in the place of this one may be of another form.
-        let checked = storage.read(&mut |snapshot| check_recording(view, snapshot));
-        match checked {
-            Err(error) if error.kind() == ErrorKind::OutOfBounds => error,
+        // Chunks that were cut off are missing, and the rows of another recording in the place of this
+        // one may be of another form.
+        match check_uncut(storage, view, view.column.len) {
+            Err(change) if change.kind() == ErrorKind::OutOfBounds => change,
             _ => error,
         }
     })?;

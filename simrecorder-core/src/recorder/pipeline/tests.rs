@@ -207,7 +207,7 @@ fn stopping_at(member: usize) -> (TestStore, Receiver<()>, Sender<()>) {
         if batch.key == member_key(0, member) {
             let (stopped, may_proceed) = &*channels.lock().unwrap();
             stopped.send(()).unwrap();
-            may_proceed.recv_timeout(TIMEOUT).unwrap();
+            may_proceed.recv_timeout(2 * TIMEOUT).unwrap();
         }
         Ok(())
     };

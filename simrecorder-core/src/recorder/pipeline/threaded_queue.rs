@@ -214,6 +214,10 @@ impl SharedQueue {
                         self.release(&mut state, queued.bytes);
                         continue;
                     }
+                    if state.is_inside_group {
+                        // A thread that was far ahead may encode the rest now.
+                        self.encode.notify_one();
+                    }
                     self.encode(&mut state, queued);
                 }
                 Some(barrier) => {
