@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::RwLock;
 
+use crate::backend::count_records;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::chunk::ChunkPolicy;
 use crate::model::dtype::DType;
@@ -489,11 +490,7 @@ impl ArrayView for MemoryView {
     }
 
     fn read_records(&self, range: Range<u64>, max_bytes: usize) -> Result<Records> {
-        Region::records(range.clone(), &self.shape[..1]).check(
-            &self.shape[..1],
-            1,
-            range.end.saturating_sub(range.start) as usize,
-        )?;
+        count_records(&range, &self.shape)?;
         let mut records = Records::empty(Arc::clone(&self.schema));
         for (start, run) in self.runs_within(range.clone()) {
             let first = range.start.max(*start) - start;

@@ -1,6 +1,8 @@
 //! Commits: from the changes of the recorder to calls of libhdf5 and notes in the journal.
 
-use simrecorder_core::backend::columns::{SeriesAppend, SeriesCache, SeriesChanges, StoredSeries};
+use simrecorder_core::backend::columns::{
+    CommittedSeries, SeriesAppend, SeriesChanges, StoredSeries,
+};
 use simrecorder_core::backend::errors::{clash, not_a_group, not_declared};
 use simrecorder_core::{
     Attributes, Change, Error, ErrorKind, Key, NodeKind, Result, Schema, Value,
@@ -70,7 +72,7 @@ impl<'a> CommitBuilder<'a> {
     }
 
     /// Writes the new rows of all series; returns the changes of tails, and the series.
-    pub(crate) fn finish(mut self) -> Result<(TailChanges, SeriesCache<DatasetFormat>)> {
+    pub(crate) fn finish(mut self) -> Result<(TailChanges, CommittedSeries<DatasetFormat>)> {
         let root = self.root();
         let series = self.series.finish(&mut self.columns)?;
         self.scales.write(root)?;

@@ -16,7 +16,7 @@ use crate::storage::{Change, Storage};
 /// The changes of the storage that a commit collects.
 pub(crate) struct StorageChanges<'a> {
     pub(crate) storage: &'a dyn Storage,
-    /// Documents as this commit will leave them, by path; `None` for what was looked up in vain.
+    /// Documents as this commit will leave them, by path; `None` where there is none.
     documents: HashMap<String, Option<Document>>,
     /// The paths in `documents` that are to be written.
     written: BTreeSet<String>,

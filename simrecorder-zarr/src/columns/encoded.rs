@@ -1,5 +1,5 @@
 //! Series as they are stored, on their way from one recording into another: what a schema says
-//! about the arrays they came from, and their chunks, which nobody decodes.
+//! about the arrays they came from, and their chunks, which stay encoded.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -80,7 +80,7 @@ pub(crate) fn fits(
     }
 }
 
-/// What a chunk counts at least, and one that is looked up in vain: it touches a page, and looking
+/// What a chunk counts at least, and one that is not there: it touches a page, and looking
 /// for it takes time.
 const PAGE: usize = 4096;
 
@@ -90,7 +90,7 @@ const MAX_ROW_CHUNKS: u64 = 1 << 20;
 /// Reads rows of chunks of an array, one after the other.
 struct ChunkReader<'a> {
     array: &'a OpenArray<'a>,
-    /// The row of chunks that comes next, and the one behind the last.
+    /// The row of chunks that comes next, and the one after the last.
     next: u64,
     end: u64,
     /// How many are read at a time.
@@ -158,9 +158,9 @@ impl<'a> ChunkReader<'a> {
     /// The chunks of the first `len` rows of the array.
     fn into_rows(self, len: u64) -> EncodedRows<ArrayFormat> {
         let column = &self.array.column;
-        let behind = len.div_ceil(column.layout().chunk_rows());
+        let end = len.div_ceil(column.layout().chunk_rows());
         let mut chunks = self.chunks;
-        chunks.retain(|(indices, _)| indices.first().is_some_and(|&row| row < behind));
+        chunks.retain(|(indices, _)| indices.first().is_some_and(|&row| row < end));
         EncodedRows {
             format: Arc::clone(&column.format),
             len,

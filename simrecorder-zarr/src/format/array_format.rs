@@ -312,7 +312,7 @@ fn checksum(bytes: &[u8]) -> [u8; CHECKSUM_LEN] {
     (sum as u32).to_le_bytes()
 }
 
-/// Whether this is the codec `crc32c` as the standard has it, behind the bytes.
+/// Whether this is the codec `crc32c` as the standard has it, after the bytes.
 fn is_plain_checksum(codec: &MetadataV3) -> bool {
     codec.name() == "crc32c" && codec.configuration().is_none_or(|fields| fields.is_empty())
 }

@@ -1,7 +1,7 @@
 //! Commits: from the changes of the recorder to those of the storage.
 
 use simrecorder_core::backend::columns::{
-    Series, SeriesAppend, SeriesCache, SeriesChanges, StoredSeries,
+    CommittedSeries, Series, SeriesAppend, SeriesCache, SeriesChanges, StoredSeries,
 };
 use simrecorder_core::backend::{Encoded, EncodedChange, errors};
 use simrecorder_core::{
@@ -77,7 +77,7 @@ impl<'a> CommitBuilder<'a> {
     }
 
     /// All changes for the storage, and the series that they change.
-    pub(crate) fn finish(mut self) -> Result<(Vec<StorageChange>, SeriesCache<ArrayFormat>)> {
+    pub(crate) fn finish(mut self) -> Result<(Vec<StorageChange>, CommittedSeries<ArrayFormat>)> {
         let series = self.series.finish(&mut self.changes)?;
         Ok((self.changes.into_changes(), series))
     }

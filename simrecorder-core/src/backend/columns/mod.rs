@@ -24,7 +24,8 @@ pub use column::{
 pub use layout::ColumnLayout;
 pub use read::read_rows;
 pub use series::{
-    PlannedFormats, SeriesAppend, SeriesCache, SeriesChanges, StoredSeries, fold, prepare,
+    CommittedSeries, PlannedFormats, SeriesAppend, SeriesCache, SeriesChanges, StoredSeries, fold,
+    prepare,
 };
 pub use sink::{ColumnSink, Cut};
 pub use source::{ColumnSource, read_chunks};

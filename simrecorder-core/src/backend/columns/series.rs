@@ -1,5 +1,6 @@
 //! Series of one or two columns, as commits change them.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
@@ -22,6 +23,9 @@ pub type StoredSeries<F> = Series<Column<F>>;
 /// true.
 pub type SeriesCache<F> = HashMap<Key, StoredSeries<F>>;
 
+/// The series that a commit has changed, for the cache.
+pub type CommittedSeries<F> = Vec<(Key, StoredSeries<F>)>;
+
 /// The series that a commit changes, as it will leave them.
 #[derive(Debug)]
 pub struct SeriesChanges<F: ColumnFormat>(BTreeMap<Key, SeriesAppend<F>>);
@@ -40,18 +44,18 @@ impl<F: ColumnFormat> SeriesChanges<F> {
         cache: &SeriesCache<F>,
         load: impl FnOnce() -> Result<StoredSeries<F>>,
     ) -> Result<&mut SeriesAppend<F>> {
-        if !self.0.contains_key(key) {
-            let Series { kind, columns } = cache.get(key).cloned().map_or_else(load, Ok)?;
-            let columns = columns.map(|column| Ok(ColumnAppend::new(column)))?;
-            let series = SeriesAppend(Series { kind, columns });
-            self.0.insert(key.clone(), series);
-        }
-        let missing = || Error::new(ErrorKind::Internal, "commit", "a series was lost");
-        self.0.get_mut(key).ok_or_else(missing)
+        Ok(match self.0.entry(key.clone()) {
+            Entry::Occupied(entry) => entry.into_mut(),
+            Entry::Vacant(entry) => {
+                let Series { kind, columns } = cache.get(key).cloned().map_or_else(load, Ok)?;
+                let columns = columns.map(|column| Ok(ColumnAppend::new(column)))?;
+                entry.insert(SeriesAppend(Series { kind, columns }))
+            }
+        })
     }
 
     /// Hands all changes to `sink`; returns the series as they are then.
-    pub fn finish<S>(self, sink: &mut S) -> Result<SeriesCache<F>>
+    pub fn finish<S>(self, sink: &mut S) -> Result<CommittedSeries<F>>
     where
         S: ColumnSink<Format = F>,
     {

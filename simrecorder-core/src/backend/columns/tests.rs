@@ -473,7 +473,7 @@ fn a_batch_that_does_not_fit_is_refused() {
 }
 
 #[test]
-fn encoded_records_go_behind_what_is_stored_and_stand_alone() {
+fn encoded_records_follow_stored_ones_and_are_alone_in_their_commit() {
     let source = Arc::new(MemoryStore::new(Schema::scalar::<u64>(), &[4], true));
     let target = Arc::new(MemoryStore::new(Schema::scalar::<u64>(), &[4], true));
     let numbers: Vec<u64> = (0..6).collect();
