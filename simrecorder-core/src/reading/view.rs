@@ -86,7 +86,6 @@ impl Deref for View {
     }
 }
 
-#[deny(clippy::missing_trait_methods)]
 impl ArrayView for View {
     fn key(&self) -> &Key {
         self.0.key()

@@ -8,7 +8,8 @@ use crate::backend::rows::RowsRef;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::chunk::ChunkPolicy;
 use crate::model::dtype::DType;
-use crate::model::schema::{Kind, Schema};
+use crate::model::kind::Kind;
+use crate::model::schema::Schema;
 
 /// The element type of the ends of records.
 pub const ENDS_DTYPE: DType = DType::U64;

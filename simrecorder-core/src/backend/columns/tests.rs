@@ -13,8 +13,9 @@ use crate::backend::{ChunkGrid, RowSize, Rows, RowsRef, read_frames, write_frame
 use crate::error::{ErrorKind, Result};
 use crate::model::dtype::DType;
 use crate::model::key::Key;
+use crate::model::kind::Kind;
 use crate::model::records::Records;
-use crate::model::schema::{Kind, Schema};
+use crate::model::schema::Schema;
 use crate::reading::region_copy::{Block, copy_block};
 use crate::reading::selection::Region;
 use crate::store::array_view::ArrayView;
@@ -90,8 +91,7 @@ impl ColumnSource for OpenArray {
             origin: &origin,
             shape: layout.grid.chunk_shape(),
         };
-        copy_block(block, region, out, layout.element_size());
-        Ok(())
+        copy_block(block, region, out, layout.element_size())
     }
 
     fn read_elements(&self, region: &Region, out: &mut [u8]) -> Result<()> {
@@ -104,8 +104,7 @@ impl ColumnSource for OpenArray {
             origin: &vec![0; shape.len()],
             shape: &shape,
         };
-        copy_block(block, region, out, self.column.layout().element_size());
-        Ok(())
+        copy_block(block, region, out, self.column.layout().element_size())
     }
 
     fn read_variable(&self, range: Range<u64>, _: usize) -> Result<(u64, Rows)> {

@@ -15,6 +15,9 @@ use crate::recorder::stop_flag::StopFlag;
 use crate::store::commit::{Batch, Change, Commit, Prepared};
 use crate::store::data_store::{DataStore, DataStoreExt};
 
+/// Of a commit, the key and the first index of each batch.
+type CommittedBatches = Vec<(String, u64)>;
+
 /// Called before a batch is prepared.
 type Hook = dyn Fn(&Batch) -> Result<()> + Send + Sync;
 
@@ -22,8 +25,8 @@ type Hook = dyn Fn(&Batch) -> Result<()> + Send + Sync;
 #[derive(Clone)]
 pub(super) struct TestStore {
     pub(super) memory: InMemoryDataStore,
-    /// Of each commit that was made, the key and the first index of each batch.
-    commits: Arc<Mutex<Vec<Vec<(String, u64)>>>>,
+    /// The commits that were made.
+    commits: Arc<Mutex<Vec<CommittedBatches>>>,
     /// How many commits were tried.
     pub(super) attempts: Arc<AtomicUsize>,
     /// The number of the commit that fails, counted from 1.

@@ -1,5 +1,7 @@
 //! The queue of a store: groups are committed together or not at all, with and without threads.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests, too, may panic")]
+
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
