@@ -6,10 +6,10 @@ use std::sync::Arc;
 use simrecorder::{DataStore, InMemoryDataStore, OpenMode, RedisDataStore};
 use tempfile::TempDir;
 
-use crate::contender::Result;
-use crate::contenders::redis_store::Server;
-use crate::contenders::simrecorder_store::Store;
-use crate::works::scratch;
+use crate::candidate::Result;
+use crate::candidates::redis_store::Server;
+use crate::candidates::simrecorder_store::Store;
+use crate::workloads::scratch;
 
 /// A kind of store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

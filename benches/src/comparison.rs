@@ -1,13 +1,13 @@
-//! Contenders doing the same work in turn, and what came of it.
+//! Candidates doing the same work in turn, and what came of it.
 
 use std::fmt;
 
 use serde::Serialize;
 
-use crate::contender::{Contender, Outcome, Result};
+use crate::candidate::{Candidate, Outcome, Result};
 use crate::disk::written_bytes;
 
-/// A piece of work and those who do it. Ratios are to the first contender.
+/// A piece of work and those who do it. Ratios are to the first candidate.
 pub struct Comparison {
     /// What is done.
     pub title: String,
@@ -20,11 +20,11 @@ pub struct Comparison {
     /// Whether a disk is written to, so that what is written and synced is counted.
     pub on_disk: bool,
     /// Who does it, the yardstick first.
-    pub contenders: Vec<Box<dyn Contender>>,
+    pub candidates: Vec<Box<dyn Candidate>>,
 }
 
 impl Comparison {
-    /// A piece of work without contenders.
+    /// A piece of work without candidates.
     pub fn new(title: &str, amount: f64, unit: &'static str) -> Self {
         Self {
             title: title.to_owned(),
@@ -32,7 +32,7 @@ impl Comparison {
             unit,
             bytes: None,
             on_disk: false,
-            contenders: Vec::new(),
+            candidates: Vec::new(),
         }
     }
 
@@ -54,10 +54,10 @@ impl fmt::Debug for Comparison {
     }
 }
 
-/// What one contender achieved.
+/// What one candidate achieved.
 #[derive(Clone, Debug, Serialize)]
 pub struct Standing {
-    /// The contender.
+    /// The candidate.
     pub name: String,
     /// How much of the work it does, if not all.
     pub fraction: Option<f64>,
@@ -65,13 +65,13 @@ pub struct Standing {
     pub rounds: Vec<f64>,
     /// Their median.
     pub median: f64,
-    /// How often its speed is that of the first contender, taken within each round: the median.
+    /// How often its speed is that of the first candidate, taken within each round: the median.
     pub ratio: f64,
     /// The lowest of these ratios.
     pub lowest_ratio: f64,
     /// The highest of these ratios.
     pub highest_ratio: f64,
-    /// How often the speed of the first contender of simrecorder is that of this one, taken
+    /// How often the speed of the first candidate of simrecorder is that of this one, taken
     /// within each round: the median.
     pub ours: Option<f64>,
     /// The bytes that stand where it wrote to, or read from, in the last round.
@@ -84,7 +84,7 @@ pub struct Standing {
     pub syncs: Option<u64>,
 }
 
-/// What one contender did in all rounds.
+/// What one candidate did in all rounds.
 #[derive(Clone, Default)]
 struct Runs {
     speeds: Vec<f64>,
@@ -93,16 +93,16 @@ struct Runs {
 }
 
 impl Comparison {
-    /// Runs all contenders in turn, `rounds` times, after one round that does not count.
+    /// Runs all candidates in turn, `rounds` times, after one round that does not count.
     ///
     /// # Errors
-    /// What a contender reports; contenders that do not agree on the checksum.
+    /// What a candidate reports; candidates that do not agree on the checksum.
     pub fn run(mut self, rounds: usize) -> Result<Vec<Standing>> {
-        let mut runs = vec![Runs::default(); self.contenders.len()];
+        let mut runs = vec![Runs::default(); self.candidates.len()];
         let mut checksum = None;
         for round in 0..=rounds {
             // Every second round in the opposite order, so that none always follows another.
-            let mut order: Vec<usize> = (0..self.contenders.len()).collect();
+            let mut order: Vec<usize> = (0..self.candidates.len()).collect();
             if round % 2 == 1 {
                 order.reverse();
             }
@@ -122,37 +122,37 @@ impl Comparison {
         Ok(self.standings(runs))
     }
 
-    /// Runs one contender once.
+    /// Runs one candidate once.
     ///
     /// # Errors
-    /// What it reports; there is no such contender.
+    /// What it reports; there is no such candidate.
     pub fn run_only(mut self, index: usize) -> Result<()> {
-        if index >= self.contenders.len() {
-            return Err(format!("there are {} contenders", self.contenders.len()).into());
+        if index >= self.candidates.len() {
+            return Err(format!("there are {} candidates", self.candidates.len()).into());
         }
         self.run_one(index, &mut None).map(drop)
     }
 
-    /// Runs a contender, checks its data, and says how much of the work it did.
+    /// Runs a candidate, checks its data, and says how much of the work it did.
     fn run_one(&mut self, index: usize, checksum: &mut Option<u64>) -> Result<(Outcome, f64)> {
-        let contender = &mut self.contenders[index];
-        let outcome = contender
+        let candidate = &mut self.candidates[index];
+        let outcome = candidate
             .run()
-            .map_err(|error| format!("{}: {error}", contender.name()))?;
-        let part = contender.part();
+            .map_err(|error| format!("{}: {error}", candidate.name()))?;
+        let part = candidate.part();
         let expected = match part {
             Some(part) => part.checksum,
             None => *checksum.get_or_insert(outcome.checksum),
         };
         if outcome.checksum != expected {
-            return Err(format!("{} has other data", contender.name()).into());
+            return Err(format!("{} has other data", candidate.name()).into());
         }
         Ok((outcome, part.map_or(1.0, |part| part.fraction)))
     }
 
-    /// How many bytes the process of a contender had the system write so far.
+    /// How many bytes the process of a candidate had the system write so far.
     fn written(&self, index: usize) -> Result<u64> {
-        match self.contenders[index].process() {
+        match self.candidates[index].process() {
             Some(process) if self.on_disk => written_bytes(process),
             _ => Ok(0),
         }
@@ -160,17 +160,17 @@ impl Comparison {
 
     fn standings(&self, runs: Vec<Runs>) -> Vec<Standing> {
         let first = runs[0].speeds.clone();
-        let ours = self.contenders.iter().position(|it| it.is_ours());
+        let ours = self.candidates.iter().position(|it| it.is_ours());
         let ours = ours.map(|index| runs[index].speeds.clone());
         let quotients =
             |a: &[f64], b: &[f64]| -> Vec<f64> { a.iter().zip(b).map(|(a, b)| a / b).collect() };
-        let standing = |(contender, own): (&dyn Contender, Runs)| {
-            let fraction = contender.part().map(|part| part.fraction);
+        let standing = |(candidate, own): (&dyn Candidate, Runs)| {
+            let fraction = candidate.part().map(|part| part.fraction);
             let ratios = quotients(&own.speeds, &first);
             let recorded = self.bytes.map(|it| it as f64 * fraction.unwrap_or(1.0));
             let stored = own.stored.map(|it| it as f64).zip(recorded);
             Standing {
-                name: contender.name(),
+                name: candidate.name(),
                 fraction,
                 median: median(own.speeds.clone()),
                 lowest_ratio: ratios.iter().copied().fold(f64::INFINITY, f64::min),
@@ -184,8 +184,8 @@ impl Comparison {
                 rounds: own.speeds,
             }
         };
-        let contenders = self.contenders.iter().map(|it| &**it);
-        contenders.zip(runs).map(standing).collect()
+        let candidates = self.candidates.iter().map(|it| &**it);
+        candidates.zip(runs).map(standing).collect()
     }
 }
 
@@ -205,11 +205,11 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::contender::Part;
+    use crate::candidate::Part;
 
     struct Fixed(u64, u64);
 
-    impl Contender for Fixed {
+    impl Candidate for Fixed {
         fn name(&self) -> String {
             format!("{} ms", self.0)
         }
@@ -224,15 +224,15 @@ mod tests {
         }
     }
 
-    fn comparison(contenders: Vec<Box<dyn Contender>>) -> Comparison {
+    fn comparison(candidates: Vec<Box<dyn Candidate>>) -> Comparison {
         Comparison {
-            contenders,
+            candidates,
             ..Comparison::new("", 1.0, "")
         }
     }
 
     #[test]
-    fn ratios_are_to_the_first_contender() {
+    fn ratios_are_to_the_first_candidate() {
         let pair = comparison(vec![Box::new(Fixed(200, 1)), Box::new(Fixed(100, 1))]);
         let standings = pair.run(3).unwrap();
         assert_eq!((standings[0].ratio, standings[1].ratio), (1.0, 2.0));
@@ -247,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn contenders_with_other_data_are_refused() {
+    fn candidates_with_other_data_are_refused() {
         let pair = comparison(vec![Box::new(Fixed(1, 1)), Box::new(Fixed(1, 2))]);
         assert!(pair.run(1).is_err());
     }

@@ -2,7 +2,7 @@
 
 use std::process::{Command, Stdio};
 
-use crate::contender::Result;
+use crate::candidate::Result;
 
 /// The calls that do.
 const CALLS: &str = "trace=fsync,fdatasync,msync,sync_file_range,sync,syncfs";

@@ -8,9 +8,9 @@ use serde::Serialize;
 use simrecorder::{OpenMode, Recorder};
 
 use crate::backend::{Backend, Place};
+use crate::candidate::Result;
 use crate::comparison::median;
-use crate::contender::Result;
-use crate::works::{Scalars, Setting};
+use crate::workloads::{Scalars, Setting};
 
 /// The loop alone, and with each store.
 fn targets() -> Vec<Option<Backend>> {
@@ -95,7 +95,12 @@ fn measure(target: Option<Backend>, work: &Scalars, setting: &Setting) -> Result
     let recorded = |recorder: &Recorder| {
         let keys = &work.keys;
         let times = times(work, |key, value| Ok(recorder.record(&keys[key], value)?))?;
-        let commits = recorder.status().stores.iter().map(|it| it.commits).sum();
+        let commits = recorder
+            .status()
+            .stores
+            .iter()
+            .map(|it| it.commit_count)
+            .sum();
         recorder.close()?;
         Ok((times, commits))
     };

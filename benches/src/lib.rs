@@ -1,10 +1,10 @@
-//! What the benchmarks share: data from fixed seeds, the contenders, and running them in turn.
+//! What the benchmarks share: data from fixed seeds, the candidates, and running them in turn.
 
 pub mod backend;
+pub mod candidate;
+pub mod candidates;
 pub mod codec;
 pub mod comparison;
-pub mod contender;
-pub mod contenders;
 pub mod data;
 pub mod disk;
 pub mod latency;
@@ -15,6 +15,6 @@ pub mod plots;
 pub mod python;
 pub mod report;
 pub mod seed_table;
-pub mod works;
+pub mod workloads;
 
-pub use contender::{Contender, Outcome, Result};
+pub use candidate::{Candidate, Outcome, Result};

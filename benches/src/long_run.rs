@@ -11,10 +11,10 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 use simrecorder::{OpenMode, Recorder};
 
-use crate::contender::Result;
-use crate::contenders::simrecorder_store::Store;
+use crate::candidate::Result;
+use crate::candidates::simrecorder_store::Store;
 use crate::data::random_walk;
-use crate::works::scratch;
+use crate::workloads::scratch;
 
 /// The default memory bound of a recorder.
 const BOUND_MIB: f64 = 256.0;

@@ -4,9 +4,9 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use crate::contender::Result;
+use crate::candidate::Result;
 use crate::data::SEED;
-use crate::works::Setting;
+use crate::workloads::Setting;
 
 /// The crates whose versions are named.
 const CRATES: &[&str] = &[

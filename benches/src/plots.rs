@@ -5,7 +5,7 @@ use std::path::Path;
 use plotters::coord::ranged1d::{AsRangedCoord, Ranged, ValueFormatter};
 use plotters::prelude::*;
 
-use crate::contender::Result;
+use crate::candidate::Result;
 use crate::long_run::LongRun;
 
 /// A line with its name.

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde_json::Value as Json;
 
-use crate::contender::Result;
+use crate::candidate::Result;
 
 /// The Python environment of this repository, which `ci/python` makes, and a folder of packages
 /// that only the benches need.

@@ -7,8 +7,8 @@ use std::path::PathBuf;
 use serde::Serialize;
 use serde_json::{Value as Json, json};
 
+use crate::candidate::Result;
 use crate::comparison::Standing;
-use crate::contender::Result;
 
 /// Everything that was found so far.
 #[derive(Debug)]
@@ -73,7 +73,7 @@ impl Report {
         self.add(&text, &[Json::Object(object)])
     }
 
-    /// Adds a table of contenders.
+    /// Adds a table of candidates.
     ///
     /// # Errors
     /// The files cannot be written.
@@ -180,7 +180,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn slow_contenders_have_digits_too() {
+    fn slow_candidates_have_digits_too() {
         assert_eq!(speed(1523.94), "1524");
         assert_eq!(speed(38.7331), "38.73");
         assert_eq!(speed(0.000_123_44), "0.0001234");

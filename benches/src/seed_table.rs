@@ -13,12 +13,12 @@ use simrecorder::{
 };
 use tempfile::TempDir;
 
-use crate::contender::{Result, bytes_at, checksum_f32};
-use crate::contenders::redis_store::Server;
-use crate::contenders::simrecorder_store::{KEY, Store};
+use crate::candidate::{Result, bytes_at, checksum_f32};
+use crate::candidates::redis_store::Server;
+use crate::candidates::simrecorder_store::{KEY, Store};
 use crate::data::generator;
 use crate::disk::written_bytes;
-use crate::works::{Setting, scratch};
+use crate::workloads::{Setting, scratch};
 
 /// How many slices are read.
 const SLICES: usize = 50;

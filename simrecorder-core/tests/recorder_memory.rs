@@ -211,7 +211,7 @@ fn timed_commits_of_many_small_tails_stay_within_the_bound_while_the_store_stall
         recorder.status().stores[0].queued_bytes > bound / 8 * 3 - 2048
             || fill(&recorder, &keys, What::Scalars, 8 * count).is_err()
     });
-    taken += recorder.status().records;
+    taken += recorder.status().record_count;
     store.release();
     recorder.close()?;
     assert_eq!(store.records(), taken);
@@ -306,7 +306,7 @@ fn spellings_of_a_key_do_not_take_more_and_more_memory() -> Result<()> {
     let peak = Peak::start();
     record(0..4000)?;
     assert!(peak.in_use() < 16 * 1024, "{} bytes", peak.in_use());
-    assert_eq!(recorder.status().series, 1);
+    assert_eq!(recorder.status().series_count, 1);
     assert_eq!(store.records(), 4100);
     Ok(())
 }

@@ -8,18 +8,18 @@ use simrecorder_bench::comparison::Standing;
 use simrecorder_bench::long_run::{self, LongRun};
 use simrecorder_bench::python::Python;
 use simrecorder_bench::report::{Report, tagged};
-use simrecorder_bench::works::{Setting, WORKS, Work, needs_python};
+use simrecorder_bench::workloads::{Setting, WORKLOADS, Workload, needs_python};
 use simrecorder_bench::{Result, disk, latency, machine, plots, seed_table};
 
 /// The works that are no comparison in turn.
 const OTHERS: [&str; 3] = ["latency", "seed-table", "long-run"];
 
-/// Runs each piece of work by all contenders in turn and prints medians and ratios.
+/// Runs each piece of work by all candidates in turn and prints medians and ratios.
 #[derive(Debug, Parser)]
 struct Arguments {
     /// Which pieces of work, by name or by its first word, such as `sizes`; all if none is named.
     works: Vec<String>,
-    /// How often all contenders run, after one round that does not count.
+    /// How often all candidates run, after one round that does not count.
     #[arg(long, default_value_t = 7)]
     rounds: usize,
     /// Three rounds of a twentieth of the work: a look at whether all is well.
@@ -49,9 +49,9 @@ struct Arguments {
     /// Do one long run in this process and print its figures as JSON; for `long-run`.
     #[arg(long, hide = true)]
     long_run_of: Option<usize>,
-    /// Run one contender of one work once and print nothing; for counting its syncs.
+    /// Run one candidate of one work once and print nothing; for counting its syncs.
     #[arg(long, hide = true)]
-    contender: Option<usize>,
+    candidate: Option<usize>,
     /// Run one store of `seed-table` once and print nothing; for counting its syncs.
     #[arg(long, hide = true)]
     seed_row: Option<usize>,
@@ -64,7 +64,7 @@ fn main() -> Result<ExitCode> {
         (arguments.rounds, arguments.scale) = (3, 0.05);
     }
     if arguments.list {
-        let names = WORKS.iter().map(|work| work.0).chain(OTHERS);
+        let names = WORKLOADS.iter().map(|work| work.0).chain(OTHERS);
         names.for_each(|name| println!("{name}"));
         return Ok(ExitCode::SUCCESS);
     }
@@ -75,21 +75,21 @@ fn main() -> Result<ExitCode> {
     }
     let wanted = wanted(&arguments.works)?;
     let is_wanted = |name: &str| wanted.contains(&name);
-    let in_python = WORKS
+    let in_python = WORKLOADS
         .iter()
         .any(|work| is_wanted(work.0) && needs_python(work.0));
     let setting = Setting {
         memory: arguments.memory.clone(),
         disk: arguments.disk.clone(),
         scale: arguments.scale,
-        python: match (in_python && !arguments.no_python, arguments.contender) {
+        python: match (in_python && !arguments.no_python, arguments.candidate) {
             (false, _) => None,
             (true, None) => Some(Python::set_up()?),
             (true, Some(_)) => Some(Python::installed()),
         },
     };
-    if let Some(index) = arguments.contender {
-        let work = WORKS.iter().find(|work| is_wanted(work.0));
+    if let Some(index) = arguments.candidate {
+        let work = WORKLOADS.iter().find(|work| is_wanted(work.0));
         let make = work.ok_or("no such work")?.1;
         make(&setting)?.run_only(index)?;
         return Ok(ExitCode::SUCCESS);
@@ -103,7 +103,7 @@ fn main() -> Result<ExitCode> {
 
 /// The names of all works that the arguments name.
 fn wanted(names: &[String]) -> Result<Vec<&'static str>> {
-    let all = || WORKS.iter().map(|work| work.0).chain(OTHERS);
+    let all = || WORKLOADS.iter().map(|work| work.0).chain(OTHERS);
     let fits = |work: &str, name: &str| {
         work == name
             || work
@@ -126,7 +126,7 @@ fn run_all(arguments: &Arguments, setting: &Setting, wanted: &[&str]) -> Result<
     report.add_machine(&machine::describe(setting, arguments.rounds)?)?;
     let mut code = ExitCode::SUCCESS;
     for name in wanted {
-        let work = WORKS.iter().find(|work| work.0 == *name);
+        let work = WORKLOADS.iter().find(|work| work.0 == *name);
         let done = match (work, *name) {
             (Some(work), _) => compare(arguments, setting, work, &mut report),
             (None, "latency") => measure_latency(arguments, setting, &mut report),
@@ -149,7 +149,7 @@ fn report_failure(name: &str, error: &dyn std::error::Error) {
 fn compare(
     arguments: &Arguments,
     setting: &Setting,
-    (name, make): &Work,
+    (name, make): &Workload,
     report: &mut Report,
 ) -> Result<()> {
     let comparison = make(setting)?;
@@ -162,11 +162,11 @@ fn compare(
     report.add_standings(name, &title, unit, bytes, &standings)
 }
 
-/// Runs each contender once more, in a process that is watched.
+/// Runs each candidate once more, in a process that is watched.
 fn count_syncs(arguments: &Arguments, work: &str, standings: &mut [Standing]) -> Result<()> {
     for (index, standing) in standings.iter_mut().enumerate() {
         let mut command = again(arguments)?;
-        command.args([work, "--contender", &index.to_string()]);
+        command.args([work, "--candidate", &index.to_string()]);
         if arguments.no_python {
             command.arg("--no-python");
         }

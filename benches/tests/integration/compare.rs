@@ -6,7 +6,7 @@ use std::process::Command;
 use serde_json::Value as Json;
 
 #[test]
-fn every_work_runs_and_all_contenders_agree_on_the_data() {
+fn every_work_runs_and_all_candidates_agree_on_the_data() {
     let folder = tempfile::tempdir().unwrap();
     let (data, results) = (folder.path().join("data"), folder.path().join("results"));
     fs::create_dir(&data).unwrap();
@@ -40,7 +40,7 @@ fn every_work_runs_and_all_contenders_agree_on_the_data() {
 
     // Each is in all works that it can do.
     let by = |start: &str| count(&|line| line["name"].as_str().unwrap_or("").starts_with(start));
-    let contenders = [
+    let candidates = [
         ("simrecorder, Zarr/LMDB", 18),
         ("simrecorder, Zarr directory", 17),
         ("simrecorder, HDF5", 21),
@@ -58,8 +58,8 @@ fn every_work_runs_and_all_contenders_agree_on_the_data() {
         ("redis-py", 8),
         ("redis-benchmark", 2),
     ];
-    for (contender, works) in contenders {
-        assert_eq!(by(contender), works, "{contender}\n{printed}");
+    for (candidate, works) in candidates {
+        assert_eq!(by(candidate), works, "{candidate}\n{printed}");
     }
     // Whoever writes to a disk writes bytes and syncs them.
     let on_disk = |line: &Json| line["written_bytes"].is_number();

@@ -106,7 +106,7 @@ fn assert_sound(store: &dyn DataStore) {
     assert_eq!(found, expected);
     for verified in &report.keys {
         let view = store.view(&verified.key).unwrap();
-        assert_eq!(verified.records, view.map_or(0, |view| view.len()));
+        assert_eq!(verified.record_count, view.map_or(0, |view| view.len()));
     }
 }
 
@@ -383,7 +383,11 @@ pub fn a_part_of_a_recording_is_copied_alone(harness: &dyn Harness) {
         let harness = harness.another();
         let to = open(&*harness, OpenMode::CreateNew);
         let copied = copy_with(&original, &to, CopyOptions::new().only(key(part))).unwrap();
-        assert_eq!((copied.keys, copied.keys_total), (count, count), "{part}");
+        assert_eq!(
+            (copied.key_count, copied.key_total),
+            (count, count),
+            "{part}"
+        );
         let all = nodes(&original).into_iter();
         let expected = all.filter(|(it, _)| it.is_within(&key(part)) || key(part).is_within(it));
         assert_eq!(nodes(&to), expected.collect::<Vec<_>>(), "{part}");
@@ -491,7 +495,7 @@ pub fn an_empty_recording_is_copied(harness: &dyn Harness) {
     let to = open(harness, OpenMode::CreateNew);
     let copied = copy(&empty, &to);
     assert_eq!(
-        (copied.keys_total, copied.records_total, copied.bytes),
+        (copied.key_total, copied.record_total, copied.bytes),
         (0, 0, 0)
     );
     copy(&to, &empty);

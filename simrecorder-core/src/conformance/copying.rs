@@ -52,7 +52,7 @@ pub fn the_progress_of_a_copy_adds_up(harness: &dyn Harness) {
         let mut seen: Vec<CopyProgress> = Vec::new();
         let options = CopyOptions::new().on_progress(|progress| {
             let done = to.view(&key("a")).unwrap().map_or(0, |view| view.len());
-            assert!(done <= progress.records && done >= progress.records.min(18));
+            assert!(done <= progress.record_count && done >= progress.record_count.min(18));
             seen.push(progress.clone());
             ControlFlow::Continue(())
         });
@@ -60,15 +60,15 @@ pub fn the_progress_of_a_copy_adds_up(harness: &dyn Harness) {
         assert_eq!(seen.last(), Some(&copied));
         assert!(seen.len() > 2, "{seen:?}");
         assert!(
-            seen.is_sorted_by_key(|it| (it.keys, it.records, it.bytes)),
+            seen.is_sorted_by_key(|it| (it.key_count, it.record_count, it.bytes)),
             "{seen:?}"
         );
         assert!(
             seen.iter()
-                .all(|it| (it.keys_total, it.records_total) == (2, 36)),
+                .all(|it| (it.key_total, it.record_total) == (2, 36)),
             "{seen:?}"
         );
-        assert_eq!((copied.keys, copied.records), (2, 36));
+        assert_eq!((copied.key_count, copied.record_count), (2, 36));
         assert!(copied.bytes > 18 << 20, "{copied}");
     }
 }
@@ -111,7 +111,7 @@ pub fn what_is_recorded_during_a_copy_is_left_out(harness: &dyn Harness) {
         ControlFlow::Continue(())
     });
     let copied = copy(&from, &to, options).unwrap();
-    assert_eq!((copied.keys, copied.records), (2, 36));
+    assert_eq!((copied.key_count, copied.record_count), (2, 36));
     for name in ["a", "b"] {
         let whole = from.view(&key(name)).unwrap().unwrap();
         let then = whole.select(..18).unwrap();

@@ -96,8 +96,8 @@ impl Parts {
     pub(super) fn status(&self) -> Status {
         let pipelines = self.stores.pipelines().iter();
         Status {
-            series: self.buffers.count(),
-            records: self.buffers.recorded(),
+            series_count: self.buffers.count(),
+            record_count: self.buffers.recorded(),
             buffered_bytes: self.buffers.bytes(),
             stores: pipelines.map(|pipeline| pipeline.status()).collect(),
         }

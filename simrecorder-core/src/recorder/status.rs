@@ -7,9 +7,9 @@ use crate::error::Error;
 #[non_exhaustive]
 pub struct Status {
     /// How many series this recorder has written to.
-    pub series: usize,
+    pub series_count: usize,
     /// How many records it has taken.
-    pub records: u64,
+    pub record_count: u64,
     /// Bytes in the open buffers of its series.
     pub buffered_bytes: usize,
     /// Its stores, in their order.
@@ -27,9 +27,9 @@ pub struct StoreStatus {
     /// Bytes that wait in its queue or are being committed.
     pub queued_bytes: usize,
     /// How many records were committed.
-    pub committed_records: u64,
+    pub committed_record_count: u64,
     /// How many commits there were.
-    pub commits: u64,
+    pub commit_count: u64,
 }
 
 /// Whether a store works.

@@ -96,8 +96,8 @@ pub fn drain(
         on_progress,
         progress: DrainProgress {
             key: Key::ROOT,
-            keys: 0,
-            records: 0,
+            key_count: 0,
+            record_count: 0,
             bytes: 0,
         },
         changes: Vec::new(),
@@ -111,9 +111,9 @@ pub fn drain(
     })?;
     for (key, found) in found {
         let done = match found {
-            Found::Group => drain.copy_group(&key),
-            Found::Value => drain.copy_value(&key),
-            Found::Series(view) => drain.move_series(&key, &*view),
+            SourceNode::Group => drain.copy_group(&key),
+            SourceNode::Value => drain.copy_value(&key),
+            SourceNode::Series(view) => drain.move_series(&key, &*view),
         };
         done.map_err(|e| e.with_key(key.as_str()))?;
     }
@@ -121,15 +121,15 @@ pub fn drain(
     Ok(drain.progress)
 }
 
-/// What there is at a key of the source.
-enum Found {
+/// A node of the source.
+enum SourceNode {
     Group,
     Value,
     Series(View),
 }
 
 /// What there is at `only` and below.
-fn look(from: &dyn DataStore, only: &Key) -> Result<Vec<(Key, Found)>> {
+fn look(from: &dyn DataStore, only: &Key) -> Result<Vec<(Key, SourceNode)>> {
     let (mut found, mut open) = (Vec::new(), vec![only.clone()]);
     while let Some(key) = open.pop() {
         let node = from.node(&key)?.ok_or_else(|| {
@@ -140,10 +140,10 @@ fn look(from: &dyn DataStore, only: &Key) -> Result<Vec<(Key, Found)>> {
             Node::Group { .. } => {
                 let children = from.children(&key)?.into_iter().rev();
                 open.extend(children.map(|child| child.key));
-                Found::Group
+                SourceNode::Group
             }
-            Node::Value { .. } => Found::Value,
-            Node::Series(view) => Found::Series(view),
+            Node::Value { .. } => SourceNode::Value,
+            Node::Series(view) => SourceNode::Series(view),
             Node::Unreadable { error, .. } => return Err(error),
         };
         found.push((key, what));
@@ -221,7 +221,7 @@ impl Drain<'_> {
             };
             self.add(set, bytes)?;
         }
-        self.progress.keys += 1;
+        self.progress.key_count += 1;
         self.set_attributes(key, before, attributes)
     }
 
@@ -279,7 +279,7 @@ impl Drain<'_> {
                     .unwrap_or(until)
                     .min(until);
                 let part = records.slice(at - start..stop - start);
-                self.progress.records += part.len();
+                self.progress.record_count += part.len();
                 self.moved.insert(key.clone(), stop);
                 let bytes = part.data().len() + size_of_val(part.ends());
                 let append = Change::Append {
@@ -290,7 +290,7 @@ impl Drain<'_> {
                 at = stop;
             }
         }
-        self.progress.keys += 1;
+        self.progress.key_count += 1;
         Ok(())
     }
 
@@ -436,9 +436,9 @@ pub struct DrainProgress {
     /// The key that was worked on last; the root if there was none.
     pub key: Key,
     /// How many values and series were done.
-    pub keys: u64,
+    pub key_count: u64,
     /// How many records were moved, of all series together.
-    pub records: u64,
+    pub record_count: u64,
     /// The bytes of the records and values that the target was given.
     pub bytes: u64,
 }
@@ -449,8 +449,8 @@ impl fmt::Display for DrainProgress {
             f,
             "{}: {} keys, {} records, {:.1} MiB",
             self.key,
-            self.keys,
-            self.records,
+            self.key_count,
+            self.record_count,
             self.bytes as f64 / (1 << 20) as f64
         )
     }

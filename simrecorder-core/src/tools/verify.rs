@@ -69,7 +69,7 @@ fn verify_key(store: &dyn DataStore, key: Key, kind: NodeKind) -> VerifiedKey {
     let mut verified = VerifiedKey {
         key,
         kind,
-        records: 0,
+        record_count: 0,
         damage: Vec::new(),
     };
     let result = match store.node(&verified.key) {
@@ -119,7 +119,7 @@ impl fmt::Display for VerifyReport {
         for key in self.damaged() {
             writeln!(f, "{key}")?;
         }
-        let records = self.keys.iter().map(|key| key.records);
+        let records = self.keys.iter().map(|key| key.record_count);
         let records = records.fold(0, u64::saturating_add);
         let (keys, damaged) = (self.keys.len(), self.damaged().count());
         write!(f, "{keys} keys with {records} records, {damaged} damaged")
@@ -135,7 +135,7 @@ pub struct VerifiedKey {
     /// What is there.
     pub kind: NodeKind,
     /// How many records a series has, damaged ones included.
-    pub records: u64,
+    pub record_count: u64,
     /// What could not be read, in order.
     pub damage: Vec<Damage>,
 }
@@ -170,7 +170,7 @@ impl VerifiedKey {
     /// Reads the records of a series, many at once while they are sound, fewer and fewer of them where
     /// some are not, and samples behind many damaged ones.
     fn check_series(&mut self, view: &dyn ArrayView) {
-        self.records = view.len();
+        self.record_count = view.len();
         let chunk = view.chunk_shape().first().copied().unwrap_or(1).max(1);
         let record_bytes = view.schema().record_bytes().unwrap_or(0).max(1) as u64;
         let (least, span) = match view.schema().kind().is_fixed() {
@@ -180,13 +180,13 @@ impl VerifiedKey {
         };
         let span = (span / least).max(1).saturating_mul(least);
         let (mut start, mut step, mut failures) = (0, span, 0_u32);
-        while start < self.records {
+        while start < self.record_count {
             let growth = failures.saturating_sub(PATIENCE).min(63);
             let len = match growth {
                 0 => step,
                 _ => least.saturating_mul(1 << growth),
             };
-            let end = self.records.min(start.saturating_add(len));
+            let end = self.record_count.min(start.saturating_add(len));
             let sample = match growth {
                 0 => start..end,
                 _ => start.max((end - 1) / least * least)..end,
@@ -214,7 +214,7 @@ impl fmt::Display for VerifiedKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} '{}'", self.kind, self.key)?;
         if self.kind == NodeKind::Series {
-            write!(f, " of {} records", self.records)?;
+            write!(f, " of {} records", self.record_count)?;
         }
         if self.is_sound() {
             return write!(f, ": sound");

@@ -60,7 +60,7 @@ fn a_million_tiny_records_and_ten_thousand_keys_take_few_commits() {
     recorder.close().expect("memory");
     let to = CountingStore::new();
     let copied = copy(&from, &to, CopyOptions::new()).expect("a copy");
-    assert_eq!((copied.keys, copied.records), (10_002, 2_010_000));
+    assert_eq!((copied.key_count, copied.record_count), (10_002, 2_010_000));
     to.assert_no_gaps(0);
     assert!(to.commits().len() < 20, "{} commits", to.commits().len());
     assert_eq!(numbers(&to, "number").len(), 1_000_000);

@@ -47,7 +47,7 @@ fn after_close_all_handles_report_closed_and_a_second_close_succeeds() -> Result
         assert_eq!(view.read::<u64>()?.len(), 1);
         assert_eq!(view.refresh()?.shape(), [2]);
         assert!(matches!(clone.status().stores[0].state, StoreState::Closed));
-        assert_eq!(clone.status().records, 2);
+        assert_eq!(clone.status().record_count, 2);
         assert_eq!(numbers(&store, "n"), [0, 1]);
         assert_eq!(store.closes(), 1);
     }
@@ -87,7 +87,7 @@ fn dropping_gives_a_stalled_store_up_in_time_and_the_others_get_everything() -> 
         for number in 0..50_u64 {
             drop(recorder.record("other", number));
         }
-        let others = recorder.status().records - taken;
+        let others = recorder.status().record_count - taken;
         no_hang("the drop ends", move || drop(recorder));
         wait_until("the healthy store is closed", || healthy.closes() == 1);
         assert_eq!(numbers(&healthy, "n"), (0..taken).collect::<Vec<_>>());

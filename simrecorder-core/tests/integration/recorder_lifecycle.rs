@@ -134,7 +134,7 @@ fn without_an_interval_nothing_is_committed_unasked() -> Result<()> {
     let (store, recorder) = counting(no_timer());
     count_up(&recorder, "n", 1000)?;
     recorder.set("value", 1)?;
-    assert_eq!(recorder.status().stores[0].commits, 0);
+    assert_eq!(recorder.status().stores[0].commit_count, 0);
     assert_eq!(store.commits().len(), 0);
     recorder.close()
 }
@@ -367,7 +367,7 @@ fn all_spellings_of_a_key_lead_to_one_series() -> Result<()> {
     recorder.series::<i32>("/a/b")?.record(1)?;
     assert_eq!(recorder.keys()?, [key("a/b")]);
     assert_eq!(recorder.get_all("a//b/")?.shape(), [3 * 55 + 1]);
-    assert_eq!(recorder.status().series, 1);
+    assert_eq!(recorder.status().series_count, 1);
     recorder.set("x//y", 1)?;
     recorder.set("/x/y", 2)?;
     assert_eq!(recorder.get_as::<i32>("x/y")?, Some(2));
@@ -457,15 +457,15 @@ fn status_tells_what_was_recorded_and_committed() -> Result<()> {
     count_up(&recorder, "a", 10)?;
     count_up(&recorder, "b", 5)?;
     let status = recorder.status();
-    assert_eq!((status.series, status.records), (2, 15));
+    assert_eq!((status.series_count, status.record_count), (2, 15));
     assert!(status.buffered_bytes >= 15 * 8);
     assert_eq!(status.stores[0].name, "counting");
-    assert_eq!(status.stores[0].committed_records, 0);
+    assert_eq!(status.stores[0].committed_record_count, 0);
     recorder.flush()?;
     let status = recorder.status();
-    assert_eq!((status.records, status.buffered_bytes), (15, 0));
+    assert_eq!((status.record_count, status.buffered_bytes), (15, 0));
     let store = &status.stores[0];
-    assert_eq!((store.committed_records, store.commits), (15, 1));
+    assert_eq!((store.committed_record_count, store.commit_count), (15, 1));
     assert_eq!(store.queued_bytes, 0);
     assert!(matches!(store.state, StoreState::Healthy));
     recorder.close()
@@ -493,7 +493,7 @@ fn a_disabled_recorder_takes_everything_and_holds_nothing() -> Result<()> {
     assert_eq!(recorder.attributes("")?, None);
     assert_eq!(kind_of(recorder.store("memory")), ErrorKind::NotFound);
     let status = recorder.status();
-    assert_eq!((status.series, status.records), (0, 0));
+    assert_eq!((status.series_count, status.record_count), (0, 0));
     assert!(status.stores.is_empty());
     recorder.close()?;
     recorder.close()?;

@@ -25,7 +25,7 @@ fn while_one_store_stalls_another_commits_what_is_recorded() -> Result<()> {
     }
     stalling.wait_until_stalled();
     assert_eq!(numbers(&stalling, "n"), [] as [u64; 0]);
-    assert_eq!(recorder.status().records, 5);
+    assert_eq!(recorder.status().record_count, 5);
     // Reading from one store does not wait for the other.
     assert_eq!(recorder.store("counting")?.get_all("n")?.shape(), [5]);
     stalling.release();
@@ -58,9 +58,9 @@ fn block_waits_and_goes_on_when_the_store_is_released() -> Result<()> {
     };
     stalling.wait_until_stalled();
     wait_until("the recorder waits", || {
-        let before = recorder.status().records;
+        let before = recorder.status().record_count;
         std::thread::sleep(Duration::from_millis(5));
-        before > 30_000 && before == recorder.status().records
+        before > 30_000 && before == recorder.status().record_count
     });
     // Meanwhile the recorder answers, and what it holds is bounded.
     let status = recorder.status();

@@ -171,7 +171,7 @@ fn with_detach_the_run_goes_on_and_status_and_close_tell() -> Result<()> {
         other => panic!("the store failed, not {other:?}"),
     }
     assert!(matches!(status.stores[1].state, StoreState::Healthy));
-    assert_eq!(status.stores[1].committed_records, 100);
+    assert_eq!(status.stores[1].committed_record_count, 100);
     assert_eq!(faulty.count(), 2, "a detached store is left alone");
 
     let error = recorder.close().expect_err("a store failed");

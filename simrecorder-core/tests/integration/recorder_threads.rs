@@ -226,7 +226,7 @@ fn close_and_flush_at_the_same_time_do_not_hang() -> Result<()> {
                 std::thread::spawn(move || {
                     while recorder.flush().is_ok() && recorder.get_all("n").is_ok() {
                         drop(recorder.record("n", 1_u64));
-                        assert!(recorder.status().records > 0);
+                        assert!(recorder.status().record_count > 0);
                     }
                 })
             })
@@ -234,7 +234,7 @@ fn close_and_flush_at_the_same_time_do_not_hang() -> Result<()> {
         let records = no_hang("all end", move || {
             let result = recorder.close();
             threads.into_iter().for_each(thread_result);
-            result.map(|()| recorder.status().records)
+            result.map(|()| recorder.status().record_count)
         })?;
         assert_eq!(numbers(&store, "n").len() as u64, records);
     }
@@ -295,7 +295,7 @@ fn while_a_store_stalls_status_and_other_keys_answer() -> Result<()> {
     no_hang(
         "status answers and there is room in other buffers",
         move || {
-            assert!(asking.status().records > 2);
+            assert!(asking.status().record_count > 2);
             asking.record("other", 2_u64)
         },
     )?;

@@ -157,7 +157,7 @@ fn a_sound_store_is_reported_whole() {
     let found = report
         .keys
         .iter()
-        .map(|it| (it.key.as_str(), it.kind, it.records));
+        .map(|it| (it.key.as_str(), it.kind, it.record_count));
     assert_eq!(
         found.collect::<Vec<_>>(),
         [

@@ -62,7 +62,7 @@ fn records_are_moved_while_they_are_recorded() {
             ControlFlow::Continue(())
         });
         let moved = drain(&store, &memory, options).unwrap();
-        assert_eq!((moved.keys, moved.records), (4, 40_800));
+        assert_eq!((moved.key_count, moved.record_count), (4, 40_800));
         assert!(lines[0].contains("records"), "{lines:?}");
 
         // The source begins where the target ends.
@@ -220,7 +220,7 @@ fn what_the_target_has_already_is_freed_only_where_it_is_the_same() {
             .map(|name| view(&from, name).len())
             .into();
         if same {
-            assert_eq!(drained.unwrap().records, 0);
+            assert_eq!(drained.unwrap().record_count, 0);
             assert_eq!(left, [0, 0, 0]);
             continue;
         }

@@ -284,7 +284,7 @@ fn a_drain_from_a_server_that_loses_what_it_acknowledged_loses_and_doubles_nothi
             let mut moved_meanwhile = 0;
             while !killed.load(Ordering::Relaxed) {
                 match drain(&source, &target, DrainOptions::new()) {
-                    Ok(moved) => moved_meanwhile += moved.records,
+                    Ok(moved) => moved_meanwhile += moved.record_count,
                     Err(error) => assert_eq!(error.kind(), ErrorKind::Io, "{error}"),
                 }
             }

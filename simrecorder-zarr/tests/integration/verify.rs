@@ -173,7 +173,7 @@ fn damaged_metadata_and_values_are_found_and_the_rest_is_read() {
             let report = verify(&open(&path, ZarrStorage::Directory)).unwrap();
             let keys: Vec<_> = report.damaged().map(|it| it.key.as_str()).collect();
             assert_eq!(keys, [key], "{report}");
-            let records: u64 = report.keys.iter().map(|it| it.records).sum();
+            let records: u64 = report.keys.iter().map(|it| it.record_count).sum();
             assert!(records >= 45 * 4, "{report}");
         });
     }

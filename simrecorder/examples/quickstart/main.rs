@@ -101,7 +101,7 @@ fn simulate(path: &Path, parameters: &Parameters, seed: u64, seconds: f64) -> Re
     let closing = before.elapsed();
     let total = start.elapsed();
 
-    let records = recorder.status().records;
+    let records = recorder.status().record_count;
     let disk = size_on_disk(path);
     println!("\nrecording");
     println!("  run                    {:8.2} s", total.as_secs_f64());

@@ -172,7 +172,10 @@ fn a_recording_is_copied_from_any_store_into_any_other() -> simrecorder::Result<
                 ControlFlow::Continue(())
             });
             let copied = simrecorder::copy(&from, &to, options)?;
-            assert_eq!((copied.keys, copied.records), (9, 7 * STEPS as u64));
+            assert_eq!(
+                (copied.key_count, copied.record_count),
+                (9, 7 * STEPS as u64)
+            );
             assert!(
                 lines[0].contains("9 of 9 keys, 840 of 840 records"),
                 "{lines:?}"

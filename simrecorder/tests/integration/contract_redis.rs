@@ -61,12 +61,12 @@ fn drain_a_run(to: Arc<dyn DataStore>, read: impl Fn() -> Recorder) -> simrecord
         ControlFlow::Continue(())
     });
     let moved = simrecorder::drain(&store, &to, options)?;
-    assert_eq!((moved.keys, moved.records), (9, 7 * STEPS as u64));
+    assert_eq!((moved.key_count, moved.record_count), (9, 7 * STEPS as u64));
     assert!(lines[0].contains("9 keys, 840 records"), "{lines:?}");
     recorder.record("net/rate", 60.0)?;
     recorder.flush()?;
     let moved = simrecorder::drain(&store, &to, DrainOptions::new())?;
-    assert_eq!(moved.records, 1);
+    assert_eq!(moved.record_count, 1);
     recorder.close()?;
     to.close()?;
     drop(to);
@@ -137,7 +137,7 @@ fn what_a_file_has_already_is_compared_as_it_keeps_it_and_freed() -> simrecorder
             let is_rounded = thirds(&to).read::<f64>()?[1] != 1.0 / 3.0;
             assert_eq!(is_rounded, compression != "fast", "{name}");
             let moved = simrecorder::drain(&store, &to, DrainOptions::new())?;
-            assert_eq!(moved.records, 0, "{name}");
+            assert_eq!(moved.record_count, 0, "{name}");
             let left = thirds(&store);
             assert_eq!((left.first_record(), left.len()), (500, 0), "{name}");
             to.close()?;

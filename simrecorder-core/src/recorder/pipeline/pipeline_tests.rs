@@ -71,7 +71,7 @@ fn what_waits_for_room_is_committed_in_order() {
                     }
                     if sender == 0 {
                         reach(&pipeline, BarrierKind::Flush).unwrap();
-                        assert!(pipeline.status().committed_records >= 3);
+                        assert!(pipeline.status().committed_record_count >= 3);
                     }
                 })
             })

@@ -29,7 +29,7 @@ pub(super) struct StoreClient {
 struct StoreHealth {
     failure: Option<Error>,
     is_closed: bool,
-    committed_records: u64,
+    committed_record_count: u64,
     commits: u64,
 }
 
@@ -78,8 +78,8 @@ impl StoreClient {
                 None => StoreState::Healthy,
             },
             queued_bytes,
-            committed_records: health.committed_records,
-            commits: health.commits,
+            committed_record_count: health.committed_record_count,
+            commit_count: health.commits,
         }
     }
 
@@ -132,7 +132,7 @@ impl StoreClient {
             match no_panic("commit", || self.store.commit(builder.into_commit())) {
                 Ok(()) => {
                     let mut health = self.health.lock();
-                    health.committed_records += records;
+                    health.committed_record_count += records;
                     health.commits += 1;
                 }
                 Err(error) => self.fail(error),

@@ -56,7 +56,7 @@ use crate::store::encoded::EncodedChange;
 ///     ControlFlow::Continue(())
 /// });
 /// let copied = copy(&from, &to, options)?;
-/// assert_eq!((copied.keys, copied.records), (1, 1));
+/// assert_eq!((copied.key_count, copied.record_count), (1, 1));
 /// assert_eq!(Recorder::new(to).get_all("net/rate")?.shape(), [1]);
 /// # Ok::<(), simrecorder_core::Error>(())
 /// ```

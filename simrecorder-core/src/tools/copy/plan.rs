@@ -118,10 +118,10 @@ impl CopyProgress {
         let keys = planned.iter().filter(|it| !matches!(it.what, What::Group));
         Self {
             key: Key::ROOT,
-            keys: 0,
-            keys_total: keys.count() as u64,
-            records: 0,
-            records_total: records.fold(0, u64::saturating_add),
+            key_count: 0,
+            key_total: keys.count() as u64,
+            record_count: 0,
+            record_total: records.fold(0, u64::saturating_add),
             bytes: 0,
         }
     }

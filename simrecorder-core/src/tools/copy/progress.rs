@@ -14,13 +14,13 @@ pub struct CopyProgress {
     /// The key that was worked on last; the root if there was none.
     pub key: Key,
     /// How many values and series are whole.
-    pub keys: u64,
+    pub key_count: u64,
     /// How many values and series there are to copy.
-    pub keys_total: u64,
+    pub key_total: u64,
     /// How many records were copied, of all series together.
-    pub records: u64,
+    pub record_count: u64,
     /// How many records there are to copy.
-    pub records_total: u64,
+    pub record_total: u64,
     /// About how many bytes the target was given: encoded ones where chunks go as they are, else
     /// those of the records and values.
     pub bytes: u64,
@@ -32,10 +32,10 @@ impl fmt::Display for CopyProgress {
             f,
             "{}: {} of {} keys, {} of {} records, {:.1} MiB",
             self.key,
-            self.keys,
-            self.keys_total,
-            self.records,
-            self.records_total,
+            self.key_count,
+            self.key_total,
+            self.record_count,
+            self.record_total,
             self.bytes as f64 / (1 << 20) as f64
         )
     }

@@ -235,8 +235,8 @@ impl<'a> Reader<'a> {
         ends: bool,
     ) -> Result<()> {
         self.progress.key = key.clone();
-        self.progress.keys += u64::from(ends);
-        self.progress.records += count;
+        self.progress.key_count += u64::from(ends);
+        self.progress.record_count += count;
         self.progress.bytes += bytes as u64;
         self.changes.push(change);
         self.bytes += bytes + CHANGE_BYTES;

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use mcap::records::MessageHeader;
 
-use crate::contender::{Contender, Outcome, Part, Result, timed};
+use crate::candidate::{Candidate, Outcome, Part, Result, timed};
 use crate::load::{Load, checksum_of_bytes};
 
 /// One message for each record, compressed with lz4 unless told otherwise.
@@ -96,7 +96,7 @@ impl McapLog {
     }
 }
 
-impl Contender for McapLog {
+impl Candidate for McapLog {
     fn name(&self) -> String {
         match self.compression {
             mcap::Compression::Lz4 => "mcap, lz4".to_owned(),

@@ -10,10 +10,10 @@ use simrecorder::{Key, Recorder, RedisDataStore, RedisServer, View};
 use tempfile::TempDir;
 
 use super::simrecorder_store::KEY;
-use crate::contender::{Contender, Outcome, Result, checksum, checksum_f32, timed};
+use crate::candidate::{Candidate, Outcome, Result, checksum, checksum_f32, timed};
 use crate::data::Frames;
 use crate::load::Load;
-use crate::works::{FrameWork, Scalars, Vectors, scratch};
+use crate::workloads::{FrameWork, Scalars, Vectors, scratch};
 
 /// A server of its own for each run, with its append-only file on, synced every second, in `folder`.
 #[derive(Debug)]
@@ -141,7 +141,7 @@ impl IntoRedis {
     }
 }
 
-impl Contender for IntoRedis {
+impl Candidate for IntoRedis {
     fn name(&self) -> String {
         "simrecorder, Redis".to_owned()
     }
@@ -201,7 +201,7 @@ impl RedisBenchmark {
     }
 }
 
-impl Contender for RedisBenchmark {
+impl Candidate for RedisBenchmark {
     fn name(&self) -> String {
         match self.sizes[..] {
             [size] => format!("redis-benchmark, RPUSH of {} KiB", size >> 10),
@@ -248,7 +248,7 @@ impl OnServer {
 #[derive(Debug)]
 pub struct ReadRedis(pub Arc<OnServer>);
 
-impl Contender for ReadRedis {
+impl Candidate for ReadRedis {
     fn name(&self) -> String {
         "simrecorder, Redis".to_owned()
     }

@@ -2,30 +2,30 @@
 
 use std::sync::Arc;
 
-use super::{Contenders, FrameWork, SLOW, Scalars, Setting, Vectors, add_python};
+use super::{Candidates, FrameWork, SLOW, Scalars, Setting, Vectors, add_python};
+use crate::candidate::Result;
+use crate::candidates::bare_loop::BareLoop;
+use crate::candidates::python_peer::{Peer, PythonRead};
+use crate::candidates::redis_store::{IntoRedis, OnServer, ReadRedis, RedisBenchmark, RedisWork};
+use crate::candidates::simrecorder_store::KEY;
 use crate::comparison::Comparison;
-use crate::contender::Result;
-use crate::contenders::bare_loop::BareLoop;
-use crate::contenders::python_peer::{Peer, PythonRead};
-use crate::contenders::redis_store::{IntoRedis, OnServer, ReadRedis, RedisBenchmark, RedisWork};
-use crate::contenders::simrecorder_store::KEY;
 use crate::data::Frames;
 
 pub(super) fn scalars(setting: &Setting) -> Result<Comparison> {
     let work = Arc::new(Scalars::new(setting.scaled(20_000_000)));
     let load = Arc::new(work.load());
     let into_redis = IntoRedis::new(RedisWork::Scalars(Arc::clone(&work)), &setting.memory);
-    let mut contenders: Contenders = vec![Box::new(BareLoop::by_key(&work)), Box::new(into_redis)];
+    let mut candidates: Candidates = vec![Box::new(BareLoop::by_key(&work)), Box::new(into_redis)];
     let by_hand = [(Peer::RedisPy, SLOW)];
     add_python(
-        &mut contenders,
+        &mut candidates,
         setting,
         &load,
         &by_hand,
         &[(Peer::RedisPy, 5000)],
     );
     Ok(Comparison {
-        contenders,
+        candidates,
         ..Comparison::new(
             "Redis: f64 scalars, ten keys in turn, by key",
             load.count as f64 * load.keys.len() as f64 / 1e6,
@@ -47,13 +47,13 @@ pub(super) fn frames(setting: &Setting) -> Result<Comparison> {
 
 fn pushed(setting: &Setting, what: &str, work: RedisWork) -> Result<Comparison> {
     let load = Arc::new(work.load());
-    let mut contenders: Contenders = vec![
+    let mut candidates: Candidates = vec![
         Box::new(RedisBenchmark::new(&load, &setting.memory)),
         Box::new(IntoRedis::new(work, &setting.memory)),
     ];
-    add_python(&mut contenders, setting, &load, &[(Peer::RedisPy, 1)], &[]);
+    add_python(&mut candidates, setting, &load, &[(Peer::RedisPy, 1)], &[]);
     Ok(Comparison {
-        contenders,
+        candidates,
         ..Comparison::new(
             &format!("Redis: {what}, append-only file synced every second"),
             load.bytes() as f64 / 1e6,
@@ -66,18 +66,18 @@ fn pushed(setting: &Setting, what: &str, work: RedisWork) -> Result<Comparison> 
 pub(super) fn read(setting: &Setting) -> Result<Comparison> {
     let work = Arc::new(Vectors::new(setting.scaled(300_000)));
     let recorded = OnServer::new(&work, &setting.memory)?;
-    let mut contenders: Contenders = Vec::new();
+    let mut candidates: Candidates = Vec::new();
     if let Some(python) = &setting.python {
-        contenders.push(Box::new(PythonRead::all_of_redis(
+        candidates.push(Box::new(PythonRead::all_of_redis(
             python,
             recorded.url(),
             KEY,
         )));
     }
-    contenders.push(Box::new(ReadRedis(recorded)));
+    candidates.push(Box::new(ReadRedis(recorded)));
     let bytes = work.load().bytes();
     Ok(Comparison {
-        contenders,
+        candidates,
         ..Comparison::new("Redis: read all", bytes as f64 / 1e9, "GB/s")
     })
 }

@@ -12,10 +12,10 @@ use simrecorder::{
 };
 use tempfile::TempDir;
 
-use crate::contender::{Contender, Outcome, Result, checksum, checksum_f32, timed};
+use crate::candidate::{Candidate, Outcome, Result, checksum, checksum_f32, timed};
 use crate::data::{Frames, generator, random_walk};
 use crate::load::{Load, Numbers};
-use crate::works::{FrameWork, Scalars, Vectors, scratch};
+use crate::workloads::{FrameWork, Scalars, Vectors, scratch};
 
 /// A store of simrecorder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -116,7 +116,7 @@ impl ScalarsInto {
     }
 }
 
-impl Contender for ScalarsInto {
+impl Candidate for ScalarsInto {
     fn name(&self) -> String {
         let how = if self.by_key { "by key" } else { "by handle" };
         format!("{}, {how}", self.store.name())
@@ -171,7 +171,7 @@ impl VectorsInto {
 /// The key of a piece of work that has one.
 pub const KEY: &str = "net/v";
 
-impl Contender for VectorsInto {
+impl Candidate for VectorsInto {
     fn name(&self) -> String {
         self.store.name().to_owned()
     }
@@ -208,7 +208,7 @@ impl FramesInto {
     }
 }
 
-impl Contender for FramesInto {
+impl Candidate for FramesInto {
     fn name(&self) -> String {
         self.store.name().to_owned()
     }
@@ -262,7 +262,7 @@ impl LoadInto {
     }
 }
 
-impl Contender for LoadInto {
+impl Candidate for LoadInto {
     fn name(&self) -> String {
         format!("{}, {:?}", self.store.name(), self.compression)
     }
@@ -370,7 +370,7 @@ impl ReadAll {
     }
 }
 
-impl Contender for ReadAll {
+impl Candidate for ReadAll {
     fn name(&self) -> String {
         let memory = match self.memory {
             Some(_) => ", into the same memory",
@@ -436,7 +436,7 @@ impl Slices {
     }
 }
 
-impl Contender for Slices {
+impl Candidate for Slices {
     fn name(&self) -> String {
         self.recorded.store.name().to_owned()
     }

@@ -9,14 +9,14 @@ use crate::load::Load;
 pub type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
 /// One way of doing a piece of work; a peer joins the comparison by implementing it.
-pub trait Contender {
+pub trait Candidate {
     /// What it is, as it stands in the table.
     fn name(&self) -> String;
 
     /// Does the work once. What prepares it, and what checks the result, is not measured.
     ///
     /// # Errors
-    /// What the contender reports.
+    /// What the candidate reports.
     fn run(&mut self) -> Result<Outcome>;
 
     /// Whether it is simrecorder. The first that is, is the one that others are compared with in
@@ -36,7 +36,7 @@ pub trait Contender {
     }
 }
 
-/// A part of the work, for contenders whose speed does not depend on how much there is.
+/// A part of the work, for candidates whose speed does not depend on how much there is.
 #[derive(Clone, Copy, Debug)]
 pub struct Part {
     /// How much of the work.
@@ -51,7 +51,7 @@ pub struct Outcome {
     /// The time of the work alone.
     pub elapsed: Duration,
     /// The sum of all words that were recorded, or read; see [`checksum`]. The same for all
-    /// contenders.
+    /// candidates.
     pub checksum: u64,
     /// The bytes that stand where the work wrote to, or read from.
     pub stored: Option<u64>,

@@ -9,11 +9,11 @@ use serde_json::{Value as Json, json};
 
 use super::redis_store::Server;
 use super::simrecorder_store::Places;
+use crate::candidate::{Candidate, Outcome, Part, Result, bytes_at};
 use crate::codec::Blosc;
-use crate::contender::{Contender, Outcome, Part, Result, bytes_at};
 use crate::load::Load;
 use crate::python::{Python, Worker};
-use crate::works::scratch;
+use crate::workloads::scratch;
 
 /// The peers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -178,7 +178,7 @@ impl PythonRecord {
     }
 }
 
-impl Contender for PythonRecord {
+impl Candidate for PythonRecord {
     fn name(&self) -> String {
         let how = match (self.by_hand, self.load.chunk_rows()) {
             (_, 1) => "",
@@ -303,7 +303,7 @@ impl PythonRead {
     }
 }
 
-impl Contender for PythonRead {
+impl Candidate for PythonRead {
     fn name(&self) -> String {
         self.name.clone()
     }

@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::contender::{Contender, Outcome, Result, checksum, timed};
-use crate::works::Scalars;
+use crate::candidate::{Candidate, Outcome, Result, checksum, timed};
+use crate::workloads::Scalars;
 
 /// Scalars pushed into vectors behind locks.
 #[derive(Debug)]
@@ -30,7 +30,7 @@ impl BareLoop {
     }
 }
 
-impl Contender for BareLoop {
+impl Candidate for BareLoop {
     fn name(&self) -> String {
         let how = match self.by_key {
             true => "hash map, lock, push",

@@ -3,17 +3,17 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use super::{Contenders, FrameWork, SLOW, Scalars, Setting, Vectors, add_python};
+use super::{Candidates, FrameWork, SLOW, Scalars, Setting, Vectors, add_python};
+use crate::candidate::Result;
+use crate::candidates::bare_loop::BareLoop;
+use crate::candidates::floors::{Memcpy, RawFile};
+use crate::candidates::mcap_log::McapLog;
+use crate::candidates::python_peer::{Codec, Peer, PythonRecord};
+use crate::candidates::raw_hdf5::Hdf5Record;
+use crate::candidates::raw_zarrs::ZarrsRecord;
+use crate::candidates::simrecorder_store::{FramesInto, ScalarsInto, Store, VectorsInto};
 use crate::codec::Blosc;
 use crate::comparison::Comparison;
-use crate::contender::Result;
-use crate::contenders::bare_loop::BareLoop;
-use crate::contenders::floors::{Memcpy, RawFile};
-use crate::contenders::mcap_log::McapLog;
-use crate::contenders::python_peer::{Codec, Peer, PythonRecord};
-use crate::contenders::raw_hdf5::Hdf5Record;
-use crate::contenders::raw_zarrs::ZarrsRecord;
-use crate::contenders::simrecorder_store::{FramesInto, ScalarsInto, Store, VectorsInto};
 use crate::data::Frames;
 use crate::load::Load;
 
@@ -21,7 +21,7 @@ pub(super) fn scalars_by_key(setting: &Setting) -> Result<Comparison> {
     let work = Arc::new(Scalars::new(setting.scaled(20_000_000)));
     let load = Arc::new(work.load());
     let memory = &setting.memory;
-    let mut contenders: Contenders = vec![
+    let mut candidates: Candidates = vec![
         Box::new(BareLoop::by_key(&work)),
         Box::new(ScalarsInto::by_key(&work, Store::Lmdb, memory)),
         Box::new(ScalarsInto::by_key(&work, Store::Directory, memory)),
@@ -42,9 +42,9 @@ pub(super) fn scalars_by_key(setting: &Setting) -> Result<Comparison> {
         (Peer::TensorStore, 100_000),
         (Peer::RedisPy, 5000),
     ];
-    add_python(&mut contenders, setting, &load, &by_hand, &one_by_one);
+    add_python(&mut candidates, setting, &load, &by_hand, &one_by_one);
     Ok(Comparison {
-        contenders,
+        candidates,
         ..Comparison::new(
             "f64 scalars, ten keys in turn, by key",
             load.count as f64 * load.keys.len() as f64 / 1e6,
@@ -56,7 +56,7 @@ pub(super) fn scalars_by_key(setting: &Setting) -> Result<Comparison> {
 
 pub(super) fn scalars_by_handle(setting: &Setting) -> Result<Comparison> {
     let work = Arc::new(Scalars::new(setting.scaled(20_000_000)));
-    let contenders: Contenders = vec![
+    let candidates: Candidates = vec![
         Box::new(BareLoop::by_handle(&work)),
         Box::new(ScalarsInto::by_handle(&work, Store::Lmdb, &setting.memory)),
         Box::new(ScalarsInto::by_handle(
@@ -67,7 +67,7 @@ pub(super) fn scalars_by_handle(setting: &Setting) -> Result<Comparison> {
     ];
     let records = work.records * work.keys.len();
     Ok(Comparison {
-        contenders,
+        candidates,
         ..Comparison::new(
             "f64 scalars, ten keys in turn, by handle",
             records as f64 / 1e6,
@@ -81,7 +81,7 @@ pub(super) fn vectors(setting: &Setting) -> Result<Comparison> {
     let work = Arc::new(Vectors::new(setting.scaled(500_000)));
     let load = Arc::new(work.load());
     let memory = &setting.memory;
-    let mut contenders: Contenders = vec![
+    let mut candidates: Candidates = vec![
         Box::new(McapLog::new(&load, 1, memory)),
         Box::new(VectorsInto::new(&work, Store::Lmdb, memory)),
         Box::new(VectorsInto::new(&work, Store::Directory, memory)),
@@ -99,9 +99,9 @@ pub(super) fn vectors(setting: &Setting) -> Result<Comparison> {
         (Peer::ZarrPython, 5000),
         (Peer::TensorStore, 5000),
     ];
-    add_python(&mut contenders, setting, &load, &by_hand, &one_by_one);
+    add_python(&mut candidates, setting, &load, &by_hand, &one_by_one);
     Ok(Comparison {
-        contenders,
+        candidates,
         ..Comparison::new(
             "100 f64 per record",
             load.count as f64 / 1e6,
@@ -131,7 +131,7 @@ fn on_disk(setting: &Setting, frames: Frames) -> Result<Comparison> {
     let work = Arc::new(FrameWork::new(frames, setting.scaled(512)));
     let load = Arc::new(work.load());
     let disk = &setting.disk;
-    let mut contenders: Contenders = vec![
+    let mut candidates: Candidates = vec![
         Box::new(RawFile::new(&load, disk)),
         Box::new(FramesInto::new(&work, Store::Lmdb, disk)),
         Box::new(FramesInto::new(&work, Store::Directory, disk)),
@@ -139,9 +139,9 @@ fn on_disk(setting: &Setting, frames: Frames) -> Result<Comparison> {
         Box::new(McapLog::new(&load, 1, disk).synced()),
         Box::new(ZarrsRecord::new(&load, Blosc::LZ4, disk).synced()),
     ];
-    add_frame_peers(&mut contenders, setting, &load, disk, true)?;
+    add_frame_peers(&mut candidates, setting, &load, disk, true)?;
     Ok(Comparison {
-        contenders,
+        candidates,
         on_disk: true,
         ..Comparison::new(
             &format!("1 MiB frames, {frames:?}, on a disk, synced"),
@@ -156,7 +156,7 @@ fn in_memory(setting: &Setting, frames: Frames) -> Result<Comparison> {
     let work = Arc::new(FrameWork::new(frames, setting.scaled(512)));
     let load = Arc::new(work.load());
     let memory = &setting.memory;
-    let mut contenders: Contenders = vec![
+    let mut candidates: Candidates = vec![
         Box::new(RawFile::new(&load, memory)),
         Box::new(Memcpy::new(&load)),
         Box::new(FramesInto::new(&work, Store::Lmdb, memory)),
@@ -165,9 +165,9 @@ fn in_memory(setting: &Setting, frames: Frames) -> Result<Comparison> {
         Box::new(McapLog::new(&load, 1, memory)),
         Box::new(ZarrsRecord::new(&load, Blosc::LZ4, memory)),
     ];
-    add_frame_peers(&mut contenders, setting, &load, memory, false)?;
+    add_frame_peers(&mut candidates, setting, &load, memory, false)?;
     Ok(Comparison {
-        contenders,
+        candidates,
         ..Comparison::new(
             &format!("1 MiB frames, {frames:?}, in memory"),
             load.count as f64,
@@ -178,7 +178,7 @@ fn in_memory(setting: &Setting, frames: Frames) -> Result<Comparison> {
 }
 
 fn add_frame_peers(
-    contenders: &mut Contenders,
+    candidates: &mut Candidates,
     setting: &Setting,
     load: &Arc<Load>,
     folder: &Path,
@@ -198,7 +198,7 @@ fn add_frame_peers(
     for (peer, codec, divisor) in peers {
         let record = PythonRecord::by_hand(python, peer, load, folder);
         let record = record.codec(codec).part_of(divisor);
-        contenders.push(match synced {
+        candidates.push(match synced {
             true => Box::new(record.synced()),
             false => Box::new(record),
         });

@@ -9,10 +9,10 @@ mod sizes;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::candidate::{Candidate, Result};
+use crate::candidates::python_peer::{Peer, PythonRecord};
+use crate::candidates::simrecorder_store::KEY;
 use crate::comparison::Comparison;
-use crate::contender::{Contender, Result};
-use crate::contenders::python_peer::{Peer, PythonRecord};
-use crate::contenders::simrecorder_store::KEY;
 use crate::data::{Frames, random_walk};
 use crate::load::{Load, Numbers};
 use crate::python::Python;
@@ -150,13 +150,13 @@ impl Setting {
     }
 }
 
-type Contenders = Vec<Box<dyn Contender>>;
+type Candidates = Vec<Box<dyn Candidate>>;
 
 /// A piece of work: its name on the command line, and what makes it.
-pub type Work = (&'static str, fn(&Setting) -> Result<Comparison>);
+pub type Workload = (&'static str, fn(&Setting) -> Result<Comparison>);
 
 /// All pieces of work.
-pub const WORKS: &[Work] = &[
+pub const WORKLOADS: &[Workload] = &[
     ("scalars-by-key", recording::scalars_by_key),
     ("scalars-by-handle", recording::scalars_by_handle),
     ("vectors", recording::vectors),
@@ -188,7 +188,7 @@ pub const WORKS: &[Work] = &[
     ("sizes-random", sizes::random),
 ];
 
-/// The works without a contender in Python.
+/// The works without a candidate in Python.
 pub fn needs_python(work: &str) -> bool {
     work != "scalars-by-handle"
 }
@@ -199,7 +199,7 @@ const SLOW: usize = 10;
 /// Adds Python peers that bring records together by hand, and some that do not, each with the
 /// part of the work that it does: one of so many records.
 fn add_python(
-    contenders: &mut Contenders,
+    candidates: &mut Candidates,
     setting: &Setting,
     load: &Arc<Load>,
     peers: &[(Peer, usize)],
@@ -210,10 +210,10 @@ fn add_python(
     };
     let record = |peer| PythonRecord::by_hand(python, peer, load, &setting.memory);
     for &(peer, divisor) in peers {
-        contenders.push(Box::new(record(peer).part_of(divisor)));
+        candidates.push(Box::new(record(peer).part_of(divisor)));
     }
     for &(peer, divisor) in one_by_one {
-        contenders.push(Box::new(record(peer).one_by_one(divisor)));
+        candidates.push(Box::new(record(peer).one_by_one(divisor)));
     }
 }
 

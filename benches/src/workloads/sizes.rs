@@ -4,16 +4,16 @@ use std::sync::Arc;
 
 use simrecorder::Compression;
 
-use super::{Contenders, Setting};
+use super::{Candidates, Setting};
+use crate::candidate::Result;
+use crate::candidates::mcap_log::McapLog;
+use crate::candidates::python_peer::{Codec, Peer, PythonRecord};
+use crate::candidates::raw_hdf5::Hdf5Record;
+use crate::candidates::raw_zarrs::ZarrsRecord;
+use crate::candidates::simrecorder_store::KEY;
+use crate::candidates::simrecorder_store::{LoadInto, Store};
 use crate::codec::Blosc;
 use crate::comparison::Comparison;
-use crate::contender::Result;
-use crate::contenders::mcap_log::McapLog;
-use crate::contenders::python_peer::{Codec, Peer, PythonRecord};
-use crate::contenders::raw_hdf5::Hdf5Record;
-use crate::contenders::raw_zarrs::ZarrsRecord;
-use crate::contenders::simrecorder_store::KEY;
-use crate::contenders::simrecorder_store::{LoadInto, Store};
 use crate::data::{self, FIELD_SIDE, NEURONS, generator};
 use crate::load::{Load, Numbers};
 
@@ -58,20 +58,20 @@ fn compare(setting: &Setting, what: &str, load: Load) -> Result<Comparison> {
     let load = Arc::new(load);
     let memory = &setting.memory;
     let original = ZarrsRecord::new(&load, Blosc::PYTHON_ORIGINAL, memory);
-    let mut contenders: Contenders =
+    let mut candidates: Candidates =
         vec![Box::new(original.called("SimRecorder for Python's codec"))];
     for store in [Store::Lmdb, Store::Directory, Store::Hdf5] {
         for compression in [Compression::Fast, Compression::Small] {
-            contenders.push(Box::new(LoadInto::new(&load, store, compression, memory)));
+            candidates.push(Box::new(LoadInto::new(&load, store, compression, memory)));
         }
     }
-    contenders.push(Box::new(ZarrsRecord::new(&load, Blosc::LZ4, memory)));
+    candidates.push(Box::new(ZarrsRecord::new(&load, Blosc::LZ4, memory)));
     for codec in [Blosc::ZSTD_BYTES, Blosc::ZSTD_BITS] {
-        contenders.push(Box::new(ZarrsRecord::new(&load, codec, memory)));
+        candidates.push(Box::new(ZarrsRecord::new(&load, codec, memory)));
     }
-    contenders.push(Box::new(McapLog::new(&load, 1, memory)));
-    contenders.push(Box::new(McapLog::new(&load, 1, memory).zstd()));
-    contenders.push(Box::new(Hdf5Record::by_hand(&load, 1, memory).level(9)));
+    candidates.push(Box::new(McapLog::new(&load, 1, memory)));
+    candidates.push(Box::new(McapLog::new(&load, 1, memory).zstd()));
+    candidates.push(Box::new(Hdf5Record::by_hand(&load, 1, memory).level(9)));
     if let Some(python) = &setting.python {
         let blosc = |codec| Codec::Blosc(codec);
         let peers = [
@@ -86,11 +86,11 @@ fn compare(setting: &Setting, what: &str, load: Load) -> Result<Comparison> {
         ];
         for (peer, codec) in peers {
             let record = PythonRecord::by_hand(python, peer, &load, memory);
-            contenders.push(Box::new(record.codec(codec)));
+            candidates.push(Box::new(record.codec(codec)));
         }
     }
     Ok(Comparison {
-        contenders,
+        candidates,
         ..Comparison::new(&format!("sizes: {what}"), load.bytes() as f64 / 1e6, "MB/s")
     }
     .of_bytes(load.bytes()))

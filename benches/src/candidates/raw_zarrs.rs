@@ -9,10 +9,10 @@ use zarrs::array::{Array, ArrayBytes, ArrayMetadata, ArraySubset};
 use zarrs_filesystem::FilesystemStore;
 
 use super::simrecorder_store::Places;
+use crate::candidate::{Candidate, Outcome, Result, bytes_at, checksum, sync_file_system, timed};
 use crate::codec::Blosc;
-use crate::contender::{Contender, Outcome, Result, bytes_at, checksum, sync_file_system, timed};
 use crate::load::{Load, Numbers, checksum_of_bytes};
-use crate::works::scratch;
+use crate::workloads::scratch;
 
 type FileArray = Array<FilesystemStore>;
 
@@ -145,7 +145,7 @@ impl ZarrsRecord {
     }
 }
 
-impl Contender for ZarrsRecord {
+impl Candidate for ZarrsRecord {
     fn name(&self) -> String {
         if let Some(name) = &self.name {
             return format!("{name} through zarrs, {}", self.codec);
@@ -185,7 +185,7 @@ impl fmt::Debug for ZarrsReadAll {
     }
 }
 
-impl Contender for ZarrsReadAll {
+impl Candidate for ZarrsReadAll {
     fn name(&self) -> String {
         "zarrs, directory".to_owned()
     }
@@ -227,7 +227,7 @@ impl fmt::Debug for ZarrsSlices {
     }
 }
 
-impl Contender for ZarrsSlices {
+impl Candidate for ZarrsSlices {
     fn name(&self) -> String {
         "zarrs, directory".to_owned()
     }

@@ -6,7 +6,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::contender::{Contender, Outcome, Result, timed};
+use crate::candidate::{Candidate, Outcome, Result, timed};
 use crate::load::{Load, checksum_of_bytes};
 
 /// Records written one behind the other, uncompressed.
@@ -26,7 +26,7 @@ impl RawFile {
     }
 }
 
-impl Contender for RawFile {
+impl Candidate for RawFile {
     fn name(&self) -> String {
         "one raw file, synced".to_owned()
     }
@@ -62,7 +62,7 @@ impl Memcpy {
     }
 }
 
-impl Contender for Memcpy {
+impl Candidate for Memcpy {
     fn name(&self) -> String {
         "memcpy".to_owned()
     }

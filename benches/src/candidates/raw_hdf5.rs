@@ -10,9 +10,9 @@ use hdf5_metno::{Dataset, Extent, File, Hyperslab, Selection, SliceOrIndex};
 use simrecorder::ndarray::{ArrayViewD, s};
 
 use super::simrecorder_store::Places;
-use crate::contender::{Contender, Outcome, Part, Result, checksum, timed};
+use crate::candidate::{Candidate, Outcome, Part, Result, checksum, timed};
 use crate::load::{Load, Numbers, checksum_of_bytes};
-use crate::works::scratch;
+use crate::workloads::scratch;
 
 /// Records into a new file, with `shuffle` and deflate level 1.
 #[derive(Debug)]
@@ -153,7 +153,7 @@ fn write_rows(data: &Dataset, load: &Load, bytes: &[u8], at: Range<usize>) -> Re
     Ok(())
 }
 
-impl Contender for Hdf5Record {
+impl Candidate for Hdf5Record {
     fn name(&self) -> String {
         let how = match (self.by_hand, self.load.chunk_rows()) {
             (_, 1) => "",
@@ -199,7 +199,7 @@ impl fmt::Debug for Hdf5ReadAll {
     }
 }
 
-impl Contender for Hdf5ReadAll {
+impl Candidate for Hdf5ReadAll {
     fn name(&self) -> String {
         "hdf5-metno".to_owned()
     }
@@ -232,7 +232,7 @@ impl fmt::Debug for Hdf5Slices {
     }
 }
 
-impl Contender for Hdf5Slices {
+impl Candidate for Hdf5Slices {
     fn name(&self) -> String {
         "hdf5-metno".to_owned()
     }

@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use super::{Contenders, Setting, Vectors};
+use super::{Candidates, Setting, Vectors};
+use crate::candidate::Result;
+use crate::candidates::floors::Memcpy;
+use crate::candidates::python_peer::{Peer, PythonRead};
+use crate::candidates::raw_hdf5::Hdf5Slices;
+use crate::candidates::raw_zarrs::{ZarrsReadAll, ZarrsSlices};
+use crate::candidates::simrecorder_store::{KEY, ReadAll, Slices, Store};
 use crate::comparison::Comparison;
-use crate::contender::Result;
-use crate::contenders::floors::Memcpy;
-use crate::contenders::python_peer::{Peer, PythonRead};
-use crate::contenders::raw_hdf5::Hdf5Slices;
-use crate::contenders::raw_zarrs::{ZarrsReadAll, ZarrsSlices};
-use crate::contenders::simrecorder_store::{KEY, ReadAll, Slices, Store};
 
 pub(super) fn read_all(setting: &Setting) -> Result<Comparison> {
     let work = Arc::new(Vectors::new(setting.scaled(600_000)));
@@ -17,19 +17,19 @@ pub(super) fn read_all(setting: &Setting) -> Result<Comparison> {
     let recorded = |store| ReadAll::new(&work, store, &setting.memory);
     let directory = recorded(Store::Directory)?;
     let path = directory.array_path();
-    let mut contenders: Contenders = Vec::new();
+    let mut candidates: Candidates = Vec::new();
     if let Some(python) = &setting.python {
         for peer in [Peer::TensorStore, Peer::ZarrPython] {
-            contenders.push(Box::new(PythonRead::all(python, peer, &path, KEY)?));
+            candidates.push(Box::new(PythonRead::all(python, peer, &path, KEY)?));
         }
     }
-    contenders.push(Box::new(ZarrsReadAll::new(&path)?));
-    contenders.push(Box::new(recorded(Store::Lmdb)?));
-    contenders.push(Box::new(directory));
-    contenders.push(Box::new(recorded(Store::Lmdb)?.reusing_memory()));
-    contenders.push(Box::new(Memcpy::new(&load)));
+    candidates.push(Box::new(ZarrsReadAll::new(&path)?));
+    candidates.push(Box::new(recorded(Store::Lmdb)?));
+    candidates.push(Box::new(directory));
+    candidates.push(Box::new(recorded(Store::Lmdb)?.reusing_memory()));
+    candidates.push(Box::new(Memcpy::new(&load)));
     Ok(Comparison {
-        contenders,
+        candidates,
         ..Comparison::new(
             "read all, lz4, page cache warm",
             load.bytes() as f64 / 1e9,
@@ -57,7 +57,7 @@ pub(super) fn slices(setting: &Setting) -> Result<Comparison> {
     let recorded = |store| Slices::new(shape, SLICES, store, &setting.memory);
     let (directory, hdf5) = (recorded(Store::Directory)?, recorded(Store::Hdf5)?);
     let (path, places) = (directory.array_path(), directory.slices());
-    let mut contenders: Contenders = vec![
+    let mut candidates: Candidates = vec![
         Box::new(ZarrsSlices::new(&path, Arc::clone(&places))?),
         Box::new(Hdf5Slices::new(hdf5.path(), KEY, Arc::clone(&places))?),
     ];
@@ -68,21 +68,21 @@ pub(super) fn slices(setting: &Setting) -> Result<Comparison> {
             (Peer::H5py, hdf5.path()),
         ];
         for (peer, path) in peers {
-            contenders.push(Box::new(PythonRead::slices(
+            candidates.push(Box::new(PythonRead::slices(
                 python, peer, path, KEY, &places,
             )?));
         }
     }
-    contenders.push(Box::new(recorded(Store::Lmdb)?));
-    contenders.push(Box::new(directory));
-    contenders.push(Box::new(hdf5));
+    candidates.push(Box::new(recorded(Store::Lmdb)?));
+    candidates.push(Box::new(directory));
+    candidates.push(Box::new(hdf5));
     let title = format!(
         "slices [:n/2, b, t, :] of {} records of {:?}",
         shape[0],
         &shape[1..]
     );
     Ok(Comparison {
-        contenders,
+        candidates,
         ..Comparison::new(&title, SLICES as f64, "slices/s")
     }
     .of_bytes(shape.iter().product::<usize>() * 8))
