@@ -17,6 +17,9 @@ use crate::format::names::{Names, part_names};
 use crate::format::state::SeriesState;
 use crate::server::RedisServer;
 
+/// How often a value is asked for that is set again each time before it is read.
+const MAX_ATTEMPTS: u32 = 64;
+
 /// A node as the server has it.
 #[derive(Debug)]
 pub(crate) enum NodeReply {
@@ -168,23 +171,32 @@ impl Keyspace {
     /// The nodes at `keys`, as of one moment; in a cluster, as of one moment for each series.
     pub(crate) fn nodes(&self, keys: &[Key]) -> Result<Vec<Option<NodeReply>>> {
         let mut damaged = HashMap::new();
-        loop {
-            let nodes = self.ask_for_nodes(keys)?;
+        for attempt in 1.. {
+            let mut nodes = self.ask_for_nodes(keys)?;
             let mut is_current = true;
-            for (key, node) in keys.iter().zip(&nodes) {
-                if let Some(NodeReply::Value { stored, value, .. }) = node
-                    && value.is_err()
-                {
-                    // It may have been set again after its metadata was read: then its frame has
-                    // another name now.
-                    let before = damaged.insert(key, stored.frame.clone());
-                    is_current &= before.as_ref() == Some(&stored.frame);
+            for (key, node) in keys.iter().zip(&mut nodes) {
+                let Some(NodeReply::Value { stored, value, .. }) = node else {
+                    continue;
+                };
+                if value.is_ok() {
+                    continue;
+                }
+                // It may have been set again after its metadata was read: then its frame has
+                // another name now.
+                let before = damaged.insert(key, stored.frame.clone());
+                if before.as_ref() == Some(&stored.frame) {
+                    continue;
+                }
+                match attempt {
+                    MAX_ATTEMPTS => *value = Err(set_too_often(key)),
+                    _ => is_current = false,
                 }
             }
             if is_current {
                 return Ok(nodes);
             }
         }
+        Ok(Vec::new())
     }
 
     fn ask_for_nodes(&self, keys: &[Key]) -> Result<Vec<Option<NodeReply>>> {
@@ -257,6 +269,7 @@ impl Keyspace {
         if self.connections.is_cluster() {
             return self.ask(operation, &questions);
         }
+        // Commits are scripts, and nothing comes between the commands of a transaction.
         questions.insert(0, command(&[b"MULTI"]));
         questions.push(command(&[b"EXEC"]));
         let mut answers = self.ask(operation, &questions)?;
@@ -312,6 +325,11 @@ impl Keyspace {
         children.sort_by(|a, b| a.key.cmp(&b.key));
         Ok(children)
     }
+}
+
+fn set_too_often(key: &Key) -> Error {
+    let message = "the value is set again faster than it is read; read it again";
+    Error::new(ErrorKind::Io, "read", message).with_key(key.as_str())
 }
 
 fn attributes_from(answer: Answer) -> Result<Attributes> {
