@@ -6,7 +6,7 @@
 //!
 //! # Writing
 //!
-//! The content of a recording is its files with the journal applied on top: an [`Overlay`].
+//! The content of a recording is its files with the journal applied on top: an [`Overlay`](overlay::Overlay).
 //!
 //! A *commit* first writes its chunks as files (temporary name, sync, rename, sync of the
 //! directories), then appends one record with all the rest to the journal and syncs it. Chunks
