@@ -200,6 +200,9 @@ impl Keyspace {
     }
 
     fn ask_for_nodes(&self, keys: &[Key]) -> Result<Vec<Option<NodeReply>>> {
+        if keys.is_empty() {
+            return Ok(Vec::new());
+        }
         let fields = |name: String| {
             let mut fields = Commands::default();
             fields.begin(2 + keys.len());
@@ -213,7 +216,9 @@ impl Keyspace {
             .iter()
             .map(|key| SeriesState::command(&self.names.series(key)));
         questions.extend(states);
-        let mut answers = self.ask_together("read", questions)?.into_iter();
+        let mut answers = self
+            .ask_together("read", questions, keys.len() == 1)?
+            .into_iter();
         let mut next = || answers.next().unwrap_or_default().array();
         let (documents, attributes) = (next()?.into_iter(), next()?.into_iter());
         let mut nodes = Vec::with_capacity(keys.len());
@@ -260,13 +265,15 @@ impl Keyspace {
         }))
     }
 
-    /// Asks questions as of one moment; in a cluster, one after the other.
+    /// Asks questions as of one moment; in a cluster, or about one key, one after the other. A transaction
+    /// takes a right that readers of one key do without.
     fn ask_together(
         &self,
         operation: &'static str,
         mut questions: Vec<Commands>,
+        is_one_key: bool,
     ) -> Result<Vec<Answer>> {
-        if self.connections.is_cluster() {
+        if self.connections.is_cluster() || is_one_key {
             return self.ask(operation, &questions);
         }
         // Commits are scripts, and nothing comes between the commands of a transaction.
