@@ -137,7 +137,7 @@ impl RedisOptions {
     }
 
     /// How much memory a writer keeps to send it again, in case the server loses what it
-    /// acknowledged. [`RedisDataStore`] says what that protects from. It is beside the
+    /// acknowledged. [`RedisDataStore`](crate::RedisDataStore) says what that protects from. It is beside the
     /// [`memory_bound`](simrecorder_core::RecorderOptions::memory_bound) of the recorder.
     #[must_use]
     pub fn resend_bytes(mut self, bytes: usize) -> Self {

@@ -48,7 +48,7 @@ use crate::view::RedisView;
 /// - the records of one writer stand in the order in which it recorded them;
 /// - batches of different writers stand in the order in which they arrived, which says nothing
 ///   about when they were recorded;
-/// - [`writer_of`](ArrayView::writer_of) tells whose record it is, and [`writers`](Self::writers)
+/// - [`writer_of`](simrecorder_core::backend::SharedView::writer_of) tells whose record it is, and [`writers`](Self::writers)
 ///   who that is.
 ///
 /// # What is durable
@@ -81,7 +81,7 @@ pub struct RedisDataStore {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RedisWriter {
-    /// What [`ArrayView::writer_of`] gives.
+    /// What [`SharedView::writer_of`](simrecorder_core::backend::SharedView::writer_of) gives.
     pub id: u64,
     /// The name of the host it ran on.
     pub host: String,
@@ -218,7 +218,7 @@ impl RedisDataStore {
             .map(RedisServer::url)
     }
 
-    /// The number that records of this store carry; see [`ArrayView::writer_of`].
+    /// The number that records of this store carry; see [`SharedView::writer_of`](simrecorder_core::backend::SharedView::writer_of).
     pub fn writer_id(&self) -> u64 {
         self.recording.id
     }

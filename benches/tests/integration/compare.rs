@@ -73,7 +73,7 @@ fn every_work_runs_and_all_candidates_agree_on_the_data() {
 }
 
 #[test]
-fn works_are_chosen_by_name_or_first_word() {
+fn workloads_are_chosen_by_name_or_first_word() {
     let folder = tempfile::tempdir().unwrap();
     let chosen = |arguments: &[&str]| {
         let output = Command::new(env!("CARGO_BIN_EXE_compare"))

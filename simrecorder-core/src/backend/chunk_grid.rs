@@ -166,7 +166,7 @@ impl ChunkGrid {
     /// written, their value: `filled` makes so many elements, as bytes.
     ///
     /// # Errors
-    /// What `filled` returns, and [`copy_block`](crate::copy_block).
+    /// What `filled` returns, and [`copy_block`].
     pub fn fill_chunk(
         &self,
         origin: &[u64],
@@ -189,7 +189,7 @@ impl ChunkGrid {
     /// the chunk `indices` to its place in `chunk`. The others stay as they are.
     ///
     /// # Errors
-    /// Those of [`copy_block`](crate::copy_block).
+    /// Those of [`copy_block`].
     pub fn place_records(
         &self,
         count: u64,

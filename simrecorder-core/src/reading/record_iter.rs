@@ -7,10 +7,10 @@ use crate::model::records::Records;
 use crate::model::value::Value;
 use crate::store::array_view::ArrayView;
 
-/// How many bytes [`View::iter`] reads at once, unless one chunk or record is larger.
+/// How many bytes `View::iter` reads at once, unless one chunk or record is larger.
 pub(crate) const ITER_BYTES: usize = 4 << 20;
 
-/// All records of a view in order; see [`View::iter`].
+/// All records of a view in order; see `View::iter`.
 ///
 /// After an error it goes on with the record behind the one that could not be read.
 #[derive(Clone, Debug)]

@@ -15,7 +15,7 @@ use crate::reading::selection::{AxisRange, Region, Resolved, SelectedAxis, Selec
 use crate::store::array_view::ArrayView;
 use crate::store::array_view::SharedView;
 
-/// What [`View::select`] gives.
+/// What `View::select` gives.
 #[derive(Clone, Debug)]
 pub(crate) struct SelectedView {
     parent: Arc<dyn ArrayView>,

@@ -173,7 +173,7 @@ impl dyn ArrayView + '_ {
     /// # Errors
     /// [`ErrorKind::OutOfBounds`] if the selection does not lie within the shape;
     /// [`ErrorKind::KindMismatch`] if an index or a new axis is used on a series that is no
-    /// array ([`get`](Self::get) takes an index).
+    /// array ([`get`](#method.get) takes an index).
     pub fn select(&self, selection: impl Into<Selection>) -> Result<View> {
         let view = SelectedView::new(self.to_arc(), &selection.into())
             .map_err(|e| e.with_key(self.key().as_str()))?;
@@ -208,7 +208,7 @@ impl dyn ArrayView + '_ {
     /// ```
     ///
     /// # Errors
-    /// As [`read`](Self::read), and [`ErrorKind::InvalidArgument`] if the view has another number
+    /// As [`read`](#method.read), and [`ErrorKind::InvalidArgument`] if the view has another number
     /// of axes. Nothing is read then.
     pub fn read_dim<T: Element, D: Dimension>(&self) -> Result<Array<T, D>> {
         let axes = self.shape().len();
@@ -238,7 +238,7 @@ impl dyn ArrayView + '_ {
     /// ```
     ///
     /// # Errors
-    /// As [`read`](Self::read), and [`ErrorKind::InvalidArgument`] if `out` has another length
+    /// As [`read`](#method.read), and [`ErrorKind::InvalidArgument`] if `out` has another length
     /// than the view has elements; `out` then holds anything.
     pub fn read_to_slice<T: Element>(&self, out: &mut [T]) -> Result<()> {
         check_dtype::<T>(self)?;
@@ -256,7 +256,7 @@ impl dyn ArrayView + '_ {
     /// 1, and a real number becomes a complex one.
     ///
     /// # Errors
-    /// [`ErrorKind::TypeMismatch`] from complex to real; else as [`read`](Self::read).
+    /// [`ErrorKind::TypeMismatch`] from complex to real; else as [`read`](#method.read).
     pub fn cast<T: Element>(&self) -> Result<ArrayD<T>> {
         let (shape, len) = self.memory_shape()?;
         let dtype = self.dtype().ok_or_else(|| no_array(self, "read()"))?;
@@ -270,7 +270,7 @@ impl dyn ArrayView + '_ {
     /// Reads everything of an array whose element type is known at run time only.
     ///
     /// # Errors
-    /// As [`read`](Self::read).
+    /// As [`read`](#method.read).
     pub fn read_value(&self) -> Result<Value> {
         let (shape, len) = self.memory_shape()?;
         let dtype = self.dtype().ok_or_else(|| no_array(self, "read_value()"))?;

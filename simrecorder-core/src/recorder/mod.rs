@@ -130,7 +130,7 @@ impl Recorder {
     ///   else: another element type, shape or kind. Nothing is written.
     /// - [`KindMismatch`](crate::ErrorKind::KindMismatch) if the key is a group or a value, or
     ///   a key above it is a value or a series.
-    /// - [`InvalidKey`](crate::ErrorKind::InvalidKey) if the key breaks a rule of [`Key`](crate::Key) or a
+    /// - [`InvalidKey`](crate::ErrorKind::InvalidKey) if the key breaks a rule of [`Key`] or a
     ///   store cannot hold it.
     /// - [`BufferFull`](crate::ErrorKind::BufferFull) with [`MemoryPolicy::Error`].
     /// - [`ReadOnly`](crate::ErrorKind::ReadOnly), [`Closed`](crate::ErrorKind::Closed).
@@ -207,7 +207,7 @@ impl Recorder {
     /// - [`NotFound`](crate::ErrorKind::NotFound) if there is nothing at the key,
     ///   [`KindMismatch`](crate::ErrorKind::KindMismatch) if it is no series.
     /// - [`OutOfBounds`](crate::ErrorKind::OutOfBounds) if a store
-    ///   [freed](crate::DataStore::free) the records behind.
+    ///   [freed](crate::backend::SharedStore::free) the records behind.
     /// - Else as for [`record`](Self::record).
     pub fn truncate(&self, key: impl AsRef<str>, len: u64) -> Result<()> {
         let key = key.as_ref();

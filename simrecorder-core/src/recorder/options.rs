@@ -48,7 +48,7 @@ pub enum OnDivergence {
     /// Cuts the series to the records that all stores hold. A store that several programs write
     /// to loses their records too.
     CutToShortest,
-    /// As `Error`, but stores that [several programs write to](crate::DataStore::has_many_writers)
+    /// As `Error`, but stores that [several programs write to](crate::backend::SharedStore)
     /// are not compared: they hold what others recorded, too.
     SharedMayDiffer,
 }

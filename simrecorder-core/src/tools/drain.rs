@@ -28,7 +28,7 @@ use crate::tools::copy::reader::{
 ///
 /// Records are freed in the source as soon as the target has committed them. Views of the source
 /// then begin at the first record that is left, and tell its index as
-/// [`first_record`](ArrayView::first_record). Groups, values and attributes are copied and stay.
+/// [`first_record`](crate::backend::SharedView::first_record). Groups, values and attributes are copied and stay.
 /// Series are cut into chunks and compressed as the target is set to.
 ///
 /// One call moves what is there when it begins; call it again for what came since. It may end at
@@ -38,7 +38,7 @@ use crate::tools::copy::reader::{
 /// already is freed in the source only after a comparison of all its records, as the target rounds
 /// them.
 ///
-/// - Only what the source cannot lose any more is moved: see [`DataStore::read_durable`]. For a
+/// - Only what the source cannot lose any more is moved: see [`SharedStore::read_durable`]. For a
 ///   server that syncs every second that takes a second or two.
 /// - What the target's commit survives, the records survive: see [`Durability`](crate::Durability).
 /// - It takes about 30 MiB of memory, and a few times the largest record or value if that is more.

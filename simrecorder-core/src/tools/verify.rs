@@ -144,7 +144,7 @@ pub struct VerifiedKey {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Damage {
-    /// The records, counted as [`View::get`] counts them: all in the chunks that are
+    /// The records, counted as [`View::get`](crate::View) counts them: all in the chunks that are
     /// damaged; of records without a fixed size, up to 64 around one that is. `None` if it is the
     /// key itself, its value or its attributes.
     pub records: Option<Range<u64>>,

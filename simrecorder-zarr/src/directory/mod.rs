@@ -6,7 +6,7 @@
 //!
 //! # Writing
 //!
-//! The content of a recording is its files with the journal applied on top: an [`Overlay`].
+//! The content of a recording is its files with the journal applied on top: an [`Overlay`](overlay::Overlay).
 //!
 //! A *commit* first writes its chunks as files (temporary name, sync, rename, sync of the
 //! directories), then appends one record with all the rest to the journal and syncs it. Chunks
@@ -101,6 +101,7 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use simrecorder_core::backend::errors::{closed, read_only};
 use simrecorder_core::{Durability, Error, ErrorKind, OpenMode, Result};
 
 use crate::format::recording_id::RecordingId;
@@ -217,13 +218,12 @@ impl DirectoryStorage {
         operation: &'static str,
         work: impl FnOnce(&Published, &mut Writer) -> Result<T>,
     ) -> Result<T> {
-        let refuse = |kind, message| Err(Error::new(kind, operation, message));
         if self.read_only {
-            return refuse(ErrorKind::ReadOnly, "the recording was opened read only");
+            return Err(read_only(operation));
         }
         match &mut *self.shared.writer.lock() {
             State::Writer(writer) => work(&self.shared.published, writer),
-            State::Reader | State::Closed => refuse(ErrorKind::Closed, "the recording was closed"),
+            State::Reader | State::Closed => Err(closed(operation, "store")),
         }
         .map_err(|error| error.with_operation(operation))
     }

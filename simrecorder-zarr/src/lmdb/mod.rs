@@ -17,6 +17,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 use simrecorder_core::backend::check_not_deleted;
+use simrecorder_core::backend::errors::{closed, read_only};
 use simrecorder_core::{Durability, Error, ErrorKind, OpenMode, Result};
 
 pub(crate) use self::entries::MAX_KEY_BYTES;
@@ -269,20 +270,11 @@ impl LmdbStorage {
     /// Commits `changes` in one transaction, while `writer` is locked.
     fn commit_as(&self, writer: &Option<Writer>, changes: &[Change]) -> Result<()> {
         let Some(writer) = writer else {
-            let (kind, message) = if self.0.read_only {
-                (
-                    ErrorKind::ReadOnly,
-                    "it was opened read only; open it with another mode",
-                )
-            } else {
-                (
-                    ErrorKind::Closed,
-                    "it was closed; open it again to go on writing",
-                )
+            let error = match self.0.read_only {
+                true => read_only("commit"),
+                false => closed("commit", "store"),
             };
-            return Err(
-                Error::new(kind, "commit", message).with_key(self.0.path.display().to_string())
-            );
+            return Err(error.with_key(self.0.path.display().to_string()));
         };
         entries::check(changes)?;
         if changes.is_empty() {

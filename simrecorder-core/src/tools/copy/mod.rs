@@ -63,13 +63,13 @@ use crate::store::encoded::EncodedChange;
 ///
 /// # Errors
 /// Before anything is written:
-/// - [`ErrorKind::AlreadyExists`] if the target has one of the values or series already,
-///   [`ErrorKind::KindMismatch`] if it has something else there;
-/// - [`ErrorKind::InvalidKey`] or another error of [`DataStore::plan`] if it cannot keep one;
-/// - [`ErrorKind::ReadOnly`] or [`ErrorKind::Closed`] if it is not written;
-/// - [`ErrorKind::NotFound`] if the source has nothing at the key that [`CopyOptions::only`] names.
+/// - [`ErrorKind::AlreadyExists`](crate::ErrorKind::AlreadyExists) if the target has one of the values or series already,
+///   [`ErrorKind::KindMismatch`](crate::ErrorKind::KindMismatch) if it has something else there;
+/// - [`ErrorKind::InvalidKey`](crate::ErrorKind::InvalidKey) or another error of [`DataStore::plan`] if it cannot keep one;
+/// - [`ErrorKind::ReadOnly`](crate::ErrorKind::ReadOnly) or [`ErrorKind::Closed`](crate::ErrorKind::Closed) if it is not written;
+/// - [`ErrorKind::NotFound`](crate::ErrorKind::NotFound) if the source has nothing at the key that [`CopyOptions::only`] names.
 ///
-/// Later: what either store reports, and [`ErrorKind::Cancelled`]. What was committed by then
+/// Later: what either store reports, and [`ErrorKind::Cancelled`](crate::ErrorKind::Cancelled). What was committed by then
 /// stays in the target: the keys in their order, the last of them perhaps in part. Delete it, and
 /// copy again.
 pub fn copy(
@@ -175,7 +175,7 @@ impl<'a> CopyOptions<'a> {
     }
 
     /// Calls `on_progress` after each commit, on the thread that called [`copy`]. With
-    /// [`ControlFlow::Break`] the copy ends with [`ErrorKind::Cancelled`].
+    /// [`ControlFlow::Break`] the copy ends with [`ErrorKind::Cancelled`](crate::ErrorKind::Cancelled).
     pub fn on_progress(
         mut self,
         on_progress: impl FnMut(&CopyProgress) -> ControlFlow<()> + 'a,
