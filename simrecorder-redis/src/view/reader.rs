@@ -39,8 +39,8 @@ impl SeriesReader {
         let start = range.start.to_string();
         let (after, last) = (format!("({start}-1"), (range.end - 1).to_string());
         let page = PAGE.to_string();
+        // The state last: if the series is still as it was, so was the index that was read before.
         let questions = [
-            SeriesState::command(&self.names),
             command(&[b"XREVRANGE", index, start.as_bytes(), b"-", b"COUNT", b"1"]),
             command(&[
                 b"XRANGE",
@@ -50,14 +50,16 @@ impl SeriesReader {
                 b"COUNT",
                 page.as_bytes(),
             ]),
+            SeriesState::command(&self.names),
         ];
         let mut all = Commands::default();
         questions.iter().for_each(|question| all.append(question));
         let mut answers = self.keyspace.ask("read", &[all])?.into_iter();
         let mut next = || answers.next().unwrap_or_default();
-        self.check_state(SeriesState::from_reply(next())?, range.start)?;
-        let mut found = entries(next())?;
-        found.extend(entries(next())?);
+        let (first, others, state) = (next(), next(), next());
+        self.check_state(SeriesState::from_reply(state)?, range.start)?;
+        let mut found = entries(first)?;
+        found.extend(entries(others)?);
         // One after the other, without a gap, from the start of the range on.
         let mut at = range.start;
         for entry in &found {
