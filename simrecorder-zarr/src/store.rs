@@ -189,10 +189,16 @@ impl DataStore for ZarrDataStore {
         let found = recording.with_nodes(keys, |snapshot, key, path, document| {
             let attributes = document.attributes();
             Ok(match document.node_kind() {
-                NodeKind::Series => {
-                    let view = recording.load_view(snapshot, key, &path, &document)?;
-                    NodeSnapshot::Complete(Node::Series(Arc::new(view).into()))
-                }
+                NodeKind::Series => NodeSnapshot::Complete(
+                    match recording.load_view(snapshot, key, &path, &document) {
+                        Ok(view) => Node::Series(Arc::new(view).into()),
+                        Err(error) if is_of_the_series(&error) => Node::Unreadable {
+                            error: error.with_key(key.as_str()),
+                            attributes,
+                        },
+                        Err(error) => return Err(error),
+                    },
+                ),
                 NodeKind::Value => NodeSnapshot::Value {
                     chunks: recording.value_chunks(snapshot, &path, &document),
                     path,
@@ -333,6 +339,11 @@ impl ZarrDataStore {
         }
         Ok(chunk_rows)
     }
+}
+
+/// Whether an error says that one series cannot be read, and nothing about the others.
+fn is_of_the_series(error: &Error) -> bool {
+    matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::Unsupported)
 }
 
 /// A node as a snapshot shows it; a value is decoded after the snapshot was given up.

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::Path;
 
 use serde_json::{Value as Json, json};
-use simrecorder_core::{ChunkPolicy, ErrorKind, OpenMode, Recorder, Result, prelude::*};
+use simrecorder_core::{ChunkPolicy, ErrorKind, Node, OpenMode, Recorder, Result, prelude::*};
 use simrecorder_zarr::{ZarrDataStore, ZarrStorage};
 
 fn open(path: &Path, mode: OpenMode) -> Result<Recorder> {
@@ -106,4 +106,29 @@ fn a_number_of_records_says_nothing_about_the_chunks_of_values_and_of_items() {
             );
         }
     }
+}
+
+#[test]
+fn an_array_that_cannot_be_read_hides_no_other_key_of_its_group() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("other.zarr");
+    write(&path, &json!({"zarr_format": 3, "node_type": "group"}));
+    write(&path.join("x"), &array(&[3], &[3]));
+    let mut unknown = array(&[3], &[3]);
+    unknown["codecs"] = json!([{"name": "a codec of tomorrow", "configuration": {}}]);
+    unknown["attributes"] = json!({"units": "mV"});
+    write(&path.join("y"), &unknown);
+
+    let recorder = open(&path, OpenMode::Read).unwrap();
+    let root = recorder.group("").unwrap();
+    assert_eq!(root.view("x").unwrap().len(), 3);
+    assert!(root.view("y").is_none());
+    assert!(root.nodes().any(|(name, node)| {
+        name == "y" && matches!(node, Node::Unreadable { error, .. } if error.key() == Some("y"))
+    }));
+    let error = recorder.get_all("y").unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}");
+    assert!(error.to_string().contains("'y'"), "{error}");
+    let attributes = recorder.attributes("y").unwrap().unwrap();
+    assert_eq!(attributes["units"], "mV");
 }
