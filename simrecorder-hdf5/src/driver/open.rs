@@ -264,8 +264,11 @@ pub(super) fn create(
 }
 
 fn refuse_existing(paths: &Paths, replace: bool) -> Result<()> {
-    if !replace && fs::symlink_metadata(&paths.main).is_ok() {
-        let message = "a file is already there; open it for appending, or delete it first";
+    if !replace && let Ok(metadata) = fs::symlink_metadata(&paths.main) {
+        let message = match metadata.is_dir() {
+            true => "a folder is already there; choose another path",
+            false => "a file is already there; open it for appending, or delete it first",
+        };
         return Err(Error::new(ErrorKind::AlreadyExists, "create", message)
             .with_key(paths.main.display().to_string()));
     }
