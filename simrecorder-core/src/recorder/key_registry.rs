@@ -18,7 +18,7 @@ use crate::model::kind::NodeKind;
 use crate::model::schema::{Attributes, Schema};
 use crate::model::value::Value;
 use crate::store::commit::Change;
-use crate::store::errors::{clash, not_a_group};
+use crate::store::errors::{clash, not_a_group, nothing_at};
 use crate::store::node::Node;
 
 /// How many texts of one key are cached. The others are brought to the normal form each time.
@@ -252,10 +252,8 @@ impl KeyRegistry {
     pub(super) fn truncate(&self, text: &str, len: u64) -> Result<()> {
         self.stores.check_running("truncate")?;
         let key = Key::new(text)?;
-        let schema = self.series_schema(&key)?.ok_or_else(|| {
-            let message = "there is nothing at this key to truncate";
-            Error::new(ErrorKind::NotFound, "truncate", message)
-        })?;
+        let schema = self.series_schema(&key)?;
+        let schema = schema.ok_or_else(|| nothing_at("truncate"))?;
         for pipeline in self.stores.healthy() {
             let answer = self.stores.answer(pipeline, pipeline.node(&key))?;
             let first = match answer.flatten() {

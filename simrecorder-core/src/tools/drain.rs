@@ -17,11 +17,13 @@ use crate::store::array_view::ArrayView;
 use crate::store::commit::{Batch, Change, Commit};
 use crate::store::data_store::DataStore;
 use crate::store::data_store::DataStoreExt;
+use crate::store::errors;
 use crate::store::node::Node;
 use crate::store::shared::SharedStore;
 use crate::tools::copy::reader::{
     BATCH_BYTES, CHANGE_BYTES, COMMIT_BYTES, prepare, read_block, whole_chunks,
 };
+use crate::tools::target_clash;
 
 /// Moves the records of all series from one store into another, whatever the two are, while
 /// others may go on writing to the first: from a server into a file, before its memory is full.
@@ -81,8 +83,7 @@ pub fn drain(
     options: DrainOptions<'_>,
 ) -> Result<DrainProgress> {
     if to.is_read_only() {
-        let message = "the target was opened read only; open it for writing";
-        return Err(Error::new(ErrorKind::ReadOnly, "drain", message));
+        return Err(errors::read_only("drain"));
     }
     let Some(shared) = from.as_shared() else {
         let message = "this store cannot free records; copy from it instead";
@@ -132,10 +133,9 @@ enum SourceNode {
 fn look(from: &dyn DataStore, only: &Key) -> Result<Vec<(Key, SourceNode)>> {
     let (mut found, mut open) = (Vec::new(), vec![only.clone()]);
     while let Some(key) = open.pop() {
-        let node = from.node(&key)?.ok_or_else(|| {
-            let message = "there is nothing at this key to drain";
-            Error::new(ErrorKind::NotFound, "drain", message).with_key(key.as_str())
-        })?;
+        let node = from
+            .node(&key)?
+            .ok_or_else(|| errors::nothing_at("drain").with_key(key.as_str()))?;
         let what = match node {
             Node::Group { .. } => {
                 let children = from.children(&key)?.into_iter().rev();
@@ -172,7 +172,7 @@ impl Drain<'_> {
         if let Some(there) = self.to.node(key)?.map(|node| node.kind())
             && there != NodeKind::Group
         {
-            return Err(clash(NodeKind::Group, there));
+            return Err(target_clash("drain", NodeKind::Group, there));
         }
         let before = self.to.attributes(key)?;
         let now = self.from.attributes(key)?.unwrap_or_default();
@@ -209,7 +209,7 @@ impl Drain<'_> {
                 value: there,
                 attributes,
             }) => (there? != value, Some(attributes)),
-            Some(other) => return Err(clash(NodeKind::Value, other.kind())),
+            Some(other) => return Err(target_clash("drain", NodeKind::Value, other.kind())),
             None => (true, Some(Attributes::new())),
         };
         if is_new {
@@ -234,7 +234,7 @@ impl Drain<'_> {
                 there.schema().check_same_records(view.schema())?;
                 Some(there)
             }
-            Some(other) => return Err(clash(NodeKind::Series, other.kind())),
+            Some(other) => return Err(target_clash("drain", NodeKind::Series, other.kind())),
         };
         let done = there
             .as_ref()
@@ -359,11 +359,6 @@ fn check_same(from: &dyn ArrayView, to: &dyn ArrayView, range: Range<u64>) -> Re
         at = end;
     }
     Ok(())
-}
-
-fn clash(is: NodeKind, there: NodeKind) -> Error {
-    let message = format!("this is a {is}, the target has a {there} there; use another recording");
-    Error::new(ErrorKind::KindMismatch, "drain", message)
 }
 
 fn diverged(done: u64, source: Range<u64>) -> Error {

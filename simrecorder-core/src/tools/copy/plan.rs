@@ -6,8 +6,10 @@ use crate::model::kind::NodeKind;
 use crate::model::schema::Schema;
 use crate::reading::view::View;
 use crate::store::data_store::{DataStore, DataStoreExt};
+use crate::store::errors;
 use crate::store::node::Node;
 use crate::tools::copy::progress::CopyProgress;
+use crate::tools::target_clash;
 
 /// A key that is to be copied.
 #[derive(Debug)]
@@ -37,15 +39,13 @@ pub(super) fn plan(
     reencode: bool,
 ) -> Result<Vec<Planned>> {
     if to.is_read_only() {
-        let message = "the target was opened read only; open it for writing";
-        return Err(Error::new(ErrorKind::ReadOnly, "copy", message));
+        return Err(errors::read_only("copy"));
     }
     let mut planned = Vec::new();
     let mut open = vec![only.clone()];
     while let Some(key) = open.pop() {
         let Some(node) = from.node(&key)? else {
-            let message = "there is nothing at this key to copy";
-            return Err(Error::new(ErrorKind::NotFound, "copy", message).with_key(key.as_str()));
+            return Err(errors::nothing_at("copy").with_key(key.as_str()));
         };
         if let Some(there) = to.node(&key)? {
             check_clash(node.kind(), there.kind()).map_err(|e| e.with_key(key.as_str()))?;
@@ -94,18 +94,14 @@ fn plan_series(to: &dyn DataStore, view: &View) -> Result<u64> {
 }
 
 fn check_clash(is: NodeKind, there: NodeKind) -> Result<()> {
-    let (kind, message) = match (is, there) {
-        (NodeKind::Group, NodeKind::Group) => return Ok(()),
-        (is, there) if is == there => (
-            ErrorKind::AlreadyExists,
-            format!("the target has this {is} already; copy into another recording"),
-        ),
-        (is, there) => (
-            ErrorKind::KindMismatch,
-            format!("this is a {is}, the target has a {there} there; copy into another recording"),
-        ),
-    };
-    Err(Error::new(kind, "copy", message))
+    if is != there {
+        return Err(target_clash("copy", is, there));
+    }
+    if is == NodeKind::Group {
+        return Ok(());
+    }
+    let message = format!("the target has this {is} already; use another recording");
+    Err(Error::new(ErrorKind::AlreadyExists, "copy", message))
 }
 
 impl CopyProgress {
