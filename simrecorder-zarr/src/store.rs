@@ -279,8 +279,7 @@ impl DataStore for ZarrDataStore {
     }
 
     fn commit(&self, commit: Commit) -> Result<()> {
-        let changes = commit.changes.into_iter();
-        self.commit_encoded(changes.map(EncodedChange::Plain).collect())
+        self.commit_all(commit.changes.into_iter().map(EncodedChange::Plain))
     }
 
     fn checkpoint(&self) -> Result<()> {
@@ -339,6 +338,24 @@ impl ZarrDataStore {
         }
         Ok(chunk_rows)
     }
+
+    /// Makes all changes, in their order.
+    fn commit_all(&self, changes: impl Iterator<Item = EncodedChange>) -> Result<()> {
+        let mut writer = self.recording.writer.lock();
+        self.recording.check_writable("commit")?;
+        let mut builder = CommitBuilder::new(&self.recording, &writer);
+        for change in changes {
+            builder.add_encoded(change)?;
+        }
+        let (changes, series) = builder.finish()?;
+        if !changes.is_empty() {
+            // Whether a commit whose sync failed counts is not known before it is read.
+            let committed = self.recording.storage.commit(changes);
+            committed.inspect_err(|_| writer.clear())?;
+        }
+        writer.extend(series);
+        Ok(())
+    }
 }
 
 /// Whether an error says that one series cannot be read, and nothing about the others.
@@ -389,19 +406,6 @@ impl EncodedStore for ZarrDataStore {
     }
 
     fn commit_encoded(&self, changes: Vec<EncodedChange>) -> Result<()> {
-        let mut writer = self.recording.writer.lock();
-        self.recording.check_writable("commit")?;
-        let mut builder = CommitBuilder::new(&self.recording, &writer);
-        for change in changes {
-            builder.add_encoded(change)?;
-        }
-        let (changes, series) = builder.finish()?;
-        if !changes.is_empty() {
-            // Whether a commit whose sync failed counts is not known before it is read.
-            let committed = self.recording.storage.commit(changes);
-            committed.inspect_err(|_| writer.clear())?;
-        }
-        writer.extend(series);
-        Ok(())
+        self.commit_all(changes.into_iter())
     }
 }

@@ -46,7 +46,9 @@ impl Group {
     /// The node at `key` of a store and, if it is a group, the nodes right below it.
     pub(crate) fn load(store: &dyn DataStore, key: &Key) -> Result<Option<Result<Self, NodeKind>>> {
         let mut children = store.children(key)?;
-        for listing in 1.. {
+        let mut listings = 0;
+        loop {
+            listings += 1;
             let mut keys = vec![key.clone()];
             keys.extend(children.iter().map(|child| child.key.clone()));
             let mut nodes = store.nodes(&keys)?.into_iter();
@@ -56,7 +58,7 @@ impl Group {
                 None => return Ok(None),
             };
             let now = store.children(key)?;
-            if now != children && listing < MAX_LISTINGS {
+            if now != children && listings < MAX_LISTINGS {
                 children = now;
                 continue;
             }
@@ -68,7 +70,6 @@ impl Group {
                 nodes: nodes.collect(),
             })));
         }
-        Ok(None)
     }
 
     /// The key of the group.

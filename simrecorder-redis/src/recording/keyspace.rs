@@ -171,7 +171,9 @@ impl Keyspace {
     /// The nodes at `keys`, as of one moment; in a cluster, as of one moment for each series.
     pub(crate) fn nodes(&self, keys: &[Key]) -> Result<Vec<Option<NodeReply>>> {
         let mut damaged = HashMap::new();
-        for attempt in 1.. {
+        let mut attempt = 0;
+        loop {
+            attempt += 1;
             let mut nodes = self.ask_for_nodes(keys)?;
             let mut is_current = true;
             for (key, node) in keys.iter().zip(&mut nodes) {
@@ -196,7 +198,6 @@ impl Keyspace {
                 return Ok(nodes);
             }
         }
-        Ok(Vec::new())
     }
 
     fn ask_for_nodes(&self, keys: &[Key]) -> Result<Vec<Option<NodeReply>>> {
