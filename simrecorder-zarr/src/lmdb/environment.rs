@@ -7,7 +7,7 @@
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock, Weak};
 use std::time::Duration;
 
@@ -34,6 +34,12 @@ const MAP_UNIT: u64 = 64 << 10;
 /// Slots for read transactions in a lock file that LMDB creates itself.
 const MAX_READERS: u32 = 1024;
 
+/// How many pages the file grows before its writer looks for killed readers again.
+///
+/// LMDB keeps every page that a registered reader may see, so the file grows while a killed reader
+/// stays registered. Looking asks the system once for each process that has registered.
+const GROWTH_BETWEEN_CHECKS: usize = 256;
+
 /// How an environment was opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Access {
@@ -52,6 +58,8 @@ pub(super) struct Environment {
     /// How far the pages were looked at; `readable` says it without waiting.
     checked: Mutex<Option<Depth>>,
     readable: AtomicBool,
+    /// The last page of the file when this process last looked for killed readers.
+    last_page: AtomicUsize,
 }
 
 struct Gate {
@@ -130,7 +138,9 @@ impl Environment {
             Err(error) if error.kind() == ErrorKind::Locked && !write => {}
             checked => checked?,
         }
-        environment.clear_stale_readers();
+        if let Some(open) = &environment.gate.read().open {
+            environment.clear_stale_readers(open);
+        }
         Ok(environment)
     }
 
@@ -157,6 +167,7 @@ impl Environment {
             }),
             checked: Mutex::new(None),
             readable: AtomicBool::new(false),
+            last_page: AtomicUsize::new(0),
         });
         environments.insert(id, Arc::downgrade(&environment));
         Ok(environment)
@@ -202,14 +213,20 @@ impl Environment {
         result
     }
 
-    fn clear_stale_readers(&self) {
-        let gate = self.gate.read();
-        if let Some(Err(error)) = gate
-            .open
-            .as_ref()
-            .map(|open| open.env.clear_stale_readers())
-        {
+    /// Ends the registration of readers that were killed.
+    fn clear_stale_readers(&self, open: &OpenEnvironment) {
+        self.last_page
+            .store(open.env.info().last_page_number, Ordering::Relaxed);
+        if let Err(error) = open.env.clear_stale_readers() {
             tracing::warn!(path = %self.folder.display(), %error, "stale readers stay in LMDB");
+        }
+    }
+
+    /// After a commit: looks for killed readers if the file has grown enough.
+    fn clear_stale_readers_if_grown(&self, open: &OpenEnvironment) {
+        let seen = self.last_page.load(Ordering::Relaxed);
+        if open.env.info().last_page_number >= seen + GROWTH_BETWEEN_CHECKS {
+            self.clear_stale_readers(open);
         }
     }
 
@@ -328,7 +345,10 @@ impl Environment {
                 continue;
             };
             let error = match write(open, changes) {
-                Ok(()) => return Ok(()),
+                Ok(()) => {
+                    self.clear_stale_readers_if_grown(open);
+                    return Ok(());
+                }
                 Err(error) => error,
             };
             tries += 1;

@@ -7,6 +7,8 @@ mod errors;
 mod folder;
 mod pages;
 #[cfg(test)]
+mod process_tests;
+#[cfg(test)]
 mod tests;
 mod zarr;
 
