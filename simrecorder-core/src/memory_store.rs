@@ -1,7 +1,7 @@
 //! The store that keeps everything in memory.
 
 use std::collections::BTreeMap;
-use std::ops::Range;
+use std::ops::{Bound, Range};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -372,15 +372,17 @@ impl DataStore for InMemoryDataStore {
 
     fn children(&self, key: &Key) -> Result<Vec<Child>> {
         let tree = self.tree.read();
-        let below = tree
-            .entries
-            .range(key.clone()..)
-            .skip_while(|(k, _)| *k == key);
-        Ok(below
-            .take_while(|(k, _)| k.is_within(key))
-            .filter(|(k, _)| k.parent().as_ref() == Some(key))
-            .map(|(k, entry)| Child::new(k.clone(), entry.contents.kind()))
-            .collect())
+        let mut children = Vec::new();
+        let mut after = Bound::Excluded(key.clone());
+        // Every group has an entry, so the first key after that of `key`, or after a child and all that
+        // it contains, is a child.
+        while let Some((child, entry)) = tree.entries.range((after, Bound::Unbounded)).next()
+            && child.is_within(key)
+        {
+            children.push(Child::new(child.clone(), entry.contents.kind()));
+            after = Bound::Excluded(child.end_of_subtree());
+        }
+        Ok(children)
     }
 
     fn plan(&self, _key: &Key, schema: Option<&Schema>) -> Result<u64> {

@@ -209,3 +209,57 @@ pub fn an_empty_recording_has_a_root_alone(harness: &dyn Harness) {
         expect_error(reader.get_all("x"), ErrorKind::NotFound, &["x", "empty"]);
     });
 }
+
+/// The printed tree has kind, type, shape and units of each series, and each value in short.
+pub fn the_tree_shows_each_key_in_natural_order(harness: &dyn Harness) {
+    write_and_check(
+        harness,
+        |recorder| {
+            let v = Schema::array::<f32>([2]).with_units("mV");
+            recorder.declare("net/v", v).unwrap();
+            recorder.record("net/v", [0.5_f32, -0.5]).unwrap();
+            for demo in [10, 9] {
+                let name = format!("net/demo_{demo}");
+                recorder.record(name, Ragged([[demo, 1]; 3])).unwrap();
+            }
+            recorder.record("log", "a\nb").unwrap();
+            recorder.record("frames", Blob([1, 2])).unwrap();
+            recorder.set("meta/note", "two\nlines").unwrap();
+            recorder.set("meta/seed", 42_u64).unwrap();
+            recorder.set("meta/x", vec![0.25; 1000]).unwrap();
+            let units = Schema::scalar::<f64>().with_units("µm");
+            let units = units.attributes().clone();
+            recorder.set_attributes("meta/x", units).unwrap();
+        },
+        |recorder| {
+            let expected = "\
+/
+├── frames       series  bytes         [1]
+├── log          series  text          [1]
+├── meta         group
+│   ├── note     value   text                       \"two\\nlines\"
+│   ├── seed     value   uint64                     42
+│   └── x        value   float64       [1000]       [0.25, 0.25, 0.25, 0.25, 0.25, 0.25, 0.25, 0.25, 0.25, 0.25, …] µm
+└── net          group
+    ├── demo_9   series  ragged int32  [1, var, 2]
+    ├── demo_10  series  ragged int32  [1, var, 2]
+    └── v        series  float32       [1, 2]       mV";
+            let printed = recorder.to_string();
+            assert_eq!(printed, expected, "\n{printed}\n");
+        },
+    );
+}
+
+/// Levels of a key do not use up the stack.
+pub fn the_tree_is_printed_however_deep_it_is(harness: &dyn Harness) {
+    let levels = harness.longest_key().min(400) / 2;
+    write_and_check(
+        harness,
+        |recorder| recorder.set("a/".repeat(levels - 1) + "a", 1).unwrap(),
+        |recorder| {
+            let printed = recorder.to_string();
+            assert_eq!(printed.lines().count(), levels + 1, "{printed}");
+            assert!(printed.ends_with("1"), "{printed}");
+        },
+    );
+}

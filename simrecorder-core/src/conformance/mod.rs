@@ -249,6 +249,8 @@ macro_rules! __conformance_cases {
                 parts_of_series_and_values_do_not_show,
                 a_store_answers_for_keys_of_every_kind,
                 an_empty_recording_has_a_root_alone,
+                the_tree_shows_each_key_in_natural_order,
+                the_tree_is_printed_however_deep_it_is,
             }
             lossy {
                 lossy_numbers_keep_their_bound_and_never_change_again,

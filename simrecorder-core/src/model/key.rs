@@ -143,6 +143,12 @@ impl Key {
         std::iter::successors(self.parent(), Self::parent).filter(|key| !key.is_root())
     }
 
+    /// A text between this key with all keys below it and those that follow, for searching. It is no
+    /// key, since it ends with a control character.
+    pub(crate) fn end_of_subtree(&self) -> Self {
+        Self(Repr::Path(format!("{}\0", self.as_str()).into()))
+    }
+
     /// The key of `name` below this one; `name` may have several levels.
     ///
     /// # Errors
@@ -197,7 +203,13 @@ impl PartialOrd for Key {
 /// Keys are ordered part by part, so that a group stands right before what it holds.
 impl Ord for Key {
     fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        self.parts().cmp(other.parts())
+        let (a, b) = (self.as_str().as_bytes(), other.as_str().as_bytes());
+        // A name that ends is before one that continues, whatever the next character is.
+        let rank = |byte: u8| (byte != b'/', byte);
+        match a.iter().zip(b).position(|(a, b)| a != b) {
+            Some(at) => rank(a[at]).cmp(&rank(b[at])),
+            None => a.len().cmp(&b.len()),
+        }
     }
 }
 
@@ -257,6 +269,15 @@ mod tests {
             prop_assert_eq!(child.parent(), Some(parent.clone()));
             prop_assert!(child.is_within(&parent));
             prop_assert_eq!(child.name(), b);
+        }
+
+        #[test]
+        fn keys_are_ordered_part_by_part(a in "[ab!~ü/]{1,6}", b in "[ab!~ü/]{1,6}") {
+            if let (Ok(a), Ok(b)) = (Key::new(a), Key::new(b)) {
+                prop_assert_eq!(a.cmp(&b), a.parts().cmp(b.parts()));
+                let end = a.end_of_subtree();
+                prop_assert_eq!(b < end, b.is_within(&a) || b < a);
+            }
         }
     }
 

@@ -10,4 +10,5 @@ mod large_pages;
 pub(crate) mod record;
 pub(crate) mod records;
 pub(crate) mod schema;
+pub(crate) mod short;
 pub(crate) mod value;

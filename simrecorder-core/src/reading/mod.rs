@@ -1,4 +1,4 @@
-//! Reading: views, selections, iteration, and copying regions of elements.
+//! Reading: views, selections, iteration, copying regions of elements, and the tree of keys.
 
 pub(crate) mod group;
 pub(crate) mod ragged_array;
@@ -6,4 +6,5 @@ pub(crate) mod record_iter;
 pub(crate) mod region_copy;
 pub(crate) mod selected_view;
 pub(crate) mod selection;
+pub(crate) mod tree;
 pub(crate) mod view;

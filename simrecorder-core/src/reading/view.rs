@@ -15,6 +15,7 @@ use crate::model::key::Key;
 use crate::model::kind::Kind;
 use crate::model::records::Records;
 use crate::model::schema::Schema;
+use crate::model::short::units;
 use crate::model::value::{ArrayValue, Value, shaped};
 use crate::reading::ragged_array::RaggedArray;
 use crate::reading::record_iter::{ITER_BYTES, Iter};
@@ -146,12 +147,8 @@ impl fmt::Display for View {
             write!(f, " of {dtype}")?;
         }
         write!(f, ", shape {:?}", self.shape())?;
-        match self
-            .attributes()
-            .get("units")
-            .and_then(|units| units.as_str())
-        {
-            Some(units) => write!(f, ", {}", units.escape_debug()),
+        match units(self.attributes()) {
+            Some(units) => write!(f, ", {units}"),
             None => Ok(()),
         }
     }

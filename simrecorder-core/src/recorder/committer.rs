@@ -115,6 +115,15 @@ impl Committer {
         Ok(readable.collect())
     }
 
+    /// The same for all series.
+    pub(super) fn commit_all_for_reading(
+        &self,
+        only: Option<usize>,
+    ) -> Result<Vec<ReadableStore<'_>>> {
+        self.buffers.send_all(WhenFull::Wait, 0);
+        self.commit_for_reading(&Key::ROOT, only)
+    }
+
     /// Waits until a store can be read; `None` if it failed in the meantime, and is not the `only`
     /// one to read.
     pub(super) fn wait_for<'a>(

@@ -43,6 +43,7 @@ use crate::model::record::IntoValue;
 use crate::model::schema::{Attributes, Schema};
 use crate::model::value::Value;
 use crate::reading::group::Group;
+use crate::reading::tree::Tree;
 use crate::reading::view::View;
 use crate::store::node::Child;
 
@@ -333,7 +334,8 @@ impl Recorder {
         }
     }
 
-    /// All keys of values and series, in order.
+    /// All keys of values and series, sorted as text, level by level: `demo_10` is before `demo_2`.
+    /// `println!("{recorder}")` prints them in natural order.
     ///
     /// # Errors
     /// What the stores report.
@@ -341,7 +343,7 @@ impl Recorder {
         self.reader().map_or(Ok(Vec::new()), |reader| reader.keys())
     }
 
-    /// What stands right below the group `key`, in order; the empty key is the root. Nothing
+    /// What is right below the group `key`, sorted by name as text; the empty key is the root. Nothing
     /// there, or no group: empty.
     ///
     /// # Errors
@@ -390,6 +392,17 @@ impl Recorder {
 fn recording_is_disabled(operation: &'static str, key: &str) -> Error {
     let message = "recording is disabled, there is nothing to read";
     Error::new(ErrorKind::NotFound, operation, message).with_key(key)
+}
+
+/// The tree of keys with all that this recorder has recorded so far; see [`Tree`]. What cannot be read
+/// has its error in its line.
+impl fmt::Display for Recorder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.reader() {
+            Some(reader) => reader.fmt(f),
+            None => Tree::of_nothing("(recording is disabled)").fmt(f),
+        }
+    }
 }
 
 impl fmt::Debug for Recorder {

@@ -1,6 +1,7 @@
 //! Reading what was recorded, from the stores of a recorder or one of them.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::Arc;
 
 use super::committer::{Committer, ReadableStore};
@@ -10,6 +11,7 @@ use crate::model::kind::NodeKind;
 use crate::model::schema::Attributes;
 use crate::model::value::Value;
 use crate::reading::group::Group;
+use crate::reading::tree::{Listing, Tree};
 use crate::reading::view::View;
 use crate::store::data_store::{DataStore, DataStoreExt};
 use crate::store::errors::{closed, wrong_node};
@@ -212,6 +214,32 @@ impl StoreReader {
         Ok((key, stores))
     }
 
+    /// All keys with what they are.
+    pub(super) fn tree(&self) -> Tree {
+        let committer = &self.committer;
+        let stores = match committer.stores().is_closed() {
+            true => Err(closed("display", "recorder")),
+            false => committer.commit_all_for_reading(self.only),
+        };
+        let stores = stores.map(|stores| self.stores(stores).collect::<Vec<_>>());
+        Tree::collect(|group| match &stores {
+            Err(error) => Listing::failed(error.clone()),
+            Ok(stores) => {
+                let mut listing = Listing::default();
+                for store in stores {
+                    match store {
+                        Ok(store) => listing.merge(Listing::of(*store, group)),
+                        Err(error) if group.is_root() => {
+                            listing.merge(Listing::failed(error.clone()));
+                        }
+                        Err(_) => {}
+                    }
+                }
+                listing
+            }
+        })
+    }
+
     fn not_found(&self, key: &Key, operation: &'static str) -> Error {
         let mut keys = self.keys().unwrap_or_default();
         keys.sort_by_cached_key(|candidate| distance(candidate.as_str(), key.as_str()));
@@ -227,6 +255,13 @@ impl StoreReader {
             }
         };
         Error::new(ErrorKind::NotFound, operation, message).with_key(key.as_str())
+    }
+}
+
+/// The tree of keys in this store; see [`Tree`].
+impl fmt::Display for StoreReader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.tree().fmt(f)
     }
 }
 

@@ -8,6 +8,7 @@ use crate::model::key::Key;
 use crate::model::kind::NodeKind;
 use crate::model::schema::{Attributes, Schema};
 use crate::model::value::Value;
+use crate::reading::tree::{Listing, Tree};
 use crate::reading::view::View;
 use crate::store::commit::{Batch, Commit, Prepared};
 use crate::store::encoded::EncodedStore;
@@ -244,6 +245,17 @@ pub trait DataStoreExt: DataStore {
             }
         }
         Ok(found)
+    }
+
+    /// All keys with what they are, as text for people. What cannot be read has its error in its line.
+    ///
+    /// ```
+    /// use simrecorder_core::{InMemoryDataStore, prelude::*};
+    ///
+    /// assert_eq!(InMemoryDataStore::new().tree().to_string(), "/  (empty)");
+    /// ```
+    fn tree(&self) -> Tree {
+        Tree::collect(|group| Listing::of(self, group))
     }
 
     /// The lazy view of a series that must be there.

@@ -17,4 +17,5 @@ mod recorder_stalls;
 mod recorder_stores;
 mod recorder_stress;
 mod recorder_threads;
+mod tree;
 mod verify;

@@ -194,6 +194,9 @@ fn notes_with_nonsense_in_them_are_an_error_for_their_key_and_no_other() {
         assert!(error.to_string().contains("net/n"), "{update}: {error}");
         assert_ne!(error.kind(), ErrorKind::Internal, "{update}: {error}");
         check_others(&recorder);
+        let printed = recorder.to_string();
+        assert!(printed.contains("cannot be read: "), "{update}: {printed}");
+        assert_eq!(printed.lines().count(), 7, "{update}: {printed}");
         drop(recorder);
         let recorder = Recorder::new(open(&path, OpenMode::Append).unwrap());
         assert!(recorder.record("net/n", 1_u64).is_err(), "{update}");

@@ -188,3 +188,21 @@ fn records_that_claim_to_be_huge_are_errors_whoever_reads_them() {
         }
     }
 }
+
+#[test]
+fn a_key_that_cannot_be_read_shows_its_error_in_the_tree_and_hides_no_other() {
+    let server = server();
+    let recorder = Recorder::new(quick().open(server.url()).unwrap());
+    recorder.set("a", 1).unwrap();
+    recorder.record("n", 2).unwrap();
+    recorder.record("z", 3).unwrap();
+    recorder.close().unwrap();
+    server.cli(&["HSET", &key_of(&server, ":nodes"), "n", "no json"]);
+    let reader = quick().mode(OpenMode::Read).open(server.url()).unwrap();
+    let printed = reader.tree().to_string();
+    let lines: Vec<_> = printed.lines().collect();
+    assert_eq!(lines.len(), 4, "{printed}");
+    assert!(lines[1].ends_with("1"), "{printed}");
+    assert!(lines[2].contains("cannot be read: "), "{printed}");
+    assert!(lines[3].contains("int32"), "{printed}");
+}

@@ -176,6 +176,11 @@ fn metadata_with_nonsense_in_it_is_an_error_for_its_key_and_no_other() {
                 "step 999"
             );
             assert_eq!(recorder.keys().unwrap().len(), 4);
+            let printed = recorder.to_string();
+            let of_n = printed.lines().find(|line| line.contains("── n "));
+            assert!(of_n.unwrap().contains("cannot be read: "), "{printed}");
+            assert_eq!(printed.matches("cannot").count(), 1, "{printed}");
+            assert!(printed.contains("seed"), "{printed}");
             drop(recorder);
             let recorder = Recorder::new(open(&path, storage, OpenMode::Append).unwrap());
             expect(
