@@ -178,6 +178,7 @@ impl InMemoryDataStore {
 impl Tree {
     /// The entry of a new or existing key, with the groups above it made.
     fn entry(&mut self, key: &Key, new: impl FnOnce() -> Contents) -> Result<&mut Entry> {
+        let mut missing = Vec::new();
         for group in key.ancestors() {
             match self.entries.get(&group) {
                 Some(Entry {
@@ -188,11 +189,12 @@ impl Tree {
                     let is = entry.contents.kind();
                     return Err(errors::not_a_group("commit", key, &group, is));
                 }
-                None => {
-                    self.entries.insert(group, Entry::new(Contents::Group));
-                }
+                None => missing.push(group),
             }
         }
+        let groups = missing.into_iter();
+        self.entries
+            .extend(groups.map(|group| (group, Entry::new(Contents::Group))));
         Ok(self.entries.entry(key.clone()).or_insert_with(|| {
             // The root is a group even while it has no entry.
             Entry::new(if key.is_root() {
@@ -279,6 +281,15 @@ impl Tree {
                 self.entries.remove(&key);
             }
         }
+    }
+
+    /// Takes out the entry of a key and all below it.
+    fn take(&mut self, key: &Key) -> Vec<(Key, Entry)> {
+        let range = self.entries.range(key.clone()..);
+        let within = range.take_while(|(other, _)| other.is_within(key));
+        let keys: Vec<_> = within.map(|(other, _)| other.clone()).collect();
+        let take = |key: Key| Some((key.clone(), self.entries.remove(&key)?));
+        keys.into_iter().filter_map(take).collect()
     }
 
     fn existing(&mut self, key: &Key) -> Result<&mut Series> {
@@ -403,6 +414,39 @@ impl DataStore for InMemoryDataStore {
             if let Err(error) = tree.apply(change) {
                 undo.into_iter().rev().for_each(|step| tree.undo(step));
                 return Err(error);
+            }
+        }
+        Ok(())
+    }
+
+    fn remove(&self, key: &Key) -> Result<()> {
+        self.check_writable("remove")?;
+        if key.is_root() {
+            return Err(errors::root_stays("remove"));
+        }
+        match self.tree.write().take(key).is_empty() {
+            true => Err(errors::nothing_at("remove").with_key(key.as_str())),
+            false => Ok(()),
+        }
+    }
+
+    fn rename(&self, from: &Key, to: &Key) -> Result<()> {
+        self.check_writable("rename")?;
+        errors::check_rename(from, to)?;
+        let mut tree = self.tree.write();
+        if !tree.entries.contains_key(from) {
+            return Err(errors::nothing_at("rename").with_key(from.as_str()));
+        }
+        if from == to {
+            return Ok(());
+        }
+        if let Some(entry) = tree.entries.get(to) {
+            return Err(errors::already_there(to, entry.contents.kind()));
+        }
+        tree.entry(to, || Contents::Group)?;
+        for (key, entry) in tree.take(from) {
+            if let Some(key) = key.rebase(from, to)? {
+                tree.entries.insert(key, entry);
             }
         }
         Ok(())

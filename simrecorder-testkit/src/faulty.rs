@@ -109,6 +109,14 @@ impl<S: DataStore> DataStore for FaultyStore<S> {
         self.operation(|| self.inner.commit(commit))
     }
 
+    fn remove(&self, key: &Key) -> Result<()> {
+        self.operation(|| self.inner.remove(key))
+    }
+
+    fn rename(&self, from: &Key, to: &Key) -> Result<()> {
+        self.operation(|| self.inner.rename(from, to))
+    }
+
     fn checkpoint(&self) -> Result<()> {
         self.operation(|| self.inner.checkpoint())
     }

@@ -63,6 +63,7 @@ mod lossy;
 mod model;
 mod nodes;
 mod reading;
+mod removal;
 mod schemas;
 mod slices;
 mod snapshots;
@@ -269,6 +270,14 @@ macro_rules! __conformance_cases {
                 reading_as_another_kind_or_type_is_refused,
                 casting_converts_as_rust_does,
                 arrays_are_read_without_knowing_their_type,
+            }
+            removal {
+                what_is_removed_is_gone_with_all_below_it,
+                removing_is_ordered_with_what_is_recorded,
+                what_is_renamed_moves_with_all_below_it,
+                removals_and_renamings_that_are_refused_change_nothing,
+                views_of_what_was_removed_show_no_other_records,
+                keys_are_removed_while_threads_record_to_them,
             }
             schemas {
                 what_was_declared_is_read_back,

@@ -14,6 +14,7 @@ use crate::error::{ErrorKind, Result};
 use crate::memory_store::InMemoryDataStore;
 use crate::model::chunk::ChunkPolicy;
 use crate::model::compression::Compression;
+use crate::model::key::Key;
 use crate::model::kind::{Kind, NodeKind};
 use crate::model::record::{Blob, Object, Ragged};
 use crate::model::schema::{Attributes, Schema};
@@ -105,6 +106,13 @@ enum Step {
         key: usize,
         keep: u64,
     },
+    Remove {
+        key: usize,
+    },
+    Rename {
+        from: usize,
+        to: usize,
+    },
 }
 
 fn series_key() -> impl Strategy<Value = (usize, What)> {
@@ -134,6 +142,8 @@ fn step() -> impl Strategy<Value = Step> {
         1 => Just(Step::Reopen),
         1 => (0..6_usize, any::<u16>()).prop_map(|(key, keep)| Step::Truncate { key, keep }),
         2 => (any_key(), 0..80_u64).prop_map(|(key, keep)| Step::GoBack { key, keep }),
+        1 => any_key().prop_map(|key| Step::Remove { key }),
+        1 => (any_key(), any_key()).prop_map(|(from, to)| Step::Rename { from, to }),
     ]
 }
 
@@ -354,7 +364,22 @@ impl Both<'_> {
                 self.views.retain(|views| views.key != key);
                 self.same(|recorder| recorder.truncate(KEYS[key], keep));
             }
+            Step::Remove { key } => {
+                self.drop_views(key);
+                self.same(|recorder| recorder.remove(KEYS[key]));
+            }
+            Step::Rename { from, to } => {
+                self.drop_views(from);
+                self.same(|recorder| recorder.rename(KEYS[from], KEYS[to]));
+            }
         }
+    }
+
+    /// Views of what is at a key or below it need not be readable any more.
+    fn drop_views(&mut self, key: usize) {
+        let gone = Key::new(KEYS[key]).unwrap();
+        self.views
+            .retain(|views| !views.found.key().is_within(&gone));
     }
 
     fn flush(&self) {

@@ -176,6 +176,27 @@ impl Key {
                 .strip_prefix(group.as_str())
                 .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
     }
+
+    /// The key that this one becomes when `from` is renamed to `to`; `None` if it is not within `from`.
+    ///
+    /// ```
+    /// use simrecorder_core::Key;
+    ///
+    /// let (from, to) = (Key::new("net")?, Key::new("old/net")?);
+    /// assert_eq!(Key::new("net/v")?.rebase(&from, &to)?, Some(Key::new("old/net/v")?));
+    /// assert_eq!(Key::new("network")?.rebase(&from, &to)?, None);
+    /// # Ok::<(), simrecorder_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`InvalidKey`](ErrorKind::InvalidKey) if the new key is too long.
+    pub fn rebase(&self, from: &Self, to: &Self) -> Result<Option<Self>> {
+        if !self.is_within(from) {
+            return Ok(None);
+        }
+        let rest = &self.as_str()[from.as_str().len()..];
+        Self::new(format!("{to}{rest}")).map(Some)
+    }
 }
 
 fn invalid(text: &str, message: impl Into<String>) -> Error {

@@ -14,7 +14,7 @@ use crate::error::Result;
 use crate::model::key::Key;
 use crate::model::record::RecordRef;
 use crate::store::commit::{Batch, Change};
-use crate::store::errors::closed;
+use crate::store::errors::{closed, nothing_at};
 
 /// How often a record waits for other buffers to be sent. Threads that fill them again at once must
 /// not keep a large record waiting for ever.
@@ -83,19 +83,25 @@ impl Buffers {
         all.iter().map(|buffer| buffer.lock().recorded()).sum()
     }
 
-    /// Takes a record into its series, growing or sending the buffer as needed.
+    /// Takes a record into its series, growing or sending the buffer as needed; `false` if the series was
+    /// removed or renamed in the meantime.
     #[cold]
     #[inline(never)]
-    pub(super) fn record(&self, buffer: &SeriesBuffer, record: &RecordRef<'_>) -> Result<()> {
+    pub(super) fn record(&self, buffer: &SeriesBuffer, record: &RecordRef<'_>) -> Result<bool> {
         self.stores.check_running("record")?;
-        if !buffer.schema.accepts(record) {
-            return Err(buffer.schema.mismatch(record).with_key(buffer.key.as_str()));
-        }
         let mut spills = 0;
         let mut locked = buffer.lock();
         loop {
             if locked.is_closed() {
                 return Err(closed("record", "recorder"));
+            }
+            if locked.is_removed() {
+                return Ok(false);
+            }
+            // Here, since another series may be at the key when the lock was given up.
+            if !locked.schema().accepts(record) {
+                let mismatch = locked.schema().mismatch(record);
+                return Err(mismatch.with_key(buffer.key.as_str()));
             }
             if !locked.is_empty() && locked.is_full(self.batch_bound) {
                 locked = self.send(locked, self.stores.when_full())?;
@@ -112,7 +118,7 @@ impl Buffers {
             let freed = self.spill(capacity)?;
             spills += 1;
             locked = buffer.lock();
-            if freed == 0 || spills >= MAX_SPILLS {
+            if (freed == 0 || spills >= MAX_SPILLS) && locked.takes(record) {
                 // The rest is this record, or buffers that other threads fill at this moment.
                 if locked.is_empty() {
                     self.grow(&mut locked, record.data.len().max(1));
@@ -121,15 +127,12 @@ impl Buffers {
                 locked = self.send(locked, self.stores.when_full())?;
             }
         }
-        if locked.is_closed() {
-            return Err(closed("record", "recorder"));
-        }
         locked.push(record);
         if locked.is_full(self.batch_bound) {
             // The record is taken; if the queue has no room now, the next record finds out.
             drop(self.send(locked, self.stores.when_full()));
         }
-        Ok(())
+        Ok(true)
     }
 
     /// Grows a buffer if there is room for so much.
@@ -212,6 +215,9 @@ impl Buffers {
         if locked.is_closed() {
             return Err(closed("truncate", "recorder"));
         }
+        if locked.is_removed() {
+            return Err(nothing_at("truncate"));
+        }
         let batch = self.cut(&mut locked);
         room.send(|| {
             let truncate = Change::Truncate {
@@ -221,6 +227,21 @@ impl Buffers {
             batch.iter().map(append).chain([truncate]).collect()
         });
         locked.rewind(len);
+        Ok(())
+    }
+
+    /// Makes a buffer refuse records, since its series is removed, and drops those that it has.
+    pub(super) fn remove(&self, buffer: &SeriesBuffer) {
+        let mut locked = buffer.lock();
+        self.cut(&mut locked);
+        locked.remove();
+    }
+
+    /// Makes a buffer refuse records, since its series is renamed, and sends those that it has.
+    pub(super) fn rename(&self, buffer: &SeriesBuffer) -> Result<()> {
+        // It takes no more memory in the queues than before, so they take it without waiting.
+        let mut locked = self.send(buffer.lock(), WhenFull::Exceed)?;
+        locked.remove();
         Ok(())
     }
 

@@ -84,7 +84,7 @@ impl Committer {
 
     /// Sends a barrier to every store.
     fn send_barriers(&self, kind: BarrierKind) -> Vec<(&Pipeline, Arc<Barrier>)> {
-        let send = |pipeline| (pipeline, Pipeline::send_barrier(pipeline, kind));
+        let send = |pipeline| (pipeline, Pipeline::send_barrier(pipeline, kind.clone()));
         self.stores.pipelines().iter().map(send).collect()
     }
 

@@ -82,6 +82,6 @@ impl<S: DataStore> DataStore for Named<S> {
         &self.name
     }
 
-    delegate_store!(self => self.store; is_read_only nodes children plan prepare commit checkpoint close
+    delegate_store!(self => self.store; is_read_only nodes children plan prepare commit remove rename checkpoint close
         as_shared as_encoded);
 }

@@ -215,6 +215,59 @@ impl Recorder {
         self.write("truncate", key, |parts| parts.keys.truncate(key, len))
     }
 
+    /// Removes the series, value or group at `key`, with everything below a group, and waits until it is
+    /// gone from every store. It takes effect after all that was recorded before; a record that follows
+    /// creates the key again. Its space is used again.
+    ///
+    /// A view that was taken before reads the records that it shows, or reports that they were removed.
+    ///
+    /// ```
+    /// use simrecorder_core::{InMemoryDataStore, Recorder};
+    ///
+    /// let recorder = Recorder::new(InMemoryDataStore::new());
+    /// recorder.record("trial/v", 1)?;
+    /// recorder.remove("trial")?;
+    /// recorder.record("trial/v", [0.5, 1.5])?;
+    /// assert_eq!(recorder.get_all("trial/v")?.shape(), [1, 2]);
+    /// # Ok::<(), simrecorder_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// - [`NotFound`](ErrorKind::NotFound) if there is nothing at the key,
+    ///   [`InvalidArgument`](ErrorKind::InvalidArgument) for the root.
+    /// - Else as for [`flush`](Self::flush).
+    pub fn remove(&self, key: impl AsRef<str>) -> Result<()> {
+        let key = key.as_ref();
+        self.write("remove", key, |parts| parts.keys.remove(key))
+    }
+
+    /// Moves the series, value or group at `from`, with everything below a group, to the key `to`, and
+    /// waits until every store has done so. It takes effect after all that was recorded before; a record
+    /// at `from` that follows, also through a [`Series`], creates that key again.
+    ///
+    /// ```
+    /// use simrecorder_core::{InMemoryDataStore, Recorder};
+    ///
+    /// let recorder = Recorder::new(InMemoryDataStore::new());
+    /// recorder.record("net/v", 0.5)?;
+    /// recorder.rename("net/v", "old/voltage")?;
+    /// recorder.record("old/voltage", 1.5)?;
+    /// assert_eq!(recorder.get_all("old/voltage")?.len(), 2);
+    /// # Ok::<(), simrecorder_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// - [`NotFound`](ErrorKind::NotFound) if there is nothing at `from`,
+    ///   [`AlreadyExists`](ErrorKind::AlreadyExists) if there is something at `to`.
+    /// - [`InvalidArgument`](ErrorKind::InvalidArgument) for the root, and if `to` is within `from`.
+    /// - [`KindMismatch`](ErrorKind::KindMismatch) if a key above `to` is no group,
+    ///   [`InvalidKey`](ErrorKind::InvalidKey) if a store cannot hold one of the new keys.
+    /// - Else as for [`flush`](Self::flush).
+    pub fn rename(&self, from: impl AsRef<str>, to: impl AsRef<str>) -> Result<()> {
+        let (from, to) = (from.as_ref(), to.as_ref());
+        self.write("rename", from, |parts| parts.keys.rename(from, to))
+    }
+
     /// Replaces all attributes of the group, value or series at `key`. If there is nothing, a
     /// group is made. The empty key is the root, whose attributes describe the recording.
     ///

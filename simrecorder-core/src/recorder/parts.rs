@@ -16,7 +16,7 @@ use super::stop_flag::StopFlag;
 use super::stores::Stores;
 use crate::error::Result;
 use crate::model::record::{IntoValue, RecordRef};
-use crate::model::schema::Schema;
+
 use crate::store::data_store::DataStore;
 
 /// What all handles of a recorder share. The last of its owners closes the recorder.
@@ -82,8 +82,8 @@ impl Parts {
     #[inline(never)]
     fn record_slowly(&self, key: &str, record: &RecordRef<'_>) -> Result<()> {
         self.keys
-            .find_or_create(key, || Schema::of_record(record))
-            .and_then(|series| self.buffers.record(&series, record))
+            .record(key, record)
+            .map(drop)
             .map_err(|e| e.with_key(key).with_operation("record"))
     }
 

@@ -96,12 +96,10 @@ impl<T: Element> Series<T> {
     fn record_any(&self, parts: &Parts, value: &impl IntoValue<Element = T>) -> Result<()> {
         let record = |record: &RecordRef<'_>| match self.buffer.get() {
             Some(buffer) if parts.fast_path.push(buffer, |b| b.try_push(record)) => Ok(()),
-            Some(buffer) => parts.buffers.record(buffer, record),
-            None => {
-                let create = || Schema::of_record(record);
-                let found = parts.keys.find_or_create(&self.key, create)?;
-                let buffer = self.buffer.get_or_init(|| found);
-                parts.buffers.record(buffer, record)
+            _ => {
+                let series = parts.keys.record(&self.key, record)?;
+                self.buffer.get_or_init(|| series);
+                Ok(())
             }
         };
         value

@@ -25,11 +25,6 @@ const FIRST_BYTES: usize = 64;
 #[derive(Debug)]
 pub(super) struct SeriesBuffer {
     pub(super) key: Key,
-    pub(super) schema: Arc<Schema>,
-    /// The element type, if the records are scalars.
-    scalar: Option<DType>,
-    /// How many records share a chunk; batches of arrays end where chunks do.
-    chunk_records: u64,
     contents: Mutex<Contents>,
     /// What `contents` takes, for threads that do not hold its lock.
     capacity: AtomicUsize,
@@ -39,8 +34,13 @@ pub(super) struct SeriesBuffer {
 
 #[derive(Debug)]
 struct Contents {
+    /// The element type, if the records are scalars.
+    scalar: Option<DType>,
+    /// How many records share a chunk; batches of arrays end where chunks do.
+    chunk_records: u64,
     /// The index of the first record in the buffer.
     start: u64,
+    /// With the schema of the series.
     records: Records,
     /// How many records went into batches.
     sent: u64,
@@ -57,6 +57,9 @@ struct Contents {
 enum State {
     /// It takes `limit` records, which reach up to the end of a chunk.
     Open { limit: u64 },
+    /// It takes none, since its series was removed or renamed. It is restarted when a series is created at
+    /// its key again.
+    Removed,
     /// It takes none, since its recorder was closed.
     Closed,
 }
@@ -72,25 +75,29 @@ pub(super) struct LockedBuffer<'a> {
 impl SeriesBuffer {
     /// The buffer of a series whose next record has the index `start`.
     pub(super) fn new(key: Key, schema: Arc<Schema>, chunk_records: u64, start: u64) -> Self {
-        let chunk_records = chunk_records.max(1);
-        let is_scalar = schema.kind() == Kind::Array && schema.record_shape().is_empty();
-        let contents = Contents {
-            start,
-            state: State::open_at(start, &schema, chunk_records),
-            room: 0,
-            records: Records::empty(Arc::clone(&schema)),
-            sent: 0,
-            last_bytes: 0,
-        };
         Self {
             key,
-            scalar: schema.dtype().filter(|_| is_scalar),
-            schema,
-            chunk_records,
-            contents: Mutex::new(contents),
+            contents: Mutex::new(Contents::new(schema, chunk_records, start)),
             capacity: AtomicUsize::new(0),
             cached_texts: AtomicU32::new(0),
         }
+    }
+
+    /// Takes records again after the series was removed: of another series at the same key.
+    pub(super) fn restart(&self, schema: Arc<Schema>, chunk_records: u64, start: u64) {
+        let mut contents = self.contents.lock();
+        if matches!(contents.state, State::Removed) {
+            let sent = contents.sent;
+            *contents = Contents::new(schema, chunk_records, start);
+            contents.sent = sent;
+        }
+    }
+
+    /// What the series holds; `None` if it was removed or renamed.
+    pub(super) fn schema(&self) -> Option<Arc<Schema>> {
+        let contents = self.contents.lock();
+        let is_removed = matches!(contents.state, State::Removed);
+        (!is_removed).then(|| Arc::clone(contents.records.schema()))
     }
 
     /// Takes the record if that is a matter of copying it; `false` if anything else is to be
@@ -98,11 +105,10 @@ impl SeriesBuffer {
     #[inline]
     pub(super) fn try_push(&self, record: &RecordRef<'_>) -> bool {
         let mut contents = self.contents.lock();
-        if !self.schema.accepts(record) {
+        if !contents.records.schema().accepts(record) {
             return false;
         }
-        contents.try_push_fixed(&record.data)
-            || (!self.schema.kind().is_fixed() && contents.try_push_variable(record))
+        contents.try_push_fixed(&record.data) || contents.try_push_variable(record)
     }
 
     /// [`try_push`](Self::try_push) for a scalar.
@@ -110,7 +116,7 @@ impl SeriesBuffer {
     #[inline(always)]
     pub(super) fn try_push_scalar(&self, scalar: ScalarRef<'_>) -> bool {
         let mut contents = self.contents.lock();
-        self.scalar == Some(scalar.dtype) && contents.try_push_fixed(scalar.data)
+        contents.scalar == Some(scalar.dtype) && contents.try_push_fixed(scalar.data)
     }
 
     pub(super) fn lock(&self) -> LockedBuffer<'_> {
@@ -141,12 +147,27 @@ impl State {
     fn limit(&self) -> u64 {
         match self {
             Self::Open { limit } => *limit,
-            Self::Closed => 0,
+            Self::Removed | Self::Closed => 0,
         }
     }
 }
 
 impl Contents {
+    fn new(schema: Arc<Schema>, chunk_records: u64, start: u64) -> Self {
+        let chunk_records = chunk_records.max(1);
+        let is_scalar = schema.kind() == Kind::Array && schema.record_shape().is_empty();
+        Self {
+            scalar: schema.dtype().filter(|_| is_scalar),
+            chunk_records,
+            start,
+            state: State::open_at(start, &schema, chunk_records),
+            room: 0,
+            records: Records::empty(schema),
+            sent: 0,
+            last_bytes: 0,
+        }
+    }
+
     #[inline(always)]
     fn try_push_fixed(&mut self, data: &[u8]) -> bool {
         let is_taken = self.room > 0;
@@ -158,8 +179,9 @@ impl Contents {
     }
 
     fn try_push_variable(&mut self, record: &RecordRef<'_>) -> bool {
-        let is_taken =
-            self.records.len() + 1 < self.state.limit() && self.records.has_room(record.data.len());
+        let is_taken = !self.records.schema().kind().is_fixed()
+            && self.records.len() + 1 < self.state.limit()
+            && self.records.has_room(record.data.len());
         if is_taken {
             self.records.push(record);
         }
@@ -205,6 +227,21 @@ impl<'a> LockedBuffer<'a> {
         batch_bytes(&self.contents.records)
     }
 
+    /// What the series holds.
+    pub(super) fn schema(&self) -> &Arc<Schema> {
+        self.contents.records.schema()
+    }
+
+    /// Whether the buffer takes such records.
+    pub(super) fn takes(&self, record: &RecordRef<'_>) -> bool {
+        matches!(self.contents.state, State::Open { .. }) && self.schema().accepts(record)
+    }
+
+    /// Whether the series was removed or renamed.
+    pub(super) fn is_removed(&self) -> bool {
+        matches!(self.contents.state, State::Removed)
+    }
+
     /// Whether the buffer was closed with its recorder.
     pub(super) fn is_closed(&self) -> bool {
         matches!(self.contents.state, State::Closed)
@@ -213,7 +250,7 @@ impl<'a> LockedBuffer<'a> {
     /// Whether the buffer makes a batch: it ends where a chunk does, or is large enough.
     pub(super) fn is_full(&self, batch_bound: usize) -> bool {
         let records = &self.contents.records;
-        let bound = if self.buffer.schema.kind().is_fixed() {
+        let bound = if self.schema().kind().is_fixed() {
             batch_bound
         } else {
             BATCH_BYTES.min(batch_bound)
@@ -234,7 +271,7 @@ impl<'a> LockedBuffer<'a> {
             return None;
         }
         let needed = records.data().len() + bytes;
-        let full = if self.buffer.schema.kind().is_fixed() {
+        let full = if self.schema().kind().is_fixed() {
             usize::try_from(state.limit())
                 .unwrap_or(usize::MAX)
                 .saturating_mul(bytes)
@@ -252,7 +289,7 @@ impl<'a> LockedBuffer<'a> {
         let records = &mut self.contents.records;
         let before = records.capacity_bytes();
         if records.is_empty() && records.data().len() < capacity {
-            let schema = Arc::clone(&self.buffer.schema);
+            let schema = Arc::clone(records.schema());
             *records = Records::with_buffer(schema, pool.take(capacity));
         }
         let more = capacity.saturating_sub(records.data().len());
@@ -273,7 +310,7 @@ impl<'a> LockedBuffer<'a> {
     pub(super) fn cut(&mut self) -> (Option<Batch>, usize) {
         let buffer = self.buffer;
         let contents = &mut *self.contents;
-        let empty = Records::empty(Arc::clone(&buffer.schema));
+        let empty = Records::empty(Arc::clone(contents.records.schema()));
         let records = std::mem::replace(&mut contents.records, empty);
         let freed = buffer.capacity.swap(0, Ordering::Relaxed);
         if records.is_empty() {
@@ -292,14 +329,18 @@ impl<'a> LockedBuffer<'a> {
     }
 
     fn continue_at(&mut self, start: u64) {
-        let SeriesBuffer {
-            schema,
-            chunk_records,
-            ..
-        } = self.buffer;
-        self.contents.start = start;
+        let contents = &mut *self.contents;
+        contents.start = start;
+        if let State::Open { .. } = contents.state {
+            let schema = contents.records.schema();
+            contents.state = State::open_at(start, schema, contents.chunk_records);
+        }
+    }
+
+    /// Makes the buffer refuse records until it is [restarted](SeriesBuffer::restart).
+    pub(super) fn remove(&mut self) {
         if !self.is_closed() {
-            self.contents.state = State::open_at(start, schema, *chunk_records);
+            self.contents.state = State::Removed;
         }
     }
 

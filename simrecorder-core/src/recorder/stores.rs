@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::buffer_pool::BufferPool;
 use super::options::{MemoryPolicy, OnStoreError, RecorderOptions};
-use super::pipeline::{Pipeline, QueueLimits, Reservation, WhenFull};
+use super::pipeline::{Pipeline, QueueLimits, Reservation, WhenFull, is_store_failure};
 use super::stop_flag::StopFlag;
 use crate::error::{Error, ErrorKind, Result};
 use crate::store::commit::Change;
@@ -211,10 +211,4 @@ fn unique_names(stores: &[Arc<dyn DataStore>]) -> Vec<String> {
         name
     };
     stores.iter().map(name).collect()
-}
-
-/// Whether an error is about the store, not about the key that it was asked for.
-fn is_store_failure(error: &Error) -> bool {
-    use ErrorKind::{Internal, Io, PermissionDenied, StorageFull};
-    matches!(error.kind(), Io | Internal | PermissionDenied | StorageFull)
 }

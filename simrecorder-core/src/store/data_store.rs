@@ -23,8 +23,9 @@ use crate::store::shared::SharedStore;
 ///
 /// # Contract
 /// - All methods take `&self` and may be called from many threads. The recorder calls
-///   [`commit`](Self::commit), [`checkpoint`](Self::checkpoint) and [`close`](Self::close) from
-///   one thread at a time; a store that is shared must not rely on that.
+///   [`commit`](Self::commit), [`remove`](Self::remove), [`rename`](Self::rename),
+///   [`checkpoint`](Self::checkpoint) and [`close`](Self::close) from one thread at a time; a store
+///   that is shared must not rely on that.
 /// - What a commit brought is seen by all reads that begin after it returned.
 /// - No method panics, whatever is stored or sent.
 /// - Errors name the operation, the key and the cause.
@@ -82,6 +83,25 @@ pub trait DataStore: fmt::Debug + Send + Sync {
     /// - A key that is already something else, here or at a group above: `KindMismatch`.
     /// - Read only: `ReadOnly`. Closed: `Closed`. No space: `StorageFull`.
     fn commit(&self, commit: Commit) -> Result<()>;
+
+    /// Removes the node at `key`, with everything below it, in a commit of its own. Its space is used
+    /// again, and the groups above it stay.
+    ///
+    /// - Nothing at `key`: `NotFound`. The root: `InvalidArgument`.
+    /// - A view of a removed series reads the records that it shows, or reports that they were removed. It
+    ///   never shows those of a series that is created at the key later.
+    /// - When it returns and when it fails: as for [`commit`](Self::commit).
+    fn remove(&self, key: &Key) -> Result<()>;
+
+    /// Moves the node at `from`, with everything below it, to `to`, in a commit of its own. Creates the
+    /// groups above `to`; those above `from` stay.
+    ///
+    /// - Nothing at `from`: `NotFound`. Something at `to`: `AlreadyExists`.
+    /// - The root, or a key within `from`: `InvalidArgument`.
+    /// - A key that the backend cannot store, here or of something below: `InvalidKey`.
+    /// - Views of `from`: as for [`remove`](Self::remove).
+    /// - When it returns and when it fails: as for [`commit`](Self::commit).
+    fn rename(&self, from: &Key, to: &Key) -> Result<()>;
 
     /// Brings everything into the form that other software reads, and leaves no journal.
     ///
@@ -151,6 +171,16 @@ macro_rules! delegate_store {
             $store.commit(commit)
         }
     };
+    (@ remove $this:ident $store:expr) => {
+        fn remove(&$this, key: &$crate::Key) -> $crate::Result<()> {
+            $store.remove(key)
+        }
+    };
+    (@ rename $this:ident $store:expr) => {
+        fn rename(&$this, from: &$crate::Key, to: &$crate::Key) -> $crate::Result<()> {
+            $store.rename(from, to)
+        }
+    };
     (@ checkpoint $this:ident $store:expr) => {
         fn checkpoint(&$this) -> $crate::Result<()> {
             $store.checkpoint()
@@ -175,8 +205,8 @@ macro_rules! delegate_store {
 
 #[deny(clippy::missing_trait_methods)]
 impl<S: DataStore + ?Sized> DataStore for Arc<S> {
-    delegate_store!(self => (**self); name is_read_only nodes children plan prepare commit checkpoint
-        close as_shared as_encoded);
+    delegate_store!(self => (**self); name is_read_only nodes children plan prepare commit remove
+        rename checkpoint close as_shared as_encoded);
 }
 
 /// The convenient forms of [`DataStore`], for every store.

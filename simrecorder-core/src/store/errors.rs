@@ -1,6 +1,6 @@
 //! The errors that several stores report, each made here.
 
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, ErrorKind, Result};
 use crate::model::key::Key;
 use crate::model::kind::NodeKind;
 
@@ -49,10 +49,39 @@ pub fn wrong_start(key: &Key, start: u64, len: u64) -> Error {
     Error::new(ErrorKind::Internal, "commit", message).with_key(key.as_str())
 }
 
-/// Records that a view shows were cut off after it was taken.
+/// Records that a view shows were cut off, or their series removed, after it was taken.
 pub fn shortened() -> Error {
-    let message = "the series is shorter than it was; take a new view";
+    let message = "records of this view were removed after it was taken; take a new view";
     Error::new(ErrorKind::OutOfBounds, "read", message)
+}
+
+/// The root was to be removed, renamed or replaced.
+pub fn root_stays(operation: &'static str) -> Error {
+    let message = "the root of a recording stays; name a key below it";
+    Error::new(ErrorKind::InvalidArgument, operation, message)
+}
+
+/// Checks what can be said about a renaming without knowing what is stored.
+///
+/// # Errors
+/// `InvalidArgument` for the root, and for a key that would move into itself.
+pub fn check_rename(from: &Key, to: &Key) -> Result<()> {
+    let operation = "rename";
+    if from.is_root() || to.is_root() {
+        return Err(root_stays(operation));
+    }
+    if to != from && to.is_within(from) {
+        let message = format!("the new key '{to}' is within this one; move it elsewhere first");
+        let error = Error::new(ErrorKind::InvalidArgument, operation, message);
+        return Err(error.with_key(from.as_str()));
+    }
+    Ok(())
+}
+
+/// There is something at the key that another one was to be renamed to.
+pub fn already_there(key: &Key, is: NodeKind) -> Error {
+    let message = format!("there is a {is} at the new key; remove it first, or use another key");
+    Error::new(ErrorKind::AlreadyExists, "rename", message).with_key(key.as_str())
 }
 
 /// The recording that a view was taken from was replaced.

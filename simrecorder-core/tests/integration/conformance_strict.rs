@@ -104,7 +104,7 @@ impl DataStore for Strict {
         "strict"
     }
 
-    delegate_store!(self => self.store; is_read_only nodes children checkpoint);
+    delegate_store!(self => self.store; is_read_only nodes children remove rename checkpoint);
 
     fn plan(&self, key: &Key, schema: Option<&Schema>) -> Result<u64> {
         let records = self.store.plan(key, schema)?;

@@ -103,7 +103,7 @@ impl DataStore for DamagedStore {
         self.store.children(key)
     }
 
-    delegate_store!(self => self.store; plan prepare commit checkpoint close);
+    delegate_store!(self => self.store; plan prepare commit remove rename checkpoint close);
 }
 
 #[derive(Clone, Debug)]

@@ -121,7 +121,7 @@ impl<H> Clone for Adapter<H> {
 
 #[deny(clippy::missing_trait_methods)]
 impl<H: Hook> DataStore for Adapter<H> {
-    delegate_store!(self => self.store; is_read_only children as_shared as_encoded);
+    delegate_store!(self => self.store; is_read_only children remove rename as_shared as_encoded);
 
     fn name(&self) -> &str {
         self.name
@@ -452,6 +452,14 @@ impl DataStore for NullStore {
                     .fetch_add(batch.records.len(), Ordering::SeqCst);
             }
         }
+        Ok(())
+    }
+
+    fn remove(&self, _: &Key) -> Result<()> {
+        Ok(())
+    }
+
+    fn rename(&self, _: &Key, _: &Key) -> Result<()> {
         Ok(())
     }
 

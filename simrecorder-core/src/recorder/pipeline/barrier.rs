@@ -4,11 +4,14 @@ use std::time::Instant;
 
 use super::sync::{Condvar, Mutex};
 use crate::error::Result;
+use crate::model::key::Key;
 
 /// What a store does once it has committed every change before the barrier.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum BarrierKind {
     Flush,
+    Remove(Key),
+    Rename { from: Key, to: Key },
     Checkpoint,
     Close,
 }

@@ -78,7 +78,7 @@ impl ChangeQueue for InlineQueue {
         let barrier = Arc::new(Barrier::new(kind));
         let mut builder = self.builder.lock();
         self.commit(&mut builder);
-        barrier.complete(self.client.reach(kind));
+        barrier.complete(self.client.reach(&barrier.kind));
         barrier
     }
 

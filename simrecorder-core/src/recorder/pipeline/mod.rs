@@ -26,6 +26,8 @@ pub(super) use queued_change::{CHANGE_BYTES, batch_bytes, change_bytes};
 use change_queue::ChangeQueue;
 use inline_queue::InlineQueue;
 use store_client::{StoreClient, no_panic};
+
+pub(super) use store_client::is_store_failure;
 use threaded_queue::ThreadedQueue;
 
 use super::buffer_pool::BufferPool;

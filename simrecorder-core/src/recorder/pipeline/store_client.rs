@@ -145,22 +145,28 @@ impl StoreClient {
     }
 
     /// Does what a barrier asks for, once every change before it is committed.
-    pub(super) fn reach(&self, kind: BarrierKind) -> Result<()> {
+    pub(super) fn reach(&self, kind: &BarrierKind) -> Result<()> {
         let failure = self.failure();
         let result = match kind {
             // A failed store is closed too, so that others can open it.
             BarrierKind::Close => no_panic("close", || self.store.close()),
             _ if failure.is_some() => Ok(()),
             BarrierKind::Checkpoint => no_panic("checkpoint", || self.store.checkpoint()),
+            BarrierKind::Remove(key) => no_panic("remove", || self.store.remove(key)),
+            BarrierKind::Rename { from, to } => no_panic("rename", || self.store.rename(from, to)),
             BarrierKind::Flush => Ok(()),
         };
         if let (None, Err(error)) = (&failure, &result) {
-            // Another program has the recording open. Nothing is lost, and it can be tried again.
-            if error.kind() != ErrorKind::Locked {
+            let is_failure = match kind {
+                BarrierKind::Remove(_) | BarrierKind::Rename { .. } => is_store_failure(error),
+                // Another program has the recording open. Nothing is lost, and it can be tried again.
+                _ => error.kind() != ErrorKind::Locked,
+            };
+            if is_failure {
                 self.fail(error.clone());
             }
         }
-        if kind == BarrierKind::Close {
+        if *kind == BarrierKind::Close {
             self.health.lock().is_closed = true;
         }
         failure.map_or(result, Err)
@@ -187,4 +193,10 @@ pub(super) fn no_panic<T>(operation: &'static str, work: impl FnOnce() -> Result
         let message = format!("the store panicked: {text}");
         Err(Error::new(ErrorKind::Internal, operation, message))
     })
+}
+
+/// Whether an error is about the store, not about the key that it was asked for.
+pub(in crate::recorder) fn is_store_failure(error: &Error) -> bool {
+    use ErrorKind::{Internal, Io, PermissionDenied, StorageFull};
+    matches!(error.kind(), Io | Internal | PermissionDenied | StorageFull)
 }

@@ -122,7 +122,7 @@ impl DataStore for TestStore {
         Ok(())
     }
 
-    delegate_store!(self => self.memory; is_read_only nodes children plan checkpoint close as_shared
+    delegate_store!(self => self.memory; is_read_only nodes children plan remove rename checkpoint close as_shared
         as_encoded);
 }
 

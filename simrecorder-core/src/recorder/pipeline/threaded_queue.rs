@@ -331,7 +331,7 @@ impl SharedQueue {
     }
 
     fn reach(&self, barrier: &Barrier) {
-        let result = self.client.reach(barrier.kind);
+        let result = self.client.reach(&barrier.kind);
         if self.client.is_over() {
             self.wake(&mut self.state.lock());
         }

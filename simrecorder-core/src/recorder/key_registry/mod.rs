@@ -1,22 +1,25 @@
 //! What the recorder knows of each key, and the first use of a key.
 
+mod removal;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use hashbrown::HashMap;
 use parking_lot::Mutex;
 
-use super::buffers::Buffers;
-use super::key_cache::KeyCache;
-use super::options::{OnDivergence, RecorderOptions};
-use super::pipeline::{CHANGE_BYTES, Reservation, change_bytes};
-use super::series_buffer::SeriesBuffer;
-use super::stores::Stores;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::key::Key;
 use crate::model::kind::NodeKind;
+use crate::model::record::RecordRef;
 use crate::model::schema::{Attributes, Schema};
 use crate::model::value::Value;
+use crate::recorder::buffers::Buffers;
+use crate::recorder::key_cache::KeyCache;
+use crate::recorder::options::{OnDivergence, RecorderOptions};
+use crate::recorder::pipeline::{CHANGE_BYTES, Reservation, change_bytes};
+use crate::recorder::series_buffer::SeriesBuffer;
+use crate::recorder::stores::Stores;
 use crate::store::commit::Change;
 use crate::store::errors::{clash, not_a_group, nothing_at};
 use crate::store::node::Node;
@@ -31,6 +34,8 @@ pub(super) struct KeyRegistry {
     buffers: Arc<Buffers>,
     cache: Arc<KeyCache>,
     nodes: Mutex<Nodes>,
+    /// The buffers of removed series, which the key cache still leads to. Locked after `nodes`.
+    removed: Mutex<HashMap<Key, Arc<SeriesBuffer>>>,
     /// Whether anything except records was written.
     has_written: AtomicBool,
     on_divergence: OnDivergence,
@@ -68,6 +73,7 @@ impl KeyRegistry {
             buffers,
             cache,
             nodes: Mutex::default(),
+            removed: Mutex::default(),
             has_written: AtomicBool::new(false),
             on_divergence: options.on_divergence,
         }
@@ -92,6 +98,17 @@ impl KeyRegistry {
         drop(self.nodes.lock());
     }
 
+    /// Takes a record of the series at a key, which is created if there is none.
+    pub(super) fn record(&self, text: &str, record: &RecordRef<'_>) -> Result<Arc<SeriesBuffer>> {
+        loop {
+            let series = self.find_or_create(text, || Schema::of_record(record))?;
+            // Unless it was removed in the meantime.
+            if self.buffers.record(&series, record)? {
+                return Ok(series);
+            }
+        }
+    }
+
     /// The series at `key`; if there is none, it is made with `schema`.
     pub(super) fn find_or_create(
         &self,
@@ -99,7 +116,8 @@ impl KeyRegistry {
         schema: impl FnOnce() -> Schema,
     ) -> Result<Arc<SeriesBuffer>> {
         self.stores.check_running("record")?;
-        if let Some(series) = self.cache.get(text) {
+        let cached = self.cache.get(text);
+        if let Some(series) = cached.filter(|series| series.schema().is_some()) {
             return Ok(Arc::clone(series));
         }
         let key = Key::new(text)?;
@@ -109,7 +127,9 @@ impl KeyRegistry {
             Some(other) => return Err(clash("record", &key, other.kind(), NodeKind::Series)),
             None => self.create_series(key, schema())?,
         };
-        if series.cached_texts.fetch_add(1, Ordering::Relaxed) < MAX_CACHED_TEXTS {
+        if cached.is_none()
+            && series.cached_texts.fetch_add(1, Ordering::Relaxed) < MAX_CACHED_TEXTS
+        {
             self.cache.insert(text, &series);
         }
         Ok(series)
@@ -171,9 +191,19 @@ impl KeyRegistry {
             room.send(declare.into_iter().chain(truncate).collect());
         }
         let chunk_records = chunk_records.unwrap_or(1);
-        let series = SeriesBuffer::new(key.clone(), schema, chunk_records, start);
-        let series = Arc::new(series);
-        self.buffers.add(Arc::clone(&series));
+        let removed = self.removed.lock().remove(&key);
+        let series = match removed {
+            Some(series) => {
+                series.restart(schema, chunk_records, start);
+                series
+            }
+            None => {
+                let series = SeriesBuffer::new(key.clone(), schema, chunk_records, start);
+                let series = Arc::new(series);
+                self.buffers.add(Arc::clone(&series));
+                series
+            }
+        };
         register_groups(&mut nodes, groups);
         nodes.insert(key, RegisteredNode::Series(Arc::clone(&series)));
         Ok(series)
@@ -229,7 +259,7 @@ impl KeyRegistry {
     /// What the series at `key` holds, if there is one.
     pub(super) fn series_schema(&self, key: &Key) -> Result<Option<Arc<Schema>>> {
         match self.nodes.lock().get(key) {
-            Some(RegisteredNode::Series(series)) => return Ok(Some(Arc::clone(&series.schema))),
+            Some(RegisteredNode::Series(series)) => return Ok(series.schema()),
             Some(other) => return Err(clash("record", key, other.kind(), NodeKind::Series)),
             None => {}
         }
@@ -246,7 +276,11 @@ impl KeyRegistry {
     pub(super) fn declare(&self, text: &str, schema: Schema) -> Result<()> {
         schema.check()?;
         let series = self.find_or_create(text, || schema.clone())?;
-        series.schema.check_same_records(&schema)
+        match series.schema() {
+            Some(stored) => stored.check_same_records(&schema),
+            // Removed in the meantime, and so after it was declared.
+            None => Ok(()),
+        }
     }
 
     pub(super) fn truncate(&self, text: &str, len: u64) -> Result<()> {

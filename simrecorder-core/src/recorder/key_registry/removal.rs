@@ -1,0 +1,135 @@
+//! Removing and renaming keys.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::model::key::Key;
+use crate::recorder::key_registry::{KeyRegistry, Nodes, RegisteredNode};
+use crate::recorder::pipeline::BarrierKind;
+use crate::recorder::series_buffer::SeriesBuffer;
+use crate::store::data_store::DataStoreExt;
+use crate::store::errors::{already_there, check_rename, nothing_at, root_stays};
+
+impl KeyRegistry {
+    /// Removes what is at a key, and below it, from all stores.
+    pub(in crate::recorder) fn remove(&self, text: &str) -> Result<()> {
+        self.stores.check_running("remove")?;
+        let key = Key::new_or_root(text)?;
+        if key.is_root() {
+            return Err(root_stays("remove"));
+        }
+        // Held to the end, so that no other thread finds the key in the stores before it is gone.
+        let mut nodes = self.nodes.lock();
+        self.stores.check_running("remove")?;
+        self.has_written.store(true, Ordering::Relaxed);
+        for series in series_within(&nodes, &key) {
+            self.buffers.remove(&series);
+        }
+        self.forget(&mut nodes, &key);
+        self.change_all(&BarrierKind::Remove(key))
+    }
+
+    /// Moves what is at a key, and below it, to another key in all stores.
+    pub(in crate::recorder) fn rename(&self, from: &str, to: &str) -> Result<()> {
+        self.stores.check_running("rename")?;
+        let (from, to) = (Key::new_or_root(from)?, Key::new_or_root(to)?);
+        check_rename(&from, &to)?;
+        let mut nodes = self.nodes.lock();
+        self.stores.check_running("rename")?;
+        self.has_written.store(true, Ordering::Relaxed);
+        // The stores answer for what they have committed.
+        self.change_all(&BarrierKind::Flush)?;
+        self.check_free(&nodes, &from, &to)?;
+        for series in series_within(&nodes, &from) {
+            self.buffers.rename(&series)?;
+        }
+        self.forget(&mut nodes, &from);
+        self.change_all(&BarrierKind::Rename { from, to })
+    }
+
+    /// Checks in every store, before any of them renames, that it can.
+    fn check_free(&self, nodes: &Nodes, from: &Key, to: &Key) -> Result<()> {
+        let mut is_there = false;
+        for pipeline in self.stores.healthy() {
+            let Some(node) = self.stores.answer(pipeline, pipeline.node(from))? else {
+                continue;
+            };
+            if node.is_none() {
+                continue;
+            }
+            is_there = true;
+            let store = pipeline.store();
+            let below = self.stores.answer(pipeline, store.keys_within(from))?;
+            let below = below.unwrap_or_default();
+            for key in below.iter().map(|child| &child.key).chain([from]) {
+                if let Some(new) = key.rebase(from, to)? {
+                    self.stores.answer(pipeline, pipeline.plan(&new, None))?;
+                }
+            }
+        }
+        if !is_there {
+            return Err(nothing_at("rename"));
+        }
+        if from == to {
+            return Ok(());
+        }
+        self.check_groups_above(nodes, to)?;
+        for pipeline in self.stores.healthy() {
+            let answer = self.stores.answer(pipeline, pipeline.node(to))?;
+            if let Some(node) = answer.flatten() {
+                return Err(already_there(to, node.kind()));
+            }
+        }
+        Ok(())
+    }
+
+    /// Forgets a key and all below it. The buffers of series are kept: the key cache leads to them.
+    fn forget(&self, nodes: &mut Nodes, key: &Key) {
+        let mut removed = self.removed.lock();
+        nodes.retain(|other, node| {
+            let stays = !other.is_within(key);
+            if let (false, RegisteredNode::Series(series)) = (stays, node) {
+                removed.insert(other.clone(), Arc::clone(series));
+            }
+            stays
+        });
+    }
+
+    /// Waits until every store has done it. It is done if one of them had the key.
+    fn change_all(&self, kind: &BarrierKind) -> Result<()> {
+        let pipelines: Vec<_> = self.stores.healthy().collect();
+        let send =
+            |pipeline| crate::recorder::pipeline::Pipeline::send_barrier(pipeline, kind.clone());
+        let barriers: Vec<_> = pipelines.iter().copied().map(send).collect();
+        let mut missing = None;
+        let mut is_done = false;
+        let mut refusal: Option<Error> = None;
+        for (pipeline, barrier) in pipelines.iter().zip(barriers) {
+            match barrier.wait(None).unwrap_or(Ok(())) {
+                Ok(()) => is_done = true,
+                // Kept by its pipeline.
+                Err(_) if pipeline.has_failed() => {}
+                Err(error) if error.kind() == ErrorKind::NotFound => missing = Some(error),
+                Err(error) => refusal = Some(error.in_store(pipeline.name())),
+            }
+        }
+        if let Some(error) = self.stores.stop_reason().or(refusal) {
+            return Err(error);
+        }
+        match missing {
+            Some(error) if !is_done => Err(error),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// The series at a key, or below it.
+fn series_within(nodes: &Nodes, key: &Key) -> Vec<Arc<SeriesBuffer>> {
+    let within = nodes.iter().filter(|(other, _)| other.is_within(key));
+    let series = within.filter_map(|(_, node)| match node {
+        RegisteredNode::Series(series) => Some(Arc::clone(series)),
+        _ => None,
+    });
+    series.collect()
+}
