@@ -58,7 +58,10 @@ impl Record {
                 self.data(value);
             }
             Change::Erase { key } => self.named(ERASE, key),
-            Change::ErasePath { path } => self.named(ERASE_PATH, path),
+            // The entries are files at their new place before the record is written.
+            Change::ErasePath { path } | Change::MovePath { from: path, .. } => {
+                self.named(ERASE_PATH, path);
+            }
             Change::AppendTail { array, bytes } => self.append_tail(array, bytes),
             Change::ClearTail { array } => self.named(CLEAR_TAIL, array),
         }

@@ -29,6 +29,10 @@ pub(crate) enum Change {
     /// Removes all entries below a path (`net/v` takes `net/v/…` and the tails of all arrays
     /// at `net/v` or below; not `net/v2`).
     ErasePath { path: String },
+    /// Moves all entries below `from` to below `to`, where there are none, except for metadata, which is
+    /// removed. No array there has a tail. It does no harm when the entries show below `to` before the rest
+    /// of the commit.
+    MovePath { from: String, to: String },
     /// Adds bytes to the end of the tail of an array, which is empty at first.
     AppendTail { array: String, bytes: Bytes },
     /// Removes the tail of an array; nothing happens if there is none.

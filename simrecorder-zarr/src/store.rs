@@ -282,6 +282,20 @@ impl DataStore for ZarrDataStore {
         self.commit_all(commit.changes.into_iter().map(EncodedChange::Plain))
     }
 
+    fn remove(&self, key: &Key) -> Result<()> {
+        let mut writer = self.recording.writer.lock();
+        self.recording.check_writable("remove")?;
+        let removed = self.recording.remove(&mut writer, key);
+        removed.map_err(|e| e.with_key(key.as_str()))
+    }
+
+    fn rename(&self, from: &Key, to: &Key) -> Result<()> {
+        let mut writer = self.recording.writer.lock();
+        self.recording.check_writable("rename")?;
+        let renamed = self.recording.rename(&mut writer, from, to);
+        renamed.map_err(|e| e.with_key(from.as_str()))
+    }
+
     fn checkpoint(&self) -> Result<()> {
         if self.is_read_only() {
             return Ok(());

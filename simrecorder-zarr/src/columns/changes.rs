@@ -23,6 +23,9 @@ pub(crate) struct StorageChanges<'a> {
     changes: Vec<Change>,
 }
 
+/// No array is cut more often than this.
+const MAX_CUTS: u64 = 1 << 20;
+
 /// A cut removes no more chunks than this, each of which is a change of its own.
 const MAX_CUT_CHUNKS: u64 = 1 << 24;
 
@@ -106,6 +109,20 @@ impl<'a> StorageChanges<'a> {
             }
         }
         Ok(())
+    }
+
+    /// The number from which the cuts of new arrays are counted.
+    pub(crate) fn cut_base(&mut self) -> Result<u64> {
+        Ok(self.document("")?.map_or(0, |root| root.cut_base()))
+    }
+
+    /// Raises that number above the cuts of all arrays that there are.
+    pub(crate) fn raise_cut_base(&mut self, new_root: impl FnOnce() -> Document) -> Result<u64> {
+        let mut root = self.document("")?.unwrap_or_else(new_root);
+        let base = root.cut_base() + MAX_CUTS;
+        root.set_cut_base(base);
+        self.write_document("", root);
+        Ok(base)
     }
 
     pub(crate) fn push(&mut self, change: Change) {

@@ -24,7 +24,7 @@ pub(crate) type ArrayView = ColumnView<Column, Version>;
 #[derive(Clone, Debug)]
 pub(crate) struct Version {
     /// How often the array had been cut.
-    cuts: usize,
+    cut_count: u64,
     /// The recording that it is a part of, where another one may take its place.
     recording: Option<RecordingId>,
 }
@@ -53,7 +53,7 @@ pub(crate) fn view_column(
     Ok(ColumnView {
         column: open_column(path, document, formats, &snapshot.tail(path)?)?,
         version: Version {
-            cuts: document.cuts().len(),
+            cut_count: document.cut_count(),
             recording: snapshot.recording().cloned(),
         },
     })
@@ -207,9 +207,15 @@ fn check_uncut(storage: &dyn Storage, view: &ArrayView, end: u64) -> Result<()> 
     })?;
     let document = Document::parse(&document.ok_or_else(shortened)?)?;
     let stored = document.shape()?.first().copied().unwrap_or(0);
-    let mut cuts = document.cuts().into_iter().skip(view.version.cuts);
+    // Another array is in the place of the one of the view if its cuts count from a later number on.
+    let seen = view.version.cut_count.checked_sub(document.cut_base());
+    let seen = seen.ok_or_else(shortened)?;
+    let cuts = document.cuts();
+    let mut cuts = cuts
+        .iter()
+        .skip(usize::try_from(seen).unwrap_or(usize::MAX));
     // Other software does not note its cuts.
-    if stored < end.min(view.column.stored) || cuts.any(|len| len < end) {
+    if stored < end.min(view.column.stored) || cuts.any(|&len| len < end) {
         return Err(shortened());
     }
     Ok(())

@@ -13,6 +13,7 @@ use simrecorder_core::backend::{Position, Sealed, generation, sync_directory};
 use simrecorder_core::{Durability, Error, ErrorKind, Result};
 
 use super::paths::Paths;
+use crate::format::node_path::{entry, is_metadata};
 use crate::format::recording_id::RecordingId;
 use crate::journal::{FORMAT, Record};
 
@@ -177,6 +178,46 @@ impl Disk {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
             Err(error) => Err(error),
         }
+    }
+
+    /// Gives all entries below `from`, except for metadata, a second name below `to`, or copies them where
+    /// the file system has no links. When this returns, the names are durable.
+    pub(super) fn link_below(&self, from: &str, to: &str) -> Result<()> {
+        let mut touched = BTreeSet::new();
+        let mut folders = vec![String::new()];
+        while let Some(folder) = folders.pop() {
+            let path = self.paths.inside("rename", &entry(from, &folder))?;
+            let failed = |error| Error::io("rename", &path, error);
+            for file in fs::read_dir(&path).map_err(failed)? {
+                let file = file.map_err(failed)?;
+                let name = file.file_name();
+                let Some(name) = name.to_str().map(|name| entry(&folder, name)) else {
+                    continue;
+                };
+                if file.file_type().map_err(failed)?.is_dir() {
+                    folders.push(name);
+                } else if !is_metadata(name.as_bytes()) {
+                    self.link(&entry(from, &name), &entry(to, &name), &mut touched)?;
+                }
+            }
+        }
+        self.sync_directories(&touched)
+    }
+
+    fn link(&self, from: &str, to: &str, touched: &mut BTreeSet<PathBuf>) -> Result<()> {
+        let source = self.paths.inside("rename", from)?;
+        self.ensure_staging()?;
+        let temporary = self.temporary();
+        let linked = self.step().and_then(|()| {
+            fs::hard_link(&source, &temporary).or_else(|_| {
+                let bytes = fs::read(&source)?;
+                self.write_new(&temporary, &bytes)
+                    .and_then(|file| self.sync_file(&file))
+            })
+        });
+        linked.map_err(|error| Error::io("rename", &source, error))?;
+        // Replaces what a rename that was killed left.
+        self.rename_to_entry(&temporary, to, touched)
     }
 
     /// Removes the file of an entry, and the directories that are empty then.

@@ -212,6 +212,7 @@ pub(super) fn apply_to_model(model: &mut Model, change: &Change) {
             Some(array) => array != path && !is_below(array, path),
             None => !is_below(key, path),
         }),
+        Change::MovePath { .. } => unreachable!("these tests move nothing"),
         Change::AppendTail { array, bytes } => {
             if !bytes.is_empty() {
                 model

@@ -200,8 +200,16 @@ impl Writer {
     pub(super) fn commit(&mut self, published: &Published, changes: &[Change]) -> Result<()> {
         self.check_unbroken()?;
         self.check_keys(changes)?;
-        if self.taken_back {
+        let mut moves = changes.iter().filter_map(|change| match change {
+            Change::MovePath { from, to } => Some((from, to)),
+            _ => None,
+        });
+        let first_move = moves.next();
+        if self.taken_back || first_move.is_some() {
             self.settle(published)?;
+        }
+        for (from, to) in first_move.into_iter().chain(moves) {
+            self.disk.link_below(from, to)?;
         }
         let (files, record) = self.split(&published.current(), changes);
         self.disk.put(&files)?;
@@ -239,6 +247,10 @@ impl Writer {
             let (name, may_be_root) = match change {
                 Change::Set { key, .. } | Change::SetChunk { key, .. } | Change::Erase { key } => {
                     (key, false)
+                }
+                Change::MovePath { from, to } => {
+                    check_key(to, self.disk.name_limit, &self.disk.paths.root)?;
+                    (from, false)
                 }
                 Change::ErasePath { path: name }
                 | Change::AppendTail { array: name, .. }
@@ -281,7 +293,9 @@ impl Writer {
                 Change::Set { key, .. } | Change::SetChunk { key, .. } | Change::Erase { key } => {
                     recorded.insert(key);
                 }
-                Change::ErasePath { path } => erased.push(path),
+                Change::ErasePath { path } | Change::MovePath { from: path, .. } => {
+                    erased.push(path);
+                }
                 Change::AppendTail { .. } | Change::ClearTail { .. } => {}
             }
             record.push(change);

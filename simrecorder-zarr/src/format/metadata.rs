@@ -16,6 +16,8 @@ const FORMAT: u64 = 1;
 const ID: &str = "id";
 /// The member of that attribute, of a series, that tells names that the user did not give.
 const DEFAULT_NAMES: &str = "default_names";
+/// The member of that attribute with the number from which cuts are counted.
+const CUT_BASE: &str = "cut_base";
 /// The member of that attribute with the bound to which the elements of an array are rounded.
 const MAX_ERROR: &str = "max_error";
 
@@ -224,6 +226,29 @@ impl Document {
         if let Some(first) = self.0.get_mut("shape").and_then(|shape| shape.get_mut(0)) {
             *first = json!(rows);
         }
+    }
+
+    /// How often the array was cut: other rows may be in the place of those that an earlier reader saw. The
+    /// cuts of a new array count from the [base](Self::cut_base) on.
+    pub(crate) fn cut_count(&self) -> u64 {
+        self.cut_base() + self.cuts().len() as u64
+    }
+
+    /// The number from which cuts are counted: those of this array, or, at the root, those of new arrays. It
+    /// is raised with each removal, so that an array in the place of a removed one has another number.
+    pub(crate) fn cut_base(&self) -> u64 {
+        let base = self
+            .reserved()
+            .and_then(|reserved| reserved.get(CUT_BASE)?.as_u64());
+        base.unwrap_or(0)
+    }
+
+    /// Sets the number from which cuts are counted, and forgets those before.
+    pub(crate) fn set_cut_base(&mut self, base: u64) {
+        let mut reserved = self.reserved().cloned().unwrap_or_default();
+        reserved.insert(CUT_BASE.to_owned(), json!(base));
+        reserved.remove("cuts");
+        self.set_reserved(Json::Object(reserved));
     }
 
     /// The lengths that the array was cut to, the latest cut last. Views of the array as it was

@@ -86,6 +86,13 @@ pub(crate) fn metadata_entry(path: &str) -> String {
     entry(path, "zarr.json")
 }
 
+/// Whether an entry is the metadata of a node.
+pub(crate) fn is_metadata(entry: &[u8]) -> bool {
+    entry
+        .strip_suffix(b"zarr.json")
+        .is_some_and(|path| path.is_empty() || path.ends_with(b"/"))
+}
+
 /// The entry `name` of the node at `path`.
 pub(crate) fn entry(path: &str, name: &str) -> String {
     if path.is_empty() {

@@ -12,6 +12,7 @@ use heed::{AnyTls, Database, RoTxn, RwTxn};
 use simrecorder_core::{Error, ErrorKind, Result};
 
 use super::errors;
+use crate::format::node_path::is_metadata;
 use crate::storage::{Change, Entry, Snapshot};
 
 /// The longest key of an entry in bytes; LMDB's limit.
@@ -95,6 +96,10 @@ pub(super) fn check(changes: &[Change]) -> Result<()> {
             }
             Change::Erase { key } => check_key(key)?,
             Change::ErasePath { .. } => {}
+            Change::MovePath { from, to } => {
+                check_key(from)?;
+                check_key(to)?;
+            }
             Change::AppendTail { array, .. } | Change::ClearTail { array } => {
                 if !is_array(array) {
                     return Err(invalid(array, MAX_KEY_BYTES - TAIL_KEY_EXTRA));
@@ -150,6 +155,9 @@ pub(super) fn apply(txn: &mut RwTxn<'_>, entries: Entries, changes: &[Change]) -
                 entries.delete(txn, key.as_bytes())?;
             }
             Change::ErasePath { path } => erase_prefix(txn, entries, &prefix_of(path))?,
+            Change::MovePath { from, to } => {
+                move_prefix(txn, entries, &prefix_of(from), &prefix_of(to))?;
+            }
             Change::AppendTail { array, bytes } => append_tail(txn, entries, array, bytes)?,
             Change::ClearTail { array } => erase(txn, entries, &tail_prefix(array))?,
         }
@@ -178,6 +186,25 @@ fn erase_prefix(txn: &mut RwTxn<'_>, entries: Entries, prefix: &str) -> heed::Re
         erase(txn, entries, &[TAILS, prefix.as_bytes()].concat())?;
     }
     Ok(())
+}
+
+/// Moves entries one by one, so that they need not fit into memory together.
+fn move_prefix(txn: &mut RwTxn<'_>, entries: Entries, from: &str, to: &str) -> heed::Result<()> {
+    let mut key = from.as_bytes().to_vec();
+    loop {
+        let next = entries.get_greater_than_or_equal_to(txn, &key)?;
+        let Some((found, value)) = next.filter(|(found, _)| found.starts_with(from.as_bytes()))
+        else {
+            return Ok(());
+        };
+        key = found.to_vec();
+        if !is_metadata(&key) {
+            let value = value.to_vec();
+            let new = [to.as_bytes(), &key[from.len()..]].concat();
+            entries.put(txn, &new, &value)?;
+        }
+        entries.delete(txn, &key)?;
+    }
 }
 
 fn append_tail(

@@ -293,6 +293,19 @@ impl Model {
                 self.tails
                     .retain(|key, _| key != path && !key.starts_with(&prefix));
             }
+            Change::MovePath { from, to } => {
+                let prefix = format!("{from}/");
+                let moved = self
+                    .entries
+                    .extract_if(prefix.clone().., |key, _| key.starts_with(&prefix));
+                let moved: Vec<_> = moved.collect();
+                let entries = moved
+                    .into_iter()
+                    .filter(|(key, _)| !key.ends_with("/zarr.json"));
+                self.entries.extend(
+                    entries.map(|(key, value)| (format!("{to}/{}", &key[prefix.len()..]), value)),
+                );
+            }
             Change::AppendTail { array, bytes } => {
                 self.tails.entry(array.clone()).or_default().extend(bytes);
             }

@@ -17,15 +17,17 @@ impl Recording {
     /// Brings everything into the form that other software reads.
     pub(crate) fn checkpoint(&self, cache: &mut SeriesCache<ArrayFormat>) -> Result<()> {
         cache.clear();
-        let folded = self.fold_tails();
+        let folded = self.fold_tails("");
         folded.and(self.storage.checkpoint())
     }
 
-    /// Brings all tails into chunks. One that cannot be read does not keep the others from it.
-    pub(crate) fn fold_tails(&self) -> Result<()> {
+    /// Brings all tails at a path or below it into chunks. One that cannot be read does not keep the others
+    /// from it.
+    pub(crate) fn fold_tails(&self, within: &str) -> Result<()> {
         let mut arrays = Vec::new();
         self.storage.read(&mut |snapshot| {
             arrays = snapshot.tails()?;
+            arrays.retain(|array| is_within(array, within));
             Ok(())
         })?;
         let mut changes = Vec::new();
@@ -76,6 +78,12 @@ impl Recording {
         fold(column, &mut changes)?;
         Ok((changes.into_changes(), tail_bytes))
     }
+}
+
+/// Whether a path is another one, or below it.
+fn is_within(path: &str, other: &str) -> bool {
+    let rest = path.strip_prefix(other);
+    other.is_empty() || rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 /// What a change takes in memory, about: what it writes, and the page that it touches.

@@ -104,7 +104,11 @@ impl<'a> CommitBuilder<'a> {
         }
         self.changes.make_groups_above(key)?;
         self.changes.remove_copies(key)?;
-        for (path, document) in self.recording.new_series(key, &path, schema, original)? {
+        let cut_base = self.changes.cut_base()?;
+        for (path, mut document) in self.recording.new_series(key, &path, schema, original)? {
+            if cut_base > 0 && document.is_array() {
+                document.set_cut_base(cut_base);
+            }
             self.changes.write_document(&path, document);
         }
         Ok(())

@@ -5,6 +5,7 @@ pub(crate) mod commit;
 pub(crate) mod documents;
 pub(crate) mod loading;
 mod new_series;
+mod removal;
 pub(crate) mod values;
 
 use std::ops::Range;
