@@ -7,7 +7,7 @@ use std::ffi::{CStr, CString, c_char, c_void};
 use hdf5_metno_sys::h5::{H5_index_t, H5_iter_order_t, herr_t, hsize_t};
 use hdf5_metno_sys::h5a::H5Aiterate2;
 use hdf5_metno_sys::h5i::{H5I_type_t, H5Idec_ref, H5Iget_type, H5Iinc_ref, H5Iis_valid, hid_t};
-use hdf5_metno_sys::h5l::{H5Ldelete, H5Lexists, H5Literate};
+use hdf5_metno_sys::h5l::{H5Ldelete, H5Lexists, H5Literate, H5Lmove};
 use hdf5_metno_sys::h5o::H5Oopen;
 use hdf5_metno_sys::h5p::{H5P_DEFAULT, H5Pcreate};
 #[cfg(not(hdf5_1_12))]
@@ -271,6 +271,26 @@ pub(crate) fn unlink(group: &Handle, name: &str) -> Result<()> {
         // SAFETY: the name ends with a NUL and outlives the call.
         let status = unsafe { H5Ldelete(group.id(), name.as_ptr(), H5P_DEFAULT) };
         write_ok(status, "remove a link")
+    })
+}
+
+/// Moves a link from a group to another one.
+pub(crate) fn move_link(from: &Handle, name: &str, to: &Handle, new: &str) -> Result<()> {
+    let (name, new) = (c_string(name)?, c_string(new)?);
+    let links = crate::format::dataset::link_creation()?;
+    locked(|| {
+        // SAFETY: the names end with a NUL and outlive the call.
+        let status = unsafe {
+            H5Lmove(
+                from.id(),
+                name.as_ptr(),
+                to.id(),
+                new.as_ptr(),
+                links.id(),
+                H5P_DEFAULT,
+            )
+        };
+        write_ok(status, "move a link")
     })
 }
 

@@ -248,6 +248,20 @@ impl DataStore for Hdf5DataStore {
         }
     }
 
+    fn remove(&self, key: &Key) -> Result<()> {
+        let mut state = self.recording.state.write();
+        self.recording.check_writable("remove")?;
+        let removed = self.recording.remove(&mut state, key);
+        removed.map_err(|e| e.with_key(key.as_str()))
+    }
+
+    fn rename(&self, from: &Key, to: &Key) -> Result<()> {
+        let mut state = self.recording.state.write();
+        self.recording.check_writable("rename")?;
+        let renamed = self.recording.rename(&mut state, from, to);
+        renamed.map_err(|e| e.with_key(from.as_str()))
+    }
+
     fn checkpoint(&self) -> Result<()> {
         if self.is_read_only() {
             return Ok(());

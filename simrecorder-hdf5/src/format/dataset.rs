@@ -165,7 +165,12 @@ impl Dataset {
 
     /// Counts a cut.
     pub(crate) fn add_cut(&self) -> Result<()> {
-        attributes::write_number(&self.0, CUT_COUNT, self.cut_count()? + 1)
+        self.set_cut_count(self.cut_count()? + 1)
+    }
+
+    /// Sets the number from which cuts are counted.
+    pub(crate) fn set_cut_count(&self, count: u64) -> Result<()> {
+        attributes::write_number(&self.0, CUT_COUNT, count)
     }
 
     pub(crate) fn into_handle(self) -> Handle {

@@ -10,7 +10,7 @@ use hdf5_metno_sys::h5f::{
 use hdf5_metno_sys::h5p::{
     H5P_CLS_FILE_ACCESS, H5P_DEFAULT, H5Pset_fapl_core, H5Pset_libver_bounds,
 };
-use serde_json::json;
+use serde_json::{Value as Json, json};
 use simrecorder_core::backend::random_number;
 use simrecorder_core::{Error, ErrorKind, Result};
 
@@ -23,6 +23,10 @@ use crate::library::{Handle, failed, locked, open_object, property_list, write_o
 pub(crate) type FileId = [u8; 16];
 
 const ID: &str = "id";
+const CUT_BASE: &str = "cut_base";
+
+/// No dataset is cut more often than this.
+const MAX_CUTS: u64 = 1 << 20;
 
 pub(crate) fn new_id() -> FileId {
     let mut id = [0; 16];
@@ -107,6 +111,22 @@ pub(crate) fn read_id(root: &Handle) -> Result<Option<FileId>> {
     let metadata = read_metadata(root)?.unwrap_or_default();
     check_version(&metadata)?;
     Ok(id_of(&metadata))
+}
+
+/// The number from which the cuts of new datasets are counted.
+pub(crate) fn cut_base(root: &Handle) -> Result<u64> {
+    let metadata = read_metadata(root)?.unwrap_or_default();
+    Ok(metadata.get(CUT_BASE).and_then(Json::as_u64).unwrap_or(0))
+}
+
+/// Raises that number above the cuts of all datasets that there are, so that a dataset in the place of a
+/// removed one has another number.
+pub(crate) fn raise_cut_base(root: &Handle) -> Result<u64> {
+    let base = cut_base(root)? + MAX_CUTS;
+    let mut metadata = read_metadata(root)?.unwrap_or_default();
+    metadata.insert(CUT_BASE.into(), json!(base));
+    write_metadata(root, metadata)?;
+    Ok(base)
 }
 
 /// Makes a file of other software a recording with this id.

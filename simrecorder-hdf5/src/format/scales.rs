@@ -7,7 +7,7 @@
 //! It gives way when something is recorded under its name; a list of numbers then becomes the
 //! scale.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::c_void;
 
 use hdf5_metno_sys::h5a::{H5Aget_space, H5Aread};
@@ -248,6 +248,36 @@ pub(crate) fn is_dimension(dataset: &Handle) -> Result<bool> {
     let name = attributes::read_named(dataset, NAME)?;
     let name = name.as_ref().and_then(serde_json::Value::as_str);
     Ok(name.is_some_and(|name| name.starts_with(NO_VARIABLE)))
+}
+
+/// Takes datasets away from their scales, and scales among them from the datasets that use them. What is
+/// among them stays connected with each other if `inner` says so.
+pub(crate) fn detach(root: &Handle, objects: &[Handle], inner: bool) -> Result<()> {
+    let references = objects.iter().map(|object| reference(object, "."));
+    let references: BTreeSet<_> = references.collect::<Result<_>>()?;
+    let stays = |other: hobj_ref_t| inner && references.contains(&other);
+    for object in objects {
+        let scales = read_scales(object)?;
+        for scale in scales.iter().filter(|&&scale| scale != 0 && !stays(scale)) {
+            let scale = dereference(root, *scale)?;
+            let mut users = users(&scale)?;
+            users.retain(|user| !references.contains(&user.dataset));
+            write_users(&scale, &users)?;
+        }
+        if scales.iter().any(|&scale| !stays(scale)) {
+            attributes::remove_if_there(object, DIMENSION_LIST)?;
+        }
+        let mut users = users(object)?;
+        if users.is_empty() {
+            continue;
+        }
+        for user in users.iter().filter(|user| !stays(user.dataset)) {
+            attributes::remove_if_there(&dereference(root, user.dataset)?, DIMENSION_LIST)?;
+        }
+        users.retain(|user| stays(user.dataset));
+        write_users(object, &users)?;
+    }
+    Ok(())
 }
 
 fn mark_as_scale(object: &Handle, name: &str) -> Result<()> {

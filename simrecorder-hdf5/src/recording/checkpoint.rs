@@ -64,7 +64,12 @@ impl Recording {
 
     /// Brings tails into chunks, until those that are left take no more than `enough` bytes. One
     /// that cannot be read does not keep the others from it.
-    fn fold_tails(&self, state: &mut State, paths: Vec<String>, enough: u64) -> Result<()> {
+    pub(super) fn fold_tails(
+        &self,
+        state: &mut State,
+        paths: Vec<String>,
+        enough: u64,
+    ) -> Result<()> {
         let mut damaged = Ok(());
         let mut paths = paths.into_iter().peekable();
         while paths.peek().is_some() && state.tails.bytes > enough {

@@ -15,6 +15,7 @@ use crate::format::attributes::{
 use crate::format::dataset_format::DatasetFormat;
 use crate::format::node::{StoredNode, create_group, find};
 use crate::format::node_path::path_of;
+use crate::format::root::cut_base;
 use crate::format::scales;
 use crate::format::tail::TailChanges;
 use crate::format::value::{create_value, overwrite};
@@ -80,7 +81,7 @@ impl<'a> CommitBuilder<'a> {
     }
 
     /// The group that a new node at `key` goes into, with the groups above it made.
-    fn parent_group(&mut self, key: &Key) -> Result<Handle> {
+    pub(crate) fn parent_group(&mut self, key: &Key) -> Result<Handle> {
         let Some(parent) = key.parent() else {
             return Err(Error::new(
                 ErrorKind::KindMismatch,
@@ -112,6 +113,11 @@ impl<'a> CommitBuilder<'a> {
         Ok(group)
     }
 
+    /// Makes the node at `key` the scale of the datasets that used the one it took the place of.
+    pub(crate) fn attach_again(&mut self, key: &Key, users: Vec<scales::ScaleUser>) -> Result<()> {
+        self.scales.attach_again(self.root(), key, users)
+    }
+
     // ---- changes ---------------------------------------------------------------------------
 
     fn declare(&mut self, key: &Key, schema: &Schema) -> Result<()> {
@@ -130,7 +136,7 @@ impl<'a> CommitBuilder<'a> {
         }
         let group = self.parent_group(key)?;
         let users = scales::make_room(&group, key.name())?;
-        new.create(&group, key)?;
+        new.create(&group, key, cut_base(self.root())?)?;
         self.scales.declare(self.root(), key, schema)?;
         self.scales.attach_again(self.root(), key, users)
     }

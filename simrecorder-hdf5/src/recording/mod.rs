@@ -4,6 +4,7 @@
 mod checkpoint;
 pub(crate) mod commit;
 pub(crate) mod open_file;
+mod removal;
 pub(crate) mod series;
 pub(crate) mod state;
 #[cfg(test)]

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
 use hdf5_metno_sys::h5f::{H5F_scope_t, H5Fflush};
+use hdf5_metno_sys::h5i::H5I_type_t;
 use parking_lot::Mutex;
 use simrecorder_core::{Error, ErrorKind, Result};
 
@@ -12,7 +13,7 @@ use crate::driver::vfd::open_hdf5;
 use crate::format::dataset::Dataset;
 use crate::format::root::{self, FileId};
 use crate::format::tail::Tails;
-use crate::library::{Handle, locked, open_object, write_ok};
+use crate::library::{Handle, has_link, locked, open_object, write_ok};
 
 /// A file that libhdf5 has open.
 #[derive(Debug)]
@@ -77,6 +78,21 @@ impl OpenFile {
     pub(crate) fn dataset(&self, path: &str) -> Result<Dataset> {
         Dataset::from_handle(open_object(&self.root, path)?)
             .ok_or_else(|| Error::new(ErrorKind::Corrupt, "read", "the dataset is no longer there"))
+    }
+
+    /// Whether there is an object at `path`.
+    pub(crate) fn has_object(&self, path: &str) -> Result<bool> {
+        let mut group = self.root.share()?;
+        let mut names = path.split('/').filter(|name| !name.is_empty()).peekable();
+        while let Some(name) = names.next() {
+            if group.kind() != H5I_type_t::H5I_GROUP || !has_link(&group, name)? {
+                return Ok(false);
+            }
+            if names.peek().is_some() {
+                group = open_object(&group, name)?;
+            }
+        }
+        Ok(true)
     }
 
     /// Closes the file for libhdf5: all its identifiers end.

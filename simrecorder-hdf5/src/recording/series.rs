@@ -216,15 +216,15 @@ impl<'a> NewSeries<'a> {
         }
     }
 
-    /// Makes the datasets of the series in a group.
-    pub(crate) fn create(&self, group: &Handle, key: &Key) -> Result<()> {
+    /// Makes the datasets of the series in a group, whose cuts are counted from `cut_base` on.
+    pub(crate) fn create(&self, group: &Handle, key: &Key, cut_base: u64) -> Result<()> {
         let name = key.name();
         let object = match &self.columns {
-            Columns::Single(format) => create_dataset(format, group, name)?.into_handle(),
+            Columns::Single(format) => create_dataset(format, group, name, cut_base)?.into_handle(),
             Columns::Ragged { ends, items } => {
                 let object = create_group(group, name)?;
-                create_dataset(ends, &object, ENDS)?;
-                create_dataset(items, &object, ITEMS)?;
+                create_dataset(ends, &object, ENDS, cut_base)?;
+                create_dataset(items, &object, ITEMS, cut_base)?;
                 object
             }
         };
@@ -250,7 +250,12 @@ impl<'a> NewSeries<'a> {
     }
 }
 
-fn create_dataset(format: &DatasetFormat, group: &Handle, name: &str) -> Result<Dataset> {
+fn create_dataset(
+    format: &DatasetFormat,
+    group: &Handle,
+    name: &str,
+    cut_base: u64,
+) -> Result<Dataset> {
     let none = Pipeline::default();
     let (type_, pipeline) = match &format.rows {
         RowFormat::Elements(elements) => (
@@ -267,5 +272,9 @@ fn create_dataset(format: &DatasetFormat, group: &Handle, name: &str) -> Result<
         chunks: Some((layout.grid.chunk_shape(), pipeline)),
         fill_value: layout.fill_value.as_deref(),
     };
-    new.create(group, name)
+    let dataset = new.create(group, name)?;
+    if cut_base > 0 {
+        dataset.set_cut_count(cut_base)?;
+    }
+    Ok(dataset)
 }

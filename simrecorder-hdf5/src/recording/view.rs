@@ -39,6 +39,9 @@ impl ColumnStore for Recording {
             // Other rows may be in the place of those that were cut off.
             if self.epoch() != version.epoch {
                 let end = result.as_ref().map_or(column.len, |(end, _)| *end);
+                if !file.has_object(&column.path)? {
+                    return Err(shortened());
+                }
                 let dataset = source.dataset()?;
                 let is_cut = dataset.cut_count()? != version.cut_count;
                 if is_cut || dataset.len()? < end.min(column.stored) {
