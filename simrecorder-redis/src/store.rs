@@ -347,6 +347,16 @@ impl DataStore for RedisDataStore {
         self.recording.commit(commit)
     }
 
+    fn remove(&self, key: &Key) -> Result<()> {
+        let removed = self.recording.remove(key);
+        removed.map_err(|e| e.with_key(key.as_str()))
+    }
+
+    fn rename(&self, from: &Key, to: &Key) -> Result<()> {
+        let renamed = self.recording.rename(from, to);
+        renamed.map_err(|e| e.with_key(from.as_str()))
+    }
+
     fn checkpoint(&self) -> Result<()> {
         if self.is_read_only() {
             return Ok(());

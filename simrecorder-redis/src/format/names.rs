@@ -100,12 +100,12 @@ impl Names {
     /// The keys of a series.
     pub(crate) fn series(&self, key: &Key) -> SeriesNames {
         let hash = sha1_smol::Sha1::from(key.as_str()).digest().to_string();
-        SeriesNames(format!(
-            "simrecorder:{{{}:{}:{}}}:",
-            self.run,
-            self.generation,
-            &hash[..16]
-        ))
+        SeriesNames(format!("{}{}}}:", self.all_series(), &hash[..16]))
+    }
+
+    /// What the names of the keys of all series begin with; a hash of the key of the series follows.
+    pub(crate) fn all_series(&self) -> String {
+        format!("simrecorder:{{{}:{}:", self.run, self.generation)
     }
 }
 

@@ -3,11 +3,12 @@
 --
 -- KEYS: commits [, root, nodes, attributes]: without the latter, the changes are about one series.
 -- ARGV: generation, writer, number of the commit before, number of this commit (0: not counted),
---       what the names of groups begin with, what the names of values begin with, changes.
+--       what the names of groups begin with, what the names of values begin with, what the names of
+--       series begin with, changes.
 local commits, root, nodes, attributes = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local writer, before, number = ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
-local groups, values = ARGV[5], ARGV[6]
-local at = 7
+local groups, values, series = ARGV[5], ARGV[6], ARGV[7]
+local at = 8
 
 if root and redis.call('HGET', root, 'generation') ~= ARGV[1] then
     return {'replaced'}
@@ -130,7 +131,8 @@ function changes.declare()
         if text ~= '' then add('HSET', attributes, key, text) end
         if name ~= '' then
             if state_at(name) then refuse('corrupt', key, 'two keys have the same hash') end
-            states[name] = {records = records, first = 0, last = 0, cuts = 0, changed = true}
+            local base = tonumber(redis.call('HGET', root, 'cut_base') or '0')
+            states[name] = {records = records, first = 0, last = 0, cuts = base, changed = true}
         end
     elseif is.node ~= 'series' then
         clash(key, is, 'series')
@@ -141,9 +143,9 @@ end
 
 -- The lengths of a series in a cluster, where its hierarchy is elsewhere.
 function changes.open()
-    local name, records = take(), take()
+    local name, records, base = take(), take(), tonumber(take())
     if not state_at(name) then
-        states[name] = {records = records, first = 0, last = 0, cuts = 0, changed = true}
+        states[name] = {records = records, first = 0, last = 0, cuts = base, changed = true}
     end
 end
 
@@ -266,6 +268,126 @@ function changes.free()
     -- A server whose memory is full refuses to write what did not change, too.
     if freed > state.first then state.first, state.changed = freed, true end
     todo[#todo + 1] = function() free(prefix, freed) end
+end
+
+-- Cuts of a series that takes the place of a removed one are counted from here on.
+local function raise_cut_base() return redis.call('HINCRBY', root, 'cut_base', 1048576) end
+
+-- What the names of the keys of a series begin with.
+local function prefix_of(key) return series .. string.sub(redis.sha1hex(key), 1, 16) .. '}:' end
+
+local function parent_of(key)
+    local parent, name = string.match(key, '^(.*)/([^/]*)$')
+    return parent or '', name or key
+end
+
+-- The keys at one and below it, a group before what it contains.
+local function keys_within(key)
+    local found, next = {key}, 1
+    while found[next] do
+        for _, name in ipairs(redis.call('HKEYS', groups .. found[next])) do
+            found[#found + 1] = found[next] .. '/' .. name
+        end
+        next = next + 1
+    end
+    return found
+end
+
+local function drop(prefix)
+    truncate(prefix, 0)
+    redis.call('DEL', prefix .. 'index', prefix .. 'state')
+end
+
+-- The records of a removed series in a cluster, where its hierarchy is elsewhere.
+function changes.drop()
+    local prefix = take()
+    todo[#todo + 1] = function() drop(prefix) end
+end
+
+function changes.remove()
+    local key = take()
+    if not node_at(key) then refuse('nothing', key, '') end
+    local found = keys_within(key)
+    for _, within in ipairs(found) do node_at(within) end
+    todo[#todo + 1] = function()
+        raise_cut_base()
+        for _, within in ipairs(found) do
+            local is = node_at(within) or {}
+            if is.node == 'value' then unlink(values, is.frame, is.parts) end
+            if is.node == 'series' and series ~= '' then drop(prefix_of(within)) end
+            redis.call('DEL', groups .. within)
+            redis.call('HDEL', nodes, within)
+            redis.call('HDEL', attributes, within)
+        end
+        local parent, name = parent_of(key)
+        redis.call('HDEL', groups .. parent, name)
+    end
+end
+
+-- Gives the keys of a series other names.
+local function move_series(from, to, base)
+    local index, after = from .. 'index', '-'
+    while true do
+        local entries = redis.call('XRANGE', index, after, '+', 'COUNT', 100)
+        if #entries == 0 then break end
+        for _, entry in ipairs(entries) do
+            local fields = fields_of(entry)
+            local parts = tonumber(fields.p)
+            for part = 0, parts - 1 do
+                local name = fields.f
+                if parts > 1 then name = name .. '.' .. part end
+                -- A frame that was cut may be in the index twice.
+                if redis.call('EXISTS', from .. name) == 1 then
+                    redis.call('RENAME', from .. name, to .. name)
+                end
+            end
+        end
+        after = '(' .. entries[#entries][1]
+    end
+    for _, name in ipairs({'index', 'state'}) do
+        if redis.call('EXISTS', from .. name) == 1 then
+            redis.call('RENAME', from .. name, to .. name)
+        end
+    end
+    if redis.call('EXISTS', to .. 'state') == 1 then
+        redis.call('HSET', to .. 'state', 'cuts', int(base))
+    end
+end
+
+function changes.rename()
+    local from, to = take(), take()
+    local is, there = node_at(from), node_at(to)
+    if not is then refuse('nothing', from, '') end
+    if there then refuse('there', to, tostring(there.node)) end
+    local found = keys_within(from)
+    for _, within in ipairs(found) do
+        local new = to .. string.sub(within, #from + 1)
+        if redis.call('EXISTS', prefix_of(new) .. 'state') == 1 then
+            refuse('corrupt', new, 'two keys have the same hash')
+        end
+    end
+    create(to, tostring(is.node), redis.call('HGET', nodes, from))
+    todo[#todo + 1] = function()
+        local base = raise_cut_base()
+        for _, within in ipairs(found) do
+            local new = to .. string.sub(within, #from + 1)
+            local document = redis.call('HGET', nodes, within)
+            if document then
+                local node = cjson.decode(document).node
+                if node == 'series' then move_series(prefix_of(within), prefix_of(new), base) end
+                redis.call('HSET', nodes, new, document)
+            end
+            local text = redis.call('HGET', attributes, within)
+            if text then redis.call('HSET', attributes, new, text) end
+            if redis.call('EXISTS', groups .. within) == 1 then
+                redis.call('RENAME', groups .. within, groups .. new)
+            end
+            redis.call('HDEL', nodes, within)
+            redis.call('HDEL', attributes, within)
+        end
+        local parent, name = parent_of(from)
+        redis.call('HDEL', groups .. parent, name)
+    end
 end
 
 local decided, refusal = pcall(function()

@@ -108,7 +108,8 @@ impl<'a> CommitBuilder<'a> {
         ];
         self.change(None, &declare);
         if is_cluster {
-            self.change(Some(&names), &["open", &names.state(), &signature]);
+            let base = self.keyspace.cut_base()?.to_string();
+            self.change(Some(&names), &["open", &names.state(), &signature, &base]);
         }
         self.commit.declared.entry(key.clone()).or_insert(document);
         Ok(())
@@ -186,6 +187,23 @@ impl<'a> CommitBuilder<'a> {
         self.change(None, &["set", key.as_str(), &stored.to_json()]);
         self.slot(None).frames.push(commands);
         Ok(())
+    }
+
+    /// Removes a node, and everything below it.
+    pub(super) fn remove(&mut self, key: &Key, series: &[Key]) {
+        self.change(None, &["remove", key.as_str()]);
+        if self.keyspace.connections.is_cluster() {
+            for key in series {
+                let names = self.keyspace.names.series(key);
+                self.change(Some(&names), &["drop", names.prefix()]);
+            }
+            self.commit.hierarchy_last();
+        }
+    }
+
+    /// Moves a node, and everything below it.
+    pub(super) fn rename(&mut self, from: &Key, to: &Key) {
+        self.change(None, &["rename", from.as_str(), to.as_str()]);
     }
 
     fn truncate(&mut self, key: &Key, len: u64) -> Result<()> {

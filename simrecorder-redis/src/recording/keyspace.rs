@@ -43,7 +43,7 @@ pub(crate) struct Keyspace {
     /// The name of the recording.
     pub(crate) run: String,
     pub(crate) names: Names,
-    /// Series that were read: their metadata does not change.
+    /// Series that were read: their metadata does not change while they are there.
     series: Mutex<HashMap<Key, Arc<SeriesDocument>>>,
     /// A server that ends with the recording: the last field, so that connections go before it.
     pub(crate) server: Option<RedisServer>,
@@ -119,6 +119,20 @@ impl Keyspace {
         let root = self.names.root();
         self.ask_one(operation, &[b"HGET", root.as_bytes(), b"generation"])?
             .text()
+    }
+
+    /// The number from which the cuts of new series are counted.
+    pub(crate) fn cut_base(&self) -> Result<u64> {
+        let root = self.names.root();
+        match self.ask_one("commit", &[b"HGET", root.as_bytes(), b"cut_base"])? {
+            Answer::Nil => Ok(0),
+            base => u64::try_from(base.int()?).map_err(|_| corrupt("the base of cuts is negative")),
+        }
+    }
+
+    /// Forgets series at a key and below it.
+    pub(crate) fn forget(&self, key: &Key) {
+        self.series.lock().retain(|other, _| !other.is_within(key));
     }
 
     /// Checks that the recording is still the one that was opened.
@@ -245,8 +259,15 @@ impl Keyspace {
         let document = match document.bytes()? {
             Some(text) => Document::from_json(&text)?,
             None if key.is_root() => Document::Group,
-            None => return Ok(None),
+            None => {
+                // Another writer may have removed it.
+                self.series.lock().remove(key);
+                return Ok(None);
+            }
         };
+        if let Document::Series(series) = &document {
+            self.series.lock().insert(key.clone(), Arc::clone(series));
+        }
         let attributes = attributes_from(attributes)?;
         Ok(Some(match document {
             Document::Group => NodeReply::Group(attributes),

@@ -13,6 +13,7 @@ mod encoder;
 pub(crate) mod keyspace;
 mod open;
 mod persistence;
+mod removal;
 mod script;
 mod writer;
 

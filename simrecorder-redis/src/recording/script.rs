@@ -1,7 +1,9 @@
 //! The script that makes a commit: the command that runs it, and what its answer means.
 
 use redis::{RedisError, ServerError, Value};
-use simrecorder_core::backend::errors::{clash, not_a_group, not_declared};
+use simrecorder_core::backend::errors::{
+    already_there, clash, not_a_group, not_declared, nothing_at,
+};
 use simrecorder_core::{Error, ErrorKind, Key, NodeKind, Result};
 
 use crate::connection::Failure;
@@ -45,7 +47,7 @@ pub(super) fn command(
         ],
     };
     let mut script = Commands::default();
-    script.begin(3 + keys.len() + 6 + changes.len());
+    script.begin(3 + keys.len() + 7 + changes.len());
     script.argument("EVAL");
     script.argument(SCRIPT);
     script.argument(keys.len().to_string());
@@ -56,6 +58,11 @@ pub(super) fn command(
     script.argument(number.number.to_string());
     script.argument(names.groups());
     script.argument(names.values());
+    script.argument(match keyspace.connections.is_cluster() {
+        // Scripts of the hierarchy do not reach the keys of series.
+        true => String::new(),
+        false => names.all_series(),
+    });
     changes
         .iter()
         .for_each(|argument| script.argument(argument));
@@ -129,6 +136,8 @@ fn refusal(kind: &str, key: &str, detail: &str) -> Result<Error> {
             Error::new(ErrorKind::SchemaMismatch, "commit", message)
         }
         "missing" => not_declared(key),
+        "nothing" => nothing_at("commit"),
+        "there" => already_there(key, node(is)),
         "frames" => {
             let message = "the server has not kept what was sent to it; does it evict keys?";
             Error::new(ErrorKind::Io, "commit", message)

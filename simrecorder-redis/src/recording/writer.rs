@@ -64,6 +64,12 @@ impl CommitCommands {
         });
         &mut self.slots[index].1
     }
+
+    /// Commits the changes of series before those of the hierarchy: until the end, the hierarchy shows what
+    /// is left to do.
+    pub(super) fn hierarchy_last(&mut self) {
+        self.slots.rotate_left(1);
+    }
 }
 
 /// This store as one of the writers of a recording.
@@ -142,6 +148,11 @@ impl Writer {
     pub(super) fn declared(&self, key: &Key) -> Option<Arc<SeriesDocument>> {
         let declared = |sent: &SentCommit| sent.declared.get(key).cloned();
         self.sent.iter().rev().find_map(declared)
+    }
+
+    /// Forgets series at a key and below it.
+    pub(super) fn forget(&mut self, key: &Key) {
+        self.positions.retain(|other, _| !other.is_within(key));
     }
 
     /// Makes a commit.

@@ -171,7 +171,7 @@ fn records_that_another_store_cut_are_out_of_bounds() {
     let check = || {
         for (name, view) in &views {
             for result in read_in_all_ways(view, 12) {
-                let words = [name, "shorter than it was", "take a new view"];
+                let words = [name, "removed after it was taken", "take a new view"];
                 expect(result, ErrorKind::OutOfBounds, &words);
             }
         }
@@ -207,7 +207,7 @@ fn records_that_a_server_lost_are_out_of_bounds() {
     }
     for (name, view) in &views {
         for result in read_in_all_ways(view, 9) {
-            let words = [name, "shorter than it was", "take a new view"];
+            let words = [name, "removed after it was taken", "take a new view"];
             expect(result, ErrorKind::OutOfBounds, &words);
         }
     }

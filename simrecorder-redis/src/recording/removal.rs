@@ -1,0 +1,80 @@
+//! Removing and renaming nodes.
+
+use simrecorder_core::backend::errors::{check_rename, nothing_at, root_stays};
+use simrecorder_core::{Error, ErrorKind, Key, NodeKind, Result};
+
+use crate::recording::Recording;
+use crate::recording::commit::CommitBuilder;
+use crate::recording::keyspace::Keyspace;
+
+impl Recording {
+    /// Removes the node at `key`, with everything below it.
+    pub(crate) fn remove(&self, key: &Key) -> Result<()> {
+        let operation = "remove";
+        self.check_writable(operation)?;
+        if key.is_root() {
+            return Err(root_stays(operation));
+        }
+        let mut writer = self.writer.lock();
+        let series = series_within(&self.keyspace, key)?;
+        let mut builder = CommitBuilder::new(&self.keyspace, &self.encoder, &writer);
+        builder.remove(key, &series.ok_or_else(|| nothing_at(operation))?);
+        let changes = builder.finish();
+        writer.forget(key);
+        self.forget(key);
+        writer
+            .commit(changes)
+            .map_err(|e| e.with_operation(operation))
+    }
+
+    /// Moves the node at `from`, with everything below it, to `to`.
+    pub(crate) fn rename(&self, from: &Key, to: &Key) -> Result<()> {
+        let operation = "rename";
+        self.check_writable(operation)?;
+        check_rename(from, to)?;
+        let mut writer = self.writer.lock();
+        let series = series_within(&self.keyspace, from)?;
+        let series = series.ok_or_else(|| nothing_at(operation))?;
+        if from == to {
+            return Ok(());
+        }
+        if self.keyspace.connections.is_cluster() && !series.is_empty() {
+            let message = "the records of a series stay on their server of a cluster; copy the \
+                           recording to rename its series";
+            return Err(Error::new(ErrorKind::Unsupported, operation, message));
+        }
+        let mut builder = CommitBuilder::new(&self.keyspace, &self.encoder, &writer);
+        builder.rename(from, to);
+        let changes = builder.finish();
+        writer.forget(from);
+        self.forget(from);
+        writer
+            .commit(changes)
+            .map_err(|e| e.with_operation(operation))
+    }
+
+    fn forget(&self, key: &Key) {
+        self.keyspace.forget(key);
+        self.planned.lock().retain(|other, _| !other.is_within(key));
+    }
+}
+
+/// The series at a key and below it; `None` if there is nothing at the key.
+fn series_within(keyspace: &Keyspace, key: &Key) -> Result<Option<Vec<Key>>> {
+    let Some(document) = keyspace.document(key)? else {
+        return Ok(None);
+    };
+    let mut series = Vec::new();
+    let mut open = vec![(key.clone(), document.kind())];
+    while let Some((key, kind)) = open.pop() {
+        match kind {
+            NodeKind::Group => {
+                let children = keyspace.children(&key)?.into_iter();
+                open.extend(children.map(|child| (child.key, child.kind)));
+            }
+            NodeKind::Series => series.push(key),
+            _ => {}
+        }
+    }
+    Ok(Some(series))
+}
