@@ -6,6 +6,7 @@ use std::fs;
 use std::ops::Range;
 use std::path::Path;
 
+use simrecorder_core::ndarray::ArrayViewD;
 use simrecorder_core::{
     ChunkPolicy, DataStore, DataStoreExt, ErrorKind, InMemoryDataStore, Key, OnStoreError,
     OpenMode, Recorder, RecorderOptions, Result, Schema, StoreState,
@@ -22,6 +23,11 @@ const HALVES: [(OpenMode, Range<u64>); 2] = [
     (OpenMode::CreateNew, 0..STEPS - 20),
     (OpenMode::Append, STEPS - 20..STEPS),
 ];
+/// After so many steps, a series is renamed, and after so many removed. Each is a commit of its own.
+const RENAMED_AT: u64 = 16;
+const REMOVED_AT: u64 = 24;
+/// The records of that series.
+const TRIAL: u64 = 3;
 /// Steps that are recorded by what goes on.
 const MORE: u64 = 3;
 
@@ -279,6 +285,7 @@ where
                     "{point:?} {progress:?}: {found} steps, none of {commits:?}"
                 );
                 check_values(&recorder, written.unwrap_or(found));
+                check_trial(&recorder, written.unwrap_or(found));
             }
         }
         (self.look)(path, Moment::Read, progress);
@@ -289,6 +296,7 @@ where
         let recorder = Recorder::new((self.open)(path, OpenMode::Read).unwrap());
         assert_eq!(check_series(&recorder), steps, "{point:?} {progress:?}");
         check_values(&recorder, written.unwrap_or(found));
+        check_trial(&recorder, written.unwrap_or(found));
         found
     }
 }
@@ -310,10 +318,20 @@ fn record(recorder: &Recorder, steps: Range<u64>) -> Result<()> {
         if step % 10 == 0 {
             recorder.set(format!("parameters/{step}"), step)?;
         }
+        if step == RENAMED_AT - 1 {
+            for number in 0..TRIAL {
+                recorder.record("trial/0", field(number))?;
+            }
+        }
         if step % 8 == 7 {
             recorder.set("last", step)?;
             recorder.flush()?;
             report(recorder, "flushed", step + 1);
+        }
+        match step + 1 {
+            RENAMED_AT => recorder.rename("trial", "moved")?,
+            REMOVED_AT => recorder.remove("moved/0")?,
+            _ => {}
         }
         if step == 20 {
             recorder.checkpoint()?;
@@ -402,6 +420,32 @@ fn check_values(recorder: &Recorder, steps: u64) {
         let parameter = recorder.get_as(format!("parameters/{step}")).unwrap();
         assert_eq!(parameter, (step < steps).then_some(step), "{steps}");
     }
+}
+
+/// Checks that the series that is renamed and then removed is at one key, whole, or gone.
+fn check_trial(recorder: &Recorder, steps: u64) {
+    let places = ["trial/0", "moved/0"].map(|key| {
+        recorder.kind_of(key).unwrap().map(|_| {
+            let found = recorder.get_all(key).unwrap().read::<u32>().unwrap();
+            let is_whole = |(number, row): (usize, ArrayViewD<'_, u32>)| {
+                row.iter().copied().eq(field(number as u64))
+            };
+            assert_eq!(
+                found.len(),
+                TRIAL as usize * FIELD,
+                "'{key}' after {steps} steps"
+            );
+            assert!(found.outer_iter().enumerate().all(is_whole), "'{key}'");
+        })
+    });
+    let expected: &[_] = match steps {
+        RENAMED_AT => &[[true, false], [false, true]],
+        REMOVED_AT => &[[false, true], [false, false]],
+        steps if (RENAMED_AT..REMOVED_AT).contains(&steps) => &[[false, true]],
+        _ => &[[false, false]],
+    };
+    let found = places.map(|place| place.is_some());
+    assert!(expected.contains(&found), "{found:?} after {steps} steps");
 }
 
 /// Checks that all series are true prefixes of one length, and returns it; 0 if nothing was

@@ -23,6 +23,7 @@ pub mod kill_points;
 #[cfg(target_os = "linux")]
 pub mod memory;
 pub mod recording;
+pub mod removal;
 pub mod steps;
 #[cfg(target_os = "linux")]
 pub mod syncs;

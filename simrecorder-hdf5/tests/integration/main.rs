@@ -16,4 +16,5 @@ mod large;
 mod processes;
 mod python_reads;
 mod python_writes;
+mod removal;
 mod verify;

@@ -362,7 +362,7 @@ function changes.rename()
     local found = keys_within(from)
     for _, within in ipairs(found) do
         local new = to .. string.sub(within, #from + 1)
-        if redis.call('EXISTS', prefix_of(new) .. 'state') == 1 then
+        if series ~= '' and redis.call('EXISTS', prefix_of(new) .. 'state') == 1 then
             refuse('corrupt', new, 'two keys have the same hash')
         end
     end

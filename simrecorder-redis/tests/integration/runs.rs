@@ -99,3 +99,37 @@ fn what_is_deleted_leaves_nothing_behind_and_its_users_are_told() {
         ["gone", "kept"]
     );
 }
+
+#[test]
+fn what_is_removed_leaves_no_key_behind_and_other_writers_are_told() {
+    let server = server();
+    let kept = record(server.url(), "run");
+    let open = || {
+        let options = quick().run("run").mode(OpenMode::Append);
+        Recorder::new(options.open(server.url()).unwrap())
+    };
+    let other = open();
+    other.record("log", "of another writer").unwrap();
+    other.flush().unwrap();
+    // Large frames are split over several keys, and one is cut.
+    kept.truncate("net/v", 250).unwrap();
+    kept.rename("net", "moved/net").unwrap();
+    assert_eq!(kept.get_all("moved/net/v").unwrap().len(), 250);
+    for key in ["moved", "x}:root", "log", "meta"] {
+        kept.remove(key).unwrap();
+    }
+    let left = server.cli(&["KEYS", "*"]);
+    for key in left.lines().filter(|key| server.cli(&["TTL", key]) == "-1") {
+        let is_of_the_recording = ["root", "commits", "writers"]
+            .iter()
+            .any(|name| key.ends_with(name));
+        assert!(is_of_the_recording, "{key} is left behind");
+    }
+    other.record("log", "one more").unwrap();
+    expect(other.flush(), ErrorKind::NotFound, &["log"]);
+    kept.record("log", 1.5).unwrap();
+    kept.close().unwrap();
+    let third = open();
+    assert_eq!(third.get_all("log").unwrap().len(), 1);
+    third.close().unwrap();
+}

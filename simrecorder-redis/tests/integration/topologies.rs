@@ -166,6 +166,7 @@ fn a_cluster_of_three_masters_keeps_a_recording_while_a_node_is_killed() {
     drain(&store, &memory, DrainOptions::new()).unwrap();
     assert_eq!(view(&store, "log").first_record(), 800);
     check(&Recorder::new(memory), 800);
+    check_removal_in_a_cluster(&recorder);
     let followed = view(&store, "log")
         .follow(Duration::from_millis(50))
         .unwrap();
@@ -205,6 +206,30 @@ fn a_cluster_of_three_masters_keeps_a_recording_while_a_node_is_killed() {
     let mut opened = (0..20).map(|run| RedisDataStore::connect(&format!("{one}?run={run}")));
     let error = opened.find_map(Result::err).unwrap();
     assert!(error.to_string().contains("cluster=true"), "{error}");
+}
+
+/// The hierarchy is on one node, the records of each series on another.
+fn check_removal_in_a_cluster(recorder: &Recorder) {
+    for key in ["trial/a", "trial/b/c"] {
+        recorder.record(key, [1.5; 100]).unwrap();
+    }
+    recorder.set("values/seed", 42_u64).unwrap();
+    let error = recorder.rename("trial", "renamed").unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}");
+    let before = recorder.get_all("trial/a").unwrap();
+    assert_eq!(before.len(), 1);
+    recorder.remove("trial").unwrap();
+    assert_eq!(recorder.kind_of("trial").unwrap(), None);
+    recorder.record("trial/a", [2.5; 100]).unwrap();
+    assert_eq!(recorder.get_all("trial/a").unwrap().len(), 1);
+    assert_eq!(
+        before.read::<f64>().unwrap_err().kind(),
+        ErrorKind::OutOfBounds
+    );
+    recorder.remove("trial").unwrap();
+    recorder.rename("values", "renamed").unwrap();
+    assert_eq!(recorder.get_as("renamed/seed").unwrap(), Some(42_u64));
+    recorder.remove("renamed").unwrap();
 }
 
 /// A process that is killed when this is dropped.

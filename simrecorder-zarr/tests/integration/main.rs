@@ -25,5 +25,6 @@ mod processes;
 mod python_follows;
 mod python_reads;
 mod python_writes;
+mod removal;
 mod replaced;
 mod verify;
