@@ -116,6 +116,9 @@ impl Hdf5Options {
     /// # Errors
     /// - [`NotFound`](simrecorder_core::ErrorKind::NotFound) or
     ///   [`AlreadyExists`](simrecorder_core::ErrorKind::AlreadyExists), as the mode asks.
+    /// - [`InvalidArgument`](simrecorder_core::ErrorKind::InvalidArgument) if the path is no file; for
+    ///   [`OpenMode::Truncate`] if it is neither a recording nor an empty file; and if a file of other
+    ///   software has the name of a file that is written beside it.
     /// - [`Locked`](simrecorder_core::ErrorKind::Locked) if another writer, or for writing any
     ///   program that uses libhdf5, has the file open.
     /// - [`Corrupt`](simrecorder_core::ErrorKind::Corrupt) if the file is no HDF5, or cut short.

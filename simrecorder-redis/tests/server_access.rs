@@ -47,18 +47,17 @@ fn listening(port: u16) -> Vec<String> {
 #[test]
 fn a_server_listens_on_the_loopback_address_only() {
     // Neither a setting nor a file that is there already changes that.
-    let folder = tempfile::tempdir().unwrap();
-    fs::write(
-        folder.path().join("redis.conf"),
-        "bind 0.0.0.0\nprotected-mode no\n",
-    )
-    .unwrap();
-    let server = server_options()
-        .setting("bind", "0.0.0.0")
-        .start(folder.path())
-        .unwrap();
     let loopback = format!("{:08X}", u32::from_ne_bytes(Ipv4Addr::LOCALHOST.octets()));
-    assert_eq!(listening(server.port()), [loopback]);
+    for file in [None, Some("bind 0.0.0.0\nprotected-mode no\n")] {
+        let folder = tempfile::tempdir().unwrap();
+        let mut options = server_options();
+        match file {
+            Some(settings) => fs::write(folder.path().join("redis.conf"), settings).unwrap(),
+            None => options = options.setting("bind", "0.0.0.0"),
+        }
+        let server = options.start(folder.path()).unwrap();
+        assert_eq!(listening(server.port()), [&*loopback]);
+    }
 }
 
 /// All that is in a folder.

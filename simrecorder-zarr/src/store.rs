@@ -14,10 +14,11 @@ use simrecorder_core::{
 };
 
 use crate::columns::encoded::{EncodedColumns, SeriesEncoding, fits};
+use crate::columns::reading::get;
 use crate::directory::DirectoryStorage;
 use crate::format::array_format::FormatCache;
 use crate::format::metadata::{Document, corrupt};
-use crate::format::node_path::{child_key, node_path};
+use crate::format::node_path::{child_key, metadata_entry, node_path};
 use crate::lmdb::{LmdbOptions, LmdbStorage};
 use crate::options::{ZarrOptions, ZarrStorage};
 use crate::recording::Recording;
@@ -113,6 +114,9 @@ impl ZarrDataStore {
                 if let Some(bytes) = options.map_size {
                     lmdb = lmdb.map_size(bytes);
                 }
+                if options.mode == OpenMode::Truncate {
+                    check_erasable(path)?;
+                }
                 Box::new(LmdbStorage::open(path, &lmdb)?)
             }
         };
@@ -146,7 +150,8 @@ impl ZarrOptions {
     /// # Errors
     /// - [`ErrorKind::NotFound`] or [`ErrorKind::AlreadyExists`], as the mode asks for.
     /// - [`ErrorKind::InvalidArgument`] for an empty path, a file where a folder is expected, or
-    ///   a folder that holds something else.
+    ///   a folder that holds something else; for [`OpenMode::Truncate`] also for what other software
+    ///   wrote, and for a directory that contains files of others.
     /// - [`ErrorKind::Locked`] if another writer has it open.
     /// - [`ErrorKind::Corrupt`] or [`ErrorKind::Unsupported`] if it is damaged, or was written
     ///   by a newer version.
@@ -385,6 +390,32 @@ enum NodeSnapshot {
         path: String,
         document: Document,
     },
+}
+
+/// Checks that what LMDB has at a path is a recording of this library, or empty. What cannot be
+/// read is left to the storage.
+fn check_erasable(path: &Path) -> Result<()> {
+    let storage = match LmdbStorage::open(path, &LmdbOptions::default()) {
+        Err(error) if error.kind() == ErrorKind::Locked => return Err(error),
+        Err(_) => return Ok(()),
+        Ok(storage) => storage,
+    };
+    let what = match get(&storage, &metadata_entry("")) {
+        Ok(Some(root)) if matches!(Document::recording_id_in(&root), Some(Some(_))) => None,
+        Ok(Some(_)) => Some("the Zarr hierarchy"),
+        Ok(None) if storage.is_empty()? => None,
+        Ok(None) => Some("the LMDB database"),
+        Err(_) => None,
+    };
+    let Some(what) = what else {
+        return Ok(());
+    };
+    let message = format!(
+        "{what} at this path is not a recording of simrecorder and is not erased; delete it, or \
+         choose another path"
+    );
+    Err(Error::new(ErrorKind::InvalidArgument, "open", message)
+        .with_key(path.display().to_string()))
 }
 
 impl EncodedStore for ZarrDataStore {

@@ -335,9 +335,7 @@ fn choose_format(
         {
             Ok(format)
         }
-        (Found::File | Found::EmptyFile, Some(Format::Hdf5)) if mode == OpenMode::Truncate => {
-            Ok(Format::Hdf5)
-        }
+        (Found::EmptyFile, Some(Format::Hdf5)) if mode == OpenMode::Truncate => Ok(Format::Hdf5),
         (Found::Nothing | Found::EmptyFolder, None) if may_create => {
             Err((ErrorKind::InvalidArgument, no_format(path)))
         }

@@ -29,6 +29,7 @@ use std::path::Path;
 
 use crc32fast::Hasher;
 
+use super::files::check_plain_file;
 use crate::error::{Error, ErrorKind, Result};
 
 /// The length of the header.
@@ -100,6 +101,30 @@ impl Format {
                     .with_key(path.display().to_string()))
             }
             Err(error) => Err(Error::io("open", path, error)),
+        }
+    }
+
+    /// Checks that a new log may take the place of what is at `path`: nothing, another such log, or
+    /// a file without content.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidArgument`] for a file of other software; what the system reports.
+    pub fn check_replaceable(&self, path: &Path) -> Result<()> {
+        let mut start = Vec::new();
+        let read = check_plain_file(path)
+            .and_then(|()| File::open(path))
+            .and_then(|file| file.take(8).read_to_end(&mut start));
+        match read {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(Error::io("open", path, error)),
+            // A power failure may leave zeros in place of what was not synced.
+            Ok(_) if start == self.magic || start.iter().all(|byte| *byte == 0) => Ok(()),
+            Ok(_) => {
+                let message = "a file of other software has the name of the journal; move it away, \
+                               or choose another path for the recording";
+                Err(Error::new(ErrorKind::InvalidArgument, "open", message)
+                    .with_key(path.display().to_string()))
+            }
         }
     }
 

@@ -25,7 +25,8 @@ pub enum OpenMode {
     OpenOrCreate,
     /// Create it; it must not exist.
     CreateNew,
-    /// Delete what exists and create it anew.
+    /// Delete the recording that exists, and create it again. Only a recording of this library, or an
+    /// empty file, folder or database, is deleted; anything else is an error that says what it is.
     Truncate,
 }
 

@@ -40,7 +40,7 @@ use simrecorder_core::{Error, ErrorKind, Result};
 use super::pages::{PAGE, PAGE_LEN};
 use super::superblock;
 
-const FORMAT: Format = Format {
+pub(super) const FORMAT: Format = Format {
     magic: *b"\x89SRH\r\n\x1a\n",
     version: 1,
 };

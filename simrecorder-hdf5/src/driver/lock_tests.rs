@@ -21,7 +21,8 @@ fn append(path: &Path) -> Result<Arc<LoggedFile>> {
 }
 
 fn recreate(path: &Path) -> Result<Arc<LoggedFile>> {
-    LoggedFile::recreate(path, [9; 16], Durability::Process, &mut make_empty)
+    let old = File::open(path).unwrap();
+    LoggedFile::recreate(path, &old, [9; 16], Durability::Process, &mut make_empty)
 }
 
 fn read(path: &Path) -> Arc<LoggedFile> {

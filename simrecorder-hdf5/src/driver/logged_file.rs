@@ -61,21 +61,23 @@ impl LoggedFile {
         durability: Durability,
         make_empty: &mut dyn FnMut(&Path) -> Result<()>,
     ) -> Result<Arc<Self>> {
-        let writer = open::create(path, id, false, Disk::new(durability), make_empty)?;
+        let writer = open::create(path, id, None, Disk::new(durability), make_empty)?;
         Ok(Self::new(
             writer.paths.main.clone(),
             Role::Writer(Box::new(writer)),
         ))
     }
 
-    /// Like [`create`](Self::create), but deletes what is there first.
+    /// Like [`create`](Self::create), but deletes the file `old` first. Fails if something else is
+    /// there.
     pub(crate) fn recreate(
         path: &Path,
+        old: &File,
         id: [u8; 16],
         durability: Durability,
         make_empty: &mut dyn FnMut(&Path) -> Result<()>,
     ) -> Result<Arc<Self>> {
-        let writer = open::create(path, id, true, Disk::new(durability), make_empty)?;
+        let writer = open::create(path, id, Some(old), Disk::new(durability), make_empty)?;
         Ok(Self::new(
             writer.paths.main.clone(),
             Role::Writer(Box::new(writer)),

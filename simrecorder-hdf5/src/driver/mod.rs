@@ -84,7 +84,7 @@ mod locks;
 pub(crate) mod logged_file;
 #[cfg(test)]
 mod model_tests;
-mod open;
+pub(crate) mod open;
 mod pages;
 #[cfg(test)]
 mod power_tests;

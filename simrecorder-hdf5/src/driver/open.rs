@@ -1,6 +1,7 @@
 //! Opening and creating files for writing.
 
 use std::fs::{self, File};
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::thread;
@@ -21,8 +22,11 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// How long any journal that is locked is waited for: it may be for a moment only.
 const SHORT_PATIENCE: Duration = Duration::from_millis(150);
 
+/// More bytes than a new file without nodes has.
+const LONGEST_EMPTY_FILE: u64 = 64 << 10;
+
 /// Opens the main file, which must be a file.
-pub(super) fn open_main(path: &Path, write: bool) -> Result<File> {
+pub(crate) fn open_main(path: &Path, write: bool) -> Result<File> {
     let failed = |error| Error::io("open", path, error);
     // Opening a pipe would wait for its other end.
     if !fs::metadata(path).map_err(failed)?.is_file() {
@@ -38,7 +42,7 @@ pub(super) fn open_main(path: &Path, write: bool) -> Result<File> {
 }
 
 /// Where the superblock of the main file is.
-pub(super) fn find_superblock(main: &File, path: &Path) -> Result<u64> {
+pub(crate) fn find_superblock(main: &File, path: &Path) -> Result<u64> {
     let failed = |error| Error::io("open", path, error);
     let length = main.metadata().map_err(failed)?.len();
     for offset in superblock::offsets(length) {
@@ -117,6 +121,7 @@ fn try_append(paths: &Paths, disk: Disk) -> Result<Option<(Writer, Vec<JournalRa
     if !same || journal.is_none() && paths.journal.exists() {
         return Ok(None);
     }
+    check_leftovers(paths)?;
     // What is left of those that were killed while they wrote new files.
     for path in [&paths.next_journal, &paths.next_main] {
         disk.remove(path)
@@ -243,18 +248,23 @@ fn begin_journal(
     }
 }
 
-/// Creates a file; `replace` deletes one that is there.
+/// Creates a file, in place of the file `old` if there is one.
 pub(super) fn create(
     path: &Path,
     id: [u8; 16],
-    replace: bool,
+    old: Option<&File>,
     disk: Disk,
     make_empty: &mut dyn FnMut(&Path) -> Result<()>,
 ) -> Result<Writer> {
-    let paths = Paths::new(path)?;
-    refuse_existing(&paths, replace)?;
+    let paths = match old {
+        Some(_) => Paths::existing(path)?,
+        None => Paths::new(path)?,
+    };
+    check_place(&paths, old)?;
+    journal::FORMAT.check_replaceable(&paths.journal)?;
+    check_leftovers(&paths)?;
     let next = next_journal_file(&paths)?;
-    let created = create_locked(next, &paths, id, replace, disk, make_empty);
+    let created = create_locked(next, &paths, id, old, disk, make_empty);
     if created.is_err() {
         for path in [&paths.next_main, &paths.next_journal] {
             let _ = disk.remove(path);
@@ -263,36 +273,63 @@ pub(super) fn create(
     created
 }
 
-fn refuse_existing(paths: &Paths, replace: bool) -> Result<()> {
-    if !replace && let Ok(metadata) = fs::symlink_metadata(&paths.main) {
-        let message = match metadata.is_dir() {
-            true => "a folder is already there; choose another path",
-            false => "a file is already there; open it for appending, or delete it first",
-        };
-        return Err(Error::new(ErrorKind::AlreadyExists, "create", message)
-            .with_key(paths.main.display().to_string()));
+/// Checks that nothing is at the path but the file that is to be replaced.
+fn check_place(paths: &Paths, old: Option<&File>) -> Result<()> {
+    let failed = |error| Error::io("create", &paths.main, error);
+    let Ok(found) = fs::symlink_metadata(&paths.main) else {
+        return Ok(());
+    };
+    let message = match old {
+        Some(old) if names(&paths.main, old).map_err(failed)? => return Ok(()),
+        Some(_) => "another file took the place of the one to be replaced; try again",
+        None if found.is_dir() => "a folder is already there; choose another path",
+        None => "a file is already there; open it for appending, or delete it first",
+    };
+    Err(Error::new(ErrorKind::AlreadyExists, "create", message)
+        .with_key(paths.main.display().to_string()))
+}
+
+/// Checks that the names of new files, which a killed writer leaves, are not those of other files.
+fn check_leftovers(paths: &Paths) -> Result<()> {
+    journal::FORMAT.check_replaceable(&paths.next_journal)?;
+    let path = &paths.next_main;
+    let failed = |error| Error::io("open", path, error);
+    match fs::symlink_metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(failed(error)),
+        Ok(found) if found.is_file() && found.len() <= LONGEST_EMPTY_FILE => {
+            let bytes = fs::read(path).map_err(failed)?;
+            let is_empty = bytes.iter().all(|byte| *byte == 0);
+            if is_empty || superblock::is_new_file(&bytes) {
+                return Ok(());
+            }
+        }
+        Ok(_) => {}
     }
-    Ok(())
+    let message = "a recording that is created here first has this name, and there is a file of \
+                   other software; move it away, or choose another path for the recording";
+    Err(Error::new(ErrorKind::InvalidArgument, "open", message)
+        .with_key(path.display().to_string()))
 }
 
 fn create_locked(
     next: File,
     paths: &Paths,
     id: [u8; 16],
-    replace: bool,
+    old: Option<&File>,
     disk: Disk,
     make_empty: &mut dyn FnMut(&Path) -> Result<()>,
 ) -> Result<Writer> {
-    refuse_existing(paths, replace)?;
+    check_place(paths, old)?;
     // A journal that is here belongs to the file to be replaced, or to one that is gone. If it
     // has a writer, that one goes on.
-    let old = journal_lock(paths)?;
-    let removed = match replace {
-        true => remove_main(paths, old.as_ref(), disk),
-        false => Ok(()),
+    let journal = journal_lock(paths)?;
+    let removed = match old {
+        Some(old) => remove_main(paths, old, journal.as_ref(), disk),
+        None => Ok(()),
     };
     let created = removed.and_then(|()| create_files(next, paths, id, disk, make_empty));
-    if created.is_err() && replace && fs::symlink_metadata(&paths.main).is_err() {
+    if created.is_err() && old.is_some() && fs::symlink_metadata(&paths.main).is_err() {
         // It must not be taken for that of a file that others put there.
         let _ = disk.remove(&paths.journal);
     }
@@ -331,16 +368,15 @@ fn create_files(
 }
 
 /// Deletes a main file that is to be replaced, before its journal.
-fn remove_main(paths: &Paths, journal: Option<&File>, disk: Disk) -> Result<()> {
+fn remove_main(paths: &Paths, old: &File, journal: Option<&File>, disk: Disk) -> Result<()> {
     let failed = |error| Error::io("truncate", &paths.main, error);
-    let main = match fs::symlink_metadata(&paths.main) {
-        Err(_) => return Ok(()),
-        Ok(metadata) if metadata.is_symlink() || !metadata.is_file() => None,
-        Ok(_) => Some(Arc::new(open_main(&paths.main, true)?)),
+    let main = match open_main(&paths.main, true) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        main => Arc::new(main?),
     };
-    let _lock = main
-        .map(|main| MainLock::acquire(main, &paths.main))
-        .transpose()?;
+    let _lock = MainLock::acquire(main, &paths.main)?;
+    // Once more, since waiting for the locks takes time.
+    check_place(paths, Some(old))?;
     if let Some(journal) = journal {
         // Readers must not take what comes for what they know. A journal that is damaged has none.
         if let Ok(changes) = journal::read_changes(journal) {

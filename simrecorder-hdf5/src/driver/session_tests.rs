@@ -20,6 +20,8 @@ const SUPERBLOCK: usize = 48;
 /// An empty "HDF5 file", as far as the driver looks.
 pub(super) fn empty() -> Vec<u8> {
     let mut bytes = b"\x89HDF\r\n\x1a\n\x02\x08\x08\x00".to_vec();
+    bytes.resize(700, 1);
+    bytes.extend(b"simrecorder");
     bytes.resize(800, 1);
     bytes
 }

@@ -26,6 +26,13 @@ pub(super) fn is_signature(bytes: [u8; 8]) -> bool {
     bytes == SIGNATURE
 }
 
+/// Whether this is a file that was made by this library and not used yet: what a writer that was
+/// killed leaves under the name of new files.
+pub(super) fn is_new_file(bytes: &[u8]) -> bool {
+    let writer = b"simrecorder";
+    bytes.starts_with(&SIGNATURE) && bytes.windows(writer.len()).any(|part| part == writer)
+}
+
 /// The bytes of a superblock itself, out of those from its start on.
 pub(super) fn own(bytes: &[u8]) -> &[u8] {
     // Those of the first versions are as long with the entry of the root group, or a little longer.

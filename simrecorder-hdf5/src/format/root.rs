@@ -129,6 +129,12 @@ pub(crate) fn raise_cut_base(root: &Handle) -> Result<u64> {
     Ok(base)
 }
 
+/// Whether this library made the file, or wrote to it, in whatever version.
+pub(crate) fn is_recording(root: &Handle) -> Result<bool> {
+    let metadata = read_metadata(root)?;
+    Ok(metadata.is_some_and(|metadata| id_of(&metadata).is_some()))
+}
+
 /// Makes a file of other software a recording with this id.
 pub(crate) fn write_id(root: &Handle, id: FileId) -> Result<()> {
     let mut metadata = read_metadata(root)?.unwrap_or_default();

@@ -26,7 +26,9 @@ use crate::format::dataset_format::DatasetFormat;
 use crate::format::root;
 use crate::format::tail::{TailChanges, Tails};
 use crate::options::Hdf5Options;
-use crate::recording::open_file::{ATTEMPTS, OpenFile, open_for_reading, retry_while_changing};
+use crate::recording::open_file::{
+    ATTEMPTS, OpenFile, erasable_file, open_for_reading, retry_while_changing,
+};
 use crate::recording::state::State;
 
 /// What all handles of an open recording share.
@@ -65,7 +67,10 @@ fn open_log(path: &Path, options: &Hdf5Options, tails: &mut Tails) -> Result<Arc
             result => result,
         },
         OpenMode::CreateNew => LoggedFile::create(path, id, durability, make_empty),
-        OpenMode::Truncate => LoggedFile::recreate(path, id, durability, make_empty),
+        OpenMode::Truncate => match erasable_file(path)? {
+            Some(old) => LoggedFile::recreate(path, &old, id, durability, make_empty),
+            None => LoggedFile::create(path, id, durability, make_empty),
+        },
         _ => {
             let (log, read) = open_for_reading(path)?;
             *tails = read;

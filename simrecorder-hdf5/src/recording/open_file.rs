@@ -1,5 +1,6 @@
 //! The file of a recording, while libhdf5 has it open.
 
+use std::fs::{self, File};
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
@@ -9,6 +10,7 @@ use parking_lot::Mutex;
 use simrecorder_core::{Error, ErrorKind, Result};
 
 use crate::driver::logged_file::LoggedFile;
+use crate::driver::open::{find_superblock, open_main};
 use crate::driver::vfd::open_hdf5;
 use crate::format::dataset::Dataset;
 use crate::format::root::{self, FileId};
@@ -135,6 +137,47 @@ pub(crate) fn open_for_reading(path: &Path) -> Result<(Arc<LoggedFile>, Tails)> 
         if !log.is_stale() {
             return Ok((log, tails));
         }
+    }
+}
+
+/// The file that truncating deletes, if there is one: an empty file or a recording.
+///
+/// # Errors
+/// [`ErrorKind::InvalidArgument`] for anything else, saying what it is.
+pub(crate) fn erasable_file(path: &Path) -> Result<Option<File>> {
+    let refuse = |what: &str| {
+        let message = format!("{what}, which is not erased; delete it, or choose another path");
+        Err(Error::new(ErrorKind::InvalidArgument, "open", message))
+    };
+    let file = match open_main(path, false) {
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            return match fs::symlink_metadata(path) {
+                Ok(_) => refuse("this is a symbolic link to nothing"),
+                Err(_) => Ok(None),
+            };
+        }
+        file => file?,
+    };
+    let length = file.metadata().map_err(|e| Error::io("open", path, e))?;
+    if length.len() == 0 {
+        return Ok(Some(file));
+    }
+    if find_superblock(&file, path).is_err() {
+        return refuse("this is a file that is not HDF5");
+    }
+    let is_recording = retry_while_changing(|| {
+        let (log, _) = open_for_reading(path)?;
+        let open = OpenFile::new(Arc::clone(&log));
+        Ok((log, open.and_then(|open| root::is_recording(&open.root))))
+    });
+    match is_recording {
+        Ok(true) => Ok(Some(file)),
+        Ok(false) => refuse("this is an HDF5 file of other software"),
+        Err(error) if error.kind() == ErrorKind::Corrupt => {
+            let damaged = refuse("this is a damaged HDF5 file, perhaps of other software");
+            damaged.map_err(|refused| refused.with_source(error))
+        }
+        Err(error) => Err(error),
     }
 }
 

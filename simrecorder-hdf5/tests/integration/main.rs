@@ -8,6 +8,7 @@ mod bad_input;
 mod conformance;
 mod damaged_files;
 mod durability;
+mod erasing;
 mod flipped_bytes;
 mod flush_cost;
 mod iteration_memory;

@@ -20,12 +20,13 @@ use crate::recording::keyspace::Keyspace;
 const FORMAT: u64 = 1;
 
 /// Creates a recording in one step. KEYS: root, garbage. ARGV: whether to replace one that is
-/// there, then the fields of the root.
+/// there, then the fields of the root. Returns what is there and is not replaced.
 const CREATE: &str = "
 local found = redis.call('HGETALL', KEYS[1])
 if #found > 0 then
-    if ARGV[1] ~= 'replace' then return found end
-    redis.call('SADD', KEYS[2], redis.call('HGET', KEYS[1], 'generation') or '')
+    local marks = redis.call('HMGET', KEYS[1], 'format', 'requires', 'generation')
+    if ARGV[1] ~= 'replace' or not (marks[1] and marks[2] and marks[3]) then return found end
+    redis.call('SADD', KEYS[2], marks[3])
     redis.call('DEL', KEYS[1])
 end
 redis.call('HSET', KEYS[1], unpack(ARGV, 2))
@@ -52,6 +53,14 @@ impl Root {
 
     /// The root with these fields, if this build can read the recording.
     fn from_fields(fields: &HashMap<String, String>) -> Result<Self> {
+        if ["format", "requires", "generation"]
+            .iter()
+            .any(|name| !fields.contains_key(*name))
+        {
+            let message = "another program uses the key of the recording's root for something else; \
+                           delete that key, or choose another name with run=";
+            return Err(Error::new(ErrorKind::Corrupt, "open", message));
+        }
         let field = |name: &str| {
             fields.get(name).ok_or_else(|| {
                 corrupt(format!("the root of the recording has no '{name}'")).with_operation("open")

@@ -318,7 +318,8 @@ impl RedisServerOptions {
     /// - [`ErrorKind::Locked`] if a server runs on the directory already.
     /// - [`ErrorKind::AlreadyExists`] if something else listens on the port.
     /// - [`ErrorKind::InvalidArgument`] for an address that other hosts reach without a password,
-    ///   and for settings that the server does not know.
+    ///   for settings that the server does not know, and for settings that would change a `redis.conf`
+    ///   of other software.
     /// - [`ErrorKind::NotFound`] if no server program is installed.
     /// - [`ErrorKind::Io`] if the server ends, or is not ready in time; with what it said.
     pub fn start(self, data_directory: impl AsRef<Path>) -> Result<RedisServer> {
@@ -338,6 +339,7 @@ impl RedisServerOptions {
             .create(directory)
             .map_err(io)?;
         let directory = directory.canonicalize().map_err(io)?;
+        let is_ours = directory.join(LOCK).exists();
         let lock = File::options()
             .create(true)
             .truncate(false)
@@ -347,7 +349,8 @@ impl RedisServerOptions {
             .map_err(io)?;
         take(&lock)?;
         let configuration = directory.join(CONFIGURATION);
-        let settings = Settings::read(&configuration)?.with(&self.settings);
+        let found = Settings::read(&configuration)?;
+        let settings = found.clone().with(&self.settings);
         let password = settings.get("requirepass").filter(|it| !it.is_empty());
         if !self.bind.is_loopback() && password.is_none() {
             return Err(invalid(format!(
@@ -355,7 +358,15 @@ impl RedisServerOptions {
                 self.bind
             )));
         }
-        settings.write(&configuration)?;
+        if settings != found || !configuration.exists() {
+            if configuration.exists() && !is_ours {
+                return Err(invalid(
+                    "the folder has a redis.conf that simrecorder did not write, and is not \
+                     changed; start the server without settings, or choose another folder",
+                ));
+            }
+            settings.write(&configuration)?;
+        }
         let is_plain = |byte: u8| byte.is_ascii_alphanumeric();
         let user = password.map_or_else(String::new, |it| {
             format!(":{}@", percent_encoded(it, is_plain))

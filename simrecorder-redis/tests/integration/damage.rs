@@ -8,6 +8,7 @@ use simrecorder_core::{
     Compression, DataStore, Error, ErrorKind, InMemoryDataStore, Key, OpenMode, Recorder, copy,
     prelude::*, verify,
 };
+use simrecorder_redis::RedisDataStore;
 use support::{expect, quick, server, view};
 
 #[test]
@@ -19,6 +20,19 @@ fn keys_of_other_programs_and_newer_versions_are_named() {
     for mode in [OpenMode::Read, OpenMode::OpenOrCreate, OpenMode::Truncate] {
         expect(open("text", mode), ErrorKind::Corrupt, &["another program"]);
     }
+    // Nor is a hash that is no root replaced or deleted.
+    server.cli(&["HSET", &root("hash"), "theirs", "kept", "generation", "7"]);
+    for mode in [OpenMode::Read, OpenMode::OpenOrCreate, OpenMode::Truncate] {
+        expect(open("hash", mode), ErrorKind::Corrupt, &["another program"]);
+    }
+    for run in ["hash", "text"] {
+        let url = format!("{}?run={run}", server.url());
+        let deleted = RedisDataStore::delete(&url);
+        expect(deleted, ErrorKind::Corrupt, &["another program"]);
+    }
+    assert!(server.cli(&["HGETALL", &root("hash")]).contains("kept"));
+    assert_eq!(server.cli(&["GET", &root("text")]).trim(), "x");
+    assert_eq!(server.cli(&["DBSIZE"]).trim(), "2");
     let fields = [
         "format",
         "1",

@@ -68,6 +68,24 @@ fn data_and_settings_are_there_when_a_server_is_started_again() {
 }
 
 #[test]
+fn a_configuration_of_other_software_is_used_and_not_changed() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("redis.conf");
+    let text = "# My settings.\nappendonly   yes\nmaxmemory 50mb\n";
+    std::fs::write(&path, text).unwrap();
+    let changed = server_options().setting("maxmemory", "1gb");
+    refused(
+        changed.start(folder.path()),
+        ErrorKind::InvalidArgument,
+        &["start", "redis.conf"],
+    );
+    let server = server_options().start(folder.path()).unwrap();
+    record(&server, "log");
+    check(&server, "log");
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), text);
+}
+
+#[test]
 fn a_second_server_on_a_directory_or_a_port_is_refused() {
     let server = server();
     let again = server_options().start(server.folder.path());

@@ -3,13 +3,15 @@
 use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use simrecorder_core::{Durability, Error, ErrorKind, OpenMode, Result};
 
 use super::disk;
+use super::owner::Owner;
 use super::paths::{Paths, ROOT_METADATA};
 use crate::format::node_path::METADATA_OF_ZARR_V2;
+use crate::journal;
 
 /// What lies at the path of a recording.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,10 +85,92 @@ impl Content {
                 refuse_zarr_v2(paths)?;
                 Err(paths.refuse(ErrorKind::InvalidArgument, message))
             }
-            OpenMode::Truncate => Ok(Plan::Create { replace: true }),
+            OpenMode::Truncate => {
+                self.check_erasable(paths)?;
+                Ok(Plan::Create { replace: true })
+            }
             _ => Ok(Plan::Continue),
         }
     }
+
+    /// Checks that the directory is a recording of this library, and nothing else.
+    fn check_erasable(self, paths: &Paths) -> Result<()> {
+        let failed = |error| Error::io("open", &paths.root, error);
+        let refuse = |what: &str| {
+            let message = format!("{what}, which is not erased; delete it, or choose another path");
+            Err(paths.refuse(ErrorKind::InvalidArgument, message))
+        };
+        let owner = match self.directory {
+            Directory::Zarr => {
+                let metadata = fs::read(paths.inside("open", ROOT_METADATA)?).map_err(failed)?;
+                Owner::of(&metadata)
+            }
+            _ => Owner::Missing,
+        };
+        match owner {
+            Owner::Recording(_) => {}
+            // Its metadata is in the journal only, which `check_beside` knows to be one.
+            Owner::Missing if self.journal => {}
+            Owner::Unknown => return refuse("this is a directory with damaged Zarr metadata"),
+            _ => return refuse("this is a Zarr directory of other software"),
+        }
+        match foreign_file(&paths.root).map_err(failed)? {
+            None => Ok(()),
+            Some(path) => refuse(&format!(
+                "the recording also contains '{}'",
+                path.strip_prefix(&paths.root).unwrap_or(&path).display()
+            )),
+        }
+    }
+}
+
+/// Checks that the files beside a recording that opening it replaces are not those of others.
+pub(super) fn check_beside(paths: &Paths, plan: &Plan) -> Result<()> {
+    if let Plan::Create { .. } = plan {
+        journal::FORMAT.check_replaceable(&paths.journal)?;
+    }
+    let staging = &paths.staging;
+    let is_ours = match fs::read_dir(staging) {
+        Ok(mut entries) => entries.all(|entry| {
+            let name = entry.map(|entry| entry.file_name());
+            name.is_ok_and(|name| name.as_encoded_bytes().iter().all(u8::is_ascii_digit))
+        }),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => true,
+        Err(error) if error.kind() == io::ErrorKind::NotADirectory => false,
+        Err(error) => return Err(Error::io("open", staging, error)),
+    };
+    if is_ours {
+        return Ok(());
+    }
+    let message = format!(
+        "beside it is '{}', which other software made; move it away, or choose another path",
+        staging.display()
+    );
+    Err(paths.refuse(ErrorKind::InvalidArgument, message))
+}
+
+/// Something below a directory that is no part of a Zarr hierarchy, if there is any.
+fn foreign_file(root: &Path) -> io::Result<Option<PathBuf>> {
+    let mut directories = vec![root.to_owned()];
+    while let Some(directory) = directories.pop() {
+        for entry in fs::read_dir(directory)? {
+            let entry = entry?;
+            let kind = entry.file_type()?;
+            if kind.is_dir() {
+                directories.push(entry.path());
+            } else if !(kind.is_file() && is_zarr_file(entry.file_name().as_encoded_bytes())) {
+                return Ok(Some(entry.path()));
+            }
+        }
+    }
+    Ok(None)
+}
+
+/// Whether a file of this name holds metadata or a chunk, such as `c/0/1`, `c.0.1` or `0.1`.
+fn is_zarr_file(name: &[u8]) -> bool {
+    let numbers = name.strip_prefix(b"c").unwrap_or(name);
+    let is_digit = |byte: &u8| byte.is_ascii_digit() || *byte == b'.';
+    name == ROOT_METADATA.as_bytes() || numbers.iter().all(is_digit)
 }
 
 fn is_zarr_v2(paths: &Paths) -> bool {

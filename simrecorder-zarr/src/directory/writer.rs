@@ -12,7 +12,7 @@ use simrecorder_core::{Durability, Error, ErrorKind, OpenMode, Result};
 
 use super::disk::{Disk, JournalWriter, UnfinishedWrite};
 use super::follower::{self, LoadedJournal};
-use super::location::{Content, Plan};
+use super::location::{Content, Plan, check_beside};
 use super::lock::WriterLock;
 use super::overlay::{Entry, Lookup, Overlay, is_below};
 use super::owner::{Owner, journal_of_another};
@@ -92,7 +92,7 @@ impl Writer {
         limits: Limits,
     ) -> Result<(Self, Overlay)> {
         // Before the lock: a refusal must not even leave a lock file for a moment.
-        Content::of(paths)?.plan(mode, paths)?;
+        check_beside(paths, &Content::of(paths)?.plan(mode, paths)?)?;
         let lock = WriterLock::acquire(&paths.lock)?;
         let plan = Content::of(paths)?.plan(mode, paths)?;
         let disk = Disk::new(paths.clone(), durability, limits.many_files);

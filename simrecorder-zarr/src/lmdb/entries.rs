@@ -287,6 +287,12 @@ impl<'a> LmdbSnapshot<'a> {
         })
     }
 
+    /// Whether nothing is stored, private entries included.
+    pub(super) fn is_empty(&self) -> Result<bool> {
+        let is_empty = self.entries.is_empty(self.txn);
+        is_empty.map_err(|error| self.failed(error))
+    }
+
     /// The bytes of an entry, valid while the transaction is.
     pub(super) fn bytes(&self, key: &str) -> Result<Option<&'a [u8]>> {
         if !is_entry(key.as_bytes()) {

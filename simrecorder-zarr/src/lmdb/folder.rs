@@ -60,6 +60,11 @@ pub(super) fn look(operation: &'static str, path: &Path) -> Result<Folder> {
     Ok(Folder::Empty)
 }
 
+/// Whether a writer of this library has had the folder open.
+pub(super) fn was_written_here(folder: &Path) -> bool {
+    folder.join(WRITER).is_file()
+}
+
 /// Creates the folder and its missing parents.
 pub(super) fn create(path: &Path) -> Result<()> {
     fs::create_dir_all(path).map_err(|error| Error::io("create", path, error))

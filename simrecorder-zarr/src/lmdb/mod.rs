@@ -156,14 +156,15 @@ impl LmdbStorage {
     ///
     /// Creating makes missing parent folders too, and returns when the new recording would
     /// survive a power failure. An empty folder counts as none. [`OpenMode::Truncate`] deletes
-    /// the files of LMDB and nothing else; readers in other processes keep what they have open.
+    /// the files of LMDB and nothing else, if `writer.lock` says that this type has written there;
+    /// readers in other processes keep what they have open.
     ///
     /// # Errors
     ///
     /// - [`ErrorKind::NotFound`]: there is no recording, and the mode does not create one.
     /// - [`ErrorKind::AlreadyExists`]: there is one, and the mode is [`OpenMode::CreateNew`].
     /// - [`ErrorKind::InvalidArgument`]: the path is empty or a file, or a folder that holds
-    ///   something else.
+    ///   something else; for [`OpenMode::Truncate`], a database that other software made.
     /// - [`ErrorKind::Locked`]: another writer has it open; for [`OpenMode::Truncate`], this
     ///   process has it open, if only for reading; or see "Writers and readers" above.
     /// - [`ErrorKind::Corrupt`]: `data.mdb` is no LMDB file or is cut short.
@@ -267,6 +268,11 @@ impl LmdbStorage {
     /// ```
     pub fn close(&self) -> Result<()> {
         self.0.close()
+    }
+
+    /// Whether nothing is stored.
+    pub(crate) fn is_empty(&self) -> Result<bool> {
+        self.0.environment.read(|snapshot| snapshot.is_empty())
     }
 
     /// Commits `changes` in one transaction, while `writer` is locked.
@@ -396,6 +402,12 @@ fn check_mode(path: &Path, mode: OpenMode) -> Result<bool> {
             ErrorKind::AlreadyExists,
             path,
             "there is a recording already; choose another path, or append to it",
+        )),
+        (Folder::Recording, OpenMode::Truncate) if !folder::was_written_here(path) => Err(refusal(
+            ErrorKind::InvalidArgument,
+            path,
+            "this is an LMDB database of other software, which is not erased: beside what \
+             simrecorder writes is a file 'writer.lock'; delete it, or choose another path",
         )),
         (Folder::Recording, mode) => Ok(mode == OpenMode::Truncate),
         (Folder::Missing | Folder::Empty, OpenMode::Append) => Err(not_found(path)),

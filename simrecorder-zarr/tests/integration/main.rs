@@ -11,6 +11,7 @@ mod copy;
 mod cuts;
 mod damaged_files;
 mod durability;
+mod erasing;
 mod flush_cost;
 mod foreign;
 mod hostile_metadata;

@@ -139,9 +139,14 @@ fn what_is_no_recording_is_named_and_left_alone() {
                 };
                 expect(error, kind, &[name, "there is", called]);
             }
-            if name != "run.h5" || !path.is_file() {
+            if name != "run.h5" || called != "an empty file" {
+                let kind = if is_damaged_hdf5 {
+                    Corrupt
+                } else {
+                    InvalidArgument
+                };
                 let error = in_mode(&path, OpenMode::Truncate).unwrap_err();
-                expect(error, InvalidArgument, &[name, called]);
+                expect(error, kind, &[name, called]);
             }
             let left = fs::read_dir(folder.path()).unwrap().count();
             assert_eq!(left, 1, "{name}: {called}");
@@ -196,6 +201,36 @@ fn a_file_of_a_recording_leads_to_the_recording() {
             if Path::new(&part).exists() {
                 let whole = format!("recording '{}': open that", path.display());
                 expect(open(&part).unwrap_err(), InvalidArgument, &[&whole]);
+            }
+        }
+    }
+}
+
+/// Nor does a URL with `mode=truncate` erase what is no recording.
+#[test]
+fn truncating_by_url_leaves_other_files_alone() {
+    for format in formats() {
+        for make in NO_RECORDINGS {
+            let folder = folder();
+            let path = folder.path().join("run");
+            let called = make(&path);
+            if format.scheme == "hdf5" && called == "an empty file" {
+                continue;
+            }
+            let url = format!("{}:{}", format.scheme, path.display());
+            let error = in_mode(format!("{url}?mode=truncate"), OpenMode::Read).unwrap_err();
+            let kind = match error.kind() {
+                AlreadyExists if called.contains("link to nothing") => AlreadyExists,
+                _ => InvalidArgument,
+            };
+            expect(error, kind, &["run"]);
+            assert_eq!(
+                fs::read_dir(folder.path()).unwrap().count(),
+                1,
+                "{url}: {called}"
+            );
+            if path.is_dir() {
+                assert_eq!(fs::read_to_string(path.join("notes.txt")).unwrap(), "mine");
             }
         }
     }
