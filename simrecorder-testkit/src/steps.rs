@@ -13,7 +13,7 @@ use simrecorder_core::{
     Recorder, RecorderOptions, Result, Schema, prelude::*,
 };
 
-use crate::{role, this_test};
+use crate::{Partner, expect, role, this_test, wait_for_parent};
 
 /// Declares the series of the steps, in small chunks.
 pub fn declare_steps(recorder: &Recorder, chunk: u64) {
@@ -329,4 +329,35 @@ pub fn a_writer_that_never_flushes_commits<S: DataStore + 'static>(
     listener.join().unwrap();
     let lengths = check_prefixes(&Recorder::new(open(&path, OpenMode::Read).unwrap()));
     assert!(lengths.iter().all(|&len| len >= safe), "{lengths:?} {safe}");
+}
+
+/// Appends to a recording at once after its writer was killed: the system gives up the lock a moment
+/// later, once it has freed the memory of the writer.
+pub fn appending_waits_for_a_killed_writer<S: DataStore + 'static>(
+    name: &str,
+    open: impl Fn(&Path, OpenMode) -> Result<S>,
+) {
+    if let Some(path) = role() {
+        let recorder = Recorder::new(open(&path, OpenMode::OpenOrCreate).unwrap());
+        recorder.record("n", 1_u64).unwrap();
+        recorder.flush().unwrap();
+        let memory = vec![1_u8; 256 << 20];
+        wait_for_parent();
+        drop(memory);
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("run");
+    let mut writer = Partner::start(&mut this_test(name, &path));
+    let process = format!("process {} ", writer.0.id());
+    let error = open(&path, OpenMode::Append).map(drop).unwrap_err();
+    expect(error, ErrorKind::Locked, &[&process, "is writing"]);
+    writer.0.kill().unwrap();
+    let recorder = Recorder::new(open(&path, OpenMode::Append).unwrap());
+    recorder.record("n", 2_u64).unwrap();
+    recorder.close().unwrap();
+    writer.0.wait().unwrap();
+    let recorder = Recorder::new(open(&path, OpenMode::Read).unwrap());
+    let numbers = recorder.get_all("n").unwrap().read::<u64>().unwrap();
+    assert_eq!(numbers.as_slice().unwrap(), [1, 2]);
 }

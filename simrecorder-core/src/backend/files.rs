@@ -3,8 +3,13 @@
 use std::fs::{self, File, Metadata, OpenOptions, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use crate::error::{Error, ErrorKind, Result};
+
+/// How long a file that is locked is left alone between two attempts.
+const PAUSE: Duration = Duration::from_millis(5);
 
 /// What became of an attempt to lock a file.
 #[derive(Debug)]
@@ -13,6 +18,22 @@ pub enum Lock {
     Taken(File),
     /// Somebody else holds it; this is the file, not locked.
     Held(File),
+}
+
+/// Locks a file as [`lock_file`] does, and waits for it as long as `is_patient` says, which is told
+/// which file is locked and how long that was waited for.
+pub fn lock_file_within(
+    path: &Path,
+    options: &OpenOptions,
+    is_patient: impl Fn(&File, Duration) -> bool,
+) -> io::Result<Lock> {
+    let start = Instant::now();
+    loop {
+        match lock_file(path, options)? {
+            Lock::Held(file) if is_patient(&file, start.elapsed()) => thread::sleep(PAUSE),
+            lock => return Ok(lock),
+        }
+    }
 }
 
 /// Opens the file at a path and locks it, without waiting.

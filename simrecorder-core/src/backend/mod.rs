@@ -11,6 +11,7 @@ mod memory;
 mod ragged;
 mod record_log;
 mod rows;
+mod writer_lock;
 
 pub use crate::store::array_view::SharedView;
 pub use crate::store::encoded::{Encoded, EncodedChange, EncodedStore, EncodedView, StoredForm};
@@ -18,8 +19,8 @@ pub use crate::store::errors;
 pub use crate::store::shared::SharedStore;
 pub use chunk_grid::ChunkGrid;
 pub use files::{
-    Lock, check_not_deleted, check_plain_file, deleted, lock_file, names, path_inside,
-    sync_directory,
+    Lock, check_not_deleted, check_plain_file, deleted, lock_file, lock_file_within, names,
+    path_inside, sync_directory,
 };
 pub use memory::{room, too_large, with_buffer, with_scratch, zeroed};
 pub use ragged::{count_records, read_fixed, read_ragged, read_record_ends};
@@ -27,6 +28,7 @@ pub use record_log::{
     Format, HEADER_LEN, Position, Record, Scanned, Sealed, generation, scan, u32_at, u64_at,
 };
 pub use rows::{Gathered, RowSize, Rows, RowsRef, count_rows, read_frames, write_frame};
+pub use writer_lock::{LOCK_PATIENCE, WriterLock, holder};
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::time::{SystemTime, UNIX_EPOCH};

@@ -9,7 +9,7 @@
 //! 12  4  feature flags, 0     16  n  payload
 //! 16  8  generation         16+n  4  CRC-32 of all of the above
 //! 24  4  CRC-32 of 0..24
-//! 28  4  zero
+//! 28  4  for the backend; zero
 //! ```
 //!
 //! The CRC of a record starts from the CRC of the record before it, that of the first record

@@ -1,5 +1,7 @@
 //! The errors that several stores report, each made here.
 
+use std::path::Path;
+
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::key::Key;
 use crate::model::kind::NodeKind;
@@ -100,4 +102,22 @@ pub fn read_only(operation: &'static str) -> Error {
 pub fn closed(operation: &'static str, what: &str) -> Error {
     let message = format!("the {what} was closed; open the recording again");
     Error::new(ErrorKind::Closed, operation, message)
+}
+
+/// The process of this number, if it is known.
+pub fn process_name(id: Option<u32>) -> String {
+    match id {
+        Some(id) if id == std::process::id() => format!("this process ({id})"),
+        Some(id) => format!("process {id}"),
+        None => "another process".to_owned(),
+    }
+}
+
+/// A process, whose number may be known, has the recording open for writing.
+pub fn locked_by(process: Option<u32>, recording: &Path) -> Error {
+    let message = format!(
+        "{} is writing this recording; close it there first, or open it read only",
+        process_name(process)
+    );
+    Error::new(ErrorKind::Locked, "open", message).with_key(recording.display().to_string())
 }

@@ -1,14 +1,15 @@
 //! The on-disk form of the journal of an HDF5 file.
 //!
 //! A journal is a log of records ([`simrecorder_core::backend`]), one per commit, with fields of
-//! its own behind the header:
+//! its own in the header and behind it:
 //!
 //! ```text
+//! 28  4  number of the process that writes it, for messages; zero if none does
 //! 32 16  id of the HDF5 file; zero if it is not known yet
 //! 48  8  base: how long the main file was when the journal began
 //! 56  4  CRC-32 of the page of the main file that holds its superblock, at that time
 //! 60  4  CRC-32 of 0..24 and 32..60; the checksum of the first record starts from it
-//! 64  8  changes: the one number that is changed in place
+//! 64  8  changes: with the process, the one number that is changed in place
 //! 72     the first record
 //! ```
 //!
@@ -45,6 +46,7 @@ pub(super) const FORMAT: Format = Format {
     version: 1,
 };
 const FIELDS_LEN: usize = 28;
+const WRITER_AT: u64 = 28;
 const CHANGES_AT: u64 = 64;
 /// How long a journal without records is.
 pub(super) const START: u64 = 72;
@@ -71,6 +73,7 @@ impl Header {
         let (generic, position) = FORMAT.encode_header(generation());
         let mut bytes = [0; START as usize];
         bytes[..HEADER_LEN].copy_from_slice(&generic);
+        bytes[WRITER_AT as usize..HEADER_LEN].copy_from_slice(&std::process::id().to_le_bytes());
         bytes[32..48].copy_from_slice(&self.id);
         bytes[48..56].copy_from_slice(&self.base.to_le_bytes());
         bytes[56..60].copy_from_slice(&self.superblock.to_le_bytes());
@@ -108,6 +111,23 @@ impl Header {
             position,
         ))
     }
+}
+
+/// Notes in the header of a journal that this process writes it, for messages only.
+pub(super) fn sign(journal: &File) {
+    let _ = journal.write_all_at(&std::process::id().to_le_bytes(), WRITER_AT);
+}
+
+/// Takes the note of [`sign`] back.
+pub(super) fn unsign(journal: &File) {
+    let _ = journal.write_all_at(&[0; 4], WRITER_AT);
+}
+
+/// The process that writes a journal, if the journal says so.
+pub(super) fn writer_of(journal: &File) -> Option<u32> {
+    let mut bytes = [0; 4];
+    journal.read_exact_at(&mut bytes, WRITER_AT).ok()?;
+    Some(u32::from_le_bytes(bytes)).filter(|process| *process != 0)
 }
 
 /// Reads how often a checkpoint was begun.

@@ -59,7 +59,7 @@ fn there_is_one_writer() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("run.h5");
     let log = create(&path);
-    let message = "another recorder writes this file";
+    let message = "this process";
     assert_locked(append(&path), message);
     assert_locked(recreate(&path), message);
     let exists = LoggedFile::create(&path, ID, Durability::Process, &mut make_empty);
@@ -293,7 +293,7 @@ fn links_lead_to_the_same_journal() {
     let log = create(&path);
     overwrite(&log, 5);
     std::os::unix::fs::symlink(&path, &link).unwrap();
-    assert_locked(append(&link), "another recorder");
+    assert_locked(append(&link), "this process");
     assert_eq!(found(&read(&link)).unwrap(), 5);
     let exists = LoggedFile::create(&link, ID, Durability::Process, &mut make_empty);
     assert_eq!(exists.unwrap_err().kind(), ErrorKind::AlreadyExists);

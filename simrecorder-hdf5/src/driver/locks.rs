@@ -10,26 +10,41 @@ use std::time::{Duration, Instant};
 
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
-use simrecorder_core::backend::{Lock, lock_file};
+use simrecorder_core::backend::errors::locked_by;
+use simrecorder_core::backend::{LOCK_PATIENCE, Lock, lock_file_within};
 use simrecorder_core::{Error, ErrorKind, Result};
 
 use super::disk::Paths;
+use super::journal;
 
 /// How long opening and checkpoints wait for other programs to close the file.
 const PATIENCE: Duration = Duration::from_secs(2);
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// Locks a journal, if there is one, or says that somebody else holds it.
-pub(super) fn writer_lock(path: &Path, create: bool, main: &Path) -> Result<Option<File>> {
+/// Locks the journal, if there is one; it may be held for a moment only, by a process that was killed
+/// or by a reader. A reader that ends a checkpoint which was interrupted holds it longer.
+pub(super) fn journal_lock(paths: &Paths) -> Result<Option<File>> {
+    writer_lock(&paths.journal, false, &paths.main, |journal, waited| {
+        #[cfg(test)]
+        let _ = super::fault::step();
+        let is_being_copied = || journal::read_changes(journal).is_ok_and(journal::is_announced);
+        let is_ours = || journal::writer_of(journal) == Some(std::process::id());
+        waited < LOCK_PATIENCE && !is_ours() || waited < PATIENCE && is_being_copied()
+    })
+}
+
+/// Locks a journal, if there is one, or says which process holds it when `is_patient` says so no more.
+pub(super) fn writer_lock(
+    path: &Path,
+    create: bool,
+    main: &Path,
+    is_patient: impl Fn(&File, Duration) -> bool,
+) -> Result<Option<File>> {
     let mut options = OpenOptions::new();
     options.read(true).write(true).create(create);
-    match lock_file(path, &options) {
+    match lock_file_within(path, &options, is_patient) {
         Ok(Lock::Taken(file)) => Ok(Some(file)),
-        Ok(Lock::Held(_)) => {
-            let message = "another recorder writes this file, in this process or another; close it \
-                           there first, or open the file read only";
-            Err(Error::new(ErrorKind::Locked, "open", message).with_key(main.display().to_string()))
-        }
+        Ok(Lock::Held(journal)) => Err(locked_by(journal::writer_of(&journal), main)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) if is_unsupported(&error) => {
             let message = "this file system has no locks, and without them two recorders could \
@@ -44,22 +59,14 @@ pub(super) fn writer_lock(path: &Path, create: bool, main: &Path) -> Result<Opti
 
 /// The file that becomes the next journal, locked.
 pub(super) fn next_journal_file(paths: &Paths) -> Result<File> {
-    let start = Instant::now();
-    loop {
-        match writer_lock(&paths.next_journal, true, &paths.main) {
-            // Somebody else looks whether the file could be created, and will see that it cannot.
-            Err(error) if error.kind() == ErrorKind::Locked && start.elapsed() < PATIENCE => {
-                thread::sleep(PATIENCE / 100);
-            }
-            Ok(Some(file)) => return Ok(file),
-            Ok(None) => {
-                let message = "the folder is gone";
-                return Err(Error::new(ErrorKind::NotFound, "open", message)
-                    .with_key(paths.next_journal.display().to_string()));
-            }
-            Err(error) => return Err(error),
-        }
-    }
+    // Another process looks whether the file can be created, and will see that it cannot.
+    let is_patient = |_: &File, waited| waited < PATIENCE;
+    let locked = writer_lock(&paths.next_journal, true, &paths.main, is_patient)?;
+    locked.ok_or_else(|| {
+        let message = "the folder is gone";
+        Error::new(ErrorKind::NotFound, "open", message)
+            .with_key(paths.next_journal.display().to_string())
+    })
 }
 
 fn is_unsupported(error: &io::Error) -> bool {

@@ -12,15 +12,13 @@ use simrecorder_core::{Error, ErrorKind, Result};
 
 use super::disk::{Disk, Paths};
 use super::journal::{self, CommittedPages, Header, JournalRange, LoadedJournal, is_announced};
-use super::locks::{MainLock, next_journal_file, writer_lock};
+use super::locks::{MainLock, journal_lock, next_journal_file};
 use super::pages::{PAGE_LEN, read_or_zero};
 use super::superblock;
 use super::writer::{Writer, write_journal};
 
-/// How long a journal is waited for that is locked for some time only.
+/// How long other writers are waited for that open and close the file.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// How long any journal that is locked is waited for: it may be for a moment only.
-const SHORT_PATIENCE: Duration = Duration::from_millis(150);
 
 /// More bytes than a new file without nodes has.
 const LONGEST_EMPTY_FILE: u64 = 64 << 10;
@@ -78,38 +76,11 @@ pub(super) fn append(path: &Path, disk: Disk) -> Result<(Writer, Vec<JournalRang
     }
 }
 
-/// Locks the journal, if there is one. A reader holds the lock while it ends a checkpoint that was
-/// interrupted, and a moment longer.
-fn journal_lock(paths: &Paths) -> Result<Option<File>> {
-    let start = Instant::now();
-    let mut patience = SHORT_PATIENCE;
-    loop {
-        match writer_lock(&paths.journal, false, &paths.main) {
-            Err(error) if error.kind() == ErrorKind::Locked => {
-                if is_being_copied(paths) {
-                    patience = PATIENCE;
-                }
-                if start.elapsed() >= patience {
-                    return Err(error);
-                }
-                pause();
-            }
-            result => return result,
-        }
-    }
-}
-
 /// Waits before the next attempt. Tests let something happen meanwhile.
 fn pause() {
     #[cfg(test)]
     let _ = super::fault::step();
     thread::sleep(PATIENCE / 200);
-}
-
-fn is_being_copied(paths: &Paths) -> bool {
-    File::open(&paths.journal)
-        .and_then(|journal| journal::read_changes(&journal))
-        .is_ok_and(is_announced)
 }
 
 fn try_append(paths: &Paths, disk: Disk) -> Result<Option<(Writer, Vec<JournalRange>)>> {
@@ -168,6 +139,7 @@ fn recover(
             .and_then(|()| disk.sync(&loaded.file))
             .map_err(|error| Error::io("open", &paths.journal, error))?;
     }
+    journal::sign(&loaded.file);
     Ok(loaded)
 }
 

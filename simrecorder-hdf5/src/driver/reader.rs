@@ -280,7 +280,7 @@ fn wait_for_tick(main: &File) -> io::Result<()> {
 
 /// Ends a checkpoint whose writer was killed, so that other programs can read the main file.
 fn finish_checkpoint(paths: &Paths) -> Result<()> {
-    let journal = match writer_lock(&paths.journal, false, &paths.main) {
+    let journal = match writer_lock(&paths.journal, false, &paths.main, |_, _| false) {
         Ok(Some(journal)) => journal,
         // There is a writer, so nothing was interrupted.
         Err(error) if error.kind() == ErrorKind::Locked => return Ok(()),

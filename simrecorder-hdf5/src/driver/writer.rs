@@ -507,6 +507,7 @@ impl Writer {
 
 impl Drop for Writer {
     fn drop(&mut self) {
+        journal::unsign(&self.journal.file);
         // Whoever still reads notes holds the journal open, but not its lock.
         let _ = self.journal.file.unlock();
     }

@@ -406,8 +406,9 @@ fn a_second_writer_is_refused_in_this_process_and_another() {
     first.record("log", "goes on").unwrap();
     first.close().unwrap();
     let other = Partner::start(&mut this_test(NAME, &path));
+    let process = format!("process {} ", other.0.id());
     for mode in modes {
-        refused(&path, mode, ErrorKind::Locked, &["run.h5"]);
+        refused(&path, mode, ErrorKind::Locked, &["run.h5", &process]);
     }
     check(&reader(&path));
     other.finish();

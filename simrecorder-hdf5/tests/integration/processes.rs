@@ -40,6 +40,12 @@ fn killed_writers_leave_every_flushed_record_and_a_file_that_h5py_opens() {
 }
 
 #[test]
+fn appending_waits_for_the_lock_of_a_killed_writer() {
+    let name = "appending_waits_for_the_lock_of_a_killed_writer";
+    appending_waits_for_a_killed_writer(name, open);
+}
+
+#[test]
 fn a_reader_in_another_process_follows_a_writer() {
     let name = "a_reader_in_another_process_follows_a_writer";
     readers_follow_a_writer(name, open);

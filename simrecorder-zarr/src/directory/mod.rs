@@ -79,7 +79,6 @@ mod follower;
 mod location;
 #[cfg(test)]
 mod location_tests;
-mod lock;
 #[cfg(test)]
 mod model_tests;
 mod overlay;

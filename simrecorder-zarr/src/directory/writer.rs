@@ -7,13 +7,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use simrecorder_core::backend::{Position, check_not_deleted, deleted};
+use simrecorder_core::backend::{Position, WriterLock, check_not_deleted, deleted};
 use simrecorder_core::{Durability, Error, ErrorKind, OpenMode, Result};
 
 use super::disk::{Disk, JournalWriter, UnfinishedWrite};
 use super::follower::{self, LoadedJournal};
 use super::location::{Content, Plan, check_beside};
-use super::lock::WriterLock;
 use super::overlay::{Entry, Lookup, Overlay, is_below};
 use super::owner::{Owner, journal_of_another};
 use super::paths::{Paths, ROOT_METADATA, check_key};
@@ -93,7 +92,7 @@ impl Writer {
     ) -> Result<(Self, Overlay)> {
         // Before the lock: a refusal must not even leave a lock file for a moment.
         check_beside(paths, &Content::of(paths)?.plan(mode, paths)?)?;
-        let lock = WriterLock::acquire(&paths.lock)?;
+        let lock = WriterLock::acquire(&paths.lock, &paths.root)?.temporary();
         let plan = Content::of(paths)?.plan(mode, paths)?;
         let disk = Disk::new(paths.clone(), durability, limits.many_files);
         let mut writer = Self {

@@ -1,12 +1,12 @@
 //! The folder of a recording: what is in it, who writes it, on which file system it lies.
 
 use std::fs::{self, File, TryLockError};
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
 
-use simrecorder_core::backend::check_plain_file;
+use simrecorder_core::backend::errors::process_name;
+use simrecorder_core::backend::{WriterLock, check_plain_file, holder};
 use simrecorder_core::{Error, ErrorKind, Result};
 
 use super::data_file::{self, DataFile};
@@ -174,15 +174,12 @@ pub(super) struct FileId(#[cfg(unix)] (u64, u64), #[cfg(not(unix))] PathBuf);
 impl FileId {
     pub(super) fn of(path: &Path) -> io::Result<Self> {
         #[cfg(unix)]
-        return fs::metadata(path).map(|metadata| Self::from_metadata(&metadata));
+        {
+            use std::os::unix::fs::MetadataExt;
+            fs::metadata(path).map(|metadata| Self((metadata.dev(), metadata.ino())))
+        }
         #[cfg(not(unix))]
-        return path.canonicalize().map(Self);
-    }
-
-    #[cfg(unix)]
-    fn from_metadata(metadata: &fs::Metadata) -> Self {
-        use std::os::unix::fs::MetadataExt;
-        Self((metadata.dev(), metadata.ino()))
+        path.canonicalize().map(Self)
     }
 
     /// Of the data file of a folder.
@@ -196,88 +193,10 @@ impl FileId {
     }
 }
 
-/// The lock of the one writer, held as long as this value lives. The system releases it when
-/// the process ends, however it ends.
-#[derive(Debug)]
-pub(super) struct WriterLock {
-    pub(super) file: File,
-}
-
-impl WriterLock {
-    pub(super) fn acquire(folder: &Path) -> Result<Self> {
-        let path = folder.join(WRITER);
-        let failed = |error| Error::io("open", &path, error);
-        let mut tries = 0;
-        loop {
-            check_plain_file(&path).map_err(failed)?;
-            let file = File::options()
-                .read(true)
-                .write(true)
-                .create(true)
-                .truncate(false)
-                .open(&path)
-                .map_err(failed)?;
-            match file.try_lock() {
-                Ok(()) => {
-                    #[cfg(unix)]
-                    if FileId::from_metadata(&file.metadata().map_err(failed)?)
-                        != FileId::of(&path).map_err(failed)?
-                    {
-                        continue;
-                    }
-                    let mut lock = Self { file };
-                    lock.sign().map_err(failed)?;
-                    return Ok(lock);
-                }
-                // A reader that cannot register with LMDB holds it for the time of one read.
-                Err(TryLockError::WouldBlock) if tries < 10 => {
-                    tries += 1;
-                    std::thread::sleep(Duration::from_millis(10));
-                }
-                Err(TryLockError::WouldBlock) => return Err(locked(folder, owner(&file))),
-                Err(TryLockError::Error(error)) => return Err(failed(error)),
-            }
-        }
-    }
-
-    /// Says who holds the lock.
-    fn sign(&mut self) -> io::Result<()> {
-        self.file.set_len(0)?;
-        self.file.seek(SeekFrom::Start(0))?;
-        writeln!(self.file, "{}", std::process::id())
-    }
-}
-
-impl Drop for WriterLock {
-    fn drop(&mut self) {
-        // Only for messages, so it does not matter if it fails.
-        let _ = self.file.set_len(0);
-        // Closing the file does not unlock it while a child process that is just being started
-        // has a copy of it.
-        let _ = self.file.unlock();
-    }
-}
-
-fn owner(file: &File) -> Option<u32> {
-    let mut text = String::new();
-    file.take(32).read_to_string(&mut text).ok()?;
-    text.trim().parse().ok()
-}
-
-fn who(owner: Option<u32>) -> String {
-    match owner {
-        Some(id) if id == std::process::id() => format!("this process ({id})"),
-        Some(id) => format!("process {id}"),
-        None => "another process".to_owned(),
-    }
-}
-
-fn locked(folder: &Path, owner: Option<u32>) -> Error {
-    let message = format!(
-        "{} has it open for writing; close it there first, or open it read only",
-        who(owner)
-    );
-    Error::new(ErrorKind::Locked, "open", message).with_key(folder.display().to_string())
+/// The lock of the one writer of a folder. A reader that cannot register with LMDB holds it, too, for
+/// the time of one read.
+pub(super) fn lock_for_writing(folder: &Path) -> Result<WriterLock> {
+    WriterLock::acquire(&folder.join(WRITER), folder)
 }
 
 /// Keeps writers away for the time of one read, for readers that LMDB does not know of.
@@ -307,7 +226,7 @@ impl ReadGuard {
                 let message = format!(
                     "{} is writing it, and a reader cannot register without permission to write \
                      {LOCK}; ask for that permission, or read when the writer has closed it",
-                    who(owner(&file))
+                    process_name(holder(&file))
                 );
                 Err(Error::new(ErrorKind::Locked, "read", message)
                     .with_key(folder.display().to_string()))

@@ -18,13 +18,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-use simrecorder_core::backend::check_not_deleted;
 use simrecorder_core::backend::errors::{closed, read_only};
+use simrecorder_core::backend::{WriterLock, check_not_deleted};
 use simrecorder_core::{Durability, Error, ErrorKind, OpenMode, Result};
 
 pub(crate) use self::entries::MAX_KEY_BYTES;
 use self::environment::Environment;
-use self::folder::{Folder, WriterLock};
+use self::folder::Folder;
 use crate::storage::{Change, Snapshot, Storage};
 
 /// How an [`LmdbStorage`] is opened.
@@ -289,7 +289,7 @@ impl LmdbStorage {
             Ok(())
         } else {
             self.0.environment.commit(changes)?;
-            check_not_deleted(&self.0.path, &[&writer.data, &writer.lock.file])
+            check_not_deleted(&self.0.path, &[&writer.data, writer.lock.file()])
         }
     }
 }
@@ -356,7 +356,7 @@ fn open_for_writing(path: &Path, options: &LmdbOptions) -> Result<(Arc<Environme
     check_mode(path, options.mode)?;
     folder::create(path)?;
     let canonical_path = canonical(path)?;
-    let lock = WriterLock::acquire(&canonical_path)?;
+    let lock = folder::lock_for_writing(&canonical_path)?;
     // Once more, now that no other writer can come between.
     let is_new = check_mode(path, options.mode)?;
     if is_new {

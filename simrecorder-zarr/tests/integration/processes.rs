@@ -32,6 +32,18 @@ fn killed_writers_on_a_directory_leave_every_flushed_record() {
 }
 
 #[test]
+fn appending_waits_for_the_lock_of_a_killed_writer_on_lmdb() {
+    let name = "appending_waits_for_the_lock_of_a_killed_writer_on_lmdb";
+    appending_waits_for_a_killed_writer(name, opener(ZarrStorage::Lmdb));
+}
+
+#[test]
+fn appending_waits_for_the_lock_of_a_killed_writer_on_a_directory() {
+    let name = "appending_waits_for_the_lock_of_a_killed_writer_on_a_directory";
+    appending_waits_for_a_killed_writer(name, opener(ZarrStorage::Directory));
+}
+
+#[test]
 fn a_reader_in_another_process_follows_a_writer_on_lmdb() {
     let name = "a_reader_in_another_process_follows_a_writer_on_lmdb";
     readers_follow_a_writer(name, opener(ZarrStorage::Lmdb));
