@@ -1,7 +1,9 @@
-//! Copies a recording into a new one, both given by path or URL, and shows how far it has come:
+//! Copies a recording into a new one, both given by path or URL, and shows how far it has come. Patterns
+//! select keys, those after a `!` leave keys out:
 //!
 //! ```text
 //! cargo run --release --example copy --features zarr -- run.mdb run.zarr
+//! cargo run --release --example copy --features zarr -- run.mdb net.zarr 'net/**' '!**/spikes'
 //! ```
 #![allow(clippy::print_stdout)]
 
@@ -13,13 +15,21 @@ use std::ops::ControlFlow;
 use simrecorder::{CopyOptions, prelude::*};
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let recordings: Vec<OsString> = std::env::args_os().skip(1).collect();
-    let [from, to] = &recordings[..] else {
+    let arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
+    let [from, to, patterns @ ..] = &arguments[..] else {
         return Err("give two paths or URLs, such as run.mdb run.zarr".into());
     };
     let from = simrecorder::open(from)?;
     let to = simrecorder::create(to)?;
-    let options = CopyOptions::new().on_progress(|progress| {
+    let mut options = CopyOptions::new();
+    for pattern in patterns {
+        let pattern = pattern.to_str().ok_or("a pattern is UTF-8, as keys are")?;
+        options = match pattern.strip_prefix('!') {
+            Some(pattern) => options.exclude(pattern),
+            None => options.include(pattern),
+        };
+    }
+    let options = options.on_progress(|progress| {
         print!("\r{progress}\x1b[K");
         match std::io::stdout().flush() {
             Ok(()) => ControlFlow::Continue(()),

@@ -53,6 +53,7 @@ mod batches;
 mod clashes;
 mod commits;
 mod copies;
+mod copy_patterns;
 mod copying;
 mod fan_out;
 mod keys;
@@ -196,6 +197,10 @@ macro_rules! __conformance_cases {
                 a_copy_that_clashes_writes_nothing,
                 a_copy_into_a_store_that_is_not_written_is_refused,
                 an_empty_recording_is_copied,
+            }
+            copy_patterns {
+                a_copy_selects_keys_by_patterns,
+                a_copy_with_patterns_that_select_nothing_says_so,
             }
             copying {
                 the_progress_of_a_copy_adds_up,

@@ -23,6 +23,7 @@ use crate::store::shared::SharedStore;
 use crate::tools::copy::reader::{
     BATCH_BYTES, CHANGE_BYTES, COMMIT_BYTES, prepare, read_block, whole_chunks,
 };
+use crate::tools::key_patterns::KeyPatterns;
 use crate::tools::target_clash;
 
 /// Moves the records of all series from one store into another, whatever the two are, while
@@ -72,6 +73,9 @@ use crate::tools::target_clash;
 /// # Errors
 /// - [`ErrorKind::Unsupported`] if the source cannot free records; [`ErrorKind::ReadOnly`] or
 ///   [`ErrorKind::Closed`] if one of the two is not open for writing.
+/// - [`ErrorKind::NotFound`] if the source has nothing at the key that [`DrainOptions::only`] names, or
+///   nothing that a pattern [includes](DrainOptions::include); [`ErrorKind::InvalidArgument`] names a
+///   pattern that is none.
 /// - [`ErrorKind::KindMismatch`] or [`ErrorKind::SchemaMismatch`] if the target has something else
 ///   at a key.
 /// - [`ErrorKind::Diverged`] if the target has not the records that were freed, has more than the
@@ -89,7 +93,10 @@ pub fn drain(
         let message = "this store cannot free records; copy from it instead";
         return Err(Error::new(ErrorKind::Unsupported, "drain", message));
     };
-    let DrainOptions { only, on_progress } = options;
+    let DrainOptions {
+        patterns,
+        on_progress,
+    } = options;
     let mut drain = Drain {
         from,
         shared,
@@ -107,7 +114,7 @@ pub fn drain(
     };
     let mut found = Vec::new();
     shared.read_durable(&mut || {
-        found = look(from, &only)?;
+        found = look(from, &patterns)?;
         Ok(())
     })?;
     for (key, found) in found {
@@ -129,19 +136,19 @@ enum SourceNode {
     Series(View),
 }
 
-/// What there is at `only` and below.
-fn look(from: &dyn DataStore, only: &Key) -> Result<Vec<(Key, SourceNode)>> {
-    let (mut found, mut open) = (Vec::new(), vec![only.clone()]);
-    while let Some(key) = open.pop() {
+/// What the patterns select.
+fn look(from: &dyn DataStore, patterns: &KeyPatterns) -> Result<Vec<(Key, SourceNode)>> {
+    let mut found = Vec::new();
+    for key in patterns
+        .select(from, "drain")?
+        .into_iter()
+        .map(|child| child.key)
+    {
         let node = from
             .node(&key)?
             .ok_or_else(|| errors::nothing_at("drain").with_key(key.as_str()))?;
         let what = match node {
-            Node::Group { .. } => {
-                let children = from.children(&key)?.into_iter().rev();
-                open.extend(children.map(|child| child.key));
-                SourceNode::Group
-            }
+            Node::Group { .. } => SourceNode::Group,
             Node::Value { .. } => SourceNode::Value,
             Node::Series(view) => SourceNode::Series(view),
             Node::Unreadable { error, .. } => return Err(error),
@@ -375,10 +382,11 @@ fn diverged(done: u64, source: Range<u64>) -> Error {
 /// | option | default |
 /// |---|---|
 /// | [`only`](Self::only) | everything |
+/// | [`include`](Self::include), [`exclude`](Self::exclude) | all keys |
 /// | [`on_progress`](Self::on_progress) | nobody is told |
 #[must_use]
 pub struct DrainOptions<'a> {
-    only: Key,
+    patterns: KeyPatterns,
     on_progress: Option<OnProgress<'a>>,
 }
 
@@ -386,14 +394,29 @@ impl<'a> DrainOptions<'a> {
     /// Everything.
     pub fn new() -> Self {
         Self {
-            only: Key::ROOT,
+            patterns: KeyPatterns::new(),
             on_progress: None,
         }
     }
 
     /// Moves only what is at `key` and below.
     pub fn only(mut self, key: Key) -> Self {
-        self.only = key;
+        self.patterns.only = key;
+        self
+    }
+
+    /// Moves the values and series whose keys match `pattern`, or a pattern of another call, as
+    /// [`CopyOptions::include`](crate::CopyOptions::include) says. The next drain may have other
+    /// patterns. A pattern that matches nothing yet is [`ErrorKind::NotFound`].
+    pub fn include(mut self, pattern: impl Into<String>) -> Self {
+        self.patterns.include.push(pattern.into());
+        self
+    }
+
+    /// Leaves the values and series whose keys match `pattern` where they are, also those that are
+    /// [included](Self::include).
+    pub fn exclude(mut self, pattern: impl Into<String>) -> Self {
+        self.patterns.exclude.push(pattern.into());
         self
     }
 
@@ -417,7 +440,7 @@ impl Default for DrainOptions<'_> {
 impl fmt::Debug for DrainOptions<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("DrainOptions")
-            .field("only", &self.only)
+            .field("patterns", &self.patterns)
             .finish_non_exhaustive()
     }
 }

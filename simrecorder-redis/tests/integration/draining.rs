@@ -234,6 +234,45 @@ fn what_the_target_has_already_is_freed_only_where_it_is_the_same() {
     }
 }
 
+#[test]
+fn a_drain_moves_what_its_patterns_select_and_the_next_one_may_have_others() {
+    let store = RedisDataStore::connect(&new_run()).unwrap();
+    let file = InMemoryDataStore::new();
+    let recorder = Recorder::new(store.clone());
+    let drained = |options: DrainOptions<'_>| drain(&store, &file, options);
+    let early = drained(DrainOptions::new().include("net/**"));
+    assert_eq!(early.unwrap_err().kind(), ErrorKind::NotFound);
+    let record = |numbers: std::ops::Range<u64>| {
+        for i in numbers {
+            for key in ["net/e/rate", "net/e/spikes", "log"] {
+                recorder.record(key, i).unwrap();
+            }
+        }
+        recorder.flush().unwrap();
+    };
+    record(0..100);
+    let bad = drained(DrainOptions::new().exclude("net/[a"));
+    assert_eq!(bad.unwrap_err().kind(), ErrorKind::InvalidArgument);
+    let rates = || DrainOptions::new().include("net/**").exclude("**/spikes");
+    assert_eq!(drained(rates()).unwrap().record_count, 100);
+    let left = |name| view(&store, name).len();
+    assert_eq!(
+        ["net/e/rate", "net/e/spikes", "log"].map(left),
+        [0, 100, 100]
+    );
+    assert!(file.node(&key("log")).unwrap().is_none());
+
+    record(100..150);
+    let spikes = DrainOptions::new().include("net/*/spikes");
+    assert_eq!(drained(spikes).unwrap().record_count, 150);
+    assert_eq!(drained(rates()).unwrap().record_count, 50);
+    assert_eq!(drained(DrainOptions::new()).unwrap().record_count, 150);
+    for name in ["net/e/rate", "net/e/spikes", "log"] {
+        check_numbers(&*view(&file, name), 0..150);
+    }
+    recorder.close().unwrap();
+}
+
 /// Drains one recording into another one on the same server, and tells when it is done.
 fn drain_in_a_process(name: &str) {
     let store = |run| RedisDataStore::connect(&format!("{name}&run={run}")).unwrap();

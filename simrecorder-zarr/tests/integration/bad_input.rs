@@ -6,7 +6,10 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use simrecorder_core::{DataStore, Error, ErrorKind, Key, OpenMode, Recorder, Schema, prelude::*};
+use simrecorder_core::{
+    CopyOptions, DataStore, Error, ErrorKind, InMemoryDataStore, Key, OpenMode, Recorder, Schema,
+    copy, prelude::*,
+};
 use simrecorder_zarr::lmdb::{LmdbOptions, LmdbStorage};
 use simrecorder_zarr::{ZarrDataStore, ZarrStorage};
 use zarrs_storage::{ReadableStorageTraits, StoreKey, WritableStorageTraits};
@@ -181,7 +184,11 @@ fn metadata_with_nonsense_in_it_is_an_error_for_its_key_and_no_other() {
             assert!(of_n.unwrap().contains("cannot be read: "), "{printed}");
             assert_eq!(printed.matches("cannot").count(), 1, "{printed}");
             assert!(printed.contains("seed"), "{printed}");
-            drop(recorder);
+            let store = open(&path, storage, OpenMode::Read).unwrap();
+            let sound = CopyOptions::new().exclude("net/*");
+            let copied = copy(&store, &InMemoryDataStore::new(), sound).unwrap();
+            assert_eq!((copied.key_count, copied.record_count), (3, 2000));
+            drop((store, recorder));
             let recorder = Recorder::new(open(&path, storage, OpenMode::Append).unwrap());
             expect(
                 recorder.record("net/n", 1_u64).unwrap_err(),

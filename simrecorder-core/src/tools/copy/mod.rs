@@ -19,6 +19,7 @@ use crate::model::key::Key;
 use crate::store::commit::Commit;
 use crate::store::data_store::DataStore;
 use crate::store::encoded::EncodedChange;
+use crate::tools::key_patterns::KeyPatterns;
 
 /// Copies a recording, or a part of it, from one store into another, whatever the two are.
 ///
@@ -67,7 +68,9 @@ use crate::store::encoded::EncodedChange;
 ///   [`ErrorKind::KindMismatch`](crate::ErrorKind::KindMismatch) if it has something else there;
 /// - [`ErrorKind::InvalidKey`](crate::ErrorKind::InvalidKey) or another error of [`DataStore::plan`] if it cannot keep one;
 /// - [`ErrorKind::ReadOnly`](crate::ErrorKind::ReadOnly) or [`ErrorKind::Closed`](crate::ErrorKind::Closed) if it is not written;
-/// - [`ErrorKind::NotFound`](crate::ErrorKind::NotFound) if the source has nothing at the key that [`CopyOptions::only`] names.
+/// - [`ErrorKind::NotFound`](crate::ErrorKind::NotFound) if the source has nothing at the key that [`CopyOptions::only`] names,
+///   a pattern that [includes](CopyOptions::include) keys matches none, or all are excluded;
+/// - [`ErrorKind::InvalidArgument`](crate::ErrorKind::InvalidArgument) names a pattern that is none.
 ///
 /// Later: what either store reports, and [`ErrorKind::Cancelled`](crate::ErrorKind::Cancelled). What was committed by then
 /// stays in the target: the keys in their order, the last of them perhaps in part. Delete it, and
@@ -78,11 +81,11 @@ pub fn copy(
     options: CopyOptions<'_>,
 ) -> Result<CopyProgress> {
     let CopyOptions {
-        only,
+        patterns,
         reencode,
         on_progress,
     } = options;
-    let planned = plan::plan(from, to, &only, reencode)?;
+    let planned = plan::plan(from, to, &patterns, reencode)?;
     let start = CopyProgress::start(&planned);
     // One commit is read and encoded while the one before is under way.
     let (sender, commits) = sync_channel(0);
@@ -133,11 +136,12 @@ fn commit_all(
 /// | option | default |
 /// |---|---|
 /// | [`only`](Self::only) | everything |
+/// | [`include`](Self::include), [`exclude`](Self::exclude) | all keys |
 /// | [`reencode`](Self::reencode) | chunks and compression stay |
 /// | [`on_progress`](Self::on_progress) | nobody is told |
 #[must_use]
 pub struct CopyOptions<'a> {
-    only: Key,
+    patterns: KeyPatterns,
     reencode: bool,
     on_progress: Option<OnProgress<'a>>,
 }
@@ -146,7 +150,7 @@ impl<'a> CopyOptions<'a> {
     /// Everything, as it is.
     pub fn new() -> Self {
         Self {
-            only: Key::ROOT,
+            patterns: KeyPatterns::new(),
             reencode: false,
             on_progress: None,
         }
@@ -155,7 +159,52 @@ impl<'a> CopyOptions<'a> {
     /// Copies only what is at `key` and below. It has the same key in the target; the groups
     /// above are made without attributes if they are not there.
     pub fn only(mut self, key: Key) -> Self {
-        self.only = key;
+        self.patterns.only = key;
+        self
+    }
+
+    /// Copies the values and series whose keys match `pattern`, or a pattern of another call.
+    ///
+    /// In a pattern, `*` stands for any characters of one level, `?` for one of them, `**` for any number
+    /// of levels, and `[a-c]` for one of some characters; `[*]`, `[?]` and `[[]` stand for themselves.
+    /// A pattern does not match groups: `net/**` matches all that `net` contains. Groups above what is
+    /// copied are copied with their attributes, other groups are left out.
+    ///
+    /// A pattern that matches no value and no series of the source is an error, before anything is
+    /// written.
+    ///
+    /// ```
+    /// use simrecorder_core::{CopyOptions, InMemoryDataStore, Recorder, copy};
+    ///
+    /// let (from, to) = (InMemoryDataStore::new(), InMemoryDataStore::new());
+    /// let recorder = Recorder::new(from.clone());
+    /// for key in ["net/e/rate", "net/e/spikes", "net/i/rate", "log"] {
+    ///     recorder.record(key, 1)?;
+    /// }
+    /// recorder.close()?;
+    ///
+    /// copy(&from, &to, CopyOptions::new().include("net/**").exclude("**/spikes"))?;
+    /// assert_eq!(
+    ///     Recorder::new(to).to_string(),
+    ///     "\
+    /// /
+    /// └── net           group
+    ///     ├── e         group
+    ///     │   └── rate  series  int32  [1]
+    ///     └── i         group
+    ///         └── rate  series  int32  [1]"
+    /// );
+    /// # Ok::<(), simrecorder_core::Error>(())
+    /// ```
+    pub fn include(mut self, pattern: impl Into<String>) -> Self {
+        self.patterns.include.push(pattern.into());
+        self
+    }
+
+    /// Leaves out the values and series whose keys match `pattern`, also those that are
+    /// [included](Self::include). What is left out is not read.
+    pub fn exclude(mut self, pattern: impl Into<String>) -> Self {
+        self.patterns.exclude.push(pattern.into());
         self
     }
 
@@ -194,7 +243,7 @@ impl Default for CopyOptions<'_> {
 impl fmt::Debug for CopyOptions<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("CopyOptions")
-            .field("only", &self.only)
+            .field("patterns", &self.patterns)
             .field("reencode", &self.reencode)
             .finish_non_exhaustive()
     }

@@ -9,6 +9,7 @@ use crate::store::data_store::{DataStore, DataStoreExt};
 use crate::store::errors;
 use crate::store::node::Node;
 use crate::tools::copy::progress::CopyProgress;
+use crate::tools::key_patterns::KeyPatterns;
 use crate::tools::target_clash;
 
 /// A key that is to be copied.
@@ -30,20 +31,24 @@ pub(super) enum What {
     },
 }
 
-/// All keys at `only` and below, groups before what is in them, after a check that the target
+/// The keys that the patterns select, groups before what is in them, after a check that the target
 /// has room for them.
 pub(super) fn plan(
     from: &dyn DataStore,
     to: &dyn DataStore,
-    only: &Key,
+    patterns: &KeyPatterns,
     reencode: bool,
 ) -> Result<Vec<Planned>> {
     if to.is_read_only() {
         return Err(errors::read_only("copy"));
     }
+    let selected = patterns.select(from, "copy")?;
+    let is_empty = selected.iter().all(|child| child.kind == NodeKind::Group);
+    if is_empty && !patterns.exclude.is_empty() {
+        return Err(all_excluded());
+    }
     let mut planned = Vec::new();
-    let mut open = vec![only.clone()];
-    while let Some(key) = open.pop() {
+    for key in selected.into_iter().map(|child| child.key) {
         let Some(node) = from.node(&key)? else {
             return Err(errors::nothing_at("copy").with_key(key.as_str()));
         };
@@ -52,12 +57,6 @@ pub(super) fn plan(
         }
         let what = match node {
             Node::Group { .. } => {
-                open.extend(
-                    from.children(&key)?
-                        .into_iter()
-                        .rev()
-                        .map(|child| child.key),
-                );
                 if !key.is_root() {
                     to.plan(&key, None)?;
                 }
@@ -91,6 +90,11 @@ fn plan_series(to: &dyn DataStore, view: &View) -> Result<u64> {
         return Ok(chunk);
     }
     to.plan(key, Some(schema))
+}
+
+fn all_excluded() -> Error {
+    let message = "the patterns exclude all values and series of the source";
+    Error::new(ErrorKind::NotFound, "copy", message)
 }
 
 fn check_clash(is: NodeKind, there: NodeKind) -> Result<()> {
