@@ -135,6 +135,7 @@ pub fn removing_is_ordered_with_what_is_recorded(harness: &dyn Harness) {
             recorder.set("new", "a value").unwrap();
             recorder.remove("x2").unwrap();
             recorder.record("x2/below", 1).unwrap();
+            assert_eq!(recorder.status().series_count, 3);
         },
         |recorder| {
             check_series(recorder, "x", &[value(1.5), value(2.5)]);

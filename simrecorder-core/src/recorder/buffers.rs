@@ -67,9 +67,17 @@ impl Buffers {
         all.iter().filter(is_below).cloned().collect()
     }
 
-    /// How many series there are.
+    /// How many buffers there are, those of removed series included.
     pub(super) fn count(&self) -> usize {
         self.all.read().len()
+    }
+
+    /// How many series there are.
+    pub(super) fn series_count(&self) -> usize {
+        let all = self.all.read();
+        all.iter()
+            .filter(|buffer| buffer.schema().is_some())
+            .count()
     }
 
     /// What the buffers take.

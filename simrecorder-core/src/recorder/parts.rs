@@ -96,7 +96,7 @@ impl Parts {
     pub(super) fn status(&self) -> Status {
         let pipelines = self.stores.pipelines().iter();
         Status {
-            series_count: self.buffers.count(),
+            series_count: self.buffers.series_count(),
             record_count: self.buffers.recorded(),
             buffered_bytes: self.buffers.bytes(),
             stores: pipelines.map(|pipeline| pipeline.status()).collect(),

@@ -7,6 +7,7 @@
 use std::ops::Bound;
 use std::path::Path;
 
+use bytes::Bytes;
 use heed::types::Bytes as Raw;
 use heed::{AnyTls, Database, RoTxn, RwTxn};
 use simrecorder_core::{Error, ErrorKind, Result};
@@ -155,9 +156,8 @@ pub(super) fn apply(txn: &mut RwTxn<'_>, entries: Entries, changes: &[Change]) -
                 entries.delete(txn, key.as_bytes())?;
             }
             Change::ErasePath { path } => erase_prefix(txn, entries, &prefix_of(path))?,
-            Change::MovePath { from, to } => {
-                move_prefix(txn, entries, &prefix_of(from), &prefix_of(to))?;
-            }
+            // Its entries were copied before.
+            Change::MovePath { from, .. } => erase_prefix(txn, entries, &prefix_of(from))?,
             Change::AppendTail { array, bytes } => append_tail(txn, entries, array, bytes)?,
             Change::ClearTail { array } => erase(txn, entries, &tail_prefix(array))?,
         }
@@ -186,25 +186,6 @@ fn erase_prefix(txn: &mut RwTxn<'_>, entries: Entries, prefix: &str) -> heed::Re
         erase(txn, entries, &[TAILS, prefix.as_bytes()].concat())?;
     }
     Ok(())
-}
-
-/// Moves entries one by one, so that they need not fit into memory together.
-fn move_prefix(txn: &mut RwTxn<'_>, entries: Entries, from: &str, to: &str) -> heed::Result<()> {
-    let mut key = from.as_bytes().to_vec();
-    loop {
-        let next = entries.get_greater_than_or_equal_to(txn, &key)?;
-        let Some((found, value)) = next.filter(|(found, _)| found.starts_with(from.as_bytes()))
-        else {
-            return Ok(());
-        };
-        key = found.to_vec();
-        if !is_metadata(&key) {
-            let value = value.to_vec();
-            let new = [to.as_bytes(), &key[from.len()..]].concat();
-            entries.put(txn, &new, &value)?;
-        }
-        entries.delete(txn, &key)?;
-    }
 }
 
 fn append_tail(
@@ -327,6 +308,38 @@ impl<'a> LmdbSnapshot<'a> {
             visit(self.text(key)?, value.len());
         }
         Ok(())
+    }
+
+    /// Changes that copy the entries below `from`, except for metadata, to below `to`: those after the entry
+    /// `after`, about `max_bytes` of them, and the key of the last one that was looked at; `None` if there
+    /// are no more.
+    pub(super) fn copies(
+        &self,
+        from: &str,
+        to: &str,
+        after: &str,
+        max_bytes: usize,
+    ) -> Result<Option<(Vec<Change>, String)>> {
+        let (_, end) = prefixed(from.as_bytes());
+        let range = (Bound::Excluded(after.as_bytes()), Bound::Excluded(&end[..]));
+        let entries = self.entries.range(self.txn, &range);
+        let (mut copies, mut bytes, mut last) = (Vec::new(), 0, None);
+        for entry in entries.map_err(|e| self.failed(e))? {
+            let (key, value) = entry.map_err(|e| self.failed(e))?;
+            let key = self.text(key)?;
+            if !is_metadata(key.as_bytes()) {
+                bytes += value.len();
+                copies.push(Change::Set {
+                    key: format!("{to}{}", &key[from.len()..]),
+                    value: Bytes::copy_from_slice(value),
+                });
+            }
+            last = Some(key);
+            if bytes >= max_bytes {
+                break;
+            }
+        }
+        Ok(last.map(|last| (copies, last)))
     }
 
     /// What is right below `prefix`, one seek for each name: what a name has below it is

@@ -27,6 +27,9 @@ use self::environment::Environment;
 use self::folder::Folder;
 use crate::storage::{Change, Snapshot, Storage};
 
+/// About so many bytes are copied in one transaction.
+const COPIED_AT_ONCE: usize = 8 << 20;
+
 /// How an [`LmdbStorage`] is opened.
 ///
 /// ```
@@ -285,12 +288,34 @@ impl LmdbStorage {
             return Err(error.with_key(self.0.path.display().to_string()));
         };
         entries::check(changes)?;
+        for change in changes {
+            if let Change::MovePath { from, to } = change {
+                self.copy_below(from, to)?;
+            }
+        }
         if changes.is_empty() {
             Ok(())
         } else {
             self.0.environment.commit(changes)?;
             check_not_deleted(&self.0.path, &[&writer.data, writer.lock.file()])
         }
+    }
+}
+
+impl LmdbStorage {
+    /// Copies entries in transactions of their own: all at once would not fit into memory.
+    fn copy_below(&self, from: &str, to: &str) -> Result<()> {
+        let environment = &self.0.environment;
+        let (from, to) = (entries::prefix_of(from), entries::prefix_of(to));
+        let mut last = from.clone();
+        while let Some((copies, next)) =
+            environment.read(|snapshot| snapshot.copies(&from, &to, &last, COPIED_AT_ONCE))?
+        {
+            entries::check(&copies)?;
+            environment.commit(&copies)?;
+            last = next;
+        }
+        Ok(())
     }
 }
 
