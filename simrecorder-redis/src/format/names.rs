@@ -72,6 +72,11 @@ impl Names {
         self.hierarchy("attributes")
     }
 
+    /// Hash, in a cluster: the keys of series that were removed.
+    pub(crate) fn removed(&self) -> String {
+        self.hierarchy("removed")
+    }
+
     /// Hash: the last commit of each writer.
     pub(crate) fn commits(&self) -> String {
         self.hierarchy("commits")

@@ -118,28 +118,35 @@ fn delete_keys(keyspace: &Keyspace, names: &Names) -> Result<()> {
                     unlink(part)?;
                 }
             }
-            Ok(Document::Series(_)) => {
-                let series = names.series(&key);
-                delete_frames(keyspace, &series)?;
-                for name in [series.index(), series.state(), series.commits()] {
-                    unlink(name)?;
-                }
-            }
+            Ok(Document::Series(_)) => delete_series(keyspace, &names.series(&key))?,
             _ => {
                 unlink(names.group(&key))?;
             }
         }
+    }
+    for key in keyspace.scan(&names.removed())?.into_keys() {
+        delete_series(keyspace, &names.series(&Key::new(key)?))?;
     }
     let others = [
         names.group(&Key::ROOT),
         names.commits(),
         names.writers(),
         names.attributes(),
+        names.removed(),
         nodes,
     ];
     let mut unlink: Vec<&[u8]> = vec![b"UNLINK"];
     unlink.extend(others.iter().map(|name| name.as_bytes()));
     keyspace.ask_one("open", &unlink).map(drop)
+}
+
+fn delete_series(keyspace: &Keyspace, series: &SeriesNames) -> Result<()> {
+    delete_frames(keyspace, series)?;
+    let names = [series.index(), series.state(), series.commits()];
+    for name in names {
+        keyspace.ask_one("open", &[b"UNLINK", name.as_bytes()])?;
+    }
+    Ok(())
 }
 
 fn delete_frames(keyspace: &Keyspace, series: &SeriesNames) -> Result<()> {

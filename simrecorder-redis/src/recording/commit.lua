@@ -314,7 +314,12 @@ function changes.remove()
         for _, within in ipairs(found) do
             local is = node_at(within) or {}
             if is.node == 'value' then unlink(values, is.frame, is.parts) end
-            if is.node == 'series' and series ~= '' then drop(prefix_of(within)) end
+            if is.node == 'series' and series ~= '' then
+                drop(prefix_of(within))
+            elseif is.node == 'series' then
+                -- The numbers of its commits stay on another node.
+                redis.call('HSET', string.gsub(nodes, 'nodes$', 'removed'), within, '')
+            end
             redis.call('DEL', groups .. within)
             redis.call('HDEL', nodes, within)
             redis.call('HDEL', attributes, within)
