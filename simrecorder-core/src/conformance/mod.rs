@@ -336,6 +336,7 @@ macro_rules! __conformance_cases {
                 a_view_may_be_read_by_many_threads,
             }
             values {
+                a_required_value_that_is_missing_names_the_nearest_keys,
                 a_value_is_overwritten_by_one_of_any_type_and_shape,
                 a_value_is_overwritten_after_reopening,
                 values_of_all_types_stand_beside_each_other,

@@ -143,3 +143,32 @@ pub fn a_value_is_read_as_its_own_type_only(harness: &dyn Harness) {
         },
     );
 }
+
+/// A value that is required and not there is an error with the nearest keys; `get` gives `None`.
+pub fn a_required_value_that_is_missing_names_the_nearest_keys(harness: &dyn Harness) {
+    write_and_check(
+        harness,
+        |recorder| {
+            recorder.set("meta/seed", 42_u64).unwrap();
+            recorder.set("meta/dt", 0.1).unwrap();
+            recorder.record("net/rate", 0.5).unwrap();
+        },
+        |recorder| {
+            assert_eq!(recorder.require_as::<u64>("meta/seed").unwrap(), 42);
+            assert_eq!(recorder.get("meta/Seed").unwrap(), None);
+            for missing in ["meta/Seed", "mata/seed", "seed", "meta/seed/x"] {
+                let nearest = format!(
+                    "require '{missing}': there is nothing at this key; the nearest keys are 'meta/seed'"
+                );
+                expect_error(recorder.require(missing), ErrorKind::NotFound, &[&nearest]);
+            }
+            expect_error(
+                recorder.require("net/rate"),
+                ErrorKind::KindMismatch,
+                &["a series"],
+            );
+            let other = recorder.require_as::<u64>("meta/dt");
+            expect_error(other, ErrorKind::TypeMismatch, &["require 'meta/dt'"]);
+        },
+    );
+}

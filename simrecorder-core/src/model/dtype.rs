@@ -156,6 +156,13 @@ mod sealed {
 /// `f32`, `f64`, [`half::f16`], [`half::bf16`], and the two complex types of `num_complex`.
 ///
 /// The set is closed: it is what every backend stores.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is no type of elements",
+    note = "elements are `bool`, integers and floats of at most 64 bits, `half::f16`, `half::bf16`, \
+            `num_complex::Complex32` and `num_complex::Complex64`",
+    note = "the rows of a `Vec<Vec<f64>>` may differ in length: record each as `Ragged(&row)`, or, if they \
+            do not, record an `Array2` of `simrecorder::ndarray` or a `Vec<[f64; N]>`"
+)]
 pub trait Element:
     sealed::Sealed + Copy + Default + PartialEq + fmt::Debug + Send + Sync + 'static
 {

@@ -7,6 +7,7 @@ pub(crate) mod dtype;
 pub(crate) mod key;
 pub(crate) mod kind;
 mod large_pages;
+mod mismatch;
 pub(crate) mod record;
 pub(crate) mod records;
 pub(crate) mod schema;

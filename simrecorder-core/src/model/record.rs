@@ -133,8 +133,10 @@ impl<'a> RecordRef<'a> {
 /// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be recorded as it is",
-    note = "wrap bytes of any length in `Blob(&bytes)`, rows of different length in `Ragged(&row)`, \
-            and anything else that `serde` serialises in `Object(&value)`"
+    note = "rows of different length: record each as `Ragged(&row)`",
+    note = "an array of another version of `ndarray`: use `simrecorder::ndarray`, or record \
+            `(array.shape(), elements)` with the elements as a slice in row-major order",
+    note = "bytes of any length: `Blob(&bytes)`; anything else that `serde` serialises: `Object(&value)`"
 )]
 pub trait IntoValue {
     /// The element type: an [`Element`], `str` for text, `[u8]` for bytes, `()` for objects.

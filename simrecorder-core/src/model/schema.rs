@@ -7,6 +7,7 @@ use crate::model::chunk::ChunkPolicy;
 use crate::model::compression::Compression;
 use crate::model::dtype::{DType, Element};
 use crate::model::kind::Kind;
+use crate::model::mismatch::remedy;
 use crate::model::record::IntoValue;
 use crate::model::record::RecordRef;
 use crate::model::value::ArrayValue;
@@ -304,15 +305,29 @@ impl Schema {
     /// record shape are the same.
     ///
     /// # Errors
-    /// [`ErrorKind::SchemaMismatch`] names both sides.
+    /// [`ErrorKind::SchemaMismatch`] names both sides, and what to record instead.
     pub fn check_same_records(&self, other: &Self) -> Result<()> {
         if (self.kind, self.dtype, &self.record_shape)
             == (other.kind, other.dtype, &other.record_shape)
         {
             return Ok(());
         }
-        let message = format!("the series holds {self}, this is {other}");
-        Err(Error::new(ErrorKind::SchemaMismatch, "record", message))
+        Err(self.mismatch_of(other))
+    }
+
+    /// The error of records of `other` in a series of this schema.
+    pub(crate) fn mismatch_of(&self, other: &Self) -> Error {
+        let remedy = remedy(self, other);
+        let message = format!("the series holds {self}, this is {other}; {remedy}");
+        Error::new(ErrorKind::SchemaMismatch, "record", message)
+    }
+
+    /// The schema of records that differ from those of this one in their elements.
+    pub(crate) fn with_elements_of<T: Element>(&self) -> Self {
+        match self.kind {
+            Kind::Ragged => Self::ragged::<T>(self.record_shape.clone()),
+            _ => Self::array::<T>(self.record_shape.clone()),
+        }
     }
 
     /// Whether `record` may stand in a series of this schema.
@@ -335,14 +350,7 @@ impl Schema {
     }
 
     pub(crate) fn mismatch(&self, record: &RecordRef<'_>) -> Error {
-        let other = Self::of_record(record);
-        self.check_same_records(&other).err().unwrap_or_else(|| {
-            Error::new(
-                ErrorKind::Internal,
-                "record",
-                "a record was refused without reason",
-            )
-        })
+        self.mismatch_of(&Self::of_record(record))
     }
 }
 

@@ -1,6 +1,7 @@
 //! Reading: views, selections, iteration, copying regions of elements, and the tree of keys.
 
 pub(crate) mod group;
+pub(crate) mod nearest;
 pub(crate) mod ragged_array;
 pub(crate) mod record_iter;
 pub(crate) mod region_copy;

@@ -341,7 +341,7 @@ impl Recorder {
 
 /// Reading.
 impl Recorder {
-    /// The value at `key`; `None` if there is nothing.
+    /// The value at `key`; `None` if there is nothing. [`require`](Self::require) makes that an error.
     ///
     /// # Errors
     /// [`KindMismatch`](ErrorKind::KindMismatch) if the key is a series or a group.
@@ -349,7 +349,8 @@ impl Recorder {
         self.reader().map_or(Ok(None), |reader| reader.get(key))
     }
 
-    /// The value at `key`, converted; `None` if there is nothing.
+    /// The value at `key`, converted; `None` if there is nothing. [`require_as`](Self::require_as) makes
+    /// that an error.
     ///
     /// # Errors
     /// As for [`get`](Self::get); [`TypeMismatch`](ErrorKind::TypeMismatch) if the value is no
@@ -359,6 +360,56 @@ impl Recorder {
         key: impl AsRef<str>,
     ) -> Result<Option<T>> {
         self.reader().map_or(Ok(None), |reader| reader.get_as(key))
+    }
+
+    /// The value at `key`, which has to be there.
+    ///
+    /// # Errors
+    /// [`NotFound`](ErrorKind::NotFound) names the nearest keys, also those that are equal but for
+    /// upper and lower case; [`KindMismatch`](ErrorKind::KindMismatch) if the key is a series or a
+    /// group.
+    ///
+    /// ```
+    /// use simrecorder_core::{ErrorKind, InMemoryDataStore, Recorder};
+    ///
+    /// let recorder = Recorder::new(InMemoryDataStore::new());
+    /// recorder.set("meta/seed", 42_u64)?;
+    /// assert_eq!(recorder.require("meta/seed")?.scalar::<u64>()?, 42);
+    ///
+    /// let error = recorder.require("meta/Sed").unwrap_err();
+    /// assert_eq!(error.kind(), ErrorKind::NotFound);
+    /// assert_eq!(
+    ///     error.to_string(),
+    ///     "require 'meta/Sed': there is nothing at this key; the nearest keys are 'meta/seed'"
+    /// );
+    /// # Ok::<(), simrecorder_core::Error>(())
+    /// ```
+    pub fn require(&self, key: impl AsRef<str>) -> Result<Value> {
+        match self.reader() {
+            Some(reader) => reader.require(key),
+            None => Err(recording_is_disabled("require", key.as_ref())),
+        }
+    }
+
+    /// The value at `key`, which has to be there, converted.
+    ///
+    /// # Errors
+    /// As for [`require`](Self::require); [`TypeMismatch`](ErrorKind::TypeMismatch) if the value is no
+    /// `T`.
+    ///
+    /// ```
+    /// # use simrecorder_core::{InMemoryDataStore, Recorder};
+    /// # let recorder = Recorder::new(InMemoryDataStore::new());
+    /// recorder.set("meta/dt", 0.1)?;
+    /// let dt: f64 = recorder.require_as("meta/dt")?;
+    /// # assert_eq!(dt, 0.1);
+    /// # Ok::<(), simrecorder_core::Error>(())
+    /// ```
+    pub fn require_as<T: TryFrom<Value, Error = Error>>(&self, key: impl AsRef<str>) -> Result<T> {
+        match self.reader() {
+            Some(reader) => reader.require_as(key),
+            None => Err(recording_is_disabled("require", key.as_ref())),
+        }
     }
 
     /// A lazy view of the series at `key`, with all that this recorder has recorded so far.

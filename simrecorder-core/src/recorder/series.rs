@@ -6,11 +6,13 @@ use std::sync::{Arc, OnceLock};
 
 use super::parts::Parts;
 use super::series_buffer::SeriesBuffer;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::Result;
 use crate::model::dtype::Element;
 use crate::model::key::Key;
+use crate::model::kind::NodeKind;
 use crate::model::record::{IntoValue, RecordRef};
 use crate::model::schema::Schema;
+use crate::store::errors::clash;
 
 /// A handle of one series with elements of type `T`, for the hottest loops.
 ///
@@ -53,11 +55,12 @@ impl<T: Element> Series<T> {
         if let Some(parts) = &parts {
             parts.stores.check_running(operation)?;
             let key = Key::new(key)?;
-            if let Some(schema) = parts.keys.series_schema(&key)? {
+            let clash = |key: &Key, is| clash(operation, key, is, NodeKind::Series);
+            if let Some(schema) = parts.keys.series_schema(&key, clash)? {
                 if schema.dtype() != Some(T::DTYPE) {
-                    let message = format!("the series holds {schema}, not {}", T::DTYPE);
-                    return Err(Error::new(ErrorKind::SchemaMismatch, operation, message)
-                        .with_key(key.as_str()));
+                    let wanted = schema.with_elements_of::<T>();
+                    let error = schema.mismatch_of(&wanted).with_operation(operation);
+                    return Err(error.with_key(key.as_str()));
                 }
                 let create = || Schema::clone(&schema);
                 let series = parts.keys.find_or_create(key.as_str(), create)?;

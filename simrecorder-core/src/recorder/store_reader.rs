@@ -11,14 +11,12 @@ use crate::model::kind::NodeKind;
 use crate::model::schema::Attributes;
 use crate::model::value::Value;
 use crate::reading::group::Group;
+use crate::reading::nearest::nearest_keys;
 use crate::reading::tree::{Listing, Tree};
 use crate::reading::view::View;
 use crate::store::data_store::{DataStore, DataStoreExt};
 use crate::store::errors::{closed, wrong_node};
 use crate::store::node::{Child, Node};
-
-/// How many keys an error names as near to the one that was asked for.
-const NEAREST_KEYS: usize = 3;
 
 /// The value at a key, if there is one.
 fn find_value(store: &dyn DataStore, key: &Key) -> Result<Option<Value>> {
@@ -89,6 +87,32 @@ impl StoreReader {
         value.map_err(|e| e.with_key(key).with_operation("get"))
     }
 
+    /// See [`Recorder::require`](crate::Recorder::require).
+    ///
+    /// # Errors
+    /// See there.
+    pub fn require(&self, key: impl AsRef<str>) -> Result<Value> {
+        let operation = "require";
+        let key = key.as_ref();
+        match self.get(key).map_err(|e| e.with_operation(operation))? {
+            Some(value) => Ok(value),
+            None => {
+                let key = Key::new_or_root(key).map_err(|e| e.with_operation(operation))?;
+                Err(self.not_found(&key, operation, NodeKind::Value))
+            }
+        }
+    }
+
+    /// See [`Recorder::require_as`](crate::Recorder::require_as).
+    ///
+    /// # Errors
+    /// See there.
+    pub fn require_as<T: TryFrom<Value, Error = Error>>(&self, key: impl AsRef<str>) -> Result<T> {
+        let key = key.as_ref();
+        let value = self.require(key).and_then(T::try_from);
+        value.map_err(|e| e.with_key(key).with_operation("require"))
+    }
+
     /// See [`Recorder::get_all`](crate::Recorder::get_all).
     ///
     /// # Errors
@@ -103,7 +127,7 @@ impl StoreReader {
                 result => return result,
             }
         }
-        Err(self.not_found(&key, operation))
+        Err(self.not_found(&key, operation, NodeKind::Series))
     }
 
     /// See [`Recorder::group`](crate::Recorder::group).
@@ -120,7 +144,7 @@ impl StoreReader {
                 None => {}
             }
         }
-        Err(self.not_found(&key, operation))
+        Err(self.not_found(&key, operation, NodeKind::Group))
     }
 
     /// See [`Recorder::keys`](crate::Recorder::keys).
@@ -240,14 +264,15 @@ impl StoreReader {
         })
     }
 
-    fn not_found(&self, key: &Key, operation: &'static str) -> Error {
-        let mut keys = self.keys().unwrap_or_default();
-        keys.sort_by_cached_key(|candidate| distance(candidate.as_str(), key.as_str()));
-        let message = match &keys[..] {
+    fn not_found(&self, key: &Key, operation: &'static str, wanted: NodeKind) -> Error {
+        let stores = self.prepare("", operation).map(|(_, stores)| stores);
+        let stores = self.stores(stores.unwrap_or_default());
+        let stores: Vec<_> = stores.filter_map(Result::ok).collect();
+        let nearest = nearest_keys(&stores, key, wanted);
+        let message = match &nearest[..] {
             [] => "there is nothing at this key; the recording is empty".to_owned(),
             keys => {
-                let names = keys.iter().take(NEAREST_KEYS).map(|key| format!("'{key}'"));
-                let names: Vec<_> = names.collect();
+                let names: Vec<_> = keys.iter().map(|key| format!("'{key}'")).collect();
                 format!(
                     "there is nothing at this key; the nearest keys are {}",
                     names.join(", ")
@@ -268,34 +293,4 @@ impl fmt::Display for StoreReader {
 pub(super) fn no_such_store(name: &str, names: &[&str]) -> Error {
     let message = format!("there is no such store; there are: {}", names.join(", "));
     Error::new(ErrorKind::NotFound, "store", message).with_key(name)
-}
-
-/// How many characters have to change to turn one text into the other (Levenshtein 1966), for
-/// the beginnings of both.
-fn distance(a: &str, b: &str) -> usize {
-    let (a, b): (Vec<_>, Vec<_>) = (a.chars().take(64).collect(), b.chars().take(64).collect());
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.iter().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, y) in b.iter().enumerate() {
-            let change = diagonal + usize::from(x != y);
-            diagonal = row[j + 1];
-            row[j + 1] = change.min(diagonal + 1).min(row[j] + 1);
-        }
-    }
-    row[b.len()]
-}
-
-#[cfg(test)]
-mod tests {
-    use super::distance;
-
-    #[test]
-    fn the_distance_counts_changes_insertions_and_deletions() {
-        assert_eq!(distance("net/v", "net/v"), 0);
-        assert_eq!(distance("net/v", "net/w"), 1);
-        assert_eq!(distance("kitten", "sitting"), 3);
-        assert_eq!(distance("", "abc"), 3);
-    }
 }

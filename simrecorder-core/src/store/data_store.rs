@@ -31,6 +31,11 @@ use crate::store::shared::SharedStore;
 /// - Errors name the operation, the key and the cause.
 ///
 /// The conformance suite (feature `conformance`) holds a store to all of this.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is no store",
+    note = "a path or URL is opened first: `simrecorder::create(\"run.mdb\")?`, or `open` to read a \
+            recording and `append` to add to it"
+)]
 pub trait DataStore: fmt::Debug + Send + Sync {
     /// The name of the backend, such as `memory` or `zarr`; it names the store in a recorder
     /// unless the user gives it another.

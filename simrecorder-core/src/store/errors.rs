@@ -30,6 +30,17 @@ pub fn wrong_node(is: NodeKind, operation: &'static str) -> Error {
     Error::new(ErrorKind::KindMismatch, operation, message)
 }
 
+/// A node that is no series was to be truncated.
+pub(crate) fn not_truncated(key: &Key, is: NodeKind) -> Error {
+    let message = match is {
+        NodeKind::Value => {
+            "this is a value, which has no records to cut off; set() replaces it, remove() removes it"
+        }
+        _ => "this is a group; truncate each of its series",
+    };
+    Error::new(ErrorKind::KindMismatch, "truncate", message).with_key(key.as_str())
+}
+
 /// There is nothing at the key.
 pub fn nothing_at(operation: &'static str) -> Error {
     Error::new(

@@ -238,7 +238,7 @@ impl Drain<'_> {
         let there = match self.to.node(key)? {
             None => None,
             Some(Node::Series(there)) => {
-                there.schema().check_same_records(view.schema())?;
+                check_same_schema(there.schema(), view.schema())?;
                 Some(there)
             }
             Some(other) => return Err(target_clash("drain", NodeKind::Series, other.kind())),
@@ -333,6 +333,16 @@ impl Drain<'_> {
         }
         Ok(())
     }
+}
+
+/// Checks that the target can keep records of the source.
+fn check_same_schema(to: &Schema, from: &Schema) -> Result<()> {
+    to.check_same_records(from).map_err(|_| {
+        let message = format!(
+            "the series holds {from}, the one in the target {to}; drain into another recording"
+        );
+        Error::new(ErrorKind::SchemaMismatch, "drain", message)
+    })
 }
 
 /// Checks that the target has the same records of `range` as the source, as far as it has not freed

@@ -4,12 +4,14 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod compiler_messages;
 #[cfg(feature = "conformance")]
 mod conformance_in_memory;
 #[cfg(feature = "conformance")]
 mod conformance_strict;
 mod copy;
 mod error_bound;
+mod error_messages;
 mod recorder_end;
 mod recorder_lifecycle;
 mod recorder_options;

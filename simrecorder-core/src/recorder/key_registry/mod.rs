@@ -21,7 +21,7 @@ use crate::recorder::pipeline::{CHANGE_BYTES, Reservation, change_bytes};
 use crate::recorder::series_buffer::SeriesBuffer;
 use crate::recorder::stores::Stores;
 use crate::store::commit::Change;
-use crate::store::errors::{clash, not_a_group, nothing_at};
+use crate::store::errors::{clash, not_a_group, not_truncated, nothing_at};
 use crate::store::node::Node;
 
 /// How many texts of one key are cached. The others are brought to the normal form each time.
@@ -256,17 +256,21 @@ impl KeyRegistry {
         Ok(new)
     }
 
-    /// What the series at `key` holds, if there is one.
-    pub(super) fn series_schema(&self, key: &Key) -> Result<Option<Arc<Schema>>> {
+    /// What the series at `key` holds, if there is one; `clash` makes the error of another node.
+    pub(super) fn series_schema(
+        &self,
+        key: &Key,
+        clash: impl Fn(&Key, NodeKind) -> Error,
+    ) -> Result<Option<Arc<Schema>>> {
         match self.nodes.lock().get(key) {
             Some(RegisteredNode::Series(series)) => return Ok(series.schema()),
-            Some(other) => return Err(clash("record", key, other.kind(), NodeKind::Series)),
+            Some(other) => return Err(clash(key, other.kind())),
             None => {}
         }
         for pipeline in self.stores.healthy() {
             match pipeline.node(key)? {
                 Some(Node::Series(view)) => return Ok(Some(Arc::clone(view.schema()))),
-                Some(other) => return Err(clash("record", key, other.kind(), NodeKind::Series)),
+                Some(other) => return Err(clash(key, other.kind())),
                 None => {}
             }
         }
@@ -286,7 +290,7 @@ impl KeyRegistry {
     pub(super) fn truncate(&self, text: &str, len: u64) -> Result<()> {
         self.stores.check_running("truncate")?;
         let key = Key::new(text)?;
-        let schema = self.series_schema(&key)?;
+        let schema = self.series_schema(&key, not_truncated)?;
         let schema = schema.ok_or_else(|| nothing_at("truncate"))?;
         for pipeline in self.stores.healthy() {
             let answer = self.stores.answer(pipeline, pipeline.node(&key))?;
