@@ -341,7 +341,7 @@ pub fn appending_waits_for_a_killed_writer<S: DataStore + 'static>(
         let recorder = Recorder::new(open(&path, OpenMode::OpenOrCreate).unwrap());
         recorder.record("n", 1_u64).unwrap();
         recorder.flush().unwrap();
-        let memory = vec![1_u8; 256 << 20];
+        let memory = vec![1_u8; 64 << 20];
         wait_for_parent();
         drop(memory);
         return;

@@ -11,7 +11,7 @@ use crate::store::errors::locked_by;
 
 /// How long a writer waits for the lock of another. The system gives up the lock of a killed process
 /// once it has cleaned up after it, which takes longer the more memory the process had.
-pub const LOCK_PATIENCE: Duration = Duration::from_secs(1);
+pub const LOCK_PATIENCE: Duration = Duration::from_secs(2);
 
 /// A lock file holds a process number, and a line break.
 const LONGEST_CONTENT: u64 = 32;
@@ -29,7 +29,7 @@ impl WriterLock {
     /// Locks the file at `path`, which is created if there is none, to write `recording`.
     ///
     /// # Errors
-    /// [`ErrorKind::Locked`], with the process that holds the lock, if it is not given up in a second;
+    /// [`ErrorKind::Locked`], with the process that holds the lock, if it is not given up in two seconds;
     /// [`ErrorKind::InvalidArgument`] if the file is of other software; what the system reports.
     pub fn acquire(path: &Path, recording: &Path) -> Result<Self> {
         let failed = |error| Error::io("open", path, error);

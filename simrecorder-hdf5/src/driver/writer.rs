@@ -5,7 +5,7 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
-use simrecorder_core::backend::{Position, check_not_deleted};
+use simrecorder_core::backend::{Position, check_not_deleted, names};
 use simrecorder_core::{Error, ErrorKind, Result};
 
 use super::disk::{Disk, Paths};
@@ -507,7 +507,10 @@ impl Writer {
 
 impl Drop for Writer {
     fn drop(&mut self) {
-        journal::unsign(&self.journal.file);
+        // One that was closed is gone.
+        if names(&self.paths.journal, &self.journal.file).unwrap_or(false) {
+            journal::unsign(&self.journal.file);
+        }
         // Whoever still reads notes holds the journal open, but not its lock.
         let _ = self.journal.file.unlock();
     }
