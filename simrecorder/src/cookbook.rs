@@ -111,6 +111,44 @@
 //! # Ok::<(), simrecorder::Error>(())
 //! ```
 //!
+//! # End on Ctrl-C or SIGTERM without losing a record
+//!
+//! A signal that nothing handles ends the process at once, and what was recorded after the last commit,
+//! about a second, is lost. With the crate [`signal-hook`](https://docs.rs/signal-hook), the signal sets
+//! a flag instead, which the loop checks. Batch systems send SIGTERM some time before they kill a job.
+//!
+//! ```
+//! use std::sync::Arc;
+//! use std::sync::atomic::{AtomicBool, Ordering};
+//!
+//! use signal_hook::consts::{SIGINT, SIGTERM};
+//! use simrecorder::{InMemoryDataStore, Recorder};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let is_ending = Arc::new(AtomicBool::new(false));
+//! for signal in [SIGINT, SIGTERM] {
+//!     // A second Ctrl-C ends the program at once.
+//!     signal_hook::flag::register_conditional_shutdown(signal, 1, is_ending.clone())?;
+//!     signal_hook::flag::register(signal, is_ending.clone())?;
+//! }
+//! # let store = InMemoryDataStore::new();
+//! let recorder = Recorder::new(store);
+//! for step in 0..1000_u64 {
+//!     if is_ending.load(Ordering::Relaxed) {
+//!         break;
+//!     }
+//!     recorder.record("step", step)?;
+//! }
+//! recorder.close()?; // also after a signal
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! [`std::process::exit`] does not run what follows either: return from `main` instead, or call
+//! [`close`](crate::Recorder::close) before. The example `interrupt` is a whole program that also
+//! continues its recording; [`Recorder`](crate::Recorder#ends-of-a-program) lists what each end of a
+//! program leaves.
+//!
 //! # Make a directory of a recording, for colleagues
 //!
 //! ```

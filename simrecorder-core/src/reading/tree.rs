@@ -41,12 +41,12 @@ const COLUMNS: usize = 4;
 ///
 /// let tree = "\
 /// /
-/// ├── log          series  text           [1]
-/// ├── meta         group
-/// │   └── seed     value   uint64                    42
-/// └── net          group
-///     ├── spikes   series  ragged uint32  [1, var]
-///     └── v        series  float32        [0, 100]   mV";
+/// ├── log         series  text           [1]
+/// ├── meta        group
+/// │   └── seed    value   uint64                   42
+/// └── net         group
+///     ├── spikes  series  ragged uint32  [1, var]
+///     └── v       series  float32        [0, 100]  mV";
 /// assert_eq!(recorder.to_string(), tree);
 /// assert_eq!(store.tree().to_string(), tree);
 /// # Ok::<(), simrecorder_core::Error>(())

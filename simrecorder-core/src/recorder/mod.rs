@@ -82,6 +82,21 @@ use crate::store::node::Child;
 /// - [`close`](Self::close) reports every error. Dropping the last handle does the same work
 ///   and logs what it could not write.
 ///
+/// # Ends of a program
+/// Nothing that was flushed is ever lost. What was recorded after the last commit depends on how the
+/// program ends:
+///
+/// | the program ends by | what is there |
+/// |---|---|
+/// | [`close`](Self::close) | everything, or the error says what is missing |
+/// | dropping the last handle without `close`, also in a panic that unwinds | everything, if the stores finish within [`drop_timeout`](RecorderOptions::drop_timeout); errors are logged with `tracing` only |
+/// | a signal without a handler (Ctrl-C, SIGTERM, SIGKILL), [`std::process::exit`], an abort, a panic with `panic = "abort"`, a recorder in a `static` or passed to [`std::mem::forget`] | what was flushed, and what was committed since: all but about the last second |
+///
+/// After the last kind of end, a file is as a killed process leaves it: simrecorder reads all of it, and
+/// other software sees what the last [`checkpoint`](Self::checkpoint) wrote. To show it the rest, open
+/// the recording for appending and close it. A handler of Ctrl-C and SIGTERM sets a flag that the loop
+/// checks, and `close` follows the loop: see the cookbook of `simrecorder`, and its example `interrupt`.
+///
 /// # Handles
 /// A clone is cheap and stands for the same recorder. All methods take `&self`.
 #[derive(Clone)]
@@ -309,6 +324,10 @@ impl Recorder {
     /// [`Closed`](crate::ErrorKind::Closed); views that were taken before go on to work.
     ///
     /// A second `close` succeeds and does nothing, unless the first one failed.
+    ///
+    /// Without `close`, dropping the last handle writes the same, but only logs its errors. A signal
+    /// without a handler, [`std::process::exit`] and an abort do not drop anything, and lose what was
+    /// recorded after the last commit: see [Ends of a program](Self#ends-of-a-program).
     ///
     /// # Errors
     /// The error of each store that failed, now or before, and again each time.

@@ -8,7 +8,7 @@ use simrecorder_core::{
 /// The text of a mismatch.
 #[track_caller]
 fn mismatch(result: Result<()>, parts: &[&str]) {
-    let error = result.unwrap_err();
+    let error = result.expect_err("the record differs");
     assert_eq!(error.kind(), ErrorKind::SchemaMismatch, "{error}");
     let text = error.to_string();
     for part in parts {

@@ -3,6 +3,7 @@
 
 mod contract;
 mod contract_redis;
+mod endings;
 mod faulty_disks;
 mod faulty_stores;
 mod home;
