@@ -1,6 +1,10 @@
 //! How an HDF5 recording is opened.
 
+use std::time::Duration;
+
 use simrecorder_core::{ChunkPolicy, Compression, Durability, OpenMode};
+
+use crate::driver::logged_file::{LOCK_TIMEOUT, Writing};
 
 /// How an HDF5 recording is opened.
 ///
@@ -8,6 +12,7 @@ use simrecorder_core::{ChunkPolicy, Compression, Durability, OpenMode};
 /// |---|---|
 /// | [`mode`](Self::mode) | [`OpenMode::Read`] |
 /// | [`durability`](Self::durability) | [`Durability::Power`] |
+/// | [`lock_timeout`](Self::lock_timeout) | 2 seconds |
 /// | [`chunk_policy`](Self::chunk_policy) | chunks of about 1 MiB |
 /// | [`compression`](Self::compression) | [`Compression::Fast`] |
 ///
@@ -26,16 +31,44 @@ use simrecorder_core::{ChunkPolicy, Compression, Durability, OpenMode};
 /// recorder.close()?;
 /// # Ok::<(), simrecorder_core::Error>(())
 /// ```
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Hdf5Options {
     pub(crate) mode: OpenMode,
     pub(crate) durability: Durability,
+    pub(crate) lock_timeout: Duration,
     pub(crate) chunk_policy: ChunkPolicy,
     pub(crate) compression: Compression,
 }
 
+impl Default for Hdf5Options {
+    fn default() -> Self {
+        Self {
+            mode: OpenMode::default(),
+            durability: Durability::default(),
+            lock_timeout: LOCK_TIMEOUT,
+            chunk_policy: ChunkPolicy::default(),
+            compression: Compression::default(),
+        }
+    }
+}
+
 impl Hdf5Options {
+    /// Options to open a file again that was written in this way.
+    pub(crate) fn of(mode: OpenMode, writing: Writing) -> Self {
+        Self::default()
+            .mode(mode)
+            .durability(writing.durability)
+            .lock_timeout(writing.lock_timeout)
+    }
+
+    pub(crate) fn writing(&self) -> Writing {
+        Writing {
+            durability: self.durability,
+            lock_timeout: self.lock_timeout,
+        }
+    }
+
     /// What to do with the recording that is, or is not, there.
     #[must_use]
     pub fn mode(mut self, mode: OpenMode) -> Self {
@@ -54,6 +87,29 @@ impl Hdf5Options {
     #[must_use]
     pub fn chunk_policy(mut self, policy: ChunkPolicy) -> Self {
         self.chunk_policy = policy;
+        self
+    }
+
+    /// How long opening for writing, checkpoints and `close` wait for other programs, such as h5py, to
+    /// close the file; by default 2 seconds. Then they fail with
+    /// [`Locked`](simrecorder_core::ErrorKind::Locked), nothing is lost, and they can be tried again.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use simrecorder_core::OpenMode;
+    /// use simrecorder_hdf5::Hdf5DataStore;
+    ///
+    /// # let folder = tempfile::tempdir().unwrap();
+    /// # let path = folder.path().join("run.h5");
+    /// let store = Hdf5DataStore::options()
+    ///     .mode(OpenMode::CreateNew)
+    ///     .lock_timeout(Duration::from_secs(60))
+    ///     .open(path)?;
+    /// # Ok::<(), simrecorder_core::Error>(())
+    /// ```
+    #[must_use]
+    pub fn lock_timeout(mut self, timeout: Duration) -> Self {
+        self.lock_timeout = timeout;
         self
     }
 

@@ -11,6 +11,7 @@ use simrecorder_core::{
     Result, Schema, expand_home,
 };
 
+use crate::driver::locks::held;
 use crate::format::node::{StoredNode, groups_on_the_way};
 use crate::library::{link_names, open_object, reference};
 use crate::options::Hdf5Options;
@@ -33,7 +34,10 @@ use crate::recording::series::{NewSeries, load};
 /// | [`options`](Self::options) | as set | as set |
 ///
 /// Beside `run.h5` stands `run.h5.journal` while it is written, and after a kill: both belong
-/// together until the next `close`.
+/// together until the next `close`. So long, the root of the file has the attribute
+/// `simrecorder_unfinished`, which other software shows. A checkpoint, and so `close`, cannot be made
+/// while another program has the file open: it fails with [`ErrorKind::Locked`] after
+/// [`lock_timeout`](Hdf5Options::lock_timeout), and can be tried again.
 ///
 /// Damage is an [`ErrorKind::Corrupt`] for the reads that touch it, with one exception: libhdf5
 /// parses the file in this process, and where it finds a text or bytes of another length than its
@@ -274,6 +278,15 @@ impl DataStore for Hdf5DataStore {
         self.recording.checkpoint(&mut state)
     }
 
+    fn checkpoint_at_once(&self) -> Result<()> {
+        if self.is_read_only() {
+            return Ok(());
+        }
+        let mut state = self.recording.state.write();
+        self.recording.check_writable("checkpoint")?;
+        self.recording.checkpoint_at_once(&mut state)
+    }
+
     fn close(&self) -> Result<()> {
         let mut state = self.recording.state.write();
         if self.is_read_only() {
@@ -282,8 +295,12 @@ impl DataStore for Hdf5DataStore {
         let closed = match self.recording.closed.swap(true, Ordering::AcqRel) {
             false => self.recording.close(&mut state),
             true if state.is_unfinished => {
-                let appended = Self::append(self.path()).and_then(|store| store.close());
-                appended.map_err(|e| e.with_operation("close"))
+                let options = Hdf5Options::of(OpenMode::Append, self.recording.writing);
+                let appended = options.open(self.path()).and_then(|store| store.close());
+                appended.map_err(|error| match error.kind() {
+                    ErrorKind::Locked => held("close", self.path()),
+                    _ => error.with_operation("close"),
+                })
             }
             true => Ok(()),
         };

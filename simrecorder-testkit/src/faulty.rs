@@ -121,6 +121,10 @@ impl<S: DataStore> DataStore for FaultyStore<S> {
         self.operation(|| self.inner.checkpoint())
     }
 
+    fn checkpoint_at_once(&self) -> Result<()> {
+        self.operation(|| self.inner.checkpoint_at_once())
+    }
+
     fn close(&self) -> Result<()> {
         self.operation(|| self.inner.close())
     }

@@ -228,6 +228,26 @@ pub fn a_closed_store_refuses_changes_and_still_reads(harness: &dyn Harness) {
     });
 }
 
+/// A checkpoint that waits for no other program does what every checkpoint does where there is none.
+pub fn a_checkpoint_at_once_is_one_where_no_other_program_is_waited_for(harness: &dyn Harness) {
+    let store = open(harness, OpenMode::CreateNew);
+    store.checkpoint_at_once().unwrap();
+    let declare = vec![declare("group/n", Schema::scalar::<u64>())];
+    commit(&store, declare).unwrap();
+    for start in [0, 5] {
+        let numbers = append_numbers(&store, "group/n", start, start..start + 5);
+        commit(&store, vec![numbers]).unwrap();
+        store.checkpoint_at_once().unwrap();
+        let end = start + 5;
+        check_numbers(&store.series_view(&key("group/n")).unwrap(), 0..end);
+    }
+    store.close().unwrap();
+    expect_error(store.checkpoint_at_once(), ErrorKind::Closed, &[]);
+    check_reopened(harness, |reader| {
+        check_numbers(&reader.get_all("group/n").unwrap(), 0..10);
+    });
+}
+
 /// After `close`, a recorder refuses every call; views that were taken go on to work.
 pub fn a_closed_recorder_refuses_every_call(harness: &dyn Harness) {
     let writer = recorder(harness, OpenMode::CreateNew);

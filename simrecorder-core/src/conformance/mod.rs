@@ -243,6 +243,7 @@ macro_rules! __conformance_cases {
                 a_read_only_store_refuses_every_change,
                 a_recorder_on_a_read_only_store_refuses_every_change,
                 a_closed_store_refuses_changes_and_still_reads,
+                a_checkpoint_at_once_is_one_where_no_other_program_is_waited_for,
                 a_closed_recorder_refuses_every_call,
                 what_was_committed_is_there_without_closing,
                 a_second_writer_is_locked_out_or_may_write_too,

@@ -1,14 +1,16 @@
-//! The thread that commits at regular times.
+//! The thread that commits and does checkpoints at regular times.
 
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex, MutexGuard};
 
 use super::buffers::Buffers;
+use super::options::RecorderOptions;
 use super::pipeline::{Barrier, BarrierKind, WhenFull};
 use super::stores::Stores;
+use crate::error::ErrorKind;
 
 /// Commits what a recorder holds at every interval, until it is stopped.
 #[derive(Debug)]
@@ -17,31 +19,48 @@ pub(super) struct CommitTimer {
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
-/// Commits without waiting for them.
+/// Commits and does checkpoints without waiting for them.
 #[derive(Debug)]
 struct BackgroundCommits {
     stores: Arc<Stores>,
     buffers: Arc<Buffers>,
-    /// The last barrier of each store.
-    last: Vec<Option<Arc<Barrier>>>,
+    commits: Schedule,
+    checkpoints: Schedule,
+    /// The last barriers of each store.
+    last: Vec<LastBarriers>,
     /// The series to begin with: the one that found no room, so that not always the same ones find
     /// none.
     next_series: usize,
 }
 
+#[derive(Clone, Debug, Default)]
+struct LastBarriers {
+    commit: Option<Arc<Barrier>>,
+    checkpoint: Option<Arc<Barrier>>,
+}
+
+/// Regular times, if there are any.
+#[derive(Debug)]
+struct Schedule {
+    interval: Option<Duration>,
+    next: Option<Instant>,
+}
+
 impl CommitTimer {
     pub(super) fn start(
-        interval: Option<Duration>,
+        options: &RecorderOptions,
         stores: &Arc<Stores>,
         buffers: &Arc<Buffers>,
     ) -> Self {
         let stopped = Arc::<(Mutex<bool>, Condvar)>::default();
-        let interval = interval.filter(|_| stores.is_threaded());
-        let thread = interval.and_then(|interval| {
-            let commits = BackgroundCommits::new(Arc::clone(stores), Arc::clone(buffers));
+        let commits = BackgroundCommits::new(options, Arc::clone(stores), Arc::clone(buffers));
+        let is_needed = stores.is_threaded() && commits.pause().is_some();
+        let thread = is_needed.then(|| {
             let stopped = Arc::clone(&stopped);
             let timer = std::thread::Builder::new().name("simrecorder-timer".into());
-            let thread = timer.spawn(move || run(commits, &stopped, interval));
+            timer.spawn(move || run(commits, &stopped))
+        });
+        let thread = thread.and_then(|thread| {
             if let Err(error) = &thread {
                 tracing::error!(%error, "no thread for timed commits; only flush() will commit");
             }
@@ -64,10 +83,12 @@ impl CommitTimer {
     }
 }
 
-fn run(mut commits: BackgroundCommits, stopped: &(Mutex<bool>, Condvar), interval: Duration) {
+fn run(mut commits: BackgroundCommits, stopped: &(Mutex<bool>, Condvar)) {
     let mut stop = stopped.0.lock();
-    while !*stop {
-        stopped.1.wait_for(&mut stop, interval);
+    while let Some(pause) = commits.pause() {
+        if !*stop {
+            stopped.1.wait_for(&mut stop, pause);
+        }
         if *stop {
             return;
         }
@@ -75,15 +96,41 @@ fn run(mut commits: BackgroundCommits, stopped: &(Mutex<bool>, Condvar), interva
     }
 }
 
+impl Schedule {
+    fn new(interval: Option<Duration>) -> Self {
+        // A time that is too far away never comes.
+        let next = interval.and_then(|interval| Instant::now().checked_add(interval));
+        Self { interval, next }
+    }
+
+    /// Whether the time has come. If so, the next one is an interval later.
+    fn is_due(&mut self) -> bool {
+        let is_due = self.next.is_some_and(|next| Instant::now() >= next);
+        if is_due {
+            *self = Self::new(self.interval);
+        }
+        is_due
+    }
+}
+
 impl BackgroundCommits {
-    fn new(stores: Arc<Stores>, buffers: Arc<Buffers>) -> Self {
-        let last = vec![None; stores.pipelines().len()];
+    fn new(options: &RecorderOptions, stores: Arc<Stores>, buffers: Arc<Buffers>) -> Self {
+        let last = vec![LastBarriers::default(); stores.pipelines().len()];
         Self {
             stores,
             buffers,
+            commits: Schedule::new(options.commit_interval),
+            checkpoints: Schedule::new(options.checkpoint_interval),
             last,
             next_series: 0,
         }
+    }
+
+    /// How long to wait for the next time; `None` if there is none.
+    fn pause(&self) -> Option<Duration> {
+        let times = [self.commits.next, self.checkpoints.next];
+        let next = times.into_iter().flatten().min()?;
+        Some(next.saturating_duration_since(Instant::now()))
     }
 
     fn commit(&mut self) {
@@ -91,13 +138,32 @@ impl BackgroundCommits {
         if self.stores.is_closed() {
             return;
         }
+        let is_checkpoint = self.checkpoints.is_due();
+        if !(self.commits.is_due() || is_checkpoint) {
+            return;
+        }
         let without_room = self.buffers.send_all(WhenFull::Fail, self.next_series);
         self.next_series = without_room.unwrap_or(0);
         for (pipeline, last) in self.stores.pipelines().iter().zip(&mut self.last) {
-            // A store that is behind does not get another barrier.
-            if last.as_ref().is_none_or(|barrier| barrier.is_complete()) {
-                *last = Some(pipeline.send_barrier(BarrierKind::Flush));
+            if last.wants_checkpoint(is_checkpoint) {
+                last.checkpoint = Some(pipeline.send_barrier(BarrierKind::TimedCheckpoint));
+            } else if last.commit.as_ref().is_none_or(|it| it.is_complete()) {
+                // A store that is behind does not get another barrier.
+                last.commit = Some(pipeline.send_barrier(BarrierKind::Flush));
             }
+        }
+    }
+}
+
+impl LastBarriers {
+    /// Whether a store gets a checkpoint now: because the time has come and it is done with the last
+    /// one, or because another program had the store open the last time.
+    fn wants_checkpoint(&self, is_due: bool) -> bool {
+        match self.checkpoint.as_ref().map(|barrier| barrier.result()) {
+            None => is_due,
+            Some(None) => false,
+            Some(Some(Err(error))) if error.kind() == ErrorKind::Locked => true,
+            Some(Some(_)) => is_due,
         }
     }
 }

@@ -87,6 +87,6 @@ impl<S: DataStore> DataStore for Named<S> {
         &self.name
     }
 
-    delegate_store!(self => self.store; is_read_only nodes children plan prepare commit remove rename checkpoint close
-        as_shared as_encoded);
+    delegate_store!(self => self.store; is_read_only nodes children plan prepare commit remove rename
+        checkpoint checkpoint_at_once close as_shared as_encoded);
 }

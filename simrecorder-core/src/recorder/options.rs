@@ -60,6 +60,7 @@ pub enum OnDivergence {
 /// | [`memory_bound`](Self::memory_bound) | 256 MiB |
 /// | [`memory_policy`](Self::memory_policy) | [`MemoryPolicy::Block`] |
 /// | [`commit_interval`](Self::commit_interval) | 1 second |
+/// | [`checkpoint_interval`](Self::checkpoint_interval) | none |
 /// | [`inline`](Self::inline) | no: encoding and writing run on threads of their own |
 /// | [`encoding_threads`](Self::encoding_threads) | the processors, shared among the stores; 1 to 4 for each |
 /// | [`on_store_error`](Self::on_store_error) | [`OnStoreError::Stop`] |
@@ -82,6 +83,7 @@ pub struct RecorderOptions {
     pub(crate) memory_bound: usize,
     pub(crate) memory_policy: MemoryPolicy,
     pub(crate) commit_interval: Option<Duration>,
+    pub(crate) checkpoint_interval: Option<Duration>,
     pub(crate) inline: bool,
     pub(crate) encoding_threads: Option<NonZero<usize>>,
     pub(crate) on_store_error: OnStoreError,
@@ -95,6 +97,7 @@ impl Default for RecorderOptions {
             memory_bound: 256 << 20,
             memory_policy: MemoryPolicy::default(),
             commit_interval: Some(Duration::from_secs(1)),
+            checkpoint_interval: None,
             inline: false,
             encoding_threads: None,
             on_store_error: OnStoreError::default(),
@@ -131,6 +134,29 @@ impl RecorderOptions {
     #[must_use]
     pub fn commit_interval(mut self, interval: impl Into<Option<Duration>>) -> Self {
         self.commit_interval = interval.into().map(|interval| interval.max(MIN_INTERVAL));
+        self
+    }
+
+    /// How often everything is brought into the form that other software reads, as
+    /// [`checkpoint`](crate::Recorder::checkpoint) does, while the recorder runs; `None` for never,
+    /// which is the default. At least a millisecond. Inline recorders never do.
+    ///
+    /// Recording does not wait for it. A store that another program has open, such as an HDF5 file
+    /// in h5py, is left out, and tried again with the next commits. Each checkpoint writes the
+    /// unfinished chunk of every series, so an interval of seconds costs time and space.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use simrecorder_core::{InMemoryDataStore, Recorder, RecorderOptions};
+    ///
+    /// let options = RecorderOptions::new().checkpoint_interval(Duration::from_secs(600));
+    /// let recorder = Recorder::with_options(InMemoryDataStore::new(), options);
+    /// # recorder.record("rate", 0.5)?;
+    /// # Ok::<(), simrecorder_core::Error>(())
+    /// ```
+    #[must_use]
+    pub fn checkpoint_interval(mut self, interval: impl Into<Option<Duration>>) -> Self {
+        self.checkpoint_interval = interval.into().map(|interval| interval.max(MIN_INTERVAL));
         self
     }
 

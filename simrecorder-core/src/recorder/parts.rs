@@ -54,7 +54,7 @@ impl Parts {
             Arc::clone(&buffers),
             pool,
         ));
-        let timer = CommitTimer::start(options.commit_interval, &stores, &buffers);
+        let timer = CommitTimer::start(options, &stores, &buffers);
         Self {
             fast_path: FastPath::new(stop, cache),
             keys,

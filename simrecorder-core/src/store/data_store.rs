@@ -115,6 +115,13 @@ pub trait DataStore: fmt::Debug + Send + Sync {
     ///   store: what was committed is safe, and it may be tried again.
     fn checkpoint(&self) -> Result<()>;
 
+    /// Does a checkpoint unless that would have to wait for another program: then it is `Locked` at
+    /// once, and nothing is written. By default it calls [`checkpoint`](Self::checkpoint), which is
+    /// right where that never waits.
+    fn checkpoint_at_once(&self) -> Result<()> {
+        self.checkpoint()
+    }
+
     /// Does a checkpoint, if it is writable, and ends writing. Existing views remain readable.
     ///
     /// - Closed already: succeeds and does nothing.
@@ -191,6 +198,11 @@ macro_rules! delegate_store {
             $store.checkpoint()
         }
     };
+    (@ checkpoint_at_once $this:ident $store:expr) => {
+        fn checkpoint_at_once(&$this) -> $crate::Result<()> {
+            $store.checkpoint_at_once()
+        }
+    };
     (@ close $this:ident $store:expr) => {
         fn close(&$this) -> $crate::Result<()> {
             $store.close()
@@ -211,7 +223,7 @@ macro_rules! delegate_store {
 #[deny(clippy::missing_trait_methods)]
 impl<S: DataStore + ?Sized> DataStore for Arc<S> {
     delegate_store!(self => (**self); name is_read_only nodes children plan prepare commit remove
-        rename checkpoint close as_shared as_encoded);
+        rename checkpoint checkpoint_at_once close as_shared as_encoded);
 }
 
 /// The convenient forms of [`DataStore`], for every store.

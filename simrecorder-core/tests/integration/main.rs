@@ -12,6 +12,7 @@ mod conformance_strict;
 mod copy;
 mod error_bound;
 mod error_messages;
+mod recorder_checkpoints;
 mod recorder_end;
 mod recorder_lifecycle;
 mod recorder_options;

@@ -83,6 +83,7 @@ pub(crate) enum Op {
     Prepare,
     Commit,
     Checkpoint,
+    CheckpointAtOnce,
     Close,
 }
 
@@ -150,6 +151,11 @@ impl<H: Hook> DataStore for Adapter<H> {
     fn checkpoint(&self) -> Result<()> {
         self.hook.before(Op::Checkpoint, None)?;
         self.store.checkpoint()
+    }
+
+    fn checkpoint_at_once(&self) -> Result<()> {
+        self.hook.before(Op::CheckpointAtOnce, None)?;
+        self.store.checkpoint_at_once()
     }
 
     fn close(&self) -> Result<()> {

@@ -4,9 +4,12 @@ use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use simrecorder_core::backend::sync_directory;
 use simrecorder_core::{Durability, Error, ErrorKind, Result};
+
+use super::logged_file::Writing;
 
 /// Where the files of a recording are.
 #[derive(Clone, Debug)]
@@ -61,16 +64,20 @@ impl Paths {
     }
 }
 
-/// Changes files.
+/// How files are changed: whether they are synced, and how long other programs are waited for that
+/// have them open.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Disk {
     syncs: bool,
+    pub(super) lock_timeout: Duration,
 }
 
 impl Disk {
-    pub(super) fn new(durability: Durability) -> Self {
+    pub(super) fn new(writing: impl Into<Writing>) -> Self {
+        let writing = writing.into();
         Self {
-            syncs: durability != Durability::Process,
+            syncs: writing.durability != Durability::Process,
+            lock_timeout: writing.lock_timeout,
         }
     }
 

@@ -16,8 +16,9 @@ use simrecorder_core::{Error, ErrorKind, Result};
 
 use super::disk::Paths;
 use super::journal;
+use super::logged_file::LOCK_TIMEOUT;
 
-/// How long opening and checkpoints wait for other programs to close the file.
+/// How long a process is waited for that ends a checkpoint, or makes a file.
 const PATIENCE: Duration = Duration::from_secs(2);
 const PAUSE: Duration = Duration::from_millis(20);
 
@@ -83,20 +84,23 @@ pub(super) struct MainLock {
     file: Arc<File>,
     /// Whether the file system has such locks.
     is_supported: bool,
+    /// How long other programs are waited for.
+    timeout: Duration,
 }
 
 impl MainLock {
     /// Looks that no other program has the file open, and keeps others from writing it.
-    pub(super) fn acquire(file: Arc<File>, path: &Path) -> Result<Self> {
+    pub(super) fn acquire(file: Arc<File>, path: &Path, timeout: Duration) -> Result<Self> {
         let mut lock = Self {
             file,
             is_supported: true,
+            timeout,
         };
         let start = Instant::now();
         let attempt = loop {
             match lock.attempt(FlockOperation::NonBlockingLockExclusive) {
                 // It may be held for a moment only, by a program that looks whether it can write.
-                Ok(false) if start.elapsed() < patience() => thread::sleep(PAUSE),
+                Ok(false) if start.elapsed() < timeout => thread::sleep(PAUSE),
                 attempt => break attempt,
             }
         };
@@ -104,7 +108,7 @@ impl MainLock {
             Ok(true) => Ok(lock),
             Ok(false) => {
                 let message = "another program has this file open (h5py, or another recorder); \
-                               close it there first, or open it read only";
+                               close it there and try again, or open it read only";
                 Err(Error::new(ErrorKind::Locked, "open", message)
                     .with_key(path.display().to_string()))
             }
@@ -136,7 +140,7 @@ impl MainLock {
                 .attempt(FlockOperation::NonBlockingLockShared)
                 .map_err(failed)?
         {
-            if start.elapsed() >= patience() {
+            if start.elapsed() >= self.timeout.max(LOCK_TIMEOUT) {
                 let message = "another program opened this file for writing while it is recorded \
                                to; close it there, then open the file here again";
                 return Err(Error::new(ErrorKind::Locked, "write", message)
@@ -148,7 +152,12 @@ impl MainLock {
     }
 
     /// Keeps other programs from reading the file, which must be closed in all of them.
-    pub(super) fn exclude(&self, operation: &'static str, path: &Path) -> Result<()> {
+    pub(super) fn exclude(
+        &self,
+        operation: &'static str,
+        path: &Path,
+        patience: Duration,
+    ) -> Result<()> {
         let failed = |error| Error::io(operation, path, error);
         let start = Instant::now();
         while self.is_supported
@@ -158,17 +167,22 @@ impl MainLock {
         {
             // An attempt that fails has given up the shared lock.
             self.share(path)?;
-            if start.elapsed() >= patience() {
-                let message = "another program reads this file (h5py, for example). All that was \
-                               committed is safe in the journal beside it; close the file there \
-                               and try again";
-                return Err(Error::new(ErrorKind::Locked, operation, message)
-                    .with_key(path.display().to_string()));
+            if start.elapsed() >= patience {
+                return Err(held(operation, path));
             }
             thread::sleep(PAUSE);
         }
         Ok(())
     }
+}
+
+/// The error of a checkpoint, or of closing, that another program keeps from the file.
+pub(crate) fn held(operation: &'static str, path: &Path) -> Error {
+    let message = "another program reads this file (h5py, for example). All that was committed is \
+                   safe in the journal beside it. Close the file there, then call close() again, or \
+                   open the recording for appending and close it; Hdf5Options::lock_timeout says \
+                   how long to wait";
+    Error::new(ErrorKind::Locked, operation, message).with_key(path.display().to_string())
 }
 
 impl Drop for MainLock {
@@ -177,15 +191,4 @@ impl Drop for MainLock {
         // copy of it.
         let _ = flock(&self.file, FlockOperation::Unlock);
     }
-}
-
-#[cfg(not(test))]
-fn patience() -> Duration {
-    PATIENCE
-}
-
-/// Tests need not wait as long.
-#[cfg(test)]
-fn patience() -> Duration {
-    PATIENCE / 20
 }

@@ -4,6 +4,7 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use simrecorder_core::{Durability, Error, ErrorKind, Result};
@@ -16,6 +17,27 @@ use super::{journal, open};
 
 /// Takes notes of a journal, in their order, each with where it is.
 pub(crate) type NoteSink<'a> = &'a mut dyn FnMut(&[u8], JournalRange) -> Result<()>;
+
+/// How a file is written.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Writing {
+    pub(crate) durability: Durability,
+    /// How long opening, checkpoints and closing wait for other programs that have the file open.
+    pub(crate) lock_timeout: Duration,
+}
+
+/// How long other programs are waited for, unless the options say. Tests need not wait as long.
+pub(crate) const LOCK_TIMEOUT: Duration =
+    Duration::from_millis(if cfg!(test) { 100 } else { 2000 });
+
+impl From<Durability> for Writing {
+    fn from(durability: Durability) -> Self {
+        Self {
+            durability,
+            lock_timeout: LOCK_TIMEOUT,
+        }
+    }
+}
 
 /// An HDF5 file with its journal.
 ///
@@ -58,10 +80,10 @@ impl LoggedFile {
     pub(crate) fn create(
         path: &Path,
         id: [u8; 16],
-        durability: Durability,
+        writing: impl Into<Writing>,
         make_empty: &mut dyn FnMut(&Path) -> Result<()>,
     ) -> Result<Arc<Self>> {
-        let writer = open::create(path, id, None, Disk::new(durability), make_empty)?;
+        let writer = open::create(path, id, None, Disk::new(writing), make_empty)?;
         Ok(Self::new(
             writer.paths.main.clone(),
             Role::Writer(Box::new(writer)),
@@ -74,10 +96,10 @@ impl LoggedFile {
         path: &Path,
         old: &File,
         id: [u8; 16],
-        durability: Durability,
+        writing: impl Into<Writing>,
         make_empty: &mut dyn FnMut(&Path) -> Result<()>,
     ) -> Result<Arc<Self>> {
-        let writer = open::create(path, id, Some(old), Disk::new(durability), make_empty)?;
+        let writer = open::create(path, id, Some(old), Disk::new(writing), make_empty)?;
         Ok(Self::new(
             writer.paths.main.clone(),
             Role::Writer(Box::new(writer)),
@@ -88,10 +110,10 @@ impl LoggedFile {
     /// the checkpoint first. Empty notes are left out.
     pub(crate) fn append(
         path: &Path,
-        durability: Durability,
+        writing: impl Into<Writing>,
         notes: NoteSink<'_>,
     ) -> Result<Arc<Self>> {
-        let (writer, ranges) = open::append(path, Disk::new(durability))?;
+        let (writer, ranges) = open::append(path, Disk::new(writing))?;
         journal::deliver(&writer.journal.file, &writer.paths.journal, &ranges, notes)?;
         Ok(Self::new(
             writer.paths.main.clone(),
@@ -169,7 +191,21 @@ impl LoggedFile {
     /// Fails with [`ErrorKind::Locked`] while another program reads the main file. An error loses
     /// nothing that was committed, and the checkpoint may be tried again.
     pub(crate) fn checkpoint(&self, note: &[u8]) -> Result<JournalRange> {
-        self.writing("checkpoint", |writer| writer.checkpoint(note))
+        self.writing("checkpoint", |writer| {
+            writer.checkpoint(note, writer.disk.lock_timeout)
+        })
+    }
+
+    /// The same, but [`ErrorKind::Locked`] comes at once.
+    pub(crate) fn checkpoint_at_once(&self, note: &[u8]) -> Result<JournalRange> {
+        self.writing("checkpoint", |writer| {
+            writer.checkpoint(note, Duration::ZERO)
+        })
+    }
+
+    /// Fails with [`ErrorKind::Locked`] if another program reads the main file now.
+    pub(crate) fn check_not_held(&self) -> Result<()> {
+        self.writing("checkpoint", |writer| writer.check_not_held())
     }
 
     /// Brings all that was committed to the main file, removes the journal and gives up the locks.
@@ -191,6 +227,11 @@ impl LoggedFile {
         let is_empty = |writer: &Writer| writer.journal.end.offset == journal::START;
         let is_unused = matches!(&*self.role.lock(), Role::Writer(writer) if is_empty(writer));
         if is_unused { self.close() } else { Ok(()) }
+    }
+
+    /// Whether the journal has what the main file has not, and tails.
+    pub(crate) fn has_records(&self) -> bool {
+        self.journal_bytes() > journal::START
     }
 
     /// How long the journal is.

@@ -80,7 +80,7 @@ pub(crate) mod journal;
 mod journal_tests;
 #[cfg(test)]
 mod lock_tests;
-mod locks;
+pub(crate) mod locks;
 pub(crate) mod logged_file;
 #[cfg(test)]
 mod model_tests;

@@ -87,7 +87,7 @@ fn try_append(paths: &Paths, disk: Disk) -> Result<Option<(Writer, Vec<JournalRa
     let main = Arc::new(open_main(&paths.main, true)?);
     let superblock = find_superblock(&main, &paths.main)?;
     let journal = journal_lock(paths)?;
-    let lock = MainLock::acquire(Arc::clone(&main), &paths.main)?;
+    let lock = MainLock::acquire(Arc::clone(&main), &paths.main, disk.lock_timeout)?;
     let same = names(&paths.main, &main).map_err(|error| Error::io("open", &paths.main, error))?;
     if !same || journal.is_none() && paths.journal.exists() {
         return Ok(None);
@@ -321,7 +321,7 @@ fn create_files(
     let main = Arc::new(open_main(&paths.next_main, true)?);
     disk.sync(&main).map_err(failed)?;
     let superblock = find_superblock(&main, &paths.next_main)?;
-    let lock = MainLock::acquire(Arc::clone(&main), &paths.main)?;
+    let lock = MainLock::acquire(Arc::clone(&main), &paths.main, disk.lock_timeout)?;
     // The journal comes first. Without a main file it counts for nothing.
     let loaded = begin_journal(next, &main, superblock, id, paths, disk)?;
     if let Err(error) = disk.rename_new(&paths.next_main, &paths.main) {
@@ -346,7 +346,7 @@ fn remove_main(paths: &Paths, old: &File, journal: Option<&File>, disk: Disk) ->
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
         main => Arc::new(main?),
     };
-    let _lock = MainLock::acquire(main, &paths.main)?;
+    let _lock = MainLock::acquire(main, &paths.main, disk.lock_timeout)?;
     // Once more, since waiting for the locks takes time.
     check_place(paths, Some(old))?;
     if let Some(journal) = journal {

@@ -291,15 +291,15 @@ fn finish_checkpoint(paths: &Paths) -> Result<()> {
     if !journal::read_changes(&journal).is_ok_and(is_announced) {
         return Ok(());
     }
+    let disk = Disk::new(Durability::Power);
     let main = Arc::new(open_main(&paths.main, true)?);
-    let _lock = MainLock::acquire(Arc::clone(&main), &paths.main)?;
+    let _lock = MainLock::acquire(Arc::clone(&main), &paths.main, disk.lock_timeout)?;
     let superblock = find_superblock(&main, &paths.main)?;
     let loaded = journal::load(journal, &paths.journal, superblock)?;
     if !is_announced(loaded.changes) {
         return Ok(());
     }
     check_main(&loaded, &main, superblock, paths)?;
-    let disk = Disk::new(Durability::Power);
     let (at, bytes) = journal::encode_changes(loaded.changes.wrapping_add(1));
     copy_home(
         disk,

@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use simrecorder_core::backend::{Position, check_not_deleted, names};
 use simrecorder_core::{Error, ErrorKind, Result};
@@ -356,10 +357,17 @@ impl Writer {
     }
 
     /// Brings all that was committed to the main file, and begins a new journal with a note.
-    pub(super) fn checkpoint(&mut self, note: &[u8]) -> Result<JournalRange> {
+    pub(super) fn checkpoint(&mut self, note: &[u8], patience: Duration) -> Result<JournalRange> {
         self.check("checkpoint")?;
-        self.settle("checkpoint", self.is_clean())?;
+        self.settle("checkpoint", self.is_clean(), patience)?;
         self.renew_journal(self.journal.header.id, note)
+    }
+
+    /// Fails if another program reads the main file now.
+    pub(super) fn check_not_held(&mut self) -> Result<()> {
+        self.lock
+            .exclude("checkpoint", &self.paths.main, Duration::ZERO)?;
+        self.lock.share(&self.paths.main)
     }
 
     /// Does the last work: the main file holds everything, and nothing stays behind.
@@ -368,20 +376,20 @@ impl Writer {
             return self.check("close");
         }
         self.drop_changes();
-        self.settle("close", true)?;
+        self.settle("close", true, self.disk.lock_timeout)?;
         let failed = |error| Error::io("close", &self.paths.journal, error);
         self.disk.remove(&self.paths.journal).map_err(failed)?;
         self.disk.sync_folder(&self.paths).map_err(failed)
     }
 
     /// Copies the committed pages to the main file, and cuts it to its length if `cut` says so.
-    fn settle(&mut self, operation: &'static str, cut: bool) -> Result<()> {
+    fn settle(&mut self, operation: &'static str, cut: bool, patience: Duration) -> Result<()> {
         let failed = |path: &std::path::Path, error| Error::io(operation, path, error);
         let eoa = self.committed.eoa;
         let length = (cut && eoa != self.main_length).then_some(eoa);
         let changes_main = !self.committed.pages.is_empty() || length.is_some();
         if changes_main {
-            self.lock.exclude(operation, &self.paths.main)?;
+            self.lock.exclude(operation, &self.paths.main, patience)?;
         }
         // The next odd number, whether the last checkpoint was finished or not.
         let announced = self.journal.changes.wrapping_add(1) | 1;
@@ -500,7 +508,7 @@ impl Writer {
             return Err(Error::new(ErrorKind::Internal, "open", message)
                 .with_key(self.paths.journal.display().to_string()));
         }
-        self.settle("open", false)?;
+        self.settle("open", false, self.disk.lock_timeout)?;
         self.renew_journal(id, &[]).map(|_| ())
     }
 }

@@ -26,10 +26,14 @@ const OTHER_ATTRIBUTES: &str = "attributes";
 /// The attribute that counts how often a dataset was cut.
 pub(crate) const CUT_COUNT: &str = "simrecorder_cuts";
 
+/// The attribute of the root of a file that is being written.
+pub(crate) const UNFINISHED: &str = "simrecorder_unfinished";
+
 /// Names that mean something to this library, HDF5 and netCDF.
-const RESERVED: [&str; 10] = [
+const RESERVED: [&str; 11] = [
     METADATA,
     CUT_COUNT,
+    UNFINISHED,
     "CLASS",
     "NAME",
     "DIMENSION_LIST",
@@ -261,6 +265,11 @@ pub(crate) unsafe fn create(
 /// HDF5 takes marks of dimension scales.
 pub(crate) fn write_text(object: &Handle, name: &str, text: &str) -> Result<()> {
     write(object, name, &AttributeValue::Mark(c_string(text)?), true)
+}
+
+/// Writes text for people, which takes no space but its own.
+pub(crate) fn write_note(object: &Handle, name: &str, text: &str) -> Result<()> {
+    write(object, name, &AttributeValue::Sized(text.to_owned()), false)
 }
 
 /// Writes a list of texts, one for each axis.

@@ -15,7 +15,7 @@ use simrecorder_core::backend::random_number;
 use simrecorder_core::{Error, ErrorKind, Result};
 
 use crate::driver::superblock::renew_checksum;
-use crate::format::attributes::{Metadata, read_metadata, write_metadata};
+use crate::format::attributes::{self, Metadata, read_metadata, write_metadata};
 use crate::format::node::{FORMAT, check_version};
 use crate::library::{Handle, failed, locked, open_object, property_list, write_ok};
 
@@ -27,6 +27,14 @@ const CUT_BASE: &str = "cut_base";
 
 /// No dataset is cut more often than this.
 const MAX_CUTS: u64 = 1 << 20;
+
+/// The attribute of the root of a file that is being written, or was not closed.
+const UNFINISHED: &str = attributes::UNFINISHED;
+
+/// What other software shows of such a file.
+const UNFINISHED_TEXT: &str = "This file is being written, or its writer ended without close(): \
+    newer records are in the file of the same name with .journal at its end. Close all other programs \
+    that have it open, then open it with simrecorder for appending and close it.";
 
 pub(crate) fn new_id() -> FileId {
     let mut id = [0; 16];
@@ -89,6 +97,7 @@ fn empty_image(id: FileId) -> Result<Vec<u8>> {
             let mut metadata = Metadata::new();
             mark_root(&mut metadata, id);
             write_metadata(&root, metadata)?;
+            mark_unfinished(&root)?;
             drop(root);
             write_ok(H5Fflush(file.id(), H5F_scope_t::H5F_SCOPE_LOCAL), what)?;
             let mut image = Vec::new();
@@ -133,6 +142,22 @@ pub(crate) fn raise_cut_base(root: &Handle) -> Result<u64> {
 pub(crate) fn is_recording(root: &Handle) -> Result<bool> {
     let metadata = read_metadata(root)?;
     Ok(metadata.is_some_and(|metadata| id_of(&metadata).is_some()))
+}
+
+/// Says in an attribute that a file is being written; returns whether that was not said before.
+///
+/// libhdf5 shows the attribute to other software, which sees the file as of its last checkpoint.
+pub(crate) fn mark_unfinished(root: &Handle) -> Result<bool> {
+    let is_marked = attributes::open(root, UNFINISHED)?.is_some();
+    if !is_marked {
+        attributes::write_note(root, UNFINISHED, UNFINISHED_TEXT)?;
+    }
+    Ok(!is_marked)
+}
+
+/// Takes the attribute away.
+pub(crate) fn unmark_unfinished(root: &Handle) -> Result<()> {
+    attributes::remove_if_there(root, UNFINISHED)
 }
 
 /// Makes a file of other software a recording with this id.

@@ -8,6 +8,7 @@ use simrecorder_core::{ErrorKind, Result};
 use crate::columns::changes::DatasetChanges;
 use crate::format::attributes;
 use crate::format::dataset_format::RowFormat;
+use crate::format::root;
 use crate::format::tail::{TailChanges, Tails};
 use crate::recording::Recording;
 use crate::recording::series;
@@ -24,8 +25,8 @@ const CHECKPOINT_BYTES: usize = 8 << 20;
 
 impl Recording {
     /// Makes the journal anew when it has grown long. The commit before stands whether or not that
-    /// works; it is tried again when the journal has grown as much once more, since waiting for
-    /// another program that reads the file takes seconds.
+    /// works; it is tried again when the journal has grown as much once more. A commit does not wait
+    /// for another program that reads the file.
     pub(crate) fn trim_journal(&self, state: &mut State) {
         let journal_bytes = state.open.log.journal_bytes();
         if journal_bytes < (JOURNAL_BYTES + state.tails.bytes).max(state.trim_from) {
@@ -36,7 +37,7 @@ impl Recording {
             false => Ok(()),
         };
         let is_folded = folded.is_ok();
-        let Err(error) = folded.and_then(|()| self.checkpoint_file(state)) else {
+        let Err(error) = folded.and_then(|()| self.checkpoint_file(state, false)) else {
             state.trim_from = 0;
             return;
         };
@@ -48,14 +49,34 @@ impl Recording {
         }
     }
 
-    /// Copies what was committed into the file itself; the tails stay in a new journal.
-    fn checkpoint_file(&self, state: &mut State) -> Result<()> {
+    /// Lets other software see that the file is being written, and what a writer before committed. It
+    /// sees neither if another program keeps the file open.
+    pub(crate) fn show_unfinished(&self, state: &mut State) -> Result<()> {
+        if !state.open.log.has_records() || state.tails.bytes > TAIL_BYTES {
+            return Ok(());
+        }
+        match self.checkpoint_file(state, false) {
+            Err(error) if error.kind() == ErrorKind::Locked => {
+                tracing::debug!(path = %self.path.display(), %error, "other software does not see \
+                    that the file is being written");
+                Ok(())
+            }
+            shown => shown,
+        }
+    }
+
+    /// Copies what was committed into the file itself; the tails stay in a new journal. Other
+    /// programs that read the file are waited for as the options say, or not at all.
+    fn checkpoint_file(&self, state: &mut State, waits: bool) -> Result<()> {
         let journal = state.journal()?;
         let mut changes = TailChanges::default();
         for path in state.tails.paths() {
             state.tails.rewrite(&path, &journal, &mut changes)?;
         }
-        let range = state.open.log.checkpoint(changes.as_bytes())?;
+        let range = match waits {
+            true => state.open.log.checkpoint(changes.as_bytes()),
+            false => state.open.log.checkpoint_at_once(changes.as_bytes()),
+        }?;
         let mut tails = Tails::default();
         tails.apply(changes.as_bytes(), range.offset)?;
         state.tails = tails;
@@ -99,21 +120,46 @@ impl Recording {
 
     /// Brings everything into the form that other software reads.
     pub(crate) fn checkpoint(&self, state: &mut State) -> Result<()> {
+        self.fold_and_checkpoint(state, true, false)
+    }
+
+    /// The same, unless another program has the file open.
+    pub(crate) fn checkpoint_at_once(&self, state: &mut State) -> Result<()> {
+        if !state.open.log.has_records() {
+            return Ok(());
+        }
+        // Before tails are folded, which would be for nothing.
+        state.open.log.check_not_held()?;
+        self.fold_and_checkpoint(state, false, false)
+    }
+
+    fn fold_and_checkpoint(&self, state: &mut State, waits: bool, is_last: bool) -> Result<()> {
         let all = state.tails.paths();
         let folded = self.fold_tails(state, all, 0);
+        let folded = folded.and_then(|()| match is_last {
+            true => self.unmark_unfinished(state),
+            false => Ok(()),
+        });
         match folded {
             Err(error) if error.kind() != ErrorKind::Corrupt => {
                 let error = state.open.explain(error);
                 self.roll_back(state)?;
                 Err(error)
             }
-            folded => folded.and(self.checkpoint_file(state)),
+            folded => folded.and(self.checkpoint_file(state, waits)),
         }
+    }
+
+    /// Takes the mark off that [`root::mark_unfinished`] made: in the file, other software sees it
+    /// until the checkpoint that follows has brought everything there.
+    fn unmark_unfinished(&self, state: &mut State) -> Result<()> {
+        root::unmark_unfinished(&state.open.root)?;
+        self.commit_file(state, &TailChanges::default())
     }
 
     /// Ends writing. Reads go on from the file as it was left.
     pub(crate) fn close(&self, state: &mut State) -> Result<()> {
-        let checkpoint = self.checkpoint(state);
+        let checkpoint = self.fold_and_checkpoint(state, true, true);
         let log = Arc::clone(&state.open.log);
         let closed = state.open.close().map_err(|e| state.open.explain(e));
         // Unless all tails are in chunks, the journal has to stay: they are in it.

@@ -21,7 +21,7 @@ use simrecorder_core::backend::columns::PlannedFormats;
 use simrecorder_core::backend::errors::{closed, read_only};
 use simrecorder_core::{ChunkPolicy, Compression, ErrorKind, OpenMode, Result};
 
-use crate::driver::logged_file::LoggedFile;
+use crate::driver::logged_file::{LoggedFile, Writing};
 use crate::format::dataset_format::DatasetFormat;
 use crate::format::root;
 use crate::format::tail::{TailChanges, Tails};
@@ -37,6 +37,7 @@ pub(crate) struct Recording {
     pub(crate) chunk_policy: ChunkPolicy,
     pub(crate) compression: Compression,
     pub(crate) read_only: bool,
+    pub(crate) writing: Writing,
     pub(crate) closed: AtomicBool,
     /// What is committed. Whoever commits holds it for writing, whoever reads metadata for
     /// reading. Chunks are read without it.
@@ -50,11 +51,11 @@ pub(crate) struct Recording {
 
 /// Opens the file and its journal as the mode says.
 fn open_log(path: &Path, options: &Hdf5Options, tails: &mut Tails) -> Result<Arc<LoggedFile>> {
-    let durability = options.durability;
+    let writing = options.writing();
     let id = root::new_id();
     let make_empty = &mut |path: &Path| root::create_file(path, id);
     let mut append = || {
-        LoggedFile::append(path, durability, &mut |changes, range| {
+        LoggedFile::append(path, writing, &mut |changes, range| {
             tails.apply(changes, range.offset)
         })
     };
@@ -62,14 +63,14 @@ fn open_log(path: &Path, options: &Hdf5Options, tails: &mut Tails) -> Result<Arc
         OpenMode::Append => append(),
         OpenMode::OpenOrCreate => match append() {
             Err(error) if error.kind() == ErrorKind::NotFound => {
-                LoggedFile::create(path, id, durability, make_empty)
+                LoggedFile::create(path, id, writing, make_empty)
             }
             result => result,
         },
-        OpenMode::CreateNew => LoggedFile::create(path, id, durability, make_empty),
+        OpenMode::CreateNew => LoggedFile::create(path, id, writing, make_empty),
         OpenMode::Truncate => match erasable_file(path)? {
-            Some(old) => LoggedFile::recreate(path, &old, id, durability, make_empty),
-            None => LoggedFile::create(path, id, durability, make_empty),
+            Some(old) => LoggedFile::recreate(path, &old, id, writing, make_empty),
+            None => LoggedFile::create(path, id, writing, make_empty),
         },
         _ => {
             let (log, read) = open_for_reading(path)?;
@@ -110,6 +111,7 @@ impl Recording {
             chunk_policy: options.chunk_policy.clone(),
             compression: options.compression,
             read_only: !options.mode.is_writable(),
+            writing: options.writing(),
             closed: AtomicBool::new(false),
             state: RwLock::new(State {
                 open: Arc::clone(&open),
@@ -128,10 +130,14 @@ impl Recording {
     fn prepare_file(&self) -> Result<()> {
         let mut state = self.state.write();
         state.open.check().map_err(|e| state.open.explain(e))?;
-        if !self.read_only && state.open.mark()? {
+        if self.read_only {
+            return Ok(());
+        }
+        let is_changed = state.open.mark()? | root::mark_unfinished(&state.open.root)?;
+        if is_changed {
             self.commit_file(&mut state, &TailChanges::default())?;
         }
-        Ok(())
+        self.show_unfinished(&mut state)
     }
 
     pub(crate) fn check_writable(&self, operation: &'static str) -> Result<()> {

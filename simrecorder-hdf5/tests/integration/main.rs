@@ -14,6 +14,7 @@ mod flush_cost;
 mod iteration_memory;
 mod kills;
 mod large;
+mod other_programs;
 mod processes;
 mod python_reads;
 mod python_writes;

@@ -11,8 +11,13 @@ use crate::model::key::Key;
 pub(crate) enum BarrierKind {
     Flush,
     Remove(Key),
-    Rename { from: Key, to: Key },
+    Rename {
+        from: Key,
+        to: Key,
+    },
     Checkpoint,
+    /// A checkpoint that no one asked for: it is left out while another program has the store open.
+    TimedCheckpoint,
     Close,
 }
 
@@ -41,6 +46,11 @@ impl Barrier {
 
     pub(crate) fn is_complete(&self) -> bool {
         self.result.lock().is_some()
+    }
+
+    /// How it went, if the store has reached it.
+    pub(crate) fn result(&self) -> Option<Result<()>> {
+        self.result.lock().clone()
     }
 
     /// Waits for the store; `None` if `deadline` passed first.

@@ -154,6 +154,9 @@ impl StoreClient {
             BarrierKind::Checkpoint => no_panic("checkpoint", || self.store.checkpoint()),
             BarrierKind::Remove(key) => no_panic("remove", || self.store.remove(key)),
             BarrierKind::Rename { from, to } => no_panic("rename", || self.store.rename(from, to)),
+            BarrierKind::TimedCheckpoint => {
+                no_panic("checkpoint", || self.store.checkpoint_at_once())
+            }
             BarrierKind::Flush => Ok(()),
         };
         if let (None, Err(error)) = (&failure, &result) {
