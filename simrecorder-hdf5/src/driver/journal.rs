@@ -34,7 +34,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use simrecorder_core::backend::{
-    self, Format, HEADER_LEN, Position, Record, generation, u32_at, u64_at,
+    self, Format, HEADER_LEN, Position, Record, generation, names, u32_at, u64_at,
 };
 use simrecorder_core::{Error, ErrorKind, Result};
 
@@ -118,9 +118,11 @@ pub(super) fn sign(journal: &File) {
     let _ = journal.write_all_at(&std::process::id().to_le_bytes(), WRITER_AT);
 }
 
-/// Takes the note of [`sign`] back.
-pub(super) fn unsign(journal: &File) {
-    let _ = journal.write_all_at(&[0; 4], WRITER_AT);
+/// Takes the note of [`sign`] back, unless the journal was removed.
+pub(super) fn unsign(journal: &File, path: &Path) {
+    if names(path, journal).unwrap_or(false) {
+        let _ = journal.write_all_at(&[0; 4], WRITER_AT);
+    }
 }
 
 /// The process that writes a journal, if the journal says so.

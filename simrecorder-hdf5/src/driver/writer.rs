@@ -6,7 +6,7 @@ use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use simrecorder_core::backend::{Position, check_not_deleted, names};
+use simrecorder_core::backend::{Position, check_not_deleted};
 use simrecorder_core::{Error, ErrorKind, Result};
 
 use super::disk::{Disk, Paths};
@@ -515,10 +515,7 @@ impl Writer {
 
 impl Drop for Writer {
     fn drop(&mut self) {
-        // One that was closed is gone.
-        if names(&self.paths.journal, &self.journal.file).unwrap_or(false) {
-            journal::unsign(&self.journal.file);
-        }
+        journal::unsign(&self.journal.file, &self.paths.journal);
         // Whoever still reads notes holds the journal open, but not its lock.
         let _ = self.journal.file.unlock();
     }
