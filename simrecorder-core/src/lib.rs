@@ -33,6 +33,7 @@ pub use model::compression::{Compression, ErrorBound};
 pub use model::dtype::{DType, Element};
 pub use model::key::Key;
 pub use model::kind::{Kind, NodeKind};
+pub use model::labeled::{Labeled, SetValue};
 pub use model::record::{Blob, IntoValue, Object, Ragged, RecordRef};
 pub use model::records::Records;
 pub use model::schema::{Attributes, DimensionName, Schema};
@@ -63,7 +64,7 @@ pub use tools::verify::{Damage, VerifiedKey, VerifyReport, verify};
 /// Traits come in without a name, so that those of `ndarray` stay free.
 pub mod prelude {
     pub use crate::{
-        ArrayView as _, Blob, DataStore as _, DataStoreExt as _, IntoValue as _, Object, Ragged,
-        backend::SharedStore as _,
+        ArrayView as _, Blob, DataStore as _, DataStoreExt as _, IntoValue as _, Labeled, Object,
+        Ragged, backend::SharedStore as _,
     };
 }

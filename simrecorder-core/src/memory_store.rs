@@ -242,10 +242,27 @@ impl Tree {
                 self.entry(&key, || Contents::Group)?.attributes = attributes;
                 Ok(())
             }
-            Change::Truncate { key, len } => {
-                self.existing(&key)?.truncate(len);
+            Change::Describe {
+                key,
+                dimension_names,
+                attributes,
+            } => {
+                let entry = self.entries.get_mut(&key);
+                let entry = entry.ok_or_else(|| errors::not_described(&key, None))?;
+                match (&mut entry.contents, dimension_names) {
+                    (Contents::Series(series), Some(names)) => {
+                        let schema = Schema::clone(&series.schema);
+                        let schema = schema.with_dimension_names(names.iter().cloned());
+                        schema.check().map_err(|e| e.with_key(key.as_str()))?;
+                        series.schema = Arc::new(schema);
+                    }
+                    (Contents::Series(_) | Contents::Value(_), None) => {}
+                    (other, _) => return Err(errors::not_described(&key, Some(other.kind()))),
+                }
+                Arc::make_mut(&mut entry.attributes).extend((*attributes).clone());
                 Ok(())
             }
+            Change::Truncate { key, len } => self.existing(&key).map(|it| it.truncate(len)),
         }
     }
 
@@ -396,9 +413,21 @@ impl DataStore for InMemoryDataStore {
         Ok(children)
     }
 
-    fn plan(&self, _key: &Key, schema: Option<&Schema>) -> Result<u64> {
+    fn plan(&self, key: &Key, schema: Option<&Schema>) -> Result<u64> {
         self.check_writable("plan")?;
-        schema.map_or(Ok(1), |schema| Ok(chunk_shape(schema)?[0]))
+        let Some(schema) = schema else {
+            return Ok(1);
+        };
+        let asked = chunk_shape(schema)?;
+        let tree = self.tree.read();
+        let stored = tree.entries.get(key).map(|entry| &entry.contents);
+        let Some(Contents::Series(Series { schema: stored, .. })) = stored else {
+            return Ok(asked[0]);
+        };
+        let chunk_shape = chunk_shape(stored)?;
+        let rows = chunk_shape[0];
+        let same = stored.check_same_storage(schema, &[chunk_shape], &[asked]);
+        same.map_err(|e| e.with_key(key.as_str())).map(|()| rows)
     }
 
     fn prepare(&self, _batch: &Batch) -> Result<Option<Prepared>> {

@@ -5,19 +5,20 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use simrecorder_core::backend::columns::{ColumnFormat, prepare};
+use simrecorder_core::backend::columns::{ColumnFormat, Columns, prepare};
 use simrecorder_core::{
     Batch, Child, Commit, DataStore, ErrorKind, Key, Kind, Node, NodeKind, OpenMode, Prepared,
     Result, Schema, expand_home,
 };
 
 use crate::driver::locks::held;
+use crate::format::dataset_format::DatasetFormat;
 use crate::format::node::{StoredNode, groups_on_the_way};
 use crate::library::{link_names, open_object, reference};
 use crate::options::Hdf5Options;
 use crate::recording::Recording;
 use crate::recording::commit::CommitBuilder;
-use crate::recording::series::{NewSeries, load};
+use crate::recording::series::{LoadedSeries, NewSeries, load};
 
 /// Keeps a recording in an HDF5 file, which h5py, h5dump and xarray read without plugins.
 ///
@@ -143,6 +144,13 @@ impl fmt::Debug for Hdf5DataStore {
     }
 }
 
+/// The shapes of the chunks of the datasets of a series.
+fn chunks(formats: &Columns<Arc<DatasetFormat>>) -> Vec<Vec<u64>> {
+    let formats = [formats.records(), formats.elements()];
+    let grids = formats.map(|format| format.layout().grid.chunk_shape().to_vec());
+    grids.to_vec()
+}
+
 impl DataStore for Hdf5DataStore {
     fn name(&self) -> &str {
         "hdf5"
@@ -201,21 +209,23 @@ impl DataStore for Hdf5DataStore {
         self.recording.check_writable("plan")?;
         let Some(schema) = schema else { return Ok(1) };
         let recording = &self.recording;
-        let existing = recording.with_state(|state| match state.find(key)? {
-            Some((found, path)) if found.kind == NodeKind::Series => {
-                let columns = load(&found, &path, &state.tails)?.columns;
-                let records = columns.records();
-                records.dataset.check_grows()?;
-                Ok(Some(Arc::clone(&records.column.format)))
-            }
-            _ => Ok(None),
-        });
-        let format = existing.and_then(|existing| match existing {
-            Some(format) => Ok(format),
-            None => {
-                let new = NewSeries::plan(schema, &recording.chunk_policy, recording.compression)?;
-                Ok(Arc::new(new.into_record_format()))
-            }
+        let format = NewSeries::plan(schema, &recording.chunk_policy, recording.compression);
+        let format = format.and_then(|new| {
+            let stored = recording.with_state(|state| match state.find(key)? {
+                Some((found, path)) if found.kind == NodeKind::Series => {
+                    let LoadedSeries { schema, columns } = load(&found, &path, &state.tails)?;
+                    columns.records().dataset.check_grows()?;
+                    let columns = columns.map(|loaded| Ok(loaded.column.format))?;
+                    Ok(Some((schema, columns)))
+                }
+                _ => Ok(None),
+            })?;
+            let new = new.into_formats();
+            let Some((stored, formats)) = stored else {
+                return Ok(Arc::clone(new.records()));
+            };
+            stored.check_same_storage(schema, &chunks(&formats), &chunks(&new))?;
+            Ok(Arc::clone(formats.records()))
         });
         let format = format.map_err(|e| e.with_key(key.as_str()))?;
         let chunk_rows = format.layout().chunk_rows();
@@ -233,6 +243,9 @@ impl DataStore for Hdf5DataStore {
         let recording = &self.recording;
         let mut state = recording.state.write();
         recording.check_writable("commit")?;
+        for change in &commit.changes {
+            state.dimensions.changed(change.key(), change.names_axes());
+        }
         let mut builder = CommitBuilder::new(recording, &state);
         let mut changes = commit.changes.into_iter();
         let written = changes.try_for_each(|change| builder.add(change));

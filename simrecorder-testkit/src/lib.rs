@@ -13,6 +13,7 @@ pub mod allocation;
 pub mod counting;
 pub mod damage;
 pub mod damaged_sizes;
+pub mod dimensions;
 pub mod faulty;
 #[cfg(target_os = "linux")]
 pub mod flush_cost;
@@ -20,6 +21,7 @@ pub mod flush_cost;
 pub mod full_disk;
 #[cfg(target_os = "linux")]
 pub mod kill_points;
+pub mod log;
 #[cfg(target_os = "linux")]
 pub mod memory;
 pub mod recording;

@@ -16,7 +16,7 @@ use simrecorder_core::{
 use crate::columns::encoded::{EncodedColumns, SeriesEncoding, fits};
 use crate::columns::reading::get;
 use crate::directory::DirectoryStorage;
-use crate::format::array_format::FormatCache;
+use crate::format::array_format::{ArrayFormat, FormatCache};
 use crate::format::metadata::{Document, corrupt};
 use crate::format::node_path::{child_key, metadata_entry, node_path};
 use crate::lmdb::{LmdbOptions, LmdbStorage};
@@ -127,6 +127,7 @@ impl ZarrDataStore {
             chunk_policy: options.chunk_policy,
             compression: options.compression,
             writer: Mutex::default(),
+            dimensions: Mutex::default(),
             closed: AtomicBool::new(false),
             planned: PlannedFormats::default(),
         };
@@ -335,22 +336,31 @@ impl ZarrDataStore {
     ) -> Result<u64> {
         let path = node_path(key)?;
         let keys = std::slice::from_ref(key);
-        let existing = self.recording.with_nodes(keys, |_, _, _, document| {
-            let is_series = document.node_kind() == NodeKind::Series && document.is_array();
-            is_series
-                .then(|| self.recording.formats.get(&document))
-                .transpose()
-        })?;
-        let format = match existing.into_iter().flatten().flatten().next() {
-            Some(format) => format,
-            None => {
-                let documents = self.recording.new_series(key, &path, schema, original)?;
-                let (_, last) = documents
-                    .last()
-                    .ok_or_else(|| corrupt("a series has no array"))?;
-                self.recording.formats.get(last)?
+        let stored = self
+            .recording
+            .with_nodes(keys, |snapshot, key, path, document| {
+                let is_series = document.node_kind() == NodeKind::Series;
+                let mut find = |path: &str| document_at(snapshot, path);
+                let load = || {
+                    self.recording
+                        .stored_formats(key, &path, &document, &mut find)
+                };
+                is_series.then(load).transpose()
+            })?;
+        let documents = self.recording.new_series(key, &path, schema, original)?;
+        let arrays = documents.iter().filter(|(_, document)| document.is_array());
+        let new = arrays.map(|(_, document)| self.recording.formats.get(document));
+        let new = new.collect::<Result<Vec<_>>>()?;
+        let formats = match stored.into_iter().flatten().flatten().next() {
+            Some((stored, formats)) => {
+                let same = stored.check_same_storage(schema, &chunks(&formats), &chunks(&new));
+                same.map_err(|e| e.with_key(key.as_str()))?;
+                formats
             }
+            None => new,
         };
+        let format = formats.into_iter().next_back();
+        let format = format.ok_or_else(|| corrupt("a series has no array"))?;
         let chunk_rows = format.layout().chunk_rows();
         if schema.kind() == Kind::Array {
             self.recording.planned.lock().insert(key.clone(), format);
@@ -363,7 +373,9 @@ impl ZarrDataStore {
         let mut writer = self.recording.writer.lock();
         self.recording.check_writable("commit")?;
         let mut builder = CommitBuilder::new(&self.recording, &writer);
+        let mut dimensions = self.recording.dimensions.lock();
         for change in changes {
+            dimensions.changed(change.key(), change.names_axes());
             builder.add_encoded(change)?;
         }
         let (changes, series) = builder.finish()?;
@@ -375,6 +387,12 @@ impl ZarrDataStore {
         writer.extend(series);
         Ok(())
     }
+}
+
+/// The shapes of the chunks of the arrays of a series.
+fn chunks(formats: &[Arc<ArrayFormat>]) -> Vec<Vec<u64>> {
+    let grids = formats.iter().map(|format| &format.layout().grid);
+    grids.map(|grid| grid.chunk_shape().to_vec()).collect()
 }
 
 /// Whether an error says that one series cannot be read, and nothing about the others.

@@ -29,6 +29,10 @@
 //! recorder.declare("net/v", schema)?;
 //! recorder.record("net/v", &vec![-65.0_f32; 100])?;
 //! assert_eq!(recorder.get_all("net/v")?.attributes()["units"], "mV");
+//!
+//! // Where the neurons are: xarray then selects by `neuron`.
+//! let depth: Vec<f64> = (0..100).map(|i| f64::from(i) * 0.5).collect();
+//! recorder.set("net/neuron", Labeled::new(&depth, ["neuron"]).units("um"))?;
 //! # Ok::<(), simrecorder::Error>(())
 //! ```
 //!

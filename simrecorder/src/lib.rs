@@ -37,7 +37,7 @@
 //! | to | see |
 //! |---|---|
 //! | record | [`Recorder`]; [`IntoValue`] for what can be recorded; [`Series`] for hot loops |
-//! | choose units, dimension names, chunks, compression | [`Schema`] with [`Recorder::declare`] |
+//! | choose units, dimension names, chunks, compression | [`Schema`] with [`Recorder::declare`]; for values, [`Labeled`] |
 //! | set memory, threads, what happens on errors | [`RecorderOptions`] |
 //! | read | [`Recorder::get_all`], then [`View`] |
 //! | create a recording, open one, add to one, by path or URL | [`create`], [`open`], [`append`], [`open_with`] |
@@ -68,8 +68,9 @@ mod url;
 // What users call and name, by subject: recording, reading, keys and values, stores, whole recordings,
 // errors. What only backends name is in `backend`.
 pub use simrecorder_core::{
-    Blob, Element, IntoStores, IntoValue, MemoryPolicy, Named, Object, OnDivergence, OnStoreError,
-    Ragged, Recorder, RecorderOptions, Series, Status, StoreReader, StoreState, StoreStatus,
+    Blob, Element, IntoStores, IntoValue, Labeled, MemoryPolicy, Named, Object, OnDivergence,
+    OnStoreError, Ragged, Recorder, RecorderOptions, Series, SetValue, Status, StoreReader,
+    StoreState, StoreStatus,
 };
 
 pub use simrecorder_core::{ArrayView, AxisRange, Group, Iter, RaggedArray, Selection, View};

@@ -1,11 +1,12 @@
-//! Parts that backends share: grids of chunks, rows in memory, ragged records, logs of records in files, and locks
-//! on files.
+//! Parts that backends share: grids of chunks, rows in memory, ragged records, names of dimensions, logs of
+//! records in files, and locks on files.
 //!
 //! Programs that record need none of it. It may change with any version: the backends of this
 //! project ask for the core of their own version.
 
 mod chunk_grid;
 pub mod columns;
+pub mod dimensions;
 mod files;
 mod memory;
 mod ragged;

@@ -55,6 +55,7 @@ mod commits;
 mod copies;
 mod copy_patterns;
 mod copying;
+mod descriptions;
 mod fan_out;
 mod keys;
 mod kinds;
@@ -207,6 +208,17 @@ macro_rules! __conformance_cases {
                 a_copy_ends_when_it_is_cancelled,
                 what_is_recorded_during_a_copy_is_left_out,
                 encoded_records_that_do_not_fit_are_refused,
+            }
+            descriptions {
+                declaring_a_series_again_stores_its_attributes_and_names,
+                declaring_a_series_again_leaves_what_the_schema_leaves_open,
+                declaring_other_records_is_refused_with_both,
+                declaring_other_chunks_is_refused_with_both,
+                declaring_another_compression_is_refused_with_both,
+                declaring_another_fill_value_is_refused_with_both,
+                a_declaration_that_one_store_refuses_changes_none,
+                descriptions_take_effect_in_their_order_or_not_at_all,
+                a_labelled_value_keeps_its_names_and_units,
             }
             fan_out {
                 several_stores_get_the_same,

@@ -320,10 +320,18 @@ impl Both<'_> {
                 chunk,
                 compression,
             } => {
-                let schema = schema(what)
-                    .with_chunk_policy(ChunkPolicy::records(chunk))
-                    .with_compression(compression)
-                    .with_units("mV");
+                self.count += 1;
+                let mut schema = schema(what).with_units(format!("unit {}", self.count));
+                if chunk % 3 == 0 {
+                    let names = (0..schema.axes()).map(|axis| format!("axis {axis} of {chunk}"));
+                    schema = schema.with_dimension_names(names.collect::<Vec<_>>());
+                }
+                // Whether others than those of the series are refused is for the backend to say.
+                let is_there = self.same(|recorder| recorder.kind_of(KEYS[key]));
+                if is_there.is_some_and(|(_, kind)| kind.is_none()) {
+                    schema = schema.with_chunk_policy(ChunkPolicy::records(chunk));
+                    schema = schema.with_compression(compression);
+                }
                 self.same(|recorder| recorder.declare(KEYS[key], schema.clone()));
             }
             Step::Flush => drop(self.same(Recorder::flush)),
@@ -435,7 +443,10 @@ impl Both<'_> {
         for key in KEYS {
             if let Some((found, expected)) = self.same(|recorder| recorder.get_all(key)) {
                 assert_same_records(&found, &expected, &format!("'{key}'"));
-                let of = |view: &View| (view.schema().to_string(), view.attributes().clone());
+                let of = |view: &View| {
+                    let names = view.dimension_names().map(<[_]>::to_vec);
+                    (view.schema().to_string(), view.attributes().clone(), names)
+                };
                 assert_eq!(of(&found), of(&expected), "'{key}'");
             }
             if let Some((found, expected)) = self.same(|recorder| recorder.get(key)) {

@@ -19,7 +19,7 @@ use crate::store::open_mode::OpenMode;
 
 /// Checks that a view shows all that users see of its schema.
 #[track_caller]
-fn check_schema(recorder: &Recorder, key: &str, expected: &Schema, records: u64) {
+pub(super) fn check_schema(recorder: &Recorder, key: &str, expected: &Schema, records: u64) {
     let view = recorder.get_all(key).unwrap();
     let schema = view.schema();
     assert_eq!(schema.kind(), expected.kind(), "kind of '{key}'");
@@ -75,7 +75,7 @@ fn check_schema(recorder: &Recorder, key: &str, expected: &Schema, records: u64)
     assert!(!view.chunk_shape().contains(&0), "chunk shape of '{key}'");
 }
 
-fn rich() -> Vec<(&'static str, Schema)> {
+pub(super) fn rich() -> Vec<(&'static str, Schema)> {
     let nested = attributes(serde_json::json!({
         "long_name": "membrane potential, größe Δ 🧠",
         "nested": {"list": [1, -2, 2.5, "x", null, true, [], {}], "empty": {}},

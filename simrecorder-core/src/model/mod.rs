@@ -6,6 +6,7 @@ pub(crate) mod compression;
 pub(crate) mod dtype;
 pub(crate) mod key;
 pub(crate) mod kind;
+pub(crate) mod labeled;
 mod large_pages;
 mod mismatch;
 pub(crate) mod record;

@@ -257,18 +257,8 @@ impl Schema {
             ))
         };
         if let Some(names) = &self.dimension_names {
-            if names.len() != self.axes() {
-                return refuse(format!(
-                    "{} dimension names for {} axes; the first names the axis along the records",
-                    names.len(),
-                    self.axes()
-                ));
-            }
-            let mut given: Vec<_> = names.iter().flatten().collect();
-            given.sort_unstable();
-            if let Some(pair) = given.windows(2).find(|pair| pair[0] == pair[1]) {
-                return refuse(format!("two axes have the name '{}'", pair[0]));
-            }
+            let first = "; the first names the axis along the records";
+            check_dimension_names(names, self.axes(), first).or_else(refuse)?;
         }
         if let Some(fill) = &self.fill_value
             && (fill.dtype() != self.dtype || self.dtype.is_none())
@@ -330,6 +320,78 @@ impl Schema {
         }
     }
 
+    /// Whether a series that is stored as this schema says, in chunks of these shapes, is what `asked`
+    /// asks for. What `asked` leaves open may be anything. A backend calls it in
+    /// [`DataStore::plan`](crate::DataStore::plan), with the chunks that a new series would have.
+    ///
+    /// # Errors
+    /// [`ErrorKind::SchemaMismatch`] names what differs, on both sides.
+    pub fn check_same_storage(
+        &self,
+        asked: &Self,
+        chunk_shapes: &[Vec<u64>],
+        asked_chunk_shapes: &[Vec<u64>],
+    ) -> Result<()> {
+        self.check_same_records(asked)?;
+        let differs = |what: &str, stored: &dyn fmt::Display, asked: &dyn fmt::Display| {
+            let message = format!(
+                "the series has the {what} {stored}, this asks for {asked}; it cannot change, so leave it \
+                 out of the schema or use another key"
+            );
+            Err(Error::new(ErrorKind::SchemaMismatch, "declare", message))
+        };
+        if asked.chunk_policy.is_some() {
+            let mut pairs = chunk_shapes.iter().zip(asked_chunk_shapes);
+            if let Some((stored, asked)) = pairs.find(|(stored, asked)| stored != asked) {
+                let [stored, asked] = [stored, asked].map(|shape| format!("{shape:?}"));
+                return differs("chunk shape", &stored, &asked);
+            }
+        }
+        if let (Some(stored), Some(asked)) = (self.own_compression(), asked.own_compression())
+            && stored != asked
+        {
+            return differs("compression", &stored, &asked);
+        }
+        let zero = self.dtype.map(|dtype| vec![0; dtype.size()]);
+        let fill_bytes = |schema: &Self| {
+            let fill = schema.fill_value.as_ref().and_then(Value::as_array);
+            fill.map(|fill| fill.as_bytes().to_vec())
+        };
+        match (fill_bytes(self).or(zero), fill_bytes(asked)) {
+            (Some(stored), Some(asked_fill)) if stored != asked_fill => differs(
+                "fill value",
+                &self.show_fill_value(),
+                &asked.show_fill_value(),
+            ),
+            _ => Ok(()),
+        }
+    }
+
+    /// The compression, as it is for numbers of this type: only floating-point numbers are rounded.
+    fn own_compression(&self) -> Option<Compression> {
+        self.compression.map(|compression| match compression {
+            Compression::Lossy(_) if !self.dtype.is_some_and(DType::is_floating) => {
+                Compression::Small
+            }
+            compression => compression,
+        })
+    }
+
+    fn show_fill_value(&self) -> String {
+        let shown = self.fill_value.as_ref().map(|fill| {
+            let number = fill.cast::<f64>().ok();
+            let number = number.and_then(|number| Some(number.first()?.to_string()));
+            let bytes = fill.as_array().map(ArrayValue::as_bytes);
+            number.unwrap_or_else(|| format!("of the bytes {bytes:02x?}"))
+        });
+        shown.unwrap_or_else(|| "zero".to_owned())
+    }
+
+    /// Nothing but what the records are.
+    pub(crate) fn of_records_only(&self) -> Self {
+        Self::new(self.kind, self.dtype, self.record_shape.clone())
+    }
+
     /// Whether `record` may stand in a series of this schema.
     #[inline]
     pub(crate) fn accepts(&self, record: &RecordRef<'_>) -> bool {
@@ -384,9 +446,27 @@ impl fmt::Debug for Schema {
     }
 }
 
+/// Checks that there is a name for each axis and none twice; else says what is wrong, and `hint`.
+pub(crate) fn check_dimension_names(
+    names: &[Option<String>],
+    axes: usize,
+    hint: &str,
+) -> std::result::Result<(), String> {
+    if names.len() != axes {
+        let count = names.len();
+        return Err(format!("{count} dimension names for {axes} axes{hint}"));
+    }
+    let mut given: Vec<_> = names.iter().flatten().collect();
+    given.sort_unstable();
+    match given.windows(2).find(|pair| pair[0] == pair[1]) {
+        Some(pair) => Err(format!("two axes have the name '{}'", pair[0])),
+        None => Ok(()),
+    }
+}
+
 /// The name of an axis, or none: made from a string or an `Option` of one.
 #[derive(Clone, Debug)]
-pub struct DimensionName(Option<String>);
+pub struct DimensionName(pub(crate) Option<String>);
 
 impl From<&str> for DimensionName {
     fn from(name: &str) -> Self {

@@ -18,7 +18,7 @@ use crate::model::dtype::{DType, Element};
 /// [`cast`](Value::cast) does.
 ///
 /// Two values are equal if their types, shapes and bytes are: a NaN equals itself, and 0.0
-/// differs from -0.0.
+/// differs from -0.0. The names of dimensions do not count.
 ///
 /// ```
 /// use simrecorder_core::Value;
@@ -148,11 +148,19 @@ impl Value {
 /// A scalar or array whose element type is known at run time only.
 ///
 /// Elements are in row-major order. A scalar has no axes.
-#[derive(Clone, PartialEq)]
+#[derive(Clone)]
 pub struct ArrayValue {
     dtype: DType,
     shape: Vec<usize>,
     data: Vec<u8>,
+    /// They do not make arrays differ.
+    dimension_names: Option<Box<[Option<String>]>>,
+}
+
+impl PartialEq for ArrayValue {
+    fn eq(&self, other: &Self) -> bool {
+        (self.dtype, &self.shape, &self.data) == (other.dtype, &other.shape, &other.data)
+    }
 }
 
 impl ArrayValue {
@@ -171,7 +179,20 @@ impl ArrayValue {
             );
             return Err(Error::new(ErrorKind::Corrupt, "convert", message));
         }
-        Ok(Self { dtype, shape, data })
+        Ok(Self {
+            dtype,
+            shape,
+            data,
+            dimension_names: None,
+        })
+    }
+
+    pub(crate) fn dimension_names(&self) -> Option<&[Option<String>]> {
+        self.dimension_names.as_deref()
+    }
+
+    pub(crate) fn set_dimension_names(&mut self, names: Vec<Option<String>>) {
+        self.dimension_names = Some(names.into());
     }
 
     /// The element type.

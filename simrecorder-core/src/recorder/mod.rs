@@ -39,6 +39,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::model::dtype::Element;
 use crate::model::key::Key;
 use crate::model::kind::NodeKind;
+use crate::model::labeled::SetValue;
 use crate::model::record::IntoValue;
 use crate::model::schema::{Attributes, Schema};
 use crate::model::value::Value;
@@ -180,23 +181,43 @@ impl Recorder {
         Series::new(self.parts.clone(), key.as_ref())
     }
 
-    /// Makes a series without records, or checks that the one at `key` holds the same.
+    /// Makes a series without records, or describes the one at `key`: its attributes get those of the
+    /// schema, and its dimensions their names. What the schema leaves open stays as it is.
+    ///
+    /// A program that resumes a recording may declare the same series again, with other units or names.
+    ///
+    /// ```
+    /// use simrecorder_core::{InMemoryDataStore, Recorder, Schema};
+    ///
+    /// let recorder = Recorder::new(InMemoryDataStore::new());
+    /// recorder.record("v", -65.0)?;
+    /// recorder.declare("v", Schema::scalar::<f64>().with_units("mV"))?;
+    /// assert_eq!(recorder.get_all("v")?.attributes()["units"], "mV");
+    /// # Ok::<(), simrecorder_core::Error>(())
+    /// ```
     ///
     /// # Errors
     /// As for [`record`](Self::record); [`InvalidArgument`](crate::ErrorKind::InvalidArgument)
-    /// if the schema contradicts itself.
+    /// if the schema contradicts itself; [`SchemaMismatch`](crate::ErrorKind::SchemaMismatch) if it asks
+    /// for another kind, element type, record shape, chunk policy, compression or fill value than the
+    /// series has in one of the stores. Nothing is changed then.
     pub fn declare(&self, key: impl AsRef<str>, schema: Schema) -> Result<()> {
         let key = key.as_ref();
         self.write("declare", key, |parts| parts.keys.declare(key, schema))
     }
 
-    /// Sets the value at `key`, whether or not there is one.
+    /// Sets the value at `key`, whether or not there is one. With [`Labeled`](crate::Labeled), its dimensions
+    /// get names, and the value gets units.
     ///
     /// # Errors
     /// As for [`record`](Self::record), except that a value may change its type.
-    pub fn set(&self, key: impl AsRef<str>, value: impl IntoValue) -> Result<()> {
+    /// [`InvalidArgument`](crate::ErrorKind::InvalidArgument) if the names do not fit the value.
+    pub fn set(&self, key: impl AsRef<str>, value: impl SetValue) -> Result<()> {
         let key = key.as_ref();
-        self.write("set", key, |parts| parts.keys.set(key, Value::new(value)?))
+        self.write("set", key, |parts| {
+            let (value, units) = value.to_labeled_value()?;
+            parts.keys.set(key, value, units)
+        })
     }
 
     /// Cuts the series at `key` to its first `len` records; if it has no more than that,

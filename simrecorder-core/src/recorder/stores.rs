@@ -170,6 +170,14 @@ impl Stores {
         }
     }
 
+    /// An error that a store gave, with the name of the store if there are several.
+    pub(super) fn in_store(&self, pipeline: &Pipeline, error: Error) -> Error {
+        match self.pipelines.len() {
+            0 | 1 => error,
+            _ => error.in_store(pipeline.name()),
+        }
+    }
+
     /// What to do when a queue has no room, as the options say.
     pub(super) fn when_full(&self) -> WhenFull {
         match self.memory_policy {

@@ -55,8 +55,8 @@ pub enum Change {
         /// What this store's `prepare` gave for the batch.
         prepared: Option<Prepared>,
     },
-    /// Sets a value, whether or not there is one, and creates the groups above it. The
-    /// attributes stay.
+    /// Sets a value, with the names of its axes, whether or not there is one, and creates the
+    /// groups above it. The attributes stay.
     Set {
         /// The key of the value.
         key: Key,
@@ -69,6 +69,17 @@ pub enum Change {
         /// The key; the root too has attributes.
         key: Key,
         /// The new attributes.
+        attributes: Arc<Attributes>,
+    },
+    /// Sets attributes of a value or series, and names the axes of a series; its other attributes
+    /// stay. Nothing at the key is `NotFound`, a group `KindMismatch`; names that do not fit the
+    /// series, or names for a value, which has those that it was set with, `InvalidArgument`.
+    Describe {
+        /// The key of the value or series.
+        key: Key,
+        /// A name, or none, for each axis; `None` leaves them as they are.
+        dimension_names: Option<Arc<[Option<String>]>>,
+        /// The attributes to set.
         attributes: Arc<Attributes>,
     },
     /// Cuts a series to its first records. Nothing at the key is `NotFound`, a group or value
@@ -89,8 +100,21 @@ impl Change {
             Self::Declare { key, .. }
             | Self::Set { key, .. }
             | Self::SetAttributes { key, .. }
+            | Self::Describe { key, .. }
             | Self::Truncate { key, .. } => key,
             Self::Append { batch, .. } => &batch.key,
+        }
+    }
+
+    /// Whether it gives names to the axes of a series or value.
+    pub fn names_axes(&self) -> bool {
+        match self {
+            Self::Declare { schema, .. } => schema.dimension_names().is_some(),
+            Self::Set { value, .. } => value.dimension_names().is_some(),
+            Self::Describe {
+                dimension_names, ..
+            } => dimension_names.is_some(),
+            _ => false,
         }
     }
 }

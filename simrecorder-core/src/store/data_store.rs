@@ -67,6 +67,9 @@ pub trait DataStore: fmt::Debug + Send + Sync {
     /// - A key the backend cannot store: `InvalidKey`, with the rule.
     /// - A schema it cannot store: `Unsupported` or `InvalidArgument`.
     /// - Not more than the schema's chunk policy asks for.
+    /// - A series that is there keeps its chunks. If the schema asks for other records, chunks,
+    ///   compression or fill value than it has: `SchemaMismatch`, see
+    ///   [`Schema::check_same_storage`].
     /// - Read only: `ReadOnly`. Closed: `Closed`.
     /// - Writes nothing. Batches need not end where chunks do, but cost less if they do.
     fn plan(&self, key: &Key, schema: Option<&Schema>) -> Result<u64>;

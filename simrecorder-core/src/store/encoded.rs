@@ -113,6 +113,23 @@ pub enum EncodedChange {
 }
 
 impl EncodedChange {
+    /// The key it is about.
+    pub fn key(&self) -> &Key {
+        match self {
+            Self::Plain(change) => change.key(),
+            Self::Declare { key, .. } | Self::Append { key, .. } => key,
+        }
+    }
+
+    /// Whether it names axes, see [`Change::names_axes`].
+    pub fn names_axes(&self) -> bool {
+        match self {
+            Self::Plain(change) => change.names_axes(),
+            Self::Declare { schema, .. } => schema.dimension_names().is_some(),
+            Self::Append { .. } => false,
+        }
+    }
+
     /// The change, if any store takes it.
     pub(crate) fn into_plain(self) -> Option<Change> {
         match self {

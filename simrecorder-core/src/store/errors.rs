@@ -56,6 +56,26 @@ pub fn not_declared(key: &Key) -> Error {
     Error::new(ErrorKind::NotFound, "commit", message).with_key(key.as_str())
 }
 
+/// The key of a change that describes a value or series has a node that cannot take it: nothing, a group,
+/// or a value, which has the names that it was set with.
+pub fn not_described(key: &Key, is: Option<NodeKind>) -> Error {
+    let (kind, message) = match is {
+        None => (
+            ErrorKind::NotFound,
+            "there is nothing at this key to describe",
+        ),
+        Some(NodeKind::Group) => (
+            ErrorKind::KindMismatch,
+            "this is a group; a value or series is described",
+        ),
+        Some(_) => (
+            ErrorKind::InvalidArgument,
+            "a value has the dimension names that it was set with; set it again",
+        ),
+    };
+    Error::new(kind, "commit", message).with_key(key.as_str())
+}
+
 /// A batch does not begin where its series ends.
 pub fn wrong_start(key: &Key, start: u64, len: u64) -> Error {
     let message = format!("a batch starts at record {start}, the series has {len}");

@@ -215,7 +215,11 @@ impl Drain<'_> {
             Some(Node::Value {
                 value: there,
                 attributes,
-            }) => (there? != value, Some(attributes)),
+            }) => {
+                let there = there?;
+                let is_new = there != value || there.dimension_names() != value.dimension_names();
+                (is_new, Some(attributes))
+            }
             Some(other) => return Err(target_clash("drain", NodeKind::Value, other.kind())),
             None => (true, Some(Attributes::new())),
         };
@@ -258,7 +262,17 @@ impl Drain<'_> {
         self.shared.free(key, done)?;
         let chunk = self.to.plan(key, Some(&schema))?;
         match there {
-            Some(_) => {
+            Some(there) => {
+                if there.dimension_names() != view.dimension_names()
+                    && let Some(names) = view.dimension_names()
+                {
+                    let describe = Change::Describe {
+                        key: key.clone(),
+                        dimension_names: Some(names.into()),
+                        attributes: Arc::default(),
+                    };
+                    self.add(describe, 0)?;
+                }
                 let attributes = view.attributes().clone();
                 self.set_attributes(key, self.to.attributes(key)?, attributes)?;
             }

@@ -191,7 +191,7 @@ impl Dataset {
     }
 
     /// Whether its first axis may grow without bound.
-    fn grows(&self) -> Result<bool> {
+    pub(crate) fn grows(&self) -> Result<bool> {
         let (_, max) = locked(|| extent(&self.space()?))?;
         Ok(max.first() == Some(&None))
     }

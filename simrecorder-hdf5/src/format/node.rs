@@ -121,6 +121,13 @@ impl StoredNode {
             .transpose()
     }
 
+    /// The names that the user gave to the axes.
+    pub(crate) fn dimension_names(&self) -> Option<Vec<Option<String>>> {
+        let names = self.metadata.as_ref()?.get("dimension_names")?.as_array()?;
+        let names = names.iter().map(|name| name.as_str().map(str::to_owned));
+        Some(names.collect())
+    }
+
     /// Whether the metadata has a flag.
     pub(crate) fn has_flag(&self, name: &str) -> bool {
         let flag = self

@@ -1,13 +1,15 @@
 //! Dimension names as dimension scales, as netCDF-4 and so xarray know them.
 //!
+//! A checkpoint connects series and values with their scales; commits only keep what other software
+//! has connected.
+//!
 //! A scale is a dataset with the name of the dimension, in the group of the series. Series list
 //! their scales in `DIMENSION_LIST`, scales list their series in `REFERENCE_LIST` (the HDF5
 //! Dimension Scale Specification). A dimension of which nothing but the name was recorded has a
 //! dataset that netCDF calls "a dimension but not a variable"; it does not show in the hierarchy.
-//! It gives way when something is recorded under its name; a list of numbers then becomes the
-//! scale.
+//! It gives way when something is recorded under its name.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::ffi::c_void;
 
 use hdf5_metno_sys::h5a::{H5Aget_space, H5Aread};
@@ -18,13 +20,12 @@ use hdf5_metno_sys::h5t::{
     H5T_STD_I32LE, H5T_STD_REF_OBJ, H5T_class_t, H5Tcreate, H5Tinsert, H5Tvlen_create, hvl_t,
 };
 use serde_json::json;
-use simrecorder_core::{DType, Error, ErrorKind, Key, Kind, Result, Schema};
+use simrecorder_core::{DType, Error, ErrorKind, Result};
 
 use crate::format::attributes::{self, read_metadata, write_labels, write_metadata, write_text};
 use crate::format::dataset::{Dataset, NewDataset};
 use crate::format::datatype::{StoredType, element_type};
 use crate::format::filters::Pipeline;
-use crate::format::node_path::{ENDS, part_path, path_of};
 use crate::library::{
     H5R_OBJECT, Handle, extent, has_link, locked, open_object, read_ok, reclaim, reference,
     simple_space, unlink, write_ok,
@@ -45,171 +46,121 @@ const CHUNK: [u64; 1] = [1024];
 /// A dataset that uses a scale, by reference, and with which of its axes: an element of
 /// `REFERENCE_LIST`.
 #[repr(C)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct ScaleUser {
     dataset: hobj_ref_t,
     axis: i32,
 }
 
-/// Scales and series that a commit is going to connect.
-#[derive(Debug, Default)]
-pub(crate) struct ScaleLinks {
-    /// By the path of the scale, the datasets that use it.
-    users: BTreeMap<String, Vec<ScaleUser>>,
-    /// By the path of the dataset, the scale of each axis.
-    scales: BTreeMap<String, Vec<String>>,
-}
-
-impl ScaleLinks {
-    /// Notes the names of the axes of a new series.
-    pub(crate) fn declare(&mut self, root: &Handle, key: &Key, schema: &Schema) -> Result<()> {
-        let Some(names) = schema.dimension_names() else {
-            return Ok(());
-        };
-        let path = match schema.kind() {
-            Kind::Ragged => part_path(&path_of(key), ENDS),
-            _ => path_of(key),
-        };
-        let dataset = open_object(root, &path)?;
-        let labels = names.iter().map(|name| name.clone().unwrap_or_default());
-        write_labels(&dataset, LABELS, labels.collect())?;
-        let names: Vec<String> = names
-            .iter()
-            .enumerate()
-            .map(|(axis, name)| match name {
-                Some(name) => name.clone(),
-                None => format!("{}_axis_{axis}", key.name()),
-            })
-            .collect();
-        // A list of numbers of the same name is the scale itself.
-        if names[..] == [key.name()] {
-            return mark_as_scale(&dataset, key.name());
+impl ScaleUser {
+    pub(crate) fn new(dataset: hobj_ref_t, axis: usize) -> Self {
+        Self {
+            dataset,
+            axis: axis as i32,
         }
-        let parent = key.parent().map_or("/".into(), |parent| path_of(&parent));
-        let group = open_object(root, &parent)?;
-        let lens: Vec<Option<u64>> = std::iter::once(None)
-            .chain(schema.record_shape().iter().map(|&len| Some(len)))
-            .collect();
-        for (name, len) in names.iter().zip(lens) {
-            if !is_link_name(name) || !ensure_scale(&group, name, len)? {
-                // HDF5 has no place for such a name but the labels.
-                return Ok(());
-            }
-        }
-        let user = reference(root, &path)?;
-        let scales = names.iter().map(|name| join(&parent, name));
-        let scales: Vec<String> = scales.collect();
-        for (axis, scale) in scales.iter().enumerate() {
-            self.users
-                .entry(scale.clone())
-                .or_default()
-                .push(ScaleUser {
-                    dataset: user,
-                    axis: axis as i32,
-                });
-        }
-        self.scales.insert(path, scales);
-        Ok(())
     }
 
-    /// Makes the new node at `key` the scale of the datasets that used the one it took the place
-    /// of. If it cannot be one, they lose their scales.
-    pub(crate) fn attach_again(
-        &mut self,
-        root: &Handle,
-        key: &Key,
-        users: Vec<ScaleUser>,
-    ) -> Result<()> {
-        let path = path_of(key);
-        let waiting = self.users.remove(&path).unwrap_or_default();
-        if users.is_empty() && waiting.is_empty() {
+    pub(crate) fn dataset(&self) -> hobj_ref_t {
+        self.dataset
+    }
+}
+
+/// A scale that gave way to another object, and the datasets that use it.
+#[derive(Debug, Default)]
+pub(crate) struct RemovedScale {
+    scale: hobj_ref_t,
+    users: Vec<ScaleUser>,
+}
+
+impl RemovedScale {
+    /// The scale that `object` is, if it is one.
+    pub(crate) fn of(object: &Handle) -> Result<Self> {
+        Ok(Self {
+            scale: reference(object, ".")?,
+            users: users(object)?,
+        })
+    }
+
+    /// Makes the object that took the place of the scale the scale of the datasets that used it. If it
+    /// cannot be one, they lose their scales.
+    pub(crate) fn replace_with(self, root: &Handle, object: &Handle, name: &str) -> Result<()> {
+        let Self { scale, users } = self;
+        if users.is_empty() {
             return Ok(());
         }
-        let object = open_object(root, &path)?;
-        let scale = match can_be_scale(&object)? {
-            true => {
-                mark_as_scale(&object, key.name())?;
-                Some(reference(root, &path)?)
-            }
-            false => None,
-        };
+        let new = reference(object, ".")?;
+        let is_scale = can_be_scale(object)?;
+        if is_scale {
+            mark_as_scale(object, name)?;
+        }
+        let mut replaced = Vec::new();
         for user in users {
             let dataset = dereference(root, user.dataset)?;
             let mut scales = read_scales(&dataset)?;
-            let axis = scales.get_mut(user.axis as usize);
-            match (scale, axis) {
-                (Some(scale), Some(axis)) => {
-                    *axis = scale;
-                    write_scales(&dataset, &scales)?;
-                    self.users.entry(path.clone()).or_default().push(user);
-                }
-                _ => attributes::remove_if_there(&dataset, DIMENSION_LIST)?,
+            match scales.get_mut(user.axis as usize) {
+                Some(axis) if *axis == scale => *axis = new,
+                _ => continue,
             }
+            match is_scale {
+                true => write_scales(&dataset, &scales)?,
+                false => attributes::remove_if_there(&dataset, DIMENSION_LIST)?,
+            }
+            replaced.push(user);
         }
-        match scale {
-            Some(_) => self.users.entry(path).or_default().extend(waiting),
-            None => self.scales.retain(|_, scales| !scales.contains(&path)),
+        match is_scale {
+            true => write_users(object, &replaced),
+            false => Ok(()),
         }
-        Ok(())
-    }
-
-    /// Connects them.
-    pub(crate) fn write(self, root: &Handle) -> Result<()> {
-        for (path, scales) in self.scales {
-            let references = scales.iter().map(|scale| reference(root, scale));
-            let references = references.collect::<Result<Vec<_>>>()?;
-            write_scales(&open_object(root, &path)?, &references)?;
-        }
-        for (path, new) in self.users {
-            let scale = open_object(root, &path)?;
-            let mut users = users(&scale)?;
-            users.extend(new);
-            write_users(&scale, &users)?;
-        }
-        Ok(())
     }
 }
 
-/// Takes a scale without values away that has the name of a new node; returns who used it. What
-/// else has the name, though it is no node, stays.
-pub(crate) fn make_room(group: &Handle, name: &str) -> Result<Vec<ScaleUser>> {
+/// Takes a scale without values away that has the name of a new node. What else has the name, though it
+/// is no node, stays.
+pub(crate) fn make_room(group: &Handle, name: &str) -> Result<RemovedScale> {
     if !has_link(group, name)? {
-        return Ok(Vec::new());
+        return Ok(RemovedScale::default());
     }
     let object = open_object(group, name)?;
     if object.kind() != H5I_type_t::H5I_DATASET {
         let message = "the file has a data type of this name, which nothing can take the place of";
         return Err(Error::new(ErrorKind::KindMismatch, "commit", message));
     }
-    let users = users(&object)?;
+    let removed = RemovedScale::of(&object)?;
     unlink(group, name)?;
-    Ok(users)
+    Ok(removed)
 }
 
-fn join(group: &str, name: &str) -> String {
-    match group {
-        "/" => format!("/{name}"),
-        group => format!("{group}/{name}"),
-    }
-}
-
-fn is_link_name(name: &str) -> bool {
+/// Whether a link can have this name.
+pub(crate) fn is_link_name(name: &str) -> bool {
     !matches!(name, "" | "." | "..") && !name.contains(['/', '\0'])
 }
 
-/// Makes a scale of this name, unless there is one; returns whether there is one then. An axis
-/// without `len` grows.
-fn ensure_scale(group: &Handle, name: &str, len: Option<u64>) -> Result<bool> {
+/// The scale without values of this name, made anew unless it has the length `len`; `None` for an axis
+/// that grows. Returns `None` if the name is taken.
+pub(crate) fn dimension(
+    root: &Handle,
+    group: &Handle,
+    name: &str,
+    len: Option<u64>,
+) -> Result<Option<Handle>> {
+    let mut removed = RemovedScale::default();
     if has_link(group, name)? {
         let object = open_object(group, name)?;
-        let is_one = attributes::read_named(&object, CLASS)? == Some(json!("DIMENSION_SCALE"));
-        return Ok(match is_one || !can_be_scale(&object)? {
-            true => is_one,
-            false => {
-                mark_as_scale(&object, name)?;
-                true
-            }
-        });
+        let Some(dataset) = Dataset::borrow(&object)? else {
+            return Ok(None);
+        };
+        if !is_own_dimension(&object)? {
+            return Ok(is_dimension(&object)?.then_some(object));
+        }
+        let has_len = match len {
+            None => dataset.grows()?,
+            Some(len) => !dataset.grows()? && dataset.shape()? == [len],
+        };
+        if has_len {
+            return Ok(Some(object));
+        }
+        removed = RemovedScale::of(&object)?;
+        unlink(group, name)?;
     }
     let type_ = element_type(DType::F32)?;
     let none = Pipeline::default();
@@ -225,11 +176,18 @@ fn ensure_scale(group: &Handle, name: &str, len: Option<u64>) -> Result<bool> {
     write_text(scale.handle(), NAME, &no_variable)?;
     let metadata = [("node".to_owned(), json!("dimension"))];
     write_metadata(scale.handle(), metadata.into_iter().collect())?;
-    Ok(true)
+    removed.replace_with(root, scale.handle(), name)?;
+    Ok(Some(scale.into_handle()))
+}
+
+/// Whether this library made an object for the name of a dimension only.
+pub(crate) fn is_own_dimension(object: &Handle) -> Result<bool> {
+    let metadata = read_metadata(object)?;
+    Ok(metadata.is_some_and(|metadata| metadata.get("node") == Some(&json!("dimension"))))
 }
 
 /// Whether an object is a list of numbers that has no scales itself.
-fn can_be_scale(object: &Handle) -> Result<bool> {
+pub(crate) fn can_be_scale(object: &Handle) -> Result<bool> {
     let Some(dataset) = Dataset::borrow(object)? else {
         return Ok(false);
     };
@@ -280,9 +238,125 @@ pub(crate) fn detach(root: &Handle, objects: &[Handle], inner: bool) -> Result<(
     Ok(())
 }
 
-fn mark_as_scale(object: &Handle, name: &str) -> Result<()> {
+/// Whether an object is marked as a scale.
+pub(crate) fn is_scale(object: &Handle) -> Result<bool> {
+    Ok(attributes::read_named(object, CLASS)? == Some(json!("DIMENSION_SCALE")))
+}
+
+/// The name of the scale that an object is marked as, if it is.
+pub(crate) fn scale_name(object: &Handle) -> Result<Option<String>> {
+    if !is_scale(object)? {
+        return Ok(None);
+    }
+    let name = attributes::read_named(object, NAME)?;
+    Ok(Some(
+        name.as_ref()
+            .and_then(|name| name.as_str())
+            .unwrap_or_default()
+            .to_owned(),
+    ))
+}
+
+/// Marks an object as the scale of this name.
+pub(crate) fn mark_as_scale(object: &Handle, name: &str) -> Result<()> {
     write_text(object, CLASS, "DIMENSION_SCALE")?;
     write_text(object, NAME, name)
+}
+
+/// Takes the mark of a scale away; datasets of other software that use it lose their scales.
+pub(crate) fn unmark(root: &Handle, object: &Handle) -> Result<()> {
+    let scale = reference(object, ".")?;
+    for user in users(object)? {
+        if let Some(dataset) = user_of(root, scale, user)? {
+            attributes::remove_if_there(&dataset, DIMENSION_LIST)?;
+        }
+    }
+    for name in [CLASS, NAME, REFERENCE_LIST] {
+        attributes::remove_if_there(object, name)?;
+    }
+    Ok(())
+}
+
+/// The dataset that uses a scale, if it still does.
+fn user_of(root: &Handle, scale: hobj_ref_t, user: ScaleUser) -> Result<Option<Handle>> {
+    // What was removed leaves a reference that leads nowhere, or to something else.
+    let Ok(dataset) = dereference(root, user.dataset) else {
+        return Ok(None);
+    };
+    let scales = match dataset.kind() {
+        H5I_type_t::H5I_DATASET => read_scales(&dataset)?,
+        _ => Vec::new(),
+    };
+    let is_used = scales.get(user.axis as usize) == Some(&scale);
+    Ok(is_used.then_some(dataset))
+}
+
+/// How long the datasets are that use a scale without values of other software; `None` if it is no such
+/// scale, or nothing uses it.
+pub(crate) fn used_len(root: &Handle, scale: &Handle) -> Result<Option<u64>> {
+    let Some(dataset) = Dataset::borrow(scale)?.filter(|_| is_dimension(scale).unwrap_or(false))
+    else {
+        return Ok(None);
+    };
+    if !dataset.grows()? {
+        return Ok(Some(dataset.len()?));
+    }
+    let place = reference(scale, ".")?;
+    let mut longest = None;
+    for user in users(scale)? {
+        if let Some(object) = user_of(root, place, user)?
+            && let Some(dataset) = Dataset::from_handle(object)
+        {
+            let len = dataset.shape()?.get(user.axis as usize).copied();
+            longest = longest.max(len);
+        }
+    }
+    Ok(longest)
+}
+
+/// Notes in a scale which datasets use it: these, and all others that `is_known` does not name.
+/// Returns how many use it, and whether that was noted before.
+pub(crate) fn note_users(
+    root: &Handle,
+    scale: &Handle,
+    mut used_by: Vec<ScaleUser>,
+    is_known: impl Fn(hobj_ref_t) -> bool,
+) -> Result<(usize, bool)> {
+    let place = reference(scale, ".")?;
+    let mut noted = users(scale)?;
+    for &user in &noted {
+        if !is_known(user.dataset) && user_of(root, place, user)?.is_some() {
+            used_by.push(user);
+        }
+    }
+    used_by.sort_unstable();
+    noted.sort_unstable();
+    let is_noted = noted == used_by;
+    match used_by.is_empty() {
+        _ if is_noted => {}
+        true => attributes::remove_if_there(scale, REFERENCE_LIST)?,
+        false => write_users(scale, &used_by)?,
+    }
+    Ok((used_by.len(), is_noted))
+}
+
+/// Connects a dataset with the scale of each of its axes, or with none; returns whether it was not.
+pub(crate) fn set_scales(dataset: &Handle, scales: &[hobj_ref_t]) -> Result<bool> {
+    if read_scales(dataset)? == scales {
+        return Ok(false);
+    }
+    match scales.is_empty() {
+        true => attributes::remove_if_there(dataset, DIMENSION_LIST)?,
+        false => write_scales(dataset, scales)?,
+    }
+    Ok(true)
+}
+
+/// Notes the names that the user gave to the axes of a dataset.
+pub(crate) fn write_axis_labels(dataset: &Handle, names: &[Option<String>]) -> Result<()> {
+    let labels = names.iter().map(|name| name.clone().unwrap_or_default());
+    attributes::remove_if_there(dataset, LABELS)?;
+    write_labels(dataset, LABELS, labels.collect())
 }
 
 fn dereference(root: &Handle, reference: hobj_ref_t) -> Result<Handle> {

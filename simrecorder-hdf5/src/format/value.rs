@@ -10,6 +10,7 @@ use crate::format::attributes::{Metadata, write_attributes, write_metadata};
 use crate::format::dataset::{Dataset, NewDataset};
 use crate::format::datatype::{StoredType, element_type, text_type};
 use crate::format::node::StoredNode;
+use crate::format::scales::write_axis_labels;
 use crate::format::variable::{VariableType, escape};
 use crate::library::{Handle, c_string};
 
@@ -58,13 +59,13 @@ fn kind(value: &Value) -> Kind {
     }
 }
 
-/// Makes the dataset of a value in a group.
+/// Makes the dataset of a value in a group, and returns it.
 pub(crate) fn create_value(
     group: &Handle,
     name: &str,
     value: &Value,
     attributes: &Attributes,
-) -> Result<()> {
+) -> Result<Handle> {
     let (type_, shape) = match Elements::of(value) {
         Some(elements) => (element_type(elements.dtype)?, elements.shape),
         None => (text_type(None)?, Vec::new()),
@@ -80,8 +81,13 @@ pub(crate) fn create_value(
     let mut metadata = Metadata::new();
     metadata.insert("node".into(), json!("value"));
     metadata.insert("kind".into(), json!(kind(value).as_str()));
+    if let Some(names) = value.dimension_names() {
+        metadata.insert("dimension_names".into(), json!(names));
+        write_axis_labels(dataset.handle(), names)?;
+    }
     write_attributes(dataset.handle(), attributes, &mut metadata)?;
-    write_metadata(dataset.handle(), metadata)
+    write_metadata(dataset.handle(), metadata)?;
+    Ok(dataset.into_handle())
 }
 
 fn write(dataset: &Dataset, type_: &Handle, value: &Value) -> Result<()> {
@@ -115,7 +121,8 @@ pub(crate) fn overwrite(found: &StoredNode, value: &Value) -> Result<bool> {
         (StoredType::Text(_), None) => description.shape.is_empty(),
         _ => false,
     };
-    if !same || found.stored_kind()? != Some(kind(value)) {
+    let same_names = found.dimension_names().as_deref() == value.dimension_names();
+    if !same || !same_names || found.stored_kind()? != Some(kind(value)) {
         return Ok(false);
     }
     let type_ = match Elements::of(value) {
@@ -156,7 +163,11 @@ pub(crate) fn read_value(found: &StoredNode) -> Result<Value> {
         (StoredType::Elements { dtype, memory, .. }, None | Some(Kind::Array)) => {
             let bytes = bytes(*dtype, memory)?;
             let shape = shape.iter().map(|&len| len as usize).collect();
-            ArrayValue::from_bytes(*dtype, shape, bytes).map(Value::Array)
+            let value = ArrayValue::from_bytes(*dtype, shape, bytes).map(Value::Array)?;
+            match found.dimension_names() {
+                Some(names) => value.with_dimension_names(names),
+                None => Ok(value),
+            }
         }
         (StoredType::Elements { dtype, memory, .. }, Some(Kind::Bytes)) => {
             bytes(*dtype, memory).map(Value::Bytes)

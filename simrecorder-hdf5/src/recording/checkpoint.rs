@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use simrecorder_core::backend::columns::fold;
-use simrecorder_core::{ErrorKind, Result};
+use simrecorder_core::{Error, ErrorKind, Result};
 
 use crate::columns::changes::DatasetChanges;
 use crate::format::attributes;
@@ -36,6 +36,7 @@ impl Recording {
             true => self.fold_tails(state, state.tails.paths_by_size(), TAIL_BYTES / 2),
             false => Ok(()),
         };
+        let folded = folded.and_then(|()| self.write_dimension_names(state, false));
         let is_folded = folded.is_ok();
         let Err(error) = folded.and_then(|()| self.checkpoint_file(state, false)) else {
             state.trim_from = 0;
@@ -140,8 +141,13 @@ impl Recording {
             true => self.unmark_unfinished(state),
             false => Ok(()),
         });
-        match folded {
-            Err(error) if error.kind() != ErrorKind::Corrupt => {
+        let is_damaged = |error: &Error| error.kind() == ErrorKind::Corrupt;
+        let written = match &folded {
+            Err(error) if !is_damaged(error) => Ok(()),
+            _ => self.write_dimension_names(state, true),
+        };
+        match folded.and(written) {
+            Err(error) if !is_damaged(&error) => {
                 let error = state.open.explain(error);
                 self.roll_back(state)?;
                 Err(error)

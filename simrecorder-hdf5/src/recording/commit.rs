@@ -1,27 +1,28 @@
 //! Commits: from the changes of the recorder to calls of libhdf5 and notes in the journal.
 
+use serde_json::json;
 use simrecorder_core::backend::columns::{
     CommittedSeries, SeriesAppend, SeriesChanges, StoredSeries,
 };
-use simrecorder_core::backend::errors::{clash, not_a_group, not_declared};
+use simrecorder_core::backend::errors::{clash, not_a_group, not_declared, not_described};
 use simrecorder_core::{
     Attributes, Change, Error, ErrorKind, Key, NodeKind, Result, Schema, Value,
 };
 
 use crate::columns::changes::DatasetChanges;
 use crate::format::attributes::{
-    read_attributes, remove_attributes, write_attributes, write_metadata,
+    Metadata, read_attributes, remove_attributes, write_attributes, write_metadata,
 };
 use crate::format::dataset_format::DatasetFormat;
 use crate::format::node::{StoredNode, create_group, find};
 use crate::format::node_path::path_of;
 use crate::format::root::cut_base;
-use crate::format::scales;
+use crate::format::scales::{self, RemovedScale, write_axis_labels};
 use crate::format::tail::TailChanges;
 use crate::format::value::{create_value, overwrite};
 use crate::library::{Handle, unlink};
 use crate::recording::Recording;
-use crate::recording::series::{NewSeries, load};
+use crate::recording::series::{LoadedSeries, NewSeries, load};
 use crate::recording::state::State;
 
 /// A commit that is being made. Datasets are changed at once, series get their new rows at the
@@ -31,7 +32,6 @@ pub(crate) struct CommitBuilder<'a> {
     state: &'a State,
     series: SeriesChanges<DatasetFormat>,
     columns: DatasetChanges<'a>,
-    scales: scales::ScaleLinks,
 }
 
 impl<'a> CommitBuilder<'a> {
@@ -41,7 +41,6 @@ impl<'a> CommitBuilder<'a> {
             state,
             series: SeriesChanges::default(),
             columns: DatasetChanges::new(recording, state),
-            scales: scales::ScaleLinks::default(),
         }
     }
 
@@ -59,6 +58,11 @@ impl<'a> CommitBuilder<'a> {
             }
             Change::Set { key, value } => self.set(&key, &value),
             Change::SetAttributes { key, attributes } => self.set_attributes(&key, &attributes),
+            Change::Describe {
+                key,
+                dimension_names,
+                attributes,
+            } => self.describe(&key, dimension_names.as_deref(), &attributes),
             Change::Truncate { key, len } => {
                 let series = self.series(&key);
                 series.and_then(|(series, columns)| series.truncate(columns, len))
@@ -74,9 +78,7 @@ impl<'a> CommitBuilder<'a> {
 
     /// Writes the new rows of all series; returns the changes of tails, and the series.
     pub(crate) fn finish(mut self) -> Result<(TailChanges, CommittedSeries<DatasetFormat>)> {
-        let root = self.root();
         let series = self.series.finish(&mut self.columns)?;
-        self.scales.write(root)?;
         Ok((self.columns.tails, series))
     }
 
@@ -106,16 +108,11 @@ impl<'a> CommitBuilder<'a> {
             None => self.root().share()?,
         };
         for above in missing.into_iter().rev() {
-            let users = scales::make_room(&group, above.name())?;
+            let removed = scales::make_room(&group, above.name())?;
             group = create_group(&group, above.name())?;
-            self.scales.attach_again(self.root(), &above, users)?;
+            removed.replace_with(self.root(), &group, above.name())?;
         }
         Ok(group)
-    }
-
-    /// Makes the node at `key` the scale of the datasets that used the one it took the place of.
-    pub(crate) fn attach_again(&mut self, key: &Key, users: Vec<scales::ScaleUser>) -> Result<()> {
-        self.scales.attach_again(self.root(), key, users)
     }
 
     // ---- changes ---------------------------------------------------------------------------
@@ -135,10 +132,9 @@ impl<'a> CommitBuilder<'a> {
             return stored.check_same_records(schema);
         }
         let group = self.parent_group(key)?;
-        let users = scales::make_room(&group, key.name())?;
-        new.create(&group, key, cut_base(self.root())?)?;
-        self.scales.declare(self.root(), key, schema)?;
-        self.scales.attach_again(self.root(), key, users)
+        let removed = scales::make_room(&group, key.name())?;
+        let object = new.create(&group, key, cut_base(self.root())?)?;
+        removed.replace_with(self.root(), &object, key.name())
     }
 
     /// The series at `key` as this commit will leave it, and the changes that it makes.
@@ -156,9 +152,9 @@ impl<'a> CommitBuilder<'a> {
             Some(found) => found,
             None => {
                 let group = self.parent_group(key)?;
-                let users = scales::make_room(&group, key.name())?;
+                let removed = scales::make_room(&group, key.name())?;
                 let object = create_group(&group, key.name())?;
-                self.scales.attach_again(self.root(), key, users)?;
+                removed.replace_with(self.root(), &object, key.name())?;
                 StoredNode {
                     object,
                     kind: NodeKind::Group,
@@ -166,33 +162,71 @@ impl<'a> CommitBuilder<'a> {
                 }
             }
         };
-        remove_attributes(&found.object, attributes)?;
-        let noted = found.metadata.is_some();
-        let mut metadata = found.metadata.unwrap_or_default();
-        write_attributes(&found.object, attributes, &mut metadata)?;
-        match noted || !metadata.is_empty() {
-            true => write_metadata(&found.object, metadata),
-            false => Ok(()),
+        replace_attributes(found, attributes, |_| {})
+    }
+
+    fn describe(
+        &mut self,
+        key: &Key,
+        names: Option<&[Option<String>]>,
+        attributes: &Attributes,
+    ) -> Result<()> {
+        let found = find(self.root(), key)?;
+        let is = found.as_ref().map(|found| found.kind);
+        let Some(found) = found.filter(|_| is != Some(NodeKind::Group)) else {
+            return Err(not_described(key, is));
+        };
+        if let Some(names) = names {
+            if is != Some(NodeKind::Series) {
+                return Err(not_described(key, is));
+            }
+            let LoadedSeries { schema, columns } = load(&found, &path_of(key), &self.state.tails)?;
+            schema.with_dimension_names(names.iter().cloned()).check()?;
+            write_axis_labels(columns.records().dataset.handle(), names)?;
         }
+        let mut all = read_attributes(&found.object, found.metadata.as_ref())?;
+        all.extend(attributes.clone());
+        replace_attributes(found, &all, |metadata| {
+            if let Some(names) = names {
+                metadata.insert("dimension_names".into(), json!(names));
+            }
+        })
     }
 
     fn set(&mut self, key: &Key, value: &Value) -> Result<()> {
         let group = self.parent_group(key)?;
-        let (attributes, users) = match find(self.root(), key)? {
+        let (attributes, removed) = match find(self.root(), key)? {
             Some(old) if old.kind == NodeKind::Value => {
                 if overwrite(&old, value)? {
                     return Ok(());
                 }
                 let attributes = read_attributes(&old.object, old.metadata.as_ref())?;
-                let users = scales::users(&old.object)?;
+                let removed = RemovedScale::of(&old.object)?;
                 unlink(&group, key.name())?;
-                (attributes, users)
+                (attributes, removed)
             }
             Some(other) => return Err(clash("commit", key, other.kind, NodeKind::Value)),
             None => (Attributes::new(), scales::make_room(&group, key.name())?),
         };
-        create_value(&group, key.name(), value, &attributes)?;
-        self.scales.attach_again(self.root(), key, users)
+        let object = create_value(&group, key.name(), value, &attributes)?;
+        removed.replace_with(self.root(), &object, key.name())
+    }
+}
+
+/// Replaces the attributes of a user, and changes what is noted of an object.
+fn replace_attributes(
+    found: StoredNode,
+    attributes: &Attributes,
+    note: impl FnOnce(&mut Metadata),
+) -> Result<()> {
+    remove_attributes(&found.object, attributes)?;
+    let noted = found.metadata.is_some();
+    let mut metadata = found.metadata.unwrap_or_default();
+    write_attributes(&found.object, attributes, &mut metadata)?;
+    note(&mut metadata);
+    match noted || !metadata.is_empty() {
+        true => write_metadata(&found.object, metadata),
+        false => Ok(()),
     }
 }
 

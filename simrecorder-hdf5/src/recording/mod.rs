@@ -3,6 +3,7 @@
 
 mod checkpoint;
 pub(crate) mod commit;
+mod dimensions;
 pub(crate) mod open_file;
 mod removal;
 pub(crate) mod series;
@@ -18,6 +19,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use parking_lot::{Mutex, RwLock};
 use simrecorder_core::backend::columns::PlannedFormats;
+use simrecorder_core::backend::dimensions::DimensionGroups;
 use simrecorder_core::backend::errors::{closed, read_only};
 use simrecorder_core::{ChunkPolicy, Compression, ErrorKind, OpenMode, Result};
 
@@ -117,6 +119,7 @@ impl Recording {
                 open: Arc::clone(&open),
                 tails,
                 series: HashMap::new(),
+                dimensions: DimensionGroups::default(),
                 trim_from: 0,
                 is_unfinished: false,
             }),

@@ -46,6 +46,7 @@ impl Recording {
             unlink(&group, key.name())?;
             raise_cut_base(root).map(drop)
         })();
+        state.dimensions.changed(key, false);
         self.commit_removal(state, key, written, &tails)
     }
 
@@ -66,6 +67,7 @@ impl Recording {
         let folded = self.fold_tails(state, tails, 0);
         self.next_epoch();
         let moved = folded.and_then(|()| self.move_node(state, from, to));
+        state.dimensions.renamed();
         self.commit_removal(state, from, moved, &TailChanges::default())
     }
 
@@ -73,7 +75,7 @@ impl Recording {
         let root = &state.open.root;
         let mut builder = CommitBuilder::new(self, state);
         let group = builder.parent_group(to)?;
-        let users = scales::make_room(&group, to.name())?;
+        let removed = scales::make_room(&group, to.name())?;
         let parent = from.parent().unwrap_or(Key::ROOT);
         let parent = open_object(root, &path_of(&parent))?;
         let objects = objects_within(open_object(&parent, from.name())?)?;
@@ -89,8 +91,8 @@ impl Recording {
                 dataset.set_cut_count(base)?;
             }
         }
-        builder.attach_again(to, users)?;
-        builder.finish().map(drop)
+        removed.replace_with(root, &open_object(&group, to.name())?, to.name())?;
+        Ok(())
     }
 
     fn commit_removal(

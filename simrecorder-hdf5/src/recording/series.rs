@@ -19,6 +19,7 @@ use crate::format::datatype::{bytes_type, text_type};
 use crate::format::filters::Pipeline;
 use crate::format::node::{StoredNode, create_group};
 use crate::format::node_path::{ENDS, ITEMS, part_path};
+use crate::format::scales::write_axis_labels;
 use crate::format::tail::Tails;
 use crate::format::variable::VariableType;
 use crate::library::{Handle, MAX_AXES, open_object};
@@ -108,8 +109,7 @@ fn add_metadata(
     fill_value: Option<&[u8]>,
 ) -> Result<Schema> {
     let metadata = found.metadata.as_ref();
-    if let Some(names) = metadata.and_then(|metadata| metadata.get("dimension_names")?.as_array()) {
-        let names = names.iter().map(|name| name.as_str().map(str::to_owned));
+    if let Some(names) = found.dimension_names() {
         schema = schema.with_dimension_names(names);
     }
     if let (true, Some(value), Some(dtype)) =
@@ -209,15 +209,20 @@ impl<'a> NewSeries<'a> {
         })
     }
 
-    /// The format of the dataset with one row for each record.
-    pub(crate) fn into_record_format(self) -> DatasetFormat {
+    /// The formats of the datasets.
+    pub(crate) fn into_formats(self) -> Columns<Arc<DatasetFormat>> {
         match self.columns {
-            Columns::Single(format) | Columns::Ragged { ends: format, .. } => format,
+            Columns::Single(format) => Columns::Single(Arc::new(format)),
+            Columns::Ragged { ends, items } => Columns::Ragged {
+                ends: Arc::new(ends),
+                items: Arc::new(items),
+            },
         }
     }
 
-    /// Makes the datasets of the series in a group, whose cuts are counted from `cut_base` on.
-    pub(crate) fn create(&self, group: &Handle, key: &Key, cut_base: u64) -> Result<()> {
+    /// Makes the datasets of the series in a group, whose cuts are counted from `cut_base` on; returns the
+    /// object of the series.
+    pub(crate) fn create(&self, group: &Handle, key: &Key, cut_base: u64) -> Result<Handle> {
         let name = key.name();
         let object = match &self.columns {
             Columns::Single(format) => create_dataset(format, group, name, cut_base)?.into_handle(),
@@ -230,7 +235,14 @@ impl<'a> NewSeries<'a> {
         };
         let mut metadata = self.metadata();
         write_attributes(&object, self.schema.attributes(), &mut metadata)?;
-        write_metadata(&object, metadata)
+        write_metadata(&object, metadata)?;
+        if let Some(names) = self.schema.dimension_names() {
+            match self.columns {
+                Columns::Single(_) => write_axis_labels(&object, names)?,
+                Columns::Ragged { .. } => write_axis_labels(&open_object(&object, ENDS)?, names)?,
+            }
+        }
+        Ok(object)
     }
 
     /// The metadata of the series.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use simrecorder_core::backend::columns::SeriesCache;
+use simrecorder_core::backend::dimensions::DimensionGroups;
 use simrecorder_core::{Error, ErrorKind, Key, Result};
 
 use crate::format::dataset_format::DatasetFormat;
@@ -17,6 +18,8 @@ pub(crate) struct State {
     pub(crate) tails: Tails,
     /// What the writer remembers of series: it is the only one that writes.
     pub(crate) series: SeriesCache<DatasetFormat>,
+    /// The groups whose names of dimensions a checkpoint has to write.
+    pub(crate) dimensions: DimensionGroups,
     /// How long the journal has to be before it is made anew, after that failed.
     pub(crate) trim_from: u64,
     /// Whether closing failed, so that a journal may still be there.

@@ -7,6 +7,7 @@ mod support;
 mod bad_input;
 mod conformance;
 mod damaged_files;
+mod dimensions;
 mod durability;
 mod erasing;
 mod flipped_bytes;

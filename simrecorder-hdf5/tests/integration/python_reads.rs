@@ -185,7 +185,8 @@ fn record_time(recorder: &Recorder, group: &str) {
 fn record_dimensions(recorder: &Recorder) {
     let neurons = |group: &str| {
         let key = format!("{group}/neuron");
-        recorder.set(key, vec![10_i64, 20, 30]).unwrap();
+        let neurons = Labeled::new([10_i64, 20, 30], ["neuron"]);
+        recorder.set(key, neurons).unwrap();
     };
     record_v(recorder, "names");
     record_time(recorder, "before");

@@ -25,6 +25,8 @@ pub(crate) enum Document {
 #[derive(Clone, Debug)]
 pub(crate) struct StoredValue {
     pub(crate) schema: Schema,
+    /// The names of its axes, if it was set with any.
+    pub(crate) dimension_names: Option<Vec<Option<String>>>,
     pub(crate) format: FrameFormat,
     pub(crate) frame: String,
     /// How many values hold the frame, and its length.
@@ -64,6 +66,9 @@ impl Document {
             number.ok_or_else(|| missing(name))
         };
         let mut schema = schema_from(&document)?;
+        if let Some(names) = names(&document).filter(|_| field("node") == Some("series")) {
+            schema = schema.with_dimension_names(names);
+        }
         let format = FrameFormat {
             encoding: text("encoding")?.parse::<RedisEncoding>()?,
             compression: text("compression")?.parse::<Compression>()?,
@@ -78,6 +83,7 @@ impl Document {
             }
             return Ok(Self::Value(Box::new(StoredValue {
                 schema,
+                dimension_names: names(&document),
                 format,
                 frame: text("frame")?.to_owned(),
                 part_count,
@@ -119,6 +125,18 @@ impl SeriesDocument {
         }
     }
 
+    /// The same series with other names of its axes.
+    pub(crate) fn with_dimension_names(&self, names: &[Option<String>]) -> Result<Self> {
+        let schema = self.schema.clone();
+        let schema = schema.with_dimension_names(names.iter().cloned());
+        schema.check()?;
+        Ok(Self {
+            schema,
+            format: self.format,
+            chunk_shape: self.chunk_shape.clone(),
+        })
+    }
+
     pub(crate) fn to_json(&self) -> String {
         let mut document = describe(&self.schema, self.format);
         document.insert("node".into(), json!("series"));
@@ -144,6 +162,9 @@ impl StoredValue {
         document.insert("frame".into(), json!(self.frame));
         document.insert("parts".into(), json!(self.part_count));
         document.insert("bytes".into(), json!(self.byte_len));
+        if let Some(names) = &self.dimension_names {
+            document.insert("dimension_names".into(), json!(names));
+        }
         Json::Object(document).to_string()
     }
 }
@@ -184,6 +205,13 @@ fn numbers(document: &Map<String, Json>, name: &str) -> Option<Vec<u64>> {
     numbers.iter().map(Json::as_u64).collect()
 }
 
+/// The names of the axes, if there are any.
+fn names(document: &Map<String, Json>) -> Option<Vec<Option<String>>> {
+    let names = document.get("dimension_names")?.as_array()?;
+    let names = names.iter().map(|name| name.as_str().map(str::to_owned));
+    Some(names.collect())
+}
+
 fn schema_from(document: &Map<String, Json>) -> Result<Schema> {
     let field = |name: &str| document.get(name).and_then(Json::as_str);
     let kind: Kind = field("kind").unwrap_or_default().parse()?;
@@ -201,10 +229,6 @@ fn schema_from(document: &Map<String, Json>) -> Result<Schema> {
             }
         }
     };
-    if let Some(names) = document.get("dimension_names").and_then(Json::as_array) {
-        let names = names.iter().map(|name| name.as_str().map(str::to_owned));
-        schema = schema.with_dimension_names(names);
-    }
     if let (Some(fill), Some(dtype)) = (field("fill_value"), schema.dtype()) {
         let bytes = from_hex(fill).ok_or_else(|| corrupt("the fill value does not decode"))?;
         schema = schema.with_fill_value_of(ArrayValue::from_bytes(dtype, Vec::new(), bytes)?);
@@ -242,6 +266,7 @@ mod tests {
             Schema::array_of(DType::F64, [2, 3]).with_dimension_names([Some("a"), None, None]);
         let value = StoredValue {
             schema: Schema::text(),
+            dimension_names: None,
             format,
             frame: "ff-0".into(),
             part_count: 1,

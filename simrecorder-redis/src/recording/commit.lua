@@ -173,6 +173,16 @@ function changes.attributes()
     add('HSET', attributes, key, text)
 end
 
+-- Other names of the axes of a series: all else of its metadata stays.
+function changes.describe()
+    local key, document = take(), take()
+    local is = node_at(key)
+    if not is then refuse('missing', key, '') end
+    if is.node ~= 'series' then clash(key, is, 'series') end
+    add('HSET', nodes, key, document)
+    known[key] = cjson.decode(document)
+end
+
 function changes.append()
     local key, records, prefix, count = take(), take(), take(), tonumber(take())
     local state = existing(key, prefix .. 'state')

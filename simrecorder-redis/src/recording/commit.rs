@@ -1,9 +1,12 @@
 //! From the changes of a commit to the commands that make them.
 
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use simrecorder_core::backend::errors::{clash, not_declared};
-use simrecorder_core::{Batch, Change, Error, ErrorKind, Key, NodeKind, Result, Schema, Value};
+use simrecorder_core::backend::errors::{clash, not_declared, not_described};
+use simrecorder_core::{
+    Attributes, Batch, Change, Error, ErrorKind, Key, NodeKind, Result, Schema, Value,
+};
 
 use crate::connection::errors::corrupt;
 use crate::format::document::{Document, SeriesDocument, signature};
@@ -18,6 +21,12 @@ pub(super) struct CommitBuilder<'a> {
     encoder: &'a FrameEncoder,
     writer: &'a Writer,
     commit: CommitCommands,
+    /// The attributes of keys as the changes before leave them.
+    attributes: HashMap<Key, Attributes>,
+    /// Those that the changes before have declared, which count unless the series was there.
+    declared_attributes: HashMap<Key, Attributes>,
+    /// Values that the changes before have set.
+    values: HashSet<Key>,
 }
 
 impl<'a> CommitBuilder<'a> {
@@ -31,6 +40,9 @@ impl<'a> CommitBuilder<'a> {
             encoder,
             writer,
             commit: CommitCommands::default(),
+            attributes: HashMap::new(),
+            declared_attributes: HashMap::new(),
+            values: HashSet::new(),
         }
     }
 
@@ -48,10 +60,14 @@ impl<'a> CommitBuilder<'a> {
             }
             Change::Set { key, value } => self.set(&key, &value),
             Change::SetAttributes { key, attributes } => {
-                let text = serde_json::Value::Object((*attributes).clone()).to_string();
-                self.change(None, &["attributes", key.as_str(), &text]);
+                self.set_attributes(&key, Attributes::clone(&attributes));
                 Ok(())
             }
+            Change::Describe {
+                key,
+                dimension_names,
+                attributes,
+            } => self.describe(&key, dimension_names.as_deref(), &attributes),
             Change::Truncate { key, len } => self.truncate(&key, len),
             _ => {
                 let message = "the Redis store does not know this kind of change";
@@ -111,7 +127,53 @@ impl<'a> CommitBuilder<'a> {
             let base = self.keyspace.cut_base()?.to_string();
             self.change(Some(&names), &["open", &names.state(), &signature, &base]);
         }
+        let attributes = self.declared_attributes.entry(key.clone());
+        attributes.or_insert_with(|| schema.attributes().clone());
         self.commit.declared.entry(key.clone()).or_insert(document);
+        Ok(())
+    }
+
+    fn set_attributes(&mut self, key: &Key, attributes: Attributes) {
+        let text = serde_json::Value::Object(attributes.clone()).to_string();
+        self.change(None, &["attributes", key.as_str(), &text]);
+        self.attributes.insert(key.clone(), attributes);
+    }
+
+    fn describe(
+        &mut self,
+        key: &Key,
+        names: Option<&[Option<String>]>,
+        attributes: &Attributes,
+    ) -> Result<()> {
+        let declared = self.commit.declared.get(key).cloned();
+        let document = match declared {
+            Some(series) => Some(Document::Series(series)),
+            None => self.keyspace.document(key)?,
+        };
+        let is = match self.values.contains(key) {
+            true => Some(NodeKind::Value),
+            false => document.as_ref().map(Document::kind),
+        };
+        match (document, names) {
+            (Some(Document::Series(series)), Some(names)) => {
+                let document = series.with_dimension_names(names)?;
+                self.change(None, &["describe", key.as_str(), &document.to_json()]);
+                self.keyspace.forget_series(key);
+                self.commit.declared.insert(key.clone(), Arc::new(document));
+            }
+            _ if is == Some(NodeKind::Series)
+                || (is == Some(NodeKind::Value) && names.is_none()) => {}
+            _ => return Err(not_described(key, is)),
+        }
+        let mut all = match self.attributes.remove(key) {
+            Some(attributes) => attributes,
+            None => match self.keyspace.attributes(key)? {
+                none if none.is_empty() => self.declared_attributes.remove(key).unwrap_or_default(),
+                stored => stored,
+            },
+        };
+        all.extend(attributes.clone());
+        self.set_attributes(key, all);
         Ok(())
     }
 
@@ -186,6 +248,7 @@ impl<'a> CommitBuilder<'a> {
         let (stored, commands) = self.encoder.encode_value(&prefix, value)?;
         self.change(None, &["set", key.as_str(), &stored.to_json()]);
         self.slot(None).frames.push(commands);
+        self.values.insert(key.clone());
         Ok(())
     }
 

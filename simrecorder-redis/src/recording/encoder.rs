@@ -144,6 +144,7 @@ impl FrameEncoder {
         let stored = self.store(&mut commands, prefix, &frame, 1);
         let stored = StoredValue {
             schema,
+            dimension_names: value.dimension_names().map(<[_]>::to_vec),
             format,
             frame: stored.name,
             part_count: stored.part_count,

@@ -43,7 +43,8 @@ pub(crate) struct Keyspace {
     /// The name of the recording.
     pub(crate) run: String,
     pub(crate) names: Names,
-    /// Series that were read: their metadata does not change while they are there.
+    /// Series that were read: nothing of their metadata changes while they are there, except the names of
+    /// axes, which writing does not need.
     series: Mutex<HashMap<Key, Arc<SeriesDocument>>>,
     /// A server that ends with the recording: the last field, so that connections go before it.
     pub(crate) server: Option<RedisServer>,
@@ -169,6 +170,18 @@ impl Keyspace {
     /// A series whose metadata was read before.
     pub(crate) fn cached_series(&self, key: &Key) -> Option<Arc<SeriesDocument>> {
         self.series.lock().get(key).cloned()
+    }
+
+    /// Takes note that the metadata of a series changes.
+    pub(crate) fn forget_series(&self, key: &Key) {
+        self.series.lock().remove(key);
+    }
+
+    /// The attributes of a key.
+    pub(crate) fn attributes(&self, key: &Key) -> Result<Attributes> {
+        let attributes = self.names.attributes();
+        let field = [b"HGET", attributes.as_bytes(), key.as_str().as_bytes()];
+        attributes_from(self.ask_one("read", &field)?)
     }
 
     /// The metadata of the series at `key`, if there is a series.
@@ -331,7 +344,11 @@ impl Keyspace {
             true => Records::fixed(schema, decoded.count, data),
             false => Records::variable(schema, decoded.ends, data),
         };
-        records?.value(0)
+        let value = records?.value(0)?;
+        match &stored.dimension_names {
+            Some(names) => value.with_dimension_names(names.clone()),
+            None => Ok(value),
+        }
     }
 
     /// What is right below a group, in the order of its names.

@@ -111,9 +111,17 @@ impl Recording {
 
     /// Notes how a series is, or will be, written; returns the number of records of a frame.
     pub(crate) fn plan(&self, key: &Key, schema: &Schema) -> Result<u64> {
+        let new = self.encoder.new_document(schema)?;
         let planned = match self.keyspace.series(key)? {
-            Some(series) => series,
-            None => Arc::new(self.encoder.new_document(schema)?),
+            Some(stored) => {
+                let shapes =
+                    [&stored, &new].map(|it: &SeriesDocument| vec![it.chunk_shape.clone()]);
+                stored
+                    .schema
+                    .check_same_storage(schema, &shapes[0], &shapes[1])?;
+                stored
+            }
+            None => Arc::new(new),
         };
         let record_count = planned.chunk_shape[0];
         self.planned.lock().insert(key.clone(), planned);

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value as Json, json};
 use simrecorder_core::{
-    Attributes, Compression, DType, Error, ErrorBound, ErrorKind, Kind, NodeKind, Result, Schema,
+    Attributes, Compression, DType, Error, ErrorBound, ErrorKind, Kind, NodeKind, Result,
 };
 
 use crate::format::fill_value::zero;
@@ -14,8 +14,6 @@ const ATTRIBUTE: &str = "simrecorder";
 const FORMAT: u64 = 1;
 /// The member of that attribute, at the root, by which a recording is known.
 const ID: &str = "id";
-/// The member of that attribute, of a series, that tells names that the user did not give.
-const DEFAULT_NAMES: &str = "default_names";
 /// The member of that attribute with the number from which cuts are counted.
 const CUT_BASE: &str = "cut_base";
 /// The member of that attribute with the bound to which the elements of an array are rounded.
@@ -26,7 +24,7 @@ const ENCODING: [&str; 4] = ["data_type", "chunk_grid", "codecs", "fill_value"];
 
 /// One `zarr.json`.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Document(Map<String, Json>);
+pub(crate) struct Document(pub(super) Map<String, Json>);
 
 impl Document {
     /// Reads a document and checks what all documents have.
@@ -315,12 +313,12 @@ impl Document {
     }
 
     /// What simrecorder keeps in the attributes.
-    fn reserved(&self) -> Option<&Map<String, Json>> {
+    pub(super) fn reserved(&self) -> Option<&Map<String, Json>> {
         self.all_attributes()
             .and_then(|attributes| attributes.get(ATTRIBUTE)?.as_object())
     }
 
-    fn set_reserved(&mut self, reserved: Json) {
+    pub(super) fn set_reserved(&mut self, reserved: Json) {
         let attributes = self.0.entry("attributes").or_insert_with(|| json!({}));
         if let Some(attributes) = attributes.as_object_mut() {
             attributes.insert(ATTRIBUTE.to_owned(), reserved);
@@ -328,53 +326,26 @@ impl Document {
     }
 
     /// Marks the node as a value or series of a kind.
-    pub(crate) fn mark(&mut self, node: NodeKind, kind: Kind, schema: Option<&Schema>) {
+    pub(crate) fn mark(&mut self, node: NodeKind, kind: Kind, has_fill_value: bool) {
         let mut reserved = self.reserved().cloned().unwrap_or_default();
         reserved.insert("node".to_owned(), json!(node.as_str()));
         reserved.insert("kind".to_owned(), json!(kind.as_str()));
-        match schema.map(Schema::dimension_names) {
-            Some(None) => drop(reserved.insert(DEFAULT_NAMES.to_owned(), json!(true))),
-            Some(Some(names)) if names.contains(&None) => {
-                let axes = names.iter().enumerate();
-                let axes = axes.filter(|(_, name)| name.is_none());
-                let axes: Vec<_> = axes.map(|(axis, _)| axis).collect();
-                reserved.insert(DEFAULT_NAMES.to_owned(), json!(axes));
-            }
-            _ => {}
-        }
-        if schema.is_some_and(|schema| schema.fill_value().is_some()) {
+        if has_fill_value {
             reserved.insert("fill_value".to_owned(), json!(true));
         }
         self.set_reserved(Json::Object(reserved));
+    }
+
+    /// Whether simrecorder made the node.
+    pub(crate) fn is_marked(&self) -> bool {
+        self.reserved()
+            .is_some_and(|reserved| reserved.contains_key("node"))
     }
 
     /// Whether the user gave a fill value.
     pub(crate) fn has_given_fill_value(&self) -> bool {
         self.reserved()
             .is_some_and(|reserved| reserved.get("fill_value") == Some(&json!(true)))
-    }
-
-    /// Of the names of all axes, those that the user gave.
-    pub(crate) fn given_names(
-        &self,
-        mut names: Vec<Option<String>>,
-    ) -> Option<Vec<Option<String>>> {
-        match self
-            .reserved()
-            .and_then(|reserved| reserved.get(DEFAULT_NAMES))
-        {
-            Some(Json::Bool(true)) => return None,
-            Some(Json::Array(axes)) => {
-                let axes = axes.iter().filter_map(Json::as_u64);
-                for axis in axes.filter_map(|axis| usize::try_from(axis).ok()) {
-                    if let Some(name) = names.get_mut(axis) {
-                        *name = None;
-                    }
-                }
-            }
-            _ => {}
-        }
-        Some(names)
     }
 
     /// The kind that [`mark`](Self::mark) gave the node.
@@ -398,16 +369,6 @@ impl Document {
             _ if self.shape().is_ok_and(|shape| shape.is_empty()) => NodeKind::Value,
             _ => NodeKind::Series,
         }
-    }
-
-    pub(crate) fn dimension_names(&self) -> Option<Vec<Option<String>>> {
-        let names = self.0.get("dimension_names")?.as_array()?;
-        Some(
-            names
-                .iter()
-                .map(|name| name.as_str().map(str::to_owned))
-                .collect(),
-        )
     }
 
     fn check_version(&self) -> Result<()> {

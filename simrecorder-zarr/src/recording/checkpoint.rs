@@ -11,14 +11,15 @@ use crate::recording::documents::document_at;
 use crate::storage::Change;
 
 /// A checkpoint is cut into commits of about this many bytes.
-const CHECKPOINT_BYTES: usize = 8 << 20;
+pub(super) const CHECKPOINT_BYTES: usize = 8 << 20;
 
 impl Recording {
     /// Brings everything into the form that other software reads.
     pub(crate) fn checkpoint(&self, cache: &mut SeriesCache<ArrayFormat>) -> Result<()> {
         cache.clear();
         let folded = self.fold_tails("");
-        folded.and(self.storage.checkpoint())
+        let named = self.write_dimension_names();
+        folded.and(named).and(self.storage.checkpoint())
     }
 
     /// Brings all tails at a path or below it into chunks. One that cannot be read does not keep the others

@@ -12,10 +12,11 @@ use crate::columns::changes::StorageChanges;
 use crate::columns::encoded::{EncodedColumns, SeriesEncoding};
 use crate::format::array_format::ArrayFormat;
 use crate::format::metadata::{Document, check_attributes};
-use crate::format::node_path::node_path;
+use crate::format::node_path::{ENDS, node_path};
 use crate::recording::Recording;
 use crate::recording::documents::document_at;
 use crate::recording::loading::load_columns;
+use crate::recording::new_series::record_names;
 use crate::storage::Change as StorageChange;
 
 /// A commit that is being put together.
@@ -67,6 +68,11 @@ impl<'a> CommitBuilder<'a> {
             }
             Change::Set { key, value } => self.set(&key, &value),
             Change::SetAttributes { key, attributes } => self.set_attributes(&key, &attributes),
+            Change::Describe {
+                key,
+                dimension_names,
+                attributes,
+            } => self.describe(&key, dimension_names.as_deref(), &attributes),
             Change::Truncate { key, len } => {
                 let series = self.series(&key);
                 series.and_then(|(series, changes)| series.truncate(changes, len))
@@ -146,6 +152,45 @@ impl<'a> CommitBuilder<'a> {
             }
         };
         document.set_attributes(attributes);
+        self.changes.write_document(&path, document);
+        self.changes.remove_copies(key)
+    }
+
+    fn describe(
+        &mut self,
+        key: &Key,
+        names: Option<&[Option<String>]>,
+        attributes: &Attributes,
+    ) -> Result<()> {
+        let path = node_path(key)?;
+        let document = self.changes.node(key, &path)?;
+        let is = document.as_ref().map(Document::node_kind);
+        let Some(mut document) = document.filter(|_| is != Some(NodeKind::Group)) else {
+            return Err(errors::not_described(key, is));
+        };
+        let mut all = document.attributes();
+        all.extend(attributes.clone());
+        check_attributes(&all)?;
+        document.set_attributes(&all);
+        if let Some(names) = names {
+            if is != Some(NodeKind::Series) {
+                return Err(errors::not_described(key, is));
+            }
+            let mut find = |path: &str| self.changes.document(path);
+            let (schema, _) = self.recording.schema(key, &path, &document, &mut find)?;
+            let schema = schema.with_dimension_names(names.iter().cloned());
+            schema.check()?;
+            let written = record_names(key.name(), &schema);
+            document.mark_names(Some(names), &written);
+            let ends = format!("{path}/{ENDS}");
+            match self.changes.document(&ends)? {
+                Some(mut array) if !document.is_array() => {
+                    array.set_dimension_names(&written);
+                    self.changes.write_document(&ends, array);
+                }
+                _ => document.set_dimension_names(&written),
+            }
+        }
         self.changes.write_document(&path, document);
         self.changes.remove_copies(key)
     }

@@ -8,7 +8,7 @@ use simrecorder_core::{ArrayValue, DType, Error, Key, Kind, Result, Schema};
 
 use crate::columns::encoded::SeriesEncoding;
 use crate::columns::reading::{ArrayView, view_column};
-use crate::format::array_format::FormatCache;
+use crate::format::array_format::{ArrayFormat, FormatCache};
 use crate::format::metadata::{Document, corrupt};
 use crate::format::node_path::{ENDS, ITEMS};
 use crate::recording::Recording;
@@ -98,7 +98,7 @@ impl Recording {
             return Err(corrupt(message).with_key(key.as_str()));
         }
         let mut schema = layout.schema(kind)?;
-        if let Some(names) = names.and_then(|names| document.given_names(names)) {
+        if let Some(names) = document.given_names(names) {
             schema = schema.with_dimension_names(names);
         }
         if document.has_given_fill_value()
@@ -112,6 +112,32 @@ impl Recording {
         }
         let schema = schema.with_attributes(document.attributes());
         Ok((schema, SeriesEncoding::of(elements, ends)))
+    }
+
+    /// The schema and the formats of the series with this document, in the order of the documents of a
+    /// [new series](Self::new_series).
+    pub(crate) fn stored_formats(
+        &self,
+        key: &Key,
+        path: &str,
+        document: &Document,
+        find: Find<'_>,
+    ) -> Result<(Schema, Vec<Arc<ArrayFormat>>)> {
+        let (schema, _) = self.schema(key, path, document, find)?;
+        let mut formats = Vec::new();
+        match document.is_array() {
+            true => formats.push(self.formats.get(document)?),
+            false => {
+                for part in [ITEMS, ENDS] {
+                    let document = find(&format!("{path}/{part}"))?;
+                    formats.push(
+                        self.formats
+                            .get(&document.ok_or_else(|| missing_part(part))?)?,
+                    );
+                }
+            }
+        }
+        Ok((schema, formats))
     }
 
     /// A view of the series at `key`.

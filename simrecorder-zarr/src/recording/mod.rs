@@ -2,6 +2,7 @@
 
 mod checkpoint;
 pub(crate) mod commit;
+mod dimensions;
 pub(crate) mod documents;
 pub(crate) mod loading;
 mod new_series;
@@ -15,6 +16,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::Mutex;
 use simrecorder_core::backend::columns::{ColumnStore, Columns, PlannedFormats, SeriesCache};
+use simrecorder_core::backend::dimensions::DimensionGroups;
 use simrecorder_core::backend::{Encoded, errors};
 use simrecorder_core::{
     ArrayView, ChunkPolicy, Compression, Error, ErrorKind, Key, NodeKind, Result,
@@ -38,6 +40,7 @@ pub(crate) struct Recording {
     pub(crate) chunk_policy: ChunkPolicy,
     pub(crate) compression: Compression,
     pub(crate) writer: Mutex<SeriesCache<ArrayFormat>>,
+    pub(crate) dimensions: Mutex<DimensionGroups>,
     pub(crate) closed: AtomicBool,
     pub(crate) planned: PlannedFormats<ArrayFormat>,
 }

@@ -2,6 +2,7 @@
 
 use serde_json::Value as Json;
 use simrecorder_core::backend::columns::{ENDS_DTYPE, ragged_chunk_shapes};
+use simrecorder_core::backend::dimensions::default_dimension_name;
 use simrecorder_core::{
     Attributes, ChunkPolicy, Compression, DType, Error, ErrorKind, Key, Kind, NodeKind, Result,
     Schema, Value,
@@ -82,7 +83,7 @@ impl NewSeries<'_> {
         check_chunk_size(&item_chunk, dtype.size())?;
         check_chunk_size(&ends_chunk, ENDS_DTYPE.size())?;
         let item_axes = 1 + self.schema.record_shape().len();
-        let item_names = axis_names(&format!("{}_{ITEMS}", self.name), item_axes);
+        let item_names = axis_names(&format!("{}_{ITEMS}", self.name), item_axes, None);
         let items = self.elements(&item_chunk, &item_names);
         let ends_type = Some(ENDS_DTYPE);
         let names = record_names(self.name, self.schema);
@@ -136,7 +137,10 @@ impl NewSeries<'_> {
 
     fn mark(&self, mut document: Document) -> Document {
         document.set_attributes(self.schema.attributes());
-        document.mark(NodeKind::Series, self.schema.kind(), Some(self.schema));
+        let has_fill_value = self.schema.fill_value().is_some();
+        document.mark(NodeKind::Series, self.schema.kind(), has_fill_value);
+        let names = record_names(self.name, self.schema);
+        document.mark_names(self.schema.dimension_names(), &names);
         document
     }
 }
@@ -165,23 +169,25 @@ pub(super) fn check_chunk_size(chunk: &[u64], element_size: usize) -> Result<()>
 
 /// The names that were declared; for others, names that no other series of the same group has:
 /// xarray refuses one name with two lengths.
-fn record_names(name: &str, schema: &Schema) -> Vec<String> {
-    let mut names = axis_names(name, schema.axes());
-    if let Some(first) = names.first_mut() {
-        *first = format!("{name}_record");
-    }
-    let declared = schema.dimension_names().unwrap_or_default();
-    for (name, declared) in names.iter_mut().zip(declared) {
-        if let Some(declared) = declared {
-            name.clone_from(declared);
-        }
-    }
-    names
+pub(super) fn record_names(name: &str, schema: &Schema) -> Vec<String> {
+    names_of_axes(name, true, schema.axes(), schema.dimension_names())
 }
 
 /// The same for what has no records.
-pub(super) fn axis_names(name: &str, axes: usize) -> Vec<String> {
-    (0..axes)
-        .map(|axis| format!("{name}_axis_{axis}"))
-        .collect()
+pub(super) fn axis_names(name: &str, axes: usize, given: Option<&[Option<String>]>) -> Vec<String> {
+    names_of_axes(name, false, axes, given)
+}
+
+fn names_of_axes(
+    name: &str,
+    is_series: bool,
+    axes: usize,
+    given: Option<&[Option<String>]>,
+) -> Vec<String> {
+    let given = given.unwrap_or_default();
+    let name_of = |axis: usize| match given.get(axis) {
+        Some(Some(given)) => given.clone(),
+        _ => default_dimension_name(name, is_series, axis),
+    };
+    (0..axes).map(name_of).collect()
 }

@@ -31,6 +31,7 @@ impl Recording {
         changes.push(Change::ErasePath { path });
         changes.raise_cut_base(|| self.new_root())?;
         changes.remove_copies(key)?;
+        self.dimensions.lock().changed(key, false);
         self.commit_removal(cache, key, changes)
     }
 
@@ -75,6 +76,7 @@ impl Recording {
         }
         changes.remove_copies(from)?;
         changes.remove_copies(to)?;
+        self.dimensions.lock().renamed();
         self.commit_removal(cache, from, changes)
     }
 

@@ -36,7 +36,7 @@ impl Recording {
                 chunk
             }
         };
-        let names = axis_names(key.name(), value.shape.len());
+        let names = axis_names(key.name(), value.shape.len(), value.names);
         let compression = match self.compression {
             // Values are kept as they are.
             Compression::Lossy(_) => Compression::Small,
@@ -45,7 +45,8 @@ impl Recording {
         let shape = &value.shape;
         let mut document = Document::array(value.dtype, shape, &chunk, None, compression, &names);
         document.set_attributes(&Attributes::new());
-        document.mark(NodeKind::Value, value.kind, None);
+        document.mark(NodeKind::Value, value.kind, false);
+        document.mark_names(value.names, &names);
         let format = self.formats.get(&document)?;
         Ok((document, value.chunks(path, &format)?))
     }
@@ -88,7 +89,11 @@ impl Recording {
             Kind::Object => Value::Object(ObjectValue::from_msgpack(data)),
             _ => {
                 let shape = shape.iter().map(|&len| len as usize).collect();
-                Value::Array(ArrayValue::from_bytes(dtype, shape, data)?)
+                let value = Value::Array(ArrayValue::from_bytes(dtype, shape, data)?);
+                match document.given_names(document.dimension_names()) {
+                    Some(names) => value.with_dimension_names(names)?,
+                    None => value,
+                }
             }
         })
     }
@@ -146,6 +151,7 @@ struct ValueArray<'a> {
     data: &'a [u8],
     /// Where texts end.
     ends: Vec<u64>,
+    names: Option<&'a [Option<String>]>,
 }
 
 impl<'a> ValueArray<'a> {
@@ -156,6 +162,7 @@ impl<'a> ValueArray<'a> {
             shape: vec![data.len() as u64],
             data,
             ends: Vec::new(),
+            names: None,
         };
         match value {
             Value::Array(array) => Ok(Self {
@@ -164,6 +171,7 @@ impl<'a> ValueArray<'a> {
                 shape: array.shape().iter().map(|&len| len as u64).collect(),
                 data: array.as_bytes(),
                 ends: Vec::new(),
+                names: value.dimension_names(),
             }),
             Value::Text(text) => Ok(Self {
                 kind: Kind::Text,
@@ -171,6 +179,7 @@ impl<'a> ValueArray<'a> {
                 shape: Vec::new(),
                 data: text.as_bytes(),
                 ends: vec![text.len() as u64],
+                names: None,
             }),
             Value::Bytes(data) => Ok(bytes(Kind::Bytes, data)),
             Value::Object(object) => Ok(bytes(Kind::Object, object.as_msgpack())),

@@ -10,6 +10,7 @@ mod conformance_lmdb;
 mod copy;
 mod cuts;
 mod damaged_files;
+mod dimensions;
 mod durability;
 mod erasing;
 mod flush_cost;

@@ -14,10 +14,11 @@ use crate::model::kind::NodeKind;
 use crate::model::record::RecordRef;
 use crate::model::schema::{Attributes, Schema};
 use crate::model::value::Value;
+use crate::reading::view::View;
 use crate::recorder::buffers::Buffers;
 use crate::recorder::key_cache::KeyCache;
 use crate::recorder::options::{OnDivergence, RecorderOptions};
-use crate::recorder::pipeline::{CHANGE_BYTES, Reservation, change_bytes};
+use crate::recorder::pipeline::{BarrierKind, CHANGE_BYTES, Reservation, group_bytes};
 use crate::recorder::series_buffer::SeriesBuffer;
 use crate::recorder::stores::Stores;
 use crate::store::commit::Change;
@@ -36,6 +37,8 @@ pub(super) struct KeyRegistry {
     nodes: Mutex<Nodes>,
     /// The buffers of removed series, which the key cache still leads to. Locked after `nodes`.
     removed: Mutex<HashMap<Key, Arc<SeriesBuffer>>>,
+    /// The schemas that were declared, until the attributes of their series are set.
+    declared: Mutex<HashMap<Key, Schema>>,
     /// Whether anything except records was written.
     has_written: AtomicBool,
     on_divergence: OnDivergence,
@@ -49,6 +52,15 @@ enum RegisteredNode {
     Group,
     Value,
     Series(Arc<SeriesBuffer>),
+}
+
+/// What [`KeyRegistry::create_series`] does with a series that a store has already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Existing {
+    /// It is used as it is.
+    Use,
+    /// It is described anew, as far as that can change.
+    Describe,
 }
 
 impl RegisteredNode {
@@ -74,6 +86,7 @@ impl KeyRegistry {
             cache,
             nodes: Mutex::default(),
             removed: Mutex::default(),
+            declared: Mutex::default(),
             has_written: AtomicBool::new(false),
             on_divergence: options.on_divergence,
         }
@@ -121,21 +134,39 @@ impl KeyRegistry {
             return Ok(Arc::clone(series));
         }
         let key = Key::new(text)?;
-        let registered = self.nodes.lock().get(&key).cloned();
-        let series = match registered {
-            Some(RegisteredNode::Series(series)) => series,
-            Some(other) => return Err(clash("record", &key, other.kind(), NodeKind::Series)),
-            None => self.create_series(key, schema())?,
+        let series = match self.registered_series(&key)? {
+            Some(series) => series,
+            None => self.create_series(key, schema(), Existing::Use)?.0,
         };
-        if cached.is_none()
-            && series.cached_texts.fetch_add(1, Ordering::Relaxed) < MAX_CACHED_TEXTS
-        {
-            self.cache.insert(text, &series);
+        if cached.is_none() {
+            self.cache_text(text, &series);
         }
         Ok(series)
     }
 
-    fn create_series(&self, key: Key, schema: Schema) -> Result<Arc<SeriesBuffer>> {
+    /// The series at a key, if this recorder has used it.
+    fn registered_series(&self, key: &Key) -> Result<Option<Arc<SeriesBuffer>>> {
+        match self.nodes.lock().get(key) {
+            Some(RegisteredNode::Series(series)) => Ok(Some(Arc::clone(series))),
+            Some(other) => Err(clash("record", key, other.kind(), NodeKind::Series)),
+            None => Ok(None),
+        }
+    }
+
+    fn cache_text(&self, text: &str, series: &Arc<SeriesBuffer>) {
+        if series.cached_texts.fetch_add(1, Ordering::Relaxed) < MAX_CACHED_TEXTS {
+            self.cache.insert(text, series);
+        }
+    }
+
+    /// Makes the series at `key` in all stores that do not have it. Returns `false` with one that another
+    /// thread made meanwhile: nothing is done then.
+    fn create_series(
+        &self,
+        key: Key,
+        schema: Schema,
+        existing: Existing,
+    ) -> Result<(Arc<SeriesBuffer>, bool)> {
         schema.check()?;
         // First, so that no thread waits for room with the keys locked.
         let when_full = self.stores.when_full();
@@ -144,7 +175,7 @@ impl KeyRegistry {
         // Closing takes this lock after it has set the flag.
         self.stores.check_running("record")?;
         match nodes.get(&key) {
-            Some(RegisteredNode::Series(series)) => return Ok(Arc::clone(series)),
+            Some(RegisteredNode::Series(series)) => return Ok((Arc::clone(series), false)),
             Some(other) => return Err(clash("record", &key, other.kind(), NodeKind::Series)),
             None => {}
         }
@@ -158,15 +189,24 @@ impl KeyRegistry {
             let Some(node) = self.stores.answer(pipeline, pipeline.node(&key))? else {
                 continue;
             };
+            let describe = match (&node, existing) {
+                (Some(Node::Series(view)), Existing::Describe) => description(&key, view, &schema),
+                _ => None,
+            };
             stored.push(StoredSeries {
                 room,
                 len: series_len(&key, node, &schema)?,
+                describe,
             });
         }
         let mut chunk_records = None;
-        for StoredSeries { room, len } in &stored {
+        for StoredSeries { room, len, .. } in &stored {
             let pipeline = room.pipeline();
-            let planned = pipeline.plan(&key, Some(&schema));
+            let planned = match (len, existing) {
+                (Some(_), Existing::Use) => pipeline.plan(&key, Some(&schema.of_records_only())),
+                _ => pipeline.plan(&key, Some(&schema)),
+            };
+            let planned = planned.map_err(|e| self.stores.in_store(pipeline, e));
             let Some(records) = self.stores.answer(pipeline, planned)? else {
                 continue;
             };
@@ -177,7 +217,12 @@ impl KeyRegistry {
         stored.retain(|stored| !stored.room.pipeline().has_failed());
         let start = self.common_len(&key, &stored)?;
         let schema = Arc::new(schema);
-        for StoredSeries { room, len } in stored {
+        for StoredSeries {
+            room,
+            len,
+            describe,
+        } in stored
+        {
             let declare = len.is_none().then(|| Change::Declare {
                 key: key.clone(),
                 schema: Arc::clone(&schema),
@@ -188,7 +233,8 @@ impl KeyRegistry {
                 key: key.clone(),
                 len: start,
             });
-            room.send(declare.into_iter().chain(truncate).collect());
+            let changes = declare.into_iter().chain(describe).chain(truncate);
+            room.send(changes.collect());
         }
         let chunk_records = chunk_records.unwrap_or(1);
         let removed = self.removed.lock().remove(&key);
@@ -206,7 +252,7 @@ impl KeyRegistry {
         };
         register_groups(&mut nodes, groups);
         nodes.insert(key, RegisteredNode::Series(Arc::clone(&series)));
-        Ok(series)
+        Ok((series, true))
     }
 
     /// How many records of a series all stores hold.
@@ -279,12 +325,64 @@ impl KeyRegistry {
 
     pub(super) fn declare(&self, text: &str, schema: Schema) -> Result<()> {
         schema.check()?;
-        let series = self.find_or_create(text, || schema.clone())?;
-        match series.schema() {
-            Some(stored) => stored.check_same_records(&schema),
-            // Removed in the meantime, and so after it was declared.
-            None => Ok(()),
+        self.stores.check_running("declare")?;
+        let key = Key::new(text)?;
+        if self.declared.lock().get(&key) == Some(&schema) {
+            return Ok(());
         }
+        let (series, is_new) = match self.registered_series(&key)? {
+            Some(series) => (series, false),
+            None => self.create_series(key.clone(), schema.clone(), Existing::Describe)?,
+        };
+        if self.cache.get(text).is_none() {
+            self.cache_text(text, &series);
+        }
+        if !is_new {
+            let Some(stored) = series.schema() else {
+                // Removed in the meantime, and so after it was declared.
+                return Ok(());
+            };
+            stored.check_same_records(&schema)?;
+            self.describe(&key, &schema)?;
+        }
+        self.declared.lock().insert(key, schema);
+        Ok(())
+    }
+
+    /// Describes a series that this recorder uses.
+    fn describe(&self, key: &Key, schema: &Schema) -> Result<()> {
+        if *schema == schema.of_records_only() {
+            return Ok(());
+        }
+        // What is in the queues is going to change what the stores have.
+        for pipeline in self.stores.healthy() {
+            pipeline.send_barrier(BarrierKind::Flush).wait(None);
+        }
+        let room = self.stores.reserve(CHANGE_BYTES, self.stores.when_full())?;
+        let _nodes = self.nodes.lock();
+        self.stores.check_running("declare")?;
+        let mut changes = Vec::new();
+        for room in room.into_vec() {
+            let pipeline = room.pipeline();
+            if pipeline.has_failed() {
+                continue;
+            }
+            let node = self.stores.answer(pipeline, pipeline.node(key))?;
+            let Some(Some(Node::Series(view))) = node else {
+                continue;
+            };
+            let planned = pipeline.plan(key, Some(schema));
+            let planned = planned.map_err(|e| self.stores.in_store(pipeline, e));
+            if self.stores.answer(pipeline, planned)?.is_some()
+                && let Some(change) = description(key, &view, schema)
+            {
+                changes.push((room, change));
+            }
+        }
+        for (room, change) in changes {
+            room.send(vec![change]);
+        }
+        Ok(())
     }
 
     pub(super) fn truncate(&self, text: &str, len: u64) -> Result<()> {
@@ -312,16 +410,28 @@ impl KeyRegistry {
         self.buffers.truncate(&series, len)
     }
 
-    pub(super) fn set(&self, text: &str, value: Value) -> Result<()> {
+    pub(super) fn set(&self, text: &str, value: Value, units: Option<&str>) -> Result<()> {
         self.stores.check_running("set")?;
         let key = Key::new(text)?;
         let value = Arc::new(value);
-        let set = || Change::Set {
-            key: key.clone(),
-            value: Arc::clone(&value),
+        let attributes = units.map(|units| {
+            let units = ("units".to_owned(), units.into());
+            Arc::new(Attributes::from_iter([units]))
+        });
+        let changes = || {
+            let set = Change::Set {
+                key: key.clone(),
+                value: Arc::clone(&value),
+            };
+            let describe = attributes.as_ref().map(|attributes| Change::Describe {
+                key: key.clone(),
+                dimension_names: None,
+                attributes: Arc::clone(attributes),
+            });
+            std::iter::once(set).chain(describe).collect::<Vec<_>>()
         };
         let when_full = self.stores.when_full();
-        let room = self.stores.reserve(change_bytes(&set()), when_full)?;
+        let room = self.stores.reserve(group_bytes(&changes()), when_full)?;
         let mut nodes = self.nodes.lock();
         self.stores.check_running("set")?;
         match nodes.get(&key) {
@@ -343,7 +453,7 @@ impl KeyRegistry {
         }
         self.has_written.store(true, Ordering::Relaxed);
         // Under the lock, so that values set one after the other arrive in this order.
-        room.send(|| vec![set()]);
+        room.send(changes);
         Ok(())
     }
 
@@ -379,6 +489,7 @@ impl KeyRegistry {
             register_groups(&mut nodes, groups);
         }
         let attributes = Arc::new(attributes);
+        self.declared.lock().remove(&key);
         self.has_written.store(true, Ordering::Relaxed);
         for room in room {
             let (key, attributes) = (key.clone(), Arc::clone(&attributes));
@@ -388,10 +499,30 @@ impl KeyRegistry {
     }
 }
 
-/// Room in the queue of a store, and how many records its series has; `None` if it has none.
+/// A series as a store has it, and room in the queue of that store.
 struct StoredSeries<'a> {
     room: Reservation<'a>,
+    /// How many records it has; `None` if it is not there.
     len: Option<u64>,
+    /// What describes it as it was declared.
+    describe: Option<Change>,
+}
+
+/// What gives a series the attributes and the dimension names of a schema, if it has others.
+fn description(key: &Key, view: &View, schema: &Schema) -> Option<Change> {
+    let stored = view.schema();
+    let names = schema.dimension_names();
+    let new_names = names.filter(|names| stored.dimension_names() != Some(names));
+    let is_new = |(name, value): &(&String, _)| stored.attributes().get(*name) != Some(*value);
+    let attributes = schema.attributes().iter().filter(is_new);
+    let attributes: Attributes = attributes
+        .map(|(name, it)| (name.clone(), it.clone()))
+        .collect();
+    (new_names.is_some() || !attributes.is_empty()).then(|| Change::Describe {
+        key: key.clone(),
+        dimension_names: new_names.map(Arc::from),
+        attributes: Arc::new(attributes),
+    })
 }
 
 /// How many records a series has that a store may hold already.

@@ -87,6 +87,8 @@ impl KeyRegistry {
     /// Forgets a key and all below it. The buffers of series are kept: the key cache leads to them.
     fn forget(&self, nodes: &mut Nodes, key: &Key) {
         let mut removed = self.removed.lock();
+        let mut declared = self.declared.lock();
+        declared.retain(|other, _| !other.is_within(key));
         nodes.retain(|other, node| {
             let stays = !other.is_within(key);
             if let (false, RegisteredNode::Series(series)) = (stays, node) {

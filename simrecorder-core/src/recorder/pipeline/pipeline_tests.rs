@@ -7,7 +7,7 @@ use shuttle::{check_pct, check_random, thread};
 use super::test_store::{
     TestStore, append, append_members, declare, declare_members, key, member_key, threaded,
 };
-use super::{BarrierKind, Pipeline, QueueLimits, WhenFull, change_bytes};
+use super::{BarrierKind, Pipeline, QueueLimits, WhenFull, group_bytes};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::key::Key;
 use crate::store::commit::Change;
@@ -35,7 +35,7 @@ fn pipeline(store: &TestStore, encoders: usize) -> Arc<Pipeline> {
 
 /// Sends a group when there is room for it.
 fn send(pipeline: &Pipeline, group: Vec<Change>) {
-    let bytes = group.iter().map(change_bytes).sum();
+    let bytes = group_bytes(&group);
     let room = pipeline.reserve(bytes, WhenFull::Wait);
     room.unwrap().send(group);
 }

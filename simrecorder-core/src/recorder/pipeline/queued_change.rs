@@ -16,13 +16,14 @@ pub(crate) fn batch_bytes(records: &Records) -> usize {
 }
 
 /// What a change counts in the queue.
-pub(crate) fn change_bytes(change: &Change) -> usize {
+fn change_bytes(change: &Change) -> usize {
     match change {
         Change::Append { batch, .. } => batch_bytes(&batch.records),
         Change::Set { value, .. } => CHANGE_BYTES + value_bytes(value),
-        Change::Declare { .. } | Change::SetAttributes { .. } | Change::Truncate { .. } => {
-            CHANGE_BYTES
-        }
+        Change::Declare { .. }
+        | Change::SetAttributes { .. }
+        | Change::Describe { .. }
+        | Change::Truncate { .. } => CHANGE_BYTES,
     }
 }
 

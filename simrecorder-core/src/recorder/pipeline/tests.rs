@@ -12,7 +12,7 @@ use super::queued_change::group_bytes;
 use super::test_store::{
     TestStore, append, append_members, declare, declare_members, key, member_key, threaded,
 };
-use super::{BarrierKind, Pipeline, QueueLimits, WhenFull, change_bytes};
+use super::{BarrierKind, Pipeline, QueueLimits, WhenFull};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::records::Records;
 use crate::model::schema::Schema;
@@ -368,7 +368,7 @@ fn a_group_counts_what_it_takes_whatever_was_reserved() {
         let room = pipeline.reserve(reserved, WhenFull::Wait).unwrap();
         assert_eq!(pipeline.queued_bytes(), reserved);
         let group = append_members(0, LEN, 0);
-        assert_eq!(change_bytes(&group[0]), APPEND_BYTES);
+        assert_eq!(group_bytes(&group[..1]), APPEND_BYTES);
         room.send(group);
         is_stopped.recv_timeout(TIMEOUT).unwrap();
         assert_eq!(pipeline.queued_bytes(), LEN * APPEND_BYTES);
