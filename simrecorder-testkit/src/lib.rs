@@ -24,6 +24,7 @@ pub mod kill_points;
 pub mod log;
 #[cfg(target_os = "linux")]
 pub mod memory;
+pub mod objects;
 pub mod recording;
 pub mod removal;
 pub mod steps;

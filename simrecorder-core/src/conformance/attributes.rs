@@ -8,7 +8,7 @@ use super::support::{
     write_and_check,
 };
 use crate::model::kind::NodeKind;
-use crate::model::record::Ragged;
+use crate::model::record::{Object, Ragged};
 use crate::model::schema::{Attributes, Schema};
 use crate::recorder::Recorder;
 use crate::store::array_view::ArrayView;
@@ -115,6 +115,30 @@ pub fn a_value_keeps_its_attributes_when_it_is_overwritten(harness: &dyn Harness
         |recorder| {
             check(recorder, "value", json!({"units": "mV"}));
             check_value(recorder, "value", &value("text"));
+        },
+    );
+}
+
+/// What a backend writes about an object for other software is no attribute of the user, whose own one of
+/// the same name stays.
+pub fn attributes_of_an_object_are_those_of_the_user(harness: &dyn Harness) {
+    write_and_check(
+        harness,
+        |recorder| {
+            recorder.set("object", Object(json!({"a": 1}))).unwrap();
+            recorder.set("mine", Object(json!({"a": 1}))).unwrap();
+            let mine = attributes(json!({"json": "mine"}));
+            recorder.set_attributes("mine", mine).unwrap();
+            recorder.set("mine", Object(json!({"a": 2}))).unwrap();
+            recorder.set("other", Object(json!({"a": 1}))).unwrap();
+            recorder.set("other", 1).unwrap();
+        },
+        |recorder| {
+            check(recorder, "object", json!({}));
+            check(recorder, "mine", json!({"json": "mine"}));
+            check(recorder, "other", json!({}));
+            let object = recorder.get("mine").unwrap().unwrap();
+            assert_eq!(object.object::<serde_json::Value>().unwrap()["a"], 2);
         },
     );
 }

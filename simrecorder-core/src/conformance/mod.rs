@@ -155,6 +155,7 @@ macro_rules! __conformance_cases {
                 root_groups_values_and_series_have_attributes,
                 setting_attributes_replaces_all_of_them,
                 a_value_keeps_its_attributes_when_it_is_overwritten,
+                attributes_of_an_object_are_those_of_the_user,
                 attributes_of_nothing_make_a_group,
                 attributes_may_have_any_name_and_size,
             }

@@ -4,6 +4,7 @@ pub(crate) mod cast;
 pub(crate) mod chunk;
 pub(crate) mod compression;
 pub(crate) mod dtype;
+mod exact_json;
 pub(crate) mod key;
 pub(crate) mod kind;
 pub(crate) mod labeled;

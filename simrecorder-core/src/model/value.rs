@@ -69,6 +69,14 @@ impl Value {
         }
     }
 
+    /// The object, serialised; `None` for the other kinds.
+    pub fn as_object(&self) -> Option<&ObjectValue> {
+        match self {
+            Self::Object(object) => Some(object),
+            _ => None,
+        }
+    }
+
     /// The one element of a scalar, or of an array with one element.
     ///
     /// # Errors

@@ -23,6 +23,10 @@ pub(crate) const METADATA: &str = "simrecorder";
 /// The member of [`METADATA`] with attributes that HDF5 has no form for.
 const OTHER_ATTRIBUTES: &str = "attributes";
 
+/// The attribute of a value that is an object, with the object as JSON text; and the member of [`METADATA`]
+/// that says so.
+const JSON: &str = "json";
+
 /// The attribute that counts how often a dataset was cut.
 pub(crate) const CUT_COUNT: &str = "simrecorder_cuts";
 
@@ -82,8 +86,9 @@ pub(crate) fn write_metadata(object: &Handle, metadata: Metadata) -> Result<()> 
 /// The attributes of a user, given what [`read_metadata`] read.
 pub(crate) fn read_attributes(object: &Handle, metadata: Option<&Metadata>) -> Result<Attributes> {
     let mut attributes = Attributes::new();
+    let has_json = metadata.is_some_and(has_json);
     for name in attribute_names(object)? {
-        if RESERVED.contains(&name.as_str()) {
+        if RESERVED.contains(&name.as_str()) || (has_json && name == JSON) {
             continue;
         }
         if let Some(attribute) = open(object, &name)?
@@ -107,6 +112,9 @@ pub(crate) fn write_attributes(
     metadata: &mut Metadata,
 ) -> Result<()> {
     metadata.remove(OTHER_ATTRIBUTES);
+    if attributes.contains_key(JSON) && has_json(metadata) {
+        write_json(object, None, metadata)?;
+    }
     let mut others = Map::new();
     for (name, value) in attributes {
         let has_form = !name.is_empty() && !name.contains('\0') && !RESERVED.contains(&&**name);
@@ -123,12 +131,44 @@ pub(crate) fn write_attributes(
     Ok(())
 }
 
+fn has_json(metadata: &Metadata) -> bool {
+    metadata.get(JSON) == Some(&Json::Bool(true))
+}
+
+/// Gives a value the JSON text of its object, for other software, or takes it away. An attribute of the
+/// user with this name stays.
+pub(crate) fn write_json(
+    object: &Handle,
+    text: Option<String>,
+    metadata: &mut Metadata,
+) -> Result<()> {
+    if metadata.remove(JSON).is_some() {
+        remove_if_there(object, JSON)?;
+    }
+    let is_taken = || -> Result<bool> {
+        let others = metadata.get(OTHER_ATTRIBUTES);
+        let is_other = others.is_some_and(|others| others.get(JSON).is_some());
+        Ok(is_other || open(object, JSON)?.is_some())
+    };
+    if let Some(text) = text
+        && !is_taken()?
+    {
+        write(object, JSON, &AttributeValue::Texts(vec![text], None), true)?;
+        metadata.insert(JSON.into(), Json::Bool(true));
+    }
+    Ok(())
+}
+
 /// Removes all attributes of a user that are read, and those with the names of `new` ones.
-pub(crate) fn remove_attributes(object: &Handle, new: &Attributes) -> Result<()> {
+pub(crate) fn remove_attributes(
+    object: &Handle,
+    metadata: Option<&Metadata>,
+    new: &Attributes,
+) -> Result<()> {
+    let has_json = metadata.is_some_and(has_json);
     for name in attribute_names(object)? {
-        if !RESERVED.contains(&name.as_str())
-            && (new.contains_key(&name) || read_named(object, &name)?.is_some())
-        {
+        let is_of_user = !RESERVED.contains(&name.as_str()) && (name != JSON || !has_json);
+        if is_of_user && (new.contains_key(&name) || read_named(object, &name)?.is_some()) {
             remove(object, &name)?;
         }
     }

@@ -6,7 +6,7 @@ use simrecorder_core::{
     ArrayValue, Attributes, DType, Error, ErrorKind, Kind, ObjectValue, Region, Result, Value,
 };
 
-use crate::format::attributes::{Metadata, write_attributes, write_metadata};
+use crate::format::attributes::{Metadata, write_attributes, write_json, write_metadata};
 use crate::format::dataset::{Dataset, NewDataset};
 use crate::format::datatype::{StoredType, element_type, text_type};
 use crate::format::node::StoredNode;
@@ -86,6 +86,7 @@ pub(crate) fn create_value(
         write_axis_labels(dataset.handle(), names)?;
     }
     write_attributes(dataset.handle(), attributes, &mut metadata)?;
+    write_json(dataset.handle(), exact_json(value), &mut metadata)?;
     write_metadata(dataset.handle(), metadata)?;
     Ok(dataset.into_handle())
 }
@@ -130,7 +131,16 @@ pub(crate) fn overwrite(found: &StoredNode, value: &Value) -> Result<bool> {
         None => text_type(None)?,
     };
     write(&dataset, &type_, value)?;
+    if let Value::Object(_) = value {
+        let mut metadata = found.metadata.clone().unwrap_or_default();
+        write_json(dataset.handle(), exact_json(value), &mut metadata)?;
+        write_metadata(dataset.handle(), metadata)?;
+    }
     Ok(true)
+}
+
+fn exact_json(value: &Value) -> Option<String> {
+    value.as_object().and_then(ObjectValue::exact_json)
 }
 
 /// Reads a value.

@@ -219,7 +219,7 @@ fn replace_attributes(
     attributes: &Attributes,
     note: impl FnOnce(&mut Metadata),
 ) -> Result<()> {
-    remove_attributes(&found.object, attributes)?;
+    remove_attributes(&found.object, found.metadata.as_ref(), attributes)?;
     let noted = found.metadata.is_some();
     let mut metadata = found.metadata.unwrap_or_default();
     write_attributes(&found.object, attributes, &mut metadata)?;

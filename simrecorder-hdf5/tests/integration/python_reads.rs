@@ -248,6 +248,14 @@ fn xarray_sees_the_names_of_dimensions_and_their_coordinates_in_whatever_order_t
 }
 
 #[test]
+fn h5py_reads_objects_that_json_holds_as_json() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("run.h5");
+    let open = |mode| Hdf5DataStore::options().mode(mode).open(&path);
+    support::objects::objects_are_json_attributes(&path, open);
+}
+
+#[test]
 fn the_programs_in_the_documents_run() {
     let record = |recorder: &Recorder| {
         let schema = Schema::array::<f64>([5, 2])

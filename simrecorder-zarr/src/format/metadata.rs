@@ -12,6 +12,8 @@ use crate::format::recording_id::RecordingId;
 const ATTRIBUTE: &str = "simrecorder";
 /// The version of the format that this build writes, and the newest it reads.
 const FORMAT: u64 = 1;
+/// The attribute of a value that is an object, with the object as JSON text.
+const JSON: &str = "json";
 /// The member of that attribute, at the root, by which a recording is known.
 const ID: &str = "id";
 /// The member of that attribute with the number from which cuts are counted.
@@ -280,10 +282,33 @@ impl Document {
         self.0.get("attributes").and_then(Json::as_object)
     }
 
+    /// Gives a value the JSON text of its object, for other software, unless the user has an attribute
+    /// of this name.
+    pub(crate) fn set_json(&mut self, text: String) {
+        let is_taken = self
+            .all_attributes()
+            .is_some_and(|all| all.contains_key(JSON));
+        let Some(mut reserved) = self.reserved().cloned().filter(|_| !is_taken) else {
+            return;
+        };
+        reserved.insert(JSON.to_owned(), json!(true));
+        self.set_reserved(Json::Object(reserved));
+        if let Some(attributes) = self.0.get_mut("attributes").and_then(Json::as_object_mut) {
+            attributes.insert(JSON.to_owned(), json!(text));
+        }
+    }
+
+    /// The JSON text of an object, if that has been set.
+    fn json(&self) -> Option<&Json> {
+        let is_set = self.reserved()?.get(JSON) == Some(&json!(true));
+        self.all_attributes()?.get(JSON).filter(|_| is_set)
+    }
+
     /// The user's attributes.
     pub(crate) fn attributes(&self) -> Attributes {
         let all = self.all_attributes().into_iter().flatten();
-        let of_user = all.filter(|(name, _)| *name != ATTRIBUTE);
+        let has_json = self.json().is_some();
+        let of_user = all.filter(|(name, _)| *name != ATTRIBUTE && !(has_json && *name == JSON));
         let plain = |name: &String| match name.strip_prefix('_') {
             Some(plain) if is_like_reserved(plain) => plain.to_owned(),
             _ => name.clone(),
@@ -296,7 +321,13 @@ impl Document {
     /// Replaces the user's attributes. Names like that of simrecorder's reserved attribute get a `_`
     /// in front.
     pub(crate) fn set_attributes(&mut self, attributes: &Attributes) {
-        let reserved = self.reserved().cloned();
+        let json = self.json().cloned();
+        let mut reserved = self.reserved().cloned();
+        if attributes.contains_key(JSON)
+            && let Some(reserved) = &mut reserved
+        {
+            reserved.remove(JSON);
+        }
         let stored = |name: &String| match is_like_reserved(name) {
             true => format!("_{name}"),
             false => name.clone(),
@@ -305,6 +336,9 @@ impl Document {
             .iter()
             .map(|(name, value)| (stored(name), value.clone()))
             .collect();
+        if let Some(json) = json {
+            attributes.entry(JSON).or_insert(json);
+        }
         if let Some(reserved) = reserved {
             attributes.insert(ATTRIBUTE.to_owned(), Json::Object(reserved));
         }

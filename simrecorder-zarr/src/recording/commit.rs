@@ -5,7 +5,7 @@ use simrecorder_core::backend::columns::{
 };
 use simrecorder_core::backend::{Encoded, EncodedChange, errors};
 use simrecorder_core::{
-    Attributes, Change, Error, ErrorKind, Key, NodeKind, Result, Schema, Value,
+    Attributes, Change, Error, ErrorKind, Key, NodeKind, ObjectValue, Result, Schema, Value,
 };
 
 use crate::columns::changes::StorageChanges;
@@ -211,6 +211,9 @@ impl<'a> CommitBuilder<'a> {
         let (mut document, chunks) = self.recording.encode_value(key, &path, value)?;
         if let Some(old) = &old {
             document.set_attributes(&old.attributes());
+        }
+        if let Some(json) = value.as_object().and_then(ObjectValue::exact_json) {
+            document.set_json(json);
         }
         chunks
             .into_iter()

@@ -91,6 +91,20 @@ fn zarr_python_reads_lossy_numbers_within_their_bound() {
 }
 
 #[test]
+fn zarr_python_reads_objects_that_json_holds_as_json() {
+    let folder = tempfile::tempdir().unwrap();
+    for (storage, name) in [
+        (ZarrStorage::Directory, "run.zarr"),
+        (ZarrStorage::Lmdb, "run.mdb"),
+    ] {
+        let path = folder.path().join(name);
+        let options = || ZarrDataStore::options().storage(storage);
+        let open = |mode| options().mode(mode).open(&path);
+        support::objects::objects_are_json_attributes(&path, open);
+    }
+}
+
+#[test]
 fn the_python_programs_of_the_documents_run() {
     let folder = tempfile::tempdir().unwrap();
     let create = |storage: ZarrStorage, name: &str| {
