@@ -158,6 +158,8 @@ fn foreign_file(root: &Path) -> io::Result<Option<PathBuf>> {
             let kind = entry.file_type()?;
             if kind.is_dir() {
                 directories.push(entry.path());
+            } else if kind.is_symlink() {
+                // What it leads to stays.
             } else if !(kind.is_file() && is_zarr_file(entry.file_name().as_encoded_bytes())) {
                 return Ok(Some(entry.path()));
             }
