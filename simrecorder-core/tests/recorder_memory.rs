@@ -247,6 +247,69 @@ fn what_stores_prepare_counts_too() -> Result<()> {
     Ok(())
 }
 
+/// Records or sets something of `8 * MIB` bytes.
+type Write = fn(&Recorder, &[u8]) -> Result<()>;
+
+const LARGE_WRITES: [(&str, Write); 4] = [
+    ("array", |recorder, data| recorder.record("array", data)),
+    ("row", |recorder, data| recorder.record("row", Ragged(data))),
+    ("bytes", |recorder, data| {
+        recorder.record("bytes", Blob(data))
+    }),
+    ("value", |recorder, data| recorder.set("value", data)),
+];
+
+#[test]
+fn what_is_larger_than_the_bound_waits_for_the_one_before() -> Result<()> {
+    let _alone = alone();
+    let data = vec![1_u8; 8 * MIB];
+    for (what, write) in LARGE_WRITES {
+        for (stores, inline) in [(1, false), (2, false), (2, true)] {
+            let stores: Vec<_> = (0..stores).map(|_| NullStore::default()).collect();
+            let peak = Peak::start();
+            let options = no_timer().memory_bound(MIB).inline(inline);
+            let recorder = Recorder::with_options(stores.clone(), options);
+            (0..6).try_for_each(|_| write(&recorder, &data))?;
+            recorder.close()?;
+            println!(
+                "{what}, {} stores: {} KiB",
+                stores.len(),
+                peak.bytes() / 1024
+            );
+            assert!(peak.bytes() <= 9 * MIB, "{what}: {} bytes", peak.bytes());
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn what_is_larger_than_the_bound_is_refused_before_it_is_copied() -> Result<()> {
+    let _alone = alone();
+    let data = vec![1_u8; 8 * MIB];
+    for (what, write) in LARGE_WRITES {
+        let (quick, stalled) = (NullStore::default(), NullStore::default());
+        stalled.shut();
+        let peak = Peak::start();
+        let options = no_timer().memory_bound(MIB);
+        let options = options.memory_policy(MemoryPolicy::Error);
+        let recorder = Recorder::with_options((quick, stalled.clone()), options);
+        write(&recorder, &data)?;
+        for _ in 0..3 {
+            let error = write(&recorder, &data).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::BufferFull, "{what}");
+        }
+        assert!(peak.bytes() <= 9 * MIB, "{what}: {} bytes", peak.bytes());
+        stalled.release();
+        recorder.flush()?;
+        write(&recorder, &data)?;
+        recorder.close()?;
+        if what != "value" {
+            assert_eq!(stalled.records(), 2, "{what}");
+        }
+    }
+    Ok(())
+}
+
 #[test]
 fn a_detached_store_holds_no_memory() -> Result<()> {
     let _alone = alone();

@@ -7,7 +7,7 @@ use simrecorder_hdf5::Hdf5DataStore;
 
 mod support;
 
-use support::memory::exceeded;
+use support::memory::{assert_large_records_take_the_memory_of_one, exceeded};
 
 #[test]
 fn memory_stays_within_the_bound_with_one_key_and_with_ten_thousand() {
@@ -17,4 +17,13 @@ fn memory_stays_within_the_bound_with_one_key_and_with_ten_thousand() {
         options.open(folder.join("run.h5")).unwrap()
     });
     assert!(failures.is_empty(), "{failures:#?}");
+}
+
+#[test]
+fn large_records_in_hdf5_take_the_memory_of_one() {
+    let test = "large_records_in_hdf5_take_the_memory_of_one";
+    assert_large_records_take_the_memory_of_one(test, 8 << 20, |path| {
+        let options = Hdf5DataStore::options().mode(OpenMode::CreateNew);
+        options.open(path).unwrap()
+    });
 }

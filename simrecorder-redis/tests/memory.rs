@@ -6,8 +6,8 @@ mod support;
 
 use simrecorder_core::OpenMode;
 use simrecorder_redis::RedisDataStore;
-use simrecorder_testkit::memory::exceeded;
-use support::server;
+use simrecorder_testkit::memory::{assert_large_records_take_the_memory_of_one, exceeded};
+use support::{role, server};
 
 #[test]
 fn memory_stays_within_the_bound_with_one_key_and_with_ten_thousand() {
@@ -19,4 +19,15 @@ fn memory_stays_within_the_bound_with_one_key_and_with_ten_thousand() {
         options.open(server.url()).unwrap()
     });
     assert!(failures.is_empty(), "{failures:#?}");
+}
+
+#[test]
+fn large_records_on_a_server_take_the_memory_of_one() {
+    let test = "large_records_on_a_server_take_the_memory_of_one";
+    // That of the process that records; the server is another.
+    let server = role().map(|_| server());
+    assert_large_records_take_the_memory_of_one(test, 40 << 20, |_| {
+        let options = RedisDataStore::options().mode(OpenMode::CreateNew);
+        options.open(server.as_ref().unwrap().url()).unwrap()
+    });
 }

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use simrecorder_core::{DataStore, OpenMode, Recorder, RecorderOptions, prelude::*};
+use simrecorder_core::{DataStore, IntoStores, OpenMode, Recorder, RecorderOptions, prelude::*};
 
 use crate::{assert_success, role, this_test};
 
@@ -121,4 +121,83 @@ pub fn assert_iteration_is_bounded<S: DataStore + 'static>(
         });
         assert!(peak < ALLOWED, "{key}: {peak} bytes of {ALLOWED}");
     }
+}
+
+/// What [`assert_large_records_take_the_memory_of_one`] records.
+struct LargeRecords {
+    shape: [usize; 3],
+    options: RecorderOptions,
+}
+
+impl LargeRecords {
+    /// Records of 192 MB with a bound of 16 MiB. `SIMRECORDER_LARGE_RECORDS=1` asks for 720 MB
+    /// with the default bound.
+    fn from_env() -> Self {
+        let options = RecorderOptions::new();
+        match std::env::var_os("SIMRECORDER_LARGE_RECORDS") {
+            Some(_) => Self {
+                shape: [20, 45_000, 200],
+                options,
+            },
+            None => Self {
+                shape: [20, 12_000, 200],
+                options: options.memory_bound(16 << 20),
+            },
+        }
+    }
+}
+
+/// Checks that recording arrays above the memory bound, which compress well, takes the memory of
+/// one of them, 64 MiB, and `constant` bytes: with 1, 3 and 6 records, with threads and inline.
+/// The recorders are the named test in other processes.
+///
+/// # Panics
+/// If it takes more.
+pub fn assert_large_records_take_the_memory_of_one<S: IntoStores>(
+    test: &str,
+    constant: u64,
+    create: impl Fn(&Path) -> S,
+) {
+    let LargeRecords { shape, options } = LargeRecords::from_env();
+    let len: usize = shape.iter().product();
+    let Some(path) = role() else {
+        let allowed = (len * size_of::<f32>()) as u64 + (64 << 20) + constant;
+        let mut failures = Vec::new();
+        for (mode, count) in [
+            ("threaded", 1),
+            ("threaded", 3),
+            ("threaded", 6),
+            ("inline", 3),
+        ] {
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join(format!("{mode}-{count}"));
+            assert_success(&mut this_test(test, &path));
+            let peak: u64 = std::fs::read_to_string(folder.path().join("peak"))
+                .unwrap()
+                .parse()
+                .unwrap();
+            let what = format!(
+                "{mode}, {count} records: {} MiB of {}",
+                peak >> 20,
+                allowed >> 20
+            );
+            eprintln!("{test}, {what}");
+            failures.extend((peak > allowed).then_some(what));
+        }
+        assert!(failures.is_empty(), "{failures:#?}");
+        return;
+    };
+    let case = path.file_name().unwrap().to_str().unwrap();
+    let (mode, count) = case.split_once('-').unwrap();
+    let mut record: Vec<f32> = (0..200).map(|column| column as f32).collect();
+    record = record.repeat(len / record.len());
+    let peak = peak_of(|| {
+        let recorder = Recorder::with_options(create(&path), options.inline(mode == "inline"));
+        for number in 0..count.parse::<u16>().unwrap() {
+            record[..1000].fill(f32::from(number));
+            recorder.record("field", (shape, &*record)).unwrap();
+        }
+        recorder.close().unwrap();
+    });
+    std::fs::write(path.with_file_name("peak"), peak.to_string()).unwrap();
 }

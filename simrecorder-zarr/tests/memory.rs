@@ -2,12 +2,14 @@
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, reason = "helpers of tests, too, may panic")]
 
+use std::path::Path;
+
 use simrecorder_core::{Durability, OpenMode};
 use simrecorder_zarr::{ZarrDataStore, ZarrStorage};
 
 mod support;
 
-use support::memory::exceeded;
+use support::memory::{assert_large_records_take_the_memory_of_one, exceeded};
 
 /// All cases stand in one test: they measure the whole process.
 #[test]
@@ -21,4 +23,36 @@ fn memory_stays_within_the_bound_with_one_key_and_with_ten_thousand() {
         }));
     }
     assert!(failures.is_empty(), "{failures:#?}");
+}
+
+fn store(path: &Path, storage: ZarrStorage) -> ZarrDataStore {
+    let options = ZarrDataStore::options().mode(OpenMode::CreateNew);
+    options.storage(storage).open(path).unwrap()
+}
+
+#[test]
+fn large_records_in_lmdb_take_the_memory_of_one() {
+    let test = "large_records_in_lmdb_take_the_memory_of_one";
+    let create = |path: &Path| store(path, ZarrStorage::Lmdb);
+    assert_large_records_take_the_memory_of_one(test, 0, create);
+}
+
+#[test]
+fn large_records_in_a_directory_take_the_memory_of_one() {
+    let test = "large_records_in_a_directory_take_the_memory_of_one";
+    let create = |path: &Path| store(path, ZarrStorage::Directory);
+    assert_large_records_take_the_memory_of_one(test, 32 << 20, create);
+}
+
+#[test]
+fn large_records_in_two_stores_take_the_memory_of_one() {
+    let test = "large_records_in_two_stores_take_the_memory_of_one";
+    let create = |path: &Path| {
+        let second = path.with_file_name("second");
+        (
+            store(path, ZarrStorage::Lmdb),
+            store(&second, ZarrStorage::Directory),
+        )
+    };
+    assert_large_records_take_the_memory_of_one(test, 32 << 20, create);
 }

@@ -1,7 +1,7 @@
 //! Values with dimension names and units, and what can be set as a value.
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::model::record::IntoValue;
+use crate::model::record::{IntoValue, RecordRef};
 use crate::model::schema::{DimensionName, check_dimension_names};
 use crate::model::value::Value;
 
@@ -70,9 +70,29 @@ impl<V: IntoValue> Labeled<V> {
 ///
 /// It cannot be implemented elsewhere: implement [`IntoValue`].
 pub trait SetValue: sealed::Sealed {
-    /// The value, with the names of its dimensions, and its units.
+    /// The value as a record, with the names of its dimensions and its units.
     #[doc(hidden)]
-    fn to_labeled_value(&self) -> Result<(Value, Option<&str>)>;
+    fn as_labeled_record(&self) -> Result<LabeledRecord<'_>>;
+}
+
+/// A value that is set, borrowed from the caller.
+#[doc(hidden)]
+#[derive(Debug)]
+pub struct LabeledRecord<'a> {
+    pub(crate) record: RecordRef<'a>,
+    dimension_names: Option<&'a [Option<String>]>,
+    pub(crate) units: Option<&'a str>,
+}
+
+impl LabeledRecord<'_> {
+    /// The owned value, with its names.
+    pub(crate) fn into_value(self) -> Result<Value> {
+        let value = self.record.into_value()?;
+        match self.dimension_names {
+            Some(names) => value.with_dimension_names(names.iter().cloned()),
+            None => Ok(value),
+        }
+    }
 }
 
 mod sealed {
@@ -84,19 +104,22 @@ mod sealed {
 }
 
 impl<V: IntoValue> SetValue for V {
-    fn to_labeled_value(&self) -> Result<(Value, Option<&str>)> {
-        Ok((Value::new(self)?, None))
+    fn as_labeled_record(&self) -> Result<LabeledRecord<'_>> {
+        Ok(LabeledRecord {
+            record: self.as_record()?,
+            dimension_names: None,
+            units: None,
+        })
     }
 }
 
 impl<V: IntoValue> SetValue for Labeled<V> {
-    fn to_labeled_value(&self) -> Result<(Value, Option<&str>)> {
-        let value = Value::new(&self.value)?;
-        let value = match &self.dimension_names {
-            Some(names) => value.with_dimension_names(names.clone())?,
-            None => value,
-        };
-        Ok((value, self.units.as_deref()))
+    fn as_labeled_record(&self) -> Result<LabeledRecord<'_>> {
+        Ok(LabeledRecord {
+            record: self.value.as_record()?,
+            dimension_names: self.dimension_names.as_deref(),
+            units: self.units.as_deref(),
+        })
     }
 }
 
@@ -134,7 +157,8 @@ mod tests {
     #[test]
     fn names_that_do_not_fit_their_value_are_refused() {
         let refused = |value: &dyn SetValue, part: &str| {
-            let error = value.to_labeled_value().unwrap_err();
+            let record = value.as_labeled_record().unwrap();
+            let error = record.into_value().unwrap_err();
             assert_eq!(error.kind(), ErrorKind::InvalidArgument);
             assert!(error.to_string().contains(part), "{error}");
         };

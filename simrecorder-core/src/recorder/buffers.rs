@@ -7,7 +7,7 @@ use parking_lot::{Mutex, RwLock};
 
 use super::buffer_pool::BufferPool;
 use super::options::RecorderOptions;
-use super::pipeline::{CHANGE_BYTES, Pipeline, WhenFull};
+use super::pipeline::{BATCH_OVERHEAD, CHANGE_BYTES, Pipeline, WhenFull};
 use super::series_buffer::{LockedBuffer, SeriesBuffer};
 use super::stores::{Reservations, Stores};
 use crate::error::Result;
@@ -97,19 +97,15 @@ impl Buffers {
     #[inline(never)]
     pub(super) fn record(&self, buffer: &SeriesBuffer, record: &RecordRef<'_>) -> Result<bool> {
         self.stores.check_running("record")?;
+        if record.data.len() >= self.batch_bound {
+            return self.send_alone(buffer, record);
+        }
         let mut spills = 0;
         let mut locked = buffer.lock();
         loop {
-            if locked.is_closed() {
-                return Err(closed("record", "recorder"));
-            }
-            if locked.is_removed() {
-                return Ok(false);
-            }
             // Here, since another series may be at the key when the lock was given up.
-            if !locked.schema().accepts(record) {
-                let mismatch = locked.schema().mismatch(record);
-                return Err(mismatch.with_key(buffer.key.as_str()));
+            if !locked.check(record)? {
+                return Ok(false);
             }
             if !locked.is_empty() && locked.is_full(self.batch_bound) {
                 locked = self.send(locked, self.stores.when_full())?;
@@ -140,6 +136,24 @@ impl Buffers {
             // The record is taken; if the queue has no room now, the next record finds out.
             drop(self.send(locked, self.stores.when_full()));
         }
+        Ok(true)
+    }
+
+    /// Sends a record that fills a batch by itself. It is copied once there is room in all queues, so
+    /// that one above the memory bound waits until the stores have committed the one before.
+    fn send_alone(&self, buffer: &SeriesBuffer, record: &RecordRef<'_>) -> Result<bool> {
+        let locked = buffer.lock();
+        if !locked.check(record)? {
+            return Ok(false);
+        }
+        let bytes = BATCH_OVERHEAD + record.data.len() + size_of::<u64>();
+        let (mut locked, room) = self.reserve(locked, bytes, self.stores.when_full())?;
+        if !locked.check(record)? {
+            return Ok(false);
+        }
+        let before = self.cut(&mut locked);
+        let alone = Arc::new(locked.batch_of(record));
+        room.send(|| before.iter().chain([&alone]).map(append).collect());
         Ok(true)
     }
 
@@ -267,7 +281,7 @@ impl Buffers {
         };
         let at_once = match when_full {
             // So little that it need not wait.
-            _ if locked.is_empty() => WhenFull::Exceed,
+            _ if needed(&locked) <= CHANGE_BYTES => WhenFull::Exceed,
             WhenFull::Wait => WhenFull::Fail,
             other => other,
         };

@@ -215,8 +215,7 @@ impl Recorder {
     pub fn set(&self, key: impl AsRef<str>, value: impl SetValue) -> Result<()> {
         let key = key.as_ref();
         self.write("set", key, |parts| {
-            let (value, units) = value.to_labeled_value()?;
-            parts.keys.set(key, value, units)
+            parts.keys.set(key, value.as_labeled_record()?)
         })
     }
 

@@ -7,6 +7,7 @@ use parking_lot::{Mutex, MutexGuard};
 
 use super::buffer_pool::BufferPool;
 use super::pipeline::batch_bytes;
+use crate::error::Result;
 use crate::model::dtype::DType;
 use crate::model::key::Key;
 use crate::model::kind::Kind;
@@ -14,6 +15,7 @@ use crate::model::record::{RecordRef, ScalarRef};
 use crate::model::records::Records;
 use crate::model::schema::Schema;
 use crate::store::commit::Batch;
+use crate::store::errors::closed;
 
 /// A batch of records of unknown size ends at about this many bytes, as one of arrays does
 /// where a chunk ends.
@@ -237,6 +239,22 @@ impl<'a> LockedBuffer<'a> {
         matches!(self.contents.state, State::Open { .. }) && self.schema().accepts(record)
     }
 
+    /// Whether the buffer takes a record; `false` if its series was removed or renamed.
+    ///
+    /// # Errors
+    /// If its recorder was closed, or the series holds other records.
+    pub(super) fn check(&self, record: &RecordRef<'_>) -> Result<bool> {
+        match self.contents.state {
+            State::Closed => Err(closed("record", "recorder")),
+            State::Removed => Ok(false),
+            State::Open { .. } if self.schema().accepts(record) => Ok(true),
+            State::Open { .. } => {
+                let mismatch = self.schema().mismatch(record);
+                Err(mismatch.with_key(self.buffer.key.as_str()))
+            }
+        }
+    }
+
     /// Whether the series was removed or renamed.
     pub(super) fn is_removed(&self) -> bool {
         matches!(self.contents.state, State::Removed)
@@ -316,11 +334,25 @@ impl<'a> LockedBuffer<'a> {
         if records.is_empty() {
             return (None, freed);
         }
-        let batch = Batch::new(buffer.key.clone(), contents.start, records);
+        (Some(self.batch(records)), freed)
+    }
+
+    /// Makes a batch of one record, without the buffer, which is empty.
+    pub(super) fn batch_of(&mut self, record: &RecordRef<'_>) -> Batch {
+        let mut records = Records::empty(Arc::clone(self.schema()));
+        records.reserve_exact(record.data.len(), 1);
+        records.push(record);
+        self.batch(records)
+    }
+
+    /// The batch of the next records of the series.
+    fn batch(&mut self, records: Records) -> Batch {
+        let contents = &mut *self.contents;
+        let batch = Batch::new(self.buffer.key.clone(), contents.start, records);
         contents.sent += batch.records.len();
         contents.last_bytes = batch.records.data().len();
         self.continue_at(batch.start + batch.records.len());
-        (Some(batch), freed)
+        batch
     }
 
     /// Continues after the first `len` records, if there are more. The buffer is empty.

@@ -174,7 +174,8 @@ fn a_refused_record_makes_the_store_commit_so_that_the_next_is_taken() -> Result
     let recorder = Recorder::with_options(CountingStore::new(), options);
     let (small, large) = (vec![1_u64; BOUND / 64], vec![2_u64; BOUND / 8]);
     recorder.record("small", &small)?;
-    recorder.record("large", &large)?;
+    let error = recorder.record("large", &large).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::BufferFull);
     wait_until("there is room again", || {
         recorder.record("large", &large).is_ok()
     });

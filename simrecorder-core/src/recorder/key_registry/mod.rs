@@ -11,14 +11,14 @@ use parking_lot::Mutex;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::key::Key;
 use crate::model::kind::NodeKind;
+use crate::model::labeled::LabeledRecord;
 use crate::model::record::RecordRef;
 use crate::model::schema::{Attributes, Schema};
-use crate::model::value::Value;
 use crate::reading::view::View;
 use crate::recorder::buffers::Buffers;
 use crate::recorder::key_cache::KeyCache;
 use crate::recorder::options::{OnDivergence, RecorderOptions};
-use crate::recorder::pipeline::{BarrierKind, CHANGE_BYTES, Reservation, group_bytes};
+use crate::recorder::pipeline::{BarrierKind, CHANGE_BYTES, Reservation};
 use crate::recorder::series_buffer::SeriesBuffer;
 use crate::recorder::stores::Stores;
 use crate::store::commit::Change;
@@ -410,14 +410,17 @@ impl KeyRegistry {
         self.buffers.truncate(&series, len)
     }
 
-    pub(super) fn set(&self, text: &str, value: Value, units: Option<&str>) -> Result<()> {
+    pub(super) fn set(&self, text: &str, value: LabeledRecord<'_>) -> Result<()> {
         self.stores.check_running("set")?;
         let key = Key::new(text)?;
-        let value = Arc::new(value);
-        let attributes = units.map(|units| {
+        let bytes = 2 * CHANGE_BYTES + value.record.data.len();
+        let room = self.stores.reserve(bytes, self.stores.when_full())?;
+        let attributes = value.units.map(|units| {
             let units = ("units".to_owned(), units.into());
             Arc::new(Attributes::from_iter([units]))
         });
+        // Copied once there is room, as a large record is.
+        let value = Arc::new(value.into_value()?);
         let changes = || {
             let set = Change::Set {
                 key: key.clone(),
@@ -430,8 +433,6 @@ impl KeyRegistry {
             });
             std::iter::once(set).chain(describe).collect::<Vec<_>>()
         };
-        let when_full = self.stores.when_full();
-        let room = self.stores.reserve(group_bytes(&changes()), when_full)?;
         let mut nodes = self.nodes.lock();
         self.stores.check_running("set")?;
         match nodes.get(&key) {

@@ -21,7 +21,7 @@ use std::sync::Arc;
 
 pub(super) use barrier::{Barrier, BarrierKind};
 pub(super) use change_queue::{QueueLimits, WhenFull};
-pub(super) use queued_change::{CHANGE_BYTES, batch_bytes, group_bytes};
+pub(super) use queued_change::{BATCH_OVERHEAD, CHANGE_BYTES, batch_bytes};
 
 use change_queue::ChangeQueue;
 use inline_queue::InlineQueue;

@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use shuttle::{check_pct, check_random, thread};
 
+use super::queued_change::group_bytes;
 use super::test_store::{
     TestStore, append, append_members, declare, declare_members, key, member_key, threaded,
 };
-use super::{BarrierKind, Pipeline, QueueLimits, WhenFull, group_bytes};
+use super::{BarrierKind, Pipeline, QueueLimits, WhenFull};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::key::Key;
 use crate::store::commit::Change;

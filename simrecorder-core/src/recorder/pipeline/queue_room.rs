@@ -3,7 +3,7 @@
 /// Bytes in the queue of a store, and the threads that wait for some of them.
 #[derive(Debug)]
 pub(super) struct QueueRoom {
-    /// The most bytes that are taken, except by what is larger and alone.
+    /// The most bytes that are taken, except by what is larger and passes alone.
     bound: usize,
     /// What all changes count, from their reservation to the end of their commit.
     taken: usize,
@@ -30,9 +30,11 @@ impl QueueRoom {
         }
     }
 
-    /// Whether there is room for `bytes`. What is larger than the bound passes alone.
+    /// Whether there is room for `bytes`. What is larger than the bound passes alone, or beside
+    /// little: a series was declared before its first record.
     pub(super) fn has(&self, bytes: usize) -> bool {
-        self.taken == 0 || self.taken.saturating_add(bytes) <= self.bound
+        self.taken.saturating_add(bytes) <= self.bound
+            || bytes > self.bound && self.taken <= self.bound / 8
     }
 
     pub(super) fn take(&mut self, bytes: usize) {

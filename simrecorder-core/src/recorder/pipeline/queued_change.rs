@@ -8,7 +8,7 @@ use crate::store::commit::Change;
 pub(crate) const CHANGE_BYTES: usize = 512;
 /// What a batch takes beside its records, here and in the store that makes the commit. It matters
 /// where many small ones wait, and for how many of them go into one commit.
-const BATCH_OVERHEAD: usize = 1024;
+pub(crate) const BATCH_OVERHEAD: usize = 1024;
 
 /// What a batch of these records counts in the queue.
 pub(crate) fn batch_bytes(records: &Records) -> usize {
