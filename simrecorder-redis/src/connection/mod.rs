@@ -64,15 +64,17 @@ impl Link {
         let count = commands.iter().map(|it| it.count()).sum();
         match self {
             Self::Single(connection) => {
-                for commands in commands.iter().filter(|it| !it.is_empty()) {
-                    connection.send_packed_command(commands.bytes())?;
+                // The client takes no empty block.
+                let blocks = commands.iter().flat_map(|it| it.blocks());
+                for block in blocks.filter(|block| !block.is_empty()) {
+                    connection.send_packed_command(&block)?;
                 }
                 (0..count).map(|_| connection.recv_response()).collect()
             }
             Self::Cluster(connection) => {
                 let mut replies = Vec::with_capacity(count);
                 for (bytes, count) in commands.iter().flat_map(|it| it.groups(CLUSTER_GROUP)) {
-                    replies.extend(connection.req_packed_commands(bytes, 0, count)?);
+                    replies.extend(connection.req_packed_commands(&bytes, 0, count)?);
                 }
                 Ok(replies)
             }
@@ -87,7 +89,9 @@ impl Link {
     ) -> Result<(), Failure> {
         match self {
             Self::Single(connection) => {
-                connection.send_packed_command(commands.bytes())?;
+                for block in commands.blocks().filter(|block| !block.is_empty()) {
+                    connection.send_packed_command(&block)?;
+                }
                 (0..commands.count()).try_for_each(|_| take(connection.recv_response()?))
             }
             Self::Cluster(_) => self.exchange(&[commands])?.into_iter().try_for_each(take),

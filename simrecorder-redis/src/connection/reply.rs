@@ -1,16 +1,31 @@
 //! Commands as bytes, and what came back.
 
+use std::borrow::Cow;
+use std::fmt;
+use std::ops::Range;
+use std::sync::Arc;
+
 use redis::Value;
 use simrecorder_core::Result;
 
 use crate::connection::errors::{from_server, unexpected};
 
+/// Bytes of an argument that are sent from where they are, without a copy of all of them.
+pub(crate) trait Payload: fmt::Debug + Send + Sync {
+    fn len(&self) -> usize;
+
+    /// The bytes, in blocks that follow each other.
+    fn blocks(&self) -> Box<dyn Iterator<Item = Cow<'_, [u8]>> + '_>;
+}
+
 /// Commands in the form in which they go to the server, one after the other.
 #[derive(Debug, Default)]
 pub(crate) struct Commands {
     bytes: Vec<u8>,
-    /// Where each command begins.
+    /// Where in `bytes` each command begins.
     starts: Vec<usize>,
+    /// What is sent between the bytes before and after an index of `bytes`, in order.
+    payloads: Vec<(usize, Arc<dyn Payload>)>,
 }
 
 impl Commands {
@@ -18,7 +33,7 @@ impl Commands {
         bytes.clear();
         Self {
             bytes,
-            starts: Vec::new(),
+            ..Self::default()
         }
     }
 
@@ -31,18 +46,26 @@ impl Commands {
 
     pub(crate) fn argument(&mut self, argument: impl AsRef<[u8]>) {
         let argument = argument.as_ref();
-        self.argument_of(argument.len(), |bytes| bytes.extend_from_slice(argument));
+        self.bytes.reserve(argument.len() + 32);
+        self.argument_of(argument.len(), |commands| commands.extend(argument));
     }
 
-    /// An argument of `len` bytes that `write` appends.
-    pub(crate) fn argument_of(&mut self, len: usize, write: impl FnOnce(&mut Vec<u8>)) {
-        self.bytes.reserve(len + 32);
-        self.bytes
-            .extend_from_slice(format!("${len}\r\n").as_bytes());
-        let start = self.bytes.len();
-        write(&mut self.bytes);
-        debug_assert_eq!(self.bytes.len() - start, len);
-        self.bytes.extend_from_slice(b"\r\n");
+    /// An argument of `len` bytes, which `write` adds with [`extend`](Self::extend) and
+    /// [`extend_in_place`](Self::extend_in_place).
+    pub(crate) fn argument_of(&mut self, len: usize, write: impl FnOnce(&mut Self)) {
+        self.extend(format!("${len}\r\n").as_bytes());
+        write(self);
+        self.extend(b"\r\n");
+    }
+
+    /// Adds bytes of an argument.
+    pub(crate) fn extend(&mut self, bytes: &[u8]) {
+        self.bytes.extend_from_slice(bytes);
+    }
+
+    /// Adds bytes of an argument without a copy.
+    pub(crate) fn extend_in_place(&mut self, payload: Arc<dyn Payload>) {
+        self.payloads.push((self.bytes.len(), payload));
     }
 
     pub(crate) fn command(&mut self, arguments: &[&[u8]]) {
@@ -55,26 +78,57 @@ impl Commands {
         let before = self.bytes.len();
         self.starts
             .extend(other.starts.iter().map(|start| before + start));
+        let payloads = other.payloads.iter();
+        self.payloads
+            .extend(payloads.map(|(at, payload)| (before + at, Arc::clone(payload))));
         self.bytes.extend_from_slice(&other.bytes);
     }
 
-    /// The commands in groups of no more than `most`: the bytes of each, and how many it has.
-    pub(crate) fn groups(&self, most: usize) -> impl Iterator<Item = (&[u8], usize)> {
+    /// The bytes of all commands, in blocks that follow each other.
+    pub(crate) fn blocks(&self) -> impl Iterator<Item = Cow<'_, [u8]>> {
+        self.blocks_of(0..self.bytes.len())
+    }
+
+    /// The bytes of the commands that have this range of `bytes`.
+    fn blocks_of(&self, range: Range<usize>) -> impl Iterator<Item = Cow<'_, [u8]>> {
+        let first = self.payloads.partition_point(|(at, _)| *at < range.start);
+        let count = self.payloads[first..].partition_point(|(at, _)| *at < range.end);
+        let payloads = &self.payloads[first..first + count];
+        let ends = payloads.iter().map(|(at, _)| *at).chain([range.end]);
+        let starts = std::iter::once(range.start).chain(ends.clone());
+        let between = starts.zip(ends);
+        let between = between.map(|(start, end)| Cow::Borrowed(&self.bytes[start..end]));
+        let payloads = payloads.iter().map(|(_, payload)| Some(payload));
+        between
+            .zip(payloads.chain([None]))
+            .flat_map(|(bytes, payload)| {
+                let blocks = payload.into_iter().flat_map(|payload| payload.blocks());
+                std::iter::once(bytes).chain(blocks)
+            })
+    }
+
+    /// The commands in groups of no more than `most`: the bytes of each, and how many it has. One
+    /// with a payload is a group of its own, since a group is brought together.
+    pub(crate) fn groups(&self, most: usize) -> impl Iterator<Item = (Cow<'_, [u8]>, usize)> {
+        let most = if self.payloads.is_empty() { most } else { 1 };
         let groups = self.starts.chunks(most);
         let ends = groups.clone().skip(1).map(|group| group[0]);
         let ends = ends.chain([self.bytes.len()]);
-        let bytes = |(group, end): (&[usize], usize)| (&self.bytes[group[0]..end], group.len());
-        groups.zip(ends).map(bytes)
+        groups.zip(ends).map(|(group, end)| {
+            let mut blocks = self.blocks_of(group[0]..end);
+            let first = blocks.next().unwrap_or_default();
+            let bytes = blocks.fold(first, |mut bytes, block| {
+                bytes.to_mut().extend_from_slice(&block);
+                bytes
+            });
+            (bytes, group.len())
+        })
     }
 
-    /// Room for `bytes` more, so that the buffer grows once.
-    /// The memory that it takes, used or not.
+    /// The memory that it takes, used or not, and keeps others from freeing.
     pub(crate) fn capacity(&self) -> usize {
-        self.bytes.capacity() + self.starts.capacity() * size_of::<usize>()
-    }
-
-    pub(crate) fn bytes(&self) -> &[u8] {
-        &self.bytes
+        let payloads: usize = self.payloads.iter().map(|(_, payload)| payload.len()).sum();
+        self.bytes.capacity() + self.starts.capacity() * size_of::<usize>() + payloads
     }
 
     pub(crate) fn into_buffer(self) -> Vec<u8> {
@@ -83,10 +137,6 @@ impl Commands {
 
     pub(crate) fn count(&self) -> usize {
         self.starts.len()
-    }
-
-    pub(crate) fn is_empty(&self) -> bool {
-        self.starts.is_empty()
     }
 }
 
@@ -171,16 +221,59 @@ mod tests {
     fn commands_have_the_form_of_the_protocol() {
         let mut commands = command(&[b"GET", b"a\r\n"]);
         commands.command(&[b"PING"]);
-        assert_eq!(
-            commands.bytes(),
-            b"*2\r\n$3\r\nGET\r\n$3\r\na\r\n\r\n*1\r\n$4\r\nPING\r\n"
-        );
+        let expected = b"*2\r\n$3\r\nGET\r\n$3\r\na\r\n\r\n*1\r\n$4\r\nPING\r\n";
+        assert_eq!(bytes(&commands), expected);
         assert_eq!(commands.count(), 2);
-        let again = commands.bytes().to_vec();
         commands.append(&command(&[b"PING"]));
         let groups: Vec<_> = commands.groups(2).collect();
-        assert_eq!(groups, [(&again[..], 2), (&b"*1\r\n$4\r\nPING\r\n"[..], 1)]);
+        let ping = &b"*1\r\n$4\r\nPING\r\n"[..];
+        assert_eq!(groups, [(expected.into(), 2), (ping.into(), 1)]);
         assert_eq!(Commands::default().groups(2).count(), 0);
+    }
+
+    #[derive(Debug)]
+    struct Blocks(&'static [&'static [u8]]);
+
+    impl Payload for Blocks {
+        fn len(&self) -> usize {
+            self.0.concat().len()
+        }
+
+        fn blocks(&self) -> Box<dyn Iterator<Item = Cow<'_, [u8]>> + '_> {
+            Box::new(self.0.iter().map(|block| Cow::Borrowed(*block)))
+        }
+    }
+
+    fn bytes(commands: &Commands) -> Vec<u8> {
+        commands.blocks().collect::<Vec<_>>().concat()
+    }
+
+    #[test]
+    fn payloads_are_sent_where_they_belong() {
+        let mut with_payloads = command(&[b"PING"]);
+        for _ in 0..2 {
+            with_payloads.begin(2);
+            with_payloads.argument("ECHO");
+            with_payloads.argument_of(6, |commands| {
+                commands.extend_in_place(Arc::new(Blocks(&[b"a", b"bc"])));
+                commands.extend(b"d");
+                commands.extend_in_place(Arc::new(Blocks(&[b"ef"])));
+            });
+        }
+        let mut copied = command(&[b"PING"]);
+        copied.command(&[b"ECHO", b"abcdef"]);
+        copied.command(&[b"ECHO", b"abcdef"]);
+        let mut both = Commands::default();
+        both.append(&command(&[b"PING"]));
+        both.append(&with_payloads);
+        assert_eq!(bytes(&with_payloads), bytes(&copied));
+        assert_eq!(
+            bytes(&both),
+            [&b"*1\r\n$4\r\nPING\r\n"[..], &bytes(&copied)].concat()
+        );
+        let groups: Vec<_> = with_payloads.groups(8).collect();
+        assert_eq!(groups, copied.groups(1).collect::<Vec<_>>());
+        assert!(with_payloads.capacity() >= 10);
     }
 
     #[test]

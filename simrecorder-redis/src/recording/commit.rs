@@ -199,7 +199,7 @@ impl<'a> CommitBuilder<'a> {
         }
     }
 
-    fn append(&mut self, batch: &Batch, prepared: Option<PreparedBatch>) -> Result<()> {
+    fn append(&mut self, batch: &Arc<Batch>, prepared: Option<PreparedBatch>) -> Result<()> {
         let (key, records) = (&batch.key, &batch.records);
         let series = self.series(key)?;
         series.schema.check_same_records(records.schema())?;
@@ -218,7 +218,7 @@ impl<'a> CommitBuilder<'a> {
         let names = self.keyspace.names.series(key);
         let prepared = match prepared {
             Some(prepared) => prepared,
-            None => self.encoder.encode(&names, records, series.format)?,
+            None => self.encoder.encode(&names, batch, series.format)?,
         };
         let count = prepared.frames.len().to_string();
         let signature = signature(&series.schema);
@@ -240,7 +240,7 @@ impl<'a> CommitBuilder<'a> {
         Ok(())
     }
 
-    fn set(&mut self, key: &Key, value: &Value) -> Result<()> {
+    fn set(&mut self, key: &Key, value: &Arc<Value>) -> Result<()> {
         if key.is_root() {
             return Err(clash("commit", key, NodeKind::Group, NodeKind::Value));
         }

@@ -5,18 +5,23 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use simrecorder_core::{
-    ChunkPolicy, Compression, DType, Error, ErrorKind, Kind, Records, Result, Schema, Value,
+    Batch, ChunkPolicy, Compression, DType, Error, ErrorKind, Kind, Records, Result, Schema, Value,
 };
 
-use crate::connection::reply::Commands;
+use crate::connection::reply::{Commands, Payload};
 use crate::format::document::{SeriesDocument, StoredValue};
 use crate::format::frame::arrow::stream;
-use crate::format::frame::contents::FrameBytes;
+use crate::format::frame::contents::{FrameBytes, Piece, RecordBytes, value_bytes};
 use crate::format::frame::{FRAME_BYTES, FrameFormat, RedisEncoding};
 use crate::format::names::{SeriesNames, part_names, writer_name};
 use crate::options::RedisOptions;
 use crate::recording::buffers::BufferPool;
 
+/// Larger records are sent from where they are. Smaller buffers are used again, which saves more than
+/// a copy.
+const IN_PLACE_BYTES: usize = 4 << 20;
+/// Longer values are split in a cluster: its client takes each command as a whole.
+const CLUSTER_PART_BYTES: usize = 8 << 20;
 /// No more records than this share a frame, whatever a chunk policy says.
 const MAX_FRAME_BYTES: usize = 64 << 20;
 /// Records of unknown size are handed over by this many, or when they fill a buffer.
@@ -58,13 +63,19 @@ impl FrameEncoder {
     pub(super) fn new(
         format: FrameFormat,
         options: &RedisOptions,
+        is_cluster: bool,
         writer: u64,
         buffers: Arc<BufferPool>,
     ) -> Self {
+        let most = if is_cluster {
+            CLUSTER_PART_BYTES
+        } else {
+            usize::MAX
+        };
         Self {
             format,
             chunk_policy: options.chunk_policy.clone(),
-            part_bytes: options.largest_value,
+            part_bytes: options.largest_value.min(most),
             writer: writer_name(writer),
             next_frame: AtomicU64::new(0),
             buffers,
@@ -101,31 +112,58 @@ impl FrameEncoder {
         Ok(SeriesDocument::new(schema, format, chunk_shape))
     }
 
-    /// Encodes records of a series.
-    pub(super) fn encode(
+    /// Encodes records of a series ahead of their commit; `None` if some of them are sent from
+    /// where they are, which [`encode`](Self::encode) does without delay.
+    pub(super) fn prepare(
         &self,
         series: &SeriesNames,
         records: &Records,
         format: FrameFormat,
+    ) -> Result<Option<PreparedBatch>> {
+        self.encode_frames(series, records, format, None)
+    }
+
+    /// Encodes the records of a batch.
+    pub(super) fn encode(
+        &self,
+        series: &SeriesNames,
+        batch: &Arc<Batch>,
+        format: FrameFormat,
     ) -> Result<PreparedBatch> {
+        let in_place = |bytes: &RecordBytes<'_>| bytes.in_place(batch, |it| it.records.data());
+        let encoded = self.encode_frames(series, &batch.records, format, Some(&in_place))?;
+        encoded.ok_or_else(|| Error::new(ErrorKind::Internal, "commit", "no frames were made"))
+    }
+
+    /// `None` if there is a large frame of records as they are, and not `in_place`.
+    fn encode_frames(
+        &self,
+        series: &SeriesNames,
+        records: &Records,
+        format: FrameFormat,
+        in_place: Option<InPlace<'_>>,
+    ) -> Result<Option<PreparedBatch>> {
         let bytes = records.data().len() + records.ends().len() * 8 + 1024;
         let mut commands = Commands::with_buffer(self.buffers.take(bytes));
         let mut frames = Vec::new();
         for range in frame_ranges(records, FRAME_BYTES) {
             let count = range.end - range.start;
             let frame = format.encode(records, range)?;
-            frames.push(self.store(&mut commands, series.prefix(), &frame, count));
+            if in_place.is_none() && frame.0.iter().any(is_sent_in_place) {
+                return Ok(None);
+            }
+            frames.push(self.store(&mut commands, series.prefix(), &frame, count, in_place));
         }
-        Ok(PreparedBatch { commands, frames })
+        Ok(Some(PreparedBatch { commands, frames }))
     }
 
     /// Encodes a value, exactly; `prefix` is what the names of values begin with.
     pub(super) fn encode_value(
         &self,
         prefix: &str,
-        value: &Value,
+        value: &Arc<Value>,
     ) -> Result<(StoredValue, Commands)> {
-        let schema = Schema::try_from(value)?;
+        let schema = Schema::try_from(&**value)?;
         let compression = match self.format.compression {
             Compression::Lossy(_) => Compression::Small,
             exact => exact,
@@ -135,13 +173,15 @@ impl FrameEncoder {
             ..self.format
         };
         format.check(&schema)?;
-        let records = one_record(&schema, value)?;
-        let mut frame = format.encode(&records, 0..1)?;
+        let mut frame = format.encode_value(value, &schema)?;
         if format.encoding == RedisEncoding::Arrow {
             frame = stream(&schema, frame);
         }
         let mut commands = Commands::default();
-        let stored = self.store(&mut commands, prefix, &frame, 1);
+        let in_place = |bytes: &RecordBytes<'_>| {
+            bytes.in_place(value, |it| value_bytes(it).unwrap_or_default())
+        };
+        let stored = self.store(&mut commands, prefix, &frame, 1, Some(&in_place));
         let stored = StoredValue {
             schema,
             dimension_names: value.dimension_names().map(<[_]>::to_vec),
@@ -160,24 +200,30 @@ impl FrameEncoder {
         prefix: &str,
         frame: &FrameBytes<'_>,
         record_count: u64,
+        in_place: Option<InPlace<'_>>,
     ) -> Frame {
         let number = self.next_frame.fetch_add(1, Ordering::Relaxed);
         let name = format!("{}-{number:x}", self.writer);
         let byte_len = frame.len();
         let part_count = byte_len.div_ceil(self.part_bytes).max(1);
-        let whole = (part_count > 1).then(|| frame.concat());
         for (part, full_name) in part_names(prefix, &name, part_count).enumerate() {
+            let start = part * self.part_bytes;
+            let range = start..byte_len.min(start + self.part_bytes);
             commands.begin(6);
             commands.argument("SET");
             commands.argument(full_name);
-            match &whole {
-                None => commands.argument_of(byte_len, |target| frame.append_to(target)),
-                Some(whole) => {
-                    let start = part * self.part_bytes;
-                    let end = byte_len.min(start + self.part_bytes);
-                    commands.argument(&whole[start..end]);
+            commands.argument_of(range.len(), |commands| {
+                for (piece, range) in frame.pieces(range) {
+                    match (piece, in_place) {
+                        (Piece::Records(records), Some(in_place)) if is_sent_in_place(piece) => {
+                            commands.extend_in_place(in_place(&records.slice(range)));
+                        }
+                        _ => piece
+                            .blocks(range)
+                            .for_each(|block| commands.extend(&block)),
+                    }
                 }
-            }
+            });
             commands.argument("EX");
             commands.argument(FRAME_LIFETIME);
             // One that comes twice must not end the one that a commit has made permanent.
@@ -192,27 +238,12 @@ impl FrameEncoder {
     }
 }
 
-/// A value as the only record of a series.
-fn one_record(schema: &Schema, value: &Value) -> Result<Records> {
-    let schema = Arc::new(schema.clone());
-    let variable = |bytes: &[u8]| {
-        Records::variable(
-            Arc::clone(&schema),
-            vec![bytes.len() as u64],
-            bytes.to_vec(),
-        )
-    };
-    match value {
-        Value::Array(array) => Records::fixed(Arc::clone(&schema), 1, array.as_bytes().to_vec()),
-        Value::Text(text) => variable(text.as_bytes()),
-        Value::Bytes(bytes) => variable(bytes),
-        Value::Object(object) => variable(object.as_msgpack()),
-        _ => Err(Error::new(
-            ErrorKind::Unsupported,
-            "commit",
-            "this kind of value is not kept",
-        )),
-    }
+/// Makes a payload of the bytes of records.
+type InPlace<'a> = &'a dyn Fn(&RecordBytes<'_>) -> Arc<dyn Payload>;
+
+/// Whether a piece of a frame is so large that it is not copied into the commands.
+fn is_sent_in_place(piece: &Piece<'_>) -> bool {
+    matches!(piece, Piece::Records(records) if records.len() >= IN_PLACE_BYTES)
 }
 
 /// Cuts records into frames of about so many bytes; a record is never cut.

@@ -88,11 +88,12 @@ impl Recording {
             resend_bytes,
             syncs_always,
         );
+        let is_cluster = keyspace.connections.is_cluster();
         Ok(Self {
             keyspace,
             read_only,
             id,
-            encoder: FrameEncoder::new(root.format, options, id, buffers),
+            encoder: FrameEncoder::new(root.format, options, is_cluster, id, buffers),
             writer: Mutex::new(writer),
             closed: AtomicBool::new(false),
             planned: Mutex::default(),
@@ -140,10 +141,9 @@ impl Recording {
             return Ok(None);
         };
         let names = self.keyspace.names.series(&batch.key);
-        let prepared = self.encoder.encode(&names, &batch.records, planned.format);
-        Ok(Some(Box::new(
-            prepared.map_err(|e| e.with_key(batch.key.as_str()))?,
-        )))
+        let prepared = self.encoder.prepare(&names, &batch.records, planned.format);
+        let prepared = prepared.map_err(|e| e.with_key(batch.key.as_str()))?;
+        Ok(prepared.map(|prepared| Box::new(prepared) as Prepared))
     }
 
     pub(crate) fn commit(&self, commit: Commit) -> Result<()> {

@@ -239,6 +239,9 @@ fn a_series_that_the_server_acknowledged_and_lost_is_gone_on_with() {
     let file = growing_file(folder.path());
     let before = file.metadata().unwrap().len();
     recorder.record("late", 0_u64).unwrap();
+    // Sent from where it is, and kept there.
+    let large = |number: u64| vec![number; 700_000];
+    recorder.record("large", large(0)).unwrap();
     recorder.flush().unwrap();
     signal(server.process_id(), "KILL");
     drop(server);
@@ -247,6 +250,7 @@ fn a_series_that_the_server_acknowledged_and_lost_is_gone_on_with() {
     lost.set_len(before).unwrap();
     let _server = start(folder.path(), Some(port), RedisSync::EverySecond);
     recorder.record("late", 1_u64).unwrap();
+    recorder.record("large", large(1)).unwrap();
     recorder.record("first", 1_u64).unwrap();
     recorder.close().unwrap();
     let reader = Recorder::new(RedisDataStore::open(&url).unwrap());
@@ -257,6 +261,9 @@ fn a_series_that_the_server_acknowledged_and_lost_is_gone_on_with() {
             "{key}"
         );
     }
+    let view = reader.get_all("large").unwrap();
+    let numbers = view.read::<u64>().unwrap();
+    assert!(numbers.iter().eq(&[large(0), large(1)].concat()));
 }
 
 #[test]

@@ -6,8 +6,8 @@ use crate::support;
 
 use simrecorder_core::ndarray::{self, s};
 use simrecorder_core::{
-    ArrayView, Compression, DataStore, ErrorKind, InMemoryDataStore, Key, OnDivergence, OpenMode,
-    Recorder, RecorderOptions, Schema, View, prelude::*,
+    ArrayView, Compression, DataStore, ErrorBound, ErrorKind, InMemoryDataStore, Key, OnDivergence,
+    OpenMode, Recorder, RecorderOptions, Schema, Value, View, prelude::*,
 };
 use simrecorder_redis::{RedisDataStore, RedisEncoding};
 use support::{expect, new_run, server, server_with};
@@ -346,6 +346,59 @@ fn a_slice_fetches_only_the_frames_it_touches() {
     );
     let took = bytes_sent(&server) - before;
     assert!(took < 100_000, "{took} bytes for two numbers of 16 MB");
+}
+
+#[test]
+fn large_records_of_every_kind_and_compression_come_back_as_they_were() {
+    let numbers = |seed: u64| -> Vec<f64> {
+        let number = |i: u64| (i ^ seed).wrapping_mul(0x9e37_79b9_7f4a_7c15) as f64;
+        (0..700_000).map(|i| number(i) * 1e-19).collect()
+    };
+    let text = "0123456789".repeat(500_000);
+    let bound = ErrorBound::new(0.001).unwrap();
+    let lossy = Compression::Lossy(bound);
+    for encoding in [RedisEncoding::Arrow, RedisEncoding::Bincode] {
+        for compression in [
+            Compression::None,
+            Compression::Fast,
+            Compression::Small,
+            lossy,
+        ] {
+            let options = RedisDataStore::options().mode(OpenMode::CreateNew);
+            let options = options.encoding(encoding).compression(compression);
+            let store = options.largest_value(3_000_001).open(&new_run()).unwrap();
+            let recorder = Recorder::new(store);
+            recorder.set("value", numbers(0)).unwrap();
+            for seed in 1..3 {
+                recorder.record("array", numbers(seed)).unwrap();
+                recorder.record("row", Ragged(numbers(seed))).unwrap();
+                recorder.record("bytes", Blob(&text)).unwrap();
+                recorder.record("text", &text).unwrap();
+            }
+            let what = format!("{encoding:?} {compression:?}");
+            let is_recorded = |read: Value, seed: u64| {
+                let read = read.array::<f64>().unwrap();
+                let error = match compression == lossy && seed > 0 {
+                    true => 0.001,
+                    false => 0.0,
+                };
+                read.iter()
+                    .zip(numbers(seed))
+                    .all(|(read, recorded)| (read - recorded).abs() <= error)
+                    && read.len() == 700_000
+            };
+            let value = recorder.get("value").unwrap().unwrap();
+            assert!(is_recorded(value, 0), "{what}");
+            for (index, seed) in [(0, 1), (1, 2)] {
+                let get = |key: &str| recorder.get_all(key).unwrap().get(index).unwrap();
+                assert!(is_recorded(get("array"), seed), "{what}");
+                assert!(is_recorded(get("row"), seed), "{what}");
+                assert_eq!(get("bytes").as_bytes().unwrap(), text.as_bytes(), "{what}");
+                assert_eq!(get("text").as_str().unwrap(), text, "{what}");
+            }
+            recorder.close().unwrap();
+        }
+    }
 }
 
 #[test]

@@ -17,7 +17,7 @@ use flatbuffers::FlatBufferBuilder;
 use simrecorder_core::{DType, Error, ErrorKind, Kind, Result, Schema};
 
 use super::codec::{Codec, compress, decompress};
-use super::contents::{DecodedFrame, FrameBytes, FrameContents};
+use super::contents::{DecodedFrame, FrameBytes, FrameContents, Piece};
 use crate::connection::errors::corrupt;
 
 /// The name of the only column.
@@ -146,9 +146,9 @@ pub(crate) fn schema_message(schema: &Schema) -> Vec<u8> {
 
 /// One frame as a whole stream, for values.
 pub(crate) fn stream<'a>(schema: &Schema, frame: FrameBytes<'a>) -> FrameBytes<'a> {
-    let mut pieces = vec![Cow::Owned(schema_message(schema))];
+    let mut pieces = vec![Piece::Bytes(schema_message(schema).into())];
     pieces.extend(frame.0);
-    pieces.push(Cow::Owned([CONTINUATION, [0; 4]].concat()));
+    pieces.push(Piece::Bytes([CONTINUATION, [0; 4]].concat().into()));
     FrameBytes(pieces)
 }
 
@@ -166,7 +166,7 @@ fn framed(metadata: &[u8]) -> Vec<u8> {
 /// The body of a message in the making.
 #[derive(Default)]
 struct Body<'a> {
-    pieces: Vec<Cow<'a, [u8]>>,
+    pieces: Vec<Piece<'a>>,
     len: usize,
     buffers: Vec<Buffer>,
     codec: Option<Codec>,
@@ -178,31 +178,32 @@ impl<'a> Body<'a> {
         self.buffers.push(Buffer::new(self.len as i64, 0));
     }
 
-    fn buffer(&mut self, bytes: Cow<'a, [u8]>) -> Result<()> {
+    fn buffer(&mut self, piece: Piece<'a>) -> Result<()> {
         let start = self.len;
-        match self.codec.filter(|_| !bytes.is_empty()) {
+        let len = piece.len();
+        match self.codec.filter(|_| len > 0) {
             Some(codec) => {
-                let compressed = compress(codec, &bytes)?;
+                let compressed = compress(codec, len, piece.blocks(0..len))?;
                 // What does not get smaller goes as it is, marked with -1.
-                let (len, bytes) = match compressed.len() < bytes.len() {
-                    true => (bytes.len() as i64, Cow::Owned(compressed)),
-                    false => (-1, bytes),
+                let (len, piece) = match compressed.len() < len {
+                    true => (len as i64, Piece::Bytes(compressed.into())),
+                    false => (-1, piece),
                 };
-                self.push(Cow::Owned(len.to_le_bytes().to_vec()));
-                self.push(bytes);
+                self.push(Piece::Bytes(len.to_le_bytes().to_vec().into()));
+                self.push(piece);
             }
-            None => self.push(bytes),
+            None => self.push(piece),
         }
         let len = self.len - start;
         self.buffers.push(Buffer::new(start as i64, len as i64));
         let padding = self.len.next_multiple_of(ALIGNMENT) - self.len;
-        self.push(Cow::Borrowed(&[0; ALIGNMENT][..padding]));
+        self.push(Piece::Bytes(Cow::Borrowed(&[0; ALIGNMENT][..padding])));
         Ok(())
     }
 
-    fn push(&mut self, bytes: Cow<'a, [u8]>) {
-        self.len += bytes.len();
-        self.pieces.push(bytes);
+    fn push(&mut self, piece: Piece<'a>) {
+        self.len += piece.len();
+        self.pieces.push(piece);
     }
 }
 
@@ -225,8 +226,8 @@ pub(super) fn encode<'a>(
     let mut rows = contents.count;
     if schema.kind() != Kind::Array {
         let offsets = std::iter::once(0).chain(contents.ends.iter().copied());
-        let offsets = offsets.flat_map(|end| (end / size).to_le_bytes()).collect();
-        body.buffer(Cow::Owned(offsets))?;
+        let offsets: Vec<u8> = offsets.flat_map(|end| (end / size).to_le_bytes()).collect();
+        body.buffer(Piece::Bytes(offsets.into()))?;
         rows = contents.data.len() as u64 / size;
         if schema.kind() == Kind::Ragged {
             node(&mut body, rows);
@@ -235,7 +236,7 @@ pub(super) fn encode<'a>(
     if schema.dtype().is_some() && !tensor_shape(schema).is_empty() {
         node(&mut body, rows * elements(schema).unwrap_or(0));
     }
-    body.buffer(contents.data.clone())?;
+    body.buffer(Piece::Records(contents.data.clone()))?;
 
     let mut builder = FlatBufferBuilder::new();
     let buffers = builder.create_vector(&body.buffers);
@@ -265,7 +266,7 @@ pub(super) fn encode<'a>(
     let message = message.finish();
     builder.finish(message, None);
 
-    let mut pieces = vec![Cow::Owned(framed(builder.finished_data()))];
+    let mut pieces = vec![Piece::Bytes(framed(builder.finished_data()).into())];
     pieces.extend(body.pieces);
     Ok(FrameBytes(pieces))
 }

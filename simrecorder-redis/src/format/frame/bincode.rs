@@ -8,14 +8,13 @@
 //! }
 //! ```
 
-use std::borrow::Cow;
 use std::ops::Range;
 
 use simrecorder_core::Result;
 use wincode::config::{Configuration, deserialize, deserialize_exact, serialize};
 
 use super::codec::{Codec, compress, decompress};
-use super::contents::{DecodedFrame, FrameBytes, FrameContents};
+use super::contents::{DecodedFrame, FrameBytes, FrameContents, Piece};
 use crate::connection::errors::corrupt;
 
 const PLAIN: u32 = 0;
@@ -34,16 +33,23 @@ pub(super) fn encode<'a>(
     let len = contents.data.len() as u64;
     let before =
         serialize(&(PLAIN, contents.count, &contents.ends[..], len), config).map_err(failed)?;
-    let plain = FrameBytes(vec![Cow::Owned(before), contents.data.clone()]);
+    let plain = FrameBytes(vec![
+        Piece::Bytes(before.into()),
+        Piece::Records(contents.data.clone()),
+    ]);
     let Some(codec) = codec else { return Ok(plain) };
     let variant = match codec {
         Codec::Lz4 => LZ4,
         Codec::Zstd => ZSTD,
     };
-    let fields = &plain.concat()[VARIANT..];
-    let compressed = compress(codec, fields)?;
-    let frame = serialize(&(variant, fields.len() as u64, &compressed[..]), config);
-    Ok(FrameBytes(vec![Cow::Owned(frame.map_err(failed)?)]))
+    let fields = plain.pieces(VARIANT..plain.len());
+    let fields = fields.flat_map(|(piece, range)| piece.blocks(range));
+    let len = plain.len() - VARIANT;
+    let compressed = compress(codec, len, fields)?;
+    let frame = serialize(&(variant, len as u64, &compressed[..]), config);
+    Ok(FrameBytes(vec![Piece::Bytes(
+        frame.map_err(failed)?.into(),
+    )]))
 }
 
 pub(super) fn decode(frame: Vec<u8>) -> Result<DecodedFrame> {
@@ -104,7 +110,7 @@ mod tests {
     fn frames_have_the_bytes_of_bincode() {
         let schema = Schema::text();
         let records = Records::variable(schema.into(), vec![1, 3], b"abc".to_vec()).unwrap();
-        let contents = FrameContents::new(&records, 0..2);
+        let contents = FrameContents::new(&records, 0..2, None);
         let frame = encode(&contents, None).unwrap().concat();
         let numbers = [2_u64, 2, 1, 3, 3].map(u64::to_le_bytes).concat();
         assert_eq!(frame, [&[0; 4], &numbers[..], b"abc"].concat());

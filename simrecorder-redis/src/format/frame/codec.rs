@@ -1,5 +1,7 @@
 //! The compression of frames.
 
+use std::borrow::Cow;
+
 use simrecorder_core::{Error, ErrorKind, Result};
 
 use crate::connection::errors::corrupt;
@@ -45,19 +47,33 @@ pub(super) fn decompress(codec: Codec, compressed: &[u8], len: u64) -> Result<Ve
     }
 }
 
-pub(super) fn compress(codec: Codec, bytes: &[u8]) -> Result<Vec<u8>> {
+/// Compresses blocks of `len` bytes in all.
+pub(super) fn compress<'a>(
+    codec: Codec,
+    len: usize,
+    blocks: impl Iterator<Item = Cow<'a, [u8]>>,
+) -> Result<Vec<u8>> {
     use std::io::Write;
 
     let failed = |e: std::io::Error| {
         Error::new(ErrorKind::Internal, "commit", "a frame was not compressed").with_source(e)
     };
+    let write = |encoder: &mut dyn Write| {
+        let mut blocks = blocks;
+        blocks.try_for_each(|block| encoder.write_all(&block))
+    };
     match codec {
         Codec::Lz4 => {
             let mut encoder = lz4_flex::frame::FrameEncoder::new(Vec::new());
-            encoder.write_all(bytes).map_err(failed)?;
+            write(&mut encoder).map_err(failed)?;
             encoder.finish().map_err(|e| failed(e.into()))
         }
-        Codec::Zstd => zstd::bulk::compress(bytes, 3).map_err(failed),
+        Codec::Zstd => {
+            let mut encoder = zstd::Encoder::new(Vec::new(), 3).map_err(failed)?;
+            let size = encoder.set_pledged_src_size(Some(len as u64));
+            size.and_then(|()| write(&mut encoder)).map_err(failed)?;
+            encoder.finish().map_err(failed)
+        }
     }
 }
 

@@ -8,7 +8,7 @@ pub(crate) mod contents;
 use std::ops::Range;
 use std::str::FromStr;
 
-use simrecorder_core::{Compression, Error, ErrorBound, ErrorKind, Records, Result, Schema};
+use simrecorder_core::{Compression, Error, ErrorKind, Records, Result, Schema, Value};
 
 use self::codec::{Codec, MAX_COMPRESSED_BYTES};
 use self::contents::{DecodedFrame, FrameBytes, FrameContents};
@@ -64,18 +64,11 @@ pub(crate) struct FrameFormat {
 }
 
 impl FrameFormat {
-    /// Whether a series or value of `schema` can be written in this formatat.
+    /// Whether a series or value of `schema` can be written in this format.
     pub(crate) fn check(self, schema: &Schema) -> Result<()> {
         match self.encoding {
             RedisEncoding::Arrow => arrow::check(schema),
             RedisEncoding::Bincode => Ok(()),
-        }
-    }
-
-    fn bound(self) -> Option<ErrorBound> {
-        match self.compression {
-            Compression::Lossy(bound) => Some(bound),
-            _ => None,
         }
     }
 
@@ -94,17 +87,39 @@ impl FrameFormat {
 
     /// Records of `range` as one frame.
     pub(crate) fn encode(self, records: &Records, range: Range<u64>) -> Result<FrameBytes<'_>> {
-        let mut contents = FrameContents::new(records, range);
-        if let (Some(bound), Some(dtype)) = (self.bound(), records.schema().dtype()) {
-            bound.round(dtype, contents.data.to_mut());
-        }
+        let rounding = match self.compression {
+            Compression::Lossy(bound) => Some(bound).zip(records.schema().dtype()),
+            _ => None,
+        };
+        let contents = FrameContents::new(records, range, rounding);
+        self.encode_contents(&contents, records.schema())
+    }
+
+    /// A value as one frame, exactly.
+    pub(crate) fn encode_value<'a>(
+        self,
+        value: &'a Value,
+        schema: &Schema,
+    ) -> Result<FrameBytes<'a>> {
+        let contents = FrameContents::of_value(value).ok_or_else(|| {
+            let message = "this kind of value is not kept";
+            Error::new(ErrorKind::Unsupported, "commit", message)
+        })?;
+        self.encode_contents(&contents, schema)
+    }
+
+    fn encode_contents<'a>(
+        self,
+        contents: &FrameContents<'a>,
+        schema: &Schema,
+    ) -> Result<FrameBytes<'a>> {
         let bytes = contents.data.len() + (contents.ends.len() + 3) * size_of::<u64>();
         let codec = self
             .codec()
             .filter(|_| bytes as u64 <= MAX_COMPRESSED_BYTES);
         match self.encoding {
-            RedisEncoding::Arrow => arrow::encode(&contents, records.schema(), codec),
-            RedisEncoding::Bincode => bincode::encode(&contents, codec),
+            RedisEncoding::Arrow => arrow::encode(contents, schema, codec),
+            RedisEncoding::Bincode => bincode::encode(contents, codec),
         }
     }
 
@@ -203,7 +218,7 @@ mod tests {
         let many = text(vec![1000, bytes]).unwrap();
         for records in [numbers, one, many, array] {
             for format in formats().filter(|format| !format.is_plain()) {
-                let contents = FrameContents::new(&records, 0..records.len());
+                let contents = FrameContents::new(&records, 0..records.len(), None);
                 let frame = match format.encoding {
                     RedisEncoding::Arrow => {
                         arrow::encode(&contents, records.schema(), format.codec())
