@@ -114,8 +114,10 @@ impl RecorderOptions {
     }
 
     /// The most bytes that the recorder holds: records that wait, in buffers and in the queues
-    /// of all stores. A single record larger than that goes through alone. On top come at most
-    /// 64 MiB for a commit at work, and 2 KiB for each key.
+    /// of all stores. On top come at most 64 MiB for a commit at work, and 2 KiB for each key.
+    ///
+    /// A single record larger than that goes through alone: it is copied when all stores have
+    /// committed what is queued.
     #[must_use]
     pub fn memory_bound(mut self, bytes: usize) -> Self {
         self.memory_bound = bytes;
