@@ -4,7 +4,9 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use simrecorder_core::{DataStore, IntoStores, OpenMode, Recorder, RecorderOptions, prelude::*};
+use simrecorder_core::{
+    Compression, DataStore, IntoStores, OpenMode, Recorder, RecorderOptions, Schema, prelude::*,
+};
 
 use crate::{assert_success, role, this_test};
 
@@ -129,6 +131,44 @@ struct LargeRecords {
     options: RecorderOptions,
 }
 
+/// How they are recorded, and how many. `small` stands for [`Compression::Small`].
+const LARGE_CASES: [(&str, u16); 5] = [
+    ("threaded", 1),
+    ("threaded", 3),
+    ("threaded", 6),
+    ("inline", 3),
+    ("small", 3),
+];
+
+/// Checks that recording arrays above the memory bound, which compress well, takes the memory of
+/// one of them, 64 MiB, and `constant` bytes. The recorders are the named test in other processes.
+///
+/// # Panics
+/// If it takes more.
+pub fn assert_large_records_take_the_memory_of_one<S: IntoStores>(
+    test: &str,
+    constant: u64,
+    create: impl Fn(&Path) -> S,
+) {
+    let records = LargeRecords::from_env();
+    if let Some(path) = role() {
+        return records.measure(&path, create);
+    }
+    let allowed = records.bytes() + (64 << 20) + constant;
+    let mut failures = Vec::new();
+    for (mode, count) in LARGE_CASES {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(format!("{mode}-{count}"));
+        assert_success(&mut this_test(test, &path));
+        let peak = std::fs::read_to_string(folder.path().join("peak")).unwrap();
+        let peak: u64 = peak.parse().unwrap();
+        let what = format!("{mode}, {count} records: {peak} bytes of {allowed}");
+        eprintln!("{test}, {what}");
+        failures.extend((peak > allowed).then_some(what));
+    }
+    assert!(failures.is_empty(), "{failures:#?}");
+}
+
 impl LargeRecords {
     /// Records of 192 MB with a bound of 16 MiB. `SIMRECORDER_LARGE_RECORDS=1` asks for 720 MB
     /// with the default bound.
@@ -145,59 +185,32 @@ impl LargeRecords {
             },
         }
     }
-}
 
-/// Checks that recording arrays above the memory bound, which compress well, takes the memory of
-/// one of them, 64 MiB, and `constant` bytes: with 1, 3 and 6 records, with threads and inline.
-/// The recorders are the named test in other processes.
-///
-/// # Panics
-/// If it takes more.
-pub fn assert_large_records_take_the_memory_of_one<S: IntoStores>(
-    test: &str,
-    constant: u64,
-    create: impl Fn(&Path) -> S,
-) {
-    let LargeRecords { shape, options } = LargeRecords::from_env();
-    let len: usize = shape.iter().product();
-    let Some(path) = role() else {
-        let allowed = (len * size_of::<f32>()) as u64 + (64 << 20) + constant;
-        let mut failures = Vec::new();
-        for (mode, count) in [
-            ("threaded", 1),
-            ("threaded", 3),
-            ("threaded", 6),
-            ("inline", 3),
-        ] {
-            let folder = tempfile::tempdir().unwrap();
-            let path = folder.path().join(format!("{mode}-{count}"));
-            assert_success(&mut this_test(test, &path));
-            let peak: u64 = std::fs::read_to_string(folder.path().join("peak"))
-                .unwrap()
-                .parse()
-                .unwrap();
-            let what = format!(
-                "{mode}, {count} records: {} MiB of {}",
-                peak >> 20,
-                allowed >> 20
-            );
-            eprintln!("{test}, {what}");
-            failures.extend((peak > allowed).then_some(what));
+    fn bytes(&self) -> u64 {
+        (self.shape.iter().product::<usize>() * size_of::<f32>()) as u64
+    }
+
+    /// Records the case that `path` is named after, and writes the memory that it took to a file
+    /// beside it.
+    fn measure<S: IntoStores>(self, path: &Path, create: impl Fn(&Path) -> S) {
+        let case = path.file_name().unwrap().to_str().unwrap();
+        let (mode, count) = case.split_once('-').unwrap();
+        let Self { shape, options } = self;
+        let mut schema = Schema::array::<f32>(shape.map(|len| len as u64));
+        if mode == "small" {
+            schema = schema.with_compression(Compression::Small);
         }
-        assert!(failures.is_empty(), "{failures:#?}");
-        return;
-    };
-    let case = path.file_name().unwrap().to_str().unwrap();
-    let (mode, count) = case.split_once('-').unwrap();
-    let mut record: Vec<f32> = (0..200).map(|column| column as f32).collect();
-    record = record.repeat(len / record.len());
-    let peak = peak_of(|| {
-        let recorder = Recorder::with_options(create(&path), options.inline(mode == "inline"));
-        for number in 0..count.parse::<u16>().unwrap() {
-            record[..1000].fill(f32::from(number));
-            recorder.record("field", (shape, &*record)).unwrap();
-        }
-        recorder.close().unwrap();
-    });
-    std::fs::write(path.with_file_name("peak"), peak.to_string()).unwrap();
+        let line: Vec<f32> = (0..200).map(|column| column as f32).collect();
+        let mut record = line.repeat(shape[0] * shape[1]);
+        let peak = peak_of(|| {
+            let recorder = Recorder::with_options(create(path), options.inline(mode == "inline"));
+            recorder.declare("field", schema).unwrap();
+            for number in 0..count.parse::<u16>().unwrap() {
+                record[..1000].fill(f32::from(number));
+                recorder.record("field", (shape, &*record)).unwrap();
+            }
+            recorder.close().unwrap();
+        });
+        std::fs::write(path.with_file_name("peak"), peak.to_string()).unwrap();
+    }
 }

@@ -136,13 +136,16 @@ impl ArrayFormat {
         let encoded = encoded.map_err(|e| {
             Error::new(ErrorKind::Internal, "encode", "a codec failed").with_source(e)
         })?;
-        if !self.has_checksum {
-            return Ok(Bytes::from(encoded.into_owned()));
-        }
-        let sum = checksum(&encoded);
         let mut encoded = encoded.into_owned();
-        encoded.extend_from_slice(&sum);
-        Ok(Bytes::from(encoded))
+        if self.has_checksum {
+            let sum = checksum(&encoded);
+            encoded.extend_from_slice(&sum);
+        }
+        // The codecs take room for the most that there may be, and Zstandard uses it.
+        Ok(match encoded.capacity() / 2 > encoded.len() {
+            true => Bytes::copy_from_slice(&encoded),
+            false => Bytes::from(encoded),
+        })
     }
 
     /// How many bytes of a chunk that is written in `bytes` bytes are not its checksum.
