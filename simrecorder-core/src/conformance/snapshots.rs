@@ -270,6 +270,6 @@ pub fn records_that_were_cut_read_as_they_were_or_are_out_of_bounds(harness: &dy
 
 #[track_caller]
 fn expect_cut<T: Debug>(result: Result<T>, name: &str) {
-    let words = [name, "shorter", "take a new view"];
+    let words = [name, "removed after it was taken", "take a new view"];
     expect_error(result, ErrorKind::OutOfBounds, &words);
 }

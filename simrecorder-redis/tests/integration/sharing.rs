@@ -221,7 +221,11 @@ fn frames_that_are_missing_are_explained_by_what_became_of_their_recording() {
     let replaced = ["HSET", "ROOT", "generation", "other"];
     let deleted = ["DEL", "ROOT"];
     for (change, kind, word) in [
-        (&shorter[..], ErrorKind::OutOfBounds, "shorter"),
+        (
+            &shorter[..],
+            ErrorKind::OutOfBounds,
+            "removed after it was taken",
+        ),
         (&freed[..], ErrorKind::NotFound, "freed"),
         (&replaced[..], ErrorKind::OutOfBounds, "another recording"),
         (&deleted[..], ErrorKind::NotFound, "deleted"),
