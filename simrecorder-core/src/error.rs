@@ -33,6 +33,8 @@ pub enum ErrorKind {
     ReadOnly,
     /// The recorder or store was closed.
     Closed,
+    /// The process that opened the recording or made the recorder forked this one.
+    Forked,
     /// Another writer has the recording open.
     Locked,
     /// Stored data does not decode.
@@ -70,6 +72,7 @@ impl ErrorKind {
             Self::TooLarge => "too large",
             Self::ReadOnly => "read only",
             Self::Closed => "closed",
+            Self::Forked => "forked",
             Self::Locked => "locked",
             Self::Corrupt => "corrupt data",
             Self::Unsupported => "unsupported",

@@ -5,9 +5,9 @@ use std::ops::{Bound, Range};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use parking_lot::RwLock;
-
 use crate::backend::count_records;
+use crate::backend::fork::ProcessLocal;
+use crate::backend::sync::RwLock;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::chunk::ChunkPolicy;
 use crate::model::dtype::DType;
@@ -46,9 +46,9 @@ use crate::store::open_mode::OpenMode;
 /// assert_eq!(recorder.get_all("rate")?.shape(), [1]);
 /// # Ok::<(), simrecorder_core::Error>(())
 /// ```
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct InMemoryDataStore {
-    tree: Arc<RwLock<Tree>>,
+    tree: Arc<ProcessLocal<RwLock<Tree>>>,
     access: Arc<Access>,
 }
 
@@ -97,10 +97,19 @@ enum Undo {
 /// Runs smaller than this are joined, so that many small commits do not make many runs.
 const RUN_BYTES: usize = 1 << 20;
 
+impl Default for InMemoryDataStore {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl InMemoryDataStore {
     /// Makes an empty store, open for writing.
     pub fn new() -> Self {
-        Self::default()
+        Self {
+            tree: Arc::new(ProcessLocal::new(RwLock::default())),
+            access: Arc::default(),
+        }
     }
 
     /// Opens the same data again, whether or not this handle was closed.
@@ -108,14 +117,15 @@ impl InMemoryDataStore {
     /// # Errors
     /// [`ErrorKind::AlreadyExists`] for [`OpenMode::CreateNew`] if there is any data.
     pub fn open(&self, mode: OpenMode) -> Result<Self> {
+        let tree = self.tree.get("open")?;
         match mode {
-            OpenMode::CreateNew if !self.tree.read().entries.is_empty() => {
+            OpenMode::CreateNew if !tree.read().entries.is_empty() => {
                 let message = "the store holds data; open it with Append or Truncate";
                 return Err(
                     Error::new(ErrorKind::AlreadyExists, "open", message).with_key("memory")
                 );
             }
-            OpenMode::Truncate => *self.tree.write() = Tree::default(),
+            OpenMode::Truncate => *tree.write() = Tree::default(),
             _ => {}
         }
         let access = Access {
@@ -128,13 +138,14 @@ impl InMemoryDataStore {
         })
     }
 
-    fn check_writable(&self, operation: &'static str) -> Result<()> {
+    fn check_writable(&self, operation: &'static str) -> Result<&RwLock<Tree>> {
+        let tree = self.tree.get(operation)?;
         if self.access.read_only {
             return Err(errors::read_only(operation));
         }
         match self.access.closed.load(Ordering::Acquire) {
             true => Err(errors::closed(operation, "store")),
-            false => Ok(()),
+            false => Ok(tree),
         }
     }
 
@@ -394,12 +405,12 @@ impl DataStore for InMemoryDataStore {
     }
 
     fn nodes(&self, keys: &[Key]) -> Result<Vec<Option<Node>>> {
-        let tree = self.tree.read();
+        let tree = self.tree.get("read")?.read();
         keys.iter().map(|key| self.node_in(&tree, key)).collect()
     }
 
     fn children(&self, key: &Key) -> Result<Vec<Child>> {
-        let tree = self.tree.read();
+        let tree = self.tree.get("children")?.read();
         let mut children = Vec::new();
         let mut after = Bound::Excluded(key.clone());
         // Every group has an entry, so the first key after that of `key`, or after a child and all that
@@ -414,12 +425,12 @@ impl DataStore for InMemoryDataStore {
     }
 
     fn plan(&self, key: &Key, schema: Option<&Schema>) -> Result<u64> {
-        self.check_writable("plan")?;
+        let tree = self.check_writable("plan")?;
         let Some(schema) = schema else {
             return Ok(1);
         };
         let asked = chunk_shape(schema)?;
-        let tree = self.tree.read();
+        let tree = tree.read();
         let stored = tree.entries.get(key).map(|entry| &entry.contents);
         let Some(Contents::Series(Series { schema: stored, .. })) = stored else {
             return Ok(asked[0]);
@@ -435,8 +446,7 @@ impl DataStore for InMemoryDataStore {
     }
 
     fn commit(&self, commit: Commit) -> Result<()> {
-        self.check_writable("commit")?;
-        let mut tree = self.tree.write();
+        let mut tree = self.check_writable("commit")?.write();
         let mut undo = Vec::new();
         for change in commit.changes {
             tree.prepare_undo(&change, &mut undo);
@@ -449,20 +459,20 @@ impl DataStore for InMemoryDataStore {
     }
 
     fn remove(&self, key: &Key) -> Result<()> {
-        self.check_writable("remove")?;
+        let tree = self.check_writable("remove")?;
         if key.is_root() {
             return Err(errors::root_stays("remove"));
         }
-        match self.tree.write().take(key).is_empty() {
+        match tree.write().take(key).is_empty() {
             true => Err(errors::nothing_at("remove").with_key(key.as_str())),
             false => Ok(()),
         }
     }
 
     fn rename(&self, from: &Key, to: &Key) -> Result<()> {
-        self.check_writable("rename")?;
+        let tree = self.check_writable("rename")?;
         errors::check_rename(from, to)?;
-        let mut tree = self.tree.write();
+        let mut tree = tree.write();
         if !tree.entries.contains_key(from) {
             return Err(errors::nothing_at("rename").with_key(from.as_str()));
         }
@@ -482,14 +492,15 @@ impl DataStore for InMemoryDataStore {
     }
 
     fn checkpoint(&self) -> Result<()> {
-        if self.access.read_only {
-            Ok(())
-        } else {
-            self.check_writable("checkpoint")
+        self.tree.get("checkpoint")?;
+        match self.access.read_only {
+            true => Ok(()),
+            false => self.check_writable("checkpoint").map(drop),
         }
     }
 
     fn close(&self) -> Result<()> {
+        self.tree.get("close")?;
         self.access.closed.store(true, Ordering::Release);
         Ok(())
     }

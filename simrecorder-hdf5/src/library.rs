@@ -19,14 +19,18 @@ use hdf5_metno_sys::h5s::{
     H5S_class_t, H5S_seloper_t, H5Screate, H5Screate_simple, H5Sget_simple_extent_dims,
     H5Sget_simple_extent_ndims, H5Sget_simple_extent_type, H5Sselect_hyperslab,
 };
+use simrecorder_core::backend::fork::uninterrupted;
 use simrecorder_core::{AxisRange, Error, ErrorKind, Result};
 
 /// More axes than these no array of HDF5 has.
 pub(crate) const MAX_AXES: usize = 32;
 
 /// Runs calls of libhdf5 under its lock. They may be nested.
+///
+/// A fork waits until no thread calls the library or waits for its lock, which keeps a list of those who
+/// wait that would be wrong in a child.
 pub(crate) fn locked<T>(calls: impl FnOnce() -> T) -> T {
-    hdf5_metno::sync::sync(calls)
+    uninterrupted(|| hdf5_metno::sync::sync(calls))
 }
 
 /// What libhdf5 says about its last failure.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use simrecorder_core::backend::columns::{ColumnFormat, Columns, prepare};
+use simrecorder_core::backend::fork::ProcessLocal;
 use simrecorder_core::{
     Batch, Child, Commit, DataStore, ErrorKind, Key, Kind, Node, NodeKind, OpenMode, Prepared,
     Result, Schema, expand_home,
@@ -60,7 +61,7 @@ use crate::recording::series::{LoadedSeries, NewSeries, load};
 /// ```
 #[derive(Clone)]
 pub struct Hdf5DataStore {
-    recording: Arc<Recording>,
+    recording: Arc<ProcessLocal<Recording>>,
 }
 
 impl Hdf5DataStore {
@@ -106,12 +107,12 @@ impl Hdf5DataStore {
 
     /// The path of the file.
     pub fn path(&self) -> &Path {
-        &self.recording.path
+        &self.recording.constants().path
     }
 
     #[cfg(test)]
     pub(crate) fn recording(&self) -> &Recording {
-        &self.recording
+        self.recording.constants()
     }
 }
 
@@ -130,8 +131,9 @@ impl Hdf5Options {
     /// - [`Unsupported`](simrecorder_core::ErrorKind::Unsupported) if a newer version wrote it.
     /// - What the file system reports.
     pub fn open(self, path: impl AsRef<Path>) -> Result<Hdf5DataStore> {
+        let recording = Recording::open(&expand_home(path)?, &self)?;
         Ok(Hdf5DataStore {
-            recording: Arc::new(Recording::open(&expand_home(path)?, &self)?),
+            recording: Arc::new(ProcessLocal::new(recording)),
         })
     }
 }
@@ -139,7 +141,7 @@ impl Hdf5Options {
 impl fmt::Debug for Hdf5DataStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Hdf5DataStore")
-            .field("path", &self.recording.path)
+            .field("path", &self.path())
             .finish_non_exhaustive()
     }
 }
@@ -157,15 +159,15 @@ impl DataStore for Hdf5DataStore {
     }
 
     fn is_read_only(&self) -> bool {
-        self.recording.read_only
+        self.recording.constants().read_only
     }
 
     fn nodes(&self, keys: &[Key]) -> Result<Vec<Option<Node>>> {
-        self.recording.nodes(keys)
+        Recording::nodes(&self.recording, keys)
     }
 
     fn children(&self, key: &Key) -> Result<Vec<Child>> {
-        let children = self.recording.with_state(|state| {
+        let children = self.recording.get("children")?.with_state(|state| {
             let mut children = Vec::new();
             let Some((group, _)) = state.find(key)? else {
                 return Ok(children);
@@ -206,9 +208,9 @@ impl DataStore for Hdf5DataStore {
     }
 
     fn plan(&self, key: &Key, schema: Option<&Schema>) -> Result<u64> {
-        self.recording.check_writable("plan")?;
+        let recording = self.recording.get("plan")?;
+        recording.check_writable("plan")?;
         let Some(schema) = schema else { return Ok(1) };
-        let recording = &self.recording;
         let format = NewSeries::plan(schema, &recording.chunk_policy, recording.compression);
         let format = format.and_then(|new| {
             let stored = recording.with_state(|state| match state.find(key)? {
@@ -236,11 +238,11 @@ impl DataStore for Hdf5DataStore {
     }
 
     fn prepare(&self, batch: &Batch) -> Result<Option<Prepared>> {
-        prepare(&self.recording.planned, batch)
+        prepare(&self.recording.get("prepare")?.planned, batch)
     }
 
     fn commit(&self, commit: Commit) -> Result<()> {
-        let recording = &self.recording;
+        let recording = self.recording.get("commit")?;
         let mut state = recording.state.write();
         recording.check_writable("commit")?;
         for change in &commit.changes {
@@ -269,46 +271,51 @@ impl DataStore for Hdf5DataStore {
     }
 
     fn remove(&self, key: &Key) -> Result<()> {
-        let mut state = self.recording.state.write();
-        self.recording.check_writable("remove")?;
-        let removed = self.recording.remove(&mut state, key);
+        let recording = self.recording.get("remove")?;
+        let mut state = recording.state.write();
+        recording.check_writable("remove")?;
+        let removed = recording.remove(&mut state, key);
         removed.map_err(|e| e.with_key(key.as_str()))
     }
 
     fn rename(&self, from: &Key, to: &Key) -> Result<()> {
-        let mut state = self.recording.state.write();
-        self.recording.check_writable("rename")?;
-        let renamed = self.recording.rename(&mut state, from, to);
+        let recording = self.recording.get("rename")?;
+        let mut state = recording.state.write();
+        recording.check_writable("rename")?;
+        let renamed = recording.rename(&mut state, from, to);
         renamed.map_err(|e| e.with_key(from.as_str()))
     }
 
     fn checkpoint(&self) -> Result<()> {
+        let recording = self.recording.get("checkpoint")?;
         if self.is_read_only() {
             return Ok(());
         }
-        let mut state = self.recording.state.write();
-        self.recording.check_writable("checkpoint")?;
-        self.recording.checkpoint(&mut state)
+        let mut state = recording.state.write();
+        recording.check_writable("checkpoint")?;
+        recording.checkpoint(&mut state)
     }
 
     fn checkpoint_at_once(&self) -> Result<()> {
+        let recording = self.recording.get("checkpoint")?;
         if self.is_read_only() {
             return Ok(());
         }
-        let mut state = self.recording.state.write();
-        self.recording.check_writable("checkpoint")?;
-        self.recording.checkpoint_at_once(&mut state)
+        let mut state = recording.state.write();
+        recording.check_writable("checkpoint")?;
+        recording.checkpoint_at_once(&mut state)
     }
 
     fn close(&self) -> Result<()> {
-        let mut state = self.recording.state.write();
+        let recording = self.recording.get("close")?;
+        let mut state = recording.state.write();
         if self.is_read_only() {
             return Ok(());
         }
-        let closed = match self.recording.closed.swap(true, Ordering::AcqRel) {
-            false => self.recording.close(&mut state),
+        let closed = match recording.closed.swap(true, Ordering::AcqRel) {
+            false => recording.close(&mut state),
             true if state.is_unfinished => {
-                let options = Hdf5Options::of(OpenMode::Append, self.recording.writing);
+                let options = Hdf5Options::of(OpenMode::Append, recording.writing);
                 let appended = options.open(self.path()).and_then(|store| store.close());
                 appended.map_err(|error| match error.kind() {
                     ErrorKind::Locked => held("close", self.path()),

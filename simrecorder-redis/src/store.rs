@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use simrecorder_core::backend::SharedStore;
+use simrecorder_core::backend::fork::ProcessLocal;
 use simrecorder_core::{
     Batch, Child, Commit, DataStore, Key, Node, OpenMode, Prepared, Result, Schema,
 };
@@ -74,7 +75,7 @@ use crate::view::RedisView;
 /// In a cluster, a commit is atomic for each series, and for the hierarchy; not across them.
 #[derive(Clone)]
 pub struct RedisDataStore {
-    pub(crate) recording: Arc<Recording>,
+    pub(crate) recording: Arc<ProcessLocal<Recording>>,
 }
 
 /// One of the stores that opened a recording for writing.
@@ -206,12 +207,13 @@ impl RedisDataStore {
 
     /// The name of the recording.
     pub fn run(&self) -> &str {
-        &self.recording.keyspace.run
+        &self.recording.constants().keyspace.run
     }
 
     /// Where to reach the server that [`launch`](Self::launch) started, while it runs.
     pub fn server_url(&self) -> Option<&str> {
         self.recording
+            .constants()
             .keyspace
             .server
             .as_ref()
@@ -220,7 +222,7 @@ impl RedisDataStore {
 
     /// The number that records of this store carry; see [`SharedView::writer_of`](simrecorder_core::backend::SharedView::writer_of).
     pub fn writer_id(&self) -> u64 {
-        self.recording.id
+        self.recording.constants().id
     }
 
     /// Everyone who opened the recording for writing, in the order of their start.
@@ -228,7 +230,7 @@ impl RedisDataStore {
     /// # Errors
     /// What the server reports.
     pub fn writers(&self) -> Result<Vec<RedisWriter>> {
-        let keyspace = &self.recording.keyspace;
+        let keyspace = &self.recording.get("writers")?.keyspace;
         let found = keyspace.scan(&keyspace.names.writers())?;
         let writers = found.into_iter().map(|(id, metadata)| {
             let damaged = || corrupt("the writer metadata is malformed");
@@ -283,16 +285,17 @@ impl RedisOptions {
         let (connections, run) = self.connections(url)?;
         let recording = Recording::open(connections, run, &self, server)?;
         Ok(RedisDataStore {
-            recording: Arc::new(recording),
+            recording: Arc::new(ProcessLocal::new(recording)),
         })
     }
 }
 
 impl fmt::Debug for RedisDataStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let keyspace = &self.recording.constants().keyspace;
         f.debug_struct("RedisDataStore")
-            .field("server", self.recording.keyspace.connections.address())
-            .field("run", &self.recording.keyspace.run)
+            .field("server", keyspace.connections.address())
+            .field("run", &keyspace.run)
             .finish_non_exhaustive()
     }
 }
@@ -303,11 +306,11 @@ impl DataStore for RedisDataStore {
     }
 
     fn is_read_only(&self) -> bool {
-        self.recording.read_only
+        self.recording.constants().read_only
     }
 
     fn nodes(&self, keys: &[Key]) -> Result<Vec<Option<Node>>> {
-        let keyspace = &self.recording.keyspace;
+        let keyspace = &self.recording.get("read")?.keyspace;
         let node = |(key, reply): (&Key, Option<NodeReply>)| {
             Some(match reply? {
                 NodeReply::Group(attributes) => Node::Group { attributes },
@@ -330,42 +333,44 @@ impl DataStore for RedisDataStore {
     }
 
     fn children(&self, key: &Key) -> Result<Vec<Child>> {
-        let children = self.recording.keyspace.children(key);
+        let children = self.recording.get("children")?.keyspace.children(key);
         children.map_err(|e| e.with_key(key.as_str()))
     }
 
     fn plan(&self, key: &Key, schema: Option<&Schema>) -> Result<u64> {
-        self.recording.check_writable("plan")?;
-        schema.map_or(Ok(1), |schema| self.recording.plan(key, schema))
+        let recording = self.recording.get("plan")?;
+        recording.check_writable("plan")?;
+        schema.map_or(Ok(1), |schema| recording.plan(key, schema))
     }
 
     fn prepare(&self, batch: &Batch) -> Result<Option<Prepared>> {
-        self.recording.prepare(batch)
+        self.recording.get("prepare")?.prepare(batch)
     }
 
     fn commit(&self, commit: Commit) -> Result<()> {
-        self.recording.commit(commit)
+        self.recording.get("commit")?.commit(commit)
     }
 
     fn remove(&self, key: &Key) -> Result<()> {
-        let removed = self.recording.remove(key);
+        let removed = self.recording.get("remove")?.remove(key);
         removed.map_err(|e| e.with_key(key.as_str()))
     }
 
     fn rename(&self, from: &Key, to: &Key) -> Result<()> {
-        let renamed = self.recording.rename(from, to);
+        let renamed = self.recording.get("rename")?.rename(from, to);
         renamed.map_err(|e| e.with_key(from.as_str()))
     }
 
     fn checkpoint(&self) -> Result<()> {
-        if self.is_read_only() {
-            return Ok(());
+        let recording = self.recording.get("checkpoint")?;
+        match self.is_read_only() {
+            true => Ok(()),
+            false => recording.check_writable("checkpoint"),
         }
-        self.recording.check_writable("checkpoint")
     }
 
     fn close(&self) -> Result<()> {
-        self.recording.close()
+        self.recording.get("close")?.close()
     }
 
     fn as_shared(&self) -> Option<&dyn SharedStore> {
@@ -376,11 +381,12 @@ impl DataStore for RedisDataStore {
 impl SharedStore for RedisDataStore {
     fn free(&self, key: &Key, before: u64) -> Result<()> {
         self.recording
+            .get("free")?
             .free(key, before)
             .map_err(|e| e.with_key(key.as_str()))
     }
 
     fn read_durable(&self, look: &mut dyn FnMut() -> Result<()>) -> Result<()> {
-        self.recording.read_durable(look)
+        self.recording.get("drain")?.read_durable(look)
     }
 }

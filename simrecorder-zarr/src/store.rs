@@ -5,8 +5,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use parking_lot::Mutex;
 use simrecorder_core::backend::columns::{ColumnFormat, PlannedFormats, prepare};
+use simrecorder_core::backend::fork::ProcessLocal;
+use simrecorder_core::backend::sync::Mutex;
 use simrecorder_core::backend::{Encoded, EncodedChange, EncodedStore, StoredForm};
 use simrecorder_core::{
     Attributes, Batch, Child, Commit, DataStore, Error, ErrorKind, Key, Kind, Node, NodeKind,
@@ -56,7 +57,7 @@ use crate::storage::{Snapshot, Storage};
 /// ```
 #[derive(Clone)]
 pub struct ZarrDataStore {
-    recording: Arc<Recording>,
+    recording: Arc<ProcessLocal<Recording>>,
 }
 
 impl ZarrDataStore {
@@ -135,13 +136,13 @@ impl ZarrDataStore {
             .check_root()
             .map_err(|e| e.with_key(path.display().to_string()))?;
         Ok(Self {
-            recording: Arc::new(recording),
+            recording: Arc::new(ProcessLocal::new(recording)),
         })
     }
 
     /// The path of the recording.
     pub fn path(&self) -> &Path {
-        &self.recording.path
+        &self.recording.constants().path
     }
 }
 
@@ -175,8 +176,8 @@ impl ZarrOptions {
 impl fmt::Debug for ZarrDataStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ZarrDataStore")
-            .field("path", &self.recording.path)
-            .field("storage", &self.recording.storage)
+            .field("path", &self.path())
+            .field("storage", &self.recording.constants().storage)
             .finish_non_exhaustive()
     }
 }
@@ -187,16 +188,16 @@ impl DataStore for ZarrDataStore {
     }
 
     fn is_read_only(&self) -> bool {
-        self.recording.storage.is_read_only()
+        self.recording.constants().storage.is_read_only()
     }
 
     fn nodes(&self, keys: &[Key]) -> Result<Vec<Option<Node>>> {
-        let recording = &self.recording;
+        let recording = self.recording.get("read")?;
         let found = recording.with_nodes(keys, |snapshot, key, path, document| {
             let attributes = document.attributes();
             Ok(match document.node_kind() {
                 NodeKind::Series => NodeSnapshot::Complete(
-                    match recording.load_view(snapshot, key, &path, &document) {
+                    match Recording::load_view(&self.recording, snapshot, key, &path, &document) {
                         Ok(view) => Node::Series(Arc::new(view).into()),
                         Err(error) if is_of_the_series(&error) => Node::Unreadable {
                             error: error.with_key(key.as_str()),
@@ -236,13 +237,14 @@ impl DataStore for ZarrDataStore {
     }
 
     fn children(&self, key: &Key) -> Result<Vec<Child>> {
+        let recording = self.recording.get("children")?;
         let mut children = Vec::new();
         let Ok(path) = node_path(key) else {
             return Ok(children);
         };
         let read = &mut |snapshot: &dyn Snapshot| {
             children.clear();
-            match self.recording.find_node(snapshot, key)? {
+            match recording.find_node(snapshot, key)? {
                 Some((_, document)) if document.node_kind() != NodeKind::Group => return Ok(()),
                 None if !key.is_root() => return Ok(()),
                 _ => {}
@@ -265,7 +267,7 @@ impl DataStore for ZarrDataStore {
             children.sort_by(|a, b| a.key.cmp(&b.key));
             Ok(())
         };
-        self.recording
+        recording
             .storage
             .read(read)
             .map_err(|e| e.with_key(key.as_str()))?;
@@ -273,7 +275,7 @@ impl DataStore for ZarrDataStore {
     }
 
     fn plan(&self, key: &Key, schema: Option<&Schema>) -> Result<u64> {
-        self.recording.check_writable("plan")?;
+        self.recording.get("plan")?.check_writable("plan")?;
         match schema {
             Some(schema) => self.plan_series(key, schema, None),
             None => node_path(key).map(|_| 1),
@@ -281,7 +283,7 @@ impl DataStore for ZarrDataStore {
     }
 
     fn prepare(&self, batch: &Batch) -> Result<Option<Prepared>> {
-        prepare(&self.recording.planned, batch)
+        prepare(&self.recording.get("prepare")?.planned, batch)
     }
 
     fn commit(&self, commit: Commit) -> Result<()> {
@@ -289,35 +291,39 @@ impl DataStore for ZarrDataStore {
     }
 
     fn remove(&self, key: &Key) -> Result<()> {
-        let mut writer = self.recording.writer.lock();
-        self.recording.check_writable("remove")?;
-        let removed = self.recording.remove(&mut writer, key);
+        let recording = self.recording.get("remove")?;
+        let mut writer = recording.writer.lock();
+        recording.check_writable("remove")?;
+        let removed = recording.remove(&mut writer, key);
         removed.map_err(|e| e.with_key(key.as_str()))
     }
 
     fn rename(&self, from: &Key, to: &Key) -> Result<()> {
-        let mut writer = self.recording.writer.lock();
-        self.recording.check_writable("rename")?;
-        let renamed = self.recording.rename(&mut writer, from, to);
+        let recording = self.recording.get("rename")?;
+        let mut writer = recording.writer.lock();
+        recording.check_writable("rename")?;
+        let renamed = recording.rename(&mut writer, from, to);
         renamed.map_err(|e| e.with_key(from.as_str()))
     }
 
     fn checkpoint(&self) -> Result<()> {
+        let recording = self.recording.get("checkpoint")?;
         if self.is_read_only() {
             return Ok(());
         }
-        let mut writer = self.recording.writer.lock();
-        self.recording.check_writable("checkpoint")?;
-        self.recording.checkpoint(&mut writer)
+        let mut writer = recording.writer.lock();
+        recording.check_writable("checkpoint")?;
+        recording.checkpoint(&mut writer)
     }
 
     fn close(&self) -> Result<()> {
-        let mut writer = self.recording.writer.lock();
-        if self.is_read_only() || self.recording.closed.swap(true, Ordering::AcqRel) {
+        let recording = self.recording.get("close")?;
+        let mut writer = recording.writer.lock();
+        if self.is_read_only() || recording.closed.swap(true, Ordering::AcqRel) {
             return Ok(());
         }
-        let checkpoint = self.recording.checkpoint(&mut writer);
-        checkpoint.and(self.recording.storage.close())
+        let checkpoint = recording.checkpoint(&mut writer);
+        checkpoint.and(recording.storage.close())
     }
 
     fn as_encoded(&self) -> Option<&dyn EncodedStore> {
@@ -334,22 +340,18 @@ impl ZarrDataStore {
         schema: &Schema,
         original: Option<&SeriesEncoding>,
     ) -> Result<u64> {
+        let recording = self.recording.get("plan")?;
         let path = node_path(key)?;
         let keys = std::slice::from_ref(key);
-        let stored = self
-            .recording
-            .with_nodes(keys, |snapshot, key, path, document| {
-                let is_series = document.node_kind() == NodeKind::Series;
-                let mut find = |path: &str| document_at(snapshot, path);
-                let load = || {
-                    self.recording
-                        .stored_formats(key, &path, &document, &mut find)
-                };
-                is_series.then(load).transpose()
-            })?;
-        let documents = self.recording.new_series(key, &path, schema, original)?;
+        let stored = recording.with_nodes(keys, |snapshot, key, path, document| {
+            let is_series = document.node_kind() == NodeKind::Series;
+            let mut find = |path: &str| document_at(snapshot, path);
+            let load = || recording.stored_formats(key, &path, &document, &mut find);
+            is_series.then(load).transpose()
+        })?;
+        let documents = recording.new_series(key, &path, schema, original)?;
         let arrays = documents.iter().filter(|(_, document)| document.is_array());
-        let new = arrays.map(|(_, document)| self.recording.formats.get(document));
+        let new = arrays.map(|(_, document)| recording.formats.get(document));
         let new = new.collect::<Result<Vec<_>>>()?;
         let formats = match stored.into_iter().flatten().flatten().next() {
             Some((stored, formats)) => {
@@ -363,17 +365,18 @@ impl ZarrDataStore {
         let format = format.ok_or_else(|| corrupt("a series has no array"))?;
         let chunk_rows = format.layout().chunk_rows();
         if schema.kind() == Kind::Array {
-            self.recording.planned.lock().insert(key.clone(), format);
+            recording.planned.lock().insert(key.clone(), format);
         }
         Ok(chunk_rows)
     }
 
     /// Makes all changes, in their order.
     fn commit_all(&self, changes: impl Iterator<Item = EncodedChange>) -> Result<()> {
-        let mut writer = self.recording.writer.lock();
-        self.recording.check_writable("commit")?;
-        let mut builder = CommitBuilder::new(&self.recording, &writer);
-        let mut dimensions = self.recording.dimensions.lock();
+        let recording = self.recording.get("commit")?;
+        let mut writer = recording.writer.lock();
+        recording.check_writable("commit")?;
+        let mut builder = CommitBuilder::new(recording, &writer);
+        let mut dimensions = recording.dimensions.lock();
         for change in changes {
             dimensions.changed(change.key(), change.names_axes());
             builder.add_encoded(change)?;
@@ -381,7 +384,7 @@ impl ZarrDataStore {
         let (changes, series) = builder.finish()?;
         if !changes.is_empty() {
             // Whether a commit whose sync failed counts is not known before it is read.
-            let committed = self.recording.storage.commit(changes);
+            let committed = recording.storage.commit(changes);
             committed.inspect_err(|_| writer.clear())?;
         }
         writer.extend(series);
@@ -438,7 +441,7 @@ fn check_erasable(path: &Path) -> Result<()> {
 
 impl EncodedStore for ZarrDataStore {
     fn plan_in_form(&self, key: &Key, schema: &Schema, form: &StoredForm) -> Result<Option<u64>> {
-        self.recording.check_writable("plan")?;
+        self.recording.get("plan")?.check_writable("plan")?;
         let Some(encoding) = SeriesEncoding::in_form(form) else {
             return Ok(None);
         };
@@ -457,9 +460,10 @@ impl EncodedStore for ZarrDataStore {
         };
         let encoding = SeriesEncoding::in_form(form);
         let path = node_path(key)?;
-        let documents = self.recording.new_series(key, &path, schema, encoding)?;
+        let recording = self.recording.get("commit")?;
+        let documents = recording.new_series(key, &path, schema, encoding)?;
         let arrays = documents.iter().filter(|(_, document)| document.is_array());
-        let formats = arrays.map(|(_, document)| self.recording.formats.get(document));
+        let formats = arrays.map(|(_, document)| recording.formats.get(document));
         let formats = formats.collect::<Result<Vec<_>>>()?;
         Ok(match &formats[..] {
             [elements] => fits(columns, elements, None),

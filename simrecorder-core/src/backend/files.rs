@@ -2,10 +2,12 @@
 
 use std::fs::{self, File, Metadata, OpenOptions, TryLockError};
 use std::io;
+use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use super::fork::NotInherited;
 use crate::error::{Error, ErrorKind, Result};
 
 /// How long a file that is locked is left alone between two attempts.
@@ -15,7 +17,7 @@ const PAUSE: Duration = Duration::from_millis(5);
 #[derive(Debug)]
 pub enum Lock {
     /// This handle holds the lock, until it is dropped. The path names the file.
-    Taken(File),
+    Taken(FileHandle),
     /// Somebody else holds it; this is the file, not locked.
     Held(File),
 }
@@ -36,6 +38,42 @@ pub fn lock_file_within(
     }
 }
 
+/// An open file. Processes that are forked do not get one that is locked.
+#[derive(Debug)]
+pub struct FileHandle {
+    /// Of one that is locked; dropped before the file.
+    not_inherited: Option<NotInherited>,
+    file: File,
+}
+
+impl Drop for FileHandle {
+    fn drop(&mut self) {
+        if self.not_inherited.is_some() {
+            // Closing the file does not unlock it while a process that is just being started has a
+            // copy of it.
+            let _ = self.file.unlock();
+        }
+    }
+}
+
+/// A file that is not locked.
+impl From<File> for FileHandle {
+    fn from(file: File) -> Self {
+        Self {
+            not_inherited: None,
+            file,
+        }
+    }
+}
+
+impl Deref for FileHandle {
+    type Target = File;
+
+    fn deref(&self) -> &File {
+        &self.file
+    }
+}
+
 /// Opens the file at a path and locks it, without waiting.
 ///
 /// The holder of a lock may remove or replace the file before it gives the lock up. So the path
@@ -45,8 +83,14 @@ pub fn lock_file(path: &Path, options: &OpenOptions) -> io::Result<Lock> {
     loop {
         check_plain_file(path)?;
         let file = options.open(path)?;
+        let not_inherited = NotInherited::new(&file);
         match file.try_lock() {
-            Ok(()) if names(path, &file)? => return Ok(Lock::Taken(file)),
+            Ok(()) if names(path, &file)? => {
+                return Ok(Lock::Taken(FileHandle {
+                    not_inherited: Some(not_inherited),
+                    file,
+                }));
+            }
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Ok(Lock::Held(file)),
             Err(TryLockError::Error(error)) => return Err(error),

@@ -8,10 +8,13 @@ mod chunk_grid;
 pub mod columns;
 pub mod dimensions;
 mod files;
+pub mod fork;
 mod memory;
+pub mod parallel;
 mod ragged;
 mod record_log;
 mod rows;
+pub mod sync;
 mod writer_lock;
 
 pub use crate::store::array_view::SharedView;
@@ -20,8 +23,8 @@ pub use crate::store::errors;
 pub use crate::store::shared::SharedStore;
 pub use chunk_grid::ChunkGrid;
 pub use files::{
-    Lock, check_not_deleted, check_plain_file, deleted, lock_file, lock_file_within, names,
-    path_inside, sync_directory,
+    FileHandle, Lock, check_not_deleted, check_plain_file, deleted, lock_file, lock_file_within,
+    names, path_inside, sync_directory,
 };
 pub use memory::{room, too_large, with_buffer, with_scratch, zeroed};
 pub use ragged::{count_records, read_fixed, read_ragged, read_record_ends};

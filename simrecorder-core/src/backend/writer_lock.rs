@@ -5,7 +5,7 @@ use std::io::{Read, Seek, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::files::{Lock, lock_file_within, names};
+use super::files::{FileHandle, Lock, lock_file_within, names};
 use crate::error::{Error, ErrorKind, Result};
 use crate::store::errors::locked_by;
 
@@ -21,7 +21,7 @@ const LONGEST_CONTENT: u64 = 32;
 #[derive(Debug)]
 pub struct WriterLock {
     path: PathBuf,
-    file: File,
+    file: FileHandle,
     is_temporary: bool,
 }
 
@@ -36,7 +36,7 @@ impl WriterLock {
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(true).truncate(false);
         let is_ours = |file: &File| holder(file) == Some(std::process::id());
-        let mut file = match lock_file_within(path, &options, |file, waited| {
+        let file = match lock_file_within(path, &options, |file, waited| {
             // This process does not die while it waits.
             waited < LOCK_PATIENCE && !is_ours(file)
         }) {
@@ -51,8 +51,8 @@ impl WriterLock {
                 .with_key(path.display().to_string()));
         }
         file.set_len(0)
-            .and_then(|()| file.rewind())
-            .and_then(|()| writeln!(file, "{}", std::process::id()))
+            .and_then(|()| (&*file).rewind())
+            .and_then(|()| writeln!(&*file, "{}", std::process::id()))
             .map_err(failed)?;
         Ok(Self {
             path: path.to_owned(),
@@ -86,9 +86,6 @@ impl Drop for WriterLock {
         {
             tracing::warn!(path = %self.path.display(), %error, "the lock file stays behind");
         }
-        // Closing the file does not unlock it while a child process that is just being started
-        // has a copy of it.
-        let _ = self.file.unlock();
     }
 }
 

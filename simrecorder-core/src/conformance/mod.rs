@@ -50,6 +50,7 @@
 
 mod attributes;
 mod batches;
+pub mod child;
 mod clashes;
 mod commits;
 mod copies;
@@ -57,6 +58,7 @@ mod copy_patterns;
 mod copying;
 mod descriptions;
 mod fan_out;
+mod forks;
 mod keys;
 mod kinds;
 mod lifecycle;
@@ -112,6 +114,11 @@ pub trait Harness: Debug + Send + Sync {
     /// for none, and opens it in any mode.
     fn persists(&self) -> bool {
         true
+    }
+
+    /// Whether other processes can open the recording.
+    fn reaches_other_processes(&self) -> bool {
+        self.persists()
     }
 
     /// Whether a recording can be opened for writing twice. If not, the second time is `Locked`.
@@ -225,6 +232,13 @@ macro_rules! __conformance_cases {
                 several_stores_get_the_same,
                 reading_takes_the_first_store_that_holds_the_key,
                 stores_that_differ_in_length_are_cut_only_if_asked,
+            }
+            forks {
+                a_forked_child_reads_a_recording_that_it_opens_itself,
+                an_inherited_recorder_is_an_error_at_once,
+                inherited_stores_and_views_read_or_are_an_error_at_once,
+                a_forked_child_that_ends_disturbs_nothing,
+                a_recording_is_not_locked_by_children_of_its_writer,
             }
             keys {
                 a_series_of_any_name_is_kept_or_refused,

@@ -1,6 +1,6 @@
 //! Buffers that are used again, since touching fresh memory is dear.
 
-use parking_lot::Mutex;
+use crate::backend::sync::Mutex;
 
 /// Keeps buffers of one usual size for the next batch.
 #[derive(Debug)]

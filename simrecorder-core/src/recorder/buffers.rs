@@ -3,13 +3,12 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use parking_lot::{Mutex, RwLock};
-
 use super::buffer_pool::BufferPool;
 use super::options::RecorderOptions;
 use super::pipeline::{BATCH_OVERHEAD, CHANGE_BYTES, Pipeline, WhenFull};
 use super::series_buffer::{LockedBuffer, SeriesBuffer};
 use super::stores::{Reservations, Stores};
+use crate::backend::sync::{Mutex, RwLock};
 use crate::error::Result;
 use crate::model::key::Key;
 use crate::model::record::RecordRef;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use parking_lot::{Condvar, Mutex, MutexGuard};
+use crate::backend::sync::{Condvar, Mutex, MutexGuard};
 
 use super::buffers::Buffers;
 use super::options::RecorderOptions;

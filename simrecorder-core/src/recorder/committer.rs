@@ -3,13 +3,12 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use parking_lot::Mutex;
-
 use super::buffer_pool::BufferPool;
 use super::buffers::Buffers;
 use super::key_registry::KeyRegistry;
 use super::pipeline::{Barrier, BarrierKind, Pipeline, WhenFull};
 use super::stores::Stores;
+use crate::backend::sync::Mutex;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::key::Key;
 use crate::store::data_store::DataStore;

@@ -4,8 +4,8 @@ use std::hash::BuildHasher;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
+use crate::backend::sync::Mutex;
 use hashbrown::DefaultHashBuilder;
-use parking_lot::Mutex;
 
 use super::series_buffer::SeriesBuffer;
 

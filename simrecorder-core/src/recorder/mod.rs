@@ -35,6 +35,7 @@ pub use store_reader::StoreReader;
 use parts::Parts;
 use store_reader::no_such_store;
 
+use crate::backend::fork::ProcessLocal;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::dtype::Element;
 use crate::model::key::Key;
@@ -100,10 +101,15 @@ use crate::store::node::Child;
 ///
 /// # Handles
 /// A clone is cheap and stands for the same recorder. All methods take `&self`.
+///
+/// # Forks
+/// In a process that is forked from the one that made it, every method is an error of the kind
+/// [`Forked`](crate::ErrorKind::Forked) at once, and dropping the recorder does nothing: the parent
+/// goes on recording. The child opens the recording again to read it.
 #[derive(Clone)]
 pub struct Recorder {
     /// `None` for a recorder that does nothing.
-    parts: Option<Arc<Parts>>,
+    parts: Option<Arc<ProcessLocal<Parts>>>,
 }
 
 impl Recorder {
@@ -116,8 +122,9 @@ impl Recorder {
 
     /// A recorder with options.
     pub fn with_options(stores: impl IntoStores, options: RecorderOptions) -> Self {
+        let parts = Parts::new(stores.into_stores(), &options);
         Self {
-            parts: Some(Arc::new(Parts::new(stores.into_stores(), &options))),
+            parts: Some(Arc::new(ProcessLocal::new(parts))),
         }
     }
 
@@ -158,6 +165,7 @@ impl Recorder {
             return Ok(());
         };
         let key = key.as_ref();
+        let parts = parts.get("record").map_err(|e| e.with_key(key))?;
         if let Some(scalar) = value.as_scalar()
             && parts
                 .fast_path
@@ -324,7 +332,7 @@ impl Recorder {
     pub fn flush(&self) -> Result<()> {
         self.parts
             .as_ref()
-            .map_or(Ok(()), |parts| parts.committer.flush())
+            .map_or(Ok(()), |parts| parts.get("flush")?.committer.flush())
     }
 
     /// Commits everything and brings it into the form that other software reads. It rewrites
@@ -334,9 +342,9 @@ impl Recorder {
     /// As for [`flush`](Self::flush). [`Locked`](crate::ErrorKind::Locked) if another program has
     /// an HDF5 file open; recording goes on then, nothing is lost, and it may be tried again.
     pub fn checkpoint(&self) -> Result<()> {
-        self.parts
-            .as_ref()
-            .map_or(Ok(()), |parts| parts.committer.checkpoint())
+        self.parts.as_ref().map_or(Ok(()), |parts| {
+            parts.get("checkpoint")?.committer.checkpoint()
+        })
     }
 
     /// Commits everything, brings it into the form that other software reads, and closes the
@@ -354,14 +362,20 @@ impl Recorder {
     /// [`Locked`](crate::ErrorKind::Locked) if another program has an HDF5 file open; nothing is
     /// lost, and another `close`, or opening the file for appending and closing it, ends it.
     pub fn close(&self) -> Result<()> {
-        self.parts.as_ref().map_or(Ok(()), |parts| parts.close())
+        self.parts
+            .as_ref()
+            .map_or(Ok(()), |parts| parts.get("close")?.close())
     }
 
     /// How the recorder and its stores are doing.
     pub fn status(&self) -> Status {
-        self.parts
-            .as_ref()
-            .map_or_else(Status::default, |parts| parts.status())
+        let Some(parts) = &self.parts else {
+            return Status::default();
+        };
+        match parts.get("status") {
+            Ok(parts) => parts.status(),
+            Err(error) => parts.constants().status_of_inherited(&error),
+        }
     }
 
     /// Writes to `key`, unless recording is disabled.
@@ -373,7 +387,7 @@ impl Recorder {
     ) -> Result<()> {
         self.parts
             .as_ref()
-            .map_or(Ok(()), |parts| work(parts))
+            .map_or(Ok(()), |parts| work(parts.get(operation)?))
             .map_err(|e| e.with_key(key).with_operation(operation))
     }
 }
@@ -521,14 +535,14 @@ impl Recorder {
     /// [`NotFound`](ErrorKind::NotFound) names the stores there are.
     pub fn store(&self, name: &str) -> Result<StoreReader> {
         match &self.parts {
-            Some(parts) => StoreReader::of_one(&parts.committer, name),
+            Some(parts) => StoreReader::of_one(parts, name),
             None => Err(no_such_store(name, &[])),
         }
     }
 
     fn reader(&self) -> Option<StoreReader> {
         let parts = self.parts.as_ref()?;
-        Some(StoreReader::of_all(&parts.committer))
+        Some(StoreReader::of_all(parts))
     }
 }
 
@@ -550,7 +564,8 @@ impl fmt::Display for Recorder {
 
 impl fmt::Debug for Recorder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let stores = self.parts.as_ref().map(|parts| parts.stores.names());
+        let parts = self.parts.as_ref().map(|parts| parts.constants());
+        let stores = parts.map(|parts| parts.stores.names());
         f.debug_struct("Recorder")
             .field("stores", &stores)
             .finish_non_exhaustive()

@@ -11,10 +11,10 @@ use super::fast_path::FastPath;
 use super::key_cache::KeyCache;
 use super::key_registry::KeyRegistry;
 use super::options::{OnStoreError, RecorderOptions};
-use super::status::Status;
+use super::status::{Status, StoreState, StoreStatus};
 use super::stop_flag::StopFlag;
 use super::stores::Stores;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::model::record::{IntoValue, RecordRef};
 
 use crate::store::data_store::DataStore;
@@ -100,6 +100,23 @@ impl Parts {
             record_count: self.buffers.recorded(),
             buffered_bytes: self.buffers.bytes(),
             stores: pipelines.map(|pipeline| pipeline.status()).collect(),
+        }
+    }
+}
+
+impl Parts {
+    /// The status in a forked child, which has the names of the stores and no access to them.
+    pub(super) fn status_of_inherited(&self, error: &Error) -> Status {
+        let unusable = |name: &str| StoreStatus {
+            name: name.to_owned(),
+            state: StoreState::Failed(error.clone()),
+            queued_bytes: 0,
+            committed_record_count: 0,
+            commit_count: 0,
+        };
+        Status {
+            stores: self.stores.names().into_iter().map(unusable).collect(),
+            ..Status::default()
         }
     }
 }

@@ -6,6 +6,7 @@ use std::sync::{Arc, OnceLock};
 
 use super::parts::Parts;
 use super::series_buffer::SeriesBuffer;
+use crate::backend::fork::ProcessLocal;
 use crate::error::Result;
 use crate::model::dtype::Element;
 use crate::model::key::Key;
@@ -42,17 +43,18 @@ use crate::store::errors::clash;
 #[derive(Clone)]
 pub struct Series<T> {
     /// `None` for a recorder that does nothing.
-    parts: Option<Arc<Parts>>,
+    parts: Option<Arc<ProcessLocal<Parts>>>,
     key: Box<str>,
     buffer: OnceLock<Arc<SeriesBuffer>>,
     element: PhantomData<fn(T)>,
 }
 
 impl<T: Element> Series<T> {
-    pub(super) fn new(parts: Option<Arc<Parts>>, key: &str) -> Result<Self> {
+    pub(super) fn new(parts: Option<Arc<ProcessLocal<Parts>>>, key: &str) -> Result<Self> {
         let operation = "open series";
         let buffer = OnceLock::new();
         if let Some(parts) = &parts {
+            let parts = parts.get(operation).map_err(|e| e.with_key(key))?;
             parts.stores.check_running(operation)?;
             let key = Key::new(key)?;
             let clash = |key: &Key, is| clash(operation, key, is, NodeKind::Series);
@@ -85,6 +87,7 @@ impl<T: Element> Series<T> {
         let Some(parts) = &self.parts else {
             return Ok(());
         };
+        let parts = parts.get("record").map_err(|e| e.with_key(&*self.key))?;
         if let (Some(scalar), Some(buffer)) = (value.as_scalar(), self.buffer.get())
             && parts.fast_path.push(buffer, |b| b.try_push_scalar(scalar))
         {

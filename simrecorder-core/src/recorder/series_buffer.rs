@@ -3,10 +3,9 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 
-use parking_lot::{Mutex, MutexGuard};
-
 use super::buffer_pool::BufferPool;
 use super::pipeline::batch_bytes;
+use crate::backend::sync::{Mutex, MutexGuard};
 use crate::error::Result;
 use crate::model::dtype::DType;
 use crate::model::key::Key;

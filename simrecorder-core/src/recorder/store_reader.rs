@@ -5,6 +5,8 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::committer::{Committer, ReadableStore};
+use super::parts::Parts;
+use crate::backend::fork::ProcessLocal;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::key::Key;
 use crate::model::kind::NodeKind;
@@ -32,27 +34,27 @@ fn find_value(store: &dyn DataStore, key: &Key) -> Result<Option<Value>> {
 /// Its methods are those of [`Recorder`](crate::Recorder).
 #[derive(Clone, Debug)]
 pub struct StoreReader {
-    committer: Arc<Committer>,
+    committer: ProcessLocal<Arc<Committer>>,
     /// The store to read, or all.
     only: Option<usize>,
 }
 
 impl StoreReader {
     /// Reads from the first store that has a key.
-    pub(super) fn of_all(committer: &Arc<Committer>) -> Self {
+    pub(super) fn of_all(parts: &ProcessLocal<Parts>) -> Self {
         Self {
-            committer: Arc::clone(committer),
+            committer: parts.map(|parts| Arc::clone(&parts.committer)),
             only: None,
         }
     }
 
     /// Reads from the store with this name.
-    pub(super) fn of_one(committer: &Arc<Committer>, name: &str) -> Result<Self> {
-        let names = committer.stores().names();
+    pub(super) fn of_one(parts: &ProcessLocal<Parts>, name: &str) -> Result<Self> {
+        let names = parts.constants().stores.names();
         match names.iter().position(|other| *other == name) {
             Some(index) => Ok(Self {
-                committer: Arc::clone(committer),
                 only: Some(index),
+                ..Self::of_all(parts)
             }),
             None => Err(no_such_store(name, &names)),
         }
@@ -219,7 +221,11 @@ impl StoreReader {
         &'a self,
         stores: Vec<ReadableStore<'a>>,
     ) -> impl Iterator<Item = Result<&'a dyn DataStore>> {
-        let wait = |readable| self.committer.wait_for(&readable, self.only).transpose();
+        let wait = |readable| {
+            let committer = self.committer.get("read");
+            let waited = committer.and_then(|committer| committer.wait_for(&readable, self.only));
+            waited.transpose()
+        };
         stores.into_iter().filter_map(wait)
     }
 
@@ -230,21 +236,25 @@ impl StoreReader {
         text: &str,
         operation: &'static str,
     ) -> Result<(Key, Vec<ReadableStore<'_>>)> {
-        if self.committer.stores().is_closed() {
+        let committer = self
+            .committer
+            .get(operation)
+            .map_err(|e| e.with_key(text))?;
+        if committer.stores().is_closed() {
             return Err(closed(operation, "recorder").with_key(text));
         }
         let key = Key::new_or_root(text).map_err(|e| e.with_operation(operation))?;
-        let stores = self.committer.commit_for_reading(&key, self.only)?;
+        let stores = committer.commit_for_reading(&key, self.only)?;
         Ok((key, stores))
     }
 
     /// All keys with what they are.
     pub(super) fn tree(&self) -> Tree {
-        let committer = &self.committer;
-        let stores = match committer.stores().is_closed() {
+        let committer = self.committer.get("display");
+        let stores = committer.and_then(|committer| match committer.stores().is_closed() {
             true => Err(closed("display", "recorder")),
             false => committer.commit_all_for_reading(self.only),
-        };
+        });
         let stores = stores.map(|stores| self.stores(stores).collect::<Vec<_>>());
         Tree::collect(|group| match &stores {
             Err(error) => Listing::failed(error.clone()),

@@ -60,6 +60,10 @@ impl Harness for StrictHarness {
     fn longest_key(&self) -> usize {
         LONGEST_PART
     }
+
+    fn reaches_other_processes(&self) -> bool {
+        false
+    }
 }
 
 #[derive(Debug)]

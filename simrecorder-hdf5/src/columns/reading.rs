@@ -3,7 +3,6 @@
 use std::ops::Range;
 use std::sync::OnceLock;
 
-use rayon::prelude::*;
 use simrecorder_core::backend::Rows;
 use simrecorder_core::backend::columns::{
     self, ColumnFormat, ColumnSource, ColumnView, read_chunks,
@@ -100,14 +99,6 @@ impl ColumnSource for OpenDataset<'_> {
         let out = out.as_mut_ptr().cast();
         // SAFETY: `out` has the size of the region, as was checked.
         unsafe { self.dataset()?.read(&elements.memory, region, out) }
-    }
-
-    fn read_parts<P, R>(parts: Vec<P>, read: R) -> Result<()>
-    where
-        P: Send,
-        R: Fn(P) -> Result<()> + Send + Sync,
-    {
-        parts.into_par_iter().try_for_each(read)
     }
 
     fn read_variable(&self, range: Range<u64>, max_bytes: usize) -> Result<(u64, Rows)> {

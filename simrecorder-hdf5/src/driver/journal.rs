@@ -33,6 +33,7 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
 
+use simrecorder_core::backend::FileHandle;
 use simrecorder_core::backend::{
     self, Format, HEADER_LEN, Position, Record, generation, names, u32_at, u64_at,
 };
@@ -302,7 +303,7 @@ impl CommittedPages {
 /// A journal that was read from its start.
 #[derive(Debug)]
 pub(super) struct LoadedJournal {
-    pub(super) file: Arc<File>,
+    pub(super) file: Arc<FileHandle>,
     pub(super) header: Header,
     pub(super) changes: u64,
     pub(super) committed: CommittedPages,
@@ -319,7 +320,7 @@ pub(super) struct LoadedJournal {
 }
 
 /// Reads the whole records of a journal. `superblock` is where the main file has its own.
-pub(super) fn load(file: File, path: &Path, superblock: u64) -> Result<LoadedJournal> {
+pub(super) fn load(file: FileHandle, path: &Path, superblock: u64) -> Result<LoadedJournal> {
     let failed = |error| Error::io("open", path, error);
     let (header, start) =
         Header::read(&file, path).map_err(|error| error.with_key(path.display().to_string()))?;

@@ -43,7 +43,7 @@ fn load(bytes: &[u8]) -> simrecorder_core::Result<LoadedJournal> {
     super::disk::Disk::new(Durability::Process)
         .write(&file, bytes, 0)
         .unwrap();
-    journal::load(file, Path::new("j"), 0)
+    journal::load(file.into(), Path::new("j"), 0)
 }
 
 #[test]

@@ -11,7 +11,8 @@ use std::time::{Duration, Instant};
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 use simrecorder_core::backend::errors::locked_by;
-use simrecorder_core::backend::{LOCK_PATIENCE, Lock, lock_file_within};
+use simrecorder_core::backend::fork::NotInherited;
+use simrecorder_core::backend::{FileHandle, LOCK_PATIENCE, Lock, lock_file_within};
 use simrecorder_core::{Error, ErrorKind, Result};
 
 use super::disk::Paths;
@@ -24,7 +25,7 @@ const PAUSE: Duration = Duration::from_millis(20);
 
 /// Locks the journal, if there is one; it may be held for a moment only, by a process that was killed
 /// or by a reader. A reader that ends a checkpoint which was interrupted holds it longer.
-pub(super) fn journal_lock(paths: &Paths) -> Result<Option<File>> {
+pub(super) fn journal_lock(paths: &Paths) -> Result<Option<FileHandle>> {
     writer_lock(&paths.journal, false, &paths.main, |journal, waited| {
         #[cfg(test)]
         let _ = super::fault::step();
@@ -40,7 +41,7 @@ pub(super) fn writer_lock(
     create: bool,
     main: &Path,
     is_patient: impl Fn(&File, Duration) -> bool,
-) -> Result<Option<File>> {
+) -> Result<Option<FileHandle>> {
     let mut options = OpenOptions::new();
     options.read(true).write(true).create(create);
     match lock_file_within(path, &options, is_patient) {
@@ -59,7 +60,7 @@ pub(super) fn writer_lock(
 }
 
 /// The file that becomes the next journal, locked.
-pub(super) fn next_journal_file(paths: &Paths) -> Result<File> {
+pub(super) fn next_journal_file(paths: &Paths) -> Result<FileHandle> {
     // Another process looks whether the file can be created, and will see that it cannot.
     let is_patient = |_: &File, waited| waited < PATIENCE;
     let locked = writer_lock(&paths.next_journal, true, &paths.main, is_patient)?;
@@ -81,6 +82,7 @@ fn is_unsupported(error: &io::Error) -> bool {
 /// read, for one alone that writes. Shared, it is held as long as there is a writer.
 #[derive(Debug)]
 pub(super) struct MainLock {
+    _not_inherited: NotInherited,
     file: Arc<File>,
     /// Whether the file system has such locks.
     is_supported: bool,
@@ -92,6 +94,7 @@ impl MainLock {
     /// Looks that no other program has the file open, and keeps others from writing it.
     pub(super) fn acquire(file: Arc<File>, path: &Path, timeout: Duration) -> Result<Self> {
         let mut lock = Self {
+            _not_inherited: NotInherited::new(&file),
             file,
             is_supported: true,
             timeout,

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use parking_lot::Mutex;
+use simrecorder_core::backend::FileHandle;
+use simrecorder_core::backend::fork::ProcessLocal;
+use simrecorder_core::backend::sync::{Mutex, MutexGuard};
 use simrecorder_core::{Durability, Error, ErrorKind, Result};
 
 use super::disk::Disk;
@@ -46,10 +48,16 @@ impl From<Durability> for Writing {
 pub(crate) struct LoggedFile {
     path: PathBuf,
     is_writer: bool,
-    pub(super) role: Mutex<Role>,
+    shared: ProcessLocal<Shared>,
     /// Whether libhdf5 has it open.
     attached: AtomicBool,
     stale: AtomicBool,
+}
+
+/// What threads change.
+#[derive(Debug)]
+struct Shared {
+    role: Mutex<Role>,
     /// The last failure of something that libhdf5 asked for.
     error: Mutex<Option<Error>>,
 }
@@ -66,10 +74,12 @@ impl LoggedFile {
         Arc::new(Self {
             path,
             is_writer: matches!(role, Role::Writer(_)),
-            role: Mutex::new(role),
+            shared: ProcessLocal::new(Shared {
+                role: Mutex::new(role),
+                error: Mutex::new(None),
+            }),
             attached: AtomicBool::new(false),
             stale: AtomicBool::new(false),
-            error: Mutex::new(None),
         })
     }
 
@@ -147,13 +157,23 @@ impl LoggedFile {
         &self.path
     }
 
+    /// Whether a process that this one was forked from opened the file: then it must be left alone.
+    /// Recordings look by themselves; this is for what libhdf5 does with files that are open.
+    pub(super) fn is_inherited(&self) -> bool {
+        self.shared.is_inherited()
+    }
+
+    pub(super) fn role(&self) -> MutexGuard<'_, Role> {
+        self.shared.constants().role.lock()
+    }
+
     pub(super) fn is_writer(&self) -> bool {
         self.is_writer
     }
 
     /// The id in the journal, if there is one.
     pub(crate) fn file_id(&self) -> Option<[u8; 16]> {
-        let id = match &*self.role.lock() {
+        let id = match &*self.role() {
             Role::Writer(writer) => Some(writer.journal.header.id),
             Role::Reader(reader) => reader.file_id(),
             Role::Closed => None,
@@ -180,7 +200,7 @@ impl LoggedFile {
     /// Gives up everything since the last commit, and what libhdf5 still writes: `H5Fclose` succeeds.
     /// The caller closes the file and opens it anew.
     pub(crate) fn abandon(&self) {
-        if let Role::Writer(writer) = &mut *self.role.lock() {
+        if let Role::Writer(writer) = &mut *self.role() {
             writer.abandon();
         }
     }
@@ -214,7 +234,7 @@ impl LoggedFile {
     /// error the file is still open, and it may be tried again.
     pub(crate) fn close(&self) -> Result<()> {
         self.check_detached("close")?;
-        let mut role = self.role.lock();
+        let mut role = self.role();
         if let Role::Writer(writer) = &mut *role {
             writer.close()?;
         }
@@ -225,7 +245,7 @@ impl LoggedFile {
     /// Gives up a file that could not be used: a journal that holds nothing is removed.
     pub(crate) fn give_up(&self) -> Result<()> {
         let is_empty = |writer: &Writer| writer.journal.end.offset == journal::START;
-        let is_unused = matches!(&*self.role.lock(), Role::Writer(writer) if is_empty(writer));
+        let is_unused = matches!(&*self.role(), Role::Writer(writer) if is_empty(writer));
         if is_unused { self.close() } else { Ok(()) }
     }
 
@@ -236,7 +256,7 @@ impl LoggedFile {
 
     /// How long the journal is.
     pub(crate) fn journal_bytes(&self) -> u64 {
-        match &*self.role.lock() {
+        match &*self.role() {
             Role::Writer(writer) => writer.journal.end.offset,
             Role::Reader(reader) => reader.journal_bytes(),
             Role::Closed => 0,
@@ -245,8 +265,8 @@ impl LoggedFile {
 
     /// The journal that notes of now are in, if there is one. A checkpoint replaces it; the old
     /// one can be read as long as somebody holds it.
-    pub(crate) fn journal(&self) -> Option<Arc<File>> {
-        match &*self.role.lock() {
+    pub(crate) fn journal(&self) -> Option<Arc<FileHandle>> {
+        match &*self.role() {
             Role::Writer(writer) => Some(Arc::clone(&writer.journal.file)),
             Role::Reader(reader) => reader.journal().cloned(),
             Role::Closed => None,
@@ -260,7 +280,7 @@ impl LoggedFile {
 
     /// Whether a reader would see more if it were opened anew. It takes a few system calls.
     pub(crate) fn has_news(&self) -> Result<bool> {
-        match &*self.role.lock() {
+        match &*self.role() {
             Role::Reader(reader) => Ok(self.is_stale() || reader.has_news()?),
             Role::Writer(_) | Role::Closed => Ok(false),
         }
@@ -268,11 +288,11 @@ impl LoggedFile {
 
     /// The last failure of something that libhdf5 asked for, once.
     pub(crate) fn take_error(&self) -> Option<Error> {
-        self.error.lock().take()
+        self.shared.constants().error.lock().take()
     }
 
     pub(super) fn keep_error(&self, error: Error) {
-        *self.error.lock() = Some(error);
+        *self.shared.constants().error.lock() = Some(error);
     }
 
     fn error(&self, kind: ErrorKind, operation: &'static str, message: &str) -> Error {
@@ -284,7 +304,7 @@ impl LoggedFile {
         operation: &'static str,
         work: impl FnOnce(&mut Writer) -> Result<T>,
     ) -> Result<T> {
-        match &mut *self.role.lock() {
+        match &mut *self.role() {
             Role::Writer(writer) => work(writer),
             Role::Reader(_) => {
                 let message = "the file was opened read only";
@@ -302,7 +322,7 @@ impl LoggedFile {
         if self.attached.swap(true, Ordering::SeqCst) {
             return false;
         }
-        if let Role::Writer(writer) = &mut *self.role.lock() {
+        if let Role::Writer(writer) = &mut *self.role() {
             writer.reopened();
         }
         true
@@ -323,7 +343,7 @@ impl LoggedFile {
 
     pub(super) fn read_at(&self, address: u64, buffer: &mut [u8]) -> Result<()> {
         let failed = |error| Error::io("read", &self.path, error);
-        match &*self.role.lock() {
+        match &*self.role() {
             Role::Writer(writer) => writer.layers().read(address, buffer).map_err(failed),
             Role::Reader(reader) => {
                 let read = reader.layers().read(address, buffer);
@@ -344,14 +364,14 @@ impl LoggedFile {
 
     /// Makes the main file as long as the end of allocation.
     pub(super) fn extend(&self) -> Result<()> {
-        match &mut *self.role.lock() {
+        match &mut *self.role() {
             Role::Writer(writer) => writer.extend(),
             Role::Reader(_) | Role::Closed => Ok(()),
         }
     }
 
     pub(super) fn length(&self) -> u64 {
-        match &*self.role.lock() {
+        match &*self.role() {
             Role::Writer(writer) => writer.main_length(),
             Role::Reader(reader) => reader.length,
             Role::Closed => 0,
@@ -359,7 +379,7 @@ impl LoggedFile {
     }
 
     pub(super) fn eoa(&self) -> u64 {
-        match &*self.role.lock() {
+        match &*self.role() {
             Role::Writer(writer) => writer.eoa(),
             Role::Reader(reader) => reader.eoa,
             Role::Closed => 0,
@@ -367,7 +387,7 @@ impl LoggedFile {
     }
 
     pub(super) fn set_eoa(&self, eoa: u64) {
-        match &mut *self.role.lock() {
+        match &mut *self.role() {
             Role::Writer(writer) => writer.set_eoa(eoa),
             Role::Reader(reader) => reader.eoa = eoa,
             Role::Closed => {}

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use simrecorder_core::backend::{Position, names};
+use simrecorder_core::backend::{FileHandle, Position, names};
 use simrecorder_core::{Error, ErrorKind, Result};
 
 use super::disk::{Disk, Paths};
@@ -121,7 +121,7 @@ fn try_append(paths: &Paths, disk: Disk) -> Result<Option<(Writer, Vec<JournalRa
 
 /// Reads a journal that another writer left, and cuts off what is not whole.
 fn recover(
-    journal: File,
+    journal: FileHandle,
     main: &File,
     superblock: u64,
     paths: &Paths,
@@ -187,7 +187,7 @@ fn renew(writer: &mut Writer) -> Result<()> {
 
 /// Gives a main file, which holds everything, a journal: a locked file.
 fn begin_journal(
-    file: File,
+    file: FileHandle,
     main: &File,
     superblock: u64,
     id: [u8; 16],
@@ -285,7 +285,7 @@ fn check_leftovers(paths: &Paths) -> Result<()> {
 }
 
 fn create_locked(
-    next: File,
+    next: FileHandle,
     paths: &Paths,
     id: [u8; 16],
     old: Option<&File>,
@@ -309,7 +309,7 @@ fn create_locked(
 }
 
 fn create_files(
-    next: File,
+    next: FileHandle,
     paths: &Paths,
     id: [u8; 16],
     disk: Disk,
@@ -340,7 +340,7 @@ fn create_files(
 }
 
 /// Deletes a main file that is to be replaced, before its journal.
-fn remove_main(paths: &Paths, old: &File, journal: Option<&File>, disk: Disk) -> Result<()> {
+fn remove_main(paths: &Paths, old: &File, journal: Option<&FileHandle>, disk: Disk) -> Result<()> {
     let failed = |error| Error::io("truncate", &paths.main, error);
     let main = match open_main(&paths.main, true) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
@@ -363,7 +363,12 @@ fn remove_main(paths: &Paths, old: &File, journal: Option<&File>, disk: Disk) ->
 
 impl LoadedJournal {
     /// A journal that was just begun.
-    fn empty(file: Arc<File>, header: Header, committed: CommittedPages, end: Position) -> Self {
+    fn empty(
+        file: Arc<FileHandle>,
+        header: Header,
+        committed: CommittedPages,
+        end: Position,
+    ) -> Self {
         Self {
             file,
             header,

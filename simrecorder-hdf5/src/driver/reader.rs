@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, SystemTime};
 
+use simrecorder_core::backend::FileHandle;
 use simrecorder_core::backend::{Position, names, scan};
 use simrecorder_core::{Durability, Error, ErrorKind, Result};
 
@@ -47,7 +48,7 @@ enum Watch {
 
 #[derive(Debug)]
 struct WatchedJournal {
-    file: Arc<File>,
+    file: Arc<FileHandle>,
     id: [u8; 16],
     changes: u64,
     /// Behind the last record that was read.
@@ -128,7 +129,7 @@ impl Reader {
             Some(journal) => {
                 let copy = journal.try_clone().map_err(failed)?;
                 let changes = journal::read_changes(&copy).ok();
-                match Self::with_journal(paths, main, journal) {
+                match Self::with_journal(paths, main, journal.into()) {
                     Ok(opened) => opened,
                     // What does not fit together may have been changed between two looks at it.
                     Err(_)
@@ -148,7 +149,7 @@ impl Reader {
     fn with_journal(
         paths: &Paths,
         main: Arc<File>,
-        journal: File,
+        journal: FileHandle,
     ) -> Result<(Self, Vec<JournalRange>)> {
         let superblock = find_superblock(&main, &paths.main)?;
         let loaded = journal::load(journal, &paths.journal, superblock)?;
@@ -190,7 +191,7 @@ impl Reader {
         }
     }
 
-    pub(super) fn journal(&self) -> Option<&Arc<File>> {
+    pub(super) fn journal(&self) -> Option<&Arc<FileHandle>> {
         match &self.watch {
             Watch::Journal(watched) => Some(&watched.file),
             Watch::Main(_) => None,
@@ -211,7 +212,7 @@ impl Reader {
     pub(super) fn layers(&self) -> Layers<'_> {
         Layers::committed(
             &self.committed.pages,
-            self.journal().map(|file| &**file),
+            self.journal().map(|journal| &***journal),
             &self.main,
         )
     }

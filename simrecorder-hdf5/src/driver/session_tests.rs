@@ -355,7 +355,7 @@ impl Session {
 
 /// What a file holds.
 pub(super) fn content(log: &LoggedFile) -> Result<Vec<u8>> {
-    let length = match &*log.role.lock() {
+    let length = match &*log.role() {
         Role::Writer(writer) => writer.committed.eoa,
         Role::Reader(reader) => reader.length,
         Role::Closed => 0,

@@ -4,6 +4,7 @@ use std::ffi::{CStr, CString, c_char, c_int, c_uint, c_ulong, c_void};
 use std::os::unix::ffi::OsStrExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use hdf5_metno::h5check;
@@ -25,6 +26,7 @@ use simrecorder_core::{Error, ErrorKind, Result};
 
 use super::class::{Class, PublicFields};
 use super::logged_file::LoggedFile;
+use crate::library::locked;
 
 const SUCCESS: herr_t = 0;
 const FAILURE: herr_t = -1;
@@ -42,6 +44,8 @@ const METADATA_BLOCK: u64 = 16 << 10;
 struct DriverFile {
     public: PublicFields,
     log: Arc<LoggedFile>,
+    /// What libhdf5 last set or was told as the end of allocation.
+    eoa: AtomicU64,
 }
 
 /// Opens a file with libhdf5: for writing if it was opened by a writer, else for reading.
@@ -66,7 +70,7 @@ fn open(log: &Arc<LoggedFile>) -> Result<hid_t> {
             .with_key(log.path().display().to_string())
             .with_source(source)
     };
-    hdf5_metno::sync::sync(|| {
+    locked(|| {
         let driver = register().map_err(failed)?;
         // SAFETY: creates a property list, which the guard closes.
         let list = h5check(unsafe { H5Pcreate(*H5P_CLS_FILE_ACCESS) }).map_err(failed)?;
@@ -195,9 +199,21 @@ fn guard<T>(failure: T, body: impl FnOnce() -> T) -> T {
 /// # Safety
 ///
 /// The pointer comes from `open_file`, and `close_file` was not called with it.
-unsafe fn log<'a>(file: *const c_void) -> &'a Arc<LoggedFile> {
+unsafe fn driver_file<'a>(file: *const c_void) -> &'a DriverFile {
     // SAFETY: as the caller promises, this is a `DriverFile` that is alive.
-    unsafe { &(*file.cast::<DriverFile>()).log }
+    unsafe { &*file.cast::<DriverFile>() }
+}
+
+/// The same, for a function that is to leave the file alone in a forked child: `None` there. libhdf5
+/// has the files of the parent open in a child, too, and writes and closes them when it ends.
+///
+/// # Safety
+///
+/// As for [`driver_file`].
+unsafe fn log<'a>(file: *const c_void) -> Option<&'a Arc<LoggedFile>> {
+    // SAFETY: as the caller promises.
+    let log = unsafe { &driver_file(file).log };
+    (!log.is_inherited()).then_some(log)
 }
 
 unsafe extern "C" fn copy_info(info: *const c_void) -> *mut c_void {
@@ -239,6 +255,7 @@ unsafe extern "C" fn open_file(
         let file = DriverFile {
             public: PublicFields::new(),
             log: Arc::clone(log),
+            eoa: AtomicU64::new(0),
         };
         Box::into_raw(Box::new(file)).cast()
     })
@@ -255,7 +272,8 @@ unsafe extern "C" fn close_file(file: *mut c_void) -> herr_t {
 
 unsafe extern "C" fn compare(one: *const c_void, other: *const c_void) -> c_int {
     // SAFETY: libhdf5 compares files that are open with this driver.
-    let (one, other) = unsafe { (Arc::as_ptr(log(one)), Arc::as_ptr(log(other))) };
+    let (one, other) = unsafe { (&driver_file(one).log, &driver_file(other).log) };
+    let (one, other) = (Arc::as_ptr(one), Arc::as_ptr(other));
     one.cmp(&other) as c_int
 }
 
@@ -282,8 +300,16 @@ unsafe extern "C" fn type_map(_file: *const c_void, map: *mut H5F_mem_t) -> herr
 }
 
 unsafe extern "C" fn get_eoa(file: *const c_void, _type: H5F_mem_t) -> haddr_t {
-    // SAFETY: libhdf5 passes a file that is open.
-    guard(HADDR_UNDEF, || unsafe { log(file) }.eoa())
+    guard(HADDR_UNDEF, || {
+        // SAFETY: libhdf5 passes a file that is open.
+        let (last, log) = unsafe { (&driver_file(file).eoa, log(file)) };
+        let Some(log) = log else {
+            return last.load(Ordering::Relaxed);
+        };
+        let eoa = log.eoa();
+        last.store(eoa, Ordering::Relaxed);
+        eoa
+    })
 }
 
 unsafe extern "C" fn set_eoa(file: *mut c_void, _type: H5F_mem_t, address: haddr_t) -> herr_t {
@@ -292,14 +318,21 @@ unsafe extern "C" fn set_eoa(file: *mut c_void, _type: H5F_mem_t, address: haddr
             return FAILURE;
         }
         // SAFETY: libhdf5 passes a file that is open.
-        unsafe { log(file) }.set_eoa(address);
+        let (last, log) = unsafe { (&driver_file(file).eoa, log(file)) };
+        last.store(address, Ordering::Relaxed);
+        if let Some(log) = log {
+            log.set_eoa(address);
+        }
         SUCCESS
     })
 }
 
 unsafe extern "C" fn get_eof(file: *const c_void, _type: H5F_mem_t) -> haddr_t {
-    // SAFETY: libhdf5 passes a file that is open.
-    guard(HADDR_UNDEF, || unsafe { log(file) }.length())
+    guard(HADDR_UNDEF, || {
+        // SAFETY: libhdf5 passes a file that is open.
+        let (last, log) = unsafe { (&driver_file(file).eoa, log(file)) };
+        log.map_or_else(|| last.load(Ordering::Relaxed), |log| log.length())
+    })
 }
 
 fn status(result: Result<()>, log: &LoggedFile) -> herr_t {
@@ -340,6 +373,7 @@ unsafe extern "C" fn read(
                 std::slice::from_raw_parts_mut(buffer.cast::<u8>(), size),
             )
         };
+        let Some(log) = log else { return FAILURE };
         status(log.read_at(address, buffer), log)
     })
 }
@@ -363,6 +397,7 @@ unsafe extern "C" fn write(
                 std::slice::from_raw_parts(buffer.cast::<u8>(), size),
             )
         };
+        let Some(log) = log else { return SUCCESS };
         changed(log.write_at(address, bytes), log)
     })
 }
@@ -370,7 +405,9 @@ unsafe extern "C" fn write(
 unsafe extern "C" fn truncate(file: *mut c_void, _transfer: hid_t, _closing: hbool_t) -> herr_t {
     guard(FAILURE, || {
         // SAFETY: libhdf5 passes a file that is open.
-        let log = unsafe { log(file) };
+        let Some(log) = (unsafe { log(file) }) else {
+            return SUCCESS;
+        };
         changed(log.extend(), log)
     })
 }

@@ -6,7 +6,7 @@ use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use simrecorder_core::backend::{Position, check_not_deleted};
+use simrecorder_core::backend::{FileHandle, Position, check_not_deleted};
 use simrecorder_core::{Error, ErrorKind, Result};
 
 use super::disk::{Disk, Paths};
@@ -46,7 +46,7 @@ pub(super) struct Writer {
 /// The journal that is being written, locked.
 #[derive(Debug)]
 pub(super) struct Journal {
-    pub(super) file: Arc<File>,
+    pub(super) file: Arc<FileHandle>,
     pub(super) header: Header,
     pub(super) end: Position,
     pub(super) changes: u64,
@@ -550,7 +550,7 @@ pub(super) fn copy_home(
 /// Writes a journal: its header, and a record if the header does not say everything.
 pub(super) fn write_journal(
     disk: Disk,
-    file: File,
+    file: FileHandle,
     header: Header,
     eoa: u64,
     note: &[u8],

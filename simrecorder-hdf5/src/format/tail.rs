@@ -14,6 +14,7 @@ use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
+use simrecorder_core::backend::FileHandle;
 use simrecorder_core::backend::{RowSize, Rows, count_rows, read_frames, zeroed};
 use simrecorder_core::{Error, ErrorKind, Result};
 
@@ -231,7 +232,7 @@ fn damaged(what: &str) -> Error {
 }
 
 /// The journal that tails were read from: it stays readable when another takes its place.
-pub(crate) type JournalFile = Arc<File>;
+pub(crate) type JournalFile = Arc<FileHandle>;
 
 #[cfg(test)]
 mod tests {

@@ -17,10 +17,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use parking_lot::{Mutex, RwLock};
 use simrecorder_core::backend::columns::PlannedFormats;
 use simrecorder_core::backend::dimensions::DimensionGroups;
 use simrecorder_core::backend::errors::{closed, read_only};
+use simrecorder_core::backend::sync::{Mutex, RwLock};
 use simrecorder_core::{ChunkPolicy, Compression, ErrorKind, OpenMode, Result};
 
 use crate::driver::logged_file::{LoggedFile, Writing};

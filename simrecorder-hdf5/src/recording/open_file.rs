@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock};
 
 use hdf5_metno_sys::h5f::{H5F_scope_t, H5Fflush};
 use hdf5_metno_sys::h5i::H5I_type_t;
-use parking_lot::Mutex;
+use simrecorder_core::backend::sync::Mutex;
 use simrecorder_core::{Error, ErrorKind, Result};
 
 use crate::driver::logged_file::LoggedFile;

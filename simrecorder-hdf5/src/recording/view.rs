@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use simrecorder_core::backend::columns::{ColumnStore, ColumnView, SeriesView};
 use simrecorder_core::backend::errors::{replaced, shortened};
+use simrecorder_core::backend::fork::ProcessLocal;
 use simrecorder_core::{ArrayView, Key, Node, NodeKind, Result};
 
 use crate::columns::reading::{DatasetView, OpenDataset, Version};
@@ -52,38 +53,43 @@ impl ColumnStore for Recording {
         })
     }
 
-    fn view(self: &Arc<Self>, key: &Key) -> Result<Option<Arc<dyn ArrayView>>> {
-        let view = self.with_state(|state| match state.find(key)? {
-            Some((found, path)) if found.kind == NodeKind::Series => {
-                let view = self.view_series(state, key, &found, &path)?;
-                Ok(Some(Arc::new(view) as Arc<dyn ArrayView>))
-            }
-            _ => Ok(None),
-        });
+    fn view(store: &Arc<ProcessLocal<Self>>, key: &Key) -> Result<Option<Arc<dyn ArrayView>>> {
+        let view = store
+            .get("read")?
+            .with_state(|state| match state.find(key)? {
+                Some((found, path)) if found.kind == NodeKind::Series => {
+                    let view = Self::view_series(store, state, key, &found, &path)?;
+                    Ok(Some(Arc::new(view) as Arc<dyn ArrayView>))
+                }
+                _ => Ok(None),
+            });
         view.map_err(|e| e.with_key(key.as_str()))
     }
 }
 
 impl Recording {
     /// The nodes at `keys`, as of one commit.
-    pub(crate) fn nodes(self: &Arc<Self>, keys: &[Key]) -> Result<Vec<Option<Node>>> {
-        self.with_state(|state| {
+    pub(crate) fn nodes(
+        store: &Arc<ProcessLocal<Self>>,
+        keys: &[Key],
+    ) -> Result<Vec<Option<Node>>> {
+        store.get("read")?.with_state(|state| {
             let nodes = keys.iter().map(|key| {
-                let node = self.node(state, key).map_err(|e| state.open.explain(e));
+                let node = Self::node(store, state, key).map_err(|e| state.open.explain(e));
                 node.map_err(|e| e.with_key(key.as_str()))
             });
             nodes.collect()
         })
     }
 
-    fn node(self: &Arc<Self>, state: &State, key: &Key) -> Result<Option<Node>> {
+    fn node(store: &Arc<ProcessLocal<Self>>, state: &State, key: &Key) -> Result<Option<Node>> {
         let Some((found, path)) = state.find(key)? else {
             return Ok(None);
         };
         let attributes = || read_attributes(&found.object, found.metadata.as_ref());
         let explained = |error| state.open.explain(error).with_key(key.as_str());
         Ok(Some(match found.kind {
-            NodeKind::Series => match self.view_series(state, key, &found, &path) {
+            NodeKind::Series => match Self::view_series(store, state, key, &found, &path) {
                 Ok(view) => Node::Series(Arc::new(view).into()),
                 Err(error) => Node::Unreadable {
                     error: explained(error),
@@ -101,19 +107,20 @@ impl Recording {
     }
 
     fn view_series(
-        self: &Arc<Self>,
+        store: &Arc<ProcessLocal<Self>>,
         state: &State,
         key: &Key,
         found: &StoredNode,
         path: &str,
     ) -> Result<SeriesView<Self>> {
         let series = load(found, path, &state.tails)?;
+        let recording = store.get("read")?;
         let columns = series
             .columns
-            .map(|loaded| self.view_column(state, loaded))?;
+            .map(|loaded| recording.view_column(state, loaded))?;
         let schema = Arc::new(series.schema);
         Ok(SeriesView::new(
-            Arc::clone(self),
+            Arc::clone(store),
             key.clone(),
             schema,
             columns,

@@ -12,6 +12,7 @@ mod durability;
 mod erasing;
 mod flipped_bytes;
 mod flush_cost;
+mod forks;
 mod iteration_memory;
 mod kills;
 mod large;

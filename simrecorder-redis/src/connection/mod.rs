@@ -7,17 +7,18 @@ pub(crate) mod reply;
 
 use std::collections::BTreeSet;
 use std::fmt;
-use std::sync::Once;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use parking_lot::Mutex;
 use redis::cluster::{ClusterClient, ClusterConnection};
 use redis::cluster_routing::{RoutingInfo, SingleNodeRoutingInfo};
 use redis::{
     Client, Connection, ConnectionAddr, ConnectionInfo, ConnectionLike, RedisError, RedisResult,
     TlsCertificates, Value,
 };
+use rustls::crypto::CryptoProvider;
+use simrecorder_core::backend::fork::{ProcessLocal, uninterrupted};
+use simrecorder_core::backend::sync::Mutex;
 use simrecorder_core::{Error, Result};
 
 use crate::connection::address::{Address, Topology};
@@ -197,7 +198,7 @@ pub(crate) struct Connections {
     target: Target,
     tls: Option<TlsCertificates>,
     pub(crate) timeouts: Timeouts,
-    idle: Mutex<Vec<Link>>,
+    idle: ProcessLocal<Mutex<Vec<Link>>>,
 }
 
 impl fmt::Debug for Connections {
@@ -241,7 +242,7 @@ impl Connections {
             target,
             tls,
             timeouts,
-            idle: Mutex::default(),
+            idle: ProcessLocal::new(Mutex::default()),
         })
     }
 
@@ -343,15 +344,16 @@ impl Connections {
         retry_for: Duration,
         work: &mut dyn FnMut(&mut Link) -> Result<T, Failure>,
     ) -> Result<T> {
+        let idle = self.idle.get(operation)?;
         let start = Instant::now();
         let mut pause = MIN_PAUSE;
         loop {
-            let idle = self.idle.lock().pop();
-            let attempt = idle
+            let waiting = idle.lock().pop();
+            let attempt = waiting
                 .map_or_else(|| self.connect(), Ok)
                 .and_then(|mut link| {
                     let done = work(&mut link)?;
-                    let mut idle = self.idle.lock();
+                    let mut idle = idle.lock();
                     if idle.len() < MAX_IDLE {
                         idle.push(link);
                     }
@@ -363,7 +365,7 @@ impl Connections {
                 Err(Failure::Redis(error)) => error,
             };
             // An idle connection may have been cut long ago, and the others with it.
-            self.idle.lock().clear();
+            idle.lock().clear();
             let limit = match is_loading(&error) {
                 true => retry_for.max(self.timeouts.retry_for),
                 false => retry_for,
@@ -420,9 +422,10 @@ fn cluster(
 
 /// `rustls` panics if a program has two providers and chose none.
 fn install_crypto() {
-    static ONCE: Once = Once::new();
-    ONCE.call_once(|| {
-        // Fails if the program chose one: then that is the one.
-        let _ = rustls::crypto::ring::default_provider().install_default();
+    uninterrupted(|| {
+        if CryptoProvider::get_default().is_none() {
+            // Fails if the program chose one meanwhile: then that is the one.
+            let _ = rustls::crypto::ring::default_provider().install_default();
+        }
     });
 }

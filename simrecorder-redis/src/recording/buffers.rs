@@ -1,6 +1,6 @@
 //! Buffers of commands, which are used again.
 
-use parking_lot::Mutex;
+use simrecorder_core::backend::sync::Mutex;
 
 /// Buffers that were used.
 #[derive(Debug, Default)]

@@ -3,8 +3,9 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use parking_lot::Mutex;
 use redis::Value as Answer;
+use simrecorder_core::backend::fork::ProcessLocal;
+use simrecorder_core::backend::sync::{Mutex, MutexGuard};
 use simrecorder_core::{
     Attributes, Child, Error, ErrorKind, Key, NodeKind, Records, Result, Value,
 };
@@ -45,7 +46,7 @@ pub(crate) struct Keyspace {
     pub(crate) names: Names,
     /// Series that were read: nothing of their metadata changes while they are there, except the names of
     /// axes, which writing does not need.
-    series: Mutex<HashMap<Key, Arc<SeriesDocument>>>,
+    series: ProcessLocal<Mutex<HashMap<Key, Arc<SeriesDocument>>>>,
     /// A server that ends with the recording: the last field, so that connections go before it.
     pub(crate) server: Option<RedisServer>,
 }
@@ -61,7 +62,7 @@ impl Keyspace {
             names: Names::new(&run, generation),
             connections,
             run,
-            series: Mutex::default(),
+            series: ProcessLocal::new(Mutex::default()),
             server,
         }
     }
@@ -133,7 +134,9 @@ impl Keyspace {
 
     /// Forgets series at a key and below it.
     pub(crate) fn forget(&self, key: &Key) {
-        self.series.lock().retain(|other, _| !other.is_within(key));
+        if let Ok(mut known) = self.known() {
+            known.retain(|other, _| !other.is_within(key));
+        }
     }
 
     /// Checks that the recording is still the one that was opened.
@@ -162,19 +165,25 @@ impl Keyspace {
         };
         let document = Document::from_json(&text).map_err(|e| e.with_key(key.as_str()))?;
         if let Document::Series(series) = &document {
-            self.series.lock().insert(key.clone(), Arc::clone(series));
+            self.known()?.insert(key.clone(), Arc::clone(series));
         }
         Ok(Some(document))
     }
 
+    fn known(&self) -> Result<MutexGuard<'_, HashMap<Key, Arc<SeriesDocument>>>> {
+        self.series.get("read").map(Mutex::lock)
+    }
+
     /// A series whose metadata was read before.
     pub(crate) fn cached_series(&self, key: &Key) -> Option<Arc<SeriesDocument>> {
-        self.series.lock().get(key).cloned()
+        self.known().ok()?.get(key).cloned()
     }
 
     /// Takes note that the metadata of a series changes.
     pub(crate) fn forget_series(&self, key: &Key) {
-        self.series.lock().remove(key);
+        if let Ok(mut known) = self.known() {
+            known.remove(key);
+        }
     }
 
     /// The attributes of a key.
@@ -274,12 +283,12 @@ impl Keyspace {
             None if key.is_root() => Document::Group,
             None => {
                 // Another writer may have removed it.
-                self.series.lock().remove(key);
+                self.known()?.remove(key);
                 return Ok(None);
             }
         };
         if let Document::Series(series) = &document {
-            self.series.lock().insert(key.clone(), Arc::clone(series));
+            self.known()?.insert(key.clone(), Arc::clone(series));
         }
         let attributes = attributes_from(attributes)?;
         Ok(Some(match document {

@@ -21,7 +21,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use parking_lot::Mutex;
+use simrecorder_core::backend::sync::Mutex;
 use simrecorder_core::backend::{errors, random_number};
 use simrecorder_core::{Batch, Commit, Error, ErrorKind, Key, Prepared, Result, Schema};
 

@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use redis::Value;
 use rustix::fs::{FlockOperation, flock};
 use rustix::process::{Pid, Signal, kill_process};
+use simrecorder_core::backend::fork::{NotInherited, ProcessLocal, uninterrupted};
 use simrecorder_core::{Error, ErrorKind, Result, expand_home};
 
 use crate::connection::address::Address;
@@ -58,7 +59,8 @@ impl RedisSync {
 /// A running Redis or Valkey server.
 ///
 /// It is stopped, with everything on the disk, by [`stop`](Self::stop) and when this is dropped.
-/// If the program that started it is killed, the server runs on.
+/// If the program that started it is killed, the server runs on. A process that is forked from that
+/// program does not stop it.
 ///
 /// ```
 /// use simrecorder_redis::{RedisDataStore, RedisServer};
@@ -73,7 +75,7 @@ impl RedisSync {
 /// # Ok::<(), simrecorder_core::Error>(())
 /// ```
 pub struct RedisServer {
-    child: Child,
+    child: ProcessLocal<Child>,
     directory: PathBuf,
     port: u16,
     url: String,
@@ -114,7 +116,7 @@ impl RedisServer {
 
     /// The number of its process.
     pub fn process_id(&self) -> u32 {
-        self.child.id()
+        self.child.constants().id()
     }
 
     /// Its data directory.
@@ -138,8 +140,9 @@ impl RedisServer {
                 .with_key(self.directory.display().to_string())
         };
         let waited = |e: std::io::Error| Error::io("stop", &self.directory, e);
-        if self.child.try_wait().map_err(waited)?.is_none() {
-            let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
+        let child = self.child.get_mut("stop")?;
+        if child.try_wait().map_err(waited)?.is_none() {
+            let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
             let asked = pid.map(|pid| kill_process(pid, Signal::TERM));
             if !matches!(asked, Some(Ok(()))) {
                 return Err(failed("the server cannot be asked to stop".to_owned()));
@@ -147,7 +150,7 @@ impl RedisServer {
         }
         let start = Instant::now();
         loop {
-            match self.child.try_wait().map_err(waited)? {
+            match child.try_wait().map_err(waited)? {
                 Some(status) if status.success() => return Ok(()),
                 Some(status) => {
                     let said = last_lines(&self.directory.join(LOG), 0);
@@ -165,7 +168,11 @@ impl RedisServer {
 
 impl Drop for RedisServer {
     fn drop(&mut self) {
-        if self.given_up || matches!(self.child.try_wait(), Ok(Some(_))) {
+        // It is for the process that started it to stop it.
+        let Ok(child) = self.child.get_mut("stop") else {
+            return;
+        };
+        if self.given_up || matches!(child.try_wait(), Ok(Some(_))) {
             return;
         }
         if let Err(error) = self.end() {
@@ -178,7 +185,7 @@ impl fmt::Debug for RedisServer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RedisServer")
             .field("port", &self.port)
-            .field("process", &self.child.id())
+            .field("process", &self.process_id())
             .field("directory", &self.directory)
             .finish_non_exhaustive()
     }
@@ -347,6 +354,7 @@ impl RedisServerOptions {
             .mode(0o600)
             .open(directory.join(LOCK))
             .map_err(io)?;
+        let _not_inherited = NotInherited::new(&lock);
         take(&lock)?;
         let configuration = directory.join(CONFIGURATION);
         let found = Settings::read(&configuration)?;
@@ -373,10 +381,13 @@ impl RedisServerOptions {
         });
         for attempt in 1.. {
             let port = self.port.map_or_else(|| self.free_port(), Ok)?;
-            // The server holds the lock as long as it lives: it is its standard input.
-            let lock = lock.try_clone().map_err(io)?;
             let log_start = directory.join(LOG).metadata().map_or(0, |log| log.len());
-            let child = self.spawn(&directory, port, lock)?;
+            // The server holds the lock as long as it lives: it is its standard input. No other child
+            // gets a copy.
+            let child = uninterrupted(|| {
+                let lock = lock.try_clone().map_err(io)?;
+                self.spawn(&directory, port, lock)
+            })?;
             let host = match self.bind {
                 address if address.is_unspecified() => Ipv4Addr::LOCALHOST.to_string(),
                 IpAddr::V6(address) => format!("[{address}]"),
@@ -389,7 +400,7 @@ impl RedisServerOptions {
                 format!("redis+unix:{}{pass}", path.display())
             });
             let server = RedisServer {
-                child,
+                child: ProcessLocal::new(child),
                 directory: directory.clone(),
                 port,
                 url: format!("redis://{user}{host}:{port}"),
@@ -465,7 +476,7 @@ impl RedisServerOptions {
         let connections = Connections::new(Address::parse(&server.url)?, timeouts)?;
         let start = Instant::now();
         loop {
-            let ended = server.child.try_wait();
+            let ended = server.child.get_mut("start")?.try_wait();
             if let Some(status) = ended.map_err(|e| Error::io("start", &server.directory, e))? {
                 let said = last_lines(&server.directory.join(LOG), log_start);
                 if said.contains("Address already in use") {
@@ -492,8 +503,8 @@ impl RedisServerOptions {
                 Ok((id.map(str::to_owned), !loading))
             });
             match id {
-                Ok((Some(id), true)) if id == server.child.id().to_string() => return Ok(server),
-                Ok((Some(id), _)) if id != server.child.id().to_string() => {
+                Ok((Some(id), true)) if id == server.process_id().to_string() => return Ok(server),
+                Ok((Some(id), _)) if id != server.process_id().to_string() => {
                     // Ours is about to notice that the port is taken.
                 }
                 Err(Failure::Final(error)) if error.kind() == ErrorKind::PermissionDenied => {

@@ -8,6 +8,7 @@ use std::net::{Ipv4Addr, TcpListener};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use simrecorder_core::conformance::child::{Ending, ForkedChild};
 use simrecorder_core::{ErrorKind, Key, Recorder, Result, prelude::*};
 use simrecorder_redis::{RedisDataStore, RedisServer, RedisSync};
 use simrecorder_testkit::full_name;
@@ -280,4 +281,29 @@ fn launching_starts_a_server_and_connects_in_one_call() {
     let n = recorder.get_all("n").unwrap().read::<u64>().unwrap();
     assert_eq!(n.as_slice(), Some(&[1, 2][..]));
     recorder.close().unwrap();
+}
+
+#[test]
+fn a_forked_child_does_not_stop_the_server_of_its_parent() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut server = Some(server_options().start(folder.path()).unwrap());
+    let mut store = Some(RedisDataStore::connect(server.as_ref().unwrap().url()).unwrap());
+    for stops in [false, true] {
+        let child = ForkedChild::start(Ending::Normal, || {
+            drop(store.take());
+            let server = server.take().unwrap();
+            assert!(server.port() > 0 && server.process_id() > 0);
+            if stops {
+                refused(server.stop(), ErrorKind::Forked, &["stop"]);
+            }
+        });
+        child.finish();
+    }
+    // What the child dropped still has its connection.
+    let store = store.unwrap();
+    assert!(store.writers().unwrap().len() == 1);
+    record(server.as_ref().unwrap(), "whole");
+    check(server.as_ref().unwrap(), "whole");
+    drop(store);
+    server.unwrap().stop().unwrap();
 }

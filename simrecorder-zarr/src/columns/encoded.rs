@@ -5,11 +5,10 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use rayon::prelude::*;
 use serde_json::{Map, Value as Json};
 use simrecorder_core::Result;
 use simrecorder_core::backend::columns::{ColumnFormat, Columns, EncodedRows, read_rows};
-use simrecorder_core::backend::{Encoded, RowSize, StoredForm, read_record_ends};
+use simrecorder_core::backend::{Encoded, RowSize, StoredForm, parallel, read_record_ends};
 
 use crate::columns::reading::{ArrayView, Column, OpenArray, get, read_column};
 use crate::format::array_format::ArrayFormat;
@@ -140,10 +139,8 @@ impl<'a> ChunkReader<'a> {
 
     fn read_more(&mut self) -> Result<()> {
         let until = self.end.min(self.next + self.step);
-        let read = (self.next..until)
-            .into_par_iter()
-            .map(|row| read_row(self.array, row))
-            .collect::<Result<Vec<_>>>()?;
+        let rows = (self.next..until).collect();
+        let read = parallel::map(rows, |row| read_row(self.array, row))?;
         let looked_up = (until - self.next) * self.array.column.layout().grid.row_len();
         self.next = until;
         let looked_up = usize::try_from(looked_up).unwrap_or(usize::MAX);

@@ -3,7 +3,6 @@
 use std::ops::Range;
 
 use bytes::Bytes;
-use rayon::prelude::*;
 use simrecorder_core::backend::columns::{self, ColumnFormat, ColumnSource, ColumnView};
 use simrecorder_core::backend::errors::{replaced, shortened};
 use simrecorder_core::backend::{Rows, count_rows, read_frames};
@@ -92,14 +91,6 @@ impl ColumnSource for OpenArray<'_> {
                     .map_err(|e| self.column.damaged_chunk(indices, e)),
                 None => format.layout().fill_chunk(&origin, region, out),
             })
-    }
-
-    fn read_parts<P, R>(parts: Vec<P>, read: R) -> Result<()>
-    where
-        P: Send,
-        R: Fn(P) -> Result<()> + Send + Sync,
-    {
-        parts.into_par_iter().try_for_each(read)
     }
 
     /// The texts of one chunk.

@@ -99,8 +99,9 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use parking_lot::Mutex;
 use simrecorder_core::backend::errors::{closed, read_only};
+use simrecorder_core::backend::fork::PerProcess;
+use simrecorder_core::backend::sync::Mutex;
 use simrecorder_core::{Durability, Error, ErrorKind, OpenMode, Result};
 
 use crate::format::recording_id::RecordingId;
@@ -116,7 +117,8 @@ use writer::{Limits, Writer};
 const READ_ATTEMPTS: u32 = 32;
 
 /// The recordings that this process writes.
-static WRITTEN_HERE: Mutex<BTreeMap<PathBuf, Weak<Shared>>> = Mutex::new(BTreeMap::new());
+static WRITTEN_HERE: PerProcess<Mutex<BTreeMap<PathBuf, Weak<Shared>>>> =
+    PerProcess::new(Mutex::default);
 
 /// A recording in a directory.
 pub(crate) struct DirectoryStorage {
@@ -163,7 +165,11 @@ impl DirectoryStorage {
     }
 
     fn read_shared(paths: Paths) -> Result<Self> {
-        let written_here = WRITTEN_HERE.lock().get(&paths.root).and_then(Weak::upgrade);
+        let written_here = WRITTEN_HERE
+            .get()
+            .lock()
+            .get(&paths.root)
+            .and_then(Weak::upgrade);
         match written_here {
             Some(shared) if shared.published.overlay().is_some() => Ok(Self {
                 shared,
@@ -205,7 +211,10 @@ impl DirectoryStorage {
             published: Published::new(overlay),
             follower: Mutex::default(),
         });
-        WRITTEN_HERE.lock().insert(root, Arc::downgrade(&shared));
+        WRITTEN_HERE
+            .get()
+            .lock()
+            .insert(root, Arc::downgrade(&shared));
         Ok(Self {
             shared,
             read_only: false,
@@ -333,7 +342,7 @@ impl Shared {
         }
         // Before the lock is given up, since another process may change the files then.
         self.published.end();
-        let mut written_here = WRITTEN_HERE.lock();
+        let mut written_here = WRITTEN_HERE.get().lock();
         if written_here
             .get(&self.paths.root)
             .is_some_and(|it| std::ptr::eq(it.as_ptr(), self))

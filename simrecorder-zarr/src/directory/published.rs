@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use parking_lot::RwLock;
+use simrecorder_core::backend::sync::RwLock;
 
 use super::overlay::Overlay;
 

@@ -355,7 +355,9 @@ fn regular_chunk_shape(metadata: &ArrayMetadataV3) -> Result<ChunkShape> {
 /// Formats by what their metadata says, so that ten thousand series share one.
 #[derive(Debug, Default)]
 pub(crate) struct FormatCache(
-    parking_lot::Mutex<std::collections::HashMap<String, std::sync::Weak<ArrayFormat>>>,
+    simrecorder_core::backend::sync::Mutex<
+        std::collections::HashMap<String, std::sync::Weak<ArrayFormat>>,
+    >,
 );
 
 impl FormatCache {

@@ -8,17 +8,19 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, LazyLock, Weak};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use heed::{Env, EnvFlags, EnvOpenOptions, FlagSetMode, MdbError, WithoutTls};
-use parking_lot::{Condvar, Mutex, RwLock};
+use simrecorder_core::backend::fork::PerProcess;
+use simrecorder_core::backend::sync::{Condvar, Mutex, RwLock};
 use simrecorder_core::{Error, ErrorKind, Result};
 
 use super::data_file::{self, DataFile};
 use super::entries::{self, Entries, LmdbSnapshot};
 use super::errors;
 use super::folder::{self, FileId, ReadGuard};
+use super::handle::EnvHandle;
 use super::pages::{self, Depth};
 use crate::storage::Change;
 
@@ -73,9 +75,8 @@ struct Gate {
     generation: u64,
 }
 
-#[derive(Clone)]
 struct OpenEnvironment {
-    env: Env<WithoutTls>,
+    env: EnvHandle,
     entries: Entries,
 }
 
@@ -86,24 +87,27 @@ struct Registry {
     closed: Condvar,
 }
 
-static REGISTRY: LazyLock<Registry> = LazyLock::new(|| Registry {
+/// A child of a fork opens environments of its own: those of its parent are leaked.
+static REGISTRY: PerProcess<Registry> = PerProcess::new(|| Registry {
     environments: Mutex::default(),
     closed: Condvar::new(),
 });
 
 impl Drop for Environment {
     fn drop(&mut self) {
-        let mut environments = REGISTRY.environments.lock();
+        let registry = REGISTRY.get();
+        let mut environments = registry.environments.lock();
         self.gate.get_mut().open = None;
         environments.remove(&self.id);
-        REGISTRY.closed.notify_all();
+        registry.closed.notify_all();
     }
 }
 
 /// Runs `action` while no one in this process can open or close an environment, and none is
 /// open for the data file of `folder`.
 pub(super) fn while_closed<T>(folder: &Path, action: impl FnOnce() -> Result<T>) -> Result<T> {
-    let mut environments = REGISTRY.environments.lock();
+    let registry = REGISTRY.get();
+    let mut environments = registry.environments.lock();
     if let Ok(id) = FileId::of_data(folder) {
         while let Some(environment) = environments.get(&id) {
             if environment.strong_count() > 0 {
@@ -114,7 +118,7 @@ pub(super) fn while_closed<T>(folder: &Path, action: impl FnOnce() -> Result<T>)
                 )
                 .with_key(folder.display().to_string()));
             }
-            REGISTRY.closed.wait(&mut environments);
+            registry.closed.wait(&mut environments);
         }
     }
     action()
@@ -146,12 +150,13 @@ impl Environment {
 
     fn find_or_open(folder: &Path, write: bool, map_size: Option<usize>) -> Result<Arc<Self>> {
         let id = FileId::of_data(folder).map_err(|error| Error::io("open", folder, error))?;
-        let mut environments = REGISTRY.environments.lock();
+        let registry = REGISTRY.get();
+        let mut environments = registry.environments.lock();
         while let Some(environment) = environments.get(&id) {
             if let Some(environment) = environment.upgrade() {
                 return Ok(environment);
             }
-            REGISTRY.closed.wait(&mut environments);
+            registry.closed.wait(&mut environments);
         }
         let map_size = map_size.unwrap_or(FIRST_MAP);
         let (open, access, map_size) = open(folder, &id, Access::allowed(folder, write), map_size)?;
@@ -529,7 +534,7 @@ fn map(
         // once, since the registry is locked or the environment that was open is closed. That
         // nobody else cuts the file short while it is mapped cannot be ensured: the
         // documentation of `LmdbStorage` asks for it.
-        let opened = unsafe { options.open(folder) }
+        let opened = unsafe { EnvHandle::open(&options, folder) }
             .and_then(|env| main_database(&env).map(|entries| OpenEnvironment { env, entries }));
         match opened {
             Ok(open) => return Ok(Ok((open, size))),

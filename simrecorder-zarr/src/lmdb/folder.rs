@@ -6,13 +6,14 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use simrecorder_core::backend::errors::process_name;
+use simrecorder_core::backend::fork::NotInherited;
 use simrecorder_core::backend::{WriterLock, check_plain_file, holder};
 use simrecorder_core::{Error, ErrorKind, Result};
 
 use super::data_file::{self, DataFile};
 
 pub(super) const DATA: &str = "data.mdb";
-const LOCK: &str = "lock.mdb";
+pub(super) const LOCK: &str = "lock.mdb";
 const WRITER: &str = "writer.lock";
 
 /// What is at the path of a recording.
@@ -201,7 +202,7 @@ pub(super) fn lock_for_writing(folder: &Path) -> Result<WriterLock> {
 
 /// Keeps writers away for the time of one read, for readers that LMDB does not know of.
 pub(super) struct ReadGuard {
-    _file: Option<File>,
+    _file: Option<(NotInherited, File)>,
 }
 
 impl ReadGuard {
@@ -220,8 +221,11 @@ impl ReadGuard {
             }
             Err(error) => return Err(Error::io("read", &path, error)),
         };
+        let not_inherited = NotInherited::new(&file);
         match file.try_lock_shared() {
-            Ok(()) => Ok(Self { _file: Some(file) }),
+            Ok(()) => Ok(Self {
+                _file: Some((not_inherited, file)),
+            }),
             Err(TryLockError::WouldBlock) => {
                 let message = format!(
                     "{} is writing it, and a reader cannot register without permission to write \

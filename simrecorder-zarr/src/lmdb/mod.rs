@@ -5,6 +5,7 @@ mod entries;
 mod environment;
 mod errors;
 mod folder;
+mod handle;
 mod pages;
 #[cfg(test)]
 mod process_tests;
@@ -17,11 +18,13 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use parking_lot::Mutex;
 use simrecorder_core::backend::errors::{closed, read_only};
+use simrecorder_core::backend::fork::ProcessLocal;
+use simrecorder_core::backend::sync::Mutex;
 use simrecorder_core::backend::{WriterLock, check_not_deleted};
 use simrecorder_core::{Durability, Error, ErrorKind, OpenMode, Result};
 
+use self::entries::LmdbSnapshot;
 pub(crate) use self::entries::MAX_KEY_BYTES;
 use self::environment::Environment;
 use self::folder::Folder;
@@ -135,7 +138,7 @@ impl LmdbOptions {
 /// LMDB does not work on network file systems. Writing there is refused; reading is possible
 /// while no one writes.
 #[derive(Clone)]
-pub struct LmdbStorage(Arc<Handle>);
+pub struct LmdbStorage(Arc<ProcessLocal<Handle>>);
 
 /// One opening of a recording.
 struct Handle {
@@ -207,12 +210,13 @@ impl LmdbStorage {
         } else {
             (open_for_reading(path, options)?, None)
         };
-        Ok(Self(Arc::new(Handle {
+        let handle = Handle {
             path: path.to_owned(),
             environment,
             read_only: writer.is_none(),
             writer: Mutex::new(writer),
-        })))
+        };
+        Ok(Self(Arc::new(ProcessLocal::new(handle))))
     }
 
     /// The path as it was given to [`open`](Self::open).
@@ -228,7 +232,7 @@ impl LmdbStorage {
     /// # Ok::<_, Box<dyn std::error::Error>>(())
     /// ```
     pub fn path(&self) -> &Path {
-        &self.0.path
+        &self.0.constants().path
     }
 
     /// Whether it was opened with [`OpenMode::Read`].
@@ -245,7 +249,7 @@ impl LmdbStorage {
     /// # Ok::<_, Box<dyn std::error::Error>>(())
     /// ```
     pub fn is_read_only(&self) -> bool {
-        self.0.read_only
+        self.0.constants().read_only
     }
 
     /// Ends writing, through all clones, and lets the next writer in; reading goes on to work.
@@ -270,22 +274,28 @@ impl LmdbStorage {
     /// # Ok::<_, Box<dyn std::error::Error>>(())
     /// ```
     pub fn close(&self) -> Result<()> {
-        self.0.close()
+        self.0.get("close")?.close()
+    }
+
+    /// Calls `read` with a snapshot, as [`Environment::read`] does.
+    fn snapshot<T>(&self, read: impl FnOnce(&LmdbSnapshot<'_>) -> Result<T>) -> Result<T> {
+        self.0.get("read")?.environment.read(read)
     }
 
     /// Whether nothing is stored.
     pub(crate) fn is_empty(&self) -> Result<bool> {
-        self.0.environment.read(|snapshot| snapshot.is_empty())
+        self.snapshot(|snapshot| snapshot.is_empty())
     }
 
     /// Commits `changes` in one transaction, while `writer` is locked.
     fn commit_as(&self, writer: &Option<Writer>, changes: &[Change]) -> Result<()> {
+        let handle = self.0.get("commit")?;
         let Some(writer) = writer else {
-            let error = match self.0.read_only {
+            let error = match handle.read_only {
                 true => read_only("commit"),
                 false => closed("commit", "store"),
             };
-            return Err(error.with_key(self.0.path.display().to_string()));
+            return Err(error.with_key(handle.path.display().to_string()));
         };
         entries::check(changes)?;
         for change in changes {
@@ -296,8 +306,8 @@ impl LmdbStorage {
         if changes.is_empty() {
             Ok(())
         } else {
-            self.0.environment.commit(changes)?;
-            check_not_deleted(&self.0.path, &[&writer.data, writer.lock.file()])
+            handle.environment.commit(changes)?;
+            check_not_deleted(&handle.path, &[&writer.data, writer.lock.file()])
         }
     }
 }
@@ -305,7 +315,7 @@ impl LmdbStorage {
 impl LmdbStorage {
     /// Copies entries in transactions of their own: all at once would not fit into memory.
     fn copy_below(&self, from: &str, to: &str) -> Result<()> {
-        let environment = &self.0.environment;
+        let environment = &self.0.get("commit")?.environment;
         let (from, to) = (entries::prefix_of(from), entries::prefix_of(to));
         let mut last = from.clone();
         while let Some((copies, next)) =
@@ -345,8 +355,8 @@ impl Drop for Handle {
 impl fmt::Debug for LmdbStorage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("LmdbStorage")
-            .field("path", &self.0.path)
-            .field("read_only", &self.0.read_only)
+            .field("path", &self.path())
+            .field("read_only", &self.is_read_only())
             .finish_non_exhaustive()
     }
 }
@@ -447,11 +457,12 @@ fn check_mode(path: &Path, mode: OpenMode) -> Result<bool> {
 
 impl Storage for LmdbStorage {
     fn read(&self, read: &mut dyn FnMut(&dyn Snapshot) -> Result<()>) -> Result<()> {
-        self.0.environment.read(|snapshot| read(snapshot))
+        self.snapshot(|snapshot| read(snapshot))
     }
 
     fn commit(&self, changes: Vec<Change>) -> Result<()> {
-        self.commit_as(&self.0.writer.lock(), &changes)
+        let writer = self.0.get("commit")?.writer.lock();
+        self.commit_as(&writer, &changes)
     }
 
     fn checkpoint(&self) -> Result<()> {
@@ -459,10 +470,10 @@ impl Storage for LmdbStorage {
     }
 
     fn close(&self) -> Result<()> {
-        self.0.close()
+        Self::close(self)
     }
 
     fn is_read_only(&self) -> bool {
-        self.0.read_only
+        Self::is_read_only(self)
     }
 }

@@ -40,6 +40,7 @@ pub(super) fn erase_path(path: &str) -> Change {
 pub(super) fn get(storage: &LmdbStorage, key: &str) -> Option<Bytes> {
     storage
         .0
+        .constants()
         .environment
         .read(|snapshot| snapshot.get(key))
         .unwrap()
@@ -48,6 +49,7 @@ pub(super) fn get(storage: &LmdbStorage, key: &str) -> Option<Bytes> {
 fn tail(storage: &LmdbStorage, array: &str) -> Vec<u8> {
     storage
         .0
+        .constants()
         .environment
         .read(|snapshot| snapshot.tail(array))
         .unwrap()
@@ -186,6 +188,7 @@ fn small_appends_share_parts_below_the_size_of_a_leaf() {
     let mut parts = Vec::new();
     storage
         .0
+        .constants()
         .environment
         .read(|snapshot| {
             for part in snapshot.entries.iter(snapshot.txn).unwrap() {
@@ -219,6 +222,7 @@ fn a_missing_part_of_a_tail_is_an_error() {
     let storage = open(folder.path(), OpenMode::Read);
     let error = storage
         .0
+        .constants()
         .environment
         .read(|snapshot| snapshot.tail("a"))
         .unwrap_err();
@@ -336,6 +340,7 @@ impl Model {
     fn check(&self, storage: &LmdbStorage) {
         storage
             .0
+            .constants()
             .environment
             .read(|snapshot| {
                 let mut keys = Vec::new();
@@ -452,7 +457,7 @@ fn the_map_grows_under_readers_in_four_threads() {
         .durability(Durability::Process)
         .map_size(64 << 10);
     let writer = LmdbStorage::open(folder.path(), &options).unwrap();
-    let (_, first_size, _) = writer.0.environment.state();
+    let (_, first_size, _) = writer.0.constants().environment.state();
     assert!(first_size <= 256 << 10, "{first_size}");
     writer.commit(vec![set("n", &0u32.to_le_bytes())]).unwrap();
     let done = AtomicBool::new(false);
@@ -495,7 +500,7 @@ fn the_map_grows_under_readers_in_four_threads() {
             .unwrap();
         done.store(true, Ordering::Relaxed);
     });
-    assert!(writer.0.environment.state().1 > 40 << 20);
+    assert!(writer.0.constants().environment.state().1 > 40 << 20);
 }
 
 #[test]
@@ -529,7 +534,7 @@ fn slots_of_dead_readers_are_cleared_on_open_and_when_they_run_out() {
         std::thread::scope(|scope| {
             for _ in 0..8 {
                 scope.spawn(|| {
-                    storage.0.environment.read(|_| {
+                    storage.0.constants().environment.read(|_| {
                         reading.wait();
                         std::thread::park();
                         Ok(())
@@ -544,10 +549,10 @@ fn slots_of_dead_readers_are_cleared_on_open_and_when_they_run_out() {
     let writer = open(folder.path(), OpenMode::CreateNew);
     assert!(!child(NAME, folder.path()).status.success());
     // The first is a check of this test: the slots are really left behind.
-    assert_eq!(writer.0.environment.state().2, 8);
+    assert_eq!(writer.0.constants().environment.state().2, 8);
     assert!(!child(NAME, folder.path()).status.success());
     let reader = open(folder.path(), OpenMode::Read);
-    assert_eq!(reader.0.environment.state().2, 0);
+    assert_eq!(reader.0.constants().environment.state().2, 0);
     drop((writer, reader));
 }
 
@@ -555,7 +560,11 @@ fn slots_of_dead_readers_are_cleared_on_open_and_when_they_run_out() {
 fn a_read_that_finds_no_slot_clears_those_of_the_dead() {
     const NAME: &str = "a_read_that_finds_no_slot_clears_those_of_the_dead";
     if let Some(path) = role() {
-        open(&path, OpenMode::Read).0.environment.take_all_slots();
+        open(&path, OpenMode::Read)
+            .0
+            .constants()
+            .environment
+            .take_all_slots();
         std::process::abort();
     }
     let folder = tempfile::tempdir().unwrap();
@@ -563,7 +572,7 @@ fn a_read_that_finds_no_slot_clears_those_of_the_dead() {
     writer.commit(vec![set("a", b"1")]).unwrap();
     assert!(!child(NAME, folder.path()).status.success());
     assert_eq!(get(&writer, "a").unwrap(), "1");
-    assert_eq!(writer.0.environment.state().2, 0);
+    assert_eq!(writer.0.constants().environment.state().2, 0);
 }
 
 #[test]
@@ -573,11 +582,21 @@ fn an_environment_opened_read_only_becomes_writable() {
         .commit(vec![set("a", b"1")])
         .unwrap();
     let reader = open(folder.path(), OpenMode::Read);
-    assert_eq!(reader.0.environment.state().0, Access::ReadWrite);
-    reader.0.environment.set_access(Access::ReadOnly);
+    assert_eq!(
+        reader.0.constants().environment.state().0,
+        Access::ReadWrite
+    );
+    reader
+        .0
+        .constants()
+        .environment
+        .set_access(Access::ReadOnly);
     assert_eq!(get(&reader, "a").unwrap(), "1");
     let writer = open(folder.path(), OpenMode::Append);
-    assert_eq!(reader.0.environment.state().0, Access::ReadWrite);
+    assert_eq!(
+        reader.0.constants().environment.state().0,
+        Access::ReadWrite
+    );
     writer.commit(vec![set("a", b"2")]).unwrap();
     assert_eq!(get(&reader, "a").unwrap(), "2");
 }

@@ -42,9 +42,7 @@ fn slice(bytes: &[u8], range: ByteRange) -> Result<Bytes, StorageError> {
 
 impl ReadableStorageTraits for LmdbStorage {
     fn get(&self, key: &StoreKey) -> Result<MaybeBytes, StorageError> {
-        self.0
-            .environment
-            .read(|snapshot| Ok(snapshot.bytes(key.as_str())?.map(Bytes::copy_from_slice)))
+        self.snapshot(|snapshot| Ok(snapshot.bytes(key.as_str())?.map(Bytes::copy_from_slice)))
             .map_err(storage_error)
     }
 
@@ -55,7 +53,7 @@ impl ReadableStorageTraits for LmdbStorage {
     ) -> Result<MaybeBytesIterator<'a>, StorageError> {
         // Not within the read: the iterator is the caller's and may use this storage.
         let ranges: Vec<ByteRange> = byte_ranges.collect();
-        let parts = self.0.environment.read(|snapshot| {
+        let parts = self.snapshot(|snapshot| {
             let Some(bytes) = snapshot.bytes(key.as_str())? else {
                 return Ok(None);
             };
@@ -72,14 +70,12 @@ impl ReadableStorageTraits for LmdbStorage {
     }
 
     fn size_key(&self, key: &StoreKey) -> Result<Option<u64>, StorageError> {
-        self.0
-            .environment
-            .read(|snapshot| {
-                Ok(snapshot
-                    .bytes(key.as_str())?
-                    .map(|bytes| bytes.len() as u64))
-            })
-            .map_err(storage_error)
+        self.snapshot(|snapshot| {
+            Ok(snapshot
+                .bytes(key.as_str())?
+                .map(|bytes| bytes.len() as u64))
+        })
+        .map_err(storage_error)
     }
 
     fn supports_get_partial(&self) -> bool {
@@ -93,7 +89,7 @@ impl ListableStorageTraits for LmdbStorage {
     }
 
     fn list_prefix(&self, prefix: &StorePrefix) -> Result<StoreKeys, StorageError> {
-        let keys = self.0.environment.read(|snapshot| {
+        let keys = self.snapshot(|snapshot| {
             let mut keys = Vec::new();
             snapshot.for_each(prefix.as_str(), |key, _| keys.push(key))?;
             Ok(keys)
@@ -105,10 +101,7 @@ impl ListableStorageTraits for LmdbStorage {
     }
 
     fn list_dir(&self, prefix: &StorePrefix) -> Result<StoreKeysPrefixes, StorageError> {
-        let listing = self
-            .0
-            .environment
-            .read(|snapshot| snapshot.list(prefix.as_str()));
+        let listing = self.snapshot(|snapshot| snapshot.list(prefix.as_str()));
         let listing = listing.map_err(storage_error)?;
         let keys = listing
             .keys
@@ -124,7 +117,7 @@ impl ListableStorageTraits for LmdbStorage {
     }
 
     fn size_prefix(&self, prefix: &StorePrefix) -> Result<u64, StorageError> {
-        let size = self.0.environment.read(|snapshot| {
+        let size = self.snapshot(|snapshot| {
             let mut sum = 0;
             snapshot.for_each(prefix.as_str(), |_, size| sum += size as u64)?;
             Ok(sum)
@@ -147,7 +140,8 @@ impl WritableStorageTraits for LmdbStorage {
     ) -> Result<(), StorageError> {
         let parts: Vec<(u64, Bytes)> = offset_values.collect();
         // Held over reading and writing, so that two writes of parts do not lose one.
-        let writer = self.0.writer.lock();
+        let handle = self.0.get("set").map_err(storage_error)?;
+        let writer = handle.writer.lock();
         let mut value = self.get(key)?.map(Vec::from).unwrap_or_default();
         for (offset, part) in parts {
             let end = offset

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use simrecorder_core::backend::StoredForm;
 use simrecorder_core::backend::columns::{ColumnFormat, Columns, ENDS_DTYPE, SeriesView};
+use simrecorder_core::backend::fork::ProcessLocal;
 use simrecorder_core::{ArrayValue, DType, Error, Key, Kind, Result, Schema};
 
 use crate::columns::encoded::SeriesEncoding;
@@ -142,17 +143,18 @@ impl Recording {
 
     /// A view of the series at `key`.
     pub(crate) fn load_view(
-        self: &Arc<Self>,
+        store: &Arc<ProcessLocal<Self>>,
         snapshot: &dyn Snapshot,
         key: &Key,
         path: &str,
         document: &Document,
     ) -> Result<SeriesView<Self>> {
         let mut find = |path: &str| document_at(snapshot, path);
-        let (schema, encoding) = self.schema(key, path, document, &mut find)?;
-        let (kind, formats) = (schema.kind(), &self.formats);
+        let recording = store.get("read")?;
+        let (schema, encoding) = recording.schema(key, path, document, &mut find)?;
+        let (kind, formats) = (schema.kind(), &recording.formats);
         let columns = load_columns(snapshot, path, document, kind, formats, &mut find)?;
-        let view = SeriesView::new(Arc::clone(self), key.clone(), Arc::new(schema), columns);
+        let view = SeriesView::new(Arc::clone(store), key.clone(), Arc::new(schema), columns);
         Ok(view.with_stored_form(StoredForm::new(encoding)))
     }
 }

@@ -14,9 +14,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use parking_lot::Mutex;
 use simrecorder_core::backend::columns::{ColumnStore, Columns, PlannedFormats, SeriesCache};
 use simrecorder_core::backend::dimensions::DimensionGroups;
+use simrecorder_core::backend::fork::ProcessLocal;
+use simrecorder_core::backend::sync::Mutex;
 use simrecorder_core::backend::{Encoded, errors};
 use simrecorder_core::{
     ArrayView, ChunkPolicy, Compression, Error, ErrorKind, Key, NodeKind, Result,
@@ -139,12 +140,13 @@ impl ColumnStore for Recording {
         reading::read_column(&*self.storage, view, read)
     }
 
-    fn view(self: &Arc<Self>, key: &Key) -> Result<Option<Arc<dyn ArrayView>>> {
+    fn view(store: &Arc<ProcessLocal<Self>>, key: &Key) -> Result<Option<Arc<dyn ArrayView>>> {
         let keys = std::slice::from_ref(key);
-        let views = self.with_nodes(keys, |snapshot, key, path, document| {
+        let recording = store.get("read")?;
+        let views = recording.with_nodes(keys, |snapshot, key, path, document| {
             let is_series = document.node_kind() == NodeKind::Series;
             is_series
-                .then(|| self.load_view(snapshot, key, &path, &document))
+                .then(|| Self::load_view(store, snapshot, key, &path, &document))
                 .transpose()
         })?;
         let view = views.into_iter().flatten().flatten().next();

@@ -4,12 +4,11 @@ use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use parking_lot::Mutex;
-
 use crate::backend::columns::append::{ColumnAppend, EncodedRows, NewRows, PreparedChunks};
 use crate::backend::columns::column::{Column, ColumnFormat, Columns, Series};
 use crate::backend::columns::sink::ColumnSink;
 use crate::backend::rows::Rows;
+use crate::backend::sync::Mutex;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::key::Key;
 use crate::model::kind::Kind;

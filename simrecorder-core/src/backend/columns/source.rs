@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use crate::backend::columns::column::{Column, ColumnFormat};
+use crate::backend::parallel;
 use crate::backend::rows::Rows;
 use crate::error::Result;
 use crate::reading::selection::Region;
@@ -23,16 +24,6 @@ pub trait ColumnSource: Sync + Sized {
     /// Reads a region of elements that are all stored into `out`, which has its size.
     fn read_elements(&self, region: &Region, out: &mut [u8]) -> Result<()> {
         read_chunks(self, region, out)
-    }
-
-    /// Calls `read` for each of several parts: here one after the other, but a backend may use
-    /// threads.
-    fn read_parts<P, R>(parts: Vec<P>, read: R) -> Result<()>
-    where
-        P: Send,
-        R: Fn(P) -> Result<()> + Send + Sync,
-    {
-        parts.into_iter().try_for_each(read)
     }
 
     /// Reads rows of variable length that are stored: the first row of `range`, and those after it
@@ -68,7 +59,7 @@ pub fn read_chunks<S: ColumnSource>(source: &S, region: &Region, out: &mut [u8])
             return read(part);
         }
         let some = std::iter::once(part).chain(parts.by_ref().take(PARTS));
-        S::read_parts(some.collect(), read)?;
+        parallel::map(some.collect(), read)?;
     }
     Ok(())
 }

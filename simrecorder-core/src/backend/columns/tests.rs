@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 
-use parking_lot::Mutex;
 use proptest::prelude::*;
 
 use super::*;
 use crate::backend::errors::shortened;
+use crate::backend::fork::ProcessLocal;
+use crate::backend::sync::Mutex;
 use crate::backend::{ChunkGrid, RowSize, Rows, RowsRef, read_frames, write_frame};
 use crate::error::{ErrorKind, Result};
 use crate::model::dtype::DType;
@@ -312,9 +313,10 @@ impl ColumnStore for MemoryStore {
         }
     }
 
-    fn view(self: &Arc<Self>, key: &Key) -> Result<Option<Arc<dyn ArrayView>>> {
-        let schema = Arc::clone(&self.schema);
-        let view = SeriesView::new(Arc::clone(self), key.clone(), schema, self.columns());
+    fn view(store: &Arc<ProcessLocal<Self>>, key: &Key) -> Result<Option<Arc<dyn ArrayView>>> {
+        let Self { schema, .. } = store.get("read")?;
+        let (schema, columns) = (Arc::clone(schema), store.get("read")?.columns());
+        let view = SeriesView::new(Arc::clone(store), key.clone(), schema, columns);
         Ok(Some(Arc::new(view)))
     }
 }
@@ -405,7 +407,8 @@ impl std::fmt::Debug for MemoryStore {
 proptest! {
     #[test]
     fn any_commits_give_the_records_that_were_appended(store in stores(), steps in steps()) {
-        let store = Arc::new(store);
+        let shared = Arc::new(ProcessLocal::new(store));
+        let store = shared.get("test")?;
         let mut cache = SeriesCache::new();
         let mut numbers: Vec<u64> = Vec::new();
         let mut next = 0;
@@ -434,12 +437,12 @@ proptest! {
                 }
                 Ok(())
             })?;
-            let view = store.view(&store.key)?.unwrap();
+            let view = MemoryStore::view(&shared, &store.key)?.unwrap();
             check(&*view, &numbers)?;
             views.push((view, numbers.clone()));
             if folded {
                 store.fold(&mut cache);
-                check(&*store.view(&store.key)?.unwrap(), &numbers)?;
+                check(&*MemoryStore::view(&shared, &store.key)?.unwrap(), &numbers)?;
             }
             // Older views give the records that they had, unless these were cut off.
             for (view, numbers) in &views {
@@ -474,7 +477,9 @@ fn a_batch_that_does_not_fit_is_refused() {
 #[test]
 fn encoded_records_follow_stored_ones_and_are_alone_in_their_commit() {
     let source = Arc::new(MemoryStore::new(Schema::scalar::<u64>(), &[4], true));
-    let target = Arc::new(MemoryStore::new(Schema::scalar::<u64>(), &[4], true));
+    let shared = MemoryStore::new(Schema::scalar::<u64>(), &[4], true);
+    let shared = Arc::new(ProcessLocal::new(shared));
+    let target = shared.get("test").unwrap();
     let numbers: Vec<u64> = (0..6).collect();
     let batch = |numbers: &[u64], start| {
         let records = records(&source.schema, numbers);
@@ -513,9 +518,10 @@ fn encoded_records_follow_stored_ones_and_are_alone_in_their_commit() {
         ErrorKind::Internal
     );
     append_encoded(0, false).unwrap();
-    check(&*target.view(&target.key).unwrap().unwrap(), &numbers).unwrap();
+    let view = MemoryStore::view(&shared, &target.key).unwrap().unwrap();
+    check(&*view, &numbers).unwrap();
     // Records in the tail are not replaced.
-    append(&target, &[6], 6).unwrap();
+    append(target, &[6], 6).unwrap();
     assert_eq!(
         append_encoded(7, false).unwrap_err().kind(),
         ErrorKind::Internal

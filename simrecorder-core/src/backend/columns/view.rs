@@ -7,6 +7,7 @@ use std::sync::Arc;
 use crate::backend::columns::column::{Column, ColumnFormat, Columns};
 use crate::backend::columns::read::{read_region, read_rows, read_variable};
 use crate::backend::columns::source::ColumnSource;
+use crate::backend::fork::ProcessLocal;
 use crate::backend::ragged::{count_records, read_fixed, read_ragged, read_record_ends};
 use crate::backend::rows::RowSize;
 use crate::error::{Error, ErrorKind, Result};
@@ -31,7 +32,7 @@ pub struct ColumnView<C, V> {
 type ViewedColumn<S> = ColumnView<Column<<S as ColumnStore>::Format>, <S as ColumnStore>::Version>;
 
 /// An open store whose series have columns.
-pub trait ColumnStore: Send + Sync + 'static {
+pub trait ColumnStore: Sized + Send + Sync + 'static {
     /// How the columns are stored.
     type Format: ColumnFormat;
     /// What a view remembers about the state of the store that it shows.
@@ -53,7 +54,7 @@ pub trait ColumnStore: Send + Sync + 'static {
     ) -> Result<T>;
 
     /// A view of the series at `key` as it is now; `None` if there is none.
-    fn view(self: &Arc<Self>, key: &Key) -> Result<Option<Arc<dyn ArrayView>>>;
+    fn view(store: &Arc<ProcessLocal<Self>>, key: &Key) -> Result<Option<Arc<dyn ArrayView>>>;
 
     /// [`EncodedView::read_encoded`] of a view with these columns, for a `range` that is not empty.
     fn read_encoded(
@@ -69,7 +70,7 @@ pub trait ColumnStore: Send + Sync + 'static {
 
 /// A view of a series as of one state of its store.
 pub struct SeriesView<S: ColumnStore> {
-    store: Arc<S>,
+    store: Arc<ProcessLocal<S>>,
     key: Key,
     schema: Arc<Schema>,
     columns: Columns<ViewedColumn<S>>,
@@ -98,7 +99,7 @@ impl<S: ColumnStore> fmt::Debug for SeriesView<S> {
 impl<S: ColumnStore> SeriesView<S> {
     /// A view of the series at `key`.
     pub fn new(
-        store: Arc<S>,
+        store: Arc<ProcessLocal<S>>,
         key: Key,
         schema: Arc<Schema>,
         columns: Columns<ViewedColumn<S>>,
@@ -129,12 +130,16 @@ impl<S: ColumnStore> SeriesView<S> {
         self
     }
 
+    fn store(&self) -> Result<&S> {
+        self.store.get("read")
+    }
+
     fn at(&self, error: Error) -> Error {
         error.with_key(self.key.as_str())
     }
 
     fn read_rows(&self, view: &ViewedColumn<S>, rows: Range<u64>) -> Result<Vec<u8>> {
-        self.store.read_column(view, |source| {
+        self.store()?.read_column(view, |source| {
             Ok((rows.end, read_rows(source, rows.clone())?))
         })
     }
@@ -152,7 +157,7 @@ impl<S: ColumnStore> SeriesView<S> {
         };
         let mut start = range.start / chunk * chunk;
         while start < end {
-            start = self.store.read_column(view, |source| {
+            start = self.store()?.read_column(view, |source| {
                 let mut end = end.min(start.saturating_add(some.max(chunk)));
                 if start < stored {
                     source.check_chunks(start..end.min(stored))?;
@@ -196,9 +201,9 @@ impl<S: ColumnStore> ArrayView for SeriesView<S> {
         };
         region.check(&self.shape, dtype.size(), out.len())?;
         let end = region.axes().first().map_or(0, |rows| rows.bounds().end);
-        let read = self
-            .store
-            .read_column(view, |source| Ok((end, read_region(source, region, out)?)));
+        let read = self.store().and_then(|store| {
+            store.read_column(view, |source| Ok((end, read_region(source, region, out)?)))
+        });
         read.map_err(|e| self.at(e))
     }
 
@@ -209,7 +214,7 @@ impl<S: ColumnStore> ArrayView for SeriesView<S> {
         }
         let read = || match &self.columns {
             Columns::Single(_) if schema.kind().is_fixed() => read_fixed(self, range, max_bytes),
-            Columns::Single(view) => self.store.read_column(view, |source| {
+            Columns::Single(view) => self.store()?.read_column(view, |source| {
                 let rows = read_variable(source, range.clone(), max_bytes)?;
                 let end = range.start + rows.count;
                 let records = Records::variable(Arc::clone(schema), rows.ends, rows.data)?;
@@ -243,7 +248,7 @@ impl<S: ColumnStore> ArrayView for SeriesView<S> {
     }
 
     fn refresh(&self) -> Result<Arc<dyn ArrayView>> {
-        self.store.view(&self.key)?.ok_or_else(|| {
+        S::view(&self.store, &self.key)?.ok_or_else(|| {
             let message = "the series is no longer there";
             self.at(Error::new(ErrorKind::NotFound, "refresh", message))
         })
@@ -267,7 +272,9 @@ impl<S: ColumnStore> EncodedView for SeriesView<S> {
         if count_records(&range, &self.shape)? == 0 {
             return Ok(None);
         }
-        let encoded = self.store.read_encoded(&self.columns, range, max_bytes);
+        let encoded = self
+            .store()
+            .and_then(|store| store.read_encoded(&self.columns, range, max_bytes));
         encoded.map_err(|e| self.at(e))
     }
 }

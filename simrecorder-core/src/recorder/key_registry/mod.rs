@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use hashbrown::HashMap;
-use parking_lot::Mutex;
 
+use crate::backend::sync::Mutex;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::key::Key;
 use crate::model::kind::NodeKind;

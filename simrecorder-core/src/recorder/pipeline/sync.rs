@@ -1,8 +1,8 @@
-//! Locks and threads of the queue of a store: those of the system, or those of shuttle, which tries
+//! Locks and threads of the queue of a store: those of the crate, or those of shuttle, which tries
 //! their interleavings (`ci/interleavings`).
 
 #[cfg(not(all(test, shuttle)))]
-pub(super) use parking_lot::{Condvar, Mutex, MutexGuard};
+pub(super) use crate::backend::sync::{Condvar, Mutex, MutexGuard};
 #[cfg(not(all(test, shuttle)))]
 pub(super) use std::thread;
 
@@ -11,7 +11,7 @@ pub(super) use self::tried::{Condvar, Mutex, MutexGuard};
 #[cfg(all(test, shuttle))]
 pub(super) use shuttle::thread;
 
-/// Shuttle's locks, which are those of the standard library, in the form of `parking_lot`.
+/// Shuttle's locks, which are those of the standard library, in the form of those of the crate.
 #[cfg(all(test, shuttle))]
 mod tried {
     use std::ops::{Deref, DerefMut};

@@ -1,0 +1,33 @@
+//! The threads that read chunks.
+//!
+//! They are a pool of this library and not that of rayon for the whole process, which a forked child
+//! inherits without its threads.
+
+use rayon::prelude::*;
+use rayon::{ThreadPool, ThreadPoolBuilder};
+
+use super::fork::PerProcess;
+use crate::error::Result;
+
+static POOL: PerProcess<Option<ThreadPool>> = PerProcess::new(start);
+
+/// As many threads as there are processors, or as `RAYON_NUM_THREADS` says; `None` if the system
+/// starts none.
+fn start() -> Option<ThreadPool> {
+    let pool = ThreadPoolBuilder::new().thread_name(|index| format!("simrecorder-read-{index}"));
+    pool.build()
+        .inspect_err(|error| tracing::warn!(%error, "no threads for reading: one reads all"))
+        .ok()
+}
+
+/// Does `work` on each of several parts, on several threads where there are several parts. The
+/// results are in the order of the parts.
+pub fn map<P: Send, T: Send>(
+    parts: Vec<P>,
+    work: impl Fn(P) -> Result<T> + Send + Sync,
+) -> Result<Vec<T>> {
+    match POOL.get() {
+        Some(pool) if parts.len() > 1 => pool.install(|| parts.into_par_iter().map(work).collect()),
+        _ => parts.into_iter().map(work).collect(),
+    }
+}

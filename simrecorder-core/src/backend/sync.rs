@@ -1,0 +1,167 @@
+//! Locks: those of the standard library, without poison.
+//!
+//! A lock that keeps the threads that wait in a list of its own (`parking_lot`) is unsafe in a forked
+//! child, in which that list names threads of the parent. A panic under a lock poisons nothing: it
+//! becomes an error where the lock was taken.
+
+use std::ops::{Deref, DerefMut};
+use std::sync::{self, PoisonError};
+use std::time::{Duration, Instant};
+
+pub use std::sync::{RwLockReadGuard, RwLockWriteGuard};
+
+/// A mutex.
+#[derive(Debug, Default)]
+pub struct Mutex<T>(sync::Mutex<T>);
+
+/// The access to what a [`Mutex`] guards.
+#[derive(Debug)]
+pub struct MutexGuard<'a, T> {
+    mutex: &'a sync::Mutex<T>,
+    /// `None` only within the methods that give it up for a while.
+    guard: Option<sync::MutexGuard<'a, T>>,
+}
+
+impl<T> Mutex<T> {
+    /// A mutex that is not locked.
+    pub const fn new(value: T) -> Self {
+        Self(sync::Mutex::new(value))
+    }
+
+    /// Waits for the lock and takes it.
+    #[inline]
+    pub fn lock(&self) -> MutexGuard<'_, T> {
+        MutexGuard {
+            mutex: &self.0,
+            guard: Some(lock(&self.0)),
+        }
+    }
+}
+
+#[inline]
+fn lock<T>(mutex: &sync::Mutex<T>) -> sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl<T> MutexGuard<'_, T> {
+    /// Does `work` while the lock is given up.
+    pub fn unlocked<U>(this: &mut Self, work: impl FnOnce() -> U) -> U {
+        this.guard = None;
+        let result = work();
+        this.guard = Some(lock(this.mutex));
+        result
+    }
+}
+
+impl<T> Deref for MutexGuard<'_, T> {
+    type Target = T;
+
+    #[inline]
+    fn deref(&self) -> &T {
+        match &self.guard {
+            Some(guard) => guard,
+            None => unreachable!("a guard is used while it is given up"),
+        }
+    }
+}
+
+impl<T> DerefMut for MutexGuard<'_, T> {
+    #[inline]
+    fn deref_mut(&mut self) -> &mut T {
+        match &mut self.guard {
+            Some(guard) => guard,
+            None => unreachable!("a guard is used while it is given up"),
+        }
+    }
+}
+
+/// A lock that many may read under.
+#[derive(Debug, Default)]
+pub struct RwLock<T>(sync::RwLock<T>);
+
+impl<T> RwLock<T> {
+    /// A lock that is not taken.
+    pub const fn new(value: T) -> Self {
+        Self(sync::RwLock::new(value))
+    }
+
+    /// Waits until nobody writes.
+    #[inline]
+    pub fn read(&self) -> RwLockReadGuard<'_, T> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until nobody else reads or writes.
+    #[inline]
+    pub fn write(&self) -> RwLockWriteGuard<'_, T> {
+        self.0.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The value, which nobody else can have.
+    pub fn get_mut(&mut self) -> &mut T {
+        self.0.get_mut().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What threads wait for under a [`Mutex`].
+#[derive(Debug, Default)]
+pub struct Condvar(sync::Condvar);
+
+/// Whether a thread waited in vain.
+#[derive(Clone, Copy, Debug)]
+pub struct WaitTimeoutResult(bool);
+
+impl WaitTimeoutResult {
+    /// Whether the time passed.
+    pub fn timed_out(self) -> bool {
+        self.0
+    }
+}
+
+impl Condvar {
+    /// Without threads that wait.
+    pub const fn new() -> Self {
+        Self(sync::Condvar::new())
+    }
+
+    /// Gives the lock up until another thread notifies.
+    pub fn wait<T>(&self, guard: &mut MutexGuard<'_, T>) {
+        if let Some(held) = guard.guard.take() {
+            guard.guard = Some(self.0.wait(held).unwrap_or_else(PoisonError::into_inner));
+        }
+    }
+
+    /// The same, for some time at most.
+    pub fn wait_for<T>(
+        &self,
+        guard: &mut MutexGuard<'_, T>,
+        timeout: Duration,
+    ) -> WaitTimeoutResult {
+        let Some(held) = guard.guard.take() else {
+            return WaitTimeoutResult(false);
+        };
+        let waited = self.0.wait_timeout(held, timeout);
+        let (held, result) = waited.unwrap_or_else(PoisonError::into_inner);
+        guard.guard = Some(held);
+        WaitTimeoutResult(result.timed_out())
+    }
+
+    /// The same, until some time at most.
+    pub fn wait_until<T>(
+        &self,
+        guard: &mut MutexGuard<'_, T>,
+        deadline: Instant,
+    ) -> WaitTimeoutResult {
+        self.wait_for(guard, deadline.saturating_duration_since(Instant::now()))
+    }
+
+    /// Wakes one thread.
+    pub fn notify_one(&self) {
+        self.0.notify_one();
+    }
+
+    /// Wakes all threads.
+    pub fn notify_all(&self) {
+        self.0.notify_all();
+    }
+}

@@ -1,0 +1,102 @@
+//! Opening and closing the environments of heed, beside forks.
+
+use std::fs::{self, DirBuilder};
+use std::io;
+use std::mem::ManuallyDrop;
+use std::ops::Deref;
+use std::path::Path;
+
+use heed::{Env, EnvOpenOptions, WithoutTls};
+use simrecorder_core::backend::fork::{is_child, uninterrupted};
+use simrecorder_core::backend::random_number;
+
+use super::folder::{DATA, LOCK};
+
+/// An open environment. No fork interrupts opening or closing it, for which heed has a lock that a child
+/// could not make anew.
+pub(super) struct EnvHandle(ManuallyDrop<Env<WithoutTls>>);
+
+impl EnvHandle {
+    /// Opens the environment in `folder`.
+    ///
+    /// # Safety
+    /// As for [`EnvOpenOptions::open`].
+    pub(super) unsafe fn open(
+        options: &EnvOpenOptions<WithoutTls>,
+        folder: &Path,
+    ) -> heed::Result<Self> {
+        // SAFETY: as the caller promises; links lead to the same files.
+        let open = |folder: &Path| unsafe { options.open(folder) };
+        let opened = uninterrupted(|| match open(folder) {
+            Err(heed::Error::EnvAlreadyOpened) if is_child() => through_links(folder, open),
+            opened => opened,
+        });
+        opened.map(|env| Self(ManuallyDrop::new(env)))
+    }
+}
+
+impl Deref for EnvHandle {
+    type Target = Env<WithoutTls>;
+
+    fn deref(&self) -> &Env<WithoutTls> {
+        &self.0
+    }
+}
+
+impl Drop for EnvHandle {
+    fn drop(&mut self) {
+        // SAFETY: it is not used after this.
+        uninterrupted(|| unsafe { ManuallyDrop::drop(&mut self.0) });
+    }
+}
+
+/// Opens an environment through a folder that has links to its files, for a moment.
+///
+/// heed opens a path once. In a forked child, what the parent had open stays open for heed, and
+/// closing it could not be safe: a thread of the parent may have been changing it.
+fn through_links<T>(folder: &Path, open: impl FnOnce(&Path) -> heed::Result<T>) -> heed::Result<T> {
+    let name = format!("simrecorder-{:016x}", random_number());
+    let links = std::env::temp_dir().join(name);
+    let make = || {
+        private_folder(&links)?;
+        [DATA, LOCK]
+            .iter()
+            .try_for_each(|name| link(&folder.join(name), &links.join(name)))
+    };
+    let opened = match make() {
+        Ok(()) => open(&links),
+        Err(error) => {
+            let message = format!(
+                "a forked process opens LMDB through the folder '{}', which cannot be made; set \
+                 TMPDIR to one that can be written to: {error}",
+                links.display()
+            );
+            Err(io::Error::new(error.kind(), message).into())
+        }
+    };
+    // The files are open now, by whatever name.
+    for name in [DATA, LOCK] {
+        let _ = fs::remove_file(links.join(name));
+    }
+    let _ = fs::remove_dir(&links);
+    opened
+}
+
+/// Makes a folder that is for this user alone, and not there yet.
+fn private_folder(path: &Path) -> io::Result<()> {
+    let mut builder = DirBuilder::new();
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(path)
+}
+
+#[cfg(unix)]
+fn link(original: &Path, link: &Path) -> io::Result<()> {
+    std::os::unix::fs::symlink(original, link)
+}
+
+/// Other systems have no forks.
+#[cfg(not(unix))]
+fn link(_: &Path, _: &Path) -> io::Result<()> {
+    Err(io::ErrorKind::Unsupported.into())
+}
