@@ -9,6 +9,8 @@ mod faulty_stores;
 mod home;
 mod killed_drains;
 mod opening;
+#[cfg(all(feature = "zarr", feature = "hdf5", feature = "redis"))]
+mod python_forks;
 #[cfg(any(feature = "zarr", feature = "hdf5", feature = "redis"))]
 mod support;
 mod url;
