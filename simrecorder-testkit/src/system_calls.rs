@@ -61,6 +61,8 @@ pub const FAILED: &str = "failed: ";
 
 /// What a traced process is to do, as the one who started it said.
 pub fn act() -> String {
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(1);
+    pool.use_current_thread().build_global().unwrap();
     std::env::var(ACT).unwrap_or_default()
 }
 
@@ -129,7 +131,7 @@ impl Traced<'_> {
         let trace = path.with_file_name("trace");
         let calls = format!("trace={},?clone,clone3", CALLS.join(","));
         // Threads cannot be started, so that all is done in one, by the same calls in each run. The
-        // test harness and the library do without.
+        // test harness and the library do without, rayon is told to: zarrs asks it for its threads.
         let mut arguments = vec!["-f", "-qq", "-o", trace.to_str().unwrap()];
         arguments.extend(["-e", &calls, "-e", "inject=?clone,clone3:error=EAGAIN"]);
         let injections = strike.map(|(point, strike)| injections(point, strike));

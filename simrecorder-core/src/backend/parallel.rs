@@ -20,6 +20,15 @@ fn start() -> Option<ThreadPool> {
         .ok()
 }
 
+/// Does `work` on a thread of the pool, or on this one if there are none: for code of others that asks
+/// rayon for its pool, which would start the one of the whole process elsewhere.
+pub fn within_pool<T: Send>(work: impl FnOnce() -> T + Send) -> T {
+    match POOL.get() {
+        Some(pool) => pool.install(work),
+        None => work(),
+    }
+}
+
 /// Does `work` on each of several parts, on several threads where there are several parts. The
 /// results are in the order of the parts.
 pub fn map<P: Send, T: Send>(

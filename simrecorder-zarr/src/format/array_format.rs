@@ -7,6 +7,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use crc_fast::CrcAlgorithm;
 use simrecorder_core::backend::columns::{ColumnFormat, ColumnLayout};
+use simrecorder_core::backend::fork::PerProcess;
+use simrecorder_core::backend::parallel;
 use simrecorder_core::backend::{ChunkGrid, Rows, RowsRef, zeroed};
 use simrecorder_core::{DType, Error, ErrorKind, Result};
 use zarrs::array::{
@@ -276,8 +278,11 @@ impl ColumnFormat for ArrayFormat {
 const LARGE_CHUNK: usize = 1 << 28;
 
 fn options() -> CodecOptions {
+    // They ask rayon for its threads.
+    static DEFAULT: PerProcess<CodecOptions> =
+        PerProcess::new(|| parallel::within_pool(CodecOptions::default));
     // Chunks are coded in parallel, each on one thread.
-    CodecOptions::default().with_concurrent_target(1)
+    DEFAULT.get().with_concurrent_target(1)
 }
 
 pub(crate) fn damaged() -> Error {
