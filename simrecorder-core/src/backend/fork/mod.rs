@@ -7,7 +7,7 @@
 //! - what belongs to open recordings is a [`ProcessLocal`], which gives the child an error in its
 //!   place, and which the child never drops;
 //! - what the process has once is a [`PerProcess`], which the child makes anew, or is changed in work
-//!   that is [`uninterrupted`], for which a fork waits;
+//!   that is [`uninterrupted()`], for which a fork waits;
 //! - a file lock is [`NotInherited`], so that it ends with the process that took it.
 //!
 //! Our locks are those of the standard library ([`sync`](super::sync)), which keep no list of the
