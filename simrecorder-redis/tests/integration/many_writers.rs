@@ -15,7 +15,7 @@ use std::path::Path;
 use std::process::{Child, ChildStdout, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::sleep;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use simrecorder_core::{
     DataStore, DrainOptions, ErrorKind, InMemoryDataStore, Key, OpenMode, Recorder,
@@ -243,10 +243,18 @@ fn a_series_that_the_server_acknowledged_and_lost_is_gone_on_with() {
     let large = |number: u64| vec![number; 700_000];
     recorder.record("large", large(0)).unwrap();
     recorder.flush().unwrap();
+    // A server that is still syncing what it wrote before writes later.
+    let flushed = Instant::now();
+    while file.metadata().unwrap().len() <= before {
+        assert!(
+            flushed.elapsed() < Duration::from_secs(60),
+            "nothing was written"
+        );
+        sleep(Duration::from_millis(5));
+    }
     signal(server.process_id(), "KILL");
     drop(server);
     let lost = std::fs::File::options().write(true).open(file).unwrap();
-    assert!(lost.metadata().unwrap().len() > before);
     lost.set_len(before).unwrap();
     let _server = start(folder.path(), Some(port), RedisSync::EverySecond);
     recorder.record("late", 1_u64).unwrap();
