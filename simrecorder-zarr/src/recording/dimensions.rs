@@ -143,10 +143,12 @@ fn nodes_below(snapshot: &dyn Snapshot, group: &Key) -> Result<(Vec<FoundNode>, 
     Ok((found, groups))
 }
 
-/// The document at a path. One that cannot be read stays as it is, and keeps no other from being checked.
+/// The document at a path. One that cannot be read, or is a link that is not followed, stays as it is and
+/// keeps no other from being checked.
 fn sound_document(snapshot: &dyn Snapshot, path: &str) -> Result<Option<Document>> {
+    use ErrorKind::{Corrupt, InvalidArgument, Unsupported};
     match document_at(snapshot, path) {
-        Err(e) if matches!(e.kind(), ErrorKind::Corrupt | ErrorKind::Unsupported) => Ok(None),
+        Err(e) if matches!(e.kind(), Corrupt | InvalidArgument | Unsupported) => Ok(None),
         result => result,
     }
 }
