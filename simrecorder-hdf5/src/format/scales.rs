@@ -359,7 +359,7 @@ pub(crate) fn write_axis_labels(dataset: &Handle, names: &[Option<String>]) -> R
     write_labels(dataset, LABELS, labels.collect())
 }
 
-fn dereference(root: &Handle, reference: hobj_ref_t) -> Result<Handle> {
+pub(crate) fn dereference(root: &Handle, reference: hobj_ref_t) -> Result<Handle> {
     // SAFETY: the pointer is to a reference of this kind.
     locked(|| unsafe {
         let id = H5Rdereference2(

@@ -12,8 +12,8 @@ use crate::format::dataset::Dataset;
 use crate::format::node::{StoredNode, find, groups_on_the_way};
 use crate::format::node_path::ENDS;
 use crate::format::scales::{
-    ScaleUser, can_be_scale, dimension, is_link_name, is_own_dimension, is_scale, mark_as_scale,
-    note_users, scale_name, set_scales, unmark, used_len,
+    ScaleUser, can_be_scale, dereference, dimension, is_link_name, is_own_dimension, is_scale,
+    mark_as_scale, note_users, scale_name, set_scales, unmark, used_len,
 };
 use crate::format::tail::TailChanges;
 use crate::library::{Handle, link_names, open_object, reference, unlink};
@@ -44,11 +44,17 @@ impl Recording {
 struct FoundNode {
     key: Key,
     node: NamedNode,
-    /// The dataset whose axes have names.
-    dataset: Handle,
+    /// Where the dataset is whose axes have names. Thousands that are open would take much memory.
     place: hobj_ref_t,
+    is_group: bool,
     is_own: bool,
     kind: Option<Kind>,
+}
+
+impl FoundNode {
+    fn open(&self, root: &Handle) -> Result<Handle> {
+        dereference(root, self.place)
+    }
 }
 
 /// The scale that a name needs.
@@ -75,10 +81,7 @@ fn check_group(root: &Handle, key: &Key, has_changed: &mut bool) -> Result<Check
         match find_node(root, &group, child) {
             Ok(Some(node)) => {
                 // Other software may put a group into itself.
-                if node.node.lens.is_empty()
-                    && Dataset::borrow(&node.dataset)?.is_none()
-                    && !above.contains(&node.place)
-                {
+                if node.is_group && !above.contains(&node.place) {
                     checked.groups.push(node.key.clone());
                 }
                 found.push(node);
@@ -98,7 +101,7 @@ fn check_group(root: &Handle, key: &Key, has_changed: &mut bool) -> Result<Check
         .flat_map(|found| found.node.given.iter().flatten().flatten().cloned())
         .collect();
     for node in found.iter_mut().filter(|it| given.contains(&it.node.name)) {
-        node.node.coordinate = coordinate_role(node)?;
+        node.node.coordinate = coordinate_role(root, node)?;
     }
     let nodes: Vec<_> = found.iter().map(|found| found.node.clone()).collect();
     let written = written_names(&nodes, is_link_name);
@@ -129,8 +132,8 @@ fn write_marks(
 ) -> Result<bool> {
     let mut has_changed = false;
     for (found, written) in nodes {
-        let FoundNode { node, dataset, .. } = found;
-        let mark = scale_name(dataset)?;
+        let (node, dataset) = (&found.node, found.open(root)?);
+        let mark = scale_name(&dataset)?;
         let wanted = written.is_coordinate.then_some(&*node.name);
         let is_renamed = mark.as_ref().is_some_and(|mark| *mark != node.name);
         let may_change = node.given.is_some() || given.contains(&node.name) || is_renamed;
@@ -140,8 +143,8 @@ fn write_marks(
         match (wanted, &mark) {
             // What other software marked stays as it is.
             (_, Some(_)) if !found.is_own => continue,
-            (Some(name), _) => mark_as_scale(dataset, name)?,
-            (None, _) => unmark(root, dataset)?,
+            (Some(name), _) => mark_as_scale(&dataset, name)?,
+            (None, _) => unmark(root, &dataset)?,
         }
         has_changed = true;
     }
@@ -172,16 +175,14 @@ fn write_links(
     for (found, _) in nodes.iter().filter(|(_, written)| written.is_coordinate) {
         let name = &*found.node.name;
         places.insert(name, found.place);
-        objects.push((
-            found.dataset.share()?,
-            scales.remove(name).unwrap_or_default(),
-        ));
+        objects.push((found.place, scales.remove(name).unwrap_or_default()));
     }
     for (name, scale) in scales {
         let len = (!scale.grows).then_some(scale.len);
         if let Some(object) = dimension(root, group, name, len)? {
-            places.insert(name, reference(&object, ".")?);
-            objects.push((object, scale));
+            let place = reference(&object, ".")?;
+            places.insert(name, place);
+            objects.push((place, scale));
         }
         own_dimensions.remove(name);
     }
@@ -197,10 +198,11 @@ fn write_links(
         if places.is_none() {
             unconnected.insert(found.place);
         }
-        has_changed |= set_scales(&found.dataset, &places.unwrap_or_default())?;
+        has_changed |= set_scales(&found.open(root)?, &places.unwrap_or_default())?;
     }
     let own: BTreeSet<_> = nodes.iter().map(|(found, _)| found.place).collect();
-    for (object, mut scale) in objects {
+    for (place, mut scale) in objects {
+        let object = dereference(root, place)?;
         scale
             .users
             .retain(|user| !unconnected.contains(&user.dataset()));
@@ -238,7 +240,9 @@ fn find_node(root: &Handle, group: &Handle, key: Key) -> Result<Option<FoundNode
         true => open_object(&stored.object, ENDS)?,
         false => stored.object,
     };
-    let lens = match Dataset::borrow(&object)? {
+    let dataset = Dataset::borrow(&object)?;
+    let is_group = dataset.is_none();
+    let lens = match dataset {
         Some(dataset) if stored.kind != NodeKind::Group => dataset.shape()?,
         _ => Vec::new(),
     };
@@ -252,7 +256,7 @@ fn find_node(root: &Handle, group: &Handle, key: Key) -> Result<Option<FoundNode
             coordinate: CoordinateRole::Never,
         },
         place: reference(&object, ".")?,
-        dataset: object,
+        is_group,
         key,
         is_own,
         kind,
@@ -275,7 +279,7 @@ fn find_dimension(root: &Handle, object: Handle, key: Key) -> Result<Option<Foun
             ..NamedNode::default()
         },
         place: reference(&object, ".")?,
-        dataset: object,
+        is_group: false,
         key,
         is_own: false,
         kind: None,
@@ -283,11 +287,12 @@ fn find_dimension(root: &Handle, object: Handle, key: Key) -> Result<Option<Foun
 }
 
 /// Whether a node can be the coordinate of the dimension that has its name.
-fn coordinate_role(found: &FoundNode) -> Result<CoordinateRole> {
-    let FoundNode { node, dataset, .. } = found;
+fn coordinate_role(root: &Handle, found: &FoundNode) -> Result<CoordinateRole> {
+    let node = &found.node;
     if node.lens.len() != 1 {
         return Ok(CoordinateRole::Never);
     }
+    let dataset = &found.open(root)?;
     Ok(match (found.kind, found.is_own) {
         (Some(Kind::Array), _) if node.is_series => CoordinateRole::Always,
         (Some(Kind::Array | Kind::Text), _) => CoordinateRole::IfNamed,
