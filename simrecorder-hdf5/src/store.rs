@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use simrecorder_core::backend::columns::{ColumnFormat, Columns, prepare};
+use simrecorder_core::backend::errors::is_of_one_node;
 use simrecorder_core::backend::fork::ProcessLocal;
 use simrecorder_core::{
     Batch, Child, Commit, DataStore, ErrorKind, Key, Kind, Node, NodeKind, OpenMode, Prepared,
@@ -20,6 +21,7 @@ use crate::options::Hdf5Options;
 use crate::recording::Recording;
 use crate::recording::commit::CommitBuilder;
 use crate::recording::series::{LoadedSeries, NewSeries, load};
+use crate::recording::state::State;
 
 /// Keeps a recording in an HDF5 file, which h5py, h5dump and xarray read without plugins.
 ///
@@ -153,6 +155,28 @@ fn chunks(formats: &Columns<Arc<DatasetFormat>>) -> Vec<Vec<u64>> {
     grids.to_vec()
 }
 
+impl Hdf5DataStore {
+    /// Does `work` as the writer of the recording.
+    fn with_writer<T>(
+        &self,
+        operation: &'static str,
+        work: impl FnOnce(&Recording, &mut State) -> Result<T>,
+    ) -> Result<T> {
+        let recording = self.recording.get(operation)?;
+        let mut state = recording.state.write();
+        recording.check_writable(operation)?;
+        work(recording, &mut state)
+    }
+
+    fn checkpoint_with(&self, work: fn(&Recording, &mut State) -> Result<()>) -> Result<()> {
+        let operation = "checkpoint";
+        match self.recording.get(operation)?.read_only {
+            true => Ok(()),
+            false => self.with_writer(operation, work),
+        }
+    }
+}
+
 impl DataStore for Hdf5DataStore {
     fn name(&self) -> &str {
         "hdf5"
@@ -194,9 +218,7 @@ impl DataStore for Hdf5DataStore {
                     Ok(Some(found)) => found.kind,
                     Ok(None) => continue,
                     // What cannot be read is listed, so that reading it can say why.
-                    Err(e) if matches!(e.kind(), ErrorKind::Corrupt | ErrorKind::Unsupported) => {
-                        NodeKind::Series
-                    }
+                    Err(error) if is_of_one_node(&error) => NodeKind::Series,
                     Err(error) => return Err(error),
                 };
                 children.push(Child::new(child, kind));
@@ -271,39 +293,23 @@ impl DataStore for Hdf5DataStore {
     }
 
     fn remove(&self, key: &Key) -> Result<()> {
-        let recording = self.recording.get("remove")?;
-        let mut state = recording.state.write();
-        recording.check_writable("remove")?;
-        let removed = recording.remove(&mut state, key);
+        let removed = self.with_writer("remove", |recording, state| recording.remove(state, key));
         removed.map_err(|e| e.with_key(key.as_str()))
     }
 
     fn rename(&self, from: &Key, to: &Key) -> Result<()> {
-        let recording = self.recording.get("rename")?;
-        let mut state = recording.state.write();
-        recording.check_writable("rename")?;
-        let renamed = recording.rename(&mut state, from, to);
+        let renamed = self.with_writer("rename", |recording, state| {
+            recording.rename(state, from, to)
+        });
         renamed.map_err(|e| e.with_key(from.as_str()))
     }
 
     fn checkpoint(&self) -> Result<()> {
-        let recording = self.recording.get("checkpoint")?;
-        if self.is_read_only() {
-            return Ok(());
-        }
-        let mut state = recording.state.write();
-        recording.check_writable("checkpoint")?;
-        recording.checkpoint(&mut state)
+        self.checkpoint_with(Recording::checkpoint)
     }
 
     fn checkpoint_at_once(&self) -> Result<()> {
-        let recording = self.recording.get("checkpoint")?;
-        if self.is_read_only() {
-            return Ok(());
-        }
-        let mut state = recording.state.write();
-        recording.check_writable("checkpoint")?;
-        recording.checkpoint_at_once(&mut state)
+        self.checkpoint_with(Recording::checkpoint_at_once)
     }
 
     fn close(&self) -> Result<()> {

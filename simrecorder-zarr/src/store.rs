@@ -5,7 +5,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use simrecorder_core::backend::columns::{ColumnFormat, PlannedFormats, prepare};
+use simrecorder_core::backend::columns::{ColumnFormat, PlannedFormats, SeriesCache, prepare};
+use simrecorder_core::backend::errors::is_of_one_node;
 use simrecorder_core::backend::fork::ProcessLocal;
 use simrecorder_core::backend::sync::Mutex;
 use simrecorder_core::backend::{Encoded, EncodedChange, EncodedStore, StoredForm};
@@ -199,7 +200,7 @@ impl DataStore for ZarrDataStore {
                 NodeKind::Series => NodeSnapshot::Complete(
                     match Recording::load_view(&self.recording, snapshot, key, &path, &document) {
                         Ok(view) => Node::Series(Arc::new(view).into()),
-                        Err(error) if is_of_the_series(&error) => Node::Unreadable {
+                        Err(error) if is_of_one_node(&error) => Node::Unreadable {
                             error: error.with_key(key.as_str()),
                             attributes,
                         },
@@ -257,9 +258,7 @@ impl DataStore for ZarrDataStore {
                     Ok(None) => continue,
                     Ok(Some(document)) => document.node_kind(),
                     // What cannot be read is listed, so that reading it can say why.
-                    Err(e) if matches!(e.kind(), ErrorKind::Corrupt | ErrorKind::Unsupported) => {
-                        NodeKind::Series
-                    }
+                    Err(error) if is_of_one_node(&error) => NodeKind::Series,
                     Err(error) => return Err(error),
                 };
                 children.push(Child::new(child, kind));
@@ -291,29 +290,23 @@ impl DataStore for ZarrDataStore {
     }
 
     fn remove(&self, key: &Key) -> Result<()> {
-        let recording = self.recording.get("remove")?;
-        let mut writer = recording.writer.lock();
-        recording.check_writable("remove")?;
-        let removed = recording.remove(&mut writer, key);
+        let removed = self.with_writer("remove", |recording, cache| recording.remove(cache, key));
         removed.map_err(|e| e.with_key(key.as_str()))
     }
 
     fn rename(&self, from: &Key, to: &Key) -> Result<()> {
-        let recording = self.recording.get("rename")?;
-        let mut writer = recording.writer.lock();
-        recording.check_writable("rename")?;
-        let renamed = recording.rename(&mut writer, from, to);
+        let renamed = self.with_writer("rename", |recording, cache| {
+            recording.rename(cache, from, to)
+        });
         renamed.map_err(|e| e.with_key(from.as_str()))
     }
 
     fn checkpoint(&self) -> Result<()> {
-        let recording = self.recording.get("checkpoint")?;
-        if self.is_read_only() {
-            return Ok(());
+        let operation = "checkpoint";
+        match self.recording.get(operation)?.storage.is_read_only() {
+            true => Ok(()),
+            false => self.with_writer(operation, Recording::checkpoint),
         }
-        let mut writer = recording.writer.lock();
-        recording.check_writable("checkpoint")?;
-        recording.checkpoint(&mut writer)
     }
 
     fn close(&self) -> Result<()> {
@@ -332,6 +325,18 @@ impl DataStore for ZarrDataStore {
 }
 
 impl ZarrDataStore {
+    /// Does `work` as the writer of the recording, with what it remembers of series.
+    fn with_writer<T>(
+        &self,
+        operation: &'static str,
+        work: impl FnOnce(&Recording, &mut SeriesCache<ArrayFormat>) -> Result<T>,
+    ) -> Result<T> {
+        let recording = self.recording.get(operation)?;
+        let mut cache = recording.writer.lock();
+        recording.check_writable(operation)?;
+        work(recording, &mut cache)
+    }
+
     /// How many records of a series a chunk holds, in the encoding of `original` if it is new and a copy of
     /// that.
     fn plan_series(
@@ -396,11 +401,6 @@ impl ZarrDataStore {
 fn chunks(formats: &[Arc<ArrayFormat>]) -> Vec<Vec<u64>> {
     let grids = formats.iter().map(|format| &format.layout().grid);
     grids.map(|grid| grid.chunk_shape().to_vec()).collect()
-}
-
-/// Whether an error says that one series cannot be read, and nothing about the others.
-fn is_of_the_series(error: &Error) -> bool {
-    matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::Unsupported)
 }
 
 /// A node as a snapshot shows it; a value is decoded after the snapshot was given up.

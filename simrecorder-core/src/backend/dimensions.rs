@@ -191,7 +191,7 @@ impl NamedNode {
     }
 }
 
-/// The groups of a recording whose names of dimensions are written anew at the next checkpoint.
+/// The groups of a recording whose names of dimensions are written again at the next checkpoint.
 #[derive(Debug, Default)]
 pub struct DimensionGroups {
     /// The groups in which a user named an axis; `None` until the hierarchy was searched once.

@@ -17,6 +17,7 @@ mod rows;
 pub mod sync;
 mod writer_lock;
 
+pub use crate::model::key::is_path_within;
 pub use crate::store::array_view::SharedView;
 pub use crate::store::encoded::{Encoded, EncodedChange, EncodedStore, EncodedView, StoredForm};
 pub use crate::store::errors;

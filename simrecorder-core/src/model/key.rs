@@ -170,11 +170,7 @@ impl Key {
     /// # Ok::<(), simrecorder_core::Error>(())
     /// ```
     pub fn is_within(&self, group: &Self) -> bool {
-        group.is_root()
-            || self
-                .as_str()
-                .strip_prefix(group.as_str())
-                .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        is_path_within(self.as_str(), group.as_str())
     }
 
     /// The key that this one becomes when `from` is renamed to `to`; `None` if it is not within `from`.
@@ -197,6 +193,12 @@ impl Key {
         let rest = &self.as_str()[from.as_str().len()..];
         Self::new(format!("{to}{rest}")).map(Some)
     }
+}
+
+/// Whether a path is `group` or below it; the empty one is the root.
+pub fn is_path_within(path: &str, group: &str) -> bool {
+    let rest = path.strip_prefix(group);
+    group.is_empty() || rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 fn invalid(text: &str, message: impl Into<String>) -> Error {

@@ -71,7 +71,7 @@ impl Committer {
         }
         self.buffers.send_all(WhenFull::Wait, 0);
         let mut held_up = Ok(());
-        for (pipeline, barrier) in self.send_barriers(kind) {
+        for (pipeline, barrier) in self.stores.send_barriers(&kind) {
             // Errors are kept by the pipelines, except those that are no failure of the store.
             let result = barrier.wait(None).unwrap_or(Ok(()));
             if !pipeline.has_failed() {
@@ -79,12 +79,6 @@ impl Committer {
             }
         }
         self.stores.stop_reason().map_or(held_up, Err)
-    }
-
-    /// Sends a barrier to every store.
-    fn send_barriers(&self, kind: BarrierKind) -> Vec<(&Pipeline, Arc<Barrier>)> {
-        let send = |pipeline| (pipeline, Pipeline::send_barrier(pipeline, kind.clone()));
-        self.stores.pipelines().iter().map(send).collect()
     }
 
     /// Commits what this recorder holds of `key`, or of the series right below it, and what was
@@ -156,7 +150,8 @@ impl Committer {
         self.keys.wait_for_changes();
         self.buffers.close();
         let results: Vec<_> = self
-            .send_barriers(BarrierKind::Close)
+            .stores
+            .send_barriers(&BarrierKind::Close)
             .into_iter()
             .map(|(pipeline, barrier)| Some((pipeline.name(), barrier.wait(deadline)?)))
             .collect::<Option<_>>()?;

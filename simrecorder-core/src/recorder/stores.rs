@@ -6,7 +6,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::buffer_pool::BufferPool;
 use super::options::{MemoryPolicy, OnStoreError, RecorderOptions};
-use super::pipeline::{Pipeline, QueueLimits, Reservation, WhenFull, is_store_failure};
+use super::pipeline::{
+    Barrier, BarrierKind, Pipeline, QueueLimits, Reservation, WhenFull, is_store_failure,
+};
 use super::stop_flag::StopFlag;
 use crate::error::{Error, ErrorKind, Result};
 use crate::store::commit::Change;
@@ -100,6 +102,12 @@ impl Stores {
         self.pipelines
             .iter()
             .filter(|pipeline| !pipeline.has_failed())
+    }
+
+    /// Sends a barrier to every store.
+    pub(super) fn send_barriers(&self, kind: &BarrierKind) -> Vec<(&Pipeline, Arc<Barrier>)> {
+        let send = |pipeline| (pipeline, Pipeline::send_barrier(pipeline, kind.clone()));
+        self.pipelines.iter().map(send).collect()
     }
 
     /// Whether the stores have threads of their own.

@@ -123,6 +123,11 @@ pub fn replaced() -> Error {
     Error::new(ErrorKind::OutOfBounds, "read", message)
 }
 
+/// Whether an error says that one node cannot be read, and nothing about the others.
+pub fn is_of_one_node(error: &Error) -> bool {
+    matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::Unsupported)
+}
+
 /// The store was opened read only.
 pub fn read_only(operation: &'static str) -> Error {
     let message = "the recording was opened read only; open it for appending";

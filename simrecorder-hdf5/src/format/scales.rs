@@ -135,7 +135,7 @@ pub(crate) fn is_link_name(name: &str) -> bool {
     !matches!(name, "" | "." | "..") && !name.contains(['/', '\0'])
 }
 
-/// The scale without values of this name, made anew unless it has the length `len`; `None` for an axis
+/// The scale without values of this name, made again unless it has the length `len`; `None` for an axis
 /// that grows. Returns `None` if the name is taken.
 pub(crate) fn dimension(
     root: &Handle,
@@ -208,32 +208,32 @@ pub(crate) fn is_dimension(dataset: &Handle) -> Result<bool> {
     Ok(name.is_some_and(|name| name.starts_with(NO_VARIABLE)))
 }
 
-/// Takes datasets away from their scales, and scales among them from the datasets that use them. What is
-/// among them stays connected with each other if `inner` says so.
-pub(crate) fn detach(root: &Handle, objects: &[Handle], inner: bool) -> Result<()> {
-    let references = objects.iter().map(|object| reference(object, "."));
-    let references: BTreeSet<_> = references.collect::<Result<_>>()?;
-    let stays = |other: hobj_ref_t| inner && references.contains(&other);
-    for object in objects {
-        let scales = read_scales(object)?;
-        for scale in scales.iter().filter(|&&scale| scale != 0 && !stays(scale)) {
+/// Takes datasets, which are at `places`, away from scales elsewhere, and scales among them from datasets
+/// elsewhere that use them. They stay connected with each other.
+pub(crate) fn detach(root: &Handle, places: &[hobj_ref_t]) -> Result<()> {
+    let places: BTreeSet<_> = places.iter().copied().collect();
+    for place in &places {
+        let object = dereference(root, *place)?;
+        let mut scales = read_scales(&object)?;
+        scales.retain(|scale| !places.contains(scale));
+        for scale in scales.iter().filter(|&&scale| scale != 0) {
             let scale = dereference(root, *scale)?;
             let mut users = users(&scale)?;
-            users.retain(|user| !references.contains(&user.dataset));
+            users.retain(|user| !places.contains(&user.dataset));
             write_users(&scale, &users)?;
         }
-        if scales.iter().any(|&scale| !stays(scale)) {
-            attributes::remove_if_there(object, DIMENSION_LIST)?;
+        if !scales.is_empty() {
+            attributes::remove_if_there(&object, DIMENSION_LIST)?;
         }
-        let mut users = users(object)?;
-        if users.is_empty() {
-            continue;
-        }
-        for user in users.iter().filter(|user| !stays(user.dataset)) {
+        let (inner, others): (Vec<_>, Vec<_>) = users(&object)?
+            .into_iter()
+            .partition(|user| places.contains(&user.dataset));
+        for user in &others {
             attributes::remove_if_there(&dereference(root, user.dataset)?, DIMENSION_LIST)?;
         }
-        users.retain(|user| stays(user.dataset));
-        write_users(object, &users)?;
+        if !others.is_empty() {
+            write_users(&object, &inner)?;
+        }
     }
     Ok(())
 }

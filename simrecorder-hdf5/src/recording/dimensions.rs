@@ -6,7 +6,8 @@ use hdf5_metno_sys::h5r::hobj_ref_t;
 use simrecorder_core::backend::dimensions::{
     CheckedGroup, CoordinateRole, NamedNode, WrittenNames, written_names,
 };
-use simrecorder_core::{ErrorKind, Key, Kind, NodeKind, Result};
+use simrecorder_core::backend::errors::is_of_one_node;
+use simrecorder_core::{Key, Kind, NodeKind, Result};
 
 use crate::format::dataset::Dataset;
 use crate::format::node::{StoredNode, find, groups_on_the_way};
@@ -90,9 +91,7 @@ fn check_group(root: &Handle, key: &Key, has_changed: &mut bool) -> Result<Check
                 own_dimensions.insert(name);
             }
             // What cannot be read stays as it is, and keeps nothing else from being checked.
-            Err(e) if !matches!(e.kind(), ErrorKind::Corrupt | ErrorKind::Unsupported) => {
-                return Err(e);
-            }
+            Err(error) if !is_of_one_node(&error) => return Err(error),
             _ => {}
         }
     }

@@ -2,8 +2,12 @@
 
 use std::collections::HashSet;
 
-use simrecorder_core::backend::errors::{already_there, check_rename, nothing_at, root_stays};
-use simrecorder_core::{ErrorKind, Key, Result};
+use hdf5_metno_sys::h5r::hobj_ref_t;
+use simrecorder_core::backend::errors::{
+    already_there, check_rename, is_of_one_node, nothing_at, root_stays,
+};
+use simrecorder_core::backend::is_path_within;
+use simrecorder_core::{Key, Result};
 
 use crate::format::attributes::read_metadata;
 use crate::format::dataset::Dataset;
@@ -27,9 +31,7 @@ impl Recording {
         match find(root, key) {
             Ok(None) => return Err(nothing_at("remove")),
             // What cannot be read can be removed.
-            Err(error) if !matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::Unsupported) => {
-                return Err(error);
-            }
+            Err(error) if !is_of_one_node(&error) => return Err(error),
             _ => {}
         }
         // Views are read meanwhile, and must notice what they read.
@@ -41,7 +43,7 @@ impl Recording {
         let written = (|| {
             let group = open_object(root, &path_of(&parent))?;
             if let Ok(object) = open_object(&group, key.name()) {
-                scales::detach(root, &objects_within(object)?, false)?;
+                scales::detach(root, &places_within(root, &object)?)?;
             }
             unlink(&group, key.name())?;
             raise_cut_base(root).map(drop)
@@ -78,16 +80,17 @@ impl Recording {
         let removed = scales::make_room(&group, to.name())?;
         let parent = from.parent().unwrap_or(Key::ROOT);
         let parent = open_object(root, &path_of(&parent))?;
-        let objects = objects_within(open_object(&parent, from.name())?)?;
-        scales::detach(root, &objects, true)?;
+        let places = places_within(root, &open_object(&parent, from.name())?)?;
+        scales::detach(root, &places)?;
         move_link(&parent, from.name(), &group, to.name())?;
         let base = raise_cut_base(root)?;
-        for object in &objects {
-            let metadata = read_metadata(object)?;
+        for place in places {
+            let object = scales::dereference(root, place)?;
+            let metadata = read_metadata(&object)?;
             let node = metadata
                 .as_ref()
                 .and_then(|metadata| metadata.get("node")?.as_str());
-            if let (Some(dataset), None | Some("series")) = (Dataset::borrow(object)?, node) {
+            if let (Some(dataset), None | Some("series")) = (Dataset::from_handle(object), node) {
                 dataset.set_cut_count(base)?;
             }
         }
@@ -117,21 +120,18 @@ impl Recording {
 /// The paths of the tails at a path and below it.
 fn tails_within(state: &State, path: &str) -> Vec<String> {
     let mut paths = state.tails.paths();
-    paths.retain(|other| {
-        let rest = other.strip_prefix(path);
-        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-    });
+    paths.retain(|other| is_path_within(other, path));
     paths
 }
 
-/// An object and all objects below it, each once.
-fn objects_within(object: Handle) -> Result<Vec<Handle>> {
-    let mut known = HashSet::from([reference(&object, ".")?]);
-    let mut objects = vec![object];
+/// Where an object and all objects below it are, each once. Thousands that are open would take much memory.
+fn places_within(root: &Handle, object: &Handle) -> Result<Vec<hobj_ref_t>> {
+    let mut places = vec![reference(object, ".")?];
+    let mut known = HashSet::from([places[0]]);
     let mut next = 0;
-    while next < objects.len() {
-        let group = objects[next].share()?;
+    while let Some(&place) = places.get(next) {
         next += 1;
+        let group = scales::dereference(root, place)?;
         if Dataset::borrow(&group)?.is_some() {
             continue;
         }
@@ -142,9 +142,9 @@ fn objects_within(object: Handle) -> Result<Vec<Handle>> {
             };
             let place = reference(&object, ".")?;
             if known.insert(place) {
-                objects.push(object);
+                places.push(place);
             }
         }
     }
-    Ok(objects)
+    Ok(places)
 }

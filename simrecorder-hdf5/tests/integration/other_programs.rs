@@ -61,6 +61,15 @@ fn check(path: &Path, count: u64) {
     assert!(n.iter().copied().eq(0..count));
 }
 
+/// A recorder with 3000 records, of which h5py sees 1000, and h5py with its file open.
+fn record_and_hold(path: &Path) -> (Recorder, Partner) {
+    let recorder = Recorder::new(open(path, OpenMode::CreateNew));
+    record(&recorder, 0..1000);
+    recorder.checkpoint().unwrap();
+    record(&recorder, 1000..3000);
+    (recorder, hold(path))
+}
+
 #[test]
 fn a_file_that_is_not_closed_says_so_in_an_attribute() {
     const NAME: &str = "a_file_that_is_not_closed_says_so_in_an_attribute";
@@ -128,11 +137,7 @@ fn a_file_of_other_software_says_that_it_is_written_until_it_is_closed() {
 fn close_says_how_to_finish_a_file_that_another_program_holds() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("run.h5");
-    let recorder = Recorder::new(open(&path, OpenMode::CreateNew));
-    record(&recorder, 0..1000);
-    recorder.checkpoint().unwrap();
-    record(&recorder, 1000..3000);
-    let other = hold(&path);
+    let (recorder, other) = record_and_hold(&path);
     for _ in 0..2 {
         let parts = [
             "close() again",
@@ -154,11 +159,7 @@ fn close_says_how_to_finish_a_file_that_another_program_holds() {
 fn what_close_left_is_finished_by_appending_and_closing() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("run.h5");
-    let recorder = Recorder::new(open(&path, OpenMode::CreateNew));
-    record(&recorder, 0..1000);
-    recorder.checkpoint().unwrap();
-    record(&recorder, 1000..3000);
-    let other = hold(&path);
+    let (recorder, other) = record_and_hold(&path);
     recorder.close().unwrap_err();
     drop(recorder);
     other.finish();

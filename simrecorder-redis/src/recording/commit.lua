@@ -53,12 +53,16 @@ local function node_at(key)
     return known[key] or nil
 end
 
+local function parent_of(key)
+    local parent, name = string.match(key, '^(.*)/([^/]*)$')
+    return parent or '', name or key
+end
+
 -- Adds a key that is not there, and the groups above it.
 local function create(key, kind, document)
     local child, child_kind, child_document = key, kind, document
     while true do
-        local parent, name = string.match(child, '^(.*)/([^/]*)$')
-        if not parent then parent, name = '', child end
+        local parent, name = parent_of(child)
         redis.call('HEXISTS', groups .. parent, name)
         add('HSET', groups .. parent, name, child_kind)
         add('HSET', nodes, child, child_document)
@@ -96,11 +100,16 @@ local function existing(key, name)
     refuse('missing', key, '')
 end
 
+-- The name of a part of a frame, of which it has several if it was split.
+local function part_name(name, parts, part)
+    if parts > 1 then return name .. '.' .. part end
+    return name
+end
+
 local function check_parts(key, prefix, name, parts, bytes)
     local found = 0
     for part = 0, parts - 1 do
-        local full = prefix .. name
-        if parts > 1 then full = full .. '.' .. part end
+        local full = prefix .. part_name(name, parts, part)
         found = found + redis.call('STRLEN', full)
         add('PERSIST', full)
     end
@@ -109,8 +118,7 @@ end
 
 local function unlink(prefix, name, parts)
     for part = 0, parts - 1 do
-        local full = prefix .. name
-        if parts > 1 then full = full .. '.' .. part end
+        local full = prefix .. part_name(name, parts, part)
         redis.call('UNLINK', full)
     end
 end
@@ -286,11 +294,6 @@ local function raise_cut_base() return redis.call('HINCRBY', root, 'cut_base', 1
 -- What the names of the keys of a series begin with.
 local function prefix_of(key) return series .. string.sub(redis.sha1hex(key), 1, 16) .. '}:' end
 
-local function parent_of(key)
-    local parent, name = string.match(key, '^(.*)/([^/]*)$')
-    return parent or '', name or key
-end
-
 -- The keys at one and below it, a group before what it contains.
 local function keys_within(key)
     local found, next = {key}, 1
@@ -301,6 +304,17 @@ local function keys_within(key)
         next = next + 1
     end
     return found
+end
+
+-- Takes keys out of the hierarchy: the first one, and what is below it.
+local function forget(keys)
+    for _, key in ipairs(keys) do
+        redis.call('DEL', groups .. key)
+        redis.call('HDEL', nodes, key)
+        redis.call('HDEL', attributes, key)
+    end
+    local parent, name = parent_of(keys[1])
+    redis.call('HDEL', groups .. parent, name)
 end
 
 local function drop(prefix)
@@ -330,12 +344,8 @@ function changes.remove()
                 -- The numbers of its commits stay on another node.
                 redis.call('HSET', string.gsub(nodes, 'nodes$', 'removed'), within, '')
             end
-            redis.call('DEL', groups .. within)
-            redis.call('HDEL', nodes, within)
-            redis.call('HDEL', attributes, within)
         end
-        local parent, name = parent_of(key)
-        redis.call('HDEL', groups .. parent, name)
+        forget(found)
     end
 end
 
@@ -349,8 +359,7 @@ local function move_series(from, to, base)
             local fields = fields_of(entry)
             local parts = tonumber(fields.p)
             for part = 0, parts - 1 do
-                local name = fields.f
-                if parts > 1 then name = name .. '.' .. part end
+                local name = part_name(fields.f, parts, part)
                 -- A frame that was cut may be in the index twice.
                 if redis.call('EXISTS', from .. name) == 1 then
                     redis.call('RENAME', from .. name, to .. name)
@@ -397,11 +406,8 @@ function changes.rename()
             if redis.call('EXISTS', groups .. within) == 1 then
                 redis.call('RENAME', groups .. within, groups .. new)
             end
-            redis.call('HDEL', nodes, within)
-            redis.call('HDEL', attributes, within)
         end
-        local parent, name = parent_of(from)
-        redis.call('HDEL', groups .. parent, name)
+        forget(found)
     end
 end
 

@@ -6,6 +6,7 @@ use simrecorder_core::{Error, ErrorKind, Key, NodeKind, Result};
 use crate::recording::Recording;
 use crate::recording::commit::CommitBuilder;
 use crate::recording::keyspace::Keyspace;
+use crate::recording::writer::Writer;
 
 impl Recording {
     /// Removes the node at `key`, with everything below it.
@@ -17,14 +18,9 @@ impl Recording {
         }
         let mut writer = self.writer.lock();
         let series = series_within(&self.keyspace, key)?;
-        let mut builder = CommitBuilder::new(&self.keyspace, &self.encoder, &writer);
-        builder.remove(key, &series.ok_or_else(|| nothing_at(operation))?);
-        let changes = builder.finish();
-        writer.forget(key);
-        self.forget(key);
-        writer
-            .commit(changes)
-            .map_err(|e| e.with_operation(operation))
+        let series = series.ok_or_else(|| nothing_at(operation))?;
+        let committed = self.commit_removal(&mut writer, key, |it| it.remove(key, &series));
+        committed.map_err(|e| e.with_operation(operation))
     }
 
     /// Moves the node at `from`, with everything below it, to `to`.
@@ -43,19 +39,24 @@ impl Recording {
                            recording to rename its series";
             return Err(Error::new(ErrorKind::Unsupported, operation, message));
         }
-        let mut builder = CommitBuilder::new(&self.keyspace, &self.encoder, &writer);
-        builder.rename(from, to);
-        let changes = builder.finish();
-        writer.forget(from);
-        self.forget(from);
-        writer
-            .commit(changes)
-            .map_err(|e| e.with_operation(operation))
+        let committed = self.commit_removal(&mut writer, from, |it| it.rename(from, to));
+        committed.map_err(|e| e.with_operation(operation))
     }
 
-    fn forget(&self, key: &Key) {
+    /// Commits a change that takes what is at a key, and below it, away from there.
+    fn commit_removal(
+        &self,
+        writer: &mut Writer,
+        key: &Key,
+        change: impl FnOnce(&mut CommitBuilder<'_>),
+    ) -> Result<()> {
+        let mut builder = CommitBuilder::new(&self.keyspace, &self.encoder, writer);
+        change(&mut builder);
+        let changes = builder.finish();
+        writer.forget(key);
         self.keyspace.forget(key);
         self.planned.lock().retain(|other, _| !other.is_within(key));
+        writer.commit(changes)
     }
 }
 

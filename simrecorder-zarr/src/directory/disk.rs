@@ -185,6 +185,7 @@ impl Disk {
     pub(super) fn link_below(&self, from: &str, to: &str) -> Result<()> {
         let mut touched = BTreeSet::new();
         let mut folders = vec![String::new()];
+        self.ensure_staging()?;
         while let Some(folder) = folders.pop() {
             let path = self.paths.inside("rename", &entry(from, &folder))?;
             let failed = |error| Error::io("rename", &path, error);
@@ -206,7 +207,6 @@ impl Disk {
 
     fn link(&self, from: &str, to: &str, touched: &mut BTreeSet<PathBuf>) -> Result<()> {
         let source = self.paths.inside("rename", from)?;
-        self.ensure_staging()?;
         let temporary = self.temporary();
         let linked = self.step().and_then(|()| {
             fs::hard_link(&source, &temporary).or_else(|_| {

@@ -2,6 +2,7 @@
 
 use simrecorder_core::Result;
 use simrecorder_core::backend::columns::{SeriesCache, fold};
+use simrecorder_core::backend::is_path_within;
 
 use crate::columns::changes::StorageChanges;
 use crate::columns::reading::open_column;
@@ -28,7 +29,7 @@ impl Recording {
         let mut arrays = Vec::new();
         self.storage.read(&mut |snapshot| {
             arrays = snapshot.tails()?;
-            arrays.retain(|array| is_within(array, within));
+            arrays.retain(|array| is_path_within(array, within));
             Ok(())
         })?;
         let mut changes = Vec::new();
@@ -79,12 +80,6 @@ impl Recording {
         fold(column, &mut changes)?;
         Ok((changes.into_changes(), tail_bytes))
     }
-}
-
-/// Whether a path is another one, or below it.
-fn is_within(path: &str, other: &str) -> bool {
-    let rest = path.strip_prefix(other);
-    other.is_empty() || rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 /// What a change takes in memory, about: what it writes, and the page that it touches.

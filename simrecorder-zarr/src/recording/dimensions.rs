@@ -3,6 +3,7 @@
 use simrecorder_core::backend::dimensions::{
     CheckedGroup, CoordinateRole, NamedNode, written_names,
 };
+use simrecorder_core::backend::errors::is_of_one_node;
 use simrecorder_core::{ErrorKind, Key, Kind, NodeKind, Result};
 
 use crate::columns::changes::set_document;
@@ -25,7 +26,7 @@ struct FoundNode {
 }
 
 impl Recording {
-    /// Writes the names of dimensions anew in all groups that changed.
+    /// Writes the names of dimensions again in all groups that changed.
     pub(super) fn write_dimension_names(&self) -> Result<()> {
         let mut groups = self.dimensions.lock();
         groups.check(true, |group| {
@@ -146,9 +147,8 @@ fn nodes_below(snapshot: &dyn Snapshot, group: &Key) -> Result<(Vec<FoundNode>, 
 /// The document at a path. One that cannot be read, or is a link that is not followed, stays as it is and
 /// keeps no other from being checked.
 fn sound_document(snapshot: &dyn Snapshot, path: &str) -> Result<Option<Document>> {
-    use ErrorKind::{Corrupt, InvalidArgument, Unsupported};
     match document_at(snapshot, path) {
-        Err(e) if matches!(e.kind(), Corrupt | InvalidArgument | Unsupported) => Ok(None),
+        Err(e) if is_of_one_node(&e) || e.kind() == ErrorKind::InvalidArgument => Ok(None),
         result => result,
     }
 }

@@ -1,8 +1,10 @@
 //! Removing and renaming nodes.
 
 use simrecorder_core::backend::columns::SeriesCache;
-use simrecorder_core::backend::errors::{already_there, check_rename, nothing_at, root_stays};
-use simrecorder_core::{ErrorKind, Key, NodeKind, Result};
+use simrecorder_core::backend::errors::{
+    already_there, check_rename, is_of_one_node, nothing_at, root_stays,
+};
+use simrecorder_core::{Key, NodeKind, Result};
 
 use crate::columns::changes::{StorageChanges, set_document};
 use crate::format::array_format::ArrayFormat;
@@ -23,9 +25,7 @@ impl Recording {
         match changes.node(key, &path) {
             Ok(None) => return Err(nothing_at("remove")),
             // What cannot be read can be removed.
-            Err(error) if !matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::Unsupported) => {
-                return Err(error);
-            }
+            Err(error) if !is_of_one_node(&error) => return Err(error),
             _ => {}
         }
         changes.push(Change::ErasePath { path });

@@ -1,4 +1,4 @@
-//! Forks: what a child may use of what it inherits, and what it makes anew.
+//! Forks: what a child may use of what it inherits, and what it makes again.
 //!
 //! A fork copies the memory of a process, and of its threads only the one that forks. In the child,
 //! a lock that another thread held is held for ever, what that thread was changing is half changed,
@@ -6,7 +6,7 @@
 //!
 //! - what belongs to open recordings is a [`ProcessLocal`], which gives the child an error in its
 //!   place, and which the child never drops;
-//! - what the process has once is a [`PerProcess`], which the child makes anew, or is changed in work
+//! - what the process has once is a [`PerProcess`], which the child makes again, or is changed in work
 //!   that is [`uninterrupted()`], for which a fork waits;
 //! - a file lock is [`NotInherited`], so that it ends with the process that took it.
 //!
@@ -171,7 +171,7 @@ fn watch_forks() {
         uninterrupted::release(|_| {});
     }
     extern "C" fn in_child() {
-        // Only one thread is left, and the handlers of whoever forked it were registered.
+        // Only one thread is left, and the handlers of its parent were registered.
         STATE.store(DONE, Ordering::Relaxed);
         GENERATION.fetch_add(1, Ordering::Relaxed);
         uninterrupted::release(descriptors::give_up);

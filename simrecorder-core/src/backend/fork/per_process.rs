@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicPtr, Ordering};
 
 use super::{generation, watch_forks};
 
-/// A value that each process has once: made when it is first needed, and anew in a forked child,
+/// A value that each process has once: made when it is first needed, and again in a forked child,
 /// whatever threads of the parent were doing to theirs.
 pub struct PerProcess<T: 'static> {
     current: AtomicPtr<Made<T>>,

@@ -21,7 +21,7 @@ thread_local! {
 }
 
 /// Does `work`, which no fork interrupts: for what belongs to the whole process and cannot be made
-/// anew in a child, such as the state of a C library. The child finds it whole.
+/// again in a child, such as the state of a C library. The child finds it whole.
 ///
 /// It excludes no other threads. It may be nested, and must not take long, since a fork waits for it.
 pub fn uninterrupted<T>(work: impl FnOnce() -> T) -> T {

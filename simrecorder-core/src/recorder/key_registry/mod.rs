@@ -59,7 +59,7 @@ enum RegisteredNode {
 enum Existing {
     /// It is used as it is.
     Use,
-    /// It is described anew, as far as that can change.
+    /// It is described again, as far as that can change.
     Describe,
 }
 
@@ -355,8 +355,8 @@ impl KeyRegistry {
             return Ok(());
         }
         // What is in the queues is going to change what the stores have.
-        for pipeline in self.stores.healthy() {
-            pipeline.send_barrier(BarrierKind::Flush).wait(None);
+        for (_, barrier) in self.stores.send_barriers(&BarrierKind::Flush) {
+            barrier.wait(None);
         }
         let room = self.stores.reserve(CHANGE_BYTES, self.stores.when_full())?;
         let _nodes = self.nodes.lock();

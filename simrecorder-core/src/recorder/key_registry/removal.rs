@@ -100,14 +100,10 @@ impl KeyRegistry {
 
     /// Waits until every store has done it. It is done if one of them had the key.
     fn change_all(&self, kind: &BarrierKind) -> Result<()> {
-        let pipelines: Vec<_> = self.stores.healthy().collect();
-        let send =
-            |pipeline| crate::recorder::pipeline::Pipeline::send_barrier(pipeline, kind.clone());
-        let barriers: Vec<_> = pipelines.iter().copied().map(send).collect();
         let mut missing = None;
         let mut is_done = false;
         let mut refusal: Option<Error> = None;
-        for (pipeline, barrier) in pipelines.iter().zip(barriers) {
+        for (pipeline, barrier) in self.stores.send_barriers(kind) {
             match barrier.wait(None).unwrap_or(Ok(())) {
                 Ok(()) => is_done = true,
                 // Kept by its pipeline.
