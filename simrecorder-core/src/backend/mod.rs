@@ -32,7 +32,9 @@ pub use ragged::{count_records, read_fixed, read_ragged, read_record_ends};
 pub use record_log::{
     Format, HEADER_LEN, Position, Record, Scanned, Sealed, generation, scan, u32_at, u64_at,
 };
-pub use rows::{Gathered, RowSize, Rows, RowsRef, count_rows, read_frames, write_frame};
+pub use rows::{
+    FrameSize, Gathered, RowSize, Rows, RowsRef, count_rows, frame_sizes, read_frames, write_frame,
+};
 pub use writer_lock::{LOCK_PATIENCE, WriterLock, holder};
 
 use std::hash::{BuildHasher, Hasher, RandomState};

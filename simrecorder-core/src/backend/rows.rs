@@ -230,11 +230,33 @@ pub fn read_frames(tail: &[u8], first: u64, size: RowSize) -> Result<Rows> {
 
 /// How many rows a tail holds, whose first row has the index `first`.
 pub fn count_rows(tail: &[u8], first: u64) -> Result<u64> {
-    Frames {
+    let frames = frame_sizes(tail, first)?;
+    Ok(frames.iter().map(|frame| frame.rows).sum())
+}
+
+/// The sizes of the frames of a tail whose first row has the index `first`.
+pub fn frame_sizes(tail: &[u8], first: u64) -> Result<Vec<FrameSize>> {
+    let frames = Frames {
         rest: tail,
         next: first,
-    }
-    .try_fold(0, |count, frame| Ok(count + frame?.count))
+    };
+    let size = |frame: Result<Frame<'_>>| {
+        let Frame { count, checked, .. } = frame?;
+        Ok(FrameSize {
+            rows: count,
+            bytes: (checked.len() + CHECKSUM_BYTES) as u64,
+        })
+    };
+    frames.map(size).collect()
+}
+
+/// How large a frame of a tail is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FrameSize {
+    /// How many rows it has.
+    pub rows: u64,
+    /// How many bytes it takes, its header and checksum included.
+    pub bytes: u64,
 }
 
 struct Frame<'a> {

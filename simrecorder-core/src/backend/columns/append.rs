@@ -8,7 +8,8 @@ use crate::backend::columns::column::{Column, ColumnFormat};
 use crate::backend::columns::read::{read_all, read_rows};
 use crate::backend::columns::sink::{ColumnSink, Cut};
 use crate::backend::columns::source::ColumnSource;
-use crate::backend::rows::{Gathered, RowSize, Rows, RowsRef};
+use crate::backend::columns::tiers::Tiers;
+use crate::backend::rows::{FrameSize, Gathered, RowSize, Rows, RowsRef};
 use crate::error::{Error, ErrorKind, Result};
 use crate::store::commit::Batch;
 
@@ -228,6 +229,7 @@ impl<F: ColumnFormat> ColumnAppend<F> {
         });
         self.column.stored = stored.min(len);
         self.column.len = self.column.stored;
+        self.column.frames.clear();
         let kept = tail.as_rows_ref().slice(0, len - self.column.stored, size);
         self.push(NewRows::Owned(kept.to_rows()))
     }
@@ -253,38 +255,77 @@ impl<F: ColumnFormat> ColumnAppend<F> {
             true => len,
             false => self.column.format.stored_of(len, before, new_bytes),
         };
-        if let Some(encoded) = self.encoded.take() {
+        let frames = if let Some(encoded) = self.encoded.take() {
             let array = sink.open(&self.column)?;
             sink.set_stored(&array, stored, None)?;
             for (indices, chunk) in &encoded.chunks {
                 sink.write_chunk(&array, indices, chunk, true)?;
             }
+            Vec::new()
         } else if stored == before {
-            self.append_tail(sink)?;
+            self.append_tail(sink)?
         } else {
-            self.write_rows(sink, stored)?;
-        }
+            self.write_rows(sink, stored)?
+        };
         Ok(Column {
             stored,
             len,
+            frames: match sink.replaces_tail_end() {
+                true => frames,
+                false => Vec::new(),
+            },
             ..self.column
         })
     }
 
-    /// Writes the new rows after those of the tail.
-    fn append_tail<S: ColumnSink<Format = F>>(&self, sink: &mut S) -> Result<()> {
+    /// Writes the new rows after those of the tail, whose last frames may become one with them. Returns
+    /// the frames of the tail.
+    fn append_tail<S: ColumnSink<Format = F>>(&self, sink: &mut S) -> Result<Vec<FrameSize>> {
         let column = &self.column;
         if self.cut.is_some() {
             sink.clear_tail(column);
             let array = sink.open(column)?;
             sink.set_stored(&array, column.stored, self.cut)?;
         }
-        append_frames(sink, column, self.new_runs());
-        Ok(())
+        let new = self.new.iter().map(NewRows::count);
+        let mut tiers = match sink.replaces_tail_end() {
+            true => Tiers::new(&column.frames, new.clone()),
+            false => Tiers::unmerged(&column.frames, new.clone()),
+        };
+        let mut replaced = &column.frames[tiers.kept..];
+        let mut old = Rows::default();
+        if !replaced.is_empty() {
+            let first = column.len - replaced.iter().map(|frame| frame.rows).sum::<u64>();
+            let array = sink.open(column)?;
+            match array.read_tail_end(first, bytes_of(replaced)) {
+                Ok(rows) => old = rows,
+                // A damaged frame is an error for those that read its rows.
+                Err(error) if error.kind() == ErrorKind::Corrupt => {
+                    tiers = Tiers::unmerged(&column.frames, new);
+                    replaced = &[];
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        let first = column.len - old.count;
+        let runs = [(first, old.as_rows_ref())].into_iter();
+        let runs: Vec<Run<'_>> = runs.chain(self.new_runs()).collect();
+        let mut frames = column.frames[..tiers.kept].to_vec();
+        let written = write_frames(column, &mut frames, &runs, tiers.written);
+        match bytes_of(replaced) {
+            0 if written.is_empty() => {}
+            0 => sink.append_tail(column, written),
+            bytes => sink.replace_tail_end(column, bytes, written),
+        }
+        Ok(frames)
     }
 
-    /// Writes all rows before `stored`, and the others to the tail.
-    fn write_rows<S: ColumnSink<Format = F>>(&self, sink: &mut S, stored: u64) -> Result<()> {
+    /// Writes all rows before `stored`, and the others to the tail. Returns the frames of the tail.
+    fn write_rows<S: ColumnSink<Format = F>>(
+        &self,
+        sink: &mut S,
+        stored: u64,
+    ) -> Result<Vec<FrameSize>> {
         let column = &self.column;
         let array = sink.open(column)?;
         let tail = self.read_tail(&array)?;
@@ -315,8 +356,13 @@ impl<F: ColumnFormat> ColumnAppend<F> {
             }
         }
         let others = Gathered::new(runs.iter().copied(), stored..u64::MAX, size);
-        append_frames(sink, column, [(stored, others.as_rows_ref())]);
-        Ok(())
+        let others = (stored, others.as_rows_ref());
+        let mut frames = Vec::new();
+        let written = write_frames(column, &mut frames, &[others], [others.1.count]);
+        if !written.is_empty() {
+            sink.append_tail(column, written);
+        }
+        Ok(frames)
     }
 
     /// Writes the chunks with the rows of `range`, which begins where a chunk does.
@@ -352,19 +398,30 @@ impl<F: ColumnFormat> ColumnAppend<F> {
     }
 }
 
-/// Adds runs to the tail, each as a frame.
-fn append_frames<'a, S: ColumnSink>(
-    sink: &mut S,
-    column: &Column<S::Format>,
-    runs: impl IntoIterator<Item = Run<'a>>,
-) {
-    let mut frames = Vec::new();
-    for (first, rows) in runs.into_iter().filter(|(_, rows)| rows.count > 0) {
-        column.layout().write_frame(&mut frames, first, rows);
+/// Writes frames of so many rows, out of runs of which the first begins where the first frame does,
+/// and adds their sizes to `sizes`.
+fn write_frames<'a, F: ColumnFormat>(
+    column: &Column<F>,
+    sizes: &mut Vec<FrameSize>,
+    runs: &[Run<'a>],
+    frames: impl IntoIterator<Item = u64>,
+) -> Vec<u8> {
+    let layout = column.layout();
+    let mut written = Vec::new();
+    let mut next = runs.first().map_or(0, |(first, _)| *first);
+    for rows in frames.into_iter().filter(|&rows| rows > 0) {
+        let (first, start) = (next, written.len());
+        next += rows;
+        let frame = Gathered::new(runs.iter().copied(), first..next, layout.row_size());
+        layout.write_frame(&mut written, first, frame.as_rows_ref());
+        let bytes = (written.len() - start) as u64;
+        sizes.push(FrameSize { rows, bytes });
     }
-    if !frames.is_empty() {
-        sink.append_tail(column, frames);
-    }
+    written
+}
+
+fn bytes_of(frames: &[FrameSize]) -> u64 {
+    frames.iter().map(|frame| frame.bytes).sum()
 }
 
 fn unfitting(message: &str) -> Error {

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::backend::columns::layout::ColumnLayout;
-use crate::backend::rows::RowsRef;
+use crate::backend::rows::{FrameSize, RowsRef};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::chunk::ChunkPolicy;
 use crate::model::dtype::DType;
@@ -65,15 +65,19 @@ pub struct Column<F> {
     pub stored: u64,
     /// How many rows there are.
     pub len: u64,
+    /// The frames of the tail, where a backend lets them be
+    /// [replaced](super::ColumnSink::replaces_tail_end).
+    pub frames: Vec<FrameSize>,
 }
 
 impl<F> Clone for Column<F> {
     fn clone(&self) -> Self {
-        let (path, format) = (Arc::clone(&self.path), Arc::clone(&self.format));
         Self {
-            path,
-            format,
-            ..*self
+            path: Arc::clone(&self.path),
+            format: Arc::clone(&self.format),
+            stored: self.stored,
+            len: self.len,
+            frames: self.frames.clone(),
         }
     }
 }
@@ -88,7 +92,14 @@ impl<F: ColumnFormat> Column<F> {
             format,
             stored,
             len: len.ok_or_else(too_long)?,
+            frames: Vec::new(),
         })
+    }
+
+    /// The same with the frames of its tail.
+    #[must_use]
+    pub fn with_frames(self, frames: Vec<FrameSize>) -> Self {
+        Self { frames, ..self }
     }
 
     /// What its rows are, and how they are cut into chunks.

@@ -15,6 +15,7 @@ mod sink;
 mod source;
 #[cfg(test)]
 mod tests;
+mod tiers;
 mod view;
 
 pub use append::EncodedRows;
@@ -29,4 +30,5 @@ pub use series::{
 };
 pub use sink::{ColumnSink, Cut};
 pub use source::{ColumnSource, read_chunks};
+pub use tiers::MAX_FRAMES;
 pub use view::{ColumnStore, ColumnView, SeriesView};

@@ -10,7 +10,7 @@ use super::*;
 use crate::backend::errors::shortened;
 use crate::backend::fork::ProcessLocal;
 use crate::backend::sync::Mutex;
-use crate::backend::{ChunkGrid, RowSize, Rows, RowsRef, read_frames, write_frame};
+use crate::backend::{ChunkGrid, RowSize, Rows, RowsRef, frame_sizes, read_frames, write_frame};
 use crate::error::{ErrorKind, Result};
 use crate::model::dtype::DType;
 use crate::model::key::Key;
@@ -65,6 +65,8 @@ struct Array {
     /// The elements, if they are not in chunks.
     elements: Vec<u8>,
     tail: Vec<u8>,
+    /// All bytes that were ever written to the tail.
+    tail_written: usize,
 }
 
 type Arrays = BTreeMap<Arc<str>, Array>;
@@ -193,7 +195,20 @@ impl ColumnSink for Changes<'_> {
     }
 
     fn append_tail(&mut self, column: &Column<MemoryFormat>, frames: Vec<u8>) {
-        self.array(column).tail.extend(frames);
+        let array = self.array(column);
+        array.tail_written += frames.len();
+        array.tail.extend(frames);
+    }
+
+    fn replaces_tail_end(&self) -> bool {
+        true
+    }
+
+    fn replace_tail_end(&mut self, column: &Column<MemoryFormat>, bytes: u64, frames: Vec<u8>) {
+        let array = self.array(column);
+        array.tail_written += frames.len();
+        array.tail.truncate(array.tail.len() - bytes as usize);
+        array.tail.extend(frames);
     }
 
     fn clear_tail(&mut self, column: &Column<MemoryFormat>) {
@@ -249,8 +264,11 @@ impl MemoryStore {
             let path: Arc<str> = number.to_string().into();
             let array = arrays.get(&path).cloned().unwrap_or_default();
             let tail = read_frames(&array.tail, array.stored, format.layout.row_size())?;
+            let frames = frame_sizes(&array.tail, array.stored)?;
+            assert!(frames.len() <= MAX_FRAMES);
+            let column = Column::new(path, format, array.stored, tail.count)?;
             Ok(ColumnView {
-                column: Column::new(path, format, array.stored, tail.count)?,
+                column: column.with_frames(frames),
                 version: array.cuts.len(),
             })
         });
@@ -369,7 +387,12 @@ fn check(view: &dyn ArrayView, numbers: &[u64]) -> Result<()> {
 
 #[derive(Clone, Debug)]
 enum Step {
-    Append { count: u64, prepared: bool },
+    Append {
+        count: u64,
+        prepared: bool,
+    },
+    /// Records that each come in a batch of their own.
+    AppendEach(u64),
     Truncate(u64),
 }
 
@@ -377,7 +400,8 @@ fn steps() -> impl Strategy<Value = Vec<(Vec<Step>, bool)>> {
     let step = prop_oneof![
         3 => (0..12_u64, any::<bool>())
             .prop_map(|(count, prepared)| Step::Append { count, prepared }),
-        1 => (0..40_u64).prop_map(Step::Truncate),
+        1 => (0..200_u64).prop_map(Step::AppendEach),
+        1 => prop_oneof![0..40_u64, 0..600_u64].prop_map(Step::Truncate),
     ];
     // Some changes in each commit, and whether tails are folded after it.
     prop::collection::vec((prop::collection::vec(step, 0..4), any::<bool>()), 1..10)
@@ -393,7 +417,12 @@ fn stores() -> impl Strategy<Value = MemoryStore> {
         any::<bool>().prop_map(|by_chunk| {
             MemoryStore::new(Schema::array::<u64>([3, 2]), &[4, 2, 2], by_chunk)
         }),
-        Just(()).prop_map(|()| MemoryStore::new(Schema::text(), &[4], true)),
+        prop_oneof![Just(4), Just(2000)].prop_map(|rows| MemoryStore::new(
+            Schema::text(),
+            &[rows],
+            true
+        )),
+        Just(()).prop_map(|()| MemoryStore::new(Schema::scalar::<u64>(), &[2000], true)),
         Just(()).prop_map(|()| MemoryStore::new(Schema::ragged::<u64>([]), &[5], true)),
     ]
 }
@@ -428,6 +457,16 @@ proptest! {
                                 false => None,
                             };
                             series.append(Arc::new(batch), prepared)?;
+                        }
+                        Step::AppendEach(count) => {
+                            for number in next..next + count {
+                                let new = records(&store.schema, &[number]);
+                                let start = numbers.len() as u64;
+                                let batch = Batch::new(store.key.clone(), start, new);
+                                series.append(Arc::new(batch), None)?;
+                                numbers.push(number);
+                            }
+                            next += count;
                         }
                         Step::Truncate(len) => {
                             series.truncate(sink, len)?;
@@ -526,6 +565,41 @@ fn encoded_records_follow_stored_ones_and_are_alone_in_their_commit() {
         append_encoded(7, false).unwrap_err().kind(),
         ErrorKind::Internal
     );
+}
+
+#[test]
+fn a_series_that_is_committed_to_record_by_record_has_few_frames_and_writes_little() {
+    const COMMITS: u64 = 100_000;
+    let store = MemoryStore::new(Schema::scalar::<u64>(), &[1 << 20], true);
+    let store = Arc::new(ProcessLocal::new(store));
+    let this = store.get("test").unwrap();
+    let mut cache = SeriesCache::new();
+    let columns = this.columns().map(|view| Ok(view.column)).unwrap();
+    let stored = Series {
+        kind: Kind::Array,
+        columns,
+    };
+    for number in 0..COMMITS {
+        let batch = Batch::new(this.key.clone(), number, records(&this.schema, &[number]));
+        let mut series = SeriesChanges::default();
+        let appended = series
+            .series(&this.key, &cache, || Ok(stored.clone()))
+            .unwrap();
+        appended.append(Arc::new(batch), None).unwrap();
+        let mut arrays = this.arrays.lock();
+        cache.extend(series.finish(&mut Changes(&mut arrays)).unwrap());
+    }
+    let view = MemoryStore::view(&store, &this.key).unwrap().unwrap();
+    check(&*view, &(0..COMMITS).collect::<Vec<_>>()).unwrap();
+    let array = &this.arrays.lock()["1"];
+    assert!(frame_sizes(&array.tail, 0).unwrap().len() <= MAX_FRAMES);
+    // Each record once for each tier, of which there are five, and the frames around them.
+    assert!(
+        array.tail_written < COMMITS as usize * (5 * 8 + 2 * 28),
+        "{}",
+        array.tail_written
+    );
+    assert!(array.tail.len() < COMMITS as usize * 8 + MAX_FRAMES * 28);
 }
 
 #[test]

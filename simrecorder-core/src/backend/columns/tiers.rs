@@ -1,0 +1,123 @@
+//! Which frames of a tail become one.
+//!
+//! A tail gets a frame with each commit, and reading it, loading it and keeping it in memory would cost
+//! more with each of them. So frames are merged in tiers, by their number of rows: a frame of up to 15
+//! rows is of the first tier, one of up to 255 of the second, and so on. Sixteen frames of a tier become
+//! one of the next, and a frame of a higher tier takes in those of lower ones before it. Tiers then never
+//! rise towards the end of a tail, none has more than 15 frames, and each row is written at most once for
+//! each tier.
+
+use crate::backend::rows::FrameSize;
+
+/// A tail has no more frames than this, where a backend can replace them.
+pub const MAX_FRAMES: usize = 256;
+
+/// So many frames of a tier become one of the next.
+const FAN_OUT: usize = 16;
+
+/// The frames of a tail after a commit.
+#[derive(Debug)]
+pub(super) struct Tiers {
+    /// So many of the frames before the commit stay as they are.
+    pub(super) kept: usize,
+    /// How many rows each frame has that is written after those.
+    pub(super) written: Vec<u64>,
+}
+
+impl Tiers {
+    /// The frames after a commit that adds frames of so many rows to a tail.
+    pub(super) fn new(old: &[FrameSize], new: impl Iterator<Item = u64> + Clone) -> Self {
+        let rows: u64 = old.iter().map(|frame| frame.rows).chain(new.clone()).sum();
+        // There is nothing to gain: each frame has a row.
+        if rows <= MAX_FRAMES as u64 {
+            return Self::unmerged(old, new);
+        }
+        let mut frames = Vec::new();
+        for rows in old.iter().map(|frame| frame.rows).chain(new) {
+            push(&mut frames, rows);
+        }
+        let as_before = frames.iter().zip(old);
+        let kept = as_before.take_while(|(rows, old)| **rows == old.rows);
+        let kept = kept.count();
+        Self {
+            kept,
+            written: frames.split_off(kept),
+        }
+    }
+
+    /// The same with each frame as it came.
+    pub(super) fn unmerged(old: &[FrameSize], new: impl Iterator<Item = u64>) -> Self {
+        Self {
+            kept: old.len(),
+            written: new.collect(),
+        }
+    }
+}
+
+fn tier(rows: u64) -> u32 {
+    rows.max(1).ilog(FAN_OUT as u64)
+}
+
+/// Adds a frame to those of a tail, which may become one with it.
+fn push(frames: &mut Vec<u64>, mut rows: u64) {
+    loop {
+        // Those of lower tiers, and those of its own if there are enough.
+        let own = tier(rows);
+        let same = frames.iter().rev();
+        let same = same.take_while(|&&rows| tier(rows) <= own).count();
+        let lower = frames.iter().rev();
+        let lower = lower.take_while(|&&rows| tier(rows) < own).count();
+        let merged = match same - lower + 1 >= FAN_OUT {
+            true => same,
+            false => lower,
+        };
+        let rest = frames.len() - merged;
+        rows += frames.drain(rest..).sum::<u64>();
+        if merged == 0 {
+            frames.push(rows);
+            return;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn frames(rows: &[u64]) -> Vec<FrameSize> {
+        rows.iter()
+            .map(|&rows| FrameSize { rows, bytes: 0 })
+            .collect()
+    }
+
+    proptest! {
+        #[test]
+        fn any_tail_has_few_frames_and_rows_are_written_once_for_each_tier(
+            commits in prop::collection::vec(prop_oneof![
+                20 => Just(1_u64), 5 => 1..40_u64, 1 => 1..100_000_u64,
+            ], 0..2000),
+        ) {
+            let (mut tail, mut all, mut written) = (Vec::new(), 0, 0);
+            for rows in commits {
+                let tiers = Tiers::new(&frames(&tail), std::iter::once(rows));
+                tail.truncate(tiers.kept);
+                written += tiers.written.iter().sum::<u64>();
+                tail.extend(tiers.written);
+                all += rows;
+                prop_assert_eq!(tail.iter().sum::<u64>(), all);
+                prop_assert!(tail.len() <= MAX_FRAMES);
+            }
+            prop_assert!(written <= all * (1 + u64::from(tier(all))));
+        }
+    }
+
+    #[test]
+    fn a_long_tail_of_single_rows_is_merged_at_once() {
+        let tiers = Tiers::new(&frames(&vec![1; 100_000]), std::iter::once(1));
+        assert_eq!(tiers.kept, 0);
+        assert!(tiers.written.len() <= MAX_FRAMES);
+        assert_eq!(tiers.written.iter().sum::<u64>(), 100_001);
+    }
+}
