@@ -13,9 +13,10 @@
 //! 4 append tail   array, bytes
 //! 5 clear tail    array
 //! 6 recording     id
+//! 7 replace end   array, how many bytes of its tail go as a `u64`, bytes
 //! ```
 //!
-//! The last one says whose journal it is. It stands first, in a record of its own, if the
+//! `recording` says whose journal it is. It stands first, in a record of its own, if the
 //! recording has an id.
 
 use simrecorder_core::backend::{self, Format, Position, Sealed, u32_at, u64_at};
@@ -36,6 +37,7 @@ const ERASE_PATH: u8 = 3;
 const APPEND_TAIL: u8 = 4;
 const CLEAR_TAIL: u8 = 5;
 const RECORDING: u8 = 6;
+const REPLACE_TAIL_END: u8 = 7;
 
 /// A record in the making.
 #[derive(Debug, Default)]
@@ -63,6 +65,15 @@ impl Record {
                 self.named(ERASE_PATH, path);
             }
             Change::AppendTail { array, bytes } => self.append_tail(array, bytes),
+            Change::ReplaceTailEnd {
+                array,
+                dropped,
+                bytes,
+            } => {
+                self.named(REPLACE_TAIL_END, array);
+                self.0.extend(&dropped.to_le_bytes());
+                self.data(bytes);
+            }
             Change::ClearTail { array } => self.named(CLEAR_TAIL, array),
         }
     }
@@ -106,12 +117,31 @@ pub(crate) fn ops(record: &Sealed) -> Result<Vec<Op<'_>>> {
 /// A change as it stands in a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Op<'a> {
-    Set { key: &'a str, value: Data<'a> },
-    Erase { key: &'a str },
-    ErasePath { path: &'a str },
-    AppendTail { array: &'a str, bytes: Data<'a> },
-    ClearTail { array: &'a str },
-    Recording { id: &'a str },
+    Set {
+        key: &'a str,
+        value: Data<'a>,
+    },
+    Erase {
+        key: &'a str,
+    },
+    ErasePath {
+        path: &'a str,
+    },
+    AppendTail {
+        array: &'a str,
+        bytes: Data<'a>,
+    },
+    ReplaceTailEnd {
+        array: &'a str,
+        dropped: u64,
+        bytes: Data<'a>,
+    },
+    ClearTail {
+        array: &'a str,
+    },
+    Recording {
+        id: &'a str,
+    },
 }
 
 /// Bytes in a record, and where in the journal they are.
@@ -136,7 +166,7 @@ pub(crate) fn decode(
     let mut ops = Vec::new();
     while reader.at < payload.len() {
         let code = reader.take(1)?[0];
-        if !(SET..=RECORDING).contains(&code) {
+        if !(SET..=REPLACE_TAIL_END).contains(&code) {
             let message = format!("the journal holds a change of unknown kind {code}");
             return Err(Error::new(ErrorKind::Unsupported, "open", message));
         }
@@ -156,6 +186,11 @@ pub(crate) fn decode(
                 bytes: reader.data()?,
             },
             CLEAR_TAIL => Op::ClearTail { array: name },
+            REPLACE_TAIL_END => Op::ReplaceTailEnd {
+                array: name,
+                dropped: u64_at(reader.take(8)?, 0),
+                bytes: reader.data()?,
+            },
             _ => Op::Recording { id: name },
         });
     }
@@ -230,6 +265,11 @@ mod tests {
             Change::ClearTail {
                 array: String::new(),
             },
+            Change::ReplaceTailEnd {
+                array: "b".into(),
+                dropped: 2,
+                bytes: Bytes::from_static(b"45"),
+            },
         ]
     }
 
@@ -264,7 +304,10 @@ mod tests {
                 count += 1;
                 let ops = decode(payload, offset, |_| Ok(()))?;
                 for op in ops {
-                    if let Op::Set { value, .. } | Op::AppendTail { bytes: value, .. } = op {
+                    if let Op::Set { value, .. }
+                    | Op::AppendTail { bytes: value, .. }
+                    | Op::ReplaceTailEnd { bytes: value, .. } = op
+                    {
                         let at = usize::try_from(value.offset).unwrap();
                         assert_eq!(&bytes[at..at + value.bytes.len()], value.bytes);
                     }
@@ -283,12 +326,16 @@ mod tests {
         changes().iter().for_each(|change| record.push(change));
         let sealed = record.seal(FORMAT.encode_header(0).1);
         let ops = ops(&sealed).unwrap();
-        assert_eq!(ops.len(), 5);
+        assert_eq!(ops.len(), 6);
         assert!(matches!(ops[0], Op::Set { key: "a/zarr.json", value } if value.bytes == b"{}"));
         assert_eq!(ops[1], Op::Erase { key: "a/c/0" });
         assert_eq!(ops[2], Op::ErasePath { path: "" });
         assert!(matches!(ops[3], Op::AppendTail { array: "ä", bytes } if bytes.bytes == b"123"));
         assert_eq!(ops[4], Op::ClearTail { array: "" });
+        assert!(matches!(
+            ops[5],
+            Op::ReplaceTailEnd { array: "b", dropped: 2, bytes } if bytes.bytes == b"45"
+        ));
 
         let id = RecordingId::random();
         let sealed = Record::of_recording(&id).seal(FORMAT.encode_header(0).1);

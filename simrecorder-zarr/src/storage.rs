@@ -35,6 +35,12 @@ pub(crate) enum Change {
     MovePath { from: String, to: String },
     /// Adds bytes to the end of the tail of an array, which is empty at first.
     AppendTail { array: String, bytes: Bytes },
+    /// Replaces the last `dropped` bytes of the tail of an array, which has so many, by others.
+    ReplaceTailEnd {
+        array: String,
+        dropped: u64,
+        bytes: Bytes,
+    },
     /// Removes the tail of an array; nothing happens if there is none.
     ClearTail { array: String },
 }
@@ -52,6 +58,8 @@ pub(crate) trait Snapshot {
 
     /// The bytes of the tail of an array; empty if it has none.
     fn tail(&self, array: &str) -> Result<Vec<u8>>;
+    /// The last `bytes` bytes of the tail of an array, or all of it if it has fewer.
+    fn tail_end(&self, array: &str, bytes: u64) -> Result<Vec<u8>>;
     /// The paths of all arrays that have a tail.
     fn tails(&self) -> Result<Vec<String>>;
     /// The distinct names that follow `path/` in the keys of entries and have something below

@@ -141,6 +141,12 @@ impl ZarrDataStore {
         })
     }
 
+    /// What all handles on the recording share.
+    #[cfg(test)]
+    pub(crate) fn recording(&self) -> &Recording {
+        self.recording.constants()
+    }
+
     /// The path of the recording.
     pub fn path(&self) -> &Path {
         &self.recording.constants().path

@@ -4,3 +4,5 @@
 pub(crate) mod changes;
 pub(crate) mod encoded;
 pub(crate) mod reading;
+#[cfg(test)]
+mod tests;

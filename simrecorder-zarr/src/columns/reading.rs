@@ -5,7 +5,7 @@ use std::ops::Range;
 use bytes::Bytes;
 use simrecorder_core::backend::columns::{self, ColumnFormat, ColumnSource, ColumnView};
 use simrecorder_core::backend::errors::{replaced, shortened};
-use simrecorder_core::backend::{Rows, count_rows, read_frames};
+use simrecorder_core::backend::{Rows, frame_sizes, read_frames};
 use simrecorder_core::{Error, ErrorKind, Region, Result};
 
 use crate::format::array_format::{ArrayFormat, FormatCache};
@@ -39,7 +39,9 @@ pub(crate) fn open_column(
         return Err(corrupt("the array of a series has no axis"));
     };
     let format = formats.get(document)?;
-    Column::new(path, format, stored, count_rows(tail, stored)?)
+    let frames = frame_sizes(tail, stored)?;
+    let rows = frames.iter().map(|frame| frame.rows).sum();
+    Ok(Column::new(path, format, stored, rows)?.with_frames(frames))
 }
 
 /// The array at `path`, which has a document, as a snapshot shows it.
@@ -129,6 +131,16 @@ impl ColumnSource for OpenArray<'_> {
         let stored = stored.first().copied().ok_or_else(shortened)?;
         let rows = read_frames(&tail, stored, format.layout().row_size())?;
         Ok((stored, rows))
+    }
+
+    fn read_tail_end(&self, first: u64, bytes: u64) -> Result<Rows> {
+        let Column { path, format, .. } = &self.column;
+        let mut tail = Vec::new();
+        self.storage.read(&mut |snapshot| {
+            tail = snapshot.tail_end(path, bytes)?;
+            Ok(())
+        })?;
+        read_frames(&tail, first, format.layout().row_size())
     }
 
     /// In arrays that simrecorder wrote, all chunks are there: other software leaves out those that

@@ -69,7 +69,8 @@ fn busy(path: &Path) -> (DirectoryStorage, Model) {
         vec![
             set("a-b/zarr.json", vec![4; 5000]),
             chunk("a/c/1", "s"),
-            tail("a", "456"),
+            tail_end("a", 1, "34"),
+            tail("a", "56"),
         ],
     ];
     let mut model = Model::new();

@@ -169,6 +169,8 @@ fn any_change() -> impl Strategy<Value = Change> {
         2 => path().prop_map(erase_path),
         3 => (path(), bytes()).prop_map(|(array, bytes)| tail(array, bytes)),
         1 => path().prop_map(clear),
+        2 => (path(), 0..40_u64, bytes())
+            .prop_map(|(array, dropped, bytes)| tail_end(array, dropped, bytes)),
     ]
 }
 

@@ -183,17 +183,21 @@ impl Overlay {
         }
     }
 
-    pub(super) fn tail(&self, array: &str, path: &Path) -> Result<Vec<u8>> {
+    /// The last `count` bytes of a tail, or all of it if it has fewer.
+    pub(super) fn tail(&self, array: &str, count: u64, path: &Path) -> Result<Vec<u8>> {
         let mut bytes = Vec::new();
         let Some(tail) = self.tails.get(array) else {
             return Ok(bytes);
         };
-        bytes.reserve_exact(usize::try_from(tail.length).unwrap_or(0));
+        bytes.reserve_exact(usize::try_from(tail.length.min(count)).unwrap_or(0));
+        let mut skipped = tail.length.saturating_sub(count);
         for piece in &tail.pieces {
+            let skip = skipped.min(piece.length());
+            skipped -= skip;
             match *piece {
-                Piece::Inline(ref piece) => bytes.extend_from_slice(piece),
+                Piece::Inline(ref piece) => bytes.extend_from_slice(&piece[skip as usize..]),
                 Piece::InJournal { offset, length } => {
-                    self.read(offset, length, &mut bytes, path)?;
+                    self.read(offset + skip, length - skip, &mut bytes, path)?;
                 }
             }
         }
@@ -242,6 +246,14 @@ impl Overlay {
                 }
                 Op::ErasePath { path } => self.erase_path(path),
                 Op::AppendTail { array, bytes } => self.append_tail(array, bytes),
+                Op::ReplaceTailEnd {
+                    array,
+                    dropped,
+                    bytes,
+                } => {
+                    self.cut_tail(array, dropped);
+                    self.append_tail(array, bytes);
+                }
                 Op::ClearTail { array } => self.remove_tail(array),
                 Op::Recording { id } => self.recording = Some(RecordingId::of_text(id)),
             }
@@ -306,6 +318,22 @@ impl Overlay {
         }
     }
 
+    /// Takes bytes away from the end of a tail.
+    fn cut_tail(&mut self, array: &str, dropped: u64) {
+        let Some(tail) = self.tails.get_mut(array) else {
+            return;
+        };
+        let tail = Arc::make_mut(tail);
+        let (held, length, inline) = (tail.held(), tail.length, tail.inline);
+        tail.cut(dropped);
+        self.held -= held - tail.held();
+        self.tail_bytes -= length - tail.length;
+        self.inline_tails -= inline - tail.inline;
+        if tail.length == 0 {
+            self.remove_tail(array);
+        }
+    }
+
     fn remove_tail(&mut self, array: &str) {
         if let Some(tail) = self.tails.remove(array) {
             self.held -= tail.held() + OVERHEAD + array.len() as u64;
@@ -334,9 +362,38 @@ impl Tail {
         }
     }
 
+    fn cut(&mut self, mut dropped: u64) {
+        while dropped > 0
+            && let Some(last) = self.pieces.last_mut()
+        {
+            let cut = dropped.min(last.length());
+            dropped -= cut;
+            self.length -= cut;
+            match last {
+                Piece::Inline(bytes) => {
+                    bytes.truncate(bytes.len() - cut as usize);
+                    self.inline -= cut;
+                }
+                Piece::InJournal { length, .. } => *length -= cut,
+            }
+            if last.length() == 0 {
+                self.pieces.pop();
+            }
+        }
+    }
+
     /// The memory it takes, about.
     fn held(&self) -> u64 {
         self.inline + self.pieces.len() as u64 * PIECE
+    }
+}
+
+impl Piece {
+    fn length(&self) -> u64 {
+        match self {
+            Self::Inline(bytes) => bytes.len() as u64,
+            Self::InJournal { length, .. } => *length,
+        }
     }
 }
 

@@ -100,6 +100,14 @@ pub(super) fn tail(array: &str, bytes: impl Into<Bytes>) -> Change {
     }
 }
 
+pub(super) fn tail_end(array: &str, dropped: u64, bytes: impl Into<Bytes>) -> Change {
+    Change::ReplaceTailEnd {
+        array: array.into(),
+        dropped,
+        bytes: bytes.into(),
+    }
+}
+
 pub(super) fn erase(key: &str) -> Change {
     Change::Erase { key: key.into() }
 }
@@ -219,6 +227,19 @@ pub(super) fn apply_to_model(model: &mut Model, change: &Change) {
                     .entry(format!("tail:{array}"))
                     .or_default()
                     .extend_from_slice(bytes);
+            }
+        }
+        Change::ReplaceTailEnd {
+            array,
+            dropped,
+            bytes,
+        } => {
+            let name = format!("tail:{array}");
+            let mut tail = model.remove(&name).unwrap_or_default();
+            tail.truncate(tail.len().saturating_sub(*dropped as usize));
+            tail.extend_from_slice(bytes);
+            if !tail.is_empty() {
+                model.insert(name, tail);
             }
         }
         Change::ClearTail { array } => drop(model.remove(&format!("tail:{array}"))),

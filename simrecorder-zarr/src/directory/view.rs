@@ -38,7 +38,11 @@ impl Snapshot for View<'_> {
     }
 
     fn tail(&self, array: &str) -> Result<Vec<u8>> {
-        self.overlay.tail(array, &self.paths.journal)
+        self.overlay.tail(array, u64::MAX, &self.paths.journal)
+    }
+
+    fn tail_end(&self, array: &str, bytes: u64) -> Result<Vec<u8>> {
+        self.overlay.tail(array, bytes, &self.paths.journal)
     }
 
     fn tails(&self) -> Result<Vec<String>> {

@@ -253,6 +253,7 @@ impl Writer {
                 }
                 Change::ErasePath { path: name }
                 | Change::AppendTail { array: name, .. }
+                | Change::ReplaceTailEnd { array: name, .. }
                 | Change::ClearTail { array: name } => (name, true),
             };
             if !(name.is_empty() && may_be_root) {
@@ -295,7 +296,9 @@ impl Writer {
                 Change::ErasePath { path } | Change::MovePath { from: path, .. } => {
                     erased.push(path);
                 }
-                Change::AppendTail { .. } | Change::ClearTail { .. } => {}
+                Change::AppendTail { .. }
+                | Change::ReplaceTailEnd { .. }
+                | Change::ClearTail { .. } => {}
             }
             record.push(change);
         }
@@ -487,7 +490,7 @@ impl Writer {
             .replace_journal(&mut |writer| {
                 let mut record = Record::default();
                 for array in overlay.tails() {
-                    record.append_tail(array, &overlay.tail(array, &path)?);
+                    record.append_tail(array, &overlay.tail(array, u64::MAX, &path)?);
                     if record.len() >= batch {
                         writer.write(std::mem::take(&mut record))?;
                     }

@@ -101,7 +101,9 @@ pub(super) fn check(changes: &[Change]) -> Result<()> {
                 check_key(from)?;
                 check_key(to)?;
             }
-            Change::AppendTail { array, .. } | Change::ClearTail { array } => {
+            Change::AppendTail { array, .. }
+            | Change::ReplaceTailEnd { array, .. }
+            | Change::ClearTail { array } => {
                 if !is_array(array) {
                     return Err(invalid(array, MAX_KEY_BYTES - TAIL_KEY_EXTRA));
                 }
@@ -139,7 +141,9 @@ pub(super) fn size_of_changes(changes: &[Change]) -> u64 {
         .iter()
         .map(|change| match change {
             Change::Set { key, value } | Change::SetChunk { key, value } => key.len() + value.len(),
-            Change::AppendTail { array, bytes } => array.len() + bytes.len(),
+            Change::AppendTail { array, bytes } | Change::ReplaceTailEnd { array, bytes, .. } => {
+                array.len() + bytes.len()
+            }
             _ => 0,
         })
         .fold(0, |sum, size| sum + size as u64)
@@ -159,6 +163,14 @@ pub(super) fn apply(txn: &mut RwTxn<'_>, entries: Entries, changes: &[Change]) -
             // Its entries were copied before.
             Change::MovePath { from, .. } => erase_prefix(txn, entries, &prefix_of(from))?,
             Change::AppendTail { array, bytes } => append_tail(txn, entries, array, bytes)?,
+            Change::ReplaceTailEnd {
+                array,
+                dropped,
+                bytes,
+            } => {
+                cut_tail(txn, entries, array, *dropped)?;
+                append_tail(txn, entries, array, bytes)?;
+            }
             Change::ClearTail { array } => erase(txn, entries, &tail_prefix(array))?,
         }
     }
@@ -199,20 +211,16 @@ fn append_tail(
     }
     let mut key = tail_prefix(array);
     let prefix = key.len();
-    key.extend(u32::MAX.to_be_bytes());
-    let last = entries
-        .get_lower_than_or_equal_to(txn, &key)?
-        .filter(|(found, _)| found.len() == key.len() && found[..prefix] == key[..prefix]);
     let mut number = 0;
-    if let Some((found, part)) = last {
-        let last_number = part_number(&found[prefix..]);
-        if found.len() + part.len() + bytes.len() <= LEAF_PART_BYTES {
-            let part = [part, bytes].concat();
-            key[prefix..].copy_from_slice(&last_number.to_be_bytes());
-            return entries.put(txn, &key, &part);
+    if let Some((last, part)) = last_part(txn, entries, &key)? {
+        if last.len() + part.len() + bytes.len() <= LEAF_PART_BYTES {
+            let (last, part) = (last.to_vec(), [part, bytes].concat());
+            return entries.put(txn, &last, &part);
         }
-        number = last_number.checked_add(1).ok_or_else(too_many_parts)?;
+        let last = part_number(&last[prefix..]);
+        number = last.checked_add(1).ok_or_else(too_many_parts)?;
     }
+    key.extend(number.to_be_bytes());
     loop {
         let (part, rest) = bytes.split_at(bytes.len().min(PART_BYTES));
         key[prefix..].copy_from_slice(&number.to_be_bytes());
@@ -223,6 +231,39 @@ fn append_tail(
         bytes = rest;
         number = number.checked_add(1).ok_or_else(too_many_parts)?;
     }
+}
+
+/// Takes bytes away from the end of a tail.
+fn cut_tail(
+    txn: &mut RwTxn<'_>,
+    entries: Entries,
+    array: &str,
+    mut dropped: u64,
+) -> heed::Result<()> {
+    let prefix = tail_prefix(array);
+    while dropped > 0
+        && let Some((last, part)) = last_part(txn, entries, &prefix)?
+    {
+        let kept = (part.len() as u64).saturating_sub(dropped);
+        dropped -= part.len() as u64 - kept;
+        let (last, part) = (last.to_vec(), part[..kept as usize].to_vec());
+        match part.is_empty() {
+            true => drop(entries.delete(txn, &last)?),
+            false => entries.put(txn, &last, &part)?,
+        }
+    }
+    Ok(())
+}
+
+/// The last part of the tail whose parts have keys with this prefix.
+fn last_part<'a>(
+    txn: &'a RoTxn<'_, AnyTls>,
+    entries: Entries,
+    prefix: &[u8],
+) -> heed::Result<Option<(&'a [u8], &'a [u8])>> {
+    let end = [prefix, &u32::MAX.to_be_bytes()].concat();
+    let last = entries.get_lower_than_or_equal_to(txn, &end)?;
+    Ok(last.filter(|(key, _)| key.len() == end.len() && key.starts_with(prefix)))
 }
 
 fn part_number(bytes: &[u8]) -> u32 {
@@ -412,6 +453,30 @@ impl Snapshot for LmdbSnapshot<'_> {
             tail.extend_from_slice(bytes);
         }
         Ok(tail)
+    }
+
+    fn tail_end(&self, array: &str, bytes: u64) -> Result<Vec<u8>> {
+        if !is_array(array) {
+            return Ok(Vec::new());
+        }
+        let (from, to) = prefixed(&tail_prefix(array));
+        let failed = |error| self.failed(error).with_key(array);
+        let parts = self
+            .entries
+            .rev_range(self.txn, &range(&from, &to))
+            .map_err(failed)?;
+        let (mut found, mut left) = (Vec::new(), bytes);
+        for part in parts {
+            let (_, part) = part.map_err(failed)?;
+            let start = (part.len() as u64).saturating_sub(left) as usize;
+            left -= (part.len() - start) as u64;
+            found.push(&part[start..]);
+            if left == 0 {
+                break;
+            }
+        }
+        found.reverse();
+        Ok(found.concat())
     }
 
     fn tails(&self) -> Result<Vec<String>> {

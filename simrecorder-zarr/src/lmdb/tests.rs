@@ -313,6 +313,15 @@ impl Model {
             Change::AppendTail { array, bytes } => {
                 self.tails.entry(array.clone()).or_default().extend(bytes);
             }
+            Change::ReplaceTailEnd {
+                array,
+                dropped,
+                bytes,
+            } => {
+                let tail = self.tails.entry(array.clone()).or_default();
+                tail.truncate(tail.len().saturating_sub(*dropped as usize));
+                tail.extend(bytes);
+            }
             Change::ClearTail { array } => {
                 self.tails.remove(array);
             }
@@ -357,6 +366,8 @@ impl Model {
                 for path in paths() {
                     let tail = self.tails.get(&path).cloned().unwrap_or_default();
                     assert!(snapshot.tail(&path)? == tail, "tail of '{path}'");
+                    let end = &tail[tail.len().saturating_sub(1000)..];
+                    assert!(snapshot.tail_end(&path, 1000)? == end, "its end");
                     assert_eq!(snapshot.children(&path)?, self.children(&path), "'{path}'");
                 }
                 Ok(())
@@ -382,7 +393,7 @@ fn paths() -> Vec<String> {
 fn change() -> impl Strategy<Value = Change> {
     let bytes = (0..5usize, any::<u8>())
         .prop_map(|(size, byte)| Bytes::from(vec![byte; [0, 10, 900, 5000, 70_000][size]]));
-    (0..6, proptest::sample::select(paths()), bytes).prop_map(|(kind, path, bytes)| match kind {
+    (0..7, proptest::sample::select(paths()), bytes).prop_map(|(kind, path, bytes)| match kind {
         0 => Change::Set {
             key: format!("{path}/zarr.json").trim_matches('/').into(),
             value: bytes,
@@ -396,6 +407,11 @@ fn change() -> impl Strategy<Value = Change> {
         },
         3 => Change::ErasePath { path },
         4 => Change::AppendTail { array: path, bytes },
+        5 => Change::ReplaceTailEnd {
+            array: path,
+            dropped: bytes.first().map_or(3, |&byte| u64::from(byte) * 40),
+            bytes,
+        },
         _ => Change::ClearTail { array: path },
     })
 }

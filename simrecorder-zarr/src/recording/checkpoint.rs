@@ -87,7 +87,9 @@ fn size_of_change(change: &Change) -> usize {
     const PAGE: usize = 4096;
     match change {
         Change::Set { value, .. } | Change::SetChunk { value, .. } => value.len() + PAGE,
-        Change::AppendTail { bytes, .. } => bytes.len() + PAGE,
+        Change::AppendTail { bytes, .. } | Change::ReplaceTailEnd { bytes, .. } => {
+            bytes.len() + PAGE
+        }
         _ => PAGE,
     }
 }
