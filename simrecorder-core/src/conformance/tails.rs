@@ -195,21 +195,26 @@ pub fn many_slow_series_beside_a_fast_one_are_whole(harness: &dyn Harness) {
     });
 }
 
-/// A commit for every record: more of them than a chunk has records, and than a byte counts.
+/// A commit for every record: more of them than a tail may have frames, and than a chunk has
+/// records.
 pub fn series_of_many_tiny_commits_are_whole(harness: &dyn Harness) {
-    const COMMITS: u64 = 270;
+    const COMMITS: u64 = 700;
     let store = open(harness, OpenMode::CreateNew);
-    let policy = ChunkPolicy::records(100);
+    let rows = |records| ChunkPolicy::records(records);
     let schemas = [
+        ("n", Schema::scalar::<u64>().with_chunk_policy(rows(600))),
         (
-            "n",
-            Schema::scalar::<u64>().with_chunk_policy(policy.clone()),
+            "short",
+            Schema::scalar::<u64>().with_chunk_policy(rows(100)),
         ),
-        ("rows", Schema::ragged::<u64>([]).with_chunk_policy(policy)),
-        ("text", Schema::text()),
+        (
+            "rows",
+            Schema::ragged::<u64>([]).with_chunk_policy(rows(600)),
+        ),
+        ("text", Schema::text().with_chunk_policy(rows(650))),
     ];
     let of = |key: &str, i: u64| match key {
-        "n" => value(i),
+        "n" | "short" => value(i),
         "rows" => value(vec![i; i as usize % 3]),
         _ => value(i.to_string()),
     };
@@ -217,32 +222,38 @@ pub fn series_of_many_tiny_commits_are_whole(harness: &dyn Harness) {
         .iter()
         .map(|(key, schema)| declare(key, schema.clone()));
     commit(&store, declared.collect()).unwrap();
-    for i in 0..COMMITS {
-        let appends = schemas.iter().map(|(key, schema)| {
-            append(
-                &store,
-                key,
-                schema.clone(),
-                i,
-                std::slice::from_ref(&of(key, i)),
-            )
-        });
-        commit(&store, appends.collect()).unwrap();
-    }
-    let check = |view: View| {
-        let key = view.key().as_str().to_owned();
-        let expected: Vec<_> = (0..COMMITS).map(|i| of(&key, i)).collect();
-        check_view(&view, &expected);
+    let mut views = Vec::new();
+    let commit_until = |store: &_, range: std::ops::Range<u64>| {
+        for i in range {
+            let appends = schemas.iter().map(|(key, schema)| {
+                let record = of(key, i);
+                append(store, key, schema.clone(), i, std::slice::from_ref(&record))
+            });
+            commit(store, appends.collect()).unwrap();
+        }
     };
-    for (name, _) in &schemas {
-        check(store.series_view(&key(name)).unwrap());
+    let check = |view: &View| {
+        let key = view.key().as_str().to_owned();
+        let expected: Vec<_> = (0..view.shape()[0]).map(|i| of(&key, i)).collect();
+        check_view(view, &expected);
+    };
+    for start in (0..COMMITS).step_by(100) {
+        commit_until(&store, start..start + 100);
+        for (name, _) in &schemas {
+            let view = store.series_view(&key(name)).unwrap();
+            assert_eq!(view.shape(), [start + 100]);
+            views.push(view);
+        }
+        views.iter().for_each(check);
     }
     store.close().unwrap();
-    drop(store);
+    drop((views, store));
     check_reopened(harness, |reader| {
-        schemas
-            .iter()
-            .for_each(|(name, _)| check(reader.get_all(name).unwrap()));
+        for (name, _) in &schemas {
+            let view = reader.get_all(name).unwrap();
+            assert_eq!(view.shape(), [COMMITS]);
+            check(&view);
+        }
     });
 }
 
