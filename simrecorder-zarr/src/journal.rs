@@ -59,6 +59,8 @@ impl Record {
                 self.named(SET, key);
                 self.data(value);
             }
+            // Refused before it comes here.
+            Change::SetWritten { .. } => {}
             Change::Erase { key } => self.named(ERASE, key),
             // The entries are files at their new place before the record is written.
             Change::ErasePath { path } | Change::MovePath { from: path, .. } => {

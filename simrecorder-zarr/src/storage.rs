@@ -4,14 +4,18 @@
 
 use std::fmt;
 use std::fs::File;
+use std::io;
+use std::ops::Range;
 use std::os::unix::fs::FileExt;
-use std::path::PathBuf;
+use std::path::Path;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use simrecorder_core::backend::room;
-use simrecorder_core::{Error, Result};
+use simrecorder_core::{Error, ErrorKind, Result};
 
 use crate::format::recording_id::RecordingId;
+use crate::lmdb::NewExtent;
 
 /// One change of a commit.
 ///
@@ -24,6 +28,8 @@ pub(crate) enum Change {
     /// Writes a chunk of a series. It is either new, or replaces a chunk whose records it
     /// repeats, so it does no harm when it becomes visible before the rest of the commit.
     SetChunk { key: String, value: Bytes },
+    /// Writes an entry whose bytes were [written ahead](Storage::write_ahead).
+    SetWritten { key: String, bytes: WrittenAhead },
     /// Removes one entry; nothing happens if it is missing.
     Erase { key: String },
     /// Removes all entries below a path (`net/v` takes `net/v/…` and the tails of all arrays
@@ -43,6 +49,41 @@ pub(crate) enum Change {
     },
     /// Removes the tail of an array; nothing happens if there is none.
     ClearTail { array: String },
+}
+
+/// An encoded chunk, for an entry that a commit will write.
+#[derive(Clone, Debug)]
+pub(crate) enum Chunk {
+    Bytes(Bytes),
+    Written(WrittenAhead),
+}
+
+/// Bytes that are in the storage, and count when a commit names them. If none does, their space is used again.
+#[derive(Clone, Debug)]
+pub(crate) enum WrittenAhead {
+    InChunkFile(Arc<NewExtent>),
+}
+
+impl Chunk {
+    pub(crate) fn len(&self) -> usize {
+        match self {
+            Self::Bytes(bytes) => bytes.len(),
+            Self::Written(WrittenAhead::InChunkFile(extent)) => extent.len(),
+        }
+    }
+}
+
+impl Change {
+    /// Writes a chunk. `repeats` as for [`ColumnSink::write_chunk`].
+    ///
+    /// [`ColumnSink::write_chunk`]: simrecorder_core::backend::columns::ColumnSink::write_chunk
+    pub(crate) fn of_chunk(key: String, chunk: Chunk, repeats: bool) -> Self {
+        match chunk {
+            Chunk::Written(bytes) => Self::SetWritten { key, bytes },
+            Chunk::Bytes(value) if repeats => Self::SetChunk { key, value },
+            Chunk::Bytes(value) => Self::Set { key, value },
+        }
+    }
 }
 
 /// A consistent view of the storage: it shows whole commits only, and all reads through one
@@ -82,19 +123,28 @@ pub(crate) enum Entry<'a> {
     File(EntryFile),
 }
 
-/// An entry in a file of its own.
+/// An entry in a file, alone or among others.
 #[derive(Debug)]
 pub(crate) struct EntryFile {
-    pub(crate) file: File,
+    pub(crate) file: Arc<File>,
+    /// Where the entry begins.
+    pub(crate) offset: u64,
     pub(crate) len: usize,
-    pub(crate) path: PathBuf,
+    pub(crate) path: Arc<Path>,
 }
 
 impl EntryFile {
     /// Reads bytes from `offset` on into all of `out`.
     pub(crate) fn read_at(&self, offset: usize, out: &mut [u8]) -> Result<()> {
-        let read = self.file.read_exact_at(out, offset as u64);
-        read.map_err(|error| Error::io("read", &self.path, error))
+        let read = self.file.read_exact_at(out, self.offset + offset as u64);
+        read.map_err(|error| match error.kind() {
+            io::ErrorKind::UnexpectedEof => {
+                let message = "the file ends before an entry that it should hold";
+                Error::new(ErrorKind::Corrupt, "read", message)
+                    .with_key(self.path.display().to_string())
+            }
+            _ => Error::io("read", &self.path, error),
+        })
     }
 }
 
@@ -116,6 +166,20 @@ impl Entry<'_> {
                 let bytes = room(buffer, file.len)?;
                 file.read_at(0, bytes)?;
                 Ok(bytes)
+            }
+        }
+    }
+
+    /// A part of the bytes, which lies within them.
+    pub(crate) fn part(&self, range: Range<usize>) -> Result<Bytes> {
+        match self {
+            Self::Mapped(bytes) => Ok(Bytes::copy_from_slice(&bytes[range])),
+            Self::Memory(bytes) => Ok(bytes.slice(range)),
+            Self::File(file) => {
+                let mut bytes = Vec::new();
+                file.read_at(range.start, room(&mut bytes, range.len())?)?;
+                bytes.truncate(range.len());
+                Ok(bytes.into())
             }
         }
     }
@@ -142,6 +206,13 @@ pub(crate) trait Storage: fmt::Debug + Send + Sync {
     /// threads, and must not use any storage but through the snapshot.
     fn read(&self, read: &mut dyn FnMut(&dyn Snapshot) -> Result<()>) -> Result<()>;
 
+    /// Writes the bytes of an entry ahead of the commit that will set it, if that is better than to hand them
+    /// to the commit. Several threads do so at once, and beside a commit.
+    fn write_ahead(&self, key: &str, bytes: Bytes) -> Result<Chunk> {
+        let _ = key;
+        Ok(Chunk::Bytes(bytes))
+    }
+
     /// Applies all changes in their order. When it returns, all are visible to every process
     /// and durable as the storage's `Durability` says; when it fails, none is visible (but
     /// see [`Change::SetChunk`]). Fails with `ReadOnly` if opened read only.
@@ -157,6 +228,11 @@ pub(crate) trait Storage: fmt::Debug + Send + Sync {
     /// The id that the root group of a new recording must have, if the storage chose one.
     fn recording(&self) -> Option<&RecordingId> {
         None
+    }
+
+    /// What a reader of the recording must know beyond format 1: names for `requires`.
+    fn required_features(&self) -> &'static [&'static str] {
+        &[]
     }
 
     /// Whether commits are refused.

@@ -15,6 +15,7 @@ use simrecorder_core::{
     OpenMode, Prepared, Result, Schema, expand_home,
 };
 
+use crate::columns::changes::write_ahead;
 use crate::columns::encoded::{EncodedColumns, SeriesEncoding, fits};
 use crate::columns::reading::get;
 use crate::directory::DirectoryStorage;
@@ -288,7 +289,11 @@ impl DataStore for ZarrDataStore {
     }
 
     fn prepare(&self, batch: &Batch) -> Result<Option<Prepared>> {
-        prepare(&self.recording.get("prepare")?.planned, batch)
+        let recording = self.recording.get("prepare")?;
+        let path = node_path(&batch.key)?;
+        prepare(&recording.planned, batch, |format, indices, chunk| {
+            write_ahead(&*recording.storage, format, &path, indices, chunk)
+        })
     }
 
     fn commit(&self, commit: Commit) -> Result<()> {

@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use bytes::Bytes;
 use simrecorder_core::backend::columns::{ColumnSink, ColumnSource, Cut};
 use simrecorder_core::backend::errors::not_a_group;
 use simrecorder_core::{Attributes, Error, ErrorKind, Key, NodeKind, Result};
@@ -11,7 +10,7 @@ use crate::columns::reading::{Column, OpenArray, get};
 use crate::format::array_format::ArrayFormat;
 use crate::format::metadata::Document;
 use crate::format::node_path::{metadata_entry, node_path, parent_of_part};
-use crate::storage::{Change, Storage};
+use crate::storage::{Change, Chunk, Storage};
 
 /// The changes of the storage that a commit collects.
 pub(crate) struct StorageChanges<'a> {
@@ -140,6 +139,20 @@ impl<'a> StorageChanges<'a> {
     }
 }
 
+/// Writes a chunk of the array at `path` ahead of the commit, unless that was done or is no better.
+pub(crate) fn write_ahead(
+    storage: &dyn Storage,
+    format: &ArrayFormat,
+    path: &str,
+    indices: &[u64],
+    chunk: Chunk,
+) -> Result<Chunk> {
+    match chunk {
+        Chunk::Bytes(bytes) => storage.write_ahead(&format.chunk_entry(path, indices), bytes),
+        written => Ok(written),
+    }
+}
+
 /// The change that writes a document.
 pub(crate) fn set_document(path: &str, document: &Document) -> Change {
     Change::Set {
@@ -192,14 +205,13 @@ impl<'a> ColumnSink for StorageChanges<'a> {
         &mut self,
         to: &OpenArray<'a>,
         indices: &[u64],
-        chunk: &Bytes,
+        chunk: &Chunk,
         repeats: bool,
     ) -> Result<()> {
-        let (key, value) = (to.entry(indices), chunk.clone());
-        self.changes.push(match repeats {
-            true => Change::SetChunk { key, value },
-            false => Change::Set { key, value },
-        });
+        let Column { format, path, .. } = to.column();
+        let chunk = write_ahead(self.storage, format, path, indices, chunk.clone())?;
+        let change = Change::of_chunk(to.entry(indices), chunk, repeats);
+        self.changes.push(change);
         Ok(())
     }
 

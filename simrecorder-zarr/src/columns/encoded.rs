@@ -13,7 +13,7 @@ use simrecorder_core::backend::{Encoded, RowSize, StoredForm, parallel, read_rec
 use crate::columns::reading::{ArrayView, Column, OpenArray, get, read_column};
 use crate::format::array_format::ArrayFormat;
 use crate::format::metadata::Document;
-use crate::storage::Storage;
+use crate::storage::{Chunk, Storage};
 
 /// How the arrays of a series are cut into chunks and encoded: what a schema notes for a copy.
 #[derive(Debug)]
@@ -53,7 +53,7 @@ pub(crate) type EncodedColumns = Columns<EncodedRows<ArrayFormat>>;
 
 fn into_encoded(columns: EncodedColumns, len: u64) -> Encoded {
     let size = |rows: &EncodedRows<ArrayFormat>| -> usize {
-        let sizes = rows.chunks.iter().map(|(_, bytes)| bytes.len().max(PAGE));
+        let sizes = rows.chunks.iter().map(|(_, chunk)| chunk.len().max(PAGE));
         sizes.sum()
     };
     let bytes = match &columns {
@@ -95,7 +95,7 @@ struct ChunkReader<'a> {
     /// How many are read at a time.
     step: u64,
     bytes: usize,
-    chunks: Vec<(Vec<u64>, Bytes)>,
+    chunks: Vec<(Vec<u64>, Chunk)>,
 }
 
 impl<'a> ChunkReader<'a> {
@@ -147,7 +147,7 @@ impl<'a> ChunkReader<'a> {
         self.bytes = self.bytes.saturating_add(looked_up.saturating_mul(PAGE));
         for (indices, bytes) in read.into_iter().flatten() {
             self.bytes += bytes.len();
-            self.chunks.push((indices, bytes));
+            self.chunks.push((indices, Chunk::Bytes(bytes)));
         }
         Ok(())
     }

@@ -220,7 +220,9 @@ pub(super) fn apply_to_model(model: &mut Model, change: &Change) {
             Some(array) => array != path && !is_below(array, path),
             None => !is_below(key, path),
         }),
-        Change::MovePath { .. } => unreachable!("these tests move nothing"),
+        Change::MovePath { .. } | Change::SetWritten { .. } => {
+            unreachable!("these tests move nothing and write nothing ahead")
+        }
         Change::AppendTail { array, bytes } => {
             if !bytes.is_empty() {
                 model

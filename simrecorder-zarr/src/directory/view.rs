@@ -163,7 +163,12 @@ fn open_entry(path: PathBuf) -> Result<Option<EntryFile>> {
         Ok((!metadata.is_dir()).then_some((file, len)))
     };
     match open() {
-        Ok(opened) => Ok(opened.map(|(file, len)| EntryFile { file, len, path })),
+        Ok(opened) => Ok(opened.map(|(file, len)| EntryFile {
+            file: file.into(),
+            offset: 0,
+            len,
+            path: path.into(),
+        })),
         Err(error) if is_missing(&error) || error.kind() == io::ErrorKind::InvalidFilename => {
             Ok(None)
         }

@@ -247,6 +247,10 @@ impl Writer {
                 Change::Set { key, .. } | Change::SetChunk { key, .. } | Change::Erase { key } => {
                     (key, false)
                 }
+                Change::SetWritten { key, .. } => {
+                    let message = "these bytes were written ahead in another storage";
+                    return Err(Error::new(ErrorKind::Internal, "commit", message).with_key(key));
+                }
                 Change::MovePath { from, to } => {
                     check_key(to, self.disk.name_limit, &self.disk.paths.root)?;
                     (from, false)
@@ -296,7 +300,8 @@ impl Writer {
                 Change::ErasePath { path } | Change::MovePath { from: path, .. } => {
                     erased.push(path);
                 }
-                Change::AppendTail { .. }
+                Change::SetWritten { .. }
+                | Change::AppendTail { .. }
                 | Change::ReplaceTailEnd { .. }
                 | Change::ClearTail { .. } => {}
             }

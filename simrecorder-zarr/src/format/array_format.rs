@@ -19,6 +19,7 @@ use zarrs::array::{
 use zarrs::metadata::v3::MetadataV3;
 
 use crate::format::metadata::{Document, corrupt};
+use crate::storage::Chunk;
 
 /// The format of an array: its metadata without its length. Arrays with the same format share one.
 #[derive(Debug)]
@@ -123,6 +124,16 @@ impl ArrayFormat {
             key.as_str().to_owned()
         } else {
             format!("{path}/{key}")
+        }
+    }
+
+    /// Encodes the chunk `indices` out of rows that begin where the chunk does.
+    pub(crate) fn encode_chunk(&self, rows: RowsRef<'_>, indices: &[u64]) -> Result<Bytes> {
+        match self.layout.dtype {
+            None => self.encode_bytes(self.text_chunk(rows)?),
+            Some(_) => self.layout.with_chunk(rows, indices, |chunk| {
+                self.encode_bytes(ArrayBytes::new_flen(Cow::Borrowed(chunk)))
+            }),
         }
     }
 
@@ -251,19 +262,14 @@ impl ArrayFormat {
 }
 
 impl ColumnFormat for ArrayFormat {
-    type Chunk = Bytes;
+    type Chunk = Chunk;
 
     fn layout(&self) -> &ColumnLayout {
         &self.layout
     }
 
-    fn encode(&self, rows: RowsRef<'_>, indices: &[u64]) -> Result<Bytes> {
-        match self.layout.dtype {
-            None => self.encode_bytes(self.text_chunk(rows)?),
-            Some(_) => self.layout.with_chunk(rows, indices, |chunk| {
-                self.encode_bytes(ArrayBytes::new_flen(Cow::Borrowed(chunk)))
-            }),
-        }
+    fn encode(&self, rows: RowsRef<'_>, indices: &[u64]) -> Result<Chunk> {
+        self.encode_chunk(rows, indices).map(Chunk::Bytes)
     }
 
     fn encodes_like(&self, other: &Self) -> bool {

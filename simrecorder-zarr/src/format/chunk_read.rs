@@ -400,7 +400,7 @@ mod tests {
             let len = shape.iter().product::<u64>() as usize * size;
             let data: Vec<u8> = (0..len).map(|i| (i / 7) as u8 ^ (i as u8 & noise)).collect();
             let rows = RowsRef { count: shape[0], data: &data, ends: &[], base: 0 };
-            let encoded = format.encode(rows, &[0, 0])?;
+            let encoded = format.encode_chunk(rows, &[0, 0])?;
 
             // The chunk stands somewhere in its array.
             let origin = shape.map(|len| len / 2);
@@ -413,9 +413,10 @@ mod tests {
             let entries = [
                 Entry::Mapped(&encoded),
                 Entry::File(EntryFile {
-                    file: File::open(&file).unwrap(),
+                    file: File::open(&file).unwrap().into(),
+                    offset: 0,
                     len: encoded.len(),
-                    path: file.path().to_owned(),
+                    path: file.path().into(),
                 }),
             ];
             for entry in entries {
@@ -445,7 +446,7 @@ mod tests {
             let len = shape.iter().product::<u64>() as usize * 8;
             let data: Vec<u8> = (0..len).map(|i| (i / 7) as u8).collect();
             let rows = RowsRef { count: shape[0], data: &data, ends: &[], base: 0 };
-            let mut encoded = format.encode(rows, &[0, 0])?.to_vec();
+            let mut encoded = format.encode_chunk(rows, &[0, 0])?.to_vec();
             for (at, byte) in &changes {
                 let at = at.index(encoded.len());
                 encoded[at] = *byte;
@@ -462,9 +463,10 @@ mod tests {
             let entries = [
                 Entry::Mapped(&encoded),
                 Entry::File(EntryFile {
-                    file: File::open(&file).unwrap(),
+                    file: File::open(&file).unwrap().into(),
+                    offset: 0,
                     len: encoded.len(),
-                    path: file.path().to_owned(),
+                    path: file.path().into(),
                 }),
             ];
             for entry in entries {

@@ -12,6 +12,8 @@ use crate::format::recording_id::RecordingId;
 const ATTRIBUTE: &str = "simrecorder";
 /// The version of the format that this build writes, and the newest it reads.
 const FORMAT: u64 = 1;
+/// What a recording of this format may require of its readers beyond it.
+const FEATURES: [&str; 1] = ["chunk-files"];
 /// The attribute of a value that is an object, with the object as JSON text.
 const JSON: &str = "json";
 /// The member of that attribute, at the root, by which a recording is known.
@@ -65,13 +67,14 @@ impl Document {
         document
     }
 
-    /// The root group of a new recording.
-    pub(crate) fn root(id: &RecordingId) -> Self {
+    /// The root group of a new recording, whose readers must know some features.
+    pub(crate) fn root(id: &RecordingId, features: &[&str]) -> Self {
         let mut document = Self::group(&Attributes::new());
         let writer = concat!("simrecorder ", env!("CARGO_PKG_VERSION"));
         let id = id.as_str();
-        document
-            .set_reserved(json!({ "format": FORMAT, "requires": [], "writer": writer, ID: id }));
+        document.set_reserved(
+            json!({ "format": FORMAT, "requires": features, "writer": writer, ID: id }),
+        );
         document
     }
 
@@ -409,6 +412,7 @@ impl Document {
         let Some(reserved) = self.reserved() else {
             return Ok(());
         };
+        let is_known = |feature: &Json| feature.as_str().is_some_and(|it| FEATURES.contains(&it));
         let unsupported = |what: String| {
             let message = format!(
                 "the recording {what}; this version of simrecorder reads format {FORMAT}: use a \
@@ -425,7 +429,7 @@ impl Document {
         }
         match reserved.get("requires").map(Json::as_array) {
             None => Ok(()),
-            Some(Some(features)) if features.is_empty() => Ok(()),
+            Some(Some(features)) if features.iter().all(is_known) => Ok(()),
             Some(features) => unsupported(format!("requires {}", json!(features))),
         }
     }
@@ -541,7 +545,7 @@ mod tests {
 
     #[test]
     fn a_newer_format_or_an_unknown_requirement_is_refused() {
-        let mut document = Document::root(&RecordingId::random());
+        let mut document = Document::root(&RecordingId::random(), &[]);
         assert_eq!(Document::parse(&document.to_bytes()).unwrap(), document);
         for reserved in [
             json!({ "format": 2 }),
@@ -555,7 +559,7 @@ mod tests {
 
     #[test]
     fn replacing_attributes_keeps_those_of_simrecorder() {
-        let mut document = Document::root(&RecordingId::random());
+        let mut document = Document::root(&RecordingId::random(), &[]);
         let names = ["a", "simrecorder", "_simrecorder", "_a"];
         let attributes = Attributes::from_iter(names.map(|name| (name.to_owned(), json!(name))));
         document.set_attributes(&attributes);

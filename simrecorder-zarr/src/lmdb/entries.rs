@@ -2,19 +2,22 @@
 //!
 //! Entries stand under the UTF-8 bytes of their keys. Tails are private: their keys begin with
 //! a zero byte, `\0t`, followed by the path of the array, another zero byte and the number of
-//! the part as a big-endian u32. A tail is the concatenation of its parts.
+//! the part as a big-endian u32. A tail is the concatenation of its parts. `\0c` says that the
+//! recording has [chunk files](super::chunk_files).
 
+use std::cell::RefCell;
 use std::ops::Bound;
 use std::path::Path;
 
 use bytes::Bytes;
 use heed::types::Bytes as Raw;
-use heed::{AnyTls, Database, RoTxn, RwTxn};
+use heed::{AnyTls, Database, Env, RoTxn, RwTxn, WithoutTls};
 use simrecorder_core::{Error, ErrorKind, Result};
 
+use super::chunk_files::{ChunkFiles, ChunkMark, Extent, Stored, extent_entry, inline_entry};
 use super::errors;
 use crate::format::node_path::is_metadata;
-use crate::storage::{Change, Entry, Snapshot};
+use crate::storage::{Change, Entry, Snapshot, WrittenAhead};
 
 /// The longest key of an entry in bytes; LMDB's limit.
 pub(crate) const MAX_KEY_BYTES: usize = 511;
@@ -23,6 +26,8 @@ pub(crate) const MAX_KEY_BYTES: usize = 511;
 const MAX_VALUE_BYTES: usize = u32::MAX as usize;
 
 const TAILS: &[u8] = b"\0t";
+/// The key of the mark that the recording has chunk files.
+const CHUNK_MARK: &[u8] = b"\0c";
 
 /// What the key of a part has besides the path of the array.
 const TAIL_KEY_EXTRA: usize = TAILS.len() + 1 + size_of::<u32>();
@@ -30,6 +35,9 @@ const TAIL_KEY_EXTRA: usize = TAILS.len() + 1 + size_of::<u32>();
 /// A part that grows stays below this size together with its key, so that it fits into a leaf
 /// page (LMDB wants two nodes a page) and costs no page of its own.
 const LEAF_PART_BYTES: usize = 2000;
+
+/// Entries up to this size stay in the database, where they share a page with others.
+pub(super) const INLINE_BYTES: usize = LEAF_PART_BYTES;
 
 /// Parts that are written at once have at most this size: 1 MiB with the page header.
 const PART_BYTES: usize = (1 << 20) - 16;
@@ -95,7 +103,7 @@ pub(super) fn check(changes: &[Change]) -> Result<()> {
                     .with_key(key));
                 }
             }
-            Change::Erase { key } => check_key(key)?,
+            Change::SetWritten { key, .. } | Change::Erase { key } => check_key(key)?,
             Change::ErasePath { .. } => {}
             Change::MovePath { from, to } => {
                 check_key(from)?;
@@ -149,29 +157,147 @@ pub(super) fn size_of_changes(changes: &[Change]) -> u64 {
         .fold(0, |sum, size| sum + size as u64)
 }
 
-/// Applies checked changes to a transaction.
-pub(super) fn apply(txn: &mut RwTxn<'_>, entries: Entries, changes: &[Change]) -> heed::Result<()> {
-    for change in changes {
-        match change {
-            Change::Set { key, value } | Change::SetChunk { key, value } => {
-                entries.put(txn, key.as_bytes(), value)?;
+/// The mark that the recording has chunk files, if it does.
+pub(super) fn chunk_mark(
+    txn: &RoTxn<'_, AnyTls>,
+    entries: Entries,
+) -> heed::Result<Option<Vec<u8>>> {
+    Ok(entries.get(txn, CHUNK_MARK)?.map(<[u8]>::to_vec))
+}
+
+/// Marks a new recording as one that has chunk files.
+pub(super) fn set_chunk_mark(
+    txn: &mut RwTxn<'_>,
+    entries: Entries,
+    mark: ChunkMark,
+) -> heed::Result<()> {
+    entries.put(txn, CHUNK_MARK, &mark.to_bytes())
+}
+
+/// Checked changes, on their way into a transaction.
+pub(super) struct Writing<'t, 'e> {
+    pub(super) txn: &'t mut RwTxn<'e>,
+    pub(super) entries: Entries,
+    /// Whether the recording has chunk files.
+    pub(super) has_chunk_files: bool,
+    /// The extents that no entry leads to any more.
+    pub(super) freed: Vec<Extent>,
+}
+
+impl Writing<'_, '_> {
+    pub(super) fn apply(&mut self, changes: &[Change]) -> heed::Result<()> {
+        for change in changes {
+            match change {
+                Change::Set { key, value } | Change::SetChunk { key, value } => {
+                    match self.has_chunk_files && !is_metadata(key.as_bytes()) {
+                        true => self.put(key.as_bytes(), &inline_entry(value))?,
+                        false => self.entries.put(self.txn, key.as_bytes(), value)?,
+                    }
+                }
+                Change::SetWritten { key, bytes } => {
+                    let WrittenAhead::InChunkFile(extent) = bytes;
+                    let entry = extent_entry(extent.name(), self.txn.id() as u64);
+                    self.put(key.as_bytes(), &entry)?;
+                }
+                Change::Erase { key } => {
+                    self.free(key.as_bytes())?;
+                    self.entries.delete(self.txn, key.as_bytes())?;
+                }
+                Change::ErasePath { path } => {
+                    self.free_below(&prefix_of(path))?;
+                    erase_prefix(self.txn, self.entries, &prefix_of(path))?;
+                }
+                Change::MovePath { from, to } => {
+                    self.move_extents(&prefix_of(from), &prefix_of(to))?;
+                    erase_prefix(self.txn, self.entries, &prefix_of(from))?;
+                }
+                Change::AppendTail { array, bytes } => {
+                    append_tail(self.txn, self.entries, array, bytes)?;
+                }
+                Change::ReplaceTailEnd {
+                    array,
+                    dropped,
+                    bytes,
+                } => {
+                    cut_tail(self.txn, self.entries, array, *dropped)?;
+                    append_tail(self.txn, self.entries, array, bytes)?;
+                }
+                Change::ClearTail { array } => {
+                    erase(self.txn, self.entries, &tail_prefix(array))?;
+                }
             }
-            Change::Erase { key } => {
-                entries.delete(txn, key.as_bytes())?;
-            }
-            Change::ErasePath { path } => erase_prefix(txn, entries, &prefix_of(path))?,
-            // Its entries were copied before.
-            Change::MovePath { from, .. } => erase_prefix(txn, entries, &prefix_of(from))?,
-            Change::AppendTail { array, bytes } => append_tail(txn, entries, array, bytes)?,
-            Change::ReplaceTailEnd {
-                array,
-                dropped,
-                bytes,
-            } => {
-                cut_tail(txn, entries, array, *dropped)?;
-                append_tail(txn, entries, array, bytes)?;
-            }
-            Change::ClearTail { array } => erase(txn, entries, &tail_prefix(array))?,
+        }
+        Ok(())
+    }
+
+    fn put(&mut self, key: &[u8], entry: &[u8]) -> heed::Result<()> {
+        self.free(key)?;
+        self.entries.put(self.txn, key, entry)
+    }
+
+    /// Notes the extent of an entry that is to be replaced or removed.
+    fn free(&mut self, key: &[u8]) -> heed::Result<()> {
+        if self.has_chunk_files
+            && let Some(value) = self.entries.get(self.txn, key)?
+        {
+            self.freed.extend(extent_of(key, value));
+        }
+        Ok(())
+    }
+
+    fn free_below(&mut self, prefix: &str) -> heed::Result<()> {
+        if self.has_chunk_files {
+            let freed = &mut self.freed;
+            for_each_extent(self.txn, self.entries, prefix, |_, extent, _| {
+                freed.push(extent)
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Moves the entries that lead to chunk files; others were copied before.
+    fn move_extents(&mut self, from: &str, to: &str) -> heed::Result<()> {
+        if !self.has_chunk_files {
+            return Ok(());
+        }
+        let mut moved = Vec::new();
+        for_each_extent(self.txn, self.entries, from, |key, _, entry| {
+            let key = [to.as_bytes(), &key[from.len()..]].concat();
+            moved.push((key, entry.to_vec()));
+        })?;
+        moved
+            .iter()
+            .try_for_each(|(key, entry)| self.put(key, entry))
+    }
+}
+
+/// The extent that an entry of a recording with chunk files leads to.
+fn extent_of(key: &[u8], value: &[u8]) -> Option<Extent> {
+    match Stored::parse(value) {
+        Ok(Stored::Extent(extent)) if !is_metadata(key) => Some(extent),
+        _ => None,
+    }
+}
+
+/// Calls `visit` with the key, the extent and the value of each entry below `prefix` that has an extent.
+pub(super) fn for_each_extent(
+    txn: &RoTxn<'_, AnyTls>,
+    entries: Entries,
+    prefix: &str,
+    mut visit: impl FnMut(&[u8], Extent, &[u8]),
+) -> heed::Result<()> {
+    if !is_prefix(prefix) {
+        return Ok(());
+    }
+    let (from, to) = prefixed(prefix.as_bytes());
+    let range = match prefix.is_empty() {
+        true => (Bound::Included(&[1][..]), Bound::Unbounded),
+        false => range(&from, &to),
+    };
+    for entry in entries.range(txn, &range)? {
+        let (key, value) = entry?;
+        if let Some(extent) = extent_of(key, value) {
+            visit(key, extent, value);
         }
     }
     Ok(())
@@ -280,10 +406,19 @@ fn too_many_parts() -> heed::Error {
 
 /// All reads of one transaction.
 pub(super) struct LmdbSnapshot<'a> {
+    pub(super) env: &'a Env<WithoutTls>,
     pub(super) txn: &'a RoTxn<'a, AnyTls>,
     pub(super) entries: Entries,
     pub(super) path: &'a Path,
+    pub(super) files: &'a ChunkFiles,
+    /// If the recording has chunk files.
+    pub(super) mark: Option<ChunkMark>,
+    /// The keys and values of the entries in chunk files that were read.
+    pub(super) led_to_files: RefCell<Vec<EntryInFile>>,
 }
+
+/// The key and the value of an entry in a chunk file.
+pub(super) type EntryInFile = (String, Vec<u8>);
 
 /// What is right below a prefix.
 #[derive(Default)]
@@ -311,18 +446,62 @@ impl<'a> LmdbSnapshot<'a> {
 
     /// Whether nothing is stored, private entries included.
     pub(super) fn is_empty(&self) -> Result<bool> {
-        let is_empty = self.entries.is_empty(self.txn);
-        is_empty.map_err(|error| self.failed(error))
+        let len = self.entries.len(self.txn);
+        let len = len.map_err(|error| self.failed(error))?;
+        Ok(len == u64::from(self.mark.is_some()))
     }
 
-    /// The bytes of an entry, valid while the transaction is.
-    pub(super) fn bytes(&self, key: &str) -> Result<Option<&'a [u8]>> {
+    /// What the database has for an entry, valid while the transaction is.
+    fn value(&self, key: &str) -> Result<Option<&'a [u8]>> {
         if !is_entry(key.as_bytes()) {
             return Ok(None);
         }
         self.entries
             .get(self.txn, key.as_bytes())
             .map_err(|error| self.failed(error).with_key(key))
+    }
+
+    /// What the value of an entry means.
+    fn stored<'v>(&self, key: &str, value: &'v [u8]) -> Result<Stored<'v>> {
+        match self.mark.is_some() && !is_metadata(key.as_bytes()) {
+            true => Stored::parse(value).map_err(|error| error.with_key(key)),
+            false => Ok(Stored::Inline(value)),
+        }
+    }
+
+    /// The bytes of an entry, valid while the transaction is.
+    pub(super) fn find(&self, key: &str) -> Result<Option<Entry<'a>>> {
+        let Some(value) = self.value(key)? else {
+            return Ok(None);
+        };
+        let (extent, mark) = match (self.stored(key, value)?, self.mark) {
+            (Stored::Extent(extent), Some(mark)) => (extent, mark),
+            (Stored::Inline(bytes), _) => return Ok(Some(Entry::Mapped(bytes))),
+            (Stored::Extent(_), None) => return Ok(None),
+        };
+        let mut led_to_files = self.led_to_files.borrow_mut();
+        led_to_files.push((key.to_owned(), value.to_vec()));
+        self.files.entry(mark, extent).map(Entry::File).map(Some)
+    }
+
+    /// Whether all these entries are there, unchanged.
+    pub(super) fn has(&self, entries: &[EntryInFile]) -> Result<bool> {
+        for (key, value) in entries {
+            if self.value(key)? != Some(value) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// All extents that entries lead to.
+    pub(super) fn extents(&self) -> Result<Vec<Extent>> {
+        let mut extents = Vec::new();
+        let visited = for_each_extent(self.txn, self.entries, "", |_, extent, _| {
+            extents.push(extent);
+        });
+        visited.map_err(|error| self.failed(error))?;
+        Ok(extents)
     }
 
     /// Calls `visit` with the key and size of each entry below `prefix`.
@@ -346,7 +525,9 @@ impl<'a> LmdbSnapshot<'a> {
             .map_err(|e| self.failed(e))?;
         for entry in entries {
             let (key, value) = entry.map_err(|e| self.failed(e))?;
-            visit(self.text(key)?, value.len());
+            let key = self.text(key)?;
+            let len = self.stored(&key, value)?.len();
+            visit(key, len);
         }
         Ok(())
     }
@@ -368,7 +549,10 @@ impl<'a> LmdbSnapshot<'a> {
         for entry in entries.map_err(|e| self.failed(e))? {
             let (key, value) = entry.map_err(|e| self.failed(e))?;
             let key = self.text(key)?;
-            if !is_metadata(key.as_bytes()) {
+            // What leads to chunk files moves with the commit itself.
+            if !is_metadata(key.as_bytes())
+                && let Stored::Inline(value) = self.stored(&key, value)?
+            {
                 bytes += value.len();
                 copies.push(Change::Set {
                     key: format!("{to}{}", &key[from.len()..]),
@@ -425,7 +609,7 @@ impl<'a> LmdbSnapshot<'a> {
 
 impl Snapshot for LmdbSnapshot<'_> {
     fn entry(&self, key: &str) -> Result<Option<Entry<'_>>> {
-        Ok(self.bytes(key)?.map(Entry::Mapped))
+        self.find(key)
     }
 
     fn tail(&self, array: &str) -> Result<Vec<u8>> {

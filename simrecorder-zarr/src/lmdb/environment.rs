@@ -5,19 +5,23 @@
 //! write side by closing the environment and opening it anew. Resizing in place would be
 //! shorter, but when the system refuses the new map LMDB is left without any.
 
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
-use heed::{Env, EnvFlags, EnvOpenOptions, FlagSetMode, MdbError, WithoutTls};
+use heed::{
+    AnyTls, Env, EnvFlags, EnvOpenOptions, FlagSetMode, MdbError, RoTxn, RwTxn, WithoutTls,
+};
 use simrecorder_core::backend::fork::PerProcess;
 use simrecorder_core::backend::sync::{Condvar, Mutex, RwLock};
 use simrecorder_core::{Error, ErrorKind, Result};
 
+use super::chunk_files::{ChunkFiles, ChunkMark, Extent};
 use super::data_file::{self, DataFile};
-use super::entries::{self, Entries, LmdbSnapshot};
+use super::entries::{self, Entries, LmdbSnapshot, Writing};
 use super::errors;
 use super::folder::{self, FileId, ReadGuard};
 use super::handle::EnvHandle;
@@ -42,6 +46,9 @@ const MAX_READERS: u32 = 1024;
 /// stays registered. Looking asks the system once for each process that has registered.
 const GROWTH_BETWEEN_CHECKS: usize = 256;
 
+/// How often a reader starts again when a writer frees what it reads.
+const READ_ATTEMPTS: u32 = 100;
+
 /// How an environment was opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Access {
@@ -62,6 +69,9 @@ pub(super) struct Environment {
     readable: AtomicBool,
     /// The last page of the file when this process last looked for killed readers.
     last_page: AtomicUsize,
+    chunk_files: ChunkFiles,
+    /// Whether the recording has chunk files, when that is known.
+    mark: OnceLock<Option<ChunkMark>>,
 }
 
 struct Gate {
@@ -173,6 +183,8 @@ impl Environment {
             checked: Mutex::new(None),
             readable: AtomicBool::new(false),
             last_page: AtomicUsize::new(0),
+            chunk_files: ChunkFiles::new(folder),
+            mark: OnceLock::new(),
         });
         environments.insert(id, Arc::downgrade(&environment));
         Ok(environment)
@@ -281,12 +293,50 @@ impl Environment {
     }
 
     /// Calls `read` with a snapshot. It must neither open nor drop storages nor use this one
-    /// other than through the snapshot: it holds the gate.
-    pub(super) fn read<T>(&self, read: impl FnOnce(&LmdbSnapshot<'_>) -> Result<T>) -> Result<T> {
+    /// other than through the snapshot: it holds the gate. It is called again if a writer has freed
+    /// meanwhile what it read from chunk files.
+    pub(super) fn read<T>(
+        &self,
+        mut read: impl FnMut(&LmdbSnapshot<'_>) -> Result<T>,
+    ) -> Result<T> {
         if !self.readable.load(Ordering::Acquire) {
             self.check_pages(Depth::Reading)?;
         }
-        self.read_unchecked(read)
+        for attempt in 0..READ_ATTEMPTS {
+            let mut in_doubt = Vec::new();
+            let result = self.read_unchecked(|snapshot| {
+                let result = read(snapshot);
+                // A commit comes before what it freed is used again.
+                if snapshot.env.info().last_txn_id != snapshot.txn.id() {
+                    in_doubt = snapshot.led_to_files.take();
+                }
+                result
+            });
+            if in_doubt.is_empty() || self.read_unchecked(|now| now.has(&in_doubt))? {
+                return result;
+            }
+            std::thread::sleep(Duration::from_millis(attempt.into()));
+        }
+        let message = format!(
+            "a writer replaced what was read in each of {READ_ATTEMPTS} attempts; try again"
+        );
+        Err(Error::new(ErrorKind::Io, "read", message).with_key(self.folder.display().to_string()))
+    }
+
+    /// Whether the recording has chunk files, as a transaction shows it.
+    fn mark(&self, txn: &RoTxn<'_, AnyTls>, entries: Entries) -> Result<Option<ChunkMark>> {
+        if let Some(mark) = self.mark.get() {
+            return Ok(*mark);
+        }
+        let failed = |error| self.failed("read", error);
+        let found = entries::chunk_mark(txn, entries).map_err(failed)?;
+        let mark = found.map(|bytes| ChunkMark::parse(&bytes)).transpose();
+        let mark = mark.map_err(|error| error.with_key(self.folder.display().to_string()))?;
+        // A new recording gets its mark with its first commit.
+        if mark.is_some() || !entries.is_empty(txn).map_err(failed)? {
+            let _ = self.mark.set(mark);
+        }
+        Ok(mark)
     }
 
     fn read_unchecked<T>(&self, read: impl FnOnce(&LmdbSnapshot<'_>) -> Result<T>) -> Result<T> {
@@ -306,9 +356,13 @@ impl Environment {
             let error = match open.env.read_txn() {
                 Ok(txn) => {
                     return read(&LmdbSnapshot {
+                        env: &open.env,
                         txn: &txn,
                         entries: open.entries,
                         path: &self.folder,
+                        files: &self.chunk_files,
+                        mark: self.mark(&txn, open.entries)?,
+                        led_to_files: RefCell::default(),
                     });
                 }
                 Err(error) => error,
@@ -336,10 +390,41 @@ impl Environment {
         }
     }
 
-    /// Applies checked changes in one transaction, which is begun, written and committed by
-    /// the calling thread, as LMDB wants it.
-    pub(super) fn commit(&self, changes: &[Change]) -> Result<()> {
-        let bytes = entries::size_of_changes(changes);
+    /// Applies checked changes in one transaction. Returns the extents that are free then.
+    pub(super) fn commit(&self, changes: &[Change]) -> Result<Vec<Extent>> {
+        let has_chunk_files = self.read_unchecked(|snapshot| Ok(snapshot.mark.is_some()))?;
+        self.transact(entries::size_of_changes(changes), |txn, entries| {
+            let mut writing = Writing {
+                txn,
+                entries,
+                has_chunk_files,
+                freed: Vec::new(),
+            };
+            writing.apply(changes)?;
+            Ok(writing.freed)
+        })
+    }
+
+    /// Marks a recording in which nothing is stored yet as one that has chunk files.
+    pub(super) fn mark_chunk_files(&self) -> Result<()> {
+        let mark = ChunkMark::new();
+        self.transact(0, |txn, entries| {
+            entries::set_chunk_mark(txn, entries, mark)
+        })
+    }
+
+    /// Runs one transaction, about `bytes` long, which is begun, written and committed by the calling
+    /// thread, as LMDB wants it.
+    fn transact<T>(
+        &self,
+        bytes: u64,
+        mut write: impl FnMut(&mut RwTxn<'_>, Entries) -> heed::Result<T>,
+    ) -> Result<T> {
+        let mut write = |open: &OpenEnvironment| {
+            let mut txn = open.env.write_txn()?;
+            let result = write(&mut txn, open.entries)?;
+            txn.commit().map(|()| result)
+        };
         let mut tries = 0;
         loop {
             let gate = self.gate.read();
@@ -349,10 +434,10 @@ impl Environment {
                 self.reopen(seen, 0)?;
                 continue;
             };
-            let error = match write(open, changes) {
-                Ok(()) => {
+            let error = match write(open) {
+                Ok(result) => {
                     self.clear_stale_readers_if_grown(open);
-                    return Ok(());
+                    return Ok(result);
                 }
                 Err(error) => error,
             };
@@ -404,12 +489,6 @@ impl Environment {
             .map_or(0, |open| open.env.clear_stale_readers().unwrap_or(0));
         (gate.access, gate.map_size, stale)
     }
-}
-
-fn write(open: &OpenEnvironment, changes: &[Change]) -> heed::Result<()> {
-    let mut txn = open.env.write_txn()?;
-    entries::apply(&mut txn, open.entries, changes)?;
-    txn.commit()
 }
 
 fn set_no_sync(open: &OpenEnvironment, no_sync: bool) -> heed::Result<()> {

@@ -10,6 +10,7 @@ use simrecorder_core::backend::fork::NotInherited;
 use simrecorder_core::backend::{WriterLock, check_plain_file, holder};
 use simrecorder_core::{Error, ErrorKind, Result};
 
+use super::chunk_files;
 use super::data_file::{self, DataFile};
 
 pub(super) const DATA: &str = "data.mdb";
@@ -119,10 +120,16 @@ pub(super) fn create_data_file(folder: &Path) -> Result<()> {
         .map_err(|error| Error::io("create", &path, error))
 }
 
-/// Deletes the files of LMDB. No environment of this process may have them open.
+/// Deletes the files of a recording, but the lock of its writer. No environment of this process may have
+/// them open.
 pub(super) fn delete_files(folder: &Path) -> Result<()> {
-    for name in [LOCK, DATA] {
-        let path = folder.join(name);
+    let chunks =
+        chunk_files::numbers(folder).map_err(|error| Error::io("create", folder, error))?;
+    let chunks = chunks
+        .into_iter()
+        .map(|number| chunk_files::path_of(folder, number));
+    // The data file is the last: without it, nobody would know whose the others are.
+    for path in chunks.chain([LOCK, DATA].map(|name| folder.join(name))) {
         match fs::remove_file(&path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
                 return Err(Error::io("create", &path, error));

@@ -1,5 +1,7 @@
 //! Zarr entries in LMDB: many small chunks in one file, and atomic commits.
 
+mod chunk_files;
+mod chunk_writer;
 mod data_file;
 mod entries;
 mod environment;
@@ -18,17 +20,23 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use bytes::Bytes;
 use simrecorder_core::backend::errors::{closed, read_only};
 use simrecorder_core::backend::fork::ProcessLocal;
 use simrecorder_core::backend::sync::Mutex;
 use simrecorder_core::backend::{WriterLock, check_not_deleted};
 use simrecorder_core::{Durability, Error, ErrorKind, OpenMode, Result};
 
+use self::chunk_writer::ChunkWriter;
+pub(crate) use self::chunk_writer::NewExtent;
 use self::entries::LmdbSnapshot;
 pub(crate) use self::entries::MAX_KEY_BYTES;
 use self::environment::Environment;
 use self::folder::Folder;
-use crate::storage::{Change, Snapshot, Storage};
+use crate::storage::{Change, Chunk, Snapshot, Storage, WrittenAhead};
+
+/// The name, in what a root requires, of the feature that entries may lie in chunk files.
+const CHUNK_FILES: &str = "chunk-files";
 
 /// About so many bytes are copied in one transaction.
 const COPIED_AT_ONCE: usize = 8 << 20;
@@ -147,6 +155,8 @@ struct Handle {
     read_only: bool,
     /// `None` when read only or closed. Commits take turns here.
     writer: Mutex<Option<Writer>>,
+    /// What writes chunk files; `None` when read only, or if the recording has none.
+    chunks: Option<Arc<ChunkWriter>>,
 }
 
 struct Writer {
@@ -204,17 +214,15 @@ impl LmdbStorage {
             )
             .with_key(path.display().to_string()));
         }
-        let (environment, writer) = if options.mode.is_writable() {
-            let (environment, writer) = open_for_writing(path, options)?;
-            (environment, Some(writer))
-        } else {
-            (open_for_reading(path, options)?, None)
-        };
-        let handle = Handle {
-            path: path.to_owned(),
-            environment,
-            read_only: writer.is_none(),
-            writer: Mutex::new(writer),
+        let handle = match options.mode.is_writable() {
+            true => open_for_writing(path, options)?,
+            false => Handle {
+                path: path.to_owned(),
+                environment: open_for_reading(path, options)?,
+                read_only: true,
+                writer: Mutex::new(None),
+                chunks: None,
+            },
         };
         Ok(Self(Arc::new(ProcessLocal::new(handle))))
     }
@@ -278,7 +286,7 @@ impl LmdbStorage {
     }
 
     /// Calls `read` with a snapshot, as [`Environment::read`] does.
-    fn snapshot<T>(&self, read: impl FnOnce(&LmdbSnapshot<'_>) -> Result<T>) -> Result<T> {
+    fn snapshot<T>(&self, read: impl FnMut(&LmdbSnapshot<'_>) -> Result<T>) -> Result<T> {
         self.0.get("read")?.environment.read(read)
     }
 
@@ -304,10 +312,28 @@ impl LmdbStorage {
             }
         }
         if changes.is_empty() {
-            Ok(())
-        } else {
-            handle.environment.commit(changes)?;
-            check_not_deleted(&handle.path, &[&writer.data, writer.lock.file()])
+            return Ok(());
+        }
+        if let Some(chunks) = &handle.chunks
+            && writer.durability != Durability::Process
+        {
+            chunks.sync()?;
+        }
+        let freed = handle.environment.commit(changes)?;
+        if let Some(chunks) = &handle.chunks {
+            chunks.free(freed);
+        }
+        check_not_deleted(&handle.path, &[&writer.data, writer.lock.file()])
+    }
+
+    /// Bytes on their way into an entry: in a chunk file, unless they are few.
+    fn place(&self, bytes: Bytes) -> Result<Chunk> {
+        match &self.0.get("write")?.chunks {
+            Some(chunks) if bytes.len() > entries::INLINE_BYTES => {
+                let extent = Arc::new(chunks.write(&bytes)?);
+                Ok(Chunk::Written(WrittenAhead::InChunkFile(extent)))
+            }
+            _ => Ok(Chunk::Bytes(bytes)),
         }
     }
 }
@@ -322,6 +348,7 @@ impl LmdbStorage {
             environment.read(|snapshot| snapshot.copies(&from, &to, &last, COPIED_AT_ONCE))?
         {
             entries::check(&copies)?;
+            // Copies replace what a rename that was killed left, which leads to no chunk file.
             environment.commit(&copies)?;
             last = next;
         }
@@ -335,12 +362,19 @@ impl Handle {
         let Some(ending) = writer.take() else {
             return Ok(());
         };
-        if ending.durability == Durability::Process {
-            let synced = self.environment.sync("close");
-            // The next writer may want to be safe.
-            return synced.and(self.environment.set_no_sync(false));
+        let mut result = Ok(());
+        if let Some(chunks) = &self.chunks {
+            if ending.durability == Durability::Process {
+                result = chunks.sync();
+            }
+            chunks.close();
         }
-        Ok(())
+        if ending.durability == Durability::Process {
+            result = result.and_then(|()| self.environment.sync("close"));
+            // The next writer may want to be safe.
+            result = result.and(self.environment.set_no_sync(false));
+        }
+        result
     }
 }
 
@@ -385,7 +419,7 @@ fn open_for_reading(path: &Path, options: &LmdbOptions) -> Result<Arc<Environmen
     }
 }
 
-fn open_for_writing(path: &Path, options: &LmdbOptions) -> Result<(Arc<Environment>, Writer)> {
+fn open_for_writing(path: &Path, options: &LmdbOptions) -> Result<Handle> {
     let first_existing = folder::first_existing(path);
     folder::check_file_system(&first_existing)?;
     check_mode(path, options.mode)?;
@@ -402,6 +436,7 @@ fn open_for_writing(path: &Path, options: &LmdbOptions) -> Result<(Arc<Environme
     }
     let environment = Environment::attach(&canonical_path, true, options.map_size)?;
     if is_new {
+        environment.mark_chunk_files()?;
         environment.sync("create")?;
         folder::sync(&canonical_path, &canonical(&first_existing)?)?;
     }
@@ -410,14 +445,24 @@ fn open_for_writing(path: &Path, options: &LmdbOptions) -> Result<(Arc<Environme
     }
     let data = canonical_path.join(folder::DATA);
     let data = File::open(&data).map_err(|error| Error::io("open", &data, error))?;
-    Ok((
+    let used = environment.read(|snapshot| match snapshot.mark {
+        Some(mark) => Ok(Some((mark, snapshot.extents()?))),
+        None => Ok(None),
+    })?;
+    let durability = options.durability;
+    let chunks =
+        used.map(|(mark, used)| ChunkWriter::open(&canonical_path, mark, durability, used));
+    Ok(Handle {
+        path: path.to_owned(),
         environment,
-        Writer {
-            durability: options.durability,
+        read_only: false,
+        writer: Mutex::new(Some(Writer {
+            durability,
             lock,
             data,
-        },
-    ))
+        })),
+        chunks: chunks.transpose()?.map(Arc::new),
+    })
 }
 
 /// Whether the mode makes a new recording of what is at `path`; an error if it cannot be used.
@@ -463,6 +508,17 @@ impl Storage for LmdbStorage {
     fn commit(&self, changes: Vec<Change>) -> Result<()> {
         let writer = self.0.get("commit")?.writer.lock();
         self.commit_as(&writer, &changes)
+    }
+
+    fn write_ahead(&self, _key: &str, bytes: Bytes) -> Result<Chunk> {
+        self.place(bytes)
+    }
+
+    fn required_features(&self) -> &'static [&'static str] {
+        match self.0.constants().chunks {
+            Some(_) => &[CHUNK_FILES],
+            None => &[],
+        }
     }
 
     fn checkpoint(&self) -> Result<()> {

@@ -12,7 +12,8 @@ use zarrs_storage::{
 };
 
 use super::LmdbStorage;
-use crate::storage::{Change, Storage};
+use crate::format::node_path::is_metadata;
+use crate::storage::{Change, Entry, Snapshot, Storage};
 
 fn storage_error(error: Error) -> StorageError {
     match error.kind() {
@@ -21,28 +22,38 @@ fn storage_error(error: Error) -> StorageError {
     }
 }
 
-/// The part of `bytes` that `range` asks for, checked where `zarrs` would overflow.
-fn slice(bytes: &[u8], range: ByteRange) -> Result<Bytes, StorageError> {
-    let size = bytes.len() as u64;
+/// The part of an entry that `range` asks for, checked where `zarrs` would overflow.
+fn slice(entry: &Entry<'_>, range: ByteRange) -> Result<Bytes, StorageError> {
+    let size = entry.len() as u64;
     let (start, end) = match range {
         ByteRange::FromStart(start, None) => (Some(start), Some(size)),
         ByteRange::FromStart(start, Some(length)) => (Some(start), start.checked_add(length)),
         ByteRange::Suffix(length) => (size.checked_sub(length), Some(size)),
     };
     match (start, end) {
-        // Both fit into usize, since the size of `bytes` does.
-        (Some(start), Some(end)) if start <= end && end <= size => {
-            Ok(Bytes::copy_from_slice(&bytes[start as usize..end as usize]))
-        }
+        // Both fit into usize, since the size of the entry does.
+        (Some(start), Some(end)) if start <= end && end <= size => entry
+            .part(start as usize..end as usize)
+            .map_err(storage_error),
         // The message of InvalidByteRangeError adds offset and length, which may overflow.
         (_, None) => Err(StorageError::Other(format!("invalid byte range {range:?}"))),
         _ => Err(InvalidByteRangeError::new(range, size).into()),
     }
 }
 
+impl LmdbStorage {
+    fn set_change(&self, key: &StoreKey, value: Bytes) -> simrecorder_core::Result<Change> {
+        let key = key.as_str().to_owned();
+        match is_metadata(key.as_bytes()) {
+            true => Ok(Change::Set { key, value }),
+            false => Ok(Change::of_chunk(key, self.place(value)?, false)),
+        }
+    }
+}
+
 impl ReadableStorageTraits for LmdbStorage {
     fn get(&self, key: &StoreKey) -> Result<MaybeBytes, StorageError> {
-        self.snapshot(|snapshot| Ok(snapshot.bytes(key.as_str())?.map(Bytes::copy_from_slice)))
+        self.snapshot(|snapshot| snapshot.get(key.as_str()))
             .map_err(storage_error)
     }
 
@@ -54,13 +65,13 @@ impl ReadableStorageTraits for LmdbStorage {
         // Not within the read: the iterator is the caller's and may use this storage.
         let ranges: Vec<ByteRange> = byte_ranges.collect();
         let parts = self.snapshot(|snapshot| {
-            let Some(bytes) = snapshot.bytes(key.as_str())? else {
+            let Some(entry) = snapshot.find(key.as_str())? else {
                 return Ok(None);
             };
             Ok(Some(
                 ranges
                     .iter()
-                    .map(|range| slice(bytes, *range))
+                    .map(|range| slice(&entry, *range))
                     .collect::<Vec<_>>(),
             ))
         });
@@ -71,9 +82,8 @@ impl ReadableStorageTraits for LmdbStorage {
 
     fn size_key(&self, key: &StoreKey) -> Result<Option<u64>, StorageError> {
         self.snapshot(|snapshot| {
-            Ok(snapshot
-                .bytes(key.as_str())?
-                .map(|bytes| bytes.len() as u64))
+            let entry = snapshot.find(key.as_str())?;
+            Ok(entry.map(|entry| entry.len() as u64))
         })
         .map_err(storage_error)
     }
@@ -128,8 +138,9 @@ impl ListableStorageTraits for LmdbStorage {
 
 impl WritableStorageTraits for LmdbStorage {
     fn set(&self, key: &StoreKey, value: Bytes) -> Result<(), StorageError> {
-        let key = key.as_str().to_owned();
-        self.commit(vec![Change::Set { key, value }])
+        let change = self.set_change(key, value);
+        change
+            .and_then(|change| self.commit(vec![change]))
             .map_err(storage_error)
     }
 
@@ -156,11 +167,10 @@ impl WritableStorageTraits for LmdbStorage {
             }
             value[end - part.len()..end].copy_from_slice(&part);
         }
-        let change = Change::Set {
-            key: key.as_str().to_owned(),
-            value: value.into(),
-        };
-        self.commit_as(&writer, &[change]).map_err(storage_error)
+        let change = self.set_change(key, value.into());
+        change
+            .and_then(|change| self.commit_as(&writer, &[change]))
+            .map_err(storage_error)
     }
 
     fn erase(&self, key: &StoreKey) -> Result<(), StorageError> {

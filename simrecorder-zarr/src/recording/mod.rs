@@ -70,9 +70,10 @@ impl Recording {
 
     /// The root group of a recording that has none yet.
     pub(crate) fn new_root(&self) -> Document {
+        let features = self.storage.required_features();
         match self.storage.recording() {
-            Some(id) => Document::root(id),
-            None => Document::root(&RecordingId::random()),
+            Some(id) => Document::root(id, features),
+            None => Document::root(&RecordingId::random(), features),
         }
     }
 

@@ -12,7 +12,7 @@ use crate::format::array_format::ArrayFormat;
 use crate::format::metadata::{Document, corrupt};
 use crate::recording::Recording;
 use crate::recording::new_series::{axis_names, check_chunk_size};
-use crate::storage::{Change, Snapshot};
+use crate::storage::{Change, Snapshot, Storage};
 
 /// A value has no more chunks than this: each of them is looked up.
 const MAX_VALUE_CHUNKS: u64 = 1 << 24;
@@ -48,7 +48,7 @@ impl Recording {
         document.mark(NodeKind::Value, value.kind, false);
         document.mark_names(value.names, &names);
         let format = self.formats.get(&document)?;
-        Ok((document, value.chunks(path, &format)?))
+        Ok((document, value.chunks(&*self.storage, path, &format)?))
     }
     pub(crate) fn read_value(
         &self,
@@ -190,7 +190,12 @@ impl<'a> ValueArray<'a> {
         }
     }
 
-    fn chunks(&self, path: &str, format: &ArrayFormat) -> Result<Vec<Change>> {
+    fn chunks(
+        &self,
+        storage: &dyn Storage,
+        path: &str,
+        format: &ArrayFormat,
+    ) -> Result<Vec<Change>> {
         let count = self.shape.first().copied().unwrap_or(1);
         let rows = RowsRef {
             count,
@@ -199,10 +204,9 @@ impl<'a> ValueArray<'a> {
             base: 0,
         };
         let chunk = |rows, indices: &[u64]| -> Result<Change> {
-            Ok(Change::Set {
-                key: format.chunk_entry(path, indices),
-                value: format.encode(rows, indices)?,
-            })
+            let key = format.chunk_entry(path, indices);
+            let chunk = storage.write_ahead(&key, format.encode_chunk(rows, indices)?)?;
+            Ok(Change::of_chunk(key, chunk, false))
         };
         if self.shape.is_empty() {
             return Ok(vec![chunk(rows, &[])?]);

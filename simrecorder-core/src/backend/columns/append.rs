@@ -21,8 +21,12 @@ pub(super) struct PreparedChunks<F: ColumnFormat> {
 }
 
 impl<F: ColumnFormat> PreparedChunks<F> {
-    /// Encodes the chunks that a batch fills, whatever comes before and after them.
-    pub(super) fn encode(format: Arc<F>, batch: &Batch) -> Result<Self> {
+    /// Encodes the chunks that a batch fills, whatever comes before and after them, and hands each to `keep`.
+    pub(super) fn encode(
+        format: Arc<F>,
+        batch: &Batch,
+        keep: impl Fn(&F, &[u64], F::Chunk) -> Result<F::Chunk>,
+    ) -> Result<Self> {
         let layout = format.layout();
         let (chunk_rows, size) = (layout.chunk_rows(), layout.row_size());
         let all = rows_of(batch, batch.records.len(), size);
@@ -32,7 +36,10 @@ impl<F: ColumnFormat> PreparedChunks<F> {
             let start = chunk * chunk_rows - batch.start;
             let rows = all.slice(start, start + chunk_rows, size);
             let row = layout.grid.chunks_in_row(chunk);
-            let encoded = row.map(|indices| format.encode(rows, &indices));
+            let encoded = row.map(|indices| {
+                let chunk = format.encode(rows, &indices)?;
+                keep(&format, &indices, chunk)
+            });
             chunks.insert(chunk, encoded.collect::<Result<_>>()?);
         }
         Ok(Self { format, chunks })

@@ -155,17 +155,19 @@ pub fn fold<S: ColumnSink>(column: Column<S::Format>, sink: &mut S) -> Result<Co
 /// The formats of series of arrays that were planned, for encoding batches ahead of commits.
 pub type PlannedFormats<F> = Mutex<HashMap<Key, Arc<F>>>;
 
-/// What [`DataStore::prepare`](crate::DataStore::prepare) returns.
+/// What [`DataStore::prepare`](crate::DataStore::prepare) returns. Each chunk goes through `keep` when it is
+/// encoded, which may write it ahead of the commit.
 pub fn prepare<F: ColumnFormat>(
     formats: &PlannedFormats<F>,
     batch: &Batch,
+    keep: impl Fn(&F, &[u64], F::Chunk) -> Result<F::Chunk>,
 ) -> Result<Option<Prepared>> {
     let format = formats.lock().get(&batch.key).cloned();
     // A batch of another type is for the commit to refuse.
     let schema = batch.records.schema();
     let fits = |format: &Arc<F>| format.layout().check_schema(Kind::Array, schema).is_ok();
     let prepared = format.filter(fits).map(|format| {
-        let prepared = PreparedChunks::encode(format, batch);
+        let prepared = PreparedChunks::encode(format, batch, keep);
         let prepared = prepared.map_err(|e| e.with_key(batch.key.as_str()))?;
         Ok(Box::new(prepared) as Prepared)
     });

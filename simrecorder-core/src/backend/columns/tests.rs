@@ -453,7 +453,7 @@ proptest! {
                             let new = records(&store.schema, &numbers[len as usize..]);
                             let batch = Batch::new(store.key.clone(), len, new);
                             let prepared = match prepared {
-                                true => prepare(&store.planned, &batch)?,
+                                true => prepare(&store.planned, &batch, |_, _, chunk| Ok(chunk))?,
                                 false => None,
                             };
                             series.append(Arc::new(batch), prepared)?;
@@ -503,7 +503,12 @@ fn a_batch_that_does_not_fit_is_refused() {
         let result = store.commit(&mut SeriesCache::new(), |series, _| {
             series.append(Arc::clone(&batch), None)
         });
-        (result, prepare(&store.planned, &batch).unwrap().is_some())
+        (
+            result,
+            prepare(&store.planned, &batch, |_, _, chunk| Ok(chunk))
+                .unwrap()
+                .is_some(),
+        )
     };
     let (gap, _) = append(Schema::scalar::<u64>(), 1);
     assert_eq!(gap.unwrap_err().kind(), ErrorKind::Internal);

@@ -1,0 +1,282 @@
+//! Chunk files: where the bytes of large entries lie, beside the database, which says where.
+//!
+//! An entry of the database that is no metadata begins with a byte: [`INLINE`] is followed by the bytes of
+//! the entry, [`EXTENT`] by where in which chunk file they are, and by the number of the transaction that
+//! put it there. So no two entries of a key are equal that lead to different bytes: a reader that finds
+//! the entry unchanged after it has read from the file has read the right bytes, although space in the
+//! files is used again.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::os::unix::fs::{FileExt, MetadataExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use simrecorder_core::backend::random_number;
+use simrecorder_core::backend::sync::Mutex;
+use simrecorder_core::{Error, ErrorKind, Result};
+
+use crate::storage::EntryFile;
+
+const MAGIC: [u8; 8] = *b"\x89SRC\r\n\x1a\n";
+const VERSION: u32 = 1;
+/// The bytes before the first extent of a file.
+pub(super) const HEADER_BYTES: u64 = 24;
+/// The names of chunk files begin so; a number follows.
+const NAME: &str = "chunks.";
+/// No more files than this are kept open for reading.
+const MAX_OPEN: usize = 64;
+
+/// Tags of entries.
+const INLINE: u8 = 0;
+const EXTENT: u8 = 1;
+const EXTENT_ENTRY_BYTES: usize = 29;
+
+/// A recording with chunk files: what its database says of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct ChunkMark {
+    /// A random number, by which its files are told from those of other recordings.
+    token: u64,
+}
+
+impl ChunkMark {
+    pub(super) fn new() -> Self {
+        Self {
+            token: random_number(),
+        }
+    }
+
+    pub(super) fn to_bytes(self) -> Vec<u8> {
+        [&VERSION.to_le_bytes()[..], &self.token.to_le_bytes()].concat()
+    }
+
+    pub(super) fn parse(bytes: &[u8]) -> Result<Self> {
+        let version = u32_at(bytes, 0);
+        match (version, u64_at(bytes, 4)) {
+            (Some(VERSION), Some(token)) if bytes.len() == 12 => Ok(Self { token }),
+            (Some(version), _) if version > VERSION => {
+                let message = format!(
+                    "the recording has chunk files of version {version}; this version of \
+                     simrecorder reads version {VERSION}: use a newer one"
+                );
+                Err(Error::new(ErrorKind::Unsupported, "open", message))
+            }
+            _ => {
+                let message = "what the recording says about its chunk files does not decode";
+                Err(Error::new(ErrorKind::Corrupt, "open", message))
+            }
+        }
+    }
+
+    /// The beginning of a file.
+    fn header(self, number: u32) -> [u8; HEADER_BYTES as usize] {
+        let mut header = [0; HEADER_BYTES as usize];
+        header[..8].copy_from_slice(&MAGIC);
+        header[8..12].copy_from_slice(&VERSION.to_le_bytes());
+        header[12..16].copy_from_slice(&number.to_le_bytes());
+        header[16..].copy_from_slice(&self.token.to_le_bytes());
+        header
+    }
+}
+
+/// A part of a chunk file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Extent {
+    pub(super) file: u32,
+    pub(super) offset: u64,
+    pub(super) len: u64,
+}
+
+/// An entry of the database, in a recording with chunk files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stored<'a> {
+    Inline(&'a [u8]),
+    Extent(Extent),
+}
+
+impl<'a> Stored<'a> {
+    pub(super) fn parse(value: &'a [u8]) -> Result<Self> {
+        let extent = || {
+            (value.len() == EXTENT_ENTRY_BYTES).then_some(Extent {
+                file: u32_at(value, 1)?,
+                offset: u64_at(value, 5)?,
+                len: u64_at(value, 13)?,
+            })
+        };
+        let parsed = match value.first() {
+            Some(&INLINE) => Some(Self::Inline(&value[1..])),
+            Some(&EXTENT) => extent().map(Self::Extent),
+            _ => None,
+        };
+        parsed.ok_or_else(|| {
+            let message = "an entry of the database does not say where its bytes are";
+            Error::new(ErrorKind::Corrupt, "read", message)
+        })
+    }
+
+    pub(super) fn len(&self) -> usize {
+        match self {
+            Self::Inline(bytes) => bytes.len(),
+            Self::Extent(extent) => usize::try_from(extent.len).unwrap_or(usize::MAX),
+        }
+    }
+}
+
+/// The entry of bytes that stay in the database.
+pub(super) fn inline_entry(bytes: &[u8]) -> Vec<u8> {
+    [&[INLINE], bytes].concat()
+}
+
+/// The entry of bytes in a chunk file, as a transaction writes it.
+pub(super) fn extent_entry(extent: Extent, transaction: u64) -> Vec<u8> {
+    let mut entry = Vec::with_capacity(EXTENT_ENTRY_BYTES);
+    entry.push(EXTENT);
+    entry.extend(extent.file.to_le_bytes());
+    entry.extend(extent.offset.to_le_bytes());
+    entry.extend(extent.len.to_le_bytes());
+    entry.extend(transaction.to_le_bytes());
+    entry
+}
+
+fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
+    let bytes = bytes.get(at..)?.first_chunk()?;
+    Some(u32::from_le_bytes(*bytes))
+}
+
+fn u64_at(bytes: &[u8], at: usize) -> Option<u64> {
+    let bytes = bytes.get(at..)?.first_chunk()?;
+    Some(u64::from_le_bytes(*bytes))
+}
+
+pub(super) fn path_of(folder: &Path, number: u32) -> PathBuf {
+    folder.join(format!("{NAME}{number}"))
+}
+
+/// The numbers of the chunk files in a folder, sorted.
+pub(super) fn numbers(folder: &Path) -> io::Result<Vec<u32>> {
+    let mut numbers = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        let name = entry?.file_name();
+        let number = name.to_str().and_then(|name| name.strip_prefix(NAME));
+        let number = number.and_then(|digits| Some((digits, digits.parse::<u32>().ok()?)));
+        // `chunks.007` and `chunks.+7` are of somebody else.
+        numbers.extend(
+            number
+                .filter(|(digits, it)| it.to_string() == *digits)
+                .map(|it| it.1),
+        );
+    }
+    numbers.sort_unstable();
+    Ok(numbers)
+}
+
+/// Makes a new chunk file.
+pub(super) fn create(folder: &Path, mark: ChunkMark, number: u32) -> io::Result<File> {
+    let path = path_of(folder, number);
+    let file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create_new(true)
+        .open(path)?;
+    file.write_all_at(&mark.header(number), 0)?;
+    Ok(file)
+}
+
+/// Opens a chunk file and checks that it is one of the recording.
+pub(super) fn open(folder: &Path, mark: ChunkMark, number: u32, write: bool) -> Result<File> {
+    let path = path_of(folder, number);
+    let failed = |error| Error::io("open", &path, error);
+    let file = OpenOptions::new().read(true).write(write).open(&path);
+    let file = file.map_err(failed)?;
+    let mut header = [0; HEADER_BYTES as usize];
+    match file.read_exact_at(&mut header, 0) {
+        Ok(()) if header == mark.header(number) => return Ok(file),
+        Ok(()) => {}
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {}
+        Err(error) => return Err(failed(error)),
+    }
+    let message = "this is not the chunk file that belongs to the recording";
+    Err(Error::new(ErrorKind::Corrupt, "open", message).with_key(path.display().to_string()))
+}
+
+/// The chunk files that are open for reading.
+#[derive(Debug)]
+pub(super) struct ChunkFiles {
+    folder: PathBuf,
+    open: Mutex<BTreeMap<u32, OpenFile>>,
+}
+
+#[derive(Clone, Debug)]
+struct OpenFile {
+    file: Arc<File>,
+    path: Arc<Path>,
+}
+
+impl ChunkFiles {
+    pub(super) fn new(folder: &Path) -> Self {
+        Self {
+            folder: folder.to_owned(),
+            open: Mutex::default(),
+        }
+    }
+
+    /// The bytes of an extent, of which nothing is read yet.
+    pub(super) fn entry(&self, mark: ChunkMark, extent: Extent) -> Result<EntryFile> {
+        let number = extent.file;
+        let mut opened = self.open.lock().get(&number).cloned();
+        loop {
+            let is_fresh = opened.is_none();
+            let OpenFile { file, path } = match opened {
+                Some(opened) => opened,
+                None => self.open(mark, number)?,
+            };
+            let metadata = file.metadata();
+            let metadata = metadata.map_err(|error| Error::io("read", &path, error))?;
+            // A file that was deleted may have a successor with its number.
+            if metadata.nlink() == 0 && !is_fresh {
+                self.open.lock().remove(&number);
+                opened = None;
+                continue;
+            }
+            let end = extent.offset.checked_add(extent.len);
+            let len = usize::try_from(extent.len).ok();
+            return match len.filter(|_| end.is_some_and(|end| end <= metadata.len())) {
+                Some(len) => Ok(EntryFile {
+                    file,
+                    offset: extent.offset,
+                    len,
+                    path,
+                }),
+                None => Err(too_short(&path)),
+            };
+        }
+    }
+
+    fn open(&self, mark: ChunkMark, number: u32) -> Result<OpenFile> {
+        let file = open(&self.folder, mark, number, false).map_err(|error| {
+            if error.kind() != ErrorKind::NotFound {
+                return error.with_operation("read");
+            }
+            let path = path_of(&self.folder, number);
+            let message = "the chunk file is missing";
+            let missing = Error::new(ErrorKind::Corrupt, "read", message);
+            missing.with_key(path.display().to_string())
+        })?;
+        let opened = OpenFile {
+            file: Arc::new(file),
+            path: path_of(&self.folder, number).into(),
+        };
+        let mut open = self.open.lock();
+        if open.len() >= MAX_OPEN {
+            open.pop_first();
+        }
+        open.insert(number, opened.clone());
+        Ok(opened)
+    }
+}
+
+fn too_short(path: &Path) -> Error {
+    let message = "the chunk file ends before an entry that it should hold";
+    Error::new(ErrorKind::Corrupt, "read", message).with_key(path.display().to_string())
+}

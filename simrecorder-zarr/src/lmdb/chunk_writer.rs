@@ -1,0 +1,414 @@
+//! Writing chunk files: ahead of commits, by several threads.
+
+#![cfg_attr(
+    target_os = "linux",
+    allow(unsafe_code, reason = "one call of the system has no safe form")
+)]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{self, File};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use simrecorder_core::backend::errors::closed;
+use simrecorder_core::backend::fork::ProcessLocal;
+use simrecorder_core::backend::sync::{Condvar, Mutex};
+use simrecorder_core::backend::sync_directory;
+use simrecorder_core::{Durability, Error, ErrorKind, Result};
+
+use super::chunk_files::{self, ChunkMark, Extent, HEADER_BYTES};
+
+/// No file grows beyond this, so that files in which nothing is left can be deleted.
+const MAX_FILE_BYTES: u64 = 4 << 30;
+/// What a file system gives back at a time.
+const BLOCK: u64 = 4096;
+
+/// Writes the chunk files of a recording, of which it has the lock.
+///
+/// New extents are put at the end of the last file. What is freed is given back to the file system, or used
+/// again where that takes nothing back.
+pub(super) struct ChunkWriter {
+    folder: PathBuf,
+    mark: ChunkMark,
+    durability: Durability,
+    state: Mutex<State>,
+    /// Signalled when nothing is being written.
+    idle: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    files: BTreeMap<u32, ChunkFile>,
+    /// The number of the next file.
+    next: u32,
+    /// Files with bytes that may not be on the disk.
+    unsynced: BTreeSet<u32>,
+    /// Whether the folder may not have the names of all files on the disk.
+    folder_unsynced: bool,
+    /// How many threads write.
+    writing: usize,
+    /// Whether the file system takes nothing back, so that what is free is used again.
+    reuses: bool,
+    closed: bool,
+    /// Why it is unknown what is on the disk.
+    broken: Option<Error>,
+}
+
+struct ChunkFile {
+    file: Arc<File>,
+    end: u64,
+    /// Where each range begins and ends that holds nothing, none of them next to another.
+    free: BTreeMap<u64, u64>,
+    /// Whether new extents are put at its end.
+    grows: bool,
+}
+
+/// Bytes in a chunk file that no commit has named yet.
+pub(crate) struct NewExtent {
+    extent: Extent,
+    writer: ProcessLocal<Arc<ChunkWriter>>,
+    is_named: AtomicBool,
+}
+
+impl NewExtent {
+    pub(crate) fn len(&self) -> usize {
+        usize::try_from(self.extent.len).unwrap_or(usize::MAX)
+    }
+
+    /// The extent, for a commit that may count from now on.
+    pub(super) fn name(&self) -> Extent {
+        self.is_named.store(true, Ordering::Relaxed);
+        self.extent
+    }
+}
+
+impl Drop for NewExtent {
+    fn drop(&mut self) {
+        if !*self.is_named.get_mut()
+            && let Ok(writer) = self.writer.get("drop")
+        {
+            writer.free([self.extent]);
+        }
+    }
+}
+
+impl std::fmt::Debug for NewExtent {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.extent.fmt(f)
+    }
+}
+
+impl ChunkWriter {
+    /// Takes over the files of a recording, in which the entries of the database lead to `used`. All else in
+    /// them is what a killed writer left, and is given back.
+    pub(super) fn open(
+        folder: &Path,
+        mark: ChunkMark,
+        durability: Durability,
+        mut used: Vec<Extent>,
+    ) -> Result<Self> {
+        let failed = |path: &Path| {
+            let path = path.to_owned();
+            move |error| Error::io("open", &path, error)
+        };
+        used.sort_unstable();
+        let mut state = State::default();
+        for number in chunk_files::numbers(folder).map_err(failed(folder))? {
+            state.next = state.next.max(number.saturating_add(1));
+            let path = chunk_files::path_of(folder, number);
+            let first = used.partition_point(|extent| extent.file < number);
+            let after = used.partition_point(|extent| extent.file <= number);
+            if first == after {
+                fs::remove_file(&path).map_err(failed(&path))?;
+                continue;
+            }
+            let file = match chunk_files::open(folder, mark, number, true) {
+                Ok(file) => file,
+                // Whoever reads from it finds out.
+                Err(error) if error.kind() == ErrorKind::Corrupt => continue,
+                Err(error) => return Err(error),
+            };
+            let len = file.metadata().map_err(failed(&path))?.len();
+            let mut chunk_file = ChunkFile::new(file, &used[first..after]);
+            if chunk_file.end < len {
+                let cut = chunk_file.file.set_len(chunk_file.end);
+                cut.map_err(failed(&path))?;
+            }
+            chunk_file.grows = chunk_file.end <= len && chunk_file.end < MAX_FILE_BYTES;
+            state.files.insert(number, chunk_file);
+        }
+        // One file grows, the last that can.
+        let mut growing = state.files.values_mut().rev().filter(|file| file.grows);
+        growing.next();
+        growing.for_each(|file| file.grows = false);
+        for file in state.files.values() {
+            for (&start, &end) in &file.free {
+                state.reuses |= !give_back(&file.file, start, end);
+            }
+        }
+        Ok(Self {
+            folder: folder.to_owned(),
+            mark,
+            durability,
+            state: Mutex::new(state),
+            idle: Condvar::new(),
+        })
+    }
+
+    /// Writes bytes, which are durable when [`sync`](Self::sync) has returned.
+    pub(super) fn write(self: &Arc<Self>, bytes: &[u8]) -> Result<NewExtent> {
+        let (file, extent) = {
+            let mut state = self.state.lock();
+            state.check("write")?;
+            let place = self.allocate(&mut state, bytes.len() as u64)?;
+            state.writing += 1;
+            place
+        };
+        let written = file.write_all_at(bytes, extent.offset);
+        if written.is_ok() && self.durability != Durability::Process {
+            start_writing(&file, extent);
+        }
+        let mut state = self.state.lock();
+        state.writing -= 1;
+        if state.writing == 0 {
+            self.idle.notify_all();
+        }
+        match written {
+            Ok(()) => {
+                state.unsynced.insert(extent.file);
+                Ok(NewExtent {
+                    extent,
+                    writer: ProcessLocal::new(Arc::clone(self)),
+                    is_named: AtomicBool::new(false),
+                })
+            }
+            Err(error) => {
+                state.free(&self.folder, extent);
+                Err(Error::io("write", &self.path_of(extent.file), error))
+            }
+        }
+    }
+
+    fn path_of(&self, number: u32) -> PathBuf {
+        chunk_files::path_of(&self.folder, number)
+    }
+
+    /// A place for bytes that are to be written.
+    fn allocate(&self, state: &mut State, len: u64) -> Result<(Arc<File>, Extent)> {
+        if state.reuses
+            && let Some(place) = state.take_free(len)
+        {
+            return Ok(place);
+        }
+        let growing = state.files.iter_mut().next_back();
+        let growing = growing.filter(|(_, file)| file.grows && file.end < MAX_FILE_BYTES);
+        let (number, file) = match growing {
+            Some((&number, file)) => (number, file),
+            None => {
+                let number = state.next;
+                let file = chunk_files::create(&self.folder, self.mark, number)
+                    .map_err(|error| Error::io("create", &self.path_of(number), error))?;
+                state.next = number.saturating_add(1);
+                state.folder_unsynced = true;
+                state.files.values_mut().for_each(|file| file.grows = false);
+                let mut file = ChunkFile::new(file, &[]);
+                file.grows = true;
+                (number, state.files.entry(number).or_insert(file))
+            }
+        };
+        let offset = file.end;
+        file.end += len;
+        let extent = Extent {
+            file: number,
+            offset,
+            len,
+        };
+        Ok((Arc::clone(&file.file), extent))
+    }
+
+    /// Waits until all that was written is on the disk.
+    pub(super) fn sync(&self) -> Result<()> {
+        let (files, folder) = {
+            let mut state = self.state.lock();
+            state.check("commit")?;
+            let unsynced = std::mem::take(&mut state.unsynced);
+            let file = |number: u32| Some((number, Arc::clone(&state.files.get(&number)?.file)));
+            let files: Vec<_> = unsynced.into_iter().filter_map(file).collect();
+            (files, std::mem::take(&mut state.folder_unsynced))
+        };
+        let sync = || {
+            for (number, file) in files {
+                let synced = file.sync_data();
+                synced.map_err(|error| Error::io("write", &self.path_of(number), error))?;
+            }
+            let synced = if folder {
+                sync_directory(&self.folder)
+            } else {
+                Ok(())
+            };
+            synced.map_err(|error| Error::io("write", &self.folder, error))
+        };
+        // The system forgets what it could not write, so that a second try would seem to succeed.
+        sync().inspect_err(|error| self.state.lock().broken = Some(error.clone()))
+    }
+
+    /// Frees extents that no entry leads to any more.
+    pub(super) fn free(&self, extents: impl IntoIterator<Item = Extent>) {
+        let mut state = self.state.lock();
+        // Another writer may have the recording by now.
+        if !state.closed {
+            for extent in extents {
+                state.free(&self.folder, extent);
+            }
+        }
+    }
+
+    /// The ranges that are not free, with the number of their file.
+    #[cfg(test)]
+    pub(super) fn used(&self) -> Vec<(u32, u64, u64)> {
+        let mut used = Vec::new();
+        for (&number, file) in &self.state.lock().files {
+            let mut at = HEADER_BYTES;
+            for (&start, &end) in file.free.iter().chain([(&file.end, &file.end)]) {
+                used.extend((at < start).then_some((number, at, start)));
+                at = end;
+            }
+        }
+        used
+    }
+
+    /// Ends writing, when the threads that write are done.
+    pub(super) fn close(&self) {
+        let mut state = self.state.lock();
+        state.closed = true;
+        while state.writing > 0 {
+            self.idle.wait(&mut state);
+        }
+    }
+}
+
+impl State {
+    fn check(&self, operation: &'static str) -> Result<()> {
+        match &self.broken {
+            _ if self.closed => Err(closed(operation, "store")),
+            None => Ok(()),
+            Some(cause) => {
+                let message = "an earlier failure of the disk left it unknown what was written; \
+                               open the recording again to go on";
+                Err(Error::new(cause.kind(), operation, message).with_source(cause.clone()))
+            }
+        }
+    }
+
+    /// The first free range with room for so many bytes, which it takes.
+    fn take_free(&mut self, len: u64) -> Option<(Arc<File>, Extent)> {
+        for (&number, file) in &mut self.files {
+            let found = file.free.iter().find(|(start, end)| *end - *start >= len);
+            if let Some((&offset, &end)) = found {
+                file.free.remove(&offset);
+                if offset + len < end {
+                    file.free.insert(offset + len, end);
+                }
+                let extent = Extent {
+                    file: number,
+                    offset,
+                    len,
+                };
+                return Some((Arc::clone(&file.file), extent));
+            }
+        }
+        None
+    }
+
+    fn free(&mut self, folder: &Path, extent: Extent) {
+        let Some(file) = self.files.get_mut(&extent.file) else {
+            return;
+        };
+        let (start, end) = file.free(extent);
+        if !file.grows && (start, end) == (HEADER_BYTES, file.end) {
+            // Nothing leads there; a writer to come deletes it otherwise.
+            let _ = fs::remove_file(chunk_files::path_of(folder, extent.file));
+            self.files.remove(&extent.file);
+            self.unsynced.remove(&extent.file);
+            return;
+        }
+        // The blocks of the extent, with those at its ends that are free now.
+        let start = start.max(extent.offset / BLOCK * BLOCK);
+        let end = end.min((extent.offset + extent.len).next_multiple_of(BLOCK));
+        self.reuses |= !give_back(&file.file, start, end);
+    }
+}
+
+impl ChunkFile {
+    /// A file in which `used` extents, sorted, lead to something.
+    fn new(file: File, used: &[Extent]) -> Self {
+        let mut free = BTreeMap::new();
+        let mut end = HEADER_BYTES;
+        for extent in used {
+            if extent.offset > end {
+                free.insert(end, extent.offset);
+            }
+            end = end.max(extent.offset.saturating_add(extent.len));
+        }
+        Self {
+            file: Arc::new(file),
+            end,
+            free,
+            grows: false,
+        }
+    }
+
+    /// Adds an extent to what is free; returns the range that it is a part of then.
+    fn free(&mut self, extent: Extent) -> (u64, u64) {
+        let (mut start, mut end) = (extent.offset, extent.offset + extent.len);
+        if let Some((&before, &until)) = self.free.range(..start).next_back()
+            && until == start
+        {
+            start = before;
+        }
+        if let Some(until) = self.free.remove(&end) {
+            end = until;
+        }
+        self.free.insert(start, end);
+        (start, end)
+    }
+}
+
+/// Gives whole blocks of a range back to the file system. Returns whether it takes them.
+#[cfg(target_os = "linux")]
+fn give_back(file: &File, start: u64, end: u64) -> bool {
+    use rustix::fs::{FallocateFlags, fallocate};
+    use rustix::io::Errno;
+    let (start, end) = (start.next_multiple_of(BLOCK), end / BLOCK * BLOCK);
+    if start >= end {
+        return true;
+    }
+    let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+    match fallocate(file, flags, start, end - start) {
+        Err(error) => !matches!(error, Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL),
+        Ok(()) => true,
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn give_back(_: &File, _: u64, _: u64) -> bool {
+    false
+}
+
+/// Has the system begin to write to the disk, so that a sync waits for less.
+fn start_writing(file: &File, extent: Extent) {
+    #[cfg(target_os = "linux")]
+    {
+        use std::os::fd::AsRawFd;
+        let (offset, len) = (extent.offset as i64, extent.len as i64);
+        // SAFETY: the descriptor is open while the file is borrowed, and no memory is passed. A failure
+        // changes nothing: the sync before the commit reports what could not be written.
+        unsafe {
+            libc::sync_file_range(file.as_raw_fd(), offset, len, libc::SYNC_FILE_RANGE_WRITE);
+        }
+    }
+    #[cfg(not(target_os = "linux"))]
+    let _ = (file, extent);
+}
