@@ -17,6 +17,10 @@ checked before it is used, and what was read counts only if the writer had not c
 transaction N uses pages again that transaction N - 2 or an earlier one freed, and such pages
 were part of the state after N - 3 at the latest. So what was read of the state after S is right if
 the last transaction is S or S + 1 afterwards. Otherwise it is read again.
+
+Large entries lie in the files `chunks.0`, `chunks.1`, ..., and the database says where. The writer uses
+the space again when it has replaced or removed an entry; so what was read from such a file is right if
+the database has the same entry afterwards.
 """
 
 from __future__ import annotations
@@ -28,7 +32,7 @@ import time
 from bisect import bisect_right
 from collections.abc import AsyncIterator, Callable, Iterable
 from pathlib import Path
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from zarr.abc.store import (
     ByteRequest,
@@ -62,8 +66,17 @@ _NODE = struct.Struct("<HHHH")
 _VALUE_HAS_PAGES = 1
 
 
+# A chunk file: magic, version, its number, and the number that the recording gives all of them. The
+# entry `\0c` of a recording that has such files: version and that number.
+_CHUNK_FILE = struct.Struct("<8sIIQ")
+_CHUNK_MAGIC = b"\x89SRC\r\n\x1a\n"
+_CHUNK_MARK = struct.Struct("<IQ")
+# An entry of a chunk file: 1, number of the file, offset, length, and the transaction that wrote it.
+_EXTENT = struct.Struct("<BIQQQ")
+
+
 class DamagedError(Exception):
-    """The data file is damaged, or is not of LMDB."""
+    """The data file or a chunk file is damaged, or is not of a recording."""
 
 
 class _OvertakenError(Exception):
@@ -153,8 +166,8 @@ class _Tree:
         keys = [_key(page, node) for node in nodes]
         return [key for key in keys if key >= start], behind
 
-    def value(self, key: bytes, part: ByteRequest | None) -> bytes | bytearray | None:
-        """The value of a key, or a part of it; None if there is none."""
+    def value(self, key: bytes, part: ByteRequest | None = None) -> bytes | bytearray | None:
+        """What the database has for a key, or a part of it; None if there is none."""
         if self.is_empty:
             return None
         page, nodes, _ = self._leaf(key)
@@ -174,13 +187,57 @@ class _Tree:
         _check(number + pages <= self._last_page + 1)
         _check(_PAGE.size + size <= pages * self._page_size)
         at = number * self._page_size + _PAGE.size + start
-        value = bytearray(end - start)
-        done = 0
-        while done < len(value):  # one call reads 2 GiB at most
-            count = os.preadv(self._file, [memoryview(value)[done:]], at + done)
-            _check(count > 0)
-            done += count
-        return value
+        return _read_at(self._file, at, end - start)
+
+    def entry(self, key: bytes, part: ByteRequest | None) -> bytes | bytearray | _Extent | None:
+        """The bytes of an entry, or a part of them, or where they are; None if there is none."""
+        mark = self.value(_MARK_KEY)
+        if mark is None or key == b"zarr.json" or key.endswith(b"/zarr.json"):
+            return self.value(key, part)
+        value = self.value(key)
+        if value is None:
+            return None
+        _check(len(value) > 0 and value[0] in (0, 1))
+        if value[0] == 0:
+            start, end = _bounds(part, len(value) - 1)
+            return value[1 + start : 1 + end]
+        _check(len(value) == _EXTENT.size and len(mark) == _CHUNK_MARK.size)
+        version, token = _CHUNK_MARK.unpack(mark)
+        _check(version == 1)
+        return _Extent(token, bytes(value))
+
+
+class _Extent(NamedTuple):
+    """Where the bytes of an entry are: the number of the recording's chunk files, and the entry."""
+
+    token: int
+    entry: bytes
+
+    @property
+    def file(self) -> str:
+        return f"chunks.{_EXTENT.unpack(self.entry)[1]}"
+
+    def read(self, folder: Path, part: ByteRequest | None) -> bytearray:
+        _, number, offset, size, _ = _EXTENT.unpack(self.entry)
+        start, end = _bounds(part, size)
+        try:
+            with open(folder / self.file, "rb", buffering=0) as file:
+                header = file.read(_CHUNK_FILE.size)
+                _check(header == _CHUNK_FILE.pack(_CHUNK_MAGIC, 1, number, self.token))
+                _check(offset + size <= os.fstat(file.fileno()).st_size)
+                return _read_at(file.fileno(), offset + start, end - start)
+        except FileNotFoundError:
+            raise DamagedError from None
+
+
+def _read_at(file: int, at: int, size: int) -> bytearray:
+    value = bytearray(size)
+    done = 0
+    while done < size:  # one call reads 2 GiB at most
+        count = os.preadv(file, [memoryview(value)[done:]], at + done)
+        _check(count > 0)
+        done += count
+    return value
 
 
 def _read_once(file: int, read: Callable[[_Tree], T]) -> T:
@@ -245,6 +302,25 @@ class LmdbStore(Store):
     def __repr__(self) -> str:
         return f"LmdbStore('{self.path}')"
 
+    def _value(self, key: bytes, part: ByteRequest | None) -> bytes | bytearray | None:
+        """The bytes of an entry, or a part of them; None if there is none."""
+        deadline = time.monotonic() + _PATIENCE
+        while time.monotonic() < deadline:
+            extent = self._read(lambda tree: tree.entry(key, part))
+            if not isinstance(extent, _Extent):
+                return extent
+            try:
+                value = extent.read(self.path, part)
+            except DamagedError:
+                value = None
+            if self._read(lambda tree: tree.entry(key, part)) == extent:
+                if value is None:
+                    file = self.path / extent.file
+                    raise DamagedError(f"'{file}', which holds '{key.decode()}', is damaged")
+                return value
+        message = f"the writer of '{self.path}' replaces an entry faster than it is read"
+        raise TimeoutError(message)
+
     def _read(self, read: Callable[[_Tree], T]) -> T:
         """What `read` makes of the entries, as the last commit left them."""
         deadline = time.monotonic() + _PATIENCE
@@ -271,8 +347,7 @@ class LmdbStore(Store):
     ) -> Buffer | None:
         if _is_private(key):
             return None
-        find = lambda tree: tree.value(key.encode(), byte_range)
-        value = await asyncio.to_thread(self._read, find)
+        value = await asyncio.to_thread(self._value, key.encode(), byte_range)
         return None if value is None else prototype.buffer.from_bytes(value)
 
     async def get_partial_values(
@@ -283,8 +358,7 @@ class LmdbStore(Store):
         return await asyncio.gather(*(self.get(key, prototype, part) for key, part in key_ranges))
 
     async def exists(self, key: str) -> bool:
-        nothing = RangeByteRequest(0, 0)
-        find = lambda tree: tree.value(key.encode(), nothing)
+        find = lambda tree: tree.value(key.encode(), RangeByteRequest(0, 0))
         return not _is_private(key) and await asyncio.to_thread(self._read, find) is not None
 
     async def list(self) -> AsyncIterator[str]:
@@ -326,6 +400,7 @@ class LmdbStore(Store):
 
 # Keys that begin with a zero byte are simrecorder's own, and no part of the Zarr hierarchy.
 _FIRST_KEY = b"\1"
+_MARK_KEY = b"\0c"
 
 
 def _is_private(key: str) -> bool:

@@ -2,6 +2,7 @@
 //! with it; whatever is left is opened, holds all that was flushed and no part of a commit, and can
 //! be gone on with.
 
+use std::fmt::Debug;
 use std::fs;
 use std::ops::Range;
 use std::path::Path;
@@ -12,8 +13,9 @@ use simrecorder_core::{
     OpenMode, Recorder, RecorderOptions, Result, Schema, StoreState,
 };
 
+use crate::damage::Numbers;
 use crate::steps::{check_prefixes, cut, try_declare_steps, try_record_step};
-use crate::system_calls::{FAILED, Point, Progress, Strike, Traced, act};
+use crate::system_calls::{FAILED, Progress, Strike, Traced, act};
 use crate::{quick_folder, role};
 
 /// Steps of the whole run.
@@ -149,6 +151,47 @@ where
         Some(figures)
     }
 
+    /// Has the power fail at calls of a writer, at all if `SIMRECORDER_KILL_POINTS` is `all`, else at `sample`
+    /// of them, three times each: nothing, a part or all of what was not synced is left. Returns how many
+    /// times it failed, and nothing in the process that is the writer.
+    pub fn fail_power(mut self, sample: usize) -> Option<usize> {
+        if let Some(path) = role() {
+            self.act(&path);
+            return None;
+        }
+        let all = std::env::var("SIMRECORDER_KILL_POINTS").is_ok_and(|points| points == "all");
+        let folder = quick_folder();
+        let place = folder.path().canonicalize().unwrap().join("place");
+        fs::create_dir(&place).unwrap();
+        let trace = self.traced("write").trace(&place.join(self.file));
+        let moments: Vec<usize> = (0..=trace.len()).collect();
+        let remains = folder.path().join("remains");
+        let mut failures = 0;
+        for &at in some(&moments, if all { moments.len() } else { sample }) {
+            let progress = Progress {
+                flushed: trace
+                    .printed("flushed ", at)
+                    .max(trace.printed("settled ", at)),
+                settled: trace.printed("settled ", at),
+                ..Progress::default()
+            };
+            for percent in [0, 50, 100] {
+                fs::create_dir(&remains).unwrap();
+                let mut numbers = Numbers::new(at * 100 + percent);
+                trace.write_remains((&place, &remains), at, percent, &mut numbers);
+                let path = remains.join(self.file);
+                let commits = [progress.flushed, commit_after(progress.flushed)];
+                // A recording that is being created may be damaged.
+                if progress.flushed > 0 || (self.open)(&path, OpenMode::OpenOrCreate).is_ok() {
+                    self.check(&path, progress, &commits, None, &(at, percent));
+                }
+                fs::remove_dir_all(&remains).unwrap();
+                failures += 1;
+            }
+        }
+        Some(failures)
+    }
+
     fn steps(&self, path: &Path) -> u64 {
         steps(&(self.open)(path, OpenMode::Read).unwrap()).unwrap()
     }
@@ -266,7 +309,7 @@ where
         progress: Progress,
         commits: &[u64],
         written: Option<u64>,
-        point: &Point,
+        point: &dyn Debug,
     ) -> u64 {
         let mut found = 0;
         match (self.open)(path, OpenMode::Read) {

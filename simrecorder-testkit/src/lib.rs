@@ -25,6 +25,7 @@ pub mod log;
 #[cfg(target_os = "linux")]
 pub mod memory;
 pub mod objects;
+mod power_failure;
 pub mod recording;
 pub mod removal;
 pub mod steps;

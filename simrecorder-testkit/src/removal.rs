@@ -1,6 +1,7 @@
 //! The space of what is removed.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use simrecorder_core::{DataStore, OpenMode, Recorder, RecorderOptions, Result};
@@ -44,10 +45,11 @@ pub fn removed_space_is_used_again<S: DataStore + 'static>(
     recorder.close().unwrap();
 }
 
-fn size_of(path: &Path) -> u64 {
+/// What a file or a folder takes of the disk.
+pub fn size_of(path: &Path) -> u64 {
     let metadata = fs::metadata(path).unwrap();
     if !metadata.is_dir() {
-        return metadata.len();
+        return metadata.blocks() * 512;
     }
     let entries = fs::read_dir(path).unwrap();
     entries.map(|entry| size_of(&entry.unwrap().path())).sum()

@@ -9,6 +9,7 @@ use std::fs;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 
+use crate::power_failure::Trace;
 use crate::{output_within_a_minute, this_test_by};
 
 /// All calls that change a file or a folder, or open one for that. Those with a question mark some
@@ -127,6 +128,34 @@ impl Traced<'_> {
         self.run(path, Some((point, strike))).0
     }
 
+    /// All that an undisturbed run does to files beside `path`.
+    pub(crate) fn trace(&self, path: &Path) -> Trace {
+        let log = path.with_file_name("trace");
+        let mut arguments = vec![
+            "-f",
+            "-qq",
+            "-y",
+            "-xx",
+            "-s",
+            "16777216",
+            "-o",
+            log.to_str().unwrap(),
+        ];
+        arguments.extend([
+            "-e",
+            Trace::CALLS,
+            "-e",
+            "inject=?clone,clone3:error=EAGAIN",
+        ]);
+        let mut command = this_test_by("strace", &arguments, self.test, path);
+        let output = output_within_a_minute(command.env(ACT, self.act));
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{errors}");
+        let text = fs::read_to_string(&log).unwrap();
+        fs::remove_file(&log).unwrap();
+        Trace::parse(&text, path.parent().unwrap())
+    }
+
     fn run(&self, path: &Path, strike: Option<(&Point, Strike)>) -> (Progress, Vec<Point>) {
         let trace = path.with_file_name("trace");
         let calls = format!("trace={},?clone,clone3", CALLS.join(","));
@@ -237,7 +266,7 @@ fn points_in(trace: &str, folder: &Path) -> Vec<Point> {
 }
 
 /// The last number that stands behind `word` in a line.
-fn last(text: &str, word: &str) -> u64 {
+pub(crate) fn last(text: &str, word: &str) -> u64 {
     let numbers = text.lines().filter_map(|line| line.split_once(word));
     let numbers = numbers.filter_map(|(_, number)| number.trim().parse().ok());
     numbers.max().unwrap_or(0)

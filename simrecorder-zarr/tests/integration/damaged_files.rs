@@ -164,7 +164,7 @@ fn a_damaged_lmdb_file_neither_ends_the_process_nor_shows_other_records() {
     let outcomes = survey(
         NAME,
         tries(60),
-        |folder| copy_while_open(folder, ZarrStorage::Lmdb, &["run/data.mdb"]),
+        |folder| copy_while_open(folder, ZarrStorage::Lmdb, &["run/data.mdb", "run/chunks.0"]),
         |folder| use_all(folder, ZarrStorage::Lmdb),
     );
     report("LMDB", &outcomes);

@@ -39,6 +39,22 @@ fn attack(test: &str, storage: ZarrStorage, strike: Strike) {
     }
 }
 
+fn fail_power(test: &str, storage: ZarrStorage) {
+    let attack = Attack {
+        test,
+        file: "run",
+        open: |path: &Path, mode: OpenMode| -> Result<ZarrDataStore> {
+            let options = ZarrDataStore::options().storage(storage);
+            options.mode(mode).open(path)
+        },
+        look: |_: &Path, _: Moment, _: Progress| false,
+    };
+    if let Some(failures) = attack.fail_power(SAMPLE) {
+        assert_eq!(failures % 3, 0);
+        assert!(failures >= 3 * SAMPLE, "{failures}");
+    }
+}
+
 /// Beside a recording that was closed there may be a lock, but no journal and nothing half done.
 fn nothing_is_left_over(path: &Path) {
     for file in fs::read_dir(path.parent().unwrap()).unwrap() {
@@ -83,4 +99,16 @@ fn a_disk_that_gets_read_only_loses_nothing_that_was_flushed_to_lmdb_nor_to_anot
 fn a_disk_that_gets_read_only_loses_nothing_that_was_flushed_to_a_directory_nor_to_another_store() {
     let name = "a_disk_that_gets_read_only_loses_nothing_that_was_flushed_to_a_directory_nor_to_another_store";
     attack(name, ZarrStorage::Directory, Strike::ReadOnly);
+}
+
+#[test]
+fn a_power_failure_at_any_moment_loses_nothing_that_was_flushed_to_lmdb() {
+    let name = "a_power_failure_at_any_moment_loses_nothing_that_was_flushed_to_lmdb";
+    fail_power(name, ZarrStorage::Lmdb);
+}
+
+#[test]
+fn a_power_failure_at_any_moment_loses_nothing_that_was_flushed_to_a_directory() {
+    let name = "a_power_failure_at_any_moment_loses_nothing_that_was_flushed_to_a_directory";
+    fail_power(name, ZarrStorage::Directory);
 }

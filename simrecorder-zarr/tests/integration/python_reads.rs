@@ -2,11 +2,14 @@
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests, too, may panic")]
 
+use std::fs;
 use std::path::Path;
 
 use serde_json::json;
 use simrecorder_core::{ChunkPolicy, Compression, DType, OpenMode, Recorder, Schema, prelude::*};
+use simrecorder_zarr::lmdb::{LmdbOptions, LmdbStorage};
 use simrecorder_zarr::{ZarrDataStore, ZarrStorage};
+use zarrs_storage::{ListableStorageTraits, ReadableStorageTraits};
 
 use crate::support;
 
@@ -72,13 +75,25 @@ fn zarr_python_xarray_and_tensorstore_read_every_kind_and_type_from_a_directory(
 #[test]
 fn zarr_python_and_xarray_read_every_kind_and_type_from_lmdb_while_it_is_open() {
     // Without compression, so that one value is large.
-    with_recordings(Compression::None, record_all, |directory, lmdb| {
+    with_recordings(Compression::None, record_all, |_, lmdb| {
         for reader in ["lmdb-zarr", "lmdb-xarray"] {
             assert_success(python("read_recording.py").arg(reader).arg(lmdb));
         }
-        let compare = ["lmdb-entries".as_ref(), lmdb, directory];
+        let folder = tempfile::tempdir().unwrap();
+        write_entries(lmdb, folder.path());
+        let compare = ["lmdb-entries".as_ref(), lmdb, folder.path()];
         assert_success(python("read_recording.py").args(compare));
     });
+}
+
+/// Writes each entry of a recording in LMDB to a file at its key.
+fn write_entries(lmdb: &Path, folder: &Path) {
+    let storage = LmdbStorage::open(lmdb, &LmdbOptions::default()).unwrap();
+    for key in storage.list().unwrap() {
+        let path = folder.join(key.as_str());
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, storage.get(&key).unwrap().unwrap()).unwrap();
+    }
 }
 
 #[test]

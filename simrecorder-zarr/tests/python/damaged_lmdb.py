@@ -24,9 +24,22 @@ def outcome(store):
     try:
         return sync(read_everything(store))
     except DamagedError as error:
-        assert "damaged" in str(error) and "data.mdb" in str(error), error
+        assert "damaged" in str(error), error
+        assert "data.mdb" in str(error) or "chunks.0" in str(error), error
     except UnicodeDecodeError:
         pass  # a key that was changed
+
+
+def check_chunk_file(chunks, store, whole):
+    """Other bytes are for the codecs to notice; a file that is cut or another one is not."""
+    sound = chunks.read_bytes()
+    for bad in [b"", sound[:10], sound[:-1], bytes(len(sound)), b"x" + sound[1:]]:
+        chunks.write_bytes(bad)
+        assert outcome(store) is None, len(bad)
+    chunks.unlink()
+    assert outcome(store) is None
+    chunks.write_bytes(sound)
+    assert outcome(store) == whole
 
 
 def main(path):
@@ -54,6 +67,9 @@ def main(path):
         data.write_bytes(bad[: random.choice([len(bad), random.randrange(len(bad))])])
         different += outcome(store) != whole
     assert different > 100
+    data.write_bytes(sound)
+    assert outcome(store) == whole
+    check_chunk_file(Path(path, "chunks.0"), store, whole)
     data.unlink()
     try:
         LmdbStore(path)
