@@ -86,13 +86,15 @@ impl ColumnSource for OpenArray<'_> {
         let Column { format, stored, .. } = &self.column;
         let origin = format.layout().grid.origin(indices);
         let key = self.entry(indices);
-        self.storage
-            .read(&mut |snapshot| match snapshot.entry(&key)? {
-                Some(entry) => format
-                    .read_chunk(&entry, &origin, *stored, region, out)
-                    .map_err(|e| self.column.damaged_chunk(indices, e)),
-                None => format.layout().fill_chunk(&origin, region, out),
-            })
+        self.storage.read(&mut |snapshot| {
+            let read = match snapshot.entry(&key) {
+                Ok(None) => return format.layout().fill_chunk(&origin, region, out),
+                Ok(Some(entry)) => format.read_chunk(&entry, &origin, *stored, region, out),
+                Err(error) if error.kind() != ErrorKind::Corrupt => return Err(error),
+                Err(error) => Err(error),
+            };
+            read.map_err(|e| self.column.damaged_chunk(indices, e))
+        })
     }
 
     /// The texts of one chunk.
@@ -102,7 +104,13 @@ impl ColumnSource for OpenArray<'_> {
         let chunk = range.start / chunk_rows;
         let first = chunk * chunk_rows;
         let end = range.end.min(first + chunk_rows);
-        if let Some(encoded) = get(self.storage, &self.entry(&[chunk]))? {
+        let encoded = match get(self.storage, &self.entry(&[chunk])) {
+            Err(error) if error.kind() == ErrorKind::Corrupt => {
+                return Err(self.column.damaged_chunk(&[chunk], error));
+            }
+            encoded => encoded?,
+        };
+        if let Some(encoded) = encoded {
             let rows = format.decode_texts(&encoded, end - first);
             let rows = rows.map_err(|e| self.column.damaged_chunk(&[chunk], e))?;
             return Ok((first, rows));

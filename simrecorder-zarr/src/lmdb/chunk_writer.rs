@@ -33,6 +33,7 @@ pub(super) struct ChunkWriter {
     folder: PathBuf,
     mark: ChunkMark,
     durability: Durability,
+    max_file_bytes: u64,
     state: Mutex<State>,
     /// Signalled when nothing is being written.
     idle: Condvar,
@@ -136,7 +137,7 @@ impl ChunkWriter {
                 let cut = chunk_file.file.set_len(chunk_file.end);
                 cut.map_err(failed(&path))?;
             }
-            chunk_file.grows = chunk_file.end <= len && chunk_file.end < MAX_FILE_BYTES;
+            chunk_file.grows = chunk_file.end <= len;
             state.files.insert(number, chunk_file);
         }
         // One file grows, the last that can.
@@ -152,6 +153,7 @@ impl ChunkWriter {
             folder: folder.to_owned(),
             mark,
             durability,
+            max_file_bytes: MAX_FILE_BYTES,
             state: Mutex::new(state),
             idle: Condvar::new(),
         })
@@ -203,7 +205,7 @@ impl ChunkWriter {
             return Ok(place);
         }
         let growing = state.files.iter_mut().next_back();
-        let growing = growing.filter(|(_, file)| file.grows && file.end < MAX_FILE_BYTES);
+        let growing = growing.filter(|(_, file)| file.grows && file.end < self.max_file_bytes);
         let (number, file) = match growing {
             Some((&number, file)) => (number, file),
             None => {
@@ -411,4 +413,129 @@ fn start_writing(file: &File, extent: Extent) {
     }
     #[cfg(not(target_os = "linux"))]
     let _ = (file, extent);
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn open(folder: &Path, mark: ChunkMark, used: Vec<Extent>) -> ChunkWriter {
+        ChunkWriter::open(folder, mark, Durability::Process, used).unwrap()
+    }
+
+    fn read(folder: &Path, extent: Extent) -> Vec<u8> {
+        let mut bytes = vec![0; extent.len as usize];
+        let file = File::open(chunk_files::path_of(folder, extent.file)).unwrap();
+        file.read_exact_at(&mut bytes, extent.offset).unwrap();
+        bytes
+    }
+
+    fn blocks(folder: &Path) -> u64 {
+        use std::os::unix::fs::MetadataExt;
+        let files = fs::read_dir(folder).unwrap();
+        files
+            .map(|file| file.unwrap().metadata().unwrap().blocks() * 512)
+            .sum()
+    }
+
+    #[derive(Clone, Debug)]
+    enum Act {
+        Write(usize),
+        /// Writes what no commit names.
+        Waste(usize),
+        Free(prop::sample::Index),
+        /// Opens the files anew, as the writer before left them or was killed.
+        Reopen,
+    }
+
+    fn acts() -> impl Strategy<Value = Vec<Act>> {
+        let act = prop_oneof![
+            4 => (1..30_000_usize).prop_map(Act::Write),
+            1 => (1..30_000_usize).prop_map(Act::Waste),
+            3 => any::<prop::sample::Index>().prop_map(Act::Free),
+            1 => Just(Act::Reopen),
+        ];
+        prop::collection::vec(act, 1..80)
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        #[test]
+        fn extents_keep_their_bytes_whatever_is_freed_beside_them(acts in acts(), reuses: bool) {
+            let folder = tempfile::tempdir().unwrap();
+            let mark = ChunkMark::new();
+            let new = |used: &[(Extent, u8)]| {
+                let mut writer = open(folder.path(), mark, used.iter().map(|it| it.0).collect());
+                writer.max_file_bytes = 100_000;
+                writer.state.lock().reuses = reuses;
+                Arc::new(writer)
+            };
+            let mut used: Vec<(Extent, u8)> = Vec::new();
+            let mut writer = new(&used);
+            for (i, act) in acts.into_iter().enumerate() {
+                match act {
+                    Act::Write(len) => {
+                        let extent = writer.write(&vec![i as u8; len]).unwrap();
+                        used.push((extent.name(), i as u8));
+                    }
+                    Act::Waste(len) => drop(writer.write(&vec![0xff; len]).unwrap()),
+                    Act::Free(_) if used.is_empty() => {}
+                    Act::Free(index) => {
+                        let (extent, _) = used.swap_remove(index.index(used.len()));
+                        writer.free([extent]);
+                    }
+                    Act::Reopen => {
+                        std::mem::forget(writer.write(&[0xee; 5000]).unwrap());
+                        writer = new(&used);
+                    }
+                }
+                for (extent, byte) in &used {
+                    prop_assert!(read(folder.path(), *extent).iter().all(|it| it == byte));
+                }
+                let free: u64 = used.iter().map(|(extent, _)| extent.len).sum();
+                let taken: u64 = writer.used().iter().map(|(_, start, end)| end - start).sum();
+                prop_assert_eq!(free, taken);
+            }
+            let bytes: u64 = used.iter().map(|(extent, _)| extent.len).sum();
+            if !reuses {
+                // Two blocks are taken in part by each.
+                prop_assert!(blocks(folder.path()) <= bytes + (used.len() as u64 + 4) * 2 * BLOCK);
+            }
+        }
+    }
+
+    #[test]
+    fn a_file_in_which_nothing_is_left_is_deleted() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut writer = open(folder.path(), ChunkMark::new(), Vec::new());
+        writer.max_file_bytes = 10_000;
+        let writer = Arc::new(writer);
+        let extents: Vec<_> = (0..4)
+            .map(|_| writer.write(&[1; 6000]).unwrap().name())
+            .collect();
+        let files: Vec<u32> = extents.iter().map(|extent| extent.file).collect();
+        assert_eq!(files, [0, 0, 1, 1]);
+        writer.free(extents[..2].iter().copied());
+        assert_eq!(chunk_files::numbers(folder.path()).unwrap(), [1]);
+        // Its number is not given to another one.
+        assert_eq!(writer.write(&[1; 10]).unwrap().name().file, 2);
+    }
+
+    #[test]
+    fn nothing_is_freed_once_another_writer_may_have_the_files() {
+        let folder = tempfile::tempdir().unwrap();
+        let mark = ChunkMark::new();
+        let writer = Arc::new(open(folder.path(), mark, Vec::new()));
+        let unnamed = writer.write(&[1; 50_000]).unwrap();
+        writer.close();
+        assert_eq!(writer.write(&[1]).unwrap_err().kind(), ErrorKind::Closed);
+        let next = Arc::new(open(folder.path(), mark, Vec::new()));
+        let extent = next.write(&[2; 50_000]).unwrap().name();
+        drop(unnamed);
+        writer.free([extent]);
+        assert_eq!(read(folder.path(), extent), [2; 50_000]);
+    }
 }

@@ -328,20 +328,18 @@ fn a_recording_of_a_newer_version_is_refused() {
         let path = folder.path().join("run");
         recording(&path, storage);
         let entries = Entries(path.clone(), storage);
-        let root = String::from_utf8(entries.get("zarr.json")).unwrap();
-        entries.set(
-            "zarr.json",
-            root.replace("\"format\": 1", "\"format\": 99").as_bytes(),
-        );
+        let root: serde_json::Value = serde_json::from_slice(&entries.get("zarr.json")).unwrap();
+        let set = |member: &str, value: serde_json::Value| {
+            let mut changed = root.clone();
+            changed["attributes"]["simrecorder"][member] = value;
+            entries.set("zarr.json", changed.to_string().as_bytes());
+        };
+        set("format", 99.into());
         for mode in [OpenMode::Read, OpenMode::Append] {
             let error = open(&path, storage, mode).unwrap_err();
             expect(error, ErrorKind::Unsupported, &["format 99", "newer"]);
         }
-        entries.set(
-            "zarr.json",
-            root.replace("\"requires\": []", "\"requires\": [\"x\"]")
-                .as_bytes(),
-        );
+        set("requires", serde_json::json!(["chunk-files", "x"]));
         let error = open(&path, storage, OpenMode::Read).unwrap_err();
         expect(error, ErrorKind::Unsupported, &["requires", "x"]);
     }

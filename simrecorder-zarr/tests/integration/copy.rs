@@ -53,13 +53,16 @@ type Entries = BTreeMap<String, Vec<u8>>;
 /// recording has.
 fn entries(path: &Path, storage: ZarrStorage) -> Entries {
     let mut entries = entries_with_id(path, storage);
-    let root = &entries["zarr.json"];
-    let document: Json = serde_json::from_slice(root).unwrap();
-    if let Some(id) = document["attributes"]["simrecorder"]["id"].as_str() {
-        assert_eq!(id.len(), 32);
-        let root = String::from_utf8_lossy(root).replace(id, "id");
-        entries.insert("zarr.json".to_owned(), root.into_bytes());
+    let mut root: Json = serde_json::from_slice(&entries["zarr.json"]).unwrap();
+    // The id is another one, and the root names what the storage has, which is not copied.
+    if let Some(own) = root["attributes"]["simrecorder"].as_object_mut() {
+        assert!(
+            own.remove("id")
+                .is_none_or(|id| id.as_str().unwrap().len() == 32)
+        );
+        own.remove("requires");
     }
+    entries.insert("zarr.json".to_owned(), root.to_string().into_bytes());
     entries
 }
 

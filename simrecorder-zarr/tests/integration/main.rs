@@ -5,6 +5,7 @@
 mod support;
 
 mod bad_input;
+mod chunk_files;
 mod conformance_directory;
 mod conformance_lmdb;
 mod copy;

@@ -144,6 +144,10 @@ fn the_python_programs_of_the_documents_run() {
         recorder
             .set("meta/parameters", Object(json!({"tau": 20.0})))
             .unwrap();
+        // A chunk that takes more than a page, and is in a file of its own.
+        let noise = |i: u64| i.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let frame: Vec<u64> = (0..1000).map(noise).collect();
+        (0..8).for_each(|_| recorder.record("frames", &frame).unwrap());
         recorder.flush().unwrap();
     };
     let closed = [

@@ -25,7 +25,7 @@ def outcome(store):
         return sync(read_everything(store))
     except DamagedError as error:
         assert "damaged" in str(error), error
-        assert "data.mdb" in str(error) or "chunks.0" in str(error), error
+        assert "data.mdb" in str(error) or "chunks." in str(error), error
     except UnicodeDecodeError:
         pass  # a key that was changed
 

@@ -8,6 +8,7 @@ import re
 import sys
 from pathlib import Path
 
+import google_crc32c
 import numpy
 
 
@@ -36,6 +37,9 @@ def main(folder, repository):
     assert names["objects"] == [{"step": i} for i in steps]
     assert names["parameters"] == {"tau": 20.0}
     assert names["metadata"]["shape"] == [10, 3] and len(names["chunk"]) > 0
+    frame = names["frame"]
+    assert len(frame) > 2000 and os.path.getsize("run.mdb/chunks.0") >= 24 + len(frame)
+    assert google_crc32c.value(frame[:-4]) == int.from_bytes(frame[-4:], "little")
 
     # The reader of journals, on a recording that was flushed only.
     entries, tails = names["read"]("flushed.zarr")
