@@ -381,7 +381,8 @@ impl ZarrDataStore {
         let format = format.ok_or_else(|| corrupt("a series has no array"))?;
         let chunk_rows = format.layout().chunk_rows();
         if schema.kind() == Kind::Array {
-            recording.planned.lock().insert(key.clone(), format);
+            let full = Arc::clone(format.full());
+            recording.planned.lock().insert(key.clone(), full);
         }
         Ok(chunk_rows)
     }

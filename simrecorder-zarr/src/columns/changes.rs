@@ -179,6 +179,7 @@ impl<'a> ColumnSink for StorageChanges<'a> {
             return Err(Error::new(ErrorKind::NotFound, "commit", message));
         };
         document.set_rows(stored);
+        document.set_short_rows(to.column().format.short_rows());
         if let Some(cut) = cut {
             document.add_cut(cut.len);
             let grid = &to.column().layout().grid;

@@ -4,13 +4,12 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use serde_json::{Map, Value as Json};
 use simrecorder_core::Result;
 use simrecorder_core::backend::columns::{ColumnFormat, Columns, EncodedRows, read_rows};
 use simrecorder_core::backend::{Encoded, RowSize, StoredForm, parallel, read_record_ends};
 
-use crate::columns::reading::{ArrayView, Column, OpenArray, get, read_column};
+use crate::columns::reading::{ArrayView, Column, OpenArray, read_column};
 use crate::format::array_format::ArrayFormat;
 use crate::format::metadata::Document;
 use crate::storage::{Chunk, Storage};
@@ -96,6 +95,8 @@ struct ChunkReader<'a> {
     step: u64,
     bytes: usize,
     chunks: Vec<(Vec<u64>, Chunk)>,
+    /// The format that the chunks have.
+    format: Arc<ArrayFormat>,
 }
 
 impl<'a> ChunkReader<'a> {
@@ -120,6 +121,7 @@ impl<'a> ChunkReader<'a> {
             step,
             bytes: 0,
             chunks: Vec::new(),
+            format: Arc::clone(&array.column.format),
         }
     }
 
@@ -145,9 +147,10 @@ impl<'a> ChunkReader<'a> {
         self.next = until;
         let looked_up = usize::try_from(looked_up).unwrap_or(usize::MAX);
         self.bytes = self.bytes.saturating_add(looked_up.saturating_mul(PAGE));
-        for (indices, bytes) in read.into_iter().flatten() {
-            self.bytes += bytes.len();
-            self.chunks.push((indices, Chunk::Bytes(bytes)));
+        for RowOfChunks { format, chunks } in read {
+            self.bytes += chunks.iter().map(|(_, chunk)| chunk.len()).sum::<usize>();
+            self.chunks.extend(chunks);
+            self.format = format;
         }
         Ok(())
     }
@@ -159,7 +162,7 @@ impl<'a> ChunkReader<'a> {
         let mut chunks = self.chunks;
         chunks.retain(|(indices, _)| indices.first().is_some_and(|&row| row < end));
         EncodedRows {
-            format: Arc::clone(&column.format),
+            format: self.format,
             len,
             chunks,
         }
@@ -167,13 +170,39 @@ impl<'a> ChunkReader<'a> {
 }
 
 /// The chunks of an array with one index along the first axis.
-fn read_row(array: &OpenArray<'_>, row: u64) -> Result<Vec<(Vec<u64>, Bytes)>> {
-    let chunks = array.column.layout().grid.chunks_in_row(row);
-    let chunks = chunks.map(|indices| {
-        let bytes = get(array.storage, &array.entry(&indices))?;
-        Ok(bytes.map(|bytes| (indices, bytes)))
-    });
-    chunks.filter_map(Result::transpose).collect()
+fn read_row(array: &OpenArray<'_>, row: u64) -> Result<RowOfChunks> {
+    let column = &array.column;
+    let mut found = RowOfChunks {
+        format: Arc::clone(&column.format),
+        chunks: Vec::new(),
+    };
+    let indices: Vec<_> = column.layout().grid.chunks_in_row(row).collect();
+    // Chunks whose format may change must come from one snapshot.
+    let at_once = match array.may_be_resized(row) {
+        true => indices.len().max(1),
+        false => 1,
+    };
+    for indices in indices.chunks(at_once) {
+        let mut chunks = Vec::new();
+        array.with_chunks(row, &mut |snapshot, format| {
+            found.format = Arc::clone(format);
+            chunks.clear();
+            for indices in indices {
+                if let Some(bytes) = snapshot.get(&format.chunk_entry(&column.path, indices))? {
+                    chunks.push((indices.clone(), Chunk::Bytes(bytes)));
+                }
+            }
+            Ok(())
+        })?;
+        found.chunks.extend(chunks);
+    }
+    Ok(found)
+}
+
+/// Chunks with one index along the first axis, and their format.
+struct RowOfChunks {
+    format: Arc<ArrayFormat>,
+    chunks: Vec<(Vec<u64>, Chunk)>,
 }
 
 /// Reads the records of `range` as they are stored, as

@@ -1,6 +1,7 @@
 //! Reading arrays: chunks from their entries, and what is in the tail.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use simrecorder_core::backend::columns::{self, ColumnFormat, ColumnSource, ColumnView};
@@ -12,7 +13,7 @@ use crate::format::array_format::{ArrayFormat, FormatCache};
 use crate::format::metadata::{Document, corrupt};
 use crate::format::node_path::metadata_entry;
 use crate::format::recording_id::RecordingId;
-use crate::storage::{Snapshot, Storage};
+use crate::storage::{Entry, Snapshot, Storage};
 
 pub(crate) type Column = columns::Column<ArrayFormat>;
 
@@ -73,6 +74,52 @@ impl OpenArray<'_> {
     pub(crate) fn entry(&self, indices: &[u64]) -> String {
         self.column.format.chunk_entry(&self.column.path, indices)
     }
+
+    /// Whether snapshots may differ in the format of the row of chunks `first`.
+    pub(crate) fn may_be_resized(&self, first: u64) -> bool {
+        let Column { format, stored, .. } = &self.column;
+        first == 0 && format.may_be_resized(*stored)
+    }
+
+    /// Calls `read` with a snapshot, and the format that the row of chunks `first` has in it.
+    pub(crate) fn with_chunks(
+        &self,
+        first: u64,
+        read: &mut dyn FnMut(&dyn Snapshot, &Arc<ArrayFormat>) -> Result<()>,
+    ) -> Result<()> {
+        let Column { path, format, .. } = &self.column;
+        let may_be_resized = self.may_be_resized(first);
+        self.storage.read(&mut |snapshot| {
+            if !may_be_resized {
+                return read(snapshot, format);
+            }
+            let document = snapshot.get(&metadata_entry(path))?;
+            let document = Document::parse(&document.ok_or_else(shortened)?)?;
+            read(snapshot, &format.with_short_rows(document.short_rows()))
+        })
+    }
+
+    /// The error of a chunk, which says so if it is damaged.
+    fn if_damaged(&self, indices: &[u64], error: Error) -> Error {
+        match error.kind() {
+            ErrorKind::Corrupt => self.column.damaged_chunk(indices, error),
+            _ => error,
+        }
+    }
+
+    /// Calls `read` with the bytes of a chunk, and the format that it has.
+    fn with_chunk(
+        &self,
+        indices: &[u64],
+        read: &mut dyn FnMut(Option<Entry<'_>>, &Arc<ArrayFormat>) -> Result<()>,
+    ) -> Result<()> {
+        let first = indices.first().copied().unwrap_or(0);
+        self.with_chunks(first, &mut |snapshot, format| {
+            let key = format.chunk_entry(&self.column.path, indices);
+            let entry = snapshot.entry(&key);
+            read(entry.map_err(|e| self.if_damaged(indices, e))?, format)
+        })
+    }
 }
 
 impl ColumnSource for OpenArray<'_> {
@@ -85,15 +132,11 @@ impl ColumnSource for OpenArray<'_> {
     fn read_chunk(&self, indices: &[u64], region: &Region, out: &mut [u8]) -> Result<()> {
         let Column { format, stored, .. } = &self.column;
         let origin = format.layout().grid.origin(indices);
-        let key = self.entry(indices);
-        self.storage.read(&mut |snapshot| {
-            let read = match snapshot.entry(&key) {
-                Ok(None) => return format.layout().fill_chunk(&origin, region, out),
-                Ok(Some(entry)) => format.read_chunk(&entry, &origin, *stored, region, out),
-                Err(error) if error.kind() != ErrorKind::Corrupt => return Err(error),
-                Err(error) => Err(error),
-            };
-            read.map_err(|e| self.column.damaged_chunk(indices, e))
+        self.with_chunk(indices, &mut |entry, format| match entry {
+            Some(entry) => format
+                .read_chunk(&entry, &origin, *stored, region, out)
+                .map_err(|e| self.column.damaged_chunk(indices, e)),
+            None => format.layout().fill_chunk(&origin, region, out),
         })
     }
 
@@ -104,13 +147,19 @@ impl ColumnSource for OpenArray<'_> {
         let chunk = range.start / chunk_rows;
         let first = chunk * chunk_rows;
         let end = range.end.min(first + chunk_rows);
-        let encoded = match get(self.storage, &self.entry(&[chunk])) {
-            Err(error) if error.kind() == ErrorKind::Corrupt => {
-                return Err(self.column.damaged_chunk(&[chunk], error));
-            }
-            encoded => encoded?,
-        };
-        if let Some(encoded) = encoded {
+        let mut found = None;
+        self.with_chunk(&[chunk], &mut |entry, format| {
+            found = match entry {
+                Some(entry) => {
+                    let bytes = entry.into_bytes();
+                    let bytes = bytes.map_err(|e| self.if_damaged(&[chunk], e))?;
+                    Some((bytes, Arc::clone(format)))
+                }
+                None => None,
+            };
+            Ok(())
+        })?;
+        if let Some((encoded, format)) = found {
             let rows = format.decode_texts(&encoded, end - first);
             let rows = rows.map_err(|e| self.column.damaged_chunk(&[chunk], e))?;
             return Ok((first, rows));
@@ -162,16 +211,14 @@ impl ColumnSource for OpenArray<'_> {
         let chunk = layout.chunk_rows();
         for row in range.start / chunk..range.end.div_ceil(chunk) {
             layout.grid.for_each_touched(row, &region, |indices| {
-                let key = self.entry(indices);
-                self.storage
-                    .read(&mut |snapshot| match snapshot.entry(&key)? {
-                        Some(_) => Ok(()),
-                        None => {
-                            let message = "it is not there, and reads as fill values";
-                            let missing = Error::new(ErrorKind::Corrupt, "read", message);
-                            Err(self.column.damaged_chunk(indices, missing))
-                        }
-                    })
+                self.with_chunk(indices, &mut |entry, _| match entry {
+                    Some(_) => Ok(()),
+                    None => {
+                        let message = "it is not there, and reads as fill values";
+                        let missing = Error::new(ErrorKind::Corrupt, "read", message);
+                        Err(self.column.damaged_chunk(indices, missing))
+                    }
+                })
             })?;
         }
         Ok(())

@@ -1,6 +1,7 @@
 //! How the chunks of an array are encoded: all calls of zarrs' codecs are here.
 
 use std::borrow::Cow;
+use std::num::NonZeroU64;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
@@ -22,9 +23,10 @@ use crate::format::metadata::{Document, corrupt};
 use crate::storage::Chunk;
 
 /// The format of an array: its metadata without its length. Arrays with the same format share one.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct ArrayFormat {
-    layout: ColumnLayout,
+    /// What the chunks of this format hold.
+    chunks: ColumnLayout,
     zarrs_chunk_shape: ChunkShape,
     data_type: DataType,
     fill_value: FillValue,
@@ -34,8 +36,12 @@ pub(crate) struct ArrayFormat {
     has_checksum: bool,
     pub(crate) coding: Coding,
     key_encoding: ChunkKeyEncoding,
-    /// What the metadata says about one chunk.
+    /// What the metadata says about one chunk that is full.
     encoding: String,
+    /// Whether the only chunk of an array that is short may have as many rows as the array.
+    may_be_short: bool,
+    /// The format of the array with full chunks, if this is the one of a short array.
+    full: Option<Arc<Self>>,
 }
 
 /// How chunks are encoded, as far as there is a shorter way of reading them.
@@ -93,14 +99,17 @@ impl ArrayFormat {
                 unsupported("the chunk key encoding is not known".into()).with_source(e)
             })?;
         let record_shape = metadata.shape.get(1..).unwrap_or_default().to_vec();
-        let layout = ColumnLayout::new(
+        let may_be_short = document.noted_chunk_shape().is_some();
+        let chunks = ColumnLayout::new(
             dtype,
             ChunkGrid::new(chunk_shape, record_shape),
             document.compression(dtype),
             Some(fill_value.as_ne_bytes().to_vec()),
         )?;
         Ok(Self {
-            layout,
+            may_be_short: may_be_short && has_checksum && chunks.compression.is_some(),
+            full: None,
+            chunks,
             zarrs_chunk_shape,
             data_type,
             fill_value,
@@ -112,9 +121,49 @@ impl ArrayFormat {
         })
     }
 
+    /// What the chunks hold: those of a short array have fewer rows than others.
+    pub(crate) fn chunk_layout(&self) -> &ColumnLayout {
+        &self.chunks
+    }
+
+    /// The rows of the only chunk of an array that is short.
+    pub(crate) fn short_rows(&self) -> Option<u64> {
+        self.full.as_ref().map(|_| self.chunks.chunk_rows())
+    }
+
+    /// The format with full chunks.
+    pub(crate) fn full(self: &Arc<Self>) -> &Arc<Self> {
+        self.full.as_ref().unwrap_or(self)
+    }
+
+    /// The format of the same array whose only chunk has so many rows, or that has full chunks.
+    pub(crate) fn with_short_rows(self: &Arc<Self>, rows: Option<u64>) -> Arc<Self> {
+        if rows == self.short_rows() {
+            return Arc::clone(self);
+        }
+        let full = self.full();
+        let rows = rows.and_then(NonZeroU64::new);
+        let Some(rows) = rows.filter(|rows| rows.get() < full.chunks.chunk_rows()) else {
+            return Arc::clone(full);
+        };
+        let mut short = Self::clone(full);
+        short.chunks = full.chunks.with_chunk_rows(rows.get());
+        if let Some(first) = short.zarrs_chunk_shape.first_mut() {
+            *first = rows;
+        }
+        short.full = Some(Arc::clone(full));
+        Arc::new(short)
+    }
+
+    /// Whether other snapshots may show the first chunks of a column, of which `stored` rows are stored, in
+    /// another format.
+    pub(crate) fn may_be_resized(&self, stored: u64) -> bool {
+        self.may_be_short && (stored == 0 || self.full.is_some())
+    }
+
     /// Whether this is a way in which this version of simrecorder encodes chunks.
     pub(crate) fn is_native(&self) -> bool {
-        self.has_checksum && self.layout.compression.is_some()
+        self.has_checksum && self.chunks.compression.is_some()
     }
 
     /// The entry of a chunk of the array at `path`.
@@ -129,9 +178,9 @@ impl ArrayFormat {
 
     /// Encodes the chunk `indices` out of rows that begin where the chunk does.
     pub(crate) fn encode_chunk(&self, rows: RowsRef<'_>, indices: &[u64]) -> Result<Bytes> {
-        match self.layout.dtype {
+        match self.chunks.dtype {
             None => self.encode_bytes(self.text_chunk(rows)?),
-            Some(_) => self.layout.with_chunk(rows, indices, |chunk| {
+            Some(_) => self.chunks.with_chunk(rows, indices, |chunk| {
                 self.encode_bytes(ArrayBytes::new_flen(Cow::Borrowed(chunk)))
             }),
         }
@@ -184,7 +233,7 @@ impl ArrayFormat {
     }
 
     fn text_chunk(&self, rows: RowsRef<'_>) -> Result<ArrayBytes<'static>> {
-        let chunk_rows = self.layout.chunk_rows();
+        let chunk_rows = self.chunks.chunk_rows();
         if chunk_rows > LARGE_CHUNK as u64 {
             let message = format!("chunks of {chunk_rows} texts are too large");
             return Err(Error::new(ErrorKind::Unsupported, "encode", message));
@@ -204,8 +253,8 @@ impl ArrayFormat {
 
     fn decode_chunk(&self, written: &[u8]) -> Result<ArrayBytes<'static>> {
         let encoded = self.checked(written)?;
-        let bytes = self.layout.chunk_bytes();
-        if bytes / self.layout.element_size() > LARGE_CHUNK {
+        let bytes = self.chunks.chunk_bytes();
+        if bytes / self.chunks.element_size() > LARGE_CHUNK {
             // The codecs abort the process where there is no memory: better to know before.
             drop(zeroed(bytes)?);
         }
@@ -230,7 +279,7 @@ impl ArrayFormat {
     pub(crate) fn decode(&self, encoded: &[u8]) -> Result<Vec<u8>> {
         let data = self.decode_chunk(encoded)?.into_fixed();
         let data = data.map_err(|e| damaged().with_source(e))?.into_owned();
-        if data.len() == self.layout.chunk_bytes() {
+        if data.len() == self.chunks.chunk_bytes() {
             Ok(data)
         } else {
             Err(damaged())
@@ -265,7 +314,23 @@ impl ColumnFormat for ArrayFormat {
     type Chunk = Chunk;
 
     fn layout(&self) -> &ColumnLayout {
-        &self.layout
+        match &self.full {
+            Some(full) => &full.chunks,
+            None => &self.chunks,
+        }
+    }
+
+    fn resized(self: &Arc<Self>, before: u64, stored: u64) -> Arc<Self> {
+        match self.may_be_resized(before) {
+            true => self.with_short_rows(Some(stored)),
+            false => Arc::clone(self),
+        }
+    }
+
+    fn resized_like(self: &Arc<Self>, before: u64, other: &Self) -> Option<Arc<Self>> {
+        let resized = self.with_short_rows(other.short_rows());
+        let fits = self.may_be_resized(before) || Arc::ptr_eq(&resized, self);
+        fits.then_some(resized)
     }
 
     fn encode(&self, rows: RowsRef<'_>, indices: &[u64]) -> Result<Chunk> {
@@ -274,8 +339,8 @@ impl ColumnFormat for ArrayFormat {
 
     fn encodes_like(&self, other: &Self) -> bool {
         // The same codecs may hold numbers that were rounded to another bound.
-        self.layout.compression == other.layout.compression
-            && self.layout.grid.record_shape() == other.layout.grid.record_shape()
+        self.chunks.compression == other.chunks.compression
+            && self.chunks.grid.record_shape() == other.chunks.grid.record_shape()
             && self.encoding == other.encoding
     }
 }
@@ -377,7 +442,14 @@ impl FormatCache {
         if let Some(format) = self.0.lock().get(&text).and_then(std::sync::Weak::upgrade) {
             return Ok(format);
         }
-        let format = Arc::new(ArrayFormat::new(document)?);
+        let format = match document.short_rows() {
+            None => Arc::new(ArrayFormat::new(document)?),
+            Some(rows) => {
+                let mut full = document.clone();
+                full.set_short_rows(None);
+                self.get(&full)?.with_short_rows(Some(rows))
+            }
+        };
         let mut formats = self.0.lock();
         formats.retain(|_, format| format.strong_count() > 0);
         formats.insert(text, Arc::downgrade(&format));

@@ -3,7 +3,7 @@
 
 use std::ops::Range;
 
-use simrecorder_core::backend::columns::{ColumnFormat, ColumnLayout};
+use simrecorder_core::backend::columns::ColumnLayout;
 use simrecorder_core::backend::{room, with_buffer, with_scratch};
 use simrecorder_core::{Block, Region, Result, copy_block};
 
@@ -31,7 +31,7 @@ impl ArrayFormat {
             rows,
             region,
         };
-        let decoded_len = self.layout().chunk_bytes();
+        let decoded_len = self.chunk_layout().chunk_bytes();
         with_buffer(|encoded| {
             let result = match self.coding {
                 Coding::Plain if self.len_without_checksum(entry.len()) == decoded_len => {
@@ -86,7 +86,7 @@ struct Run {
 
 impl Chunk<'_> {
     fn layout(&self) -> &ColumnLayout {
-        self.format.layout()
+        self.format.chunk_layout()
     }
 
     fn copy(&self, data: &[u8], out: &mut [u8]) -> Result<()> {

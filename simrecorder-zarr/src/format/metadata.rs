@@ -52,9 +52,7 @@ impl Document {
     }
 
     pub(crate) fn to_bytes(&self) -> Vec<u8> {
-        let mut bytes = serde_json::to_vec_pretty(&self.0).unwrap_or_default();
-        bytes.push(b'\n');
-        bytes
+        serde_json::to_vec(&self.0).unwrap_or_default()
     }
 
     /// A group with attributes.
@@ -181,14 +179,16 @@ impl Document {
             .filter(|(name, _)| !others.contains(&name.as_str()))
             .collect();
         let max_error = self.reserved().and_then(|reserved| reserved.get(MAX_ERROR));
-        json!([shape, fields, max_error]).to_string()
+        json!([shape, fields, max_error, self.noted_chunk_shape()]).to_string()
     }
 
-    /// What tells how one chunk is cut and encoded, wherever it is kept.
+    /// What tells how one chunk that is full is cut and encoded, wherever it is kept.
     pub(crate) fn encoding(&self) -> Map<String, Json> {
+        let mut full = self.clone();
+        full.set_short_rows(None);
         let fields = ENCODING
             .iter()
-            .filter_map(|name| self.0.get_key_value(*name));
+            .filter_map(|name| full.0.get_key_value(*name));
         fields
             .map(|(name, field)| (name.clone(), field.clone()))
             .collect()

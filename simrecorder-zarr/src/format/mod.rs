@@ -8,3 +8,4 @@ pub(crate) mod fill_value;
 pub(crate) mod metadata;
 pub(crate) mod node_path;
 pub(crate) mod recording_id;
+mod short;

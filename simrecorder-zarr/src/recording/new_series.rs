@@ -91,6 +91,7 @@ impl NewSeries<'_> {
         if let Some(original) = self.original {
             original.apply_to_ends(&mut ends);
         }
+        ends.note_chunk_shape();
         let path = self.path;
         let group = self.mark(Document::group(&Attributes::new()));
         Ok(vec![
@@ -132,6 +133,7 @@ impl NewSeries<'_> {
         if let Some(original) = self.original {
             original.apply_to_elements(&mut elements);
         }
+        elements.note_chunk_shape();
         elements
     }
 

@@ -118,6 +118,8 @@ pub(super) struct ColumnAppend<F: ColumnFormat> {
     /// Chunks that come encoded, and nothing else then.
     encoded: Option<EncodedRows<F>>,
     cut: Option<Cut>,
+    /// Whether rows that were stored before are written in another format.
+    is_resized: bool,
 }
 
 impl<F: ColumnFormat> ColumnAppend<F> {
@@ -127,6 +129,7 @@ impl<F: ColumnFormat> ColumnAppend<F> {
             new: Vec::new(),
             encoded: None,
             cut: None,
+            is_resized: false,
         }
     }
 
@@ -173,7 +176,9 @@ impl<F: ColumnFormat> ColumnAppend<F> {
             let message = "the series has records that did not come encoded";
             return Err(unfitting(message));
         }
-        if !encoded.format.encodes_like(&self.column.format) || encoded.len < len {
+        let fits = encoded.format.encodes_like(&self.column.format) && encoded.len >= len;
+        let resized = self.column.format.resized_like(stored, &encoded.format);
+        if !fits || resized.is_none() {
             let message = "the encoded records do not fit the arrays of the series";
             return Err(unfitting(message));
         }
@@ -263,11 +268,7 @@ impl<F: ColumnFormat> ColumnAppend<F> {
             false => self.column.format.stored_of(len, before, new_bytes),
         };
         let frames = if let Some(encoded) = self.encoded.take() {
-            let array = sink.open(&self.column)?;
-            sink.set_stored(&array, stored, None)?;
-            for (indices, chunk) in &encoded.chunks {
-                sink.write_chunk(&array, indices, chunk, true)?;
-            }
+            self.write_encoded(sink, &encoded)?;
             Vec::new()
         } else if stored == before {
             self.append_tail(sink)?
@@ -283,6 +284,36 @@ impl<F: ColumnFormat> ColumnAppend<F> {
             },
             ..self.column
         })
+    }
+
+    fn write_encoded<S: ColumnSink<Format = F>>(
+        &mut self,
+        sink: &mut S,
+        encoded: &EncodedRows<F>,
+    ) -> Result<()> {
+        let Column { format, stored, .. } = &self.column;
+        if let Some(resized) = format.resized_like(*stored, &encoded.format) {
+            self.resize(resized);
+        }
+        let array = sink.open(&self.column)?;
+        sink.set_stored(&array, encoded.len, None)?;
+        for (indices, chunk) in &encoded.chunks {
+            let repeats = self.repeats(indices.first().copied().unwrap_or(0));
+            sink.write_chunk(&array, indices, chunk, repeats)?;
+        }
+        Ok(())
+    }
+
+    fn resize(&mut self, format: Arc<F>) {
+        self.is_resized = self.column.stored > 0 && !Arc::ptr_eq(&format, &self.column.format);
+        self.column.format = format;
+    }
+
+    /// Whether a new chunk holds the rows that it had before, and in the same format.
+    fn repeats(&self, chunk: u64) -> bool {
+        let first = chunk.saturating_mul(self.column.layout().chunk_rows());
+        let is_cut = self.cut.is_some_and(|cut| first < cut.stored_before);
+        !is_cut && !(self.is_resized && chunk == 0)
     }
 
     /// Writes the new rows after those of the tail, whose last frames may become one with them. Returns
@@ -329,13 +360,13 @@ impl<F: ColumnFormat> ColumnAppend<F> {
 
     /// Writes all rows before `stored`, and the others to the tail. Returns the frames of the tail.
     fn write_rows<S: ColumnSink<Format = F>>(
-        &self,
+        &mut self,
         sink: &mut S,
         stored: u64,
     ) -> Result<Vec<FrameSize>> {
-        let column = &self.column;
-        let array = sink.open(column)?;
+        let array = sink.open(&self.column)?;
         let tail = self.read_tail(&array)?;
+        let column = &self.column;
         let (size, chunk_rows) = (self.row_size(), column.layout().chunk_rows());
         let unfinished = match column.format.writes_chunks() {
             true => column.stored / chunk_rows * chunk_rows..column.stored,
@@ -343,6 +374,8 @@ impl<F: ColumnFormat> ColumnAppend<F> {
         };
         let first = unfinished.start;
         let unfinished = read_all(&array, unfinished)?;
+        self.resize(column.format.resized(column.stored, stored));
+        let (column, array) = (&self.column, sink.open(&self.column)?);
         let old = [(first, &unfinished), (column.stored, &tail)];
         let old = old.map(|(first, rows)| (first, rows.as_rows_ref()));
         let mut runs: Vec<Run<'_>> = old.into_iter().chain(self.new_runs()).collect();
@@ -385,8 +418,7 @@ impl<F: ColumnFormat> ColumnAppend<F> {
         let chunk_rows = layout.chunk_rows();
         for chunk in range.start / chunk_rows..range.end.div_ceil(chunk_rows) {
             let first = chunk * chunk_rows;
-            // A chunk that was there before a cut holds rows that are not repeated.
-            let repeats = self.cut.is_none_or(|cut| first >= cut.stored_before);
+            let repeats = self.repeats(chunk);
             let row = layout.grid.chunks_in_row(chunk);
             let mut new = self.new.iter();
             if let Some(chunks) = new.find_map(|new| new.prepared(format, chunk)) {

@@ -18,7 +18,7 @@ pub const ENDS_DTYPE: DType = DType::U64;
 const MAX_ROWS: u64 = i64::MAX as u64;
 
 /// How the rows of a column are stored: all that does not change while it grows.
-pub trait ColumnFormat: fmt::Debug + Send + Sync + 'static {
+pub trait ColumnFormat: fmt::Debug + Send + Sync + Sized + 'static {
     /// An encoded chunk.
     type Chunk: fmt::Debug + Send + Sync;
 
@@ -44,6 +44,22 @@ pub trait ColumnFormat: fmt::Debug + Send + Sync + 'static {
         let _ = new_bytes;
         let chunk_rows = self.layout().chunk_rows();
         (len / chunk_rows * chunk_rows).max(stored)
+    }
+
+    /// The format of a column of which `before` rows are stored, when `stored` of them are: a column that
+    /// never filled a chunk may have one of its own length. By default, a format stays.
+    ///
+    /// Rows of chunks after the first are the same in all formats of a column.
+    fn resized(self: &Arc<Self>, before: u64, stored: u64) -> Arc<Self> {
+        let _ = (before, stored);
+        Arc::clone(self)
+    }
+
+    /// The format of a column of which `before` rows are stored, when it takes chunks of a column with the
+    /// format `other`, which [encodes like](Self::encodes_like) it; `None` if it cannot.
+    fn resized_like(self: &Arc<Self>, before: u64, other: &Self) -> Option<Arc<Self>> {
+        let _ = (before, other);
+        Some(Arc::clone(self))
     }
 
     /// Checks that rows can be stored, before anything is written.

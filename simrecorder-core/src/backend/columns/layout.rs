@@ -70,6 +70,21 @@ impl ColumnLayout {
         self.grid.chunk_records()
     }
 
+    /// The same rows in chunks with another number of them.
+    #[must_use]
+    pub fn with_chunk_rows(&self, rows: u64) -> Self {
+        let mut chunk_shape = self.grid.chunk_shape().to_vec();
+        chunk_shape
+            .iter_mut()
+            .take(1)
+            .for_each(|first| *first = rows);
+        let record_shape = self.grid.record_shape().to_vec();
+        Self {
+            grid: ChunkGrid::new(chunk_shape, record_shape),
+            ..self.clone()
+        }
+    }
+
     /// The bytes of a chunk of elements, in memory.
     pub fn chunk_bytes(&self) -> usize {
         self.bytes_of(self.grid.chunk_shape())

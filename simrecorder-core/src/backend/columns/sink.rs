@@ -24,12 +24,13 @@ pub trait ColumnSink {
     /// Opens a column.
     fn open(&self, column: &Column<Self::Format>) -> Result<Self::Source>;
 
-    /// Sets how many rows are stored, before they are written. If the column was cut, what was
-    /// stored after them is removed, and views of the rows that were cut are going to fail.
+    /// Sets how many rows are stored, before they are written, and the format of the column if that
+    /// [changed](ColumnFormat::resized). If the column was cut, what was stored after them is removed, and
+    /// views of the rows that were cut are going to fail.
     fn set_stored(&mut self, to: &Self::Source, stored: u64, cut: Option<Cut>) -> Result<()>;
 
-    /// Writes the chunk `indices`. `repeats` says that it has the rows that it had before, if it
-    /// was there, so that writing it early does no harm.
+    /// Writes the chunk `indices`. `repeats` says that it has the rows that it had before in the same
+    /// format, if it was there, so that writing it early does no harm.
     fn write_chunk(
         &mut self,
         to: &Self::Source,
