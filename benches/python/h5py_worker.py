@@ -11,6 +11,10 @@ class Recording:
         self.path = request["path"]
         self.file = h5py.File(self.path, "x")
         codec = request["codec"]
+        self.keys = request["keys"]
+        self.whole = codec is None
+        if self.whole:
+            return
         filters = {"shuffle": True, "compression": codec["name"]}
         if "level" in codec:
             filters["compression_opts"] = codec["level"]
@@ -22,6 +26,10 @@ class Recording:
         ]
 
     def append(self, key, block):
+        if self.whole:
+            # All records of a series at once: a dataset without chunks.
+            self.file.create_dataset(self.keys[key], data=block)
+            return
         data = self.series[key]
         end = data.shape[0]
         data.resize(end + len(block), axis=0)
@@ -33,6 +41,10 @@ class Recording:
     def read(self, key):
         with h5py.File(self.path) as file:
             return file[key][:]
+
+    def read_keys(self, keys):
+        with h5py.File(self.path) as file:
+            yield from (file[key][:] for key in keys)
 
 
 def read_all(request):

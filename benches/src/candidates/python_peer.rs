@@ -186,6 +186,7 @@ impl Candidate for PythonRecord {
             (false, _) => ", one by one",
         };
         match self.codec {
+            Codec::None if self.peer == Peer::H5py => "h5py, datasets without chunks".to_owned(),
             Codec::None => format!("{}{how}", self.peer.name()),
             codec => format!("{}{how}, {}", self.peer.name(), codec.name()),
         }

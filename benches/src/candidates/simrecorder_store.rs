@@ -232,7 +232,7 @@ impl Candidate for FramesInto {
     }
 }
 
-/// A data set of one key, by key.
+/// A data set, by key.
 #[derive(Debug)]
 pub struct LoadInto {
     load: Arc<Load>,
@@ -256,9 +256,23 @@ impl LoadInto {
         let shape = &self.load.shape[..];
         let len = shape.iter().product();
         for record in numbers.chunks_exact(len).cycle().take(self.load.count) {
-            recorder.record(KEY, ArrayViewD::from_shape(shape, record)?)?;
+            let record = ArrayViewD::from_shape(shape, record)?;
+            for key in &self.load.keys {
+                recorder.record(key, record)?;
+            }
         }
         Ok(())
+    }
+
+    fn checksum(&self, view: &View) -> Result<u64> {
+        Ok(match &self.load.numbers {
+            Numbers::F64(_) => checksum(view.read()?.as_slice().unwrap_or_default()),
+            Numbers::F32(_) => checksum_f32(view.read()?.as_slice().unwrap_or_default()),
+            Numbers::U32(_) => {
+                let sum = |sum: u64, &value: &u32| sum.wrapping_add(value.into());
+                view.read::<u32>()?.iter().fold(0, sum)
+            }
+        })
     }
 }
 
@@ -287,15 +301,10 @@ impl Candidate for LoadInto {
             Ok(recorder.close()?)
         })?;
         let recorder = Recorder::new(self.store.open(&path, OpenMode::Read)?);
-        let view = recorder.get_all(KEY)?;
-        let checksum = match &self.load.numbers {
-            Numbers::F64(_) => checksum(view.read()?.as_slice().unwrap_or_default()),
-            Numbers::F32(_) => checksum_f32(view.read()?.as_slice().unwrap_or_default()),
-            Numbers::U32(_) => {
-                let sum = |sum: u64, &value: &u32| sum.wrapping_add(value.into());
-                view.read::<u32>()?.iter().fold(0, sum)
-            }
-        };
+        let mut checksum = 0_u64;
+        for key in &self.load.keys {
+            checksum = checksum.wrapping_add(self.checksum(&recorder.get_all(key)?)?);
+        }
         Outcome::new(elapsed, checksum).stored_at(&path)
     }
 }

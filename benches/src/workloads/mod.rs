@@ -1,6 +1,7 @@
 //! The pieces of work, and who does each.
 
 mod hdf5;
+mod many;
 mod reading;
 mod recording;
 mod redis;
@@ -172,6 +173,8 @@ pub const WORKLOADS: &[Workload] = &[
     ),
     ("read-all", reading::read_all),
     ("slices", reading::slices),
+    ("many-groups", many::groups),
+    ("many-series", many::series),
     ("hdf5-scalars", hdf5::scalars),
     ("hdf5-vectors", hdf5::vectors),
     ("hdf5-smooth-frames", hdf5::smooth_frames),

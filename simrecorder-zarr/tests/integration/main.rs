@@ -30,4 +30,5 @@ mod python_reads;
 mod python_writes;
 mod removal;
 mod replaced;
+mod short_series;
 mod verify;

@@ -217,7 +217,7 @@ fn missing_chunks_of_other_software_are_no_damage() {
     write(&path, ZarrStorage::Directory);
     let file = path.join("v/Fast/zarr.json");
     let metadata = fs::read_to_string(&file).unwrap();
-    let other = metadata.replace("\"clevel\": 1", "\"clevel\": 5");
+    let other = metadata.replace("\"clevel\":1", "\"clevel\":5");
     assert_ne!(metadata, other);
     fs::write(&file, other).unwrap();
     fs::remove_file(path.join("v/Fast/c/2/0")).unwrap();

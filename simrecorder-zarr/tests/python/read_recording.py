@@ -173,7 +173,8 @@ def compare_stores(path, directory):
             assert get(lmdb, key, part) == expected, part
     requests = [(large, RangeByteRequest(1, 3)), ("nothing", None), (small, SuffixByteRequest(2))]
     parts = sync(lmdb.get_partial_values(buffer, requests))
-    assert [part and part.to_bytes() for part in parts] == [get(lmdb, large)[1:3], None, b"}\n"]
+    expected = [get(lmdb, large)[1:3], None, get(lmdb, small)[-2:]]
+    assert [part and part.to_bytes() for part in parts] == expected
     refused(lambda: zarr.open_group(lmdb, mode="a").create_group("new"), "read-only")
 
 
