@@ -352,7 +352,10 @@ fn inline(store: impl DataStore + 'static) -> Recorder {
 fn declare(recorder: &Recorder) -> Result<()> {
     try_declare_steps(recorder, 8)?;
     let field = Schema::array::<u32>([FIELD as u64]).with_chunk_policy(ChunkPolicy::records(6));
-    recorder.declare("field", field)
+    recorder.declare("field", field)?;
+    let outgrown = Schema::array::<u32>([OUTGROWN as u64]);
+    let outgrown = outgrown.with_chunk_policy(ChunkPolicy::records(24));
+    recorder.declare("outgrown", outgrown)
 }
 
 fn record(recorder: &Recorder, steps: Range<u64>) -> Result<()> {
@@ -394,11 +397,14 @@ fn report(recorder: &Recorder, what: &str, steps: u64) {
 fn record_one(recorder: &Recorder, step: u64) -> Result<()> {
     try_record_step(recorder, step)?;
     recorder.record("frames", [step as f32; 500])?;
-    recorder.record("field", field(step))
+    recorder.record("field", field(step))?;
+    recorder.record("outgrown", &field(step)[..OUTGROWN])
 }
 
 /// Elements of a large record.
 const FIELD: usize = 4000;
+/// Elements of a record of a series that is short at the checkpoint, and fills a chunk with the next flush.
+const OUTGROWN: usize = 200;
 
 /// A large record that does not compress.
 fn field(step: u64) -> Vec<u32> {
@@ -506,7 +512,11 @@ fn check_series(recorder: &Recorder) -> u64 {
     for (step, record) in fields.read::<u32>().unwrap().outer_iter().enumerate() {
         assert!(record.iter().copied().eq(field(step as u64)));
     }
-    lengths.extend([frames.len(), fields.len()]);
+    let outgrown = recorder.get_all("outgrown").unwrap();
+    for (step, record) in outgrown.read::<u32>().unwrap().outer_iter().enumerate() {
+        assert!(record.iter().eq(&field(step as u64)[..OUTGROWN]));
+    }
+    lengths.extend([frames.len(), fields.len(), outgrown.len()]);
     let length = frames.len();
     assert!(
         lengths.iter().all(|&other| other == length),

@@ -258,7 +258,7 @@ impl LoadInto {
         for record in numbers.chunks_exact(len).cycle().take(self.load.count) {
             let record = ArrayViewD::from_shape(shape, record)?;
             for key in &self.load.keys {
-                recorder.record(key, record)?;
+                recorder.record(key, record.view())?;
             }
         }
         Ok(())
