@@ -313,7 +313,7 @@ impl<F: ColumnFormat> ColumnAppend<F> {
     fn repeats(&self, chunk: u64) -> bool {
         let first = chunk.saturating_mul(self.column.layout().chunk_rows());
         let is_cut = self.cut.is_some_and(|cut| first < cut.stored_before);
-        !is_cut && !(self.is_resized && chunk == 0)
+        !(is_cut || self.is_resized && chunk == 0)
     }
 
     /// Writes the new rows after those of the tail, whose last frames may become one with them. Returns
