@@ -184,7 +184,7 @@ fn read_row(array: &OpenArray<'_>, row: u64) -> Result<RowOfChunks> {
     };
     for indices in indices.chunks(at_once) {
         let mut chunks = Vec::new();
-        array.with_chunks(row, &mut |snapshot, format| {
+        array.with_chunks(row, |snapshot, format| {
             found.format = Arc::clone(format);
             chunks.clear();
             for indices in indices {

@@ -85,7 +85,7 @@ impl OpenArray<'_> {
     pub(crate) fn with_chunks(
         &self,
         first: u64,
-        read: &mut dyn FnMut(&dyn Snapshot, &Arc<ArrayFormat>) -> Result<()>,
+        mut read: impl FnMut(&dyn Snapshot, &Arc<ArrayFormat>) -> Result<()>,
     ) -> Result<()> {
         let Column { path, format, .. } = &self.column;
         let may_be_resized = self.may_be_resized(first);
@@ -111,10 +111,10 @@ impl OpenArray<'_> {
     fn with_chunk(
         &self,
         indices: &[u64],
-        read: &mut dyn FnMut(Option<Entry<'_>>, &Arc<ArrayFormat>) -> Result<()>,
+        mut read: impl FnMut(Option<Entry<'_>>, &Arc<ArrayFormat>) -> Result<()>,
     ) -> Result<()> {
         let first = indices.first().copied().unwrap_or(0);
-        self.with_chunks(first, &mut |snapshot, format| {
+        self.with_chunks(first, |snapshot, format| {
             let key = format.chunk_entry(&self.column.path, indices);
             let entry = snapshot.entry(&key);
             read(entry.map_err(|e| self.if_damaged(indices, e))?, format)
@@ -132,7 +132,7 @@ impl ColumnSource for OpenArray<'_> {
     fn read_chunk(&self, indices: &[u64], region: &Region, out: &mut [u8]) -> Result<()> {
         let Column { format, stored, .. } = &self.column;
         let origin = format.layout().grid.origin(indices);
-        self.with_chunk(indices, &mut |entry, format| match entry {
+        self.with_chunk(indices, |entry, format| match entry {
             Some(entry) => format
                 .read_chunk(&entry, &origin, *stored, region, out)
                 .map_err(|e| self.column.damaged_chunk(indices, e)),
@@ -148,7 +148,7 @@ impl ColumnSource for OpenArray<'_> {
         let first = chunk * chunk_rows;
         let end = range.end.min(first + chunk_rows);
         let mut found = None;
-        self.with_chunk(&[chunk], &mut |entry, format| {
+        self.with_chunk(&[chunk], |entry, format| {
             found = match entry {
                 Some(entry) => {
                     let bytes = entry.into_bytes();
@@ -211,7 +211,7 @@ impl ColumnSource for OpenArray<'_> {
         let chunk = layout.chunk_rows();
         for row in range.start / chunk..range.end.div_ceil(chunk) {
             layout.grid.for_each_touched(row, &region, |indices| {
-                self.with_chunk(indices, &mut |entry, _| match entry {
+                self.with_chunk(indices, |entry, _| match entry {
                     Some(_) => Ok(()),
                     None => {
                         let message = "it is not there, and reads as fill values";
