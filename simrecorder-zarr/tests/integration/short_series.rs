@@ -2,6 +2,7 @@
 //! fill one, whoever reads meanwhile.
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests, too, may panic")]
+#![allow(clippy::print_stdout, reason = "the other process reads it")]
 
 use std::fs;
 use std::path::Path;
