@@ -300,7 +300,7 @@ pub(crate) fn move_link(from: &Handle, name: &str, to: &Handle, new: &str) -> Re
 
 /// The names of all links of a group; those that are not UTF-8 are left out.
 pub(crate) fn link_names(group: &Handle) -> Result<Vec<String>> {
-    let mut names = Vec::<String>::new();
+    let mut names = Vec::<CString>::new();
     // SAFETY: `names` outlives the call, and nothing else refers to it meanwhile.
     locked(|| unsafe {
         let status = H5Literate(
@@ -313,12 +313,19 @@ pub(crate) fn link_names(group: &Handle) -> Result<Vec<String>> {
         );
         read_ok(status, "list a group")
     })?;
-    Ok(names)
+    let names = names.into_iter();
+    Ok(names.filter_map(|name| name.into_string().ok()).collect())
 }
 
 /// The names of all attributes of an object; those that are not UTF-8 are left out.
 pub(crate) fn attribute_names(object: &Handle) -> Result<Vec<String>> {
-    let mut names = Vec::<String>::new();
+    let names = all_attribute_names(object)?.into_iter();
+    Ok(names.filter_map(|name| name.into_string().ok()).collect())
+}
+
+/// The names of all attributes of an object.
+pub(crate) fn all_attribute_names(object: &Handle) -> Result<Vec<CString>> {
+    let mut names = Vec::<CString>::new();
     // SAFETY: `names` outlives the call, and nothing else refers to it meanwhile.
     locked(|| unsafe {
         let status = H5Aiterate2(
@@ -334,7 +341,7 @@ pub(crate) fn attribute_names(object: &Handle) -> Result<Vec<String>> {
     Ok(names)
 }
 
-/// Adds a name to the `Vec<String>` behind `names`. What comes with it is of another type in each
+/// Adds a name to the `Vec<CString>` behind `names`. What comes with it is of another type in each
 /// call and version of the library.
 unsafe extern "C" fn collect_name<Info>(
     _object: hid_t,
@@ -343,8 +350,8 @@ unsafe extern "C" fn collect_name<Info>(
     names: *mut c_void,
 ) -> herr_t {
     // SAFETY: libhdf5 hands on the pointer that it was given, and a name that ends with a NUL.
-    let (names, name) = unsafe { (&mut *names.cast::<Vec<String>>(), CStr::from_ptr(name)) };
-    names.extend(name.to_str().map(str::to_owned));
+    let (names, name) = unsafe { (&mut *names.cast::<Vec<CString>>(), CStr::from_ptr(name)) };
+    names.push(name.to_owned());
     0
 }
 

@@ -19,9 +19,10 @@ use crate::format::node::{StoredNode, groups_on_the_way};
 use crate::library::{link_names, open_object, reference};
 use crate::options::Hdf5Options;
 use crate::recording::Recording;
-use crate::recording::commit::CommitBuilder;
-use crate::recording::series::{LoadedSeries, NewSeries, load};
-use crate::recording::state::State;
+use crate::recording::commit::{CommitBuilder, FinishedCommit};
+use crate::recording::new_series::NewSeries;
+use crate::recording::series::{LoadedSeries, load};
+use crate::recording::state::{FoundNode, State};
 
 /// Keeps a recording in an HDF5 file, which h5py, h5dump and xarray read without plugins.
 ///
@@ -193,7 +194,7 @@ impl DataStore for Hdf5DataStore {
     fn children(&self, key: &Key) -> Result<Vec<Child>> {
         let children = self.recording.get("children")?.with_state(|state| {
             let mut children = Vec::new();
-            let Some((group, _)) = state.find(key)? else {
+            let Some((FoundNode::Stored(group), path)) = state.find(key)? else {
                 return Ok(children);
             };
             if group.kind != NodeKind::Group {
@@ -223,7 +224,11 @@ impl DataStore for Hdf5DataStore {
                 };
                 children.push(Child::new(child, kind));
             }
+            for name in state.tails.declared.names_in(&path) {
+                children.push(Child::new(key.join(&name)?, NodeKind::Series));
+            }
             children.sort_by(|a, b| a.key.cmp(&b.key));
+            children.dedup_by(|a, b| a.key == b.key);
             Ok(children)
         });
         children.map_err(|e| e.with_key(key.as_str()))
@@ -236,9 +241,12 @@ impl DataStore for Hdf5DataStore {
         let format = NewSeries::plan(schema, &recording.chunk_policy, recording.compression);
         let format = format.and_then(|new| {
             let stored = recording.with_state(|state| match state.find(key)? {
-                Some((found, path)) if found.kind == NodeKind::Series => {
+                Some((FoundNode::Declared(series, _), _)) => {
+                    Ok(Some((series.schema.clone(), series.into_formats())))
+                }
+                Some((FoundNode::Stored(found), path)) if found.kind == NodeKind::Series => {
                     let LoadedSeries { schema, columns } = load(&found, &path, &state.tails)?;
-                    columns.records().dataset.check_grows()?;
+                    columns.records().check_grows()?;
                     let columns = columns.map(|loaded| Ok(loaded.column.format))?;
                     Ok(Some((schema, columns)))
                 }
@@ -275,13 +283,16 @@ impl DataStore for Hdf5DataStore {
         let mut changes = commit.changes.into_iter();
         let written = changes.try_for_each(|change| builder.add(change));
         let written = written.and_then(|()| builder.finish());
-        let committed = written.and_then(|(tails, series)| {
-            recording.commit_file(&mut state, &tails)?;
-            Ok(series)
+        let committed = written.and_then(|finished| {
+            recording.commit_file(&mut state, &finished.tails)?;
+            Ok(finished)
         });
         match committed {
-            Ok(series) => {
+            Ok(FinishedCommit {
+                series, renewed, ..
+            }) => {
                 state.series.extend(series);
+                state.note_renewed(&renewed);
                 recording.trim_journal(&mut state);
                 Ok(())
             }

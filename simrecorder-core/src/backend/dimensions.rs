@@ -213,6 +213,14 @@ pub struct CheckedGroup {
 }
 
 impl DimensionGroups {
+    /// Those of a new recording, whose hierarchy need not be searched.
+    pub fn of_new_recording() -> Self {
+        Self {
+            named: Some(BTreeSet::new()),
+            ..Self::default()
+        }
+    }
+
     /// Notes that a node at `key` was made or changed. `has_names` says whether the user named its axes.
     pub fn changed(&mut self, key: &Key, has_names: bool) {
         let (Some(named), Some(group)) = (&mut self.named, key.parent()) else {

@@ -1,14 +1,18 @@
 //! Changing datasets: chunks and rows go to the file at once, tails into the journal with the commit.
 
-use simrecorder_core::backend::RowsRef;
-use simrecorder_core::backend::columns::{ColumnFormat, ColumnSink, ColumnSource, Cut};
-use simrecorder_core::{Error, ErrorKind, Region, Result};
+use std::collections::{BTreeMap, BTreeSet};
+
+use simrecorder_core::backend::columns::{ColumnFormat, ColumnSink, ColumnSource, Columns, Cut};
+use simrecorder_core::backend::{Rows, RowsRef};
+use simrecorder_core::{Error, Key, Result};
 
 use crate::columns::reading::{Column, OpenDataset};
 use crate::format::dataset_format::{DatasetFormat, RowFormat};
 use crate::format::filters::EncodedChunk;
+use crate::format::replacement::Replacement;
 use crate::format::tail::TailChanges;
 use crate::recording::Recording;
+use crate::recording::new_series::NewSeries;
 use crate::recording::state::State;
 
 /// The changes of datasets and tails that a commit makes. What an error leaves in the file is rolled
@@ -17,6 +21,18 @@ pub(crate) struct DatasetChanges<'a> {
     recording: &'a Recording,
     state: &'a State,
     pub(crate) tails: TailChanges,
+    /// Whether tails are folded, for other software to see.
+    folds: bool,
+    /// Series that this commit declares, with their cut base.
+    declared: BTreeMap<String, (NewSeries, u64)>,
+    /// Series that were declared and have datasets now.
+    created: BTreeSet<String>,
+    /// The dataset that is written in the place of another one.
+    replacement: Option<Replacement>,
+    /// The paths at which datasets are others than before, and whether their axes have names.
+    renewed: Vec<(String, bool)>,
+    /// The datasets whose tails were folded, and how many rows each has.
+    folded: Vec<(String, u64)>,
 }
 
 impl<'a> DatasetChanges<'a> {
@@ -25,7 +41,161 @@ impl<'a> DatasetChanges<'a> {
             recording,
             state,
             tails: TailChanges::default(),
+            folds: false,
+            declared: BTreeMap::new(),
+            created: BTreeSet::new(),
+            replacement: None,
+            renewed: Vec::new(),
+            folded: Vec::new(),
         }
+    }
+
+    /// The changes that fold tails.
+    pub(crate) fn folding(recording: &'a Recording, state: &'a State) -> Self {
+        Self {
+            folds: true,
+            ..Self::new(recording, state)
+        }
+    }
+
+    // ---- series without datasets ---------------------------------------------------------------
+
+    /// Declares a series, which gets its datasets later.
+    pub(crate) fn declare(&mut self, path: &str, series: NewSeries, cut_base: u64) {
+        self.tails.declare(path, &series.declaration(cut_base));
+        self.created.remove(path);
+        self.declared.insert(path.to_owned(), (series, cut_base));
+    }
+
+    /// Whether the series at `path` has no datasets.
+    pub(crate) fn is_declared(&self, path: &str) -> bool {
+        !self.created.contains(path)
+            && (self.declared.contains_key(path) || self.state.tails.declared.get(path).is_some())
+    }
+
+    /// The series at `path`, if it has no datasets, and its cut base.
+    pub(crate) fn declared(&self, path: &str) -> Result<Option<(NewSeries, u64)>> {
+        if self.created.contains(path) {
+            return Ok(None);
+        }
+        match self.declared.get(path) {
+            Some(declared) => Ok(Some(declared.clone())),
+            None => self.state.declared(path),
+        }
+    }
+
+    /// Makes the datasets of a series that has none yet; returns whether that was so.
+    pub(crate) fn create(&mut self, path: &str) -> Result<bool> {
+        let none = Columns::Single(Rows::default());
+        self.create_with(path, |_, _| Ok(none))
+    }
+
+    /// The same, with the rows of short datasets.
+    fn create_with(
+        &mut self,
+        path: &str,
+        rows: impl FnOnce(&Self, &NewSeries) -> Result<Columns<Rows>>,
+    ) -> Result<bool> {
+        let Some((series, cut_base)) = self.declared(path)? else {
+            return Ok(false);
+        };
+        let rows = rows(self, &series)?;
+        series.create(&self.state.open.root, path, cut_base, &rows)?;
+        self.tails.create(path);
+        self.created.insert(path.to_owned());
+        let has_names = series.schema.dimension_names().is_some();
+        self.renewed.push((path.to_owned(), has_names));
+        Ok(true)
+    }
+
+    /// Makes the datasets of a series that has none yet, with the rows of its tails, as far as they are
+    /// short: the others stay in their tails. Returns about how many bytes that wrote.
+    pub(crate) fn fold_declared(&mut self, path: &str) -> Result<usize> {
+        let mut bytes = 0;
+        let mut folded = Vec::new();
+        self.create_with(path, |changes, series| {
+            series.columns(path).map(|(path, format)| {
+                let tail = changes.state.tails.get(&path);
+                let count = tail.map_or(0, |tail| tail.row_count);
+                let (Some(tail), true) = (tail, format.is_short(count, 0)) else {
+                    return Ok(Rows::default());
+                };
+                let size = format.layout().row_size();
+                let rows = tail.read(&*changes.state.journal()?, 0, size)?;
+                bytes += rows.bytes();
+                folded.push((path, rows.count));
+                Ok(rows)
+            })
+        })?;
+        folded.iter().for_each(|(path, _)| self.tails.clear(path));
+        self.folded.extend(folded);
+        Ok(bytes)
+    }
+
+    /// Notes how many rows a dataset has after its tail was folded.
+    pub(crate) fn folded(&mut self, path: &str, stored: u64) {
+        self.folded.push((path.to_owned(), stored));
+    }
+
+    /// The datasets whose tails were folded, and how many rows each has.
+    pub(crate) fn take_folded(&mut self) -> Vec<(String, u64)> {
+        std::mem::take(&mut self.folded)
+    }
+
+    // ---- short datasets ------------------------------------------------------------------------
+
+    /// Ends the changes of a dataset: one that was written in the place of another is found now.
+    pub(crate) fn finish_dataset(&mut self) -> Result<()> {
+        match self.replacement.take() {
+            Some(replacement) => replacement.link(&self.state.open.root),
+            None => Ok(()),
+        }
+    }
+
+    /// The keys whose datasets are others than before, and whether their axes have names.
+    pub(crate) fn renewed_keys(&self) -> Vec<(Key, bool)> {
+        let mut keys = Vec::new();
+        for (path, has_names) in &self.renewed {
+            if let Ok(key) = Key::new(&path[1..]) {
+                // The path may be that of a part of a series.
+                keys.extend(key.parent().map(|parent| (parent, *has_names)));
+                keys.push((key, *has_names));
+            }
+        }
+        keys
+    }
+
+    /// Puts a dataset with another layout in the place of one, if the one that it has does not fit so
+    /// many rows.
+    fn replace(&mut self, to: &OpenDataset<'a>, stored: u64) -> Result<()> {
+        let Column {
+            format,
+            stored: before,
+            ..
+        } = to.column();
+        if !format.may_be_short(*before) {
+            return Ok(());
+        }
+        let (old, is_chunked) = (to.dataset()?, to.dataset()?.is_chunked()?);
+        let may_shrink = self.folds || (!is_chunked && stored <= *before);
+        let is_short = may_shrink && format.is_short(stored, if self.folds { *before } else { 0 });
+        let has_len = is_chunked || old.len()? == stored;
+        if is_chunked != is_short && has_len {
+            return Ok(());
+        }
+        let (root, path) = (&self.state.open.root, &to.column().path);
+        let new = format.make(stored, is_short, |new| {
+            Replacement::new(root, path, old, new)
+        })?;
+        // A chunk is written whole, and so is what is folded.
+        if (is_short && !self.folds) || matches!(format.rows, RowFormat::Variable(_)) {
+            let kept = to.read_stored(stored.min(*before))?;
+            format.write(&new.new, 0, kept.as_rows_ref())?;
+        }
+        to.replace_with(&new.new, is_short)?;
+        self.renewed.push((path.to_string(), false));
+        self.replacement = Some(new);
+        Ok(())
     }
 }
 
@@ -41,13 +211,18 @@ impl<'a> ColumnSink for DatasetChanges<'a> {
     }
 
     fn set_stored(&mut self, to: &OpenDataset<'a>, stored: u64, cut: Option<Cut>) -> Result<()> {
-        let dataset = to.dataset()?;
+        self.finish_dataset()?;
+        let path = &to.column().path;
+        let parent = path.rsplit_once('/').map_or("", |(parent, _)| parent);
+        let _ = self.create(path)? || self.create(parent)?;
+        self.replace(to, stored)?;
+        let dataset = to.target()?;
         if let Some(cut) = cut {
             // Views are read meanwhile, and must notice what they read.
             self.recording.next_epoch();
             dataset.add_cut()?;
             if cut.len < cut.stored_before {
-                dataset.set_len(cut.len)?;
+                dataset.set_len(cut.len.min(dataset.len()?))?;
             }
         }
         dataset.set_len(stored)
@@ -61,7 +236,7 @@ impl<'a> ColumnSink for DatasetChanges<'a> {
         _repeats: bool,
     ) -> Result<()> {
         let origin = to.column().layout().grid.origin(indices);
-        to.dataset()?.write_chunk(&origin, &chunk.bytes, chunk.mask)
+        to.target()?.write_chunk(&origin, &chunk.bytes, chunk.mask)
     }
 
     fn encode_chunk(
@@ -72,37 +247,23 @@ impl<'a> ColumnSink for DatasetChanges<'a> {
         repeats: bool,
     ) -> Result<()> {
         let format = &to.column().format;
+        if to.is_short() {
+            // All rows at once, whatever chunks they would be in.
+            return match indices.iter().all(|&index| index == 0) {
+                true => format.write(to.target()?, 0, rows),
+                false => Ok(()),
+            };
+        }
         if format.is_plain() && rows.count == format.layout().chunk_rows() {
             let origin = format.layout().grid.origin(indices);
-            return to.dataset()?.write_chunk(&origin, rows.data, 0);
+            return to.target()?.write_chunk(&origin, rows.data, 0);
         }
         let chunk = format.encode(rows, indices)?;
         self.write_chunk(to, indices, &chunk, repeats)
     }
 
     fn write_rows(&mut self, to: &OpenDataset<'a>, first: u64, rows: RowsRef<'_>) -> Result<()> {
-        if rows.count == 0 {
-            return Ok(());
-        }
-        let dataset = to.dataset()?;
-        let format = &to.column().format;
-        match &format.rows {
-            RowFormat::Variable(type_) => type_.write(dataset, first, rows),
-            RowFormat::Elements(_) if rows.data.is_empty() => Ok(()),
-            RowFormat::Elements(elements) => {
-                let layout = format.layout();
-                let end = first + rows.count;
-                let region = Region::records(first..end, &layout.shape(end));
-                let bytes = region.len().map(|len| len * layout.element_size());
-                if bytes != Some(rows.data.len()) {
-                    let message = "the rows have another size than those of the dataset";
-                    return Err(Error::new(ErrorKind::Internal, "commit", message));
-                }
-                let data = rows.data.as_ptr().cast();
-                // SAFETY: the data has the size of the region, as was checked.
-                unsafe { dataset.write(&elements.memory, &region, data) }
-            }
-        }
+        to.column().format.write(to.target()?, first, rows)
     }
 
     fn append_tail(&mut self, column: &Column, frames: Vec<u8>) {

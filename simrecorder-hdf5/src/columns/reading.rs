@@ -3,10 +3,10 @@
 use std::ops::Range;
 use std::sync::OnceLock;
 
-use simrecorder_core::backend::Rows;
 use simrecorder_core::backend::columns::{
     self, ColumnFormat, ColumnSource, ColumnView, read_chunks,
 };
+use simrecorder_core::backend::{Rows, zeroed};
 use simrecorder_core::{Error, ErrorKind, Region, Result};
 
 use crate::format::dataset::Dataset;
@@ -39,6 +39,10 @@ pub(crate) struct OpenDataset<'a> {
     tail: Option<(&'a Tail, JournalFile)>,
     /// Opened when it is first needed: tails are not in it.
     dataset: OnceLock<Dataset>,
+    /// Whether chunks are read past the library.
+    reads_chunks: OnceLock<bool>,
+    /// What a commit puts in its place, and whether that is without chunks.
+    replacement: OnceLock<(Dataset, bool)>,
 }
 
 /// The library is asked for no more rows of variable length at once.
@@ -55,6 +59,8 @@ impl<'a> OpenDataset<'a> {
             column,
             tail,
             dataset: OnceLock::new(),
+            reads_chunks: OnceLock::new(),
+            replacement: OnceLock::new(),
         }
     }
 
@@ -64,6 +70,63 @@ impl<'a> OpenDataset<'a> {
         }
         let dataset = self.file.dataset(&self.column.path)?;
         Ok(self.dataset.get_or_init(|| dataset))
+    }
+
+    /// Whether chunks are read past the library. A series that was short when a view was made may have
+    /// got chunks since, and the other way round.
+    fn reads_chunks(&self) -> Result<bool> {
+        if let Some(&reads_chunks) = self.reads_chunks.get() {
+            return Ok(reads_chunks);
+        }
+        let Column { format, stored, .. } = &self.column;
+        let reads_chunks = format.pipeline().is_some()
+            && (!format.may_be_short(*stored) || format.has_chunks(self.dataset()?)?);
+        Ok(*self.reads_chunks.get_or_init(|| reads_chunks))
+    }
+
+    /// The first rows, which are stored.
+    pub(crate) fn read_stored(&self, count: u64) -> Result<Rows> {
+        if count == 0 {
+            return Ok(Rows::default());
+        }
+        let format = &self.column.format;
+        match &format.rows {
+            RowFormat::Variable(_) => Ok(self.read_variable(0..count, usize::MAX)?.1),
+            RowFormat::Elements(_) => {
+                let region = Region::records(0..count, &format.layout().shape(count));
+                let bytes = format.fixed_bytes(count);
+                let mut data = zeroed(usize::try_from(bytes).unwrap_or(usize::MAX))?;
+                self.read_elements(&region, &mut data)?;
+                Ok(Rows {
+                    count,
+                    data,
+                    ends: Vec::new(),
+                })
+            }
+        }
+    }
+
+    /// Says that a commit writes to another dataset than is read.
+    pub(crate) fn replace_with(&self, dataset: &Dataset, is_short: bool) -> Result<()> {
+        if let Some(dataset) = Dataset::borrow(dataset.handle())? {
+            self.replacement.get_or_init(|| (dataset, is_short));
+        }
+        Ok(())
+    }
+
+    /// The dataset that a commit writes to.
+    pub(crate) fn target(&self) -> Result<&Dataset> {
+        match self.replacement.get() {
+            Some((dataset, _)) => Ok(dataset),
+            None => self.dataset(),
+        }
+    }
+
+    /// Whether a commit writes to a dataset without chunks in place of this one.
+    pub(crate) fn is_short(&self) -> bool {
+        self.replacement
+            .get()
+            .is_some_and(|(_, is_short)| *is_short)
     }
 }
 
@@ -88,7 +151,7 @@ impl ColumnSource for OpenDataset<'_> {
             let message = "the rows have no elements of one size";
             return Err(Error::new(ErrorKind::Internal, "read", message));
         };
-        if elements.pipeline.is_some() {
+        if self.reads_chunks()? {
             return read_chunks(self, region, out);
         }
         let size = format.layout().element_size();

@@ -83,6 +83,12 @@ pub(crate) fn write_metadata(object: &Handle, metadata: Metadata) -> Result<()> 
     )
 }
 
+/// Stores the metadata of an object that has none.
+pub(crate) fn write_new_metadata(object: &Handle, metadata: Metadata) -> Result<()> {
+    let text = AttributeValue::Sized(Json::Object(metadata).to_string());
+    write(object, METADATA, &text, false)
+}
+
 /// The attributes of a user, given what [`read_metadata`] read.
 pub(crate) fn read_attributes(object: &Handle, metadata: Option<&Metadata>) -> Result<Attributes> {
     let mut attributes = Attributes::new();

@@ -2,15 +2,16 @@
 
 use hdf5_metno_sys::h5::hsize_t;
 use hdf5_metno_sys::h5d::{
-    H5D_alloc_time_t, H5D_fill_value_t, H5D_layout_t, H5Dcreate2, H5Dget_create_plist,
-    H5Dget_space, H5Dget_type, H5Dread, H5Dread_chunk, H5Dset_extent, H5Dwrite, H5Dwrite_chunk,
+    H5D_alloc_time_t, H5D_fill_value_t, H5D_layout_t, H5Dcreate_anon, H5Dcreate2,
+    H5Dget_create_plist, H5Dget_space, H5Dget_type, H5Dread, H5Dread_chunk, H5Dset_extent,
+    H5Dwrite, H5Dwrite_chunk,
 };
 use hdf5_metno_sys::h5i::{H5I_type_t, hid_t};
 use hdf5_metno_sys::h5p::{
     H5P_CLS_DATASET_CREATE, H5P_CLS_LINK_CREATE, H5P_DEFAULT, H5Pfill_value_defined, H5Pget_chunk,
     H5Pget_fill_value, H5Pget_filter2, H5Pget_layout, H5Pget_nfilters, H5Pset_alloc_time,
-    H5Pset_char_encoding, H5Pset_chunk, H5Pset_deflate, H5Pset_fill_value, H5Pset_obj_track_times,
-    H5Pset_shuffle,
+    H5Pset_char_encoding, H5Pset_chunk, H5Pset_deflate, H5Pset_fill_value, H5Pset_layout,
+    H5Pset_obj_track_times, H5Pset_shuffle,
 };
 use hdf5_metno_sys::h5s::{H5S_ALL, H5Sselect_none};
 use hdf5_metno_sys::h5t::H5T_cset_t;
@@ -58,9 +59,32 @@ pub(crate) struct Description {
 pub(crate) struct NewDataset<'a> {
     pub(crate) type_: &'a Handle,
     pub(crate) shape: &'a [u64],
-    /// For a dataset that grows: the shape of its chunks, and their filters.
-    pub(crate) chunks: Option<(&'a [u64], &'a Pipeline)>,
+    pub(crate) storage: Storage<'a>,
     pub(crate) fill_value: Option<&'a [u8]>,
+}
+
+/// Where the elements of a new dataset are stored.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Storage<'a> {
+    /// In chunks of this shape, with these filters: the dataset grows.
+    Chunks(&'a [u64], &'a Pipeline),
+    /// In one piece, for a dataset of a fixed length.
+    Contiguous,
+    /// With its description, for a dataset of a fixed length and few bytes.
+    Compact,
+}
+
+/// Datasets of up to so many bytes lie with their description.
+const COMPACT_BYTES: u64 = 2 << 10;
+
+impl Storage<'_> {
+    /// For a dataset of a fixed length with so many bytes.
+    pub(crate) fn of_fixed(bytes: u64) -> Self {
+        match bytes {
+            0..=COMPACT_BYTES => Self::Compact,
+            _ => Self::Contiguous,
+        }
+    }
 }
 
 /// A property list for links: their names are UTF-8.
@@ -79,9 +103,7 @@ impl NewDataset<'_> {
     pub(crate) fn create(&self, group: &Handle, name: &str) -> Result<Dataset> {
         let name = c_string(name)?;
         locked(|| {
-            let list = self.creation_list()?;
-            let growing = self.chunks.map(|_| self.growing_axes());
-            let space = simple_space(self.shape, growing.as_deref())?;
+            let (list, space) = self.properties()?;
             let links = link_creation()?;
             // SAFETY: the name ends with a NUL and outlives the call.
             let id = unsafe {
@@ -99,6 +121,31 @@ impl NewDataset<'_> {
         })
     }
 
+    /// Makes a dataset that no link leads to yet.
+    pub(crate) fn create_unlinked(&self, root: &Handle) -> Result<Dataset> {
+        locked(|| {
+            let (list, space) = self.properties()?;
+            // SAFETY: all handles are open.
+            let id = unsafe {
+                H5Dcreate_anon(
+                    root.id(),
+                    self.type_.id(),
+                    space.id(),
+                    list.id(),
+                    H5P_DEFAULT,
+                )
+            };
+            Handle::write(id, "make a dataset").map(Dataset)
+        })
+    }
+
+    fn properties(&self) -> Result<(Handle, Handle)> {
+        let list = self.creation_list()?;
+        let grows = matches!(self.storage, Storage::Chunks(..));
+        let growing = grows.then(|| self.growing_axes());
+        Ok((list, simple_space(self.shape, growing.as_deref())?))
+    }
+
     /// The first axis grows. HDF5 wants chunks to be no longer than an axis that does not, so one
     /// of length 0 may grow too.
     fn growing_axes(&self) -> Vec<Option<u64>> {
@@ -114,21 +161,14 @@ impl NewDataset<'_> {
         unsafe {
             // The same calls make the same file.
             write_ok(H5Pset_obj_track_times(list.id(), 0), "set properties")?;
-            if let Some((chunk_shape, pipeline)) = self.chunks {
-                let axes = chunk_shape.len() as i32;
-                write_ok(
-                    H5Pset_chunk(list.id(), axes, chunk_shape.as_ptr()),
-                    "choose chunks",
-                )?;
-                let incremental = H5D_alloc_time_t::H5D_ALLOC_TIME_INCR;
-                write_ok(H5Pset_alloc_time(list.id(), incremental), "set properties")?;
-                for filter in &pipeline.0 {
-                    let status = match filter {
-                        Filter::Shuffle { .. } => H5Pset_shuffle(list.id()),
-                        Filter::Deflate { level } => H5Pset_deflate(list.id(), *level),
-                        Filter::Fletcher32 => hdf5_metno_sys::h5p::H5Pset_fletcher32(list.id()),
-                    };
-                    write_ok(status, "choose filters")?;
+            match self.storage {
+                Storage::Chunks(chunk_shape, pipeline) => {
+                    set_chunks(&list, chunk_shape, pipeline)?;
+                }
+                Storage::Contiguous => {}
+                Storage::Compact => {
+                    let compact = H5D_layout_t::H5D_COMPACT;
+                    write_ok(H5Pset_layout(list.id(), compact), "set properties")?;
                 }
             }
             if let Some(value) = self.fill_value {
@@ -139,6 +179,28 @@ impl NewDataset<'_> {
         }
         Ok(list)
     }
+}
+
+fn set_chunks(list: &Handle, chunk_shape: &[u64], pipeline: &Pipeline) -> Result<()> {
+    let axes = chunk_shape.len() as i32;
+    // SAFETY: the list is open; the shape has as many numbers as is said, and outlives the call.
+    unsafe {
+        write_ok(
+            H5Pset_chunk(list.id(), axes, chunk_shape.as_ptr()),
+            "choose chunks",
+        )?;
+        let incremental = H5D_alloc_time_t::H5D_ALLOC_TIME_INCR;
+        write_ok(H5Pset_alloc_time(list.id(), incremental), "set properties")?;
+        for filter in &pipeline.0 {
+            let status = match filter {
+                Filter::Shuffle { .. } => H5Pset_shuffle(list.id()),
+                Filter::Deflate { level } => H5Pset_deflate(list.id(), *level),
+                Filter::Fletcher32 => hdf5_metno_sys::h5p::H5Pset_fletcher32(list.id()),
+            };
+            write_ok(status, "choose filters")?;
+        }
+    }
+    Ok(())
 }
 
 impl Dataset {
@@ -205,20 +267,13 @@ impl Dataset {
                 let type_ = StoredType::of(&self.stored_type()?)?;
                 let list = H5Dget_create_plist(self.0.id());
                 let list = Handle::read(list, "tell the layout of a dataset")?;
-                let is_chunked = H5Pget_layout(list.id()) == H5D_layout_t::H5D_CHUNKED;
-                let chunk_shape = match is_chunked {
-                    false => None,
-                    true => {
-                        let mut chunk = vec![0; MAX_AXES];
-                        let axes = H5Pget_chunk(list.id(), MAX_AXES as i32, chunk.as_mut_ptr());
-                        let axes = usize::try_from(axes).unwrap_or(0);
-                        if axes != shape.len() || chunk[..axes].contains(&0) {
-                            return Err(failed(ErrorKind::Corrupt, "tell the shape of chunks"));
-                        }
-                        chunk.truncate(axes);
-                        Some(chunk)
-                    }
-                };
+                let chunk_shape = chunk_shape(&list)?;
+                if chunk_shape
+                    .as_ref()
+                    .is_some_and(|chunk| chunk.len() != shape.len())
+                {
+                    return Err(failed(ErrorKind::Corrupt, "tell the shape of chunks"));
+                }
                 Ok(Description {
                     shape,
                     chunk_shape,
@@ -227,6 +282,26 @@ impl Dataset {
                     type_,
                 })
             }
+        })
+    }
+
+    /// The shape of its chunks and their filters, if it has chunks and the filters are known here.
+    pub(crate) fn chunks(&self) -> Result<Option<(Vec<u64>, Pipeline)>> {
+        // SAFETY: the handle is a dataset.
+        locked(|| unsafe {
+            let list = H5Dget_create_plist(self.0.id());
+            let list = Handle::read(list, "tell the layout of a dataset")?;
+            Ok(chunk_shape(&list)?.zip(pipeline(&list)?))
+        })
+    }
+
+    /// Whether it has chunks.
+    pub(crate) fn is_chunked(&self) -> Result<bool> {
+        // SAFETY: the handle is a dataset.
+        locked(|| unsafe {
+            let list = H5Dget_create_plist(self.0.id());
+            let list = Handle::read(list, "tell the layout of a dataset")?;
+            Ok(H5Pget_layout(list.id()) == H5D_layout_t::H5D_CHUNKED)
         })
     }
 
@@ -449,6 +524,23 @@ impl Spaces {
 /// Rows of a dataset as a region: only the first axis matters.
 pub(crate) fn rows(range: std::ops::Range<u64>) -> Region {
     Region::new(vec![AxisRange::contiguous(range)])
+}
+
+/// The shape of the chunks of a dataset, if it has chunks.
+fn chunk_shape(list: &Handle) -> Result<Option<Vec<u64>>> {
+    let mut chunk = vec![0; MAX_AXES];
+    // SAFETY: the list is open; `chunk` has room for as many numbers as is said.
+    let axes = unsafe {
+        if H5Pget_layout(list.id()) != H5D_layout_t::H5D_CHUNKED {
+            return Ok(None);
+        }
+        H5Pget_chunk(list.id(), MAX_AXES as i32, chunk.as_mut_ptr())
+    };
+    chunk.truncate(usize::try_from(axes).unwrap_or(0));
+    if chunk.is_empty() || chunk.contains(&0) {
+        return Err(failed(ErrorKind::Corrupt, "tell the shape of chunks"));
+    }
+    Ok(Some(chunk))
 }
 
 /// The filters of a dataset: the number of each, and the first of its parameters.

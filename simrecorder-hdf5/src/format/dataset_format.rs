@@ -8,8 +8,8 @@ use simrecorder_core::{
     Block, ChunkPolicy, Compression, DType, Error, ErrorKind, Region, Result, copy_block,
 };
 
-use crate::format::dataset::{Dataset, Description};
-use crate::format::datatype::{StoredType, element_type, text_type};
+use crate::format::dataset::{Dataset, Description, NewDataset, Storage};
+use crate::format::datatype::{StoredType, bytes_type, element_type, text_type};
 use crate::format::filters::{EncodedChunk, Pipeline};
 use crate::format::variable::VariableType;
 use crate::library::Handle;
@@ -19,6 +19,9 @@ use crate::library::Handle;
 pub(crate) struct DatasetFormat {
     layout: ColumnLayout,
     pub(crate) rows: RowFormat,
+    /// Whether a dataset with fewer rows than a chunk may be without chunks. Its metadata says then what
+    /// chunks it will have.
+    may_be_short: bool,
 }
 
 /// What the rows of a dataset are.
@@ -57,6 +60,13 @@ const VARIABLE_CHUNK_ROWS: u64 = 1024;
 /// rows as fill a chunk.
 const VARIABLE_BYTES: usize = 1 << 18;
 
+/// A dataset without chunks has no filters, so one with more bytes has a chunk, in which what does not
+/// count takes little.
+const SHORT_BYTES: u64 = 1 << 16;
+
+/// How large an element of a dataset with rows of variable length is; the rows are elsewhere.
+const VARIABLE_ELEMENT: u64 = 16;
+
 impl DatasetFormat {
     /// The format of a new dataset with elements of one size.
     pub(crate) fn of_elements(
@@ -86,6 +96,7 @@ impl DatasetFormat {
                 pipeline: Some(pipeline),
                 is_foreign: false,
             }),
+            may_be_short: true,
         })
     }
 
@@ -103,17 +114,21 @@ impl DatasetFormat {
         Ok(Self {
             layout: ColumnLayout::new(None, grid, None, None)?,
             rows: RowFormat::Variable(type_),
+            may_be_short: true,
         })
     }
 
-    /// The format of a dataset in the file. `compression` is what its metadata names; `is_ours` says
-    /// whether this library made it, `is_foreign` whether its chunks may be missing.
+    /// The format of a dataset in the file. `compression` is what its metadata names, `normal` the shape
+    /// of the chunks that it has, or will have; `is_ours` says whether this library made it, `is_foreign`
+    /// whether its chunks may be missing.
     pub(crate) fn of_stored(
         description: &Description,
         compression: Option<Compression>,
+        normal: Option<Vec<u64>>,
         is_ours: bool,
         is_foreign: bool,
     ) -> Result<Self> {
+        let normal = normal.filter(|chunk| is_normal_chunk(chunk, description));
         let (dtype, as_in_memory, memory) = match &description.type_ {
             StoredType::Elements {
                 dtype,
@@ -122,7 +137,10 @@ impl DatasetFormat {
             } => (*dtype, *as_in_memory, memory),
             other => {
                 return match VariableType::of(other, is_ours) {
-                    Some(type_) if description.shape.len() == 1 => Self::of_variable(type_),
+                    Some(type_) if description.shape.len() == 1 => Ok(Self {
+                        may_be_short: normal.is_some(),
+                        ..Self::of_variable(type_)?
+                    }),
                     _ => {
                         let message = "text and bytes with more than one axis are not read";
                         Err(Error::new(ErrorKind::Unsupported, "read", message))
@@ -131,6 +149,14 @@ impl DatasetFormat {
             }
         };
         let record_shape = description.shape.get(1..).unwrap_or_default().to_vec();
+        let fill_value = description.fill_value.clone();
+        if let (Some(chunk), Some(compression), None, true) =
+            (&normal, compression, &description.chunk_shape, as_in_memory)
+        {
+            let grid = ChunkGrid::new(chunk.clone(), record_shape);
+            check_chunk_size(&grid, dtype, ErrorKind::Corrupt)?;
+            return Self::of_elements(dtype, grid, compression, fill_value);
+        }
         let (chunk_shape, pipeline) = match &description.chunk_shape {
             Some(chunk_shape) => (
                 chunk_shape.clone(),
@@ -143,7 +169,7 @@ impl DatasetFormat {
         };
         let grid = ChunkGrid::new(chunk_shape, record_shape);
         check_chunk_size(&grid, dtype, ErrorKind::Corrupt)?;
-        let fill_value = description.fill_value.clone();
+        let is_ours = pipeline.as_ref().is_some_and(Pipeline::is_ours);
         Ok(Self {
             layout: ColumnLayout::new(Some(dtype), grid, compression, fill_value)?,
             rows: RowFormat::Elements(ElementFormat {
@@ -151,10 +177,98 @@ impl DatasetFormat {
                 pipeline,
                 is_foreign,
             }),
+            may_be_short: normal.is_some() && compression.is_some() && is_ours,
         })
     }
 
-    fn pipeline(&self) -> Option<&Pipeline> {
+    /// Whether a dataset that has so many rows in this state may be without chunks.
+    pub(crate) fn may_be_short(&self, rows: u64) -> bool {
+        self.may_be_short && rows < self.layout.chunk_rows()
+    }
+
+    /// Whether a dataset is to be without chunks when tails are folded and it has so many rows.
+    /// `stored` are in it already.
+    pub(crate) fn is_short(&self, rows: u64, stored: u64) -> bool {
+        let bytes = self.fixed_bytes(rows);
+        let fits = match &self.rows {
+            RowFormat::Elements(_) => {
+                bytes <= SHORT_BYTES || self.pipeline().is_some_and(Pipeline::is_empty)
+            }
+            // Rows that are in heaps are not written again each time.
+            RowFormat::Variable(_) => stored == 0,
+        };
+        bytes > 0 && self.may_be_short(rows) && fits
+    }
+
+    /// How many bytes so many rows take in a dataset without chunks.
+    pub(crate) fn fixed_bytes(&self, rows: u64) -> u64 {
+        let row: u64 = self.layout.shape(1).iter().product();
+        let element = match &self.rows {
+            RowFormat::Elements(_) => self.layout.element_size() as u64,
+            RowFormat::Variable(_) => VARIABLE_ELEMENT,
+        };
+        rows.saturating_mul(row.saturating_mul(element))
+    }
+
+    /// Calls `make` with what a dataset with so many rows is like.
+    pub(crate) fn make<T>(
+        &self,
+        rows: u64,
+        is_short: bool,
+        make: impl FnOnce(&NewDataset<'_>) -> Result<T>,
+    ) -> Result<T> {
+        let none = Pipeline::default();
+        let type_ = match &self.rows {
+            RowFormat::Elements(elements) => elements.memory.share()?,
+            RowFormat::Variable(VariableType::Bytes) => bytes_type()?,
+            RowFormat::Variable(_) => text_type(None)?,
+        };
+        let chunk_shape = self.layout.grid.chunk_shape();
+        make(&NewDataset {
+            type_: &type_,
+            shape: &self.layout.shape(rows),
+            storage: match is_short {
+                true => Storage::of_fixed(self.fixed_bytes(rows)),
+                false => Storage::Chunks(chunk_shape, self.pipeline().unwrap_or(&none)),
+            },
+            fill_value: self.layout.fill_value.as_deref(),
+        })
+    }
+
+    /// Writes rows through the library, from the row `first` on.
+    pub(crate) fn write(&self, dataset: &Dataset, first: u64, rows: RowsRef<'_>) -> Result<()> {
+        if rows.count == 0 {
+            return Ok(());
+        }
+        match &self.rows {
+            RowFormat::Variable(type_) => type_.write(dataset, first, rows),
+            RowFormat::Elements(_) if rows.data.is_empty() => Ok(()),
+            RowFormat::Elements(elements) => {
+                let end = first + rows.count;
+                let region = Region::records(first..end, &self.layout.shape(end));
+                let bytes = region.len().map(|len| len * self.layout.element_size());
+                if bytes != Some(rows.data.len()) {
+                    let message = "the rows have another size than those of the dataset";
+                    return Err(Error::new(ErrorKind::Internal, "commit", message));
+                }
+                let data = rows.data.as_ptr().cast();
+                // SAFETY: the data has the size of the region, as was checked.
+                unsafe { dataset.write(&elements.memory, &region, data) }
+            }
+        }
+    }
+
+    /// Whether the chunks of a dataset are those of this format.
+    pub(crate) fn has_chunks(&self, dataset: &Dataset) -> Result<bool> {
+        let Some((chunk_shape, pipeline)) = dataset.chunks()? else {
+            return Ok(false);
+        };
+        let ours = self.pipeline();
+        Ok(chunk_shape == self.layout.grid.chunk_shape()
+            && ours.is_some_and(|ours| ours.decodes_like(&pipeline)))
+    }
+
+    pub(crate) fn pipeline(&self) -> Option<&Pipeline> {
         match &self.rows {
             RowFormat::Elements(elements) => elements.pipeline.as_ref(),
             RowFormat::Variable(_) => None,
@@ -216,6 +330,25 @@ impl DatasetFormat {
                 copy_block(block, region, out, layout.element_size())
             })
         })
+    }
+}
+
+/// Whether metadata names a shape for the chunks of a dataset that it can have.
+fn is_normal_chunk(chunk: &[u64], description: &Description) -> bool {
+    let Description {
+        shape, chunk_shape, ..
+    } = description;
+    let axes = chunk.iter().zip(shape).skip(1);
+    let fits = |(&chunk, &len): (&u64, &u64)| chunk > 0 && (chunk <= len || len == 0);
+    match chunk_shape {
+        Some(stored) => stored == chunk,
+        None => {
+            let is_first = shape
+                .first()
+                .zip(chunk.first())
+                .is_some_and(|(len, chunk)| len < chunk);
+            is_first && chunk.len() == shape.len() && axes.into_iter().all(fits)
+        }
     }
 }
 

@@ -52,6 +52,16 @@ impl Pipeline {
         self.0.is_empty()
     }
 
+    /// Whether chunks of `other` are decoded by these filters.
+    pub(crate) fn decodes_like(&self, other: &Self) -> bool {
+        let without_level = |filter: &Filter| match filter {
+            Filter::Deflate { .. } => Filter::Deflate { level: 0 },
+            filter => *filter,
+        };
+        let (ours, theirs) = (self.0.iter(), other.0.iter());
+        ours.map(without_level).eq(theirs.map(without_level))
+    }
+
     /// Encodes a chunk. One that does not get shorter is kept as it is, without any filter.
     pub(crate) fn encode(&self, chunk: &[u8]) -> Result<EncodedChunk> {
         let (size, level) = match self.0[..] {

@@ -123,9 +123,7 @@ impl StoredNode {
 
     /// The names that the user gave to the axes.
     pub(crate) fn dimension_names(&self) -> Option<Vec<Option<String>>> {
-        let names = self.metadata.as_ref()?.get("dimension_names")?.as_array()?;
-        let names = names.iter().map(|name| name.as_str().map(str::to_owned));
-        Some(names.collect())
+        dimension_names_of(self.metadata.as_ref()?)
     }
 
     /// Whether the metadata has a flag.
@@ -136,6 +134,13 @@ impl StoredNode {
             .and_then(|metadata| metadata.get(name));
         flag == Some(&Json::Bool(true))
     }
+}
+
+/// The names that the user gave to the axes of a node.
+pub(crate) fn dimension_names_of(metadata: &Metadata) -> Option<Vec<Option<String>>> {
+    let names = metadata.get("dimension_names")?.as_array()?;
+    let names = names.iter().map(|name| name.as_str().map(str::to_owned));
+    Some(names.collect())
 }
 
 fn is_series(metadata: Option<&Metadata>) -> bool {

@@ -23,7 +23,7 @@ use serde_json::json;
 use simrecorder_core::{DType, Error, ErrorKind, Result};
 
 use crate::format::attributes::{self, read_metadata, write_labels, write_metadata, write_text};
-use crate::format::dataset::{Dataset, NewDataset};
+use crate::format::dataset::{Dataset, NewDataset, Storage};
 use crate::format::datatype::{StoredType, element_type};
 use crate::format::filters::Pipeline;
 use crate::library::{
@@ -34,7 +34,7 @@ use crate::library::{
 const CLASS: &str = "CLASS";
 const NAME: &str = "NAME";
 const DIMENSION_LIST: &str = "DIMENSION_LIST";
-const REFERENCE_LIST: &str = "REFERENCE_LIST";
+pub(crate) const REFERENCE_LIST: &str = "REFERENCE_LIST";
 const LABELS: &str = "DIMENSION_LABELS";
 
 /// What netCDF writes as the name of a scale without values; the length of the dimension follows.
@@ -167,7 +167,10 @@ pub(crate) fn dimension(
     let new = NewDataset {
         type_: &type_,
         shape: &[len.unwrap_or(0)],
-        chunks: len.is_none().then_some((&CHUNK[..], &none)),
+        storage: match len {
+            None => Storage::Chunks(&CHUNK, &none),
+            Some(_) => Storage::Contiguous,
+        },
         fill_value: None,
     };
     let scale = new.create(group, name)?;
@@ -178,6 +181,28 @@ pub(crate) fn dimension(
     write_metadata(scale.handle(), metadata.into_iter().collect())?;
     removed.replace_with(root, scale.handle(), name)?;
     Ok(Some(scale.into_handle()))
+}
+
+/// Connects the scales of a dataset with another one in its place, which lists them too.
+pub(crate) fn move_user(root: &Handle, from: &Handle, to: &Handle) -> Result<()> {
+    let scales = read_scales(from)?;
+    if scales.is_empty() {
+        return Ok(());
+    }
+    let (old, new) = (reference(from, ".")?, reference(to, ".")?);
+    for scale in scales {
+        let Ok(scale) = dereference(root, scale) else {
+            continue;
+        };
+        let mut users = users(&scale)?;
+        for user in users.iter_mut().filter(|user| user.dataset == old) {
+            user.dataset = new;
+        }
+        if !users.is_empty() {
+            write_users(&scale, &users)?;
+        }
+    }
+    Ok(())
 }
 
 /// Whether this library made an object for the name of a dimension only.

@@ -1,12 +1,13 @@
 //! Tails: rows that do not fill a chunk yet, in the journal.
 //!
-//! With each commit, the journal stores a list of changes of tails: one byte, the path of a dataset
-//! (`u32` length and UTF-8), and for the first kind the bytes of a frame (`u64` length and the bytes).
-//! All numbers are little endian.
+//! With each commit, the journal stores a list of changes: one byte, a path (`u32` length and UTF-8), and
+//! what follows below. All numbers are little endian.
 //!
 //! ```text
-//! 1 append  path, frame
-//! 2 clear   path
+//! 1 append   path of a dataset, frame (u64 length, bytes)
+//! 2 clear    path of a dataset
+//! 3 declare  path of a series, cut base (u64), declaration (u64 length, JSON)
+//! 4 create   path of a series
 //! ```
 
 use std::collections::HashMap;
@@ -19,9 +20,12 @@ use simrecorder_core::backend::{RowSize, Rows, count_rows, read_frames, zeroed};
 use simrecorder_core::{Error, ErrorKind, Result};
 
 use crate::driver::journal::JournalRange;
+use crate::format::declared::{Declaration, DeclaredSeries};
 
 const APPEND: u8 = 1;
 const CLEAR: u8 = 2;
+const DECLARE: u8 = 3;
+const CREATE: u8 = 4;
 
 /// The tail of one dataset.
 #[derive(Clone, Debug, Default)]
@@ -54,15 +58,25 @@ impl Tail {
     }
 }
 
-/// The tails of all datasets, by their paths.
+/// The tails of all datasets, by their paths, and the series that have no datasets yet.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Tails {
     tails: HashMap<String, Tail>,
+    /// Clones share it: files that are open look at it, too.
+    pub(crate) declared: DeclaredSeries,
     /// How many bytes all of them take in the journal.
     pub(crate) bytes: u64,
 }
 
 impl Tails {
+    /// No tails, but these series.
+    pub(crate) fn with_declared(declared: &DeclaredSeries) -> Self {
+        Self {
+            declared: declared.clone(),
+            ..Self::default()
+        }
+    }
+
     pub(crate) fn get(&self, path: &str) -> Option<&Tail> {
         self.tails.get(path)
     }
@@ -112,6 +126,15 @@ impl Tails {
                         self.bytes -= tail.bytes();
                     }
                 }
+                DECLARE => {
+                    let cut_base = reader.number(8)?;
+                    let length = reader.number(8)?;
+                    let text = std::str::from_utf8(reader.take(length)?)
+                        .map_err(|error| damaged("a declaration is no text").with_source(error))?;
+                    let declaration = Declaration::new(cut_base, text);
+                    self.declared.insert(path, declaration);
+                }
+                CREATE => self.declared.remove(path),
                 _ => {
                     let message = format!("the journal has a change of unknown kind {code}");
                     return Err(Error::new(ErrorKind::Unsupported, "open", message));
@@ -189,6 +212,20 @@ impl TailChanges {
     /// Removes the changes that were added since it had this length.
     pub(crate) fn truncate(&mut self, len: usize) {
         self.0.truncate(len);
+    }
+
+    /// Declares a series, which gets its datasets later.
+    pub(crate) fn declare(&mut self, path: &str, declaration: &Declaration) {
+        self.path(DECLARE, path);
+        self.0.extend(declaration.cut_base.to_le_bytes());
+        self.0
+            .extend((declaration.text().len() as u64).to_le_bytes());
+        self.0.extend_from_slice(declaration.text().as_bytes());
+    }
+
+    /// Says that a series that was declared has its datasets now.
+    pub(crate) fn create(&mut self, path: &str) {
+        self.path(CREATE, path);
     }
 
     /// Takes a tail away.
@@ -302,6 +339,8 @@ mod tests {
             let mut sound = TailChanges::default();
             sound.append("path", &frame(3, &[1, 2, 3]));
             sound.clear("other");
+            sound.declare("series", &Declaration::new(7, "{}"));
+            sound.create("series");
             let mut bytes = sound.0;
             let at = flip.index(bytes.len());
             bytes[at] ^= 0x81;

@@ -7,7 +7,7 @@ use simrecorder_core::{
 };
 
 use crate::format::attributes::{Metadata, write_attributes, write_json, write_metadata};
-use crate::format::dataset::{Dataset, NewDataset};
+use crate::format::dataset::{Dataset, NewDataset, Storage};
 use crate::format::datatype::{StoredType, element_type, text_type};
 use crate::format::node::StoredNode;
 use crate::format::scales::write_axis_labels;
@@ -73,7 +73,7 @@ pub(crate) fn create_value(
     let new = NewDataset {
         type_: &type_,
         shape: &shape,
-        chunks: None,
+        storage: Storage::Contiguous,
         fill_value: None,
     };
     let dataset = new.create(group, name)?;

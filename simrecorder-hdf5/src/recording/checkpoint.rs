@@ -6,12 +6,10 @@ use simrecorder_core::backend::columns::fold;
 use simrecorder_core::{Error, ErrorKind, Result};
 
 use crate::columns::changes::DatasetChanges;
-use crate::format::attributes;
 use crate::format::dataset_format::RowFormat;
 use crate::format::root;
 use crate::format::tail::{TailChanges, Tails};
 use crate::recording::Recording;
-use crate::recording::series;
 use crate::recording::state::State;
 
 /// The journal is made anew when it is so much longer than the tails in it.
@@ -23,17 +21,23 @@ const TAIL_BYTES: u64 = 16 << 20;
 /// A checkpoint is cut into commits of about this many bytes.
 const CHECKPOINT_BYTES: usize = 8 << 20;
 
+/// What the metadata of a dataset counts there.
+const PATH_BYTES: usize = 1 << 10;
+
 impl Recording {
     /// Makes the journal anew when it has grown long. The commit before stands whether or not that
     /// works; it is tried again when the journal has grown as much once more. A commit does not wait
     /// for another program that reads the file.
     pub(crate) fn trim_journal(&self, state: &mut State) {
         let journal_bytes = state.open.log.journal_bytes();
-        if journal_bytes < (JOURNAL_BYTES + state.tails.bytes).max(state.trim_from) {
+        let kept = state.tails.bytes + state.tails.declared.bytes();
+        if journal_bytes < (JOURNAL_BYTES + kept).max(state.trim_from) {
             return;
         }
-        let folded = match state.tails.bytes > TAIL_BYTES {
-            true => self.fold_tails(state, state.tails.paths_by_size(), TAIL_BYTES / 2),
+        let folded = match kept > TAIL_BYTES {
+            true => self
+                .create_declared(state, state.tails.declared.paths())
+                .and_then(|()| self.fold_tails(state, state.tails.paths_by_size(), TAIL_BYTES / 2)),
             false => Ok(()),
         };
         let folded = folded.and_then(|()| self.write_dimension_names(state, false));
@@ -53,7 +57,8 @@ impl Recording {
     /// Lets other software see that the file is being written, and what a writer before committed. It
     /// sees neither if another program keeps the file open.
     pub(crate) fn show_unfinished(&self, state: &mut State) -> Result<()> {
-        if !state.open.log.has_records() || state.tails.bytes > TAIL_BYTES {
+        let kept = state.tails.bytes + state.tails.declared.bytes();
+        if !state.open.log.has_records() || kept > TAIL_BYTES {
             return Ok(());
         }
         match self.checkpoint_file(state, false) {
@@ -71,6 +76,11 @@ impl Recording {
     fn checkpoint_file(&self, state: &mut State, waits: bool) -> Result<()> {
         let journal = state.journal()?;
         let mut changes = TailChanges::default();
+        for path in state.tails.declared.paths() {
+            if let Some(declaration) = state.tails.declared.get(&path) {
+                changes.declare(&path, &declaration);
+            }
+        }
         for path in state.tails.paths() {
             state.tails.rewrite(&path, &journal, &mut changes)?;
         }
@@ -78,43 +88,64 @@ impl Recording {
             true => state.open.log.checkpoint(changes.as_bytes()),
             false => state.open.log.checkpoint_at_once(changes.as_bytes()),
         }?;
-        let mut tails = Tails::default();
+        let mut tails = Tails::with_declared(&state.tails.declared);
         tails.apply(changes.as_bytes(), range.offset)?;
         state.tails = tails;
         Ok(())
     }
 
-    /// Brings tails into chunks, until those that are left take no more than `enough` bytes. One
-    /// that cannot be read does not keep the others from it.
+    /// Stores tails in their datasets, until those that are left take no more than `enough` bytes.
     pub(super) fn fold_tails(
         &self,
         state: &mut State,
         paths: Vec<String>,
         enough: u64,
     ) -> Result<()> {
+        self.fold_each(state, paths, fold_tail, |state| state.tails.bytes > enough)
+    }
+
+    /// Makes the datasets of series that have none yet, with their tails if they are short.
+    pub(super) fn create_declared(&self, state: &mut State, paths: Vec<String>) -> Result<()> {
+        let create =
+            |_: &State, path: &str, changes: &mut DatasetChanges<'_>| changes.fold_declared(path);
+        self.fold_each(state, paths, create, |_| true)
+    }
+
+    /// Calls `fold` for each path, in commits of some of them. One that cannot be read does not keep
+    /// the others from it.
+    fn fold_each(
+        &self,
+        state: &mut State,
+        paths: Vec<String>,
+        fold: impl Fn(&State, &str, &mut DatasetChanges<'_>) -> Result<usize>,
+        goes_on: impl Fn(&State) -> bool,
+    ) -> Result<()> {
         let mut damaged = Ok(());
         let mut paths = paths.into_iter().peekable();
-        while paths.peek().is_some() && state.tails.bytes > enough {
-            let mut changes = DatasetChanges::new(self, state);
+        while paths.peek().is_some() && goes_on(state) {
+            let mut changes = DatasetChanges::folding(self, state);
             let mut bytes = 0;
             while bytes < CHECKPOINT_BYTES
                 && let Some(path) = paths.next()
             {
                 let before = changes.tails.len();
-                match fold_tail(state, &path, &mut changes) {
-                    Ok(written) => bytes += written,
+                match fold(state, &path, &mut changes) {
+                    Ok(written) => bytes += written + PATH_BYTES,
                     Err(error) if error.kind() == ErrorKind::Corrupt => {
-                        // Its rows are in no chunk, so they stay where they are.
+                        // Its rows are in no dataset, so they stay where they are.
                         changes.tails.truncate(before);
                         damaged = damaged.and(Err(error.with_key(&path[1..])));
                     }
                     Err(error) => return Err(error.with_key(&path[1..])),
                 }
             }
+            let (renewed, folded) = (changes.renewed_keys(), changes.take_folded());
             let tails = changes.tails;
             self.commit_file(state, &tails)?;
-            // Where their rows are has changed.
-            state.series.clear();
+            state.note_renewed(&renewed);
+            for (path, stored) in folded {
+                state.note_stored(&path, stored);
+            }
         }
         damaged
     }
@@ -135,8 +166,11 @@ impl Recording {
     }
 
     fn fold_and_checkpoint(&self, state: &mut State, waits: bool, is_last: bool) -> Result<()> {
-        let all = state.tails.paths();
-        let folded = self.fold_tails(state, all, 0);
+        let created = self.create_declared(state, state.tails.declared.paths());
+        let folded = match &created {
+            Err(error) if error.kind() != ErrorKind::Corrupt => created,
+            _ => created.and(self.fold_tails(state, state.tails.paths(), 0)),
+        };
         let folded = folded.and_then(|()| match is_last {
             true => self.unmark_unfinished(state),
             false => Ok(()),
@@ -179,14 +213,12 @@ impl Recording {
     }
 }
 
-/// Brings the tail of one dataset into chunks; returns about how many bytes that wrote.
+/// Stores the tail of one dataset in it; returns about how many bytes that wrote.
 fn fold_tail(state: &State, path: &str, changes: &mut DatasetChanges<'_>) -> Result<usize> {
-    let dataset = state.open.dataset(path)?;
-    let metadata = attributes::read_metadata(dataset.handle())?;
-    let is_foreign = !series::is_made_here(&state.open.root, path, metadata.as_ref())?;
-    let is_ours = metadata.is_some();
-    let column = series::load_column(&dataset, path, is_ours, is_foreign, None, &state.tails)?;
+    let column = state.column(path)?;
     let column = fold(column, changes)?;
+    changes.finish_dataset()?;
+    changes.folded(path, column.stored);
     Ok(match &column.format.rows {
         RowFormat::Elements(_) => column.layout().chunk_bytes(),
         RowFormat::Variable(_) => 1 << 16,

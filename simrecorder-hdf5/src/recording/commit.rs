@@ -20,9 +20,10 @@ use crate::format::root::cut_base;
 use crate::format::scales::{self, RemovedScale, write_axis_labels};
 use crate::format::tail::TailChanges;
 use crate::format::value::{create_value, overwrite};
-use crate::library::{Handle, unlink};
+use crate::library::{Handle, has_link, unlink};
 use crate::recording::Recording;
-use crate::recording::series::{LoadedSeries, NewSeries, load};
+use crate::recording::new_series::NewSeries;
+use crate::recording::series::{LoadedSeries, declared_columns, load};
 use crate::recording::state::State;
 
 /// A commit that is being made. Datasets are changed at once, series get their new rows at the
@@ -32,6 +33,16 @@ pub(crate) struct CommitBuilder<'a> {
     state: &'a State,
     series: SeriesChanges<DatasetFormat>,
     columns: DatasetChanges<'a>,
+    /// The number from which cuts of new datasets are counted, once it was read.
+    cut_base: Option<u64>,
+}
+
+/// What a commit has written, besides the file.
+pub(crate) struct FinishedCommit {
+    pub(crate) tails: TailChanges,
+    pub(crate) series: CommittedSeries<DatasetFormat>,
+    /// The keys whose datasets are others than before, and whether their axes have names.
+    pub(crate) renewed: Vec<(Key, bool)>,
 }
 
 impl<'a> CommitBuilder<'a> {
@@ -41,6 +52,7 @@ impl<'a> CommitBuilder<'a> {
             state,
             series: SeriesChanges::default(),
             columns: DatasetChanges::new(recording, state),
+            cut_base: None,
         }
     }
 
@@ -50,6 +62,11 @@ impl<'a> CommitBuilder<'a> {
 
     pub(crate) fn add(&mut self, change: Change) -> Result<()> {
         let key = change.key().clone();
+        if !matches!(change, Change::Declare { .. } | Change::Append { .. }) {
+            self.columns
+                .create(&path_of(&key))
+                .map_err(|e| e.with_key(key.as_str()))?;
+        }
         let result = match change {
             Change::Declare { key, schema } => self.declare(&key, &schema),
             Change::Append { batch, prepared } => {
@@ -77,9 +94,14 @@ impl<'a> CommitBuilder<'a> {
     }
 
     /// Writes the new rows of all series; returns the changes of tails, and the series.
-    pub(crate) fn finish(mut self) -> Result<(TailChanges, CommittedSeries<DatasetFormat>)> {
+    pub(crate) fn finish(mut self) -> Result<FinishedCommit> {
         let series = self.series.finish(&mut self.columns)?;
-        Ok((self.columns.tails, series))
+        self.columns.finish_dataset()?;
+        Ok(FinishedCommit {
+            renewed: self.columns.renewed_keys(),
+            tails: self.columns.tails,
+            series,
+        })
     }
 
     /// The group that a new node at `key` goes into, with the groups above it made.
@@ -94,6 +116,9 @@ impl<'a> CommitBuilder<'a> {
         let mut missing = Vec::new();
         let mut group = None;
         for above in std::iter::once(parent.clone()).chain(parent.ancestors()) {
+            if self.columns.is_declared(&path_of(&above)) {
+                return Err(not_a_group("commit", key, &above, NodeKind::Series));
+            }
             match find(self.root(), &above)? {
                 Some(found) if found.kind == NodeKind::Group => {
                     group = Some(found.object);
@@ -123,18 +148,29 @@ impl<'a> CommitBuilder<'a> {
             &self.recording.chunk_policy,
             self.recording.compression,
         )?;
-        if let Some(found) = find(self.root(), key)? {
+        let path = path_of(key);
+        if let Some((stored, _)) = self.columns.declared(&path)? {
+            return stored.schema.check_same_records(schema);
+        }
+        let group = self.parent_group(key)?;
+        let is_taken = has_link(&group, key.name())?;
+        if is_taken && let Some(found) = find(self.root(), key)? {
             if found.kind != NodeKind::Series {
                 return Err(clash("commit", key, found.kind, NodeKind::Series));
             }
-            let path = path_of(key);
             let stored = load(&found, &path, &self.state.tails)?.schema;
             return stored.check_same_records(schema);
         }
-        let group = self.parent_group(key)?;
-        let removed = scales::make_room(&group, key.name())?;
-        let object = new.create(&group, key, cut_base(self.root())?)?;
-        removed.replace_with(self.root(), &object, key.name())
+        let cut_base = match self.cut_base {
+            Some(cut_base) => cut_base,
+            None => *self.cut_base.insert(cut_base(self.root())?),
+        };
+        self.columns.declare(&path, new, cut_base);
+        if is_taken {
+            // Whatever is there gives way now, or cannot.
+            self.columns.create(&path)?;
+        }
+        Ok(())
     }
 
     /// The series at `key` as this commit will leave it, and the changes that it makes.
@@ -142,7 +178,7 @@ impl<'a> CommitBuilder<'a> {
         &mut self,
         key: &Key,
     ) -> Result<(&mut SeriesAppend<DatasetFormat>, &DatasetChanges<'a>)> {
-        let load = || open_series(self.state, key);
+        let load = || open_series(self.state, &self.columns, key);
         let series = self.series.series(key, &self.state.series, load)?;
         Ok((series, &self.columns))
     }
@@ -230,8 +266,19 @@ fn replace_attributes(
     }
 }
 
-fn open_series(state: &State, key: &Key) -> Result<StoredSeries<DatasetFormat>> {
-    let Some((found, path)) = state.find(key)? else {
+fn open_series(
+    state: &State,
+    changes: &DatasetChanges<'_>,
+    key: &Key,
+) -> Result<StoredSeries<DatasetFormat>> {
+    let path = path_of(key);
+    if let Some((series, _)) = changes.declared(&path)? {
+        return Ok(StoredSeries {
+            kind: series.schema.kind(),
+            columns: declared_columns(&series, &path, &state.tails)?,
+        });
+    }
+    let Some(found) = find(&state.open.root, key)? else {
         return Err(not_declared(key));
     };
     if found.kind != NodeKind::Series {

@@ -4,6 +4,7 @@
 mod checkpoint;
 pub(crate) mod commit;
 mod dimensions;
+pub(crate) mod new_series;
 pub(crate) mod open_file;
 mod removal;
 pub(crate) mod series;
@@ -107,7 +108,11 @@ impl Recording {
         tails: Tails,
         options: &Hdf5Options,
     ) -> Result<Self> {
-        let open = Arc::new(OpenFile::new(log)?);
+        let open = Arc::new(OpenFile::new(log, tails.declared.clone())?);
+        let dimensions = match options.mode {
+            OpenMode::CreateNew | OpenMode::Truncate => DimensionGroups::of_new_recording(),
+            _ => DimensionGroups::default(),
+        };
         Ok(Self {
             path,
             chunk_policy: options.chunk_policy.clone(),
@@ -119,7 +124,7 @@ impl Recording {
                 open: Arc::clone(&open),
                 tails,
                 series: HashMap::new(),
-                dimensions: DimensionGroups::default(),
+                dimensions,
                 trim_from: 0,
                 is_unfinished: false,
             }),
@@ -178,7 +183,7 @@ impl Recording {
     }
 
     fn replace(&self, state: &mut State, log: Arc<LoggedFile>, tails: Tails) -> Result<()> {
-        let open = Arc::new(OpenFile::new(log)?);
+        let open = Arc::new(OpenFile::new(log, tails.declared.clone())?);
         open.check()?;
         state.open = Arc::clone(&open);
         state.tails = tails;

@@ -13,6 +13,7 @@ use crate::driver::logged_file::LoggedFile;
 use crate::driver::open::{find_superblock, open_main};
 use crate::driver::vfd::open_hdf5;
 use crate::format::dataset::Dataset;
+use crate::format::declared::DeclaredSeries;
 use crate::format::root::{self, FileId};
 use crate::format::tail::Tails;
 use crate::library::{Handle, has_link, locked, open_object, write_ok};
@@ -26,10 +27,12 @@ pub(crate) struct OpenFile {
     pub(crate) log: Arc<LoggedFile>,
     /// The id of the recording, if it has one.
     id: OnceLock<FileId>,
+    /// Series that are not in the file yet.
+    declared: DeclaredSeries,
 }
 
 impl OpenFile {
-    pub(crate) fn new(log: Arc<LoggedFile>) -> Result<Self> {
+    pub(crate) fn new(log: Arc<LoggedFile>, declared: DeclaredSeries) -> Result<Self> {
         let id = open_hdf5(&log)?;
         let file = locked(|| Handle::read(id, "open the file"))?;
         let root = open_object(&file, "/")?;
@@ -38,6 +41,7 @@ impl OpenFile {
             file: Mutex::new(Some(file)),
             log,
             id: OnceLock::new(),
+            declared,
         })
     }
 
@@ -80,6 +84,12 @@ impl OpenFile {
     pub(crate) fn dataset(&self, path: &str) -> Result<Dataset> {
         Dataset::from_handle(open_object(&self.root, path)?)
             .ok_or_else(|| Error::new(ErrorKind::Corrupt, "read", "the dataset is no longer there"))
+    }
+
+    /// From which number the cuts of a dataset are counted that is not in the file yet.
+    pub(crate) fn declared_cut_base(&self, path: &str) -> Option<u64> {
+        let (_, declaration) = self.declared.owner_of(path)?;
+        Some(declaration.cut_base)
     }
 
     /// Whether there is an object at `path`.
@@ -167,7 +177,7 @@ pub(crate) fn erasable_file(path: &Path) -> Result<Option<File>> {
     }
     let is_recording = retry_while_changing(|| {
         let (log, _) = open_for_reading(path)?;
-        let open = OpenFile::new(Arc::clone(&log));
+        let open = OpenFile::new(Arc::clone(&log), DeclaredSeries::default());
         Ok((log, open.and_then(|open| root::is_recording(&open.root))))
     });
     match is_recording {

@@ -28,7 +28,10 @@ impl Recording {
             return Err(root_stays("remove"));
         };
         let root = &state.open.root;
+        let path = path_of(key);
+        let is_declared = state.tails.declared.get(&path).is_some();
         match find(root, key) {
+            _ if is_declared => {}
             Ok(None) => return Err(nothing_at("remove")),
             // What cannot be read can be removed.
             Err(error) if !is_of_one_node(&error) => return Err(error),
@@ -37,10 +40,16 @@ impl Recording {
         // Views are read meanwhile, and must notice what they read.
         self.next_epoch();
         let mut tails = TailChanges::default();
-        for path in tails_within(state, &path_of(key)) {
+        for path in within(state.tails.paths(), &path) {
             tails.clear(&path);
         }
+        for path in within(state.tails.declared.paths(), &path) {
+            tails.create(&path);
+        }
         let written = (|| {
+            if is_declared {
+                return raise_cut_base(root).map(drop);
+            }
             let group = open_object(root, &path_of(&parent))?;
             if let Ok(object) = open_object(&group, key.name()) {
                 scales::detach(root, &places_within(root, &object)?)?;
@@ -55,18 +64,21 @@ impl Recording {
     /// Moves the node at `from`, with everything below it, to `to`.
     pub(crate) fn rename(&self, state: &mut State, from: &Key, to: &Key) -> Result<()> {
         check_rename(from, to)?;
-        if find(&state.open.root, from)?.is_none() {
+        if state.find(from)?.is_none() {
             return Err(nothing_at("rename"));
         }
         if from == to {
             return Ok(());
         }
-        if let Some(there) = find(&state.open.root, to)? {
-            return Err(already_there(to, there.kind));
+        if let Some((there, _)) = state.find(to)? {
+            return Err(already_there(to, there.kind()));
         }
         // A tail is known by the path of its dataset.
-        let tails = tails_within(state, &path_of(from));
-        let folded = self.fold_tails(state, tails, 0);
+        let path = path_of(from);
+        let declared = within(state.tails.declared.paths(), &path);
+        let created = self.create_declared(state, declared);
+        let folded =
+            created.and_then(|()| self.fold_tails(state, within(state.tails.paths(), &path), 0));
         self.next_epoch();
         let moved = folded.and_then(|()| self.move_node(state, from, to));
         state.dimensions.renamed();
@@ -117,9 +129,8 @@ impl Recording {
     }
 }
 
-/// The paths of the tails at a path and below it.
-fn tails_within(state: &State, path: &str) -> Vec<String> {
-    let mut paths = state.tails.paths();
+/// Those of the paths that are at a path or below it.
+fn within(mut paths: Vec<String>, path: &str) -> Vec<String> {
     paths.retain(|other| is_path_within(other, path));
     paths
 }

@@ -2,15 +2,19 @@
 
 use std::sync::Arc;
 
-use simrecorder_core::backend::columns::SeriesCache;
+use simrecorder_core::backend::columns::{Columns, SeriesCache};
 use simrecorder_core::backend::dimensions::DimensionGroups;
-use simrecorder_core::{Error, ErrorKind, Key, Result};
+use simrecorder_core::{Error, ErrorKind, Key, NodeKind, Result};
 
+use crate::columns::reading::Column;
 use crate::format::dataset_format::DatasetFormat;
+use crate::format::declared::Declaration;
 use crate::format::node::{self, StoredNode};
 use crate::format::node_path::path_of;
 use crate::format::tail::{JournalFile, Tails};
+use crate::recording::new_series::NewSeries;
 use crate::recording::open_file::OpenFile;
+use crate::recording::series::{declared_columns, load};
 
 /// What is committed.
 pub(crate) struct State {
@@ -26,11 +30,99 @@ pub(crate) struct State {
     pub(crate) is_unfinished: bool,
 }
 
+/// The keys of the series that the dataset at `path` may belong to.
+fn owners(path: &str) -> impl Iterator<Item = Key> + use<> {
+    let key = Key::new(path.trim_start_matches('/')).ok();
+    let parent = key.as_ref().and_then(Key::parent);
+    key.into_iter().chain(parent)
+}
+
+/// What is at a key.
+pub(crate) enum FoundNode {
+    Stored(StoredNode),
+    /// A series without datasets, and its cut base.
+    Declared(Box<NewSeries>, u64),
+}
+
+impl FoundNode {
+    pub(crate) fn kind(&self) -> NodeKind {
+        match self {
+            Self::Stored(found) => found.kind,
+            Self::Declared(..) => NodeKind::Series,
+        }
+    }
+}
+
 impl State {
     /// The node at `key`, and its path.
-    pub(crate) fn find(&self, key: &Key) -> Result<Option<(StoredNode, String)>> {
-        let found = node::find(&self.open.root, key)?;
-        Ok(found.map(|found| (found, path_of(key))))
+    pub(crate) fn find(&self, key: &Key) -> Result<Option<(FoundNode, String)>> {
+        let path = path_of(key);
+        let found = match self.declared(&path)? {
+            Some((series, cut_base)) => Some(FoundNode::Declared(Box::new(series), cut_base)),
+            None => node::find(&self.open.root, key)?.map(FoundNode::Stored),
+        };
+        Ok(found.map(|found| (found, path)))
+    }
+
+    /// The series at `path`, if it has no datasets yet, and its cut base.
+    pub(crate) fn declared(&self, path: &str) -> Result<Option<(NewSeries, u64)>> {
+        let declared = self.tails.declared.get(path);
+        let decode = |it: Declaration| Ok((NewSeries::decode(&it)?, it.cut_base));
+        declared.map(decode).transpose()
+    }
+
+    /// Notes keys whose datasets are others than before, and whether their axes have names: what other
+    /// datasets say of them is brought up to date at the next checkpoint.
+    pub(crate) fn note_renewed(&mut self, renewed: &[(Key, bool)]) {
+        for (key, has_names) in renewed {
+            self.dimensions.changed(key, *has_names);
+        }
+    }
+
+    /// Notes how many rows a dataset has after its tail was folded.
+    pub(crate) fn note_stored(&mut self, path: &str, stored: u64) {
+        for key in owners(path) {
+            let columns = self.series.get_mut(&key).map(|series| &mut series.columns);
+            let columns: Vec<&mut Column> = match columns {
+                None => continue,
+                Some(Columns::Single(column)) => vec![column],
+                Some(Columns::Ragged { ends, items }) => vec![ends, items],
+            };
+            for column in columns.into_iter().filter(|column| &*column.path == path) {
+                column.stored = stored;
+            }
+        }
+    }
+
+    /// The column whose rows are in the dataset at `path`, and in the tail of it.
+    pub(crate) fn column(&self, path: &str) -> Result<Column> {
+        let is_it = |column: &&Column| &*column.path == path;
+        let of = |columns: &Columns<Column>| {
+            let both = [columns.records(), columns.elements()];
+            both.into_iter().find(is_it).cloned()
+        };
+        for key in owners(path) {
+            if let Some(column) = self.series.get(&key).and_then(|series| of(&series.columns)) {
+                return Ok(column);
+            }
+        }
+        for key in owners(path) {
+            let columns = match self.find(&key)? {
+                Some((FoundNode::Declared(series, _), path)) => {
+                    declared_columns(&series, &path, &self.tails)?
+                }
+                Some((FoundNode::Stored(found), path)) if found.kind == NodeKind::Series => {
+                    let series = load(&found, &path, &self.tails)?;
+                    series.columns.map(|loaded| Ok(loaded.column))?
+                }
+                _ => continue,
+            };
+            if let Some(column) = of(&columns) {
+                return Ok(column);
+            }
+        }
+        let message = "the dataset of a tail is not there";
+        Err(Error::new(ErrorKind::Corrupt, "read", message))
     }
 
     /// The journal that the tails of a state are in.

@@ -7,15 +7,14 @@ use simrecorder_core::backend::errors::{replaced, shortened};
 use simrecorder_core::backend::fork::ProcessLocal;
 use simrecorder_core::{ArrayView, Key, Node, NodeKind, Result};
 
-use crate::columns::reading::{DatasetView, OpenDataset, Version};
+use crate::columns::reading::{Column, DatasetView, OpenDataset, Version};
 use crate::format::attributes::read_attributes;
 use crate::format::dataset_format::DatasetFormat;
-use crate::format::node::StoredNode;
 use crate::format::tail::JournalFile;
 use crate::format::value::read_value;
 use crate::recording::Recording;
-use crate::recording::series::{LoadedColumn, load};
-use crate::recording::state::State;
+use crate::recording::series::{LoadedColumn, LoadedSeries, declared_columns, load};
+use crate::recording::state::{FoundNode, State};
 
 impl ColumnStore for Recording {
     type Format = DatasetFormat;
@@ -40,6 +39,13 @@ impl ColumnStore for Recording {
             // Other rows may be in the place of those that were cut off.
             if self.epoch() != version.epoch {
                 let end = result.as_ref().map_or(column.len, |(end, _)| *end);
+                // A series gets its datasets before it is no longer declared.
+                if let Some(cut_base) = file.declared_cut_base(&column.path) {
+                    return match cut_base == version.cut_count && column.stored == 0 {
+                        true => result.map(|(_, read)| read),
+                        false => Err(shortened()),
+                    };
+                }
                 if !file.has_object(&column.path)? {
                     return Err(shortened());
                 }
@@ -57,7 +63,7 @@ impl ColumnStore for Recording {
         let view = store
             .get("read")?
             .with_state(|state| match state.find(key)? {
-                Some((found, path)) if found.kind == NodeKind::Series => {
+                Some((found, path)) if found.kind() == NodeKind::Series => {
                     let view = Self::view_series(store, state, key, &found, &path)?;
                     Ok(Some(Arc::new(view) as Arc<dyn ArrayView>))
                 }
@@ -86,18 +92,23 @@ impl Recording {
         let Some((found, path)) = state.find(key)? else {
             return Ok(None);
         };
-        let attributes = || read_attributes(&found.object, found.metadata.as_ref());
+        let attributes = || match &found {
+            FoundNode::Stored(found) => read_attributes(&found.object, found.metadata.as_ref()),
+            FoundNode::Declared(series, _) => Ok(series.schema.attributes().clone()),
+        };
         let explained = |error| state.open.explain(error).with_key(key.as_str());
-        Ok(Some(match found.kind {
-            NodeKind::Series => match Self::view_series(store, state, key, &found, &path) {
-                Ok(view) => Node::Series(Arc::new(view).into()),
-                Err(error) => Node::Unreadable {
-                    error: explained(error),
-                    attributes: attributes()?,
-                },
-            },
-            NodeKind::Value => Node::Value {
-                value: read_value(&found).map_err(explained),
+        Ok(Some(match &found {
+            found if found.kind() == NodeKind::Series => {
+                match Self::view_series(store, state, key, found, &path) {
+                    Ok(view) => Node::Series(Arc::new(view).into()),
+                    Err(error) => Node::Unreadable {
+                        error: explained(error),
+                        attributes: attributes()?,
+                    },
+                }
+            }
+            FoundNode::Stored(found) if found.kind == NodeKind::Value => Node::Value {
+                value: read_value(found).map_err(explained),
                 attributes: attributes()?,
             },
             _ => Node::Group {
@@ -110,15 +121,25 @@ impl Recording {
         store: &Arc<ProcessLocal<Self>>,
         state: &State,
         key: &Key,
-        found: &StoredNode,
+        found: &FoundNode,
         path: &str,
     ) -> Result<SeriesView<Self>> {
-        let series = load(found, path, &state.tails)?;
         let recording = store.get("read")?;
-        let columns = series
-            .columns
-            .map(|loaded| recording.view_column(state, loaded))?;
-        let schema = Arc::new(series.schema);
+        let (schema, columns) = match found {
+            FoundNode::Stored(found) => {
+                let LoadedSeries { schema, columns } = load(found, path, &state.tails)?;
+                let columns = columns.map(|LoadedColumn { column, dataset }| {
+                    recording.view_column(state, column, dataset.cut_count()?)
+                })?;
+                (schema, columns)
+            }
+            FoundNode::Declared(series, cut_base) => {
+                let columns = declared_columns(series, path, &state.tails)?;
+                let view = |column| recording.view_column(state, column, *cut_base);
+                (series.schema.clone(), columns.map(view)?)
+            }
+        };
+        let schema = Arc::new(schema);
         Ok(SeriesView::new(
             Arc::clone(store),
             key.clone(),
@@ -127,8 +148,7 @@ impl Recording {
         ))
     }
 
-    fn view_column(&self, state: &State, loaded: LoadedColumn) -> Result<DatasetView> {
-        let LoadedColumn { column, dataset } = loaded;
+    fn view_column(&self, state: &State, column: Column, cut_count: u64) -> Result<DatasetView> {
         let tail = match state.tails.get(&column.path) {
             Some(tail) => Some((tail.clone(), state.journal()?)),
             None => None,
@@ -136,7 +156,7 @@ impl Recording {
         let version = Version {
             epoch: self.epoch(),
             id: state.open.id(),
-            cut_count: dataset.cut_count()?,
+            cut_count,
             tail,
         };
         Ok(ColumnView { column, version })
