@@ -186,6 +186,14 @@ impl ColumnSource for OpenDataset<'_> {
         Ok((range.start, rows))
     }
 
+    fn read_tail_end(&self, first: u64, bytes: u64) -> Result<Rows> {
+        let size = self.column.layout().row_size();
+        match &self.tail {
+            Some((tail, journal)) => tail.read_end(journal, bytes, first, size),
+            None => Ok(Rows::default()),
+        }
+    }
+
     fn read_tail(&self) -> Result<(u64, Rows)> {
         let Column { format, stored, .. } = &self.column;
         let rows = match &self.tail {

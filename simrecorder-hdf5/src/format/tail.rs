@@ -8,6 +8,7 @@
 //! 2 clear    path of a dataset
 //! 3 declare  path of a series, cut base (u64), declaration (u64 length, JSON)
 //! 4 create   path of a series
+//! 5 replace  path of a dataset, bytes that go at the end of its tail (u64), frames (u64 length, bytes)
 //! ```
 
 use std::collections::HashMap;
@@ -16,46 +17,101 @@ use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
 use simrecorder_core::backend::FileHandle;
-use simrecorder_core::backend::{RowSize, Rows, count_rows, read_frames, zeroed};
+use simrecorder_core::backend::{FrameSize, RowSize, Rows, frame_sizes, read_frames, zeroed};
 use simrecorder_core::{Error, ErrorKind, Result};
 
-use crate::driver::journal::JournalRange;
 use crate::format::declared::{Declaration, DeclaredSeries};
 
 const APPEND: u8 = 1;
 const CLEAR: u8 = 2;
 const DECLARE: u8 = 3;
 const CREATE: u8 = 4;
+const REPLACE: u8 = 5;
 
 /// The tail of one dataset.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Tail {
-    /// Where its frames are in the journal, in order.
-    frames: Vec<JournalRange>,
+    /// Its frames, in order, and where each is in the journal.
+    frames: Vec<(u64, FrameSize)>,
     pub(crate) row_count: u64,
 }
 
 impl Tail {
     /// How many bytes its frames take.
     fn bytes(&self) -> u64 {
-        self.frames.iter().map(|frame| frame.len).sum()
+        bytes_of(&self.frames)
+    }
+
+    /// Its frames.
+    pub(crate) fn frames(&self) -> Vec<FrameSize> {
+        self.frames.iter().map(|(_, size)| *size).collect()
     }
 
     /// Its rows, the first of which has the index `first`.
     pub(crate) fn read(&self, journal: &File, first: u64, size: RowSize) -> Result<Rows> {
-        let length = usize::try_from(self.bytes()).unwrap_or(usize::MAX);
-        let mut bytes = zeroed(length)?;
-        let mut rest = &mut bytes[..];
-        for frame in &self.frames {
-            let (part, others) = rest.split_at_mut(frame.len as usize);
-            journal.read_exact_at(part, frame.offset).map_err(|error| {
-                let message = "the journal could not be read";
-                Error::new(ErrorKind::Io, "read", message).with_source(error)
-            })?;
-            rest = others;
-        }
-        read_frames(&bytes, first, size)
+        read_frames(&read_bytes(&self.frames, journal)?, first, size)
     }
+
+    /// The rows from `first` on, which are in its last `bytes` bytes.
+    pub(crate) fn read_end(
+        &self,
+        journal: &File,
+        bytes: u64,
+        first: u64,
+        size: RowSize,
+    ) -> Result<Rows> {
+        let (kept, _) = self.before_end(bytes)?;
+        read_frames(&read_bytes(&self.frames[kept..], journal)?, first, size)
+    }
+
+    /// How many frames are before the last `bytes` bytes, and how many rows are in the others.
+    fn before_end(&self, bytes: u64) -> Result<(usize, u64)> {
+        let (mut kept, mut rows, mut left) = (self.frames.len(), 0, bytes);
+        while left > 0 {
+            let frame = kept.checked_sub(1).map(|last| self.frames[last].1);
+            let frame = frame.filter(|frame| frame.bytes <= left);
+            let frame = frame.ok_or_else(|| damaged("it replaces no whole frames"))?;
+            left -= frame.bytes;
+            rows += frame.rows;
+            kept -= 1;
+        }
+        Ok((kept, rows))
+    }
+
+    /// Adds frames that are stored at `offset` of the journal.
+    fn push(&mut self, frames: &[u8], mut offset: u64) -> Result<()> {
+        let first = frames.first_chunk();
+        let first = first.map_or(0, |bytes| u64::from_le_bytes(*bytes));
+        for frame in frame_sizes(frames, first)? {
+            let row_count = self.row_count.checked_add(frame.rows);
+            self.row_count = row_count.ok_or_else(|| damaged("a tail has too many rows"))?;
+            self.frames.push((offset, frame));
+            offset += frame.bytes;
+        }
+        Ok(())
+    }
+}
+
+fn bytes_of(frames: &[(u64, FrameSize)]) -> u64 {
+    frames.iter().map(|(_, frame)| frame.bytes).sum()
+}
+
+/// The bytes of frames, of which those that lie together are read at once.
+fn read_bytes(frames: &[(u64, FrameSize)], journal: &File) -> Result<Vec<u8>> {
+    let length = usize::try_from(bytes_of(frames)).unwrap_or(usize::MAX);
+    let mut bytes = zeroed(length)?;
+    let mut rest = &mut bytes[..];
+    let follows = |a: &(u64, FrameSize), b: &(u64, FrameSize)| a.0 + a.1.bytes == b.0;
+    for together in frames.chunk_by(follows) {
+        let (part, others) = rest.split_at_mut(bytes_of(together) as usize);
+        let read = journal.read_exact_at(part, together[0].0);
+        read.map_err(|error| {
+            let message = "the journal could not be read";
+            Error::new(ErrorKind::Io, "read", message).with_source(error)
+        })?;
+        rest = others;
+    }
+    Ok(bytes)
 }
 
 /// The tails of all datasets, by their paths, and the series that have no datasets yet.
@@ -104,22 +160,23 @@ impl Tails {
             match code {
                 APPEND => {
                     let length = reader.number(8)?;
-                    let range = JournalRange {
-                        offset: offset + reader.at as u64,
-                        len: length,
-                    };
-                    let frame = reader.take(length)?;
-                    let first = frame
-                        .first_chunk()
-                        .map_or(0, |bytes| u64::from_le_bytes(*bytes));
-                    let row_count = count_rows(frame, first)?;
+                    let offset = offset + reader.at as u64;
+                    let frames = reader.take(length)?;
                     let tail = self.tails.entry(path.to_owned()).or_default();
-                    tail.row_count = tail
-                        .row_count
-                        .checked_add(row_count)
-                        .ok_or_else(|| damaged("a tail has too many rows"))?;
-                    tail.frames.push(range);
+                    tail.push(frames, offset)?;
                     self.bytes += length;
+                }
+                REPLACE => {
+                    let (bytes, length) = (reader.number(8)?, reader.number(8)?);
+                    let offset = offset + reader.at as u64;
+                    let frames = reader.take(length)?;
+                    let tail = self.tails.get_mut(path);
+                    let tail = tail.ok_or_else(|| damaged("there is no tail to replace"))?;
+                    let (kept, rows) = tail.before_end(bytes)?;
+                    tail.frames.truncate(kept);
+                    tail.row_count -= rows;
+                    tail.push(frames, offset)?;
+                    self.bytes = self.bytes - bytes + length;
                 }
                 CLEAR => {
                     if let Some(tail) = self.tails.remove(path) {
@@ -144,7 +201,7 @@ impl Tails {
         Ok(())
     }
 
-    /// Adds the frames of one tail, as they are in the journal, as one frame.
+    /// Adds the frames of one tail, as they are in the journal.
     pub(crate) fn rewrite(
         &self,
         path: &str,
@@ -154,17 +211,7 @@ impl Tails {
         let Some(tail) = self.tails.get(path) else {
             return Ok(());
         };
-        let start = changes.begin_append(path);
-        for frame in &tail.frames {
-            let at = changes.0.len();
-            changes.0.resize(at + frame.len as usize, 0);
-            let read = journal.read_exact_at(&mut changes.0[at..], frame.offset);
-            read.map_err(|error| {
-                let message = "the journal could not be read";
-                Error::new(ErrorKind::Io, "checkpoint", message).with_source(error)
-            })?;
-        }
-        changes.end_append(start);
+        changes.append(path, &read_bytes(&tail.frames, journal)?);
         Ok(())
     }
 }
@@ -186,23 +233,22 @@ impl TailChanges {
         self.0.extend_from_slice(path.as_bytes());
     }
 
-    /// Begins a frame, whose length is set at its end.
-    fn begin_append(&mut self, path: &str) -> usize {
-        self.path(APPEND, path);
-        self.0.extend_from_slice(&[0; 8]);
-        self.0.len()
-    }
-
-    fn end_append(&mut self, start: usize) {
-        let length = (self.0.len() - start) as u64;
-        self.0[start - 8..start].copy_from_slice(&length.to_le_bytes());
+    fn bytes(&mut self, bytes: &[u8]) {
+        self.0.extend((bytes.len() as u64).to_le_bytes());
+        self.0.extend_from_slice(bytes);
     }
 
     /// Appends frames to a tail.
     pub(crate) fn append(&mut self, path: &str, frames: &[u8]) {
-        let start = self.begin_append(path);
-        self.0.extend_from_slice(frames);
-        self.end_append(start);
+        self.path(APPEND, path);
+        self.bytes(frames);
+    }
+
+    /// Replaces the last `bytes` bytes of a tail, which are whole frames.
+    pub(crate) fn replace(&mut self, path: &str, bytes: u64, frames: &[u8]) {
+        self.path(REPLACE, path);
+        self.0.extend(bytes.to_le_bytes());
+        self.bytes(frames);
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -218,9 +264,7 @@ impl TailChanges {
     pub(crate) fn declare(&mut self, path: &str, declaration: &Declaration) {
         self.path(DECLARE, path);
         self.0.extend(declaration.cut_base.to_le_bytes());
-        self.0
-            .extend((declaration.text().len() as u64).to_le_bytes());
-        self.0.extend_from_slice(declaration.text().as_bytes());
+        self.bytes(declaration.text().as_bytes());
     }
 
     /// Says that a series that was declared has its datasets now.
@@ -319,6 +363,9 @@ mod tests {
             tail.read(&file, 5, RowSize::Fixed(8)).unwrap(),
             numbers(&[1, 2, 3])
         );
+        let last = tail.frames()[1].bytes;
+        let end = tail.read_end(&file, last, 7, RowSize::Fixed(8)).unwrap();
+        assert_eq!(end, numbers(&[3]));
 
         let mut together = TailChanges::default();
         tails.rewrite("a", &file, &mut together).unwrap();
@@ -330,6 +377,25 @@ mod tests {
             tail.read(&file, 5, RowSize::Fixed(8)).unwrap(),
             numbers(&[1, 2, 3])
         );
+
+        let mut replaced = TailChanges::default();
+        replaced.replace("a", last, &frame(7, &[3, 4]));
+        again
+            .apply(
+                replaced.as_bytes(),
+                offset + together.as_bytes().len() as u64,
+            )
+            .unwrap();
+        file.write_all(replaced.as_bytes()).unwrap();
+        let tail = again.get("a").unwrap();
+        assert_eq!(
+            tail.read(&file, 5, RowSize::Fixed(8)).unwrap(),
+            numbers(&[1, 2, 3, 4])
+        );
+        assert_eq!((tail.row_count, tail.frames().len()), (4, 2));
+        let mut part = TailChanges::default();
+        part.replace("a", 1, &frame(7, &[3]));
+        again.apply(part.as_bytes(), offset).unwrap_err();
     }
 
     proptest! {
@@ -339,6 +405,8 @@ mod tests {
             let mut sound = TailChanges::default();
             sound.append("path", &frame(3, &[1, 2, 3]));
             sound.clear("other");
+            sound.append("path", &frame(6, &[4]));
+            sound.replace("path", 36, &frame(6, &[4, 5]));
             sound.declare("series", &Declaration::new(7, "{}"));
             sound.create("series");
             let mut bytes = sound.0;

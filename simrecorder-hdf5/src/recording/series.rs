@@ -108,10 +108,9 @@ pub(crate) fn declared_columns(
     path: &str,
     tails: &Tails,
 ) -> Result<Columns<Column>> {
-    series.columns(path).map(|(path, format)| {
-        let tail = tails.get(&path).map_or(0, |tail| tail.row_count);
-        Column::new(path, format, 0, tail)
-    })
+    series
+        .columns(path)
+        .map(|(path, format)| column(&path, format, 0, tails))
 }
 
 fn with_schema(
@@ -189,6 +188,16 @@ fn load_column(dataset: &Dataset, path: &str, made: Made, tails: &Tails) -> Resu
     let Some(stored) = description.shape.first().copied() else {
         return Err(corrupt("the dataset of a series has no axis"));
     };
-    let tail = tails.get(path).map_or(0, |tail| tail.row_count);
-    Column::new(path, Arc::new(format), stored, tail)
+    column(path, Arc::new(format), stored, tails)
+}
+
+/// A column with so many rows in its dataset, and those of its tail.
+fn column(path: &str, format: Arc<DatasetFormat>, stored: u64, tails: &Tails) -> Result<Column> {
+    match tails.get(path) {
+        None => Column::new(path, format, stored, 0),
+        Some(tail) => {
+            let column = Column::new(path, format, stored, tail.row_count)?;
+            Ok(column.with_frames(tail.frames()))
+        }
+    }
 }

@@ -301,6 +301,8 @@ fn a_checkpoint_that_was_interrupted_is_not_ended_in_a_file_that_took_the_place_
     let folder = tempfile::tempdir().unwrap();
     let path = killed(folder.path(), "a", |recorder| {
         recorder.record("more", 1.0).unwrap();
+        // A series that is new is not in the file, but the group of it is.
+        recorder.record("new/more", 1.0).unwrap();
     });
     let mut left = fs::read(journal(&path)).unwrap();
     assert_eq!(left[64] % 2, 0);

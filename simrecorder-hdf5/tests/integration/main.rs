@@ -21,4 +21,5 @@ mod processes;
 mod python_reads;
 mod python_writes;
 mod removal;
+mod short_series;
 mod verify;
