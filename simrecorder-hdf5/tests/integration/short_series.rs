@@ -14,13 +14,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use serde_json::{Value as Json, json};
 use simrecorder_core::{
     Blob, Change, ChunkPolicy, Commit, Compression, DataStore, DataStoreExt, Durability, ErrorKind,
-    Key, NodeKind, OpenMode, Ragged, Recorder, Schema, View,
+    Key, NodeKind, OpenMode, Ragged, Recorder, RecorderOptions, Result, Schema, View,
 };
 use simrecorder_hdf5::Hdf5DataStore;
 use tempfile::TempDir;
 
 use crate::support;
 
+use support::system_calls::{FAILED, Strike, Traced, act};
 use support::{Partner, output_within_a_minute, python, role, this_test};
 
 fn open(path: &Path, mode: OpenMode) -> Hdf5DataStore {
@@ -140,15 +141,18 @@ fn declare_kinds(recorder: &Recorder) {
 }
 
 fn record_kinds(recorder: &Recorder, range: std::ops::Range<u64>) {
+    try_record_kinds(recorder, range).unwrap();
+}
+
+fn try_record_kinds(recorder: &Recorder, range: std::ops::Range<u64>) -> Result<()> {
     for i in range {
-        recorder.record("scalar", i).unwrap();
-        recorder.record("array", [i, i + 1, i + 2]).unwrap();
-        recorder
-            .record("rows", Ragged(&vec![i; i as usize % 3]))
-            .unwrap();
-        recorder.record("text", i.to_string()).unwrap();
-        recorder.record("rounded", i as f64).unwrap();
+        recorder.record("scalar", i)?;
+        recorder.record("array", [i, i + 1, i + 2])?;
+        recorder.record("rows", Ragged(&vec![i; i as usize % 3]))?;
+        recorder.record("text", i.to_string())?;
+        recorder.record("rounded", i as f64)?;
     }
+    Ok(())
 }
 
 fn check_kind(view: &View, len: u64) {
@@ -479,4 +483,96 @@ fn attributes_of_any_type_stay_when_a_series_gets_chunks() {
         layouts(&["decorated", "v"], &path);
         assert_eq!(layouts(&["show"], &path), json!({"v": [layout, [len]]}));
     }
+}
+
+/// How many records short series have at the start, and with those that are recorded under attack.
+const STARTED: u64 = 40;
+const OUTGROWN: u64 = 130;
+
+/// Goes on with short series until they have chunks, flushing at times.
+fn outgrow(path: &Path) -> Result<()> {
+    let store = Hdf5DataStore::options().mode(OpenMode::Append).open(path)?;
+    let recorder = Recorder::with_options(store, RecorderOptions::new().inline(true));
+    for start in (STARTED..OUTGROWN).step_by(30) {
+        let recorded = try_record_kinds(&recorder, start..start + 30);
+        if let Err(error) = recorded.and_then(|()| recorder.flush()) {
+            let _ = recorder.close();
+            return Err(error);
+        }
+        println!("flushed {}", start + 30);
+    }
+    recorder.close()?;
+    println!("settled {OUTGROWN}");
+    Ok(())
+}
+
+/// Strikes a writer at calls that change a file while series get chunks, at all of them if
+/// `SIMRECORDER_KILL_POINTS` is `all`.
+fn strike_while_outgrowing(test: &str, strike: Strike) {
+    if let Some(path) = role() {
+        assert_eq!(act(), "outgrow");
+        if let Err(error) = outgrow(&path) {
+            println!("{FAILED}{error:?}");
+        }
+        return;
+    }
+    let folder = support::quick_folder();
+    let path = folder.path().join("run.h5");
+    let start = recorder(&path, OpenMode::CreateNew);
+    declare_kinds(&start);
+    record_kinds(&start, 0..STARTED);
+    start.close().unwrap();
+    let short = fs::read(&path).unwrap();
+    let traced = Traced {
+        test,
+        act: "outgrow",
+    };
+    let points = traced.points(&path);
+    let is_long = std::env::var("SIMRECORDER_KILL_POINTS").is_ok_and(|points| points == "all");
+    let step = if is_long {
+        1
+    } else {
+        points.len().div_ceil(25)
+    };
+    let mut struck = 0;
+    for point in points.iter().step_by(step) {
+        let _ = fs::remove_file(path.with_extension("h5.journal"));
+        fs::write(&path, &short).unwrap();
+        let progress = traced.struck(&path, point, strike);
+        struck += usize::from(progress.was_struck);
+        let reader = open(&path, OpenMode::Read);
+        let found = views(&reader);
+        let len = found[0].len();
+        let least = progress.flushed.max(STARTED);
+        assert!(
+            (least..=OUTGROWN).contains(&len) && len % 30 == 10,
+            "{point:?}: {len} of {least}"
+        );
+        found.iter().for_each(|view| check_kind(view, len));
+        let resumed = recorder(&path, OpenMode::Append);
+        record_kinds(&resumed, len..len + 100);
+        resumed.close().unwrap();
+        views(&open(&path, OpenMode::Read))
+            .iter()
+            .for_each(|view| check_kind(view, len + 100));
+        found.iter().for_each(|view| check_kind(view, len));
+    }
+    eprintln!("{} calls, struck at {struck}", points.len());
+    assert!(
+        points.len() > 20 && struck > 15,
+        "{} calls, struck at {struck}",
+        points.len()
+    );
+}
+
+#[test]
+fn a_kill_while_series_outgrow_their_datasets_loses_nothing_that_was_flushed() {
+    let name = "a_kill_while_series_outgrow_their_datasets_loses_nothing_that_was_flushed";
+    strike_while_outgrowing(name, Strike::Kill);
+}
+
+#[test]
+fn a_failure_while_series_outgrow_their_datasets_loses_nothing_that_was_flushed() {
+    let name = "a_failure_while_series_outgrow_their_datasets_loses_nothing_that_was_flushed";
+    strike_while_outgrowing(name, Strike::Fail);
 }
