@@ -14,15 +14,24 @@
 //! 5 clear tail    array
 //! 6 recording     id
 //! 7 replace end   array, how many bytes of its tail go as a `u64`, bytes
+//! 8 shard         key, places
 //! ```
 //!
 //! `recording` says whose journal it is. It stands first, in a record of its own, if the
 //! recording has an id.
+//!
+//! `shard` says where chunks of a shard are. Its places are bytes: the number of slots of the shard,
+//! a `u32`, and for each place the slot, a `u32`, and the offset and the length in the file of the
+//! shard, `u64` each, both `u64::MAX` for a chunk that is not there. The first change of a shard in a
+//! journal has all its chunks.
+
+use std::collections::BTreeMap;
 
 use simrecorder_core::backend::{self, Format, Position, Sealed, u32_at, u64_at};
 use simrecorder_core::{Error, ErrorKind, Result};
 
 use crate::format::recording_id::RecordingId;
+use crate::format::shards::{Extent, MAX_SLOTS};
 use crate::storage::Change;
 
 /// How a journal of a directory recording begins.
@@ -38,6 +47,7 @@ const APPEND_TAIL: u8 = 4;
 const CLEAR_TAIL: u8 = 5;
 const RECORDING: u8 = 6;
 const REPLACE_TAIL_END: u8 = 7;
+const SHARD: u8 = 8;
 
 /// A record in the making.
 #[derive(Debug, Default)]
@@ -62,6 +72,8 @@ impl Record {
             // Refused before it comes here.
             Change::SetWritten { .. } => {}
             Change::Erase { key } => self.named(ERASE, key),
+            // Written by `push_shard` when it is known where the chunk is.
+            Change::SetInShard { .. } | Change::EraseInShard { .. } => {}
             // The entries are files at their new place before the record is written.
             Change::ErasePath { path } | Change::MovePath { from: path, .. } => {
                 self.named(ERASE_PATH, path);
@@ -83,6 +95,24 @@ impl Record {
     pub(crate) fn append_tail(&mut self, array: &str, bytes: &[u8]) {
         self.named(APPEND_TAIL, array);
         self.data(bytes);
+    }
+
+    /// Adds where chunks of a shard with `count` slots are.
+    pub(crate) fn push_shard(
+        &mut self,
+        key: &str,
+        count: u32,
+        places: &BTreeMap<u32, Option<Extent>>,
+    ) {
+        self.named(SHARD, key);
+        let mut bytes = count.to_le_bytes().to_vec();
+        for (slot, extent) in places {
+            let (offset, len) = extent.map_or((u64::MAX, u64::MAX), |it| (it.offset, it.len));
+            bytes.extend_from_slice(&slot.to_le_bytes());
+            bytes.extend_from_slice(&offset.to_le_bytes());
+            bytes.extend_from_slice(&len.to_le_bytes());
+        }
+        self.data(&bytes);
     }
 
     /// The record that says whose the journal is.
@@ -144,6 +174,49 @@ pub(crate) enum Op<'a> {
     Recording {
         id: &'a str,
     },
+    Shard {
+        key: &'a str,
+        places: Places<'a>,
+    },
+}
+
+/// Where chunks of a shard are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Places<'a> {
+    /// How many slots the shard has.
+    pub(crate) count: u32,
+    encoded: &'a [u8],
+}
+
+/// The bytes of a place: slot, offset and length.
+const PLACE_LEN: usize = 20;
+
+impl<'a> Places<'a> {
+    fn decode(bytes: &'a [u8]) -> Result<Self> {
+        let (count, encoded) = bytes
+            .split_first_chunk()
+            .ok_or_else(|| corrupt("a shard has no slots"))?;
+        let places = Self {
+            count: u32::from_le_bytes(*count),
+            encoded,
+        };
+        let is_sound = u64::from(places.count) <= MAX_SLOTS
+            && encoded.len() % PLACE_LEN == 0
+            && places.iter().all(|(slot, _)| slot < places.count);
+        match is_sound {
+            true => Ok(places),
+            false => Err(corrupt("the places of a shard make no sense")),
+        }
+    }
+
+    /// The slots, and where their chunks are; `None` for one that is not there.
+    pub(crate) fn iter(self) -> impl Iterator<Item = (u32, Option<Extent>)> + use<'a> {
+        self.encoded.chunks_exact(PLACE_LEN).map(|place| {
+            let (offset, len) = (u64_at(place, 4), u64_at(place, 12));
+            let is_there = offset != u64::MAX || len != u64::MAX;
+            (u32_at(place, 0), is_there.then_some(Extent { offset, len }))
+        })
+    }
 }
 
 /// Bytes in a record, and where in the journal they are.
@@ -168,12 +241,13 @@ pub(crate) fn decode(
     let mut ops = Vec::new();
     while reader.at < payload.len() {
         let code = reader.take(1)?[0];
-        if !(SET..=REPLACE_TAIL_END).contains(&code) {
+        if !(SET..=SHARD).contains(&code) {
             let message = format!("the journal holds a change of unknown kind {code}");
             return Err(Error::new(ErrorKind::Unsupported, "open", message));
         }
         let name = reader.name()?;
-        if code != RECORDING && !(name.is_empty() && code >= ERASE_PATH) {
+        let may_be_root = (ERASE_PATH..=CLEAR_TAIL).contains(&code);
+        if code != RECORDING && !(name.is_empty() && may_be_root) {
             check(name).map_err(|error| corrupt("a key is not valid").with_source(error))?;
         }
         ops.push(match code {
@@ -192,6 +266,10 @@ pub(crate) fn decode(
                 array: name,
                 dropped: u64_at(reader.take(8)?, 0),
                 bytes: reader.data()?,
+            },
+            SHARD => Op::Shard {
+                key: name,
+                places: Places::decode(reader.data()?.bytes)?,
             },
             _ => Op::Recording { id: name },
         });

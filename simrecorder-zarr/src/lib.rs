@@ -12,6 +12,7 @@ mod options;
 mod recording;
 mod storage;
 mod store;
+mod writeback;
 
 pub use options::{ZarrOptions, ZarrStorage};
 pub use store::ZarrDataStore;

@@ -14,8 +14,24 @@ use bytes::Bytes;
 use simrecorder_core::backend::room;
 use simrecorder_core::{Error, ErrorKind, Result};
 
+use crate::directory::ShardChunk;
 use crate::format::recording_id::RecordingId;
+use crate::format::shards::Slot;
 use crate::lmdb::NewExtent;
+
+/// Where a chunk is: an entry, or one of the chunks in an entry that is a shard.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ChunkKey {
+    pub(crate) entry: String,
+    pub(crate) slot: Option<Slot>,
+}
+
+impl From<String> for ChunkKey {
+    /// The key of a chunk that is an entry.
+    fn from(entry: String) -> Self {
+        Self { entry, slot: None }
+    }
+}
 
 /// One change of a commit.
 ///
@@ -32,6 +48,14 @@ pub(crate) enum Change {
     SetWritten { key: String, bytes: WrittenAhead },
     /// Removes one entry; nothing happens if it is missing.
     Erase { key: String },
+    /// Writes a chunk of a series into its shard.
+    SetInShard {
+        shard: String,
+        slot: Slot,
+        value: Chunk,
+    },
+    /// Removes a chunk from its shard; nothing happens if it is missing.
+    EraseInShard { shard: String, slot: Slot },
     /// Removes all entries below a path (`net/v` takes `net/v/…` and the tails of all arrays
     /// at `net/v` or below; not `net/v2`).
     ErasePath { path: String },
@@ -56,6 +80,7 @@ pub(crate) enum Change {
 pub(crate) enum Chunk {
     Bytes(Bytes),
     Written(WrittenAhead),
+    InShard(Arc<ShardChunk>),
 }
 
 /// Bytes that are in the storage, and count when a commit names them. If none does, their space is used again.
@@ -69,6 +94,7 @@ impl Chunk {
         match self {
             Self::Bytes(bytes) => bytes.len(),
             Self::Written(WrittenAhead::InChunkFile(extent)) => extent.len(),
+            Self::InShard(chunk) => chunk.len(),
         }
     }
 }
@@ -77,11 +103,22 @@ impl Change {
     /// Writes a chunk. `repeats` as for [`ColumnSink::write_chunk`].
     ///
     /// [`ColumnSink::write_chunk`]: simrecorder_core::backend::columns::ColumnSink::write_chunk
-    pub(crate) fn of_chunk(key: String, chunk: Chunk, repeats: bool) -> Self {
-        match chunk {
-            Chunk::Written(bytes) => Self::SetWritten { key, bytes },
-            Chunk::Bytes(value) if repeats => Self::SetChunk { key, value },
-            Chunk::Bytes(value) => Self::Set { key, value },
+    pub(crate) fn of_chunk(key: ChunkKey, chunk: Chunk, repeats: bool) -> Self {
+        let ChunkKey { entry: key, slot } = key;
+        match (chunk, slot) {
+            (value, Some(slot)) => Self::SetInShard {
+                shard: key,
+                slot,
+                value,
+            },
+            (Chunk::InShard(chunk), None) => Self::SetInShard {
+                shard: key,
+                slot: chunk.slot(),
+                value: Chunk::InShard(chunk),
+            },
+            (Chunk::Written(bytes), None) => Self::SetWritten { key, bytes },
+            (Chunk::Bytes(value), None) if repeats => Self::SetChunk { key, value },
+            (Chunk::Bytes(value), None) => Self::Set { key, value },
         }
     }
 }
@@ -92,9 +129,22 @@ pub(crate) trait Snapshot {
     /// An entry, of which nothing may be read yet; `None` if it is missing.
     fn entry(&self, key: &str) -> Result<Option<Entry<'_>>>;
 
+    /// A chunk, of which nothing may be read yet; `None` if it is missing.
+    fn chunk(&self, key: &ChunkKey) -> Result<Option<Entry<'_>>> {
+        match key.slot {
+            None => self.entry(&key.entry),
+            Some(_) => Err(no_shards()),
+        }
+    }
+
     /// The bytes of an entry; `None` if it is missing.
     fn get(&self, key: &str) -> Result<Option<Bytes>> {
         self.entry(key)?.map(Entry::into_bytes).transpose()
+    }
+
+    /// The bytes of a chunk; `None` if it is missing.
+    fn get_chunk(&self, key: &ChunkKey) -> Result<Option<Bytes>> {
+        self.chunk(key)?.map(Entry::into_bytes).transpose()
     }
 
     /// The bytes of the tail of an array; empty if it has none.
@@ -208,7 +258,7 @@ pub(crate) trait Storage: fmt::Debug + Send + Sync {
 
     /// Writes the bytes of an entry ahead of the commit that will set it, if that is better than to hand them
     /// to the commit. Several threads do so at once, and beside a commit.
-    fn write_ahead(&self, key: &str, bytes: Bytes) -> Result<Chunk> {
+    fn write_ahead(&self, key: &ChunkKey, bytes: Bytes) -> Result<Chunk> {
         let _ = key;
         Ok(Chunk::Bytes(bytes))
     }
@@ -235,6 +285,17 @@ pub(crate) trait Storage: fmt::Debug + Send + Sync {
         &[]
     }
 
+    /// Whether the chunks of series are kept in shards. Otherwise a shard is a chunk like others.
+    fn keeps_shards(&self) -> bool {
+        false
+    }
+
     /// Whether commits are refused.
     fn is_read_only(&self) -> bool;
+}
+
+/// The error of a storage that is asked for a chunk in a shard, and keeps none.
+pub(crate) fn no_shards() -> Error {
+    let message = "the storage keeps no shards";
+    Error::new(ErrorKind::Internal, "read", message)
 }

@@ -125,8 +125,8 @@ impl ZarrDataStore {
         };
         let recording = Recording {
             path: path.to_owned(),
+            formats: FormatCache::new(storage.keeps_shards()),
             storage,
-            formats: FormatCache::default(),
             chunk_policy: options.chunk_policy,
             compression: options.compression,
             writer: Mutex::default(),

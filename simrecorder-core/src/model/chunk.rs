@@ -28,10 +28,14 @@ pub struct ChunkPolicy {
     target_bytes: NonZeroU64,
     records: Option<NonZeroU64>,
     shape: Option<Vec<u64>>,
+    /// `None` for chunks that are files of their own.
+    shard_bytes: Option<NonZeroU64>,
 }
 
 /// More records than this never share a chunk, however small they are.
 const MAX_CHUNK_RECORDS: u64 = 1 << 20;
+/// More chunks than this never share a shard, however small they are: all of them are in one index.
+const MAX_SHARD_CHUNKS: u64 = 1 << 10;
 
 impl Default for ChunkPolicy {
     fn default() -> Self {
@@ -42,6 +46,8 @@ impl Default for ChunkPolicy {
 impl ChunkPolicy {
     /// The size that chunks have by default before compression: 1 MiB.
     pub const DEFAULT_TARGET_BYTES: u64 = 1 << 20;
+    /// The size that shards have by default, as the sum of their chunks before compression: 64 MiB.
+    pub const DEFAULT_SHARD_BYTES: u64 = 64 << 20;
 
     /// Chunks of about `bytes` before compression; 0 counts as 1.
     pub fn target_bytes(bytes: u64) -> Self {
@@ -50,6 +56,7 @@ impl ChunkPolicy {
             target_bytes,
             records: None,
             shape: None,
+            shard_bytes: NonZeroU64::new(Self::DEFAULT_SHARD_BYTES),
         }
     }
 
@@ -80,6 +87,74 @@ impl ChunkPolicy {
             shape: Some(shape),
             ..Self::default()
         })
+    }
+
+    /// Sets how large the shards of a series become, as the sum of their chunks before
+    /// compression; 0 switches shards off.
+    ///
+    /// A store that keeps chunks in files collects the chunks of a series in shards, so that a
+    /// recording has few files. The Zarr store does so in a directory. Other stores, and series
+    /// whose shards would have a single chunk, ignore the size.
+    ///
+    /// ```
+    /// use simrecorder_core::ChunkPolicy;
+    ///
+    /// let policy = ChunkPolicy::default();
+    /// let chunk = policy.chunk_shape(&[512, 512], 4)?;
+    /// assert_eq!(chunk, [1, 512, 512]);
+    /// assert_eq!(policy.shard_shape(&chunk, &[512, 512], 4), Some(vec![64, 512, 512]));
+    ///
+    /// let small = policy.clone().with_shard_bytes(8 << 20);
+    /// assert_eq!(small.shard_shape(&chunk, &[512, 512], 4), Some(vec![8, 512, 512]));
+    /// let single_files = policy.with_shard_bytes(0);
+    /// assert_eq!(single_files.shard_shape(&chunk, &[512, 512], 4), None);
+    /// # Ok::<(), simrecorder_core::Error>(())
+    /// ```
+    #[must_use]
+    pub fn with_shard_bytes(mut self, bytes: u64) -> Self {
+        self.shard_bytes = NonZeroU64::new(bytes);
+        self
+    }
+
+    /// How large shards become, see [`with_shard_bytes`](Self::with_shard_bytes); 0 if there are none.
+    pub fn shard_bytes(&self) -> u64 {
+        self.shard_bytes.map_or(0, NonZeroU64::get)
+    }
+
+    /// The shape of a shard, which is a multiple of `chunk_shape` along each axis, for records of
+    /// `record_shape` with elements of `element_size` bytes. `None` if chunks are not collected in
+    /// shards.
+    ///
+    /// A shard has all chunks of a record before it has those of the next one. A record with more
+    /// chunks than fit is split from its first axis on.
+    pub fn shard_shape(
+        &self,
+        chunk_shape: &[u64],
+        record_shape: &[u64],
+        element_size: usize,
+    ) -> Option<Vec<u64>> {
+        let chunk_bytes = chunk_shape
+            .iter()
+            .fold(element_size.max(1) as u64, |bytes, &len| {
+                bytes.saturating_mul(len)
+            });
+        let chunk_count = self.shard_bytes?.get() / chunk_bytes.max(1);
+        let mut fitting = chunk_count.min(MAX_SHARD_CHUNKS);
+        if fitting < 2 || chunk_shape.len() != record_shape.len() + 1 {
+            return None;
+        }
+        let mut shape = chunk_shape.to_vec();
+        for axis in (1..shape.len()).rev() {
+            let needed = record_shape[axis - 1].max(1).div_ceil(chunk_shape[axis]);
+            let taken = needed.min(fitting);
+            shape[axis] = chunk_shape[axis].checked_mul(taken)?;
+            fitting = match taken == needed {
+                true => fitting / taken,
+                false => 1,
+            };
+        }
+        shape[0] = chunk_shape[0].checked_mul(fitting.max(1))?;
+        (shape != chunk_shape).then_some(shape)
     }
 
     /// The number of records in a chunk, if the policy fixes it.
@@ -170,6 +245,22 @@ mod tests {
         }
 
         #[test]
+        fn a_shard_has_whole_chunks_and_at_most_its_size(
+            target in 1_u64..1_000_000,
+            shard_bytes in 0_u64..100_000_000,
+            record in prop::collection::vec(0_u64..3000, 0..4),
+        ) {
+            let policy = ChunkPolicy::target_bytes(target).with_shard_bytes(shard_bytes);
+            let chunk = policy.chunk_shape(&record, 8)?;
+            if let Some(shard) = policy.shard_shape(&chunk, &record, 8) {
+                prop_assert!(shard.iter().zip(&chunk).all(|(shard, chunk)| shard % chunk == 0));
+                let chunks: u64 = shard.iter().zip(&chunk).map(|(shard, chunk)| shard / chunk).product();
+                prop_assert!((2..=MAX_SHARD_CHUNKS).contains(&chunks));
+                prop_assert!(shard.iter().product::<u64>() * 8 <= shard_bytes);
+            }
+        }
+
+        #[test]
         fn an_axis_is_split_only_if_all_slower_axes_are(
             record in prop::collection::vec(1_u64..5000, 1..4),
         ) {
@@ -190,6 +281,17 @@ mod tests {
             let bytes = chunk.iter().try_fold(16_u64, |bytes, &len| bytes.checked_mul(len));
             prop_assert!(bytes.is_some_and(|bytes| bytes <= 1 << 20));
         }
+    }
+
+    #[test]
+    fn a_shard_has_whole_records_before_it_has_several() {
+        let policy = ChunkPolicy::default().with_shard_bytes(64 << 20);
+        let shard = |chunk: &[u64], record: &[u64]| policy.shard_shape(chunk, record, 1 << 20);
+        assert_eq!(shard(&[1], &[]), Some(vec![64]));
+        assert_eq!(shard(&[1, 2, 1], &[7, 4]), Some(vec![2, 8, 4]));
+        assert_eq!(shard(&[1, 1], &[100]), Some(vec![1, 64]));
+        assert_eq!(shard(&[1, 1, 1], &[10, 16]), Some(vec![1, 4, 16]));
+        assert_eq!(shard(&[33], &[]), None);
     }
 
     #[test]

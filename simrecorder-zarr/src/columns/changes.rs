@@ -10,7 +10,7 @@ use crate::columns::reading::{Column, OpenArray, get};
 use crate::format::array_format::ArrayFormat;
 use crate::format::metadata::Document;
 use crate::format::node_path::{metadata_entry, node_path, parent_of_part};
-use crate::storage::{Change, Chunk, Storage};
+use crate::storage::{Change, Chunk, ChunkKey, Storage};
 
 /// The changes of the storage that a commit collects.
 pub(crate) struct StorageChanges<'a> {
@@ -148,8 +148,26 @@ pub(crate) fn write_ahead(
     chunk: Chunk,
 ) -> Result<Chunk> {
     match chunk {
-        Chunk::Bytes(bytes) => storage.write_ahead(&format.chunk_entry(path, indices), bytes),
+        Chunk::Bytes(bytes) => storage.write_ahead(&format.chunk_key(path, indices), bytes),
         written => Ok(written),
+    }
+}
+
+impl StorageChanges<'_> {
+    /// Erases the only chunks of an array that was short, with a chunk of so many rows, if its chunks have
+    /// other names now.
+    fn erase_renamed(&mut self, to: &OpenArray<'_>, rows: Option<u64>) {
+        let Column { path, format, .. } = to.column();
+        if rows.is_none() || format.short_rows().is_some() {
+            return;
+        }
+        let short = format.with_short_rows(rows);
+        for indices in to.column().layout().grid.chunks_in_row(0) {
+            let ChunkKey { entry: key, .. } = short.chunk_key(path, &indices);
+            if key != format.chunk_key(path, &indices).entry {
+                self.changes.push(Change::Erase { key });
+            }
+        }
     }
 }
 
@@ -179,7 +197,9 @@ impl<'a> ColumnSink for StorageChanges<'a> {
             return Err(Error::new(ErrorKind::NotFound, "commit", message));
         };
         document.set_rows(stored);
+        let rows = document.short_rows();
         document.set_short_rows(to.column().format.short_rows());
+        self.erase_renamed(to, rows);
         if let Some(cut) = cut {
             document.add_cut(cut.len);
             let grid = &to.column().layout().grid;
@@ -194,8 +214,14 @@ impl<'a> ColumnSink for StorageChanges<'a> {
             }
             if removed > 0 {
                 let chunks = rows.flat_map(|row| grid.chunks_in_row(row));
-                let keys = chunks.map(|indices| to.entry(&indices));
-                self.changes.extend(keys.map(|key| Change::Erase { key }));
+                let keys = chunks.map(|indices| to.chunk_key(&indices));
+                self.changes.extend(keys.map(|key| match key.slot {
+                    Some(slot) => Change::EraseInShard {
+                        shard: key.entry,
+                        slot,
+                    },
+                    None => Change::Erase { key: key.entry },
+                }));
             }
         }
         self.write_document(path, document);
@@ -211,7 +237,7 @@ impl<'a> ColumnSink for StorageChanges<'a> {
     ) -> Result<()> {
         let Column { format, path, .. } = to.column();
         let chunk = write_ahead(self.storage, format, path, indices, chunk.clone())?;
-        let change = Change::of_chunk(to.entry(indices), chunk, repeats);
+        let change = Change::of_chunk(to.chunk_key(indices), chunk, repeats);
         self.changes.push(change);
         Ok(())
     }

@@ -10,7 +10,7 @@ use simrecorder_core::backend::columns::{ColumnFormat, Columns, EncodedRows, rea
 use simrecorder_core::backend::{Encoded, RowSize, StoredForm, parallel, read_record_ends};
 
 use crate::columns::reading::{ArrayView, Column, OpenArray, read_column};
-use crate::format::array_format::ArrayFormat;
+use crate::format::array_format::{ArrayFormat, FormatCache};
 use crate::format::metadata::Document;
 use crate::storage::{Chunk, Storage};
 
@@ -27,10 +27,10 @@ impl SeriesEncoding {
         form.get()
     }
 
-    pub(crate) fn of(elements: &Document, ends: Option<&Document>) -> Self {
+    pub(crate) fn of(formats: &FormatCache, elements: &Document, ends: Option<&Document>) -> Self {
         Self {
-            elements: elements.encoding(),
-            ends: ends.map(Document::encoding),
+            elements: formats.chunk_encoding(elements),
+            ends: ends.map(|ends| formats.chunk_encoding(ends)),
         }
     }
 
@@ -188,7 +188,7 @@ fn read_row(array: &OpenArray<'_>, row: u64) -> Result<RowOfChunks> {
             found.format = Arc::clone(format);
             chunks.clear();
             for indices in indices {
-                if let Some(bytes) = snapshot.get(&format.chunk_entry(&column.path, indices))? {
+                if let Some(bytes) = snapshot.get_chunk(&format.chunk_key(&column.path, indices))? {
                     chunks.push((indices.clone(), Chunk::Bytes(bytes)));
                 }
             }

@@ -13,7 +13,7 @@ use crate::format::array_format::{ArrayFormat, FormatCache};
 use crate::format::metadata::{Document, corrupt};
 use crate::format::node_path::metadata_entry;
 use crate::format::recording_id::RecordingId;
-use crate::storage::{Entry, Snapshot, Storage};
+use crate::storage::{ChunkKey, Entry, Snapshot, Storage};
 
 pub(crate) type Column = columns::Column<ArrayFormat>;
 
@@ -71,8 +71,8 @@ pub(crate) struct OpenArray<'a> {
 const MISSING_TEXTS: u64 = 1 << 12;
 
 impl OpenArray<'_> {
-    pub(crate) fn entry(&self, indices: &[u64]) -> String {
-        self.column.format.chunk_entry(&self.column.path, indices)
+    pub(crate) fn chunk_key(&self, indices: &[u64]) -> ChunkKey {
+        self.column.format.chunk_key(&self.column.path, indices)
     }
 
     /// Whether snapshots may differ in the format of the row of chunks `first`.
@@ -115,8 +115,8 @@ impl OpenArray<'_> {
     ) -> Result<()> {
         let first = indices.first().copied().unwrap_or(0);
         self.with_chunks(first, |snapshot, format| {
-            let key = format.chunk_entry(&self.column.path, indices);
-            let entry = snapshot.entry(&key);
+            let key = format.chunk_key(&self.column.path, indices);
+            let entry = snapshot.chunk(&key);
             read(entry.map_err(|e| self.if_damaged(indices, e))?, format)
         })
     }

@@ -3,19 +3,27 @@
 use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
+use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::thread;
 
 use bytes::Bytes;
+#[cfg(target_os = "linux")]
+use rustix::fs::{FallocateFlags, fallocate};
 use simrecorder_core::backend::{Position, Sealed, generation, sync_directory};
 use simrecorder_core::{Durability, Error, ErrorKind, Result};
 
 use super::paths::Paths;
 use crate::format::node_path::{entry, is_metadata};
 use crate::format::recording_id::RecordingId;
+use crate::format::shards::Extent;
 use crate::journal::{FORMAT, Record};
+use crate::writeback;
+
+/// An entry to be written: its key, and its bytes in pieces.
+pub(super) type NewEntry<'a> = (&'a str, Vec<Bytes>);
 
 /// How many threads write the files of one commit.
 const WRITERS: usize = 4;
@@ -65,7 +73,7 @@ impl Disk {
 
     /// Writes entries under their keys: each is whole whenever its name exists, and when this
     /// returns, all are durable.
-    pub(super) fn put(&self, entries: &[(&str, Bytes)]) -> Result<()> {
+    pub(super) fn put(&self, entries: &[NewEntry<'_>]) -> Result<()> {
         if entries.is_empty() {
             return Ok(());
         }
@@ -86,11 +94,11 @@ impl Disk {
         result
     }
 
-    fn write_all(&self, entries: &[(&str, Bytes)], names: &[PathBuf]) -> Result<()> {
-        let sync_each = entries.len() < self.many || !cfg!(target_os = "linux");
-        let write = |index: usize| {
-            let (key, value) = &entries[index];
-            let file = self.write_new(&names[index], value);
+    fn write_all(&self, entries: &[NewEntry<'_>], names: &[PathBuf]) -> Result<()> {
+        let sync_each = !self.is_many(entries.len());
+        let files: Vec<_> = entries.iter().zip(names).collect();
+        self.each(&files, |((key, pieces), name)| {
+            let file = self.write_new(name, pieces);
             file.and_then(|file| {
                 if sync_each {
                     self.sync_file(&file)
@@ -99,29 +107,6 @@ impl Disk {
                 }
             })
             .map_err(|error| Error::io("write", &self.paths.entry(key), error))
-        };
-        let next = AtomicU64::new(0);
-        let work = || -> Result<()> {
-            loop {
-                let index = next.fetch_add(1, Ordering::Relaxed);
-                match usize::try_from(index) {
-                    Ok(index) if index < entries.len() => write(index)?,
-                    _ => return Ok(()),
-                }
-            }
-        };
-        // Threads of its own: a thread of a pool would take up other work of the pool while it
-        // waits, and if that is another commit, it would wait for a lock it holds itself.
-        thread::scope(|scope| {
-            let helpers: Vec<_> = (1..WRITERS.min(entries.len()))
-                .filter_map(|_| thread::Builder::new().spawn_scoped(scope, work).ok())
-                .collect();
-            let own = work();
-            helpers.into_iter().fold(own, |result, helper| {
-                let defect =
-                    || Error::new(ErrorKind::Internal, "write", "a writing thread panicked");
-                result.and(helper.join().unwrap_or_else(|_| Err(defect())))
-            })
         })?;
         if sync_each {
             Ok(())
@@ -130,9 +115,42 @@ impl Disk {
         }
     }
 
+    /// Whether so many files are better synced with the file system as a whole.
+    pub(super) fn is_many(&self, files: usize) -> bool {
+        cfg!(target_os = "linux") && files >= self.many
+    }
+
+    /// Calls `work` for each of some items, on several threads.
+    pub(super) fn each<T: Sync>(
+        &self,
+        items: &[T],
+        work: impl Fn(&T) -> Result<()> + Sync,
+    ) -> Result<()> {
+        let next = AtomicUsize::new(0);
+        let work = || -> Result<()> {
+            while let Some(item) = items.get(next.fetch_add(1, Ordering::Relaxed)) {
+                work(item)?;
+            }
+            Ok(())
+        };
+        // Threads of its own: a thread of a pool would take up other work of the pool while it
+        // waits, and if that is another commit, it would wait for a lock it holds itself.
+        thread::scope(|scope| {
+            let helpers: Vec<_> = (1..WRITERS.min(items.len()))
+                .filter_map(|_| thread::Builder::new().spawn_scoped(scope, work).ok())
+                .collect();
+            let own = work();
+            helpers.into_iter().fold(own, |result, helper| {
+                let defect =
+                    || Error::new(ErrorKind::Internal, "write", "a writing thread panicked");
+                result.and(helper.join().unwrap_or_else(|_| Err(defect())))
+            })
+        })
+    }
+
     /// Renames a temporary file to an entry and makes the directories it needs. The
     /// directories that changed go to `touched`.
-    fn rename_to_entry(
+    pub(super) fn rename_to_entry(
         &self,
         from: &Path,
         key: &str,
@@ -211,7 +229,7 @@ impl Disk {
         let linked = self.step().and_then(|()| {
             fs::hard_link(&source, &temporary).or_else(|_| {
                 let bytes = fs::read(&source)?;
-                self.write_new(&temporary, &bytes)
+                self.write_new(&temporary, &[bytes.into()])
                     .and_then(|file| self.sync_file(&file))
             })
         });
@@ -301,7 +319,8 @@ impl Disk {
         let temporary = self.temporary();
         let written = (|| {
             let (header, position) = FORMAT.encode_header(generation());
-            let mut file = self.write_new(&temporary, &header).map_err(failed)?;
+            let header = Bytes::copy_from_slice(&header);
+            let mut file = self.write_new(&temporary, &[header]).map_err(failed)?;
             let mut writer = JournalWriter {
                 disk: self,
                 file: &mut file,
@@ -412,14 +431,17 @@ impl Disk {
     }
 
     fn ensure_staging(&self) -> Result<()> {
-        match self
+        let made = self.make_staging();
+        made.map_err(|error| Error::io("write", &self.paths.staging, error))
+    }
+
+    fn make_staging(&self) -> io::Result<()> {
+        let made = self
             .step()
-            .and_then(|()| fs::create_dir(&self.paths.staging))
-        {
-            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
-                Err(Error::io("write", &self.paths.staging, error))
-            }
-            _ => Ok(()),
+            .and_then(|()| fs::create_dir(&self.paths.staging));
+        match made {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+            result => result,
         }
     }
 
@@ -428,7 +450,7 @@ impl Disk {
         self.paths.staging.join(number.to_string())
     }
 
-    fn write_new(&self, path: &Path, bytes: &[u8]) -> io::Result<File> {
+    fn write_new(&self, path: &Path, pieces: &[Bytes]) -> io::Result<File> {
         self.step()?;
         let mut file = OpenOptions::new()
             .read(true)
@@ -436,11 +458,64 @@ impl Disk {
             .create_new(true)
             .open(path)?;
         self.step()?;
-        file.write_all(bytes)?;
+        for bytes in pieces {
+            file.write_all(bytes)?;
+        }
         Ok(file)
     }
 
-    fn sync_file(&self, file: &File) -> io::Result<()> {
+    /// Writes a file under a temporary name.
+    pub(super) fn write_temporary(&self, bytes: Bytes) -> io::Result<(PathBuf, File)> {
+        let temporary = self.temporary();
+        self.make_staging()?;
+        let file = self.write_new(&temporary, &[bytes])?;
+        Ok((temporary, file))
+    }
+
+    /// The same with what a file has.
+    pub(super) fn copy_to_temporary(&self, mut source: &File) -> io::Result<(PathBuf, File)> {
+        let (temporary, mut file) = self.write_temporary(Bytes::new())?;
+        self.step()?;
+        io::copy(&mut source, &mut file)?;
+        Ok((temporary, file))
+    }
+
+    /// Writes into a file at an offset.
+    pub(super) fn write_at(&self, file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
+        self.step().inspect_err(|_| {
+            // What a kill in the middle of a write leaves.
+            if cfg!(test) {
+                let _ = file.write_all_at(&bytes[..bytes.len() / 2], offset);
+            }
+        })?;
+        file.write_all_at(bytes, offset)
+    }
+
+    /// Has the system begin to write a part of a file to the disk, so that a sync waits for less.
+    pub(super) fn start_writing(&self, file: &File, extent: Extent) {
+        if self.syncs() {
+            writeback::start(file, extent.offset, extent.len);
+        }
+    }
+
+    /// Gives back the space of a range in a file, where the file system can.
+    pub(super) fn punch(&self, file: &File, range: Range<u64>) {
+        #[cfg(target_os = "linux")]
+        if self.step().is_ok() {
+            let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+            let _ = fallocate(file, flags, range.start, range.end - range.start);
+        }
+        let _ = (file, range);
+    }
+
+    /// Cuts a file that has nothing after `len`. It does no harm if this fails.
+    pub(super) fn shorten(&self, file: &File, len: u64) {
+        if self.step().is_ok() {
+            let _ = file.set_len(len);
+        }
+    }
+
+    pub(super) fn sync_file(&self, file: &File) -> io::Result<()> {
         if self.syncs() {
             self.step()?;
             file.sync_data()?;
@@ -457,7 +532,7 @@ impl Disk {
     }
 
     pub(super) fn sync_directories(&self, directories: &BTreeSet<PathBuf>) -> Result<()> {
-        if cfg!(target_os = "linux") && directories.len() >= self.many {
+        if self.is_many(directories.len()) {
             return self.sync_file_system();
         }
         for directory in directories {
@@ -471,7 +546,7 @@ impl Disk {
     }
 
     #[cfg(target_os = "linux")]
-    fn sync_file_system(&self) -> Result<()> {
+    pub(super) fn sync_file_system(&self) -> Result<()> {
         let sync = || {
             self.step()?;
             rustix::fs::syncfs(File::open(&self.paths.parent)?)?;
@@ -484,7 +559,7 @@ impl Disk {
     }
 
     #[cfg(not(target_os = "linux"))]
-    fn sync_file_system(&self) -> Result<()> {
+    pub(super) fn sync_file_system(&self) -> Result<()> {
         unreachable!("every file is synced by itself on this system")
     }
 }

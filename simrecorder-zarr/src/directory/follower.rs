@@ -40,10 +40,12 @@ pub(super) struct State {
     root: Option<(Inode, File)>,
     metadata: Option<(Inode, File)>,
     owner: Owner,
+    number: u64,
 }
 
 impl State {
-    fn open(paths: &Paths) -> io::Result<Self> {
+    /// The state of the files now, which gets a number of its own.
+    fn open(paths: &Paths, number: u64) -> io::Result<Self> {
         let open = |path: &Path| match File::open(path) {
             Ok(file) => {
                 let inode = Inode::from(&file.metadata()?);
@@ -70,7 +72,13 @@ impl State {
             root,
             metadata,
             owner,
+            number,
         })
+    }
+
+    /// What tells it from the states before.
+    pub(super) fn number(&self) -> u64 {
+        self.number
     }
 
     /// The recording that the files belong to.
@@ -119,7 +127,7 @@ impl Follower {
         // The state comes before the journal: see the argument in the module `directory`.
         let failed = |error| Error::io("read", &paths.root, error);
         if !self.state.holds(paths).map_err(failed)? {
-            self.state = Arc::new(State::open(paths).map_err(failed)?);
+            self.state = Arc::new(State::open(paths, self.state.number + 1).map_err(failed)?);
         }
         if self.state.root.is_none() {
             // The recording was deleted; a journal that is still there counts for nothing.

@@ -72,6 +72,7 @@
 //! after that one, and before the first commit of a writer that finds a journal: the writer before
 //! it may have been killed in between.
 
+mod commit;
 #[cfg(test)]
 mod crash_tests;
 mod disk;
@@ -87,6 +88,8 @@ mod paths;
 #[cfg(test)]
 mod process_tests;
 mod published;
+mod shard_cache;
+mod shards;
 #[cfg(test)]
 mod tests;
 mod view;
@@ -99,17 +102,21 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use bytes::Bytes;
 use simrecorder_core::backend::errors::{closed, read_only};
 use simrecorder_core::backend::fork::PerProcess;
 use simrecorder_core::backend::sync::Mutex;
 use simrecorder_core::{Durability, Error, ErrorKind, OpenMode, Result};
 
 use crate::format::recording_id::RecordingId;
-use crate::storage::{Change, Snapshot, Storage};
+use crate::storage::{Change, Chunk, ChunkKey, Snapshot, Storage};
 use follower::Follower;
 use location::{Content, refuse_zarr_v2, resolve};
 use paths::Paths;
 use published::Published;
+use shard_cache::{CachedShards, Stamp};
+pub(crate) use shards::ShardChunk;
+use shards::Shards;
 use view::View;
 use writer::{Limits, Writer};
 
@@ -135,6 +142,10 @@ struct Shared {
     writer: Mutex<State>,
     published: Published,
     follower: Mutex<Follower>,
+    /// What the writer appends to.
+    written_shards: Option<Arc<Shards>>,
+    /// What readers have open.
+    shards: CachedShards,
 }
 
 enum State {
@@ -194,6 +205,8 @@ impl DirectoryStorage {
             writer: Mutex::new(State::Reader),
             published: Published::default(),
             follower: Mutex::new(follower),
+            written_shards: None,
+            shards: CachedShards::default(),
         };
         Ok(Self {
             shared: Arc::new(shared),
@@ -207,9 +220,11 @@ impl DirectoryStorage {
         let shared = Arc::new(Shared {
             paths,
             recording: writer.recording.clone(),
+            written_shards: Some(Arc::clone(&writer.shards)),
             writer: Mutex::new(State::Writer(Box::new(writer))),
             published: Published::new(overlay),
             follower: Mutex::default(),
+            shards: CachedShards::default(),
         });
         WRITTEN_HERE
             .get()
@@ -242,6 +257,21 @@ impl Storage for DirectoryStorage {
         self.shared.read(read)
     }
 
+    fn write_ahead(&self, key: &ChunkKey, bytes: Bytes) -> Result<Chunk> {
+        let written = key.slot.and_then(|slot| {
+            let shards = self.shared.written_shards.as_ref()?;
+            let hides = self.shared.published.current().hides_shard(&key.entry);
+            match hides || self.read_only {
+                true => None,
+                false => shards.write_ahead(&key.entry, slot, &bytes),
+            }
+        });
+        Ok(match written {
+            Some(chunk) => Chunk::InShard(Arc::new(chunk)),
+            None => Chunk::Bytes(bytes),
+        })
+    }
+
     fn commit(&self, changes: Vec<Change>) -> Result<()> {
         self.with_writer("commit", |published, writer| {
             writer.commit(published, &changes)?;
@@ -270,6 +300,10 @@ impl Storage for DirectoryStorage {
 
     fn recording(&self) -> Option<&RecordingId> {
         self.shared.recording.as_ref()
+    }
+
+    fn keeps_shards(&self) -> bool {
+        true
     }
 
     fn is_read_only(&self) -> bool {
@@ -305,6 +339,7 @@ impl Shared {
                 let recording = self.recording.as_ref();
                 let result = read(&View {
                     overlay,
+                    shards: self.shards.at(Stamp::Epoch(epoch)),
                     paths,
                     recording,
                 });
@@ -315,6 +350,7 @@ impl Shared {
                 let recording = state.recording().or(overlay.recording());
                 let result = read(&View {
                     overlay,
+                    shards: self.shards.at(Stamp::Followed(state.number())),
                     paths,
                     recording,
                 });
@@ -341,7 +377,9 @@ impl Shared {
             return;
         }
         // Before the lock is given up, since another process may change the files then.
+        self.written_shards.iter().for_each(|shards| shards.end());
         self.published.end();
+        self.shards.clear();
         let mut written_here = WRITTEN_HERE.get().lock();
         if written_here
             .get(&self.paths.root)

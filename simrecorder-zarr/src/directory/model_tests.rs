@@ -158,6 +158,7 @@ enum Step {
 fn any_change() -> impl Strategy<Value = Change> {
     let key = || prop::sample::select(&KEYS[..]);
     let path = || prop::sample::select(&PATHS[..]);
+    let shard = || prop::sample::select(all_slots().collect::<Vec<_>>());
     let bytes = || {
         let length = prop_oneof![4 => 0usize..20, 1 => Just(4097usize)];
         (any::<u8>(), length).prop_map(|(byte, length)| vec![byte; length])
@@ -166,6 +167,8 @@ fn any_change() -> impl Strategy<Value = Change> {
         4 => (key(), bytes()).prop_map(|(key, bytes)| set(key, bytes)),
         4 => (key(), bytes()).prop_map(|(key, bytes)| chunk(key, bytes)),
         2 => key().prop_map(erase),
+        4 => (shard(), bytes()).prop_map(|((shard, slot), bytes)| set_slot(shard, slot, bytes)),
+        1 => shard().prop_map(|(shard, slot)| erase_slot(shard, slot)),
         2 => path().prop_map(erase_path),
         3 => (path(), bytes()).prop_map(|(array, bytes)| tail(array, bytes)),
         1 => path().prop_map(clear),
@@ -206,6 +209,12 @@ proptest! {
         for step in steps {
             match step {
                 Step::Commit(mut changes) => {
+                    // No commit erases a shard and writes it again.
+                    let mut erases = false;
+                    changes.retain(|it| {
+                        erases |= matches!(it, Change::ErasePath { .. });
+                        !erases || !matches!(it, Change::SetInShard { .. })
+                    });
                     changes.push(root.clone());
                     changes.iter().for_each(|change| apply_to_model(&mut model, change));
                     storage.commit(changes).unwrap();
@@ -230,6 +239,14 @@ proptest! {
         for key in KEYS {
             let file = fs::read(path.join(key)).ok();
             prop_assert_eq!(file.as_ref(), model.get(key), "{}", key);
+        }
+        for shard in SHARDS {
+            let chunks = (0..SLOTS).filter_map(|slot| {
+                Some((slot, model.get(&format!("{shard}#{slot}"))?.clone()))
+            });
+            let chunks: BTreeMap<_, _> = chunks.collect();
+            let file = shard_file(&path, shard);
+            prop_assert_eq!(file, (!chunks.is_empty()).then_some(chunks), "{}", shard);
         }
     }
 

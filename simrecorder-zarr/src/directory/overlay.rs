@@ -12,7 +12,8 @@ use bytes::Bytes;
 use simrecorder_core::{Error, ErrorKind, Result};
 
 use crate::format::recording_id::RecordingId;
-use crate::journal::{Data, Op};
+use crate::format::shards::{ShardIndex, index_len};
+use crate::journal::{Data, Op, Places};
 
 /// Longer bytes stay in the journal; the overlay keeps where they are.
 const INLINE: usize = 4096;
@@ -46,6 +47,8 @@ pub(super) struct Overlay {
 #[derive(Clone, Debug)]
 pub(super) enum Entry {
     Set(Blob),
+    /// A file of several chunks: where all of them are.
+    Shard(Arc<ShardIndex>),
     Erased,
 }
 
@@ -72,6 +75,8 @@ enum Piece {
 /// What the overlay says about a key.
 pub(super) enum Lookup<'a> {
     Set(&'a Blob),
+    /// The file counts, but not the index in it.
+    Shard(&'a Arc<ShardIndex>),
     Erased,
     /// Nothing: the file counts.
     File,
@@ -112,6 +117,7 @@ impl Overlay {
     pub(super) fn lookup(&self, key: &str) -> Lookup<'_> {
         match self.entries.get(key) {
             Some(Entry::Set(blob)) => Lookup::Set(blob),
+            Some(Entry::Shard(index)) => Lookup::Shard(index),
             Some(Entry::Erased) => Lookup::Erased,
             None if self.hides_below(parent(key)) => Lookup::Erased,
             None => Lookup::File,
@@ -121,6 +127,11 @@ impl Overlay {
     /// Whether the overlay has anything to say about a key.
     pub(super) fn covers(&self, key: &str) -> bool {
         !matches!(self.lookup(key), Lookup::File)
+    }
+
+    /// Whether it hides the file of a shard, for another reason than its index.
+    pub(super) fn hides_shard(&self, key: &str) -> bool {
+        matches!(self.lookup(key), Lookup::Set(_) | Lookup::Erased)
     }
 
     /// Whether an erased path hides all files below `path`.
@@ -161,8 +172,8 @@ impl Overlay {
             let Some(rest) = key.strip_prefix(prefix.as_str()) else {
                 break;
             };
-            match (rest.split_once('/'), entry) {
-                (Some((name, _)), Entry::Set(_)) => {
+            match rest.split_once('/') {
+                Some((name, _)) if entry.is_there() => {
                     // `0` follows `/`: this skips all other entries below the child.
                     from = Bound::Included(format!("{prefix}{name}0"));
                     names.insert(name.to_owned());
@@ -255,9 +266,22 @@ impl Overlay {
                     self.append_tail(array, bytes);
                 }
                 Op::ClearTail { array } => self.remove_tail(array),
+                Op::Shard { key, places } => self.set_places(key, places),
                 Op::Recording { id } => self.recording = Some(RecordingId::of_text(id)),
             }
         }
+    }
+
+    fn set_places(&mut self, key: &str, places: Places<'_>) {
+        let mut index = match self.entries.get(key) {
+            Some(Entry::Shard(index)) if index.count() == places.count => Arc::clone(index),
+            _ => Arc::new(ShardIndex::empty(places.count)),
+        };
+        let changed = Arc::make_mut(&mut index);
+        for (slot, extent) in places.iter() {
+            changed.set(slot, extent);
+        }
+        self.insert(key, Entry::Shard(index));
     }
 
     fn insert(&mut self, key: &str, entry: Entry) {
@@ -397,6 +421,17 @@ impl Piece {
     }
 }
 
+impl Entry {
+    /// Whether it shows.
+    pub(super) fn is_there(&self) -> bool {
+        match self {
+            Self::Set(_) => true,
+            Self::Shard(index) => !index.is_empty(),
+            Self::Erased => false,
+        }
+    }
+}
+
 impl Blob {
     fn new(data: Data<'_>) -> Self {
         if data.bytes.len() > INLINE {
@@ -420,6 +455,7 @@ impl Blob {
 fn weight(key: &str, entry: &Entry) -> u64 {
     let inline = match entry {
         Entry::Set(Blob::Inline(bytes)) => bytes.len() as u64,
+        Entry::Shard(index) => index_len(index.count()) as u64 * 2,
         _ => 0,
     };
     OVERHEAD + key.len() as u64 + inline

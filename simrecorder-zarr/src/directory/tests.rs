@@ -10,7 +10,9 @@ use tempfile::{TempDir, tempdir};
 
 use super::overlay::is_below;
 use super::*;
+use crate::format::shards::{Extent, ShardIndex, Slot, index_len};
 use crate::journal::{FORMAT, Record};
+use crate::storage::ChunkKey;
 
 /// Makes the operations on the disk fail from some moment on.
 #[derive(Debug)]
@@ -77,6 +79,10 @@ pub(super) const KEYS: [&str; 11] = [
 ];
 pub(super) const PATHS: [&str; 7] = ["", "a", "a/b", "a-b", "a0", "ab", "a/b/c"];
 
+/// Shards, each with [`SLOTS`] slots.
+pub(super) const SHARDS: [&str; 3] = ["a/s.0", "a/b/s", "ab/s"];
+pub(super) const SLOTS: u32 = 4;
+
 pub(super) type Model = BTreeMap<String, Vec<u8>>;
 
 pub(super) fn set(key: &str, value: impl Into<Bytes>) -> Change {
@@ -110,6 +116,31 @@ pub(super) fn tail_end(array: &str, dropped: u64, bytes: impl Into<Bytes>) -> Ch
 
 pub(super) fn erase(key: &str) -> Change {
     Change::Erase { key: key.into() }
+}
+
+pub(super) fn slot(shard: &str, index: u32) -> ChunkKey {
+    let count = SLOTS;
+    ChunkKey {
+        entry: shard.into(),
+        slot: Some(Slot { index, count }),
+    }
+}
+
+pub(super) fn set_slot(shard: &str, index: u32, value: impl Into<Bytes>) -> Change {
+    let count = SLOTS;
+    Change::SetInShard {
+        shard: shard.into(),
+        slot: Slot { index, count },
+        value: Chunk::Bytes(value.into()),
+    }
+}
+
+pub(super) fn erase_slot(shard: &str, index: u32) -> Change {
+    let count = SLOTS;
+    Change::EraseInShard {
+        shard: shard.into(),
+        slot: Slot { index, count },
+    }
 }
 
 pub(super) fn erase_path(path: &str) -> Change {
@@ -170,7 +201,26 @@ pub(super) fn children(storage: &DirectoryStorage, path: &str) -> Vec<String> {
     names
 }
 
-/// All that shows of the keys and paths above; a tail has `tail:` before its path.
+pub(super) fn all_slots() -> impl Iterator<Item = (&'static str, u32)> {
+    let slots = |shard: &'static str| (0..SLOTS).map(move |slot| (shard, slot));
+    SHARDS.into_iter().flat_map(slots)
+}
+
+/// The chunks in the file of a shard, as other software finds them; `None` if there is no file.
+pub(super) fn shard_file(path: &Path, shard: &str) -> Option<BTreeMap<u32, Vec<u8>>> {
+    let bytes = fs::read(path.join(shard)).ok()?;
+    let index = ShardIndex::decode(&bytes[..index_len(SLOTS)]).expect("the index is whole");
+    let range = |extent: Extent| extent.offset as usize..extent.end() as usize;
+    let chunks = index.chunks();
+    Some(
+        chunks
+            .map(|(slot, extent)| (slot, bytes[range(extent)].to_vec()))
+            .collect(),
+    )
+}
+
+/// All that shows of the keys and paths above; a tail has `tail:` before its path, a chunk in a shard
+/// `#` before its slot.
 pub(super) fn dump(storage: &DirectoryStorage) -> Model {
     let mut found = Model::new();
     let mut names = BTreeMap::new();
@@ -181,6 +231,11 @@ pub(super) fn dump(storage: &DirectoryStorage) -> Model {
             for key in KEYS {
                 if let Some(value) = snapshot.get(key)? {
                     found.insert(key.to_owned(), value.to_vec());
+                }
+            }
+            for (shard, index) in all_slots() {
+                if let Some(value) = snapshot.get_chunk(&slot(shard, index))? {
+                    found.insert(format!("{shard}#{index}"), value.to_vec());
                 }
             }
             for path in PATHS {
@@ -216,6 +271,17 @@ pub(super) fn apply_to_model(model: &mut Model, change: &Change) {
             model.insert(key.clone(), value.to_vec());
         }
         Change::Erase { key } => drop(model.remove(key)),
+        Change::SetInShard { shard, slot, value } => {
+            let value = match value {
+                Chunk::Bytes(bytes) => bytes.to_vec(),
+                Chunk::InShard(chunk) => chunk.read().unwrap(),
+                Chunk::Written(_) => unreachable!("these are of LMDB"),
+            };
+            model.insert(format!("{shard}#{}", slot.index), value);
+        }
+        Change::EraseInShard { shard, slot } => {
+            model.remove(&format!("{shard}#{}", slot.index));
+        }
         Change::ErasePath { path } => model.retain(|key, _| match key.strip_prefix("tail:") {
             Some(array) => array != path && !is_below(array, path),
             None => !is_below(key, path),

@@ -11,12 +11,16 @@ use simrecorder_core::{Error, Result};
 use super::disk::is_missing;
 use super::overlay::{Lookup, Overlay};
 use super::paths::{Paths, ROOT_METADATA, check_key};
+use super::shard_cache::ShardCache;
+use super::shards;
 use crate::format::recording_id::RecordingId;
-use crate::storage::{Entry, EntryFile, Snapshot};
+use crate::storage::{ChunkKey, Entry, EntryFile, Snapshot};
 
 /// A snapshot: the overlay first, the files below it second.
 pub(super) struct View<'a> {
     pub(super) overlay: &'a Overlay,
+    /// The shards that were read in this state of the files.
+    pub(super) shards: ShardCache<'a>,
     pub(super) paths: &'a Paths,
     pub(super) recording: Option<&'a RecordingId>,
 }
@@ -30,11 +34,31 @@ impl Snapshot for View<'_> {
                 Ok(Some(Entry::Memory(bytes)))
             }
             Lookup::Erased => Ok(None),
-            Lookup::File => {
+            Lookup::File | Lookup::Shard(_) => {
                 let path = self.paths.inside("read", key)?;
                 Ok(open_entry(path)?.map(Entry::File))
             }
         }
+    }
+
+    fn chunk(&self, key: &ChunkKey) -> Result<Option<Entry<'_>>> {
+        let Some(slot) = key.slot else {
+            return self.entry(&key.entry);
+        };
+        self.check(&key.entry)?;
+        let (index, len) = match self.overlay.lookup(&key.entry) {
+            Lookup::Shard(index) => (Some(&**index), index.count()),
+            Lookup::File => (None, slot.count),
+            Lookup::Erased | Lookup::Set(_) => return Ok(None),
+        };
+        if len != slot.count {
+            return Err(shards::damaged(
+                Path::new(&key.entry),
+                "has another number of chunks",
+            ));
+        }
+        let chunk = self.shards.chunk(self.paths, &key.entry, slot, index)?;
+        Ok(chunk.map(Entry::File))
     }
 
     fn tail(&self, array: &str) -> Result<Vec<u8>> {

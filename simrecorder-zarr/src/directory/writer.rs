@@ -1,6 +1,6 @@
 //! The writer of a recording: commits and checkpoints.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -15,13 +15,14 @@ use super::follower::{self, LoadedJournal};
 use super::location::{Content, Plan, check_beside};
 use super::overlay::{Entry, Lookup, Overlay, is_below};
 use super::owner::{Owner, journal_of_another};
-use super::paths::{Paths, ROOT_METADATA, check_key};
+use super::paths::{Paths, ROOT_METADATA};
 use super::published::Published;
+use super::shards::Shards;
 use super::view::read_entry;
 use crate::format::metadata::Document;
 use crate::format::recording_id::RecordingId;
+use crate::format::shards::ShardIndex;
 use crate::journal::{self, Record};
-use crate::storage::Change;
 
 /// Where the storage changes its ways. Tests make these small.
 #[derive(Clone, Copy, Debug)]
@@ -56,11 +57,12 @@ impl Default for Limits {
 
 /// Changes a recording, of which it holds the lock.
 pub(super) struct Writer {
-    pub(super) disk: Disk,
+    pub(super) disk: Arc<Disk>,
+    pub(super) shards: Arc<Shards>,
     /// What new journals say they belong to.
     pub(super) recording: Option<RecordingId>,
     journal: Option<Journal>,
-    limits: Limits,
+    pub(super) limits: Limits,
     /// Why it is unknown what a commit would add to.
     broken: Option<Error>,
     /// Whether readers may have seen a record that was cut off again. The journal must be
@@ -94,8 +96,9 @@ impl Writer {
         check_beside(paths, &Content::of(paths)?.plan(mode, paths)?)?;
         let lock = WriterLock::acquire(&paths.lock, &paths.root)?.temporary();
         let plan = Content::of(paths)?.plan(mode, paths)?;
-        let disk = Disk::new(paths.clone(), durability, limits.many_files);
+        let disk = Arc::new(Disk::new(paths.clone(), durability, limits.many_files));
         let mut writer = Self {
+            shards: Arc::new(Shards::new(Arc::clone(&disk))),
             disk,
             recording: None,
             journal: None,
@@ -174,7 +177,8 @@ impl Writer {
         if !root.set_recording_id(&id) {
             return Ok(None);
         }
-        self.disk.put(&[(ROOT_METADATA, root.to_bytes().into())])?;
+        let root = root.to_bytes().into();
+        self.disk.put(&[(ROOT_METADATA, vec![root])])?;
         Ok(Some(id))
     }
 
@@ -196,30 +200,8 @@ impl Writer {
         Ok(loaded.overlay)
     }
 
-    pub(super) fn commit(&mut self, published: &Published, changes: &[Change]) -> Result<()> {
-        self.check_unbroken()?;
-        self.check_keys(changes)?;
-        let mut moves = changes.iter().filter_map(|change| match change {
-            Change::MovePath { from, to } => Some((from, to)),
-            _ => None,
-        });
-        let first_move = moves.next();
-        if self.taken_back || first_move.is_some() {
-            self.settle(published)?;
-        }
-        for (from, to) in first_move.into_iter().chain(moves) {
-            self.disk.link_below(from, to)?;
-        }
-        let (files, record) = self.split(&published.current(), changes);
-        self.disk.put(&files)?;
-        if !record.is_empty() {
-            self.append(published, record)?;
-        }
-        self.check_not_deleted()
-    }
-
     /// After a commit: an error if nobody will find what it wrote.
-    fn check_not_deleted(&self) -> Result<()> {
+    pub(super) fn check_not_deleted(&self) -> Result<()> {
         let root = &self.disk.paths.root;
         if !root.exists() {
             return Err(deleted(root));
@@ -228,7 +210,7 @@ impl Writer {
         check_not_deleted(root, &journal.collect::<Vec<_>>())
     }
 
-    fn check_unbroken(&self) -> Result<()> {
+    pub(super) fn check_unbroken(&self) -> Result<()> {
         match &self.broken {
             None => Ok(()),
             Some(cause) => {
@@ -241,77 +223,8 @@ impl Writer {
         }
     }
 
-    fn check_keys(&self, changes: &[Change]) -> Result<()> {
-        for change in changes {
-            let (name, may_be_root) = match change {
-                Change::Set { key, .. } | Change::SetChunk { key, .. } | Change::Erase { key } => {
-                    (key, false)
-                }
-                Change::SetWritten { key, .. } => {
-                    let message = "these bytes were written ahead in another storage";
-                    return Err(Error::new(ErrorKind::Internal, "commit", message).with_key(key));
-                }
-                Change::MovePath { from, to } => {
-                    check_key(to, self.disk.name_limit, &self.disk.paths.root)?;
-                    (from, false)
-                }
-                Change::ErasePath { path: name }
-                | Change::AppendTail { array: name, .. }
-                | Change::ReplaceTailEnd { array: name, .. }
-                | Change::ClearTail { array: name } => (name, true),
-            };
-            if !(name.is_empty() && may_be_root) {
-                check_key(name, self.disk.name_limit, &self.disk.paths.root)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Divides a commit into the chunks that become files at once, and the record of the rest.
-    fn split<'a>(
-        &self,
-        overlay: &Overlay,
-        changes: &'a [Change],
-    ) -> (Vec<(&'a str, Bytes)>, Record) {
-        let mut files: Vec<(&str, Bytes)> = Vec::new();
-        let mut places: HashMap<&str, usize> = HashMap::new();
-        let mut record = Record::default();
-        let mut recorded: HashSet<&str> = HashSet::new();
-        let mut erased: Vec<&str> = Vec::new();
-        for change in changes {
-            match change {
-                Change::SetChunk { key, value }
-                    if value.len() >= self.limits.small_chunk
-                        && !recorded.contains(key.as_str())
-                        && !erased.iter().any(|path| is_below(key, path))
-                        && !overlay.covers(key) =>
-                {
-                    if let Some(&place) = places.get(key.as_str()) {
-                        files[place].1 = value.clone();
-                    } else {
-                        places.insert(key, files.len());
-                        files.push((key, value.clone()));
-                    }
-                    continue;
-                }
-                Change::Set { key, .. } | Change::SetChunk { key, .. } | Change::Erase { key } => {
-                    recorded.insert(key);
-                }
-                Change::ErasePath { path } | Change::MovePath { from: path, .. } => {
-                    erased.push(path);
-                }
-                Change::SetWritten { .. }
-                | Change::AppendTail { .. }
-                | Change::ReplaceTailEnd { .. }
-                | Change::ClearTail { .. } => {}
-            }
-            record.push(change);
-        }
-        (files, record)
-    }
-
     /// Makes a record durable, then visible.
-    fn append(&mut self, published: &Published, record: Record) -> Result<()> {
+    pub(super) fn append(&mut self, published: &Published, record: Record) -> Result<()> {
         let Some(journal) = &mut self.journal else {
             let mut record = Some(record);
             let overlay = self
@@ -403,7 +316,10 @@ impl Writer {
         if self.broken.is_some() {
             return Ok(());
         }
-        self.settle(published)
+        let settled = self.settle(published);
+        // A commit that failed may have left some.
+        self.shards.close(|_| true);
+        settled.and_then(|()| self.disk.remove_staging())
     }
 
     /// Brings the overlay to the files, and leaves a journal with the tails alone, or none.
@@ -432,7 +348,9 @@ impl Writer {
         }
         self.held_after = published.current().held();
         self.retry_from = 0;
-        self.disk.remove_staging()
+        // Now nothing refers to what other chunks took the place of.
+        self.shards.free(&shard_indices(&overlay));
+        self.shards.remove_staging()
     }
 
     fn apply_to_files(&self, overlay: &Overlay) -> Result<()> {
@@ -440,6 +358,7 @@ impl Writer {
         let mut touched = BTreeSet::new();
         self.renew_root_metadata(overlay, &mut touched)?;
         for path in overlay.erased() {
+            self.shards.close(|shard| is_below(shard, path));
             if path.is_empty() {
                 self.disk.remove_all_but(ROOT_METADATA, &mut touched)?;
             } else {
@@ -447,11 +366,14 @@ impl Writer {
             }
         }
         for (key, entry) in overlay.entries() {
-            if matches!(entry, Entry::Erased) && &**key != ROOT_METADATA {
+            if !entry.is_there() && &**key != ROOT_METADATA {
+                self.shards.close(|shard| shard == &**key);
                 self.disk.remove(key, &mut touched)?;
             }
         }
         self.disk.sync_directories(&touched)?;
+        // Before the metadata that refers to the chunks.
+        self.shards.write_indices(&shard_indices(overlay))?;
 
         let mut batch = Vec::new();
         let mut size = 0;
@@ -460,7 +382,7 @@ impl Writer {
             if &**key == ROOT_METADATA {
                 continue;
             }
-            batch.push((&**key, overlay.load(blob, journal)?));
+            batch.push((&**key, vec![overlay.load(blob, journal)?]));
             size += blob.length();
             if size >= self.limits.batch || batch.len() >= 4096 {
                 self.disk.put(&batch)?;
@@ -483,9 +405,13 @@ impl Writer {
                 self.disk.remove(ROOT_METADATA, touched)?;
                 None
             }
-            Lookup::File => read_entry(self.disk.paths.inside("read", ROOT_METADATA)?)?,
+            Lookup::File | Lookup::Shard(_) => {
+                read_entry(self.disk.paths.inside("read", ROOT_METADATA)?)?
+            }
         };
-        value.map_or(Ok(()), |value| self.disk.put(&[(ROOT_METADATA, value)]))
+        value.map_or(Ok(()), |value| {
+            self.disk.put(&[(ROOT_METADATA, vec![value])])
+        })
     }
 
     fn keep_tails(&mut self, published: &Published, overlay: &Overlay) -> Result<()> {
@@ -510,4 +436,13 @@ impl Writer {
         published.publish(kept);
         Ok(())
     }
+}
+
+/// The indices of all shards that have chunks.
+fn shard_indices(overlay: &Overlay) -> Vec<(&str, Arc<ShardIndex>)> {
+    let indices = overlay.entries().filter_map(|(key, entry)| match entry {
+        Entry::Shard(index) if !index.is_empty() => Some((&**key, Arc::clone(index))),
+        _ => None,
+    });
+    indices.collect()
 }

@@ -1,15 +1,18 @@
 //! How the chunks of an array are encoded: all calls of zarrs' codecs are here.
 
 use std::borrow::Cow;
+use std::collections::HashMap;
 use std::num::NonZeroU64;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
 use crc_fast::CrcAlgorithm;
+use serde_json::{Map, Value as Json};
 use simrecorder_core::backend::columns::{ColumnFormat, ColumnLayout};
 use simrecorder_core::backend::fork::PerProcess;
 use simrecorder_core::backend::parallel;
+use simrecorder_core::backend::sync::Mutex;
 use simrecorder_core::backend::{ChunkGrid, Rows, RowsRef, zeroed};
 use simrecorder_core::{DType, Error, ErrorKind, Result};
 use zarrs::array::{
@@ -20,7 +23,9 @@ use zarrs::array::{
 use zarrs::metadata::v3::MetadataV3;
 
 use crate::format::metadata::{Document, corrupt};
-use crate::storage::Chunk;
+use crate::format::node_path::entry;
+use crate::format::shards::{ShardGrid, short_keys};
+use crate::storage::{Chunk, ChunkKey};
 
 /// The format of an array: its metadata without its length. Arrays with the same format share one.
 #[derive(Clone, Debug)]
@@ -36,6 +41,10 @@ pub(crate) struct ArrayFormat {
     has_checksum: bool,
     pub(crate) coding: Coding,
     key_encoding: ChunkKeyEncoding,
+    /// The same for the only chunk of a short array.
+    short_key_encoding: ChunkKeyEncoding,
+    /// How the chunks are divided among shards, if the medium keeps them there.
+    shards: Option<ShardGrid>,
     /// What the metadata says about one chunk that is full.
     encoding: String,
     /// Whether the only chunk of an array that is short may have as many rows as the array.
@@ -56,8 +65,16 @@ pub(crate) enum Coding {
 }
 
 impl ArrayFormat {
-    /// Reads the format of an array from its metadata.
-    pub(crate) fn new(document: &Document) -> Result<Self> {
+    /// Reads the format of an array from its metadata. If the medium keeps shards, the chunks of
+    /// the format are those in shards.
+    pub(crate) fn new(document: &Document, keeps_shards: bool) -> Result<Self> {
+        match document.without_shards().filter(|_| keeps_shards) {
+            Some((document, shards)) => Self::of_chunks(&document, Some(shards)),
+            None => Self::of_chunks(document, None),
+        }
+    }
+
+    fn of_chunks(document: &Document, shards: Option<ShardGrid>) -> Result<Self> {
         let metadata: ArrayMetadataV3 = serde_json::from_value(document.as_json())
             .map_err(|e| corrupt("zarr.json is no Zarr V3 array").with_source(e))?;
         let dtype = element_type(&metadata)?;
@@ -94,10 +111,14 @@ impl ArrayFormat {
         let coding = coding(codecs, dtype);
         let codecs = CodecChain::from_metadata(codecs)
             .map_err(|e| unsupported("a codec is not known".into()).with_source(e))?;
-        let key_encoding =
-            ChunkKeyEncoding::from_metadata(&metadata.chunk_key_encoding).map_err(|e| {
-                unsupported("the chunk key encoding is not known".into()).with_source(e)
-            })?;
+        let key_encoding = key_encoding(&metadata.chunk_key_encoding)?;
+        let short_key_encoding = match &shards {
+            // The name of the first shard is another one, so that it may be there early.
+            Some(_) => serde_json::from_value(short_keys())
+                .map_err(|e| corrupt("the chunk keys do not decode").with_source(e))
+                .and_then(|metadata| self::key_encoding(&metadata))?,
+            None => key_encoding.clone(),
+        };
         let record_shape = metadata.shape.get(1..).unwrap_or_default().to_vec();
         let may_be_short = document.noted_chunk_shape().is_some();
         let chunks = ColumnLayout::new(
@@ -117,7 +138,9 @@ impl ArrayFormat {
             has_checksum,
             coding,
             key_encoding,
-            encoding: serde_json::Value::Object(document.encoding()).to_string(),
+            short_key_encoding,
+            shards,
+            encoding: Json::Object(document.encoding()).to_string(),
         })
     }
 
@@ -151,6 +174,8 @@ impl ArrayFormat {
         if let Some(first) = short.zarrs_chunk_shape.first_mut() {
             *first = rows;
         }
+        short.shards = None;
+        short.key_encoding = full.short_key_encoding.clone();
         short.full = Some(Arc::clone(full));
         Arc::new(short)
     }
@@ -166,13 +191,16 @@ impl ArrayFormat {
         self.has_checksum && self.chunks.compression.is_some()
     }
 
-    /// The entry of a chunk of the array at `path`.
-    pub(crate) fn chunk_entry(&self, path: &str, indices: &[u64]) -> String {
-        let key = self.key_encoding.encode(indices);
-        if path.is_empty() {
-            key.as_str().to_owned()
-        } else {
-            format!("{path}/{key}")
+    /// Where a chunk of the array at `path` is.
+    pub(crate) fn chunk_key(&self, path: &str, indices: &[u64]) -> ChunkKey {
+        let placed = self.shards.as_ref().map(|shards| shards.place(indices));
+        let (key, slot) = match placed {
+            Some((shard, slot)) => (self.key_encoding.encode(&shard), Some(slot)),
+            None => (self.key_encoding.encode(indices), None),
+        };
+        ChunkKey {
+            entry: entry(path, key.as_str()),
+            slot,
         }
     }
 
@@ -382,10 +410,10 @@ fn element_type(metadata: &ArrayMetadataV3) -> Result<Option<DType>> {
 }
 
 /// The bytes of a checksum.
-const CHECKSUM_LEN: usize = 4;
+pub(crate) const CHECKSUM_LEN: usize = 4;
 
 /// The CRC-32C of some bytes, as the codec `crc32c` of Zarr V3 writes it.
-fn checksum(bytes: &[u8]) -> [u8; CHECKSUM_LEN] {
+pub(crate) fn checksum(bytes: &[u8]) -> [u8; CHECKSUM_LEN] {
     let sum = crc_fast::checksum(CrcAlgorithm::Crc32Iscsi, bytes);
     // Of the 64 bits that hold any sum, these are this one.
     (sum as u32).to_le_bytes()
@@ -413,6 +441,11 @@ fn coding(codecs: &[MetadataV3], dtype: Option<DType>) -> Coding {
     }
 }
 
+fn key_encoding(metadata: &MetadataV3) -> Result<ChunkKeyEncoding> {
+    ChunkKeyEncoding::from_metadata(metadata)
+        .map_err(|e| unsupported("the chunk key encoding is not known".into()).with_source(e))
+}
+
 fn regular_chunk_shape(metadata: &ArrayMetadataV3) -> Result<ChunkShape> {
     let grid = &metadata.chunk_grid;
     if grid.name() != "regular" {
@@ -429,28 +462,45 @@ fn regular_chunk_shape(metadata: &ArrayMetadataV3) -> Result<ChunkShape> {
 }
 
 /// Formats by what their metadata says, so that ten thousand series share one.
-#[derive(Debug, Default)]
-pub(crate) struct FormatCache(
-    simrecorder_core::backend::sync::Mutex<
-        std::collections::HashMap<String, std::sync::Weak<ArrayFormat>>,
-    >,
-);
+#[derive(Debug)]
+pub(crate) struct FormatCache {
+    keeps_shards: bool,
+    formats: Mutex<HashMap<String, Weak<ArrayFormat>>>,
+}
 
 impl FormatCache {
+    /// The formats of a recording on a medium that may keep shards.
+    pub(crate) fn new(keeps_shards: bool) -> Self {
+        Self {
+            keeps_shards,
+            formats: Mutex::default(),
+        }
+    }
+
+    /// What tells how one chunk of an array is cut and encoded, wherever it is kept.
+    pub(crate) fn chunk_encoding(&self, document: &Document) -> Map<String, Json> {
+        let mut full = document.clone();
+        full.set_short_rows(None);
+        match full.without_shards().filter(|_| self.keeps_shards) {
+            Some((document, _)) => document.encoding(),
+            None => document.encoding(),
+        }
+    }
+
     pub(crate) fn get(&self, document: &Document) -> Result<Arc<ArrayFormat>> {
         let text = document.format_text();
-        if let Some(format) = self.0.lock().get(&text).and_then(std::sync::Weak::upgrade) {
+        if let Some(format) = self.formats.lock().get(&text).and_then(Weak::upgrade) {
             return Ok(format);
         }
         let format = match document.short_rows() {
-            None => Arc::new(ArrayFormat::new(document)?),
+            None => Arc::new(ArrayFormat::new(document, self.keeps_shards)?),
             Some(rows) => {
                 let mut full = document.clone();
                 full.set_short_rows(None);
                 self.get(&full)?.with_short_rows(Some(rows))
             }
         };
-        let mut formats = self.0.lock();
+        let mut formats = self.formats.lock();
         formats.retain(|_, format| format.strong_count() > 0);
         formats.insert(text, Arc::downgrade(&format));
         Ok(format)

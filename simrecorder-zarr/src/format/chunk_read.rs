@@ -364,7 +364,7 @@ mod tests {
             "fill_value": 0, "codecs": codecs,
         });
         let document = Document::parse(document.to_string().as_bytes()).unwrap();
-        ArrayFormat::new(&document).unwrap()
+        ArrayFormat::new(&document, false).unwrap()
     }
 
     /// A region that may begin before the chunk and end behind it.

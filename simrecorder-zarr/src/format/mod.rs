@@ -8,4 +8,5 @@ pub(crate) mod fill_value;
 pub(crate) mod metadata;
 pub(crate) mod node_path;
 pub(crate) mod recording_id;
+pub(crate) mod shards;
 mod short;

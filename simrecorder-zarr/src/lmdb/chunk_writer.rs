@@ -1,10 +1,5 @@
 //! Writing chunk files: ahead of commits, by several threads.
 
-#![cfg_attr(
-    target_os = "linux",
-    allow(unsafe_code, reason = "one call of the system has no safe form")
-)]
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
@@ -19,6 +14,7 @@ use simrecorder_core::backend::sync_directory;
 use simrecorder_core::{Durability, Error, ErrorKind, Result};
 
 use super::chunk_files::{self, ChunkMark, Extent, HEADER_BYTES};
+use crate::writeback;
 
 /// No file grows beyond this, so that files in which nothing is left can be deleted.
 const MAX_FILE_BYTES: u64 = 4 << 30;
@@ -170,7 +166,7 @@ impl ChunkWriter {
         };
         let written = file.write_all_at(bytes, extent.offset);
         if written.is_ok() && self.durability != Durability::Process {
-            start_writing(&file, extent);
+            writeback::start(&file, extent.offset, extent.len);
         }
         let mut state = self.state.lock();
         state.writing -= 1;
@@ -397,22 +393,6 @@ fn give_back(file: &File, start: u64, end: u64) -> bool {
 #[cfg(not(target_os = "linux"))]
 fn give_back(_: &File, _: u64, _: u64) -> bool {
     false
-}
-
-/// Has the system begin to write to the disk, so that a sync waits for less.
-fn start_writing(file: &File, extent: Extent) {
-    #[cfg(target_os = "linux")]
-    {
-        use std::os::fd::AsRawFd;
-        let (offset, len) = (extent.offset as i64, extent.len as i64);
-        // SAFETY: the descriptor is open while the file is borrowed, and no memory is passed. A failure
-        // changes nothing: the sync before the commit reports what could not be written.
-        unsafe {
-            libc::sync_file_range(file.as_raw_fd(), offset, len, libc::SYNC_FILE_RANGE_WRITE);
-        }
-    }
-    #[cfg(not(target_os = "linux"))]
-    let _ = (file, extent);
 }
 
 #[cfg(test)]

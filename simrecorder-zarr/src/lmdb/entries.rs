@@ -17,7 +17,7 @@ use simrecorder_core::{Error, ErrorKind, Result};
 use super::chunk_files::{ChunkFiles, ChunkMark, Extent, Stored, extent_entry, inline_entry};
 use super::errors;
 use crate::format::node_path::is_metadata;
-use crate::storage::{Change, Entry, Snapshot, WrittenAhead};
+use crate::storage::{Change, Entry, Snapshot, WrittenAhead, no_shards};
 
 /// The longest key of an entry in bytes; LMDB's limit.
 pub(crate) const MAX_KEY_BYTES: usize = 511;
@@ -104,6 +104,7 @@ pub(super) fn check(changes: &[Change]) -> Result<()> {
                 }
             }
             Change::SetWritten { key, .. } | Change::Erase { key } => check_key(key)?,
+            Change::SetInShard { .. } | Change::EraseInShard { .. } => return Err(no_shards()),
             Change::ErasePath { .. } => {}
             Change::MovePath { from, to } => {
                 check_key(from)?;
@@ -199,6 +200,8 @@ impl Writing<'_, '_> {
                     let entry = extent_entry(extent.name(), self.txn.id() as u64);
                     self.put(key.as_bytes(), &entry)?;
                 }
+                // Refused before.
+                Change::SetInShard { .. } | Change::EraseInShard { .. } => {}
                 Change::Erase { key } => {
                     self.free(key.as_bytes())?;
                     self.entries.delete(self.txn, key.as_bytes())?;

@@ -33,7 +33,7 @@ use self::entries::LmdbSnapshot;
 pub(crate) use self::entries::MAX_KEY_BYTES;
 use self::environment::Environment;
 use self::folder::Folder;
-use crate::storage::{Change, Chunk, Snapshot, Storage, WrittenAhead};
+use crate::storage::{Change, Chunk, ChunkKey, Snapshot, Storage, WrittenAhead};
 
 /// The name, in what a root requires, of the feature that entries may lie in chunk files.
 const CHUNK_FILES: &str = "chunk-files";
@@ -510,7 +510,7 @@ impl Storage for LmdbStorage {
         self.commit_as(&writer, &changes)
     }
 
-    fn write_ahead(&self, _key: &str, bytes: Bytes) -> Result<Chunk> {
+    fn write_ahead(&self, _key: &ChunkKey, bytes: Bytes) -> Result<Chunk> {
         self.place(bytes)
     }
 

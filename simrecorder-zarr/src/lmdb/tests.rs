@@ -289,6 +289,9 @@ impl Model {
             Change::Erase { key } => {
                 self.entries.remove(key);
             }
+            Change::SetInShard { .. } | Change::EraseInShard { .. } => {
+                unreachable!("LMDB has none")
+            }
             Change::ErasePath { path } => {
                 let prefix = if path.is_empty() {
                     String::new()
@@ -459,6 +462,7 @@ proptest! {
             commit.iter().for_each(|change| model.apply(change));
             let written = commit.into_iter().map(|change| match change {
                 Change::SetChunk { key, value } => {
+                    let key = key.into();
                     let chunk = storage.write_ahead(&key, value).unwrap();
                     Change::of_chunk(key, chunk, true)
                 }

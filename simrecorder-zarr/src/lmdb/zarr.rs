@@ -46,7 +46,7 @@ impl LmdbStorage {
         let key = key.as_str().to_owned();
         match is_metadata(key.as_bytes()) {
             true => Ok(Change::Set { key, value }),
-            false => Ok(Change::of_chunk(key, self.place(value)?, false)),
+            false => Ok(Change::of_chunk(key.into(), self.place(value)?, false)),
         }
     }
 }

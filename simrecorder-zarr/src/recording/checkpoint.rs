@@ -9,7 +9,7 @@ use crate::columns::reading::open_column;
 use crate::format::array_format::ArrayFormat;
 use crate::recording::Recording;
 use crate::recording::documents::document_at;
-use crate::storage::Change;
+use crate::storage::{Change, Chunk};
 
 /// A checkpoint is cut into commits of about this many bytes.
 pub(super) const CHECKPOINT_BYTES: usize = 8 << 20;
@@ -87,6 +87,10 @@ fn size_of_change(change: &Change) -> usize {
     const PAGE: usize = 4096;
     match change {
         Change::Set { value, .. } | Change::SetChunk { value, .. } => value.len() + PAGE,
+        Change::SetInShard {
+            value: Chunk::Bytes(value),
+            ..
+        } => value.len() + PAGE,
         Change::AppendTail { bytes, .. } | Change::ReplaceTailEnd { bytes, .. } => {
             bytes.len() + PAGE
         }

@@ -112,7 +112,7 @@ impl Recording {
             schema = schema.with_compression(compression);
         }
         let schema = schema.with_attributes(document.attributes());
-        Ok((schema, SeriesEncoding::of(elements, ends)))
+        Ok((schema, SeriesEncoding::of(&self.formats, elements, ends)))
     }
 
     /// The schema and the formats of the series with this document, in the order of the documents of a

@@ -34,6 +34,10 @@ impl Recording {
             path,
             schema,
             policy: schema.chunk_policy().unwrap_or(policy),
+            files: self.storage.keeps_shards().then(|| {
+                let policy = schema.chunk_policy();
+                policy.unwrap_or(&self.chunk_policy)
+            }),
             compression: schema.compression().unwrap_or(compression),
             original,
         };
@@ -51,6 +55,8 @@ struct NewSeries<'a> {
     path: &'a str,
     schema: &'a Schema,
     policy: &'a ChunkPolicy,
+    /// How chunks are collected in shards, if entries are files.
+    files: Option<&'a ChunkPolicy>,
     compression: Compression,
     original: Option<&'a SeriesEncoding>,
 }
@@ -72,7 +78,7 @@ impl NewSeries<'_> {
         check_chunk_size(&[rows], size_of::<u64>())?;
         let names = record_names(self.name, self.schema);
         let document = self.column(None, &[0], &[rows], None, &names);
-        let document = self.mark(self.like_original(document));
+        let document = self.mark(self.in_files(self.like_original(document)));
         Ok(vec![(self.path.to_owned(), document)])
     }
 
@@ -92,6 +98,7 @@ impl NewSeries<'_> {
             original.apply_to_ends(&mut ends);
         }
         ends.note_chunk_shape();
+        let ends = self.in_files(ends);
         let path = self.path;
         let group = self.mark(Document::group(&Attributes::new()));
         Ok(vec![
@@ -115,7 +122,7 @@ impl NewSeries<'_> {
             .zip(self.schema.dtype())
             .map(|(value, dtype)| fill_value_json(dtype, value.as_bytes()));
         let dtype = Some(self.dtype());
-        self.like_original(self.column(dtype, &shape, chunk, fill_value, names))
+        self.in_files(self.like_original(self.column(dtype, &shape, chunk, fill_value, names)))
     }
 
     fn column(
@@ -135,6 +142,18 @@ impl NewSeries<'_> {
         }
         elements.note_chunk_shape();
         elements
+    }
+
+    /// Puts the chunks of an array where entries are files: into shards, if there may be several in
+    /// one.
+    fn in_files(&self, mut document: Document) -> Document {
+        if let Some(policy) = self.files {
+            document.set_flat_keys();
+            if let Some(shape) = document.shard_shape(policy) {
+                document.add_shards(&shape);
+            }
+        }
+        document
     }
 
     fn mark(&self, mut document: Document) -> Document {

@@ -44,6 +44,9 @@ impl Recording {
         };
         let shape = &value.shape;
         let mut document = Document::array(value.dtype, shape, &chunk, None, compression, &names);
+        if self.storage.keeps_shards() {
+            document.set_flat_keys();
+        }
         document.set_attributes(&Attributes::new());
         document.mark(NodeKind::Value, value.kind, false);
         document.mark_names(value.names, &names);
@@ -127,7 +130,7 @@ impl Recording {
             for indices in grid.chunks_in_row(row) {
                 // The chunk of a value without axes has no index.
                 let indices = &indices[..shape.len()];
-                if let Some(encoded) = snapshot.get(&format.chunk_entry(path, indices))? {
+                if let Some(encoded) = snapshot.get_chunk(&format.chunk_key(path, indices))? {
                     let origin = grid.origin(indices);
                     chunks.push(ValueChunk { origin, encoded });
                 }
@@ -204,7 +207,7 @@ impl<'a> ValueArray<'a> {
             base: 0,
         };
         let chunk = |rows, indices: &[u64]| -> Result<Change> {
-            let key = format.chunk_entry(path, indices);
+            let key = format.chunk_key(path, indices);
             let chunk = storage.write_ahead(&key, format.encode_chunk(rows, indices)?)?;
             Ok(Change::of_chunk(key, chunk, false))
         };

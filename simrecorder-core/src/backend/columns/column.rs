@@ -183,7 +183,7 @@ pub struct Series<C> {
 /// about them.
 pub fn policy_by_size(policy: &ChunkPolicy) -> ChunkPolicy {
     match policy.fixed_records() {
-        Some(_) => ChunkPolicy::default(),
+        Some(_) => ChunkPolicy::default().with_shard_bytes(policy.shard_bytes()),
         None => policy.clone(),
     }
 }

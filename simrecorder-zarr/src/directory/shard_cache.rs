@@ -1,0 +1,160 @@
+//! The shards that readers have read from: open files with their indices.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io;
+use std::path::PathBuf;
+use std::sync::{Arc, OnceLock};
+
+use simrecorder_core::backend::sync::Mutex;
+use simrecorder_core::{Error, Result};
+
+use super::disk::is_missing;
+use super::paths::Paths;
+use super::shards::{damaged, read_index};
+use crate::format::shards::{Extent, ShardIndex, Slot};
+use crate::storage::EntryFile;
+
+/// So many shards stay open to be read from.
+const MAX_OPEN: usize = 64;
+
+/// A state of the files: while it lasts, the index of a shard does not change, unless the overlay has
+/// one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stamp {
+    /// How often the writer in this process has begun to change files.
+    Epoch(u64),
+    /// How often a reader of another process' recording has found them changed.
+    Followed(u64),
+}
+
+/// The shards that were read in one state of the files.
+#[derive(Debug, Default)]
+pub(super) struct CachedShards(Mutex<(Option<Stamp>, HashMap<String, Arc<CachedShard>>)>);
+
+/// The same for a snapshot, which has a state.
+pub(super) struct ShardCache<'a> {
+    pub(super) shards: &'a CachedShards,
+    pub(super) stamp: Stamp,
+}
+
+#[derive(Debug)]
+struct CachedShard {
+    file: Arc<File>,
+    path: PathBuf,
+    /// The index in the file; a damaged one is read again by whoever wants it.
+    index: OnceLock<ShardIndex>,
+}
+
+impl ShardCache<'_> {
+    /// The chunk in a slot of the shard at `key`; `None` if it is missing. Where it is says `index`, if
+    /// the overlay has one, else the index in the file.
+    pub(super) fn chunk(
+        &self,
+        paths: &Paths,
+        key: &str,
+        slot: Slot,
+        index: Option<&ShardIndex>,
+    ) -> Result<Option<EntryFile>> {
+        let place = |shard: &CachedShard| match index {
+            Some(index) => Ok(index.get(slot.index)),
+            None => Ok(shard.index(slot.count)?.get(slot.index)),
+        };
+        if index.is_some_and(|index| index.get(slot.index).is_none()) {
+            return Ok(None);
+        }
+        if let Some(shard) = self.cached(key) {
+            // A writer that found other names for the file has put a copy in its place, which grows.
+            match place(&shard)? {
+                None => return Ok(None),
+                Some(extent) if shard.has(extent)? => return shard.entry(extent).map(Some),
+                Some(_) => {}
+            }
+        }
+        let Some(shard) = self.open(paths, key)? else {
+            return match index {
+                Some(_) => Err(damaged(&paths.entry(key), "is missing")),
+                None => Ok(None),
+            };
+        };
+        match place(&shard)? {
+            Some(extent) if shard.has(extent)? => shard.entry(extent).map(Some),
+            Some(_) => Err(damaged(&shard.path, "ends before one of its chunks")),
+            None => Ok(None),
+        }
+    }
+
+    fn cached(&self, key: &str) -> Option<Arc<CachedShard>> {
+        let cached = self.shards.0.lock();
+        let (stamp, shards) = &*cached;
+        shards
+            .get(key)
+            .filter(|_| *stamp == Some(self.stamp))
+            .cloned()
+    }
+
+    fn open(&self, paths: &Paths, key: &str) -> Result<Option<Arc<CachedShard>>> {
+        let path = paths.inside("read", key)?;
+        let file = match File::open(&path) {
+            Ok(file) => Arc::new(file),
+            Err(error) if is_missing(&error) || error.kind() == io::ErrorKind::InvalidFilename => {
+                return Ok(None);
+            }
+            Err(error) => return Err(Error::io("read", &path, error)),
+        };
+        let shard = Arc::new(CachedShard {
+            file,
+            path,
+            index: OnceLock::new(),
+        });
+        let mut cached = self.shards.0.lock();
+        let (stamp, shards) = &mut *cached;
+        if *stamp != Some(self.stamp) || shards.len() >= MAX_OPEN {
+            shards.clear();
+            *stamp = Some(self.stamp);
+        }
+        shards.insert(key.to_owned(), Arc::clone(&shard));
+        Ok(Some(shard))
+    }
+}
+
+impl CachedShard {
+    fn index(&self, count: u32) -> Result<&ShardIndex> {
+        if let Some(index) = self.index.get().filter(|index| index.count() == count) {
+            return Ok(index);
+        }
+        let index = read_index(&self.file, count, &self.path)?;
+        Ok(self.index.get_or_init(|| index))
+    }
+
+    /// Whether the file has all bytes of a chunk.
+    fn has(&self, extent: Extent) -> Result<bool> {
+        let metadata = self.file.metadata();
+        let metadata = metadata.map_err(|error| Error::io("read", &self.path, error))?;
+        let end = extent.offset.checked_add(extent.len);
+        Ok(end.is_some_and(|end| end <= metadata.len()))
+    }
+
+    fn entry(&self, extent: Extent) -> Result<EntryFile> {
+        let too_long = |_| damaged(&self.path, "has a chunk that is too long");
+        Ok(EntryFile {
+            file: Arc::clone(&self.file),
+            offset: extent.offset,
+            len: usize::try_from(extent.len).map_err(too_long)?,
+            path: self.path.as_path().into(),
+        })
+    }
+}
+
+impl CachedShards {
+    /// Those of a state of the files.
+    pub(super) fn at(&self, stamp: Stamp) -> ShardCache<'_> {
+        let shards = self;
+        ShardCache { shards, stamp }
+    }
+
+    /// Closes all shards.
+    pub(super) fn clear(&self) {
+        self.0.lock().1.clear();
+    }
+}
