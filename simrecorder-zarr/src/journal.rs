@@ -246,7 +246,7 @@ pub(crate) fn decode(
             return Err(Error::new(ErrorKind::Unsupported, "open", message));
         }
         let name = reader.name()?;
-        let may_be_root = (ERASE_PATH..=CLEAR_TAIL).contains(&code);
+        let may_be_root = code >= ERASE_PATH && code != SHARD;
         if code != RECORDING && !(name.is_empty() && may_be_root) {
             check(name).map_err(|error| corrupt("a key is not valid").with_source(error))?;
         }

@@ -54,6 +54,9 @@ fn busy(path: &Path) -> (DirectoryStorage, Model) {
             set("ab/zarr.json", "0"),
             chunk("ab/c/0", vec![2; 40]),
             set("a/b/zarr.json", "0"),
+            set_slot("a/s.0", 1, vec![1; 30]),
+            set_slot("ab/s", 0, vec![2; 30]),
+            set_slot("ab/s", 1, vec![3; 50]),
         ],
         vec![
             erase_path("a"),
@@ -65,12 +68,16 @@ fn busy(path: &Path) -> (DirectoryStorage, Model) {
             chunk("a/c/0", vec![3; 40]),
             erase("ab/c/0"),
             tail("ab", vec![9; 5000]),
+            set_slot("ab/s", 0, vec![4; 40]),
+            set_slot("ab/s", 3, vec![5; 700]),
         ],
         vec![
             set("a-b/zarr.json", vec![4; 5000]),
             chunk("a/c/1", "s"),
             tail_end("a", 1, "34"),
             tail("a", "56"),
+            set_slot("ab/s", 3, vec![6; 800]),
+            erase_slot("ab/s", 1),
         ],
     ];
     let mut model = Model::new();
@@ -129,10 +136,14 @@ fn a_checkpoint_may_be_killed_at_any_moment() {
                 .commit(vec![
                     chunk("a/c/0", vec![8; 40]),
                     chunk("ab/c/0", vec![9; 40]),
+                    set_slot("ab/s", 2, vec![8; 40]),
+                    set_slot("a/b/s", 2, vec![9; 40]),
                 ])
                 .unwrap();
             model.insert("a/c/0".into(), vec![8; 40]);
             model.insert("ab/c/0".into(), vec![9; 40]);
+            model.insert("ab/s#2".into(), vec![8; 40]);
+            model.insert("a/b/s#2".into(), vec![9; 40]);
             assert_eq!(dump(&storage), model, "chunks written after {steps} steps");
             storage.checkpoint().unwrap();
             assert_eq!(dump(&storage), model);
@@ -161,6 +172,8 @@ fn a_commit_may_fail_or_be_killed_at_any_moment() {
                 set("zarr.json", "2"),
                 erase_path("a-b"),
                 tail("a", "789"),
+                set_slot("ab/s", 1, vec![7; 60]),
+                erase_slot("ab/s", 0),
             ];
             let mut after = before.clone();
             commit

@@ -89,6 +89,8 @@ mod paths;
 mod process_tests;
 mod published;
 mod shard_cache;
+#[cfg(test)]
+mod shard_tests;
 mod shards;
 #[cfg(test)]
 mod tests;

@@ -330,6 +330,17 @@ pub(super) fn set_fault(storage: &DirectoryStorage, after: u64, once: bool) {
     }
 }
 
+/// Whether an operation has failed as [`set_fault`] says.
+pub(super) fn is_fault_over(storage: &DirectoryStorage) -> bool {
+    match &*storage.shared.writer.lock() {
+        State::Writer(writer) => {
+            let left = writer.disk.fault.left.load(Ordering::SeqCst);
+            left == 0 || left == u64::MAX
+        }
+        _ => false,
+    }
+}
+
 pub(super) fn recording() -> (TempDir, PathBuf) {
     let folder = tempdir().unwrap();
     let path = folder.path().join("run.zarr");
