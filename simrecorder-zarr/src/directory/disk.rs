@@ -508,13 +508,6 @@ impl Disk {
         let _ = (file, range);
     }
 
-    /// Cuts a file that has nothing after `len`. It does no harm if this fails.
-    pub(super) fn shorten(&self, file: &File, len: u64) {
-        if self.step().is_ok() {
-            let _ = file.set_len(len);
-        }
-    }
-
     pub(super) fn sync_file(&self, file: &File) -> io::Result<()> {
         if self.syncs() {
             self.step()?;

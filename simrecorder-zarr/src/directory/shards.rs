@@ -388,7 +388,6 @@ impl Shard {
         let end = room.end;
         if let Some(last) = room.free.pop_if(|last| last.end >= end) {
             room.end = last.start;
-            disk.shorten(&self.file, last.start);
         }
     }
 }

@@ -59,7 +59,10 @@ impl Entries {
 
     fn get(&self, key: &str) -> Vec<u8> {
         match self.1 {
-            ZarrStorage::Directory => fs::read(self.0.join(key)).unwrap(),
+            ZarrStorage::Directory if key.ends_with("zarr.json") => {
+                fs::read(self.0.join(key)).unwrap()
+            }
+            ZarrStorage::Directory => chunks::place(&self.0, key).read().unwrap(),
             _ => self
                 .lmdb()
                 .get(&StoreKey::new(key).unwrap())
@@ -71,7 +74,10 @@ impl Entries {
 
     fn set(&self, key: &str, value: &[u8]) {
         match self.1 {
-            ZarrStorage::Directory => fs::write(self.0.join(key), value).unwrap(),
+            ZarrStorage::Directory if key.ends_with("zarr.json") => {
+                fs::write(self.0.join(key), value).unwrap();
+            }
+            ZarrStorage::Directory => chunks::place(&self.0, key).write(value),
             _ => {
                 let value = value.to_vec().into();
                 self.lmdb()

@@ -12,6 +12,8 @@ use simrecorder_core::{
 };
 use simrecorder_zarr::{ZarrDataStore, ZarrStorage};
 
+use crate::support::chunks;
+
 const BOTH: [ZarrStorage; 2] = [ZarrStorage::Lmdb, ZarrStorage::Directory];
 const KINDS: [&str; 3] = ["n", "rows", "text"];
 
@@ -249,10 +251,10 @@ fn a_commit_that_cuts_and_appends_and_fails_leaves_the_records_as_they_were() {
     };
     commit(&store, vec![declare, append(0, 0, 2000)]);
     store.checkpoint().unwrap();
-    let chunk = std::fs::read(path.join("n/c/1")).unwrap();
+    let chunk = chunks::place(&path, "n/c/1").read().unwrap();
     commit(&store, vec![truncate("n", 1500), append(1500, 5000, 500)]);
     // As if the process had been killed before the journal was written.
-    assert!(std::fs::read(path.join("n/c/1")).unwrap() == chunk);
+    assert!(chunks::place(&path, "n/c/1").read().unwrap() == chunk);
     let view = store.series_view(&key("n")).unwrap();
     let expected = (0..1500).chain(5000..5500);
     assert!(view.read::<u64>().unwrap().into_iter().eq(expected.clone()));

@@ -48,7 +48,8 @@ fn a_link_inside_a_directory_recording_is_followed_by_nothing() {
     // A group, a chunk and metadata are elsewhere, and a folder leads to itself.
     fs::remove_dir_all(path.join("net")).unwrap();
     symlink(&outside, path.join("net")).unwrap();
-    symlink(outside.join("other/c/0"), path.join("other/c/1")).unwrap();
+    let chunk = chunks::place(&outside, "other/c/0").file;
+    symlink(&chunk, path.join("other/c.1")).unwrap();
     symlink(".", path.join("circle")).unwrap();
     symlink(".", path.join("another")).unwrap();
     fs::create_dir(path.join("third")).unwrap();
@@ -119,8 +120,9 @@ fn a_pipe_in_the_place_of_a_chunk_is_an_error() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("run");
     recording(&path, ZarrStorage::Directory);
-    fs::remove_file(path.join("net/n/c/0")).unwrap();
-    assert_success(Command::new("mkfifo").arg(path.join("net/n/c/0")));
+    let chunk = chunks::place(&path, "net/n/c/0").file;
+    fs::remove_file(&chunk).unwrap();
+    assert_success(Command::new("mkfifo").arg(&chunk));
     let recorder = open(&path, ZarrStorage::Directory, OpenMode::Read).unwrap();
     let error = recorder
         .get_all("net/n")

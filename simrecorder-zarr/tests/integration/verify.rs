@@ -11,6 +11,8 @@ use simrecorder_core::{
 };
 use simrecorder_zarr::{ZarrDataStore, ZarrStorage};
 
+use crate::support::chunks;
+
 /// Series of all ways of encoding, in chunks of ten records, and values.
 fn write(path: &Path, storage: ZarrStorage) {
     let store = ZarrDataStore::options()
@@ -93,10 +95,10 @@ fn every_changed_byte_of_a_chunk_is_found() {
         ("log", "log/c/3", 30..40),
     ];
     for (key, chunk, records) in chunks {
-        let file = path.join(chunk);
+        let place = chunks::place(&path, chunk);
+        let (file, bytes) = (&place.file, place.range().unwrap());
         let view = store.series_view(&Key::new(key).unwrap()).unwrap();
-        let len = fs::metadata(&file).unwrap().len() as usize;
-        for at in 0..len {
+        for at in bytes.clone() {
             with_changed_byte(&file, at, || {
                 assert!(
                     view.check_records(records.clone()).is_err(),
@@ -104,7 +106,7 @@ fn every_changed_byte_of_a_chunk_is_found() {
                 );
             });
         }
-        for at in [0, len / 2, len - 1] {
+        for at in [bytes.start, (bytes.start + bytes.end) / 2, bytes.end - 1] {
             with_changed_byte(&file, at, || {
                 let report = verify(&store).unwrap();
                 let damage = only_damage(&report);
@@ -123,10 +125,10 @@ fn changed_bytes_of_ragged_rows_are_found() {
     // The records behind a damaged chunk of ends begin where its last one ends, so they may not be
     // found either. All items are in one chunk.
     for (chunk, start, ends) in [("ends/c/1", 10, vec![20, 30]), ("values/c/0", 0, vec![45])] {
-        let file = path.join("spikes").join(chunk);
-        let len = fs::metadata(&file).unwrap().len() as usize;
-        for at in (0..len).step_by(1 + len / 100) {
-            with_changed_byte(&file, at, || {
+        let place = chunks::place(&path, &format!("spikes/{chunk}"));
+        let bytes = place.range().unwrap();
+        for at in bytes.clone().step_by(1 + bytes.len() / 100) {
+            with_changed_byte(&place.file, at, || {
                 let report = verify(&store).unwrap();
                 let (key, records) = only_damage(&report);
                 let records = records.unwrap();
@@ -146,7 +148,6 @@ fn chunks_that_were_deleted_are_found() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("run.zarr");
     write(&path, ZarrStorage::Directory);
-    let store = open(&path, ZarrStorage::Directory);
     let files = [
         ("v/Fast/c/2/0", "v/Fast", 20..30),
         ("log/c/0", "log", 0..10),
@@ -154,12 +155,14 @@ fn chunks_that_were_deleted_are_found() {
         ("spikes/values/c/0", "spikes", 0..45),
     ];
     for (chunk, key, records) in files {
-        let aside = folder.path().join("aside");
-        fs::rename(path.join(chunk), &aside).unwrap();
-        let report = verify(&store).unwrap();
+        let place = chunks::place(&path, chunk);
+        let bytes = place.read().unwrap();
+        place.remove();
+        let report = verify(&open(&path, ZarrStorage::Directory)).unwrap();
         assert_eq!(only_damage(&report), (key, Some(records)), "{chunk}");
-        fs::rename(&aside, path.join(chunk)).unwrap();
+        place.write(&bytes);
     }
+    let store = open(&path, ZarrStorage::Directory);
     assert!(verify(&store).unwrap().is_sound());
 }
 
@@ -168,7 +171,7 @@ fn damaged_metadata_and_values_are_found_and_the_rest_is_read() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("run.zarr");
     write(&path, ZarrStorage::Directory);
-    for (file, key) in [("v/Fast/zarr.json", "v/Fast"), ("seed/c/0", "seed")] {
+    for (file, key) in [("v/Fast/zarr.json", "v/Fast"), ("seed/c.0", "seed")] {
         with_changed_byte(&path.join(file), 0, || {
             let report = verify(&open(&path, ZarrStorage::Directory)).unwrap();
             let keys: Vec<_> = report.damaged().map(|it| it.key.as_str()).collect();
@@ -194,7 +197,7 @@ fn changed_bytes_of_chunks_in_lmdb_are_found() {
         ("v/Fast/c/1/0", "v/Fast", 10..20),
         ("v/Small/c/0/0", "v/Small", 0..10),
     ] {
-        let bytes = fs::read(plain.join(chunk)).unwrap();
+        let bytes = chunks::place(&plain, chunk).read().unwrap();
         // Pages that are no longer used may hold it too.
         let windows = content.windows(bytes.len()).enumerate();
         let places: Vec<_> = windows.filter(|(_, it)| *it == bytes).collect();
@@ -220,7 +223,7 @@ fn missing_chunks_of_other_software_are_no_damage() {
     let other = metadata.replace("\"clevel\":1", "\"clevel\":5");
     assert_ne!(metadata, other);
     fs::write(&file, other).unwrap();
-    fs::remove_file(path.join("v/Fast/c/2/0")).unwrap();
+    chunks::place(&path, "v/Fast/c/2/0").remove();
     let report = verify(&open(&path, ZarrStorage::Directory)).unwrap();
     assert!(report.is_sound(), "{report}");
 }

@@ -7,6 +7,7 @@
     reason = "each test file uses a part of it, and helpers of tests may panic"
 )]
 
+pub(crate) mod chunks;
 pub(crate) mod lmdb;
 
 use std::process::Command;
