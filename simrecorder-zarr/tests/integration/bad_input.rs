@@ -216,7 +216,23 @@ fn metadata_that_contradicts_the_data_is_an_error_and_never_a_panic() {
         let entries = Entries(path.clone(), storage);
         let sound = String::from_utf8(entries.get("net/n/zarr.json")).unwrap();
         let compact: serde_json::Value = serde_json::from_str(&sound).unwrap();
-        for (pointer, value) in [
+        let inner = |field: &str| format!("/codecs/0/configuration/{field}");
+        let of_shards = [
+            (inner("chunk_shape"), serde_json::json!([0])),
+            (inner("chunk_shape"), serde_json::json!([7])),
+            (inner("chunk_shape"), serde_json::json!([u64::MAX])),
+            (inner("chunk_shape"), serde_json::json!([10, 10])),
+            (inner("codecs"), serde_json::json!([])),
+            (inner("codecs/1/name"), serde_json::json!("zip")),
+            (
+                inner("codecs/1/configuration/typesize"),
+                serde_json::json!(300),
+            ),
+            (inner("index_location"), serde_json::json!("end")),
+            (inner("index_location"), serde_json::json!("middle")),
+            (inner("index_codecs"), serde_json::json!([])),
+        ];
+        let of_all = [
             ("/shape/0", serde_json::json!(u64::MAX)),
             ("/shape", serde_json::json!([1000, u64::MAX, u64::MAX])),
             ("/shape", serde_json::json!([])),
@@ -243,9 +259,16 @@ fn metadata_that_contradicts_the_data_is_an_error_and_never_a_panic() {
             ("/dimension_names", serde_json::json!(["a", "b"])),
             ("/attributes/simrecorder/kind", serde_json::json!("ragged")),
             ("/attributes/simrecorder/kind", serde_json::json!("sound")),
-        ] {
+        ];
+        let of_all = of_all.map(|(pointer, value)| (pointer.to_owned(), value));
+        for (pointer, value) in of_all.into_iter().chain(of_shards) {
             let mut document = compact.clone();
-            *document.pointer_mut(pointer).unwrap() = value;
+            // An array without shards has other fields than one with them.
+            let Some(field) = document.pointer_mut(&pointer) else {
+                assert!(pointer.starts_with("/codecs/"));
+                continue;
+            };
+            *field = value;
             entries.set("net/n/zarr.json", document.to_string().as_bytes());
             let recorder = reader(&path, storage);
             // Whatever can be told from the metadata; else from the chunks.

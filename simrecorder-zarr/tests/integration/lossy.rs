@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests, too, may panic")]
 
+use std::fs;
 use std::path::Path;
 
 use serde_json::{Value as Json, json};

@@ -131,9 +131,14 @@ fn the_python_programs_of_the_documents_run() {
     };
     let record = |recorder: &Recorder| {
         let v = Schema::array::<f32>([3]).with_dimension_names(["time", "neuron"]);
+        let v = v.with_chunk_policy(ChunkPolicy::records(4));
         recorder.declare("net/v", v.with_units("mV")).unwrap();
         for i in 0..10_u8 {
             recorder.record("net/v", [f32::from(i); 3]).unwrap();
+            // So that a second commit adds to the shard.
+            if i == 3 {
+                recorder.flush().unwrap();
+            }
             recorder
                 .record("net/spikes", Ragged(vec![i; i as usize % 4]))
                 .unwrap();

@@ -6,6 +6,7 @@ Arguments: the folder, which `python_reads.rs` makes; the folder of the reposito
 import json
 import os
 import re
+import struct
 import sys
 from pathlib import Path
 
@@ -48,6 +49,16 @@ def main(folder, repository):
     [(first, rows, payload)] = names["frames"](tails["net/v"])
     assert (first, rows) == (8, 2)
     assert (numpy.frombuffer(payload, "f4") == numpy.repeat([8, 9], 3)).all()
+
+    # A shard whose index is in the journal: the chunks of 4 of the first 8 rows.
+    shard = entries["net/v/c.0.0"]
+    slots = json.loads(entries["net/v/zarr.json"])["chunk_grid"]["configuration"]["chunk_shape"][0] // 4
+    assert names["crc32c"](shard[: 16 * slots]) == shard[16 * slots : 16 * slots + 4]
+    places = list(struct.iter_unpack("<QQ", shard[: 16 * slots]))
+    assert set(places[2:]) == {(names["MISSING"], names["MISSING"])}
+    for offset, length in places[:2]:
+        chunk = shard[offset : offset + length]
+        assert names["crc32c"](chunk[:-4]) == chunk[-4:]
 
 
 main(*sys.argv[1:])
