@@ -30,7 +30,13 @@ pub(super) enum Stamp {
 
 /// The shards that were read in one state of the files.
 #[derive(Debug, Default)]
-pub(super) struct CachedShards(Mutex<(Option<Stamp>, HashMap<String, Arc<CachedShard>>)>);
+pub(super) struct CachedShards(Mutex<Cache>);
+
+#[derive(Debug, Default)]
+struct Cache {
+    stamp: Option<Stamp>,
+    shards: HashMap<String, Arc<CachedShard>>,
+}
 
 /// The same for a snapshot, which has a state.
 pub(super) struct ShardCache<'a> {
@@ -85,12 +91,9 @@ impl ShardCache<'_> {
     }
 
     fn cached(&self, key: &str) -> Option<Arc<CachedShard>> {
-        let cached = self.shards.0.lock();
-        let (stamp, shards) = &*cached;
-        shards
-            .get(key)
-            .filter(|_| *stamp == Some(self.stamp))
-            .cloned()
+        let cache = self.shards.0.lock();
+        let is_current = cache.stamp == Some(self.stamp);
+        cache.shards.get(key).filter(|_| is_current).cloned()
     }
 
     fn open(&self, paths: &Paths, key: &str) -> Result<Option<Arc<CachedShard>>> {
@@ -107,13 +110,12 @@ impl ShardCache<'_> {
             path,
             index: OnceLock::new(),
         });
-        let mut cached = self.shards.0.lock();
-        let (stamp, shards) = &mut *cached;
-        if *stamp != Some(self.stamp) || shards.len() >= MAX_OPEN {
-            shards.clear();
-            *stamp = Some(self.stamp);
+        let mut cache = self.shards.0.lock();
+        if cache.stamp != Some(self.stamp) || cache.shards.len() >= MAX_OPEN {
+            cache.shards.clear();
+            cache.stamp = Some(self.stamp);
         }
-        shards.insert(key.to_owned(), Arc::clone(&shard));
+        cache.shards.insert(key.to_owned(), Arc::clone(&shard));
         Ok(Some(shard))
     }
 }
@@ -155,6 +157,6 @@ impl CachedShards {
 
     /// Closes all shards.
     pub(super) fn clear(&self) {
-        self.0.lock().1.clear();
+        self.0.lock().shards.clear();
     }
 }

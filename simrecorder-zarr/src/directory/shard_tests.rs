@@ -220,7 +220,8 @@ fn a_damaged_shard_is_an_error_of_the_chunks_it_touches() {
         bytes
     };
     // What is left of the chunks 0 and 1.
-    let damages: [(&str, Vec<u8>, [Option<ErrorKind>; 2]); 8] = [
+    type Damage = (&'static str, Vec<u8>, [Option<ErrorKind>; 2]);
+    let damages: [Damage; 8] = [
         ("no file content", vec![], [Some(ErrorKind::Corrupt); 2]),
         (
             "a cut index",

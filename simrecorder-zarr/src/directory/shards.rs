@@ -105,7 +105,7 @@ struct Room {
     /// Before it, ranges that may be written to.
     free: Vec<Range<u64>>,
     /// Ranges that are free where no index names them when the journal is brought to the files.
-    left: Vec<Range<u64>>,
+    left: Vec<Extent>,
     /// Whether something was written after the last sync.
     unsynced: bool,
     /// Why it is not known what the file has.
@@ -181,7 +181,11 @@ impl Shards {
                 temporary,
                 end,
                 free: Vec::new(),
-                left: vec![index_len..end],
+                // All that no index names, whatever writer left it.
+                left: vec![Extent {
+                    offset: index_len,
+                    len: end - index_len,
+                }],
                 unsynced: true,
                 failed: None,
             }),
@@ -335,7 +339,6 @@ impl Shard {
     }
 
     fn leave(&self, left: &[Extent]) {
-        let left = left.iter().map(|extent| extent.offset..extent.end());
         self.room.lock().left.extend(left);
     }
 
@@ -368,7 +371,10 @@ impl Shard {
     fn free(&self, index: &ShardIndex, disk: &Disk) {
         let mut room = self.room.lock();
         let left: Vec<_> = std::mem::take(&mut room.left);
-        let gaps: Vec<_> = left.into_iter().flat_map(|left| index.gaps(left)).collect();
+        let gaps = left.into_iter();
+        let gaps: Vec<_> = gaps
+            .flat_map(|left| index.gaps(left.offset..left.end()))
+            .collect();
         if gaps.is_empty() {
             return;
         }

@@ -99,7 +99,7 @@ fn every_changed_byte_of_a_chunk_is_found() {
         let (file, bytes) = (&place.file, place.range().unwrap());
         let view = store.series_view(&Key::new(key).unwrap()).unwrap();
         for at in bytes.clone() {
-            with_changed_byte(&file, at, || {
+            with_changed_byte(file, at, || {
                 assert!(
                     view.check_records(records.clone()).is_err(),
                     "byte {at} of {chunk}"
@@ -107,7 +107,7 @@ fn every_changed_byte_of_a_chunk_is_found() {
             });
         }
         for at in [bytes.start, (bytes.start + bytes.end) / 2, bytes.end - 1] {
-            with_changed_byte(&file, at, || {
+            with_changed_byte(file, at, || {
                 let report = verify(&store).unwrap();
                 let damage = only_damage(&report);
                 assert_eq!(damage, (key, Some(records.clone())), "{chunk}: {report}");
