@@ -15,10 +15,15 @@
 //! key or erased a path above it. So a file is only written directly where the overlay is
 //! silent: nothing in the journal can hide or erase it, now or in a replay.
 //!
+//! A chunk of a series is mostly not a file: it is appended to a shard ([`shards`]), ahead of the
+//! commit if it is large. The commit syncs the shard, and the record says where the chunk is. If an
+//! erased path hides the shard, a checkpoint comes first.
+//!
 //! A *checkpoint* applies the overlay to the files in this order:
 //!
 //! 1. The metadata of the root becomes a new file, changed or not: the signal for readers.
-//! 2. Erased paths and erased entries are removed, then the others are written.
+//! 2. Erased paths and erased entries are removed, the indices of shards are brought up to date, then
+//!    the other entries are written.
 //! 3. Files and directories are synced, and the journal is replaced by one with the tails
 //!    alone, or removed if there are none. This switch is a single rename or removal.
 //!
@@ -52,6 +57,8 @@
 //!   overlay is the one it applies, which hides every file that it changes, or the one it
 //!   leaves, and then the files are complete. If it failed, later overlays hold what it applied,
 //!   and more.
+//! - Bytes of a shard that the index of a snapshot names change only after a checkpoint that began
+//!   later: it frees what no index names any more.
 //! - What a snapshot located in a journal stays readable after the switch, since the overlay
 //!   holds the file open.
 //!
