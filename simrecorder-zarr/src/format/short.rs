@@ -63,8 +63,12 @@ impl Document {
     }
 
     fn restore_shards(&mut self) {
-        let noted = self.reserved().and_then(|reserved| reserved.get(SHARD_SHAPE));
-        let lens = noted.and_then(Json::as_array).map(|shape| shape.iter().map(Json::as_u64));
+        let noted = self
+            .reserved()
+            .and_then(|reserved| reserved.get(SHARD_SHAPE));
+        let lens = noted
+            .and_then(Json::as_array)
+            .map(|shape| shape.iter().map(Json::as_u64));
         if let Some(shape) = lens.and_then(|lens| lens.collect::<Option<Vec<_>>>()) {
             self.set_noted(SHARD_SHAPE, None);
             self.set_flat_keys();

@@ -175,6 +175,10 @@ pub(crate) fn without_shards(mut document: Json) -> Json {
             document["chunk_grid"]["configuration"]["chunk_shape"] = inner["chunk_shape"].clone();
             document["codecs"] = inner["codecs"].clone();
         }
+        let own = document.pointer_mut("/attributes/simrecorder");
+        if let Some(own) = own.and_then(Json::as_object_mut) {
+            own.remove("shard_shape");
+        }
         document["chunk_key_encoding"] =
             serde_json::json!({"name": "default", "configuration": {"separator": "/"}});
     }
