@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 
 use clap::Parser;
-use simrecorder_bench::comparison::Standing;
+use simrecorder_bench::comparison::{Comparison, Standing};
 use simrecorder_bench::long_run::{self, LongRun};
 use simrecorder_bench::python::Python;
 use simrecorder_bench::report::{Report, tagged};
@@ -40,6 +40,9 @@ struct Arguments {
     /// Leave the Python peers out.
     #[arg(long)]
     no_python: bool,
+    /// Only the first candidate of each work, and those whose names contain this.
+    #[arg(long)]
+    only: Option<String>,
     /// A folder for `compare.md`, `compare.jsonl` and plots.
     #[arg(long)]
     output: Option<PathBuf>,
@@ -91,7 +94,7 @@ fn main() -> Result<ExitCode> {
     if let Some(index) = arguments.candidate {
         let work = WORKLOADS.iter().find(|work| is_wanted(work.0));
         let make = work.ok_or("no such work")?.1;
-        make(&setting)?.run_only(index)?;
+        made(make(&setting)?, &arguments).run_only(index)?;
         return Ok(ExitCode::SUCCESS);
     }
     if let Some(index) = arguments.seed_row {
@@ -152,7 +155,7 @@ fn compare(
     (name, make): &Workload,
     report: &mut Report,
 ) -> Result<()> {
-    let comparison = make(setting)?;
+    let comparison = made(make(setting)?, arguments);
     let (title, unit) = (comparison.title.clone(), comparison.unit);
     let (bytes, on_disk) = (comparison.bytes, comparison.on_disk);
     let mut standings = comparison.run(arguments.rounds)?;
@@ -162,6 +165,17 @@ fn compare(
     report.add_standings(name, &title, unit, bytes, &standings)
 }
 
+/// A comparison of the candidates that are wanted.
+fn made(mut comparison: Comparison, arguments: &Arguments) -> Comparison {
+    if let Some(only) = &arguments.only {
+        let mut is_first = true;
+        comparison
+            .candidates
+            .retain(|it| std::mem::take(&mut is_first) || it.name().contains(&**only));
+    }
+    comparison
+}
+
 /// Runs each candidate once more, in a process that is watched.
 fn count_syncs(arguments: &Arguments, work: &str, standings: &mut [Standing]) -> Result<()> {
     for (index, standing) in standings.iter_mut().enumerate() {
@@ -169,6 +183,9 @@ fn count_syncs(arguments: &Arguments, work: &str, standings: &mut [Standing]) ->
         command.args([work, "--candidate", &index.to_string()]);
         if arguments.no_python {
             command.arg("--no-python");
+        }
+        if let Some(only) = &arguments.only {
+            command.args(["--only", only]);
         }
         standing.syncs = Some(disk::syncs(&command)?);
     }
