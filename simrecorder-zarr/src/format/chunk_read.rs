@@ -106,21 +106,21 @@ impl Chunk<'_> {
         encoded: &mut Vec<u8>,
     ) -> Result<Option<()>> {
         let len = self.format.len_without_checksum(entry.len());
-        let mut loader = FrameLoader::new(entry, len, encoded)?;
+        let overlaps = self.overlaps();
+        let is_all = self.is_all(&overlaps);
+        let mut loader = FrameLoader::new(entry, len, is_all, encoded)?;
         let Some(header) = loader.header else {
             return Ok(None);
         };
         if header.decoded_len != self.layout().chunk_bytes() {
             return Ok(None);
         }
-        let overlaps = self.overlaps();
-        let is_all = self.is_all(&overlaps);
         if let Some(Run { start, target, len }) = run_of(&overlaps, self.layout().element_size())
             && let Some(out) = out.get_mut(target..target + len)
         {
             let blocks = start / header.block_len..(start + len).div_ceil(header.block_len);
             let frame = match is_all {
-                true => self.format.checked(loader.load_all()?)?,
+                true => self.format.checked(loader.all())?,
                 false => loader.load(&[blocks])?,
             };
             return Ok(match len == header.decoded_len {
@@ -131,7 +131,7 @@ impl Chunk<'_> {
 
         let touched = self.touched(&overlaps, header.block_len);
         let frame = match is_all {
-            true => self.format.checked(loader.load_all()?)?,
+            true => self.format.checked(loader.all())?,
             false => loader.load(&touched)?,
         };
         with_scratch(header.decoded_len, |decoded| {
@@ -279,12 +279,22 @@ struct FrameLoader<'a> {
 const FIRST_BYTES: usize = 4096;
 
 impl<'a> FrameLoader<'a> {
-    fn new(entry: &'a Entry<'a>, len: usize, buffer: &'a mut Vec<u8>) -> Result<Self> {
+    /// Loads all of an entry, or what tells where the blocks of its frame are.
+    fn new(
+        entry: &'a Entry<'a>,
+        len: usize,
+        is_all: bool,
+        buffer: &'a mut Vec<u8>,
+    ) -> Result<Self> {
         let first = match entry {
             Entry::Mapped(bytes) => *bytes,
             Entry::Memory(bytes) => bytes,
             Entry::File(file) => {
-                let first = &mut room(buffer, len)?[..len.min(FIRST_BYTES)];
+                let first = match is_all {
+                    true => entry.len(),
+                    false => len.min(FIRST_BYTES),
+                };
+                let first = &mut room(buffer, entry.len())?[..first];
                 file.read_at(0, first)?;
                 first
             }
@@ -298,9 +308,13 @@ impl<'a> FrameLoader<'a> {
         })
     }
 
-    /// All of the entry, what follows the frame included.
-    fn load_all(&mut self) -> Result<&[u8]> {
-        self.entry.read(self.buffer)
+    /// All of the entry, what follows the frame included, if it was loaded.
+    fn all(&self) -> &[u8] {
+        match self.entry {
+            Entry::Mapped(bytes) => bytes,
+            Entry::Memory(bytes) => bytes,
+            Entry::File(file) => &self.buffer[..file.len],
+        }
     }
 
     /// The frame, of which other blocks than those asked for may hold anything.

@@ -9,9 +9,10 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::io;
-use std::os::unix::fs::{FileExt, MetadataExt};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use simrecorder_core::backend::random_number;
 use simrecorder_core::backend::sync::Mutex;
@@ -204,13 +205,15 @@ pub(super) fn open(folder: &Path, mark: ChunkMark, number: u32, write: bool) -> 
 #[derive(Debug)]
 pub(super) struct ChunkFiles {
     folder: PathBuf,
-    open: Mutex<BTreeMap<u32, OpenFile>>,
+    open: Mutex<BTreeMap<u32, Arc<OpenFile>>>,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 struct OpenFile {
     file: Arc<File>,
     path: Arc<Path>,
+    /// It was at least so long.
+    len: AtomicU64,
 }
 
 impl ChunkFiles {
@@ -223,56 +226,55 @@ impl ChunkFiles {
 
     /// The bytes of an extent, of which nothing is read yet.
     pub(super) fn entry(&self, mark: ChunkMark, extent: Extent) -> Result<EntryFile> {
-        let number = extent.file;
-        let mut opened = self.open.lock().get(&number).cloned();
-        loop {
-            let is_fresh = opened.is_none();
-            let OpenFile { file, path } = match opened {
-                Some(opened) => opened,
-                None => self.open(mark, number)?,
-            };
-            let metadata = file.metadata();
-            let metadata = metadata.map_err(|error| Error::io("read", &path, error))?;
-            // A file that was deleted may have a successor with its number.
-            if metadata.nlink() == 0 && !is_fresh {
-                self.open.lock().remove(&number);
-                opened = None;
-                continue;
-            }
-            let end = extent.offset.checked_add(extent.len);
-            let len = usize::try_from(extent.len).ok();
-            return match len.filter(|_| end.is_some_and(|end| end <= metadata.len())) {
-                Some(len) => Ok(EntryFile {
-                    file,
-                    offset: extent.offset,
-                    len,
-                    path,
-                }),
-                None => Err(too_short(&path)),
-            };
+        let opened = self.open.lock().get(&extent.file).cloned();
+        let opened = opened.map_or_else(|| self.open(mark, extent.file), Ok)?;
+        let end = extent.offset.checked_add(extent.len);
+        match (end, usize::try_from(extent.len)) {
+            (Some(end), Ok(len)) if opened.has(end)? => Ok(EntryFile {
+                file: Arc::clone(&opened.file),
+                offset: extent.offset,
+                len,
+                path: Arc::clone(&opened.path),
+            }),
+            _ => Err(too_short(&opened.path)),
         }
     }
 
-    fn open(&self, mark: ChunkMark, number: u32) -> Result<OpenFile> {
+    fn open(&self, mark: ChunkMark, number: u32) -> Result<Arc<OpenFile>> {
+        let path = path_of(&self.folder, number);
         let file = open(&self.folder, mark, number, false).map_err(|error| {
             if error.kind() != ErrorKind::NotFound {
                 return error.with_operation("read");
             }
-            let path = path_of(&self.folder, number);
-            let message = "the chunk file is missing";
-            let missing = Error::new(ErrorKind::Corrupt, "read", message);
+            let missing = Error::new(ErrorKind::Corrupt, "read", "the chunk file is missing");
             missing.with_key(path.display().to_string())
         })?;
-        let opened = OpenFile {
+        let opened = Arc::new(OpenFile {
             file: Arc::new(file),
-            path: path_of(&self.folder, number).into(),
-        };
+            path: path.into(),
+            len: AtomicU64::new(0),
+        });
         let mut open = self.open.lock();
         if open.len() >= MAX_OPEN {
             open.pop_first();
         }
-        open.insert(number, opened.clone());
+        open.insert(number, Arc::clone(&opened));
         Ok(opened)
+    }
+}
+
+impl OpenFile {
+    /// Whether the file is so long; what is cut off later is noticed while it is read.
+    fn has(&self, end: u64) -> Result<bool> {
+        if end <= self.len.load(Ordering::Relaxed) {
+            return Ok(true);
+        }
+        let metadata = self.file.metadata();
+        let len = metadata
+            .map_err(|error| Error::io("read", &self.path, error))?
+            .len();
+        self.len.store(len, Ordering::Relaxed);
+        Ok(end <= len)
     }
 }
 

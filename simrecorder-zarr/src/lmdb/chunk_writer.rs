@@ -112,12 +112,15 @@ impl ChunkWriter {
         };
         used.sort_unstable();
         let mut state = State::default();
-        for number in chunk_files::numbers(folder).map_err(failed(folder))? {
-            state.next = state.next.max(number.saturating_add(1));
+        let numbers = chunk_files::numbers(folder).map_err(failed(folder))?;
+        state.next = numbers.last().map_or(0, |last| last.saturating_add(1));
+        for &number in &numbers {
             let path = chunk_files::path_of(folder, number);
             let first = used.partition_point(|extent| extent.file < number);
             let after = used.partition_point(|extent| extent.file <= number);
-            if first == after {
+            // The last file stays, so that no number is given twice: readers keep files open.
+            let is_last = numbers.last() == Some(&number);
+            if first == after && !is_last {
                 fs::remove_file(&path).map_err(failed(&path))?;
                 continue;
             }
@@ -129,17 +132,10 @@ impl ChunkWriter {
             };
             let len = file.metadata().map_err(failed(&path))?.len();
             let mut chunk_file = ChunkFile::new(file, &used[first..after]);
-            if chunk_file.end < len {
-                let cut = chunk_file.file.set_len(chunk_file.end);
-                cut.map_err(failed(&path))?;
-            }
-            chunk_file.grows = chunk_file.end <= len;
+            state.reuses |= !give_back(&chunk_file.file, chunk_file.end, len);
+            chunk_file.grows = is_last && chunk_file.end <= len;
             state.files.insert(number, chunk_file);
         }
-        // One file grows, the last that can.
-        let mut growing = state.files.values_mut().rev().filter(|file| file.grows);
-        growing.next();
-        growing.for_each(|file| file.grows = false);
         for file in state.files.values() {
             for (&start, &end) in &file.free {
                 state.reuses |= !give_back(&file.file, start, end);
