@@ -17,7 +17,7 @@ use simrecorder_core::{Error, ErrorKind, Result};
 use crate::directory::ShardChunk;
 use crate::format::recording_id::RecordingId;
 use crate::format::shards::Slot;
-use crate::lmdb::NewExtent;
+use crate::lmdb::{MappedBytes, NewExtent};
 
 /// Where a chunk is: an entry, or one of the chunks in an entry that is a shard.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -169,6 +169,8 @@ pub(crate) trait Snapshot {
 #[derive(Debug)]
 pub(crate) enum Entry<'a> {
     Mapped(&'a [u8]),
+    /// A part of a file that is mapped.
+    MappedFile(MappedBytes),
     Memory(Bytes),
     File(EntryFile),
 }
@@ -201,48 +203,48 @@ impl EntryFile {
 impl Entry<'_> {
     pub(crate) fn len(&self) -> usize {
         match self {
-            Self::Mapped(bytes) => bytes.len(),
-            Self::Memory(bytes) => bytes.len(),
             Self::File(file) => file.len,
+            _ => self.in_memory().map_or(0, <[u8]>::len),
+        }
+    }
+
+    /// All bytes, but for those that are to be read from a file.
+    pub(crate) fn in_memory(&self) -> Option<&[u8]> {
+        match self {
+            Self::Mapped(bytes) => Some(bytes),
+            Self::MappedFile(bytes) => Some(bytes),
+            Self::Memory(bytes) => Some(bytes),
+            Self::File(_) => None,
         }
     }
 
     /// All bytes; those of a file are read into `buffer`.
     pub(crate) fn read<'b>(&'b self, buffer: &'b mut Vec<u8>) -> Result<&'b [u8]> {
-        match self {
-            Self::Mapped(bytes) => Ok(bytes),
-            Self::Memory(bytes) => Ok(bytes),
-            Self::File(file) => {
-                let bytes = room(buffer, file.len)?;
-                file.read_at(0, bytes)?;
-                Ok(bytes)
-            }
+        if let Self::File(file) = self {
+            let bytes = room(buffer, file.len)?;
+            file.read_at(0, bytes)?;
+            return Ok(bytes);
         }
+        Ok(self.in_memory().unwrap_or_default())
     }
 
     /// A part of the bytes, which lies within them.
     pub(crate) fn part(&self, range: Range<usize>) -> Result<Bytes> {
+        let mut part = Vec::new();
         match self {
-            Self::Mapped(bytes) => Ok(Bytes::copy_from_slice(&bytes[range])),
-            Self::Memory(bytes) => Ok(bytes.slice(range)),
             Self::File(file) => {
-                let mut bytes = Vec::new();
-                file.read_at(range.start, room(&mut bytes, range.len())?)?;
-                bytes.truncate(range.len());
-                Ok(bytes.into())
+                let len = range.len();
+                file.read_at(range.start, room(&mut part, len)?)?;
             }
+            _ => part.extend_from_slice(&self.in_memory().unwrap_or_default()[range]),
         }
+        Ok(part.into())
     }
 
     pub(crate) fn into_bytes(self) -> Result<Bytes> {
         match self {
-            Self::Mapped(bytes) => Ok(Bytes::copy_from_slice(bytes)),
             Self::Memory(bytes) => Ok(bytes),
-            Self::File(_) => {
-                let mut bytes = Vec::new();
-                self.read(&mut bytes)?;
-                Ok(bytes.into())
-            }
+            other => other.part(0..other.len()),
         }
     }
 }

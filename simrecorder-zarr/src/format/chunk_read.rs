@@ -287,8 +287,6 @@ impl<'a> FrameLoader<'a> {
         buffer: &'a mut Vec<u8>,
     ) -> Result<Self> {
         let first = match entry {
-            Entry::Mapped(bytes) => *bytes,
-            Entry::Memory(bytes) => bytes,
             Entry::File(file) => {
                 let first = match is_all {
                     true => entry.len(),
@@ -298,6 +296,7 @@ impl<'a> FrameLoader<'a> {
                 file.read_at(0, first)?;
                 first
             }
+            _ => entry.in_memory().unwrap_or_default(),
         };
         let header = Header::parse(first, len);
         Ok(Self {
@@ -310,20 +309,18 @@ impl<'a> FrameLoader<'a> {
 
     /// All of the entry, what follows the frame included, if it was loaded.
     fn all(&self) -> &[u8] {
-        match self.entry {
-            Entry::Mapped(bytes) => bytes,
-            Entry::Memory(bytes) => bytes,
-            Entry::File(file) => &self.buffer[..file.len],
+        match self.entry.in_memory() {
+            Some(bytes) => bytes,
+            None => &self.buffer[..self.entry.len()],
         }
     }
 
     /// The frame, of which other blocks than those asked for may hold anything.
     fn load(&mut self, touched: &[Range<usize>]) -> Result<&[u8]> {
         let (file, header) = match (self.entry, self.header) {
-            (Entry::Mapped(bytes), _) => return Ok(&bytes[..self.len]),
-            (Entry::Memory(bytes), _) => return Ok(&bytes[..self.len]),
             (Entry::File(file), Some(header)) => (file, header),
             (Entry::File(_), None) => return Err(damaged()),
+            (entry, _) => return Ok(&entry.in_memory().unwrap_or_default()[..self.len]),
         };
         let frame = room(self.buffer, self.len)?;
         let starts = header.starts();

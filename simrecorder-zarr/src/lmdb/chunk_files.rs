@@ -9,16 +9,17 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::io;
+use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use simrecorder_core::backend::random_number;
 use simrecorder_core::backend::sync::Mutex;
 use simrecorder_core::{Error, ErrorKind, Result};
 
-use crate::storage::EntryFile;
+use super::file_map::{FileMap, MappedBytes};
+use crate::storage::{Entry, EntryFile};
 
 const MAGIC: [u8; 8] = *b"\x89SRC\r\n\x1a\n";
 const VERSION: u32 = 1;
@@ -212,8 +213,8 @@ pub(super) struct ChunkFiles {
 struct OpenFile {
     file: Arc<File>,
     path: Arc<Path>,
-    /// It was at least so long.
-    len: AtomicU64,
+    /// `None` until it is needed, or if the system refuses.
+    map: Mutex<Option<Arc<FileMap>>>,
 }
 
 impl ChunkFiles {
@@ -224,20 +225,33 @@ impl ChunkFiles {
         }
     }
 
-    /// The bytes of an extent, of which nothing is read yet.
-    pub(super) fn entry(&self, mark: ChunkMark, extent: Extent) -> Result<EntryFile> {
+    /// The bytes of an extent, of which nothing is read yet. They are in memory if they stay as they are.
+    pub(super) fn entry(
+        &self,
+        mark: ChunkMark,
+        extent: Extent,
+        stays: bool,
+    ) -> Result<Entry<'static>> {
         let opened = self.open.lock().get(&extent.file).cloned();
         let opened = opened.map_or_else(|| self.open(mark, extent.file), Ok)?;
+        let metadata = opened.file.metadata();
+        let file_len = metadata
+            .map_err(|error| Error::io("read", &opened.path, error))?
+            .len();
         let end = extent.offset.checked_add(extent.len);
-        match (end, usize::try_from(extent.len)) {
-            (Some(end), Ok(len)) if opened.has(end)? => Ok(EntryFile {
-                file: Arc::clone(&opened.file),
-                offset: extent.offset,
-                len,
-                path: Arc::clone(&opened.path),
-            }),
-            _ => Err(too_short(&opened.path)),
+        let end = end.filter(|end| *end <= file_len);
+        let range = end
+            .and_then(|end| Some(usize::try_from(extent.offset).ok()?..usize::try_from(end).ok()?));
+        let range = range.ok_or_else(|| too_short(&opened.path))?;
+        if stays && let Some(bytes) = opened.map(range.clone(), file_len) {
+            return Ok(Entry::MappedFile(bytes));
         }
+        Ok(Entry::File(EntryFile {
+            file: Arc::clone(&opened.file),
+            offset: extent.offset,
+            len: range.len(),
+            path: Arc::clone(&opened.path),
+        }))
     }
 
     fn open(&self, mark: ChunkMark, number: u32) -> Result<Arc<OpenFile>> {
@@ -252,7 +266,7 @@ impl ChunkFiles {
         let opened = Arc::new(OpenFile {
             file: Arc::new(file),
             path: path.into(),
-            len: AtomicU64::new(0),
+            map: Mutex::default(),
         });
         let mut open = self.open.lock();
         if open.len() >= MAX_OPEN {
@@ -264,17 +278,17 @@ impl ChunkFiles {
 }
 
 impl OpenFile {
-    /// Whether the file is so long; what is cut off later is noticed while it is read.
-    fn has(&self, end: u64) -> Result<bool> {
-        if end <= self.len.load(Ordering::Relaxed) {
-            return Ok(true);
+    /// Bytes of the file, which is so long and in which they stay as they are; `None` if it cannot be mapped.
+    #[allow(unsafe_code, reason = "what is mapped must not change")]
+    fn map(&self, range: Range<usize>, file_len: u64) -> Option<MappedBytes> {
+        let mut map = self.map.lock();
+        if map.as_ref().is_none_or(|map| map.len() < file_len) {
+            *map = FileMap::new(&self.file, file_len).map(Arc::new);
         }
-        let metadata = self.file.metadata();
-        let len = metadata
-            .map_err(|error| Error::io("read", &self.path, error))?
-            .len();
-        self.len.store(len, Ordering::Relaxed);
-        Ok(end <= len)
+        // SAFETY: the file has these bytes, and no writer of this library changes or cuts off what an entry of
+        // a locked snapshot leads to. That nobody else does cannot be ensured: the documentation of
+        // `LmdbStorage` asks for it, as for the data file of LMDB.
+        unsafe { map.as_ref()?.bytes(range) }
     }
 }
 

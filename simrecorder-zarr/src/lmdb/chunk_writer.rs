@@ -1,6 +1,6 @@
 //! Writing chunk files: ahead of commits, by several threads.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
@@ -14,6 +14,7 @@ use simrecorder_core::backend::sync_directory;
 use simrecorder_core::{Durability, Error, ErrorKind, Result};
 
 use super::chunk_files::{self, ChunkMark, Extent, HEADER_BYTES};
+use super::reader_locks::LockedReaders;
 use crate::writeback;
 
 /// No file grows beyond this, so that files in which nothing is left can be deleted.
@@ -30,6 +31,7 @@ pub(super) struct ChunkWriter {
     mark: ChunkMark,
     durability: Durability,
     max_file_bytes: u64,
+    readers: LockedReaders,
     state: Mutex<State>,
     /// Signalled when nothing is being written.
     idle: Condvar,
@@ -44,6 +46,8 @@ struct State {
     unsynced: BTreeSet<u32>,
     /// Whether the folder may not have the names of all files on the disk.
     folder_unsynced: bool,
+    /// What is free when no snapshot before a transaction is read any more, the oldest first.
+    pending: VecDeque<(u64, Vec<Extent>)>,
     /// How many threads write.
     writing: usize,
     /// Whether the file system takes nothing back, so that what is free is used again.
@@ -99,12 +103,14 @@ impl std::fmt::Debug for NewExtent {
 
 impl ChunkWriter {
     /// Takes over the files of a recording, in which the entries of the database lead to `used`. All else in
-    /// them is what a killed writer left, and is given back.
+    /// them is what a killed writer left, and is given back, unless an older state is being read.
     pub(super) fn open(
         folder: &Path,
         mark: ChunkMark,
         durability: Durability,
         mut used: Vec<Extent>,
+        readers: LockedReaders,
+        is_read: bool,
     ) -> Result<Self> {
         let failed = |path: &Path| {
             let path = path.to_owned();
@@ -120,7 +126,7 @@ impl ChunkWriter {
             let after = used.partition_point(|extent| extent.file <= number);
             // The last file stays, so that no number is given twice: readers keep files open.
             let is_last = numbers.last() == Some(&number);
-            if first == after && !is_last {
+            if first == after && !is_last && !is_read {
                 fs::remove_file(&path).map_err(failed(&path))?;
                 continue;
             }
@@ -132,8 +138,15 @@ impl ChunkWriter {
             };
             let len = file.metadata().map_err(failed(&path))?.len();
             let mut chunk_file = ChunkFile::new(file, &used[first..after]);
-            state.reuses |= !give_back(&chunk_file.file, chunk_file.end, len);
             chunk_file.grows = is_last && chunk_file.end <= len;
+            match is_read {
+                // The next writer frees it.
+                true => {
+                    chunk_file.free.clear();
+                    chunk_file.end = chunk_file.end.max(len);
+                }
+                false => state.reuses |= !give_back(&chunk_file.file, chunk_file.end, len),
+            }
             state.files.insert(number, chunk_file);
         }
         for file in state.files.values() {
@@ -146,6 +159,7 @@ impl ChunkWriter {
             mark,
             durability,
             max_file_bytes: MAX_FILE_BYTES,
+            readers,
             state: Mutex::new(state),
             idle: Condvar::new(),
         })
@@ -248,8 +262,29 @@ impl ChunkWriter {
         sync().inspect_err(|error| self.state.lock().broken = Some(error.clone()))
     }
 
-    /// Frees extents that no entry leads to any more.
-    pub(super) fn free(&self, extents: impl IntoIterator<Item = Extent>) {
+    /// Frees extents to which no entry leads after a transaction, when nobody reads an older state.
+    pub(super) fn free_after(&self, transaction: u64, extents: Vec<Extent>) {
+        let mut state = self.state.lock();
+        if !extents.is_empty() {
+            state.pending.push_back((transaction, extents));
+        }
+        self.free_pending(&mut state);
+    }
+
+    fn free_pending(&self, state: &mut State) {
+        while let Some((transaction, extents)) = state.pending.pop_front() {
+            if self.readers.are_before(transaction) {
+                state.pending.push_front((transaction, extents));
+                return;
+            }
+            for extent in extents {
+                state.free(&self.folder, extent);
+            }
+        }
+    }
+
+    /// Frees extents that no entry has led to.
+    fn free(&self, extents: impl IntoIterator<Item = Extent>) {
         let mut state = self.state.lock();
         // Another writer may have the recording by now.
         if !state.closed {
@@ -276,6 +311,9 @@ impl ChunkWriter {
     /// Ends writing, when the threads that write are done.
     pub(super) fn close(&self) {
         let mut state = self.state.lock();
+        if !state.closed {
+            self.free_pending(&mut state);
+        }
         state.closed = true;
         while state.writing > 0 {
             self.idle.wait(&mut state);
@@ -398,7 +436,8 @@ mod tests {
     use super::*;
 
     fn open(folder: &Path, mark: ChunkMark, used: Vec<Extent>) -> ChunkWriter {
-        ChunkWriter::open(folder, mark, Durability::Process, used).unwrap()
+        let readers = LockedReaders::open(folder).unwrap();
+        ChunkWriter::open(folder, mark, Durability::Process, used, readers, false).unwrap()
     }
 
     fn read(folder: &Path, extent: Extent) -> Vec<u8> {

@@ -5,7 +5,7 @@
 //! the part as a big-endian u32. A tail is the concatenation of its parts. `\0c` says that the
 //! recording has [chunk files](super::chunk_files).
 
-use std::cell::RefCell;
+use std::cell::{OnceCell, RefCell};
 use std::ops::Bound;
 use std::path::Path;
 
@@ -16,6 +16,7 @@ use simrecorder_core::{Error, ErrorKind, Result};
 
 use super::chunk_files::{ChunkFiles, ChunkMark, Extent, Stored, extent_entry, inline_entry};
 use super::errors;
+use super::reader_locks::{ReaderLock, ReaderLocks};
 use crate::format::node_path::is_metadata;
 use crate::storage::{Change, Entry, Snapshot, WrittenAhead, no_shards};
 
@@ -416,7 +417,11 @@ pub(super) struct LmdbSnapshot<'a> {
     pub(super) files: &'a ChunkFiles,
     /// If the recording has chunk files.
     pub(super) mark: Option<ChunkMark>,
-    /// The keys and values of the entries in chunk files that were read.
+    /// Where readers lock what they read, if they can.
+    pub(super) locks: Option<&'a ReaderLocks>,
+    /// The lock of this snapshot, from the first entry in a chunk file on.
+    pub(super) lock: OnceCell<Option<ReaderLock<'a>>>,
+    /// Without a lock: the keys and values of the entries in chunk files that were read.
     pub(super) led_to_files: RefCell<Vec<EntryInFile>>,
 }
 
@@ -482,9 +487,27 @@ impl<'a> LmdbSnapshot<'a> {
             (Stored::Inline(bytes), _) => return Ok(Some(Entry::Mapped(bytes))),
             (Stored::Extent(_), None) => return Ok(None),
         };
-        let mut led_to_files = self.led_to_files.borrow_mut();
-        led_to_files.push((key.to_owned(), value.to_vec()));
-        self.files.entry(mark, extent).map(Entry::File).map(Some)
+        let stays = self.is_locked();
+        if !stays {
+            let mut led_to_files = self.led_to_files.borrow_mut();
+            led_to_files.push((key.to_owned(), value.to_vec()));
+        }
+        self.files.entry(mark, extent, stays).map(Some)
+    }
+
+    /// Locks the snapshot. Returns whether all that it leads to stays as it is.
+    fn is_locked(&self) -> bool {
+        let lock = self.lock.get_or_init(|| {
+            let lock = self.locks?.lock(self.txn.id() as u64);
+            // Of a commit since, the writer may not have seen the lock.
+            lock.filter(|_| self.is_last())
+        });
+        lock.is_some()
+    }
+
+    /// Whether it shows the last commit.
+    pub(super) fn is_last(&self) -> bool {
+        self.env.info().last_txn_id == self.txn.id()
     }
 
     /// Whether all these entries are there, unchanged.

@@ -5,7 +5,7 @@
 //! write side by closing the environment and opening it anew. Resizing in place would be
 //! shorter, but when the system refuses the new map LMDB is left without any.
 
-use std::cell::RefCell;
+use std::cell::{OnceCell, RefCell};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -26,6 +26,7 @@ use super::errors;
 use super::folder::{self, FileId, ReadGuard};
 use super::handle::EnvHandle;
 use super::pages::{self, Depth};
+use super::reader_locks::ReaderLocks;
 use crate::storage::Change;
 
 /// The virtual memory that is reserved for the map at first. It costs nothing but addresses.
@@ -70,6 +71,8 @@ pub(super) struct Environment {
     /// The last page of the file when this process last looked for killed readers.
     last_page: AtomicUsize,
     chunk_files: ChunkFiles,
+    /// Where readers lock what they read in them, if that is possible.
+    reader_locks: OnceLock<Option<ReaderLocks>>,
     /// Whether the recording has chunk files, when that is known.
     mark: OnceLock<Option<ChunkMark>>,
 }
@@ -184,6 +187,7 @@ impl Environment {
             readable: AtomicBool::new(false),
             last_page: AtomicUsize::new(0),
             chunk_files: ChunkFiles::new(folder),
+            reader_locks: OnceLock::new(),
             mark: OnceLock::new(),
         });
         environments.insert(id, Arc::downgrade(&environment));
@@ -306,9 +310,10 @@ impl Environment {
             let mut in_doubt = Vec::new();
             let result = self.read_unchecked(|snapshot| {
                 let result = read(snapshot);
+                in_doubt = snapshot.led_to_files.take();
                 // A commit comes before what it freed is used again.
-                if snapshot.env.info().last_txn_id != snapshot.txn.id() {
-                    in_doubt = snapshot.led_to_files.take();
+                if !in_doubt.is_empty() && snapshot.is_last() {
+                    in_doubt.clear();
                 }
                 result
             });
@@ -321,6 +326,15 @@ impl Environment {
             "a writer replaced what was read in each of {READ_ATTEMPTS} attempts; try again"
         );
         Err(Error::new(ErrorKind::Io, "read", message).with_key(self.folder.display().to_string()))
+    }
+
+    fn reader_locks(&self) -> Option<&ReaderLocks> {
+        // The file is there before the mark of chunk files is.
+        self.mark.get()?.as_ref()?;
+        let locks = self
+            .reader_locks
+            .get_or_init(|| ReaderLocks::open(&self.folder));
+        locks.as_ref()
     }
 
     /// Whether the recording has chunk files, as a transaction shows it.
@@ -362,6 +376,8 @@ impl Environment {
                         path: &self.folder,
                         files: &self.chunk_files,
                         mark: self.mark(&txn, open.entries)?,
+                        locks: self.reader_locks(),
+                        lock: OnceCell::new(),
                         led_to_files: RefCell::default(),
                     });
                 }
@@ -390,8 +406,9 @@ impl Environment {
         }
     }
 
-    /// Applies checked changes in one transaction. Returns the extents that are free then.
-    pub(super) fn commit(&self, changes: &[Change]) -> Result<Vec<Extent>> {
+    /// Applies checked changes in one transaction. Returns its number, and the extents that no later snapshot
+    /// leads to.
+    pub(super) fn commit(&self, changes: &[Change]) -> Result<(u64, Vec<Extent>)> {
         let has_chunk_files = self.read_unchecked(|snapshot| Ok(snapshot.mark.is_some()))?;
         self.transact(entries::size_of_changes(changes), |txn, entries| {
             let mut writing = Writing {
@@ -401,7 +418,7 @@ impl Environment {
                 freed: Vec::new(),
             };
             writing.apply(changes)?;
-            Ok(writing.freed)
+            Ok((writing.txn.id() as u64, writing.freed))
         })
     }
 

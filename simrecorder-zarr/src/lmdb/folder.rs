@@ -12,6 +12,7 @@ use simrecorder_core::{Error, ErrorKind, Result};
 
 use super::chunk_files;
 use super::data_file::{self, DataFile};
+use super::reader_locks;
 
 pub(super) const DATA: &str = "data.mdb";
 pub(super) const LOCK: &str = "lock.mdb";
@@ -55,7 +56,7 @@ pub(super) fn look(operation: &'static str, path: &Path) -> Result<Folder> {
             .file_name()
             .to_string_lossy()
             .into_owned();
-        if name != WRITER && !name.starts_with(LOCK) {
+        if name != WRITER && name != reader_locks::NAME && !name.starts_with(LOCK) {
             return Ok(Folder::Foreign(name));
         }
     }

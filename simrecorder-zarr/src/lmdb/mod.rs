@@ -6,11 +6,13 @@ mod data_file;
 mod entries;
 mod environment;
 mod errors;
+mod file_map;
 mod folder;
 mod handle;
 mod pages;
 #[cfg(test)]
 mod process_tests;
+mod reader_locks;
 #[cfg(test)]
 mod tests;
 mod zarr;
@@ -32,7 +34,9 @@ pub(crate) use self::chunk_writer::NewExtent;
 use self::entries::LmdbSnapshot;
 pub(crate) use self::entries::MAX_KEY_BYTES;
 use self::environment::Environment;
+pub(crate) use self::file_map::MappedBytes;
 use self::folder::Folder;
+use self::reader_locks::LockedReaders;
 use crate::storage::{Change, Chunk, ChunkKey, Snapshot, Storage, WrittenAhead};
 
 /// The name, in what a root requires, of the feature that entries may lie in chunk files.
@@ -319,9 +323,9 @@ impl LmdbStorage {
         {
             chunks.sync()?;
         }
-        let freed = handle.environment.commit(changes)?;
+        let (transaction, freed) = handle.environment.commit(changes)?;
         if let Some(chunks) = &handle.chunks {
-            chunks.free(freed);
+            chunks.free_after(transaction, freed);
         }
         check_not_deleted(&handle.path, &[&writer.data, writer.lock.file()])
     }
@@ -435,6 +439,8 @@ fn open_for_writing(path: &Path, options: &LmdbOptions) -> Result<Handle> {
         })?;
     }
     let environment = Environment::attach(&canonical_path, true, options.map_size)?;
+    let locked = LockedReaders::open(&canonical_path);
+    let locked = locked.map_err(|error| Error::io("open", &canonical_path, error))?;
     if is_new {
         environment.mark_chunk_files()?;
         environment.sync("create")?;
@@ -446,12 +452,15 @@ fn open_for_writing(path: &Path, options: &LmdbOptions) -> Result<Handle> {
     let data = canonical_path.join(folder::DATA);
     let data = File::open(&data).map_err(|error| Error::io("open", &data, error))?;
     let used = environment.read(|snapshot| match snapshot.mark {
-        Some(mark) => Ok(Some((mark, snapshot.extents()?))),
+        Some(mark) => Ok(Some((mark, snapshot.txn.id() as u64, snapshot.extents()?))),
         None => Ok(None),
     })?;
     let durability = options.durability;
-    let chunks =
-        used.map(|(mark, used)| ChunkWriter::open(&canonical_path, mark, durability, used));
+    let chunks = used.map(|(mark, transaction, used)| {
+        // Of an older snapshot, a reader may read what no entry leads to now.
+        let is_read = locked.are_before(transaction);
+        ChunkWriter::open(&canonical_path, mark, durability, used, locked, is_read)
+    });
     Ok(Handle {
         path: path.to_owned(),
         environment,

@@ -3,8 +3,9 @@
 use simrecorder_core::OpenMode;
 use simrecorder_testkit::{Partner, role, this_test, wait_for_parent};
 
-use super::tests::{open, set};
+use super::tests::{get, open, set};
 use super::*;
+use crate::storage::Entry;
 
 #[test]
 fn killed_readers_do_not_make_the_file_grow() {
@@ -40,4 +41,83 @@ fn killed_readers_do_not_make_the_file_grow() {
     let length = std::fs::metadata(path.join("data.mdb")).unwrap().len();
     // A commit writes about six pages, all of which a killed reader would keep.
     assert!(length < 3 << 20, "the file has {length} bytes");
+}
+
+/// Bytes for a chunk file.
+fn chunk(byte: u8) -> Bytes {
+    vec![byte; 40_000].into()
+}
+
+/// Replaces the entry `v/c/0`.
+fn replace(storage: &LmdbStorage, byte: u8) {
+    let key = ChunkKey::from("v/c/0".to_owned());
+    let written = storage.write_ahead(&key, chunk(byte)).unwrap();
+    let change = Change::of_chunk(key, written, false);
+    storage.commit(vec![change]).unwrap();
+}
+
+/// What of the chunk files is not free.
+fn taken(storage: &LmdbStorage) -> u64 {
+    let chunks = storage.0.constants().chunks.as_ref().unwrap();
+    chunks
+        .used()
+        .iter()
+        .map(|(_, start, end)| end - start)
+        .sum()
+}
+
+#[test]
+fn what_a_snapshot_leads_to_stays_until_it_is_given_up() {
+    let folder = tempfile::tempdir().unwrap();
+    let writer = open(folder.path(), OpenMode::CreateNew);
+    replace(&writer, 1);
+    let reader = open(folder.path(), OpenMode::Read);
+    reader
+        .read(&mut |snapshot| {
+            let entry = snapshot.entry("v/c/0")?.unwrap();
+            assert!(matches!(entry, Entry::MappedFile(_)), "{entry:?}");
+            (2..6).for_each(|byte| replace(&writer, byte));
+            assert_eq!(entry.in_memory().unwrap(), chunk(1));
+            assert_eq!(taken(&writer), 5 * 40_000);
+            Ok(())
+        })
+        .unwrap();
+    replace(&writer, 6);
+    assert_eq!(taken(&writer), 40_000);
+    assert_eq!(get(&reader, "v/c/0").unwrap(), chunk(6));
+}
+
+#[test]
+fn a_killed_reader_does_not_keep_what_it_read() {
+    if let Some(path) = role() {
+        let reader = open(&path, OpenMode::Read);
+        let read = reader.read(&mut |snapshot| {
+            let entry = snapshot.entry("v/c/0")?.unwrap();
+            println!("ready");
+            loop {
+                assert_eq!(entry.in_memory().unwrap(), chunk(1));
+                std::thread::sleep(std::time::Duration::from_millis(1));
+            }
+        });
+        return read.unwrap();
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let writer = open(folder.path(), OpenMode::CreateNew);
+    replace(&writer, 1);
+    let name = "a_killed_reader_does_not_keep_what_it_read";
+    let mut reader = Partner::start(&mut this_test(name, folder.path()));
+    (2..6).for_each(|byte| replace(&writer, byte));
+    assert_eq!(taken(&writer), 5 * 40_000);
+    // A writer that comes meanwhile leaves it alone, too.
+    writer.close().unwrap();
+    drop(writer);
+    let writer = open(folder.path(), OpenMode::Append);
+    replace(&writer, 6);
+    assert!(reader.0.try_wait().unwrap().is_none());
+    reader.0.kill().unwrap();
+    reader.0.wait().unwrap();
+    replace(&writer, 7);
+    writer.close().unwrap();
+    drop(writer);
+    assert_eq!(taken(&open(folder.path(), OpenMode::Append)), 40_000);
 }

@@ -1,0 +1,88 @@
+//! Chunk files in memory, for reading.
+
+#![allow(unsafe_code, reason = "a map has no safe form")]
+
+use std::fs::File;
+use std::ops::{Deref, Range};
+use std::sync::Arc;
+
+use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
+
+/// Maps are multiples of this, so that a file that grows is not mapped anew each time.
+const MAP_UNIT: u64 = 64 << 20;
+
+/// A file in memory, from its beginning on.
+#[derive(Debug)]
+pub(crate) struct FileMap {
+    start: *const u8,
+    len: usize,
+}
+
+// SAFETY: the memory is only read, and belongs to no thread.
+unsafe impl Send for FileMap {}
+// SAFETY: as above.
+unsafe impl Sync for FileMap {}
+
+impl FileMap {
+    /// Maps a file with room for so many bytes; `None` if the system refuses.
+    pub(super) fn new(file: &File, len: u64) -> Option<Self> {
+        let len = usize::try_from(len.checked_next_multiple_of(MAP_UNIT)?).ok()?;
+        // SAFETY: the system chooses the place, so that nothing else is there. Bytes behind the end of the file
+        // are not read: see `bytes`.
+        let start = unsafe {
+            mmap(
+                std::ptr::null_mut(),
+                len,
+                ProtFlags::READ,
+                MapFlags::SHARED,
+                file,
+                0,
+            )
+        };
+        Some(Self {
+            start: start.ok()?.cast(),
+            len,
+        })
+    }
+
+    pub(super) fn len(&self) -> u64 {
+        self.len as u64
+    }
+
+    /// Bytes of a file that has them.
+    ///
+    /// # Safety
+    /// The range is within the file, and nobody changes or cuts off its bytes while the result lives.
+    pub(super) unsafe fn bytes(self: &Arc<Self>, range: Range<usize>) -> Option<MappedBytes> {
+        (range.start <= range.end && range.end <= self.len).then(|| MappedBytes {
+            map: Arc::clone(self),
+            range,
+        })
+    }
+}
+
+impl Drop for FileMap {
+    fn drop(&mut self) {
+        // SAFETY: this is the whole map, and nothing refers to it any more.
+        let _ = unsafe { munmap(self.start.cast_mut().cast(), self.len) };
+    }
+}
+
+/// Some bytes of a file in memory, which stay the same while this lives.
+#[derive(Debug)]
+pub(crate) struct MappedBytes {
+    map: Arc<FileMap>,
+    range: Range<usize>,
+}
+
+impl Deref for MappedBytes {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        // SAFETY: the range is within the map, which lives as long as this, and its bytes are there and stay
+        // as they are, as the caller of `FileMap::bytes` promised.
+        unsafe {
+            std::slice::from_raw_parts(self.map.start.add(self.range.start), self.range.len())
+        }
+    }
+}
