@@ -123,13 +123,14 @@ impl LmdbOptions {
 ///
 /// # What is on the disk
 ///
-/// The path is a folder with `data.mdb` and `lock.mdb`, the layout of every LMDB program, and
-/// `writer.lock`, which is locked by the process that writes. The unnamed database holds the
+/// The path is a folder with `data.mdb` and `lock.mdb`, the layout of every LMDB program,
+/// `writer.lock`, which is locked by the process that writes, `chunks.0`, `chunks.1`, …, which hold values
+/// of more than 2000 bytes, and `readers.lock`, in which those who read these are locked. The unnamed database holds the
 /// entries: the key is the Zarr store key in UTF-8, at most 511 bytes, the value is what is
-/// stored there. Keys that begin with a zero byte are private; they hold the unfinished chunks
+/// stored there, or where in which file that is. Keys that begin with a zero byte are private; they hold the unfinished chunks
 /// of recordings and show in no listing. A folder is copied or moved only while nobody has it
-/// open, and `data.mdb` must not be cut short or replaced meanwhile: LMDB maps it into memory,
-/// and reading beyond its end kills the process.
+/// open, and its files must not be cut short or replaced meanwhile: they are mapped into memory,
+/// and reading beyond their end kills the process.
 ///
 /// # Writers and readers
 ///
@@ -176,7 +177,7 @@ impl LmdbStorage {
     ///
     /// Creating makes missing parent folders too, and returns when the new recording would
     /// survive a power failure. An empty folder counts as none. [`OpenMode::Truncate`] deletes
-    /// the files of LMDB and nothing else, if `writer.lock` says that this type has written there;
+    /// these files and nothing else, if `writer.lock` says that this type has written there;
     /// readers in other processes keep what they have open.
     ///
     /// # Errors
