@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 
+use bytes::Bytes;
 use simrecorder_core::backend::columns::{ColumnSink, ColumnSource, Cut};
 use simrecorder_core::backend::errors::not_a_group;
 use simrecorder_core::{Attributes, Error, ErrorKind, Key, NodeKind, Result};
@@ -19,6 +20,8 @@ pub(crate) struct StorageChanges<'a> {
     documents: HashMap<String, Option<Document>>,
     /// The paths in `documents` that are to be written.
     written: BTreeSet<String>,
+    /// Tails that were read, by the path of their array.
+    tails: HashMap<String, Bytes>,
     changes: Vec<Change>,
 }
 
@@ -34,6 +37,7 @@ impl<'a> StorageChanges<'a> {
             storage,
             documents: HashMap::new(),
             written: BTreeSet::new(),
+            tails: HashMap::new(),
             changes: Vec::new(),
         }
     }
@@ -53,6 +57,19 @@ impl<'a> StorageChanges<'a> {
             .transpose()?;
         self.documents.insert(path.to_owned(), document.clone());
         Ok(document)
+    }
+
+    /// The same, to be changed and written.
+    fn take_document(&mut self, path: &str) -> Result<Option<Document>> {
+        match self.documents.remove(path) {
+            Some(document) => Ok(document),
+            None => self.document(path),
+        }
+    }
+
+    /// Remembers the tail of an array that was read.
+    pub(crate) fn insert_tail(&mut self, path: &str, tail: Vec<u8>) {
+        self.tails.insert(path.to_owned(), tail.into());
     }
 
     /// Remembers a document that was read.
@@ -187,18 +204,22 @@ impl<'a> ColumnSink for StorageChanges<'a> {
         Ok(OpenArray {
             storage: self.storage,
             column: column.clone(),
+            tail: self.tails.get(&*column.path).cloned(),
         })
     }
 
     fn set_stored(&mut self, to: &OpenArray<'a>, stored: u64, cut: Option<Cut>) -> Result<()> {
         let Column { path, .. } = to.column();
-        let Some(mut document) = self.document(path)? else {
+        let Some(mut document) = self.take_document(path)? else {
             let message = "the series is not there";
             return Err(Error::new(ErrorKind::NotFound, "commit", message));
         };
         document.set_rows(stored);
         let rows = document.short_rows();
-        document.set_short_rows(to.column().format.short_rows());
+        let short_rows = to.column().format.short_rows();
+        if short_rows != document.short_rows() {
+            document.set_short_rows(short_rows);
+        }
         self.erase_renamed(to, rows);
         if let Some(cut) = cut {
             document.add_cut(cut.len);

@@ -65,6 +65,8 @@ pub(crate) fn view_column(
 pub(crate) struct OpenArray<'a> {
     pub(crate) storage: &'a dyn Storage,
     pub(crate) column: Column,
+    /// The tail of the column, if it was read already.
+    pub(crate) tail: Option<Bytes>,
 }
 
 /// Texts that were never written are given in blocks of this many.
@@ -177,6 +179,11 @@ impl ColumnSource for OpenArray<'_> {
 
     fn read_tail(&self) -> Result<(u64, Rows)> {
         let Column { path, format, .. } = &self.column;
+        if let Some(tail) = &self.tail {
+            let first = self.column.stored;
+            let rows = read_frames(tail, first, format.layout().row_size())?;
+            return Ok((first, rows));
+        }
         let mut found = None;
         self.storage.read(&mut |snapshot| {
             let document = snapshot.get(&metadata_entry(path))?;
@@ -233,7 +240,12 @@ pub(crate) fn read_column<'a, T>(
     mut read: impl FnMut(&OpenArray<'a>) -> Result<(u64, T)>,
 ) -> Result<T> {
     let column = view.column.clone();
-    let (end, result) = read(&OpenArray { storage, column }).map_err(|error| {
+    let (end, result) = read(&OpenArray {
+        storage,
+        column,
+        tail: None,
+    })
+    .map_err(|error| {
         // Chunks that were cut off are missing, and the rows of another recording in the place of this
         // one may be of another form.
         match check_uncut(storage, view, view.column.len) {

@@ -43,7 +43,8 @@ impl Document {
 
     /// Sets the names that are written for the axes of an array.
     pub(crate) fn set_dimension_names(&mut self, names: &[String]) {
-        self.0.insert("dimension_names".to_owned(), json!(names));
+        self.fields_mut()
+            .insert("dimension_names".to_owned(), json!(names));
     }
 
     /// The names that the user gave to the axes of the node, for which `written` are written.
@@ -76,7 +77,7 @@ impl Document {
 
     /// The names that are written for the axes of an array.
     pub(crate) fn dimension_names(&self) -> Option<Vec<Option<String>>> {
-        let names = self.0.get("dimension_names")?.as_array()?;
+        let names = self.fields().get("dimension_names")?.as_array()?;
         Some(names_of(names))
     }
 }

@@ -1,5 +1,7 @@
 //! The metadata documents of groups and arrays: `zarr.json`.
 
+use std::sync::Arc;
+
 use serde_json::{Map, Value as Json, json};
 use simrecorder_core::{
     Attributes, Compression, DType, Error, ErrorBound, ErrorKind, Kind, NodeKind, Result,
@@ -26,9 +28,9 @@ const MAX_ERROR: &str = "max_error";
 /// The fields that say how one chunk is cut and encoded.
 const ENCODING: [&str; 4] = ["data_type", "chunk_grid", "codecs", "fill_value"];
 
-/// One `zarr.json`.
+/// One `zarr.json`. Clones share it until one of them is changed.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Document(pub(super) Map<String, Json>);
+pub(crate) struct Document(Arc<Map<String, Json>>);
 
 impl Document {
     /// Reads a document and checks what all documents have.
@@ -46,21 +48,29 @@ impl Document {
                 "zarr.json has a node_type that is neither group nor array",
             ));
         }
-        let document = Self(fields);
+        let document = Self(Arc::new(fields));
         document.check_version()?;
         Ok(document)
     }
 
+    pub(super) fn fields(&self) -> &Map<String, Json> {
+        &self.0
+    }
+
+    pub(super) fn fields_mut(&mut self) -> &mut Map<String, Json> {
+        Arc::make_mut(&mut self.0)
+    }
+
     pub(crate) fn to_bytes(&self) -> Vec<u8> {
-        serde_json::to_vec(&self.0).unwrap_or_default()
+        serde_json::to_vec(&*self.0).unwrap_or_default()
     }
 
     /// A group with attributes.
     pub(crate) fn group(attributes: &Attributes) -> Self {
-        let mut document = Self(Map::from_iter([
+        let mut document = Self(Arc::new(Map::from_iter([
             ("zarr_format".to_owned(), json!(3)),
             ("node_type".to_owned(), json!("group")),
-        ]));
+        ])));
         document.set_attributes(attributes);
         document
     }
@@ -79,7 +89,7 @@ impl Document {
     /// The id of the recording that has these bytes as the metadata of its root, as far as they
     /// are a JSON object: also in a version that this build does not read.
     pub(crate) fn recording_id_in(bytes: &[u8]) -> Option<Option<RecordingId>> {
-        let document = Self(serde_json::from_slice(bytes).ok()?);
+        let document = Self(Arc::new(serde_json::from_slice(bytes).ok()?));
         let id = document
             .reserved()
             .and_then(|reserved| reserved.get(ID)?.as_str());
@@ -129,8 +139,8 @@ impl Document {
             "dimension_names": dimension_names,
         });
         let mut document = match fields {
-            Json::Object(fields) => Self(fields),
-            _ => Self(Map::new()),
+            Json::Object(fields) => Self(Arc::new(fields)),
+            _ => Self(Arc::new(Map::new())),
         };
         if let Compression::Lossy(bound) = compression
             && dtype.is_some_and(DType::is_floating)
@@ -163,7 +173,7 @@ impl Document {
     }
 
     pub(crate) fn as_json(&self) -> Json {
-        Json::Object(self.0.clone())
+        Json::Object(Map::clone(&self.0))
     }
 
     /// What tells how chunks are laid out: the same text for the same layout.
@@ -179,7 +189,8 @@ impl Document {
             .filter(|(name, _)| !others.contains(&name.as_str()))
             .collect();
         let max_error = self.reserved().and_then(|reserved| reserved.get(MAX_ERROR));
-        json!([shape, fields, max_error, self.noted_chunk_shape()]).to_string()
+        let text = serde_json::to_string(&(shape, fields, max_error, self.noted_chunk_shape()));
+        text.unwrap_or_default()
     }
 
     /// What tells how one chunk that is full is cut and encoded, wherever it is kept.
@@ -196,7 +207,7 @@ impl Document {
 
     /// Takes over what [`encoding`](Self::encoding) gave of another array.
     pub(crate) fn set_encoding(&mut self, encoding: &Map<String, Json>) {
-        self.0.extend(encoding.clone());
+        self.fields_mut().extend(encoding.clone());
     }
 
     /// Whether a codec, or one within a shard, has a typesize that is 0 as an `i32`, by which
@@ -226,7 +237,11 @@ impl Document {
 
     /// Sets the length of the first axis.
     pub(crate) fn set_rows(&mut self, rows: u64) {
-        if let Some(first) = self.0.get_mut("shape").and_then(|shape| shape.get_mut(0)) {
+        if let Some(first) = self
+            .fields_mut()
+            .get_mut("shape")
+            .and_then(|shape| shape.get_mut(0))
+        {
             *first = json!(rows);
         }
     }
@@ -278,7 +293,8 @@ impl Document {
     /// Removes the copy of all metadata that other software may keep in the root: it would be
     /// out of date, and is read before what it is a copy of. Returns whether there was one.
     pub(crate) fn remove_consolidated(&mut self) -> bool {
-        self.0.remove("consolidated_metadata").is_some()
+        let is_there = self.0.contains_key("consolidated_metadata");
+        is_there && self.fields_mut().remove("consolidated_metadata").is_some()
     }
 
     fn all_attributes(&self) -> Option<&Map<String, Json>> {
@@ -296,7 +312,11 @@ impl Document {
         };
         reserved.insert(JSON.to_owned(), json!(true));
         self.set_reserved(Json::Object(reserved));
-        if let Some(attributes) = self.0.get_mut("attributes").and_then(Json::as_object_mut) {
+        if let Some(attributes) = self
+            .fields_mut()
+            .get_mut("attributes")
+            .and_then(Json::as_object_mut)
+        {
             attributes.insert(JSON.to_owned(), json!(text));
         }
     }
@@ -345,7 +365,7 @@ impl Document {
         if let Some(reserved) = reserved {
             attributes.insert(ATTRIBUTE.to_owned(), Json::Object(reserved));
         }
-        self.0
+        self.fields_mut()
             .insert("attributes".to_owned(), Json::Object(attributes));
     }
 
@@ -356,7 +376,10 @@ impl Document {
     }
 
     pub(super) fn set_reserved(&mut self, reserved: Json) {
-        let attributes = self.0.entry("attributes").or_insert_with(|| json!({}));
+        let attributes = self
+            .fields_mut()
+            .entry("attributes")
+            .or_insert_with(|| json!({}));
         if let Some(attributes) = attributes.as_object_mut() {
             attributes.insert(ATTRIBUTE.to_owned(), reserved);
         }

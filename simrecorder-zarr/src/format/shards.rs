@@ -192,7 +192,7 @@ impl Document {
     /// The array without its shards, as if each chunk were an entry, and how its chunks are divided
     /// among shards; `None` if it has none, or of another form than this library writes.
     pub(crate) fn without_shards(&self) -> Option<(Self, ShardGrid)> {
-        let [codec] = &self.0.get("codecs")?.as_array()?[..] else {
+        let [codec] = &self.fields().get("codecs")?.as_array()?[..] else {
             return None;
         };
         let fields = codec
@@ -208,13 +208,13 @@ impl Document {
         let shard_shape = std::mem::replace(shape, fields.get("chunk_shape")?.clone());
         let grid = ShardGrid::new(&lens(&shard_shape)?, &lens(shape)?)?;
         let codecs = fields.get("codecs")?.clone();
-        inner.0.insert("codecs".to_owned(), codecs);
+        inner.fields_mut().insert("codecs".to_owned(), codecs);
         Some((inner, grid))
     }
 
     /// Collects the chunks of an array in shards of a shape, unless it has shards already.
     pub(crate) fn add_shards(&mut self, shard_shape: &[u64]) {
-        let codecs = self.0.get("codecs").cloned().unwrap_or_default();
+        let codecs = self.fields().get("codecs").cloned().unwrap_or_default();
         if self.has_shards() {
             return;
         }
@@ -228,12 +228,12 @@ impl Document {
             "index_codecs": index_codecs(),
             "index_location": "start",
         }}]);
-        self.0.insert("codecs".to_owned(), sharding);
+        self.fields_mut().insert("codecs".to_owned(), sharding);
     }
 
     /// Whether an array has shards, of whatever form.
     pub(super) fn has_shards(&self) -> bool {
-        let codecs = self.0.get("codecs").and_then(Json::as_array);
+        let codecs = self.fields().get("codecs").and_then(Json::as_array);
         let mut names = codecs.into_iter().flatten().map(|codec| &codec["name"]);
         names.any(|name| name == CODEC)
     }
@@ -242,7 +242,7 @@ impl Document {
     pub(crate) fn shard_shape(&self, policy: &ChunkPolicy) -> Option<Vec<u64>> {
         let chunk_shape = lens(self.grid_shape()?)?;
         let shape = self.shape().ok()?;
-        let data_type = self.0.get("data_type").and_then(Json::as_str)?;
+        let data_type = self.fields().get("data_type").and_then(Json::as_str)?;
         let element_size = match data_type.parse::<DType>() {
             Ok(dtype) => dtype.size(),
             // A text has any length: a chunk counts as one of the usual size.
@@ -257,12 +257,14 @@ impl Document {
     /// Keeps all chunks of an array in one folder.
     pub(crate) fn set_flat_keys(&mut self) {
         let keys = json!({ "name": "default", "configuration": { "separator": "." } });
-        self.0.insert("chunk_key_encoding".to_owned(), keys);
+        self.fields_mut()
+            .insert("chunk_key_encoding".to_owned(), keys);
     }
 
     /// Names the only chunk of a short array otherwise than the shards that it will have.
     pub(super) fn set_short_keys(&mut self) {
-        self.0.insert("chunk_key_encoding".to_owned(), short_keys());
+        self.fields_mut()
+            .insert("chunk_key_encoding".to_owned(), short_keys());
     }
 }
 

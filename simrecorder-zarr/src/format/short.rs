@@ -86,12 +86,12 @@ impl Document {
     }
 
     pub(super) fn grid_shape(&self) -> Option<&Json> {
-        let grid = self.0.get("chunk_grid")?;
+        let grid = self.fields().get("chunk_grid")?;
         grid.get("configuration")?.get("chunk_shape")
     }
 
     pub(super) fn grid_shape_mut(&mut self) -> Option<&mut Json> {
-        let grid = self.0.get_mut("chunk_grid")?;
+        let grid = self.fields_mut().get_mut("chunk_grid")?;
         grid.get_mut("configuration")?.get_mut("chunk_shape")
     }
 }
