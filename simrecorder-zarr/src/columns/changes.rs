@@ -148,8 +148,9 @@ impl<'a> StorageChanges<'a> {
     /// All changes: the documents are the last.
     pub(crate) fn into_changes(mut self) -> Vec<Change> {
         for path in &self.written {
-            if let Some(Some(document)) = self.documents.get(path) {
-                self.changes.push(set_document(path, document));
+            // One by one, while they are in the cache of the processor.
+            if let Some(Some(document)) = self.documents.remove(path) {
+                self.changes.push(set_document(path, &document));
             }
         }
         self.changes

@@ -465,7 +465,7 @@ fn regular_chunk_shape(metadata: &ArrayMetadataV3) -> Result<ChunkShape> {
 #[derive(Debug)]
 pub(crate) struct FormatCache {
     keeps_shards: bool,
-    formats: Mutex<HashMap<String, Weak<ArrayFormat>>>,
+    formats: Mutex<HashMap<Vec<u8>, Weak<ArrayFormat>>>,
 }
 
 impl FormatCache {

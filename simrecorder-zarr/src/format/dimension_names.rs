@@ -14,7 +14,7 @@ impl Document {
     /// Notes which names the user gave to the axes of a marked node, for which `written` are written.
     pub(crate) fn mark_names(&mut self, given: Option<&[Option<String>]>, written: &[String]) {
         let is_value = self.node_kind() == NodeKind::Value;
-        let mut reserved = self.reserved().cloned().unwrap_or_default();
+        let mut reserved = self.take_reserved();
         reserved.remove(DEFAULT_NAMES);
         reserved.remove(GIVEN_NAMES);
         let is_written = |axis: usize| {

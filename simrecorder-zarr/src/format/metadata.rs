@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use serde::Serialize;
 use serde_json::{Map, Value as Json, json};
 use simrecorder_core::{
     Attributes, Compression, DType, Error, ErrorBound, ErrorKind, Kind, NodeKind, Result,
@@ -62,7 +63,9 @@ impl Document {
     }
 
     pub(crate) fn to_bytes(&self) -> Vec<u8> {
-        serde_json::to_vec(&*self.0).unwrap_or_default()
+        let mut bytes = text_of(&*self.0);
+        bytes.shrink_to_fit();
+        bytes
     }
 
     /// A group with attributes.
@@ -107,7 +110,7 @@ impl Document {
         if self.is_array() || self.all_attributes().is_some_and(taken) {
             return false;
         }
-        let mut reserved = self.reserved().cloned().unwrap_or_default();
+        let mut reserved = self.take_reserved();
         reserved.insert(ID.to_owned(), json!(id.as_str()));
         self.set_reserved(Json::Object(reserved));
         self.reserved()
@@ -177,7 +180,7 @@ impl Document {
     }
 
     /// What tells how chunks are laid out: the same text for the same layout.
-    pub(crate) fn format_text(&self) -> String {
+    pub(crate) fn format_text(&self) -> Vec<u8> {
         let shape = self
             .0
             .get("shape")
@@ -189,8 +192,7 @@ impl Document {
             .filter(|(name, _)| !others.contains(&name.as_str()))
             .collect();
         let max_error = self.reserved().and_then(|reserved| reserved.get(MAX_ERROR));
-        let text = serde_json::to_string(&(shape, fields, max_error, self.noted_chunk_shape()));
-        text.unwrap_or_default()
+        text_of(&(shape, fields, max_error, self.noted_chunk_shape()))
     }
 
     /// What tells how one chunk that is full is cut and encoded, wherever it is kept.
@@ -263,7 +265,7 @@ impl Document {
 
     /// Sets the number from which cuts are counted, and forgets those before.
     pub(crate) fn set_cut_base(&mut self, base: u64) {
-        let mut reserved = self.reserved().cloned().unwrap_or_default();
+        let mut reserved = self.take_reserved();
         reserved.insert(CUT_BASE.to_owned(), json!(base));
         reserved.remove("cuts");
         self.set_reserved(Json::Object(reserved));
@@ -283,9 +285,9 @@ impl Document {
 
     /// Notes a cut to the first `rows` rows.
     pub(crate) fn add_cut(&mut self, rows: u64) {
-        let mut reserved = self.reserved().cloned().unwrap_or_default();
         let mut cuts = self.cuts();
         cuts.push(rows);
+        let mut reserved = self.take_reserved();
         reserved.insert("cuts".to_owned(), json!(cuts));
         self.set_reserved(Json::Object(reserved));
     }
@@ -375,6 +377,15 @@ impl Document {
             .and_then(|attributes| attributes.get(ATTRIBUTE)?.as_object())
     }
 
+    /// The same, to be changed and set again.
+    pub(super) fn take_reserved(&mut self) -> Map<String, Json> {
+        let attributes = self.fields_mut().get_mut("attributes");
+        match attributes.and_then(|attributes| attributes.get_mut(ATTRIBUTE)) {
+            Some(Json::Object(reserved)) => std::mem::take(reserved),
+            _ => Map::new(),
+        }
+    }
+
     pub(super) fn set_reserved(&mut self, reserved: Json) {
         let attributes = self
             .fields_mut()
@@ -387,7 +398,7 @@ impl Document {
 
     /// Marks the node as a value or series of a kind.
     pub(crate) fn mark(&mut self, node: NodeKind, kind: Kind, has_fill_value: bool) {
-        let mut reserved = self.reserved().cloned().unwrap_or_default();
+        let mut reserved = self.take_reserved();
         reserved.insert("node".to_owned(), json!(node.as_str()));
         reserved.insert("kind".to_owned(), json!(kind.as_str()));
         if has_fill_value {
@@ -455,6 +466,17 @@ impl Document {
             Some(Some(features)) if features.iter().all(is_known) => Ok(()),
             Some(features) => unsupported(format!("requires {}", json!(features))),
         }
+    }
+}
+
+/// JSON without spaces.
+fn text_of(value: &impl Serialize) -> Vec<u8> {
+    // Most documents fit. An allocation of 1 KiB, for ten thousand documents, would cost more than all else:
+    // the allocator tidies up before each.
+    let mut text = Vec::with_capacity(1000);
+    match serde_json::to_writer(&mut text, value) {
+        Ok(()) => text,
+        Err(_) => Vec::new(),
     }
 }
 

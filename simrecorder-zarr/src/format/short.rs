@@ -77,7 +77,7 @@ impl Document {
     }
 
     fn set_noted(&mut self, name: &str, shape: Option<Json>) {
-        let mut reserved = self.reserved().cloned().unwrap_or_default();
+        let mut reserved = self.take_reserved();
         match shape {
             Some(shape) => reserved.insert(name.to_owned(), shape),
             None => reserved.remove(name),

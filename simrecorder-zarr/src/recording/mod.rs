@@ -25,7 +25,7 @@ use simrecorder_core::{
 
 use crate::columns::changes::set_document;
 use crate::columns::encoded::read_encoded;
-use crate::columns::reading::{self, OpenArray, Version, get};
+use crate::columns::reading::{self, OpenArray, Version};
 use crate::format::array_format::{ArrayFormat, FormatCache};
 use crate::format::metadata::Document;
 use crate::format::node_path::{metadata_entry, node_path, parent_of_part};
@@ -49,7 +49,12 @@ pub(crate) struct Recording {
 impl Recording {
     /// Checks the version of the recording; a new one gets its root group.
     pub(crate) fn check_root(&self) -> Result<()> {
-        let root = get(&*self.storage, &metadata_entry(""))?;
+        let (mut root, mut is_empty) = (None, false);
+        self.storage.read(&mut |snapshot| {
+            root = snapshot.get(&metadata_entry(""))?;
+            is_empty = root.is_none() && snapshot.children("")?.is_empty();
+            Ok(())
+        })?;
         let root = root.map(|bytes| Document::parse(&bytes)).transpose()?;
         if root.as_ref().is_some_and(Document::is_array) {
             let message = "the root is an array; simrecorder opens groups, which hold arrays";
@@ -57,6 +62,9 @@ impl Recording {
         }
         if self.storage.is_read_only() {
             return Ok(());
+        }
+        if is_empty {
+            *self.dimensions.lock() = DimensionGroups::of_new_recording();
         }
         let root = match root {
             None => self.new_root(),
