@@ -1,53 +1,67 @@
 //! Tails, as the storage holds them.
 
+use std::ops::Range;
+use std::path::Path;
 use std::sync::Arc;
 
 use simrecorder_core::backend::columns::MAX_FRAMES;
 use simrecorder_core::backend::frame_sizes;
 use simrecorder_core::{
-    Batch, Change, ChunkPolicy, Commit, DataStore, Durability, Key, OpenMode, Records, Schema,
+    Batch, Change, ChunkPolicy, Commit, DataStore, DataStoreExt, Durability, ErrorKind, Key,
+    OpenMode, Records, Schema,
 };
 
-use crate::{ZarrDataStore, ZarrStorage};
+use crate::{ZarrDataStore, ZarrStorage, storage};
 
-/// Commits `count` records of a scalar series, each by itself, and looks at the storage before
-/// it is closed.
-fn commit_one_by_one(storage: ZarrStorage, count: u64) -> (tempfile::TempDir, Vec<u8>) {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("run");
-    let store = ZarrDataStore::options()
-        .storage(storage)
+const SERIES: &str = "v";
+
+/// A new recording with a scalar series.
+fn create(path: &Path, storage: ZarrStorage) -> ZarrDataStore {
+    let options = ZarrDataStore::options().storage(storage);
+    let store = options
         .mode(OpenMode::CreateNew)
         .durability(Durability::Process)
         .chunk_policy(ChunkPolicy::records(1 << 18))
-        .open(&path)
+        .open(path)
         .unwrap();
-    let (key, schema) = (Key::new("v").unwrap(), Arc::new(Schema::scalar::<u64>()));
     let declared = Change::Declare {
-        key: key.clone(),
-        schema: Arc::clone(&schema),
+        key: Key::new(SERIES).unwrap(),
+        schema: Arc::new(Schema::scalar::<u64>()),
     };
     store.commit(Commit::new(vec![declared])).unwrap();
-    for number in 0..count {
+    store
+}
+
+/// Commits records, each by itself.
+fn commit_one_by_one(store: &ZarrDataStore, numbers: Range<u64>) {
+    let (key, schema) = (Key::new(SERIES).unwrap(), Arc::new(Schema::scalar::<u64>()));
+    for number in numbers {
         let data = number.to_le_bytes().to_vec();
         let records = Records::fixed(Arc::clone(&schema), 1, data).unwrap();
-        let batch = Arc::new(Batch::new(key.clone(), number, records));
-        let prepared = None;
-        let change = Change::Append { batch, prepared };
+        let change = Change::Append {
+            batch: Arc::new(Batch::new(key.clone(), number, records)),
+            prepared: None,
+        };
         store.commit(Commit::new(vec![change])).unwrap();
     }
-    let mut tail = Vec::new();
+}
+
+/// The tail as another store finds it.
+fn tail(path: &Path, storage: ZarrStorage) -> Vec<u8> {
     let reader = ZarrDataStore::options()
         .storage(storage)
-        .open(&path)
+        .open(path)
         .unwrap();
+    let mut tail = Vec::new();
     let read = reader.recording().storage.read(&mut |snapshot| {
-        tail = snapshot.tail("v")?;
+        tail = snapshot.tail(SERIES)?;
         Ok(())
     });
     read.unwrap();
-    (folder, tail)
+    tail
 }
+
+const COMMITS: u64 = 100_000;
 
 fn check_tail(tail: &[u8], count: u64) {
     let frames = frame_sizes(tail, 0).unwrap();
@@ -58,18 +72,46 @@ fn check_tail(tail: &[u8], count: u64) {
 
 #[test]
 fn a_series_in_lmdb_that_is_committed_record_by_record_has_few_frames() {
-    let (folder, tail) = commit_one_by_one(ZarrStorage::Lmdb, 100_000);
-    check_tail(&tail, 100_000);
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("run");
+    commit_one_by_one(&create(&path, ZarrStorage::Lmdb), 0..COMMITS);
+    check_tail(&tail(&path, ZarrStorage::Lmdb), COMMITS);
     // LMDB uses the pages of replaced frames again.
-    let bytes = folder.path().join("run/data.mdb").metadata().unwrap().len();
+    let bytes = path.join("data.mdb").metadata().unwrap().len();
     assert!(bytes < 8 << 20, "{bytes}");
 }
 
 #[test]
 fn a_series_in_a_directory_that_is_committed_record_by_record_has_few_frames() {
-    let (folder, tail) = commit_one_by_one(ZarrStorage::Directory, 100_000);
-    check_tail(&tail, 100_000);
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("run");
+    commit_one_by_one(&create(&path, ZarrStorage::Directory), 0..COMMITS);
+    check_tail(&tail(&path, ZarrStorage::Directory), COMMITS);
     // The journal has each record once for each of five tiers, the frames and what is around them.
-    let bytes = folder.path().join("run.journal").metadata().unwrap().len();
-    assert!(bytes < 100_000 * (5 * 8 + 100), "{bytes}");
+    let journal = folder.path().join("run.journal");
+    let bytes = journal.metadata().unwrap().len();
+    assert!(bytes < COMMITS * (5 * 8 + 100), "{bytes}");
+}
+
+#[test]
+fn a_damaged_frame_keeps_no_record_from_being_appended() {
+    for storage in [ZarrStorage::Lmdb, ZarrStorage::Directory] {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("run");
+        let store = create(&path, storage);
+        commit_one_by_one(&store, 0..300);
+        let mut damaged = tail(&path, storage);
+        *damaged.last_mut().unwrap() ^= 1;
+        let change = storage::Change::ReplaceTailEnd {
+            array: SERIES.to_owned(),
+            dropped: damaged.len() as u64,
+            bytes: damaged.into(),
+        };
+        store.recording().storage.commit(vec![change]).unwrap();
+        commit_one_by_one(&store, 300..340);
+        let view = store.view(&Key::new(SERIES).unwrap()).unwrap().unwrap();
+        assert_eq!(view.len(), 340);
+        let error = view.read_records(0..340, usize::MAX).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Corrupt);
+    }
 }
