@@ -12,21 +12,19 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
-use heed::{
-    AnyTls, Env, EnvFlags, EnvOpenOptions, FlagSetMode, MdbError, RoTxn, RwTxn, WithoutTls,
-};
+use heed::{AnyTls, EnvFlags, FlagSetMode, MdbError, RoTxn, RwTxn};
 use simrecorder_core::backend::fork::PerProcess;
 use simrecorder_core::backend::sync::{Condvar, Mutex, RwLock};
 use simrecorder_core::{Error, ErrorKind, Result};
 
 use super::chunk_files::{ChunkFiles, ChunkMark, Extent};
-use super::data_file::{self, DataFile};
-use super::entries::{self, Entries, LmdbSnapshot, Writing};
+use super::entries::{self, Entries, Writing};
 use super::errors;
 use super::folder::{self, FileId, ReadGuard};
-use super::handle::EnvHandle;
+use super::opening::{Access, OpenEnvironment, open};
 use super::pages::{self, Depth};
 use super::reader_locks::ReaderLocks;
+use super::snapshot::LmdbSnapshot;
 use crate::storage::Change;
 
 /// The virtual memory that is reserved for the map at first. It costs nothing but addresses.
@@ -34,12 +32,6 @@ use crate::storage::Change;
 const FIRST_MAP: usize = 1 << 40;
 #[cfg(not(target_pointer_width = "64"))]
 const FIRST_MAP: usize = 1 << 30;
-
-/// Maps are multiples of this, which is a multiple of every page size.
-const MAP_UNIT: u64 = 64 << 10;
-
-/// Slots for read transactions in a lock file that LMDB creates itself.
-const MAX_READERS: u32 = 1024;
 
 /// How many pages the file grows before its writer looks for killed readers again.
 ///
@@ -49,16 +41,6 @@ const GROWTH_BETWEEN_CHECKS: usize = 256;
 
 /// How often a reader starts again when a writer frees what it reads.
 const READ_ATTEMPTS: u32 = 100;
-
-/// How an environment was opened.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Access {
-    ReadWrite,
-    /// The data file is not for us to write; reads are registered in the lock file.
-    ReadOnly,
-    /// Neither file is for us to write; [`ReadGuard`] keeps writers away.
-    Unregistered,
-}
 
 /// The environment of one recording, shared by all who have it open in this process.
 pub(super) struct Environment {
@@ -86,11 +68,6 @@ struct Gate {
     /// Grows each time the environment is opened, so that of many threads that want it anew
     /// only the first does it.
     generation: u64,
-}
-
-struct OpenEnvironment {
-    env: EnvHandle,
-    entries: Entries,
 }
 
 /// The environments of this process. One whose last user is gone stays in the map until it is
@@ -518,154 +495,4 @@ fn set_no_sync(open: &OpenEnvironment, no_sync: bool) -> heed::Result<()> {
     // hold the write side of the gate or have not shared the environment yet. Without syncs a
     // power failure may destroy the file, which `Durability::Process` says.
     unsafe { open.env.set_flags(EnvFlags::NO_SYNC, mode) }
-}
-
-impl Access {
-    /// The kinds of access to try, best first. Reading, too, prefers full access: the same
-    /// environment has to serve a writer that comes later.
-    fn allowed(folder: &Path, write: bool) -> &'static [Self] {
-        if write {
-            &[Self::ReadWrite]
-        } else if folder::is_read_only(folder) || folder::network_file_system(folder).is_some() {
-            // On a read-only mount LMDB would go without its lock file and not say so; and on
-            // a network file system that file tells readers nothing about other hosts.
-            &[Self::Unregistered]
-        } else {
-            &[Self::ReadWrite, Self::ReadOnly, Self::Unregistered]
-        }
-    }
-}
-
-fn is_refusal(error: &std::io::Error) -> bool {
-    use std::io::ErrorKind as Io;
-    matches!(
-        error.kind(),
-        Io::PermissionDenied | Io::ReadOnlyFilesystem | Io::StorageFull | Io::QuotaExceeded
-    )
-}
-
-fn open(
-    folder: &Path,
-    id: &FileId,
-    access: &[Access],
-    map_size: usize,
-) -> Result<(OpenEnvironment, Access, usize)> {
-    let mut access = access;
-    if access != [Access::Unregistered] {
-        match folder::prepare_lock_file(folder) {
-            Err(error) if is_refusal(&error) && access.contains(&Access::Unregistered) => {
-                access = &[Access::Unregistered];
-            }
-            Err(error) => return Err(Error::io("open", folder, error)),
-            Ok(()) => {}
-        }
-    }
-    let lock = FileId::of_lock(folder);
-    let mut last = None;
-    for access in access {
-        match map(folder, *access, map_size)? {
-            Ok((open, map_size)) => {
-                // A `Truncate` in another process may have put other files in their place.
-                let unchanged = FileId::of_data(folder).is_ok_and(|found| found == *id)
-                    && (lock.is_none() || FileId::of_lock(folder) == lock);
-                return if unchanged {
-                    Ok((open, *access, map_size))
-                } else {
-                    Err(replaced(folder))
-                };
-            }
-            Err(heed::Error::Io(error)) if is_refusal(&error) => last = Some(error),
-            Err(error) => return Err(errors::from_heed("open", folder, error)),
-        }
-    }
-    let error = last.unwrap_or_else(|| std::io::ErrorKind::PermissionDenied.into());
-    Err(Error::io("open", folder, error))
-}
-
-fn replaced(folder: &Path) -> Error {
-    Error::new(
-        ErrorKind::Locked,
-        "open",
-        "another process is replacing the recording, or has moved it; open it again",
-    )
-    .with_key(folder.display().to_string())
-}
-
-/// Opens the environment with the largest map that the system grants, `map_size` at most.
-fn map(
-    folder: &Path,
-    access: Access,
-    map_size: usize,
-) -> Result<heed::Result<(OpenEnvironment, usize)>> {
-    let round = |size: u64| {
-        let size = size.max(1).checked_next_multiple_of(MAP_UNIT);
-        size.and_then(|size| usize::try_from(size).ok())
-            .unwrap_or(usize::MAX - (usize::MAX % MAP_UNIT as usize))
-    };
-    let mut size = round(map_size as u64);
-    let mut options = EnvOpenOptions::new().read_txn_without_tls();
-    options.max_readers(MAX_READERS);
-    let flags = match access {
-        Access::ReadWrite => EnvFlags::empty(),
-        Access::ReadOnly => EnvFlags::READ_ONLY,
-        Access::Unregistered => EnvFlags::READ_ONLY | EnvFlags::NO_LOCK,
-    };
-    // NO_READ_AHEAD is left out: values are whole chunks, read from one end to the other, and
-    // without read-ahead each of their pages would be fetched by itself.
-    // SAFETY: the flags change no memory that Rust sees. Without LMDB's locks a writer could
-    // reuse the pages of a running read; `ReadGuard` keeps ours away.
-    unsafe { options.flags(flags) };
-    loop {
-        let needed = match data_file::inspect("open", &folder.join(folder::DATA))? {
-            DataFile::Sound { needed } => needed,
-            DataFile::Unfinished => 0,
-            DataFile::Missing => return Err(replaced(folder)),
-        };
-        // With room for the first commits, so that they do not start with another map.
-        let least = round(needed.saturating_add(MAP_UNIT));
-        size = size.max(least);
-        options.map_size(size);
-        // SAFETY: the files are changed by LMDB only, on whose locks all processes agree (or
-        // see above); the data file is as long as its meta pages say; this process has it open
-        // once, since the registry is locked or the environment that was open is closed. That
-        // nobody else cuts the file short while it is mapped cannot be ensured: the
-        // documentation of `LmdbStorage` asks for it.
-        let opened = unsafe { EnvHandle::open(&options, folder) }
-            .and_then(|env| main_database(&env).map(|entries| OpenEnvironment { env, entries }));
-        match opened {
-            Ok(open) => return Ok(Ok((open, size))),
-            // A writer in another process was faster.
-            Err(heed::Error::Mdb(MdbError::MapResized)) => {}
-            Err(heed::Error::Io(error))
-                if size > least && !is_refusal(&error) && is_size(&error) =>
-            {
-                size = round(size as u64 / 2).max(least);
-            }
-            Err(error) => return Ok(Err(error)),
-        }
-    }
-}
-
-/// Whether the system may have found the map too large.
-fn is_size(error: &std::io::Error) -> bool {
-    use std::io::ErrorKind as Io;
-    matches!(
-        error.kind(),
-        Io::OutOfMemory | Io::InvalidInput | Io::FileTooLarge
-    ) || folder::is_overflow(error)
-}
-
-/// The unnamed database. Its handle is the same number in every environment, so a transaction
-/// is needed only because heed asks for one.
-fn main_database(env: &Env<WithoutTls>) -> heed::Result<Entries> {
-    loop {
-        match env.read_txn() {
-            Ok(txn) => {
-                let entries = env.open_database(&txn, None)?;
-                return entries.ok_or(heed::Error::Mdb(MdbError::NotFound));
-            }
-            Err(heed::Error::Mdb(MdbError::ReadersFull)) if env.clear_stale_readers()? > 0 => {}
-            Err(error) => return Err(error),
-        }
-    }
 }

@@ -9,10 +9,14 @@ mod errors;
 mod file_map;
 mod folder;
 mod handle;
+#[cfg(test)]
+mod model_tests;
+mod opening;
 mod pages;
 #[cfg(test)]
 mod process_tests;
 mod reader_locks;
+mod snapshot;
 #[cfg(test)]
 mod tests;
 mod zarr;
@@ -31,12 +35,12 @@ use simrecorder_core::{Durability, Error, ErrorKind, OpenMode, Result};
 
 use self::chunk_writer::ChunkWriter;
 pub(crate) use self::chunk_writer::NewExtent;
-use self::entries::LmdbSnapshot;
 pub(crate) use self::entries::MAX_KEY_BYTES;
 use self::environment::Environment;
 pub(crate) use self::file_map::MappedBytes;
 use self::folder::Folder;
 use self::reader_locks::LockedReaders;
+use self::snapshot::LmdbSnapshot;
 use crate::storage::{Change, Chunk, ChunkKey, Snapshot, Storage, WrittenAhead};
 
 /// The name, in what a root requires, of the feature that entries may lie in chunk files.

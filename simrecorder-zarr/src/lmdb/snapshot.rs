@@ -1,0 +1,323 @@
+//! What a snapshot of the database shows.
+
+use std::cell::{OnceCell, RefCell};
+use std::ops::Bound;
+use std::path::Path;
+
+use bytes::Bytes;
+use heed::{AnyTls, Env, RoTxn, WithoutTls};
+use simrecorder_core::{Error, ErrorKind, Result};
+
+use super::chunk_files::{ChunkFiles, ChunkMark, Extent, Stored};
+use super::entries::{
+    Entries, TAILS, for_each_extent, is_array, is_entry, is_prefix, part_number, prefix_of,
+    prefixed, range, tail_prefix,
+};
+use super::errors;
+use super::reader_locks::{ReaderLock, ReaderLocks};
+use crate::format::node_path::is_metadata;
+use crate::storage::{Change, Entry, Snapshot};
+
+/// All reads of one transaction.
+pub(super) struct LmdbSnapshot<'a> {
+    pub(super) env: &'a Env<WithoutTls>,
+    pub(super) txn: &'a RoTxn<'a, AnyTls>,
+    pub(super) entries: Entries,
+    pub(super) path: &'a Path,
+    pub(super) files: &'a ChunkFiles,
+    /// If the recording has chunk files.
+    pub(super) mark: Option<ChunkMark>,
+    /// Where readers lock what they read, if they can.
+    pub(super) locks: Option<&'a ReaderLocks>,
+    /// The lock of this snapshot, from the first entry in a chunk file on.
+    pub(super) lock: OnceCell<Option<ReaderLock<'a>>>,
+    /// Without a lock: the keys and values of the entries in chunk files that were read.
+    pub(super) led_to_files: RefCell<Vec<EntryInFile>>,
+}
+
+/// The key and the value of an entry in a chunk file.
+pub(super) type EntryInFile = (String, Vec<u8>);
+
+/// What is right below a prefix.
+#[derive(Default)]
+pub(super) struct Listing {
+    pub(super) keys: Vec<String>,
+    /// Names that have something below them.
+    pub(super) names: Vec<String>,
+}
+
+impl<'a> LmdbSnapshot<'a> {
+    fn failed(&self, error: heed::Error) -> Error {
+        errors::from_heed("read", self.path, error)
+    }
+
+    fn text(&self, key: &[u8]) -> Result<String> {
+        String::from_utf8(key.to_vec()).map_err(|_| {
+            Error::new(
+                ErrorKind::Corrupt,
+                "list",
+                "a key is not UTF-8, so not one of a recording",
+            )
+            .with_key(String::from_utf8_lossy(key))
+        })
+    }
+
+    /// Whether nothing is stored, private entries included.
+    pub(super) fn is_empty(&self) -> Result<bool> {
+        let len = self.entries.len(self.txn);
+        let len = len.map_err(|error| self.failed(error))?;
+        Ok(len == u64::from(self.mark.is_some()))
+    }
+
+    /// What the database has for an entry, valid while the transaction is.
+    fn value(&self, key: &str) -> Result<Option<&'a [u8]>> {
+        if !is_entry(key.as_bytes()) {
+            return Ok(None);
+        }
+        self.entries
+            .get(self.txn, key.as_bytes())
+            .map_err(|error| self.failed(error).with_key(key))
+    }
+
+    /// What the value of an entry means.
+    fn stored<'v>(&self, key: &str, value: &'v [u8]) -> Result<Stored<'v>> {
+        match self.mark.is_some() && !is_metadata(key.as_bytes()) {
+            true => Stored::parse(value).map_err(|error| error.with_key(key)),
+            false => Ok(Stored::Inline(value)),
+        }
+    }
+
+    /// The bytes of an entry, valid while the transaction is.
+    pub(super) fn find(&self, key: &str) -> Result<Option<Entry<'a>>> {
+        let Some(value) = self.value(key)? else {
+            return Ok(None);
+        };
+        let (extent, mark) = match (self.stored(key, value)?, self.mark) {
+            (Stored::Extent(extent), Some(mark)) => (extent, mark),
+            (Stored::Inline(bytes), _) => return Ok(Some(Entry::Mapped(bytes))),
+            (Stored::Extent(_), None) => return Ok(None),
+        };
+        let stays = self.is_locked();
+        if !stays {
+            let mut led_to_files = self.led_to_files.borrow_mut();
+            led_to_files.push((key.to_owned(), value.to_vec()));
+        }
+        self.files.entry(mark, extent, stays).map(Some)
+    }
+
+    /// Locks the snapshot. Returns whether all that it leads to stays as it is.
+    fn is_locked(&self) -> bool {
+        let lock = self.lock.get_or_init(|| {
+            let lock = self.locks?.lock(self.txn.id() as u64);
+            // Of a commit since, the writer may not have seen the lock.
+            lock.filter(|_| self.is_last())
+        });
+        lock.is_some()
+    }
+
+    /// Whether it shows the last commit.
+    pub(super) fn is_last(&self) -> bool {
+        self.env.info().last_txn_id == self.txn.id()
+    }
+
+    /// Whether all these entries are there, unchanged.
+    pub(super) fn has(&self, entries: &[EntryInFile]) -> Result<bool> {
+        for (key, value) in entries {
+            if self.value(key)? != Some(value) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// All extents that entries lead to.
+    pub(super) fn extents(&self) -> Result<Vec<Extent>> {
+        let mut extents = Vec::new();
+        let visited = for_each_extent(self.txn, self.entries, "", |_, extent, _| {
+            extents.push(extent);
+        });
+        visited.map_err(|error| self.failed(error))?;
+        Ok(extents)
+    }
+
+    /// Calls `visit` with the key and size of each entry below `prefix`.
+    pub(super) fn for_each(
+        &self,
+        prefix: &str,
+        mut visit: impl FnMut(String, usize),
+    ) -> Result<()> {
+        if !is_prefix(prefix) {
+            return Ok(());
+        }
+        let (from, to) = prefixed(prefix.as_bytes());
+        let range = if prefix.is_empty() {
+            (Bound::Included(&[1][..]), Bound::Unbounded)
+        } else {
+            range(&from, &to)
+        };
+        let entries = self
+            .entries
+            .range(self.txn, &range)
+            .map_err(|e| self.failed(e))?;
+        for entry in entries {
+            let (key, value) = entry.map_err(|e| self.failed(e))?;
+            let key = self.text(key)?;
+            let len = self.stored(&key, value)?.len();
+            visit(key, len);
+        }
+        Ok(())
+    }
+
+    /// Changes that copy the entries below `from`, except for metadata, to below `to`: those after the entry
+    /// `after`, about `max_bytes` of them, and the key of the last one that was looked at; `None` if there
+    /// are no more.
+    pub(super) fn copies(
+        &self,
+        from: &str,
+        to: &str,
+        after: &str,
+        max_bytes: usize,
+    ) -> Result<Option<(Vec<Change>, String)>> {
+        let (_, end) = prefixed(from.as_bytes());
+        let range = (Bound::Excluded(after.as_bytes()), Bound::Excluded(&end[..]));
+        let entries = self.entries.range(self.txn, &range);
+        let (mut copies, mut bytes, mut last) = (Vec::new(), 0, None);
+        for entry in entries.map_err(|e| self.failed(e))? {
+            let (key, value) = entry.map_err(|e| self.failed(e))?;
+            let key = self.text(key)?;
+            // What leads to chunk files moves with the commit itself.
+            if !is_metadata(key.as_bytes())
+                && let Stored::Inline(value) = self.stored(&key, value)?
+            {
+                bytes += value.len();
+                copies.push(Change::Set {
+                    key: format!("{to}{}", &key[from.len()..]),
+                    value: Bytes::copy_from_slice(value),
+                });
+            }
+            last = Some(key);
+            if bytes >= max_bytes {
+                break;
+            }
+        }
+        Ok(last.map(|last| (copies, last)))
+    }
+
+    /// What is right below `prefix`, one seek for each name: what a name has below it is
+    /// skipped, however much it is.
+    pub(super) fn list(&self, prefix: &str) -> Result<Listing> {
+        let mut listing = Listing::default();
+        if !is_prefix(prefix) {
+            return Ok(listing);
+        }
+        let mut from = if prefix.is_empty() {
+            vec![1]
+        } else {
+            prefix.as_bytes().to_vec()
+        };
+        loop {
+            let found = self.entries.get_greater_than_or_equal_to(self.txn, &from);
+            let Some((key, _)) = found.map_err(|error| self.failed(error))? else {
+                break;
+            };
+            let Some(rest) = key.strip_prefix(prefix.as_bytes()) else {
+                break;
+            };
+            from.clear();
+            match rest.iter().position(|byte| *byte == b'/') {
+                Some(slash) => {
+                    listing.names.push(self.text(&rest[..slash])?);
+                    from.extend_from_slice(&key[..prefix.len() + slash]);
+                    from.push(b'/' + 1);
+                }
+                None => {
+                    listing.keys.push(self.text(key)?);
+                    from.extend_from_slice(key);
+                    from.push(0);
+                }
+            }
+        }
+        // The database sorts `v-x/` before `v/`.
+        listing.names.sort_unstable();
+        Ok(listing)
+    }
+}
+
+impl Snapshot for LmdbSnapshot<'_> {
+    fn entry(&self, key: &str) -> Result<Option<Entry<'_>>> {
+        self.find(key)
+    }
+
+    fn tail(&self, array: &str) -> Result<Vec<u8>> {
+        let mut tail = Vec::new();
+        if !is_array(array) {
+            return Ok(tail);
+        }
+        let (from, to) = prefixed(&tail_prefix(array));
+        let failed = |error| self.failed(error).with_key(array);
+        let parts = self
+            .entries
+            .range(self.txn, &range(&from, &to))
+            .map_err(failed)?;
+        for (expected, part) in parts.enumerate() {
+            let (key, bytes) = part.map_err(failed)?;
+            let number = &key[from.len()..];
+            if number.len() != size_of::<u32>() || part_number(number) as usize != expected {
+                return Err(Error::new(
+                    ErrorKind::Corrupt,
+                    "read",
+                    "a part of the unfinished chunk is missing",
+                )
+                .with_key(array));
+            }
+            tail.extend_from_slice(bytes);
+        }
+        Ok(tail)
+    }
+
+    fn tail_end(&self, array: &str, bytes: u64) -> Result<Vec<u8>> {
+        if !is_array(array) {
+            return Ok(Vec::new());
+        }
+        let (from, to) = prefixed(&tail_prefix(array));
+        let failed = |error| self.failed(error).with_key(array);
+        let parts = self
+            .entries
+            .rev_range(self.txn, &range(&from, &to))
+            .map_err(failed)?;
+        let (mut found, mut left) = (Vec::new(), bytes);
+        for part in parts {
+            let (_, part) = part.map_err(failed)?;
+            let start = (part.len() as u64).saturating_sub(left) as usize;
+            left -= (part.len() - start) as u64;
+            found.push(&part[start..]);
+            if left == 0 {
+                break;
+            }
+        }
+        found.reverse();
+        Ok(found.concat())
+    }
+
+    fn tails(&self) -> Result<Vec<String>> {
+        let (from, to) = prefixed(TAILS);
+        let mut arrays: Vec<String> = Vec::new();
+        let parts = self
+            .entries
+            .range(self.txn, &range(&from, &to))
+            .map_err(|error| self.failed(error))?;
+        for part in parts {
+            let (key, _) = part.map_err(|error| self.failed(error))?;
+            let name = &key[TAILS.len()..];
+            let name = name.split(|&byte| byte == 0).next().unwrap_or(name);
+            if arrays.last().map(String::as_bytes) != Some(name) {
+                arrays.push(self.text(name)?);
+            }
+        }
+        Ok(arrays)
+    }
+
+    fn children(&self, path: &str) -> Result<Vec<String>> {
+        Ok(self.list(&prefix_of(path))?.names)
+    }
+}
