@@ -150,13 +150,34 @@ pub fn assert_large_records_take_the_memory_of_one<S: IntoStores>(
     constant: u64,
     create: impl Fn(&Path) -> S,
 ) {
+    assert_cases_take_the_memory_of_one(test, &LARGE_CASES, constant, create);
+}
+
+/// The same for records that do not compress.
+///
+/// # Panics
+/// If it takes more.
+pub fn assert_large_noise_takes_the_memory_of_one<S: IntoStores>(
+    test: &str,
+    constant: u64,
+    create: impl Fn(&Path) -> S,
+) {
+    assert_cases_take_the_memory_of_one(test, &[("noise", 3)], constant, create);
+}
+
+fn assert_cases_take_the_memory_of_one<S: IntoStores>(
+    test: &str,
+    cases: &[(&str, u16)],
+    constant: u64,
+    create: impl Fn(&Path) -> S,
+) {
     let records = LargeRecords::from_env();
     if let Some(path) = role() {
         return records.measure(&path, create);
     }
     let allowed = records.bytes() + (64 << 20) + constant;
     let mut failures = Vec::new();
-    for (mode, count) in LARGE_CASES {
+    for (mode, count) in cases {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join(format!("{mode}-{count}"));
         assert_success(&mut this_test(test, &path));
@@ -202,6 +223,15 @@ impl LargeRecords {
         }
         let line: Vec<f32> = (0..200).map(|column| column as f32).collect();
         let mut record = line.repeat(shape[0] * shape[1]);
+        if mode == "noise" {
+            let mut bits = 1_u32;
+            record.fill_with(|| {
+                bits ^= bits << 13;
+                bits ^= bits >> 17;
+                bits ^= bits << 5;
+                f32::from_bits(bits)
+            });
+        }
         let peak = peak_of(|| {
             let recorder = Recorder::with_options(create(path), options.inline(mode == "inline"));
             recorder.declare("field", schema).unwrap();

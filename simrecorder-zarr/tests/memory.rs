@@ -9,7 +9,10 @@ use simrecorder_zarr::{ZarrDataStore, ZarrStorage};
 
 mod support;
 
-use support::memory::{assert_large_records_take_the_memory_of_one, exceeded};
+use support::memory::{
+    assert_large_noise_takes_the_memory_of_one, assert_large_records_take_the_memory_of_one,
+    exceeded,
+};
 
 /// All cases stand in one test: they measure the whole process.
 #[test]
@@ -41,7 +44,21 @@ fn large_records_in_lmdb_take_the_memory_of_one() {
 fn large_records_in_a_directory_take_the_memory_of_one() {
     let test = "large_records_in_a_directory_take_the_memory_of_one";
     let create = |path: &Path| store(path, ZarrStorage::Directory);
-    assert_large_records_take_the_memory_of_one(test, 32 << 20, create);
+    assert_large_records_take_the_memory_of_one(test, 0, create);
+}
+
+#[test]
+fn large_noise_in_lmdb_takes_the_memory_of_one_record() {
+    let test = "large_noise_in_lmdb_takes_the_memory_of_one_record";
+    let create = |path: &Path| store(path, ZarrStorage::Lmdb);
+    assert_large_noise_takes_the_memory_of_one(test, 0, create);
+}
+
+#[test]
+fn large_noise_in_a_directory_takes_the_memory_of_one_record() {
+    let test = "large_noise_in_a_directory_takes_the_memory_of_one_record";
+    let create = |path: &Path| store(path, ZarrStorage::Directory);
+    assert_large_noise_takes_the_memory_of_one(test, 0, create);
 }
 
 #[test]

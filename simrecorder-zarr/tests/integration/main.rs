@@ -30,5 +30,6 @@ mod python_reads;
 mod python_writes;
 mod removal;
 mod replaced;
+mod shards;
 mod short_series;
 mod verify;
