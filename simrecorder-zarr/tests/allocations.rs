@@ -14,9 +14,10 @@ static ALLOCATOR: LargestPiece = LargestPiece::new();
 
 const FILES: &[&str] = &[
     "run.journal",
-    "run/net/n/c/0",
-    "run/log/c/0",
-    "run/spikes/ends/c/0",
+    // Two shards, and the only chunk of a short series.
+    "run/net/n/c.0",
+    "run/log/c.0",
+    "run/spikes/ends/0",
 ];
 
 fn open(path: &Path, mode: OpenMode) -> simrecorder_core::Result<Recorder> {
