@@ -12,6 +12,8 @@ use simrecorder_core::{
 };
 use simrecorder_zarr::{ZarrDataStore, ZarrOptions, ZarrStorage};
 
+use crate::support::{assert_success, python};
+
 fn options(mode: OpenMode) -> ZarrOptions {
     let options = ZarrDataStore::options().storage(ZarrStorage::Directory);
     options.mode(mode)
@@ -214,4 +216,36 @@ fn readers_follow_a_shard_while_it_grows() {
     }
     recorder.close().unwrap();
     assert_eq!(files(&path, "v"), ["c.0.0"]);
+}
+
+/// Other software reads what the last checkpoint brought to the files, whatever was appended since.
+#[test]
+fn other_software_reads_shards_while_they_grow_and_after_a_kill() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("run.zarr");
+    let store = options(OpenMode::CreateNew).open(&path).unwrap();
+    let recorder = Recorder::with_options(store, RecorderOptions::new().inline(true));
+    let schema = Schema::array::<u64>([500]).with_chunk_policy(ChunkPolicy::records(4));
+    recorder.declare("v", schema).unwrap();
+    let read = |rows: u64| {
+        let mut program = python("read_steps.py");
+        assert_success(program.arg(&path).arg(rows.to_string()));
+    };
+    let record = |rows: std::ops::Range<u64>| {
+        rows.for_each(|i| recorder.record("v", vec![i; 500]).unwrap());
+    };
+    record(0..30);
+    recorder.checkpoint().unwrap();
+    read(30);
+    // The unfinished chunk is written again, and others follow, in the journal only.
+    record(30..50);
+    recorder.flush().unwrap();
+    read(30);
+    recorder.checkpoint().unwrap();
+    read(50);
+    record(50..70);
+    recorder.flush().unwrap();
+    // As a kill leaves it.
+    std::mem::forget(recorder);
+    read(50);
 }
