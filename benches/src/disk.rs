@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 use crate::candidate::Result;
 
 /// The calls that do.
-const CALLS: &str = "trace=fsync,fdatasync,msync,sync_file_range,sync,syncfs";
+const CALLS: &str = "trace=fsync,fdatasync,msync,sync,syncfs";
 
 /// How many bytes a process had the system write so far, those that are still to be written and
 /// those of its children that have ended included. Files in memory do not count.
