@@ -23,7 +23,7 @@ pub(super) enum Access {
     ReadWrite,
     /// The data file is not for us to write; reads are registered in the lock file.
     ReadOnly,
-    /// Neither file is for us to write; [`ReadGuard`] keeps writers away.
+    /// Neither file is for us to write; [`ReadGuard`](folder::ReadGuard) keeps writers away.
     Unregistered,
 }
 
