@@ -18,7 +18,7 @@ pub(crate) struct Declaration {
 }
 
 impl Declaration {
-    /// `text` is what [`NewSeries`](crate::recording::series::NewSeries) encodes.
+    /// `text` is what [`NewSeries`](crate::recording::new_series::NewSeries) encodes.
     pub(crate) fn new(cut_base: u64, text: &str) -> Self {
         Self {
             cut_base,
