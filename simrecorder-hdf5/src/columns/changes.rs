@@ -270,10 +270,6 @@ impl<'a> ColumnSink for DatasetChanges<'a> {
         self.tails.append(&column.path, &frames);
     }
 
-    fn replaces_tail_end(&self) -> bool {
-        true
-    }
-
     fn replace_tail_end(&mut self, column: &Column, bytes: u64, frames: Vec<u8>) {
         self.tails.replace(&column.path, bytes, &frames);
     }

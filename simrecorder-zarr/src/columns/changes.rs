@@ -271,10 +271,6 @@ impl<'a> ColumnSink for StorageChanges<'a> {
         });
     }
 
-    fn replaces_tail_end(&self) -> bool {
-        true
-    }
-
     fn replace_tail_end(&mut self, column: &Column, bytes: u64, frames: Vec<u8>) {
         self.changes.push(Change::ReplaceTailEnd {
             array: column.path.to_string(),

@@ -278,10 +278,7 @@ impl<F: ColumnFormat> ColumnAppend<F> {
         Ok(Column {
             stored,
             len,
-            frames: match sink.replaces_tail_end() {
-                true => frames,
-                false => Vec::new(),
-            },
+            frames,
             ..self.column
         })
     }
@@ -326,10 +323,7 @@ impl<F: ColumnFormat> ColumnAppend<F> {
             sink.set_stored(&array, column.stored, self.cut)?;
         }
         let new = self.new.iter().map(NewRows::count);
-        let mut tiers = match sink.replaces_tail_end() {
-            true => Tiers::new(&column.frames, new.clone()),
-            false => Tiers::unmerged(&column.frames, new.clone()),
-        };
+        let mut tiers = Tiers::new(&column.frames, new.clone());
         let mut replaced = &column.frames[tiers.kept..];
         let mut old = Rows::default();
         if !replaced.is_empty() {

@@ -81,8 +81,7 @@ pub struct Column<F> {
     pub stored: u64,
     /// How many rows there are.
     pub len: u64,
-    /// The frames of the tail, where a backend lets them be
-    /// [replaced](super::ColumnSink::replaces_tail_end).
+    /// The frames of the tail.
     pub frames: Vec<FrameSize>,
 }
 

@@ -61,16 +61,9 @@ pub trait ColumnSink {
     /// Adds frames to the tail.
     fn append_tail(&mut self, column: &Column<Self::Format>, frames: Vec<u8>);
 
-    /// Whether the end of a tail can be replaced. A tail then has at most
-    /// [`MAX_FRAMES`](super::MAX_FRAMES) frames, however often it is committed to.
-    fn replaces_tail_end(&self) -> bool {
-        false
-    }
-
-    /// Replaces the last `bytes` bytes of the tail, which are whole frames, by `frames`.
-    fn replace_tail_end(&mut self, column: &Column<Self::Format>, bytes: u64, frames: Vec<u8>) {
-        let _ = (column, bytes, frames);
-    }
+    /// Replaces the last `bytes` bytes of the tail, which are whole frames, by `frames`: so a tail has at most
+    /// [`MAX_FRAMES`](super::MAX_FRAMES), however often it is committed to.
+    fn replace_tail_end(&mut self, column: &Column<Self::Format>, bytes: u64, frames: Vec<u8>);
 
     /// Removes the tail.
     fn clear_tail(&mut self, column: &Column<Self::Format>);

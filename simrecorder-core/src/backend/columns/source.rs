@@ -7,7 +7,6 @@ use crate::backend::parallel;
 use crate::backend::rows::Rows;
 use crate::error::Result;
 use crate::reading::selection::Region;
-use crate::store::errors::shortened;
 
 /// A column that is open for reading: as a view shows it, or as a commit finds it.
 pub trait ColumnSource: Sync + Sized {
@@ -38,18 +37,7 @@ pub trait ColumnSource: Sync + Sized {
 
     /// The rows from `first` on, which are the last `bytes` bytes of the tail and begin a frame. Only a
     /// writer asks for them, so the tail is that of the column.
-    fn read_tail_end(&self, first: u64, bytes: u64) -> Result<Rows> {
-        let _ = bytes;
-        let (stored, rows) = self.read_tail()?;
-        let size = self.column().layout().row_size();
-        match first
-            .checked_sub(stored)
-            .filter(|&start| start <= rows.count)
-        {
-            Some(start) => Ok(rows.as_rows_ref().slice(start, rows.count, size).to_rows()),
-            None => Err(shortened()),
-        }
-    }
+    fn read_tail_end(&self, first: u64, bytes: u64) -> Result<Rows>;
 
     /// Checks that the chunks with the rows of `range`, which are stored, are there, if they have
     /// to be.

@@ -122,6 +122,15 @@ impl ColumnSource for OpenArray {
         let (first, size) = (self.array.stored, self.column.layout().row_size());
         Ok((first, read_frames(&self.array.tail, first, size)?))
     }
+
+    fn read_tail_end(&self, first: u64, bytes: u64) -> Result<Rows> {
+        let start = self.array.tail.len() - bytes as usize;
+        read_frames(
+            &self.array.tail[start..],
+            first,
+            self.column.layout().row_size(),
+        )
+    }
 }
 
 struct Changes<'a>(&'a mut Arrays);
@@ -198,10 +207,6 @@ impl ColumnSink for Changes<'_> {
         let array = self.array(column);
         array.tail_written += frames.len();
         array.tail.extend(frames);
-    }
-
-    fn replaces_tail_end(&self) -> bool {
-        true
     }
 
     fn replace_tail_end(&mut self, column: &Column<MemoryFormat>, bytes: u64, frames: Vec<u8>) {

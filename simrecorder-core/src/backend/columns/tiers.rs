@@ -9,7 +9,7 @@
 
 use crate::backend::rows::FrameSize;
 
-/// A tail has no more frames than this, where a backend can replace them.
+/// A tail has no more frames than this.
 pub const MAX_FRAMES: usize = 256;
 
 /// So many frames of a tier become one of the next.
