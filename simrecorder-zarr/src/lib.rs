@@ -3,6 +3,7 @@
 //! [`ZarrDataStore`] is the store to hand to a recorder. What it writes is described in
 //! `docs/format.md` of the repository.
 
+mod blocks;
 mod columns;
 mod directory;
 mod format;
@@ -12,7 +13,6 @@ mod options;
 mod recording;
 mod storage;
 mod store;
-mod writeback;
 
 pub use options::{ZarrOptions, ZarrStorage};
 pub use store::ZarrDataStore;

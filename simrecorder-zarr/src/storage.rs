@@ -190,14 +190,16 @@ impl EntryFile {
     pub(crate) fn read_at(&self, offset: usize, out: &mut [u8]) -> Result<()> {
         let read = self.file.read_exact_at(out, self.offset + offset as u64);
         read.map_err(|error| match error.kind() {
-            io::ErrorKind::UnexpectedEof => {
-                let message = "the file ends before an entry that it should hold";
-                Error::new(ErrorKind::Corrupt, "read", message)
-                    .with_key(self.path.display().to_string())
-            }
+            io::ErrorKind::UnexpectedEof => ends_early(&self.path),
             _ => Error::io("read", &self.path, error),
         })
     }
+}
+
+/// The error of a file that does not hold all of an entry.
+pub(crate) fn ends_early(path: &Path) -> Error {
+    let message = "the file ends before an entry that it should hold";
+    Error::new(ErrorKind::Corrupt, "read", message).with_key(path.display().to_string())
 }
 
 impl Entry<'_> {

@@ -292,7 +292,8 @@ impl DataStore for ZarrDataStore {
         let recording = self.recording.get("prepare")?;
         let path = node_path(&batch.key)?;
         prepare(&recording.planned, batch, |format, indices, chunk| {
-            write_ahead(&*recording.storage, format, &path, indices, chunk)
+            let key = format.chunk_key(&path, indices);
+            write_ahead(&*recording.storage, &key, chunk)
         })
     }
 

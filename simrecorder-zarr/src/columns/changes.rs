@@ -157,16 +157,10 @@ impl<'a> StorageChanges<'a> {
     }
 }
 
-/// Writes a chunk of the array at `path` ahead of the commit, unless that was done or is no better.
-pub(crate) fn write_ahead(
-    storage: &dyn Storage,
-    format: &ArrayFormat,
-    path: &str,
-    indices: &[u64],
-    chunk: Chunk,
-) -> Result<Chunk> {
+/// Writes a chunk ahead of the commit, unless that was done or is no better.
+pub(crate) fn write_ahead(storage: &dyn Storage, key: &ChunkKey, chunk: Chunk) -> Result<Chunk> {
     match chunk {
-        Chunk::Bytes(bytes) => storage.write_ahead(&format.chunk_key(path, indices), bytes),
+        Chunk::Bytes(bytes) => storage.write_ahead(key, bytes),
         written => Ok(written),
     }
 }
@@ -257,10 +251,9 @@ impl<'a> ColumnSink for StorageChanges<'a> {
         chunk: &Chunk,
         repeats: bool,
     ) -> Result<()> {
-        let Column { format, path, .. } = to.column();
-        let chunk = write_ahead(self.storage, format, path, indices, chunk.clone())?;
-        let change = Change::of_chunk(to.chunk_key(indices), chunk, repeats);
-        self.changes.push(change);
+        let key = to.chunk_key(indices);
+        let chunk = write_ahead(self.storage, &key, chunk.clone())?;
+        self.changes.push(Change::of_chunk(key, chunk, repeats));
         Ok(())
     }
 

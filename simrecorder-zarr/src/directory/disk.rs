@@ -10,17 +10,15 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::thread;
 
 use bytes::Bytes;
-#[cfg(target_os = "linux")]
-use rustix::fs::{FallocateFlags, fallocate};
 use simrecorder_core::backend::{Position, Sealed, generation, sync_directory};
 use simrecorder_core::{Durability, Error, ErrorKind, Result};
 
 use super::paths::Paths;
+use crate::blocks;
 use crate::format::node_path::{entry, is_metadata};
 use crate::format::recording_id::RecordingId;
 use crate::format::shards::Extent;
 use crate::journal::{FORMAT, Record};
-use crate::writeback;
 
 /// An entry to be written: its key, and its bytes in pieces.
 pub(super) type NewEntry<'a> = (&'a str, Vec<Bytes>);
@@ -494,18 +492,15 @@ impl Disk {
     /// Has the system begin to write a part of a file to the disk, so that a sync waits for less.
     pub(super) fn start_writing(&self, file: &File, extent: Extent) {
         if self.syncs() {
-            writeback::start(file, extent.offset, extent.len);
+            blocks::start_writing(file, extent.offset, extent.len);
         }
     }
 
     /// Gives back the space of a range in a file, where the file system can.
-    pub(super) fn punch(&self, file: &File, range: Range<u64>) {
-        #[cfg(target_os = "linux")]
+    pub(super) fn give_back(&self, file: &File, range: Range<u64>) {
         if self.step().is_ok() {
-            let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
-            let _ = fallocate(file, flags, range.start, range.end - range.start);
+            blocks::give_back(file, range);
         }
-        let _ = (file, range);
     }
 
     pub(super) fn sync_file(&self, file: &File) -> io::Result<()> {

@@ -379,7 +379,7 @@ impl Shard {
             return;
         }
         for gap in &gaps {
-            disk.punch(&self.file, gap.clone());
+            disk.give_back(&self.file, gap.clone());
         }
         let mut free = std::mem::take(&mut room.free);
         free.extend(gaps);

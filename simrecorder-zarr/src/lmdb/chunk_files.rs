@@ -19,7 +19,7 @@ use simrecorder_core::backend::sync::Mutex;
 use simrecorder_core::{Error, ErrorKind, Result};
 
 use super::file_map::{FileMap, MappedBytes};
-use crate::storage::{Entry, EntryFile};
+use crate::storage::{Entry, EntryFile, ends_early};
 
 const MAGIC: [u8; 8] = *b"\x89SRC\r\n\x1a\n";
 const VERSION: u32 = 1;
@@ -160,14 +160,13 @@ pub(super) fn numbers(folder: &Path) -> io::Result<Vec<u32>> {
     let mut numbers = Vec::new();
     for entry in fs::read_dir(folder)? {
         let name = entry?.file_name();
-        let number = name.to_str().and_then(|name| name.strip_prefix(NAME));
-        let number = number.and_then(|digits| Some((digits, digits.parse::<u32>().ok()?)));
-        // `chunks.007` and `chunks.+7` are of somebody else.
-        numbers.extend(
-            number
-                .filter(|(digits, it)| it.to_string() == *digits)
-                .map(|it| it.1),
-        );
+        if let Some(digits) = name.to_str().and_then(|name| name.strip_prefix(NAME))
+            && let Ok(number) = digits.parse::<u32>()
+            // `chunks.007` and `chunks.+7` are of somebody else.
+            && number.to_string() == digits
+        {
+            numbers.push(number);
+        }
     }
     numbers.sort_unstable();
     Ok(numbers)
@@ -242,7 +241,7 @@ impl ChunkFiles {
         let end = end.filter(|end| *end <= file_len);
         let range = end
             .and_then(|end| Some(usize::try_from(extent.offset).ok()?..usize::try_from(end).ok()?));
-        let range = range.ok_or_else(|| too_short(&opened.path))?;
+        let range = range.ok_or_else(|| ends_early(&opened.path))?;
         if stays && let Some(bytes) = opened.map(range.clone(), file_len) {
             return Ok(Entry::MappedFile(bytes));
         }
@@ -290,9 +289,4 @@ impl OpenFile {
         // `LmdbStorage` asks for it, as for the data file of LMDB.
         unsafe { map.as_ref()?.bytes(range) }
     }
-}
-
-fn too_short(path: &Path) -> Error {
-    let message = "the chunk file ends before an entry that it should hold";
-    Error::new(ErrorKind::Corrupt, "read", message).with_key(path.display().to_string())
 }

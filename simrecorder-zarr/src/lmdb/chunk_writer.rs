@@ -15,12 +15,10 @@ use simrecorder_core::{Durability, Error, ErrorKind, Result};
 
 use super::chunk_files::{self, ChunkMark, Extent, HEADER_BYTES};
 use super::reader_locks::LockedReaders;
-use crate::writeback;
+use crate::blocks::{self, BLOCK};
 
 /// No file grows beyond this, so that files in which nothing is left can be deleted.
 const MAX_FILE_BYTES: u64 = 4 << 30;
-/// What a file system gives back at a time.
-const BLOCK: u64 = 4096;
 
 /// Writes the chunk files of a recording, of which it has the lock.
 ///
@@ -42,6 +40,8 @@ struct State {
     files: BTreeMap<u32, ChunkFile>,
     /// The number of the next file.
     next: u32,
+    /// The file at whose end new extents are put.
+    growing: Option<u32>,
     /// Files with bytes that may not be on the disk.
     unsynced: BTreeSet<u32>,
     /// Whether the folder may not have the names of all files on the disk.
@@ -62,8 +62,6 @@ struct ChunkFile {
     end: u64,
     /// Where each range begins and ends that holds nothing, none of them next to another.
     free: BTreeMap<u64, u64>,
-    /// Whether new extents are put at its end.
-    grows: bool,
 }
 
 /// Bytes in a chunk file that no commit has named yet.
@@ -90,7 +88,7 @@ impl Drop for NewExtent {
         if !*self.is_named.get_mut()
             && let Ok(writer) = self.writer.get("drop")
         {
-            writer.free([self.extent]);
+            writer.free(self.extent);
         }
     }
 }
@@ -132,27 +130,25 @@ impl ChunkWriter {
             }
             let file = match chunk_files::open(folder, mark, number, true) {
                 Ok(file) => file,
-                // Whoever reads from it finds out.
+                // Who reads from it finds out.
                 Err(error) if error.kind() == ErrorKind::Corrupt => continue,
                 Err(error) => return Err(error),
             };
             let len = file.metadata().map_err(failed(&path))?.len();
             let mut chunk_file = ChunkFile::new(file, &used[first..after]);
-            chunk_file.grows = is_last && chunk_file.end <= len;
-            match is_read {
+            if is_last && chunk_file.end <= len {
+                state.growing = Some(number);
+            }
+            if is_read {
                 // The next writer frees it.
-                true => {
-                    chunk_file.free.clear();
-                    chunk_file.end = chunk_file.end.max(len);
-                }
-                false => state.reuses |= !give_back(&chunk_file.file, chunk_file.end, len),
+                chunk_file.free.clear();
+                chunk_file.end = chunk_file.end.max(len);
+            }
+            let gaps = chunk_file.free.iter().map(|(&start, &end)| start..end);
+            for gap in gaps.chain(std::iter::once(chunk_file.end..len)) {
+                state.reuses |= !blocks::give_back(&chunk_file.file, gap);
             }
             state.files.insert(number, chunk_file);
-        }
-        for file in state.files.values() {
-            for (&start, &end) in &file.free {
-                state.reuses |= !give_back(&file.file, start, end);
-            }
         }
         Ok(Self {
             folder: folder.to_owned(),
@@ -176,7 +172,7 @@ impl ChunkWriter {
         };
         let written = file.write_all_at(bytes, extent.offset);
         if written.is_ok() && self.durability != Durability::Process {
-            writeback::start(&file, extent.offset, extent.len);
+            blocks::start_writing(&file, extent.offset, extent.len);
         }
         let mut state = self.state.lock();
         state.writing -= 1;
@@ -210,22 +206,16 @@ impl ChunkWriter {
         {
             return Ok(place);
         }
-        let growing = state.files.iter_mut().next_back();
-        let growing = growing.filter(|(_, file)| file.grows && file.end < self.max_file_bytes);
-        let (number, file) = match growing {
-            Some((&number, file)) => (number, file),
-            None => {
-                let number = state.next;
-                let file = chunk_files::create(&self.folder, self.mark, number)
-                    .map_err(|error| Error::io("create", &self.path_of(number), error))?;
-                state.next = number.saturating_add(1);
-                state.folder_unsynced = true;
-                state.files.values_mut().for_each(|file| file.grows = false);
-                let mut file = ChunkFile::new(file, &[]);
-                file.grows = true;
-                (number, state.files.entry(number).or_insert(file))
-            }
+        let has_room = |number: &u32| {
+            let file = state.files.get(number);
+            file.is_some_and(|file| file.end < self.max_file_bytes)
         };
+        let number = match state.growing.filter(has_room) {
+            Some(number) => number,
+            None => self.create_file(state)?,
+        };
+        let defect = || Error::new(ErrorKind::Internal, "write", "no chunk file grows");
+        let file = state.files.get_mut(&number).ok_or_else(defect)?;
         let offset = file.end;
         file.end += len;
         let extent = Extent {
@@ -234,6 +224,18 @@ impl ChunkWriter {
             len,
         };
         Ok((Arc::clone(&file.file), extent))
+    }
+
+    /// Makes a new file, which grows from now on.
+    fn create_file(&self, state: &mut State) -> Result<u32> {
+        let number = state.next;
+        let file = chunk_files::create(&self.folder, self.mark, number)
+            .map_err(|error| Error::io("create", &self.path_of(number), error))?;
+        state.next = number.saturating_add(1);
+        state.folder_unsynced = true;
+        state.growing = Some(number);
+        state.files.insert(number, ChunkFile::new(file, &[]));
+        Ok(number)
     }
 
     /// Waits until all that was written is on the disk.
@@ -283,14 +285,12 @@ impl ChunkWriter {
         }
     }
 
-    /// Frees extents that no entry has led to.
-    fn free(&self, extents: impl IntoIterator<Item = Extent>) {
+    /// Frees an extent that no entry has led to.
+    fn free(&self, extent: Extent) {
         let mut state = self.state.lock();
         // Another writer may have the recording by now.
         if !state.closed {
-            for extent in extents {
-                state.free(&self.folder, extent);
-            }
+            state.free(&self.folder, extent);
         }
     }
 
@@ -359,7 +359,7 @@ impl State {
             return;
         };
         let (start, end) = file.free(extent);
-        if !file.grows && (start, end) == (HEADER_BYTES, file.end) {
+        if self.growing != Some(extent.file) && (start, end) == (HEADER_BYTES, file.end) {
             // Nothing leads there; a writer to come deletes it otherwise.
             let _ = fs::remove_file(chunk_files::path_of(folder, extent.file));
             self.files.remove(&extent.file);
@@ -369,7 +369,7 @@ impl State {
         // The blocks of the extent, with those at its ends that are free now.
         let start = start.max(extent.offset / BLOCK * BLOCK);
         let end = end.min((extent.offset + extent.len).next_multiple_of(BLOCK));
-        self.reuses |= !give_back(&file.file, start, end);
+        self.reuses |= !blocks::give_back(&file.file, start..end);
     }
 }
 
@@ -388,7 +388,6 @@ impl ChunkFile {
             file: Arc::new(file),
             end,
             free,
-            grows: false,
         }
     }
 
@@ -406,27 +405,6 @@ impl ChunkFile {
         self.free.insert(start, end);
         (start, end)
     }
-}
-
-/// Gives whole blocks of a range back to the file system. Returns whether it takes them.
-#[cfg(target_os = "linux")]
-fn give_back(file: &File, start: u64, end: u64) -> bool {
-    use rustix::fs::{FallocateFlags, fallocate};
-    use rustix::io::Errno;
-    let (start, end) = (start.next_multiple_of(BLOCK), end / BLOCK * BLOCK);
-    if start >= end {
-        return true;
-    }
-    let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
-    match fallocate(file, flags, start, end - start) {
-        Err(error) => !matches!(error, Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL),
-        Ok(()) => true,
-    }
-}
-
-#[cfg(not(target_os = "linux"))]
-fn give_back(_: &File, _: u64, _: u64) -> bool {
-    false
 }
 
 #[cfg(test)]
@@ -461,7 +439,7 @@ mod tests {
         /// Writes what no commit names.
         Waste(usize),
         Free(prop::sample::Index),
-        /// Opens the files anew, as the writer before left them or was killed.
+        /// Opens the files again, as the writer before left them or was killed.
         Reopen,
     }
 
@@ -500,7 +478,7 @@ mod tests {
                     Act::Free(_) if used.is_empty() => {}
                     Act::Free(index) => {
                         let (extent, _) = used.swap_remove(index.index(used.len()));
-                        writer.free([extent]);
+                        writer.free(extent);
                     }
                     Act::Reopen => {
                         std::mem::forget(writer.write(&[0xee; 5000]).unwrap());
@@ -533,7 +511,7 @@ mod tests {
             .collect();
         let files: Vec<u32> = extents.iter().map(|extent| extent.file).collect();
         assert_eq!(files, [0, 0, 1, 1]);
-        writer.free(extents[..2].iter().copied());
+        extents[..2].iter().for_each(|extent| writer.free(*extent));
         assert_eq!(chunk_files::numbers(folder.path()).unwrap(), [1]);
         // Its number is not given to another one.
         assert_eq!(writer.write(&[1; 10]).unwrap().name().file, 2);
@@ -550,7 +528,7 @@ mod tests {
         let next = Arc::new(open(folder.path(), mark, Vec::new()));
         let extent = next.write(&[2; 50_000]).unwrap().name();
         drop(unnamed);
-        writer.free([extent]);
+        writer.free(extent);
         assert_eq!(read(folder.path(), extent), [2; 50_000]);
     }
 }

@@ -278,6 +278,21 @@ fn extent_of(key: &[u8], value: &[u8]) -> Option<Extent> {
     }
 }
 
+/// The keys and values of the entries below `prefix`.
+pub(super) fn entries_below<'t>(
+    txn: &'t RoTxn<'_, AnyTls>,
+    entries: Entries,
+    prefix: &str,
+) -> heed::Result<impl Iterator<Item = heed::Result<(&'t [u8], &'t [u8])>>> {
+    let (from, to) = prefixed(prefix.as_bytes());
+    let range = match prefix.is_empty() {
+        true => (Bound::Included(&[1][..]), Bound::Unbounded),
+        false => range(&from, &to),
+    };
+    let below = is_prefix(prefix).then(|| entries.range(txn, &range));
+    Ok(below.transpose()?.into_iter().flatten())
+}
+
 /// Calls `visit` with the key, the extent and the value of each entry below `prefix` that has an extent.
 pub(super) fn for_each_extent(
     txn: &RoTxn<'_, AnyTls>,
@@ -285,15 +300,7 @@ pub(super) fn for_each_extent(
     prefix: &str,
     mut visit: impl FnMut(&[u8], Extent, &[u8]),
 ) -> heed::Result<()> {
-    if !is_prefix(prefix) {
-        return Ok(());
-    }
-    let (from, to) = prefixed(prefix.as_bytes());
-    let range = match prefix.is_empty() {
-        true => (Bound::Included(&[1][..]), Bound::Unbounded),
-        false => range(&from, &to),
-    };
-    for entry in entries.range(txn, &range)? {
+    for entry in entries_below(txn, entries, prefix)? {
         let (key, value) = entry?;
         if let Some(extent) = extent_of(key, value) {
             visit(key, extent, value);

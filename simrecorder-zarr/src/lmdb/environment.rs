@@ -385,8 +385,11 @@ impl Environment {
 
     /// Applies checked changes in one transaction. Returns its number, and the extents that no later snapshot
     /// leads to.
-    pub(super) fn commit(&self, changes: &[Change]) -> Result<(u64, Vec<Extent>)> {
-        let has_chunk_files = self.read_unchecked(|snapshot| Ok(snapshot.mark.is_some()))?;
+    pub(super) fn commit(
+        &self,
+        changes: &[Change],
+        has_chunk_files: bool,
+    ) -> Result<(u64, Vec<Extent>)> {
         self.transact(entries::size_of_changes(changes), |txn, entries| {
             let mut writing = Writing {
                 txn,

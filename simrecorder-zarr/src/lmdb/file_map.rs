@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
 
-/// Maps are multiples of this, so that a file that grows is not mapped anew each time.
+/// Maps are multiples of this, so that a file that grows is not mapped again each time.
 const MAP_UNIT: u64 = 64 << 20;
 
 /// A file in memory, from its beginning on.

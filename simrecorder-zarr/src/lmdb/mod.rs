@@ -328,7 +328,8 @@ impl LmdbStorage {
         {
             chunks.sync()?;
         }
-        let (transaction, freed) = handle.environment.commit(changes)?;
+        let has_chunk_files = handle.chunks.is_some();
+        let (transaction, freed) = handle.environment.commit(changes, has_chunk_files)?;
         if let Some(chunks) = &handle.chunks {
             chunks.free_after(transaction, freed);
         }
@@ -350,7 +351,8 @@ impl LmdbStorage {
 impl LmdbStorage {
     /// Copies entries in transactions of their own: all at once would not fit into memory.
     fn copy_below(&self, from: &str, to: &str) -> Result<()> {
-        let environment = &self.0.get("commit")?.environment;
+        let handle = self.0.get("commit")?;
+        let (environment, has_chunk_files) = (&handle.environment, handle.chunks.is_some());
         let (from, to) = (entries::prefix_of(from), entries::prefix_of(to));
         let mut last = from.clone();
         while let Some((copies, next)) =
@@ -358,7 +360,7 @@ impl LmdbStorage {
         {
             entries::check(&copies)?;
             // Copies replace what a rename that was killed left, which leads to no chunk file.
-            environment.commit(&copies)?;
+            environment.commit(&copies, has_chunk_files)?;
             last = next;
         }
         Ok(())

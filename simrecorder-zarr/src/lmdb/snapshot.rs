@@ -10,8 +10,8 @@ use simrecorder_core::{Error, ErrorKind, Result};
 
 use super::chunk_files::{ChunkFiles, ChunkMark, Extent, Stored};
 use super::entries::{
-    Entries, TAILS, for_each_extent, is_array, is_entry, is_prefix, part_number, prefix_of,
-    prefixed, range, tail_prefix,
+    Entries, TAILS, entries_below, for_each_extent, is_array, is_entry, is_prefix, part_number,
+    prefix_of, prefixed, range, tail_prefix,
 };
 use super::errors;
 use super::reader_locks::{ReaderLock, ReaderLocks};
@@ -146,20 +146,8 @@ impl<'a> LmdbSnapshot<'a> {
         prefix: &str,
         mut visit: impl FnMut(String, usize),
     ) -> Result<()> {
-        if !is_prefix(prefix) {
-            return Ok(());
-        }
-        let (from, to) = prefixed(prefix.as_bytes());
-        let range = if prefix.is_empty() {
-            (Bound::Included(&[1][..]), Bound::Unbounded)
-        } else {
-            range(&from, &to)
-        };
-        let entries = self
-            .entries
-            .range(self.txn, &range)
-            .map_err(|e| self.failed(e))?;
-        for entry in entries {
+        let entries = entries_below(self.txn, self.entries, prefix);
+        for entry in entries.map_err(|e| self.failed(e))? {
             let (key, value) = entry.map_err(|e| self.failed(e))?;
             let key = self.text(key)?;
             let len = self.stored(&key, value)?.len();
