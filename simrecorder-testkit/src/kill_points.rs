@@ -89,7 +89,7 @@ where
             self.act(&path);
             return None;
         }
-        let all = std::env::var("SIMRECORDER_KILL_POINTS").is_ok_and(|points| points == "all");
+        let all = takes_all();
         let folder = quick_folder();
         let writer = self.traced(match strike {
             Strike::ReadOnly => "write beside",
@@ -159,7 +159,7 @@ where
             self.act(&path);
             return None;
         }
-        let all = std::env::var("SIMRECORDER_KILL_POINTS").is_ok_and(|points| points == "all");
+        let all = takes_all();
         let folder = quick_folder();
         let place = folder.path().canonicalize().unwrap().join("place");
         fs::create_dir(&place).unwrap();
@@ -168,11 +168,10 @@ where
         let remains = folder.path().join("remains");
         let mut failures = 0;
         for &at in some(&moments, if all { moments.len() } else { sample }) {
+            let settled = trace.printed("settled ", at);
             let progress = Progress {
-                flushed: trace
-                    .printed("flushed ", at)
-                    .max(trace.printed("settled ", at)),
-                settled: trace.printed("settled ", at),
+                flushed: trace.printed("flushed ", at).max(settled),
+                settled,
                 ..Progress::default()
             };
             for percent in [0, 50, 100] {
@@ -342,6 +341,11 @@ where
         check_trial(&recorder, written.unwrap_or(found));
         found
     }
+}
+
+/// Whether all calls are struck, not a sample of them.
+fn takes_all() -> bool {
+    std::env::var("SIMRECORDER_KILL_POINTS").is_ok_and(|points| points == "all")
 }
 
 /// All in this thread, so that calls come in the same order each time.

@@ -489,7 +489,7 @@ fn attributes_of_any_type_stay_when_a_series_gets_chunks() {
 const STARTED: u64 = 40;
 const OUTGROWN: u64 = 130;
 
-/// Goes on with short series until they have chunks, flushing at times.
+/// Records into short series until they have chunks, with a flush now and then.
 fn outgrow(path: &Path) -> Result<()> {
     let store = Hdf5DataStore::options().mode(OpenMode::Append).open(path)?;
     let recorder = Recorder::with_options(store, RecorderOptions::new().inline(true));

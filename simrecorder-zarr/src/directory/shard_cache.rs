@@ -48,7 +48,7 @@ pub(super) struct ShardCache<'a> {
 struct CachedShard {
     file: Arc<File>,
     path: PathBuf,
-    /// The index in the file; a damaged one is read again by whoever wants it.
+    /// The index in the file; a damaged one is read again each time.
     index: OnceLock<ShardIndex>,
 }
 

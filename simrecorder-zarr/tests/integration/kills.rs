@@ -16,14 +16,18 @@ use support::system_calls::{Progress, Strike};
 /// How many calls are struck in a short test.
 const SAMPLE: usize = 40;
 
+fn opener(storage: ZarrStorage) -> impl Fn(&Path, OpenMode) -> Result<ZarrDataStore> {
+    move |path, mode| {
+        let options = ZarrDataStore::options().storage(storage);
+        options.mode(mode).open(path)
+    }
+}
+
 fn attack(test: &str, storage: ZarrStorage, strike: Strike) {
     let attack = Attack {
         test,
         file: "run",
-        open: |path: &Path, mode: OpenMode| -> Result<ZarrDataStore> {
-            let options = ZarrDataStore::options().storage(storage);
-            options.mode(mode).open(path)
-        },
+        open: opener(storage),
         look: |path: &Path, moment: Moment, _: Progress| {
             if let Moment::Closed(_) = moment {
                 nothing_is_left_over(path);
@@ -43,10 +47,7 @@ fn fail_power(test: &str, storage: ZarrStorage) {
     let attack = Attack {
         test,
         file: "run",
-        open: |path: &Path, mode: OpenMode| -> Result<ZarrDataStore> {
-            let options = ZarrDataStore::options().storage(storage);
-            options.mode(mode).open(path)
-        },
+        open: opener(storage),
         look: |_: &Path, _: Moment, _: Progress| false,
     };
     if let Some(failures) = attack.fail_power(SAMPLE) {

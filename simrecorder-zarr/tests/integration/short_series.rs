@@ -1,11 +1,11 @@
 //! Series that never filled a chunk are stored in their own length, and get full chunks once they
-//! fill one, whoever reads meanwhile.
+//! fill one, while others read.
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests, too, may panic")]
 #![allow(clippy::print_stdout, reason = "the other process reads it")]
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use serde_json::{Value as Json, json};
@@ -16,6 +16,7 @@ use simrecorder_core::{
 };
 use simrecorder_zarr::lmdb::{LmdbOptions, LmdbStorage};
 use simrecorder_zarr::{ZarrDataStore, ZarrStorage};
+use tempfile::TempDir;
 use zarrs_storage::{ReadableStorageTraits, StoreKey, WritableStorageTraits};
 
 use crate::support;
@@ -34,6 +35,15 @@ fn open(path: &Path, storage: ZarrStorage, mode: OpenMode) -> ZarrDataStore {
 fn recorder(path: &Path, storage: ZarrStorage, mode: OpenMode) -> Recorder {
     let options = RecorderOptions::new().inline(true);
     Recorder::with_options(open(path, storage, mode), options)
+}
+
+/// A recording in which the series are declared, with its folder and its path.
+fn new_recording(storage: ZarrStorage) -> (TempDir, PathBuf, Recorder) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("run");
+    let writer = recorder(&path, storage, OpenMode::CreateNew);
+    declare(&writer);
+    (folder, path, writer)
 }
 
 /// One series of each kind, and one whose records are in several chunks.
@@ -159,10 +169,7 @@ fn verify_all(path: &Path, storage: ZarrStorage) {
 #[test]
 fn a_series_that_never_filled_a_chunk_is_stored_in_its_own_length() {
     for storage in BOTH {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("run");
-        let writer = recorder(&path, storage, OpenMode::CreateNew);
-        declare(&writer);
+        let (_folder, path, writer) = new_recording(storage);
         record(&writer, 0..7);
         writer.close().unwrap();
         for array in ARRAYS {
@@ -179,10 +186,7 @@ fn a_series_that_never_filled_a_chunk_is_stored_in_its_own_length() {
 #[test]
 fn a_series_that_is_resumed_again_and_again_stays_short_until_it_fills_a_chunk() {
     for storage in BOTH {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("run");
-        let writer = recorder(&path, storage, OpenMode::CreateNew);
-        declare(&writer);
+        let (_folder, path, writer) = new_recording(storage);
         writer.close().unwrap();
         let mut views = Vec::new();
         for len in (3..=CHUNK * 2 + 3).step_by(3) {
@@ -208,10 +212,7 @@ fn a_series_that_is_resumed_again_and_again_stays_short_until_it_fills_a_chunk()
 #[test]
 fn a_series_that_is_recorded_on_and_never_folded_gets_full_chunks_at_once() {
     for storage in BOTH {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("run");
-        let writer = recorder(&path, storage, OpenMode::CreateNew);
-        declare(&writer);
+        let (_folder, path, writer) = new_recording(storage);
         record(&writer, 0..CHUNK - 1);
         writer.flush().unwrap();
         record(&writer, CHUNK - 1..CHUNK + 1);
@@ -262,10 +263,7 @@ fn grow(writer: &Recorder, grown: impl Fn(u64)) {
 #[test]
 fn views_of_a_short_series_read_the_same_while_it_grows_beyond_a_chunk() {
     for storage in BOTH {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("run");
-        let writer = recorder(&path, storage, OpenMode::CreateNew);
-        declare(&writer);
+        let (_folder, path, writer) = new_recording(storage);
         writer.checkpoint().unwrap();
         let (done, folds) = (AtomicBool::new(false), AtomicU64::new(0));
         std::thread::scope(|scope| {
@@ -324,10 +322,7 @@ fn views_of_a_short_series_in_a_directory_follow_a_writer_in_another_process() {
 #[test]
 fn a_short_series_is_cut_renamed_and_described_and_grows() {
     for storage in BOTH {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("run");
-        let writer = recorder(&path, storage, OpenMode::CreateNew);
-        declare(&writer);
+        let (_folder, path, writer) = new_recording(storage);
         record(&writer, 0..9);
         writer.checkpoint().unwrap();
         for key in ["n", "rows", "text", "blob", "wide"] {
@@ -461,11 +456,8 @@ fn fill_values_and_rounding_are_those_of_long_series() {
 
 #[test]
 fn series_of_earlier_recordings_keep_their_full_chunks() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("run");
     let storage = ZarrStorage::Lmdb;
-    let writer = recorder(&path, storage, OpenMode::CreateNew);
-    declare(&writer);
+    let (_folder, path, writer) = new_recording(storage);
     writer.close().unwrap();
     // What an earlier version wrote.
     let lmdb = LmdbOptions::default().mode(OpenMode::Append);
