@@ -91,6 +91,15 @@ pub enum Change {
         /// How many records stay. If there are no more than that, nothing happens.
         len: u64,
     },
+    /// Makes this writer the only one of the series right below a group, which is there. What an
+    /// older claimant commits to them afterwards fails with `Locked` and changes nothing. From
+    /// here on, [`Batch::start`] counts the records of these series that the store has, also
+    /// where it has many writers: a writer claims the group first and then asks for the lengths.
+    /// Stores with one writer have nothing to do.
+    Claim {
+        /// The key of the group.
+        group: Key,
+    },
 }
 
 impl Change {
@@ -101,7 +110,8 @@ impl Change {
             | Self::Set { key, .. }
             | Self::SetAttributes { key, .. }
             | Self::Describe { key, .. }
-            | Self::Truncate { key, .. } => key,
+            | Self::Truncate { key, .. }
+            | Self::Claim { group: key } => key,
             Self::Append { batch, .. } => &batch.key,
         }
     }

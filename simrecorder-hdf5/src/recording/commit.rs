@@ -84,6 +84,8 @@ impl<'a> CommitBuilder<'a> {
                 let series = self.series(&key);
                 series.and_then(|(series, columns)| series.truncate(columns, len))
             }
+            // There is one writer.
+            Change::Claim { .. } => Ok(()),
             _ => Err(Error::new(
                 ErrorKind::Unsupported,
                 "commit",

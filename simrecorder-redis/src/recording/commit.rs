@@ -69,6 +69,7 @@ impl<'a> CommitBuilder<'a> {
                 attributes,
             } => self.describe(&key, dimension_names.as_deref(), &attributes),
             Change::Truncate { key, len } => self.truncate(&key, len),
+            Change::Claim { .. } => Ok(()),
             _ => {
                 let message = "the Redis store does not know this kind of change";
                 Err(Error::new(ErrorKind::Internal, "commit", message))

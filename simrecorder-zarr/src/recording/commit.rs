@@ -77,6 +77,8 @@ impl<'a> CommitBuilder<'a> {
                 let series = self.series(&key);
                 series.and_then(|(series, changes)| series.truncate(changes, len))
             }
+            // There is one writer.
+            Change::Claim { .. } => Ok(()),
             _ => Err(unknown_change()),
         };
         result.map_err(|e| e.with_key(key.as_str()))

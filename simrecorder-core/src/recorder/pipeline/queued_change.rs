@@ -23,7 +23,8 @@ fn change_bytes(change: &Change) -> usize {
         Change::Declare { .. }
         | Change::SetAttributes { .. }
         | Change::Describe { .. }
-        | Change::Truncate { .. } => CHANGE_BYTES,
+        | Change::Truncate { .. }
+        | Change::Claim { .. } => CHANGE_BYTES,
     }
 }
 
