@@ -46,8 +46,9 @@ pub use reading::selection::{AxisRange, Region, Selection};
 pub use reading::tree::Tree;
 pub use reading::view::View;
 pub use recorder::{
-    IntoStores, MemoryPolicy, Named, OnDivergence, OnStoreError, Recorder, RecorderOptions, Series,
-    Status, StoreReader, StoreState, StoreStatus,
+    Coordinate, CoordinateType, CoordinateValue, IntoStores, Member, MemoryPolicy, Named,
+    OnDivergence, OnStoreError, Recorder, RecorderOptions, Series, Status, StoreReader, StoreState,
+    StoreStatus, TIMELINE_ATTRIBUTE, TickRecords, Timeline,
 };
 pub use store::array_view::ArrayView;
 pub use store::commit::{Batch, Change, Commit, Prepared};

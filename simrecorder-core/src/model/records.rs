@@ -190,6 +190,16 @@ impl Records {
         self.count += range.end - range.start;
     }
 
+    /// Takes the last record out, if there is one. Its memory stays.
+    pub(crate) fn pop(&mut self) -> Option<Self> {
+        let before = self.count.checked_sub(1)?;
+        let last = self.slice(before..self.count);
+        self.data.truncate(self.span(before).start);
+        self.ends.pop();
+        self.count = before;
+        Some(last)
+    }
+
     /// Adds one record that the schema accepts.
     #[inline]
     pub(crate) fn push(&mut self, record: &RecordRef<'_>) {

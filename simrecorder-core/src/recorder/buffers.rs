@@ -1,13 +1,14 @@
 //! The buffers of all series: their memory, and the batches that they send to the stores.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use super::buffer_pool::BufferPool;
 use super::options::RecorderOptions;
 use super::pipeline::{BATCH_OVERHEAD, CHANGE_BYTES, Pipeline, WhenFull};
 use super::series_buffer::{LockedBuffer, SeriesBuffer};
 use super::stores::{Reservations, Stores};
+use super::timeline::TimelineBuffer;
 use crate::backend::sync::{Mutex, RwLock};
 use crate::error::Result;
 use crate::model::key::Key;
@@ -22,14 +23,18 @@ const MAX_SPILLS: u32 = 3;
 /// The buffers of all series that the recorder writes to.
 #[derive(Debug)]
 pub(super) struct Buffers {
-    stores: Arc<Stores>,
-    /// In the order in which the series were created.
-    all: RwLock<Vec<Arc<SeriesBuffer>>>,
-    pool: Arc<BufferPool>,
+    pub(super) stores: Arc<Stores>,
+    /// Of free-standing series, in the order in which they were created.
+    series: RwLock<Vec<Arc<SeriesBuffer>>>,
+    /// Of the timelines that are open.
+    timelines: RwLock<Vec<Arc<TimelineBuffer>>>,
+    /// How many records the timelines have taken that are no longer open.
+    finished: AtomicU64,
+    pub(super) pool: Arc<BufferPool>,
     /// The most bytes that the buffers take together.
-    bound: usize,
+    pub(super) bound: usize,
     /// The size at which a batch is sent even if its chunk is larger.
-    batch_bound: usize,
+    pub(super) batch_bound: usize,
     /// What the buffers take.
     bytes: AtomicUsize,
     /// Locked while buffers are sent to make room. If there was no room in the queues, the sum of
@@ -45,7 +50,9 @@ impl Buffers {
     ) -> Self {
         Self {
             stores,
-            all: RwLock::default(),
+            series: RwLock::default(),
+            timelines: RwLock::default(),
+            finished: AtomicU64::new(0),
             pool,
             bound: options.buffer_bound(),
             batch_bound: options.batch_bound(),
@@ -56,27 +63,52 @@ impl Buffers {
 
     /// Adds the buffer of a new series.
     pub(super) fn add(&self, buffer: Arc<SeriesBuffer>) {
-        self.all.write().push(buffer);
+        self.series.write().push(buffer);
+    }
+
+    /// Adds the buffer of a timeline that was opened.
+    pub(super) fn add_timeline(&self, timeline: Arc<TimelineBuffer>) {
+        self.timelines.write().push(timeline);
+    }
+
+    /// Removes the buffer of a timeline that was finished.
+    pub(super) fn remove_timeline(&self, timeline: &Arc<TimelineBuffer>) {
+        let recorded = timeline.lock().recorded();
+        self.finished.fetch_add(recorded, Ordering::Relaxed);
+        let mut timelines = self.timelines.write();
+        timelines.retain(|other| !Arc::ptr_eq(other, timeline));
+    }
+
+    /// The timelines that are open.
+    pub(super) fn timelines(&self) -> Vec<Arc<TimelineBuffer>> {
+        self.timelines.read().clone()
     }
 
     /// The buffers of the series right below a group.
-    pub(super) fn below(&self, group: &Key) -> Vec<Arc<SeriesBuffer>> {
-        let all = self.all.read();
-        let is_below = |buffer: &&Arc<SeriesBuffer>| buffer.key.parent().as_ref() == Some(group);
-        all.iter().filter(is_below).cloned().collect()
+    pub(super) fn below(&self, group: &Key) -> Vec<AnyBuffer> {
+        let is_below = |key: &Key| key.parent().as_ref() == Some(group);
+        let series = self.series.read();
+        let series = series.iter().filter(|buffer| is_below(&buffer.key));
+        let timelines = self.timelines.read();
+        let timelines = timelines.iter().filter(|timeline| timeline.group == *group);
+        let series = series.cloned().map(AnyBuffer::Series);
+        series
+            .chain(timelines.cloned().map(AnyBuffer::Timeline))
+            .collect()
     }
 
-    /// How many buffers there are, those of removed series included.
-    pub(super) fn count(&self) -> usize {
-        self.all.read().len()
+    /// Whether there are buffers, those of removed series included.
+    pub(super) fn is_empty(&self) -> bool {
+        self.series.read().is_empty() && self.timelines.read().is_empty()
     }
 
     /// How many series there are.
     pub(super) fn series_count(&self) -> usize {
-        let all = self.all.read();
-        all.iter()
-            .filter(|buffer| buffer.schema().is_some())
-            .count()
+        let series = self.series.read();
+        let series = series.iter().filter(|buffer| buffer.schema().is_some());
+        let timelines = self.timelines.read();
+        let members = timelines.iter().map(|timeline| timeline.lock().len());
+        series.count() + members.sum::<usize>()
     }
 
     /// What the buffers take.
@@ -86,8 +118,11 @@ impl Buffers {
 
     /// How many records this recorder has taken.
     pub(super) fn recorded(&self) -> u64 {
-        let all = self.all.read();
-        all.iter().map(|buffer| buffer.lock().recorded()).sum()
+        let series = self.series.read();
+        let series = series.iter().map(|it| it.lock().records().recorded());
+        let timelines = self.timelines.read();
+        let timelines = timelines.iter().map(|it| it.lock().recorded());
+        series.sum::<u64>() + timelines.sum::<u64>() + self.finished.load(Ordering::Relaxed)
     }
 
     /// Takes a record into its series, growing or sending the buffer as needed; `false` if the series was
@@ -106,14 +141,15 @@ impl Buffers {
             if !locked.check(record)? {
                 return Ok(false);
             }
-            if !locked.is_empty() && locked.is_full(self.batch_bound) {
+            let records = locked.records();
+            if !records.is_empty() && records.is_full(self.batch_bound) {
                 locked = self.send(locked, self.stores.when_full())?;
                 continue;
             }
-            let Some(capacity) = locked.wanted_capacity(record.data.len(), self.batch_bound) else {
+            let Some(capacity) = records.wanted_capacity(record.data.len(), self.batch_bound) else {
                 break;
             };
-            if self.grow_within_bound(&mut locked, capacity) {
+            if self.grow_within_bound(capacity, || locked.grow(capacity, &self.pool)) {
                 break;
             }
             // The others are sent first, without this lock.
@@ -123,15 +159,15 @@ impl Buffers {
             locked = buffer.lock();
             if (freed == 0 || spills >= MAX_SPILLS) && locked.takes(record) {
                 // The rest is this record, or buffers that other threads fill at this moment.
-                if locked.is_empty() {
-                    self.grow(&mut locked, record.data.len().max(1));
+                if locked.records().is_empty() {
+                    self.count_growth(locked.grow(record.data.len().max(1), &self.pool));
                     break;
                 }
                 locked = self.send(locked, self.stores.when_full())?;
             }
         }
         locked.push(record);
-        if locked.is_full(self.batch_bound) {
+        if locked.records().is_full(self.batch_bound) {
             // The record is taken; if the queue has no room now, the next record finds out.
             drop(self.send(locked, self.stores.when_full()));
         }
@@ -150,34 +186,34 @@ impl Buffers {
         if !locked.check(record)? {
             return Ok(false);
         }
-        let before = self.cut(&mut locked);
-        let alone = Arc::new(locked.batch_of(record));
-        room.send(|| before.iter().chain([&alone]).map(append).collect());
+        let mut batches = self.cut(&mut locked);
+        batches.push(Arc::new(locked.batch_of(record)));
+        room.send(|| batches.iter().map(append).collect());
         Ok(true)
     }
 
-    /// Grows a buffer if there is room for so much.
-    fn grow_within_bound(&self, locked: &mut LockedBuffer<'_>, capacity: usize) -> bool {
+    /// Grows a buffer, which takes up to `capacity` bytes more, if there is room for so much.
+    pub(super) fn grow_within_bound(&self, capacity: usize, grow: impl FnOnce() -> usize) -> bool {
         let within = |bytes: usize| bytes.checked_add(capacity).filter(|&all| all <= self.bound);
         // The room is taken before the memory is: other threads do the same at this moment.
         let taken = self
             .bytes
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, within);
         if taken.is_ok() {
-            self.grow(locked, capacity);
+            self.count_growth(grow());
             self.bytes.fetch_sub(capacity, Ordering::Relaxed);
         }
         taken.is_ok()
     }
 
-    fn grow(&self, locked: &mut LockedBuffer<'_>, capacity: usize) {
-        let grown = locked.grow(capacity, &self.pool);
+    /// Counts the bytes by which a buffer has grown.
+    pub(super) fn count_growth(&self, grown: usize) {
         self.bytes.fetch_add(grown, Ordering::Relaxed);
     }
 
     /// Sends the largest buffers until half of the room for buffers, and at least `needed`, is
     /// free; returns how much was freed.
-    fn spill(&self, needed: usize) -> Result<usize> {
+    pub(super) fn spill(&self, needed: usize) -> Result<usize> {
         let mut in_vain = self.spilling.lock();
         let pipelines = self.stores.pipelines();
         let room_made = pipelines.iter().map(Pipeline::room_made_count).sum();
@@ -190,10 +226,9 @@ impl Buffers {
             return Ok(bytes);
         }
         let mut largest: Vec<_> = self
-            .all
-            .read()
-            .iter()
-            .map(|buffer| (buffer.capacity(), Arc::clone(buffer)))
+            .all()
+            .into_iter()
+            .map(|buffer| (buffer.capacity(), buffer))
             .filter(|(capacity, _)| *capacity > 0)
             .collect();
         largest.sort_unstable_by_key(|(capacity, _)| std::cmp::Reverse(*capacity));
@@ -202,29 +237,42 @@ impl Buffers {
             if freed >= self.bound / 2 && bytes.saturating_sub(freed) + needed <= self.bound {
                 break;
             }
-            if let Err(error) = self.send(buffer.lock(), when_full) {
+            if let Err(error) = self.send_any(&buffer, when_full) {
                 *in_vain = Some(room_made);
                 return Err(error);
             }
-            freed += capacity;
+            freed += capacity.saturating_sub(buffer.capacity());
         }
         Ok(freed)
     }
 
-    /// Sends the buffer of a series to all stores. While it waits for room, it gives up the lock,
-    /// so that others see the series.
-    pub(super) fn send<'a>(
-        &self,
-        mut locked: LockedBuffer<'a>,
-        when_full: WhenFull,
-    ) -> Result<LockedBuffer<'a>> {
-        if locked.is_empty() {
+    /// All buffers.
+    fn all(&self) -> Vec<AnyBuffer> {
+        let series = self.series.read();
+        let series = series.iter().cloned().map(AnyBuffer::Series);
+        let timelines = self.timelines().into_iter().map(AnyBuffer::Timeline);
+        timelines.chain(series).collect()
+    }
+
+    /// Sends a buffer to all stores: of a timeline, the ticks that are complete.
+    pub(super) fn send_any(&self, buffer: &AnyBuffer, when_full: WhenFull) -> Result<()> {
+        match buffer {
+            AnyBuffer::Series(buffer) => self.send(buffer.lock(), when_full).map(drop),
+            AnyBuffer::Timeline(buffer) => self.send(buffer.lock(), when_full).map(drop),
+        }
+    }
+
+    /// Sends the records of a buffer to all stores, as one group. While it waits for room, it gives up
+    /// the lock, so that others see the buffer.
+    pub(super) fn send<L: Outgoing>(&self, mut locked: L, when_full: WhenFull) -> Result<L> {
+        if locked.outgoing_bytes() == 0 {
             self.cut(&mut locked);
             return Ok(locked);
         }
         let (mut locked, room) = self.reserve(locked, 0, when_full)?;
-        if let Some(batch) = self.cut(&mut locked) {
-            room.send(|| vec![append(&batch)]);
+        let batches = self.cut(&mut locked);
+        if !batches.is_empty() {
+            room.send(|| batches.iter().map(append).collect());
         }
         Ok(locked)
     }
@@ -239,13 +287,13 @@ impl Buffers {
         if locked.is_removed() {
             return Err(nothing_at("truncate"));
         }
-        let batch = self.cut(&mut locked);
+        let batches = self.cut(&mut locked);
         room.send(|| {
             let truncate = Change::Truncate {
                 key: buffer.key.clone(),
                 len,
             };
-            batch.iter().map(append).chain([truncate]).collect()
+            batches.iter().map(append).chain([truncate]).collect()
         });
         locked.rewind(len);
         Ok(())
@@ -268,54 +316,50 @@ impl Buffers {
 
     /// Reserves room in all queues for the records of a buffer, if it has any, and for `more`
     /// bytes. While it waits for room, it gives up the lock.
-    fn reserve<'a>(
+    pub(super) fn reserve<L: Outgoing>(
         &self,
-        mut locked: LockedBuffer<'a>,
+        mut locked: L,
         more: usize,
         when_full: WhenFull,
-    ) -> Result<(LockedBuffer<'a>, Reservations<'_>)> {
-        let needed = |locked: &LockedBuffer<'_>| match locked.is_empty() {
-            true => more,
-            false => more + locked.batch_bytes(),
-        };
+    ) -> Result<(L, Reservations<'_>)> {
         let at_once = match when_full {
             // So little that it need not wait.
-            _ if needed(&locked) <= CHANGE_BYTES => WhenFull::Exceed,
+            _ if more + locked.outgoing_bytes() <= CHANGE_BYTES => WhenFull::Exceed,
             WhenFull::Wait => WhenFull::Fail,
             other => other,
         };
-        let mut room = self.stores.reserve(needed(&locked), at_once);
+        let mut bytes = more + locked.outgoing_bytes();
+        let mut room = self.stores.reserve(bytes, at_once);
         loop {
             match room {
-                Ok(room) if room.hold(needed(&locked)) => return Ok((locked, room)),
+                Ok(room) if room.hold(more + locked.outgoing_bytes()) => return Ok((locked, room)),
                 Err(error) if when_full != WhenFull::Wait => return Err(error),
                 // Given back before it waits, so that it does not wait for itself.
                 too_little => drop(too_little),
             }
-            let bytes = needed(&locked);
-            let buffer = locked.unlock();
-            room = self.stores.reserve(bytes, WhenFull::Wait);
-            locked = buffer.lock();
+            bytes = more + locked.outgoing_bytes();
+            (locked, room) = locked.unlocked(|| self.stores.reserve(bytes, WhenFull::Wait));
         }
     }
 
-    /// Takes the records of a buffer, if it has any, for the group that sends them. Frees the memory
-    /// of an empty one.
-    fn cut(&self, locked: &mut LockedBuffer<'_>) -> Option<Arc<Batch>> {
-        let (batch, freed) = locked.cut();
+    /// Takes the records of a buffer for the group that sends them. Frees the memory of an empty one.
+    pub(super) fn cut(&self, locked: &mut impl Outgoing) -> Vec<Arc<Batch>> {
+        let (batches, freed) = locked.cut();
         self.bytes.fetch_sub(freed, Ordering::Relaxed);
-        batch.map(Arc::new)
+        batches
     }
 
     /// Sends all buffers, beginning with the one with the number `first`. Returns the number of the
     /// one for which there was no room, if `when_full` says so.
     pub(super) fn send_all(&self, when_full: WhenFull, first: usize) -> Option<usize> {
-        let count = self.count();
+        let timelines = self.timelines();
+        let count = timelines.len() + self.series.read().len();
         for number in (0..count).map(|step| (first + step) % count) {
-            let Some(buffer) = self.get(number) else {
-                continue;
+            let buffer = match timelines.get(number) {
+                Some(timeline) => Some(AnyBuffer::Timeline(Arc::clone(timeline))),
+                None => self.series(number - timelines.len()).map(AnyBuffer::Series),
             };
-            let result = self.send(buffer.lock(), when_full);
+            let result = buffer.map_or(Ok(()), |buffer| self.send_any(&buffer, when_full));
             if result.is_err() && when_full == WhenFull::Fail {
                 return Some(number);
             }
@@ -325,24 +369,60 @@ impl Buffers {
 
     /// Makes all buffers refuse further records, and sends them.
     pub(super) fn close(&self) {
+        // Nothing more comes, so the queues may take what the buffers hold: a store that
+        // stalls does not keep it from the others.
+        for timeline in self.timelines() {
+            let mut locked = timeline.lock();
+            self.end_tick(&mut locked);
+            locked.close();
+            drop(self.send(locked, WhenFull::Exceed));
+        }
         for number in 0.. {
-            let Some(buffer) = self.get(number) else {
+            let Some(buffer) = self.series(number) else {
                 break;
             };
             let mut locked = buffer.lock();
             locked.close();
-            // Nothing more comes, so the queues may take what the buffers hold: a store that
-            // stalls does not keep it from the others.
             drop(self.send(locked, WhenFull::Exceed));
         }
     }
 
-    fn get(&self, number: usize) -> Option<Arc<SeriesBuffer>> {
-        self.all.read().get(number).cloned()
+    fn series(&self, number: usize) -> Option<Arc<SeriesBuffer>> {
+        self.series.read().get(number).cloned()
     }
 }
 
-fn append(batch: &Arc<Batch>) -> Change {
+/// The buffer of a series, or of all series of a timeline.
+#[derive(Clone, Debug)]
+pub(super) enum AnyBuffer {
+    Series(Arc<SeriesBuffer>),
+    Timeline(Arc<TimelineBuffer>),
+}
+
+impl AnyBuffer {
+    /// The bytes that it takes.
+    fn capacity(&self) -> usize {
+        match self {
+            Self::Series(buffer) => buffer.capacity(),
+            Self::Timeline(buffer) => buffer.capacity(),
+        }
+    }
+}
+
+/// Records that are sent as one group, under the lock of their buffer. They must go to the queues before
+/// the lock is given up, so that they stay in order.
+pub(super) trait Outgoing: Sized {
+    /// What they count in the queues; 0 if there are none.
+    fn outgoing_bytes(&self) -> usize;
+
+    /// Takes them out of the buffer; returns them, and the bytes of memory that the buffer gave up.
+    fn cut(&mut self) -> (Vec<Arc<Batch>>, usize);
+
+    /// Gives the lock up while `wait` runs.
+    fn unlocked<R>(self, wait: impl FnOnce() -> R) -> (Self, R);
+}
+
+pub(super) fn append(batch: &Arc<Batch>) -> Change {
     Change::Append {
         batch: Arc::clone(batch),
         prepared: None,

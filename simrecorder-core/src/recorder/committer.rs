@@ -69,6 +69,7 @@ impl Committer {
             Err(error) if error.kind() == ErrorKind::ReadOnly => return Ok(()),
             running => running?,
         }
+        self.buffers.complete_ticks();
         self.buffers.send_all(WhenFull::Wait, 0);
         let mut held_up = Ok(());
         for (pipeline, barrier) in self.stores.send_barriers(&kind) {
@@ -89,11 +90,11 @@ impl Committer {
         key: &Key,
         only: Option<usize>,
     ) -> Result<Vec<ReadableStore<'_>>> {
-        let series = self.keys.series(key);
+        let buffer = self.keys.buffer(key);
         let has_written = self.keys.has_written();
-        let wanted = series.map_or_else(|| self.buffers.below(key), |series| vec![series]);
+        let wanted = buffer.map_or_else(|| self.buffers.below(key), |buffer| vec![buffer]);
         for buffer in wanted {
-            drop(self.buffers.send(buffer.lock(), WhenFull::Wait)?);
+            self.buffers.send_any(&buffer, WhenFull::Wait)?;
         }
         let is_wanted = |index: usize, pipeline: &Pipeline| match only {
             Some(only) => only == index,

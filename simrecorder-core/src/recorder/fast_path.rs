@@ -18,6 +18,12 @@ impl FastPath {
         Self { stop, keys }
     }
 
+    /// Whether records are refused.
+    #[inline]
+    pub(super) fn is_stopped(&self) -> bool {
+        self.stop.is_set()
+    }
+
     /// Pushes a record into the series that `key` is known to lead to; `false` if anything else is
     /// to be done.
     #[inline]
@@ -34,6 +40,6 @@ impl FastPath {
         series: &SeriesBuffer,
         push: impl FnOnce(&SeriesBuffer) -> bool,
     ) -> bool {
-        !self.stop.is_set() && push(series)
+        !self.is_stopped() && push(series)
     }
 }

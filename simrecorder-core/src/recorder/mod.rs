@@ -16,12 +16,14 @@ mod key_registry;
 mod options;
 mod parts;
 mod pipeline;
+mod record_buffer;
 mod series;
 mod series_buffer;
 mod status;
 mod stop_flag;
 mod store_reader;
 mod stores;
+mod timeline;
 
 use std::fmt;
 use std::sync::Arc;
@@ -31,6 +33,9 @@ pub use options::{MemoryPolicy, OnDivergence, OnStoreError, RecorderOptions};
 pub use series::Series;
 pub use status::{Status, StoreState, StoreStatus};
 pub use store_reader::StoreReader;
+pub use timeline::{
+    Coordinate, CoordinateType, CoordinateValue, Member, TIMELINE_ATTRIBUTE, TickRecords, Timeline,
+};
 
 use parts::Parts;
 use store_reader::no_such_store;
@@ -187,6 +192,79 @@ impl Recorder {
     /// [`KindMismatch`](crate::ErrorKind::KindMismatch) as for [`record`](Self::record).
     pub fn series<T: Element>(&self, key: impl AsRef<str>) -> Result<Series<T>> {
         Series::new(self.parts.clone(), key.as_ref())
+    }
+
+    /// Opens the timeline of a group, which becomes one if it is none: its series have one record per tick,
+    /// and stores get whole ticks. A timeline that is there already continues after its last tick.
+    ///
+    /// The type of the ticks is `f64`, `i64` or `u64`. The empty key is the root.
+    ///
+    /// ```
+    /// use simrecorder_core::{Coordinate, InMemoryDataStore, OpenMode, Recorder};
+    ///
+    /// let store = InMemoryDataStore::new();
+    /// let recorder = Recorder::new(store.clone());
+    /// let mut net = recorder.timeline("net", Coordinate::new("time").units("ms"))?;
+    /// net.advance(0.1)?;
+    /// net.record("rate", 0.5)?;
+    /// net.advance(0.2)?;
+    /// net.record("rate", 0.25)?;
+    /// recorder.close()?;
+    ///
+    /// let recorder = Recorder::new(store.open(OpenMode::Append)?);
+    /// let mut net = recorder.timeline("net", Coordinate::new("time"))?;
+    /// assert_eq!(net.last(), Some(0.2));
+    /// net.advance(0.3)?;
+    /// # Ok::<(), simrecorder_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// - [`Locked`](ErrorKind::Locked) if the timeline has a handle already.
+    /// - [`InvalidArgument`](ErrorKind::InvalidArgument) if the group has series of another length, if it is
+    ///   a timeline with a coordinate of another name, and if a group above or below has a coordinate of the
+    ///   same name.
+    /// - [`SchemaMismatch`](ErrorKind::SchemaMismatch) if the coordinate has another type,
+    ///   [`KindMismatch`](ErrorKind::KindMismatch) if the key is no group.
+    /// - [`Diverged`](ErrorKind::Diverged) if the stores hold different numbers of ticks, unless
+    ///   [`OnDivergence::CutToShortest`] cuts them.
+    /// - Else as for [`record`](Self::record).
+    pub fn timeline<T: CoordinateType>(
+        &self,
+        group: impl AsRef<str>,
+        coordinate: Coordinate,
+    ) -> Result<Timeline<T>> {
+        Timeline::new(self.parts.clone(), group.as_ref(), &coordinate)
+    }
+
+    /// Removes every tick after `t` from all timelines whose coordinate is called `name`, in one commit: to
+    /// resume from a state that was saved at `t`. Open ticks are discarded. It is done with the next commit,
+    /// as all that is recorded is.
+    ///
+    /// ```
+    /// use simrecorder_core::{Coordinate, InMemoryDataStore, Recorder};
+    ///
+    /// let recorder = Recorder::new(InMemoryDataStore::new());
+    /// let mut fast = recorder.timeline("fast", Coordinate::new("step"))?;
+    /// let mut slow = recorder.timeline("slow", Coordinate::new("step"))?;
+    /// for step in 0..20_u64 {
+    ///     fast.tick(step, (("rate", 0.5),))?;
+    ///     if step % 5 == 0 {
+    ///         slow.tick(step, (("weight", 1.0),))?;
+    ///     }
+    /// }
+    /// recorder.rewind("step", 12_u64)?;
+    /// assert_eq!((fast.last(), slow.last()), (Some(12), Some(10)));
+    /// # Ok::<(), simrecorder_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// - [`NotFound`](ErrorKind::NotFound) if there is no such timeline,
+    ///   [`TypeMismatch`](ErrorKind::TypeMismatch) if one has ticks of another type.
+    /// - [`OutOfBounds`](ErrorKind::OutOfBounds) if a store
+    ///   [freed](crate::backend::SharedStore::free) the records after `t`.
+    /// - Else as for [`flush`](Self::flush).
+    pub fn rewind<T: CoordinateType>(&self, name: &str, t: T) -> Result<()> {
+        self.write("rewind", name, |parts| parts.keys.rewind(name, t.into_value()))
     }
 
     /// Makes a series without records, or describes the one at `key`: its attributes get those of the

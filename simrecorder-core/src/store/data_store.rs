@@ -10,6 +10,7 @@ use crate::model::schema::{Attributes, Schema};
 use crate::model::value::Value;
 use crate::reading::tree::{Listing, Tree};
 use crate::reading::view::View;
+use crate::recorder::TIMELINE_ATTRIBUTE;
 use crate::store::commit::{Batch, Commit, Prepared};
 use crate::store::encoded::EncodedStore;
 use crate::store::errors::{nothing_at, wrong_node};
@@ -293,6 +294,32 @@ pub trait DataStoreExt: DataStore {
                 NodeKind::Group => open.extend(self.children(&child.key)?.into_iter().rev()),
                 NodeKind::Value | NodeKind::Series => found.push(child),
             }
+        }
+        Ok(found)
+    }
+
+    /// The timelines at and below a group: their groups, each with the name of its coordinate.
+    ///
+    /// # Errors
+    /// What the store reports.
+    fn timelines_within(&self, group: &Key) -> Result<Vec<(Key, String)>> {
+        let mut found = Vec::new();
+        let mut open = vec![group.clone()];
+        while !open.is_empty() {
+            let nodes = self.nodes(&open)?;
+            let mut below = Vec::new();
+            for (key, node) in open.into_iter().zip(nodes) {
+                let Some(Node::Group { attributes }) = node else {
+                    continue;
+                };
+                if let Some(name) = attributes.get(TIMELINE_ATTRIBUTE).and_then(|it| it.as_str()) {
+                    found.push((key.clone(), name.to_owned()));
+                }
+                let children = self.children(&key)?.into_iter();
+                let groups = children.filter(|child| child.kind == NodeKind::Group);
+                below.extend(groups.map(|child| child.key));
+            }
+            open = below;
         }
         Ok(found)
     }

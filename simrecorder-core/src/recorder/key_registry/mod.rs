@@ -1,6 +1,8 @@
 //! What the recorder knows of each key, and the first use of a key.
 
 mod removal;
+mod rewind;
+mod timelines;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,15 +17,17 @@ use crate::model::labeled::LabeledRecord;
 use crate::model::record::RecordRef;
 use crate::model::schema::{Attributes, Schema};
 use crate::reading::view::View;
-use crate::recorder::buffers::Buffers;
+use crate::recorder::buffers::{AnyBuffer, Buffers};
 use crate::recorder::key_cache::KeyCache;
 use crate::recorder::options::{OnDivergence, RecorderOptions};
 use crate::recorder::pipeline::{BarrierKind, CHANGE_BYTES, Reservation};
 use crate::recorder::series_buffer::SeriesBuffer;
 use crate::recorder::stores::Stores;
+use crate::recorder::timeline::TimelineBuffer;
 use crate::store::commit::Change;
 use crate::store::errors::{clash, not_a_group, not_truncated, nothing_at};
 use crate::store::node::Node;
+use timelines::{timeline_of, with_mark};
 
 /// How many texts of one key are cached. The others are brought to the normal form each time.
 const MAX_CACHED_TEXTS: u32 = 8;
@@ -49,8 +53,16 @@ type Nodes = HashMap<Key, RegisteredNode>;
 /// A node that this recorder has used.
 #[derive(Clone, Debug)]
 enum RegisteredNode {
+    /// A group that is no timeline.
     Group,
+    /// A timeline without a handle of this recorder, by the name of its coordinate.
+    StoredTimeline(Box<str>),
+    /// A timeline with a handle.
+    Timeline(Arc<TimelineBuffer>),
+    /// A series of a timeline with a handle.
+    Member(Arc<TimelineBuffer>),
     Value,
+    /// A free-standing series.
     Series(Arc<SeriesBuffer>),
 }
 
@@ -66,9 +78,9 @@ enum Existing {
 impl RegisteredNode {
     fn kind(&self) -> NodeKind {
         match self {
-            Self::Group => NodeKind::Group,
+            Self::Group | Self::StoredTimeline(_) | Self::Timeline(_) => NodeKind::Group,
             Self::Value => NodeKind::Value,
-            Self::Series(_) => NodeKind::Series,
+            Self::Series(_) | Self::Member(_) => NodeKind::Series,
         }
     }
 }
@@ -92,17 +104,18 @@ impl KeyRegistry {
         }
     }
 
-    /// The series at a key, if this recorder has used it.
-    pub(super) fn series(&self, key: &Key) -> Option<Arc<SeriesBuffer>> {
+    /// The buffer of the series at a key, if this recorder has used it.
+    pub(super) fn buffer(&self, key: &Key) -> Option<AnyBuffer> {
         match self.nodes.lock().get(key) {
-            Some(RegisteredNode::Series(series)) => Some(Arc::clone(series)),
+            Some(RegisteredNode::Series(series)) => Some(AnyBuffer::Series(Arc::clone(series))),
+            Some(RegisteredNode::Member(timeline)) => Some(AnyBuffer::Timeline(Arc::clone(timeline))),
             _ => None,
         }
     }
 
     /// Whether anything was written: a series, a value or attributes.
     pub(super) fn has_written(&self) -> bool {
-        self.has_written.load(Ordering::Relaxed) || self.buffers.count() > 0
+        self.has_written.load(Ordering::Relaxed) || !self.buffers.is_empty()
     }
 
     /// Waits for the thread that writes to a new key, if there is one. Those that come later see
@@ -148,6 +161,7 @@ impl KeyRegistry {
     fn registered_series(&self, key: &Key) -> Result<Option<Arc<SeriesBuffer>>> {
         match self.nodes.lock().get(key) {
             Some(RegisteredNode::Series(series)) => Ok(Some(Arc::clone(series))),
+            Some(RegisteredNode::Member(timeline)) => Err(in_timeline("record", key, &timeline.group)),
             Some(other) => Err(clash("record", key, other.kind(), NodeKind::Series)),
             None => Ok(None),
         }
@@ -176,10 +190,14 @@ impl KeyRegistry {
         self.stores.check_running("record")?;
         match nodes.get(&key) {
             Some(RegisteredNode::Series(series)) => return Ok((Arc::clone(series), false)),
+            Some(RegisteredNode::Member(timeline)) => {
+                return Err(in_timeline("record", &key, &timeline.group));
+            }
             Some(other) => return Err(clash("record", &key, other.kind(), NodeKind::Series)),
             None => {}
         }
         let groups = self.check_groups_above(&nodes, &key)?;
+        self.check_free_standing(&nodes, &groups, &key)?;
         let mut stored = Vec::new();
         for room in room.into_vec() {
             let pipeline = room.pipeline();
@@ -250,7 +268,7 @@ impl KeyRegistry {
                 series
             }
         };
-        register_groups(&mut nodes, groups);
+        register(&mut nodes, groups);
         nodes.insert(key, RegisteredNode::Series(Arc::clone(&series)));
         Ok((series, true))
     }
@@ -268,38 +286,42 @@ impl KeyRegistry {
             return Ok(shortest);
         }
         let names = compared.iter().map(|stored| stored.room.pipeline().name());
-        let held: Vec<_> = names
-            .zip(lens())
-            .map(|(name, len)| format!("'{name}' {len}"))
-            .collect();
-        let message = format!(
-            "the stores hold different numbers of records: {}; \
-             RecorderOptions::on_divergence(OnDivergence::CutToShortest) cuts all to {shortest}",
-            held.join(", ")
-        );
-        Err(Error::new(ErrorKind::Diverged, "record", message).with_key(key.as_str()))
+        Err(diverged(names.zip(lens()), "records").with_key(key.as_str()))
     }
 
     /// Checks that the keys above `key` are, or can become, groups; returns those that are not
-    /// registered yet.
-    fn check_groups_above(&self, nodes: &Nodes, key: &Key) -> Result<Vec<Key>> {
+    /// registered yet, the root included.
+    fn check_groups_above(&self, nodes: &Nodes, key: &Key) -> Result<Vec<(Key, RegisteredNode)>> {
         let mut new = Vec::new();
-        for group in key.ancestors() {
+        for group in key.ancestors().chain([Key::ROOT]) {
             match nodes.get(&group) {
-                Some(RegisteredNode::Group) => break,
+                Some(node) if node.kind() == NodeKind::Group => break,
                 Some(other) => return Err(not_a_group("create", key, &group, other.kind())),
                 None => {}
             }
-            for pipeline in self.stores.healthy() {
-                let answer = self.stores.answer(pipeline, pipeline.node(&group))?;
-                match answer.flatten().map(|node| node.kind()) {
-                    None | Some(NodeKind::Group) => {}
-                    Some(other) => return Err(not_a_group("create", key, &group, other)),
-                }
-            }
-            new.push(group);
+            let node = self.stored_group(&group)?;
+            let node = node.map_err(|other| not_a_group("create", key, &group, other))?;
+            new.push((group, node));
         }
         Ok(new)
+    }
+
+    /// A group as the stores have it, or what else is at its key.
+    fn stored_group(&self, group: &Key) -> Result<Result<RegisteredNode, NodeKind>> {
+        let mut registered = RegisteredNode::Group;
+        for pipeline in self.stores.healthy() {
+            let answer = self.stores.answer(pipeline, pipeline.node(group))?;
+            match answer.flatten() {
+                None => {}
+                Some(Node::Group { attributes }) => {
+                    if let Some(name) = timeline_of(&attributes) {
+                        registered = RegisteredNode::StoredTimeline(name.into());
+                    }
+                }
+                Some(other) => return Ok(Err(other.kind())),
+            }
+        }
+        Ok(Ok(registered))
     }
 
     /// What the series at `key` holds, if there is one; `clash` makes the error of another node.
@@ -310,6 +332,9 @@ impl KeyRegistry {
     ) -> Result<Option<Arc<Schema>>> {
         match self.nodes.lock().get(key) {
             Some(RegisteredNode::Series(series)) => return Ok(series.schema()),
+            Some(RegisteredNode::Member(timeline)) => {
+                return Err(in_timeline("record", key, &timeline.group));
+            }
             Some(other) => return Err(clash(key, other.kind())),
             None => {}
         }
@@ -388,6 +413,9 @@ impl KeyRegistry {
     pub(super) fn truncate(&self, text: &str, len: u64) -> Result<()> {
         self.stores.check_running("truncate")?;
         let key = Key::new(text)?;
+        if self.truncate_timeline(&key, len)? {
+            return Ok(());
+        }
         let schema = self.series_schema(&key, not_truncated)?;
         let schema = schema.ok_or_else(|| nothing_at("truncate"))?;
         for pipeline in self.stores.healthy() {
@@ -448,7 +476,7 @@ impl KeyRegistry {
                     }
                     self.stores.answer(pipeline, pipeline.plan(&key, None))?;
                 }
-                register_groups(&mut nodes, groups);
+                register(&mut nodes, groups);
                 nodes.insert(key.clone(), RegisteredNode::Value);
             }
         }
@@ -466,6 +494,14 @@ impl KeyRegistry {
         let mut room = room.into_vec();
         let mut nodes = self.nodes.lock();
         self.stores.check_running("set attributes")?;
+        // The attributes of a timeline keep what makes it one.
+        let mark = match nodes.get(&key) {
+            Some(node) => node.coordinate_name().map(str::to_owned),
+            None => match self.stored_group(&key)? {
+                Ok(node) => node.coordinate_name().map(str::to_owned),
+                Err(_) => None,
+            },
+        };
         if !key.is_root() && !nodes.contains_key(&key) {
             let mut groups = self.check_groups_above(&nodes, &key)?;
             let mut kinds = Vec::new();
@@ -481,15 +517,18 @@ impl KeyRegistry {
                 });
             }
             if kinds.iter().all(Option::is_none) {
-                groups.push(key.clone());
+                groups.push((key.clone(), RegisteredNode::Group));
             } else if kinds.iter().flatten().any(|kind| *kind != NodeKind::Group) {
                 // A store that has nothing there would make it a group.
                 let mut kinds = kinds.iter();
                 room.retain(|_| kinds.next().is_some_and(Option::is_some));
             }
-            register_groups(&mut nodes, groups);
+            register(&mut nodes, groups);
         }
-        let attributes = Arc::new(attributes);
+        let attributes = Arc::new(match mark {
+            Some(name) => with_mark(attributes, &name),
+            None => attributes,
+        });
         self.declared.lock().remove(&key);
         self.has_written.store(true, Ordering::Relaxed);
         for room in room {
@@ -538,10 +577,27 @@ fn series_len(key: &Key, node: Option<Node>, schema: &Schema) -> Result<Option<u
     }
 }
 
-fn register_groups(nodes: &mut Nodes, groups: Vec<Key>) {
-    nodes.extend(
-        groups
-            .into_iter()
-            .map(|group| (group, RegisteredNode::Group)),
+fn register(nodes: &mut Nodes, new: Vec<(Key, RegisteredNode)>) {
+    nodes.extend(new);
+}
+
+/// The error of stores that hold different numbers of records, or of ticks.
+fn diverged<'a>(held: impl Iterator<Item = (&'a str, u64)> + Clone, what: &str) -> Error {
+    let shortest = held.clone().map(|(_, len)| len).min().unwrap_or(0);
+    let held: Vec<_> = held.map(|(name, len)| format!("'{name}' {len}")).collect();
+    let message = format!(
+        "the stores hold different numbers of {what}: {}; \
+         RecorderOptions::on_divergence(OnDivergence::CutToShortest) cuts all to {shortest}",
+        held.join(", ")
     );
+    Error::new(ErrorKind::Diverged, "record", message)
+}
+
+/// The error of a series that belongs to a timeline and was used without its handle.
+fn in_timeline(operation: &'static str, key: &Key, group: &Key) -> Error {
+    let message = format!(
+        "the group '{group}' is a timeline, whose series are recorded through the handle that \
+         Recorder::timeline returns; use that, or a key in another group"
+    );
+    Error::new(ErrorKind::InvalidArgument, operation, message).with_key(key.as_str())
 }

@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::key::Key;
+use crate::model::kind::NodeKind;
 use crate::recorder::key_registry::{KeyRegistry, Nodes, RegisteredNode};
 use crate::recorder::pipeline::BarrierKind;
 use crate::recorder::series_buffer::SeriesBuffer;
@@ -22,6 +23,7 @@ impl KeyRegistry {
         // Held to the end, so that no other thread finds the key in the stores before it is gone.
         let mut nodes = self.nodes.lock();
         self.stores.check_running("remove")?;
+        self.check_no_timeline(&nodes, "remove", &key)?;
         self.has_written.store(true, Ordering::Relaxed);
         for series in series_within(&nodes, &key) {
             self.buffers.remove(&series);
@@ -37,10 +39,12 @@ impl KeyRegistry {
         check_rename(&from, &to)?;
         let mut nodes = self.nodes.lock();
         self.stores.check_running("rename")?;
+        self.check_no_timeline(&nodes, "rename", &from)?;
         self.has_written.store(true, Ordering::Relaxed);
         // The stores answer for what they have committed.
         self.change_all(&BarrierKind::Flush)?;
         self.check_free(&nodes, &from, &to)?;
+        self.check_new_group(&nodes, &from, &to)?;
         for series in series_within(&nodes, &from) {
             self.buffers.rename(&series)?;
         }
@@ -84,6 +88,62 @@ impl KeyRegistry {
         Ok(())
     }
 
+    /// An error if a key cannot go because a timeline needs it: it is written at this moment, or the key is
+    /// its coordinate.
+    fn check_no_timeline(&self, nodes: &Nodes, operation: &'static str, key: &Key) -> Result<()> {
+        let is_member = matches!(nodes.get(key), Some(RegisteredNode::Member(_)));
+        let open = self.buffers.timelines().into_iter();
+        let mut needing = open.filter(|timeline| {
+            timeline.group.is_within(key) || is_member && key.is_within(&timeline.group)
+        });
+        if let Some(timeline) = needing.next() {
+            let message = format!(
+                "the timeline '{}' has a handle that writes this; finish() it first",
+                timeline.group
+            );
+            return Err(Error::new(ErrorKind::Locked, operation, message));
+        }
+        let group = key.parent().unwrap_or(Key::ROOT);
+        if self.coordinate_of(nodes, &group)?.as_deref() == Some(key.name()) {
+            let message = format!(
+                "this is the coordinate of the timeline '{group}', without which its series have no ticks; \
+                 name the group instead"
+            );
+            return Err(Error::new(ErrorKind::InvalidArgument, operation, message));
+        }
+        Ok(())
+    }
+
+    /// An error if a key cannot move because of the timelines where it would come: a series would be beside
+    /// the members of one, or a timeline within another with the same name of its coordinate.
+    fn check_new_group(&self, nodes: &Nodes, from: &Key, to: &Key) -> Result<()> {
+        let mut moved = Vec::new();
+        let mut is_series = false;
+        for pipeline in self.stores.healthy() {
+            let found = pipeline.store().timelines_within(from);
+            moved.extend(self.stores.answer(pipeline, found)?.unwrap_or_default());
+            let node = self.stores.answer(pipeline, pipeline.node(from))?.flatten();
+            is_series |= node.is_some_and(|node| node.kind() == NodeKind::Series);
+        }
+        let refuse = |group: &Key, why: String| {
+            let message = format!("the group '{group}' is a timeline{why}; use another key");
+            Err(Error::new(ErrorKind::InvalidArgument, "rename", message))
+        };
+        for group in to.ancestors().chain([Key::ROOT]) {
+            let Some(name) = self.coordinate_of(nodes, &group)? else {
+                continue;
+            };
+            let is_parent = to.parent().as_ref() == Some(&group);
+            if is_series && is_parent && from.parent().as_ref() != Some(&group) {
+                return refuse(&group, ", whose series share their ticks".to_owned());
+            }
+            if moved.iter().any(|(_, coordinate)| *coordinate == name) {
+                return refuse(&group, format!(" with a coordinate '{name}' of its own"));
+            }
+        }
+        Ok(())
+    }
+
     /// Forgets a key and all below it. The buffers of series are kept: the key cache leads to them.
     fn forget(&self, nodes: &mut Nodes, key: &Key) {
         let mut removed = self.removed.lock();
@@ -99,7 +159,7 @@ impl KeyRegistry {
     }
 
     /// Waits until every store has done it. It is done if one of them had the key.
-    fn change_all(&self, kind: &BarrierKind) -> Result<()> {
+    pub(super) fn change_all(&self, kind: &BarrierKind) -> Result<()> {
         let mut missing = None;
         let mut is_done = false;
         let mut refusal: Option<Error> = None;

@@ -1,0 +1,192 @@
+//! Going back on timelines: all series of one are cut to the same tick, in one commit.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::timelines::{coordinate_at, coordinate_before, record_count, timeline_of};
+use super::{KeyRegistry, Nodes};
+use crate::error::{Error, ErrorKind, Result};
+use crate::model::key::Key;
+use crate::reading::group::Group;
+use crate::reading::view::View;
+use crate::recorder::pipeline::{BarrierKind, CHANGE_BYTES, Pipeline, WhenFull};
+use crate::recorder::timeline::{CoordinateValue, LockedTimeline, TimelineBuffer};
+use crate::store::commit::Change;
+use crate::store::data_store::DataStoreExt;
+use crate::store::errors::nothing_at;
+
+/// Where a timeline is to end.
+#[derive(Clone, Copy)]
+enum End {
+    /// At the last tick that is not after this one.
+    At(CoordinateValue),
+    /// After so many ticks.
+    Len(u64),
+}
+
+/// The ticks that stay of a timeline, and the coordinate of the last one.
+type Kept = (u64, Option<CoordinateValue>);
+
+impl KeyRegistry {
+    /// Removes every tick after `t` from one timeline.
+    pub(in crate::recorder) fn rewind_group(&self, group: &Key, t: CoordinateValue) -> Result<()> {
+        let nodes = self.nodes.lock();
+        self.cut(&nodes, End::At(t), |timeline| timeline.group == *group, |key, _| key == group)
+            .map(drop)
+    }
+
+    /// Removes every tick after `t` from all timelines with a coordinate of this name.
+    pub(in crate::recorder) fn rewind(&self, name: &str, t: CoordinateValue) -> Result<()> {
+        let nodes = self.nodes.lock();
+        let mut names = BTreeSet::new();
+        let is_meant = |timeline: &TimelineBuffer| timeline.coordinate.name() == name;
+        let count = self.cut(&nodes, End::At(t), is_meant, |_, coordinate| {
+            names.insert(coordinate.to_owned());
+            coordinate == name
+        })?;
+        if count > 0 {
+            return Ok(());
+        }
+        let names: Vec<_> = names.iter().map(|name| format!("'{name}'")).collect();
+        let message = match names.is_empty() {
+            true => "there is no timeline".to_owned(),
+            false => format!(
+                "no timeline has a coordinate of this name; there are {}",
+                names.join(", ")
+            ),
+        };
+        Err(Error::new(ErrorKind::NotFound, "rewind", message).with_key(name))
+    }
+
+    /// Cuts all series of a timeline to their first `len` records, if `key` is one of them.
+    pub(super) fn truncate_timeline(&self, key: &Key, len: u64) -> Result<bool> {
+        let nodes = self.nodes.lock();
+        let group = key.parent().unwrap_or(Key::ROOT);
+        if self.coordinate_of(&nodes, &group)?.is_none() {
+            return Ok(false);
+        }
+        let of_group = |timeline: &TimelineBuffer| timeline.group == group;
+        let is_series = |pipeline: &Pipeline| Ok(pipeline.store().view(key)?.is_some());
+        let count = self.cut(&nodes, End::Len(len), of_group, |other, _| *other == group)?;
+        let mut has_series = self.stores.healthy().map(is_series);
+        match count > 0 && has_series.any(|found| matches!(found, Ok(true))) {
+            true => Ok(true),
+            false => Err(nothing_at("truncate")),
+        }
+    }
+
+    /// The name of the coordinate of a group, if that is a timeline.
+    pub(super) fn coordinate_of(&self, nodes: &Nodes, group: &Key) -> Result<Option<String>> {
+        let name = |node: &super::RegisteredNode| node.coordinate_name().map(str::to_owned);
+        match nodes.get(group) {
+            Some(node) => Ok(name(node)),
+            None => Ok(self.stored_group(group)?.ok().as_ref().and_then(name)),
+        }
+    }
+
+    /// Cuts timelines, all in one commit; returns how many. `is_open` says which of those with a handle
+    /// are meant, `is_meant` which of those in the stores, by their groups and coordinates.
+    fn cut(
+        &self,
+        _nodes: &Nodes,
+        end: End,
+        is_open: impl Fn(&TimelineBuffer) -> bool,
+        mut is_meant: impl FnMut(&Key, &str) -> bool,
+    ) -> Result<usize> {
+        self.stores.check_running("rewind")?;
+        let mut open = self.buffers.timelines();
+        open.retain(|timeline| is_open(timeline));
+        // Locked to the end, so that no tick is added meanwhile.
+        let mut locked: Vec<LockedTimeline<'_>> = Vec::new();
+        for timeline in &open {
+            let mut timeline = timeline.lock();
+            timeline.check_open("rewind")?;
+            timeline.discard_tick();
+            locked.push(self.buffers.send(timeline, WhenFull::Exceed)?);
+        }
+        self.change_all(&BarrierKind::Flush)?;
+        let mut kept: BTreeMap<Key, Kept> = BTreeMap::new();
+        let mut cuts = Vec::new();
+        for pipeline in self.stores.healthy() {
+            let found = pipeline.store().timelines_within(&Key::ROOT);
+            let mut groups = self.stores.answer(pipeline, found)?.unwrap_or_default();
+            groups.retain(|(group, coordinate)| is_meant(group, coordinate));
+            let mut changes = Vec::new();
+            for (group, _) in groups {
+                let cut = cut_in_store(pipeline, &group, end, &mut changes);
+                if let Some(cut) = cut.map_err(|e| self.stores.in_store(pipeline, e))? {
+                    kept.entry(group).or_insert(cut);
+                }
+            }
+            cuts.push((pipeline, changes));
+        }
+        for (pipeline, changes) in cuts {
+            if let Some(room) = pipeline.reserve(changes.len() * CHANGE_BYTES, WhenFull::Exceed) {
+                room.send(changes);
+            }
+        }
+        for timeline in &mut locked {
+            if let Some((ticks, last)) = kept.get(timeline.group()) {
+                timeline.rewind(*ticks, *last);
+            }
+        }
+        Ok(kept.len())
+    }
+}
+
+/// Adds the changes that cut a timeline of one store; returns what stays of it.
+fn cut_in_store(
+    pipeline: &Pipeline,
+    group: &Key,
+    end: End,
+    changes: &mut Vec<Change>,
+) -> Result<Option<Kept>> {
+    let Some(Ok(found)) = Group::load(&**pipeline.store(), group)? else {
+        return Ok(None);
+    };
+    let Some(coordinate) = timeline_of(found.attributes()).and_then(|name| found.view(name)) else {
+        return Ok(None);
+    };
+    let len = match end {
+        End::At(t) => ticks_until(coordinate, t)?,
+        End::Len(len) => len,
+    };
+    if len < record_count(coordinate) {
+        for (_, view) in found.series() {
+            if len < view.first_record() {
+                let message = format!(
+                    "the records before {} were freed, so it cannot go back to {len}",
+                    view.first_record()
+                );
+                let error = Error::new(ErrorKind::OutOfBounds, "rewind", message);
+                return Err(error.with_key(view.key().as_str()));
+            }
+            let key = view.key().clone();
+            changes.push(Change::Truncate { key, len });
+        }
+    }
+    Ok(Some((len, coordinate_before(coordinate, len)?)))
+}
+
+/// How many ticks of a coordinate are not after `t`.
+fn ticks_until(coordinate: &View, t: CoordinateValue) -> Result<u64> {
+    let (mut start, mut end) = (0, coordinate.len());
+    while start < end {
+        let middle = start + (end - start) / 2;
+        let tick = coordinate_at(coordinate, middle)?;
+        let is_after = match (tick, t) {
+            (CoordinateValue::F64(tick), CoordinateValue::F64(t)) => tick > t,
+            (CoordinateValue::I64(tick), CoordinateValue::I64(t)) => tick > t,
+            (CoordinateValue::U64(tick), CoordinateValue::U64(t)) => tick > t,
+            _ => {
+                let message = format!("the ticks are {}, not numbers like {t}", coordinate.schema());
+                let error = Error::new(ErrorKind::TypeMismatch, "rewind", message);
+                return Err(error.with_key(coordinate.key().as_str()));
+            }
+        };
+        match is_after {
+            true => end = middle,
+            false => start = middle + 1,
+        }
+    }
+    Ok(coordinate.first_record() + start)
+}

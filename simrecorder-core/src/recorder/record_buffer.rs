@@ -1,0 +1,267 @@
+//! The records of one series that wait for their batch.
+
+use std::sync::Arc;
+
+use super::buffer_pool::BufferPool;
+use super::pipeline::batch_bytes;
+use crate::model::dtype::DType;
+use crate::model::key::Key;
+use crate::model::kind::Kind;
+use crate::model::record::{RecordRef, ScalarRef};
+use crate::model::records::Records;
+use crate::model::schema::Schema;
+use crate::store::commit::Batch;
+
+/// A batch of records of unknown size ends at about this many bytes, as one of arrays does
+/// where a chunk ends.
+const BATCH_BYTES: usize = 1 << 20;
+/// The first buffer of a series, before it is known how fast it grows.
+const FIRST_BYTES: usize = 64;
+
+/// The records of a series since its last batch. Whoever calls it holds the lock of the series.
+#[derive(Debug)]
+pub(super) struct RecordBuffer {
+    /// The element type, if the records are scalars.
+    scalar: Option<DType>,
+    /// How many records share a chunk; batches of arrays end where chunks do.
+    chunk_records: u64,
+    /// The index of the first record in the buffer.
+    start: u64,
+    /// With the schema of the series.
+    records: Records,
+    /// How many records went into batches.
+    sent: u64,
+    /// How many records the buffer may have: those up to the end of a chunk, or none.
+    limit: u64,
+    is_stopped: bool,
+    /// For records of fixed size, how many more are taken by nothing but copying them.
+    /// [`settle`](Self::settle) keeps it up to date.
+    room: u64,
+    /// The bytes of the last batch: the next one is likely to be as large.
+    last_bytes: usize,
+}
+
+impl RecordBuffer {
+    /// The buffer of a series whose next record has the index `start`.
+    pub(super) fn new(schema: Arc<Schema>, chunk_records: u64, start: u64) -> Self {
+        let is_scalar = schema.kind() == Kind::Array && schema.record_shape().is_empty();
+        let mut buffer = Self {
+            scalar: schema.dtype().filter(|_| is_scalar),
+            chunk_records: chunk_records.max(1),
+            start,
+            limit: 0,
+            is_stopped: false,
+            room: 0,
+            records: Records::empty(schema),
+            sent: 0,
+            last_bytes: 0,
+        };
+        buffer.continue_at(start);
+        buffer
+    }
+
+    /// Starts again as the buffer of another series. The records that it took still count.
+    pub(super) fn restart(&mut self, schema: Arc<Schema>, chunk_records: u64, start: u64) {
+        let sent = self.sent;
+        *self = Self::new(schema, chunk_records, start);
+        self.sent = sent;
+    }
+
+    /// What the series holds.
+    pub(super) fn schema(&self) -> &Arc<Schema> {
+        self.records.schema()
+    }
+
+    /// How many records share a chunk.
+    pub(super) fn chunk_records(&self) -> u64 {
+        self.chunk_records
+    }
+
+    /// How many records the series has got since it was opened.
+    pub(super) fn recorded(&self) -> u64 {
+        self.sent + self.records.len()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.records.is_empty()
+    }
+
+    /// The index of the first record in the buffer.
+    pub(super) fn start(&self) -> u64 {
+        self.start
+    }
+
+    /// The number of records of the series, those in the buffer included.
+    #[inline(always)]
+    pub(super) fn end(&self) -> u64 {
+        self.start + self.records.len()
+    }
+
+    /// What a batch of the buffer counts in the queues; 0 if there is none.
+    pub(super) fn batch_bytes(&self) -> usize {
+        match self.is_empty() {
+            true => 0,
+            false => batch_bytes(&self.records),
+        }
+    }
+
+    /// The bytes that the buffer takes.
+    pub(super) fn capacity(&self) -> usize {
+        self.records.capacity_bytes()
+    }
+
+    /// Takes the record if that is a matter of copying it; `false` if anything else is to be
+    /// done, such as growing the buffer or reporting an error.
+    #[inline]
+    pub(super) fn try_push(&mut self, record: &RecordRef<'_>) -> bool {
+        self.records.schema().accepts(record)
+            && (self.try_push_fixed(&record.data) || self.try_push_variable(record))
+    }
+
+    /// [`try_push`](Self::try_push) for a scalar.
+    // Inlined, since the size of the scalar is known where this is called.
+    #[inline(always)]
+    pub(super) fn try_push_scalar(&mut self, scalar: ScalarRef<'_>) -> bool {
+        self.scalar == Some(scalar.dtype) && self.try_push_fixed(scalar.data)
+    }
+
+    #[inline(always)]
+    fn try_push_fixed(&mut self, data: &[u8]) -> bool {
+        let is_taken = self.room > 0;
+        if is_taken {
+            self.room -= 1;
+            self.records.push_fixed(data);
+        }
+        is_taken
+    }
+
+    fn try_push_variable(&mut self, record: &RecordRef<'_>) -> bool {
+        let is_taken = !self.schema().kind().is_fixed()
+            && self.records.len() + 1 < self.limit
+            && self.records.has_room(record.data.len());
+        if is_taken {
+            self.records.push(record);
+        }
+        is_taken
+    }
+
+    /// Finds out how many records are taken by nothing but copying them, after any other change.
+    pub(super) fn settle(&mut self) {
+        self.room = 0;
+        let schema = self.records.schema();
+        if schema.kind().is_fixed() {
+            let free = self.records.data_capacity() - self.records.data().len();
+            let fitting = free.checked_div(schema.record_bytes().unwrap_or(0));
+            let below_limit = self.limit.saturating_sub(self.records.len() + 1);
+            self.room = below_limit.min(fitting.unwrap_or(0) as u64);
+        }
+    }
+
+    /// Whether the buffer makes a batch: it ends where a chunk does, or is large enough.
+    pub(super) fn is_full(&self, batch_bound: usize) -> bool {
+        let records = &self.records;
+        let bound = if self.schema().kind().is_fixed() {
+            batch_bound
+        } else {
+            BATCH_BYTES.min(batch_bound)
+        };
+        records.len() >= self.limit || records.data().len() + size_of_val(records.ends()) >= bound
+    }
+
+    /// The capacity the buffer should have for a record of `bytes` more, if it has to grow.
+    pub(super) fn wanted_capacity(&self, bytes: usize, batch_bound: usize) -> Option<usize> {
+        let records = &self.records;
+        if records.has_room(bytes) {
+            return None;
+        }
+        let needed = records.data().len() + bytes;
+        let full = if self.schema().kind().is_fixed() {
+            usize::try_from(self.limit)
+                .unwrap_or(usize::MAX)
+                .saturating_mul(bytes)
+        } else {
+            BATCH_BYTES.max(bytes)
+        };
+        let doubled = (records.data_capacity() * 2)
+            .max(self.last_bytes)
+            .max(FIRST_BYTES);
+        Some(doubled.min(full).min(batch_bound).max(needed))
+    }
+
+    /// Grows the buffer to `capacity` bytes.
+    pub(super) fn grow(&mut self, capacity: usize, pool: &BufferPool) {
+        let records = &mut self.records;
+        if records.is_empty() && records.data().len() < capacity {
+            let schema = Arc::clone(records.schema());
+            *records = Records::with_buffer(schema, pool.take(capacity));
+        }
+        let more = capacity.saturating_sub(records.data().len());
+        let count = (records.len() as usize).max(4);
+        records.reserve_exact(more, count);
+    }
+
+    /// Takes a record for which there is room.
+    pub(super) fn push(&mut self, record: &RecordRef<'_>) {
+        self.records.push(record);
+    }
+
+    /// Takes all records out of the buffer, if there are any, as the next batch of the series at `key`,
+    /// and frees its memory.
+    pub(super) fn cut_all(&mut self, key: &Key) -> Option<Batch> {
+        let empty = Records::empty(Arc::clone(self.schema()));
+        let records = std::mem::replace(&mut self.records, empty);
+        (!records.is_empty()).then(|| self.batch(key, records))
+    }
+
+    /// [`cut_all`](Self::cut_all), except for the last record, which stays.
+    pub(super) fn cut_before_last(&mut self, key: &Key) -> Option<Batch> {
+        let last = self.records.pop();
+        let batch = self.cut_all(key);
+        if let Some(last) = last {
+            self.records = last;
+        }
+        batch
+    }
+
+    /// Makes a batch of one record, without the buffer, which is empty.
+    pub(super) fn batch_of(&mut self, key: &Key, record: &RecordRef<'_>) -> Batch {
+        let mut records = Records::empty(Arc::clone(self.schema()));
+        records.reserve_exact(record.data.len(), 1);
+        records.push(record);
+        self.batch(key, records)
+    }
+
+    /// The batch of the next records of the series.
+    fn batch(&mut self, key: &Key, records: Records) -> Batch {
+        let batch = Batch::new(key.clone(), self.start, records);
+        self.sent += batch.records.len();
+        self.last_bytes = batch.records.data().len();
+        self.continue_at(batch.start + batch.records.len());
+        batch
+    }
+
+    /// Drops the last record of the buffer.
+    pub(super) fn discard_last(&mut self) {
+        self.records.pop();
+    }
+
+    /// Continues after the first `len` records, if there are more. The buffer is empty.
+    pub(super) fn rewind(&mut self, len: u64) {
+        self.continue_at(self.start.min(len));
+    }
+
+    fn continue_at(&mut self, start: u64) {
+        self.start = start;
+        self.limit = match self.schema().kind().is_fixed() {
+            _ if self.is_stopped => 0,
+            true => self.chunk_records - start % self.chunk_records,
+            false => u64::MAX,
+        };
+    }
+
+    /// Makes the buffer refuse records until it is [restarted](Self::restart).
+    pub(super) fn stop(&mut self) {
+        self.is_stopped = true;
+        self.limit = 0;
+    }
+}

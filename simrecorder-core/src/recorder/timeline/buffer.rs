@@ -1,0 +1,545 @@
+//! The buffer of a timeline: one lock for the records of all its series and for the count of its ticks.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use super::coordinate::{CoordinateType, CoordinateValue, as_scalar};
+use crate::backend::sync::{Mutex, MutexGuard};
+use crate::error::{Error, ErrorKind, Result};
+use crate::model::dtype::DType;
+use crate::model::key::Key;
+use crate::model::kind::Kind;
+use crate::model::record::{RecordRef, ScalarRef, ShapeRef};
+use crate::model::schema::Schema;
+use crate::model::value::Value;
+use crate::recorder::buffer_pool::BufferPool;
+use crate::recorder::buffers::Outgoing;
+use crate::recorder::pipeline::batch_bytes;
+use crate::recorder::record_buffer::RecordBuffer;
+use crate::store::commit::Batch;
+use crate::store::errors::closed;
+
+/// The complete ticks of a timeline are sent when they take about this many bytes and end where a chunk of
+/// the widest series does.
+const GROUP_BYTES: usize = 4 << 20;
+
+/// The index of the coordinate among the series of a timeline.
+pub(in crate::recorder) const COORDINATE: usize = 0;
+
+/// A timeline that is open: its series, each with its next batch.
+#[derive(Debug)]
+pub(in crate::recorder) struct TimelineBuffer {
+    /// The group of its series.
+    pub(in crate::recorder) group: Key,
+    /// The key of its coordinate.
+    pub(in crate::recorder) coordinate: Key,
+    contents: Mutex<Contents>,
+    /// What the buffers of its series take, for threads that do not hold the lock.
+    capacity: AtomicUsize,
+}
+
+#[derive(Debug)]
+struct Contents {
+    /// The series of the timeline, the coordinate first.
+    members: Vec<MemberBuffer>,
+    /// The member whose chunks hold the fewest records: groups of ticks end where its chunks do.
+    widest: usize,
+    /// How many ticks are complete.
+    ticks: u64,
+    /// The coordinate of the last complete tick.
+    last: Option<CoordinateValue>,
+    /// The coordinate of the open tick, the one after the complete ones.
+    open: Option<CoordinateValue>,
+    /// How many members have their record of the open tick.
+    recorded: usize,
+    /// Whether the complete ticks are to be sent before the next one begins.
+    is_large: bool,
+    state: State,
+}
+
+/// A series of a timeline.
+#[derive(Debug)]
+struct MemberBuffer {
+    key: Key,
+    records: RecordBuffer,
+    /// What a tick has for which nothing was recorded, if it may have that.
+    fill_value: Option<Value>,
+    /// Batches that are full, before what `records` has.
+    full: Vec<Arc<Batch>>,
+}
+
+/// Whether a timeline takes ticks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Open,
+    /// Its handle was finished or dropped.
+    Finished,
+    /// Its recorder was closed.
+    Closed,
+}
+
+/// A timeline under its lock.
+#[derive(Debug)]
+pub(in crate::recorder) struct LockedTimeline<'a> {
+    timeline: &'a TimelineBuffer,
+    contents: MutexGuard<'a, Contents>,
+}
+
+impl MemberBuffer {
+    /// Whether it has its record of the tick after the first `ticks`.
+    #[inline(always)]
+    fn has_tick(&self, ticks: u64) -> bool {
+        self.records.end() > ticks
+    }
+
+    fn capacity(&self) -> usize {
+        let full = self.full.iter().map(|batch| batch.records.capacity_bytes());
+        self.records.capacity() + full.sum::<usize>()
+    }
+}
+
+impl TimelineBuffer {
+    /// A timeline with so many complete ticks, of which `last` is the coordinate of the last one.
+    pub(in crate::recorder) fn new(
+        group: Key,
+        coordinate: Key,
+        ticks: u64,
+        last: Option<CoordinateValue>,
+    ) -> Self {
+        Self {
+            group,
+            coordinate,
+            contents: Mutex::new(Contents {
+                members: Vec::new(),
+                widest: COORDINATE,
+                ticks,
+                last,
+                open: None,
+                recorded: 0,
+                is_large: false,
+                state: State::Open,
+            }),
+            capacity: AtomicUsize::new(0),
+        }
+    }
+
+    pub(in crate::recorder) fn lock(&self) -> LockedTimeline<'_> {
+        LockedTimeline {
+            timeline: self,
+            contents: self.contents.lock(),
+        }
+    }
+
+    /// The bytes that the buffers of its series take.
+    pub(in crate::recorder) fn capacity(&self) -> usize {
+        self.capacity.load(Ordering::Relaxed)
+    }
+
+    /// Begins the tick at `t` if the one before is complete and that is a matter of copying the number;
+    /// `false` if anything else is to be done.
+    #[inline]
+    pub(super) fn try_advance<T: CoordinateType>(&self, t: T) -> bool {
+        let contents = &mut *self.contents.lock();
+        let before = contents.open.or(contents.last).map(T::from_value);
+        let is_next = match before {
+            Some(before) => before.is_some_and(|before| before < t),
+            None => t.is_number(),
+        };
+        let is_ready = contents.state == State::Open
+            && !contents.is_large
+            && (contents.open.is_none() || contents.recorded == contents.members.len());
+        is_next && is_ready && contents.members[COORDINATE].records.try_push_scalar(as_scalar(&t)) && {
+            contents.complete_tick();
+            contents.open = Some(t.into_value());
+            contents.recorded = 1;
+            true
+        }
+    }
+
+    /// Takes a scalar of a member's open tick if that is a matter of copying it; `false` if anything else
+    /// is to be done.
+    #[inline(always)]
+    pub(super) fn try_push_scalar(&self, member: usize, scalar: ScalarRef<'_>) -> bool {
+        self.try_push_with(member, |records| records.try_push_scalar(scalar))
+    }
+
+    /// [`try_push_scalar`](Self::try_push_scalar) for any record.
+    #[inline]
+    pub(super) fn try_push(&self, member: usize, record: &RecordRef<'_>) -> bool {
+        self.try_push_with(member, |records| records.try_push(record))
+    }
+
+    #[inline(always)]
+    fn try_push_with(&self, member: usize, push: impl FnOnce(&mut RecordBuffer) -> bool) -> bool {
+        let contents = &mut *self.contents.lock();
+        let (is_open, ticks) = (contents.open.is_some(), contents.ticks);
+        let Some(member) = contents.members.get_mut(member) else {
+            return false;
+        };
+        let is_taken = is_open && !member.has_tick(ticks) && push(&mut member.records);
+        contents.recorded += usize::from(is_taken);
+        is_taken
+    }
+}
+
+impl Contents {
+    /// Counts the open tick, which is complete.
+    #[inline(always)]
+    fn complete_tick(&mut self) {
+        if let Some(open) = self.open.take() {
+            self.last = Some(open);
+            self.ticks += 1;
+        }
+    }
+}
+
+impl LockedTimeline<'_> {
+    /// The group of its series.
+    pub(in crate::recorder) fn group(&self) -> &Key {
+        &self.timeline.group
+    }
+
+    /// How many series it has, the coordinate included.
+    pub(in crate::recorder) fn len(&self) -> usize {
+        self.contents.members.len()
+    }
+
+    /// The keys of its series, the coordinate first.
+    pub(in crate::recorder) fn keys(&self) -> impl Iterator<Item = &Key> {
+        self.contents.members.iter().map(|member| &member.key)
+    }
+
+    /// What a member holds.
+    pub(in crate::recorder) fn schema(&self, member: usize) -> Arc<Schema> {
+        Arc::clone(self.contents.members[member].records.schema())
+    }
+
+    /// How many records its series have got since it was opened.
+    pub(in crate::recorder) fn recorded(&self) -> u64 {
+        let members = self.contents.members.iter();
+        let of_member = |member: &MemberBuffer| member.records.recorded();
+        members.map(of_member).sum()
+    }
+
+    /// How many ticks are complete.
+    pub(in crate::recorder) fn ticks(&self) -> u64 {
+        self.contents.ticks
+    }
+
+    /// The coordinate of the last complete tick.
+    pub(super) fn last(&self) -> Option<CoordinateValue> {
+        self.contents.last
+    }
+
+    /// Whether a tick is open.
+    pub(in crate::recorder) fn has_open_tick(&self) -> bool {
+        self.contents.open.is_some()
+    }
+
+    /// Whether each member has its record of the open tick.
+    pub(in crate::recorder) fn is_tick_whole(&self) -> bool {
+        self.contents.recorded == self.contents.members.len()
+    }
+
+    /// Whether the complete ticks are to be sent before the next one begins.
+    pub(super) fn is_large(&self) -> bool {
+        self.contents.is_large
+    }
+
+    /// An error unless the timeline takes ticks.
+    pub(in crate::recorder) fn check_open(&self, operation: &'static str) -> Result<()> {
+        match self.contents.state {
+            State::Open => Ok(()),
+            State::Closed => Err(closed(operation, "recorder")),
+            State::Finished => {
+                let message = "the timeline was finished; open it again with timeline()";
+                Err(Error::new(ErrorKind::Closed, operation, message))
+            }
+        }
+    }
+
+    /// An error unless `t` is after the last tick, complete or open.
+    pub(super) fn check_next<T: CoordinateType>(&self, t: T) -> Result<()> {
+        let value = t.into_value();
+        let message = match self.contents.open.or(self.contents.last) {
+            _ if !t.is_number() => format!("{value} is no number that a tick can have"),
+            Some(last) if T::from_value(last).is_none_or(|last| last >= t) => format!(
+                "{value} is not larger than {last}, that of the tick before; the coordinate of a timeline \
+                 increases: call rewind() to go back"
+            ),
+            _ => return Ok(()),
+        };
+        let error = Error::new(ErrorKind::InvalidArgument, "advance", message);
+        Err(error.with_key(self.timeline.coordinate.as_str()))
+    }
+
+    /// An error unless a member takes a record of the open tick.
+    pub(super) fn check_record(&self, member: usize, record: &RecordRef<'_>) -> Result<()> {
+        self.check_open("record")?;
+        let member = &self.contents.members[member];
+        let refuse = |message: String| {
+            let error = Error::new(ErrorKind::InvalidArgument, "record", message);
+            Err(error.with_key(member.key.as_str()))
+        };
+        let Some(open) = self.contents.open else {
+            return refuse("no tick is open; call advance() first".to_owned());
+        };
+        if !member.records.schema().accepts(record) {
+            let mismatch = member.records.schema().mismatch(record);
+            return Err(mismatch.with_key(member.key.as_str()));
+        }
+        if member.has_tick(self.contents.ticks) {
+            return refuse(format!(
+                "tick {} has a record already; call advance() before the next one, or record a series at \
+                 a higher rate in a timeline of its own",
+                self.tick_name(self.contents.ticks, open)
+            ));
+        }
+        Ok(())
+    }
+
+    /// A tick as messages name it.
+    fn tick_name(&self, tick: u64, value: CoordinateValue) -> String {
+        format!("{tick} ({} = {value})", self.timeline.coordinate.name())
+    }
+
+    /// The error of a member that has no record of the open tick.
+    pub(super) fn missing_record(&self, operation: &'static str) -> Error {
+        let contents = &*self.contents;
+        let is_missing = |member: &&MemberBuffer| !member.has_tick(contents.ticks);
+        let mut missing = contents.members.iter().filter(is_missing);
+        let first = missing.next().map_or("", |member| member.key.as_str());
+        let others = match missing.count() {
+            0 => String::new(),
+            count => format!(" and {count} other series"),
+        };
+        let tick = contents.open.map(|open| self.tick_name(contents.ticks, open));
+        let message = format!(
+            "tick {} has no record of '{first}'{others}; record it, or call discard_tick(); a series at \
+             another rate needs a timeline of its own, or a fill value in its schema",
+            tick.unwrap_or_default()
+        );
+        let error = Error::new(ErrorKind::InvalidArgument, operation, message);
+        error.with_key(self.timeline.group.as_str())
+    }
+
+    /// The bytes that the buffers of its series take.
+    pub(super) fn capacity(&self) -> usize {
+        self.timeline.capacity()
+    }
+
+    /// The buffer of a member.
+    pub(super) fn records(&self, member: usize) -> &RecordBuffer {
+        &self.contents.members[member].records
+    }
+
+    /// Adds a series, which has a record of each complete tick; returns its index.
+    pub(in crate::recorder) fn add(&mut self, key: Key, schema: Arc<Schema>, chunk_records: u64) -> usize {
+        let ticks = self.contents.ticks;
+        let fill_value = schema.fill_value().cloned();
+        let records = RecordBuffer::new(schema, chunk_records, ticks);
+        let contents = &mut *self.contents;
+        let is_wider = |widest: &MemberBuffer| records.chunk_records() < widest.records.chunk_records();
+        let index = contents.members.len();
+        if records.schema().kind().is_fixed()
+            && contents.members.get(contents.widest).is_none_or(is_wider)
+        {
+            contents.widest = index;
+        }
+        contents.members.push(MemberBuffer {
+            key,
+            records,
+            fill_value,
+            full: Vec::new(),
+        });
+        index
+    }
+
+    /// Gives a member the fill value of a schema, if that has one.
+    pub(in crate::recorder) fn set_fill_value(&mut self, member: usize, schema: &Schema) {
+        if let Some(fill_value) = schema.fill_value() {
+            self.contents.members[member].fill_value = Some(fill_value.clone());
+        }
+    }
+
+    /// The index of the series at `key`.
+    pub(in crate::recorder) fn position(&self, key: &Key) -> Option<usize> {
+        self.keys().position(|member| member == key)
+    }
+
+    /// Moves the records of a member to a batch of their own if they fill one, before it takes another.
+    /// They are of complete ticks.
+    pub(super) fn make_batch(&mut self, member: usize, batch_bound: usize) {
+        let contents = &mut *self.contents;
+        let is_widest = contents.widest == member;
+        let member = &mut contents.members[member];
+        if !member.records.is_empty() && member.records.is_full(batch_bound) {
+            let batch = member.records.cut_all(&member.key);
+            member.full.extend(batch.map(Arc::new));
+            let is_large = self.timeline.capacity() >= GROUP_BYTES.min(batch_bound);
+            contents.is_large |= is_widest && is_large;
+        }
+    }
+
+    /// Grows the buffer of a member to `capacity` bytes and returns by how much it grew.
+    pub(super) fn grow(&mut self, member: usize, capacity: usize, pool: &BufferPool) -> usize {
+        let records = &mut self.contents.members[member].records;
+        let before = records.capacity();
+        records.grow(capacity, pool);
+        let grown = records.capacity().saturating_sub(before);
+        self.timeline.capacity.fetch_add(grown, Ordering::Relaxed);
+        grown
+    }
+
+    /// Takes a record of the open tick, for which there is room.
+    pub(super) fn push(&mut self, member: usize, record: &RecordRef<'_>) {
+        let records = &mut self.contents.members[member].records;
+        records.push(record);
+        records.settle();
+        self.contents.recorded += 1;
+    }
+
+    /// Has the complete ticks sent before the next one begins.
+    pub(super) fn set_large(&mut self) {
+        self.contents.is_large = true;
+    }
+
+    /// Begins the tick at `t`: what [`push`](Self::push) takes next for the coordinate is its number.
+    pub(super) fn open_tick(&mut self, t: CoordinateValue) {
+        self.contents.open = Some(t);
+        self.contents.recorded = 0;
+    }
+
+    /// Counts the open tick, if there is one, which is complete.
+    pub(in crate::recorder) fn complete_tick(&mut self) {
+        self.contents.complete_tick();
+    }
+
+    /// How many members have no record of the open tick.
+    pub(super) fn missing_count(&self) -> usize {
+        self.contents.members.len() - self.contents.recorded
+    }
+
+    /// The members that have no record of the open tick, but a fill value.
+    pub(super) fn missing_fills(&self) -> Vec<(usize, FillRecord)> {
+        let ticks = self.contents.ticks;
+        let members = self.contents.members.iter().enumerate();
+        let missing = members.filter(|(_, member)| !member.has_tick(ticks));
+        let fill = |(index, member): (usize, &MemberBuffer)| {
+            Some((index, FillRecord::of(member)?))
+        };
+        missing.filter_map(fill).collect()
+    }
+
+    /// Discards the open tick, if there is one; returns its coordinate.
+    pub(in crate::recorder) fn discard_tick(&mut self) -> Option<CoordinateValue> {
+        let contents = &mut *self.contents;
+        let discarded = contents.open.take()?;
+        for member in &mut contents.members {
+            if member.has_tick(contents.ticks) {
+                member.records.discard_last();
+                member.records.settle();
+            }
+        }
+        contents.recorded = 0;
+        Some(discarded)
+    }
+
+    /// Continues after the first `ticks` ticks, if there are more, of which `last` is the coordinate of the
+    /// last one. Nothing is in the buffers.
+    pub(in crate::recorder) fn rewind(&mut self, ticks: u64, last: Option<CoordinateValue>) {
+        let contents = &mut *self.contents;
+        if ticks < contents.ticks {
+            contents.ticks = ticks;
+            contents.last = last;
+            for member in &mut contents.members {
+                member.records.rewind(ticks);
+                member.records.settle();
+            }
+        }
+    }
+
+    /// Makes the timeline refuse all further ticks, since its handle is gone.
+    pub(in crate::recorder) fn finish(&mut self) {
+        if self.contents.state == State::Open {
+            self.contents.state = State::Finished;
+        }
+    }
+
+    /// Makes the timeline refuse all further ticks, since its recorder is closed.
+    pub(in crate::recorder) fn close(&mut self) {
+        self.contents.state = State::Closed;
+    }
+}
+
+/// A record of the fill value of its series.
+#[derive(Debug)]
+pub(super) struct FillRecord {
+    dtype: Option<DType>,
+    shape: Vec<usize>,
+    data: Vec<u8>,
+}
+
+impl FillRecord {
+    /// The record of a member, if it has a fill value.
+    fn of(member: &MemberBuffer) -> Option<Self> {
+        let schema = member.records.schema();
+        let element = member.fill_value.as_ref()?.as_array()?.as_bytes();
+        let count = schema.record_bytes()?.checked_div(element.len())?;
+        let shape = schema.record_shape().iter().map(|&len| len as usize);
+        Some(Self {
+            dtype: schema.dtype(),
+            shape: shape.collect(),
+            data: element.repeat(count),
+        })
+    }
+
+    pub(super) fn record(&self) -> RecordRef<'_> {
+        RecordRef {
+            kind: Kind::Array,
+            dtype: self.dtype,
+            shape: ShapeRef::Slice(&self.shape),
+            data: self.data.as_slice().into(),
+        }
+    }
+}
+
+/// What is sent are the complete ticks.
+impl Outgoing for LockedTimeline<'_> {
+    fn outgoing_bytes(&self) -> usize {
+        let ticks = self.contents.ticks;
+        let members = self.contents.members.iter();
+        let bytes = members.map(|member| {
+            let full = member.full.iter().map(|batch| batch_bytes(&batch.records));
+            let has_complete = member.records.start() < ticks;
+            full.sum::<usize>() + if has_complete { member.records.batch_bytes() } else { 0 }
+        });
+        bytes.sum()
+    }
+
+    fn cut(&mut self) -> (Vec<Arc<Batch>>, usize) {
+        let contents = &mut *self.contents;
+        let mut batches = Vec::new();
+        let mut capacity = 0;
+        for member in &mut contents.members {
+            batches.append(&mut member.full);
+            let batch = match member.has_tick(contents.ticks) {
+                true => member.records.cut_before_last(&member.key),
+                false => member.records.cut_all(&member.key),
+            };
+            batches.extend(batch.map(Arc::new));
+            member.records.settle();
+            capacity += member.capacity();
+        }
+        contents.is_large = false;
+        let before = self.timeline.capacity.swap(capacity, Ordering::Relaxed);
+        (batches, before.saturating_sub(capacity))
+    }
+
+    fn unlocked<R>(self, wait: impl FnOnce() -> R) -> (Self, R) {
+        let timeline = self.timeline;
+        drop(self);
+        let result = wait();
+        (timeline.lock(), result)
+    }
+}

@@ -1,0 +1,134 @@
+//! Ticks in the buffers: beginning and completing them, their records, and when they are sent.
+
+use super::buffer::{COORDINATE, LockedTimeline, TimelineBuffer};
+use super::coordinate::{CoordinateType, as_scalar};
+use crate::error::Result;
+use crate::model::kind::Kind;
+use crate::model::record::{RecordRef, ShapeRef};
+use crate::recorder::buffers::Buffers;
+
+impl Buffers {
+    /// Begins the tick at `t`, after the one before is completed.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn advance<T: CoordinateType>(&self, timeline: &TimelineBuffer, t: T) -> Result<()> {
+        self.stores.check_running("advance")?;
+        let mut locked = timeline.lock();
+        locked.check_open("advance")?;
+        locked.check_next(t)?;
+        self.complete_tick(&mut locked, "advance")?;
+        if locked.is_large() {
+            locked = self.send(locked, self.stores.when_full())?;
+            locked.check_open("advance")?;
+        }
+        locked.open_tick(t.into_value());
+        let record = RecordRef {
+            kind: Kind::Array,
+            dtype: Some(T::DTYPE),
+            shape: ShapeRef::Slice(&[]),
+            data: as_scalar(&t).data.into(),
+        };
+        // Never more than the buffers of all timelines: it is a number a tick.
+        self.push(&mut locked, COORDINATE, &record);
+        Ok(())
+    }
+
+    /// Takes a record of the open tick, growing the buffer of the member as needed.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn record_member(
+        &self,
+        timeline: &TimelineBuffer,
+        member: usize,
+        record: &RecordRef<'_>,
+    ) -> Result<()> {
+        self.stores.check_running("record")?;
+        let mut locked = timeline.lock();
+        locked.check_record(member, record)?;
+        let bytes = record.data.len();
+        if bytes >= self.batch_bound {
+            // It is copied once the queues have room for it, so that no more than one such record is in
+            // memory beside the bound.
+            locked = self.send(locked, self.stores.when_full())?;
+            drop(locked);
+            drop(self.stores.reserve(bytes, self.stores.when_full())?);
+            locked = timeline.lock();
+            locked.check_record(member, record)?;
+        }
+        locked.make_batch(member, self.batch_bound);
+        let wanted = |locked: &LockedTimeline<'_>| {
+            let records = locked.records(member);
+            records.wanted_capacity(bytes, self.batch_bound)
+        };
+        while let Some(capacity) = wanted(&locked) {
+            if self.grow_within_bound(capacity, || locked.grow(member, capacity, &self.pool)) {
+                break;
+            }
+            // The others, and the complete ticks of this timeline, are sent first.
+            drop(locked);
+            let freed = self.spill(capacity)?;
+            locked = timeline.lock();
+            locked.check_record(member, record)?;
+            if freed == 0 {
+                // What is left are open ticks: one that is larger than the bound passes alone.
+                break;
+            }
+        }
+        self.push(&mut locked, member, record);
+        Ok(())
+    }
+
+    /// Takes a record of the open tick, whatever room there is.
+    fn push(&self, locked: &mut LockedTimeline<'_>, member: usize, record: &RecordRef<'_>) {
+        locked.make_batch(member, self.batch_bound);
+        let records = locked.records(member);
+        if let Some(capacity) = records.wanted_capacity(record.data.len(), self.batch_bound) {
+            self.count_growth(locked.grow(member, capacity, &self.pool));
+        }
+        locked.push(member, record);
+        if locked.capacity() >= self.bound / 2 {
+            locked.set_large();
+        }
+    }
+
+    /// Completes the open tick, if there is one, with the fill values of members that have one.
+    pub(in crate::recorder) fn complete_tick(
+        &self,
+        locked: &mut LockedTimeline<'_>,
+        operation: &'static str,
+    ) -> Result<()> {
+        if !locked.has_open_tick() {
+            return Ok(());
+        }
+        if !locked.is_tick_whole() {
+            let fills = locked.missing_fills();
+            if fills.len() < locked.missing_count() {
+                return Err(locked.missing_record(operation));
+            }
+            for (member, fill) in &fills {
+                self.push(locked, *member, &fill.record());
+            }
+        }
+        locked.complete_tick();
+        Ok(())
+    }
+
+    /// Completes the open tick of each timeline that has had one before, where each member has its record.
+    pub(in crate::recorder) fn complete_ticks(&self) {
+        for timeline in self.timelines() {
+            let mut locked = timeline.lock();
+            // In the first tick, members may still join.
+            if locked.ticks() > 0 && locked.is_tick_whole() {
+                locked.complete_tick();
+            }
+        }
+    }
+
+    /// Completes the open tick of a timeline that ends, or discards it with a warning.
+    pub(in crate::recorder) fn end_tick(&self, locked: &mut LockedTimeline<'_>) {
+        if let Err(error) = self.complete_tick(locked, "close") {
+            tracing::warn!(%error, "the last tick is incomplete and was discarded");
+            locked.discard_tick();
+        }
+    }
+}
