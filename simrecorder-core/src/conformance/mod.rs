@@ -74,6 +74,8 @@ mod snapshots;
 mod support;
 mod tails;
 mod threads;
+mod timeline_errors;
+mod timelines;
 mod values;
 mod variable;
 
@@ -362,6 +364,27 @@ macro_rules! __conformance_cases {
                 threads_may_record_to_one_key,
                 ten_thousand_keys_with_few_records_are_all_there,
                 a_view_may_be_read_by_many_threads,
+            }
+            timeline_errors {
+                ticks_out_of_order_are_refused_and_the_tick_before_stays,
+                a_tick_with_a_missing_or_second_record_is_refused_and_stays_open,
+                a_series_that_joins_late_without_a_fill_value_is_refused,
+                series_of_a_timeline_are_recorded_through_its_handle_alone,
+                a_group_that_cannot_be_a_timeline_is_refused,
+                series_of_a_timeline_are_never_left_out_of_step,
+            }
+            timelines {
+                the_series_of_a_timeline_have_one_record_per_tick,
+                a_tick_that_is_incomplete_is_never_visible,
+                a_flush_completes_a_whole_tick,
+                a_tick_is_recorded_in_one_call_or_not_at_all,
+                a_timeline_goes_on_after_its_last_tick,
+                a_rewound_timeline_has_each_tick_once,
+                timelines_with_one_coordinate_are_rewound_together,
+                stores_that_differ_are_cut_to_the_same_tick,
+                readers_see_whole_ticks_at_any_moment,
+                gaps_and_late_series_have_the_fill_value,
+                series_of_one_length_become_a_timeline,
             }
             values {
                 a_required_value_that_is_missing_names_the_nearest_keys,

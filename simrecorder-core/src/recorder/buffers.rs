@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use super::buffer_pool::BufferPool;
 use super::options::RecorderOptions;
 use super::pipeline::{BATCH_OVERHEAD, CHANGE_BYTES, Pipeline, WhenFull};
-use super::series_buffer::{LockedBuffer, SeriesBuffer};
+use super::series_buffer::SeriesBuffer;
 use super::stores::{Reservations, Stores};
 use super::timeline::TimelineBuffer;
 use crate::backend::sync::{Mutex, RwLock};
@@ -146,7 +146,8 @@ impl Buffers {
                 locked = self.send(locked, self.stores.when_full())?;
                 continue;
             }
-            let Some(capacity) = records.wanted_capacity(record.data.len(), self.batch_bound) else {
+            let Some(capacity) = records.wanted_capacity(record.data.len(), self.batch_bound)
+            else {
                 break;
             };
             if self.grow_within_bound(capacity, || locked.grow(capacity, &self.pool)) {

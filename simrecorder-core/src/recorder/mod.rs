@@ -264,7 +264,9 @@ impl Recorder {
     ///   [freed](crate::backend::SharedStore::free) the records after `t`.
     /// - Else as for [`flush`](Self::flush).
     pub fn rewind<T: CoordinateType>(&self, name: &str, t: T) -> Result<()> {
-        self.write("rewind", name, |parts| parts.keys.rewind(name, t.into_value()))
+        self.write("rewind", name, |parts| {
+            parts.keys.rewind(name, t.into_value())
+        })
     }
 
     /// Makes a series without records, or describes the one at `key`: its attributes get those of the

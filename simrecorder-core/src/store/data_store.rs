@@ -312,7 +312,10 @@ pub trait DataStoreExt: DataStore {
                 let Some(Node::Group { attributes }) = node else {
                     continue;
                 };
-                if let Some(name) = attributes.get(TIMELINE_ATTRIBUTE).and_then(|it| it.as_str()) {
+                if let Some(name) = attributes
+                    .get(TIMELINE_ATTRIBUTE)
+                    .and_then(|it| it.as_str())
+                {
                     found.push((key.clone(), name.to_owned()));
                 }
                 let children = self.children(&key)?.into_iter();

@@ -108,7 +108,9 @@ impl KeyRegistry {
     pub(super) fn buffer(&self, key: &Key) -> Option<AnyBuffer> {
         match self.nodes.lock().get(key) {
             Some(RegisteredNode::Series(series)) => Some(AnyBuffer::Series(Arc::clone(series))),
-            Some(RegisteredNode::Member(timeline)) => Some(AnyBuffer::Timeline(Arc::clone(timeline))),
+            Some(RegisteredNode::Member(timeline)) => {
+                Some(AnyBuffer::Timeline(Arc::clone(timeline)))
+            }
             _ => None,
         }
     }
@@ -161,7 +163,9 @@ impl KeyRegistry {
     fn registered_series(&self, key: &Key) -> Result<Option<Arc<SeriesBuffer>>> {
         match self.nodes.lock().get(key) {
             Some(RegisteredNode::Series(series)) => Ok(Some(Arc::clone(series))),
-            Some(RegisteredNode::Member(timeline)) => Err(in_timeline("record", key, &timeline.group)),
+            Some(RegisteredNode::Member(timeline)) => {
+                Err(in_timeline("record", key, &timeline.group))
+            }
             Some(other) => Err(clash("record", key, other.kind(), NodeKind::Series)),
             None => Ok(None),
         }

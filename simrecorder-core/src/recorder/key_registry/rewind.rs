@@ -1,9 +1,10 @@
 //! Going back on timelines: all series of one are cut to the same tick, in one commit.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::Ordering;
 
 use super::timelines::{coordinate_at, coordinate_before, record_count, timeline_of};
-use super::{KeyRegistry, Nodes};
+use super::{KeyRegistry, Nodes, RegisteredNode};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::key::Key;
 use crate::reading::group::Group;
@@ -12,7 +13,7 @@ use crate::recorder::pipeline::{BarrierKind, CHANGE_BYTES, Pipeline, WhenFull};
 use crate::recorder::timeline::{CoordinateValue, LockedTimeline, TimelineBuffer};
 use crate::store::commit::Change;
 use crate::store::data_store::DataStoreExt;
-use crate::store::errors::nothing_at;
+use crate::store::node::Node;
 
 /// Where a timeline is to end.
 #[derive(Clone, Copy)]
@@ -30,8 +31,13 @@ impl KeyRegistry {
     /// Removes every tick after `t` from one timeline.
     pub(in crate::recorder) fn rewind_group(&self, group: &Key, t: CoordinateValue) -> Result<()> {
         let nodes = self.nodes.lock();
-        self.cut(&nodes, End::At(t), |timeline| timeline.group == *group, |key, _| key == group)
-            .map(drop)
+        self.cut(
+            &nodes,
+            End::At(t),
+            |timeline| timeline.group == *group,
+            |key, _| key == group,
+        )
+        .map(drop)
     }
 
     /// Removes every tick after `t` from all timelines with a coordinate of this name.
@@ -64,19 +70,21 @@ impl KeyRegistry {
         if self.coordinate_of(&nodes, &group)?.is_none() {
             return Ok(false);
         }
-        let of_group = |timeline: &TimelineBuffer| timeline.group == group;
-        let is_series = |pipeline: &Pipeline| Ok(pipeline.store().view(key)?.is_some());
-        let count = self.cut(&nodes, End::Len(len), of_group, |other, _| *other == group)?;
-        let mut has_series = self.stores.healthy().map(is_series);
-        match count > 0 && has_series.any(|found| matches!(found, Ok(true))) {
-            true => Ok(true),
-            false => Err(nothing_at("truncate")),
+        let mut is_series = matches!(nodes.get(key), Some(RegisteredNode::Member(_)));
+        for pipeline in self.stores.healthy() {
+            let node = self.stores.answer(pipeline, pipeline.node(key))?.flatten();
+            is_series |= matches!(node, Some(Node::Series(_)));
         }
+        if is_series {
+            let of_group = |timeline: &TimelineBuffer| timeline.group == group;
+            self.cut(&nodes, End::Len(len), of_group, |other, _| *other == group)?;
+        }
+        Ok(is_series)
     }
 
     /// The name of the coordinate of a group, if that is a timeline.
     pub(super) fn coordinate_of(&self, nodes: &Nodes, group: &Key) -> Result<Option<String>> {
-        let name = |node: &super::RegisteredNode| node.coordinate_name().map(str::to_owned);
+        let name = |node: &RegisteredNode| node.coordinate_name().map(str::to_owned);
         match nodes.get(group) {
             Some(node) => Ok(name(node)),
             None => Ok(self.stored_group(group)?.ok().as_ref().and_then(name)),
@@ -93,6 +101,13 @@ impl KeyRegistry {
         mut is_meant: impl FnMut(&Key, &str) -> bool,
     ) -> Result<usize> {
         self.stores.check_running("rewind")?;
+        if let End::At(CoordinateValue::F64(t)) = end
+            && t.is_nan()
+        {
+            let message = "NaN is no number that a tick can have";
+            return Err(Error::new(ErrorKind::InvalidArgument, "rewind", message));
+        }
+        self.has_written.store(true, Ordering::Relaxed);
         let mut open = self.buffers.timelines();
         open.retain(|timeline| is_open(timeline));
         // Locked to the end, so that no tick is added meanwhile.
@@ -178,7 +193,10 @@ fn ticks_until(coordinate: &View, t: CoordinateValue) -> Result<u64> {
             (CoordinateValue::I64(tick), CoordinateValue::I64(t)) => tick > t,
             (CoordinateValue::U64(tick), CoordinateValue::U64(t)) => tick > t,
             _ => {
-                let message = format!("the ticks are {}, not numbers like {t}", coordinate.schema());
+                let message = format!(
+                    "the ticks are {}, not numbers like {t}",
+                    coordinate.schema()
+                );
                 let error = Error::new(ErrorKind::TypeMismatch, "rewind", message);
                 return Err(error.with_key(coordinate.key().as_str()));
             }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use super::{KeyRegistry, Nodes, RegisteredNode, description, in_timeline};
 use crate::error::{Error, ErrorKind, Result};
@@ -19,6 +20,7 @@ use crate::recorder::timeline::{
     COORDINATE, Coordinate, CoordinateValue, TIMELINE_ATTRIBUTE, TimelineBuffer, member_key,
 };
 use crate::store::commit::Change;
+use crate::store::data_store::DataStoreExt;
 use crate::store::errors::{clash, wrong_node};
 use crate::store::node::Node;
 
@@ -71,7 +73,9 @@ impl KeyRegistry {
         let groups = self.check_groups_above(&nodes, &key)?;
         let mut stored = Vec::new();
         for pipeline in self.stores.healthy() {
-            let found = self.stores.answer(pipeline, Group::load(&**pipeline.store(), &group))?;
+            let found = self
+                .stores
+                .answer(pipeline, Group::load(&**pipeline.store(), &group))?;
             if let Some(found) = found {
                 let found = StoredTimeline::of_group(pipeline, &group, found, coordinate, dtype);
                 stored.push(found.map_err(|e| self.stores.in_store(pipeline, e))?);
@@ -82,12 +86,18 @@ impl KeyRegistry {
         let members = self.plan_members(&key, schema, &stored)?;
         let last = last_tick(&stored, coordinate.name(), len)?;
         self.send_opening(&group, coordinate.name(), &stored, &members, len)?;
+        self.has_written.store(true, Ordering::Relaxed);
 
         let timeline = Arc::new(TimelineBuffer::new(group.clone(), key, len, last));
         super::register(&mut nodes, groups);
         self.forget_series(&mut nodes, &group);
         let mut locked = timeline.lock();
-        for OpenedMember { key, schema, chunk_records } in members {
+        for OpenedMember {
+            key,
+            schema,
+            chunk_records,
+        } in members
+        {
             let member = RegisteredNode::Member(Arc::clone(&timeline));
             nodes.insert(key.clone(), member);
             locked.add(key, schema, chunk_records);
@@ -113,10 +123,11 @@ impl KeyRegistry {
             );
             Err(Error::new(ErrorKind::InvalidArgument, OPERATION, message).with_key(group.as_str()))
         };
-        let known = nodes.iter().chain(new.iter().map(|(key, node)| (key, node)));
-        let is_related = |other: &Key| {
-            other != group && (other.is_within(group) || group.is_within(other))
-        };
+        let known = nodes
+            .iter()
+            .chain(new.iter().map(|(key, node)| (key, node)));
+        let is_related =
+            |other: &Key| other != group && (other.is_within(group) || group.is_within(other));
         for (other, node) in known {
             if is_related(other) && node.coordinate_name() == Some(name) {
                 return refuse(other);
@@ -140,7 +151,9 @@ impl KeyRegistry {
         if is_same || self.on_divergence == OnDivergence::CutToShortest {
             return Ok(shortest);
         }
-        let held = stored.iter().map(|stored| (stored.pipeline.name(), stored.len));
+        let held = stored
+            .iter()
+            .map(|stored| (stored.pipeline.name(), stored.len));
         Err(super::diverged(held, "ticks").with_key(group.as_str()))
     }
 
@@ -178,7 +191,11 @@ impl KeyRegistry {
                 chunk_records = chunk_records.or(planned);
             }
             let (schema, chunk_records) = (Arc::new(schema), chunk_records.unwrap_or(1));
-            Ok(OpenedMember { key, schema, chunk_records })
+            Ok(OpenedMember {
+                key,
+                schema,
+                chunk_records,
+            })
         };
         all.map(plan).collect()
     }
@@ -198,9 +215,14 @@ impl KeyRegistry {
             let attributes = stored.attributes.clone().unwrap_or_default();
             if !attributes.contains_key(TIMELINE_ATTRIBUTE) {
                 let attributes = Arc::new(with_mark(attributes, coordinate));
-                changes.push(Change::SetAttributes { key: group.clone(), attributes });
+                changes.push(Change::SetAttributes {
+                    key: group.clone(),
+                    attributes,
+                });
             }
-            changes.push(Change::Claim { group: group.clone() });
+            changes.push(Change::Claim {
+                group: group.clone(),
+            });
             for (index, OpenedMember { key, schema, .. }) in members.iter().enumerate() {
                 let Some(view) = stored.series.get(key.name()) else {
                     if len > 0 && schema.fill_value().is_none() {
@@ -209,7 +231,6 @@ impl KeyRegistry {
                     changes.push(Change::Declare {
                         key: key.clone(),
                         schema: Arc::clone(schema),
-                        filled: len,
                     });
                     continue;
                 };
@@ -223,7 +244,10 @@ impl KeyRegistry {
                 };
                 changes.extend(description(key, view, &described));
                 if stored.len > len {
-                    changes.push(Change::Truncate { key: key.clone(), len });
+                    changes.push(Change::Truncate {
+                        key: key.clone(),
+                        len,
+                    });
                 }
             }
             opening.push((stored.pipeline, changes));
@@ -316,7 +340,6 @@ impl KeyRegistry {
         let declare = || Change::Declare {
             key: key.clone(),
             schema: Arc::clone(&schema),
-            filled: ticks,
         };
         room.send(|| batches.iter().map(append).chain([declare()]).collect());
         let index = locked.add(key.clone(), Arc::clone(&schema), chunk_records.unwrap_or(1));
@@ -383,8 +406,12 @@ impl<'a> StoredTimeline<'a> {
         if let Some(other) = timeline_of(group.attributes())
             && other != name
         {
-            let message = format!("this is a timeline with the coordinate '{other}', not '{name}'; use that name");
-            return Err(Error::new(ErrorKind::InvalidArgument, OPERATION, message).with_key(key.as_str()));
+            let message = format!(
+                "this is a timeline with the coordinate '{other}', not '{name}'; use that name"
+            );
+            return Err(
+                Error::new(ErrorKind::InvalidArgument, OPERATION, message).with_key(key.as_str())
+            );
         }
         for (name, node) in group.nodes() {
             match node {
@@ -399,7 +426,8 @@ impl<'a> StoredTimeline<'a> {
             }
         }
         if let Some(view) = stored.series.get(name) {
-            view.schema().check_same_records(&coordinate.schema(dtype))?;
+            view.schema()
+                .check_same_records(&coordinate.schema(dtype))?;
             stored.len = record_count(view);
         }
         let differs = |(_, view): &(&String, &View)| record_count(view) != stored.len;
@@ -411,7 +439,9 @@ impl<'a> StoredTimeline<'a> {
                 record_count(other),
                 stored.len
             );
-            return Err(Error::new(ErrorKind::InvalidArgument, OPERATION, message).with_key(key.as_str()));
+            return Err(
+                Error::new(ErrorKind::InvalidArgument, OPERATION, message).with_key(key.as_str())
+            );
         }
         stored.attributes = Some(group.attributes().clone());
         Ok(stored)
@@ -457,7 +487,11 @@ fn with_coordinate(schema: Schema, coordinate: &str) -> Result<Schema> {
 }
 
 /// The coordinate of the last of the first `len` ticks.
-fn last_tick(stored: &[StoredTimeline<'_>], name: &str, len: u64) -> Result<Option<CoordinateValue>> {
+fn last_tick(
+    stored: &[StoredTimeline<'_>],
+    name: &str,
+    len: u64,
+) -> Result<Option<CoordinateValue>> {
     let Some(view) = stored.iter().find_map(|stored| stored.series.get(name)) else {
         return Ok(None);
     };
@@ -481,8 +515,12 @@ pub(super) fn coordinate_at(view: &View, index: u64) -> Result<CoordinateValue> 
         (Kind::Array, Some(DType::I64)) => value.scalar().map(CoordinateValue::I64),
         (Kind::Array, Some(DType::U64)) => value.scalar().map(CoordinateValue::U64),
         _ => {
-            let message = format!("{} is no coordinate of a timeline; it needs float64, int64 or uint64", view.schema());
-            Err(Error::new(ErrorKind::SchemaMismatch, OPERATION, message).with_key(view.key().as_str()))
+            let message = format!(
+                "{} is no coordinate of a timeline; it needs float64, int64 or uint64",
+                view.schema()
+            );
+            Err(Error::new(ErrorKind::SchemaMismatch, OPERATION, message)
+                .with_key(view.key().as_str()))
         }
     }
 }
@@ -530,7 +568,9 @@ impl KeyRegistry {
         let group = key.parent().unwrap_or(Key::ROOT);
         let is_group = |(other, _): &&(Key, RegisteredNode)| *other == group;
         let node = new.iter().find(is_group).map(|(_, node)| node);
-        let name = node.or_else(|| nodes.get(&group)).and_then(RegisteredNode::coordinate_name);
+        let name = node
+            .or_else(|| nodes.get(&group))
+            .and_then(RegisteredNode::coordinate_name);
         name.map_or(Ok(()), |_| Err(in_timeline("record", key, &group)))
     }
 }

@@ -148,12 +148,17 @@ impl TimelineBuffer {
         let is_ready = contents.state == State::Open
             && !contents.is_large
             && (contents.open.is_none() || contents.recorded == contents.members.len());
-        is_next && is_ready && contents.members[COORDINATE].records.try_push_scalar(as_scalar(&t)) && {
-            contents.complete_tick();
-            contents.open = Some(t.into_value());
-            contents.recorded = 1;
-            true
-        }
+        is_next
+            && is_ready
+            && contents.members[COORDINATE]
+                .records
+                .try_push_scalar(as_scalar(&t))
+            && {
+                contents.complete_tick();
+                contents.open = Some(t.into_value());
+                contents.recorded = 1;
+                true
+            }
     }
 
     /// Takes a scalar of a member's open tick if that is a matter of copying it; `false` if anything else
@@ -313,7 +318,9 @@ impl LockedTimeline<'_> {
             0 => String::new(),
             count => format!(" and {count} other series"),
         };
-        let tick = contents.open.map(|open| self.tick_name(contents.ticks, open));
+        let tick = contents
+            .open
+            .map(|open| self.tick_name(contents.ticks, open));
         let message = format!(
             "tick {} has no record of '{first}'{others}; record it, or call discard_tick(); a series at \
              another rate needs a timeline of its own, or a fill value in its schema",
@@ -334,12 +341,18 @@ impl LockedTimeline<'_> {
     }
 
     /// Adds a series, which has a record of each complete tick; returns its index.
-    pub(in crate::recorder) fn add(&mut self, key: Key, schema: Arc<Schema>, chunk_records: u64) -> usize {
+    pub(in crate::recorder) fn add(
+        &mut self,
+        key: Key,
+        schema: Arc<Schema>,
+        chunk_records: u64,
+    ) -> usize {
         let ticks = self.contents.ticks;
         let fill_value = schema.fill_value().cloned();
         let records = RecordBuffer::new(schema, chunk_records, ticks);
         let contents = &mut *self.contents;
-        let is_wider = |widest: &MemberBuffer| records.chunk_records() < widest.records.chunk_records();
+        let is_wider =
+            |widest: &MemberBuffer| records.chunk_records() < widest.records.chunk_records();
         let index = contents.members.len();
         if records.schema().kind().is_fixed()
             && contents.members.get(contents.widest).is_none_or(is_wider)
@@ -425,9 +438,7 @@ impl LockedTimeline<'_> {
         let ticks = self.contents.ticks;
         let members = self.contents.members.iter().enumerate();
         let missing = members.filter(|(_, member)| !member.has_tick(ticks));
-        let fill = |(index, member): (usize, &MemberBuffer)| {
-            Some((index, FillRecord::of(member)?))
-        };
+        let fill = |(index, member): (usize, &MemberBuffer)| Some((index, FillRecord::of(member)?));
         missing.filter_map(fill).collect()
     }
 
@@ -512,7 +523,12 @@ impl Outgoing for LockedTimeline<'_> {
         let bytes = members.map(|member| {
             let full = member.full.iter().map(|batch| batch_bytes(&batch.records));
             let has_complete = member.records.start() < ticks;
-            full.sum::<usize>() + if has_complete { member.records.batch_bytes() } else { 0 }
+            full.sum::<usize>()
+                + if has_complete {
+                    member.records.batch_bytes()
+                } else {
+                    0
+                }
         });
         bytes.sum()
     }

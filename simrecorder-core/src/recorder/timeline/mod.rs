@@ -230,7 +230,9 @@ impl<T: CoordinateType> Timeline<T> {
     /// As for [`advance`](Self::advance) and [`record`](Self::record).
     pub fn tick(&mut self, t: T, records: impl TickRecords) -> Result<()> {
         self.advance(t)?;
-        let recorded = records.record(self).and_then(|()| self.complete_tick("tick"));
+        let recorded = records
+            .record(self)
+            .and_then(|()| self.complete_tick("tick"));
         if recorded.is_err() {
             self.discard_tick();
         }
@@ -270,8 +272,8 @@ impl<T: CoordinateType> Timeline<T> {
             let keys = &parts.keys;
             keys.declare_member(&open.buffer, name, schema)
         });
-        let named = &mut open.names[member as usize];
-        named.index = Some(declared.map_err(|e| open.in_operation("declare", name, e))?);
+        let declared = declared.map_err(|e| open.in_operation("declare", name, e))?;
+        open.names[member as usize].index = Some(declared);
         Ok(())
     }
 
@@ -296,7 +298,11 @@ impl<T: CoordinateType> Timeline<T> {
     pub fn len(&self) -> u64 {
         self.open.as_ref().map_or(0, |open| {
             let is_here = open.parts.get("len").is_ok();
-            if is_here { open.buffer.lock().ticks() } else { 0 }
+            if is_here {
+                open.buffer.lock().ticks()
+            } else {
+                0
+            }
         })
     }
 
@@ -393,7 +399,9 @@ impl OpenTimeline {
     // above.
     #[inline(never)]
     fn push_any(&mut self, member: u32, value: &impl IntoValue) -> Result<()> {
-        let pushed = value.as_record().and_then(|record| self.push_record(member, &record));
+        let pushed = value
+            .as_record()
+            .and_then(|record| self.push_record(member, &record));
         pushed.map_err(|e| self.in_operation("record", &self.names[member as usize].name, e))
     }
 
@@ -415,12 +423,17 @@ impl OpenTimeline {
 
     /// An error with the key of a series, if it has none.
     fn in_operation(&self, operation: &'static str, name: &str, error: Error) -> Error {
-        let key = self.buffer.group.join(name).map_or_else(|_| name.to_owned(), |key| key.to_string());
+        let key = self
+            .buffer
+            .group
+            .join(name)
+            .map_or_else(|_| name.to_owned(), |key| key.to_string());
         error.with_key(key).with_operation(operation)
     }
 
     fn foreign_member(&self) -> Error {
-        let message = "the member belongs to the handle of another timeline; member() of this one gives it";
+        let message =
+            "the member belongs to the handle of another timeline; member() of this one gives it";
         let error = Error::new(ErrorKind::InvalidArgument, "record", message);
         error.with_key(self.buffer.group.as_str())
     }
