@@ -383,7 +383,7 @@ macro_rules! __conformance_cases {
                 timelines_with_one_coordinate_are_rewound_together,
                 stores_that_differ_are_cut_to_the_same_tick,
                 readers_see_whole_ticks_at_any_moment,
-                gaps_and_late_series_have_the_fill_value,
+                gaps_have_the_fill_value,
                 series_of_one_length_become_a_timeline,
             }
             values {

@@ -102,7 +102,7 @@ pub trait CoordinateType: Element + Copy + PartialOrd + private::Sealed {
     /// Whether it is a number that can be compared with others.
     #[doc(hidden)]
     fn is_number(self) -> bool {
-        self == self
+        self.partial_cmp(&self).is_some()
     }
 }
 
