@@ -52,6 +52,13 @@ use crate::view::RedisView;
 /// - [`writer_of`](simrecorder_core::backend::SharedView::writer_of) tells whose record it is, and [`writers`](Self::writers)
 ///   who that is.
 ///
+/// A group may be claimed by one writer, as a timeline does with
+/// [`Change::Claim`](simrecorder_core::Change::Claim). Then
+/// - commits of other writers to the series right below the group fail as a whole with
+///   [`Locked`](simrecorder_core::ErrorKind::Locked), until they claim it themselves;
+/// - each batch has to start where its series ends;
+/// - the claim holds until another writer claims the group, or removes or renames what it is about.
+///
 /// # What is durable
 /// A commit returns when the server has acknowledged it. With the server's `appendfsync always`
 /// it is on the disk then. With `everysec`, the default of [`RedisServer`], it is in the memory of
@@ -72,7 +79,8 @@ use crate::view::RedisView;
 /// kept; the next commit of their writer is an error then.
 ///
 /// # Clusters
-/// In a cluster, a commit is atomic for each series, and for the hierarchy; not across them.
+/// In a cluster, a commit is atomic for each series, for the series of each claimed group, and for the
+/// hierarchy; not across them. A group that has series already is not claimed there.
 #[derive(Clone)]
 pub struct RedisDataStore {
     pub(crate) recording: Arc<ProcessLocal<Recording>>,

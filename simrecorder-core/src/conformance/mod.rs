@@ -51,6 +51,7 @@
 mod attributes;
 mod batches;
 pub mod child;
+mod claims;
 mod clashes;
 mod commits;
 mod copies;
@@ -179,6 +180,12 @@ macro_rules! __conformance_cases {
                 vectors_over_many_chunks_are_whole,
                 a_typed_handle_records_as_the_recorder_does,
                 dropping_the_recorder_writes_what_it_holds,
+            }
+            claims {
+                a_claimed_group_takes_batches_that_start_at_its_end,
+                a_claim_changes_nothing_that_is_read,
+                a_group_that_was_claimed_is_removed_and_renamed_by_a_later_writer,
+                a_claim_follows_its_group,
             }
             clashes {
                 a_key_is_one_thing,

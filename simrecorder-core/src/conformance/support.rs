@@ -219,6 +219,12 @@ pub(super) fn truncate(key: &str, records: u64) -> Change {
     }
 }
 
+pub(super) fn claim(group: &str) -> Change {
+    Change::Claim {
+        group: Key::new_or_root(group).unwrap(),
+    }
+}
+
 /// A batch, encoded by the store ahead of its commit as the recorder has it done.
 pub(super) fn append(
     store: &dyn DataStore,

@@ -5,13 +5,14 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value as Json, json};
 use simrecorder_core::{
-    ArrayValue, Attributes, ChunkPolicy, Compression, Kind, NodeKind, Result, Schema, Value,
+    ArrayValue, Attributes, ChunkPolicy, Compression, Key, Kind, NodeKind, Result, Schema, Value,
 };
 
 use crate::connection::errors::corrupt;
 use crate::format::frame::arrow::schema_message;
 use crate::format::frame::{FrameFormat, RedisEncoding};
 use crate::format::index::is_sane;
+use crate::format::names::{Names, SeriesNames};
 
 /// What stands at a key.
 #[derive(Clone, Debug)]
@@ -39,6 +40,8 @@ pub(crate) struct SeriesDocument {
     pub(crate) schema: Schema,
     pub(crate) format: FrameFormat,
     pub(crate) chunk_shape: Vec<u64>,
+    /// Whether its keys lie in the slot of its group, in a cluster.
+    pub(crate) shares_slot: bool,
 }
 
 impl Document {
@@ -111,6 +114,7 @@ impl Document {
             schema,
             format,
             chunk_shape,
+            shares_slot: document.get("shares_slot") == Some(&Json::Bool(true)),
         })))
     }
 }
@@ -122,6 +126,15 @@ impl SeriesDocument {
             schema: schema.clone().with_attributes(Attributes::new()),
             format,
             chunk_shape,
+            shares_slot: false,
+        }
+    }
+
+    /// The names of the keys of this series.
+    pub(crate) fn names(&self, all: &Names, key: &Key) -> SeriesNames {
+        match self.shares_slot {
+            true => all.series_in_slot_of_group(key),
+            false => all.series(key),
         }
     }
 
@@ -132,8 +145,8 @@ impl SeriesDocument {
         schema.check()?;
         Ok(Self {
             schema,
-            format: self.format,
             chunk_shape: self.chunk_shape.clone(),
+            ..*self
         })
     }
 
@@ -141,6 +154,9 @@ impl SeriesDocument {
         let mut document = describe(&self.schema, self.format);
         document.insert("node".into(), json!("series"));
         document.insert("chunk_shape".into(), json!(self.chunk_shape));
+        if self.shares_slot {
+            document.insert("shares_slot".into(), json!(true));
+        }
         if let Some(names) = self.schema.dimension_names() {
             document.insert("dimension_names".into(), json!(names));
         }

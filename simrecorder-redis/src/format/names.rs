@@ -82,6 +82,11 @@ impl Names {
         self.hierarchy("commits")
     }
 
+    /// Hash: who claimed the series of each group last.
+    pub(crate) fn claims(&self) -> String {
+        self.hierarchy("claims")
+    }
+
     /// Hash: who the writers are.
     pub(crate) fn writers(&self) -> String {
         self.hierarchy("writers")
@@ -102,10 +107,23 @@ impl Names {
         self.hierarchy("value:")
     }
 
-    /// The keys of a series.
+    /// The keys that share the slot of a series, or of a group with its series.
+    pub(crate) fn slot(&self, key: &Key) -> SlotNames {
+        SlotNames(format!("{}{}}}:", self.all_series(), hash(key)))
+    }
+
+    /// The keys of a series that has a slot of its own.
     pub(crate) fn series(&self, key: &Key) -> SeriesNames {
-        let hash = sha1_smol::Sha1::from(key.as_str()).digest().to_string();
-        SeriesNames(format!("{}{}}}:", self.all_series(), &hash[..16]))
+        let slot = self.slot(key);
+        let prefix = slot.0.clone();
+        SeriesNames { slot, prefix }
+    }
+
+    /// The keys of a series that shares the slot of its group.
+    pub(crate) fn series_in_slot_of_group(&self, key: &Key) -> SeriesNames {
+        let slot = self.slot(&group_of(key));
+        let prefix = format!("{}{}:", slot.0, hash(key));
+        SeriesNames { slot, prefix }
     }
 
     /// What the names of the keys of all series begin with; a hash of the key of the series follows.
@@ -114,29 +132,78 @@ impl Names {
     }
 }
 
-/// The names of the keys of one series, all of which lie in one slot of a cluster.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct SeriesNames(String);
+/// The group right above a series.
+pub(crate) fn group_of(series: &Key) -> Key {
+    series.parent().unwrap_or(Key::ROOT)
+}
 
-impl SeriesNames {
-    /// What all of them begin with; the name of a frame follows.
-    pub(crate) fn prefix(&self) -> &str {
-        &self.0
+fn hash(key: &Key) -> String {
+    let mut hash = sha1_smol::Sha1::from(key.as_str()).digest().to_string();
+    hash.truncate(16);
+    hash
+}
+
+/// The names of keys that lie in one slot of a cluster: of one series, or of the series of a group.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct SlotNames(String);
+
+impl SlotNames {
+    /// Hash: the last commit of each writer, in a cluster.
+    pub(crate) fn commits(&self) -> String {
+        format!("{}commits", self.0)
     }
 
-    /// Hash: how many records there are.
+    /// Hash: who claimed the group last, in a cluster.
+    pub(crate) fn claims(&self) -> String {
+        format!("{}claims", self.0)
+    }
+
+    /// Hash: the states of all series that share the slot of their group.
+    pub(crate) fn states(&self) -> String {
+        format!("{}states", self.0)
+    }
+}
+
+/// The names of the keys of one series, all of which lie in one slot of a cluster.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct SeriesNames {
+    slot: SlotNames,
+    prefix: String,
+}
+
+impl SeriesNames {
+    /// The keys in the same slot.
+    pub(crate) fn slot(&self) -> &SlotNames {
+        &self.slot
+    }
+
+    /// Whether other series of its group have the same slot.
+    pub(crate) fn shares_slot(&self) -> bool {
+        !self.state_fields().is_empty()
+    }
+
+    /// What all of them begin with; the name of a frame follows.
+    pub(crate) fn prefix(&self) -> &str {
+        &self.prefix
+    }
+
+    /// Hash: how many records there are. Series that share a slot share it, so that one command reads
+    /// the states of all of them.
     pub(crate) fn state(&self) -> String {
-        format!("{}state", self.0)
+        match self.shares_slot() {
+            true => self.slot.states(),
+            false => format!("{}state", self.prefix),
+        }
+    }
+
+    /// What the names of its fields in that hash begin with.
+    pub(crate) fn state_fields(&self) -> &str {
+        &self.prefix[self.slot.0.len()..]
     }
 
     /// Stream: which frame holds which records.
     pub(crate) fn index(&self) -> String {
-        format!("{}index", self.0)
-    }
-
-    /// Hash: the last commit of each writer, in a cluster.
-    pub(crate) fn commits(&self) -> String {
-        format!("{}commits", self.0)
+        format!("{}index", self.prefix)
     }
 }
 

@@ -4,7 +4,7 @@ use redis::Value;
 use simrecorder_core::Result;
 
 use crate::connection::errors::corrupt;
-use crate::connection::reply::{Commands, Reply, command};
+use crate::connection::reply::{Commands, Reply};
 use crate::format::names::SeriesNames;
 
 /// Which records a series has.
@@ -21,13 +21,30 @@ pub(crate) struct SeriesState {
 impl SeriesState {
     /// The question for the state of a series.
     pub(crate) fn command(series: &SeriesNames) -> Commands {
-        let name = series.state();
-        command(&[b"HMGET", name.as_bytes(), b"first", b"end", b"cuts"])
+        Self::command_of_all(&[series])
     }
 
-    /// The answer to that question; `None` if there is no such series.
+    /// One question for the states of series that share a slot.
+    pub(crate) fn command_of_all(series: &[&SeriesNames]) -> Commands {
+        let mut commands = Commands::default();
+        commands.begin(2 + 3 * series.len());
+        commands.argument("HMGET");
+        commands.argument(series.first().map(|it| it.state()).unwrap_or_default());
+        for fields in series.iter().map(|it| it.state_fields()) {
+            for name in ["first", "end", "cuts"] {
+                commands.argument(format!("{fields}{name}"));
+            }
+        }
+        commands
+    }
+
+    /// The answer to the question for one state; `None` if there is no such series.
     pub(crate) fn from_reply(reply: Value) -> Result<Option<Self>> {
-        let mut fields = reply.array()?.into_iter();
+        Self::from_fields(&mut reply.array()?.into_iter())
+    }
+
+    /// The next state of an answer.
+    pub(crate) fn from_fields(fields: &mut impl Iterator<Item = Value>) -> Result<Option<Self>> {
         let mut number = || match fields.next() {
             Some(Value::Nil) | None => Ok(None),
             Some(number) => u64::try_from(number.int()?)

@@ -9,7 +9,7 @@ use crate::connection::reply::Reply;
 use crate::connection::{Connections, Failure};
 use crate::format::document::Document;
 use crate::format::index::entries;
-use crate::format::names::{self, Names, SeriesNames, part_names};
+use crate::format::names::{self, Names, SeriesNames, SlotNames, part_names};
 use crate::recording::keyspace::Keyspace;
 
 /// Deletes the root of a recording in one step, and notes the rest as garbage. KEYS: root, garbage.
@@ -118,18 +118,22 @@ fn delete_keys(keyspace: &Keyspace, names: &Names) -> Result<()> {
                     unlink(part)?;
                 }
             }
-            Ok(Document::Series(_)) => delete_series(keyspace, &names.series(&key))?,
+            Ok(Document::Series(series)) => delete_series(keyspace, &series.names(names, &key))?,
             _ => {
                 unlink(names.group(&key))?;
             }
         }
     }
-    for key in keyspace.scan(&names.removed())?.into_keys() {
-        delete_series(keyspace, &names.series(&Key::new(key)?))?;
+    // Of series that were removed, and of groups that were claimed.
+    let mut slots = keyspace.scan(&names.removed())?;
+    slots.extend(keyspace.scan(&names.claims())?);
+    for key in slots.into_keys() {
+        delete_slot(keyspace, &names.slot(&Key::new_or_root(&key)?))?;
     }
     let others = [
         names.group(&Key::ROOT),
         names.commits(),
+        names.claims(),
         names.writers(),
         names.attributes(),
         names.removed(),
@@ -142,8 +146,15 @@ fn delete_keys(keyspace: &Keyspace, names: &Names) -> Result<()> {
 
 fn delete_series(keyspace: &Keyspace, series: &SeriesNames) -> Result<()> {
     delete_frames(keyspace, series)?;
-    let names = [series.index(), series.state(), series.commits()];
-    for name in names {
+    for name in [series.index(), series.state()] {
+        keyspace.ask_one("open", &[b"UNLINK", name.as_bytes()])?;
+    }
+    delete_slot(keyspace, series.slot())
+}
+
+/// Deletes what the series of a slot share.
+fn delete_slot(keyspace: &Keyspace, slot: &SlotNames) -> Result<()> {
+    for name in [slot.commits(), slot.claims(), slot.states()] {
         keyspace.ask_one("open", &[b"UNLINK", name.as_bytes()])?;
     }
     Ok(())

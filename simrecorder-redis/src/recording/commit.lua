@@ -1,13 +1,15 @@
 -- Makes all changes of one commit, or none. The writer numbers its commits, so that one that comes
 -- twice is made once. docs/format.md describes the keys.
 --
--- KEYS: commits [, root, nodes, attributes]: without the latter, the changes are about one series.
+-- KEYS: commits [, root, nodes, attributes]: without the latter, the changes are about the series of
+--       one slot of a cluster.
 -- ARGV: generation, writer, number of the commit before, number of this commit (0: not counted),
 --       what the names of groups begin with, what the names of values begin with, what the names of
---       series begin with, changes.
+--       series begin with (empty in a cluster), changes.
 local commits, root, nodes, attributes = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local writer, before, number = ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
 local groups, values, series = ARGV[5], ARGV[6], ARGV[7]
+local claims = string.gsub(commits, 'commits$', 'claims')
 local at = 8
 
 if root and redis.call('HGET', root, 'generation') ~= ARGV[1] then
@@ -78,22 +80,42 @@ local function clash(key, is, wanted)
     refuse('clash', key, tostring(is.node) .. '\n' .. wanted)
 end
 
--- The lengths of series, with what this commit has changed so far.
+-- Groups whose series belong to this writer, and such that nobody has claimed.
+local held, unclaimed = {}, {}
+
+-- Series right below a group that was claimed are for the last claimant.
+local function check_claim(key)
+    local group = parent_of(key)
+    if held[group] or unclaimed[group] then return end
+    if redis.call('HEXISTS', claims, group) == 1 then refuse('locked', group, '') end
+    unclaimed[group] = true
+end
+
+-- The lengths of series by what the names of their keys begin with, and what this commit has changed
+-- of them so far. Series that share the slot of their group share one hash.
 local states = {}
-local function state_at(name)
-    if not states[name] then
-        local f = redis.call('HMGET', name, 'records', 'first', 'end', 'cuts')
+local function hash_of(prefix)
+    local slot, fields = string.match(prefix, '^(.*}:)(%x+:)$')
+    if slot then return slot .. 'states', fields end
+    return prefix .. 'state', ''
+end
+
+local function state_at(prefix)
+    if not states[prefix] then
+        local hash, fields = hash_of(prefix)
+        local f = redis.call('HMGET', hash, fields .. 'records', fields .. 'first',
+            fields .. 'end', fields .. 'cuts')
         if f[1] then
-            states[name] = {
+            states[prefix] = {
                 records = f[1], first = tonumber(f[2]), last = tonumber(f[3]), cuts = tonumber(f[4]),
             }
         end
     end
-    return states[name]
+    return states[prefix]
 end
 
-local function existing(key, name)
-    local state = state_at(name)
+local function existing(key, prefix)
+    local state = state_at(prefix)
     if state then return state end
     local is = nodes and node_at(key)
     if is and is.node ~= 'series' then clash(key, is, 'series') end
@@ -129,18 +151,75 @@ local function fields_of(entry)
     return fields, tonumber(string.match(entry[1], '^(%d+)-'))
 end
 
+-- The claim of a group ends.
+local function release(group)
+    if redis.call('HDEL', claims, group) == 1 and root and series == '' then
+        -- The keys that its series share stay on another node.
+        redis.call('HSET', string.gsub(nodes, 'nodes$', 'removed'), group, '')
+    end
+end
+
+-- It ends with the change of a writer that does not have it, so that the claimant notices.
+local function release_above(key)
+    local group = parent_of(key)
+    if not held[group] then release(group) end
+end
+
 local changes = {}
 
+-- This writer claims the series right below a group. A claim that comes again does not come before
+-- one that was made meanwhile: later ones have larger numbers.
+function changes.claim()
+    local group, number = take(), take()
+    local claim = redis.call('HGET', claims, group)
+    if claim then
+        local last, claimant = string.match(claim, '^(%d+) (%x+)$')
+        if not last then refuse('corrupt', group, 'the claim of this group is malformed') end
+        if claimant ~= writer and tonumber(last) >= tonumber(number) then
+            refuse('locked', group, '')
+        end
+    end
+    add('HSET', claims, group, number .. ' ' .. writer)
+    held[group] = true
+    if not root or series ~= '' then return end
+    -- In a cluster, they all share a slot.
+    local above = group == '' and '' or group .. '/'
+    for _, name in ipairs(redis.call('HKEYS', groups .. group)) do
+        local is = node_at(above .. name)
+        if is and is.node == 'series' and not is.shares_slot then
+            refuse('apart', above .. name, '')
+        end
+    end
+    local requires = redis.call('HGET', root, 'requires') or ''
+    if not string.find(' ' .. requires .. ' ', ' shared-slots ', 1, true) then
+        add('HSET', root, 'requires', requires == '' and 'shared-slots' or requires .. ' shared-slots')
+    end
+end
+
+-- The last claim of a group is that of this writer.
+function changes.hold()
+    local group, number = take(), take()
+    if redis.call('HGET', claims, group) ~= number .. ' ' .. writer then refuse('locked', group, '') end
+    held[group] = true
+end
+
+-- The claim of a group ends in the slot of its series, in a cluster.
+function changes.release()
+    local group = take()
+    todo[#todo + 1] = function() release(group) end
+end
+
 function changes.declare()
-    local key, records, document, text, name = take(), take(), take(), take(), take()
+    local key, records, document, text, prefix = take(), take(), take(), take(), take()
+    check_claim(key)
     local is = node_at(key)
     if not is then
         create(key, 'series', document)
         if text ~= '' then add('HSET', attributes, key, text) end
-        if name ~= '' then
-            if state_at(name) then refuse('corrupt', key, 'two keys have the same hash') end
+        if prefix ~= '' then
+            if state_at(prefix) then refuse('corrupt', key, 'two keys have the same hash') end
             local base = tonumber(redis.call('HGET', root, 'cut_base') or '0')
-            states[name] = {records = records, first = 0, last = 0, cuts = base, changed = true}
+            states[prefix] = {records = records, first = 0, last = 0, cuts = base, changed = true}
         end
     elseif is.node ~= 'series' then
         clash(key, is, 'series')
@@ -151,9 +230,9 @@ end
 
 -- The lengths of a series in a cluster, where its hierarchy is elsewhere.
 function changes.open()
-    local name, records, base = take(), take(), tonumber(take())
-    if not state_at(name) then
-        states[name] = {records = records, first = 0, last = 0, cuts = base, changed = true}
+    local prefix, records, base = take(), take(), tonumber(take())
+    if not state_at(prefix) then
+        states[prefix] = {records = records, first = 0, last = 0, cuts = base, changed = true}
     end
 end
 
@@ -192,9 +271,15 @@ function changes.describe()
 end
 
 function changes.append()
-    local key, records, prefix, count = take(), take(), take(), tonumber(take())
-    local state = existing(key, prefix .. 'state')
+    local key, records, prefix = take(), take(), take()
+    local start, count = take(), tonumber(take())
+    check_claim(key)
+    local state = existing(key, prefix)
     if state.records ~= records then refuse('schema', key, state.records .. '\n' .. records) end
+    -- The claimant of a group knows where its series end.
+    if start ~= '' and tonumber(start) ~= state.last then
+        refuse('start', key, start .. '\n' .. int(state.last))
+    end
     redis.call('XLEN', prefix .. 'index')
     for _ = 1, count do
         local name, n, bytes, parts = take(), take(), take(), take()
@@ -256,7 +341,8 @@ end
 function changes.truncate()
     local key, prefix, records = take(), take(), tonumber(take())
     if nodes and key == '' then clash(key, {node = 'group'}, 'series') end
-    local state = existing(key, prefix .. 'state')
+    check_claim(key)
+    local state = existing(key, prefix)
     if state.last <= records then return end
     redis.call('XLEN', prefix .. 'index')
     state.first, state.last = math.min(state.first, records), records
@@ -280,7 +366,7 @@ end
 
 function changes.free()
     local key, prefix, first = take(), take(), tonumber(take())
-    local state = existing(key, prefix .. 'state')
+    local state = existing(key, prefix)
     redis.call('XLEN', prefix .. 'index')
     local freed = math.max(state.first, math.min(first, state.last))
     -- A server whose memory is full refuses to write what did not change, too.
@@ -319,7 +405,11 @@ end
 
 local function drop(prefix)
     truncate(prefix, 0)
-    redis.call('DEL', prefix .. 'index', prefix .. 'state')
+    redis.call('DEL', prefix .. 'index')
+    local hash, fields = hash_of(prefix)
+    for _, name in ipairs({'records', 'first', 'end', 'cuts'}) do
+        redis.call('HDEL', hash, fields .. name)
+    end
 end
 
 -- The records of a removed series in a cluster, where its hierarchy is elsewhere.
@@ -335,8 +425,10 @@ function changes.remove()
     for _, within in ipairs(found) do node_at(within) end
     todo[#todo + 1] = function()
         raise_cut_base()
+        if node_at(key).node == 'series' then release_above(key) end
         for _, within in ipairs(found) do
             local is = node_at(within) or {}
+            if is.node == 'group' then release(within) end
             if is.node == 'value' then unlink(values, is.frame, is.parts) end
             if is.node == 'series' and series ~= '' then
                 drop(prefix_of(within))
@@ -390,11 +482,18 @@ function changes.rename()
             refuse('corrupt', new, 'two keys have the same hash')
         end
     end
+    if is.node == 'series' then check_claim(to) end
     create(to, tostring(is.node), redis.call('HGET', nodes, from))
     todo[#todo + 1] = function()
         local base = raise_cut_base()
+        if is.node == 'series' then release_above(from) end
         for _, within in ipairs(found) do
             local new = to .. string.sub(within, #from + 1)
+            -- In a cluster, the claim ends: the keys that its series would share are elsewhere.
+            if held[within] and series ~= '' then
+                redis.call('HSET', claims, new, redis.call('HGET', claims, within))
+            end
+            release(within)
             local document = redis.call('HGET', nodes, within)
             if document then
                 local node = cjson.decode(document).node
@@ -425,10 +524,11 @@ end
 for _, step in ipairs(todo) do
     if type(step) == 'function' then step() else redis.call(unpack(step)) end
 end
-for name, state in pairs(states) do
+for prefix, state in pairs(states) do
     if state.changed then
-        redis.call('HSET', name, 'records', state.records, 'first', int(state.first),
-            'end', int(state.last), 'cuts', int(state.cuts))
+        local hash, fields = hash_of(prefix)
+        redis.call('HSET', hash, fields .. 'records', state.records, fields .. 'first',
+            int(state.first), fields .. 'end', int(state.last), fields .. 'cuts', int(state.cuts))
     end
 end
 return {'done', number}

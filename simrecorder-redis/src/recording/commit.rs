@@ -10,17 +10,23 @@ use simrecorder_core::{
 
 use crate::connection::errors::corrupt;
 use crate::format::document::{Document, SeriesDocument, signature};
-use crate::format::names::SeriesNames;
+use crate::format::names::{SeriesNames, group_of};
+use crate::recording::Recording;
+use crate::recording::claims::{Claims, new_number};
 use crate::recording::encoder::{FrameEncoder, PreparedBatch};
 use crate::recording::keyspace::Keyspace;
-use crate::recording::writer::{CommitCommands, SlotCommands, Writer};
+use crate::recording::script::Slot;
+use crate::recording::writer::{CommitCommands, Writer};
 
 /// Collects the changes of one commit.
 pub(super) struct CommitBuilder<'a> {
     keyspace: &'a Keyspace,
     encoder: &'a FrameEncoder,
+    claims: &'a Claims,
     writer: &'a Writer,
     commit: CommitCommands,
+    /// Groups whose claims the script looks at before the changes of their series, in each slot.
+    held: HashSet<(Slot, Key)>,
     /// The attributes of keys as the changes before leave them.
     attributes: HashMap<Key, Attributes>,
     /// Those that the changes before have declared, which count unless the series was there.
@@ -30,23 +36,26 @@ pub(super) struct CommitBuilder<'a> {
 }
 
 impl<'a> CommitBuilder<'a> {
-    pub(super) fn new(
-        keyspace: &'a Keyspace,
-        encoder: &'a FrameEncoder,
-        writer: &'a Writer,
-    ) -> Self {
+    pub(super) fn new(recording: &'a Recording, writer: &'a Writer) -> Self {
         Self {
-            keyspace,
-            encoder,
+            keyspace: &recording.keyspace,
+            encoder: &recording.encoder,
+            claims: &recording.claims,
             writer,
             commit: CommitCommands::default(),
+            held: HashSet::new(),
             attributes: HashMap::new(),
             declared_attributes: HashMap::new(),
             values: HashSet::new(),
         }
     }
 
-    pub(super) fn finish(self) -> CommitCommands {
+    pub(super) fn finish(mut self) -> CommitCommands {
+        // In a cluster, what is in the hierarchy must not be committed without the rest.
+        if !self.commit.slot(None).changes.is_empty() {
+            let groups: Vec<_> = self.held.iter().map(|(_, group)| group.clone()).collect();
+            groups.iter().for_each(|group| self.hold(&None, group));
+        }
         self.commit
     }
 
@@ -69,7 +78,7 @@ impl<'a> CommitBuilder<'a> {
                 attributes,
             } => self.describe(&key, dimension_names.as_deref(), &attributes),
             Change::Truncate { key, len } => self.truncate(&key, len),
-            Change::Claim { .. } => Ok(()),
+            Change::Claim { group } => self.claim(&group),
             _ => {
                 let message = "the Redis store does not know this kind of change";
                 Err(Error::new(ErrorKind::Internal, "commit", message))
@@ -78,19 +87,53 @@ impl<'a> CommitBuilder<'a> {
         added.map_err(|e| e.with_key(key.as_str()))
     }
 
-    /// The commands for the keys of a series, or for the hierarchy.
-    fn slot(&mut self, series: Option<&SeriesNames>) -> &mut SlotCommands {
-        let slot = series.filter(|_| self.keyspace.connections.is_cluster());
-        self.commit.slot(slot)
+    /// The slot of a series; without a cluster, that of the hierarchy stands for all.
+    fn slot(&self, series: &SeriesNames) -> Slot {
+        let is_cluster = self.keyspace.connections.is_cluster();
+        is_cluster.then(|| series.slot().clone())
     }
 
-    fn change(&mut self, series: Option<&SeriesNames>, arguments: &[&str]) {
+    /// Adds a change to what a commit does in a slot.
+    fn change(&mut self, slot: &Slot, arguments: &[&str]) {
         let arguments = arguments.iter().map(|it| it.as_bytes().to_vec());
-        self.slot(series).changes.extend(arguments);
+        self.commit.slot(slot.as_ref()).changes.extend(arguments);
     }
 
-    /// Where the next batch of a series begins, as this writer counts.
+    /// The number of the claim of this writer to the series of a group.
+    fn claim_of(&self, group: &Key) -> Option<u64> {
+        let claim = self.commit.claims.get(group).copied();
+        claim.or_else(|| self.claims.get(group))
+    }
+
+    /// Lets the script look, if this writer claimed a group, whether nobody did so later.
+    fn hold(&mut self, slot: &Slot, group: &Key) {
+        if let Some(number) = self.claim_of(group)
+            && self.held.insert((slot.clone(), group.clone()))
+        {
+            self.change(slot, &["hold", group.as_str(), &number.to_string()]);
+        }
+    }
+
+    fn claim(&mut self, group: &Key) -> Result<()> {
+        let number = new_number(self.keyspace, group)?;
+        let mut slots = vec![None];
+        if self.keyspace.connections.is_cluster() {
+            slots.push(Some(self.keyspace.names.slot(group)));
+        }
+        for slot in slots {
+            self.change(&slot, &["claim", group.as_str(), &number.to_string()]);
+            self.held.insert((slot, group.clone()));
+        }
+        self.commit.claims.insert(group.clone(), number);
+        Ok(())
+    }
+
+    /// Where the next batch of a series begins, as this writer counts. What it has claimed, the server
+    /// counts.
     fn position(&self, key: &Key) -> Option<u64> {
+        if self.claim_of(&group_of(key)).is_some() {
+            return None;
+        }
         let position = self.commit.positions.get(key).copied();
         position.or_else(|| self.writer.position(key))
     }
@@ -102,17 +145,18 @@ impl<'a> CommitBuilder<'a> {
         if let Some(series) = self.keyspace.cached_series(key) {
             series.schema.check_same_records(schema)?;
         }
-        let document = Arc::new(self.encoder.new_document(schema)?);
+        let is_cluster = self.keyspace.connections.is_cluster();
+        let group = group_of(key);
+        let mut document = self.encoder.new_document(schema)?;
+        document.shares_slot = is_cluster && self.claim_of(&group).is_some();
         let attributes = match schema.attributes().is_empty() {
             true => String::new(),
             false => serde_json::Value::Object(schema.attributes().clone()).to_string(),
         };
-        let names = self.keyspace.names.series(key);
         let signature = signature(schema);
-        let is_cluster = self.keyspace.connections.is_cluster();
-        let state = match is_cluster {
+        let prefix = match is_cluster {
             true => String::new(),
-            false => names.state(),
+            false => self.keyspace.names.series(key).prefix().to_owned(),
         };
         let json = document.to_json();
         let declare = [
@@ -121,13 +165,20 @@ impl<'a> CommitBuilder<'a> {
             &signature,
             &json,
             &attributes,
-            &state,
+            &prefix,
         ];
-        self.change(None, &declare);
+        self.hold(&None, &group);
+        self.change(&None, &declare);
         if is_cluster {
+            let stored = self.keyspace.series(key)?;
+            let stored = stored.as_deref().unwrap_or(&document);
+            let names = stored.names(&self.keyspace.names, key);
+            let slot = self.slot(&names);
             let base = self.keyspace.cut_base()?.to_string();
-            self.change(Some(&names), &["open", &names.state(), &signature, &base]);
+            self.hold(&slot, &group);
+            self.change(&slot, &["open", names.prefix(), &signature, &base]);
         }
+        let document = Arc::new(document);
         let attributes = self.declared_attributes.entry(key.clone());
         attributes.or_insert_with(|| schema.attributes().clone());
         self.commit.declared.entry(key.clone()).or_insert(document);
@@ -136,7 +187,7 @@ impl<'a> CommitBuilder<'a> {
 
     fn set_attributes(&mut self, key: &Key, attributes: Attributes) {
         let text = serde_json::Value::Object(attributes.clone()).to_string();
-        self.change(None, &["attributes", key.as_str(), &text]);
+        self.change(&None, &["attributes", key.as_str(), &text]);
         self.attributes.insert(key.clone(), attributes);
     }
 
@@ -158,7 +209,7 @@ impl<'a> CommitBuilder<'a> {
         match (document, names) {
             (Some(Document::Series(series)), Some(names)) => {
                 let document = series.with_dimension_names(names)?;
-                self.change(None, &["describe", key.as_str(), &document.to_json()]);
+                self.change(&None, &["describe", key.as_str(), &document.to_json()]);
                 self.keyspace.forget_series(key);
                 self.commit.declared.insert(key.clone(), Arc::new(document));
             }
@@ -216,17 +267,29 @@ impl<'a> CommitBuilder<'a> {
         let end = batch.start.checked_add(records.len());
         let end = end.ok_or_else(|| corrupt("the series is too long"))?;
         self.commit.positions.insert(key.clone(), end);
-        let names = self.keyspace.names.series(key);
-        let prepared = match prepared {
+        let names = series.names(&self.keyspace.names, key);
+        // The group may have been claimed after the batch was encoded.
+        let prepared = match prepared.filter(|prepared| prepared.prefix == names.prefix()) {
             Some(prepared) => prepared,
             None => self.encoder.encode(&names, batch, series.format)?,
         };
+        let (slot, group) = (self.slot(&names), group_of(key));
+        let start = match self.claim_of(&group) {
+            Some(_) => batch.start.to_string(),
+            None => String::new(),
+        };
         let count = prepared.frames.len().to_string();
         let signature = signature(&series.schema);
-        self.change(
-            Some(&names),
-            &["append", key.as_str(), &signature, names.prefix(), &count],
-        );
+        let append = [
+            "append",
+            key.as_str(),
+            &signature,
+            names.prefix(),
+            &start,
+            &count,
+        ];
+        self.hold(&slot, &group);
+        self.change(&slot, &append);
         for frame in &prepared.frames {
             let numbers = [
                 frame.record_count,
@@ -235,9 +298,10 @@ impl<'a> CommitBuilder<'a> {
             ];
             let [record_count, byte_len, part_count] = numbers.map(|number| number.to_string());
             let frame = [&*frame.name, &record_count, &byte_len, &part_count];
-            self.change(Some(&names), &frame);
+            self.change(&slot, &frame);
         }
-        self.slot(Some(&names)).frames.push(prepared.commands);
+        let frames = &mut self.commit.slot(slot.as_ref()).frames;
+        frames.push(prepared.commands);
         Ok(())
     }
 
@@ -247,34 +311,59 @@ impl<'a> CommitBuilder<'a> {
         }
         let prefix = self.keyspace.names.values();
         let (stored, commands) = self.encoder.encode_value(&prefix, value)?;
-        self.change(None, &["set", key.as_str(), &stored.to_json()]);
-        self.slot(None).frames.push(commands);
+        self.change(&None, &["set", key.as_str(), &stored.to_json()]);
+        self.commit.slot(None).frames.push(commands);
         self.values.insert(key.clone());
         Ok(())
     }
 
     /// Removes a node, and everything below it.
-    pub(super) fn remove(&mut self, key: &Key, series: &[Key]) {
-        self.change(None, &["remove", key.as_str()]);
+    pub(super) fn remove(&mut self, key: &Key, series: &[Key]) -> Result<()> {
+        self.hold_all(key);
+        self.change(&None, &["remove", key.as_str()]);
         if self.keyspace.connections.is_cluster() {
-            for key in series {
-                let names = self.keyspace.names.series(key);
-                self.change(Some(&names), &["drop", names.prefix()]);
+            for series in series {
+                self.drop_in_cluster(series, key)?;
             }
             self.commit.hierarchy_last();
         }
+        Ok(())
+    }
+
+    /// Removes the records of one series of those at `key`.
+    fn drop_in_cluster(&mut self, series: &Key, key: &Key) -> Result<()> {
+        let names = self.keyspace.series_names(series)?;
+        let (slot, group) = (self.slot(&names), group_of(series));
+        let is_claimed = self.claim_of(&group).is_some();
+        self.hold(&slot, &group);
+        if names.shares_slot() && (group.is_within(key) || !is_claimed) {
+            self.change(&slot, &["release", group.as_str()]);
+        }
+        self.change(&slot, &["drop", names.prefix()]);
+        Ok(())
     }
 
     /// Moves a node, and everything below it.
     pub(super) fn rename(&mut self, from: &Key, to: &Key) {
-        self.change(None, &["rename", from.as_str(), to.as_str()]);
+        self.hold_all(from);
+        self.hold(&None, &group_of(to));
+        self.change(&None, &["rename", from.as_str(), to.as_str()]);
+    }
+
+    /// Lets the script look at the claims of this writer that removing or renaming `key` is about.
+    fn hold_all(&mut self, key: &Key) {
+        self.hold(&None, &group_of(key));
+        for (group, _) in self.claims.within(key) {
+            self.hold(&None, &group);
+        }
     }
 
     fn truncate(&mut self, key: &Key, len: u64) -> Result<()> {
-        self.series(key)?;
-        let names = self.keyspace.names.series(key);
+        let names = self.series(key)?.names(&self.keyspace.names, key);
+        let slot = self.slot(&names);
+        self.hold(&slot, &group_of(key));
         self.change(
-            Some(&names),
+            &slot,
             &["truncate", key.as_str(), names.prefix(), &len.to_string()],
         );
         if self.position(key).is_some_and(|position| len < position) {

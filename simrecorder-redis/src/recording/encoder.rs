@@ -41,6 +41,8 @@ pub(super) struct Frame {
 /// A batch as commands that store its frames.
 #[derive(Debug)]
 pub(super) struct PreparedBatch {
+    /// What the names of the keys of its series begin with.
+    pub(super) prefix: String,
     pub(super) commands: Commands,
     pub(super) frames: Vec<Frame>,
 }
@@ -154,7 +156,11 @@ impl FrameEncoder {
             }
             frames.push(self.store(&mut commands, series.prefix(), &frame, count, in_place));
         }
-        Ok(Some(PreparedBatch { commands, frames }))
+        Ok(Some(PreparedBatch {
+            prefix: series.prefix().to_owned(),
+            commands,
+            frames,
+        }))
     }
 
     /// Encodes a value, exactly; `prefix` is what the names of values begin with.

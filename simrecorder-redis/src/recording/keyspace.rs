@@ -14,7 +14,7 @@ use crate::connection::errors::{corrupt, unexpected};
 use crate::connection::reply::{Commands, Reply, command};
 use crate::connection::{Connections, Failure};
 use crate::format::document::{Document, SeriesDocument, StoredValue};
-use crate::format::names::{Names, part_names};
+use crate::format::names::{Names, SeriesNames, part_names};
 use crate::format::state::SeriesState;
 use crate::server::RedisServer;
 
@@ -204,7 +204,16 @@ impl Keyspace {
         })
     }
 
-    /// The nodes at `keys`, as of one moment; in a cluster, as of one moment for each series.
+    /// The names of the keys of the series at `key`.
+    pub(crate) fn series_names(&self, key: &Key) -> Result<SeriesNames> {
+        Ok(match self.series(key)? {
+            Some(series) => series.names(&self.names, key),
+            None => self.names.series(key),
+        })
+    }
+
+    /// The nodes at `keys`, as of one moment; in a cluster, as of one moment for each series, and for the
+    /// series of each claimed group.
     pub(crate) fn nodes(&self, keys: &[Key]) -> Result<Vec<Option<NodeReply>>> {
         let mut damaged = HashMap::new();
         let mut attempt = 0;
@@ -248,37 +257,74 @@ impl Keyspace {
             keys.iter().for_each(|key| fields.argument(key.as_str()));
             fields
         };
+        let is_cluster = self.connections.is_cluster();
         let mut questions = vec![fields(self.names.nodes()), fields(self.names.attributes())];
-        let states = keys
-            .iter()
-            .map(|key| SeriesState::command(&self.names.series(key)));
-        questions.extend(states);
+        if !is_cluster {
+            let names = keys.iter().map(|key| self.names.series(key));
+            questions.extend(names.map(|names| SeriesState::command(&names)));
+        }
         let mut answers = self
             .ask_together("read", questions, keys.len() == 1)?
             .into_iter();
         let mut next = || answers.next().unwrap_or_default().array();
-        let (documents, attributes) = (next()?.into_iter(), next()?.into_iter());
-        let mut nodes = Vec::with_capacity(keys.len());
-        for (((key, document), attributes), state) in
-            keys.iter().zip(documents).zip(attributes).zip(answers)
-        {
-            let node = self.node_reply(key, document, attributes, state);
-            nodes.push(node.map_err(|e| e.with_key(key.as_str()))?);
+        let (documents, attributes) = (next()?, next()?);
+        if documents.len() != keys.len() || attributes.len() != keys.len() {
+            return Err(unexpected("number of fields"));
         }
-        match nodes.len() == keys.len() {
-            true => Ok(nodes),
-            false => Err(unexpected("number of fields")),
+        let documents = keys.iter().zip(documents).map(|(key, document)| {
+            let document = self.document_from_reply(key, document);
+            document.map_err(|e| e.with_key(key.as_str()))
+        });
+        let documents = documents.collect::<Result<Vec<_>>>()?;
+        let shares_slot = |it: &Option<Document>| matches!(it, Some(Document::Series(series)) if series.shares_slot);
+        let states = match is_cluster || documents.iter().any(shares_slot) {
+            true => self.states_by_slot(keys, &documents)?,
+            false => answers.map(SeriesState::from_reply).collect::<Vec<_>>(),
+        };
+        if states.len() != keys.len() {
+            return Err(unexpected("number of states"));
         }
+        let nodes = keys.iter().zip(documents).zip(attributes).zip(states);
+        let nodes = nodes.map(|(((key, document), attributes), state)| {
+            let node = document.map(|document| self.node_reply(key, document, attributes, state));
+            let node = node.transpose().map(Option::flatten);
+            node.map_err(|e| e.with_key(key.as_str()))
+        });
+        nodes.collect()
     }
 
-    fn node_reply(
+    /// The states of those keys that are series: of those that share a slot, as of one moment.
+    fn states_by_slot(
         &self,
-        key: &Key,
-        document: Answer,
-        attributes: Answer,
-        state: Answer,
-    ) -> Result<Option<NodeReply>> {
-        let document = match document.bytes()? {
+        keys: &[Key],
+        documents: &[Option<Document>],
+    ) -> Result<Vec<Result<Option<SeriesState>>>> {
+        let mut slots: HashMap<String, Vec<(usize, SeriesNames)>> = HashMap::new();
+        for (index, (key, document)) in keys.iter().zip(documents).enumerate() {
+            if let Some(Document::Series(series)) = document {
+                let names = series.names(&self.names, key);
+                slots.entry(names.state()).or_default().push((index, names));
+            }
+        }
+        let slots: Vec<_> = slots.into_values().collect();
+        let questions = slots.iter().map(|series| {
+            let names: Vec<_> = series.iter().map(|(_, names)| names).collect();
+            SeriesState::command_of_all(&names)
+        });
+        let questions: Vec<_> = questions.collect();
+        let answers = self.ask("read", &questions)?;
+        let mut states: Vec<_> = keys.iter().map(|_| Ok(None)).collect();
+        for (series, answer) in slots.iter().zip(answers) {
+            let mut fields = answer.array()?.into_iter();
+            for (index, _) in series {
+                states[*index] = SeriesState::from_fields(&mut fields);
+            }
+        }
+        Ok(states)
+    }
+
+    fn document_from_reply(&self, key: &Key, reply: Answer) -> Result<Option<Document>> {
+        let document = match reply.bytes()? {
             Some(text) => Document::from_json(&text)?,
             None if key.is_root() => Document::Group,
             None => {
@@ -290,6 +336,16 @@ impl Keyspace {
         if let Document::Series(series) = &document {
             self.known()?.insert(key.clone(), Arc::clone(series));
         }
+        Ok(Some(document))
+    }
+
+    fn node_reply(
+        &self,
+        key: &Key,
+        document: Document,
+        attributes: Answer,
+        state: Result<Option<SeriesState>>,
+    ) -> Result<Option<NodeReply>> {
         let attributes = attributes_from(attributes)?;
         Ok(Some(match document {
             Document::Group => NodeReply::Group(attributes),
@@ -300,11 +356,15 @@ impl Keyspace {
                 stored,
                 attributes,
             },
-            Document::Series(document) => NodeReply::Series {
-                // In a cluster, a series is declared before it has a state.
-                state: SeriesState::from_reply(state)?.unwrap_or_default(),
-                document,
-                attributes,
+            // In a cluster, a series is declared before it has a state. One of a claimed group is there
+            // when it is as long as the others.
+            Document::Series(document) => match state? {
+                None if document.shares_slot => return Ok(None),
+                state => NodeReply::Series {
+                    state: state.unwrap_or_default(),
+                    document,
+                    attributes,
+                },
             },
         }))
     }

@@ -7,6 +7,7 @@
 
 mod buffers;
 pub(crate) mod catalog;
+mod claims;
 mod commit;
 mod durable;
 mod encoder;
@@ -27,6 +28,7 @@ use simrecorder_core::{Batch, Commit, Error, ErrorKind, Key, Prepared, Result, S
 
 use self::buffers::BufferPool;
 use self::catalog::{delete, delete_garbage};
+use self::claims::Claims;
 use self::commit::CommitBuilder;
 use self::encoder::FrameEncoder;
 use self::keyspace::Keyspace;
@@ -34,7 +36,7 @@ use self::open::{Root, register_writer};
 use self::writer::Writer;
 use crate::connection::Connections;
 use crate::format::document::SeriesDocument;
-use crate::format::names::writer_name;
+use crate::format::names::{group_of, writer_name};
 use crate::options::RedisOptions;
 use crate::server::RedisServer;
 
@@ -46,6 +48,7 @@ pub(crate) struct Recording {
     /// The number of this store among the writers of the recording.
     pub(crate) id: u64,
     encoder: FrameEncoder,
+    claims: Arc<Claims>,
     writer: Mutex<Writer>,
     closed: AtomicBool,
     /// Series that this store planned and may declare.
@@ -80,10 +83,12 @@ impl Recording {
             false => begin().map_err(|e: Error| e.with_key(keyspace.run.clone()))?,
         };
         let buffers = Arc::new(BufferPool::default());
+        let claims = Arc::new(Claims::default());
         let resend_bytes = options.resend_bytes;
         let writer = Writer::new(
             Arc::clone(&keyspace),
             Arc::clone(&buffers),
+            Arc::clone(&claims),
             id,
             resend_bytes,
             syncs_always,
@@ -94,6 +99,7 @@ impl Recording {
             read_only,
             id,
             encoder: FrameEncoder::new(root.format, options, is_cluster, id, buffers),
+            claims,
             writer: Mutex::new(writer),
             closed: AtomicBool::new(false),
             planned: Mutex::default(),
@@ -112,7 +118,8 @@ impl Recording {
 
     /// Notes how a series is, or will be, written; returns the number of records of a frame.
     pub(crate) fn plan(&self, key: &Key, schema: &Schema) -> Result<u64> {
-        let new = self.encoder.new_document(schema)?;
+        let mut new = self.encoder.new_document(schema)?;
+        new.shares_slot = self.shares_slot(key);
         let planned = match self.keyspace.series(key)? {
             Some(stored) => {
                 let shapes =
@@ -129,6 +136,11 @@ impl Recording {
         Ok(record_count)
     }
 
+    /// Whether a new series gets the slot of its group.
+    fn shares_slot(&self, key: &Key) -> bool {
+        self.keyspace.connections.is_cluster() && self.claims.get(&group_of(key)).is_some()
+    }
+
     /// Encodes a batch of a series that was planned.
     pub(crate) fn prepare(&self, batch: &Batch) -> Result<Option<Prepared>> {
         let planned = self.planned.lock().get(&batch.key).cloned();
@@ -140,7 +152,7 @@ impl Recording {
         let Some(planned) = planned else {
             return Ok(None);
         };
-        let names = self.keyspace.names.series(&batch.key);
+        let names = planned.names(&self.keyspace.names, &batch.key);
         let prepared = self.encoder.prepare(&names, &batch.records, planned.format);
         let prepared = prepared.map_err(|e| e.with_key(batch.key.as_str()))?;
         Ok(prepared.map(|prepared| Box::new(prepared) as Prepared))
@@ -149,7 +161,7 @@ impl Recording {
     pub(crate) fn commit(&self, commit: Commit) -> Result<()> {
         let mut writer = self.writer.lock();
         self.check_writable("commit")?;
-        let mut builder = CommitBuilder::new(&self.keyspace, &self.encoder, &writer);
+        let mut builder = CommitBuilder::new(self, &writer);
         for change in commit.changes {
             builder.add(change)?;
         }

@@ -19,6 +19,9 @@ use crate::recording::keyspace::Keyspace;
 /// The version of the layout in the database.
 const FORMAT: u64 = 1;
 
+/// What a recording may require: nothing, and that series share the slot of their group.
+const FEATURES: [&str; 2] = ["", "shared-slots"];
+
 /// Creates a recording in one step. KEYS: root, garbage. ARGV: whether to replace one that is
 /// there, then the fields of the root. Returns what is there and is not replaced.
 const CREATE: &str = "
@@ -74,9 +77,9 @@ impl Root {
         if format.parse() != Ok(FORMAT) {
             return Err(newer(format!("has the format {}", format.escape_debug())));
         }
-        let requires = field("requires")?;
-        if !requires.is_empty() {
-            return Err(newer(format!("requires {}", requires.escape_debug())));
+        let mut requires = field("requires")?.split(' ');
+        if let Some(unknown) = requires.find(|name| !FEATURES.contains(name)) {
+            return Err(newer(format!("requires {}", unknown.escape_debug())));
         }
         let format = FrameFormat {
             encoding: field("encoding")?.parse()?,

@@ -20,7 +20,9 @@ impl Recording {
         let series = series_within(&self.keyspace, key)?;
         let series = series.ok_or_else(|| nothing_at(operation))?;
         let committed = self.commit_removal(&mut writer, key, |it| it.remove(key, &series));
-        committed.map_err(|e| e.with_operation(operation))
+        committed.map_err(|e| e.with_operation(operation))?;
+        self.claims.forget(key);
+        Ok(())
     }
 
     /// Moves the node at `from`, with everything below it, to `to`.
@@ -39,8 +41,16 @@ impl Recording {
                            recording to rename its series";
             return Err(Error::new(ErrorKind::Unsupported, operation, message));
         }
-        let committed = self.commit_removal(&mut writer, from, |it| it.rename(from, to));
-        committed.map_err(|e| e.with_operation(operation))
+        let committed = self.commit_removal(&mut writer, from, |it| {
+            it.rename(from, to);
+            Ok(())
+        });
+        committed.map_err(|e| e.with_operation(operation))?;
+        match self.keyspace.connections.is_cluster() {
+            true => self.claims.forget(from),
+            false => self.claims.rename(from, to)?,
+        }
+        Ok(())
     }
 
     /// Commits a change that takes what is at a key, and below it, away from there.
@@ -48,10 +58,10 @@ impl Recording {
         &self,
         writer: &mut Writer,
         key: &Key,
-        change: impl FnOnce(&mut CommitBuilder<'_>),
+        change: impl FnOnce(&mut CommitBuilder<'_>) -> Result<()>,
     ) -> Result<()> {
-        let mut builder = CommitBuilder::new(&self.keyspace, &self.encoder, writer);
-        change(&mut builder);
+        let mut builder = CommitBuilder::new(self, writer);
+        change(&mut builder)?;
         let changes = builder.finish();
         writer.forget(key);
         self.keyspace.forget(key);

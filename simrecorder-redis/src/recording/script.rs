@@ -2,7 +2,7 @@
 
 use redis::{RedisError, ServerError, Value};
 use simrecorder_core::backend::errors::{
-    already_there, clash, not_a_group, not_declared, nothing_at,
+    already_there, clash, not_a_group, not_declared, nothing_at, wrong_start,
 };
 use simrecorder_core::{Error, ErrorKind, Key, NodeKind, Result};
 
@@ -10,14 +10,14 @@ use crate::connection::Failure;
 use crate::connection::errors::{corrupt, from_server, is_transient, unexpected};
 use crate::connection::reply::{Commands, Reply};
 use crate::format::document::described;
-use crate::format::names::SeriesNames;
+use crate::format::names::SlotNames;
 use crate::recording::keyspace::Keyspace;
 
 const SCRIPT: &str = include_str!("commit.lua");
 
-/// The keys that one script reaches in a cluster: those of a series, or of the hierarchy. Without a
-/// cluster, the latter stands for all.
-pub(super) type Slot = Option<SeriesNames>;
+/// The keys that one script reaches in a cluster: those of a series, of the series of a claimed group, or
+/// of the hierarchy. Without a cluster, the latter stands for all.
+pub(super) type Slot = Option<SlotNames>;
 
 /// Which commit of which writer a script makes.
 #[derive(Clone, Copy, Debug)]
@@ -38,7 +38,7 @@ pub(super) fn command(
 ) -> Commands {
     let names = &keyspace.names;
     let keys = match slot {
-        Some(series) => vec![series.commits()],
+        Some(slot) => vec![slot.commits()],
         None => vec![
             names.commits(),
             names.root(),
@@ -135,6 +135,21 @@ fn refusal(kind: &str, key: &str, detail: &str) -> Result<Error> {
             );
             Error::new(ErrorKind::SchemaMismatch, "commit", message)
         }
+        "start" => {
+            let number = |text: &str| text.parse().map_err(|_| unexpected("number"));
+            wrong_start(key, number(is)?, number(wanted)?)
+        }
+        "locked" => {
+            let message = "another writer has taken over the series right below this group; close \
+                           this recorder, or open the timeline again to take them back";
+            Error::new(ErrorKind::Locked, "commit", message)
+        }
+        "apart" => {
+            let message = "this series is older than the timeline of its group, and lies on another \
+                           server of the cluster than the series of a timeline; use another group \
+                           for the timeline";
+            Error::new(ErrorKind::Unsupported, "commit", message)
+        }
         "missing" => not_declared(key),
         "nothing" => nothing_at("commit"),
         "there" => already_there(key, node(is)),
@@ -148,10 +163,13 @@ fn refusal(kind: &str, key: &str, detail: &str) -> Result<Error> {
 
 /// Frees the records of a series before `first`, outside of any commit.
 pub(super) fn free(keyspace: &Keyspace, writer: &str, key: &Key, first: u64) -> Result<()> {
-    let names = keyspace.names.series(key);
+    let names = keyspace.series_names(key)?;
     let changes = ["free", key.as_str(), names.prefix(), &first.to_string()];
     let changes = changes.map(|argument| argument.as_bytes().to_vec());
-    let slot = keyspace.connections.is_cluster().then_some(names);
+    let slot = keyspace
+        .connections
+        .is_cluster()
+        .then(|| names.slot().clone());
     let number = CommitNumber {
         writer,
         previous: 0,

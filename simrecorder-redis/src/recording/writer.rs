@@ -12,8 +12,9 @@ use crate::connection::errors::unexpected;
 use crate::connection::reply::{Commands, Reply, command};
 use crate::connection::{Failure, Link};
 use crate::format::document::SeriesDocument;
-use crate::format::names::{SeriesNames, writer_name};
+use crate::format::names::{SlotNames, writer_name};
 use crate::recording::buffers::BufferPool;
+use crate::recording::claims::Claims;
 use crate::recording::keyspace::Keyspace;
 use crate::recording::persistence::{CommitDurability, FileDurability, PersistenceInfo};
 use crate::recording::script::{self, CommitNumber, ScriptReply, Slot};
@@ -42,6 +43,8 @@ pub(super) struct CommitCommands {
     /// Where the next batch of this writer begins, for the series of this commit.
     pub(super) positions: HashMap<Key, u64>,
     pub(super) declared: HashMap<Key, Arc<SeriesDocument>>,
+    /// The groups that it claims.
+    pub(super) claims: HashMap<Key, u64>,
 }
 
 impl Default for CommitCommands {
@@ -50,16 +53,17 @@ impl Default for CommitCommands {
             slots: vec![(None, SlotCommands::default())],
             positions: HashMap::new(),
             declared: HashMap::new(),
+            claims: HashMap::new(),
         }
     }
 }
 
 impl CommitCommands {
-    /// The commands for the keys of a series, or for the hierarchy.
-    pub(super) fn slot(&mut self, series: Option<&SeriesNames>) -> &mut SlotCommands {
-        let index = self.slots.iter().position(|(it, _)| it.as_ref() == series);
+    /// The commands for the keys of one slot, or for the hierarchy.
+    pub(super) fn slot(&mut self, slot: Option<&SlotNames>) -> &mut SlotCommands {
+        let index = self.slots.iter().position(|(it, _)| it.as_ref() == slot);
         let index = index.unwrap_or_else(|| {
-            self.slots.push((series.cloned(), SlotCommands::default()));
+            self.slots.push((slot.cloned(), SlotCommands::default()));
             self.slots.len() - 1
         });
         &mut self.slots[index].1
@@ -77,6 +81,7 @@ impl CommitCommands {
 pub(super) struct Writer {
     keyspace: Arc<Keyspace>,
     buffers: Arc<BufferPool>,
+    claims: Arc<Claims>,
     name: String,
     /// The memory of commits that are kept.
     resend_bytes: usize,
@@ -116,6 +121,7 @@ impl Writer {
     pub(super) fn new(
         keyspace: Arc<Keyspace>,
         buffers: Arc<BufferPool>,
+        claims: Arc<Claims>,
         id: u64,
         resend_bytes: usize,
         syncs_always: bool,
@@ -123,6 +129,7 @@ impl Writer {
         Self {
             keyspace,
             buffers,
+            claims,
             name: writer_name(id),
             resend_bytes,
             number: 0,
@@ -180,10 +187,8 @@ impl Writer {
         });
         let slots: Vec<_> = slots.collect();
         let info = self.transmit(number, &slots)?;
-        for sent in &slots {
-            self.last.insert(sent.slot.clone(), number);
-        }
         self.positions.extend(commit.positions);
+        self.claims.extend(commit.claims);
         let sent = SentCommit {
             number,
             bytes: size_of(&slots),
@@ -196,16 +201,25 @@ impl Writer {
 
     /// Sends a commit until the server has it, and before it whatever the server lost.
     fn transmit(&mut self, number: u64, slots: &[SentSlot]) -> Result<Option<PersistenceInfo>> {
-        let mut resent = false;
+        let (mut resent, mut delivered) = (false, 0);
         let done = self.keyspace.connections.run("commit", |link| {
             let mut info = None;
-            for slot in slots {
+            for (index, slot) in slots.iter().enumerate() {
                 info = self.deliver(link, slot, number, &mut resent)?;
+                delivered = delivered.max(index + 1);
             }
             Ok(info)
         });
+        for slot in &slots[..delivered] {
+            self.last.insert(slot.slot.clone(), number);
+        }
         if resent {
             self.forget_durability();
+            return done.map_err(|error| match error.kind() {
+                // A batch of a claimed group does not begin where its series ends.
+                ErrorKind::Internal => overtaken().with_source(error),
+                _ => error,
+            });
         }
         done
     }
@@ -431,6 +445,12 @@ impl Writer {
             sent.durability = CommitDurability::new(now, None);
         }
     }
+}
+
+fn overtaken() -> Error {
+    let message = "another writer appended to the series of this one while the server had lost what \
+                   this one had committed; open the recording again";
+    Error::new(ErrorKind::Locked, "commit", message)
 }
 
 fn lost(has: u64, acknowledged: u64) -> Error {

@@ -47,7 +47,7 @@ impl RedisView {
             shape.extend(schema.record_shape());
         }
         let reader = SeriesReader {
-            names: keyspace.names.series(&key),
+            names: document.names(&keyspace.names, &key),
             keyspace,
             document,
             schema: Arc::new(schema),

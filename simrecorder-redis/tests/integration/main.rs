@@ -4,6 +4,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod claims;
 mod conformance;
 mod damage;
 mod draining;

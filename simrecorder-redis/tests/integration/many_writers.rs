@@ -136,7 +136,7 @@ fn check_series(store: &dyn DataStore, written: &HashMap<u64, u64>) {
     }
 }
 
-fn start(folder: &Path, port: Option<u16>, sync: RedisSync) -> RedisServer {
+pub(crate) fn start(folder: &Path, port: Option<u16>, sync: RedisSync) -> RedisServer {
     let options = server_options().sync(sync);
     let options = match port {
         Some(port) => options.port(port),
@@ -146,7 +146,7 @@ fn start(folder: &Path, port: Option<u16>, sync: RedisSync) -> RedisServer {
 }
 
 /// The part of the append-only file that grows.
-fn growing_file(folder: &Path) -> std::path::PathBuf {
+pub(crate) fn growing_file(folder: &Path) -> std::path::PathBuf {
     let files = std::fs::read_dir(folder.join("appendonlydir")).unwrap();
     let files = files.map(|file| file.unwrap().path());
     let mut files: Vec<_> = files

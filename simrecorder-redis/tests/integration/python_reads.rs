@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests, too, may panic")]
 
+use crate::claims::{append, claim, declare};
 use crate::support;
 
 use std::path::Path;
@@ -10,9 +11,11 @@ use std::process::Command;
 
 use serde_json::json;
 use simrecorder_core::{
-    ArrayValue, ChunkPolicy, Compression, DType, Key, OpenMode, Recorder, Schema, Value, prelude::*,
+    ArrayValue, ChunkPolicy, Commit, Compression, DType, DataStore, Key, OpenMode, Recorder,
+    Schema, Value, prelude::*,
 };
 use simrecorder_redis::RedisDataStore;
+use support::cluster::Cluster;
 use support::server;
 
 /// An array of elements with any bits, NaN and infinities among them.
@@ -88,6 +91,16 @@ fn redis_py_and_pyarrow_read_every_kind_and_type() {
     (0..10).for_each(|i| recorder.record("net/v", [f64::from(i); 3]).unwrap());
     recorder.close().unwrap();
 
+    let cluster = Cluster::start();
+    let store = RedisDataStore::create(&cluster.url()).unwrap();
+    let mut changes = vec![claim("net"), claim("")];
+    for name in ["net/time", "net/v", "top", "own/v"] {
+        changes.push(declare(name));
+        changes.push(append(&store, name, 0, 10));
+    }
+    store.commit(Commit::new(changes)).unwrap();
+    store.close().unwrap();
+
     let folder = Path::new(env!("CARGO_MANIFEST_DIR"));
     let interpreter = folder.join("../target/python/bin/python");
     assert!(
@@ -100,6 +113,7 @@ fn redis_py_and_pyarrow_read_every_kind_and_type() {
         .args(["-B", "-s"])
         .arg(folder.join("tests/python/read_recording.py"))
         .arg(server.url())
+        .arg(format!("redis://127.0.0.1:{}", cluster.servers[0].port()))
         .args(runs.map(|(run, ..)| run))
         .arg(folder.join(".."))
         .output()

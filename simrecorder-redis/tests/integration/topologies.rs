@@ -4,97 +4,16 @@
 
 use crate::support;
 
-use std::net::{Ipv4Addr, TcpListener};
-use std::path::Path;
 use std::process::{Child, Command};
 use std::thread::sleep;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use simrecorder_core::{
-    ArrayView, DataStore, DrainOptions, ErrorKind, InMemoryDataStore, Key, OpenMode, Recorder,
-    View, drain, prelude::*,
+    ArrayView, DrainOptions, ErrorKind, InMemoryDataStore, OpenMode, Recorder, drain, prelude::*,
 };
-use simrecorder_redis::{RedisDataStore, RedisServer};
-use support::{cli, server_options, signal};
-use tempfile::TempDir;
-
-fn free_port() -> u16 {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-    listener.local_addr().unwrap().port()
-}
-
-fn run(program: &str, arguments: &[&str]) {
-    let output = Command::new(program).args(arguments).output().unwrap();
-    let said = String::from_utf8_lossy(&output.stdout);
-    let cause = String::from_utf8_lossy(&output.stderr);
-    assert!(
-        output.status.success(),
-        "{program} {arguments:?}: {said}{cause}"
-    );
-}
-
-fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
-    let start = Instant::now();
-    while !is_so() {
-        assert!(start.elapsed() < Duration::from_secs(60), "never {what}");
-        sleep(Duration::from_millis(50));
-    }
-}
-
-/// Three masters.
-struct Cluster {
-    servers: Vec<RedisServer>,
-    folder: TempDir,
-}
-
-impl Cluster {
-    fn node(folder: &Path, number: usize, port: Option<u16>) -> RedisServer {
-        let options = server_options()
-            .setting("cluster-enabled", "yes")
-            .setting("cluster-node-timeout", "2000");
-        let options = match port {
-            Some(port) => options.port(port),
-            None => options.setting("cluster-port", free_port().to_string()),
-        };
-        options.start(folder.join(number.to_string())).unwrap()
-    }
-
-    fn start() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let servers: Vec<_> = (0..3)
-            .map(|number| Self::node(folder.path(), number, None))
-            .collect();
-        let places = servers.iter().map(|it| format!("127.0.0.1:{}", it.port()));
-        let places: Vec<String> = places.collect();
-        let mut arguments = vec!["--cluster", "create"];
-        arguments.extend(places.iter().map(String::as_str));
-        arguments.push("--cluster-yes");
-        run("redis-cli", &arguments);
-        let cluster = Self { servers, folder };
-        cluster.wait();
-        cluster
-    }
-
-    fn wait(&self) {
-        wait_until("a whole cluster", || {
-            let mut servers = self.servers.iter();
-            servers.all(|it| cli(it.port(), &["CLUSTER", "INFO"]).contains("cluster_state:ok"))
-        });
-    }
-
-    fn url(&self) -> String {
-        let hosts = self
-            .servers
-            .iter()
-            .map(|it| format!("127.0.0.1:{}", it.port()));
-        let hosts: Vec<String> = hosts.collect();
-        format!("redis://{}?cluster=true", hosts.join(","))
-    }
-}
-
-fn view(store: &dyn DataStore, name: &str) -> View {
-    store.view(&Key::new(name).unwrap()).unwrap().unwrap()
-}
+use simrecorder_redis::RedisDataStore;
+use support::cluster::{Cluster, free_port, run, wait_until};
+use support::{cli, server_options, view};
 
 fn record(recorder: &Recorder, range: std::ops::Range<u64>) {
     for i in range {
@@ -139,14 +58,10 @@ fn a_cluster_of_three_masters_keeps_a_recording_while_a_node_is_killed() {
         assert!(cli(server.port(), &["DBSIZE"]).parse::<u64>().unwrap() > 5);
     }
     for (number, until) in [(0, 400), (1, 600), (2, 800)] {
-        let server = cluster.servers.remove(number);
-        let port = server.port();
-        signal(server.process_id(), "KILL");
-        drop(server);
+        cluster.kill(number);
         record(&recorder, until - 200..until);
         sleep(Duration::from_millis(300));
-        let server = Cluster::node(cluster.folder.path(), number, Some(port));
-        cluster.servers.insert(number, server);
+        cluster.start_again(number);
         recorder.flush().unwrap();
         check(&recorder, until);
     }

@@ -1,6 +1,7 @@
 """Reads what `python_reads.rs` recorded, with the program in docs/format.md.
 
-Arguments: the URL of the server; the names of the recordings; the folder of the repository last.
+Arguments: the URL of the server; that of a cluster; the names of the recordings; the folder of the
+repository last.
 """
 
 import re
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import ml_dtypes  # noqa: F401, gives NumPy its bfloat16
 import numpy
+import redis
 
 DTYPES = ["bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"]
 DTYPES += ["float16", "bfloat16", "float32", "float64", "complex64", "complex128"]
@@ -57,7 +59,15 @@ def check(recording):
     assert [int(n) for n in recording.records("freed")] == list(range(3000, 5000))
 
 
-def main(url, *rest):
+def check_cluster(recording):
+    """Series that share the slot of their group, of the root, and such that have their own."""
+    assert recording.client.hget("simrecorder:{default}:root", "requires") == b"shared-slots"
+    for key in ["net/time", "net/v", "top", "own/v"]:
+        assert [int(n) for n in recording.records(key)] == list(range(10)), key
+        assert bool(recording.node(key).get("shares_slot")) == (not key.startswith("own")), key
+
+
+def main(url, cluster, *rest):
     *runs, repository = rest
     document = Path(repository, "docs/format.md").read_text()
     [program] = re.findall(r"^```py\n(.*?)^```", document, re.DOTALL | re.MULTILINE)
@@ -66,6 +76,7 @@ def main(url, *rest):
     assert len(names["v"]) == 10 and names["v"][3].shape == (3,)
     for run in runs:
         check(names["Recording"](names["recording"].client, run))
+    check_cluster(names["Recording"](redis.RedisCluster.from_url(cluster)))
 
 
 main(*sys.argv[1:])

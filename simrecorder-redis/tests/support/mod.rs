@@ -7,6 +7,8 @@
     reason = "each test file uses a part of it, and helpers of tests may panic"
 )]
 
+pub(crate) mod cluster;
+
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
