@@ -127,8 +127,16 @@ impl KeyRegistry {
             groups.retain(|(group, coordinate)| is_meant(group, coordinate));
             let mut changes = Vec::new();
             for (group, _) in groups {
+                let before = changes.len();
                 let cut = cut_in_store(pipeline, &group, end, &mut changes);
-                if let Some(cut) = cut.map_err(|e| self.stores.in_store(pipeline, e))? {
+                let cut = cut.map_err(|e| self.stores.in_store(pipeline, e))?;
+                // One with a handle was claimed when it was opened. A later claimant keeps it.
+                let is_claimed = open.iter().any(|timeline| timeline.group == group);
+                if changes.len() > before && !is_claimed {
+                    let group = group.clone();
+                    changes.insert(before, Change::Claim { group });
+                }
+                if let Some(cut) = cut {
                     kept.entry(group).or_insert(cut);
                 }
             }

@@ -37,6 +37,15 @@ struct StoredTimeline<'a> {
     len: u64,
 }
 
+/// A timeline that is to be opened.
+struct Opening<'a> {
+    stored: Vec<StoredTimeline<'a>>,
+    members: Vec<OpenedMember>,
+    /// The number of ticks that stay in all stores, and the coordinate of the last one.
+    len: u64,
+    last: Option<CoordinateValue>,
+}
+
 /// A series of a timeline that is opened, with what all stores have of it.
 struct OpenedMember {
     key: Key,
@@ -55,7 +64,6 @@ impl KeyRegistry {
         self.stores.check_running(OPERATION)?;
         let group = Key::new_or_root(group)?;
         let key = coordinate.key(&group)?;
-        let schema = coordinate.schema(dtype);
         let mut nodes = self.nodes.lock();
         self.stores.check_running(OPERATION)?;
         match nodes.get(&group) {
@@ -71,21 +79,22 @@ impl KeyRegistry {
         }
         self.change_all(&BarrierKind::Flush)?;
         let groups = self.check_groups_above(&nodes, &key)?;
-        let mut stored = Vec::new();
-        for pipeline in self.stores.healthy() {
-            let found = self
-                .stores
-                .answer(pipeline, Group::load(&**pipeline.store(), &group))?;
-            if let Some(found) = found {
-                let found = StoredTimeline::of_group(pipeline, &group, found, coordinate, dtype);
-                stored.push(found.map_err(|e| self.stores.in_store(pipeline, e))?);
+        let mut opening = self.plan_opening(&group, coordinate, dtype)?;
+        self.check_names(&nodes, &groups, &group, coordinate.name())?;
+        self.send_opening(&group, coordinate.name(), &opening)?;
+        let mut pipelines = self.stores.healthy();
+        if pipelines.any(|pipeline| pipeline.store().as_shared().is_some()) {
+            // An older writer may have appended until the claim was committed.
+            self.change_all(&BarrierKind::Flush)?;
+            let before = opening.len;
+            opening = self.plan_opening(&group, coordinate, dtype)?;
+            if opening.len != before {
+                self.send_opening(&group, coordinate.name(), &opening)?;
             }
         }
-        self.check_names(&nodes, &groups, &group, coordinate.name())?;
-        let len = self.common_tick_count(&group, &stored)?;
-        let members = self.plan_members(&key, schema, &stored)?;
-        let last = last_tick(&stored, coordinate.name(), len)?;
-        self.send_opening(&group, coordinate.name(), &stored, &members, len)?;
+        let Opening {
+            members, len, last, ..
+        } = opening;
         self.has_written.store(true, Ordering::Relaxed);
 
         let timeline = Arc::new(TimelineBuffer::new(group.clone(), key, len, last));
@@ -106,6 +115,33 @@ impl KeyRegistry {
         nodes.insert(group, RegisteredNode::Timeline(Arc::clone(&timeline)));
         self.buffers.add_timeline(Arc::clone(&timeline));
         Ok(timeline)
+    }
+
+    /// What is to be done to open a timeline, by what the stores have committed.
+    fn plan_opening(
+        &self,
+        group: &Key,
+        coordinate: &Coordinate,
+        dtype: DType,
+    ) -> Result<Opening<'_>> {
+        let mut stored = Vec::new();
+        for pipeline in self.stores.healthy() {
+            let found = self
+                .stores
+                .answer(pipeline, Group::load(&**pipeline.store(), group))?;
+            if let Some(found) = found {
+                let found = StoredTimeline::of_group(pipeline, group, found, coordinate, dtype);
+                stored.push(found.map_err(|e| self.stores.in_store(pipeline, e))?);
+            }
+        }
+        let len = self.common_tick_count(group, &stored)?;
+        let key = coordinate.key(group)?;
+        Ok(Opening {
+            members: self.plan_members(&key, coordinate.schema(dtype), &stored)?,
+            last: last_tick(&stored, coordinate.name(), len)?,
+            len,
+            stored,
+        })
     }
 
     /// Checks that no group above or below has a coordinate of the same name: xarray refuses that.
@@ -201,15 +237,15 @@ impl KeyRegistry {
     }
 
     /// Sends what makes the group a timeline of `len` ticks in every store, as one group of changes.
-    fn send_opening(
-        &self,
-        group: &Key,
-        coordinate: &str,
-        stored: &[StoredTimeline<'_>],
-        members: &[OpenedMember],
-        len: u64,
-    ) -> Result<()> {
-        let mut opening = Vec::new();
+    fn send_opening(&self, group: &Key, coordinate: &str, opening: &Opening<'_>) -> Result<()> {
+        let Opening {
+            stored,
+            members,
+            len,
+            ..
+        } = opening;
+        let len = *len;
+        let mut all_changes = Vec::new();
         for stored in stored {
             let mut changes = Vec::new();
             let attributes = stored.attributes.clone().unwrap_or_default();
@@ -250,9 +286,9 @@ impl KeyRegistry {
                     });
                 }
             }
-            opening.push((stored.pipeline, changes));
+            all_changes.push((stored.pipeline, changes));
         }
-        for (pipeline, changes) in opening {
+        for (pipeline, changes) in all_changes {
             // What it takes is bounded by what was read to find it out.
             if let Some(room) = pipeline.reserve(changes.len() * CHANGE_BYTES, WhenFull::Exceed) {
                 room.send(changes);
