@@ -118,8 +118,7 @@ impl Recording {
 
     /// Notes how a series is, or will be, written; returns the number of records of a frame.
     pub(crate) fn plan(&self, key: &Key, schema: &Schema) -> Result<u64> {
-        let mut new = self.encoder.new_document(schema)?;
-        new.shares_slot = self.shares_slot(key);
+        let new = self.encoder.new_document(schema)?;
         let planned = match self.keyspace.series(key)? {
             Some(stored) => {
                 let shapes =
@@ -136,11 +135,6 @@ impl Recording {
         Ok(record_count)
     }
 
-    /// Whether a new series gets the slot of its group.
-    fn shares_slot(&self, key: &Key) -> bool {
-        self.keyspace.connections.is_cluster() && self.claims.get(&group_of(key)).is_some()
-    }
-
     /// Encodes a batch of a series that was planned.
     pub(crate) fn prepare(&self, batch: &Batch) -> Result<Option<Prepared>> {
         let planned = self.planned.lock().get(&batch.key).cloned();
@@ -152,7 +146,13 @@ impl Recording {
         let Some(planned) = planned else {
             return Ok(None);
         };
-        let names = planned.names(&self.keyspace.names, &batch.key);
+        let is_cluster = self.keyspace.connections.is_cluster();
+        let names = &self.keyspace.names;
+        // A series may be planned before its group is claimed.
+        let names = match is_cluster && self.claims.get(&group_of(&batch.key)).is_some() {
+            true => names.series_in_slot_of_group(&batch.key),
+            false => planned.names(names, &batch.key),
+        };
         let prepared = self.encoder.prepare(&names, &batch.records, planned.format);
         let prepared = prepared.map_err(|e| e.with_key(batch.key.as_str()))?;
         Ok(prepared.map(|prepared| Box::new(prepared) as Prepared))

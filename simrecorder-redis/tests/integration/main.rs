@@ -15,4 +15,5 @@ mod python_reads;
 mod runs;
 mod server;
 mod sharing;
+mod timelines;
 mod topologies;

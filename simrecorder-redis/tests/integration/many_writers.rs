@@ -58,10 +58,10 @@ fn write_until_told(url: &str) {
     println!("recorded {id} {count}");
 }
 
-struct Writer(Child, BufReader<ChildStdout>);
+pub(crate) struct Writer(Child, BufReader<ChildStdout>);
 
 impl Writer {
-    fn start(test: &str, url: &str) -> Self {
+    pub(crate) fn start(test: &str, url: &str) -> Self {
         let mut child = this_test(test, url)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -78,7 +78,7 @@ impl Writer {
     }
 
     /// Lets it end; who it was, and how much it recorded.
-    fn finish(mut self) -> (u64, u64) {
+    pub(crate) fn finish(mut self) -> (u64, u64) {
         drop(self.0.stdin.take());
         let mut output = String::new();
         self.1.read_to_string(&mut output).unwrap();
@@ -178,7 +178,7 @@ fn kill_under_writers(test: &str, sync: RedisSync, kills: u64, lose: bool) {
 }
 
 /// Kills the server, with a pause before each kill, and starts it again.
-fn kill_again_and_again(
+pub(crate) fn kill_again_and_again(
     mut server: RedisServer,
     folder: &Path,
     sync: RedisSync,
