@@ -38,6 +38,7 @@ pub use model::record::{Blob, IntoValue, Object, Ragged, RecordRef};
 pub use model::records::Records;
 pub use model::schema::{Attributes, DimensionName, Schema};
 pub use model::value::{ArrayValue, ObjectValue, Value};
+pub use reading::coordinate::{CoordinateNumber, CoordinateRange};
 pub use reading::group::Group;
 pub use reading::ragged_array::RaggedArray;
 pub use reading::record_iter::Iter;

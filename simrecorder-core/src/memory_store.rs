@@ -81,6 +81,8 @@ enum Contents {
 struct Series {
     schema: Arc<Schema>,
     len: u64,
+    /// Another one after each cut, so that a view can tell whether its records are still there.
+    version: Arc<()>,
     /// Runs of records with the index of their first, in order and without gaps.
     runs: Arc<Vec<Run>>,
 }
@@ -176,6 +178,7 @@ impl InMemoryDataStore {
                     store: self.clone(),
                     key: key.clone(),
                     schema: Arc::new(schema),
+                    version: Arc::clone(&series.version),
                     runs: Arc::clone(&series.runs),
                     shape,
                     chunk_shape,
@@ -226,6 +229,7 @@ impl Tree {
                     Contents::Series(Series {
                         schema: Arc::clone(&schema),
                         len: 0,
+                        version: Arc::default(),
                         runs: Arc::default(),
                     })
                 })?;
@@ -273,7 +277,14 @@ impl Tree {
                 Arc::make_mut(&mut entry.attributes).extend((*attributes).clone());
                 Ok(())
             }
-            Change::Truncate { key, len } => self.existing(&key).map(|it| it.truncate(len)),
+            Change::Truncate { key, len } => {
+                let series = self.existing(&key)?;
+                if len < series.len {
+                    series.version = Arc::default();
+                    series.truncate(len);
+                }
+                Ok(())
+            }
             // There is one writer.
             Change::Claim { .. } => Ok(()),
         }
@@ -524,6 +535,7 @@ struct MemoryView {
     store: InMemoryDataStore,
     key: Key,
     schema: Arc<Schema>,
+    version: Arc<()>,
     runs: Arc<Vec<Run>>,
     shape: Vec<u64>,
     chunk_shape: Vec<u64>,
@@ -603,6 +615,18 @@ impl ArrayView for MemoryView {
             Error::new(ErrorKind::NotFound, "refresh", message).with_key(self.key.as_str())
         })?;
         Ok(view.into())
+    }
+
+    fn nodes_beside(&self, keys: &[Key]) -> Result<Vec<Option<Node>>> {
+        let tree = self.store.tree.get("read")?.read();
+        let contents = tree.entries.get(&self.key).map(|entry| &entry.contents);
+        match contents {
+            Some(Contents::Series(now)) if Arc::ptr_eq(&now.version, &self.version) => {
+                let nodes = keys.iter().map(|key| self.store.node_in(&tree, key));
+                nodes.collect()
+            }
+            _ => Err(errors::shortened().with_key(self.key.as_str())),
+        }
     }
 
     fn to_arc(&self) -> Arc<dyn ArrayView> {

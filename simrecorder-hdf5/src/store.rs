@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use simrecorder_core::backend::columns::{ColumnFormat, Columns, prepare};
+use simrecorder_core::backend::columns::{ColumnFormat, ColumnStore as _, Columns, prepare};
 use simrecorder_core::backend::errors::is_of_one_node;
 use simrecorder_core::backend::fork::ProcessLocal;
 use simrecorder_core::{

@@ -15,9 +15,8 @@ use crate::connection::errors::{corrupt, invalid};
 use crate::options::RedisOptions;
 use crate::recording::Recording;
 use crate::recording::catalog::runs;
-use crate::recording::keyspace::NodeReply;
 use crate::server::RedisServer;
-use crate::view::RedisView;
+use crate::view::nodes;
 
 /// Keeps a recording on a Redis or Valkey server, where many processes on many hosts may write
 /// to it at the same time.
@@ -318,26 +317,7 @@ impl DataStore for RedisDataStore {
     }
 
     fn nodes(&self, keys: &[Key]) -> Result<Vec<Option<Node>>> {
-        let keyspace = &self.recording.get("read")?.keyspace;
-        let node = |(key, reply): (&Key, Option<NodeReply>)| {
-            Some(match reply? {
-                NodeReply::Group(attributes) => Node::Group { attributes },
-                NodeReply::Value {
-                    value, attributes, ..
-                } => Node::Value { value, attributes },
-                NodeReply::Series {
-                    document,
-                    state,
-                    attributes,
-                } => {
-                    let (keyspace, key) = (Arc::clone(keyspace), key.clone());
-                    let view = RedisView::new(keyspace, key, document, state, attributes);
-                    Node::Series(Arc::new(view).into())
-                }
-            })
-        };
-        let replies = keyspace.nodes(keys)?;
-        Ok(keys.iter().zip(replies).map(node).collect())
+        nodes(&self.recording.get("read")?.keyspace, keys)
     }
 
     fn children(&self, key: &Key) -> Result<Vec<Child>> {

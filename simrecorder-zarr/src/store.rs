@@ -11,8 +11,8 @@ use simrecorder_core::backend::fork::ProcessLocal;
 use simrecorder_core::backend::sync::Mutex;
 use simrecorder_core::backend::{Encoded, EncodedChange, EncodedStore, StoredForm};
 use simrecorder_core::{
-    Attributes, Batch, Child, Commit, DataStore, Error, ErrorKind, Key, Kind, Node, NodeKind,
-    OpenMode, Prepared, Result, Schema, expand_home,
+    Batch, Child, Commit, DataStore, Error, ErrorKind, Key, Kind, Node, NodeKind, OpenMode,
+    Prepared, Result, Schema, expand_home,
 };
 
 use crate::columns::changes::write_ahead;
@@ -27,7 +27,6 @@ use crate::options::{ZarrOptions, ZarrStorage};
 use crate::recording::Recording;
 use crate::recording::commit::CommitBuilder;
 use crate::recording::documents::document_at;
-use crate::recording::values::ValueChunk;
 use crate::storage::{Snapshot, Storage};
 
 /// Keeps a recording as Zarr V3, in LMDB or in a directory.
@@ -200,48 +199,7 @@ impl DataStore for ZarrDataStore {
     }
 
     fn nodes(&self, keys: &[Key]) -> Result<Vec<Option<Node>>> {
-        let recording = self.recording.get("read")?;
-        let found = recording.with_nodes(keys, |snapshot, key, path, document| {
-            let attributes = document.attributes();
-            Ok(match document.node_kind() {
-                NodeKind::Series => NodeSnapshot::Complete(
-                    match Recording::load_view(&self.recording, snapshot, key, &path, &document) {
-                        Ok(view) => Node::Series(Arc::new(view).into()),
-                        Err(error) if is_of_one_node(&error) => Node::Unreadable {
-                            error: error.with_key(key.as_str()),
-                            attributes,
-                        },
-                        Err(error) => return Err(error),
-                    },
-                ),
-                NodeKind::Value => NodeSnapshot::Value {
-                    chunks: recording.value_chunks(snapshot, &path, &document),
-                    path,
-                    document,
-                },
-                _ => NodeSnapshot::Complete(Node::Group { attributes }),
-            })
-        })?;
-        let complete = |(key, found): (&Key, Option<NodeSnapshot>)| match found {
-            Some(NodeSnapshot::Complete(node)) => Some(node),
-            Some(NodeSnapshot::Value {
-                chunks,
-                path,
-                document,
-            }) => {
-                let value =
-                    chunks.and_then(|chunks| recording.read_value(&path, &document, chunks));
-                Some(Node::Value {
-                    value: value.map_err(|e| e.with_key(key.as_str())),
-                    attributes: document.attributes(),
-                })
-            }
-            // The root is a group even before it is written.
-            None => key.is_root().then(|| Node::Group {
-                attributes: Attributes::new(),
-            }),
-        };
-        Ok(keys.iter().zip(found).map(complete).collect())
+        Recording::load_nodes(&self.recording, keys)
     }
 
     fn children(&self, key: &Key) -> Result<Vec<Child>> {
@@ -414,16 +372,6 @@ impl ZarrDataStore {
 fn chunks(formats: &[Arc<ArrayFormat>]) -> Vec<Vec<u64>> {
     let grids = formats.iter().map(|format| &format.layout().grid);
     grids.map(|grid| grid.chunk_shape().to_vec()).collect()
-}
-
-/// A node as a snapshot shows it; a value is decoded after the snapshot was given up.
-enum NodeSnapshot {
-    Complete(Node),
-    Value {
-        chunks: Result<Vec<ValueChunk>>,
-        path: String,
-        document: Document,
-    },
 }
 
 /// Checks that what LMDB has at a path is a recording of this library, or empty. What cannot be

@@ -54,6 +54,7 @@ pub mod child;
 mod claims;
 mod clashes;
 mod commits;
+mod coordinates;
 mod copies;
 mod copy_patterns;
 mod copying;
@@ -204,6 +205,17 @@ macro_rules! __conformance_cases {
                 empty_commits_and_empty_batches_change_nothing,
                 declaring_a_series_again_changes_nothing,
                 the_changes_of_a_commit_take_effect_in_their_order,
+            }
+            coordinates {
+                a_view_is_read_by_the_coordinates_of_its_axes,
+                a_timeline_is_read_by_its_coordinate,
+                the_coordinate_of_a_selection_has_the_same_selection,
+                a_coordinate_has_the_length_of_its_view,
+                a_coordinate_that_does_not_fit_its_view_is_refused,
+                what_cannot_be_selected_by_is_refused_with_a_reason,
+                a_dimension_without_a_coordinate_is_named,
+                coordinates_of_every_real_type_are_searched,
+                no_more_of_a_timeline_is_read_than_a_search_needs,
             }
             copies {
                 a_copy_holds_what_its_original_holds,

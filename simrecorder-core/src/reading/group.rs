@@ -1,14 +1,20 @@
 //! Groups as they were at one moment.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
+use std::sync::Arc;
 
 use crate::error::Result;
 use crate::model::key::Key;
 use crate::model::kind::NodeKind;
-use crate::model::schema::Attributes;
+use crate::model::records::Records;
+use crate::model::schema::{Attributes, Schema};
 use crate::model::value::Value;
+use crate::reading::selection::Region;
 use crate::reading::view::View;
+use crate::store::array_view::{ArrayView, SharedView};
 use crate::store::data_store::DataStore;
+use crate::store::encoded::EncodedView;
 use crate::store::node::Node;
 
 /// How often a group is listed again because a key was created or removed meanwhile.
@@ -16,8 +22,9 @@ const MAX_LISTINGS: usize = 8;
 
 /// A group as of one commit: its attributes, its series, its values and the groups in it.
 ///
-/// Series that are committed together have the lengths that one commit gave them. Names are single
-/// segments of keys. [`Recorder::group`](crate::Recorder::group) reads it.
+/// Series that are committed together have the lengths that one commit gave them, and
+/// [`select_by`](crate::View#method.select_by) uses the coordinates of that commit. Names are single segments
+/// of keys. [`Recorder::group`](crate::Recorder::group) reads it.
 ///
 /// ```
 /// use simrecorder_core::{InMemoryDataStore, Recorder, Schema};
@@ -64,12 +71,42 @@ impl Group {
             }
             let named = keys.into_iter().skip(1).zip(nodes);
             let nodes = named.filter_map(|(key, node)| Some((key.name().to_owned(), node?)));
-            return Ok(Some(Ok(Self {
+            let group = Self {
                 key: key.clone(),
                 attributes,
                 nodes: nodes.collect(),
-            })));
+            };
+            return Ok(Some(Ok(group.with_coordinates_of_its_own())));
         }
+    }
+
+    /// The same group, whose views have the coordinates that are in it.
+    fn with_coordinates_of_its_own(mut self) -> Self {
+        let dimensions = self.series().flat_map(|(name, view)| {
+            let named = view.dimension_names().unwrap_or_default();
+            let named = named.iter().flatten().map(String::as_str);
+            named.chain([name])
+        });
+        let names: BTreeSet<&str> = dimensions.chain(["time", "step"]).collect();
+        let node = |name: &str| {
+            let key = self.key.join(name).ok()?;
+            Some((key, self.nodes.get(name).cloned()))
+        };
+        let attributes = self.attributes.clone();
+        let group = Some(Node::Group { attributes });
+        let nodes = names.into_iter().filter_map(node);
+        let coordinates: Arc<Coordinates> =
+            Arc::new(nodes.chain([(self.key.clone(), group)]).collect());
+        for node in self.nodes.values_mut() {
+            if let Node::Series(view) = node {
+                let grouped = GroupedView {
+                    view: view.to_arc(),
+                    coordinates: Arc::clone(&coordinates),
+                };
+                *view = View::from(Arc::new(grouped));
+            }
+        }
+        self
     }
 
     /// The key of the group.
@@ -140,5 +177,69 @@ impl Group {
                     names.iter().flatten().any(|dimension| dimension == name)
                 })
         })
+    }
+}
+
+/// The group, and each node in it that may be a coordinate; `None` where there was none.
+type Coordinates = BTreeMap<Key, Option<Node>>;
+
+/// A view whose coordinates are those that its group had.
+#[derive(Clone, Debug)]
+struct GroupedView {
+    view: Arc<dyn ArrayView>,
+    coordinates: Arc<Coordinates>,
+}
+
+impl ArrayView for GroupedView {
+    fn key(&self) -> &Key {
+        self.view.key()
+    }
+
+    fn schema(&self) -> &Arc<Schema> {
+        self.view.schema()
+    }
+
+    fn shape(&self) -> &[u64] {
+        self.view.shape()
+    }
+
+    fn chunk_shape(&self) -> &[u64] {
+        self.view.chunk_shape()
+    }
+
+    fn read_into(&self, region: &Region, out: &mut [u8]) -> Result<()> {
+        self.view.read_into(region, out)
+    }
+
+    fn read_records(&self, range: Range<u64>, max_bytes: usize) -> Result<Records> {
+        self.view.read_records(range, max_bytes)
+    }
+
+    fn check_records(&self, range: Range<u64>) -> Result<()> {
+        self.view.check_records(range)
+    }
+
+    fn refresh(&self) -> Result<Arc<dyn ArrayView>> {
+        self.view.refresh()
+    }
+
+    fn nodes_beside(&self, keys: &[Key]) -> Result<Vec<Option<Node>>> {
+        let known: Option<Vec<_>> = keys
+            .iter()
+            .map(|key| self.coordinates.get(key).cloned())
+            .collect();
+        known.map_or_else(|| self.view.nodes_beside(keys), Ok)
+    }
+
+    fn to_arc(&self) -> Arc<dyn ArrayView> {
+        Arc::new(self.clone())
+    }
+
+    fn as_shared(&self) -> Option<&dyn SharedView> {
+        self.view.as_shared()
+    }
+
+    fn as_encoded(&self) -> Option<&dyn EncodedView> {
+        self.view.as_encoded()
     }
 }

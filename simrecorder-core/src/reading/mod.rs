@@ -1,5 +1,6 @@
-//! Reading: views, selections, iteration, copying regions of elements, and the tree of keys.
+//! Reading: views, selections, coordinates, iteration, copying regions of elements, and the tree of keys.
 
+pub(crate) mod coordinate;
 pub(crate) mod group;
 pub(crate) mod nearest;
 pub(crate) mod ragged_array;

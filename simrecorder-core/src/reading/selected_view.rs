@@ -14,10 +14,11 @@ use crate::model::schema::Schema;
 use crate::reading::selection::{AxisRange, Region, Resolved, SelectedAxis, Selection};
 use crate::store::array_view::ArrayView;
 use crate::store::array_view::SharedView;
+use crate::store::node::Node;
 
 /// What `View::select` gives.
 #[derive(Clone, Debug)]
-pub(crate) struct SelectedView {
+pub struct SelectedView {
     parent: Arc<dyn ArrayView>,
     region: Region,
     axes: Vec<SelectedAxis>,
@@ -28,7 +29,38 @@ pub(crate) struct SelectedView {
 
 impl SelectedView {
     pub(crate) fn new(parent: Arc<dyn ArrayView>, selection: &Selection) -> Result<Self> {
-        let Resolved { region, axes } = selection.resolve(parent.shape())?;
+        let resolved = selection.resolve(parent.shape())?;
+        Self::of_resolved(parent, resolved)
+    }
+
+    /// All of a view, but of one axis only `range`, which lies within it.
+    pub(crate) fn along_axis(
+        parent: Arc<dyn ArrayView>,
+        axis: usize,
+        range: AxisRange,
+        reversed: bool,
+    ) -> Result<Self> {
+        let mut axes = Region::all(parent.shape()).axes().to_vec();
+        if let Some(selected) = axes.get_mut(axis) {
+            *selected = range;
+        }
+        let kept = (0..axes.len()).map(|kept| SelectedAxis::From {
+            axis: kept,
+            reversed: reversed && kept == axis,
+        });
+        let axes_kept = kept.collect();
+        let region = Region::new(axes);
+        Self::of_resolved(
+            parent,
+            Resolved {
+                region,
+                axes: axes_kept,
+            },
+        )
+    }
+
+    fn of_resolved(parent: Arc<dyn ArrayView>, resolved: Resolved) -> Result<Self> {
+        let Resolved { region, axes } = resolved;
         let keeps_records = matches!(axes[..], [SelectedAxis::From { axis: 0, .. }]);
         if parent.kind() != Kind::Array && !keeps_records {
             let message = format!(
@@ -56,6 +88,27 @@ impl SelectedView {
             shape,
             chunk_shape,
         })
+    }
+
+    /// What it is a part of.
+    pub(crate) fn parent(&self) -> &dyn ArrayView {
+        &*self.parent
+    }
+
+    /// The axis of the parent that `axis` is a part of, and the indices along it that `part` has, ascending,
+    /// with whether their order is reversed. `None` for an axis that the parent does not have.
+    pub(crate) fn axis_in_parent(
+        &self,
+        axis: usize,
+        part: AxisRange,
+    ) -> Option<(usize, AxisRange, bool)> {
+        match *self.axes.get(axis)? {
+            SelectedAxis::From { axis, reversed } => {
+                let indices = compose(*self.region.axes().get(axis)?, part, reversed);
+                Some((axis, indices, reversed))
+            }
+            SelectedAxis::New => None,
+        }
     }
 
     /// Whether the first axis is along the records of the series.
@@ -228,8 +281,16 @@ impl ArrayView for SelectedView {
         }))
     }
 
+    fn nodes_beside(&self, keys: &[Key]) -> Result<Vec<Option<Node>>> {
+        self.parent.nodes_beside(keys)
+    }
+
     fn to_arc(&self) -> Arc<dyn ArrayView> {
         Arc::new(self.clone())
+    }
+
+    fn as_selected(&self) -> Option<&SelectedView> {
+        Some(self)
     }
 
     fn as_shared(&self) -> Option<&dyn SharedView> {

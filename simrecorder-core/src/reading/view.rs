@@ -24,6 +24,7 @@ use crate::reading::selection::{Region, Selection, element_count};
 use crate::store::array_view::ArrayView;
 use crate::store::array_view::SharedView;
 use crate::store::encoded::EncodedView;
+use crate::store::node::Node;
 
 /// A lazy view of one series: a snapshot of its length, from which only what is asked for is read.
 ///
@@ -120,12 +121,20 @@ impl ArrayView for View {
         self.0.refresh()
     }
 
+    fn nodes_beside(&self, keys: &[Key]) -> Result<Vec<Option<Node>>> {
+        self.0.nodes_beside(keys)
+    }
+
     fn to_arc(&self) -> Arc<dyn ArrayView> {
         Arc::clone(&self.0)
     }
 
     fn as_shared(&self) -> Option<&dyn SharedView> {
         self.0.as_shared()
+    }
+
+    fn as_selected(&self) -> Option<&SelectedView> {
+        self.0.as_selected()
     }
 
     fn as_encoded(&self) -> Option<&dyn EncodedView> {

@@ -4,13 +4,14 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::buffer_pool::BufferPool;
-use super::buffers::Buffers;
+use super::buffers::{AnyBuffer, Buffers};
 use super::key_registry::KeyRegistry;
 use super::pipeline::{Barrier, BarrierKind, Pipeline, WhenFull};
 use super::stores::Stores;
 use crate::backend::sync::Mutex;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::key::Key;
+use crate::store::array_view::ArrayView;
 use crate::store::data_store::DataStore;
 
 /// Sends what the recorder holds to the stores, and waits until they have committed it.
@@ -109,7 +110,34 @@ impl Committer {
         Ok(readable.collect())
     }
 
-    /// The same for all series.
+    /// Commits what this recorder holds of the series that may be coordinates of a view of a readable store,
+    /// and waits until they have an element for each record that it shows.
+    pub(super) fn commit_coordinates(
+        &self,
+        readable: &ReadableStore<'_>,
+        view: &dyn ArrayView,
+    ) -> Result<()> {
+        let group = view.key().parent().unwrap_or(Key::ROOT);
+        let names = view.dimension_names().unwrap_or_default().iter().flatten();
+        let keys = names.filter_map(|name| group.join(name).ok());
+        // What a timeline had was sent with the series of the view.
+        let coordinates = keys.filter_map(|key| match self.keys.buffer(&key) {
+            Some(AnyBuffer::Series(buffer)) if key != *view.key() => Some(buffer),
+            _ => None,
+        });
+        let mut barrier = None;
+        for buffer in coordinates {
+            drop(self.buffers.send(buffer.lock(), WhenFull::Wait)?);
+            barrier = Some(readable.pipeline.send_barrier(BarrierKind::Flush));
+        }
+        if let Some(barrier) = barrier {
+            // Errors are kept by the pipelines.
+            barrier.wait(None);
+        }
+        Ok(())
+    }
+
+    /// [`commit_for_reading`](Self::commit_for_reading) for all series.
     pub(super) fn commit_all_for_reading(
         &self,
         only: Option<usize>,

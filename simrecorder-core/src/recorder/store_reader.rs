@@ -122,11 +122,18 @@ impl StoreReader {
     pub fn get_all(&self, key: impl AsRef<str>) -> Result<View> {
         let operation = "get_all";
         let (key, stores) = self.prepare(key.as_ref(), operation)?;
-        for store in self.stores(stores) {
-            let store = store?;
+        let committer = self.committer.get(operation)?;
+        for readable in stores {
+            let Some(store) = committer.wait_for(&readable, self.only)? else {
+                continue;
+            };
             match store.series_view(&key) {
                 Err(error) if error.kind() == ErrorKind::NotFound => {}
-                result => return result,
+                Err(error) => return Err(error),
+                Ok(view) => {
+                    committer.commit_coordinates(&readable, &view)?;
+                    return Ok(view);
+                }
             }
         }
         Err(self.not_found(&key, operation, NodeKind::Series))

@@ -11,8 +11,10 @@ use crate::model::key::Key;
 use crate::model::kind::Kind;
 use crate::model::records::Records;
 use crate::model::schema::{Attributes, Schema};
+use crate::reading::selected_view::SelectedView;
 use crate::reading::selection::Region;
 use crate::store::encoded::EncodedView;
+use crate::store::node::Node;
 
 /// How many bytes [`ArrayView::check_records`] reads at once, at most, unless one record is larger.
 const CHECK_BYTES: usize = 16 << 20;
@@ -81,6 +83,15 @@ pub trait ArrayView: fmt::Debug + Send + Sync {
     /// [freed](crate::backend::SharedStore::free).
     fn refresh(&self) -> Result<Arc<dyn ArrayView>>;
 
+    /// The nodes at `keys` in the recording of the series, as of one commit in which the series still has
+    /// all records of the view. The coordinates of the view are among them.
+    ///
+    /// - Nothing at a key: `None`. What [`DataStore::nodes`](crate::DataStore::nodes) says of the nodes
+    ///   holds here too.
+    /// - Records that the view shows were cut off, or their series removed: `OutOfBounds`. They were freed:
+    ///   `NotFound`.
+    fn nodes_beside(&self, keys: &[Key]) -> Result<Vec<Option<Node>>>;
+
     /// A handle to this view.
     fn to_arc(&self) -> Arc<dyn ArrayView>;
 
@@ -118,6 +129,12 @@ pub trait ArrayView: fmt::Debug + Send + Sync {
 
     /// What the view can do because its store has many writers; `None` if it has one.
     fn as_shared(&self) -> Option<&dyn SharedView> {
+        None
+    }
+
+    /// The view as a part of another one; `None` if a store gave it.
+    #[doc(hidden)]
+    fn as_selected(&self) -> Option<&SelectedView> {
         None
     }
 

@@ -145,6 +145,10 @@ impl ArrayView for DamagedView {
         ArrayView::refresh(&self.view)
     }
 
+    fn nodes_beside(&self, keys: &[Key]) -> Result<Vec<Option<Node>>> {
+        self.view.nodes_beside(keys)
+    }
+
     fn to_arc(&self) -> Arc<dyn ArrayView> {
         Arc::new(self.clone())
     }

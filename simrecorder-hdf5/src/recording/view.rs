@@ -5,7 +5,7 @@ use std::sync::Arc;
 use simrecorder_core::backend::columns::{ColumnStore, ColumnView, SeriesView};
 use simrecorder_core::backend::errors::{replaced, shortened};
 use simrecorder_core::backend::fork::ProcessLocal;
-use simrecorder_core::{ArrayView, Key, Node, NodeKind, Result};
+use simrecorder_core::{Key, Node, NodeKind, Result};
 
 use crate::columns::reading::{Column, DatasetView, OpenDataset, Version};
 use crate::format::attributes::read_attributes;
@@ -59,26 +59,8 @@ impl ColumnStore for Recording {
         })
     }
 
-    fn view(store: &Arc<ProcessLocal<Self>>, key: &Key) -> Result<Option<Arc<dyn ArrayView>>> {
-        let view = store
-            .get("read")?
-            .with_state(|state| match state.find(key)? {
-                Some((found, path)) if found.kind() == NodeKind::Series => {
-                    let view = Self::view_series(store, state, key, &found, &path)?;
-                    Ok(Some(Arc::new(view) as Arc<dyn ArrayView>))
-                }
-                _ => Ok(None),
-            });
-        view.map_err(|e| e.with_key(key.as_str()))
-    }
-}
-
-impl Recording {
     /// The nodes at `keys`, as of one commit.
-    pub(crate) fn nodes(
-        store: &Arc<ProcessLocal<Self>>,
-        keys: &[Key],
-    ) -> Result<Vec<Option<Node>>> {
+    fn nodes(store: &Arc<ProcessLocal<Self>>, keys: &[Key]) -> Result<Vec<Option<Node>>> {
         store.get("read")?.with_state(|state| {
             let nodes = keys.iter().map(|key| {
                 let node = Self::node(store, state, key).map_err(|e| state.open.explain(e));
@@ -87,7 +69,9 @@ impl Recording {
             nodes.collect()
         })
     }
+}
 
+impl Recording {
     fn node(store: &Arc<ProcessLocal<Self>>, state: &State, key: &Key) -> Result<Option<Node>> {
         let Some((found, path)) = state.find(key)? else {
             return Ok(None);

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use redis::Value;
 use simrecorder_core::backend::{SharedView, count_records, read_fixed};
 use simrecorder_core::{
-    ArrayView, Attributes, Error, ErrorKind, Key, Kind, Records, Region, Result, Schema,
+    ArrayView, Attributes, Error, ErrorKind, Key, Kind, Node, Records, Region, Result, Schema,
 };
 
 use self::reader::SeriesReader;
@@ -55,6 +55,37 @@ impl RedisView {
         };
         Self { key, reader, shape }
     }
+}
+
+/// The nodes at `keys`; see [`DataStore::nodes`](simrecorder_core::DataStore::nodes).
+pub(crate) fn nodes(keyspace: &Arc<Keyspace>, keys: &[Key]) -> Result<Vec<Option<Node>>> {
+    let replies = keyspace.nodes(keys)?;
+    Ok(into_nodes(keyspace, keys, replies))
+}
+
+fn into_nodes(
+    keyspace: &Arc<Keyspace>,
+    keys: &[Key],
+    replies: Vec<Option<NodeReply>>,
+) -> Vec<Option<Node>> {
+    let node = |(key, reply): (&Key, Option<NodeReply>)| {
+        Some(match reply? {
+            NodeReply::Group(attributes) => Node::Group { attributes },
+            NodeReply::Value {
+                value, attributes, ..
+            } => Node::Value { value, attributes },
+            NodeReply::Series {
+                document,
+                state,
+                attributes,
+            } => {
+                let (keyspace, key) = (Arc::clone(keyspace), key.clone());
+                let view = RedisView::new(keyspace, key, document, state, attributes);
+                Node::Series(Arc::new(view).into())
+            }
+        })
+    };
+    keys.iter().zip(replies).map(node).collect()
 }
 
 impl ArrayView for RedisView {
@@ -128,6 +159,20 @@ impl ArrayView for RedisView {
             state,
             attributes,
         )))
+    }
+
+    fn nodes_beside(&self, keys: &[Key]) -> Result<Vec<Option<Node>>> {
+        let keyspace = &self.reader.keyspace;
+        let check = || {
+            // The series last: in a cluster, what it still has then, it had when the others were read.
+            let keys: Vec<_> = keys.iter().chain([&self.key]).cloned().collect();
+            let mut replies = keyspace.nodes(&keys)?;
+            self.reader.check_node(replies.pop().flatten().as_ref())?;
+            Ok(replies)
+        };
+        let replies: Result<_> = check();
+        let replies = replies.map_err(|e| e.with_key(self.key.as_str()))?;
+        Ok(into_nodes(keyspace, keys, replies))
     }
 
     fn to_arc(&self) -> Arc<dyn ArrayView> {

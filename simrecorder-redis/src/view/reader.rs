@@ -13,7 +13,7 @@ use crate::format::frame::contents::DecodedFrame;
 use crate::format::index::{IndexEntry, PAGE, entries};
 use crate::format::names::SeriesNames;
 use crate::format::state::SeriesState;
-use crate::recording::keyspace::Keyspace;
+use crate::recording::keyspace::{Keyspace, NodeReply};
 use crate::view::fetch::{ByteRange, RecordLocation, check_len, fetch};
 use crate::view::slices::{SlicePlan, within};
 
@@ -82,8 +82,22 @@ impl SeriesReader {
             Some(now) if now.cut_count != self.state.cut_count || now.end <= start => {
                 Err(shortened())
             }
-            Some(now) if now.first > start => Err(gone("the records were freed; take a new view")),
+            Some(now) if now.first > start => Err(gone(FREED)),
             Some(_) => Ok(()),
+        }
+    }
+
+    /// Checks that the node, as it is now, is the series with all records that the view shows.
+    pub(super) fn check_node(&self, now: Option<&NodeReply>) -> Result<()> {
+        let Some(NodeReply::Series { state: now, .. }) = now else {
+            return Err(shortened());
+        };
+        if now.cut_count != self.state.cut_count || now.end < self.state.end {
+            return Err(shortened());
+        }
+        match now.first > self.state.first {
+            true => Err(gone(FREED)),
+            false => Ok(()),
         }
     }
 
@@ -323,6 +337,8 @@ impl SeriesReader {
         entries.map(&mut locate).collect()
     }
 }
+
+const FREED: &str = "the records were freed; take a new view";
 
 fn gone(message: &str) -> Error {
     Error::new(ErrorKind::NotFound, "read", message)

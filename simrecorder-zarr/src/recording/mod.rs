@@ -6,6 +6,7 @@ mod dimensions;
 pub(crate) mod documents;
 pub(crate) mod loading;
 mod new_series;
+mod nodes;
 mod removal;
 pub(crate) mod values;
 
@@ -19,9 +20,7 @@ use simrecorder_core::backend::dimensions::DimensionGroups;
 use simrecorder_core::backend::fork::ProcessLocal;
 use simrecorder_core::backend::sync::Mutex;
 use simrecorder_core::backend::{Encoded, errors};
-use simrecorder_core::{
-    ArrayView, ChunkPolicy, Compression, Error, ErrorKind, Key, NodeKind, Result,
-};
+use simrecorder_core::{ChunkPolicy, Compression, Error, ErrorKind, Key, Node, NodeKind, Result};
 
 use crate::columns::changes::set_document;
 use crate::columns::encoded::read_encoded;
@@ -149,17 +148,8 @@ impl ColumnStore for Recording {
         reading::read_column(&*self.storage, view, read)
     }
 
-    fn view(store: &Arc<ProcessLocal<Self>>, key: &Key) -> Result<Option<Arc<dyn ArrayView>>> {
-        let keys = std::slice::from_ref(key);
-        let recording = store.get("read")?;
-        let views = recording.with_nodes(keys, |snapshot, key, path, document| {
-            let is_series = document.node_kind() == NodeKind::Series;
-            is_series
-                .then(|| Self::load_view(store, snapshot, key, &path, &document))
-                .transpose()
-        })?;
-        let view = views.into_iter().flatten().flatten().next();
-        Ok(view.map(|view| Arc::new(view) as _))
+    fn nodes(store: &Arc<ProcessLocal<Self>>, keys: &[Key]) -> Result<Vec<Option<Node>>> {
+        Self::load_nodes(store, keys)
     }
 
     fn read_encoded(

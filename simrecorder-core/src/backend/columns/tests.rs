@@ -19,8 +19,10 @@ use crate::model::records::Records;
 use crate::model::schema::Schema;
 use crate::reading::region_copy::{Block, copy_block};
 use crate::reading::selection::Region;
+use crate::reading::view::View;
 use crate::store::array_view::ArrayView;
 use crate::store::commit::Batch;
+use crate::store::node::Node;
 
 /// Chunks of elements are the elements, those of texts are a frame.
 #[derive(Debug)]
@@ -336,12 +338,17 @@ impl ColumnStore for MemoryStore {
         }
     }
 
-    fn view(store: &Arc<ProcessLocal<Self>>, key: &Key) -> Result<Option<Arc<dyn ArrayView>>> {
-        let Self { schema, .. } = store.get("read")?;
-        let (schema, columns) = (Arc::clone(schema), store.get("read")?.columns());
-        let view = SeriesView::new(Arc::clone(store), key.clone(), schema, columns);
-        Ok(Some(Arc::new(view)))
+    fn nodes(store: &Arc<ProcessLocal<Self>>, keys: &[Key]) -> Result<Vec<Option<Node>>> {
+        let node = |key| Ok(Some(Node::Series(View::from(view_of(store, key)?))));
+        keys.iter().map(node).collect()
     }
+}
+
+fn view_of(store: &Arc<ProcessLocal<MemoryStore>>, key: &Key) -> Result<Arc<dyn ArrayView>> {
+    let MemoryStore { schema, .. } = store.get("read")?;
+    let (schema, columns) = (Arc::clone(schema), store.get("read")?.columns());
+    let view = SeriesView::new(Arc::clone(store), key.clone(), schema, columns);
+    Ok(Arc::new(view))
 }
 
 /// Records that hold a number each, as the schema has it.
@@ -481,12 +488,12 @@ proptest! {
                 }
                 Ok(())
             })?;
-            let view = MemoryStore::view(&shared, &store.key)?.unwrap();
+            let view = view_of(&shared, &store.key)?;
             check(&*view, &numbers)?;
             views.push((view, numbers.clone()));
             if folded {
                 store.fold(&mut cache);
-                check(&*MemoryStore::view(&shared, &store.key)?.unwrap(), &numbers)?;
+                check(&*view_of(&shared, &store.key)?, &numbers)?;
             }
             // Older views give the records that they had, unless these were cut off.
             for (view, numbers) in &views {
@@ -567,7 +574,7 @@ fn encoded_records_follow_stored_ones_and_are_alone_in_their_commit() {
         ErrorKind::Internal
     );
     append_encoded(0, false).unwrap();
-    let view = MemoryStore::view(&shared, &target.key).unwrap().unwrap();
+    let view = view_of(&shared, &target.key).unwrap();
     check(&*view, &numbers).unwrap();
     // Records in the tail are not replaced.
     append(target, &[6], 6).unwrap();
@@ -599,7 +606,7 @@ fn a_series_that_is_committed_to_record_by_record_has_few_frames_and_writes_litt
         let mut arrays = this.arrays.lock();
         cache.extend(series.finish(&mut Changes(&mut arrays)).unwrap());
     }
-    let view = MemoryStore::view(&store, &this.key).unwrap().unwrap();
+    let view = view_of(&store, &this.key).unwrap();
     check(&*view, &(0..COMMITS).collect::<Vec<_>>()).unwrap();
     let array = &this.arrays.lock()["1"];
     assert!(frame_sizes(&array.tail, 0).unwrap().len() <= MAX_FRAMES);

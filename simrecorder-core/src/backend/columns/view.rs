@@ -18,6 +18,7 @@ use crate::model::schema::Schema;
 use crate::reading::selection::Region;
 use crate::store::array_view::ArrayView;
 use crate::store::encoded::{Encoded, EncodedView, StoredForm};
+use crate::store::node::Node;
 
 /// A column as of one commit, and how to tell whether its rows are still there.
 #[derive(Clone, Debug)]
@@ -53,8 +54,8 @@ pub trait ColumnStore: Sized + Send + Sync + 'static {
         read: impl FnMut(&Self::Source<'_>) -> Result<(u64, T)>,
     ) -> Result<T>;
 
-    /// A view of the series at `key` as it is now; `None` if there is none.
-    fn view(store: &Arc<ProcessLocal<Self>>, key: &Key) -> Result<Option<Arc<dyn ArrayView>>>;
+    /// See [`DataStore::nodes`](crate::DataStore::nodes).
+    fn nodes(store: &Arc<ProcessLocal<Self>>, keys: &[Key]) -> Result<Vec<Option<Node>>>;
 
     /// [`EncodedView::read_encoded`] of a view with these columns, for a `range` that is not empty.
     fn read_encoded(
@@ -248,10 +249,26 @@ impl<S: ColumnStore> ArrayView for SeriesView<S> {
     }
 
     fn refresh(&self) -> Result<Arc<dyn ArrayView>> {
-        S::view(&self.store, &self.key)?.ok_or_else(|| {
-            let message = "the series is no longer there";
-            self.at(Error::new(ErrorKind::NotFound, "refresh", message))
-        })
+        let mut nodes = S::nodes(&self.store, std::slice::from_ref(&self.key))?;
+        match nodes.pop().flatten() {
+            Some(Node::Series(view)) => Ok(view.into()),
+            Some(Node::Unreadable { error, .. }) => Err(error),
+            _ => {
+                let message = "the series is no longer there";
+                Err(self.at(Error::new(ErrorKind::NotFound, "refresh", message)))
+            }
+        }
+    }
+
+    fn nodes_beside(&self, keys: &[Key]) -> Result<Vec<Option<Node>>> {
+        let nodes = S::nodes(&self.store, keys)?;
+        // Rows that are there now were there when the nodes were looked up.
+        let column = self.columns.records();
+        let all = |_: &S::Source<'_>| Ok((column.column.len, ()));
+        let checked = self
+            .store()
+            .and_then(|store| store.read_column(column, all));
+        checked.map(|()| nodes).map_err(|e| self.at(e))
     }
 
     fn to_arc(&self) -> Arc<dyn ArrayView> {
