@@ -93,7 +93,7 @@ end
 
 -- The lengths of series by what the names of their keys begin with, and what this commit has changed
 -- of them so far. Series that share the slot of their group share one hash.
-local states = {}
+local states, state_fields = {}, {'records', 'first', 'end', 'cuts'}
 local function hash_of(prefix)
     local slot, fields = string.match(prefix, '^(.*}:)(%x+:)$')
     if slot then return slot .. 'states', fields end
@@ -173,11 +173,9 @@ function changes.claim()
     local group, number = take(), take()
     local claim = redis.call('HGET', claims, group)
     if claim then
-        local last, claimant = string.match(claim, '^(%d+) (%x+)$')
+        local last = string.match(claim, '^(%d+) %x+$')
         if not last then refuse('corrupt', group, 'the claim of this group is malformed') end
-        if claimant ~= writer and tonumber(last) >= tonumber(number) then
-            refuse('locked', group, '')
-        end
+        if tonumber(last) >= tonumber(number) then refuse('locked', group, '') end
     end
     add('HSET', claims, group, number .. ' ' .. writer)
     held[group] = true
@@ -378,7 +376,11 @@ end
 local function raise_cut_base() return redis.call('HINCRBY', root, 'cut_base', 1048576) end
 
 -- What the names of the keys of a series begin with.
-local function prefix_of(key) return series .. string.sub(redis.sha1hex(key), 1, 16) .. '}:' end
+local function prefix_of(key, document)
+    local function id(of) return string.sub(redis.sha1hex(of), 1, 16) end
+    if document.shares_slot then return series .. id((parent_of(key))) .. '}:' .. id(key) .. ':' end
+    return series .. id(key) .. '}:'
+end
 
 -- The keys at one and below it, a group before what it contains.
 local function keys_within(key)
@@ -407,9 +409,7 @@ local function drop(prefix)
     truncate(prefix, 0)
     redis.call('DEL', prefix .. 'index')
     local hash, fields = hash_of(prefix)
-    for _, name in ipairs({'records', 'first', 'end', 'cuts'}) do
-        redis.call('HDEL', hash, fields .. name)
-    end
+    for _, name in ipairs(state_fields) do redis.call('HDEL', hash, fields .. name) end
 end
 
 -- The records of a removed series in a cluster, where its hierarchy is elsewhere.
@@ -431,7 +431,7 @@ function changes.remove()
             if is.node == 'group' then release(within) end
             if is.node == 'value' then unlink(values, is.frame, is.parts) end
             if is.node == 'series' and series ~= '' then
-                drop(prefix_of(within))
+                drop(prefix_of(within, is))
             elseif is.node == 'series' then
                 -- The numbers of its commits stay on another node.
                 redis.call('HSET', string.gsub(nodes, 'nodes$', 'removed'), within, '')
@@ -460,14 +460,15 @@ local function move_series(from, to, base)
         end
         after = '(' .. entries[#entries][1]
     end
-    for _, name in ipairs({'index', 'state'}) do
-        if redis.call('EXISTS', from .. name) == 1 then
-            redis.call('RENAME', from .. name, to .. name)
-        end
+    if redis.call('EXISTS', index) == 1 then redis.call('RENAME', index, to .. 'index') end
+    local old, fields = hash_of(from)
+    local new, new_fields = hash_of(to)
+    for _, name in ipairs(state_fields) do
+        local value = redis.call('HGET', old, fields .. name)
+        if value then redis.call('HSET', new, new_fields .. name, value) end
+        redis.call('HDEL', old, fields .. name)
     end
-    if redis.call('EXISTS', to .. 'state') == 1 then
-        redis.call('HSET', to .. 'state', 'cuts', int(base))
-    end
+    if redis.call('EXISTS', new) == 1 then redis.call('HSET', new, new_fields .. 'cuts', int(base)) end
 end
 
 function changes.rename()
@@ -478,7 +479,8 @@ function changes.rename()
     local found = keys_within(from)
     for _, within in ipairs(found) do
         local new = to .. string.sub(within, #from + 1)
-        if series ~= '' and redis.call('EXISTS', prefix_of(new) .. 'state') == 1 then
+        local document = node_at(within) or {}
+        if series ~= '' and document.node == 'series' and state_at(prefix_of(new, document)) then
             refuse('corrupt', new, 'two keys have the same hash')
         end
     end
@@ -496,8 +498,10 @@ function changes.rename()
             release(within)
             local document = redis.call('HGET', nodes, within)
             if document then
-                local node = cjson.decode(document).node
-                if node == 'series' then move_series(prefix_of(within), prefix_of(new), base) end
+                local decoded = cjson.decode(document)
+                if decoded.node == 'series' then
+                    move_series(prefix_of(within, decoded), prefix_of(new, decoded), base)
+                end
                 redis.call('HSET', nodes, new, document)
             end
             local text = redis.call('HGET', attributes, within)

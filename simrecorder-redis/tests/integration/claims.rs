@@ -25,7 +25,7 @@ use simrecorder_core::{
 };
 use simrecorder_redis::{RedisDataStore, RedisServer, RedisSync};
 use support::cluster::{Cluster, wait_until};
-use support::{cli, expect, new_run, role, signal, this_test};
+use support::{cli, expect, new_run, role, server, signal, this_test};
 
 const MEMBERS: [&str; 4] = ["net/time", "net/n", "net/v", "net/w"];
 
@@ -440,6 +440,31 @@ fn readers_see_the_series_of_a_claimed_group_as_of_one_commit() {
     readers_see_one_commit(&new_run(), || sleep(Duration::from_secs(1)));
 }
 
+/// All keys of a recording in a cluster, copied to one server, are the recording there.
+fn is_whole_on_one_server(cluster: &Cluster, name: &str) {
+    let server = server();
+    let port = server.server.port().to_string();
+    for node in &cluster.servers {
+        for key in cli(node.port(), &["KEYS", &format!("*{{{name}*")]).lines() {
+            let to = ["127.0.0.1", &port, key, "0", "5000", "COPY"];
+            let copied = cli(node.port(), &[&["MIGRATE"], &to[..]].concat());
+            assert_eq!(copied, "OK", "{key}");
+        }
+    }
+    let url = format!("{}?run={name}", server.url());
+    let old = len(&RedisDataStore::open(&url).unwrap());
+    let store = claimant(&url);
+    commit(&store, ticks(&store, old, 3)).unwrap();
+    check(&store, old + 3);
+    store.rename(&key("net"), &key("old")).unwrap();
+    let moved = store.series_view(&key("old/n")).unwrap();
+    let records = moved.read::<u64>().unwrap();
+    assert!(records.iter().copied().eq(0..old + 3));
+    store.remove(&key("old")).unwrap();
+    assert_eq!(server.cli(&["KEYS", "*index"]).lines().count(), 1);
+    drop(claimant(&url));
+}
+
 #[test]
 fn in_a_cluster_the_series_of_a_claimed_group_are_committed_and_read_together() {
     let mut cluster = Cluster::start();
@@ -485,6 +510,7 @@ fn in_a_cluster_the_series_of_a_claimed_group_are_committed_and_read_together() 
         let arguments = ["-c", "HGET", &root, "requires"];
         cli(port, &arguments)
     };
+    is_whole_on_one_server(&cluster, "older");
     assert_eq!(requires("readers"), "shared-slots");
     assert_eq!(requires("apart"), "");
     for name in ["older", "removed", "readers", "apart"] {

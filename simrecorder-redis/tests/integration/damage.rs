@@ -5,8 +5,8 @@
 use crate::support;
 
 use simrecorder_core::{
-    Compression, DataStore, Error, ErrorKind, InMemoryDataStore, Key, OpenMode, Recorder, copy,
-    prelude::*, verify,
+    Change, Commit, Compression, DataStore, Error, ErrorKind, InMemoryDataStore, Key, OpenMode,
+    Recorder, copy, prelude::*, verify,
 };
 use simrecorder_redis::RedisDataStore;
 use support::{expect, quick, server, view};
@@ -219,4 +219,33 @@ fn a_key_that_cannot_be_read_shows_its_error_in_the_tree_and_hides_no_other() {
     assert!(lines[1].ends_with("1"), "{printed}");
     assert!(lines[2].contains("cannot be read: "), "{printed}");
     assert!(lines[3].contains("int32"), "{printed}");
+}
+
+#[test]
+fn damaged_claims_are_errors_of_what_is_committed_to_their_group() {
+    for damage in [&["HSET", "KEY", "net", "mine"][..], &["SET", "KEY", "x"]] {
+        let server = server();
+        let store = quick().open(server.url()).unwrap();
+        let claim = |group: &str| {
+            let group = Key::new_or_root(group).unwrap();
+            store.commit(Commit::new(vec![Change::Claim { group }]))
+        };
+        claim("net").unwrap();
+        let claims = key_of(&server, ":claims");
+        let is_text = damage[0] == "SET";
+        server.cli(&["DEL", &claims]);
+        let damage = damage
+            .iter()
+            .map(|it| if *it == "KEY" { &*claims } else { it });
+        server.cli(&damage.collect::<Vec<_>>());
+        let error = claim("net").unwrap_err();
+        if !is_text {
+            assert_eq!(error.kind(), ErrorKind::Corrupt, "{error}");
+            assert!(error.to_string().contains("'net'"), "{error}");
+        }
+        assert_eq!(claim("other").is_err(), is_text);
+        let recorder = Recorder::new(store.clone());
+        recorder.record("elsewhere/n", 1_u64).unwrap();
+        assert_eq!(recorder.flush().is_err(), is_text);
+    }
 }
