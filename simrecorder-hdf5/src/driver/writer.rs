@@ -556,7 +556,8 @@ pub(super) fn write_journal(
     note: &[u8],
 ) -> io::Result<(Journal, CommittedPages, JournalRange)> {
     let (bytes, mut end) = header.encode();
-    let mut bytes = bytes.to_vec();
+    disk.set_len(&file, 0)?;
+    disk.write(&file, &bytes, 0)?;
     let mut committed = CommittedPages::new(header.base);
     committed.eoa = eoa;
     let len = note.len() as u64;
@@ -565,10 +566,8 @@ pub(super) fn write_journal(
         let sealed = journal::encode(eoa, std::iter::empty(), note).seal(end);
         offset = sealed.payload_offset() + sealed.payload().len() as u64 - len;
         end = sealed.end;
-        bytes.extend_from_slice(&sealed.bytes);
+        disk.write(&file, &sealed.bytes, sealed.start)?;
     }
-    disk.set_len(&file, 0)?;
-    disk.write(&file, &bytes, 0)?;
     disk.sync(&file)?;
     let journal = Journal {
         file: Arc::new(file),

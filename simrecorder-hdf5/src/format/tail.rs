@@ -28,6 +28,9 @@ const DECLARE: u8 = 3;
 const CREATE: u8 = 4;
 const REPLACE: u8 = 5;
 
+/// A list of frames has room for so many more at most.
+const FRAMES_AHEAD: usize = 16;
+
 /// The tail of one dataset.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Tail {
@@ -43,7 +46,7 @@ impl Tail {
     }
 
     /// Its frames.
-    pub(crate) fn frames(&self) -> Vec<FrameSize> {
+    pub(crate) fn frames(&self) -> Arc<[FrameSize]> {
         self.frames.iter().map(|(_, size)| *size).collect()
     }
 
@@ -83,6 +86,10 @@ impl Tail {
         let first = frames.first_chunk();
         let first = first.map_or(0, |bytes| u64::from_le_bytes(*bytes));
         for frame in frame_sizes(frames, first)? {
+            // A thousand series have such a list each: room for many more frames would add up.
+            if self.frames.len() == self.frames.capacity() {
+                self.frames.reserve_exact(FRAMES_AHEAD);
+            }
             let row_count = self.row_count.checked_add(frame.rows);
             self.row_count = row_count.ok_or_else(|| damaged("a tail has too many rows"))?;
             self.frames.push((offset, frame));
@@ -174,6 +181,7 @@ impl Tails {
                     let tail = tail.ok_or_else(|| damaged("there is no tail to replace"))?;
                     let (kept, rows) = tail.before_end(bytes)?;
                     tail.frames.truncate(kept);
+                    tail.frames.shrink_to(kept + FRAMES_AHEAD);
                     tail.row_count -= rows;
                     tail.push(frames, offset)?;
                     self.bytes = self.bytes - bytes + length;

@@ -90,7 +90,7 @@ impl State {
             };
             for column in columns.into_iter().filter(|column| &*column.path == path) {
                 column.stored = stored;
-                column.frames.clear();
+                column.frames = Arc::default();
             }
         }
     }

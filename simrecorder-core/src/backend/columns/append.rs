@@ -241,7 +241,7 @@ impl<F: ColumnFormat> ColumnAppend<F> {
         });
         self.column.stored = stored.min(len);
         self.column.len = self.column.stored;
-        self.column.frames.clear();
+        self.column.frames = Arc::default();
         let kept = tail.as_rows_ref().slice(0, len - self.column.stored, size);
         self.push(NewRows::Owned(kept.to_rows()))
     }
@@ -278,7 +278,7 @@ impl<F: ColumnFormat> ColumnAppend<F> {
         Ok(Column {
             stored,
             len,
-            frames,
+            frames: frames.into(),
             ..self.column
         })
     }
@@ -342,7 +342,8 @@ impl<F: ColumnFormat> ColumnAppend<F> {
         let first = column.len - old.count;
         let runs = [(first, old.as_rows_ref())].into_iter();
         let runs: Vec<Run<'_>> = runs.chain(self.new_runs()).collect();
-        let mut frames = column.frames[..tiers.kept].to_vec();
+        let mut frames = Vec::with_capacity(tiers.kept + tiers.written.len());
+        frames.extend_from_slice(&column.frames[..tiers.kept]);
         let written = write_frames(column, &mut frames, &runs, tiers.written);
         match bytes_of(replaced) {
             0 if written.is_empty() => {}

@@ -82,7 +82,7 @@ pub struct Column<F> {
     /// How many rows there are.
     pub len: u64,
     /// The frames of the tail.
-    pub frames: Vec<FrameSize>,
+    pub frames: Arc<[FrameSize]>,
 }
 
 impl<F> Clone for Column<F> {
@@ -92,7 +92,7 @@ impl<F> Clone for Column<F> {
             format: Arc::clone(&self.format),
             stored: self.stored,
             len: self.len,
-            frames: self.frames.clone(),
+            frames: Arc::clone(&self.frames),
         }
     }
 }
@@ -107,14 +107,17 @@ impl<F: ColumnFormat> Column<F> {
             format,
             stored,
             len: len.ok_or_else(too_long)?,
-            frames: Vec::new(),
+            frames: Arc::default(),
         })
     }
 
     /// The same with the frames of its tail.
     #[must_use]
-    pub fn with_frames(self, frames: Vec<FrameSize>) -> Self {
-        Self { frames, ..self }
+    pub fn with_frames(self, frames: impl Into<Arc<[FrameSize]>>) -> Self {
+        Self {
+            frames: frames.into(),
+            ..self
+        }
     }
 
     /// What its rows are, and how they are cut into chunks.
