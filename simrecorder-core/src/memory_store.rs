@@ -5,9 +5,9 @@ use std::ops::{Bound, Range};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::backend::count_records;
 use crate::backend::fork::ProcessLocal;
 use crate::backend::sync::RwLock;
+use crate::backend::{count_records, fill_records, read_fixed};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::chunk::ChunkPolicy;
 use crate::model::dtype::DType;
@@ -83,7 +83,9 @@ struct Series {
     len: u64,
     /// Another one after each cut, so that a view can tell whether its records are still there.
     version: Arc<()>,
-    /// Runs of records with the index of their first, in order and without gaps.
+    /// So many records at the beginning have the fill value, and are in no run.
+    filled: u64,
+    /// Runs of the other records with the index of their first, in order and without gaps.
     runs: Arc<Vec<Run>>,
 }
 
@@ -179,6 +181,7 @@ impl InMemoryDataStore {
                     key: key.clone(),
                     schema: Arc::new(schema),
                     version: Arc::clone(&series.version),
+                    filled: series.filled,
                     runs: Arc::clone(&series.runs),
                     shape,
                     chunk_shape,
@@ -221,15 +224,21 @@ impl Tree {
 
     fn apply(&mut self, change: Change) -> Result<()> {
         match change {
-            Change::Declare { key, schema } => {
+            Change::Declare {
+                key,
+                schema,
+                filled,
+            } => {
+                errors::check_filled(&schema, filled).map_err(|e| e.with_key(key.as_str()))?;
                 let attributes = Arc::new(schema.attributes().clone());
                 let mut new = false;
                 let entry = self.entry(&key, || {
                     new = true;
                     Contents::Series(Series {
                         schema: Arc::clone(&schema),
-                        len: 0,
                         version: Arc::default(),
+                        len: filled,
+                        filled,
                         runs: Arc::default(),
                     })
                 })?;
@@ -405,6 +414,7 @@ impl Series {
             *last = Arc::new(last.slice(0..last.len().min(len - *start)));
         }
         self.len = len;
+        self.filled = self.filled.min(len);
     }
 }
 
@@ -536,6 +546,7 @@ struct MemoryView {
     key: Key,
     schema: Arc<Schema>,
     version: Arc<()>,
+    filled: u64,
     runs: Arc<Vec<Run>>,
     shape: Vec<u64>,
     chunk_shape: Vec<u64>,
@@ -575,6 +586,7 @@ impl ArrayView for MemoryView {
             return Err(no_array(self, "read_into()"));
         };
         region.check(&self.shape, dtype.size(), out.len())?;
+        let (region, out) = fill_records(region, self.filled, &self.schema, out);
         let mut origin = vec![0; self.shape.len()];
         let mut shape = self.shape.clone();
         for (start, run) in self.runs_within(region.axes()[0].bounds()) {
@@ -584,13 +596,16 @@ impl ArrayView for MemoryView {
                 origin: &origin,
                 shape: &shape,
             };
-            copy_block(block, region, out, dtype.size())?;
+            copy_block(block, &region, out, dtype.size())?;
         }
         Ok(())
     }
 
     fn read_records(&self, range: Range<u64>, max_bytes: usize) -> Result<Records> {
         count_records(&range, &self.shape)?;
+        if range.start < self.filled {
+            return read_fixed(self, range, max_bytes);
+        }
         let mut records = Records::empty(Arc::clone(&self.schema));
         for (start, run) in self.runs_within(range.clone()) {
             let first = range.start.max(*start) - start;
@@ -631,5 +646,9 @@ impl ArrayView for MemoryView {
 
     fn to_arc(&self) -> Arc<dyn ArrayView> {
         Arc::new(self.clone())
+    }
+
+    fn filled(&self) -> u64 {
+        self.filled
     }
 }

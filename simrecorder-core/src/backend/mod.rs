@@ -8,6 +8,7 @@ mod chunk_grid;
 pub mod columns;
 pub mod dimensions;
 mod files;
+mod filled;
 pub mod fork;
 mod memory;
 pub mod parallel;
@@ -27,6 +28,7 @@ pub use files::{
     FileHandle, Lock, check_not_deleted, check_plain_file, deleted, lock_file, lock_file_within,
     names, path_inside, sync_directory,
 };
+pub use filled::{fill_elements, fill_records};
 pub use memory::{room, too_large, with_buffer, with_scratch, zeroed};
 pub use ragged::{count_records, read_fixed, read_ragged, read_record_ends};
 pub use record_log::{

@@ -210,6 +210,7 @@ pub fn a_commit_whose_last_change_is_bad_changes_nothing(harness: &dyn Harness) 
             Change::Declare {
                 key: Key::ROOT,
                 schema: Arc::new(Schema::text()),
+                filled: 0,
             },
         ),
         (
@@ -255,6 +256,7 @@ pub fn the_root_becomes_no_value_and_no_series(harness: &dyn Harness) {
     let series = || Change::Declare {
         key: Key::ROOT,
         schema: Arc::new(Schema::text()),
+        filled: 0,
     };
     let cut = || Change::Truncate {
         key: Key::ROOT,

@@ -159,6 +159,7 @@ pub fn encoded_records_that_do_not_fit_are_refused(harness: &dyn Harness) {
         key: key("n"),
         schema: Arc::clone(schema_of_view),
         form: form.clone(),
+        filled: 0,
     };
     let other = || {
         let schema = schema().with_chunk_policy(ChunkPolicy::records(3));

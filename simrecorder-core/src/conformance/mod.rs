@@ -60,6 +60,7 @@ mod copy_patterns;
 mod copying;
 mod descriptions;
 mod fan_out;
+mod filled;
 mod forks;
 mod keys;
 mod kinds;
@@ -253,6 +254,20 @@ macro_rules! __conformance_cases {
                 several_stores_get_the_same,
                 reading_takes_the_first_store_that_holds_the_key,
                 stores_that_differ_in_length_are_cut_only_if_asked,
+            }
+            filled {
+                a_series_begins_with_records_of_its_fill_value,
+                a_filled_series_goes_on_after_each_reopening,
+                a_series_may_hold_nothing_but_filled_records,
+                a_hundred_million_filled_records_cost_nothing,
+                filled_series_are_cut_and_go_on,
+                filled_series_are_cut_in_the_commit_that_declares_them,
+                copies_of_filled_series_keep_their_filled_records,
+                filled_series_are_renamed_and_removed,
+                filled_records_are_those_of_the_first_declaration,
+                only_series_of_arrays_begin_with_filled_records,
+                views_of_filled_series_stay_the_same_while_these_grow,
+                filled_records_of_a_lossy_series_keep_every_bit,
             }
             forks {
                 a_forked_child_reads_a_recording_that_it_opens_itself,

@@ -22,6 +22,7 @@ use crate::model::value::Value;
 use crate::reading::view::View;
 use crate::recorder::{Recorder, RecorderOptions};
 use crate::store::array_view::ArrayView;
+use crate::store::commit::Change;
 use crate::store::data_store::DataStore;
 use crate::store::open_mode::OpenMode;
 
@@ -83,6 +84,12 @@ enum Step {
         chunk: u64,
         compression: Compression,
     },
+    /// Below the recorder, which has no such call.
+    DeclareFilled {
+        key: usize,
+        what: What,
+        filled: u64,
+    },
     Flush,
     Checkpoint,
     Read {
@@ -133,6 +140,8 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (series_key(), 1..12_u64, prop::sample::select(compressions)).prop_map(
             |((key, what), chunk, compression)| Step::Declare { key, what, chunk, compression }
         ),
+        1 => (series_key(), prop_oneof![0..4_u64, 4..60_u64])
+            .prop_map(|((key, what), filled)| Step::DeclareFilled { key, what, filled }),
         3 => Just(Step::Flush),
         2 => Just(Step::Checkpoint),
         4 => (any_key(), any::<u16>(), any::<u16>(), prop_oneof![1..4_isize, -3..0_isize])
@@ -334,6 +343,7 @@ impl Both<'_> {
                 }
                 self.same(|recorder| recorder.declare(KEYS[key], schema.clone()));
             }
+            Step::DeclareFilled { key, what, filled } => self.declare_filled(key, what, filled),
             Step::Flush => drop(self.same(Recorder::flush)),
             Step::Checkpoint => drop(self.same(Recorder::checkpoint)),
             Step::Read {
@@ -381,6 +391,31 @@ impl Both<'_> {
                 self.same(|recorder| recorder.rename(KEYS[from], KEYS[to]));
             }
         }
+    }
+
+    fn declare_filled(&mut self, key: usize, what: What, filled: u64) {
+        let mut schema = schema(what).with_chunk_policy(ChunkPolicy::records(7));
+        match what {
+            What::Number => schema = schema.with_fill_value(9_u64),
+            What::Vector => schema = schema.with_fill_value(-0.5_f32),
+            _ => {}
+        }
+        let (key, schema) = (Key::new(KEYS[key]).unwrap(), Arc::new(schema));
+        let mut declared = Vec::new();
+        for side in [&mut self.found, &mut self.expected] {
+            side.reopen(OpenMode::Append, |store| {
+                let declare = Change::Declare {
+                    key: key.clone(),
+                    schema: Arc::clone(&schema),
+                    filled,
+                };
+                declared.push(commit(store, vec![declare]).map_err(|error| error.kind()));
+            });
+        }
+        assert_eq!(
+            declared[0], declared[1],
+            "declaring '{key}' with filled records"
+        );
     }
 
     /// Views of what is at a key or below it need not be readable any more.

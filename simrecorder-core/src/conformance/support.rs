@@ -195,6 +195,7 @@ pub(super) fn declare(key: &str, schema: Schema) -> Change {
     Change::Declare {
         key: self::key(key),
         schema: Arc::new(schema),
+        filled: 0,
     }
 }
 

@@ -129,6 +129,10 @@ impl ArrayView for View {
         Arc::clone(&self.0)
     }
 
+    fn filled(&self) -> u64 {
+        self.0.filled()
+    }
+
     fn as_shared(&self) -> Option<&dyn SharedView> {
         self.0.as_shared()
     }

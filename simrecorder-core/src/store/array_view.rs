@@ -69,9 +69,9 @@ pub trait ArrayView: fmt::Debug + Send + Sync {
     /// whether they are as they were written: checksums, and chunks that are no longer there.
     ///
     /// - An empty range succeeds, one that ends after the last record is `OutOfBounds`.
-    /// - By default, they are read.
+    /// - By default, those that are not [filled](Self::filled) are read.
     fn check_records(&self, range: Range<u64>) -> Result<()> {
-        let Range { mut start, end } = range;
+        let (mut start, end) = (range.start.max(self.filled()), range.end);
         while start < end {
             start += self.read_records(start..end, CHECK_BYTES)?.len().max(1);
         }
@@ -94,6 +94,12 @@ pub trait ArrayView: fmt::Debug + Send + Sync {
 
     /// A handle to this view.
     fn to_arc(&self) -> Arc<dyn ArrayView>;
+
+    /// How many records at the beginning of the view are filled: the series was declared with them,
+    /// they have its fill value, and the store did not write them.
+    fn filled(&self) -> u64 {
+        0
+    }
 
     // The rest follows from the schema and the shape.
 

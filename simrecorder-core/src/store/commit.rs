@@ -39,13 +39,17 @@ pub type Prepared = Box<dyn Any + Send>;
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Change {
-    /// Creates a series without records, and the groups above it. If it is there already with
-    /// the same kind of records, nothing happens.
+    /// Creates a series, and the groups above it. If it is there already with the same kind of
+    /// records, nothing happens.
     Declare {
         /// The key of the series.
         key: Key,
         /// What it will hold.
         schema: Arc<Schema>,
+        /// How many records of its fill value the series begins with; the store does not write them.
+        /// Records of any kind but `Array` have no fill value: then a number other than 0 is
+        /// `InvalidArgument`.
+        filled: u64,
     },
     /// Appends records to a series. It was declared before, in this commit or an earlier one,
     /// and `batch.start` is its number of records.

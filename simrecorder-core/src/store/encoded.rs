@@ -97,6 +97,8 @@ pub enum EncodedChange {
         schema: Arc<Schema>,
         /// The form of the series that it is a copy of.
         form: StoredForm,
+        /// How many records of its fill value the series begins with.
+        filled: u64,
     },
     /// Appends records to a series as another store keeps them, if
     /// [`takes_encoded`](EncodedStore::takes_encoded) allowed it. The series holds nothing but the

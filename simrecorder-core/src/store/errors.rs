@@ -4,7 +4,8 @@ use std::path::Path;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::key::Key;
-use crate::model::kind::NodeKind;
+use crate::model::kind::{Kind, NodeKind};
+use crate::model::schema::Schema;
 
 /// The key is a node of another kind than `wanted`.
 pub fn clash(operation: &'static str, key: &Key, is: NodeKind, wanted: NodeKind) -> Error {
@@ -49,6 +50,25 @@ pub fn nothing_at(operation: &'static str) -> Error {
         "there is nothing at this key",
     )
 }
+
+/// Checks that a series of records of `schema` can begin with so many filled records.
+///
+/// # Errors
+/// [`ErrorKind::InvalidArgument`].
+pub fn check_filled(schema: &Schema, filled: u64) -> Result<()> {
+    let message = if filled > MAX_FILLED {
+        format!("no series begins with {filled} filled records, at most with 2^53")
+    } else if filled > 0 && schema.kind() != Kind::Array {
+        let kind = schema.kind();
+        format!("a series of kind {kind} has no fill value, so it cannot begin with filled records")
+    } else {
+        return Ok(());
+    };
+    Err(Error::new(ErrorKind::InvalidArgument, "commit", message))
+}
+
+/// More records no store can count exactly.
+const MAX_FILLED: u64 = 1 << 53;
 
 /// Records are committed to a series that was not declared.
 pub fn not_declared(key: &Key) -> Error {

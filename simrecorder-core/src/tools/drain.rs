@@ -258,6 +258,10 @@ impl Drain<'_> {
         {
             check_same(view, &**there, first..done)?;
         }
+        let filled = match there {
+            None => view.filled(),
+            Some(_) => 0,
+        };
         // Also where nothing is to be freed: to know before anything is written whether it can be.
         self.shared.free(key, done)?;
         let chunk = self.to.plan(key, Some(&schema))?;
@@ -280,11 +284,15 @@ impl Drain<'_> {
                 let declare = Change::Declare {
                     key: key.clone(),
                     schema: Arc::clone(&schema),
+                    filled,
                 };
+                if filled > 0 {
+                    self.moved.insert(key.clone(), filled);
+                }
                 self.add(declare, 0)?;
             }
         }
-        let mut at = done;
+        let mut at = done + filled;
         while at < end {
             let records = read_block(view, at - first..end - first)?;
             let until = at + records.len();
@@ -373,7 +381,12 @@ fn check_same(from: &dyn ArrayView, to: &dyn ArrayView, range: Range<u64>) -> Re
         }
         (data, ends)
     };
-    let mut at = range.start.max(to.first_record());
+    // Filled records are the same if the fill values are.
+    let filled = match from.schema().fill_value() == to.schema().fill_value() {
+        true => filled_end(from).min(filled_end(to)),
+        false => 0,
+    };
+    let mut at = range.start.max(to.first_record()).max(filled);
     while at < range.end {
         let within =
             |view: &dyn ArrayView, end| at - view.first_record()..end - view.first_record();
@@ -390,6 +403,14 @@ fn check_same(from: &dyn ArrayView, to: &dyn ArrayView, range: Range<u64>) -> Re
         at = end;
     }
     Ok(())
+}
+
+/// The index after the last filled record of the series of a view.
+fn filled_end(view: &dyn ArrayView) -> u64 {
+    match view.filled() {
+        0 => 0,
+        filled => view.first_record() + filled,
+    }
 }
 
 fn diverged(done: u64, source: Range<u64>) -> Error {

@@ -179,7 +179,9 @@ impl VerifiedKey {
             false => (chunk.min(LEAST_RECORDS), chunk),
         };
         let span = (span / least).max(1).saturating_mul(least);
-        let (mut start, mut step, mut failures) = (0, span, 0_u32);
+        // Filled records are not stored.
+        let first = view.filled() / least * least;
+        let (mut start, mut step, mut failures) = (first, span, 0_u32);
         while start < self.record_count {
             let growth = failures.saturating_sub(PATIENCE).min(63);
             let len = match growth {

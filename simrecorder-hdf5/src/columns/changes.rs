@@ -2,17 +2,20 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde_json::json;
 use simrecorder_core::backend::columns::{ColumnFormat, ColumnSink, ColumnSource, Columns, Cut};
 use simrecorder_core::backend::{Rows, RowsRef};
 use simrecorder_core::{Error, Key, Result};
 
 use crate::columns::reading::{Column, OpenDataset};
+use crate::format::attributes::{read_metadata, write_metadata};
 use crate::format::dataset_format::{DatasetFormat, RowFormat};
 use crate::format::filters::EncodedChunk;
 use crate::format::replacement::Replacement;
 use crate::format::tail::TailChanges;
 use crate::recording::Recording;
 use crate::recording::new_series::NewSeries;
+use crate::recording::series::FILLED;
 use crate::recording::state::State;
 
 /// The changes of datasets and tails that a commit makes. What an error leaves in the file is rolled
@@ -116,12 +119,14 @@ impl<'a> DatasetChanges<'a> {
         self.create_with(path, |changes, series| {
             series.columns(path).map(|(path, format)| {
                 let tail = changes.state.tails.get(&path);
-                let count = tail.map_or(0, |tail| tail.row_count);
+                let count = series.filled + tail.map_or(0, |tail| tail.row_count);
                 let (Some(tail), true) = (tail, format.is_short(count, 0)) else {
                     return Ok(Rows::default());
                 };
                 let size = format.layout().row_size();
-                let rows = tail.read(&*changes.state.journal()?, 0, size)?;
+                let mut rows = format.layout().filled_rows(series.filled)?;
+                let tail = tail.read(&*changes.state.journal()?, series.filled, size)?;
+                rows.extend_from(tail.as_rows_ref());
                 bytes += rows.bytes();
                 folded.push((path, rows.count));
                 Ok(rows)
@@ -223,6 +228,11 @@ impl<'a> ColumnSink for DatasetChanges<'a> {
             dataset.add_cut()?;
             if cut.len < cut.stored_before {
                 dataset.set_len(cut.len.min(dataset.len()?))?;
+            }
+            if to.column().filled < cut.filled_before {
+                let mut metadata = read_metadata(dataset.handle())?.unwrap_or_default();
+                metadata.insert(FILLED.into(), json!(to.column().filled));
+                write_metadata(dataset.handle(), metadata)?;
             }
         }
         dataset.set_len(stored)

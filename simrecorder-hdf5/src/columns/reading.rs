@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 use simrecorder_core::backend::columns::{
     self, ColumnFormat, ColumnSource, ColumnView, read_chunks,
 };
-use simrecorder_core::backend::{Rows, zeroed};
+use simrecorder_core::backend::{Rows, fill_elements, zeroed};
 use simrecorder_core::{Error, ErrorKind, Region, Result};
 
 use crate::format::dataset::Dataset;
@@ -140,8 +140,11 @@ impl ColumnSource for OpenDataset<'_> {
     fn read_chunk(&self, indices: &[u64], region: &Region, out: &mut [u8]) -> Result<()> {
         let format = &self.column.format;
         let origin = format.layout().grid.origin(indices);
+        let may_be_missing = indices
+            .first()
+            .is_some_and(|&row| self.column.may_be_missing(row));
         format
-            .read_chunk(self.dataset()?, &origin, region, out)
+            .read_chunk(self.dataset()?, &origin, may_be_missing, region, out)
             .map_err(|e| self.column.damaged_chunk(indices, e))
     }
 
@@ -151,6 +154,11 @@ impl ColumnSource for OpenDataset<'_> {
             let message = "the rows have no elements of one size";
             return Err(Error::new(ErrorKind::Internal, "read", message));
         };
+        if self.column.written() == 0 {
+            // The dataset may not be there yet.
+            fill_elements(out, format.layout().fill_value.as_deref());
+            return Ok(());
+        }
         if self.reads_chunks()? {
             return read_chunks(self, region, out);
         }

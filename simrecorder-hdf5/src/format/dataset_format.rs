@@ -292,6 +292,7 @@ impl DatasetFormat {
         &self,
         dataset: &Dataset,
         origin: &[u64],
+        may_be_missing: bool,
         region: &Region,
         out: &mut [u8],
     ) -> Result<()> {
@@ -308,7 +309,9 @@ impl DatasetFormat {
         let chunk_shape = layout.grid.chunk_shape();
         with_buffer(|buffer| {
             let limit = self.max_encoded_bytes();
-            let Some((len, mask)) = dataset.read_chunk(origin, limit, *is_foreign, buffer)? else {
+            let may_be_missing = *is_foreign || may_be_missing;
+            let chunk = dataset.read_chunk(origin, limit, may_be_missing, buffer)?;
+            let Some((len, mask)) = chunk else {
                 return layout.fill_chunk(origin, region, out);
             };
             let encoded = &buffer[..len];

@@ -14,14 +14,17 @@ use simrecorder_core::backend::sync::{Mutex, MutexGuard};
 pub(crate) struct Declaration {
     /// The number from which cuts of its datasets are counted.
     pub(crate) cut_base: u64,
+    /// Whether it begins with filled records.
+    pub(crate) is_filled: bool,
     text: Arc<str>,
 }
 
 impl Declaration {
     /// `text` is what [`NewSeries`](crate::recording::new_series::NewSeries) encodes.
-    pub(crate) fn new(cut_base: u64, text: &str) -> Self {
+    pub(crate) fn new(cut_base: u64, text: &str, is_filled: bool) -> Self {
         Self {
             cut_base,
+            is_filled,
             text: text.into(),
         }
     }

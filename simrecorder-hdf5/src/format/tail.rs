@@ -9,6 +9,7 @@
 //! 3 declare  path of a series, cut base (u64), declaration (u64 length, JSON)
 //! 4 create   path of a series
 //! 5 replace  path of a dataset, bytes that go at the end of its tail (u64), frames (u64 length, bytes)
+//! 6 declare a series that begins with filled records, the rest as 3
 //! ```
 
 use std::collections::HashMap;
@@ -27,6 +28,7 @@ const CLEAR: u8 = 2;
 const DECLARE: u8 = 3;
 const CREATE: u8 = 4;
 const REPLACE: u8 = 5;
+const DECLARE_FILLED: u8 = 6;
 
 /// A list of frames has room for so many more at most.
 const FRAMES_AHEAD: usize = 16;
@@ -191,12 +193,12 @@ impl Tails {
                         self.bytes -= tail.bytes();
                     }
                 }
-                DECLARE => {
+                DECLARE | DECLARE_FILLED => {
                     let cut_base = reader.number(8)?;
                     let length = reader.number(8)?;
                     let text = std::str::from_utf8(reader.take(length)?)
                         .map_err(|error| damaged("a declaration is no text").with_source(error))?;
-                    let declaration = Declaration::new(cut_base, text);
+                    let declaration = Declaration::new(cut_base, text, code == DECLARE_FILLED);
                     self.declared.insert(path, declaration);
                 }
                 CREATE => self.declared.remove(path),
@@ -270,7 +272,11 @@ impl TailChanges {
 
     /// Declares a series, which gets its datasets later.
     pub(crate) fn declare(&mut self, path: &str, declaration: &Declaration) {
-        self.path(DECLARE, path);
+        let code = match declaration.is_filled {
+            true => DECLARE_FILLED,
+            false => DECLARE,
+        };
+        self.path(code, path);
         self.0.extend(declaration.cut_base.to_le_bytes());
         self.bytes(declaration.text().as_bytes());
     }
@@ -415,7 +421,8 @@ mod tests {
             sound.clear("other");
             sound.append("path", &frame(6, &[4]));
             sound.replace("path", 36, &frame(6, &[4, 5]));
-            sound.declare("series", &Declaration::new(7, "{}"));
+            sound.declare("series", &Declaration::new(7, "{}", false));
+            sound.declare("filled", &Declaration::new(7, "{}", true));
             sound.create("series");
             let mut bytes = sound.0;
             let at = flip.index(bytes.len());

@@ -4,7 +4,9 @@ use serde_json::json;
 use simrecorder_core::backend::columns::{
     CommittedSeries, SeriesAppend, SeriesChanges, StoredSeries,
 };
-use simrecorder_core::backend::errors::{clash, not_a_group, not_declared, not_described};
+use simrecorder_core::backend::errors::{
+    check_filled, clash, not_a_group, not_declared, not_described,
+};
 use simrecorder_core::{
     Attributes, Change, Error, ErrorKind, Key, NodeKind, Result, Schema, Value,
 };
@@ -68,7 +70,11 @@ impl<'a> CommitBuilder<'a> {
                 .map_err(|e| e.with_key(key.as_str()))?;
         }
         let result = match change {
-            Change::Declare { key, schema } => self.declare(&key, &schema),
+            Change::Declare {
+                key,
+                schema,
+                filled,
+            } => self.declare(&key, &schema, filled),
             Change::Append { batch, prepared } => {
                 let series = self.series(&batch.key);
                 series.and_then(|(series, _)| series.append(batch, prepared))
@@ -144,12 +150,14 @@ impl<'a> CommitBuilder<'a> {
 
     // ---- changes ---------------------------------------------------------------------------
 
-    fn declare(&mut self, key: &Key, schema: &Schema) -> Result<()> {
+    fn declare(&mut self, key: &Key, schema: &Schema, filled: u64) -> Result<()> {
+        check_filled(schema, filled)?;
         let new = NewSeries::plan(
             schema,
             &self.recording.chunk_policy,
             self.recording.compression,
-        )?;
+        )?
+        .with_filled(filled);
         let path = path_of(key);
         if let Some((stored, _)) = self.columns.declared(&path)? {
             return stored.schema.check_same_records(schema);

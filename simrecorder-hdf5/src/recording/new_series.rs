@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use serde_json::{Value as Json, json};
 use simrecorder_core::backend::columns::{ColumnFormat, Columns, ENDS_DTYPE, ragged_chunk_shapes};
+use simrecorder_core::backend::errors::check_filled;
 use simrecorder_core::backend::{ChunkGrid, Rows};
 use simrecorder_core::{
     ArrayValue, Attributes, ChunkPolicy, Compression, DType, Error, ErrorKind, Kind, Result,
@@ -18,7 +19,7 @@ use crate::format::node_path::{ENDS, ITEMS, part_path};
 use crate::format::scales::{self, write_axis_labels};
 use crate::format::variable::VariableType;
 use crate::library::{Handle, MAX_AXES, has_link, open_object};
-use crate::recording::series::{CHUNK, ENDS_CHUNK, shape_of};
+use crate::recording::series::{CHUNK, ENDS_CHUNK, FILLED, shape_of};
 
 /// How a new series is going to be stored.
 #[derive(Clone, Debug)]
@@ -26,6 +27,8 @@ pub(crate) struct NewSeries {
     pub(crate) schema: Schema,
     compression: Compression,
     columns: Columns<Arc<DatasetFormat>>,
+    /// How many filled records it begins with.
+    pub(crate) filled: u64,
 }
 
 /// The shapes of the chunks of a series.
@@ -87,7 +90,13 @@ impl NewSeries {
             schema,
             compression,
             columns,
+            filled: 0,
         })
+    }
+
+    /// The same with so many filled records, which only a series of arrays may have.
+    pub(crate) fn with_filled(self, filled: u64) -> Self {
+        Self { filled, ..self }
     }
 
     /// The formats of the datasets.
@@ -122,6 +131,9 @@ impl NewSeries {
             };
             let dataset = format.make(rows.count, rows.count > 0, |new| new.create(group, name))?;
             format.write(&dataset, 0, rows.as_rows_ref())?;
+            if rows.count == 0 && self.filled > 0 {
+                dataset.set_len(self.filled)?;
+            }
             if cut_base > 0 {
                 dataset.set_cut_count(cut_base)?;
             }
@@ -169,6 +181,9 @@ impl NewSeries {
         if self.schema.fill_value().is_some() {
             metadata.insert("fill_value".into(), json!(true));
         }
+        if self.filled > 0 {
+            metadata.insert(FILLED.into(), json!(self.filled));
+        }
         // Text and bytes lie in heaps, which have no filters; it is what was asked for all the same.
         metadata.insert("compression".into(), json!(self.compression.to_string()));
         let chunk = |format: &DatasetFormat| json!(format.layout().grid.chunk_shape());
@@ -194,7 +209,8 @@ impl NewSeries {
             let attributes = Json::Object(schema.attributes().clone());
             all.insert("attributes".into(), attributes);
         }
-        Declaration::new(cut_base, &Json::Object(all).to_string())
+        let text = Json::Object(all).to_string();
+        Declaration::new(cut_base, &text, self.filled > 0)
     }
 
     /// What [`declaration`](Self::declaration) encoded.
@@ -252,6 +268,8 @@ impl NewSeries {
             },
             _ => Chunks::Single(chunk),
         };
-        Self::with_chunks(schema, compression, chunks)
+        let filled = all.get(FILLED).and_then(Json::as_u64).unwrap_or(0);
+        check_filled(&schema, filled).map_err(|error| damaged().with_source(error))?;
+        Ok(Self::with_chunks(schema, compression, chunks)?.with_filled(filled))
     }
 }

@@ -54,11 +54,13 @@ pub(crate) fn load(found: &StoredNode, path: &str, tails: &Tails) -> Result<Load
             let dataset = Dataset::from_handle(object);
             let dataset = dataset.ok_or_else(|| corrupt(format!("'{name}' is no dataset")))?;
             let normal = normal_chunk(found, member);
+            // Rows of ragged records are never filled.
             let made = Made {
                 is_ours: true,
                 is_foreign: false,
                 compression,
                 normal,
+                filled: 0,
             };
             let column = load_column(&dataset, &path, made, tails)?;
             Ok(LoadedColumn { column, dataset })
@@ -81,6 +83,7 @@ pub(crate) fn load(found: &StoredNode, path: &str, tails: &Tails) -> Result<Load
         is_foreign: kind.is_none(),
         compression,
         normal: normal_chunk(found, CHUNK),
+        filled: filled_rows(found),
     };
     let column = load_column(&dataset, path, made, tails)?;
     let kind = match (&column.format.rows, kind) {
@@ -102,7 +105,7 @@ pub(crate) fn load(found: &StoredNode, path: &str, tails: &Tails) -> Result<Load
     )
 }
 
-/// The columns of the series at `path`, which has no datasets yet: all of its rows are in tails.
+/// The columns of the series at `path`, which has no datasets yet: all of its rows are in tails, or filled.
 pub(crate) fn declared_columns(
     series: &NewSeries,
     path: &str,
@@ -110,7 +113,7 @@ pub(crate) fn declared_columns(
 ) -> Result<Columns<Column>> {
     series
         .columns(path)
-        .map(|(path, format)| column(&path, format, 0, tails))
+        .map(|(path, format)| column(&path, format, series.filled, series.filled, tails))
 }
 
 fn with_schema(
@@ -150,6 +153,15 @@ fn add_metadata(
     Ok(schema.with_attributes(read_attributes(&found.object, metadata)?))
 }
 
+/// The member of the metadata with the number of filled records.
+pub(crate) const FILLED: &str = "filled";
+
+fn filled_rows(found: &StoredNode) -> u64 {
+    let metadata = found.metadata.as_ref();
+    let filled = metadata.and_then(|metadata| metadata.get(FILLED)?.as_u64());
+    filled.unwrap_or(0)
+}
+
 /// The members of the metadata with the shapes of chunks.
 pub(crate) const CHUNK: &str = "chunk_shape";
 pub(crate) const ENDS_CHUNK: &str = "ends_chunk_shape";
@@ -173,6 +185,8 @@ struct Made {
     is_foreign: bool,
     compression: Option<Compression>,
     normal: Option<Vec<u64>>,
+    /// How many rows it began with that are filled.
+    filled: u64,
 }
 
 /// Loads a column from its dataset.
@@ -183,21 +197,28 @@ fn load_column(dataset: &Dataset, path: &str, made: Made, tails: &Tails) -> Resu
         is_foreign,
         compression,
         normal,
+        filled,
     } = made;
     let format = DatasetFormat::of_stored(&description, compression, normal, is_ours, is_foreign)?;
     let Some(stored) = description.shape.first().copied() else {
         return Err(corrupt("the dataset of a series has no axis"));
     };
-    column(path, Arc::new(format), stored, tails)
+    column(path, Arc::new(format), stored, filled, tails)
 }
 
-/// A column with so many rows in its dataset, and those of its tail.
-fn column(path: &str, format: Arc<DatasetFormat>, stored: u64, tails: &Tails) -> Result<Column> {
-    match tails.get(path) {
-        None => Column::new(path, format, stored, 0),
-        Some(tail) => {
-            let column = Column::new(path, format, stored, tail.row_count)?;
-            Ok(column.with_frames(tail.frames()))
-        }
-    }
+/// A column with so many rows in its dataset, of which the first may be filled, and those of its tail.
+fn column(
+    path: &str,
+    format: Arc<DatasetFormat>,
+    stored: u64,
+    filled: u64,
+    tails: &Tails,
+) -> Result<Column> {
+    let tail = tails.get(path);
+    let column = Column::new(path, format, stored, tail.map_or(0, |tail| tail.row_count))?;
+    let column = column.with_filled(filled);
+    Ok(match tail {
+        Some(tail) => column.with_frames(tail.frames()),
+        None => column,
+    })
 }

@@ -41,7 +41,7 @@ impl ColumnStore for Recording {
                 let end = result.as_ref().map_or(column.len, |(end, _)| *end);
                 // A series gets its datasets before it is no longer declared.
                 if let Some(cut_base) = file.declared_cut_base(&column.path) {
-                    return match cut_base == version.cut_count && column.stored == 0 {
+                    return match cut_base == version.cut_count && column.written() == 0 {
                         true => result.map(|(_, read)| read),
                         false => Err(shortened()),
                     };

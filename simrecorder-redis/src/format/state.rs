@@ -16,7 +16,12 @@ pub(crate) struct SeriesState {
     pub(crate) end: u64,
     /// How often the series was truncated.
     pub(crate) cut_count: u64,
+    /// How many records at its beginning are filled, freed ones included.
+    pub(crate) filled: u64,
 }
+
+/// The fields of a state, in the order in which they are asked for.
+const FIELDS: [&str; 4] = ["first", "end", "cuts", "filled"];
 
 impl SeriesState {
     /// The question for the state of a series.
@@ -27,11 +32,11 @@ impl SeriesState {
     /// One question for the states of series that share a slot.
     pub(crate) fn command_of_all(series: &[&SeriesNames]) -> Commands {
         let mut commands = Commands::default();
-        commands.begin(2 + 3 * series.len());
+        commands.begin(2 + FIELDS.len() * series.len());
         commands.argument("HMGET");
         commands.argument(series.first().map(|it| it.state()).unwrap_or_default());
         for fields in series.iter().map(|it| it.state_fields()) {
-            for name in ["first", "end", "cuts"] {
+            for name in FIELDS {
                 commands.argument(format!("{fields}{name}"));
             }
         }
@@ -52,13 +57,17 @@ impl SeriesState {
                 .map_err(|_| corrupt("the length of the series is negative")),
         };
         let (first, end, cut_count) = (number()?, number()?, number()?);
+        let filled = number()?.unwrap_or(0);
         match (first, end, cut_count) {
             (None, None, None) => Ok(None),
-            (Some(first), Some(end), Some(cut_count)) if first <= end => Ok(Some(Self {
-                first,
-                end,
-                cut_count,
-            })),
+            (Some(first), Some(end), Some(cut_count)) if first <= end && filled <= end => {
+                Ok(Some(Self {
+                    first,
+                    end,
+                    cut_count,
+                    filled,
+                }))
+            }
             _ => Err(corrupt("the length of the series does not decode")),
         }
     }

@@ -93,7 +93,7 @@ end
 
 -- The lengths of series by what the names of their keys begin with, and what this commit has changed
 -- of them so far. Series that share the slot of their group share one hash.
-local states, state_fields = {}, {'records', 'first', 'end', 'cuts'}
+local states, state_fields = {}, {'records', 'first', 'end', 'cuts', 'filled'}
 local function hash_of(prefix)
     local slot, fields = string.match(prefix, '^(.*}:)(%x+:)$')
     if slot then return slot .. 'states', fields end
@@ -104,10 +104,11 @@ local function state_at(prefix)
     if not states[prefix] then
         local hash, fields = hash_of(prefix)
         local f = redis.call('HMGET', hash, fields .. 'records', fields .. 'first',
-            fields .. 'end', fields .. 'cuts')
+            fields .. 'end', fields .. 'cuts', fields .. 'filled')
         if f[1] then
             states[prefix] = {
                 records = f[1], first = tonumber(f[2]), last = tonumber(f[3]), cuts = tonumber(f[4]),
+                filled = f[5] and tonumber(f[5]),
             }
         end
     end
@@ -165,6 +166,14 @@ local function release_above(key)
     if not held[group] then release(group) end
 end
 
+-- The state of a new series, which begins with so many filled records.
+local function new_state(records, filled, base)
+    return {
+        records = records, first = 0, last = filled, cuts = base, filled = filled > 0 and filled,
+        changed = true,
+    }
+end
+
 local changes = {}
 
 -- This writer claims the series right below a group. A claim that comes again does not come before
@@ -209,6 +218,7 @@ end
 
 function changes.declare()
     local key, records, document, text, prefix = take(), take(), take(), take(), take()
+    local filled = tonumber(take())
     check_claim(key)
     local is = node_at(key)
     if not is then
@@ -217,7 +227,7 @@ function changes.declare()
         if prefix ~= '' then
             if state_at(prefix) then refuse('corrupt', key, 'two keys have the same hash') end
             local base = tonumber(redis.call('HGET', root, 'cut_base') or '0')
-            states[prefix] = {records = records, first = 0, last = 0, cuts = base, changed = true}
+            states[prefix] = new_state(records, filled, base)
         end
     elseif is.node ~= 'series' then
         clash(key, is, 'series')
@@ -228,9 +238,9 @@ end
 
 -- The lengths of a series in a cluster, where its hierarchy is elsewhere.
 function changes.open()
-    local prefix, records, base = take(), take(), tonumber(take())
+    local prefix, records, base, filled = take(), take(), tonumber(take()), tonumber(take())
     if not state_at(prefix) then
-        states[prefix] = {records = records, first = 0, last = 0, cuts = base, changed = true}
+        states[prefix] = new_state(records, filled, base)
     end
 end
 
@@ -344,6 +354,7 @@ function changes.truncate()
     if state.last <= records then return end
     redis.call('XLEN', prefix .. 'index')
     state.first, state.last = math.min(state.first, records), records
+    state.filled = state.filled and math.min(state.filled, records)
     state.cuts, state.changed = state.cuts + 1, true
     todo[#todo + 1] = function() truncate(prefix, records) end
 end
@@ -533,6 +544,7 @@ for prefix, state in pairs(states) do
         local hash, fields = hash_of(prefix)
         redis.call('HSET', hash, fields .. 'records', state.records, fields .. 'first',
             int(state.first), fields .. 'end', int(state.last), fields .. 'cuts', int(state.cuts))
+        if state.filled then redis.call('HSET', hash, fields .. 'filled', int(state.filled)) end
     end
 end
 return {'done', number}

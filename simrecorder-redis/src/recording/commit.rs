@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use simrecorder_core::backend::errors::{clash, not_declared, not_described};
+use simrecorder_core::backend::errors::{check_filled, clash, not_declared, not_described};
 use simrecorder_core::{
     Attributes, Batch, Change, Error, ErrorKind, Key, NodeKind, Result, Schema, Value,
 };
@@ -62,7 +62,11 @@ impl<'a> CommitBuilder<'a> {
     pub(super) fn add(&mut self, change: Change) -> Result<()> {
         let key = change.key().clone();
         let added = match change {
-            Change::Declare { key, schema } => self.declare(&key, &schema),
+            Change::Declare {
+                key,
+                schema,
+                filled,
+            } => self.declare(&key, &schema, filled),
             Change::Append { batch, prepared } => {
                 let prepared = prepared.and_then(|it| it.downcast::<PreparedBatch>().ok());
                 self.append(&batch, prepared.map(|prepared| *prepared))
@@ -138,7 +142,8 @@ impl<'a> CommitBuilder<'a> {
         position.or_else(|| self.writer.position(key))
     }
 
-    fn declare(&mut self, key: &Key, schema: &Schema) -> Result<()> {
+    fn declare(&mut self, key: &Key, schema: &Schema, filled: u64) -> Result<()> {
+        check_filled(schema, filled)?;
         if key.is_root() {
             return Err(clash("commit", key, NodeKind::Group, NodeKind::Series));
         }
@@ -159,6 +164,7 @@ impl<'a> CommitBuilder<'a> {
             false => self.keyspace.names.series(key).prefix().to_owned(),
         };
         let json = document.to_json();
+        let filled = filled.to_string();
         let declare = [
             "declare",
             key.as_str(),
@@ -166,6 +172,7 @@ impl<'a> CommitBuilder<'a> {
             &json,
             &attributes,
             &prefix,
+            &filled,
         ];
         self.hold(&None, &group);
         self.change(&None, &declare);
@@ -176,7 +183,8 @@ impl<'a> CommitBuilder<'a> {
             let slot = self.slot(&names);
             let base = self.keyspace.cut_base()?.to_string();
             self.hold(&slot, &group);
-            self.change(&slot, &["open", names.prefix(), &signature, &base]);
+            let open = ["open", names.prefix(), &signature, &base, &filled];
+            self.change(&slot, &open);
         }
         let document = Arc::new(document);
         let attributes = self.declared_attributes.entry(key.clone());

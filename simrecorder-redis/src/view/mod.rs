@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use redis::Value;
-use simrecorder_core::backend::{SharedView, count_records, read_fixed};
+use simrecorder_core::backend::{SharedView, count_records, fill_records, read_fixed};
 use simrecorder_core::{
     ArrayView, Attributes, Error, ErrorKind, Key, Kind, Node, Records, Region, Result, Schema,
 };
@@ -116,11 +116,22 @@ impl ArrayView for RedisView {
         if region.is_empty() || out.is_empty() {
             return Ok(());
         }
-        let mut axes = region.axes().to_vec();
-        axes[0].start += self.reader.state.first;
-        self.reader
-            .read_region(&Region::new(axes), dtype.size(), out)
-            .map_err(|e| e.with_key(self.key.as_str()))
+        let (stored, out) = fill_records(region, self.filled(), self.schema(), out);
+        let first = self.first_record();
+        let read = match stored.is_empty() {
+            true => {
+                let filled = region.axes()[0].bounds();
+                self.reader
+                    .check_current(first + filled.start..first + filled.end)
+            }
+            false => {
+                let mut axes = stored.axes().to_vec();
+                axes[0].start += first;
+                self.reader
+                    .read_region(&Region::new(axes), dtype.size(), out)
+            }
+        };
+        read.map_err(|e| e.with_key(self.key.as_str()))
     }
 
     fn read_records(&self, range: Range<u64>, max_bytes: usize) -> Result<Records> {
@@ -179,6 +190,11 @@ impl ArrayView for RedisView {
         Arc::new(self.clone())
     }
 
+    fn filled(&self) -> u64 {
+        let state = self.reader.state;
+        state.filled.saturating_sub(state.first)
+    }
+
     fn as_shared(&self) -> Option<&dyn SharedView> {
         Some(self)
     }
@@ -194,6 +210,9 @@ impl SharedView for RedisView {
             let message = format!("there is no record {record}, the view has {}", self.len());
             return Err(Error::new(ErrorKind::OutOfBounds, "writer_of", message)
                 .with_key(self.key.as_str()));
+        }
+        if record < self.filled() {
+            return Ok(None);
         }
         let frame = self.reader.frame_of(self.first_record() + record);
         let frame = frame.map_err(|e| e.with_operation("writer_of").with_key(self.key.as_str()))?;

@@ -103,7 +103,7 @@ impl SeriesReader {
 
     /// Checks that the recording is the one that the view was taken of, and still has the records of
     /// `range`.
-    fn check_current(&self, range: Range<u64>) -> Result<()> {
+    pub(super) fn check_current(&self, range: Range<u64>) -> Result<()> {
         match self.keyspace.current_generation("read")? {
             None => return Err(gone("the recording was deleted")),
             Some(generation) if generation != self.keyspace.names.generation() => {

@@ -41,6 +41,7 @@ pub(crate) fn declare(name: &str) -> Change {
     Change::Declare {
         key: key(name),
         schema: Arc::new(Schema::scalar::<u64>()),
+        filled: 0,
     }
 }
 

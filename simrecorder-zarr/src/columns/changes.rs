@@ -220,7 +220,13 @@ impl<'a> ColumnSink for StorageChanges<'a> {
             document.add_cut(cut.len);
             let grid = &to.column().layout().grid;
             let chunk_rows = grid.chunk_records();
-            let rows = stored.div_ceil(chunk_rows)..cut.stored_before.div_ceil(chunk_rows);
+            let first = match stored <= to.column().filled {
+                // A chunk that would have no rows but filled ones is not kept.
+                true => stored / chunk_rows,
+                false => stored.div_ceil(chunk_rows),
+            };
+            let first = first.max(cut.filled_before / chunk_rows);
+            let rows = first..cut.stored_before.div_ceil(chunk_rows);
             let removed = rows.end.saturating_sub(rows.start);
             let removed = removed.saturating_mul(grid.row_len());
             if removed > MAX_CUT_CHUNKS {

@@ -42,7 +42,8 @@ pub(crate) fn open_column(
     let format = formats.get(document)?;
     let frames = frame_sizes(tail, stored)?;
     let rows = frames.iter().map(|frame| frame.rows).sum();
-    Ok(Column::new(path, format, stored, rows)?.with_frames(frames))
+    let column = Column::new(path, format, stored, rows)?;
+    Ok(column.with_filled(document.filled()).with_frames(frames))
 }
 
 /// The array at `path`, which has a document, as a snapshot shows it.
@@ -79,8 +80,7 @@ impl OpenArray<'_> {
 
     /// Whether snapshots may differ in the format of the row of chunks `first`.
     pub(crate) fn may_be_resized(&self, first: u64) -> bool {
-        let Column { format, stored, .. } = &self.column;
-        first == 0 && format.may_be_resized(*stored)
+        first == 0 && self.column.format.may_be_resized(self.column.written())
     }
 
     /// Calls `read` with a snapshot, and the format that the row of chunks `first` has in it.
@@ -207,8 +207,8 @@ impl ColumnSource for OpenArray<'_> {
         read_frames(&tail, first, format.layout().row_size())
     }
 
-    /// In arrays that simrecorder wrote, all chunks are there: other software leaves out those that
-    /// hold nothing but the fill value.
+    /// In arrays that simrecorder wrote, all chunks are there, except those of filled rows: other software
+    /// leaves out those that hold nothing but the fill value.
     fn check_chunks(&self, range: Range<u64>) -> Result<()> {
         let layout = self.column.layout();
         let region = Region::records(range.clone(), &layout.shape(self.column.len));
@@ -220,6 +220,7 @@ impl ColumnSource for OpenArray<'_> {
             layout.grid.for_each_touched(row, &region, |indices| {
                 self.with_chunk(indices, |entry, _| match entry {
                     Some(_) => Ok(()),
+                    None if self.column.may_be_missing(row) => Ok(()),
                     None => {
                         let message = "it is not there, and reads as fill values";
                         let missing = Error::new(ErrorKind::Corrupt, "read", message);

@@ -27,6 +27,7 @@ fn create(path: &Path, storage: ZarrStorage) -> ZarrDataStore {
     let declared = Change::Declare {
         key: Key::new(SERIES).unwrap(),
         schema: Arc::new(Schema::scalar::<u64>()),
+        filled: 0,
     };
     store.commit(Commit::new(vec![declared])).unwrap();
     store

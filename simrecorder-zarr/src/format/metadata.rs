@@ -23,6 +23,8 @@ const JSON: &str = "json";
 const ID: &str = "id";
 /// The member of that attribute with the number from which cuts are counted.
 const CUT_BASE: &str = "cut_base";
+/// The member of that attribute with the number of filled rows that an array began with.
+const FILLED: &str = "filled";
 /// The member of that attribute with the bound to which the elements of an array are rounded.
 const MAX_ERROR: &str = "max_error";
 
@@ -265,9 +267,13 @@ impl Document {
 
     /// Sets the number from which cuts are counted, and forgets those before.
     pub(crate) fn set_cut_base(&mut self, base: u64) {
+        let filled = self.filled();
         let mut reserved = self.take_reserved();
         reserved.insert(CUT_BASE.to_owned(), json!(base));
         reserved.remove("cuts");
+        if filled > 0 {
+            reserved.insert(FILLED.to_owned(), json!(filled));
+        }
         self.set_reserved(Json::Object(reserved));
     }
 
@@ -289,6 +295,24 @@ impl Document {
         cuts.push(rows);
         let mut reserved = self.take_reserved();
         reserved.insert("cuts".to_owned(), json!(cuts));
+        self.set_reserved(Json::Object(reserved));
+    }
+
+    /// How many rows at the beginning of the array are filled: those that it began with, as far as they
+    /// were never cut off.
+    pub(crate) fn filled(&self) -> u64 {
+        let filled = self
+            .reserved()
+            .and_then(|reserved| reserved.get(FILLED)?.as_u64());
+        let cuts = self.cuts().into_iter();
+        cuts.fold(filled.unwrap_or(0), u64::min)
+    }
+
+    /// Makes a new array begin with so many filled rows.
+    pub(crate) fn set_filled(&mut self, rows: u64) {
+        self.set_rows(rows);
+        let mut reserved = self.take_reserved();
+        reserved.insert(FILLED.to_owned(), json!(rows));
         self.set_reserved(Json::Object(reserved));
     }
 

@@ -40,9 +40,14 @@ impl<'a> CommitBuilder<'a> {
     pub(crate) fn add_encoded(&mut self, change: EncodedChange) -> Result<()> {
         let (key, added) = match change {
             EncodedChange::Plain(change) => return self.add(change),
-            EncodedChange::Declare { key, schema, form } => {
+            EncodedChange::Declare {
+                key,
+                schema,
+                form,
+                filled,
+            } => {
                 let original = SeriesEncoding::in_form(&form);
-                let declared = self.declare(&key, &schema, original);
+                let declared = self.declare(&key, &schema, filled, original);
                 (key, declared)
             }
             EncodedChange::Append {
@@ -61,7 +66,11 @@ impl<'a> CommitBuilder<'a> {
     fn add(&mut self, change: Change) -> Result<()> {
         let key = change.key().clone();
         let result = match change {
-            Change::Declare { key, schema } => self.declare(&key, &schema, None),
+            Change::Declare {
+                key,
+                schema,
+                filled,
+            } => self.declare(&key, &schema, filled, None),
             Change::Append { batch, prepared } => {
                 let series = self.series(&batch.key);
                 series.and_then(|(series, _)| series.append(batch, prepared))
@@ -92,14 +101,17 @@ impl<'a> CommitBuilder<'a> {
 
     // ---- changes ---------------------------------------------------------------------------
 
-    /// Declares a series, with the encoding of `original` if it is a copy of that.
+    /// Declares a series that begins with `filled` records, with the encoding of `original` if it is a
+    /// copy of that.
     fn declare(
         &mut self,
         key: &Key,
         schema: &Schema,
+        filled: u64,
         original: Option<&SeriesEncoding>,
     ) -> Result<()> {
         schema.check()?;
+        errors::check_filled(schema, filled)?;
         let path = node_path(key)?;
         if let Some(document) = self.changes.node(key, &path)? {
             if document.node_kind() != NodeKind::Series {
@@ -116,6 +128,9 @@ impl<'a> CommitBuilder<'a> {
         for (path, mut document) in self.recording.new_series(key, &path, schema, original)? {
             if cut_base > 0 && document.is_array() {
                 document.set_cut_base(cut_base);
+            }
+            if filled > 0 {
+                document.set_filled(filled);
             }
             self.changes.write_document(&path, document);
         }

@@ -453,7 +453,7 @@ proptest! {
             let (schema, end) = (view.schema().clone(), until.index(lengths.len()) as u64 + 1);
             let from = view.as_encoded().unwrap();
             let form = from.stored_form();
-            let declare = EncodedChange::Declare { key: key.clone(), schema, form: form.clone() };
+            let declare = EncodedChange::Declare { key: key.clone(), schema, form: form.clone(), filled: 0 };
             to.commit_encoded(vec![declare]).unwrap();
             let mut done = 0;
             while done < end && let Some(encoded) = from.read_encoded(done..end, max_bytes).unwrap() {

@@ -43,6 +43,7 @@ fn declare(name: &str) -> Change {
     Change::Declare {
         key: key(name),
         schema: schema(name),
+        filled: 0,
     }
 }
 
@@ -248,6 +249,7 @@ fn a_commit_that_cuts_and_appends_and_fails_leaves_the_records_as_they_were() {
     let declare = Change::Declare {
         key: key("n"),
         schema: Arc::clone(&schema),
+        filled: 0,
     };
     commit(&store, vec![declare, append(0, 0, 2000)]);
     store.checkpoint().unwrap();

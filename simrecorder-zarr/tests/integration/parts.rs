@@ -33,6 +33,7 @@ fn nothing_can_be_written_at_the_parts_of_a_series() {
             let declare = Change::Declare {
                 key: key.clone(),
                 schema,
+                filled: 0,
             };
             let append = Change::Append {
                 batch: Arc::new(Batch::new(key.clone(), 1, records)),

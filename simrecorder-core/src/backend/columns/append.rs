@@ -172,12 +172,13 @@ impl<F: ColumnFormat> ColumnAppend<F> {
     pub(super) fn push_encoded(&mut self, encoded: EncodedRows<F>) -> Result<()> {
         self.check_not_encoded()?;
         let Column { stored, len, .. } = self.column;
+        let written = self.column.written();
         if len != stored || !self.new.is_empty() || self.cut.is_some() {
             let message = "the series has records that did not come encoded";
             return Err(unfitting(message));
         }
         let fits = encoded.format.encodes_like(&self.column.format) && encoded.len >= len;
-        let resized = self.column.format.resized_like(stored, &encoded.format);
+        let resized = self.column.format.resized_like(written, &encoded.format);
         if !fits || resized.is_none() {
             let message = "the encoded records do not fit the arrays of the series";
             return Err(unfitting(message));
@@ -233,12 +234,14 @@ impl<F: ColumnFormat> ColumnAppend<F> {
         if len >= self.column.len {
             return Ok(());
         }
-        let Column { stored, .. } = self.column;
+        let Column { stored, filled, .. } = self.column;
         let tail = self.read_tail(&sink.open(&self.column)?)?;
         self.cut.get_or_insert(Cut {
             len,
             stored_before: stored,
+            filled_before: filled,
         });
+        self.column.filled = filled.min(len);
         self.column.stored = stored.min(len);
         self.column.len = self.column.stored;
         self.column.frames = Arc::default();
@@ -288,8 +291,8 @@ impl<F: ColumnFormat> ColumnAppend<F> {
         sink: &mut S,
         encoded: &EncodedRows<F>,
     ) -> Result<()> {
-        let Column { format, stored, .. } = &self.column;
-        if let Some(resized) = format.resized_like(*stored, &encoded.format) {
+        let (written, format) = (self.column.written(), &self.column.format);
+        if let Some(resized) = format.resized_like(written, &encoded.format) {
             self.resize(resized);
         }
         let array = sink.open(&self.column)?;
@@ -368,8 +371,11 @@ impl<F: ColumnFormat> ColumnAppend<F> {
             false => column.stored..column.stored,
         };
         let first = unfinished.start;
-        let unfinished = read_all(&array, unfinished)?;
-        self.resize(column.format.resized(column.stored, stored));
+        let unfinished = match column.written() {
+            0 => column.layout().filled_rows(unfinished.end - first)?,
+            _ => read_all(&array, unfinished)?,
+        };
+        self.resize(column.format.resized(column.written(), stored));
         let (column, array) = (&self.column, sink.open(&self.column)?);
         let old = [(first, &unfinished), (column.stored, &tail)];
         let old = old.map(|(first, rows)| (first, rows.as_rows_ref()));

@@ -77,10 +77,13 @@ pub struct Column<F> {
     pub path: Arc<str>,
     /// How its rows are stored.
     pub format: Arc<F>,
-    /// How many rows are in chunks; the others are in the tail.
+    /// How many rows are in chunks, or filled; the others are in the tail.
     pub stored: u64,
     /// How many rows there are.
     pub len: u64,
+    /// How many rows at its beginning are filled: they have the fill value, and chunks that have no
+    /// other rows were not written. They count as stored.
+    pub filled: u64,
     /// The frames of the tail.
     pub frames: Arc<[FrameSize]>,
 }
@@ -92,6 +95,7 @@ impl<F> Clone for Column<F> {
             format: Arc::clone(&self.format),
             stored: self.stored,
             len: self.len,
+            filled: self.filled,
             frames: Arc::clone(&self.frames),
         }
     }
@@ -107,8 +111,32 @@ impl<F: ColumnFormat> Column<F> {
             format,
             stored,
             len: len.ok_or_else(too_long)?,
+            filled: 0,
             frames: Arc::default(),
         })
+    }
+
+    /// The same with so many filled rows, as far as they are stored.
+    #[must_use]
+    pub fn with_filled(self, filled: u64) -> Self {
+        Self {
+            filled: filled.min(self.stored),
+            ..self
+        }
+    }
+
+    /// How many rows are stored, or 0 if all of these are filled, so that there is no chunk yet.
+    pub fn written(&self) -> u64 {
+        match self.stored > self.filled {
+            true => self.stored,
+            false => 0,
+        }
+    }
+
+    /// Whether the row of chunks `index` may be missing, since it has no rows but filled ones.
+    pub fn may_be_missing(&self, index: u64) -> bool {
+        let chunk_rows = self.layout().chunk_rows();
+        self.written() == 0 || index < self.filled / chunk_rows
     }
 
     /// The same with the frames of its tail.

@@ -1,8 +1,9 @@
 //! What the rows of a column are, and how they are cut into chunks.
 
 use crate::backend::chunk_grid::ChunkGrid;
+use crate::backend::filled::fill_elements;
 use crate::backend::memory::{with_scratch, zeroed};
-use crate::backend::rows::{RowSize, RowsRef, write_frame};
+use crate::backend::rows::{RowSize, Rows, RowsRef, write_frame};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::compression::Compression;
 use crate::model::dtype::DType;
@@ -129,8 +130,19 @@ impl ColumnLayout {
         let fill_value = self.fill_value.as_ref().map_or(0, Vec::len);
         let size = self.dtype.map_or(fill_value, DType::size);
         let mut filled = zeroed(count.saturating_mul(size))?;
-        self.fill(&mut filled);
+        fill_elements(&mut filled, self.fill_value.as_deref());
         Ok(filled)
+    }
+
+    /// That many rows with the fill value, of one size unless there are none.
+    pub fn filled_rows(&self, count: u64) -> Result<Rows> {
+        let row: u64 = self.grid.record_shape().iter().product();
+        let elements = usize::try_from(count.saturating_mul(row)).unwrap_or(usize::MAX);
+        Ok(Rows {
+            count,
+            data: self.filled(elements)?,
+            ends: Vec::new(),
+        })
     }
 
     /// Gives the elements of `region` that are in the chunk at `origin`, which was never written,
@@ -141,25 +153,26 @@ impl ColumnLayout {
         self.grid.fill_chunk(origin, region, out, size, filled)
     }
 
-    /// Gives all elements the fill value.
-    fn fill(&self, elements: &mut [u8]) {
-        match &self.fill_value {
-            Some(value) if value.iter().any(|&byte| byte != 0) => {
-                let elements = elements.chunks_exact_mut(value.len());
-                elements.for_each(|element| element.copy_from_slice(value));
-            }
-            _ => elements.fill(0),
-        }
-    }
-
     fn is_lossy(&self) -> bool {
         matches!(self.compression, Some(Compression::Lossy(_)))
     }
 
-    /// Rounds elements, if the compression is lossy.
+    /// Rounds elements, if the compression is lossy. Those with the fill value stay, since they have it
+    /// where no chunk is written, too.
     fn round(&self, elements: &mut [u8]) {
-        if let (Some(Compression::Lossy(bound)), Some(dtype)) = (self.compression, self.dtype) {
-            bound.round(dtype, elements);
+        let (Some(Compression::Lossy(bound)), Some(dtype)) = (self.compression, self.dtype) else {
+            return;
+        };
+        let fill_value = self.fill_value.as_deref().unwrap_or_default();
+        let mut rounded = fill_value.to_vec();
+        bound.round(dtype, &mut rounded);
+        if rounded == fill_value {
+            return bound.round(dtype, elements);
+        }
+        for element in elements.chunks_exact_mut(fill_value.len()) {
+            if element != fill_value {
+                bound.round(dtype, element);
+            }
         }
     }
 
@@ -182,7 +195,7 @@ impl ColumnLayout {
             return encode(rows.data);
         }
         with_scratch(self.chunk_bytes(), |chunk| {
-            self.fill(chunk);
+            fill_elements(chunk, self.fill_value.as_deref());
             let size = self.element_size();
             self.grid
                 .place_records(rows.count, rows.data, indices, chunk, size)?;

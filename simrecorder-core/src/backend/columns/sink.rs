@@ -12,6 +12,8 @@ pub struct Cut {
     pub len: u64,
     /// How many rows were stored before.
     pub stored_before: u64,
+    /// How many of them were [filled](Column::filled).
+    pub filled_before: u64,
 }
 
 /// What a commit does to columns: it writes at once, or collects changes for later.

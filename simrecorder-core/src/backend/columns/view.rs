@@ -148,9 +148,14 @@ impl<S: ColumnStore> SeriesView<S> {
     /// Checks whole chunks: those that hold the rows of `range`, and the rows of the tail among
     /// them.
     fn check_rows(&self, view: &ViewedColumn<S>, range: Range<u64>) -> Result<()> {
-        let Column { stored, len, .. } = view.column;
+        let Column { len, filled, .. } = view.column;
+        let stored = view.column.written();
         let layout = view.column.layout();
         let chunk = layout.chunk_rows();
+        let range = range.start.max(filled)..range.end;
+        if range.is_empty() {
+            return Ok(());
+        }
         let end = len.min(range.end.div_ceil(chunk).saturating_mul(chunk));
         let some = match layout.row_size() {
             RowSize::Fixed(size) => (CHECK_BYTES / size.max(1)) as u64 / chunk * chunk,
@@ -273,6 +278,10 @@ impl<S: ColumnStore> ArrayView for SeriesView<S> {
 
     fn to_arc(&self) -> Arc<dyn ArrayView> {
         Arc::new(self.clone())
+    }
+
+    fn filled(&self) -> u64 {
+        self.columns.records().column.filled
     }
 
     fn as_encoded(&self) -> Option<&dyn EncodedView> {

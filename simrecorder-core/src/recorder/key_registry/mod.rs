@@ -248,6 +248,7 @@ impl KeyRegistry {
             let declare = len.is_none().then(|| Change::Declare {
                 key: key.clone(),
                 schema: Arc::clone(&schema),
+                filled: 0,
             });
             let is_longer = len.is_some_and(|len| len > start);
             let is_cut = is_longer && self.on_divergence == OnDivergence::CutToShortest;

@@ -134,6 +134,7 @@ pub(super) fn declare(key: Key) -> Change {
     Change::Declare {
         key,
         schema: Schema::scalar::<u64>().into(),
+        filled: 0,
     }
 }
 

@@ -104,6 +104,7 @@ impl<'a> Reader<'a> {
     fn copy_series(&mut self, key: &Key, len: u64, chunk: u64) -> Result<()> {
         let view = self.from.series_view(key)?;
         let encoded = self.to.as_encoded().zip(view.as_encoded());
+        let filled = view.filled().min(len);
         let done = match encoded.filter(|_| !self.reencode) {
             Some((to, from)) => self.copy_chunks(to, from, &*view, len)?,
             None => {
@@ -111,16 +112,20 @@ impl<'a> Reader<'a> {
                     true => Arc::new(Schema::clone(view.schema()).without_storage()),
                     false => Arc::clone(view.schema()),
                 };
-                let key = key.clone();
-                self.add(Change::Declare { key, schema }, 0, 0, len == 0)?;
-                0
+                let declare = Change::Declare {
+                    key: key.clone(),
+                    schema,
+                    filled,
+                };
+                self.add(declare, filled, 0, len == filled)?;
+                filled
             }
         };
         self.copy_records(&*view, done..len, chunk)
     }
 
-    /// Declares a series in the form of `view`, and copies records as they are stored, as far as both
-    /// stores can; returns how many.
+    /// Declares a series in the form of `view`, with its filled records, and copies the others as they are
+    /// stored, as far as both stores can; returns how many records the copy has then.
     fn copy_chunks(
         &mut self,
         to: &dyn EncodedStore,
@@ -129,18 +134,20 @@ impl<'a> Reader<'a> {
         len: u64,
     ) -> Result<u64> {
         let (key, schema, form) = (view.key(), view.schema(), from.stored_form());
+        let filled = view.filled().min(len);
         let declare = EncodedChange::Declare {
             key: key.clone(),
             schema: Arc::clone(schema),
             form: form.clone(),
+            filled,
         };
-        self.add_encoded(key, declare, 0, 0, len == 0)?;
-        let mut done = 0;
+        self.add_encoded(key, declare, filled, 0, len == filled)?;
+        let mut done = filled;
         while done < len
             && let Some(encoded) = from.read_encoded(done..len, COMMIT_BYTES)?
         {
             let (count, bytes) = (encoded.len(), encoded.bytes());
-            if done == 0 && !to.takes_encoded(key, schema, &form, &encoded)? {
+            if done == filled && !to.takes_encoded(key, schema, &form, &encoded)? {
                 break;
             }
             if count == 0 || count > len - done {
