@@ -267,7 +267,7 @@ impl KeyRegistry {
                     changes.push(Change::Declare {
                         key: key.clone(),
                         schema: Arc::clone(schema),
-                        filled: 0,
+                        filled: len,
                     });
                     continue;
                 };
@@ -377,7 +377,7 @@ impl KeyRegistry {
         let declare = || Change::Declare {
             key: key.clone(),
             schema: Arc::clone(&schema),
-            filled: 0,
+            filled: ticks,
         };
         room.send(|| batches.iter().map(append).chain([declare()]).collect());
         let index = locked.add(key.clone(), Arc::clone(&schema), chunk_records.unwrap_or(1));
