@@ -15,14 +15,16 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::sleep;
 use std::time::Duration;
 
-use simrecorder_core::{Coordinate, ErrorKind, Recorder, RecorderOptions, Timeline, prelude::*};
+use simrecorder_core::{
+    Coordinate, ErrorKind, Recorder, RecorderOptions, Schema, Timeline, prelude::*,
+};
 use simrecorder_redis::{RedisDataStore, RedisSync};
 use simrecorder_testkit::steps::kills;
 use support::cluster::Cluster;
 use support::{new_run, role};
 
 const WRITERS: usize = 8;
-const MEMBERS: [&str; 4] = ["step", "n", "rows", "note"];
+const MEMBERS: [&str; 5] = ["step", "n", "rows", "note", "late"];
 
 fn recorder(url: &str) -> (u64, Recorder) {
     let store = RedisDataStore::options()
@@ -39,11 +41,18 @@ fn open_timeline(recorder: &Recorder, group: &str) -> Timeline<u64> {
 }
 
 fn record_tick(timeline: &mut Timeline<u64>, step: u64) {
+    if step == 500 {
+        let late = Schema::scalar::<u64>().with_fill_value(u64::MAX);
+        timeline.declare("late", late).unwrap();
+    }
     timeline.advance(step).unwrap();
     timeline.record("n", [step; 3]).unwrap();
     let row = Ragged(vec![step; step as usize % 4]);
     timeline.record("rows", row).unwrap();
     timeline.record("note", format!("step {step}")).unwrap();
+    if step >= 500 {
+        timeline.record("late", step).unwrap();
+    }
 }
 
 /// Records a timeline of its own until the standard input ends, and prints how much, and which.
@@ -110,7 +119,12 @@ fn look(url: &str, stop: &AtomicBool, may_lose: bool) -> u64 {
 #[track_caller]
 fn check(reader: &Recorder, group: &str, steps: u64) {
     let found = reader.group(group).unwrap();
-    assert_eq!(found.series().count(), MEMBERS.len(), "{group}");
+    let count = if steps > 500 {
+        MEMBERS.len()
+    } else {
+        MEMBERS.len() - 1
+    };
+    assert_eq!(found.series().count(), count, "{group}");
     let step = found.view("step").unwrap().read::<u64>().unwrap();
     assert!(
         step.iter().copied().eq(0..steps),
@@ -124,6 +138,11 @@ fn check(reader: &Recorder, group: &str, steps: u64) {
     assert!(note.iter().enumerate().all(is_note), "{group}");
     let rows = found.view("rows").unwrap();
     assert_eq!(rows.len(), steps);
+    if let Some(late) = found.view("late") {
+        let late = late.read::<u64>().unwrap();
+        let expected = (0..steps).map(|step| if step < 500 { u64::MAX } else { step });
+        assert!(late.iter().copied().eq(expected), "{group}: {late:?}");
+    }
 }
 
 /// Eight processes record a timeline each, while the server is killed and readers look.
