@@ -6,6 +6,7 @@ pub(crate) mod dataset_format;
 pub(crate) mod datatype;
 pub(crate) mod declared;
 pub(crate) mod filters;
+pub(crate) mod foreign_dimensions;
 pub(crate) mod node;
 pub(crate) mod node_path;
 pub(crate) mod replacement;

@@ -35,10 +35,10 @@ const CLASS: &str = "CLASS";
 const NAME: &str = "NAME";
 const DIMENSION_LIST: &str = "DIMENSION_LIST";
 pub(crate) const REFERENCE_LIST: &str = "REFERENCE_LIST";
-const LABELS: &str = "DIMENSION_LABELS";
+pub(crate) const LABELS: &str = "DIMENSION_LABELS";
 
 /// What netCDF writes as the name of a scale without values; the length of the dimension follows.
-const NO_VARIABLE: &str = "This is a netCDF dimension but not a netCDF variable.";
+pub(crate) const NO_VARIABLE: &str = "This is a netCDF dimension but not a netCDF variable.";
 
 /// How many elements a chunk of a scale without values would have.
 const CHUNK: [u64; 1] = [1024];
@@ -459,7 +459,7 @@ fn scales_type() -> Result<Handle> {
 
 /// The scale of each axis of a dataset, the last one where there are several; empty if it has
 /// none.
-fn read_scales(dataset: &Handle) -> Result<Vec<hobj_ref_t>> {
+pub(crate) fn read_scales(dataset: &Handle) -> Result<Vec<hobj_ref_t>> {
     let Some((attribute, space, count)) = open_list(dataset, DIMENSION_LIST)? else {
         return Ok(Vec::new());
     };

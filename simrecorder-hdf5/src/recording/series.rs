@@ -10,6 +10,7 @@ use crate::columns::reading::Column;
 use crate::format::attributes::read_attributes;
 use crate::format::dataset::Dataset;
 use crate::format::dataset_format::{DatasetFormat, RowFormat};
+use crate::format::foreign_dimensions::dimension_names;
 use crate::format::node::StoredNode;
 use crate::format::node_path::{ENDS, ITEMS, part_path};
 use crate::format::tail::Tails;
@@ -73,7 +74,7 @@ pub(crate) fn load(found: &StoredNode, path: &str, tails: &Tails) -> Result<Load
             return Err(corrupt("the datasets of the series do not fit its kind"));
         }
         let columns = Columns::Ragged { ends, items };
-        return with_schema(found, Kind::Ragged, columns);
+        return with_schema(found, path, Kind::Ragged, columns);
     }
     let Some(dataset) = Dataset::borrow(&found.object)? else {
         return Err(corrupt("a group is marked as a series"));
@@ -100,6 +101,7 @@ pub(crate) fn load(found: &StoredNode, path: &str, tails: &Tails) -> Result<Load
     };
     with_schema(
         found,
+        path,
         kind,
         Columns::Single(LoadedColumn { column, dataset }),
     )
@@ -118,11 +120,18 @@ pub(crate) fn declared_columns(
 
 fn with_schema(
     found: &StoredNode,
+    path: &str,
     kind: Kind,
     columns: Columns<LoadedColumn>,
 ) -> Result<LoadedSeries> {
     let layout = columns.elements().column.layout();
-    let schema = add_metadata(layout.schema(kind)?, found, layout.fill_value.as_deref())?;
+    let mut schema = add_metadata(layout.schema(kind)?, found, layout.fill_value.as_deref())?;
+    if schema.dimension_names().is_none()
+        && found.stored_kind()?.is_none()
+        && let Some(names) = dimension_names(&found.object, path, schema.axes())
+    {
+        schema = schema.with_dimension_names(names);
+    }
     Ok(LoadedSeries { schema, columns })
 }
 
