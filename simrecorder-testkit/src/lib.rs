@@ -10,6 +10,7 @@
 )]
 
 pub mod allocation;
+pub mod coordinates;
 pub mod counting;
 pub mod damage;
 pub mod damaged_sizes;

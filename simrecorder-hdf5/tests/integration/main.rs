@@ -6,6 +6,7 @@ mod support;
 
 mod bad_input;
 mod conformance;
+mod coordinates;
 mod damaged_files;
 mod dimensions;
 mod durability;

@@ -8,6 +8,7 @@ mod bad_input;
 mod chunk_files;
 mod conformance_directory;
 mod conformance_lmdb;
+mod coordinates;
 mod copy;
 mod cuts;
 mod damaged_files;
