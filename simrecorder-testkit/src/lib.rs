@@ -16,6 +16,7 @@ pub mod damage;
 pub mod damaged_sizes;
 pub mod dimensions;
 pub mod faulty;
+pub mod filled;
 #[cfg(target_os = "linux")]
 pub mod flush_cost;
 #[cfg(target_os = "linux")]
@@ -112,6 +113,21 @@ pub fn all_files(folder: &Path) -> Vec<(PathBuf, Vec<u8>)> {
     }
     files.sort();
     files
+}
+
+/// How many bytes the files below a folder take on the disk.
+#[cfg(unix)]
+pub fn allocated_bytes(folder: &Path) -> u64 {
+    use std::os::unix::fs::MetadataExt;
+    let entries = std::fs::read_dir(folder).unwrap();
+    let bytes = entries.map(|entry| {
+        let path = entry.unwrap().path();
+        match path.is_dir() {
+            true => allocated_bytes(&path),
+            false => path.metadata().unwrap().blocks() * 512,
+        }
+    });
+    bytes.sum()
 }
 
 /// A folder in memory where there is one: for tests in which no power fails.

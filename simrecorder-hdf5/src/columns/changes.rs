@@ -202,6 +202,24 @@ impl<'a> DatasetChanges<'a> {
         self.replacement = Some(new);
         Ok(())
     }
+
+    /// Puts an empty dataset of so many rows, all of which are filled, in the place of one. To shorten that,
+    /// the library would look for each chunk that may be there.
+    fn replace_filled(&mut self, to: &OpenDataset<'a>, len: u64) -> Result<()> {
+        if self.replacement.is_some() {
+            return Ok(());
+        }
+        let (root, path) = (&self.state.open.root, &to.column().path);
+        let old = to.dataset()?;
+        let new = to
+            .column()
+            .format
+            .make(len, false, |new| Replacement::new(root, path, old, new))?;
+        to.replace_with(&new.new, false)?;
+        self.renewed.push((path.to_string(), false));
+        self.replacement = Some(new);
+        Ok(())
+    }
 }
 
 impl<'a> ColumnSink for DatasetChanges<'a> {
@@ -221,6 +239,9 @@ impl<'a> ColumnSink for DatasetChanges<'a> {
         let parent = path.rsplit_once('/').map_or("", |(parent, _)| parent);
         let _ = self.create(path)? || self.create(parent)?;
         self.replace(to, stored)?;
+        if let Some(cut) = cut.filter(|cut| cut.len < cut.filled_before) {
+            self.replace_filled(to, cut.len)?;
+        }
         let dataset = to.target()?;
         if let Some(cut) = cut {
             // Views are read meanwhile, and must notice what they read.

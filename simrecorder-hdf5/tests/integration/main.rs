@@ -11,6 +11,7 @@ mod damaged_files;
 mod dimensions;
 mod durability;
 mod erasing;
+mod filled;
 mod flipped_bytes;
 mod flush_cost;
 mod forks;

@@ -9,6 +9,7 @@ mod conformance;
 mod damage;
 mod draining;
 mod faults;
+mod filled;
 mod kills;
 mod many_writers;
 mod python_reads;

@@ -8,11 +8,12 @@ use crate::support;
 
 use std::path::Path;
 use std::process::Command;
+use std::sync::Arc;
 
 use serde_json::json;
 use simrecorder_core::{
-    ArrayValue, ChunkPolicy, Commit, Compression, DType, DataStore, Key, OpenMode, Recorder,
-    Schema, Value, prelude::*,
+    ArrayValue, Batch, Change, ChunkPolicy, Commit, Compression, DType, DataStore, Key, OpenMode,
+    Recorder, Records, Schema, Value, prelude::*,
 };
 use simrecorder_redis::RedisDataStore;
 use support::cluster::Cluster;
@@ -63,6 +64,33 @@ fn record_all(recorder: &Recorder) {
     (0..5000_u64).for_each(|i| recorder.record("freed", i).unwrap());
 }
 
+/// Series that begin with five filled records, with a fill value and without.
+fn commit_filled(store: &RedisDataStore) {
+    let filled = Schema::array::<f32>([2]).with_fill_value(2.5_f32);
+    let zeros = Schema::scalar::<u64>();
+    for (name, schema, record) in [
+        (
+            "filled/vector",
+            filled,
+            [1_f32, -1.0].map(f32::to_ne_bytes).concat(),
+        ),
+        ("filled/zeros", zeros, 9_u64.to_ne_bytes().to_vec()),
+    ] {
+        let (key, schema) = (Key::new(name).unwrap(), Arc::new(schema));
+        let records = Records::fixed(Arc::clone(&schema), 1, record).unwrap();
+        let declare = Change::Declare {
+            key: key.clone(),
+            schema,
+            filled: 5,
+        };
+        let append = Change::Append {
+            batch: Arc::new(Batch::new(key, 5, records)),
+            prepared: None,
+        };
+        store.commit(Commit::new(vec![declare, append])).unwrap();
+    }
+}
+
 #[test]
 fn redis_py_and_pyarrow_read_every_kind_and_type() {
     let server = server();
@@ -84,6 +112,7 @@ fn redis_py_and_pyarrow_read_every_kind_and_type() {
         let recorder = Recorder::new(store.clone());
         record_all(&recorder);
         recorder.flush().unwrap();
+        commit_filled(&store);
         store.free(&Key::new("freed").unwrap(), 3000).unwrap();
         recorder.close().unwrap();
     }

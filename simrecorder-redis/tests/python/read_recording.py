@@ -55,6 +55,9 @@ def check(recording):
     # Tensors come as NumPy arrays of their shape without further ado.
     column = next(recording.columns("arrays/float64"))
     assert column.to_numpy_ndarray().shape[1:] == (2, 3)
+    vectors = recording.records("filled/vector")
+    assert [list(vector) for vector in vectors] == [[2.5, 2.5]] * 5 + [[1.0, -1.0]], vectors
+    assert [int(n) for n in recording.records("filled/zeros")] == [0] * 5 + [9]
     # A recording from which records were freed begins with those that are left.
     assert [int(n) for n in recording.records("freed")] == list(range(3000, 5000))
 

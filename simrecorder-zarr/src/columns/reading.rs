@@ -95,8 +95,12 @@ impl OpenArray<'_> {
             if !may_be_resized {
                 return read(snapshot, format);
             }
-            let document = snapshot.get(&metadata_entry(path))?;
-            let document = Document::parse(&document.ok_or_else(shortened)?)?;
+            let document = match snapshot.get(&metadata_entry(path))? {
+                Some(document) => Document::parse(&document)?,
+                // It is declared by the commit that asks, with filled rows.
+                None if self.column.written() == 0 => return read(snapshot, format),
+                None => return Err(shortened()),
+            };
             read(snapshot, &format.with_short_rows(document.short_rows()))
         })
     }

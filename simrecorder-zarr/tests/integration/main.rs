@@ -15,6 +15,7 @@ mod damaged_files;
 mod dimensions;
 mod durability;
 mod erasing;
+mod filled;
 mod flush_cost;
 mod foreign;
 mod hostile_metadata;

@@ -371,10 +371,7 @@ impl<F: ColumnFormat> ColumnAppend<F> {
             false => column.stored..column.stored,
         };
         let first = unfinished.start;
-        let unfinished = match column.written() {
-            0 => column.layout().filled_rows(unfinished.end - first)?,
-            _ => read_all(&array, unfinished)?,
-        };
+        let unfinished = read_all(&array, unfinished)?;
         self.resize(column.format.resized(column.written(), stored));
         let (column, array) = (&self.column, sink.open(&self.column)?);
         let old = [(first, &unfinished), (column.stored, &tail)];
