@@ -1,6 +1,6 @@
 //! Timelines: series that share their ticks, written through one handle.
 //!
-//! A [`Timeline`] is the handle. All records go to one [buffer](buffer) under one lock, which counts the
+//! A [`Timeline`] is the handle. All records go to one [buffer] under one lock, which counts the
 //! complete ticks; [filling] completes ticks and bounds the memory. Whatever sends records cuts the same
 //! ticks from every series, as one group of changes, which the stores commit together. The
 //! [registry of keys](super::key_registry) opens timelines, adds series to them and cuts them.
