@@ -37,6 +37,7 @@
 //! | to | see |
 //! |---|---|
 //! | record | [`Recorder`]; [`IntoValue`] for what can be recorded; [`Series`] for hot loops |
+//! | record series that share time | [`Recorder::timeline`], then [`Timeline`] |
 //! | choose units, dimension names, chunks, compression | [`Schema`] with [`Recorder::declare`]; for values, [`Labeled`] |
 //! | set memory, threads, what happens on errors | [`RecorderOptions`] |
 //! | read | [`Recorder::get_all`], then [`View`] |
@@ -68,16 +69,16 @@ mod url;
 // What users call and name, by subject: recording, reading, keys and values, stores, whole recordings,
 // errors. What only backends name is in `backend`.
 pub use simrecorder_core::{
-    Blob, Element, IntoStores, IntoValue, Labeled, MemoryPolicy, Named, Object, OnDivergence,
-    OnStoreError, Ragged, Recorder, RecorderOptions, Series, SetValue, Status, StoreReader,
-    StoreState, StoreStatus,
+    Blob, Coordinate, CoordinateType, Element, IntoStores, IntoValue, Labeled, Member,
+    MemoryPolicy, Named, Object, OnDivergence, OnStoreError, Ragged, Recorder, RecorderOptions,
+    Series, SetValue, Status, StoreReader, StoreState, StoreStatus, TickRecords, Timeline,
 };
 
 pub use simrecorder_core::{ArrayView, AxisRange, Group, Iter, RaggedArray, Selection, View};
 
 pub use simrecorder_core::{
     ArrayValue, Attributes, Child, ChunkPolicy, Compression, DType, DimensionName, ErrorBound, Key,
-    Kind, NodeKind, ObjectValue, Schema, Value,
+    Kind, NodeKind, ObjectValue, Schema, TIMELINE_ATTRIBUTE, Value,
 };
 
 pub use simrecorder_core::{DataStore, DataStoreExt, Durability, InMemoryDataStore, OpenMode};

@@ -8,3 +8,4 @@ pub mod raw_hdf5;
 pub mod raw_zarrs;
 pub mod redis_store;
 pub mod simrecorder_store;
+pub mod ticks;

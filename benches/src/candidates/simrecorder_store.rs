@@ -70,7 +70,7 @@ impl Store {
 }
 
 /// Records into a new recording, measured until it is closed; then `check` reads it.
-fn record(
+pub(super) fn record(
     store: Store,
     folder: &Path,
     work: impl FnOnce(&Recorder) -> Result<()>,

@@ -6,6 +6,7 @@ mod reading;
 mod recording;
 mod redis;
 mod sizes;
+mod timelines;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -175,6 +176,13 @@ pub const WORKLOADS: &[Workload] = &[
     ("slices", reading::slices),
     ("many-groups", many::groups),
     ("many-series", many::series),
+    ("timelines-by-member-1", timelines::by_member::<1>),
+    ("timelines-by-member-10", timelines::by_member::<10>),
+    ("timelines-by-member-1000", timelines::by_member::<1000>),
+    ("timelines-by-name-1", timelines::by_name::<1>),
+    ("timelines-by-name-10", timelines::by_name::<10>),
+    ("timelines-by-name-1000", timelines::by_name::<1000>),
+    ("timelines-frames", timelines::with_frames),
     ("hdf5-scalars", hdf5::scalars),
     ("hdf5-vectors", hdf5::vectors),
     ("hdf5-smooth-frames", hdf5::smooth_frames),
@@ -193,7 +201,7 @@ pub const WORKLOADS: &[Workload] = &[
 
 /// The works without a candidate in Python.
 pub fn needs_python(work: &str) -> bool {
-    work != "scalars-by-handle"
+    work != "scalars-by-handle" && !work.starts_with("timelines-")
 }
 
 /// One of so many records is written by those who write about a tenth of what others do.

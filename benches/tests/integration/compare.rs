@@ -41,7 +41,7 @@ fn every_work_runs_and_all_candidates_agree_on_the_data() {
     // Each is in all works that it can do.
     let by = |start: &str| count(&|line| line["name"].as_str().unwrap_or("").starts_with(start));
     let candidates = [
-        ("simrecorder, Zarr/LMDB", 20),
+        ("simrecorder, Zarr/LMDB", 34),
         ("simrecorder, Zarr directory", 19),
         ("simrecorder, HDF5", 23),
         ("simrecorder, Redis", 4),
