@@ -11,7 +11,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard};
 
 use simrecorder_core::{
-    ErrorKind, MemoryPolicy, OnStoreError, Recorder, RecorderOptions, Result, prelude::*,
+    Coordinate, ErrorKind, MemoryPolicy, OnStoreError, Recorder, RecorderOptions, Result, Timeline,
+    prelude::*,
 };
 use support::{FaultStore, NullStore, Op, no_timer, wait_until};
 
@@ -429,4 +430,139 @@ fn a_long_run_asks_for_memory_once_a_chunk_and_not_once_a_record() -> Result<()>
     println!("{count} allocations for a million records");
     assert!(count < 200, "{count} allocations");
     recorder.close()
+}
+
+/// The scalars of a tick and the bytes of its frame, if it has one.
+const TICKS: [(usize, usize); 6] = [
+    (1, 0),
+    (100, 0),
+    (10_000, 0),
+    (0, 100_000),
+    (10, 3000),
+    (1000, 64 << 10),
+];
+
+/// Records ticks from `first` on, of about `bytes` bytes together; returns how many records were taken.
+fn fill_ticks(
+    net: &mut Timeline<u64>,
+    (scalars, frame): (usize, usize),
+    first: u64,
+    bytes: usize,
+) -> Result<u64> {
+    let names = (0..scalars).map(|i| format!("scalar_{i}"));
+    let members = names.map(|name| net.member(&name));
+    let members = members.collect::<Result<Vec<_>>>()?;
+    let frame = vec![1_u8; frame];
+    let count = (bytes / (8 * (scalars + 1) + frame.len())) as u64;
+    for tick in first..first + count {
+        net.advance(tick)?;
+        for member in &members {
+            net.push(*member, 0.5)?;
+        }
+        if !frame.is_empty() {
+            net.record("frame", &frame)?;
+        }
+    }
+    Ok(count * (members.len() + 1 + usize::from(!frame.is_empty())) as u64)
+}
+
+#[test]
+fn timelines_stay_within_the_bound_while_the_store_works() -> Result<()> {
+    let _alone = alone();
+    let bound = 8 * MIB;
+    for case in TICKS {
+        let peak = Peak::start();
+        let store = NullStore::default();
+        let recorder = Recorder::with_options(store.clone(), no_timer().memory_bound(bound));
+        let mut net = recorder.timeline("net", Coordinate::new("step"))?;
+        let taken = fill_ticks(&mut net, case, 0, 3 * bound)?;
+        net.finish()?;
+        recorder.close()?;
+        assert_eq!(store.records(), taken, "{case:?}");
+        println!("{case:?}: peak {} KiB", peak.bytes() / 1024);
+        let allowed = bound + (case.0 + 2) * KEY_BYTES + MIB;
+        let bytes = peak.bytes();
+        assert!(
+            bytes <= allowed,
+            "{case:?}: {bytes} bytes, {allowed} are allowed"
+        );
+    }
+    Ok(())
+}
+
+#[test]
+fn timelines_stay_within_the_bound_while_the_store_stalls() -> Result<()> {
+    let _alone = alone();
+    let bound = 8 * MIB;
+    for case in TICKS {
+        let peak = Peak::start();
+        let store = NullStore::default();
+        let options = no_timer()
+            .memory_bound(bound)
+            .memory_policy(MemoryPolicy::Error);
+        let recorder = Recorder::with_options((store.clone(), NullStore::default()), options);
+        let mut net = recorder.timeline("net", Coordinate::new("step"))?;
+        // The series are there before the store stalls.
+        fill_ticks(&mut net, case, 0, 8 * (case.0 + 1) + case.1)?;
+        recorder.flush()?;
+        store.shut();
+        let error = fill_ticks(&mut net, case, 1, 2 * bound).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::BufferFull, "{case:?}");
+        let at_rest = peak.bytes();
+        store.release();
+        // What was taken of the open tick is not lost: it is discarded, since the tick is incomplete.
+        net.discard_tick();
+        let ticks = net.len();
+        recorder.close()?;
+        let series = (case.0 + 1 + usize::from(case.1 > 0)) as u64;
+        assert_eq!(store.records(), ticks * series, "{case:?}");
+        println!("{case:?}: peak {} KiB", at_rest / 1024);
+        let allowed = bound + (case.0 + 2) * KEY_BYTES + MIB;
+        for (when, bytes) in [("stalled", at_rest), ("closing", peak.bytes())] {
+            assert!(
+                bytes <= allowed,
+                "{case:?}, {when}: {bytes} bytes, {allowed} are allowed"
+            );
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn a_tick_that_is_larger_than_the_bound_passes_alone() -> Result<()> {
+    let _alone = alone();
+    let data = vec![1_u8; 4 * MIB];
+    for (stores, inline) in [(1, false), (2, false), (2, true)] {
+        let stores: Vec<_> = (0..stores).map(|_| NullStore::default()).collect();
+        let peak = Peak::start();
+        let options = no_timer().memory_bound(MIB).inline(inline);
+        let recorder = Recorder::with_options(stores.clone(), options);
+        let mut net = recorder.timeline("net", Coordinate::new("step"))?;
+        for tick in 0..6_u64 {
+            net.tick(
+                tick,
+                (("a", &data), ("b", Ragged(&data)), ("c", Blob(&data))),
+            )?;
+        }
+        recorder.close()?;
+        drop(net);
+        assert!(stores.iter().all(|store| store.records() == 24));
+        println!("{} stores: {} KiB", stores.len(), peak.bytes() / 1024);
+        assert!(peak.bytes() <= 13 * MIB, "{} bytes", peak.bytes());
+    }
+    Ok(())
+}
+
+#[test]
+fn a_tick_takes_no_memory_of_its_own() -> Result<()> {
+    let _alone = alone();
+    let recorder = Recorder::with_options(NullStore::default(), no_timer());
+    let mut net = recorder.timeline("net", Coordinate::new("step"))?;
+    fill_ticks(&mut net, (10, 0), 0, 88 * 5000)?;
+    let few = allocations(|| {
+        fill_ticks(&mut net, (10, 0), 5000, 88 * 3000).unwrap();
+    });
+    // The names of its series, and the members.
+    assert!(few < 100, "{few} allocations in 3000 ticks of 11 records");
+    Ok(())
 }

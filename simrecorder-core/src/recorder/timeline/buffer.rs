@@ -46,6 +46,8 @@ struct Contents {
     widest: usize,
     /// How many ticks are complete.
     ticks: u64,
+    /// How many of them were taken out of the buffers.
+    taken: u64,
     /// The coordinate of the last complete tick.
     last: Option<CoordinateValue>,
     /// The coordinate of the open tick, the one after the complete ones.
@@ -113,6 +115,7 @@ impl TimelineBuffer {
                 members: Vec::new(),
                 widest: COORDINATE,
                 ticks,
+                taken: ticks,
                 last,
                 open: None,
                 recorded: 0,
@@ -462,6 +465,7 @@ impl LockedTimeline<'_> {
         let contents = &mut *self.contents;
         if ticks < contents.ticks {
             contents.ticks = ticks;
+            contents.taken = ticks;
             contents.last = last;
             for member in &mut contents.members {
                 member.records.rewind(ticks);
@@ -519,6 +523,9 @@ impl FillRecord {
 impl Outgoing for LockedTimeline<'_> {
     fn outgoing_bytes(&self) -> usize {
         let ticks = self.contents.ticks;
+        if ticks == self.contents.taken {
+            return 0;
+        }
         let members = self.contents.members.iter();
         let bytes = members.map(|member| {
             let full = member.full.iter().map(|batch| batch_bytes(&batch.records));
@@ -535,6 +542,11 @@ impl Outgoing for LockedTimeline<'_> {
 
     fn cut(&mut self) -> (Vec<Arc<Batch>>, usize) {
         let contents = &mut *self.contents;
+        contents.is_large = false;
+        if contents.ticks == contents.taken {
+            return (Vec::new(), 0);
+        }
+        contents.taken = contents.ticks;
         let mut batches = Vec::new();
         let mut capacity = 0;
         for member in &mut contents.members {
@@ -547,7 +559,6 @@ impl Outgoing for LockedTimeline<'_> {
             member.records.settle();
             capacity += member.capacity();
         }
-        contents.is_large = false;
         let before = self.timeline.capacity.swap(capacity, Ordering::Relaxed);
         (batches, before.saturating_sub(capacity))
     }

@@ -115,14 +115,17 @@ impl<T: CoordinateType> Timeline<T> {
             let of_process = parts.get("timeline").map_err(|e| e.with_key(group))?;
             let buffer = of_process.keys.open_timeline(group, coordinate, T::DTYPE);
             let buffer = buffer.map_err(|e| e.with_key(group).with_operation("timeline"))?;
-            let timeline = OpenTimeline {
-                buffer,
+            let mut timeline = OpenTimeline {
+                buffer: Arc::clone(&buffer),
                 parts,
                 id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
                 names: Vec::new(),
                 by_name: HashMap::new(),
                 next: 0,
             };
+            for (index, key) in buffer.lock().keys().enumerate().skip(COORDINATE + 1) {
+                timeline.add_name(key.name(), Some(index));
+            }
             Ok(timeline)
         });
         Ok(Self {
@@ -373,13 +376,15 @@ impl OpenTimeline {
             let error = Error::new(ErrorKind::InvalidArgument, "record", message);
             return Err(error.with_key(key.as_str()));
         }
+        Ok(self.add_name(name, None))
+    }
+
+    fn add_name(&mut self, name: &str, index: Option<usize>) -> u32 {
         let number = u32::try_from(self.names.len()).unwrap_or(u32::MAX);
-        self.names.push(NamedMember {
-            name: name.into(),
-            index: self.buffer.lock().position(&key),
-        });
-        self.by_name.insert(name.into(), number);
-        Ok(number)
+        let name: Box<str> = name.into();
+        self.by_name.insert(name.clone(), number);
+        self.names.push(NamedMember { name, index });
+        number
     }
 
     #[inline]
