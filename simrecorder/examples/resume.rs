@@ -1,6 +1,5 @@
-//! Resumes a simulation that was interrupted. It records a random walk in a process of its
-//! own, kills that process in the middle, and goes on from the last step that is in the recording
-//! whole.
+//! Resumes a simulation that was killed, with one line. It records a random walk as a timeline in a
+//! process of its own, kills that process, and continues from the state that was saved last.
 //!
 //! ```text
 //! cargo run --example resume --features zarr
@@ -14,7 +13,7 @@ use std::process::{Command, Stdio};
 use rand::rngs::Xoshiro256PlusPlus;
 use rand::{RngExt, SeedableRng};
 use simrecorder::ndarray::s;
-use simrecorder::{OpenMode, Recorder, Result, Schema, ZarrDataStore, prelude::*};
+use simrecorder::{Coordinate, Object, OpenMode, Recorder, Result, ZarrDataStore};
 
 /// How many steps the simulation has.
 const STEPS: u64 = 2_000;
@@ -39,7 +38,11 @@ fn main() -> Result<()> {
 
     let recorder = Recorder::new(ZarrDataStore::open(&path)?);
     let walk = recorder.get_all("walk/positions")?;
-    assert_eq!(recorder.get_all("walk/mean")?.len(), walk.len());
+    let steps = recorder.get_all("walk/step")?.read::<u64>()?;
+    assert!(
+        steps.iter().copied().eq(0..STEPS),
+        "each step is there once"
+    );
     let last = walk.select(s![-1, ..])?.read::<f64>()?;
     println!(
         "{} steps recorded; mean square distance {:.0}, expected {:.0} ± {:.0}",
@@ -52,37 +55,35 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-/// Records the walk from the beginning, or from where the recording ends.
+/// The state of the simulation: the step that it did last, and where the walkers are.
+type State = (u64, Vec<f64>);
+
+/// Records the walk from the beginning, or from the state that was saved last.
 fn simulate(path: &Path) -> Result<()> {
     let recorder = Recorder::new(ZarrDataStore::append(path)?);
-    let schemas = [
-        ("walk/positions", Schema::array::<f64>([WALKERS as u64])),
-        ("walk/mean", Schema::scalar::<f64>()),
-    ];
-    let mut first = u64::MAX;
-    for (key, schema) in &schemas {
-        recorder.declare(key, schema.clone())?;
-        first = first.min(recorder.get_all(key)?.len());
+    let mut walk = recorder.timeline("walk", Coordinate::new("step"))?;
+    let mut positions = vec![0.0; WALKERS];
+    let mut first = 0;
+    if let Some(state) = recorder.get("state")? {
+        let (saved, saved_positions) = state.object::<State>()?;
+        // The run went on after it saved its state: this line resumes there.
+        walk.rewind(saved)?;
+        (first, positions) = (saved + 1, saved_positions);
     }
-    // The kill may have come when a step was in the one series and not yet in the other.
-    for (key, _) in &schemas {
-        recorder.truncate(key, first)?;
-    }
-    let mut positions = match recorder.get_all("walk/positions")?.last()? {
-        Some(last) => last.try_into()?,
-        None => vec![0.0; WALKERS],
-    };
-    println!("going on at step {first} of {STEPS}");
+    println!("continuing at step {first} of {STEPS}");
 
     for step in first..STEPS {
-        // A generator for each step: what comes does not depend on where the run was cut.
+        // A generator for each step: what comes does not depend on where the run was killed.
         let mut rng = Xoshiro256PlusPlus::seed_from_u64(SEED + step);
         for position in &mut positions {
             *position += rng.random::<f64>() - 0.5;
         }
-        recorder.record("walk/positions", &positions)?;
-        recorder.record("walk/mean", positions.iter().sum::<f64>() / WALKERS as f64)?;
+        let mean = positions.iter().sum::<f64>() / WALKERS as f64;
+        walk.tick(step, (("positions", &positions), ("mean", mean)))?;
         if step % 100 == 99 {
+            // First the ticks, then the state: it never is ahead of the recording.
+            recorder.flush()?;
+            recorder.set("state", Object(&(step, &positions)))?;
             recorder.flush()?;
             println!("step {step} is safe");
         }
