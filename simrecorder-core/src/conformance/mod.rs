@@ -78,6 +78,7 @@ mod support;
 mod tails;
 mod threads;
 mod timeline_errors;
+mod timeline_tools;
 mod timelines;
 mod values;
 mod variable;
@@ -407,6 +408,13 @@ macro_rules! __conformance_cases {
                 a_group_that_cannot_be_a_timeline_is_refused,
                 series_of_a_timeline_are_never_left_out_of_step,
             }
+            timeline_tools {
+                a_copy_of_a_timeline_has_the_same_ticks_of_every_series,
+                a_copied_series_of_a_timeline_brings_its_coordinate,
+                a_copy_adds_no_series_to_a_timeline,
+                a_timeline_is_copied_while_it_is_written,
+                verifying_finds_timelines_that_are_out_of_step,
+            }
             timelines {
                 the_series_of_a_timeline_have_one_record_per_tick,
                 a_tick_that_is_incomplete_is_never_visible,
@@ -418,6 +426,7 @@ macro_rules! __conformance_cases {
                 stores_that_differ_are_cut_to_the_same_tick,
                 readers_see_whole_ticks_at_any_moment,
                 gaps_have_the_fill_value,
+                a_late_series_has_the_fill_value_before,
                 series_of_one_length_become_a_timeline,
             }
             values {

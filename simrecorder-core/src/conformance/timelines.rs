@@ -320,17 +320,12 @@ pub fn timelines_with_one_coordinate_are_rewound_together(harness: &dyn Harness)
         &["'stop'", "'step'", "'time'"],
     );
     expect_error(
-        writer.rewind("step", 1.0),
-        ErrorKind::TypeMismatch,
-        &["uint64"],
-    );
-    expect_error(
         writer.rewind("time", f64::NAN),
         ErrorKind::InvalidArgument,
         &["NaN"],
     );
     slow.finish().unwrap();
-    writer.rewind("step", 25_u64).unwrap();
+    writer.rewind("step", 25.5).unwrap();
     assert_eq!((fast.len(), other.len()), (26, 5));
     let check = |recorder: &Recorder| {
         check_numbers(&recorder.get_all("fast/step").unwrap(), 0..26);
@@ -442,6 +437,39 @@ pub fn gaps_have_the_fill_value(harness: &dyn Harness) {
             _ => value([-1.0; 2]),
         });
         check_series(recorder, "net/gap", &gap.collect::<Vec<_>>());
+    };
+    write_and_check(harness, write, check);
+}
+
+/// A series with a fill value may join after the first tick, at any commit.
+pub fn a_late_series_has_the_fill_value_before(harness: &dyn Harness) {
+    let write = |recorder: &Recorder| {
+        let mut net = open_net(recorder);
+        record_ticks(&mut net, 0..20);
+        let late = Schema::scalar::<u64>().with_fill_value(7_u64);
+        net.declare("late", late).unwrap();
+        record_ticks(&mut net, 20..22);
+        net.record("late", 21_u64).unwrap();
+        recorder.flush().unwrap();
+        let later = Schema::array::<f64>([3]).with_fill_value(f64::NAN);
+        record_ticks(&mut net, 22..30);
+        net.declare("later", later).unwrap();
+        net.record("later", [29.0; 3]).unwrap();
+        record_ticks(&mut net, 30..40);
+        net.finish().unwrap();
+    };
+    let check = |recorder: &Recorder| {
+        check_ticks(recorder, 0..40);
+        assert_eq!(common_len(&recorder.group("net").unwrap()), 40);
+        let late = (0..40).map(|step| if step == 21 { 21 } else { 7 });
+        check_numbers(&recorder.get_all("net/late").unwrap(), late);
+        let later = recorder
+            .get_all("net/later")
+            .unwrap()
+            .read::<f64>()
+            .unwrap();
+        let given: Vec<_> = later.indexed_iter().filter(|(_, x)| !x.is_nan()).collect();
+        assert!(given.len() == 3 && given.iter().all(|(at, x)| at[0] == 29 && **x == 29.0));
     };
     write_and_check(harness, write, check);
 }

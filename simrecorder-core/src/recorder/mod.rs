@@ -29,6 +29,7 @@ use std::fmt;
 use std::sync::Arc;
 
 pub use into_stores::{IntoStores, Named};
+pub(crate) use key_registry::timeline_of;
 pub use options::{MemoryPolicy, OnDivergence, OnStoreError, RecorderOptions};
 pub use series::Series;
 pub use status::{Status, StoreState, StoreStatus};
@@ -49,6 +50,7 @@ use crate::model::labeled::SetValue;
 use crate::model::record::IntoValue;
 use crate::model::schema::{Attributes, Schema};
 use crate::model::value::Value;
+use crate::reading::coordinate::CoordinateNumber;
 use crate::reading::group::Group;
 use crate::reading::tree::Tree;
 use crate::reading::view::View;
@@ -252,21 +254,20 @@ impl Recorder {
     ///         slow.tick(step, (("weight", 1.0),))?;
     ///     }
     /// }
-    /// recorder.rewind("step", 12_u64)?;
+    /// recorder.rewind("step", 12)?;
     /// assert_eq!((fast.last(), slow.last()), (Some(12), Some(10)));
     /// # Ok::<(), simrecorder_core::Error>(())
     /// ```
     ///
     /// # Errors
     /// - [`NotFound`](ErrorKind::NotFound) if there is no such timeline,
-    ///   [`TypeMismatch`](ErrorKind::TypeMismatch) if one has ticks of another type.
+    ///   [`InvalidArgument`](ErrorKind::InvalidArgument) if `t` is NaN.
     /// - [`OutOfBounds`](ErrorKind::OutOfBounds) if a store
     ///   [freed](crate::backend::SharedStore::free) the records after `t`.
     /// - Else as for [`flush`](Self::flush).
-    pub fn rewind<T: CoordinateType>(&self, name: &str, t: T) -> Result<()> {
-        self.write("rewind", name, |parts| {
-            parts.keys.rewind(name, t.into_value())
-        })
+    pub fn rewind(&self, name: &str, t: impl Into<CoordinateNumber>) -> Result<()> {
+        let t = t.into();
+        self.write("rewind", name, |parts| parts.keys.rewind(name, t))
     }
 
     /// Makes a series without records, or describes the one at `key`: its attributes get those of the

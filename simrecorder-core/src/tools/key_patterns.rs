@@ -34,7 +34,7 @@ impl KeyPatterns {
     }
 
     /// The selected keys, groups before what they contain. With patterns, a group is selected if a
-    /// value or series in it is.
+    /// value or series in it is. A series of a timeline brings its group and its coordinate.
     pub(super) fn select(
         &self,
         from: &dyn DataStore,
@@ -71,7 +71,35 @@ impl KeyPatterns {
         if !(include.is_empty() && exclude.is_empty()) {
             remove_empty_groups(&mut selected);
         }
+        self.add_coordinates(from, &mut selected)?;
         Ok(selected)
+    }
+}
+
+impl KeyPatterns {
+    fn add_coordinates(&self, from: &dyn DataStore, selected: &mut Vec<Child>) -> Result<()> {
+        let within = match selected.first() {
+            Some(first) if first.kind == NodeKind::Series => self.only.parent(),
+            _ => Some(self.only.clone()),
+        };
+        let within = within.unwrap_or(Key::ROOT);
+        for (group, coordinate) in from.timelines_within(&within)? {
+            let coordinate = group.join(coordinate)?;
+            let is_member = |child: &Child| {
+                child.kind == NodeKind::Series && child.key.parent().as_ref() == Some(&group)
+            };
+            let Some(first) = selected.iter().position(is_member) else {
+                continue;
+            };
+            let is_selected = |key: &Key| selected.iter().any(|child| child.key == *key);
+            let is_missing = [(&group, NodeKind::Group), (&coordinate, NodeKind::Series)];
+            let missing = is_missing.into_iter().filter(|(key, _)| !is_selected(key));
+            let missing: Vec<_> = missing
+                .map(|(key, kind)| Child::new(key.clone(), kind))
+                .collect();
+            selected.splice(first..first, missing);
+        }
+        Ok(())
     }
 }
 

@@ -4,8 +4,12 @@ use std::fmt;
 use std::ops::Range;
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::model::dtype::{DType, Element};
 use crate::model::key::Key;
 use crate::model::kind::NodeKind;
+use crate::reading::group::Group;
+use crate::reading::view::View;
+use crate::recorder::timeline_of;
 use crate::store::array_view::ArrayView;
 use crate::store::data_store::{DataStore, DataStoreExt};
 use crate::store::node::Node;
@@ -27,7 +31,8 @@ const LEAST_RECORDS: u64 = 64;
 /// sound.) Nothing is changed.
 /// Which damage shows depends on the backend: whatever is not found or does not decode, and what
 /// differs from its checksum where there is one, as `docs/reliability.md` says. What is written
-/// meanwhile is read as it is when its turn comes.
+/// meanwhile is read as it is when its turn comes. At the group of a timeline, the report says which series
+/// are out of step, and whether the coordinate increases.
 ///
 /// ```
 /// use simrecorder_core::{InMemoryDataStore, Recorder, verify};
@@ -78,7 +83,10 @@ fn verify_key(store: &dyn DataStore, key: Key, kind: NodeKind) -> VerifiedKey {
             Ok(())
         }
         Ok(Some(Node::Value { value, .. })) => value.map(drop),
-        Ok(Some(Node::Group { .. })) => Ok(()),
+        Ok(Some(Node::Group { attributes })) => match timeline_of(&attributes) {
+            Some(coordinate) => verified.check_timeline(store, coordinate),
+            None => Ok(()),
+        },
         Ok(None) => Err(gone()),
         Ok(Some(Node::Unreadable { error, .. })) | Err(error) => Err(error),
     };
@@ -91,6 +99,28 @@ fn verify_key(store: &dyn DataStore, key: Key, kind: NodeKind) -> VerifiedKey {
 fn gone() -> Error {
     let message = "the key is listed, but there is nothing";
     Error::new(ErrorKind::NotFound, "verify", message)
+}
+
+fn corrupt(message: String) -> Error {
+    Error::new(ErrorKind::Corrupt, "verify", message)
+}
+
+/// The first element that is not larger than the one before.
+fn first_disorder<T: Element + PartialOrd>(ticks: &View) -> Result<Option<u64>> {
+    let mut last = None;
+    let mut start = 0;
+    while start < ticks.len() {
+        let end = ticks.len().min(start + READ_BYTES / size_of::<T>() as u64);
+        let part = ticks.select(start as isize..end as isize)?.read::<T>()?;
+        for (index, &tick) in part.iter().enumerate() {
+            if last.is_some_and(|last| last >= tick) || tick.partial_cmp(&tick).is_none() {
+                return Ok(Some(start + index as u64));
+            }
+            last = Some(tick);
+        }
+        start = end;
+    }
+    Ok(None)
 }
 
 /// What [`verify()`] found: each key of a store, groups before what is in them.
@@ -164,6 +194,46 @@ impl VerifiedKey {
         match (last, &records) {
             (Some(last), Some(records)) if last.end == records.start => last.end = records.end,
             _ => self.damage.push(Damage { records, error }),
+        }
+    }
+
+    /// Looks whether all series of a timeline have as many records as it has ticks, and whether its
+    /// coordinate increases.
+    fn check_timeline(&mut self, store: &dyn DataStore, coordinate: &str) -> Result<()> {
+        let Some(Ok(group)) = Group::load(store, &self.key)? else {
+            return Err(gone());
+        };
+        let Some(ticks) = group.view(coordinate) else {
+            let message = format!("the coordinate '{coordinate}' of this timeline is not there");
+            return Err(corrupt(message));
+        };
+        let end = |view: &View| view.first_record() + view.len();
+        for (name, view) in group.series().filter(|(_, view)| end(view) != end(ticks)) {
+            let message = format!(
+                "the series '{name}' has {} records, its timeline has {} ticks",
+                end(view),
+                end(ticks)
+            );
+            self.add(None, corrupt(message));
+        }
+        let disorder = match ticks.dtype() {
+            Some(DType::F64) => first_disorder::<f64>(ticks)?,
+            Some(DType::I64) => first_disorder::<i64>(ticks)?,
+            Some(DType::U64) => first_disorder::<u64>(ticks)?,
+            _ => {
+                let message = format!("the coordinate '{coordinate}' holds {}", ticks.schema());
+                return Err(corrupt(message));
+            }
+        };
+        match disorder {
+            Some(tick) => {
+                let message = format!(
+                    "the coordinate '{coordinate}' does not increase at tick {}",
+                    ticks.first_record() + tick
+                );
+                Err(corrupt(message))
+            }
+            None => Ok(()),
         }
     }
 

@@ -117,8 +117,7 @@ impl dyn ArrayView + '_ {
     pub fn select_by(&self, name: &str, range: impl Into<CoordinateRange>) -> Result<View> {
         let range = range.into();
         let select = || {
-            let (axis, coordinate) = require_coordinate(self, name)?;
-            let indices = coordinate.search()?.indices_of(&range)?;
+            let (axis, indices) = indices_by(self, name, &range)?;
             let part = AxisRange::contiguous(indices);
             let selected = SelectedView::along_axis(self.to_arc(), axis, part, false)?;
             Ok(View::from(Arc::new(selected)))
@@ -159,6 +158,16 @@ impl dyn ArrayView + '_ {
         };
         find().map_err(|e: Error| at(self, e, "nearest"))
     }
+}
+
+/// The axis of the dimension `name`, and the indices along it whose coordinate is in `range`.
+pub(crate) fn indices_by(
+    view: &dyn ArrayView,
+    name: &str,
+    range: &CoordinateRange,
+) -> Result<(usize, Range<u64>)> {
+    let (axis, coordinate) = require_coordinate(view, name)?;
+    Ok((axis, coordinate.search()?.indices_of(range)?))
 }
 
 fn at(view: &dyn ArrayView, error: Error, operation: &'static str) -> Error {

@@ -27,7 +27,8 @@ use crate::recorder::timeline::TimelineBuffer;
 use crate::store::commit::Change;
 use crate::store::errors::{clash, not_a_group, not_truncated, nothing_at};
 use crate::store::node::Node;
-use timelines::{timeline_of, with_mark};
+pub(crate) use timelines::timeline_of;
+use timelines::with_mark;
 
 /// How many texts of one key are cached. The others are brought to the normal form each time.
 const MAX_CACHED_TEXTS: u32 = 8;

@@ -3,12 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::Ordering;
 
-use super::timelines::{coordinate_at, coordinate_before, record_count, timeline_of};
+use super::timelines::{coordinate_before, record_count, timeline_of};
 use super::{KeyRegistry, Nodes, RegisteredNode};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::key::Key;
+use crate::reading::coordinate::{CoordinateNumber, indices_by};
 use crate::reading::group::Group;
-use crate::reading::view::View;
 use crate::recorder::pipeline::{BarrierKind, CHANGE_BYTES, Pipeline, WhenFull};
 use crate::recorder::timeline::{CoordinateValue, LockedTimeline, TimelineBuffer};
 use crate::store::commit::Change;
@@ -19,7 +19,7 @@ use crate::store::node::Node;
 #[derive(Clone, Copy)]
 enum End {
     /// At the last tick that is not after this one.
-    At(CoordinateValue),
+    At(CoordinateNumber),
     /// After so many ticks.
     Len(u64),
 }
@@ -29,7 +29,7 @@ type Kept = (u64, Option<CoordinateValue>);
 
 impl KeyRegistry {
     /// Removes every tick after `t` from one timeline.
-    pub(in crate::recorder) fn rewind_group(&self, group: &Key, t: CoordinateValue) -> Result<()> {
+    pub(in crate::recorder) fn rewind_group(&self, group: &Key, t: CoordinateNumber) -> Result<()> {
         let nodes = self.nodes.lock();
         self.cut(
             &nodes,
@@ -41,7 +41,7 @@ impl KeyRegistry {
     }
 
     /// Removes every tick after `t` from all timelines with a coordinate of this name.
-    pub(in crate::recorder) fn rewind(&self, name: &str, t: CoordinateValue) -> Result<()> {
+    pub(in crate::recorder) fn rewind(&self, name: &str, t: CoordinateNumber) -> Result<()> {
         let nodes = self.nodes.lock();
         let mut names = BTreeSet::new();
         let is_meant = |timeline: &TimelineBuffer| timeline.coordinate.name() == name;
@@ -101,12 +101,6 @@ impl KeyRegistry {
         mut is_meant: impl FnMut(&Key, &str) -> bool,
     ) -> Result<usize> {
         self.stores.check_running("rewind")?;
-        if let End::At(CoordinateValue::F64(t)) = end
-            && t.is_nan()
-        {
-            let message = "NaN is no number that a tick can have";
-            return Err(Error::new(ErrorKind::InvalidArgument, "rewind", message));
-        }
         self.has_written.store(true, Ordering::Relaxed);
         let mut open = self.buffers.timelines();
         open.retain(|timeline| is_open(timeline));
@@ -170,7 +164,10 @@ fn cut_in_store(
         return Ok(None);
     };
     let len = match end {
-        End::At(t) => ticks_until(coordinate, t)?,
+        End::At(t) => {
+            let (_, kept) = indices_by(coordinate, coordinate.key().name(), &(..=t).into())?;
+            coordinate.first_record() + kept.end
+        }
         End::Len(len) => len,
     };
     if len < record_count(coordinate) {
@@ -188,31 +185,4 @@ fn cut_in_store(
         }
     }
     Ok(Some((len, coordinate_before(coordinate, len)?)))
-}
-
-/// How many ticks of a coordinate are not after `t`.
-fn ticks_until(coordinate: &View, t: CoordinateValue) -> Result<u64> {
-    let (mut start, mut end) = (0, coordinate.len());
-    while start < end {
-        let middle = start + (end - start) / 2;
-        let tick = coordinate_at(coordinate, middle)?;
-        let is_after = match (tick, t) {
-            (CoordinateValue::F64(tick), CoordinateValue::F64(t)) => tick > t,
-            (CoordinateValue::I64(tick), CoordinateValue::I64(t)) => tick > t,
-            (CoordinateValue::U64(tick), CoordinateValue::U64(t)) => tick > t,
-            _ => {
-                let message = format!(
-                    "the ticks are {}, not numbers like {t}",
-                    coordinate.schema()
-                );
-                let error = Error::new(ErrorKind::TypeMismatch, "rewind", message);
-                return Err(error.with_key(coordinate.key().as_str()));
-            }
-        };
-        match is_after {
-            true => end = middle,
-            false => start = middle + 1,
-        }
-    }
-    Ok(coordinate.first_record() + start)
 }

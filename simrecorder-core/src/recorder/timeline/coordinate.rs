@@ -7,6 +7,7 @@ use crate::model::dtype::{DType, Element};
 use crate::model::key::Key;
 use crate::model::record::ScalarRef;
 use crate::model::schema::{Attributes, Schema};
+use crate::reading::coordinate::CoordinateNumber;
 
 /// The coordinate of a timeline: the name of the series that gives each tick its time or step, with its
 /// units and other attributes.
@@ -90,7 +91,9 @@ pub(in crate::recorder) fn member_key(group: &Key, name: &str) -> Result<Key> {
 }
 
 /// The number types that a coordinate can have: `f64`, `i64` and `u64`.
-pub trait CoordinateType: Element + Copy + PartialOrd + private::Sealed {
+pub trait CoordinateType:
+    Element + Copy + PartialOrd + Into<CoordinateNumber> + private::Sealed
+{
     /// The number, without its type.
     #[doc(hidden)]
     fn into_value(self) -> CoordinateValue;

@@ -329,7 +329,7 @@ impl<T: CoordinateType> Timeline<T> {
         let group = &open.buffer.group;
         open.parts
             .get("rewind")
-            .and_then(|parts| parts.keys.rewind_group(group, t.into_value()))
+            .and_then(|parts| parts.keys.rewind_group(group, t.into()))
             .map_err(|e| e.with_key(group.as_str()).with_operation("rewind"))
     }
 

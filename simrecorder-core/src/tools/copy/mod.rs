@@ -16,6 +16,7 @@ use reader::Reader;
 
 use crate::error::Result;
 use crate::model::key::Key;
+use crate::reading::coordinate::CoordinateRange;
 use crate::store::commit::Commit;
 use crate::store::data_store::DataStore;
 use crate::store::encoded::EncodedChange;
@@ -37,6 +38,8 @@ use crate::tools::key_patterns::KeyPatterns;
 /// - The source may be written meanwhile, also by another process. A series is copied up to the
 ///   length that it had when the copy began; keys that come later are left out, and values are
 ///   as they are when their turn comes.
+/// - Series of a timeline are copied up to the same tick. One that is selected brings its coordinate. The
+///   group becomes a timeline when all of its series are there.
 /// - It takes about 100 MiB of memory, and a few times the largest record, chunk or value if that
 ///   is more. The target gets commits of about 8 MiB.
 /// - Damage in chunks that are copied as they are goes along, and shows when the copy is read.
@@ -65,6 +68,7 @@ use crate::tools::key_patterns::KeyPatterns;
 /// # Errors
 /// Before anything is written:
 /// - [`ErrorKind::AlreadyExists`](crate::ErrorKind::AlreadyExists) if the target has one of the values or series already,
+///   or series in the group of a timeline,
 ///   [`ErrorKind::KindMismatch`](crate::ErrorKind::KindMismatch) if it has something else there;
 /// - [`ErrorKind::InvalidKey`](crate::ErrorKind::InvalidKey) or another error of [`DataStore::plan`] if it cannot keep one;
 /// - [`ErrorKind::ReadOnly`](crate::ErrorKind::ReadOnly) or [`ErrorKind::Closed`](crate::ErrorKind::Closed) if it is not written;
@@ -82,10 +86,11 @@ pub fn copy(
 ) -> Result<CopyProgress> {
     let CopyOptions {
         patterns,
+        ranges,
         reencode,
         on_progress,
     } = options;
-    let planned = plan::plan(from, to, &patterns, reencode)?;
+    let planned = plan::plan(from, to, &patterns, &ranges, reencode)?;
     let start = CopyProgress::start(&planned);
     // One commit is read and encoded while the one before is under way.
     let (sender, commits) = sync_channel(0);
@@ -137,11 +142,13 @@ fn commit_all(
 /// |---|---|
 /// | [`only`](Self::only) | everything |
 /// | [`include`](Self::include), [`exclude`](Self::exclude) | all keys |
+/// | [`select_by`](Self::select_by) | all ticks |
 /// | [`reencode`](Self::reencode) | chunks and compression stay |
 /// | [`on_progress`](Self::on_progress) | nobody is told |
 #[must_use]
 pub struct CopyOptions<'a> {
     patterns: KeyPatterns,
+    ranges: Vec<(String, CoordinateRange)>,
     reencode: bool,
     on_progress: Option<OnProgress<'a>>,
 }
@@ -151,6 +158,7 @@ impl<'a> CopyOptions<'a> {
     pub fn new() -> Self {
         Self {
             patterns: KeyPatterns::new(),
+            ranges: Vec::new(),
             reencode: false,
             on_progress: None,
         }
@@ -208,6 +216,35 @@ impl<'a> CopyOptions<'a> {
         self
     }
 
+    /// Copies only those ticks of timelines with the coordinate `name` that are in `range`, any of Rust's
+    /// ranges of numbers. Everything else is copied whole.
+    ///
+    /// ```
+    /// use simrecorder_core::{Coordinate, CopyOptions, InMemoryDataStore, Recorder, copy};
+    ///
+    /// let (from, to) = (InMemoryDataStore::new(), InMemoryDataStore::new());
+    /// let recorder = Recorder::new(from.clone());
+    /// let mut net = recorder.timeline("net", Coordinate::new("time").units("ms"))?;
+    /// for step in 0..100 {
+    ///     net.tick(f64::from(step), (("rate", 0.5), ("v", [1.0, 2.0])))?;
+    /// }
+    /// recorder.close()?;
+    ///
+    /// copy(&from, &to, CopyOptions::new().include("**/v").select_by("time", 10.0..20.0))?;
+    /// let copied = Recorder::new(to);
+    /// assert_eq!(copied.get_all("net/v")?.shape(), [10, 2]);
+    /// assert_eq!(copied.get_all("net/time")?.get(0)?.scalar::<f64>()?, 10.0);
+    /// # Ok::<(), simrecorder_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// The copy is [`NotFound`](crate::ErrorKind::NotFound) if no timeline that is copied has such a
+    /// coordinate.
+    pub fn select_by(mut self, name: impl Into<String>, range: impl Into<CoordinateRange>) -> Self {
+        self.ranges.push((name.into(), range.into()));
+        self
+    }
+
     /// Cuts and compresses the chunks as the target is set to, instead of as they were. Each
     /// chunk is decoded, so a damaged one is an error.
     ///
@@ -244,6 +281,7 @@ impl fmt::Debug for CopyOptions<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("CopyOptions")
             .field("patterns", &self.patterns)
+            .field("ranges", &self.ranges)
             .field("reencode", &self.reencode)
             .finish_non_exhaustive()
     }

@@ -1,10 +1,16 @@
 //! What there is to copy, and whether the target can keep it.
 
+use std::collections::BTreeMap;
+use std::ops::Range;
+
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::key::Key;
 use crate::model::kind::NodeKind;
-use crate::model::schema::Schema;
+use crate::model::schema::{Attributes, Schema};
+use crate::reading::coordinate::{CoordinateRange, indices_by};
+use crate::reading::group::Group;
 use crate::reading::view::View;
+use crate::recorder::timeline_of;
 use crate::store::data_store::{DataStore, DataStoreExt};
 use crate::store::errors;
 use crate::store::node::Node;
@@ -24,8 +30,8 @@ pub(super) enum What {
     Group,
     Value,
     Series {
-        /// How many records it has now.
-        len: u64,
+        /// Which records of its view are copied.
+        records: Range<u64>,
         /// How many of them are a chunk in the target.
         chunk: u64,
     },
@@ -37,6 +43,7 @@ pub(super) fn plan(
     from: &dyn DataStore,
     to: &dyn DataStore,
     patterns: &KeyPatterns,
+    ranges: &[(String, CoordinateRange)],
     reencode: bool,
 ) -> Result<Vec<Planned>> {
     if to.is_read_only() {
@@ -48,6 +55,7 @@ pub(super) fn plan(
         return Err(all_excluded());
     }
     let mut planned = Vec::new();
+    let mut timelines = Timelines::new(from, to, ranges);
     for key in selected.into_iter().map(|child| child.key) {
         let Some(node) = from.node(&key)? else {
             return Err(errors::nothing_at("copy").with_key(key.as_str()));
@@ -56,10 +64,11 @@ pub(super) fn plan(
             check_clash(node.kind(), there.kind()).map_err(|e| e.with_key(key.as_str()))?;
         }
         let what = match node {
-            Node::Group { .. } => {
+            Node::Group { attributes } => {
                 if !key.is_root() {
                     to.plan(&key, None)?;
                 }
+                timelines.add(&key, &attributes)?;
                 What::Group
             }
             Node::Value { .. } => {
@@ -67,18 +76,121 @@ pub(super) fn plan(
                 What::Value
             }
             Node::Unreadable { error, .. } => return Err(error),
-            Node::Series(view) => What::Series {
-                // Not what the series has had: its first records may have been freed.
-                len: view.len(),
-                chunk: match reencode {
-                    true => to.plan(&key, Some(&Schema::clone(view.schema()).without_storage()))?,
+            Node::Series(view) => {
+                let records = timelines.records(&view)?;
+                let schema = view.schema();
+                let chunk = match reencode {
+                    true => to.plan(&key, Some(&Schema::clone(schema).without_storage()))?,
+                    false if records.start > 0 => to.plan(&key, Some(schema))?,
                     false => plan_series(to, &view)?,
-                },
-            },
+                };
+                What::Series { records, chunk }
+            }
         };
         planned.push(Planned { key, what });
     }
+    timelines.check_ranges()?;
     Ok(planned)
+}
+
+/// The timelines that are copied: which of their ticks, the same ones of every series.
+struct Timelines<'a> {
+    from: &'a dyn DataStore,
+    to: &'a dyn DataStore,
+    ranges: &'a [(String, CoordinateRange)],
+    /// The names of coordinates in the ranges that a timeline has.
+    found: Vec<&'a str>,
+    ticks: BTreeMap<Key, Range<u64>>,
+    /// Whether the groups of the target are timelines.
+    in_target: BTreeMap<Key, bool>,
+}
+
+impl<'a> Timelines<'a> {
+    fn new(
+        from: &'a dyn DataStore,
+        to: &'a dyn DataStore,
+        ranges: &'a [(String, CoordinateRange)],
+    ) -> Self {
+        Self {
+            from,
+            to,
+            ranges,
+            found: Vec::new(),
+            ticks: BTreeMap::new(),
+            in_target: BTreeMap::new(),
+        }
+    }
+
+    /// Adds a group, if it is a timeline.
+    fn add(&mut self, key: &Key, attributes: &Attributes) -> Result<()> {
+        let Some(name) = timeline_of(attributes) else {
+            return Ok(());
+        };
+        let Some(Ok(group)) = Group::load(self.from, key)? else {
+            return Err(errors::nothing_at("copy").with_key(key.as_str()));
+        };
+        // As of one state: others may be longer by now, or their first records freed.
+        let views = || group.series().map(|(_, view)| view);
+        let start = views().map(|view| view.first_record()).max().unwrap_or(0);
+        let end = views().map(|view| view.first_record() + view.len()).min();
+        let mut ticks = start..end.unwrap_or(0).max(start);
+        for (wanted, range) in self.ranges.iter().filter(|(wanted, _)| wanted == name) {
+            self.found.push(wanted);
+            if let Some(view) = group.view(name) {
+                let (_, indices) = indices_by(view, name, range)?;
+                let first = view.first_record();
+                ticks.start = ticks.start.max(first + indices.start);
+                ticks.end = ticks.end.min(first + indices.end).max(ticks.start);
+            }
+        }
+        if let Some(Ok(there)) = Group::load(self.to, key)?
+            && there.series().next().is_some()
+        {
+            let message = "the target has series in the group of this timeline, which would not have \
+                           the same ticks; use another recording";
+            let error = Error::new(ErrorKind::AlreadyExists, "copy", message);
+            return Err(error.with_key(key.as_str()));
+        }
+        self.ticks.insert(key.clone(), ticks);
+        Ok(())
+    }
+
+    /// Which records of a series are copied. All that it has, not what it had: the first ones may have
+    /// been freed.
+    fn records(&mut self, view: &View) -> Result<Range<u64>> {
+        let group = view.key().parent().unwrap_or(Key::ROOT);
+        if let Some(ticks) = self.ticks.get(&group) {
+            let first = view.first_record();
+            return Ok(ticks.start.saturating_sub(first)..ticks.end.saturating_sub(first));
+        }
+        let is_timeline = match self.in_target.get(&group) {
+            Some(is_timeline) => *is_timeline,
+            None => {
+                let attributes = self.to.attributes(&group)?.unwrap_or_default();
+                let is_timeline = timeline_of(&attributes).is_some();
+                self.in_target.insert(group, is_timeline);
+                is_timeline
+            }
+        };
+        if is_timeline {
+            let message = "the group is a timeline of the target, to which a copy adds no series; use \
+                           another recording";
+            let error = Error::new(ErrorKind::AlreadyExists, "copy", message);
+            return Err(error.with_key(view.key().as_str()));
+        }
+        Ok(0..view.len())
+    }
+
+    fn check_ranges(&self) -> Result<()> {
+        let mut names = self.ranges.iter().map(|(name, _)| &**name);
+        match names.find(|name| !self.found.contains(name)) {
+            Some(name) => {
+                let message = "no timeline that is copied has a coordinate of this name";
+                Err(Error::new(ErrorKind::NotFound, "copy", message).with_key(name))
+            }
+            None => Ok(()),
+        }
+    }
 }
 
 /// How many records of a copy of `view` make a chunk: in its form, if the target takes that.
@@ -112,7 +224,7 @@ impl CopyProgress {
     /// Nothing of what was planned is copied yet.
     pub(super) fn start(planned: &[Planned]) -> Self {
         let records = planned.iter().map(|planned| match planned.what {
-            What::Series { len, .. } => len,
+            What::Series { ref records, .. } => records.end - records.start,
             _ => 0,
         });
         let keys = planned.iter().filter(|it| !matches!(it.what, What::Group));

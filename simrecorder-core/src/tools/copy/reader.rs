@@ -11,6 +11,7 @@ use crate::model::key::Key;
 use crate::model::record::IntoValue;
 use crate::model::records::Records;
 use crate::model::schema::{Attributes, Schema};
+use crate::recorder::TIMELINE_ATTRIBUTE;
 use crate::store::array_view::ArrayView;
 use crate::store::commit::{Batch, Change, Prepared};
 use crate::store::data_store::{DataStore, DataStoreExt};
@@ -41,6 +42,8 @@ pub(super) struct Reader<'a> {
     /// The changes of the next commit, and what they count.
     changes: Vec<EncodedChange>,
     bytes: usize,
+    /// Groups that become timelines when all series are copied, with their attributes.
+    timelines: Vec<(Key, Attributes)>,
 }
 
 impl<'a> Reader<'a> {
@@ -59,6 +62,7 @@ impl<'a> Reader<'a> {
             progress,
             changes: Vec::new(),
             bytes: 0,
+            timelines: Vec::new(),
         }
     }
 
@@ -67,9 +71,12 @@ impl<'a> Reader<'a> {
             let copied = match what {
                 What::Group => self.copy_group(&key),
                 What::Value => self.copy_value(&key),
-                What::Series { len, chunk } => self.copy_series(&key, len, chunk),
+                What::Series { records, chunk } => self.copy_series(&key, records, chunk),
             };
             copied.map_err(|e| e.with_key(key.as_str()))?;
+        }
+        for (key, attributes) in std::mem::take(&mut self.timelines) {
+            self.add_attributes(&key, attributes, false)?;
         }
         self.send()
     }
@@ -78,6 +85,10 @@ impl<'a> Reader<'a> {
         let before = self.to.attributes(key)?;
         let mut attributes = before.clone().unwrap_or_default();
         attributes.extend(self.from.attributes(key)?.unwrap_or_default());
+        if attributes.contains_key(TIMELINE_ATTRIBUTE) {
+            self.timelines.push((key.clone(), attributes.clone()));
+            attributes.remove(TIMELINE_ATTRIBUTE);
+        }
         match before {
             Some(before) if before == attributes => Ok(()),
             _ => self.add_attributes(key, attributes, false),
@@ -101,11 +112,14 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn copy_series(&mut self, key: &Key, len: u64, chunk: u64) -> Result<()> {
+    fn copy_series(&mut self, key: &Key, records: Range<u64>, chunk: u64) -> Result<()> {
         let view = self.from.series_view(key)?;
+        let len = records.end - records.start;
         let encoded = self.to.as_encoded().zip(view.as_encoded());
-        let filled = view.filled().min(len);
-        let done = match encoded.filter(|_| !self.reencode) {
+        let filled = view.filled().saturating_sub(records.start).min(len);
+        // Chunks that are copied as they are begin with the first record.
+        let is_encoded = !self.reencode && records.start == 0;
+        let done = match encoded.filter(|_| is_encoded) {
             Some((to, from)) => self.copy_chunks(to, from, &*view, len)?,
             None => {
                 let schema = match self.reencode {
@@ -121,7 +135,7 @@ impl<'a> Reader<'a> {
                 filled
             }
         };
-        self.copy_records(&*view, done..len, chunk)
+        self.copy_records(&*view, records.start, done..len, chunk)
     }
 
     /// Declares a series in the form of `view`, with its filled records, and copies the others as they are
@@ -169,8 +183,15 @@ impl<'a> Reader<'a> {
     }
 
     /// Copies records by reading whole chunks of the source and sending whole ones of the target,
-    /// of which `chunk` records are one.
-    fn copy_records(&mut self, view: &dyn ArrayView, range: Range<u64>, chunk: u64) -> Result<()> {
+    /// of which `chunk` records are one. `range` counts in the target, which begins with the record
+    /// `offset` of the source.
+    fn copy_records(
+        &mut self,
+        view: &dyn ArrayView,
+        offset: u64,
+        range: Range<u64>,
+        chunk: u64,
+    ) -> Result<()> {
         let record = view.schema().record_bytes().unwrap_or(usize::MAX).max(1);
         let batch = match view.kind().is_fixed() {
             true => whole_chunks(chunk, record, BATCH_BYTES),
@@ -181,7 +202,8 @@ impl<'a> Reader<'a> {
         let mut waiting = Records::empty(Arc::clone(view.schema()));
         let mut first = range.start;
         while first < range.end {
-            let read = read_block(view, first + waiting.len()..range.end)?;
+            let next = offset + first + waiting.len();
+            let read = read_block(view, next..offset + range.end)?;
             match waiting.is_empty() {
                 true => waiting = read,
                 false => waiting.extend_from(&read, 0..read.len()),

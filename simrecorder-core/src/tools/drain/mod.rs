@@ -1,28 +1,27 @@
 //! Moving records from a store that many write to into one that keeps them.
 
+mod series;
+mod timeline;
+
 use std::collections::BTreeMap;
 use std::fmt;
-use std::ops::{ControlFlow, Range};
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::model::compression::Compression;
 use crate::model::key::Key;
 use crate::model::kind::NodeKind;
 use crate::model::record::IntoValue;
-use crate::model::records::Records;
-use crate::model::schema::{Attributes, Schema};
+use crate::model::schema::Attributes;
 use crate::reading::view::View;
-use crate::store::array_view::ArrayView;
-use crate::store::commit::{Batch, Change, Commit};
+use crate::recorder::timeline_of;
+use crate::store::commit::{Change, Commit};
 use crate::store::data_store::DataStore;
 use crate::store::data_store::DataStoreExt;
 use crate::store::errors;
 use crate::store::node::Node;
 use crate::store::shared::SharedStore;
-use crate::tools::copy::reader::{
-    BATCH_BYTES, CHANGE_BYTES, COMMIT_BYTES, prepare, read_block, whole_chunks,
-};
+use crate::tools::copy::reader::{CHANGE_BYTES, COMMIT_BYTES, prepare};
 use crate::tools::key_patterns::KeyPatterns;
 use crate::tools::target_clash;
 
@@ -41,6 +40,8 @@ use crate::tools::target_clash;
 /// already is freed in the source only after a comparison of all its records, as the target rounds
 /// them.
 ///
+/// - Series of a timeline are moved together, so that they have the same ticks in the target at every moment. One
+///   that is selected brings its coordinate.
 /// - Only what the source cannot lose any more is moved: see [`SharedStore::read_durable`]. For a
 ///   server that syncs every second that takes a second or two.
 /// - What the target's commit survives, the records survive: see [`Durability`](crate::Durability).
@@ -117,13 +118,24 @@ pub fn drain(
         found = look(from, &patterns)?;
         Ok(())
     })?;
+    let mut timelines = Timelines::default();
     for (key, found) in found {
         let done = match found {
-            SourceNode::Group => drain.copy_group(&key),
+            SourceNode::Group(timeline) => {
+                timelines.add_group(&key, timeline);
+                drain.copy_group(&key)
+            }
             SourceNode::Value => drain.copy_value(&key),
-            SourceNode::Series(view) => drain.move_series(&key, &*view),
+            SourceNode::Series(view) => match timelines.add_series(view) {
+                None => Ok(()),
+                Some(view) => drain.move_series(&view),
+            },
         };
         done.map_err(|e| e.with_key(key.as_str()))?;
+    }
+    for (key, views) in timelines.into_views() {
+        let moved = drain.move_timeline(&views);
+        moved.map_err(|e| e.with_key(key.as_str()))?;
     }
     drain.commit()?;
     Ok(drain.progress)
@@ -131,7 +143,8 @@ pub fn drain(
 
 /// A node of the source.
 enum SourceNode {
-    Group,
+    /// A group, and whether it is a timeline.
+    Group(bool),
     Value,
     Series(View),
 }
@@ -148,7 +161,7 @@ fn look(from: &dyn DataStore, patterns: &KeyPatterns) -> Result<Vec<(Key, Source
             .node(&key)?
             .ok_or_else(|| errors::nothing_at("drain").with_key(key.as_str()))?;
         let what = match node {
-            Node::Group { .. } => SourceNode::Group,
+            Node::Group { attributes } => SourceNode::Group(timeline_of(&attributes).is_some()),
             Node::Value { .. } => SourceNode::Value,
             Node::Series(view) => SourceNode::Series(view),
             Node::Unreadable { error, .. } => return Err(error),
@@ -157,6 +170,8 @@ fn look(from: &dyn DataStore, patterns: &KeyPatterns) -> Result<Vec<(Key, Source
     }
     Ok(found)
 }
+
+use timeline::Timelines;
 
 type OnProgress<'a> = Box<dyn FnMut(&DrainProgress) -> ControlFlow<()> + 'a>;
 
@@ -236,99 +251,21 @@ impl Drain<'_> {
         self.set_attributes(key, before, attributes)
     }
 
-    fn move_series(&mut self, key: &Key, view: &dyn ArrayView) -> Result<()> {
-        let (first, end) = (view.first_record(), view.first_record() + view.len());
-        let schema = Arc::new(Schema::clone(view.schema()).without_storage());
-        let there = match self.to.node(key)? {
-            None => None,
-            Some(Node::Series(there)) => {
-                check_same_schema(there.schema(), view.schema())?;
-                Some(there)
-            }
-            Some(other) => return Err(target_clash("drain", NodeKind::Series, other.kind())),
-        };
-        let done = there
-            .as_ref()
-            .map_or(0, |there| there.first_record() + there.len());
-        if done < first || done > end {
-            return Err(diverged(done, first..end));
-        }
-        if let Some(there) = &there
-            && done > first
-        {
-            check_same(view, &**there, first..done)?;
-        }
-        let filled = match there {
-            None => view.filled(),
-            Some(_) => 0,
-        };
-        // Also where nothing is to be freed: to know before anything is written whether it can be.
-        self.shared.free(key, done)?;
-        let chunk = self.to.plan(key, Some(&schema))?;
-        match there {
-            Some(there) => {
-                if there.dimension_names() != view.dimension_names()
-                    && let Some(names) = view.dimension_names()
-                {
-                    let describe = Change::Describe {
-                        key: key.clone(),
-                        dimension_names: Some(names.into()),
-                        attributes: Arc::default(),
-                    };
-                    self.add(describe, 0)?;
-                }
-                let attributes = view.attributes().clone();
-                self.set_attributes(key, self.to.attributes(key)?, attributes)?;
-            }
-            None => {
-                let declare = Change::Declare {
-                    key: key.clone(),
-                    schema: Arc::clone(&schema),
-                    filled,
-                };
-                if filled > 0 {
-                    self.moved.insert(key.clone(), filled);
-                }
-                self.add(declare, 0)?;
-            }
-        }
-        let mut at = done + filled;
-        while at < end {
-            let records = read_block(view, at - first..end - first)?;
-            let until = at + records.len();
-            let size = schema.record_bytes().unwrap_or(usize::MAX).max(1);
-            let batch = match schema.kind().is_fixed() {
-                true => whole_chunks(chunk, size, BATCH_BYTES),
-                false => u64::MAX,
-            };
-            let start = at;
-            while at < until {
-                let stop = (at / batch + 1)
-                    .checked_mul(batch)
-                    .unwrap_or(until)
-                    .min(until);
-                let part = records.slice(at - start..stop - start);
-                self.progress.record_count += part.len();
-                self.moved.insert(key.clone(), stop);
-                let bytes = part.data().len() + size_of_val(part.ends());
-                let append = Change::Append {
-                    batch: Arc::new(Batch::new(key.clone(), at, part)),
-                    prepared: None,
-                };
-                self.add(append, bytes)?;
-                at = stop;
-            }
-        }
-        self.progress.key_count += 1;
-        Ok(())
-    }
-
     /// Adds a change, and commits what there is if that is enough.
     fn add(&mut self, change: Change, bytes: usize) -> Result<()> {
+        self.push(change, bytes);
+        self.commit_if_large()
+    }
+
+    /// Adds a change, which is committed with those that follow.
+    fn push(&mut self, change: Change, bytes: usize) {
         self.progress.key = change.key().clone();
         self.progress.bytes += bytes as u64;
         self.changes.push(change);
         self.bytes += bytes + CHANGE_BYTES;
+    }
+
+    fn commit_if_large(&mut self) -> Result<()> {
         match self.bytes >= COMMIT_BYTES {
             true => self.commit(),
             false => Ok(()),
@@ -355,71 +292,6 @@ impl Drain<'_> {
         }
         Ok(())
     }
-}
-
-/// Checks that the target can keep records of the source.
-fn check_same_schema(to: &Schema, from: &Schema) -> Result<()> {
-    to.check_same_records(from).map_err(|_| {
-        let message = format!(
-            "the series holds {from}, the one in the target {to}; drain into another recording"
-        );
-        Error::new(ErrorKind::SchemaMismatch, "drain", message)
-    })
-}
-
-/// Checks that the target has the same records of `range` as the source, as far as it has not freed
-/// them itself.
-fn check_same(from: &dyn ArrayView, to: &dyn ArrayView, range: Range<u64>) -> Result<()> {
-    let bound = match to.schema().compression() {
-        Some(Compression::Lossy(bound)) => Some(bound),
-        _ => None,
-    };
-    let as_stored = |records: Records| {
-        let (mut data, ends) = records.into_parts();
-        if let (Some(bound), Some(dtype)) = (bound, from.dtype()) {
-            bound.round(dtype, &mut data);
-        }
-        (data, ends)
-    };
-    // Filled records are the same if the fill values are.
-    let filled = match from.schema().fill_value() == to.schema().fill_value() {
-        true => filled_end(from).min(filled_end(to)),
-        false => 0,
-    };
-    let mut at = range.start.max(to.first_record()).max(filled);
-    while at < range.end {
-        let within =
-            |view: &dyn ArrayView, end| at - view.first_record()..end - view.first_record();
-        let ours = read_block(from, within(from, range.end))?;
-        let end = at + ours.len();
-        let theirs = to.read_records(within(to, end), usize::MAX)?;
-        if as_stored(ours) != as_stored(theirs) {
-            let message = format!(
-                "among the records {at} to {end}, the target has other ones than the source, which \
-                 keeps all of them; drain into another recording"
-            );
-            return Err(Error::new(ErrorKind::Diverged, "drain", message));
-        }
-        at = end;
-    }
-    Ok(())
-}
-
-/// The index after the last filled record of the series of a view.
-fn filled_end(view: &dyn ArrayView) -> u64 {
-    match view.filled() {
-        0 => 0,
-        filled => view.first_record() + filled,
-    }
-}
-
-fn diverged(done: u64, source: Range<u64>) -> Error {
-    let message = format!(
-        "the source has the records {} to {}, the target has {done}; drain into the recording \
-         that was drained into before",
-        source.start, source.end
-    );
-    Error::new(ErrorKind::Diverged, "drain", message)
 }
 
 /// What [`drain`] moves.
