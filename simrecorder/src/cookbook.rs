@@ -52,34 +52,58 @@
 //! # Ok::<(), simrecorder::Error>(())
 //! ```
 //!
-//! # Go on with a run that was killed
+//! # Record series that share time
 //!
 //! ```
-//! use simrecorder::{InMemoryDataStore, OpenMode, Recorder, Schema, prelude::*};
+//! use simrecorder::{Coordinate, InMemoryDataStore, Recorder, Schema};
+//!
+//! # let recorder = Recorder::new(InMemoryDataStore::new());
+//! let mut net = recorder.timeline("net", Coordinate::new("time").units("ms"))?;
+//! let mut weights = recorder.timeline("weights", Coordinate::new("time").units("ms"))?; // another rate
+//! let event = Schema::scalar::<u32>().with_fill_value(0_u32);
+//! net.declare("event", event)?; // 0 in the ticks that have no record of it
+//! for step in 0..100_u32 {
+//!     let t = f64::from(step) * 0.1;
+//!     net.advance(t)?; // begins a tick; every other series has one record in it
+//!     net.record("rate", 0.5)?;
+//!     net.record("v", [-65.0, -64.5])?;
+//!     if step == 42 {
+//!         net.record("event", step)?;
+//!     }
+//!     if step % 10 == 0 {
+//!         weights.tick(t, (("w", [1.0; 4]), ("mean", 1.0)))?; // a whole tick
+//!     }
+//! }
+//! recorder.flush()?;
+//! let v = recorder.get_all("net/v")?;
+//! assert_eq!(v.select_by("time", 1.95..=3.05)?.shape(), [11, 2]);
+//! # Ok::<(), simrecorder::Error>(())
+//! ```
+//!
+//! # Resume a run that was killed
+//!
+//! ```
+//! use simrecorder::{Coordinate, InMemoryDataStore, OpenMode, Recorder};
 //!
 //! # let earlier = InMemoryDataStore::new();
 //! # let recorder = Recorder::new(earlier.clone());
-//! # for step in 0..5 { recorder.record("net/v", [step as f64; 3])?; }
-//! # for step in 0..4 { recorder.record("net/rate", step as f64)?; }
+//! # let mut net = recorder.timeline("net", Coordinate::new("step"))?;
+//! # for step in 0..=12_u64 { net.tick(step, [("rate", 0.5)])?; }
 //! # recorder.close()?;
+//! # let saved_step = 10_u64;
 //! let store = earlier.open(OpenMode::Append)?; // or simrecorder::append("run.mdb")?
 //! let recorder = Recorder::new(store);
-//! let series = [("net/v", Schema::array::<f64>([3])), ("net/rate", Schema::scalar::<f64>())];
-//! let mut first = u64::MAX;
-//! for (key, schema) in &series {
-//!     recorder.declare(key, schema.clone())?; // nothing happens if it is there
-//!     first = first.min(recorder.get_all(key)?.len());
+//! recorder.rewind("step", saved_step)?; // all timelines, back to the state that was saved last
+//! let mut net = recorder.timeline::<u64>("net", Coordinate::new("step"))?;
+//! assert_eq!(net.last(), Some(saved_step));
+//! for step in saved_step + 1..16 {
+//!     net.tick(step, [("rate", 0.5)])?;
 //! }
-//! for (key, _) in &series {
-//!     recorder.truncate(key, first)?; // a kill may leave one a step ahead of the other
-//! }
-//! let mut v = vec![0.0; 3];
-//! if let Some(last) = recorder.get_all("net/v")?.last()? {
-//!     v = last.try_into()?;
-//! }
-//! assert_eq!((first, &v[..]), (4, &[3.0; 3][..]));
 //! # Ok::<(), simrecorder::Error>(())
 //! ```
+//!
+//! Save the state after a `flush`, so that it is never ahead of the recording. Free-standing series are cut
+//! one by one, with [`Recorder::truncate`](crate::Recorder::truncate).
 //!
 //! # Read into an array of known dimension, a vector, rows
 //!

@@ -6,7 +6,9 @@ use std::fs;
 use std::path::Path;
 
 use serde_json::json;
-use simrecorder_core::{ChunkPolicy, Compression, DType, OpenMode, Recorder, Schema, prelude::*};
+use simrecorder_core::{
+    ChunkPolicy, Compression, Coordinate, DType, OpenMode, Recorder, Schema, prelude::*, verify,
+};
 use simrecorder_zarr::lmdb::{LmdbOptions, LmdbStorage};
 use simrecorder_zarr::{ZarrDataStore, ZarrStorage};
 use zarrs_storage::{ListableStorageTraits, ReadableStorageTraits};
@@ -169,4 +171,24 @@ fn the_python_programs_of_the_documents_run() {
     let repository = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     assert_success(python("run_docs.py").arg(folder.path()).arg(repository));
     flushed.close().unwrap();
+    continue_timeline_of_the_documents(&folder.path().join("ticks.zarr"));
+}
+
+/// The timeline that a program of the documents writes is read, gone on with and sound.
+fn continue_timeline_of_the_documents(path: &Path) {
+    let recorder = Recorder::new(ZarrDataStore::append(path).unwrap());
+    let mut net = recorder
+        .timeline::<f64>("net", Coordinate::new("time"))
+        .unwrap();
+    assert_eq!((net.len(), net.last()), (100, Some(99.0 * 0.1)));
+    net.rewind(5.0).unwrap();
+    net.tick(5.5, (("rate", 0.5), ("v", [1.0, 2.0, 3.0])))
+        .unwrap();
+    let v = recorder.get_all("net/v").unwrap();
+    let last = v.select_by("time", 4.95..).unwrap().read::<f64>().unwrap();
+    assert_eq!(last.shape(), [2, 3]);
+    recorder.close().unwrap();
+    drop((net, recorder));
+    let report = verify(&ZarrDataStore::open(path).unwrap()).unwrap();
+    assert!(report.is_sound(), "{report}");
 }

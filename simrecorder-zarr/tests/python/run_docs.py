@@ -30,6 +30,7 @@ def main(folder, repository):
     assert run(repository / "python/README.md")["dataset"]["v"].shape == (10, 3)
 
     names = run(repository / "docs/format.md", i=7)
+    assert names["net"]["rate"].shape == (100,)
     steps = numpy.arange(10)
     assert (names["window"] == steps).all()
     assert (names["v"][:] == names["dataset"]["v"].values).all()
