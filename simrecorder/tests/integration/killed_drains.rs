@@ -10,8 +10,8 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use simrecorder::{
-    DataStore, DrainOptions, Key, OpenMode, OpenOptions, Recorder, RedisDataStore, RedisServer,
-    RedisSync, prelude::*,
+    Coordinate, DataStore, DrainOptions, Key, OpenMode, OpenOptions, Recorder, RedisDataStore,
+    RedisServer, RedisSync, Schema, prelude::*,
 };
 use simrecorder_testkit::full_name;
 
@@ -42,19 +42,62 @@ fn write_until_told(url: &str) -> simrecorder::Result<()> {
     let store = RedisDataStore::connect(url)?;
     let id = store.writer_id();
     let recorder = Recorder::new(store);
+    let mut net = recorder.timeline(format!("net_{id}"), Coordinate::new("step"))?;
     let stop = std::thread::spawn(|| std::io::stdin().read_to_end(&mut Vec::new()));
     let mut count = 0_u64;
     while !stop.is_finished() {
         for _ in 0..40 {
             recorder.record("shared/n", [id, count])?;
             recorder.record("shared/text", format!("{id} {count}"))?;
+            if count == LATE {
+                let late = Schema::scalar::<u64>().with_fill_value(7_u64);
+                net.declare("late", late)?;
+            }
+            net.advance(count)?;
+            net.record("n", count)?;
+            net.record("rows", Ragged(vec![count; count as usize % 3]))?;
+            if count > LATE {
+                net.record("late", count)?;
+            }
             count += 1;
         }
         recorder.flush()?;
         sleep(Duration::from_millis(2));
     }
+    net.finish()?;
     recorder.set(format!("counts/{id}"), count)?;
     recorder.close()
+}
+
+/// The tick at which a series joins the timeline of each writer.
+const LATE: u64 = 500;
+
+/// Checks that the series of each timeline are in step; returns how many ticks all have together.
+fn check_timelines(target: &str) -> simrecorder::Result<u64> {
+    let reader = Recorder::new(simrecorder::open(target)?);
+    let mut ticks = 0;
+    for child in reader.children("")? {
+        if !child.key.name().starts_with("net_") {
+            continue;
+        }
+        let net = reader.group(&child.key)?;
+        let Some(step) = net.view("step") else {
+            continue;
+        };
+        let len = step.len();
+        let lens: Vec<_> = net.series().map(|(name, it)| (name, it.len())).collect();
+        assert!(
+            lens.iter().all(|(_, other)| *other == len),
+            "{target}: {lens:?}"
+        );
+        assert!(step.read::<u64>()?.iter().copied().eq(0..len), "{target}");
+        if let Some(late) = net.view("late") {
+            let expected = (0..len).map(|step| if step > LATE { step } else { 7 });
+            assert!(late.read::<u64>()?.iter().copied().eq(expected), "{target}");
+        }
+        ticks += len;
+    }
+    Ok(ticks)
 }
 
 fn drain_for_ever(from: &str, to: &str) -> simrecorder::Result<()> {
@@ -100,6 +143,7 @@ fn drains_that_are_killed_under_writers_lose_and_double_nothing() -> simrecorder
             sleep(Duration::from_millis(kill * 67 % 150));
             drainer.kill().unwrap();
             drainer.wait().unwrap();
+            check_timelines(&to)?;
             moved_at_kills.push(moved());
         }
         for writer in &mut writers {
@@ -132,6 +176,12 @@ fn drains_that_are_killed_under_writers_lose_and_double_nothing() -> simrecorder
             *next += 1;
         }
         assert_eq!((&numbers, &texts), (&written, &written), "{scheme}");
+        drop(reader);
+        assert_eq!(
+            check_timelines(&to)?,
+            written.values().sum::<u64>(),
+            "{scheme}"
+        );
     }
     server.stop()
 }
