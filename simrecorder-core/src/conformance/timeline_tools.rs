@@ -2,7 +2,7 @@
 
 use super::Harness;
 use super::support::{
-    append_numbers, check_numbers, check_reopened, check_series, commit, expect_error, inline,
+    append_numbers, check_numbers, check_reopened, check_series, commit, expect_error, inline, key,
     open, recorder, value,
 };
 use crate::error::ErrorKind;
@@ -10,6 +10,7 @@ use crate::model::chunk::ChunkPolicy;
 use crate::model::record::Ragged;
 use crate::model::schema::Schema;
 use crate::recorder::{Coordinate, Recorder, TIMELINE_ATTRIBUTE, Timeline};
+use crate::store::commit::Change;
 use crate::store::open_mode::OpenMode;
 use crate::tools::copy::{CopyOptions, copy};
 use crate::tools::verify::verify;
@@ -113,7 +114,7 @@ pub fn a_copied_series_of_a_timeline_brings_its_coordinate(harness: &dyn Harness
     writer.close().unwrap();
     drop(writer);
     let from = open(harness, OpenMode::Append);
-    let only = |key| CopyOptions::new().only(super::support::key(key));
+    let only = |text| CopyOptions::new().only(key(text));
     let cases = [
         (CopyOptions::new().include("net/n"), "net", "step", "n"),
         (
@@ -168,9 +169,9 @@ pub fn a_copy_adds_no_series_to_a_timeline(harness: &dyn Harness) {
     writer.close().unwrap();
     drop(writer);
     let to = open(&*target, OpenMode::Append);
-    for (pattern, key) in [("net/**", "'net'"), ("free/**", "'free/n'")] {
+    for (pattern, name) in [("net/**", "'net'"), ("free/**", "'free/n'")] {
         let copied = copy(&from, &to, CopyOptions::new().include(pattern));
-        expect_error(copied, ErrorKind::AlreadyExists, &[key, "timeline"]);
+        expect_error(copied, ErrorKind::AlreadyExists, &[name, "timeline"]);
     }
     copy(&from, &to, CopyOptions::new().include("beside/**")).unwrap();
 }
@@ -211,8 +212,9 @@ pub fn verifying_finds_timelines_that_are_out_of_step(harness: &dyn Harness) {
     let report = verify(&store).unwrap();
     assert!(report.is_sound(), "{report}");
     // As other software may leave it.
+    let claim = Change::Claim { group: key("net") };
     let more = append_numbers(&*store, "net/step", 30, 5..6);
-    commit(&*store, vec![more]).unwrap();
+    commit(&*store, vec![claim, more]).unwrap();
     let report = verify(&store).unwrap().to_string();
     for part in [
         "'net'",

@@ -176,7 +176,11 @@ fn the_python_programs_of_the_documents_run() {
 
 /// The timeline that a program of the documents writes is read, gone on with and sound.
 fn continue_timeline_of_the_documents(path: &Path) {
-    let recorder = Recorder::new(ZarrDataStore::append(path).unwrap());
+    let open = |mode| {
+        let options = ZarrDataStore::options().storage(ZarrStorage::Directory);
+        options.mode(mode).open(path).unwrap()
+    };
+    let recorder = Recorder::new(open(OpenMode::Append));
     let mut net = recorder
         .timeline::<f64>("net", Coordinate::new("time"))
         .unwrap();
@@ -189,6 +193,6 @@ fn continue_timeline_of_the_documents(path: &Path) {
     assert_eq!(last.shape(), [2, 3]);
     recorder.close().unwrap();
     drop((net, recorder));
-    let report = verify(&ZarrDataStore::open(path).unwrap()).unwrap();
+    let report = verify(&open(OpenMode::Read)).unwrap();
     assert!(report.is_sound(), "{report}");
 }
