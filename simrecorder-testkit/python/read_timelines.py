@@ -1,7 +1,8 @@
 """Opens a recording of timelines with every reader that has an index, and selects by time.
 
 Arguments: the path of the recording, and JSON: for each group the name of its coordinate, the type that the
-index has, and the one that it has where durations are decoded.
+index has, and the one that it has where durations are decoded. With a third argument `growing`, a recording in
+LMDB is between two checkpoints: xarray may refuse a group, and nothing shows what was not recorded.
 """
 
 import json
@@ -43,10 +44,35 @@ def check(reader, dataset, name, dtype):
     assert dataset["x"].attrs["units"] == "m"
 
 
-def main(path, groups):
+def check_growing(path, group, name):
+    """Every array is the beginning of what was recorded, and xarray shows all of them so or none."""
+    import zarr
+    from simrecorder_lmdb import LmdbStore
+
+    store = LmdbStore(path)
+    arrays = zarr.open_group(store, mode="r")[group]
+    lens = {array: arrays[array].shape[0] for array in [name, "v", "u"]}
+    for array in ["v", "u"]:
+        values = arrays[array][...].T
+        assert (values == numpy.arange(lens[array])).all(), (group, array, values)
+    coordinate = arrays[name][...]
+    assert (coordinate[1:] > coordinate[:-1]).all(), (group, coordinate)
+    try:
+        with xarray.open_zarr(store, group=group, consolidated=False) as dataset:
+            assert len(set(lens.values())) == 1, (group, dataset, lens)
+    except ValueError as error:
+        assert "conflicting sizes" in str(error) and len(set(lens.values())) > 1, (error, lens)
+    return lens
+
+
+def main(path, groups, state="closed"):
     warnings.simplefilter("error")
     # A compiled part of netCDF4 was made for another version of NumPy.
     warnings.filterwarnings("ignore", message="numpy.ndarray size changed")
+    if state == "growing":
+        lens = [check_growing(path, group, it[0]) for group, it in json.loads(groups).items()]
+        assert any(max(it.values()) > 0 for it in lens), lens
+        return
     for group, (name, dtype, decoded) in json.loads(groups).items():
         for reader, dataset in readers(path, group):
             check(reader, dataset, name, dtype)

@@ -125,6 +125,37 @@
 //! # Ok::<(), simrecorder::Error>(())
 //! ```
 //!
+//! # Read by time, step or position
+//!
+//! The coordinate of an axis is the array beside a series that is named like the dimension: a series of
+//! scalars, such as that of a timeline, or a value that was set with [`Labeled`](crate::Labeled).
+//!
+//! ```
+//! use simrecorder::{InMemoryDataStore, Recorder, prelude::*};
+//!
+//! let recorder = Recorder::new(InMemoryDataStore::new()); // or simrecorder::open("run.mdb")?
+//! # let u = simrecorder::Schema::array::<f64>([3]).with_dimension_names(["time", "x"]);
+//! # recorder.set("field/x", Labeled::new([0.0, 0.5, 1.0], ["x"]).units("m"))?;
+//! # recorder.declare("field/u", u)?;
+//! # for step in 0..300 {
+//! #     recorder.record("field/time", f64::from(step) * 0.1)?;
+//! #     recorder.record("field/u", [f64::from(step); 3])?;
+//! # }
+//! let u = recorder.get_all("field/u")?;
+//! let window = u.select_by("time", 10.0..20.0)?; // Rust's ranges: 20.0 is left out, `..=20.0` has it
+//! let left = window.select_by("x", ..=0.5)?.read::<f64>()?;
+//! let time = window.coordinate(0)?.expect("field/time").read::<f64>()?;
+//! let row = u.get(u.nearest("time", 12.3)?)?;
+//! # assert_eq!((left.shape(), time.len()), (&[100, 2][..], 100));
+//! # assert_eq!(row.array::<f64>()?[0], 123.0);
+//! # Ok::<(), simrecorder::Error>(())
+//! ```
+//!
+//! A coordinate is as long as its view, even while the simulation is still running, and the views of one
+//! [`Recorder::group`](crate::Recorder::group) have those of one commit. Of the coordinate of a timeline,
+//! little is read; other ones, which may have any order, are read whole. Zarr and netCDF-4 files of other
+//! software are read in the same way, and H5MD files by `time` and `step`.
+//!
 //! # Iterate over more than fits into memory
 //!
 //! ```

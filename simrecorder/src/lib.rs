@@ -74,7 +74,10 @@ pub use simrecorder_core::{
     Series, SetValue, Status, StoreReader, StoreState, StoreStatus, TickRecords, Timeline,
 };
 
-pub use simrecorder_core::{ArrayView, AxisRange, Group, Iter, RaggedArray, Selection, View};
+pub use simrecorder_core::{
+    ArrayView, AxisRange, CoordinateNumber, CoordinateRange, Group, Iter, RaggedArray, Selection,
+    View,
+};
 
 pub use simrecorder_core::{
     ArrayValue, Attributes, Child, ChunkPolicy, Compression, DType, DimensionName, ErrorBound, Key,
