@@ -367,11 +367,8 @@ impl DataStore for RedisDataStore {
 }
 
 impl SharedStore for RedisDataStore {
-    fn free(&self, key: &Key, before: u64) -> Result<()> {
-        self.recording
-            .get("free")?
-            .free(key, before)
-            .map_err(|e| e.with_key(key.as_str()))
+    fn free(&self, series: &[(Key, u64)]) -> Result<()> {
+        self.recording.get("free")?.free(series)
     }
 
     fn read_durable(&self, look: &mut dyn FnMut() -> Result<()>) -> Result<()> {

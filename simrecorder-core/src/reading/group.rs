@@ -235,6 +235,10 @@ impl ArrayView for GroupedView {
         Arc::new(self.clone())
     }
 
+    fn filled(&self) -> u64 {
+        self.view.filled()
+    }
+
     fn as_shared(&self) -> Option<&dyn SharedView> {
         self.view.as_shared()
     }

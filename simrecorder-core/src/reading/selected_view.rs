@@ -303,6 +303,10 @@ impl SharedView for SelectedView {
         self.parent.first_record() + self.record_in_parent(0)
     }
 
+    fn filled_end(&self) -> u64 {
+        self.parent.as_shared().map_or(0, SharedView::filled_end)
+    }
+
     fn writer_of(&self, record: u64) -> Result<Option<u64>> {
         if self.selects_records() && record >= self.len() {
             let message = format!("there is no record {record}, the view has {}", self.len());

@@ -156,6 +156,10 @@ pub trait SharedView {
     /// [freed](crate::backend::SharedStore::free): then views begin at the first one that is left.
     fn first_record(&self) -> u64;
 
+    /// The index in its series after the last [filled](ArrayView::filled) record, also if that was freed; 0
+    /// if there are none.
+    fn filled_end(&self) -> u64;
+
     /// The writer of a record: a number that each writer of the store has for itself.
     ///
     /// - `None` if the store does not know.

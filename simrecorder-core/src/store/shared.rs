@@ -9,12 +9,12 @@ use crate::model::key::Key;
 /// appended: its first batch of a series may start anywhere, each other one starts where the one
 /// before ended.
 pub trait SharedStore {
-    /// Frees the space of the records before the one with the index `before` in its series.
-    /// Views that are taken later begin at the first record that is left and tell its index as
+    /// Frees, in each of these series, the space of the records before the one with this index, at the same
+    /// moment in all series of a group that a writer has [claimed](crate::Change::Claim). Views that are taken later begin at the first record that is left and tell its index as
     /// [`first_record`](super::array_view::SharedView::first_record); indices of records do not change.
     ///
     /// - Nothing at the key: `NotFound`. Read only: `ReadOnly`. Closed: `Closed`.
-    fn free(&self, key: &Key, before: u64) -> Result<()>;
+    fn free(&self, series: &[(Key, u64)]) -> Result<()>;
 
     /// Calls `look`, which reads from the store, and returns when what it saw cannot be lost any
     /// more; calls it again if the store lost something meanwhile.

@@ -166,11 +166,58 @@ local function release_above(key)
     if not held[group] then release(group) end
 end
 
+-- What the names of the keys of a series begin with.
+local function prefix_of(key, document)
+    local function id(of) return string.sub(redis.sha1hex(of), 1, 16) end
+    if document.shares_slot then return series .. id((parent_of(key))) .. '}:' .. id(key) .. ':' end
+    return series .. id(key) .. '}:'
+end
+
+-- The series of a group, by what the names of their keys begin with; `prefix` is that of one of them.
+local function series_beside(key, prefix)
+    local found = {}
+    local hash, own = hash_of(prefix)
+    if own ~= '' then
+        for _, field in ipairs(redis.call('HKEYS', hash)) do
+            local id = string.match(field, '^(%x+:)end$')
+            if id then found[#found + 1] = string.sub(prefix, 1, -#own - 1) .. id end
+        end
+    elseif root then
+        local group = parent_of(key)
+        local above = group == '' and '' or group .. '/'
+        for _, name in ipairs(redis.call('HKEYS', groups .. group)) do
+            local is = node_at(above .. name)
+            if is and is.node == 'series' then found[#found + 1] = prefix_of(above .. name, is) end
+        end
+    end
+    return found
+end
+
+-- A new series begins where the others do, whose records may have been freed.
+local function first_beside(key, prefix)
+    for _, other in ipairs(series_beside(key, prefix)) do
+        local state = state_at(other)
+        if state then return state.first end
+    end
+    return 0
+end
+
+-- Series of a claimed group that were created meanwhile begin with filled records, which are freed with the
+-- records of the others.
+local function free_beside(key, prefix, freed)
+    for _, other in ipairs(series_beside(key, prefix)) do
+        local state = state_at(other)
+        if state and state.filled and state.first < freed and freed <= state.filled then
+            state.first, state.changed = freed, true
+        end
+    end
+end
+
 -- The state of a new series, which begins with so many filled records.
-local function new_state(records, filled, base)
+local function new_state(records, filled, first, base)
     return {
-        records = records, first = 0, last = filled, cuts = base, filled = filled > 0 and filled,
-        changed = true,
+        records = records, first = math.min(first, filled), last = filled, cuts = base,
+        filled = filled > 0 and filled, changed = true,
     }
 end
 
@@ -227,7 +274,8 @@ function changes.declare()
         if prefix ~= '' then
             if state_at(prefix) then refuse('corrupt', key, 'two keys have the same hash') end
             local base = tonumber(redis.call('HGET', root, 'cut_base') or '0')
-            states[prefix] = new_state(records, filled, base)
+            local first = filled > 0 and first_beside(key, prefix) or 0
+            states[prefix] = new_state(records, filled, first, base)
         end
     elseif is.node ~= 'series' then
         clash(key, is, 'series')
@@ -240,7 +288,8 @@ end
 function changes.open()
     local prefix, records, base, filled = take(), take(), tonumber(take()), tonumber(take())
     if not state_at(prefix) then
-        states[prefix] = new_state(records, filled, base)
+        local first = filled > 0 and first_beside(nil, prefix) or 0
+        states[prefix] = new_state(records, filled, first, base)
     end
 end
 
@@ -373,6 +422,7 @@ local function free(prefix, first)
     end
 end
 
+local freed_groups = {}
 function changes.free()
     local key, prefix, first = take(), take(), tonumber(take())
     local state = existing(key, prefix)
@@ -381,17 +431,12 @@ function changes.free()
     -- A server whose memory is full refuses to write what did not change, too.
     if freed > state.first then state.first, state.changed = freed, true end
     todo[#todo + 1] = function() free(prefix, freed) end
+    local group = parent_of(key)
+    if redis.call('HEXISTS', claims, group) == 1 then freed_groups[group] = {key, prefix, freed} end
 end
 
 -- Cuts of a series that takes the place of a removed one are counted from here on.
 local function raise_cut_base() return redis.call('HINCRBY', root, 'cut_base', 1048576) end
-
--- What the names of the keys of a series begin with.
-local function prefix_of(key, document)
-    local function id(of) return string.sub(redis.sha1hex(of), 1, 16) end
-    if document.shares_slot then return series .. id((parent_of(key))) .. '}:' .. id(key) .. ':' end
-    return series .. id(key) .. '}:'
-end
 
 -- The keys at one and below it, a group before what it contains.
 local function keys_within(key)
@@ -527,6 +572,7 @@ end
 
 local decided, refusal = pcall(function()
     while at <= #ARGV do changes[take()]() end
+    for _, freed in pairs(freed_groups) do free_beside(unpack(freed)) end
 end)
 if not decided then
     if type(refusal) == 'table' and refusal.refused then return refusal.refused end

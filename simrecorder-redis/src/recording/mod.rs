@@ -169,11 +169,11 @@ impl Recording {
         writer.commit(changes)
     }
 
-    /// Makes records before `first` of a series unreachable, and deletes the frames that hold
+    /// Makes records before an index of each series unreachable, and deletes the frames that hold
     /// nothing else.
-    pub(crate) fn free(&self, key: &Key, first: u64) -> Result<()> {
+    pub(crate) fn free(&self, series: &[(Key, u64)]) -> Result<()> {
         self.check_writable("free")?;
-        script::free(&self.keyspace, &writer_name(self.id), key, first)
+        script::free(&self.keyspace, &writer_name(self.id), series)
     }
 
     /// Calls `look`, and returns when the server has synced what it saw.

@@ -1,5 +1,7 @@
 //! The script that makes a commit: the command that runs it, and what its answer means.
 
+use std::collections::HashMap;
+
 use redis::{RedisError, ServerError, Value};
 use simrecorder_core::backend::errors::{
     already_there, clash, not_a_group, not_declared, nothing_at, wrong_start,
@@ -161,26 +163,32 @@ fn refusal(kind: &str, key: &str, detail: &str) -> Result<Error> {
     })
 }
 
-/// Frees the records of a series before `first`, outside of any commit.
-pub(super) fn free(keyspace: &Keyspace, writer: &str, key: &Key, first: u64) -> Result<()> {
-    let names = keyspace.series_names(key)?;
-    let changes = ["free", key.as_str(), names.prefix(), &first.to_string()];
-    let changes = changes.map(|argument| argument.as_bytes().to_vec());
-    let slot = keyspace
-        .connections
-        .is_cluster()
-        .then(|| names.slot().clone());
+/// Frees the records of series before an index of each, outside of any commit.
+pub(super) fn free(keyspace: &Keyspace, writer: &str, series: &[(Key, u64)]) -> Result<()> {
+    let is_cluster = keyspace.connections.is_cluster();
+    let mut slots: HashMap<Slot, Vec<Vec<u8>>> = HashMap::new();
+    for (key, first) in series {
+        let names = keyspace.series_names(key)?;
+        let slot = is_cluster.then(|| names.slot().clone());
+        let changes = ["free", key.as_str(), names.prefix(), &first.to_string()];
+        let changes = changes.map(|argument| argument.as_bytes().to_vec());
+        slots.entry(slot).or_default().extend(changes);
+    }
     let number = CommitNumber {
         writer,
         previous: 0,
         number: 0,
     };
-    let script = command(keyspace, &slot, number, &changes);
+    let scripts = slots.iter();
+    let scripts = scripts.map(|(slot, changes)| command(keyspace, slot, number, changes));
+    let scripts: Vec<_> = scripts.collect();
     keyspace.connections.run("free", |link| {
-        let answer = link.exchange(&[&script])?.pop().unwrap_or_default();
-        match understand(keyspace, answer, None)? {
-            ScriptReply::FramesMissing(error) => Err(error.into()),
-            ScriptReply::Done | ScriptReply::Gap(_) => Ok(()),
+        for script in &scripts {
+            let answer = link.exchange(&[script])?.pop().unwrap_or_default();
+            if let ScriptReply::FramesMissing(error) = understand(keyspace, answer, None)? {
+                return Err(error.into());
+            }
         }
+        Ok(())
     })
 }

@@ -205,6 +205,10 @@ impl SharedView for RedisView {
         self.reader.state.first
     }
 
+    fn filled_end(&self) -> u64 {
+        self.reader.state.filled
+    }
+
     fn writer_of(&self, record: u64) -> Result<Option<u64>> {
         if record >= self.len() {
             let message = format!("there is no record {record}, the view has {}", self.len());

@@ -492,7 +492,7 @@ fn in_a_cluster_the_series_of_a_claimed_group_are_committed_and_read_together() 
     commit(&store, late).unwrap();
     let view = store.series_view(&key("net/late")).unwrap();
     assert!(view.read::<u64>().unwrap().iter().copied().eq(0..7));
-    store.free(&key("net/late"), 3).unwrap();
+    store.free(&[(key("net/late"), 3)]).unwrap();
     assert_eq!(view.refresh().unwrap().len(), 4);
 
     // Series that have slots of their own stay there.

@@ -103,7 +103,7 @@ fn freed_records_give_their_memory_back_and_the_rest_stays() {
     };
     let (before, old) = (memory(), view(&store, "n"));
     // In the midst of a frame: what else it holds stays readable.
-    store.free(&key("n"), 150_001).unwrap();
+    store.free(&[(key("n"), 150_001)]).unwrap();
     let left = view(&store, "n");
     assert_eq!(left.first_record(), 150_001);
     check_numbers(&*left, 150_001..200_000);
@@ -137,12 +137,12 @@ fn freed_records_give_their_memory_back_and_the_rest_stays() {
     let error = drain(&store, &InMemoryDataStore::new(), DrainOptions::new()).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Diverged, "{error}");
     // Freeing all, and more than there is.
-    store.free(&key("n"), u64::MAX >> 12).unwrap();
+    store.free(&[(key("n"), u64::MAX >> 12)]).unwrap();
     assert_eq!(view(&store, "n").first_record(), 200_002);
-    let error = store.free(&key("nothing"), 1).unwrap_err();
+    let error = store.free(&[(key("nothing"), 1)]).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::NotFound);
     let reader = RedisDataStore::open(&url).unwrap();
-    let error = reader.free(&key("n"), 1).unwrap_err();
+    let error = reader.free(&[(key("n"), 1)]).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::ReadOnly);
 }
 

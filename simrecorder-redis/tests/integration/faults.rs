@@ -199,8 +199,8 @@ fn a_server_at_its_memory_limit_refuses_records_and_keeps_the_others() {
         flushed - 1
     );
     // Who asks to free what is free already is not refused, and what is freed makes room.
-    store.free(&Key::new("v").unwrap(), 0).unwrap();
-    store.free(&Key::new("v").unwrap(), flushed).unwrap();
+    store.free(&[(Key::new("v").unwrap(), 0)]).unwrap();
+    store.free(&[(Key::new("v").unwrap(), flushed)]).unwrap();
     drop(recorder);
     let recorder = Recorder::new(quick().open(server.url()).unwrap());
     recorder.record("v", vec![1_u64; 1000]).unwrap();
@@ -383,7 +383,7 @@ fn servers_that_refuse_to_write_say_what_to_do() {
         );
         let other = quick().open(server.url()).map(drop);
         expect(other, ErrorKind::Io, &[part]);
-        let free = store.free(&Key::new("n").unwrap(), 1);
+        let free = store.free(&[(Key::new("n").unwrap(), 1)]);
         expect(free, ErrorKind::Io, &[part, "retry_for"]);
         assert_eq!(view(&store, "n").read::<u64>().unwrap()[0], 1);
         // A writer waits for it to pass.

@@ -113,7 +113,7 @@ fn redis_py_and_pyarrow_read_every_kind_and_type() {
         record_all(&recorder);
         recorder.flush().unwrap();
         commit_filled(&store);
-        store.free(&Key::new("freed").unwrap(), 3000).unwrap();
+        store.free(&[(Key::new("freed").unwrap(), 3000)]).unwrap();
         recorder.close().unwrap();
     }
     let recorder = Recorder::new(RedisDataStore::connect(server.url()).unwrap());

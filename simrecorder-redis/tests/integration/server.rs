@@ -238,7 +238,7 @@ fn passwords_show_nowhere() {
     let store = RedisDataStore::connect(server.url()).unwrap();
     let at_socket = RedisDataStore::append(server.socket_url().unwrap()).unwrap();
     let error = RedisDataStore::open("redis://:sesame@127.0.0.1:1").unwrap_err();
-    let view_error = store.free(&Key::new("x").unwrap(), 1).unwrap_err();
+    let view_error = store.free(&[(Key::new("x").unwrap(), 1)]).unwrap_err();
     let texts = texts.into_iter().chain([
         format!("{server:?} {store:?} {at_socket:?}"),
         format!("{error} {error:?} {view_error:?}"),

@@ -13,10 +13,11 @@ use std::collections::BTreeMap;
 use std::io::Read;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::sleep;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use simrecorder_core::{
-    Coordinate, ErrorKind, Recorder, RecorderOptions, Schema, Timeline, prelude::*,
+    ArrayView, Coordinate, DataStore, DrainOptions, ErrorKind, InMemoryDataStore, OpenMode,
+    Recorder, RecorderOptions, Schema, TIMELINE_ATTRIBUTE, Timeline, drain, prelude::*,
 };
 use simrecorder_redis::{RedisDataStore, RedisSync};
 use simrecorder_testkit::steps::kills;
@@ -28,7 +29,7 @@ const MEMBERS: [&str; 5] = ["step", "n", "rows", "note", "late"];
 
 fn recorder(url: &str) -> (u64, Recorder) {
     let store = RedisDataStore::options()
-        .mode(simrecorder_core::OpenMode::OpenOrCreate)
+        .mode(OpenMode::OpenOrCreate)
         .timeout(Duration::from_secs(2))
         .open(url)
         .unwrap();
@@ -96,12 +97,7 @@ fn lens(reader: &Recorder) -> BTreeMap<String, u64> {
 /// may lose what it showed.
 fn look(url: &str, stop: &AtomicBool, may_lose: bool) -> u64 {
     let options = RedisDataStore::options().retry_for(Duration::from_secs(30));
-    let reader = Recorder::new(
-        options
-            .mode(simrecorder_core::OpenMode::Read)
-            .open(url)
-            .unwrap(),
-    );
+    let reader = Recorder::new(options.mode(OpenMode::Read).open(url).unwrap());
     let mut looks = 0;
     let mut before = BTreeMap::new();
     while !stop.load(Ordering::Relaxed) {
@@ -305,4 +301,100 @@ fn timelines_in_a_cluster_are_whole_while_its_nodes_are_killed() {
     timeline.finish().unwrap();
     writer.flush().unwrap();
     assert_eq!(lens(&writer)[&format!("of/{id:x}-0")], 120);
+}
+
+/// Drains again and again into a store in memory while a writer records and readers look.
+fn drain_while_recording(url: &str, count: u32) {
+    let (_, writer) = recorder(url);
+    let source = RedisDataStore::append(url).unwrap();
+    let target = InMemoryDataStore::new();
+    let stop = AtomicBool::new(false);
+    /// Ends the other threads, also when this one fails.
+    struct Stop<'a>(&'a AtomicBool);
+    impl Drop for Stop<'_> {
+        fn drop(&mut self) {
+            self.0.store(true, Ordering::Relaxed);
+        }
+    }
+    let (steps, drains) = std::thread::scope(|scope| {
+        let stopping = Stop(&stop);
+        let writing = scope.spawn(|| {
+            let mut timeline = open_timeline(&writer, "of/net");
+            let mut step = 0;
+            while step < 700 || !stop.load(Ordering::Relaxed) {
+                record_tick(&mut timeline, step);
+                step += 1;
+                sleep(Duration::from_micros(300));
+            }
+            timeline.finish().unwrap();
+            step
+        });
+        let of_source = scope.spawn(|| look(url, &stop, true));
+        let of_target = scope.spawn(|| {
+            let reader = Recorder::new(target.open(OpenMode::Read).unwrap());
+            while !stop.load(Ordering::Relaxed) {
+                lens(&reader);
+            }
+        });
+        let start = Instant::now();
+        let mut drains = 0;
+        while drains < count || start.elapsed() < Duration::from_secs(1) {
+            assert!(start.elapsed() < Duration::from_secs(60), "never drained");
+            // The whole timeline, whatever of it is named.
+            let options = DrainOptions::new().include("of/net/n").include("of/**");
+            match drain(&source, &target, options) {
+                Ok(_) => drains += 1,
+                Err(error) => assert_eq!(error.kind(), ErrorKind::NotFound, "{error}"),
+            }
+        }
+        drop(stopping);
+        assert!(
+            of_source.join().unwrap() > 3,
+            "the reader looked too rarely"
+        );
+        of_target.join().unwrap();
+        (writing.join().unwrap(), drains)
+    });
+    assert!(drains > 1);
+    writer.close().unwrap();
+    drain(&source, &target, DrainOptions::new()).unwrap();
+    let reader = Recorder::new(target.open(OpenMode::Read).unwrap());
+    check(&reader, "of/net", steps);
+    assert_eq!(
+        reader.group("of/net").unwrap().attributes()[TIMELINE_ATTRIBUTE],
+        "step"
+    );
+    let late = reader.get_all("of/net/late").unwrap();
+    assert!(
+        late.filled() > 0,
+        "the late series was written from the start"
+    );
+    let left = Recorder::new(RedisDataStore::open(url).unwrap());
+    assert_eq!(lens(&left)["of/net"], 0);
+    // It is resumed where it was.
+    let (_, writer) = recorder(url);
+    let mut timeline = open_timeline(&writer, "of/net");
+    assert_eq!(timeline.len(), steps);
+    let late = Schema::scalar::<u64>().with_fill_value(0_u64);
+    timeline.declare("later", late).unwrap();
+    record_tick(&mut timeline, steps);
+    timeline.finish().unwrap();
+    writer.flush().unwrap();
+    assert_eq!(lens(&writer)["of/net"], 1);
+    drain(&source, &target, DrainOptions::new()).unwrap();
+    assert_eq!(lens(&reader)["of/net"], steps + 1);
+    assert_eq!(reader.group("of/net").unwrap().series().count(), 6);
+}
+
+#[test]
+fn a_drained_timeline_has_series_of_one_length_at_every_moment() {
+    let url = new_run();
+    drain_while_recording(&url, 20);
+}
+
+#[test]
+fn in_a_cluster_a_drained_timeline_has_series_of_one_length_at_every_moment() {
+    let cluster = Cluster::start();
+    // Each waits until the nodes have synced.
+    drain_while_recording(&cluster.url(), 2);
 }

@@ -360,7 +360,7 @@ fn gone() -> Error {
     Error::new(ErrorKind::NotFound, "copy", message)
 }
 
-fn no_records() -> Error {
+pub(crate) fn no_records() -> Error {
     let message = "the source gave no records, or more than it was asked for";
     Error::new(ErrorKind::Internal, "copy", message)
 }

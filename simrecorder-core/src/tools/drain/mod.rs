@@ -40,8 +40,8 @@ use crate::tools::target_clash;
 /// already is freed in the source only after a comparison of all its records, as the target rounds
 /// them.
 ///
-/// - Series of a timeline are moved together, so that they have the same ticks in the target at every moment. One
-///   that is selected brings its coordinate.
+/// - Series of a timeline are moved together, so that they have the same ticks in the target at every moment,
+///   and in the source if all are selected. One that is selected brings its coordinate.
 /// - Only what the source cannot lose any more is moved: see [`SharedStore::read_durable`]. For a
 ///   server that syncs every second that takes a second or two.
 /// - What the target's commit survives, the records survive: see [`Durability`](crate::Durability).
@@ -281,9 +281,8 @@ impl Drain<'_> {
         self.bytes = 0;
         prepare(self.to, changes.iter_mut())?;
         self.to.commit(Commit::new(changes))?;
-        for (key, until) in std::mem::take(&mut self.moved) {
-            self.shared.free(&key, until)?;
-        }
+        let moved: Vec<_> = std::mem::take(&mut self.moved).into_iter().collect();
+        self.shared.free(&moved)?;
         if let Some(on_progress) = &mut self.on_progress
             && on_progress(&self.progress).is_break()
         {

@@ -43,6 +43,11 @@ impl MovedSeries<'_> {
         self.first() + self.view.len()
     }
 
+    /// Its key, and the index after the last record that the target has as well.
+    pub(super) fn kept(&self) -> (Key, u64) {
+        (self.key().clone(), self.done.unwrap_or(self.first()))
+    }
+
     /// How many filled records a new series begins with.
     pub(super) fn filled(&self) -> u64 {
         filled_end(&**self.view)
@@ -72,6 +77,7 @@ impl MovedSeries<'_> {
 impl Drain<'_> {
     pub(super) fn move_series(&mut self, view: &View) -> Result<()> {
         let series = self.begin(view)?;
+        self.shared.free(&[series.kept()])?;
         let mut at = match series.done {
             Some(done) => done,
             None => {
@@ -91,7 +97,7 @@ impl Drain<'_> {
         Ok(())
     }
 
-    /// Compares a series with what the target has of it, frees that in the source, and describes it.
+    /// Compares a series with what the target has of it, and describes it.
     pub(super) fn begin<'v>(&mut self, view: &'v View) -> Result<MovedSeries<'v>> {
         let (key, first) = (view.key(), view.first_record());
         let end = first + view.len();
@@ -105,7 +111,8 @@ impl Drain<'_> {
             Some(other) => return Err(target_clash("drain", NodeKind::Series, other.kind())),
         };
         let there_end = |there: &View| there.first_record() + there.len();
-        let done = there.as_ref().map_or(0, there_end);
+        let filled = || filled_end(&**view);
+        let done = there.as_ref().map_or_else(filled, there_end);
         if done < first || done > end {
             return Err(diverged(done, first..end));
         }
@@ -115,7 +122,7 @@ impl Drain<'_> {
             check_same(&**view, &**there, first..done)?;
         }
         // Also where nothing is to be freed: to know before anything is written whether it can be.
-        self.shared.free(key, done)?;
+        self.shared.free(&[])?;
         let chunk = self.to.plan(key, Some(&schema))?;
         if let Some(there) = &there {
             if there.dimension_names() != view.dimension_names()
@@ -225,11 +232,11 @@ fn check_same(from: &dyn ArrayView, to: &dyn ArrayView, range: Range<u64>) -> Re
     Ok(())
 }
 
-/// The index after the last filled record of the series of a view.
+/// The index after the last filled record of a series.
 fn filled_end(view: &dyn ArrayView) -> u64 {
-    match view.filled() {
-        0 => 0,
-        filled => view.first_record() + filled,
+    match view.as_shared() {
+        Some(shared) => shared.filled_end(),
+        None => view.filled(),
     }
 }
 

@@ -51,6 +51,10 @@ impl Drain<'_> {
         {
             return Err(out_of_step(other.key(), other.done.unwrap_or(0), done));
         }
+        // Also what the target has already is freed in all series at the same moment.
+        let is_begun = |series: &&MovedSeries<'_>| series.done.is_some();
+        let kept = series.iter().filter(is_begun).map(MovedSeries::kept);
+        self.shared.free(&kept.collect::<Vec<_>>())?;
         // A series that joined late is declared at the tick where it did, as long as the others are then.
         let (mut moved, mut late): (Vec<_>, Vec<_>) =
             series.iter().partition(|series| series.done.is_some());
