@@ -35,7 +35,7 @@ pub enum ErrorKind {
     Closed,
     /// The process that opened the recording or made the recorder forked this one.
     Forked,
-    /// Another writer has the recording open.
+    /// Another writer has the recording open, or has taken over the timeline.
     Locked,
     /// Stored data does not decode.
     Corrupt,

@@ -95,9 +95,9 @@ pub enum Change {
         /// How many records stay. If there are no more than that, nothing happens.
         len: u64,
     },
-    /// Makes this writer the only one of the series right below a group, which is there. What an
-    /// older claimant commits to them afterwards fails with `Locked` and changes nothing. From
-    /// here on, [`Batch::start`] counts the records of these series that the store has, also
+    /// Makes this writer the only one of the series right below a group, which is there. What
+    /// other writers append to them, cut or declare there afterwards fails with `Locked` and changes
+    /// nothing, until they claim the group themselves, or remove or rename it. From here on, [`Batch::start`] counts the records of these series that the store has, also
     /// where it has many writers: a writer claims the group first and then asks for the lengths.
     /// Stores with one writer have nothing to do.
     Claim {

@@ -82,7 +82,7 @@ impl Names {
         self.hierarchy("commits")
     }
 
-    /// Hash: who claimed the series of each group last.
+    /// Hash: the last claim of each group.
     pub(crate) fn claims(&self) -> String {
         self.hierarchy("claims")
     }
@@ -153,7 +153,7 @@ impl SlotNames {
         format!("{}commits", self.0)
     }
 
-    /// Hash: who claimed the group last, in a cluster.
+    /// Hash: the last claim of the group, in a cluster.
     pub(crate) fn claims(&self) -> String {
         format!("{}claims", self.0)
     }

@@ -80,7 +80,7 @@ local function clash(key, is, wanted)
     refuse('clash', key, tostring(is.node) .. '\n' .. wanted)
 end
 
--- Groups whose series belong to this writer, and such that nobody has claimed.
+-- Groups that this writer has claimed, and groups that no writer has claimed.
 local held, unclaimed = {}, {}
 
 -- Series right below a group that was claimed are for the last claimant.

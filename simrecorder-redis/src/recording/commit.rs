@@ -109,7 +109,7 @@ impl<'a> CommitBuilder<'a> {
         claim.or_else(|| self.claims.get(group))
     }
 
-    /// Lets the script look, if this writer claimed a group, whether nobody did so later.
+    /// Has the script check, if this writer claimed a group, that no other writer did so later.
     fn hold(&mut self, slot: &Slot, group: &Key) {
         if let Some(number) = self.claim_of(group)
             && self.held.insert((slot.clone(), group.clone()))

@@ -136,7 +136,7 @@ fn an_older_claimant_is_kept_away(url: &str, is_cluster: bool) {
         let mut changes = vec![other];
         changes.push(append(store, "net/n", 10, 1));
         expect_locked(commit(store, changes));
-        // In a cluster, who never claimed learns it from the series, which are committed last.
+        // In a cluster, the hierarchy is committed before the series, which refuse the commit.
         let sees_hierarchy_first = is_cluster && std::ptr::eq(store, &raw const stranger);
         assert_eq!(
             store.value(&key("other")).unwrap().is_some(),
@@ -159,7 +159,7 @@ fn an_older_claimant_is_kept_away(url: &str, is_cluster: bool) {
     expect(older.remove(&key("net/n")), ErrorKind::Locked, &["net"]);
     expect(older.remove(&key("net")), ErrorKind::Locked, &["net"]);
     commit(&newer, ticks(&newer, 10, 1)).unwrap();
-    // Who claims again has it again.
+    // A writer that claims the group again takes it back.
     commit(&older, vec![claim("net")]).unwrap();
     commit(&older, ticks(&older, 11, 2)).unwrap();
     expect_locked(commit(&newer, ticks(&newer, 11, 1)));

@@ -64,7 +64,7 @@ fn filled_records_may_be_freed() {
     let number = Key::new("net/number").unwrap();
     let before = store.view(&number).unwrap().unwrap();
     for (first, filled) in [(10, FILLED - 10), (FILLED, 0), (FILLED + 5, 0)] {
-        store.free(&number, first).unwrap();
+        store.free(&[(number.clone(), first)]).unwrap();
         let view = store.view(&number).unwrap().unwrap();
         let len = FILLED + 20 - first;
         assert_eq!((view.filled(), view.len()), (filled, len));

@@ -16,8 +16,8 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use simrecorder_core::{
-    ArrayView, Coordinate, DataStore, DrainOptions, ErrorKind, InMemoryDataStore, OpenMode,
-    Recorder, RecorderOptions, Schema, TIMELINE_ATTRIBUTE, Timeline, drain, prelude::*,
+    ArrayView, Coordinate, DrainOptions, ErrorKind, InMemoryDataStore, OpenMode, Recorder,
+    RecorderOptions, Schema, TIMELINE_ATTRIBUTE, Timeline, drain, prelude::*,
 };
 use simrecorder_redis::{RedisDataStore, RedisSync};
 use simrecorder_testkit::steps::kills;
