@@ -19,7 +19,7 @@ use crate::store::commit::{Change, Commit};
 use crate::store::data_store::DataStore;
 use crate::store::data_store::DataStoreExt;
 use crate::store::errors;
-use crate::store::node::Node;
+use crate::store::node::{Child, Node};
 use crate::store::shared::SharedStore;
 use crate::tools::copy::reader::{CHANGE_BYTES, COMMIT_BYTES, prepare};
 use crate::tools::key_patterns::KeyPatterns;
@@ -149,14 +149,26 @@ enum SourceNode {
     Series(View),
 }
 
-/// What the patterns select.
+/// How often a source is looked at again because a key was created or removed meanwhile.
+const MAX_LOOKS: usize = 8;
+
+/// What the patterns select. A series that joins a timeline meanwhile is seen, or all others before it did.
 fn look(from: &dyn DataStore, patterns: &KeyPatterns) -> Result<Vec<(Key, SourceNode)>> {
+    let mut selected = patterns.select(from, "drain")?;
+    for _ in 1..MAX_LOOKS {
+        let found = look_at(from, &selected)?;
+        let now = patterns.select(from, "drain")?;
+        if now == selected {
+            return Ok(found);
+        }
+        selected = now;
+    }
+    look_at(from, &selected)
+}
+
+fn look_at(from: &dyn DataStore, selected: &[Child]) -> Result<Vec<(Key, SourceNode)>> {
     let mut found = Vec::new();
-    for key in patterns
-        .select(from, "drain")?
-        .into_iter()
-        .map(|child| child.key)
-    {
+    for key in selected.iter().map(|child| child.key.clone()) {
         let node = from
             .node(&key)?
             .ok_or_else(|| errors::nothing_at("drain").with_key(key.as_str()))?;
