@@ -17,7 +17,7 @@ use crate::model::records::Records;
 use crate::model::schema::Schema;
 use crate::reading::selection::Region;
 use crate::reading::view::View;
-use crate::recorder::{Recorder, TIMELINE_ATTRIBUTE};
+use crate::recorder::{Coordinate, Recorder, TIMELINE_ATTRIBUTE};
 use crate::store::array_view::ArrayView;
 use crate::store::node::Node;
 use crate::store::open_mode::OpenMode;
@@ -446,6 +446,41 @@ pub fn coordinates_of_every_real_type_are_searched(harness: &dyn Harness) {
         check_numbers(&get("f16").select_by("t", ..=0.5).unwrap(), 0..3);
     };
     write_and_check(harness, write, check);
+}
+
+/// While a thread records, each view has the ticks of its records, and each group those of its views.
+pub fn coordinates_fit_their_views_while_ticks_are_recorded(harness: &dyn Harness) {
+    let writer = Recorder::new(open(harness, OpenMode::CreateNew));
+    let mut net = writer.timeline("net", Coordinate::new("step")).unwrap();
+    net.advance(0_u64).unwrap();
+    net.record("n", 0_u64).unwrap();
+    let check = |n: &View| {
+        let ticks = n.coordinate(0).unwrap().expect("there is a coordinate");
+        assert_eq!(ticks.len(), n.len());
+        let middle = n.len() / 2;
+        let part = n.select_by("step", 2 * middle..).unwrap();
+        check_numbers(&part, middle..n.len());
+        assert_eq!(n.nearest("step", u64::MAX).unwrap(), n.len() - 1);
+    };
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for tick in 1..4000_u64 {
+                net.advance(2 * tick).unwrap();
+                net.record("n", tick).unwrap();
+            }
+            net.finish().unwrap();
+        });
+        let mut len = 0;
+        while len < 4000 {
+            let n = writer.get_all("net/n").unwrap();
+            len = n.len();
+            if len > 0 {
+                check(&n);
+                check(writer.group("net").unwrap().view("n").unwrap());
+            }
+        }
+    });
+    writer.close().unwrap();
 }
 
 /// Counts the elements of the coordinate that are read.

@@ -14,6 +14,7 @@ use crate::model::compression::Compression;
 use crate::model::record::IntoValue;
 use crate::model::schema::Schema;
 use crate::model::value::Value;
+use crate::reading::group::Group;
 use crate::reading::view::View;
 use crate::store::array_view::ArrayView;
 use crate::store::commit::Change;
@@ -83,6 +84,10 @@ impl Filled {
     fn check(&self, store: &dyn DataStore, filled: u64, len: u64) {
         let view = self.view(store);
         assert_eq!((view.filled(), view.len()), (filled, len), "{}", self.key);
+        let key = view.key();
+        let group = Group::load(store, &key.parent().unwrap());
+        let group = group.unwrap().unwrap().unwrap();
+        assert_eq!(group.view(key.name()).unwrap().filled(), filled);
         assert_eq!(view.shape()[1..], self.schema.record_shape()[..]);
         for range in [0..len, 0..filled, filled..len, len / 3..len - len / 3] {
             let records = view.read_records(range.clone(), usize::MAX).unwrap();

@@ -218,6 +218,7 @@ macro_rules! __conformance_cases {
                 a_dimension_without_a_coordinate_is_named,
                 coordinates_of_every_real_type_are_searched,
                 no_more_of_a_timeline_is_read_than_a_search_needs,
+                coordinates_fit_their_views_while_ticks_are_recorded,
             }
             copies {
                 a_copy_holds_what_its_original_holds,

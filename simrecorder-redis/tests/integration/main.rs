@@ -6,6 +6,7 @@ mod support;
 
 mod claims;
 mod conformance;
+mod coordinates;
 mod damage;
 mod draining;
 mod faults;
