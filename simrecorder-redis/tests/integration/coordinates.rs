@@ -32,7 +32,7 @@ fn records_keep_their_coordinates_when_others_are_freed() {
     }
     let before = recorder.get_all("net/n").unwrap();
     check(&before, 0);
-    store.free(&Key::new("net/n").unwrap(), 30).unwrap();
+    store.free(&[(Key::new("net/n").unwrap(), 30)]).unwrap();
     let error = before.coordinate(0).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::NotFound, "{error}");
     let after = recorder.get_all("net/n").unwrap();
