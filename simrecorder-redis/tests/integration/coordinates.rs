@@ -39,15 +39,15 @@ fn records_keep_their_coordinates_when_others_are_freed() {
     check(&after, after.first_record());
     assert_eq!(after.first_record(), 30);
 
-    store.free(&Key::new("net/time").unwrap(), 20).unwrap();
+    store.free(&[(Key::new("net/time").unwrap(), 20)]).unwrap();
     check(&after, 30);
-    store.free(&Key::new("net/time").unwrap(), 50).unwrap();
+    store.free(&[(Key::new("net/time").unwrap(), 50)]).unwrap();
     let error = after.coordinate(0).unwrap_err();
     assert!(
         error.to_string().contains("'net/time' were freed"),
         "{error}"
     );
-    store.free(&Key::new("net/n").unwrap(), 50).unwrap();
+    store.free(&[(Key::new("net/n").unwrap(), 50)]).unwrap();
     check(
         &recorder.group("net").unwrap().view("n").unwrap().clone(),
         50,
