@@ -402,6 +402,12 @@ impl Environment {
         })
     }
 
+    /// Has snapshots show the last commit, where its writer was killed after it was in the file and before LMDB
+    /// told readers of it: the next transaction for writing does that.
+    pub(super) fn show_last_commit(&self) -> Result<()> {
+        self.transact(0, |_, _| Ok(()))
+    }
+
     /// Marks a recording in which nothing is stored yet as one that has chunk files.
     pub(super) fn mark_chunk_files(&self) -> Result<()> {
         let mark = ChunkMark::new();
@@ -412,7 +418,7 @@ impl Environment {
 
     /// Runs one transaction, about `bytes` long, which is begun, written and committed by the calling
     /// thread, as LMDB wants it.
-    fn transact<T>(
+    pub(super) fn transact<T>(
         &self,
         bytes: u64,
         mut write: impl FnMut(&mut RwTxn<'_>, Entries) -> heed::Result<T>,

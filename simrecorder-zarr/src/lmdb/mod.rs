@@ -458,6 +458,7 @@ fn open_for_writing(path: &Path, options: &LmdbOptions) -> Result<Handle> {
     }
     let data = canonical_path.join(folder::DATA);
     let data = File::open(&data).map_err(|error| Error::io("open", &data, error))?;
+    environment.show_last_commit()?;
     let used = environment.read(|snapshot| match snapshot.mark {
         Some(mark) => Ok(Some((mark, snapshot.txn.id() as u64, snapshot.extents()?))),
         None => Ok(None),

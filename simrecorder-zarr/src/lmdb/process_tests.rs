@@ -121,3 +121,39 @@ fn a_killed_reader_does_not_keep_what_it_read() {
     drop(writer);
     assert_eq!(taken(&open(folder.path(), OpenMode::Append)), 40_000);
 }
+
+#[test]
+fn a_commit_of_which_lmdb_told_no_reader_keeps_its_chunks() {
+    if let Some(path) = role() {
+        let writer = open(&path, OpenMode::Append);
+        let key = ChunkKey::from("v/c/1".to_owned());
+        let written = writer.write_ahead(&key, chunk(2)).unwrap();
+        let change = Change::of_chunk(key, written, false);
+        writer.commit(vec![change]).unwrap();
+        let environment = &writer.0.constants().environment;
+        let killed: Result<()> = environment.transact(0, |txn, _| {
+            // The lock file has the number of the last commit, which is for readers, after two numbers of
+            // four bytes. LMDB writes it when the commit is in the file.
+            let lock = File::options().write(true).open(path.join("lock.mdb"))?;
+            let before = txn.id() - 2;
+            std::os::unix::fs::FileExt::write_all_at(&lock, &before.to_ne_bytes(), 8)?;
+            std::process::abort()
+        });
+        return killed.unwrap();
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let writer = open(folder.path(), OpenMode::CreateNew);
+    replace(&writer, 1);
+    writer.close().unwrap();
+    drop(writer);
+    // While somebody has the recording open, the lock file stays as it is.
+    let reader = open(folder.path(), OpenMode::Read);
+    let name = "a_commit_of_which_lmdb_told_no_reader_keeps_its_chunks";
+    let output = this_test(name, folder.path()).output().unwrap();
+    assert!(!output.status.success());
+    assert!(get(&reader, "v/c/1").is_none(), "{output:?}");
+    let writer = open(folder.path(), OpenMode::Append);
+    replace(&writer, 3);
+    assert!(get(&writer, "v/c/0").unwrap() == chunk(3));
+    assert!(get(&writer, "v/c/1").unwrap() == chunk(2));
+}
