@@ -35,6 +35,7 @@ pub mod steps;
 pub mod syncs;
 #[cfg(target_os = "linux")]
 pub mod system_calls;
+pub mod timelines;
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Seek, Write};
@@ -46,6 +47,9 @@ use simrecorder_core::{Error, ErrorKind};
 use tempfile::TempDir;
 
 const ROLE: &str = "SIMRECORDER_TEST_ROLE";
+
+/// Set for a child process that does one of several things: which.
+pub(crate) const ACT: &str = "SIMRECORDER_TEST_ACT";
 
 /// The folder or file that this process is to work on, if it was started by [`this_test`].
 pub fn role() -> Option<PathBuf> {

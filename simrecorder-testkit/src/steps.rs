@@ -122,12 +122,14 @@ pub fn killed_writers_leave_every_flushed_record<S: DataStore + 'static>(
     open: impl Fn(&Path, OpenMode) -> Result<S>,
     look: impl FnMut(&Path),
 ) {
-    let place = |folder: &Path, number: u64| {
-        let folder = folder.join(number.to_string());
-        std::fs::create_dir(&folder).unwrap();
-        folder.join("run")
-    };
-    killed_writers_at(name, place, open, look);
+    killed_writers_at(name, in_folder, open, look);
+}
+
+/// A recording in a folder of its own.
+pub fn in_folder(folder: &Path, number: u64) -> PathBuf {
+    let folder = folder.join(number.to_string());
+    std::fs::create_dir(&folder).unwrap();
+    folder.join("run")
 }
 
 /// The same with recordings elsewhere: `place` gives what `open` takes as the path of each one.
@@ -141,11 +143,44 @@ pub fn killed_writers_at<S: DataStore + 'static>(
         record_for_ever(open(&path, OpenMode::OpenOrCreate).unwrap());
     }
     let folder = tempfile::tempdir().unwrap();
+    let place = |number| place(folder.path(), number);
+    kill_writers(name, place, |path, safe| {
+        look(path);
+        let recorder = Recorder::new(open(path, OpenMode::Read).unwrap());
+        let lengths = check_prefixes(&recorder);
+        assert!(
+            lengths.iter().all(|&len| len >= safe),
+            "{lengths:?}, flushed {safe}"
+        );
+        let last = recorder.get_as::<u64>("last").unwrap().unwrap();
+        assert!(last + 1 >= safe);
+        drop(recorder);
+
+        // Appending goes on; what was not flushed may differ from series to series, so that
+        // they are brought to one length as a program that resumes would.
+        let store = open(path, OpenMode::Append).unwrap();
+        let shortest = *lengths.iter().min().unwrap();
+        cut(&store, shortest).unwrap();
+        let recorder = Recorder::new(store);
+        assert_eq!(check_prefixes(&recorder)[..3], [shortest; 3]);
+        recorder.close().unwrap();
+        drop(recorder);
+        look(path);
+    });
+}
+
+/// Kills the writer that the test `name` is in another process, at random moments, [`kills`] times. It
+/// prints how many steps are safe, which `killed` gets with the path of the recording.
+pub(crate) fn kill_writers(
+    name: &str,
+    place: impl Fn(u64) -> PathBuf,
+    mut killed: impl FnMut(&Path, u64),
+) {
     let mut path = PathBuf::new();
     let mut random = 0x2545_f491_4f6c_dd1d_u64;
     for kill in 0..kills() {
         if kill % KILLS_OF_ONE == 0 {
-            path = place(folder.path(), kill / KILLS_OF_ONE);
+            path = place(kill / KILLS_OF_ONE);
         }
         let mut writer = this_test(name, &path)
             .stdout(Stdio::piped())
@@ -171,27 +206,7 @@ pub fn killed_writers_at<S: DataStore + 'static>(
         for line in lines.map_while(Result::ok) {
             safe = flushed(&line).unwrap_or(safe);
         }
-        look(&path);
-        let recorder = Recorder::new(open(&path, OpenMode::Read).unwrap());
-        let lengths = check_prefixes(&recorder);
-        assert!(
-            lengths.iter().all(|&len| len >= safe),
-            "{lengths:?}, flushed {safe}"
-        );
-        let last = recorder.get_as::<u64>("last").unwrap().unwrap();
-        assert!(last + 1 >= safe);
-        drop(recorder);
-
-        // Appending goes on; what was not flushed may differ from series to series, so that
-        // they are brought to one length as a program that resumes would.
-        let store = open(&path, OpenMode::Append).unwrap();
-        let shortest = *lengths.iter().min().unwrap();
-        cut(&store, shortest).unwrap();
-        let recorder = Recorder::new(store);
-        assert_eq!(check_prefixes(&recorder)[..3], [shortest; 3]);
-        recorder.close().unwrap();
-        drop(recorder);
-        look(&path);
+        killed(&path, safe);
     }
 }
 

@@ -8,8 +8,9 @@ use std::path::{Path, PathBuf};
 
 use simrecorder_core::{ChunkPolicy, DataStore, Durability, Recorder, RecorderOptions, Schema};
 
+use crate::ACT;
 use crate::steps::{declare_steps, record_step};
-use crate::system_calls::{ACT, act};
+use crate::system_calls::act;
 use crate::{output_within_a_minute, quick_folder, role, this_test_by};
 
 /// Calls that change a file or a folder, or sync it.

@@ -10,7 +10,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 
 use crate::power_failure::Trace;
-use crate::{output_within_a_minute, this_test_by};
+use crate::{ACT, output_within_a_minute, this_test_by};
 
 /// All calls that change a file or a folder, or open one for that. Those with a question mark some
 /// systems have not.
@@ -53,9 +53,6 @@ const CALLS: [&str; 37] = [
     "utimensat",
     "?creat",
 ];
-
-/// Set for the process that is traced: what it does.
-pub(crate) const ACT: &str = "SIMRECORDER_TEST_ACT";
 
 /// What a traced process prints before an error of the library.
 pub const FAILED: &str = "failed: ";

@@ -14,7 +14,7 @@ use tempfile::TempDir;
 
 use crate::support;
 
-use support::kill_points::{Attack, Moment};
+use support::kill_points::{Attack, Moment, StepsRun, TimelinesRun};
 use support::system_calls::{Progress, Strike};
 use support::{assert_success, python};
 
@@ -109,18 +109,45 @@ fn nothing_is_left_over(path: &Path) {
 fn attack(test: &str, strike: Strike, sample: usize) {
     let mut copies = Copies::default();
     let attack = Attack {
+        run: StepsRun,
         test,
         file: "run.h5",
         open,
         look: |path: &Path, moment: Moment, progress: Progress| copies.look(path, moment, progress),
     };
-    if let Some(figures) = attack.run(strike, sample) {
+    if let Some(figures) = attack.strike(strike, sample) {
         copies.check();
         let interrupted = copies.interrupted;
         eprintln!("{figures:?}, a checkpoint was interrupted {interrupted} times");
         assert!(figures.calls >= 120 && interrupted >= 4, "{figures:?}");
         assert!(figures.strikes >= sample - 4, "{figures:?}");
         assert!(figures.recoveries >= 8 && figures.torn >= 4, "{figures:?}");
+    }
+}
+
+/// The same with timelines, which only this library reads: other software sees what a checkpoint left.
+fn attack_timelines(test: &str, strike: Strike) {
+    let sample = 16;
+    let attack = Attack {
+        run: TimelinesRun,
+        test,
+        file: "run.h5",
+        open,
+        look: |path: &Path, moment: Moment, _: Progress| match moment {
+            Moment::Struck => true,
+            Moment::Unreported => tear(path),
+            Moment::Read => false,
+            Moment::Closed(_) => {
+                nothing_is_left_over(path);
+                false
+            }
+        },
+    };
+    if let Some(figures) = attack.strike(strike, sample) {
+        eprintln!("{figures:?}");
+        assert!(figures.calls >= 120, "{figures:?}");
+        assert!(figures.strikes >= sample - 4, "{figures:?}");
+        assert!(figures.recoveries >= 4, "{figures:?}");
     }
 }
 
@@ -141,4 +168,22 @@ fn a_disk_that_gets_read_only_loses_nothing_that_was_flushed_nor_recorded_to_ano
     let name =
         "a_disk_that_gets_read_only_loses_nothing_that_was_flushed_nor_recorded_to_another_store";
     attack(name, Strike::ReadOnly, 40);
+}
+
+#[test]
+fn a_kill_before_any_call_leaves_whole_ticks() {
+    attack_timelines("a_kill_before_any_call_leaves_whole_ticks", Strike::Kill);
+}
+
+#[test]
+fn a_failure_of_any_call_leaves_whole_ticks() {
+    attack_timelines("a_failure_of_any_call_leaves_whole_ticks", Strike::Fail);
+}
+
+#[test]
+fn a_disk_that_gets_read_only_leaves_whole_ticks() {
+    attack_timelines(
+        "a_disk_that_gets_read_only_leaves_whole_ticks",
+        Strike::ReadOnly,
+    );
 }

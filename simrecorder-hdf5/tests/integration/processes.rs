@@ -16,6 +16,7 @@ use simrecorder_hdf5::Hdf5DataStore;
 use crate::support;
 
 use support::steps::*;
+use support::timelines::killed_writers_leave_whole_ticks;
 use support::{Partner, assert_success, expect, python, role, this_test};
 
 fn open(path: &Path, mode: OpenMode) -> Result<Hdf5DataStore> {
@@ -37,6 +38,12 @@ fn killed_writers_leave_every_flushed_record_and_a_file_that_h5py_opens() {
         fs::write(&manifest, line.to_string()).unwrap();
         assert_success(python("read_steps.py").arg("files").arg(manifest));
     });
+}
+
+#[test]
+fn killed_writers_leave_whole_ticks_and_readers_see_no_others() {
+    let name = "killed_writers_leave_whole_ticks_and_readers_see_no_others";
+    killed_writers_leave_whole_ticks(name, in_folder, open);
 }
 
 #[test]

@@ -16,6 +16,7 @@ use simrecorder_redis::{RedisDataStore, RedisServer, RedisSync};
 use simrecorder_testkit::steps::{
     check_prefixes, flushed, killed_writers_at, kills, record_for_ever,
 };
+use simrecorder_testkit::timelines::killed_writers_leave_whole_ticks;
 use support::{role, server, server_options, signal, this_test};
 
 /// Opens the URL that is given as a path.
@@ -35,6 +36,17 @@ fn killed_writers_leave_every_flushed_record() {
         PathBuf::from(format!("{server}?run={number}"))
     };
     killed_writers_at(name, url, open, |_| {});
+}
+
+#[test]
+fn killed_writers_leave_whole_ticks_and_readers_see_no_others() {
+    let name = "killed_writers_leave_whole_ticks_and_readers_see_no_others";
+    let server = role().is_none().then(server);
+    let url = |_: &Path, number: u64| {
+        let server = server.as_ref().unwrap().url();
+        PathBuf::from(format!("{server}?run={number}"))
+    };
+    killed_writers_leave_whole_ticks(name, url, open);
 }
 
 /// How many steps the writer has said to be flushed, followed by a thread of its own.

@@ -10,11 +10,13 @@ use simrecorder_zarr::{ZarrDataStore, ZarrStorage};
 
 use crate::support;
 
-use support::kill_points::{Attack, Moment};
+use support::kill_points::{Attack, Moment, Run, StepsRun, TimelinesRun};
 use support::system_calls::{Progress, Strike};
 
 /// How many calls are struck in a short test.
 const SAMPLE: usize = 40;
+/// Of a run with timelines.
+const SAMPLE_OF_TICKS: usize = 16;
 
 fn opener(storage: ZarrStorage) -> impl Fn(&Path, OpenMode) -> Result<ZarrDataStore> {
     move |path, mode| {
@@ -23,8 +25,9 @@ fn opener(storage: ZarrStorage) -> impl Fn(&Path, OpenMode) -> Result<ZarrDataSt
     }
 }
 
-fn attack(test: &str, storage: ZarrStorage, strike: Strike) {
+fn attack(test: &str, storage: ZarrStorage, run: impl Run, strike: Strike, sample: usize) {
     let attack = Attack {
+        run,
         test,
         file: "run",
         open: opener(storage),
@@ -35,24 +38,25 @@ fn attack(test: &str, storage: ZarrStorage, strike: Strike) {
             moment == Moment::Struck
         },
     };
-    if let Some(figures) = attack.run(strike, SAMPLE) {
+    if let Some(figures) = attack.strike(strike, sample) {
         eprintln!("{storage:?}: {figures:?}");
         assert!(figures.calls >= 60, "{figures:?}");
-        assert!(figures.strikes >= SAMPLE - 4, "{figures:?}");
-        assert!(figures.recoveries >= 8, "{figures:?}");
+        assert!(figures.strikes >= sample - 4, "{figures:?}");
+        assert!(figures.recoveries >= 4, "{figures:?}");
     }
 }
 
-fn fail_power(test: &str, storage: ZarrStorage) {
+fn fail_power(test: &str, storage: ZarrStorage, run: impl Run, sample: usize) {
     let attack = Attack {
+        run,
         test,
         file: "run",
         open: opener(storage),
         look: |_: &Path, _: Moment, _: Progress| false,
     };
-    if let Some(failures) = attack.fail_power(SAMPLE) {
+    if let Some(failures) = attack.fail_power(sample) {
         assert_eq!(failures % 3, 0);
-        assert!(failures >= 3 * SAMPLE, "{failures}");
+        assert!(failures >= 3 * sample, "{failures}");
     }
 }
 
@@ -68,48 +72,138 @@ fn nothing_is_left_over(path: &Path) {
 #[test]
 fn a_kill_before_any_call_loses_nothing_that_was_flushed_to_lmdb() {
     let name = "a_kill_before_any_call_loses_nothing_that_was_flushed_to_lmdb";
-    attack(name, ZarrStorage::Lmdb, Strike::Kill);
+    attack(name, ZarrStorage::Lmdb, StepsRun, Strike::Kill, SAMPLE);
 }
 
 #[test]
 fn a_kill_before_any_call_loses_nothing_that_was_flushed_to_a_directory() {
     let name = "a_kill_before_any_call_loses_nothing_that_was_flushed_to_a_directory";
-    attack(name, ZarrStorage::Directory, Strike::Kill);
+    attack(name, ZarrStorage::Directory, StepsRun, Strike::Kill, SAMPLE);
 }
 
 #[test]
 fn a_failure_of_any_call_loses_nothing_that_was_flushed_to_lmdb() {
     let name = "a_failure_of_any_call_loses_nothing_that_was_flushed_to_lmdb";
-    attack(name, ZarrStorage::Lmdb, Strike::Fail);
+    attack(name, ZarrStorage::Lmdb, StepsRun, Strike::Fail, SAMPLE);
 }
 
 #[test]
 fn a_failure_of_any_call_loses_nothing_that_was_flushed_to_a_directory() {
     let name = "a_failure_of_any_call_loses_nothing_that_was_flushed_to_a_directory";
-    attack(name, ZarrStorage::Directory, Strike::Fail);
+    attack(name, ZarrStorage::Directory, StepsRun, Strike::Fail, SAMPLE);
 }
 
 #[test]
 fn a_disk_that_gets_read_only_loses_nothing_that_was_flushed_to_lmdb_nor_to_another_store() {
     let name =
         "a_disk_that_gets_read_only_loses_nothing_that_was_flushed_to_lmdb_nor_to_another_store";
-    attack(name, ZarrStorage::Lmdb, Strike::ReadOnly);
+    attack(name, ZarrStorage::Lmdb, StepsRun, Strike::ReadOnly, SAMPLE);
 }
 
 #[test]
 fn a_disk_that_gets_read_only_loses_nothing_that_was_flushed_to_a_directory_nor_to_another_store() {
     let name = "a_disk_that_gets_read_only_loses_nothing_that_was_flushed_to_a_directory_nor_to_another_store";
-    attack(name, ZarrStorage::Directory, Strike::ReadOnly);
+    attack(
+        name,
+        ZarrStorage::Directory,
+        StepsRun,
+        Strike::ReadOnly,
+        SAMPLE,
+    );
 }
 
 #[test]
 fn a_power_failure_at_any_moment_loses_nothing_that_was_flushed_to_lmdb() {
     let name = "a_power_failure_at_any_moment_loses_nothing_that_was_flushed_to_lmdb";
-    fail_power(name, ZarrStorage::Lmdb);
+    fail_power(name, ZarrStorage::Lmdb, StepsRun, SAMPLE);
 }
 
 #[test]
 fn a_power_failure_at_any_moment_loses_nothing_that_was_flushed_to_a_directory() {
     let name = "a_power_failure_at_any_moment_loses_nothing_that_was_flushed_to_a_directory";
-    fail_power(name, ZarrStorage::Directory);
+    fail_power(name, ZarrStorage::Directory, StepsRun, SAMPLE);
+}
+
+#[test]
+fn a_kill_before_any_call_leaves_whole_ticks_on_lmdb() {
+    let name = "a_kill_before_any_call_leaves_whole_ticks_on_lmdb";
+    attack(
+        name,
+        ZarrStorage::Lmdb,
+        TimelinesRun,
+        Strike::Kill,
+        SAMPLE_OF_TICKS,
+    );
+}
+
+#[test]
+fn a_failure_of_any_call_leaves_whole_ticks_on_lmdb() {
+    let name = "a_failure_of_any_call_leaves_whole_ticks_on_lmdb";
+    attack(
+        name,
+        ZarrStorage::Lmdb,
+        TimelinesRun,
+        Strike::Fail,
+        SAMPLE_OF_TICKS,
+    );
+}
+
+#[test]
+fn a_disk_that_gets_read_only_leaves_whole_ticks_on_lmdb() {
+    let name = "a_disk_that_gets_read_only_leaves_whole_ticks_on_lmdb";
+    attack(
+        name,
+        ZarrStorage::Lmdb,
+        TimelinesRun,
+        Strike::ReadOnly,
+        SAMPLE_OF_TICKS,
+    );
+}
+
+#[test]
+fn a_power_failure_at_any_moment_leaves_whole_ticks_on_lmdb() {
+    let name = "a_power_failure_at_any_moment_leaves_whole_ticks_on_lmdb";
+    fail_power(name, ZarrStorage::Lmdb, TimelinesRun, SAMPLE_OF_TICKS);
+}
+
+#[test]
+fn a_kill_before_any_call_leaves_whole_ticks_in_a_directory() {
+    let name = "a_kill_before_any_call_leaves_whole_ticks_in_a_directory";
+    attack(
+        name,
+        ZarrStorage::Directory,
+        TimelinesRun,
+        Strike::Kill,
+        SAMPLE_OF_TICKS,
+    );
+}
+
+#[test]
+fn a_failure_of_any_call_leaves_whole_ticks_in_a_directory() {
+    let name = "a_failure_of_any_call_leaves_whole_ticks_in_a_directory";
+    attack(
+        name,
+        ZarrStorage::Directory,
+        TimelinesRun,
+        Strike::Fail,
+        SAMPLE_OF_TICKS,
+    );
+}
+
+#[test]
+fn a_disk_that_gets_read_only_leaves_whole_ticks_in_a_directory() {
+    let name = "a_disk_that_gets_read_only_leaves_whole_ticks_in_a_directory";
+    attack(
+        name,
+        ZarrStorage::Directory,
+        TimelinesRun,
+        Strike::ReadOnly,
+        SAMPLE_OF_TICKS,
+    );
+}
+
+#[test]
+fn a_power_failure_at_any_moment_leaves_whole_ticks_in_a_directory() {
+    let name = "a_power_failure_at_any_moment_leaves_whole_ticks_in_a_directory";
+    fail_power(name, ZarrStorage::Directory, TimelinesRun, SAMPLE_OF_TICKS);
 }

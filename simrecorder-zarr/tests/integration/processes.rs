@@ -11,6 +11,7 @@ use simrecorder_zarr::{ZarrDataStore, ZarrStorage};
 use crate::support;
 
 use support::steps::*;
+use support::timelines::killed_writers_leave_whole_ticks;
 
 fn opener(storage: ZarrStorage) -> impl Fn(&Path, OpenMode) -> Result<ZarrDataStore> {
     move |path, mode| {
@@ -29,6 +30,18 @@ fn killed_writers_on_lmdb_leave_every_flushed_record() {
 fn killed_writers_on_a_directory_leave_every_flushed_record() {
     let name = "killed_writers_on_a_directory_leave_every_flushed_record";
     killed_writers_leave_every_flushed_record(name, opener(ZarrStorage::Directory), |_| {});
+}
+
+#[test]
+fn killed_writers_on_lmdb_leave_whole_ticks_and_readers_see_no_others() {
+    let name = "killed_writers_on_lmdb_leave_whole_ticks_and_readers_see_no_others";
+    killed_writers_leave_whole_ticks(name, in_folder, opener(ZarrStorage::Lmdb));
+}
+
+#[test]
+fn killed_writers_in_a_directory_leave_whole_ticks_and_readers_see_no_others() {
+    let name = "killed_writers_in_a_directory_leave_whole_ticks_and_readers_see_no_others";
+    killed_writers_leave_whole_ticks(name, in_folder, opener(ZarrStorage::Directory));
 }
 
 #[test]
