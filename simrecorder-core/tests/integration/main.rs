@@ -20,5 +20,6 @@ mod recorder_stalls;
 mod recorder_stores;
 mod recorder_stress;
 mod recorder_threads;
+mod recorder_timelines;
 mod tree;
 mod verify;
