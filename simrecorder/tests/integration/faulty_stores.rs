@@ -9,8 +9,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use simrecorder::{
-    DataStore, InMemoryDataStore, OnStoreError, OpenMode, OpenOptions, Recorder, RecorderOptions,
-    Result, StoreState, Value, prelude::*,
+    Coordinate, DataStore, InMemoryDataStore, OnStoreError, OpenMode, OpenOptions, Recorder,
+    RecorderOptions, Result, StoreState, Timeline, Value, prelude::*,
 };
 use simrecorder_testkit::faulty::{Fault, FaultyStore, MESSAGE};
 use simrecorder_testkit::steps::try_declare_steps;
@@ -41,10 +41,13 @@ enum Call {
     Flush,
 }
 
+/// The members of the timeline, beside its coordinate `step`.
+const MEMBERS: [&str; 2] = ["n", "spikes"];
+
 /// The record of a step.
 fn value(key: &str, step: u64) -> Value {
     match key {
-        "n" => Value::new(step),
+        "n" | "step" => Value::new(step),
         "spikes" => Value::new(vec![step; (step % 4) as usize]),
         "log" => Value::new(format!("step {step}")),
         _ => Value::new([step; 200]),
@@ -68,6 +71,10 @@ struct Run<'a> {
     /// The value that was set last, and the one of these that was flushed.
     last: Option<u64>,
     last_flushed: Option<u64>,
+    timeline: Option<Timeline<u64>>,
+    /// The ticks that were taken whole, and those of them that were flushed.
+    ticks: u64,
+    ticks_flushed: u64,
 }
 
 impl Run<'_> {
@@ -129,6 +136,42 @@ impl Run<'_> {
         self.check(Call::Set, result)
     }
 
+    /// Calls the recorder until it succeeds, unless the run ends: another time if a store was asked for
+    /// something in the call.
+    fn call(&mut self, call: Call, mut make: impl FnMut(&mut Self) -> Result<()>) -> Result<()> {
+        for _ in 0..2 {
+            let result = make(self);
+            let is_done = result.is_ok();
+            self.check(call, result)?;
+            if is_done {
+                return Ok(());
+            }
+        }
+        panic!("{call:?} fails twice");
+    }
+
+    fn tick(&mut self, step: u64) -> Result<()> {
+        if self.timeline.is_none() {
+            self.call(Call::Set, |run| {
+                let timeline = run.recorder.timeline("net", Coordinate::new("step"))?;
+                run.timeline = Some(timeline);
+                Ok(())
+            })?;
+        }
+        fn timeline<'a>(run: &'a mut Run<'_>) -> &'a mut Timeline<u64> {
+            run.timeline.as_mut().unwrap()
+        }
+        self.call(Call::Record, |run| timeline(run).advance(step))?;
+        for member in MEMBERS {
+            self.call(Call::Record, |run| match (member, value(member, step)) {
+                ("spikes", row) => timeline(run).record(member, Ragged(row)),
+                (_, value) => timeline(run).record(member, value),
+            })?;
+        }
+        self.ticks = step + 1;
+        Ok(())
+    }
+
     fn flush(&mut self) -> Result<()> {
         let result = self.recorder.flush();
         self.check(Call::Flush, result)?;
@@ -139,6 +182,7 @@ impl Run<'_> {
                 .map(|(key, steps)| (key.clone(), steps.len()));
             self.flushed = counts.collect();
             self.last_flushed = self.last;
+            self.ticks_flushed = self.ticks;
         }
         Ok(())
     }
@@ -150,6 +194,7 @@ impl Run<'_> {
             for key in ["n", "spikes", "log", "field", &late] {
                 self.record(key, step)?;
             }
+            self.tick(step)?;
         }
         self.set(end)?;
         self.flush()
@@ -202,10 +247,46 @@ impl Run<'_> {
                 "{key}"
             );
         }
+        self.check_timeline(&reader, has_all);
         let last = reader.get_as::<u64>("last").unwrap();
         match has_all {
             true => assert_eq!(last, self.last),
             false => assert!((self.last_flushed..=self.last).contains(&last), "{last:?}"),
+        }
+    }
+}
+
+impl Run<'_> {
+    /// Checks that a store has whole ticks: all of them, or those that were flushed at least.
+    fn check_timeline(&self, reader: &Recorder, has_all: bool) {
+        if reader.kind_of("net").unwrap().is_none() {
+            assert_eq!(
+                if has_all {
+                    self.ticks
+                } else {
+                    self.ticks_flushed
+                },
+                0
+            );
+            return;
+        }
+        let net = reader.group("net").unwrap();
+        // Closing completes a first tick, to which more series might have been added.
+        let all = self.ticks.max(1);
+        let lens: Vec<_> = net.series().map(|(_, view)| view.len()).collect();
+        for (name, view) in net.series() {
+            let is_long_enough = match has_all && self.ticks > 0 {
+                true => view.len() == all,
+                false => (self.ticks_flushed..=all).contains(&view.len()),
+            };
+            assert!(is_long_enough, "{name}: {lens:?}, {} ticks", self.ticks);
+            for (step, found) in (0..).zip(view) {
+                assert_eq!(found.unwrap(), value(name, step), "{name}");
+            }
+        }
+        // Half of a commit is no commit of the recorder.
+        if has_all || self.fault != Fault::HalfWay {
+            assert!(lens.iter().all(|len| *len == lens[0]), "{lens:?}");
         }
     }
 }
@@ -233,6 +314,9 @@ fn go_wrong(url: &str, fault: Fault, at: usize, way: Way) -> bool {
         flushed: BTreeMap::new(),
         last: None,
         last_flushed: None,
+        timeline: None,
+        ticks: 0,
+        ticks_flushed: 0,
     };
     let result = run.all();
     match run.has_gone_wrong() {
@@ -250,6 +334,7 @@ fn go_wrong(url: &str, fault: Fault, at: usize, way: Way) -> bool {
         run.check_store(Arc::new(memory.open(OpenMode::Read).unwrap()), true);
     }
     let is_reached = store.operations() > at;
+    drop(run);
     drop((recorder, store));
     let again = Recorder::new(open(url, OpenMode::Append).unwrap());
     again.record("afterwards", 1_u64).unwrap();

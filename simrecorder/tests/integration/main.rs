@@ -11,6 +11,8 @@ mod killed_drains;
 mod opening;
 #[cfg(all(feature = "zarr", feature = "hdf5", feature = "redis"))]
 mod python_forks;
+mod resuming;
 #[cfg(any(feature = "zarr", feature = "hdf5", feature = "redis"))]
 mod support;
+mod timelines;
 mod url;

@@ -94,3 +94,25 @@ pub(crate) fn check_run(recorder: &Recorder) -> simrecorder::Result<()> {
     assert_eq!(recorder.children("net")?.len(), 4);
     Ok(())
 }
+
+/// Calls `test` with the URL of a new recording, for each store.
+pub(crate) fn in_each_store(test: impl Fn(&str)) {
+    let folder = simrecorder_testkit::quick_folder();
+    let files = [
+        (cfg!(feature = "zarr"), "zarr"),
+        (cfg!(feature = "zarr"), "zarr+dir"),
+        (cfg!(feature = "hdf5"), "hdf5"),
+    ];
+    for (_, scheme) in files.into_iter().filter(|(is_on, _)| *is_on) {
+        test(&format!(
+            "{scheme}:{}",
+            folder.path().join(scheme).display()
+        ));
+    }
+    #[cfg(feature = "redis")]
+    {
+        let server = simrecorder::RedisServer::start(folder.path().join("redis")).unwrap();
+        test(server.url());
+        server.stop().unwrap();
+    }
+}
