@@ -19,8 +19,8 @@ use crate::damage::Numbers;
 use crate::system_calls::{FAILED, Progress, Strike, Traced, act};
 use crate::{quick_folder, role};
 
-/// What is recorded under attack. A position counts what was recorded; one that is printed, with
-/// [`report`], is never smaller than one before.
+/// What is recorded under attack. A position counts what was recorded; one that is printed is never smaller
+/// than one before.
 pub trait Run: Copy {
     /// The position at which all is recorded and closed.
     const END: u64;
