@@ -407,6 +407,7 @@ pub fn readers_see_whole_ticks_at_any_moment(harness: &dyn Harness) {
                 let len = group.map_or(0, |group| common_len(&group));
                 longest = longest.max(len);
             }
+            writer.flush().unwrap();
         }
         assert!(longest > 0, "no reader has seen a tick");
     });

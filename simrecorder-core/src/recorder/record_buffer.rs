@@ -125,6 +125,24 @@ impl RecordBuffer {
         self.scalar == Some(scalar.dtype) && self.try_push_fixed(scalar.data)
     }
 
+    /// The element type, if the records are scalars of up to eight bytes.
+    pub(super) fn short_scalar(&self) -> Option<DType> {
+        self.scalar.filter(|dtype| dtype.size() <= size_of::<u64>())
+    }
+
+    /// [`try_push`](Self::try_push) for a [short scalar](Self::short_scalar), whose bytes come first.
+    #[inline(always)]
+    pub(super) fn try_push_bytes(&mut self, bytes: [u8; 8]) -> bool {
+        // Each with a size that is known, so that it is one instruction to copy it.
+        match self.schema().record_bytes() {
+            Some(8) => self.try_push_fixed(&bytes),
+            Some(4) => self.try_push_fixed(&bytes[..4]),
+            Some(2) => self.try_push_fixed(&bytes[..2]),
+            Some(1) => self.try_push_fixed(&bytes[..1]),
+            _ => false,
+        }
+    }
+
     #[inline(always)]
     fn try_push_fixed(&mut self, data: &[u8]) -> bool {
         let is_taken = self.room > 0;

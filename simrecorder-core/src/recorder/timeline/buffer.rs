@@ -4,12 +4,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::coordinate::{CoordinateType, CoordinateValue, as_scalar};
+use super::staged::{self, OpenTick, Slots};
 use crate::backend::sync::{Mutex, MutexGuard};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::dtype::DType;
 use crate::model::key::Key;
 use crate::model::kind::Kind;
-use crate::model::record::{RecordRef, ScalarRef, ShapeRef};
+use crate::model::record::{RecordRef, ShapeRef};
 use crate::model::schema::Schema;
 use crate::model::value::Value;
 use crate::recorder::buffer_pool::BufferPool;
@@ -33,6 +34,7 @@ pub(in crate::recorder) struct TimelineBuffer {
     pub(in crate::recorder) group: Key,
     /// The key of its coordinate.
     pub(in crate::recorder) coordinate: Key,
+    pub(super) open_tick: OpenTick,
     contents: Mutex<Contents>,
     /// What the buffers of its series take, for threads that do not hold the lock.
     capacity: AtomicUsize,
@@ -52,8 +54,12 @@ struct Contents {
     last: Option<CoordinateValue>,
     /// The coordinate of the open tick, the one after the complete ones.
     open: Option<CoordinateValue>,
-    /// How many members have their record of the open tick.
+    /// How many members have their record of the open tick in their buffers.
     recorded: usize,
+    /// The scalars of the open tick that are not in the buffers yet.
+    slots: Slots,
+    /// How often a tick began.
+    begun: u64,
     /// Whether the complete ticks are to be sent before the next one begins.
     is_large: bool,
     state: State,
@@ -111,6 +117,7 @@ impl TimelineBuffer {
         Self {
             group,
             coordinate,
+            open_tick: OpenTick::default(),
             contents: Mutex::new(Contents {
                 members: Vec::new(),
                 widest: COORDINATE,
@@ -119,6 +126,8 @@ impl TimelineBuffer {
                 last,
                 open: None,
                 recorded: 0,
+                slots: Slots::default(),
+                begun: 0,
                 is_large: false,
                 state: State::Open,
             }),
@@ -148,44 +157,60 @@ impl TimelineBuffer {
             Some(before) => before.is_some_and(|before| before < t),
             None => t.is_number(),
         };
-        let is_ready = contents.state == State::Open
-            && !contents.is_large
-            && (contents.open.is_none() || contents.recorded == contents.members.len());
-        is_next
-            && is_ready
-            && contents.members[COORDINATE]
-                .records
-                .try_push_scalar(as_scalar(&t))
-            && {
-                contents.complete_tick();
-                contents.open = Some(t.into_value());
-                contents.recorded = 1;
-                true
-            }
+        let is_ready = contents.state == State::Open && !contents.is_large;
+        if !(is_next && is_ready && (contents.open.is_none() || self.take_staged(contents))) {
+            return false;
+        }
+        let coordinate = &mut contents.members[COORDINATE].records;
+        let is_begun = coordinate.try_push_scalar(as_scalar(&t));
+        if is_begun {
+            contents.complete_tick();
+            contents.open = Some(t.into_value());
+            contents.recorded = 1;
+            contents.begun += 1;
+            self.open_tick.begin(contents.begun);
+        }
+        is_begun
     }
 
-    /// Takes a scalar of a member's open tick if that is a matter of copying it; `false` if anything else
-    /// is to be done.
+    /// Copies the staged scalars of the open tick into the buffers, which have room; `false` if one has none,
+    /// or if a member has no record of the tick.
     #[inline(always)]
-    pub(super) fn try_push_scalar(&self, member: usize, scalar: ScalarRef<'_>) -> bool {
-        self.try_push_with(member, |records| records.try_push_scalar(scalar))
+    fn take_staged(&self, contents: &mut Contents) -> bool {
+        if contents.recorded == contents.members.len() {
+            return true;
+        }
+        let (ticks, tick) = (contents.ticks, self.open_tick.number());
+        for (member, slot) in contents.members.iter_mut().zip(&*contents.slots) {
+            if member.has_tick(ticks) {
+                continue;
+            }
+            let staged = slot.of_tick(tick);
+            if !staged.is_some_and(|bytes| member.records.try_push_bytes(bytes)) {
+                return false;
+            }
+            contents.recorded += 1;
+        }
+        true
     }
 
-    /// [`try_push_scalar`](Self::try_push_scalar) for any record.
+    /// Takes a record of a member's open tick if that is a matter of copying it; `false` if anything else
+    /// is to be done.
     #[inline]
     pub(super) fn try_push(&self, member: usize, record: &RecordRef<'_>) -> bool {
-        self.try_push_with(member, |records| records.try_push(record))
-    }
-
-    #[inline(always)]
-    fn try_push_with(&self, member: usize, push: impl FnOnce(&mut RecordBuffer) -> bool) -> bool {
         let contents = &mut *self.contents.lock();
-        let (is_open, ticks) = (contents.open.is_some(), contents.ticks);
-        let Some(member) = contents.members.get_mut(member) else {
-            return false;
-        };
-        let is_taken = is_open && !member.has_tick(ticks) && push(&mut member.records);
-        contents.recorded += usize::from(is_taken);
+        let ticks = contents.ticks;
+        let slot = &contents.slots[member];
+        let member = &mut contents.members[member];
+        let tick = self.open_tick.number();
+        let is_taken = tick != 0
+            && !member.has_tick(ticks)
+            && slot.of_tick(tick).is_none()
+            && member.records.try_push(record);
+        if is_taken {
+            slot.close(tick);
+            contents.recorded += 1;
+        }
         is_taken
     }
 }
@@ -226,7 +251,7 @@ impl LockedTimeline<'_> {
     pub(in crate::recorder) fn recorded(&self) -> u64 {
         let members = self.contents.members.iter();
         let of_member = |member: &MemberBuffer| member.records.recorded();
-        members.map(of_member).sum()
+        members.map(of_member).sum::<u64>() + self.staged().count() as u64
     }
 
     /// How many ticks are complete.
@@ -246,7 +271,42 @@ impl LockedTimeline<'_> {
 
     /// Whether each member has its record of the open tick.
     pub(in crate::recorder) fn is_tick_whole(&self) -> bool {
-        self.contents.recorded == self.contents.members.len()
+        self.contents.recorded + self.staged().count() == self.contents.members.len()
+    }
+
+    /// The members whose scalars of the open tick are not in the buffers yet, with these.
+    pub(super) fn staged(&self) -> impl Iterator<Item = (usize, [u8; 8])> {
+        let (ticks, tick) = (self.contents.ticks, self.timeline.open_tick.number());
+        let members = self.contents.members.iter().zip(&*self.contents.slots);
+        let staged = members
+            .enumerate()
+            .filter_map(move |(index, (member, slot))| {
+                let is_missing = tick != 0 && !member.has_tick(ticks);
+                let bytes = slot.of_tick(tick).filter(|_| is_missing)?;
+                Some((index, bytes))
+            });
+        staged
+    }
+
+    /// By how much the buffers grow when they take the staged scalars.
+    pub(super) fn staged_growth(&self, batch_bound: usize) -> usize {
+        let growth = self.staged().map(|(member, _)| {
+            let records = self.records(member);
+            let bytes = records.schema().record_bytes().unwrap_or(0);
+            let wanted = records.wanted_capacity(bytes, batch_bound);
+            wanted.map_or(0, |wanted| wanted.saturating_sub(records.capacity()))
+        });
+        growth.sum()
+    }
+
+    /// The slots in which the handle stages scalars.
+    pub(super) fn slots(&self) -> Slots {
+        Arc::clone(&self.contents.slots)
+    }
+
+    /// The type of a member whose records are staged.
+    pub(super) fn staged_dtype(&self, member: usize) -> Option<DType> {
+        self.contents.members[member].records.short_scalar()
     }
 
     /// Whether the complete ticks are to be sent before the next one begins.
@@ -284,6 +344,7 @@ impl LockedTimeline<'_> {
     /// An error unless a member takes a record of the open tick.
     pub(super) fn check_record(&self, member: usize, record: &RecordRef<'_>) -> Result<()> {
         self.check_open("record")?;
+        let slot = &self.contents.slots[member];
         let member = &self.contents.members[member];
         let refuse = |message: String| {
             let error = Error::new(ErrorKind::InvalidArgument, "record", message);
@@ -296,7 +357,8 @@ impl LockedTimeline<'_> {
             let mismatch = member.records.schema().mismatch(record);
             return Err(mismatch.with_key(member.key.as_str()));
         }
-        if member.has_tick(self.contents.ticks) {
+        let tick = self.timeline.open_tick.number();
+        if member.has_tick(self.contents.ticks) || slot.of_tick(tick).is_some() {
             return refuse(format!(
                 "tick {} has a record already; call advance() before the next one, or record a series at \
                  a higher rate in a timeline of its own",
@@ -368,6 +430,9 @@ impl LockedTimeline<'_> {
             fill_value,
             full: Vec::new(),
         });
+        if contents.slots.len() <= index {
+            contents.slots = staged::grown(&contents.slots, index + 1);
+        }
         index
     }
 
@@ -409,10 +474,12 @@ impl LockedTimeline<'_> {
 
     /// Takes a record of the open tick, for which there is room.
     pub(super) fn push(&mut self, member: usize, record: &RecordRef<'_>) {
-        let records = &mut self.contents.members[member].records;
+        let contents = &mut *self.contents;
+        contents.slots[member].close(self.timeline.open_tick.number());
+        let records = &mut contents.members[member].records;
         records.push(record);
         records.settle();
-        self.contents.recorded += 1;
+        contents.recorded += 1;
     }
 
     /// Has the complete ticks sent before the next one begins.
@@ -424,14 +491,17 @@ impl LockedTimeline<'_> {
     pub(super) fn open_tick(&mut self, t: CoordinateValue) {
         self.contents.open = Some(t);
         self.contents.recorded = 0;
+        self.contents.begun += 1;
+        self.timeline.open_tick.begin(self.contents.begun);
     }
 
     /// Counts the open tick, if there is one, which is complete.
     pub(in crate::recorder) fn complete_tick(&mut self) {
         self.contents.complete_tick();
+        self.timeline.open_tick.end();
     }
 
-    /// How many members have no record of the open tick.
+    /// How many members have no record of the open tick in their buffers.
     pub(super) fn missing_count(&self) -> usize {
         self.contents.members.len() - self.contents.recorded
     }
@@ -449,6 +519,7 @@ impl LockedTimeline<'_> {
     pub(in crate::recorder) fn discard_tick(&mut self) -> Option<CoordinateValue> {
         let contents = &mut *self.contents;
         let discarded = contents.open.take()?;
+        self.timeline.open_tick.end();
         for member in &mut contents.members {
             if member.has_tick(contents.ticks) {
                 member.records.discard_last();

@@ -3,6 +3,7 @@
 use super::buffer::{COORDINATE, LockedTimeline, TimelineBuffer};
 use super::coordinate::{CoordinateType, as_scalar};
 use crate::error::Result;
+use crate::model::dtype::DType;
 use crate::model::kind::Kind;
 use crate::model::record::{RecordRef, ShapeRef};
 use crate::recorder::buffers::Buffers;
@@ -16,6 +17,15 @@ impl Buffers {
         let mut locked = timeline.lock();
         locked.check_open("advance")?;
         locked.check_next(t)?;
+        let growth = locked.staged_growth(self.batch_bound);
+        if growth > 0 && self.bytes().saturating_add(growth) > self.bound {
+            // The others, and the complete ticks of this timeline, are sent first.
+            drop(locked);
+            self.spill(growth)?;
+            locked = timeline.lock();
+            locked.check_open("advance")?;
+            locked.check_next(t)?;
+        }
         self.complete_tick(&mut locked, "advance")?;
         if locked.is_large() {
             locked = self.send(locked, self.stores.when_full())?;
@@ -100,9 +110,15 @@ impl Buffers {
         if !locked.has_open_tick() {
             return Ok(());
         }
-        if !locked.is_tick_whole() {
+        // Another thread may close the recorder while the handle stages more.
+        loop {
+            self.take_staged(locked);
+            let missing = locked.missing_count();
+            if missing == 0 {
+                break;
+            }
             let fills = locked.missing_fills();
-            if fills.len() < locked.missing_count() {
+            if fills.len() < missing {
                 return Err(locked.missing_record(operation));
             }
             for (member, fill) in &fills {
@@ -113,13 +129,31 @@ impl Buffers {
         Ok(())
     }
 
+    /// Copies the staged scalars of the open tick into the buffers, whatever room there is.
+    fn take_staged(&self, locked: &mut LockedTimeline<'_>) {
+        for (member, bytes) in locked.staged().collect::<Vec<_>>() {
+            let dtype = locked.staged_dtype(member);
+            let data = &bytes[..dtype.map_or(0, DType::size)];
+            let record = RecordRef {
+                kind: Kind::Array,
+                dtype,
+                shape: ShapeRef::Slice(&[]),
+                data: data.into(),
+            };
+            self.push(locked, member, &record);
+        }
+    }
+
     /// Completes the open tick of each timeline that has had one before, where each member has its record.
     pub(in crate::recorder) fn complete_ticks(&self) {
         for timeline in self.timelines() {
             let mut locked = timeline.lock();
             // In the first tick, members may still join.
-            if locked.ticks() > 0 && locked.is_tick_whole() {
-                locked.complete_tick();
+            if locked.ticks() > 0 && locked.has_open_tick() && locked.is_tick_whole() {
+                self.take_staged(&mut locked);
+                if locked.missing_count() == 0 {
+                    locked.complete_tick();
+                }
             }
         }
     }

@@ -8,6 +8,7 @@
 mod buffer;
 mod coordinate;
 mod filling;
+mod staged;
 mod tick;
 
 use std::fmt;
@@ -22,9 +23,12 @@ pub(super) use coordinate::member_key;
 pub use coordinate::{Coordinate, CoordinateType, CoordinateValue};
 pub use tick::TickRecords;
 
+use staged::Slots;
+
 use super::parts::Parts;
 use crate::backend::fork::ProcessLocal;
 use crate::error::{Error, ErrorKind, Result};
+use crate::model::dtype::DType;
 use crate::model::key::Key;
 use crate::model::record::{IntoValue, RecordRef};
 use crate::model::schema::Schema;
@@ -83,6 +87,7 @@ struct OpenTimeline {
     buffer: Arc<TimelineBuffer>,
     /// Tells the tokens of this handle from those of others.
     id: u32,
+    slots: Slots,
     /// The series that the program has named.
     names: Vec<NamedMember>,
     by_name: HashMap<Box<str>, u32>,
@@ -95,6 +100,8 @@ struct NamedMember {
     name: Box<str>,
     /// Its index in the buffer, once it has been declared or recorded.
     index: Option<usize>,
+    /// The type of its records, if they are staged.
+    staged: Option<DType>,
 }
 
 /// A series of a [`Timeline`], for hot loops; [`Timeline::member`] gives it.
@@ -119,13 +126,19 @@ impl<T: CoordinateType> Timeline<T> {
                 buffer: Arc::clone(&buffer),
                 parts,
                 id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
+                slots: Slots::default(),
                 names: Vec::new(),
                 by_name: HashMap::new(),
                 next: 0,
             };
-            for (index, key) in buffer.lock().keys().enumerate().skip(COORDINATE + 1) {
-                timeline.add_name(key.name(), Some(index));
+            let locked = buffer.lock();
+            for (index, key) in locked.keys().enumerate().skip(COORDINATE + 1) {
+                let number = timeline.add_name(key.name());
+                let named = &mut timeline.names[number as usize];
+                (named.index, named.staged) = (Some(index), locked.staged_dtype(index));
             }
+            timeline.slots = locked.slots();
+            drop(locked);
             Ok(timeline)
         });
         Ok(Self {
@@ -276,7 +289,7 @@ impl<T: CoordinateType> Timeline<T> {
             keys.declare_member(&open.buffer, name, schema)
         });
         let declared = declared.map_err(|e| open.in_operation("declare", name, e))?;
-        open.names[member as usize].index = Some(declared);
+        open.set_index(member, declared);
         Ok(())
     }
 
@@ -376,24 +389,29 @@ impl OpenTimeline {
             let error = Error::new(ErrorKind::InvalidArgument, "record", message);
             return Err(error.with_key(key.as_str()));
         }
-        Ok(self.add_name(name, None))
+        Ok(self.add_name(name))
     }
 
-    fn add_name(&mut self, name: &str, index: Option<usize>) -> u32 {
+    fn add_name(&mut self, name: &str) -> u32 {
         let number = u32::try_from(self.names.len()).unwrap_or(u32::MAX);
         let name: Box<str> = name.into();
         self.by_name.insert(name.clone(), number);
-        self.names.push(NamedMember { name, index });
+        self.names.push(NamedMember {
+            name,
+            index: None,
+            staged: None,
+        });
         number
     }
 
     #[inline]
     fn push(&mut self, member: u32, value: &impl IntoValue) -> Result<()> {
         let parts = self.parts.get("record")?;
-        if let Some(index) = self.names[member as usize].index
-            && let Some(scalar) = value.as_scalar()
+        let named = &self.names[member as usize];
+        if let (Some(scalar), Some(index)) = (value.as_scalar(), named.index)
+            && named.staged == Some(scalar.dtype)
             && !parts.fast_path.is_stopped()
-            && self.buffer.try_push_scalar(index, scalar)
+            && self.slots[index].stage(&self.buffer.open_tick, scalar)
         {
             return Ok(());
         }
@@ -412,18 +430,28 @@ impl OpenTimeline {
 
     fn push_record(&mut self, member: u32, record: &RecordRef<'_>) -> Result<()> {
         let parts = self.parts.get("record")?;
-        let named = &mut self.names[member as usize];
+        let named = &self.names[member as usize];
         let index = match named.index {
             Some(index) => index,
             None => {
                 let added = parts.keys.add_member(&self.buffer, &named.name, record)?;
-                *named.index.insert(added)
+                self.set_index(member, added);
+                added
             }
         };
+        let parts = self.parts.get("record")?;
         if !parts.fast_path.is_stopped() && self.buffer.try_push(index, record) {
             return Ok(());
         }
         parts.buffers.record_member(&self.buffer, index, record)
+    }
+
+    /// Remembers the index of a series that is in the buffer now.
+    fn set_index(&mut self, member: u32, index: usize) {
+        let locked = self.buffer.lock();
+        let named = &mut self.names[member as usize];
+        (named.index, named.staged) = (Some(index), locked.staged_dtype(index));
+        self.slots = locked.slots();
     }
 
     /// An error with the key of a series, if it has none.
