@@ -23,6 +23,8 @@ const FIRST_BYTES: usize = 64;
 pub(super) struct RecordBuffer {
     /// The element type, if the records are scalars.
     scalar: Option<DType>,
+    /// The bytes of a scalar; 0 if the records are none.
+    scalar_bytes: usize,
     /// How many records share a chunk; batches of arrays end where chunks do.
     chunk_records: u64,
     /// The index of the first record in the buffer.
@@ -45,8 +47,10 @@ impl RecordBuffer {
     /// The buffer of a series whose next record has the index `start`.
     pub(super) fn new(schema: Arc<Schema>, chunk_records: u64, start: u64) -> Self {
         let is_scalar = schema.kind() == Kind::Array && schema.record_shape().is_empty();
+        let scalar = schema.dtype().filter(|_| is_scalar);
         let mut buffer = Self {
-            scalar: schema.dtype().filter(|_| is_scalar),
+            scalar,
+            scalar_bytes: scalar.map_or(0, DType::size),
             chunk_records: chunk_records.max(1),
             start,
             limit: 0,
@@ -134,11 +138,11 @@ impl RecordBuffer {
     #[inline(always)]
     pub(super) fn try_push_bytes(&mut self, bytes: [u8; 8]) -> bool {
         // Each with a size that is known, so that it is one instruction to copy it.
-        match self.schema().record_bytes() {
-            Some(8) => self.try_push_fixed(&bytes),
-            Some(4) => self.try_push_fixed(&bytes[..4]),
-            Some(2) => self.try_push_fixed(&bytes[..2]),
-            Some(1) => self.try_push_fixed(&bytes[..1]),
+        match self.scalar_bytes {
+            8 => self.try_push_fixed(&bytes),
+            4 => self.try_push_fixed(&bytes[..4]),
+            2 => self.try_push_fixed(&bytes[..2]),
+            1 => self.try_push_fixed(&bytes[..1]),
             _ => false,
         }
     }
@@ -184,6 +188,12 @@ impl RecordBuffer {
             BATCH_BYTES.min(batch_bound)
         };
         records.len() >= self.limit || records.data().len() + size_of_val(records.ends()) >= bound
+    }
+
+    /// Whether the buffer has records, and the last one is the last of a chunk.
+    #[inline(always)]
+    pub(super) fn ends_chunk(&self) -> bool {
+        self.records.len() >= self.limit && !self.records.is_empty()
     }
 
     /// The capacity the buffer should have for a record of `bytes` more, if it has to grow.

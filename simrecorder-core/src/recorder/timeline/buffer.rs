@@ -158,7 +158,9 @@ impl TimelineBuffer {
             None => t.is_number(),
         };
         let is_ready = contents.state == State::Open && !contents.is_large;
-        if !(is_next && is_ready && (contents.open.is_none() || self.take_staged(contents))) {
+        if !(is_next && is_ready && (contents.open.is_none() || self.take_staged(contents)))
+            || contents.ends_chunk()
+        {
             return false;
         }
         let coordinate = &mut contents.members[COORDINATE].records;
@@ -216,6 +218,13 @@ impl TimelineBuffer {
 }
 
 impl Contents {
+    /// Whether the records of the widest member end where a chunk does.
+    #[inline(always)]
+    fn ends_chunk(&self) -> bool {
+        let widest = self.members.get(self.widest);
+        widest.is_some_and(|widest| widest.records.ends_chunk())
+    }
+
     /// Counts the open tick, which is complete.
     #[inline(always)]
     fn complete_tick(&mut self) {
@@ -309,9 +318,11 @@ impl LockedTimeline<'_> {
         self.contents.members[member].records.short_scalar()
     }
 
-    /// Whether the complete ticks are to be sent before the next one begins.
-    pub(super) fn is_large(&self) -> bool {
-        self.contents.is_large
+    /// Whether the complete ticks are to be sent before the next one begins: they are many, or enough and
+    /// end where a chunk of the widest member does.
+    pub(super) fn is_group(&self, batch_bound: usize) -> bool {
+        let is_enough = self.capacity() >= GROUP_BYTES.min(batch_bound);
+        self.contents.is_large || is_enough && self.contents.ends_chunk()
     }
 
     /// An error unless the timeline takes ticks.
@@ -451,14 +462,10 @@ impl LockedTimeline<'_> {
     /// Moves the records of a member to a batch of their own if they fill one, before it takes another.
     /// They are of complete ticks.
     pub(super) fn make_batch(&mut self, member: usize, batch_bound: usize) {
-        let contents = &mut *self.contents;
-        let is_widest = contents.widest == member;
-        let member = &mut contents.members[member];
+        let member = &mut self.contents.members[member];
         if !member.records.is_empty() && member.records.is_full(batch_bound) {
             let batch = member.records.cut_all(&member.key);
             member.full.extend(batch.map(Arc::new));
-            let is_large = self.timeline.capacity() >= GROUP_BYTES.min(batch_bound);
-            contents.is_large |= is_widest && is_large;
         }
     }
 

@@ -27,7 +27,7 @@ impl Buffers {
             locked.check_next(t)?;
         }
         self.complete_tick(&mut locked, "advance")?;
-        if locked.is_large() {
+        if locked.is_group(self.batch_bound) {
             locked = self.send(locked, self.stores.when_full())?;
             locked.check_open("advance")?;
         }
