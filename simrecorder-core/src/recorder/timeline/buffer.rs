@@ -20,9 +20,12 @@ use crate::recorder::record_buffer::RecordBuffer;
 use crate::store::commit::Batch;
 use crate::store::errors::closed;
 
-/// The complete ticks of a timeline are sent when they take about this many bytes and end where a chunk of
-/// the widest series does.
-const GROUP_BYTES: usize = 4 << 20;
+/// The complete ticks of a timeline are sent when they take about this many bytes for each series, within the
+/// bounds of a group, and end where a chunk of the widest series does. Much smaller batches cost more than
+/// their records.
+const MEMBER_BYTES: usize = 16 << 10;
+/// The fewest and the most bytes that are enough for a group of ticks.
+const GROUP_BYTES: (usize, usize) = (1 << 20, 8 << 20);
 
 /// The index of the coordinate among the series of a timeline.
 pub(in crate::recorder) const COORDINATE: usize = 0;
@@ -321,7 +324,9 @@ impl LockedTimeline<'_> {
     /// Whether the complete ticks are to be sent before the next one begins: they are many, or enough and
     /// end where a chunk of the widest member does.
     pub(super) fn is_group(&self, batch_bound: usize) -> bool {
-        let is_enough = self.capacity() >= GROUP_BYTES.min(batch_bound);
+        let (least, most) = GROUP_BYTES;
+        let enough = (MEMBER_BYTES * self.len()).clamp(least, most);
+        let is_enough = self.capacity() >= enough.min(batch_bound);
         self.contents.is_large || is_enough && self.contents.ends_chunk()
     }
 
