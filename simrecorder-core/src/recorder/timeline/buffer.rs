@@ -290,14 +290,13 @@ impl LockedTimeline<'_> {
     pub(super) fn staged(&self) -> impl Iterator<Item = (usize, [u8; 8])> {
         let (ticks, tick) = (self.contents.ticks, self.timeline.open_tick.number());
         let members = self.contents.members.iter().zip(&*self.contents.slots);
-        let staged = members
+        members
             .enumerate()
             .filter_map(move |(index, (member, slot))| {
                 let is_missing = tick != 0 && !member.has_tick(ticks);
                 let bytes = slot.of_tick(tick).filter(|_| is_missing)?;
                 Some((index, bytes))
-            });
-        staged
+            })
     }
 
     /// By how much the buffers grow when they take the staged scalars.
