@@ -6,7 +6,6 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use super::coordinate::{CoordinateType, CoordinateValue, as_scalar};
 use super::staged::{self, OpenTick, Slots};
 use crate::backend::sync::{Mutex, MutexGuard};
-use crate::error::{Error, ErrorKind, Result};
 use crate::model::dtype::DType;
 use crate::model::key::Key;
 use crate::model::kind::Kind;
@@ -18,7 +17,6 @@ use crate::recorder::buffers::Outgoing;
 use crate::recorder::pipeline::batch_bytes;
 use crate::recorder::record_buffer::RecordBuffer;
 use crate::store::commit::Batch;
-use crate::store::errors::closed;
 
 /// The complete ticks of a timeline are sent when they take about this many bytes for each series, within the
 /// bounds of a group, and end where a chunk of the widest series does. Much smaller batches cost more than
@@ -44,35 +42,35 @@ pub(in crate::recorder) struct TimelineBuffer {
 }
 
 #[derive(Debug)]
-struct Contents {
+pub(super) struct Contents {
     /// The series of the timeline, the coordinate first.
-    members: Vec<MemberBuffer>,
+    pub(super) members: Vec<MemberBuffer>,
     /// The member whose chunks hold the fewest records: groups of ticks end where its chunks do.
     widest: usize,
     /// How many ticks are complete.
-    ticks: u64,
+    pub(super) ticks: u64,
     /// How many of them were taken out of the buffers.
     taken: u64,
     /// The coordinate of the last complete tick.
-    last: Option<CoordinateValue>,
+    pub(super) last: Option<CoordinateValue>,
     /// The coordinate of the open tick, the one after the complete ones.
-    open: Option<CoordinateValue>,
+    pub(super) open: Option<CoordinateValue>,
     /// How many members have their record of the open tick in their buffers.
     recorded: usize,
     /// The scalars of the open tick that are not in the buffers yet.
-    slots: Slots,
+    pub(super) slots: Slots,
     /// How often a tick began.
     begun: u64,
     /// Whether the complete ticks are to be sent before the next one begins.
     is_large: bool,
-    state: State,
+    pub(super) state: State,
 }
 
 /// A series of a timeline.
 #[derive(Debug)]
-struct MemberBuffer {
-    key: Key,
-    records: RecordBuffer,
+pub(super) struct MemberBuffer {
+    pub(super) key: Key,
+    pub(super) records: RecordBuffer,
     /// What a tick has for which nothing was recorded, if it may have that.
     fill_value: Option<Value>,
     /// Batches that are full, before what `records` has.
@@ -81,7 +79,7 @@ struct MemberBuffer {
 
 /// Whether a timeline takes ticks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
+pub(super) enum State {
     Open,
     /// Its handle was finished or dropped.
     Finished,
@@ -92,14 +90,14 @@ enum State {
 /// A timeline under its lock.
 #[derive(Debug)]
 pub(in crate::recorder) struct LockedTimeline<'a> {
-    timeline: &'a TimelineBuffer,
-    contents: MutexGuard<'a, Contents>,
+    pub(super) timeline: &'a TimelineBuffer,
+    pub(super) contents: MutexGuard<'a, Contents>,
 }
 
 impl MemberBuffer {
     /// Whether it has its record of the tick after the first `ticks`.
     #[inline(always)]
-    fn has_tick(&self, ticks: u64) -> bool {
+    pub(super) fn has_tick(&self, ticks: u64) -> bool {
         self.records.end() > ticks
     }
 
@@ -327,92 +325,6 @@ impl LockedTimeline<'_> {
         let enough = (MEMBER_BYTES * self.len()).clamp(least, most);
         let is_enough = self.capacity() >= enough.min(batch_bound);
         self.contents.is_large || is_enough && self.contents.ends_chunk()
-    }
-
-    /// An error unless the timeline takes ticks.
-    pub(in crate::recorder) fn check_open(&self, operation: &'static str) -> Result<()> {
-        match self.contents.state {
-            State::Open => Ok(()),
-            State::Closed => Err(closed(operation, "recorder")),
-            State::Finished => {
-                let message = "the timeline was finished; open it again with timeline()";
-                Err(Error::new(ErrorKind::Closed, operation, message))
-            }
-        }
-    }
-
-    /// An error unless `t` is after the last tick, complete or open.
-    pub(super) fn check_next<T: CoordinateType>(&self, t: T) -> Result<()> {
-        let value = t.into_value();
-        let message = match self.contents.open.or(self.contents.last) {
-            _ if !t.is_number() => format!("{value} is no number that a tick can have"),
-            Some(last) if T::from_value(last).is_none_or(|last| last >= t) => format!(
-                "{value} is not larger than {last}, that of the tick before; the coordinate of a timeline \
-                 increases: call rewind() to go back"
-            ),
-            _ => return Ok(()),
-        };
-        let error = Error::new(ErrorKind::InvalidArgument, "advance", message);
-        Err(error.with_key(self.timeline.coordinate.as_str()))
-    }
-
-    /// An error unless a member takes a record of the open tick.
-    pub(super) fn check_record(&self, member: usize, record: &RecordRef<'_>) -> Result<()> {
-        self.check_open("record")?;
-        let slot = &self.contents.slots[member];
-        let member = &self.contents.members[member];
-        let refuse = |message: String| {
-            let error = Error::new(ErrorKind::InvalidArgument, "record", message);
-            Err(error.with_key(member.key.as_str()))
-        };
-        let Some(open) = self.contents.open else {
-            return refuse("no tick is open; call advance() first".to_owned());
-        };
-        if !member.records.schema().accepts(record) {
-            let mismatch = member.records.schema().mismatch(record);
-            return Err(mismatch.with_key(member.key.as_str()));
-        }
-        let tick = self.timeline.open_tick.number();
-        if member.has_tick(self.contents.ticks) || slot.of_tick(tick).is_some() {
-            return refuse(format!(
-                "tick {} has a record already; call advance() before the next one, or record a series at \
-                 a higher rate in a timeline of its own",
-                self.tick_name(self.contents.ticks, open)
-            ));
-        }
-        Ok(())
-    }
-
-    /// A tick as messages name it.
-    fn tick_name(&self, tick: u64, value: CoordinateValue) -> String {
-        format!("{tick} ({} = {value})", self.timeline.coordinate.name())
-    }
-
-    /// The error of a member that has no record of the open tick.
-    pub(super) fn missing_record(&self, operation: &'static str) -> Error {
-        let contents = &*self.contents;
-        let is_missing = |member: &&MemberBuffer| !member.has_tick(contents.ticks);
-        let mut missing = contents.members.iter().filter(is_missing);
-        let first = missing.next().map_or("", |member| member.key.as_str());
-        let others = match missing.count() {
-            0 => String::new(),
-            count => format!(" and {count} other series"),
-        };
-        let tick = contents
-            .open
-            .map(|open| self.tick_name(contents.ticks, open));
-        let message = format!(
-            "tick {} has no record of '{first}'{others}; record it, or call discard_tick(); a series at \
-             another rate needs a timeline of its own, or a fill value in its schema",
-            tick.unwrap_or_default()
-        );
-        let error = Error::new(ErrorKind::InvalidArgument, operation, message);
-        error.with_key(self.timeline.group.as_str())
-    }
-
-    /// The bytes that the buffers of its series take.
-    pub(super) fn capacity(&self) -> usize {
-        self.timeline.capacity()
     }
 
     /// The buffer of a member.

@@ -6,6 +6,7 @@
 //! [registry of keys](super::key_registry) opens timelines, adds series to them and cuts them.
 
 mod buffer;
+mod checks;
 mod coordinate;
 mod filling;
 mod staged;
