@@ -137,12 +137,12 @@ impl RecordBuffer {
     /// [`try_push`](Self::try_push) for a [short scalar](Self::short_scalar), whose bytes come first.
     #[inline(always)]
     pub(super) fn try_push_bytes(&mut self, bytes: [u8; 8]) -> bool {
-        // Each with a size that is known, so that it is one instruction to copy it.
-        match self.scalar_bytes {
-            8 => self.try_push_fixed(&bytes),
-            4 => self.try_push_fixed(&bytes[..4]),
-            2 => self.try_push_fixed(&bytes[..2]),
-            1 => self.try_push_fixed(&bytes[..1]),
+        // The most frequent size is known here, so that it is one instruction to copy it.
+        if self.scalar_bytes == bytes.len() {
+            return self.try_push_fixed(&bytes);
+        }
+        match bytes.get(..self.scalar_bytes) {
+            Some(scalar) if !scalar.is_empty() => self.try_push_fixed(scalar),
             _ => false,
         }
     }

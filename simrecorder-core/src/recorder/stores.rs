@@ -131,12 +131,13 @@ impl Stores {
             );
             return Err(Error::new(ErrorKind::ReadOnly, operation, message));
         }
-        match self.stop_reason() {
-            Some(error) => Err(error),
-            // Another thread is closing it.
-            None if self.is_stopped() => Err(closed(operation, "recorder")),
-            None => Ok(()),
+        // One look at the flag: a store may fail at this moment.
+        if !self.is_stopped() {
+            return Ok(());
         }
+        // Without a reason, another thread is closing it.
+        let reason = self.stop_reason();
+        Err(reason.unwrap_or_else(|| closed(operation, "recorder")))
     }
 
     /// Whether the recorder was closed, or so many stores failed that it stops.

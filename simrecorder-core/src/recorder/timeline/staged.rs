@@ -23,6 +23,7 @@ pub(super) type Slots = Arc<[Slot]>;
 
 impl OpenTick {
     /// Begins the next tick, with this number.
+    #[inline]
     pub(super) fn begin(&self, tick: u64) {
         self.0.store(tick, Ordering::Release);
     }
