@@ -61,7 +61,7 @@ pub fn exceeded<S: DataStore + 'static>(what: &str, create: impl Fn(&Path) -> S)
         (false, 1_u64, 600_u64, 100_000),
         (false, 100, 10, 60_000),
         (false, 10_000, 20, 250),
-        (true, 10_000, 20, 250),
+        (true, 10_000, 200, 25),
     ];
     // A hundred thousand take minutes.
     if let Ok(keys) = std::env::var("SIMRECORDER_KEYS") {
