@@ -1,5 +1,7 @@
 //! Copying and verifying timelines.
 
+use std::sync::Arc;
+
 use super::Harness;
 use super::support::{
     append_numbers, check_numbers, check_reopened, check_series, commit, expect_error, inline, key,
@@ -11,6 +13,7 @@ use crate::model::record::Ragged;
 use crate::model::schema::Schema;
 use crate::recorder::{Coordinate, Recorder, TIMELINE_ATTRIBUTE, Timeline};
 use crate::store::commit::Change;
+use crate::store::data_store::DataStore;
 use crate::store::open_mode::OpenMode;
 use crate::tools::copy::{CopyOptions, copy};
 use crate::tools::verify::verify;
@@ -44,6 +47,15 @@ fn record(recorder: &Recorder, ticks: u64) -> Timeline<u64> {
     net
 }
 
+/// A store with the timelines of [`record`].
+fn recorded(harness: &dyn Harness, ticks: u64) -> Arc<dyn DataStore> {
+    let writer = recorder(harness, OpenMode::CreateNew);
+    record(&writer, ticks).finish().unwrap();
+    writer.close().unwrap();
+    drop(writer);
+    open(harness, OpenMode::Append)
+}
+
 /// Checks these ticks of `net`.
 #[track_caller]
 fn check(recorder: &Recorder, ticks: std::ops::Range<u64>) {
@@ -60,13 +72,9 @@ fn check(recorder: &Recorder, ticks: std::ops::Range<u64>) {
     check_numbers(net.view("late").unwrap(), late);
 }
 
-/// Whole, by a range of the coordinate, encoded anew and as it is; a copy is a timeline that goes on.
+/// A whole copy, one of a range of the coordinate, encoded again and as it is. The copy of a timeline can be resumed.
 pub fn a_copy_of_a_timeline_has_the_same_ticks_of_every_series(harness: &dyn Harness) {
-    let writer = recorder(harness, OpenMode::CreateNew);
-    record(&writer, 50).finish().unwrap();
-    writer.close().unwrap();
-    drop(writer);
-    let from = open(harness, OpenMode::Append);
+    let from = recorded(harness, 50);
     let all = CopyOptions::new;
     let cases = [
         (all(), 0..50),
@@ -109,11 +117,7 @@ pub fn a_copy_of_a_timeline_has_the_same_ticks_of_every_series(harness: &dyn Har
 
 /// A pattern that selects a series of a timeline selects its group and coordinate too.
 pub fn a_copied_series_of_a_timeline_brings_its_coordinate(harness: &dyn Harness) {
-    let writer = recorder(harness, OpenMode::CreateNew);
-    record(&writer, 30).finish().unwrap();
-    writer.close().unwrap();
-    drop(writer);
-    let from = open(harness, OpenMode::Append);
+    let from = recorded(harness, 30);
     let only = |text| CopyOptions::new().only(key(text));
     let cases = [
         (CopyOptions::new().include("net/n"), "net", "step", "n"),
@@ -204,11 +208,7 @@ pub fn a_timeline_is_copied_while_it_is_written(harness: &dyn Harness) {
 
 /// Series that are out of step and a coordinate that does not increase are damage of their group.
 pub fn verifying_finds_timelines_that_are_out_of_step(harness: &dyn Harness) {
-    let writer = recorder(harness, OpenMode::CreateNew);
-    record(&writer, 30).finish().unwrap();
-    writer.close().unwrap();
-    drop(writer);
-    let store = open(harness, OpenMode::Append);
+    let store = recorded(harness, 30);
     let report = verify(&store).unwrap();
     assert!(report.is_sound(), "{report}");
     // As other software may leave it.

@@ -166,6 +166,18 @@ pub struct ScalarRef<'a> {
     pub(crate) data: &'a [u8],
 }
 
+impl<'a> ScalarRef<'a> {
+    /// The scalar as any other record.
+    pub(crate) fn as_record(self) -> RecordRef<'a> {
+        RecordRef {
+            kind: Kind::Array,
+            dtype: Some(self.dtype),
+            shape: ShapeRef::Slice(&[]),
+            data: Cow::Borrowed(self.data),
+        }
+    }
+}
+
 impl<V: IntoValue + ?Sized> IntoValue for &V {
     type Element = V::Element;
 

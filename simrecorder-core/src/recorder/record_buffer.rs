@@ -18,7 +18,7 @@ const BATCH_BYTES: usize = 1 << 20;
 /// The first buffer of a series, before it is known how fast it grows.
 const FIRST_BYTES: usize = 64;
 
-/// The records of a series since its last batch. Whoever calls it holds the lock of the series.
+/// The records of a series since its last batch. Its caller holds the lock of the series.
 #[derive(Debug)]
 pub(super) struct RecordBuffer {
     /// The element type, if the records are scalars.
@@ -216,8 +216,9 @@ impl RecordBuffer {
         Some(doubled.min(full).min(batch_bound).max(needed))
     }
 
-    /// Grows the buffer to `capacity` bytes.
-    pub(super) fn grow(&mut self, capacity: usize, pool: &BufferPool) {
+    /// Grows the buffer to `capacity` bytes and returns by how much it grew.
+    pub(super) fn grow(&mut self, capacity: usize, pool: &BufferPool) -> usize {
+        let before = self.capacity();
         let records = &mut self.records;
         if records.is_empty() && records.data().len() < capacity {
             let schema = Arc::clone(records.schema());
@@ -226,6 +227,7 @@ impl RecordBuffer {
         let more = capacity.saturating_sub(records.data().len());
         let count = (records.len() as usize).max(4);
         records.reserve_exact(more, count);
+        self.capacity().saturating_sub(before)
     }
 
     /// Takes a record for which there is room.

@@ -149,11 +149,10 @@ impl LockedBuffer<'_> {
 
     /// Grows the buffer to `capacity` bytes and returns by how much it grew.
     pub(super) fn grow(&mut self, capacity: usize, pool: &BufferPool) -> usize {
-        let before = self.records().capacity();
-        self.contents.buffer.grow(capacity, pool);
-        let after = self.records().capacity();
-        self.buffer.capacity.store(after, Ordering::Relaxed);
-        after.saturating_sub(before)
+        let grown = self.contents.buffer.grow(capacity, pool);
+        let capacity = self.records().capacity();
+        self.buffer.capacity.store(capacity, Ordering::Relaxed);
+        grown
     }
 
     /// Takes a record for which there is room.

@@ -10,7 +10,7 @@ use crate::model::schema::{Attributes, Schema};
 use crate::model::value::Value;
 use crate::reading::tree::{Listing, Tree};
 use crate::reading::view::View;
-use crate::recorder::TIMELINE_ATTRIBUTE;
+use crate::recorder::timeline_of;
 use crate::store::commit::{Batch, Commit, Prepared};
 use crate::store::encoded::EncodedStore;
 use crate::store::errors::{nothing_at, wrong_node};
@@ -312,10 +312,7 @@ pub trait DataStoreExt: DataStore {
                 let Some(Node::Group { attributes }) = node else {
                     continue;
                 };
-                if let Some(name) = attributes
-                    .get(TIMELINE_ATTRIBUTE)
-                    .and_then(|it| it.as_str())
-                {
+                if let Some(name) = timeline_of(&attributes) {
                     found.push((key.clone(), name.to_owned()));
                 }
                 let children = self.children(&key)?.into_iter();

@@ -22,7 +22,7 @@ use crate::model::value::Value;
 use crate::reading::selected_view::SelectedView;
 use crate::reading::selection::{AxisRange, Region};
 use crate::reading::view::View;
-use crate::recorder::TIMELINE_ATTRIBUTE;
+use crate::recorder::timeline_of;
 use crate::store::array_view::ArrayView;
 use crate::store::node::Node;
 
@@ -277,9 +277,8 @@ impl<'a> Axis<'a> {
         };
         let mut nodes = self.view.nodes_beside(&[group, key.clone()])?.into_iter();
         let (group, node) = (nodes.next().flatten(), nodes.next().flatten());
-        let mut is_sorted = group
-            .and_then(|group| Some(group.attributes().get(TIMELINE_ATTRIBUTE)? == name))
-            .unwrap_or(false);
+        let mut is_sorted =
+            group.is_some_and(|group| timeline_of(group.attributes()) == Some(name));
         let view: Arc<dyn ArrayView> = match node {
             _ if key == *own && self.view.shape().len() == 1 => self.view.to_arc(),
             Some(Node::Series(view)) if view.shape().len() == 1 && view.kind() != Kind::Ragged => {

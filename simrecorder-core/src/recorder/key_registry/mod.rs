@@ -20,7 +20,7 @@ use crate::reading::view::View;
 use crate::recorder::buffers::{AnyBuffer, Buffers};
 use crate::recorder::key_cache::KeyCache;
 use crate::recorder::options::{OnDivergence, RecorderOptions};
-use crate::recorder::pipeline::{BarrierKind, CHANGE_BYTES, Reservation};
+use crate::recorder::pipeline::{BarrierKind, CHANGE_BYTES, Pipeline, Reservation, WhenFull};
 use crate::recorder::series_buffer::SeriesBuffer;
 use crate::recorder::stores::Stores;
 use crate::recorder::timeline::TimelineBuffer;
@@ -274,7 +274,7 @@ impl KeyRegistry {
                 series
             }
         };
-        register(&mut nodes, groups);
+        nodes.extend(groups);
         nodes.insert(key, RegisteredNode::Series(Arc::clone(&series)));
         Ok((series, true))
     }
@@ -328,6 +328,16 @@ impl KeyRegistry {
             }
         }
         Ok(Ok(registered))
+    }
+
+    /// Sends each store its changes, which it commits together. They are few beside what was read to find
+    /// them out, so the queues take them without waiting.
+    fn send_to_each(changes: Vec<(&Pipeline, Vec<Change>)>) {
+        for (pipeline, changes) in changes {
+            if let Some(room) = pipeline.reserve(changes.len() * CHANGE_BYTES, WhenFull::Exceed) {
+                room.send(changes);
+            }
+        }
     }
 
     /// What the series at `key` holds, if there is one; `clash` makes the error of another node.
@@ -482,7 +492,7 @@ impl KeyRegistry {
                     }
                     self.stores.answer(pipeline, pipeline.plan(&key, None))?;
                 }
-                register(&mut nodes, groups);
+                nodes.extend(groups);
                 nodes.insert(key.clone(), RegisteredNode::Value);
             }
         }
@@ -501,13 +511,7 @@ impl KeyRegistry {
         let mut nodes = self.nodes.lock();
         self.stores.check_running("set attributes")?;
         // The attributes of a timeline keep what makes it one.
-        let mark = match nodes.get(&key) {
-            Some(node) => node.coordinate_name().map(str::to_owned),
-            None => match self.stored_group(&key)? {
-                Ok(node) => node.coordinate_name().map(str::to_owned),
-                Err(_) => None,
-            },
-        };
+        let mark = self.coordinate_of(&nodes, &key)?;
         if !key.is_root() && !nodes.contains_key(&key) {
             let mut groups = self.check_groups_above(&nodes, &key)?;
             let mut kinds = Vec::new();
@@ -529,7 +533,7 @@ impl KeyRegistry {
                 let mut kinds = kinds.iter();
                 room.retain(|_| kinds.next().is_some_and(Option::is_some));
             }
-            register(&mut nodes, groups);
+            nodes.extend(groups);
         }
         let attributes = Arc::new(match mark {
             Some(name) => with_mark(attributes, &name),
@@ -581,10 +585,6 @@ fn series_len(key: &Key, node: Option<Node>, schema: &Schema) -> Result<Option<u
         }
         Some(other) => Err(clash("record", key, other.kind(), NodeKind::Series)),
     }
-}
-
-fn register(nodes: &mut Nodes, new: Vec<(Key, RegisteredNode)>) {
-    nodes.extend(new);
 }
 
 /// The error of stores that hold different numbers of records, or of ticks.

@@ -9,7 +9,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::model::key::Key;
 use crate::reading::coordinate::{CoordinateNumber, indices_by};
 use crate::reading::group::Group;
-use crate::recorder::pipeline::{BarrierKind, CHANGE_BYTES, Pipeline, WhenFull};
+use crate::recorder::pipeline::{BarrierKind, Pipeline, WhenFull};
 use crate::recorder::timeline::{CoordinateValue, LockedTimeline, TimelineBuffer};
 use crate::store::commit::Change;
 use crate::store::data_store::DataStoreExt;
@@ -136,11 +136,7 @@ impl KeyRegistry {
             }
             cuts.push((pipeline, changes));
         }
-        for (pipeline, changes) in cuts {
-            if let Some(room) = pipeline.reserve(changes.len() * CHANGE_BYTES, WhenFull::Exceed) {
-                room.send(changes);
-            }
-        }
+        Self::send_to_each(cuts);
         for timeline in &mut locked {
             if let Some((ticks, last)) = kept.get(timeline.group()) {
                 timeline.rewind(*ticks, *last);

@@ -18,6 +18,7 @@ use crate::recorder::options::OnDivergence;
 use crate::recorder::pipeline::{BarrierKind, CHANGE_BYTES, Pipeline, WhenFull};
 use crate::recorder::timeline::{
     COORDINATE, Coordinate, CoordinateValue, TIMELINE_ATTRIBUTE, TimelineBuffer, member_key,
+    no_open_tick,
 };
 use crate::store::commit::Change;
 use crate::store::data_store::DataStoreExt;
@@ -98,7 +99,7 @@ impl KeyRegistry {
         self.has_written.store(true, Ordering::Relaxed);
 
         let timeline = Arc::new(TimelineBuffer::new(group.clone(), key, len, last));
-        super::register(&mut nodes, groups);
+        nodes.extend(groups);
         self.forget_series(&mut nodes, &group);
         let mut locked = timeline.lock();
         for OpenedMember {
@@ -289,12 +290,7 @@ impl KeyRegistry {
             }
             all_changes.push((stored.pipeline, changes));
         }
-        for (pipeline, changes) in all_changes {
-            // What it takes is bounded by what was read to find it out.
-            if let Some(room) = pipeline.reserve(changes.len() * CHANGE_BYTES, WhenFull::Exceed) {
-                room.send(changes);
-            }
-        }
+        Self::send_to_each(all_changes);
         Ok(())
     }
 
@@ -308,8 +304,7 @@ impl KeyRegistry {
         let locked = timeline.lock();
         locked.check_open("record")?;
         if !locked.has_open_tick() {
-            let message = "no tick is open; call advance() first";
-            return Err(Error::new(ErrorKind::InvalidArgument, "record", message));
+            return Err(no_open_tick());
         }
         drop(locked);
         self.create_member(timeline, name, Schema::of_record(record))
@@ -579,7 +574,7 @@ fn late_member(key: &Key, ticks: u64) -> Error {
 fn missing_member(store: &str, key: &Key) -> Error {
     let message = format!(
         "store '{store}' does not have this series, which others have, and it has no fill value; remove it \
-         from the others, or copy the recording anew"
+         from the others, or copy the recording again"
     );
     Error::new(ErrorKind::Diverged, OPERATION, message).with_key(key.as_str())
 }

@@ -327,6 +327,11 @@ impl LockedTimeline<'_> {
         self.contents.is_large || is_enough && self.contents.ends_chunk()
     }
 
+    /// The bytes that the buffers of its series take.
+    pub(super) fn capacity(&self) -> usize {
+        self.timeline.capacity()
+    }
+
     /// The buffer of a member.
     pub(super) fn records(&self, member: usize) -> &RecordBuffer {
         &self.contents.members[member].records
@@ -388,9 +393,7 @@ impl LockedTimeline<'_> {
     /// Grows the buffer of a member to `capacity` bytes and returns by how much it grew.
     pub(super) fn grow(&mut self, member: usize, capacity: usize, pool: &BufferPool) -> usize {
         let records = &mut self.contents.members[member].records;
-        let before = records.capacity();
-        records.grow(capacity, pool);
-        let grown = records.capacity().saturating_sub(before);
+        let grown = records.grow(capacity, pool);
         self.timeline.capacity.fetch_add(grown, Ordering::Relaxed);
         grown
     }

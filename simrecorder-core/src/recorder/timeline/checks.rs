@@ -44,7 +44,7 @@ impl LockedTimeline<'_> {
             Err(error.with_key(member.key.as_str()))
         };
         let Some(open) = self.contents.open else {
-            return refuse("no tick is open; call advance() first".to_owned());
+            return Err(no_open_tick().with_key(member.key.as_str()));
         };
         if !member.records.schema().accepts(record) {
             let mismatch = member.records.schema().mismatch(record);
@@ -87,9 +87,10 @@ impl LockedTimeline<'_> {
         let error = Error::new(ErrorKind::InvalidArgument, operation, message);
         error.with_key(self.timeline.group.as_str())
     }
+}
 
-    /// The bytes that the buffers of its series take.
-    pub(super) fn capacity(&self) -> usize {
-        self.timeline.capacity()
-    }
+/// A record comes while no tick is open.
+pub(in crate::recorder) fn no_open_tick() -> Error {
+    let message = "no tick is open; call advance() first";
+    Error::new(ErrorKind::InvalidArgument, "record", message)
 }

@@ -3,9 +3,7 @@
 use super::buffer::{COORDINATE, LockedTimeline, TimelineBuffer};
 use super::coordinate::{CoordinateType, as_scalar};
 use crate::error::Result;
-use crate::model::dtype::DType;
-use crate::model::kind::Kind;
-use crate::model::record::{RecordRef, ShapeRef};
+use crate::model::record::{RecordRef, ScalarRef};
 use crate::recorder::buffers::Buffers;
 
 impl Buffers {
@@ -32,12 +30,7 @@ impl Buffers {
             locked.check_open("advance")?;
         }
         locked.open_tick(t.into_value());
-        let record = RecordRef {
-            kind: Kind::Array,
-            dtype: Some(T::DTYPE),
-            shape: ShapeRef::Slice(&[]),
-            data: as_scalar(&t).data.into(),
-        };
+        let record = as_scalar(&t).as_record();
         // Never more than the buffers of all timelines: it is a number a tick.
         self.push(&mut locked, COORDINATE, &record);
         Ok(())
@@ -132,15 +125,11 @@ impl Buffers {
     /// Copies the staged scalars of the open tick into the buffers, whatever room there is.
     fn take_staged(&self, locked: &mut LockedTimeline<'_>) {
         for (member, bytes) in locked.staged().collect::<Vec<_>>() {
-            let dtype = locked.staged_dtype(member);
-            let data = &bytes[..dtype.map_or(0, DType::size)];
-            let record = RecordRef {
-                kind: Kind::Array,
-                dtype,
-                shape: ShapeRef::Slice(&[]),
-                data: data.into(),
-            };
-            self.push(locked, member, &record);
+            if let Some(dtype) = locked.staged_dtype(member) {
+                let data = &bytes[..dtype.size()];
+                let record = ScalarRef { dtype, data }.as_record();
+                self.push(locked, member, &record);
+            }
         }
     }
 

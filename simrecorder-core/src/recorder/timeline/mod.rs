@@ -20,6 +20,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use hashbrown::HashMap;
 
 pub(super) use buffer::{COORDINATE, LockedTimeline, TimelineBuffer};
+pub(super) use checks::no_open_tick;
 pub(super) use coordinate::member_key;
 pub use coordinate::{Coordinate, CoordinateType, CoordinateValue};
 pub use tick::TickRecords;
@@ -430,12 +431,12 @@ impl OpenTimeline {
     }
 
     fn push_record(&mut self, member: u32, record: &RecordRef<'_>) -> Result<()> {
-        let parts = self.parts.get("record")?;
         let named = &self.names[member as usize];
         let index = match named.index {
             Some(index) => index,
             None => {
-                let added = parts.keys.add_member(&self.buffer, &named.name, record)?;
+                let keys = &self.parts.get("record")?.keys;
+                let added = keys.add_member(&self.buffer, &named.name, record)?;
                 self.set_index(member, added);
                 added
             }

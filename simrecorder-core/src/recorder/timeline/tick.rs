@@ -7,7 +7,7 @@ use crate::model::record::IntoValue;
 /// The records of a tick for [`Timeline::tick`]: a tuple of up to twelve pairs of a name and a value, or an
 /// array, slice or `Vec` of such pairs.
 ///
-/// Pairs, and no derive: what a series is called stands beside what it gets, a record may be any expression,
+/// It takes pairs and has no derive: the name of a series is next to its record, a record may be any expression,
 /// and a program needs no struct that repeats the names.
 pub trait TickRecords {
     /// Records each pair in the open tick.

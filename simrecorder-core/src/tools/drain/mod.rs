@@ -8,6 +8,8 @@ use std::fmt;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
+use timeline::Timelines;
+
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::key::Key;
 use crate::model::kind::NodeKind;
@@ -182,8 +184,6 @@ fn look_at(from: &dyn DataStore, selected: &[Child]) -> Result<Vec<(Key, SourceN
     }
     Ok(found)
 }
-
-use timeline::Timelines;
 
 type OnProgress<'a> = Box<dyn FnMut(&DrainProgress) -> ControlFlow<()> + 'a>;
 
