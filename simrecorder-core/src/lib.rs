@@ -59,6 +59,7 @@ pub use store::node::{Child, Node};
 pub use store::open_mode::{Durability, OpenMode};
 pub use tools::copy::{CopyOptions, CopyProgress, copy};
 pub use tools::drain::{DrainOptions, DrainProgress, drain};
+pub use tools::key_patterns::KeyPatterns;
 pub use tools::verify::{Damage, VerifiedKey, VerifyReport, verify};
 
 /// The traits and wrappers that recording programs use, for `use simrecorder::prelude::*`.

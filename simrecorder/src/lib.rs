@@ -87,8 +87,8 @@ pub use simrecorder_core::{
 pub use simrecorder_core::{DataStore, DataStoreExt, Durability, InMemoryDataStore, OpenMode};
 
 pub use simrecorder_core::{
-    CopyOptions, CopyProgress, Damage, DrainOptions, DrainProgress, VerifiedKey, VerifyReport,
-    copy, drain, verify,
+    CopyOptions, CopyProgress, Damage, DrainOptions, DrainProgress, KeyPatterns, VerifiedKey,
+    VerifyReport, copy, drain, verify,
 };
 
 pub use simrecorder_core::{Error, ErrorKind, Result};

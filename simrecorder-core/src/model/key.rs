@@ -1,11 +1,13 @@
 //! Keys: the paths of groups, values and series.
 
+use std::cmp::Ordering;
 use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::str::FromStr;
 use std::sync::Arc;
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::model::natural_order::natural_order;
 
 /// The path of a group, a value or a series, in its normal form.
 ///
@@ -171,6 +173,28 @@ impl Key {
     /// ```
     pub fn is_within(&self, group: &Self) -> bool {
         is_path_within(self.as_str(), group.as_str())
+    }
+
+    /// Compares two keys level by level, with numbers in their names as numbers: `demo_2` is before
+    /// `demo_10`, and a group before what it contains.
+    ///
+    /// ```
+    /// # use simrecorder_core::Key;
+    /// let mut keys = ["demo_10/v", "demo_2/v", "demo_2"].map(|key| Key::new(key).unwrap());
+    /// keys.sort_by(Key::natural_cmp);
+    /// assert_eq!(keys.map(|key| key.to_string()), ["demo_2", "demo_2/v", "demo_10/v"]);
+    /// ```
+    pub fn natural_cmp(&self, other: &Self) -> Ordering {
+        let (mut parts, mut others) = (self.parts(), other.parts());
+        loop {
+            match (parts.next(), others.next()) {
+                (Some(part), Some(other)) => match natural_order(part, other) {
+                    Ordering::Equal => {}
+                    order => return order,
+                },
+                (part, other) => return part.is_some().cmp(&other.is_some()),
+            }
+        }
     }
 
     /// The key that this one becomes when `from` is renamed to `to`; `None` if it is not within `from`.

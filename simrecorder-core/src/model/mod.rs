@@ -10,6 +10,7 @@ pub(crate) mod kind;
 pub(crate) mod labeled;
 mod large_pages;
 mod mismatch;
+pub(crate) mod natural_order;
 pub(crate) mod record;
 pub(crate) mod records;
 pub(crate) mod schema;

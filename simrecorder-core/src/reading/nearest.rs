@@ -2,6 +2,7 @@
 
 use std::collections::{BinaryHeap, VecDeque};
 
+use crate::error::{Error, ErrorKind};
 use crate::model::key::Key;
 use crate::model::kind::NodeKind;
 use crate::store::data_store::{DataStore, DataStoreExt};
@@ -17,7 +18,7 @@ const MAX_CHARS: usize = 64;
 /// The keys of a store that are nearest to `key`, the nearest first, preferably of the kind `wanted`.
 /// Those in the nearest group that exists are looked at first, and then all, as far as they are not
 /// too many.
-pub(crate) fn nearest_keys(stores: &[&dyn DataStore], key: &Key, wanted: NodeKind) -> Vec<Key> {
+fn nearest_keys<S: DataStore + ?Sized>(stores: &[&S], key: &Key, wanted: NodeKind) -> Vec<Key> {
     let mut nearest = BinaryHeap::new();
     for &store in stores {
         let is_group = |group: &Key| store.node(group).is_ok_and(|node| node.is_some());
@@ -51,6 +52,27 @@ pub(crate) fn nearest_keys(stores: &[&dyn DataStore], key: &Key, wanted: NodeKin
     nearest.dedup();
     let keys = nearest.into_iter().map(|(_, key)| key);
     keys.take(NEAREST_KEYS).collect()
+}
+
+/// There is nothing at a key of these stores; the error names the nearest keys, preferably of the kind
+/// `wanted`.
+pub(crate) fn nothing_near<S: DataStore + ?Sized>(
+    stores: &[&S],
+    operation: &'static str,
+    key: &Key,
+    wanted: NodeKind,
+) -> Error {
+    let message = match &nearest_keys(stores, key, wanted)[..] {
+        [] => "there is nothing at this key; the recording is empty".to_owned(),
+        keys => {
+            let names: Vec<_> = keys.iter().map(|key| format!("'{key}'")).collect();
+            format!(
+                "there is nothing at this key; the nearest keys are {}",
+                names.join(", ")
+            )
+        }
+    };
+    Error::new(ErrorKind::NotFound, operation, message).with_key(key.as_str())
 }
 
 /// How much of a key differs from the one that was asked for. Upper and lower case are equal, and the

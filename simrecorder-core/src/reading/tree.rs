@@ -1,7 +1,6 @@
 //! The keys of a recording as text.
 
 use std::borrow::Cow;
-use std::cmp::Ordering;
 use std::fmt;
 
 use unicode_width::UnicodeWidthStr;
@@ -9,6 +8,7 @@ use unicode_width::UnicodeWidthStr;
 use crate::error::{Error, Result};
 use crate::model::key::Key;
 use crate::model::kind::{Kind, NodeKind};
+use crate::model::natural_order::natural_order;
 use crate::model::short::units;
 use crate::model::value::Value;
 use crate::reading::view::View;
@@ -335,34 +335,4 @@ fn printable(text: &str) -> String {
     let quoted = format!("{text:?}");
     let unquoted = &quoted[1..quoted.len() - 1];
     unquoted.replace("\\\"", "\"").replace("\\\\", "\\")
-}
-
-/// Runs of digits compare as numbers: `demo_2` is before `demo_10`.
-fn natural_order(a: &str, b: &str) -> Ordering {
-    runs(a).cmp(runs(b)).then_with(|| a.cmp(b))
-}
-
-/// A part of a name.
-#[derive(PartialEq, Eq, PartialOrd, Ord)]
-enum Run<'a> {
-    /// The number of digits without leading zeros, and these.
-    Number(usize, &'a str),
-    Text(&'a str),
-}
-
-fn runs(name: &str) -> impl Iterator<Item = Run<'_>> {
-    let mut rest = name;
-    std::iter::from_fn(move || {
-        let is_number = rest.chars().next()?.is_ascii_digit();
-        let end = rest.find(|c: char| c.is_ascii_digit() != is_number);
-        let (run, after) = rest.split_at(end.unwrap_or(rest.len()));
-        rest = after;
-        Some(match is_number {
-            true => {
-                let digits = run.trim_start_matches('0');
-                Run::Number(digits.len(), digits)
-            }
-            false => Run::Text(run),
-        })
-    })
 }

@@ -13,7 +13,7 @@ use crate::model::kind::NodeKind;
 use crate::model::schema::Attributes;
 use crate::model::value::Value;
 use crate::reading::group::Group;
-use crate::reading::nearest::nearest_keys;
+use crate::reading::nearest::nothing_near;
 use crate::reading::tree::{Listing, Tree};
 use crate::reading::view::View;
 use crate::store::data_store::{DataStore, DataStoreExt};
@@ -285,18 +285,7 @@ impl StoreReader {
         let stores = self.prepare("", operation).map(|(_, stores)| stores);
         let stores = self.stores(stores.unwrap_or_default());
         let stores: Vec<_> = stores.filter_map(Result::ok).collect();
-        let nearest = nearest_keys(&stores, key, wanted);
-        let message = match &nearest[..] {
-            [] => "there is nothing at this key; the recording is empty".to_owned(),
-            keys => {
-                let names: Vec<_> = keys.iter().map(|key| format!("'{key}'")).collect();
-                format!(
-                    "there is nothing at this key; the nearest keys are {}",
-                    names.join(", ")
-                )
-            }
-        };
-        Error::new(ErrorKind::NotFound, operation, message).with_key(key.as_str())
+        nothing_near(&stores, operation, key, wanted)
     }
 }
 

@@ -8,6 +8,7 @@ use crate::model::key::Key;
 use crate::model::kind::NodeKind;
 use crate::model::schema::{Attributes, Schema};
 use crate::model::value::Value;
+use crate::reading::nearest::nothing_near;
 use crate::reading::tree::{Listing, Tree};
 use crate::reading::view::View;
 use crate::recorder::timeline_of;
@@ -242,6 +243,26 @@ pub trait DataStoreExt: DataStore {
             Some(Node::Unreadable { error, .. }) => Err(error),
             node => Ok(node),
         }
+    }
+
+    /// The node at a key that must be there.
+    ///
+    /// ```
+    /// use simrecorder_core::{InMemoryDataStore, Key, NodeKind, Recorder, prelude::*};
+    ///
+    /// let store = InMemoryDataStore::new();
+    /// Recorder::new(store.clone()).record("net/rate", 0.5)?;
+    /// let error = store.require_node(&Key::new("net/rat")?, NodeKind::Series).unwrap_err();
+    /// assert!(error.to_string().contains("the nearest keys are 'net/rate'"));
+    /// # Ok::<(), simrecorder_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`NotFound`](crate::ErrorKind::NotFound) if there is nothing: the error names the nearest keys,
+    /// preferably of the kind `wanted`. A node of another kind is no error. Else what the store reports.
+    fn require_node(&self, key: &Key, wanted: NodeKind) -> Result<Node> {
+        let nothing = || nothing_near(&[self], "read", key, wanted);
+        self.node(key)?.ok_or_else(nothing)
     }
 
     /// The value at `key`; `None` if there is nothing, or a group or series.

@@ -1,4 +1,4 @@
-//! Which keys a copy or a drain selects.
+//! Which keys a tool selects.
 
 use glob::{MatchOptions, Pattern};
 
@@ -6,8 +6,9 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::model::key::Key;
 use crate::model::kind::NodeKind;
 use crate::store::data_store::{DataStore, DataStoreExt};
-use crate::store::errors;
 use crate::store::node::Child;
+
+const SELECT: &str = "select";
 
 const OPTIONS: MatchOptions = MatchOptions {
     case_sensitive: true,
@@ -15,17 +16,43 @@ const OPTIONS: MatchOptions = MatchOptions {
     require_literal_leading_dot: false,
 };
 
-/// A part of a recording: what is at a key and below, as far as the patterns select it.
+/// Which nodes of a recording a tool works on: what is at a key and below, as far as glob patterns select it.
+///
+/// In a pattern, `*` stands for any characters of one level, `?` for one of them, `**` for any number
+/// of levels, and `[a-c]` for one of some characters; `[*]`, `[?]` and `[[]` stand for themselves. A
+/// pattern does not match groups: `net/**` matches all that `net` contains.
+///
+/// ```
+/// use simrecorder_core::{InMemoryDataStore, KeyPatterns, Recorder};
+///
+/// let store = InMemoryDataStore::new();
+/// let recorder = Recorder::new(store.clone());
+/// for key in ["net/e/rate", "net/e/spikes", "log"] {
+///     recorder.record(key, 1)?;
+/// }
+/// recorder.close()?;
+/// let selected = KeyPatterns::new().include("net/**").exclude("**/spikes").select(&store)?;
+/// let keys = selected.iter().map(|child| child.key.as_str());
+/// assert_eq!(keys.collect::<Vec<_>>(), ["", "net", "net/e", "net/e/rate"]);
+/// # Ok::<(), simrecorder_core::Error>(())
+/// ```
 #[derive(Clone, Debug)]
-pub(super) struct KeyPatterns {
+#[must_use]
+pub struct KeyPatterns {
     pub(super) only: Key,
     pub(super) include: Vec<String>,
     pub(super) exclude: Vec<String>,
 }
 
+impl Default for KeyPatterns {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl KeyPatterns {
     /// Everything.
-    pub(super) fn new() -> Self {
+    pub fn new() -> Self {
         Self {
             only: Key::ROOT,
             include: Vec::new(),
@@ -33,18 +60,35 @@ impl KeyPatterns {
         }
     }
 
-    /// The selected keys, groups before what they contain. With patterns, a group is selected if a
-    /// value or series in it is. A series of a timeline brings its group and its coordinate.
-    pub(super) fn select(
-        &self,
-        from: &dyn DataStore,
-        operation: &'static str,
-    ) -> Result<Vec<Child>> {
-        let include = compile(&self.include, operation)?;
-        let exclude = compile(&self.exclude, operation)?;
-        let Some(only) = from.node(&self.only)? else {
-            return Err(errors::nothing_at(operation).with_key(self.only.as_str()));
-        };
+    /// Only what is at `key` and below.
+    pub fn within(mut self, key: Key) -> Self {
+        self.only = key;
+        self
+    }
+
+    /// Only the values and series whose keys match `pattern`, or a pattern of another call.
+    pub fn include(mut self, pattern: impl Into<String>) -> Self {
+        self.include.push(pattern.into());
+        self
+    }
+
+    /// None of the values and series whose keys match `pattern`, also not those that are included.
+    pub fn exclude(mut self, pattern: impl Into<String>) -> Self {
+        self.exclude.push(pattern.into());
+        self
+    }
+
+    /// The selected nodes, groups before what they contain. With patterns, a group is selected if a
+    /// value or series in it is.
+    ///
+    /// # Errors
+    /// [`NotFound`](ErrorKind::NotFound) if there is nothing at the key, or a pattern that is included
+    /// matches nothing; [`InvalidArgument`](ErrorKind::InvalidArgument) for a pattern that is none; else
+    /// what the store reports.
+    pub fn select(&self, from: &dyn DataStore) -> Result<Vec<Child>> {
+        let include = compile(&self.include)?;
+        let exclude = compile(&self.exclude)?;
+        let only = from.require_node(&self.only, NodeKind::Group)?;
         let mut has_matched = vec![false; include.len()];
         let mut selected = Vec::new();
         let mut open = vec![Child::new(self.only.clone(), only.kind())];
@@ -66,17 +110,30 @@ impl KeyPatterns {
             }
         }
         if let Some(pattern) = has_matched.iter().position(|has_matched| !has_matched) {
-            return Err(no_match(&self.include[pattern], operation));
+            return Err(no_match(&self.include[pattern]));
         }
         if !(include.is_empty() && exclude.is_empty()) {
             remove_empty_groups(&mut selected);
         }
+        Ok(selected)
+    }
+
+    /// The same for a tool that writes what is selected elsewhere: a series of a timeline brings its group
+    /// and its coordinate.
+    pub(super) fn select_for_copy(
+        &self,
+        from: &dyn DataStore,
+        operation: &'static str,
+    ) -> Result<Vec<Child>> {
+        let selected = self.select(from);
+        let mut selected = selected.map_err(|error| match error.operation() {
+            SELECT => error.with_operation(operation),
+            _ => error,
+        })?;
         self.add_coordinates(from, &mut selected)?;
         Ok(selected)
     }
-}
 
-impl KeyPatterns {
     fn add_coordinates(&self, from: &dyn DataStore, selected: &mut Vec<Child>) -> Result<()> {
         let within = match selected.first() {
             Some(first) if first.kind == NodeKind::Series => self.only.parent(),
@@ -103,7 +160,7 @@ impl KeyPatterns {
     }
 }
 
-fn compile(patterns: &[String], operation: &'static str) -> Result<Vec<Pattern>> {
+fn compile(patterns: &[String]) -> Result<Vec<Pattern>> {
     let compile = |text: &String| {
         Pattern::new(text.trim_matches('/')).map_err(|error| {
             let message = format!(
@@ -111,16 +168,16 @@ fn compile(patterns: &[String], operation: &'static str) -> Result<Vec<Pattern>>
                  levels, `[[]` a bracket",
                 error.msg, error.pos
             );
-            Error::new(ErrorKind::InvalidArgument, operation, message).with_key(text)
+            Error::new(ErrorKind::InvalidArgument, SELECT, message).with_key(text)
         })
     };
     patterns.iter().map(compile).collect()
 }
 
-fn no_match(pattern: &str, operation: &'static str) -> Error {
+fn no_match(pattern: &str) -> Error {
     let message = "this pattern matches no value and no series of the source; `*` matches within a \
                    level, and `group/**` all that a group contains";
-    Error::new(ErrorKind::NotFound, operation, message).with_key(pattern)
+    Error::new(ErrorKind::NotFound, SELECT, message).with_key(pattern)
 }
 
 /// Keeps the groups that are followed by a key in them, and the root.

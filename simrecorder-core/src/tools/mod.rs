@@ -2,7 +2,7 @@
 
 pub(crate) mod copy;
 pub(crate) mod drain;
-mod key_patterns;
+pub(crate) mod key_patterns;
 pub(crate) mod verify;
 
 use crate::error::{Error, ErrorKind};

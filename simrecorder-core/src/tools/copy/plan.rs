@@ -49,7 +49,7 @@ pub(super) fn plan(
     if to.is_read_only() {
         return Err(errors::read_only("copy"));
     }
-    let selected = patterns.select(from, "copy")?;
+    let selected = patterns.select_for_copy(from, "copy")?;
     let is_empty = selected.iter().all(|child| child.kind == NodeKind::Group);
     if is_empty && !patterns.exclude.is_empty() {
         return Err(all_excluded());

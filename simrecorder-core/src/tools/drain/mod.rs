@@ -156,10 +156,10 @@ const MAX_LOOKS: usize = 8;
 
 /// What the patterns select. A series that joins a timeline meanwhile is seen, or all others before it did.
 fn look(from: &dyn DataStore, patterns: &KeyPatterns) -> Result<Vec<(Key, SourceNode)>> {
-    let mut selected = patterns.select(from, "drain")?;
+    let mut selected = patterns.select_for_copy(from, "drain")?;
     for _ in 1..MAX_LOOKS {
         let found = look_at(from, &selected)?;
-        let now = patterns.select(from, "drain")?;
+        let now = patterns.select_for_copy(from, "drain")?;
         if now == selected {
             return Ok(found);
         }

@@ -1,0 +1,106 @@
+//! How the program ends: exit statuses, and the errors that end it.
+
+use std::fmt;
+use std::io;
+use std::process::ExitCode;
+
+use clap::builder::StyledStr;
+use clap::error::ErrorKind;
+
+/// The exit status after an error, a wrong usage included.
+pub(crate) const ERROR: u8 = 2;
+
+/// How a command exits that ran to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Exit {
+    /// Status 0.
+    Success,
+    /// Status 1: the answer is no, such as "damaged" or "different".
+    #[expect(dead_code, reason = "for verify and diff")]
+    No,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        match exit {
+            Exit::Success => Self::SUCCESS,
+            Exit::No => Self::from(1),
+        }
+    }
+}
+
+/// The result of a command.
+pub(crate) type Result<T, E = Failure> = std::result::Result<T, E>;
+
+/// Why the program ends before a command did. `Display` gives one line.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// The arguments ask for this help, which is no error.
+    Help(StyledStr),
+    /// The arguments are wrong.
+    Usage(String),
+    Library(simrecorder::Error),
+    /// Standard output cannot be written to.
+    Output(io::Error),
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Help(text) => text.fmt(f),
+            Self::Usage(message) => f.write_str(message),
+            Self::Library(error) => error.fmt(f),
+            Self::Output(error) => write!(f, "write to standard output: {error}"),
+        }
+    }
+}
+
+impl From<simrecorder::Error> for Failure {
+    fn from(error: simrecorder::Error) -> Self {
+        Self::Library(error)
+    }
+}
+
+/// An error of standard output: files have an error of the library, which names them.
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        Self::Output(error)
+    }
+}
+
+impl From<clap::Error> for Failure {
+    fn from(error: clap::Error) -> Self {
+        let text = error.render();
+        match error.kind() {
+            ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => Self::Help(text),
+            ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+                Self::Usage("a command is missing; see 'simrec --help'".to_owned())
+            }
+            _ => Self::Usage(usage_line(&text.to_string())),
+        }
+    }
+}
+
+/// The message of clap, which has several lines, in one.
+fn usage_line(text: &str) -> String {
+    let end = text.find("\n\nUsage:").unwrap_or(text.len());
+    let message = text[..end].trim_start_matches("error: ");
+    let mut line = String::new();
+    for part in message.lines().map(str::trim) {
+        match part {
+            "" => continue,
+            _ if line.is_empty() => {}
+            _ if line.ends_with(':') => line.push(' '),
+            _ => line.push_str("; "),
+        }
+        line.push_str(part.trim_start_matches("tip: "));
+    }
+    let end = line.find("; For more information").unwrap_or(line.len());
+    line.truncate(end);
+    let usage = text.lines().find_map(|line| line.strip_prefix("Usage: "));
+    if let Some(usage) = usage {
+        line.push_str("; usage: ");
+        line.push_str(usage);
+    }
+    line
+}

@@ -1,0 +1,43 @@
+//! `simrec`: everything about a recording, from the shell.
+
+mod args;
+mod commands;
+mod exit;
+mod output;
+mod recording;
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::args::Cli;
+use crate::exit::{Exit, Failure};
+use crate::output::Output;
+
+fn main() -> ExitCode {
+    let mut output = Output::new();
+    let ended = Cli::try_parse()
+        .map_err(Failure::from)
+        .and_then(|cli| commands::run(cli.command, &mut output))
+        .or_else(|failure| match failure {
+            Failure::Help(text) => output.write_help(&text),
+            failure => Err(failure),
+        })
+        .and_then(|exit| {
+            output.flush()?;
+            Ok(exit)
+        });
+    match ended {
+        Ok(exit) => exit.into(),
+        // The reader of a pipe, such as `head`, has read enough.
+        Err(Failure::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => {
+            Exit::Success.into()
+        }
+        Err(failure) => {
+            // When nobody reads the message, the exit status is all that is left to say.
+            let _ = writeln!(io::stderr(), "simrec: {failure}");
+            exit::ERROR.into()
+        }
+    }
+}
