@@ -57,6 +57,10 @@ pub use store::data_store::{DataStore, DataStoreExt};
 pub use store::home::expand_home;
 pub use store::node::{Child, Node};
 pub use store::open_mode::{Durability, OpenMode};
+pub use tools::compare::{
+    CompareOptions, Comparison, Criterion, Difference, DifferenceKind, Side, ValueDifference,
+    compare, compare_views,
+};
 pub use tools::copy::{CopyOptions, CopyProgress, copy};
 pub use tools::drain::{DrainOptions, DrainProgress, drain};
 pub use tools::key_patterns::KeyPatterns;

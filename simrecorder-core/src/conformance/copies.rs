@@ -111,7 +111,7 @@ fn assert_sound(store: &dyn DataStore) {
 }
 
 /// Groups, values and series of all kinds; series of more than a chunk, of less, and of none.
-fn declare_all(recorder: &Recorder) {
+pub(super) fn declare_all(recorder: &Recorder) {
     let small = ChunkPolicy::records(7);
     let names = ["time", "x"];
     let v = Schema::array::<f32>([3])
@@ -170,7 +170,7 @@ fn declare_all(recorder: &Recorder) {
         .unwrap();
 }
 
-fn record_all(recorder: &Recorder, steps: std::ops::Range<u64>) {
+pub(super) fn record_all(recorder: &Recorder, steps: std::ops::Range<u64>) {
     for i in steps {
         recorder
             .record("net/v", [i as f32, -0.0, f32::INFINITY])

@@ -54,6 +54,7 @@ pub mod child;
 mod claims;
 mod clashes;
 mod commits;
+mod comparing;
 mod coordinates;
 mod copies;
 mod copy_patterns;
@@ -207,6 +208,13 @@ macro_rules! __conformance_cases {
                 empty_commits_and_empty_batches_change_nothing,
                 declaring_a_series_again_changes_nothing,
                 the_changes_of_a_commit_take_effect_in_their_order,
+            }
+            comparing {
+                a_recording_is_the_same_as_its_copy_in_any_store,
+                every_difference_is_found_at_its_key,
+                timelines_are_compared_at_the_ticks_that_both_have,
+                views_are_compared_by_their_indices,
+                tolerances_and_patterns_that_are_none_are_refused,
             }
             coordinates {
                 a_view_is_read_by_the_coordinates_of_its_axes,

@@ -10,7 +10,7 @@ use crate::store::node::Child;
 
 const SELECT: &str = "select";
 
-const OPTIONS: MatchOptions = MatchOptions {
+pub(super) const OPTIONS: MatchOptions = MatchOptions {
     case_sensitive: true,
     require_literal_separator: true,
     require_literal_leading_dot: false,
@@ -86,8 +86,8 @@ impl KeyPatterns {
     /// matches nothing; [`InvalidArgument`](ErrorKind::InvalidArgument) for a pattern that is none; else
     /// what the store reports.
     pub fn select(&self, from: &dyn DataStore) -> Result<Vec<Child>> {
-        let include = compile(&self.include)?;
-        let exclude = compile(&self.exclude)?;
+        let include = compile(&self.include, SELECT)?;
+        let exclude = compile(&self.exclude, SELECT)?;
         let only = from.require_node(&self.only, NodeKind::Group)?;
         let mut has_matched = vec![false; include.len()];
         let mut selected = Vec::new();
@@ -160,7 +160,7 @@ impl KeyPatterns {
     }
 }
 
-fn compile(patterns: &[String]) -> Result<Vec<Pattern>> {
+pub(super) fn compile(patterns: &[String], operation: &'static str) -> Result<Vec<Pattern>> {
     let compile = |text: &String| {
         Pattern::new(text.trim_matches('/')).map_err(|error| {
             let message = format!(
@@ -168,7 +168,7 @@ fn compile(patterns: &[String]) -> Result<Vec<Pattern>> {
                  levels, `[[]` a bracket",
                 error.msg, error.pos
             );
-            Error::new(ErrorKind::InvalidArgument, SELECT, message).with_key(text)
+            Error::new(ErrorKind::InvalidArgument, operation, message).with_key(text)
         })
     };
     patterns.iter().map(compile).collect()

@@ -1,5 +1,6 @@
-//! What works on whole recordings: copying, draining and verifying them.
+//! What works on whole recordings: comparing, copying, draining and verifying them.
 
+pub(crate) mod compare;
 pub(crate) mod copy;
 pub(crate) mod drain;
 pub(crate) mod key_patterns;
