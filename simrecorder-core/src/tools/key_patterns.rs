@@ -134,6 +134,19 @@ impl KeyPatterns {
         Ok(selected)
     }
 
+    /// Whether a value or series is selected, or a group may contain some that are.
+    pub(super) fn filter(&self, operation: &'static str) -> Result<impl Fn(&Key) -> bool> {
+        let include = compile(&self.include, operation)?;
+        let exclude = compile(&self.exclude, operation)?;
+        let only = self.only.clone();
+        Ok(move |key: &Key| {
+            let matches = |pattern: &Pattern| pattern.matches_with(key.as_str(), OPTIONS);
+            (include.is_empty() || include.iter().any(matches))
+                && !exclude.iter().any(matches)
+                && key.is_within(&only)
+        })
+    }
+
     fn add_coordinates(&self, from: &dyn DataStore, selected: &mut Vec<Child>) -> Result<()> {
         let within = match selected.first() {
             Some(first) if first.kind == NodeKind::Series => self.only.parent(),

@@ -1,9 +1,10 @@
-//! What works on whole recordings: comparing, copying, draining and verifying them.
+//! What works on whole recordings: comparing, copying, draining, recovering and verifying them.
 
 pub(crate) mod compare;
 pub(crate) mod copy;
 pub(crate) mod drain;
 pub(crate) mod key_patterns;
+pub(crate) mod recover;
 pub(crate) mod verify;
 
 use crate::error::{Error, ErrorKind};

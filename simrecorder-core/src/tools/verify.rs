@@ -105,6 +105,22 @@ fn corrupt(message: String) -> Error {
     Error::new(ErrorKind::Corrupt, "verify", message)
 }
 
+/// The first tick whose coordinate is not larger than the one before.
+///
+/// # Errors
+/// [`ErrorKind::Corrupt`] if this is no coordinate of a timeline; else what the store reports.
+pub(super) fn disorder_of(ticks: &View) -> Result<Option<u64>> {
+    match ticks.dtype() {
+        Some(DType::F64) => first_disorder::<f64>(ticks),
+        Some(DType::I64) => first_disorder::<i64>(ticks),
+        Some(DType::U64) => first_disorder::<u64>(ticks),
+        _ => {
+            let (name, schema) = (ticks.key().name(), ticks.schema());
+            Err(corrupt(format!("the coordinate '{name}' holds {schema}")))
+        }
+    }
+}
+
 /// The first element that is not larger than the one before.
 fn first_disorder<T: Element + PartialOrd>(ticks: &View) -> Result<Option<u64>> {
     let mut last = None;
@@ -216,16 +232,7 @@ impl VerifiedKey {
             );
             self.add(None, corrupt(message));
         }
-        let disorder = match ticks.dtype() {
-            Some(DType::F64) => first_disorder::<f64>(ticks)?,
-            Some(DType::I64) => first_disorder::<i64>(ticks)?,
-            Some(DType::U64) => first_disorder::<u64>(ticks)?,
-            _ => {
-                let message = format!("the coordinate '{coordinate}' holds {}", ticks.schema());
-                return Err(corrupt(message));
-            }
-        };
-        match disorder {
+        match disorder_of(ticks)? {
             Some(tick) => {
                 let message = format!(
                     "the coordinate '{coordinate}' does not increase at tick {}",

@@ -10,6 +10,7 @@ mod conformance_in_memory;
 #[cfg(feature = "conformance")]
 mod conformance_strict;
 mod copy;
+mod damaged_store;
 mod error_bound;
 mod error_messages;
 mod recorder_checkpoints;
@@ -21,5 +22,6 @@ mod recorder_stores;
 mod recorder_stress;
 mod recorder_threads;
 mod recorder_timelines;
+mod recover;
 mod tree;
 mod verify;

@@ -10,6 +10,7 @@ use std::panic::resume_unwind;
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::thread;
 
+pub(in crate::tools) use plan::select;
 pub use progress::CopyProgress;
 use progress::{cancelled, no_thread};
 use reader::Reader;
@@ -20,6 +21,8 @@ use crate::reading::coordinate::CoordinateRange;
 use crate::store::commit::Commit;
 use crate::store::data_store::DataStore;
 use crate::store::encoded::EncodedChange;
+use crate::store::errors;
+use crate::store::node::Child;
 use crate::tools::key_patterns::KeyPatterns;
 
 /// Copies a recording, or a part of it, from one store into another, whatever the two are.
@@ -84,13 +87,27 @@ pub fn copy(
     to: &dyn DataStore,
     options: CopyOptions<'_>,
 ) -> Result<CopyProgress> {
+    let selected = select(from, &options.patterns, "copy")?;
+    copy_selected(from, to, selected, options)
+}
+
+/// Copies these keys, whatever the patterns are.
+pub(in crate::tools) fn copy_selected(
+    from: &dyn DataStore,
+    to: &dyn DataStore,
+    selected: Vec<Child>,
+    options: CopyOptions<'_>,
+) -> Result<CopyProgress> {
+    if to.is_read_only() {
+        return Err(errors::read_only("copy"));
+    }
     let CopyOptions {
-        patterns,
         ranges,
         reencode,
         on_progress,
+        ..
     } = options;
-    let planned = plan::plan(from, to, &patterns, &ranges, reencode)?;
+    let planned = plan::plan(from, to, selected, &ranges, reencode)?;
     let start = CopyProgress::start(&planned);
     // One commit is read and encoded while the one before is under way.
     let (sender, commits) = sync_channel(0);
@@ -162,6 +179,10 @@ impl<'a> CopyOptions<'a> {
             reencode: false,
             on_progress: None,
         }
+    }
+
+    pub(in crate::tools) fn patterns(&self) -> &KeyPatterns {
+        &self.patterns
     }
 
     /// Copies only what is at `key` and below. It has the same key in the target; the groups

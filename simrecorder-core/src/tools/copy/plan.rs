@@ -13,7 +13,7 @@ use crate::reading::view::View;
 use crate::recorder::timeline_of;
 use crate::store::data_store::{DataStore, DataStoreExt};
 use crate::store::errors;
-use crate::store::node::Node;
+use crate::store::node::{Child, Node};
 use crate::tools::copy::progress::CopyProgress;
 use crate::tools::key_patterns::KeyPatterns;
 use crate::tools::target_clash;
@@ -37,23 +37,28 @@ pub(super) enum What {
     },
 }
 
-/// The keys that the patterns select, groups before what is in them, after a check that the target
-/// has room for them.
+/// The keys that the patterns select, groups before what is in them.
+pub(in crate::tools) fn select(
+    from: &dyn DataStore,
+    patterns: &KeyPatterns,
+    operation: &'static str,
+) -> Result<Vec<Child>> {
+    let selected = patterns.select_for_copy(from, operation)?;
+    let is_empty = selected.iter().all(|child| child.kind == NodeKind::Group);
+    match is_empty && !patterns.exclude.is_empty() {
+        true => Err(all_excluded(operation)),
+        false => Ok(selected),
+    }
+}
+
+/// What is copied of the selected keys, after a check that the target has room for it.
 pub(super) fn plan(
     from: &dyn DataStore,
     to: &dyn DataStore,
-    patterns: &KeyPatterns,
+    selected: Vec<Child>,
     ranges: &[(String, CoordinateRange)],
     reencode: bool,
 ) -> Result<Vec<Planned>> {
-    if to.is_read_only() {
-        return Err(errors::read_only("copy"));
-    }
-    let selected = patterns.select_for_copy(from, "copy")?;
-    let is_empty = selected.iter().all(|child| child.kind == NodeKind::Group);
-    if is_empty && !patterns.exclude.is_empty() {
-        return Err(all_excluded());
-    }
     let mut planned = Vec::new();
     let mut timelines = Timelines::new(from, to, ranges);
     for key in selected.into_iter().map(|child| child.key) {
@@ -204,9 +209,9 @@ fn plan_series(to: &dyn DataStore, view: &View) -> Result<u64> {
     to.plan(key, Some(schema))
 }
 
-fn all_excluded() -> Error {
+fn all_excluded(operation: &'static str) -> Error {
     let message = "the patterns exclude all values and series of the source";
-    Error::new(ErrorKind::NotFound, "copy", message)
+    Error::new(ErrorKind::NotFound, operation, message)
 }
 
 fn check_clash(is: NodeKind, there: NodeKind) -> Result<()> {
