@@ -29,6 +29,7 @@ pub mod memory;
 pub mod objects;
 mod power_failure;
 pub mod recording;
+pub mod recovery;
 pub mod removal;
 pub mod steps;
 #[cfg(target_os = "linux")]

@@ -41,7 +41,7 @@ fn two(
 
 /// What differs, a line for each.
 #[track_caller]
-fn lines(found: &Comparison) -> Vec<String> {
+pub(super) fn lines(found: &Comparison) -> Vec<String> {
     let lines: Vec<_> = found.differences.iter().map(ToString::to_string).collect();
     assert_eq!(found.is_same(), lines.is_empty());
     lines

@@ -71,6 +71,7 @@ mod lossy;
 mod model;
 mod nodes;
 mod reading;
+mod recovering;
 mod removal;
 mod schemas;
 mod slices;
@@ -349,6 +350,10 @@ macro_rules! __conformance_cases {
                 reading_as_another_kind_or_type_is_refused,
                 casting_converts_as_rust_does,
                 arrays_are_read_without_knowing_their_type,
+            }
+            recovering {
+                a_sound_recording_is_recovered_whole,
+                a_timeline_that_is_out_of_step_is_recovered_as_plain_series,
             }
             removal {
                 what_is_removed_is_gone_with_all_below_it,

@@ -1,5 +1,7 @@
 //! What `recover` copies of a store of which parts cannot be read, and what it says of the rest.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests, too, may panic")]
+
 use std::ops::Range;
 
 use simrecorder_core::{

@@ -8,8 +8,9 @@ use std::ops::Range;
 use std::path::Path;
 
 use flate2::read::ZlibDecoder;
-use simrecorder_core::{ChunkPolicy, OpenMode, Recorder, Schema, verify};
+use simrecorder_core::{ChunkPolicy, OpenMode, Recorder, Schema, Value, verify};
 use simrecorder_hdf5::Hdf5DataStore;
+use simrecorder_testkit::recovery::check_recovery;
 
 const CHUNK_RECORDS: u64 = 100;
 const RECORDS: u64 = 450;
@@ -76,6 +77,13 @@ fn changed_bytes_of_a_chunk_are_found_and_the_others_are_read() {
                 "{report}"
             );
             damaged_chunks.push(records.start / CHUNK_RECORDS);
+
+            let keys = [("v", RECORDS), ("log", RECORDS)];
+            let recovery = check_recovery(&store, &keys, |key, i| match key {
+                "v" => Value::new(i as f64).unwrap(),
+                _ => Value::new(format!("line {i}")).unwrap(),
+            });
+            assert_eq!(recovery.left_out.len(), 1, "{recovery}");
 
             let view = Recorder::new(store).get_all("v").unwrap();
             for i in (0..RECORDS).step_by(10) {

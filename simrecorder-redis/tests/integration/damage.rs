@@ -6,9 +6,10 @@ use crate::support;
 
 use simrecorder_core::{
     Change, Commit, Compression, DataStore, Error, ErrorKind, InMemoryDataStore, Key, OpenMode,
-    Recorder, copy, prelude::*, verify,
+    Recorder, Value, copy, prelude::*, verify,
 };
 use simrecorder_redis::RedisDataStore;
+use simrecorder_testkit::recovery::check_recovery;
 use support::{expect, quick, server, view};
 
 #[test]
@@ -145,6 +146,11 @@ fn damage_is_an_error_for_what_it_touches_and_for_nothing_else() {
         match verify(&reader) {
             Ok(report) => assert_eq!(report.is_sound(), harmless, "{damage:?}: {report}"),
             Err(error) => assert!(!harmless, "{damage:?}: {error}"),
+        }
+        // A root that cannot be listed, and what the state of the series says of its length, are not recovered.
+        if reader.children(&Key::ROOT).is_ok() && !damage.contains(&"end") {
+            let recovery = check_recovery(&reader, &[("n", 100)], |_, i| Value::new(i).unwrap());
+            assert_eq!(recovery.is_whole(), harmless, "{damage:?}: {recovery}");
         }
         drop(reader.node(&name));
         drop(reader.value(&name));

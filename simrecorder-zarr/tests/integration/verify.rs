@@ -7,8 +7,10 @@ use std::ops::Range;
 use std::path::Path;
 
 use simrecorder_core::{
-    ChunkPolicy, Compression, Key, OpenMode, Recorder, Schema, VerifyReport, prelude::*, verify,
+    ChunkPolicy, Compression, Key, OpenMode, Recorder, Recovery, Schema, Value, VerifyReport,
+    prelude::*, verify,
 };
+use simrecorder_testkit::recovery::check_recovery;
 use simrecorder_zarr::{ZarrDataStore, ZarrStorage};
 
 use crate::support::chunks;
@@ -210,6 +212,89 @@ fn changed_bytes_of_chunks_in_lmdb_are_found() {
             });
         }
     }
+}
+
+/// Recovers a damaged recording; each record is as it was written, or said to be left out.
+#[track_caller]
+fn recover_from(path: &Path, storage: ZarrStorage) -> Recovery {
+    let keys = ["v/None", "v/Fast", "v/Small", "log", "spikes"].map(|key| (key, 45));
+    check_recovery(&open(path, storage), &keys, |key, i| {
+        let value = match key {
+            "log" => Value::new(format!("line {i}")),
+            "spikes" => Value::new(Ragged(vec![i as u32; i as usize % 4])),
+            _ => Value::new([i as f64, (i as f64).sin(), 0.5]),
+        };
+        value.unwrap()
+    })
+}
+
+#[test]
+fn what_is_sound_beside_damaged_chunks_is_recovered() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("run.zarr");
+    write(&path, ZarrStorage::Directory);
+    assert!(recover_from(&path, ZarrStorage::Directory).is_whole());
+    let chunks = [
+        ("v/None/c/2/0", "v/None", 20..30),
+        ("v/Fast/c/0/0", "v/Fast", 0..10),
+        ("v/Small/c/4/0", "v/Small", 40..45),
+        ("log/c/3", "log", 30..40),
+        ("spikes/values/c/0", "spikes", 0..45),
+    ];
+    let sound = chunks.clone().map(|(chunk, ..)| {
+        let place = chunks::place(&path, chunk);
+        (place.range().unwrap().start, place)
+    });
+    for ((chunk, key, records), (at, place)) in chunks.into_iter().zip(&sound) {
+        with_changed_byte(&place.file, *at, || {
+            let recovery = recover_from(&path, ZarrStorage::Directory);
+            let [lost] = &recovery.left_out[..] else {
+                panic!("{recovery}")
+            };
+            assert_eq!(
+                (lost.key.as_str(), &lost.records),
+                (key, &Some(records)),
+                "{chunk}"
+            );
+        });
+    }
+    // All of them at once.
+    for (at, place) in &sound {
+        let mut bytes = fs::read(&place.file).unwrap();
+        bytes[*at] ^= 0x10;
+        fs::write(&place.file, bytes).unwrap();
+    }
+    let recovery = recover_from(&path, ZarrStorage::Directory);
+    assert_eq!(
+        (recovery.left_out.len(), recovery.moved.len()),
+        (5, 3),
+        "{recovery}"
+    );
+}
+
+#[test]
+fn what_is_sound_of_damaged_files_of_lmdb_is_recovered() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("run.mdb");
+    write(&path, ZarrStorage::Lmdb);
+    assert!(recover_from(&path, ZarrStorage::Lmdb).is_whole());
+    let files = fs::read_dir(&path).unwrap().map(|it| it.unwrap().path());
+    let mut recovered = 0;
+    for file in files.filter(|it| !it.ends_with("lock.mdb")) {
+        let len = fs::metadata(&file).unwrap().len() as usize;
+        for at in (0..len).step_by(1 + len / 60) {
+            with_changed_byte(&file, at, || {
+                // Where LMDB does not open it, there is nothing to recover.
+                let store = ZarrDataStore::options()
+                    .storage(ZarrStorage::Lmdb)
+                    .open(&path);
+                if store.is_ok_and(|store| store.children(&Key::ROOT).is_ok()) {
+                    recovered += usize::from(!recover_from(&path, ZarrStorage::Lmdb).is_whole());
+                }
+            });
+        }
+    }
+    assert!(recovered > 0);
 }
 
 /// Other software leaves out chunks that hold nothing but the fill value.

@@ -109,7 +109,7 @@ pub fn compare(
 /// [`ErrorKind::InvalidArgument`](crate::ErrorKind::InvalidArgument) as for [`compare`].
 pub fn compare_views(a: &View, b: &View, options: &CompareOptions) -> Result<Comparison> {
     let mut comparing = Comparing::new(options)?;
-    comparing.compare_series(a, b, None);
+    comparing.compare_series(a, b, &Pairs::InViews);
     Ok(comparing.found)
 }
 
@@ -165,6 +165,16 @@ impl CompareOptions {
         self.ignored_attributes.push(pattern.into());
         self
     }
+}
+
+/// Which records of two series are compared with each other.
+enum Pairs {
+    /// Those of the same tick.
+    Ticks(Ticks),
+    /// Those of the same index in their series, of which a store may have freed the first.
+    InSeries,
+    /// Those of the same index in their views.
+    InViews,
 }
 
 struct Comparing {
@@ -243,7 +253,7 @@ impl Comparing {
             None => {
                 for keys in series.chunks(SERIES_AT_ONCE) {
                     for (a, b) in self.series(a, b, keys) {
-                        self.compare_series(&a, &b, None);
+                        self.compare_series(&a, &b, &Pairs::InSeries);
                     }
                 }
             }
@@ -406,25 +416,25 @@ impl Comparing {
         let is_coordinate = |(a, _): &&(View, View)| a.key().name() == coordinate;
         let ticks = series.iter().find(is_coordinate).cloned();
         let ticks = ticks.map_or(Ok(None), |(a, b)| Ticks::new(a, b));
-        let ticks = match ticks {
+        let pairs = match ticks {
             Ok(Some((ticks, differences))) => {
                 for difference in differences {
                     self.add(group, difference);
                 }
-                Some(ticks)
+                Pairs::Ticks(ticks)
             }
             // The coordinates are of other types, or one is missing, which is a difference of its own.
-            Ok(None) => None,
+            Ok(None) => Pairs::InSeries,
             Err(unreadable) => return self.add_unreadable(group, unreadable),
         };
         for (a, b) in &series {
             if !self.ignores(a.key()) {
-                self.compare_series(a, b, ticks.as_ref());
+                self.compare_series(a, b, &pairs);
             }
         }
     }
 
-    fn compare_series(&mut self, a: &View, b: &View, ticks: Option<&Ticks>) {
+    fn compare_series(&mut self, a: &View, b: &View, pairs: &Pairs) {
         let key = a.key();
         self.found.key_count += 1;
         self.compare_attributes(key, a.attributes(), b.attributes());
@@ -435,16 +445,19 @@ impl Comparing {
         }
         let criterion = self.criterion;
         let mut comparer = Comparer::new(&criterion);
-        let compared = match ticks {
+        let compared = match pairs {
             _ if a.shape().is_empty() => compare_elements(&mut comparer, a, b),
-            Some(ticks) => {
+            Pairs::Ticks(ticks) => {
                 let (mut in_a, mut in_b) = (Blocks::new(a, Side::A), Blocks::new(b, Side::B));
                 ticks.for_each_run(|(at_a, at_b, len)| {
                     comparer.compare_records((&mut in_a, &mut in_b), (at_a, at_b), len)
                 })
             }
-            None => {
-                let indices = |view: &View| view.first_record()..view.first_record() + view.len();
+            Pairs::InSeries | Pairs::InViews => {
+                let indices = |view: &View| match pairs {
+                    Pairs::InSeries => view.first_record()..view.first_record() + view.len(),
+                    _ => 0..view.len(),
+                };
                 let (of_a, of_b) = (indices(a), indices(b));
                 if of_a != of_b {
                     let (a, b) = (of_a.clone(), of_b.clone());

@@ -255,7 +255,7 @@ fn sound_parts(verified: &VerifiedKey) -> Vec<Range<u64>> {
 /// What is between ranges that are in order, up to `end`.
 fn complement(ranges: &[Range<u64>], end: u64) -> Vec<Range<u64>> {
     let (mut found, mut next) = (Vec::new(), 0);
-    for range in ranges.iter().cloned().chain([end..end]) {
+    for range in ranges.iter().cloned().chain(std::iter::once(end..end)) {
         let start = range.start.min(end);
         if next < start {
             found.push(next..start);
