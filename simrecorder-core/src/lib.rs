@@ -44,6 +44,7 @@ pub use reading::ragged_array::RaggedArray;
 pub use reading::record_iter::Iter;
 pub use reading::region_copy::{Block, copy_block};
 pub use reading::selection::{AxisRange, Region, Selection};
+pub use reading::statistics::Statistics;
 pub use reading::tree::Tree;
 pub use reading::view::View;
 pub use recorder::{

@@ -76,7 +76,7 @@ pub use simrecorder_core::{
 
 pub use simrecorder_core::{
     ArrayView, AxisRange, CoordinateNumber, CoordinateRange, Group, Iter, RaggedArray, Selection,
-    View,
+    Statistics, View,
 };
 
 pub use simrecorder_core::{

@@ -8,5 +8,6 @@ pub(crate) mod record_iter;
 pub(crate) mod region_copy;
 pub(crate) mod selected_view;
 pub(crate) mod selection;
+pub(crate) mod statistics;
 pub(crate) mod tree;
 pub(crate) mod view;

@@ -10,6 +10,19 @@ use crate::store::array_view::ArrayView;
 /// How many bytes `View::iter` reads at once, unless one chunk or record is larger.
 pub(crate) const ITER_BYTES: usize = 4 << 20;
 
+/// Where to end reading about [`ITER_BYTES`] from the record `start` on: at the end of a chunk, so that no
+/// chunk is decoded twice.
+pub(crate) fn end_of_block(view: &dyn ArrayView, start: u64) -> u64 {
+    if !view.kind().is_fixed() {
+        return view.len();
+    }
+    let chunk = view.chunk_shape().first().copied().unwrap_or(1).max(1);
+    let record = view.schema().record_bytes().unwrap_or(usize::MAX).max(1);
+    let fitting = (ITER_BYTES / record) as u64 / chunk * chunk;
+    let end = (start / chunk * chunk).saturating_add(fitting.max(chunk));
+    end.min(view.len())
+}
+
 /// All records of a view in order; see `View::iter`.
 ///
 /// After an error it goes on with the record behind the one that could not be read.
@@ -32,22 +45,8 @@ impl Iter {
 
     /// Reads whole chunks from the next record on.
     fn read_block(&self) -> Result<Records> {
-        let chunk = self.view.chunk_shape().first().copied().unwrap_or(1).max(1);
-        let record = self
-            .view
-            .schema()
-            .record_bytes()
-            .unwrap_or(usize::MAX)
-            .max(1);
-        let fitting = (ITER_BYTES / record) as u64 / chunk * chunk;
-        // Up to the end of a chunk, so that no chunk is decoded twice.
-        let end = if self.view.kind().is_fixed() {
-            (self.next / chunk * chunk).saturating_add(fitting.max(chunk))
-        } else {
-            u64::MAX
-        };
-        self.view
-            .read_records(self.next..end.min(self.view.len()), ITER_BYTES)
+        let end = end_of_block(&*self.view, self.next);
+        self.view.read_records(self.next..end, ITER_BYTES)
     }
 
     fn read_next(&mut self) -> Result<Value> {

@@ -1,0 +1,241 @@
+//! The smallest and the largest element of a view, their mean, and how many are NaN.
+
+use half::{bf16, f16};
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::model::dtype::{DType, Element, Number};
+use crate::model::kind::Kind;
+use crate::model::value::{ArrayValue, Value};
+use crate::reading::record_iter::{ITER_BYTES, end_of_block};
+use crate::reading::selection::{Region, element_count};
+use crate::store::array_view::ArrayView;
+
+/// What [`statistics`](crate::View#method.statistics) finds out about the elements of a view.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Statistics {
+    /// The number of elements, NaN included.
+    pub count: u64,
+    /// How many of them are NaN. The rest leaves them out.
+    pub nan_count: u64,
+    /// The smallest element, a scalar of the type of the elements; `None` if there is none.
+    pub min: Option<Value>,
+    /// The largest element.
+    pub max: Option<Value>,
+    /// The mean of the elements.
+    pub mean: Option<f64>,
+}
+
+/// Statistics.
+impl dyn ArrayView + '_ {
+    /// The smallest and the largest element, the mean, and how many elements are NaN: of an array or of all
+    /// ragged rows. Reads everything, some chunks at a time, about 4 MiB. A `bool` counts as 0 and 1.
+    ///
+    /// ```
+    /// use simrecorder_core::{InMemoryDataStore, Recorder, prelude::*};
+    ///
+    /// let recorder = Recorder::new(InMemoryDataStore::new());
+    /// for x in [2.0, f64::NAN, 0.5] {
+    ///     recorder.record("loss", x)?;
+    /// }
+    /// let loss = recorder.get_all("loss")?.statistics()?;
+    /// assert_eq!((loss.count, loss.nan_count, loss.mean), (3, 1, Some(1.25)));
+    /// assert_eq!(loss.min.unwrap().scalar::<f64>()?, 0.5);
+    /// # Ok::<(), simrecorder_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`ErrorKind::TypeMismatch`] if the elements are no real numbers; else what the store reports.
+    pub fn statistics(&self) -> Result<Statistics> {
+        macro_rules! dispatch {
+            ($($dtype:ident: $type:ty),*) => {
+                match self.dtype() {
+                    $(Some(DType::$dtype) => Running::<$type>::of(self),)*
+                    _ => Err(no_real_numbers(self)),
+                }
+            };
+        }
+        let statistics = dispatch!(
+            Bool: bool, I8: i8, I16: i16, I32: i32, I64: i64, U8: u8, U16: u16, U32: u32, U64: u64,
+            F16: f16, BF16: bf16, F32: f32, F64: f64
+        );
+        statistics.map_err(|e| e.with_key(self.key().as_str()))
+    }
+}
+
+fn no_real_numbers(view: &dyn ArrayView) -> Error {
+    let message = format!(
+        "the series holds {}; statistics are of real numbers",
+        view.schema()
+    );
+    Error::new(ErrorKind::TypeMismatch, "statistics", message)
+}
+
+/// The statistics of the elements that were read so far.
+struct Running<T> {
+    count: u64,
+    nan_count: u64,
+    range: Option<(T, T)>,
+    sum: Sum,
+}
+
+impl<T: Element + PartialOrd> Running<T> {
+    fn of(view: &dyn ArrayView) -> Result<Statistics> {
+        let mut running = Self {
+            count: 0,
+            nan_count: 0,
+            range: None,
+            sum: Sum::default(),
+        };
+        if view.shape().is_empty() {
+            let len = element_count(view.shape()).unwrap_or_default();
+            let read = |out: &mut [u8]| view.read_into(&Region::all(view.shape()), out);
+            running.add(&T::filled_with(len, read)?, 1);
+            return running.finish();
+        }
+        let mut next = view.filled();
+        if next > 0 && view.kind() == Kind::Array {
+            running.add_filled(view, next)?;
+        }
+        while next < view.len() {
+            let records = view.read_records(next..end_of_block(view, next), ITER_BYTES)?;
+            let bytes = records.data();
+            let elements = T::filled_with(bytes.len() / size_of::<T>(), |out| {
+                out.copy_from_slice(bytes);
+                Ok(())
+            })?;
+            running.add(&elements, 1);
+            next += records.len().max(1);
+        }
+        running.finish()
+    }
+
+    /// Adds the records that the series was declared with.
+    fn add_filled(&mut self, view: &dyn ArrayView, records: u64) -> Result<()> {
+        let schema = view.schema();
+        let fill = schema.fill_value().map(Value::scalar::<T>).transpose()?;
+        let elements = element_count(schema.record_shape()).unwrap_or_default() as u64;
+        let count = records.saturating_mul(elements);
+        if count > 0 {
+            self.add(&[fill.unwrap_or_default()], count);
+        }
+        Ok(())
+    }
+
+    /// Adds elements, each so many times.
+    fn add(&mut self, elements: &[T], times: u64) {
+        self.count += elements.len() as u64 * times;
+        for &x in elements {
+            if x.partial_cmp(&x).is_none() {
+                self.nan_count += times;
+                continue;
+            }
+            let (min, max) = self.range.get_or_insert((x, x));
+            if x < *min {
+                *min = x;
+            } else if x > *max {
+                *max = x;
+            }
+            let number = match x.to_number() {
+                Number::Integer(x) => x as f64,
+                Number::Real(x) | Number::Complex(x, _) => x,
+            };
+            self.sum.add(number, times as f64);
+        }
+    }
+
+    fn finish(self) -> Result<Statistics> {
+        let scalar = |x: T| {
+            let bytes = T::bytes_of(&[x]).to_vec();
+            ArrayValue::from_bytes(T::DTYPE, Vec::new(), bytes).map(Value::Array)
+        };
+        let (min, max) = self.range.unzip();
+        let numbers = self.count - self.nan_count;
+        Ok(Statistics {
+            count: self.count,
+            nan_count: self.nan_count,
+            min: min.map(scalar).transpose()?,
+            max: max.map(scalar).transpose()?,
+            mean: (numbers > 0).then(|| self.sum.divided_by(numbers as f64)),
+        })
+    }
+}
+
+/// A sum that neither overflows nor loses small numbers beside large ones.
+#[derive(Default)]
+struct Sum {
+    numbers: Compensated,
+    /// Of numbers that are so large that their sum might overflow, each times [`DOWN`](Self::DOWN).
+    large: Compensated,
+}
+
+impl Sum {
+    const DOWN: f64 = 1.0 / (1_u128 << 100) as f64;
+    const LARGE: f64 = f64::MAX * Self::DOWN;
+
+    fn add(&mut self, x: f64, times: f64) {
+        match x.abs() < Self::LARGE {
+            true => self.numbers.add(x * times),
+            false => self.large.add(x * Self::DOWN * times),
+        }
+    }
+
+    fn divided_by(&self, count: f64) -> f64 {
+        self.numbers.total() / count + self.large.total() / count / Self::DOWN
+    }
+}
+
+/// A sum with what rounding took from it (Neumaier's).
+#[derive(Default)]
+struct Compensated {
+    sum: f64,
+    lost: f64,
+}
+
+impl Compensated {
+    fn add(&mut self, x: f64) {
+        let sum = self.sum + x;
+        let (large, small) = match self.sum.abs() >= x.abs() {
+            true => (self.sum, x),
+            false => (x, self.sum),
+        };
+        self.lost += (large - sum) + small;
+        self.sum = sum;
+    }
+
+    fn total(&self) -> f64 {
+        // Of infinities, nothing is lost.
+        match self.lost.is_finite() {
+            true => self.sum + self.lost,
+            false => self.sum,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mean(numbers: &[f64]) -> f64 {
+        let mut sum = Sum::default();
+        for &x in numbers {
+            sum.add(x, 1.0);
+        }
+        sum.divided_by(numbers.len() as f64)
+    }
+
+    #[test]
+    fn a_mean_does_not_overflow() {
+        assert_eq!(mean(&[f64::MAX; 10]), f64::MAX);
+        assert_eq!(mean(&[f64::MAX, -f64::MAX, 3.0]), 1.0);
+        assert_eq!(mean(&[f64::INFINITY, 1.0, 2.0]), f64::INFINITY);
+        assert!(mean(&[f64::INFINITY, f64::NEG_INFINITY]).is_nan());
+    }
+
+    #[test]
+    fn a_mean_keeps_small_numbers_beside_large_ones() {
+        assert_eq!(mean(&[1e200, 1.0, -1e200, 1.0]), 0.5);
+        let tenths = vec![0.1; 10_000_000];
+        assert_eq!(mean(&tenths), 0.1);
+    }
+}
