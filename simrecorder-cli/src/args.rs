@@ -1,10 +1,16 @@
 //! The arguments of the program.
 
+use std::num::ParseFloatError;
+use std::ops::Bound;
 use std::path::PathBuf;
+use std::str::FromStr;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::commands::ls;
+use simrecorder::{CoordinateNumber, CoordinateRange, Error, ErrorKind, View};
+
+use crate::commands::{cat, ls, tail, tree};
+use crate::exit::Result;
 
 /// Everything about a recording of a simulation, from the shell.
 ///
@@ -24,6 +30,9 @@ const EXIT_STATUS: &str =
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     Ls(ls::Args),
+    Tree(tree::Args),
+    Cat(cat::Args),
+    Tail(tail::Args),
 }
 
 /// The recording that a command reads.
@@ -31,4 +40,51 @@ pub(crate) enum Command {
 pub(crate) struct RecordingArg {
     /// Path or URL of the recording
     pub(crate) recording: PathBuf,
+}
+
+/// A range of the coordinate of a series. A selection is of the records in it.
+#[derive(Args, Clone, Copy, Debug)]
+pub(crate) struct RangeArgs {
+    /// Leave out what is before this coordinate (time, step)
+    #[arg(long, value_name = "COORDINATE", allow_negative_numbers = true)]
+    from: Option<Number>,
+
+    /// Leave out this coordinate and what follows
+    #[arg(long, value_name = "COORDINATE", allow_negative_numbers = true)]
+    to: Option<Number>,
+}
+
+/// A number on the command line. Integers keep all digits.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Number(CoordinateNumber);
+
+impl FromStr for Number {
+    type Err = ParseFloatError;
+
+    fn from_str(text: &str) -> Result<Self, ParseFloatError> {
+        let signed = text.parse::<i64>().map(CoordinateNumber::from);
+        let integer = signed.or_else(|_| text.parse::<u64>().map(CoordinateNumber::from));
+        integer
+            .or_else(|_| text.parse::<f64>().map(CoordinateNumber::from))
+            .map(Self)
+    }
+}
+
+impl RangeArgs {
+    /// The part of a view whose coordinate is in the range.
+    pub(crate) fn select(&self, view: View) -> Result<View> {
+        if self.from.is_none() && self.to.is_none() {
+            return Ok(view);
+        }
+        let Some(coordinate) = view.coordinate(0)? else {
+            let message = "the series has no coordinate; select by index, as in 'KEY[100:200]'";
+            let error = Error::new(ErrorKind::NotFound, "select", message);
+            return Err(error.with_key(view.key().as_str()).into());
+        };
+        let from = self
+            .from
+            .map_or(Bound::Unbounded, |from| Bound::Included(from.0));
+        let to = self.to.map_or(Bound::Unbounded, |to| Bound::Excluded(to.0));
+        Ok(view.select_by(coordinate.key().name(), CoordinateRange::from((from, to)))?)
+    }
 }

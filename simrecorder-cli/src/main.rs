@@ -2,9 +2,15 @@
 
 mod args;
 mod commands;
+mod element;
 mod exit;
+mod listing;
+mod number_format;
 mod output;
+mod record_writer;
 mod recording;
+mod selection;
+mod table;
 
 use std::io::{self, Write};
 use std::process::ExitCode;

@@ -31,7 +31,6 @@ impl Output {
         }
     }
 
-    #[expect(dead_code, reason = "for long listings")]
     /// The text in a style, if colours are shown.
     pub(crate) fn paint(&self, style: Style, text: impl Display) -> String {
         match self.has_colours {
@@ -64,4 +63,10 @@ impl Write for Output {
     fn flush(&mut self) -> io::Result<()> {
         self.stdout.flush()
     }
+}
+
+/// Reports to standard error what does not end the program.
+pub(crate) fn warn(message: impl Display) {
+    // Nobody has to read it.
+    let _ = writeln!(io::stderr(), "simrec: {message}");
 }

@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
-use simrecorder::{Child, DataStore, DataStoreExt, Key, KeyPatterns};
+use simrecorder::backend::Node;
+use simrecorder::{Child, DataStore, DataStoreExt, Error, ErrorKind, Key, KeyPatterns, NodeKind};
 
 use crate::args::RecordingArg;
 use crate::exit::Result;
+use crate::selection::{self, PythonSelection};
 
 /// Opens a recording for reading.
 pub(crate) fn open(arg: &RecordingArg) -> Result<Arc<dyn DataStore>> {
@@ -49,4 +51,64 @@ fn patterns(store: &dyn DataStore, text: &str) -> Result<KeyPatterns> {
         .collect();
     let group = Key::new_or_root(start.join("/"))?;
     Ok(KeyPatterns::new().within(group).include(text))
+}
+
+/// How many nodes are looked up at once.
+const NODES: usize = 256;
+
+/// The nodes at keys, looked up as they are asked for. What cannot be read, or was removed meanwhile, is an
+/// error beside the others.
+pub(crate) fn nodes(
+    store: &dyn DataStore,
+    children: Vec<Child>,
+) -> impl Iterator<Item = (Child, Result<Node, Error>)> {
+    let mut children = children.into_iter();
+    std::iter::from_fn(move || {
+        let some: Vec<_> = children.by_ref().take(NODES).collect();
+        (!some.is_empty()).then(|| look_up(store, some))
+    })
+    .flatten()
+}
+
+fn look_up(store: &dyn DataStore, children: Vec<Child>) -> Vec<(Child, Result<Node, Error>)> {
+    let keys: Vec<_> = children.iter().map(|child| child.key.clone()).collect();
+    let nodes: Vec<_> = match store.nodes(&keys) {
+        Ok(nodes) => nodes.into_iter().map(Ok).collect(),
+        // One that is damaged does not hide the others.
+        Err(_) => keys.iter().map(|key| store.node(key)).collect(),
+    };
+    let found = children.into_iter().zip(nodes);
+    let found = found.map(|(child, node)| match node {
+        Ok(Some(Node::Unreadable { error, .. })) => (child, Err(error)),
+        Ok(Some(node)) => (child, Ok(node)),
+        Ok(None) => {
+            let error = Error::new(ErrorKind::NotFound, "read", "it was removed meanwhile");
+            let error = error.with_key(child.key.as_str());
+            (child, Err(error))
+        }
+        Err(error) => (child, Err(error)),
+    });
+    found.collect()
+}
+
+/// The node that `KEY` or `KEY[SELECTION]` names, with the selection.
+pub(crate) fn find(store: &dyn DataStore, text: &str) -> Result<(Node, Option<PythonSelection>)> {
+    let parts = selection::split(text);
+    // Brackets may be a part of a key.
+    if parts.is_none()
+        || Key::new(text).is_ok_and(|key| store.node(&key).is_ok_and(|n| n.is_some()))
+    {
+        let node = store.require_node(&Key::new_or_root(text)?, NodeKind::Series)?;
+        return Ok((node, None));
+    }
+    let (key, brackets) = parts.unwrap_or((text, ""));
+    let selection = PythonSelection::parse(brackets)?;
+    let node = store.require_node(&Key::new_or_root(key)?, NodeKind::Series)?;
+    Ok((node, Some(selection)))
+}
+
+/// The error of a group where a series or value is needed.
+pub(crate) fn is_group(key: &str) -> Error {
+    let message = "this is a group; name a series or value in it, which 'simrec ls' lists";
+    Error::new(ErrorKind::KindMismatch, "read", message).with_key(key)
 }

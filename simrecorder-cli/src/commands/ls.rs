@@ -2,18 +2,19 @@
 
 use std::io::Write;
 
-use serde_json::json;
 use simrecorder::NodeKind;
 
 use crate::args::RecordingArg;
 use crate::exit::{Exit, Result};
+use crate::listing::ListingArgs;
 use crate::output::Output;
 use crate::recording;
 
 const EXAMPLES: &str = "\
 Examples:
   simrec ls run.mdb                    every value and series
-  simrec ls run.mdb net 'pop_*/rate'   those in the group net, and the rates of all populations";
+  simrec ls -l run.mdb net             what is in the group net, with types, shapes and units
+  simrec ls --stats run.mdb '*/rate'   the range and the mean of the rates of all populations";
 
 /// List the values and series of a recording
 #[derive(clap::Args, Debug)]
@@ -26,21 +27,25 @@ pub(crate) struct Args {
     #[arg(value_name = "KEY")]
     keys: Vec<String>,
 
-    /// Write one JSON object per line
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    listing: ListingArgs,
 }
 
 pub(crate) fn run(args: &Args, output: &mut Output) -> Result<Exit> {
     let store = recording::open(&args.recording)?;
-    for child in recording::select(&*store, &args.keys)? {
-        match (child.kind, args.json) {
-            (NodeKind::Group, _) => {}
-            (kind, true) => {
-                output.json(&json!({"key": child.key.as_str(), "kind": kind.as_str()}))?;
-            }
-            (_, false) => writeln!(output, "{}", child.key)?,
+    let mut selected = recording::select(&*store, &args.keys)?;
+    selected.retain(|child| child.kind != NodeKind::Group);
+    if args.listing.is_short() {
+        for child in selected {
+            writeln!(output, "{}", child.key)?;
         }
+        return Ok(Exit::Success);
     }
+    let nodes = recording::nodes(&*store, selected);
+    let entries = nodes.map(|(child, node)| {
+        let text = child.key.to_string();
+        (child, text, node)
+    });
+    args.listing.write(entries, output)?;
     Ok(Exit::Success)
 }

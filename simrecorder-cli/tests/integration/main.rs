@@ -2,5 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests, too, may panic")]
 
 mod listing;
+mod printing;
 mod support;
+mod tailing;
 mod usage;

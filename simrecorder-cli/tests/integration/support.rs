@@ -3,7 +3,10 @@
 use std::sync::Arc;
 
 use assert_cmd::Command;
-use simrecorder::{DataStore, OpenMode, OpenOptions};
+use serde_json::json;
+use simrecorder::{
+    Blob, Coordinate, DataStore, Object, OpenMode, OpenOptions, Ragged, Recorder, Schema,
+};
 use tempfile::TempDir;
 
 /// The program with these arguments.
@@ -74,4 +77,60 @@ impl Places {
 pub(crate) fn create(recording: &str) -> Arc<dyn DataStore> {
     let options = OpenOptions::new().mode(OpenMode::CreateNew);
     simrecorder::open_with(recording, &options).unwrap()
+}
+
+/// How many ticks the timeline of [`record_run`] has.
+pub(crate) const TICKS: u32 = 20;
+
+/// Records a series of each kind, values, and the timeline `net`, whose ticks are half a millisecond long.
+pub(crate) fn record_run(recorder: &Recorder) {
+    recorder.set("meta/seed", 42_u64).unwrap();
+    recorder.set("meta/name", "a run").unwrap();
+    for i in 0..4_u32 {
+        recorder
+            .record("events/log", format!("line {i}, \"quoted\""))
+            .unwrap();
+        recorder
+            .record("events/rows", Ragged(vec![i; i as usize]))
+            .unwrap();
+        recorder
+            .record("events/bytes", Blob(vec![i as u8, 0xff]))
+            .unwrap();
+        recorder
+            .record("events/objects", Object(json!({"i": i, "name": "e"})))
+            .unwrap();
+    }
+    let mut net = recorder
+        .timeline("net", Coordinate::new("time").units("ms"))
+        .unwrap();
+    net.declare("v", Schema::array::<f32>([2, 2]).with_units("mV"))
+        .unwrap();
+    for step in 0..TICKS {
+        net.advance(f64::from(step) * 0.5).unwrap();
+        net.record("rate", if step == 3 { f64::NAN } else { f64::from(step) })
+            .unwrap();
+        let x = step as f32;
+        net.record("v", [[x, x + 0.1], [x + 0.2, x + 0.3]]).unwrap();
+    }
+    net.finish().unwrap();
+}
+
+/// The recording of [`record_run`] on each backend.
+pub(crate) fn runs(places: &Places) -> Vec<String> {
+    let recordings = places.recordings("run");
+    for recording in &recordings {
+        let recorder = Recorder::new(create(recording));
+        record_run(&recorder);
+        recorder.close().unwrap();
+    }
+    recordings
+}
+
+/// The lines that the program prints, as JSON.
+#[track_caller]
+pub(crate) fn json_lines(arguments: &[&str]) -> Vec<serde_json::Value> {
+    let text = stdout(arguments);
+    text.lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect()
 }
