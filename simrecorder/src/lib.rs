@@ -64,6 +64,7 @@ pub mod cookbook;
 mod detect;
 mod opening;
 mod options;
+mod staged;
 mod url;
 
 // What users call and name, by subject: recording, reading, keys and values, stores, whole recordings,
@@ -87,8 +88,10 @@ pub use simrecorder_core::{
 pub use simrecorder_core::{DataStore, DataStoreExt, Durability, InMemoryDataStore, OpenMode};
 
 pub use simrecorder_core::{
-    CopyOptions, CopyProgress, Damage, DrainOptions, DrainProgress, KeyPatterns, VerifiedKey,
-    VerifyReport, copy, drain, verify,
+    CompareOptions, Comparison, CopyOptions, CopyProgress, Criterion, Damage, Difference,
+    DifferenceKind, DrainOptions, DrainProgress, KeyPatterns, LeftOut, MovedRecords, Recovery,
+    Side, ValueDifference, VerifiedKey, VerifyReport, compare, compare_views, copy, drain, recover,
+    verify,
 };
 
 pub use simrecorder_core::{Error, ErrorKind, Result};
@@ -107,6 +110,7 @@ pub use simrecorder_zarr::{ZarrDataStore, ZarrOptions, ZarrStorage, lmdb};
 
 pub use opening::{append, create, open, open_with};
 pub use options::OpenOptions;
+pub use staged::StagedRecording;
 
 /// The code of the README compiles.
 #[cfg(all(doctest, feature = "zarr"))]

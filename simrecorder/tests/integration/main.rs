@@ -13,6 +13,7 @@ mod opening;
 mod python_forks;
 mod resuming;
 #[cfg(any(feature = "zarr", feature = "hdf5", feature = "redis"))]
+mod staged;
 mod support;
 mod timelines;
 mod url;
