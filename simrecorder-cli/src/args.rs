@@ -9,7 +9,12 @@ use clap::{Args, Parser, Subcommand};
 
 use simrecorder::{CoordinateNumber, CoordinateRange, Error, ErrorKind, View};
 
-use crate::commands::{cat, ls, tail, tree};
+use crate::commands::{
+    attr, cat, completions, copy, diff, drain, finish, ls, man, mv, recover, rewind, rm, set, tail,
+    tree, verify,
+};
+#[cfg(feature = "redis")]
+use crate::commands::{runs, server};
 use crate::exit::Result;
 
 /// Everything about a recording of a simulation, from the shell.
@@ -33,6 +38,23 @@ pub(crate) enum Command {
     Tree(tree::Args),
     Cat(cat::Args),
     Tail(tail::Args),
+    Copy(copy::Args),
+    Drain(drain::Args),
+    Finish(finish::Args),
+    Verify(verify::Args),
+    Recover(recover::Args),
+    Diff(diff::Args),
+    Set(set::Args),
+    Rm(rm::Args),
+    Mv(mv::Args),
+    Attr(attr::Args),
+    Rewind(rewind::Args),
+    #[cfg(feature = "redis")]
+    Runs(runs::Args),
+    #[cfg(feature = "redis")]
+    Server(server::Args),
+    Completions(completions::Args),
+    Man(man::Args),
 }
 
 /// The recording that a command reads.
@@ -56,7 +78,7 @@ pub(crate) struct RangeArgs {
 
 /// A number on the command line. Integers keep all digits.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Number(CoordinateNumber);
+pub(crate) struct Number(pub(crate) CoordinateNumber);
 
 impl FromStr for Number {
     type Err = ParseFloatError;

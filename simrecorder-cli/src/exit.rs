@@ -16,8 +16,9 @@ pub(crate) enum Exit {
     /// Status 0.
     Success,
     /// Status 1: the answer is no, such as "damaged" or "different".
-    #[expect(dead_code, reason = "for verify and diff")]
     No,
+    /// Status 2: a part could not be read, so that there is no answer.
+    Unknown,
 }
 
 impl From<Exit> for ExitCode {
@@ -25,6 +26,7 @@ impl From<Exit> for ExitCode {
         match exit {
             Exit::Success => Self::SUCCESS,
             Exit::No => Self::from(1),
+            Exit::Unknown => Self::from(ERROR),
         }
     }
 }
@@ -39,6 +41,8 @@ pub(crate) enum Failure {
     Help(StyledStr),
     /// The arguments are wrong.
     Usage(String),
+    /// What a command refuses to do, or why it did not do all of it.
+    Refused(String),
     Library(simrecorder::Error),
     /// Standard output cannot be written to.
     Output(io::Error),
@@ -48,7 +52,7 @@ impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Help(text) => text.fmt(f),
-            Self::Usage(message) => f.write_str(message),
+            Self::Usage(message) | Self::Refused(message) => f.write_str(message),
             Self::Library(error) => error.fmt(f),
             Self::Output(error) => write!(f, "write to standard output: {error}"),
         }

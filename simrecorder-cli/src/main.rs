@@ -2,11 +2,16 @@
 
 mod args;
 mod commands;
+mod confirm;
+mod copying;
 mod element;
 mod exit;
+mod interrupt;
+mod json_value;
 mod listing;
 mod number_format;
 mod output;
+mod progress;
 mod record_writer;
 mod recording;
 mod selection;

@@ -1,8 +1,15 @@
 //! The tests of the program `simrec`, which run it on real recordings.
 #![allow(clippy::unwrap_used, reason = "helpers of tests, too, may panic")]
 
+mod changing;
+mod checking;
+mod copying;
 mod listing;
 mod printing;
+mod runs;
+#[cfg(feature = "redis")]
+mod servers;
+mod shells;
 mod support;
 mod tailing;
 mod usage;

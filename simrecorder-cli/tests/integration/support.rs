@@ -1,5 +1,8 @@
 //! The program, and recordings of each backend for it.
 
+use std::fs;
+use std::path::Path;
+use std::process::{Child, Stdio};
 use std::sync::Arc;
 
 use assert_cmd::Command;
@@ -133,4 +136,47 @@ pub(crate) fn json_lines(arguments: &[&str]) -> Vec<serde_json::Value> {
     text.lines()
         .map(|line| serde_json::from_str(line).unwrap())
         .collect()
+}
+
+/// What the program prints when its answer is no, with status 1.
+#[track_caller]
+pub(crate) fn answer_no(arguments: &[&str]) -> String {
+    let ended = simrec(arguments).assert().code(1).stderr("");
+    String::from_utf8(ended.get_output().stdout.clone()).unwrap()
+}
+
+/// The names in the folder of a path, sorted.
+pub(crate) fn names_beside(path: &str) -> Vec<String> {
+    let folder = Path::new(path).parent().unwrap();
+    let entries = fs::read_dir(folder).unwrap();
+    let mut names: Vec<_> = entries
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    names
+}
+
+/// Whether a recording is in files, not on a server.
+pub(crate) fn is_file(recording: &str) -> bool {
+    !recording.contains("://")
+}
+
+/// The program with these arguments, as a child whose output is piped.
+pub(crate) fn start(arguments: &[&str]) -> Child {
+    std::process::Command::new(assert_cmd::cargo::cargo_bin!("simrec"))
+        .args(arguments)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap()
+}
+
+/// Sends a signal to a child.
+pub(crate) fn send(signal: &str, child: &Child) {
+    let id = child.id().to_string();
+    let sent = std::process::Command::new("kill")
+        .args(["-s", signal, &id])
+        .status();
+    assert!(sent.unwrap().success());
 }

@@ -124,6 +124,16 @@ impl RedisServer {
         &self.directory
     }
 
+    /// Whether it still runs: others may end it, by a signal or a command.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Forked`] in a process that another one, which started the server, forked.
+    pub fn is_running(&mut self) -> Result<bool> {
+        let ended = self.child.get_mut("look at")?.try_wait();
+        let ended = ended.map_err(|e| Error::io("look at", &self.directory, e))?;
+        Ok(ended.is_none())
+    }
+
     /// Stops the server and waits until everything is on the disk.
     ///
     /// # Errors

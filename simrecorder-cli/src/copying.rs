@@ -1,0 +1,144 @@
+//! What `copy` and `recover` have in common: from where, to where, and what of it.
+
+use std::ops::Bound;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use simrecorder::{
+    Compression, CoordinateNumber, CoordinateRange, CopyOptions, DataStore, ErrorKind, OpenMode,
+    OpenOptions, StagedRecording,
+};
+
+use crate::args::Number;
+use crate::exit::{Failure, Result};
+use crate::interrupt::Interrupt;
+use crate::progress::Progress;
+
+#[derive(clap::Args, Debug)]
+pub(crate) struct CopyArgs {
+    /// Path or URL of the recording to read
+    from: PathBuf,
+
+    /// Path or URL of the recording to create
+    to: PathBuf,
+
+    /// Only keys that match: * matches within a level, ** any levels
+    #[arg(long, value_name = "GLOB")]
+    include: Vec<String>,
+
+    /// No keys that match
+    #[arg(long, value_name = "GLOB")]
+    exclude: Vec<String>,
+
+    /// Only the ticks of timelines with this coordinate in a range: time=10..20 leaves out 20, time=..=20 does not
+    #[arg(long, value_name = "NAME=START..END", value_parser = parse_range)]
+    select: Vec<(String, CoordinateRange)>,
+
+    /// Encode again with this compression: none, fast, small, or lossy:ERROR such as lossy:1e-3
+    #[arg(long, value_name = "COMPRESSION", value_parser = parse_compression)]
+    compression: Option<Compression>,
+
+    /// Add to a recording that exists
+    #[arg(long)]
+    append: bool,
+}
+
+/// The recording that is written.
+enum Target {
+    /// It appears when it is whole.
+    New(StagedRecording),
+    Existing(Arc<dyn DataStore>),
+}
+
+impl CopyArgs {
+    /// Opens both recordings, lets `copy` do its work, and lets what it wrote appear.
+    pub(crate) fn run<T>(
+        &self,
+        copy: impl FnOnce(&dyn DataStore, &dyn DataStore, CopyOptions<'_>) -> simrecorder::Result<T>,
+    ) -> Result<T> {
+        let interrupt = Interrupt::watch()?;
+        let from = simrecorder::open(&self.from)?;
+        let mut options = OpenOptions::new();
+        if let Some(compression) = self.compression {
+            options = options.compression(compression);
+        }
+        let target = match self.append {
+            true => Target::Existing(simrecorder::open_with(
+                &self.to,
+                &options.mode(OpenMode::Append),
+            )?),
+            false => Target::New(StagedRecording::create(&self.to, &options)?),
+        };
+        let to = match &target {
+            Target::New(staged) => staged.store(),
+            Target::Existing(store) => store,
+        };
+        let progress = Progress::new();
+        let options = self.options().on_progress(|copied| {
+            progress.show_copy(copied);
+            interrupt.flow()
+        });
+        let copied = copy(&*from, &**to, options).map_err(|error| match error.kind() {
+            ErrorKind::Cancelled => interrupted(&target, &self.to),
+            _ => error.into(),
+        })?;
+        if interrupt.is_requested() {
+            return Err(interrupted(&target, &self.to));
+        }
+        match target {
+            Target::New(staged) => staged.publish()?,
+            Target::Existing(store) => store.close()?,
+        }
+        Ok(copied)
+    }
+
+    fn options<'a>(&self) -> CopyOptions<'a> {
+        let mut options = CopyOptions::new().reencode(self.compression.is_some());
+        for pattern in &self.include {
+            options = options.include(pattern);
+        }
+        for pattern in &self.exclude {
+            options = options.exclude(pattern);
+        }
+        for (name, range) in &self.select {
+            options = options.select_by(name, *range);
+        }
+        options
+    }
+}
+
+fn interrupted(target: &Target, path: &Path) -> Failure {
+    let what_is_left = match target {
+        Target::New(_) => "nothing of it is left",
+        Target::Existing(_) => "what was copied by then is left; remove it, and copy again",
+    };
+    Failure::Refused(format!(
+        "copy to '{}': interrupted; {what_is_left}",
+        path.display()
+    ))
+}
+
+fn parse_compression(text: &str) -> Result<Compression, String> {
+    text.parse()
+        .map_err(|error: simrecorder::Error| error.to_string())
+}
+
+/// `NAME=START..END`, where one of the two may be missing, and `=` before the end includes it.
+fn parse_range(text: &str) -> Result<(String, CoordinateRange), String> {
+    let wrong = || format!("'{text}' is no range of a coordinate, such as time=10..20");
+    let (name, range) = text.split_once('=').ok_or_else(wrong)?;
+    let (start, end) = range.split_once("..").ok_or_else(wrong)?;
+    let bound = |text: &str, bound: fn(CoordinateNumber) -> Bound<CoordinateNumber>| match text {
+        "" => Ok(Bound::Unbounded),
+        text => text
+            .parse::<Number>()
+            .map(|it| bound(it.0))
+            .map_err(|_| wrong()),
+    };
+    let start = bound(start, Bound::Included)?;
+    let end = match end.strip_prefix('=') {
+        Some(end) => bound(end, Bound::Included)?,
+        None => bound(end, Bound::Excluded)?,
+    };
+    Ok((name.to_owned(), CoordinateRange::from((start, end))))
+}

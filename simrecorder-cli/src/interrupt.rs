@@ -1,0 +1,39 @@
+//! Ctrl-C, and other requests to end.
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::flag;
+
+use crate::exit::{Failure, Result};
+
+/// Whether the program was asked to end.
+#[derive(Clone, Debug)]
+pub(crate) struct Interrupt(Arc<AtomicBool>);
+
+impl Interrupt {
+    /// From here on, the first request to end is noticed here, and the second one ends the program.
+    pub(crate) fn watch() -> Result<Self> {
+        let is_requested = Arc::new(AtomicBool::new(false));
+        for signal in [SIGINT, SIGTERM, SIGHUP] {
+            flag::register_conditional_shutdown(signal, 128 + signal, Arc::clone(&is_requested))
+                .and_then(|_| flag::register(signal, Arc::clone(&is_requested)))
+                .map_err(|error| Failure::Refused(format!("signals cannot be watched: {error}")))?;
+        }
+        Ok(Self(is_requested))
+    }
+
+    pub(crate) fn is_requested(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    /// Whether a long operation goes on.
+    pub(crate) fn flow(&self) -> ControlFlow<()> {
+        match self.is_requested() {
+            true => ControlFlow::Break(()),
+            false => ControlFlow::Continue(()),
+        }
+    }
+}

@@ -1,0 +1,40 @@
+//! How far a long operation has come, on standard error if that is a terminal.
+
+use indicatif::{HumanBytes, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use simrecorder::{CopyProgress, DrainProgress};
+
+/// A line that is written again and again, and erased at the end.
+#[derive(Debug)]
+pub(crate) struct Progress(ProgressBar);
+
+impl Progress {
+    pub(crate) fn new() -> Self {
+        let bar = ProgressBar::with_draw_target(Some(0), ProgressDrawTarget::stderr());
+        let style = ProgressStyle::with_template("{percent:>3} % {wide_msg} {prefix} {eta} left");
+        Self(bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar())))
+    }
+
+    pub(crate) fn show_copy(&self, progress: &CopyProgress) {
+        self.0.set_length(progress.record_total);
+        self.0.set_position(progress.record_count);
+        self.show_rate(progress.bytes);
+        self.0.set_message(progress.to_string());
+    }
+
+    pub(crate) fn show_drain(&self, progress: &DrainProgress) {
+        self.show_rate(progress.bytes);
+        self.0.set_message(progress.to_string());
+    }
+
+    fn show_rate(&self, bytes: u64) {
+        let seconds = self.0.elapsed().as_secs_f64().max(0.001);
+        let rate = HumanBytes((bytes as f64 / seconds) as u64);
+        self.0.set_prefix(format!("{rate}/s"));
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        self.0.finish_and_clear();
+    }
+}
