@@ -215,6 +215,20 @@ pub fn zarr_codecs(folder: &Path) {
     fs::write(root.join("zarr.json"), group).expect("metadata");
 }
 
+/// A directory of Zarr V2 with an array that has a chunk and no metadata.
+#[cfg(feature = "zarr")]
+pub fn zarr_v2(folder: &Path) {
+    let root = folder.join("run.zarr");
+    fs::create_dir_all(root.join("n")).expect("a folder");
+    fs::write(root.join(".zgroup"), r#"{"zarr_format":2}"#).expect("metadata");
+    fs::write(
+        root.join("n/.zattrs"),
+        r#"{"_ARRAY_DIMENSIONS":["time"],"x":NaN}"#,
+    )
+    .expect("attributes");
+    fs::write(root.join("n/0"), [0; 64]).expect("a chunk");
+}
+
 /// What the array `key` of [`zarr_codecs`] holds in its chunk after the recorder has written 0, 1,
 /// 2, … to it.
 #[cfg(feature = "zarr")]

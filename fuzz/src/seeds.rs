@@ -66,6 +66,12 @@ fn zarr_seeds() {
     let keys = ["net/n", "spikes/ends", "log", "seed"];
     let metadata = keys.map(|key| file(&format!("run.zarr/{key}/zarr.json")));
     write("zarr_metadata", metadata.into());
+    let of_zarr_v2 = [
+        r#"{"chunks":[8],"compressor":null,"dtype":"<f8","fill_value":"NaN","filters":null,"order":"C","shape":[8],"zarr_format":2}"#,
+        r#"{"chunks":[4,2],"compressor":{"id":"blosc","cname":"lz4","clevel":5,"shuffle":1,"blocksize":0},"dtype":">i2","fill_value":null,"filters":[{"id":"shuffle","elementsize":2}],"order":"F","shape":[8,3],"dimension_separator":"/","zarr_format":2}"#,
+        r#"{"chunks":[4],"compressor":{"id":"zlib","level":1},"dtype":"|O","fill_value":0,"filters":[{"id":"vlen-utf8"}],"order":"C","shape":[8],"zarr_format":2}"#,
+    ];
+    write("zarr_v2_metadata", texts(&of_zarr_v2));
     let chunk = |(index, (key, _)): (usize, &(&str, &str))| {
         [&[index as u8], &sound_chunk(key)[..]].concat()
     };

@@ -267,6 +267,20 @@ pub fn wait_for_parent() {
     let _ = std::io::stdin().read(&mut [0]);
 }
 
+/// The same as [`python`] with zarr-python 2 in the place of zarr-python 3.
+pub fn python_with_zarr2(program: &str) -> Command {
+    let mut command = python(program);
+    let packages = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/python-zarr2");
+    assert!(
+        packages.join("zarr").exists(),
+        "this test writes Zarr V2 with the packages of python/requirements-zarr2.txt, and {} is missing: make \
+         it with ci/python",
+        packages.display()
+    );
+    command.env("PYTHONPATH", packages);
+    command
+}
+
 /// The program at a path in the repository, run by the Python that `ci/python` sets up.
 pub fn python(program: &str) -> Command {
     let repository = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");

@@ -13,6 +13,7 @@ mod options;
 mod recording;
 mod storage;
 mod store;
+mod zarr_v2;
 
 pub use options::{ZarrOptions, ZarrStorage};
 pub use store::ZarrDataStore;

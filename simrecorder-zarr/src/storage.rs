@@ -15,6 +15,8 @@ use simrecorder_core::backend::room;
 use simrecorder_core::{Error, ErrorKind, Result};
 
 use crate::directory::ShardChunk;
+use crate::format::metadata::Document;
+use crate::format::node_path::metadata_entry;
 use crate::format::recording_id::RecordingId;
 use crate::format::shards::Slot;
 use crate::lmdb::{MappedBytes, NewExtent};
@@ -145,6 +147,12 @@ pub(crate) trait Snapshot {
     /// The bytes of a chunk; `None` if it is missing.
     fn get_chunk(&self, key: &ChunkKey) -> Result<Option<Bytes>> {
         self.chunk(key)?.map(Entry::into_bytes).transpose()
+    }
+
+    /// The metadata of the node at a path; `None` if there is none.
+    fn document(&self, path: &str) -> Result<Option<Document>> {
+        let bytes = self.get(&metadata_entry(path))?;
+        bytes.map(|bytes| Document::parse(&bytes)).transpose()
     }
 
     /// The bytes of the tail of an array; empty if it has none.
@@ -292,6 +300,11 @@ pub(crate) trait Storage: fmt::Debug + Send + Sync {
     /// Whether the chunks of series are kept in shards. Otherwise a shard is a chunk like others.
     fn keeps_shards(&self) -> bool {
         false
+    }
+
+    /// Whether other recordings may take its chunks as they are.
+    fn keeps_chunks_of_zarr_v3(&self) -> bool {
+        true
     }
 
     /// Whether commits are refused.

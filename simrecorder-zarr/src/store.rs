@@ -28,8 +28,12 @@ use crate::recording::Recording;
 use crate::recording::commit::CommitBuilder;
 use crate::recording::documents::document_at;
 use crate::storage::{Snapshot, Storage};
+use crate::zarr_v2::{self, ZarrV2Storage, is_zarr_v2};
 
 /// Keeps a recording as Zarr V3, in LMDB or in a directory.
+///
+/// It also reads Zarr V2, as zarr-python 2 wrote it: a directory, or an LMDB database in a folder or in a
+/// single file.
 ///
 /// A clone is a handle on the same open recording. While a recorder writes, other handles and
 /// other processes may read; there is one writer at a time.
@@ -119,8 +123,15 @@ impl ZarrDataStore {
                 if options.mode == OpenMode::Truncate {
                     check_erasable(path)?;
                 }
+                if matches!(options.mode, OpenMode::Append | OpenMode::OpenOrCreate) {
+                    check_not_zarr_v2(path)?;
+                }
                 Box::new(LmdbStorage::open(path, &lmdb)?)
             }
+        };
+        let storage = match options.mode.is_writable() {
+            true => storage,
+            false => ZarrV2Storage::show(storage)?,
         };
         let recording = Recording {
             path: path.to_owned(),
@@ -163,12 +174,14 @@ impl ZarrOptions {
     ///   wrote, and for a directory that contains files of others.
     /// - [`ErrorKind::Locked`] if another writer has it open.
     /// - [`ErrorKind::Corrupt`] or [`ErrorKind::Unsupported`] if it is damaged, or was written
-    ///   by a newer version.
+    ///   by a newer version; the latter also for writing to Zarr V2.
     /// - What the file system reports.
     pub fn open(self, path: impl AsRef<Path>) -> Result<ZarrDataStore> {
         let path = expand_home(path)?;
         if self.storage == ZarrStorage::Lmdb
-            && path.join("zarr.json").is_file()
+            && ["zarr.json", ".zgroup", ".zarray"]
+                .iter()
+                .any(|name| path.join(name).is_file())
             && !path.join("data.mdb").exists()
         {
             let message = "this is a Zarr directory, not an LMDB recording; open it with \
@@ -372,6 +385,19 @@ impl ZarrDataStore {
 fn chunks(formats: &[Arc<ArrayFormat>]) -> Vec<Vec<u64>> {
     let grids = formats.iter().map(|format| &format.layout().grid);
     grids.map(|grid| grid.chunk_shape().to_vec()).collect()
+}
+
+/// Checks that what LMDB has at a path may be written. What cannot be read is left to the storage.
+fn check_not_zarr_v2(path: &Path) -> Result<()> {
+    if LmdbStorage::was_written_here(path) {
+        return Ok(());
+    }
+    match LmdbStorage::open(path, &LmdbOptions::default()) {
+        Ok(storage) if is_zarr_v2(&storage)? => {
+            Err(zarr_v2::read_only().with_key(path.display().to_string()))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Checks that what LMDB has at a path is a recording of this library, or empty. What cannot be

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 /// How a file or a folder stores a recording.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Format {
-    /// Zarr in an LMDB database: a folder with `data.mdb`.
+    /// Zarr in an LMDB database: a folder with `data.mdb`, or a single file of other software.
     Lmdb,
     /// Zarr in a directory.
     Directory,
@@ -22,9 +22,11 @@ pub(crate) enum Format {
 /// The data file of LMDB.
 const LMDB_DATA: &str = "data.mdb";
 
-/// The metadata at the root of a Zarr hierarchy: of version 3, and of version 2, which the Zarr
-/// store refuses by name.
+/// The metadata at the root of a Zarr hierarchy: of version 3, and of version 2, which is only read.
 const ZARR_METADATA: [&str; 3] = ["zarr.json", ".zgroup", ".zarray"];
+
+/// The number after the header of the first page of an LMDB data file, in the byte order of its machine.
+const LMDB_MAGIC: u32 = 0xBEEF_C0DE;
 
 const JOURNAL_SUFFIX: &str = ".journal";
 
@@ -119,6 +121,7 @@ impl Found {
             _ if !metadata.is_file() => Self::Special,
             0 => Self::EmptyFile,
             length if is_hdf5(path, length)? => Self::Recording(Format::Hdf5),
+            _ if is_lmdb(path)? => Self::Recording(Format::Lmdb),
             _ => Self::File,
         })
     }
@@ -146,9 +149,9 @@ impl fmt::Display for Found {
             Self::Nothing => "nothing",
             Self::DanglingLink => "a symbolic link to nothing",
             Self::EmptyFolder => "an empty folder",
-            Self::Folder => "a folder without a recording (neither data.mdb nor zarr.json)",
+            Self::Folder => "a folder without a recording (no data.mdb, zarr.json or .zgroup)",
             Self::EmptyFile => "an empty file",
-            Self::File => "a file that is not HDF5",
+            Self::File => "a file that is neither HDF5 nor LMDB",
             Self::Special => "something that is neither a file nor a folder",
             Self::Recording(format) => return format.fmt(f),
         })
@@ -202,6 +205,22 @@ fn is_hdf5(path: &Path, length: u64) -> io::Result<bool> {
         }
     }
     Ok(false)
+}
+
+/// Whether a file is an LMDB database by itself. The data file of a folder is not: it is locked
+/// elsewhere.
+fn is_lmdb(path: &Path) -> io::Result<bool> {
+    if path.file_name().is_some_and(|name| name == LMDB_DATA) {
+        return Ok(false);
+    }
+    let mut start = [0; size_of::<usize>() + 8 + 4];
+    match File::open(path)?.read_exact(&mut start) {
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(false),
+        read => read.map(|()| {
+            let magic = start.last_chunk().copied().map(u32::from_ne_bytes);
+            magic == Some(LMDB_MAGIC) || magic == Some(LMDB_MAGIC.swap_bytes())
+        }),
+    }
 }
 
 /// Whether a file has these bytes at `offset`.

@@ -53,7 +53,7 @@ pub fn create(path_or_url: impl AsRef<Path>) -> Result<Arc<dyn DataStore>> {
 ///
 /// A recording at a path is recognised by its contents, whatever its extension: a folder with
 /// `data.mdb` (Zarr in LMDB) or `zarr.json` (Zarr in a directory), or an HDF5 file. Those of other
-/// software open, too.
+/// software open, too: also Zarr V2, in a directory, or in LMDB as a folder or as a single file.
 ///
 /// ```
 /// use simrecorder::{Recorder, prelude::*};

@@ -11,7 +11,6 @@ use simrecorder_core::{Error, ErrorKind, Region, Result};
 
 use crate::format::array_format::{ArrayFormat, FormatCache};
 use crate::format::metadata::{Document, corrupt};
-use crate::format::node_path::metadata_entry;
 use crate::format::recording_id::RecordingId;
 use crate::storage::{ChunkKey, Entry, Snapshot, Storage};
 
@@ -95,8 +94,8 @@ impl OpenArray<'_> {
             if !may_be_resized {
                 return read(snapshot, format);
             }
-            let document = match snapshot.get(&metadata_entry(path))? {
-                Some(document) => Document::parse(&document)?,
+            let document = match snapshot.document(path)? {
+                Some(document) => document,
                 // It is declared by the commit that asks, with filled rows.
                 None if self.column.written() == 0 => return read(snapshot, format),
                 None => return Err(shortened()),
@@ -190,12 +189,12 @@ impl ColumnSource for OpenArray<'_> {
         }
         let mut found = None;
         self.storage.read(&mut |snapshot| {
-            let document = snapshot.get(&metadata_entry(path))?;
+            let document = snapshot.document(path)?;
             found = document.map(|document| Ok((document, snapshot.tail(path)?)));
             Ok(())
         })?;
         let (document, tail) = found.ok_or_else(shortened)??;
-        let stored = Document::parse(&document)?.shape()?;
+        let stored = document.shape()?;
         let stored = stored.first().copied().ok_or_else(shortened)?;
         let rows = read_frames(&tail, stored, format.layout().row_size())?;
         Ok((stored, rows))
@@ -277,10 +276,10 @@ fn check_uncut(storage: &dyn Storage, view: &ArrayView, end: u64) -> Result<()> 
     let mut document = None;
     storage.read(&mut |snapshot| {
         check_recording(view, snapshot)?;
-        document = snapshot.get(&metadata_entry(&view.column.path))?;
+        document = snapshot.document(&view.column.path)?;
         Ok(())
     })?;
-    let document = Document::parse(&document.ok_or_else(shortened)?)?;
+    let document = document.ok_or_else(shortened)?;
     let stored = document.shape()?.first().copied().unwrap_or(0);
     // Another array is in the place of the one of the view if its cuts count from a later number on.
     let seen = view.version.cut_count.checked_sub(document.cut_base());

@@ -10,6 +10,7 @@ use simrecorder_core::backend::{Position, Scanned, check_plain_file, path_inside
 use simrecorder_core::{Error, Result};
 
 use super::disk::is_missing;
+use super::location::is_zarr_v2;
 use super::overlay::Overlay;
 use super::owner::{Owner, journal_of_another};
 use super::paths::{Paths, ROOT_METADATA, check_key};
@@ -40,6 +41,7 @@ pub(super) struct State {
     root: Option<(Inode, File)>,
     metadata: Option<(Inode, File)>,
     owner: Owner,
+    is_zarr_v2: bool,
     number: u64,
 }
 
@@ -72,6 +74,7 @@ impl State {
             root,
             metadata,
             owner,
+            is_zarr_v2: is_zarr_v2(paths),
             number,
         })
     }
@@ -129,8 +132,8 @@ impl Follower {
         if !self.state.holds(paths).map_err(failed)? {
             self.state = Arc::new(State::open(paths, self.state.number + 1).map_err(failed)?);
         }
-        if self.state.root.is_none() {
-            // The recording was deleted; a journal that is still there counts for nothing.
+        if self.state.root.is_none() || self.state.is_zarr_v2 {
+            // The recording was deleted or replaced; a journal that is still there counts for nothing.
             return Ok((Arc::default(), Arc::clone(&self.state)));
         }
         self.follow(paths)?;

@@ -12,6 +12,7 @@ use super::owner::Owner;
 use super::paths::{Paths, ROOT_METADATA};
 use crate::format::node_path::METADATA_OF_ZARR_V2;
 use crate::journal;
+use crate::zarr_v2;
 
 /// What lies at the path of a recording.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,6 +21,7 @@ enum Directory {
     Empty,
     /// It has Zarr metadata.
     Zarr,
+    ZarrV2,
     Other,
 }
 
@@ -37,12 +39,12 @@ pub(super) enum Plan {
 impl Content {
     pub(super) fn of(paths: &Paths) -> Result<Self> {
         let failed = |error| Error::io("open", &paths.root, error);
-        // No journal is that of a hierarchy of Zarr V2.
-        let journal = fs::exists(&paths.journal).map_err(failed)? && !is_zarr_v2(paths);
+        let journal = fs::exists(&paths.journal).map_err(failed)?;
         let directory = match fs::read_dir(&paths.root) {
             Ok(_) if paths.entry(ROOT_METADATA).is_file() => Directory::Zarr,
             Ok(mut entries) => match entries.next() {
                 None => Directory::Empty,
+                _ if is_zarr_v2(paths) => Directory::ZarrV2,
                 Some(entry) => entry.map(|_| Directory::Other).map_err(failed)?,
             },
             Err(error) if error.kind() == io::ErrorKind::NotFound => Directory::Missing,
@@ -58,7 +60,7 @@ impl Content {
         match self.directory {
             Directory::Missing => false,
             Directory::Empty | Directory::Other => self.journal,
-            Directory::Zarr => true,
+            Directory::Zarr | Directory::ZarrV2 => true,
         }
     }
 
@@ -67,7 +69,7 @@ impl Content {
         let absent = match self.directory {
             Directory::Missing => true,
             Directory::Empty => !self.journal,
-            Directory::Zarr | Directory::Other => false,
+            Directory::Zarr | Directory::ZarrV2 | Directory::Other => false,
         };
         match mode {
             OpenMode::Append if absent => {
@@ -79,10 +81,12 @@ impl Content {
                                append to it, truncate it, or choose another path";
                 Err(paths.refuse(ErrorKind::AlreadyExists, message))
             }
+            _ if self.directory == Directory::ZarrV2 => {
+                Err(zarr_v2::read_only().with_key(paths.root.display().to_string()))
+            }
             _ if !self.is_recording() => {
                 let message = "the directory is neither empty nor a Zarr recording; \
                                choose another path";
-                refuse_zarr_v2(paths)?;
                 Err(paths.refuse(ErrorKind::InvalidArgument, message))
             }
             OpenMode::Truncate => {
@@ -175,17 +179,10 @@ fn is_zarr_file(name: &[u8]) -> bool {
     name == ROOT_METADATA.as_bytes() || numbers.iter().all(is_digit)
 }
 
-fn is_zarr_v2(paths: &Paths) -> bool {
+/// Whether the directory is a hierarchy of Zarr V2. No journal beside it is its own.
+pub(super) fn is_zarr_v2(paths: &Paths) -> bool {
     let mut names = METADATA_OF_ZARR_V2.iter();
     !paths.entry(ROOT_METADATA).is_file() && names.any(|name| paths.entry(name).is_file())
-}
-
-pub(super) fn refuse_zarr_v2(paths: &Paths) -> Result<()> {
-    if is_zarr_v2(paths) {
-        let message = "this is Zarr V2; simrecorder reads Zarr V3";
-        return Err(paths.refuse(ErrorKind::Unsupported, message));
-    }
-    Ok(())
 }
 
 fn not_a_directory(path: &Path) -> Error {

@@ -120,7 +120,7 @@ use simrecorder_core::{Durability, Error, ErrorKind, OpenMode, Result};
 use crate::format::recording_id::RecordingId;
 use crate::storage::{Change, Chunk, ChunkKey, Snapshot, Storage};
 use follower::Follower;
-use location::{Content, refuse_zarr_v2, resolve};
+use location::{Content, resolve};
 use paths::Paths;
 use published::Published;
 use shard_cache::{CachedShards, Stamp};
@@ -202,7 +202,6 @@ impl DirectoryStorage {
     /// Reads a recording as another process would.
     fn follow(paths: Paths) -> Result<Self> {
         if !Content::of(&paths)?.is_recording() {
-            refuse_zarr_v2(&paths)?;
             let message = "this directory is not a Zarr recording";
             return Err(paths.refuse(ErrorKind::NotFound, message));
         }

@@ -22,6 +22,7 @@ use zarrs::array::{
 
 use zarrs::metadata::v3::MetadataV3;
 
+use crate::format::compressor::Compressor;
 use crate::format::metadata::{Document, corrupt};
 use crate::format::node_path::entry;
 use crate::format::shards::{ShardGrid, short_keys};
@@ -37,6 +38,8 @@ pub(crate) struct ArrayFormat {
     fill_value: FillValue,
     /// All codecs but the checksum.
     codecs: CodecChain,
+    /// The compressor at their end that is decoded here, and the codecs before it.
+    compressor: Option<(Compressor, CodecChain)>,
     /// Whether each chunk is followed by its checksum.
     has_checksum: bool,
     pub(crate) coding: Coding,
@@ -75,6 +78,9 @@ impl ArrayFormat {
     }
 
     fn of_chunks(document: &Document, shards: Option<ShardGrid>) -> Result<Self> {
+        if let Some(reason) = document.unreadable() {
+            return Err(Error::new(ErrorKind::Unsupported, "read metadata", reason));
+        }
         let metadata: ArrayMetadataV3 = serde_json::from_value(document.as_json())
             .map_err(|e| corrupt("zarr.json is no Zarr V3 array").with_source(e))?;
         let dtype = element_type(&metadata)?;
@@ -109,8 +115,16 @@ impl ArrayFormat {
             .codecs
             .split_at(metadata.codecs.len() - usize::from(has_checksum));
         let coding = coding(codecs, dtype);
-        let codecs = CodecChain::from_metadata(codecs)
-            .map_err(|e| unsupported("a codec is not known".into()).with_source(e))?;
+        let chain = |codecs: &[MetadataV3]| {
+            CodecChain::from_metadata(codecs)
+                .map_err(|e| unsupported("a codec is not known".into()).with_source(e))
+        };
+        let compressor = match codecs.split_last() {
+            Some((last, before)) => Compressor::of(last).map(|it| Ok((it, chain(before)?))),
+            None => None,
+        };
+        let compressor = compressor.transpose()?;
+        let codecs = chain(codecs)?;
         let key_encoding = key_encoding(&metadata.chunk_key_encoding)?;
         let short_key_encoding = match &shards {
             // The name of the first shard is another one, so that it may be there early.
@@ -135,6 +149,7 @@ impl ArrayFormat {
             data_type,
             fill_value,
             codecs,
+            compressor,
             has_checksum,
             coding,
             key_encoding,
@@ -286,9 +301,22 @@ impl ArrayFormat {
             // The codecs abort the process where there is no memory: better to know before.
             drop(zeroed(bytes)?);
         }
+        let (encoded, codecs) = match &self.compressor {
+            Some((compressor, before)) => {
+                // Checksums and the like make it a little longer.
+                let max_len = match self.chunks.dtype {
+                    Some(_) => bytes.saturating_mul(2).saturating_add(1 << 10),
+                    None => MAX_TEXTS,
+                };
+                let decoded = compressor.decode(encoded, max_len);
+                let decoded = decoded.map_err(|e| damaged().with_source(e))?;
+                (Cow::Owned(decoded), before)
+            }
+            None => (Cow::Borrowed(encoded), &self.codecs),
+        };
         let decode = || {
-            let bytes = self.codecs.decode(
-                Cow::Borrowed(encoded),
+            let bytes = codecs.decode(
+                encoded,
                 &self.zarrs_chunk_shape,
                 &self.data_type,
                 &self.fill_value,
@@ -375,6 +403,9 @@ impl ColumnFormat for ArrayFormat {
 
 /// Chunks with more elements are not what simrecorder writes.
 const LARGE_CHUNK: usize = 1 << 28;
+
+/// The most bytes that the texts of a chunk have. numcodecs makes no more.
+const MAX_TEXTS: usize = i32::MAX as usize;
 
 fn options() -> CodecOptions {
     // They ask rayon for its threads.

@@ -28,6 +28,9 @@ const FILLED: &str = "filled";
 /// The member of that attribute with the bound to which the elements of an array are rounded.
 const MAX_ERROR: &str = "max_error";
 
+/// The field of an array of Zarr V2 that cannot be read, with the reason.
+const UNREADABLE: &str = "unreadable";
+
 /// The fields that say how one chunk is cut and encoded.
 const ENCODING: [&str; 4] = ["data_type", "chunk_grid", "codecs", "fill_value"];
 
@@ -54,6 +57,14 @@ impl Document {
         let document = Self(Arc::new(fields));
         document.check_version()?;
         Ok(document)
+    }
+
+    /// A document with these fields, which are an object.
+    pub(crate) fn of_fields(fields: Json) -> Self {
+        match fields {
+            Json::Object(fields) => Self(Arc::new(fields)),
+            _ => Self(Arc::new(Map::new())),
+        }
     }
 
     pub(super) fn fields(&self) -> &Map<String, Json> {
@@ -143,10 +154,7 @@ impl Document {
             "codecs": codecs(dtype, compression),
             "dimension_names": dimension_names,
         });
-        let mut document = match fields {
-            Json::Object(fields) => Self(Arc::new(fields)),
-            _ => Self(Arc::new(Map::new())),
-        };
+        let mut document = Self::of_fields(fields);
         if let Compression::Lossy(bound) = compression
             && dtype.is_some_and(DType::is_floating)
         {
@@ -175,6 +183,20 @@ impl Document {
 
     pub(crate) fn is_array(&self) -> bool {
         self.0.get("node_type").and_then(Json::as_str) == Some("array")
+    }
+
+    /// Notes why an array of Zarr V2 cannot be read. Of Zarr V3, no document is [parsed](Self::parse) that
+    /// says so.
+    pub(crate) fn set_unreadable(&mut self, reason: &str) {
+        let fields = self.fields_mut();
+        fields.insert("zarr_format".to_owned(), json!(2));
+        fields.insert(UNREADABLE.to_owned(), json!(reason));
+    }
+
+    /// Why an array of Zarr V2 cannot be read.
+    pub(crate) fn unreadable(&self) -> Option<&str> {
+        let is_v2 = self.0.get("zarr_format").and_then(Json::as_u64) == Some(2);
+        self.0.get(UNREADABLE).filter(|_| is_v2)?.as_str()
     }
 
     pub(crate) fn as_json(&self) -> Json {

@@ -3,6 +3,7 @@
 pub(crate) mod array_format;
 pub(crate) mod blosc;
 pub(crate) mod chunk_read;
+mod compressor;
 mod dimension_names;
 pub(crate) mod fill_value;
 pub(crate) mod metadata;

@@ -5,13 +5,13 @@ use simrecorder_core::{Error, ErrorKind, Key, Result};
 use crate::lmdb::MAX_KEY_BYTES;
 
 /// Put before a name that Zarr keeps for itself, so that it is a name like any other.
-const ESCAPE: char = '%';
+pub(crate) const ESCAPE: char = '%';
 /// The longest name of a file on the usual file systems.
 const MAX_NAME_BYTES: usize = 255;
 /// LMDB's longest key, less room for `/values/c/` and the index of a chunk.
 const MAX_PATH_BYTES: usize = MAX_KEY_BYTES - 71;
 
-/// The names of the metadata of nodes of Zarr V2, which simrecorder does not read.
+/// The names of the metadata of nodes of Zarr V2.
 pub(crate) const METADATA_OF_ZARR_V2: [&str; 2] = [".zarray", ".zgroup"];
 
 /// The array of a series of two columns that says where each record ends.
@@ -29,7 +29,7 @@ pub(crate) fn node_path(key: &Key) -> Result<String> {
         if !path.is_empty() {
             path.push('/');
         }
-        if name.starts_with("__") || name.starts_with(ESCAPE) || name == "zarr.json" {
+        if is_reserved(name) {
             path.push(ESCAPE);
         }
         let start = path.len();
@@ -52,6 +52,19 @@ pub(crate) fn node_path(key: &Key) -> Result<String> {
         return Err(too_long(key, message));
     }
     Ok(path)
+}
+
+/// Whether a name gets a `%` in front.
+fn is_reserved(name: &str) -> bool {
+    name.starts_with("__") || name.starts_with(ESCAPE) || name == "zarr.json"
+}
+
+/// The name in a path of what is called `name`.
+pub(crate) fn escaped(name: String) -> String {
+    match is_reserved(&name) {
+        true => format!("{ESCAPE}{name}"),
+        false => name,
+    }
 }
 
 fn too_long(key: &Key, message: String) -> Error {

@@ -44,6 +44,7 @@ const READ_ATTEMPTS: u32 = 100;
 
 /// The environment of one recording, shared by all who have it open in this process.
 pub(super) struct Environment {
+    /// The folder of the recording, or its only file.
     folder: PathBuf,
     id: FileId,
     gate: RwLock<Gate>,
@@ -174,7 +175,7 @@ impl Environment {
     /// Looks at the pages of the file, unless that was done before.
     fn check_pages(&self, depth: Depth) -> Result<()> {
         let mut checked = self.checked.lock();
-        let path = self.folder.join(folder::DATA);
+        let path = folder::data_file(&self.folder);
         // Beside a fast writer, the roots of a snapshot may be replaced before they are read.
         for _ in 0..100 {
             if *checked >= Some(depth) {

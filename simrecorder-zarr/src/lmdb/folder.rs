@@ -18,6 +18,24 @@ pub(super) const DATA: &str = "data.mdb";
 pub(super) const LOCK: &str = "lock.mdb";
 const WRITER: &str = "writer.lock";
 
+/// The data file of the recording at a path: other software may keep an LMDB database as a single file.
+pub(super) fn data_file(path: &Path) -> PathBuf {
+    match path.is_file() {
+        true => path.to_owned(),
+        false => path.join(DATA),
+    }
+}
+
+/// The lock file of LMDB for the recording at a path.
+pub(super) fn lock_file(path: &Path) -> PathBuf {
+    if !path.is_file() {
+        return path.join(LOCK);
+    }
+    let mut lock = path.as_os_str().to_owned();
+    lock.push("-lock");
+    lock.into()
+}
+
 /// What is at the path of a recording.
 #[derive(Debug)]
 pub(super) enum Folder {
@@ -25,6 +43,8 @@ pub(super) enum Folder {
     /// A folder with nothing in it, or with what an interrupted creation left.
     Empty,
     Recording,
+    /// A database of other software in a single file.
+    File,
     /// A folder of something else, which holds a file of this name.
     Foreign(String),
 }
@@ -34,13 +54,13 @@ pub(super) fn look(operation: &'static str, path: &Path) -> Result<Folder> {
     let failed = |error| Error::io(operation, path, error);
     match fs::metadata(path) {
         Ok(metadata) if metadata.is_dir() => {}
-        Ok(_) => {
-            return Err(Error::new(
-                ErrorKind::InvalidArgument,
-                operation,
-                "this is a file; a recording in LMDB is a folder, which holds data.mdb",
-            )
-            .with_key(path.display().to_string()));
+        Ok(metadata) => {
+            // The data file of a folder is locked by another file than a single one.
+            let is_single = metadata.is_file() && path.file_name() != Some(DATA.as_ref());
+            if !is_single || !data_file::has_magic(path) {
+                return Err(is_file(operation, path));
+            }
+            return data_file::inspect(operation, path).map(|_| Folder::File);
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Folder::Missing),
         Err(error) => return Err(failed(error)),
@@ -61,6 +81,12 @@ pub(super) fn look(operation: &'static str, path: &Path) -> Result<Folder> {
         }
     }
     Ok(Folder::Empty)
+}
+
+/// The error of a file in the place of a folder.
+pub(super) fn is_file(operation: &'static str, path: &Path) -> Error {
+    let message = "this is a file; a recording in LMDB is a folder, which contains data.mdb";
+    Error::new(ErrorKind::InvalidArgument, operation, message).with_key(path.display().to_string())
 }
 
 /// Whether a writer of this library has had the folder open.
@@ -146,18 +172,19 @@ pub(super) fn delete_files(folder: &Path) -> Result<()> {
 /// LMDB would create it sparse and write to it through a map, which a full disk answers with
 /// `SIGBUS`. It takes over the number of readers from the size of the file. An existing one is
 /// never opened here: closing it would drop the locks that this process has on it.
-pub(super) fn prepare_lock_file(folder: &Path) -> io::Result<()> {
+pub(super) fn prepare_lock_file(recording: &Path) -> io::Result<()> {
     /// 1024 slots of 64 bytes, and a page for what stands before them.
     const SIZE: usize = 1024 * 64 + 4096;
     static UNIQUE: AtomicU32 = AtomicU32::new(0);
 
-    let path = folder.join(LOCK);
+    let path = lock_file(recording);
     check_plain_file(&path)?;
     if path.exists() {
         return Ok(());
     }
     let unique = UNIQUE.fetch_add(1, Ordering::Relaxed);
-    let temporary = folder.join(format!("{LOCK}.{}.{unique}", std::process::id()));
+    let mut temporary = path.as_os_str().to_owned();
+    temporary.push(format!(".{}.{unique}", std::process::id()));
     let written = File::options()
         .write(true)
         .create(true)
@@ -191,14 +218,14 @@ impl FileId {
         path.canonicalize().map(Self)
     }
 
-    /// Of the data file of a folder.
-    pub(super) fn of_data(folder: &Path) -> io::Result<Self> {
-        Self::of(&folder.join(DATA))
+    /// Of the data file of a recording.
+    pub(super) fn of_data(recording: &Path) -> io::Result<Self> {
+        Self::of(&data_file(recording))
     }
 
     /// Of LMDB's lock file, if there is one.
-    pub(super) fn of_lock(folder: &Path) -> Option<Self> {
-        Self::of(&folder.join(LOCK)).ok()
+    pub(super) fn of_lock(recording: &Path) -> Option<Self> {
+        Self::of(&lock_file(recording)).ok()
     }
 }
 
@@ -222,7 +249,9 @@ impl ReadGuard {
             Err(error)
                 if matches!(
                     error.kind(),
-                    io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied
+                    io::ErrorKind::NotFound
+                        | io::ErrorKind::NotADirectory
+                        | io::ErrorKind::PermissionDenied
                 ) =>
             {
                 return Ok(Self { _file: None });

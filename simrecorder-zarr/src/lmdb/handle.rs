@@ -10,14 +10,14 @@ use heed::{Env, EnvOpenOptions, WithoutTls};
 use simrecorder_core::backend::fork::{is_child, uninterrupted};
 use simrecorder_core::backend::random_number;
 
-use super::folder::{DATA, LOCK};
+use super::folder::{DATA, LOCK, data_file, lock_file};
 
 /// An open environment. No fork interrupts opening or closing it, for which heed has a lock that a child
 /// could not make anew.
 pub(super) struct EnvHandle(ManuallyDrop<Env<WithoutTls>>);
 
 impl EnvHandle {
-    /// Opens the environment in `folder`.
+    /// Opens the environment in `folder`, or in a single file.
     ///
     /// # Safety
     /// As for [`EnvOpenOptions::open`].
@@ -27,9 +27,12 @@ impl EnvHandle {
     ) -> heed::Result<Self> {
         // SAFETY: as the caller promises; links lead to the same files.
         let open = |folder: &Path| unsafe { options.open(folder) };
-        let opened = uninterrupted(|| match open(folder) {
-            Err(heed::Error::EnvAlreadyOpened) if is_child() => through_links(folder, open),
-            opened => opened,
+        let opened = uninterrupted(|| match folder.is_file() {
+            true => through_links(folder, open),
+            false => match open(folder) {
+                Err(heed::Error::EnvAlreadyOpened) if is_child() => through_links(folder, open),
+                opened => opened,
+            },
         });
         opened.map(|env| Self(ManuallyDrop::new(env)))
     }
@@ -52,23 +55,22 @@ impl Drop for EnvHandle {
 
 /// Opens an environment through a folder that has links to its files, for a moment.
 ///
-/// heed opens a path once. In a forked child, what the parent had open stays open for heed, and
+/// LMDB finds a single file by another flag than a folder, which this saves. And heed opens a path once. In a forked child, what the parent had open stays open for heed, and
 /// closing it could not be safe: a thread of the parent may have been changing it.
 fn through_links<T>(folder: &Path, open: impl FnOnce(&Path) -> heed::Result<T>) -> heed::Result<T> {
     let name = format!("simrecorder-{:016x}", random_number());
     let links = std::env::temp_dir().join(name);
     let make = || {
         private_folder(&links)?;
-        [DATA, LOCK]
-            .iter()
-            .try_for_each(|name| link(&folder.join(name), &links.join(name)))
+        link(&data_file(folder), &links.join(DATA))?;
+        link(&lock_file(folder), &links.join(LOCK))
     };
     let opened = match make() {
         Ok(()) => open(&links),
         Err(error) => {
             let message = format!(
-                "a forked process opens LMDB through the folder '{}', which cannot be made; set \
-                 TMPDIR to one that can be written to: {error}",
+                "a single file of LMDB, and in a forked process any, is opened through the folder '{}', which \
+                 cannot be made; set TMPDIR to one that can be written to: {error}",
                 links.display()
             );
             Err(io::Error::new(error.kind(), message).into())

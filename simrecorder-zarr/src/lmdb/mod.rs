@@ -147,6 +147,9 @@ impl LmdbOptions {
 /// running writer, a reader also needs permission to write `lock.mdb`, where it registers; it
 /// gets [`ErrorKind::Locked`] otherwise, and on a read-only mount.
 ///
+/// A single file, which other software makes with `MDB_NOSUBDIR`, is opened for reading, through a folder
+/// with links to it that is there for a moment.
+///
 /// Other LMDB programs read a recording that nobody has open here. While it is open, those of
 /// LMDB 0.9 (py-lmdb, for one) refuse with `MDB_VERSION_MISMATCH`, since their `lock.mdb` has
 /// another format; those of LMDB's `mdb.master` branch, heed among them, do not. None of them
@@ -299,6 +302,11 @@ impl LmdbStorage {
         self.0.get("read")?.environment.read(read)
     }
 
+    /// Whether a writer of this library has had the folder open.
+    pub(crate) fn was_written_here(folder: &Path) -> bool {
+        folder::was_written_here(folder)
+    }
+
     /// Whether nothing is stored.
     pub(crate) fn is_empty(&self) -> Result<bool> {
         self.snapshot(|snapshot| snapshot.is_empty())
@@ -425,7 +433,9 @@ fn not_found(path: &Path) -> Error {
 
 fn open_for_reading(path: &Path, options: &LmdbOptions) -> Result<Arc<Environment>> {
     match folder::look("open", path)? {
-        Folder::Recording => Environment::attach(&canonical(path)?, false, options.map_size),
+        Folder::Recording | Folder::File => {
+            Environment::attach(&canonical(path)?, false, options.map_size)
+        }
         Folder::Missing | Folder::Empty | Folder::Foreign(_) => Err(not_found(path)),
     }
 }
@@ -507,6 +517,12 @@ fn check_mode(path: &Path, mode: OpenMode) -> Result<bool> {
              simrecorder writes is a file 'writer.lock'; delete it, or choose another path",
         )),
         (Folder::Recording, mode) => Ok(mode == OpenMode::Truncate),
+        (Folder::File, OpenMode::CreateNew) => Err(refusal(
+            ErrorKind::AlreadyExists,
+            path,
+            "there is an LMDB database already; choose another path",
+        )),
+        (Folder::File, _) => Err(folder::is_file("open", path)),
         (Folder::Missing | Folder::Empty, OpenMode::Append) => Err(not_found(path)),
         (Folder::Missing | Folder::Empty, _) => Ok(true),
         (Folder::Foreign(name), _) => Err(refusal(

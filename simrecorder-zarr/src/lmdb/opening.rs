@@ -128,7 +128,7 @@ fn map(
     // reuse the pages of a running read; `ReadGuard` keeps ours away.
     unsafe { options.flags(flags) };
     loop {
-        let needed = match data_file::inspect("open", &folder.join(folder::DATA))? {
+        let needed = match data_file::inspect("open", &folder::data_file(folder))? {
             DataFile::Sound { needed } => needed,
             DataFile::Unfinished => 0,
             DataFile::Missing => return Err(replaced(folder)),

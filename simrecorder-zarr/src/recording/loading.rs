@@ -155,6 +155,9 @@ impl Recording {
         let (kind, formats) = (schema.kind(), &recording.formats);
         let columns = load_columns(snapshot, path, document, kind, formats, &mut find)?;
         let view = SeriesView::new(Arc::clone(store), key.clone(), Arc::new(schema), columns);
-        Ok(view.with_stored_form(StoredForm::new(encoding)))
+        Ok(match recording.storage.keeps_chunks_of_zarr_v3() {
+            true => view.with_stored_form(StoredForm::new(encoding)),
+            false => view,
+        })
     }
 }

@@ -27,7 +27,7 @@ use crate::columns::encoded::read_encoded;
 use crate::columns::reading::{self, OpenArray, Version};
 use crate::format::array_format::{ArrayFormat, FormatCache};
 use crate::format::metadata::Document;
-use crate::format::node_path::{metadata_entry, node_path, parent_of_part};
+use crate::format::node_path::{node_path, parent_of_part};
 use crate::format::recording_id::RecordingId;
 use crate::recording::documents::document_at;
 use crate::storage::{Snapshot, Storage};
@@ -50,11 +50,10 @@ impl Recording {
     pub(crate) fn check_root(&self) -> Result<()> {
         let (mut root, mut is_empty) = (None, false);
         self.storage.read(&mut |snapshot| {
-            root = snapshot.get(&metadata_entry(""))?;
+            root = snapshot.document("")?;
             is_empty = root.is_none() && snapshot.children("")?.is_empty();
             Ok(())
         })?;
-        let root = root.map(|bytes| Document::parse(&bytes)).transpose()?;
         if root.as_ref().is_some_and(Document::is_array) {
             let message = "the root is an array; simrecorder opens groups, which hold arrays";
             return Err(Error::new(ErrorKind::Unsupported, "open", message));

@@ -14,6 +14,8 @@ use simrecorder_core::{
 };
 use simrecorder_zarr::{ZarrDataStore, ZarrStorage};
 
+use crate::support::json_pointers;
+
 fn open(path: &Path, mode: OpenMode) -> Result<ZarrDataStore> {
     ZarrDataStore::options()
         .storage(ZarrStorage::Directory)
@@ -146,23 +148,6 @@ fn copy_everything(from: &Path, to: &Path, what: &str) {
     to.close().unwrap();
 }
 
-fn pointers(json: &Json, at: String, all: &mut Vec<String>) {
-    let children: Vec<(String, &Json)> = match json {
-        Json::Object(fields) => fields.iter().map(|(k, v)| (k.clone(), v)).collect(),
-        Json::Array(items) => items
-            .iter()
-            .enumerate()
-            .map(|(i, v)| (i.to_string(), v))
-            .collect(),
-        _ => Vec::new(),
-    };
-    for (name, child) in children {
-        let at = format!("{at}/{name}");
-        pointers(child, at.clone(), all);
-        all.push(at);
-    }
-}
-
 fn copy(from: &Path, to: &Path) {
     fs::create_dir(to).unwrap();
     for entry in fs::read_dir(from).unwrap() {
@@ -228,9 +213,7 @@ fn any_metadata_ends_in_an_error_or_in_records() {
         let entry = format!("{document}/zarr.json");
         let text = fs::read(sound.join(&entry)).unwrap();
         let json: Json = serde_json::from_slice(&text).unwrap();
-        let mut all = Vec::new();
-        pointers(&json, String::new(), &mut all);
-        for pointer in all {
+        for pointer in json_pointers(&json) {
             for value in &nasty {
                 // Each of them takes minutes; which ones are left out moves on with the pointers.
                 case += 1;

@@ -12,9 +12,34 @@ pub(crate) mod lmdb;
 
 use std::process::Command;
 
+use serde_json::Value as Json;
 pub(crate) use simrecorder_testkit::*;
 
 /// The program `tests/python/NAME` of this crate.
 pub(crate) fn python(name: &str) -> Command {
     simrecorder_testkit::python(&format!("simrecorder-zarr/tests/python/{name}"))
+}
+
+/// The pointers to everything in a JSON document.
+pub(crate) fn json_pointers(json: &Json) -> Vec<String> {
+    let mut all = Vec::new();
+    collect_pointers(json, String::new(), &mut all);
+    all
+}
+
+fn collect_pointers(json: &Json, at: String, all: &mut Vec<String>) {
+    let children: Vec<(String, &Json)> = match json {
+        Json::Object(fields) => fields.iter().map(|(k, v)| (k.clone(), v)).collect(),
+        Json::Array(items) => items
+            .iter()
+            .enumerate()
+            .map(|(i, v)| (i.to_string(), v))
+            .collect(),
+        _ => Vec::new(),
+    };
+    for (name, child) in children {
+        let at = format!("{at}/{name}");
+        collect_pointers(child, at.clone(), all);
+        all.push(at);
+    }
 }

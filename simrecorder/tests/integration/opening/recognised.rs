@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use simrecorder::ErrorKind::*;
 use simrecorder::{DataStore, OpenMode, Recorder, append, create, open};
-use simrecorder_testkit::{assert_success, expect, role, this_test};
+use simrecorder_testkit::{assert_success, expect, python_with_zarr2, role, this_test};
 
 use super::{FORMATS, folder, formats, in_mode, link, numbers, record};
 
@@ -268,7 +268,7 @@ fn an_hdf5_file_may_begin_with_something_else() {
     // No superblock may be there.
     let path = folder.path().join("768");
     fs::write(&path, [&vec![b'#'; 768], &bytes[..]].concat()).unwrap();
-    expect(open(&path).unwrap_err(), InvalidArgument, &["not HDF5"]);
+    expect(open(&path).unwrap_err(), InvalidArgument, &["neither HDF5"]);
 }
 
 #[cfg(feature = "zarr")]
@@ -291,7 +291,39 @@ fn zarr_of_other_software_is_recognised() {
     let old = folder.path().join("old.zarr");
     fs::create_dir(&old).unwrap();
     fs::write(old.join(".zgroup"), r#"{"zarr_format": 2}"#).unwrap();
-    expect(open(&old).unwrap_err(), Unsupported, &["Zarr V2"]);
+    assert_eq!(Recorder::new(open(&old).unwrap()).keys().unwrap(), []);
+    expect(append(&old).unwrap_err(), Unsupported, &["Zarr V2", "copy"]);
+}
+
+#[cfg(feature = "zarr")]
+#[test]
+fn zarr_v2_of_zarr_python_is_recognised_in_a_directory_in_lmdb_and_in_a_single_file() {
+    let folder = folder();
+    for kind in ["directory", "lmdb", "file"] {
+        // No extension says what it is.
+        let path = folder.path().join(kind);
+        let writer = python_with_zarr2("simrecorder-zarr/tests/python/write_zarr_v2.py");
+        assert_success({ writer }.arg(kind).arg(&path));
+        let recorder = Recorder::new(open(&path).unwrap());
+        let view = recorder.get_all("layouts/one_axis").unwrap();
+        assert_eq!(view.read::<f64>().unwrap().sum(), 45.0);
+        for error in [append(&path).unwrap_err(), create(&path).unwrap_err()] {
+            assert!(
+                matches!(error.kind(), Unsupported | AlreadyExists),
+                "{error}"
+            );
+        }
+        let url = match kind {
+            "directory" => format!("zarr+dir:{}", path.display()),
+            _ => format!("zarr:{}", path.display()),
+        };
+        assert!(open(url).is_ok());
+    }
+    // The data file of a folder is no recording by itself.
+    let data = folder.path().join("lmdb/data.mdb");
+    expect(open(&data).unwrap_err(), InvalidArgument, &["open that"]);
+    let error = open(format!("zarr:{}", data.display())).unwrap_err();
+    expect(error, InvalidArgument, &["this is a file"]);
 }
 
 /// What is damaged is for its store to tell.

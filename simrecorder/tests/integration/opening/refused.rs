@@ -91,11 +91,11 @@ const NO_RECORDINGS: [Make; 7] = [
             "neither HDF5 nor anything else of ours, and longer than 512 bytes".repeat(20),
         )
         .unwrap();
-        "a file that is not HDF5"
+        "a file that is neither HDF5 nor LMDB"
     },
     |path| {
         fs::write(path, "\u{89}").unwrap();
-        "a file that is not HDF5"
+        "a file that is neither HDF5 nor LMDB"
     },
     |path| {
         fs::write(path, "").unwrap();
@@ -128,7 +128,8 @@ fn what_is_no_recording_is_named_and_left_alone() {
             let folder = folder();
             let path = folder.path().join(name);
             let called = make(&path);
-            let is_damaged_hdf5 = name == "run.h5" && called == "a file that is not HDF5";
+            let is_damaged_hdf5 =
+                name == "run.h5" && called == "a file that is neither HDF5 nor LMDB";
             let is_missing = called.contains("link to nothing") || called.contains("folder w");
             for (mode, error) in each_error(&path) {
                 let kind = match mode {
