@@ -49,7 +49,12 @@ pub(crate) fn failed(kind: ErrorKind, what: &str) -> Error {
     let (kind, hint) = match kind {
         ErrorKind::Corrupt if text.contains("bad version number") => (
             ErrorKind::Unsupported,
-            ": a newer libhdf5 may have written this",
+            match cfg!(feature = "static") {
+                true => ": a newer libhdf5 may have written this; open it with a newer simrecorder",
+                false => {
+                    ": a newer libhdf5 may have written this; build simrecorder with the feature hdf5-static"
+                }
+            },
         ),
         ErrorKind::Corrupt if text.contains("open external file") => (
             ErrorKind::Unsupported,

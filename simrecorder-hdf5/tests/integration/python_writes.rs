@@ -155,12 +155,13 @@ fn files_of_every_format_and_with_user_blocks_are_read() {
         "block_65536",
     ] {
         let recorder = open(&path.join(format!("{name}.h5")), OpenMode::Read);
-        assert_eq!(recorder.keys().unwrap().len(), 8, "{name}");
+        assert_eq!(recorder.keys().unwrap().len(), 9, "{name}");
         let mut readable = 0;
         for key in recorder.keys().unwrap() {
             // Older versions of libhdf5 do not know all that newer ones write.
             if let Err(error) = recorder.kind_of(&key)
                 && ["v112", "v114", "latest"].contains(&name)
+                && !cfg!(feature = "static")
             {
                 assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}");
                 assert!(error.to_string().contains("newer libhdf5"), "{error}");
@@ -170,6 +171,96 @@ fn files_of_every_format_and_with_user_blocks_are_read() {
             check(&recorder, key.as_str());
         }
         assert!(readable >= 4, "{name}");
+    }
+}
+
+/// Record by record, compressed with LZF, in the newest format that h5py had then, and has now.
+#[test]
+fn files_of_the_original_simrecorder_are_read_and_appended_to() {
+    let (_folder, path) = written();
+    for name in ["simrecorder_v110", "simrecorder_latest"] {
+        let path = path.join(format!("{name}.h5"));
+        let recorder = open(&path, OpenMode::Append);
+        for key in ["train/loss", "train/w"] {
+            if let Err(error) = recorder.kind_of(key)
+                && name == "simrecorder_latest"
+                && !cfg!(feature = "static")
+            {
+                expect(
+                    error,
+                    ErrorKind::Unsupported,
+                    &["newer libhdf5", "hdf5-static"],
+                );
+                continue;
+            }
+            check(&recorder, key);
+            append(&recorder, key, 5);
+            recorder.flush().unwrap();
+            check(&open(&path, OpenMode::Read), key);
+        }
+        recorder.close().unwrap();
+    }
+}
+
+fn names(recorder: &Recorder, key: &str) -> Vec<String> {
+    let view = recorder.get_all(key).unwrap();
+    let names = view.dimension_names().unwrap_or_default().iter();
+    names.map(|name| name.clone().unwrap_or_default()).collect()
+}
+
+#[test]
+fn what_netcdf4_wrote_is_read_with_every_option_that_needs_no_plugin() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("run.nc");
+    assert_success(python("write_netcdf.py").arg(&path).arg("netCDF4"));
+    let recorder = open(&path, OpenMode::Read);
+    let groups = ["plain", "zlib", "shuffled", "chunked", "big_endian"];
+    let groups = groups.map(|group| child_names(&recorder, &format!("read/{group}")));
+    let keys = groups.concat();
+    assert_eq!(keys.len(), 50, "{keys:?}");
+    for key in &keys {
+        check(&recorder, key);
+        assert_eq!(names(&recorder, key), ["time", "x"]);
+        assert_eq!(recorder.attributes(key).unwrap().unwrap()["units"], "mV");
+    }
+    for key in ["read/text", "read/scalar", "time", "fixed"] {
+        check(&recorder, key);
+    }
+    // Nothing is added to what netCDF did not write, as long as its dimension is.
+    check(&recorder, "fill");
+    assert_eq!(recorder.get_all("fill").unwrap().shape(), [1, 6]);
+    let keys = child_names(&recorder, "unreadable");
+    assert_eq!(keys.len(), 4, "{keys:?}");
+    for key in &keys {
+        refused(recorder.get_all(key).and_then(|view| view.get(0)), key);
+    }
+}
+
+#[test]
+fn what_xarray_wrote_with_each_engine_is_read_by_name_and_coordinate() {
+    let folder = tempfile::tempdir().unwrap();
+    for engine in ["netcdf4", "h5netcdf"] {
+        let path = folder.path().join(engine);
+        assert_success(python("write_netcdf.py").arg(&path).arg(engine));
+        let recorder = open(&path, OpenMode::Read);
+        for key in ["v", "packed", "x", "name", "time"] {
+            check(&recorder, key);
+        }
+        assert_eq!(names(&recorder, "v"), ["time", "x"]);
+        let attributes = recorder.attributes("packed").unwrap().unwrap();
+        assert_eq!(attributes["scale_factor"], json!([0.1]));
+        let v = recorder.get_all("v").unwrap();
+        assert_eq!(v.select_by("time", 2..5).unwrap().shape(), [3, 6]);
+        let flag = recorder.get_all("flag").unwrap().read::<i8>().unwrap();
+        assert!(
+            flag.iter()
+                .enumerate()
+                .all(|(i, &flag)| flag == (i % 2) as i8)
+        );
+        assert_eq!(
+            recorder.attributes("").unwrap().unwrap()["title"],
+            "by xarray"
+        );
     }
 }
 

@@ -300,6 +300,7 @@ def write_small(path, **options):
     with h5py.File(path, "w", **options) as file:
         file["fixed"] = numbers("f8", SHAPE)
         file.create_dataset("growing", data=numbers("f8", SHAPE), compression="gzip", **GROWING)
+        file.create_dataset("lzf", data=numbers("f4", SHAPE), compression="lzf", shuffle=True, **GROWING)
         file.create_dataset("chunked", data=numbers("i4", SHAPE), chunks=(3, 4))
         file.create_dataset("one_chunk", data=numbers("f8", SHAPE), chunks=SHAPE)
         file.create_dataset("all_axes", data=numbers("f8", SHAPE), chunks=(3, 4), maxshape=(None, None))
@@ -307,6 +308,18 @@ def write_small(path, **options):
         file["group/complex"] = numbers("c16", SHAPE)
         file["text"] = texts(10)
         file.attrs["title"] = "by h5py"
+
+
+def write_simrecorder(path, **options):
+    """A file as the original SimRecorder writes it: record by record, with one record in a chunk."""
+    with h5py.File(path, "w", **options) as file:
+        for name, shape in [("train/loss", ()), ("train/w", (3, 2))]:
+            records = numbers("f4", (20, *shape))
+            how = dict(chunks=(1, *shape), maxshape=(None, *shape), compression="lzf")
+            dataset = file.create_dataset(name, data=records[:1], **how)
+            for i, record in enumerate(records[1:], 1):
+                dataset.resize(i + 1, axis=0)
+                dataset[i] = record
 
 
 def write_netcdf(path):
@@ -336,6 +349,8 @@ def write(folder):
     }.items():
         write_small(folder / f"{name}.h5", **options)
     write_netcdf(folder / "netcdf.h5")
+    for name in ["v110", "latest"]:
+        write_simrecorder(folder / f"simrecorder_{name}.h5", libver=name)
     write_sparse(folder / "sparse.h5")
     write_sparse(folder / "sparse_v110.h5", libver="v110")
     with h5py.File(folder / "many.h5", "w") as file:
