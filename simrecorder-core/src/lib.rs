@@ -58,6 +58,7 @@ pub use store::data_store::{DataStore, DataStoreExt};
 pub use store::home::expand_home;
 pub use store::node::{Child, Node};
 pub use store::open_mode::{Durability, OpenMode};
+pub use store::recording_info::RecordingInfo;
 pub use tools::compare::{
     CompareOptions, Comparison, Criterion, Difference, DifferenceKind, Side, ValueDifference,
     compare, compare_views,

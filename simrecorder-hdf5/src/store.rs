@@ -6,16 +6,18 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use simrecorder_core::backend::columns::{ColumnFormat, ColumnStore as _, Columns, prepare};
+use simrecorder_core::backend::disk_usage;
 use simrecorder_core::backend::errors::is_of_one_node;
 use simrecorder_core::backend::fork::ProcessLocal;
 use simrecorder_core::{
     Batch, Child, Commit, DataStore, ErrorKind, Key, Kind, Node, NodeKind, OpenMode, Prepared,
-    Result, Schema, expand_home,
+    RecordingInfo, Result, Schema, expand_home,
 };
 
 use crate::driver::locks::held;
 use crate::format::dataset_format::DatasetFormat;
 use crate::format::node::{StoredNode, groups_on_the_way};
+use crate::format::root;
 use crate::library::{link_names, open_object, reference};
 use crate::options::Hdf5Options;
 use crate::recording::Recording;
@@ -344,5 +346,22 @@ impl DataStore for Hdf5DataStore {
         };
         state.is_unfinished = closed.is_err();
         closed
+    }
+
+    fn info(&self) -> Result<RecordingInfo> {
+        let recording = self.recording.get("info")?;
+        let mut info = recording.with_state(|state| {
+            let mut info = RecordingInfo::new("HDF5");
+            root::add_info(&state.open.root, &mut info)?;
+            info.tails = Some(state.tails.paths().len() as u64);
+            Ok(info)
+        })?;
+        let mut journal = self.path().as_os_str().to_owned();
+        journal.push(".journal");
+        let journal = disk_usage(journal.as_ref())?;
+        info.bytes = Some(disk_usage(self.path())? + journal);
+        info.journal_bytes = Some(journal);
+        info.is_checkpointed = Some(journal == 0);
+        Ok(info)
     }
 }

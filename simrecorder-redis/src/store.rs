@@ -7,7 +7,7 @@ use std::sync::Arc;
 use simrecorder_core::backend::SharedStore;
 use simrecorder_core::backend::fork::ProcessLocal;
 use simrecorder_core::{
-    Batch, Child, Commit, DataStore, Key, Node, OpenMode, Prepared, Result, Schema,
+    Batch, Child, Commit, DataStore, Key, Node, OpenMode, Prepared, RecordingInfo, Result, Schema,
 };
 
 use crate::connection::address::Address;
@@ -359,6 +359,18 @@ impl DataStore for RedisDataStore {
 
     fn close(&self) -> Result<()> {
         self.recording.get("close")?.close()
+    }
+
+    fn info(&self) -> Result<RecordingInfo> {
+        let keyspace = &self.recording.get("info")?.keyspace;
+        let root = keyspace.scan(&keyspace.names.root())?;
+        let text = |name: &str| String::from_utf8(root.get(name)?.clone()).ok();
+        let mut info = RecordingInfo::new("Redis");
+        info.version = text("format").and_then(|version| version.parse().ok());
+        let features = text("requires").unwrap_or_default();
+        info.features = features.split_whitespace().map(str::to_owned).collect();
+        info.id = text("generation");
+        Ok(info)
     }
 
     fn as_shared(&self) -> Option<&dyn SharedStore> {

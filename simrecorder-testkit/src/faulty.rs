@@ -77,7 +77,7 @@ impl<S: DataStore> FaultyStore<S> {
 
 #[deny(clippy::missing_trait_methods)]
 impl<S: DataStore> DataStore for FaultyStore<S> {
-    delegate_store!(self => self.inner; is_read_only children as_shared as_encoded);
+    delegate_store!(self => self.inner; is_read_only children info as_shared as_encoded);
 
     fn name(&self) -> &str {
         "faulty"

@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use simrecorder_core::backend::room;
-use simrecorder_core::{Error, ErrorKind, Result};
+use simrecorder_core::{Error, ErrorKind, RecordingInfo, Result};
 
 use crate::directory::ShardChunk;
 use crate::format::metadata::Document;
@@ -166,6 +166,9 @@ pub(crate) trait Snapshot {
     /// do not show.
     fn children(&self, path: &str) -> Result<Vec<String>>;
 
+    /// How many bytes the entries below a path take, without metadata and tails. `""` is the root.
+    fn bytes_below(&self, path: &str) -> Result<u64>;
+
     /// The recording that the snapshot shows, if another one may take its place while the
     /// storage is open, and if it has an id.
     fn recording(&self) -> Option<&RecordingId> {
@@ -306,6 +309,9 @@ pub(crate) trait Storage: fmt::Debug + Send + Sync {
     fn keeps_chunks_of_zarr_v3(&self) -> bool {
         true
     }
+
+    /// Adds what the medium knows of the recording.
+    fn add_info(&self, info: &mut RecordingInfo) -> Result<()>;
 
     /// Whether commits are refused.
     fn is_read_only(&self) -> bool;

@@ -12,7 +12,7 @@ use simrecorder_core::backend::sync::Mutex;
 use simrecorder_core::backend::{Encoded, EncodedChange, EncodedStore, StoredForm};
 use simrecorder_core::{
     Batch, Child, Commit, DataStore, Error, ErrorKind, Key, Kind, Node, NodeKind, OpenMode,
-    Prepared, Result, Schema, expand_home,
+    Prepared, RecordingInfo, Result, Schema, expand_home,
 };
 
 use crate::columns::changes::write_ahead;
@@ -300,6 +300,21 @@ impl DataStore for ZarrDataStore {
         }
         let checkpoint = recording.checkpoint(&mut writer);
         checkpoint.and(recording.storage.close())
+    }
+
+    fn info(&self) -> Result<RecordingInfo> {
+        let recording = self.recording.get("info")?;
+        let mut info = RecordingInfo::default();
+        recording.storage.read(&mut |snapshot| {
+            if let Some(root) = document_at(snapshot, "")? {
+                info.add_root(root.root_info().unwrap_or(&Default::default()));
+            }
+            info.tails = Some(snapshot.tails()?.len() as u64);
+            Ok(())
+        })?;
+        recording.storage.add_info(&mut info)?;
+        info.is_checkpointed = Some(info.tails == Some(0) && info.journal_bytes.unwrap_or(0) == 0);
+        Ok(info)
     }
 
     fn as_encoded(&self) -> Option<&dyn EncodedStore> {

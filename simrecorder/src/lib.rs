@@ -85,7 +85,9 @@ pub use simrecorder_core::{
     Kind, NodeKind, ObjectValue, Schema, TIMELINE_ATTRIBUTE, Value,
 };
 
-pub use simrecorder_core::{DataStore, DataStoreExt, Durability, InMemoryDataStore, OpenMode};
+pub use simrecorder_core::{
+    DataStore, DataStoreExt, Durability, InMemoryDataStore, OpenMode, RecordingInfo,
+};
 
 pub use simrecorder_core::{
     CompareOptions, Comparison, CopyOptions, CopyProgress, Criterion, Damage, Difference,

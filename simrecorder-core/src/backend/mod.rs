@@ -7,6 +7,7 @@
 mod chunk_grid;
 pub mod columns;
 pub mod dimensions;
+mod disk_usage;
 mod files;
 mod filled;
 pub mod fork;
@@ -24,6 +25,7 @@ pub use crate::store::encoded::{Encoded, EncodedChange, EncodedStore, EncodedVie
 pub use crate::store::errors;
 pub use crate::store::shared::SharedStore;
 pub use chunk_grid::ChunkGrid;
+pub use disk_usage::{allocated, disk_usage};
 pub use files::{
     FileHandle, Lock, check_not_deleted, check_plain_file, deleted, lock_file, lock_file_within,
     names, path_inside, sync_directory,

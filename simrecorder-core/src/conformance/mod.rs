@@ -76,6 +76,7 @@ mod removal;
 mod schemas;
 mod slices;
 mod snapshots;
+mod statistics;
 mod support;
 mod tails;
 mod threads;
@@ -395,6 +396,12 @@ macro_rules! __conformance_cases {
                 a_store_shows_each_commit_at_once,
                 a_view_of_a_series_that_was_cut_gives_no_wrong_records,
                 records_that_were_cut_read_as_they_were_or_are_out_of_bounds,
+            }
+            statistics {
+                statistics_are_those_of_the_elements,
+                statistics_count_filled_records,
+                a_series_knows_how_many_bytes_it_takes,
+                a_store_describes_its_recording,
             }
             tails {
                 tails_are_read_before_and_after_they_are_folded,

@@ -133,6 +133,10 @@ impl ArrayView for View {
         self.0.filled()
     }
 
+    fn stored_bytes(&self) -> Result<Option<u64>> {
+        self.0.stored_bytes()
+    }
+
     fn as_shared(&self) -> Option<&dyn SharedView> {
         self.0.as_shared()
     }

@@ -88,5 +88,5 @@ impl<S: DataStore> DataStore for Named<S> {
     }
 
     delegate_store!(self => self.store; is_read_only nodes children plan prepare commit remove rename
-        checkpoint checkpoint_at_once close as_shared as_encoded);
+        checkpoint checkpoint_at_once close info as_shared as_encoded);
 }

@@ -101,6 +101,12 @@ pub trait ArrayView: fmt::Debug + Send + Sync {
         0
     }
 
+    /// How many bytes the series takes as it is stored: its encoded chunks and its tail. `None` if the store
+    /// does not know, and of a selection.
+    fn stored_bytes(&self) -> Result<Option<u64>> {
+        Ok(None)
+    }
+
     // The rest follows from the schema and the shape.
 
     /// What the records are.

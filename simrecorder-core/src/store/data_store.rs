@@ -16,6 +16,7 @@ use crate::store::commit::{Batch, Commit, Prepared};
 use crate::store::encoded::EncodedStore;
 use crate::store::errors::{nothing_at, wrong_node};
 use crate::store::node::{Child, Node};
+use crate::store::recording_info::RecordingInfo;
 use crate::store::shared::SharedStore;
 
 /// A place that keeps recordings: what a backend implements.
@@ -134,6 +135,12 @@ pub trait DataStore: fmt::Debug + Send + Sync {
     ///   writing has ended all the same, and another call tries again.
     fn close(&self) -> Result<()>;
 
+    /// What the store knows of its recording as a whole, at little cost: no series is read. By default
+    /// nothing but its [`name`](Self::name).
+    fn info(&self) -> Result<RecordingInfo> {
+        Ok(RecordingInfo::new(self.name()))
+    }
+
     /// What the store can do because other writers may append to its series; `None` if it has one
     /// writer.
     fn as_shared(&self) -> Option<&dyn SharedStore> {
@@ -213,6 +220,11 @@ macro_rules! delegate_store {
             $store.close()
         }
     };
+    (@ info $this:ident $store:expr) => {
+        fn info(&$this) -> $crate::Result<$crate::RecordingInfo> {
+            $store.info()
+        }
+    };
     (@ as_shared $this:ident $store:expr) => {
         fn as_shared(&$this) -> Option<&dyn $crate::backend::SharedStore> {
             $store.as_shared()
@@ -228,7 +240,7 @@ macro_rules! delegate_store {
 #[deny(clippy::missing_trait_methods)]
 impl<S: DataStore + ?Sized> DataStore for Arc<S> {
     delegate_store!(self => (**self); name is_read_only nodes children plan prepare commit remove
-        rename checkpoint checkpoint_at_once close as_shared as_encoded);
+        rename checkpoint checkpoint_at_once close info as_shared as_encoded);
 }
 
 /// The convenient forms of [`DataStore`], for every store.

@@ -8,4 +8,5 @@ pub mod errors;
 pub(crate) mod home;
 pub(crate) mod node;
 pub(crate) mod open_mode;
+pub(crate) mod recording_info;
 pub(crate) mod shared;

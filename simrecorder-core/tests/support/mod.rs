@@ -122,7 +122,8 @@ impl<H> Clone for Adapter<H> {
 
 #[deny(clippy::missing_trait_methods)]
 impl<H: Hook> DataStore for Adapter<H> {
-    delegate_store!(self => self.store; is_read_only children remove rename as_shared as_encoded);
+    delegate_store!(self => self.store; is_read_only children remove rename info as_shared
+        as_encoded);
 
     fn name(&self) -> &str {
         self.name

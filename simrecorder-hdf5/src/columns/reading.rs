@@ -202,6 +202,20 @@ impl ColumnSource for OpenDataset<'_> {
         }
     }
 
+    /// Of rows of variable length, the library knows only the references to them.
+    fn stored_bytes(&self) -> Result<Option<u64>> {
+        if matches!(self.column.format.rows, RowFormat::Variable(_)) {
+            return Ok(None);
+        }
+        let tail = self.tail.as_ref().map_or(0, |(tail, _)| tail.bytes());
+        let dataset = match self.column.written() {
+            // The dataset may not be there yet.
+            0 => 0,
+            _ => self.dataset()?.stored_bytes(),
+        };
+        Ok(Some(dataset + tail))
+    }
+
     fn read_tail(&self) -> Result<(u64, Rows)> {
         let Column { format, stored, .. } = &self.column;
         let rows = match &self.tail {

@@ -3,8 +3,8 @@
 use hdf5_metno_sys::h5::hsize_t;
 use hdf5_metno_sys::h5d::{
     H5D_alloc_time_t, H5D_fill_value_t, H5D_layout_t, H5Dcreate_anon, H5Dcreate2,
-    H5Dget_create_plist, H5Dget_space, H5Dget_type, H5Dread, H5Dread_chunk, H5Dset_extent,
-    H5Dwrite, H5Dwrite_chunk,
+    H5Dget_create_plist, H5Dget_space, H5Dget_storage_size, H5Dget_type, H5Dread, H5Dread_chunk,
+    H5Dset_extent, H5Dwrite, H5Dwrite_chunk,
 };
 use hdf5_metno_sys::h5i::{H5I_type_t, hid_t};
 use hdf5_metno_sys::h5p::{
@@ -217,6 +217,12 @@ impl Dataset {
     /// How many rows it has.
     pub(crate) fn len(&self) -> Result<u64> {
         Ok(self.shape()?.first().copied().unwrap_or(0))
+    }
+
+    /// How many bytes its elements take in the file, as they are encoded.
+    pub(crate) fn stored_bytes(&self) -> u64 {
+        // SAFETY: the handle is a dataset.
+        locked(|| unsafe { H5Dget_storage_size(self.0.id()) })
     }
 
     /// How often it was cut.

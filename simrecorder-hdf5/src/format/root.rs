@@ -12,7 +12,7 @@ use hdf5_metno_sys::h5p::{
 };
 use serde_json::{Value as Json, json};
 use simrecorder_core::backend::random_number;
-use simrecorder_core::{Error, ErrorKind, Result};
+use simrecorder_core::{Error, ErrorKind, RecordingInfo, Result};
 
 use crate::driver::superblock::renew_checksum;
 use crate::format::attributes::{self, Metadata, read_metadata, write_metadata};
@@ -113,6 +113,12 @@ fn empty_image(id: FileId) -> Result<Vec<u8>> {
             Ok(image)
         }
     })
+}
+
+/// Adds what the root group says of a recording.
+pub(crate) fn add_info(root: &Handle, info: &mut RecordingInfo) -> Result<()> {
+    info.add_root(&read_metadata(root)?.unwrap_or_default());
+    Ok(())
 }
 
 /// Checks the version of a recording, and returns its id; `None` for a file of other software.

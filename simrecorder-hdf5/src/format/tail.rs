@@ -43,7 +43,7 @@ pub(crate) struct Tail {
 
 impl Tail {
     /// How many bytes its frames take.
-    fn bytes(&self) -> u64 {
+    pub(crate) fn bytes(&self) -> u64 {
         bytes_of(&self.frames)
     }
 

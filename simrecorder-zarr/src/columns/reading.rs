@@ -180,6 +180,16 @@ impl ColumnSource for OpenArray<'_> {
         Ok((range.start, rows))
     }
 
+    fn stored_bytes(&self) -> Result<Option<u64>> {
+        let path = &self.column.path;
+        let mut bytes = 0;
+        self.storage.read(&mut |snapshot| {
+            bytes = snapshot.bytes_below(path)? + snapshot.tail(path)?.len() as u64;
+            Ok(())
+        })?;
+        Ok(Some(bytes))
+    }
+
     fn read_tail(&self) -> Result<(u64, Rows)> {
         let Column { path, format, .. } = &self.column;
         if let Some(tail) = &self.tail {

@@ -112,10 +112,11 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
+use simrecorder_core::backend::disk_usage;
 use simrecorder_core::backend::errors::{closed, read_only};
 use simrecorder_core::backend::fork::PerProcess;
 use simrecorder_core::backend::sync::Mutex;
-use simrecorder_core::{Durability, Error, ErrorKind, OpenMode, Result};
+use simrecorder_core::{Durability, Error, ErrorKind, OpenMode, RecordingInfo, Result};
 
 use crate::format::recording_id::RecordingId;
 use crate::storage::{Change, Chunk, ChunkKey, Snapshot, Storage};
@@ -308,6 +309,15 @@ impl Storage for DirectoryStorage {
 
     fn recording(&self) -> Option<&RecordingId> {
         self.shared.recording.as_ref()
+    }
+
+    fn add_info(&self, info: &mut RecordingInfo) -> Result<()> {
+        let paths = &self.shared.paths;
+        let journal = disk_usage(&paths.journal)?;
+        "Zarr V3 in a directory".clone_into(&mut info.format);
+        info.journal_bytes = Some(journal);
+        info.bytes = Some(disk_usage(&paths.root)? + journal);
+        Ok(())
     }
 
     fn keeps_shards(&self) -> bool {

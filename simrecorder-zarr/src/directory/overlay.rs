@@ -11,6 +11,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use simrecorder_core::{Error, ErrorKind, Result};
 
+use crate::format::node_path::is_metadata;
 use crate::format::recording_id::RecordingId;
 use crate::format::shards::{ShardIndex, index_len};
 use crate::journal::{Data, Op, Places};
@@ -122,6 +123,18 @@ impl Overlay {
             None if self.hides_below(parent(key)) => Lookup::Erased,
             None => Lookup::File,
         }
+    }
+
+    /// How many bytes the entries below a path take that are not in files, without metadata.
+    pub(super) fn bytes_below(&self, path: &str) -> u64 {
+        let entries = self.entries.iter().filter(|(key, _)| {
+            (path.is_empty() || is_below(key, path)) && !is_metadata(key.as_bytes())
+        });
+        let bytes = entries.map(|(_, entry)| match entry {
+            Entry::Set(blob) => blob.length(),
+            Entry::Shard(_) | Entry::Erased => 0,
+        });
+        bytes.sum()
     }
 
     /// Whether the overlay has anything to say about a key.

@@ -6,6 +6,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
+use simrecorder_core::backend::allocated;
 use simrecorder_core::{Error, Result};
 
 use super::disk::is_missing;
@@ -93,6 +94,34 @@ impl Snapshot for View<'_> {
             }
         }
         Ok(names.into_iter().collect())
+    }
+
+    fn bytes_below(&self, path: &str) -> Result<u64> {
+        let mut bytes = self.overlay.bytes_below(path);
+        let mut open = vec![path.to_owned()];
+        while let Some(path) = open.pop() {
+            if self.overlay.hides_below(&path) {
+                continue;
+            }
+            for entry in list(&self.directory(&path)?)? {
+                let (name, is_directory) = entry?;
+                let child = join(&path, &name);
+                if is_directory {
+                    open.push(child);
+                } else if name != ROOT_METADATA
+                    && matches!(self.overlay.lookup(&child), Lookup::File | Lookup::Shard(_))
+                {
+                    let file = self.paths.entry(&child);
+                    let metadata = match fs::symlink_metadata(&file) {
+                        Err(error) if is_missing(&error) => continue,
+                        found => found.map_err(|error| Error::io("list", &file, error))?,
+                    };
+                    // A shard has holes where chunks were freed.
+                    bytes += metadata.len().min(allocated(&metadata));
+                }
+            }
+        }
+        Ok(bytes)
     }
 
     fn recording(&self) -> Option<&RecordingId> {

@@ -112,6 +112,11 @@ impl Document {
         Some(id.map(RecordingId::of_text))
     }
 
+    /// What the root group says of the recording; `None` if other software made it.
+    pub(crate) fn root_info(&self) -> Option<&Map<String, Json>> {
+        self.reserved()
+    }
+
     /// Gives the root group of another software's hierarchy an id. Returns whether it has room
     /// for one.
     pub(crate) fn set_recording_id(&mut self, id: &RecordingId) -> bool {

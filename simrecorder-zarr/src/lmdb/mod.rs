@@ -30,8 +30,8 @@ use bytes::Bytes;
 use simrecorder_core::backend::errors::{closed, read_only};
 use simrecorder_core::backend::fork::ProcessLocal;
 use simrecorder_core::backend::sync::Mutex;
-use simrecorder_core::backend::{WriterLock, check_not_deleted};
-use simrecorder_core::{Durability, Error, ErrorKind, OpenMode, Result};
+use simrecorder_core::backend::{WriterLock, check_not_deleted, disk_usage};
+use simrecorder_core::{Durability, Error, ErrorKind, OpenMode, RecordingInfo, Result};
 
 use self::chunk_writer::ChunkWriter;
 pub(crate) use self::chunk_writer::NewExtent;
@@ -545,6 +545,20 @@ impl Storage for LmdbStorage {
 
     fn write_ahead(&self, _key: &ChunkKey, bytes: Bytes) -> Result<Chunk> {
         self.place(bytes)
+    }
+
+    fn add_info(&self, info: &mut RecordingInfo) -> Result<()> {
+        "Zarr V3 in LMDB".clone_into(&mut info.format);
+        info.bytes = Some(disk_usage(self.path())?);
+        self.snapshot(|snapshot| {
+            let mut live = 0;
+            snapshot.for_each("", |_, len| live += len as u64)?;
+            for array in snapshot.tails()? {
+                live += snapshot.tail(&array)?.len() as u64;
+            }
+            info.live_bytes = Some(live);
+            Ok(())
+        })
     }
 
     fn required_features(&self) -> &'static [&'static str] {

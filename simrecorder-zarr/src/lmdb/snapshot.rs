@@ -305,6 +305,16 @@ impl Snapshot for LmdbSnapshot<'_> {
         Ok(arrays)
     }
 
+    fn bytes_below(&self, path: &str) -> Result<u64> {
+        let mut bytes = 0;
+        self.for_each(&prefix_of(path), |key, len| {
+            if !is_metadata(key.as_bytes()) {
+                bytes += len as u64;
+            }
+        })?;
+        Ok(bytes)
+    }
+
     fn children(&self, path: &str) -> Result<Vec<String>> {
         Ok(self.list(&prefix_of(path))?.names)
     }

@@ -9,7 +9,7 @@ mod python_json;
 
 use std::fmt;
 
-use simrecorder_core::{Error, ErrorKind, Result};
+use simrecorder_core::{Error, ErrorKind, RecordingInfo, Result};
 
 use crate::format::metadata::Document;
 use crate::format::node_path::{ESCAPE, METADATA_OF_ZARR_V2, entry, escaped, metadata_entry};
@@ -77,6 +77,12 @@ impl Storage for ZarrV2Storage {
         false
     }
 
+    fn add_info(&self, info: &mut RecordingInfo) -> Result<()> {
+        self.0.add_info(info)?;
+        info.format = info.format.replace("V3", "V2");
+        Ok(())
+    }
+
     fn is_read_only(&self) -> bool {
         true
     }
@@ -115,6 +121,18 @@ impl Snapshot for ZarrV2Snapshot<'_> {
 
     fn tails(&self) -> Result<Vec<String>> {
         Ok(Vec::new())
+    }
+
+    fn bytes_below(&self, path: &str) -> Result<u64> {
+        let path = unescaped(path);
+        let mut bytes = self.0.bytes_below(&path)?;
+        for name in [".zarray", ".zgroup", ".zattrs"] {
+            let metadata = self.0.entry(&entry(&path, name))?;
+            bytes -= metadata
+                .map_or(0, |metadata| metadata.len() as u64)
+                .min(bytes);
+        }
+        Ok(bytes)
     }
 
     fn children(&self, path: &str) -> Result<Vec<String>> {

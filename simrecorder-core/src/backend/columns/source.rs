@@ -39,6 +39,11 @@ pub trait ColumnSource: Sync + Sized {
     /// writer asks for them, so the tail is that of the column.
     fn read_tail_end(&self, first: u64, bytes: u64) -> Result<Rows>;
 
+    /// How many bytes the chunks and the tail take as they are stored; `None` if that is not known.
+    fn stored_bytes(&self) -> Result<Option<u64>> {
+        Ok(None)
+    }
+
     /// Checks that the chunks with the rows of `range`, which are stored, are there, if they have
     /// to be.
     fn check_chunks(&self, range: Range<u64>) -> Result<()> {

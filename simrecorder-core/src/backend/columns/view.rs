@@ -284,6 +284,21 @@ impl<S: ColumnStore> ArrayView for SeriesView<S> {
         self.columns.records().column.filled
     }
 
+    fn stored_bytes(&self) -> Result<Option<u64>> {
+        let of_column = |view: &ViewedColumn<S>| {
+            self.store()?
+                .read_column(view, |source| Ok((0, source.stored_bytes()?)))
+        };
+        let sum = || match &self.columns {
+            Columns::Single(view) => of_column(view),
+            Columns::Ragged { ends, items } => {
+                let both = of_column(ends)?.zip(of_column(items)?);
+                Ok(both.map(|(ends, items)| ends + items))
+            }
+        };
+        sum().map_err(|e| self.at(e))
+    }
+
     fn as_encoded(&self) -> Option<&dyn EncodedView> {
         self.form.as_ref().map(|_| self as _)
     }
