@@ -10,8 +10,8 @@ use clap::{Args, Parser, Subcommand};
 use simrecorder::{CoordinateNumber, CoordinateRange, Error, ErrorKind, View};
 
 use crate::commands::{
-    attr, cat, completions, copy, diff, drain, finish, ls, man, mv, recover, rewind, rm, set, tail,
-    tree, verify,
+    attr, cat, completions, copy, diff, drain, export, finish, info, ls, man, mv, recover, rewind,
+    rm, set, tail, tree, verify,
 };
 #[cfg(feature = "redis")]
 use crate::commands::{runs, server};
@@ -36,8 +36,10 @@ const EXIT_STATUS: &str =
 pub(crate) enum Command {
     Ls(ls::Args),
     Tree(tree::Args),
+    Info(info::Args),
     Cat(cat::Args),
     Tail(tail::Args),
+    Export(export::Args),
     Copy(copy::Args),
     Drain(drain::Args),
     Finish(finish::Args),

@@ -1,6 +1,7 @@
 //! What `ls` and `tree` say about each key.
 
 use clap::Args;
+use indicatif::HumanBytes;
 use serde_json::{Map, Value as Json, json};
 use simrecorder::backend::Node;
 use simrecorder::{ArrayView, Attributes, Child, DType, Error, Kind, Statistics, Value, View};
@@ -13,7 +14,8 @@ use crate::table::Table;
 /// Which columns are listed.
 #[derive(Args, Clone, Copy, Debug)]
 pub(crate) struct ListingArgs {
-    /// Add the kind, type, shape, chunks, compression, units, and the first and last coordinate
+    /// Add the kind, type, shape, chunks, compression, stored bytes and how many times smaller these are,
+    /// units, and the first and last coordinate
     #[arg(short, long)]
     pub(crate) long: bool,
 
@@ -26,8 +28,8 @@ pub(crate) struct ListingArgs {
     pub(crate) json: bool,
 }
 
-const LONG: [&str; 8] = [
-    "KIND", "TYPE", "SHAPE", "CHUNKS", "CODEC", "UNITS", "FIRST", "LAST",
+const LONG: [&str; 10] = [
+    "KIND", "TYPE", "SHAPE", "CHUNKS", "CODEC", "STORED", "RATIO", "UNITS", "FIRST", "LAST",
 ];
 const STATISTICS: [&str; 4] = ["MIN", "MAX", "MEAN", "NAN"];
 
@@ -92,7 +94,7 @@ fn to_object(child: &Child, described: Result<Description, Error>) -> Json {
 
 /// What is listed of a node.
 #[derive(Debug, Default)]
-struct Description {
+pub(crate) struct Description {
     dtype: Option<DType>,
     record_kind: Option<Kind>,
     shape: Vec<u64>,
@@ -100,6 +102,10 @@ struct Description {
     item_shape: Vec<u64>,
     chunks: Option<Vec<u64>>,
     codec: Option<String>,
+    /// How many bytes its records take.
+    bytes: Option<u64>,
+    /// How many they take as they are stored.
+    stored_bytes: Option<u64>,
     units: Option<String>,
     coordinate: Option<Coordinate>,
     value: Option<Value>,
@@ -132,7 +138,7 @@ impl Coordinate {
 }
 
 impl Description {
-    fn of(node: &Node, listed: ListingArgs) -> Result<Self, Error> {
+    pub(crate) fn of(node: &Node, listed: ListingArgs) -> Result<Self, Error> {
         match node {
             Node::Series(view) => Self::of_series(view, listed),
             Node::Value { value, attributes } => Ok(Self::of_value(value.clone()?, attributes)),
@@ -159,6 +165,11 @@ impl Description {
             codec: schema
                 .compression()
                 .map(|compression| compression.to_string()),
+            bytes: bytes(view),
+            stored_bytes: match listed.long {
+                true => view.stored_bytes()?,
+                false => None,
+            },
             units: units(schema.attributes()),
             coordinate: listed
                 .long
@@ -210,6 +221,12 @@ impl Description {
         }
     }
 
+    /// How many times smaller the records are stored.
+    fn ratio(&self) -> Option<f64> {
+        let (bytes, stored) = self.bytes.zip(self.stored_bytes)?;
+        (stored > 0).then(|| bytes as f64 / stored as f64)
+    }
+
     fn cells(&self, child: &Child, listed: ListingArgs) -> Vec<String> {
         let text = |value: Option<&Value>| value.map(Value::to_string).unwrap_or_default();
         let units = self.units.clone().unwrap_or_default();
@@ -226,6 +243,12 @@ impl Description {
             cells.extend([
                 chunks.unwrap_or_default(),
                 self.codec.clone().unwrap_or_default(),
+                self.stored_bytes
+                    .map(|bytes| HumanBytes(bytes).to_string())
+                    .unwrap_or_default(),
+                self.ratio()
+                    .map(|ratio| format!("{ratio:.1}"))
+                    .unwrap_or_default(),
                 units,
                 text(coordinate.map(|coordinate| &coordinate.first)),
                 text(coordinate.map(|coordinate| &coordinate.last)),
@@ -245,10 +268,11 @@ impl Description {
         cells
     }
 
-    fn add_to(self, object: &mut Map<String, Json>) {
+    pub(crate) fn add_to(self, object: &mut Map<String, Json>) {
         let Some(record_kind) = self.record_kind else {
             return;
         };
+        let ratio = self.ratio();
         let mut add = |name: &str, value: Json| object.insert(name.to_owned(), value);
         add("record_kind", record_kind.to_string().into());
         if let Some(dtype) = self.dtype {
@@ -263,6 +287,12 @@ impl Description {
         }
         if let Some(codec) = self.codec {
             add("codec", codec.into());
+        }
+        if let Some(bytes) = self.stored_bytes {
+            add("stored_bytes", bytes.into());
+        }
+        if let Some(ratio) = ratio {
+            add("ratio", ((ratio * 100.0).round() / 100.0).into());
         }
         if let Some(units) = self.units {
             add("units", units.into());
@@ -285,6 +315,15 @@ impl Description {
             add("nan_count", statistics.nan_count.into());
         }
     }
+}
+
+/// How many bytes the records of an array take that are not filled.
+fn bytes(view: &View) -> Option<u64> {
+    let record = view
+        .schema()
+        .record_bytes()
+        .filter(|_| view.kind() == Kind::Array)?;
+    (view.len() - view.filled()).checked_mul(record as u64)
 }
 
 /// The attribute `units`, if it is text, without control characters.

@@ -26,6 +26,12 @@ impl Progress {
         self.0.set_message(progress.to_string());
     }
 
+    pub(crate) fn show_records(&self, done: u64, total: u64) {
+        self.0.set_length(total);
+        self.0.set_position(done);
+        self.0.set_message(format!("{done} of {total} records"));
+    }
+
     fn show_rate(&self, bytes: u64) {
         let seconds = self.0.elapsed().as_secs_f64().max(0.001);
         let rate = HumanBytes((bytes as f64 / seconds) as u64);

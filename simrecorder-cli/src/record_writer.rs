@@ -245,23 +245,8 @@ impl<'a> CsvWriter<'a> {
         if let Some(coordinate) = coordinate {
             self.rows.write_field(coordinate)?;
         }
-        if shape.is_empty() {
+        for name in element_names(name, shape) {
             self.rows.write_field(name)?;
-            return self.end_row();
-        }
-        let mut index = vec![0; shape.len()];
-        for _ in 0..shape.iter().product() {
-            let axes: Vec<_> = index.iter().map(u64::to_string).collect();
-            self.rows
-                .write_field(format!("{name}[{}]", axes.join(",")))?;
-            // As an odometer counts.
-            for (i, &len) in index.iter_mut().zip(shape).rev() {
-                *i += 1;
-                if *i < len {
-                    break;
-                }
-                *i = 0;
-            }
         }
         self.end_row()
     }
@@ -296,4 +281,39 @@ impl RecordWriter for CsvWriter<'_> {
         }
         self.end_row()
     }
+}
+
+/// The names of the elements of a record: `v`, or `v[0,0]`, `v[0,1]`, ...
+pub(crate) fn element_names(name: &str, shape: &[u64]) -> impl Iterator<Item = String> {
+    // As an odometer counts.
+    let mut next = (!shape.contains(&0)).then(|| vec![0; shape.len()]);
+    std::iter::from_fn(move || {
+        let mut index = next.take()?;
+        let axes: Vec<_> = index.iter().map(u64::to_string).collect();
+        for (axis, &len) in shape.iter().enumerate().rev() {
+            index[axis] += 1;
+            if index[axis] < len {
+                next = Some(index);
+                break;
+            }
+            index[axis] = 0;
+        }
+        Some(match axes.is_empty() {
+            true => name.to_owned(),
+            false => format!("{name}[{}]", axes.join(",")),
+        })
+    })
+}
+
+/// A record as text.
+pub(crate) fn text_of(record: &Value) -> Vec<u8> {
+    let form = Form {
+        style: Style::Text,
+        coordinates: false,
+        format: None,
+    };
+    let mut text = Vec::new();
+    // Writing to memory does not fail.
+    let _ = form.write_text(record, &mut text);
+    text
 }

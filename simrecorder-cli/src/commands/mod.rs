@@ -6,7 +6,9 @@ pub(crate) mod completions;
 pub(crate) mod copy;
 pub(crate) mod diff;
 pub(crate) mod drain;
+pub(crate) mod export;
 pub(crate) mod finish;
+pub(crate) mod info;
 pub(crate) mod ls;
 pub(crate) mod man;
 pub(crate) mod mv;
@@ -33,9 +35,11 @@ pub(crate) fn run(command: Command, output: &mut Output) -> Result<Exit> {
         Command::Copy(args) => copy::run(&args, output),
         Command::Diff(args) => diff::run(&args, output),
         Command::Drain(args) => drain::run(&args, output),
+        Command::Export(args) => export::run(&args, output),
         Command::Finish(args) => finish::run(&args, output),
         Command::Ls(args) => ls::run(&args, output),
         Command::Tree(args) => tree::run(&args, output),
+        Command::Info(args) => info::run(&args, output),
         Command::Cat(args) => cat::run(&args, output),
         Command::Tail(args) => tail::run(&args, output),
         Command::Man(args) => man::run(&args, output),

@@ -67,7 +67,7 @@ fn a_long_listing_describes_each_key_on_every_backend() {
         let lines = squeezed(&listed);
         assert_eq!(
             lines[0],
-            "KEY KIND TYPE SHAPE CHUNKS CODEC UNITS FIRST LAST"
+            "KEY KIND TYPE SHAPE CHUNKS CODEC STORED RATIO UNITS FIRST LAST"
         );
         let of = |key: &str| {
             lines

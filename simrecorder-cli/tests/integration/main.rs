@@ -4,6 +4,9 @@
 mod changing;
 mod checking;
 mod copying;
+mod documents;
+mod exporting;
+mod info;
 mod listing;
 mod printing;
 mod runs;

@@ -1,0 +1,176 @@
+//! `simrec export`: series as a file that other software reads.
+
+mod arrow;
+mod npy;
+mod table;
+mod text;
+
+use std::fs::File;
+use std::io::{BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+use simrecorder::backend::Node;
+use simrecorder::{Error, ErrorKind, Key, NodeKind, View};
+
+use self::table::Table;
+use crate::args::{RangeArgs, RecordingArg};
+use crate::exit::{Exit, Result};
+use crate::output::Output;
+use crate::recording;
+
+const EXAMPLES: &str = "\
+Examples:
+  simrec export run.mdb 'net/*' -o net.parquet             the series of a timeline as one table
+  simrec export run.mdb net/rate --from 10 -o rate.csv     with its coordinate, from 10 on
+  simrec export run.mdb net/v -o v.npy                     one array for numpy
+  simrec export run.mdb net/v net/u -o net.npz             several";
+
+/// Export series as CSV, Parquet, Arrow IPC, JSON lines, .npy or .npz
+///
+/// The series of a table are its columns, after their coordinate; they have the same number of records.
+#[derive(clap::Args, Debug)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    recording: RecordingArg,
+
+    /// Keys of series, or globs
+    #[arg(value_name = "KEY", required = true)]
+    keys: Vec<String>,
+
+    /// The file: .csv, .parquet, .arrow, .jsonl, .npy or .npz
+    #[arg(short, long, value_name = "FILE")]
+    output: PathBuf,
+
+    /// Replace a file that is there
+    #[arg(long)]
+    force: bool,
+
+    #[command(flatten)]
+    range: RangeArgs,
+}
+
+/// What the extension of a file says.
+#[derive(Clone, Copy)]
+enum Format {
+    Csv,
+    Parquet,
+    Arrow,
+    JsonLines,
+    Npy,
+    Npz,
+}
+
+impl Format {
+    fn of(path: &Path) -> Result<Self, Error> {
+        let extension = path
+            .extension()
+            .map(|extension| extension.to_ascii_lowercase());
+        match extension
+            .as_deref()
+            .and_then(|extension| extension.to_str())
+        {
+            Some("csv") => Ok(Self::Csv),
+            Some("parquet") => Ok(Self::Parquet),
+            Some("arrow" | "ipc" | "feather") => Ok(Self::Arrow),
+            Some("jsonl" | "ndjson") => Ok(Self::JsonLines),
+            Some("npy") => Ok(Self::Npy),
+            Some("npz") => Ok(Self::Npz),
+            _ => Err(refuse(
+                path,
+                "its extension names no format; end it in .csv, .parquet, .arrow, .jsonl, \
+                                   .npy or .npz",
+            )),
+        }
+    }
+}
+
+fn refuse(path: &Path, message: &str) -> Error {
+    let error = Error::new(ErrorKind::InvalidArgument, "export", message);
+    error.with_key(path.display().to_string())
+}
+
+pub(crate) fn run(args: &Args, _: &mut Output) -> Result<Exit> {
+    let path = &args.output;
+    let format = Format::of(path)?;
+    if !args.force && path.try_exists().is_ok_and(|exists| exists) {
+        return Err(refuse(
+            path,
+            "there is something at this path; choose another, or --force",
+        )
+        .into());
+    }
+    let store = recording::open(&args.recording)?;
+    let mut keys: Vec<Key> = Vec::new();
+    for child in recording::select(&*store, &args.keys)? {
+        if child.kind == NodeKind::Series {
+            keys.push(child.key);
+        }
+    }
+    // As of one commit.
+    let mut views = Vec::new();
+    for (node, key) in store.nodes(&keys)?.into_iter().zip(&keys) {
+        match node {
+            Some(Node::Series(view)) => views.push(args.range.select(view)?),
+            Some(Node::Unreadable { error, .. }) => return Err(error.into()),
+            _ => {
+                let error = Error::new(ErrorKind::NotFound, "export", "it was removed meanwhile");
+                return Err(error.with_key(key.as_str()).into());
+            }
+        }
+    }
+    if views.is_empty() {
+        return Err(refuse(
+            path,
+            "the keys name no series; values are printed by 'simrec cat'",
+        )
+        .into());
+    }
+    write(path, |file| export(format, views, file))?;
+    Ok(Exit::Success)
+}
+
+fn export(format: Format, views: Vec<View>, file: &mut File) -> Result<(), Error> {
+    let out = &mut BufWriter::new(file);
+    match format {
+        Format::Csv => text::write_csv(&Table::of(views)?, out)?,
+        Format::JsonLines => text::write_json_lines(&Table::of(views)?, out)?,
+        Format::Parquet => arrow::write_parquet(&Table::of(views)?, out)?,
+        Format::Arrow => arrow::write_ipc(&Table::of(views)?, out)?,
+        Format::Npy => npy::write_npy(&views, out)?,
+        Format::Npz => npy::write_npz(&views, out)?,
+    }
+    out.flush().map_err(failed)
+}
+
+/// Writes a file under another name, and gives it its own when it is whole.
+fn write(path: &Path, write: impl FnOnce(&mut File) -> Result<(), Error>) -> Result<(), Error> {
+    let folder = match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    };
+    let failed = |error| Error::io("export", path, error);
+    let mut builder = tempfile::Builder::new();
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        // As the umask of the user allows, like any other file.
+        builder.permissions(std::fs::Permissions::from_mode(0o666));
+    }
+    let mut file = builder
+        .prefix(".simrec-")
+        .tempfile_in(folder)
+        .map_err(failed)?;
+    write(file.as_file_mut()).map_err(|error| error.with_key(path.display().to_string()))?;
+    file.persist(path).map_err(|error| failed(error.error))?;
+    Ok(())
+}
+
+/// The error of a file that cannot be written; its path is added where it is known.
+fn failed(error: std::io::Error) -> Error {
+    let kind = match error.kind() {
+        std::io::ErrorKind::StorageFull => ErrorKind::StorageFull,
+        _ => ErrorKind::Io,
+    };
+    Error::new(kind, "export", "the file cannot be written").with_source(error)
+}

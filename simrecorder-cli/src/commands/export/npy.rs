@@ -1,0 +1,110 @@
+//! Arrays as files of numpy.
+
+use std::io::{Seek, Write};
+
+use simrecorder::{ArrayView, DType, Error, ErrorKind, Kind, View};
+use zip::ZipWriter;
+use zip::write::SimpleFileOptions;
+
+use super::failed;
+use crate::progress::Progress;
+
+/// About how many bytes are read at once.
+const BLOCK_BYTES: usize = 8 << 20;
+
+/// The header of a file is a multiple of this.
+const ALIGNMENT: usize = 64;
+
+/// One array.
+pub(super) fn write_npy(views: &[View], out: &mut impl Write) -> Result<(), Error> {
+    match views {
+        [view] => write_array(view, out),
+        _ => {
+            let message = format!(
+                "a .npy file has one array, the keys name {}; use .npz",
+                views.len()
+            );
+            Err(Error::new(ErrorKind::InvalidArgument, "export", message))
+        }
+    }
+}
+
+/// Several arrays by their keys.
+pub(super) fn write_npz(views: &[View], out: &mut (impl Write + Seek)) -> Result<(), Error> {
+    let failed_zip = |error: zip::result::ZipError| failed(error.into());
+    let mut archive = ZipWriter::new(out);
+    // Not compressed, as `numpy.savez` does.
+    let options = SimpleFileOptions::default()
+        .compression_method(zip::CompressionMethod::Stored)
+        .large_file(true);
+    for view in views {
+        let name = format!("{}.npy", view.key());
+        archive.start_file(name, options).map_err(failed_zip)?;
+        write_array(view, &mut archive)?;
+    }
+    archive.finish().map(drop).map_err(failed_zip)
+}
+
+fn write_array(view: &View, out: &mut impl Write) -> Result<(), Error> {
+    let write = |out: &mut dyn Write, bytes: &[u8]| out.write_all(bytes).map_err(failed);
+    write(out, &header(view)?)?;
+    let record = view.schema().record_bytes().unwrap_or(usize::MAX).max(1);
+    let rows = (BLOCK_BYTES / record).max(1) as u64;
+    let progress = Progress::new();
+    let mut start = 0;
+    while start < view.len() {
+        let end = view.len().min(start + rows);
+        let records = view.read_records(start..end, BLOCK_BYTES)?;
+        write(out, records.data())?;
+        start += records.len().max(1);
+        progress.show_records(start, view.len());
+    }
+    Ok(())
+}
+
+/// The header of version 1 of the format, which ends with a line break at a multiple of 64 bytes.
+fn header(view: &View) -> Result<Vec<u8>, Error> {
+    let dtype = type_of(view)?;
+    let shape: String = view.shape().iter().map(|len| format!("{len}, ")).collect();
+    let dictionary =
+        format!("{{'descr': '{dtype}', 'fortran_order': False, 'shape': ({shape}), }}");
+    let mut header = b"\x93NUMPY\x01\x00\x00\x00".to_vec();
+    header.extend(dictionary.as_bytes());
+    header.resize((header.len() + 1).next_multiple_of(ALIGNMENT) - 1, b' ');
+    header.push(b'\n');
+    let len = u16::try_from(header.len() - 10).map_err(|_| {
+        let message = "the array has too many axes for a .npy file";
+        Error::new(ErrorKind::Unsupported, "export", message).with_key(view.key().as_str())
+    })?;
+    header[8..10].copy_from_slice(&len.to_le_bytes());
+    Ok(header)
+}
+
+/// What numpy calls the type of the elements, in the byte order of this machine, which is little endian.
+fn type_of(view: &View) -> Result<&'static str, Error> {
+    let dtype = view.dtype().filter(|_| view.kind() == Kind::Array);
+    Ok(match dtype {
+        Some(DType::Bool) => "|b1",
+        Some(DType::I8) => "|i1",
+        Some(DType::I16) => "<i2",
+        Some(DType::I32) => "<i4",
+        Some(DType::I64) => "<i8",
+        Some(DType::U8) => "|u1",
+        Some(DType::U16) => "<u2",
+        Some(DType::U32) => "<u4",
+        Some(DType::U64) => "<u8",
+        Some(DType::F16) => "<f2",
+        Some(DType::F32) => "<f4",
+        Some(DType::F64) => "<f8",
+        Some(DType::Complex64) => "<c8",
+        Some(DType::Complex128) => "<c16",
+        _ => {
+            let message = format!(
+                "numpy has no array of {}; export it as .parquet, .arrow or .jsonl",
+                view.schema()
+            );
+            let error = Error::new(ErrorKind::Unsupported, "export", message);
+            return Err(error.with_key(view.key().as_str()));
+        }
+    })
+}

@@ -1,0 +1,116 @@
+//! Series of equal length as the columns of one table, read some rows at a time.
+
+use std::collections::HashSet;
+
+use simrecorder::backend::Records;
+use simrecorder::{ArrayView, Error, ErrorKind, View};
+
+use crate::progress::Progress;
+
+/// About how many bytes are read at once.
+const BLOCK_BYTES: usize = 8 << 20;
+
+/// The rows that are read at once of columns whose records have no fixed size.
+const VARIABLE_ROWS: u64 = 1 << 12;
+
+/// A column of a table.
+pub(super) struct Column {
+    pub(super) name: String,
+    pub(super) view: View,
+}
+
+/// Series of equal length, and their coordinate before them.
+pub(super) struct Table {
+    pub(super) columns: Vec<Column>,
+    rows: u64,
+}
+
+impl Table {
+    /// The table of these views.
+    ///
+    /// # Errors
+    /// Series of different length.
+    pub(super) fn of(views: Vec<View>) -> Result<Self, Error> {
+        let mut coordinates = Vec::new();
+        let mut seen: HashSet<_> = views.iter().map(|view| view.key().clone()).collect();
+        for view in &views {
+            if let Some(coordinate) = view.coordinate(0)?
+                && seen.insert(coordinate.key().clone())
+            {
+                coordinates.push(coordinate);
+            }
+        }
+        // The coordinates of the views that were given come first, too.
+        let (own, others): (Vec<_>, Vec<_>) = views.into_iter().partition(is_coordinate);
+        let views: Vec<_> = coordinates.into_iter().chain(own).chain(others).collect();
+        let rows = views.first().map_or(0, |view| view.len());
+        if let Some(other) = views.iter().find(|view| view.len() != rows) {
+            let message = format!(
+                "it has {} records, '{}' has {rows}; a table needs as many of each: export them into \
+                 files of their own",
+                other.len(),
+                views[0].key()
+            );
+            let error = Error::new(ErrorKind::InvalidArgument, "export", message);
+            return Err(error.with_key(other.key().as_str()));
+        }
+        let names = column_names(&views);
+        let columns = names.into_iter().zip(views);
+        Ok(Self {
+            columns: columns.map(|(name, view)| Column { name, view }).collect(),
+            rows,
+        })
+    }
+
+    /// Calls `write` with the records of each column for the next rows, in order, within bounded memory.
+    pub(super) fn for_each_block(
+        &self,
+        mut write: impl FnMut(&[Records], u64) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        let views = || self.columns.iter().map(|column| &column.view);
+        let row_bytes: usize = views()
+            .map(|view| view.schema().record_bytes().unwrap_or(usize::MAX))
+            .fold(1, usize::saturating_add);
+        let fitting = (BLOCK_BYTES / row_bytes).max(1) as u64;
+        let has_variable = views().any(|view| !view.kind().is_fixed());
+        let most = if has_variable {
+            fitting.min(VARIABLE_ROWS)
+        } else {
+            fitting
+        };
+        let max_bytes = BLOCK_BYTES / self.columns.len().max(1);
+        let progress = Progress::new();
+        let mut start = 0;
+        while start < self.rows {
+            let mut end = self.rows.min(start + most);
+            let mut block = Vec::new();
+            for view in views() {
+                // What is read may end early; the next columns need no more.
+                let records = view.read_records(start..end, max_bytes.max(1))?;
+                end = start + records.len().max(1);
+                block.push(records);
+            }
+            write(&block, end - start)?;
+            start = end;
+            progress.show_records(start, self.rows);
+        }
+        Ok(())
+    }
+}
+
+/// Whether a view is the coordinate of its own axis.
+fn is_coordinate(view: &View) -> bool {
+    let coordinate = view.coordinate(0).ok().flatten();
+    coordinate.is_some_and(|coordinate| coordinate.key() == view.key())
+}
+
+/// The names of the series, or their keys where two have the same name.
+fn column_names(views: &[View]) -> Vec<String> {
+    let mut names = HashSet::new();
+    let are_unique = views.iter().all(|view| names.insert(view.key().name()));
+    let name = |view: &View| match are_unique {
+        true => view.key().name().to_owned(),
+        false => view.key().to_string(),
+    };
+    views.iter().map(name).collect()
+}
