@@ -23,6 +23,7 @@ use zarrs::array::{
 use zarrs::metadata::v3::MetadataV3;
 
 use crate::format::compressor::Compressor;
+use crate::format::fixed_texts::FixedTexts;
 use crate::format::metadata::{Document, corrupt};
 use crate::format::node_path::entry;
 use crate::format::shards::{ShardGrid, short_keys};
@@ -36,6 +37,8 @@ pub(crate) struct ArrayFormat {
     zarrs_chunk_shape: ChunkShape,
     data_type: DataType,
     fill_value: FillValue,
+    /// What is in the chunks, if that is texts of a fixed length: those are only read.
+    fixed_texts: Option<FixedTexts>,
     /// All codecs but the checksum.
     codecs: CodecChain,
     /// The compressor at their end that is decoded here, and the codecs before it.
@@ -81,6 +84,9 @@ impl ArrayFormat {
         if let Some(reason) = document.unreadable() {
             return Err(Error::new(ErrorKind::Unsupported, "read metadata", reason));
         }
+        let fixed_texts = document.fixed_texts();
+        let document = fixed_texts.as_ref().map_or(document, |(_, plain)| plain);
+        let fixed_texts = fixed_texts.as_ref().map(|(texts, _)| *texts);
         let metadata: ArrayMetadataV3 = serde_json::from_value(document.as_json())
             .map_err(|e| corrupt("zarr.json is no Zarr V3 array").with_source(e))?;
         let dtype = element_type(&metadata)?;
@@ -107,6 +113,11 @@ impl ArrayFormat {
         let fill_value = data_type
             .fill_value_v3(&metadata.fill_value)
             .map_err(|e| corrupt("the fill value does not fit the data type").with_source(e))?;
+        let layout_fill_value = fill_value.as_ne_bytes().to_vec();
+        let (data_type, fill_value) = match fixed_texts {
+            Some(texts) => bytes_of_texts(texts, &chunk_shape)?,
+            None => (data_type, fill_value),
+        };
         if document.has_wrong_typesize() {
             return Err(corrupt("the typesize of a codec is out of range"));
         }
@@ -139,7 +150,7 @@ impl ArrayFormat {
             dtype,
             ChunkGrid::new(chunk_shape, record_shape),
             document.compression(dtype),
-            Some(fill_value.as_ne_bytes().to_vec()),
+            Some(layout_fill_value),
         )?;
         Ok(Self {
             may_be_short: may_be_short && has_checksum && chunks.compression.is_some(),
@@ -148,6 +159,7 @@ impl ArrayFormat {
             zarrs_chunk_shape,
             data_type,
             fill_value,
+            fixed_texts,
             codecs,
             compressor,
             has_checksum,
@@ -296,7 +308,8 @@ impl ArrayFormat {
 
     fn decode_chunk(&self, written: &[u8]) -> Result<ArrayBytes<'static>> {
         let encoded = self.checked(written)?;
-        let bytes = self.chunks.chunk_bytes();
+        let text_len = self.fixed_texts.map_or(1, |texts| texts.len);
+        let bytes = self.chunks.chunk_bytes().saturating_mul(text_len);
         if bytes / self.chunks.element_size() > LARGE_CHUNK {
             // The codecs abort the process where there is no memory: better to know before.
             drop(zeroed(bytes)?);
@@ -344,8 +357,20 @@ impl ArrayFormat {
 
     /// Decodes the first `count` texts of a chunk.
     pub(crate) fn decode_texts(&self, encoded: &[u8], count: u64) -> Result<Rows> {
-        let texts = self.decode_chunk(encoded)?.into_variable();
-        let texts = texts.map_err(|e| damaged().with_source(e))?;
+        let chunk = self.decode_chunk(encoded)?;
+        if let Some(texts) = self.fixed_texts {
+            let bytes = chunk.into_fixed().map_err(|e| damaged().with_source(e))?;
+            let count = usize::try_from(count).unwrap_or(usize::MAX);
+            let wanted = bytes.get(..count.saturating_mul(texts.len));
+            let (data, ends) = wanted
+                .and_then(|bytes| texts.texts(bytes))
+                .ok_or_else(damaged)?;
+            let count = count as u64;
+            return Ok(Rows { count, data, ends });
+        }
+        let texts = chunk
+            .into_variable()
+            .map_err(|e| damaged().with_source(e))?;
         let offsets = texts.offsets();
         let ends: Vec<u64> = offsets
             .iter()
@@ -438,6 +463,21 @@ fn element_type(metadata: &ArrayMetadataV3) -> Result<Option<DType>> {
     name.parse()
         .map(Some)
         .map_err(|_| unsupported(format!("its data type is {}", name.escape_debug())))
+}
+
+/// What zarrs decodes instead of texts of a fixed length: bytes.
+fn bytes_of_texts(texts: FixedTexts, chunk_shape: &[u64]) -> Result<(DataType, FillValue)> {
+    let count = chunk_shape.iter().product::<u64>();
+    let is_addressed = count.checked_mul(texts.len as u64);
+    if is_addressed.is_none_or(|bytes| bytes > isize::MAX as u64) {
+        return Err(corrupt(format!("chunks of {count} texts are too large")));
+    }
+    let fill_value = FillValue::new(zeroed(texts.len)?);
+    serde_json::from_value(texts.bytes_type())
+        .ok()
+        .and_then(|metadata: MetadataV3| DataType::from_metadata(&metadata).ok())
+        .map(|data_type| (data_type, fill_value))
+        .ok_or_else(|| corrupt(format!("texts of {} bytes are too long", texts.len)))
 }
 
 /// The bytes of a checksum.

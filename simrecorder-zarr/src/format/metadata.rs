@@ -9,6 +9,7 @@ use simrecorder_core::{
 };
 
 use crate::format::fill_value::zero;
+use crate::format::fixed_texts::FixedTexts;
 use crate::format::recording_id::RecordingId;
 
 /// The attribute under which simrecorder keeps what Zarr has no place for.
@@ -30,6 +31,8 @@ const MAX_ERROR: &str = "max_error";
 
 /// The field of an array of Zarr V2 that cannot be read, with the reason.
 const UNREADABLE: &str = "unreadable";
+/// The field of an array of Zarr V2 with texts of a fixed length, with their data type.
+const FIXED_TEXTS: &str = "fixed_texts";
 
 /// The fields that say how one chunk is cut and encoded.
 const ENCODING: [&str; 4] = ["data_type", "chunk_grid", "codecs", "fill_value"];
@@ -190,18 +193,41 @@ impl Document {
         self.0.get("node_type").and_then(Json::as_str) == Some("array")
     }
 
-    /// Notes why an array of Zarr V2 cannot be read. Of Zarr V3, no document is [parsed](Self::parse) that
-    /// says so.
+    /// Notes why an array of Zarr V2 cannot be read.
     pub(crate) fn set_unreadable(&mut self, reason: &str) {
-        let fields = self.fields_mut();
-        fields.insert("zarr_format".to_owned(), json!(2));
-        fields.insert(UNREADABLE.to_owned(), json!(reason));
+        self.set_of_zarr_v2(UNREADABLE, reason);
     }
 
     /// Why an array of Zarr V2 cannot be read.
     pub(crate) fn unreadable(&self) -> Option<&str> {
+        self.of_zarr_v2(UNREADABLE)
+    }
+
+    /// Notes that an array of Zarr V2, which says that it holds texts, has this data type of NumPy.
+    pub(crate) fn set_fixed_texts(&mut self, dtype: &str) {
+        self.set_of_zarr_v2(FIXED_TEXTS, dtype);
+    }
+
+    /// What the texts of an array of Zarr V2 are, if they have a fixed length, and the array without that.
+    pub(crate) fn fixed_texts(&self) -> Option<(FixedTexts, Self)> {
+        let texts = FixedTexts::of_numpy(self.of_zarr_v2(FIXED_TEXTS)?)?;
+        let mut plain = self.clone();
+        let fields = plain.fields_mut();
+        fields.insert("zarr_format".to_owned(), json!(3));
+        fields.remove(FIXED_TEXTS);
+        Some((texts, plain))
+    }
+
+    /// Notes something for which Zarr V3 has no place. No document is [parsed](Self::parse) that does.
+    fn set_of_zarr_v2(&mut self, name: &str, text: &str) {
+        let fields = self.fields_mut();
+        fields.insert("zarr_format".to_owned(), json!(2));
+        fields.insert(name.to_owned(), json!(text));
+    }
+
+    fn of_zarr_v2(&self, name: &str) -> Option<&str> {
         let is_v2 = self.0.get("zarr_format").and_then(Json::as_u64) == Some(2);
-        self.0.get(UNREADABLE).filter(|_| is_v2)?.as_str()
+        self.0.get(name).filter(|_| is_v2)?.as_str()
     }
 
     pub(crate) fn as_json(&self) -> Json {

@@ -6,6 +6,7 @@ pub(crate) mod chunk_read;
 mod compressor;
 mod dimension_names;
 pub(crate) mod fill_value;
+pub(crate) mod fixed_texts;
 pub(crate) mod metadata;
 pub(crate) mod node_path;
 pub(crate) mod recording_id;

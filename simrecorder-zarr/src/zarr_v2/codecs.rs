@@ -4,6 +4,8 @@ use serde::Deserialize;
 use serde_json::{Value as Json, json};
 use simrecorder_core::DType;
 
+use crate::format::fixed_texts::FixedTexts;
+
 /// The order of the elements in a chunk.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 pub(super) enum Order {
@@ -16,6 +18,7 @@ pub(super) enum Order {
 pub(super) struct Elements {
     /// `None` for texts.
     pub(super) dtype: Option<DType>,
+    pub(super) are_fixed_texts: bool,
     is_big_endian: bool,
 }
 
@@ -29,6 +32,13 @@ impl Elements {
         };
         if name == "|O" {
             return Self::of_objects(filters);
+        }
+        if FixedTexts::of_numpy(name).is_some() {
+            return Ok(Self {
+                dtype: None,
+                are_fixed_texts: true,
+                is_big_endian: false,
+            });
         }
         let (order, kind) = name.split_at_checked(1).unwrap_or_default();
         let dtype = match kind {
@@ -51,6 +61,7 @@ impl Elements {
         match (order, dtype.size()) {
             ("<" | ">", _) | ("|", 1) => Ok(Self {
                 dtype: Some(dtype),
+                are_fixed_texts: false,
                 is_big_endian: order == ">",
             }),
             _ => Err(of_other_type(name)),
@@ -62,6 +73,7 @@ impl Elements {
         match filters.first().map(id) {
             Some("vlen-utf8") => Ok(Self {
                 dtype: None,
+                are_fixed_texts: false,
                 is_big_endian: false,
             }),
             Some("pickle") => Err(
@@ -78,6 +90,11 @@ impl Elements {
         }
     }
 
+    /// Whether a filter makes bytes of them.
+    pub(super) fn are_objects(&self) -> bool {
+        self.dtype.is_none() && !self.are_fixed_texts
+    }
+
     /// The data type in Zarr V3.
     pub(super) fn name(&self) -> &'static str {
         self.dtype.map_or("string", DType::as_str)
@@ -88,7 +105,6 @@ fn of_other_type(name: &str) -> String {
     let what = match name.get(1..2) {
         Some("M") => "dates",
         Some("m") => "durations",
-        Some("U" | "S") => "texts of a fixed length",
         Some("V") => "raw bytes",
         _ => "elements",
     };
@@ -112,7 +128,8 @@ pub(super) fn codecs(
         codecs.push(codec("transpose", json!({ "order": axes })));
     }
     codecs.push(match elements.dtype {
-        None => json!({ "name": "vlen-utf8" }),
+        None if elements.are_objects() => json!({ "name": "vlen-utf8" }),
+        None => json!({ "name": "bytes" }),
         Some(dtype) if dtype.size() == 1 => json!({ "name": "bytes" }),
         Some(_) => {
             let endian = match elements.is_big_endian {

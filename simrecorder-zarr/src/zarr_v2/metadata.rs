@@ -74,7 +74,11 @@ pub(super) fn array(zarray: &[u8], zattrs: Option<&[u8]>) -> Result<Document> {
                 .collect();
             fields["chunk_grid"] =
                 json!({ "name": "regular", "configuration": { "chunk_shape": chunk } });
-            Ok(document(fields, &attributes))
+            let mut document = document(fields, &attributes);
+            if let Some(dtype) = array.dtype.as_str().filter(|_| elements.are_fixed_texts) {
+                document.set_fixed_texts(dtype);
+            }
+            Ok(document)
         }
         Err(reason) => {
             let mut document = document(fields, &attributes);
@@ -123,10 +127,22 @@ fn dimension_names(attributes: &Attributes, axes: usize) -> Option<Json> {
 fn encoding(array: &ArrayMetadata) -> Result<(Elements, Vec<Json>), String> {
     let filters = array.filters.as_deref().unwrap_or_default();
     let elements = Elements::of(&array.dtype, filters)?;
-    let filters = match elements.dtype {
-        Some(_) => filters,
+    let is_given = array
+        .fill_value
+        .as_str()
+        .is_some_and(|fill| !fill.is_empty());
+    if is_given
+        && array
+            .dtype
+            .as_str()
+            .is_some_and(|dtype| dtype.starts_with("|S"))
+    {
+        return Err("the fill value of its texts is in Base64; write it again without one".into());
+    }
+    let filters = match elements.are_objects() {
+        false => filters,
         // The first one makes bytes of the texts.
-        None => filters.get(1..).unwrap_or_default(),
+        true => filters.get(1..).unwrap_or_default(),
     };
     let axes = array.shape.len();
     let codecs = codecs::codecs(

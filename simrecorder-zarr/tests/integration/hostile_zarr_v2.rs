@@ -54,7 +54,7 @@ fn read(recorder: &Recorder, key: &str, what: &str) {
     }
 }
 
-const ARRAYS: [&str; 9] = [
+const ARRAYS: [&str; 10] = [
     "codecs/zlib_1",
     "codecs/zstd_1",
     "codecs/blosc_lz4_1",
@@ -63,6 +63,7 @@ const ARRAYS: [&str; 9] = [
     "layouts/scalar",
     "layouts/F_order_3",
     "texts/default",
+    "texts/<U8_gzip",
     "types/c16>",
 ];
 
@@ -91,7 +92,18 @@ fn any_metadata_of_zarr_v2_ends_in_an_error_or_in_records() {
     nasty.extend(large.map(|n| json!([3, n])));
     nasty.extend(
         [
-            "<f8", ">i2", "|b1", "|O", "<c16", "<M8[ns]", "é", "<é", "|V0",
+            "<f8",
+            "<U8",
+            "|S99999999",
+            "<U4000000000",
+            ">i2",
+            "|b1",
+            "|O",
+            "<c16",
+            "<M8[ns]",
+            "é",
+            "<é",
+            "|V0",
         ]
         .map(Json::from),
     );
@@ -130,7 +142,12 @@ fn any_metadata_of_zarr_v2_ends_in_an_error_or_in_records() {
 fn shapes_of_zarr_v2_of_any_length_end_in_an_error_or_in_records() {
     let (_folder, path) = written("directory");
     let lens = [0, 1, 3, 1 << 12, 1 << 40, 1 << 60, u64::MAX];
-    for key in ["codecs/zlib_1", "codecs/zstd_1", "texts/default"] {
+    for key in [
+        "codecs/zlib_1",
+        "codecs/zstd_1",
+        "texts/default",
+        "texts/<U8_gzip",
+    ] {
         let file = path.join(key).join(".zarray");
         let json: Json = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
         let axes = json["shape"].as_array().unwrap().len();

@@ -25,6 +25,8 @@ def numbers(dtype, shape):
     if dtype is str:
         return numpy.array([f"text {i}" for i in i.flat], dtype=object).reshape(shape)
     dtype = numpy.dtype(dtype)
+    if dtype.kind in "US":
+        return numpy.array([f"text {i}" for i in i.flat], dtype=dtype).reshape(shape)
     if dtype.kind == "b":
         return i % 2 == 1
     return (i - 1j * i if dtype.kind == "c" else i).astype(dtype)
@@ -102,6 +104,12 @@ def write_types(root):
     write(texts, "uncompressed", str, (10,), (4,), compressor=None)
     write(texts, "scalar", str, (), ())
     write(texts, "empty", str, (0,), (4,))
+    for dtype in ["<U8", ">U8", "|S8"]:
+        for name, how in [("", {}), ("_plain", {"compressor": None}), ("_gzip", {"compressor": GZip()})]:
+            write(texts, dtype + name, dtype, (10,), (4,), **how)
+        write(texts, f"{dtype}_scalar", dtype, (), ())
+    texts.create_dataset("missing_U", shape=(3,), chunks=(4,), dtype="U8", fill_value="größe")
+    texts.create_dataset("missing_S", shape=(3,), chunks=(4,), dtype="S8")
     texts.create_dataset("missing", shape=(3,), chunks=(4,), dtype=str, fill_value="größe")
     texts.create_dataset("zero", shape=(3,), chunks=(4,), dtype=str)
     partly = root.create_dataset("partly", shape=SHAPE, chunks=(2, 3), dtype="f8", fill_value=-1)
@@ -115,8 +123,7 @@ def write_unreadable(root):
     make("datetime", "M8[ns]")
     make("timedelta", "m8[s]")
     make("structured", [("x", "i4"), ("y", "f8", (2,))])
-    make("fixed_text", "U8")
-    make("fixed_bytes", "S8")
+    make("filled_bytes", "S8", fill_value=b"x")
     make("raw", "V4")
     group.create_dataset("texts_2d", shape=(2, 2), dtype=str)
     make("delta", "i4", filters=[Delta("i4")])
