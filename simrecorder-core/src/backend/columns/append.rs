@@ -8,7 +8,7 @@ use crate::backend::columns::column::{Column, ColumnFormat};
 use crate::backend::columns::read::{read_all, read_rows};
 use crate::backend::columns::sink::{ColumnSink, Cut};
 use crate::backend::columns::source::ColumnSource;
-use crate::backend::columns::tiers::Tiers;
+use crate::backend::columns::tiers::{Tiers, frames_before_merging};
 use crate::backend::rows::{FrameSize, Gathered, RowSize, Rows, RowsRef};
 use crate::error::{Error, ErrorKind, Result};
 use crate::store::commit::Batch;
@@ -326,7 +326,11 @@ impl<F: ColumnFormat> ColumnAppend<F> {
             sink.set_stored(&array, column.stored, self.cut)?;
         }
         let new = self.new.iter().map(NewRows::count);
-        let mut tiers = Tiers::new(&column.frames, new.clone());
+        let mut tiers = Tiers::new(
+            &column.frames,
+            new.clone(),
+            frames_before_merging(&column.path),
+        );
         let mut replaced = &column.frames[tiers.kept..];
         let mut old = Rows::default();
         if !replaced.is_empty() {

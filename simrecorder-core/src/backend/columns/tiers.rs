@@ -6,6 +6,10 @@
 //! one of the next, and a frame of a higher tier takes in those of lower ones before it. Tiers then never
 //! rise towards the end of a tail, none has more than 15 frames, and each row is written at most once for
 //! each tier.
+//!
+//! A tail waits with this until it has a number of frames that depends on its name. Otherwise thousands of
+//! series that are committed together would all merge their frames in the same commit, which would take
+//! as much memory as all of their tails.
 
 use crate::backend::rows::FrameSize;
 
@@ -14,6 +18,14 @@ pub const MAX_FRAMES: usize = 256;
 
 /// So many frames of a tier become one of the next.
 const FAN_OUT: usize = 16;
+
+/// A tail waits until it has so many frames, and up to so many more.
+const WAIT: usize = 64;
+
+/// How many frames the tail of the array at `path` has before any become one.
+pub(super) fn frames_before_merging(path: &str) -> usize {
+    WAIT + crc32fast::hash(path.as_bytes()) as usize % WAIT
+}
 
 /// The frames of a tail after a commit.
 #[derive(Debug)]
@@ -25,11 +37,14 @@ pub(super) struct Tiers {
 }
 
 impl Tiers {
-    /// The frames after a commit that adds frames of so many rows to a tail.
-    pub(super) fn new(old: &[FrameSize], new: impl Iterator<Item = u64> + Clone) -> Self {
-        let rows: u64 = old.iter().map(|frame| frame.rows).chain(new.clone()).sum();
-        // There is nothing to gain: each frame has a row.
-        if rows <= MAX_FRAMES as u64 {
+    /// The frames after a commit that adds frames of so many rows to a tail, which has up to `unmerged` frames
+    /// before any become one.
+    pub(super) fn new(
+        old: &[FrameSize],
+        new: impl Iterator<Item = u64> + Clone,
+        unmerged: usize,
+    ) -> Self {
+        if old.len() + new.clone().count() <= unmerged {
             return Self::unmerged(old, new);
         }
         let mut frames = Vec::new();
@@ -98,10 +113,12 @@ mod tests {
             commits in prop::collection::vec(prop_oneof![
                 20 => Just(1_u64), 5 => 1..40_u64, 1 => 1..100_000_u64,
             ], 0..2000),
+            path in ".*",
         ) {
             let (mut tail, mut all, mut written) = (Vec::new(), 0, 0);
+            let unmerged = frames_before_merging(&path);
             for rows in commits {
-                let tiers = Tiers::new(&frames(&tail), std::iter::once(rows));
+                let tiers = Tiers::new(&frames(&tail), std::iter::once(rows), unmerged);
                 tail.truncate(tiers.kept);
                 written += tiers.written.iter().sum::<u64>();
                 tail.extend(tiers.written);
@@ -115,9 +132,19 @@ mod tests {
 
     #[test]
     fn a_long_tail_of_single_rows_is_merged_at_once() {
-        let tiers = Tiers::new(&frames(&vec![1; 100_000]), std::iter::once(1));
+        let tiers = Tiers::new(&frames(&vec![1; 100_000]), std::iter::once(1), WAIT);
         assert_eq!(tiers.kept, 0);
         assert!(tiers.written.len() <= MAX_FRAMES);
         assert_eq!(tiers.written.iter().sum::<u64>(), 100_001);
+    }
+
+    #[test]
+    fn series_that_are_committed_together_merge_their_tails_in_different_commits() {
+        let mut merged = [0; 2 * WAIT];
+        for series in 0..6400 {
+            merged[frames_before_merging(&format!("group/{series}"))] += 1;
+        }
+        assert!(merged[..WAIT].iter().all(|&count| count == 0));
+        assert!(merged[WAIT..].iter().all(|count| (50..150).contains(count)));
     }
 }
