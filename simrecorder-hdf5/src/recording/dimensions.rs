@@ -1,6 +1,7 @@
 //! Names of dimensions that the arrays of a group share, as scales.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use hdf5_metno_sys::h5r::hobj_ref_t;
 use simrecorder_core::backend::dimensions::{
@@ -26,17 +27,45 @@ impl Recording {
     /// that no rows are in tails.
     pub(super) fn write_dimension_names(&self, state: &mut State, is_final: bool) -> Result<()> {
         let mut groups = std::mem::take(&mut state.dimensions);
-        let mut has_changed = false;
-        let root = &state.open.root;
+        let open = Arc::clone(&state.open);
+        let mut commit = || self.commit_file(state, &TailChanges::default());
+        let mut changes = Changes {
+            uncommitted: 0,
+            commit: &mut commit,
+        };
         let checked = groups.check(is_final, |group| {
-            let checked = check_group(root, group, &mut has_changed);
+            let checked = check_group(&open.root, group, &mut changes);
             checked.map_err(|e| e.with_key(group.as_str()))
         });
+        let committed = checked.and_then(|()| changes.commit());
         state.dimensions = groups;
-        checked?;
-        match has_changed {
-            true => self.commit_file(state, &TailChanges::default()),
-            false => Ok(()),
+        committed
+    }
+}
+
+/// Objects that were changed. Each costs the library and its driver some pages until they are committed.
+struct Changes<'a> {
+    uncommitted: usize,
+    commit: &'a mut dyn FnMut() -> Result<()>,
+}
+
+/// So many are committed together.
+const COMMIT_OBJECTS: usize = 512;
+
+impl Changes<'_> {
+    /// Counts an object, if it was changed.
+    fn count(&mut self, has_changed: bool) -> Result<()> {
+        self.uncommitted += usize::from(has_changed);
+        match self.uncommitted < COMMIT_OBJECTS {
+            true => Ok(()),
+            false => self.commit(),
+        }
+    }
+
+    fn commit(&mut self) -> Result<()> {
+        match std::mem::take(&mut self.uncommitted) {
+            0 => Ok(()),
+            _ => (self.commit)(),
         }
     }
 }
@@ -67,7 +96,7 @@ struct Scale {
     users: Vec<ScaleUser>,
 }
 
-fn check_group(root: &Handle, key: &Key, has_changed: &mut bool) -> Result<CheckedGroup> {
+fn check_group(root: &Handle, key: &Key, changes: &mut Changes<'_>) -> Result<CheckedGroup> {
     let mut checked = CheckedGroup::default();
     let group = match find(root, key)? {
         Some(found) if found.kind == NodeKind::Group => found.object,
@@ -118,18 +147,18 @@ fn check_group(root: &Handle, key: &Key, has_changed: &mut bool) -> Result<Check
             checked.withheld.push((found.key.clone(), reason.clone()));
         }
     }
-    *has_changed |= write_marks(root, &given, &pairs)?;
-    *has_changed |= write_links(root, &group, &pairs, own_dimensions)?;
+    write_marks(root, &given, &pairs, changes)?;
+    write_links(root, &group, &pairs, own_dimensions, changes)?;
     Ok(checked)
 }
 
-/// Marks the coordinates, and no other node, as scales; returns whether anything changed.
+/// Marks the coordinates, and no other node, as scales.
 fn write_marks(
     root: &Handle,
     given: &BTreeSet<String>,
     nodes: &[(&FoundNode, WrittenNames)],
-) -> Result<bool> {
-    let mut has_changed = false;
+    changes: &mut Changes<'_>,
+) -> Result<()> {
     for (found, written) in nodes {
         let (node, dataset) = (&found.node, found.open(root)?);
         let mark = scale_name(&dataset)?;
@@ -145,18 +174,19 @@ fn write_marks(
             (Some(name), _) => mark_as_scale(&dataset, name)?,
             (None, _) => unmark(root, &dataset)?,
         }
-        has_changed = true;
+        changes.count(true)?;
     }
-    Ok(has_changed)
+    Ok(())
 }
 
-/// Connects arrays and scales, and removes scales that nothing uses; returns whether anything changed.
+/// Connects arrays and scales, and removes scales that nothing uses.
 fn write_links(
     root: &Handle,
     group: &Handle,
     nodes: &[(&FoundNode, WrittenNames)],
     mut own_dimensions: BTreeSet<String>,
-) -> Result<bool> {
+    changes: &mut Changes<'_>,
+) -> Result<()> {
     let mut scales: BTreeMap<&str, Scale> = BTreeMap::new();
     for (found, written) in nodes
         .iter()
@@ -185,7 +215,6 @@ fn write_links(
         }
         own_dimensions.remove(name);
     }
-    let mut has_changed = false;
     let mut unconnected = BTreeSet::new();
     for (found, written) in nodes.iter().filter(|(found, _)| found.node.given.is_some()) {
         let names = match has_scales(found, written) {
@@ -197,7 +226,7 @@ fn write_links(
         if places.is_none() {
             unconnected.insert(found.place);
         }
-        has_changed |= set_scales(&found.open(root)?, &places.unwrap_or_default())?;
+        changes.count(set_scales(&found.open(root)?, &places.unwrap_or_default())?)?;
     }
     let own: BTreeSet<_> = nodes.iter().map(|(found, _)| found.place).collect();
     for (place, mut scale) in objects {
@@ -206,19 +235,19 @@ fn write_links(
             .users
             .retain(|user| !unconnected.contains(&user.dataset()));
         let (_, is_noted) = note_users(root, &object, scale.users, |place| own.contains(&place))?;
-        has_changed |= !is_noted;
+        changes.count(!is_noted)?;
     }
     for name in own_dimensions {
         let object = open_object(group, &name)?;
         let (count, is_noted) =
             note_users(root, &object, Vec::new(), |place| own.contains(&place))?;
-        has_changed |= !is_noted;
+        changes.count(!is_noted)?;
         if count == 0 {
             unlink(group, &name)?;
-            has_changed = true;
+            changes.count(true)?;
         }
     }
-    Ok(has_changed)
+    Ok(())
 }
 
 /// Whether an array has scales: a coordinate is one itself.
