@@ -1,6 +1,6 @@
 //! The changes of the storage that a commit collects.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 
 use bytes::Bytes;
 use simrecorder_core::backend::columns::{ColumnSink, ColumnSource, Cut};
@@ -16,14 +16,18 @@ use crate::storage::{Change, Chunk, ChunkKey, Storage};
 /// The changes of the storage that a commit collects.
 pub(crate) struct StorageChanges<'a> {
     pub(crate) storage: &'a dyn Storage,
-    /// Documents as this commit will leave them, by path; `None` where there is none.
+    /// Documents as this commit will leave them, by path; `None` where there is none. There are at most
+    /// [`MAX_PARSED`], since they take ten times the memory of their bytes.
     documents: HashMap<String, Option<Document>>,
-    /// The paths in `documents` that are to be written.
-    written: BTreeSet<String>,
+    /// The documents that are to be written: their bytes, or `None` while they are in `documents`.
+    written: BTreeMap<String, Option<Bytes>>,
     /// Tails that were read, by the path of their array.
     tails: HashMap<String, Bytes>,
     changes: Vec<Change>,
 }
+
+/// So many documents stay parsed.
+const MAX_PARSED: usize = 256;
 
 /// No array is cut more often than this.
 const MAX_CUTS: u64 = 1 << 20;
@@ -36,15 +40,20 @@ impl<'a> StorageChanges<'a> {
         Self {
             storage,
             documents: HashMap::new(),
-            written: BTreeSet::new(),
+            written: BTreeMap::new(),
             tails: HashMap::new(),
             changes: Vec::new(),
         }
     }
 
     /// The document at `path` if this commit has read or written it.
-    pub(crate) fn cached_document(&self, path: &str) -> Option<&Option<Document>> {
-        self.documents.get(path)
+    pub(crate) fn cached_document(&self, path: &str) -> Result<Option<Option<Document>>> {
+        if let Some(document) = self.documents.get(path) {
+            return Ok(Some(document.clone()));
+        }
+        let written = self.written.get(path).and_then(Option::as_ref);
+        let parsed = written.map(|bytes| Document::parse(bytes)).transpose()?;
+        Ok(parsed.map(Some))
     }
 
     /// The document at `path`, as this commit will leave it.
@@ -52,11 +61,25 @@ impl<'a> StorageChanges<'a> {
         if let Some(document) = self.documents.get(path) {
             return Ok(document.clone());
         }
-        let document = get(self.storage, &metadata_entry(path))?
-            .map(|bytes| Document::parse(&bytes))
-            .transpose()?;
-        self.documents.insert(path.to_owned(), document.clone());
+        let document = match self.cached_document(path)? {
+            Some(document) => document,
+            None => get(self.storage, &metadata_entry(path))?
+                .map(|bytes| Document::parse(&bytes))
+                .transpose()?,
+        };
+        self.keep(path, document.clone());
         Ok(document)
+    }
+
+    fn keep(&mut self, path: &str, document: Option<Document>) {
+        if self.documents.len() >= MAX_PARSED && !self.documents.contains_key(path) {
+            for (path, document) in self.documents.drain() {
+                if let (Some(written), Some(document)) = (self.written.get_mut(&path), document) {
+                    *written = Some(document.to_bytes().into());
+                }
+            }
+        }
+        self.documents.insert(path.to_owned(), document);
     }
 
     /// The same, to be changed and written.
@@ -74,12 +97,12 @@ impl<'a> StorageChanges<'a> {
 
     /// Remembers a document that was read.
     pub(crate) fn insert_document(&mut self, path: &str, document: Document) {
-        self.documents.insert(path.to_owned(), Some(document));
+        self.keep(path, Some(document));
     }
 
     pub(crate) fn write_document(&mut self, path: &str, document: Document) {
-        self.written.insert(path.to_owned());
         self.insert_document(path, document);
+        self.written.insert(path.to_owned(), None);
     }
 
     /// The document of the node at `key`; the parts of a series are no nodes.
@@ -147,11 +170,16 @@ impl<'a> StorageChanges<'a> {
 
     /// All changes: the documents are the last.
     pub(crate) fn into_changes(mut self) -> Vec<Change> {
-        for path in &self.written {
+        for (path, bytes) in self.written {
             // One by one, while they are in the cache of the processor.
-            if let Some(Some(document)) = self.documents.remove(path) {
-                self.changes.push(set_document(path, &document));
-            }
+            let change = match self.documents.remove(&path).flatten() {
+                Some(document) => Some(set_document(&path, &document)),
+                None => bytes.map(|value| Change::Set {
+                    key: metadata_entry(&path),
+                    value,
+                }),
+            };
+            self.changes.extend(change);
         }
         self.changes
     }

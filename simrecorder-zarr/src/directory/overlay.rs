@@ -20,7 +20,7 @@ use crate::journal::{Data, Op, Places};
 const INLINE: usize = 4096;
 /// All tails together keep no more than this inline, so that the tails of a hundred thousand
 /// series take little memory; the rest stays in the journal.
-const INLINE_TAILS: u64 = 16 << 20;
+const INLINE_TAILS: u64 = 8 << 20;
 /// What a piece of a tail that stays in the journal costs.
 const PIECE: u64 = size_of::<Piece>() as u64;
 /// What an entry, an erasure or a piece of a tail costs beside its bytes, about.
@@ -380,23 +380,34 @@ impl Overlay {
     }
 }
 
+/// Makes room for more. A vector would double, which costs too much in ten thousand tails.
+fn reserve<T>(vec: &mut Vec<T>, more: usize) {
+    if vec.capacity() - vec.len() < more {
+        vec.reserve_exact(more.max(vec.len() / 8));
+    }
+}
+
 impl Tail {
     fn push(&mut self, data: Data<'_>, inline: bool) {
         let length = data.bytes.len() as u64;
         self.length += length;
-        if !inline {
-            self.pieces.push(Piece::InJournal {
+        let piece = match (inline, self.pieces.last_mut()) {
+            (true, Some(Piece::Inline(last))) => {
+                self.inline += length;
+                reserve(last, data.bytes.len());
+                return last.extend_from_slice(data.bytes);
+            }
+            (true, _) => {
+                self.inline += length;
+                Piece::Inline(data.bytes.to_vec())
+            }
+            (false, _) => Piece::InJournal {
                 offset: data.offset,
                 length,
-            });
-            return;
-        }
-        self.inline += length;
-        if let Some(Piece::Inline(last)) = self.pieces.last_mut() {
-            last.extend_from_slice(data.bytes);
-        } else {
-            self.pieces.push(Piece::Inline(data.bytes.to_vec()));
-        }
+            },
+        };
+        reserve(&mut self.pieces, 1);
+        self.pieces.push(piece);
     }
 
     fn cut(&mut self, mut dropped: u64) {

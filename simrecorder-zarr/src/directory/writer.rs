@@ -47,10 +47,10 @@ impl Default for Limits {
         Self {
             small_chunk: 4 << 10,
             journal: 64 << 20,
-            held: 32 << 20,
+            held: 24 << 20,
             settle_after: Duration::from_secs(10),
             many_files: 32,
-            batch: 32 << 20,
+            batch: 8 << 20,
         }
     }
 }

@@ -16,7 +16,7 @@ use crate::storage::{Change, Chunk};
 const LOADED_BYTES: usize = 1 << 20;
 
 /// What each of them takes at least.
-const PAGE: usize = 4096;
+pub(super) const PAGE: usize = 4096;
 
 /// A checkpoint is cut into commits of about this many bytes.
 pub(super) const CHECKPOINT_BYTES: usize = 8 << 20;

@@ -263,8 +263,8 @@ fn open_series(
     let mut columns = None;
     recording.storage.read(&mut |snapshot| {
         // What this commit writes comes first; all else must come from this snapshot.
-        let mut find = |path: &str| match changes.cached_document(path) {
-            Some(document) => Ok(document.clone()),
+        let mut find = |path: &str| match changes.cached_document(path)? {
+            Some(document) => Ok(document),
             None => document_at(snapshot, path),
         };
         let formats = &recording.formats;

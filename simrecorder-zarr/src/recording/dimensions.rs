@@ -6,24 +6,28 @@ use simrecorder_core::backend::dimensions::{
 use simrecorder_core::backend::errors::is_of_one_node;
 use simrecorder_core::{ErrorKind, Key, Kind, NodeKind, Result};
 
-use crate::columns::changes::set_document;
+use crate::columns::changes::StorageChanges;
 use crate::format::metadata::Document;
 use crate::format::node_path::{ENDS, child_key, node_path};
 use crate::recording::Recording;
-use crate::recording::checkpoint::CHECKPOINT_BYTES;
+use crate::recording::checkpoint::{CHECKPOINT_BYTES, PAGE};
 use crate::recording::documents::document_at;
 use crate::storage::Snapshot;
 
-/// A node of a group, with the documents that name its axes.
+/// A node of a group whose axes may get other names.
 struct FoundNode {
     key: Key,
     path: String,
-    node: NamedNode,
-    /// The document of the node.
-    document: Document,
-    /// That of its array with one row for each record, where that is another.
-    ends: Option<Document>,
+    /// The path of its array with one row for each record, where that is another.
+    ends: Option<String>,
+    /// The names that are written.
+    names: Option<Vec<Option<String>>>,
+    /// Whether it is ours: arrays of other software stay as they are.
+    is_marked: bool,
 }
+
+/// The names of so many nodes are written in one commit, each of which touches a page.
+const RENAMED_AT_ONCE: usize = CHECKPOINT_BYTES / PAGE;
 
 impl Recording {
     /// Writes the names of dimensions again in all groups that changed.
@@ -36,13 +40,11 @@ impl Recording {
     }
 
     fn check_group(&self, group: &Key) -> Result<CheckedGroup> {
-        let mut found = Vec::new();
-        let mut groups = Vec::new();
+        let (mut found, mut nodes, mut groups) = Default::default();
         self.storage.read(&mut |snapshot| {
-            (found, groups) = nodes_below(snapshot, group)?;
+            (found, nodes, groups) = nodes_below(snapshot, group)?;
             Ok(())
         })?;
-        let nodes: Vec<_> = found.iter().map(|found| found.node.clone()).collect();
         let mut checked = CheckedGroup {
             groups,
             ..CheckedGroup::default()
@@ -51,71 +53,59 @@ impl Recording {
             return Ok(checked);
         };
         checked.has_names = true;
-        let mut changes = Vec::new();
-        let mut bytes = 0;
-        for (found, written) in found.into_iter().zip(written) {
-            // Arrays of other software stay as they are.
-            if !found.document.is_marked() || written.names.is_empty() {
+        let mut renamed = Vec::new();
+        for ((found, node), written) in found.into_iter().zip(nodes).zip(written) {
+            if !found.is_marked || written.names.is_empty() {
                 continue;
             }
             if let Some(reason) = written.withheld {
                 checked.withheld.push((found.key.clone(), reason));
             }
-            for (path, document) in found.renamed(&written.names) {
-                let change = set_document(&path, &document);
-                bytes += document.to_bytes().len();
-                changes.push(change);
-            }
-            if bytes >= CHECKPOINT_BYTES {
-                self.storage.commit(std::mem::take(&mut changes))?;
-                bytes = 0;
+            if !found.has_names(&written.names) {
+                renamed.push((found, node.given, written.names));
             }
         }
-        if !changes.is_empty() {
-            self.storage.commit(changes)?;
+        for renamed in renamed.chunks(RENAMED_AT_ONCE) {
+            let mut changes = StorageChanges::new(&*self.storage);
+            for (found, given, names) in renamed {
+                found.rename(given.as_deref(), names, &mut changes)?;
+            }
+            self.storage.commit(changes.into_changes())?;
         }
         Ok(checked)
     }
 }
 
 impl FoundNode {
-    /// The documents that change, for the axes to have these names.
-    fn renamed(self, names: &[String]) -> Vec<(String, Document)> {
-        let array = self.ends.as_ref().unwrap_or(&self.document);
-        let is_written = array.dimension_names().is_some_and(|written| {
-            written.len() == names.len()
-                && written
-                    .iter()
-                    .zip(names)
-                    .all(|(a, b)| a.as_ref() == Some(b))
-        });
-        if is_written {
-            return Vec::new();
+    fn has_names(&self, names: &[String]) -> bool {
+        let written = self.names.iter().flatten().map(Option::as_ref);
+        self.names.is_some() && written.eq(names.iter().map(Some))
+    }
+
+    fn rename(
+        &self,
+        given: Option<&[Option<String>]>,
+        names: &[String],
+        changes: &mut StorageChanges<'_>,
+    ) -> Result<()> {
+        let array = self.ends.as_ref().unwrap_or(&self.path);
+        if let Some(mut document) = changes.document(array)? {
+            document.set_dimension_names(names);
+            changes.write_document(array, document);
         }
-        let Self {
-            path,
-            node,
-            mut document,
-            ends,
-            ..
-        } = self;
-        document.mark_names(node.given.as_deref(), names);
-        let mut changed = Vec::new();
-        match ends {
-            None => document.set_dimension_names(names),
-            Some(mut ends) => {
-                ends.set_dimension_names(names);
-                changed.push((format!("{path}/{ENDS}"), ends));
-            }
+        if let Some(mut document) = changes.document(&self.path)? {
+            document.mark_names(given, names);
+            changes.write_document(&self.path, document);
         }
-        changed.push((path, document));
-        changed
+        Ok(())
     }
 }
 
-/// The nodes right below a group, and which of them are groups.
-fn nodes_below(snapshot: &dyn Snapshot, group: &Key) -> Result<(Vec<FoundNode>, Vec<Key>)> {
-    let (mut found, mut groups) = (Vec::new(), Vec::new());
+/// The nodes right below a group: where they are, what names them, and which of them are groups.
+type NodesBelow = (Vec<FoundNode>, Vec<NamedNode>, Vec<Key>);
+
+fn nodes_below(snapshot: &dyn Snapshot, group: &Key) -> Result<NodesBelow> {
+    let (mut found, mut nodes, mut groups) = NodesBelow::default();
     for name in snapshot.children(&node_path(group)?)? {
         let Some(key) = child_key(group, &name) else {
             continue;
@@ -128,20 +118,21 @@ fn nodes_below(snapshot: &dyn Snapshot, group: &Key) -> Result<(Vec<FoundNode>, 
         if is_group {
             groups.push(key.clone());
         }
+        let ends_path = format!("{path}/{ENDS}");
         let ends = match !is_group && !document.is_array() {
-            true => sound_document(snapshot, &format!("{path}/{ENDS}"))?,
+            true => sound_document(snapshot, &ends_path)?,
             false => None,
         };
-        let node = named_node(&key, &document, ends.as_ref());
+        nodes.push(named_node(&key, &document, ends.as_ref()));
         found.push(FoundNode {
+            names: ends.as_ref().unwrap_or(&document).dimension_names(),
+            is_marked: document.is_marked(),
+            ends: ends.map(|_| ends_path),
             key,
             path,
-            node,
-            document,
-            ends,
         });
     }
-    Ok((found, groups))
+    Ok((found, nodes, groups))
 }
 
 /// The document at a path. One that cannot be read, or is a link that is not followed, stays as it is and
