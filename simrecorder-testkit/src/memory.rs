@@ -5,7 +5,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use simrecorder_core::{
-    Compression, DataStore, IntoStores, OpenMode, Recorder, RecorderOptions, Schema, prelude::*,
+    Compression, Coordinate, DataStore, IntoStores, OpenMode, Recorder, RecorderOptions, Schema,
+    prelude::*,
 };
 
 use crate::{assert_success, role, this_test};
@@ -50,37 +51,54 @@ pub fn noise(seed: u64, len: usize) -> Vec<u64> {
     (0..len).map(|_| next()).collect()
 }
 
-/// Records with one key, with a hundred, with ten thousand, and with as many as `SIMRECORDER_KEYS`
-/// says; returns where that took more memory than the bound, 64 MiB, and 2 KiB a key. It measures the whole process: nothing else may run.
+/// Records with one key, with a hundred, with ten thousand, as free-standing series and as a timeline, and with
+/// as many as `SIMRECORDER_KEYS` says; returns where that took more memory than the bound, 64 MiB, and 2 KiB a
+/// key. It measures the whole process: nothing else may run.
 pub fn exceeded<S: DataStore + 'static>(what: &str, create: impl Fn(&Path) -> S) -> Vec<String> {
     const BOUND: u64 = 64 << 20;
     let mut failures = Vec::new();
     let mut cases = vec![
-        (1_u64, 600_u64, 100_000),
-        (100, 10, 60_000),
-        (10_000, 20, 250),
+        // First, since what it frees may be used again.
+        (true, 10_000_u64, 200_u64, 25),
+        (false, 1, 600, 100_000),
+        (false, 100, 10, 60_000),
+        (false, 10_000, 20, 250),
     ];
     // A hundred thousand take minutes.
     if let Ok(keys) = std::env::var("SIMRECORDER_KEYS") {
-        cases.push((keys.parse().unwrap(), 3, 10));
+        let keys = keys.parse().unwrap();
+        cases.extend([false, true].map(|is_timeline| (is_timeline, keys, 3, 10)));
     }
-    for (keys, records, len) in cases {
+    for (is_timeline, keys, records, len) in cases {
         let folder = tempfile::tempdir().unwrap();
         let peak = peak_of(|| {
             let options = RecorderOptions::new().memory_bound(BOUND as usize);
             let recorder = Recorder::with_options(create(folder.path()), options);
-            let names: Vec<_> = (0..keys).map(|key| format!("group/{key}")).collect();
-            for record in 0..records {
-                for (name, key) in names.iter().zip(0..) {
-                    recorder
-                        .record(name, noise(record * keys + key, len))
-                        .unwrap();
+            let names: Vec<_> = (0..keys).map(|key| key.to_string()).collect();
+            let value = |record, key| noise(record * keys + key, len);
+            if is_timeline {
+                let step = Coordinate::new("step");
+                let mut group = recorder.timeline("group", step).unwrap();
+                for record in 0..records {
+                    group.advance(record).unwrap();
+                    for (name, key) in names.iter().zip(0..) {
+                        group.record(name, value(record, key)).unwrap();
+                    }
+                }
+                group.finish().unwrap();
+            } else {
+                let names: Vec<_> = names.iter().map(|name| format!("group/{name}")).collect();
+                for record in 0..records {
+                    for (name, key) in names.iter().zip(0..) {
+                        recorder.record(name, value(record, key)).unwrap();
+                    }
                 }
             }
             recorder.close().unwrap();
         });
         let allowed = BOUND + (64 << 20) + keys * 2048;
-        let what = format!("{what}, {keys} keys: {peak} bytes of {allowed}");
+        let form = if is_timeline { "of a timeline" } else { "" };
+        let what = format!("{what}, {keys} keys {form}: {peak} bytes of {allowed}");
         eprintln!("{what}");
         failures.extend((peak > allowed).then_some(what));
     }
