@@ -262,7 +262,12 @@ where
                 _ => vec![position],
             };
             progress.flushed = progress.flushed.max(before.flushed);
-            progress.settled = progress.settled.max(before.settled);
+            // What resumes takes a step back first.
+            let settled = match role {
+                "append" => before.settled.min(self.run.cut_to(position)),
+                _ => before.settled,
+            };
+            progress.settled = progress.settled.max(settled);
             (self.look)(&path, Moment::Struck, progress);
             let known = Known {
                 written: Some(position),
