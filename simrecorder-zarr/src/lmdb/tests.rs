@@ -440,3 +440,34 @@ fn an_environment_opened_read_only_becomes_writable() {
     writer.commit(vec![set("a", b"2")]).unwrap();
     assert_eq!(get(&reader, "a").unwrap(), "2");
 }
+
+#[test]
+fn a_commit_of_more_pages_than_stay_in_memory_is_whole() {
+    const ARRAYS: usize = 12_000;
+    let name = |array: usize| format!("{}/{array}", array % 2);
+    let bytes = |array: usize, commit: u8| {
+        let number = array.to_le_bytes();
+        number.into_iter().cycle().take(1500).chain([commit])
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("run");
+    let storage = open(&path, OpenMode::CreateNew);
+    for commit in 0..3 {
+        let bytes = |array| bytes(array, commit).collect::<Vec<_>>();
+        let mut changes: Vec<_> = (0..ARRAYS)
+            .map(|array| append(&name(array), &bytes(array)))
+            .collect();
+        if commit == 1 {
+            // What the same commit has written, and much of it early.
+            changes.push(erase_path("0"));
+        }
+        storage.commit(changes).unwrap();
+    }
+    drop(storage);
+    let storage = open(&path, OpenMode::Read);
+    for array in 0..ARRAYS {
+        let commits = if array % 2 == 0 { 2..3 } else { 0..3 };
+        let expected: Vec<u8> = commits.flat_map(|commit| bytes(array, commit)).collect();
+        assert_eq!(tail(&storage, &name(array)), expected, "{array}");
+    }
+}
