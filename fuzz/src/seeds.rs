@@ -6,9 +6,6 @@ use std::path::Path;
 use simrecorder_core::backend::{Rows, write_frame};
 
 fn main() {
-    let texts = |texts: &[&str]| -> Vec<Vec<u8>> {
-        texts.iter().map(|text| text.as_bytes().to_vec()).collect()
-    };
     write(
         "key",
         texts(&[
@@ -76,6 +73,10 @@ fn zarr_seeds() {
         [&[index as u8], &sound_chunk(key)[..]].concat()
     };
     write("zarr_chunk", CODECS.iter().enumerate().map(chunk).collect());
+}
+
+fn texts(texts: &[&str]) -> Vec<Vec<u8>> {
+    texts.iter().map(|text| text.as_bytes().to_vec()).collect()
 }
 
 fn tail_frames() -> Vec<Vec<u8>> {
