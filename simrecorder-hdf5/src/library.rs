@@ -56,10 +56,15 @@ pub(crate) fn failed(kind: ErrorKind, what: &str) -> Error {
                 }
             },
         ),
-        ErrorKind::Corrupt if text.contains("open external file") => (
-            ErrorKind::Unsupported,
-            ": the link leads to another file, which is not followed",
-        ),
+        // As libhdf5 1.10 and 2 say it.
+        ErrorKind::Corrupt
+            if text.contains("open external file") || text.contains("object: can't open file") =>
+        {
+            (
+                ErrorKind::Unsupported,
+                ": the link leads to another file, which is not followed",
+            )
+        }
         kind => (kind, ""),
     };
     let message = format!("libhdf5 could not {what}{hint}");
