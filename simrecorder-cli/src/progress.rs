@@ -1,7 +1,7 @@
 //! How far a long operation has come, on standard error if that is a terminal.
 
 use indicatif::{HumanBytes, ProgressBar, ProgressDrawTarget, ProgressStyle};
-use simrecorder::{CopyProgress, DrainProgress};
+use simrecorder::{CopyProgress, DrainProgress, VerifyProgress};
 
 /// A line that is written again and again, and erased at the end.
 #[derive(Debug)]
@@ -10,14 +10,25 @@ pub(crate) struct Progress(ProgressBar);
 impl Progress {
     pub(crate) fn new() -> Self {
         let bar = ProgressBar::with_draw_target(Some(0), ProgressDrawTarget::stderr());
-        let style = ProgressStyle::with_template("{percent:>3} % {wide_msg} {prefix} {eta} left");
-        Self(bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar())))
+        Self(bar.with_style(style("{wide_msg} {prefix}")))
     }
 
     pub(crate) fn show_copy(&self, progress: &CopyProgress) {
+        if progress.record_total == 0 {
+            return self.0.set_message(format!("{}: reading", progress.key));
+        }
+        if self.0.length() == Some(0) {
+            self.0.reset_eta();
+            self.0
+                .set_style(style("{percent:>3} % {wide_msg} {prefix} {eta} left"));
+        }
         self.0.set_length(progress.record_total);
         self.0.set_position(progress.record_count);
         self.show_rate(progress.bytes);
+        self.0.set_message(progress.to_string());
+    }
+
+    pub(crate) fn show_verify(&self, progress: &VerifyProgress) {
         self.0.set_message(progress.to_string());
     }
 
@@ -37,6 +48,10 @@ impl Progress {
         let rate = HumanBytes((bytes as f64 / seconds) as u64);
         self.0.set_prefix(format!("{rate}/s"));
     }
+}
+
+fn style(template: &str) -> ProgressStyle {
+    ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
 }
 
 impl Drop for Progress {

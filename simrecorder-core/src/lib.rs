@@ -67,7 +67,9 @@ pub use tools::copy::{CopyOptions, CopyProgress, copy};
 pub use tools::drain::{DrainOptions, DrainProgress, drain};
 pub use tools::key_patterns::KeyPatterns;
 pub use tools::recover::{LeftOut, MovedRecords, Recovery, recover};
-pub use tools::verify::{Damage, VerifiedKey, VerifyReport, verify};
+pub use tools::verify::{
+    Damage, VerifiedKey, VerifyOptions, VerifyProgress, VerifyReport, verify, verify_with,
+};
 
 /// The traits and wrappers that recording programs use, for `use simrecorder::prelude::*`.
 ///

@@ -92,8 +92,8 @@ pub use simrecorder_core::{
 pub use simrecorder_core::{
     CompareOptions, Comparison, CopyOptions, CopyProgress, Criterion, Damage, Difference,
     DifferenceKind, DrainOptions, DrainProgress, KeyPatterns, LeftOut, MovedRecords, Recovery,
-    Side, ValueDifference, VerifiedKey, VerifyReport, compare, compare_views, copy, drain, recover,
-    verify,
+    Side, ValueDifference, VerifiedKey, VerifyOptions, VerifyProgress, VerifyReport, compare,
+    compare_views, copy, drain, recover, verify, verify_with,
 };
 
 pub use simrecorder_core::{Error, ErrorKind, Result};

@@ -1,13 +1,15 @@
 //! `simrec verify`: reads all of a recording and lists what is damaged.
 
 use std::io::Write;
+use std::ops::ControlFlow;
 
 use serde_json::json;
-use simrecorder::VerifiedKey;
+use simrecorder::{VerifiedKey, VerifyOptions};
 
 use crate::args::RecordingArg;
 use crate::exit::{Exit, Result};
 use crate::output::Output;
+use crate::progress::Progress;
 use crate::recording;
 
 const EXAMPLES: &str = "\
@@ -31,7 +33,13 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: &Args, output: &mut Output) -> Result<Exit> {
     let store = recording::open(&args.recording)?;
-    let report = simrecorder::verify(&store)?;
+    let progress = Progress::new();
+    let options = VerifyOptions::new().on_progress(|verified| {
+        progress.show_verify(verified);
+        ControlFlow::Continue(())
+    });
+    let report = simrecorder::verify_with(&store, options)?;
+    drop(progress);
     match args.json {
         true => {
             for damaged in report.damaged() {

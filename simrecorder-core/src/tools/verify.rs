@@ -1,7 +1,7 @@
 //! Reading all of a recording to find out what of it is damaged.
 
 use std::fmt;
-use std::ops::Range;
+use std::ops::{ControlFlow, Range};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::dtype::{DType, Element};
@@ -53,12 +53,42 @@ const LEAST_RECORDS: u64 = 64;
 /// # Errors
 /// If not even the root can be listed. Whatever fails below it is in the report.
 pub fn verify(store: &dyn DataStore) -> Result<VerifyReport> {
+    verify_with(store, VerifyOptions::new())
+}
+
+/// Does what [`verify`] does, and tells how far it is.
+///
+/// ```
+/// use std::ops::ControlFlow;
+///
+/// use simrecorder_core::{InMemoryDataStore, VerifyOptions, verify_with};
+///
+/// let options = VerifyOptions::new().on_progress(|progress| {
+///     eprintln!("{progress}");
+///     ControlFlow::Continue(())
+/// });
+/// assert!(verify_with(&InMemoryDataStore::new(), options)?.is_sound());
+/// # Ok::<(), simrecorder_core::Error>(())
+/// ```
+///
+/// # Errors
+/// As [`verify`], and [`ErrorKind::Cancelled`].
+pub fn verify_with(store: &dyn DataStore, options: VerifyOptions<'_>) -> Result<VerifyReport> {
+    let mut verifier = Verifier {
+        store,
+        on_progress: options.on_progress,
+        progress: VerifyProgress {
+            key: Key::ROOT,
+            key_count: 0,
+            record_count: 0,
+        },
+    };
     let mut keys = Vec::new();
     let mut open: Vec<_> = store.children(&Key::ROOT)?;
     open.reverse();
-    keys.push(verify_key(store, Key::ROOT, NodeKind::Group));
+    keys.push(verifier.verify_key(Key::ROOT, NodeKind::Group)?);
     while let Some(child) = open.pop() {
-        let mut verified = verify_key(store, child.key, child.kind);
+        let mut verified = verifier.verify_key(child.key, child.kind)?;
         if child.kind == NodeKind::Group {
             match store.children(&verified.key) {
                 Ok(children) => open.extend(children.into_iter().rev()),
@@ -70,30 +100,112 @@ pub fn verify(store: &dyn DataStore) -> Result<VerifyReport> {
     Ok(VerifyReport { keys })
 }
 
-fn verify_key(store: &dyn DataStore, key: Key, kind: NodeKind) -> VerifiedKey {
-    let mut verified = VerifiedKey {
-        key,
-        kind,
-        record_count: 0,
-        damage: Vec::new(),
-    };
-    let result = match store.node(&verified.key) {
-        Ok(Some(Node::Series(view))) => {
-            verified.check_series(&*view);
-            Ok(())
-        }
-        Ok(Some(Node::Value { value, .. })) => value.map(drop),
-        Ok(Some(Node::Group { attributes })) => match timeline_of(&attributes) {
-            Some(coordinate) => verified.check_timeline(store, coordinate),
-            None => Ok(()),
-        },
-        Ok(None) => Err(gone()),
-        Ok(Some(Node::Unreadable { error, .. })) | Err(error) => Err(error),
-    };
-    if let Err(error) = result {
-        verified.add(None, error);
+type OnProgress<'a> = Box<dyn FnMut(&VerifyProgress) -> ControlFlow<()> + 'a>;
+
+/// How [`verify_with`] works.
+///
+/// | option | default |
+/// |---|---|
+/// | [`on_progress`](Self::on_progress) | nobody is told |
+#[derive(Default)]
+#[must_use]
+pub struct VerifyOptions<'a> {
+    on_progress: Option<OnProgress<'a>>,
+}
+
+impl<'a> VerifyOptions<'a> {
+    /// Everything is read, and nobody is told how far it is.
+    pub fn new() -> Self {
+        Self::default()
     }
-    verified
+
+    /// Calls `on_progress` before each key, and about every 16 MiB within one. With
+    /// [`ControlFlow::Break`] the verification ends with [`ErrorKind::Cancelled`].
+    pub fn on_progress(
+        mut self,
+        on_progress: impl FnMut(&VerifyProgress) -> ControlFlow<()> + 'a,
+    ) -> Self {
+        self.on_progress = Some(Box::new(on_progress));
+        self
+    }
+}
+
+impl fmt::Debug for VerifyOptions<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("VerifyOptions").finish_non_exhaustive()
+    }
+}
+
+/// How far a verification is.
+///
+/// `Display` gives one line: `net/v: 3 keys, 12000 records`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct VerifyProgress {
+    /// The key that is read.
+    pub key: Key,
+    /// How many keys were read before it.
+    pub key_count: u64,
+    /// How many records were read, those of this key included.
+    pub record_count: u64,
+}
+
+impl fmt::Display for VerifyProgress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (keys, records) = (self.key_count, self.record_count);
+        write!(f, "{}: {keys} keys, {records} records", self.key)
+    }
+}
+
+struct Verifier<'a> {
+    store: &'a dyn DataStore,
+    on_progress: Option<OnProgress<'a>>,
+    progress: VerifyProgress,
+}
+
+impl Verifier<'_> {
+    fn tell(&mut self) -> Result<()> {
+        if let Some(on_progress) = &mut self.on_progress
+            && on_progress(&self.progress).is_break()
+        {
+            let message = "the caller ended it before everything was read";
+            return Err(Error::new(ErrorKind::Cancelled, "verify", message));
+        }
+        Ok(())
+    }
+
+    fn verify_key(&mut self, key: Key, kind: NodeKind) -> Result<VerifiedKey> {
+        self.progress.key = key.clone();
+        self.tell()?;
+        let mut verified = VerifiedKey {
+            key,
+            kind,
+            record_count: 0,
+            damage: Vec::new(),
+        };
+        let result = match self.store.node(&verified.key) {
+            Ok(Some(Node::Series(view))) => {
+                let before = self.progress.record_count;
+                verified.check_series(&*view, |record| {
+                    self.progress.record_count = before.saturating_add(record);
+                    self.tell()
+                })?;
+                Ok(())
+            }
+            Ok(Some(Node::Value { value, .. })) => value.map(drop),
+            Ok(Some(Node::Group { attributes })) => match timeline_of(&attributes) {
+                Some(coordinate) => verified.check_timeline(self.store, coordinate),
+                None => Ok(()),
+            },
+            Ok(None) => Err(gone()),
+            Ok(Some(Node::Unreadable { error, .. })) | Err(error) => Err(error),
+        };
+        if let Err(error) = result {
+            verified.add(None, error);
+        }
+        self.progress.key_count += 1;
+        Ok(verified)
+    }
 }
 
 fn gone() -> Error {
@@ -245,8 +357,12 @@ impl VerifiedKey {
     }
 
     /// Reads the records of a series, many at once while they are sound, fewer and fewer of them where
-    /// some are not, and samples behind many damaged ones.
-    fn check_series(&mut self, view: &dyn ArrayView) {
+    /// some are not, and samples behind many damaged ones. Before each part, `tell` gets its first record.
+    fn check_series(
+        &mut self,
+        view: &dyn ArrayView,
+        mut tell: impl FnMut(u64) -> Result<()>,
+    ) -> Result<()> {
         self.record_count = view.len();
         let chunk = view.chunk_shape().first().copied().unwrap_or(1).max(1);
         let record_bytes = view.schema().record_bytes().unwrap_or(0).max(1) as u64;
@@ -260,6 +376,7 @@ impl VerifiedKey {
         let first = view.filled() / least * least;
         let (mut start, mut step, mut failures) = (first, span, 0_u32);
         while start < self.record_count {
+            tell(start)?;
             let growth = failures.saturating_sub(PATIENCE).min(63);
             let len = match growth {
                 0 => step,
@@ -285,6 +402,7 @@ impl VerifiedKey {
                 }
             }
         }
+        tell(self.record_count)
     }
 }
 

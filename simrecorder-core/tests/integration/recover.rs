@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests, too, may panic")]
 
-use std::ops::Range;
+use std::ops::{ControlFlow, Range};
 
 use simrecorder_core::{
     ChunkPolicy, Coordinate, CopyOptions, ErrorKind, InMemoryDataStore, Key, OpenMode, Recorder,
@@ -259,4 +259,14 @@ fn a_timeline_without_its_coordinate_becomes_a_group_of_series() {
         text.contains("'net': left out") && text.contains("'net/step'"),
         "{text}"
     );
+}
+
+#[test]
+fn a_recovery_may_be_ended_while_it_verifies() {
+    let store = DamagedStore::new(&[], &[57]);
+    let to = InMemoryDataStore::new();
+    let options = CopyOptions::new().on_progress(|_| ControlFlow::Break(()));
+    let error = recover(&store, &to, options).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Cancelled);
+    assert!(to.children(&Key::ROOT).unwrap().is_empty());
 }

@@ -5,7 +5,9 @@
     reason = "ranges are what is compared"
 )]
 
-use simrecorder_core::{ErrorKind, NodeKind, verify};
+use std::ops::ControlFlow;
+
+use simrecorder_core::{ErrorKind, NodeKind, VerifyOptions, verify, verify_with};
 
 use crate::damaged_store::{DamagedStore, RECORDS};
 
@@ -92,4 +94,24 @@ fn damaged_keys_are_named_and_the_others_are_read() {
 fn a_store_whose_root_cannot_be_listed_is_an_error() {
     let error = verify(&DamagedStore::new(&[""], &[])).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Corrupt);
+}
+
+#[test]
+fn the_progress_of_a_verification_rises_to_all_records_and_may_end_it() {
+    let store = DamagedStore::new(&[], &[57]);
+    let mut seen = Vec::new();
+    let options = VerifyOptions::new().on_progress(|progress| {
+        seen.push((progress.key_count, progress.record_count));
+        ControlFlow::Continue(())
+    });
+    verify_with(&store, options).unwrap();
+    assert!(seen.is_sorted());
+    assert_eq!(*seen.last().unwrap(), (4, 2 * RECORDS));
+
+    let ended = VerifyOptions::new().on_progress(|progress| match progress.record_count {
+        0 => ControlFlow::Continue(()),
+        _ => ControlFlow::Break(()),
+    });
+    let error = verify_with(&store, ended).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Cancelled);
 }

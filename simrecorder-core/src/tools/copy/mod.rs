@@ -24,6 +24,7 @@ use crate::store::encoded::EncodedChange;
 use crate::store::errors;
 use crate::store::node::Child;
 use crate::tools::key_patterns::KeyPatterns;
+use crate::tools::verify::VerifyOptions;
 
 /// Copies a recording, or a part of it, from one store into another, whatever the two are.
 ///
@@ -183,6 +184,19 @@ impl<'a> CopyOptions<'a> {
 
     pub(in crate::tools) fn patterns(&self) -> &KeyPatterns {
         &self.patterns
+    }
+
+    /// Tells of a verification as of a copy that has not begun.
+    pub(in crate::tools) fn while_verifying(&mut self) -> VerifyOptions<'_> {
+        let Some(on_progress) = &mut self.on_progress else {
+            return VerifyOptions::new();
+        };
+        VerifyOptions::new().on_progress(|verified| {
+            on_progress(&CopyProgress {
+                key: verified.key.clone(),
+                ..CopyProgress::start(&[])
+            })
+        })
     }
 
     /// Copies only what is at `key` and below. It has the same key in the target; the groups

@@ -12,13 +12,14 @@ use crate::model::key::Key;
 use crate::store::data_store::DataStore;
 use crate::store::errors;
 use crate::tools::copy::{CopyOptions, CopyProgress, copy_selected};
-use crate::tools::verify::verify;
+use crate::tools::verify::verify_with;
 use plan::Plan;
 
 /// Copies all that is sound of a recording into another store, and says what is not.
 ///
-/// First [`verify`] reads everything, then what it found to be sound is [copied](crate::copy), with the same
-/// options. No value is invented: what is damaged is not in the copy.
+/// First [`verify`](crate::verify()) reads everything, then what it found to be sound is [copied](crate::copy), with the same
+/// options. [`on_progress`](CopyOptions::on_progress) is called while it reads, too, with totals of 0. No value
+/// is invented: what is damaged is not in the copy.
 ///
 /// - A damaged value, and a key that cannot be read at all, is left out. So are the attributes of a group that
 ///   cannot be read, and what is below a group that cannot be listed.
@@ -55,13 +56,13 @@ use plan::Plan;
 pub fn recover(
     from: &dyn DataStore,
     to: &dyn DataStore,
-    options: CopyOptions<'_>,
+    mut options: CopyOptions<'_>,
 ) -> Result<Recovery> {
     if to.is_read_only() {
         // Before all of the source is read.
         return Err(errors::read_only("recover"));
     }
-    let report = verify(from)?;
+    let report = verify_with(from, options.while_verifying())?;
     let Plan {
         store,
         selected,
