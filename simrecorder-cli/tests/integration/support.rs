@@ -174,9 +174,9 @@ pub(crate) fn start(arguments: &[&str]) -> Child {
 
 /// Sends a signal to a child.
 pub(crate) fn send(signal: &str, child: &Child) {
-    let id = child.id().to_string();
-    let sent = std::process::Command::new("kill")
-        .args(["-s", signal, &id])
+    let command = format!("kill -s {signal} {}", child.id());
+    let sent = std::process::Command::new("sh")
+        .args(["-c", &command])
         .status();
     assert!(sent.unwrap().success());
 }
