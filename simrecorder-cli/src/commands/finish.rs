@@ -1,5 +1,9 @@
 //! `simrec finish`: makes what a writer left readable for other software.
 
+use std::io::Write;
+
+use serde_json::json;
+
 use crate::args::RecordingArg;
 use crate::exit::{Exit, Result};
 use crate::output::Output;
@@ -8,8 +12,9 @@ const EXAMPLES: &str = "\
 Examples:
   simrec finish run.h5      after the simulation was killed
 
-A recording that was not closed keeps its last records where other software does not look. This moves them
-to where it does, as closing the recording would have done. Nothing that was flushed is lost.";
+A recording that was not closed keeps its last records where other software does not look: in tails, and in a
+journal. This moves them to where it does, as closing the recording would have done. Nothing that was flushed
+is lost.";
 
 /// Make what a killed writer left readable for other software
 #[derive(clap::Args, Debug)]
@@ -17,11 +22,33 @@ to where it does, as closing the recording would have done. Nothing that was flu
 pub(crate) struct Args {
     #[command(flatten)]
     recording: RecordingArg,
+
+    /// Write what was found as JSON
+    #[arg(long)]
+    json: bool,
 }
 
-pub(crate) fn run(args: &Args, _: &mut Output) -> Result<Exit> {
-    let store = simrecorder::append(&args.recording.recording)?;
-    store.checkpoint()?;
-    store.close()?;
+pub(crate) fn run(args: &Args, output: &mut Output) -> Result<Exit> {
+    let path = &args.recording.recording;
+    let found = simrecorder::open(path)?.info()?;
+    let tails = found.tails.unwrap_or(0);
+    let journal = found.journal_bytes.unwrap_or(0);
+    // A server has neither.
+    let was_finished = found.is_checkpointed.unwrap_or(true);
+    if !was_finished {
+        let store = simrecorder::append(path)?;
+        store.checkpoint()?;
+        store.close()?;
+    }
+    match (args.json, was_finished) {
+        (true, _) => output.json(&json!({
+            "was_finished": was_finished, "tails": tails, "journal_bytes": journal,
+        }))?,
+        (false, true) => writeln!(output, "nothing was left to do")?,
+        (false, false) => writeln!(
+            output,
+            "{tails} tails and a journal of {journal} bytes were moved to where other software reads"
+        )?,
+    }
     Ok(Exit::Success)
 }

@@ -204,7 +204,9 @@ fn what_a_killed_writer_left_is_finished() {
         let copy = places.path("before.mdb");
         stdout(&["copy", &recording, &copy]);
         stdout(&["verify", &recording]);
-        stdout(&["finish", &recording]);
+        let said = stdout(&["finish", &recording]);
+        let was_moved = said.ends_with("were moved to where other software reads\n");
+        assert_eq!(was_moved, is_file(&recording), "{said}");
         stdout(&["diff", &recording, &copy]);
         if is_file(&recording) {
             let beside = names_beside(&recording);
@@ -212,8 +214,14 @@ fn what_a_killed_writer_left_is_finished() {
             assert_eq!(journals.count(), 0, "{beside:?}");
             fs::remove_dir_all(&copy).unwrap();
         }
-        // Nothing is left to do.
-        stdout(&["finish", &recording]);
+        assert_eq!(stdout(&["finish", &recording]), "nothing was left to do\n");
+        let json = stdout(&["finish", "--json", &recording]);
+        let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+        assert_eq!(json["was_finished"], true);
+        assert_eq!(
+            (&json["tails"], &json["journal_bytes"]),
+            (&0.into(), &0.into())
+        );
         let options = simrecorder::OpenOptions::new().mode(OpenMode::Read);
         assert!(simrecorder::open_with(&recording, &options).is_ok());
     }
