@@ -81,14 +81,17 @@ pub(crate) fn cast(value: &Value, dtype: DType) -> Result<Value> {
         Complex64 => Complex32, Complex128 => Complex64
     );
     let is_exact = dtype.is_floating() || {
-        // Back in the first type, so that large integers are compared exactly.
+        // Back in the first type, so that large integers are compared exactly, and as reals, since one
+        // that has another sign there comes back as it was.
+        let as_reals = |value: &Value| value.cast::<f64>().and_then(Value::new);
+        let has_signs = as_reals(&converted)? == as_reals(value)?;
         let back = match value.dtype() {
             Some(DType::I64) => Value::new(converted.cast::<i64>()?)?,
             Some(DType::U64) => Value::new(converted.cast::<u64>()?)?,
             Some(DType::Bool) => Value::new(converted.cast::<bool>()?)?,
             _ => Value::new(converted.cast::<f64>()?)?,
         };
-        back == *value
+        back == *value && has_signs
     };
     match is_exact {
         true => Ok(converted),
