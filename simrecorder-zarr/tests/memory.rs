@@ -11,7 +11,7 @@ mod support;
 
 use support::memory::{
     assert_large_noise_takes_the_memory_of_one, assert_large_records_take_the_memory_of_one,
-    exceeded,
+    exceeded, exceeded_by_timeline,
 };
 
 /// All cases stand in one test: they measure the whole process.
@@ -19,11 +19,14 @@ use support::memory::{
 fn memory_stays_within_the_bound_with_one_key_and_with_ten_thousand() {
     let mut failures = Vec::new();
     for storage in [ZarrStorage::Lmdb, ZarrStorage::Directory] {
-        failures.extend(exceeded(&format!("{storage:?}"), |folder| {
+        let create = |folder: &Path| {
             let options = ZarrDataStore::options().mode(OpenMode::CreateNew);
             let options = options.storage(storage).durability(Durability::Process);
             options.open(folder.join("run")).unwrap()
-        }));
+        };
+        let what = format!("{storage:?}");
+        failures.extend(exceeded(&what, create));
+        failures.extend(exceeded_by_timeline(&what, create));
     }
     assert!(failures.is_empty(), "{failures:#?}");
 }

@@ -1,6 +1,6 @@
 //! `set`, `rm`, `mv`, `attr` and `rewind`.
 
-use simrecorder::{DType, Key, Recorder, prelude::*};
+use simrecorder::{DType, Recorder, prelude::*};
 
 use crate::runs::closed;
 use crate::support::{Places, answer_no, error, is_file, simrec, stdout};
@@ -163,7 +163,9 @@ fn timelines_are_rewound_after_a_question() {
 fn a_recording_that_is_written_is_not_changed_by_others() {
     let places = Places::new();
     for run in closed(&places, "run", 3).iter().filter(|run| is_file(run)) {
-        let writer = simrecorder::append(run).unwrap();
+        let recorder = Recorder::new(simrecorder::append(run).unwrap());
+        recorder.record("more", 1.5).unwrap();
+        recorder.flush().unwrap();
         for arguments in [
             &["set", run, "x", "1"][..],
             &["rm", "--yes", run, "log"],
@@ -178,7 +180,7 @@ fn a_recording_that_is_written_is_not_changed_by_others() {
                 "{line}"
             );
         }
-        assert!(writer.node(&Key::new("log").unwrap()).unwrap().is_some());
+        assert!(recorder.kind_of("log").unwrap().is_some());
     }
     // It was no answer of `no`.
     let run = &closed(&places, "again", 3)[0];
