@@ -66,7 +66,12 @@ def main(path):
             assert (value == value[0]).all(), value
             assert value[0] >= last[name], (value[0], last)
             last[name] = value[0]
-        now = check_prefixes(root) + check_group(store, root)
+        try:
+            now = check_prefixes(root) + check_group(store, root)
+        except ValueError as error:
+            # A checkpoint made a short array longer between the reads of its metadata and its chunk.
+            assert "cannot reshape" in str(error) and not is_over, error
+            continue
         assert now >= seen, (now, seen)
         states += now > seen
         seen = now
