@@ -9,10 +9,7 @@ pub(crate) fn cast_elements<T: Element>(dtype: DType, data: &[u8]) -> Result<Vec
         ($($name:ident => $type:ty),*) => {
             match dtype {
                 $(DType::$name => {
-                    let elements = <$type>::filled_with(data.len() / dtype.size(), |bytes| {
-                        bytes.copy_from_slice(data);
-                        Ok(())
-                    })?;
+                    let elements = <$type>::decoded(data)?;
                     elements.into_iter().map(|x| T::from_number(x.to_number())).collect()
                 })*
             }

@@ -189,6 +189,15 @@ pub trait Element:
         Ok(elements)
     }
 
+    /// The elements that `bytes` are, in native order.
+    #[doc(hidden)]
+    fn decoded(bytes: &[u8]) -> Result<Vec<Self>> {
+        Self::filled_with(bytes.len() / size_of::<Self>(), |out| {
+            out.copy_from_slice(bytes);
+            Ok(())
+        })
+    }
+
     #[doc(hidden)]
     fn to_number(self) -> Number;
 

@@ -237,10 +237,7 @@ impl ArrayValue {
             );
             return Err(Error::new(ErrorKind::TypeMismatch, "convert", message));
         }
-        T::filled_with(self.len(), |bytes| {
-            bytes.copy_from_slice(&self.data);
-            Ok(())
-        })
+        T::decoded(&self.data)
     }
 
     fn to_array<T: Element>(&self) -> Result<ArrayD<T>> {

@@ -99,12 +99,7 @@ impl<T: Element + PartialOrd> Running<T> {
         }
         while next < view.len() {
             let records = view.read_records(next..end_of_block(view, next), ITER_BYTES)?;
-            let bytes = records.data();
-            let elements = T::filled_with(bytes.len() / size_of::<T>(), |out| {
-                out.copy_from_slice(bytes);
-                Ok(())
-            })?;
-            running.add(&elements, 1);
+            running.add(&T::decoded(records.data())?, 1);
             next += records.len().max(1);
         }
         running.finish()

@@ -344,12 +344,8 @@ impl dyn ArrayView + '_ {
             .collect::<Vec<_>>();
         let mut shape = vec![ends.last().copied().unwrap_or(0)];
         shape.extend(self.schema().record_shape().iter().map(|&len| len as usize));
-        let values = T::filled_with(records.data().len() / size_of::<T>(), |out| {
-            out.copy_from_slice(records.data());
-            Ok(())
-        })?;
         Ok(RaggedArray {
-            values: shaped(&shape, values)?,
+            values: shaped(&shape, T::decoded(records.data())?)?,
             ends,
         })
     }

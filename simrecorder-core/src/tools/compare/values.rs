@@ -301,7 +301,7 @@ macro_rules! elements {
         impl Elements {
             pub(super) fn decode(dtype: DType, bytes: &[u8]) -> Result<Self> {
                 Ok(match dtype {
-                    $(DType::$dtype => Self::$dtype(decode(bytes)?),)*
+                    $(DType::$dtype => Self::$dtype(<$type>::decoded(bytes)?),)*
                 })
             }
 
@@ -350,13 +350,6 @@ elements! {
     F64(f64),
     Complex64(num_complex::Complex32),
     Complex128(num_complex::Complex64),
-}
-
-fn decode<T: Element>(bytes: &[u8]) -> Result<Vec<T>> {
-    T::filled_with(bytes.len() / size_of::<T>(), |out| {
-        out.copy_from_slice(bytes);
-        Ok(())
-    })
 }
 
 fn scan<T: Element>(
