@@ -72,14 +72,8 @@ pub(crate) fn nodes(
 
 fn look_up(store: &dyn DataStore, children: Vec<Child>) -> Vec<(Child, Result<Node, Error>)> {
     let keys: Vec<_> = children.iter().map(|child| child.key.clone()).collect();
-    let nodes: Vec<_> = match store.nodes(&keys) {
-        Ok(nodes) => nodes.into_iter().map(Ok).collect(),
-        // One that is damaged does not hide the others.
-        Err(_) => keys.iter().map(|key| store.node(key)).collect(),
-    };
-    let found = children.into_iter().zip(nodes);
+    let found = children.into_iter().zip(store.each_node(&keys));
     let found = found.map(|(child, node)| match node {
-        Ok(Some(Node::Unreadable { error, .. })) => (child, Err(error)),
         Ok(Some(node)) => (child, Ok(node)),
         Ok(None) => {
             let error = Error::new(ErrorKind::NotFound, "read", "it was removed meanwhile");

@@ -257,6 +257,30 @@ pub trait DataStoreExt: DataStore {
         }
     }
 
+    /// The nodes at keys, each alone if it is damaged: that hides no other. Where none is, all are of one
+    /// commit, as from [`nodes`](DataStore::nodes).
+    ///
+    /// ```
+    /// use simrecorder_core::{InMemoryDataStore, Key, Recorder, prelude::*};
+    ///
+    /// let store = InMemoryDataStore::new();
+    /// Recorder::new(store.clone()).record("net/rate", 0.5)?;
+    /// let found = store.each_node(&[Key::new("net/rate")?, Key::new("net/v")?]);
+    /// assert!(matches!(found[..], [Ok(Some(_)), Ok(None)]));
+    /// # Ok::<(), simrecorder_core::Error>(())
+    /// ```
+    fn each_node(&self, keys: &[Key]) -> Vec<Result<Option<Node>>> {
+        let nodes = match self.nodes(keys) {
+            Ok(nodes) => nodes.into_iter().map(Ok).collect(),
+            Err(_) => keys.iter().map(|key| self.node(key)).collect::<Vec<_>>(),
+        };
+        let found = nodes.into_iter().map(|node| match node? {
+            Some(Node::Unreadable { error, .. }) => Err(error),
+            node => Ok(node),
+        });
+        found.collect()
+    }
+
     /// The node at a key that must be there.
     ///
     /// ```

@@ -386,25 +386,14 @@ impl Comparing {
 
     /// The series at `keys` of both stores, those of each as of one commit.
     fn series(&mut self, a: &dyn DataStore, b: &dyn DataStore, keys: &[Key]) -> Vec<(View, View)> {
-        let mut sides = [(Side::A, a), (Side::B, b)].map(|(side, store)| {
-            let nodes = match store.nodes(keys) {
-                Ok(nodes) => nodes.into_iter().map(Ok).collect(),
-                // Damage at one key is no reason to know nothing of the others.
-                Err(_) => keys.iter().map(|key| store.node(key)).collect::<Vec<_>>(),
-            };
-            let views = nodes.into_iter().zip(keys).map(|(node, key)| {
-                match self.readable(key, side, node)?? {
-                    Node::Series(view) => Some(view),
-                    Node::Unreadable { error, .. } => {
-                        self.add_unreadable(key, (side, error));
-                        None
-                    }
-                    _ => None,
-                }
+        let [of_a, of_b] = [(Side::A, a), (Side::B, b)].map(|(side, store)| {
+            let nodes = store.each_node(keys).into_iter().zip(keys);
+            let views = nodes.map(|(node, key)| match self.readable(key, side, node)?? {
+                Node::Series(view) => Some(view),
+                _ => None,
             });
             views.collect::<Vec<_>>()
         });
-        let (of_a, of_b) = (std::mem::take(&mut sides[0]), std::mem::take(&mut sides[1]));
         of_a.into_iter()
             .zip(of_b)
             .filter_map(|(a, b)| a.zip(b))
