@@ -157,6 +157,8 @@ pub(crate) trait Snapshot {
 
     /// The bytes of the tail of an array; empty if it has none.
     fn tail(&self, array: &str) -> Result<Vec<u8>>;
+    /// How many bytes that has, without reading it.
+    fn tail_len(&self, array: &str) -> Result<u64>;
     /// The last `bytes` bytes of the tail of an array, or all of it if it has fewer.
     fn tail_end(&self, array: &str, bytes: u64) -> Result<Vec<u8>>;
     /// The paths of all arrays that have a tail.

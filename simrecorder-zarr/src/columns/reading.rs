@@ -184,7 +184,7 @@ impl ColumnSource for OpenArray<'_> {
         let path = &self.column.path;
         let mut bytes = 0;
         self.storage.read(&mut |snapshot| {
-            bytes = snapshot.bytes_below(path)? + snapshot.tail(path)?.len() as u64;
+            bytes = snapshot.bytes_below(path)? + snapshot.tail_len(path)?;
             Ok(())
         })?;
         Ok(Some(bytes))

@@ -127,9 +127,11 @@ impl Overlay {
 
     /// How many bytes the entries below a path take that are not in files, without metadata.
     pub(super) fn bytes_below(&self, path: &str) -> u64 {
-        let entries = self.entries.iter().filter(|(key, _)| {
-            (path.is_empty() || is_below(key, path)) && !is_metadata(key.as_bytes())
-        });
+        let first = first_below(path);
+        let from = (Bound::Included(first.as_str()), Bound::Unbounded);
+        let below = self.entries.range::<str, _>(from);
+        let below = below.take_while(|(key, _)| is_below(key, path));
+        let entries = below.filter(|(key, _)| !is_metadata(key.as_bytes()));
         let bytes = entries.map(|(_, entry)| match entry {
             Entry::Set(blob) => blob.length(),
             Entry::Shard(_) | Entry::Erased => 0,
@@ -205,6 +207,11 @@ impl Overlay {
                 Ok(bytes.into())
             }
         }
+    }
+
+    /// How many bytes a tail has; 0 if there is none.
+    pub(super) fn tail_len(&self, array: &str) -> u64 {
+        self.tails.get(array).map_or(0, |tail| tail.length)
     }
 
     /// The last `count` bytes of a tail, or all of it if it has fewer.

@@ -66,6 +66,10 @@ impl Snapshot for View<'_> {
         self.overlay.tail(array, u64::MAX, &self.paths.journal)
     }
 
+    fn tail_len(&self, array: &str) -> Result<u64> {
+        Ok(self.overlay.tail_len(array))
+    }
+
     fn tail_end(&self, array: &str, bytes: u64) -> Result<Vec<u8>> {
         self.overlay.tail(array, bytes, &self.paths.journal)
     }

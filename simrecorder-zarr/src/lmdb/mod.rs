@@ -554,7 +554,7 @@ impl Storage for LmdbStorage {
             let mut live = 0;
             snapshot.for_each("", |_, len| live += len as u64)?;
             for array in snapshot.tails()? {
-                live += snapshot.tail(&array)?.len() as u64;
+                live += snapshot.tail_len(&array)?;
             }
             info.live_bytes = Some(live);
             Ok(())

@@ -229,17 +229,11 @@ impl<'a> LmdbSnapshot<'a> {
         listing.names.sort_unstable();
         Ok(listing)
     }
-}
 
-impl Snapshot for LmdbSnapshot<'_> {
-    fn entry(&self, key: &str) -> Result<Option<Entry<'_>>> {
-        self.find(key)
-    }
-
-    fn tail(&self, array: &str) -> Result<Vec<u8>> {
-        let mut tail = Vec::new();
+    /// Calls `visit` with each part of a tail, in order.
+    fn for_each_part(&self, array: &str, mut visit: impl FnMut(&[u8])) -> Result<()> {
         if !is_array(array) {
-            return Ok(tail);
+            return Ok(());
         }
         let (from, to) = prefixed(&tail_prefix(array));
         let failed = |error| self.failed(error).with_key(array);
@@ -258,9 +252,27 @@ impl Snapshot for LmdbSnapshot<'_> {
                 )
                 .with_key(array));
             }
-            tail.extend_from_slice(bytes);
+            visit(bytes);
         }
+        Ok(())
+    }
+}
+
+impl Snapshot for LmdbSnapshot<'_> {
+    fn entry(&self, key: &str) -> Result<Option<Entry<'_>>> {
+        self.find(key)
+    }
+
+    fn tail(&self, array: &str) -> Result<Vec<u8>> {
+        let mut tail = Vec::new();
+        self.for_each_part(array, |part| tail.extend_from_slice(part))?;
         Ok(tail)
+    }
+
+    fn tail_len(&self, array: &str) -> Result<u64> {
+        let mut len = 0;
+        self.for_each_part(array, |part| len += part.len() as u64)?;
+        Ok(len)
     }
 
     fn tail_end(&self, array: &str, bytes: u64) -> Result<Vec<u8>> {

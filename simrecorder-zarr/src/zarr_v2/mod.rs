@@ -115,6 +115,10 @@ impl Snapshot for ZarrV2Snapshot<'_> {
         Ok(Vec::new())
     }
 
+    fn tail_len(&self, _array: &str) -> Result<u64> {
+        Ok(0)
+    }
+
     fn tail_end(&self, _array: &str, _bytes: u64) -> Result<Vec<u8>> {
         Ok(Vec::new())
     }
