@@ -6,7 +6,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use simrecorder_core::backend::{random_number, sync_directory};
+use simrecorder_core::backend::{folder_of, random_number, sync_directory};
 use simrecorder_core::{DataStore, Error, ErrorKind, OpenMode, Result, expand_home};
 
 use crate::opening::open_with;
@@ -209,8 +209,5 @@ fn move_to(from: &Path, to: &Path) -> io::Result<()> {
             Ok(()) => {}
         },
     }
-    match to.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => sync_directory(parent),
-        _ => sync_directory(Path::new(".")),
-    }
+    sync_directory(folder_of(to))
 }

@@ -204,6 +204,14 @@ fn has_no_name(_: &Metadata) -> bool {
     false
 }
 
+/// The folder that holds what is at a path: `.` for a name alone.
+pub fn folder_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    }
+}
+
 /// Makes durable which names a directory holds.
 pub fn sync_directory(path: &Path) -> io::Result<()> {
     match File::open(path)?.sync_all() {

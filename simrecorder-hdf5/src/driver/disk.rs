@@ -6,7 +6,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use simrecorder_core::backend::sync_directory;
+use simrecorder_core::backend::{folder_of, sync_directory};
 use simrecorder_core::{Durability, Error, ErrorKind, Result};
 
 use super::logged_file::Writing;
@@ -34,10 +34,7 @@ impl Paths {
 
     /// The files of a recording that may not be there yet; its folder is.
     pub(super) fn new(path: &Path) -> Result<Self> {
-        let folder = match path.parent() {
-            Some(folder) if !folder.as_os_str().is_empty() => folder,
-            _ => Path::new("."),
-        };
+        let folder = folder_of(path);
         let folder =
             fs::canonicalize(folder).map_err(|error| Error::io("create", folder, error))?;
         let Some(name) = path.file_name() else {

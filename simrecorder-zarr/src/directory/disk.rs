@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::thread;
 
 use bytes::Bytes;
-use simrecorder_core::backend::{Position, Sealed, generation, sync_directory};
+use simrecorder_core::backend::{Position, Sealed, folder_of, generation, sync_directory};
 use simrecorder_core::{Durability, Error, ErrorKind, Result};
 
 use super::paths::Paths;
@@ -591,11 +591,7 @@ pub(super) fn create_directories(path: &Path, sync: bool) -> io::Result<()> {
         result => result?,
     }
     if sync {
-        sync_directory(if parent.as_os_str().is_empty() {
-            Path::new(".")
-        } else {
-            parent
-        })?;
+        sync_directory(folder_of(path))?;
     }
     Ok(())
 }

@@ -5,6 +5,7 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use simrecorder_core::backend::folder_of;
 use simrecorder_core::{Durability, Error, ErrorKind, OpenMode, Result};
 
 use super::disk;
@@ -221,14 +222,9 @@ pub(super) fn resolve(path: &Path, mode: OpenMode, durability: Durability) -> Re
                 "the path has no last part to create",
             );
         };
-        let parent = path.parent().unwrap_or(Path::new(""));
-        disk::create_directories(parent, durability != Durability::Process).map_err(failed)?;
-        let parent = if parent.as_os_str().is_empty() {
-            Path::new(".")
-        } else {
-            parent
-        };
-        fs::canonicalize(parent).map_err(failed)?.join(name)
+        let folder = folder_of(path);
+        disk::create_directories(folder, durability != Durability::Process).map_err(failed)?;
+        fs::canonicalize(folder).map_err(failed)?.join(name)
     };
     let (Some(parent), Some(name)) = (root.parent(), root.file_name()) else {
         let message = "the root of the file system has no room beside it for a journal";

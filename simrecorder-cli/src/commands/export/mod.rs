@@ -9,7 +9,7 @@ use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 
-use simrecorder::backend::Node;
+use simrecorder::backend::{Node, folder_of};
 use simrecorder::{Error, ErrorKind, Key, NodeKind, View};
 
 use self::table::Table;
@@ -145,10 +145,6 @@ fn export(format: Format, views: Vec<View>, file: &mut File) -> Result<(), Error
 
 /// Writes a file under another name, and gives it its own when it is whole.
 fn write(path: &Path, write: impl FnOnce(&mut File) -> Result<(), Error>) -> Result<(), Error> {
-    let folder = match path.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder,
-        _ => Path::new("."),
-    };
     let failed = |error| Error::io("export", path, error);
     let mut builder = tempfile::Builder::new();
     #[cfg(unix)]
@@ -159,7 +155,7 @@ fn write(path: &Path, write: impl FnOnce(&mut File) -> Result<(), Error>) -> Res
     }
     let mut file = builder
         .prefix(".simrec-")
-        .tempfile_in(folder)
+        .tempfile_in(folder_of(path))
         .map_err(failed)?;
     write(file.as_file_mut()).map_err(|error| error.with_key(path.display().to_string()))?;
     file.persist(path).map_err(|error| failed(error.error))?;
