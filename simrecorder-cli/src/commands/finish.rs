@@ -36,9 +36,7 @@ pub(crate) fn run(args: &Args, output: &mut Output) -> Result<Exit> {
     // A server has neither.
     let was_finished = found.is_checkpointed.unwrap_or(true);
     if !was_finished {
-        let store = simrecorder::append(path)?;
-        store.checkpoint()?;
-        store.close()?;
+        simrecorder::append(path)?.close()?;
     }
     match (args.json, was_finished) {
         (true, _) => output.json(&json!({
