@@ -66,6 +66,40 @@ pub(crate) struct RecordingArg {
     pub(crate) recording: PathBuf,
 }
 
+/// A recording, and which of its nodes a command lists.
+#[derive(Args, Debug)]
+pub(crate) struct NodesArgs {
+    #[command(flatten)]
+    pub(crate) recording: RecordingArg,
+
+    /// Keys, groups or globs: * matches within a level, ** any levels [default: everything]
+    #[arg(value_name = "KEY")]
+    pub(crate) keys: Vec<String>,
+}
+
+/// A recording, and which of its series a command reads.
+#[derive(Args, Debug)]
+pub(crate) struct SeriesArgs {
+    #[command(flatten)]
+    pub(crate) recording: RecordingArg,
+
+    /// Keys of series, or globs
+    #[arg(value_name = "KEY", required = true)]
+    pub(crate) keys: Vec<String>,
+}
+
+/// Which keys are copied.
+#[derive(Args, Debug)]
+pub(crate) struct PatternArgs {
+    /// Only keys that match: * matches within a level, ** any levels
+    #[arg(long, value_name = "GLOB")]
+    pub(crate) include: Vec<String>,
+
+    /// No keys that match
+    #[arg(long, value_name = "GLOB")]
+    pub(crate) exclude: Vec<String>,
+}
+
 /// A range of the coordinate of a series. A selection is of the records in it.
 #[derive(Args, Clone, Copy, Debug)]
 pub(crate) struct RangeArgs {

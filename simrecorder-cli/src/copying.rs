@@ -9,7 +9,7 @@ use simrecorder::{
     OpenOptions, StagedRecording,
 };
 
-use crate::args::Number;
+use crate::args::{Number, PatternArgs};
 use crate::exit::{Failure, Result};
 use crate::interrupt::Interrupt;
 use crate::progress::Progress;
@@ -22,13 +22,8 @@ pub(crate) struct CopyArgs {
     /// Path or URL of the recording to create
     to: PathBuf,
 
-    /// Only keys that match: * matches within a level, ** any levels
-    #[arg(long, value_name = "GLOB")]
-    include: Vec<String>,
-
-    /// No keys that match
-    #[arg(long, value_name = "GLOB")]
-    exclude: Vec<String>,
+    #[command(flatten)]
+    patterns: PatternArgs,
 
     /// Only the ticks of timelines with this coordinate in a range: time=10..20 leaves out 20, time=..=20 does not
     #[arg(long, value_name = "NAME=START..END", value_parser = parse_range)]
@@ -94,10 +89,10 @@ impl CopyArgs {
 
     fn options<'a>(&self) -> CopyOptions<'a> {
         let mut options = CopyOptions::new().reencode(self.compression.is_some());
-        for pattern in &self.include {
+        for pattern in &self.patterns.include {
             options = options.include(pattern);
         }
-        for pattern in &self.exclude {
+        for pattern in &self.patterns.exclude {
             options = options.exclude(pattern);
         }
         for (name, range) in &self.select {

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use simrecorder::{DataStore, DrainOptions, DrainProgress, ErrorKind, OpenMode, OpenOptions};
 
+use crate::args::PatternArgs;
 use crate::exit::{Exit, Result};
 use crate::interrupt::Interrupt;
 use crate::output::Output;
@@ -46,13 +47,8 @@ pub(crate) struct Args {
     )]
     interval: u32,
 
-    /// Only keys that match: * matches within a level, ** any levels
-    #[arg(long, value_name = "GLOB")]
-    include: Vec<String>,
-
-    /// No keys that match
-    #[arg(long, value_name = "GLOB")]
-    exclude: Vec<String>,
+    #[command(flatten)]
+    patterns: PatternArgs,
 }
 
 pub(crate) fn run(args: &Args, output: &mut Output) -> Result<Exit> {
@@ -91,10 +87,10 @@ fn drain(
         progress.show_drain(drained);
         interrupt.flow()
     });
-    for pattern in &args.include {
+    for pattern in &args.patterns.include {
         options = options.include(pattern);
     }
-    for pattern in &args.exclude {
+    for pattern in &args.patterns.exclude {
         options = options.exclude(pattern);
     }
     simrecorder::drain(from, to, options)

@@ -4,7 +4,7 @@ use std::io::Write;
 
 use simrecorder::NodeKind;
 
-use crate::args::RecordingArg;
+use crate::args::NodesArgs;
 use crate::exit::{Exit, Result};
 use crate::listing::ListingArgs;
 use crate::output::Output;
@@ -21,19 +21,15 @@ Examples:
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
     #[command(flatten)]
-    recording: RecordingArg,
-
-    /// Keys, groups or globs: * matches within a level, ** any levels [default: everything]
-    #[arg(value_name = "KEY")]
-    keys: Vec<String>,
+    nodes: NodesArgs,
 
     #[command(flatten)]
     listing: ListingArgs,
 }
 
 pub(crate) fn run(args: &Args, output: &mut Output) -> Result<Exit> {
-    let store = recording::open(&args.recording)?;
-    let mut selected = recording::select(&*store, &args.keys)?;
+    let store = recording::open(&args.nodes.recording)?;
+    let mut selected = recording::select(&*store, &args.nodes.keys)?;
     selected.retain(|child| child.kind != NodeKind::Group);
     if args.listing.is_short() {
         for child in selected {

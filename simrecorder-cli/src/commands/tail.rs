@@ -6,7 +6,7 @@ use std::time::Duration;
 use simrecorder::backend::Node;
 use simrecorder::{ArrayView, ErrorKind, Key, View};
 
-use crate::args::RecordingArg;
+use crate::args::SeriesArgs;
 use crate::exit::{Exit, Result};
 use crate::number_format::NumberFormat;
 use crate::output::{Output, warn};
@@ -27,11 +27,7 @@ const INTERVAL: Duration = Duration::from_millis(200);
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
     #[command(flatten)]
-    recording: RecordingArg,
-
-    /// Keys of series, or globs
-    #[arg(value_name = "KEY", required = true)]
-    keys: Vec<String>,
+    series: SeriesArgs,
 
     /// Print the last N records of each series
     #[arg(short = 'n', long, value_name = "N", default_value_t = 10)]
@@ -81,9 +77,9 @@ impl Tail<'_> {
 }
 
 pub(crate) fn run(args: &Args, output: &mut Output) -> Result<Exit> {
-    let store = recording::open(&args.recording)?;
+    let store = recording::open(&args.series.recording)?;
     let mut views = Vec::new();
-    for node in recording::nodes(&*store, recording::select(&*store, &args.keys)?) {
+    for node in recording::nodes(&*store, recording::select(&*store, &args.series.keys)?) {
         if let Node::Series(view) = node.1? {
             views.push(view);
         }

@@ -2,7 +2,7 @@
 
 use simrecorder::{Child, Key, NodeKind};
 
-use crate::args::RecordingArg;
+use crate::args::NodesArgs;
 use crate::exit::{Exit, Result};
 use crate::listing::ListingArgs;
 use crate::output::Output;
@@ -18,19 +18,15 @@ Examples:
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
     #[command(flatten)]
-    recording: RecordingArg,
-
-    /// Keys, groups or globs: * matches within a level, ** any levels [default: everything]
-    #[arg(value_name = "KEY")]
-    keys: Vec<String>,
+    nodes: NodesArgs,
 
     #[command(flatten)]
     listing: ListingArgs,
 }
 
 pub(crate) fn run(args: &Args, output: &mut Output) -> Result<Exit> {
-    let store = recording::open(&args.recording)?;
-    let selected = with_groups(recording::select(&*store, &args.keys)?);
+    let store = recording::open(&args.nodes.recording)?;
+    let selected = with_groups(recording::select(&*store, &args.nodes.keys)?);
     let branches = branches(&selected).into_iter();
     let nodes = recording::nodes(&*store, selected).zip(branches);
     let entries = nodes.map(|((child, node), branch)| {

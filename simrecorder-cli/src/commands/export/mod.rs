@@ -13,7 +13,7 @@ use simrecorder::backend::{Node, folder_of};
 use simrecorder::{Error, ErrorKind, Key, NodeKind, View};
 
 use self::table::Table;
-use crate::args::{RangeArgs, RecordingArg};
+use crate::args::{RangeArgs, SeriesArgs};
 use crate::exit::{Exit, Result};
 use crate::output::Output;
 use crate::recording;
@@ -32,11 +32,7 @@ Examples:
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
     #[command(flatten)]
-    recording: RecordingArg,
-
-    /// Keys of series, or globs
-    #[arg(value_name = "KEY", required = true)]
-    keys: Vec<String>,
+    series: SeriesArgs,
 
     /// The file: .csv, .parquet, .arrow, .jsonl, .npy or .npz
     #[arg(short, long, value_name = "FILE")]
@@ -100,9 +96,9 @@ pub(crate) fn run(args: &Args, _: &mut Output) -> Result<Exit> {
         )
         .into());
     }
-    let store = recording::open(&args.recording)?;
+    let store = recording::open(&args.series.recording)?;
     let mut keys: Vec<Key> = Vec::new();
-    for child in recording::select(&*store, &args.keys)? {
+    for child in recording::select(&*store, &args.series.keys)? {
         if child.kind == NodeKind::Series {
             keys.push(child.key);
         }
