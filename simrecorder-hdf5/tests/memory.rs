@@ -65,7 +65,7 @@ fn a_thousand_small_series_take_no_more_memory_the_more_often_they_are_committed
     };
     let few = peak_of_ticks(&folder, 270);
     let many = peak_of_ticks(&folder, 1100);
-    // Each frame takes 40 bytes, and there would be as many as commits. In the longer run, the journal is
-    // made anew.
+    // Each frame takes 40 bytes, and there would be as many as commits. In the longer run, another journal
+    // takes the place of the first.
     assert!(many < few + (20 << 20), "{few} and {many} bytes");
 }

@@ -94,6 +94,16 @@ pub fn this_test_by(program: &str, arguments: &[&str], name: &str, path: &Path) 
     this_test_under(command, name, path)
 }
 
+/// The names in a folder, sorted.
+pub fn names_in(folder: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(folder).unwrap();
+    let mut names: Vec<_> = entries
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    names
+}
+
 /// Runs a command, and panics with all that it wrote unless it succeeds.
 pub fn assert_success(command: &mut Command) {
     let output = command.output().unwrap();

@@ -1,6 +1,5 @@
 //! The program, and recordings of each backend for it.
 
-use std::fs;
 use std::path::Path;
 use std::process::{Child, Stdio};
 use std::sync::Arc;
@@ -10,6 +9,7 @@ use serde_json::json;
 use simrecorder::{
     Blob, Coordinate, DataStore, Object, OpenMode, OpenOptions, Ragged, Recorder, Schema,
 };
+use simrecorder_testkit::names_in;
 use tempfile::TempDir;
 
 /// The program with these arguments.
@@ -147,13 +147,7 @@ pub(crate) fn answer_no(arguments: &[&str]) -> String {
 
 /// The names in the folder of a path, sorted.
 pub(crate) fn names_beside(path: &str) -> Vec<String> {
-    let folder = Path::new(path).parent().unwrap();
-    let entries = fs::read_dir(folder).unwrap();
-    let mut names: Vec<_> = entries
-        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-        .collect();
-    names.sort();
-    names
+    names_in(Path::new(path).parent().unwrap())
 }
 
 /// Whether a recording is in files, not on a server.

@@ -13,7 +13,7 @@ use simrecorder_zarr::{ZarrDataStore, ZarrStorage};
 
 use crate::support;
 
-use support::{assert_success, json_pointers, python_with_zarr2};
+use support::{assert_success, hostile_values, json_pointers, python_with_zarr2};
 
 fn written(kind: &str) -> (tempfile::TempDir, PathBuf) {
     let folder = tempfile::tempdir().unwrap();
@@ -71,25 +71,8 @@ const ARRAYS: [&str; 10] = [
 fn any_metadata_of_zarr_v2_ends_in_an_error_or_in_records() {
     let (_folder, path) = written("directory");
     let large = [1 << 12, 1 << 40, 1 << 60, 1 << 63, u64::MAX];
-    let mut nasty = vec![
-        json!(null),
-        json!(true),
-        json!(-1),
-        json!(1.5),
-        json!("x"),
-        json!([]),
-    ];
-    nasty.extend([
-        json!({}),
-        json!([0]),
-        json!(0),
-        json!(1),
-        json!(3),
-        json!([[1]]),
-        json!("NaN"),
-    ]);
-    nasty.extend(large.map(Json::from));
-    nasty.extend(large.map(|n| json!([3, n])));
+    let mut nasty = hostile_values(&large);
+    nasty.push(json!("NaN"));
     nasty.extend(
         [
             "<f8",

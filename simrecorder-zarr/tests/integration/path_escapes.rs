@@ -209,11 +209,8 @@ fn no_key_leads_out_of_a_recording() {
         }
         recorder.flush().unwrap();
         recorder.close().unwrap();
-        let beside: Vec<_> = fs::read_dir(folder.path())
-            .unwrap()
-            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-            .filter(|name| !name.starts_with("run"))
-            .collect();
+        let mut beside = names_in(folder.path());
+        beside.retain(|name| !name.starts_with("run"));
         assert!(beside.is_empty(), "{beside:?}");
         let store = ZarrDataStore::options()
             .storage(storage)

@@ -12,7 +12,7 @@ use simrecorder_core::{
 };
 use simrecorder_zarr::{ZarrDataStore, ZarrOptions, ZarrStorage};
 
-use crate::support::{assert_success, python};
+use crate::support::{assert_success, names_in, python};
 
 fn options(mode: OpenMode) -> ZarrOptions {
     let options = ZarrDataStore::options().storage(ZarrStorage::Directory);
@@ -29,10 +29,8 @@ fn metadata(path: &Path, array: &str) -> Json {
 
 /// The names of all files of an array but its metadata.
 fn files(path: &Path, array: &str) -> Vec<String> {
-    let files = fs::read_dir(path.join(array)).unwrap();
-    let names = files.map(|file| file.unwrap().file_name().into_string().unwrap());
-    let mut names: Vec<_> = names.filter(|name| name != "zarr.json").collect();
-    names.sort();
+    let mut names = names_in(&path.join(array));
+    names.retain(|name| name != "zarr.json");
     names
 }
 

@@ -12,12 +12,22 @@ pub(crate) mod lmdb;
 
 use std::process::Command;
 
-use serde_json::Value as Json;
+use serde_json::{Value as Json, json};
 pub(crate) use simrecorder_testkit::*;
 
 /// The program `tests/python/NAME` of this crate.
 pub(crate) fn python(name: &str) -> Command {
     simrecorder_testkit::python(&format!("simrecorder-zarr/tests/python/{name}"))
+}
+
+/// JSON that may not be what a reader of metadata expects: of each type, and with these large numbers.
+pub(crate) fn hostile_values(large: &[u64]) -> Vec<Json> {
+    let mut values = vec![json!(null), json!(true), json!(-1), json!(1.5), json!("x")];
+    values.extend([json!([]), json!({}), json!([0]), json!(0), json!(1)]);
+    values.extend([json!(3), json!([[1]])]);
+    values.extend(large.iter().map(|&n| Json::from(n)));
+    values.extend(large.iter().map(|n| json!([3, n])));
+    values
 }
 
 /// The pointers to everything in a JSON document.

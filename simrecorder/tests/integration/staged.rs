@@ -2,20 +2,10 @@
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests, too, may panic")]
 
-use std::fs;
 use std::path::Path;
 
 use simrecorder::{ErrorKind, OpenOptions, Recorder, StagedRecording};
-
-/// The names in a folder.
-fn names(folder: &Path) -> Vec<String> {
-    let entries = fs::read_dir(folder).unwrap();
-    let mut names: Vec<_> = entries
-        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-        .collect();
-    names.sort();
-    names
-}
+use simrecorder_testkit::names_in;
 
 /// Paths and URLs of files that this build has.
 fn places(folder: &Path) -> Vec<(String, String)> {
@@ -50,11 +40,11 @@ fn a_staged_recording_appears_when_it_is_published_and_leaves_nothing_otherwise(
         let staged = stage(&place).unwrap();
         assert!(!folder.path().join(&name).exists(), "{place}");
         drop(staged);
-        assert_eq!(names(folder.path()), published, "{place}");
+        assert_eq!(names_in(folder.path()), published, "{place}");
         stage(&place).unwrap().publish().unwrap();
         published.push(name);
         published.sort();
-        assert_eq!(names(folder.path()), published);
+        assert_eq!(names_in(folder.path()), published);
         let reader = Recorder::new(simrecorder::open(&place).unwrap());
         assert_eq!(reader.get_all("x").unwrap().len(), 1);
     }
@@ -74,7 +64,7 @@ fn what_is_at_the_path_is_never_replaced() {
         }
         assert!(simrecorder::open(&place).is_ok());
     }
-    assert_eq!(names(folder.path()).len(), places(folder.path()).len());
+    assert_eq!(names_in(folder.path()).len(), places(folder.path()).len());
 }
 
 #[test]
@@ -84,7 +74,7 @@ fn a_place_where_nothing_can_be_created_is_named() {
         let path = folder.path().join(name);
         let error = StagedRecording::create(&path, &OpenOptions::new()).unwrap_err();
         assert!(error.to_string().contains(name), "{error}");
-        assert!(names(folder.path()).is_empty());
+        assert!(names_in(folder.path()).is_empty());
     }
 }
 
