@@ -39,6 +39,7 @@ pub use model::records::Records;
 pub use model::schema::{Attributes, DimensionName, Schema};
 pub use model::value::{ArrayValue, ObjectValue, Value};
 pub use reading::coordinate::{CoordinateNumber, CoordinateRange};
+pub use reading::envelope::Extent;
 pub use reading::group::Group;
 pub use reading::ragged_array::RaggedArray;
 pub use reading::record_iter::Iter;

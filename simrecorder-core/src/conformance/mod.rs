@@ -400,6 +400,7 @@ macro_rules! __conformance_cases {
             statistics {
                 statistics_are_those_of_the_elements,
                 statistics_count_filled_records,
+                envelopes_are_those_of_the_elements,
                 a_series_knows_how_many_bytes_it_takes,
                 a_store_describes_its_recording,
             }

@@ -170,6 +170,100 @@ pub fn statistics_count_filled_records(harness: &dyn Harness) {
     assert_eq!(found.mean, Some(mean));
 }
 
+/// The extents of a plot are those of the elements in each cell, of any number of axes, over chunks, filled
+/// records and tails.
+pub fn envelopes_are_those_of_the_elements(harness: &dyn Harness) {
+    const FILLED: u64 = 5;
+    let element = |i: usize| {
+        if i % 7 == 3 {
+            f64::NAN
+        } else {
+            (i * 31 % 17) as f64
+        }
+    };
+    let store = open(harness, OpenMode::CreateNew);
+    let schema = Schema::array::<f64>([3])
+        .with_fill_value(-1.0)
+        .with_chunk_policy(ChunkPolicy::records(8));
+    let declare = Change::Declare {
+        key: key("v"),
+        schema: schema.clone().into(),
+        filled: FILLED,
+    };
+    commit(&*store, vec![declare]).unwrap();
+    let record =
+        |i: usize| ndarray::arr1(&[element(3 * i), element(3 * i + 1), element(3 * i + 2)]);
+    let records: Vec<_> = (0..RECORDS).map(|i| value(record(i))).collect();
+    commit(
+        &*store,
+        vec![append(&*store, "v", schema, FILLED, &records)],
+    )
+    .unwrap();
+
+    let view = store.series_view(&key("v")).unwrap();
+    let all = view.read::<f64>().unwrap();
+    let check = |rows: &[u64], columns: &[u64]| {
+        let found = view.envelope(&[rows.to_vec(), columns.to_vec()]).unwrap();
+        for ((row, column), extent) in found
+            .into_dimensionality::<ndarray::Ix2>()
+            .unwrap()
+            .indexed_iter()
+        {
+            let part =
+                |bounds: &[u64], part: usize| bounds[part] as usize..bounds[part + 1] as usize;
+            let cell = all.slice(ndarray::s![part(rows, row), part(columns, column)]);
+            let numbers: Vec<_> = cell.iter().copied().filter(|x| !x.is_nan()).collect();
+            let expected = [
+                numbers.first().copied(),
+                numbers.iter().copied().reduce(f64::min),
+                numbers.iter().copied().reduce(f64::max),
+                numbers.last().copied(),
+            ];
+            let found = [extent.first, extent.min, extent.max, extent.last];
+            assert_eq!(
+                found.map(|x| (!x.is_nan()).then_some(x)),
+                expected,
+                "{row} {column}"
+            );
+            let nan_count = (cell.len() - numbers.len()) as u64;
+            assert_eq!(
+                (extent.count, extent.nan_count),
+                (cell.len() as u64, nan_count)
+            );
+        }
+    };
+    check(&[0, 25], &[0, 3]);
+    check(&[0, 3, 3, 11, 24, 25], &[0, 1, 2, 3]);
+    check(&[2, 4, 9], &[1, 3]);
+    check(&(0..=25).collect::<Vec<_>>(), &[0, 2]);
+    check(&[7], &[0, 3]);
+
+    let scalar = |row: usize| {
+        view.select(ndarray::s![row, 2])
+            .unwrap()
+            .envelope(&[])
+            .unwrap()
+    };
+    assert_eq!(scalar(0)[[]].min, -1.0);
+    assert_eq!(scalar(6)[[]].last, element(5));
+    let steps = view.select(ndarray::s![..;-4, 0]).unwrap();
+    assert_eq!(
+        steps.envelope(&[vec![0, 7]]).unwrap()[0].first,
+        element(3 * 19)
+    );
+    for bounds in [
+        &[vec![0, 25]][..],
+        &[vec![5, 0], vec![0, 3]],
+        &[vec![0, 26], vec![0, 3]],
+    ] {
+        expect_error(
+            view.envelope(bounds),
+            ErrorKind::InvalidArgument,
+            &["envelope", "v"],
+        );
+    }
+}
+
 /// The bytes that a series takes, where the store knows them, are as many as its records need, and not far
 /// more than they have.
 pub fn a_series_knows_how_many_bytes_it_takes(harness: &dyn Harness) {

@@ -18,6 +18,16 @@ pub enum Number {
     Complex(f64, f64),
 }
 
+impl Number {
+    /// The nearest floating-point number, of a complex number its real part.
+    pub(crate) fn real(self) -> f64 {
+        match self {
+            Self::Integer(x) => x as f64,
+            Self::Real(x) | Self::Complex(x, _) => x,
+        }
+    }
+}
+
 /// The type of the elements of an array.
 ///
 /// Names are those of Zarr V3 and NumPy.

@@ -1,6 +1,7 @@
 //! Reading: views, selections, coordinates, iteration, copying regions of elements, and the tree of keys.
 
 pub(crate) mod coordinate;
+pub(crate) mod envelope;
 pub(crate) mod group;
 pub(crate) mod nearest;
 pub(crate) mod ragged_array;

@@ -3,7 +3,7 @@
 use half::{bf16, f16};
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::model::dtype::{DType, Element, Number};
+use crate::model::dtype::{DType, Element};
 use crate::model::kind::Kind;
 use crate::model::value::{ArrayValue, Value};
 use crate::reading::record_iter::{ITER_BYTES, end_of_block};
@@ -131,11 +131,7 @@ impl<T: Element + PartialOrd> Running<T> {
             } else if x > *max {
                 *max = x;
             }
-            let number = match x.to_number() {
-                Number::Integer(x) => x as f64,
-                Number::Real(x) | Number::Complex(x, _) => x,
-            };
-            self.sum.add(number, times as f64);
+            self.sum.add(x.to_number().real(), times as f64);
         }
     }
 

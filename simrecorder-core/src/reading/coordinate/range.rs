@@ -39,10 +39,7 @@ impl CoordinateNumber {
 
     /// The nearest floating-point number.
     fn real(self) -> f64 {
-        match self.0 {
-            Number::Integer(x) => x as f64,
-            Number::Real(x) | Number::Complex(x, _) => x,
-        }
+        self.0.real()
     }
 
     /// `None` if one of them is NaN.
