@@ -10,8 +10,8 @@ use clap::{Args, Parser, Subcommand};
 use simrecorder::{CoordinateNumber, CoordinateRange, Error, ErrorKind, View};
 
 use crate::commands::{
-    attr, cat, completions, copy, diff, drain, export, finish, info, ls, man, mv, recover, rewind,
-    rm, set, tail, tree, verify,
+    attr, cat, completions, copy, diff, drain, export, finish, info, ls, man, mv, plot, recover,
+    rewind, rm, set, tail, tree, verify,
 };
 #[cfg(feature = "redis")]
 use crate::commands::{runs, server};
@@ -40,6 +40,7 @@ pub(crate) enum Command {
     Cat(cat::Args),
     Tail(tail::Args),
     Export(export::Args),
+    Plot(plot::Args),
     Copy(copy::Args),
     Drain(drain::Args),
     Finish(finish::Args),

@@ -28,8 +28,16 @@ pub(crate) fn elements(array: &ArrayValue) -> impl ExactSizeIterator<Item = Elem
     bytes.map(move |bytes| Element::from_bytes(dtype, bytes))
 }
 
+/// A scalar as the nearest `f64`.
+pub(crate) fn scalar(value: Value) -> Option<f64> {
+    match value {
+        Value::Array(array) => elements(&array).next().map(Element::to_f64),
+        _ => None,
+    }
+}
+
 impl Element {
-    fn from_bytes(dtype: DType, bytes: &[u8]) -> Self {
+    pub(crate) fn from_bytes(dtype: DType, bytes: &[u8]) -> Self {
         macro_rules! read {
             ($type:ty, $bytes:expr) => {{
                 let mut array = [0; size_of::<$type>()];
@@ -63,6 +71,18 @@ impl Element {
                 Self::Complex128(read!(f64, re), read!(f64, im))
             }
             _ => Self::Unknown,
+        }
+    }
+
+    /// The nearest `f64`; of a complex number, its real part.
+    pub(crate) fn to_f64(self) -> f64 {
+        match self {
+            Self::Bool(x) => x.into(),
+            Self::Signed(x) => x as f64,
+            Self::Unsigned(x) => x as f64,
+            Self::Single(x) | Self::Complex64(x, _) => x.into(),
+            Self::Double(x) | Self::Complex128(x, _) => x,
+            Self::Unknown => f64::NAN,
         }
     }
 

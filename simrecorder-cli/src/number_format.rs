@@ -116,6 +116,20 @@ fn take_number(rest: &mut &str) -> Result<usize, String> {
 }
 
 impl NumberFormat {
+    /// `%g` with so many significant digits.
+    pub(crate) fn shortest(digits: usize) -> Self {
+        Self {
+            before: String::new(),
+            after: String::new(),
+            is_left: false,
+            has_zeros: false,
+            sign: "",
+            width: 0,
+            precision: Some(digits),
+            conversion: Conversion::Shortest { is_upper: false },
+        }
+    }
+
     /// The element as text. A complex number is formatted part by part; what is no integer is rounded for `%d`
     /// and `%x`.
     pub(crate) fn format(&self, element: Element) -> String {

@@ -39,6 +39,10 @@ impl Output {
         }
     }
 
+    pub(crate) fn has_colours(&self) -> bool {
+        self.has_colours
+    }
+
     /// Writes one line of JSON.
     pub(crate) fn json(&mut self, object: &impl Serialize) -> Result<()> {
         serde_json::to_writer(&mut self.stdout, object).map_err(io::Error::from)?;

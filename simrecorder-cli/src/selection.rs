@@ -51,6 +51,11 @@ impl PythonSelection {
         Ok(Self(items))
     }
 
+    /// Whether it selects one record, and not a part of the records.
+    pub(crate) fn is_one_record(&self) -> bool {
+        matches!(self.0[..], [Item::Index(_), ..])
+    }
+
     /// The selection of a view. As in Python, slices end where the axis does.
     pub(crate) fn resolve(&self, view: &dyn ArrayView) -> Result<Selection, Error> {
         let shape = view.shape();

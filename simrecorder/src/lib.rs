@@ -76,8 +76,8 @@ pub use simrecorder_core::{
 };
 
 pub use simrecorder_core::{
-    ArrayView, AxisRange, CoordinateNumber, CoordinateRange, Group, Iter, RaggedArray, Selection,
-    Statistics, View,
+    ArrayView, AxisRange, CoordinateNumber, CoordinateRange, Extent, Group, Iter, RaggedArray,
+    Selection, Statistics, View,
 };
 
 pub use simrecorder_core::{

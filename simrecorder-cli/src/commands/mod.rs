@@ -12,6 +12,7 @@ pub(crate) mod info;
 pub(crate) mod ls;
 pub(crate) mod man;
 pub(crate) mod mv;
+pub(crate) mod plot;
 pub(crate) mod recover;
 pub(crate) mod rewind;
 pub(crate) mod rm;
@@ -44,6 +45,7 @@ pub(crate) fn run(command: Command, output: &mut Output) -> Result<Exit> {
         Command::Tail(args) => tail::run(&args, output),
         Command::Man(args) => man::run(&args, output),
         Command::Mv(args) => mv::run(&args, output),
+        Command::Plot(args) => plot::run(&args, output),
         Command::Recover(args) => recover::run(&args, output),
         Command::Rewind(args) => rewind::run(&args, output),
         Command::Rm(args) => rm::run(&args, output),

@@ -1,6 +1,7 @@
 //! `simrec export`: series as a file that other software reads.
 
 mod arrow;
+mod image;
 mod npy;
 mod table;
 mod text;
@@ -9,12 +10,13 @@ use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 
-use simrecorder::backend::{Node, folder_of};
-use simrecorder::{Error, ErrorKind, Key, NodeKind, View};
+use simrecorder::backend::Node;
+use simrecorder::{DataStore, Error, ErrorKind, Key, NodeKind, View};
 
 use self::table::Table;
 use crate::args::{RangeArgs, SeriesArgs};
 use crate::exit::{Exit, Result};
+use crate::file;
 use crate::output::Output;
 use crate::recording;
 
@@ -23,9 +25,10 @@ Examples:
   simrec export run.mdb 'net/*' -o net.parquet             the series of a timeline as one table
   simrec export run.mdb net/rate --from 10 -o rate.csv     with its coordinate, from 10 on
   simrec export run.mdb net/v -o v.npy                     one array for numpy
-  simrec export run.mdb net/v net/u -o net.npz             several";
+  simrec export run.mdb net/v net/u -o net.npz             several
+  simrec export run.mdb 'frames[-1]' -o frame.png          the pixels of one record";
 
-/// Export series as CSV, Parquet, Arrow IPC, JSON lines, .npy or .npz
+/// Export series as CSV, Parquet, Arrow IPC, JSON lines, .npy or .npz, or a record as PNG
 ///
 /// The series of a table are its columns, after their coordinate; they have the same number of records.
 #[derive(clap::Args, Debug)]
@@ -34,7 +37,7 @@ pub(crate) struct Args {
     #[command(flatten)]
     series: SeriesArgs,
 
-    /// The file: .csv, .parquet, .arrow, .jsonl, .npy or .npz
+    /// The file: .csv, .parquet, .arrow, .jsonl, .npy, .npz or .png
     #[arg(short, long, value_name = "FILE")]
     output: PathBuf,
 
@@ -55,6 +58,7 @@ enum Format {
     JsonLines,
     Npy,
     Npz,
+    Png,
 }
 
 impl Format {
@@ -72,10 +76,11 @@ impl Format {
             Some("jsonl" | "ndjson") => Ok(Self::JsonLines),
             Some("npy") => Ok(Self::Npy),
             Some("npz") => Ok(Self::Npz),
+            Some("png") => Ok(Self::Png),
             _ => Err(refuse(
                 path,
                 "its extension names no format; end it in .csv, .parquet, .arrow, .jsonl, \
-                                   .npy or .npz",
+                 .npy, .npz or .png",
             )),
         }
     }
@@ -89,21 +94,24 @@ fn refuse(path: &Path, message: &str) -> Error {
 pub(crate) fn run(args: &Args, _: &mut Output) -> Result<Exit> {
     let path = &args.output;
     let format = Format::of(path)?;
-    if !args.force && path.try_exists().is_ok_and(|exists| exists) {
-        return Err(refuse(
-            path,
-            "there is something at this path; choose another, or --force",
-        )
-        .into());
-    }
+    file::check_new("export", path, args.force)?;
     let store = recording::open(&args.series.recording)?;
+    let views = match format {
+        Format::Png => vec![image::select(&*store, &args.series.keys)?],
+        _ => series(&*store, args)?,
+    };
+    file::write("export", path, |file| export(format, views, file))?;
+    Ok(Exit::Success)
+}
+
+/// The series that the keys name, as of one commit.
+fn series(store: &dyn DataStore, args: &Args) -> Result<Vec<View>> {
     let mut keys: Vec<Key> = Vec::new();
-    for child in recording::select(&*store, &args.series.keys)? {
+    for child in recording::select(store, &args.series.keys)? {
         if child.kind == NodeKind::Series {
             keys.push(child.key);
         }
     }
-    // As of one commit.
     let mut views = Vec::new();
     for (node, key) in store.nodes(&keys)?.into_iter().zip(&keys) {
         match node {
@@ -115,15 +123,14 @@ pub(crate) fn run(args: &Args, _: &mut Output) -> Result<Exit> {
             }
         }
     }
-    if views.is_empty() {
-        return Err(refuse(
-            path,
+    match views.is_empty() {
+        true => Err(refuse(
+            &args.output,
             "the keys name no series; values are printed by 'simrec cat'",
         )
-        .into());
+        .into()),
+        false => Ok(views),
     }
-    write(path, |file| export(format, views, file))?;
-    Ok(Exit::Success)
 }
 
 fn export(format: Format, views: Vec<View>, file: &mut File) -> Result<(), Error> {
@@ -135,27 +142,12 @@ fn export(format: Format, views: Vec<View>, file: &mut File) -> Result<(), Error
         Format::Arrow => arrow::write_ipc(&Table::of(views)?, out)?,
         Format::Npy => npy::write_npy(&views, out)?,
         Format::Npz => npy::write_npz(&views, out)?,
+        Format::Png => {
+            let views: Vec<_> = views.iter().map(image::png).collect::<Result<_, _>>()?;
+            out.write_all(&views.concat()).map_err(failed)?;
+        }
     }
     out.flush().map_err(failed)
-}
-
-/// Writes a file under another name, and gives it its own when it is whole.
-fn write(path: &Path, write: impl FnOnce(&mut File) -> Result<(), Error>) -> Result<(), Error> {
-    let failed = |error| Error::io("export", path, error);
-    let mut builder = tempfile::Builder::new();
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt;
-        // As the umask of the user allows, like any other file.
-        builder.permissions(std::fs::Permissions::from_mode(0o666));
-    }
-    let mut file = builder
-        .prefix(".simrec-")
-        .tempfile_in(folder_of(path))
-        .map_err(failed)?;
-    write(file.as_file_mut()).map_err(|error| error.with_key(path.display().to_string()))?;
-    file.persist(path).map_err(|error| failed(error.error))?;
-    Ok(())
 }
 
 /// The error of a file that cannot be written; its path is added where it is known.

@@ -1,0 +1,217 @@
+//! Series of arrays as heat maps over time, and records as images.
+
+use simrecorder::ndarray::{Array2, ArrayD, Axis as ArrayAxis, Ix2, Ix3};
+use simrecorder::{ArrayView, DType, Error, ErrorKind, Extent, View};
+
+use super::colour_map;
+use super::figure::{Axis, Cells, Figure, Marks, Scale, range_of};
+use super::lines::of;
+use super::source::{Source, units, with_units};
+use crate::exit::Result;
+
+/// How many cells there is room for.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Room {
+    pub(super) columns: usize,
+    pub(super) rows: usize,
+}
+
+/// An axis of a view, divided into parts.
+struct Side {
+    axis: Axis,
+    /// The bounds of the parts, as indices.
+    bounds: Vec<u64>,
+    /// Where they are.
+    edges: Vec<f64>,
+}
+
+/// A series of one-dimensional records over time: a column for each record, the first element at the bottom.
+pub(super) fn heat_map(source: &Source, room: Room) -> Result<Figure> {
+    let x = side(&source.view, 0, source.coordinate.clone(), room.columns)?;
+    let y = side(&source.view, 1, source.view.coordinate(1)?, room.rows)?;
+    let extents = source
+        .view
+        .envelope(&[x.bounds.clone(), y.bounds.clone()])?;
+    let values = farthest(&extents).reversed_axes();
+    figure(source, &extents, values, x, y)
+}
+
+/// A record of two dimensions, or of three if the last is of colours: the first row at the top.
+pub(super) fn image(source: &Source, room: Room) -> Result<Figure> {
+    let x = side(&source.view, 1, source.view.coordinate(1)?, room.columns)?;
+    let mut y = side(&source.view, 0, source.coordinate.clone(), room.rows)?;
+    let mut bounds = vec![y.bounds.clone(), x.bounds.clone()];
+    let channels = source.view.shape().get(2).copied();
+    bounds.extend(channels.map(|channels| (0..=channels).collect()));
+    let extents = source.view.envelope(&bounds)?;
+    // From the top down.
+    (y.axis.start, y.axis.end) = (y.axis.end, y.axis.start);
+    if channels.is_none() {
+        return figure(source, &extents, farthest(&extents), x, y);
+    }
+    let colours = extents.into_dimensionality::<Ix3>().map_err(internal)?;
+    let colour = |pixel: simrecorder::ndarray::ArrayView1<'_, Extent>| {
+        // As bright as what lies between the darkest and the brightest.
+        let channel = |index: usize| {
+            pixel
+                .get(index)
+                .map_or(0, |e| ((e.min + e.max) / 2.0) as u8)
+        };
+        Some([channel(0), channel(1), channel(2)])
+    };
+    let rows = colours.outer_iter();
+    let rows = rows
+        .map(|row| row.outer_iter().map(colour).collect())
+        .collect::<Vec<_>>();
+    let total: u64 = source.view.shape()[..2].iter().product();
+    let drawn = rows.iter().map(Vec::len).sum::<usize>() as u64;
+    Ok(Figure {
+        title: source.label.clone(),
+        note: of(drawn, total, "pixels"),
+        x: x.axis,
+        y: y.axis,
+        marks: Marks::Cells(Cells {
+            x_edges: x.edges,
+            y_edges: y.edges,
+            colours: rows,
+            scale: None,
+        }),
+    })
+}
+
+/// Whether the records of a view are pictures in colours.
+pub(super) fn has_channels(view: &View, axes: usize) -> bool {
+    let channels = view.shape().get(2).filter(|_| axes == 3);
+    view.dtype() == Some(DType::U8) && channels.is_some_and(|&channels| matches!(channels, 3 | 4))
+}
+
+fn figure(
+    source: &Source,
+    extents: &ArrayD<Extent>,
+    values: Array2<f64>,
+    x: Side,
+    y: Side,
+) -> Result<Figure> {
+    let range = range_of(values.iter().copied()).unwrap_or(0.0..=1.0);
+    let total: u64 = extents.iter().map(|extent| extent.count).sum();
+    let nan: u64 = extents.iter().map(|extent| extent.nan_count).sum();
+    let mut note = of(values.len() as u64, total, "elements");
+    if (values.len() as u64) < total {
+        note.push_str("; each cell shows the element farthest from the median");
+    }
+    if nan > 0 {
+        note.push_str(&format!("; {nan} NaN, in grey"));
+    }
+    let colour = |&value: &f64| Some(colour_map::colour(value, &range));
+    let colours = values.outer_iter();
+    let colours = colours
+        .map(|row| row.iter().map(colour).collect())
+        .collect();
+    Ok(Figure {
+        title: source.label.clone(),
+        note,
+        x: x.axis,
+        y: y.axis,
+        marks: Marks::Cells(Cells {
+            x_edges: x.edges,
+            y_edges: y.edges,
+            colours,
+            scale: Some(Scale {
+                label: units(&source.view).to_owned(),
+                start: *range.start(),
+                end: *range.end(),
+            }),
+        }),
+    })
+}
+
+/// The element of each cell that is farthest from the median, so that one that deviates is seen.
+fn farthest(extents: &ArrayD<Extent>) -> Array2<f64> {
+    let mut typical: Vec<_> = extents
+        .iter()
+        .map(|extent| extent.first)
+        .filter(|x| x.is_finite())
+        .collect();
+    let middle = typical.len() / 2;
+    let median = match typical.is_empty() {
+        true => 0.0,
+        false => *typical.select_nth_unstable_by(middle, f64::total_cmp).1,
+    };
+    let farthest = |extent: &Extent| match (extent.min - median).abs() > (extent.max - median).abs()
+    {
+        true => extent.min,
+        false => extent.max,
+    };
+    let cells = extents.map(farthest);
+    let shape = (cells.len_of(ArrayAxis(0)), cells.len_of(ArrayAxis(1)));
+    cells
+        .into_dimensionality::<Ix2>()
+        .unwrap_or_else(|_| Array2::zeros(shape))
+}
+
+/// Divides an axis into at most `room` parts of as many elements.
+fn side(view: &View, axis: usize, coordinate: Option<View>, room: usize) -> Result<Side> {
+    let len = view.shape()[axis];
+    let parts = len.min(room.max(1) as u64);
+    let bounds: Vec<_> = (0..=parts)
+        .map(|part| (u128::from(part) * u128::from(len) / u128::from(parts.max(1))) as u64)
+        .collect();
+    let by_index = || {
+        let edges = bounds.iter().map(|&bound| bound as f64 - 0.5).collect();
+        let name = view
+            .schema()
+            .dimension_names()
+            .and_then(|names| names.get(axis)?.clone());
+        (edges, name.unwrap_or_else(|| "index".to_owned()))
+    };
+    let edges =
+        coordinate.map(|coordinate| Ok::<_, Error>((edges(&coordinate, &bounds)?, coordinate)));
+    let (edges, label) = match edges.transpose()? {
+        // Others cannot be drawn to scale.
+        Some((edges, coordinate)) if edges.is_sorted_by(|a, b| a < b) => {
+            (edges, with_units(coordinate.key().name(), &coordinate))
+        }
+        _ => by_index(),
+    };
+    let (start, end) = (edges[0], edges[edges.len() - 1]);
+    Ok(Side {
+        axis: Axis {
+            label,
+            start,
+            end,
+            is_log: false,
+        },
+        bounds,
+        edges,
+    })
+}
+
+/// Where the parts of an axis meet: between the coordinates of the elements next to the bound.
+fn edges(coordinate: &View, bounds: &[u64]) -> Result<Vec<f64>, Error> {
+    let extents = coordinate.envelope(&[bounds.to_vec()])?;
+    let mut edges: Vec<_> = extents
+        .iter()
+        .zip(extents.iter().skip(1))
+        .map(|(before, after)| before.last.midpoint(after.first))
+        .collect();
+    let (Some(first), Some(last)) = (extents.first(), extents.last()) else {
+        return Ok(vec![0.0, 1.0]);
+    };
+    // As far from the ends as the other edges are from their neighbours.
+    let half = |edge: Option<&f64>, x: f64| edge.map_or(0.5, |edge| (edge - x).abs());
+    let half_first = match bounds[1] - bounds[0] {
+        1 => half(edges.first(), first.last),
+        count => (first.last - first.first) / (count - 1) as f64 / 2.0,
+    };
+    let half_last = match bounds[bounds.len() - 1] - bounds[bounds.len() - 2] {
+        1 => half(edges.last(), last.first),
+        count => (last.last - last.first) / (count - 1) as f64 / 2.0,
+    };
+    edges.insert(0, first.first - half_first);
+    edges.push(last.last + half_last);
+    Ok(edges)
+}
+
+fn internal(error: simrecorder::ndarray::ShapeError) -> Error {
+    Error::new(ErrorKind::Internal, "plot", error.to_string())
+}

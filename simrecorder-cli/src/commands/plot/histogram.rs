@@ -1,0 +1,150 @@
+//! How often which numbers are in series, as outlines.
+
+use std::ops::RangeInclusive;
+
+use simrecorder::ArrayView;
+
+use super::figure::{Axis, Figure, Line, Marks, range_of};
+use super::lines::{of, title};
+use super::source::{Source, with_units};
+use crate::element::scalar;
+use crate::exit::Result;
+
+/// So many bins at most, unless the user asks for more.
+const MAX_BINS: usize = 100;
+
+/// Equal parts of a range of numbers.
+struct Bins {
+    start: f64,
+    end: f64,
+    count: usize,
+}
+
+/// An outline for each series, all with the same bins.
+pub(super) fn figure(sources: &[Source], bins: Option<usize>, is_log: bool) -> Result<Figure> {
+    let bins = Bins::of(sources, bins)?;
+    let (mut lines, mut total, mut counted) = (Vec::new(), 0, 0);
+    for source in sources {
+        let mut counts = vec![0_u64; bins.count];
+        source.for_each_block(|_, records| {
+            for number in source.numbers(records) {
+                total += 1;
+                if let Some(bin) = bins.bin(number) {
+                    counts[bin] += 1;
+                    counted += 1;
+                }
+            }
+            Ok(())
+        })?;
+        lines.push(Line {
+            label: source.label.clone(),
+            parts: bins.outline(&counts, is_log),
+        });
+    }
+    let positions = lines.iter().flat_map(|line| line.parts.iter().flatten());
+    let highest = positions.map(|point| point.1).fold(0.0, f64::max);
+    let mut note = of(counted, total, "elements");
+    if counted < total {
+        note.push_str("; NaN and infinities are not counted");
+    }
+    let x_label = match sources {
+        [source] => with_units(source.view.key().name(), &source.view),
+        _ => String::new(),
+    };
+    Ok(Figure {
+        title: title(sources),
+        note,
+        x: Axis {
+            label: x_label,
+            start: bins.start,
+            end: bins.end,
+            is_log: false,
+        },
+        y: Axis {
+            label: "count".to_owned(),
+            start: if is_log { -0.3 } else { 0.0 },
+            end: if highest > 0.0 { highest * 1.05 } else { 1.0 },
+            is_log,
+        },
+        marks: Marks::Lines(lines),
+    })
+}
+
+impl Bins {
+    /// As many bins as the root of the number of elements; whole numbers are not divided.
+    fn of(sources: &[Source], bins: Option<usize>) -> Result<Self> {
+        let (mut ends, mut most, mut is_whole) = (Vec::new(), 0, true);
+        for source in sources {
+            let found = source.view.statistics()?;
+            ends.extend(
+                [found.min, found.max]
+                    .into_iter()
+                    .flatten()
+                    .filter_map(scalar),
+            );
+            most = most.max(found.count);
+            is_whole &= source
+                .view
+                .dtype()
+                .is_some_and(|dtype| !dtype.is_floating());
+        }
+        let (start, end) = finite_range(ends, sources)?.into_inner();
+        let values = end - start + 1.0;
+        Ok(match (bins, is_whole && values <= MAX_BINS as f64) {
+            (None, true) => Self {
+                start: start - 0.5,
+                end: end + 0.5,
+                count: values as usize,
+            },
+            (bins, _) => {
+                let axis = Axis::around(String::new(), start..=end, 0.0);
+                Self {
+                    start: axis.start,
+                    end: axis.end,
+                    count: bins.unwrap_or(((most as f64).sqrt() as usize).clamp(10, MAX_BINS)),
+                }
+            }
+        })
+    }
+
+    fn bin(&self, number: f64) -> Option<usize> {
+        let part = (number - self.start) / (self.end - self.start);
+        let bin = (part * self.count as f64) as usize;
+        (0.0..=1.0).contains(&part).then(|| bin.min(self.count - 1))
+    }
+
+    /// The outline of the bars, from the ground to the ground.
+    fn outline(&self, counts: &[u64], is_log: bool) -> Vec<Vec<(f64, f64)>> {
+        let height = |count: u64| match is_log {
+            true => (count as f64).log10().max(-0.3),
+            false => count as f64,
+        };
+        let edge =
+            |bin: usize| self.start + (self.end - self.start) * bin as f64 / self.count as f64;
+        let ground = height(0);
+        let bars = counts.iter().enumerate();
+        let bars = bars
+            .flat_map(|(bin, &count)| [(edge(bin), height(count)), (edge(bin + 1), height(count))]);
+        let points = [(edge(0), ground)]
+            .into_iter()
+            .chain(bars)
+            .chain([(edge(self.count), ground)]);
+        vec![points.collect()]
+    }
+}
+
+/// The range of the numbers, infinities left out.
+fn finite_range(ends: Vec<f64>, sources: &[Source]) -> Result<RangeInclusive<f64>> {
+    if ends.iter().all(|x| x.is_finite()) {
+        return Ok(range_of(ends).unwrap_or(0.0..=1.0));
+    }
+    let mut finite = Vec::new();
+    for source in sources {
+        source.for_each_block(|_, records| {
+            let range = range_of(source.numbers(records)).map(RangeInclusive::into_inner);
+            finite.extend(range.into_iter().flat_map(|(start, end)| [start, end]));
+            Ok(())
+        })?;
+    }
+    Ok(range_of(finite).unwrap_or(0.0..=1.0))
+}

@@ -1,0 +1,168 @@
+//! Series of numbers as lines.
+
+use std::ops::RangeInclusive;
+
+use simrecorder::ArrayView;
+
+use super::figure::{Axis, Figure, Line, Marks, range_of};
+use super::source::{Source, units, with_units};
+use crate::exit::Result;
+
+/// How much of the room of a plot is left free above and below.
+const MARGIN: f64 = 0.05;
+
+/// How many points are drawn, and of how many numbers.
+#[derive(Default)]
+struct Counts {
+    drawn: u64,
+    total: u64,
+    nan: u64,
+    left_out: u64,
+}
+
+/// A line for each series. Where more than two records share a column, the line shows the first, the
+/// smallest, the largest and the last of them.
+pub(super) fn figure(sources: &[Source], columns: usize, is_log: bool) -> Result<Figure> {
+    let mut ranges = Vec::new();
+    for source in sources {
+        ranges.extend(source.x_range()?.map(RangeInclusive::into_inner));
+    }
+    let x_range =
+        range_of(ranges.into_iter().flat_map(|(start, end)| [start, end])).unwrap_or(0.0..=1.0);
+    let (mut lines, mut counts) = (Vec::new(), Counts::default());
+    for source in sources {
+        let points = points(source, x_range.clone(), columns, &mut counts)?;
+        lines.push(Line {
+            label: source.label.clone(),
+            parts: parts(points, is_log, &mut counts),
+        });
+    }
+    let positions = lines.iter().flat_map(|line| line.parts.iter().flatten());
+    let y_range = range_of(positions.map(|point| point.1)).unwrap_or(0.0..=1.0);
+    let mut x = Axis::around(sources[0].x_label(), x_range.clone(), 0.0);
+    if x_range.end() > x_range.start() {
+        (x.start, x.end) = x_range.into_inner();
+    }
+    let y = Axis::around(y_label(sources), y_range, MARGIN);
+    Ok(Figure {
+        title: title(sources),
+        note: counts.to_string(is_log),
+        x,
+        y: Axis { is_log, ..y },
+        marks: Marks::Lines(lines),
+    })
+}
+
+/// The points of a line; `None` where it is interrupted.
+fn points(
+    source: &Source,
+    range: RangeInclusive<f64>,
+    columns: usize,
+    counts: &mut Counts,
+) -> Result<Vec<(f64, f64)>> {
+    let len = source.view.len();
+    counts.total += len;
+    if len <= 2 * columns as u64 {
+        let numbers = source.view.cast::<f64>()?;
+        counts.nan += numbers.iter().filter(|y| y.is_nan()).count() as u64;
+        return Ok(source.positions(0..len)?.into_iter().zip(numbers).collect());
+    }
+    let bounds = source.bounds(range.clone(), columns)?;
+    let extents = source.view.envelope(&[bounds])?;
+    let width = (range.end() - range.start()) / columns as f64;
+    let mut points = Vec::with_capacity(4 * columns);
+    for (column, extent) in extents.iter().enumerate() {
+        counts.nan += extent.nan_count;
+        let x = range.start() + (column as f64 + 0.5) * width;
+        match extent.count {
+            // Between records that are far from each other, the line goes straight.
+            0 => {}
+            _ => {
+                let mut of_column = vec![extent.first, extent.min, extent.max, extent.last];
+                of_column.dedup_by(|a, b| a == b || b.is_nan());
+                points.extend(of_column.into_iter().map(|y| (x, y)));
+            }
+        }
+    }
+    Ok(points)
+}
+
+/// The parts of a line between the points that have no position.
+fn parts(points: Vec<(f64, f64)>, is_log: bool, counts: &mut Counts) -> Vec<Vec<(f64, f64)>> {
+    let mut parts = vec![Vec::new()];
+    for (x, y) in points {
+        let position = if is_log { y.log10() } else { y };
+        if position.is_finite() {
+            counts.drawn += 1;
+            parts
+                .last_mut()
+                .into_iter()
+                .for_each(|part| part.push((x, position)));
+        } else {
+            counts.left_out += u64::from(!y.is_nan());
+            parts.push(Vec::new());
+        }
+    }
+    parts.retain(|part| !part.is_empty());
+    parts
+}
+
+impl Counts {
+    fn to_string(&self, is_log: bool) -> String {
+        let mut note = of(self.drawn.min(self.total), self.total, "points");
+        if self.drawn < self.total - self.nan.min(self.total) - self.left_out {
+            note.push_str("; each column shows the smallest and the largest");
+        }
+        if self.nan > 0 {
+            note.push_str(&format!("; {} NaN", grouped(self.nan)));
+        }
+        if self.left_out > 0 {
+            note.push_str(match is_log {
+                true => "; what is not above 0, or infinite, is not drawn",
+                false => "; infinities are not drawn",
+            });
+        }
+        note
+    }
+}
+
+/// `2 400 of 1 000 000 points`.
+pub(super) fn of(drawn: u64, total: u64, what: &str) -> String {
+    format!("{} of {} {what}", grouped(drawn), grouped(total))
+}
+
+/// A number with a space between each three digits.
+fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (index, digit) in digits.char_indices() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push(' ');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// The names of the series, or of the first ones.
+pub(super) fn title(sources: &[Source]) -> String {
+    const MAX_LABELS: usize = 3;
+    let labels = sources.iter().map(|source| source.label.as_str());
+    let mut title = labels.take(MAX_LABELS).collect::<Vec<_>>().join(", ");
+    if sources.len() > MAX_LABELS {
+        title.push_str(&format!(" and {} more", sources.len() - MAX_LABELS));
+    }
+    title
+}
+
+/// The name and the units of the only series, or the units that all have.
+fn y_label(sources: &[Source]) -> String {
+    if let [source] = sources {
+        return with_units(source.view.key().name(), &source.view);
+    }
+    let first = units(&sources[0].view);
+    match sources.iter().all(|source| units(&source.view) == first) {
+        true => first.to_owned(),
+        false => String::new(),
+    }
+}

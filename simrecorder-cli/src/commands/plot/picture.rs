@@ -1,0 +1,315 @@
+//! Plots as SVG and PNG.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use plotters::coord::Shift;
+use plotters::coord::types::RangedCoordf64;
+use plotters::prelude::*;
+use plotters::style::text_anchor::{HPos, Pos, VPos};
+use plotters::style::{FontStyle, register_font};
+use simrecorder::{Error, ErrorKind};
+
+use super::colour_map;
+use super::figure::{Axis, Cells, Colour, Figure, Line, Marks, Scale};
+use crate::number_format::NumberFormat;
+use crate::pixels::encode;
+
+const FONT: &str = "sans-serif";
+const GREY: RGBColor = RGBColor(0x60, 0x60, 0x60);
+const LIGHT: RGBColor = RGBColor(0xe4, 0xe4, 0xe4);
+/// The heights of the title with the note, of the marks of an axis, and the like, in pixels.
+const TITLE_HEIGHT: u32 = 54;
+const X_LABELS_HEIGHT: u32 = 50;
+const Y_LABELS_WIDTH: u32 = 76;
+const SCALE_WIDTH: u32 = 112;
+const SCALE_COLOURS_WIDTH: u32 = 40;
+const MARGIN: u32 = 16;
+
+/// The width and the height of a picture in pixels.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Size {
+    pub(super) width: u32,
+    pub(super) height: u32,
+}
+
+impl Size {
+    /// What is left for the marks: columns and rows of pixels.
+    pub(super) fn plot_area(self) -> (usize, usize) {
+        let width = self.width.saturating_sub(Y_LABELS_WIDTH + 2 * MARGIN);
+        let height = self
+            .height
+            .saturating_sub(TITLE_HEIGHT + X_LABELS_HEIGHT + MARGIN);
+        (width.max(1) as usize, height.max(1) as usize)
+    }
+}
+
+/// A part of a picture, in pixels.
+#[derive(Clone, Debug)]
+struct Frame {
+    x: std::ops::Range<i32>,
+    y: std::ops::Range<i32>,
+}
+
+/// Cells that are painted into a part of a picture.
+type Painted<'a> = (Frame, &'a Cells, (&'a Axis, &'a Axis));
+
+/// A file of PNG.
+pub(super) fn png(figure: &Figure, size: Size) -> Result<Vec<u8>, Error> {
+    use_font()?;
+    let mut pixels = vec![0; 3 * size.width as usize * size.height as usize];
+    let scale = scale_cells(figure);
+    let painted = {
+        let backend = BitMapBackend::with_buffer(&mut pixels, (size.width, size.height));
+        draw(&backend.into_drawing_area(), figure, scale.as_ref())?
+    };
+    for (frame, cells, axes) in painted {
+        for y in frame.y.clone() {
+            for x in frame.x.clone() {
+                if let Some(colour) = colour_at(&frame, cells, axes, x, y) {
+                    let at = 3 * (y as usize * size.width as usize + x as usize);
+                    pixels[at..at + 3].copy_from_slice(&colour);
+                }
+            }
+        }
+    }
+    let size = (size.width, size.height);
+    encode(
+        "plot",
+        &pixels,
+        size,
+        png::ColorType::Rgb,
+        png::BitDepth::Eight,
+    )
+}
+
+/// A file of SVG. Cells are a picture in it.
+pub(super) fn svg(figure: &Figure, size: Size) -> Result<Vec<u8>, Error> {
+    use_font()?;
+    let mut text = String::new();
+    let scale = scale_cells(figure);
+    let painted = {
+        let backend = SVGBackend::with_string(&mut text, (size.width, size.height));
+        draw(&backend.into_drawing_area(), figure, scale.as_ref())?
+    };
+    let mut images = String::new();
+    for (frame, cells, axes) in painted {
+        let (width, height) = (frame.x.len() as u32, frame.y.len() as u32);
+        let mut pixels = Vec::new();
+        for y in frame.y.clone() {
+            for x in frame.x.clone() {
+                let colour = colour_at(&frame, cells, axes, x, y);
+                pixels.extend(colour.map_or([0; 4], |[red, green, blue]| [red, green, blue, 255]));
+            }
+        }
+        let rgba = png::ColorType::Rgba;
+        let png = encode("plot", &pixels, (width, height), rgba, png::BitDepth::Eight)?;
+        images.push_str(&format!(
+            "<image x=\"{}\" y=\"{}\" width=\"{width}\" height=\"{height}\" \
+             style=\"image-rendering:pixelated\" href=\"data:image/png;base64,{}\"/>\n",
+            frame.x.start,
+            frame.y.start,
+            STANDARD.encode(png),
+        ));
+    }
+    let end = text.rfind("</svg>").unwrap_or(text.len());
+    text.insert_str(end, &images);
+    Ok(text.into_bytes())
+}
+
+fn failed(error: impl std::fmt::Display) -> Error {
+    Error::new(
+        ErrorKind::Io,
+        "plot",
+        format!("the picture cannot be drawn: {error}"),
+    )
+}
+
+/// Text is measured, and drawn in PNG, with a font that the program brings along.
+fn use_font() -> Result<(), Error> {
+    register_font(FONT, FontStyle::Normal, dejavu::sans::regular())
+        .map_err(|_| failed("its font cannot be read"))
+}
+
+/// What is at a pixel.
+fn colour_at(frame: &Frame, cells: &Cells, axes: (&Axis, &Axis), x: i32, y: i32) -> Option<Colour> {
+    let part = |pixel: i32, range: &std::ops::Range<i32>| {
+        (f64::from(pixel - range.start) + 0.5) / range.len() as f64
+    };
+    let at = |axis: &Axis, part: f64| axis.start + (axis.end - axis.start) * part;
+    let (x, y) = (part(x, &frame.x), 1.0 - part(y, &frame.y));
+    cells.colour_at(at(axes.0, x), at(axes.1, y))
+}
+
+/// The colours of a scale, from the bottom to the top.
+fn scale_cells(figure: &Figure) -> Option<(Cells, Axis, Axis)> {
+    const STEPS: usize = 256;
+    let Marks::Cells(Cells {
+        scale: Some(scale), ..
+    }) = &figure.marks
+    else {
+        return None;
+    };
+    let Scale { label, start, end } = scale;
+    let colour = |step: usize| vec![Some(colour_map::colour(step as f64, &(0.0..=255.0)))];
+    let axis = |label: &str, start: f64, end: f64| Axis {
+        label: label.to_owned(),
+        start,
+        end,
+        is_log: false,
+    };
+    let y = match start < end {
+        true => axis(label, *start, *end),
+        false => Axis::around(label.clone(), *start..=*end, 0.0),
+    };
+    let edge = |step: usize| y.start + (y.end - y.start) * step as f64 / STEPS as f64;
+    let cells = Cells {
+        x_edges: vec![0.0, 1.0],
+        y_edges: (0..=STEPS).map(edge).collect(),
+        colours: (0..STEPS).map(colour).collect(),
+        scale: None,
+    };
+    Some((cells, axis("", 0.0, 1.0), y))
+}
+
+fn draw<'a, B: DrawingBackend>(
+    root: &DrawingArea<B, Shift>,
+    figure: &'a Figure,
+    scale: Option<&'a (Cells, Axis, Axis)>,
+) -> Result<Vec<Painted<'a>>, Error> {
+    root.fill(&WHITE).map_err(failed)?;
+    draw_title(root, figure)?;
+    let mut area = root.margin(TITLE_HEIGHT, 0, MARGIN, MARGIN);
+    let mut painted = Vec::new();
+    if let Some((cells, x, y)) = scale {
+        let (width, height) = area.dim_in_pixel();
+        let (left, right) = area.split_horizontally(width.saturating_sub(SCALE_WIDTH));
+        let right = right.margin(0, X_LABELS_HEIGHT.min(height), 0, 0);
+        let frame = draw_axes(&right, (x, y), true, None)?;
+        painted.push((frame, cells, (x, y)));
+        area = left;
+    }
+    let lines = match &figure.marks {
+        Marks::Lines(lines) => Some(&lines[..]),
+        Marks::Cells(_) => None,
+    };
+    let axes = (&figure.x, &figure.y);
+    let frame = draw_axes(&area, axes, false, lines)?;
+    if let Marks::Cells(cells) = &figure.marks {
+        painted.push((frame, cells, axes));
+    }
+    root.present().map_err(failed)?;
+    Ok(painted)
+}
+
+fn draw_title<B: DrawingBackend>(
+    root: &DrawingArea<B, Shift>,
+    figure: &Figure,
+) -> Result<(), Error> {
+    let left = Pos::new(HPos::Left, VPos::Center);
+    let title = (FONT, 18).into_text_style(root).color(&BLACK).pos(left);
+    let note = (FONT, 12).into_text_style(root).color(&GREY).pos(left);
+    root.draw_text(&figure.title, &title, (MARGIN as i32, 20))
+        .map_err(failed)?;
+    root.draw_text(&figure.note, &note, (MARGIN as i32, 40))
+        .map_err(failed)
+}
+
+/// Draws axes with their marks, and lines. Where the axes of cells are, is returned.
+fn draw_axes<B: DrawingBackend>(
+    area: &DrawingArea<B, Shift>,
+    (x, y): (&Axis, &Axis),
+    is_scale: bool,
+    lines: Option<&[Line]>,
+) -> Result<Frame, Error> {
+    let mut builder = ChartBuilder::on(area);
+    match is_scale {
+        true => builder
+            .right_y_label_area_size(SCALE_WIDTH - SCALE_COLOURS_WIDTH)
+            .margin_left(MARGIN),
+        false => builder
+            .x_label_area_size(X_LABELS_HEIGHT)
+            .y_label_area_size(Y_LABELS_WIDTH)
+            .margin_right(2),
+    };
+    let ranges = (x.start..x.end, y.start..y.end);
+    let mut chart = builder
+        .build_cartesian_2d(ranges.0, ranges.1)
+        .map_err(failed)?;
+    let of_x = |position: &f64| label(x, *position);
+    let space = if is_scale { "  " } else { "" };
+    let of_y = |position: &f64| format!("{space}{}", label(y, *position));
+    let mut mesh = chart.configure_mesh();
+    mesh.axis_style(GREY)
+        .label_style((FONT, 12, &GREY))
+        .axis_desc_style((FONT, 14, &BLACK))
+        .x_label_formatter(&of_x)
+        .y_label_formatter(&of_y)
+        .x_desc(&x.label)
+        .y_desc(&y.label)
+        .light_line_style(TRANSPARENT)
+        .bold_line_style(LIGHT);
+    if lines.is_none() {
+        mesh.disable_mesh();
+    }
+    if is_scale {
+        mesh.x_labels(0);
+    }
+    mesh.draw().map_err(failed)?;
+    draw_lines(&mut chart, lines.unwrap_or_default())?;
+    let (x, y) = chart.plotting_area().get_pixel_range();
+    Ok(Frame { x, y })
+}
+
+fn draw_lines<'a, B: DrawingBackend + 'a>(
+    chart: &mut ChartContext<'a, B, Cartesian2d<RangedCoordf64, RangedCoordf64>>,
+    lines: &[Line],
+) -> Result<(), Error> {
+    let has_key = lines.len() > 1;
+    let columns = chart.plotting_area().dim_in_pixel().0 as usize;
+    for (index, line) in lines.iter().enumerate() {
+        let [red, green, blue] = colour_map::line(index);
+        let colour = RGBColor(red, green, blue);
+        let points: usize = line.parts.iter().map(Vec::len).sum();
+        let stroke = colour.stroke_width(if points < columns { 2 } else { 1 });
+        for part in &line.parts {
+            let drawn = match part[..] {
+                [point] => chart.draw_series([Circle::new(point, 2, colour.filled())]),
+                _ => chart.draw_series(LineSeries::new(part.iter().copied(), stroke)),
+            };
+            drawn.map_err(failed)?;
+        }
+        if has_key {
+            let key = move |(x, y)| PathElement::new([(x, y), (x + 16, y)], colour.stroke_width(2));
+            let none = LineSeries::new(std::iter::empty(), colour);
+            chart
+                .draw_series(none)
+                .map_err(failed)?
+                .label(&line.label)
+                .legend(key);
+        }
+    }
+    if has_key {
+        chart
+            .configure_series_labels()
+            .background_style(WHITE.mix(0.85))
+            .border_style(LIGHT)
+            .label_font((FONT, 12))
+            .position(SeriesLabelPosition::UpperRight)
+            .draw()
+            .map_err(failed)?;
+    }
+    Ok(())
+}
+
+/// The number at a position of an axis.
+fn label(axis: &Axis, position: f64) -> String {
+    let number = axis.number_at(position);
+    // What rounding leaves of 0.
+    let width = (axis.end - axis.start).abs();
+    let number = if !axis.is_log && number.abs() < width * 1e-9 {
+        0.0
+    } else {
+        number
+    };
+    NumberFormat::shortest(6).format(crate::element::Element::Double(number))
+}

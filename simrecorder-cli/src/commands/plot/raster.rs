@@ -1,0 +1,180 @@
+//! Events over time as dots: spikes of neurons, particles that were hit.
+
+use std::ops::RangeInclusive;
+
+use simrecorder::{ArrayView, Kind};
+
+use super::cells::Room;
+use super::colour_map;
+use super::figure::{Axis, Cells, Figure, Marks, range_of};
+use super::lines::of;
+use super::source::{Source, with_units};
+use crate::element::scalar;
+use crate::exit::Result;
+
+/// The rows of a grid of whole numbers are as many as these, if there is room.
+struct Rows {
+    start: f64,
+    end: f64,
+    count: usize,
+}
+
+/// A dot for each number in the rows of a ragged series, or for each element of an array that is not 0.
+pub(super) fn figure(source: &Source, room: Room) -> Result<Figure> {
+    let rows = rows(source, room.rows)?;
+    let x_range = source.x_range()?.unwrap_or(0.0..=1.0);
+    let mut dots = Dots::new(x_range, rows, room.columns);
+    let record_len: u64 = source.view.schema().record_shape().iter().product();
+    source.for_each_block(|range, records| {
+        let positions = source.positions(range)?;
+        let numbers = source.numbers(records);
+        match source.view.kind() {
+            Kind::Ragged => {
+                let item = source.view.schema().record_bytes().unwrap_or(1).max(1) as u64;
+                let mut ends = records
+                    .ends()
+                    .iter()
+                    .map(|end| end / item)
+                    .zip(positions)
+                    .peekable();
+                for (index, number) in (0..).zip(numbers) {
+                    while ends.next_if(|(end, _)| *end <= index).is_some() {}
+                    if let Some(&(_, x)) = ends.peek() {
+                        dots.add(x, number);
+                    }
+                }
+            }
+            _ => {
+                let indices = (0..record_len).map(|index| index as f64).cycle();
+                let positions = positions
+                    .into_iter()
+                    .flat_map(|x| std::iter::repeat_n(x, record_len as usize));
+                for ((number, index), x) in numbers.zip(indices).zip(positions) {
+                    // NaN is an event, too.
+                    if number != 0.0 {
+                        dots.add(x, index);
+                    }
+                }
+            }
+        }
+        Ok(())
+    })?;
+    let y_label = match source.view.kind() {
+        Kind::Ragged => with_units(source.view.key().name(), &source.view),
+        _ => "index".to_owned(),
+    };
+    Ok(dots.into_figure(source, y_label))
+}
+
+fn rows(source: &Source, room: usize) -> Result<Rows> {
+    let (start, end, is_whole) = match source.view.kind() {
+        Kind::Ragged => {
+            let found = source.view.statistics()?;
+            let ends = [found.min, found.max].into_iter().flatten();
+            let range = range_of(ends.filter_map(scalar));
+            let (start, end) = range.unwrap_or(0.0..=0.0).into_inner();
+            let is_whole = source
+                .view
+                .dtype()
+                .is_some_and(|dtype| !dtype.is_floating());
+            (start, end, is_whole)
+        }
+        _ => {
+            let len = source.view.schema().record_shape().iter().product::<u64>();
+            (0.0, len.saturating_sub(1) as f64, true)
+        }
+    };
+    let count = end - start + 1.0;
+    Ok(match is_whole && count <= room as f64 {
+        true => Rows {
+            start: start - 0.5,
+            end: end + 0.5,
+            count: count as usize,
+        },
+        false => {
+            let axis = Axis::around(String::new(), start..=end, 0.02);
+            Rows {
+                start: axis.start,
+                end: axis.end,
+                count: room,
+            }
+        }
+    })
+}
+
+/// How many events are in each cell of a grid.
+struct Dots {
+    x: Axis,
+    rows: Rows,
+    columns: usize,
+    counts: Vec<Vec<u64>>,
+    total: u64,
+    left_out: u64,
+}
+
+impl Dots {
+    fn new(x_range: RangeInclusive<f64>, rows: Rows, columns: usize) -> Self {
+        Self {
+            x: Axis::around(String::new(), x_range, 0.005),
+            counts: vec![vec![0; columns]; rows.count],
+            rows,
+            columns,
+            total: 0,
+            left_out: 0,
+        }
+    }
+
+    fn add(&mut self, x: f64, y: f64) {
+        self.total += 1;
+        let column = (x - self.x.start) / (self.x.end - self.x.start) * self.columns as f64;
+        let row =
+            (y - self.rows.start) / (self.rows.end - self.rows.start) * self.rows.count as f64;
+        let cell = self
+            .counts
+            .get_mut(row as usize)
+            .and_then(|row| row.get_mut(column as usize));
+        match cell.filter(|_| row >= 0.0 && column >= 0.0) {
+            Some(cell) => *cell += 1,
+            None => self.left_out += 1,
+        }
+    }
+
+    fn into_figure(self, source: &Source, y_label: String) -> Figure {
+        let edges = |start: f64, end: f64, parts: usize| {
+            let edge = |part: usize| start + (end - start) * part as f64 / parts as f64;
+            (0..=parts).map(edge).collect::<Vec<_>>()
+        };
+        let counts = || self.counts.iter().flatten().copied();
+        let drawn = counts().filter(|count| *count > 0).count() as u64;
+        let most = counts().max().unwrap_or(0);
+        let mut note = of(drawn, self.total, "events");
+        if drawn < self.total {
+            note.push_str("; the darker a dot, the more of them are in it");
+        }
+        if self.left_out > 0 {
+            note.push_str(&format!("; {} are no finite numbers", self.left_out));
+        }
+        let colour = |&count: &u64| (count > 0).then(|| colour_map::dot(count, most));
+        let rows = self.counts.iter();
+        Figure {
+            title: source.label.clone(),
+            note,
+            y: Axis {
+                label: y_label,
+                start: self.rows.start,
+                end: self.rows.end,
+                is_log: false,
+            },
+            marks: Marks::Cells(Cells {
+                x_edges: edges(self.x.start, self.x.end, self.columns),
+                y_edges: edges(self.rows.start, self.rows.end, self.rows.count),
+                colours: rows.map(|row| row.iter().map(colour).collect()).collect(),
+                scale: None,
+            }),
+            x: Axis {
+                label: source.x_label(),
+                ..self.x
+            },
+        }
+    }
+}

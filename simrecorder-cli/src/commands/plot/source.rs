@@ -1,0 +1,212 @@
+//! What is plotted: a view, and where its records lie on the axis.
+
+use std::ops::{Range, RangeInclusive};
+
+use simrecorder::backend::{Node, Records};
+use simrecorder::{ArrayView, DType, DataStore, Kind, View};
+
+use super::figure::range_of;
+use super::{Args, refuse};
+use crate::element::Element;
+use crate::exit::Result;
+use crate::recording;
+use crate::selection::PythonSelection;
+
+/// About how many bytes are read at once.
+const BLOCK_BYTES: usize = 8 << 20;
+
+/// A view under the name that the plot shows.
+#[derive(Clone, Debug)]
+pub(super) struct Source {
+    pub(super) label: String,
+    pub(super) view: View,
+    /// Whether the first axis is of records, not one within a record.
+    pub(super) has_records: bool,
+    /// The coordinate of the first axis, unless it is plotted by index.
+    pub(super) coordinate: Option<View>,
+}
+
+impl Source {
+    /// The coordinates of the first and of the last record, or their indices.
+    pub(super) fn x_range(&self) -> Result<Option<RangeInclusive<f64>>> {
+        let len = self.view.len();
+        let Some(last) = len.checked_sub(1) else {
+            return Ok(None);
+        };
+        Ok(match &self.coordinate {
+            None => Some(0.0..=last as f64),
+            Some(coordinate) => range_of([x_at(coordinate, 0)?, x_at(coordinate, last)?]),
+        })
+    }
+
+    /// The coordinates of some records, or their indices.
+    pub(super) fn positions(&self, records: Range<u64>) -> Result<Vec<f64>> {
+        Ok(match &self.coordinate {
+            None => records.map(|index| index as f64).collect(),
+            Some(coordinate) => {
+                let part = coordinate.select(records.start..records.end)?;
+                part.cast::<f64>()?.into_raw_vec_and_offset().0
+            }
+        })
+    }
+
+    /// Where the axis of the first coordinate is divided into equally wide parts: the bounds of the records
+    /// in each.
+    pub(super) fn bounds(&self, range: RangeInclusive<f64>, parts: usize) -> Result<Vec<u64>> {
+        if let Some(coordinate) = &self.coordinate {
+            return Ok(coordinate.bounds_of_parts(range, parts)?);
+        }
+        let (start, width) = (*range.start(), range.end() - range.start());
+        let bound = |part: usize| {
+            let x = start + width * part as f64 / parts as f64;
+            (x.ceil().max(0.0) as u64).min(self.view.len())
+        };
+        let bounds = (0..parts).map(bound);
+        Ok(bounds.chain([self.view.len()]).collect())
+    }
+
+    /// What the axis shows.
+    pub(super) fn x_label(&self) -> String {
+        match &self.coordinate {
+            Some(coordinate) => with_units(coordinate.key().name(), coordinate),
+            None => "index".to_owned(),
+        }
+    }
+
+    /// Visits the records, some at a time.
+    pub(super) fn for_each_block(
+        &self,
+        mut visit: impl FnMut(Range<u64>, &Records) -> Result<()>,
+    ) -> Result<()> {
+        let record = self.view.schema().record_bytes().unwrap_or(1).max(1);
+        let fitting = match self.view.kind().is_fixed() {
+            true => (BLOCK_BYTES / record).max(1) as u64,
+            false => 1 << 16,
+        };
+        let mut next = 0;
+        while next < self.view.len() {
+            let end = self.view.len().min(next + fitting);
+            let records = self.view.read_records(next..end, BLOCK_BYTES)?;
+            let read = next..next + records.len().max(1);
+            visit(read.clone(), &records)?;
+            next = read.end;
+        }
+        Ok(())
+    }
+
+    /// The numbers of some records, in order.
+    pub(super) fn numbers<'a>(&self, records: &'a Records) -> impl Iterator<Item = f64> + 'a {
+        let dtype = self.view.dtype();
+        let bytes = records
+            .data()
+            .chunks_exact(dtype.map_or(1, |dtype| dtype.size()));
+        bytes.map(move |bytes| {
+            dtype.map_or(f64::NAN, |dtype| Element::from_bytes(dtype, bytes).to_f64())
+        })
+    }
+}
+
+/// The views of all recordings.
+pub(super) fn sources(args: &Args) -> Result<Vec<Source>> {
+    let mut sources = Vec::new();
+    let recordings = std::iter::once(&args.recording.recording).chain(&args.with);
+    for recording in recordings {
+        let store = simrecorder::open(recording)?;
+        let name = recording
+            .file_name()
+            .map(|name| name.to_string_lossy())
+            .unwrap_or_default();
+        for text in &args.keys {
+            for Selected {
+                label,
+                view,
+                has_records,
+            } in views(&*store, text)?
+            {
+                let view = args.range.select(view)?;
+                let label = match args.with.is_empty() {
+                    true => label,
+                    false => format!("{name}: {label}"),
+                };
+                let coordinate = match args.index || view.shape().is_empty() {
+                    true => None,
+                    false => view.coordinate(0)?,
+                };
+                sources.push(Source {
+                    label,
+                    view,
+                    has_records,
+                    coordinate,
+                });
+            }
+        }
+    }
+    match sources.is_empty() {
+        true => Err(refuse("the keys name no series of numbers; 'simrec ls -l' lists them").into()),
+        false => Ok(sources),
+    }
+}
+
+/// A view, and what it is called.
+struct Selected {
+    label: String,
+    view: View,
+    has_records: bool,
+}
+
+/// What a text names: a selection of one series, or all series of numbers in groups
+/// and under globs except coordinates.
+fn views(store: &dyn DataStore, text: &str) -> Result<Vec<Selected>> {
+    if let Ok((Node::Series(view), selection)) = recording::find(store, text) {
+        let is_record = selection
+            .as_ref()
+            .is_some_and(PythonSelection::is_one_record);
+        let view = match selection {
+            Some(selection) => view.select(selection.resolve(&view)?)?,
+            None => view,
+        };
+        return Ok(vec![Selected {
+            label: text.to_owned(),
+            has_records: !is_record || view.kind() != Kind::Array,
+            view,
+        }]);
+    }
+    let mut views = Vec::new();
+    for (child, node) in recording::nodes(store, recording::select(store, &[text.to_owned()])?) {
+        if let Node::Series(view) = node? {
+            let is_coordinate = view.coordinate(0)?.is_some_and(|it| it.key() == view.key());
+            if is_real(&view) && !is_coordinate {
+                views.push(Selected {
+                    label: child.key.to_string(),
+                    has_records: true,
+                    view,
+                });
+            }
+        }
+    }
+    Ok(views)
+}
+
+pub(super) fn is_real(view: &View) -> bool {
+    let is_complex = matches!(view.dtype(), Some(DType::Complex64 | DType::Complex128));
+    view.dtype().is_some() && !is_complex
+}
+
+fn x_at(coordinate: &View, index: u64) -> Result<f64> {
+    let one = coordinate.select(index..index + 1)?;
+    Ok(one.cast::<f64>()?.first().copied().unwrap_or(f64::NAN))
+}
+
+/// A name with the units of a view, if it has some.
+pub(super) fn with_units(name: &str, view: &View) -> String {
+    match units(view) {
+        "" => name.to_owned(),
+        units => format!("{name} [{units}]"),
+    }
+}
+
+/// The units of a view, or nothing.
+pub(super) fn units(view: &View) -> &str {
+    let units = view.attributes().get("units");
+    units.and_then(|units| units.as_str()).unwrap_or_default()
+}

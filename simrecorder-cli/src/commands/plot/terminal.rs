@@ -1,0 +1,274 @@
+//! Plots in a terminal.
+
+use std::io::Write;
+
+use anstyle::{Color, RgbColor, Style};
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+use ratatui::symbols::Marker;
+use ratatui::text::Line as Text;
+use ratatui::widgets::{Axis as ChartAxis, Chart, Dataset, GraphType, Widget};
+
+use super::colour_map;
+use super::figure::{Axis, Cells, Colour, Figure, Line, Marks};
+use crate::element::Element;
+use crate::exit::Result;
+use crate::number_format::NumberFormat;
+use crate::output::Output;
+
+/// What numbers look like without colours, from the darkest to the brightest.
+const SHADES: [char; 10] = [' ', '.', ':', '-', '=', '+', '*', '#', '%', '@'];
+
+/// What lines look like without colours if there are several.
+const SYMBOLS: [char; 6] = ['•', '×', '+', 'o', '#', '*'];
+
+/// How many columns the numbers of an axis take.
+const LABELS_WIDTH: u16 = 10;
+
+/// The columns and rows of characters for a plot.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Size {
+    pub(super) width: u16,
+    pub(super) height: u16,
+}
+
+impl Size {
+    /// The size of the terminal, with room for the prompt after the plot; else 80 columns and 24 rows.
+    pub(super) fn of_terminal() -> Self {
+        let (height, width) = console::Term::stdout().size_checked().unwrap_or((24, 80));
+        Self {
+            width: width.clamp(20, 500),
+            height: height.saturating_sub(2).clamp(8, 60),
+        }
+    }
+
+    /// What is left for the marks: columns and rows of characters.
+    pub(super) fn plot_area(self) -> (usize, usize) {
+        let columns = self.width.saturating_sub(LABELS_WIDTH).max(1);
+        // The title, the note and the axis take the rest.
+        (columns.into(), self.height.saturating_sub(6).max(1).into())
+    }
+}
+
+/// Prints a plot.
+pub(super) fn print(figure: &Figure, size: Size, output: &mut Output) -> Result<()> {
+    writeln!(
+        output,
+        "{}",
+        output.paint(Style::new().bold(), &figure.title)
+    )?;
+    if !figure.y.label.is_empty() {
+        writeln!(output, "{}", figure.y.label)?;
+    }
+    match &figure.marks {
+        Marks::Lines(lines) => print_lines(figure, lines, size, output)?,
+        Marks::Cells(cells) => print_cells(figure, cells, size, output)?,
+    }
+    writeln!(
+        output,
+        "{}",
+        output.paint(Style::new().dimmed(), &figure.note)
+    )?;
+    Ok(())
+}
+
+fn print_lines(figure: &Figure, lines: &[Line], size: Size, output: &mut Output) -> Result<()> {
+    let is_plain = !output.has_colours() && lines.len() > 1;
+    // A line is drawn in one go, its parts one by one.
+    let mut datasets = Vec::new();
+    for (index, line) in lines.iter().enumerate() {
+        let [red, green, blue] = colour_map::line(index);
+        let marker = match is_plain {
+            true => Marker::Custom(SYMBOLS[index % SYMBOLS.len()]),
+            false => Marker::Braille,
+        };
+        for part in &line.parts {
+            let dataset = Dataset::default()
+                .data(part)
+                .marker(marker)
+                .graph_type(GraphType::Line);
+            let style =
+                ratatui::style::Style::new().fg(ratatui::style::Color::Rgb(red, green, blue));
+            datasets.push(dataset.style(style));
+        }
+    }
+    let (y, labels) = rounded(&figure.y);
+    let chart = Chart::new(datasets)
+        .x_axis(chart_axis(&figure.x, 3))
+        .y_axis(chart_axis(&y, labels));
+    let area = Rect::new(0, 0, size.width, size.height.saturating_sub(4));
+    let mut buffer = Buffer::empty(area);
+    chart.render(area, &mut buffer);
+    for row in 0..area.height {
+        write_row(&buffer, row, output)?;
+    }
+    writeln!(
+        output,
+        "{:>width$}",
+        figure.x.label,
+        width = usize::from(size.width)
+    )?;
+    if lines.len() > 1 {
+        for (index, line) in lines.iter().enumerate() {
+            let symbol = if is_plain {
+                SYMBOLS[index % SYMBOLS.len()]
+            } else {
+                '━'
+            };
+            let symbol = output.paint(style(colour_map::line(index)), symbol);
+            write!(
+                output,
+                "{}{symbol} {}",
+                if index > 0 { "  " } else { "" },
+                line.label
+            )?;
+        }
+        writeln!(output)?;
+    }
+    Ok(())
+}
+
+/// An axis that begins and ends at round numbers, and how many of them are on it.
+fn rounded(axis: &Axis) -> (Axis, usize) {
+    let width = axis.end - axis.start;
+    let power = 10_f64.powf((width / 4.0).log10().floor());
+    let steps = [1.0, 2.0, 5.0, 10.0].map(|step| step * power);
+    let step = steps.into_iter().find(|step| width / step <= 5.0);
+    let Some(step) = step.filter(|step| axis.start.abs().max(axis.end.abs()) / step < 1e9) else {
+        return (axis.clone(), 5);
+    };
+    let (first, last) = ((axis.start / step).floor(), (axis.end / step).ceil());
+    let rounded = Axis {
+        start: first * step,
+        end: last * step,
+        ..axis.clone()
+    };
+    (rounded, (last - first) as usize + 1)
+}
+
+fn chart_axis(axis: &Axis, labels: usize) -> ChartAxis<'static> {
+    let at = |index: usize| {
+        let part = index as f64 / (labels - 1) as f64;
+        Text::from(label(axis, axis.start + (axis.end - axis.start) * part))
+    };
+    ChartAxis::default()
+        .bounds([axis.start, axis.end])
+        .labels((0..labels).map(at))
+}
+
+fn label(axis: &Axis, position: f64) -> String {
+    NumberFormat::shortest(4).format(Element::Double(axis.number_at(position)))
+}
+
+/// Writes the cells of a row, those of one colour together.
+fn write_row(buffer: &Buffer, row: u16, output: &mut Output) -> Result<()> {
+    let cells: Vec<_> = (0..buffer.area.width)
+        .map(|column| &buffer[(column, row)])
+        .collect();
+    let end = cells
+        .iter()
+        .rposition(|cell| cell.symbol() != " ")
+        .map_or(0, |last| last + 1);
+    for cells in cells[..end].chunk_by(|a, b| a.fg == b.fg) {
+        let text: String = cells.iter().map(|cell| cell.symbol()).collect();
+        let text = match cells[0].fg {
+            ratatui::style::Color::Rgb(red, green, blue) => {
+                output.paint(style([red, green, blue]), text)
+            }
+            _ => text,
+        };
+        write!(output, "{text}")?;
+    }
+    writeln!(output)?;
+    Ok(())
+}
+
+/// Two cells in each character, one above the other; without colours, one.
+fn print_cells(figure: &Figure, cells: &Cells, size: Size, output: &mut Output) -> Result<()> {
+    let (columns, rows) = size.plot_area();
+    let at = |axis: &Axis, part: f64| axis.start + (axis.end - axis.start) * part;
+    let colour = |column: usize, row: usize, rows: usize| {
+        let x = at(&figure.x, (column as f64 + 0.5) / columns as f64);
+        let y = at(&figure.y, 1.0 - (row as f64 + 0.5) / rows as f64);
+        cells.colour_at(x, y)
+    };
+    for row in 0..rows {
+        let label = match row {
+            0 => label(&figure.y, figure.y.end),
+            _ if row + 1 == rows => label(&figure.y, figure.y.start),
+            _ => String::new(),
+        };
+        let width = usize::from(LABELS_WIDTH) - 2;
+        write!(output, "{label:>width$} ┤")?;
+        let halves = |column: usize| match output.has_colours() {
+            true => [2 * row, 2 * row + 1].map(|half| colour(column, half, 2 * rows)),
+            false => [colour(column, row, rows); 2],
+        };
+        let row: Vec<_> = (0..columns).map(halves).collect();
+        for same in row.chunk_by(|a, b| a == b) {
+            let text = characters(same[0], same.len(), output);
+            write!(output, "{text}")?;
+        }
+        writeln!(output)?;
+    }
+    let (start, end) = (
+        label(&figure.x, figure.x.start),
+        label(&figure.x, figure.x.end),
+    );
+    let indent = usize::from(LABELS_WIDTH);
+    let width = columns.saturating_sub(start.chars().count());
+    writeln!(output, "{:indent$}{start}{end:>width$}", "")?;
+    writeln!(
+        output,
+        "{:>width$}",
+        figure.x.label,
+        width = columns + indent
+    )?;
+    if let Some(scale) = &cells.scale {
+        let number = |x: f64| NumberFormat::shortest(4).format(Element::Double(x));
+        let steps = (0..16).map(|step| {
+            let colour = colour_map::colour(f64::from(step), &(0.0..=15.0));
+            match output.has_colours() {
+                true => output.paint(style(colour), '█'),
+                false => shade(colour).to_string(),
+            }
+        });
+        let steps: String = steps.collect();
+        writeln!(
+            output,
+            "{} {steps} {} {}",
+            number(scale.start),
+            number(scale.end),
+            scale.label
+        )?;
+    }
+    Ok(())
+}
+
+/// Equal characters whose upper and lower halves have these colours.
+fn characters([upper, lower]: [Option<Colour>; 2], count: usize, output: &Output) -> String {
+    let text = |character: char| character.to_string().repeat(count);
+    if !output.has_colours() {
+        return text(upper.map_or(' ', shade));
+    }
+    let colour = |[red, green, blue]: Colour| Color::Rgb(RgbColor(red, green, blue));
+    match (upper, lower) {
+        (None, None) => text(' '),
+        (Some(upper), None) => output.paint(style(upper), text('▀')),
+        (None, Some(lower)) => output.paint(style(lower), text('▄')),
+        (Some(upper), Some(lower)) => {
+            let style = style(upper).bg_color(Some(colour(lower)));
+            output.paint(style, text('▀'))
+        }
+    }
+}
+
+fn style([red, green, blue]: Colour) -> Style {
+    Style::new().fg_color(Some(Color::Rgb(RgbColor(red, green, blue))))
+}
+
+/// A character as bright as a colour.
+fn shade([red, green, blue]: Colour) -> char {
+    let brightness = 0.3 * f64::from(red) + 0.59 * f64::from(green) + 0.11 * f64::from(blue);
+    SHADES[(brightness / 256.0 * SHADES.len() as f64) as usize]
+}

@@ -1,0 +1,44 @@
+//! Files that commands write, which appear when they are whole.
+
+use std::fs::File;
+use std::path::Path;
+
+use simrecorder::backend::folder_of;
+use simrecorder::{Error, ErrorKind};
+
+/// Checks that nothing is at a path, unless it may be replaced.
+pub(crate) fn check_new(
+    operation: &'static str,
+    path: &Path,
+    may_replace: bool,
+) -> Result<(), Error> {
+    if may_replace || !path.try_exists().is_ok_and(|exists| exists) {
+        return Ok(());
+    }
+    let message = "there is something at this path; choose another, or --force";
+    let error = Error::new(ErrorKind::InvalidArgument, operation, message);
+    Err(error.with_key(path.display().to_string()))
+}
+
+/// Writes a file under another name, and gives it its own when it is whole.
+pub(crate) fn write(
+    operation: &'static str,
+    path: &Path,
+    write: impl FnOnce(&mut File) -> Result<(), Error>,
+) -> Result<(), Error> {
+    let failed = |error| Error::io(operation, path, error);
+    let mut builder = tempfile::Builder::new();
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        // As the umask of the user allows, like any other file.
+        builder.permissions(std::fs::Permissions::from_mode(0o666));
+    }
+    let mut file = builder
+        .prefix(".simrec-")
+        .tempfile_in(folder_of(path))
+        .map_err(failed)?;
+    write(file.as_file_mut()).map_err(|error| error.with_key(path.display().to_string()))?;
+    file.persist(path).map_err(|error| failed(error.error))?;
+    Ok(())
+}

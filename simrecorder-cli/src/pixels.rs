@@ -1,0 +1,29 @@
+//! Pixels as files of PNG.
+
+use png::{BitDepth, ColorType};
+use simrecorder::{Error, ErrorKind};
+
+/// A file of PNG. The rows of pixels follow each other without gaps.
+pub(crate) fn encode(
+    operation: &'static str,
+    pixels: &[u8],
+    (width, height): (u32, u32),
+    colour: ColorType,
+    depth: BitDepth,
+) -> Result<Vec<u8>, Error> {
+    let failed = |error: png::EncodingError| {
+        Error::new(
+            ErrorKind::Unsupported,
+            operation,
+            format!("no PNG can be made: {error}"),
+        )
+    };
+    let mut file = Vec::new();
+    let mut encoder = png::Encoder::new(&mut file, width, height);
+    encoder.set_color(colour);
+    encoder.set_depth(depth);
+    let mut writer = encoder.write_header().map_err(failed)?;
+    writer.write_image_data(pixels).map_err(failed)?;
+    writer.finish().map_err(failed)?;
+    Ok(file)
+}
