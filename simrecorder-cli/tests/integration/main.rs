@@ -8,6 +8,7 @@ mod documents;
 mod exporting;
 mod info;
 mod listing;
+mod plotting;
 mod printing;
 mod runs;
 #[cfg(feature = "redis")]

@@ -4,6 +4,9 @@ use std::ops::RangeInclusive;
 
 use serde::Serialize;
 
+use crate::element::Element;
+use crate::number_format::NumberFormat;
+
 /// A plot in the units of its data.
 #[derive(Debug, Serialize)]
 pub(super) struct Figure {
@@ -67,28 +70,67 @@ impl Axis {
     pub(super) fn around(label: String, range: RangeInclusive<f64>, margin: f64) -> Self {
         let (start, end) = range.into_inner();
         let width = end - start;
-        let margin = match width > 0.0 && width.is_finite() {
+        let has_width = width > 0.0 && width.is_finite();
+        let margin = match has_width {
             true => width * margin,
             false => (start.abs() * 0.1).max(0.5),
         };
-        let may_cross_zero = start < 0.0 || width <= 0.0;
+        // What is never negative is not drawn as if it might be.
+        let least = if has_width && start >= 0.0 {
+            0.0
+        } else {
+            f64::MIN
+        };
         Self {
             label,
-            start: match may_cross_zero {
-                true => start - margin,
-                false => (start - margin).max(0.0),
-            },
-            end: end + margin,
+            start: (start - margin).max(least),
+            end: (end + margin).min(f64::MAX),
             is_log: false,
         }
     }
 
-    /// The number at a position.
-    pub(super) fn number_at(&self, position: f64) -> f64 {
-        match self.is_log {
+    /// The number at a position, as text.
+    pub(super) fn label_at(&self, position: f64, digits: usize) -> String {
+        // What rounding leaves of 0 is 0.
+        let is_zero = position.abs() < (self.end / 2.0 - self.start / 2.0).abs() * 1e-9;
+        let position = if is_zero { 0.0 } else { position };
+        let number = match self.is_log {
             true => 10_f64.powf(position),
             false => position,
-        }
+        };
+        NumberFormat::shortest(digits).format(Element::Double(number))
+    }
+
+    /// Which part of the axis is before a position.
+    pub(super) fn part(&self, position: f64) -> f64 {
+        // Halves do not overflow.
+        (position / 2.0 - self.start / 2.0) / (self.end / 2.0 - self.start / 2.0)
+    }
+
+    /// The position before which a part of the axis is.
+    pub(super) fn position(&self, part: f64) -> f64 {
+        self.start * (1.0 - part) + self.end * part
+    }
+
+    /// Round numbers on the axis, at most `most`; or only its ends, where no round numbers are near enough to
+    /// each other.
+    pub(super) fn ticks(&self, most: usize) -> Vec<f64> {
+        let (start, end) = (self.start.min(self.end), self.start.max(self.end));
+        let least = (end - start) / most.max(2) as f64;
+        let power = 10_f64.powf(least.log10().floor());
+        let steps = [1.0, 2.0, 5.0, 10.0].map(|step| step * power);
+        let step = steps.into_iter().find(|step| *step >= least);
+        let has_steps = |step: &f64| step.is_normal() && start.abs().max(end.abs()) / step < 1e12;
+        let Some(step) = step.filter(has_steps) else {
+            return vec![self.start, self.end];
+        };
+        // Between decades, a logarithm is no round number.
+        let step = if self.is_log { step.ceil() } else { step };
+        let (first, last) = ((start / step).ceil(), (end / step).floor());
+        let count = (last - first).max(0.0) as usize;
+        (0..=count)
+            .map(|index| (first + index as f64) * step)
+            .collect()
     }
 }
 

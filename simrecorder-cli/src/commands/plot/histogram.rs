@@ -15,8 +15,7 @@ const MAX_BINS: usize = 100;
 
 /// Equal parts of a range of numbers.
 struct Bins {
-    start: f64,
-    end: f64,
+    axis: Axis,
     count: usize,
 }
 
@@ -56,9 +55,7 @@ pub(super) fn figure(sources: &[Source], bins: Option<usize>, is_log: bool) -> R
         note,
         x: Axis {
             label: x_label,
-            start: bins.start,
-            end: bins.end,
-            is_log: false,
+            ..bins.axis
         },
         y: Axis {
             label: "count".to_owned(),
@@ -92,23 +89,23 @@ impl Bins {
         let values = end - start + 1.0;
         Ok(match (bins, is_whole && values <= MAX_BINS as f64) {
             (None, true) => Self {
-                start: start - 0.5,
-                end: end + 0.5,
+                axis: Axis {
+                    label: String::new(),
+                    start: start - 0.5,
+                    end: end + 0.5,
+                    is_log: false,
+                },
                 count: values as usize,
             },
-            (bins, _) => {
-                let axis = Axis::around(String::new(), start..=end, 0.0);
-                Self {
-                    start: axis.start,
-                    end: axis.end,
-                    count: bins.unwrap_or(((most as f64).sqrt() as usize).clamp(10, MAX_BINS)),
-                }
-            }
+            (bins, _) => Self {
+                axis: Axis::around(String::new(), start..=end, 0.0),
+                count: bins.unwrap_or(((most as f64).sqrt() as usize).clamp(10, MAX_BINS)),
+            },
         })
     }
 
     fn bin(&self, number: f64) -> Option<usize> {
-        let part = (number - self.start) / (self.end - self.start);
+        let part = self.axis.part(number);
         let bin = (part * self.count as f64) as usize;
         (0.0..=1.0).contains(&part).then(|| bin.min(self.count - 1))
     }
@@ -119,8 +116,7 @@ impl Bins {
             true => (count as f64).log10().max(-0.3),
             false => count as f64,
         };
-        let edge =
-            |bin: usize| self.start + (self.end - self.start) * bin as f64 / self.count as f64;
+        let edge = |bin: usize| self.axis.position(bin as f64 / self.count as f64);
         let ground = height(0);
         let bars = counts.iter().enumerate();
         let bars = bars

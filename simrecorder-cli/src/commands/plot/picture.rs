@@ -3,7 +3,7 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use plotters::coord::Shift;
-use plotters::coord::types::RangedCoordf64;
+use plotters::coord::ranged1d::{KeyPointHint, NoDefaultFormatting, Ranged, ValueFormatter};
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 use plotters::style::{FontStyle, register_font};
@@ -11,7 +11,6 @@ use simrecorder::{Error, ErrorKind};
 
 use super::colour_map;
 use super::figure::{Axis, Cells, Colour, Figure, Line, Marks, Scale};
-use crate::number_format::NumberFormat;
 use crate::pixels::encode;
 
 const FONT: &str = "sans-serif";
@@ -24,6 +23,7 @@ const Y_LABELS_WIDTH: u32 = 76;
 const SCALE_WIDTH: u32 = 112;
 const SCALE_COLOURS_WIDTH: u32 = 40;
 const MARGIN: u32 = 16;
+const RIGHT_MARGIN: u32 = 2;
 
 /// The width and the height of a picture in pixels.
 #[derive(Clone, Copy, Debug)]
@@ -33,12 +33,14 @@ pub(super) struct Size {
 }
 
 impl Size {
-    /// What is left for the marks: columns and rows of pixels.
+    /// What is left at least for the marks: columns and rows of pixels. Each cell of a grid of as many has a
+    /// pixel of its own.
     pub(super) fn plot_area(self) -> (usize, usize) {
-        let width = self.width.saturating_sub(Y_LABELS_WIDTH + 2 * MARGIN);
+        let beside = 2 * MARGIN + Y_LABELS_WIDTH + SCALE_WIDTH + RIGHT_MARGIN + 1;
         let height = self
             .height
-            .saturating_sub(TITLE_HEIGHT + X_LABELS_HEIGHT + MARGIN);
+            .saturating_sub(TITLE_HEIGHT + X_LABELS_HEIGHT + 1);
+        let width = self.width.saturating_sub(beside);
         (width.max(1) as usize, height.max(1) as usize)
     }
 }
@@ -135,9 +137,8 @@ fn colour_at(frame: &Frame, cells: &Cells, axes: (&Axis, &Axis), x: i32, y: i32)
     let part = |pixel: i32, range: &std::ops::Range<i32>| {
         (f64::from(pixel - range.start) + 0.5) / range.len() as f64
     };
-    let at = |axis: &Axis, part: f64| axis.start + (axis.end - axis.start) * part;
     let (x, y) = (part(x, &frame.x), 1.0 - part(y, &frame.y));
-    cells.colour_at(at(axes.0, x), at(axes.1, y))
+    cells.colour_at(axes.0.position(x), axes.1.position(y))
 }
 
 /// The colours of a scale, from the bottom to the top.
@@ -161,7 +162,7 @@ fn scale_cells(figure: &Figure) -> Option<(Cells, Axis, Axis)> {
         true => axis(label, *start, *end),
         false => Axis::around(label.clone(), *start..=*end, 0.0),
     };
-    let edge = |step: usize| y.start + (y.end - y.start) * step as f64 / STEPS as f64;
+    let edge = |step: usize| y.position(step as f64 / STEPS as f64);
     let cells = Cells {
         x_edges: vec![0.0, 1.0],
         y_edges: (0..=STEPS).map(edge).collect(),
@@ -229,21 +230,16 @@ fn draw_axes<B: DrawingBackend>(
         false => builder
             .x_label_area_size(X_LABELS_HEIGHT)
             .y_label_area_size(Y_LABELS_WIDTH)
-            .margin_right(2),
+            .margin_right(RIGHT_MARGIN),
     };
-    let ranges = (x.start..x.end, y.start..y.end);
-    let mut chart = builder
-        .build_cartesian_2d(ranges.0, ranges.1)
-        .map_err(failed)?;
-    let of_x = |position: &f64| label(x, *position);
     let space = if is_scale { "  " } else { "" };
-    let of_y = |position: &f64| format!("{space}{}", label(y, *position));
+    let of_x = Coordinates { axis: x, space: "" };
+    let of_y = Coordinates { axis: y, space };
+    let mut chart = builder.build_cartesian_2d(of_x, of_y).map_err(failed)?;
     let mut mesh = chart.configure_mesh();
     mesh.axis_style(GREY)
         .label_style((FONT, 12, &GREY))
         .axis_desc_style((FONT, 14, &BLACK))
-        .x_label_formatter(&of_x)
-        .y_label_formatter(&of_y)
         .x_desc(&x.label)
         .y_desc(&y.label)
         .light_line_style(TRANSPARENT)
@@ -261,7 +257,7 @@ fn draw_axes<B: DrawingBackend>(
 }
 
 fn draw_lines<'a, B: DrawingBackend + 'a>(
-    chart: &mut ChartContext<'a, B, Cartesian2d<RangedCoordf64, RangedCoordf64>>,
+    chart: &mut ChartContext<'a, B, Cartesian2d<Coordinates<'a>, Coordinates<'a>>>,
     lines: &[Line],
 ) -> Result<(), Error> {
     let has_key = lines.len() > 1;
@@ -301,15 +297,36 @@ fn draw_lines<'a, B: DrawingBackend + 'a>(
     Ok(())
 }
 
-/// The number at a position of an axis.
-fn label(axis: &Axis, position: f64) -> String {
-    let number = axis.number_at(position);
-    // What rounding leaves of 0.
-    let width = (axis.end - axis.start).abs();
-    let number = if !axis.is_log && number.abs() < width * 1e-9 {
-        0.0
-    } else {
-        number
-    };
-    NumberFormat::shortest(6).format(crate::element::Element::Double(number))
+/// An axis with labels of its own.
+#[derive(Clone)]
+struct Coordinates<'a> {
+    axis: &'a Axis,
+    /// What is before each label.
+    space: &'static str,
+}
+
+impl Ranged for Coordinates<'_> {
+    type ValueType = f64;
+    type FormatOption = NoDefaultFormatting;
+
+    fn map(&self, position: &f64, limit: (i32, i32)) -> i32 {
+        // Lines of any length take their time to be drawn.
+        let part = self.axis.part(*position).clamp(-1.0, 2.0);
+        let pixels = f64::from(limit.1 - limit.0) * part;
+        (f64::from(limit.0) + pixels).round() as i32
+    }
+
+    fn key_points<Hint: KeyPointHint>(&self, hint: Hint) -> Vec<f64> {
+        self.axis.ticks(hint.max_num_points().min(10))
+    }
+
+    fn range(&self) -> std::ops::Range<f64> {
+        self.axis.start..self.axis.end
+    }
+}
+
+impl ValueFormatter<f64> for Coordinates<'_> {
+    fn format_ext(&self, position: &f64) -> String {
+        format!("{}{}", self.space, self.axis.label_at(*position, 6))
+    }
 }

@@ -12,10 +12,9 @@ use super::source::{Source, with_units};
 use crate::element::scalar;
 use crate::exit::Result;
 
-/// The rows of a grid of whole numbers are as many as these, if there is room.
+/// The y axis, and how many rows of cells are along it.
 struct Rows {
-    start: f64,
-    end: f64,
+    axis: Axis,
     count: usize,
 }
 
@@ -59,14 +58,14 @@ pub(super) fn figure(source: &Source, room: Room) -> Result<Figure> {
         }
         Ok(())
     })?;
-    let y_label = match source.view.kind() {
-        Kind::Ragged => with_units(source.view.key().name(), &source.view),
-        _ => "index".to_owned(),
-    };
-    Ok(dots.into_figure(source, y_label))
+    Ok(dots.into_figure(source))
 }
 
 fn rows(source: &Source, room: usize) -> Result<Rows> {
+    let label = match source.view.kind() {
+        Kind::Ragged => with_units(source.view.key().name(), &source.view),
+        _ => "index".to_owned(),
+    };
     let (start, end, is_whole) = match source.view.kind() {
         Kind::Ragged => {
             let found = source.view.statistics()?;
@@ -85,20 +84,21 @@ fn rows(source: &Source, room: usize) -> Result<Rows> {
         }
     };
     let count = end - start + 1.0;
+    // A row for each whole number, if there is room.
     Ok(match is_whole && count <= room as f64 {
         true => Rows {
-            start: start - 0.5,
-            end: end + 0.5,
+            axis: Axis {
+                label,
+                start: start - 0.5,
+                end: end + 0.5,
+                is_log: false,
+            },
             count: count as usize,
         },
-        false => {
-            let axis = Axis::around(String::new(), start..=end, 0.02);
-            Rows {
-                start: axis.start,
-                end: axis.end,
-                count: room,
-            }
-        }
+        false => Rows {
+            axis: Axis::around(label, start..=end, 0.02),
+            count: room,
+        },
     })
 }
 
@@ -126,9 +126,8 @@ impl Dots {
 
     fn add(&mut self, x: f64, y: f64) {
         self.total += 1;
-        let column = (x - self.x.start) / (self.x.end - self.x.start) * self.columns as f64;
-        let row =
-            (y - self.rows.start) / (self.rows.end - self.rows.start) * self.rows.count as f64;
+        let column = self.x.part(x) * self.columns as f64;
+        let row = self.rows.axis.part(y) * self.rows.count as f64;
         let cell = self
             .counts
             .get_mut(row as usize)
@@ -139,9 +138,9 @@ impl Dots {
         }
     }
 
-    fn into_figure(self, source: &Source, y_label: String) -> Figure {
-        let edges = |start: f64, end: f64, parts: usize| {
-            let edge = |part: usize| start + (end - start) * part as f64 / parts as f64;
+    fn into_figure(self, source: &Source) -> Figure {
+        let edges = |axis: &Axis, parts: usize| {
+            let edge = |part: usize| axis.position(part as f64 / parts as f64);
             (0..=parts).map(edge).collect::<Vec<_>>()
         };
         let counts = || self.counts.iter().flatten().copied();
@@ -159,15 +158,9 @@ impl Dots {
         Figure {
             title: source.label.clone(),
             note,
-            y: Axis {
-                label: y_label,
-                start: self.rows.start,
-                end: self.rows.end,
-                is_log: false,
-            },
             marks: Marks::Cells(Cells {
-                x_edges: edges(self.x.start, self.x.end, self.columns),
-                y_edges: edges(self.rows.start, self.rows.end, self.rows.count),
+                x_edges: edges(&self.x, self.columns),
+                y_edges: edges(&self.rows.axis, self.rows.count),
                 colours: rows.map(|row| row.iter().map(colour).collect()).collect(),
                 scale: None,
             }),
@@ -175,6 +168,7 @@ impl Dots {
                 label: source.x_label(),
                 ..self.x
             },
+            y: self.rows.axis,
         }
     }
 }

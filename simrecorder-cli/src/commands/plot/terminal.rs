@@ -130,34 +130,30 @@ fn print_lines(figure: &Figure, lines: &[Line], size: Size, output: &mut Output)
 
 /// An axis that begins and ends at round numbers, and how many of them are on it.
 fn rounded(axis: &Axis) -> (Axis, usize) {
-    let width = axis.end - axis.start;
-    let power = 10_f64.powf((width / 4.0).log10().floor());
-    let steps = [1.0, 2.0, 5.0, 10.0].map(|step| step * power);
-    let step = steps.into_iter().find(|step| width / step <= 5.0);
-    let Some(step) = step.filter(|step| axis.start.abs().max(axis.end.abs()) / step < 1e9) else {
-        return (axis.clone(), 5);
+    let ticks = axis.ticks(5);
+    let (&[first, second, ..], &[.., last]) = (&ticks[..], &ticks[..]) else {
+        return (axis.clone(), 2);
     };
-    let (first, last) = ((axis.start / step).floor(), (axis.end / step).ceil());
+    let step = second - first;
+    let before = if first > axis.start { step } else { 0.0 };
+    let after = if last < axis.end { step } else { 0.0 };
     let rounded = Axis {
-        start: first * step,
-        end: last * step,
+        start: first - before,
+        end: last + after,
         ..axis.clone()
     };
-    (rounded, (last - first) as usize + 1)
+    let added = usize::from(before > 0.0) + usize::from(after > 0.0);
+    (rounded, ticks.len() + added)
 }
 
 fn chart_axis(axis: &Axis, labels: usize) -> ChartAxis<'static> {
     let at = |index: usize| {
         let part = index as f64 / (labels - 1) as f64;
-        Text::from(label(axis, axis.start + (axis.end - axis.start) * part))
+        Text::from(axis.label_at(axis.position(part), 4))
     };
     ChartAxis::default()
         .bounds([axis.start, axis.end])
         .labels((0..labels).map(at))
-}
-
-fn label(axis: &Axis, position: f64) -> String {
-    NumberFormat::shortest(4).format(Element::Double(axis.number_at(position)))
 }
 
 /// Writes the cells of a row, those of one colour together.
@@ -186,16 +182,15 @@ fn write_row(buffer: &Buffer, row: u16, output: &mut Output) -> Result<()> {
 /// Two cells in each character, one above the other; without colours, one.
 fn print_cells(figure: &Figure, cells: &Cells, size: Size, output: &mut Output) -> Result<()> {
     let (columns, rows) = size.plot_area();
-    let at = |axis: &Axis, part: f64| axis.start + (axis.end - axis.start) * part;
     let colour = |column: usize, row: usize, rows: usize| {
-        let x = at(&figure.x, (column as f64 + 0.5) / columns as f64);
-        let y = at(&figure.y, 1.0 - (row as f64 + 0.5) / rows as f64);
+        let x = figure.x.position((column as f64 + 0.5) / columns as f64);
+        let y = figure.y.position(1.0 - (row as f64 + 0.5) / rows as f64);
         cells.colour_at(x, y)
     };
     for row in 0..rows {
         let label = match row {
-            0 => label(&figure.y, figure.y.end),
-            _ if row + 1 == rows => label(&figure.y, figure.y.start),
+            0 => figure.y.label_at(figure.y.end, 4),
+            _ if row + 1 == rows => figure.y.label_at(figure.y.start, 4),
             _ => String::new(),
         };
         let width = usize::from(LABELS_WIDTH) - 2;
@@ -212,8 +207,8 @@ fn print_cells(figure: &Figure, cells: &Cells, size: Size, output: &mut Output) 
         writeln!(output)?;
     }
     let (start, end) = (
-        label(&figure.x, figure.x.start),
-        label(&figure.x, figure.x.end),
+        figure.x.label_at(figure.x.start, 4),
+        figure.x.label_at(figure.x.end, 4),
     );
     let indent = usize::from(LABELS_WIDTH);
     let width = columns.saturating_sub(start.chars().count());
