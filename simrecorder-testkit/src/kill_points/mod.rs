@@ -48,6 +48,9 @@ pub trait Run: Copy {
 
     /// Where [`resume`](Self::resume) ends.
     fn resumed(self, position: u64) -> u64;
+
+    /// The positions that may be found if [`resume`](Self::resume) does not come to its end.
+    fn resuming(self, position: u64) -> Vec<u64>;
 }
 
 /// What is known of a recording that is checked.
@@ -255,10 +258,9 @@ where
             copy_all(kept, &place);
             let mut progress = self.traced(role).struck(&path, point, strike);
             strikes += usize::from(progress.was_struck);
-            let resumed = self.run.resumed(position);
             let commits = match role {
-                _ if progress.flushed > 0 => vec![resumed],
-                "append" => vec![position, self.run.cut_to(position), resumed],
+                _ if progress.flushed > 0 => vec![self.run.resumed(position)],
+                "append" => self.run.resuming(position),
                 _ => vec![position],
             };
             progress.flushed = progress.flushed.max(before.flushed);

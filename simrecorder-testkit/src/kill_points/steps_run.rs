@@ -110,6 +110,10 @@ impl Run for StepsRun {
     fn resumed(self, steps: u64) -> u64 {
         self.cut_to(steps) + MORE
     }
+
+    fn resuming(self, steps: u64) -> Vec<u64> {
+        vec![steps, self.cut_to(steps), self.resumed(steps)]
+    }
 }
 
 fn declare(recorder: &Recorder) -> Result<()> {

@@ -127,6 +127,13 @@ impl Run for TimelinesRun {
     fn resumed(self, position: u64) -> u64 {
         earliest(self.cut_to(position) + MORE)
     }
+
+    fn resuming(self, position: u64) -> Vec<u64> {
+        // A commit is made whenever a few ticks wait.
+        let start = self.cut_to(position);
+        let after = (start..=start + MORE).map(earliest);
+        after.chain([position]).collect()
+    }
 }
 
 /// With so little memory, the ticks between two flushes are more than one commit.

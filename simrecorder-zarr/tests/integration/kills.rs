@@ -55,6 +55,7 @@ fn fail_power(test: &str, storage: ZarrStorage, run: impl Run, sample: usize) {
         look: |_: &Path, _: Moment, _: Progress| false,
     };
     if let Some(failures) = attack.fail_power(sample) {
+        eprintln!("{storage:?}: {failures} power failures");
         assert_eq!(failures % 3, 0);
         assert!(failures >= 3 * sample, "{failures}");
     }
