@@ -66,7 +66,10 @@ use crate::view::nodes;
 /// anew on its data. For that
 /// - the writer has to be alive, and to commit again or be closed after the server is back;
 /// - the append-only file of the server has to be on, with `no-appendfsync-on-rewrite no`, its
-///   default;
+///   default, and `aof-load-truncated no`, which is not its default. With `yes`, Redis, and Valkey without
+///   its change 4342, cut off less than they have to when they were killed while they wrote, and may damage
+///   commits that they get later; opening logs a warning. With `no`, such a server starts after
+///   `redis-check-aof --fix`. A [`RedisServer`] does that by itself;
 /// - against a loss of power, what was not yet on the disk has to fit into
 ///   [`resend_bytes`](RedisOptions::resend_bytes). Against a killed server it need not;
 /// - in a cluster, what is kept is what was sent in the last five seconds, as far as it fits.

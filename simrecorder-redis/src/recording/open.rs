@@ -165,8 +165,8 @@ fn find_or_create(
     }
 }
 
-/// Checks that the server keeps what it is given, and registers a writer. Returns whether the
-/// server syncs before it acknowledges.
+/// Checks that the server keeps what it is given, warns of what it may damage, and registers a writer.
+/// Returns whether the server syncs before it acknowledges.
 pub(super) fn register_writer(keyspace: &Keyspace, writer: &str) -> Result<bool> {
     let metadata = json!({
         "host": rustix::system::uname().nodename().to_string_lossy(),
@@ -174,9 +174,10 @@ pub(super) fn register_writer(keyspace: &Keyspace, writer: &str) -> Result<bool>
         "started": seconds_since_1970(),
     });
     let (writers, metadata) = (keyspace.names.writers(), metadata.to_string());
-    let (memory, sync) = keyspace.connections.run_first("open", |link| {
+    let (memory, settings) = keyspace.connections.run_first("open", |link| {
         let memory = if_told(link.one(&[b"INFO", b"memory"]))?.text();
-        let sync = if_told(link.one(&[b"CONFIG", b"GET", b"appendfsync"]))?.pairs();
+        // Those of the append-only file, and a few others.
+        let settings = if_told(link.one(&[b"CONFIG", b"GET", b"a*"]))?.pairs();
         let register: [&[u8]; 4] = [
             b"HSET",
             writers.as_bytes(),
@@ -186,7 +187,7 @@ pub(super) fn register_writer(keyspace: &Keyspace, writer: &str) -> Result<bool>
         if let Value::ServerError(error) = link.one(&register)? {
             return Err(Failure::Redis(error.into()));
         }
-        Ok((memory, sync))
+        Ok((memory, settings))
     })?;
     // A server that tells neither may still be written to.
     let memory = memory.ok().flatten().unwrap_or_default();
@@ -198,8 +199,20 @@ pub(super) fn register_writer(keyspace: &Keyspace, writer: &str) -> Result<bool>
              maxmemory-policy to noeviction",
         ));
     }
-    let sync = sync.unwrap_or_default();
-    Ok(sync.iter().any(|(_, value)| value == b"always"))
+    let settings = settings.unwrap_or_default();
+    let is = |name: &str, value: &[u8]| {
+        let mut settings = settings.iter();
+        settings.any(|(is, has)| is == name && has == value)
+    };
+    if is("appendonly", b"yes") && is("aof-load-truncated", b"yes") {
+        tracing::warn!(
+            run = keyspace.run,
+            "the setting aof-load-truncated of the server is on: if the server is killed while it writes, \
+             it may damage commits that it gets later; set it to no, and run redis-check-aof --fix where \
+             the server then refuses to start"
+        );
+    }
+    Ok(is("appendfsync", b"always"))
 }
 
 /// An answer that a server may refuse to give: the client library for clusters makes an error of

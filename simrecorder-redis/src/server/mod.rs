@@ -1,5 +1,6 @@
 //! A server of one's own.
 
+mod append_only_file;
 mod settings;
 
 use std::fmt;
@@ -210,7 +211,7 @@ impl fmt::Debug for RedisServer {
 /// | [`password`](Self::password) | none |
 /// | [`unix_socket`](Self::unix_socket) | none |
 /// | [`sync`](Self::sync) | [`RedisSync::EverySecond`] |
-/// | [`setting`](Self::setting) | those of the server, but for `appendonly yes`, `save ""`, `maxmemory-policy noeviction` |
+/// | [`setting`](Self::setting) | those of the server, except `appendonly yes`, `aof-load-truncated no`, `save ""`, `maxmemory-policy noeviction` |
 /// | [`program`](Self::program) | `redis-server`, else `valkey-server` |
 /// | [`start_timeout`](Self::start_timeout) | 10 minutes |
 /// | [`stop_timeout`](Self::stop_timeout) | 2 minutes |
@@ -328,6 +329,9 @@ impl RedisServerOptions {
     /// Starts a server on `data_directory`, which is made if it is not there; a leading `~` is
     /// the home folder. Data that is there is loaded. When this returns, the server is ready.
     ///
+    /// If a server was killed there while it wrote, the transaction that it did not finish is cut off its
+    /// append-only file first. Servers that load such a file by themselves may damage what is recorded after it.
+    ///
     /// A new directory and all files are for this user alone. The settings in the directory may name
     /// programs to load, so start no server on one that comes from somebody else.
     ///
@@ -385,6 +389,7 @@ impl RedisServerOptions {
             }
             settings.write(&configuration)?;
         }
+        append_only_file::cut_unfinished_end(&directory, &settings)?;
         let is_plain = |byte: u8| byte.is_ascii_alphanumeric();
         let user = password.map_or_else(String::new, |it| {
             format!(":{}@", percent_encoded(it, is_plain))

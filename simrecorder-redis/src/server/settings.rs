@@ -11,8 +11,10 @@ use simrecorder_core::{Error, Result};
 pub(super) struct Settings(Vec<(String, String)>);
 
 /// What a data directory begins with.
-const DEFAULTS: [(&str, &str); 4] = [
+const DEFAULTS: [(&str, &str); 5] = [
     ("appendonly", "yes"),
+    // Servers cut off less than they have to; `append_only_file.rs` says more.
+    ("aof-load-truncated", "no"),
     ("appendfsync", "everysec"),
     ("save", ""),
     ("maxmemory-policy", "noeviction"),
@@ -113,7 +115,8 @@ fn quoted(value: &str, one_word: bool) -> String {
     format!("\"{}\"", escaped.collect::<String>())
 }
 
-fn unquoted(value: &str) -> String {
+/// The opposite of [`quoted`].
+pub(super) fn unquoted(value: &str) -> String {
     let Some(inner) = value.strip_prefix('"').and_then(|it| it.strip_suffix('"')) else {
         return value.to_owned();
     };

@@ -19,3 +19,4 @@ mod server;
 mod sharing;
 mod timelines;
 mod topologies;
+mod unfinished_writes;
