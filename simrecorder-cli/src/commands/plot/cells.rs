@@ -6,7 +6,7 @@ use simrecorder::{ArrayView, DType, Error, ErrorKind, Extent, View};
 use super::colour_map;
 use super::figure::{Axis, Cells, Figure, Marks, Scale, range_of};
 use super::lines::of;
-use super::source::{Source, units, with_units};
+use super::source::{Source, axis_name, units, with_units};
 use crate::exit::Result;
 
 /// How many cells there is room for.
@@ -158,11 +158,7 @@ fn side(view: &View, axis: usize, coordinate: Option<View>, room: usize) -> Resu
         .collect();
     let by_index = || {
         let edges = bounds.iter().map(|&bound| bound as f64 - 0.5).collect();
-        let name = view
-            .schema()
-            .dimension_names()
-            .and_then(|names| names.get(axis)?.clone());
-        (edges, name.unwrap_or_else(|| "index".to_owned()))
+        (edges, axis_name(view, axis))
     };
     let edges =
         coordinate.map(|coordinate| Ok::<_, Error>((edges(&coordinate, &bounds)?, coordinate)));

@@ -69,7 +69,7 @@ impl Source {
     pub(super) fn x_label(&self) -> String {
         match &self.coordinate {
             Some(coordinate) => with_units(coordinate.key().name(), coordinate),
-            None => "index".to_owned(),
+            None => axis_name(&self.view, 0),
         }
     }
 
@@ -195,6 +195,13 @@ pub(super) fn is_real(view: &View) -> bool {
 fn x_at(coordinate: &View, index: u64) -> Result<f64> {
     let one = coordinate.select(index..index + 1)?;
     Ok(one.cast::<f64>()?.first().copied().unwrap_or(f64::NAN))
+}
+
+/// The name of an axis without a coordinate.
+pub(super) fn axis_name(view: &View, axis: usize) -> String {
+    let names = view.schema().dimension_names();
+    let name = names.and_then(|names| names.get(axis)?.clone());
+    name.unwrap_or_else(|| "index".to_owned())
 }
 
 /// A name with the units of a view, if it has some.
