@@ -145,7 +145,7 @@ fn lines_are_drawn_of_every_backend_with_their_coordinate_and_without_colours_in
     let places = Places::new();
     for run in runs(&places) {
         let text = stdout(&["plot", &run, "net/rate"]);
-        assert!(text.starts_with("net/rate\nrate\n"), "{text}");
+        assert!(text.starts_with("net/rate\n20"), "{text}");
         assert!(text.contains("time [ms]"), "{text}");
         assert!(text.ends_with("19 of 20 points; 1 NaN\n"), "{text}");
         assert!(!text.contains('\u{1b}'), "{text}");

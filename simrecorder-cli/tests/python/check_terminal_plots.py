@@ -19,7 +19,8 @@ def show(*arguments, **environment):
     child, terminal = pty.fork()
     if child == 0:
         fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack("HHHH", ROWS, COLUMNS, 0, 0))
-        variables = {name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "CLICOLOR")}
+        decisive = ("NO_COLOR", "CLICOLOR", "CLICOLOR_FORCE", "CI")
+        variables = {name: value for name, value in os.environ.items() if name not in decisive}
         variables.update({"TERM": "xterm-256color", **environment})
         os.execve(program, [program, "plot", run, *arguments], variables)
     text = b""

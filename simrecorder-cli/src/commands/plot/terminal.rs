@@ -57,7 +57,7 @@ pub(super) fn print(figure: &Figure, size: Size, output: &mut Output) -> Result<
         "{}",
         output.paint(Style::new().bold(), &figure.title)
     )?;
-    if !figure.y.label.is_empty() {
+    if !figure.title.ends_with(&figure.y.label) {
         writeln!(output, "{}", figure.y.label)?;
     }
     match &figure.marks {
