@@ -53,7 +53,7 @@ pub(super) fn figure(sources: &[Source], columns: usize, is_log: bool) -> Result
     })
 }
 
-/// The points of a line; `None` where it is interrupted.
+/// The points of a line; NaN interrupts it.
 fn points(
     source: &Source,
     range: RangeInclusive<f64>,
