@@ -13,6 +13,7 @@ mod listing;
 mod number_format;
 mod output;
 mod pixels;
+mod plotting;
 mod progress;
 mod record_writer;
 mod recording;

@@ -1,29 +1,20 @@
 //! `simrec plot`: draws series in the terminal, or as a picture.
 
-mod cells;
-mod colour_map;
-mod figure;
-mod histogram;
-mod lines;
 mod picture;
-mod raster;
-mod source;
 mod terminal;
 
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use clap::ValueEnum;
-use simrecorder::ndarray::s;
-use simrecorder::{ArrayView, Error, ErrorKind, Kind};
+use simrecorder::{Error, ErrorKind};
 
-use self::cells::Room;
-use self::figure::Figure;
-use self::source::{Source, is_real, sources};
 use crate::args::{RangeArgs, RecordingArg};
 use crate::exit::{Exit, Result};
 use crate::file;
 use crate::output::Output;
+use crate::plotting::cells::Room;
+use crate::plotting::source::Source;
+use crate::plotting::{self, Form, Options};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -90,21 +81,6 @@ pub(crate) struct Args {
     json: bool,
 }
 
-/// What a plot looks like.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
-enum Form {
-    /// A line for each series
-    Lines,
-    /// One-dimensional records over time
-    HeatMap,
-    /// A record of two dimensions
-    Image,
-    /// A dot for each number of a ragged series, or element that is not 0
-    Raster,
-    /// How often which numbers are there
-    Histogram,
-}
-
 /// `1000x600`, at most 10 000 pixels each way.
 #[derive(Clone, Copy, Debug)]
 struct PictureSize(picture::Size);
@@ -128,9 +104,6 @@ impl FromStr for PictureSize {
     }
 }
 
-/// Records of so few elements are a line for each, and not a heat map.
-const MAX_LINES_OF_ONE: u64 = 8;
-
 pub(crate) fn run(args: &Args, output: &mut Output) -> Result<Exit> {
     let file = args.output.as_deref();
     let format = file.map(Format::of).transpose()?;
@@ -151,15 +124,18 @@ pub(crate) fn run(args: &Args, output: &mut Output) -> Result<Exit> {
         None => terminal.plot_area(),
     };
     // A character has two columns and four rows of dots, and two rows of cells.
-    let columns_of_lines = if file.is_some() { columns } else { 2 * columns };
-    let room = match file {
-        Some(_) => Room { columns, rows },
-        None => Room {
+    let per_character = if file.is_some() { 1 } else { 2 };
+    let options = Options {
+        form: args.form,
+        columns: per_character * columns,
+        room: Room {
             columns,
-            rows: 2 * rows,
+            rows: per_character * rows,
         },
+        is_log: args.log,
+        bins: args.bins.map(usize::from),
     };
-    let figure = figure(args, &sources, columns_of_lines, room)?;
+    let figure = plotting::figure(&sources, &options)?;
     match (file, format) {
         (Some(path), Some(format)) => {
             let picture = match format {
@@ -203,122 +179,27 @@ impl Format {
     }
 }
 
-fn figure(args: &Args, sources: &[Source], columns: usize, room: Room) -> Result<Figure> {
-    for source in sources {
-        if !is_real(&source.view) {
-            let message = format!(
-                "the series is {}; plots are of real numbers",
-                source.view.schema()
-            );
-            return Err(refuse(&message).with_key(source.view.key().as_str()).into());
+/// The series of all recordings.
+fn sources(args: &Args) -> Result<Vec<Source>> {
+    let mut sources = Vec::new();
+    let recordings = std::iter::once(&args.recording.recording).chain(&args.with);
+    for recording in recordings {
+        let store = simrecorder::open(recording)?;
+        let name = recording.file_name().unwrap_or_default().to_string_lossy();
+        for key in &args.keys {
+            let mut of_key = Source::all(&*store, key, &args.range, args.index)?;
+            if !args.with.is_empty() {
+                let labels = of_key.iter_mut().map(|source| &mut source.label);
+                labels.for_each(|label| *label = format!("{name}: {label}"));
+            }
+            sources.extend(of_key);
         }
     }
-    let form = args.form.unwrap_or_else(|| form_of(&sources[0]));
-    match form {
-        Form::Lines => lines::figure(&each_element(sources)?, columns, args.log),
-        Form::Histogram => histogram::figure(sources, args.bins.map(usize::from), args.log),
-        Form::HeatMap => cells::heat_map(only_one(sources, form, 2)?, room),
-        Form::Image => cells::image(&last_record(only_one(sources, form, 0)?)?, room),
-        Form::Raster => {
-            let source = only_one(sources, form, 0)?;
-            match (source.view.kind(), source.view.shape().len()) {
-                (Kind::Ragged, 1) | (Kind::Array, 1 | 2) => raster::figure(source, room),
-                _ => Err(wrong_shape(source, "a raster is of rows of numbers").into()),
-            }
+    match sources.is_empty() {
+        true => {
+            let message = "the keys name no series of numbers; 'simrec ls -l' lists them";
+            Err(plotting::refuse(message).into())
         }
+        false => Ok(sources),
     }
-}
-
-/// What a series is drawn as by itself.
-fn form_of(source: &Source) -> Form {
-    let shape = source.view.shape();
-    match (source.view.kind(), shape.len()) {
-        (Kind::Ragged, _) => Form::Raster,
-        (_, 0 | 1) => Form::Lines,
-        (_, 2) if shape[1] <= MAX_LINES_OF_ONE && source.has_records => Form::Lines,
-        (_, 2) if source.has_records => Form::HeatMap,
-        _ => Form::Image,
-    }
-}
-
-/// The series of scalars, and one for each element of records of few elements.
-fn each_element(sources: &[Source]) -> Result<Vec<Source>> {
-    let mut each = Vec::new();
-    for source in sources {
-        match source.view.shape() {
-            [_] if source.view.kind() == Kind::Array => each.push(source.clone()),
-            &[_, len] if len <= 64 => {
-                for index in 0..len as isize {
-                    each.push(Source {
-                        label: format!("{}[:, {index}]", source.label),
-                        view: source.view.select(s![.., index])?,
-                        has_records: true,
-                        coordinate: source.coordinate.clone(),
-                    });
-                }
-            }
-            _ => {
-                let message = "lines are of scalars; select an element, as in 'KEY[:, 3]'";
-                return Err(wrong_shape(source, message).into());
-            }
-        }
-    }
-    Ok(each)
-}
-
-/// Forms that show one series.
-fn only_one(sources: &[Source], form: Form, axes: usize) -> Result<&Source> {
-    let [source] = sources else {
-        let name = form
-            .to_possible_value()
-            .map_or_else(String::new, |value| value.get_name().to_owned());
-        return Err(refuse(&format!(
-            "a plot as {name} is of one series; {} were given",
-            sources.len()
-        ))
-        .into());
-    };
-    match axes == 0 || source.view.shape().len() == axes {
-        true => Ok(source),
-        false => Err(wrong_shape(
-            source,
-            "a heat map is of a series of one-dimensional arrays",
-        )
-        .into()),
-    }
-}
-
-/// The last record, where a series was given and not one of its records.
-fn last_record(source: &Source) -> Result<Source> {
-    let shape = source.view.shape();
-    let is_record = |axes: usize| axes == 2 || cells::has_channels(&source.view, axes);
-    if source.view.kind() == Kind::Array && !source.has_records && is_record(shape.len()) {
-        return Ok(source.clone());
-    }
-    if source.view.is_empty() || !matches!(shape.len(), 3 | 4) {
-        return Err(wrong_shape(
-            source,
-            "an image is of a record of two dimensions; select one, as in 'KEY[-1]'",
-        )
-        .into());
-    }
-    let view = source.view.select(s![-1, .., ..])?;
-    Ok(Source {
-        label: format!("{}[{}]", source.label, shape[0] - 1),
-        coordinate: view.coordinate(0)?,
-        has_records: false,
-        view,
-    })
-}
-
-fn wrong_shape(source: &Source, message: &str) -> Error {
-    let message = format!(
-        "{message}; this one has the shape {:?}",
-        source.view.shape()
-    );
-    refuse(&message).with_key(source.label.as_str())
-}
-
-fn refuse(message: &str) -> Error {
-    Error::new(ErrorKind::InvalidArgument, "plot", message)
 }

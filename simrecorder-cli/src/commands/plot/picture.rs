@@ -9,9 +9,9 @@ use plotters::style::text_anchor::{HPos, Pos, VPos};
 use plotters::style::{FontStyle, register_font};
 use simrecorder::{Error, ErrorKind};
 
-use super::colour_map;
-use super::figure::{Axis, Cells, Colour, Figure, Line, Marks, Scale};
 use crate::pixels::encode;
+use crate::plotting::colour_map;
+use crate::plotting::figure::{Axis, Cells, Colour, Figure, Line, Marks, Scale};
 
 const FONT: &str = "sans-serif";
 const GREY: RGBColor = RGBColor(0x60, 0x60, 0x60);

@@ -9,12 +9,12 @@ use ratatui::symbols::Marker;
 use ratatui::text::Line as Text;
 use ratatui::widgets::{Axis as ChartAxis, Chart, Dataset, GraphType, Widget};
 
-use super::colour_map;
-use super::figure::{Axis, Cells, Colour, Figure, Line, Marks};
 use crate::element::Element;
 use crate::exit::Result;
 use crate::number_format::NumberFormat;
 use crate::output::Output;
+use crate::plotting::colour_map;
+use crate::plotting::figure::{Axis, Cells, Colour, Figure, Line, Marks};
 
 /// What numbers look like without colours, from the darkest to the brightest.
 const SHADES: [char; 10] = [' ', '.', ':', '-', '=', '+', '*', '#', '%', '@'];

@@ -20,7 +20,7 @@ struct Bins {
 }
 
 /// An outline for each series, all with the same bins.
-pub(super) fn figure(sources: &[Source], bins: Option<usize>, is_log: bool) -> Result<Figure> {
+pub(crate) fn figure(sources: &[Source], bins: Option<usize>, is_log: bool) -> Result<Figure> {
     let bins = Bins::of(sources, bins)?;
     let (mut lines, mut total, mut counted) = (Vec::new(), 0, 0);
     for source in sources {

@@ -11,9 +11,9 @@ use crate::exit::Result;
 
 /// How many cells there is room for.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Room {
-    pub(super) columns: usize,
-    pub(super) rows: usize,
+pub(crate) struct Room {
+    pub(crate) columns: usize,
+    pub(crate) rows: usize,
 }
 
 /// An axis of a view, divided into parts.
@@ -26,7 +26,7 @@ struct Side {
 }
 
 /// A series of one-dimensional records over time: a column for each record, the first element at the bottom.
-pub(super) fn heat_map(source: &Source, room: Room) -> Result<Figure> {
+pub(crate) fn heat_map(source: &Source, room: Room) -> Result<Figure> {
     let x = side(&source.view, 0, source.coordinate.clone(), room.columns)?;
     let y = side(&source.view, 1, source.view.coordinate(1)?, room.rows)?;
     let extents = source
@@ -37,7 +37,7 @@ pub(super) fn heat_map(source: &Source, room: Room) -> Result<Figure> {
 }
 
 /// A record of two dimensions, or of three if the last is of colours: the first row at the top.
-pub(super) fn image(source: &Source, room: Room) -> Result<Figure> {
+pub(crate) fn image(source: &Source, room: Room) -> Result<Figure> {
     let x = side(&source.view, 1, source.view.coordinate(1)?, room.columns)?;
     let mut y = side(&source.view, 0, source.coordinate.clone(), room.rows)?;
     let mut bounds = vec![y.bounds.clone(), x.bounds.clone()];
@@ -80,7 +80,7 @@ pub(super) fn image(source: &Source, room: Room) -> Result<Figure> {
 }
 
 /// Whether the records of a view are pictures in colours.
-pub(super) fn has_channels(view: &View, axes: usize) -> bool {
+pub(crate) fn has_channels(view: &View, axes: usize) -> bool {
     let channels = view.shape().get(2).filter(|_| axes == 3);
     view.dtype() == Some(DType::U8) && channels.is_some_and(|&channels| matches!(channels, 3 | 4))
 }

@@ -22,7 +22,7 @@ struct Counts {
 
 /// A line for each series. Where more than two records share a column, the line shows the first, the
 /// smallest, the largest and the last of them.
-pub(super) fn figure(sources: &[Source], columns: usize, is_log: bool) -> Result<Figure> {
+pub(crate) fn figure(sources: &[Source], columns: usize, is_log: bool) -> Result<Figure> {
     let mut ranges = Vec::new();
     for source in sources {
         ranges.extend(source.x_range()?.map(RangeInclusive::into_inner));
@@ -127,7 +127,7 @@ impl Counts {
 }
 
 /// `2 400 of 1 000 000 points`.
-pub(super) fn of(drawn: u64, total: u64, what: &str) -> String {
+pub(crate) fn of(drawn: u64, total: u64, what: &str) -> String {
     format!("{} of {} {what}", grouped(drawn), grouped(total))
 }
 
@@ -145,7 +145,7 @@ fn grouped(number: u64) -> String {
 }
 
 /// The names of the series, or of the first ones.
-pub(super) fn title(sources: &[Source]) -> String {
+pub(crate) fn title(sources: &[Source]) -> String {
     const MAX_LABELS: usize = 3;
     let labels = sources.iter().map(|source| source.label.as_str());
     let mut title = labels.take(MAX_LABELS).collect::<Vec<_>>().join(", ");

@@ -21,7 +21,7 @@ const LINES: [Colour; 7] = [
 ];
 
 /// The colour of a number in a range; what is beyond it has the colour of its end.
-pub(super) fn colour(number: f64, range: &RangeInclusive<f64>) -> Colour {
+pub(crate) fn colour(number: f64, range: &RangeInclusive<f64>) -> Colour {
     if number.is_nan() {
         return GREY;
     }
@@ -37,7 +37,7 @@ pub(super) fn colour(number: f64, range: &RangeInclusive<f64>) -> Colour {
 }
 
 /// The colour of a dot with so many events, where another one has the most.
-pub(super) fn dot(count: u64, most: u64) -> Colour {
+pub(crate) fn dot(count: u64, most: u64) -> Colour {
     const FEW: Colour = [0x9e, 0xca, 0xe1];
     const MOST: Colour = [0x08, 0x30, 0x6b];
     if most <= 1 {
@@ -52,6 +52,6 @@ pub(super) fn dot(count: u64, most: u64) -> Colour {
 }
 
 /// The colour of a line.
-pub(super) fn line(index: usize) -> Colour {
+pub(crate) fn line(index: usize) -> Colour {
     LINES[index % LINES.len()]
 }

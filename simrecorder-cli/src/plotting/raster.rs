@@ -19,7 +19,7 @@ struct Rows {
 }
 
 /// A dot for each number in the rows of a ragged series, or for each element of an array that is not 0.
-pub(super) fn figure(source: &Source, room: Room) -> Result<Figure> {
+pub(crate) fn figure(source: &Source, room: Room) -> Result<Figure> {
     let rows = rows(source, room.rows)?;
     let x_range = source.x_range()?.unwrap_or(0.0..=1.0);
     let mut dots = Dots::new(x_range, rows, room.columns);

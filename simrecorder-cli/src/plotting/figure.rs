@@ -9,65 +9,65 @@ use crate::number_format::NumberFormat;
 
 /// A plot in the units of its data.
 #[derive(Debug, Serialize)]
-pub(super) struct Figure {
-    pub(super) title: String,
+pub(crate) struct Figure {
+    pub(crate) title: String,
     /// How much of the data is drawn.
-    pub(super) note: String,
-    pub(super) x: Axis,
-    pub(super) y: Axis,
+    pub(crate) note: String,
+    pub(crate) x: Axis,
+    pub(crate) y: Axis,
     #[serde(flatten)]
-    pub(super) marks: Marks,
+    pub(crate) marks: Marks,
 }
 
 #[derive(Clone, Debug, Serialize)]
-pub(super) struct Axis {
-    pub(super) label: String,
-    pub(super) start: f64,
-    pub(super) end: f64,
+pub(crate) struct Axis {
+    pub(crate) label: String,
+    pub(crate) start: f64,
+    pub(crate) end: f64,
     /// Whether positions are the decimal logarithms of the numbers.
-    pub(super) is_log: bool,
+    pub(crate) is_log: bool,
 }
 
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub(super) enum Marks {
+pub(crate) enum Marks {
     Lines(Vec<Line>),
     Cells(Cells),
 }
 
 /// A line, which is interrupted where there are no numbers.
 #[derive(Debug, Serialize)]
-pub(super) struct Line {
-    pub(super) label: String,
-    pub(super) parts: Vec<Vec<(f64, f64)>>,
+pub(crate) struct Line {
+    pub(crate) label: String,
+    pub(crate) parts: Vec<Vec<(f64, f64)>>,
 }
 
 /// A grid of colours.
 #[derive(Debug, Serialize)]
-pub(super) struct Cells {
+pub(crate) struct Cells {
     /// Between which positions each column is.
-    pub(super) x_edges: Vec<f64>,
+    pub(crate) x_edges: Vec<f64>,
     /// Between which positions each row is, from the bottom of the plot to its top.
-    pub(super) y_edges: Vec<f64>,
+    pub(crate) y_edges: Vec<f64>,
     /// Row by row.
-    pub(super) colours: Vec<Vec<Option<Colour>>>,
+    pub(crate) colours: Vec<Vec<Option<Colour>>>,
     /// The numbers that the first and the last colour of the scale mean, and what they are.
-    pub(super) scale: Option<Scale>,
+    pub(crate) scale: Option<Scale>,
 }
 
 /// Red, green and blue.
-pub(super) type Colour = [u8; 3];
+pub(crate) type Colour = [u8; 3];
 
 #[derive(Debug, Serialize)]
-pub(super) struct Scale {
-    pub(super) label: String,
-    pub(super) start: f64,
-    pub(super) end: f64,
+pub(crate) struct Scale {
+    pub(crate) label: String,
+    pub(crate) start: f64,
+    pub(crate) end: f64,
 }
 
 impl Axis {
     /// An axis on which all of `range` has room.
-    pub(super) fn around(label: String, range: RangeInclusive<f64>, margin: f64) -> Self {
+    pub(crate) fn around(label: String, range: RangeInclusive<f64>, margin: f64) -> Self {
         let (start, end) = range.into_inner();
         let width = end - start;
         let has_width = width > 0.0 && width.is_finite();
@@ -90,7 +90,7 @@ impl Axis {
     }
 
     /// The number at a position, as text.
-    pub(super) fn label_at(&self, position: f64, digits: usize) -> String {
+    pub(crate) fn label_at(&self, position: f64, digits: usize) -> String {
         // What rounding leaves of 0 is 0.
         let is_zero = position.abs() < (self.end / 2.0 - self.start / 2.0).abs() * 1e-9;
         let position = if is_zero { 0.0 } else { position };
@@ -102,19 +102,19 @@ impl Axis {
     }
 
     /// Which part of the axis is before a position.
-    pub(super) fn part(&self, position: f64) -> f64 {
+    pub(crate) fn part(&self, position: f64) -> f64 {
         // Halves do not overflow.
         (position / 2.0 - self.start / 2.0) / (self.end / 2.0 - self.start / 2.0)
     }
 
     /// The position before which a part of the axis is.
-    pub(super) fn position(&self, part: f64) -> f64 {
+    pub(crate) fn position(&self, part: f64) -> f64 {
         self.start * (1.0 - part) + self.end * part
     }
 
     /// Round numbers on the axis, at most `most`; or only its ends, where no round numbers are near enough to
     /// each other.
-    pub(super) fn ticks(&self, most: usize) -> Vec<f64> {
+    pub(crate) fn ticks(&self, most: usize) -> Vec<f64> {
         let (start, end) = (self.start.min(self.end), self.start.max(self.end));
         let least = (end - start) / most.max(2) as f64;
         let power = 10_f64.powf(least.log10().floor());
@@ -136,7 +136,7 @@ impl Axis {
 
 impl Cells {
     /// The colour at a position.
-    pub(super) fn colour_at(&self, x: f64, y: f64) -> Option<Colour> {
+    pub(crate) fn colour_at(&self, x: f64, y: f64) -> Option<Colour> {
         let part = |edges: &[f64], position: f64| {
             edges
                 .partition_point(|&edge| edge <= position)
@@ -148,7 +148,7 @@ impl Cells {
 }
 
 /// The smallest and the largest of these numbers; NaN and infinities are left out.
-pub(super) fn range_of(numbers: impl IntoIterator<Item = f64>) -> Option<RangeInclusive<f64>> {
+pub(crate) fn range_of(numbers: impl IntoIterator<Item = f64>) -> Option<RangeInclusive<f64>> {
     let finite = numbers.into_iter().filter(|x| x.is_finite());
     finite
         .map(|x| (x, x))

@@ -6,29 +6,70 @@ use simrecorder::backend::{Node, Records};
 use simrecorder::{ArrayView, DType, DataStore, Kind, View};
 
 use super::figure::range_of;
-use super::{Args, refuse};
+use crate::args::RangeArgs;
 use crate::element::Element;
-use crate::exit::Result;
+use crate::exit::{Failure, Result};
 use crate::recording;
-use crate::selection::PythonSelection;
 
 /// About how many bytes are read at once.
 const BLOCK_BYTES: usize = 8 << 20;
 
 /// A view under the name that the plot shows.
 #[derive(Clone, Debug)]
-pub(super) struct Source {
-    pub(super) label: String,
-    pub(super) view: View,
+pub(crate) struct Source {
+    pub(crate) label: String,
+    pub(crate) view: View,
     /// Whether the first axis is of records, not one within a record.
-    pub(super) has_records: bool,
+    pub(crate) has_records: bool,
     /// The coordinate of the first axis, unless it is plotted by index.
-    pub(super) coordinate: Option<View>,
+    pub(crate) coordinate: Option<View>,
 }
 
 impl Source {
+    /// What a text names: a selection of one series, or all series of numbers in groups and under globs except
+    /// coordinates.
+    pub(crate) fn all(
+        store: &dyn DataStore,
+        text: &str,
+        range: &RangeArgs,
+        by_index: bool,
+    ) -> Result<Vec<Self>> {
+        let of = |label: String, view: View, has_records: bool| {
+            let view = range.select(view)?;
+            let coordinate = match by_index || view.shape().is_empty() {
+                true => None,
+                false => view.coordinate(0)?,
+            };
+            Ok::<_, Failure>(Self {
+                label,
+                view,
+                has_records,
+                coordinate,
+            })
+        };
+        if let Ok((Node::Series(view), selection)) = recording::find(store, text) {
+            let Some(selection) = selection else {
+                return Ok(vec![of(text.to_owned(), view, true)?]);
+            };
+            let has_records = !selection.is_one_record() || view.kind() != Kind::Array;
+            let view = view.select(selection.resolve(&view)?)?;
+            return Ok(vec![of(text.to_owned(), view, has_records)?]);
+        }
+        let mut sources = Vec::new();
+        let selected = recording::select(store, &[text.to_owned()])?;
+        for (child, node) in recording::nodes(store, selected) {
+            if let Node::Series(view) = node? {
+                let is_coordinate = view.coordinate(0)?.is_some_and(|it| it.key() == view.key());
+                if is_real(&view) && !is_coordinate {
+                    sources.push(of(child.key.to_string(), view, true)?);
+                }
+            }
+        }
+        Ok(sources)
+    }
+
     /// The coordinates of the first and of the last record, or their indices.
-    pub(super) fn x_range(&self) -> Result<Option<RangeInclusive<f64>>> {
+    pub(crate) fn x_range(&self) -> Result<Option<RangeInclusive<f64>>> {
         let len = self.view.len();
         let Some(last) = len.checked_sub(1) else {
             return Ok(None);
@@ -40,7 +81,7 @@ impl Source {
     }
 
     /// The coordinates of some records, or their indices.
-    pub(super) fn positions(&self, records: Range<u64>) -> Result<Vec<f64>> {
+    pub(crate) fn positions(&self, records: Range<u64>) -> Result<Vec<f64>> {
         Ok(match &self.coordinate {
             None => records.map(|index| index as f64).collect(),
             Some(coordinate) => {
@@ -52,7 +93,7 @@ impl Source {
 
     /// Where the axis of the first coordinate is divided into equally wide parts: the bounds of the records
     /// in each.
-    pub(super) fn bounds(&self, range: RangeInclusive<f64>, parts: usize) -> Result<Vec<u64>> {
+    pub(crate) fn bounds(&self, range: RangeInclusive<f64>, parts: usize) -> Result<Vec<u64>> {
         if let Some(coordinate) = &self.coordinate {
             return Ok(coordinate.bounds_of_parts(range, parts)?);
         }
@@ -66,7 +107,7 @@ impl Source {
     }
 
     /// What the axis shows.
-    pub(super) fn x_label(&self) -> String {
+    pub(crate) fn x_label(&self) -> String {
         match &self.coordinate {
             Some(coordinate) => with_units(coordinate.key().name(), coordinate),
             None => axis_name(&self.view, 0),
@@ -74,7 +115,7 @@ impl Source {
     }
 
     /// Visits the records, some at a time.
-    pub(super) fn for_each_block(
+    pub(crate) fn for_each_block(
         &self,
         mut visit: impl FnMut(Range<u64>, &Records) -> Result<()>,
     ) -> Result<()> {
@@ -95,7 +136,7 @@ impl Source {
     }
 
     /// The numbers of some records, in order.
-    pub(super) fn numbers<'a>(&self, records: &'a Records) -> impl Iterator<Item = f64> + 'a {
+    pub(crate) fn numbers<'a>(&self, records: &'a Records) -> impl Iterator<Item = f64> + 'a {
         let dtype = self.view.dtype();
         let bytes = records
             .data()
@@ -106,88 +147,8 @@ impl Source {
     }
 }
 
-/// The views of all recordings.
-pub(super) fn sources(args: &Args) -> Result<Vec<Source>> {
-    let mut sources = Vec::new();
-    let recordings = std::iter::once(&args.recording.recording).chain(&args.with);
-    for recording in recordings {
-        let store = simrecorder::open(recording)?;
-        let name = recording
-            .file_name()
-            .map(|name| name.to_string_lossy())
-            .unwrap_or_default();
-        for text in &args.keys {
-            for Selected {
-                label,
-                view,
-                has_records,
-            } in views(&*store, text)?
-            {
-                let view = args.range.select(view)?;
-                let label = match args.with.is_empty() {
-                    true => label,
-                    false => format!("{name}: {label}"),
-                };
-                let coordinate = match args.index || view.shape().is_empty() {
-                    true => None,
-                    false => view.coordinate(0)?,
-                };
-                sources.push(Source {
-                    label,
-                    view,
-                    has_records,
-                    coordinate,
-                });
-            }
-        }
-    }
-    match sources.is_empty() {
-        true => Err(refuse("the keys name no series of numbers; 'simrec ls -l' lists them").into()),
-        false => Ok(sources),
-    }
-}
-
-/// A view, and what it is called.
-struct Selected {
-    label: String,
-    view: View,
-    has_records: bool,
-}
-
-/// What a text names: a selection of one series, or all series of numbers in groups
-/// and under globs except coordinates.
-fn views(store: &dyn DataStore, text: &str) -> Result<Vec<Selected>> {
-    if let Ok((Node::Series(view), selection)) = recording::find(store, text) {
-        let is_record = selection
-            .as_ref()
-            .is_some_and(PythonSelection::is_one_record);
-        let view = match selection {
-            Some(selection) => view.select(selection.resolve(&view)?)?,
-            None => view,
-        };
-        return Ok(vec![Selected {
-            label: text.to_owned(),
-            has_records: !is_record || view.kind() != Kind::Array,
-            view,
-        }]);
-    }
-    let mut views = Vec::new();
-    for (child, node) in recording::nodes(store, recording::select(store, &[text.to_owned()])?) {
-        if let Node::Series(view) = node? {
-            let is_coordinate = view.coordinate(0)?.is_some_and(|it| it.key() == view.key());
-            if is_real(&view) && !is_coordinate {
-                views.push(Selected {
-                    label: child.key.to_string(),
-                    has_records: true,
-                    view,
-                });
-            }
-        }
-    }
-    Ok(views)
-}
-
-pub(super) fn is_real(view: &View) -> bool {
+/// Whether the elements are real numbers.
+pub(crate) fn is_real(view: &View) -> bool {
     let is_complex = matches!(view.dtype(), Some(DType::Complex64 | DType::Complex128));
     view.dtype().is_some() && !is_complex
 }
@@ -198,14 +159,14 @@ fn x_at(coordinate: &View, index: u64) -> Result<f64> {
 }
 
 /// The name of an axis without a coordinate.
-pub(super) fn axis_name(view: &View, axis: usize) -> String {
+pub(crate) fn axis_name(view: &View, axis: usize) -> String {
     let names = view.schema().dimension_names();
     let name = names.and_then(|names| names.get(axis)?.clone());
     name.unwrap_or_else(|| "index".to_owned())
 }
 
 /// A name with the units of a view, if it has some.
-pub(super) fn with_units(name: &str, view: &View) -> String {
+pub(crate) fn with_units(name: &str, view: &View) -> String {
     match units(view) {
         "" => name.to_owned(),
         units => format!("{name} [{units}]"),
@@ -213,7 +174,7 @@ pub(super) fn with_units(name: &str, view: &View) -> String {
 }
 
 /// The units of a view, or nothing.
-pub(super) fn units(view: &View) -> &str {
+pub(crate) fn units(view: &View) -> &str {
     let units = view.attributes().get("units");
     units.and_then(|units| units.as_str()).unwrap_or_default()
 }

@@ -1,0 +1,172 @@
+//! Figures of series: what a plot shows, whatever draws it.
+
+pub(crate) mod cells;
+pub(crate) mod colour_map;
+pub(crate) mod figure;
+pub(crate) mod histogram;
+pub(crate) mod lines;
+pub(crate) mod raster;
+pub(crate) mod source;
+
+use clap::ValueEnum;
+use simrecorder::ndarray::s;
+use simrecorder::{ArrayView, Error, ErrorKind, Kind};
+
+use self::cells::Room;
+use self::figure::Figure;
+use self::source::{Source, is_real};
+use crate::exit::Result;
+
+/// What a plot looks like.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub(crate) enum Form {
+    /// A line for each series
+    Lines,
+    /// One-dimensional records over time
+    HeatMap,
+    /// A record of two dimensions
+    Image,
+    /// A dot for each number of a ragged series, or element that is not 0
+    Raster,
+    /// How often which numbers are there
+    Histogram,
+}
+
+/// What a figure is made for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Options {
+    /// Else as it suits the first series.
+    pub(crate) form: Option<Form>,
+    /// How many columns of points a line has room for.
+    pub(crate) columns: usize,
+    /// How many cells other forms have room for.
+    pub(crate) room: Room,
+    /// Whether the y axis is logarithmic.
+    pub(crate) is_log: bool,
+    /// Of a histogram; else as it suits the numbers.
+    pub(crate) bins: Option<usize>,
+}
+
+/// Records of so few elements are a line for each, and not a heat map.
+const MAX_LINES_OF_ONE: u64 = 8;
+
+/// The figure of some series, which are not none.
+pub(crate) fn figure(sources: &[Source], options: &Options) -> Result<Figure> {
+    for source in sources {
+        if !is_real(&source.view) {
+            let message = format!(
+                "the series is {}; plots are of real numbers",
+                source.view.schema()
+            );
+            return Err(refuse(&message).with_key(source.view.key().as_str()).into());
+        }
+    }
+    let form = options.form.unwrap_or_else(|| form_of(&sources[0]));
+    match form {
+        Form::Lines => lines::figure(&each_element(sources)?, options.columns, options.is_log),
+        Form::Histogram => histogram::figure(sources, options.bins, options.is_log),
+        Form::HeatMap => cells::heat_map(only_one(sources, form, 2)?, options.room),
+        Form::Image => cells::image(&last_record(only_one(sources, form, 0)?)?, options.room),
+        Form::Raster => {
+            let source = only_one(sources, form, 0)?;
+            match (source.view.kind(), source.view.shape().len()) {
+                (Kind::Ragged, 1) | (Kind::Array, 1 | 2) => raster::figure(source, options.room),
+                _ => Err(wrong_shape(source, "a raster is of rows of numbers").into()),
+            }
+        }
+    }
+}
+
+/// What a series is drawn as by itself.
+fn form_of(source: &Source) -> Form {
+    let shape = source.view.shape();
+    match (source.view.kind(), shape.len()) {
+        (Kind::Ragged, _) => Form::Raster,
+        (_, 0 | 1) => Form::Lines,
+        (_, 2) if shape[1] <= MAX_LINES_OF_ONE && source.has_records => Form::Lines,
+        (_, 2) if source.has_records => Form::HeatMap,
+        _ => Form::Image,
+    }
+}
+
+/// The series of scalars, and one for each element of records of few elements.
+fn each_element(sources: &[Source]) -> Result<Vec<Source>> {
+    let mut each = Vec::new();
+    for source in sources {
+        match source.view.shape() {
+            [_] if source.view.kind() == Kind::Array => each.push(source.clone()),
+            &[_, len] if len <= 64 => {
+                for index in 0..len as isize {
+                    each.push(Source {
+                        label: format!("{}[:, {index}]", source.label),
+                        view: source.view.select(s![.., index])?,
+                        has_records: true,
+                        coordinate: source.coordinate.clone(),
+                    });
+                }
+            }
+            _ => {
+                let message = "lines are of scalars; select an element, as in 'KEY[:, 3]'";
+                return Err(wrong_shape(source, message).into());
+            }
+        }
+    }
+    Ok(each)
+}
+
+/// Forms that show one series.
+fn only_one(sources: &[Source], form: Form, axes: usize) -> Result<&Source> {
+    let [source] = sources else {
+        let name = form
+            .to_possible_value()
+            .map_or_else(String::new, |value| value.get_name().to_owned());
+        return Err(refuse(&format!(
+            "a plot as {name} is of one series; {} were given",
+            sources.len()
+        ))
+        .into());
+    };
+    match axes == 0 || source.view.shape().len() == axes {
+        true => Ok(source),
+        false => Err(wrong_shape(
+            source,
+            "a heat map is of a series of one-dimensional arrays",
+        )
+        .into()),
+    }
+}
+
+/// The last record, where a series was given and not one of its records.
+fn last_record(source: &Source) -> Result<Source> {
+    let shape = source.view.shape();
+    let is_record = |axes: usize| axes == 2 || cells::has_channels(&source.view, axes);
+    if source.view.kind() == Kind::Array && !source.has_records && is_record(shape.len()) {
+        return Ok(source.clone());
+    }
+    if source.view.is_empty() || !matches!(shape.len(), 3 | 4) {
+        return Err(wrong_shape(
+            source,
+            "an image is of a record of two dimensions; select one, as in 'KEY[-1]'",
+        )
+        .into());
+    }
+    let view = source.view.select(s![-1, .., ..])?;
+    Ok(Source {
+        label: format!("{}[{}]", source.label, shape[0] - 1),
+        coordinate: view.coordinate(0)?,
+        has_records: false,
+        view,
+    })
+}
+
+fn wrong_shape(source: &Source, message: &str) -> Error {
+    let message = format!(
+        "{message}; this one has the shape {:?}",
+        source.view.shape()
+    );
+    refuse(&message).with_key(source.label.as_str())
+}
+
+pub(crate) fn refuse(message: &str) -> Error {
+    Error::new(ErrorKind::InvalidArgument, "plot", message)
+}
