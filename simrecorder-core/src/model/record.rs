@@ -63,6 +63,48 @@ impl<'a> RecordRef<'a> {
         }
     }
 
+    /// An array, or a ragged row, whose element type is known at run time only: `data` holds the elements
+    /// in row-major order and native byte order.
+    ///
+    /// ```
+    /// use simrecorder_core::{DType, Kind, RecordRef};
+    ///
+    /// let data = 0.5_f64.to_ne_bytes();
+    /// let record = RecordRef::of_bytes(Kind::Array, DType::F64, &[1], &data)?;
+    /// assert_eq!(record.shape(), [1]);
+    /// # Ok::<(), simrecorder_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidArgument`] if the length of `data` does not fit type and shape, for another kind,
+    /// and for a ragged row without an axis.
+    pub fn of_bytes(kind: Kind, dtype: DType, shape: &'a [usize], data: &'a [u8]) -> Result<Self> {
+        let size = shape
+            .iter()
+            .try_fold(dtype.size(), |size, &len| size.checked_mul(len));
+        let message = match kind {
+            Kind::Array if size == Some(data.len()) => None,
+            Kind::Ragged if shape.is_empty() => {
+                Some("a ragged row is an array with at least one axis".to_owned())
+            }
+            Kind::Ragged if size == Some(data.len()) => None,
+            Kind::Array | Kind::Ragged => Some(format!(
+                "{} bytes do not make a {dtype} array of shape {shape:?}",
+                data.len()
+            )),
+            other => Some(format!("elements make no record of kind {other}")),
+        };
+        match message {
+            Some(message) => Err(Error::new(ErrorKind::InvalidArgument, "convert", message)),
+            None => Ok(Self {
+                kind,
+                dtype: Some(dtype),
+                shape: ShapeRef::Slice(shape),
+                data: Cow::Borrowed(data),
+            }),
+        }
+    }
+
     /// The kind of the record.
     pub fn kind(&self) -> Kind {
         self.kind
@@ -113,7 +155,7 @@ impl<'a> RecordRef<'a> {
 /// - `(shape, slice)`, for arrays of another version of `ndarray`: elements in row-major order;
 /// - `str` and `String`;
 /// - [`Ragged`], [`Blob`] and [`Object`], which choose a kind;
-/// - [`Value`], and a reference to any of these.
+/// - [`Value`], [`RecordRef`], and a reference to any of these.
 ///
 /// Implement it for a type of your own by handing on to one of these:
 ///
@@ -189,6 +231,20 @@ impl<V: IntoValue + ?Sized> IntoValue for &V {
     #[inline(always)]
     fn as_scalar(&self) -> Option<ScalarRef<'_>> {
         (**self).as_scalar()
+    }
+}
+
+impl IntoValue for RecordRef<'_> {
+    type Element = Value;
+
+    #[inline]
+    fn as_record(&self) -> Result<RecordRef<'_>> {
+        Ok(RecordRef {
+            kind: self.kind,
+            dtype: self.dtype,
+            shape: self.shape,
+            data: Cow::Borrowed(&self.data),
+        })
     }
 }
 

@@ -39,6 +39,7 @@ pub use timeline::{
 };
 
 use parts::Parts;
+use series_buffer::SeriesBuffer;
 use store_reader::no_such_store;
 
 use crate::backend::fork::ProcessLocal;
@@ -181,6 +182,41 @@ impl Recorder {
             return Ok(());
         }
         parts.record(key, &value)
+    }
+
+    /// Appends a record if that needs no waiting and no look at the stores, and returns whether it has.
+    /// If not, [`record`](Self::record) does it, or reports why it cannot.
+    ///
+    /// For callers that hold a lock of their own while they record, such as that of a Python interpreter:
+    /// they release it before they wait.
+    ///
+    /// ```
+    /// use simrecorder_core::{InMemoryDataStore, Recorder};
+    ///
+    /// let recorder = Recorder::new(InMemoryDataStore::new());
+    /// assert!(!recorder.record_at_once("net/rate", 0.5)?); // the first record makes the series
+    /// recorder.record("net/rate", 0.5)?;
+    /// assert!(recorder.record_at_once("net/rate", 0.25)?);
+    /// assert_eq!(recorder.get_all("net/rate")?.len(), 2);
+    /// # Ok::<(), simrecorder_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Forked`](ErrorKind::Forked), and those of [`IntoValue::as_record`].
+    #[inline]
+    pub fn record_at_once(&self, key: impl AsRef<str>, value: impl IntoValue) -> Result<bool> {
+        let Some(parts) = &self.parts else {
+            return Ok(true);
+        };
+        let key = key.as_ref();
+        let parts = parts.get("record").map_err(|e| e.with_key(key))?;
+        if let Some(scalar) = value.as_scalar() {
+            let push = |b: &SeriesBuffer| b.try_push_scalar(scalar);
+            return Ok(parts.fast_path.push_by_key(key, push));
+        }
+        let record = value.as_record();
+        let record = record.map_err(|e| e.with_key(key).with_operation("record"))?;
+        Ok(parts.fast_path.push_by_key(key, |b| b.try_push(&record)))
     }
 
     /// A handle for the series at `key`, for the hottest loops: it saves looking the key up.

@@ -125,6 +125,32 @@ impl dyn ArrayView + '_ {
         select().map_err(|e: Error| at(self, e, "select_by"))
     }
 
+    /// What [`select_by`](#method.select_by) selects: the axis of the dimension `name`, and the indices along it
+    /// whose coordinate is in `range`.
+    ///
+    /// ```
+    /// # use simrecorder_core::{Coordinate, InMemoryDataStore, Recorder};
+    /// # let recorder = Recorder::new(InMemoryDataStore::new());
+    /// let mut net = recorder.timeline("net", Coordinate::new("time"))?;
+    /// for step in 0..100 {
+    ///     net.tick(f64::from(step) * 0.5, (("v", -65.0),))?;
+    /// }
+    /// let v = recorder.get_all("net/v")?;
+    /// assert_eq!(v.indices_by("time", 10.0..12.0)?, (0, 20..24));
+    /// # Ok::<(), simrecorder_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`select_by`](#method.select_by).
+    pub fn indices_by(
+        &self,
+        name: &str,
+        range: impl Into<CoordinateRange>,
+    ) -> Result<(usize, Range<u64>)> {
+        let found = indices_by(self, name, &range.into());
+        found.map_err(|e| at(self, e, "indices_by"))
+    }
+
     /// The index along the dimension `name` whose coordinate is nearest to `x`; the lower index of two that
     /// are equally near. It reads as much of the coordinate as [`select_by`](#method.select_by).
     ///

@@ -189,6 +189,48 @@ impl<T: CoordinateType> Timeline<T> {
         }
     }
 
+    /// Begins the tick at `t` if that needs no waiting, and returns whether it has; see
+    /// [`Recorder::record_at_once`](crate::Recorder::record_at_once).
+    ///
+    /// # Errors
+    /// [`Forked`](ErrorKind::Forked).
+    pub fn advance_at_once(&mut self, t: T) -> Result<bool> {
+        let Some(open) = &mut self.open else {
+            return Ok(true);
+        };
+        let parts = open.parts.get("advance")?;
+        open.next = 0;
+        Ok(!parts.fast_path.is_stopped() && open.buffer.try_advance(t))
+    }
+
+    /// Records the open tick of the series called `name` if that needs no waiting and no look at the stores,
+    /// and returns whether it has; see [`Recorder::record_at_once`](crate::Recorder::record_at_once).
+    ///
+    /// ```
+    /// use simrecorder_core::{Coordinate, InMemoryDataStore, Recorder};
+    ///
+    /// let recorder = Recorder::new(InMemoryDataStore::new());
+    /// let mut net = recorder.timeline("net", Coordinate::new("step"))?;
+    /// net.tick(0_u64, (("rate", 0.5),))?; // the first tick makes the series
+    /// assert!(net.advance_at_once(1)? && net.record_at_once("rate", 0.25)?);
+    /// assert!(!net.record_at_once("rate", 0.25)?); // record() reports why: it has its record
+    /// # Ok::<(), simrecorder_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Forked`](ErrorKind::Forked), [`InvalidKey`](ErrorKind::InvalidKey),
+    /// [`InvalidArgument`](ErrorKind::InvalidArgument) for the name of the coordinate, and those of
+    /// [`IntoValue::as_record`].
+    pub fn record_at_once(&mut self, name: &str, value: impl IntoValue) -> Result<bool> {
+        match &mut self.open {
+            Some(open) => {
+                let member = open.find(name)?;
+                open.push_at_once(member, &value)
+            }
+            None => Ok(true),
+        }
+    }
+
     /// A token for the series called `name`, which saves looking up the name:
     /// [`push`](Self::push) takes it. The first record or [`declare`](Self::declare) makes the series.
     ///
@@ -250,7 +292,7 @@ impl<T: CoordinateType> Timeline<T> {
         self.advance(t)?;
         let recorded = records
             .record(self)
-            .and_then(|()| self.complete_tick("tick"));
+            .and_then(|()| self.complete_tick_for("tick"));
         if recorded.is_err() {
             self.discard_tick();
         }
@@ -353,10 +395,19 @@ impl<T: CoordinateType> Timeline<T> {
     /// # Errors
     /// As for [`advance`](Self::advance); the tick is discarded if it is incomplete.
     pub fn finish(mut self) -> Result<()> {
-        self.complete_tick("finish")
+        self.complete_tick_for("finish")
     }
 
-    fn complete_tick(&mut self, operation: &'static str) -> Result<()> {
+    /// Completes the open tick, as the next [`advance`](Self::advance) would.
+    ///
+    /// # Errors
+    /// [`InvalidArgument`](ErrorKind::InvalidArgument) if no tick is open, or if a series has no record of it;
+    /// it stays open then.
+    pub fn complete_tick(&mut self) -> Result<()> {
+        self.complete_tick_for("complete tick")
+    }
+
+    fn complete_tick_for(&mut self, operation: &'static str) -> Result<()> {
         let Some(open) = &self.open else {
             return Ok(());
         };
@@ -418,6 +469,23 @@ impl OpenTimeline {
             return Ok(());
         }
         self.push_any(member, value)
+    }
+
+    fn push_at_once(&mut self, member: u32, value: &impl IntoValue) -> Result<bool> {
+        let parts = self.parts.get("record")?;
+        let named = &self.names[member as usize];
+        let Some(index) = named.index.filter(|_| !parts.fast_path.is_stopped()) else {
+            return Ok(false);
+        };
+        if let Some(scalar) = value.as_scalar()
+            && named.staged == Some(scalar.dtype)
+            && self.slots[index].stage(&self.buffer.open_tick, scalar)
+        {
+            return Ok(true);
+        }
+        let record = value.as_record();
+        let record = record.map_err(|e| self.in_operation("record", &named.name, e))?;
+        Ok(self.buffer.try_push(index, &record))
     }
 
     // Called with a reference to the value and not with a record of it, so that a scalar stays in registers
