@@ -1,0 +1,51 @@
+//! The extension module of the Python package `simrecorder`.
+//!
+//! It is a thin layer over the crate simrecorder: `input` makes records of objects of Python, `output` the
+//! reverse. The package beside it, in `python/simrecorder`, has what is easier in Python.
+
+mod element;
+mod error;
+mod input;
+mod json;
+mod messages;
+mod objects;
+mod options;
+mod output;
+mod recorder;
+mod redis_server;
+mod schema;
+mod selection;
+mod store;
+mod timeline;
+mod tools;
+mod view;
+mod waiting;
+
+use pyo3::prelude::*;
+
+/// The extension module.
+#[pymodule]
+mod _simrecorder {
+    #[pymodule_export]
+    use crate::input::Ragged;
+    #[pymodule_export]
+    use crate::recorder::{_close_all, Recorder};
+    #[pymodule_export]
+    use crate::redis_server::RunningServer;
+    #[pymodule_export]
+    use crate::store::Store;
+    #[pymodule_export]
+    use crate::timeline::Timeline;
+    #[pymodule_export]
+    use crate::tools::{_copy, _drain, _verify};
+    #[pymodule_export]
+    use crate::view::{_open_view, View};
+
+    use super::*;
+
+    #[pymodule_init]
+    fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        crate::messages::install();
+        module.add("__version__", env!("CARGO_PKG_VERSION"))
+    }
+}

@@ -1,0 +1,87 @@
+//! Calls that wait: without the lock of the interpreter, and such that Ctrl-C ends them.
+
+use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use pyo3::prelude::*;
+
+/// How often a waiting call looks for Ctrl-C.
+const SIGNAL_INTERVAL: Duration = Duration::from_millis(50);
+
+/// How many calls of [`interruptible`] are at work, also those that Python no longer waits for.
+static AT_WORK: (Mutex<usize>, Condvar) = (Mutex::new(0), Condvar::new());
+
+/// Does `work` on another thread and waits for it. After Ctrl-C, or another signal whose handler raises, the
+/// call raises at once and the work continues; [`wait_for_all`] waits for it when the interpreter exits.
+pub(crate) fn interruptible<T: Send + 'static>(
+    py: Python<'_>,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> PyResult<T> {
+    let (sender, receiver) = channel();
+    let at_work = AtWork::begin();
+    // In a place from which it can be taken back if there is no thread for it.
+    let work = Arc::new(Mutex::new(Some((work, at_work))));
+    let for_thread = Arc::clone(&work);
+    let spawned = thread::Builder::new()
+        .name("simrecorder-python".to_owned())
+        .spawn(move || {
+            if let Some((work, at_work)) = take(&for_thread) {
+                // When Python no longer waits, nobody needs the result.
+                let _ = sender.send(work());
+                drop(at_work);
+            }
+        });
+    if spawned.is_err()
+        && let Some((work, _at_work)) = take(&work)
+    {
+        return Ok(py.detach(work));
+    }
+    drop(spawned);
+    let receiver = Mutex::new(receiver);
+    loop {
+        let received = py.detach(|| {
+            let receiver = receiver.lock().unwrap_or_else(PoisonError::into_inner);
+            receiver.recv_timeout(SIGNAL_INTERVAL)
+        });
+        match received {
+            Ok(result) => return Ok(result),
+            Err(RecvTimeoutError::Timeout) => py.check_signals()?,
+            Err(RecvTimeoutError::Disconnected) => {
+                let message = "a thread of simrecorder ended without a result; please report it";
+                return Err(pyo3::exceptions::PyRuntimeError::new_err(message));
+            }
+        }
+    }
+}
+
+fn take<T>(work: &Mutex<Option<T>>) -> Option<T> {
+    work.lock().unwrap_or_else(PoisonError::into_inner).take()
+}
+
+/// A call that is at work, for as long as this exists.
+struct AtWork;
+
+impl AtWork {
+    fn begin() -> Self {
+        *AT_WORK.0.lock().unwrap_or_else(PoisonError::into_inner) += 1;
+        Self
+    }
+}
+
+impl Drop for AtWork {
+    fn drop(&mut self) {
+        *AT_WORK.0.lock().unwrap_or_else(PoisonError::into_inner) -= 1;
+        AT_WORK.1.notify_all();
+    }
+}
+
+/// Waits for all calls that are at work.
+pub(crate) fn wait_for_all() {
+    let mut at_work = AT_WORK.0.lock().unwrap_or_else(PoisonError::into_inner);
+    while *at_work > 0 {
+        let waited = AT_WORK.1.wait(at_work);
+        at_work = waited.unwrap_or_else(PoisonError::into_inner);
+    }
+}
