@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::io;
-use std::process::ExitCode;
 
 use clap::builder::StyledStr;
 use clap::error::ErrorKind;
@@ -21,12 +20,13 @@ pub(crate) enum Exit {
     Unknown,
 }
 
-impl From<Exit> for ExitCode {
+/// The exit status.
+impl From<Exit> for u8 {
     fn from(exit: Exit) -> Self {
         match exit {
-            Exit::Success => Self::SUCCESS,
-            Exit::No => Self::from(1),
-            Exit::Unknown => Self::from(ERROR),
+            Exit::Success => 0,
+            Exit::No => 1,
+            Exit::Unknown => ERROR,
         }
     }
 }

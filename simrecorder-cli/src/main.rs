@@ -1,57 +1,7 @@
-//! `simrec`: everything about a recording, from the shell.
+//! The program `simrec`.
 
-mod args;
-mod commands;
-mod confirm;
-mod copying;
-mod element;
-mod exit;
-mod file;
-mod interrupt;
-mod json_value;
-mod listing;
-mod number_format;
-mod output;
-mod pixels;
-mod plotting;
-mod progress;
-mod record_writer;
-mod recording;
-mod selection;
-mod table;
-
-use std::io::{self, Write};
 use std::process::ExitCode;
 
-use clap::Parser;
-
-use crate::args::Cli;
-use crate::exit::{Exit, Failure};
-use crate::output::Output;
-
 fn main() -> ExitCode {
-    let mut output = Output::new();
-    let ended = Cli::try_parse()
-        .map_err(Failure::from)
-        .and_then(|cli| commands::run(cli.command, &mut output))
-        .or_else(|failure| match failure {
-            Failure::Help(text) => output.write_help(&text),
-            failure => Err(failure),
-        })
-        .and_then(|exit| {
-            output.flush()?;
-            Ok(exit)
-        });
-    match ended {
-        Ok(exit) => exit.into(),
-        // The reader of a pipe, such as `head`, has read enough.
-        Err(Failure::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => {
-            Exit::Success.into()
-        }
-        Err(failure) => {
-            // When nobody reads the message, the exit status is all that is left to say.
-            let _ = writeln!(io::stderr(), "simrec: {failure}");
-            exit::ERROR.into()
-        }
-    }
+    simrecorder_cli::run(std::env::args_os()).into()
 }
