@@ -43,6 +43,12 @@ mod _simrecorder {
 
     use super::*;
 
+    /// Runs the program `simrec` with its arguments, and returns its exit status.
+    #[pyfunction]
+    fn _simrec(py: Python<'_>, arguments: Vec<std::ffi::OsString>) -> u8 {
+        py.detach(|| simrecorder_cli::run(arguments))
+    }
+
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
         crate::messages::install();

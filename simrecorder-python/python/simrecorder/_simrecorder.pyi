@@ -21,6 +21,7 @@ __all__ = [
     "_copy",
     "_drain",
     "_open_view",
+    "_simrec",
     "_verify",
 ]
 
@@ -269,6 +270,7 @@ class RunningServer:
     def stop(self) -> None: ...
 
 def _close_all() -> None: ...
+def _simrec(arguments: list[_Place]) -> int: ...
 def _open_view(location: str, key: str, windows: list[_Window]) -> View: ...
 def _copy(
     source: Store,
