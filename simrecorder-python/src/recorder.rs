@@ -77,6 +77,21 @@ impl Shared {
         self.each(simrecorder::Recorder::flush, simrecorder::Recorder::close)
     }
 
+    /// The view at a key; if that is a group of pickled objects, as the original writes them, the error says so.
+    fn view_or_reason(
+        &self,
+        key: &str,
+        only: Option<usize>,
+    ) -> Result<(simrecorder::View, Option<Arc<str>>), Error> {
+        self.view(key, only).map_err(|error| match error.kind() {
+            ErrorKind::KindMismatch => match self.view(&format!("{key}/0"), only) {
+                Err(first) if first.kind() == ErrorKind::Unsupported => first,
+                _ => error,
+            },
+            _ => error,
+        })
+    }
+
     /// The view at a key, of the first store that has it or of the given one, with the location of the store.
     fn view(
         &self,
@@ -615,7 +630,7 @@ impl Recorder {
         only: Option<usize>,
     ) -> PyResult<Result<View, Error>> {
         let (shared, key) = (Arc::clone(self.shared()?), key.to_owned());
-        let view = interruptible(py, move || shared.view(&key, only))?;
+        let view = interruptible(py, move || shared.view_or_reason(&key, only))?;
         messages::deliver(py)?;
         Ok(view.map(|(view, location)| View::new(view, location)))
     }

@@ -113,6 +113,20 @@ def test_series_of_different_length_do_not_share_a_dimension():
         assert dataset.a.shape == (3,) and dataset.b.shape == (5,) and dataset.a.dims != dataset.b.dims
 
 
+def test_series_of_groups_above_do_not_share_a_dimension_of_another_length():
+    with simrecorder.create("run.mdb") as recorder:
+        recorder.declare("v", float, [2], dims=["time", None])
+        recorder.record("v", np.zeros(2))
+        with recorder.timeline("net", "time") as net:
+            for step in range(3):
+                net.tick(float(step), v=np.zeros(5))
+    with xarray.open_datatree("run.mdb", engine="simrecorder") as tree:
+        assert tree["/net/v"].shape == (3, 5) and tree["/net"].ds.v.dims[0] == "time"
+        assert tree["/v"].shape == (1, 2)
+    with xarray.open_dataset("run.mdb", engine="simrecorder") as dataset:
+        assert dataset.v.dims == ("time", "v_dim_1")
+
+
 WRITER = """
 import sys
 import numpy as np

@@ -283,7 +283,7 @@ pub fn python_with_zarr2(program: &str) -> Command {
     let packages = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/python-zarr2");
     assert!(
         packages.join("zarr").exists(),
-        "this test writes Zarr V2 with the packages of python/requirements-zarr2.txt, and {} is missing: make \
+        "this test writes Zarr V2 with the packages of simrecorder-python/requirements-zarr2.txt, and {} is missing: make \
          it with ci/python",
         packages.display()
     );
@@ -297,14 +297,14 @@ pub fn python(program: &str) -> Command {
     let interpreter = repository.join("target/python/bin/python");
     assert!(
         interpreter.exists(),
-        "this test runs Python with the packages of python/requirements.txt, and {} is missing: \
+        "this test runs Python with the packages of simrecorder-python/requirements.txt, and {} is missing: \
          make it with ci/python",
         interpreter.display()
     );
     let mut command = Command::new(interpreter);
     // No bytecode beside the sources, and no packages of the user.
     command.args(["-B", "-s"]).arg(repository.join(program));
-    let folders = ["python", "simrecorder-testkit/python"].map(|folder| repository.join(folder));
+    let folders = ["simrecorder-python/python", "simrecorder-testkit/python"].map(|folder| repository.join(folder));
     command.env("PYTHONPATH", std::env::join_paths(folders).unwrap());
     command
 }

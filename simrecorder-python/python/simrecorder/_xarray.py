@@ -77,7 +77,7 @@ class SimrecorderBackend(BackendEntrypoint):
         **decoders: Any,
     ) -> Dataset:
         """The series and values of a group, by default those of the root."""
-        groups = _load(filename_or_obj, group)
+        groups = _load(filename_or_obj, group, only_root=True)
         return _decoded(groups["/"], drop_variables, decoders)
 
     def open_datatree(
@@ -131,11 +131,14 @@ class SimrecorderBackend(BackendEntrypoint):
 class _Group:
     """A group: its attributes, and its variables."""
 
-    def __init__(self, attrs: dict[str, Any]) -> None:
+    def __init__(self, path: str, attrs: dict[str, Any]) -> None:
+        self.path = path
         self.attrs = attrs
         self.variables: dict[str, Variable] = {}
         # The lengths of dimensions, from the coordinates first.
         self.lengths: dict[str, int] = {}
+        # The groups above and below, in which a dimension has the same length in a tree.
+        self.relatives: list[_Group] = []
 
     def add(self, name: str, content: Any, attrs: dict[str, Any]) -> None:
         """Adds a series or a value; what cannot be read raises its error."""
@@ -157,16 +160,19 @@ class _Group:
         """The names of dimensions, each of one length in the group."""
         named = []
         for axis, (dim, size) in enumerate(zip(dims, shape)):
-            default = f"{name}_dim_{axis}"
-            unnamed = dim == f"dim_{axis}"
-            if unnamed or self.lengths.setdefault(dim, size) != size:
-                dim = default
-                self.lengths[dim] = size
+            if dim == f"dim_{axis}" or not self._can_have(dim, size):
+                dim = f"{name}_dim_{axis}"
+            while not self._can_have(dim, size):
+                dim += "_"
+            self.lengths[dim] = size
             named.append(dim)
         return named
 
+    def _can_have(self, dim: str, size: int) -> bool:
+        return all(group.lengths.get(dim, size) == size for group in [self, *self.relatives])
 
-def _load(source: Any, group: str | None) -> dict[str, _Group]:
+
+def _load(source: Any, group: str | None, *, only_root: bool = False) -> dict[str, _Group]:
     """All groups at and below one, by their paths from there, as of one commit."""
     root = (group or "").strip("/")
     try:
@@ -180,15 +186,23 @@ def _load(source: Any, group: str | None) -> dict[str, _Group]:
         path = key[len(root) :].strip("/")
         if kind == "group":
             attrs.pop("simrecorder_timeline", None)
-            groups["/" + path] = _Group(attrs)
+            if not only_root or not path:
+                groups["/" + path] = _Group(path, attrs)
         else:
             parent, _, name = path.rpartition("/")
             contents.append(("/" + parent, name, content, attrs))
+    for one in groups.values():
+        one.relatives = [other for other in groups.values() if _is_above(one, other) or _is_above(other, one)]
     # Coordinates come first: their lengths are those of the dimensions.
     contents.sort(key=lambda one: not _is_coordinate(one[1], one[2]))
     for parent, name, content, attrs in contents:
-        groups[parent].add(name, content, attrs)
+        if parent in groups:
+            groups[parent].add(name, content, attrs)
     return groups
+
+
+def _is_above(group: _Group, other: _Group) -> bool:
+    return group is not other and (not group.path or other.path.startswith(group.path + "/"))
 
 
 def _is_coordinate(name: str, content: Any) -> bool:

@@ -134,7 +134,7 @@ fn redis_py_and_pyarrow_read_every_kind_and_type() {
     let interpreter = folder.join("../target/python/bin/python");
     assert!(
         interpreter.exists(),
-        "this test runs Python with the packages of python/requirements.txt, and {} is missing: \
+        "this test runs Python with the packages of simrecorder-python/requirements.txt, and {} is missing: \
          make it with ci/python",
         interpreter.display()
     );
