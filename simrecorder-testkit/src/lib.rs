@@ -304,7 +304,8 @@ pub fn python(program: &str) -> Command {
     let mut command = Command::new(interpreter);
     // No bytecode beside the sources, and no packages of the user.
     command.args(["-B", "-s"]).arg(repository.join(program));
-    let folders = ["simrecorder-python/python", "simrecorder-testkit/python"].map(|folder| repository.join(folder));
+    let folders = ["simrecorder-python/python", "simrecorder-testkit/python"]
+        .map(|folder| repository.join(folder));
     command.env("PYTHONPATH", std::env::join_paths(folders).unwrap());
     command
 }
