@@ -11,7 +11,7 @@ use pyo3::types::{
 };
 use simrecorder::backend::RecordRef;
 use simrecorder::num_complex::Complex64;
-use simrecorder::{Blob, Error, ErrorKind, IntoValue, Kind, ObjectValue, Value};
+use simrecorder::{Blob, DType, Error, ErrorKind, IntoValue, Kind, ObjectValue, Value};
 
 use crate::element;
 use crate::error::{Raise, exception};
@@ -101,8 +101,7 @@ fn put_other<S: Sink>(sink: &mut S, value: &Bound<'_, PyAny>) -> PyResult<()> {
         return sink.put(py, &Blob(bytes.to_vec()), true).raise();
     }
     if let Ok(ragged) = value.cast::<Ragged>() {
-        let row = as_array(ragged.get().row.bind(py))?;
-        return put_array(sink, &row, Kind::Ragged);
+        return put_ragged(sink, ragged.get().row.bind(py));
     }
     if let Ok(number) = value.cast::<PyComplex>() {
         let number = Complex64::new(number.real(), number.imag());
@@ -204,9 +203,26 @@ fn put_array<S: Sink>(sink: &mut S, array: &Bound<'_, PyUntypedArray>, kind: Kin
     }
 }
 
+fn put_ragged<S: Sink>(sink: &mut S, row: &Bound<'_, PyAny>) -> PyResult<()> {
+    let py = row.py();
+    let array = as_array(row).map_err(|e| named(sink, py, &e))?;
+    if !array.is_empty() || row.is_instance_of::<PyUntypedArray>() {
+        return put_array(sink, &array, Kind::Ragged);
+    }
+    // NumPy makes float64 of an empty list, which has elements of any type.
+    let mut mismatch = None;
+    for dtype in [DType::F64, DType::I64].into_iter().chain(DType::ALL) {
+        let record = RecordRef::of_bytes(Kind::Ragged, dtype, array.shape(), &[]).raise()?;
+        if is_put(sink.put(py, &record, false), &mut mismatch)? {
+            return Ok(());
+        }
+    }
+    put_array(sink, &array, Kind::Ragged)
+}
+
 /// The element type of an array that is recorded as it is.
 #[inline]
-fn recordable(array: &Bound<'_, PyUntypedArray>) -> Option<simrecorder::DType> {
+fn recordable(array: &Bound<'_, PyUntypedArray>) -> Option<DType> {
     let descr = array.dtype();
     let is_plain = array.is_c_contiguous()
         && descr.byteorder() != b'>'

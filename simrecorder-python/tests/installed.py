@@ -31,6 +31,8 @@ assert "log" in listed and "v" in listed
 distribution = importlib.metadata.distribution("simrecorder")
 files = {file.name: file for file in distribution.files}
 assert "py.typed" in files and "_simrecorder.pyi" in files
+# One wheel for all versions; free-threaded builds of Python do not load it.
+assert "Tag: cp311-abi3-" in distribution.read_text("WHEEL")
 licences = distribution.metadata.get_all("License-File")
 assert {"LICENSE-MIT", "LICENSE-APACHE", "LICENSES-THIRD-PARTY.txt"} <= set(licences), licences
 assert "hdf5" in files["LICENSES-THIRD-PARTY.txt"].read_text().lower()

@@ -100,6 +100,11 @@ def test_rows_of_different_length_are_ragged(recorder):
         recorder.record("x", Ragged(row))
     assert recorder["x"].kind == "ragged" and recorder["x"].shape == (3,)
     assert all(np.array_equal(read, row) for read, row in zip(recorder["x"], rows))
+    for row in ([3, 1], [], [4]):
+        recorder.record("list", Ragged(row))
+    assert [row.tolist() for row in recorder["list"]] == [[3, 1], [], [4]] and recorder["list"][1].dtype == np.int64
+    with pytest.raises(TypeError, match="'y'"):
+        recorder.record("y", Ragged([{}]))
     with pytest.raises(ValueError, match="at least one axis"):
         recorder.record("x", Ragged(np.float64(0.5)))
 
