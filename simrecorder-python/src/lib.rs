@@ -3,6 +3,13 @@
 //! It is a thin layer over the crate simrecorder: `input` makes records of objects of Python, `output` the
 //! reverse. The package beside it, in `python/simrecorder`, has what is easier in Python.
 
+// What Python shows has examples for its doctest, which are no Markdown.
+#![allow(
+    rustdoc::broken_intra_doc_links,
+    rustdoc::invalid_html_tags,
+    rustdoc::bare_urls
+)]
+
 mod element;
 mod error;
 mod input;
