@@ -68,7 +68,14 @@ impl From<simrecorder::Error> for Failure {
 /// An error of standard output: files have an error of the library, which names them.
 impl From<io::Error> for Failure {
     fn from(error: io::Error) -> Self {
-        Self::Output(error)
+        // That of the crate csv is in another one, which does not say that a pipe was closed.
+        let of_csv = error
+            .get_ref()
+            .and_then(|inner| inner.downcast_ref::<csv::Error>());
+        match of_csv.map(csv::Error::kind) {
+            Some(csv::ErrorKind::Io(inner)) => Self::Output(inner.kind().into()),
+            _ => Self::Output(error),
+        }
     }
 }
 

@@ -7,6 +7,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::flag;
 
+use simrecorder::{Error, ErrorKind};
+
 use crate::exit::{Failure, Result};
 
 /// Whether the program was asked to end.
@@ -27,6 +29,18 @@ impl Interrupt {
 
     pub(crate) fn is_requested(&self) -> bool {
         self.0.load(Ordering::Relaxed)
+    }
+
+    /// Ends an operation if the program was asked to end.
+    pub(crate) fn check(&self, operation: &'static str) -> Result<(), Error> {
+        match self.is_requested() {
+            true => Err(Error::new(
+                ErrorKind::Io,
+                operation,
+                "it was interrupted; nothing was written",
+            )),
+            false => Ok(()),
+        }
     }
 
     /// Whether a long operation goes on.

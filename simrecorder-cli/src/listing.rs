@@ -173,8 +173,8 @@ impl Description {
             units: units(schema.attributes()),
             coordinate: listed
                 .long
-                .then(|| Coordinate::of(view))
-                .transpose()?
+                // A coordinate that cannot be read does not make its series unreadable.
+                .then(|| Coordinate::of(view).unwrap_or(None))
                 .flatten(),
             value: None,
             statistics: has_statistics.then(|| view.statistics()).transpose()?,

@@ -1,7 +1,7 @@
 //! Series of arrays as heat maps over time, and records as images.
 
 use simrecorder::ndarray::{Array2, ArrayD, Axis as ArrayAxis, Ix2, Ix3};
-use simrecorder::{ArrayView, DType, Error, ErrorKind, Extent, View};
+use simrecorder::{ArrayView, Error, ErrorKind, Extent, View};
 
 use super::colour_map;
 use super::figure::{Axis, Cells, Figure, Marks, Scale, range_of};
@@ -79,12 +79,6 @@ pub(crate) fn image(source: &Source, room: Room) -> Result<Figure> {
     })
 }
 
-/// Whether the records of a view are pictures in colours.
-pub(crate) fn has_channels(view: &View, axes: usize) -> bool {
-    let channels = view.shape().get(2).filter(|_| axes == 3);
-    view.dtype() == Some(DType::U8) && channels.is_some_and(|&channels| matches!(channels, 3 | 4))
-}
-
 fn figure(
     source: &Source,
     extents: &ArrayD<Extent>,
@@ -101,6 +95,9 @@ fn figure(
     }
     if nan > 0 {
         note.push_str(&format!("; {nan} NaN, in grey"));
+    }
+    if values.iter().any(|value| value.is_infinite()) {
+        note.push_str("; infinities have the colours of the ends of the scale");
     }
     let colour = |&value: &f64| Some(colour_map::colour(value, &range));
     let colours = values.outer_iter();
@@ -167,7 +164,8 @@ fn side(view: &View, axis: usize, coordinate: Option<View>, room: usize) -> Resu
         Some((edges, coordinate)) if edges.is_sorted_by(|a, b| a < b) => {
             (edges, with_units(coordinate.key().name(), &coordinate))
         }
-        _ => by_index(),
+        Some(_) => (by_index().0, "index".to_owned()),
+        None => by_index(),
     };
     let (start, end) = (edges[0], edges[edges.len() - 1]);
     Ok(Side {

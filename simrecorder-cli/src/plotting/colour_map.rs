@@ -9,15 +9,17 @@ use super::figure::Colour;
 /// What NaN looks like.
 const GREY: Colour = [0xb0, 0xb0, 0xb0];
 
-/// The colours of lines, of Okabe and Ito (2008).
-const LINES: [Colour; 7] = [
+/// The colours of lines: those of Okabe and Ito (2008) that are seen on white and on black, a grey, and a purple
+/// of Tol (2021).
+const LINES: [Colour; 8] = [
     [0x00, 0x72, 0xb2],
     [0xd5, 0x5e, 0x00],
     [0x00, 0x9e, 0x73],
     [0xcc, 0x79, 0xa7],
     [0xe6, 0x9f, 0x00],
     [0x56, 0xb4, 0xe9],
-    [0x00, 0x00, 0x00],
+    [0x88, 0x88, 0x88],
+    [0xaa, 0x44, 0x99],
 ];
 
 /// The colour of a number in a range; what is beyond it has the colour of its end.

@@ -89,16 +89,25 @@ impl Axis {
         }
     }
 
-    /// The number at a position, as text.
+    /// The number at a position, as text, with so many digits more than all positions have in common.
     pub(crate) fn label_at(&self, position: f64, digits: usize) -> String {
+        let width = (self.end / 2.0 - self.start / 2.0).abs() * 2.0;
+        let common = (self.start.abs().max(self.end.abs()) / width)
+            .log10()
+            .floor();
+        let common = if self.is_log {
+            0.0
+        } else {
+            common.clamp(0.0, 12.0)
+        };
         // What rounding leaves of 0 is 0.
         let is_zero = position.abs() < (self.end / 2.0 - self.start / 2.0).abs() * 1e-9;
         let position = if is_zero { 0.0 } else { position };
         let number = match self.is_log {
-            true => 10_f64.powf(position),
+            true => 10_f64.powf(position).min(f64::MAX),
             false => position,
         };
-        NumberFormat::shortest(digits).format(Element::Double(number))
+        NumberFormat::shortest(digits + common as usize).format(Element::Double(number))
     }
 
     /// Which part of the axis is before a position.

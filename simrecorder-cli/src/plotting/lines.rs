@@ -15,6 +15,8 @@ const MARGIN: f64 = 0.05;
 #[derive(Default)]
 struct Counts {
     drawn: u64,
+    /// Records whose coordinate is no finite number.
+    nowhere: u64,
     total: u64,
     nan: u64,
     left_out: u64,
@@ -64,8 +66,11 @@ fn points(
     counts.total += len;
     if len <= 2 * columns as u64 {
         let numbers = source.view.cast::<f64>()?;
-        counts.nan += numbers.iter().filter(|y| y.is_nan()).count() as u64;
-        return Ok(source.positions(0..len)?.into_iter().zip(numbers).collect());
+        let points = source.positions(0..len)?.into_iter().zip(numbers);
+        let (points, nowhere): (Vec<_>, Vec<_>) = points.partition(|(x, _)| x.is_finite());
+        counts.nowhere += nowhere.len() as u64;
+        counts.nan += points.iter().filter(|(_, y)| y.is_nan()).count() as u64;
+        return Ok(points);
     }
     let bounds = source.bounds(range.clone(), columns)?;
     let extents = source.view.envelope(&[bounds])?;
@@ -110,8 +115,14 @@ fn parts(points: Vec<(f64, f64)>, is_log: bool, counts: &mut Counts) -> Vec<Vec<
 impl Counts {
     fn to_string(&self, is_log: bool) -> String {
         let mut note = of(self.drawn.min(self.total), self.total, "points");
-        if self.drawn < self.total - self.nan.min(self.total) - self.left_out {
+        if self.drawn + self.nan + self.left_out + self.nowhere < self.total {
             note.push_str("; each column shows the smallest and the largest");
+        }
+        if self.nowhere > 0 {
+            note.push_str(&format!(
+                "; {} without a finite coordinate",
+                grouped(self.nowhere)
+            ));
         }
         if self.nan > 0 {
             note.push_str(&format!("; {} NaN", grouped(self.nan)));

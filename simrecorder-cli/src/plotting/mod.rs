@@ -10,7 +10,7 @@ pub(crate) mod source;
 
 use clap::ValueEnum;
 use simrecorder::ndarray::s;
-use simrecorder::{ArrayView, Error, ErrorKind, Kind};
+use simrecorder::{ArrayView, DType, Error, ErrorKind, Kind, View};
 
 use self::cells::Room;
 use self::figure::Figure;
@@ -48,7 +48,7 @@ pub(crate) struct Options {
 }
 
 /// Records of so few elements are a line for each, and not a heat map.
-const MAX_LINES_OF_ONE: u64 = 8;
+pub(crate) const MAX_LINES_OF_ONE: u64 = 8;
 
 /// The figure of some series, which are not none.
 pub(crate) fn figure(sources: &[Source], options: &Options) -> Result<Figure> {
@@ -95,7 +95,7 @@ fn each_element(sources: &[Source]) -> Result<Vec<Source>> {
     for source in sources {
         match source.view.shape() {
             [_] if source.view.kind() == Kind::Array => each.push(source.clone()),
-            &[_, len] if len <= 64 => {
+            &[_, len] if (1..=64).contains(&len) => {
                 for index in 0..len as isize {
                     each.push(Source {
                         label: format!("{}[:, {index}]", source.label),
@@ -105,8 +105,14 @@ fn each_element(sources: &[Source]) -> Result<Vec<Source>> {
                     });
                 }
             }
-            _ => {
-                let message = "lines are of scalars; select an element, as in 'KEY[:, 3]'";
+            shape => {
+                let message = match shape {
+                    _ if source.view.kind() == Kind::Ragged => {
+                        "a ragged series is drawn alone, as a raster"
+                    }
+                    [] => "a single number is printed by 'simrec cat'",
+                    _ => "lines are of scalars; select an element, as in 'KEY[:, 3]'",
+                };
                 return Err(wrong_shape(source, message).into());
             }
         }
@@ -139,24 +145,31 @@ fn only_one(sources: &[Source], form: Form, axes: usize) -> Result<&Source> {
 /// The last record, where a series was given and not one of its records.
 fn last_record(source: &Source) -> Result<Source> {
     let shape = source.view.shape();
-    let is_record = |axes: usize| axes == 2 || cells::has_channels(&source.view, axes);
-    if source.view.kind() == Kind::Array && !source.has_records && is_record(shape.len()) {
+    let is_image = |view: &View| match view.shape() {
+        [_, _] => true,
+        [_, _, 3 | 4] => view.dtype() == Some(DType::U8),
+        _ => false,
+    };
+    // Of other software, an array of two dimensions is an image by itself.
+    if source.view.kind() == Kind::Array && shape.len() == 2
+        || !source.has_records && is_image(&source.view)
+    {
         return Ok(source.clone());
     }
-    if source.view.is_empty() || !matches!(shape.len(), 3 | 4) {
-        return Err(wrong_shape(
-            source,
-            "an image is of a record of two dimensions; select one, as in 'KEY[-1]'",
-        )
-        .into());
+    if source.view.kind() == Kind::Array && source.has_records && shape.len() > 2 && shape[0] > 0 {
+        let view = source.view.select(s![-1, .., ..])?;
+        if is_image(&view) {
+            return Ok(Source {
+                label: format!("{}[{}]", source.label, shape[0] - 1),
+                coordinate: view.coordinate(0).unwrap_or(None),
+                has_records: false,
+                view,
+            });
+        }
     }
-    let view = source.view.select(s![-1, .., ..])?;
-    Ok(Source {
-        label: format!("{}[{}]", source.label, shape[0] - 1),
-        coordinate: view.coordinate(0)?,
-        has_records: false,
-        view,
-    })
+    let message = "an image is of a record of two dimensions, or of uint8 with three or four colours; select one, \
+                   as in 'KEY[-1, 0]'";
+    Err(wrong_shape(source, message).into())
 }
 
 fn wrong_shape(source: &Source, message: &str) -> Error {

@@ -9,10 +9,14 @@ use super::figure::range_of;
 use crate::args::RangeArgs;
 use crate::element::Element;
 use crate::exit::{Failure, Result};
+use crate::progress::Progress;
 use crate::recording;
 
 /// About how many bytes are read at once.
 const BLOCK_BYTES: usize = 8 << 20;
+
+/// The coordinates of so many records are looked at one by one, so that they need not be sorted.
+pub(crate) const SCANNED: u64 = 1 << 16;
 
 /// A view under the name that the plot shows.
 #[derive(Clone, Debug)]
@@ -36,12 +40,13 @@ impl Source {
     ) -> Result<Vec<Self>> {
         let of = |label: String, view: View, has_records: bool| {
             let view = range.select(view)?;
+            // Without a coordinate that can be read, by index.
             let coordinate = match by_index || view.shape().is_empty() {
                 true => None,
-                false => view.coordinate(0)?,
+                false => view.coordinate(0).unwrap_or(None),
             };
             Ok::<_, Failure>(Self {
-                label,
+                label: printable(&label),
                 view,
                 has_records,
                 coordinate,
@@ -59,25 +64,35 @@ impl Source {
         let selected = recording::select(store, &[text.to_owned()])?;
         for (child, node) in recording::nodes(store, selected) {
             if let Node::Series(view) = node? {
-                let is_coordinate = view.coordinate(0)?.is_some_and(|it| it.key() == view.key());
-                if is_real(&view) && !is_coordinate {
+                let coordinate = view.coordinate(0).unwrap_or(None);
+                if is_real(&view) && coordinate.is_none_or(|it| it.key() != view.key()) {
                     sources.push(of(child.key.to_string(), view, true)?);
                 }
             }
         }
+        // What is a plot of its own is left out of one with lines.
+        let is_line =
+            |source: &Self| source.view.kind() == Kind::Array && source.view.shape().len() == 1;
+        if sources.len() > 1 && sources.iter().any(is_line) {
+            sources.retain(is_line);
+        }
         Ok(sources)
     }
 
-    /// The coordinates of the first and of the last record, or their indices.
+    /// The smallest and the largest coordinate, or the first and the last index.
     pub(crate) fn x_range(&self) -> Result<Option<RangeInclusive<f64>>> {
         let len = self.view.len();
         let Some(last) = len.checked_sub(1) else {
             return Ok(None);
         };
-        Ok(match &self.coordinate {
-            None => Some(0.0..=last as f64),
-            Some(coordinate) => range_of([x_at(coordinate, 0)?, x_at(coordinate, last)?]),
-        })
+        let Some(coordinate) = &self.coordinate else {
+            return Ok(Some(0.0..=last as f64));
+        };
+        if len <= SCANNED {
+            return Ok(range_of(self.positions(0..len)?));
+        }
+        // It is sorted, or refused where it is read.
+        Ok(range_of([x_at(coordinate, 0)?, x_at(coordinate, last)?]))
     }
 
     /// The coordinates of some records, or their indices.
@@ -124,6 +139,7 @@ impl Source {
             true => (BLOCK_BYTES / record).max(1) as u64,
             false => 1 << 16,
         };
+        let progress = Progress::new();
         let mut next = 0;
         while next < self.view.len() {
             let end = self.view.len().min(next + fitting);
@@ -131,6 +147,7 @@ impl Source {
             let read = next..next + records.len().max(1);
             visit(read.clone(), &records)?;
             next = read.end;
+            progress.show_records(next, self.view.len());
         }
         Ok(())
     }
@@ -153,6 +170,18 @@ pub(crate) fn is_real(view: &View) -> bool {
     view.dtype().is_some() && !is_complex
 }
 
+/// A text whose control characters, and others that change the order of a line, are escaped.
+fn printable(text: &str) -> String {
+    let changes_order = |c: char| matches!(c, '\u{200e}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let characters = text
+        .chars()
+        .map(|c| match c.is_control() || changes_order(c) {
+            true => c.escape_default().to_string(),
+            false => c.to_string(),
+        });
+    characters.collect()
+}
+
 fn x_at(coordinate: &View, index: u64) -> Result<f64> {
     let one = coordinate.select(index..index + 1)?;
     Ok(one.cast::<f64>()?.first().copied().unwrap_or(f64::NAN))
@@ -167,14 +196,19 @@ pub(crate) fn axis_name(view: &View, axis: usize) -> String {
 
 /// A name with the units of a view, if it has some.
 pub(crate) fn with_units(name: &str, view: &View) -> String {
-    match units(view) {
+    printable(&match units(view) {
         "" => name.to_owned(),
         units => format!("{name} [{units}]"),
-    }
+    })
 }
 
 /// The units of a view, or nothing.
 pub(crate) fn units(view: &View) -> &str {
-    let units = view.attributes().get("units");
+    let attributes = view.attributes();
+    let is_packed = ["scale_factor", "add_offset"]
+        .iter()
+        .any(|name| attributes.contains_key(*name));
+    // The units of what other software packs are those of the unpacked numbers.
+    let units = attributes.get("units").filter(|_| !is_packed);
     units.and_then(|units| units.as_str()).unwrap_or_default()
 }

@@ -7,7 +7,7 @@ use simrecorder::backend::{Change, Commit};
 use simrecorder::{Key, Schema};
 use simrecorder_testkit::{assert_success, python};
 
-use crate::support::{Places, create, error, runs, simrec, stdout};
+use crate::support::{Places, create, error, names_beside, runs, send, simrec, start, stdout};
 
 /// Exports, and checks that nothing is printed.
 fn export(run: &str, keys: &[&str], file: &str, options: &[&str]) {
@@ -144,5 +144,47 @@ fn a_recording_far_larger_than_memory_is_exported_within_300_mib() {
         );
         assert!(std::fs::metadata(&file).unwrap().len() > 1000);
         std::fs::remove_file(&file).unwrap();
+    }
+}
+
+#[test]
+fn an_export_that_is_interrupted_leaves_no_file() {
+    let places = Places::new();
+    let run = places.path("long.mdb");
+    let store = create(&run);
+    let schema = Schema::scalar::<f64>().with_fill_value(0.5);
+    let key = Key::new("v").unwrap();
+    store.plan(&key, Some(&schema)).unwrap();
+    let declare = Change::Declare {
+        key,
+        schema: schema.into(),
+        filled: 1 << 40,
+    };
+    store.commit(Commit::new(vec![declare])).unwrap();
+    store.close().unwrap();
+    for name in ["v.csv", "v.npy"] {
+        let file = places.path(name);
+        let child = start(&["export", &run, "v", "-o", &file]);
+        while !names_beside(&file)
+            .iter()
+            .any(|name| name.starts_with(".simrec-"))
+        {
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
+        send("INT", &child);
+        let ended = child.wait_with_output().unwrap();
+        let line = String::from_utf8(ended.stderr).unwrap();
+        assert!(
+            line.contains("it was interrupted; nothing was written"),
+            "{line}"
+        );
+        assert_eq!(ended.status.code(), Some(2));
+        let names = names_beside(&file);
+        assert!(
+            !names
+                .iter()
+                .any(|left| left.starts_with(".simrec-") || left == name),
+            "{names:?}"
+        );
     }
 }

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde_json::Value as Json;
 use simrecorder::ndarray::{Array2, Array3};
-use simrecorder::{Coordinate, Ragged, Recorder};
+use simrecorder::{Coordinate, Ragged, Recorder, Schema};
 use simrecorder_testkit::{assert_success, python};
 
 use crate::support::{Places, create, error, json_lines, runs, simrec, stdout};
@@ -227,7 +227,7 @@ fn what_cannot_be_plotted_is_named_and_leaves_no_file() {
     );
     failed(
         &["net/rate", "--size", "1x1"],
-        "give a width and a height from 200 to 10000 pixels",
+        "give a width and a height from 300 to 4000 pixels",
     );
     failed(&["net/rate", "--bins", "0"], "--bins");
     let line = error(2, &["plot", &run, "net/rate", "-o", &places.path("x.gif")]);
@@ -254,9 +254,7 @@ fn series_of_any_numbers_are_drawn() {
     let places = Places::new();
     let run = places.path("odd.mdb");
     let recorder = Recorder::new(create(&run));
-    recorder
-        .declare("empty", simrecorder::Schema::scalar::<f64>())
-        .unwrap();
+    recorder.declare("empty", Schema::scalar::<f64>()).unwrap();
     recorder.record("one", 1.5).unwrap();
     for x in [
         f64::MAX,
@@ -312,5 +310,50 @@ fn series_of_any_numbers_are_drawn() {
     assert!(
         text.ends_with("2 of 7 points; 1 NaN; what is not above 0, or infinite, is not drawn\n"),
         "{text}"
+    );
+}
+
+#[test]
+fn coordinates_that_are_not_sorted_are_drawn_where_they_are_or_by_index() {
+    let places = Places::new();
+    let run = places.path("unsorted.mdb");
+    let recorder = Recorder::new(create(&run));
+    let of_time = |schema: Schema, names: &[&str]| schema.with_dimension_names(names.to_vec());
+    recorder
+        .declare("u/y", of_time(Schema::scalar::<f64>(), &["time"]))
+        .unwrap();
+    recorder
+        .declare("u/m", of_time(Schema::array::<f64>([20]), &["time", "x"]))
+        .unwrap();
+    for time in [3.0, 1.0, 5.0, f64::NAN, 2.0] {
+        recorder.record("u/time", time).unwrap();
+        recorder.record("u/y", -time).unwrap();
+        recorder.record("u/m", vec![time; 20]).unwrap();
+    }
+    recorder
+        .record("empty", Array2::<f64>::zeros((3, 0)))
+        .unwrap();
+    recorder.close().unwrap();
+    let figure = &json_lines(&["plot", &run, "u/y", "--json"])[0];
+    assert_eq!(
+        (&figure["x"]["start"], &figure["x"]["end"]),
+        (&Json::from(1.0), &Json::from(5.0))
+    );
+    assert_eq!(
+        figure["note"],
+        "4 of 5 points; 1 without a finite coordinate"
+    );
+    assert_eq!(
+        figure["lines"][0]["parts"][0][1],
+        Json::from(vec![1.0, -1.0])
+    );
+    let figure = &json_lines(&["plot", &run, "u/m", "--json"])[0];
+    assert_eq!(
+        (&figure["x"]["label"], &figure["x"]["end"]),
+        (&Json::from("index"), &Json::from(4.5))
+    );
+    // Of records without elements, nothing is drawn.
+    assert!(
+        stdout(&["plot", &run, "empty[:, 0]", "--as", "heat-map"]).ends_with("0 of 0 elements\n")
     );
 }

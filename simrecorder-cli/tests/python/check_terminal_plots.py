@@ -22,6 +22,7 @@ def show(*arguments, **environment):
         decisive = ("NO_COLOR", "CLICOLOR", "CLICOLOR_FORCE", "CI")
         variables = {name: value for name, value in os.environ.items() if name not in decisive}
         variables.update({"TERM": "xterm-256color", **environment})
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # It shows progress.
         os.execve(program, [program, "plot", run, *arguments], variables)
     text = b""
     while True:

@@ -17,6 +17,7 @@ use self::table::Table;
 use crate::args::{RangeArgs, SeriesArgs};
 use crate::exit::{Exit, Result};
 use crate::file;
+use crate::interrupt::Interrupt;
 use crate::output::Output;
 use crate::recording;
 
@@ -100,7 +101,10 @@ pub(crate) fn run(args: &Args, _: &mut Output) -> Result<Exit> {
         Format::Png => vec![image::select(&*store, &args.series.keys)?],
         _ => series(&*store, args)?,
     };
-    file::write("export", path, |file| export(format, views, file))?;
+    let interrupt = Interrupt::watch()?;
+    file::write("export", path, |file| {
+        export(format, views, interrupt, file)
+    })?;
     Ok(Exit::Success)
 }
 
@@ -133,15 +137,20 @@ fn series(store: &dyn DataStore, args: &Args) -> Result<Vec<View>> {
     }
 }
 
-fn export(format: Format, views: Vec<View>, file: &mut File) -> Result<(), Error> {
+fn export(
+    format: Format,
+    views: Vec<View>,
+    interrupt: Interrupt,
+    file: &mut File,
+) -> Result<(), Error> {
     let out = &mut BufWriter::new(file);
     match format {
-        Format::Csv => text::write_csv(&Table::of(views)?, out)?,
-        Format::JsonLines => text::write_json_lines(&Table::of(views)?, out)?,
-        Format::Parquet => arrow::write_parquet(&Table::of(views)?, out)?,
-        Format::Arrow => arrow::write_ipc(&Table::of(views)?, out)?,
-        Format::Npy => npy::write_npy(&views, out)?,
-        Format::Npz => npy::write_npz(&views, out)?,
+        Format::Csv => text::write_csv(&Table::of(views, interrupt)?, out)?,
+        Format::JsonLines => text::write_json_lines(&Table::of(views, interrupt)?, out)?,
+        Format::Parquet => arrow::write_parquet(&Table::of(views, interrupt)?, out)?,
+        Format::Arrow => arrow::write_ipc(&Table::of(views, interrupt)?, out)?,
+        Format::Npy => npy::write_npy(&views, &interrupt, out)?,
+        Format::Npz => npy::write_npz(&views, &interrupt, out)?,
         Format::Png => {
             let views: Vec<_> = views.iter().map(image::png).collect::<Result<_, _>>()?;
             out.write_all(&views.concat()).map_err(failed)?;

@@ -7,6 +7,7 @@ use zip::ZipWriter;
 use zip::write::SimpleFileOptions;
 
 use super::failed;
+use crate::interrupt::Interrupt;
 use crate::progress::Progress;
 
 /// About how many bytes are read at once.
@@ -16,9 +17,13 @@ const BLOCK_BYTES: usize = 8 << 20;
 const ALIGNMENT: usize = 64;
 
 /// One array.
-pub(super) fn write_npy(views: &[View], out: &mut impl Write) -> Result<(), Error> {
+pub(super) fn write_npy(
+    views: &[View],
+    interrupt: &Interrupt,
+    out: &mut impl Write,
+) -> Result<(), Error> {
     match views {
-        [view] => write_array(view, out),
+        [view] => write_array(view, interrupt, out),
         _ => {
             let message = format!(
                 "a .npy file has one array, the keys name {}; use .npz",
@@ -30,7 +35,11 @@ pub(super) fn write_npy(views: &[View], out: &mut impl Write) -> Result<(), Erro
 }
 
 /// Several arrays by their keys.
-pub(super) fn write_npz(views: &[View], out: &mut (impl Write + Seek)) -> Result<(), Error> {
+pub(super) fn write_npz(
+    views: &[View],
+    interrupt: &Interrupt,
+    out: &mut (impl Write + Seek),
+) -> Result<(), Error> {
     let failed_zip = |error: zip::result::ZipError| failed(error.into());
     let mut archive = ZipWriter::new(out);
     // Not compressed, as `numpy.savez` does.
@@ -40,12 +49,12 @@ pub(super) fn write_npz(views: &[View], out: &mut (impl Write + Seek)) -> Result
     for view in views {
         let name = format!("{}.npy", view.key());
         archive.start_file(name, options).map_err(failed_zip)?;
-        write_array(view, &mut archive)?;
+        write_array(view, interrupt, &mut archive)?;
     }
     archive.finish().map(drop).map_err(failed_zip)
 }
 
-fn write_array(view: &View, out: &mut impl Write) -> Result<(), Error> {
+fn write_array(view: &View, interrupt: &Interrupt, out: &mut impl Write) -> Result<(), Error> {
     let write = |out: &mut dyn Write, bytes: &[u8]| out.write_all(bytes).map_err(failed);
     write(out, &header(view)?)?;
     let record = view.schema().record_bytes().unwrap_or(usize::MAX).max(1);
@@ -56,6 +65,7 @@ fn write_array(view: &View, out: &mut impl Write) -> Result<(), Error> {
         let end = view.len().min(start + rows);
         let records = view.read_records(start..end, BLOCK_BYTES)?;
         write(out, records.data())?;
+        interrupt.check("export")?;
         start += records.len().max(1);
         progress.show_records(start, view.len());
     }

@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use simrecorder::backend::Records;
 use simrecorder::{ArrayView, Error, ErrorKind, View};
 
+use crate::interrupt::Interrupt;
 use crate::progress::Progress;
 
 /// About how many bytes are read at once.
@@ -23,6 +24,7 @@ pub(super) struct Column {
 pub(super) struct Table {
     pub(super) columns: Vec<Column>,
     rows: u64,
+    interrupt: Interrupt,
 }
 
 impl Table {
@@ -30,7 +32,7 @@ impl Table {
     ///
     /// # Errors
     /// Series of different length.
-    pub(super) fn of(views: Vec<View>) -> Result<Self, Error> {
+    pub(super) fn of(views: Vec<View>, interrupt: Interrupt) -> Result<Self, Error> {
         let mut coordinates = Vec::new();
         let mut seen: HashSet<_> = views.iter().map(|view| view.key().clone()).collect();
         for view in &views {
@@ -59,6 +61,7 @@ impl Table {
         Ok(Self {
             columns: columns.map(|(name, view)| Column { name, view }).collect(),
             rows,
+            interrupt,
         })
     }
 
@@ -91,6 +94,7 @@ impl Table {
                 block.push(records);
             }
             write(&block, end - start)?;
+            self.interrupt.check("export")?;
             start = end;
             progress.show_records(start, self.rows);
         }

@@ -81,7 +81,7 @@ pub(crate) struct Args {
     json: bool,
 }
 
-/// `1000x600`, at most 10 000 pixels each way.
+/// `1000x600`, at most 4000 pixels each way.
 #[derive(Clone, Copy, Debug)]
 struct PictureSize(picture::Size);
 
@@ -90,15 +90,11 @@ impl FromStr for PictureSize {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let (width, height) = text.split_once('x').unwrap_or_default();
-        let side = |text: &str| {
-            text.parse()
-                .ok()
-                .filter(|side| (200..=10_000).contains(side))
-        };
+        let side = |text: &str| text.parse().ok().filter(|side| (300..=4000).contains(side));
         match (side(width), side(height)) {
             (Some(width), Some(height)) => Ok(Self(picture::Size { width, height })),
             _ => {
-                Err("give a width and a height from 200 to 10000 pixels, as in 1000x600".to_owned())
+                Err("give a width and a height from 300 to 4000 pixels, as in 1000x600".to_owned())
             }
         }
     }

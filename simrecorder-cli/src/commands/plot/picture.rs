@@ -209,10 +209,34 @@ fn draw_title<B: DrawingBackend>(
     let left = Pos::new(HPos::Left, VPos::Center);
     let title = (FONT, 18).into_text_style(root).color(&BLACK).pos(left);
     let note = (FONT, 12).into_text_style(root).color(&GREY).pos(left);
-    root.draw_text(&figure.title, &title, (MARGIN as i32, 20))
-        .map_err(failed)?;
-    root.draw_text(&figure.note, &note, (MARGIN as i32, 40))
+    let width = root.dim_in_pixel().0 - 2 * MARGIN;
+    root.draw_text(
+        &cut(&figure.title, &title, width),
+        &title,
+        (MARGIN as i32, 20),
+    )
+    .map_err(failed)?;
+    root.draw_text(&cut(&figure.note, &note, width), &note, (MARGIN as i32, 40))
         .map_err(failed)
+}
+
+/// As much of a text as fits into a width.
+fn cut(text: &str, style: &TextStyle<'_>, width: u32) -> String {
+    let fits = |text: &str| {
+        let layout = style.font.layout_box(text);
+        layout.is_ok_and(|((start, _), (end, _))| end - start <= width as i32)
+    };
+    if fits(text) {
+        return text.to_owned();
+    }
+    let mut kept = text.to_owned();
+    while kept.pop().is_some() {
+        let cut = format!("{kept}…");
+        if fits(&cut) {
+            return cut;
+        }
+    }
+    kept
 }
 
 /// Draws axes with their marks, and lines. Where the axes of cells are, is returned.
@@ -233,8 +257,17 @@ fn draw_axes<B: DrawingBackend>(
             .margin_right(RIGHT_MARGIN),
     };
     let space = if is_scale { "  " } else { "" };
-    let of_x = Coordinates { axis: x, space: "" };
-    let of_y = Coordinates { axis: y, space };
+    let (width, height) = area.dim_in_pixel();
+    let of_x = Coordinates {
+        axis: x,
+        space: "",
+        most_labels: (width / 100).clamp(2, 10) as usize,
+    };
+    let of_y = Coordinates {
+        axis: y,
+        space,
+        most_labels: (height / 40).clamp(2, 10) as usize,
+    };
     let mut chart = builder.build_cartesian_2d(of_x, of_y).map_err(failed)?;
     let mut mesh = chart.configure_mesh();
     mesh.axis_style(GREY)
@@ -303,6 +336,8 @@ struct Coordinates<'a> {
     axis: &'a Axis,
     /// What is before each label.
     space: &'static str,
+    /// How many labels there is room for.
+    most_labels: usize,
 }
 
 impl Ranged for Coordinates<'_> {
@@ -317,7 +352,7 @@ impl Ranged for Coordinates<'_> {
     }
 
     fn key_points<Hint: KeyPointHint>(&self, hint: Hint) -> Vec<f64> {
-        self.axis.ticks(hint.max_num_points().min(10))
+        self.axis.ticks(hint.max_num_points().min(self.most_labels))
     }
 
     fn range(&self) -> std::ops::Range<f64> {

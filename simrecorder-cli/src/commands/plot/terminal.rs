@@ -23,7 +23,7 @@ const SHADES: [char; 10] = [' ', '.', ':', '-', '=', '+', '*', '#', '%', '@'];
 const SYMBOLS: [char; 6] = ['•', '×', '+', 'o', '#', '*'];
 
 /// How many columns the numbers of an axis take.
-const LABELS_WIDTH: u16 = 10;
+const LABELS_WIDTH: u16 = 12;
 
 /// The columns and rows of characters for a plot.
 #[derive(Clone, Copy, Debug)]
@@ -74,26 +74,31 @@ pub(super) fn print(figure: &Figure, size: Size, output: &mut Output) -> Result<
 
 fn print_lines(figure: &Figure, lines: &[Line], size: Size, output: &mut Output) -> Result<()> {
     let is_plain = !output.has_colours() && lines.len() > 1;
-    // A line is drawn in one go, its parts one by one.
-    let mut datasets = Vec::new();
-    for (index, line) in lines.iter().enumerate() {
-        let [red, green, blue] = colour_map::line(index);
+    let (y, labels) = rounded(&figure.y);
+    // As parts of the axes, which do not overflow.
+    let parts = lines
+        .iter()
+        .enumerate()
+        .flat_map(|(index, line)| line.parts.iter().map(move |part| (index, part)));
+    let part_of =
+        |&(position_x, position_y): &(f64, f64)| (figure.x.part(position_x), y.part(position_y));
+    let parts: Vec<(usize, Vec<_>)> = parts
+        .map(|(index, part)| (index, part.iter().map(part_of).collect()))
+        .collect();
+    let datasets = parts.iter().map(|(index, part)| {
+        let [red, green, blue] = colour_map::line(*index);
         let marker = match is_plain {
             true => Marker::Custom(SYMBOLS[index % SYMBOLS.len()]),
             false => Marker::Braille,
         };
-        for part in &line.parts {
-            let dataset = Dataset::default()
-                .data(part)
-                .marker(marker)
-                .graph_type(GraphType::Line);
-            let style =
-                ratatui::style::Style::new().fg(ratatui::style::Color::Rgb(red, green, blue));
-            datasets.push(dataset.style(style));
-        }
-    }
-    let (y, labels) = rounded(&figure.y);
-    let chart = Chart::new(datasets)
+        let style = ratatui::style::Style::new().fg(ratatui::style::Color::Rgb(red, green, blue));
+        Dataset::default()
+            .data(part)
+            .marker(marker)
+            .graph_type(GraphType::Line)
+            .style(style)
+    });
+    let chart = Chart::new(datasets.collect())
         .x_axis(chart_axis(&figure.x, 3))
         .y_axis(chart_axis(&y, labels));
     let area = Rect::new(0, 0, size.width, size.height.saturating_sub(4));
@@ -152,7 +157,7 @@ fn chart_axis(axis: &Axis, labels: usize) -> ChartAxis<'static> {
         Text::from(axis.label_at(axis.position(part), 4))
     };
     ChartAxis::default()
-        .bounds([axis.start, axis.end])
+        .bounds([0.0, 1.0])
         .labels((0..labels).map(at))
 }
 

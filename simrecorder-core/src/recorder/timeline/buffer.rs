@@ -23,7 +23,7 @@ use crate::store::commit::Batch;
 /// their records.
 const MEMBER_BYTES: usize = 16 << 10;
 /// The fewest and the most bytes that are enough for a group of ticks.
-const GROUP_BYTES: (usize, usize) = (1 << 20, 8 << 20);
+const GROUP_BYTES: (usize, usize) = (4 << 20, 8 << 20);
 
 /// The index of the coordinate among the series of a timeline.
 pub(in crate::recorder) const COORDINATE: usize = 0;
