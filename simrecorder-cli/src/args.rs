@@ -104,11 +104,11 @@ pub(crate) struct PatternArgs {
 /// A range of the coordinate of a series. A selection is of the records in it.
 #[derive(Args, Clone, Copy, Debug)]
 pub(crate) struct RangeArgs {
-    /// Leave out what is before this coordinate (time, step)
+    /// Leave out what comes before this coordinate (time, step)
     #[arg(long, value_name = "COORDINATE", allow_negative_numbers = true)]
     from: Option<Number>,
 
-    /// Leave out this coordinate and what follows
+    /// Leave out this coordinate and all that follow
     #[arg(long, value_name = "COORDINATE", allow_negative_numbers = true)]
     to: Option<Number>,
 }

@@ -35,7 +35,7 @@ pub(crate) struct Args {
     #[command(flatten)]
     range: RangeArgs,
 
-    /// Print at most so many records
+    /// Print at most N records
     #[arg(short = 'n', long, value_name = "N")]
     count: Option<u64>,
 

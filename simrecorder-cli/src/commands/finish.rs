@@ -16,7 +16,7 @@ A recording that was not closed keeps its last records where other software does
 journal. This moves them to where it does, as closing the recording would have done. Nothing that was flushed
 is lost.";
 
-/// Make what a killed writer left readable for other software
+/// Repair the recording of a killed writer, so that other software reads all of it
 #[derive(clap::Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
@@ -42,7 +42,7 @@ pub(crate) fn run(args: &Args, output: &mut Output) -> Result<Exit> {
         (true, _) => output.json(&json!({
             "was_finished": was_finished, "tails": tails, "journal_bytes": journal,
         }))?,
-        (false, true) => writeln!(output, "nothing was left to do")?,
+        (false, true) => writeln!(output, "nothing to repair")?,
         (false, false) => writeln!(
             output,
             "{tails} tails and a journal of {journal} bytes were moved to where other software reads"

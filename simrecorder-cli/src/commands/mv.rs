@@ -21,7 +21,7 @@ pub(crate) struct Args {
     /// Key of a group, value or series
     from: String,
 
-    /// Its new key, at which there is nothing
+    /// Its new key, which must be free
     to: String,
 }
 

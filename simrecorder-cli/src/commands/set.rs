@@ -18,7 +18,7 @@ Examples:
 A value is read as JSON: integers become int64, numbers with a point float64, objects stay objects. What is
 no JSON is text.";
 
-/// Set a value, whether or not there is one
+/// Set a value; an existing one is overwritten
 #[derive(clap::Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Args {

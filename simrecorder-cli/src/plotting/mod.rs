@@ -28,7 +28,7 @@ pub(crate) enum Form {
     Image,
     /// A dot for each number of a ragged series, or element that is not 0
     Raster,
-    /// How often which numbers are there
+    /// The distribution of the numbers
     Histogram,
 }
 

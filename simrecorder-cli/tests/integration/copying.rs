@@ -214,7 +214,7 @@ fn what_a_killed_writer_left_is_finished() {
             assert_eq!(journals.count(), 0, "{beside:?}");
             fs::remove_dir_all(&copy).unwrap();
         }
-        assert_eq!(stdout(&["finish", &recording]), "nothing was left to do\n");
+        assert_eq!(stdout(&["finish", &recording]), "nothing to repair\n");
         let json = stdout(&["finish", "--json", &recording]);
         let json: serde_json::Value = serde_json::from_str(&json).unwrap();
         assert_eq!(json["was_finished"], true);

@@ -1,9 +1,8 @@
 //! What all commands have in common.
 
-use std::io::Read;
-use std::process::{Command, Stdio};
+use simrecorder::Recorder;
 
-use crate::support::{error, simrec, stdout};
+use crate::support::{Places, create, error, start, stdout};
 
 #[test]
 fn the_version_and_the_help_go_to_standard_output() {
@@ -45,17 +44,25 @@ fn a_recording_that_is_missing_is_named() {
 
 #[test]
 fn a_closed_pipe_ends_the_program_silently() {
-    let program = simrec(&["--help"]).get_program().to_owned();
-    let mut child = Command::new(program)
-        .arg("--help")
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    drop(child.stdout.take());
-    let mut reported = String::new();
-    let mut stderr = child.stderr.take().unwrap();
-    stderr.read_to_string(&mut reported).unwrap();
-    assert_eq!(reported, "");
-    assert!(child.wait().unwrap().success());
+    let places = Places::new();
+    let run = places.path("run.mdb");
+    let recorder = Recorder::new(create(&run));
+    recorder.record("v", vec![0.5; 100_000]).unwrap();
+    recorder.close().unwrap();
+    for arguments in [
+        &["--help"][..],
+        &["cat", &run, "v"],
+        &["cat", "--csv", &run, "v"],
+        &["cat", "--json", &run, "v"],
+    ] {
+        let mut child = start(arguments);
+        drop(child.stdout.take());
+        let ended = child.wait_with_output().unwrap();
+        assert_eq!(
+            String::from_utf8(ended.stderr).unwrap(),
+            "",
+            "{arguments:?}"
+        );
+        assert!(ended.status.success(), "{arguments:?}");
+    }
 }

@@ -48,7 +48,7 @@ impl Table {
         let rows = views.first().map_or(0, |view| view.len());
         if let Some(other) = views.iter().find(|view| view.len() != rows) {
             let message = format!(
-                "it has {} records, '{}' has {rows}; a table needs as many of each: export them into \
+                "it has {} records, '{}' has {rows}; the columns of a table have equal lengths: export them into \
                  files of their own",
                 other.len(),
                 views[0].key()

@@ -68,7 +68,7 @@ pub(crate) struct Args {
     #[arg(long)]
     log: bool,
 
-    /// Divide a histogram into so many bins
+    /// Number of bins of a histogram
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     bins: Option<u16>,
 
