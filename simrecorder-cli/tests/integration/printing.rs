@@ -1,12 +1,11 @@
 //! `cat`.
 
 use std::io::{BufRead, BufReader};
-use std::process::{Command, Stdio};
 
 use simrecorder::backend::{Change, Commit};
 use simrecorder::{Key, Schema};
 
-use crate::support::{Places, create, error, runs, simrec, stdout};
+use crate::support::{Places, create, error, runs, simrec, start, stdout};
 
 #[test]
 fn records_of_every_kind_are_printed_on_every_backend() {
@@ -145,19 +144,16 @@ fn the_first_records_of_a_thousand_million_are_printed_at_once_on_every_backend(
         store.commit(Commit::new(vec![declare])).unwrap();
         store.close().unwrap();
 
-        let mut child = Command::new(simrec(&[]).get_program())
-            .args(["cat", &run, "long"])
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let first: Vec<_> = lines.take(3).map(Result::unwrap).collect();
-        assert_eq!(first, ["0.5"; 3]);
-        // The pipe is closed: the program must end, and without a word.
-        let ended = child.wait_with_output().unwrap();
-        assert!(ended.status.success(), "{run}");
-        assert_eq!(String::from_utf8_lossy(&ended.stderr), "");
+        for selected in ["long", "long[::100000]", "long[::-100000]"] {
+            let mut child = start(&["cat", &run, selected]);
+            let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+            let first: Vec<_> = lines.take(3).map(Result::unwrap).collect();
+            assert_eq!(first, ["0.5"; 3]);
+            // The pipe is closed: the program must end, and without a word.
+            let ended = child.wait_with_output().unwrap();
+            assert!(ended.status.success(), "{run}");
+            assert_eq!(String::from_utf8_lossy(&ended.stderr), "");
+        }
         assert_eq!(stdout(&["cat", &run, "long[-1]"]), "0.5\n");
         assert_eq!(stdout(&["tail", "-n", "1", &run, "long"]), "0.5\n");
     }

@@ -17,10 +17,21 @@ pub(crate) fn end_of_block(view: &dyn ArrayView, start: u64) -> u64 {
         return view.len();
     }
     let chunk = view.chunk_shape().first().copied().unwrap_or(1).max(1);
-    let record = view.schema().record_bytes().unwrap_or(usize::MAX).max(1);
-    let fitting = (ITER_BYTES / record) as u64 / chunk * chunk;
+    let fitting = (ITER_BYTES / stored_bytes(view).max(1)) as u64 / chunk * chunk;
     let end = (start / chunk * chunk).saturating_add(fitting.max(chunk));
     end.min(view.len())
+}
+
+/// About how many bytes of its series have to be read for a record, which may be a small part of them.
+fn stored_bytes(view: &dyn ArrayView) -> usize {
+    let of_record = || view.schema().record_bytes().unwrap_or(usize::MAX);
+    match view.as_selected() {
+        Some(selected) => match selected.record_step() {
+            Some(step) => stored_bytes(selected.parent()).saturating_mul(step),
+            None => of_record(),
+        },
+        None => of_record(),
+    }
 }
 
 /// All records of a view in order; see `View::iter`.

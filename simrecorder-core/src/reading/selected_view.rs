@@ -116,6 +116,13 @@ impl SelectedView {
         matches!(self.axes.first(), Some(SelectedAxis::From { axis: 0, .. }))
     }
 
+    /// How far apart its records are in the parent; `None` if the first axis is not along the records.
+    pub(crate) fn record_step(&self) -> Option<usize> {
+        let step = self.region.axes().first()?.step;
+        self.selects_records()
+            .then(|| usize::try_from(step).unwrap_or(usize::MAX))
+    }
+
     /// The index in the parent of a record; of the one that was chosen, if it was one.
     fn record_in_parent(&self, record: u64) -> u64 {
         let whole = self.region.axes().first().copied();
