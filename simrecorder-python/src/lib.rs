@@ -18,10 +18,13 @@ mod messages;
 mod objects;
 mod options;
 mod output;
+mod reading;
 mod recorder;
 mod redis_server;
 mod schema;
 mod selection;
+mod shared;
+mod sinks;
 mod store;
 mod timeline;
 mod tools;
@@ -36,9 +39,11 @@ mod _simrecorder {
     #[pymodule_export]
     use crate::input::Ragged;
     #[pymodule_export]
-    use crate::recorder::{_close_all, Recorder};
+    use crate::recorder::Recorder;
     #[pymodule_export]
     use crate::redis_server::RunningServer;
+    #[pymodule_export]
+    use crate::shared::_close_all;
     #[pymodule_export]
     use crate::store::Store;
     #[pymodule_export]

@@ -1,121 +1,26 @@
 //! The recorder.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, PoisonError};
 
 use pyo3::exceptions::PyKeyError;
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyString, PyTuple};
-use simrecorder::{
-    Error, ErrorKind, IntoValue, Labeled, NodeKind, Status, StoreState, StoreStatus,
-};
+use simrecorder::{Error, ErrorKind, NodeKind, Status, StoreState, StoreStatus};
 
 use crate::error::{Raise, exception, wrong_type, wrong_value};
-use crate::input::{Sink, put};
+use crate::input::put;
 use crate::json::{attributes_of, dict_of};
 use crate::messages;
 use crate::options::recorder_options;
 use crate::output::to_python;
 use crate::schema::{Description, schema_of};
+use crate::shared::{Shared, Source};
+use crate::sinks::{RecordSink, SetSink};
 use crate::store::Store;
 use crate::timeline::Timeline;
 use crate::view::View;
-use crate::waiting::{interruptible, wait_for_all};
-
-/// The recorders that are open, for the end of the interpreter.
-static OPEN: Mutex<Vec<Weak<Shared>>> = Mutex::new(Vec::new());
-
-/// What a recorder shares with the threads that work for it.
-#[derive(Debug)]
-pub(crate) struct Shared {
-    recorder: simrecorder::Recorder,
-    sources: Vec<Source>,
-    /// Recorders for one of the stores alone, by its index, for the argument `datastore`.
-    alone: Mutex<HashMap<usize, simrecorder::Recorder>>,
-}
-
-/// One of the stores of a recorder.
-#[derive(Debug)]
-struct Source {
-    name: String,
-    location: Option<Arc<str>>,
-    store: Arc<dyn simrecorder::DataStore>,
-}
-
-impl Shared {
-    /// The recorder that writes to the given store alone, or to all.
-    fn writer(&self, only: Option<usize>) -> simrecorder::Recorder {
-        match only {
-            Some(index) if self.sources.len() > 1 => {
-                let mut alone = self.alone.lock().unwrap_or_else(PoisonError::into_inner);
-                let new = || simrecorder::Recorder::new(Arc::clone(&self.sources[index].store));
-                alone.entry(index).or_insert_with(new).clone()
-            }
-            _ => self.recorder.clone(),
-        }
-    }
-
-    /// Does `work` with the recorders of single stores, and then `last` with that of all.
-    fn each(
-        &self,
-        work: impl Fn(&simrecorder::Recorder) -> Result<(), Error>,
-        last: impl FnOnce(&simrecorder::Recorder) -> Result<(), Error>,
-    ) -> Result<(), Error> {
-        let alone = self.alone.lock().unwrap_or_else(PoisonError::into_inner);
-        let alone: Vec<_> = alone.values().cloned().collect();
-        alone.iter().try_for_each(work)?;
-        last(&self.recorder)
-    }
-
-    fn flush(&self) -> Result<(), Error> {
-        let flush = simrecorder::Recorder::flush;
-        self.each(flush, flush)
-    }
-
-    fn close(&self) -> Result<(), Error> {
-        self.each(simrecorder::Recorder::flush, simrecorder::Recorder::close)
-    }
-
-    /// The view at a key; if that is a group of pickled objects, as the original writes them, the error says so.
-    fn view_or_reason(
-        &self,
-        key: &str,
-        only: Option<usize>,
-    ) -> Result<(simrecorder::View, Option<Arc<str>>), Error> {
-        self.view(key, only).map_err(|error| match error.kind() {
-            ErrorKind::KindMismatch => match self.view(&format!("{key}/0"), only) {
-                Err(first) if first.kind() == ErrorKind::Unsupported => first,
-                _ => error,
-            },
-            _ => error,
-        })
-    }
-
-    /// The view at a key, of the first store that has it or of the given one, with the location of the store.
-    fn view(
-        &self,
-        key: &str,
-        only: Option<usize>,
-    ) -> Result<(simrecorder::View, Option<Arc<str>>), Error> {
-        self.each(simrecorder::Recorder::flush, |_| Ok(()))?;
-        if let ([source], None | Some(0)) = (self.sources.as_slice(), only) {
-            return Ok((self.recorder.get_all(key)?, source.location.clone()));
-        }
-        if let Some(source) = only.and_then(|index| self.sources.get(index)) {
-            let view = self.recorder.store(&source.name)?.get_all(key)?;
-            return Ok((view, source.location.clone()));
-        }
-        for source in &self.sources {
-            match self.recorder.store(&source.name)?.get_all(key) {
-                Err(error) if error.kind() == ErrorKind::NotFound => {}
-                view => return Ok((view?, source.location.clone())),
-            }
-        }
-        // The error names the nearest keys.
-        Ok((self.recorder.get_all(key)?, None))
-    }
-}
+use crate::waiting::interruptible;
 
 /// Records values by key into one or several stores, and reads them back.
 ///
@@ -175,18 +80,11 @@ impl Recorder {
             location: store.location.clone(),
             store: Arc::clone(&store.store),
         });
-        let shared = Arc::new(Shared {
-            sources: sources.collect(),
-            recorder,
-            alone: Mutex::default(),
-        });
+        let shared = Shared::new(recorder, sources.collect());
         for (index, store) in opened.iter().enumerate() {
             let mut user = store.user.lock().unwrap_or_else(PoisonError::into_inner);
             *user = Some((Arc::downgrade(&shared), index));
         }
-        let mut open = OPEN.lock().unwrap_or_else(PoisonError::into_inner);
-        open.retain(|shared| shared.strong_count() > 0);
-        open.push(Arc::downgrade(&shared));
         Ok(Self {
             shared: Some(shared),
             given: stores.iter().map(Bound::unbind).collect(),
@@ -198,11 +96,7 @@ impl Recorder {
     #[staticmethod]
     fn disabled() -> Self {
         Self {
-            shared: Some(Arc::new(Shared {
-                recorder: simrecorder::Recorder::disabled(),
-                sources: Vec::new(),
-                alone: Mutex::default(),
-            })),
+            shared: Some(Shared::new(simrecorder::Recorder::disabled(), Vec::new())),
             given: Vec::new(),
             only: None,
         }
@@ -686,82 +580,4 @@ fn status_of<'py>(py: Python<'py>, status: &Status) -> PyResult<Bound<'py, PyDic
     dict.set_item("buffered_bytes", status.buffered_bytes)?;
     dict.set_item("stores", stores)?;
     Ok(dict)
-}
-
-/// Closes all recorders that are open, and waits for what is at work: when the interpreter exits.
-#[pyfunction]
-pub(crate) fn _close_all(py: Python<'_>) -> PyResult<()> {
-    let open = std::mem::take(&mut *OPEN.lock().unwrap_or_else(PoisonError::into_inner));
-    py.detach(|| {
-        for shared in open.iter().filter_map(Weak::upgrade) {
-            match shared.close() {
-                // A forked child leaves it to its parent.
-                Err(error) if error.kind() != ErrorKind::Forked => {
-                    tracing::error!(%error, "closing failed when the interpreter exited; records may be lost");
-                }
-                _ => {}
-            }
-        }
-        wait_for_all();
-    });
-    messages::deliver(py)
-}
-
-/// Takes the records of a series.
-struct RecordSink<'a> {
-    recorder: &'a simrecorder::Recorder,
-    key: &'a str,
-}
-
-impl Sink for RecordSink<'_> {
-    const OPERATION: &'static str = "record";
-
-    fn key(&self) -> String {
-        self.key.to_owned()
-    }
-
-    #[inline]
-    fn put<V: IntoValue + Send + Sync>(
-        &mut self,
-        py: Python<'_>,
-        value: &V,
-        is_large: bool,
-    ) -> Result<(), Error> {
-        if !is_large && self.recorder.record_at_once(self.key, value)? {
-            return Ok(());
-        }
-        py.detach(|| self.recorder.record(self.key, value))
-    }
-}
-
-/// Takes a value.
-struct SetSink<'a> {
-    recorder: &'a simrecorder::Recorder,
-    key: &'a str,
-    dims: Option<Vec<Option<String>>>,
-    units: Option<String>,
-}
-
-impl Sink for SetSink<'_> {
-    const OPERATION: &'static str = "set";
-
-    fn key(&self) -> String {
-        self.key.to_owned()
-    }
-
-    fn put<V: IntoValue + Send + Sync>(
-        &mut self,
-        py: Python<'_>,
-        value: &V,
-        _: bool,
-    ) -> Result<(), Error> {
-        let mut labeled = match self.dims.take() {
-            Some(dims) => Labeled::new(value, dims),
-            None => Labeled::unnamed(value),
-        };
-        if let Some(units) = self.units.take() {
-            labeled = labeled.units(units);
-        }
-        py.detach(|| self.recorder.set(self.key, labeled))
-    }
 }

@@ -14,8 +14,9 @@ use simrecorder::{
 use crate::error::{Raise, exception, wrong_value};
 use crate::json::dict_of;
 use crate::output::to_python;
-use crate::recorder::{Recorder, Shared};
+use crate::recorder::Recorder;
 use crate::schema::compression_of;
+use crate::shared::Shared;
 use crate::view::View;
 use crate::waiting::interruptible;
 

@@ -1,7 +1,8 @@
 //! Calls that wait: without the lock of the interpreter, and such that Ctrl-C ends them.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, channel};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -10,8 +11,12 @@ use pyo3::prelude::*;
 /// How often a waiting call looks for Ctrl-C.
 const SIGNAL_INTERVAL: Duration = Duration::from_millis(50);
 
-/// How many calls of [`interruptible`] are at work, also those that Python no longer waits for.
-static AT_WORK: (Mutex<usize>, Condvar) = (Mutex::new(0), Condvar::new());
+/// How often the end of the interpreter looks for what is at work.
+const EXIT_INTERVAL: Duration = Duration::from_millis(1);
+
+/// The process, and how many calls of [`interruptible`] are at work in it, also those that Python no longer
+/// waits for. The threads of a parent do not exist in a forked child, and no lock of theirs is left here.
+static AT_WORK: AtomicU64 = AtomicU64::new(0);
 
 /// Does `work` on another thread and waits for it. After Ctrl-C, or another signal whose handler raises, the
 /// call raises at once and the work continues; [`wait_for_all`] waits for it when the interpreter exits.
@@ -65,23 +70,32 @@ struct AtWork;
 
 impl AtWork {
     fn begin() -> Self {
-        *AT_WORK.0.lock().unwrap_or_else(PoisonError::into_inner) += 1;
+        let add = |at_work| Some(of_this_process(at_work) + 1);
+        // It never fails, since there always is a new value.
+        let _ = AT_WORK.fetch_update(Ordering::Relaxed, Ordering::Relaxed, add);
         Self
     }
 }
 
 impl Drop for AtWork {
     fn drop(&mut self) {
-        *AT_WORK.0.lock().unwrap_or_else(PoisonError::into_inner) -= 1;
-        AT_WORK.1.notify_all();
+        AT_WORK.fetch_sub(1, Ordering::Release);
     }
 }
 
-/// Waits for all calls that are at work.
+/// The count with the number of this process, which begins at 0 in a forked child.
+fn of_this_process(at_work: u64) -> u64 {
+    let process = u64::from(std::process::id()) << 32;
+    match at_work >> 32 == process >> 32 {
+        true => at_work,
+        false => process,
+    }
+}
+
+/// Waits for all calls that are at work in this process.
 pub(crate) fn wait_for_all() {
-    let mut at_work = AT_WORK.0.lock().unwrap_or_else(PoisonError::into_inner);
-    while *at_work > 0 {
-        let waited = AT_WORK.1.wait(at_work);
-        at_work = waited.unwrap_or_else(PoisonError::into_inner);
+    let count = || of_this_process(AT_WORK.load(Ordering::Acquire)) & u64::from(u32::MAX);
+    while count() > 0 {
+        thread::sleep(EXIT_INTERVAL);
     }
 }

@@ -131,6 +131,32 @@ def test_a_child_that_was_forked_while_threads_record_and_flush_can_record_by_it
     recorder.close()
 
 
+def test_a_forked_child_ends_while_threads_of_its_parent_flush():
+    run(
+        """
+        recorder = simrecorder.create("run.mdb")
+        stop = threading.Event()
+
+        def work():
+            while not stop.is_set():
+                recorder.record("x", np.zeros(1 << 16))
+                recorder.flush()
+
+        thread = threading.Thread(target=work)
+        thread.start()
+        for _ in range(10):
+            child = os.fork()
+            if child == 0:
+                stop.set()
+                signal.alarm(60)
+                sys.exit(0)
+            assert os.waitpid(child, 0)[1] == 0
+        stop.set()
+        thread.join()
+        """
+    )
+
+
 def test_two_threads_record_into_one_recorder_and_one_timeline():
     recorder = Recorder("run.mdb")
     net = recorder.timeline("net", "step", dtype=int)

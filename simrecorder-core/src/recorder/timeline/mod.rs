@@ -400,6 +400,17 @@ impl<T: CoordinateType> Timeline<T> {
 
     /// Completes the open tick, as the next [`advance`](Self::advance) would.
     ///
+    /// ```
+    /// # use simrecorder_core::{Coordinate, InMemoryDataStore, Recorder};
+    /// # let recorder = Recorder::new(InMemoryDataStore::new());
+    /// let mut net = recorder.timeline("net", Coordinate::new("step"))?;
+    /// net.advance(7_u64)?;
+    /// net.record("rate", 0.5)?;
+    /// net.complete_tick()?;
+    /// assert_eq!(net.last(), Some(7));
+    /// # Ok::<(), simrecorder_core::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// [`InvalidArgument`](ErrorKind::InvalidArgument) if no tick is open, or if a series has no record of it;
     /// it stays open then.
