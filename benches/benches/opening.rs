@@ -60,5 +60,12 @@ fn opening(criterion: &mut Criterion) {
     }
 }
 
-criterion_group!(benches, opening);
+criterion_group! {
+    name = benches;
+    config = {
+        simrecorder_bench::plots::use_font();
+        Criterion::default()
+    };
+    targets = opening
+}
 criterion_main!(benches);

@@ -72,5 +72,12 @@ fn reading(criterion: &mut Criterion) {
     }
 }
 
-criterion_group!(benches, reading);
+criterion_group! {
+    name = benches;
+    config = {
+        simrecorder_bench::plots::use_font();
+        Criterion::default()
+    };
+    targets = reading
+}
 criterion_main!(benches);

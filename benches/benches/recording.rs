@@ -149,5 +149,12 @@ fn threads(criterion: &mut Criterion) {
     measure(criterion, "threads-by-handle", SCALARS, Box::new(by_handle));
 }
 
-criterion_group!(benches, one_key, frames, many_keys, threads);
+criterion_group! {
+    name = benches;
+    config = {
+        simrecorder_bench::plots::use_font();
+        Criterion::default()
+    };
+    targets = one_key, frames, many_keys, threads
+}
 criterion_main!(benches);

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use plotters::coord::ranged1d::{AsRangedCoord, Ranged, ValueFormatter};
 use plotters::prelude::*;
+use plotters::style::register_font;
 
 use crate::candidate::Result;
 use crate::long_run::LongRun;
@@ -11,11 +12,20 @@ use crate::long_run::LongRun;
 /// A line with its name.
 type Line = (String, Vec<(f64, f64)>);
 
+/// Gives plots, and those of criterion, a font to measure text with.
+pub fn use_font() {
+    let font = dejavu::sans::regular();
+    if register_font("sans-serif", FontStyle::Normal, font).is_err() {
+        unreachable!("the font is a part of the program");
+    }
+}
+
 /// Draws speeds by tenths, speeds by numbers of keys, and memory along the way.
 ///
 /// # Errors
 /// The files cannot be written.
 pub fn draw(folder: &Path, runs: &[LongRun]) -> Result<()> {
+    use_font();
     let label = |run: &LongRun| match run.keys {
         1 => "1 key".to_owned(),
         keys => format!("{keys} keys"),
