@@ -23,7 +23,7 @@ def by_tensorstore(path):
 def main(medium, path, count):
     store = path if medium == "directory" else LmdbStore(path)
     check(zarr.open_group(store, mode="r")["net"].__getitem__, int(count))
-    check(xarray.open_zarr(store, group="net", consolidated=False).__getitem__, int(count))
+    check(xarray.open_zarr(store, group="net", consolidated=False, chunks=None).__getitem__, int(count))
     if medium == "directory":
         check(by_tensorstore(path), int(count))
 

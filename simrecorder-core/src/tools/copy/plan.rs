@@ -85,10 +85,11 @@ pub(super) fn plan(
                 let records = timelines.records(&view)?;
                 let schema = view.schema();
                 let chunk = match reencode {
-                    true => to.plan(&key, Some(&Schema::clone(schema).without_storage()))?,
-                    false if records.start > 0 => to.plan(&key, Some(schema))?,
-                    false => plan_series(to, &view)?,
+                    true => to.plan(&key, Some(&Schema::clone(schema).without_storage())),
+                    false if records.start > 0 => to.plan(&key, Some(schema)),
+                    false => plan_series(to, &view),
                 };
+                let chunk = chunk.map_err(|e| e.with_key(key.as_str()))?;
                 What::Series { records, chunk }
             }
         };
