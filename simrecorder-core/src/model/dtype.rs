@@ -28,6 +28,24 @@ impl Number {
     }
 }
 
+/// Does `work` with the Rust type `T` of real numbers; `other` for all else.
+macro_rules! for_real_type {
+    ($dtype:expr, $T:ident => $work:expr, $other:expr) => {
+        for_real_type!(@ $dtype, $T => $work, $other, Bool: bool, I8: i8, I16: i16, I32: i32, I64: i64, U8: u8,
+            U16: u16, U32: u32, U64: u64, F16: half::f16, BF16: half::bf16, F32: f32, F64: f64)
+    };
+    (@ $dtype:expr, $T:ident => $work:expr, $other:expr, $($name:ident: $type:ty),*) => {
+        match $dtype {
+            $(Some($crate::model::dtype::DType::$name) => {
+                type $T = $type;
+                $work
+            })*
+            _ => $other,
+        }
+    };
+}
+pub(crate) use for_real_type;
+
 /// The type of the elements of an array.
 ///
 /// Names are those of Zarr V3 and NumPy.

@@ -222,6 +222,12 @@ impl Schema {
         self.fill_value.as_ref()
     }
 
+    /// What each element is that is not stored: the fill value, or else the default of its type.
+    pub(crate) fn fill_element<T: Element>(&self) -> Result<T> {
+        let fill = self.fill_value().map(Value::scalar::<T>).transpose()?;
+        Ok(fill.unwrap_or_default())
+    }
+
     /// The chunk policy, if one was given.
     pub fn chunk_policy(&self) -> Option<&ChunkPolicy> {
         self.chunk_policy.as_ref()

@@ -2,14 +2,13 @@
 
 use std::ops::{Range, RangeInclusive};
 
-use half::{bf16, f16};
 use ndarray::ArrayD;
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::model::dtype::{DType, Element};
+use crate::model::dtype::{Element, for_real_type};
 use crate::model::kind::Kind;
-use crate::model::value::{Value, shaped};
-use crate::reading::record_iter::{ITER_BYTES, end_of_block};
+use crate::model::value::shaped;
+use crate::reading::record_iter::{end_of_block, for_each_block};
 use crate::reading::selection::{Region, element_count};
 use crate::store::array_view::ArrayView;
 
@@ -98,20 +97,10 @@ impl dyn ArrayView + '_ {
     /// [`ErrorKind::TypeMismatch`] if the elements are no real numbers; [`ErrorKind::InvalidArgument`] if there
     /// are no bounds for each axis, or they decrease, or lie outside the axis; else what the store reports.
     pub fn envelope(&self, bounds: &[Vec<u64>]) -> Result<ArrayD<Extent>> {
-        macro_rules! dispatch {
-            ($($dtype:ident: $type:ty),*) => {
-                match self.dtype().filter(|_| self.kind() == Kind::Array) {
-                    $(Some(DType::$dtype) => read::<$type>(self, bounds),)*
-                    _ => Err(no_real_numbers(self)),
-                }
-            };
-        }
-        let extents = check(self, bounds).and_then(|()| {
-            dispatch!(
-                Bool: bool, I8: i8, I16: i16, I32: i32, I64: i64, U8: u8, U16: u16, U32: u32, U64: u64,
-                F16: f16, BF16: bf16, F32: f32, F64: f64
-            )
-        });
+        let dtype = self.dtype().filter(|_| self.kind() == Kind::Array);
+        let extents = check(self, bounds).and_then(
+            |()| for_real_type!(dtype, T => read::<T>(self, bounds), Err(no_real_numbers(self))),
+        );
         extents.map_err(|e| e.with_key(self.key().as_str()))
     }
 
@@ -215,14 +204,9 @@ fn read<T: Element + PartialOrd>(
         Some((Some(&start), Some(&end))) => {
             let filled = view.filled().clamp(start, end);
             grid.add_filled::<T>(view, filled)?;
-            let mut next = filled;
-            while next < end {
-                let block = next..end_of_block(view, next).min(end);
-                let records = view.read_records(block, ITER_BYTES)?;
-                let read = next..next + records.len().max(1);
-                grid.add(&T::decoded(records.data())?, read.clone(), view.shape(), 1);
-                next = read.end;
-            }
+            for_each_block(view, filled..end, |records, elements: &[T]| {
+                grid.add(elements, records, view.shape(), 1);
+            })?;
         }
         Some(_) => {}
     }
@@ -243,9 +227,9 @@ impl Grid<'_> {
         filled: u64,
     ) -> Result<()> {
         let schema = view.schema();
-        let fill = schema.fill_value().map(Value::scalar::<T>).transpose()?;
+        let fill: T = schema.fill_element()?;
         let elements = element_count(schema.record_shape()).unwrap_or_default();
-        let record = vec![fill.unwrap_or_default(); if filled > 0 { elements } else { 0 }];
+        let record = vec![fill; if filled > 0 { elements } else { 0 }];
         for part in self.bounds[0].windows(2) {
             let records = part[0]..part[1].min(filled);
             if !records.is_empty() {

@@ -1,8 +1,10 @@
 //! Going through the records of a view.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use crate::error::Result;
+use crate::model::dtype::Element;
 use crate::model::records::Records;
 use crate::model::value::Value;
 use crate::store::array_view::ArrayView;
@@ -20,6 +22,23 @@ pub(crate) fn end_of_block(view: &dyn ArrayView, start: u64) -> u64 {
     let fitting = (ITER_BYTES / stored_bytes(view).max(1)) as u64 / chunk * chunk;
     let end = (start / chunk * chunk).saturating_add(fitting.max(chunk));
     end.min(view.len())
+}
+
+/// Visits the elements of some records in order, a few chunks at a time.
+pub(crate) fn for_each_block<T: Element>(
+    view: &dyn ArrayView,
+    records: Range<u64>,
+    mut visit: impl FnMut(Range<u64>, &[T]),
+) -> Result<()> {
+    let mut next = records.start;
+    while next < records.end {
+        let block = next..end_of_block(view, next).min(records.end);
+        let read = view.read_records(block, ITER_BYTES)?;
+        let end = next + read.len().max(1);
+        visit(next..end, &T::decoded(read.data())?);
+        next = end;
+    }
+    Ok(())
 }
 
 /// About how many bytes of its series have to be read for a record, which may be a small part of them.

@@ -1,12 +1,10 @@
 //! The smallest and the largest element of a view, their mean, and how many are NaN.
 
-use half::{bf16, f16};
-
 use crate::error::{Error, ErrorKind, Result};
-use crate::model::dtype::{DType, Element};
+use crate::model::dtype::{Element, for_real_type};
 use crate::model::kind::Kind;
 use crate::model::value::{ArrayValue, Value};
-use crate::reading::record_iter::{ITER_BYTES, end_of_block};
+use crate::reading::record_iter::for_each_block;
 use crate::reading::selection::{Region, element_count};
 use crate::store::array_view::ArrayView;
 
@@ -47,18 +45,8 @@ impl dyn ArrayView + '_ {
     /// # Errors
     /// [`ErrorKind::TypeMismatch`] if the elements are no real numbers; else what the store reports.
     pub fn statistics(&self) -> Result<Statistics> {
-        macro_rules! dispatch {
-            ($($dtype:ident: $type:ty),*) => {
-                match self.dtype() {
-                    $(Some(DType::$dtype) => Running::<$type>::of(self),)*
-                    _ => Err(no_real_numbers(self)),
-                }
-            };
-        }
-        let statistics = dispatch!(
-            Bool: bool, I8: i8, I16: i16, I32: i32, I64: i64, U8: u8, U16: u16, U32: u32, U64: u64,
-            F16: f16, BF16: bf16, F32: f32, F64: f64
-        );
+        let statistics =
+            for_real_type!(self.dtype(), T => Running::<T>::of(self), Err(no_real_numbers(self)));
         statistics.map_err(|e| e.with_key(self.key().as_str()))
     }
 }
@@ -93,26 +81,24 @@ impl<T: Element + PartialOrd> Running<T> {
             running.add(&T::filled_with(len, read)?, 1);
             return running.finish();
         }
-        let mut next = view.filled();
-        if next > 0 && view.kind() == Kind::Array {
-            running.add_filled(view, next)?;
+        let filled = view.filled();
+        if filled > 0 && view.kind() == Kind::Array {
+            running.add_filled(view, filled)?;
         }
-        while next < view.len() {
-            let records = view.read_records(next..end_of_block(view, next), ITER_BYTES)?;
-            running.add(&T::decoded(records.data())?, 1);
-            next += records.len().max(1);
-        }
+        for_each_block(view, filled..view.len(), |_, elements| {
+            running.add(elements, 1)
+        })?;
         running.finish()
     }
 
     /// Adds the records that the series was declared with.
     fn add_filled(&mut self, view: &dyn ArrayView, records: u64) -> Result<()> {
         let schema = view.schema();
-        let fill = schema.fill_value().map(Value::scalar::<T>).transpose()?;
+        let fill = schema.fill_element()?;
         let elements = element_count(schema.record_shape()).unwrap_or_default() as u64;
         let count = records.saturating_mul(elements);
         if count > 0 {
-            self.add(&[fill.unwrap_or_default()], count);
+            self.add(&[fill], count);
         }
         Ok(())
     }
