@@ -6,6 +6,11 @@ use std::path::Path;
 use simrecorder::backend::folder_of;
 use simrecorder::{Error, ErrorKind};
 
+/// The extension of a file, in lower case, which chooses its format.
+pub(crate) fn extension(path: &Path) -> Option<String> {
+    Some(path.extension()?.to_str()?.to_ascii_lowercase())
+}
+
 /// Checks that nothing is at a path, unless it may be replaced.
 pub(crate) fn check_new(
     operation: &'static str,

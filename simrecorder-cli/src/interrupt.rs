@@ -35,7 +35,7 @@ impl Interrupt {
     pub(crate) fn check(&self, operation: &'static str) -> Result<(), Error> {
         match self.is_requested() {
             true => Err(Error::new(
-                ErrorKind::Io,
+                ErrorKind::Cancelled,
                 operation,
                 "it was interrupted; nothing was written",
             )),

@@ -1,6 +1,6 @@
 //! Series of arrays as heat maps over time, and records as images.
 
-use simrecorder::ndarray::{Array2, ArrayD, Axis as ArrayAxis, Ix2, Ix3};
+use simrecorder::ndarray::{Array2, ArrayD, Ix2, Ix3};
 use simrecorder::{ArrayView, Error, ErrorKind, Extent, View};
 
 use super::colour_map;
@@ -32,7 +32,7 @@ pub(crate) fn heat_map(source: &Source, room: Room) -> Result<Figure> {
     let extents = source
         .view
         .envelope(&[x.bounds.clone(), y.bounds.clone()])?;
-    let values = farthest(&extents).reversed_axes();
+    let values = farthest(&extents)?.reversed_axes();
     figure(source, &extents, values, x, y)
 }
 
@@ -47,7 +47,7 @@ pub(crate) fn image(source: &Source, room: Room) -> Result<Figure> {
     // From the top down.
     (y.axis.start, y.axis.end) = (y.axis.end, y.axis.start);
     if channels.is_none() {
-        return figure(source, &extents, farthest(&extents), x, y);
+        return figure(source, &extents, farthest(&extents)?, x, y);
     }
     let colours = extents.into_dimensionality::<Ix3>().map_err(internal)?;
     let colour = |pixel: simrecorder::ndarray::ArrayView1<'_, Extent>| {
@@ -123,7 +123,7 @@ fn figure(
 }
 
 /// The element of each cell that is farthest from the median, so that one that deviates is seen.
-fn farthest(extents: &ArrayD<Extent>) -> Array2<f64> {
+fn farthest(extents: &ArrayD<Extent>) -> Result<Array2<f64>, Error> {
     let mut typical: Vec<_> = extents
         .iter()
         .map(|extent| extent.first)
@@ -140,10 +140,7 @@ fn farthest(extents: &ArrayD<Extent>) -> Array2<f64> {
         false => extent.max,
     };
     let cells = extents.map(farthest);
-    let shape = (cells.len_of(ArrayAxis(0)), cells.len_of(ArrayAxis(1)));
-    cells
-        .into_dimensionality::<Ix2>()
-        .unwrap_or_else(|_| Array2::zeros(shape))
+    cells.into_dimensionality::<Ix2>().map_err(internal)
 }
 
 /// Divides an axis into at most `room` parts of as many elements.

@@ -64,13 +64,7 @@ enum Format {
 
 impl Format {
     fn of(path: &Path) -> Result<Self, Error> {
-        let extension = path
-            .extension()
-            .map(|extension| extension.to_ascii_lowercase());
-        match extension
-            .as_deref()
-            .and_then(|extension| extension.to_str())
-        {
+        match file::extension(path).as_deref() {
             Some("csv") => Ok(Self::Csv),
             Some("parquet") => Ok(Self::Parquet),
             Some("arrow" | "ipc" | "feather") => Ok(Self::Arrow),
@@ -152,8 +146,9 @@ fn export(
         Format::Npy => npy::write_npy(&views, &interrupt, out)?,
         Format::Npz => npy::write_npz(&views, &interrupt, out)?,
         Format::Png => {
-            let views: Vec<_> = views.iter().map(image::png).collect::<Result<_, _>>()?;
-            out.write_all(&views.concat()).map_err(failed)?;
+            for view in &views {
+                out.write_all(&image::png(view)?).map_err(failed)?;
+            }
         }
     }
     out.flush().map_err(failed)

@@ -157,13 +157,7 @@ enum Format {
 
 impl Format {
     fn of(path: &std::path::Path) -> Result<Self, Error> {
-        let extension = path
-            .extension()
-            .map(|extension| extension.to_ascii_lowercase());
-        match extension
-            .as_deref()
-            .and_then(|extension| extension.to_str())
-        {
+        match file::extension(path).as_deref() {
             Some("svg") => Ok(Self::Svg),
             Some("png") => Ok(Self::Png),
             _ => {
