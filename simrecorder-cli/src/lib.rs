@@ -3,6 +3,7 @@
 //! The program is a library so that the Python package brings it along, too.
 
 mod args;
+mod blocks;
 mod commands;
 mod confirm;
 mod copying;

@@ -7,6 +7,7 @@ use simrecorder::ArrayView;
 use super::figure::{Axis, Figure, Line, Marks, range_of};
 use super::lines::{of, title};
 use super::source::{Source, with_units};
+use crate::blocks::for_each_block;
 use crate::element::scalar;
 use crate::exit::Result;
 
@@ -25,7 +26,7 @@ pub(crate) fn figure(sources: &[Source], bins: Option<usize>, is_log: bool) -> R
     let (mut lines, mut total, mut counted) = (Vec::new(), 0, 0);
     for source in sources {
         let mut counts = vec![0_u64; bins.count];
-        source.for_each_block(|_, records| {
+        for_each_block(&source.view, |_, records| {
             for number in source.numbers(records) {
                 total += 1;
                 if let Some(bin) = bins.bin(number) {
@@ -136,7 +137,7 @@ fn finite_range(ends: Vec<f64>, sources: &[Source]) -> Result<RangeInclusive<f64
     }
     let mut finite = Vec::new();
     for source in sources {
-        source.for_each_block(|_, records| {
+        for_each_block(&source.view, |_, records| {
             let range = range_of(source.numbers(records)).map(RangeInclusive::into_inner);
             finite.extend(range.into_iter().flat_map(|(start, end)| [start, end]));
             Ok(())

@@ -9,6 +9,7 @@ use super::colour_map;
 use super::figure::{Axis, Cells, Figure, Marks, range_of};
 use super::lines::of;
 use super::source::{Source, with_units};
+use crate::blocks::for_each_block;
 use crate::element::scalar;
 use crate::exit::Result;
 
@@ -24,7 +25,7 @@ pub(crate) fn figure(source: &Source, room: Room) -> Result<Figure> {
     let x_range = source.x_range()?.unwrap_or(0.0..=1.0);
     let mut dots = Dots::new(x_range, rows, room.columns);
     let record_len: u64 = source.view.schema().record_shape().iter().product();
-    source.for_each_block(|range, records| {
+    for_each_block(&source.view, |range, records| {
         let positions = source.positions(range)?;
         let numbers = source.numbers(records);
         match source.view.kind() {

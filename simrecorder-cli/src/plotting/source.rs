@@ -3,17 +3,13 @@
 use std::ops::{Range, RangeInclusive};
 
 use simrecorder::backend::{Node, Records};
-use simrecorder::{ArrayView, DType, DataStore, Kind, View};
+use simrecorder::{ArrayView, DType, DataStore, Error, Kind, View};
 
 use super::figure::range_of;
 use crate::args::RangeArgs;
 use crate::element::Element;
 use crate::exit::{Failure, Result};
-use crate::progress::Progress;
 use crate::recording;
-
-/// About how many bytes are read at once.
-const BLOCK_BYTES: usize = 8 << 20;
 
 /// The coordinates of so many records are looked at one by one, so that they need not be sorted.
 pub(crate) const SCANNED: u64 = 1 << 16;
@@ -80,7 +76,7 @@ impl Source {
     }
 
     /// The smallest and the largest coordinate, or the first and the last index.
-    pub(crate) fn x_range(&self) -> Result<Option<RangeInclusive<f64>>> {
+    pub(crate) fn x_range(&self) -> Result<Option<RangeInclusive<f64>>, Error> {
         let len = self.view.len();
         let Some(last) = len.checked_sub(1) else {
             return Ok(None);
@@ -96,7 +92,7 @@ impl Source {
     }
 
     /// The coordinates of some records, or their indices.
-    pub(crate) fn positions(&self, records: Range<u64>) -> Result<Vec<f64>> {
+    pub(crate) fn positions(&self, records: Range<u64>) -> Result<Vec<f64>, Error> {
         Ok(match &self.coordinate {
             None => records.map(|index| index as f64).collect(),
             Some(coordinate) => {
@@ -129,29 +125,6 @@ impl Source {
         }
     }
 
-    /// Visits the records, some at a time.
-    pub(crate) fn for_each_block(
-        &self,
-        mut visit: impl FnMut(Range<u64>, &Records) -> Result<()>,
-    ) -> Result<()> {
-        let record = self.view.schema().record_bytes().unwrap_or(1).max(1);
-        let fitting = match self.view.kind().is_fixed() {
-            true => (BLOCK_BYTES / record).max(1) as u64,
-            false => 1 << 16,
-        };
-        let progress = Progress::new();
-        let mut next = 0;
-        while next < self.view.len() {
-            let end = self.view.len().min(next + fitting);
-            let records = self.view.read_records(next..end, BLOCK_BYTES)?;
-            let read = next..next + records.len().max(1);
-            visit(read.clone(), &records)?;
-            next = read.end;
-            progress.show_records(next, self.view.len());
-        }
-        Ok(())
-    }
-
     /// The numbers of some records, in order.
     pub(crate) fn numbers<'a>(&self, records: &'a Records) -> impl Iterator<Item = f64> + 'a {
         let dtype = self.view.dtype();
@@ -182,7 +155,7 @@ fn printable(text: &str) -> String {
     characters.collect()
 }
 
-fn x_at(coordinate: &View, index: u64) -> Result<f64> {
+fn x_at(coordinate: &View, index: u64) -> Result<f64, Error> {
     let one = coordinate.select(index..index + 1)?;
     Ok(one.cast::<f64>()?.first().copied().unwrap_or(f64::NAN))
 }

@@ -7,11 +7,8 @@ use zip::ZipWriter;
 use zip::write::SimpleFileOptions;
 
 use super::failed;
+use crate::blocks::for_each_block;
 use crate::interrupt::Interrupt;
-use crate::progress::Progress;
-
-/// About how many bytes are read at once.
-const BLOCK_BYTES: usize = 8 << 20;
 
 /// The header of a file is a multiple of this.
 const ALIGNMENT: usize = 64;
@@ -57,19 +54,10 @@ pub(super) fn write_npz(
 fn write_array(view: &View, interrupt: &Interrupt, out: &mut impl Write) -> Result<(), Error> {
     let write = |out: &mut dyn Write, bytes: &[u8]| out.write_all(bytes).map_err(failed);
     write(out, &header(view)?)?;
-    let record = view.schema().record_bytes().unwrap_or(usize::MAX).max(1);
-    let rows = (BLOCK_BYTES / record).max(1) as u64;
-    let progress = Progress::new();
-    let mut start = 0;
-    while start < view.len() {
-        let end = view.len().min(start + rows);
-        let records = view.read_records(start..end, BLOCK_BYTES)?;
+    for_each_block(view, |_, records| {
         write(out, records.data())?;
-        interrupt.check("export")?;
-        start += records.len().max(1);
-        progress.show_records(start, view.len());
-    }
-    Ok(())
+        interrupt.check("export")
+    })
 }
 
 /// The header of version 1 of the format, which ends with a line break at a multiple of 64 bytes.

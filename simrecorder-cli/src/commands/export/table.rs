@@ -5,11 +5,9 @@ use std::collections::HashSet;
 use simrecorder::backend::Records;
 use simrecorder::{ArrayView, Error, ErrorKind, View};
 
+use crate::blocks::BLOCK_BYTES;
 use crate::interrupt::Interrupt;
 use crate::progress::Progress;
-
-/// About how many bytes are read at once.
-const BLOCK_BYTES: usize = 8 << 20;
 
 /// The rows that are read at once of columns whose records have no fixed size.
 const VARIABLE_ROWS: u64 = 1 << 12;
