@@ -1,14 +1,11 @@
 //! How often which numbers are in series, as outlines.
 
-use std::ops::RangeInclusive;
-
 use simrecorder::ArrayView;
 
 use super::figure::{Axis, Figure, Line, Marks, range_of};
 use super::lines::{of, title};
 use super::source::{Source, with_units};
 use crate::blocks::for_each_block;
-use crate::element::scalar;
 use crate::exit::Result;
 
 /// So many bins at most, unless the user asks for more.
@@ -71,22 +68,18 @@ pub(crate) fn figure(sources: &[Source], bins: Option<usize>, is_log: bool) -> R
 impl Bins {
     /// As many bins as the root of the number of elements; whole numbers are not divided.
     fn of(sources: &[Source], bins: Option<usize>) -> Result<Self> {
-        let (mut ends, mut most, mut is_whole) = (Vec::new(), 0, true);
+        let (mut ends, mut most) = (Vec::new(), 0);
         for source in sources {
-            let found = source.view.statistics()?;
+            let (range, count) = source.number_range()?;
             ends.extend(
-                [found.min, found.max]
+                range
                     .into_iter()
-                    .flatten()
-                    .filter_map(scalar),
+                    .flat_map(|range| [*range.start(), *range.end()]),
             );
-            most = most.max(found.count);
-            is_whole &= source
-                .view
-                .dtype()
-                .is_some_and(|dtype| !dtype.is_floating());
+            most = most.max(count);
         }
-        let (start, end) = finite_range(ends, sources)?.into_inner();
+        let (start, end) = range_of(ends).unwrap_or(0.0..=1.0).into_inner();
+        let is_whole = sources.iter().all(Source::is_whole);
         let values = end - start + 1.0;
         Ok(match (bins, is_whole && values <= MAX_BINS as f64) {
             (None, true) => Self {
@@ -128,20 +121,4 @@ impl Bins {
             .chain([(edge(self.count), ground)]);
         vec![points.collect()]
     }
-}
-
-/// The range of the numbers, infinities left out.
-fn finite_range(ends: Vec<f64>, sources: &[Source]) -> Result<RangeInclusive<f64>> {
-    if ends.iter().all(|x| x.is_finite()) {
-        return Ok(range_of(ends).unwrap_or(0.0..=1.0));
-    }
-    let mut finite = Vec::new();
-    for source in sources {
-        for_each_block(&source.view, |_, records| {
-            let range = range_of(source.numbers(records)).map(RangeInclusive::into_inner);
-            finite.extend(range.into_iter().flat_map(|(start, end)| [start, end]));
-            Ok(())
-        })?;
-    }
-    Ok(range_of(finite).unwrap_or(0.0..=1.0))
 }

@@ -6,11 +6,10 @@ use simrecorder::{ArrayView, Kind};
 
 use super::cells::Room;
 use super::colour_map;
-use super::figure::{Axis, Cells, Figure, Marks, range_of};
+use super::figure::{Axis, Cells, Figure, Marks};
 use super::lines::of;
 use super::source::{Source, with_units};
 use crate::blocks::for_each_block;
-use crate::element::scalar;
 use crate::exit::Result;
 
 /// The y axis, and how many rows of cells are along it.
@@ -69,15 +68,9 @@ fn rows(source: &Source, room: usize) -> Result<Rows> {
     };
     let (start, end, is_whole) = match source.view.kind() {
         Kind::Ragged => {
-            let found = source.view.statistics()?;
-            let ends = [found.min, found.max].into_iter().flatten();
-            let range = range_of(ends.filter_map(scalar));
-            let (start, end) = range.unwrap_or(0.0..=0.0).into_inner();
-            let is_whole = source
-                .view
-                .dtype()
-                .is_some_and(|dtype| !dtype.is_floating());
-            (start, end, is_whole)
+            let range = source.number_range()?.0.unwrap_or(0.0..=0.0);
+            let (start, end) = range.into_inner();
+            (start, end, source.is_whole())
         }
         _ => {
             let len = source.view.schema().record_shape().iter().product::<u64>();
@@ -148,7 +141,7 @@ impl Dots {
         let drawn = counts().filter(|count| *count > 0).count() as u64;
         let most = counts().max().unwrap_or(0);
         let mut note = of(drawn, self.total, "events");
-        if drawn < self.total {
+        if drawn + self.left_out < self.total {
             note.push_str("; the darker a dot, the more of them are in it");
         }
         if self.left_out > 0 {

@@ -7,7 +7,8 @@ use simrecorder::{ArrayView, DType, DataStore, Error, Kind, View};
 
 use super::figure::range_of;
 use crate::args::RangeArgs;
-use crate::element::Element;
+use crate::blocks::for_each_block;
+use crate::element::{Element, scalar};
 use crate::exit::{Failure, Result};
 use crate::recording;
 
@@ -123,6 +124,32 @@ impl Source {
             Some(coordinate) => with_units(coordinate.key().name(), coordinate),
             None => axis_name(&self.view, 0),
         }
+    }
+
+    /// The smallest and the largest finite number, and how many elements there are.
+    pub(crate) fn number_range(&self) -> Result<(Option<RangeInclusive<f64>>, u64), Error> {
+        let found = self.view.statistics()?;
+        let ends = [found.min, found.max].into_iter().flatten();
+        let ends: Vec<f64> = ends.filter_map(scalar).collect();
+        if ends.iter().all(|x| x.is_finite()) {
+            return Ok((range_of(ends), found.count));
+        }
+        let mut ends = Vec::new();
+        for_each_block(&self.view, |_, records| {
+            let range = range_of(ends.drain(..).chain(self.numbers(records)));
+            ends.extend(
+                range
+                    .into_iter()
+                    .flat_map(|range| [*range.start(), *range.end()]),
+            );
+            Ok(())
+        })?;
+        Ok((range_of(ends), found.count))
+    }
+
+    /// Whether the elements are whole numbers.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.view.dtype().is_some_and(|dtype| !dtype.is_floating())
     }
 
     /// The numbers of some records, in order.

@@ -276,6 +276,13 @@ fn series_of_any_numbers_are_drawn() {
             .record("without", Array2::<f32>::zeros((0, 3)))
             .unwrap();
     }
+    let row = |row: &[f64]| {
+        recorder
+            .record("beside infinity", Ragged(row.to_vec()))
+            .unwrap()
+    };
+    row(&[f64::INFINITY, 1.0]);
+    row(&[2.0]);
     recorder.close().unwrap();
     let keys = [
         "empty", "one", "extreme", "nan", "equal", "large", "arrays", "rows", "none",
@@ -301,6 +308,11 @@ fn series_of_any_numbers_are_drawn() {
         stdout(&["plot", &run, key]);
     }
     stdout(&["plot", &run, "without[0]"]);
+    let text = stdout(&["plot", &run, "beside infinity"]);
+    assert!(
+        text.ends_with("2 of 3 events; 1 are no finite numbers\n"),
+        "{text}"
+    );
     let text = stdout(&["plot", &run, "extreme"]);
     assert!(
         text.ends_with("4 of 7 points; 1 NaN; infinities are not drawn\n"),
