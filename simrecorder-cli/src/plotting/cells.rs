@@ -4,8 +4,7 @@ use simrecorder::ndarray::{Array2, ArrayD, Ix2, Ix3};
 use simrecorder::{ArrayView, Error, ErrorKind, Extent, View};
 
 use super::colour_map;
-use super::figure::{Axis, Cells, Figure, Marks, Scale, range_of};
-use super::lines::of;
+use super::figure::{Axis, Cells, Figure, Marks, Scale, of, range_of};
 use super::source::{Source, axis_name, units, with_units};
 use crate::exit::Result;
 

@@ -4,7 +4,7 @@ use std::ops::RangeInclusive;
 
 use plotters::prelude::{ColorMap, RGBColor, ViridisRGB};
 
-use super::figure::Colour;
+use super::figure::{Colour, part_of};
 
 /// What NaN looks like.
 const GREY: Colour = [0xb0, 0xb0, 0xb0];
@@ -27,11 +27,8 @@ pub(crate) fn colour(number: f64, range: &RangeInclusive<f64>) -> Colour {
     if number.is_nan() {
         return GREY;
     }
-    let (start, end) = (*range.start(), *range.end());
-    // Halves do not overflow.
-    let width = end / 2.0 - start / 2.0;
-    let part = match width > 0.0 {
-        true => ((number / 2.0 - start / 2.0) / width).clamp(0.0, 1.0),
+    let part = match range.start() / 2.0 < range.end() / 2.0 {
+        true => part_of(range, number).clamp(0.0, 1.0),
         false => 0.5,
     };
     let RGBColor(red, green, blue) = ViridisRGB.get_color(part as f32);

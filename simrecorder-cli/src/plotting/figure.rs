@@ -112,8 +112,7 @@ impl Axis {
 
     /// Which part of the axis is before a position.
     pub(crate) fn part(&self, position: f64) -> f64 {
-        // Halves do not overflow.
-        (position / 2.0 - self.start / 2.0) / (self.end / 2.0 - self.start / 2.0)
+        part_of(&(self.start..=self.end), position)
     }
 
     /// The position before which a part of the axis is.
@@ -156,6 +155,13 @@ impl Cells {
     }
 }
 
+/// Which part of a range is before a number.
+pub(crate) fn part_of(range: &RangeInclusive<f64>, x: f64) -> f64 {
+    // Halves do not overflow.
+    let half = |x: f64| x / 2.0 - range.start() / 2.0;
+    half(x) / half(*range.end())
+}
+
 /// The smallest and the largest of these numbers; NaN and infinities are left out.
 pub(crate) fn range_of(numbers: impl IntoIterator<Item = f64>) -> Option<RangeInclusive<f64>> {
     let finite = numbers.into_iter().filter(|x| x.is_finite());
@@ -163,4 +169,22 @@ pub(crate) fn range_of(numbers: impl IntoIterator<Item = f64>) -> Option<RangeIn
         .map(|x| (x, x))
         .reduce(|(min, max), (x, _)| (min.min(x), max.max(x)))
         .map(|(min, max)| min..=max)
+}
+
+/// `2 400 of 1 000 000 points`.
+pub(crate) fn of(drawn: u64, total: u64, what: &str) -> String {
+    format!("{} of {} {what}", grouped(drawn), grouped(total))
+}
+
+/// A number with a space between each three digits.
+pub(crate) fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (index, digit) in digits.char_indices() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push(' ');
+        }
+        text.push(digit);
+    }
+    text
 }

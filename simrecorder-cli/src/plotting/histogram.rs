@@ -2,9 +2,8 @@
 
 use simrecorder::ArrayView;
 
-use super::figure::{Axis, Figure, Line, Marks, range_of};
-use super::lines::{of, title};
-use super::source::{Source, with_units};
+use super::figure::{Axis, Figure, Line, Marks, of, range_of};
+use super::source::{Source, title, with_units};
 use crate::blocks::for_each_block;
 use crate::exit::Result;
 

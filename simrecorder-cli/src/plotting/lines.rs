@@ -4,8 +4,8 @@ use std::ops::RangeInclusive;
 
 use simrecorder::ArrayView;
 
-use super::figure::{Axis, Figure, Line, Marks, range_of};
-use super::source::{Source, units, with_units};
+use super::figure::{Axis, Figure, Line, Marks, grouped, of, range_of};
+use super::source::{Source, title, units, with_units};
 use crate::exit::Result;
 
 /// How much of the room of a plot is left free above and below.
@@ -135,35 +135,6 @@ impl Counts {
         }
         note
     }
-}
-
-/// `2 400 of 1 000 000 points`.
-pub(crate) fn of(drawn: u64, total: u64, what: &str) -> String {
-    format!("{} of {} {what}", grouped(drawn), grouped(total))
-}
-
-/// A number with a space between each three digits.
-fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::new();
-    for (index, digit) in digits.char_indices() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            text.push(' ');
-        }
-        text.push(digit);
-    }
-    text
-}
-
-/// The names of the series, or of the first ones.
-pub(crate) fn title(sources: &[Source]) -> String {
-    const MAX_LABELS: usize = 3;
-    let labels = sources.iter().map(|source| source.label.as_str());
-    let mut title = labels.take(MAX_LABELS).collect::<Vec<_>>().join(", ");
-    if sources.len() > MAX_LABELS {
-        title.push_str(&format!(" and {} more", sources.len() - MAX_LABELS));
-    }
-    title
 }
 
 /// The name and the units of the only series, or the units that all have.

@@ -6,8 +6,7 @@ use simrecorder::{ArrayView, Kind};
 
 use super::cells::Room;
 use super::colour_map;
-use super::figure::{Axis, Cells, Figure, Marks};
-use super::lines::of;
+use super::figure::{Axis, Cells, Figure, Marks, of};
 use super::source::{Source, with_units};
 use crate::blocks::for_each_block;
 use crate::exit::Result;

@@ -212,3 +212,14 @@ pub(crate) fn units(view: &View) -> &str {
     let units = attributes.get("units").filter(|_| !is_packed);
     units.and_then(|units| units.as_str()).unwrap_or_default()
 }
+
+/// The names of the series, or of the first ones.
+pub(crate) fn title(sources: &[Source]) -> String {
+    const MAX_LABELS: usize = 3;
+    let labels = sources.iter().map(|source| source.label.as_str());
+    let mut title = labels.take(MAX_LABELS).collect::<Vec<_>>().join(", ");
+    if sources.len() > MAX_LABELS {
+        title.push_str(&format!(" and {} more", sources.len() - MAX_LABELS));
+    }
+    title
+}
