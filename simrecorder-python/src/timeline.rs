@@ -61,10 +61,7 @@ impl Timeline {
         let dtype = match dtype {
             Some(dtype) => schema_of(dtype, Vec::new(), false)?.dtype(),
             None => {
-                let key = match group {
-                    "" => coordinate.name().to_owned(),
-                    group => format!("{group}/{}", coordinate.name()),
-                };
+                let key = key_in(group, coordinate.name());
                 let view = py.detach(|| recorder.get_all(key));
                 view.ok().and_then(|view| view.dtype())
             }
@@ -234,19 +231,11 @@ impl Timeline {
 
     /// Removes every tick after `t`, from all series in one commit.
     fn rewind(&self, py: Python<'_>, t: &Bound<'_, PyAny>) -> PyResult<()> {
-        self.with(py, "rewind", |ticks| match ticks {
-            Ticks::F64(timeline) => {
+        self.with(py, "rewind", |ticks| {
+            each!(ticks, timeline => {
                 let t = t.extract()?;
                 py.detach(|| timeline.rewind(t)).raise()
-            }
-            Ticks::I64(timeline) => {
-                let t = t.extract()?;
-                py.detach(|| timeline.rewind(t)).raise()
-            }
-            Ticks::U64(timeline) => {
-                let t = t.extract()?;
-                py.detach(|| timeline.rewind(t)).raise()
-            }
+            })
         })
     }
 
@@ -365,6 +354,14 @@ fn advance(py: Python<'_>, ticks: &mut Ticks, t: &Bound<'_, PyAny>) -> PyResult<
     }
 }
 
+/// The key of a series in a group.
+fn key_in(group: &str, name: &str) -> String {
+    match group {
+        "" => name.to_owned(),
+        group => format!("{group}/{name}"),
+    }
+}
+
 /// Takes the record of a series in the open tick.
 struct TickSink<'a> {
     ticks: &'a mut Ticks,
@@ -376,10 +373,7 @@ impl Sink for TickSink<'_> {
     const OPERATION: &'static str = "record";
 
     fn key(&self) -> String {
-        match self.group {
-            "" => self.name.to_owned(),
-            group => format!("{group}/{}", self.name),
-        }
+        key_in(self.group, self.name)
     }
 
     #[inline]
