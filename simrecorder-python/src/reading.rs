@@ -13,20 +13,13 @@ use simrecorder::{DType, Error, ErrorKind, Selection};
 use crate::element::new_array;
 use crate::error::{Raise, exception};
 use crate::output::to_python;
-use crate::selection::{Brackets, Fancy};
+use crate::selection::{Brackets, Fancy, WHOLE};
 
 /// About so many bytes are read between two looks for Ctrl-C.
 const PART_BYTES: usize = 64 << 20;
 
 /// So many times as many indices as are asked for are read at most, so that there are fewer reads.
 const DENSITY: usize = 4;
-
-/// All of an axis.
-pub(crate) const WHOLE: SliceInfoElem = SliceInfoElem::Slice {
-    start: 0,
-    end: None,
-    step: 1,
-};
 
 /// From one index up to another one.
 pub(crate) fn slice(from: u64, to: u64) -> SliceInfoElem {

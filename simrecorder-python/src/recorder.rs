@@ -407,34 +407,19 @@ impl Recorder {
 
     /// Commits everything. When it returns, all that was recorded is durable, and visible to other processes.
     fn flush(&self, py: Python<'_>) -> PyResult<()> {
-        let shared = Arc::clone(self.shared()?);
-        let flushed = interruptible(py, move || shared.flush())?;
-        messages::deliver(py)?;
-        flushed.raise()
+        self.wait(py, Shared::flush)
     }
 
     /// Commits everything and brings it into the form that other software reads.
     fn checkpoint(&self, py: Python<'_>) -> PyResult<()> {
-        let shared = Arc::clone(self.shared()?);
-        let checkpoint = move || {
-            shared.each(
-                simrecorder::Recorder::flush,
-                simrecorder::Recorder::checkpoint,
-            )
-        };
-        let done = interruptible(py, checkpoint)?;
-        messages::deliver(py)?;
-        done.raise()
+        self.wait(py, Shared::checkpoint)
     }
 
     /// Writes everything and closes the stores. Views that were taken before remain readable.
     ///
     /// After Ctrl-C it raises at once, and closing continues until the interpreter exits.
     fn close(&self, py: Python<'_>) -> PyResult<()> {
-        let shared = Arc::clone(self.shared()?);
-        let closed = interruptible(py, move || shared.close())?;
-        messages::deliver(py)?;
-        closed.raise()
+        self.wait(py, Shared::close)
     }
 
     /// How the recorder and its stores are doing, as a dict.
@@ -503,6 +488,14 @@ impl Recorder {
     fn shared(&self) -> PyResult<&Arc<Shared>> {
         let dropped = || wrong_value("use", "the recorder is gone");
         self.shared.as_ref().ok_or_else(dropped)
+    }
+
+    /// Does work that may wait long; then gives the messages about it to `logging`.
+    fn wait(&self, py: Python<'_>, work: fn(&Shared) -> Result<(), Error>) -> PyResult<()> {
+        let shared = Arc::clone(self.shared()?);
+        let done = interruptible(py, move || work(&shared))?;
+        messages::deliver(py)?;
+        done.raise()
     }
 
     /// The index of a store that was given to the recorder.

@@ -88,7 +88,8 @@ impl Brackets {
     }
 }
 
-const WHOLE: SliceInfoElem = SliceInfoElem::Slice {
+/// All of an axis.
+pub(crate) const WHOLE: SliceInfoElem = SliceInfoElem::Slice {
     start: 0,
     end: None,
     step: 1,

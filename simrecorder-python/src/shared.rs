@@ -83,6 +83,13 @@ impl Shared {
         self.each(flush, flush)
     }
 
+    pub(crate) fn checkpoint(&self) -> Result<(), Error> {
+        self.each(
+            simrecorder::Recorder::flush,
+            simrecorder::Recorder::checkpoint,
+        )
+    }
+
     pub(crate) fn close(&self) -> Result<(), Error> {
         self.each(simrecorder::Recorder::flush, simrecorder::Recorder::close)
     }

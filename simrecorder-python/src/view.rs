@@ -14,10 +14,10 @@ use simrecorder::{Error, ErrorKind, Key, Kind, NodeKind, Selection};
 
 use crate::error::Raise;
 use crate::json::dict_of;
-use crate::reading::{WHOLE, object_array, read_all, read_array, read_fancy, read_records, slice};
+use crate::reading::{object_array, read_all, read_array, read_fancy, read_records, slice};
 use crate::recorder::html;
 use crate::schema::element_type;
-use crate::selection::{Brackets, coordinate_number};
+use crate::selection::{Brackets, WHOLE, coordinate_number};
 use crate::store::Store;
 use crate::waiting::interruptible;
 
