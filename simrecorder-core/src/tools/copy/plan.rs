@@ -62,41 +62,49 @@ pub(super) fn plan(
     let mut planned = Vec::new();
     let mut timelines = Timelines::new(from, to, ranges);
     for key in selected.into_iter().map(|child| child.key) {
-        let Some(node) = from.node(&key)? else {
-            return Err(errors::nothing_at("copy").with_key(key.as_str()));
-        };
-        if let Some(there) = to.node(&key)? {
-            check_clash(node.kind(), there.kind()).map_err(|e| e.with_key(key.as_str()))?;
-        }
-        let what = match node {
-            Node::Group { attributes } => {
-                if !key.is_root() {
-                    to.plan(&key, None)?;
-                }
-                timelines.add(&key, &attributes)?;
-                What::Group
-            }
-            Node::Value { .. } => {
-                to.plan(&key, None)?;
-                What::Value
-            }
-            Node::Unreadable { error, .. } => return Err(error),
-            Node::Series(view) => {
-                let records = timelines.records(&view)?;
-                let schema = view.schema();
-                let chunk = match reencode {
-                    true => to.plan(&key, Some(&Schema::clone(schema).without_storage())),
-                    false if records.start > 0 => to.plan(&key, Some(schema)),
-                    false => plan_series(to, &view),
-                };
-                let chunk = chunk.map_err(|e| e.with_key(key.as_str()))?;
-                What::Series { records, chunk }
-            }
-        };
+        let what = plan_key(from, to, &key, &mut timelines, reencode)
+            .map_err(|e| e.with_key(key.as_str()))?;
         planned.push(Planned { key, what });
     }
     timelines.check_ranges()?;
     Ok(planned)
+}
+
+fn plan_key(
+    from: &dyn DataStore,
+    to: &dyn DataStore,
+    key: &Key,
+    timelines: &mut Timelines<'_>,
+    reencode: bool,
+) -> Result<What> {
+    let node = from.node(key)?.ok_or_else(|| errors::nothing_at("copy"))?;
+    if let Some(there) = to.node(key)? {
+        check_clash(node.kind(), there.kind())?;
+    }
+    Ok(match node {
+        Node::Group { attributes } => {
+            if !key.is_root() {
+                to.plan(key, None)?;
+            }
+            timelines.add(key, &attributes)?;
+            What::Group
+        }
+        Node::Value { .. } => {
+            to.plan(key, None)?;
+            What::Value
+        }
+        Node::Unreadable { error, .. } => return Err(error),
+        Node::Series(view) => {
+            let records = timelines.records(&view)?;
+            let schema = view.schema();
+            let chunk = match reencode {
+                true => to.plan(key, Some(&Schema::clone(schema).without_storage()))?,
+                false if records.start > 0 => to.plan(key, Some(schema))?,
+                false => plan_series(to, &view)?,
+            };
+            What::Series { records, chunk }
+        }
+    })
 }
 
 /// The timelines that are copied: which of their ticks, the same ones of every series.
