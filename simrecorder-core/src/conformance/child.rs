@@ -56,7 +56,10 @@ impl ForkedChild {
                 match ending {
                     // SAFETY: nothing in this process is used after this.
                     Ending::AtOnce => unsafe { libc::_exit(code) },
-                    Ending::Normal => std::process::exit(code),
+                    // SAFETY: it runs what is registered for the end of the process, as C programs and
+                    // Python do. `std::process::exit` would first take a lock of the standard library
+                    // that a thread which started or ended at the fork holds for ever.
+                    Ending::Normal => unsafe { libc::exit(code) },
                 }
             }
             process => Self {

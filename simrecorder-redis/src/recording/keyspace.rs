@@ -18,8 +18,28 @@ use crate::format::names::{Names, SeriesNames, part_names};
 use crate::format::state::SeriesState;
 use crate::server::RedisServer;
 
-/// How often a value is asked for that is set again each time before it is read.
-const MAX_ATTEMPTS: u32 = 64;
+/// How often a value is asked for that is set again each time before it is read. Then a script asks
+/// for both its metadata and its frame, which takes a right that readers do without otherwise.
+const MAX_ATTEMPTS: u32 = 16;
+
+/// The metadata of keys, and the frames of those values that are not split.
+const NODES_SCRIPT: &str = "
+local documents, frames = {}, {}
+for i = 2, #ARGV do
+    documents[i - 1] = redis.call('HGET', KEYS[1], ARGV[i])
+    local decodes, document = pcall(cjson.decode, documents[i - 1] or '{}')
+    local is_value = decodes and type(document) == 'table' and document.node == 'value'
+    frames[i - 1] = is_value and document.parts == 1
+        and redis.call('GET', ARGV[1] .. tostring(document.frame))
+end
+return {documents, frames}";
+
+/// How values are read with the metadata that says where they are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum ReadValues {
+    After,
+    AtOnce,
+}
 
 /// A node as the server has it.
 #[derive(Debug)]
@@ -216,49 +236,51 @@ impl Keyspace {
     /// series of each claimed group.
     pub(crate) fn nodes(&self, keys: &[Key]) -> Result<Vec<Option<NodeReply>>> {
         let mut damaged = HashMap::new();
-        let mut attempt = 0;
-        loop {
-            attempt += 1;
-            let mut nodes = self.ask_for_nodes(keys)?;
+        for _ in 0..MAX_ATTEMPTS {
+            let nodes = self.ask_for_nodes(keys, ReadValues::After)?;
             let mut is_current = true;
-            for (key, node) in keys.iter().zip(&mut nodes) {
+            for (key, node) in keys.iter().zip(&nodes) {
                 let Some(NodeReply::Value { stored, value, .. }) = node else {
                     continue;
                 };
-                if value.is_ok() {
-                    continue;
-                }
-                // It may have been set again after its metadata was read: then its frame has
-                // another name now.
-                let before = damaged.insert(key, stored.frame.clone());
-                if before.as_ref() == Some(&stored.frame) {
-                    continue;
-                }
-                match attempt {
-                    MAX_ATTEMPTS => *value = Err(set_too_often(key)),
-                    _ => is_current = false,
+                // If it was set again after its metadata was read, its frame has another name now.
+                if value.is_err() {
+                    let before = damaged.insert(key, stored.frame.clone());
+                    is_current &= before.as_ref() == Some(&stored.frame);
                 }
             }
             if is_current {
                 return Ok(nodes);
             }
         }
+        let nodes = self.ask_for_nodes(keys, ReadValues::AtOnce);
+        nodes.map_err(|e| match e.kind() {
+            ErrorKind::PermissionDenied => set_too_often().with_source(e),
+            _ => e,
+        })
     }
 
-    fn ask_for_nodes(&self, keys: &[Key]) -> Result<Vec<Option<NodeReply>>> {
+    fn ask_for_nodes(&self, keys: &[Key], values: ReadValues) -> Result<Vec<Option<NodeReply>>> {
         if keys.is_empty() {
             return Ok(Vec::new());
         }
-        let fields = |name: String| {
-            let mut fields = Commands::default();
-            fields.begin(2 + keys.len());
-            fields.argument("HMGET");
-            fields.argument(name);
-            keys.iter().for_each(|key| fields.argument(key.as_str()));
-            fields
+        let about_keys = |beginning: &[&str]| {
+            let mut question = Commands::default();
+            question.begin(beginning.len() + keys.len());
+            beginning.iter().for_each(|word| question.argument(word));
+            keys.iter().for_each(|key| question.argument(key.as_str()));
+            question
+        };
+        let nodes = &*self.names.nodes();
+        let documents = match values {
+            ReadValues::After => about_keys(&["HMGET", nodes]),
+            ReadValues::AtOnce => {
+                about_keys(&["EVAL", NODES_SCRIPT, "1", nodes, &self.names.values()])
+            }
         };
         let is_cluster = self.connections.is_cluster();
-        let mut questions = vec![fields(self.names.nodes()), fields(self.names.attributes())];
+        let attributes = about_keys(&["HMGET", &self.names.attributes()]);
+        let mut questions = vec![documents, attributes];
         if !is_cluster {
             let names = keys.iter().map(|key| self.names.series(key));
             questions.extend(names.map(|names| SeriesState::command(&names)));
@@ -267,7 +289,13 @@ impl Keyspace {
             .ask_together("read", questions, keys.len() == 1)?
             .into_iter();
         let mut next = || answers.next().unwrap_or_default().array();
-        let (documents, attributes) = (next()?, next()?);
+        let (mut documents, attributes) = (next()?, next()?);
+        let mut frames = Vec::new();
+        if values == ReadValues::AtOnce {
+            frames = documents.pop().unwrap_or_default().array()?;
+            documents = documents.pop().unwrap_or_default().array()?;
+        }
+        frames.resize(keys.len(), Answer::Nil);
         if documents.len() != keys.len() || attributes.len() != keys.len() {
             return Err(unexpected("number of fields"));
         }
@@ -284,9 +312,11 @@ impl Keyspace {
         if states.len() != keys.len() {
             return Err(unexpected("number of states"));
         }
-        let nodes = keys.iter().zip(documents).zip(attributes).zip(states);
-        let nodes = nodes.map(|(((key, document), attributes), state)| {
-            let node = document.map(|document| self.node_reply(key, document, attributes, state));
+        let nodes = keys.iter().zip(documents).zip(attributes);
+        let nodes = nodes.zip(states.into_iter().zip(frames));
+        let nodes = nodes.map(|(((key, document), attributes), (state, frame))| {
+            let node = document
+                .map(|document| self.node_reply(key, document, attributes, state, frame.bytes()?));
             let node = node.transpose().map(Option::flatten);
             node.map_err(|e| e.with_key(key.as_str()))
         });
@@ -345,14 +375,17 @@ impl Keyspace {
         document: Document,
         attributes: Answer,
         state: Result<Option<SeriesState>>,
+        frame: Option<Vec<u8>>,
     ) -> Result<Option<NodeReply>> {
         let attributes = attributes_from(attributes)?;
         Ok(Some(match document {
             Document::Group => NodeReply::Group(attributes),
             Document::Value(stored) => NodeReply::Value {
-                value: self
-                    .read_value(&stored)
-                    .map_err(|e| e.with_key(key.as_str())),
+                value: match frame {
+                    Some(frame) => decode_value(frame, &stored),
+                    None => self.read_value(&stored),
+                }
+                .map_err(|e| e.with_key(key.as_str())),
                 stored,
                 attributes,
             },
@@ -399,25 +432,7 @@ impl Keyspace {
         for part in self.ask("get", &[questions])? {
             frame.extend(part.bytes()?.unwrap_or_default());
         }
-        if frame.len() as u64 != stored.byte_len {
-            return Err(corrupt(format!(
-                "a value has {} bytes, its metadata says {}",
-                frame.len(),
-                stored.byte_len
-            )));
-        }
-        let decoded = stored.format.decode(frame, &stored.schema)?;
-        let schema = Arc::new(stored.schema.clone());
-        let data = decoded.data().to_vec();
-        let records = match schema.kind().is_fixed() {
-            true => Records::fixed(schema, decoded.count, data),
-            false => Records::variable(schema, decoded.ends, data),
-        };
-        let value = records?.value(0)?;
-        match &stored.dimension_names {
-            Some(names) => value.with_dimension_names(names.clone()),
-            None => Ok(value),
-        }
+        decode_value(frame, stored)
     }
 
     /// What is right below a group, in the order of its names.
@@ -442,9 +457,32 @@ impl Keyspace {
     }
 }
 
-fn set_too_often(key: &Key) -> Error {
-    let message = "the value is set again faster than it is read; read it again";
-    Error::new(ErrorKind::Io, "read", message).with_key(key.as_str())
+fn decode_value(frame: Vec<u8>, stored: &StoredValue) -> Result<Value> {
+    if frame.len() as u64 != stored.byte_len {
+        return Err(corrupt(format!(
+            "a value has {} bytes, its metadata says {}",
+            frame.len(),
+            stored.byte_len
+        )));
+    }
+    let decoded = stored.format.decode(frame, &stored.schema)?;
+    let schema = Arc::new(stored.schema.clone());
+    let data = decoded.data().to_vec();
+    let records = match schema.kind().is_fixed() {
+        true => Records::fixed(schema, decoded.count, data),
+        false => Records::variable(schema, decoded.ends, data),
+    };
+    let value = records?.value(0)?;
+    match &stored.dimension_names {
+        Some(names) => value.with_dimension_names(names.clone()),
+        None => Ok(value),
+    }
+}
+
+fn set_too_often() -> Error {
+    let message = "a value is set again faster than it is read; read it again, or allow this user \
+                   to run scripts, which read it at once";
+    Error::new(ErrorKind::PermissionDenied, "read", message)
 }
 
 fn attributes_from(answer: Answer) -> Result<Attributes> {
