@@ -16,7 +16,7 @@ use simrecorder_core::{
 
 use crate::driver::locks::held;
 use crate::format::dataset_format::DatasetFormat;
-use crate::format::node::{StoredNode, groups_on_the_way};
+use crate::format::node::{StoredNode, groups_on_the_way, kind_at};
 use crate::format::root;
 use crate::library::{link_names, open_object, reference};
 use crate::options::Hdf5Options;
@@ -208,6 +208,10 @@ impl DataStore for Hdf5DataStore {
                 let Some(child) = key.join(&name).ok().filter(|key| key.name() == name) else {
                     continue;
                 };
+                if let Some(kind) = kind_at(&group.object, &name) {
+                    children.push(Child::new(child, kind));
+                    continue;
+                }
                 let found = open_object(&group.object, &name).and_then(StoredNode::of);
                 let kind = match found {
                     // Other software may put a group into itself: the hierarchy has an end all the

@@ -129,6 +129,38 @@ pub fn path_inside(directory: &Path, parts: &str) -> io::Result<PathBuf> {
     Ok(path)
 }
 
+/// Opens the file or directory at such a path to read it.
+pub fn open_inside(directory: &Path, parts: &str) -> io::Result<File> {
+    #[cfg(target_os = "linux")]
+    if let Some(opened) = open_without_links(directory, parts) {
+        return opened;
+    }
+    File::open(path_inside(directory, parts)?)
+}
+
+/// The same with one call for the whole path; `None` if what is there has to be looked at part by part, or
+/// if the system does not have the call.
+#[cfg(target_os = "linux")]
+fn open_without_links(directory: &Path, parts: &str) -> Option<io::Result<File>> {
+    use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat2};
+
+    let mut path = directory.to_owned();
+    path.extend(parts.split('/'));
+    // Opening a pipe does not wait for its other end then.
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let links = ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+    match openat2(CWD, &path, flags, Mode::empty(), links) {
+        Ok(file) => {
+            let file = File::from(file);
+            let metadata = file.metadata();
+            let is_plain = metadata.is_ok_and(|found| found.is_file() || found.is_dir());
+            is_plain.then_some(Ok(file))
+        }
+        Err(error) if error == rustix::io::Errno::NOENT => Some(Err(error.into())),
+        Err(_) => None,
+    }
+}
+
 fn refuse_special(
     path: &Path,
     found: &Metadata,

@@ -6,7 +6,8 @@
 use std::ffi::{CStr, CString, c_char, c_void};
 
 use hdf5_metno_sys::h5a::{
-    H5Acreate2, H5Adelete, H5Aexists, H5Aget_space, H5Aget_type, H5Aopen, H5Aread, H5Awrite,
+    H5Acreate2, H5Adelete, H5Aexists, H5Aget_space, H5Aget_type, H5Aopen, H5Aopen_by_name, H5Aread,
+    H5Awrite,
 };
 use hdf5_metno_sys::h5p::H5P_DEFAULT;
 use serde_json::{Map, Number, Value as Json, json};
@@ -56,16 +57,35 @@ pub(crate) type Metadata = Map<String, Json>;
 
 /// Reads the metadata of an object; `None` if this library did not make it.
 pub(crate) fn read_metadata(object: &Handle) -> Result<Option<Metadata>> {
-    let Some(attribute) = open(object, METADATA)? else {
-        return Ok(None);
-    };
+    let attribute = open(object, METADATA)?;
+    attribute.as_ref().map(parse_metadata).transpose()
+}
+
+/// The metadata of the object at a link of a group, which need not be opened for it.
+pub(crate) fn read_metadata_at(group: &Handle, link: &str) -> Result<Metadata> {
+    let (link, name) = (c_string(link)?, c_string(METADATA)?);
+    // SAFETY: both names end with a NUL and outlive the call.
+    let attribute = locked(|| unsafe {
+        let id = H5Aopen_by_name(
+            group.id(),
+            link.as_ptr(),
+            name.as_ptr(),
+            H5P_DEFAULT,
+            H5P_DEFAULT,
+        );
+        Handle::read(id, "open an attribute")
+    })?;
+    parse_metadata(&attribute)
+}
+
+fn parse_metadata(attribute: &Handle) -> Result<Metadata> {
     let damaged = || {
         let message = format!("the attribute '{METADATA}' is damaged");
         Error::new(ErrorKind::Corrupt, "read", message)
     };
-    match read(&attribute)? {
+    match read(attribute)? {
         Some(Json::String(text)) => match serde_json::from_str(&text) {
-            Ok(Json::Object(metadata)) => Ok(Some(metadata)),
+            Ok(Json::Object(metadata)) => Ok(metadata),
             Ok(_) => Err(damaged()),
             Err(error) => Err(damaged().with_source(error)),
         },

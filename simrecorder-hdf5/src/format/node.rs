@@ -7,7 +7,7 @@ use hdf5_metno_sys::h5r::hobj_ref_t;
 use serde_json::Value as Json;
 use simrecorder_core::{Error, ErrorKind, Key, Kind, NodeKind, Result};
 
-use crate::format::attributes::{Metadata, read_metadata};
+use crate::format::attributes::{Metadata, read_metadata, read_metadata_at};
 use crate::format::dataset::{Dataset, link_creation};
 use crate::format::node_path::{ENDS, ITEMS};
 use crate::format::scales::is_dimension;
@@ -63,6 +63,18 @@ pub(crate) fn find(root: &Handle, key: &Key) -> Result<Option<StoredNode>> {
             None => Ok(None),
         }
     })
+}
+
+/// Whether the object at a link is a series or a value, from its metadata alone: to open a dataset takes most
+/// of the time that listing takes. `None` if it has to be opened.
+pub(crate) fn kind_at(group: &Handle, link: &str) -> Option<NodeKind> {
+    let metadata = read_metadata_at(group, link).ok()?;
+    check_version(&metadata).ok()?;
+    match metadata.get("node")?.as_str()? {
+        "value" => Some(NodeKind::Value),
+        "series" => Some(NodeKind::Series),
+        _ => None,
+    }
 }
 
 impl StoredNode {

@@ -1,10 +1,14 @@
 //! The paths of a recording and of the files beside it.
 
 use std::ffi::OsString;
+use std::fs::File;
+use std::io;
 use std::path::{Path, PathBuf};
 
-use simrecorder_core::backend::path_inside;
+use simrecorder_core::backend::{open_inside, path_inside};
 use simrecorder_core::{Error, ErrorKind, Result};
+
+use super::disk::is_missing;
 
 /// The metadata of the root, which a writer replaces before it changes any other file.
 pub(super) const ROOT_METADATA: &str = "zarr.json";
@@ -58,7 +62,18 @@ impl Paths {
         self.root.join(key)
     }
 
-    /// The same, to open or change it: an error if links on the way may lead out of the recording.
+    /// The file of an entry, open to read it; `None` if there is none.
+    pub(super) fn open(&self, operation: &'static str, key: &str) -> Result<Option<File>> {
+        match open_inside(&self.root, key) {
+            Ok(file) => Ok(Some(file)),
+            Err(error) if is_missing(&error) || error.kind() == io::ErrorKind::InvalidFilename => {
+                Ok(None)
+            }
+            Err(error) => Err(Error::io(operation, &self.entry(key), error)),
+        }
+    }
+
+    /// The path of an entry, to open or change it: an error if links on the way may lead out of the recording.
     pub(super) fn inside(&self, operation: &'static str, key: &str) -> Result<PathBuf> {
         path_inside(&self.root, key).map_err(|error| Error::io(operation, &self.entry(key), error))
     }

@@ -2,14 +2,12 @@
 
 use std::collections::HashMap;
 use std::fs::File;
-use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 
 use simrecorder_core::backend::sync::Mutex;
 use simrecorder_core::{Error, Result};
 
-use super::disk::is_missing;
 use super::paths::Paths;
 use super::shards::{damaged, read_index};
 use crate::format::shards::{Extent, ShardIndex, Slot};
@@ -97,17 +95,12 @@ impl ShardCache<'_> {
     }
 
     fn open(&self, paths: &Paths, key: &str) -> Result<Option<Arc<CachedShard>>> {
-        let path = paths.inside("read", key)?;
-        let file = match File::open(&path) {
-            Ok(file) => Arc::new(file),
-            Err(error) if is_missing(&error) || error.kind() == io::ErrorKind::InvalidFilename => {
-                return Ok(None);
-            }
-            Err(error) => return Err(Error::io("read", &path, error)),
+        let Some(file) = paths.open("read", key)? else {
+            return Ok(None);
         };
         let shard = Arc::new(CachedShard {
-            file,
-            path,
+            file: Arc::new(file),
+            path: paths.entry(key),
             index: OnceLock::new(),
         });
         let mut cache = self.shards.0.lock();

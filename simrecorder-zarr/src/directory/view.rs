@@ -1,7 +1,7 @@
 //! What a snapshot of a recording shows.
 
 use std::collections::BTreeSet;
-use std::fs::{self, File};
+use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -36,8 +36,7 @@ impl Snapshot for View<'_> {
             }
             Lookup::Erased => Ok(None),
             Lookup::File | Lookup::Shard(_) => {
-                let path = self.paths.inside("read", key)?;
-                Ok(open_entry(path)?.map(Entry::File))
+                Ok(open_entry(self.paths, "read", key)?.map(Entry::File))
             }
         }
     }
@@ -205,30 +204,28 @@ fn list(path: &Path) -> Result<impl Iterator<Item = Result<(String, bool)>>> {
     }))
 }
 
-/// The bytes of a file; `None` if there is none.
-pub(super) fn read_entry(path: PathBuf) -> Result<Option<Bytes>> {
-    let entry = open_entry(path)?.map(Entry::File);
+/// The bytes of an entry; `None` if there is none.
+pub(super) fn read_entry(
+    paths: &Paths,
+    operation: &'static str,
+    key: &str,
+) -> Result<Option<Bytes>> {
+    let entry = open_entry(paths, operation, key)?.map(Entry::File);
     entry.map(Entry::into_bytes).transpose()
 }
 
 /// The file of an entry; `None` if there is none.
-fn open_entry(path: PathBuf) -> Result<Option<EntryFile>> {
-    let open = || {
-        let file = File::open(&path)?;
-        let metadata = file.metadata()?;
-        let len = usize::try_from(metadata.len()).unwrap_or(usize::MAX);
-        Ok((!metadata.is_dir()).then_some((file, len)))
+fn open_entry(paths: &Paths, operation: &'static str, key: &str) -> Result<Option<EntryFile>> {
+    let Some(file) = paths.open(operation, key)? else {
+        return Ok(None);
     };
-    match open() {
-        Ok(opened) => Ok(opened.map(|(file, len)| EntryFile {
-            file: file.into(),
-            offset: 0,
-            len,
-            path: path.into(),
-        })),
-        Err(error) if is_missing(&error) || error.kind() == io::ErrorKind::InvalidFilename => {
-            Ok(None)
-        }
-        Err(error) => Err(Error::io("read", &path, error)),
-    }
+    let path = paths.entry(key);
+    let metadata = file.metadata();
+    let metadata = metadata.map_err(|error| Error::io(operation, &path, error))?;
+    Ok((!metadata.is_dir()).then(|| EntryFile {
+        file: file.into(),
+        offset: 0,
+        len: usize::try_from(metadata.len()).unwrap_or(usize::MAX),
+        path: path.into(),
+    }))
 }

@@ -142,7 +142,7 @@ impl Writer {
     fn recover(&mut self) -> Result<Overlay> {
         let loaded = follower::load(&self.disk.paths, true)?;
         let named = loaded.as_ref().and_then(|it| it.overlay.recording());
-        let metadata = read_entry(self.disk.paths.inside("open", ROOT_METADATA)?)?;
+        let metadata = read_entry(&self.disk.paths, "open", ROOT_METADATA)?;
         let owner = metadata.as_deref().map_or(Owner::Missing, Owner::of);
         if !owner.may_have_journal_of(named) {
             return Err(journal_of_another(&self.disk.paths));
@@ -405,9 +405,7 @@ impl Writer {
                 self.disk.remove(ROOT_METADATA, touched)?;
                 None
             }
-            Lookup::File | Lookup::Shard(_) => {
-                read_entry(self.disk.paths.inside("read", ROOT_METADATA)?)?
-            }
+            Lookup::File | Lookup::Shard(_) => read_entry(&self.disk.paths, "read", ROOT_METADATA)?,
         };
         value.map_or(Ok(()), |value| {
             self.disk.put(&[(ROOT_METADATA, vec![value])])
