@@ -32,6 +32,9 @@
 //! # Ok::<(), simrecorder::Error>(())
 //! ```
 //!
+//! The [guide](guide) records a simulation and reads it in five minutes; the [cookbook] has a small program for each
+//! task.
+//!
 //! # Where to look
 //!
 //! | to | see |
@@ -62,6 +65,7 @@
 pub mod backend;
 pub mod cookbook;
 mod detect;
+pub mod guide;
 mod opening;
 mod options;
 mod staged;

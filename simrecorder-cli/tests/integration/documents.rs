@@ -7,23 +7,71 @@ use simrecorder::Recorder;
 
 use crate::support::{Places, create, record_run, simrec};
 
-/// The commands of the document, each with what it prints.
-fn examples(document: &str) -> Vec<(String, String)> {
-    let mut examples: Vec<(String, String)> = Vec::new();
-    let mut is_console = false;
-    for line in document.lines() {
-        match (line.strip_prefix("$ "), is_console) {
-            _ if line.starts_with("```") => is_console = line == "```console",
-            (Some(command), true) => examples.push((command.to_owned(), String::new())),
-            (None, true) => {
-                let (_, output) = examples.last_mut().unwrap();
-                output.push_str(line);
-                output.push('\n');
-            }
-            (_, false) => {}
+/// The code blocks of a document in Markdown: their languages and texts.
+pub(crate) fn blocks(document: &str) -> Vec<(&str, String)> {
+    let mut blocks = Vec::new();
+    let mut lines = document.lines();
+    while let Some(line) = lines.next() {
+        if let Some(language) = line.strip_prefix("```") {
+            let block = lines.by_ref().take_while(|line| *line != "```");
+            blocks.push((language, block.map(|line| format!("{line}\n")).collect()));
         }
     }
-    examples
+    blocks
+}
+
+/// The commands of a block, each with what it prints.
+fn commands(block: &str) -> Vec<(&str, String)> {
+    let mut commands: Vec<(&str, String)> = Vec::new();
+    for line in block.lines() {
+        if let Some(command) = line.strip_prefix("$ ") {
+            commands.push((command, String::new()));
+        } else {
+            let (_, output) = commands.last_mut().unwrap();
+            output.push_str(line);
+            output.push('\n');
+        }
+    }
+    commands
+}
+
+/// Runs the commands of a block in a folder. Returns how many there are, and those that print something else
+/// than the document shows, with what they print.
+pub(crate) fn run_commands(
+    block: &str,
+    folder: &str,
+    variables: &[(&str, &str)],
+) -> (usize, String) {
+    let program = simrec(&[]).get_program().to_owned();
+    let programs = Path::new(&program).parent().unwrap();
+    let path = std::env::var("PATH").unwrap();
+    let commands = commands(block);
+    let mut differing = String::new();
+    for (command, shown) in &commands {
+        let output = Command::new("sh")
+            .args(["-c", &format!("{command} 2>&1")])
+            .current_dir(folder)
+            .env("PATH", format!("{}:{path}", programs.display()))
+            .envs(variables.iter().copied())
+            .output()
+            .unwrap();
+        let printed = String::from_utf8(output.stdout).unwrap();
+        let are_shown = printed.lines().count() == shown.lines().count()
+            && printed
+                .lines()
+                .zip(shown.lines())
+                .all(|(line, shown)| is_shown(line, shown));
+        if !are_shown {
+            differing.push_str(&format!("$ {command}\n{printed}"));
+        }
+    }
+    (commands.len(), differing)
+}
+
+/// The text of a document of the repository.
+pub(crate) fn document(name: &str) -> String {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs");
+    std::fs::read_to_string(folder.join(name)).unwrap()
 }
 
 /// Whether a line is what the document shows, where `[..]` stands for any text.
@@ -52,31 +100,15 @@ fn the_examples_of_the_document_print_what_it_shows() {
     record_run(&recorder);
     recorder.close().unwrap();
 
-    let document = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/cli.md");
-    let document = std::fs::read_to_string(document).unwrap();
-    let program = simrec(&[]).get_program().to_owned();
-    let folder = Path::new(&program).parent().unwrap();
-    let path = std::env::var("PATH").unwrap();
-    let examples = examples(&document);
-    assert!(examples.len() > 10, "the document has examples");
-    let mut differing = String::new();
-    for (command, shown) in examples {
-        let output = Command::new("sh")
-            .args(["-c", &format!("{command} 2>&1")])
-            .current_dir(places.path(""))
-            .env("PATH", format!("{}:{path}", folder.display()))
-            .output()
-            .unwrap();
-        let printed = String::from_utf8(output.stdout).unwrap();
-        let are_shown = printed.lines().count() == shown.lines().count()
-            && printed
-                .lines()
-                .zip(shown.lines())
-                .all(|(line, shown)| is_shown(line, shown));
-        if !are_shown {
-            differing.push_str(&format!("$ {command}\n{printed}"));
+    let (mut count, mut differing) = (0, String::new());
+    for (language, block) in blocks(&document("cli.md")) {
+        if language == "console" {
+            let (in_block, differing_in_block) = run_commands(&block, &places.path(""), &[]);
+            count += in_block;
+            differing.push_str(&differing_in_block);
         }
     }
+    assert!(count > 10, "the document has examples");
     assert!(
         differing.is_empty(),
         "the document shows something else than:\n{differing}"

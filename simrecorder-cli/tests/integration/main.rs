@@ -6,6 +6,8 @@ mod checking;
 mod copying;
 mod documents;
 mod exporting;
+#[cfg(all(feature = "zarr", feature = "hdf5", feature = "redis"))]
+mod guide;
 mod info;
 mod listing;
 mod plotting;
