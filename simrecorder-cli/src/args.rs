@@ -17,7 +17,7 @@ use crate::commands::{
 use crate::commands::{runs, server};
 use crate::exit::Result;
 
-/// Everything about a recording of a simulation, from the shell.
+/// Inspects, converts, compares and repairs recordings of simulations.
 ///
 /// A recording is named by its path (run.mdb, run.zarr, run.h5) or URL (redis://host:6379?run=NAME). Keys
 /// follow it.

@@ -13,7 +13,7 @@ pub(crate) fn confirm(what: &str, yes: bool) -> Result<bool> {
         return Ok(true);
     }
     if !io::stdin().is_terminal() {
-        let message = "standard input is no terminal to ask at; pass --yes";
+        let message = "standard input is not a terminal, so nobody can confirm; pass --yes";
         return Err(Failure::Refused(format!("{what}: {message}")));
     }
     let answer = ask(what).map_err(|error| Failure::Refused(format!("{what}: {error}")))?;

@@ -105,7 +105,7 @@ impl CopyArgs {
 fn interrupted(target: &Target, path: &Path) -> Failure {
     let what_is_left = match target {
         Target::New(_) => "nothing of it is left",
-        Target::Existing(_) => "what was copied by then is left; remove it, and copy again",
+        Target::Existing(_) => "the partial copy remains; remove it, and copy again",
     };
     Failure::Refused(format!(
         "copy to '{}': interrupted; {what_is_left}",
@@ -120,7 +120,7 @@ fn parse_compression(text: &str) -> Result<Compression, String> {
 
 /// `NAME=START..END`, where one of the two may be missing, and `=` before the end includes it.
 fn parse_range(text: &str) -> Result<(String, CoordinateRange), String> {
-    let wrong = || format!("'{text}' is no range of a coordinate, such as time=10..20");
+    let wrong = || format!("'{text}' is not a range of a coordinate, such as time=10..20");
     let (name, range) = text.split_once('=').ok_or_else(wrong)?;
     let (start, end) = range.split_once("..").ok_or_else(wrong)?;
     let bound = |text: &str, bound: fn(CoordinateNumber) -> Bound<CoordinateNumber>| match text {

@@ -22,7 +22,9 @@ impl Interrupt {
         for signal in [SIGINT, SIGTERM, SIGHUP] {
             flag::register_conditional_shutdown(signal, 128 + signal, Arc::clone(&is_requested))
                 .and_then(|_| flag::register(signal, Arc::clone(&is_requested)))
-                .map_err(|error| Failure::Refused(format!("signals cannot be watched: {error}")))?;
+                .map_err(|error| {
+                    Failure::Refused(format!("signal handlers cannot be installed: {error}"))
+                })?;
         }
         Ok(Self(is_requested))
     }

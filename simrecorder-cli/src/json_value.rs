@@ -17,12 +17,12 @@ pub(crate) fn parse_value(text: &str) -> Result<Value> {
         Json::Object(_) => Ok(Value::Object(ObjectValue::new(json)?)),
         Json::Null => Err(refuse(
             text,
-            "null is no value; write NaN as text, or a number",
+            "null cannot be recorded; write NaN as text, or a number",
         )),
         _ => array_of(&json).ok_or_else(|| {
             refuse(
                 text,
-                "an array has rows of one length, and numbers or bools alone",
+                "the rows of an array have equal lengths and contain only numbers or bools",
             )
         })?,
     }
@@ -70,7 +70,7 @@ pub(crate) fn cast(value: &Value, dtype: DType) -> Result<Value> {
         ($($name:ident => $type:ty),*) => {
             match dtype {
                 $(DType::$name => Value::new(value.cast::<$type>()?)?,)*
-                _ => return Err(Failure::Refused(format!("there is no element type {dtype} here"))),
+                _ => return Err(Failure::Refused(format!("values of element type {dtype} cannot be set"))),
             }
         };
     }

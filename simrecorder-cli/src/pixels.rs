@@ -15,7 +15,7 @@ pub(crate) fn encode(
         Error::new(
             ErrorKind::Unsupported,
             operation,
-            format!("no PNG can be made: {error}"),
+            format!("the PNG cannot be written: {error}"),
         )
     };
     let mut file = Vec::new();

@@ -46,7 +46,7 @@ impl PythonSelection {
         let parsed = items.iter().cloned().collect::<Result<Vec<_>, _>>();
         let items = parsed.map_err(|e| e.with_key(format!("[{text}]")))?;
         if items.iter().filter(|item| **item == Item::Ellipsis).count() > 1 {
-            return Err(refuse("there is one '...' at most").with_key(format!("[{text}]")));
+            return Err(refuse("a selection has at most one '...'").with_key(format!("[{text}]")));
         }
         Ok(Self(items))
     }
@@ -103,7 +103,7 @@ fn one_record(index: i64, len: u64) -> Result<SliceInfoElem, Error> {
             step: 1,
         }),
         None => {
-            let message = format!("there is no record {index}, the series has {len}");
+            let message = format!("there is no record {index}; the series has {len}");
             Err(Error::new(ErrorKind::OutOfBounds, "select", message))
         }
     }
@@ -146,7 +146,7 @@ fn parse_item(text: &str) -> Result<Item, Error> {
         let parsed = part.parse::<i64>();
         parsed.map_err(|_| {
             refuse(format!(
-                "'{part}' is no integer; write [5], [-10:], [::2] or [..., 0]"
+                "'{part}' is not an integer; write [5], [-10:], [::2] or [..., 0]"
             ))
         })
     };

@@ -25,7 +25,7 @@ pub enum ErrorKind {
     SchemaMismatch,
     /// Data was asked for as another element type than it has.
     TypeMismatch,
-    /// A selection or an index lies outside the data.
+    /// A selection or an index is outside the data.
     OutOfBounds,
     /// What was asked for does not fit into memory.
     TooLarge,
@@ -37,7 +37,7 @@ pub enum ErrorKind {
     Forked,
     /// Another writer has the recording open, or has taken over the timeline.
     Locked,
-    /// Stored data does not decode.
+    /// Stored data cannot be decoded.
     Corrupt,
     /// Written by a newer version, or with something this build does not read.
     Unsupported,
@@ -136,15 +136,18 @@ impl Error {
         use std::io::ErrorKind as Io;
         let (kind, message) = match source.kind() {
             Io::NotFound => (ErrorKind::NotFound, "there is nothing at this path"),
-            Io::AlreadyExists => (ErrorKind::AlreadyExists, "something is already there"),
-            Io::PermissionDenied => (ErrorKind::PermissionDenied, "the system refused access"),
+            Io::AlreadyExists => (
+                ErrorKind::AlreadyExists,
+                "something already exists at this path",
+            ),
+            Io::PermissionDenied => (ErrorKind::PermissionDenied, "permission denied"),
             Io::ReadOnlyFilesystem => (ErrorKind::PermissionDenied, "the file system is read only"),
             Io::StorageFull => (
                 ErrorKind::StorageFull,
                 "the file system is full; free some space",
             ),
             Io::QuotaExceeded => (ErrorKind::StorageFull, "the disk quota is used up"),
-            Io::FileTooLarge => (ErrorKind::StorageFull, "the file may not grow further"),
+            Io::FileTooLarge => (ErrorKind::StorageFull, "the file cannot grow further"),
             // One of ours, which says what it is.
             Io::InvalidInput if source.get_ref().is_some() => {
                 return Self::new(ErrorKind::InvalidArgument, operation, source.to_string())

@@ -124,7 +124,7 @@ impl InMemoryDataStore {
         let tree = self.tree.get("open")?;
         match mode {
             OpenMode::CreateNew if !tree.read().entries.is_empty() => {
-                let message = "the store holds data; open it with Append or Truncate";
+                let message = "the store contains data; open it with Append or Truncate";
                 return Err(
                     Error::new(ErrorKind::AlreadyExists, "open", message).with_key("memory")
                 );
@@ -626,7 +626,7 @@ impl ArrayView for MemoryView {
 
     fn refresh(&self) -> Result<Arc<dyn ArrayView>> {
         let view = self.store.view(&self.key)?.ok_or_else(|| {
-            let message = "the series is no longer there";
+            let message = "the series no longer exists";
             Error::new(ErrorKind::NotFound, "refresh", message).with_key(self.key.as_str())
         })?;
         Ok(view.into())

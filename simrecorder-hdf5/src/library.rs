@@ -164,19 +164,24 @@ impl Drop for Handle {
 /// Text for libhdf5, which ends at a NUL.
 pub(crate) fn c_string(text: &str) -> Result<CString> {
     CString::new(text).map_err(|error| {
-        Error::new(ErrorKind::InvalidKey, "call libhdf5", "names hold no NUL").with_source(error)
+        Error::new(
+            ErrorKind::InvalidKey,
+            "call libhdf5",
+            "names cannot contain a NUL",
+        )
+        .with_source(error)
     })
 }
 
 /// A property list of a class.
 pub(crate) fn property_list(class: hid_t) -> Result<Handle> {
     // SAFETY: the class is one of the library's own.
-    locked(|| Handle::write(unsafe { H5Pcreate(class) }, "make a property list"))
+    locked(|| Handle::write(unsafe { H5Pcreate(class) }, "create a property list"))
 }
 
 /// The data space of an array of this shape; axes of `max` that are `None` may grow.
 pub(crate) fn simple_space(shape: &[u64], max: Option<&[Option<u64>]>) -> Result<Handle> {
-    let what = "make a data space";
+    let what = "create a data space";
     if shape.is_empty() {
         // SAFETY: no pointers.
         return locked(|| Handle::write(unsafe { H5Screate(H5S_class_t::H5S_SCALAR) }, what));
@@ -203,12 +208,12 @@ pub(crate) fn extent(space: &Handle) -> Result<(Vec<u64>, Vec<Option<u64>>)> {
             let axes = H5Sget_simple_extent_ndims(space.id());
             let axes = usize::try_from(axes).unwrap_or(usize::MAX);
             if axes > MAX_AXES {
-                return Err(failed(ErrorKind::Corrupt, "tell the number of axes"));
+                return Err(failed(ErrorKind::Corrupt, "get the number of axes"));
             }
             let (mut shape, mut max) = (vec![0; axes], vec![0; axes]);
             let status =
                 H5Sget_simple_extent_dims(space.id(), shape.as_mut_ptr(), max.as_mut_ptr());
-            read_ok(status, "tell the shape of an array")?;
+            read_ok(status, "get the shape of an array")?;
             let max = max.iter().map(|&len| (len != hsize_t::MAX).then_some(len));
             Ok((shape, max.collect()))
         }
@@ -273,7 +278,7 @@ pub(crate) fn has_link(group: &Handle, name: &str) -> Result<bool> {
         || match unsafe { H5Lexists(group.id(), name.as_ptr(), H5P_DEFAULT) } {
             0 => Ok(false),
             1.. => Ok(true),
-            _ => Err(failed(ErrorKind::Corrupt, "look for a link")),
+            _ => Err(failed(ErrorKind::Corrupt, "look up a link")),
         },
     )
 }

@@ -25,7 +25,7 @@ fn object_of(dict: &Bound<'_, PyDict>, depth: usize) -> PyResult<Map<String, Val
         Err(_) => Err(wrong_type(
             OPERATION,
             &name.to_string(),
-            "the name of an attribute is a str",
+            "the name of an attribute must be a str",
         )),
     };
     dict.iter().map(entry).collect()

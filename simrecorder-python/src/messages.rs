@@ -58,7 +58,7 @@ fn deliver_all(py: Python<'_>) -> PyResult<()> {
     }
     let lost = LOST.swap(0, Ordering::Relaxed);
     if lost > 0 {
-        log.call1((30, format!("{lost} more messages were not kept")))?;
+        log.call1((30, format!("{lost} more messages were discarded")))?;
     }
     Ok(())
 }

@@ -216,7 +216,9 @@ fn read<'py>(py: Python<'py>, rest: &mut &[u8], depth: usize) -> PyResult<Bound<
             let payload = take(rest, meta.size)?;
             match meta.typeid {
                 ARRAY => read_array(py, payload),
-                other => Err(damaged(format!("this version knows no extension {other}"))),
+                other => Err(damaged(format!(
+                    "this version does not know the extension {other}"
+                ))),
             }
         }
     }

@@ -44,7 +44,7 @@ pub(crate) fn recorder_options(given: Option<&Bound<'_, PyDict>>) -> PyResult<Re
             )?),
             other => {
                 let message = format!(
-                    "there is no option '{other}'; there are memory_bound, memory_policy, commit_interval, \
+                    "unknown option '{other}'; the options are memory_bound, memory_policy, commit_interval, \
                      checkpoint_interval, encoding_threads, on_store_error and on_divergence"
                 );
                 return Err(pyo3::exceptions::PyTypeError::new_err(message));
@@ -62,7 +62,7 @@ fn one_of<T: Copy>(value: &Bound<'_, PyAny>, choices: &[(&str, T)]) -> PyResult<
         let names: Vec<_> = choices.iter().map(|(name, _)| *name).collect();
         wrong_value(
             OPERATION,
-            format!("'{text}' is none of: {}", names.join(", ")),
+            format!("'{text}' is not one of: {}", names.join(", ")),
         )
     })
 }
@@ -71,5 +71,10 @@ fn one_of<T: Copy>(value: &Bound<'_, PyAny>, choices: &[(&str, T)]) -> PyResult<
 fn interval(value: &Bound<'_, PyAny>) -> PyResult<Option<Duration>> {
     let seconds: Option<f64> = value.extract()?;
     let interval = seconds.map(Duration::try_from_secs_f64).transpose();
-    interval.map_err(|_| wrong_value(OPERATION, "an interval is a positive number of seconds"))
+    interval.map_err(|_| {
+        wrong_value(
+            OPERATION,
+            "an interval must be a positive number of seconds",
+        )
+    })
 }

@@ -36,7 +36,7 @@ pub(crate) fn read_array<'py>(
     view: &simrecorder::View,
 ) -> PyResult<Bound<'py, PyAny>> {
     let Some(dtype) = view.dtype() else {
-        return Err(PyTypeError::new_err("the records are no arrays"));
+        return Err(PyTypeError::new_err("the records are not arrays"));
     };
     let shape = view
         .shape()
@@ -154,7 +154,7 @@ pub(crate) fn read_records<'py>(
             Ok(read_all(py, &part)?.into_any())
         }
         _ => Err(PyIndexError::new_err(
-            "such a series has one axis, and no new ones",
+            "such a series has one axis, to which none can be added",
         )),
     }
 }

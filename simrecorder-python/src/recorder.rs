@@ -453,7 +453,7 @@ impl Recorder {
         let Some(source) = shared.sources.first() else {
             return Err(wrong_value(
                 "read",
-                "recording is disabled, there is nothing to read",
+                "recording is disabled, so there is nothing to read",
             ));
         };
         if !source.store.is_read_only() {
@@ -486,7 +486,7 @@ impl Recorder {
     }
 
     fn shared(&self) -> PyResult<&Arc<Shared>> {
-        let dropped = || wrong_value("use", "the recorder is gone");
+        let dropped = || wrong_value("use", "the recorder no longer exists");
         self.shared.as_ref().ok_or_else(dropped)
     }
 
@@ -504,7 +504,7 @@ impl Recorder {
             return Ok(self.only);
         };
         let index = self.given.iter().position(|given| given.is(datastore));
-        let message = "this data store is none of the recorder's";
+        let message = "this data store does not belong to the recorder";
         index
             .map(Some)
             .ok_or_else(|| wrong_value("choose store", message))
@@ -545,7 +545,11 @@ pub(crate) fn html(text: &str) -> String {
 pub(crate) fn key_of<'a>(key: &'a Bound<'_, PyAny>) -> PyResult<&'a str> {
     match key.cast::<PyString>() {
         Ok(key) => key.to_str(),
-        Err(_) => Err(wrong_type("look up", &key.to_string(), "a key is a str")),
+        Err(_) => Err(wrong_type(
+            "look up",
+            &key.to_string(),
+            "a key must be a str",
+        )),
     }
 }
 

@@ -181,7 +181,7 @@ fn not_an_index(item: &Bound<'_, PyAny>) -> PyErr {
         .name()
         .map_or_else(|_| "?".to_owned(), |name| name.to_string());
     let message = format!(
-        "a value of type {name} is no index; use ints, slices, '...', None, or one array of booleans or ints \
+        "a value of type {name} cannot be an index; use ints, slices, '...', None, or one array of booleans or ints \
          along one axis"
     );
     PyTypeError::new_err(message)

@@ -64,8 +64,7 @@ impl Store {
             Some("power") => options = options.durability(Durability::Power),
             Some("process") => options = options.durability(Durability::Process),
             Some(other) => {
-                let message =
-                    format!("there is no durability '{other}'; there are power and process");
+                let message = format!("unknown durability '{other}'; use power or process");
                 return Err(wrong_value("open", message));
             }
         }

@@ -73,7 +73,7 @@ impl Timeline {
                 Some(DType::U64) => Ticks::U64(recorder.timeline(group, coordinate)?),
                 Some(other) => {
                     let message =
-                        format!("a coordinate is of float64, int64 or uint64, not {other}");
+                        format!("a coordinate must be float64, int64 or uint64, not {other}");
                     return Err(
                         Error::new(ErrorKind::InvalidArgument, "timeline", message).with_key(group)
                     );

@@ -279,8 +279,7 @@ impl View {
         copy: Option<bool>,
     ) -> PyResult<Bound<'py, PyAny>> {
         if copy == Some(false) {
-            let message =
-                "a view is read from its recording, so that an array of it is always a copy";
+            let message = "the array of a view is always a copy; leave out copy=False";
             return Err(PyValueError::new_err(message));
         }
         let view = self.view(py)?;
@@ -482,7 +481,7 @@ fn open(
         match store.require_node(&key, NodeKind::Series)? {
             simrecorder::backend::Node::Series(view) => view.select(selection),
             _ => {
-                let message = "the series is no longer there";
+                let message = "the series no longer exists";
                 Err(Error::new(ErrorKind::NotFound, "read", message).with_key(key.as_str()))
             }
         }

@@ -127,7 +127,7 @@ def test_the_argument_datastore_reads_from_and_writes_to_one_store():
     assert recorder.get_all("zarr", datastore=memory) == []
     assert np.array(recorder.get_all("zarr", datastore=zarr)).tolist() == [2.5]
     assert recorder.get("value", datastore=zarr) == 3 and recorder.get("value", datastore=memory) is None
-    with pytest.raises(ValueError, match="none of the recorder's"):
+    with pytest.raises(ValueError, match="does not belong to the recorder"):
         recorder.record("x", 1, datastore=InMemoryDataStore())
     recorder.close()
     reader = Recorder(ZarrDataStore("run"))

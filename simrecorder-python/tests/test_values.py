@@ -268,5 +268,5 @@ def test_keys_are_checked(recorder):
         with pytest.raises(ValueError):
             recorder.record(key, 1)
     for key in (7, b"x", None):
-        with pytest.raises(TypeError, match="a key is a str"):
+        with pytest.raises(TypeError, match="a key must be a str"):
             recorder.record(key, 1)

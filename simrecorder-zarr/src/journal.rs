@@ -205,7 +205,7 @@ impl<'a> Places<'a> {
             && places.iter().all(|(slot, _)| slot < places.count);
         match is_sound {
             true => Ok(places),
-            false => Err(corrupt("the places of a shard make no sense")),
+            false => Err(corrupt("the positions of chunks in a shard are not valid")),
         }
     }
 
@@ -278,7 +278,7 @@ pub(crate) fn decode(
 }
 
 fn corrupt(what: &str) -> Error {
-    let message = format!("a record of the journal does not decode: {what}");
+    let message = format!("a record of the journal cannot be decoded: {what}");
     Error::new(ErrorKind::Corrupt, "open", message)
 }
 
@@ -302,7 +302,7 @@ impl<'a> Payload<'a> {
     fn name(&mut self) -> Result<&'a str> {
         let length = u32_at(self.take(4)?, 0);
         let name = self.take(length.into())?;
-        std::str::from_utf8(name).map_err(|error| corrupt("a key is no text").with_source(error))
+        std::str::from_utf8(name).map_err(|error| corrupt("a key is not text").with_source(error))
     }
 
     fn data(&mut self) -> Result<Data<'a>> {

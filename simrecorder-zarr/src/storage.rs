@@ -211,7 +211,7 @@ impl EntryFile {
 
 /// The error of a file that does not hold all of an entry.
 pub(crate) fn ends_early(path: &Path) -> Error {
-    let message = "the file ends before an entry that it should hold";
+    let message = "the file ends before an entry that it should contain";
     Error::new(ErrorKind::Corrupt, "read", message).with_key(path.display().to_string())
 }
 

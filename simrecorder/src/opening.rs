@@ -389,7 +389,7 @@ fn no_format(path: &Path) -> String {
     }
     let what = match path.extension() {
         Some(_) => "its extension names no format",
-        None => "it has no extension, which would name a format",
+        None => "it has no extension that names a format",
     };
     format!(
         "{what}; end the path in .mdb (Zarr in LMDB), .zarr (Zarr in a directory), .h5 or .hdf5 \

@@ -72,7 +72,7 @@ impl OpenOptions {
             _ if more => return Ok(false),
             _ => {
                 let message = format!(
-                    "there is no option '{}'; there are mode and compression",
+                    "unknown option '{}'; the options are mode and compression",
                     name.escape_debug()
                 );
                 return Err(Error::new(ErrorKind::InvalidArgument, "open", message));

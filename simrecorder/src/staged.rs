@@ -105,7 +105,7 @@ impl StagedRecording {
         };
         let io = |error| Error::io("create", &path, error);
         if !is_vacant(&path).map_err(io)? {
-            let message = "there is something at this path; choose another one";
+            let message = "something already exists at this path; choose another one";
             return Err(at(Error::new(ErrorKind::AlreadyExists, "create", message)));
         }
         let Some(name) = path.file_name() else {
@@ -152,7 +152,8 @@ impl StagedRecording {
         {
             move_to(staged, path).map_err(|error| match error.kind() {
                 io::ErrorKind::AlreadyExists | io::ErrorKind::DirectoryNotEmpty => {
-                    let message = "something came to be at this path meanwhile; choose another one";
+                    let message =
+                        "something was created at this path meanwhile; choose another one";
                     Error::new(ErrorKind::AlreadyExists, "create", message)
                         .with_key(path.display().to_string())
                 }

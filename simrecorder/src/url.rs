@@ -108,7 +108,7 @@ pub(crate) fn mistaken(text: &str) -> Option<Error> {
         return scheme_named(text).map(|_| refuse(text, what));
     };
     if name.is_empty() {
-        return Some(refuse(text, "this begins with no scheme"));
+        return Some(refuse(text, "this URL has no scheme"));
     }
     if !is_scheme(name) {
         return None;
@@ -122,10 +122,7 @@ pub(crate) fn mistaken(text: &str) -> Option<Error> {
         None if rest.starts_with("//") => String::new(),
         None => "; write ./ before the name of a file that has a colon in it".to_owned(),
     };
-    Some(refuse(
-        text,
-        &format!("there is no scheme '{name}'{advice}"),
-    ))
+    Some(refuse(text, &format!("unknown scheme '{name}'{advice}")))
 }
 
 /// The error of a text that is neither a path nor a URL, which lists the schemes.

@@ -17,7 +17,7 @@ Examples:
   simrec attr run.mdb net/v units=mV area=0.5      sets two
   simrec attr run.mdb / --delete comment           deletes one
 
-What follows = is read as JSON, or else as text.";
+The text after = is read as JSON if it is valid JSON, and otherwise as text.";
 
 /// List or change the attributes of a recording, group, value or series
 #[derive(clap::Args, Debug)]
@@ -83,7 +83,7 @@ fn change(args: &Args, key: &Key) -> Result<Exit> {
             let there = names(&attributes);
             return Err(refuse(
                 key,
-                &format!("there is no attribute '{name}'; there are: {there}"),
+                &format!("there is no attribute '{name}'; the attributes are: {there}"),
             ));
         }
     }

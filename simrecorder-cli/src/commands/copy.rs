@@ -13,7 +13,7 @@ Examples:
   simrec copy run.h5 part.zarr --include 'net/**' --exclude '**/spikes' --select time=10..20
   simrec copy run.mdb 'redis://host:6379?run=copy'
 
-The recording appears when it is whole; Ctrl-C leaves nothing of it.";
+The new recording appears when it is complete; Ctrl-C removes the partial copy.";
 
 /// Copy a recording, or a part of it, from any store into any other
 #[derive(clap::Args, Debug)]

@@ -20,7 +20,7 @@ are 0, so that no difference is too small to be found. Series of timelines are c
 
 Exit status: 0 they are the same; 1 they differ; 2 an error, or a part that cannot be read.";
 
-/// Compare two recordings, in whatever stores they are
+/// Compare two recordings, in any stores
 #[derive(clap::Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
@@ -30,11 +30,11 @@ pub(crate) struct Args {
     /// Path or URL of the second recording
     b: PathBuf,
 
-    /// How far numbers may be apart, as a part of the larger one
+    /// Largest difference between equal numbers, relative to the larger one
     #[arg(long, default_value_t = 0.0, value_name = "TOLERANCE")]
     rtol: f64,
 
-    /// How far numbers may be apart
+    /// Largest absolute difference between equal numbers
     #[arg(long, default_value_t = 0.0, value_name = "TOLERANCE")]
     atol: f64,
 

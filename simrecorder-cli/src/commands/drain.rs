@@ -31,10 +31,10 @@ pub(crate) struct Args {
     /// URL of the recording on the server
     from: PathBuf,
 
-    /// Path of the recording in a file, which is created if it is not there
+    /// Path of the recording to move records into, created if it does not exist
     to: PathBuf,
 
-    /// Go on with what is recorded later, until Ctrl-C
+    /// Keep moving new records until Ctrl-C
     #[arg(long, short)]
     follow: bool,
 

@@ -45,7 +45,7 @@ pub(crate) fn run(args: &Args, output: &mut Output) -> Result<Exit> {
         (false, true) => writeln!(output, "nothing to repair")?,
         (false, false) => writeln!(
             output,
-            "{tails} tails and a journal of {journal} bytes were moved to where other software reads"
+            "{tails} tails and a journal of {journal} bytes were folded, so that other software reads them"
         )?,
     }
     Ok(Exit::Success)

@@ -20,7 +20,7 @@ Examples:
 #[derive(clap::Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
-    /// Write a page for each command into a folder, which is created if it is not there
+    /// Write a page for each command into a folder, created if it does not exist
     #[arg(long, value_name = "FOLDER")]
     to: Option<PathBuf>,
 }

@@ -9,9 +9,9 @@ use crate::output::Output;
 const EXAMPLES: &str = "\
 Examples:
   simrec mv run.mdb net/v net/voltage
-  simrec mv run.mdb net old/net          a group with all that is below it";
+  simrec mv run.mdb net old/net          a group with everything in it";
 
-/// Rename a key, with all that is below it
+/// Rename a key and everything below it
 #[derive(clap::Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Args {

@@ -20,7 +20,7 @@ Timelines lose the ticks at which one of their series is damaged.
 
 Exit status: 0 nothing had to be left out; 1 something was; 2 an error.";
 
-/// Copy all that is sound of a damaged recording, and list what is not
+/// Copy the undamaged part of a recording, and list the damage
 #[derive(clap::Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Args {

@@ -25,7 +25,7 @@ pub(crate) struct Args {
     /// Name of the coordinate, such as time or step
     coordinate: String,
 
-    /// The last tick that stays, or a number between it and the next
+    /// Time or step after which ticks are removed
     #[arg(allow_negative_numbers = true)]
     last: Number,
 

@@ -10,12 +10,12 @@ use crate::output::Output;
 const EXAMPLES: &str = "\
 Examples:
   simrec rm run.mdb net/v                a value or a series
-  simrec rm run.mdb net --yes            a group with all that is below it, without a question
+  simrec rm run.mdb net --yes            a group with everything in it, without a question
   simrec rm run.mdb '**/spikes'          all series of this name
 
-The space is used again by what is recorded later; 'simrec copy' makes a smaller file.";
+Later records use the space again; 'simrec copy' makes a smaller file.";
 
-/// Remove keys, with all that is below them
+/// Remove keys and everything below them
 #[derive(clap::Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Args {

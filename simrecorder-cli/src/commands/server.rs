@@ -21,13 +21,13 @@ Examples:
   simrec server data                     prints the URL, and runs until Ctrl-C
   simrec server data --port 6379 --bind 0.0.0.0 --password-file secret
 
-What is recorded on the server is there again when it is started on the same folder.";
+The folder keeps the data: a server that is started on it again has all recordings.";
 
 /// Run a Redis server on a data directory, in the foreground
 #[derive(clap::Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
-    /// Folder of the server's data, which is created if it is not there
+    /// Folder of the server's data, created if it does not exist
     directory: PathBuf,
 
     /// Port to listen on [default: a free one]

@@ -32,7 +32,7 @@ pub(crate) struct Args {
     #[arg(allow_negative_numbers = true)]
     value: String,
 
-    /// Element type, such as float32, or text for what looks like a number
+    /// Element type, such as float32, or text to store a number as text
     #[arg(long = "type", value_name = "TYPE")]
     dtype: Option<String>,
 
@@ -54,7 +54,7 @@ pub(crate) fn run(args: &Args, _: &mut Output) -> Result<Exit> {
     match &args.units {
         Some(units) if value.as_array().is_none() => {
             let message = format!(
-                "set '{}': {value} is no number; leave out --units {units}",
+                "set '{}': {value} is not a number; leave out --units {units}",
                 args.key
             );
             return Err(Failure::Refused(message));

@@ -129,7 +129,7 @@ impl Counts {
         }
         if self.left_out > 0 {
             note.push_str(match is_log {
-                true => "; what is not above 0, or infinite, is not drawn",
+                true => "; values that are infinite or not above 0 are not drawn",
                 false => "; infinities are not drawn",
             });
         }

@@ -55,7 +55,7 @@ pub(crate) fn figure(sources: &[Source], options: &Options) -> Result<Figure> {
     for source in sources {
         if !is_real(&source.view) {
             let message = format!(
-                "the series is {}; plots are of real numbers",
+                "the series is {}; only real numbers can be plotted",
                 source.view.schema()
             );
             return Err(refuse(&message).with_key(source.view.key().as_str()).into());
@@ -71,7 +71,7 @@ pub(crate) fn figure(sources: &[Source], options: &Options) -> Result<Figure> {
             let source = only_one(sources, form, 0)?;
             match (source.view.kind(), source.view.shape().len()) {
                 (Kind::Ragged, 1) | (Kind::Array, 1 | 2) => raster::figure(source, options.room),
-                _ => Err(wrong_shape(source, "a raster is of rows of numbers").into()),
+                _ => Err(wrong_shape(source, "a raster shows rows of numbers").into()),
             }
         }
     }
@@ -111,7 +111,7 @@ fn each_element(sources: &[Source]) -> Result<Vec<Source>> {
                         "a ragged series is drawn alone, as a raster"
                     }
                     [] => "a single number is printed by 'simrec cat'",
-                    _ => "lines are of scalars; select an element, as in 'KEY[:, 3]'",
+                    _ => "lines show scalars; select an element, as in 'KEY[:, 3]'",
                 };
                 return Err(wrong_shape(source, message).into());
             }
@@ -127,7 +127,7 @@ fn only_one(sources: &[Source], form: Form, axes: usize) -> Result<&Source> {
             .to_possible_value()
             .map_or_else(String::new, |value| value.get_name().to_owned());
         return Err(refuse(&format!(
-            "a plot as {name} is of one series; {} were given",
+            "a plot as {name} shows one series; {} were given",
             sources.len()
         ))
         .into());
@@ -136,7 +136,7 @@ fn only_one(sources: &[Source], form: Form, axes: usize) -> Result<&Source> {
         true => Ok(source),
         false => Err(wrong_shape(
             source,
-            "a heat map is of a series of one-dimensional arrays",
+            "a heat map shows a series of one-dimensional arrays",
         )
         .into()),
     }
@@ -167,7 +167,7 @@ fn last_record(source: &Source) -> Result<Source> {
             });
         }
     }
-    let message = "an image is of a record of two dimensions, or of uint8 with three or four colours; select one, \
+    let message = "an image shows a record of two dimensions, or of uint8 with three or four colours; select one, \
                    as in 'KEY[-1, 0]'";
     Err(wrong_shape(source, message).into())
 }

@@ -144,7 +144,7 @@ impl Dots {
             note.push_str("; the darker a dot, the more of them are in it");
         }
         if self.left_out > 0 {
-            note.push_str(&format!("; {} are no finite numbers", self.left_out));
+            note.push_str(&format!("; {} are not finite", self.left_out));
         }
         let colour = |&count: &u64| (count > 0).then(|| colour_map::dot(count, most));
         let rows = self.counts.iter();

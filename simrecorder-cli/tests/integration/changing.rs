@@ -57,7 +57,7 @@ fn values_of_all_kinds_are_set() {
             (&["net/v", "1"][..], "net/v"),
             (&["a/../b", "1"], "a/../b"),
             (&["x", "300", "--type", "uint8"], "does not fit into uint8"),
-            (&["x", "[1, [2]]"], "rows of one length"),
+            (&["x", "[1, [2]]"], "equal lengths"),
             (&["x", "1", "--type", "float23"], "float23"),
         ] {
             let line = error(2, &[&["set", &run], arguments].concat());

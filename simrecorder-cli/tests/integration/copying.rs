@@ -90,8 +90,8 @@ fn wrong_arguments_of_a_copy_are_named() {
     let from = &closed(&places, "run", 3)[0];
     let to = places.recordings("copy")[0].clone();
     for (option, value, part) in [
-        ("--select", "time=1", "'time=1' is no range"),
-        ("--select", "time=a..b", "is no range"),
+        ("--select", "time=1", "'time=1' is not a range"),
+        ("--select", "time=a..b", "is not a range"),
         ("--select", "step=1..2", "'step'"),
         ("--include", "no/such", "'no/such'"),
         ("--compression", "tiny", "tiny"),

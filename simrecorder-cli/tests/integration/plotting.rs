@@ -215,11 +215,11 @@ fn what_cannot_be_plotted_is_named_and_leaves_no_file() {
     failed(&["net/rat"], "the nearest keys are 'net/rate'");
     failed(
         &["net/rate", "--as", "image"],
-        "an image is of a record of two dimensions",
+        "an image shows a record of two dimensions",
     );
     failed(
         &["net/v", "net/rate", "--as", "heat-map"],
-        "a plot as heat-map is of one series; 2 were given",
+        "a plot as heat-map shows one series; 2 were given",
     );
     failed(
         &["field", "--as", "lines"],
@@ -235,7 +235,7 @@ fn what_cannot_be_plotted_is_named_and_leaves_no_file() {
     let run = &runs(&places)[0];
     let line = error(2, &["plot", run, "events/log"]);
     assert!(
-        line.contains("'events/log': the series is text; plots are of real numbers"),
+        line.contains("'events/log': the series is text; only real numbers can be plotted"),
         "{line}"
     );
     let line = error(2, &["export", run, "net/v[0]", "-o", &file]);
@@ -310,7 +310,7 @@ fn series_of_any_numbers_are_drawn() {
     stdout(&["plot", &run, "without[0]"]);
     let text = stdout(&["plot", &run, "beside infinity"]);
     assert!(
-        text.ends_with("2 of 3 events; 1 are no finite numbers\n"),
+        text.ends_with("2 of 3 events; 1 are not finite\n"),
         "{text}"
     );
     let text = stdout(&["plot", &run, "extreme"]);
@@ -320,7 +320,9 @@ fn series_of_any_numbers_are_drawn() {
     );
     let text = stdout(&["plot", &run, "extreme", "--log"]);
     assert!(
-        text.ends_with("2 of 7 points; 1 NaN; what is not above 0, or infinite, is not drawn\n"),
+        text.ends_with(
+            "2 of 7 points; 1 NaN; values that are infinite or not above 0 are not drawn\n"
+        ),
         "{text}"
     );
 }

@@ -112,12 +112,12 @@ fn what_cannot_be_printed_is_named_with_the_remedy() {
         assert!(line.contains("the nearest keys are 'net/rate'"), "{line}");
         let line = cat("net/rate[20]");
         assert!(
-            line.contains("'net/rate': index 20 lies outside axis 0"),
+            line.contains("'net/rate': index 20 is outside axis 0"),
             "{line}"
         );
         let line = cat("net/rate[a]");
         assert!(
-            line.contains("'[a]': 'a' is no integer; write [5], [-10:]"),
+            line.contains("'[a]': 'a' is not an integer; write [5], [-10:]"),
             "{line}"
         );
         let line = cat("meta/seed[0]");

@@ -103,7 +103,8 @@ pub fn written_names(
             let is_coordinate =
                 node.is_candidate() && node.lens.first().copied() == dimension.len();
             if !is_coordinate && dimension.len().is_some() {
-                dimension.obstacle = Some("what has this name is no coordinate of it".to_owned());
+                dimension.obstacle =
+                    Some("the array of this name is not its coordinate".to_owned());
             }
         }
         for (axis, &len) in node.lens.iter().enumerate() {
@@ -114,13 +115,13 @@ pub fn written_names(
             let names_another_axis = node.given_name(axis) != Some(&default)
                 && node.given_lens().any(|(name, _)| name == default);
             if names_another_axis || (len > 0 && !dimension.allows(len)) {
-                dimension.obstacle = Some("an axis without a name has it".to_owned());
+                dimension.obstacle = Some("an unnamed axis has this name".to_owned());
             }
         }
     }
     for (name, dimension) in &mut dimensions {
         if !is_possible(name) {
-            dimension.obstacle = Some("the format has no place for it".to_owned());
+            dimension.obstacle = Some("the format cannot store it".to_owned());
         }
     }
     let written = nodes.iter().map(|node| node.written(&dimensions));

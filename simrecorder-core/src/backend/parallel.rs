@@ -16,7 +16,7 @@ static POOL: PerProcess<Option<ThreadPool>> = PerProcess::new(start);
 fn start() -> Option<ThreadPool> {
     let pool = ThreadPoolBuilder::new().thread_name(|index| format!("simrecorder-read-{index}"));
     pool.build()
-        .inspect_err(|error| tracing::warn!(%error, "no threads for reading: one reads all"))
+        .inspect_err(|error| tracing::warn!(%error, "no threads could be started for reading; one thread reads everything"))
         .ok()
 }
 

@@ -54,7 +54,7 @@ pub fn read_record_ends(
     match sound {
         true => Ok((first, record_ends)),
         false => {
-            let message = "the ends of the records do not rise";
+            let message = "the ends of the records do not increase";
             Err(Error::new(ErrorKind::Corrupt, "read", message))
         }
     }

@@ -192,7 +192,7 @@ pub fn read_frames(tail: &[u8], first: u64, size: RowSize) -> Result<Rows> {
         } = frame?;
         // A fuzzer does not guess checksums.
         if crc32fast::hash(checked) != sum && !cfg!(fuzzing) {
-            return Err(corrupt("the checksum of a frame is not that of its bytes"));
+            return Err(corrupt("the checksum of a frame does not match its bytes"));
         }
         match size {
             RowSize::Fixed(size) => {
@@ -201,7 +201,7 @@ pub fn read_frames(tail: &[u8], first: u64, size: RowSize) -> Result<Rows> {
                     .and_then(|size| size.checked_mul(count))
                     != Some(payload.len() as u64)
                 {
-                    return Err(corrupt("a frame has not the size of its rows"));
+                    return Err(corrupt("the size of a frame does not match its rows"));
                 }
                 rows.extend(count, payload, &[]);
             }
@@ -291,7 +291,7 @@ impl<'a> Iterator for Frames<'a> {
 impl<'a> Frames<'a> {
     fn read(&mut self) -> Result<Frame<'a>> {
         let Some((header, rest)) = self.rest.split_first_chunk::<HEADER_BYTES>() else {
-            return Err(corrupt("a frame is cut off"));
+            return Err(corrupt("a frame is truncated"));
         };
         let number = |index: usize| {
             let bytes = header.as_chunks().0;
@@ -306,7 +306,7 @@ impl<'a> Frames<'a> {
             Some((payload, u32::from_le_bytes(*sum), rest))
         });
         let Some((payload, sum, rest)) = sum else {
-            return Err(corrupt("a frame is cut off"));
+            return Err(corrupt("a frame is truncated"));
         };
         let behind = first.checked_add(count);
         match behind {

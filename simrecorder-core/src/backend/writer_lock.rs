@@ -84,7 +84,7 @@ impl Drop for WriterLock {
             && names(&self.path, &self.file).unwrap_or(false)
             && let Err(error) = fs::remove_file(&self.path)
         {
-            tracing::warn!(path = %self.path.display(), %error, "the lock file stays behind");
+            tracing::warn!(path = %self.path.display(), %error, "the lock file could not be removed");
         }
     }
 }

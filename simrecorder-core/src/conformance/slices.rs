@@ -337,7 +337,7 @@ pub fn a_step_may_be_longer_than_a_chunk(harness: &dyn Harness) {
     });
 }
 
-/// What lies outside is an error and no panic.
+/// What is outside is an error and no panic.
 pub fn selections_outside_the_shape_are_errors(harness: &dyn Harness) {
     let fill = |recorder: &Recorder| {
         (0..5).for_each(|i| recorder.record("v", [i, i]).unwrap());

@@ -76,7 +76,7 @@ impl ChunkPolicy {
     pub fn shape(shape: impl Into<Vec<u64>>) -> Result<Self> {
         let shape = shape.into();
         if shape.is_empty() || shape.contains(&0) {
-            let message = format!("{shape:?} is no chunk shape: every axis needs a length");
+            let message = format!("{shape:?} is not a chunk shape: every axis needs a length");
             return Err(Error::new(
                 ErrorKind::InvalidArgument,
                 "choose chunks",

@@ -83,7 +83,7 @@ impl FromStr for Compression {
     fn from_str(text: &str) -> Result<Self> {
         let refuse = || {
             let message = format!(
-                "there is no compression '{}'; there are none, fast, small, and lossy:E, where E \
+                "unknown compression '{}'; use none, fast, small or lossy:E, where E \
                  is the largest absolute error, such as lossy:1e-3",
                 text.escape_debug()
             );
@@ -138,8 +138,8 @@ impl ErrorBound {
             return Ok(Self(max_error));
         }
         let message = format!(
-            "the bound of the error is {max_error}; it is a finite number above zero, and fast \
-             and small keep every number as it is"
+            "the error bound is {max_error}, but must be finite and above zero; use fast or small \
+             to keep every number exactly"
         );
         let kind = ErrorKind::InvalidArgument;
         Err(Error::new(kind, "choose compression", message))

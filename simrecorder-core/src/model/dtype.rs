@@ -170,7 +170,7 @@ impl std::str::FromStr for DType {
             .into_iter()
             .find(|dtype| dtype.as_str() == name)
             .ok_or_else(|| {
-                let message = format!("there is no element type '{}'", name.escape_debug());
+                let message = format!("unknown element type '{}'", name.escape_debug());
                 Error::new(ErrorKind::Unsupported, "read element type", message)
             })
     }
@@ -185,7 +185,7 @@ mod sealed {
 ///
 /// The set is closed: it is what every backend stores.
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` is no type of elements",
+    message = "`{Self}` is not an element type",
     note = "elements are `bool`, integers and floats of at most 64 bits, `half::f16`, `half::bf16`, \
             `num_complex::Complex32` and `num_complex::Complex64`",
     note = "the rows of a `Vec<Vec<f64>>` may differ in length: record each as `Ragged(&row)`, or, if they \
@@ -335,7 +335,7 @@ impl Element for bool {
                 0 => false,
                 1 => true,
                 _ => {
-                    let message = format!("a bool is stored as 0 or 1, this one is {byte}");
+                    let message = format!("a bool is stored as 0 or 1, but this byte is {byte}");
                     return Err(Error::new(ErrorKind::Corrupt, "read", message));
                 }
             };

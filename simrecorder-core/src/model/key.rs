@@ -76,7 +76,7 @@ impl Key {
         let text = text.as_ref();
         if text.len() > Self::MAX_BYTES {
             let message = format!(
-                "the key has {} bytes, the longest that is accepted has {}",
+                "the key has {} bytes; at most {} are allowed",
                 text.len(),
                 Self::MAX_BYTES
             );
@@ -91,7 +91,7 @@ impl Key {
                 ));
             }
             if let Some(c) = part.chars().find(|c| c.is_control()) {
-                let message = format!("control characters are not allowed, there is {c:?}");
+                let message = format!("the key contains the control character {c:?}; remove it");
                 return Err(invalid(text, message));
             }
             if !normal.is_empty() {

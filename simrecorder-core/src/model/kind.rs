@@ -90,7 +90,7 @@ impl std::str::FromStr for Kind {
             .into_iter()
             .find(|kind| kind.as_str() == name)
             .ok_or_else(|| {
-                let message = format!("there is no kind '{}'", name.escape_debug());
+                let message = format!("unknown kind '{}'", name.escape_debug());
                 Error::new(ErrorKind::Unsupported, "read kind", message)
             })
     }

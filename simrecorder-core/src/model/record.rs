@@ -188,7 +188,7 @@ pub trait IntoValue {
     /// Looks at the value as a record.
     ///
     /// # Errors
-    /// When the value has no form that can be stored: an object that does not serialise, a
+    /// When the value has no form that can be stored: an object that cannot be serialised, a
     /// shape that does not fit its slice, a ragged row without an axis.
     fn as_record(&self) -> Result<RecordRef<'_>>;
 

@@ -144,7 +144,7 @@ impl Records {
     /// is not UTF-8.
     pub fn value(&self, index: u64) -> Result<Value> {
         let Some(bytes) = self.record(index) else {
-            let message = format!("there is no record {index}, there are {}", self.count);
+            let message = format!("there is no record {index}; there are {}", self.count);
             return Err(Error::new(ErrorKind::OutOfBounds, "read", message));
         };
         let bytes = bytes.to_vec();

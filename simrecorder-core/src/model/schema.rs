@@ -270,7 +270,7 @@ impl Schema {
             && (fill.dtype() != self.dtype || self.dtype.is_none())
         {
             return refuse(format!(
-                "the fill value is a {}, the series is {self}",
+                "the fill value is a {}, but the series is {self}",
                 fill.describe()
             ));
         }

@@ -263,7 +263,7 @@ impl fmt::Debug for ArrayValue {
 pub(crate) fn encode_object<T: Serialize + ?Sized>(object: &T) -> Result<Vec<u8>> {
     rmp_serde::to_vec_named(object).map_err(|e| {
         let name = std::any::type_name::<T>();
-        let message = format!("the object of type {name} does not serialise");
+        let message = format!("the object of type {name} cannot be serialised");
         Error::new(ErrorKind::InvalidArgument, "convert", message).with_source(e)
     })
 }
@@ -283,7 +283,7 @@ impl ObjectValue {
     /// Serialises `object`.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidArgument`] if it does not serialise.
+    /// [`ErrorKind::InvalidArgument`] if it cannot be serialised.
     pub fn new(object: impl Serialize) -> Result<Self> {
         encode_object(&object).map(Self::from_msgpack)
     }

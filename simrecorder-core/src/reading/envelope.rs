@@ -159,7 +159,7 @@ impl dyn ArrayView + '_ {
 
 fn no_real_numbers(view: &dyn ArrayView) -> Error {
     let message = format!(
-        "the series holds {}; plots are of arrays of real numbers",
+        "the series holds {}; plots need arrays of real numbers",
         view.schema()
     );
     Error::new(ErrorKind::TypeMismatch, "envelope", message)

@@ -277,7 +277,7 @@ impl ArrayView for SelectedView {
             .zip(parent.shape())
             .all(|(axis, &len)| axis.bounds().end <= len);
         if !still_there || parent.shape().len() != region.axes().len() {
-            let message = "the series no longer holds what was selected; select again";
+            let message = "the selected records were removed from the series; select again";
             return Err(Error::new(ErrorKind::OutOfBounds, "refresh", message)
                 .with_key(self.key().as_str()));
         }
@@ -316,7 +316,7 @@ impl SharedView for SelectedView {
 
     fn writer_of(&self, record: u64) -> Result<Option<u64>> {
         if self.selects_records() && record >= self.len() {
-            let message = format!("there is no record {record}, the view has {}", self.len());
+            let message = format!("there is no record {record}; the view has {}", self.len());
             return Err(Error::new(ErrorKind::OutOfBounds, "writer_of", message)
                 .with_key(self.key().as_str()));
         }

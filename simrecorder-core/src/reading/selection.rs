@@ -110,10 +110,7 @@ impl Region {
                 axis.step > 0 && (axis.count == 0 || last.is_some_and(|last| last < len))
             });
         if !within {
-            let message = format!(
-                "the region {:?} lies outside the shape {shape:?}",
-                self.axes
-            );
+            let message = format!("the region {:?} is outside the shape {shape:?}", self.axes);
             return Err(Error::new(ErrorKind::OutOfBounds, "read", message));
         }
         let bytes = self.len().and_then(|len| len.checked_mul(element_size));
@@ -140,7 +137,7 @@ pub(crate) fn element_count(shape: &[u64]) -> Option<usize> {
 /// - Negative indices count from the end, a negative step reverses, as in `ndarray`.
 /// - An index drops its axis, `NewAxis` adds one.
 /// - Axes that are not mentioned at the end are taken whole.
-/// - What lies outside the array is an error, where `ndarray` panics.
+/// - What is outside the array is an error, where `ndarray` panics.
 #[derive(Clone, Debug)]
 pub struct Selection(Vec<SliceInfoElem>);
 
@@ -285,7 +282,7 @@ impl Selection {
 }
 
 fn outside(what: String, len: u64, axis: usize) -> Error {
-    let message = format!("{what} lies outside axis {axis}, which has the length {len}");
+    let message = format!("{what} is outside axis {axis}, which has the length {len}");
     Error::new(ErrorKind::OutOfBounds, "select", message)
 }
 

@@ -53,7 +53,7 @@ impl dyn ArrayView + '_ {
 
 fn no_real_numbers(view: &dyn ArrayView) -> Error {
     let message = format!(
-        "the series holds {}; statistics are of real numbers",
+        "the series holds {}; statistics need real numbers",
         view.schema()
     );
     Error::new(ErrorKind::TypeMismatch, "statistics", message)

@@ -55,7 +55,7 @@ impl View {
     /// series was truncated or replaced, or records were [freed](crate::backend::SharedStore::free).
     ///
     /// # Errors
-    /// [`ErrorKind::NotFound`] if the series is no longer there, [`ErrorKind::OutOfBounds`] if a
+    /// [`ErrorKind::NotFound`] if the series no longer exists, [`ErrorKind::OutOfBounds`] if a
     /// selection no longer lies within it; else what the store reports.
     pub fn refresh(&self) -> Result<Self> {
         self.0.refresh().map(Self)
@@ -301,7 +301,7 @@ impl dyn ArrayView + '_ {
     /// [`ErrorKind::OutOfBounds`] if there is none at `index`.
     pub fn get(&self, index: u64) -> Result<Value> {
         if index >= self.len() {
-            let message = format!("there is no record {index}, the view has {}", self.len());
+            let message = format!("there is no record {index}; the view has {}", self.len());
             return Err(
                 Error::new(ErrorKind::OutOfBounds, "get", message).with_key(self.key().as_str())
             );
@@ -442,7 +442,7 @@ impl dyn ArrayView + '_ {
                 return Err(Error::new(
                     ErrorKind::Internal,
                     "read",
-                    "the store gave no records",
+                    "the store returned no records",
                 ));
             }
             if all.is_empty() {
@@ -480,7 +480,7 @@ impl dyn ArrayView + '_ {
         if let Some(shared) = self.as_shared() {
             return shared.follow(timeout).map(View);
         }
-        let message = "this store cannot wait for records; call refresh() now and then";
+        let message = "this store cannot wait for records; call refresh() repeatedly";
         Err(Error::new(ErrorKind::Unsupported, "follow", message).with_key(self.key().as_str()))
     }
 }

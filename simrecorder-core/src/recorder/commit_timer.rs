@@ -62,7 +62,7 @@ impl CommitTimer {
         });
         let thread = thread.and_then(|thread| {
             if let Err(error) = &thread {
-                tracing::error!(%error, "no thread for timed commits; only flush() will commit");
+                tracing::error!(%error, "the thread for regular commits could not be started; only flush() commits");
             }
             thread.ok()
         });

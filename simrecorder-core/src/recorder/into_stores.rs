@@ -8,7 +8,7 @@ use crate::store::data_store::DataStore;
 /// One store, or several: a store, a tuple of up to six, an array or `Vec` of one type, or a
 /// `Vec<Arc<dyn DataStore>>`.
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` is neither a store nor several",
+    message = "`{Self}` is not a store, nor several",
     note = "a path or URL is opened first: `Recorder::new(simrecorder::create(\"run.mdb\")?)`, or `open` to \
             read a recording and `append` to add to it"
 )]

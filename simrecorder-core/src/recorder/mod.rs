@@ -664,7 +664,7 @@ impl Recorder {
 }
 
 fn recording_is_disabled(operation: &'static str, key: &str) -> Error {
-    let message = "recording is disabled, there is nothing to read";
+    let message = "recording is disabled, so there is nothing to read";
     Error::new(ErrorKind::NotFound, operation, message).with_key(key)
 }
 

@@ -297,6 +297,9 @@ impl fmt::Display for StoreReader {
 }
 
 pub(super) fn no_such_store(name: &str, names: &[&str]) -> Error {
-    let message = format!("there is no such store; there are: {}", names.join(", "));
+    let message = format!(
+        "the recorder has no store of this name; its stores are: {}",
+        names.join(", ")
+    );
     Error::new(ErrorKind::NotFound, "store", message).with_key(name)
 }

@@ -205,7 +205,7 @@ impl Stores {
     pub(super) fn buffer_full(&self) -> Error {
         let slowest = self.pipelines.iter().max_by_key(|p| p.queued_bytes());
         let message = format!(
-            "the memory bound of {} bytes is met, store '{}' is behind; record less often, raise \
+            "the memory bound of {} bytes is reached, because store '{}' does not keep up; record less often, raise \
              the bound, or let the recorder block",
             self.memory_bound,
             slowest.map_or("", Pipeline::name)

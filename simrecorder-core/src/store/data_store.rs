@@ -35,7 +35,7 @@ use crate::store::shared::SharedStore;
 ///
 /// The conformance suite (feature `conformance`) holds a store to all of this.
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` is no store",
+    message = "`{Self}` is not a store",
     note = "a path or URL is opened first: `simrecorder::create(\"run.mdb\")?`, or `open` to read a \
             recording and `append` to add to it"
 )]

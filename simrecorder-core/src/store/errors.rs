@@ -57,7 +57,7 @@ pub fn nothing_at(operation: &'static str) -> Error {
 /// [`ErrorKind::InvalidArgument`].
 pub fn check_filled(schema: &Schema, filled: u64) -> Result<()> {
     let message = if filled > MAX_FILLED {
-        format!("no series begins with {filled} filled records, at most with 2^53")
+        format!("a series begins with at most 2^53 filled records, not {filled}")
     } else if filled > 0 && schema.kind() != Kind::Array {
         let kind = schema.kind();
         format!("a series of kind {kind} has no fill value, so it cannot begin with filled records")
@@ -110,7 +110,7 @@ pub fn shortened() -> Error {
 
 /// The root was to be removed, renamed or replaced.
 pub fn root_stays(operation: &'static str) -> Error {
-    let message = "the root of a recording stays; name a key below it";
+    let message = "the root of a recording cannot be removed or moved; name a key below it";
     Error::new(ErrorKind::InvalidArgument, operation, message)
 }
 
@@ -139,7 +139,7 @@ pub fn already_there(key: &Key, is: NodeKind) -> Error {
 
 /// The recording that a view was taken from was replaced.
 pub fn replaced() -> Error {
-    let message = "another recording took the place of this one; take a new view";
+    let message = "another recording replaced this one; take a new view";
     Error::new(ErrorKind::OutOfBounds, "read", message)
 }
 

@@ -70,7 +70,7 @@ impl FromStr for OpenMode {
         let found = Self::ALL.into_iter().find(|mode| mode.as_str() == name);
         found.ok_or_else(|| {
             let message = format!(
-                "there is no mode '{}'; there are {}",
+                "unknown mode '{}'; the modes are {}",
                 name.escape_debug(),
                 Self::ALL.map(Self::as_str).join(", ")
             );

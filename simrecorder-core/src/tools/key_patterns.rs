@@ -177,7 +177,7 @@ pub(super) fn compile(patterns: &[String], operation: &'static str) -> Result<Ve
     let compile = |text: &String| {
         Pattern::new(text.trim_matches('/')).map_err(|error| {
             let message = format!(
-                "this is no pattern: {}, at character {}; `*` matches within a level, `**` any \
+                "this is not a valid pattern: {}, at character {}; `*` matches within a level, `**` any \
                  levels, `[[]` a bracket",
                 error.msg, error.pos
             );

@@ -12,6 +12,7 @@ use crate::model::kind::NodeKind;
 
 /// The target of a copy or a drain has a node of another kind at a key.
 fn target_clash(operation: &'static str, is: NodeKind, there: NodeKind) -> Error {
-    let message = format!("this is a {is}, the target has a {there} there; use another recording");
+    let message =
+        format!("this is a {is}, but the target has a {there} at this key; use another recording");
     Error::new(ErrorKind::KindMismatch, operation, message)
 }

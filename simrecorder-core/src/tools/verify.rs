@@ -29,7 +29,7 @@ const LEAST_RECORDS: u64 = 64;
 /// It goes on past whatever it finds, so that the report names all damage. (Only after a thousand
 /// damaged chunks in a row, samples decide about more and more of what follows, until one is
 /// sound.) Nothing is changed.
-/// Which damage shows depends on the backend: whatever is not found or does not decode, and what
+/// Which damage shows depends on the backend: whatever is not found or cannot be decoded, and what
 /// differs from its checksum where there is one, as `docs/reliability.md` says. What is written
 /// meanwhile is read as it is when its turn comes. At the group of a timeline, the report says which series
 /// are out of step, and whether the coordinate increases.
@@ -168,7 +168,7 @@ impl Verifier<'_> {
         if let Some(on_progress) = &mut self.on_progress
             && on_progress(&self.progress).is_break()
         {
-            let message = "the caller ended it before everything was read";
+            let message = "the caller stopped it before everything was read";
             return Err(Error::new(ErrorKind::Cancelled, "verify", message));
         }
         Ok(())
@@ -209,7 +209,7 @@ impl Verifier<'_> {
 }
 
 fn gone() -> Error {
-    let message = "the key is listed, but there is nothing";
+    let message = "the key is listed, but nothing is stored there";
     Error::new(ErrorKind::NotFound, "verify", message)
 }
 
@@ -332,7 +332,7 @@ impl VerifiedKey {
             return Err(gone());
         };
         let Some(ticks) = group.view(coordinate) else {
-            let message = format!("the coordinate '{coordinate}' of this timeline is not there");
+            let message = format!("the coordinate '{coordinate}' of this timeline is missing");
             return Err(corrupt(message));
         };
         let end = |view: &View| view.first_record() + view.len();

@@ -75,7 +75,10 @@ fn what_cannot_be_recorded_is_refused_by_the_compiler_with_what_to_record_instea
             "`Object(&value)`",
         ],
     );
-    refused("recorder.series::<String>(\"x\")", &["no type of elements"]);
+    refused(
+        "recorder.series::<String>(\"x\")",
+        &["is not an element type"],
+    );
 }
 
 #[test]
@@ -92,6 +95,6 @@ fn a_recorder_of_a_path_is_refused_by_the_compiler_with_how_to_open_it() {
     let copied = "let to = InMemoryDataStore::new(); copy(&\"run.mdb\", &to, CopyOptions::new())";
     refused(
         copied,
-        &["is no store", "`simrecorder::create(\"run.mdb\")?`"],
+        &["is not a store", "`simrecorder::create(\"run.mdb\")?`"],
     );
 }

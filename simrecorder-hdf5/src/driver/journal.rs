@@ -100,7 +100,7 @@ impl Header {
         id.copy_from_slice(&bytes[32..48]);
         let base = u64_at(&bytes, 48);
         if base > i64::MAX as u64 - PAGE_LEN {
-            return Err(corrupt("it begins behind any file"));
+            return Err(corrupt("it begins after the end of any file"));
         }
         let superblock = u32_at(&bytes, 56);
         Ok((
@@ -189,7 +189,7 @@ impl<'a> Payload<'a> {
         }
         let eoa = u64_at(bytes, 0);
         if eoa > i64::MAX as u64 - PAGE_LEN {
-            return Err(corrupt("a record says that the file is longer than any"));
+            return Err(corrupt("a record gives the file an impossible length"));
         }
         let count = usize::try_from(u64_at(bytes, 8)).map_err(|_| too_short())?;
         let numbers_end = count
@@ -237,7 +237,7 @@ impl LoadedJournal {
         let need = self.committed.eoa;
         if length < need {
             let message = format!(
-                "the HDF5 file has {length} bytes, its journal needs {need}: the file was cut short"
+                "the HDF5 file has {length} bytes, its journal needs {need}: the file is truncated"
             );
             return Err(Error::new(ErrorKind::Corrupt, "open", message));
         }
@@ -248,7 +248,7 @@ impl LoadedJournal {
             is_announced(self.changes) && self.own_superblocks.contains(&own)
         };
         if !self.superblocks.contains(&crc32fast::hash(page)) && !is_torn() {
-            let message = "the HDF5 file and the journal beside it do not belong together, or \
+            let message = "the HDF5 file and the journal next to it do not belong together, or \
                            other software changed the file since; move the journal away to open \
                            the file as it is";
             return Err(Error::new(ErrorKind::Corrupt, "open", message));
@@ -289,7 +289,7 @@ impl CommittedPages {
                 return Err(corrupt("the pages of a record are not in order"));
             }
             if number >= self.fresh / PAGE_LEN {
-                return Err(corrupt("a page lies behind the end of the file"));
+                return Err(corrupt("a page is beyond the end of the file"));
             }
             last = Some(number);
             self.pages.insert(number, offset);

@@ -65,7 +65,7 @@ pub(super) fn next_journal_file(paths: &Paths) -> Result<FileHandle> {
     let is_patient = |_: &File, waited| waited < PATIENCE;
     let locked = writer_lock(&paths.next_journal, true, &paths.main, is_patient)?;
     locked.ok_or_else(|| {
-        let message = "the folder is gone";
+        let message = "the folder no longer exists";
         Error::new(ErrorKind::NotFound, "open", message)
             .with_key(paths.next_journal.display().to_string())
     })
@@ -182,7 +182,7 @@ impl MainLock {
 /// The error of a checkpoint, or of closing, that another program keeps from the file.
 pub(crate) fn held(operation: &'static str, path: &Path) -> Error {
     let message = "another program reads this file (h5py, for example). All that was committed is \
-                   safe in the journal beside it. Close the file there, then call close() again, or \
+                   safe in the journal next to it. Close the file there, then call close() again, or \
                    open the recording for appending and close it; Hdf5Options::lock_timeout says \
                    how long to wait";
     Error::new(ErrorKind::Locked, operation, message).with_key(path.display().to_string())

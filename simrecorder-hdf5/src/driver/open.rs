@@ -133,8 +133,8 @@ fn recover(
     let torn = loaded.length.saturating_sub(end);
     if torn > 0 {
         let path = paths.journal.display();
-        tracing::warn!(%path, bytes = torn, "the journal is not whole: what follows its last whole \
-            commit is dropped");
+        tracing::warn!(%path, bytes = torn, "the journal is incomplete: everything after its last \
+            complete commit is discarded");
         disk.set_len(&loaded.file, end)
             .and_then(|()| disk.sync(&loaded.file))
             .map_err(|error| Error::io("open", &paths.journal, error))?;
@@ -172,8 +172,8 @@ fn renew(writer: &mut Writer) -> Result<()> {
             Ok(()) => return Ok(()),
             Err(error) => {
                 let path = writer.paths.main.display();
-                tracing::warn!(%path, %error, "a checkpoint that was interrupted could not be \
-                    ended: until the next one, only this library reads the file");
+                tracing::warn!(%path, %error, "an interrupted checkpoint could not be completed: \
+                    until the next one, only simrecorder reads the file");
             }
         }
     }
@@ -253,7 +253,7 @@ fn check_place(paths: &Paths, old: Option<&File>) -> Result<()> {
     };
     let message = match old {
         Some(old) if names(&paths.main, old).map_err(failed)? => return Ok(()),
-        Some(_) => "another file took the place of the one to be replaced; try again",
+        Some(_) => "the file to be replaced was replaced by another program; try again",
         None if found.is_dir() => "a folder is already there; choose another path",
         None => "a file is already there; open it for appending, or delete it first",
     };
@@ -278,8 +278,8 @@ fn check_leftovers(paths: &Paths) -> Result<()> {
         }
         Ok(_) => {}
     }
-    let message = "a recording that is created here first has this name, and there is a file of \
-                   other software; move it away, or choose another path for the recording";
+    let message = "a new recording has this name at first, and a file of other software has it \
+                   already; move it away, or choose another path for the recording";
     Err(Error::new(ErrorKind::InvalidArgument, "open", message)
         .with_key(path.display().to_string()))
 }

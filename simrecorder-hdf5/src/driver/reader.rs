@@ -90,7 +90,7 @@ impl Reader {
                 if let Err(error) = finish_checkpoint(&paths) {
                     let path = paths.main.display();
                     tracing::debug!(%path, %error,
-                        "a checkpoint that was interrupted is left to the next writer");
+                        "the next writer completes the checkpoint that was interrupted");
                 }
                 // It may have been done in part.
                 continue;

@@ -89,7 +89,12 @@ fn open(log: &Arc<LoggedFile>) -> Result<hid_t> {
 
 fn file_name(log: &LoggedFile) -> Result<CString> {
     CString::new(log.path().as_os_str().as_bytes()).map_err(|error| {
-        Error::new(ErrorKind::InvalidArgument, "open", "the path holds a NUL").with_source(error)
+        Error::new(
+            ErrorKind::InvalidArgument,
+            "open",
+            "the path contains a NUL",
+        )
+        .with_source(error)
     })
 }
 

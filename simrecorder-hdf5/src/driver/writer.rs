@@ -235,17 +235,17 @@ impl Writer {
         let (message, cause) = match &self.state {
             WriterState::Usable => return Ok(()),
             WriterState::Abandoned => {
-                let message = "the changes since the last commit were given up, and the file was \
-                               not opened anew since";
+                let message = "the changes since the last commit were discarded, and the file was \
+                               not reopened since";
                 return Err(Error::new(ErrorKind::Internal, operation, message));
             }
             WriterState::Lost(cause) => (
-                "what was written since the last commit is lost in part",
+                "a part of what was written since the last commit is lost",
                 cause,
             ),
             WriterState::Broken(cause) => (
-                "an earlier failure left the journal in an unknown state; open the recording again \
-                 to go on",
+                "an earlier failure left the journal in an unknown state; open the recording again to \
+                 continue",
                 cause,
             ),
         };
@@ -312,7 +312,7 @@ impl Writer {
             // Readers may have seen it. What it refers to will be overwritten.
             .and_then(|()| self.set_changes(self.journal.changes.wrapping_add(2)));
         if let Err(error) = cut {
-            tracing::error!(%error, "the journal could not be cut back");
+            tracing::error!(%error, "the journal could not be truncated");
             self.state = WriterState::Broken(cause.clone());
         }
     }

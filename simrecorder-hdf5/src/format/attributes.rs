@@ -383,7 +383,7 @@ pub(crate) fn open(object: &Handle, name: &str) -> Result<Option<Handle>> {
                 let id = H5Aopen(object.id(), name.as_ptr(), H5P_DEFAULT);
                 Handle::read(id, "open an attribute").map(Some)
             }
-            _ => Err(failed(ErrorKind::Corrupt, "look for an attribute")),
+            _ => Err(failed(ErrorKind::Corrupt, "look up an attribute")),
         }
     })
 }
@@ -394,10 +394,10 @@ fn read(attribute: &Handle) -> Result<Option<Json>> {
         // SAFETY: the handle is an attribute.
         let (type_, space) = unsafe {
             (
-                Handle::read(H5Aget_type(attribute.id()), "tell the type of an attribute")?,
+                Handle::read(H5Aget_type(attribute.id()), "get the type of an attribute")?,
                 Handle::read(
                     H5Aget_space(attribute.id()),
-                    "tell the shape of an attribute",
+                    "get the shape of an attribute",
                 )?,
             )
         };

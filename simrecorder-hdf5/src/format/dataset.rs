@@ -251,7 +251,7 @@ impl Dataset {
 
     fn space(&self) -> Result<Handle> {
         // SAFETY: the handle is a dataset.
-        locked(|| Handle::read(unsafe { H5Dget_space(self.0.id()) }, "tell a data space"))
+        locked(|| Handle::read(unsafe { H5Dget_space(self.0.id()) }, "get a data space"))
     }
 
     pub(crate) fn shape(&self) -> Result<Vec<u64>> {
@@ -272,13 +272,13 @@ impl Dataset {
                 let (shape, _) = extent(&self.space()?)?;
                 let type_ = StoredType::of(&self.stored_type()?)?;
                 let list = H5Dget_create_plist(self.0.id());
-                let list = Handle::read(list, "tell the layout of a dataset")?;
+                let list = Handle::read(list, "get the layout of a dataset")?;
                 let chunk_shape = chunk_shape(&list)?;
                 if chunk_shape
                     .as_ref()
                     .is_some_and(|chunk| chunk.len() != shape.len())
                 {
-                    return Err(failed(ErrorKind::Corrupt, "tell the shape of chunks"));
+                    return Err(failed(ErrorKind::Corrupt, "get the shape of chunks"));
                 }
                 Ok(Description {
                     shape,
@@ -296,7 +296,7 @@ impl Dataset {
         // SAFETY: the handle is a dataset.
         locked(|| unsafe {
             let list = H5Dget_create_plist(self.0.id());
-            let list = Handle::read(list, "tell the layout of a dataset")?;
+            let list = Handle::read(list, "get the layout of a dataset")?;
             Ok(chunk_shape(&list)?.zip(pipeline(&list)?))
         })
     }
@@ -306,7 +306,7 @@ impl Dataset {
         // SAFETY: the handle is a dataset.
         locked(|| unsafe {
             let list = H5Dget_create_plist(self.0.id());
-            let list = Handle::read(list, "tell the layout of a dataset")?;
+            let list = Handle::read(list, "get the layout of a dataset")?;
             Ok(H5Pget_layout(list.id()) == H5D_layout_t::H5D_CHUNKED)
         })
     }
@@ -316,7 +316,7 @@ impl Dataset {
         // SAFETY: the handle is a dataset, and any number may be asked about.
         locked(|| unsafe {
             let list = H5Dget_create_plist(self.0.id());
-            let list = Handle::read(list, "tell the layout of a dataset")?;
+            let list = Handle::read(list, "get the layout of a dataset")?;
             let filters = filters(&list)?;
             Ok(filters
                 .iter()
@@ -335,21 +335,23 @@ impl Dataset {
             );
         }
         if let Some(id) = self.missing_filter()? {
-            return refused(&format!("the HDF5 filter {id} of this dataset is not here"));
+            return refused(&format!(
+                "the HDF5 filter {id} of this dataset is not available"
+            ));
         }
         let stored = self.stored_type()?;
         match StoredType::of(&stored)?.is_written(&stored) {
             true => Ok(()),
             false => refused(
-                "texts of fixed length, and enumerations in the other byte order, are read, not \
-                 appended to",
+                "texts of fixed length and enumerations in the other byte order can be read, but \
+                 not appended to",
             ),
         }
     }
 
     fn stored_type(&self) -> Result<Handle> {
         // SAFETY: the handle is a dataset.
-        locked(|| Handle::read(unsafe { H5Dget_type(self.0.id()) }, "tell a data type"))
+        locked(|| Handle::read(unsafe { H5Dget_type(self.0.id()) }, "get a data type"))
     }
 
     /// Sets how many rows it has.
@@ -398,7 +400,7 @@ impl Dataset {
             // SAFETY: `origin` has as many axes as the dataset.
             let status =
                 unsafe { H5Dget_chunk_storage_size(self.0.id(), origin.as_ptr(), &raw mut size) };
-            match read_ok(status, "look for a chunk") {
+            match read_ok(status, "look up a chunk") {
                 // The library tells a chunk that is missing between others by a failure.
                 Err(error) if may_be_missing && is_never_written(&error) => return Ok(None),
                 looked => looked?,
@@ -408,7 +410,7 @@ impl Dataset {
             }
             let size = usize::try_from(size).unwrap_or(usize::MAX);
             if size > limit {
-                let message = format!("a chunk takes {size} bytes, more than it can");
+                let message = format!("a chunk has an impossible size, {size} bytes");
                 return Err(Error::new(ErrorKind::Corrupt, "read", message));
             }
             let buffer = room(buffer, size)?;
@@ -457,7 +459,7 @@ impl Dataset {
             };
             read_ok(status, "read a dataset").map_err(|error| match self.missing_filter() {
                 Ok(Some(id)) => {
-                    let message = format!("the HDF5 filter {id} of this dataset is not here");
+                    let message = format!("the HDF5 filter {id} of this dataset is not available");
                     Error::new(ErrorKind::Unsupported, "read", message).with_source(error)
                 }
                 _ => error,
@@ -544,7 +546,7 @@ fn chunk_shape(list: &Handle) -> Result<Option<Vec<u64>>> {
     };
     chunk.truncate(usize::try_from(axes).unwrap_or(0));
     if chunk.is_empty() || chunk.contains(&0) {
-        return Err(failed(ErrorKind::Corrupt, "tell the shape of chunks"));
+        return Err(failed(ErrorKind::Corrupt, "get the shape of chunks"));
     }
     Ok(Some(chunk))
 }
@@ -554,7 +556,7 @@ fn filters(list: &Handle) -> Result<Vec<(i32, Option<u32>)>> {
     // SAFETY: the list is ours; `values` has room for as many numbers as is said.
     unsafe {
         let count = u32::try_from(H5Pget_nfilters(list.id()))
-            .map_err(|_| failed(ErrorKind::Corrupt, "tell the filters of a dataset"))?;
+            .map_err(|_| failed(ErrorKind::Corrupt, "get the filters of a dataset"))?;
         let filter = |index| {
             let (mut flags, mut config) = (0, 0);
             let (mut length, mut values) = (8, [0_u32; 8]);

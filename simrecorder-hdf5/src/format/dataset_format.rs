@@ -361,7 +361,7 @@ fn check_chunk_size(grid: &ChunkGrid, dtype: DType, kind: ErrorKind) -> Result<(
         .iter()
         .try_fold(dtype.size() as u64, |bytes, &len| bytes.checked_mul(len));
     if bytes.is_none_or(|bytes| bytes > MAX_CHUNK_BYTES) {
-        let message = format!("chunks of {chunk:?} are 4 GiB or more, which HDF5 does not take");
+        let message = format!("chunks of {chunk:?} are 4 GiB or more, which HDF5 does not support");
         return Err(Error::new(kind, "plan", message));
     }
     Ok(())

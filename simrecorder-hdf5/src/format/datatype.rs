@@ -15,7 +15,7 @@ use simrecorder_core::{DType, Error, ErrorKind, Result};
 
 use crate::library::{Handle, locked, read_ok, write_ok};
 
-const MAKE: &str = "make a data type";
+const MAKE: &str = "create a data type";
 
 /// A copy of one of the library's own types.
 fn copy(id: hid_t) -> Result<Handle> {
@@ -96,7 +96,7 @@ pub(crate) fn element_type(dtype: DType) -> Result<Handle> {
         DType::Complex64 => complex(*H5T_IEEE_F32LE, 4),
         DType::Complex128 => complex(*H5T_IEEE_F64LE, 8),
         _ => {
-            let message = format!("HDF5 files have no {dtype} yet");
+            let message = format!("HDF5 recordings do not support {dtype}");
             Err(Error::new(ErrorKind::Unsupported, "plan", message))
         }
     })
@@ -186,7 +186,7 @@ impl StoredType {
 
 fn unknown(what: &str) -> Error {
     let message = format!(
-        "this {what} is not known; numbers, booleans, complex numbers, text and bytes are read"
+        "this {what} is not supported; numbers, booleans, complex numbers, text and bytes can be read"
     );
     Error::new(ErrorKind::Unsupported, "read", message)
 }
@@ -240,7 +240,7 @@ fn enumeration(stored: &Handle) -> Result<StoredType> {
         });
     }
     // SAFETY: the handle is an enumeration.
-    let base = Handle::read(unsafe { H5Tget_super(stored.id()) }, "tell a data type")?;
+    let base = Handle::read(unsafe { H5Tget_super(stored.id()) }, "get a data type")?;
     let Some(StoredType::Elements {
         dtype,
         as_in_memory,
@@ -271,7 +271,7 @@ fn text(stored: &Handle) -> Result<StoredType> {
             return Ok(StoredType::Text(Arc::new(memory)));
         }
         let size = H5Tget_size(stored.id());
-        read_ok(if size == 0 { -1 } else { 0 }, "tell the size of a text")?;
+        read_ok(if size == 0 { -1 } else { 0 }, "get the size of a text")?;
         let padding = match H5Tget_strpad(stored.id()) {
             H5T_str_t::H5T_STR_SPACEPAD => b' ',
             _ => 0,

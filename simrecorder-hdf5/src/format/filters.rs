@@ -142,7 +142,7 @@ fn damaged(what: &str) -> Error {
     Error::new(
         ErrorKind::Corrupt,
         "read",
-        format!("a chunk does not decode: {what}"),
+        format!("a chunk cannot be decoded: {what}"),
     )
 }
 
@@ -150,7 +150,7 @@ fn check_length(length: usize, out: &[u8]) -> Result<()> {
     match length == out.len() {
         true => Ok(()),
         false => Err(damaged(&format!(
-            "it has {length} bytes in place of {}",
+            "it has {length} bytes instead of {}",
             out.len()
         ))),
     }
@@ -313,24 +313,24 @@ fn inflate_up_to(encoded: &[u8], out: &mut [u8]) -> Result<usize> {
     let framed = encoded.split_first_chunk::<2>();
     let framed = framed.and_then(|(head, rest)| Some((head, rest.split_last_chunk::<4>()?)));
     let Some((head, (deflated, sum))) = framed else {
-        return Err(damaged("its zlib stream is cut off"));
+        return Err(damaged("its zlib stream is truncated"));
     };
     // Deflate in a window of up to 32 KiB, without a dictionary of the writer.
     let is_header = head[0] & 0x0f == 8 && u16::from_be_bytes(*head) % 31 == 0;
     if !is_header || head[1] & 0x20 != 0 {
-        return Err(damaged("it is no zlib stream"));
+        return Err(damaged("it is not a zlib stream"));
     }
     let length = INFLATE_STATE.with_borrow_mut(|state| {
         state.reset(false);
         match state.decompress(deflated, out, FlushDecompress::Finish) {
             Ok(Status::StreamEnd) => Ok(state.total_out() as usize),
-            Ok(_) => Err(damaged("its zlib stream is cut off or too long")),
+            Ok(_) => Err(damaged("its zlib stream is truncated or too long")),
             Err(error) => Err(damaged("its zlib stream is damaged").with_source(error)),
         }
     })?;
     match simd_adler32::adler32(&&out[..length]).to_be_bytes() == *sum {
         true => Ok(length),
-        false => Err(damaged("the checksum of its zlib stream is another")),
+        false => Err(damaged("the checksum of its zlib stream does not match")),
     }
 }
 
@@ -344,7 +344,7 @@ fn check_fletcher32(chunk: &[u8]) -> Result<&[u8]> {
     let swapped = (sum & 0x00ff_00ff) << 8 | (sum >> 8) & 0x00ff_00ff;
     match u32::from_le_bytes(*stored) {
         stored if stored == sum || stored == swapped => Ok(bytes),
-        _ => Err(damaged("its checksum is another")),
+        _ => Err(damaged("its checksum does not match")),
     }
 }
 

@@ -83,11 +83,11 @@ fn copy_attribute(from: &Handle, to: &Handle, name: &CStr) -> Result<()> {
     locked(|| unsafe {
         let attribute = H5Aopen(from.id(), name.as_ptr(), H5P_DEFAULT);
         let attribute = Handle::read(attribute, "open an attribute")?;
-        let type_ = Handle::read(H5Aget_type(attribute.id()), "tell the type of an attribute")?;
+        let type_ = Handle::read(H5Aget_type(attribute.id()), "get the type of an attribute")?;
         let space = H5Aget_space(attribute.id());
-        let space = Handle::read(space, "tell the shape of an attribute")?;
+        let space = Handle::read(space, "get the shape of an attribute")?;
         let list = H5Aget_create_plist(attribute.id());
-        let list = Handle::read(list, "tell the properties of an attribute")?;
+        let list = Handle::read(list, "get the properties of an attribute")?;
         let (shape, _) = extent(&space)?;
         let size = H5Tget_size(type_.id());
         let bytes = shape.iter().try_fold(size, |bytes, &len| {

@@ -81,7 +81,7 @@ pub(crate) fn create_file(path: &Path, id: FileId) -> Result<()> {
 /// It is made in memory: processes that are started meanwhile by other threads would inherit a file
 /// that libhdf5 has open, and its lock, for as long as they run.
 fn empty_image(id: FileId) -> Result<Vec<u8>> {
-    let what = "make an empty file";
+    let what = "create an empty file";
     locked(|| {
         let access = property_list(*H5P_CLS_FILE_ACCESS)?;
         // SAFETY: the list is ours; the name ends with a NUL; `image` has room for what is asked for,

@@ -122,7 +122,7 @@ pub(crate) fn make_room(group: &Handle, name: &str) -> Result<RemovedScale> {
     }
     let object = open_object(group, name)?;
     if object.kind() != H5I_type_t::H5I_DATASET {
-        let message = "the file has a data type of this name, which nothing can take the place of";
+        let message = "the file has a data type of this name, which cannot be replaced";
         return Err(Error::new(ErrorKind::KindMismatch, "commit", message));
     }
     let removed = RemovedScale::of(&object)?;
@@ -430,7 +430,7 @@ fn write_users(scale: &Handle, users: &[ScaleUser]) -> Result<()> {
 
 /// The type of [`ScaleUser`].
 fn user_type() -> Result<Handle> {
-    let what = "make a data type";
+    let what = "create a data type";
     // SAFETY: names end with a NUL, and offsets are those of the fields.
     locked(|| unsafe {
         let type_ = H5Tcreate(H5T_class_t::H5T_COMPOUND, size_of::<ScaleUser>());
@@ -453,7 +453,7 @@ fn scales_type() -> Result<Handle> {
     locked(|| {
         // SAFETY: no pointers.
         let id = unsafe { H5Tvlen_create(*H5T_STD_REF_OBJ) };
-        Handle::write(id, "make a data type")
+        Handle::write(id, "create a data type")
     })
 }
 
@@ -505,7 +505,7 @@ fn open_list(object: &Handle, name: &str) -> Result<Option<(Handle, Handle, usiz
     let space = locked(|| {
         // SAFETY: the handle is an attribute.
         let space = unsafe { H5Aget_space(attribute.id()) };
-        Handle::read(space, "tell the shape of an attribute")
+        Handle::read(space, "get the shape of an attribute")
     })?;
     let (shape, _) = extent(&space)?;
     match shape[..] {

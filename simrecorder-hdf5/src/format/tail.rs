@@ -197,7 +197,7 @@ impl Tails {
                     let cut_base = reader.number(8)?;
                     let length = reader.number(8)?;
                     let text = std::str::from_utf8(reader.take(length)?)
-                        .map_err(|error| damaged("a declaration is no text").with_source(error))?;
+                        .map_err(|error| damaged("a declaration is not text").with_source(error))?;
                     let declaration = Declaration::new(cut_base, text, code == DECLARE_FILLED);
                     self.declared.insert(path, declaration);
                 }
@@ -317,12 +317,12 @@ impl<'a> Reader<'a> {
     fn path(&mut self) -> Result<&'a str> {
         let length = self.number(4)?;
         std::str::from_utf8(self.take(length)?)
-            .map_err(|error| damaged("a path is no text").with_source(error))
+            .map_err(|error| damaged("a path is not text").with_source(error))
     }
 }
 
 fn damaged(what: &str) -> Error {
-    let message = format!("a change of a tail in the journal does not decode: {what}");
+    let message = format!("a change of a tail in the journal cannot be decoded: {what}");
     Error::new(ErrorKind::Corrupt, "open", message)
 }
 

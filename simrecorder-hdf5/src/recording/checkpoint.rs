@@ -47,10 +47,10 @@ impl Recording {
             return;
         };
         state.trim_from = journal_bytes + JOURNAL_BYTES;
-        tracing::warn!(path = %self.path.display(), %error, "the journal stays long");
+        tracing::warn!(path = %self.path.display(), %error, "the journal could not be shortened");
         // Folding may have ended between two writes; a checkpoint writes nothing of libhdf5.
         if !is_folded && let Err(error) = self.roll_back(state) {
-            tracing::error!(path = %self.path.display(), %error, "the file could not be opened anew");
+            tracing::error!(path = %self.path.display(), %error, "the file could not be reopened");
         }
     }
 

@@ -118,7 +118,7 @@ impl<'a> CommitBuilder<'a> {
             return Err(Error::new(
                 ErrorKind::KindMismatch,
                 "commit",
-                "the root is a group, it cannot become something else",
+                "the root is a group and cannot become something else",
             ));
         };
         let mut missing = Vec::new();

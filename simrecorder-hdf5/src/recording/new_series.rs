@@ -48,7 +48,8 @@ impl NewSeries {
         let policy = schema.chunk_policy().unwrap_or(policy);
         let compression = schema.compression().unwrap_or(compression);
         if schema.record_shape().len() >= MAX_AXES {
-            let message = format!("HDF5 has at most {MAX_AXES} axes, the one of records included");
+            let message =
+                format!("HDF5 has at most {MAX_AXES} axes, including that of the records");
             return Err(Error::new(ErrorKind::Unsupported, "plan", message));
         }
         let size = schema.dtype().map_or(1, DType::size);

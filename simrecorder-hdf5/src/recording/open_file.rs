@@ -59,7 +59,7 @@ impl OpenFile {
         match (self.log.file_id(), stored) {
             (Some(of_journal), Some(of_file)) if of_journal != of_file => {
                 let message =
-                    "the journal beside the file belongs to another file; move one of them away";
+                    "the journal next to the file belongs to another file; move one of them away";
                 Err(Error::new(ErrorKind::Corrupt, "open", message))
             }
             _ => Ok(()),
@@ -83,7 +83,7 @@ impl OpenFile {
     /// The dataset at `path`, which had been there.
     pub(crate) fn dataset(&self, path: &str) -> Result<Dataset> {
         Dataset::from_handle(open_object(&self.root, path)?)
-            .ok_or_else(|| Error::new(ErrorKind::Corrupt, "read", "the dataset is no longer there"))
+            .ok_or_else(|| Error::new(ErrorKind::Corrupt, "read", "the dataset no longer exists"))
     }
 
     /// From which number the cuts of a dataset are counted that is not in the file yet.
@@ -204,7 +204,7 @@ pub(crate) fn retry_while_changing<T>(
             Err(error) => {
                 let error = log.take_error().unwrap_or(error);
                 if let Err(error) = log.give_up() {
-                    tracing::warn!(%error, "an empty journal stays behind");
+                    tracing::warn!(%error, "an empty journal could not be removed");
                 }
                 return Err(error);
             }

@@ -53,7 +53,7 @@ pub(crate) fn load(found: &StoredNode, path: &str, tails: &Tails) -> Result<Load
             let path = part_path(path, name);
             let object = open_object(&found.object, name)?;
             let dataset = Dataset::from_handle(object);
-            let dataset = dataset.ok_or_else(|| corrupt(format!("'{name}' is no dataset")))?;
+            let dataset = dataset.ok_or_else(|| corrupt(format!("'{name}' is not a dataset")))?;
             let normal = normal_chunk(found, member);
             // Rows of ragged records are never filled.
             let made = Made {

@@ -122,7 +122,7 @@ impl State {
                 return Ok(column);
             }
         }
-        let message = "the dataset of a tail is not there";
+        let message = "the dataset of a tail is missing";
         Err(Error::new(ErrorKind::Corrupt, "read", message))
     }
 

@@ -25,7 +25,7 @@ with h5py.File(sys.argv[1], "a") as file:
     profile.dims[0].attach_scale(file["depth"])
     profile.dims[1].label = "label"
     file["plain"] = numpy.zeros((2, 2))
-    # A scale that is no longer there.
+    # A scale that no longer exists.
     file["gone"] = [1, 2]
     file["gone"].make_scale("gone")
     file["left"] = numpy.zeros(2)

@@ -60,7 +60,7 @@ class TypeMismatchError(Error, TypeError):
 
 
 class OutOfBoundsError(Error, IndexError):
-    """An index lies outside the data."""
+    """An index is outside the data."""
 
 
 class TooLargeError(Error, MemoryError):
@@ -84,7 +84,7 @@ class LockedError(Error, TimeoutError):
 
 
 class CorruptError(Error, ValueError):
-    """Stored data does not decode."""
+    """Stored data cannot be decoded."""
 
 
 class UnsupportedError(Error, NotImplementedError):

@@ -41,7 +41,7 @@ impl Address {
         let (scheme, rest) = place.split_once(':').unwrap_or((place, ""));
         if !SCHEMES.contains(&scheme) {
             return Err(invalid(
-                "this begins with no scheme of Redis; there are redis://, rediss:// and redis+unix:",
+                "this URL does not begin with a scheme of Redis; use redis://, rediss:// or redis+unix:",
             ));
         }
         let is_socket = scheme.ends_with("unix");
@@ -61,23 +61,23 @@ impl Address {
                 "run" => address.run = Some(percent_decoded(value)?),
                 "cluster" if value == "true" => address.topology = Topology::Cluster,
                 "cluster" if value == "false" => {}
-                "cluster" => return Err(invalid("cluster= is true or false")),
+                "cluster" => return Err(invalid("cluster= must be true or false")),
                 "sentinel" => address.topology = Topology::Sentinel(percent_decoded(value)?),
                 "tls_ca" => address.tls_ca = Some(expand_home(percent_decoded(value)?)?),
                 "db" | "user" | "pass" if is_socket => of_socket.push(option),
                 _ if is_socket && query.contains("pass=") => {
                     let message = format!(
-                        "one of the options is none of {OPTIONS}; write & in a password as %26"
+                        "one of the options is not one of {OPTIONS}; write & in a password as %26"
                     );
                     return Err(invalid(message));
                 }
                 _ => {
                     let is_name = |b: u8| b.is_ascii_lowercase() || b == b'_';
                     let named = match option.contains('=') && name.bytes().all(is_name) {
-                        true => format!("there is no option '{name}'"),
-                        false => "there is no such option".to_owned(),
+                        true => format!("unknown option '{name}'"),
+                        false => "unknown option".to_owned(),
                     };
-                    return Err(invalid(format!("{named}; there are {OPTIONS}")));
+                    return Err(invalid(format!("{named}; the options are {OPTIONS}")));
                 }
             }
         }
@@ -102,7 +102,8 @@ impl Address {
             }
         }
         if address.hosts.len() > 1 && address.topology == Topology::Single {
-            let message = "several hosts are a cluster or sentinels; add cluster=true or sentinel=";
+            let message =
+                "several hosts need to be a cluster or sentinels; add cluster=true or sentinel=";
             return Err(invalid(message));
         }
         Ok(address)
@@ -118,7 +119,7 @@ fn check_user(scheme: &str, rest: &str) -> Result<()> {
     let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
     match rest[authority.len()..].contains('@') {
         true => Err(invalid(
-            "there is an @ behind a /, ? or #; in a password write / as %2f, ? as %3f and # as %23, \
+            "there is an @ after a /, ? or #; in a password write / as %2f, ? as %3f and # as %23, \
              in an option @ as %40",
         )),
         false => Ok(()),

@@ -13,7 +13,7 @@ pub(crate) fn invalid(message: impl Into<String>) -> Error {
 
 /// The error of a reply that has another form than its command asks for.
 pub(crate) fn unexpected(what: &str) -> Error {
-    let message = format!("the server answered something that is no {what}");
+    let message = format!("the answer of the server is not a {what}");
     Error::new(ErrorKind::Corrupt, "read", message)
 }
 
@@ -58,11 +58,9 @@ pub(crate) fn from_redis(operation: &'static str, error: RedisError) -> Error {
         RedisKind::Io => (ErrorKind::Io, "the connection to the server failed"),
         RedisKind::Parse | RedisKind::UnexpectedReturnType => (
             ErrorKind::Corrupt,
-            "the answer is none of a Redis server; is the address right?",
+            "the answer is not that of a Redis server; check the address",
         ),
-        RedisKind::InvalidClientConfig => {
-            (ErrorKind::InvalidArgument, "the address is not understood")
-        }
+        RedisKind::InvalidClientConfig => (ErrorKind::InvalidArgument, "the address is not valid"),
         _ => of_code(error.code().unwrap_or_default()),
     };
     Error::new(kind, operation, message).with_source(ServerMessage(error.to_string()))
@@ -109,12 +107,12 @@ fn of_code(code: &str) -> (ErrorKind, &'static str) {
         ),
         "NOPERM" | "DENIED" => (
             ErrorKind::PermissionDenied,
-            "the server does not allow this user what simrecorder needs",
+            "the server does not allow this user the commands that simrecorder needs",
         ),
         "LOADING" => (ErrorKind::Io, "the server is still loading its data"),
         "READONLY" => (
             ErrorKind::Io,
-            "the server is a replica, and takes no records; name the server that it follows",
+            "the server is a replica and accepts no records; connect to the server that it follows",
         ),
         "NOREPLICAS" => (
             ErrorKind::Io,

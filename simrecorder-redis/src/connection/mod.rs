@@ -386,7 +386,7 @@ impl Connections {
             return error;
         }
         let message = format!(
-            "gave up after {:.1} s of trying again; retry_for sets the limit",
+            "gave up after {:.1} s of retrying; retry_for sets the limit",
             after.as_secs_f64()
         );
         Error::new(error.kind(), operation, message)

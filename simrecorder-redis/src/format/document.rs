@@ -60,7 +60,11 @@ impl Document {
         match field("node") {
             Some("group") => return Ok(Self::Group),
             Some("value" | "series") => {}
-            _ => return Err(corrupt("the metadata of this key names no known node")),
+            _ => {
+                return Err(corrupt(
+                    "the metadata of this key names an unknown kind of node",
+                ));
+            }
         }
         let missing = |name: &str| corrupt(format!("the metadata of this key has no '{name}'"));
         let text = |name: &str| field(name).ok_or_else(|| missing(name));
@@ -98,7 +102,7 @@ impl Document {
         let axes = schema.axes();
         if chunk_shape.len() != axes || chunk_shape.contains(&0) {
             return Err(corrupt(format!(
-                "{chunk_shape:?} is no chunk shape of {schema}"
+                "{chunk_shape:?} is not a chunk shape of {schema}"
             )));
         }
         schema = schema.with_compression(format.compression);
@@ -246,7 +250,7 @@ fn schema_from(document: &Map<String, Json>) -> Result<Schema> {
         }
     };
     if let (Some(fill), Some(dtype)) = (field("fill_value"), schema.dtype()) {
-        let bytes = from_hex(fill).ok_or_else(|| corrupt("the fill value does not decode"))?;
+        let bytes = from_hex(fill).ok_or_else(|| corrupt("the fill value cannot be decoded"))?;
         schema = schema.with_fill_value_of(ArrayValue::from_bytes(dtype, Vec::new(), bytes)?);
     }
     schema

@@ -56,7 +56,7 @@ pub(crate) fn entries(reply: Value) -> Result<Vec<IndexEntry>> {
 }
 
 fn entry(reply: Value) -> Result<IndexEntry> {
-    let damaged = || corrupt("an entry of the index does not decode");
+    let damaged = || corrupt("an entry of the index cannot be decoded");
     let mut reply = reply.array()?.into_iter();
     let mut next = || reply.next().unwrap_or_default();
     let id = next().text()?.ok_or_else(damaged)?;

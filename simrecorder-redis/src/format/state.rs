@@ -68,7 +68,7 @@ impl SeriesState {
                     filled,
                 }))
             }
-            _ => Err(corrupt("the length of the series does not decode")),
+            _ => Err(corrupt("the length of the series cannot be decoded")),
         }
     }
 }

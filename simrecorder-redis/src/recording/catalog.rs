@@ -95,7 +95,7 @@ pub(super) fn delete_garbage(keyspace: &Keyspace) -> Result<()> {
             Err(error) if error.kind() == ErrorKind::Io => return Err(error),
             Err(error) => {
                 tracing::warn!(run = keyspace.run, generation, %error,
-                    "what was replaced is damaged, and some of it stays on the server");
+                    "the replaced recording is damaged, and a part of it remains on the server");
             }
         }
         keyspace.ask_one(

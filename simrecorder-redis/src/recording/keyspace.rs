@@ -443,7 +443,7 @@ impl Keyspace {
                 b"group" => NodeKind::Group,
                 b"value" => NodeKind::Value,
                 b"series" => NodeKind::Series,
-                _ => return Err(corrupt("a child of this group is of no known kind")),
+                _ => return Err(corrupt("a child of this group is of an unknown kind")),
             };
             let child = match group.is_root() {
                 true => Key::new(name),
@@ -490,5 +490,5 @@ fn attributes_from(answer: Answer) -> Result<Attributes> {
         return Ok(Attributes::new());
     };
     serde_json::from_slice(&text)
-        .map_err(|e| corrupt("the attributes do not decode").with_source(e))
+        .map_err(|e| corrupt("the attributes cannot be decoded").with_source(e))
 }

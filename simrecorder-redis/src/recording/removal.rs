@@ -37,8 +37,8 @@ impl Recording {
             return Ok(());
         }
         if self.keyspace.connections.is_cluster() && !series.is_empty() {
-            let message = "the records of a series stay on their server of a cluster; copy the \
-                           recording to rename its series";
+            let message = "a series cannot be renamed in a cluster; copy the recording to rename \
+                           it";
             return Err(Error::new(ErrorKind::Unsupported, operation, message));
         }
         let committed = self.commit_removal(&mut writer, from, |it| {

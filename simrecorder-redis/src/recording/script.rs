@@ -147,7 +147,7 @@ fn refusal(kind: &str, key: &str, detail: &str) -> Result<Error> {
             Error::new(ErrorKind::Locked, "commit", message)
         }
         "apart" => {
-            let message = "this series is older than the timeline of its group, and lies on another \
+            let message = "this series is older than the timeline of its group, and is on another \
                            server of the cluster than the series of a timeline; use another group \
                            for the timeline";
             Error::new(ErrorKind::Unsupported, "commit", message)

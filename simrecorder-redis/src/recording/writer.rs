@@ -231,7 +231,7 @@ impl Writer {
         number: u64,
         resent: &mut bool,
     ) -> Result<Option<PersistenceInfo>, Failure> {
-        let message = "the server goes on losing what it has acknowledged";
+        let message = "the server keeps losing commits that it has acknowledged";
         let mut error = Error::new(ErrorKind::Io, "commit", message);
         for _ in 0..ATTEMPTS {
             match self.send(link, slot)? {

@@ -35,7 +35,7 @@ pub(super) fn cut_unfinished_end(directory: &Path, settings: &Settings) -> Resul
         tracing::warn!(
             ?path,
             bytes,
-            "a server was killed while it wrote; cutting off what is unfinished"
+            "a server was killed while it wrote; removing the unfinished transaction"
         );
         file.set_len(finished).map_err(io)?;
         file.sync_all().map_err(io)?;

@@ -439,7 +439,7 @@ impl RedisServerOptions {
             .and_then(|listener| listener.local_addr())
             .map(|address| address.port())
             .map_err(|e| {
-                let message = format!("{} is no address of this host", self.bind);
+                let message = format!("{} is not an address of this host", self.bind);
                 Error::new(ErrorKind::InvalidArgument, "start", message).with_source(e)
             })
     }
@@ -474,7 +474,7 @@ impl RedisServerOptions {
                 .map_err(|error| Error::io("start", &program, error));
         }
         let message = match named {
-            Some(program) => format!("there is no program {}", program.display()),
+            Some(program) => format!("the program {} was not found", program.display()),
             None => "neither redis-server nor valkey-server is installed; on Debian and Ubuntu: \
                      apt-get install redis-server, on macOS: brew install redis"
                 .to_owned(),
@@ -495,11 +495,11 @@ impl RedisServerOptions {
             if let Some(status) = ended.map_err(|e| Error::io("start", &server.directory, e))? {
                 let said = last_lines(&server.directory.join(LOG), log_start);
                 if said.contains("Address already in use") {
-                    let message = format!("something listens on port {} already", server.port);
+                    let message = format!("another program listens on port {}", server.port);
                     return Err(Error::new(ErrorKind::AlreadyExists, "start", message));
                 }
                 let said = match said.is_empty() {
-                    true => format!("it does not take a setting in {CONFIGURATION}"),
+                    true => format!("it does not accept a setting in {CONFIGURATION}"),
                     false => said,
                 };
                 let message = format!("the server ended with {status}: {said}");

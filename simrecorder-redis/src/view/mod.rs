@@ -158,7 +158,7 @@ impl ArrayView for RedisView {
             attributes,
         }) = nodes.into_iter().next().flatten()
         else {
-            let message = "the series is no longer there";
+            let message = "the series no longer exists";
             return Err(
                 Error::new(ErrorKind::NotFound, "refresh", message).with_key(self.key.as_str())
             );
@@ -211,7 +211,7 @@ impl SharedView for RedisView {
 
     fn writer_of(&self, record: u64) -> Result<Option<u64>> {
         if record >= self.len() {
-            let message = format!("there is no record {record}, the view has {}", self.len());
+            let message = format!("there is no record {record}; the view has {}", self.len());
             return Err(Error::new(ErrorKind::OutOfBounds, "writer_of", message)
                 .with_key(self.key.as_str()));
         }

@@ -78,7 +78,7 @@ impl SeriesReader {
     /// view shows.
     fn check_state(&self, now: Option<SeriesState>, start: u64) -> Result<()> {
         match now {
-            None => Err(gone("the series is no longer there")),
+            None => Err(gone("the series no longer exists")),
             Some(now) if now.cut_count != self.state.cut_count || now.end <= start => {
                 Err(shortened())
             }
@@ -107,7 +107,7 @@ impl SeriesReader {
         match self.keyspace.current_generation("read")? {
             None => return Err(gone("the recording was deleted")),
             Some(generation) if generation != self.keyspace.names.generation() => {
-                let message = "another recording took the place of this one; open it again";
+                let message = "another recording replaced this one; open it again";
                 return Err(Error::new(ErrorKind::OutOfBounds, "read", message));
             }
             Some(_) => {}

@@ -367,7 +367,7 @@ fn servers_that_refuse_to_write_say_what_to_do() {
         (
             &["REPLICAOF", "127.0.0.1", "1"][..],
             &["REPLICAOF", "NO", "ONE"][..],
-            "replica, and takes no records; name the server that it follows",
+            "replica and accepts no records; connect to the server that it follows",
         ),
         (
             &["CONFIG", "SET", "min-replicas-to-write", "1"],

@@ -258,8 +258,9 @@ impl<'a> ColumnSink for StorageChanges<'a> {
             let removed = rows.end.saturating_sub(rows.start);
             let removed = removed.saturating_mul(grid.row_len());
             if removed > MAX_CUT_CHUNKS {
-                let message =
-                    format!("{removed} chunks would go, more than {MAX_CUT_CHUNKS} at once");
+                let message = format!(
+                    "this would remove {removed} chunks, more than the {MAX_CUT_CHUNKS} that can be removed at once"
+                );
                 return Err(Error::new(ErrorKind::Unsupported, "commit", message));
             }
             if removed > 0 {

@@ -235,7 +235,7 @@ impl ColumnSource for OpenArray<'_> {
                     Some(_) => Ok(()),
                     None if self.column.may_be_missing(row) => Ok(()),
                     None => {
-                        let message = "it is not there, and reads as fill values";
+                        let message = "it is missing, and reads as fill values";
                         let missing = Error::new(ErrorKind::Corrupt, "read", message);
                         Err(self.column.damaged_chunk(indices, missing))
                     }

@@ -78,7 +78,7 @@ impl Content {
             }
             _ if absent => Ok(Plan::Create { replace: false }),
             OpenMode::CreateNew => {
-                let message = "there is something at this path already; \
+                let message = "something already exists at this path; \
                                append to it, truncate it, or choose another path";
                 Err(paths.refuse(ErrorKind::AlreadyExists, message))
             }
@@ -148,7 +148,7 @@ pub(super) fn check_beside(paths: &Paths, plan: &Plan) -> Result<()> {
         return Ok(());
     }
     let message = format!(
-        "beside it is '{}', which other software made; move it away, or choose another path",
+        "next to it is '{}', which other software created; move it away, or choose another path",
         staging.display()
     );
     Err(paths.refuse(ErrorKind::InvalidArgument, message))
@@ -219,7 +219,7 @@ pub(super) fn resolve(path: &Path, mode: OpenMode, durability: Durability) -> Re
         let Some(name) = path.file_name() else {
             return refuse(
                 ErrorKind::InvalidArgument,
-                "the path has no last part to create",
+                "the path does not end in a name",
             );
         };
         let folder = folder_of(path);
@@ -227,14 +227,14 @@ pub(super) fn resolve(path: &Path, mode: OpenMode, durability: Durability) -> Re
         fs::canonicalize(folder).map_err(failed)?.join(name)
     };
     let (Some(parent), Some(name)) = (root.parent(), root.file_name()) else {
-        let message = "the root of the file system has no room beside it for a journal";
+        let message = "the root of the file system cannot have a journal next to it";
         return refuse(ErrorKind::InvalidArgument, message);
     };
     if let Some(metadata) = metadata
         && mode.is_writable()
         && metadata.dev() != fs::metadata(parent).map_err(failed)?.dev()
     {
-        let message = "this is a mount point, and the journal must lie beside the recording \
+        let message = "this is a mount point, and the journal must be next to the recording \
                        on the same file system; choose a directory inside it";
         return refuse(ErrorKind::InvalidArgument, message);
     }

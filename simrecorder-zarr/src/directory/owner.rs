@@ -53,7 +53,7 @@ impl Owner {
 
 pub(super) fn journal_of_another(paths: &Paths) -> Error {
     let message = format!(
-        "the journal beside it, '{}', belongs to another recording; move one of them away",
+        "the journal next to it, '{}', belongs to another recording; move one of them away",
         paths.journal.display()
     );
     paths.refuse(ErrorKind::Corrupt, message)

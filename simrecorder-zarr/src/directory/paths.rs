@@ -51,7 +51,7 @@ impl Paths {
         };
         let longest = name.len() + ".journal.tmp".len();
         if longest > 255 || paths.staging.as_os_str().len() + STAGING_ROOM > PATH_LIMIT {
-            let message = "the path is too long: there is no room for the files beside it";
+            let message = "the path is too long for the names of the files next to it";
             return Err(paths.refuse(ErrorKind::InvalidArgument, message));
         }
         Ok(paths)

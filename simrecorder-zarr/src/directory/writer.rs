@@ -187,7 +187,7 @@ impl Writer {
         let torn = loaded.metadata.len().saturating_sub(end);
         if torn > 0 {
             let path = self.disk.paths.journal.display();
-            tracing::warn!(%path, bytes = torn, "the journal is not whole: what follows its last whole commit is dropped");
+            tracing::warn!(%path, bytes = torn, "the journal is incomplete: everything after its last complete commit is discarded");
             self.disk.cut(&loaded.file, end)?;
         }
         self.journal = Some(Journal {
@@ -215,7 +215,7 @@ impl Writer {
             None => Ok(()),
             Some(cause) => {
                 let message = "an earlier failure left the journal in an unknown state; \
-                               open the recording again to go on";
+                               open the recording again to continue";
                 Err(Error::new(cause.kind(), "commit", message)
                     .with_key(self.disk.paths.root.display().to_string())
                     .with_source(cause.clone()))
@@ -237,7 +237,7 @@ impl Writer {
         if let Err(unfinished) = self.disk.append(&journal.file, &sealed) {
             self.taken_back |= unfinished.unsure;
             if let Err(undo) = self.disk.cut(&journal.file, sealed.start) {
-                tracing::error!(error = %undo, "the journal could not be cut back");
+                tracing::error!(error = %undo, "the journal could not be truncated");
                 self.broken = Some(unfinished.error.clone());
             }
             return Err(unfinished.error);
@@ -305,7 +305,7 @@ impl Writer {
         self.settled = Instant::now();
         self.settling_took = start.elapsed();
         if let Err(error) = settled {
-            tracing::warn!(%error, "the journal could not be brought to the files");
+            tracing::warn!(%error, "the journal could not be applied to the files");
             let length = self.journal.as_ref().map_or(0, |it| it.position.offset);
             self.retry_from = length + self.limits.journal / 4;
         }

@@ -88,7 +88,7 @@ impl ArrayFormat {
         let document = fixed_texts.as_ref().map_or(document, |(_, plain)| plain);
         let fixed_texts = fixed_texts.as_ref().map(|(texts, _)| *texts);
         let metadata: ArrayMetadataV3 = serde_json::from_value(document.as_json())
-            .map_err(|e| corrupt("zarr.json is no Zarr V3 array").with_source(e))?;
+            .map_err(|e| corrupt("zarr.json is not a Zarr V3 array").with_source(e))?;
         let dtype = element_type(&metadata)?;
         if let Some(field) = metadata
             .additional_fields
@@ -140,7 +140,7 @@ impl ArrayFormat {
         let short_key_encoding = match &shards {
             // The name of the first shard is another one, so that it may be there early.
             Some(_) => serde_json::from_value(short_keys())
-                .map_err(|e| corrupt("the chunk keys do not decode").with_source(e))
+                .map_err(|e| corrupt("the chunk keys cannot be decoded").with_source(e))
                 .and_then(|metadata| self::key_encoding(&metadata))?,
             None => key_encoding.clone(),
         };
@@ -281,7 +281,7 @@ impl ArrayFormat {
         match written.split_last_chunk() {
             Some((encoded, sum)) if *sum == checksum(encoded) => Ok(encoded),
             _ => {
-                let message = "the checksum of a chunk is not that of its bytes";
+                let message = "the checksum of a chunk does not match its bytes";
                 Err(Error::new(ErrorKind::Corrupt, "read", message))
             }
         }
@@ -441,7 +441,7 @@ fn options() -> CodecOptions {
 }
 
 pub(crate) fn damaged() -> Error {
-    Error::new(ErrorKind::Corrupt, "read", "a chunk does not decode")
+    Error::new(ErrorKind::Corrupt, "read", "a chunk cannot be decoded")
 }
 
 fn unsupported(message: String) -> Error {

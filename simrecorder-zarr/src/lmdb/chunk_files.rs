@@ -65,7 +65,7 @@ impl ChunkMark {
                 Err(Error::new(ErrorKind::Unsupported, "open", message))
             }
             _ => {
-                let message = "what the recording says about its chunk files does not decode";
+                let message = "the metadata of the chunk files cannot be decoded";
                 Err(Error::new(ErrorKind::Corrupt, "open", message))
             }
         }

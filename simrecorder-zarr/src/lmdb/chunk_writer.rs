@@ -327,8 +327,8 @@ impl State {
             _ if self.closed => Err(closed(operation, "store")),
             None => Ok(()),
             Some(cause) => {
-                let message = "an earlier failure of the disk left it unknown what was written; \
-                               open the recording again to go on";
+                let message = "after an earlier failure of the disk, it is unknown what was written; \
+                               open the recording again to continue";
                 Err(Error::new(cause.kind(), operation, message).with_source(cause.clone()))
             }
         }

@@ -189,7 +189,7 @@ impl Environment {
             }
         }
         // The pages that it reads now are those that it has just written.
-        tracing::debug!(path = %path.display(), "a writer is too fast for a look at the pages");
+        tracing::debug!(path = %path.display(), "the pages were not checked, because a writer changes them too fast");
         self.readable.store(true, Ordering::Release);
         Ok(())
     }
@@ -217,7 +217,7 @@ impl Environment {
         self.last_page
             .store(open.env.info().last_page_number, Ordering::Relaxed);
         if let Err(error) = open.env.clear_stale_readers() {
-            tracing::warn!(path = %self.folder.display(), %error, "stale readers stay in LMDB");
+            tracing::warn!(path = %self.folder.display(), %error, "stale readers could not be removed from LMDB");
         }
     }
 

@@ -19,15 +19,15 @@ pub(super) fn from_heed(operation: &'static str, path: &Path, error: heed::Error
         }
         heed::Error::EnvAlreadyOpened => (
             Kind::Locked,
-            "this process has it open already, other than through this path or through this \
-             library; close that first",
+            "this process already has it open through another path or library; close it there \
+             first",
         ),
         heed::Error::Encoding(_) | heed::Error::Decoding(_) => {
             (Kind::Internal, "an entry could not be passed to LMDB")
         }
         heed::Error::Mdb(error) => match error {
             MdbError::PageNotFound | MdbError::Corrupted | MdbError::Invalid => {
-                (Kind::Corrupt, "LMDB finds the data file damaged")
+                (Kind::Corrupt, "LMDB reports that the data file is damaged")
             }
             MdbError::VersionMismatch => (
                 Kind::Unsupported,
@@ -45,7 +45,7 @@ pub(super) fn from_heed(operation: &'static str, path: &Path, error: heed::Error
             MdbError::BadValSize => (Kind::InvalidKey, "the key is longer than LMDB allows"),
             MdbError::Incompatible => (
                 Kind::Corrupt,
-                "a key holds a named LMDB database, which is no part of a recording",
+                "a key holds a named LMDB database, which is not part of a recording",
             ),
             _ => (
                 Kind::Internal,
@@ -78,7 +78,7 @@ pub(super) fn from_commit(path: &Path, bytes: u64, error: heed::Error) -> Error 
     {
         let message = match () {
             () if folder::lacks_space(path, bytes) => "the file system is full; free some space",
-            () if folder::may_not_grow(path, bytes) => "the file may not grow further (ulimit -f)",
+            () if folder::may_not_grow(path, bytes) => "the file cannot grow further (ulimit -f)",
             () => return from_heed("commit", path, error),
         };
         return Error::new(ErrorKind::StorageFull, "commit", message)

@@ -508,19 +508,19 @@ fn check_mode(path: &Path, mode: OpenMode) -> Result<bool> {
         (Folder::Recording, OpenMode::CreateNew) => Err(refusal(
             ErrorKind::AlreadyExists,
             path,
-            "there is a recording already; choose another path, or append to it",
+            "a recording already exists at this path; choose another one, or append to it",
         )),
         (Folder::Recording, OpenMode::Truncate) if !folder::was_written_here(path) => Err(refusal(
             ErrorKind::InvalidArgument,
             path,
-            "this is an LMDB database of other software, which is not erased: beside what \
-             simrecorder writes is a file 'writer.lock'; delete it, or choose another path",
+            "this is an LMDB database of other software and is not erased: it has no file \
+             'writer.lock', as recordings of simrecorder have; delete it, or choose another path",
         )),
         (Folder::Recording, mode) => Ok(mode == OpenMode::Truncate),
         (Folder::File, OpenMode::CreateNew) => Err(refusal(
             ErrorKind::AlreadyExists,
             path,
-            "there is an LMDB database already; choose another path",
+            "an LMDB database already exists at this path; choose another one",
         )),
         (Folder::File, _) => Err(folder::is_file("open", path)),
         (Folder::Missing | Folder::Empty, OpenMode::Append) => Err(not_found(path)),

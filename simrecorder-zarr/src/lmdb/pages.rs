@@ -311,7 +311,7 @@ fn nodes(
         && lower % 2 == 0
         && upper <= bytes.len();
     if !sound {
-        return Err("its beginning makes no sense");
+        return Err("its header is not valid");
     }
     let places: Vec<usize> = (PAGE_HEADER..lower)
         .step_by(2)
@@ -346,7 +346,7 @@ fn nodes(
             return Err(if node.flags() & F_DUPDATA != 0 {
                 "an entry of it has several values"
             } else {
-                "an entry of it is no plain value"
+                "an entry of it is not a plain value"
             });
         }
         nodes.push(node);

@@ -92,7 +92,7 @@ impl Recording {
         committed?;
         // So that a directory gives its files back.
         if let Err(error) = self.storage.checkpoint() {
-            tracing::warn!(%error, "the space of what was removed is not free yet");
+            tracing::warn!(%error, "the space of removed data could not be freed yet");
         }
         Ok(())
     }

@@ -86,7 +86,7 @@ impl Elements {
                  texts with the codec 'vlen-utf8'",
                 other.escape_debug()
             )),
-            None => Err("it holds objects, and no codec of them is named".to_owned()),
+            None => Err("it contains objects without naming their codec".to_owned()),
         }
     }
 

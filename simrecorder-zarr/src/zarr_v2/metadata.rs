@@ -44,7 +44,7 @@ enum Separator {
 pub(super) fn array(zarray: &[u8], zattrs: Option<&[u8]>) -> Result<Document> {
     let fields = object(".zarray", zarray)?;
     let array: ArrayMetadata = serde_json::from_value(Json::Object(fields))
-        .map_err(|e| corrupt(".zarray is no array of Zarr V2").with_source(e))?;
+        .map_err(|e| corrupt(".zarray is not an array of Zarr V2").with_source(e))?;
     if array.chunks.len() != array.shape.len() {
         return Err(corrupt("chunks and array have different numbers of axes"));
     }

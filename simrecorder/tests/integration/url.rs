@@ -201,7 +201,7 @@ fn redis_urls_open_recordings_by_name() {
         (
             format!("{}?mode=red", server.url()),
             ErrorKind::InvalidArgument,
-            "no mode 'red'",
+            "unknown mode 'red'",
         ),
         (
             format!("redis://:wrong@{host}?run=a"),

@@ -45,11 +45,11 @@ pub(crate) struct Args {
     #[arg(short, long, value_name = "FILE", conflicts_with = "json")]
     output: Option<PathBuf>,
 
-    /// Replace a file that is there
+    /// Replace an existing file
     #[arg(long)]
     force: bool,
 
-    /// Draw this form
+    /// Form of the plot
     #[arg(long = "as", value_name = "FORM")]
     form: Option<Form>,
 

@@ -202,7 +202,7 @@ impl<S: ColumnStore> ArrayView for SeriesView<S> {
         let (Columns::Single(view), Some(dtype)) = (&self.columns, self.schema.dtype()) else {
             let kind = self.schema.kind();
             let message =
-                format!("a series of kind {kind} is not read as an array; use get() and iter()");
+                format!("a series of kind {kind} cannot be read as an array; use get() and iter()");
             return Err(self.at(Error::new(ErrorKind::KindMismatch, "read", message)));
         };
         region.check(&self.shape, dtype.size(), out.len())?;
@@ -259,7 +259,7 @@ impl<S: ColumnStore> ArrayView for SeriesView<S> {
             Some(Node::Series(view)) => Ok(view.into()),
             Some(Node::Unreadable { error, .. }) => Err(error),
             _ => {
-                let message = "the series is no longer there";
+                let message = "the series no longer exists";
                 Err(self.at(Error::new(ErrorKind::NotFound, "refresh", message)))
             }
         }

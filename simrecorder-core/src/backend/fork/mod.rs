@@ -159,7 +159,9 @@ fn watch_forks() {
         // SAFETY: the handlers take no arguments and do not unwind.
         let failed = unsafe { libc::pthread_atfork(Some(before), Some(in_parent), Some(in_child)) };
         if failed != 0 {
-            tracing::error!("the system has no memory to tell of forks; do not fork this process");
+            tracing::error!(
+                "the system has no memory to register a fork handler; do not fork this process"
+            );
         }
         STATE.store(DONE, Ordering::Release);
     }

@@ -183,7 +183,7 @@ impl ArrayView for ComputedCoordinate {
         let axis = Axis::of(&*now, self.axis);
         let found = axis.map_or(Ok(None), |axis| axis.coordinate(self.key.name()))?;
         found.map(|found| found.view).ok_or_else(|| {
-            let message = "the coordinate is no longer there";
+            let message = "the coordinate no longer exists";
             Error::new(ErrorKind::NotFound, "refresh", message).with_key(self.key.as_str())
         })
     }

@@ -62,7 +62,7 @@ impl dyn ArrayView + '_ {
         let find = || {
             let axes = self.shape().len();
             if axis >= axes {
-                let message = format!("there is no axis {axis}, the view has {axes}");
+                let message = format!("there is no axis {axis}; the view has {axes}");
                 return Err(Error::new(ErrorKind::OutOfBounds, "coordinate", message));
             }
             let Some(axis) = Axis::of(self, axis) else {
@@ -244,7 +244,7 @@ fn require_coordinate(view: &dyn ArrayView, name: &str) -> Result<(usize, AxisCo
              Schema::with_dimension_names, or select by index with select()"
         ),
         names => format!(
-            "there is no dimension '{name}'; there are: {}",
+            "there is no dimension '{name}'; the dimensions are: {}",
             names.join(", ")
         ),
     };

@@ -177,7 +177,7 @@ impl CoordinateRange {
             _ if start.or(end).is_some_and(CoordinateNumber::is_nan) => NAN_BOUND,
             (_, Some(end)) if end.is_nan() => NAN_BOUND,
             (Some(start), Some(end)) if start.compare(end) == Some(Ordering::Greater) => {
-                "the range begins after its end; exchange its bounds, also for a coordinate that decreases"
+                "the range begins after its end; swap its bounds, even for a coordinate that decreases"
             }
             _ => return Ok(()),
         };

@@ -88,7 +88,7 @@ impl<R: FnMut(Range<u64>) -> Result<Numbers>> Search<R> {
     /// [`ErrorKind::InvalidArgument`] if `x` is NaN; what `read` reports.
     pub(super) fn nearest(&mut self, x: CoordinateNumber) -> Result<Option<u64>> {
         if x.is_nan() {
-            let message = "nothing is near NaN; give a number";
+            let message = "no position is nearest to NaN; give a number";
             return Err(Error::new(ErrorKind::InvalidArgument, "nearest", message));
         }
         if self.len == 0 {
@@ -160,7 +160,7 @@ impl<R: FnMut(Range<u64>) -> Result<Numbers>> Search<R> {
         let x = block.get((index - start) as usize);
         self.block = Some((start, block));
         x.ok_or_else(|| {
-            let message = "the store gave fewer elements than were asked for";
+            let message = "the store returned fewer elements than requested";
             Error::new(ErrorKind::Internal, "search", message)
         })
     }

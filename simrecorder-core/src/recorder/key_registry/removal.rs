@@ -98,7 +98,7 @@ impl KeyRegistry {
         });
         if let Some(timeline) = needing.next() {
             let message = format!(
-                "the timeline '{}' has a handle that writes this; finish() it first",
+                "the timeline '{}' has a handle that writes this; call its finish() first",
                 timeline.group
             );
             return Err(Error::new(ErrorKind::Locked, operation, message));

@@ -56,7 +56,7 @@ impl KeyRegistry {
         let message = match names.is_empty() {
             true => "there is no timeline".to_owned(),
             false => format!(
-                "no timeline has a coordinate of this name; there are {}",
+                "no timeline has a coordinate of this name; the coordinates are {}",
                 names.join(", ")
             ),
         };

@@ -155,7 +155,7 @@ impl KeyRegistry {
     ) -> Result<()> {
         let refuse = |other: &Key| {
             let message = format!(
-                "the timeline '{other}' has a coordinate '{name}', too, and one of both groups is within \
+                "the timeline '{other}' also has a coordinate '{name}', and one of the two groups is within \
                  the other, which xarray refuses; give the coordinate another name, or move the group"
             );
             Err(Error::new(ErrorKind::InvalidArgument, OPERATION, message).with_key(group.as_str()))
@@ -466,7 +466,7 @@ impl<'a> StoredTimeline<'a> {
         let differs = |(_, view): &(&String, &View)| record_count(view) != stored.len;
         if let Some((_, other)) = stored.series.iter().find(differs) {
             let message = format!(
-                "the series '{}' has {} records, which is not the number of ticks, {}; truncate it, or use \
+                "the series '{}' has {} records, but the timeline has {} ticks; truncate it, or use \
                  another group",
                 other.key(),
                 record_count(other),
@@ -549,7 +549,7 @@ pub(super) fn coordinate_at(view: &View, index: u64) -> Result<CoordinateValue> 
         (Kind::Array, Some(DType::U64)) => value.scalar().map(CoordinateValue::U64),
         _ => {
             let message = format!(
-                "{} is no coordinate of a timeline; it needs float64, int64 or uint64",
+                "{} cannot be the coordinate of a timeline; use float64, int64 or uint64",
                 view.schema()
             );
             Err(Error::new(ErrorKind::SchemaMismatch, OPERATION, message)
@@ -559,14 +559,14 @@ pub(super) fn coordinate_at(view: &View, index: u64) -> Result<CoordinateValue> 
 }
 
 fn open_already(group: &Key) -> Error {
-    let message = "the timeline has a handle already; use that one, or finish() it first";
+    let message = "the timeline already has a handle; use it, or call its finish() first";
     Error::new(ErrorKind::Locked, OPERATION, message).with_key(group.as_str())
 }
 
 fn late_member(key: &Key, ticks: u64) -> Error {
     let message = format!(
-        "the series is new after {ticks} ticks; declare() it with a fill value, which it has in the ticks \
-         before, or record it from the first tick on"
+        "the series has no records of the first {ticks} ticks; declare() it with a fill value for them, or \
+         record it from the first tick on"
     );
     Error::new(ErrorKind::InvalidArgument, "record", message).with_key(key.as_str())
 }

@@ -188,7 +188,8 @@ impl SharedQueue {
                 .name(format!("simrecorder-{what}"))
                 .spawn(move || work(&shared))
                 .map_err(|e| {
-                    let message = "the system started no thread for the store; use inline mode";
+                    let message =
+                        "the system could not start a thread for the store; use inline mode";
                     Error::new(ErrorKind::Io, "start recorder", message)
                         .with_key(&*self.client.name)
                         .with_source(e)

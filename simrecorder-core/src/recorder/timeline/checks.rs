@@ -23,10 +23,10 @@ impl LockedTimeline<'_> {
     pub(super) fn check_next<T: CoordinateType>(&self, t: T) -> Result<()> {
         let value = t.into_value();
         let message = match self.contents.open.or(self.contents.last) {
-            _ if !t.is_number() => format!("{value} is no number that a tick can have"),
+            _ if !t.is_number() => format!("{value} cannot be the coordinate of a tick"),
             Some(last) if T::from_value(last).is_none_or(|last| last >= t) => format!(
-                "{value} is not larger than {last}, that of the tick before; the coordinate of a timeline \
-                 increases: call rewind() to go back"
+                "{value} is not larger than {last}, the coordinate of the previous tick; call rewind() to go \
+                 back"
             ),
             _ => return Ok(()),
         };
@@ -53,7 +53,7 @@ impl LockedTimeline<'_> {
         let tick = self.timeline.open_tick.number();
         if member.has_tick(self.contents.ticks) || slot.of_tick(tick).is_some() {
             return refuse(format!(
-                "tick {} has a record already; call advance() before the next one, or record a series at \
+                "tick {} already has a record; call advance() before the next one, or record a series at \
                  a higher rate in a timeline of its own",
                 self.tick_name(self.contents.ticks, open)
             ));

@@ -82,7 +82,7 @@ pub(in crate::recorder) fn member_key(group: &Key, name: &str) -> Result<Key> {
     let key = group.join(name)?;
     if key.name() != name {
         let message = format!(
-            "'{name}' is no single segment of a key, as '{}' is",
+            "'{name}' is not a single segment of a key, such as '{}'",
             key.name()
         );
         return Err(Error::new(ErrorKind::InvalidKey, "timeline", message).with_key(name));

@@ -48,7 +48,7 @@ impl Criterion {
     pub(super) fn check(&self) -> Result<()> {
         for (name, tolerance) in [("rtol", self.rtol), ("atol", self.atol)] {
             if tolerance.is_nan() || tolerance < 0.0 {
-                let message = format!("{name} is {tolerance}; a tolerance is a number from 0 on");
+                let message = format!("{name} is {tolerance}; a tolerance must be 0 or more");
                 return Err(Error::new(ErrorKind::InvalidArgument, "compare", message));
             }
         }

@@ -135,13 +135,13 @@ impl CompareOptions {
         Self::default()
     }
 
-    /// How far numbers may be apart, as a part of the larger one: see [`Criterion`].
+    /// Largest difference between equal numbers, relative to the larger one: see [`Criterion`].
     pub fn rtol(mut self, rtol: f64) -> Self {
         self.criterion.rtol = rtol;
         self
     }
 
-    /// How far numbers may be apart: see [`Criterion`].
+    /// Largest absolute difference between equal numbers: see [`Criterion`].
     pub fn atol(mut self, atol: f64) -> Self {
         self.criterion.atol = atol;
         self

@@ -230,7 +230,7 @@ fn check_clash(is: NodeKind, there: NodeKind) -> Result<()> {
     if is == NodeKind::Group {
         return Ok(());
     }
-    let message = format!("the target has this {is} already; use another recording");
+    let message = format!("the target already has this {is}; use another recording");
     Err(Error::new(ErrorKind::AlreadyExists, "copy", message))
 }
 

@@ -42,11 +42,11 @@ impl fmt::Display for CopyProgress {
 }
 
 pub(super) fn cancelled() -> Error {
-    let message = "the copy was ended before it was whole; delete what there is of it";
+    let message = "the copy was stopped before it was complete; delete the partial copy";
     Error::new(ErrorKind::Cancelled, "copy", message)
 }
 
 pub(super) fn no_thread(error: std::io::Error) -> Error {
-    let message = "the system started no thread for the copy";
+    let message = "the system could not start a thread for the copy";
     Error::new(ErrorKind::Io, "copy", message).with_source(error)
 }

@@ -356,11 +356,11 @@ pub(crate) fn prepare<'a>(
 }
 
 fn gone() -> Error {
-    let message = "the value is no longer there";
+    let message = "the value no longer exists";
     Error::new(ErrorKind::NotFound, "copy", message)
 }
 
 pub(crate) fn no_records() -> Error {
-    let message = "the source gave no records, or more than it was asked for";
+    let message = "the source returned no records, or more than requested";
     Error::new(ErrorKind::Internal, "copy", message)
 }

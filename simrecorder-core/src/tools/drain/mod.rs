@@ -298,7 +298,7 @@ impl Drain<'_> {
         if let Some(on_progress) = &mut self.on_progress
             && on_progress(&self.progress).is_break()
         {
-            let message = "the drain was ended; another one goes on where it ended";
+            let message = "the drain was stopped; another drain continues from there";
             return Err(Error::new(ErrorKind::Cancelled, "drain", message));
         }
         Ok(())

@@ -188,7 +188,7 @@ impl Drain<'_> {
 fn check_same_schema(to: &Schema, from: &Schema) -> Result<()> {
     to.check_same_records(from).map_err(|_| {
         let message = format!(
-            "the series holds {from}, the one in the target {to}; drain into another recording"
+            "the series holds {from}, but that of the target holds {to}; drain into another recording"
         );
         Error::new(ErrorKind::SchemaMismatch, "drain", message)
     })
@@ -222,8 +222,8 @@ fn check_same(from: &dyn ArrayView, to: &dyn ArrayView, range: Range<u64>) -> Re
         let theirs = to.read_records(within(to, end), usize::MAX)?;
         if as_stored(ours) != as_stored(theirs) {
             let message = format!(
-                "among the records {at} to {end}, the target has other ones than the source, which \
-                 keeps all of them; drain into another recording"
+                "the records {at} to {end} of the target differ from those of the source, which keeps \
+                 them; drain into another recording"
             );
             return Err(Error::new(ErrorKind::Diverged, "drain", message));
         }
@@ -242,7 +242,7 @@ fn filled_end(view: &dyn ArrayView) -> u64 {
 
 fn diverged(done: u64, source: Range<u64>) -> Error {
     let message = format!(
-        "the source has the records {} to {}, the target has {done}; drain into the recording \
+        "the source has the records {} to {}, but the target has {done}; drain into the recording \
          that was drained into before",
         source.start, source.end
     );

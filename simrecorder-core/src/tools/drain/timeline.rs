@@ -104,7 +104,7 @@ impl Drain<'_> {
             }
         }
         if count == 0 {
-            let message = "the source gave no records";
+            let message = "the source returned no records";
             return Err(Error::new(ErrorKind::Internal, "drain", message));
         }
         Ok(at + count)

@@ -290,7 +290,7 @@ fn message_at(bytes: &[u8], start: usize) -> Result<(Range<usize>, usize)> {
 fn parse(metadata: &[u8]) -> Result<Message<'_>> {
     let message = root_as_message(metadata).map_err(|e| {
         let source = std::io::Error::other(e.to_string());
-        corrupt("the metadata of an Arrow message does not decode").with_source(source)
+        corrupt("the metadata of an Arrow message cannot be decoded").with_source(source)
     })?;
     match message.version() {
         MetadataVersion::V4 | MetadataVersion::V5 => Ok(message),
@@ -326,7 +326,7 @@ pub(super) fn decode(frame: Vec<u8>, schema: &Schema) -> Result<DecodedFrame> {
     }
     let batch = message
         .header_as_record_batch()
-        .ok_or_else(|| corrupt("a frame is no record batch of Arrow"))?;
+        .ok_or_else(|| corrupt("a frame is not a record batch of Arrow"))?;
     let count = u64::try_from(batch.length()).map_err(|_| corrupt("a frame of negative length"))?;
     let buffers = Buffers::new(&batch, metadata.end, frame.len())?;
 
@@ -398,7 +398,7 @@ impl Buffers {
             }
         };
         Ok(Self {
-            ranges: ranges.ok_or_else(|| corrupt("a buffer lies outside its frame"))?,
+            ranges: ranges.ok_or_else(|| corrupt("a buffer is outside its frame"))?,
             codec,
         })
     }

@@ -53,7 +53,8 @@ pub(super) fn encode<'a>(
 }
 
 pub(super) fn decode(frame: Vec<u8>) -> Result<DecodedFrame> {
-    let damaged = |e: wincode::ReadError| corrupt("a bincode frame does not decode").with_source(e);
+    let damaged =
+        |e: wincode::ReadError| corrupt("a bincode frame cannot be decoded").with_source(e);
     let config = Configuration::default().disable_preallocation_size_limit();
     let variant = frame.first_chunk().copied().map(u32::from_le_bytes);
     let codec = match variant {
@@ -90,7 +91,7 @@ fn plain(bytes: Vec<u8>, start: usize) -> Result<DecodedFrame> {
     }
     let fields = deserialize_exact::<(u64, Vec<u64>, &[u8]), _>(&bytes[start..], config);
     let (count, ends, data) =
-        fields.map_err(|e| corrupt("a bincode frame does not decode").with_source(e))?;
+        fields.map_err(|e| corrupt("a bincode frame cannot be decoded").with_source(e))?;
     let data = bytes.len() - data.len()..bytes.len();
     Ok(DecodedFrame {
         count,

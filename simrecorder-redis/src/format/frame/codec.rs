@@ -27,7 +27,7 @@ pub(super) fn decompress(codec: Codec, compressed: &[u8], len: u64) -> Result<Ve
     if len > MAX_COMPRESSED_BYTES {
         return Err(corrupt(format!("a frame claims to hold {len} bytes")));
     }
-    let damaged = |e| corrupt("a compressed frame does not decode").with_source(e);
+    let damaged = |e| corrupt("a compressed frame cannot be decoded").with_source(e);
     let mut bytes = Vec::with_capacity(len.min(1 << 20) as usize);
     match codec {
         Codec::Lz4 => lz4_flex::frame::FrameDecoder::new(compressed)
@@ -43,7 +43,9 @@ pub(super) fn decompress(codec: Codec, compressed: &[u8], len: u64) -> Result<Ve
     .map_err(damaged)?;
     match bytes.len() as u64 == len {
         true => Ok(bytes),
-        false => Err(corrupt("a compressed frame has not the length it claims")),
+        false => Err(corrupt(
+            "a compressed frame does not have the length that it claims",
+        )),
     }
 }
 

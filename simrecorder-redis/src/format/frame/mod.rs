@@ -44,7 +44,7 @@ impl FromStr for RedisEncoding {
             "bincode" => Ok(Self::Bincode),
             _ => {
                 let message = format!(
-                    "there is no encoding '{}'; there are arrow and bincode",
+                    "unknown encoding '{}'; use arrow or bincode",
                     name.escape_debug()
                 );
                 Err(Error::new(ErrorKind::Unsupported, "open", message))
@@ -154,7 +154,7 @@ impl FrameFormat {
         match expected == Some(data.len() as u64) && data.end <= bytes {
             true => Ok(Some(data)),
             false => Err(corrupt(format!(
-                "a frame of {bytes} bytes and {count} records does not hold {schema}"
+                "a frame of {bytes} bytes and {count} records does not contain {schema}"
             ))),
         }
     }

@@ -147,7 +147,7 @@ fn paths_are_relative_to_the_current_folder_and_the_home() {
             expect(
                 create(&name).unwrap_err(),
                 InvalidArgument,
-                &["there is no scheme"],
+                &["unknown scheme"],
             );
             assert!(!Path::new(&name).exists());
             record(create(format!("./{name}")).unwrap(), 3);

@@ -300,7 +300,7 @@ fn schemes_that_there_are_not_name_those_to_write() {
             expect(
                 in_mode(url, mode).unwrap_err(),
                 InvalidArgument,
-                &["there is no scheme", advice],
+                &["unknown scheme", advice],
             );
         }
     }
