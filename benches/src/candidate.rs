@@ -10,7 +10,7 @@ pub type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + S
 
 /// One way of doing a piece of work; a peer joins the comparison by implementing it.
 pub trait Candidate {
-    /// What it is, as it stands in the table.
+    /// What it is, as the table shows it.
     fn name(&self) -> String;
 
     /// Does the work once. What prepares it, and what checks the result, is not measured.
@@ -53,7 +53,7 @@ pub struct Outcome {
     /// The sum of all words that were recorded, or read; see [`checksum`]. The same for all
     /// candidates.
     pub checksum: u64,
-    /// The bytes that stand where the work wrote to, or read from.
+    /// The bytes where the work wrote to, or read from.
     pub stored: Option<u64>,
 }
 

@@ -42,7 +42,7 @@ impl Blosc {
         json!({ "name": self.name, "level": self.level, "shuffle": self.shuffle })
     }
 
-    /// As it stands in the metadata of an array.
+    /// As it is in the metadata of an array.
     pub fn zarr(self, item_bytes: usize) -> Json {
         json!({
             "cname": self.name,

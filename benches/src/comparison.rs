@@ -74,7 +74,7 @@ pub struct Standing {
     /// How often the speed of the first candidate of simrecorder is that of this one, taken
     /// within each round: the median.
     pub ours: Option<f64>,
-    /// The bytes that stand where it wrote to, or read from, in the last round.
+    /// The bytes where it wrote to, or read from, in the last round.
     pub stored_bytes: Option<u64>,
     /// The same for each byte that was recorded.
     pub stored_ratio: Option<f64>,

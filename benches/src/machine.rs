@@ -19,7 +19,7 @@ const CRATES: &[&str] = &[
     "blosc-src",
 ];
 
-/// What stands above the tables, as names and what they are.
+/// The lines above the tables: names and their values.
 ///
 /// # Errors
 /// The system does not say; a program is missing.
@@ -93,7 +93,7 @@ fn hdf5_version() -> String {
     format!("{major}.{minor}.{release}")
 }
 
-/// What stands behind a name and a colon.
+/// The text after a name and a colon.
 fn value<'a>(text: &'a str, name: &str) -> Option<&'a str> {
     let mut lines = text.lines();
     let line = lines.find_map(|line| line.strip_prefix(name)?.split_once(':'))?;

@@ -167,7 +167,7 @@ impl Worker {
         };
         let answer = process.ask(request);
         if answer.is_err() {
-            // The next one starts anew.
+            // The next one starts again.
             processes.remove(self.script);
         }
         answer

@@ -71,7 +71,7 @@ pub struct Row {
     pub mean_slice_seconds: f64,
     /// All calls that read the arrays, one after the other.
     pub total_read_seconds: f64,
-    /// What stands on the disk.
+    /// The bytes on the disk.
     pub stored_bytes: Option<u64>,
     /// What was written to the disk until then.
     pub written_bytes: Option<u64>,

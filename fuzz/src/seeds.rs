@@ -49,8 +49,8 @@ fn hdf5_seeds() {
     let scratch = Scratch::new(hdf5, open_hdf5);
     let journal = fs::read(scratch.path().join("run.h5.journal"));
     let journal = journal.expect("a journal");
-    let behind = [&[1], &journal[HDF5_HEADER..]].concat();
-    write("hdf5_journal", vec![[&[0], &journal[..]].concat(), behind]);
+    let after = [&[1], &journal[HDF5_HEADER..]].concat();
+    write("hdf5_journal", vec![[&[0], &journal[..]].concat(), after]);
 }
 
 #[cfg(feature = "zarr")]

@@ -1,4 +1,4 @@
-//! The journal beside an HDF5 file: all of it, or what stands behind the header of a sound one, which
+//! The journal beside an HDF5 file: all of it, or what follows the header of a sound one, which
 //! says to which file it belongs.
 
 #![no_main]

@@ -45,7 +45,7 @@ impl Interrupt {
         }
     }
 
-    /// Whether a long operation goes on.
+    /// Whether a long operation continues.
     pub(crate) fn flow(&self) -> ControlFlow<()> {
         match self.is_requested() {
             true => ControlFlow::Break(()),

@@ -33,7 +33,7 @@ const LONG: [&str; 10] = [
 ];
 const STATISTICS: [&str; 4] = ["MIN", "MAX", "MEAN", "NAN"];
 
-/// A key, the text that stands for it, and its node.
+/// A key, the text that shows it, and its node.
 pub(crate) type Entry = (Child, String, Result<Node, Error>);
 
 impl ListingArgs {

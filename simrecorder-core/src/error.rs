@@ -131,7 +131,7 @@ impl Error {
         }))
     }
 
-    /// An error of the file system, its kind taken from `source`; `path` stands as the key.
+    /// An error of the file system, its kind taken from `source`; `path` is shown as the key.
     pub fn io(operation: &'static str, path: &std::path::Path, source: std::io::Error) -> Self {
         use std::io::ErrorKind as Io;
         let (kind, message) = match source.kind() {

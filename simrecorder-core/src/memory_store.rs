@@ -58,7 +58,7 @@ struct Access {
     closed: AtomicBool,
 }
 
-/// What there is at each key. Groups stand in it too, but for the root's attributes.
+/// The node at each key. Groups are in it too, except for the root's attributes.
 #[derive(Clone, Debug, Default)]
 struct Tree {
     entries: BTreeMap<Key, Entry>,
@@ -609,12 +609,12 @@ impl ArrayView for MemoryView {
         let mut records = Records::empty(Arc::clone(&self.schema));
         for (start, run) in self.runs_within(range.clone()) {
             let first = range.start.max(*start) - start;
-            let behind = (range.end - start).min(run.len());
+            let after = (range.end - start).min(run.len());
             if max_bytes == usize::MAX {
-                records.extend_from(run, first..behind);
+                records.extend_from(run, first..after);
                 continue;
             }
-            for index in first..behind {
+            for index in first..after {
                 records.extend_from(run, index..index + 1);
                 if records.data().len() >= max_bytes {
                     return Ok(records);

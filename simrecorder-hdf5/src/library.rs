@@ -356,7 +356,7 @@ pub(crate) fn all_attribute_names(object: &Handle) -> Result<Vec<CString>> {
     Ok(names)
 }
 
-/// Adds a name to the `Vec<CString>` behind `names`. What comes with it is of another type in each
+/// Adds a name to the `Vec<CString>` at `names`. What comes with it is of another type in each
 /// call and version of the library.
 unsafe extern "C" fn collect_name<Info>(
     _object: hid_t,

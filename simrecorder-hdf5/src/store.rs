@@ -40,7 +40,7 @@ use crate::recording::state::{FoundNode, State};
 /// | [`new`](Self::new) | may exist | reading if it does, else writing |
 /// | [`options`](Self::options) | as set | as set |
 ///
-/// Beside `run.h5` stands `run.h5.journal` while it is written, and after a kill: both belong
+/// Next to `run.h5` is `run.h5.journal` while it is written, and after a kill: both belong
 /// together until the next `close`. So long, the root of the file has the attribute
 /// `simrecorder_unfinished`, which other software shows. A checkpoint, and so `close`, cannot be made
 /// while another program has the file open: it fails with [`ErrorKind::Locked`] after
@@ -86,7 +86,7 @@ impl Hdf5DataStore {
         Self::options().mode(OpenMode::Read).open(path)
     }
 
-    /// Opens a recording for going on with it.
+    /// Opens a recording for appending to it.
     ///
     /// # Errors
     /// [`ErrorKind::NotFound`]; else see [`Hdf5Options::open`].

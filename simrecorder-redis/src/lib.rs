@@ -2,7 +2,7 @@
 //! simulations on many hosts record into one place.
 //!
 //! [`RedisDataStore`] is the store to hand to a recorder, [`RedisServer`] starts a server. What
-//! stands in the database is described in `docs/format.md` of the repository.
+//! the database contains is described in `docs/format.md` of the repository.
 
 mod connection;
 mod format;

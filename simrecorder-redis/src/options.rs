@@ -25,7 +25,7 @@ use crate::format::frame::{FRAME_BYTES, RedisEncoding};
 /// | [`cluster`](Self::cluster), [`sentinel`](Self::sentinel), [`tls_ca`](Self::tls_ca) | what the URL says |
 ///
 /// Encoding and compression are settings of the recording: they count when it is created, and
-/// stand in the database from then on, where each client finds them.
+/// are in the database from then on, where each client finds them.
 ///
 /// ```no_run
 /// use std::time::Duration;

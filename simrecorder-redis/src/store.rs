@@ -44,9 +44,9 @@ use crate::view::nodes;
 ///
 /// # Many writers
 /// Writers may append to the same series. Then
-/// - each batch is there once, whole, and its records stand together;
-/// - the records of one writer stand in the order in which it recorded them;
-/// - batches of different writers stand in the order in which they arrived, which says nothing
+/// - each batch is there once, whole, and its records are together;
+/// - the records of one writer are in the order in which it recorded them;
+/// - batches of different writers are in the order in which they arrived, which says nothing
 ///   about when they were recorded;
 /// - [`writer_of`](simrecorder_core::backend::SharedView::writer_of) tells whose record it is, and [`writers`](Self::writers)
 ///   who that is.
@@ -63,7 +63,7 @@ use crate::view::nodes;
 /// it is on the disk then. With `everysec`, the default of [`RedisServer`], it is in the memory of
 /// the server for a moment, and on the disk about a second later. So a writer keeps its latest
 /// commits and sends again what a server lost that was killed, or lost its power, and started
-/// anew on its data. For that
+/// again on its data. For that
 /// - the writer has to be alive, and to commit again or be closed after the server is back;
 /// - the append-only file of the server has to be on, with `no-appendfsync-on-rewrite no`, its
 ///   default, and `aof-load-truncated no`, which is not its default. With `yes`, Redis, and Valkey without
@@ -77,7 +77,7 @@ use crate::view::nodes;
 /// A [`drain`](simrecorder_core::drain()) waits for that second, and moves only what a server with
 /// `always` or `everysec` has on its disk; in a cluster, what is five seconds old.
 ///
-/// A replica that is promoted while it lags behind loses commits for good if they are no longer
+/// A replica that is promoted while it lags loses commits for good if they are no longer
 /// kept; the next commit of their writer is an error then.
 ///
 /// # Clusters
@@ -128,7 +128,7 @@ impl RedisDataStore {
         Self::options().mode(OpenMode::Read).open(url)
     }
 
-    /// Opens the recording at `url` for going on with it.
+    /// Opens the recording at `url` for appending to it.
     ///
     /// # Errors
     /// [`NotFound`](simrecorder_core::ErrorKind::NotFound); else see [`RedisOptions::open`].
@@ -191,7 +191,7 @@ impl RedisDataStore {
     /// Nobody is asked whether they still need it: writers find out with their next commit, and
     /// readers when they read, that it is [`NotFound`](simrecorder_core::ErrorKind::NotFound). It is
     /// gone at once, then its memory is freed step by step. If that is interrupted, who opens a
-    /// recording of the same name for writing goes on with it.
+    /// recording of the same name for writing appends to it.
     ///
     /// # Errors
     /// [`NotFound`](simrecorder_core::ErrorKind::NotFound) if there is none;
@@ -266,12 +266,12 @@ impl RedisOptions {
     ///
     /// | URL | server |
     /// |---|---|
-    /// | `redis://host:6379` | at a host; `/2` behind it chooses a database |
+    /// | `redis://host:6379` | at a host; `/2` after it chooses a database |
     /// | `redis://user:password@host` | with a user, or only a password: `:password@` |
     /// | `rediss://host` | with TLS |
     /// | `redis+unix:/path/to/socket` | at a Unix socket, with `?db=`, `?user=`, `?pass=` |
     ///
-    /// Behind a `?` may stand `run=`, `cluster=true`, `sentinel=` and `tls_ca=`, joined by `&`,
+    /// The query string may contain `run=`, `cluster=true`, `sentinel=` and `tls_ca=`, joined by `&`,
     /// which take precedence over the options. A cluster or sentinels may be named by several
     /// hosts: `redis://a:7000,b:7000?cluster=true`.
     ///
@@ -283,7 +283,7 @@ impl RedisOptions {
     /// - [`PermissionDenied`](simrecorder_core::ErrorKind::PermissionDenied) for a wrong password
     ///   or a user without rights.
     /// - [`Corrupt`](simrecorder_core::ErrorKind::Corrupt) or
-    ///   [`Unsupported`](simrecorder_core::ErrorKind::Unsupported) if what stands there is no
+    ///   [`Unsupported`](simrecorder_core::ErrorKind::Unsupported) if the data there are no
     ///   recording, or was written by a newer version.
     /// - [`Io`](simrecorder_core::ErrorKind::Io) if the server does not answer in time.
     pub fn open(self, url: &str) -> Result<RedisDataStore> {

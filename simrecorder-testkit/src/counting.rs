@@ -1,4 +1,4 @@
-//! Arrays that count: what other programs write for our readers, and go on reading after the
+//! Arrays that count: what other programs write for our readers, and continue to read after the
 //! recorder appended to it.
 
 use std::ops::Range;
@@ -92,7 +92,7 @@ pub fn check(recorder: &Recorder, key: &str) {
     }
 }
 
-/// Appends rows that go on with 0, 1, 2, ….
+/// Appends rows that continue with 0, 1, 2, ….
 pub fn append(recorder: &Recorder, key: &str, rows: usize) {
     let view = recorder.get_all(key).unwrap();
     let shape: Vec<usize> = view.shape().iter().map(|&len| len as usize).collect();

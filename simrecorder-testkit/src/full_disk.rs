@@ -6,7 +6,7 @@ use simrecorder_core::{DataStore, ErrorKind, OpenMode, Recorder, Result, prelude
 
 use crate::{expect, mount};
 
-/// Records into `folder` until its disk is full, and goes on when it has more room. To be called
+/// Records into `folder` until its disk is full, and continues when it has more room. To be called
 /// in a mount namespace of its own; a small disk is mounted there, and stays. Errors name `part`.
 pub fn loses_nothing_that_was_flushed<S: DataStore + 'static>(
     folder: &Path,

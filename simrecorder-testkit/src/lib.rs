@@ -233,7 +233,7 @@ pub fn fill(path: &Path) {
     }
 }
 
-/// A child process that writes a line when it is ready and waits to be told to go on.
+/// A child process that writes a line when it is ready and waits to be told to continue.
 #[derive(Debug)]
 pub struct Partner(pub Child, pub BufReader<ChildStdout>);
 
@@ -261,7 +261,7 @@ impl Partner {
         assert!(found, "the child ended before it wrote '{word}'");
     }
 
-    /// Tells the child to go on, and waits until it has succeeded.
+    /// Tells the child to continue, and waits until it has succeeded.
     pub fn finish(mut self) {
         drop(self.0.stdin.take());
         let mut output = String::new();

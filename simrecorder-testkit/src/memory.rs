@@ -178,7 +178,7 @@ struct LargeRecords {
     options: RecorderOptions,
 }
 
-/// How they are recorded, and how many. `small` stands for [`Compression::Small`].
+/// How they are recorded, and how many. `small` is [`Compression::Small`].
 const LARGE_CASES: [(&str, u16); 5] = [
     ("threaded", 1),
     ("threaded", 3),

@@ -81,7 +81,7 @@ impl Trace {
         self.0.len()
     }
 
-    /// The last number that was printed behind a word, before the power failed at a step.
+    /// The last number that was printed after a word, before the power failed at a step.
     pub(crate) fn printed(&self, word: &str, at: usize) -> u64 {
         let text = self.0[..at].iter().filter_map(|step| match step {
             Step::Print { text } => Some(&**text),

@@ -113,7 +113,7 @@ pub fn kills() -> u64 {
 /// Kills of writers after which a new recording is begun, since each is read as a whole.
 const KILLS_OF_ONE: u64 = 50;
 
-/// Kills [`record_for_ever`] at random moments, [`kills`] times, and goes on with what it left.
+/// Kills [`record_for_ever`] at random moments, [`kills`] times, and continues with what it left.
 ///
 /// `name` is the test that calls this; `look` sees the recording before it is opened, and after it
 /// was closed.
@@ -156,7 +156,7 @@ pub fn killed_writers_at<S: DataStore + 'static>(
         assert!(last + 1 >= safe);
         drop(recorder);
 
-        // Appending goes on; what was not flushed may differ from series to series, so that
+        // Appending continues; what was not flushed may differ from series to series, so that
         // they are brought to one length as a program that resumes would.
         let store = open(path, OpenMode::Append).unwrap();
         let shortest = *lengths.iter().min().unwrap();

@@ -262,7 +262,7 @@ fn points_in(trace: &str, folder: &Path) -> Vec<Point> {
     points
 }
 
-/// The last number that stands behind `word` in a line.
+/// The last number after `word` in a line.
 pub(crate) fn last(text: &str, word: &str) -> u64 {
     let numbers = text.lines().filter_map(|line| line.split_once(word));
     let numbers = numbers.filter_map(|(_, number)| number.trim().parse().ok());

@@ -17,7 +17,7 @@
 //! 8 shard         key, places
 //! ```
 //!
-//! `recording` says whose journal it is. It stands first, in a record of its own, if the
+//! `recording` says whose journal it is. It is first, in a record of its own, if the
 //! recording has an id.
 //!
 //! `shard` says where chunks of a shard are. Its places are bytes: the number of slots of the shard,
@@ -135,7 +135,7 @@ impl Record {
         self.0.extend(data);
     }
 
-    /// Completes the record as the one behind `position`.
+    /// Completes the record as the one after `position`.
     pub(crate) fn seal(self, position: Position) -> Sealed {
         self.0.seal(position)
     }
@@ -146,7 +146,7 @@ pub(crate) fn ops(record: &Sealed) -> Result<Vec<Op<'_>>> {
     decode(record.payload(), record.payload_offset(), |_| Ok(()))
 }
 
-/// A change as it stands in a record.
+/// A change as it is encoded in a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Op<'a> {
     Set {

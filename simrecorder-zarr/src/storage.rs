@@ -288,7 +288,7 @@ pub(crate) trait Storage: fmt::Debug + Send + Sync {
     /// Brings everything to the place where other software finds it and leaves no journal.
     fn checkpoint(&self) -> Result<()>;
 
-    /// Ends writing: gives up the writer's lock. Reading goes on to work, commits fail with
+    /// Ends writing: gives up the writer's lock. Reading still works, commits fail with
     /// `Closed`. Idempotent.
     fn close(&self) -> Result<()>;
 

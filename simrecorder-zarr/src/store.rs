@@ -82,7 +82,7 @@ impl ZarrDataStore {
         Self::options().mode(OpenMode::Read).open(path)
     }
 
-    /// Opens a recording in LMDB for going on with it.
+    /// Opens a recording in LMDB for appending to it.
     ///
     /// # Errors
     /// [`ErrorKind::NotFound`]; else see [`ZarrOptions::open`].

@@ -39,7 +39,7 @@ fn recording(path: &Path, keys: u64) -> ZarrDataStore {
     store
 }
 
-/// All cases stand in one test: they measure the whole process.
+/// All cases are in one test: they measure the whole process.
 #[test]
 fn the_memory_of_a_copy_is_bounded_with_two_keys_and_with_ten_thousand() {
     let mut failures = Vec::new();

@@ -14,7 +14,7 @@ use support::memory::{
     exceeded, exceeded_by_timeline,
 };
 
-/// All cases stand in one test: they measure the whole process.
+/// All cases are in one test: they measure the whole process.
 #[test]
 fn memory_stays_within_the_bound_with_one_key_and_with_ten_thousand() {
     let mut failures = Vec::new();

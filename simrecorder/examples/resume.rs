@@ -66,7 +66,7 @@ fn simulate(path: &Path) -> Result<()> {
     let mut first = 0;
     if let Some(state) = recorder.get("state")? {
         let (saved, saved_positions) = state.object::<State>()?;
-        // The run went on after it saved its state: this line resumes there.
+        // The run continued after it saved its state: this line resumes there.
         walk.rewind(saved)?;
         (first, positions) = (saved + 1, saved_positions);
     }

@@ -2,7 +2,7 @@
 //! simulation), `resume` (resuming after a crash), `read_while_writing`, `copy` (from one path or URL
 //! to another), `verify`.
 //!
-//! # Record into several stores, and go on when one fails
+//! # Record into several stores, and continue when one fails
 //!
 //! ```
 //! use simrecorder::{InMemoryDataStore, Named, OnStoreError, Recorder, RecorderOptions, prelude::*};

@@ -302,7 +302,7 @@ fn open_path(place: &Path, text: &str, options: &OpenOptions) -> Result<Arc<dyn 
     open_file(format, &path, options).map_err(|e| e.with_key(shown))
 }
 
-/// The error of a path at which it cannot be seen what there is.
+/// The error of a path that cannot be inspected.
 fn undetected(path: &str, error: std::io::Error) -> Error {
     let message = match error.kind() {
         std::io::ErrorKind::NotADirectory => "a part of this path is a file, not a folder",

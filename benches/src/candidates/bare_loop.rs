@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use crate::candidate::{Candidate, Outcome, Result, checksum, timed};
 use crate::workloads::Scalars;
 
-/// Scalars pushed into vectors behind locks.
+/// Scalars pushed into vectors under locks.
 #[derive(Debug)]
 pub struct BareLoop {
     work: Arc<Scalars>,

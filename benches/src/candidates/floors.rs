@@ -9,7 +9,7 @@ use std::sync::Arc;
 use crate::candidate::{Candidate, Outcome, Result, timed};
 use crate::load::{Load, checksum_of_bytes};
 
-/// Records written one behind the other, uncompressed.
+/// Records written one after the other, uncompressed.
 #[derive(Debug)]
 pub struct RawFile {
     load: Arc<Load>,
@@ -45,7 +45,7 @@ impl Candidate for RawFile {
     }
 }
 
-/// Records copied one behind the other, into memory that was used before.
+/// Records copied one after the other, into memory that was used before.
 #[derive(Debug)]
 pub struct Memcpy {
     load: Arc<Load>,

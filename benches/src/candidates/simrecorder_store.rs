@@ -59,7 +59,7 @@ impl Store {
         })
     }
 
-    /// As it stands in tables.
+    /// As tables show it.
     pub fn name(self) -> &'static str {
         match self {
             Self::Lmdb => "simrecorder, Zarr/LMDB",

@@ -61,7 +61,7 @@ fn every_work_runs_and_all_candidates_agree_on_the_data() {
     for (candidate, works) in candidates {
         assert_eq!(by(candidate), works, "{candidate}\n{printed}");
     }
-    // Whoever writes to a disk writes bytes and syncs them.
+    // A program that writes to a disk writes bytes and syncs them.
     let on_disk = |line: &Json| line["written_bytes"].is_number();
     assert_eq!(count(&on_disk), 27, "{printed}");
     let disks = |line: &Json| on_disk(line) && line["syncs"].as_u64() >= Some(1);

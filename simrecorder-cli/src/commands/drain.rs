@@ -96,7 +96,7 @@ fn drain(
     simrecorder::drain(from, to, options)
 }
 
-/// Waits so many seconds; returns whether to go on after them.
+/// Waits so many seconds; returns whether to continue after them.
 fn wait(interrupt: &Interrupt, seconds: u32) -> bool {
     let end = Instant::now() + Duration::from_secs(seconds.into());
     while Instant::now() < end && !interrupt.is_requested() {

@@ -74,7 +74,7 @@ pub(crate) fn document(name: &str) -> String {
     std::fs::read_to_string(folder.join(name)).unwrap()
 }
 
-/// Whether a line is what the document shows, where `[..]` stands for any text.
+/// Whether a line is what the document shows, where `[..]` is any text.
 fn is_shown(line: &str, shown: &str) -> bool {
     let mut parts = shown.split("[..]");
     let Some(mut rest) = line.strip_prefix(parts.next().unwrap_or_default()) else {

@@ -93,8 +93,8 @@ impl ChunkGrid {
             let records = records.filter(|records| done < records.count)?;
             let start = records.start + done * records.step;
             let chunk = start / chunk_records;
-            let behind = (chunk + 1).saturating_mul(chunk_records);
-            let end = (behind - records.start)
+            let after = (chunk + 1).saturating_mul(chunk_records);
+            let end = (after - records.start)
                 .div_ceil(records.step)
                 .min(records.count);
             let bytes = (end - done) as usize * record_bytes;

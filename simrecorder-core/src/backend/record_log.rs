@@ -13,11 +13,11 @@
 //! ```
 //!
 //! The CRC of a record starts from the CRC of the record before it, that of the first record
-//! from the CRC of the header. So a record is valid only behind the very records it was
-//! written behind: a reader that saw a record which the writer then took back notices.
+//! from the CRC of the header. So a record is valid only after the very records it was
+//! written after: a reader that saw a record which the writer then took back notices.
 //!
 //! A backend may put fields of its own between the header and the first record, and may let the
-//! checksums start from those ([`Position::behind`]).
+//! checksums start from those ([`Position::after`]).
 //!
 //! A log should come into being under another name and be renamed, so that its header is whole
 //! whenever its name exists. Records are appended in place: the last one may be torn, and
@@ -61,10 +61,10 @@ impl Position {
         self.chain
     }
 
-    /// The position of a first record that starts at `offset`, behind `fields` of the backend
+    /// The position of a first record that starts at `offset`, after `fields` of the backend
     /// that its checksum covers.
     #[must_use]
-    pub fn behind(self, fields: &[u8], offset: u64) -> Self {
+    pub fn after(self, fields: &[u8], offset: u64) -> Self {
         let mut hasher = Hasher::new_with_initial(self.chain);
         hasher.update(fields);
         Self {
@@ -76,7 +76,7 @@ impl Position {
 }
 
 impl Format {
-    /// The header of a new log, and the position behind it.
+    /// The header of a new log, and the position after it.
     pub fn encode_header(&self, generation: u64) -> ([u8; HEADER_LEN], Position) {
         let mut header = [0; HEADER_LEN];
         header[..8].copy_from_slice(&self.magic);
@@ -87,7 +87,7 @@ impl Format {
         (header, first(chain))
     }
 
-    /// Reads the header of a log and returns the position behind it.
+    /// Reads the header of a log and returns the position after it.
     pub fn read_header(&self, file: &File, path: &Path) -> Result<Position> {
         let mut header = [0; HEADER_LEN];
         let mut start = At { file, offset: 0 };
@@ -221,7 +221,7 @@ impl Record {
         self.bytes.extend_from_slice(bytes);
     }
 
-    /// Completes the record as the one behind `position`.
+    /// Completes the record as the one after `position`.
     pub fn seal(mut self, position: Position) -> Sealed {
         let sequence = position.sequence + 1;
         let length = (self.bytes.len() - RECORD_HEAD) as u64;
@@ -251,7 +251,7 @@ pub struct Sealed {
     pub bytes: Vec<u8>,
     /// Where in the file it belongs.
     pub start: u64,
-    /// The position behind it.
+    /// The position after it.
     pub end: Position,
 }
 
@@ -275,7 +275,7 @@ fn payload_offset(offset: u64) -> u64 {
 /// Where reading a log ended.
 #[derive(Clone, Copy, Debug)]
 pub struct Scanned {
-    /// Behind the last whole record.
+    /// After the last whole record.
     pub position: Position,
     /// Whether the file is long enough for what follows to be a whole record, and yet it is
     /// not: so it is not just being written.

@@ -308,9 +308,9 @@ impl<'a> Frames<'a> {
         let Some((payload, sum, rest)) = sum else {
             return Err(corrupt("a frame is truncated"));
         };
-        let behind = first.checked_add(count);
-        match behind {
-            Some(behind) if first == self.next => self.next = behind,
+        let after = first.checked_add(count);
+        match after {
+            Some(after) if first == self.next => self.next = after,
             _ => return Err(corrupt("the frames do not follow each other")),
         }
         let checked = &self.rest[..HEADER_BYTES + payload.len()];

@@ -20,7 +20,7 @@ fn check(recorder: &Recorder, key: &str, expected: serde_json::Value) {
     assert_eq!(found, Some(attributes(expected)), "attributes of '{key}'");
 }
 
-/// Attributes stand on whatever there is, and are read back.
+/// Attributes can be set on any node, and are read back.
 pub fn root_groups_values_and_series_have_attributes(harness: &dyn Harness) {
     let kinds = [
         "",
@@ -58,7 +58,7 @@ pub fn root_groups_values_and_series_have_attributes(harness: &dyn Harness) {
     );
 }
 
-/// Setting attributes replaces all of them; what they stand on stays.
+/// Setting attributes replaces all of them; the node stays.
 pub fn setting_attributes_replaces_all_of_them(harness: &dyn Harness) {
     let writer = recorder(harness, OpenMode::CreateNew);
     let schema = Schema::scalar::<u64>()

@@ -121,7 +121,7 @@ pub fn a_commit_whose_last_change_is_bad_changes_nothing(harness: &dyn Harness) 
     let wrong_shape = Schema::array::<u64>([2]);
     let bad: Vec<(&str, Vec<ErrorKind>, Change)> = vec![
         (
-            "a batch behind the end",
+            "a batch after the end",
             vec![ErrorKind::Internal],
             append_numbers(&store, "net/n", 10, 10..11),
         ),
@@ -231,7 +231,7 @@ pub fn a_commit_whose_last_change_is_bad_changes_nothing(harness: &dyn Harness) 
         assert!(kinds.contains(&error.kind()), "{what}: {error:?}");
         assert_eq!(contents(&store), before, "after {what}");
     }
-    // The store goes on to work, and so does what was written after all these failures.
+    // The store still works, and so does what was written after all these failures.
     commit(&store, good(&store)).unwrap();
     let after = contents(&store);
     assert_ne!(after, before);
@@ -289,7 +289,7 @@ pub fn the_root_becomes_no_value_and_no_series(harness: &dyn Harness) {
     store.close().unwrap();
 }
 
-/// A bad change does no harm wherever it stands.
+/// A bad change does no harm wherever it is.
 pub fn a_commit_whose_first_change_is_bad_changes_nothing(harness: &dyn Harness) {
     let store = filled(harness);
     let before = contents(&store);

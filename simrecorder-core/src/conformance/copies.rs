@@ -462,7 +462,7 @@ pub fn a_copy_that_clashes_writes_nothing(harness: &dyn Harness) {
         expect_error(copy_with(&original, &to, CopyOptions::new()), kind, &[name]);
         assert_same(&to, &before);
     }
-    // A recording is no copy of itself, and nothing stands below a series.
+    // A recording is no copy of itself, and nothing is below a series.
     let to = open(harness, OpenMode::CreateNew);
     copy(&original, &to);
     let itself = copy_with(&to, &to, CopyOptions::new());

@@ -43,7 +43,7 @@ fn large(harness: &dyn Harness) -> (Arc<dyn DataStore>, Recorder) {
     (store, recorder)
 }
 
-/// Progress is told after each commit, rises, and ends with what there is to copy.
+/// Progress is told after each commit, rises, and ends with the whole of the copy.
 pub fn the_progress_of_a_copy_adds_up(harness: &dyn Harness) {
     let (from, _recorder) = large(harness);
     let another = harness.another();

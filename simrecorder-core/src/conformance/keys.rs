@@ -247,7 +247,7 @@ pub fn a_group_of_any_name_is_kept_or_refused(harness: &dyn Harness) {
         .collect();
     let writer = recorder(harness, OpenMode::CreateNew);
     let series = |group: &str| format!("{group}/v");
-    // A name that is too long for a backend alone must leave no group behind either.
+    // A name that is too long for a backend alone must leave no group either.
     let short: Vec<String> = names.into_iter().filter(|name| name.len() < 4000).collect();
     let taken = taken(&short, |group| writer.record(series(group), 1_u64));
     let expected = in_order(taken.iter().map(|group| series(group)));

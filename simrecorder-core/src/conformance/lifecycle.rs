@@ -203,7 +203,7 @@ pub fn a_recorder_on_a_read_only_store_refuses_every_change(harness: &dyn Harnes
     reader.close().unwrap();
 }
 
-/// After `close`, a store refuses changes; reads go on to work.
+/// After `close`, a store refuses changes; reads still work.
 pub fn a_closed_store_refuses_changes_and_still_reads(harness: &dyn Harness) {
     let store = open(harness, OpenMode::CreateNew);
     assert!(!store.is_read_only());
@@ -248,7 +248,7 @@ pub fn a_checkpoint_at_once_is_one_where_no_other_program_is_waited_for(harness:
     });
 }
 
-/// After `close`, a recorder refuses every call; views that were taken go on to work.
+/// After `close`, a recorder refuses every call; views that were taken remain readable.
 pub fn a_closed_recorder_refuses_every_call(harness: &dyn Harness) {
     let writer = recorder(harness, OpenMode::CreateNew);
     fill(&writer);
@@ -338,7 +338,7 @@ pub fn a_second_writer_is_locked_out_or_may_write_too(harness: &dyn Harness) {
             &["open"],
         );
     }
-    // Whoever was first is not disturbed.
+    // The first writer is not disturbed.
     writer.record("group/n", 5_u64).unwrap();
     writer.close().unwrap();
     drop(writer);

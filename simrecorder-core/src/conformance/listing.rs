@@ -1,4 +1,4 @@
-//! The hierarchy: what stands below what, in which order.
+//! The hierarchy: which nodes are below a group, in which order.
 
 use super::Harness;
 use super::support::{

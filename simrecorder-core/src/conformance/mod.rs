@@ -159,7 +159,7 @@ macro_rules! conformance_tests {
     };
 }
 
-/// Hands the list of all cases on to `__conformance_expand`. What stands here is public and has
+/// Hands the list of all cases on to `__conformance_expand`. The code here is public and has
 /// a test in every backend; the compiler warns of a case that is missing here, as of any
 /// function that nobody can call.
 #[doc(hidden)]

@@ -158,7 +158,7 @@ pub fn records_are_read_in_blocks_of_any_size(harness: &dyn Harness) {
     });
 }
 
-/// Ranges that end behind the last record are refused before memory is taken for them.
+/// Ranges that end after the last record are refused before memory is taken for them.
 pub fn records_behind_the_last_one_are_refused(harness: &dyn Harness) {
     write_and_check(harness, fill, |recorder| {
         for key in KEYS {

@@ -112,7 +112,7 @@ pub fn tails_are_read_before_and_after_they_are_folded(harness: &dyn Harness) {
     check_reopened(harness, |reader| check(reader, 26));
 }
 
-/// Each reopening goes on where the one before ended, with tails of all lengths.
+/// Each reopening continues where the one before ended, with tails of all lengths.
 pub fn appending_goes_on_across_many_reopenings(harness: &dyn Harness) {
     let writer = recorder(harness, OpenMode::CreateNew);
     declare_all(&writer);
@@ -140,7 +140,7 @@ pub fn appending_goes_on_across_many_reopenings(harness: &dyn Harness) {
     }
 }
 
-/// Without a chunk policy given again, a series goes on as it was declared.
+/// Without a chunk policy given again, a series continues as it was declared.
 pub fn a_series_goes_on_after_reopening_as_it_was_declared(harness: &dyn Harness) {
     let writer = recorder(harness, OpenMode::CreateNew);
     let schema = Schema::array::<u64>([2, 2])
@@ -276,14 +276,14 @@ pub fn flush_and_checkpoint_without_records_succeed(harness: &dyn Harness) {
 
 // ---- cutting -------------------------------------------------------------------------------
 
-/// Cut within a chunk, at its border, to nothing, and to more than there is; then go on.
+/// Cut within a chunk, at its border, to nothing, and to more than it has; then append.
 pub fn a_series_is_cut_and_goes_on(harness: &dyn Harness) {
     let schema = Schema::scalar::<u64>().with_chunk_policy(ChunkPolicy::records(CHUNK));
     let store = open(harness, OpenMode::CreateNew);
     commit(&store, vec![declare("n", schema)]).unwrap();
     store.close().unwrap();
     drop(store);
-    // What the series holds; records that are written anew get other numbers.
+    // What the series holds; records that are written again get other numbers.
     let mut expected: Vec<u64> = Vec::new();
     let cuts = [100, 20, 17, 16, 15, 8, 7, 1, 0, 0];
     for (round, cut) in cuts.into_iter().enumerate() {

@@ -77,7 +77,7 @@ pub fn threads_may_record_to_keys_of_their_own(harness: &dyn Harness) {
     });
 }
 
-/// For each thread, what it recorded stands in its order; returns how many records of each.
+/// For each thread, its records are in its order; returns how many records of each.
 #[track_caller]
 fn check_order(view: &dyn ArrayView) -> Vec<u64> {
     let mut next = vec![0; THREADS as usize];

@@ -198,7 +198,7 @@ pub fn a_flush_completes_a_whole_tick(harness: &dyn Harness) {
     check_ticks(&writer, 0..4);
 }
 
-/// A tick of which one record is refused leaves nothing behind.
+/// A tick of which one record is refused leaves nothing.
 pub fn a_tick_is_recorded_in_one_call_or_not_at_all(harness: &dyn Harness) {
     let writer = recorder(harness, OpenMode::CreateNew);
     let mut net = open_net(&writer);

@@ -27,7 +27,7 @@ fn of_every_type() -> Vec<Value> {
     ]
 }
 
-/// The last `set` wins, whatever stood there before.
+/// The last `set` wins, whatever was there before.
 pub fn a_value_is_overwritten_by_one_of_any_type_and_shape(harness: &dyn Harness) {
     write_and_check(
         harness,

@@ -194,7 +194,7 @@ mod sealed {
 pub trait Element:
     sealed::Sealed + Copy + Default + PartialEq + fmt::Debug + Send + Sync + 'static
 {
-    /// The element type that stands for `Self`.
+    /// The element type of `Self`.
     const DTYPE: DType;
 
     /// The bytes of `elements`, in native order.

@@ -247,7 +247,7 @@ impl PartialOrd for Key {
     }
 }
 
-/// Keys are ordered part by part, so that a group stands right before what it holds.
+/// Keys are ordered part by part, so that a group is right before what it contains.
 impl Ord for Key {
     fn cmp(&self, other: &Self) -> std::cmp::Ordering {
         let (a, b) = (self.as_str().as_bytes(), other.as_str().as_bytes());

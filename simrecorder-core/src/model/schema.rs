@@ -71,7 +71,7 @@ impl Schema {
         Self::new(Kind::Array, Some(dtype), record_shape.into())
     }
 
-    /// Rows of different length. `item_shape` is the shape of what stands in a row: `[]` for a
+    /// Rows of different length. `item_shape` is the shape of an item of a row: `[]` for a
     /// row of scalars, `[3]` for a row of points.
     pub fn ragged<T: Element>(item_shape: impl Into<Vec<u64>>) -> Self {
         Self::ragged_of(T::DTYPE, item_shape)
@@ -297,7 +297,7 @@ impl Schema {
         Ok(())
     }
 
-    /// Whether records of `other` may stand in a series of this schema: kind, element type and
+    /// Whether records of `other` fit a series of this schema: kind, element type and
     /// record shape are the same.
     ///
     /// # Errors
@@ -398,7 +398,7 @@ impl Schema {
         Self::new(self.kind, self.dtype, self.record_shape.clone())
     }
 
-    /// Whether `record` may stand in a series of this schema.
+    /// Whether `record` fits a series of this schema.
     #[inline]
     pub(crate) fn accepts(&self, record: &RecordRef<'_>) -> bool {
         let shape = record.shape();

@@ -55,7 +55,7 @@ fn stored_bytes(view: &dyn ArrayView) -> usize {
 
 /// All records of a view in order; see `View::iter`.
 ///
-/// After an error it goes on with the record behind the one that could not be read.
+/// After an error it continues with the record after the one that could not be read.
 #[derive(Clone, Debug)]
 pub struct Iter {
     view: Arc<dyn ArrayView>,

@@ -61,19 +61,19 @@ pub fn copy_block(
     let (mut source_stride, mut target_stride) = (element_size, element_size);
     for (axis, range) in axes.iter().enumerate().rev() {
         let (origin, len) = (block.origin[axis], block.shape[axis]);
-        // The first index of the region in the block, and the first behind it.
+        // The first index of the region in the block, and the first after it.
         let first = origin.saturating_sub(range.start).div_ceil(range.step);
-        let behind = (origin + len)
+        let after = (origin + len)
             .saturating_sub(range.start)
             .div_ceil(range.step);
-        let behind = behind.min(range.count);
-        if first >= behind {
+        let after = after.min(range.count);
+        if first >= after {
             return Ok(());
         }
         source += (range.start + first * range.step - origin) as usize * source_stride;
         target += first as usize * target_stride;
         walks.push(Walk {
-            count: (behind - first) as usize,
+            count: (after - first) as usize,
             // The step of a single index may be any number; then it is not used.
             source_step: (range.step as usize).saturating_mul(source_stride),
             target_step: target_stride,

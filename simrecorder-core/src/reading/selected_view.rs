@@ -263,7 +263,7 @@ impl ArrayView for SelectedView {
     fn refresh(&self) -> Result<Arc<dyn ArrayView>> {
         let parent = self.parent.refresh()?;
         let mut axes = self.region.axes().to_vec();
-        // What stands before the selection may have been freed.
+        // The records before the selection may have been freed.
         let freed = parent.first_record() - self.parent.first_record().min(parent.first_record());
         let mut still_there = true;
         if let Some(records) = axes.first_mut() {

@@ -148,7 +148,7 @@ impl BackgroundCommits {
             if last.wants_checkpoint(is_checkpoint) {
                 last.checkpoint = Some(pipeline.send_barrier(BarrierKind::TimedCheckpoint));
             } else if last.commit.as_ref().is_none_or(|it| it.is_complete()) {
-                // A store that is behind does not get another barrier.
+                // A slow store does not get another barrier.
                 last.commit = Some(pipeline.send_barrier(BarrierKind::Flush));
             }
         }

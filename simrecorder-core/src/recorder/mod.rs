@@ -108,12 +108,12 @@ use crate::store::node::Child;
 /// checks, and `close` follows the loop: see the cookbook of `simrecorder`, and its example `interrupt`.
 ///
 /// # Handles
-/// A clone is cheap and stands for the same recorder. All methods take `&self`.
+/// A clone is cheap and is the same recorder. All methods take `&self`.
 ///
 /// # Forks
 /// In a process that is forked from the one that made it, every method is an error of the kind
 /// [`Forked`](crate::ErrorKind::Forked) at once, and dropping the recorder does nothing: the parent
-/// goes on recording. The child opens the recording again to read it.
+/// continues recording. The child opens the recording again to read it.
 #[derive(Clone)]
 pub struct Recorder {
     /// `None` for a recorder that does nothing.
@@ -368,7 +368,7 @@ impl Recorder {
     /// - [`NotFound`](crate::ErrorKind::NotFound) if there is nothing at the key,
     ///   [`KindMismatch`](crate::ErrorKind::KindMismatch) if it is no series.
     /// - [`OutOfBounds`](crate::ErrorKind::OutOfBounds) if a store
-    ///   [freed](crate::backend::SharedStore::free) the records behind.
+    ///   [freed](crate::backend::SharedStore::free) the records before it.
     /// - Else as for [`record`](Self::record).
     pub fn truncate(&self, key: impl AsRef<str>, len: u64) -> Result<()> {
         let key = key.as_ref();
@@ -445,7 +445,7 @@ impl Recorder {
     ///
     /// # Errors
     /// The error of the first commit that failed, now or before, unless
-    /// [`OnStoreError::Detach`] says to go on without that store.
+    /// [`OnStoreError::Detach`] says to continue without that store.
     pub fn flush(&self) -> Result<()> {
         self.parts
             .as_ref()
@@ -457,7 +457,7 @@ impl Recorder {
     ///
     /// # Errors
     /// As for [`flush`](Self::flush). [`Locked`](crate::ErrorKind::Locked) if another program has
-    /// an HDF5 file open; recording goes on then, nothing is lost, and it may be tried again.
+    /// an HDF5 file open; recording continues, nothing is lost, and it may be tried again.
     pub fn checkpoint(&self) -> Result<()> {
         self.parts.as_ref().map_or(Ok(()), |parts| {
             parts.get("checkpoint")?.committer.checkpoint()
@@ -466,7 +466,7 @@ impl Recorder {
 
     /// Commits everything, brings it into the form that other software reads, and closes the
     /// stores. All handles of this recorder then report
-    /// [`Closed`](crate::ErrorKind::Closed); views that were taken before go on to work.
+    /// [`Closed`](crate::ErrorKind::Closed); views that were taken before remain readable.
     ///
     /// A second `close` succeeds and does nothing, unless the first one failed.
     ///
@@ -627,7 +627,7 @@ impl Recorder {
             .map_or(Ok(Vec::new()), |reader| reader.children(key))
     }
 
-    /// What stands at `key`: a group, a value, a series, or nothing.
+    /// The kind of node at `key`: a group, a value, a series, or nothing.
     ///
     /// # Errors
     /// What the stores report.

@@ -6,7 +6,7 @@ use std::time::Duration;
 /// A shorter interval would keep a processor busy with nothing.
 const MIN_INTERVAL: Duration = Duration::from_millis(1);
 
-/// With more, the committing thread would be behind: one of them compresses about as fast as it
+/// With more, the committing thread could not keep up: one of them compresses about as fast as it
 /// writes.
 const MAX_DEFAULT_ENCODERS: usize = 4;
 
@@ -30,7 +30,7 @@ pub enum OnStoreError {
     /// Stops: the next `record`, `flush` or `close` returns the error, and so do all after it.
     #[default]
     Stop,
-    /// Goes on with the other stores. The error is logged, shown by
+    /// Continues with the other stores. The error is logged, shown by
     /// [`status`](crate::Recorder::status) and returned by [`close`](crate::Recorder::close).
     /// When no store is left, the recorder stops.
     Detach,

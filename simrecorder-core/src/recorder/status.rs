@@ -39,7 +39,7 @@ pub enum StoreState {
     /// It does.
     Healthy,
     /// A commit failed. With [`OnStoreError::Detach`](crate::OnStoreError::Detach) the recorder
-    /// goes on without the store, else it has stopped.
+    /// continues without the store, else it has stopped.
     Failed(Error),
     /// The recorder was closed.
     Closed,

@@ -19,9 +19,9 @@ pub enum OpenMode {
     /// Read only; it must exist.
     #[default]
     Read,
-    /// Go on writing; it must exist.
+    /// Continue writing; it must exist.
     Append,
-    /// Go on writing if it exists, else create it.
+    /// Continue writing if it exists, else create it.
     OpenOrCreate,
     /// Create it; it must not exist.
     CreateNew,
@@ -44,7 +44,7 @@ impl OpenMode {
         self != Self::Read
     }
 
-    /// The name as it stands in URLs: `read`, `append`, `open-or-create`, `create-new`,
+    /// The name as it is in URLs: `read`, `append`, `open-or-create`, `create-new`,
     /// `truncate`.
     pub fn as_str(self) -> &'static str {
         match self {

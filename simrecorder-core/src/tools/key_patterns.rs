@@ -18,8 +18,8 @@ pub(super) const OPTIONS: MatchOptions = MatchOptions {
 
 /// Which nodes of a recording a tool works on: what is at a key and below, as far as glob patterns select it.
 ///
-/// In a pattern, `*` stands for any characters of one level, `?` for one of them, `**` for any number
-/// of levels, and `[a-c]` for one of some characters; `[*]`, `[?]` and `[[]` stand for themselves. A
+/// In a pattern, `*` matches any characters of one level, `?` for one of them, `**` for any number
+/// of levels, and `[a-c]` for one of some characters; `[*]`, `[?]` and `[[]` match these characters themselves. A
 /// pattern does not match groups: `net/**` matches all that `net` contains.
 ///
 /// ```

@@ -26,7 +26,7 @@ const LEAST_RECORDS: u64 = 64;
 
 /// Reads everything in a store, and reports for each key what can be read and what cannot.
 ///
-/// It goes on past whatever it finds, so that the report names all damage. (Only after a thousand
+/// It continues after any damage, so that the report names all damage. (Only after a thousand
 /// damaged chunks in a row, samples decide about more and more of what follows, until one is
 /// sound.) Nothing is changed.
 /// Which damage shows depends on the backend: whatever is not found or cannot be decoded, and what
@@ -357,7 +357,7 @@ impl VerifiedKey {
     }
 
     /// Reads the records of a series, many at once while they are sound, fewer and fewer of them where
-    /// some are not, and samples behind many damaged ones. Before each part, `tell` gets its first record.
+    /// some are not, and samples after many damaged ones. Before each part, `tell` gets its first record.
     fn check_series(
         &mut self,
         view: &dyn ArrayView,

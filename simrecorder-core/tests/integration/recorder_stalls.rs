@@ -68,7 +68,7 @@ fn block_waits_and_goes_on_when_the_store_is_released() -> Result<()> {
     assert!(status.stores[0].queued_bytes <= BOUND / 2, "{status:?}");
     assert!(status.buffered_bytes <= BOUND / 2, "{status:?}");
     stalling.release();
-    no_hang("the writer goes on", move || {
+    no_hang("the writer continues", move || {
         writer.join().expect("no panic")
     })?;
     recorder.close()?;

@@ -1,4 +1,4 @@
-//! Several stores behind one recorder: stores that fail, panic and stall, and stores that
+//! Several stores of one recorder: stores that fail, panic and stall, and stores that
 //! differ.
 
 use crate::support;
@@ -234,7 +234,7 @@ fn close_returns_the_errors_of_all_stores_that_failed() -> Result<()> {
     recorder.record("n", 1_u64)?;
     let text = recorder.close().expect_err("two failed").to_string();
     for part in ["'first'", "Close number 1", "'third'", "Commit number 1"] {
-        assert!(text.contains(part), "{part} stands in: {text}");
+        assert!(text.contains(part), "{part} is in: {text}");
     }
     assert!(!text.contains("'memory'"), "{text}");
     Ok(())
@@ -297,7 +297,7 @@ fn a_failure_or_panic_at_any_operation_leaves_a_prefix_there_and_all_elsewhere()
             );
             assert!(is_prefix(&numbers(&faulty.store, "b"), &taken.1), "{name}");
             healthy.assert_no_gaps(0);
-            assert_eq!(taken.0.len(), 20, "{name}: the run went on");
+            assert_eq!(taken.0.len(), 20, "{name}: the run continued");
         }
     }
 }
@@ -424,7 +424,7 @@ fn attributes_make_no_group_in_a_store_where_others_have_a_value() -> Result<()>
     Ok(())
 }
 
-/// Somebody else makes a value and a series at the moment in which it is asked what there is.
+/// Another program creates a value and a series at the moment in which the store is asked for them.
 #[derive(Debug)]
 struct MadeMeanwhile(InMemoryDataStore);
 

@@ -264,7 +264,7 @@ fn sets_of_one_thread_take_effect_in_their_order() -> Result<()> {
         .collect();
     threads.into_iter().try_for_each(thread_result)?;
     let last = recorder.get_as::<u64>("common")?.expect("a value");
-    assert_eq!(last % STRIDE, 999, "the last of a thread stands last");
+    assert_eq!(last % STRIDE, 999, "the last record of a thread is last");
     for thread in 0..8 {
         assert_eq!(recorder.get_as::<u64>(format!("own/{thread}"))?, Some(999));
     }

@@ -191,7 +191,7 @@ fn a_timeline_loses_the_ticks_at_which_a_series_is_damaged() {
             .contains("'v', 'w' of the timeline is damaged"),
         "{recovery}"
     );
-    // It goes on as a timeline does.
+    // It continues as a timeline does.
     let mut net = copy.timeline("net", Coordinate::new("step")).unwrap();
     assert_eq!(net.last(), Some(178_u64));
     net.tick(200_u64, [("v", 100_u64), ("w", 100)]).unwrap();

@@ -266,7 +266,7 @@ impl StallStore {
         self.hook.changed.notify_all();
     }
 
-    /// Waits until a commit stands before the gate.
+    /// Waits until a commit waits at the gate.
     #[track_caller]
     pub(crate) fn wait_until_stalled(&self) {
         wait_until("a commit stalls", || lock(&self.hook.state).1 > 0);

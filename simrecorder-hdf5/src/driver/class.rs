@@ -59,8 +59,8 @@ pub(super) struct Class {
     pub(super) truncate: Option<unsafe extern "C" fn(*mut c_void, hid_t, hbool_t) -> herr_t>,
     pub(super) lock: Unused,
     pub(super) unlock: Unused,
-    /// What else there is, depending on the version: functions, and the map of free lists that
-    /// `get_type_map` stands in for. Zero is valid for all of it.
+    /// Further fields, depending on the version: functions, and the map of free lists, which
+    /// `get_type_map` replaces. Zero is valid for all of it.
     pub(super) version_dependent: [u64; 8],
 }
 

@@ -38,7 +38,7 @@ pub(super) fn ops() -> Vec<Op> {
         Op::Read,
         grow(1500, 8),
         overwrite(5000, 9),
-        // What was written since the last commit goes on.
+        // What was written since the last commit continues.
         checkpoint("e"),
         overwrite(0, 10),
         commit("f"),
@@ -109,7 +109,7 @@ fn check_reader(session: &Session, step: u64) {
     }
 }
 
-/// Goes on as another process would.
+/// Continues as another process would.
 pub(super) fn go_on(session: &mut Session) -> Result<()> {
     if session.committed.is_none() && !session.path.exists() {
         return session.create();

@@ -54,12 +54,12 @@ pub(super) fn clear() -> bool {
     PLAN.take().met
 }
 
-/// Stands before each change of a file.
+/// Called before each change of a file.
 pub(super) fn step() -> io::Result<()> {
     write(|_| Ok(()), &[])
 }
 
-/// Stands before a write, which `some` does for a part of the bytes.
+/// Called before a write, which `some` does for a part of the bytes.
 pub(super) fn write(some: impl FnOnce(usize) -> io::Result<()>, bytes: &[u8]) -> io::Result<()> {
     if let Some(mut watcher) = WATCHER.take() {
         watcher();

@@ -1,7 +1,7 @@
 //! The on-disk form of the journal of an HDF5 file.
 //!
 //! A journal is a log of records ([`simrecorder_core::backend`]), one per commit, with fields of
-//! its own in the header and behind it:
+//! its own in the header and after it:
 //!
 //! ```text
 //! 28  4  number of the process that writes it, for messages; zero if none does
@@ -60,7 +60,7 @@ pub(crate) struct JournalRange {
     pub(crate) len: u64,
 }
 
-/// What stands at the start of a journal and stays.
+/// The start of a journal, which does not change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Header {
     pub(super) id: [u8; 16],
@@ -78,7 +78,7 @@ impl Header {
         bytes[32..48].copy_from_slice(&self.id);
         bytes[48..56].copy_from_slice(&self.base.to_le_bytes());
         bytes[56..60].copy_from_slice(&self.superblock.to_le_bytes());
-        let position = position.behind(&bytes[HEADER_LEN..HEADER_LEN + FIELDS_LEN], START);
+        let position = position.after(&bytes[HEADER_LEN..HEADER_LEN + FIELDS_LEN], START);
         bytes[60..64].copy_from_slice(&position.checksum().to_le_bytes());
         (bytes, position)
     }
@@ -92,7 +92,7 @@ impl Header {
             }
             result => result.map_err(|_| corrupt("it is shorter than its header"))?,
         }
-        let position = position.behind(&bytes[HEADER_LEN..HEADER_LEN + FIELDS_LEN], START);
+        let position = position.after(&bytes[HEADER_LEN..HEADER_LEN + FIELDS_LEN], START);
         if u32_at(&bytes, 60) != position.checksum() {
             return Err(corrupt("its header is damaged"));
         }
@@ -181,7 +181,7 @@ pub(super) struct Payload<'a> {
 }
 
 impl<'a> Payload<'a> {
-    /// Decodes the payload that stands at `offset` of the journal.
+    /// Decodes the payload at `offset` of the journal.
     pub(super) fn decode(bytes: &'a [u8], offset: u64) -> Result<Self> {
         let too_short = || corrupt("a record ends too early");
         if bytes.len() < PAYLOAD_HEAD {
@@ -313,7 +313,7 @@ pub(super) struct LoadedJournal {
     pub(super) superblocks: Vec<u32>,
     /// The checksums of the superblock alone, at each commit.
     pub(super) own_superblocks: Vec<u32>,
-    /// Behind the last whole record.
+    /// After the last whole record.
     pub(super) end: Position,
     /// How long the file was.
     pub(super) length: u64,
@@ -324,7 +324,7 @@ pub(super) fn load(file: FileHandle, path: &Path, superblock: u64) -> Result<Loa
     let failed = |error| Error::io("open", path, error);
     let (header, start) =
         Header::read(&file, path).map_err(|error| error.with_key(path.display().to_string()))?;
-    // Before the records: whoever notices a change of it later knows that it came after them.
+    // Before the records: a reader that notices a change of it later knows that it came after them.
     let changes = read_changes(&file).map_err(failed)?;
     let length = file.metadata().map_err(failed)?.len();
     let mut committed = CommittedPages::new(header.base);

@@ -135,7 +135,7 @@ impl LoggedFile {
     /// [`append`](Self::append) does.
     ///
     /// If [`is_stale`](Self::is_stale) says so at once, the file changed meanwhile, and notes may be
-    /// missing: the caller opens it anew.
+    /// missing: the caller opens it again.
     pub(crate) fn read(path: &Path, notes: NoteSink<'_>) -> Result<Arc<Self>> {
         let (reader, ranges) = Reader::open(path)?;
         let delivered = match reader.journal() {
@@ -198,7 +198,7 @@ impl LoggedFile {
     }
 
     /// Gives up everything since the last commit, and what libhdf5 still writes: `H5Fclose` succeeds.
-    /// The caller closes the file and opens it anew.
+    /// The caller closes the file and opens it again.
     pub(crate) fn abandon(&self) {
         if let Role::Writer(writer) = &mut *self.role() {
             writer.abandon();
@@ -273,12 +273,12 @@ impl LoggedFile {
         }
     }
 
-    /// Whether a read failed because the file changed. The caller closes it and opens it anew.
+    /// Whether a read failed because the file changed. The caller closes it and opens it again.
     pub(crate) fn is_stale(&self) -> bool {
         self.stale.load(Ordering::SeqCst)
     }
 
-    /// Whether a reader would see more if it were opened anew. It takes a few system calls.
+    /// Whether a reader would see more if it were opened again. It takes a few system calls.
     pub(crate) fn has_news(&self) -> Result<bool> {
         match &*self.role() {
             Role::Reader(reader) => Ok(self.is_stale() || reader.has_news()?),

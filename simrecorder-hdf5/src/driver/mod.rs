@@ -25,13 +25,13 @@
 //!
 //! A kill before the switch leaves the whole journal over a main file that has some of its pages
 //! already. Reading through it gives the same, and so does copying again, which the next who opens
-//! the file does, so that other software can read it. Whoever opens it looks first that the
+//! the file does, so that other software can read it. A program that opens it checks first that the
 //! superblock is one of those that the journal knows: the file may be another one by then.
 //!
 //! libhdf5 is not told when a write fails, for a flush that failed leaves it unable to close the
 //! file. The writer then keeps in memory what libhdf5 writes, and the commit fails. Whenever a
 //! commit fails, what was written since the one before can be *abandoned*: libhdf5 is let finish,
-//! nothing of what it wrote is committed, and it opens the file anew as of the last commit.
+//! nothing of what it wrote is committed, and it opens the file again as of the last commit.
 //!
 //! # Reading beside a writer
 //!
@@ -43,9 +43,9 @@
 //!   fresh at any later commit of the same journal, since the border never moves back.
 //! - If the reader noted an even number, any checkpoint that begins later makes it odd before it
 //!   changes what was in use; so does a writer that deletes the file to create another. Reads fail
-//!   from then on, as *stale*, and the reader opens the file anew.
+//!   from then on, as *stale*, and the reader opens the file again.
 //! - If it noted an odd number, a checkpoint of N is or was being made. It changes the main file in
-//!   two ways: to pages that the snapshot has, which hide the change, and behind the end of N. No
+//!   two ways: to pages that the snapshot has, which hide the change, and after the end of N. No
 //!   commit comes between its begin and its end. If it failed, commits may follow, but the next
 //!   checkpoint takes the next odd number. If it succeeded, the journal was replaced before the
 //!   main file changed otherwise; so in this state a reader looks each time whether the path still
@@ -62,7 +62,7 @@
 //! # Locks
 //!
 //! A writer holds an exclusive lock on its journal. A new journal is locked before it gets its
-//! name, and whoever takes a lock looks that the path still names what was locked. It also holds
+//! name, and a program that takes a lock checks that the path still names what was locked. It also holds
 //! the lock on the main file that libhdf5 in other programs looks for: shared, so that they may
 //! read, and for a checkpoint alone, since they would see it half done. Readers take none, unless
 //! to end a checkpoint that was interrupted.

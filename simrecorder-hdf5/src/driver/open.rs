@@ -294,7 +294,7 @@ fn create_locked(
 ) -> Result<Writer> {
     check_place(paths, old)?;
     // A journal that is here belongs to the file to be replaced, or to one that is gone. If it
-    // has a writer, that one goes on.
+    // has a writer, that one continues.
     let journal = journal_lock(paths)?;
     let removed = match old {
         Some(old) => remove_main(paths, old, journal.as_ref(), disk),

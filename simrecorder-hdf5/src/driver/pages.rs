@@ -125,7 +125,7 @@ impl<'a> Iterator for Merged<'a> {
     }
 }
 
-/// Reads from a file; what lies behind its end is zero.
+/// Reads from a file; bytes after its end are zero.
 pub(super) fn read_or_zero(file: &File, buffer: &mut [u8], mut address: u64) -> io::Result<()> {
     let mut done = 0;
     while done < buffer.len() {

@@ -51,7 +51,7 @@ struct WatchedJournal {
     file: Arc<FileHandle>,
     id: [u8; 16],
     changes: u64,
-    /// Behind the last record that was read.
+    /// After the last record that was read.
     end: Position,
 }
 

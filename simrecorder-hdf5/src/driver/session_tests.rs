@@ -31,7 +31,7 @@ pub(super) fn make_empty(path: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Something that happens to a file. Places are taken modulo what there is.
+/// Something that happens to a file. Places are taken modulo the length.
 #[derive(Clone, Debug)]
 pub(super) enum Op {
     Overwrite {
@@ -53,7 +53,7 @@ pub(super) enum Op {
         note: Vec<u8>,
     },
     Abandon,
-    /// The process is killed, and another one goes on.
+    /// The process is killed, and another one continues.
     Reopen,
     Close,
     /// Somebody begins to read.
@@ -118,7 +118,7 @@ impl Session {
         Ok(())
     }
 
-    /// Goes on after a commit.
+    /// Continues after a commit.
     fn settle(&mut self, commit: Commit) {
         self.committed = Some(commit);
         self.attempted = None;
@@ -283,7 +283,7 @@ impl Session {
         self.settle(next);
         assert!(fs::read(&self.path).unwrap() == self.home);
         let files = fs::read_dir(self.path.parent().unwrap()).unwrap();
-        assert_eq!(files.count(), 1, "something was left behind");
+        assert_eq!(files.count(), 1, "something was left");
         self.reopen()
     }
 

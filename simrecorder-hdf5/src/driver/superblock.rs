@@ -5,7 +5,7 @@ use std::io;
 
 use super::pages::{PAGE, PAGE_LEN, read_or_zero};
 
-/// How every HDF5 file begins, behind what users may have put before it.
+/// How every HDF5 file begins, after a block that users may have put before it.
 const SIGNATURE: [u8; 8] = *b"\x89HDF\r\n\x1a\n";
 /// Open for writing, and open for writing beside readers.
 const OPEN_FLAGS: u8 = 0b101;
@@ -70,14 +70,14 @@ pub(super) fn clear_open_flags(superblock: &mut [u8]) -> bool {
     true
 }
 
-/// Writes the checksum of a superblock anew, where its version has one.
+/// Updates the checksum of a superblock, where its version has one.
 pub(crate) fn renew_checksum(superblock: &mut [u8]) {
     if let Some(end) = checksum_at(superblock) {
         write_checksum(superblock, end);
     }
 }
 
-/// Where the checksum of a superblock is: behind four addresses, from version 2 on.
+/// Where the checksum of a superblock is: after four addresses, from version 2 on.
 fn checksum_at(superblock: &[u8]) -> Option<usize> {
     let has_checksum =
         superblock.starts_with(&SIGNATURE) && matches!(superblock.get(VERSION_AT), Some(2 | 3));
@@ -98,10 +98,10 @@ fn lookup3(bytes: &[u8]) -> u32 {
     let (mut a, mut b, mut c) = (start, start, start);
     let mut rest = bytes;
     while rest.len() > 12 {
-        let (block, behind) = rest.split_at(12);
+        let (block, after) = rest.split_at(12);
         let [x, y, z] = words(block);
         (a, b, c) = mix(a.wrapping_add(x), b.wrapping_add(y), c.wrapping_add(z));
-        rest = behind;
+        rest = after;
     }
     if rest.is_empty() {
         return c;

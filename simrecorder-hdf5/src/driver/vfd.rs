@@ -199,7 +199,7 @@ fn guard<T>(failure: T, body: impl FnOnce() -> T) -> T {
     catch_unwind(AssertUnwindSafe(body)).unwrap_or(failure)
 }
 
-/// The file behind a pointer that libhdf5 hands back.
+/// The file of a pointer that libhdf5 hands back.
 ///
 /// # Safety
 ///

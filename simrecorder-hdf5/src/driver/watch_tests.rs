@@ -197,7 +197,7 @@ fn readers_of_a_first_commit_that_was_taken_back_notice_the_next_writer() {
     }
 }
 
-/// Lets another writer go on, with other content.
+/// Lets another writer continue, with other content.
 fn go_on_otherwise(watched: &mut WatchedJournal) {
     watched.session.log = None;
     fault::plan(u64::MAX, Fault::Kill);

@@ -302,7 +302,7 @@ impl Writer {
         Ok(payload.note)
     }
 
-    /// Cuts off a record that is not whole, or not durable: it would hide those behind it.
+    /// Cuts off a record that is not whole, or not durable: it would hide those after it.
     fn take_back(&mut self, start: u64, cause: &Error) {
         let file = Arc::clone(&self.journal.file);
         let cut = self
@@ -326,7 +326,7 @@ impl Writer {
     }
 
     /// Gives up everything since the last commit, and what libhdf5 still writes until it opens the
-    /// file anew.
+    /// file again.
     pub(super) fn abandon(&mut self) {
         if !matches!(self.state, WriterState::Broken(_)) {
             self.state = WriterState::Abandoned;
@@ -370,7 +370,7 @@ impl Writer {
         self.lock.share(&self.paths.main)
     }
 
-    /// Does the last work: the main file holds everything, and nothing stays behind.
+    /// Does the last work: the main file contains everything, and no journal remains.
     pub(super) fn close(&mut self) -> Result<()> {
         if let WriterState::Broken(_) = self.state {
             return self.check("close");
@@ -516,7 +516,7 @@ impl Writer {
 impl Drop for Writer {
     fn drop(&mut self) {
         journal::unsign(&self.journal.file, &self.paths.journal);
-        // Whoever still reads notes holds the journal open, but not its lock.
+        // A thread that still reads notes holds the journal open, but not its lock.
         let _ = self.journal.file.unlock();
     }
 }
@@ -535,7 +535,7 @@ pub(super) fn copy_home(
         for (page, &offset) in bytes.chunks_exact_mut(PAGE).zip(&offsets) {
             journal.read_exact_at(page, offset)?;
         }
-        // What lies behind the end of the file is of no use.
+        // Bytes after the end of the file are of no use.
         let start = first * PAGE_LEN;
         let rest = committed.eoa.saturating_sub(start);
         bytes.truncate(usize::try_from(rest).unwrap_or(usize::MAX));

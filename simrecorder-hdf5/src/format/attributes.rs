@@ -1,7 +1,7 @@
 //! Attributes of users as attributes of HDF5, and the metadata of this library.
 //!
 //! What HDF5 has a form for is stored in that form, for other software: booleans, numbers, text,
-//! and lists of one of these. The rest stands as JSON in the attribute `simrecorder`.
+//! and lists of one of these. The rest is stored as JSON in the attribute `simrecorder`.
 
 use std::ffi::{CStr, CString, c_char, c_void};
 
@@ -327,7 +327,7 @@ pub(crate) unsafe fn create(
     })
 }
 
-/// Writes text of its own size, with a NUL behind it, in place of what is there: the form in which
+/// Writes text of its own size, followed by a NUL, in place of the present text: the form in which
 /// HDF5 takes marks of dimension scales.
 pub(crate) fn write_text(object: &Handle, name: &str, text: &str) -> Result<()> {
     write(object, name, &AttributeValue::Mark(c_string(text)?), true)

@@ -140,7 +140,7 @@ pub(crate) enum StoredType {
     /// Numbers.
     Elements {
         dtype: DType,
-        /// Whether they stand in the file as they are in memory.
+        /// Whether they are stored in the file as they are in memory.
         as_in_memory: bool,
         /// The type to ask the library for.
         memory: Arc<Handle>,
@@ -229,7 +229,7 @@ fn big_endian(dtype: DType, ours: &Handle) -> Result<Handle> {
     })
 }
 
-/// An enumeration is a `bool` if it is h5py's, else the numbers that stand for its names.
+/// An enumeration is a `bool` if it is h5py's, else the numbers of its names.
 fn enumeration(stored: &Handle) -> Result<StoredType> {
     let boolean = boolean()?;
     if equal(stored, &boolean) {

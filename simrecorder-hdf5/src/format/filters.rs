@@ -29,7 +29,7 @@ pub(crate) enum Filter {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Pipeline(pub(crate) Vec<Filter>);
 
-/// A chunk as it stands in the file.
+/// A chunk as it is stored in the file.
 #[derive(Debug)]
 pub(crate) struct EncodedChunk {
     pub(crate) bytes: Vec<u8>,
@@ -334,7 +334,7 @@ fn inflate_up_to(encoded: &[u8], out: &mut [u8]) -> Result<usize> {
     }
 }
 
-/// Checks the checksum at the end of a chunk, and returns what stands before it.
+/// Checks the checksum at the end of a chunk, and returns the bytes before it.
 fn check_fletcher32(chunk: &[u8]) -> Result<&[u8]> {
     let Some((bytes, stored)) = chunk.split_last_chunk::<4>() else {
         return Err(damaged("it is shorter than its checksum"));

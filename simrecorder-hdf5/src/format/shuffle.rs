@@ -1,7 +1,7 @@
 //! The filter `shuffle` of HDF5: the first bytes of all elements, then their second bytes, and so
 //! on. Numbers that are alike have runs of equal bytes then.
 
-/// Writes the bytes of `elements`, each of `size` bytes, plane by plane. Bytes behind the last
+/// Writes the bytes of `elements`, each of `size` bytes, plane by plane. Bytes after the last
 /// whole element stay where they are. Both have the same length.
 pub(crate) fn shuffle(elements: &[u8], size: usize, planes: &mut [u8]) {
     debug_assert_eq!(elements.len(), planes.len());

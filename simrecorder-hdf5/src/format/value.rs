@@ -104,7 +104,7 @@ fn write(dataset: &Dataset, type_: &Handle, value: &Value) -> Result<()> {
     }
 }
 
-/// Larger values are written anew, so that what is overwritten stays little.
+/// Larger values are written to new space, so that little is overwritten.
 const LARGE: usize = 1 << 16;
 
 /// Writes a value over one of the same type and shape; returns whether it was.

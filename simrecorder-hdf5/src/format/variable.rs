@@ -30,8 +30,8 @@ pub(crate) enum VariableType {
     Bytes,
 }
 
-/// Text of HDF5 ends at a NUL. This character, which Unicode keeps free for uses like this, stands
-/// with a `0` behind it for NUL, with a `1` for itself.
+/// Text of HDF5 ends at a NUL. This character, which Unicode keeps free for uses like this, is
+/// followed by a `0` for NUL, by a `1` for itself.
 const ESCAPE: char = '\u{10ffff}';
 
 /// Text in the form that HDF5 can hold.

@@ -12,7 +12,7 @@ use crate::format::tail::{TailChanges, Tails};
 use crate::recording::Recording;
 use crate::recording::state::State;
 
-/// The journal is made anew when it is so much longer than the tails in it.
+/// The journal is replaced when it is so much longer than the tails in it.
 const JOURNAL_BYTES: u64 = 64 << 20;
 
 /// A new journal begins with no more than this of tails, which are in memory meanwhile.
@@ -25,7 +25,7 @@ const CHECKPOINT_BYTES: usize = 8 << 20;
 const PATH_BYTES: usize = 1 << 10;
 
 impl Recording {
-    /// Makes the journal anew when it has grown long. The commit before stands whether or not that
+    /// Replaces the journal when it has grown long. The commit before remains whether or not that
     /// works; it is tried again when the journal has grown as much once more. A commit does not wait
     /// for another program that reads the file.
     pub(crate) fn trim_journal(&self, state: &mut State) {
@@ -197,7 +197,7 @@ impl Recording {
         self.commit_file(state, &TailChanges::default())
     }
 
-    /// Ends writing. Reads go on from the file as it was left.
+    /// Ends writing. Reads continue from the file as it was left.
     pub(crate) fn close(&self, state: &mut State) -> Result<()> {
         let checkpoint = self.fold_and_checkpoint(state, true, true);
         let log = Arc::clone(&state.open.log);

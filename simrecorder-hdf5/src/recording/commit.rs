@@ -29,7 +29,7 @@ use crate::recording::series::{LoadedSeries, declared_columns, load};
 use crate::recording::state::State;
 
 /// A commit that is being made. Datasets are changed at once, series get their new rows at the
-/// end; what an error leaves behind is taken back by the driver.
+/// end; the driver takes back what an error leaves.
 pub(crate) struct CommitBuilder<'a> {
     recording: &'a Recording,
     state: &'a State,

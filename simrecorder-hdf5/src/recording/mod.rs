@@ -1,5 +1,5 @@
-//! An open recording: its file, what its writer remembers, and reading that goes on when the file
-//! is opened anew.
+//! An open recording: its file, what its writer remembers, and reading that continues when the file
+//! is opened again.
 
 mod checkpoint;
 pub(crate) mod commit;
@@ -42,12 +42,12 @@ pub(crate) struct Recording {
     pub(crate) read_only: bool,
     pub(crate) writing: Writing,
     pub(crate) closed: AtomicBool,
-    /// What is committed. Whoever commits holds it for writing, whoever reads metadata for
+    /// What is committed. A commit holds it for writing, a read of metadata for
     /// reading. Chunks are read without it.
     pub(crate) state: RwLock<State>,
     /// The file at hand, for reading chunks.
     open: Mutex<Arc<OpenFile>>,
-    /// Changes before each cut, and each time before the file is opened anew.
+    /// Changes before each cut, and each time before the file is opened again.
     epoch: AtomicU64,
     pub(crate) planned: PlannedFormats<DatasetFormat>,
 }
@@ -163,7 +163,7 @@ impl Recording {
         self.epoch.load(Ordering::Acquire)
     }
 
-    /// Says that rows are going to be cut, or that other rows may stand in their place.
+    /// Says that rows are going to be cut, or that other rows may replace them.
     pub(crate) fn next_epoch(&self) {
         self.epoch.fetch_add(1, Ordering::AcqRel);
     }
@@ -173,7 +173,7 @@ impl Recording {
         self.read_only || self.closed.load(Ordering::Acquire)
     }
 
-    /// Opens the file anew for reading, as it is now.
+    /// Opens the file again for reading, as it is now.
     fn reopen(&self, state: &mut State) -> Result<()> {
         retry_while_changing(|| {
             let (log, tails) = open_for_reading(&self.path)?;
@@ -239,7 +239,7 @@ impl Recording {
                     self.reopen(&mut state)?;
                 }
             }
-            // Whoever closes the file holds the state until another is in its place.
+            // A thread that closes the file holds the state until another file is in its place.
             let was_replaced = !Arc::ptr_eq(&self.state.read().open, &open);
             if !(is_stale || was_replaced) || attempt == ATTEMPTS {
                 return Err(open.explain(error));

@@ -24,7 +24,7 @@ pub(crate) struct State {
     pub(crate) series: SeriesCache<DatasetFormat>,
     /// The groups whose names of dimensions a checkpoint has to write.
     pub(crate) dimensions: DimensionGroups,
-    /// How long the journal has to be before it is made anew, after that failed.
+    /// How long the journal has to be before it is replaced, after that failed.
     pub(crate) trim_from: u64,
     /// Whether closing failed, so that a journal may still be there.
     pub(crate) is_unfinished: bool,

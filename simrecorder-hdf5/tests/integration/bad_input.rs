@@ -203,7 +203,7 @@ fn notes_with_nonsense_in_them_are_an_error_for_their_key_and_no_other() {
         drop(recorder);
         let recorder = Recorder::new(open(&path, OpenMode::Append).unwrap());
         assert!(recorder.record("net/n", 1_u64).is_err(), "{update}");
-        recorder.record("log", "goes on").unwrap();
+        recorder.record("log", "continues").unwrap();
         recorder.close().unwrap();
         fs::remove_file(&path).unwrap();
     }
@@ -221,8 +221,8 @@ fn a_chunk_that_does_not_decode_is_an_error_for_the_reads_that_touch_it() {
     expect(error, ErrorKind::Corrupt, &["net/n", "chunk [3]"]);
     let before = view.select(..300).unwrap().read::<u64>().unwrap();
     assert!(before.iter().copied().eq(0..300));
-    let behind = view.select(400..).unwrap().read::<u64>().unwrap();
-    assert!(behind.iter().copied().eq(400..1000));
+    let after = view.select(400..).unwrap().read::<u64>().unwrap();
+    assert!(after.iter().copied().eq(400..1000));
     check_others(&recorder);
 }
 
@@ -251,8 +251,8 @@ fn records_behind_a_chunk_that_does_not_decode_are_not_lost_by_a_checkpoint() {
         let recorder = Recorder::new(open(&path, mode).unwrap());
         let n = recorder.get_all("n").unwrap();
         assert_eq!(n.len(), 160);
-        let behind = n.select(150..).unwrap().read::<u64>().unwrap();
-        assert!(behind.iter().copied().eq(150..160));
+        let after = n.select(150..).unwrap().read::<u64>().unwrap();
+        assert!(after.iter().copied().eq(150..160));
         let other = recorder.get_all("other").unwrap().read::<u64>().unwrap();
         assert!(other.iter().copied().eq(0..10));
     }
@@ -408,7 +408,7 @@ fn a_second_writer_is_refused_in_this_process_and_another() {
     for mode in modes {
         refused(&path, mode, ErrorKind::Locked, &["run.h5"]);
     }
-    first.record("log", "goes on").unwrap();
+    first.record("log", "continues").unwrap();
     first.close().unwrap();
     let other = Partner::start(&mut this_test(NAME, &path));
     let process = format!("process {} ", other.0.id());
@@ -436,7 +436,7 @@ fn a_file_that_h5py_has_open_is_read_and_not_written() {
         other.finish();
     }
     let recorder = Recorder::new(open(&path, OpenMode::Append).unwrap());
-    recorder.record("log", "goes on").unwrap();
+    recorder.record("log", "continues").unwrap();
     recorder.flush().unwrap();
     for mode in ["r+", "a"] {
         edit(&["refused", mode], &path);

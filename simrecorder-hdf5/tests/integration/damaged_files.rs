@@ -101,7 +101,7 @@ fn use_all(folder: &Path) -> Outcome {
     };
     let outcomes = read(&recorder);
     drop(recorder);
-    // Beside the value stands no checksum.
+    // The value has no checksum.
     assert!(!outcomes[..3].contains(&Outcome::Wrong), "{outcomes:?}");
     if let Some(recorder) = open(&path, OpenMode::Append) {
         for i in 0..100 {

@@ -22,7 +22,7 @@ fn open(path: &Path, mode: OpenMode) -> Result<Hdf5DataStore> {
     Hdf5DataStore::options().mode(mode).open(path)
 }
 
-/// Whether a checkpoint was going on, as docs/format.md has it: other software may not be able to
+/// Whether a checkpoint was in progress, as docs/format.md has it: other software may not be able to
 /// open the file then.
 fn in_checkpoint(path: &Path) -> bool {
     let journal = fs::read(path.with_extension("h5.journal")).unwrap_or_default();
@@ -66,7 +66,7 @@ impl Copies {
         self.manifest.push(line.to_string());
     }
 
-    /// Returns whether a checkpoint was interrupted, which whoever opens the file ends, or whether
+    /// Returns whether a checkpoint was interrupted, which the next to open the file completes, or whether
     /// a commit was torn.
     fn look(&mut self, path: &Path, moment: Moment, progress: Progress) -> bool {
         if !path.exists() {
@@ -81,7 +81,7 @@ impl Copies {
                 return tear(path);
             }
             Moment::Read => {
-                assert!(!in_checkpoint, "whoever opens it ends a checkpoint");
+                assert!(!in_checkpoint, "opening it completes a checkpoint");
                 self.add(path, progress.settled, false);
             }
             Moment::Closed(steps) => {

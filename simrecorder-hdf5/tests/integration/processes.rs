@@ -128,7 +128,7 @@ fn h5py_opens_the_file_as_of_the_last_checkpoint_while_it_is_written_and_after_a
     reader.finish();
 }
 
-/// A recording with a checkpoint, a flush behind it, and h5py, which has it open for reading.
+/// A recording with a checkpoint, a flush after it, and h5py, which has it open for reading.
 fn held_up(folder: &Path) -> (PathBuf, Hdf5DataStore, Recorder, Partner) {
     let path = folder.join("run.h5");
     let store = open(&path, OpenMode::CreateNew).unwrap();

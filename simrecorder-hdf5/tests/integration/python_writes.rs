@@ -1,4 +1,4 @@
-//! What h5py and h5netcdf wrote is read, and gone on with where that makes sense.
+//! What h5py and h5netcdf wrote is read, and appended to where that makes sense.
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests, too, may panic")]
 

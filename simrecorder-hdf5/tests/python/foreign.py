@@ -1,4 +1,4 @@
-"""Writes files as other software does, and checks them after the recorder went on with them.
+"""Writes files as other software does, and checks them after the recorder appended to them.
 
 Arguments: `write` or `check`, and the path of the folder; `unharmed` or `attributes`, and the path
 of a file that must have what the recorder knows nothing of; `sparse`, and the path of a file with
@@ -52,13 +52,13 @@ def write_layouts(group):
     group["no_rows"] = numbers("f8", (10, 0))
     fixed = group.create_dataset("chunked", data=numbers("f8", SHAPE), chunks=(3, 4))
     assert fixed.maxshape == SHAPE
-    # The data stand in the object header.
+    # The data are in the object header.
     properties = h5p.create(h5p.DATASET_CREATE)
     properties.set_layout(h5d.COMPACT)
     space = h5s.create_simple(SHAPE)
     compact = h5d.create(group.id, b"compact", h5t.IEEE_F64LE, space, properties)
     compact.write(h5s.ALL, h5s.ALL, numbers("f8", SHAPE))
-    # The data stand in another file.
+    # The data are in another file.
     folder = Path(group.file.filename).parent
     raw = folder / "raw.bin"
     raw.write_bytes(numbers("f8", SHAPE).tobytes())

@@ -80,7 +80,7 @@ class DamagedError(Exception):
 
 
 class _OvertakenError(Exception):
-    """The writer went on too far while something was read."""
+    """The writer committed too often while something was read."""
 
 
 def _check(sound: bool) -> None:
@@ -144,27 +144,27 @@ class _Tree:
         return page, nodes
 
     def _leaf(self, key: bytes) -> tuple[bytes, tuple[int, ...], bytes | None]:
-        """The leaf where `key` belongs, its nodes, and the first key behind it."""
-        number, behind = self._root, None
+        """The leaf where `key` belongs, its nodes, and the first key after it."""
+        number, after = self._root, None
         for _ in range(self._depth - 1):
             page, nodes = self._nodes(number, _BRANCH)
             _check(len(nodes) > 0)
-            # The first node has no key and stands for all that is before the second.
+            # The first node has no key and covers all keys before the second.
             index = bisect_right(nodes, key, 1, key=lambda node: _key(page, node)) - 1
             if index + 1 < len(nodes):
-                behind = _key(page, nodes[index + 1])
+                after = _key(page, nodes[index + 1])
             low, middle, high, _ = _NODE.unpack_from(page, nodes[index])
             number = low | middle << 16 | high << 32
-        return *self._nodes(number, _LEAF), behind
+        return *self._nodes(number, _LEAF), after
 
     def keys(self, start: bytes) -> tuple[list[bytes], bytes | None]:
-        """The keys from `start` on in its leaf, and the first key behind the leaf."""
+        """The keys from `start` on in its leaf, and the first key after the leaf."""
         if self.is_empty:
             return [], None
-        page, nodes, behind = self._leaf(start)
-        _check(behind is None or behind > start)
+        page, nodes, after = self._leaf(start)
+        _check(after is None or after > start)
         keys = [_key(page, node) for node in nodes]
-        return [key for key in keys if key >= start], behind
+        return [key for key in keys if key >= start], after
 
     def value(self, key: bytes, part: ByteRequest | None = None) -> bytes | bytearray | None:
         """What the database has for a key, or a part of it; None if there is none."""
@@ -379,7 +379,7 @@ class LmdbStore(Store):
         """The keys with a prefix, or the names that follow it, leaf by leaf."""
         start = max(prefix, _FIRST_KEY)
         while start is not None:
-            keys, behind = await asyncio.to_thread(self._read, lambda tree: tree.keys(start))
+            keys, after = await asyncio.to_thread(self._read, lambda tree: tree.keys(start))
             for key in keys:
                 if not key.startswith(prefix):
                     return
@@ -387,9 +387,9 @@ class LmdbStore(Store):
                     continue
                 name, slash, _ = key[len(prefix) :].partition(b"/")
                 yield (key if whole else name).decode()
-                # Behind this key, or behind all keys of this folder.
+                # After this key, or after all keys of this folder.
                 start = prefix + name + b"0" if slash and not whole else key + b"\0"
-            start = None if behind is None else max(start, behind)
+            start = None if after is None else max(start, after)
 
     async def set(self, key: str, value: Buffer) -> None:
         self._check_writable()

@@ -110,7 +110,7 @@ impl Address {
     }
 }
 
-/// Checks that what stands behind a scheme names hosts, with user and password where they belong:
+/// Checks that the part after a scheme names hosts, with user and password where they belong:
 /// a piece of a password that is taken for something else shows in errors.
 fn check_user(scheme: &str, rest: &str) -> Result<()> {
     let Some(rest) = rest.strip_prefix("://") else {

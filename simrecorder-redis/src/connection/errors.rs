@@ -82,7 +82,7 @@ pub(crate) fn from_server(operation: &'static str, error: &ServerError) -> Error
     from_redis(operation, error.clone().into())
 }
 
-/// What the first word of an error of the server stands for.
+/// What the first word of an error of the server means.
 fn of_code(code: &str) -> (ErrorKind, &'static str) {
     match code {
         "OOM" => (

@@ -104,7 +104,7 @@ impl Link {
         Ok(replies.pop().unwrap_or_default())
     }
 
-    /// The nodes of a cluster that hold keys; `None` stands for a server that holds all.
+    /// The nodes of a cluster that hold keys; `None` is a server that holds all.
     pub(crate) fn primaries(&mut self) -> Result<Vec<Option<Node>>, Failure> {
         if let Self::Single(_) = self {
             return Ok(vec![None]);

@@ -1,4 +1,4 @@
-//! What stands in the database about a key: a JSON document, and one line that says what records
+//! What the database says about a key: a JSON document, and one line that says what records
 //! a series takes.
 
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use crate::format::frame::{FrameFormat, RedisEncoding};
 use crate::format::index::is_sane;
 use crate::format::names::{Names, SeriesNames};
 
-/// What stands at a key.
+/// The metadata of a key.
 #[derive(Clone, Debug)]
 pub(crate) enum Document {
     Group,

@@ -9,7 +9,7 @@ use crate::connection::percent::{percent_decoded, percent_encoded};
 pub(crate) struct Names {
     /// The name of the recording with what is special in it escaped.
     run: String,
-    /// Changes when the recording is deleted and created anew.
+    /// Changes when the recording is deleted and created again.
     generation: String,
 }
 
@@ -62,7 +62,7 @@ impl Names {
         format!("simrecorder:{{{}}}:{}:{name}", self.run, self.generation)
     }
 
-    /// Hash: what there is at each key.
+    /// Hash: the metadata of each key.
     pub(crate) fn nodes(&self) -> String {
         self.hierarchy("nodes")
     }

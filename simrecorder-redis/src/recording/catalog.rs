@@ -86,7 +86,7 @@ pub(super) fn delete_garbage(keyspace: &Keyspace) -> Result<()> {
         .array()?;
     for generation in generations {
         let generation = generation.text()?.unwrap_or_default();
-        // Its own, if it was replaced meanwhile, is for whoever did that.
+        // Its own, if it was replaced meanwhile, is for the program that did that.
         if generation == keyspace.names.generation() {
             continue;
         }
@@ -175,10 +175,10 @@ fn delete_frames(keyspace: &Keyspace, series: &SeriesNames) -> Result<()> {
         let mut unlink: Vec<&[u8]> = vec![b"UNLINK"];
         unlink.extend(parts.iter().map(|name| name.as_bytes()));
         keyspace.ask_one("open", &unlink)?;
-        let behind = format!("{}-2", last.first);
+        let after = format!("{}-2", last.first);
         keyspace.ask_one(
             "open",
-            &[b"XTRIM", index.as_bytes(), b"MINID", behind.as_bytes()],
+            &[b"XTRIM", index.as_bytes(), b"MINID", after.as_bytes()],
         )?;
     }
 }

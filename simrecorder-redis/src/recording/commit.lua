@@ -36,7 +36,7 @@ end
 local todo = {}
 local function add(...) todo[#todo + 1] = {...} end
 
--- What stands at keys, with what this commit has changed so far.
+-- The metadata of keys, with what this commit has changed so far.
 local known = {}
 local function node_at(key)
     if key == '' then return {node = 'group'} end
@@ -386,7 +386,7 @@ local function truncate(prefix, records)
             }, first
         end
     end
-    -- So that records may be added from there on again. Newer servers let no stream go back behind
+    -- So that records may be added from there on again. Newer servers let no stream go back before
     -- what was deleted from it: then its entries move to a new one.
     if redis.call('EXISTS', index) == 1 then
         local back = redis.pcall('XSETID', index, int(ended) .. '-0')

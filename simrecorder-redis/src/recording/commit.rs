@@ -91,7 +91,7 @@ impl<'a> CommitBuilder<'a> {
         added.map_err(|e| e.with_key(key.as_str()))
     }
 
-    /// The slot of a series; without a cluster, that of the hierarchy stands for all.
+    /// The slot of a series; without a cluster, that of the hierarchy is used for all.
     fn slot(&self, series: &SeriesNames) -> Slot {
         let is_cluster = self.keyspace.connections.is_cluster();
         is_cluster.then(|| series.slot().clone())

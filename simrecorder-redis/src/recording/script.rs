@@ -18,7 +18,7 @@ use crate::recording::keyspace::Keyspace;
 const SCRIPT: &str = include_str!("commit.lua");
 
 /// The keys that one script reaches in a cluster: those of a series, of the series of a claimed group, or
-/// of the hierarchy. Without a cluster, the latter stands for all.
+/// of the hierarchy. Without a cluster, the latter is used for all.
 pub(super) type Slot = Option<SlotNames>;
 
 /// Which commit of which writer a script makes.

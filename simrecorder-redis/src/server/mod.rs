@@ -140,7 +140,7 @@ impl RedisServer {
     /// # Errors
     /// [`ErrorKind::Io`] if it does not end within
     /// [`stop_timeout`](RedisServerOptions::stop_timeout), or ends with an error: what it could not
-    /// write stands in `redis.log` in its data directory. One that has not ended runs on.
+    /// write is in `redis.log` in its data directory. One that has not ended runs on.
     pub fn stop(mut self) -> Result<()> {
         self.end()
     }

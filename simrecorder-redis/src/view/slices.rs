@@ -25,7 +25,7 @@ pub(crate) fn within(axis: AxisRange, range: &Range<u64>) -> AxisRange {
 /// A way to read a region of a frame in pieces, each of which is a block without gaps.
 ///
 /// The axes before `depth` are walked index by index, the one at `depth` is taken from the first
-/// to the last index of the region, and those behind it whole.
+/// to the last index of the region, and those after it whole.
 #[derive(Clone, Debug)]
 pub(crate) struct SlicePlan {
     /// What the region has of each axis; of the first one, what is in the frame.

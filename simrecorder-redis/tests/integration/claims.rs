@@ -520,7 +520,7 @@ fn in_a_cluster_the_series_of_a_claimed_group_are_committed_and_read_together() 
     for server in &cluster.servers {
         for key in cli(server.port(), &["KEYS", "*"]).lines() {
             let lifetime = cli(server.port(), &["TTL", key]);
-            assert_ne!(lifetime, "-1", "{key} is left behind");
+            assert_ne!(lifetime, "-1", "{key} is left");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What stands on a server and makes no sense is an error for what it touches, and for nothing else.
+//! Data on a server that make no sense are an error for what it touches, and for nothing else.
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests, too, may panic")]
 
@@ -128,7 +128,7 @@ fn damage_is_an_error_for_what_it_touches_and_for_nothing_else() {
             view.read::<u64>().map(drop)
         };
         let error = read().map(drop);
-        // An entry behind the last record does no harm; all else is noticed.
+        // An entry after the last record does no harm; all else is noticed.
         let harmless = damage.contains(&"9999-1");
         assert_eq!(error.is_ok(), harmless, "{damage:?}");
         if let Err(error) = error {
@@ -155,7 +155,7 @@ fn damage_is_an_error_for_what_it_touches_and_for_nothing_else() {
         drop(reader.node(&name));
         drop(reader.value(&name));
         drop(reader.children(&Key::ROOT));
-        // A writer is refused, or goes on; it does not hang.
+        // A writer is refused, or continues; it does not hang.
         recorder.record("n", 100_u64).unwrap();
         drop(recorder.flush());
         drop(recorder);
@@ -166,7 +166,7 @@ fn damage_is_an_error_for_what_it_touches_and_for_nothing_else() {
     }
 }
 
-/// What stands about a series may claim that a record is larger than any memory.
+/// The metadata of a series may claim that a record is larger than any memory.
 #[test]
 fn records_that_claim_to_be_huge_are_errors_whoever_reads_them() {
     let server = server();

@@ -116,13 +116,13 @@ fn freed_records_give_their_memory_back_and_the_rest_stays() {
     assert_eq!(error.kind(), ErrorKind::NotFound, "{error}");
     check_numbers(&*old.select(150_001..).unwrap(), 150_001..200_000);
     check_numbers(&*old.refresh().unwrap(), 150_001..200_000);
-    // A selection stands for the same records as before.
+    // A selection has the same records as before.
     let selected = old.select(160_000..170_000).unwrap().refresh().unwrap();
     check_numbers(&*selected, 160_000..170_000);
     let freed = old.select(..10).unwrap().refresh().unwrap_err();
     assert_eq!(freed.kind(), ErrorKind::OutOfBounds);
 
-    // Recording goes on, and so does another recorder.
+    // Recording continues, also in another recorder.
     recorder.record("n", 200_000_u64).unwrap();
     recorder.close().unwrap();
     let recorder = Recorder::new(RedisDataStore::append(&url).unwrap());

@@ -133,7 +133,7 @@ fn users_without_the_right_password_or_rights_are_refused() {
     assert_eq!(view(&reader, "n").read::<u64>().unwrap()[0], 1);
 }
 
-/// Newer servers let no stream go back behind what was deleted from it.
+/// Newer servers let no stream go back before what was deleted from it.
 #[test]
 fn series_are_cut_on_a_server_whose_streams_do_not_go_back() {
     let server = server();
@@ -289,7 +289,7 @@ fn a_server_that_stands_still_is_waited_for_until_the_limit() {
             std::thread::sleep(Duration::from_millis(1700));
             signal(process, "CONT");
         });
-        // Several attempts lie in the queues of the server when it goes on.
+        // Several attempts lie in the queues of the server when it continues.
         (0..1000_u64).for_each(|i| recorder.record("m", round * 1000 + i).unwrap());
         recorder.flush().unwrap();
         waker.join().unwrap();

@@ -92,7 +92,7 @@ fn start_again(start: impl Fn() -> Result<RedisServer>) -> RedisServer {
     }
 }
 
-/// Kills the server of a writer that goes on; a new one each fifty times.
+/// Kills the server of a writer that continues; a new one each fifty times.
 fn kill_servers(name: &str, sync: RedisSync) {
     const KILLS_OF_ONE: u64 = 50;
     if let Some(url) = role() {
@@ -113,7 +113,7 @@ fn kill_servers(name: &str, sync: RedisSync) {
         for _ in 0..KILLS_OF_ONE.min(kills() - kill) {
             kill += 1;
             let before = latest();
-            wait_until("it goes on", || latest() > before + kill * 49 % 200);
+            wait_until("it continues", || latest() > before + kill * 49 % 200);
             std::thread::sleep(Duration::from_micros(kill * 1237 % 9000));
             let safe = latest();
             signal(server.process_id(), "KILL");

@@ -91,9 +91,9 @@ fn what_is_deleted_leaves_nothing_behind_and_its_users_are_told() {
     assert_eq!(kept.get_all("log").unwrap().len(), 300);
     kept.record("log", "more").unwrap();
     kept.close().unwrap();
-    let anew = record(server.url(), "gone");
-    assert_eq!(anew.get_all("log").unwrap().len(), 300);
-    anew.close().unwrap();
+    let again = record(server.url(), "gone");
+    assert_eq!(again.get_all("log").unwrap().len(), 300);
+    again.close().unwrap();
     assert_eq!(
         RedisDataStore::runs(server.url()).unwrap(),
         ["gone", "kept"]
@@ -123,7 +123,7 @@ fn what_is_removed_leaves_no_key_behind_and_other_writers_are_told() {
         let is_of_the_recording = ["root", "commits", "writers"]
             .iter()
             .any(|name| key.ends_with(name));
-        assert!(is_of_the_recording, "{key} is left behind");
+        assert!(is_of_the_recording, "{key} is left");
     }
     other.record("log", "one more").unwrap();
     expect(other.flush(), ErrorKind::NotFound, &["log"]);

@@ -116,7 +116,7 @@ fn a_recording_that_is_replaced_stops_its_writers_and_leaves_nothing_behind() {
     for name in keys.lines() {
         let left = server.cli(&["TTL", name]);
         let of_new = name.ends_with(":root") || name.ends_with(":writers");
-        assert!(of_new || left != "-1", "{name} is left behind");
+        assert!(of_new || left != "-1", "{name} is left");
     }
     assert_eq!(truncate().children(&Key::ROOT).unwrap(), []);
 }

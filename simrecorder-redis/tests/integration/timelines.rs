@@ -234,7 +234,7 @@ fn a_resumed_timeline_keeps_the_process_away_that_recorded_it_before() {
         "the older process recorded nothing meanwhile"
     );
     check(&newer, "of/net", resumed_at + 10);
-    // Another process goes back without a handle, and goes on.
+    // Another process goes back without a handle, and continues.
     let (_, third) = recorder(&url);
     third.rewind("step", 4_u64).unwrap();
     let mut net = open_timeline(&third, "of/net");

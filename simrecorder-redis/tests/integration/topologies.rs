@@ -91,7 +91,7 @@ fn a_cluster_of_three_masters_keeps_a_recording_while_a_node_is_killed() {
     options.open(&cluster.url()).unwrap();
     for server in &cluster.servers {
         let left = cli(server.port(), &["KEYS", "*index"]);
-        assert_eq!(left, "", "left behind");
+        assert_eq!(left, "", "left");
     }
     let other = RedisDataStore::create(&format!("{}&run=other", cluster.url())).unwrap();
     let recorder = Recorder::new(other);
@@ -107,11 +107,7 @@ fn a_cluster_of_three_masters_keeps_a_recording_while_a_node_is_killed() {
     for server in &cluster.servers {
         // What was sent twice ends by itself.
         for key in cli(server.port(), &["KEYS", "*"]).lines() {
-            assert_ne!(
-                cli(server.port(), &["TTL", key]),
-                "-1",
-                "{key} is left behind"
-            );
+            assert_ne!(cli(server.port(), &["TTL", key]), "-1", "{key} is left");
         }
     }
     recorder.record("log", "more").unwrap();

@@ -114,7 +114,7 @@ where
     O: Fn(&Path, OpenMode) -> Result<S>,
     L: FnMut(&Path, Moment, Progress) -> bool,
 {
-    /// Strikes a writer at its calls, one after the other, and then some of those that go on with
+    /// Strikes a writer at its calls, one after the other, and then some of those that continue with
     /// what it left. At all calls if `SIMRECORDER_KILL_POINTS` is `all`, else at `sample` of them.
     ///
     /// Returns nothing in the process that is the writer.

@@ -281,7 +281,7 @@ fn check_recording(view: &ArrayView, snapshot: &dyn Snapshot) -> Result<()> {
 }
 
 /// Checks, after rows before `end` were read, that none of them had been cut off, and that no other
-/// recording has taken the place of this one: other rows may stand in their place.
+/// recording has taken the place of this one: other rows may have replaced them.
 fn check_uncut(storage: &dyn Storage, view: &ArrayView, end: u64) -> Result<()> {
     let mut document = None;
     storage.read(&mut |snapshot| {

@@ -54,7 +54,7 @@ impl Disk {
         }
     }
 
-    /// Stands before each operation that changes the disk, so that tests can make it fail.
+    /// Called before each operation that changes the disk, so that tests can make it fail.
     #[cfg(test)]
     fn step(&self) -> io::Result<()> {
         self.fault.step()
@@ -168,7 +168,7 @@ impl Disk {
         Ok(())
     }
 
-    /// Makes a directory inside the recording, but not the recording itself: whoever deleted it
+    /// Makes a directory inside the recording, but not the recording itself: a user who deleted it
     /// while it is written must not find a part of it again.
     fn make_directories(&self, path: &Path, touched: &mut BTreeSet<PathBuf>) -> io::Result<()> {
         if path == self.paths.root {

@@ -56,7 +56,7 @@ impl State {
             Err(error) if is_missing(&error) => Ok(None),
             Err(error) => Err(error),
         };
-        // The directory comes first: if it is replaced now, the metadata of the new one stands
+        // The directory comes first: if it is replaced now, the metadata of the new one is
         // beside the inode of the old one, which no longer holds.
         let root = open(&paths.root)?;
         let metadata = open(&path_inside(&paths.root, ROOT_METADATA)?)?;
@@ -138,7 +138,7 @@ impl Follower {
         }
         self.follow(paths)?;
         // While a recording takes the place of another, one may show with the journal of the
-        // other. Then the state does not hold, and whoever reads starts again.
+        // other. Then the state is not valid, and the reader starts again.
         let fits = self
             .state
             .owner
@@ -172,7 +172,7 @@ impl Follower {
             let before = journal.position;
             match replay(&journal.file, paths, before, length, overlay) {
                 // A damaged record is the rest of a kill, or follows on one that was read
-                // here and that the writer took back: then all is read anew, once.
+                // here and that the writer took back: then all is read again, once.
                 Ok(scanned) if !scanned.damaged || length == journal.loaded_at => {
                     journal.position = scanned.position;
                     return Ok(());

@@ -1,7 +1,7 @@
 //! A directory as the storage of a recording.
 //!
 //! Each entry is a file at its key, so that any Zarr V3 software reads the recording. What a
-//! commit changes beside that stands in one file beside the recording, the journal
+//! commit changes besides is in one file next to the recording, the journal
 //! ([`crate::journal`]), until a checkpoint brings it to the files.
 //!
 //! # Writing
@@ -74,7 +74,7 @@
 //!
 //! The journal is followed by its inode and length. A record that is not whole is being
 //! written, or is the rest of a kill: it is left for later. A record that the writer took back
-//! because its sync failed breaks the chain of checksums; the journal is then read anew. One of
+//! because its sync failed breaks the chain of checksums; the journal is then read again. One of
 //! the same length in its place would not show. So the journal is replaced before the commit
 //! after that one, and before the first commit of a writer that finds a journal: the writer before
 //! it may have been killed in between.

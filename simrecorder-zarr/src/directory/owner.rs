@@ -12,7 +12,7 @@ pub(super) enum Owner {
     /// There is no such file.
     #[default]
     Missing,
-    /// It is no metadata: whoever reads it says so.
+    /// It is not metadata: reading it reports that.
     Unknown,
     /// It has no id, as other software leaves it.
     Nobody,

@@ -11,7 +11,7 @@ use super::*;
 
 const ROLE: &str = "SIMRECORDER_TEST_ROLE";
 const PLACE: &str = "SIMRECORDER_TEST_PATH";
-/// Stands before what a child says, among what the test harness prints.
+/// Precedes what a child says, among what the test harness prints.
 const SAYS: &str = "child says ";
 
 fn command(program: &[&str], role: &str, path: &Path) -> Command {

@@ -20,7 +20,7 @@ fn written_ahead(storage: &DirectoryStorage, shard: &str, index: u32, value: Vec
 }
 
 /// Shards that are new and that grow, chunks that are written ahead and again, and a shard that goes. A
-/// commit without changes stands for a checkpoint.
+/// commit without changes means a checkpoint.
 const COMMITS: [fn(&DirectoryStorage) -> Vec<Change>; 6] = [
     |storage| {
         vec![
@@ -112,7 +112,7 @@ fn shards_may_be_killed_or_fail_at_any_moment() {
             let has_fired = is_fault_over(&storage);
             let mut goes_on = false;
             if once && failed {
-                // The same writer goes on.
+                // The same writer continues.
                 let again = vec![
                     written_ahead(&storage, "a/s.0", 3, large(8)),
                     set("a/zarr.json", "8"),

@@ -170,7 +170,7 @@ impl Writer {
             // The first commit brings it.
             return Ok(Some(id));
         };
-        // Whoever opens the recording finds out what is wrong with its metadata.
+        // Opening the recording reports what is wrong with its metadata.
         let Ok(mut root) = Document::parse(&metadata) else {
             return Ok(None);
         };
@@ -299,7 +299,7 @@ impl Writer {
         if !self.is_settling_due(&published.current()) {
             return;
         }
-        // The commit before it stands, whatever becomes of this.
+        // The commit before it remains, whatever becomes of this.
         let start = Instant::now();
         let settled = self.settle(published);
         self.settled = Instant::now();

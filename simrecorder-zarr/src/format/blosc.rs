@@ -55,7 +55,7 @@ impl Header {
         self.decoded_len.div_ceil(self.block_len)
     }
 
-    /// Where it stands at which byte each block begins.
+    /// Where the first byte of each block is stored.
     pub(crate) fn starts(&self) -> Range<usize> {
         match self.is_copy {
             true => HEADER_LEN..HEADER_LEN,
@@ -64,7 +64,7 @@ impl Header {
     }
 
     /// The bytes of the frame that hold some blocks, given its first bytes up to the end of
-    /// [`starts`](Self::starts). Blocks may stand in any order.
+    /// [`starts`](Self::starts). Blocks may be in any order.
     pub(crate) fn encoded_ranges(&self, first: &[u8], blocks: Range<usize>) -> Vec<Range<usize>> {
         let in_frame = |at: usize| at.min(self.encoded_len);
         if self.is_copy {
@@ -79,8 +79,8 @@ impl Header {
         let mut sorted = starts.clone();
         sorted.sort_unstable();
         let end = |start: usize| {
-            let behind = sorted.partition_point(|&other| other <= start);
-            sorted.get(behind).copied().unwrap_or(self.encoded_len)
+            let after = sorted.partition_point(|&other| other <= start);
+            sorted.get(after).copied().unwrap_or(self.encoded_len)
         };
         let blocks = starts.get(blocks).unwrap_or_default();
         blocks.iter().map(|&start| start..end(start)).collect()

@@ -156,12 +156,12 @@ impl Chunk<'_> {
     fn overlaps(&self) -> Vec<Overlap> {
         let axes = self.region.axes().iter().zip(self.origin);
         let overlap = |((axis, &origin), &len): ((&simrecorder_core::AxisRange, &u64), &u64)| {
-            // The first index of the region in the chunk, and the first behind it.
+            // The first index of the region in the chunk, and the first after it.
             let first = origin.saturating_sub(axis.start).div_ceil(axis.step);
-            let behind = (origin + len)
+            let after = (origin + len)
                 .saturating_sub(axis.start)
                 .div_ceil(axis.step);
-            let count = behind.min(axis.count).saturating_sub(first);
+            let count = after.min(axis.count).saturating_sub(first);
             let start = axis.start + first.saturating_mul(axis.step);
             Overlap {
                 start: start.saturating_sub(origin) as usize,
@@ -378,7 +378,7 @@ mod tests {
         ArrayFormat::new(&document, false).unwrap()
     }
 
-    /// A region that may begin before the chunk and end behind it.
+    /// A region that may begin before the chunk and end after it.
     fn regions(shape: [u64; 3]) -> impl Strategy<Value = Region> {
         shape
             .map(|len| {
@@ -413,7 +413,7 @@ mod tests {
             let rows = RowsRef { count: shape[0], data: &data, ends: &[], base: 0 };
             let encoded = format.encode_chunk(rows, &[0, 0])?;
 
-            // The chunk stands somewhere in its array.
+            // The chunk is somewhere in its array.
             let origin = shape.map(|len| len / 2);
             let block = Block { data: &data, origin: &origin, shape: &shape };
             let mut expected = vec![7; region.len().unwrap() * size];

@@ -1,4 +1,4 @@
-//! Where the node of a key stands in the Zarr hierarchy.
+//! Where the node of a key is in the Zarr hierarchy.
 
 use simrecorder_core::{Error, ErrorKind, Key, Result};
 

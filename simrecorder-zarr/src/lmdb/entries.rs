@@ -1,6 +1,6 @@
 //! Keys in the database, and what a commit writes.
 //!
-//! Entries stand under the UTF-8 bytes of their keys. Tails are private: their keys begin with
+//! Entries are stored under the UTF-8 bytes of their keys. Tails are private: their keys begin with
 //! a zero byte, `\0t`, followed by the path of the array, another zero byte and the number of
 //! the part as a big-endian u32. A tail is the concatenation of its parts. `\0c` says that the
 //! recording has [chunk files](super::chunk_files).

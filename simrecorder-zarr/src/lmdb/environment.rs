@@ -1,8 +1,8 @@
-//! LMDB environments: one for each recording in this process, whoever opens it and how often.
+//! LMDB environments: one for each recording in this process, however often it is opened.
 //!
 //! All transactions of the process run under the read side of one lock, the gate. What LMDB
 //! forbids while a transaction is active (another map size, other flags) is done under its
-//! write side by closing the environment and opening it anew. Resizing in place would be
+//! write side by closing the environment and opening it again. Resizing in place would be
 //! shorter, but when the system refuses the new map LMDB is left without any.
 
 use std::cell::{OnceCell, RefCell};
@@ -61,12 +61,12 @@ pub(super) struct Environment {
 }
 
 struct Gate {
-    /// `None` after it could not be opened anew.
+    /// `None` after it could not be reopened.
     open: Option<OpenEnvironment>,
     access: Access,
     map_size: usize,
     no_sync: bool,
-    /// Grows each time the environment is opened, so that of many threads that want it anew
+    /// Grows each time the environment is opened, so that of many threads that want to reopen it
     /// only the first does it.
     generation: u64,
 }
@@ -198,7 +198,7 @@ impl Environment {
         errors::from_heed(operation, &self.folder, error)
     }
 
-    /// Opens the environment anew for writing if readers have opened it read only.
+    /// Opens the environment again for writing if readers have opened it read only.
     fn make_writable(&self) -> Result<()> {
         let mut gate = self.gate.write();
         if gate.access == Access::ReadWrite {
@@ -250,7 +250,7 @@ impl Environment {
         }
     }
 
-    /// Opens the environment anew, unless another thread did so since `seen`.
+    /// Opens the environment again, unless another thread did so since `seen`.
     fn reopen(&self, seen: u64, at_least: usize) -> Result<()> {
         let mut gate = self.gate.write();
         if gate.generation != seen {

@@ -27,7 +27,7 @@ impl FileMap {
     /// Maps a file with room for so many bytes; `None` if the system refuses.
     pub(super) fn new(file: &File, len: u64) -> Option<Self> {
         let len = usize::try_from(len.checked_next_multiple_of(MAP_UNIT)?).ok()?;
-        // SAFETY: the system chooses the place, so that nothing else is there. Bytes behind the end of the file
+        // SAFETY: the system chooses the place, so that nothing else is there. Bytes after the end of the file
         // are not read: see `bytes`.
         let start = unsafe {
             mmap(

@@ -173,7 +173,7 @@ pub(super) fn delete_files(folder: &Path) -> Result<()> {
 /// `SIGBUS`. It takes over the number of readers from the size of the file. An existing one is
 /// never opened here: closing it would drop the locks that this process has on it.
 pub(super) fn prepare_lock_file(recording: &Path) -> io::Result<()> {
-    /// 1024 slots of 64 bytes, and a page for what stands before them.
+    /// 1024 slots of 64 bytes, and a page for what precedes them.
     const SIZE: usize = 1024 * 64 + 4096;
     static UNIQUE: AtomicU32 = AtomicU32::new(0);
 

@@ -13,7 +13,7 @@ use simrecorder_core::backend::random_number;
 use super::folder::{DATA, LOCK, data_file, lock_file};
 
 /// An open environment. No fork interrupts opening or closing it, for which heed has a lock that a child
-/// could not make anew.
+/// could not make again.
 pub(super) struct EnvHandle(ManuallyDrop<Env<WithoutTls>>);
 
 impl EnvHandle {

@@ -272,7 +272,7 @@ impl LmdbStorage {
         self.0.constants().read_only
     }
 
-    /// Ends writing, through all clones, and lets the next writer in; reading goes on to work.
+    /// Ends writing, through all clones, and lets the next writer in; reading still works.
     ///
     /// With [`Durability::Process`] it waits until everything is on the disk. Closing twice, or
     /// what is read only, does nothing. Dropping the last clone does the same and logs an error

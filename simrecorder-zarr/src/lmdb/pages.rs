@@ -172,7 +172,7 @@ impl Walk {
         self.read(page, 0, self.meta.page_size as usize)
     }
 
-    /// Reads `size` bytes from `skip` bytes behind the beginning of a page.
+    /// Reads `size` bytes from `skip` bytes after the beginning of a page.
     fn read(&mut self, page: u64, skip: u64, size: usize) -> Step<Vec<u8>> {
         if !(2..=self.meta.last_page).contains(&page) {
             return Err(WalkError::Damaged(page, "there is no such page"));

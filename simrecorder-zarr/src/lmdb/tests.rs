@@ -388,7 +388,7 @@ fn slots_of_dead_readers_are_cleared_on_open_and_when_they_run_out() {
     let folder = tempfile::tempdir().unwrap();
     let writer = open(folder.path(), OpenMode::CreateNew);
     assert!(!child(NAME, folder.path()).status.success());
-    // The first is a check of this test: the slots are really left behind.
+    // The first is a check of this test: the slots are really left.
     assert_eq!(writer.0.constants().environment.state().2, 8);
     assert!(!child(NAME, folder.path()).status.success());
     let reader = open(folder.path(), OpenMode::Read);

@@ -201,7 +201,7 @@ fn metadata_with_nonsense_in_it_is_an_error_for_its_key_and_no_other() {
                 ErrorKind::Corrupt,
                 &["net/n"],
             );
-            recorder.record("log", "goes on").unwrap();
+            recorder.record("log", "continues").unwrap();
             recorder.close().unwrap();
         }
     }
@@ -304,8 +304,8 @@ fn a_chunk_that_does_not_decode_is_an_error_for_the_reads_that_touch_it() {
             expect(error, ErrorKind::Corrupt, &["net/n", "chunk [3]"]);
             let before = view.select(..300).unwrap().read::<u64>().unwrap();
             assert!(before.iter().copied().eq(0..300));
-            let behind = view.select(400..).unwrap().read::<u64>().unwrap();
-            assert!(behind.iter().copied().eq(400..1000));
+            let after = view.select(400..).unwrap().read::<u64>().unwrap();
+            assert!(after.iter().copied().eq(400..1000));
             let read: Vec<_> = view.iter().filter_map(Result::ok).collect();
             assert!(!read.is_empty());
         }

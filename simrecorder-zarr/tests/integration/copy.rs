@@ -49,7 +49,7 @@ fn copy_to(
 
 type Entries = BTreeMap<String, Vec<u8>>;
 
-/// All entries of a closed recording, past the library; `id` stands for its id, which no other
+/// All entries of a closed recording, past the library; `id` is its id, which no other
 /// recording has.
 fn entries(path: &Path, storage: ZarrStorage) -> Entries {
     let mut entries = entries_with_id(path, storage);
@@ -203,7 +203,7 @@ fn a_closed_recording_is_copied_byte_by_byte() {
 }
 
 /// Chunks are not decoded, whatever the kind of their series: damage goes along, and shows when
-/// it is read. Encoding anew finds it.
+/// it is read. Encoding again finds it.
 #[test]
 fn damage_goes_along_and_shows_when_the_copy_is_read_or_encoded_anew() {
     let damaged = [
@@ -215,8 +215,8 @@ fn damage_goes_along_and_shows_when_the_copy_is_read_or_encoded_anew() {
     ];
     for storage in BOTH {
         let folder = tempfile::tempdir().unwrap();
-        let [original, copied, anew] =
-            ["original", "copied", "anew"].map(|name| folder.path().join(name));
+        let [original, copied, reencoded] =
+            ["original", "copied", "reencoded"].map(|name| folder.path().join(name));
         recording(&original, storage).close().unwrap();
         for chunk in damaged {
             set_entry(&original, storage, chunk, b"damaged");
@@ -237,7 +237,7 @@ fn damage_goes_along_and_shows_when_the_copy_is_read_or_encoded_anew() {
             assert!((1..=60).contains(&errors), "{key}: {errors}");
         }
         let options = CopyOptions::new().reencode(true);
-        let error = copy_to(&from, &anew, storage, options).unwrap_err();
+        let error = copy_to(&from, &reencoded, storage, options).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Corrupt, "{error}");
         assert!(error.to_string().contains("events"), "{error}");
     }
@@ -299,7 +299,7 @@ fn arrays_of_other_software_are_copied_as_they_are() {
         fs::create_dir(original.join(key)).unwrap();
         fs::write(original.join(key).join("zarr.json"), document.to_string()).unwrap();
     }
-    // Behind the chunks that are missing come some that are there.
+    // After the chunks that are missing come some that are there.
     let recorder = Recorder::new(open(&original, ZarrStorage::Directory, OpenMode::Append));
     for (key, _) in &arrays {
         (0..5).for_each(|i| recorder.record(key, [f64::from(i); 6]).unwrap());
@@ -344,7 +344,7 @@ fn arrays_of_other_software_are_copied_as_they_are() {
 #[test]
 fn a_copy_has_the_chunks_of_its_original_unless_it_is_encoded_anew() {
     let folder = tempfile::tempdir().unwrap();
-    let [original, copied, anew] = ["o", "c", "a"].map(|name| folder.path().join(name));
+    let [original, copied, reencoded] = ["o", "c", "a"].map(|name| folder.path().join(name));
     recording(&original, ZarrStorage::Directory)
         .close()
         .unwrap();
@@ -355,7 +355,7 @@ fn a_copy_has_the_chunks_of_its_original_unless_it_is_encoded_anew() {
         options.compression(Compression::None).open(path).unwrap()
     };
     copy(&from, &to(&copied), CopyOptions::new()).unwrap();
-    copy(&from, &to(&anew), CopyOptions::new().reencode(true)).unwrap();
+    copy(&from, &to(&reencoded), CopyOptions::new().reencode(true)).unwrap();
     for key in [
         "net/v",
         "net/w",
@@ -363,13 +363,13 @@ fn a_copy_has_the_chunks_of_its_original_unless_it_is_encoded_anew() {
         "net/spikes/values",
         "log",
     ] {
-        let [old, same, new] = [&original, &copied, &anew].map(|path| metadata(path, key));
+        let [old, same, new] = [&original, &copied, &reencoded].map(|path| metadata(path, key));
         assert_eq!(old, same, "{key}");
         let codecs = new["codecs"].as_array().unwrap();
         assert_eq!(codecs.len(), 2, "{key}: {codecs:?}");
         assert_eq!(codecs[1]["name"], "crc32c", "{key}");
     }
-    let chunk = &metadata(&anew, "net/v")["chunk_grid"]["configuration"]["chunk_shape"];
+    let chunk = &metadata(&reencoded, "net/v")["chunk_grid"]["configuration"]["chunk_shape"];
     assert_eq!(chunk, &json!([16, 3]));
 }
 

@@ -44,7 +44,7 @@ fn a_second_writer_in_another_process_is_refused() {
     assert_eq!(get(&reader, "a").unwrap(), "1");
     partner.finish();
 
-    // One that is killed leaves no lock behind.
+    // One that is killed leaves no lock.
     let mut partner = Partner::start(&mut this_test(NAME, &path));
     assert_eq!(refused(&path, OpenMode::Append).kind(), ErrorKind::Locked);
     partner.0.kill().unwrap();

@@ -174,7 +174,7 @@ fn the_python_programs_of_the_documents_run() {
     continue_timeline_of_the_documents(&folder.path().join("ticks.zarr"));
 }
 
-/// The timeline that a program of the documents writes is read, gone on with and sound.
+/// The timeline that a program of the documents writes is read, appended to and sound.
 fn continue_timeline_of_the_documents(path: &Path) {
     let open = |mode| {
         let options = ZarrDataStore::options().storage(ZarrStorage::Directory);

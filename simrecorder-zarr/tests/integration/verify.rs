@@ -124,7 +124,7 @@ fn changed_bytes_of_ragged_rows_are_found() {
     let path = folder.path().join("run.zarr");
     write(&path, ZarrStorage::Directory);
     let store = open(&path, ZarrStorage::Directory);
-    // The records behind a damaged chunk of ends begin where its last one ends, so they may not be
+    // The records after a damaged chunk of ends begin where its last one ends, so they may not be
     // found either. All items are in one chunk.
     for (chunk, start, ends) in [("ends/c/1", 10, vec![20, 30]), ("values/c/0", 0, vec![45])] {
         let place = chunks::place(&path, &format!("spikes/{chunk}"));

@@ -38,7 +38,7 @@ def check_group(store, root):
 
 
 def check_overtaken(store):
-    """What was read while the writer went on too far does not count."""
+    """What was read while the writer committed too often does not count."""
     trees = []
 
     def read(tree):
@@ -60,7 +60,7 @@ def main(path):
         # Once more after that: then the writer is gone.
         is_over = bool(select.select([sys.stdin], [], [], 0)[0])
         root = zarr.open_group(store, mode="r")
-        # Many pages that each commit writes anew, somewhere else.
+        # Many pages that each commit writes again, somewhere else.
         for name in last:
             value = root[name][:]
             assert (value == value[0]).all(), value

@@ -1,7 +1,7 @@
 """Zarr hierarchies that zarr-python and TensorStore write, for `foreign_python.rs`.
 
 `foreign.py write PATH` writes them; `foreign.py check PATH` checks what the recorder made of
-them. The elements of every array are 0, 1, 2, … in row-major order, also behind what the recorder
+them. The elements of every array are 0, 1, 2, … in row-major order, also after what the recorder
 appended: see `numbers`. Arrays in the group `missing` were never written.
 """
 
@@ -200,7 +200,7 @@ def write_all(path):
 
 
 def check_all(path):
-    """Every array that the recorder went on with holds 0, 1, 2, … still."""
+    """Every array that the recorder appended to still contains 0, 1, 2, ….""" 
     for group in ["layouts", "codecs", "shards", "types", "texts", "xarray"]:
         # By itself, so that a copy of the metadata that it holds would be used.
         arrays = dict(zarr.open_group(path, path=group, mode="r").arrays())

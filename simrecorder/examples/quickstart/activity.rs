@@ -57,7 +57,7 @@ impl Activity {
     /// that reproduces itself. Where there are several such rates, which strong excitation
     /// allows, this finds one of them.
     ///
-    /// White noise stands for senders that spike like Poisson processes. They are more regular
+    /// White noise replaces senders that spike like Poisson processes. They are more regular
     /// than that, and most of the noise comes from them, so it has less power at low frequencies
     /// than the theory assumes. This hardly changes the rate, but makes the neurons more regular
     /// in turn: in the asynchronous irregular state of [`Parameters::brunel_2000`] the measured

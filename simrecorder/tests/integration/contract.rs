@@ -57,7 +57,7 @@ fn create(url: &str) -> simrecorder::Result<Arc<dyn DataStore>> {
     simrecorder::open_with(url, &OpenOptions::new().mode(OpenMode::CreateNew))
 }
 
-/// The code that the design promises, as it stands there.
+/// The code that the design promises, word for word.
 fn as_the_design_has_it(
     writing: impl simrecorder::IntoStores,
     reading: impl FnOnce() -> Arc<dyn DataStore>,

@@ -38,7 +38,7 @@ fn what_is_recorded_is_read_back_alone_and_beside_other_stores() -> simrecorder:
         if beside {
             check_run(&Recorder::new(memory.open(OpenMode::Read)?))?;
         }
-        // Going on with it.
+        // Appending to it.
         let recorder = Recorder::new(RedisDataStore::append(&url)?);
         recorder.record("net/rate", 0.5)?;
         recorder.close()?;
@@ -48,7 +48,7 @@ fn what_is_recorded_is_read_back_alone_and_beside_other_stores() -> simrecorder:
     server.stop()
 }
 
-/// Moves a run into `to` while it goes on, and reads it there.
+/// Moves a run into `to` while it records, and reads it there.
 fn drain_a_run(to: Arc<dyn DataStore>, read: impl Fn() -> Recorder) -> simrecorder::Result<()> {
     let folder = tempfile::tempdir().unwrap();
     let store = RedisDataStore::launch(folder.path())?;

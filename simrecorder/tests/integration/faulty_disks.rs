@@ -52,7 +52,7 @@ fn record_until_refused(recorder: &Recorder, mut flushed: impl FnMut(u64)) -> Er
     panic!("nothing was refused");
 }
 
-/// Checks that at least `flushed` records are there and no wrong ones, and goes on.
+/// Checks that at least `flushed` records are there and no wrong ones, and continues.
 fn check_and_go_on(url: &str, flushed: u64) {
     let reader = Recorder::new(open(url, OpenMode::Read).unwrap());
     let view = reader.get_all("x").unwrap();
@@ -156,6 +156,6 @@ fn a_recording_that_is_deleted_under_its_writer_is_an_error_and_other_stores_go_
         let reader = Recorder::new(memory.open(OpenMode::Read).unwrap());
         let rows = reader.get_all("x").unwrap().read::<u64>().unwrap();
         assert!(rows.into_iter().eq((0..3000).flat_map(row)), "{scheme}");
-        assert!(!inner.exists(), "{scheme}: nothing is made anew");
+        assert!(!inner.exists(), "{scheme}: nothing is created again");
     }
 }

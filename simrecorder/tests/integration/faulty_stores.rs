@@ -361,7 +361,7 @@ fn go_wrong_in_time(url: String, fault: Fault, at: usize, way: Way) -> bool {
 }
 
 /// Every operation goes wrong in every way, on a store at the URLs that `url` gives: alone and
-/// beside another one, with threads and without, and where the recorder goes on without it.
+/// beside another one, with threads and without, and where the recorder continues without it.
 fn all_go_wrong(url: impl Fn(usize) -> String) {
     use Fault::{After, Before, Delay, HalfWay};
     let mut runs = 0;

@@ -194,7 +194,7 @@ impl KeyRegistry {
         Err(super::diverged(held, "ticks").with_key(group.as_str()))
     }
 
-    /// The series of a timeline, the coordinate first, after a check that all stores can go on with them.
+    /// The series of a timeline, the coordinate first, after a check that all stores can append to them.
     fn plan_members(
         &self,
         coordinate: &Key,

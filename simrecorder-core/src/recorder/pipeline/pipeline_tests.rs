@@ -109,7 +109,7 @@ fn what_is_refused_gets_room_later() {
     });
 }
 
-/// A store that fails while others wait for it: they all go on, and what is there is a prefix.
+/// A store that fails while others wait for it: they all continue, and what is stored is a prefix.
 #[test]
 fn nobody_waits_for_a_store_that_failed() {
     check(|| {

@@ -208,8 +208,8 @@ impl<'a> CopyOptions<'a> {
 
     /// Copies the values and series whose keys match `pattern`, or a pattern of another call.
     ///
-    /// In a pattern, `*` stands for any characters of one level, `?` for one of them, `**` for any number
-    /// of levels, and `[a-c]` for one of some characters; `[*]`, `[?]` and `[[]` stand for themselves.
+    /// In a pattern, `*` matches any characters of one level, `?` for one of them, `**` for any number
+    /// of levels, and `[a-c]` for one of some characters; `[*]`, `[?]` and `[[]` match these characters themselves.
     /// A pattern does not match groups: `net/**` matches all that `net` contains. Groups above what is
     /// copied are copied with their attributes, other groups are left out.
     ///

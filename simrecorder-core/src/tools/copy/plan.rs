@@ -1,4 +1,4 @@
-//! What there is to copy, and whether the target can keep it.
+//! The nodes to copy, and whether the target can store them.
 
 use std::collections::BTreeMap;
 use std::ops::Range;

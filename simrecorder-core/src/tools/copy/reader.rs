@@ -208,10 +208,10 @@ impl<'a> Reader<'a> {
                 true => waiting = read,
                 false => waiting.extend_from(&read, 0..read.len()),
             }
-            let (start, behind) = (first, first + waiting.len());
-            let until = match behind == range.end {
-                true => behind,
-                false => behind / batch * batch,
+            let (start, after) = (first, first + waiting.len());
+            let until = match after == range.end {
+                true => after,
+                false => after / batch * batch,
             };
             while first < until {
                 let end = match view.kind().is_fixed() {
@@ -222,7 +222,7 @@ impl<'a> Reader<'a> {
                 self.add_records(view.key(), first, records, end == range.end)?;
                 first = end;
             }
-            waiting = waiting.slice(first - start..behind - start);
+            waiting = waiting.slice(first - start..after - start);
         }
         Ok(())
     }
@@ -275,7 +275,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Sends what there is as one commit.
+    /// Sends the collected changes as one commit.
     fn send(&mut self) -> Result<()> {
         if self.changes.is_empty() {
             return Ok(());

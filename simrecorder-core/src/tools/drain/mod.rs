@@ -28,7 +28,7 @@ use crate::tools::key_patterns::KeyPatterns;
 use crate::tools::target_clash;
 
 /// Moves the records of all series from one store into another, whatever the two are, while
-/// others may go on writing to the first: from a server into a file, before its memory is full.
+/// others may continue to write to the first: from a server into a file, before its memory is full.
 ///
 /// Records are freed in the source as soon as the target has committed them. Views of the source
 /// then begin at the first record that is left, and tell its index as
@@ -38,7 +38,7 @@ use crate::tools::target_clash;
 /// One call moves what is there when it begins; call it again for what came since. It may end at
 /// any moment, also by a kill: the length of a series in the target says how far it came, so that
 /// the next call neither loses nor doubles a record. So the target holds nothing else at these
-/// keys, nobody else writes to it there, and one drain goes on at a time. What the target has
+/// keys, nobody else writes to it there, and one drain runs at a time. What the target has
 /// already is freed in the source only after a comparison of all its records, as the target rounds
 /// them.
 ///
@@ -263,7 +263,7 @@ impl Drain<'_> {
         self.set_attributes(key, before, attributes)
     }
 
-    /// Adds a change, and commits what there is if that is enough.
+    /// Adds a change, and commits all of them once they are enough.
     fn add(&mut self, change: Change, bytes: usize) -> Result<()> {
         self.push(change, bytes);
         self.commit_if_large()

@@ -130,7 +130,7 @@ fn arrow_schema(schema: &Schema) -> arrow_schema::Schema {
     arrow_schema::Schema::new(vec![column])
 }
 
-/// The message that stands before those of the frames in a stream of Arrow IPC.
+/// The message before those of the frames in a stream of Arrow IPC.
 pub(crate) fn schema_message(schema: &Schema) -> Vec<u8> {
     let mut builder = FlatBufferBuilder::new();
     let header = IpcSchemaEncoder::new().schema_to_fb_offset(&mut builder, &arrow_schema(schema));
@@ -152,7 +152,7 @@ pub(crate) fn stream<'a>(schema: &Schema, frame: FrameBytes<'a>) -> FrameBytes<'
     FrameBytes(pieces)
 }
 
-/// Metadata with what stands before it, filled up so that the body is aligned.
+/// Metadata with what precedes it, filled up so that the body is aligned.
 fn framed(metadata: &[u8]) -> Vec<u8> {
     let padded = metadata.len().next_multiple_of(ALIGNMENT);
     let mut bytes = Vec::with_capacity(8 + padded);
@@ -316,7 +316,7 @@ pub(super) fn locate(start: &[u8], bytes: usize) -> Result<Option<(u64, Range<us
     Ok(u64::try_from(batch.length()).ok().zip(data.cloned()))
 }
 
-/// Decodes a record batch message, alone or behind its schema message.
+/// Decodes a record batch message, alone or after its schema message.
 pub(super) fn decode(frame: Vec<u8>, schema: &Schema) -> Result<DecodedFrame> {
     let (mut metadata, _) = message_at(&frame, 0)?;
     let mut message = parse(&frame[metadata.clone()])?;

@@ -29,7 +29,7 @@ pub(super) fn encode<'a>(
 ) -> Result<FrameBytes<'a>> {
     let failed = |e| corrupt("a frame was not encoded").with_source(e);
     let config = Configuration::default().disable_preallocation_size_limit();
-    // The data is the last field: what stands before it, then itself.
+    // The data is the last field: what precedes it, then itself.
     let len = contents.data.len() as u64;
     let before =
         serialize(&(PLAIN, contents.count, &contents.ends[..], len), config).map_err(failed)?;
