@@ -43,7 +43,7 @@ pub enum ErrorKind {
     Unsupported,
     /// The file system is full.
     StorageFull,
-    /// The memory bound is met and the policy is to fail.
+    /// The memory bound is reached and the policy is to fail.
     BufferFull,
     /// The stores of one recorder do not hold the same records.
     Diverged,

@@ -410,7 +410,7 @@ impl Recorder {
         self.wait(py, Shared::flush)
     }
 
-    /// Commits everything and brings it into the form that other software reads.
+    /// Commits everything and writes it in the form that other software reads.
     fn checkpoint(&self, py: Python<'_>) -> PyResult<()> {
         self.wait(py, Shared::checkpoint)
     }

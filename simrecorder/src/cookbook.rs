@@ -127,7 +127,7 @@
 //!
 //! # Read by time, step or position
 //!
-//! The coordinate of an axis is the array beside a series that is named like the dimension: a series of
+//! The coordinate of an axis is the array next to a series that is named like the dimension: a series of
 //! scalars, such as that of a timeline, or a value that was set with [`Labeled`](crate::Labeled).
 //!
 //! ```

@@ -55,7 +55,7 @@
 //!
 //! None is on by default: the core and the in-memory store need no C compiler.
 //!
-//! | feature | brings | needs |
+//! | feature | adds | needs |
 //! |---|---|---|
 //! | `zarr` | [`ZarrDataStore`]: Zarr V3 over LMDB (`run.mdb`) or a directory (`run.zarr`) | a C and a C++ compiler |
 //! | `hdf5` | [`Hdf5DataStore`]: HDF5 (`run.h5`) | libhdf5 1.10.8 or newer with its headers, a C compiler |

@@ -15,7 +15,7 @@ use crate::url::{Scheme, Url};
 
 /// A new recording that appears under its name when it is whole, for copies and exports.
 ///
-/// A recording in files is written in a hidden folder beside its path, and moved to the path by
+/// A recording in files is written in a hidden folder next to its path, and moved to the path by
 /// [`publish`](Self::publish). Without that it is removed when this is dropped; if the process is killed, the hidden
 /// folder, `.NAME.partial-…`, is left, and there is nothing at the path. A recording on a server has its name
 /// from the start, and is deleted when this is dropped.
@@ -91,7 +91,7 @@ impl StagedRecording {
         }
     }
 
-    /// Begins a recording beside `path`; `text` makes of a path what opens it.
+    /// Begins a recording next to `path`; `text` turns a path into what opens it.
     fn in_files(
         path: PathBuf,
         options: &OpenOptions,

@@ -15,6 +15,7 @@ use crate::support::{Places, send, start};
 /// Makes a module of a program, whose `main` is called as `run`.
 macro_rules! program {
     ($name:ident, $file:literal) => {
+        #[allow(clippy::print_stdout)]
         mod $name {
             include!(concat!("../../../docs/guide/", $file));
 

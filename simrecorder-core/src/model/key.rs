@@ -162,7 +162,7 @@ impl Key {
         }
     }
 
-    /// Whether this key is `group` or lies below it.
+    /// Whether this key is `group` or below it.
     ///
     /// ```
     /// # use simrecorder_core::Key;

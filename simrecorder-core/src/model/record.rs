@@ -14,7 +14,7 @@ use crate::model::kind::Kind;
 use crate::model::value::{ArrayValue, ObjectValue, Value, encode_object};
 
 /// A record as the recorder sees it: its kind, element type, shape and bytes, borrowed from
-/// the caller where they lie together in memory.
+/// the caller where they are contiguous in memory.
 #[derive(Clone, Debug)]
 pub struct RecordRef<'a> {
     pub(crate) kind: Kind,
@@ -426,7 +426,7 @@ where
     }
 }
 
-/// The bytes of elements that do not lie together in memory.
+/// The bytes of elements that are not contiguous in memory.
 fn gather<'a, T: Element>(elements: impl ExactSizeIterator<Item = &'a T>) -> Vec<u8> {
     let mut data = Vec::with_capacity(elements.len() * size_of::<T>());
     elements.for_each(|x| data.extend_from_slice(T::bytes_of(std::slice::from_ref(x))));

@@ -38,7 +38,7 @@ impl AxisRange {
 
 /// A box of elements: for each axis, which indices.
 ///
-/// This is what a store is asked for. It lies within the shape of the view, its steps are
+/// This is what a store is asked for. It is within the shape of the view, its steps are
 /// positive, and no axis is dropped; [`Selection`] is the form for users.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Region {

@@ -56,7 +56,7 @@ impl View {
     ///
     /// # Errors
     /// [`ErrorKind::NotFound`] if the series no longer exists, [`ErrorKind::OutOfBounds`] if a
-    /// selection no longer lies within it; else what the store reports.
+    /// selection is no longer within it; else what the store reports.
     pub fn refresh(&self) -> Result<Self> {
         self.0.refresh().map(Self)
     }
@@ -185,7 +185,7 @@ impl dyn ArrayView + '_ {
     /// A view of a part: `view.select(s![..50, 3, .., ..;-2])?`. Nothing is read yet.
     ///
     /// # Errors
-    /// [`ErrorKind::OutOfBounds`] if the selection does not lie within the shape;
+    /// [`ErrorKind::OutOfBounds`] if the selection is not within the shape;
     /// [`ErrorKind::KindMismatch`] if an index or a new axis is used on a series that is no
     /// array ([`get`](#method.get) takes an index).
     pub fn select(&self, selection: impl Into<Selection>) -> Result<View> {

@@ -59,7 +59,7 @@ impl Committer {
         self.commit_all(BarrierKind::Flush, "flush")
     }
 
-    /// Commits everything and brings it into the form that other software reads.
+    /// Commits everything and writes it in the form that other software reads.
     pub(super) fn checkpoint(&self) -> Result<()> {
         self.commit_all(BarrierKind::Checkpoint, "checkpoint")
     }

@@ -96,7 +96,7 @@ use crate::store::node::Child;
 /// Nothing that was flushed is ever lost. What was recorded after the last commit depends on how the
 /// program ends:
 ///
-/// | the program ends by | what is there |
+/// | the program ends by | what is stored |
 /// |---|---|
 /// | [`close`](Self::close) | everything, or the error says what is missing |
 /// | dropping the last handle without `close`, also in a panic that unwinds | everything, if the stores finish within [`drop_timeout`](RecorderOptions::drop_timeout); errors are logged with `tracing` only |
@@ -136,7 +136,7 @@ impl Recorder {
         }
     }
 
-    /// A recorder that does nothing: it takes every record and holds none. Switch recording off
+    /// A recorder that does nothing: it accepts every record and stores none. Switch recording off
     /// with it, without touching the loop.
     ///
     /// ```
@@ -184,7 +184,7 @@ impl Recorder {
         parts.record(key, &value)
     }
 
-    /// Appends a record if that needs no waiting and no look at the stores, and returns whether it has.
+    /// Appends a record if that needs neither waiting nor a call of a store. Returns whether it was appended.
     /// If not, [`record`](Self::record) does it, or reports why it cannot.
     ///
     /// For callers that hold a lock of their own while they record, such as that of a Python interpreter:
@@ -221,7 +221,7 @@ impl Recorder {
 
     /// A handle for the series at `key`, for the hottest loops: it saves looking the key up.
     ///
-    /// If the series is not there yet, its first record makes it. `T` is its element type:
+    /// If there is no such series yet, its first record creates it. `T` is its element type:
     /// only values of it can be recorded through the handle.
     ///
     /// # Errors
@@ -232,8 +232,8 @@ impl Recorder {
         Series::new(self.parts.clone(), key.as_ref())
     }
 
-    /// Opens the timeline of a group, which becomes one if it is none: its series have one record per tick,
-    /// and stores get whole ticks. A timeline that is there already continues after its last tick.
+    /// Opens the timeline of a group, or makes the group a timeline: its series have one record per tick,
+    /// and stores get whole ticks. An existing timeline continues after its last tick.
     ///
     /// The type of the ticks is `f64`, `i64` or `u64`. The empty key is the root.
     ///
@@ -275,8 +275,8 @@ impl Recorder {
     }
 
     /// Removes every tick after `t` from all timelines whose coordinate is called `name`, in one commit: to
-    /// resume from a state that was saved at `t`. Open ticks are discarded. It is done with the next commit,
-    /// as all that is recorded is.
+    /// resume from a state that was saved at `t`. Open ticks are discarded. It takes effect with the next commit,
+    /// as records do.
     ///
     /// ```
     /// use simrecorder_core::{Coordinate, InMemoryDataStore, Recorder};
@@ -345,7 +345,7 @@ impl Recorder {
     }
 
     /// Cuts the series at `key` to its first `len` records; if it has no more than that,
-    /// nothing happens. It is done with the next commit, as all that is recorded is. Where many
+    /// nothing happens. It takes effect with the next commit, as all that is recorded is. Where many
     /// processes write to a series, what all of them recorded is cut.
     ///
     /// For going back to where a simulation was saved: a run that was killed may have recorded
@@ -368,7 +368,7 @@ impl Recorder {
     /// - [`NotFound`](crate::ErrorKind::NotFound) if there is nothing at the key,
     ///   [`KindMismatch`](crate::ErrorKind::KindMismatch) if it is no series.
     /// - [`OutOfBounds`](crate::ErrorKind::OutOfBounds) if a store
-    ///   [freed](crate::backend::SharedStore::free) the records before it.
+    ///   [freed](crate::backend::SharedStore::free) the records after the first `len`.
     /// - Else as for [`record`](Self::record).
     pub fn truncate(&self, key: impl AsRef<str>, len: u64) -> Result<()> {
         let key = key.as_ref();
@@ -452,7 +452,7 @@ impl Recorder {
             .map_or(Ok(()), |parts| parts.get("flush")?.committer.flush())
     }
 
-    /// Commits everything and brings it into the form that other software reads. It rewrites
+    /// Commits everything and writes it in the form that other software reads. It rewrites
     /// the unfinished chunk of each series, so it costs more than a [`flush`](Self::flush).
     ///
     /// # Errors
@@ -464,7 +464,7 @@ impl Recorder {
         })
     }
 
-    /// Commits everything, brings it into the form that other software reads, and closes the
+    /// Commits everything, writes it in the form that other software reads, and closes the
     /// stores. All handles of this recorder then report
     /// [`Closed`](crate::ErrorKind::Closed); views that were taken before remain readable.
     ///
@@ -532,10 +532,10 @@ impl Recorder {
         self.reader().map_or(Ok(None), |reader| reader.get_as(key))
     }
 
-    /// The value at `key`, which has to be there.
+    /// The value at `key`; it is an error if there is none.
     ///
     /// # Errors
-    /// [`NotFound`](ErrorKind::NotFound) names the nearest keys, also those that are equal but for
+    /// [`NotFound`](ErrorKind::NotFound) names the nearest keys, including those that differ only in
     /// upper and lower case; [`KindMismatch`](ErrorKind::KindMismatch) if the key is a series or a
     /// group.
     ///
@@ -561,7 +561,7 @@ impl Recorder {
         }
     }
 
-    /// The value at `key`, which has to be there, converted.
+    /// The value at `key`, converted; it is an error if there is none.
     ///
     /// # Errors
     /// As for [`require`](Self::require); [`TypeMismatch`](ErrorKind::TypeMismatch) if the value is no

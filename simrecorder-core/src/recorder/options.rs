@@ -11,7 +11,7 @@ const MIN_INTERVAL: Duration = Duration::from_millis(1);
 const MAX_DEFAULT_ENCODERS: usize = 4;
 
 /// What [`record`](crate::Recorder::record) and [`set`](crate::Recorder::set) do when the
-/// memory bound is met.
+/// memory bound is reached.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum MemoryPolicy {
@@ -124,7 +124,7 @@ impl RecorderOptions {
         self
     }
 
-    /// What `record` does when the bound is met.
+    /// What `record` does when the bound is reached.
     #[must_use]
     pub fn memory_policy(mut self, policy: MemoryPolicy) -> Self {
         self.memory_policy = policy;
@@ -139,7 +139,7 @@ impl RecorderOptions {
         self
     }
 
-    /// How often everything is brought into the form that other software reads, as
+    /// How often everything is written in the form that other software reads, as
     /// [`checkpoint`](crate::Recorder::checkpoint) does, while the recorder runs; `None` for never,
     /// which is the default. At least a millisecond. Inline recorders never do.
     ///
@@ -170,7 +170,7 @@ impl RecorderOptions {
         self
     }
 
-    /// How many threads of each store compress, beside the one that commits. They sleep while
+    /// How many threads of each store compress, in addition to the one that commits. They sleep while
     /// there is nothing to do. Fewer leave more processors to a simulation that uses all of them;
     /// more help where compression is slow, as with [`Compression::Small`](crate::Compression).
     /// 0 is taken as 1.

@@ -29,7 +29,7 @@ use crate::store::shared::SharedStore;
 ///   [`commit`](Self::commit), [`remove`](Self::remove), [`rename`](Self::rename),
 ///   [`checkpoint`](Self::checkpoint) and [`close`](Self::close) from one thread at a time; a store
 ///   that is shared must not rely on that.
-/// - What a commit brought is seen by all reads that begin after it returned.
+/// - All reads that begin after a commit returned see its changes.
 /// - No method panics, whatever is stored or sent.
 /// - Errors name the operation, the key and the cause.
 ///
@@ -114,7 +114,7 @@ pub trait DataStore: fmt::Debug + Send + Sync {
     /// - When it returns and when it fails: as for [`commit`](Self::commit).
     fn rename(&self, from: &Key, to: &Key) -> Result<()>;
 
-    /// Brings everything into the form that other software reads, and leaves no journal.
+    /// Writes everything in the form that other software reads, and removes the journal.
     ///
     /// - Read only: succeeds and does nothing. Closed: `Closed`.
     /// - `Locked` if another program keeps the store from it for now. This is no failure of the

@@ -184,7 +184,7 @@ pub trait EncodedView {
     ///
     /// - `None`: these records, and all that follow them, have to be read with
     ///   [`read_records`](crate::ArrayView::read_records).
-    /// - Else at least one record and no more than `range`, which is not empty and lies within
+    /// - Else at least one record and no more than `range`, which is not empty and is within
     ///   the view; it may end early after `max_bytes`.
     /// - What is not decoded is not checked: damage goes along.
     fn read_encoded(&self, range: Range<u64>, max_bytes: usize) -> Result<Option<Encoded>>;

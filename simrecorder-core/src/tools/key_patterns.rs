@@ -83,7 +83,7 @@ impl KeyPatterns {
     ///
     /// # Errors
     /// [`NotFound`](ErrorKind::NotFound) if there is nothing at the key, or a pattern that is included
-    /// matches nothing; [`InvalidArgument`](ErrorKind::InvalidArgument) for a pattern that is none; else
+    /// matches nothing; [`InvalidArgument`](ErrorKind::InvalidArgument) for a pattern that is not valid; else
     /// what the store reports.
     pub fn select(&self, from: &dyn DataStore) -> Result<Vec<Child>> {
         let include = compile(&self.include, SELECT)?;

@@ -138,7 +138,7 @@ class Recorder:
     def flush(self) -> None:
         """Commits everything."""
     def checkpoint(self) -> None:
-        """Commits everything and brings it into the form that other software reads."""
+        """Commits everything and writes it in the form that other software reads."""
     def close(self) -> None:
         """Writes everything and closes the stores."""
     def status(self) -> _Status:

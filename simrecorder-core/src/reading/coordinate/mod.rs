@@ -34,7 +34,7 @@ use crate::store::node::Node;
 /// simulation is still running, and the selection of the view. A view of a [`Group`](crate::Group) has the
 /// coordinates of the group.
 ///
-/// Of H5MD files, the coordinates of the first axis of `value` are `time` and `step` beside it, also where
+/// In H5MD files, the coordinates of the first axis of `value` are `time` and `step` next to it, also where
 /// these are scalars: the step from one element to the next.
 impl dyn ArrayView + '_ {
     /// The coordinate of an axis; `None` if there is none.

@@ -6,7 +6,7 @@ use crate::store::commit::Change;
 
 /// What a change without data counts in the queue.
 pub(crate) const CHANGE_BYTES: usize = 512;
-/// What a batch takes beside its records, here and in the store that makes the commit. It matters
+/// What a batch takes in addition to its records, here and in the store that makes the commit. It matters
 /// where many small ones wait, and for how many of them go into one commit.
 pub(crate) const BATCH_OVERHEAD: usize = 1024;
 

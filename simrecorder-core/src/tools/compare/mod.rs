@@ -69,7 +69,7 @@ const SERIES_AT_ONCE: usize = 256;
 /// ```
 ///
 /// # Errors
-/// - [`ErrorKind::InvalidArgument`](crate::ErrorKind::InvalidArgument) names a pattern that is none, or a
+/// - [`ErrorKind::InvalidArgument`](crate::ErrorKind::InvalidArgument) names a pattern that is not valid, or a
 ///   tolerance that is negative or NaN.
 /// - What a store reports if not even its root can be read.
 pub fn compare(

@@ -42,7 +42,7 @@ use crate::tools::verify::VerifyOptions;
 /// - The source may be written meanwhile, also by another process. A series is copied up to the
 ///   length that it had when the copy began; keys that come later are left out, and values are
 ///   as they are when their turn comes.
-/// - Series of a timeline are copied up to the same tick. One that is selected brings its coordinate. The
+/// - Series of a timeline are copied up to the same tick. With a selected series, its coordinate is selected. The
 ///   group becomes a timeline when all of its series are there.
 /// - It takes about 100 MiB of memory, and a few times the largest record, chunk or value if that
 ///   is more. The target gets commits of about 8 MiB.
@@ -78,7 +78,7 @@ use crate::tools::verify::VerifyOptions;
 /// - [`ErrorKind::ReadOnly`](crate::ErrorKind::ReadOnly) or [`ErrorKind::Closed`](crate::ErrorKind::Closed) if it is not written;
 /// - [`ErrorKind::NotFound`](crate::ErrorKind::NotFound) if the source has nothing at the key that [`CopyOptions::only`] names,
 ///   a pattern that [includes](CopyOptions::include) keys matches none, or all are excluded;
-/// - [`ErrorKind::InvalidArgument`](crate::ErrorKind::InvalidArgument) names a pattern that is none.
+/// - [`ErrorKind::InvalidArgument`](crate::ErrorKind::InvalidArgument) names a pattern that is not valid.
 ///
 /// Later: what either store reports, and [`ErrorKind::Cancelled`](crate::ErrorKind::Cancelled). What was committed by then
 /// stays in the target: the keys in their order, the last of them perhaps in part. Delete it, and

@@ -22,7 +22,7 @@ use crate::tools::copy::progress::{CopyProgress, cancelled, no_thread};
 
 /// A commit is made when this many bytes wait for it.
 pub(crate) const COMMIT_BYTES: usize = 8 << 20;
-/// What a change counts in a commit, beside its records.
+/// What a change counts in a commit, in addition to its records.
 pub(crate) const CHANGE_BYTES: usize = 4 << 10;
 /// Records of one size are encoded in batches of about this size, several at a time.
 pub(crate) const BATCH_BYTES: usize = 1 << 20;

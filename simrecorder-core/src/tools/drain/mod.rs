@@ -43,7 +43,7 @@ use crate::tools::target_clash;
 /// them.
 ///
 /// - Series of a timeline are moved together, so that they have the same ticks in the target at every moment,
-///   and in the source if all are selected. One that is selected brings its coordinate.
+///   and in the source if all are selected. With a selected series, its coordinate is selected.
 /// - Only what the source cannot lose any more is moved: see [`SharedStore::read_durable`]. For a
 ///   server that syncs every second that takes a second or two.
 /// - What the target's commit survives, the records survive: see [`Durability`](crate::Durability).
