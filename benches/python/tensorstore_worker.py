@@ -32,7 +32,7 @@ class Recording:
             "typesize": dtype.itemsize,
         }
         metadata = {
-            # Who brings records together by hand may know how many there will be.
+            # A program that collects records by hand may know how many there will be.
             "shape": [request["count"] if self.by_hand else 0, *shape],
             "data_type": dtype.name,
             "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": [rows, *shape]}},

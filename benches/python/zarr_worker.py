@@ -11,7 +11,7 @@ from zarr.codecs import BloscCodec
 class Recording:
     def __init__(self, request, shape, dtype, rows):
         self.group = zarr.open_group(request["path"], mode="w-")
-        # Who brings records together by hand may know how many there will be.
+        # A program that collects records by hand may know how many there will be.
         length = request["count"] if request["by_hand"] else 0
         codec = request["codec"]
         self.series = [

@@ -19,7 +19,7 @@ pub struct Comparison {
     pub bytes: Option<usize>,
     /// Whether a disk is written to, so that what is written and synced is counted.
     pub on_disk: bool,
-    /// Who does it, the yardstick first.
+    /// The candidates, the yardstick first.
     pub candidates: Vec<Box<dyn Candidate>>,
 }
 

@@ -25,7 +25,7 @@ fn name(target: Option<Backend>) -> String {
     }
 }
 
-/// Times of calls, in microseconds: medians of all rounds, but for the longest of all.
+/// Times of calls, in microseconds: medians of all rounds, except for the longest of all.
 #[derive(Clone, Debug, Serialize)]
 pub struct Latency {
     /// Where the scalars go.

@@ -144,7 +144,7 @@ fn bare_speed(records: u64, keys: usize) -> f64 {
     steps as f64 * keys as f64 / seconds / 1e6
 }
 
-/// The anonymous memory, also while the recorder is flushed and closed: seconds since `begin`, and MiB.
+/// The anonymous memory, also during flush and close: seconds since `begin`, and MiB.
 fn sample_memory(begin: Instant, goes_on: impl Fn() -> bool) -> io::Result<Vec<(f64, f64)>> {
     let mut samples = Vec::new();
     loop {

@@ -157,7 +157,7 @@ pub fn hdf5(folder: &Path) {
     recorder.close().expect("a close");
 }
 
-/// Copies a folder while it is open, but for locks.
+/// Copies a folder while it is open, except for locks.
 fn copy(from: &Path, to: &Path) {
     for entry in fs::read_dir(from).expect("a folder") {
         let path = entry.expect("an entry").path();

@@ -1,6 +1,6 @@
 //! What the library logs goes to Python's `logging`.
 //!
-//! Threads of the library log at any moment, also while the interpreter shuts down or a thread that holds its
+//! Threads of the library log at any moment, even while the interpreter shuts down or a thread that holds its
 //! lock waits for them. So they only queue a message; the next call of Python hands it on.
 
 use std::fmt::{self, Write};

@@ -190,7 +190,7 @@ impl RedisDataStore {
     ///
     /// Nobody is asked whether they still need it: writers find out with their next commit, and
     /// readers when they read, that it is [`NotFound`](simrecorder_core::ErrorKind::NotFound). It is
-    /// gone at once, then its memory is freed step by step. If that is interrupted, who opens a
+    /// gone at once, then its memory is freed step by step. If that is interrupted, a program that opens a
     /// recording of the same name for writing appends to it.
     ///
     /// # Errors

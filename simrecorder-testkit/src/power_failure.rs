@@ -72,7 +72,7 @@ impl Trace {
         fallocate,fsync,fdatasync,sync,syncfs,?mkdir,?rename,renameat2,?link,linkat,?unlink,unlinkat,?rmdir,\
         ?clone,clone3";
 
-    /// Reads what strace wrote of changes in a folder, but for locks.
+    /// Reads what strace wrote of changes in a folder, except for locks.
     pub(crate) fn parse(text: &str, folder: &Path) -> Self {
         Self(text.lines().filter_map(|line| step(line, folder)).collect())
     }

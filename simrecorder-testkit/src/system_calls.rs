@@ -221,13 +221,13 @@ fn injections(point: &Point, strike: Strike) -> Vec<String> {
     vec![format!("inject={name}:{what}:when={count}")]
 }
 
-/// Whether strace answered a call with an error, but for those that start threads.
+/// Whether strace answered a call with an error, except for those that start threads.
 fn has_injection(trace: &str) -> bool {
     let mut lines = trace.lines();
     lines.any(|line| line.ends_with("(INJECTED)") && !line.contains(" clone"))
 }
 
-/// The calls in what strace wrote, but for those that print, and those that open a file for reading
+/// The calls in what strace wrote, except for those that print, and those that open a file for reading
 /// or outside `folder`.
 fn points_in(trace: &str, folder: &Path) -> Vec<Point> {
     let place = format!("\"{}/", folder.display());

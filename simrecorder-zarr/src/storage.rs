@@ -223,7 +223,7 @@ impl Entry<'_> {
         }
     }
 
-    /// All bytes, but for those that are to be read from a file.
+    /// All bytes, except for those that are to be read from a file.
     pub(crate) fn in_memory(&self) -> Option<&[u8]> {
         match self {
             Self::Mapped(bytes) => Some(bytes),

@@ -76,7 +76,7 @@ fn a_part_is_copied_and_encoded_again() {
         assert_eq!(time.as_slice().unwrap(), [2.0, 2.5, 3.0]);
         // Nothing is replaced; more is added only if asked.
         let line = error(2, &["copy", from, to]);
-        assert!(line.contains("there is"), "{line}");
+        assert!(line.contains("already exists"), "{line}");
         stdout(&["copy", from, to, "--append", "--include", "meta/*"]);
         assert_eq!(reader(to).get_as::<u64>("meta/seed").unwrap(), Some(42));
         let line = error(2, &["copy", from, to, "--append", "--include", "meta/*"]);
@@ -205,7 +205,7 @@ fn what_a_killed_writer_left_is_finished() {
         stdout(&["copy", &recording, &copy]);
         stdout(&["verify", &recording]);
         let said = stdout(&["finish", &recording]);
-        let was_moved = said.ends_with("were moved to where other software reads\n");
+        let was_moved = said.ends_with("were folded, so that other software reads them\n");
         assert_eq!(was_moved, is_file(&recording), "{said}");
         stdout(&["diff", &recording, &copy]);
         if is_file(&recording) {

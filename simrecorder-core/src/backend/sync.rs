@@ -107,7 +107,7 @@ impl<T> RwLock<T> {
 #[derive(Debug, Default)]
 pub struct Condvar(sync::Condvar);
 
-/// Whether a thread waited in vain.
+/// Whether a wait ended by its timeout.
 #[derive(Clone, Copy, Debug)]
 pub struct WaitTimeoutResult(bool);
 

@@ -105,7 +105,7 @@ use crate::store::open_mode::OpenMode;
 /// The suite makes some thousand recordings and commits, so let the stores commit without a
 /// sync of the disk where they can ([`Durability::Process`](crate::Durability::Process)).
 pub trait Harness: Debug + Send + Sync {
-    /// Opens the recording of this harness. Always the same one, also while it is open, and
+    /// Opens the recording of this harness. Always the same one, even while it is open, and
     /// after it was closed.
     ///
     /// # Errors

@@ -168,7 +168,7 @@ fn a_record_that_a_full_buffer_refuses_can_be_tried_again_in_its_tick() -> Resul
             };
             assert_eq!(error.kind(), ErrorKind::BufferFull, "{error}");
             refused += 1;
-            // Nothing is lost by trying in vain.
+            // Nothing is lost by a failed attempt.
             assert_eq!(kind_of(record(&mut net)), ErrorKind::BufferFull);
             store.release();
             recorder.flush()?;

@@ -27,7 +27,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 pub(crate) fn wait_until(what: &str, condition: impl Fn() -> bool) {
     let start = Instant::now();
     while !condition() {
-        assert!(start.elapsed() < LIMIT, "waited in vain until {what}");
+        assert!(start.elapsed() < LIMIT, "waited too long until {what}");
         std::thread::sleep(Duration::from_micros(200));
     }
 }

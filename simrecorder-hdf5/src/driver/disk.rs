@@ -19,7 +19,7 @@ pub(super) struct Paths {
     /// The folder that all are in.
     folder: PathBuf,
     pub(super) journal: PathBuf,
-    /// A journal that is being written. Who holds its lock may make a journal.
+    /// A journal that is being written. The holder of its lock may create a journal.
     pub(super) next_journal: PathBuf,
     /// An HDF5 file that is being created, guarded by the lock of the next journal.
     pub(super) next_main: PathBuf,

@@ -1,4 +1,4 @@
-//! Who may open a file beside whom.
+//! Which processes may open a file at the same time.
 
 use std::fs::{self, File};
 use std::path::Path;

@@ -24,7 +24,7 @@
 //!    the old one. At the end, the old one is removed instead.
 //!
 //! A kill before the switch leaves the whole journal over a main file that has some of its pages
-//! already. Reading through it gives the same, and so does copying again, which the next who opens
+//! already. Reading through it gives the same, and so does copying again, which the next to open
 //! the file does, so that other software can read it. A program that opens it checks first that the
 //! superblock is one of those that the journal knows: the file may be another one by then.
 //!

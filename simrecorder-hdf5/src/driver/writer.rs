@@ -154,7 +154,7 @@ impl Writer {
     fn keep(&mut self, address: u64, bytes: &[u8]) {
         let room = KEPT.saturating_sub(self.pending.len());
         if bytes.len() / PAGE < room && self.write_pages(address, bytes).is_err() {
-            tracing::debug!("what libhdf5 writes in vain is not even kept");
+            tracing::debug!("what libhdf5 writes for nothing is not kept");
         }
     }
 

@@ -63,7 +63,7 @@ def lazy_variable(view: View, dims: Iterable[str] | None = None) -> Variable:
 class SimrecorderBackend(BackendEntrypoint):
     """Opens any recording, also one that is being written, as it is after one commit."""
 
-    description = "Open recordings of simrecorder, also while they are written"
+    description = "Open recordings of simrecorder, even while they are written"
     url = "https://github.com/simrecorder/simrecorder"
     open_dataset_parameters = ("filename_or_obj", "drop_variables", "group")
     supports_groups = True

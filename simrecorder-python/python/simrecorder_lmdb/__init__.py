@@ -7,7 +7,7 @@
     zarr.open_group(store, mode="r")["net/v"][:50]
     xarray.open_zarr(store, group="net", consolidated=False)
 
-It only reads, also while simrecorder writes. It shows whole chunks, up to the last commit; what
+It only reads, even while simrecorder writes. It shows whole chunks, up to the last commit; what
 does not fill a chunk yet shows after `checkpoint()` or `close()`.
 
 It reads the file by itself, without an LMDB library. Python's `lmdb` brings LMDB 0.9, whose lock

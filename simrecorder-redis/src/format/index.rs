@@ -27,7 +27,7 @@ pub(crate) struct IndexEntry {
     /// The length of the frame, and how many values hold it.
     pub(crate) byte_len: usize,
     pub(crate) part_count: usize,
-    /// Who wrote it.
+    /// The writer.
     pub(crate) writer: u64,
 }
 

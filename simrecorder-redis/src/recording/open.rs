@@ -1,4 +1,4 @@
-//! Opening a recording: its root, and who writes to it.
+//! Opening a recording: its root, and its writers.
 
 use std::collections::HashMap;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -154,7 +154,8 @@ fn find_or_create(
             Err(Error::new(ErrorKind::NotFound, "open", message))
         }
         (OpenMode::CreateNew, false) => {
-            let message = "there is a recording of this name; open it with Append or Truncate";
+            let message =
+                "a recording of this name already exists; open it with Append or Truncate";
             Err(Error::new(ErrorKind::AlreadyExists, "open", message))
         }
         (_, true) => Ok(new.map(|(name, value)| (name.to_owned(), value)).into()),

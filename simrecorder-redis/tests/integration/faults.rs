@@ -198,7 +198,7 @@ fn a_server_at_its_memory_limit_refuses_records_and_keeps_the_others() {
         v.get(flushed - 1).unwrap().array::<u64>().unwrap()[999],
         flushed - 1
     );
-    // Who asks to free what is free already is not refused, and what is freed makes room.
+    // Freeing what is free already is not refused, and what is freed makes room.
     store.free(&[(Key::new("v").unwrap(), 0)]).unwrap();
     store.free(&[(Key::new("v").unwrap(), flushed)]).unwrap();
     drop(recorder);

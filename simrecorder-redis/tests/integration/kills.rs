@@ -67,7 +67,7 @@ fn wait_until(what: &str, condition: impl Fn() -> bool) {
     while !condition() {
         assert!(
             start.elapsed() < Duration::from_secs(60),
-            "waited in vain until {what}"
+            "waited too long until {what}"
         );
         std::thread::sleep(Duration::from_micros(300));
     }

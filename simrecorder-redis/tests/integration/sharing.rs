@@ -81,7 +81,7 @@ fn settings_of_a_recording_stand_in_the_database() {
         .open(&url)
         .unwrap();
     store.close().unwrap();
-    // Who comes later finds them, whatever else was asked for.
+    // A later program finds them, whatever else was asked for.
     let options = RedisDataStore::options().encoding(RedisEncoding::Arrow);
     let recorder = Recorder::new(options.mode(OpenMode::Append).open(&url).unwrap());
     (0..1000_u64).for_each(|_| recorder.record("n", 7_u64).unwrap());

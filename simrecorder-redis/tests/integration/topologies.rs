@@ -112,7 +112,7 @@ fn a_cluster_of_three_masters_keeps_a_recording_while_a_node_is_killed() {
     }
     recorder.record("log", "more").unwrap();
     assert_eq!(recorder.flush().unwrap_err().kind(), ErrorKind::NotFound);
-    // Who does not know that it is a cluster is told.
+    // A program that does not know that it is a cluster is told.
     let one = format!("redis://127.0.0.1:{}", cluster.servers[0].port());
     let mut opened = (0..20).map(|run| RedisDataStore::connect(&format!("{one}?run={run}")));
     let error = opened.find_map(Result::err).unwrap();

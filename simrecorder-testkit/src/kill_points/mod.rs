@@ -235,7 +235,7 @@ where
         }
     }
 
-    /// Strikes who opens copies of what is `kept`; returns how often.
+    /// Strikes programs that open copies of what is `kept`; returns how often.
     fn recoveries(
         &mut self,
         kept: &Path,

@@ -130,7 +130,7 @@ impl ChunkWriter {
             }
             let file = match chunk_files::open(folder, mark, number, true) {
                 Ok(file) => file,
-                // Who reads from it finds out.
+                // A read from it finds out.
                 Err(error) if error.kind() == ErrorKind::Corrupt => continue,
                 Err(error) => return Err(error),
             };

@@ -1,4 +1,4 @@
-//! The folder of a recording: what is in it, who writes it, on which file system it lies.
+//! The folder of a recording: its contents, its writer, its file system.
 
 use std::fs::{self, File, TryLockError};
 use std::io::{self, Write};

@@ -1,8 +1,8 @@
 //! Checks the pages of a data file before LMDB walks through them.
 //!
 //! LMDB trusts its pages: a wrong number in one of them ends the process, and a page that is both free
-//! and in use is overwritten later. So who opens a file looks at the pages of its trees first, in a
-//! snapshot, which keeps writers from using them again meanwhile. Who writes also looks at the list of
+//! and in use is overwritten later. So opening a file checks the pages of its trees first, in a
+//! snapshot, which keeps writers from using them again meanwhile. A writer also checks the list of
 //! free pages and at the beginnings of large values. What values hold is not looked at.
 //!
 //! No more than [`MAX_READS`] pages are read, those near the roots first, so that opening takes no

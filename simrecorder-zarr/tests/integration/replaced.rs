@@ -134,7 +134,7 @@ fn a_journal_is_not_read_into_a_recording_that_took_the_place_of_its_own() {
             for mode in MODES {
                 assert_eq!(numbers(&open(&path, mode)), expected);
             }
-            // Who wants an empty recording needs no journal.
+            // An empty recording needs no journal.
             fs::rename(folder.path().join("away"), journal_of(&path)).unwrap();
             let store = open(&path, OpenMode::Truncate);
             assert!(store.children(&Key::ROOT).unwrap().is_empty());

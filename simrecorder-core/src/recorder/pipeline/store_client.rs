@@ -184,7 +184,7 @@ impl StoreClient {
     }
 }
 
-/// Turns a panic in a store into an error, so that nobody waits in vain for the thread that called
+/// Turns a panic in a store into an error, so that no caller waits for ever for the thread that called
 /// it.
 pub(super) fn no_panic<T>(operation: &'static str, work: impl FnOnce() -> Result<T>) -> Result<T> {
     catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {

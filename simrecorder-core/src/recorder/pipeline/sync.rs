@@ -85,7 +85,7 @@ mod tried {
             guard.guard = Some(self.0.wait(held).unwrap());
         }
 
-        /// Shuttle has no clock: nobody waits in vain in its tests.
+        /// Shuttle has no clock: no wait of its tests times out.
         pub(in crate::recorder) fn wait_until<T>(
             &self,
             guard: &mut MutexGuard<'_, T>,

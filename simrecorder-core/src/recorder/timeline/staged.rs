@@ -11,7 +11,7 @@ use crate::model::record::ScalarRef;
 pub(super) struct OpenTick(AtomicU64);
 
 /// The last scalar of a series, and the tick in which it was recorded. Only the handle of the timeline writes
-/// the scalar. Who holds the lock of the timeline takes those of the open tick over into the buffers.
+/// the scalar. The holder of the timeline's lock copies those of the open tick into the buffers.
 #[derive(Debug, Default)]
 pub(super) struct Slot {
     tick: AtomicU64,
