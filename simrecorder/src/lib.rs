@@ -32,7 +32,7 @@
 //! # Ok::<(), simrecorder::Error>(())
 //! ```
 //!
-//! The [guide](guide) records a simulation and reads it in five minutes; the [cookbook] has a small program for each
+//! The [guide] records a simulation and reads it in five minutes; the [cookbook] has a small program for each
 //! task.
 //!
 //! # Where to look

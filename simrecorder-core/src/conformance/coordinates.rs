@@ -332,11 +332,7 @@ pub fn what_cannot_be_selected_by_is_refused_with_a_reason(harness: &dyn Harness
             wrong,
             &["select_by 'net/n'", "'tme'", "'time'"],
         );
-        expect_error(
-            n.select_by("time", 2.0..1.0),
-            wrong,
-            &["exchange its bounds"],
-        );
+        expect_error(n.select_by("time", 2.0..1.0), wrong, &["swap its bounds"]);
         expect_error(n.select_by("time", f64::NAN..), wrong, &["NaN"]);
         expect_error(n.select_by("time", ..=f64::NAN), wrong, &["NaN"]);
         expect_error(

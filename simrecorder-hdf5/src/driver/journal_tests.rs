@@ -183,7 +183,7 @@ fn a_main_file_that_is_too_short_or_no_hdf5_file_is_refused() {
     recorded(&path);
     let whole = fs::read(&path).unwrap();
     for (content, message) in [
-        (&whole[..whole.len() - 1], "cut short"),
+        (&whole[..whole.len() - 1], "truncated"),
         (&[][..], "not an HDF5 file"),
         (&[0; 5000], "not an HDF5 file"),
     ] {
