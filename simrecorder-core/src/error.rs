@@ -7,7 +7,7 @@ use std::sync::Arc;
 /// Result with the one [`Error`] of the project.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// What went wrong, for programs that react to it.
+/// The kind of an error, for programs that react to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ErrorKind {
@@ -17,29 +17,29 @@ pub enum ErrorKind {
     InvalidArgument,
     /// There is nothing at this key or path.
     NotFound,
-    /// A recording is already there and the open mode forbids to replace it.
+    /// A recording already exists and the open mode does not allow replacing it.
     AlreadyExists,
-    /// The key is a group, a value or a series and the operation needs another of the three.
+    /// The key is a group, a value or a series, and the operation needs another of these.
     KindMismatch,
     /// A record differs from its series in element type, shape or kind.
     SchemaMismatch,
-    /// Data was asked for as another element type than it has.
+    /// Data was requested as another element type than it has.
     TypeMismatch,
     /// A selection or an index is outside the data.
     OutOfBounds,
-    /// What was asked for does not fit into memory.
+    /// The requested data does not fit into memory.
     TooLarge,
     /// The store was opened read only.
     ReadOnly,
     /// The recorder or store was closed.
     Closed,
-    /// The process that opened the recording or made the recorder forked this one.
+    /// This process was forked from the one that opened the recording or created the recorder.
     Forked,
     /// Another writer has the recording open, or has taken over the timeline.
     Locked,
     /// Stored data cannot be decoded.
     Corrupt,
-    /// Written by a newer version, or with something this build does not read.
+    /// Written by a newer version, or with a feature that this build does not read.
     Unsupported,
     /// The file system is full.
     StorageFull,
@@ -49,9 +49,9 @@ pub enum ErrorKind {
     Diverged,
     /// No permission.
     PermissionDenied,
-    /// The caller ended it before it was done.
+    /// The caller stopped the operation before it was complete.
     Cancelled,
-    /// Any other failure of the system below.
+    /// Any other failure of the operating system or a server.
     Io,
     /// A defect of simrecorder or of a store: please report it.
     Internal,
@@ -206,13 +206,13 @@ impl Error {
         Self(Arc::new(inner))
     }
 
-    /// What went wrong.
+    /// The kind of the error.
     pub fn kind(&self) -> ErrorKind {
         self.0.kind
     }
 
-    /// Whether the same call may succeed later although nothing was changed: somebody else has the
-    /// recording open, a queue is full, or a server or the system below did not answer.
+    /// Whether the same call may succeed later although nothing was changed: another program has the
+    /// recording open, a queue is full, or a server or the system did not answer.
     ///
     /// A recorder that [stopped](crate::OnStoreError::Stop) keeps returning its first error, whatever
     /// that was: open the recording again.
@@ -235,7 +235,7 @@ impl Error {
         self.0.operation
     }
 
-    /// The key or the path it is about.
+    /// The key or path that the error is about.
     pub fn key(&self) -> Option<&str> {
         self.0.key.as_deref()
     }

@@ -140,7 +140,7 @@ impl Recorder {
         Ok(())
     }
 
-    /// Sets the value at `key`, whether or not there is one. `dims` names its dimensions.
+    /// Sets the value at `key`, and replaces an existing one. `dims` names its dimensions.
     #[pyo3(signature = (key, val, datastore=None, *, dims=None, units=None, attrs=None))]
     fn set(
         &self,

@@ -135,7 +135,7 @@ impl Timeline {
 
 #[pymethods]
 impl Timeline {
-    /// Begins the tick at `t`, and completes the one before.
+    /// Begins the tick at `t`, and completes the previous one.
     fn advance(&self, py: Python<'_>, t: &Bound<'_, PyAny>) -> PyResult<()> {
         self.with(py, "advance", |ticks| advance(py, ticks, t))
     }
@@ -178,7 +178,7 @@ impl Timeline {
         })
     }
 
-    /// Makes a series without records, or describes the one that is there, as `Recorder.declare` does. One with
+    /// Creates a series without records, or describes the existing one, as `Recorder.declare` does. One with
     /// a fill value has it in ticks for which nothing is recorded.
     #[pyo3(signature = (name, dtype=None, shape=Vec::new(), *, ragged=false, dims=None, units=None,
                         attrs=None, chunks=None, compression=None, fill_value=None))]

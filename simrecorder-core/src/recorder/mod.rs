@@ -80,8 +80,8 @@ use crate::store::node::Child;
 ///
 /// # Recording
 /// [`record`](Self::record) copies the value into a buffer and returns; encoding and writing
-/// happen on threads of their own. The first record of a key fixes what its series holds.
-/// Order is kept for each thread and key; many threads may record, also to one key.
+/// happen on threads of their own. The first record of a key fixes the type and shape of its series.
+/// Records keep their order for each thread and key; many threads may record, also to one key.
 ///
 /// # Safety of data
 /// - When [`flush`](Self::flush) returns, all that this thread recorded before is visible to
@@ -102,7 +102,7 @@ use crate::store::node::Child;
 /// | dropping the last handle without `close`, also in a panic that unwinds | everything, if the stores finish within [`drop_timeout`](RecorderOptions::drop_timeout); errors are logged with `tracing` only |
 /// | a signal without a handler (Ctrl-C, SIGTERM, SIGKILL), [`std::process::exit`], an abort, a panic with `panic = "abort"`, a recorder in a `static` or passed to [`std::mem::forget`] | what was flushed, and what was committed since: all but about the last second |
 ///
-/// After the last kind of end, a file is as a killed process leaves it: simrecorder reads all of it, and
+/// After the last of these, a file is as a killed process leaves it: simrecorder reads all of it, and
 /// other software sees what the last [`checkpoint`](Self::checkpoint) wrote. To show it the rest, open
 /// the recording for appending and close it. A handler of Ctrl-C and SIGTERM sets a flag that the loop
 /// checks, and `close` follows the loop: see the cookbook of `simrecorder`, and its example `interrupt`.
@@ -123,7 +123,7 @@ pub struct Recorder {
 impl Recorder {
     /// A recorder for one store, a tuple of stores, or a `Vec` of `Arc<dyn DataStore>`.
     ///
-    /// Writing goes to all stores, reading to the first that holds the key.
+    /// It writes to all stores, and reads from the first that has the key.
     pub fn new(stores: impl IntoStores) -> Self {
         Self::with_options(stores, RecorderOptions::default())
     }
@@ -219,7 +219,7 @@ impl Recorder {
         Ok(parts.fast_path.push_by_key(key, |b| b.try_push(&record)))
     }
 
-    /// A handle for the series at `key`, for the hottest loops: it saves looking the key up.
+    /// A handle for the series at `key`, for the hottest loops: it saves the lookup of the key.
     ///
     /// If there is no such series yet, its first record creates it. `T` is its element type:
     /// only values of it can be recorded through the handle.
@@ -306,8 +306,8 @@ impl Recorder {
         self.write("rewind", name, |parts| parts.keys.rewind(name, t))
     }
 
-    /// Makes a series without records, or describes the one at `key`: its attributes get those of the
-    /// schema, and its dimensions their names. What the schema leaves open stays as it is.
+    /// Creates a series without records, or describes the one at `key`: its attributes get those of the
+    /// schema, and its dimensions their names. Everything else stays as it is.
     ///
     /// A program that resumes a recording may declare the same series again, with other units or names.
     ///
@@ -331,7 +331,7 @@ impl Recorder {
         self.write("declare", key, |parts| parts.keys.declare(key, schema))
     }
 
-    /// Sets the value at `key`, whether or not there is one. With [`Labeled`](crate::Labeled), its dimensions
+    /// Sets the value at `key`, and replaces an existing one. With [`Labeled`](crate::Labeled), its dimensions
     /// get names, and the value gets units.
     ///
     /// # Errors
@@ -345,10 +345,10 @@ impl Recorder {
     }
 
     /// Cuts the series at `key` to its first `len` records; if it has no more than that,
-    /// nothing happens. It takes effect with the next commit, as all that is recorded is. Where many
-    /// processes write to a series, what all of them recorded is cut.
+    /// nothing happens. It takes effect with the next commit, as records do. If many
+    /// processes write to a series, the records of all of them are cut.
     ///
-    /// For going back to where a simulation was saved: a run that was killed may have recorded
+    /// Use it to return to the saved state of a simulation: a run that was killed may have recorded
     /// one series a step further than another.
     ///
     /// ```
@@ -428,8 +428,8 @@ impl Recorder {
         self.write("rename", from, |parts| parts.keys.rename(from, to))
     }
 
-    /// Replaces all attributes of the group, value or series at `key`. If there is nothing, a
-    /// group is made. The empty key is the root, whose attributes describe the recording.
+    /// Replaces all attributes of the group, value or series at `key`. If the key is unused, a
+    /// group is created. The empty key is the root, whose attributes describe the recording.
     ///
     /// # Errors
     /// As for [`record`](Self::record).
@@ -484,7 +484,7 @@ impl Recorder {
             .map_or(Ok(()), |parts| parts.get("close")?.close())
     }
 
-    /// How the recorder and its stores are doing.
+    /// The state of the recorder and its stores.
     pub fn status(&self) -> Status {
         let Some(parts) = &self.parts else {
             return Status::default();

@@ -113,11 +113,11 @@ impl RecorderOptions {
         Self::default()
     }
 
-    /// The most bytes that the recorder holds: records that wait, in buffers and in the queues
-    /// of all stores. On top come at most 64 MiB for a commit at work, and 2 KiB for each key.
+    /// The most bytes of records that wait in the buffers of the recorder and in the queues
+    /// of all stores. In addition it uses at most 64 MiB for a commit in progress, and 2 KiB for each key.
     ///
-    /// A single record larger than that goes through alone: it is copied when all stores have
-    /// committed what is queued.
+    /// A single record larger than that passes alone: it is copied when all stores have
+    /// committed everything that is queued.
     #[must_use]
     pub fn memory_bound(mut self, bytes: usize) -> Self {
         self.memory_bound = bytes;
@@ -131,7 +131,7 @@ impl RecorderOptions {
         self
     }
 
-    /// How often everything is committed without being asked, so that a crash loses no more
+    /// How often everything is committed without a flush, so that a crash loses no more
     /// than that; `None` for never. At least a millisecond. Inline recorders never do.
     #[must_use]
     pub fn commit_interval(mut self, interval: impl Into<Option<Duration>>) -> Self {

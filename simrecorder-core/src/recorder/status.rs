@@ -2,13 +2,13 @@
 
 use crate::error::Error;
 
-/// How a recorder and its stores are doing; see [`Recorder::status`](crate::Recorder::status).
+/// The state of a recorder and its stores; see [`Recorder::status`](crate::Recorder::status).
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct Status {
     /// How many series this recorder has written to.
     pub series_count: usize,
-    /// How many records it has taken.
+    /// How many records it has accepted.
     pub record_count: u64,
     /// Bytes in the open buffers of its series.
     pub buffered_bytes: usize,
@@ -16,13 +16,13 @@ pub struct Status {
     pub stores: Vec<StoreStatus>,
 }
 
-/// How one store of a recorder is doing.
+/// The state of one store of a recorder.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct StoreStatus {
     /// The name of the store.
     pub name: String,
-    /// Whether it works.
+    /// Its health.
     pub state: StoreState,
     /// Bytes that wait in its queue or are being committed.
     pub queued_bytes: usize,
@@ -32,11 +32,11 @@ pub struct StoreStatus {
     pub commit_count: u64,
 }
 
-/// Whether a store works.
+/// Health of a store.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum StoreState {
-    /// It does.
+    /// Operating normally.
     Healthy,
     /// A commit failed. With [`OnStoreError::Detach`](crate::OnStoreError::Detach) the recorder
     /// continues without the store, else it has stopped.

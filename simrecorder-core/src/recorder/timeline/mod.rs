@@ -38,7 +38,7 @@ use crate::model::schema::Schema;
 /// The attribute of a group that makes it a timeline. It names the coordinate.
 pub const TIMELINE_ATTRIBUTE: &str = "simrecorder_timeline";
 
-/// A group whose series have exactly one record per tick, and a coordinate that gives each tick its time or
+/// A group whose series have exactly one record per tick, with a coordinate that gives each tick its time or
 /// step. [`Recorder::timeline`](crate::Recorder::timeline) opens it.
 ///
 /// ```
@@ -58,14 +58,14 @@ pub const TIMELINE_ATTRIBUTE: &str = "simrecorder_timeline";
 /// ```
 ///
 /// # Ticks
-/// [`advance`](Self::advance) begins a tick and completes the one before, in which every series of the
+/// [`advance`](Self::advance) begins a tick and completes the previous one, in which every series of the
 /// timeline must have its record: those that the first tick had, and those that were
 /// [declared](Self::declare). A missing or second record is an error that names the series and the tick;
-/// the tick stays open, for the record that is missing or for [`discard_tick`](Self::discard_tick).
+/// the tick stays open until the missing record or [`discard_tick`](Self::discard_tick) comes.
 /// Series at another rate belong in a timeline of their own. A series with a fill value has it in ticks
 /// for which nothing was recorded.
 ///
-/// [`finish`](Self::finish) and [`Recorder::close`](crate::Recorder::close) complete the open tick, too, and
+/// [`finish`](Self::finish) and [`Recorder::close`](crate::Recorder::close) also complete the open tick, and
 /// so does [`Recorder::flush`](crate::Recorder::flush) after the first tick, if every series has its record:
 /// a program that saves its state and flushes finds that step in [`last`](Self::last) when it resumes.
 ///
@@ -74,7 +74,7 @@ pub const TIMELINE_ATTRIBUTE: &str = "simrecorder_timeline";
 /// other processes and after the program was killed. An incomplete last tick is never stored.
 ///
 /// # Handles
-/// There is one handle for a timeline. It keeps its recorder open. While it exists, its series cannot be
+/// A timeline has one handle, which keeps its recorder open. While it exists, its series cannot be
 /// recorded through the recorder. Dropping it finishes the timeline, except that an incomplete tick is
 /// discarded with a warning in the log.
 pub struct Timeline<T: CoordinateType> {
@@ -149,7 +149,7 @@ impl<T: CoordinateType> Timeline<T> {
         })
     }
 
-    /// Begins the tick at `t`, and completes the one before.
+    /// Begins the tick at `t`, and completes the previous one.
     ///
     /// # Errors
     /// - [`InvalidArgument`](ErrorKind::InvalidArgument) if `t` is no number or not larger than the
@@ -189,7 +189,7 @@ impl<T: CoordinateType> Timeline<T> {
         }
     }
 
-    /// Begins the tick at `t` if that needs no waiting, and returns whether it has; see
+    /// Begins the tick at `t` if that needs no waiting, and returns whether it did; see
     /// [`Recorder::record_at_once`](crate::Recorder::record_at_once).
     ///
     /// # Errors
@@ -203,8 +203,8 @@ impl<T: CoordinateType> Timeline<T> {
         Ok(!parts.fast_path.is_stopped() && open.buffer.try_advance(t))
     }
 
-    /// Records the open tick of the series called `name` if that needs no waiting and no look at the stores,
-    /// and returns whether it has; see [`Recorder::record_at_once`](crate::Recorder::record_at_once).
+    /// Records the open tick of the series called `name` if that needs neither waiting nor a call of a store,
+    /// and returns whether it did; see [`Recorder::record_at_once`](crate::Recorder::record_at_once).
     ///
     /// ```
     /// use simrecorder_core::{Coordinate, InMemoryDataStore, Recorder};
@@ -274,7 +274,7 @@ impl<T: CoordinateType> Timeline<T> {
     /// Begins the tick at `t` and records all of it: the name and the value of each series, as a tuple of
     /// pairs, or an array of pairs.
     ///
-    /// The tick is complete when it returns. If any of it is refused, all of it is discarded.
+    /// The tick is complete when this returns. If one record is refused, the whole tick is discarded.
     ///
     /// ```
     /// # use simrecorder_core::{Coordinate, InMemoryDataStore, Recorder};
@@ -299,7 +299,7 @@ impl<T: CoordinateType> Timeline<T> {
         recorded
     }
 
-    /// Makes a series without records, or describes the one that is there, as
+    /// Creates a series without records, or describes the existing one, as
     /// [`Recorder::declare`](crate::Recorder::declare) does. Its first dimension is that of the timeline.
     ///
     /// A series that has a fill value has it in all ticks for which nothing is recorded, also in those
@@ -390,7 +390,7 @@ impl<T: CoordinateType> Timeline<T> {
             .map_err(|e| e.with_key(group.as_str()).with_operation("rewind"))
     }
 
-    /// Completes the open tick and gives up the handle.
+    /// Completes the open tick and drops the handle.
     ///
     /// # Errors
     /// As for [`advance`](Self::advance); the tick is discarded if it is incomplete.
