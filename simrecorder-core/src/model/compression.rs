@@ -20,8 +20,8 @@ use crate::model::dtype::DType;
 /// | `Lossy` | floating-point ones within a bound, all others exact | a fraction of `Small` | between `Small` and `Fast` |
 ///
 /// All of them are read by the usual software for each format without plugins: for Zarr, those are
-/// zarr-python, xarray and TensorStore. `docs/compression.md` in the repository has what was
-/// measured.
+/// zarr-python, xarray and TensorStore. `docs/compression.md` in the repository has the
+/// measurements.
 ///
 /// With `Lossy`, floating-point numbers are rounded when they are stored, as
 /// [`ErrorBound::round`] says, by no more than the bound. A number that was read once is read
@@ -104,8 +104,8 @@ impl FromStr for Compression {
 /// How far a stored number may be from the one that was recorded: a finite number above zero,
 /// in the units of the data.
 ///
-/// The error is absolute, |stored − recorded|, and holds for each floating-point number by
-/// itself, whatever its size. Of a complex number it holds for each part.
+/// The error is absolute, |stored − recorded|, and applies to each floating-point number by
+/// itself, whatever its size, and to each part of a complex number.
 ///
 /// ```
 /// use simrecorder_core::ErrorBound;

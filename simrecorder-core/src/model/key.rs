@@ -11,13 +11,13 @@ use crate::model::natural_order::natural_order;
 
 /// The path of a group, a value or a series, in its normal form.
 ///
-/// - Levels are separated by `/`; leading, trailing and doubled `/` do not count.
+/// - Levels are separated by `/`; leading, trailing and doubled `/` are ignored.
 /// - No part is `.` or `..`.
-/// - No part holds a control character (NUL, newline, …).
+/// - No part contains a control character (NUL, newline, …).
 /// - Any other text is a key, Unicode included. Two spellings that look alike but differ in
 ///   their code points are different keys.
-/// - The empty key is the root group; [`Key::new`] refuses it, [`Key::ROOT`] is it.
-/// - A key is at most [`Key::MAX_BYTES`] long. A backend may take less, and says so.
+/// - The empty key is the root group: [`Key::ROOT`]. [`Key::new`] refuses it.
+/// - A key is at most [`Key::MAX_BYTES`] long. A backend may have a lower limit, which its error names.
 ///
 /// A clone is cheap and points to the same text.
 ///
@@ -52,7 +52,7 @@ impl Key {
     /// The longest key that is accepted, in bytes of UTF-8.
     pub const MAX_BYTES: usize = 4096;
 
-    /// Brings `text` to its normal form and checks the rules.
+    /// Converts `text` to its normal form and checks the rules.
     ///
     /// # Errors
     /// [`ErrorKind::InvalidKey`] names the rule that broke.
@@ -129,7 +129,7 @@ impl Key {
         self.as_str().rsplit('/').next().unwrap_or_default()
     }
 
-    /// The group that holds this key; `None` for the root.
+    /// The group that contains this key; `None` for the root.
     pub fn parent(&self) -> Option<Self> {
         match &self.0 {
             Repr::Root => None,

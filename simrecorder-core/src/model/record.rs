@@ -13,7 +13,7 @@ use crate::model::dtype::{DType, Element};
 use crate::model::kind::Kind;
 use crate::model::value::{ArrayValue, ObjectValue, Value, encode_object};
 
-/// A record as the recorder sees it: its kind, element type, shape and bytes, borrowed from
+/// A record as the recorder gets it: its kind, element type, shape and bytes, borrowed from
 /// the caller where they are contiguous in memory.
 #[derive(Clone, Debug)]
 pub struct RecordRef<'a> {
@@ -157,7 +157,7 @@ impl<'a> RecordRef<'a> {
 /// - [`Ragged`], [`Blob`] and [`Object`], which choose a kind;
 /// - [`Value`], [`RecordRef`], and a reference to any of these.
 ///
-/// Implement it for a type of your own by handing on to one of these:
+/// Implement it for a type of your own by delegating to one of these:
 ///
 /// ```
 /// use simrecorder_core::{IntoValue, RecordRef, Result};
@@ -185,7 +185,7 @@ pub trait IntoValue {
     /// It lets [`Series`](crate::Series) check at compile time what is recorded through it.
     type Element: ?Sized;
 
-    /// Looks at the value as a record.
+    /// Describes the value as a record.
     ///
     /// # Errors
     /// When the value has no form that can be stored: an object that cannot be serialised, a
@@ -200,7 +200,7 @@ pub trait IntoValue {
     }
 }
 
-/// A scalar as the recorder sees it.
+/// A scalar as the recorder gets it.
 #[doc(hidden)]
 #[derive(Clone, Copy, Debug)]
 pub struct ScalarRef<'a> {
@@ -509,7 +509,7 @@ impl<A: IntoValue> IntoValue for Ragged<A> {
 /// Any value that `serde` can serialise, stored as MessagePack with field names.
 ///
 /// MessagePack keeps integers, NaN and infinities as they are, and any language reads it. Enum
-/// variants are stored by name. `None` and `()` are the same nil, so `Some(None)` comes back
+/// variants are stored by name. `None` and `()` are the same nil, so `Some(None)` is read
 /// as `None`.
 ///
 /// ```

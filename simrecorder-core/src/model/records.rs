@@ -89,7 +89,7 @@ impl Records {
         })
     }
 
-    /// What the records are.
+    /// The kind of the records.
     pub fn schema(&self) -> &Arc<Schema> {
         &self.schema
     }

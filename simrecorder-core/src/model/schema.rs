@@ -16,9 +16,9 @@ use crate::model::value::Value;
 /// User metadata of a group, value or series: a JSON object.
 pub type Attributes = serde_json::Map<String, serde_json::Value>;
 
-/// What is fixed about a series: what its records are, and how they are stored.
+/// The fixed properties of a series: the type of its records, and how they are stored.
 ///
-/// The first record of a series makes a schema by itself. Declare one beforehand to give
+/// The first record of a series fixes a schema. Declare one beforehand to give
 /// dimension names, units and the like:
 ///
 /// ```
@@ -222,7 +222,7 @@ impl Schema {
         self.fill_value.as_ref()
     }
 
-    /// What each element is that is not stored: the fill value, or else the default of its type.
+    /// The value of elements that are not stored: the fill value, or else the default of the type.
     pub(crate) fn fill_element<T: Element>(&self) -> Result<T> {
         let fill = self.fill_value().map(Value::scalar::<T>).transpose()?;
         Ok(fill.unwrap_or_default())
@@ -248,7 +248,7 @@ impl Schema {
         }
     }
 
-    /// Checks that the parts fit each other.
+    /// Checks that the parts are consistent.
     ///
     /// # Errors
     /// [`ErrorKind::InvalidArgument`] for a wrong number of dimension names, two equal names, a

@@ -18,7 +18,7 @@ use crate::model::dtype::{DType, Element};
 /// [`cast`](Value::cast) does.
 ///
 /// Two values are equal if their types, shapes and bytes are: a NaN equals itself, and 0.0
-/// differs from -0.0. The names of dimensions do not count.
+/// differs from -0.0. The names of dimensions are not compared.
 ///
 /// ```
 /// use simrecorder_core::Value;
@@ -45,7 +45,7 @@ pub enum Value {
 }
 
 impl Value {
-    /// What it is, for messages: `float64 array of shape [3]`, `text`, ….
+    /// Its type and shape, for messages: `float64 array of shape [3]`, `text`, ….
     pub fn describe(&self) -> String {
         match self {
             Self::Array(array) if array.shape.is_empty() => format!("{} scalar", array.dtype),

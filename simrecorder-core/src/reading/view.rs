@@ -236,7 +236,7 @@ impl dyn ArrayView + '_ {
             .map_err(|e| Error::new(ErrorKind::Internal, "read", e.to_string()))
     }
 
-    /// Reads everything into a slice, in row-major order. Reading again and again into the same
+    /// Reads everything into a slice, in row-major order. Reading repeatedly into the same
     /// memory is faster than into new memory each time.
     ///
     /// ```
@@ -320,7 +320,7 @@ impl dyn ArrayView + '_ {
         last.map(|index| self.get(index)).transpose()
     }
 
-    /// All records in order. Some chunks are held at a time, about 4 MiB.
+    /// All records in order. About 4 MiB of chunks are in memory at a time.
     pub fn iter(&self) -> Iter {
         Iter::new(self.to_arc())
     }
@@ -455,12 +455,12 @@ impl dyn ArrayView + '_ {
     }
 
     /// The index in its series of the first record of the view. It is 0 unless records were
-    /// [freed](crate::backend::SharedStore::free): then views begin at the first one that is left.
+    /// [freed](crate::backend::SharedStore::free): then views begin at the first remaining one.
     pub fn first_record(&self) -> u64 {
         self.as_shared().map_or(0, |shared| shared.first_record())
     }
 
-    /// The writer of a record: a number that each writer of the store has for itself; `None` if the
+    /// The writer of a record: a number that identifies each writer of the store; `None` if the
     /// store does not know, as stores with one writer do not.
     ///
     /// # Errors
@@ -471,8 +471,8 @@ impl dyn ArrayView + '_ {
     }
 
     /// Waits until there are records after the last one of the view, but no longer than
-    /// `timeout`, and gives a view of the series as it is then. The store waits without asking again
-    /// and again.
+    /// `timeout`, and returns a view of the series as it is then. The store waits without
+    /// polling.
     ///
     /// # Errors
     /// [`ErrorKind::Unsupported`] if the store cannot wait, or this is a selection.

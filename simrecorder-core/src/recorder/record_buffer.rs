@@ -71,7 +71,7 @@ impl RecordBuffer {
         self.sent = sent;
     }
 
-    /// What the series holds.
+    /// The schema of the series.
     pub(super) fn schema(&self) -> &Arc<Schema> {
         self.records.schema()
     }

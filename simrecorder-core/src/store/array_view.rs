@@ -29,14 +29,14 @@ const CHECK_BYTES: usize = 16 << 20;
 ///   change. It stays valid after its store was closed.
 /// - `shape()[0]` is the number of records; the shape of a record follows for arrays, nothing
 ///   for the other kinds.
-/// - Reading copies nothing but what the region asks for; chunks outside it are not touched.
+/// - Reading copies only the elements of the region; chunks outside it are not touched.
 /// - Damaged data is an error for the reads that touch it, and for no others.
 /// - Nothing panics, whatever is stored.
 pub trait ArrayView: fmt::Debug + Send + Sync {
     /// The key of the series.
     fn key(&self) -> &Key;
 
-    /// What the series holds.
+    /// The schema of the series.
     fn schema(&self) -> &Arc<Schema>;
 
     /// The length of each axis, records first.
@@ -65,7 +65,7 @@ pub trait ArrayView: fmt::Debug + Send + Sync {
     ///   `max_bytes`, so that records of unknown size do not fill the memory.
     fn read_records(&self, range: Range<u64>, max_bytes: usize) -> Result<Records>;
 
-    /// Reads records of any kind and gives nothing but the error, after a look at all that tells
+    /// Reads records of any kind and returns only the error, after checking everything that shows
     /// whether they are as they were written: checksums, and chunks that are no longer there.
     ///
     /// - An empty range succeeds, one that ends after the last record is `OutOfBounds`.
@@ -109,7 +109,7 @@ pub trait ArrayView: fmt::Debug + Send + Sync {
 
     // The rest follows from the schema and the shape.
 
-    /// What the records are.
+    /// The kind of the records.
     fn kind(&self) -> Kind {
         self.schema().kind()
     }
@@ -159,23 +159,23 @@ pub trait ArrayView: fmt::Debug + Send + Sync {
 /// A view of a series in a [`SharedStore`](crate::backend::SharedStore).
 pub trait SharedView {
     /// The index in its series of the first record of the view. It is 0 unless records were
-    /// [freed](crate::backend::SharedStore::free): then views begin at the first one that is left.
+    /// [freed](crate::backend::SharedStore::free): then views begin at the first remaining one.
     fn first_record(&self) -> u64;
 
     /// The index in its series after the last [filled](ArrayView::filled) record, also if that was freed; 0
     /// if there are none.
     fn filled_end(&self) -> u64;
 
-    /// The writer of a record: a number that each writer of the store has for itself.
+    /// The writer of a record: a number that identifies each writer of the store.
     ///
     /// - `None` if the store does not know.
     /// - No such record: `OutOfBounds`.
     fn writer_of(&self, record: u64) -> Result<Option<u64>>;
 
     /// Waits until there are records after the last one of the view, but no longer than
-    /// `timeout`, and gives a view of the series as it is then.
+    /// `timeout`, and returns a view of the series as it is then.
     ///
-    /// - The store waits without asking again and again.
+    /// - The store waits without polling.
     /// - A view that cannot grow: `Unsupported`.
     fn follow(&self, timeout: Duration) -> Result<Arc<dyn ArrayView>>;
 }

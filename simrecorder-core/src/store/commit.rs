@@ -31,8 +31,8 @@ impl Batch {
     }
 }
 
-/// What [`DataStore::prepare`](crate::DataStore::prepare) made of a batch; only the store that made it
-/// knows what it is.
+/// The result of [`DataStore::prepare`](crate::DataStore::prepare) for a batch; only the store that made it
+/// knows its type.
 pub type Prepared = Box<dyn Any + Send>;
 
 /// One change of a [`Commit`].
@@ -44,7 +44,7 @@ pub enum Change {
     Declare {
         /// The key of the series.
         key: Key,
-        /// What it will hold.
+        /// Its schema.
         schema: Arc<Schema>,
         /// How many records of its fill value the series begins with; the store does not write them.
         /// Records of any kind but `Array` have no fill value: then a number other than 0 is
@@ -56,10 +56,10 @@ pub enum Change {
     Append {
         /// The records.
         batch: Arc<Batch>,
-        /// What this store's `prepare` gave for the batch.
+        /// The result of this store's `prepare` for the batch.
         prepared: Option<Prepared>,
     },
-    /// Sets a value, with the names of its axes, whether or not there is one, and creates the
+    /// Sets a value, with the names of its axes, replaces an existing one, and creates the
     /// groups above it. The attributes stay.
     Set {
         /// The key of the value.
@@ -92,7 +92,7 @@ pub enum Change {
     Truncate {
         /// The key of the series.
         key: Key,
-        /// How many records stay. If there are no more than that, nothing happens.
+        /// How many records remain. If there are no more than that, nothing happens.
         len: u64,
     },
     /// Makes this writer the only one of the series right below a group, which is there. What

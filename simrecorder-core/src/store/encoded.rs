@@ -93,7 +93,7 @@ pub enum EncodedChange {
     Declare {
         /// The key of the series.
         key: Key,
-        /// What it will hold.
+        /// Its schema.
         schema: Arc<Schema>,
         /// The form of the series that it is a copy of.
         form: StoredForm,

@@ -203,7 +203,7 @@ impl<C> Columns<C> {
 /// What the records of a series are, and their columns.
 #[derive(Clone, Debug)]
 pub struct Series<C> {
-    /// What the records are.
+    /// The kind of the records.
     pub kind: Kind,
     /// Their columns.
     pub columns: Columns<C>,
