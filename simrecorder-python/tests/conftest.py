@@ -1,12 +1,16 @@
 """What the tests share: a folder of its own for each, and a place for a recording in each format."""
 
 import itertools
+import signal
 
 import pytest
 
 import simrecorder
 
 _numbers = itertools.count()
+
+# A shell has programs in the background ignore Ctrl-C, and those that they start, too.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)
