@@ -30,7 +30,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         if is_ending.load(Ordering::Relaxed) {
             break;
         }
-        std::thread::sleep(Duration::from_millis(1)); // the simulation works
+        std::thread::sleep(Duration::from_millis(2)); // the simulation works
     }
     recorder.close()?;
     Ok(())

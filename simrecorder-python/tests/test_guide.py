@@ -30,8 +30,11 @@ def has_saved_state(path):
 
 
 def interrupt(program):
-    """Sends SIGINT to a program when another process sees the state that it saved."""
-    with subprocess.Popen([sys.executable, "-c", program], stderr=subprocess.PIPE, text=True) as child:
+    """Sends SIGINT to a program when another process sees the state that it saved. The program works slowly, so that it
+    has not ended then."""
+    slow = program.replace("time.sleep(0.002)", "time.sleep(0.02)")
+    assert slow != program
+    with subprocess.Popen([sys.executable, "-c", slow], stderr=subprocess.PIPE, text=True) as child:
         while not has_saved_state("walk.mdb"):
             assert child.poll() is None
             time.sleep(0.01)

@@ -165,7 +165,7 @@ def test_a_disabled_recorder_does_nothing():
 def test_options_are_checked():
     recorder = Recorder("memory:", memory_bound=1 << 20, commit_interval=None, on_store_error="detach")
     recorder.record("rate", 0.5)
-    with pytest.raises(ValueError, match="none of: stop, detach"):
+    with pytest.raises(ValueError, match="not one of: stop, detach"):
         Recorder("memory:", on_store_error="ignore")
     with pytest.raises(ValueError, match="positive"):
         Recorder("memory:", commit_interval=-1)
