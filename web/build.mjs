@@ -6,7 +6,7 @@ import { build } from "esbuild";
 const target = new URL("../simrecorder-cli/page/", import.meta.url);
 await mkdir(target, { recursive: true });
 await build({
-  entryPoints: ["src/page.ts", "src/page.css"],
+  entryPoints: ["src/page.ts"],
   bundle: true,
   minify: true,
   format: "esm",

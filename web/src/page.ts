@@ -1,4 +1,5 @@
 // The page: the tree of keys, the panels that the address keeps, and what changes while one looks.
+import "./page.css";
 import { address, ask, type Recording, type State } from "./api.ts";
 import { byId, element } from "./element.ts";
 import { PlotPanel } from "./panel.ts";
