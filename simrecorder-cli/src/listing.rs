@@ -79,6 +79,17 @@ fn cannot_be_read(error: &Error) -> String {
     format!("cannot be read: {error}")
 }
 
+/// What `ls -l --json` says of a node.
+#[cfg(feature = "serve")]
+pub(crate) fn describe(child: &Child, node: Result<Node, Error>) -> Json {
+    let listed = ListingArgs {
+        long: true,
+        stats: false,
+        json: true,
+    };
+    to_object(child, node.and_then(|node| Description::of(&node, listed)))
+}
+
 fn to_object(child: &Child, described: Result<Description, Error>) -> Json {
     let mut object = Map::new();
     object.insert("key".to_owned(), child.key.as_str().into());

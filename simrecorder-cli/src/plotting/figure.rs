@@ -142,6 +142,26 @@ impl Axis {
     }
 }
 
+#[cfg(feature = "serve")]
+impl Figure {
+    /// As JSON, with the cells as a picture of so many columns and rows.
+    pub(crate) fn to_json(&self, columns: usize, rows: usize) -> Result<serde_json::Value, Error> {
+        let mut json = match &self.marks {
+            Marks::Lines(_) => serde_json::json!(self),
+            Marks::Cells(cells) => {
+                use base64::Engine;
+                use base64::engine::general_purpose::STANDARD;
+                let png = cells.to_png((&self.x, &self.y), columns, rows)?;
+                serde_json::json!({
+                    "title": self.title, "note": self.note, "x": self.x, "y": self.y,
+                    "cells": {"picture": STANDARD.encode(png), "scale": cells.scale},
+                })
+            }
+        };
+        Ok(json.take())
+    }
+}
+
 impl Cells {
     /// The colour at a position.
     pub(crate) fn colour_at(&self, x: f64, y: f64) -> Option<Colour> {
