@@ -9,6 +9,8 @@ use clap::{Args, Parser, Subcommand};
 
 use simrecorder::{CoordinateNumber, CoordinateRange, Error, ErrorKind, View};
 
+#[cfg(feature = "serve")]
+use crate::commands::serve;
 use crate::commands::{
     attr, cat, completions, copy, diff, drain, export, finish, info, ls, man, mv, plot, recover,
     rewind, rm, set, tail, tree, verify,
@@ -56,6 +58,8 @@ pub(crate) enum Command {
     Runs(runs::Args),
     #[cfg(feature = "redis")]
     Server(server::Args),
+    #[cfg(feature = "serve")]
+    Serve(serve::Args),
     Completions(completions::Args),
     Man(man::Args),
 }

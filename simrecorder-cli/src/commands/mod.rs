@@ -18,6 +18,8 @@ pub(crate) mod rewind;
 pub(crate) mod rm;
 #[cfg(feature = "redis")]
 pub(crate) mod runs;
+#[cfg(feature = "serve")]
+pub(crate) mod serve;
 #[cfg(feature = "redis")]
 pub(crate) mod server;
 pub(crate) mod set;
@@ -53,6 +55,8 @@ pub(crate) fn run(command: Command, output: &mut Output) -> Result<Exit> {
         Command::Runs(args) => runs::run(&args, output),
         #[cfg(feature = "redis")]
         Command::Server(args) => server::run(&args, output),
+        #[cfg(feature = "serve")]
+        Command::Serve(args) => serve::run(&args, output),
         Command::Set(args) => set::run(&args, output),
         Command::Verify(args) => verify::run(&args, output),
     }

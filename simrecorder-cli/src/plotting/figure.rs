@@ -2,10 +2,18 @@
 
 use std::ops::RangeInclusive;
 
+#[cfg(feature = "serve")]
+use base64::{Engine, engine::general_purpose::STANDARD};
 use serde::Serialize;
+#[cfg(feature = "serve")]
+use serde_json::{Value as Json, json};
+#[cfg(feature = "serve")]
+use simrecorder::Error;
 
 use crate::element::Element;
 use crate::number_format::NumberFormat;
+#[cfg(feature = "serve")]
+use crate::pixels::encode;
 
 /// A plot in the units of its data.
 #[derive(Debug, Serialize)]
@@ -145,20 +153,18 @@ impl Axis {
 #[cfg(feature = "serve")]
 impl Figure {
     /// As JSON, with the cells as a picture of so many columns and rows.
-    pub(crate) fn to_json(&self, columns: usize, rows: usize) -> Result<serde_json::Value, Error> {
-        let mut json = match &self.marks {
-            Marks::Lines(_) => serde_json::json!(self),
-            Marks::Cells(cells) => {
-                use base64::Engine;
-                use base64::engine::general_purpose::STANDARD;
-                let png = cells.to_png((&self.x, &self.y), columns, rows)?;
-                serde_json::json!({
-                    "title": self.title, "note": self.note, "x": self.x, "y": self.y,
-                    "cells": {"picture": STANDARD.encode(png), "scale": cells.scale},
-                })
-            }
+    pub(crate) fn to_json(&self, columns: usize, rows: usize) -> Result<Json, Error> {
+        let Marks::Cells(cells) = &self.marks else {
+            return Ok(json!(self));
         };
-        Ok(json.take())
+        let picture = cells.to_png((&self.x, &self.y), columns, rows)?;
+        Ok(json!({
+            "title": self.title,
+            "note": self.note,
+            "x": self.x,
+            "y": self.y,
+            "cells": {"picture": STANDARD.encode(picture), "scale": cells.scale},
+        }))
     }
 }
 
@@ -172,6 +178,30 @@ impl Cells {
         };
         let row = self.colours.get(part(&self.y_edges, y)?)?;
         *row.get(part(&self.x_edges, x)?)?
+    }
+
+    /// A picture of what is between two axes. Where nothing is drawn, it is transparent.
+    #[cfg(feature = "serve")]
+    fn to_png(&self, axes: (&Axis, &Axis), columns: usize, rows: usize) -> Result<Vec<u8>, Error> {
+        let mut pixels = Vec::with_capacity(columns * rows * 4);
+        for row in (0..rows).rev() {
+            let y = axes.1.position((row as f64 + 0.5) / rows as f64);
+            for column in 0..columns {
+                let x = axes.0.position((column as f64 + 0.5) / columns as f64);
+                pixels.extend(match self.colour_at(x, y) {
+                    Some([red, green, blue]) => [red, green, blue, 255],
+                    None => [0; 4],
+                });
+            }
+        }
+        let size = (columns as u32, rows as u32);
+        encode(
+            "plot",
+            &pixels,
+            size,
+            png::ColorType::Rgba,
+            png::BitDepth::Eight,
+        )
     }
 }
 

@@ -1,18 +1,19 @@
 //! Who may ask the server: the person who started it, and nobody else.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use axum::extract::{Query, Request, State};
+use axum::extract::{Request, State};
 use axum::http::header::{
-    CACHE_CONTROL, CONTENT_SECURITY_POLICY, COOKIE, HOST, LOCATION, REFERRER_POLICY, SET_COOKIE,
-    X_CONTENT_TYPE_OPTIONS,
+    ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, COOKIE, HOST, LOCATION,
+    REFERRER_POLICY, SET_COOKIE, TRANSFER_ENCODING, X_CONTENT_TYPE_OPTIONS,
 };
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use serde::Deserialize;
 use simrecorder::{Error, ErrorKind};
+
+use super::query::Query;
 
 /// The longest address of a request, with what it asks for.
 const MAX_ADDRESS_BYTES: usize = 16 << 10;
@@ -40,86 +41,149 @@ const HEADERS: [(HeaderName, &str); 6] = [
 /// The secret of a server, and the names under which it is reached.
 #[derive(Debug)]
 pub(super) struct Access {
+    address: SocketAddr,
     token: String,
-    /// Cookies are of a host, whatever its port.
+    /// Cookies belong to a host, whatever its port.
     cookie: String,
-    host_name: Option<String>,
+    host_name: String,
 }
 
 impl Access {
-    /// Access to a server at a port, under the loopback names, addresses, and `host_name`.
-    pub(super) fn new(port: u16, host_name: Option<String>) -> Result<Self, Error> {
+    /// Access to a server at an address. One for other machines is also reached by the name of this machine.
+    pub(super) fn new(address: SocketAddr) -> Result<Self, Error> {
         let mut bytes = [0; 24];
         getrandom::fill(&mut bytes).map_err(|error| {
             let message = format!("the system gives no random numbers: {error}");
             Error::new(ErrorKind::Unsupported, "serve", message)
         })?;
+        let host_name = match address.ip().is_loopback() {
+            true => "localhost".to_owned(),
+            false => rustix::system::uname()
+                .nodename()
+                .to_string_lossy()
+                .into_owned(),
+        };
         Ok(Self {
+            address,
             token: crate::element::hex(&bytes),
-            cookie: format!("simrec-{port}"),
+            cookie: format!("simrec-{}", address.port()),
             host_name,
         })
     }
 
-    pub(super) fn token(&self) -> &str {
-        &self.token
+    /// The address to open in a browser, with the token.
+    pub(super) fn url(&self) -> String {
+        let Self { address, token, .. } = self;
+        match address.ip().is_unspecified() {
+            true => format!(
+                "http://{}:{}/?token={token}",
+                self.host_name,
+                address.port()
+            ),
+            false => format!("http://{address}/?token={token}"),
+        }
     }
 
     /// Whether a request names this server. A page elsewhere may have its name lead here (DNS rebinding), but
     /// the request then has that name.
     fn is_host(&self, headers: &HeaderMap) -> bool {
-        let Some(host) = headers.get(HOST).and_then(|host| host.to_str().ok()) else {
+        let mut hosts = headers.get_all(HOST).iter();
+        let (Some(host), None) = (hosts.next(), hosts.next()) else {
             return false;
         };
-        let name = match host.strip_prefix('[') {
-            Some(address) => address.split(']').next().unwrap_or_default(),
-            None => host.split(':').next().unwrap_or_default(),
+        let Some(name) = host.to_str().ok().and_then(name_of_host) else {
+            return false;
         };
-        let is_own_name = self.host_name.as_deref().is_some_and(|own| own.eq_ignore_ascii_case(name));
-        name.eq_ignore_ascii_case("localhost") || name.parse::<IpAddr>().is_ok() || is_own_name
+        // Other ports are those of tunnels.
+        name.eq_ignore_ascii_case("localhost")
+            || name.eq_ignore_ascii_case(&self.host_name)
+            || name
+                .parse::<IpAddr>()
+                .is_ok_and(|ip| ip.is_loopback() || !self.address.ip().is_loopback())
     }
 
     fn has_cookie(&self, headers: &HeaderMap) -> bool {
-        let cookies = headers.get_all(COOKIE).iter().filter_map(|cookies| cookies.to_str().ok());
-        let mut pairs = cookies.flat_map(|cookies| cookies.split(';')).filter_map(|pair| pair.trim().split_once('='));
+        let cookies = headers
+            .get_all(COOKIE)
+            .iter()
+            .filter_map(|cookies| cookies.to_str().ok());
+        let mut pairs = cookies
+            .flat_map(|cookies| cookies.split(';'))
+            .filter_map(|pair| pair.trim().split_once('='));
         pairs.any(|(name, token)| name == self.cookie && self.is_token(token))
     }
 
     /// Takes as long for each text of this length.
     fn is_token(&self, text: &str) -> bool {
-        let differing = self.token.bytes().zip(text.bytes()).fold(0, |differing, (a, b)| differing | (a ^ b));
+        let differing = self
+            .token
+            .bytes()
+            .zip(text.bytes())
+            .fold(0, |differing, (a, b)| differing | (a ^ b));
         text.len() == self.token.len() && differing == 0
+    }
+
+    /// The answer to a request that is not passed on.
+    fn refusal(&self, request: &Request) -> Option<Response> {
+        let headers = request.headers();
+        let address = request.uri();
+        if !self.is_host(headers) {
+            let message = "this server does not have the name that the request asks for";
+            return Some((StatusCode::MISDIRECTED_REQUEST, message).into_response());
+        }
+        if address
+            .path_and_query()
+            .is_none_or(|it| it.as_str().len() > MAX_ADDRESS_BYTES)
+        {
+            return Some(StatusCode::URI_TOO_LONG.into_response());
+        }
+        if !matches!(*request.method(), Method::GET | Method::HEAD) {
+            return Some((StatusCode::METHOD_NOT_ALLOWED, [(ALLOW, "GET, HEAD")]).into_response());
+        }
+        let has_body = headers.contains_key(TRANSFER_ENCODING)
+            || headers
+                .get(CONTENT_LENGTH)
+                .is_some_and(|length| length != "0");
+        if has_body {
+            return Some(StatusCode::PAYLOAD_TOO_LARGE.into_response());
+        }
+        let query = Query::parse(address.query().unwrap_or_default());
+        if address.path() == "/" && query.get("token").is_some_and(|token| self.is_token(token)) {
+            // The token leaves the address, and the history of the browser.
+            let cookie = format!(
+                "{}={}; Path=/; HttpOnly; SameSite=Strict",
+                self.cookie, self.token
+            );
+            let headers = [(LOCATION, "/".to_owned()), (SET_COOKIE, cookie)];
+            return Some((StatusCode::SEE_OTHER, headers).into_response());
+        }
+        if self.has_cookie(headers) {
+            return None;
+        }
+        let message = "open the address that 'simrec serve' printed; it contains a token";
+        Some((StatusCode::FORBIDDEN, message).into_response())
     }
 }
 
-/// What the address that is printed contains.
-#[derive(Deserialize)]
-pub(super) struct TokenQuery {
-    token: Option<String>,
+/// The name in a header `Host`: without the port, and the brackets of an address of IPv6.
+fn name_of_host(host: &str) -> Option<&str> {
+    let (name, rest) = match host.strip_prefix('[') {
+        Some(address) => address.split_once(']')?,
+        None => host.split_at(host.find(':').unwrap_or(host.len())),
+    };
+    let is_port = rest.is_empty() || rest.strip_prefix(':')?.parse::<u16>().is_ok();
+    is_port.then_some(name)
 }
 
 /// Answers what is allowed, and refuses the rest.
 pub(super) async fn check(
     State(access): State<Arc<Access>>,
-    Query(query): Query<TokenQuery>,
     request: Request,
     next: Next,
 ) -> Response {
-    let address = request.uri();
-    let mut response = if !access.is_host(request.headers()) {
-        let message = "this server does not have the name that the request asks for";
-        (StatusCode::MISDIRECTED_REQUEST, message).into_response()
-    } else if address.path_and_query().is_none_or(|it| it.as_str().len() > MAX_ADDRESS_BYTES) {
-        StatusCode::URI_TOO_LONG.into_response()
-    } else if query.token.as_deref().is_some_and(|token| access.is_token(token)) {
-        // The token leaves the address, and the history of the browser.
-        let cookie = format!("{}={}; Path=/; HttpOnly; SameSite=Strict", access.cookie, access.token);
-        (StatusCode::SEE_OTHER, [(LOCATION, "/".to_owned()), (SET_COOKIE, cookie)]).into_response()
-    } else if access.has_cookie(request.headers()) {
-        next.run(request).await
-    } else {
-        let message = "open the address that 'simrec serve' printed; it contains a token";
-        (StatusCode::FORBIDDEN, message).into_response()
+    let mut response = match access.refusal(&request) {
+        Some(response) => response,
+        None => next.run(request).await,
     };
     let headers = response.headers_mut();
     for (name, value) in HEADERS {

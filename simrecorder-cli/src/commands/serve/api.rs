@@ -1,38 +1,63 @@
 //! What the page asks for: keys, figures, texts and values, as JSON.
 
-use std::str::FromStr;
 use std::sync::Arc;
 
+use axum::Router;
 use axum::extract::{RawQuery, State};
 use axum::http::StatusCode;
+use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use axum::{Json, Router};
+use clap::ValueEnum;
 use serde_json::{Value, json};
-use simrecorder::{Child, ErrorKind, Key, NodeKind};
+use simrecorder::backend::Node;
+use simrecorder::{ArrayView, Child, DataStoreExt, ErrorKind, Key, NodeKind};
 
-use super::{Recording, Shown, live};
+use super::live;
+use super::query::Query;
+use super::shown::Shown;
 use crate::args::RangeArgs;
 use crate::exit::{Failure, Result};
 use crate::listing;
 use crate::plotting::cells::Room;
 use crate::plotting::source::Source;
-use crate::plotting::{self, Form, Options};
+use crate::plotting::{self, Options};
+use crate::record_writer::{Form, Style};
 use crate::recording;
 
 /// How many keys are answered at once; the page asks for those on the screen.
 const MAX_KEYS: usize = 500;
 /// The most columns and rows that a figure may have.
 const MAX_CELLS: usize = 4096;
+/// The most records that are answered at once.
+const MAX_RECORDS: u64 = 1000;
 
 pub(super) fn router(shown: Arc<Shown>) -> Router {
     Router::new()
-        .route("/recordings", get(|state: State<Arc<Shown>>, query| answer(state, query, recordings)))
-        .route("/children", get(|state: State<Arc<Shown>>, query| answer(state, query, children)))
-        .route("/search", get(|state: State<Arc<Shown>>, query| answer(state, query, search)))
-        .route("/nodes", get(|state: State<Arc<Shown>>, query| answer(state, query, nodes)))
-        .route("/figure", get(|state: State<Arc<Shown>>, query| answer(state, query, figure)))
-        .route("/records", get(|state: State<Arc<Shown>>, query| answer(state, query, records)))
+        .route(
+            "/recordings",
+            get(|state: State<Arc<Shown>>, query| answer(state, query, recordings)),
+        )
+        .route(
+            "/children",
+            get(|state: State<Arc<Shown>>, query| answer(state, query, children)),
+        )
+        .route(
+            "/search",
+            get(|state: State<Arc<Shown>>, query| answer(state, query, search)),
+        )
+        .route(
+            "/nodes",
+            get(|state: State<Arc<Shown>>, query| answer(state, query, nodes)),
+        )
+        .route(
+            "/figure",
+            get(|state: State<Arc<Shown>>, query| answer(state, query, figure)),
+        )
+        .route(
+            "/records",
+            get(|state: State<Arc<Shown>>, query| answer(state, query, records)),
+        )
         .route("/events", get(live::events))
         .with_state(shown)
 }
@@ -43,63 +68,36 @@ async fn answer(
     RawQuery(query): RawQuery,
     of: fn(&Shown, &Query) -> Result<Value>,
 ) -> Response {
-    let Ok(_turn) = shown.readers.acquire().await else {
+    let Ok(turn) = Arc::clone(&shown.readers).acquire_owned().await else {
         return StatusCode::SERVICE_UNAVAILABLE.into_response();
     };
-    let reading = {
-        let shown = Arc::clone(&shown);
-        tokio::task::spawn_blocking(move || of(&shown, &Query::parse(&query.unwrap_or_default())))
-    };
-    match reading.await {
-        Ok(Ok(answer)) => Json(answer).into_response(),
-        Ok(Err(failure)) => {
-            let status = match &failure {
-                Failure::Library(error) if error.kind() == ErrorKind::NotFound => StatusCode::NOT_FOUND,
-                Failure::Library(error) if error.kind() == ErrorKind::Io => StatusCode::BAD_GATEWAY,
-                _ => StatusCode::BAD_REQUEST,
-            };
-            (status, Json(json!({"error": failure.to_string()}))).into_response()
+    let reading = tokio::task::spawn_blocking(move || {
+        // Reading takes its turn to the end, even if the client goes away meanwhile.
+        let _turn = turn;
+        let answer = of(&shown, &Query::parse(&query.unwrap_or_default()));
+        match answer {
+            Ok(answer) => (StatusCode::OK, answer.to_string()),
+            Err(failure) => (
+                status(&failure),
+                json!({"error": failure.to_string()}).to_string(),
+            ),
         }
+    });
+    match reading.await {
+        Ok((status, json)) => (status, [(CONTENT_TYPE, "application/json")], json).into_response(),
         Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
     }
 }
 
-/// The parameters of a request, of which some are given several times.
-pub(super) struct Query(Vec<(String, String)>);
-
-impl Query {
-    pub(super) fn parse(text: &str) -> Self {
-        Self(form_urlencoded::parse(text.as_bytes()).into_owned().collect())
-    }
-
-    pub(super) fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
-        self.0.iter().filter(move |(key, _)| key == name).map(|(_, value)| &**value)
-    }
-
-    fn get(&self, name: &str) -> Option<&str> {
-        self.all(name).next()
-    }
-
-    fn parsed<T: FromStr>(&self, name: &str) -> Result<Option<T>> {
-        let Some(text) = self.get(name) else {
-            return Ok(None);
-        };
-        let parsed = text.parse();
-        parsed.map(Some).map_err(|_| Failure::Refused(format!("'{text}' is no {name}")))
-    }
-
-    fn recordings<'a>(&self, shown: &'a Shown) -> Result<Vec<&'a Recording>> {
-        let numbers = self.all("recording").map(|text| text.parse::<usize>().ok());
-        let recordings = numbers.map(|number| {
-            let recording = number.and_then(|number| shown.recordings.get(number));
-            recording.ok_or_else(|| Failure::Refused("there is no such recording".to_owned()))
-        });
-        recordings.collect()
-    }
-
-    fn recording<'a>(&self, shown: &'a Shown) -> Result<&'a Recording> {
-        let missing = || Failure::Refused("a recording has to be named".to_owned());
-        self.recordings(shown)?.first().copied().ok_or_else(missing)
+/// The status of an answer that is an error.
+fn status(failure: &Failure) -> StatusCode {
+    match failure {
+        Failure::Library(error) => match error.kind() {
+            ErrorKind::NotFound => StatusCode::NOT_FOUND,
+            ErrorKind::Io => StatusCode::BAD_GATEWAY,
+            _ => StatusCode::BAD_REQUEST,
+        },
+        _ => StatusCode::BAD_REQUEST,
     }
 }
 
@@ -128,7 +126,9 @@ fn search(shown: &Shown, query: &Query) -> Result<Value> {
     let store = &query.recording(shown)?.store;
     let text = query.get("text").unwrap_or_default().to_lowercase();
     let all = recording::select(&**store, &[])?;
-    let found = all.iter().filter(|child| child.key.as_str().to_lowercase().contains(&text));
+    let found = all
+        .iter()
+        .filter(|child| child.key.as_str().to_lowercase().contains(&text));
     let found = found.filter(|child| child.kind != NodeKind::Group);
     Ok(found.take(MAX_KEYS).map(child_to_json).collect())
 }
@@ -146,7 +146,7 @@ fn nodes(shown: &Shown, query: &Query) -> Result<Value> {
     }
     let found = keys.iter().zip(store.each_node(&keys));
     let described = found.filter_map(|(key, node)| {
-        let child = |kind| Child { key: key.clone(), kind };
+        let child = |kind| Child::new(key.clone(), kind);
         match node {
             Ok(Some(node)) => Some(listing::describe(&child(node.kind()), Ok(node))),
             Ok(None) => None,
@@ -159,7 +159,7 @@ fn nodes(shown: &Shown, query: &Query) -> Result<Value> {
 /// The figure of some series, of each of some recordings.
 fn figure(shown: &Shown, query: &Query) -> Result<Value> {
     let range = RangeArgs::new(query.parsed("from")?, query.parsed("to")?);
-    let is_by_index = query.get("index").is_some();
+    let is_by_index = query.has("index");
     let recordings = query.recordings(shown)?;
     let mut sources = Vec::new();
     for recording in &recordings {
@@ -180,13 +180,42 @@ fn figure(shown: &Shown, query: &Query) -> Result<Value> {
     };
     let (columns, rows) = (side("columns", 1000)?, side("rows", 500)?);
     let options = Options {
-        form: query.parsed::<Form>("form")?,
+        form: query.get("form").map(form).transpose()?,
         columns,
         room: Room { columns, rows },
-        is_log: query.get("log").is_some(),
+        is_log: query.has("log"),
         bins: query.parsed("bins")?,
     };
     let figure = plotting::figure(&sources, &options)?;
-    let figure = figure.with_picture(columns, rows)?;
-    serde_json::to_value(figure).map_err(|error| Failure::Refused(error.to_string()))
+    Ok(figure.to_json(columns, rows)?)
+}
+
+/// What a plot looks like, by its name on the command line.
+fn form(name: &str) -> Result<plotting::Form> {
+    plotting::Form::from_str(name, false).map_err(Failure::Refused)
+}
+
+/// The records of a series in a range of indices, as JSON.
+fn records(shown: &Shown, query: &Query) -> Result<Value> {
+    let store = &query.recording(shown)?.store;
+    let key = Key::new(query.get("key").unwrap_or_default())?;
+    let Node::Series(view) = store.require_node(&key, NodeKind::Series)? else {
+        return Err(Failure::Refused(format!("'{key}' is no series")));
+    };
+    let count = query.parsed("count")?.unwrap_or(100).min(MAX_RECORDS);
+    let last = view.len().saturating_sub(count);
+    let first = query.parsed("first")?.unwrap_or(last).min(view.len());
+    let part = view.select(first..view.len().min(first.saturating_add(count)))?;
+    let form = Form {
+        style: Style::JsonObjects,
+        coordinates: false,
+        format: None,
+    };
+    let mut lines = Vec::new();
+    form.write_view_from(first, &part, &mut lines)?;
+    let records: Result<Vec<Value>, _> = serde_json::Deserializer::from_slice(&lines)
+        .into_iter()
+        .collect();
+    let records = records.map_err(|error| Failure::Refused(error.to_string()))?;
+    Ok(json!({"first": first, "len": view.len(), "records": records}))
 }

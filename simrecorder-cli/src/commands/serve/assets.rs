@@ -6,13 +6,30 @@ use axum::routing::get;
 
 /// The path, the type and the content of each file of the page, which `npm run build` in `web/` makes.
 const FILES: [(&str, &str, &[u8]); 3] = [
-    ("/", "text/html; charset=utf-8", include_bytes!("../../../page/index.html")),
-    ("/page.js", "text/javascript; charset=utf-8", include_bytes!("../../../page/page.js")),
-    ("/page.css", "text/css; charset=utf-8", include_bytes!("../../../page/page.css")),
+    (
+        "/",
+        "text/html; charset=utf-8",
+        include_bytes!("../../../page/index.html"),
+    ),
+    (
+        "/page.js",
+        "text/javascript; charset=utf-8",
+        include_bytes!("../../../page/page.js"),
+    ),
+    (
+        "/page.css",
+        "text/css; charset=utf-8",
+        include_bytes!("../../../page/page.css"),
+    ),
 ];
 
 pub(super) fn router() -> Router {
-    FILES.into_iter().fold(Router::new(), |router, (path, of_type, content)| {
-        router.route(path, get(move || async move { ([(CONTENT_TYPE, of_type)], content) }))
-    })
+    FILES
+        .into_iter()
+        .fold(Router::new(), |router, (path, of_type, content)| {
+            router.route(
+                path,
+                get(move || async move { ([(CONTENT_TYPE, of_type)], content) }),
+            )
+        })
 }

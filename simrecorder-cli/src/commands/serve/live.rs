@@ -10,11 +10,11 @@ use axum::response::sse::{Event, KeepAlive};
 use futures_util::Stream;
 use futures_util::stream::unfold;
 use serde_json::{Value, json};
-use simrecorder::Key;
 use simrecorder::backend::Node;
+use simrecorder::{ArrayView, DataStoreExt, Key};
 
-use super::api::Query;
-use super::{Recording, Shown};
+use super::query::Query;
+use super::shown::{Recording, Shown};
 
 /// How often a recording is looked at while somebody watches it.
 const INTERVAL: Duration = Duration::from_millis(500);
@@ -38,15 +38,15 @@ pub(super) async fn events(
         loop {
             let now = {
                 let (shown, watched) = (Arc::clone(&shown), Arc::clone(&watched));
-                let _turn = shown.readers.acquire().await.ok()?;
-                let look = {
-                    let shown = Arc::clone(&shown);
-                    move || look(&shown, &watched)
+                let turn = Arc::clone(&shown.readers).acquire_owned().await.ok()?;
+                let look = move || {
+                    let _turn = turn;
+                    look(&shown, &watched)
                 };
                 tokio::task::spawn_blocking(look).await.ok()?
             };
             if now != before {
-                let event = Event::default().json_data(&now).ok()?;
+                let event = Event::default().data(now.to_string());
                 return Some((Ok(event), (shown, watched, now)));
             }
             tokio::time::sleep(INTERVAL).await;
@@ -76,11 +76,9 @@ fn look(shown: &Shown, watched: &[(usize, Key)]) -> Value {
 /// Whether a simulation records, has ended, or was killed.
 pub(super) fn state(recording: &Recording) -> Value {
     match recording.store.info() {
-        Ok(info) => match (info.is_being_written, info.is_checkpointed) {
-            (Some(true), _) => json!("recording"),
-            (Some(false), Some(false)) => json!("killed"),
-            (Some(false), _) => json!("ended"),
-            _ => Value::Null,
+        Ok(info) => match info.is_checkpointed {
+            Some(true) => json!("ended"),
+            _ => json!("recording"),
         },
         Err(error) => json!({"error": error.to_string()}),
     }

@@ -3,7 +3,11 @@
 mod access;
 mod api;
 mod assets;
+mod demo;
 mod live;
+mod query;
+mod server;
+mod shown;
 
 use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -12,34 +16,37 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::middleware::from_fn_with_state;
-use simrecorder::{DataStore, Error, ErrorKind};
+use simrecorder::{Error, ErrorKind};
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
 
 use self::access::Access;
+use self::demo::Demo;
+use self::shown::Shown;
 use crate::exit::{Exit, Result};
-use crate::output::Output;
+use crate::output::{Output, warn};
 
 const EXAMPLES: &str = "\
 Examples:
   simrec serve run.mdb                       prints an address for a browser on this machine
   simrec serve --open run.mdb other.h5       opens it, with two recordings to compare
+  simrec serve --demo                        a small simulation, to see what there is
   simrec serve 'redis://login1:6379?run=sweep'
   ssh -L 8080:127.0.0.1:8080 cluster simrec serve --port 8080 run.mdb";
 
-/// How many requests read recordings at once. Others wait.
-const READERS: usize = 4;
-
 /// Show recordings in a browser, even while simulations write them
 ///
-/// The server reads recordings as any other reader does, in a process of its own: a simulation does not notice.
-/// Only who has the address that it prints, with its token, sees the page.
+/// The server reads recordings as any other reader does, in a process of its own: it does not slow a
+/// simulation down. It answers only requests that have the token of the address that it prints.
 #[derive(clap::Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
     /// Paths or URLs of recordings
-    #[arg(value_name = "RECORDING", required = true)]
+    #[arg(value_name = "RECORDING", required_unless_present = "demo")]
     recordings: Vec<PathBuf>,
+
+    /// Show a small simulation that runs meanwhile; its recording is removed in the end
+    #[arg(long)]
+    demo: bool,
 
     /// Port; 0 chooses a free one
     #[arg(long, default_value_t = 0)]
@@ -54,33 +61,14 @@ pub(crate) struct Args {
     open: bool,
 }
 
-/// What the server shows.
-struct Shown {
-    recordings: Vec<Recording>,
-    readers: Semaphore,
-}
-
-struct Recording {
-    name: String,
-    location: String,
-    store: Arc<dyn DataStore>,
-}
-
 pub(crate) fn run(args: &Args, output: &mut Output) -> Result<Exit> {
-    let mut recordings = Vec::new();
-    for path in &args.recordings {
-        recordings.push(Recording {
-            name: path.file_name().unwrap_or_default().to_string_lossy().into_owned(),
-            location: path.display().to_string(),
-            store: simrecorder::open(path)?,
-        });
-    }
-    let shown = Arc::new(Shown {
-        recordings,
-        readers: Semaphore::new(READERS),
-    });
+    let demo = args.demo.then(Demo::start).transpose()?;
+    let shown = Arc::new(Shown::open(&args.recordings, demo.as_ref())?);
     let failed = |error: std::io::Error| {
-        let message = format!("cannot listen on {} port {}; choose another with --port", args.listen, args.port);
+        let message = format!(
+            "cannot listen on {} port {}; choose another with --port",
+            args.listen, args.port
+        );
         Error::new(ErrorKind::Io, "serve", message).with_source(error)
     };
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -88,48 +76,39 @@ pub(crate) fn run(args: &Args, output: &mut Output) -> Result<Exit> {
         .enable_all()
         .build()
         .map_err(failed)?;
-    runtime.block_on(async {
+    let served = runtime.block_on(async {
         let listener = TcpListener::bind(SocketAddr::new(args.listen, args.port)).await;
         let listener = listener.map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
-        let host_name = (!args.listen.is_loopback()).then(host_name).flatten();
-        let access = Arc::new(Access::new(address.port(), host_name)?);
+        let access = Arc::new(Access::new(address)?);
         announce(&access, address, args.open, output)?;
         let router = Router::new()
             .merge(assets::router())
             .nest("/api", api::router(shown))
             .layer(from_fn_with_state(access, access::check));
-        let served = axum::serve(listener, router).with_graceful_shutdown(ended());
-        served.await.map_err(failed)?;
+        server::serve(listener, router).await.map_err(failed)?;
         Ok(Exit::Success)
-    })
+    });
+    // Without waiting for requests that still read.
+    runtime.shutdown_background();
+    served
 }
 
 /// Prints the address, and opens it.
 fn announce(access: &Access, address: SocketAddr, open: bool, output: &mut Output) -> Result<()> {
-    let url = format!("http://{address}/?token={}", access.token());
+    let url = access.url();
     writeln!(output, "{url}")?;
     output.flush()?;
     if std::env::var_os("SSH_CONNECTION").is_some() && address.ip().is_loopback() {
         let port = address.port();
-        crate::output::warn(format!(
+        warn(format!(
             "to open it on your own machine, run there: ssh -L {port}:127.0.0.1:{port} HOST"
         ));
     }
-    if open {
-        webbrowser::open(&url).map_err(|error| {
-            Error::new(ErrorKind::Unsupported, "serve", "no browser can be opened; open the address above")
-                .with_source(error)
-        })?;
+    if open && let Err(error) = open::that_detached(&url) {
+        warn(format!(
+            "no browser could be opened: {error}; open the address yourself"
+        ));
     }
     Ok(())
-}
-
-fn host_name() -> Option<String> {
-    rustix::system::uname().nodename().to_str().ok().map(str::to_owned)
-}
-
-/// Ends when the program is asked to.
-async fn ended() {
-    let _ = tokio::signal::ctrl_c().await;
 }
