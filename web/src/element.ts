@@ -1,6 +1,6 @@
 // Making elements. Text is only ever text: keys and records of a recording never become HTML.
 
-type Attributes = Record<string, string | number | boolean | ((event: Event) => void)>;
+type Attributes = Record<string, string | number | boolean | undefined | ((event: Event) => void)>;
 
 /** An element with attributes, listeners (`onclick`) and children. */
 export function element<Name extends keyof HTMLElementTagNameMap>(
@@ -9,13 +9,29 @@ export function element<Name extends keyof HTMLElementTagNameMap>(
   ...children: (Node | string)[]
 ): HTMLElementTagNameMap[Name] {
   const made = document.createElement(name);
+  set(made, attributes);
+  made.append(...children);
+  return made;
+}
+
+/** An element of SVG. */
+export function svg<Name extends keyof SVGElementTagNameMap>(
+  name: Name,
+  attributes: Attributes,
+  ...children: Node[]
+): SVGElementTagNameMap[Name] {
+  const made = document.createElementNS("http://www.w3.org/2000/svg", name);
+  set(made, attributes);
+  made.append(...children);
+  return made;
+}
+
+function set(made: Element, attributes: Attributes): void {
   for (const [key, value] of Object.entries(attributes)) {
     if (typeof value === "function") made.addEventListener(key.replace(/^on/, ""), value);
     else if (value === true) made.setAttribute(key, "");
-    else if (value !== false) made.setAttribute(key, String(value));
+    else if (value !== false && value !== undefined) made.setAttribute(key, String(value));
   }
-  made.append(...children);
-  return made;
 }
 
 /** The element of the page with this id. */
@@ -23,4 +39,42 @@ export function byId(id: string): HTMLElement {
   const found = document.getElementById(id);
   if (!found) throw new Error(`the page has no element '${id}'`);
   return found;
+}
+
+/** A button that is pressed or not. */
+export function toggle(label: string, title: string, isPressed: boolean, change: (isPressed: boolean) => void): HTMLButtonElement {
+  const button = element(
+    "button",
+    {
+      type: "button",
+      title,
+      "aria-pressed": String(isPressed),
+      onclick: () => {
+        const now = button.getAttribute("aria-pressed") !== "true";
+        button.setAttribute("aria-pressed", String(now));
+        change(now);
+      },
+    },
+    label,
+  );
+  return button;
+}
+
+/** A list to choose one of some values from. */
+export function choice<Value extends string | number>(
+  label: string,
+  options: (readonly [Value, string])[],
+  chosen: Value,
+  change: (value: Value) => void,
+): HTMLSelectElement {
+  const select = element("select", {
+    "aria-label": label,
+    title: label,
+    onchange: () => {
+      const option = options[select.selectedIndex];
+      if (option) change(option[0]);
+    },
+  });
+  for (const [value, text] of options) select.append(element("option", { selected: value === chosen }, text));
+  return select;
 }

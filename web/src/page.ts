@@ -1,135 +1,231 @@
 // The page: the tree of keys, the panels that the address keeps, and what changes while one looks.
+import "uplot/dist/uPlot.min.css";
 import "./page.css";
-import { address, ask, type Recording, type State } from "./api.ts";
+import { ask, Refused, type Change, type Node, type Recording } from "./api.ts";
 import { byId, element } from "./element.ts";
-import { PlotPanel } from "./panel.ts";
+import { formsOf, traceKeys } from "./forms.ts";
+import { Live, type Connection } from "./live.ts";
+import { Panel } from "./panel.ts";
+import { stateOf } from "./state.ts";
+import { install } from "./theme.ts";
 import { Tree } from "./tree.ts";
-import { format, parse } from "./view.ts";
+import { format, keyOf, parse, type View } from "./view.ts";
 
-interface Change {
-  state: State;
-  lengths: Record<string, number | null>;
-}
-
-/** After so long without a new record, a simulation that records is called stalled. */
-const STALLED_AFTER_MS = 15_000;
+/** At most so often, panels and the tree ask again while a simulation records. */
+const PANELS_MS = 250;
+const TREE_MS = 1000;
+const KEYS_MS = 5000;
 
 class Page {
-  readonly #recordings: Recording[];
-  readonly #panels: PlotPanel[] = [];
-  #events: EventSource | undefined;
+  readonly recordings: Recording[];
+  readonly #panels: Panel[] = [];
+  readonly #tree: Tree;
+  readonly #live: Live;
+  #selected: Panel | undefined;
   #isPaused = false;
-  #lastChange = Date.now();
-  #states: State[] = [];
+  #connection: Connection = "connecting";
+  /** What the server said last, and what the panels show. */
+  #now: Change[] = [];
+  #shown: Change[] = [];
+  /** When each recording changed last. */
+  readonly #changedAt: number[];
+  #updating: number | undefined;
+  #treeAt = 0;
+  #keysAt = 0;
 
   constructor(recordings: Recording[]) {
-    this.#recordings = recordings;
-    this.#states = recordings.map((recording) => recording.state);
-    document.title = recordings.map((recording) => recording.name).join(", ");
-    const tree = new Tree(byId("tree"), (recording, key, add) => this.#choose(recording, key, add));
-    const names = recordings.map((recording) => recording.name);
-    void tree.show(names);
+    this.recordings = recordings;
+    this.#changedAt = recordings.map(() => Date.now());
+    document.title = `${recordings.map((recording) => recording.name).join(", ")} · simrecorder`;
+    this.#live = new Live(this);
+    this.#tree = new Tree(byId("tree"), this);
+    this.#tree.start().catch((error: Error) => this.say(error.message));
+    this.#listen();
+    this.#restore();
+    this.#showStates();
+    window.setInterval(() => this.#showStates(), 1000);
+  }
+
+  #listen(): void {
     const search = byId("search") as HTMLInputElement;
     let timer: number | undefined;
     search.addEventListener("input", () => {
       window.clearTimeout(timer);
-      timer = window.setTimeout(() => void (search.value ? tree.search(search.value, names.length) : tree.show(names)), 150);
+      timer = window.setTimeout(() => this.#tree.search(search.value).catch((error: Error) => this.say(error.message)), 120);
+    });
+    search.addEventListener("keydown", (event) => {
+      if (event.key === "ArrowDown") byId("tree").focus();
+    });
+    document.addEventListener("keydown", (event) => {
+      const isTyping = event.target instanceof HTMLInputElement || event.target instanceof HTMLSelectElement;
+      if (event.key !== "/" || isTyping) return;
+      event.preventDefault();
+      this.#openKeys(true);
+      search.focus();
     });
     byId("pause").addEventListener("click", () => this.#pause());
-    byId("toggle").addEventListener("click", () => {
-      const isClosed = document.body.classList.toggle("without-keys");
-      byId("toggle").setAttribute("aria-expanded", String(!isClosed));
+    byId("values").addEventListener("click", () => this.#add({ form: "table", recordings: [0], keys: [] }));
+    byId("toggle").addEventListener("click", () => this.#openKeys(byId("toggle").getAttribute("aria-expanded") !== "true"));
+    install(byId("theme"), () => this.#panels.forEach((panel) => panel.redraw()));
+    window.addEventListener("popstate", () => this.#restore());
+    this.#openKeys(!window.matchMedia("(max-width: 700px)").matches || !location.hash);
+  }
+
+  // What the tree asks for.
+
+  choose(recording: number, key: string, node: Node, add: boolean): void {
+    const target = this.#selected ?? this.#panels[this.#panels.length - 1];
+    if (add && target?.add(recording, key)) return;
+    const form = formsOf(node)[0] ?? "details";
+    const [, len] = node.shape ?? [];
+    const keys = form === "lines" && len !== undefined ? (traceKeys(key, `0-${len - 1}`, len) ?? [key]) : [key];
+    this.#add({ form, recordings: [recording], keys });
+    if (window.matchMedia("(max-width: 700px)").matches) this.#openKeys(false);
+  }
+
+  say(text: string): void {
+    byId("found").textContent = text;
+  }
+
+  // What panels ask for.
+
+  node(recording: number, key: string): Promise<Node | undefined> {
+    return this.#tree.node(recording, key);
+  }
+
+  close(panel: Panel): void {
+    this.#panels.splice(this.#panels.indexOf(panel), 1);
+    panel.destroy();
+    if (this.#selected === panel) this.#selected = undefined;
+    this.changed(true);
+  }
+
+  move(panel: Panel, by: number): void {
+    const from = this.#panels.indexOf(panel);
+    const to = from + by;
+    if (to < 0 || to >= this.#panels.length) return;
+    this.#panels.splice(to, 0, ...this.#panels.splice(from, 1));
+    byId("panels").append(...this.#panels.map((panel) => panel.root));
+    panel.root.scrollIntoView({ block: "nearest" });
+    this.changed(true);
+  }
+
+  select(panel: Panel): void {
+    this.#selected = panel;
+    for (const each of this.#panels) each.root.classList.toggle("selected", each === panel && this.#panels.length > 1);
+  }
+
+  /** Keeps the views in the address, and watches what they show. */
+  changed(isStep: boolean): void {
+    const fragment = format(this.#panels.map((panel) => panel.view));
+    const isNew = fragment !== format(parse(location.hash));
+    if (isNew) history[isStep ? "pushState" : "replaceState"](null, "", fragment || location.pathname);
+    byId("empty").hidden = this.#panels.length > 0;
+    const watched = this.#panels.flatMap(({ view }) => view.recordings.flatMap((recording) => view.keys.map((key) => `${recording}:${keyOf(key)}`)));
+    this.#live.watch(watched);
+  }
+
+  // What the server tells.
+
+  connection(connection: Connection): void {
+    this.#connection = connection;
+    this.#showStates();
+  }
+
+  changes(now: Change[]): void {
+    now.forEach((change, index) => {
+      const before = this.#now[index];
+      if (before && JSON.stringify(before) !== JSON.stringify(change)) this.#changedAt[index] = Date.now();
     });
-    window.addEventListener("hashchange", () => this.#restore());
-    window.setInterval(() => this.#showStates(), 1000);
-    this.#restore();
+    this.#now = now;
+    this.#showStates();
+    if (!this.#isPaused) this.#schedule();
   }
 
-  #restore(): void {
-    if (location.hash === format(this.#panels.map((panel) => panel.view))) return;
-    this.#panels.splice(0);
-    byId("panels").replaceChildren();
-    for (const view of parse(location.hash)) this.#add(new PlotPanel(view, this.#owner));
-    this.#changed();
+  #schedule(): void {
+    this.#updating ??= window.setTimeout(() => {
+      this.#updating = undefined;
+      if (!this.#isPaused) this.#update();
+    }, PANELS_MS);
   }
 
-  readonly #owner = {
-    changed: () => this.#changed(),
-    close: (panel: PlotPanel) => {
-      this.#panels.splice(this.#panels.indexOf(panel), 1);
-      panel.root.remove();
-      this.#changed();
-    },
-  };
+  #update(): void {
+    const [before, now] = [this.#shown, this.#now];
+    this.#shown = now;
+    for (const panel of this.#panels) panel.update(before, now);
+    const time = Date.now();
+    const isNew = now.some((change, index) => change.version !== before[index]?.version);
+    if (!isNew || before.length === 0 || time - this.#treeAt < TREE_MS) return;
+    const hasKeys = time - this.#keysAt > KEYS_MS;
+    this.#treeAt = time;
+    if (hasKeys) this.#keysAt = time;
+    this.#tree.refresh(hasKeys).catch((error: Error) => this.say(error.message));
+  }
 
-  #add(panel: PlotPanel): void {
+  #add(view: View): void {
+    const panel = new Panel(view, this);
     this.#panels.push(panel);
     byId("panels").append(panel.root);
+    this.select(panel);
+    this.changed(true);
+    panel.root.scrollIntoView({ block: "nearest" });
   }
 
-  #choose(recording: number, key: string, add: boolean): void {
-    const last = this.#panels[this.#panels.length - 1];
-    if (add && last) {
-      if (!last.view.keys.includes(key)) last.view.keys.push(key);
-      if (!last.view.recordings.includes(recording)) last.view.recordings.push(recording);
-      last.refresh();
-    } else {
-      this.#add(new PlotPanel({ recordings: [recording], keys: [key] }, this.#owner));
-      this.#panels[this.#panels.length - 1]?.root.scrollIntoView({ block: "nearest" });
+  /** Shows what the address says. */
+  #restore(): void {
+    for (const panel of this.#panels.splice(0)) panel.destroy();
+    this.#selected = undefined;
+    for (const view of parse(location.hash)) {
+      const panel = new Panel(view, this);
+      this.#panels.push(panel);
+      byId("panels").append(panel.root);
     }
-    this.#changed();
+    this.changed(false);
   }
 
-  #changed(): void {
-    const views = this.#panels.map((panel) => panel.view);
-    history.replaceState(null, "", format(views) || location.pathname);
-    byId("empty").hidden = views.length > 0;
-    this.#watch();
-  }
-
-  /** Has the server tell when the series of the panels grow. The browser connects again by itself. */
-  #watch(): void {
-    this.#events?.close();
-    const watch = this.#panels.flatMap(({ view }) =>
-      view.recordings.flatMap((recording) => view.keys.map((key) => `${recording}:${key.replace(/\[.*$/, "")}`)),
-    );
-    this.#events = new EventSource(address("events", { watch: [...new Set(watch)] }));
-    let isFirst = true;
-    this.#events.addEventListener("message", (event) => {
-      const changes = JSON.parse(event.data) as Change[];
-      this.#states = changes.map((change) => change.state);
-      this.#lastChange = Date.now();
-      if (!isFirst && !this.#isPaused) for (const panel of this.#panels) panel.refresh();
-      isFirst = false;
-      this.#showStates();
-    });
-    this.#events.addEventListener("error", () => this.#showStates());
+  #openKeys(isOpen: boolean): void {
+    document.body.classList.toggle("without-keys", !isOpen);
+    byId("toggle").setAttribute("aria-expanded", String(isOpen));
   }
 
   #pause(): void {
     this.#isPaused = !this.#isPaused;
     byId("pause").setAttribute("aria-pressed", String(this.#isPaused));
-    if (!this.#isPaused) for (const panel of this.#panels) panel.refresh();
+    byId("pause").textContent = this.#isPaused ? "Resume" : "Pause";
+    if (!this.#isPaused) this.#update();
+    this.#showStates();
   }
 
   #showStates(): void {
-    const isConnected = this.#events?.readyState === EventSource.OPEN;
-    const isQuiet = Date.now() - this.#lastChange > STALLED_AFTER_MS;
-    const text = (state: State | undefined): string => {
-      if (!isConnected) return "server not reached";
-      if (state === "recording") return isQuiet ? "stalled" : "recording";
-      if (typeof state === "object" && state) return state.error;
-      return state ?? "";
+    const status = byId("status");
+    const messages: Record<Connection, string> = {
+      connecting: "",
+      connected: this.#isPaused ? "Paused: the panels stay as they are" : "",
+      lost: "The server is not reached; trying again",
+      refused: "The server was restarted with another token: open the address that it printed",
     };
-    byId("recordings").replaceChildren(
-      ...this.#recordings.map((recording, index) =>
-        element("p", { title: recording.location }, recording.name, " ", element("span", { class: "state" }, text(this.#states[index]))),
-      ),
-    );
+    if (status.textContent !== messages[this.#connection]) status.textContent = messages[this.#connection];
+    status.className = this.#connection === "connected" ? "" : "alarm";
+    const rows = this.recordings.map((recording, index) => {
+      const state = this.#now[index] ? this.#now[index].state : recording.state;
+      const { word, name } = stateOf(state, Date.now() - (this.#changedAt[index] ?? 0));
+      return element(
+        "li",
+        { title: recording.location },
+        element("span", { class: "run" }, recording.name),
+        element("span", { class: `state ${name}`, title: word }, word),
+      );
+    });
+    const list = byId("recordings");
+    if (list.textContent !== rows.map((row) => row.textContent).join("")) list.replaceChildren(...rows);
   }
 }
 
 ask<Recording[]>("recordings", {}).then(
   (recordings) => new Page(recordings),
-  (error: Error) => (byId("status").textContent = error.message),
+  (error: unknown) => {
+    const isRefused = error instanceof Refused && error.status === 403;
+    byId("status").className = "alarm";
+    byId("status").textContent = isRefused ? "Open the address that simrec serve printed; it contains a token" : (error as Error).message;
+  },
 );

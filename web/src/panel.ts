@@ -1,130 +1,267 @@
-// A panel: series of recordings in one plot, which the user zooms, and which follows new records.
-import { ask, type Figure } from "./api.ts";
-import { drawCells } from "./cells.ts";
-import { element } from "./element.ts";
-import { LinePlot } from "./lines.ts";
-import type { Form, Panel as View } from "./view.ts";
+// A panel: its frame, its tools, and when it asks the server again.
+import type { Change, Node, Recording } from "./api.ts";
+import { DetailsContent } from "./panels/details.ts";
+import { FigureContent } from "./panels/figure.ts";
+import { ImageContent } from "./panels/image.ts";
+import { RecordsContent } from "./panels/records.ts";
+import { TableContent } from "./panels/table.ts";
+import { choice, element, toggle } from "./element.ts";
+import { formsOf, NAMES, traceKeys } from "./forms.ts";
+import { keyOf, type Form, type View } from "./view.ts";
 
-const HEIGHT = 260;
-
-/** What a panel tells the page. */
+/** What a panel needs of the page. */
 export interface Owner {
-  changed(): void;
-  close(panel: PlotPanel): void;
+  readonly recordings: Recording[];
+  /** What the server says of a key; nothing where there is nothing. */
+  node(recording: number, key: string): Promise<Node | undefined>;
+  /** The view of a panel has changed; `isStep` where one would like to go back to the one before. */
+  changed(isStep: boolean): void;
+  close(panel: Panel): void;
+  move(panel: Panel, by: number): void;
+  select(panel: Panel): void;
 }
 
-export class PlotPanel {
+/** What a content needs of its panel. */
+export interface Frame {
   readonly view: View;
+  readonly node: Node | undefined;
+  readonly owner: Owner;
+  readonly body: HTMLElement;
+  /** Changes the view, and asks the server again. */
+  set(change: Partial<View>, isStep?: boolean): void;
+  /** Says how much of the data is shown. */
+  say(note: string): void;
+  /** What is under the pointer. */
+  hover(text: string): void;
+  alarm(text: string): void;
+}
+
+/** What is in a panel. */
+export interface Content {
+  /** Elements with which one changes it. */
+  tools(): HTMLElement[];
+  /** Asks the server, and draws. */
+  refresh(signal: AbortSignal): Promise<void>;
+  /** Draws again, because of another size or theme. */
+  redraw(): void;
+  destroy(): void;
+}
+
+export class Panel implements Frame {
+  readonly view: View;
+  readonly owner: Owner;
   readonly root: HTMLElement;
-  readonly #owner: Owner;
-  readonly #title = element("h2");
-  readonly #note = element("p", { class: "note", role: "status" });
-  readonly #plot = element("div", { class: "plot", tabindex: 0 });
-  #lines: LinePlot | undefined;
+  readonly body = element("div", { class: "body" });
+  node: Node | undefined;
+  readonly #title = element("h2", {});
+  readonly #alarm = element("span", { class: "alarm", hidden: true });
+  readonly #tools = element("div", { class: "tools" });
+  readonly #error = element("p", { class: "error", role: "alert", hidden: true });
+  readonly #note = element("p", { class: "note" });
+  readonly #hover = element("p", { class: "hover" });
+  readonly #resized = new ResizeObserver(() => this.#resize());
+  #content: Content | undefined;
   #request: AbortController | undefined;
-  #isVisible = false;
-  #isStale = true;
+  #isStale = false;
+  #isClosed = false;
+  #width = 0;
 
   constructor(view: View, owner: Owner) {
     this.view = view;
-    this.#owner = owner;
+    this.owner = owner;
     this.root = element(
       "section",
-      { class: "panel", "aria-label": view.keys.join(", ") },
-      element("header", {}, this.#title, this.#controls()),
-      this.#plot,
-      this.#note,
+      { class: "panel", "aria-busy": "true", onpointerdown: () => owner.select(this), onfocusin: () => owner.select(this) },
+      element("header", {}, this.#title, this.#alarm, this.#buttons()),
+      this.#tools,
+      this.#error,
+      this.body,
+      element("footer", {}, this.#note, this.#hover),
     );
-    // What is off the screen asks for nothing.
-    new IntersectionObserver((entries) => {
-      this.#isVisible = entries.some((entry) => entry.isIntersecting);
-      if (this.#isVisible && this.#isStale) void this.load();
-    }).observe(this.root);
-    new ResizeObserver(() => this.refresh()).observe(this.#plot);
+    void this.#start();
   }
 
-  /** Draws again with what the recordings hold now, when the panel is on the screen. */
-  refresh(): void {
-    this.#isStale = true;
-    if (this.#isVisible) void this.load();
-  }
-
-  async load(): Promise<void> {
-    this.#isStale = false;
+  set(change: Partial<View>, isStep = false): void {
+    Object.assign(this.view, change);
+    if (change.form || change.keys || change.recordings) this.#build();
+    this.owner.changed(isStep);
     this.#request?.abort();
-    const request = (this.#request = new AbortController());
-    const { recordings, keys, form, from, to, log, index } = this.view;
-    const width = Math.max(this.#plot.clientWidth, 200);
-    try {
-      const figure = await ask<Figure>(
-        "figure",
-        { recording: recordings, key: keys, form, from, to, log, index, columns: Math.min(width, 4000), rows: HEIGHT },
-        request.signal,
-      );
-      if (this.#request === request) this.#draw(figure, width);
-    } catch (error) {
-      if (!request.signal.aborted) this.#note.textContent = (error as Error).message;
-    }
+    void this.refresh();
   }
 
-  #draw(figure: Figure, width: number): void {
-    this.#title.textContent = figure.title;
-    this.#note.textContent = figure.note;
-    if (figure.lines) {
-      if (!this.#lines) {
-        this.#plot.replaceChildren();
-        this.#lines = new LinePlot(this.#plot, (from, to) => this.#zoom(from, to));
+  /** Adds a line to the plot, if it is one of lines. */
+  add(recording: number, key: string): boolean {
+    if (this.view.form !== "lines" && this.view.form !== "histogram") return false;
+    const keys = this.view.keys.includes(key) ? this.view.keys : [...this.view.keys, key];
+    const recordings = this.view.recordings.includes(recording) ? this.view.recordings : [...this.view.recordings, recording];
+    this.set({ keys, recordings }, true);
+    return true;
+  }
+
+  /** Asks the server again. While it is asked, it is asked once more afterwards. */
+  async refresh(): Promise<void> {
+    this.#isStale = true;
+    if (this.#request) return;
+    this.root.setAttribute("aria-busy", "true");
+    while (this.#isStale && !this.#isClosed && this.#content) {
+      this.#isStale = false;
+      this.#request = new AbortController();
+      try {
+        await this.#content.refresh(this.#request.signal);
+        this.#fail("");
+      } catch (error) {
+        if (!this.#request.signal.aborted) this.#fail((error as Error).message);
       }
-      this.#lines.draw(figure, { width, height: HEIGHT, smooth: this.view.smooth ?? 0 });
-    } else {
-      this.#lines = undefined;
-      drawCells(this.#plot, figure, { width, height: HEIGHT });
     }
+    this.#request = undefined;
+    this.root.setAttribute("aria-busy", "false");
   }
 
-  #zoom(from: number | undefined, to: number | undefined): void {
-    this.#set({ from, to });
+  /** Asks again if something of what it shows is new. */
+  update(before: Change[], now: Change[]): void {
+    const isNew = this.view.recordings.some((recording) => {
+      const [was, is] = [before[recording], now[recording]];
+      if (!this.#content || was?.version !== is?.version) return true;
+      return this.view.keys.some((key) => was?.lengths[keyOf(key)] !== is?.lengths[keyOf(key)]);
+    });
+    if (isNew) void this.refresh();
   }
 
-  #set(change: { [Name in keyof View]?: View[Name] | undefined }): void {
-    for (const [name, value] of Object.entries(change)) {
-      if (value === undefined || value === false) delete (this.view as unknown as Record<string, unknown>)[name];
-      else Object.assign(this.view, { [name]: value });
+  redraw(): void {
+    this.#content?.redraw();
+  }
+
+  say(note: string): void {
+    this.#note.textContent = note;
+  }
+
+  hover(text: string): void {
+    this.#hover.textContent = text;
+  }
+
+  alarm(text: string): void {
+    this.#alarm.textContent = text;
+    this.#alarm.hidden = !text;
+  }
+
+  destroy(): void {
+    this.#isClosed = true;
+    this.#request?.abort();
+    this.#resized.disconnect();
+    this.#content?.destroy();
+    this.root.remove();
+  }
+
+  async #start(): Promise<void> {
+    const [key] = this.view.keys;
+    try {
+      if (key !== undefined) this.node = await this.owner.node(this.view.recordings[0] ?? 0, keyOf(key));
+    } catch (error) {
+      this.#fail((error as Error).message);
     }
-    this.#owner.changed();
-    this.refresh();
+    if (this.#isClosed) return;
+    this.#build();
+    this.#resized.observe(this.body);
+    await this.refresh();
   }
 
-  #controls(): HTMLElement {
-    const forms: [Form | "", string][] = [
-      ["", "Automatic"],
-      ["lines", "Lines"],
-      ["heat-map", "Heat map"],
-      ["image", "Image"],
-      ["raster", "Raster"],
-      ["histogram", "Histogram"],
-    ];
-    const select = element("select", {
-      "aria-label": "Form of the plot",
-      onchange: () => this.#set({ form: (select.value || undefined) as Form | undefined }),
-    });
-    for (const [value, label] of forms) select.append(element("option", { value, selected: value === (this.view.form ?? "") }, label));
-    const log = element("button", { type: "button", "aria-pressed": Boolean(this.view.log) ? "true" : "false", onclick: () => {
-      this.#set({ log: !this.view.log });
-      log.setAttribute("aria-pressed", String(Boolean(this.view.log)));
-    } }, "Log");
-    const smooth = element("input", {
-      type: "range", min: 0, max: 0.99, step: 0.01, value: this.view.smooth ?? 0, "aria-label": "Smoothing", title: "Smoothing",
-      onchange: () => this.#set({ smooth: Number(smooth.value) || undefined }),
-    });
+  #build(): void {
+    const { view } = this;
+    this.#content?.destroy();
+    this.body.replaceChildren();
+    this.alarm("");
+    this.say("");
+    this.hover("");
+    this.#content = contentOf(this);
+    const [first = ""] = view.keys;
+    const others = view.keys.length > 1 ? ` and ${view.keys.length - 1} more` : "";
+    const title = view.form === "table" ? NAMES.table : view.keys.length < 4 ? view.keys.join(", ") : `${first}${others}`;
+    this.#title.textContent = title;
+    this.#title.title = view.keys.join(", ");
+    this.root.setAttribute("aria-label", `${NAMES[view.form]}: ${title || NAMES.table}`);
+    this.root.dataset["form"] = view.form;
+    this.root.classList.toggle("wide", view.wide === true);
+    this.#tools.replaceChildren(...this.#common(), ...this.#content.tools());
+  }
+
+  #resize(): void {
+    if (this.body.clientWidth === this.#width) return;
+    this.#width = this.body.clientWidth;
+    this.redraw();
+    void this.refresh();
+  }
+
+  #fail(message: string): void {
+    this.#error.textContent = message;
+    this.#error.hidden = !message;
+  }
+
+  #buttons(): HTMLElement {
+    const button = (label: string, text: string, click: () => void): HTMLElement =>
+      element("button", { type: "button", class: "icon", "aria-label": label, title: label, onclick: click }, text);
+    const widen = (): void => {
+      this.view.wide = !this.view.wide;
+      this.root.classList.toggle("wide", this.view.wide);
+      this.owner.changed(false);
+    };
     return element(
       "div",
-      { class: "controls" },
-      select,
-      log,
-      smooth,
-      element("button", { type: "button", title: "Show everything", onclick: () => this.#zoom(undefined, undefined) }, "All"),
-      element("button", { type: "button", "aria-label": "Close the panel", onclick: () => this.#owner.close(this) }, "×"),
+      { class: "buttons" },
+      button("Move up", "↑", () => this.owner.move(this, -1)),
+      button("Move down", "↓", () => this.owner.move(this, 1)),
+      button("Whole width", "↔", widen),
+      button("Close", "×", () => this.owner.close(this)),
     );
+  }
+
+  /** The choices of the form and of the recordings. */
+  #common(): HTMLElement[] {
+    const { view, node, owner } = this;
+    const tools: HTMLElement[] = [];
+    if (node && view.form !== "table") {
+      const forms = view.keys.length > 1 && view.keys.some((key) => keyOf(key) !== node.key) ? (["lines", "histogram"] as Form[]) : formsOf(node);
+      if (forms.length > 1) tools.push(choice("Form", forms.map((form) => [form, NAMES[form]] as const), view.form, (form) => this.#changeForm(form)));
+    }
+    if (owner.recordings.length < 2) return tools;
+    if (view.form !== "lines" && view.form !== "histogram") {
+      const options = owner.recordings.map(({ name }, index) => [index, name] as const);
+      return [...tools, choice("Recording", options, view.recordings[0] ?? 0, (recording) => this.set({ recordings: [recording] }, true))];
+    }
+    const toggles = owner.recordings.map(({ name, location }, index) =>
+      toggle(name, location, view.recordings.includes(index), (isShown) => {
+        const others = view.recordings.filter((recording) => recording !== index);
+        const recordings = isShown ? [...others, index].sort((a, b) => a - b) : others;
+        this.set({ recordings: recordings.length > 0 ? recordings : [index] }, true);
+      }),
+    );
+    return [...tools, element("span", { class: "group", role: "group", "aria-label": "Recordings" }, ...toggles)];
+  }
+
+  #changeForm(form: Form): void {
+    const { view, node } = this;
+    const change: Partial<View> = { form };
+    const [, len, ...more] = node?.shape ?? [];
+    if (node && node.record_kind === "array" && len !== undefined && more.length === 0) {
+      const some = len > 8 ? [0, 1, 2, 3].map((part) => Math.floor((part * len) / 4)).join(", ") : "";
+      change.keys = form === "lines" && some ? traceKeys(node.key, some, len) ?? view.keys : [node.key];
+    }
+    // The x axis is another one.
+    if (form === "histogram" || view.form === "histogram") Object.assign(change, { from: undefined, to: undefined });
+    this.set(change, true);
+  }
+}
+
+function contentOf(panel: Panel): Content {
+  switch (panel.view.form) {
+    case "table":
+      return new TableContent(panel);
+    case "details":
+      return new DetailsContent(panel);
+    case "records":
+      return new RecordsContent(panel);
+    case "image":
+      return new ImageContent(panel);
+    default:
+      return new FigureContent(panel);
   }
 }

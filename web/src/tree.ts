@@ -1,88 +1,142 @@
 // The tree of keys: groups load what is in them when they are opened, and only the rows on the screen exist.
-import { ask, type Child, type Node } from "./api.ts";
+import { ask, type Child, type Found, type Node, type Recording, type Sparkline } from "./api.ts";
 import { element } from "./element.ts";
+import { icon, sparkline } from "./icons.ts";
+import { count, isAlarming, short } from "./numbers.ts";
+import { marked } from "./panels/records.ts";
+import { foundRows, TreeModel, type Row } from "./tree-model.ts";
 
-const ROW_HEIGHT = 24;
+const ROW_HEIGHT = 26;
+/** Rows beyond the screen that are there, so that scrolling shows no gap. */
+const MARGIN = 8;
+const MAX_KNOWN = 5000;
+const SPARK_COLUMNS = 28;
+/** A group is open at first if all rows have room on a screen. */
+const FEW_ROWS = 30;
 
-interface Row {
-  recording: number;
-  key: string;
-  kind: Child[1] | "recording";
-  depth: number;
-  isOpen: boolean;
+interface Owner {
+  readonly recordings: Recording[];
+  choose(recording: number, key: string, node: Node, add: boolean): void;
+  say(text: string): void;
 }
 
-/** Shows the keys of recordings; calls `choose` with the series that is chosen. */
 export class Tree {
   readonly #container: HTMLElement;
-  readonly #choose: (recording: number, key: string, add: boolean) => void;
+  readonly #owner: Owner;
+  readonly #model: TreeModel;
+  readonly #names: string[];
   readonly #nodes = new Map<string, Node | null>();
-  readonly #space = element("div", { class: "space" });
+  readonly #sparklines = new Map<string, Sparkline>();
+  readonly #space = element("div", { class: "space", role: "presentation" });
   #rows: Row[] = [];
   #focused = 0;
+  #text = "";
+  #asked = 0;
 
-  constructor(container: HTMLElement, choose: (recording: number, key: string, add: boolean) => void) {
+  constructor(container: HTMLElement, owner: Owner) {
     this.#container = container;
-    this.#choose = choose;
+    this.#owner = owner;
+    this.#names = owner.recordings.map((recording) => recording.name);
+    this.#model = new TreeModel(this.#names);
     container.append(this.#space);
     container.addEventListener("scroll", () => this.#draw());
     container.addEventListener("keydown", (event) => this.#press(event));
     new ResizeObserver(() => this.#draw()).observe(container);
   }
 
-  /** Shows the whole of some recordings, the groups closed except where there is one recording. */
-  async show(recordings: string[]): Promise<void> {
-    this.#rows = recordings.map((name, recording) => ({ recording, key: name, kind: "recording", depth: 0, isOpen: false }));
-    for (let index = recordings.length - 1; index >= 0; index--) await this.#toggle(index);
+  /** Loads the first rows. */
+  async start(): Promise<void> {
+    await Promise.all(this.#names.map((_, recording) => this.#load(recording, "")));
+    const groups = this.#model.rows().filter((row) => row.kind === "group");
+    if (groups.length <= 12) {
+      await Promise.all(groups.map((row) => this.#load(row.recording, row.key)));
+      for (const row of groups) {
+        this.#model.setOpen(row.recording, row.key, true);
+        if (this.#model.rows().length > FEW_ROWS) this.#model.setOpen(row.recording, row.key, false);
+      }
+    }
+    this.#show(this.#model.rows());
   }
 
-  /** Shows the series and values whose keys contain a text. */
-  async search(text: string, recordings: number): Promise<void> {
-    const found = await Promise.all(
-      Array.from({ length: recordings }, (_, recording) => ask<Child[]>("search", { recording, text })),
-    );
-    this.#rows = found.flatMap((children, recording) =>
-      children.map(([key, kind]): Row => ({ recording, key, kind, depth: 0, isOpen: false })),
-    );
+  /** Shows the series and values whose keys contain a text; without one, the whole tree. */
+  async search(text: string): Promise<void> {
+    this.#text = text;
+    const asked = ++this.#asked;
+    this.#container.scrollTop = 0;
     this.#focused = 0;
+    if (!text) {
+      this.#owner.say("");
+      return this.#show(this.#model.rows());
+    }
+    const found = await Promise.all(this.#names.map((_, recording) => ask<Found>("search", { recording, text })));
+    // Meanwhile, another text may have been asked for.
+    if (asked !== this.#asked) return;
+    this.#show(foundRows(found.map((it) => it.keys), this.#names));
+    const total = found.reduce((sum, it) => sum + it.total, 0);
+    this.#owner.say(total > this.#rows.length ? `${count(this.#rows.length)} of ${count(total)} keys` : `${count(total)} keys`);
+  }
+
+  /** Asks again for what is on the screen; `hasKeys` if there may be new keys. */
+  async refresh(hasKeys: boolean): Promise<void> {
+    this.#nodes.clear();
+    if (hasKeys && this.#rows.length < MAX_KNOWN) {
+      await Promise.all(this.#model.open.map(([recording, group]) => this.#load(recording, group)));
+      if (!this.#text) this.#rows = this.#model.rows();
+    }
     this.#draw();
   }
 
-  async #toggle(index: number): Promise<void> {
-    const row = this.#rows[index];
-    if (!row || (row.kind !== "group" && row.kind !== "recording")) return;
-    if (row.isOpen) {
-      let end = index + 1;
-      while ((this.#rows[end]?.depth ?? 0) > row.depth) end++;
-      this.#rows.splice(index + 1, end - index - 1);
-    } else {
-      const group = row.kind === "recording" ? "" : row.key;
-      const children = await ask<Child[]>("children", { recording: row.recording, group });
-      const rows = children.map(([key, kind]): Row => ({ recording: row.recording, key, kind, depth: row.depth + 1, isOpen: false }));
-      this.#rows.splice(index + 1, 0, ...rows);
-    }
-    row.isOpen = !row.isOpen;
+  /** What the server says of a key. */
+  async node(recording: number, key: string): Promise<Node | undefined> {
+    const [node] = await ask<Node[]>("nodes", { recording, key });
+    return node;
+  }
+
+  async #load(recording: number, group: string): Promise<void> {
+    this.#model.setChildren(recording, group, await ask<Child[]>("children", { recording, group }));
+  }
+
+  async #toggle(row: Row): Promise<void> {
+    if (!row.isOpen && !this.#model.has(row.recording, row.key)) await this.#load(row.recording, row.key);
+    this.#model.setOpen(row.recording, row.key, !row.isOpen);
+    this.#show(this.#model.rows());
+  }
+
+  #show(rows: Row[]): void {
+    this.#rows = rows;
+    this.#focused = Math.max(Math.min(this.#focused, rows.length - 1), 0);
     this.#draw();
   }
 
   #press(event: KeyboardEvent): void {
     const row = this.#rows[this.#focused];
-    const step: Record<string, number> = { ArrowDown: 1, ArrowUp: -1, PageDown: 20, PageUp: -20, Home: -Infinity, End: Infinity };
-    const by = step[event.key];
-    if (by !== undefined) {
-      this.#focused = Math.min(Math.max(this.#focused + by, 0), this.#rows.length - 1);
-      const top = this.#focused * ROW_HEIGHT;
-      const { scrollTop, clientHeight } = this.#container;
-      if (top < scrollTop) this.#container.scrollTop = top;
-      if (top + ROW_HEIGHT > scrollTop + clientHeight) this.#container.scrollTop = top + ROW_HEIGHT - clientHeight;
-    } else if (event.key === "Enter" || event.key === " ") {
-      this.#activate(this.#focused, event.shiftKey);
-    } else if ((event.key === "ArrowRight" && row && !row.isOpen) || (event.key === "ArrowLeft" && row?.isOpen)) {
-      void this.#toggle(this.#focused);
-    } else {
-      return;
-    }
+    const page = Math.max(Math.floor(this.#container.clientHeight / ROW_HEIGHT) - 1, 1);
+    const steps: Record<string, number> = { ArrowDown: 1, ArrowUp: -1, PageDown: page, PageUp: -page, Home: -Infinity, End: Infinity };
+    const step = steps[event.key];
+    if (!row || event.ctrlKey || event.metaKey || event.altKey) return;
+    const isGroup = row.kind === "group" || row.kind === "recording";
+    if (step !== undefined) this.#focus(this.#focused + step);
+    else if (event.key === "Enter" || event.key === " ") this.#activate(this.#focused, event.shiftKey);
+    else if (event.key === "ArrowRight" && isGroup && !row.isOpen) void this.#toggle(row);
+    else if (event.key === "ArrowRight") this.#focus(this.#focused + 1);
+    else if (event.key === "ArrowLeft" && row.isOpen) void this.#toggle(row);
+    else if (event.key === "ArrowLeft") this.#focus(this.#parent(this.#focused));
+    else return;
     event.preventDefault();
+  }
+
+  #parent(index: number): number {
+    const depth = this.#rows[index]?.depth ?? 0;
+    for (let above = index - 1; above >= 0; above--) if ((this.#rows[above]?.depth ?? 0) < depth) return above;
+    return index;
+  }
+
+  #focus(index: number): void {
+    this.#focused = Math.min(Math.max(index, 0), this.#rows.length - 1);
+    const top = this.#focused * ROW_HEIGHT;
+    const { scrollTop, clientHeight } = this.#container;
+    if (top < scrollTop) this.#container.scrollTop = top;
+    if (top + ROW_HEIGHT > scrollTop + clientHeight) this.#container.scrollTop = top + ROW_HEIGHT - clientHeight;
     this.#draw();
   }
 
@@ -90,64 +144,117 @@ export class Tree {
     const row = this.#rows[index];
     if (!row) return;
     this.#focused = index;
-    if (row.kind === "group" || row.kind === "recording") void this.#toggle(index);
-    else this.#choose(row.recording, row.key, add);
+    if (row.kind === "group" || row.kind === "recording") {
+      void this.#toggle(row);
+      return;
+    }
+    this.#draw();
+    const known = this.#nodes.get(row.id);
+    const node = known ? Promise.resolve(known) : this.node(row.recording, row.key);
+    node.then(
+      (node) => node && this.#owner.choose(row.recording, row.key, node, add),
+      (error: Error) => this.#owner.say(error.message),
+    );
   }
 
   #draw(): void {
     const { scrollTop, clientHeight } = this.#container;
-    const first = Math.max(Math.floor(scrollTop / ROW_HEIGHT) - 5, 0);
-    const last = Math.min(first + Math.ceil(clientHeight / ROW_HEIGHT) + 10, this.#rows.length);
+    const first = Math.max(Math.floor(scrollTop / ROW_HEIGHT) - MARGIN, 0);
+    const last = Math.min(first + Math.ceil(clientHeight / ROW_HEIGHT) + 2 * MARGIN, this.#rows.length);
     this.#space.style.height = `${this.#rows.length * ROW_HEIGHT}px`;
-    this.#space.replaceChildren();
-    for (let index = first; index < last; index++) this.#space.append(this.#drawRow(index));
-    void this.#describe(first, last);
+    const drawn = this.#rows.slice(first, last).map((row, index) => this.#drawRow(row, first + index));
+    // The row with the focus stays there for screen readers.
+    const focused = this.#rows[this.#focused];
+    if (focused && (this.#focused < first || this.#focused >= last)) drawn.push(this.#drawRow(focused, this.#focused));
+    this.#space.replaceChildren(...drawn);
+    this.#container.setAttribute("aria-activedescendant", focused ? `row-${this.#focused}` : "");
+    void this.#describe(this.#rows.slice(first, last));
   }
 
-  #drawRow(index: number): HTMLElement {
-    const row = this.#rows[index] as Row;
+  #drawRow(row: Row, index: number): HTMLElement {
     const isGroup = row.kind === "group" || row.kind === "recording";
-    const node = this.#nodes.get(`${row.recording}:${row.key}`);
-    const name = row.depth > 1 ? row.key.slice(row.key.lastIndexOf("/") + 1) : row.key;
+    const node = this.#nodes.get(row.id);
     const made = element(
       "div",
       {
+        id: `row-${index}`,
         class: index === this.#focused ? "row focused" : "row",
         role: "treeitem",
+        "data-key": row.key,
         "aria-level": row.depth + 1,
-        title: row.key,
+        "aria-posinset": row.place,
+        "aria-setsize": row.siblings,
+        "aria-selected": String(index === this.#focused),
+        "aria-expanded": isGroup ? String(row.isOpen) : undefined,
+        title: titleOf(row, node),
         onclick: (event) => this.#activate(index, (event as MouseEvent).shiftKey),
       },
-      element("span", { class: "mark" }, isGroup ? (row.isOpen ? "▾" : "▸") : ""),
-      element("span", { class: "name" }, name),
-      element("span", { class: "about" }, node ? about(node) : ""),
+      icon(node, row.kind),
+      element("span", { class: "name" }, ...marked(row.name, this.#text)),
+      ...(isGroup ? [] : this.#about(row, node)),
     );
-    if (isGroup) made.setAttribute("aria-expanded", String(row.isOpen));
     made.style.top = `${index * ROW_HEIGHT}px`;
-    made.style.paddingLeft = `${8 + row.depth * 14}px`;
+    made.style.paddingLeft = `${10 + row.depth * 16}px`;
     return made;
   }
 
+  /** What is right of the name: a sparkline and the last number, or the type and the shape. */
+  #about(row: Row, node: Node | null | undefined): HTMLElement[] {
+    const spark = this.#sparklines.get(row.id);
+    const about = element("span", { class: "about" });
+    if (spark) {
+      const last = element("span", { class: isAlarming(spark.last) ? "last alarm" : "last" }, short(spark.last ?? "–"));
+      about.append(sparkline(spark), last, element("span", { class: "units" }, node?.units ?? ""));
+    } else if (node) {
+      about.append(aboutNode(node));
+    }
+    if (row.kind !== "series") return [about];
+    const add = element("button", {
+      type: "button",
+      class: "add",
+      tabindex: -1,
+      title: "Add to the selected plot (Shift-click, Shift-Enter)",
+      "aria-label": `Add ${row.key} to the selected plot`,
+      onclick: (event) => {
+        event.stopPropagation();
+        this.#activate(this.#rows.indexOf(row), true);
+      },
+    }, "+");
+    return [about, add];
+  }
+
   /** Loads what the rows on the screen say about their series. */
-  async #describe(first: number, last: number): Promise<void> {
+  async #describe(rows: Row[]): Promise<void> {
+    if (this.#nodes.size > MAX_KNOWN) [this.#nodes, this.#sparklines].forEach((known) => known.clear());
     const missing = new Map<number, string[]>();
-    for (const row of this.#rows.slice(first, last)) {
-      const id = `${row.recording}:${row.key}`;
-      if (row.kind === "group" || row.kind === "recording" || this.#nodes.has(id)) continue;
-      this.#nodes.set(id, null);
+    for (const row of rows) {
+      if (row.kind === "group" || row.kind === "recording" || this.#nodes.has(row.id)) continue;
+      this.#nodes.set(row.id, null);
       missing.set(row.recording, [...(missing.get(row.recording) ?? []), row.key]);
     }
-    for (const [recording, key] of missing) {
-      for (const node of await ask<Node[]>("nodes", { recording, key })) this.#nodes.set(`${recording}:${node.key}`, node);
-      this.#draw();
-    }
+    for (const [recording, keys] of missing) await this.#ask(recording, keys).catch((error: Error) => this.#owner.say(error.message));
+    if (missing.size > 0) this.#draw();
+  }
+
+  async #ask(recording: number, keys: string[]): Promise<void> {
+    const nodes = await ask<Node[]>("nodes", { recording, key: keys });
+    for (const node of nodes) this.#nodes.set(`${recording}:${node.key}`, node);
+    const scalars = nodes.filter((node) => node.record_kind === "array" && node.shape?.length === 1).map((node) => node.key);
+    if (scalars.length === 0) return;
+    const sparklines = await ask<Sparkline[]>("sparklines", { recording, key: scalars, columns: SPARK_COLUMNS });
+    for (const spark of sparklines) this.#sparklines.set(`${recording}:${spark.key}`, spark);
   }
 }
 
+function titleOf(row: Row, node: Node | null | undefined): string {
+  const len = node?.kind === "series" ? node.shape?.[0] : undefined;
+  return (row.key || row.name) + (len === undefined ? "" : `: ${count(len)} records`);
+}
+
 /** What a row says about its series or value, in few words. */
-export function about(node: Node): string {
+export function aboutNode(node: Node): string {
   if (node.error) return "cannot be read";
-  if (node.kind === "value") return typeof node.value === "string" ? node.value : JSON.stringify(node.value ?? node.dtype);
+  if (node.kind === "value") return short(node.value ?? node.dtype ?? "", 40);
   const type = node.record_kind === "array" ? (node.dtype ?? "") : (node.record_kind ?? "");
-  return [type, node.shape ? `[${node.shape.join(", ")}]` : "", node.units ?? ""].filter(Boolean).join(" ");
+  return [type, node.shape?.slice(1).map(count).join(" × "), node.units].filter(Boolean).join("  ");
 }

@@ -1,53 +1,81 @@
-// The view that the address keeps, so that a link shows the same panels.
+// What the page shows, as the fragment of its address keeps it, so that a link shows the same panels:
+// `#show=lines&key=net/rate&from=1&to=2&show=image&key=frames&record=12`.
 
-export type Form = "lines" | "heat-map" | "image" | "raster" | "histogram" | "text" | "values";
+export const FORMS = ["lines", "heat-map", "image", "raster", "histogram", "records", "details", "table"] as const;
+export type Form = (typeof FORMS)[number];
 
-export interface Panel {
+export interface View {
+  form: Form;
   /** Which recordings, by their numbers. */
   recordings: number[];
-  /** Keys, with selections. */
+  /** Keys, with selections; a table of last values has none. */
   keys: string[];
-  form?: Form;
-  from?: number;
-  to?: number;
-  log?: boolean;
-  index?: boolean;
-  /** How strongly a line is smoothed, from 0 to 1. */
-  smooth?: number;
+  from?: number | undefined;
+  to?: number | undefined;
+  log?: boolean | undefined;
+  /** Whether the x axis is the index though there is a coordinate. */
+  index?: boolean | undefined;
+  /** Over how many percent of the x axis lines are smoothed. */
+  smooth?: number | undefined;
   /** Which record an image is of; without one, the last. */
-  record?: number;
+  record?: number | undefined;
+  /** Of records of three dimensions, across which axis a slice is, and where. */
+  axis?: number | undefined;
+  slice?: number | undefined;
+  /** What records contain. */
+  text?: string | undefined;
+  wide?: boolean | undefined;
 }
 
-/** Reads panels from the fragment of an address. What is malformed is left out. */
-export function parse(fragment: string): Panel[] {
-  try {
-    const parsed: unknown = JSON.parse(decodeURIComponent(fragment.replace(/^#/, "")));
-    return Array.isArray(parsed) ? parsed.flatMap(checked) : [];
-  } catch {
-    return [];
+const NUMBERS = ["from", "to", "smooth", "record", "axis", "slice"] as const;
+const SWITCHES = ["log", "index", "wide"] as const;
+const MOST = 100;
+
+/** Reads views from the fragment of an address. What is malformed is left out. */
+export function parse(fragment: string): View[] {
+  const views: View[] = [];
+  for (const [name, text] of new URLSearchParams(fragment.replace(/^#/, ""))) {
+    if (name === "show") {
+      const form = FORMS.find((form) => form === text);
+      if (form && views.length < MOST) views.push({ form, recordings: [], keys: [] });
+    }
+    const view = views[views.length - 1];
+    if (view) set(view, name, text);
   }
+  for (const view of views) if (view.recordings.length === 0) view.recordings.push(0);
+  return views.filter((view) => view.form === "table" || view.keys.length > 0);
 }
 
-/** The fragment of an address that shows these panels. */
-export function format(panels: Panel[]): string {
-  return panels.length === 0 ? "" : "#" + encodeURIComponent(JSON.stringify(panels));
+function set(view: View, name: string, text: string): void {
+  const value = Number(text);
+  const ofNumber = NUMBERS.find((it) => it === name);
+  const ofSwitch = SWITCHES.find((it) => it === name);
+  if (name === "key" && view.keys.length < MOST) view.keys.push(text);
+  else if (name === "recording" && Number.isInteger(value) && value >= 0 && view.recordings.length < MOST) view.recordings.push(value);
+  else if (name === "text") view.text = text;
+  else if (ofNumber && text !== "" && Number.isFinite(value)) view[ofNumber] = value;
+  else if (ofSwitch) view[ofSwitch] = true;
 }
 
-const FORMS: readonly unknown[] = ["lines", "heat-map", "image", "raster", "histogram", "text", "values"];
+/** The fragment of an address that shows these views. */
+export function format(views: View[]): string {
+  const query = new URLSearchParams();
+  for (const view of views) {
+    query.append("show", view.form);
+    for (const key of view.keys) query.append("key", key);
+    if (view.recordings.some((recording) => recording !== 0)) {
+      for (const recording of view.recordings) query.append("recording", String(recording));
+    }
+    for (const name of NUMBERS) if (view[name] !== undefined) query.append(name, String(view[name]));
+    for (const name of SWITCHES) if (view[name]) query.append(name, "1");
+    if (view.text) query.append("text", view.text);
+  }
+  // Legible where an address allows it.
+  const text = query.toString().replace(/%(2F|3A|2C|5B|5D)/g, (escaped) => decodeURIComponent(escaped));
+  return text && `#${text}`;
+}
 
-function checked(value: unknown): Panel[] {
-  if (typeof value !== "object" || value === null) return [];
-  const { recordings, keys, form, from, to, log, index, smooth, record } = value as Record<string, unknown>;
-  const isList = (list: unknown, type: string): boolean =>
-    Array.isArray(list) && list.length > 0 && list.length < 100 && list.every((item) => typeof item === type);
-  if (!isList(recordings, "number") || !isList(keys, "string")) return [];
-  const panel: Panel = { recordings: recordings as number[], keys: keys as string[] };
-  if (FORMS.includes(form)) panel.form = form as Form;
-  if (typeof from === "number") panel.from = from;
-  if (typeof to === "number") panel.to = to;
-  if (log === true) panel.log = true;
-  if (index === true) panel.index = true;
-  if (typeof smooth === "number") panel.smooth = Math.min(Math.max(smooth, 0), 0.999);
-  if (typeof record === "number") panel.record = record;
-  return [panel];
+/** A key without its selection. */
+export function keyOf(text: string): string {
+  return text.replace(/\[[^[\]]*\]$/, "");
 }

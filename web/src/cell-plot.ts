@@ -1,0 +1,195 @@
+// Heat maps, images and rasters: a picture of the server between axes of the page.
+import type { Axis, Figure } from "./api.ts";
+import { element } from "./element.ts";
+import { digitsFor, number, ticks } from "./numbers.ts";
+import type { Range } from "./range.ts";
+import { colour, isDark } from "./theme.ts";
+import { VIRIDIS } from "./viridis.ts";
+
+interface Options {
+  width: number;
+  height: number;
+  /** Whether a row is as high as a column is wide. */
+  isSquare: boolean;
+  /** Whether dots are on the ground, so that they are light where it is dark. */
+  isOnGround: boolean;
+}
+
+/** Where on the canvas the picture is, in pixels of the page. */
+interface Box {
+  left: number;
+  top: number;
+  width: number;
+  height: number;
+}
+
+const FONT = "12px system-ui, sans-serif";
+const SCALE_WIDTH = 76;
+const BOTTOM = 42;
+
+export class CellPlot {
+  readonly #canvas = element("canvas", { role: "img" });
+  readonly #selection = element("div", { class: "selection", hidden: true });
+  readonly #hover: (text: string) => void;
+  #figure: Figure | undefined;
+  #box: Box = { left: 0, top: 0, width: 1, height: 1 };
+  #drawn = 0;
+
+  /** Draws into a container; calls `zoom` with the range that the user draws. */
+  constructor(container: HTMLElement, hover: (text: string) => void, zoom?: (range: Range) => void) {
+    this.#hover = hover;
+    container.append(this.#canvas, this.#selection);
+    this.#canvas.addEventListener("pointermove", (event) => this.#tell(event));
+    this.#canvas.addEventListener("pointerleave", () => hover(""));
+    if (zoom) this.#canvas.addEventListener("pointerdown", (event) => this.#drag(event, zoom));
+  }
+
+  /** How many cells a picture of this size has room for. */
+  static room(width: number, height: number): { columns: number; rows: number } {
+    const ratio = devicePixelRatio;
+    const side = (length: number, margin: number): number => Math.max(Math.round((length - margin) * ratio), 16);
+    return { columns: side(width, 64 + SCALE_WIDTH), rows: side(height, BOTTOM + 8) };
+  }
+
+  async draw(figure: Figure, options: Options): Promise<void> {
+    const drawn = ++this.#drawn;
+    const picture = new Image();
+    picture.src = `data:image/png;base64,${figure.cells?.picture ?? ""}`;
+    await picture.decode();
+    // Meanwhile, a newer one may be there.
+    if (drawn === this.#drawn) this.#paint(figure, picture, options);
+  }
+
+  destroy(): void {
+    this.#drawn++;
+    this.#canvas.remove();
+    this.#selection.remove();
+  }
+
+  #paint(figure: Figure, picture: HTMLImageElement, { width, height, isSquare, isOnGround }: Options): void {
+    this.#figure = figure;
+    const ratio = devicePixelRatio;
+    const canvas = this.#canvas;
+    [canvas.width, canvas.height] = [width * ratio, height * ratio];
+    [canvas.style.width, canvas.style.height] = [`${width}px`, `${height}px`];
+    canvas.setAttribute("aria-label", `${figure.title}: ${figure.note}`);
+    const context = canvas.getContext("2d") as CanvasRenderingContext2D;
+    context.scale(ratio, ratio);
+    context.font = FONT;
+    const labels = ticks(figure.y.start, figure.y.end, 5).map((y) => label(figure.y, y));
+    const left = Math.max(...labels.map((text) => context.measureText(text).width)) + 36;
+    const right = figure.cells?.scale ? SCALE_WIDTH : 16;
+    this.#box = boxOf(figure, { left, top: 8, width: width - left - right, height: height - BOTTOM - 8 }, isSquare);
+    const { left: x, top: y, width: w, height: h } = this.#box;
+    context.imageSmoothingEnabled = false;
+    if (isOnGround && isDark()) context.filter = "invert(1) hue-rotate(180deg)";
+    context.drawImage(picture, x, y, w, h);
+    context.filter = "none";
+    context.strokeStyle = colour("--line");
+    context.strokeRect(x - 0.5, y - 0.5, w + 1, h + 1);
+    this.#paintAxes(context, figure);
+    if (figure.cells?.scale) paintScale(context, figure.cells.scale, this.#box);
+  }
+
+  #paintAxes(context: CanvasRenderingContext2D, { x, y }: Figure): void {
+    const { left, top, width, height } = this.#box;
+    context.fillStyle = colour("--quiet");
+    context.textAlign = "center";
+    context.textBaseline = "top";
+    for (const tick of ticks(x.start, x.end, width / 64)) {
+      const at = left + part(x, tick) * width;
+      context.fillRect(at - 0.5, top + height, 1, 4);
+      context.fillText(label(x, tick), at, top + height + 7);
+    }
+    context.fillText(x.label, left + width / 2, top + height + 24);
+    context.textAlign = "right";
+    context.textBaseline = "middle";
+    for (const tick of ticks(y.start, y.end, height / 34)) {
+      const at = top + (1 - part(y, tick)) * height;
+      context.fillRect(left - 4, at - 0.5, 4, 1);
+      context.fillText(label(y, tick), left - 8, at);
+    }
+    context.save();
+    context.translate(10, top + height / 2);
+    context.rotate(-Math.PI / 2);
+    context.textAlign = "center";
+    context.fillText(y.label, 0, 0);
+    context.restore();
+  }
+
+  /** The part of the picture under a pointer, from its left and from its bottom. */
+  #at(event: PointerEvent): [number, number] {
+    const { left, top, width, height } = this.#box;
+    return [(event.offsetX - left) / width, 1 - (event.offsetY - top) / height];
+  }
+
+  #tell(event: PointerEvent): void {
+    const figure = this.#figure;
+    const [right, up] = this.#at(event);
+    if (!figure || right < 0 || right > 1 || up < 0 || up > 1) return this.#hover("");
+    const named = (axis: Axis, at: number): string => `${axis.label || "index"} ${label(axis, axis.start + (axis.end - axis.start) * at)}`;
+    this.#hover(`${named(figure.x, right)}, ${named(figure.y, up)}`);
+  }
+
+  /** Draws a range on the x axis. */
+  #drag(down: PointerEvent, zoom: (range: Range) => void): void {
+    const figure = this.#figure;
+    const [start] = this.#at(down);
+    if (!figure || down.button !== 0 || start < 0 || start > 1) return;
+    this.#canvas.setPointerCapture(down.pointerId);
+    let range: Range | undefined;
+    const move = (event: PointerEvent): void => {
+      const end = Math.min(Math.max(this.#at(event)[0], 0), 1);
+      const [low, high] = [Math.min(start, end), Math.max(start, end)];
+      const { left, top, width, height } = this.#box;
+      range = (high - low) * width < 4 ? undefined : [low, high].map((at) => figure.x.start + (figure.x.end - figure.x.start) * at) as Range;
+      const style = this.#selection.style;
+      [style.left, style.top] = [`${left + low * width}px`, `${top}px`];
+      [style.width, style.height] = [`${(high - low) * width}px`, `${height}px`];
+      this.#selection.hidden = false;
+    };
+    const end = (): void => {
+      this.#canvas.removeEventListener("pointermove", move);
+      this.#selection.hidden = true;
+      if (range) zoom(range);
+    };
+    this.#canvas.addEventListener("pointermove", move);
+    this.#canvas.addEventListener("pointerup", end, { once: true });
+  }
+}
+
+function part(axis: Axis, x: number): number {
+  return (x - axis.start) / (axis.end - axis.start);
+}
+
+function label(axis: Axis, x: number): string {
+  return number(axis.is_log ? 10 ** x : x, digitsFor(axis.start, axis.end));
+}
+
+/** The room of a picture, or the largest part of it with square cells. */
+function boxOf({ x, y }: Figure, room: Box, isSquare: boolean): Box {
+  const shape = Math.abs((x.end - x.start) / (y.end - y.start));
+  if (!isSquare || !(shape > 1 / 8 && shape < 8)) return room;
+  const width = Math.min(room.width, room.height * shape);
+  const height = width / shape;
+  return { left: room.left + (room.width - width) / 2, top: room.top, width, height };
+}
+
+function paintScale(context: CanvasRenderingContext2D, scale: { label: string; start: number; end: number }, box: Box): void {
+  const left = box.left + box.width + 12;
+  const gradient = context.createLinearGradient(0, box.top + box.height, 0, box.top);
+  VIRIDIS.forEach((stop, index) => gradient.addColorStop(index / (VIRIDIS.length - 1), stop));
+  context.fillStyle = gradient;
+  context.fillRect(left, box.top, 10, box.height);
+  context.fillStyle = colour("--quiet");
+  context.textAlign = "left";
+  context.textBaseline = "middle";
+  const digits = Math.min(digitsFor(scale.start, scale.end), 5);
+  const most = Math.max(box.height / 40, 2);
+  for (const tick of ticks(scale.start, scale.end, most)) {
+    const at = box.top + (1 - (tick - scale.start) / (scale.end - scale.start)) * box.height;
+    if (Number.isFinite(at)) context.fillText(number(tick, digits), left + 15, Math.max(at, box.top + 5));
+  }
+  context.textBaseline = "top";
+  context.fillText(scale.label, left, box.top + box.height + 7);
+}

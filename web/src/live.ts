@@ -1,0 +1,66 @@
+// What changes while one looks: server-sent events, and what happens without them.
+import { address, ask, Refused, type Change, type Recording } from "./api.ts";
+
+/** `refused`: the server is another one than that which gave the cookie. */
+export type Connection = "connecting" | "connected" | "lost" | "refused";
+
+const RETRY_MS = 1500;
+/** Requests are limited in size; what does not fit is not watched by length. */
+const MAX_WATCHED_BYTES = 12_000;
+
+interface Listener {
+  changes(changes: Change[]): void;
+  connection(connection: Connection): void;
+}
+
+/** Tells of changes, and connects again by itself. A hidden page does not listen. */
+export class Live {
+  readonly #listener: Listener;
+  #watched: string[] = [];
+  #events: EventSource | undefined;
+  #retry: number | undefined;
+
+  constructor(listener: Listener) {
+    this.#listener = listener;
+    document.addEventListener("visibilitychange", () => (document.hidden ? this.#close() : this.#open()));
+    // After a sleep, the connection may be dead without having ended.
+    window.addEventListener("online", () => this.#open());
+    window.addEventListener("pageshow", () => this.#open());
+  }
+
+  /** Watches these series, each as `RECORDING:KEY`. */
+  watch(series: Iterable<string>): void {
+    let bytes = 0;
+    const watched = [...new Set(series)].filter((text) => (bytes += encodeURIComponent(text).length + 7) < MAX_WATCHED_BYTES);
+    if (this.#events && watched.join("\n") === this.#watched.join("\n")) return;
+    this.#watched = watched;
+    if (!document.hidden) this.#open();
+  }
+
+  #close(): void {
+    window.clearTimeout(this.#retry);
+    this.#events?.close();
+    this.#events = undefined;
+  }
+
+  #open(): void {
+    this.#close();
+    const events = new EventSource(address("events", { watch: this.#watched }));
+    this.#events = events;
+    events.addEventListener("open", () => this.#listener.connection("connected"));
+    events.addEventListener("message", (event) => this.#listener.changes(JSON.parse(event.data) as Change[]));
+    events.addEventListener("error", () => this.#lose("lost"));
+  }
+
+  /** Asks now and then whether the server is there again: a browser says nothing of why events end. */
+  #lose(connection: Connection): void {
+    this.#close();
+    this.#listener.connection(connection);
+    this.#retry = window.setTimeout(() => {
+      ask<Recording[]>("recordings", {}).then(
+        () => this.#open(),
+        (error: unknown) => this.#lose(error instanceof Refused && error.status === 403 ? "refused" : "lost"),
+      );
+    }, RETRY_MS);
+  }
+}

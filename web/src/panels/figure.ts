@@ -1,0 +1,174 @@
+// Lines, histograms, heat maps and rasters.
+import { ask, type Figure } from "../api.ts";
+import { CellPlot } from "../cell-plot.ts";
+import { choice, element, toggle } from "../element.ts";
+import { traceKeys, traceList } from "../forms.ts";
+import { LinePlot } from "../line-plot.ts";
+import { number } from "../numbers.ts";
+import type { Content, Frame } from "../panel.ts";
+import { pressed, type Range } from "../range.ts";
+
+const HEIGHT = 280;
+const SMOOTHING = [
+  [0, "Raw"],
+  [1, "Mean over 1 %"],
+  [3, "Mean over 3 %"],
+  [10, "Mean over 10 %"],
+  [30, "Mean over 30 %"],
+] as const;
+
+export class FigureContent implements Content {
+  protected readonly frame: Frame;
+  readonly #plot: HTMLElement;
+  readonly #reset: HTMLButtonElement;
+  #drawer: LinePlot | CellPlot | undefined;
+  #figure: Figure | undefined;
+  /** What the x axis shows without zoom. */
+  #full: Range = [0, 1];
+
+  constructor(frame: Frame) {
+    this.frame = frame;
+    const hint = this.canZoom ? "; drag to zoom, double-click to reset, or use the keys + − ← → 0" : "";
+    this.#plot = element("div", {
+      class: "plot",
+      tabindex: 0,
+      role: "group",
+      "aria-label": `Plot${hint}`,
+      ondblclick: () => this.#zoom(undefined),
+      onkeydown: (event) => this.#press(event as KeyboardEvent),
+    });
+    this.#reset = element("button", { type: "button", title: "Show everything (double-click)", onclick: () => this.#zoom(undefined) }, "Reset zoom");
+    frame.body.append(this.#plot);
+  }
+
+  protected get canZoom(): boolean {
+    const { form } = this.frame.view;
+    return form !== "histogram" && form !== "image";
+  }
+
+  /** What is asked for besides the size. */
+  protected parameters(): Record<string, string | number | boolean | undefined | (string | number)[]> {
+    const { form, from, to, log, index } = this.frame.view;
+    return { key: this.frame.view.keys, form, from, to, log, index };
+  }
+
+  tools(): HTMLElement[] {
+    const { view, node } = this.frame;
+    const tools: HTMLElement[] = [];
+    const len = node?.shape?.[1];
+    const isOfOne = view.keys.every((key) => key.startsWith(node?.key ?? ""));
+    if (view.form === "lines" && node?.record_kind === "array" && node.shape?.length === 2 && len && isOfOne) tools.push(this.#elements(node.key, len));
+    if (view.form === "lines") {
+      tools.push(choice("Smoothing: the mean over a part of the x axis", [...SMOOTHING], view.smooth ?? 0, (smooth) => this.frame.set({ smooth: smooth || undefined })));
+    }
+    if (view.form === "lines" || view.form === "histogram") {
+      tools.push(toggle("log", "Logarithmic y axis", view.log === true, (log) => this.frame.set({ log: log || undefined })));
+    }
+    if (this.canZoom && node?.coordinate && view.form !== "heat-map") {
+      const byIndex = (index: boolean): void => this.frame.set({ index: index || undefined, from: undefined, to: undefined });
+      tools.push(toggle("index", "x axis by index instead of the coordinate", view.index === true, byIndex));
+    }
+    return [...tools, this.#reset];
+  }
+
+  async refresh(signal: AbortSignal): Promise<void> {
+    const width = this.frame.body.clientWidth;
+    const recording = this.frame.view.recordings;
+    const room = this.#isOfLines ? { columns: Math.max(Math.round((width - 70) * devicePixelRatio), 50) } : CellPlot.room(width, HEIGHT);
+    const figure = await ask<Figure>("figure", { recording, ...this.parameters(), ...room }, signal);
+    const { from, to } = this.frame.view;
+    if (from === undefined && to === undefined) this.#full = [figure.x.start, figure.x.end];
+    this.#figure = figure;
+    this.redraw();
+    const isZoomed = from !== undefined || to !== undefined;
+    const isAlarming = figure.lines?.some((line) => line.nan?.length) || / NaN/.test(figure.note);
+    this.#reset.hidden = !isZoomed;
+    this.frame.alarm(isAlarming ? "NaN" : "");
+    this.frame.say([this.note(figure), this.#smoothing()].filter(Boolean).join("; "));
+  }
+
+  protected note(figure: Figure): string {
+    return figure.note;
+  }
+
+  redraw(): void {
+    const figure = this.#figure;
+    if (!figure) return;
+    const { view } = this.frame;
+    const width = this.frame.body.clientWidth;
+    if (figure.lines) {
+      if (!(this.#drawer instanceof LinePlot)) {
+        this.#drawer?.destroy();
+        this.#drawer = new LinePlot(this.#plot, this.canZoom ? (range) => this.#zoom(range) : undefined);
+      }
+      const range = this.#range();
+      const smooth = ((view.smooth ?? 0) / 100) * (range[1] - range[0]);
+      this.#drawer.draw(figure, { width, height: HEIGHT, range, smooth, isFilled: view.form === "histogram" });
+    } else {
+      if (!(this.#drawer instanceof CellPlot)) {
+        this.#drawer?.destroy();
+        this.#drawer = new CellPlot(this.#plot, (text) => this.frame.hover(text), this.canZoom ? (range) => this.#zoom(range) : undefined);
+      }
+      void this.#drawer.draw(figure, { width, height: HEIGHT, isSquare: view.form === "image", isOnGround: view.form === "raster" });
+    }
+  }
+
+  destroy(): void {
+    this.#drawer?.destroy();
+  }
+
+  get #isOfLines(): boolean {
+    return this.frame.view.form === "lines" || this.frame.view.form === "histogram";
+  }
+
+  /** What the x axis shows. */
+  #range(): Range {
+    const { x } = this.#figure as Figure;
+    const { from, to } = this.frame.view;
+    return this.canZoom ? [from ?? x.start, to ?? x.end] : [x.start, x.end];
+  }
+
+  #zoom(range: Range | undefined): void {
+    if (!this.canZoom || (!range && this.frame.view.from === undefined && this.frame.view.to === undefined)) return;
+    this.frame.set({ from: range?.[0], to: range?.[1] });
+  }
+
+  #press(event: KeyboardEvent): void {
+    if (!this.canZoom || !this.#figure || event.ctrlKey || event.altKey || event.metaKey) return;
+    // A link may show a part before the whole has been seen.
+    const full: Range = [Math.min(this.#full[0], this.#range()[0]), Math.max(this.#full[1], this.#range()[1])];
+    const range = pressed(event.key, this.#range(), full);
+    if (range === null) return;
+    event.preventDefault();
+    this.#zoom(range);
+  }
+
+  #smoothing(): string {
+    const { smooth, form } = this.frame.view;
+    if (!smooth || form !== "lines" || !this.#figure) return "";
+    const [start, end] = this.#range();
+    const kind = this.#figure.y.is_log ? "geometric mean" : "mean";
+    const { label } = this.#figure.x;
+    const units = /\[(.*)\]$/.exec(label)?.[1] ?? (label === "index" ? "records" : "");
+    return `thick: moving ${kind} over ${number(((end - start) * smooth) / 100, 3)} ${units}; thin: the records`;
+  }
+
+  /** A list of the elements of which lines are. */
+  #elements(key: string, len: number): HTMLElement {
+    const input = element("input", {
+      type: "text",
+      class: "elements",
+      value: traceList(this.frame.view.keys),
+      placeholder: "all elements",
+      "aria-label": `Elements, from 0 to ${len - 1}, such as 3, 7, 10-12`,
+      title: `Elements, from 0 to ${len - 1}, such as 3, 7, 10-12`,
+      onchange: () => {
+        const keys = traceKeys(key, input.value, len);
+        input.setCustomValidity(keys ? "" : `Give numbers from 0 to ${len - 1}, at most 64, such as 3, 7, 10-12`);
+        if (keys) this.frame.set({ keys: keys.length > 0 ? keys : [key] }, true);
+        else input.reportValidity();
+      },
+    });
+    return input;
+  }
+}

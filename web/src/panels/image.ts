@@ -1,0 +1,125 @@
+// Records of two dimensions as images, and slices of records of three.
+import { ask, type Figure, type Records } from "../api.ts";
+import { choice, element } from "../element.ts";
+import { imageKey, isColoured } from "../forms.ts";
+import { count, short } from "../numbers.ts";
+import type { Frame } from "../panel.ts";
+import { FigureContent } from "./figure.ts";
+
+/** So long an image is seen at least while they play. */
+const STEP_MS = 80;
+
+export class ImageContent extends FigureContent {
+  readonly #slider: HTMLInputElement;
+  readonly #play: HTMLButtonElement;
+  readonly #position = element("output", { class: "position" });
+  #isPlaying = false;
+
+  constructor(frame: Frame) {
+    super(frame);
+    this.#slider = element("input", {
+      type: "range",
+      min: 0,
+      "aria-label": "Record",
+      oninput: () => {
+        this.#pause();
+        this.#show(Number(this.#slider.value));
+      },
+    });
+    this.#play = element("button", { type: "button", class: "play", onclick: () => (this.#isPlaying ? this.#pause() : void this.#start()) });
+    this.#pause();
+    frame.body.append(element("div", { class: "player" }, this.#play, this.#slider, this.#position));
+  }
+
+  protected override parameters(): ReturnType<FigureContent["parameters"]> {
+    const { node, view } = this.frame;
+    return { key: node ? imageKey(node, view) : view.keys, form: "image", recording: view.recordings[0] };
+  }
+
+  override tools(): HTMLElement[] {
+    const { node, view } = this.frame;
+    const [, ...shape] = node?.shape ?? [];
+    if (!node || shape.length < 3 || isColoured(node)) return super.tools();
+    const axis = view.axis ?? 0;
+    const most = (shape[axis] ?? 1) - 1;
+    const at = element("input", {
+      type: "range",
+      min: 0,
+      max: most,
+      value: view.slice ?? Math.floor((most + 1) / 2),
+      "aria-label": "Position of the slice",
+      oninput: () => this.frame.set({ slice: Number(at.value) }),
+    });
+    const axes = shape.map((len, index) => [index, `Across axis ${index} (${len})`] as const);
+    const across = choice("Axis of the slice", axes, axis, (axis) => {
+      const len = shape[axis] ?? 1;
+      at.max = String(len - 1);
+      at.value = String(Math.floor(len / 2));
+      this.frame.set({ axis, slice: undefined });
+    });
+    return [across, at, ...super.tools()];
+  }
+
+  override async refresh(signal: AbortSignal): Promise<void> {
+    const { owner, view } = this.frame;
+    const node = this.frame.node && (await owner.node(view.recordings[0] ?? 0, this.frame.node.key));
+    const len = node?.shape?.[0] ?? 0;
+    if (node && this.frame.node) this.frame.node.shape = node.shape ?? [];
+    this.#slider.max = String(Math.max(len - 1, 0));
+    this.#slider.value = String(view.record ?? len - 1);
+    if (len === 0) {
+      this.frame.say("no record yet");
+      return;
+    }
+    await super.refresh(signal);
+    await this.#tell(len, signal);
+  }
+
+  protected override note(figure: Figure): string {
+    return figure.note;
+  }
+
+  override destroy(): void {
+    this.#pause();
+    super.destroy();
+  }
+
+  /** Says which record it is, and when. */
+  async #tell(len: number, signal: AbortSignal): Promise<void> {
+    const { node, view } = this.frame;
+    const index = Math.min(view.record ?? len - 1, len - 1);
+    let text = `record ${count(index)} of ${count(len)}`;
+    const name = node?.coordinate?.name;
+    if (node && name) {
+      const group = node.key.slice(0, node.key.lastIndexOf("/") + 1);
+      const { records } = await ask<Records>("records", { recording: view.recordings[0], key: group + name, first: index, count: 1 }, signal);
+      if (records[0]) text += ` · ${name} ${short(records[0].value)}`;
+    }
+    this.#position.textContent = text;
+  }
+
+  /** The last record is shown as that which is the last one at any time. */
+  #show(record: number): void {
+    this.frame.set({ record: record >= Number(this.#slider.max) ? undefined : record });
+  }
+
+  #pause(): void {
+    this.#isPlaying = false;
+    this.#play.textContent = "Play";
+    this.#play.setAttribute("aria-pressed", "false");
+  }
+
+  async #start(): Promise<void> {
+    this.#isPlaying = true;
+    this.#play.textContent = "Stop";
+    this.#play.setAttribute("aria-pressed", "true");
+    if (this.frame.view.record === undefined) this.#show(0);
+    while (this.#isPlaying) {
+      await new Promise((done) => setTimeout(done, STEP_MS));
+      // The next one, once this one is seen.
+      if (!this.#isPlaying || this.frame.body.parentElement?.ariaBusy === "true") continue;
+      if (this.frame.view.record === undefined) return this.#pause();
+      this.#show(this.frame.view.record + 1);
+    }
+  }
+}

@@ -1,0 +1,34 @@
+// Parts of an x axis: zooming and moving.
+
+export type Range = [start: number, end: number];
+
+/** A range `factor` times as wide around the same middle, within `full`; nothing where that is all of it. */
+export function zoomed([start, end]: Range, factor: number, full: Range): Range | undefined {
+  const middle = start / 2 + end / 2;
+  const half = (end / 2 - start / 2) * factor;
+  return within([middle - half, middle + half], full);
+}
+
+/** A range moved by a part of its width, but not out of `full`. */
+export function moved([start, end]: Range, part: number, full: Range): Range | undefined {
+  const by = (end - start) * part;
+  const most = by > 0 ? Math.max(full[1] - end, 0) : Math.min(full[0] - start, 0);
+  const step = Math.abs(by) < Math.abs(most) ? by : most;
+  return within([start + step, end + step], full);
+}
+
+/** What a key that is pressed does to a range: `undefined` shows everything, `null` nothing new. */
+export function pressed(key: string, range: Range, full: Range): Range | undefined | null {
+  if (key === "+" || key === "=") return zoomed(range, 0.5, full);
+  if (key === "-") return zoomed(range, 2, full);
+  if (key === "ArrowLeft") return moved(range, -0.25, full);
+  if (key === "ArrowRight") return moved(range, 0.25, full);
+  if (key === "0" || key === "Home" || key === "Escape") return undefined;
+  return null;
+}
+
+function within([start, end]: Range, full: Range): Range | undefined {
+  const [low, high] = [Math.max(start, full[0]), Math.min(end, full[1])];
+  if (low <= full[0] && high >= full[1]) return undefined;
+  return low < high ? [low, high] : undefined;
+}

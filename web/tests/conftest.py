@@ -1,0 +1,116 @@
+"""A real browser, a real server, and real writers, for tests of the page of `simrec serve`."""
+
+import itertools
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import textwrap
+
+import pytest
+import simrecorder
+from page import Page
+from selenium import webdriver
+from selenium.webdriver.chrome.service import Service
+
+# Selenium looks for no browser and no driver elsewhere.
+os.environ["SE_OFFLINE"] = "true"
+
+SIMREC = os.environ["SIMREC"]
+_numbers = itertools.count()
+
+
+@pytest.fixture(autouse=True)
+def in_own_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def redis_server(tmp_path_factory):
+    with simrecorder.RedisServer(tmp_path_factory.mktemp("redis"), "random") as server:
+        yield server
+
+
+@pytest.fixture(params=["run.mdb", "run.zarr", "run.h5", "redis"])
+def place(request):
+    """The path or URL of a recording that is not there yet."""
+    if request.param != "redis":
+        return request.param
+    server = request.getfixturevalue("redis_server")
+    return f"redis://localhost:{server.port}?run=run-{next(_numbers)}"
+
+
+class Server:
+    """`simrec serve`, in a process of its own."""
+
+    def __init__(self, *arguments, port=0):
+        command = [SIMREC, "serve", "--port", str(port), *map(str, arguments)]
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        self.url = self.process.stdout.readline().strip()
+        match = re.fullmatch(r"http://127\.0\.0\.1:(\d+)/\?token=(\w+)", self.url)
+        assert match, f"the server printed {self.url!r}"
+        self.port, self.token = int(match[1]), match[2]
+        self.origin = f"http://127.0.0.1:{self.port}"
+
+    def stop(self):
+        self.process.send_signal(signal.SIGINT)
+        self.process.wait(timeout=60)
+
+
+@pytest.fixture
+def serve():
+    """Starts servers, which end with the test."""
+    servers = []
+
+    def start(*arguments, **options):
+        servers.append(Server(*arguments, **options))
+        return servers[-1]
+
+    yield start
+    for server in servers:
+        server.process.kill()
+        server.process.wait()
+
+
+@pytest.fixture
+def write():
+    """Starts writers: programs of Python that read a line from standard input before each step."""
+    writers = []
+
+    def start(program, *arguments):
+        program = "import sys, numpy as np, simrecorder\n" + textwrap.dedent(program)
+        command = [sys.executable, "-c", program, *arguments]
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+        writers.append(subprocess.Popen(command, text=True, bufsize=1, **pipes))
+        return writers[-1]
+
+    yield start
+    for writer in writers:
+        writer.kill()
+        writer.wait()
+
+
+def _options():
+    options = webdriver.ChromeOptions()
+    options.binary_location = shutil.which("chromium") or shutil.which("google-chrome")
+    for argument in ("headless=new", "no-sandbox", "disable-dev-shm-usage", "hide-scrollbars"):
+        options.add_argument(f"--{argument}")
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    return options
+
+
+@pytest.fixture(scope="session")
+def driver():
+    driver = webdriver.Chrome(options=_options(), service=Service(shutil.which("chromedriver")))
+    yield driver
+    driver.quit()
+
+
+@pytest.fixture
+def page(driver):
+    """The page of a server, which afterwards has neither complained nor asked another host."""
+    page = Page(driver)
+    yield page
+    page.finish()
