@@ -9,8 +9,8 @@ import { VIRIDIS } from "./viridis.ts";
 interface Options {
   width: number;
   height: number;
-  /** Whether a row is as high as a column is wide. */
-  isSquare: boolean;
+  /** How many times wider than high the picture is; without it, as the room is. */
+  aspect: number | undefined;
   /** Whether dots are on the ground, so that they are light where it is dark. */
   isOnGround: boolean;
 }
@@ -66,7 +66,7 @@ export class CellPlot {
     this.#selection.remove();
   }
 
-  #paint(figure: Figure, picture: HTMLImageElement, { width, height, isSquare, isOnGround }: Options): void {
+  #paint(figure: Figure, picture: HTMLImageElement, { width, height, aspect, isOnGround }: Options): void {
     this.#figure = figure;
     const ratio = devicePixelRatio;
     const canvas = this.#canvas;
@@ -79,7 +79,7 @@ export class CellPlot {
     const labels = ticks(figure.y.start, figure.y.end, 5).map((y) => label(figure.y, y));
     const left = Math.max(...labels.map((text) => context.measureText(text).width)) + 36;
     const right = figure.cells?.scale ? SCALE_WIDTH : 16;
-    this.#box = boxOf(figure, { left, top: 8, width: width - left - right, height: height - BOTTOM - 8 }, isSquare);
+    this.#box = boxOf({ left, top: 8, width: width - left - right, height: height - BOTTOM - 8 }, aspect);
     const { left: x, top: y, width: w, height: h } = this.#box;
     context.imageSmoothingEnabled = false;
     if (isOnGround && isDark()) context.filter = "invert(1) hue-rotate(180deg)";
@@ -166,12 +166,11 @@ function label(axis: Axis, x: number): string {
   return number(axis.is_log ? 10 ** x : x, digitsFor(axis.start, axis.end));
 }
 
-/** The room of a picture, or the largest part of it with square cells. */
-function boxOf({ x, y }: Figure, room: Box, isSquare: boolean): Box {
-  const shape = Math.abs((x.end - x.start) / (y.end - y.start));
-  if (!isSquare || !(shape > 1 / 8 && shape < 8)) return room;
-  const width = Math.min(room.width, room.height * shape);
-  const height = width / shape;
+/** The largest part of the room of a picture that has its shape, unless it is a narrow strip. */
+function boxOf(room: Box, aspect: number | undefined): Box {
+  if (!aspect || aspect < 1 / 8 || aspect > 8) return room;
+  const width = Math.min(room.width, room.height * aspect);
+  const height = width / aspect;
   return { left: room.left + (room.width - width) / 2, top: room.top, width, height };
 }
 

@@ -42,8 +42,22 @@ export function ticks(start: number, end: number, most: number): number[] {
 
 /** A value of a recording in one short line. */
 export function short(value: unknown, most = 60): string {
-  const text = typeof value === "number" ? number(value) : typeof value === "string" ? value : (JSON.stringify(value) ?? "");
+  return cut(typeof value === "number" ? number(value) : exact(value), most);
+}
+
+/** A value of a recording, with all digits of its numbers. */
+export function exact(value: unknown, most = Infinity): string {
+  return cut(typeof value === "string" ? value : json(value), most);
+}
+
+function cut(text: string, most: number): string {
   return text.length > most ? `${text.slice(0, most - 1)}…` : text;
+}
+
+function json(value: unknown): string {
+  if (Array.isArray(value)) return `[${value.map(json).join(", ")}]`;
+  if (typeof value !== "object" || value === null) return JSON.stringify(value) ?? "";
+  return `{${Object.entries(value).map(([name, value]) => `${JSON.stringify(name)}: ${json(value)}`).join(", ")}}`;
 }
 
 /** Whether a value is a number that is not finite. */

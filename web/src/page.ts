@@ -207,8 +207,9 @@ class Page {
     if (status.textContent !== messages[this.#connection]) status.textContent = messages[this.#connection];
     status.className = this.#connection === "connected" ? "" : "alarm";
     const rows = this.recordings.map((recording, index) => {
-      const state = this.#now[index] ? this.#now[index].state : recording.state;
-      const { word, name } = stateOf(state, Date.now() - (this.#changedAt[index] ?? 0));
+      const state = this.#now[index]?.state ?? recording.state;
+      const isKnown = this.#connection === "connected" || this.#connection === "connecting";
+      const { word, name } = stateOf(isKnown ? state : null, Date.now() - (this.#changedAt[index] ?? 0));
       return element(
         "li",
         { title: recording.location },

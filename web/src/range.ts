@@ -27,6 +27,14 @@ export function pressed(key: string, range: Range, full: Range): Range | undefin
   return null;
 }
 
+/** A range with few digits, for addresses. */
+export function rounded([start, end]: Range): Range {
+  const step = 10 ** Math.floor(Math.log10((end - start) / 10_000));
+  const round = (x: number): number => Number((Math.round(x / step) * step).toPrecision(15));
+  const range: Range = [round(start), round(end)];
+  return range[0] < range[1] && range.every(Number.isFinite) ? range : [start, end];
+}
+
 function within([start, end]: Range, full: Range): Range | undefined {
   const [low, high] = [Math.max(start, full[0]), Math.min(end, full[1])];
   if (low <= full[0] && high >= full[1]) return undefined;

@@ -5,7 +5,7 @@ import { formsOf, imageKey, traceKeys, traceList } from "../src/forms.ts";
 import { sparkPath } from "../src/icons.ts";
 import { count, digitsFor, number, short, ticks } from "../src/numbers.ts";
 import { columnsOf, smoothed } from "../src/points.ts";
-import { moved, pressed, zoomed } from "../src/range.ts";
+import { moved, pressed, rounded, zoomed } from "../src/range.ts";
 import { stateOf } from "../src/state.ts";
 import { foundRows, TreeModel } from "../src/tree-model.ts";
 import { format, keyOf, parse, type View } from "../src/view.ts";
@@ -75,7 +75,7 @@ test("numbers are short", () => {
   assert.equal(number(NaN), "NaN");
   assert.equal(count(1234567), "1\u202f234\u202f567");
   assert.equal(digitsFor(1e6, 1e6 + 1), 10);
-  assert.equal(short({ a: 1 }), '{"a":1}');
+  assert.equal(short({ a: [1, "b", null] }), '{"a": [1, "b", null]}');
   assert.equal(short("x".repeat(99)).length, 60);
 });
 
@@ -124,9 +124,16 @@ test("zooming and moving stay within the whole", () => {
   assert.equal(pressed("a", [1, 2], [0, 10]), null);
 });
 
+test("a range in an address has few digits, and is never empty", () => {
+  assert.deepEqual(rounded([2692.2371967654985, 5384.474393530997]), [2692.2, 5384.5]);
+  assert.deepEqual(rounded([0.1234567891, 0.1234567892]), [0.1234567891, 0.1234567892]);
+  assert.deepEqual(rounded([1e15, 1e15 + 1]), [1e15, 1e15 + 1]);
+  assert.deepEqual(rounded([-1e300, 1e300]), [-1e300, 1e300]);
+});
+
 test("a quiet simulation is stalled only while it records", () => {
   assert.equal(stateOf("recording", 0).name, "recording");
-  assert.deepEqual(stateOf("recording", 130_000), { word: "stalled for 2 min", name: "stalled" });
+  assert.deepEqual(stateOf("recording", 130_000), { word: "stalled: no news for 2 min", name: "stalled" });
   assert.equal(stateOf("ended", 1e9).name, "ended");
   assert.equal(stateOf("killed", 1e9).name, "killed");
   assert.equal(stateOf({ error: "gone" }, 0).word, "gone");

@@ -1,10 +1,6 @@
 """A real browser, a real server, and real writers, for tests of the page of `simrec serve`."""
 
 import itertools
-import os
-import re
-import shutil
-import signal
 import subprocess
 import sys
 import textwrap
@@ -12,13 +8,8 @@ import textwrap
 import pytest
 import simrecorder
 from page import Page
-from selenium import webdriver
-from selenium.webdriver.chrome.service import Service
+from programs import Server, browser
 
-# Selenium looks for no browser and no driver elsewhere.
-os.environ["SE_OFFLINE"] = "true"
-
-SIMREC = os.environ["SIMREC"]
 _numbers = itertools.count()
 
 
@@ -40,23 +31,6 @@ def place(request):
         return request.param
     server = request.getfixturevalue("redis_server")
     return f"redis://localhost:{server.port}?run=run-{next(_numbers)}"
-
-
-class Server:
-    """`simrec serve`, in a process of its own."""
-
-    def __init__(self, *arguments, port=0):
-        command = [SIMREC, "serve", "--port", str(port), *map(str, arguments)]
-        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-        self.url = self.process.stdout.readline().strip()
-        match = re.fullmatch(r"http://127\.0\.0\.1:(\d+)/\?token=(\w+)", self.url)
-        assert match, f"the server printed {self.url!r}"
-        self.port, self.token = int(match[1]), match[2]
-        self.origin = f"http://127.0.0.1:{self.port}"
-
-    def stop(self):
-        self.process.send_signal(signal.SIGINT)
-        self.process.wait(timeout=60)
 
 
 @pytest.fixture
@@ -92,18 +66,9 @@ def write():
         writer.wait()
 
 
-def _options():
-    options = webdriver.ChromeOptions()
-    options.binary_location = shutil.which("chromium") or shutil.which("google-chrome")
-    for argument in ("headless=new", "no-sandbox", "disable-dev-shm-usage", "hide-scrollbars"):
-        options.add_argument(f"--{argument}")
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    return options
-
-
 @pytest.fixture(scope="session")
 def driver():
-    driver = webdriver.Chrome(options=_options(), service=Service(shutil.which("chromedriver")))
+    driver = browser()
     yield driver
     driver.quit()
 

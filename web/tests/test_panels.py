@@ -275,7 +275,7 @@ def test_numbers_that_are_not_finite_are_marked(page, serve, recording):
 def test_smoothing_is_drawn_over_the_records_and_labelled(page, serve, recording):
     page.open(serve(recording))
     page.choose("net/rate")
-    page.select("Smoothing", "Mean over 10 %")
+    page.select("Smoothing", "Mean, 10 %")
     page.wait(lambda: "thick: moving mean over 15 ms; thin: the records" in page.note())
     assert "net/rate, mean" in page.text(".u-legend")
     assert "smooth=10" in page.fragment

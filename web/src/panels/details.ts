@@ -1,7 +1,7 @@
 // All that is known of a key: its type, shape, units, value and attributes.
 import { ask, type Node } from "../api.ts";
 import { element } from "../element.ts";
-import { count, isAlarming, number, short } from "../numbers.ts";
+import { count, exact, isAlarming, number, short } from "../numbers.ts";
 import type { Content, Frame } from "../panel.ts";
 
 const MAX_TEXT = 20_000;
@@ -26,7 +26,7 @@ export class DetailsContent implements Content {
     this.#list.replaceChildren(
       ...rows.flatMap(([name, value]) => [
         element("dt", {}, name),
-        element("dd", { class: isAlarming(value) ? "alarm" : "" }, short(value, MAX_TEXT)),
+        element("dd", { class: isAlarming(value) ? "alarm" : "" }, exact(value, MAX_TEXT)),
       ]),
     );
   }

@@ -6,15 +6,15 @@ import { traceKeys, traceList } from "../forms.ts";
 import { LinePlot } from "../line-plot.ts";
 import { number } from "../numbers.ts";
 import type { Content, Frame } from "../panel.ts";
-import { pressed, type Range } from "../range.ts";
+import { pressed, rounded, type Range } from "../range.ts";
 
 const HEIGHT = 280;
 const SMOOTHING = [
   [0, "Raw"],
-  [1, "Mean over 1 %"],
-  [3, "Mean over 3 %"],
-  [10, "Mean over 10 %"],
-  [30, "Mean over 30 %"],
+  [1, "Mean, 1 %"],
+  [3, "Mean, 3 %"],
+  [10, "Mean, 10 %"],
+  [30, "Mean, 30 %"],
 ] as const;
 
 export class FigureContent implements Content {
@@ -28,12 +28,12 @@ export class FigureContent implements Content {
 
   constructor(frame: Frame) {
     this.frame = frame;
-    const hint = this.canZoom ? "; drag to zoom, double-click to reset, or use the keys + − ← → 0" : "";
     this.#plot = element("div", {
       class: "plot",
       tabindex: 0,
       role: "group",
-      "aria-label": `Plot${hint}`,
+      "aria-label": "Plot",
+      title: this.canZoom ? "Drag to zoom, double-click to reset; keys: + − ← → 0" : "",
       ondblclick: () => this.#zoom(undefined),
       onkeydown: (event) => this.#press(event as KeyboardEvent),
     });
@@ -44,6 +44,11 @@ export class FigureContent implements Content {
   protected get canZoom(): boolean {
     const { form } = this.frame.view;
     return form !== "histogram" && form !== "image";
+  }
+
+  /** The shape of a picture, if it has one of its own. */
+  protected get aspect(): number | undefined {
+    return undefined;
   }
 
   /** What is asked for besides the size. */
@@ -84,11 +89,9 @@ export class FigureContent implements Content {
     const isAlarming = figure.lines?.some((line) => line.nan?.length) || / NaN/.test(figure.note);
     this.#reset.hidden = !isZoomed;
     this.frame.alarm(isAlarming ? "NaN" : "");
-    this.frame.say([this.note(figure), this.#smoothing()].filter(Boolean).join("; "));
-  }
-
-  protected note(figure: Figure): string {
-    return figure.note;
+    const note = [figure.note, this.#smoothing()].filter(Boolean).join("; ");
+    this.frame.say(note);
+    this.#plot.setAttribute("aria-label", `Plot of ${figure.title}: ${note}`);
   }
 
   redraw(): void {
@@ -109,7 +112,7 @@ export class FigureContent implements Content {
         this.#drawer?.destroy();
         this.#drawer = new CellPlot(this.#plot, (text) => this.frame.hover(text), this.canZoom ? (range) => this.#zoom(range) : undefined);
       }
-      void this.#drawer.draw(figure, { width, height: HEIGHT, isSquare: view.form === "image", isOnGround: view.form === "raster" });
+      void this.#drawer.draw(figure, { width, height: HEIGHT, aspect: this.aspect, isOnGround: view.form === "raster" });
     }
   }
 
@@ -130,7 +133,8 @@ export class FigureContent implements Content {
 
   #zoom(range: Range | undefined): void {
     if (!this.canZoom || (!range && this.frame.view.from === undefined && this.frame.view.to === undefined)) return;
-    this.frame.set({ from: range?.[0], to: range?.[1] });
+    const [from, to] = range ? rounded(range) : [];
+    this.frame.set({ from, to });
   }
 
   #press(event: KeyboardEvent): void {

@@ -1,5 +1,5 @@
 // Records of two dimensions as images, and slices of records of three.
-import { ask, type Figure, type Records } from "../api.ts";
+import { ask, type Records } from "../api.ts";
 import { choice, element } from "../element.ts";
 import { imageKey, isColoured } from "../forms.ts";
 import { count, short } from "../numbers.ts";
@@ -29,6 +29,15 @@ export class ImageContent extends FigureContent {
     this.#play = element("button", { type: "button", class: "play", onclick: () => (this.#isPlaying ? this.#pause() : void this.#start()) });
     this.#pause();
     frame.body.append(element("div", { class: "player" }, this.#play, this.#slider, this.#position));
+  }
+
+  /** Pixels are squares. */
+  protected override get aspect(): number | undefined {
+    const { node, view } = this.frame;
+    const [, ...shape] = node?.shape ?? [];
+    const isSlice = shape.length > 2 && node && !isColoured(node);
+    const [rows, columns] = isSlice ? shape.filter((_, axis) => axis !== (view.axis ?? 0)) : shape;
+    return rows && columns ? columns / rows : undefined;
   }
 
   protected override parameters(): ReturnType<FigureContent["parameters"]> {
@@ -61,22 +70,16 @@ export class ImageContent extends FigureContent {
   }
 
   override async refresh(signal: AbortSignal): Promise<void> {
-    const { owner, view } = this.frame;
-    const node = this.frame.node && (await owner.node(view.recordings[0] ?? 0, this.frame.node.key));
+    const { node, view } = this.frame;
+    if (node && !this.#isPlaying) node.shape = (await this.frame.owner.node(view.recordings[0] ?? 0, node.key))?.shape ?? [];
     const len = node?.shape?.[0] ?? 0;
-    if (node && this.frame.node) this.frame.node.shape = node.shape ?? [];
     this.#slider.max = String(Math.max(len - 1, 0));
     this.#slider.value = String(view.record ?? len - 1);
     if (len === 0) {
       this.frame.say("no record yet");
       return;
     }
-    await super.refresh(signal);
-    await this.#tell(len, signal);
-  }
-
-  protected override note(figure: Figure): string {
-    return figure.note;
+    await Promise.all([super.refresh(signal), this.#tell(len, signal)]);
   }
 
   override destroy(): void {

@@ -1,7 +1,7 @@
 // Records as text: logs, rows, objects, numbers; the last ones, or those that contain a text.
 import { ask, type RecordOf, type Records } from "../api.ts";
 import { element } from "../element.ts";
-import { count, isAlarming, short } from "../numbers.ts";
+import { count, exact, isAlarming, short } from "../numbers.ts";
 import type { Content, Frame } from "../panel.ts";
 
 const COUNT = 200;
@@ -58,13 +58,13 @@ export class RecordsContent implements Content {
 }
 
 function line({ index, coordinate, value, truncated }: RecordOf, text: string | undefined): HTMLElement {
-  const text_of = short(value, Infinity) + (truncated ? " …" : "");
+  const shown = exact(value) + (truncated ? " …" : "");
   const [at] = Object.entries(coordinate ?? {});
   return element(
     "div",
     { class: "record" },
     element("span", { class: "at", title: at ? `record ${index}` : "index" }, at ? `${at[0]} ${short(at[1])}` : count(index)),
-    element("span", { class: isAlarming(value) ? "value alarm" : "value" }, ...marked(text_of, text)),
+    element("span", { class: isAlarming(value) ? "value alarm" : "value" }, ...marked(shown, text)),
   );
 }
 

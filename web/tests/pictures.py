@@ -1,0 +1,41 @@
+"""Makes the pictures of docs/live.md from `simrec serve --demo`: pictures.py FOLDER"""
+
+import sys
+from pathlib import Path
+
+from page import Page
+from programs import Server, browser
+
+PANELS = (
+    "#show=lines&key=net/rate&smooth=3&show=raster&key=net/spikes&show=image&key=field/concentration&show=heat-map&key=net/v"
+)
+
+
+def picture(page, name, server, fragment, width, height, theme="light"):
+    page.resize(width, height)
+    page.command("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": theme}])
+    page.open(server, fragment)
+    page.wait(lambda: page.all("#tree .spark"))
+    page.settle()
+    page.driver.save_screenshot(str(Path(sys.argv[1]) / f"{name}.png"))
+
+
+def main():
+    driver, server = browser(), Server("--demo")
+    try:
+        page = Page(driver)
+        page.open(server, "#show=lines&key=net/rate")
+        # A few seconds of the simulation.
+        page.wait(lambda: int(page.note().split(" of ")[1].split(" points")[0].replace(" ", "")) > 6000)
+        picture(page, "live", server, PANELS, 1280, 860)
+        picture(page, "live-dark", server, PANELS, 1280, 860, "dark")
+        picture(page, "live-narrow", server, PANELS, 390, 844)
+        more = "#show=table&show=records&key=log&show=image&key=field/density&show=histogram&key=net/rate&show=lines&key=net/v[:,+3]"
+        picture(page, "live-panels", server, more + "&key=net/v[:,+7]&show=details&key=net/v", 1280, 1300)
+    finally:
+        driver.quit()
+        server.stop()
+
+
+if __name__ == "__main__":
+    main()
