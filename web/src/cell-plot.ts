@@ -80,18 +80,18 @@ export class CellPlot {
     const left = Math.max(...labels.map((text) => context.measureText(text).width)) + 36;
     const right = figure.cells?.scale ? SCALE_WIDTH : 16;
     this.#box = boxOf({ left, top: 8, width: width - left - right, height: height - BOTTOM - 8 }, aspect);
-    const { left: x, top: y, width: w, height: h } = this.#box;
+    const box = this.#box;
     context.imageSmoothingEnabled = false;
     if (isOnGround && isDark()) context.filter = "invert(1) hue-rotate(180deg)";
-    context.drawImage(picture, x, y, w, h);
+    context.drawImage(picture, box.left, box.top, box.width, box.height);
     context.filter = "none";
     context.strokeStyle = colour("--line");
-    context.strokeRect(x - 0.5, y - 0.5, w + 1, h + 1);
-    this.#paintAxes(context, figure);
+    context.strokeRect(box.left - 0.5, box.top - 0.5, box.width + 1, box.height + 1);
+    this.#paintAxes(context, figure, box.left - left + 10);
     if (figure.cells?.scale) paintScale(context, figure.cells.scale, this.#box);
   }
 
-  #paintAxes(context: CanvasRenderingContext2D, { x, y }: Figure): void {
+  #paintAxes(context: CanvasRenderingContext2D, { x, y }: Figure, labelAt: number): void {
     const { left, top, width, height } = this.#box;
     context.fillStyle = colour("--quiet");
     context.textAlign = "center";
@@ -110,7 +110,7 @@ export class CellPlot {
       context.fillText(label(y, tick), left - 8, at);
     }
     context.save();
-    context.translate(10, top + height / 2);
+    context.translate(labelAt, top + height / 2);
     context.rotate(-Math.PI / 2);
     context.textAlign = "center";
     context.fillText(y.label, 0, 0);

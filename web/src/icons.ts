@@ -15,7 +15,7 @@ const PATHS: Record<string, string> = {
 };
 
 /** What a series is drawn as. */
-export function icon(node: Node | null | undefined, kind: string): SVGElement {
+export function icon(node: Node | undefined, kind: string): SVGElement {
   const name = kind === "group" || kind === "recording" ? "group" : kind === "value" ? "details" : node ? (formsOf(node)[0] ?? "details") : "";
   return svg("svg", { class: `icon icon-${name}`, viewBox: "0 0 14 14", "aria-hidden": "true" }, svg("path", { d: PATHS[name] ?? "" }));
 }

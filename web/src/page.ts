@@ -129,6 +129,8 @@ class Page {
 
   connection(connection: Connection): void {
     this.#connection = connection;
+    // What changed meanwhile is not known.
+    if (connection !== "connected") this.#shown = [];
     this.#showStates();
   }
 

@@ -121,8 +121,10 @@ export class Panel implements Frame {
   update(before: Change[], now: Change[]): void {
     const isNew = this.view.recordings.some((recording) => {
       const [was, is] = [before[recording], now[recording]];
-      if (!this.#content || was?.version !== is?.version) return true;
-      return this.view.keys.some((key) => was?.lengths[keyOf(key)] !== is?.lengths[keyOf(key)]);
+      const lengths = this.view.keys.map((key) => [was?.lengths[keyOf(key)], is?.lengths[keyOf(key)]] as const);
+      // Of a value or a table, only commits tell.
+      const areAllSeries = lengths.length > 0 && lengths.every(([, length]) => typeof length === "number");
+      return areAllSeries ? lengths.some(([before, now]) => before !== now) : was?.version !== is?.version;
     });
     if (isNew) void this.refresh();
   }

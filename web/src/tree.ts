@@ -25,13 +25,15 @@ export class Tree {
   readonly #owner: Owner;
   readonly #model: TreeModel;
   readonly #names: string[];
-  readonly #nodes = new Map<string, Node | null>();
+  readonly #nodes = new Map<string, Node>();
+  /** What was asked for since the last refresh. */
+  readonly #asked = new Set<string>();
   readonly #sparklines = new Map<string, Sparkline>();
   readonly #space = element("div", { class: "space", role: "presentation" });
   #rows: Row[] = [];
   #focused = 0;
   #text = "";
-  #asked = 0;
+  #searches = 0;
 
   constructor(container: HTMLElement, owner: Owner) {
     this.#container = container;
@@ -41,6 +43,12 @@ export class Tree {
     container.append(this.#space);
     container.addEventListener("scroll", () => this.#draw());
     container.addEventListener("keydown", (event) => this.#press(event));
+    // Rows may be drawn again between press and release, so that the click is none of theirs.
+    container.addEventListener("click", (event) => {
+      const index = Math.floor((event.clientY - this.#space.getBoundingClientRect().top) / ROW_HEIGHT);
+      const isAdd = event.target instanceof Element && event.target.closest(".add") !== null;
+      this.#activate(index, event.shiftKey || isAdd);
+    });
     new ResizeObserver(() => this.#draw()).observe(container);
   }
 
@@ -61,7 +69,7 @@ export class Tree {
   /** Shows the series and values whose keys contain a text; without one, the whole tree. */
   async search(text: string): Promise<void> {
     this.#text = text;
-    const asked = ++this.#asked;
+    const search = ++this.#searches;
     this.#container.scrollTop = 0;
     this.#focused = 0;
     if (!text) {
@@ -70,7 +78,7 @@ export class Tree {
     }
     const found = await Promise.all(this.#names.map((_, recording) => ask<Found>("search", { recording, text })));
     // Meanwhile, another text may have been asked for.
-    if (asked !== this.#asked) return;
+    if (search !== this.#searches) return;
     this.#show(foundRows(found.map((it) => it.keys), this.#names));
     const total = found.reduce((sum, it) => sum + it.total, 0);
     this.#owner.say(total > this.#rows.length ? `${count(this.#rows.length)} of ${count(total)} keys` : `${count(total)} keys`);
@@ -78,7 +86,7 @@ export class Tree {
 
   /** Asks again for what is on the screen; `hasKeys` if there may be new keys. */
   async refresh(hasKeys: boolean): Promise<void> {
-    this.#nodes.clear();
+    this.#asked.clear();
     if (hasKeys && this.#rows.length < MAX_KNOWN) {
       await Promise.all(this.#model.open.map(([recording, group]) => this.#load(recording, group)));
       if (!this.#text) this.#rows = this.#model.rows();
@@ -187,7 +195,6 @@ export class Tree {
         "aria-selected": String(index === this.#focused),
         "aria-expanded": isGroup ? String(row.isOpen) : undefined,
         title: titleOf(row, node),
-        onclick: (event) => this.#activate(index, (event as MouseEvent).shiftKey),
       },
       icon(node, row.kind),
       element("span", { class: "name" }, ...marked(row.name, this.#text)),
@@ -199,7 +206,7 @@ export class Tree {
   }
 
   /** What is right of the name: a sparkline and the last number, or the type and the shape. */
-  #about(row: Row, node: Node | null | undefined): HTMLElement[] {
+  #about(row: Row, node: Node | undefined): HTMLElement[] {
     const spark = this.#sparklines.get(row.id);
     const about = element("span", { class: "about" });
     if (spark) {
@@ -215,21 +222,17 @@ export class Tree {
       tabindex: -1,
       title: "Add to the selected plot (Shift-click, Shift-Enter)",
       "aria-label": `Add ${row.key} to the selected plot`,
-      onclick: (event) => {
-        event.stopPropagation();
-        this.#activate(this.#rows.indexOf(row), true);
-      },
     }, "+");
     return [about, add];
   }
 
   /** Loads what the rows on the screen say about their series. */
   async #describe(rows: Row[]): Promise<void> {
-    if (this.#nodes.size > MAX_KNOWN) [this.#nodes, this.#sparklines].forEach((known) => known.clear());
+    if (this.#nodes.size > MAX_KNOWN) [this.#nodes, this.#sparklines, this.#asked].forEach((known) => known.clear());
     const missing = new Map<number, string[]>();
     for (const row of rows) {
-      if (row.kind === "group" || row.kind === "recording" || this.#nodes.has(row.id)) continue;
-      this.#nodes.set(row.id, null);
+      if (row.kind === "group" || row.kind === "recording" || this.#asked.has(row.id)) continue;
+      this.#asked.add(row.id);
       missing.set(row.recording, [...(missing.get(row.recording) ?? []), row.key]);
     }
     for (const [recording, keys] of missing) await this.#ask(recording, keys).catch((error: Error) => this.#owner.say(error.message));
@@ -246,7 +249,7 @@ export class Tree {
   }
 }
 
-function titleOf(row: Row, node: Node | null | undefined): string {
+function titleOf(row: Row, node: Node | undefined): string {
   const len = node?.kind === "series" ? node.shape?.[0] : undefined;
   return (row.key || row.name) + (len === undefined ? "" : `: ${count(len)} records`);
 }
