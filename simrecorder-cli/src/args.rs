@@ -106,7 +106,7 @@ pub(crate) struct PatternArgs {
 }
 
 /// A range of the coordinate of a series. A selection is of the records in it.
-#[derive(Args, Clone, Copy, Debug)]
+#[derive(Args, Clone, Copy, Debug, Default)]
 pub(crate) struct RangeArgs {
     /// Leave out what comes before this coordinate (time, step)
     #[arg(long, value_name = "COORDINATE", allow_negative_numbers = true)]
@@ -134,26 +134,6 @@ impl FromStr for Number {
 }
 
 impl RangeArgs {
-    #[cfg(feature = "serve")]
-    pub(crate) fn new(from: Option<Number>, to: Option<Number>) -> Self {
-        Self { from, to }
-    }
-
-    /// The part of a view whose coordinate is in the range; by index where it has no coordinate, or if
-    /// `by_index` says so.
-    pub(crate) fn select_or_index(&self, view: View, by_index: bool) -> Result<View> {
-        let has_coordinate = !by_index && view.coordinate(0)?.is_some();
-        if has_coordinate || self.from.is_none() && self.to.is_none() {
-            return self.select(view);
-        }
-        let index = |number: Option<Number>, default: u64| match number {
-            Some(number) => (number.0.to_f64().ceil().max(0.0) as u64).min(view.len()),
-            None => default,
-        };
-        let (start, end) = (index(self.from, 0), index(self.to, view.len()));
-        Ok(view.select(start..end.max(start))?)
-    }
-
     /// The part of a view whose coordinate is in the range.
     pub(crate) fn select(&self, view: View) -> Result<View> {
         if self.from.is_none() && self.to.is_none() {

@@ -56,6 +56,11 @@ impl PythonSelection {
         matches!(self.0[..], [Item::Index(_), ..])
     }
 
+    /// Whether it selects something of every record.
+    pub(crate) fn has_all_records(&self) -> bool {
+        matches!(self.0[..], [WHOLE | Item::Ellipsis, ..])
+    }
+
     /// The selection of a view. As in Python, slices end where the axis does.
     pub(crate) fn resolve(&self, view: &dyn ArrayView) -> Result<Selection, Error> {
         let shape = view.shape();

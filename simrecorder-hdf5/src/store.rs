@@ -6,9 +6,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use simrecorder_core::backend::columns::{ColumnFormat, ColumnStore as _, Columns, prepare};
-use simrecorder_core::backend::disk_usage;
 use simrecorder_core::backend::errors::is_of_one_node;
 use simrecorder_core::backend::fork::ProcessLocal;
+use simrecorder_core::backend::{disk_usage, is_locked};
 use simrecorder_core::{
     Batch, Child, Commit, DataStore, ErrorKind, Key, Kind, Node, NodeKind, OpenMode, Prepared,
     RecordingInfo, Result, Schema, expand_home,
@@ -360,12 +360,14 @@ impl DataStore for Hdf5DataStore {
             info.tails = Some(state.tails.paths().len() as u64);
             Ok(info)
         })?;
-        let mut journal = self.path().as_os_str().to_owned();
-        journal.push(".journal");
-        let journal = disk_usage(journal.as_ref())?;
+        let mut journal_path = self.path().as_os_str().to_owned();
+        journal_path.push(".journal");
+        let journal = disk_usage(journal_path.as_ref())?;
         info.bytes = Some(disk_usage(self.path())? + journal);
         info.journal_bytes = Some(journal);
         info.is_checkpointed = Some(journal == 0);
+        // Without permission to read the journal, it is not known.
+        info.is_being_written = is_locked(journal_path.as_ref()).ok();
         Ok(info)
     }
 }

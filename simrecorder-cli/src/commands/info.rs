@@ -105,6 +105,7 @@ fn facts_of_recording(store: &dyn DataStore) -> Result<Map<String, Json>> {
         journal_bytes,
         tails,
         is_checkpointed,
+        is_being_written,
         ..
     } = store.info()?;
     let mut facts = Map::new();
@@ -129,6 +130,7 @@ fn facts_of_recording(store: &dyn DataStore) -> Result<Map<String, Json>> {
     add("journal_bytes", journal_bytes.into());
     add("tails", tails.into());
     add("checkpointed", is_checkpointed.into());
+    add("being_written", is_being_written.into());
     let mut counts = [0_u64; 3];
     for child in recording::select(store, &[])? {
         counts[match child.kind {

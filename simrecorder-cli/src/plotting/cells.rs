@@ -3,9 +3,9 @@
 use simrecorder::ndarray::{Array2, ArrayD, Ix2, Ix3};
 use simrecorder::{ArrayView, Error, ErrorKind, Extent, View};
 
-use super::colour_map;
 use super::figure::{Axis, Cells, Figure, Marks, Scale, of, range_of};
 use super::source::{Source, axis_name, units, with_units};
+use super::{Options, colour_map};
 use crate::exit::Result;
 
 /// How many cells there is room for.
@@ -25,20 +25,20 @@ struct Side {
 }
 
 /// A series of one-dimensional records over time: a column for each record, the first element at the bottom.
-pub(crate) fn heat_map(source: &Source, room: Room) -> Result<Figure> {
-    let x = side(&source.view, 0, source.coordinate.clone(), room.columns)?;
-    let y = side(&source.view, 1, source.view.coordinate(1)?, room.rows)?;
+pub(crate) fn heat_map(source: &Source, options: &Options) -> Result<Figure> {
+    let x = side(source, 0, source.coordinate.clone(), options.room.columns)?;
+    let y = side(source, 1, source.view.coordinate(1)?, options.room.rows)?;
     let extents = source
         .view
         .envelope(&[x.bounds.clone(), y.bounds.clone()])?;
     let values = farthest(&extents)?.reversed_axes();
-    figure(source, &extents, values, x, y)
+    figure(source, &extents, values, x, y, options.scale)
 }
 
 /// A record of two dimensions, or of three if the last is of colours: the first row at the top.
-pub(crate) fn image(source: &Source, room: Room) -> Result<Figure> {
-    let x = side(&source.view, 1, source.view.coordinate(1)?, room.columns)?;
-    let mut y = side(&source.view, 0, source.coordinate.clone(), room.rows)?;
+pub(crate) fn image(source: &Source, options: &Options) -> Result<Figure> {
+    let x = side(source, 1, source.view.coordinate(1)?, options.room.columns)?;
+    let mut y = side(source, 0, source.coordinate.clone(), options.room.rows)?;
     let mut bounds = vec![y.bounds.clone(), x.bounds.clone()];
     let channels = source.view.shape().get(2).copied();
     bounds.extend(channels.map(|channels| (0..=channels).collect()));
@@ -46,7 +46,7 @@ pub(crate) fn image(source: &Source, room: Room) -> Result<Figure> {
     // From the top down.
     (y.axis.start, y.axis.end) = (y.axis.end, y.axis.start);
     if channels.is_none() {
-        return figure(source, &extents, farthest(&extents)?, x, y);
+        return figure(source, &extents, farthest(&extents)?, x, y, options.scale);
     }
     let colours = extents.into_dimensionality::<Ix3>().map_err(internal)?;
     let colour = |pixel: simrecorder::ndarray::ArrayView1<'_, Extent>| {
@@ -84,8 +84,12 @@ fn figure(
     values: Array2<f64>,
     x: Side,
     y: Side,
+    scale: Option<(f64, f64)>,
 ) -> Result<Figure> {
-    let range = range_of(values.iter().copied()).unwrap_or(0.0..=1.0);
+    let range = match scale {
+        Some((low, high)) => low..=high,
+        None => range_of(values.iter().copied()).unwrap_or(0.0..=1.0),
+    };
     let total: u64 = extents.iter().map(|extent| extent.count).sum();
     let nan: u64 = extents.iter().map(|extent| extent.nan_count).sum();
     let mut note = of(values.len() as u64, total, "elements");
@@ -143,14 +147,19 @@ fn farthest(extents: &ArrayD<Extent>) -> Result<Array2<f64>, Error> {
 }
 
 /// Divides an axis into at most `room` parts of as many elements.
-fn side(view: &View, axis: usize, coordinate: Option<View>, room: usize) -> Result<Side> {
+fn side(source: &Source, axis: usize, coordinate: Option<View>, room: usize) -> Result<Side> {
+    let view = &source.view;
+    let first = if axis == 0 { source.first } else { 0 };
     let len = view.shape()[axis];
     let parts = len.min(room.max(1) as u64);
     let bounds: Vec<_> = (0..=parts)
         .map(|part| (u128::from(part) * u128::from(len) / u128::from(parts.max(1))) as u64)
         .collect();
     let by_index = || {
-        let edges = bounds.iter().map(|&bound| bound as f64 - 0.5).collect();
+        let edges = bounds
+            .iter()
+            .map(|&bound| (first + bound) as f64 - 0.5)
+            .collect();
         (edges, axis_name(view, axis))
     };
     let edges =

@@ -48,6 +48,8 @@ pub(crate) enum Marks {
 pub(crate) struct Line {
     pub(crate) label: String,
     pub(crate) parts: Vec<Vec<(f64, f64)>>,
+    /// Where on the x axis there are NaN or infinities.
+    pub(crate) nan: Vec<f64>,
 }
 
 /// A grid of colours.

@@ -35,6 +35,7 @@ pub(crate) fn figure(sources: &[Source], bins: Option<usize>, is_log: bool) -> R
         lines.push(Line {
             label: source.label.clone(),
             parts: bins.outline(&counts, is_log),
+            nan: Vec::new(),
         });
     }
     let positions = lines.iter().flat_map(|line| line.parts.iter().flatten());

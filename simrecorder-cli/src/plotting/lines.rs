@@ -6,6 +6,7 @@ use simrecorder::ArrayView;
 
 use super::figure::{Axis, Figure, Line, Marks, grouped, of, range_of};
 use super::source::{Source, title, units, with_units};
+use super::{Options, Window};
 use crate::exit::Result;
 
 /// How much of the room of a plot is left free above and below.
@@ -24,19 +25,29 @@ struct Counts {
 
 /// A line for each series. Where more than two records share a column, the line shows the first, the
 /// smallest, the largest and the last of them.
-pub(crate) fn figure(sources: &[Source], columns: usize, is_log: bool) -> Result<Figure> {
+pub(crate) fn figure(sources: &[Source], options: &Options) -> Result<Figure> {
+    let (columns, is_log) = (options.columns, options.is_log);
     let mut ranges = Vec::new();
     for source in sources {
         ranges.extend(source.x_range()?.map(RangeInclusive::into_inner));
     }
     let x_range =
         range_of(ranges.into_iter().flat_map(|(start, end)| [start, end])).unwrap_or(0.0..=1.0);
+    let Window { start, end } = options.window;
+    let x_range = start.unwrap_or(*x_range.start())..=end.unwrap_or(*x_range.end());
     let (mut lines, mut counts) = (Vec::new(), Counts::default());
     for source in sources {
         let points = points(source, x_range.clone(), columns, &mut counts)?;
+        let mut nan: Vec<_> = points
+            .iter()
+            .filter(|point| !point.1.is_finite())
+            .map(|point| point.0)
+            .collect();
+        nan.dedup();
         lines.push(Line {
             label: source.label.clone(),
             parts: parts(points, is_log, &mut counts),
+            nan,
         });
     }
     let positions = lines.iter().flat_map(|line| line.parts.iter().flatten());
@@ -55,7 +66,7 @@ pub(crate) fn figure(sources: &[Source], columns: usize, is_log: bool) -> Result
     })
 }
 
-/// The points of a line; NaN interrupts it.
+/// The points of a line. One that is not finite interrupts it.
 fn points(
     source: &Source,
     range: RangeInclusive<f64>,
@@ -72,21 +83,20 @@ fn points(
         counts.nan += points.iter().filter(|(_, y)| y.is_nan()).count() as u64;
         return Ok(points);
     }
-    let bounds = source.bounds(range.clone(), columns)?;
-    let extents = source.view.envelope(&[bounds])?;
+    let extents = source.columns(range.clone(), columns)?;
     let width = (range.end() - range.start()) / columns as f64;
     let mut points = Vec::with_capacity(4 * columns);
     for (column, extent) in extents.iter().enumerate() {
         counts.nan += extent.nan_count;
         let x = range.start() + (column as f64 + 0.5) * width;
-        match extent.count {
-            // Between records that are far from each other, the line goes straight.
-            0 => {}
-            _ => {
-                let mut of_column = vec![extent.first, extent.min, extent.max, extent.last];
-                of_column.dedup_by(|a, b| a == b || b.is_nan());
-                points.extend(of_column.into_iter().map(|y| (x, y)));
-            }
+        // Without records in it, the line goes straight through a column.
+        if extent.count > extent.nan_count {
+            let mut of_column = vec![extent.first, extent.min, extent.max, extent.last];
+            of_column.dedup();
+            points.extend(of_column.into_iter().map(|y| (x, y)));
+        }
+        if extent.nan_count > 0 {
+            points.push((x, f64::NAN));
         }
     }
     Ok(points)

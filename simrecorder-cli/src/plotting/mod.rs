@@ -5,6 +5,7 @@ pub(crate) mod colour_map;
 pub(crate) mod figure;
 pub(crate) mod histogram;
 pub(crate) mod lines;
+pub(crate) mod pyramid;
 pub(crate) mod raster;
 pub(crate) mod source;
 
@@ -45,6 +46,17 @@ pub(crate) struct Options {
     pub(crate) is_log: bool,
     /// Of a histogram; else as it suits the numbers.
     pub(crate) bins: Option<usize>,
+    /// The part of the x axis that lines show.
+    pub(crate) window: Window,
+    /// The numbers at the ends of the scale of colours; else the smallest and the largest.
+    pub(crate) scale: Option<(f64, f64)>,
+}
+
+/// Where a part of an axis begins and ends; else the axis does.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Window {
+    pub(crate) start: Option<f64>,
+    pub(crate) end: Option<f64>,
 }
 
 /// Records of so few elements are a line for each, and not a heat map.
@@ -63,10 +75,10 @@ pub(crate) fn figure(sources: &[Source], options: &Options) -> Result<Figure> {
     }
     let form = options.form.unwrap_or_else(|| form_of(&sources[0]));
     match form {
-        Form::Lines => lines::figure(&each_element(sources)?, options.columns, options.is_log),
+        Form::Lines => lines::figure(&each_element(sources)?, options),
         Form::Histogram => histogram::figure(sources, options.bins, options.is_log),
-        Form::HeatMap => cells::heat_map(only_one(sources, form, 2)?, options.room),
-        Form::Image => cells::image(&last_record(only_one(sources, form, 0)?)?, options.room),
+        Form::HeatMap => cells::heat_map(only_one(sources, form, 2)?, options),
+        Form::Image => cells::image(&last_record(only_one(sources, form, 0)?)?, options),
         Form::Raster => {
             let source = only_one(sources, form, 0)?;
             match (source.view.kind(), source.view.shape().len()) {
@@ -78,7 +90,7 @@ pub(crate) fn figure(sources: &[Source], options: &Options) -> Result<Figure> {
 }
 
 /// What a series is drawn as by itself.
-fn form_of(source: &Source) -> Form {
+pub(crate) fn form_of(source: &Source) -> Form {
     let shape = source.view.shape();
     match (source.view.kind(), shape.len()) {
         (Kind::Ragged, _) => Form::Raster,
@@ -100,8 +112,8 @@ fn each_element(sources: &[Source]) -> Result<Vec<Source>> {
                     each.push(Source {
                         label: format!("{}[:, {index}]", source.label),
                         view: source.view.select(s![.., index])?,
-                        has_records: true,
-                        coordinate: source.coordinate.clone(),
+                        summary: None,
+                        ..source.clone()
                     });
                 }
             }
@@ -160,10 +172,11 @@ fn last_record(source: &Source) -> Result<Source> {
         let view = source.view.select(s![-1, .., ..])?;
         if is_image(&view) {
             return Ok(Source {
-                label: format!("{}[{}]", source.label, shape[0] - 1),
+                label: format!("{}[{}]", source.label, source.first + shape[0] - 1),
                 coordinate: view.coordinate(0).unwrap_or(None),
                 has_records: false,
                 view,
+                ..source.clone()
             });
         }
     }

@@ -3,9 +3,13 @@
 use std::ops::{Range, RangeInclusive};
 
 use simrecorder::backend::{Node, Records};
-use simrecorder::{ArrayView, DType, DataStore, Error, Kind, View};
+use simrecorder::{
+    ArrayView, CoordinateRange, DType, DataStore, Error, ErrorKind, Extent, Kind, View,
+};
 
+use super::Window;
 use super::figure::range_of;
+use super::pyramid::Summary;
 use crate::args::RangeArgs;
 use crate::blocks::for_each_block;
 use crate::element::{Element, scalar};
@@ -14,6 +18,9 @@ use crate::recording;
 
 /// The coordinates of so many records are looked at one by one, so that they need not be sorted.
 pub(crate) const SCANNED: u64 = 1 << 16;
+
+/// A plot is drawn from a summary if each column has at least so many of its blocks.
+const BLOCKS_PER_PART: u64 = 8;
 
 /// A view under the name that the plot shows.
 #[derive(Clone, Debug)]
@@ -24,6 +31,13 @@ pub(crate) struct Source {
     pub(crate) has_records: bool,
     /// The coordinate of the first axis, unless it is plotted by index.
     pub(crate) coordinate: Option<View>,
+    /// The index of the first record in its series.
+    pub(crate) first: u64,
+    /// Whether it has all records of its series.
+    pub(crate) is_complete: bool,
+    /// Summaries of the whole series and of its coordinate, where they are kept.
+    pub(crate) summary: Option<Summary>,
+    pub(crate) coordinate_summary: Option<Summary>,
 }
 
 impl Source {
@@ -35,7 +49,8 @@ impl Source {
         range: &RangeArgs,
         by_index: bool,
     ) -> Result<Vec<Self>> {
-        let of = |label: String, view: View, has_records: bool| {
+        let of = |label: String, view: View, has_records: bool, is_complete: bool| {
+            let len = view.len();
             let view = range.select(view)?;
             // Without a coordinate that can be read, by index.
             let coordinate = match by_index || view.shape().is_empty() {
@@ -44,18 +59,23 @@ impl Source {
             };
             Ok::<_, Failure>(Self {
                 label: printable(&label),
-                view,
                 has_records,
                 coordinate,
+                first: 0,
+                is_complete: is_complete && view.len() == len,
+                summary: None,
+                coordinate_summary: None,
+                view,
             })
         };
         if let Ok((Node::Series(view), selection)) = recording::find(store, text) {
             let Some(selection) = selection else {
-                return Ok(vec![of(text.to_owned(), view, true)?]);
+                return Ok(vec![of(text.to_owned(), view, true, true)?]);
             };
+            let is_complete = selection.has_all_records();
             let has_records = !selection.is_one_record() || view.kind() != Kind::Array;
             let view = view.select(selection.resolve(&view)?)?;
-            return Ok(vec![of(text.to_owned(), view, has_records)?]);
+            return Ok(vec![of(text.to_owned(), view, has_records, is_complete)?]);
         }
         let mut sources = Vec::new();
         let selected = recording::select(store, &[text.to_owned()])?;
@@ -63,7 +83,7 @@ impl Source {
             if let Node::Series(view) = node? {
                 let coordinate = view.coordinate(0).unwrap_or(None);
                 if is_real(&view) && coordinate.is_none_or(|it| it.key() != view.key()) {
-                    sources.push(of(child.key.to_string(), view, true)?);
+                    sources.push(of(child.key.to_string(), view, true, true)?);
                 }
             }
         }
@@ -76,6 +96,21 @@ impl Source {
         Ok(sources)
     }
 
+    /// A whole series, by index.
+    #[cfg(feature = "serve")]
+    pub(crate) fn of_series(view: View) -> Self {
+        Self {
+            label: printable(view.key().as_str()),
+            has_records: true,
+            coordinate: None,
+            first: 0,
+            is_complete: true,
+            summary: None,
+            coordinate_summary: None,
+            view,
+        }
+    }
+
     /// The smallest and the largest coordinate, or the first and the last index.
     pub(crate) fn x_range(&self) -> Result<Option<RangeInclusive<f64>>, Error> {
         let len = self.view.len();
@@ -83,7 +118,7 @@ impl Source {
             return Ok(None);
         };
         let Some(coordinate) = &self.coordinate else {
-            return Ok(Some(0.0..=last as f64));
+            return Ok(Some(self.first as f64..=(self.first + last) as f64));
         };
         if len <= SCANNED {
             return Ok(range_of(self.positions(0..len)?));
@@ -95,7 +130,7 @@ impl Source {
     /// The coordinates of some records, or their indices.
     pub(crate) fn positions(&self, records: Range<u64>) -> Result<Vec<f64>, Error> {
         Ok(match &self.coordinate {
-            None => records.map(|index| index as f64).collect(),
+            None => records.map(|index| (self.first + index) as f64).collect(),
             Some(coordinate) => {
                 let part = coordinate.select(records.start..records.end)?;
                 part.cast::<f64>()?.into_raw_vec_and_offset().0
@@ -112,10 +147,129 @@ impl Source {
         let (start, width) = (*range.start(), range.end() - range.start());
         let bound = |part: usize| {
             let x = start + width * part as f64 / parts as f64;
-            (x.ceil().max(0.0) as u64).min(self.view.len())
+            (x.ceil().max(0.0) as u64)
+                .saturating_sub(self.first)
+                .min(self.view.len())
         };
         let bounds = (0..parts).map(bound);
         Ok(bounds.chain([self.view.len()]).collect())
+    }
+
+    /// The extents of the records in each of equally wide parts of the first axis.
+    pub(crate) fn columns(
+        &self,
+        range: RangeInclusive<f64>,
+        parts: usize,
+    ) -> Result<Vec<Extent>, Failure> {
+        if let Some(summary) = &self.summary
+            && let Some(bounds) = self.block_bounds(summary, &range, parts)?
+        {
+            return Ok(summary.pyramid.extents_between(&summary.view, &bounds)?);
+        }
+        let bounds = self.bounds(range, parts)?;
+        Ok(self.view.envelope(&[bounds])?.into_raw_vec_and_offset().0)
+    }
+
+    /// Where the blocks of a summary meet that are nearest to the bounds of the parts, as indices in the series;
+    /// `None` if the blocks are not much smaller than the parts.
+    fn block_bounds(
+        &self,
+        summary: &Summary,
+        range: &RangeInclusive<f64>,
+        parts: usize,
+    ) -> Result<Option<Vec<u64>>, Error> {
+        let block = summary.pyramid.block();
+        let end = self.first + self.view.len();
+        if self.view.len() < BLOCKS_PER_PART * block * parts as u64 || end > summary.view.len() {
+            return Ok(None);
+        }
+        let blocks = self.first.div_ceil(block)..end.min(summary.pyramid.len()) / block;
+        let positions: Vec<f64> = match (&self.coordinate, &self.coordinate_summary) {
+            (None, _) => blocks.clone().map(|index| (index * block) as f64).collect(),
+            (Some(coordinate), Some(of_coordinate)) => {
+                let extents = of_coordinate.pyramid.extents();
+                let extents = extents.get(blocks.start as usize..blocks.end as usize);
+                let Some(extents) = extents.filter(|_| of_coordinate.pyramid.block() == block)
+                else {
+                    return Ok(None);
+                };
+                let is_sorted = |pair: &[Extent]| pair[0].max <= pair[1].min;
+                if extents.iter().any(|extent| extent.nan_count > 0)
+                    || !extents.windows(2).all(is_sorted)
+                {
+                    let message = "the coordinate is not sorted; plot by index instead";
+                    let error = Error::new(ErrorKind::InvalidArgument, "plot", message);
+                    return Err(error.with_key(coordinate.key().as_str()));
+                }
+                extents.iter().map(|extent| extent.first).collect()
+            }
+            _ => return Ok(None),
+        };
+        let (start, width) = (*range.start(), range.end() - range.start());
+        let bound = |part: usize| {
+            let x = start + width * part as f64 / parts as f64;
+            let index = positions.partition_point(|&position| position < x) as u64;
+            ((blocks.start + index) * block).clamp(self.first, end)
+        };
+        let inner = (1..parts).map(bound);
+        Ok(Some(
+            [self.first].into_iter().chain(inner).chain([end]).collect(),
+        ))
+    }
+
+    /// The part of it in a window of its first axis, and so many records next to it on each side.
+    pub(crate) fn within(self, window: Window, next_to_it: u64) -> Result<Self> {
+        if self.view.shape().is_empty() || !self.has_records {
+            return Ok(self);
+        }
+        let len = self.view.len();
+        let start = window.start.map(|x| self.index_of(x)).transpose()?;
+        let end = window.end.map(|x| self.index_of(x)).transpose()?;
+        let start = start.unwrap_or(0).saturating_sub(next_to_it);
+        let end = end
+            .map_or(len, |end| (end + next_to_it).min(len))
+            .max(start);
+        Ok(Self {
+            coordinate: match &self.coordinate {
+                Some(coordinate) => Some(coordinate.select(start..end)?),
+                None => None,
+            },
+            first: self.first + start,
+            is_complete: false,
+            view: self.view.select(start..end)?,
+            ..self
+        })
+    }
+
+    /// The index of the first record that is not before a position on the first axis.
+    fn index_of(&self, x: f64) -> Result<u64> {
+        let len = self.view.len();
+        let Some(coordinate) = &self.coordinate else {
+            return Ok((x.ceil().max(0.0) as u64)
+                .saturating_sub(self.first)
+                .min(len));
+        };
+        let records = match &self.coordinate_summary {
+            Some(summary) => {
+                let block = summary.pyramid.block();
+                let extents = summary.pyramid.extents();
+                let index = extents.partition_point(|extent| extent.last < x) as u64;
+                index * block..if index < extents.len() as u64 {
+                    (index + 1) * block
+                } else {
+                    len
+                }
+            }
+            None if len > SCANNED => {
+                let before = CoordinateRange::from(..x);
+                return Ok(coordinate.select_by(coordinate.key().name(), before)?.len());
+            }
+            None => 0..len,
+        };
+        let start = records.start;
+        let positions = self.positions(records.start..records.end.min(len))?;
+        let index = positions.iter().position(|&position| position >= x);
+        Ok(start + index.unwrap_or(positions.len()) as u64)
     }
 
     /// What the axis shows.

@@ -48,6 +48,7 @@ fn a_recording_that_is_being_written_is_not_checkpointed() {
         assert_eq!(facts["timelines"][0]["last"], 9.5);
         if !run.starts_with("redis") {
             assert_eq!(facts["checkpointed"], false, "{run}");
+            assert_eq!(facts["being_written"], true, "{run}");
             assert!(facts["tails"].as_u64().unwrap() >= 4, "{facts}");
         }
         recorder.close().unwrap();

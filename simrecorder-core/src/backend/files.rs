@@ -98,6 +98,21 @@ pub fn lock_file(path: &Path, options: &OpenOptions) -> io::Result<Lock> {
     }
 }
 
+/// Whether a process holds the lock of the file at a path: one that [`lock_file`] took. Without a file, no.
+pub fn is_locked(path: &Path) -> io::Result<bool> {
+    check_plain_file(path)?;
+    let file = match File::open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        file => file?,
+    };
+    let _not_inherited = NotInherited::new(&file);
+    match file.try_lock_shared() {
+        Ok(()) => file.unlock().map(|()| false),
+        Err(TryLockError::WouldBlock) => Ok(true),
+        Err(TryLockError::Error(error)) => Err(error),
+    }
+}
+
 /// Refuses what is no plain file, if there is something at a path.
 ///
 /// A link may lead out of a recording that somebody else has made, and opening a pipe waits for its

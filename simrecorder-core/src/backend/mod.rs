@@ -27,8 +27,8 @@ pub use crate::store::shared::SharedStore;
 pub use chunk_grid::ChunkGrid;
 pub use disk_usage::{allocated, disk_usage};
 pub use files::{
-    FileHandle, Lock, check_not_deleted, check_plain_file, deleted, folder_of, lock_file,
-    lock_file_within, names, open_inside, path_inside, sync_directory,
+    FileHandle, Lock, check_not_deleted, check_plain_file, deleted, folder_of, is_locked,
+    lock_file, lock_file_within, names, open_inside, path_inside, sync_directory,
 };
 pub use filled::{fill_elements, fill_records};
 pub use memory::{room, too_large, with_buffer, with_scratch, zeroed};

@@ -299,6 +299,7 @@ pub fn a_store_describes_its_recording(harness: &dyn Harness) {
     recorder.flush().unwrap();
     let open_info = store.info().unwrap();
     assert!(!open_info.format.is_empty());
+    assert_ne!(open_info.is_being_written, Some(false));
     recorder.close().unwrap();
     drop(recorder);
     drop(store);
@@ -309,6 +310,8 @@ pub fn a_store_describes_its_recording(harness: &dyn Harness) {
         (&open_info.format, &open_info.version)
     );
     assert_eq!(info.id, open_info.id);
+    let is_known = open_info.is_being_written.is_some();
+    assert_eq!(info.is_being_written, is_known.then_some(false));
     if let Some(bytes) = info.bytes {
         assert!(bytes > 0);
         assert_eq!(info.version, Some(1));

@@ -32,6 +32,13 @@ pub struct Extent {
     pub last: f64,
 }
 
+impl Default for Extent {
+    /// Of a cell without elements.
+    fn default() -> Self {
+        Self::EMPTY
+    }
+}
+
 impl Extent {
     const EMPTY: Self = Self {
         count: 0,
@@ -41,6 +48,35 @@ impl Extent {
         max: f64::NAN,
         last: f64::NAN,
     };
+
+    /// Adds the elements of the cell that follows this one.
+    ///
+    /// ```
+    /// use simrecorder_core::{InMemoryDataStore, Recorder};
+    ///
+    /// let recorder = Recorder::new(InMemoryDataStore::new());
+    /// for x in [3.0, f64::NAN, 1.0, 2.0] {
+    ///     recorder.record("v", x)?;
+    /// }
+    /// let halves = recorder.get_all("v")?.envelope(&[vec![0, 2, 4]])?;
+    /// let mut whole = halves[0];
+    /// whole.merge(&halves[1]);
+    /// assert_eq!((whole.count, whole.nan_count), (4, 1));
+    /// assert_eq!((whole.first, whole.min, whole.max, whole.last), (3.0, 1.0, 3.0, 2.0));
+    /// # Ok::<(), simrecorder_core::Error>(())
+    /// ```
+    pub fn merge(&mut self, next: &Self) {
+        self.count += next.count;
+        self.nan_count += next.nan_count;
+        if self.first.is_nan() {
+            self.first = next.first;
+        }
+        self.min = self.min.min(next.min);
+        self.max = self.max.max(next.max);
+        if !next.last.is_nan() {
+            self.last = next.last;
+        }
+    }
 
     /// Adds elements, each so many times.
     fn add<T: Element + PartialOrd>(&mut self, elements: &[T], times: u64) {

@@ -27,6 +27,9 @@ pub struct RecordingInfo {
     /// Whether everything is in the form that other software reads, as after
     /// [`checkpoint`](crate::DataStore::checkpoint) and [`close`](crate::DataStore::close).
     pub is_checkpointed: Option<bool>,
+    /// Whether a process has the recording open for writing; `None` where that cannot be known, as with
+    /// several writers. If nobody writes it and it is not checkpointed, its last writer was killed.
+    pub is_being_written: Option<bool>,
 }
 
 impl RecordingInfo {

@@ -112,10 +112,10 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
-use simrecorder_core::backend::disk_usage;
 use simrecorder_core::backend::errors::{closed, read_only};
 use simrecorder_core::backend::fork::PerProcess;
 use simrecorder_core::backend::sync::Mutex;
+use simrecorder_core::backend::{disk_usage, is_locked};
 use simrecorder_core::{Durability, Error, ErrorKind, OpenMode, RecordingInfo, Result};
 
 use crate::format::recording_id::RecordingId;
@@ -317,6 +317,8 @@ impl Storage for DirectoryStorage {
         "Zarr V3 in a directory".clone_into(&mut info.format);
         info.journal_bytes = Some(journal);
         info.bytes = Some(disk_usage(&paths.root)? + journal);
+        // Without permission to read the lock, it is not known.
+        info.is_being_written = is_locked(&paths.lock).ok();
         Ok(())
     }
 

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use simrecorder_core::backend::errors::process_name;
 use simrecorder_core::backend::fork::NotInherited;
-use simrecorder_core::backend::{WriterLock, check_plain_file, holder};
+use simrecorder_core::backend::{WriterLock, check_plain_file, holder, is_locked};
 use simrecorder_core::{Error, ErrorKind, Result};
 
 use super::chunk_files;
@@ -227,6 +227,11 @@ impl FileId {
     pub(super) fn of_lock(recording: &Path) -> Option<Self> {
         Self::of(&lock_file(recording)).ok()
     }
+}
+
+/// Whether a process holds the lock of the writer.
+pub(super) fn is_being_written(folder: &Path) -> io::Result<bool> {
+    is_locked(&folder.join(WRITER))
 }
 
 /// The lock of the one writer of a folder. A reader that cannot register with LMDB holds it, too, for

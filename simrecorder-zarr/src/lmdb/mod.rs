@@ -550,6 +550,8 @@ impl Storage for LmdbStorage {
     fn add_info(&self, info: &mut RecordingInfo) -> Result<()> {
         "Zarr V3 in LMDB".clone_into(&mut info.format);
         info.bytes = Some(disk_usage(self.path())?);
+        // Without permission to read the lock, it is not known.
+        info.is_being_written = folder::is_being_written(self.path()).ok();
         self.snapshot(|snapshot| {
             let mut live = 0;
             snapshot.for_each("", |_, len| live += len as u64)?;

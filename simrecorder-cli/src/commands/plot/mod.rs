@@ -14,7 +14,7 @@ use crate::file;
 use crate::output::Output;
 use crate::plotting::cells::Room;
 use crate::plotting::source::Source;
-use crate::plotting::{self, Form, Options};
+use crate::plotting::{self, Form, Options, Window};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -130,6 +130,8 @@ pub(crate) fn run(args: &Args, output: &mut Output) -> Result<Exit> {
         },
         is_log: args.log,
         bins: args.bins.map(usize::from),
+        window: Window::default(),
+        scale: None,
     };
     let figure = plotting::figure(&sources, &options)?;
     match (file, format) {

@@ -4,9 +4,14 @@ mod access;
 mod api;
 mod assets;
 mod demo;
+mod figures;
+mod keys;
 mod live;
+mod pyramids;
 mod query;
+mod records;
 mod server;
+mod shortened;
 mod shown;
 
 use std::io::Write;
@@ -32,6 +37,9 @@ Examples:
   simrec serve --demo                        a small simulation, to see what there is
   simrec serve 'redis://login1:6379?run=sweep'
   ssh -L 8080:127.0.0.1:8080 cluster simrec serve --port 8080 run.mdb";
+
+/// How many requests read at once.
+const READING_THREADS: usize = 8;
 
 /// Show recordings in a browser, even while simulations write them
 ///
@@ -73,6 +81,7 @@ pub(crate) fn run(args: &Args, output: &mut Output) -> Result<Exit> {
     };
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
+        .max_blocking_threads(READING_THREADS)
         .enable_all()
         .build()
         .map_err(failed)?;

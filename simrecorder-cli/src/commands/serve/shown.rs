@@ -1,53 +1,102 @@
-//! The recordings that the server shows.
+//! The recordings that the server shows, and what it keeps of them.
 
-use std::path::PathBuf;
-use std::sync::Arc;
+use std::collections::hash_map::DefaultHasher;
+use std::fs::{self, Metadata};
+use std::hash::{Hash, Hasher};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
 
-use simrecorder::DataStore;
+use serde_json::{Value as Json, json};
+use simrecorder::backend::expand_home;
+use simrecorder::{DataStore, Error, ErrorKind, RecordingInfo};
 use tokio::sync::Semaphore;
 
 use super::demo::Demo;
+use super::pyramids::Pyramids;
 use crate::exit::{Failure, Result};
 
-/// How many requests read whole series at once, and how many read little. Others wait.
-const READERS: usize = 4;
+/// How many requests read series at once, and how many read keys. Others wait.
+const SERIES_READERS: usize = 3;
+const KEY_READERS: usize = 4;
+/// How many pages follow recordings at once.
+const FOLLOWERS: usize = 64;
+/// How long what is known of a recording counts if its files do not change.
+const STATE_LIFE: Duration = Duration::from_secs(2);
 
 /// What the server shows.
 #[derive(Debug)]
 pub(super) struct Shown {
     pub(super) recordings: Vec<Recording>,
-    pub(super) readers: Arc<Semaphore>,
+    pub(super) pyramids: Pyramids,
+    pub(super) series_readers: Arc<Semaphore>,
+    pub(super) key_readers: Arc<Semaphore>,
+    pub(super) followers: Arc<Semaphore>,
 }
 
 #[derive(Debug)]
 pub(super) struct Recording {
+    pub(super) number: usize,
     pub(super) name: String,
     pub(super) location: String,
-    pub(super) store: Arc<dyn DataStore>,
+    /// What opens it; the demo is open already.
+    path: Option<PathBuf>,
+    open: Mutex<Open>,
+}
+
+/// A recording as it was opened last.
+#[derive(Debug)]
+struct Open {
+    store: Option<Arc<dyn DataStore>>,
+    file: Option<FileIdentity>,
+    id: Option<String>,
+    state: Option<(Instant, Option<u64>, Json)>,
+}
+
+/// Which file or folder a path names. A number of a file may be used again.
+#[derive(Debug, PartialEq)]
+struct FileIdentity {
+    #[cfg(unix)]
+    number: (u64, u64),
+    created: Option<SystemTime>,
 }
 
 impl Shown {
     pub(super) fn open(paths: &[PathBuf], demo: Option<&Demo>) -> Result<Self> {
         let mut recordings = Vec::new();
-        recordings.extend(demo.map(|demo| Recording {
-            name: "demo".to_owned(),
-            location: "a simulation of simrec serve --demo".to_owned(),
-            store: Arc::clone(&demo.store),
-        }));
-        for path in paths {
+        if let Some(demo) = demo {
             recordings.push(Recording {
+                number: 0,
+                name: "demo".to_owned(),
+                location: "a simulation of simrec serve --demo".to_owned(),
+                path: None,
+                open: Mutex::new(Open::of(Arc::clone(&demo.store), None)),
+            });
+        }
+        for path in paths {
+            let path = match is_url(path) {
+                true => path.clone(),
+                false => expand_home(path)?,
+            };
+            let store = simrecorder::open(&path)?;
+            recordings.push(Recording {
+                number: recordings.len(),
                 name: path
                     .file_name()
                     .unwrap_or_default()
                     .to_string_lossy()
                     .into_owned(),
                 location: path.display().to_string(),
-                store: simrecorder::open(path)?,
+                open: Mutex::new(Open::of(store, FileIdentity::of(&path))),
+                path: Some(path),
             });
         }
         Ok(Self {
             recordings,
-            readers: Arc::new(Semaphore::new(READERS)),
+            pyramids: Pyramids::new(),
+            series_readers: Arc::new(Semaphore::new(SERIES_READERS)),
+            key_readers: Arc::new(Semaphore::new(KEY_READERS)),
+            followers: Arc::new(Semaphore::new(FOLLOWERS)),
         })
     }
 
@@ -56,4 +105,138 @@ impl Shown {
         let missing = || Failure::Refused(format!("there is no recording {number}"));
         self.recordings.get(number).ok_or_else(missing)
     }
+
+    /// The store of a recording, which is opened again if another one has taken its place.
+    ///
+    /// # Errors
+    /// If it was removed, or cannot be opened.
+    pub(super) fn store(&self, recording: &Recording) -> Result<Arc<dyn DataStore>, Error> {
+        let mut open = recording.locked();
+        let Some(path) = &recording.path else {
+            return open.store.clone().ok_or_else(|| removed(Path::new("demo")));
+        };
+        let is_url = is_url(path);
+        let file = FileIdentity::of(path);
+        if let Some(store) = &open.store
+            && (is_url || file.is_some() && file == open.file)
+        {
+            return Ok(Arc::clone(store));
+        }
+        // LMDB has a recording open once at most.
+        open.store = None;
+        self.pyramids.forget(recording.number);
+        if !is_url && file.is_none() {
+            return Err(removed(path));
+        }
+        let store = simrecorder::open(path)?;
+        *open = Open::of(Arc::clone(&store), file);
+        Ok(store)
+    }
+
+    /// Whether a recording is being written, has ended, or was killed; and a number that differs after each
+    /// commit, if that can be known.
+    pub(super) fn state(&self, recording: &Recording) -> (Json, Option<u64>) {
+        let store = match self.store(recording) {
+            Ok(store) => store,
+            Err(error) => return (json!({"error": error.to_string()}), None),
+        };
+        let version = recording.path.as_deref().and_then(version);
+        if let Some((since, before, state)) = &recording.locked().state
+            && version.is_some()
+            && *before == version
+            && since.elapsed() < STATE_LIFE
+        {
+            return (state.clone(), version);
+        }
+        let state = match store.info() {
+            Ok(info) => {
+                self.check_id(recording, &info);
+                json!(name_of_state(&info))
+            }
+            Err(error) => json!({"error": error.to_string()}),
+        };
+        recording.locked().state = Some((Instant::now(), version, state.clone()));
+        (state, version)
+    }
+
+    /// Has a recording opened again when its id says that it is another one.
+    fn check_id(&self, recording: &Recording, info: &RecordingInfo) {
+        let mut open = recording.locked();
+        if open.id.is_some() && open.id != info.id && recording.path.is_some() {
+            open.store = None;
+            self.pyramids.forget(recording.number);
+        }
+        open.id.clone_from(&info.id);
+    }
+}
+
+impl Recording {
+    fn locked(&self) -> MutexGuard<'_, Open> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Open {
+    fn of(store: Arc<dyn DataStore>, file: Option<FileIdentity>) -> Self {
+        Self {
+            store: Some(store),
+            file,
+            id: None,
+            state: None,
+        }
+    }
+}
+
+impl FileIdentity {
+    fn of(path: &Path) -> Option<Self> {
+        let metadata = fs::metadata(path).ok()?;
+        Some(Self {
+            #[cfg(unix)]
+            number: {
+                use std::os::unix::fs::MetadataExt;
+                (metadata.dev(), metadata.ino())
+            },
+            created: metadata.created().ok(),
+        })
+    }
+}
+
+fn is_url(path: &Path) -> bool {
+    path.to_string_lossy().contains("://")
+}
+
+fn removed(path: &Path) -> Error {
+    let message = "the recording was removed; it is shown again when it is back";
+    Error::new(ErrorKind::NotFound, "serve", message).with_key(path.display().to_string())
+}
+
+fn name_of_state(info: &RecordingInfo) -> Option<&'static str> {
+    match (info.is_being_written, info.is_checkpointed) {
+        (Some(true), _) => Some("recording"),
+        (Some(false), Some(false)) => Some("killed"),
+        (Some(false), _) | (None, Some(true)) => Some("ended"),
+        (None, _) => None,
+    }
+}
+
+/// A number that differs when a commit has changed the files of a recording. It has the bits that a number of
+/// JavaScript has.
+fn version(path: &Path) -> Option<u64> {
+    let mut journal = path.as_os_str().to_owned();
+    journal.push(".journal");
+    let mut hasher = DefaultHasher::new();
+    let mut add = |metadata: &Metadata| {
+        (metadata.len(), metadata.modified().ok()).hash(&mut hasher);
+    };
+    let metadata = fs::metadata(path).ok()?;
+    add(&metadata);
+    if let Ok(journal) = fs::metadata(journal) {
+        add(&journal);
+    }
+    if metadata.is_dir() {
+        for entry in fs::read_dir(path).ok()?.flatten() {
+            add(&entry.metadata().ok()?);
+        }
+    }
+    Some(hasher.finish() >> 11)
 }

@@ -34,11 +34,11 @@ impl From<usize> for CoordinateNumber {
 
 impl CoordinateNumber {
     pub(super) fn is_nan(self) -> bool {
-        self.to_f64().is_nan()
+        self.real().is_nan()
     }
 
     /// The nearest floating-point number.
-    pub fn to_f64(self) -> f64 {
+    fn real(self) -> f64 {
         self.0.real()
     }
 
@@ -46,9 +46,9 @@ impl CoordinateNumber {
     pub(super) fn compare(self, other: Self) -> Option<Ordering> {
         match (self.0, other.0) {
             (Number::Integer(a), Number::Integer(b)) => Some(a.cmp(&b)),
-            (Number::Integer(a), _) => compare_with_real(a, other.to_f64()),
-            (_, Number::Integer(b)) => compare_with_real(b, self.to_f64()).map(Ordering::reverse),
-            _ => self.to_f64().partial_cmp(&other.to_f64()),
+            (Number::Integer(a), _) => compare_with_real(a, other.real()),
+            (_, Number::Integer(b)) => compare_with_real(b, self.real()).map(Ordering::reverse),
+            _ => self.real().partial_cmp(&other.real()),
         }
     }
 
@@ -62,7 +62,7 @@ impl CoordinateNumber {
         match (integer(self), integer(other)) {
             (Some(a), Some(b)) => (a.abs_diff(b), 0.0),
             _ => {
-                let distance = (self.to_f64() - other.to_f64()).abs();
+                let distance = (self.real() - other.real()).abs();
                 (distance as u128, distance.fract())
             }
         }

@@ -1,0 +1,99 @@
+//! What the page asks about keys: the tree, search, and what is at a key.
+
+use serde_json::{Value as Json, json};
+use simrecorder::backend::Node;
+use simrecorder::{ArrayView, Attributes, Child, DataStoreExt, Error, Key, NodeKind};
+
+use super::query::Query;
+use super::shortened::shorten;
+use super::shown::Shown;
+use crate::exit::Result;
+use crate::{listing, recording};
+
+/// How many nodes are answered at once; the page asks for those on the screen.
+const MAX_NODES: usize = 500;
+/// How many keys are found at once.
+const MAX_FOUND: usize = 2000;
+/// How many items of a value are answered.
+const MAX_ITEMS: usize = 1000;
+
+/// The recordings, in the order of the command line.
+pub(super) fn recordings(shown: &Shown, _: &Query) -> Result<Json> {
+    let described = shown.recordings.iter().map(|recording| {
+        json!({
+            "name": recording.name,
+            "location": recording.location,
+            "state": shown.state(recording).0,
+        })
+    });
+    Ok(described.collect())
+}
+
+/// The keys in a group, in natural order.
+pub(super) fn children(shown: &Shown, query: &Query) -> Result<Json> {
+    let group = Key::new_or_root(query.get("group").unwrap_or_default())?;
+    let store = shown.store(query.recording(shown)?)?;
+    let mut children = store.children(&group)?;
+    children.sort_by(|a, b| a.key.natural_cmp(&b.key));
+    Ok(children.iter().map(child_to_json).collect())
+}
+
+/// The keys of series and values that contain a text, upper and lower case alike.
+pub(super) fn search(shown: &Shown, query: &Query) -> Result<Json> {
+    let store = shown.store(query.recording(shown)?)?;
+    let text = query.get("text").unwrap_or_default().to_lowercase();
+    let mut found = recording::select(&*store, &[])?;
+    found.retain(|child| {
+        child.kind != NodeKind::Group && child.key.as_str().to_lowercase().contains(&text)
+    });
+    let first: Vec<_> = found.iter().take(MAX_FOUND).map(child_to_json).collect();
+    Ok(json!({"keys": first, "total": found.len()}))
+}
+
+fn child_to_json(child: &Child) -> Json {
+    json!([child.key.as_str(), child.kind.to_string()])
+}
+
+/// What `simrec ls -l --json` says of some keys. Those with nothing at them are left out.
+pub(super) fn nodes(shown: &Shown, query: &Query) -> Result<Json> {
+    let store = shown.store(query.recording(shown)?)?;
+    let mut keys = Vec::new();
+    for key in query.all("key").take(MAX_NODES) {
+        keys.push(Key::new_or_root(key)?);
+    }
+    let found = keys.iter().zip(store.each_node(&keys));
+    let described = found.filter_map(|(key, node)| {
+        let kind = match &node {
+            Ok(node) => node.as_ref()?.kind(),
+            Err(_) => NodeKind::Series,
+        };
+        Some(describe(Child::new(key.clone(), kind), node.transpose()?))
+    });
+    Ok(described.collect())
+}
+
+/// The same of one key, with its attributes.
+pub(super) fn node(shown: &Shown, query: &Query) -> Result<Json> {
+    let store = shown.store(query.recording(shown)?)?;
+    let key = Key::new_or_root(query.get("key").unwrap_or_default())?;
+    let node = store.require_node(&key, NodeKind::Series)?;
+    let attributes = match &node {
+        Node::Value { attributes, .. } | Node::Group { attributes, .. } => attributes.clone(),
+        Node::Series(view) => view.attributes().clone(),
+        _ => Attributes::default(),
+    };
+    let mut described = describe(Child::new(key, node.kind()), Ok(node));
+    described["attributes"] = Json::Object(attributes);
+    Ok(described)
+}
+
+/// What `simrec ls -l --json` says of a node, with the beginning of a long value.
+fn describe(child: Child, node: Result<Node, Error>) -> Json {
+    let mut described = listing::describe(&child, node);
+    if let Some(value) = described.get_mut("value")
+        && shorten(value, &mut MAX_ITEMS.clone())
+    {
+        described["truncated"] = true.into();
+    }
+    described
+}

@@ -1,0 +1,114 @@
+//! The summaries of long series that the server keeps.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use lru::LruCache;
+use simrecorder::{ArrayView, Error, Kind, View};
+
+use crate::plotting::pyramid::{Pyramid, Summary};
+use crate::plotting::source::{Source, is_real};
+
+/// Shorter series are read each time.
+const LEAST_RECORDS: u64 = 1 << 16;
+/// How much memory all summaries take at most. Those go that were not used for the longest time.
+const MOST_BYTES: usize = 64 << 20;
+
+/// A recording, and what of it: a key, with a selection.
+type Name = (usize, String);
+
+/// Locked by the request that reads what is missing; others for the same series wait for it.
+type Slot = Arc<Mutex<Option<Arc<Pyramid>>>>;
+
+#[derive(Debug)]
+pub(super) struct Pyramids {
+    slots: Mutex<LruCache<Name, Slot>>,
+}
+
+impl Pyramids {
+    pub(super) fn new() -> Self {
+        Self {
+            slots: Mutex::new(LruCache::unbounded()),
+        }
+    }
+
+    /// Gives a series its summaries, and reads what they do not have yet.
+    pub(super) fn add_to(
+        &self,
+        source: &mut Source,
+        recording: usize,
+        text: &str,
+    ) -> Result<(), Error> {
+        let is_long = source.view.len() >= LEAST_RECORDS;
+        if !is_long || !source.is_complete || !is_scalar(&source.view) {
+            return Ok(());
+        }
+        source.summary = Some(self.summary((recording, text.to_owned()), &source.view)?);
+        if let Some(coordinate) = &source.coordinate
+            && is_scalar(coordinate)
+        {
+            let name = (recording, coordinate.key().to_string());
+            source.coordinate_summary = Some(self.summary(name, coordinate)?);
+        }
+        Ok(())
+    }
+
+    /// Whether a series is short, or most of it is in its summary.
+    pub(super) fn is_at_hand(&self, recording: usize, view: &View) -> bool {
+        let name = (recording, view.key().to_string());
+        view.len() < FEW_RECORDS || self.locked().contains(&name)
+    }
+
+    /// Forgets a recording, which was replaced.
+    pub(super) fn forget(&self, recording: usize) {
+        let mut slots = self.locked();
+        let names: Vec<_> = slots.iter().map(|(name, _)| name.clone()).collect();
+        for name in names.into_iter().filter(|name| name.0 == recording) {
+            slots.pop(&name);
+        }
+    }
+
+    fn summary(&self, name: Name, view: &View) -> Result<Summary, Error> {
+        let slot = Arc::clone(self.locked().get_or_insert_mut(name, Slot::default));
+        let mut slot = slot.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = match slot.take() {
+            Some(known) if known.is_of(view)? => known,
+            _ => Arc::new(Pyramid::new(view.len())),
+        };
+        let mut pyramid = Arc::unwrap_or_clone(known);
+        pyramid.extend(view)?;
+        let pyramid = Arc::new(pyramid);
+        *slot = Some(Arc::clone(&pyramid));
+        drop(slot);
+        self.shrink();
+        Ok(Summary {
+            view: view.clone(),
+            pyramid,
+        })
+    }
+
+    /// Keeps the memory bound. A slot whose request still reads counts when it has read.
+    fn shrink(&self) {
+        let mut slots = self.locked();
+        let bytes = |slot: &Slot| match slot.try_lock() {
+            Ok(pyramid) => pyramid.as_ref().map_or(0, |pyramid| pyramid.bytes()),
+            Err(_) => 0,
+        };
+        let mut total: usize = slots.iter().map(|(_, slot)| bytes(slot)).sum();
+        while total > MOST_BYTES
+            && let Some((_, slot)) = slots.pop_lru()
+        {
+            total -= bytes(&slot);
+        }
+    }
+
+    fn locked(&self) -> std::sync::MutexGuard<'_, LruCache<Name, Slot>> {
+        self.slots.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What a list of many series reads at once; longer ones only from their summaries.
+const FEW_RECORDS: u64 = 1 << 22;
+
+fn is_scalar(view: &View) -> bool {
+    view.kind() == Kind::Array && view.shape().len() == 1 && is_real(view)
+}
