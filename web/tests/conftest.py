@@ -74,8 +74,8 @@ def driver():
 
 
 @pytest.fixture
-def page(driver):
-    """The page of a server, which afterwards has neither complained nor asked another host."""
+def page(driver, serve, write):
+    """The page of a server, which afterwards has neither complained nor asked another host. Servers end later."""
     page = Page(driver)
     yield page
     page.finish()

@@ -59,8 +59,8 @@ class Page:
                     hosts.add(url.netloc)
         self.driver.get("about:blank")
         self.driver.execute_cdp_cmd("Storage.clearDataForOrigin", {"origin": "*", "storageTypes": "all"})
-        assert unexpected == []
-        assert hosts <= self.hosts
+        assert not unexpected, unexpected
+        assert hosts <= self.hosts, hosts
 
     # What is there.
 
@@ -138,6 +138,14 @@ class Page:
         """
         self.run(script, panel, label, text)
         self.settle()
+
+    def shift_click(self, key):
+        row = self.row(key)
+        ActionChains(self.driver).key_down(Keys.SHIFT).click(row).key_up(Keys.SHIFT).perform()
+
+    def type_over(self, element, text):
+        element.send_keys(Keys.CONTROL + "a")
+        element.send_keys(text)
 
     def button(self, text, panel=None):
         root = self.driver if panel is None else self.panels()[panel]

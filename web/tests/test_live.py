@@ -41,10 +41,13 @@ def test_new_ticks_appear_and_the_end_is_seen(page, serve, write, place):
     page.wait(lambda: "100 of 100 points" in page.note())
     writer.steps(50)
     page.wait(lambda: "150 of 150 points" in page.note())
-    if not str(place).startswith("redis"):
+    # A recording on a server has any number of writers, which are not known.
+    has_one_writer = not place.startswith("redis")
+    if has_one_writer:
         page.wait_text("#recordings", "recording")
     writer.end()
-    page.wait_text("#recordings", "ended")
+    if has_one_writer:
+        page.wait_text("#recordings", "ended")
     assert page.text("#status") == ""
 
 
