@@ -91,8 +91,9 @@ export interface RecordOf {
 export interface Records {
   len: number;
   records: RecordOf[];
-  /** How many records were searched for a text, and how many contain it. */
+  /** How many records were searched for a text, from which one on, and how many contain it. */
   searched?: number;
+  searched_from?: number;
   found?: number;
 }
 

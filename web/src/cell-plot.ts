@@ -190,5 +190,5 @@ function paintScale(context: CanvasRenderingContext2D, scale: { label: string; s
     if (Number.isFinite(at)) context.fillText(number(tick, digits), left + 15, Math.max(at, box.top + 5));
   }
   context.textBaseline = "top";
-  context.fillText(scale.label, left, box.top + box.height + 7);
+  context.fillText(scale.label, left, box.top + box.height + 24);
 }

@@ -15,6 +15,8 @@ import { format, keyOf, parse, type View } from "./view.ts";
 const PANELS_MS = 250;
 const TREE_MS = 1000;
 const KEYS_MS = 5000;
+/** Where the server knows no commits, so often. */
+const POLL_MS = 2000;
 
 class Page {
   readonly recordings: Recording[];
@@ -44,6 +46,7 @@ class Page {
     this.#restore();
     this.#showStates();
     window.setInterval(() => this.#showStates(), 1000);
+    window.setInterval(() => this.#poll(), POLL_MS);
   }
 
   #listen(): void {
@@ -156,12 +159,17 @@ class Page {
     this.#shown = now;
     for (const panel of this.#panels) panel.update(before, now);
     const time = Date.now();
-    const isNew = now.some((change, index) => change.version !== before[index]?.version);
+    const isNew = now.some(({ version }, index) => version === null || version !== before[index]?.version);
     if (!isNew || before.length === 0 || time - this.#treeAt < TREE_MS) return;
     const hasKeys = time - this.#keysAt > KEYS_MS;
     this.#treeAt = time;
     if (hasKeys) this.#keysAt = time;
     this.#tree.refresh(hasKeys).catch((error: Error) => this.say(error.message));
+  }
+
+  #poll(): void {
+    const isUnknown = this.#now.some(({ state, version }) => version === null && (state === null || state === "recording"));
+    if (isUnknown && this.#connection === "connected" && !this.#isPaused && !document.hidden) this.#update();
   }
 
   #add(view: View): void {
@@ -211,7 +219,9 @@ class Page {
     const rows = this.recordings.map((recording, index) => {
       const state = this.#now[index]?.state ?? recording.state;
       const isKnown = this.#connection === "connected" || this.#connection === "connecting";
-      const { word, name } = stateOf(isKnown ? state : null, Date.now() - (this.#changedAt[index] ?? 0));
+      // Without a version, it is not known whether there is news.
+      const quiet = this.#now[index]?.version === null ? 0 : Date.now() - (this.#changedAt[index] ?? 0);
+      const { word, name } = stateOf(isKnown ? state : null, quiet);
       return element(
         "li",
         { title: recording.location },

@@ -122,9 +122,10 @@ export class Panel implements Frame {
     const isNew = this.view.recordings.some((recording) => {
       const [was, is] = [before[recording], now[recording]];
       const lengths = this.view.keys.map((key) => [was?.lengths[keyOf(key)], is?.lengths[keyOf(key)]] as const);
-      // Of a value or a table, only commits tell.
+      // Of a value or a table, only commits tell, if they are known.
       const areAllSeries = lengths.length > 0 && lengths.every(([, length]) => typeof length === "number");
-      return areAllSeries ? lengths.some(([before, now]) => before !== now) : was?.version !== is?.version;
+      if (areAllSeries) return lengths.some(([before, now]) => before !== now);
+      return was?.version !== is?.version || is?.version === null;
     });
     if (isNew) void this.refresh();
   }

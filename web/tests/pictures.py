@@ -7,7 +7,8 @@ from page import Page
 from programs import Server, browser
 
 PANELS = (
-    "#show=lines&key=net/rate&smooth=3&show=raster&key=net/spikes&show=image&key=field/concentration&show=heat-map&key=net/v"
+    "#show=lines&key=net/rate&smooth=3&show=raster&key=net/spikes&show=image&key=field/concentration"
+    "&show=heat-map&key=net/v&from=500&to=700"
 )
 
 
@@ -25,10 +26,10 @@ def main():
     try:
         page = Page(driver)
         page.open(server, "#show=lines&key=net/rate")
-        # A few seconds of the simulation.
-        page.wait(lambda: int(page.note().split(" of ")[1].split(" points")[0].replace(" ", "")) > 6000)
-        picture(page, "live", server, PANELS, 1280, 860)
-        picture(page, "live-dark", server, PANELS, 1280, 860, "dark")
+        # A part of the simulation that shows what it does.
+        page.wait(lambda: int(page.note().split(" of ")[1].split(" points")[0].replace(" ", "")) > 1000)
+        picture(page, "live", server, PANELS, 1280, 950)
+        picture(page, "live-dark", server, PANELS, 1280, 950, "dark")
         picture(page, "live-narrow", server, PANELS, 390, 844)
         more = "#show=table&show=records&key=log&show=image&key=field/density&show=histogram&key=net/rate&show=lines&key=net/v[:,+3]"
         picture(page, "live-panels", server, more + "&key=net/v[:,+7]&show=details&key=net/v", 1280, 1300)

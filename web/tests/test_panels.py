@@ -237,6 +237,17 @@ def test_zooming_asks_again_down_to_single_records(page, serve, million):
     assert "from=" not in page.fragment
 
 
+@pytest.mark.parametrize("key, total", [("net/v", "30 000 elements"), ("net/spikes", "1 500 events")])
+def test_a_heat_map_and_a_raster_zoom_as_lines_do(page, serve, recording, key, total):
+    page.open(serve(recording))
+    page.choose(key)
+    assert f"of {total}" in page.note()
+    page.drag(0.5, 0.75)
+    page.wait(lambda: "from=" in page.fragment and f"of {total}" not in page.note())
+    page.double_click()
+    page.wait(lambda: f"of {total}" in page.note())
+
+
 @pytest.mark.parametrize("start, end", [(0, 999_999), (100_000, 200_000), (123_000, 124_000), (123_450, 123_460)])
 def test_one_record_that_deviates_among_a_million_is_in_its_column(page, serve, million, start, end):
     zoom = "" if start == 0 else f"&from={start}&to={end}"

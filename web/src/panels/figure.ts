@@ -38,6 +38,7 @@ export class FigureContent implements Content {
       onkeydown: (event) => this.#press(event as KeyboardEvent),
     });
     this.#reset = element("button", { type: "button", title: "Show everything (double-click)", onclick: () => this.#zoom(undefined) }, "Reset zoom");
+    this.#reset.hidden = true;
     frame.body.append(this.#plot);
   }
 

@@ -11,11 +11,12 @@ export class RecordsContent implements Content {
   readonly #list = element("div", { class: "records", role: "log", tabindex: 0, "aria-label": "Records" });
   readonly #later: HTMLButtonElement;
   readonly #earlier: HTMLButtonElement;
-  #first = 0;
+  /** Where the records before those that are shown begin, or end where a text is searched. */
+  #before = 0;
 
   constructor(frame: Frame) {
     this.#frame = frame;
-    this.#earlier = element("button", { type: "button", onclick: () => frame.set({ record: Math.max(this.#first - COUNT, 0) }) }, "Earlier");
+    this.#earlier = element("button", { type: "button", onclick: () => frame.set({ record: this.#before }) }, "Earlier");
     this.#later = element("button", { type: "button", title: "Follow the newest records", onclick: () => frame.set({ record: undefined }) }, "Newest");
     frame.body.append(this.#list);
   }
@@ -37,12 +38,13 @@ export class RecordsContent implements Content {
 
   async refresh(signal: AbortSignal): Promise<void> {
     const { recordings, keys, record, text } = this.#frame.view;
-    const asked = { recording: recordings[0], key: keys[0], first: text ? undefined : record, count: COUNT, text };
-    const { len, records, searched, found } = await ask<Records>("records", asked, signal);
+    const asked = { recording: recordings[0], key: keys[0], first: record, count: COUNT, text };
+    const { len, records, searched, searched_from, found } = await ask<Records>("records", asked, signal);
     const { scrollTop, scrollHeight, clientHeight } = this.#list;
     const isAtEnd = scrollTop + clientHeight >= scrollHeight - 8;
-    this.#first = records[0]?.index ?? 0;
-    this.#earlier.disabled = Boolean(text) || this.#first === 0;
+    const first = text ? (searched_from ?? 0) : (records[0]?.index ?? 0);
+    this.#before = text ? first : Math.max(first - COUNT, 0);
+    this.#earlier.disabled = first === 0;
     this.#later.disabled = record === undefined;
     this.#list.replaceChildren(...records.map((it) => line(it, text)));
     if (isAtEnd && record === undefined) this.#list.scrollTop = this.#list.scrollHeight;

@@ -4,15 +4,17 @@ import { element } from "../element.ts";
 import { count, isAlarming, short } from "../numbers.ts";
 import type { Content, Frame } from "../panel.ts";
 
+const HEADS = [["Key", ""], ["Last value", "number"], ["Units", ""], ["At", ""], ["Records", "number"]] as const;
+
 export class TableContent implements Content {
   readonly #frame: Frame;
   readonly #body = element("tbody", {});
   #rows: LastValue[] = [];
-  #total = 0;
+  #isAll = true;
 
   constructor(frame: Frame) {
     this.#frame = frame;
-    const heads = ["Key", "Last value", "Units", "At", "Records"].map((name) => element("th", { scope: "col" }, name));
+    const heads = HEADS.map(([name, of]) => element("th", { scope: "col", class: of }, name));
     const table = element("table", {}, element("thead", {}, element("tr", {}, ...heads)), this.#body);
     frame.body.append(element("div", { class: "table", tabindex: 0, role: "region", "aria-label": "Last values of all scalars" }, table));
   }
@@ -33,9 +35,9 @@ export class TableContent implements Content {
   }
 
   async refresh(signal: AbortSignal): Promise<void> {
-    const answer = await ask<{ total: number; rows: LastValue[] }>("last", { recording: this.#frame.view.recordings[0] }, signal);
+    const answer = await ask<{ is_all: boolean; rows: LastValue[] }>("last", { recording: this.#frame.view.recordings[0] }, signal);
     this.#rows = answer.rows;
-    this.#total = answer.total;
+    this.#isAll = answer.is_all;
     this.redraw();
   }
 
@@ -45,7 +47,8 @@ export class TableContent implements Content {
     this.#body.replaceChildren(...rows.map(rowOf));
     const alarming = rows.filter((row) => isAlarming(row.value)).length;
     this.#frame.alarm(alarming > 0 ? `${count(alarming)} not finite` : "");
-    this.#frame.say(`${count(rows.length)} of ${count(this.#total)} scalars`);
+    const rest = this.#isAll ? "" : "; there are more in this recording";
+    this.#frame.say(`${count(rows.length)} of ${count(this.#rows.length)} scalars${rest}`);
   }
 
   destroy(): void {
