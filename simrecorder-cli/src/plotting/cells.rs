@@ -27,7 +27,7 @@ struct Side {
 /// A series of one-dimensional records over time: a column for each record, the first element at the bottom.
 pub(crate) fn heat_map(source: &Source, options: &Options) -> Result<Figure> {
     let x = side(source, 0, source.coordinate.clone(), options.room.columns)?;
-    let y = side(source, 1, source.view.coordinate(1)?, options.room.rows)?;
+    let y = side(source, 1, coordinate_of_columns(source), options.room.rows)?;
     let extents = source
         .view
         .envelope(&[x.bounds.clone(), y.bounds.clone()])?;
@@ -37,7 +37,12 @@ pub(crate) fn heat_map(source: &Source, options: &Options) -> Result<Figure> {
 
 /// A record of two dimensions, or of three if the last is of colours: the first row at the top.
 pub(crate) fn image(source: &Source, options: &Options) -> Result<Figure> {
-    let x = side(source, 1, source.view.coordinate(1)?, options.room.columns)?;
+    let x = side(
+        source,
+        1,
+        coordinate_of_columns(source),
+        options.room.columns,
+    )?;
     let mut y = side(source, 0, source.coordinate.clone(), options.room.rows)?;
     let mut bounds = vec![y.bounds.clone(), x.bounds.clone()];
     let channels = source.view.shape().get(2).copied();
@@ -144,6 +149,11 @@ fn farthest(extents: &ArrayD<Extent>) -> Result<Array2<f64>, Error> {
     };
     let cells = extents.map(farthest);
     cells.into_dimensionality::<Ix2>().map_err(internal)
+}
+
+/// The coordinate of the second axis. Without one that can be read, it is drawn by index.
+fn coordinate_of_columns(source: &Source) -> Option<View> {
+    source.view.coordinate(1).unwrap_or(None)
 }
 
 /// Divides an axis into at most `room` parts of as many elements.

@@ -15,6 +15,8 @@ mod printing;
 mod runs;
 #[cfg(feature = "redis")]
 mod servers;
+#[cfg(feature = "serve")]
+mod serving;
 mod shells;
 mod support;
 mod tailing;

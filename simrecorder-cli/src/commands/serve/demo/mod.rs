@@ -108,7 +108,7 @@ impl Simulation {
         let density = Schema::array::<f32>([side, side, side]);
         images.declare(
             "density",
-            density.with_dimension_names(["time", "z", "y", "x"]),
+            density.with_dimension_names(["time", "k", "j", "i"]),
         )?;
         images.declare("mass", scalar().with_units("mol"))?;
         let place = Array1::linspace(0.0, 1.0, reaction::SIDE);
