@@ -82,7 +82,7 @@ export class CellPlot {
     this.#box = boxOf({ left, top: 8, width: width - left - right, height: height - BOTTOM - 8 }, aspect);
     const box = this.#box;
     context.imageSmoothingEnabled = false;
-    if (isOnGround && isDark()) context.filter = "invert(1) hue-rotate(180deg)";
+    if (isOnGround && isDark()) context.filter = "invert(1) hue-rotate(180deg) brightness(1.8)";
     context.drawImage(picture, box.left, box.top, box.width, box.height);
     context.filter = "none";
     context.strokeStyle = colour("--line");

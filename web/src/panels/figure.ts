@@ -7,6 +7,7 @@ import { LinePlot } from "../line-plot.ts";
 import { number } from "../numbers.ts";
 import type { Content, Frame } from "../panel.ts";
 import { pressed, rounded, type Range } from "../range.ts";
+import { isDark } from "../theme.ts";
 
 const HEIGHT = 280;
 const SMOOTHING = [
@@ -90,14 +91,16 @@ export class FigureContent implements Content {
     const isAlarming = figure.lines?.some((line) => line.nan?.length) || / NaN/.test(figure.note);
     this.#reset.hidden = !isZoomed;
     this.frame.alarm(isAlarming ? "NaN" : "");
-    const note = [figure.note, this.#smoothing()].filter(Boolean).join("; ");
-    this.frame.say(note);
-    this.#plot.setAttribute("aria-label", `Plot of ${figure.title}: ${note}`);
   }
 
   redraw(): void {
     const figure = this.#figure;
     if (!figure) return;
+    // Dots on a dark ground are light.
+    const drawn = isDark() ? figure.note.replace("the darker a dot", "the brighter a dot") : figure.note;
+    const note = [drawn, this.#smoothing()].filter(Boolean).join("; ");
+    this.frame.say(note);
+    this.#plot.setAttribute("aria-label", `Plot of ${figure.title}: ${note}`);
     const { view } = this.frame;
     const width = this.frame.body.clientWidth;
     if (figure.lines) {
