@@ -76,6 +76,7 @@ export class Tree {
       this.#owner.say("");
       return this.#show(this.#model.rows());
     }
+    this.#owner.say("Searching …");
     const found = await Promise.all(this.#names.map((_, recording) => ask<Found>("search", { recording, text })));
     // Meanwhile, another text may have been asked for.
     if (search !== this.#searches) return;
