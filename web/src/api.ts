@@ -130,7 +130,9 @@ export function address(path: string, parameters: Parameters): string {
 
 /** Asks the server. An answer that is an error throws its message. */
 export async function ask<T>(path: string, parameters: Parameters, signal?: AbortSignal): Promise<T> {
-  const response = await fetch(address(path, parameters), signal ? { signal } : {});
+  const response = await fetch(address(path, parameters), signal ? { signal } : {}).catch((error: Error) => {
+    throw signal?.aborted ? error : new Error("the server is not reached");
+  });
   if (!response.ok) {
     const answer = await response.json().catch(() => ({}));
     throw new Refused(response.status, answer.error ?? `the server answers ${response.status} ${response.statusText}`);

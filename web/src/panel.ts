@@ -242,7 +242,7 @@ export class Panel implements Frame {
 
   #changeForm(form: Form): void {
     const { view, node } = this;
-    const change: Partial<View> = { form };
+    const change: Partial<View> = { form, low: undefined, high: undefined };
     const [, len, ...more] = node?.shape ?? [];
     if (node && node.record_kind === "array" && len !== undefined && more.length === 0) {
       const some = len > 8 ? [0, 1, 2, 3].map((part) => Math.floor((part * len) / 4)).join(", ") : "";

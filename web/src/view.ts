@@ -22,12 +22,15 @@ export interface View {
   /** Of records of three dimensions, across which axis a slice is, and where. */
   axis?: number | undefined;
   slice?: number | undefined;
+  /** The numbers at the ends of the scale of colours, where it is not that of what is shown. */
+  low?: number | undefined;
+  high?: number | undefined;
   /** What records contain. */
   text?: string | undefined;
   wide?: boolean | undefined;
 }
 
-const NUMBERS = ["from", "to", "smooth", "record", "axis", "slice"] as const;
+const NUMBERS = ["from", "to", "smooth", "record", "axis", "slice", "low", "high"] as const;
 const SWITCHES = ["log", "index", "wide"] as const;
 const MOST = 100;
 

@@ -15,7 +15,7 @@ const series = (record_kind: string, dtype: string, shape: number[]): Node => ({
 test("a view is the same after it was in an address", () => {
   const views: View[] = [
     { form: "lines", recordings: [0, 1], keys: ["net/v[:, 3]", "net/rate"], from: -1.5, to: 1e300, log: true, smooth: 3, wide: true },
-    { form: "image", recordings: [1], keys: ["a&show=table#%é\u202e<img>"], record: 12, axis: 2, slice: 0, index: true },
+    { form: "image", recordings: [1], keys: ["a&show=table#%é\u202e<img>"], record: 12, axis: 2, slice: 0, low: -1, high: 2, index: true },
     { form: "records", recordings: [0], keys: ["log"], text: "a=b&c" },
     { form: "table", recordings: [0], keys: [] },
   ];

@@ -128,6 +128,21 @@ def test_two_tabs_show_the_same_server(page, serve, write):
     page.wait(lambda: "150 of 150 points" in page.note())
 
 
+def test_the_page_goes_on_after_it_was_offline(page, serve, write):
+    page.expected = ["ERR_INTERNET_DISCONNECTED", "ERR_NETWORK_CHANGED"]
+    writer = Writer(write, "run.mdb")
+    page.open(serve("run.mdb"))
+    page.choose("net/rate")
+    network = {"latency": 0, "downloadThroughput": -1, "uploadThroughput": -1}
+    page.command("Network.emulateNetworkConditions", offline=True, **network)
+    page.button("log", 0).click()
+    page.wait(lambda: "the server is not reached" in page.text(".error"))
+    writer.steps(50)
+    page.command("Network.emulateNetworkConditions", offline=False, **network)
+    page.wait(lambda: "of 150 points" in page.note())
+    page.wait(lambda: page.text("#status") == "" and page.text(".error") == "")
+
+
 def test_the_page_says_that_a_restarted_server_has_another_token(page, serve, write):
     page.expected = ["ERR_CONNECTION_REFUSED", "ERR_EMPTY_RESPONSE", "ERR_CONNECTION_RESET", "INCOMPLETE_CHUNKED", "403"]
     writer = Writer(write, "run.mdb")

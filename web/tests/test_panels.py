@@ -142,6 +142,22 @@ def test_an_image_has_a_slider_and_plays_to_the_last_record(page, serve, recordi
     assert "record=" not in page.fragment
 
 
+def test_the_scale_of_colours_is_held_while_another_record_is_shown(page, serve, recording):
+    page.open(serve(recording))
+    page.choose("image")
+    page.button("hold scale", 0).click()
+    page.wait(lambda: "low=0.95&high=1.95" in page.fragment)
+    page.settle()
+    before = page.canvas()
+    slider = page.one(".player input")
+    page.run("arguments[0].value = 0; arguments[0].dispatchEvent(new Event('input'))", slider)
+    page.wait_text(".position", "record 0 of 20")
+    page.settle()
+    # By itself, it would look the same: all records are 1 brighter along the diagonal.
+    assert page.text(".error") == ""
+    assert np.any(page.canvas() != before)
+
+
 def test_records_of_three_dimensions_are_shown_in_slices(page, serve, recording):
     page.open(serve(recording))
     page.choose("volume")

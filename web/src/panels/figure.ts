@@ -2,7 +2,7 @@
 import { ask, type Figure } from "../api.ts";
 import { CellPlot } from "../cell-plot.ts";
 import { choice, element, toggle } from "../element.ts";
-import { traceKeys, traceList } from "../forms.ts";
+import { isColoured, traceKeys, traceList } from "../forms.ts";
 import { LinePlot } from "../line-plot.ts";
 import { number } from "../numbers.ts";
 import type { Content, Frame } from "../panel.ts";
@@ -55,8 +55,8 @@ export class FigureContent implements Content {
 
   /** What is asked for besides the size. */
   protected parameters(): Record<string, string | number | boolean | undefined | (string | number)[]> {
-    const { form, from, to, log, index } = this.frame.view;
-    return { key: this.frame.view.keys, form, from, to, log, index };
+    const { form, from, to, log, index, low, high } = this.frame.view;
+    return { key: this.frame.view.keys, form, from, to, log, index, low, high };
   }
 
   tools(): HTMLElement[] {
@@ -74,6 +74,9 @@ export class FigureContent implements Content {
     if (this.canZoom && node?.coordinate && view.form !== "heat-map") {
       const byIndex = (index: boolean): void => this.frame.set({ index: index || undefined, from: undefined, to: undefined });
       tools.push(toggle("index", "x axis by index instead of the coordinate", view.index === true, byIndex));
+    }
+    if (view.form === "heat-map" || (view.form === "image" && !(node && isColoured(node)))) {
+      tools.push(toggle("hold scale", "Keep the scale of colours as it is now", view.low !== undefined, (isHeld) => this.#hold(isHeld)));
     }
     return [...tools, this.#reset];
   }
@@ -139,6 +142,11 @@ export class FigureContent implements Content {
     if (!this.canZoom || (!range && this.frame.view.from === undefined && this.frame.view.to === undefined)) return;
     const [from, to] = range ? rounded(range) : [];
     this.frame.set({ from, to });
+  }
+
+  #hold(isHeld: boolean): void {
+    const scale = isHeld ? this.#figure?.cells?.scale : undefined;
+    this.frame.set({ low: scale?.start, high: scale?.end });
   }
 
   #press(event: KeyboardEvent): void {

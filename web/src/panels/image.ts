@@ -42,7 +42,7 @@ export class ImageContent extends FigureContent {
 
   protected override parameters(): ReturnType<FigureContent["parameters"]> {
     const { node, view } = this.frame;
-    return { key: node ? imageKey(node, view) : view.keys, form: "image", recording: view.recordings[0] };
+    return { ...super.parameters(), from: undefined, to: undefined, key: node ? imageKey(node, view) : view.keys, recording: view.recordings[0] };
   }
 
   override tools(): HTMLElement[] {
