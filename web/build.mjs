@@ -19,10 +19,13 @@ const { metafile } = await build({
   outdir: target.pathname,
   legalComments: "none",
 });
-for (const file of ["index.html", "favicon.svg"]) await cp(new URL(`src/${file}`, here), new URL(file, target));
+for (const file of ["index.html", "favicon.svg"])
+  await cp(new URL(`src/${file}`, here), new URL(file, target));
 
 // The licences of what is in the bundle.
-const inputs = Object.keys(metafile.inputs).map((path) => /node_modules\/((?:@[^/]+\/)?[^/]+)/.exec(path)?.[1]);
+const inputs = Object.keys(metafile.inputs).map(
+  (path) => /node_modules\/((?:@[^/]+\/)?[^/]+)/.exec(path)?.[1],
+);
 const packages = [...new Set(inputs.filter(Boolean))].sort();
 const licences = await Promise.all(
   packages.map(async (name) => {
@@ -35,7 +38,9 @@ licences.push("The colour map viridis of matplotlib (CC0): https://bids.github.i
 await writeFile(new URL("licences.txt", target), licences.join(`\n${"-".repeat(80)}\n\n`));
 
 const files = ["index.html", "favicon.svg", "page.js", "page.css", "licences.txt"];
-const sizes = await Promise.all(files.map(async (file) => gzipSync(await readFile(new URL(file, target))).length));
+const sizes = await Promise.all(
+  files.map(async (file) => gzipSync(await readFile(new URL(file, target))).length),
+);
 const total = sizes.reduce((a, b) => a + b);
 console.log(`page: ${total} bytes compressed`);
 if (total > MAX_BYTES) throw new Error(`the page is larger than ${MAX_BYTES} bytes compressed`);

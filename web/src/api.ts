@@ -123,7 +123,8 @@ export function address(path: string, parameters: Parameters): string {
   const query = new URLSearchParams();
   for (const [name, value] of Object.entries(parameters)) {
     if (value === undefined || value === false) continue;
-    for (const item of Array.isArray(value) ? value : [value]) query.append(name, item === true ? "1" : String(item));
+    for (const item of Array.isArray(value) ? value : [value])
+      query.append(name, item === true ? "1" : String(item));
   }
   return `/api/${path}?${query}`;
 }
@@ -135,7 +136,10 @@ export async function ask<T>(path: string, parameters: Parameters, signal?: Abor
   });
   if (!response.ok) {
     const answer = await response.json().catch(() => ({}));
-    throw new Refused(response.status, answer.error ?? `the server answers ${response.status} ${response.statusText}`);
+    throw new Refused(
+      response.status,
+      answer.error ?? `the server answers ${response.status} ${response.statusText}`,
+    );
   }
   return response.json();
 }

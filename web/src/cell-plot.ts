@@ -47,7 +47,8 @@ export class CellPlot {
   /** How many cells a picture of this size has room for. */
   static room(width: number, height: number): { columns: number; rows: number } {
     const ratio = devicePixelRatio;
-    const side = (length: number, margin: number): number => Math.max(Math.round((length - margin) * ratio), 16);
+    const side = (length: number, margin: number): number =>
+      Math.max(Math.round((length - margin) * ratio), 16);
     return { columns: side(width, 64 + SCALE_WIDTH), rows: side(height, BOTTOM + 8) };
   }
 
@@ -127,7 +128,8 @@ export class CellPlot {
     const figure = this.#figure;
     const [right, up] = this.#at(event);
     if (!figure || right < 0 || right > 1 || up < 0 || up > 1) return this.#hover("");
-    const named = (axis: Axis, at: number): string => `${axis.label || "index"} ${label(axis, axis.start + (axis.end - axis.start) * at)}`;
+    const named = (axis: Axis, at: number): string =>
+      `${axis.label || "index"} ${label(axis, axis.start + (axis.end - axis.start) * at)}`;
     this.#hover(`${named(figure.x, right)}, ${named(figure.y, up)}`);
   }
 
@@ -142,7 +144,10 @@ export class CellPlot {
       const end = Math.min(Math.max(this.#at(event)[0], 0), 1);
       const [low, high] = [Math.min(start, end), Math.max(start, end)];
       const { left, top, width, height } = this.#box;
-      range = (high - low) * width < 4 ? undefined : [low, high].map((at) => figure.x.start + (figure.x.end - figure.x.start) * at) as Range;
+      range =
+        (high - low) * width < 4
+          ? undefined
+          : ([low, high].map((at) => figure.x.start + (figure.x.end - figure.x.start) * at) as Range);
       const style = this.#selection.style;
       [style.left, style.top] = [`${left + low * width}px`, `${top}px`];
       [style.width, style.height] = [`${(high - low) * width}px`, `${height}px`];
@@ -174,7 +179,11 @@ function boxOf(room: Box, aspect: number | undefined): Box {
   return { left: room.left + (room.width - width) / 2, top: room.top, width, height };
 }
 
-function paintScale(context: CanvasRenderingContext2D, scale: { label: string; start: number; end: number }, box: Box): void {
+function paintScale(
+  context: CanvasRenderingContext2D,
+  scale: { label: string; start: number; end: number },
+  box: Box,
+): void {
   const left = box.left + box.width + 12;
   const gradient = context.createLinearGradient(0, box.top + box.height, 0, box.top);
   VIRIDIS.forEach((stop, index) => gradient.addColorStop(index / (VIRIDIS.length - 1), stop));

@@ -42,7 +42,12 @@ export function byId(id: string): HTMLElement {
 }
 
 /** A button that is pressed or not. */
-export function toggle(label: string, title: string, isPressed: boolean, change: (isPressed: boolean) => void): HTMLButtonElement {
+export function toggle(
+  label: string,
+  title: string,
+  isPressed: boolean,
+  change: (isPressed: boolean) => void,
+): HTMLButtonElement {
   const button = element(
     "button",
     {

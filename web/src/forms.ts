@@ -27,7 +27,12 @@ export function formsOf(node: Node): Form[] {
   if (shape.length === 0) return ["lines", "histogram", ...rest];
   if (shape.length === 1) {
     const few: Form[] = ["lines", "heat-map"];
-    return [...((shape[0] as number) <= MAX_LINES_OF_ONE ? few : few.reverse()), "raster", "histogram", ...rest];
+    return [
+      ...((shape[0] as number) <= MAX_LINES_OF_ONE ? few : few.reverse()),
+      "raster",
+      "histogram",
+      ...rest,
+    ];
   }
   if (shape.length === 2 || shape.length === 3) return ["image", "histogram", ...rest];
   return ["histogram", ...rest];
@@ -54,7 +59,10 @@ export function imageKey(node: Node, view: View): string {
 /** The keys of the elements that a list such as `3, 7, 10-12` names; nothing if it is malformed. */
 export function traceKeys(key: string, list: string, len: number): string[] | undefined {
   const indices = new Set<number>();
-  for (const part of list.split(",").map((part) => part.trim()).filter(Boolean)) {
+  for (const part of list
+    .split(",")
+    .map((part) => part.trim())
+    .filter(Boolean)) {
     const range = /^(\d+)(?:\s*-\s*(\d+))?$/.exec(part);
     if (!range) return undefined;
     const first = Number(range[1]);

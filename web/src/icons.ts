@@ -16,8 +16,19 @@ const PATHS: Record<string, string> = {
 
 /** What a series is drawn as. */
 export function icon(node: Node | undefined, kind: string): SVGElement {
-  const name = kind === "group" || kind === "recording" ? "group" : kind === "value" ? "details" : node ? (formsOf(node)[0] ?? "details") : "";
-  return svg("svg", { class: `icon icon-${name}`, viewBox: "0 0 14 14", "aria-hidden": "true" }, svg("path", { d: PATHS[name] ?? "" }));
+  const name =
+    kind === "group" || kind === "recording"
+      ? "group"
+      : kind === "value"
+        ? "details"
+        : node
+          ? (formsOf(node)[0] ?? "details")
+          : "";
+  return svg(
+    "svg",
+    { class: `icon icon-${name}`, viewBox: "0 0 14 14", "aria-hidden": "true" },
+    svg("path", { d: PATHS[name] ?? "" }),
+  );
 }
 
 const WIDTH = 56;
@@ -29,7 +40,8 @@ export function sparkPath({ min, max }: Sparkline, width = WIDTH, height = HEIGH
   if (finite.length === 0) return "";
   const low = finite.reduce((a, b) => Math.min(a, b));
   const high = finite.reduce((a, b) => Math.max(a, b));
-  const y = (x: number): string => (high > low ? 1 + (1 - (x - low) / (high - low)) * (height - 2) : height / 2).toFixed(1);
+  const y = (x: number): string =>
+    (high > low ? 1 + (1 - (x - low) / (high - low)) * (height - 2) : height / 2).toFixed(1);
   let path = "";
   let isDown = false;
   min.forEach((least, index) => {
@@ -47,5 +59,9 @@ export function sparkPath({ min, max }: Sparkline, width = WIDTH, height = HEIGH
 
 export function sparkline(of: Sparkline): SVGElement {
   const alarm = of.nan > 0 ? " alarm" : "";
-  return svg("svg", { class: `spark${alarm}`, viewBox: `0 0 ${WIDTH} ${HEIGHT}`, "aria-hidden": "true" }, svg("path", { d: sparkPath(of) }));
+  return svg(
+    "svg",
+    { class: `spark${alarm}`, viewBox: `0 0 ${WIDTH} ${HEIGHT}`, "aria-hidden": "true" },
+    svg("path", { d: sparkPath(of) }),
+  );
 }

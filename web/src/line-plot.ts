@@ -64,29 +64,36 @@ export class LinePlot {
   #options({ width, height, smooth, isFilled }: Options, areFew: boolean): uPlot.Options {
     const figure = this.#figure as Figure;
     const lines = figure.lines ?? [];
-    const value = (x: number | null | undefined): string => (x === null || x === undefined ? "–" : this.#y(x));
-    const raw = lines.map(
-      (line, index): uPlot.Series => ({
-        label: line.label,
-        stroke: lineColour(index) + (smooth > 0 ? "60" : ""),
-        ...(isFilled ? { fill: `${lineColour(index)}30` } : {}),
-        width: isFilled ? 1 : 1.25,
-        points: { show: areFew && !isFilled && smooth === 0, size: 5, fill: lineColour(index) },
-        value: (_, x) => value(x),
-      }),
-    );
+    const value = (x: number | null | undefined): string =>
+      x === null || x === undefined ? "–" : this.#y(x);
+    const raw = lines.map((line, index): uPlot.Series => ({
+      label: line.label,
+      stroke: lineColour(index) + (smooth > 0 ? "60" : ""),
+      ...(isFilled ? { fill: `${lineColour(index)}30` } : {}),
+      width: isFilled ? 1 : 1.25,
+      points: { show: areFew && !isFilled && smooth === 0, size: 5, fill: lineColour(index) },
+      value: (_, x) => value(x),
+    }));
     const means = smooth > 0 ? lines : [];
-    const series = means.map(
-      (line, index): uPlot.Series => ({
-        label: `${line.label}, mean`,
-        stroke: lineColour(index),
-        width: 2,
-        points: { show: false },
-        value: (_, x) => value(x),
-      }),
-    );
-    const axis = { stroke: colour("--quiet"), font: FONT, labelFont: FONT, labelSize: 18, labelGap: 0, gap: 6 };
-    const [grid, border] = [{ stroke: colour("--grid"), width: 1 }, { stroke: colour("--line"), width: 1, size: 4 }];
+    const series = means.map((line, index): uPlot.Series => ({
+      label: `${line.label}, mean`,
+      stroke: lineColour(index),
+      width: 2,
+      points: { show: false },
+      value: (_, x) => value(x),
+    }));
+    const axis = {
+      stroke: colour("--quiet"),
+      font: FONT,
+      labelFont: FONT,
+      labelSize: 18,
+      labelGap: 0,
+      gap: 6,
+    };
+    const [grid, border] = [
+      { stroke: colour("--grid"), width: 1 },
+      { stroke: colour("--line"), width: 1, size: 4 },
+    ];
     return {
       width,
       height,
@@ -120,10 +127,17 @@ export class LinePlot {
         points: { size: 6 },
         bind: { dblclick: () => () => null },
         // The same time in all panels.
-        sync: { key: figure.x.label, filters: { pub: (type) => type === "mousemove" || type === "mouseleave" } },
+        sync: {
+          key: figure.x.label,
+          filters: { pub: (type) => type === "mousemove" || type === "mouseleave" },
+        },
       },
       legend: { live: true },
-      series: [{ label: figure.x.label || "x", value: (_, x) => (x === null ? "–" : number(x, 9)) }, ...raw, ...series],
+      series: [
+        { label: figure.x.label || "x", value: (_, x) => (x === null ? "–" : number(x, 9)) },
+        ...raw,
+        ...series,
+      ],
       hooks: {
         setSelect: [
           ({ select, posToVal }) => {
@@ -139,7 +153,9 @@ export class LinePlot {
 
   #splits(start: number, end: number, most: number): number[] {
     const isLog = this.#figure?.y.is_log && end - start >= 2;
-    return isLog ? ticks(start, end, Math.min(most, end - start)).filter(Number.isInteger) : ticks(start, end, most);
+    return isLog
+      ? ticks(start, end, Math.min(most, end - start)).filter(Number.isInteger)
+      : ticks(start, end, most);
   }
 
   /** A position on the y axis as text. */

@@ -5,6 +5,8 @@ import { address, ask, Refused, type Change, type Recording } from "./api.ts";
 export type Connection = "connecting" | "connected" | "lost" | "refused";
 
 const RETRY_MS = 1500;
+/** A timer that is so late has slept. */
+const SLEPT_MS = 15_000;
 /** Requests are limited in size; what does not fit is not watched by length. */
 const MAX_WATCHED_BYTES = 12_000;
 
@@ -23,15 +25,22 @@ export class Live {
   constructor(listener: Listener) {
     this.#listener = listener;
     document.addEventListener("visibilitychange", () => (document.hidden ? this.#close() : this.#open()));
-    // After a sleep, the connection may be dead without having ended.
     window.addEventListener("online", () => this.#open());
-    window.addEventListener("pageshow", () => this.#open());
+    // After the machine slept, the connection may be dead without having ended.
+    let last = Date.now();
+    window.setInterval(() => {
+      const hasSlept = Date.now() - last > SLEPT_MS;
+      last = Date.now();
+      if (hasSlept && !document.hidden) this.#open();
+    }, 1000);
   }
 
   /** Watches these series, each as `RECORDING:KEY`. */
   watch(series: Iterable<string>): void {
     let bytes = 0;
-    const watched = [...new Set(series)].filter((text) => (bytes += encodeURIComponent(text).length + 7) < MAX_WATCHED_BYTES);
+    const watched = [...new Set(series)].filter(
+      (text) => (bytes += encodeURIComponent(text).length + 7) < MAX_WATCHED_BYTES,
+    );
     if (this.#events && watched.join("\n") === this.#watched.join("\n")) return;
     this.#watched = watched;
     if (!document.hidden) this.#open();
@@ -58,7 +67,7 @@ export class Live {
     this.#listener.connection(connection);
     this.#retry = window.setTimeout(() => {
       ask<Recording[]>("recordings", {}).then(
-        () => this.#open(),
+        () => document.hidden || this.#open(),
         (error: unknown) => this.#lose(error instanceof Refused && error.status === 403 ? "refused" : "lost"),
       );
     }, RETRY_MS);

@@ -30,7 +30,11 @@ export function ticks(start: number, end: number, most: number): number[] {
   const least = (high - low) / Math.max(most, 2);
   const power = 10 ** Math.floor(Math.log10(least));
   const step = [1, 2, 5, 10].map((factor) => factor * power).find((step) => step >= least * (1 - 1e-9));
-  const isFine = step !== undefined && step > 0 && Number.isFinite(step) && Math.max(Math.abs(low), Math.abs(high)) / step < 1e12;
+  const isFine =
+    step !== undefined &&
+    step > 0 &&
+    Number.isFinite(step) &&
+    Math.max(Math.abs(low), Math.abs(high)) / step < 1e12;
   if (!isFine) return [start, end];
   const first = Math.ceil(low / step - 1e-9);
   const last = Math.floor(high / step + 1e-9);
@@ -57,7 +61,9 @@ function cut(text: string, most: number): string {
 function json(value: unknown): string {
   if (Array.isArray(value)) return `[${value.map(json).join(", ")}]`;
   if (typeof value !== "object" || value === null) return JSON.stringify(value) ?? "";
-  return `{${Object.entries(value).map(([name, value]) => `${JSON.stringify(name)}: ${json(value)}`).join(", ")}}`;
+  return `{${Object.entries(value)
+    .map(([name, value]) => `${JSON.stringify(name)}: ${json(value)}`)
+    .join(", ")}}`;
 }
 
 /** Whether a value is a number that is not finite. */

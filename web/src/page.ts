@@ -54,7 +54,10 @@ class Page {
     let timer: number | undefined;
     search.addEventListener("input", () => {
       window.clearTimeout(timer);
-      timer = window.setTimeout(() => this.#tree.search(search.value).catch((error: Error) => this.say(error.message)), 120);
+      timer = window.setTimeout(
+        () => this.#tree.search(search.value).catch((error: Error) => this.say(error.message)),
+        120,
+      );
     });
     search.addEventListener("keydown", (event) => {
       if (event.key === "ArrowDown") byId("tree").focus();
@@ -68,7 +71,9 @@ class Page {
     });
     byId("pause").addEventListener("click", () => this.#pause());
     byId("values").addEventListener("click", () => this.#add({ form: "table", recordings: [0], keys: [] }));
-    byId("toggle").addEventListener("click", () => this.#openKeys(byId("toggle").getAttribute("aria-expanded") !== "true"));
+    byId("toggle").addEventListener("click", () =>
+      this.#openKeys(byId("toggle").getAttribute("aria-expanded") !== "true"),
+    );
     install(byId("theme"), () => this.#panels.forEach((panel) => panel.redraw()));
     window.addEventListener("popstate", () => this.#restore());
     this.#openKeys(!window.matchMedia("(max-width: 700px)").matches || !location.hash);
@@ -81,7 +86,8 @@ class Page {
     if (add && target?.add(recording, key)) return;
     const form = formsOf(node)[0] ?? "details";
     const [, len] = node.shape ?? [];
-    const keys = form === "lines" && len !== undefined ? (traceKeys(key, `0-${len - 1}`, len) ?? [key]) : [key];
+    const keys =
+      form === "lines" && len !== undefined ? (traceKeys(key, `0-${len - 1}`, len) ?? [key]) : [key];
     this.#add({ form, recordings: [recording], keys });
     if (window.matchMedia("(max-width: 700px)").matches) this.#openKeys(false);
   }
@@ -115,7 +121,8 @@ class Page {
 
   select(panel: Panel): void {
     this.#selected = panel;
-    for (const each of this.#panels) each.root.classList.toggle("selected", each === panel && this.#panels.length > 1);
+    for (const each of this.#panels)
+      each.root.classList.toggle("selected", each === panel && this.#panels.length > 1);
   }
 
   /** Keeps the views in the address, and watches what they show. */
@@ -124,7 +131,9 @@ class Page {
     const isNew = fragment !== format(parse(location.hash));
     if (isNew) history[isStep ? "pushState" : "replaceState"](null, "", fragment || location.pathname);
     byId("empty").hidden = this.#panels.length > 0;
-    const watched = this.#panels.flatMap(({ view }) => view.recordings.flatMap((recording) => view.keys.map((key) => `${recording}:${keyOf(key)}`)));
+    const watched = this.#panels.flatMap(({ view }) =>
+      view.recordings.flatMap((recording) => view.keys.map((key) => `${recording}:${keyOf(key)}`)),
+    );
     this.#live.watch(watched);
   }
 
@@ -168,7 +177,9 @@ class Page {
   }
 
   #poll(): void {
-    const isUnknown = this.#now.some(({ state, version }) => version === null && (state === null || state === "recording"));
+    const isUnknown = this.#now.some(
+      ({ state, version }) => version === null && (state === null || state === "recording"),
+    );
     if (isUnknown && this.#connection === "connected" && !this.#isPaused && !document.hidden) this.#update();
   }
 
@@ -239,6 +250,8 @@ ask<Recording[]>("recordings", {}).then(
   (error: unknown) => {
     const isRefused = error instanceof Refused && error.status === 403;
     byId("status").className = "alarm";
-    byId("status").textContent = isRefused ? "Open the address that simrec serve printed; it contains a token" : (error as Error).message;
+    byId("status").textContent = isRefused
+      ? "Open the address that simrec serve printed; it contains a token"
+      : (error as Error).message;
   },
 );

@@ -71,7 +71,12 @@ export class Panel implements Frame {
     this.owner = owner;
     this.root = element(
       "section",
-      { class: "panel", "aria-busy": "true", onpointerdown: () => owner.select(this), onfocusin: () => owner.select(this) },
+      {
+        class: "panel",
+        "aria-busy": "true",
+        onpointerdown: () => owner.select(this),
+        onfocusin: () => owner.select(this),
+      },
       element("header", {}, this.#title, this.#alarm, this.#buttons()),
       this.#tools,
       this.#error,
@@ -93,7 +98,9 @@ export class Panel implements Frame {
   add(recording: number, key: string): boolean {
     if (this.view.form !== "lines" && this.view.form !== "histogram") return false;
     const keys = this.view.keys.includes(key) ? this.view.keys : [...this.view.keys, key];
-    const recordings = this.view.recordings.includes(recording) ? this.view.recordings : [...this.view.recordings, recording];
+    const recordings = this.view.recordings.includes(recording)
+      ? this.view.recordings
+      : [...this.view.recordings, recording];
     this.set({ keys, recordings }, true);
     return true;
   }
@@ -121,7 +128,9 @@ export class Panel implements Frame {
   update(before: Change[], now: Change[]): void {
     const isNew = this.view.recordings.some((recording) => {
       const [was, is] = [before[recording], now[recording]];
-      const lengths = this.view.keys.map((key) => [was?.lengths[keyOf(key)], is?.lengths[keyOf(key)]] as const);
+      const lengths = this.view.keys.map(
+        (key) => [was?.lengths[keyOf(key)], is?.lengths[keyOf(key)]] as const,
+      );
       // Of a value or a table, only commits tell, if they are known.
       const areAllSeries = lengths.length > 0 && lengths.every(([, length]) => typeof length === "number");
       if (areAllSeries) return lengths.some(([before, now]) => before !== now);
@@ -178,7 +187,8 @@ export class Panel implements Frame {
     this.#content = contentOf(this);
     const [first = ""] = view.keys;
     const others = view.keys.length > 1 ? ` and ${view.keys.length - 1} more` : "";
-    const title = view.form === "table" ? NAMES.table : view.keys.length < 4 ? view.keys.join(", ") : `${first}${others}`;
+    const title =
+      view.form === "table" ? NAMES.table : view.keys.length < 4 ? view.keys.join(", ") : `${first}${others}`;
     this.#title.textContent = title;
     this.#title.title = view.keys.join(", ");
     this.root.setAttribute("aria-label", `${NAMES[view.form]}: ${title || NAMES.table}`);
@@ -201,7 +211,11 @@ export class Panel implements Frame {
 
   #buttons(): HTMLElement {
     const button = (label: string, text: string, click: () => void): HTMLElement =>
-      element("button", { type: "button", class: "icon", "aria-label": label, title: label, onclick: click }, text);
+      element(
+        "button",
+        { type: "button", class: "icon", "aria-label": label, title: label, onclick: click },
+        text,
+      );
     const widen = (): void => {
       this.view.wide = !this.view.wide;
       this.root.classList.toggle("wide", this.view.wide);
@@ -222,13 +236,29 @@ export class Panel implements Frame {
     const { view, node, owner } = this;
     const tools: HTMLElement[] = [];
     if (node && view.form !== "table") {
-      const forms = view.keys.length > 1 && view.keys.some((key) => keyOf(key) !== node.key) ? (["lines", "histogram"] as Form[]) : formsOf(node);
-      if (forms.length > 1) tools.push(choice("Form", forms.map((form) => [form, NAMES[form]] as const), view.form, (form) => this.#changeForm(form)));
+      const forms =
+        view.keys.length > 1 && view.keys.some((key) => keyOf(key) !== node.key)
+          ? (["lines", "histogram"] as Form[])
+          : formsOf(node);
+      if (forms.length > 1)
+        tools.push(
+          choice(
+            "Form",
+            forms.map((form) => [form, NAMES[form]] as const),
+            view.form,
+            (form) => this.#changeForm(form),
+          ),
+        );
     }
     if (owner.recordings.length < 2) return tools;
     if (view.form !== "lines" && view.form !== "histogram") {
       const options = owner.recordings.map(({ name }, index) => [index, name] as const);
-      return [...tools, choice("Recording", options, view.recordings[0] ?? 0, (recording) => this.set({ recordings: [recording] }, true))];
+      return [
+        ...tools,
+        choice("Recording", options, view.recordings[0] ?? 0, (recording) =>
+          this.set({ recordings: [recording] }, true),
+        ),
+      ];
     }
     const toggles = owner.recordings.map(({ name, location }, index) =>
       toggle(name, location, view.recordings.includes(index), (isShown) => {
@@ -237,7 +267,10 @@ export class Panel implements Frame {
         this.set({ recordings: recordings.length > 0 ? recordings : [index] }, true);
       }),
     );
-    return [...tools, element("span", { class: "group", role: "group", "aria-label": "Recordings" }, ...toggles)];
+    return [
+      ...tools,
+      element("span", { class: "group", role: "group", "aria-label": "Recordings" }, ...toggles),
+    ];
   }
 
   #changeForm(form: Form): void {
@@ -246,10 +279,11 @@ export class Panel implements Frame {
     const [, len, ...more] = node?.shape ?? [];
     if (node && node.record_kind === "array" && len !== undefined && more.length === 0) {
       const some = len > 8 ? [0, 1, 2, 3].map((part) => Math.floor((part * len) / 4)).join(", ") : "";
-      change.keys = form === "lines" && some ? traceKeys(node.key, some, len) ?? view.keys : [node.key];
+      change.keys = form === "lines" && some ? (traceKeys(node.key, some, len) ?? view.keys) : [node.key];
     }
     // The x axis is another one.
-    if (form === "histogram" || view.form === "histogram") Object.assign(change, { from: undefined, to: undefined });
+    if (form === "histogram" || view.form === "histogram")
+      Object.assign(change, { from: undefined, to: undefined });
     this.set(change, true);
   }
 }

@@ -33,7 +33,7 @@ export function smoothed(line: Line, width: number): Line {
 
 function samples(part: [number, number][]): [number, number][] {
   const found: [number, number][] = [];
-  for (let start = 0; start < part.length; ) {
+  for (let start = 0; start < part.length;) {
     const [x, first] = part[start] as [number, number];
     let end = start + 1;
     while (part[end]?.[0] === x) end++;
@@ -46,8 +46,10 @@ function samples(part: [number, number][]): [number, number][] {
 function movingMean(points: [number, number][], width: number): [number, number][] {
   let [first, end, sum] = [0, 0, 0];
   return points.map(([x]) => {
-    for (; end < points.length && (points[end] as [number, number])[0] <= x + width / 2; end++) sum += (points[end] as [number, number])[1];
-    for (; (points[first] as [number, number])[0] < x - width / 2; first++) sum -= (points[first] as [number, number])[1];
+    for (; end < points.length && (points[end] as [number, number])[0] <= x + width / 2; end++)
+      sum += (points[end] as [number, number])[1];
+    for (; (points[first] as [number, number])[0] < x - width / 2; first++)
+      sum -= (points[first] as [number, number])[1];
     return [x, sum / (end - first)];
   });
 }

@@ -6,7 +6,8 @@ export const STALLED_MS = 15_000;
 
 /** The word for a state, and the name of its colour. */
 export function stateOf(state: State, quietMs: number): { word: string; name: string } {
-  if (state === "recording" && quietMs > STALLED_MS) return { word: `stalled: no news for ${duration(quietMs)}`, name: "stalled" };
+  if (state === "recording" && quietMs > STALLED_MS)
+    return { word: `stalled: no news for ${duration(quietMs)}`, name: "stalled" };
   if (state === "recording") return { word: "recording", name: "recording" };
   if (state === "killed") return { word: "killed", name: "killed" };
   if (state === "ended") return { word: "ended", name: "ended" };

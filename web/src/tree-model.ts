@@ -53,7 +53,17 @@ export class TreeModel {
       if (this.#names.length === 1) return this.#push(rows, recording, "", 0);
       const isOpen = this.#open.has(idOf(recording, ""));
       const [place, siblings] = [recording + 1, this.#names.length];
-      rows.push({ id: idOf(recording, ""), recording, key: "", name, kind: "recording", depth: 0, isOpen, place, siblings });
+      rows.push({
+        id: idOf(recording, ""),
+        recording,
+        key: "",
+        name,
+        kind: "recording",
+        depth: 0,
+        isOpen,
+        place,
+        siblings,
+      });
       if (isOpen) this.#push(rows, recording, "", 1);
     });
     return rows;
@@ -65,7 +75,17 @@ export class TreeModel {
       const id = idOf(recording, key);
       const isOpen = kind === "group" && this.#open.has(id);
       const name = key.slice(group ? group.length + 1 : 0);
-      rows.push({ id, recording, key, name, kind, depth, isOpen, place: index + 1, siblings: children.length });
+      rows.push({
+        id,
+        recording,
+        key,
+        name,
+        kind,
+        depth,
+        isOpen,
+        place: index + 1,
+        siblings: children.length,
+      });
       if (isOpen) this.#push(rows, recording, key, depth + 1);
     });
   }
@@ -78,7 +98,17 @@ export function foundRows(found: Child[][], names: string[]): Row[] {
   return found.flatMap((children, recording) =>
     children.map(([key, kind]): Row => {
       const name = names.length > 1 ? `${names[recording]}: ${key}` : key;
-      return { id: idOf(recording, key), recording, key, name, kind, depth: 0, isOpen: false, place: ++place, siblings };
+      return {
+        id: idOf(recording, key),
+        recording,
+        key,
+        name,
+        kind,
+        depth: 0,
+        isOpen: false,
+        place: ++place,
+        siblings,
+      };
     }),
   );
 }

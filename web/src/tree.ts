@@ -77,12 +77,23 @@ export class Tree {
       return this.#show(this.#model.rows());
     }
     this.#owner.say("Searching …");
-    const found = await Promise.all(this.#names.map((_, recording) => ask<Found>("search", { recording, text })));
+    const found = await Promise.all(
+      this.#names.map((_, recording) => ask<Found>("search", { recording, text })),
+    );
     // Meanwhile, another text may have been asked for.
     if (search !== this.#searches) return;
-    this.#show(foundRows(found.map((it) => it.keys), this.#names));
+    this.#show(
+      foundRows(
+        found.map((it) => it.keys),
+        this.#names,
+      ),
+    );
     const total = found.reduce((sum, it) => sum + it.total, 0);
-    this.#owner.say(total > this.#rows.length ? `${count(this.#rows.length)} of ${count(total)} keys` : `${count(total)} keys`);
+    this.#owner.say(
+      total > this.#rows.length
+        ? `${count(this.#rows.length)} of ${count(total)} keys`
+        : `${count(total)} keys`,
+    );
   }
 
   /** Asks again for what is on the screen; `hasKeys` if there may be new keys. */
@@ -120,7 +131,14 @@ export class Tree {
   #press(event: KeyboardEvent): void {
     const row = this.#rows[this.#focused];
     const page = Math.max(Math.floor(this.#container.clientHeight / ROW_HEIGHT) - 1, 1);
-    const steps: Record<string, number> = { ArrowDown: 1, ArrowUp: -1, PageDown: page, PageUp: -page, Home: -Infinity, End: Infinity };
+    const steps: Record<string, number> = {
+      ArrowDown: 1,
+      ArrowUp: -1,
+      PageDown: page,
+      PageUp: -page,
+      Home: -Infinity,
+      End: Infinity,
+    };
     const step = steps[event.key];
     if (!row || event.ctrlKey || event.metaKey || event.altKey) return;
     const isGroup = row.kind === "group" || row.kind === "recording";
@@ -136,7 +154,8 @@ export class Tree {
 
   #parent(index: number): number {
     const depth = this.#rows[index]?.depth ?? 0;
-    for (let above = index - 1; above >= 0; above--) if ((this.#rows[above]?.depth ?? 0) < depth) return above;
+    for (let above = index - 1; above >= 0; above--)
+      if ((this.#rows[above]?.depth ?? 0) < depth) return above;
     return index;
   }
 
@@ -145,7 +164,8 @@ export class Tree {
     const top = this.#focused * ROW_HEIGHT;
     const { scrollTop, clientHeight } = this.#container;
     if (top < scrollTop) this.#container.scrollTop = top;
-    if (top + ROW_HEIGHT > scrollTop + clientHeight) this.#container.scrollTop = top + ROW_HEIGHT - clientHeight;
+    if (top + ROW_HEIGHT > scrollTop + clientHeight)
+      this.#container.scrollTop = top + ROW_HEIGHT - clientHeight;
     this.#draw();
   }
 
@@ -174,7 +194,8 @@ export class Tree {
     const drawn = this.#rows.slice(first, last).map((row, index) => this.#drawRow(row, first + index));
     // The row with the focus stays there for screen readers.
     const focused = this.#rows[this.#focused];
-    if (focused && (this.#focused < first || this.#focused >= last)) drawn.push(this.#drawRow(focused, this.#focused));
+    if (focused && (this.#focused < first || this.#focused >= last))
+      drawn.push(this.#drawRow(focused, this.#focused));
     this.#space.replaceChildren(...drawn);
     this.#container.setAttribute("aria-activedescendant", focused ? `row-${this.#focused}` : "");
     void this.#describe(this.#rows.slice(first, last));
@@ -211,41 +232,57 @@ export class Tree {
     const spark = this.#sparklines.get(row.id);
     const about = element("span", { class: "about" });
     if (spark) {
-      const last = element("span", { class: isAlarming(spark.last) ? "last alarm" : "last" }, short(spark.last ?? "–"));
+      const last = element(
+        "span",
+        { class: isAlarming(spark.last) ? "last alarm" : "last" },
+        short(spark.last ?? "–"),
+      );
       about.append(sparkline(spark), last, element("span", { class: "units" }, node?.units ?? ""));
     } else if (node) {
       about.append(aboutNode(node));
     }
     if (row.kind !== "series") return [about];
-    const add = element("button", {
-      type: "button",
-      class: "add",
-      tabindex: -1,
-      title: "Add to the selected plot (Shift-click, Shift-Enter)",
-      "aria-label": `Add ${row.key} to the selected plot`,
-    }, "+");
+    const add = element(
+      "button",
+      {
+        type: "button",
+        class: "add",
+        tabindex: -1,
+        title: "Add to the selected plot (Shift-click, Shift-Enter)",
+        "aria-label": `Add ${row.key} to the selected plot`,
+      },
+      "+",
+    );
     return [about, add];
   }
 
   /** Loads what the rows on the screen say about their series. */
   async #describe(rows: Row[]): Promise<void> {
-    if (this.#nodes.size > MAX_KNOWN) [this.#nodes, this.#sparklines, this.#asked].forEach((known) => known.clear());
+    if (this.#nodes.size > MAX_KNOWN)
+      [this.#nodes, this.#sparklines, this.#asked].forEach((known) => known.clear());
     const missing = new Map<number, string[]>();
     for (const row of rows) {
       if (row.kind === "group" || row.kind === "recording" || this.#asked.has(row.id)) continue;
       this.#asked.add(row.id);
       missing.set(row.recording, [...(missing.get(row.recording) ?? []), row.key]);
     }
-    for (const [recording, keys] of missing) await this.#ask(recording, keys).catch((error: Error) => this.#owner.say(error.message));
+    for (const [recording, keys] of missing)
+      await this.#ask(recording, keys).catch((error: Error) => this.#owner.say(error.message));
     if (missing.size > 0) this.#draw();
   }
 
   async #ask(recording: number, keys: string[]): Promise<void> {
     const nodes = await ask<Node[]>("nodes", { recording, key: keys });
     for (const node of nodes) this.#nodes.set(`${recording}:${node.key}`, node);
-    const scalars = nodes.filter((node) => node.record_kind === "array" && node.shape?.length === 1).map((node) => node.key);
+    const scalars = nodes
+      .filter((node) => node.record_kind === "array" && node.shape?.length === 1)
+      .map((node) => node.key);
     if (scalars.length === 0) return;
-    const sparklines = await ask<Sparkline[]>("sparklines", { recording, key: scalars, columns: SPARK_COLUMNS });
+    const sparklines = await ask<Sparkline[]>("sparklines", {
+      recording,
+      key: scalars,
+      columns: SPARK_COLUMNS,
+    });
     for (const spark of sparklines) this.#sparklines.set(`${recording}:${spark.key}`, spark);
   }
 }

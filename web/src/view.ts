@@ -1,7 +1,16 @@
 // What the page shows, as the fragment of its address keeps it, so that a link shows the same panels:
 // `#show=lines&key=net/rate&from=1&to=2&show=image&key=frames&record=12`.
 
-export const FORMS = ["lines", "heat-map", "image", "raster", "histogram", "records", "details", "table"] as const;
+export const FORMS = [
+  "lines",
+  "heat-map",
+  "image",
+  "raster",
+  "histogram",
+  "records",
+  "details",
+  "table",
+] as const;
 export type Form = (typeof FORMS)[number];
 
 export interface View {
@@ -54,7 +63,8 @@ function set(view: View, name: string, text: string): void {
   const ofNumber = NUMBERS.find((it) => it === name);
   const ofSwitch = SWITCHES.find((it) => it === name);
   if (name === "key" && view.keys.length < MOST) view.keys.push(text);
-  else if (name === "recording" && Number.isInteger(value) && value >= 0 && view.recordings.length < MOST) view.recordings.push(value);
+  else if (name === "recording" && Number.isInteger(value) && value >= 0 && view.recordings.length < MOST)
+    view.recordings.push(value);
   else if (name === "text") view.text = text;
   else if (ofNumber && text !== "" && Number.isFinite(value)) view[ofNumber] = value;
   else if (ofSwitch) view[ofSwitch] = true;

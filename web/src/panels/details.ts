@@ -22,7 +22,10 @@ export class DetailsContent implements Content {
   async refresh(signal: AbortSignal): Promise<void> {
     const { recordings, keys } = this.#frame.view;
     const node = await ask<Node>("node", { recording: recordings[0], key: keys[0] }, signal);
-    const rows = [...known(node), ...Object.entries(node.attributes ?? {}).map(([name, value]) => [`attribute ${name}`, value] as const)];
+    const rows = [
+      ...known(node),
+      ...Object.entries(node.attributes ?? {}).map(([name, value]) => [`attribute ${name}`, value] as const),
+    ];
     this.#list.replaceChildren(
       ...rows.flatMap(([name, value]) => [
         element("dt", {}, name),
@@ -44,11 +47,17 @@ export function known(node: Node): (readonly [string, unknown])[] {
   const rows: (readonly [string, unknown])[] = [
     ["error", node.error],
     ["value", node.value],
-    ["kind", node.record_kind && node.record_kind !== "array" ? `${node.kind}, ${node.record_kind}` : node.kind],
+    [
+      "kind",
+      node.record_kind && node.record_kind !== "array" ? `${node.kind}, ${node.record_kind}` : node.kind,
+    ],
     ["type", node.dtype],
     ["shape", node.shape?.map(count).join(" × ")],
     ["units", node.units],
-    ["coordinate", coordinate && `${coordinate.name}, from ${short(coordinate.first)} to ${short(coordinate.last)}`],
+    [
+      "coordinate",
+      coordinate && `${coordinate.name}, from ${short(coordinate.first)} to ${short(coordinate.last)}`,
+    ],
     ["chunks", node.chunks?.map(count).join(" × ")],
     ["compression", node.codec],
     ["stored bytes", node.stored_bytes === undefined ? undefined : count(node.stored_bytes)],

@@ -38,7 +38,11 @@ export class FigureContent implements Content {
       ondblclick: () => this.#zoom(undefined),
       onkeydown: (event) => this.#press(event as KeyboardEvent),
     });
-    this.#reset = element("button", { type: "button", title: "Show everything (double-click)", onclick: () => this.#zoom(undefined) }, "Reset zoom");
+    this.#reset = element(
+      "button",
+      { type: "button", title: "Show everything (double-click)", onclick: () => this.#zoom(undefined) },
+      "Reset zoom",
+    );
     this.#reset.hidden = true;
     frame.body.append(this.#plot);
   }
@@ -64,19 +68,33 @@ export class FigureContent implements Content {
     const tools: HTMLElement[] = [];
     const len = node?.shape?.[1];
     const isOfOne = view.keys.every((key) => key.startsWith(node?.key ?? ""));
-    if (view.form === "lines" && node?.record_kind === "array" && node.shape?.length === 2 && len && isOfOne) tools.push(this.#elements(node.key, len));
+    if (view.form === "lines" && node?.record_kind === "array" && node.shape?.length === 2 && len && isOfOne)
+      tools.push(this.#elements(node.key, len));
     if (view.form === "lines") {
-      tools.push(choice("Smoothing: the mean over a part of the x axis", [...SMOOTHING], view.smooth ?? 0, (smooth) => this.frame.set({ smooth: smooth || undefined })));
+      tools.push(
+        choice("Smoothing: the mean over a part of the x axis", [...SMOOTHING], view.smooth ?? 0, (smooth) =>
+          this.frame.set({ smooth: smooth || undefined }),
+        ),
+      );
     }
     if (view.form === "lines" || view.form === "histogram") {
-      tools.push(toggle("log", "Logarithmic y axis", view.log === true, (log) => this.frame.set({ log: log || undefined })));
+      tools.push(
+        toggle("log", "Logarithmic y axis", view.log === true, (log) =>
+          this.frame.set({ log: log || undefined }),
+        ),
+      );
     }
     if (this.canZoom && node?.coordinate && view.form !== "heat-map") {
-      const byIndex = (index: boolean): void => this.frame.set({ index: index || undefined, from: undefined, to: undefined });
+      const byIndex = (index: boolean): void =>
+        this.frame.set({ index: index || undefined, from: undefined, to: undefined });
       tools.push(toggle("index", "x axis by index instead of the coordinate", view.index === true, byIndex));
     }
     if (view.form === "heat-map" || (view.form === "image" && !(node && isColoured(node)))) {
-      tools.push(toggle("hold scale", "Keep the scale of colours as it is now", view.low !== undefined, (isHeld) => this.#hold(isHeld)));
+      tools.push(
+        toggle("hold scale", "Keep the scale of colours as it is now", view.low !== undefined, (isHeld) =>
+          this.#hold(isHeld),
+        ),
+      );
     }
     return [...tools, this.#reset];
   }
@@ -84,7 +102,9 @@ export class FigureContent implements Content {
   async refresh(signal: AbortSignal): Promise<void> {
     const width = this.frame.body.clientWidth;
     const recording = this.frame.view.recordings;
-    const room = this.#isOfLines ? { columns: Math.max(Math.round((width - 70) * devicePixelRatio), 50) } : CellPlot.room(width, HEIGHT);
+    const room = this.#isOfLines
+      ? { columns: Math.max(Math.round((width - 70) * devicePixelRatio), 50) }
+      : CellPlot.room(width, HEIGHT);
     const figure = await ask<Figure>("figure", { recording, ...this.parameters(), ...room }, signal);
     const { from, to } = this.frame.view;
     if (from === undefined && to === undefined) this.#full = [figure.x.start, figure.x.end];
@@ -113,13 +133,28 @@ export class FigureContent implements Content {
       }
       const range = this.#range();
       const smooth = ((view.smooth ?? 0) / 100) * (range[1] - range[0]);
-      this.#drawer.draw(figure, { width, height: HEIGHT, range, smooth, isFilled: view.form === "histogram" });
+      this.#drawer.draw(figure, {
+        width,
+        height: HEIGHT,
+        range,
+        smooth,
+        isFilled: view.form === "histogram",
+      });
     } else {
       if (!(this.#drawer instanceof CellPlot)) {
         this.#drawer?.destroy();
-        this.#drawer = new CellPlot(this.#plot, (text) => this.frame.hover(text), this.canZoom ? (range) => this.#zoom(range) : undefined);
+        this.#drawer = new CellPlot(
+          this.#plot,
+          (text) => this.frame.hover(text),
+          this.canZoom ? (range) => this.#zoom(range) : undefined,
+        );
       }
-      void this.#drawer.draw(figure, { width, height: HEIGHT, aspect: this.aspect, isOnGround: view.form === "raster" });
+      void this.#drawer.draw(figure, {
+        width,
+        height: HEIGHT,
+        aspect: this.aspect,
+        isOnGround: view.form === "raster",
+      });
     }
   }
 
@@ -139,7 +174,8 @@ export class FigureContent implements Content {
   }
 
   #zoom(range: Range | undefined): void {
-    if (!this.canZoom || (!range && this.frame.view.from === undefined && this.frame.view.to === undefined)) return;
+    if (!this.canZoom || (!range && this.frame.view.from === undefined && this.frame.view.to === undefined))
+      return;
     const [from, to] = range ? rounded(range) : [];
     this.frame.set({ from, to });
   }
@@ -152,7 +188,10 @@ export class FigureContent implements Content {
   #press(event: KeyboardEvent): void {
     if (!this.canZoom || !this.#figure || event.ctrlKey || event.altKey || event.metaKey) return;
     // A link may show a part before the whole has been seen.
-    const full: Range = [Math.min(this.#full[0], this.#range()[0]), Math.max(this.#full[1], this.#range()[1])];
+    const full: Range = [
+      Math.min(this.#full[0], this.#range()[0]),
+      Math.max(this.#full[1], this.#range()[1]),
+    ];
     const range = pressed(event.key, this.#range(), full);
     if (range === null) return;
     event.preventDefault();
@@ -180,7 +219,9 @@ export class FigureContent implements Content {
       title: `Elements, from 0 to ${len - 1}, such as 3, 7, 10-12`,
       onchange: () => {
         const keys = traceKeys(key, input.value, len);
-        input.setCustomValidity(keys ? "" : `Give numbers from 0 to ${len - 1}, at most 64, such as 3, 7, 10-12`);
+        input.setCustomValidity(
+          keys ? "" : `Give numbers from 0 to ${len - 1}, at most 64, such as 3, 7, 10-12`,
+        );
         if (keys) this.frame.set({ keys: keys.length > 0 ? keys : [key] }, true);
         else input.reportValidity();
       },

@@ -26,7 +26,11 @@ export class ImageContent extends FigureContent {
         this.#show(Number(this.#slider.value));
       },
     });
-    this.#play = element("button", { type: "button", class: "play", onclick: () => (this.#isPlaying ? this.#pause() : void this.#start()) });
+    this.#play = element("button", {
+      type: "button",
+      class: "play",
+      onclick: () => (this.#isPlaying ? this.#pause() : void this.#start()),
+    });
     this.#pause();
     frame.body.append(element("div", { class: "player" }, this.#play, this.#slider, this.#position));
   }
@@ -42,7 +46,13 @@ export class ImageContent extends FigureContent {
 
   protected override parameters(): ReturnType<FigureContent["parameters"]> {
     const { node, view } = this.frame;
-    return { ...super.parameters(), from: undefined, to: undefined, key: node ? imageKey(node, view) : view.keys, recording: view.recordings[0] };
+    return {
+      ...super.parameters(),
+      from: undefined,
+      to: undefined,
+      key: node ? imageKey(node, view) : view.keys,
+      recording: view.recordings[0],
+    };
   }
 
   override tools(): HTMLElement[] {
@@ -71,7 +81,8 @@ export class ImageContent extends FigureContent {
 
   override async refresh(signal: AbortSignal): Promise<void> {
     const { node, view } = this.frame;
-    if (node && !this.#isPlaying) node.shape = (await this.frame.owner.node(view.recordings[0] ?? 0, node.key))?.shape ?? [];
+    if (node && !this.#isPlaying)
+      node.shape = (await this.frame.owner.node(view.recordings[0] ?? 0, node.key))?.shape ?? [];
     const len = node?.shape?.[0] ?? 0;
     this.#slider.max = String(Math.max(len - 1, 0));
     this.#slider.value = String(view.record ?? len - 1);
@@ -95,7 +106,11 @@ export class ImageContent extends FigureContent {
     const name = node?.coordinate?.name;
     if (node && name) {
       const group = node.key.slice(0, node.key.lastIndexOf("/") + 1);
-      const { records } = await ask<Records>("records", { recording: view.recordings[0], key: group + name, first: index, count: 1 }, signal);
+      const { records } = await ask<Records>(
+        "records",
+        { recording: view.recordings[0], key: group + name, first: index, count: 1 },
+        signal,
+      );
       if (records[0]) text += ` · ${name} ${short(records[0].value)}`;
     }
     this.#position.textContent = text;

@@ -16,8 +16,16 @@ export class RecordsContent implements Content {
 
   constructor(frame: Frame) {
     this.#frame = frame;
-    this.#earlier = element("button", { type: "button", onclick: () => frame.set({ record: this.#before }) }, "Earlier");
-    this.#later = element("button", { type: "button", title: "Follow the newest records", onclick: () => frame.set({ record: undefined }) }, "Newest");
+    this.#earlier = element(
+      "button",
+      { type: "button", onclick: () => frame.set({ record: this.#before }) },
+      "Earlier",
+    );
+    this.#later = element(
+      "button",
+      { type: "button", title: "Follow the newest records", onclick: () => frame.set({ record: undefined }) },
+      "Newest",
+    );
     frame.body.append(this.#list);
   }
 
@@ -30,7 +38,10 @@ export class RecordsContent implements Content {
       value: this.#frame.view.text ?? "",
       oninput: () => {
         window.clearTimeout(timer);
-        timer = window.setTimeout(() => this.#frame.set({ text: search.value || undefined, record: undefined }), 200);
+        timer = window.setTimeout(
+          () => this.#frame.set({ text: search.value || undefined, record: undefined }),
+          200,
+        );
       },
     });
     return [search, this.#earlier, this.#later];
@@ -49,7 +60,9 @@ export class RecordsContent implements Content {
     this.#list.replaceChildren(...records.map((it) => line(it, text)));
     if (isAtEnd && record === undefined) this.#list.scrollTop = this.#list.scrollHeight;
     const of = `${count(records.length)} of ${count(text ? (found ?? records.length) : len)} records`;
-    this.#frame.say(text ? `${of} that contain “${text}”, of ${count(searched ?? len)} that were searched` : of);
+    this.#frame.say(
+      text ? `${of} that contain “${text}”, of ${count(searched ?? len)} that were searched` : of,
+    );
   }
 
   redraw(): void {}
@@ -65,7 +78,11 @@ function line({ index, coordinate, value, truncated }: RecordOf, text: string | 
   return element(
     "div",
     { class: "record" },
-    element("span", { class: "at", title: at ? `record ${index}` : "index" }, at ? `${at[0]} ${short(at[1])}` : count(index)),
+    element(
+      "span",
+      { class: "at", title: at ? `record ${index}` : "index" },
+      at ? `${at[0]} ${short(at[1])}` : count(index),
+    ),
     element("span", { class: isAlarming(value) ? "value alarm" : "value" }, ...marked(shown, text)),
   );
 }
@@ -75,7 +92,11 @@ export function marked(text: string, part: string | undefined): (Node | string)[
   if (!part) return [text];
   const found: (Node | string)[] = [];
   let start = 0;
-  for (let at = text.toLowerCase().indexOf(part.toLowerCase()); at >= 0; at = text.toLowerCase().indexOf(part.toLowerCase(), start)) {
+  for (
+    let at = text.toLowerCase().indexOf(part.toLowerCase());
+    at >= 0;
+    at = text.toLowerCase().indexOf(part.toLowerCase(), start)
+  ) {
     found.push(text.slice(start, at), element("mark", {}, text.slice(at, at + part.length)));
     start = at + part.length;
   }

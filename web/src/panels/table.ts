@@ -4,7 +4,13 @@ import { element } from "../element.ts";
 import { count, isAlarming, short } from "../numbers.ts";
 import type { Content, Frame } from "../panel.ts";
 
-const HEADS = [["Key", ""], ["Last value", "number"], ["Units", ""], ["At", ""], ["Records", "number"]] as const;
+const HEADS = [
+  ["Key", ""],
+  ["Last value", "number"],
+  ["Units", ""],
+  ["At", ""],
+  ["Records", "number"],
+] as const;
 
 export class TableContent implements Content {
   readonly #frame: Frame;
@@ -16,7 +22,13 @@ export class TableContent implements Content {
     this.#frame = frame;
     const heads = HEADS.map(([name, of]) => element("th", { scope: "col", class: of }, name));
     const table = element("table", {}, element("thead", {}, element("tr", {}, ...heads)), this.#body);
-    frame.body.append(element("div", { class: "table", tabindex: 0, role: "region", "aria-label": "Last values of all scalars" }, table));
+    frame.body.append(
+      element(
+        "div",
+        { class: "table", tabindex: 0, role: "region", "aria-label": "Last values of all scalars" },
+        table,
+      ),
+    );
   }
 
   tools(): HTMLElement[] {
@@ -35,7 +47,11 @@ export class TableContent implements Content {
   }
 
   async refresh(signal: AbortSignal): Promise<void> {
-    const answer = await ask<{ is_all: boolean; rows: LastValue[] }>("last", { recording: this.#frame.view.recordings[0] }, signal);
+    const answer = await ask<{ is_all: boolean; rows: LastValue[] }>(
+      "last",
+      { recording: this.#frame.view.recordings[0] },
+      signal,
+    );
     this.#rows = answer.rows;
     this.#isAll = answer.is_all;
     this.redraw();
@@ -62,7 +78,11 @@ function rowOf({ key, value, units, coordinate, len }: LastValue): HTMLElement {
     "tr",
     {},
     element("th", { scope: "row", title: key }, key),
-    element("td", { class: isAlarming(value) ? "number alarm" : "number" }, value === null ? "–" : short(value)),
+    element(
+      "td",
+      { class: isAlarming(value) ? "number alarm" : "number" },
+      value === null ? "–" : short(value),
+    ),
     element("td", {}, units ?? ""),
     element("td", {}, at ? `${at[0]} ${short(at[1])}` : ""),
     element("td", { class: "number" }, count(len)),
