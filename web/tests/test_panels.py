@@ -161,7 +161,7 @@ def test_the_scale_of_colours_is_held_while_another_record_is_shown(page, serve,
 def test_records_of_three_dimensions_are_shown_in_slices(page, serve, recording):
     page.open(serve(recording))
     page.choose("volume")
-    page.select("Axis of the slice", "Across axis 2 (6)")
+    page.select("Axis of the slice", "Axis 2 (6)")
     page.wait(lambda: "20 of 20 elements" in page.note())
     page.run(
         "arguments[0].value = 1; arguments[0].dispatchEvent(new Event('input'))",

@@ -22,9 +22,11 @@ export class DetailsContent implements Content {
   async refresh(signal: AbortSignal): Promise<void> {
     const { recordings, keys } = this.#frame.view;
     const node = await ask<Node>("node", { recording: recordings[0], key: keys[0] }, signal);
+    // The units are said already.
+    const attributes = Object.entries(node.attributes ?? {}).filter(([name]) => name !== "units");
     const rows = [
       ...known(node),
-      ...Object.entries(node.attributes ?? {}).map(([name, value]) => [`attribute ${name}`, value] as const),
+      ...attributes.map(([name, value]) => [`attribute ${name}`, value] as const),
     ];
     this.#list.replaceChildren(
       ...rows.flatMap(([name, value]) => [

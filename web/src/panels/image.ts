@@ -69,7 +69,7 @@ export class ImageContent extends FigureContent {
       "aria-label": "Position of the slice",
       oninput: () => this.frame.set({ slice: Number(at.value) }),
     });
-    const axes = shape.map((len, index) => [index, `Across axis ${index} (${len})`] as const);
+    const axes = shape.map((len, index) => [index, `Axis ${index} (${len})`] as const);
     const across = choice("Axis of the slice", axes, axis, (axis) => {
       const len = shape[axis] ?? 1;
       at.max = String(len - 1);
