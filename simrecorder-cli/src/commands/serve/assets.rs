@@ -5,7 +5,7 @@ use axum::http::header::CONTENT_TYPE;
 use axum::routing::get;
 
 /// The path, the type and the content of each file of the page, which `npm run build` in `web/` makes.
-const FILES: [(&str, &str, &[u8]); 3] = [
+const FILES: [(&str, &str, &[u8]); 5] = [
     (
         "/",
         "text/html; charset=utf-8",
@@ -20,6 +20,16 @@ const FILES: [(&str, &str, &[u8]); 3] = [
         "/page.css",
         "text/css; charset=utf-8",
         include_bytes!("../../../page/page.css"),
+    ),
+    (
+        "/favicon.svg",
+        "image/svg+xml",
+        include_bytes!("../../../page/favicon.svg"),
+    ),
+    (
+        "/licences.txt",
+        "text/plain; charset=utf-8",
+        include_bytes!("../../../page/licences.txt"),
     ),
 ];
 
