@@ -74,6 +74,11 @@ def test_the_token_leaves_the_address(page, serve):
     assert page.run("return document.cookie") == ""
 
 
+def test_the_licences_of_the_page_are_with_it(page, serve):
+    page.open(serve(record()))
+    assert "Leon Sorokin" in page.run("return fetch('/licences.txt').then(answer => answer.text())")
+
+
 @pytest.mark.parametrize("host", ["example.com", "127.0.0.1.example.com", ""])
 def test_another_host_name_is_refused(serve, host):
     server = serve(record())
