@@ -20,7 +20,7 @@ use crate::recording;
 pub(crate) const SCANNED: u64 = 1 << 16;
 
 /// A plot is drawn from a summary if each column has at least so many of its blocks.
-const BLOCKS_PER_PART: u64 = 8;
+const BLOCKS_PER_PART: u64 = 4;
 
 /// A view under the name that the plot shows.
 #[derive(Clone, Debug)]

@@ -8,7 +8,7 @@ use super::query::Query;
 use super::shortened::shorten;
 use super::shown::Shown;
 use crate::exit::Result;
-use crate::{listing, recording};
+use crate::listing;
 
 /// How many nodes are answered at once; the page asks for those on the screen.
 const MAX_NODES: usize = 500;
@@ -40,14 +40,19 @@ pub(super) fn children(shown: &Shown, query: &Query) -> Result<Json> {
 
 /// The keys of series and values that contain a text, upper and lower case alike.
 pub(super) fn search(shown: &Shown, query: &Query) -> Result<Json> {
-    let store = shown.store(query.recording(shown)?)?;
+    let keys = shown.keys(query.recording(shown)?)?;
     let text = query.get("text").unwrap_or_default().to_lowercase();
-    let mut found = recording::select(&*store, &[])?;
-    found.retain(|child| {
+    let is_found = |child: &&Child| {
         child.kind != NodeKind::Group && child.key.as_str().to_lowercase().contains(&text)
-    });
-    let first: Vec<_> = found.iter().take(MAX_FOUND).map(child_to_json).collect();
-    Ok(json!({"keys": first, "total": found.len()}))
+    };
+    let (mut first, mut total) = (Vec::new(), 0);
+    for child in keys.iter().filter(is_found) {
+        if total < MAX_FOUND {
+            first.push(child_to_json(child));
+        }
+        total += 1;
+    }
+    Ok(json!({"keys": first, "total": total}))
 }
 
 fn child_to_json(child: &Child) -> Json {

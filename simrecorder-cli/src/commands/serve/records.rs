@@ -14,7 +14,7 @@ use crate::element::to_json;
 use crate::exit::{Failure, Result};
 use crate::plotting::source::{is_real, units};
 use crate::record_writer::text_of;
-use crate::recording;
+use crate::recording::nodes;
 
 /// The most records that are answered at once.
 const MAX_RECORDS: u64 = 500;
@@ -139,14 +139,15 @@ fn beginning_of_each(view: &View, start: u64, end: u64) -> Result<(View, bool)> 
 
 /// The last record of each series of scalars.
 pub(super) fn last(shown: &Shown, query: &Query) -> Result<Json> {
-    let store = shown.store(query.recording(shown)?)?;
-    let mut children = recording::select(&*store, &[])?;
-    children.retain(|child| child.kind == NodeKind::Series);
-    let mut is_all = children.len() <= MAX_KEYS;
-    children.truncate(MAX_KEYS);
+    let recording = query.recording(shown)?;
+    let store = shown.store(recording)?;
+    let keys = shown.keys(recording)?;
+    let series = keys.iter().filter(|child| child.kind == NodeKind::Series);
+    let mut is_all = series.clone().count() <= MAX_KEYS;
+    let series = series.take(MAX_KEYS).cloned().collect();
     let mut coordinates = HashMap::new();
     let mut rows = Vec::new();
-    for (_, node) in recording::nodes(&*store, children) {
+    for (_, node) in nodes(&*store, series) {
         let Ok(Node::Series(view)) = node else {
             continue;
         };

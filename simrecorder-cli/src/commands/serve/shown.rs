@@ -9,12 +9,13 @@ use std::time::{Duration, Instant, SystemTime};
 
 use serde_json::{Value as Json, json};
 use simrecorder::backend::expand_home;
-use simrecorder::{DataStore, Error, ErrorKind, RecordingInfo};
+use simrecorder::{Child, DataStore, Error, ErrorKind, RecordingInfo};
 use tokio::sync::Semaphore;
 
 use super::demo::Demo;
 use super::pyramids::Pyramids;
 use crate::exit::{Failure, Result};
+use crate::recording::select;
 
 /// How many requests read series at once, and how many read keys. Others wait.
 const SERIES_READERS: usize = 3;
@@ -23,6 +24,11 @@ const KEY_READERS: usize = 4;
 const FOLLOWERS: usize = 64;
 /// How long what is known of a recording counts if its files do not change.
 const STATE_LIFE: Duration = Duration::from_secs(2);
+
+/// How long a list of keys counts if the files of the recording change.
+const KEYS_LIFE: Duration = Duration::from_secs(10);
+/// Longer lists of keys are made each time.
+const MOST_KEYS: usize = 300_000;
 
 /// What the server shows.
 #[derive(Debug)]
@@ -50,7 +56,16 @@ struct Open {
     store: Option<Arc<dyn DataStore>>,
     file: Option<FileIdentity>,
     id: Option<String>,
-    state: Option<(Instant, Option<u64>, Json)>,
+    state: Option<Known<Json>>,
+    keys: Option<Known<Arc<Vec<Child>>>>,
+}
+
+/// What is known of a recording, since when, and of which version of it.
+#[derive(Debug)]
+struct Known<T> {
+    since: Instant,
+    version: Option<u64>,
+    what: T,
 }
 
 /// Which file or folder a path names. A number of a file may be used again.
@@ -141,12 +156,11 @@ impl Shown {
             Err(error) => return (json!({"error": error.to_string()}), None),
         };
         let version = recording.path.as_deref().and_then(version);
-        if let Some((since, before, state)) = &recording.locked().state
-            && version.is_some()
-            && *before == version
-            && since.elapsed() < STATE_LIFE
+        if let Some(known) = &recording.locked().state
+            && known.is_of(version)
+            && known.since.elapsed() < STATE_LIFE
         {
-            return (state.clone(), version);
+            return (known.what.clone(), version);
         }
         let state = match store.info() {
             Ok(info) => {
@@ -155,8 +169,24 @@ impl Shown {
             }
             Err(error) => json!({"error": error.to_string()}),
         };
-        recording.locked().state = Some((Instant::now(), version, state.clone()));
+        recording.locked().state = Some(Known::now(version, state.clone()));
         (state, version)
+    }
+
+    /// All keys of a recording, in natural order. While it changes, new ones are found some seconds later.
+    pub(super) fn keys(&self, recording: &Recording) -> Result<Arc<Vec<Child>>> {
+        let store = self.store(recording)?;
+        let version = recording.path.as_deref().and_then(version);
+        if let Some(known) = &recording.locked().keys
+            && (known.is_of(version) || known.since.elapsed() < KEYS_LIFE)
+        {
+            return Ok(Arc::clone(&known.what));
+        }
+        let keys = Arc::new(select(&*store, &[])?);
+        if keys.len() <= MOST_KEYS {
+            recording.locked().keys = Some(Known::now(version, Arc::clone(&keys)));
+        }
+        Ok(keys)
     }
 
     /// Has a recording opened again when its id says that it is another one.
@@ -183,7 +213,23 @@ impl Open {
             file,
             id: None,
             state: None,
+            keys: None,
         }
+    }
+}
+
+impl<T> Known<T> {
+    fn now(version: Option<u64>, what: T) -> Self {
+        Self {
+            since: Instant::now(),
+            version,
+            what,
+        }
+    }
+
+    /// Whether nothing has changed since.
+    fn is_of(&self, version: Option<u64>) -> bool {
+        version.is_some() && self.version == version
     }
 }
 
