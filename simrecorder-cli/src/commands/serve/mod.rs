@@ -72,6 +72,7 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args, output: &mut Output) -> Result<Exit> {
     let demo = args.demo.then(Demo::start).transpose()?;
     let shown = Arc::new(Shown::open(&args.recordings, demo.as_ref())?);
+    list_keys(Arc::clone(&shown));
     let failed = |error: std::io::Error| {
         let message = format!(
             "cannot listen on {} port {}; choose another with --port",
@@ -101,6 +102,16 @@ pub(crate) fn run(args: &Args, output: &mut Output) -> Result<Exit> {
     // Without waiting for requests that still read.
     runtime.shutdown_background();
     served
+}
+
+/// Lists all keys on a thread of its own, so that the first search does not wait for it.
+fn list_keys(shown: Arc<Shown>) {
+    std::thread::spawn(move || {
+        for recording in &shown.recordings {
+            // A request for the keys reports the error.
+            let _ = shown.keys(recording);
+        }
+    });
 }
 
 /// Prints the address, and opens it.

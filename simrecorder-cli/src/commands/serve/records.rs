@@ -24,7 +24,7 @@ const SEARCH_BLOCK: u64 = 256;
 /// How many scalars are answered at once, and among how many keys.
 const MAX_SCALARS: usize = 2000;
 const MAX_KEYS: usize = 20_000;
-/// How many elements of each axis of a record are answered: of one axis, of two, of more.
+/// How many elements along each axis of a record are answered, if it has one axis, two, or more.
 const MAX_LENGTHS: [isize; 3] = [1000, 32, 10];
 
 /// Records of a series: `count` from `first` on, or the last ones; or the last ones that contain a text.
