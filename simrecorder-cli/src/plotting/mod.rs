@@ -5,6 +5,10 @@ pub(crate) mod colour_map;
 pub(crate) mod figure;
 pub(crate) mod histogram;
 pub(crate) mod lines;
+#[cfg_attr(
+    not(feature = "serve"),
+    allow(dead_code, reason = "only the server keeps summaries")
+)]
 pub(crate) mod pyramid;
 pub(crate) mod raster;
 pub(crate) mod source;

@@ -3,10 +3,9 @@
 use std::ops::{Range, RangeInclusive};
 
 use simrecorder::backend::{Node, Records};
-use simrecorder::{
-    ArrayView, CoordinateRange, DType, DataStore, Error, ErrorKind, Extent, Kind, View,
-};
+use simrecorder::{ArrayView, DType, DataStore, Error, ErrorKind, Extent, Kind, View};
 
+#[cfg(feature = "serve")]
 use super::Window;
 use super::figure::range_of;
 use super::pyramid::Summary;
@@ -34,6 +33,10 @@ pub(crate) struct Source {
     /// The index of the first record in its series.
     pub(crate) first: u64,
     /// Whether it has all records of its series.
+    #[cfg_attr(
+        not(feature = "serve"),
+        allow(dead_code, reason = "only the server keeps summaries")
+    )]
     pub(crate) is_complete: bool,
     /// Summaries of the whole series and of its coordinate, where they are kept.
     pub(crate) summary: Option<Summary>,
@@ -218,6 +221,7 @@ impl Source {
     }
 
     /// The part of it in a window of its first axis, and so many records next to it on each side.
+    #[cfg(feature = "serve")]
     pub(crate) fn within(self, window: Window, next_to_it: u64) -> Result<Self> {
         if self.view.shape().is_empty() || !self.has_records {
             return Ok(self);
@@ -242,6 +246,7 @@ impl Source {
     }
 
     /// The index of the first record that is not before a position on the first axis.
+    #[cfg(feature = "serve")]
     fn index_of(&self, x: f64) -> Result<u64> {
         let len = self.view.len();
         let Some(coordinate) = &self.coordinate else {
@@ -261,7 +266,7 @@ impl Source {
                 }
             }
             None if len > SCANNED => {
-                let before = CoordinateRange::from(..x);
+                let before = simrecorder::CoordinateRange::from(..x);
                 return Ok(coordinate.select_by(coordinate.key().name(), before)?.len());
             }
             None => 0..len,

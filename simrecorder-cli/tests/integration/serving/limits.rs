@@ -274,12 +274,12 @@ fn the_server_needs_little_memory_whatever_is_watched() {
     recorder
         .declare("fields", Schema::array::<f64>([100_000]))
         .unwrap();
-    for index in 0..20 {
+    for index in 0..20_u8 {
         recorder
-            .record("fields", &vec![f64::from(index); 100_000])
+            .record("fields", vec![f32::from(index); 100_000])
             .unwrap();
     }
-    recorder.record("cube", &vec![1_u8; 60 << 20]).unwrap();
+    recorder.record("cube", vec![1_u8; 60 << 20]).unwrap();
     recorder.close().unwrap();
     // Of data of its own: a recording that is mapped into memory does not count.
     let limited = format!("ulimit -d {}; exec \"$0\" serve \"$1\"", 300 << 10);

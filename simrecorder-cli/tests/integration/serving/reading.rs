@@ -264,7 +264,7 @@ fn long_values_are_shortened_and_say_so() {
     recorder
         .declare("field", Schema::array::<f32>([5000]))
         .unwrap();
-    recorder.record("field", &vec![1_f32; 5000]).unwrap();
+    recorder.record("field", vec![1_f32; 5000]).unwrap();
     recorder
         .record("object", Object(json!({"list": vec![1; 5000]})))
         .unwrap();

@@ -38,14 +38,14 @@ impl Neurons {
     pub(super) fn step(&mut self, drive: f64, step_ms: f64) -> Vec<u16> {
         let received = std::mem::replace(&mut self.received, vec![0.0; COUNT]);
         let mut spikes = Vec::new();
-        for neuron in 0..COUNT {
+        for (neuron, received) in received.into_iter().enumerate() {
             if self.silent_ms[neuron] > 0.0 {
                 self.silent_ms[neuron] -= step_ms;
                 continue;
             }
             let potential = &mut self.potentials[neuron];
             *potential += (drive - *potential) * step_ms / TIME_CONSTANT_MS;
-            *potential += received[neuron] + NOISE_MV * self.noise.normal();
+            *potential += received + NOISE_MV * self.noise.normal();
             if *potential >= THRESHOLD_MV {
                 *potential = RESET_MV;
                 self.silent_ms[neuron] = REFRACTORY_MS;
