@@ -1,6 +1,6 @@
 """What the page shows while simulations run: new ticks, stalls, ends, kills, restarts."""
 
-import simrecorder
+import pytest
 
 WRITER = """
     with simrecorder.create(sys.argv[1]) as recorder:
@@ -51,9 +51,10 @@ def test_new_ticks_appear_and_the_end_is_seen(page, serve, write, place):
     assert page.text("#status") == ""
 
 
-def test_a_killed_writer_is_shown_as_killed(page, serve, write):
-    writer = Writer(write, "run.mdb")
-    page.open(serve("run.mdb"))
+@pytest.mark.parametrize("place", ["run.mdb", "run.zarr", "run.h5"])
+def test_a_killed_writer_is_shown_as_killed(page, serve, write, place):
+    writer = Writer(write, place)
+    page.open(serve(place))
     page.wait_text("#recordings", "recording")
     writer.process.kill()
     page.wait_text("#recordings", "killed")
