@@ -272,7 +272,7 @@ fn the_server_needs_little_memory_whatever_is_watched() {
         scalars.record(f64::from(index % 1000)).unwrap();
     }
     recorder
-        .declare("fields", Schema::array::<f64>([100_000]))
+        .declare("fields", Schema::array::<f32>([100_000]))
         .unwrap();
     for index in 0..20_u8 {
         recorder
