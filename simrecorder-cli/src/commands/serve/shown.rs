@@ -169,7 +169,14 @@ impl Shown {
             }
             Err(error) => json!({"error": error.to_string()}),
         };
-        recording.locked().state = Some(Known::now(version, state.clone()));
+        let before = recording
+            .locked()
+            .state
+            .replace(Known::now(version, state.clone()));
+        // A writer that resumes a recording may have rewound it first.
+        if state == "recording" && before.is_some_and(|before| before.what != state) {
+            self.pyramids.forget(recording.number);
+        }
         (state, version)
     }
 

@@ -139,6 +139,34 @@ fn a_figure_follows_a_series_that_grows_and_is_cut() {
 }
 
 #[test]
+fn a_figure_shows_what_a_resumed_run_has_recorded_again() {
+    let places = Places::new();
+    let run = places.path("run.mdb");
+    let record = |recorder: &Recorder, x: f64, count: usize| {
+        for _ in 0..count {
+            recorder.record("v", x).unwrap();
+        }
+    };
+    let recorder = Recorder::new(create(&run));
+    record(&recorder, 1.0, 900_000);
+    recorder.close().unwrap();
+    drop(recorder);
+    let server = Server::start(&[&run]);
+    let most = || extremes(&server.json("figure?recording=0&key=v&columns=100"))[1].1;
+    assert_eq!(most(), 1.0);
+    assert_eq!(server.json("recordings")[0]["state"], "ended");
+
+    let recorder = Recorder::new(simrecorder::append(&run).unwrap());
+    recorder.truncate("v", 100_000).unwrap();
+    record(&recorder, 5.0, 1000);
+    // As long and with the same end as before.
+    record(&recorder, 1.0, 800_000);
+    recorder.flush().unwrap();
+    assert_eq!(server.json("recordings")[0]["state"], "recording");
+    assert_eq!(most(), 5.0);
+}
+
+#[test]
 fn nan_and_infinities_are_told_apart() {
     let places = Places::new();
     let run = places.path("run.mdb");
