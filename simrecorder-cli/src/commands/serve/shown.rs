@@ -48,6 +48,8 @@ pub(super) struct Recording {
     /// What opens it; the demo is open already.
     path: Option<PathBuf>,
     open: Mutex<Open>,
+    /// Held while all keys are listed, which others wait for.
+    listing: Mutex<()>,
 }
 
 /// A recording as it was opened last.
@@ -86,6 +88,7 @@ impl Shown {
                 location: "a simulation of simrec serve --demo".to_owned(),
                 path: None,
                 open: Mutex::new(Open::of(Arc::clone(&demo.store), None)),
+                listing: Mutex::default(),
             });
         }
         for path in paths {
@@ -103,6 +106,7 @@ impl Shown {
                     .into_owned(),
                 location: path.display().to_string(),
                 open: Mutex::new(Open::of(store, FileIdentity::of(&path))),
+                listing: Mutex::default(),
                 path: Some(path),
             });
         }
@@ -183,6 +187,7 @@ impl Shown {
     /// All keys of a recording, in natural order. While it changes, new ones are found some seconds later.
     pub(super) fn keys(&self, recording: &Recording) -> Result<Arc<Vec<Child>>> {
         let store = self.store(recording)?;
+        let _listing = recording.listing.lock();
         let version = recording.path.as_deref().and_then(version);
         if let Some(known) = &recording.locked().keys
             && (known.is_of(version) || known.since.elapsed() < KEYS_LIFE)
