@@ -1,4 +1,7 @@
-"""Makes the pictures of docs/live.md from `simrec serve --demo`: pictures.py FOLDER"""
+"""Makes the pictures of docs/live.md from `simrec serve --demo` and a recording of the quickstart:
+
+pictures.py FOLDER RECORDING
+"""
 
 import sys
 from pathlib import Path
@@ -9,6 +12,11 @@ from programs import Server, browser
 PANELS = (
     "#show=lines&key=net/rate&smooth=3&show=raster&key=net/spikes&show=image&key=field/concentration"
     "&show=heat-map&key=net/v&from=500&to=700"
+)
+
+QUICKSTART = (
+    "#show=lines&key=net/rate&smooth=1&show=raster&key=net/spikes&from=2000&to=2400"
+    "&show=heat-map&key=net/v[:,+:60]&from=200&to=600&show=lines&key=net/v[:,+7]&key=net/v[:,+8]&from=0&to=300"
 )
 
 
@@ -22,7 +30,7 @@ def picture(page, name, server, fragment, width, height, theme="light"):
 
 
 def main():
-    driver, server = browser(), Server("--demo")
+    driver, server, quickstart = browser(), Server("--demo"), Server(sys.argv[2])
     try:
         page = Page(driver)
         page.open(server, "#show=lines&key=net/rate")
@@ -33,9 +41,11 @@ def main():
         picture(page, "live-narrow", server, PANELS, 390, 844)
         more = "#show=table&show=records&key=log&show=image&key=field/density&show=histogram&key=net/rate&show=lines&key=net/v[:,+3]"
         picture(page, "live-panels", server, more + "&key=net/v[:,+7]&show=details&key=net/v", 1280, 1300)
+        picture(page, "live-quickstart", quickstart, QUICKSTART, 1280, 950)
     finally:
         driver.quit()
         server.stop()
+        quickstart.stop()
 
 
 if __name__ == "__main__":

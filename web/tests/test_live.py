@@ -18,7 +18,7 @@ WRITER = """
 
 
 class Writer:
-    """A simulation that goes on when it is told to."""
+    """A simulation that continues when it is told to."""
 
     def __init__(self, write, place):
         self.process = write(WRITER, str(place))
@@ -155,7 +155,7 @@ def test_the_page_says_that_a_restarted_server_has_another_token(page, serve, wr
     page.wait_text("#status", "The server is not reached; trying again")
     second = serve("run.mdb", port=server.port)
     page.wait_text("#status", "another token")
-    # The address that the second server printed is opened in another tab: this one goes on by itself.
+    # The address that the second server printed is opened in another tab: this one continues by itself.
     first = page.driver.current_window_handle
     page.driver.switch_to.new_window("tab")
     page.driver.get(second.url)

@@ -90,7 +90,7 @@ fn sources(
                 if recordings.len() > 1 {
                     source.label = format!("{}: {}", recording.name, source.label);
                 }
-                // A line goes on to the records next to the window.
+                // A line continues to the records next to the window.
                 sources.push(source.within(window, u64::from(has_lines))?);
             }
         }

@@ -34,7 +34,7 @@ const EXAMPLES: &str = "\
 Examples:
   simrec serve run.mdb                       prints an address for a browser on this machine
   simrec serve --open run.mdb other.h5       opens it, with two recordings to compare
-  simrec serve --demo                        a small simulation, to see what there is
+  simrec serve --demo                        a small simulation, to try the page
   simrec serve 'redis://login1:6379?run=sweep'
   ssh -L 8080:127.0.0.1:8080 cluster simrec serve --port 8080 run.mdb";
 

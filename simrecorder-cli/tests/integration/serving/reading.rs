@@ -27,6 +27,36 @@ fn extremes(figure: &Json) -> [(f64, f64); 2] {
 }
 
 #[test]
+fn one_deviating_record_of_a_hundred_million_is_seen_at_every_zoom_level() {
+    const LEN: u64 = 100_000_000;
+    const DEVIATING: u64 = 61_234_567;
+    let places = Places::new();
+    let run = places.path("run.mdb");
+    let recorder = Recorder::new(create(&run));
+    let series = recorder.series::<u8>("v").unwrap();
+    for index in 0..LEN {
+        series.record(u8::from(index == DEVIATING)).unwrap();
+    }
+    recorder.close().unwrap();
+    let server = Server::start(&[&run]);
+    let mut width = LEN;
+    while width > 4 {
+        let from = DEVIATING.saturating_sub(width / 3);
+        let to = from + width;
+        let path = format!("figure?recording=0&key=v&columns=300&from={from}&to={to}");
+        let [least, most] = extremes(&server.json(&path));
+        assert_eq!((least.1, most.1), (0.0, 1.0), "{path}");
+        let distance = (most.0 - DEVIATING as f64).abs();
+        assert!(
+            distance <= 1.5 * width as f64 / 300.0 + 1.0,
+            "{path}: {}",
+            most.0
+        );
+        width /= 5;
+    }
+}
+
+#[test]
 fn one_deviating_record_of_millions_is_seen_at_every_zoom_level() {
     const LEN: u32 = 2_000_000;
     const DEVIATING: u32 = 1_234_567;
