@@ -4,7 +4,7 @@ use std::fmt;
 use std::io;
 
 use clap::builder::StyledStr;
-use clap::error::ErrorKind;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 
 /// The exit status after an error, a wrong usage included.
 pub(crate) const ERROR: u8 = 2;
@@ -82,7 +82,14 @@ impl From<io::Error> for Failure {
 impl From<clap::Error> for Failure {
     fn from(error: clap::Error) -> Self {
         let text = error.render();
+        let unknown = error.get(ContextKind::InvalidSubcommand);
         match error.kind() {
+            // A program that has the command does not get here.
+            _ if matches!(unknown, Some(ContextValue::String(name)) if name == "serve") => {
+                let message = "this program was built without 'serve'; build it again with \
+                               '--features serve', after 'npm ci && npm run build' in web/";
+                Self::Usage(message.to_owned())
+            }
             ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => Self::Help(text),
             ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
                 Self::Usage("a command is missing; see 'simrec --help'".to_owned())

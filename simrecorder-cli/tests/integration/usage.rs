@@ -36,6 +36,13 @@ fn wrong_usage_is_one_line_with_status_2() {
     );
 }
 
+#[cfg(not(feature = "serve"))]
+#[test]
+fn a_program_without_serve_says_how_to_build_it() {
+    let line = error(2, &["serve", "run.mdb"]);
+    assert!(line.contains("--features serve"), "{line}");
+}
+
 #[test]
 fn a_recording_that_is_missing_is_named() {
     let line = error(2, &["ls", "missing.mdb"]);
