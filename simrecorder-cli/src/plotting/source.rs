@@ -91,8 +91,7 @@ impl Source {
             }
         }
         // What is a plot of its own is left out of one with lines.
-        let is_line =
-            |source: &Self| source.view.kind() == Kind::Array && source.view.shape().len() == 1;
+        let is_line = |source: &Self| is_scalar(&source.view);
         if sources.len() > 1 && sources.iter().any(is_line) {
             sources.retain(is_line);
         }
@@ -327,6 +326,11 @@ impl Source {
 pub(crate) fn is_real(view: &View) -> bool {
     let is_complex = matches!(view.dtype(), Some(DType::Complex64 | DType::Complex128));
     view.dtype().is_some() && !is_complex
+}
+
+/// Whether the records are single real numbers.
+pub(crate) fn is_scalar(view: &View) -> bool {
+    view.kind() == Kind::Array && view.shape().len() == 1 && is_real(view)
 }
 
 /// A text whose control characters, and others that change the order of a line, are escaped.

@@ -2,7 +2,7 @@
 
 use clap::ValueEnum;
 use serde_json::{Value as Json, json};
-use simrecorder::{ArrayView, DataStoreExt, Key, Kind};
+use simrecorder::{ArrayView, DataStoreExt, Key};
 
 use super::query::Query;
 use super::shown::Shown;
@@ -10,7 +10,7 @@ use crate::args::RangeArgs;
 use crate::element::to_json;
 use crate::exit::{Failure, Result};
 use crate::plotting::cells::Room;
-use crate::plotting::source::{Source, is_real};
+use crate::plotting::source::{Source, is_scalar};
 use crate::plotting::{self, Form, Options, Window};
 
 /// How many series one figure shows.
@@ -111,8 +111,8 @@ pub(super) fn sparklines(shown: &Shown, query: &Query) -> Result<Json> {
         let Ok(Some(view)) = store.view(&key) else {
             continue;
         };
-        let is_line = view.kind() == Kind::Array && view.shape().len() == 1 && is_real(&view);
-        if !is_line || view.is_empty() || !shown.pyramids.is_at_hand(recording.number, &view) {
+        let is_at_hand = || shown.pyramids.is_at_hand(recording.number, &view);
+        if !is_scalar(&view) || view.is_empty() || !is_at_hand() {
             continue;
         }
         let mut source = Source::of_series(view.clone());

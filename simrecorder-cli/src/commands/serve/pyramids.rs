@@ -3,10 +3,10 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use lru::LruCache;
-use simrecorder::{ArrayView, Error, Kind, View};
+use simrecorder::{ArrayView, Error, View};
 
 use crate::plotting::pyramid::{Pyramid, Summary};
-use crate::plotting::source::{Source, is_real};
+use crate::plotting::source::{Source, is_scalar};
 
 /// Shorter series are read each time.
 const LEAST_RECORDS: u64 = 1 << 16;
@@ -108,7 +108,3 @@ impl Pyramids {
 
 /// What a list of many series reads at once; longer ones only from their summaries.
 const FEW_RECORDS: u64 = 1 << 22;
-
-fn is_scalar(view: &View) -> bool {
-    view.kind() == Kind::Array && view.shape().len() == 1 && is_real(view)
-}

@@ -12,7 +12,7 @@ use super::shortened::short_json;
 use super::shown::Shown;
 use crate::element::to_json;
 use crate::exit::{Failure, Result};
-use crate::plotting::source::{is_real, units};
+use crate::plotting::source::{is_scalar, units};
 use crate::record_writer::text_of;
 use crate::recording::nodes;
 
@@ -151,7 +151,7 @@ pub(super) fn last(shown: &Shown, query: &Query) -> Result<Json> {
         let Ok(Node::Series(view)) = node else {
             continue;
         };
-        if view.kind() != Kind::Array || view.shape().len() != 1 || !is_real(&view) {
+        if !is_scalar(&view) {
             continue;
         }
         if rows.len() == MAX_SCALARS {
