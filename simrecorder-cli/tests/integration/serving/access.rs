@@ -1,21 +1,14 @@
 //! Who is answered, and with which headers.
 
-use super::Server;
-use crate::support::{Places, create, record_run};
 use simrecorder::Recorder;
 
-fn server(places: &Places) -> Server {
-    let run = &places.recordings("run")[0];
-    let recorder = Recorder::new(create(run));
-    record_run(&recorder);
-    recorder.close().unwrap();
-    Server::start(&[run])
-}
+use super::Server;
+use crate::support::{Places, create};
 
 #[test]
 fn only_requests_with_the_token_are_answered() {
     let places = Places::new();
-    let server = server(&places);
+    let server = Server::of_a_run(&places);
     let (host, token) = (&server.host, &server.token);
     let with = |path: &str, cookie: &str| {
         server.send(&format!(
@@ -86,7 +79,7 @@ fn each_server_has_a_token_of_its_own() {
 #[test]
 fn a_request_has_to_name_the_server() {
     let places = Places::new();
-    let server = server(&places);
+    let server = Server::of_a_run(&places);
     let port = server.host.rsplit_once(':').unwrap().1;
     let with = |hosts: &str| {
         server.send(&format!(
@@ -140,7 +133,7 @@ fn a_request_has_to_name_the_server() {
 #[test]
 fn every_answer_has_the_headers_that_keep_others_out() {
     let places = Places::new();
-    let server = server(&places);
+    let server = Server::of_a_run(&places);
     let host = &server.host;
     let long = format!("/api/search?recording=0&text={}", "a".repeat(17_000));
     let plain = |text: &str| server.send(&format!("{text}Connection: close\r\n\r\n"));
@@ -181,7 +174,7 @@ fn every_answer_has_the_headers_that_keep_others_out() {
 #[test]
 fn nothing_but_reading_is_allowed() {
     let places = Places::new();
-    let server = server(&places);
+    let server = Server::of_a_run(&places);
     for method in [
         "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT", "PROPFIND",
     ] {

@@ -9,7 +9,9 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::process::Child;
 
-use crate::support::start;
+use simrecorder::Recorder;
+
+use crate::support::{Places, create, record_run, start};
 
 /// The program, as a server of recordings. It ends with this value.
 struct Server {
@@ -29,6 +31,15 @@ struct Answer {
 impl Server {
     fn start(arguments: &[&str]) -> Self {
         Self::of(start(&[&["serve"], arguments].concat()))
+    }
+
+    /// The server of a recording with records of every kind.
+    fn of_a_run(places: &Places) -> Self {
+        let run = &places.recordings("run")[0];
+        let recorder = Recorder::new(create(run));
+        record_run(&recorder);
+        recorder.close().unwrap();
+        Self::start(&[run])
     }
 
     /// A program that has just been started.
