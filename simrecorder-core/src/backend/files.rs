@@ -144,19 +144,21 @@ pub fn path_inside(directory: &Path, parts: &str) -> io::Result<PathBuf> {
     Ok(path)
 }
 
-/// Opens the file or directory at such a path to read it.
-pub fn open_inside(directory: &Path, parts: &str) -> io::Result<File> {
+/// Opens the file or directory at such a path to read it, and tells what it is.
+pub fn open_inside(directory: &Path, parts: &str) -> io::Result<(File, Metadata)> {
     #[cfg(target_os = "linux")]
     if let Some(opened) = open_without_links(directory, parts) {
         return opened;
     }
-    File::open(path_inside(directory, parts)?)
+    let file = File::open(path_inside(directory, parts)?)?;
+    let metadata = file.metadata()?;
+    Ok((file, metadata))
 }
 
 /// The same with one call for the whole path; `None` if what is there has to be looked at part by part, or
 /// if the system does not have the call.
 #[cfg(target_os = "linux")]
-fn open_without_links(directory: &Path, parts: &str) -> Option<io::Result<File>> {
+fn open_without_links(directory: &Path, parts: &str) -> Option<io::Result<(File, Metadata)>> {
     use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat2};
 
     let mut path = directory.to_owned();
@@ -167,9 +169,9 @@ fn open_without_links(directory: &Path, parts: &str) -> Option<io::Result<File>>
     match openat2(CWD, &path, flags, Mode::empty(), links) {
         Ok(file) => {
             let file = File::from(file);
-            let metadata = file.metadata();
-            let is_plain = metadata.is_ok_and(|found| found.is_file() || found.is_dir());
-            is_plain.then_some(Ok(file))
+            let metadata = file.metadata().ok()?;
+            let is_plain = metadata.is_file() || metadata.is_dir();
+            is_plain.then_some(Ok((file, metadata)))
         }
         Err(error) if error == rustix::io::Errno::NOENT => Some(Err(error.into())),
         Err(_) => None,

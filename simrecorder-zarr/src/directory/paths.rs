@@ -1,7 +1,7 @@
 //! The paths of a recording and of the files beside it.
 
 use std::ffi::OsString;
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -62,10 +62,14 @@ impl Paths {
         self.root.join(key)
     }
 
-    /// The file of an entry, open to read it; `None` if there is none.
-    pub(super) fn open(&self, operation: &'static str, key: &str) -> Result<Option<File>> {
+    /// The file of an entry, open to read it, and what it is; `None` if there is none.
+    pub(super) fn open(
+        &self,
+        operation: &'static str,
+        key: &str,
+    ) -> Result<Option<(File, Metadata)>> {
         match open_inside(&self.root, key) {
-            Ok(file) => Ok(Some(file)),
+            Ok(opened) => Ok(Some(opened)),
             Err(error) if is_missing(&error) || error.kind() == io::ErrorKind::InvalidFilename => {
                 Ok(None)
             }

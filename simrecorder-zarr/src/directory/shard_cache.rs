@@ -95,7 +95,7 @@ impl ShardCache<'_> {
     }
 
     fn open(&self, paths: &Paths, key: &str) -> Result<Option<Arc<CachedShard>>> {
-        let Some(file) = paths.open("read", key)? else {
+        let Some((file, _)) = paths.open("read", key)? else {
             return Ok(None);
         };
         let shard = Arc::new(CachedShard {

@@ -216,16 +216,12 @@ pub(super) fn read_entry(
 
 /// The file of an entry; `None` if there is none.
 fn open_entry(paths: &Paths, operation: &'static str, key: &str) -> Result<Option<EntryFile>> {
-    let Some(file) = paths.open(operation, key)? else {
-        return Ok(None);
-    };
-    let path = paths.entry(key);
-    let metadata = file.metadata();
-    let metadata = metadata.map_err(|error| Error::io(operation, &path, error))?;
-    Ok((!metadata.is_dir()).then(|| EntryFile {
+    let opened = paths.open(operation, key)?;
+    let opened = opened.filter(|(_, metadata)| !metadata.is_dir());
+    Ok(opened.map(|(file, metadata)| EntryFile {
         file: file.into(),
         offset: 0,
         len: usize::try_from(metadata.len()).unwrap_or(usize::MAX),
-        path: path.into(),
+        path: paths.entry(key).into(),
     }))
 }
