@@ -1,33 +1,5 @@
-"""What the tests share: a folder of its own for each, and a place for a recording in each format."""
+"""The fixtures of all tests."""
 
-import itertools
-import signal
+from places import in_own_folder, place, redis_server
 
-import pytest
-
-import simrecorder
-
-_numbers = itertools.count()
-
-# A shell has programs in the background ignore Ctrl-C, and those that they start, too.
-signal.signal(signal.SIGINT, signal.default_int_handler)
-
-
-@pytest.fixture(autouse=True)
-def in_own_folder(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-
-
-@pytest.fixture(scope="session")
-def redis_server(tmp_path_factory):
-    with simrecorder.RedisServer(tmp_path_factory.mktemp("redis"), "random") as server:
-        yield server
-
-
-@pytest.fixture(params=["run.mdb", "run.zarr", "run.h5", "redis"])
-def place(request):
-    """The path or URL of a recording that is not there yet."""
-    if request.param != "redis":
-        return request.param
-    server = request.getfixturevalue("redis_server")
-    return f"redis://localhost:{server.port}?run=run-{next(_numbers)}"
+__all__ = ["in_own_folder", "place", "redis_server"]

@@ -1,36 +1,15 @@
 """A real browser, a real server, and real writers, for tests of the page of `simrec serve`."""
 
-import itertools
 import subprocess
 import sys
 import textwrap
 
 import pytest
-import simrecorder
 from page import Page
+from places import in_own_folder, place, redis_server
 from programs import Server, browser
 
-_numbers = itertools.count()
-
-
-@pytest.fixture(autouse=True)
-def in_own_folder(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-
-
-@pytest.fixture(scope="session")
-def redis_server(tmp_path_factory):
-    with simrecorder.RedisServer(tmp_path_factory.mktemp("redis"), "random") as server:
-        yield server
-
-
-@pytest.fixture(params=["run.mdb", "run.zarr", "run.h5", "redis"])
-def place(request):
-    """The path or URL of a recording that is not there yet."""
-    if request.param != "redis":
-        return request.param
-    server = request.getfixturevalue("redis_server")
-    return f"redis://localhost:{server.port}?run=run-{next(_numbers)}"
+__all__ = ["in_own_folder", "place", "redis_server"]
 
 
 @pytest.fixture
