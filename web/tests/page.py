@@ -70,9 +70,17 @@ class Page:
     def one(self, selector):
         return self.wait(lambda: self.all(selector))[0]
 
+    def texts(self, selector):
+        """What can be read in all elements, as of one moment: the page may replace them at any time."""
+        script = """
+            const found = [...document.querySelectorAll(arguments[0])];
+            return found.map(it => it.checkVisibility() ? it.innerText.trim() : "");
+        """
+        return self.run(script, selector)
+
     def text(self, selector):
-        found = self.all(selector)
-        return found[0].text if found else ""
+        found = self.texts(selector)
+        return found[0] if found else ""
 
     def run(self, script, *arguments):
         return self.driver.execute_script(script, *arguments)
@@ -116,7 +124,7 @@ class Page:
 
     def note(self, panel=0):
         self.settle()
-        return self.panels()[panel].find_element(By.CSS_SELECTOR, ".note").text.replace("\u202f", " ")
+        return self.texts(".panel .note")[panel].replace("\u202f", " ")
 
     # What a person does.
 
@@ -140,17 +148,24 @@ class Page:
         self.settle()
 
     def shift_click(self, key):
-        row = self.row(key)
-        ActionChains(self.driver).key_down(Keys.SHIFT).click(row).key_up(Keys.SHIFT).perform()
+        def click():
+            ActionChains(self.driver).key_down(Keys.SHIFT).click(self.row(key)).key_up(Keys.SHIFT).perform()
+            return True
+
+        self.wait(click)
 
     def type_over(self, element, text):
         element.send_keys(Keys.CONTROL + "a")
         element.send_keys(text)
 
     def button(self, text, panel=None):
-        root = self.driver if panel is None else self.panels()[panel]
-        found = [it for it in root.find_elements(By.TAG_NAME, "button") if text in (it.text, it.get_attribute("aria-label"))]
-        return found[0]
+        """The button with a text or label, on the page or in a panel."""
+        script = """
+            const root = arguments[1] === null ? document : document.querySelectorAll(".panel")[arguments[1]];
+            const isMeant = it => it.ariaLabel === arguments[0] || it.checkVisibility() && it.innerText.trim() === arguments[0];
+            return [...root.querySelectorAll("button")].find(isMeant);
+        """
+        return self.wait(lambda: self.run(script, text, panel), f"the button {text!r}")
 
     def press(self, *keys):
         actions = ActionChains(self.driver)

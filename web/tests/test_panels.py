@@ -65,7 +65,7 @@ def test_search_finds_keys_and_marks_what_was_searched(page, serve, recording):
     page.open(serve(recording))
     page.one("#search").send_keys("RATE")
     page.wait(lambda: page.keys() == ["net/rate", "net/rate2"])
-    assert [mark.text for mark in page.all("#tree mark")] == ["rate", "rate"]
+    assert page.texts("#tree mark") == ["rate", "rate"]
     page.wait_text("#found", "2 keys")
     page.type_over(page.one("#search"), Keys.BACKSPACE)
     page.wait(lambda: "meta/seed" in page.keys())
@@ -182,13 +182,13 @@ def test_a_histogram_counts_all_numbers(page, serve, recording):
 def test_a_log_has_its_tail_and_is_searched(page, serve, recording):
     page.open(serve(recording))
     page.choose("log")
-    assert "step 999" in page.all(".record")[-1].text
+    assert "step 999" in page.texts(".record")[-1]
     page.button("Earlier").click()
-    page.wait(lambda: "step 799" in page.all(".record")[-1].text)
+    page.wait(lambda: "step 799" in page.texts(".record")[-1])
     page.button("Newest").click()
-    page.wait(lambda: "step 999" in page.all(".record")[-1].text)
+    page.wait(lambda: "step 999" in page.texts(".record")[-1])
     page.one(".tools input[type=search]").send_keys("SPECIAL")
-    page.wait(lambda: [line.text.split("step")[1] for line in page.all(".record")] == [" 7 is special"])
+    page.wait(lambda: [line.split("step")[1] for line in page.texts(".record")] == [" 7 is special"])
     assert page.text(".record mark") == "special"
 
 
@@ -205,7 +205,7 @@ def test_the_table_has_the_last_values_of_all_scalars(page, serve, recording):
     page.open(serve(recording))
     page.button("Last values").click()
     page.settle()
-    rows = {row.find_element("css selector", "th").text: row.text for row in page.all(".table tbody tr")}
+    rows = dict(zip(page.texts(".table tbody th"), page.texts(".table tbody tr"), strict=True))
     assert set(rows) >= {"net/rate", "net/rate2", "loss"}
     assert "49" in rows["net/rate"] and "149.5" in rows["net/rate"]
     page.one(".tools input[type=search]").send_keys("loss")
@@ -218,7 +218,7 @@ def test_a_series_is_added_to_the_selected_plot(page, serve, recording):
     page.shift_click("net/rate2")
     page.wait(lambda: "600 of 600 points" in page.note())
     assert len(page.panels()) == 1
-    assert page.all(".u-legend")[0].text.count("net/rate") == 2
+    assert page.text(".u-legend").count("net/rate") == 2
 
 
 def test_recordings_are_overlaid(page, serve, recording):
