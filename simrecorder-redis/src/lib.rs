@@ -17,5 +17,6 @@ mod view;
 
 pub use format::frame::RedisEncoding;
 pub use options::RedisOptions;
+pub use recording::registry::{RedisWriter, RedisWriterState};
 pub use server::{RedisServer, RedisServerOptions, RedisSync};
-pub use store::{RedisDataStore, RedisWriter};
+pub use store::RedisDataStore;

@@ -11,10 +11,11 @@ use simrecorder_core::{
 };
 
 use crate::connection::address::Address;
-use crate::connection::errors::{corrupt, invalid};
+use crate::connection::errors::invalid;
 use crate::options::RedisOptions;
 use crate::recording::Recording;
 use crate::recording::catalog::runs;
+use crate::recording::registry::{RedisWriter, RedisWriterState, Registry};
 use crate::server::RedisServer;
 use crate::view::nodes;
 
@@ -86,20 +87,6 @@ use crate::view::nodes;
 #[derive(Clone)]
 pub struct RedisDataStore {
     pub(crate) recording: Arc<ProcessLocal<Recording>>,
-}
-
-/// One of the stores that opened a recording for writing.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct RedisWriter {
-    /// What [`SharedView::writer_of`](simrecorder_core::backend::SharedView::writer_of) gives.
-    pub id: u64,
-    /// The name of the host it ran on.
-    pub host: String,
-    /// The number of its process there.
-    pub process: u64,
-    /// When it opened the recording, in seconds since 1970.
-    pub started: u64,
 }
 
 impl RedisDataStore {
@@ -240,24 +227,7 @@ impl RedisDataStore {
     /// # Errors
     /// What the server reports.
     pub fn writers(&self) -> Result<Vec<RedisWriter>> {
-        let keyspace = &self.recording.get("writers")?.keyspace;
-        let found = keyspace.scan(&keyspace.names.writers())?;
-        let writers = found.into_iter().map(|(id, metadata)| {
-            let damaged = || corrupt("the writer metadata is malformed");
-            let metadata: serde_json::Value =
-                serde_json::from_slice(&metadata).map_err(|_| damaged())?;
-            let number = |name: &str| metadata.get(name).and_then(serde_json::Value::as_u64);
-            let host = metadata.get("host").and_then(serde_json::Value::as_str);
-            Ok(RedisWriter {
-                id: u64::from_str_radix(&id, 16).map_err(|_| damaged())?,
-                host: host.unwrap_or_default().to_owned(),
-                process: number("process").unwrap_or(0),
-                started: number("started").unwrap_or(0),
-            })
-        });
-        let mut writers = writers.collect::<Result<Vec<_>>>()?;
-        writers.sort_by_key(|writer| (writer.started, writer.id));
-        Ok(writers)
+        Ok(Registry::read(&self.recording.get("writers")?.keyspace)?.writers)
     }
 }
 
@@ -373,6 +343,11 @@ impl DataStore for RedisDataStore {
         let features = text("requires").unwrap_or_default();
         info.features = features.split_whitespace().map(str::to_owned).collect();
         info.id = text("generation");
+        let registry = Registry::read(keyspace)?;
+        let open_count = registry.count(RedisWriterState::Open);
+        info.is_being_written = open_count.map(|count| count > 0);
+        info.lost_writers = registry.count(RedisWriterState::Lost);
+        info.revision = registry.revision;
         Ok(info)
     }
 

@@ -109,7 +109,7 @@ pub use simrecorder_hdf5::{Hdf5DataStore, Hdf5Options};
 #[cfg(feature = "redis")]
 pub use simrecorder_redis::{
     RedisDataStore, RedisEncoding, RedisOptions, RedisServer, RedisServerOptions, RedisSync,
-    RedisWriter,
+    RedisWriter, RedisWriterState,
 };
 #[cfg(feature = "zarr")]
 pub use simrecorder_zarr::{ZarrDataStore, ZarrOptions, ZarrStorage, lmdb};

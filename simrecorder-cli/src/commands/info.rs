@@ -106,6 +106,7 @@ fn facts_of_recording(store: &dyn DataStore) -> Result<Map<String, Json>> {
         tails,
         is_checkpointed,
         is_being_written,
+        lost_writers,
         ..
     } = store.info()?;
     let mut facts = Map::new();
@@ -131,6 +132,9 @@ fn facts_of_recording(store: &dyn DataStore) -> Result<Map<String, Json>> {
     add("tails", tails.into());
     add("checkpointed", is_checkpointed.into());
     add("being_written", is_being_written.into());
+    if let Some(count) = lost_writers {
+        add("lost_writers", count.into());
+    }
     let mut counts = [0_u64; 3];
     for child in recording::select(store, &[])? {
         counts[match child.kind {

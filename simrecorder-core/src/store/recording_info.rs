@@ -27,9 +27,13 @@ pub struct RecordingInfo {
     /// Whether everything is in the form that other software reads, as after
     /// [`checkpoint`](crate::DataStore::checkpoint) and [`close`](crate::DataStore::close).
     pub is_checkpointed: Option<bool>,
-    /// Whether a process has the recording open for writing; `None` where that cannot be known, as with
-    /// several writers. If nobody writes it and it is not checkpointed, its last writer was killed.
+    /// Whether a process has the recording open for writing; `None` where that cannot be known.
     pub is_being_written: Option<bool>,
+    /// How many writers of a recording with several neither closed it nor are connected any longer. Those
+    /// that were lost before another writer opened the recording are not counted.
+    pub lost_writers: Option<u64>,
+    /// A number that grows with each commit, where a store counts them.
+    pub revision: Option<u64>,
 }
 
 impl RecordingInfo {
@@ -39,6 +43,16 @@ impl RecordingInfo {
             format: format.into(),
             ..Self::default()
         }
+    }
+
+    /// Whether nothing writes the recording, and a writer ended without closing it: it was killed, for
+    /// example, or its host failed. `None` where that cannot be known.
+    pub fn is_abandoned(&self) -> Option<bool> {
+        let has_lost = match self.lost_writers {
+            Some(count) => count > 0,
+            None => !self.is_checkpointed?,
+        };
+        Some(has_lost && !self.is_being_written?)
     }
 
     /// Adds what a recording says at its root: `format`, `requires`, `writer` and `id`.

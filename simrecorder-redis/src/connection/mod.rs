@@ -198,6 +198,8 @@ pub(crate) struct Connections {
     target: Target,
     tls: Option<TlsCertificates>,
     pub(crate) timeouts: Timeouts,
+    /// What the server is told that they are called.
+    name: Option<String>,
     idle: ProcessLocal<Mutex<Vec<Link>>>,
 }
 
@@ -242,8 +244,14 @@ impl Connections {
             target,
             tls,
             timeouts,
+            name: None,
             idle: ProcessLocal::new(Mutex::default()),
         })
+    }
+
+    /// Gives all connections that are made from now on a name.
+    pub(crate) fn set_name(&mut self, name: String) {
+        self.name = Some(name);
     }
 
     pub(crate) fn address(&self) -> &Address {
@@ -268,7 +276,13 @@ impl Connections {
         if let Link::Single(_) = link {
             // A server that wants a password says so to short commands only, and one whose disk is
             // full answers no PING.
-            if let Value::ServerError(error) = link.one(&[b"ECHO", b"simrecorder"])? {
+            let mut greeting = command(&[b"ECHO", b"simrecorder"]);
+            if let Some(name) = &self.name {
+                greeting.command(&[b"CLIENT", b"SETNAME", name.as_bytes()]);
+            }
+            // A server that refuses the name does without.
+            if let Some(Value::ServerError(error)) = link.exchange(&[&greeting])?.into_iter().next()
+            {
                 return Err(Failure::Redis(error.into()));
             }
         }

@@ -2,7 +2,8 @@
 //!
 //! `keyspace.rs` asks what the server has. `open.rs` and `catalog.rs` find, create, list and delete
 //! recordings. A commit goes from `commit.rs`, which turns its changes into commands with
-//! `encoder.rs`, to `writer.rs`, which sends them until the server has them. `persistence.rs` and
+//! `encoder.rs`, to `writer.rs`, which sends them until the server has them. `registry.rs` says who the writers
+//! are, and what has become of them. `persistence.rs` and
 //! `durable.rs` tell what the server may still lose.
 
 mod buffers;
@@ -14,6 +15,7 @@ mod encoder;
 pub(crate) mod keyspace;
 mod open;
 mod persistence;
+pub(crate) mod registry;
 mod removal;
 mod script;
 mod writer;
@@ -32,7 +34,8 @@ use self::claims::Claims;
 use self::commit::CommitBuilder;
 use self::encoder::FrameEncoder;
 use self::keyspace::Keyspace;
-use self::open::{Root, register_writer};
+use self::open::{Root, check_server};
+use self::registry::Registration;
 use self::writer::Writer;
 use crate::connection::Connections;
 use crate::format::document::SeriesDocument;
@@ -45,6 +48,8 @@ use crate::server::RedisServer;
 pub(crate) struct Recording {
     pub(crate) keyspace: Arc<Keyspace>,
     pub(crate) read_only: bool,
+    /// Of a writer.
+    registration: Option<Registration>,
     /// The number of this store among the writers of the recording.
     pub(crate) id: u64,
     encoder: FrameEncoder,
@@ -57,11 +62,16 @@ pub(crate) struct Recording {
 
 impl Recording {
     pub(crate) fn open(
-        connections: Connections,
+        mut connections: Connections,
         run: String,
         options: &RedisOptions,
         server: Option<RedisServer>,
     ) -> Result<Self> {
+        let id = random_number();
+        let read_only = !options.mode.is_writable();
+        if !read_only {
+            connections.set_name(Registration::connection_name(id));
+        }
         let root = Root::open(&connections, &run, options).map_err(|e| match e.kind() {
             // Errors of the connection name the server.
             ErrorKind::Io | ErrorKind::PermissionDenied => {
@@ -71,15 +81,14 @@ impl Recording {
         })?;
         let keyspace = Keyspace::new(connections, run, &root.generation, server);
         let keyspace = Arc::new(keyspace);
-        let id = random_number();
-        let read_only = !options.mode.is_writable();
         let begin = || {
-            let syncs_always = register_writer(&keyspace, &writer_name(id))?;
+            let syncs_always = check_server(&keyspace)?;
+            let registration = Registration::new(&keyspace, id)?;
             delete_garbage(&keyspace)?;
-            Ok(syncs_always)
+            Ok((syncs_always, Some(registration)))
         };
-        let syncs_always = match read_only {
-            true => false,
+        let (syncs_always, registration) = match read_only {
+            true => (false, None),
             false => begin().map_err(|e: Error| e.with_key(keyspace.run.clone()))?,
         };
         let buffers = Arc::new(BufferPool::default());
@@ -97,6 +106,7 @@ impl Recording {
         Ok(Self {
             keyspace,
             read_only,
+            registration,
             id,
             encoder: FrameEncoder::new(root.format, options, is_cluster, id, buffers),
             claims,
@@ -185,9 +195,16 @@ impl Recording {
     pub(crate) fn close(&self) -> Result<()> {
         let mut writer = self.writer.lock();
         let was_closed = self.closed.swap(true, Ordering::AcqRel);
-        match was_closed || self.read_only {
-            true => Ok(()),
-            false => writer.settle(),
+        match &self.registration {
+            Some(registration) if !was_closed => {
+                writer.settle()?;
+                // Nothing is lost if the server cannot be told.
+                if let Err(error) = registration.close(&self.keyspace) {
+                    tracing::warn!(run = self.keyspace.run, %error, "the recording looks as if it was not closed");
+                }
+                Ok(())
+            }
+            _ => Ok(()),
         }
     }
 

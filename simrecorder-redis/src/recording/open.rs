@@ -1,10 +1,8 @@
-//! Opening a recording: its root, and its writers.
+//! Opening a recording: its root, and the settings of its server.
 
 use std::collections::HashMap;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use redis::Value;
-use serde_json::json;
 use simrecorder_core::backend::random_number;
 use simrecorder_core::{Error, ErrorKind, OpenMode, Result};
 
@@ -15,6 +13,7 @@ use crate::format::frame::FrameFormat;
 use crate::format::names;
 use crate::options::RedisOptions;
 use crate::recording::keyspace::Keyspace;
+use crate::recording::registry::seconds_since_1970;
 
 /// The version of the layout in the database.
 const FORMAT: u64 = 1;
@@ -166,28 +165,13 @@ fn find_or_create(
     }
 }
 
-/// Checks that the server keeps what it is given, warns of what it may damage, and registers a writer.
-/// Returns whether the server syncs before it acknowledges.
-pub(super) fn register_writer(keyspace: &Keyspace, writer: &str) -> Result<bool> {
-    let metadata = json!({
-        "host": rustix::system::uname().nodename().to_string_lossy(),
-        "process": std::process::id(),
-        "started": seconds_since_1970(),
-    });
-    let (writers, metadata) = (keyspace.names.writers(), metadata.to_string());
+/// Checks that the server keeps what it is given, and warns of what it may damage. Returns whether it syncs
+/// before it acknowledges.
+pub(super) fn check_server(keyspace: &Keyspace) -> Result<bool> {
     let (memory, settings) = keyspace.connections.run_first("open", |link| {
         let memory = if_told(link.one(&[b"INFO", b"memory"]))?.text();
         // Those of the append-only file, and a few others.
         let settings = if_told(link.one(&[b"CONFIG", b"GET", b"a*"]))?.pairs();
-        let register: [&[u8]; 4] = [
-            b"HSET",
-            writers.as_bytes(),
-            writer.as_bytes(),
-            metadata.as_bytes(),
-        ];
-        if let Value::ServerError(error) = link.one(&register)? {
-            return Err(Failure::Redis(error.into()));
-        }
         Ok((memory, settings))
     })?;
     // A server that tells neither may still be written to.
@@ -223,10 +207,4 @@ fn if_told(answer: redis::RedisResult<Value>) -> redis::RedisResult<Value> {
         Err(error) if error.code().is_some() && !is_transient(&error) => Ok(Value::Nil),
         answer => answer,
     }
-}
-
-fn seconds_since_1970() -> u64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |time| time.as_secs())
 }

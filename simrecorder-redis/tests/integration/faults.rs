@@ -14,7 +14,7 @@ use simrecorder_core::{
     ArrayView, Change, Commit, DataStore, DrainOptions, ErrorKind, InMemoryDataStore, Key,
     OpenMode, Recorder, Result, drain, prelude::*,
 };
-use simrecorder_redis::{RedisServer, RedisSync};
+use simrecorder_redis::{RedisServer, RedisSync, RedisWriterState};
 use support::{expect, quick, server, server_options, server_with, signal, view};
 
 /// A program on a port that answers everything it is sent with `reply`.
@@ -131,6 +131,19 @@ fn users_without_the_right_password_or_rights_are_refused() {
     recorder.close().unwrap();
     let reader = quick().mode(OpenMode::Read).open(&at("reader:r@")).unwrap();
     assert_eq!(view(&reader, "n").read::<u64>().unwrap()[0], 1);
+    assert_eq!(reader.info().unwrap().is_abandoned(), Some(false));
+    // A user who may not list connections is not told whether a writer is connected.
+    let _writer = quick().open(&at("writer:w@")).unwrap();
+    let info = reader.info().unwrap();
+    assert_eq!(
+        (info.is_being_written, info.lost_writers, info.revision),
+        (None, None, None)
+    );
+    let writers = reader.writers().unwrap();
+    let closed = writers
+        .iter()
+        .find(|it| it.state == Some(RedisWriterState::Closed));
+    assert!(writers.len() == 2 && closed.is_some());
 }
 
 /// Newer servers let no stream go back before what was deleted from it.

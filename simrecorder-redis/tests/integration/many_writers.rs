@@ -21,9 +21,9 @@ use simrecorder_core::{
     DataStore, DrainOptions, ErrorKind, InMemoryDataStore, Key, OpenMode, Recorder,
     RecorderOptions, drain, prelude::*,
 };
-use simrecorder_redis::{RedisDataStore, RedisServer, RedisSync};
+use simrecorder_redis::{RedisDataStore, RedisServer, RedisSync, RedisWriterState};
 use simrecorder_testkit::steps::kills;
-use support::{role, server_options, signal, this_test};
+use support::{role, server, server_options, signal, this_test};
 
 const WRITERS: u64 = 8;
 
@@ -322,4 +322,65 @@ fn a_drain_from_a_server_that_loses_what_it_acknowledged_loses_and_doubles_nothi
     target.close().unwrap();
     check_series(&target.open(OpenMode::Read).unwrap(), &written);
     server.stop().unwrap();
+}
+
+#[test]
+fn killed_writers_are_told_from_those_that_closed_the_recording_or_have_it_open() {
+    let test = "killed_writers_are_told_from_those_that_closed_the_recording_or_have_it_open";
+    if let Some(url) = role() {
+        return write_until_told(&url);
+    }
+    let server = server();
+    let url = server.server.url();
+    let mut killed = Writer::start(test, url);
+    let closed = Writer::start(test, url);
+    let store = RedisDataStore::append(url).unwrap();
+    let states = || {
+        let states = store
+            .writers()
+            .unwrap()
+            .into_iter()
+            .map(|writer| writer.state.unwrap());
+        let mut states: Vec<_> = states.collect();
+        states.sort_by_key(|state| format!("{state:?}"));
+        states
+    };
+    use RedisWriterState::{Closed, Lost, Open, Replaced};
+    assert_eq!(states(), [Open, Open, Open]);
+    closed.finish();
+    assert_eq!(states(), [Closed, Open, Open]);
+    killed.0.kill().unwrap();
+    killed.0.wait().unwrap();
+    // The server learns it from its system.
+    while states() != [Closed, Lost, Open] {
+        sleep(Duration::from_millis(5));
+    }
+    let info = store.info().unwrap();
+    assert_eq!(
+        (info.is_being_written, info.lost_writers),
+        (Some(true), Some(1))
+    );
+    assert_eq!(info.is_abandoned(), Some(false));
+    store.close().unwrap();
+    let info = store.info().unwrap();
+    assert_eq!(
+        (info.is_being_written, info.is_abandoned()),
+        (Some(false), Some(true))
+    );
+
+    // A writer that resumes the recording takes the place of the one that was lost.
+    let resumed = Recorder::new(RedisDataStore::append(url).unwrap());
+    assert_eq!(states(), [Closed, Closed, Open, Replaced]);
+    let before = store.info().unwrap();
+    resumed.record("own/resumed", 1.0).unwrap();
+    resumed.flush().unwrap();
+    let after = store.info().unwrap();
+    assert!(after.revision > before.revision, "{before:?}, {after:?}");
+    assert_eq!(after.is_abandoned(), Some(false));
+    resumed.close().unwrap();
+    let info = store.info().unwrap();
+    assert_eq!(
+        (info.lost_writers, info.is_abandoned()),
+        (Some(0), Some(false))
+    );
 }

@@ -27,6 +27,8 @@ const STATE_LIFE: Duration = Duration::from_secs(2);
 
 /// How long a list of keys counts if the files of the recording change.
 const KEYS_LIFE: Duration = Duration::from_secs(10);
+/// Of how many entries of a folder the server asks whether they have changed.
+const MOST_ENTRIES: usize = 1000;
 /// Longer lists of keys are made each time.
 const MOST_KEYS: usize = 300_000;
 
@@ -159,7 +161,7 @@ impl Shown {
             Ok(store) => store,
             Err(error) => return (json!({"error": error.to_string()}), None),
         };
-        let version = recording.path.as_deref().and_then(version);
+        let mut version = recording.path.as_deref().and_then(version);
         if let Some(known) = &recording.locked().state
             && known.is_of(version)
             && known.since.elapsed() < STATE_LIFE
@@ -169,6 +171,7 @@ impl Shown {
         let state = match store.info() {
             Ok(info) => {
                 self.check_id(recording, &info);
+                version = version.or(info.revision);
                 json!(name_of_state(&info))
             }
             Err(error) => json!({"error": error.to_string()}),
@@ -269,10 +272,11 @@ fn removed(path: &Path) -> Error {
 }
 
 fn name_of_state(info: &RecordingInfo) -> Option<&'static str> {
-    match (info.is_being_written, info.is_checkpointed) {
+    match (info.is_being_written, info.is_abandoned()) {
         (Some(true), _) => Some("recording"),
-        (Some(false), Some(false)) => Some("killed"),
-        (Some(false), _) | (None, Some(true)) => Some("ended"),
+        (_, Some(true)) => Some("killed"),
+        (Some(false), _) => Some("ended"),
+        (None, _) if info.is_checkpointed == Some(true) => Some("ended"),
         (None, _) => None,
     }
 }
@@ -292,7 +296,7 @@ fn version(path: &Path) -> Option<u64> {
         add(&journal);
     }
     if metadata.is_dir() {
-        for entry in fs::read_dir(path).ok()?.flatten() {
+        for entry in fs::read_dir(path).ok()?.flatten().take(MOST_ENTRIES) {
             add(&entry.metadata().ok()?);
         }
     }
