@@ -1,13 +1,39 @@
-//! The one error type of the project.
+//! The error type of all crates.
 
 use std::error::Error as StdError;
 use std::fmt;
 use std::sync::Arc;
 
-/// Result with the one [`Error`] of the project.
+/// A result with the [`Error`] of all simrecorder crates.
+///
+/// ```
+/// # use simrecorder_core as simrecorder;
+/// use simrecorder::{Recorder, Result};
+///
+/// fn record_step(recorder: &Recorder, rate: f64) -> Result<()> {
+///     recorder.record("net/rate", rate)?;
+///     recorder.record("log", "a step")
+/// }
+/// # record_step(&Recorder::disabled(), 0.5)?;
+/// # Ok::<(), simrecorder_core::Error>(())
+/// ```
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// The kind of an error, for programs that react to it.
+/// The kind of an [`Error`], for programs that react to it.
+///
+/// ```
+/// # use simrecorder_core as simrecorder;
+/// use simrecorder::{ErrorKind, InMemoryDataStore, Recorder};
+///
+/// let recorder = Recorder::new(InMemoryDataStore::new());
+/// recorder.record("net/v", [-65.0, -64.5])?;
+/// match recorder.record("net/v", [-65.0, -64.5, -64.0]) {
+///     Err(error) if error.kind() == ErrorKind::SchemaMismatch => println!("left out: {error}"),
+///     result => result?,
+/// }
+/// # assert_eq!(recorder.get_all("net/v")?.len(), 1);
+/// # Ok::<(), simrecorder_core::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ErrorKind {
@@ -19,11 +45,11 @@ pub enum ErrorKind {
     NotFound,
     /// A recording already exists and the open mode does not allow replacing it.
     AlreadyExists,
-    /// The key is a group, a value or a series, and the operation needs another of these.
+    /// The key is a group, a value or a series, and the operation needs another one of these.
     KindMismatch,
     /// A record differs from its series in element type, shape or kind.
     SchemaMismatch,
-    /// Data was requested as another element type than it has.
+    /// The data has another element type than the one that was requested.
     TypeMismatch,
     /// A selection or an index is outside the data.
     OutOfBounds,
@@ -39,26 +65,27 @@ pub enum ErrorKind {
     Locked,
     /// Stored data cannot be decoded.
     Corrupt,
-    /// Written by a newer version, or with a feature that this build does not read.
+    /// The recording was written by a newer version or with a feature that this build does not read, or the store
+    /// does not support the operation.
     Unsupported,
     /// The file system is full.
     StorageFull,
-    /// The memory bound is reached and the policy is to fail.
+    /// The memory bound is reached, with [`MemoryPolicy::Error`](crate::MemoryPolicy::Error).
     BufferFull,
-    /// The stores of one recorder do not hold the same records.
+    /// The stores of one recorder do not have the same records.
     Diverged,
-    /// No permission.
+    /// The system denied access.
     PermissionDenied,
     /// The caller stopped the operation before it was complete.
     Cancelled,
-    /// Any other failure of the operating system or a server.
+    /// Another failure of the operating system or of a server.
     Io,
     /// A defect of simrecorder or of a store: please report it.
     Internal,
 }
 
 impl ErrorKind {
-    /// The name as it is printed, such as `schema mismatch`.
+    /// Returns the name for messages, such as `schema mismatch`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::InvalidKey => "invalid key",
@@ -95,11 +122,12 @@ impl fmt::Display for ErrorKind {
 
 /// An error that names the operation, the key or path, and the cause.
 ///
-/// It is one word wide and cheap to clone. `Display` gives one line with the whole chain of
-/// causes; [`source`](StdError::source) gives the error below, if there is one.
+/// `Display` prints one line, `operation 'key': what is wrong; what to do`, followed by all causes.
+/// [`source`](StdError::source) returns the cause, if there is one. An error is one word wide and cheap to clone.
 ///
 /// ```
-/// use simrecorder_core::{ErrorKind, Key};
+/// # use simrecorder_core as simrecorder;
+/// use simrecorder::{ErrorKind, Key};
 ///
 /// let error = Key::new("net/../v").unwrap_err();
 /// assert_eq!(error.kind(), ErrorKind::InvalidKey);
@@ -118,9 +146,9 @@ struct Inner {
 }
 
 impl Error {
-    /// An error of `kind` in `operation` (a verb such as `record` or `open`).
+    /// Creates an error of `kind` in `operation` (a verb such as `record` or `open`).
     ///
-    /// `message` says what is wrong and, where something can be done, what to do.
+    /// `message` says what is wrong and, if the user can do something, what to do.
     pub fn new(kind: ErrorKind, operation: &'static str, message: impl Into<String>) -> Self {
         Self(Arc::new(Inner {
             kind,
@@ -131,7 +159,7 @@ impl Error {
         }))
     }
 
-    /// An error of the file system, its kind taken from `source`; `path` is shown as the key.
+    /// Creates an error of the file system, with the kind of `source` and `path` as the key.
     pub fn io(operation: &'static str, path: &std::path::Path, source: std::io::Error) -> Self {
         use std::io::ErrorKind as Io;
         let (kind, message) = match source.kind() {
@@ -148,7 +176,7 @@ impl Error {
             ),
             Io::QuotaExceeded => (ErrorKind::StorageFull, "the disk quota is used up"),
             Io::FileTooLarge => (ErrorKind::StorageFull, "the file cannot grow further"),
-            // One of ours, which says what it is.
+            // An error of this library, whose message says what is wrong.
             Io::InvalidInput if source.get_ref().is_some() => {
                 return Self::new(ErrorKind::InvalidArgument, operation, source.to_string())
                     .with_key(path.display().to_string());
@@ -160,7 +188,7 @@ impl Error {
             .with_source(source)
     }
 
-    /// Names the key or path, unless one is named already.
+    /// Sets the key or path, unless there is one.
     #[must_use]
     pub fn with_key(self, key: impl Into<String>) -> Self {
         if self.0.key.is_some() {
@@ -169,19 +197,19 @@ impl Error {
         self.edit(|inner| inner.key = Some(key.into().into_boxed_str()))
     }
 
-    /// Attaches the error below this one.
+    /// Sets the cause.
     #[must_use]
     pub fn with_source(self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
         self.edit(|inner| inner.source = Some(source.into()))
     }
 
-    /// Names another operation: the one that the user called.
+    /// Replaces the operation, by the one that the user called.
     #[must_use]
     pub fn with_operation(self, operation: &'static str) -> Self {
         self.edit(|inner| inner.operation = operation)
     }
 
-    /// Says in which store of a recorder it happened.
+    /// Adds the name of the store that failed.
     #[must_use]
     pub(crate) fn in_store(self, name: &str) -> Self {
         self.edit(|inner| inner.message = format!("store '{name}': {}", inner.message).into())
@@ -190,7 +218,7 @@ impl Error {
     fn edit(self, change: impl FnOnce(&mut Inner)) -> Self {
         let mut inner = match Arc::try_unwrap(self.0) {
             Ok(inner) => inner,
-            // A shared error becomes the cause of a new one, so that no part of it is lost.
+            // The new error has the cause of the shared one as its own.
             Err(shared) => Inner {
                 kind: shared.kind,
                 operation: shared.operation,
@@ -206,19 +234,20 @@ impl Error {
         Self(Arc::new(inner))
     }
 
-    /// The kind of the error.
+    /// Returns the kind of the error.
     pub fn kind(&self) -> ErrorKind {
         self.0.kind
     }
 
-    /// Whether the same call may succeed later although nothing was changed: another program has the
-    /// recording open, a queue is full, or a server or the system did not answer.
+    /// Whether the same call may succeed later without a change by the caller: another program has the recording open,
+    /// a queue is full, or a server or the system did not answer.
     ///
-    /// A recorder that [stopped](crate::OnStoreError::Stop) keeps returning its first error, whatever
-    /// that was: open the recording again.
+    /// A recorder that [stopped](crate::OnStoreError::Stop) keeps returning its first error, of any kind: open the
+    /// recording again.
     ///
     /// ```
-    /// use simrecorder_core::{Error, ErrorKind};
+    /// # use simrecorder_core as simrecorder;
+    /// use simrecorder::{Error, ErrorKind};
     ///
     /// let locked = Error::new(ErrorKind::Locked, "open", "another recorder writes it");
     /// assert!(locked.is_retryable());
@@ -230,23 +259,23 @@ impl Error {
         matches!(self.kind(), BufferFull | Io | Locked)
     }
 
-    /// The operation that failed, such as `record`.
+    /// Returns the operation that failed, such as `record`.
     pub fn operation(&self) -> &'static str {
         self.0.operation
     }
 
-    /// The key or path that the error is about.
+    /// Returns the key or path that the error is about.
     pub fn key(&self) -> Option<&str> {
         self.0.key.as_deref()
     }
 
-    /// The message alone, without operation, key and cause.
+    /// Returns the message without operation, key and cause.
     pub fn message(&self) -> &str {
         &self.0.message
     }
 }
 
-/// The source of an error that is shared with other clones of it.
+/// The cause of an error that shares it with its clones.
 struct SharedSource(Arc<Inner>);
 
 impl SharedSource {
@@ -290,7 +319,7 @@ impl fmt::Display for Error {
         let mut cause: Option<&(dyn StdError + 'static)> = source.as_ref().map(|e| &**e as _);
         while let Some(error) = cause {
             write!(f, ": {error}")?;
-            // An `Error` below has printed its own causes already.
+            // An `Error` prints its causes itself.
             cause = if error.is::<Self>() {
                 None
             } else {

@@ -4,7 +4,7 @@
 //! Programs that record depend on the facade crate `simrecorder`, which re-exports all of this.
 //! Backends depend on this crate alone.
 
-// One call of the system is the exception, see `large_pages.rs`.
+// The only exception is a system call in `large_pages.rs`.
 #![deny(unsafe_code)]
 
 #[cfg(target_endian = "big")]
@@ -74,7 +74,18 @@ pub use tools::verify::{
 
 /// The traits and wrappers that recording programs use, for `use simrecorder::prelude::*`.
 ///
-/// Traits come in without a name, so that those of `ndarray` stay free.
+/// Traits are imported without their names, so that they do not clash with names of `ndarray`.
+///
+/// ```
+/// # use simrecorder_core as simrecorder;
+/// use simrecorder::{InMemoryDataStore, Recorder, prelude::*};
+///
+/// let recorder = Recorder::new(InMemoryDataStore::new());
+/// recorder.record("net/spikes", Ragged(&[3_u32, 1, 4]))?;
+/// recorder.record("frames", Blob(b"a picture"))?;
+/// recorder.set("x", Labeled::new([0.0, 0.5], ["x"]).units("m"))?;
+/// # Ok::<(), simrecorder_core::Error>(())
+/// ```
 pub mod prelude {
     pub use crate::{
         ArrayView as _, Blob, DataStore as _, DataStoreExt as _, IntoValue as _, Labeled, Object,

@@ -26,16 +26,16 @@ use crate::store::errors;
 use crate::store::node::{Child, Node};
 use crate::store::open_mode::OpenMode;
 
-/// Keeps recordings in memory.
+/// A store that keeps a recording in memory, for tests and short runs.
 ///
-/// A clone is a handle on the same data: keep one to read after the recorder was closed, or
-/// [`open`](Self::open) it again. When the last handle and the last view are dropped, the data
-/// is gone.
+/// A clone is another handle on the same data. Keep one to read after the recorder was closed, or to
+/// [`open`](Self::open) the data again. The data is freed when the last handle and the last view are dropped.
 ///
-/// Records are kept as they come, without compression, and count toward no bound.
+/// Records are not compressed, and do not count towards the recorder's memory bound once they are committed.
 ///
 /// ```
-/// use simrecorder_core::{InMemoryDataStore, OpenMode, Recorder, prelude::*};
+/// # use simrecorder_core as simrecorder;
+/// use simrecorder::{InMemoryDataStore, OpenMode, Recorder, prelude::*};
 ///
 /// let store = InMemoryDataStore::new();
 /// let recorder = Recorder::new(store.clone());
@@ -81,17 +81,17 @@ enum Contents {
 struct Series {
     schema: Arc<Schema>,
     len: u64,
-    /// Another one after each cut, so that a view can tell whether its records are still there.
+    /// Replaced by each cut, so that a view can tell whether its records still exist.
     version: Arc<()>,
-    /// So many records at the beginning have the fill value, and are in no run.
+    /// How many records at the beginning have the fill value, and are in no run.
     filled: u64,
-    /// Runs of the other records with the index of their first, in order and without gaps.
+    /// Runs of the other records, each with the index of its first record, in order and without gaps.
     runs: Arc<Vec<Run>>,
 }
 
 type Run = (u64, Arc<Records>);
 
-/// How to take one step of a failed commit back.
+/// How to undo one change of a failed commit.
 #[derive(Debug)]
 enum Undo {
     Cut(Key, u64),
@@ -108,7 +108,7 @@ impl Default for InMemoryDataStore {
 }
 
 impl InMemoryDataStore {
-    /// Makes an empty store, open for writing.
+    /// Creates an empty store, open for writing.
     pub fn new() -> Self {
         Self {
             tree: Arc::new(ProcessLocal::new(RwLock::default())),
@@ -116,7 +116,7 @@ impl InMemoryDataStore {
         }
     }
 
-    /// Opens the same data again, whether or not this handle was closed.
+    /// Opens the same data again, even if this handle was closed.
     ///
     /// # Errors
     /// [`ErrorKind::AlreadyExists`] for [`OpenMode::CreateNew`] if there is any data.
@@ -193,7 +193,7 @@ impl InMemoryDataStore {
 }
 
 impl Tree {
-    /// The entry of a new or existing key, with the groups above it made.
+    /// The entry of a new or existing key. Creates the groups above it.
     fn entry(&mut self, key: &Key, new: impl FnOnce() -> Contents) -> Result<&mut Entry> {
         let mut missing = Vec::new();
         for group in key.ancestors() {
@@ -294,12 +294,12 @@ impl Tree {
                 }
                 Ok(())
             }
-            // There is one writer.
+            // The store has one writer.
             Change::Claim { .. } => Ok(()),
         }
     }
 
-    /// Notes how to take `change` back, should it or a later one of its commit fail.
+    /// Remembers how to undo `change`, in case it or a later change of its commit fails.
     fn prepare_undo(&self, change: &Change, undo: &mut Vec<Undo>) {
         if let Change::Append { batch, .. } = change {
             // A copy would share the last run, which then could not grow in place.
@@ -333,7 +333,7 @@ impl Tree {
         }
     }
 
-    /// Takes out the entry of a key and all below it.
+    /// Removes the entries of a key and of all keys below it.
     fn take(&mut self, key: &Key) -> Vec<(Key, Entry)> {
         let range = self.entries.range(key.clone()..);
         let within = range.take_while(|(other, _)| other.is_within(key));
@@ -392,8 +392,8 @@ impl Series {
         let size = |records: &Records| records.data().len() + records.ends().len() * 8;
         if let Some((_, last)) = runs.last_mut()
             && size(last) + size(records) <= RUN_BYTES
-            // Joining a run that a view holds copies it, so that is done only when the new
-            // part is at least as large.
+            // Extending a run that a view shares copies it, so that the new part has to be at least as
+            // large.
             && (Arc::strong_count(last) == 1 || size(last) <= size(records))
         {
             Arc::make_mut(last).extend_from(records, 0..records.len());
@@ -436,7 +436,7 @@ impl DataStore for InMemoryDataStore {
         let tree = self.tree.get("children")?.read();
         let mut children = Vec::new();
         let mut after = Bound::Excluded(key.clone());
-        // Every group has an entry, so the first key after that of `key`, or after a child and all that
+        // Every group has an entry, so the first key after `key`, or after a child with everything that
         // it contains, is a child.
         while let Some((child, entry)) = tree.entries.range((after, Bound::Unbounded)).next()
             && child.is_within(key)
@@ -535,7 +535,7 @@ fn chunk_shape(schema: &Schema) -> Result<Vec<u64>> {
     if schema.kind() == Kind::Array {
         policy.chunk_shape(schema.record_shape(), schema.dtype().map_or(1, DType::size))
     } else {
-        // Records of unknown size: what the ends of so many take is a chunk.
+        // Records of unknown size: as many as have a chunk of ends.
         ChunkPolicy::default().chunk_shape(&[], size_of::<u64>())
     }
 }
@@ -553,7 +553,7 @@ struct MemoryView {
 }
 
 impl MemoryView {
-    /// The runs that hold records of `range`.
+    /// The runs that contain records of `range`.
     fn runs_within(&self, range: Range<u64>) -> impl Iterator<Item = &Run> {
         let first = self
             .runs

@@ -1,5 +1,5 @@
-//! Copies a recording into a new one, both given by path or URL, and shows how far it has come. Patterns
-//! select keys, those after a `!` leave keys out:
+//! Copies a recording into a new one, each given by path or URL, and prints the progress. Patterns select keys; a
+//! pattern after a `!` leaves keys out:
 //!
 //! ```text
 //! cargo run --release --example copy --features zarr -- run.mdb run.zarr
@@ -23,7 +23,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let to = simrecorder::create(to)?;
     let mut options = CopyOptions::new();
     for pattern in patterns {
-        let pattern = pattern.to_str().ok_or("a pattern is UTF-8, as keys are")?;
+        let pattern = pattern.to_str().ok_or("a pattern is not UTF-8; keys are")?;
         options = match pattern.strip_prefix('!') {
             Some(pattern) => options.exclude(pattern),
             None => options.include(pattern),
@@ -38,6 +38,6 @@ fn main() -> Result<(), Box<dyn Error>> {
     });
     simrecorder::copy(&from, &to, options)?;
     to.close()?;
-    println!("\nwhole");
+    println!("\ncomplete");
     Ok(())
 }

@@ -1,13 +1,12 @@
-//! Ends a simulation on Ctrl-C or SIGTERM without losing a record. Started again, it continues where it
-//! ended.
+//! Ends a simulation on Ctrl-C or SIGTERM without losing a record. When it is started again, it continues its
+//! recording.
 //!
 //! ```text
 //! cargo run --example interrupt --features zarr -- run.mdb
 //! ```
 //!
-//! Batch systems send SIGTERM some time before SIGKILL, which no program can handle: SLURM when a job is
-//! cancelled or reaches its time limit, 30 seconds before by default, or when
-//! `sbatch --signal=TERM@120` says.
+//! Batch systems send SIGTERM some time before SIGKILL, which no program can handle. SLURM does so when a job is
+//! cancelled or reaches its time limit, by default 30 seconds before; `sbatch --signal=TERM@120` makes it 120.
 #![allow(clippy::print_stdout)]
 
 use std::error::Error;
@@ -33,7 +32,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 pub(crate) fn simulate(path: &Path) -> Result<(), Box<dyn Error>> {
     let is_ending = Arc::new(AtomicBool::new(false));
     for signal in [SIGINT, SIGTERM] {
-        // A second signal ends the program at once, should it not come to an end.
+        // A second signal ends the program at once, in case it hangs.
         flag::register_conditional_shutdown(signal, 1, Arc::clone(&is_ending))?;
         flag::register(signal, Arc::clone(&is_ending))?;
     }

@@ -1,5 +1,4 @@
-//! Reads a recording while another process writes it: the reader sees whole commits, and keys
-//! that appear on the way.
+//! Reads a recording while another process writes it. The reader sees whole commits, and new keys as they appear.
 //!
 //! ```text
 //! cargo run --example read_while_writing --features zarr
@@ -35,13 +34,13 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(read?)
 }
 
-/// Reads what comes, until the writer has ended.
+/// Reads new records until the writer has ended.
 fn follow(path: &Path, mut is_written: impl FnMut() -> bool) -> simrecorder::Result<()> {
     let recorder = Recorder::new(ZarrDataStore::open(path)?);
     let mut seen = 0;
     loop {
-        let goes_on = is_written();
-        // A view is a snapshot; a new one, or refresh(), shows what came since.
+        let is_running = is_written();
+        // A view does not grow; a new view, or refresh(), has the new records.
         match recorder.get_all("wave") {
             Ok(wave) => {
                 let new = wave.select(seen..)?.select(s![.., 0])?.read::<f32>()?;
@@ -53,11 +52,11 @@ fn follow(path: &Path, mut is_written: impl FnMut() -> bool) -> simrecorder::Res
                     keys.join(", ")
                 );
             }
-            // The writer has not got so far.
+            // The writer has not created the series yet.
             Err(error) if error.kind() == ErrorKind::NotFound => {}
             Err(error) => return Err(error),
         }
-        if !goes_on {
+        if !is_running {
             return Ok(());
         }
         sleep(Duration::from_millis(250));
@@ -66,7 +65,7 @@ fn follow(path: &Path, mut is_written: impl FnMut() -> bool) -> simrecorder::Res
 
 /// Simulates a wave for about two seconds.
 fn write(path: &Path) -> simrecorder::Result<()> {
-    // What is recorded becomes visible at each flush, and at least this often.
+    // Records become visible at each flush, and at least this often.
     let options = RecorderOptions::new().commit_interval(Duration::from_millis(200));
     let recorder = Recorder::with_options(ZarrDataStore::append(path)?, options);
     for step in 0..STEPS {

@@ -1,5 +1,5 @@
-//! Resumes a simulation that was killed, with one line. It records a random walk as a timeline in a
-//! process of its own, kills that process, and continues from the state that was saved last.
+//! Resumes a simulation after a kill, with one line. Another process records a random walk as a timeline, this one
+//! kills it, and continues from the last saved state.
 //!
 //! ```text
 //! cargo run --example resume --features zarr
@@ -26,7 +26,7 @@ fn main() -> Result<()> {
         return simulate(&path);
     }
 
-    // An empty recording to begin with.
+    // Begins with an empty recording.
     drop(
         ZarrDataStore::options()
             .mode(OpenMode::Truncate)
@@ -41,7 +41,7 @@ fn main() -> Result<()> {
     let steps = recorder.get_all("walk/step")?.read::<u64>()?;
     assert!(
         steps.iter().copied().eq(0..STEPS),
-        "each step is there once"
+        "each step was recorded once"
     );
     let last = walk.select(s![-1, ..])?.read::<f64>()?;
     println!(
@@ -55,10 +55,10 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-/// The state of the simulation: the step that it did last, and where the walkers are.
+/// The state of the simulation: its last step, and the positions of the walkers.
 type State = (u64, Vec<f64>);
 
-/// Records the walk from the beginning, or from the state that was saved last.
+/// Records the walk from the beginning, or from the last saved state.
 fn simulate(path: &Path) -> Result<()> {
     let recorder = Recorder::new(ZarrDataStore::append(path)?);
     let mut walk = recorder.timeline("walk", Coordinate::new("step"))?;
@@ -66,14 +66,14 @@ fn simulate(path: &Path) -> Result<()> {
     let mut first = 0;
     if let Some(state) = recorder.get("state")? {
         let (saved, saved_positions) = state.object::<State>()?;
-        // The run continued after it saved its state: this line resumes there.
+        // Removes the steps after the saved state.
         walk.rewind(saved)?;
         (first, positions) = (saved + 1, saved_positions);
     }
     println!("continuing at step {first} of {STEPS}");
 
     for step in first..STEPS {
-        // A generator for each step: what comes does not depend on where the run was killed.
+        // A generator for each step makes the walk independent of the moment of the kill.
         let mut rng = Xoshiro256PlusPlus::seed_from_u64(SEED + step);
         for position in &mut positions {
             *position += rng.random::<f64>() - 0.5;
@@ -81,7 +81,7 @@ fn simulate(path: &Path) -> Result<()> {
         let mean = positions.iter().sum::<f64>() / WALKERS as f64;
         walk.tick(step, (("positions", &positions), ("mean", mean)))?;
         if step % 100 == 99 {
-            // First the ticks, then the state: it never is ahead of the recording.
+            // Flushes the ticks first, so that the state is never ahead of the recording.
             recorder.flush()?;
             recorder.set("state", Object(&(step, &positions)))?;
             recorder.flush()?;

@@ -1,4 +1,4 @@
-//! Reads all of a recording, given by path or URL, and says what of it is damaged:
+//! Reads a whole recording, given by path or URL, and prints what is damaged:
 //!
 //! ```text
 //! cargo run --release --example verify --features zarr -- run.mdb

@@ -2,7 +2,7 @@
 //! simulation), `resume` (resuming after a crash), `read_while_writing`, `copy` (from one path or URL
 //! to another), `verify`.
 //!
-//! # Record into several stores, and continue when one fails
+//! # Record into several stores, and continue if one fails
 //!
 //! ```
 //! use simrecorder::{InMemoryDataStore, Named, OnStoreError, Recorder, RecorderOptions, prelude::*};
@@ -30,7 +30,7 @@
 //! recorder.record("net/v", &vec![-65.0_f32; 100])?;
 //! assert_eq!(recorder.get_all("net/v")?.attributes()["units"], "mV");
 //!
-//! // Where the neurons are: xarray then selects by `neuron`.
+//! // The positions of the neurons: xarray then selects by `neuron`.
 //! let depth: Vec<f64> = (0..100).map(|i| f64::from(i) * 0.5).collect();
 //! recorder.set("net/neuron", Labeled::new(&depth, ["neuron"]).units("um"))?;
 //! # Ok::<(), simrecorder::Error>(())
@@ -38,13 +38,13 @@
 //!
 //! # Choose chunks and compression
 //!
-//! Without a choice, chunks are about 1 MiB large and compressed without loss. A part of a record
-//! that is often read alone is read faster where it is a chunk of its own:
+//! By default, chunks are about 1 MiB large and compressed without loss. If a part of a series is often read alone, make
+//! it a chunk:
 //!
 //! ```
 //! use simrecorder::{ChunkPolicy, Compression, InMemoryDataStore, Recorder, Schema};
 //!
-//! let recorder = Recorder::new(InMemoryDataStore::new()); // memory has neither; Zarr and HDF5 do
+//! let recorder = Recorder::new(InMemoryDataStore::new()); // for Zarr and HDF5; memory ignores both
 //! let schema = Schema::array::<f32>([512, 512])
 //!     .with_chunk_policy(ChunkPolicy::records(16))
 //!     .with_compression(Compression::lossy(1e-3)?); // no number changes by more than that
@@ -61,10 +61,10 @@
 //! let mut net = recorder.timeline("net", Coordinate::new("time").units("ms"))?;
 //! let mut weights = recorder.timeline("weights", Coordinate::new("time").units("ms"))?; // another rate
 //! let event = Schema::scalar::<u32>().with_fill_value(0_u32);
-//! net.declare("event", event)?; // 0 in the ticks that have no record of it
+//! net.declare("event", event)?; // 0 in the ticks without a record of it
 //! for step in 0..100_u32 {
 //!     let t = f64::from(step) * 0.1;
-//!     net.advance(t)?; // begins a tick; every other series has one record in it
+//!     net.advance(t)?; // begins a tick; every series without a fill value needs a record in it
 //!     net.record("rate", 0.5)?;
 //!     net.record("v", [-65.0, -64.5])?;
 //!     if step == 42 {
@@ -93,7 +93,7 @@
 //! # let saved_step = 10_u64;
 //! let store = earlier.open(OpenMode::Append)?; // or simrecorder::append("run.mdb")?
 //! let recorder = Recorder::new(store);
-//! recorder.rewind("step", saved_step)?; // all timelines, back to the state that was saved last
+//! recorder.rewind("step", saved_step)?; // removes the ticks after the saved state from all timelines
 //! let mut net = recorder.timeline::<u64>("net", Coordinate::new("step"))?;
 //! assert_eq!(net.last(), Some(saved_step));
 //! for step in saved_step + 1..16 {
@@ -102,8 +102,8 @@
 //! # Ok::<(), simrecorder::Error>(())
 //! ```
 //!
-//! Save the state after a `flush`, so that it is never ahead of the recording. Free-standing series are cut
-//! one by one, with [`Recorder::truncate`](crate::Recorder::truncate).
+//! Save the state after a `flush`, so that it is never ahead of the recording. Cut free-standing series one by one with
+//! [`Recorder::truncate`](crate::Recorder::truncate).
 //!
 //! # Read into an array of known dimension, a vector, rows
 //!
@@ -127,8 +127,8 @@
 //!
 //! # Read by time, step or position
 //!
-//! The coordinate of an axis is the array next to a series that is named like the dimension: a series of
-//! scalars, such as that of a timeline, or a value that was set with [`Labeled`](crate::Labeled).
+//! The coordinate of an axis is an array in the same group, named like the dimension: a series of scalars, such as that
+//! of a timeline, or a value that was set with [`Labeled`](crate::Labeled).
 //!
 //! ```
 //! use simrecorder::{InMemoryDataStore, Recorder, prelude::*};
@@ -142,7 +142,7 @@
 //! #     recorder.record("field/u", [f64::from(step); 3])?;
 //! # }
 //! let u = recorder.get_all("field/u")?;
-//! let window = u.select_by("time", 10.0..20.0)?; // Rust's ranges: 20.0 is left out, `..=20.0` has it
+//! let window = u.select_by("time", 10.0..20.0)?; // Rust's ranges: `..20.0` excludes 20.0, `..=20.0` includes it
 //! let left = window.select_by("x", ..=0.5)?.read::<f64>()?;
 //! let time = window.coordinate(0)?.expect("field/time").read::<f64>()?;
 //! let row = u.get(u.nearest("time", 12.3)?)?;
@@ -151,12 +151,12 @@
 //! # Ok::<(), simrecorder::Error>(())
 //! ```
 //!
-//! A coordinate is as long as its view, even while the simulation is still running, and the views of one
-//! [`Recorder::group`](crate::Recorder::group) have those of one commit. Of the coordinate of a timeline,
-//! little is read; other ones, which may have any order, are read whole. Zarr and netCDF-4 files of other
-//! software are read in the same way, and H5MD files by `time` and `step`.
+//! A coordinate is the same length as its view, even while the simulation is still running, and the views of one
+//! [`Recorder::group`](crate::Recorder::group) have the coordinates of one commit. Of the coordinate of a timeline, only
+//! small parts are read; other coordinates, which may have any order, are read completely. This also works for Zarr and
+//! netCDF-4 files of other software, and for H5MD files by `time` and `step`.
 //!
-//! # Iterate over more than fits into memory
+//! # Iterate over a series larger than memory
 //!
 //! ```
 //! # use simrecorder::{InMemoryDataStore, Recorder, prelude::*};
@@ -172,9 +172,9 @@
 //!
 //! # End on Ctrl-C or SIGTERM without losing a record
 //!
-//! A signal that nothing handles ends the process at once, and what was recorded after the last commit,
-//! about a second, is lost. With the crate [`signal-hook`](https://docs.rs/signal-hook), the signal sets
-//! a flag instead, which the loop checks. Batch systems send SIGTERM some time before they kill a job.
+//! Without a handler, a signal ends the process at once, and the records after the last commit, about a second, are
+//! lost. With the crate [`signal-hook`](https://docs.rs/signal-hook), the signal sets a flag instead, which the loop
+//! checks. Batch systems send SIGTERM some time before they kill a job.
 //!
 //! ```
 //! use std::sync::Arc;
@@ -198,17 +198,16 @@
 //!     }
 //!     recorder.record("step", step)?;
 //! }
-//! recorder.close()?; // also after a signal
+//! recorder.close()?; // after a signal too
 //! # Ok(())
 //! # }
 //! ```
 //!
-//! [`std::process::exit`] does not run what follows either: return from `main` instead, or call
-//! [`close`](crate::Recorder::close) before. The example `interrupt` is a whole program that also
-//! continues its recording; [`Recorder`](crate::Recorder#ends-of-a-program) lists what each end of a
-//! program leaves.
+//! [`std::process::exit`] also loses these records: return from `main` instead, or call
+//! [`close`](crate::Recorder::close) before it. The example `interrupt` is a whole program that also resumes its
+//! recording. [`Recorder`](crate::Recorder#ends-of-a-program) lists what is stored after each end of a program.
 //!
-//! # Make a directory of a recording, for colleagues
+//! # Convert a recording into a Zarr directory
 //!
 //! ```
 //! # #[cfg(feature = "zarr")] {
@@ -227,14 +226,14 @@
 //!     eprintln!("{progress}"); // net/v: 1 of 1 keys, 1 of 1 records, 0.0 MiB
 //!     ControlFlow::Continue(())
 //! });
-//! simrecorder::copy(&from, &to, options)?; // whole chunks go as they are
+//! simrecorder::copy(&from, &to, options)?; // chunks are copied without decoding
 //! to.close()?;
 //! assert!(path("run.zarr").join("net/v/zarr.json").exists());
 //! # }
 //! # Ok::<(), simrecorder::Error>(())
 //! ```
 //!
-//! # Open whatever recording is at a path
+//! # Open a recording of any format
 //!
 //! ```
 //! # #[cfg(feature = "zarr")] {
@@ -248,7 +247,7 @@
 //! recorder.record("net/rate", 0.5)?;
 //! recorder.close()?;
 //!
-//! // Recognised by its contents, whatever its name.
+//! // It is recognised by its contents, with any name.
 //! let other = path.with_file_name("results of May");
 //! std::fs::rename(&path, &other)?;
 //! let recorder = Recorder::new(simrecorder::open(&other)?);
@@ -291,7 +290,7 @@
 //! # Ok::<(), simrecorder::Error>(())
 //! ```
 //!
-//! # Keep any serde value
+//! # Store any serde value
 //!
 //! ```
 //! use serde::{Deserialize, Serialize};
@@ -308,10 +307,9 @@
 //! # Ok::<(), simrecorder::Error>(())
 //! ```
 //!
-//! # Record from many processes, and move the records into a file meanwhile
+//! # Record from many processes, and move the records into a file
 //!
-//! Each process of the simulation opens the same recording and records to keys of its own, or to the
-//! same ones:
+//! Each process of the simulation opens the same recording, and records to its own keys or to shared ones:
 //!
 //! ```no_run
 //! # #[cfg(feature = "redis")] {
@@ -325,8 +323,7 @@
 //! # Ok::<(), simrecorder::Error>(())
 //! ```
 //!
-//! One process starts the server, and empties it into a file, of the same run alone, before its memory
-//! is full:
+//! One process starts the server, and moves the records of the run into a file before the server's memory is full:
 //!
 //! ```no_run
 //! # #[cfg(all(feature = "redis", feature = "zarr"))] {
@@ -353,7 +350,7 @@
 //! # Ok::<(), simrecorder::Error>(())
 //! ```
 //!
-//! # Wait for records that others make
+//! # Wait for records of other processes
 //!
 //! ```no_run
 //! # #[cfg(feature = "redis")] {
@@ -366,7 +363,7 @@
 //! let mut next = energy.first_record() + energy.len();
 //! loop {
 //!     energy = energy.follow(Duration::from_secs(60))?;
-//!     // A drain may have freed records: then the view begins at a later one.
+//!     // If a drain has freed records, the view begins at a later one.
 //!     let new = next.saturating_sub(energy.first_record());
 //!     for value in energy.select(new..)?.iter() {
 //!         println!("{:?}", value?.scalar::<f64>()?);

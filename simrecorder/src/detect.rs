@@ -1,8 +1,8 @@
-//! What is at a path: which recording, if it is one, recognised by its contents.
+//! Recognising the recording at a path by its contents.
 //!
-//! All formats are recognised here, and not by the backends, because a build without a backend
-//! names the feature that opens its recordings. Detection reads a few bytes and never locks,
-//! writes or waits. Whether a recording is sound is for its store to check.
+//! This module, and not the backends, recognises all formats, because a build without a backend names the feature that
+//! opens its recordings. Detection reads a few bytes and never locks, writes or waits. It does not check whether the
+//! recording is sound; its store does.
 
 use std::fmt;
 use std::fs::{self, File};
@@ -22,7 +22,7 @@ pub(crate) enum Format {
 /// The data file of LMDB.
 const LMDB_DATA: &str = "data.mdb";
 
-/// The metadata at the root of a Zarr hierarchy: of version 3, and of version 2, which is only read.
+/// The metadata files at the root of a Zarr hierarchy, of versions 3 and 2.
 const ZARR_METADATA: [&str; 3] = ["zarr.json", ".zgroup", ".zarray"];
 
 /// The number after the header of the first page of an LMDB data file, in the byte order of its machine.
@@ -37,7 +37,7 @@ const ZARR_JOURNAL: [u8; 8] = *b"\x89SRJ\r\n\x1a\n";
 const HDF5_SIGNATURE: [u8; 8] = *b"\x89HDF\r\n\x1a\n";
 
 impl Format {
-    /// The format of a new recording at `path`, as its extension says.
+    /// The format that the extension of `path` names.
     pub(crate) fn of_extension(path: &Path) -> Option<Self> {
         let extension = path.extension()?.to_str()?.to_ascii_lowercase();
         match &*extension {
@@ -57,7 +57,7 @@ impl Format {
         }
     }
 
-    /// Whether a folder holds a recording of this format.
+    /// Whether a folder contains a recording of this format.
     pub(crate) fn is_in(self, folder: &Path) -> io::Result<bool> {
         match self {
             Self::Lmdb => folder.join(LMDB_DATA).try_exists(),
@@ -84,18 +84,17 @@ impl fmt::Display for Format {
     }
 }
 
-/// What is at a path.
+/// The contents of a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Found {
     Nothing,
     DanglingLink,
-    /// A folder with nothing in it, or with the locks of LMDB alone, which an interrupted creation
-    /// leaves.
+    /// A folder without files, or only with the locks of LMDB, which an interrupted creation leaves.
     EmptyFolder,
-    /// A folder that holds something else.
+    /// A folder with other contents.
     Folder,
     EmptyFile,
-    /// A file that holds something else.
+    /// A file with other contents.
     File,
     /// A pipe, a device or a socket.
     Special,
@@ -103,7 +102,7 @@ pub(crate) enum Found {
 }
 
 impl Found {
-    /// Looks at `path`. Links are followed; only plain files are opened, so that no pipe is waited for.
+    /// Inspects `path` and follows links. It opens only plain files, since opening a pipe would wait.
     pub(crate) fn at(path: &Path) -> io::Result<Self> {
         let metadata = match fs::metadata(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -158,7 +157,7 @@ impl fmt::Display for Found {
     }
 }
 
-/// Whether LMDB or its writer keeps a file of this name beside the data file.
+/// Whether LMDB or its writer keeps a file with this name next to the data file.
 fn is_lmdb_lock(name: &str) -> bool {
     name == "writer.lock" || name.starts_with("lock.mdb")
 }
@@ -178,8 +177,7 @@ pub(crate) fn recording_of(file: &Path) -> Option<PathBuf> {
     matches!(Found::at(&whole), Ok(Found::Recording(_))).then_some(whole)
 }
 
-/// Whether the journal of a Zarr directory lies beside `folder`, which then is a recording even
-/// before it has metadata.
+/// Whether the journal of a Zarr directory is next to `folder`, which is then a recording even before it has metadata.
 fn has_zarr_journal(folder: &Path) -> io::Result<bool> {
     let mut journal = fs::canonicalize(folder)?.into_os_string();
     journal.push(JOURNAL_SUFFIX);

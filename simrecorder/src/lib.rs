@@ -1,12 +1,10 @@
-//! Record simulation data by key, nearly for free, and read it back as lazy views.
+//! Record what a simulation computes, by key and nearly for free, and read it back as lazy views.
 //!
-//! A simulation calls [`recorder.record("net/v", &v)`](Recorder::record) in its loop. The value
-//! is copied into a buffer; threads in the background compress it and write it, in memory,
-//! into [Zarr V3](ZarrDataStore), into [HDF5](Hdf5DataStore) or to a
-//! [Redis server](RedisDataStore), into several stores at once if you like. What was flushed
-//! survives a killed process. Everything comes back as views that read only what is asked for.
-//! A recording in a directory is plain Zarr, which zarr-python, xarray and TensorStore read; one
-//! in HDF5 is a plain file, which h5py and xarray read.
+//! A simulation calls [`recorder.record("net/v", &v)`](Recorder::record) in its loop. This copies the value into a
+//! buffer. Background threads compress it and write it into [Zarr V3](ZarrDataStore), into [HDF5](Hdf5DataStore), to a
+//! [Redis server](RedisDataStore), into memory, or into several of these at once. Flushed records survive a crash. Lazy
+//! views read only the chunks that they need. zarr-python, xarray and TensorStore read a recording in a directory;
+//! h5py and xarray read one in HDF5.
 //!
 //! ```
 //! use simrecorder::ndarray::s;
@@ -32,34 +30,34 @@
 //! # Ok::<(), simrecorder::Error>(())
 //! ```
 //!
-//! The [guide] records a simulation and reads it in five minutes; the [cookbook] has a small program for each
-//! task.
+//! The [guide] goes from a loop to xarray in five minutes; the [cookbook] has a small program for each task.
 //!
 //! # Where to look
 //!
 //! | to | see |
 //! |---|---|
-//! | record | [`Recorder`]; [`IntoValue`] for what can be recorded; [`Series`] for hot loops |
+//! | record | [`Recorder`]; [`IntoValue`] for the values that can be recorded; [`Series`] for hot loops |
 //! | record series that share time | [`Recorder::timeline`], then [`Timeline`] |
 //! | choose units, dimension names, chunks, compression | [`Schema`] with [`Recorder::declare`]; for values, [`Labeled`] |
-//! | set memory, threads, what happens on errors | [`RecorderOptions`] |
+//! | set memory, threads, and the reaction to errors | [`RecorderOptions`] |
 //! | read | [`Recorder::get_all`], then [`View`] |
-//! | create a recording, open one, add to one, by path or URL | [`create`], [`open`], [`append`], [`open_with`] |
+//! | create a recording, open one, continue one, by path or URL | [`create`], [`open`], [`append`], [`open_with`] |
 //! | copy a recording into another store | [`copy`](fn@copy) |
-//! | move it there while it grows | [`drain`](fn@drain) |
-//! | find out whether a recording is damaged, and where | [`verify`](fn@verify) |
+//! | move records into another store while they are recorded | [`drain`](fn@drain) |
+//! | compare two recordings | [`compare`](fn@compare) |
+//! | find damage, and copy the sound parts | [`verify`](fn@verify), [`recover`](fn@recover) |
 //! | record from many processes | [`RedisDataStore`] |
 //! | write a backend | [`backend`], and the feature `conformance` of `simrecorder-core` |
 //!
 //! # Features
 //!
-//! None is on by default: the core and the in-memory store need no C compiler.
+//! No feature is on by default. The core and the in-memory store need no C compiler.
 //!
 //! | feature | adds | needs |
 //! |---|---|---|
 //! | `zarr` | [`ZarrDataStore`]: Zarr V3 over LMDB (`run.mdb`) or a directory (`run.zarr`) | a C and a C++ compiler |
 //! | `hdf5` | [`Hdf5DataStore`]: HDF5 (`run.h5`) | libhdf5 1.10.8 or newer with its headers, a C compiler |
-//! | `hdf5-static` | the same with a libhdf5 of its own | a C compiler, CMake 3.26 or newer |
+//! | `hdf5-static` | the same, with a libhdf5 that is built from source | a C compiler, CMake 3.26 or newer |
 //! | `redis` | [`RedisDataStore`], [`RedisServer`]: on a Redis or Valkey server | a C compiler; a server |
 
 pub mod backend;
@@ -71,8 +69,8 @@ mod options;
 mod staged;
 mod url;
 
-// What users call and name, by subject: recording, reading, keys and values, stores, whole recordings,
-// errors. What only backends name is in `backend`.
+// The items that users need, by subject: recording, reading, keys and values, stores, whole recordings,
+// errors. Items that only backends need are in `backend`.
 pub use simrecorder_core::{
     Blob, Coordinate, CoordinateType, Element, IntoStores, IntoValue, Labeled, Member,
     MemoryPolicy, Named, Object, OnDivergence, OnStoreError, Ragged, Recorder, RecorderOptions,

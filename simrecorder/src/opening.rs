@@ -11,7 +11,7 @@ use crate::detect::{Format, Found, recording_of};
 use crate::options::OpenOptions;
 use crate::url::{self, Scheme, Url};
 
-/// Creates a recording at a path that has none, and opens it for writing.
+/// Creates a recording and opens it for writing. There must be nothing at the path.
 ///
 /// The extension names the format:
 ///
@@ -21,7 +21,7 @@ use crate::url::{self, Scheme, Url};
 /// | `run.zarr` | [`ZarrDataStore`](crate::ZarrDataStore) over a directory | `zarr` |
 /// | `run.h5`, `run.hdf5` | [`Hdf5DataStore`](crate::Hdf5DataStore): a file | `hdf5` |
 ///
-/// A URL names the format by its scheme, whatever the extension: see [`open_with`].
+/// In a URL, the scheme names the format instead: see [`open_with`].
 ///
 /// ```
 /// use simrecorder::{Recorder, prelude::*};
@@ -40,20 +40,20 @@ use crate::url::{self, Scheme, Url};
 /// ```
 ///
 /// # Errors
-/// - [`ErrorKind::AlreadyExists`] if there is something at the path, other than an empty folder
-///   where the format is a folder.
-/// - [`ErrorKind::InvalidArgument`] for another extension, and for a URL with another `mode=` than
+/// - [`ErrorKind::AlreadyExists`] if there is something at the path. An empty folder is allowed if the format is a
+///   folder.
+/// - [`ErrorKind::InvalidArgument`] for another extension, and for a URL with a `mode=` other than
 ///   `create-new`.
-/// - Otherwise as [`open_with`].
+/// - Otherwise as for [`open_with`].
 pub fn create(path_or_url: impl AsRef<Path>) -> Result<Arc<dyn DataStore>> {
     open_in_mode("create", path_or_url.as_ref(), OpenMode::CreateNew)
 }
 
 /// Opens a recording for reading.
 ///
-/// A recording at a path is recognised by its contents, whatever its extension: a folder with
-/// `data.mdb` (Zarr in LMDB) or `zarr.json` (Zarr in a directory), or an HDF5 file. Those of other
-/// software open, too: also Zarr V2, in a directory, or in LMDB as a folder or as a single file.
+/// A recording at a path is recognised by its contents, not by its extension: a folder with `data.mdb` (Zarr in LMDB)
+/// or `zarr.json` (Zarr in a directory), or an HDF5 file. Zarr and HDF5 files of other software open too, including Zarr
+/// V2 in a directory, or in LMDB as a folder or a single file.
 ///
 /// ```
 /// use simrecorder::{Recorder, prelude::*};
@@ -72,14 +72,14 @@ pub fn create(path_or_url: impl AsRef<Path>) -> Result<Arc<dyn DataStore>> {
 ///
 /// # Errors
 /// - [`ErrorKind::NotFound`] if there is nothing at the path, or a folder without a recording.
-/// - [`ErrorKind::InvalidArgument`] for a file that is no recording ([`ErrorKind::Corrupt`] if its
-///   extension is that of HDF5), and for a URL with another `mode=` than `read`.
-/// - Otherwise as [`open_with`].
+/// - [`ErrorKind::InvalidArgument`] for a file that is not a recording ([`ErrorKind::Corrupt`] if it has an extension of
+///   HDF5), and for a URL with a `mode=` other than `read`.
+/// - Otherwise as for [`open_with`].
 pub fn open(path_or_url: impl AsRef<Path>) -> Result<Arc<dyn DataStore>> {
     open_in_mode("open", path_or_url.as_ref(), OpenMode::Read)
 }
 
-/// Opens a recording, which must exist, for adding to it. It is recognised as by [`open`].
+/// Opens an existing recording for appending. The recording is recognised as by [`open`].
 ///
 /// ```
 /// use simrecorder::{Recorder, prelude::*};
@@ -96,16 +96,15 @@ pub fn open(path_or_url: impl AsRef<Path>) -> Result<Arc<dyn DataStore>> {
 /// ```
 ///
 /// # Errors
-/// [`ErrorKind::Locked`] if another writer has the recording open; otherwise as [`open`], with
-/// `append` in place of `read`.
+/// [`ErrorKind::Locked`] if another writer has the recording open; otherwise as for [`open`], with the mode `append`
+/// instead of `read`.
 pub fn append(path_or_url: impl AsRef<Path>) -> Result<Arc<dyn DataStore>> {
     open_in_mode("append", path_or_url.as_ref(), OpenMode::Append)
 }
 
-/// Opens a recording as `options` say: read only unless they have another
-/// [`mode`](OpenOptions::mode).
+/// Opens a recording with options: read only, unless they set another [`mode`](OpenOptions::mode).
 ///
-/// What has one of these schemes is a URL, everything else a path:
+/// An argument with one of these schemes is a URL, any other argument is a path:
 ///
 /// | URL | store | feature |
 /// |---|---|---|
@@ -117,19 +116,17 @@ pub fn append(path_or_url: impl AsRef<Path>) -> Result<Arc<dyn DataStore>> {
 /// | `rediss://HOST?run=NAME` | the same with TLS | `redis` |
 /// | `redis+unix:PATH?run=NAME` | the same at a Unix socket | `redis` |
 ///
-/// **Paths.** An existing recording is recognised by its contents as by [`open`], a new one by its
-/// extension as by [`create`]. `~` at the start is the home folder. No other character has a special
-/// meaning, except that a text that looks like a URL, such as `lmdb:run`, is an error unless
-/// there is something at this path: write `./lmdb:run` to create a file of that name.
+/// **Paths.** The contents of an existing recording choose the format, as in [`open`], and the extension of a new one,
+/// as in [`create`]. `~` at the start is the home folder. No other character has a special meaning. A path that looks
+/// like a URL, such as `lmdb:run`, is an error unless it exists: write `./lmdb:run` to create a file with that name.
 ///
-/// **URLs.** The path in a URL is taken as it is, too: `%` has no special meaning. The query string
-/// may contain `mode=` (`read`, `append`, `open-or-create`, `create-new`, `truncate`) and
-/// `compression=` (`none`, `fast`, `small`, `lossy:1e-3`), joined by `&`; they take precedence over
-/// the options. A path that has a `?` in its name can be opened as a path, not by URL.
+/// **URLs.** In the path of a URL, `%` has no special meaning. The query string may contain `mode=` (`read`, `append`,
+/// `open-or-create`, `create-new`, `truncate`) and `compression=` (`none`, `fast`, `small`, `lossy:1e-3`), separated by
+/// `&`. They take precedence over the options. A recording with a `?` in its name can be opened only by path.
 ///
-/// What else the URL of a Redis server may contain is in
-/// [`RedisOptions::open`](crate::RedisOptions::open). How safe a commit is there, the settings of the
-/// server say; [`OpenOptions::durability`] is refused. Errors do not show the password.
+/// [`RedisOptions::open`](crate::RedisOptions::open) lists the other parts of the URL of a Redis server. The settings of
+/// the server decide how durable a commit is, so [`OpenOptions::durability`] is an error. Errors do not show the
+/// password.
 ///
 /// ```
 /// use simrecorder::{Durability, OpenMode, OpenOptions};
@@ -152,12 +149,12 @@ pub fn append(path_or_url: impl AsRef<Path>) -> Result<Arc<dyn DataStore>> {
 /// ```
 ///
 /// # Errors
-/// - [`ErrorKind::NotFound`] and [`ErrorKind::AlreadyExists`], as the mode asks for.
-/// - [`ErrorKind::InvalidArgument`] for an unknown scheme (naming those there are), an unknown
-///   option, a wrong value, an extension that names no format, a scheme that does not fit what is at
-///   its path, and something at the path that is no recording.
-/// - [`ErrorKind::Unsupported`] for a recording or scheme whose feature is off, naming the feature.
-/// - What the file system and the store report.
+/// - [`ErrorKind::NotFound`] or [`ErrorKind::AlreadyExists`] if the mode needs a recording to exist or not to exist.
+/// - [`ErrorKind::InvalidArgument`] for an unknown scheme (the error lists the schemes), an unknown option, a wrong
+///   value, an extension that names no format, a scheme that does not fit the recording at the path, and something at
+///   the path that is not a recording.
+/// - [`ErrorKind::Unsupported`] for a recording or scheme whose feature is off; the error names the feature.
+/// - Errors of the file system and the store.
 pub fn open_with(
     path_or_url: impl AsRef<Path>,
     options: &OpenOptions,
@@ -173,7 +170,7 @@ fn open_in_mode(
     open_place(operation, place, &OpenOptions::new().mode(mode), true)
 }
 
-/// Opens what a path or a URL names. If the mode is fixed, a URL must not have another.
+/// Opens a path or a URL. If the mode is fixed, a URL must not set another.
 fn open_place(
     operation: &'static str,
     place: &Path,
@@ -202,7 +199,7 @@ fn refusal(kind: ErrorKind, message: impl Into<String>) -> Error {
     Error::new(kind, "open", message)
 }
 
-/// Opens a URL; `fixed` is the operation that allows no other mode than that of the options.
+/// Opens a URL; `fixed` is the operation whose mode a URL must not change.
 fn open_url(
     url: &Url<'_>,
     options: &OpenOptions,
@@ -262,7 +259,7 @@ fn open_url_of_file(
         return Err(refusal(ErrorKind::InvalidArgument, message));
     }
     let path = expand_home(place)?;
-    // If that cannot be found out, the store reports why.
+    // If the path cannot be inspected, the store reports the reason.
     if let Ok(Found::Recording(other)) = Found::at(&path)
         && other != format
         && !format.is_in(&path).unwrap_or(false)
@@ -283,7 +280,7 @@ fn open_path(place: &Path, text: &str, options: &OpenOptions) -> Result<Arc<dyn 
     if text.is_empty() {
         return Err(url::refuse(text, "the path is empty; give a path or a URL"));
     }
-    // Without slashes at the end, which no file has.
+    // Removes slashes at the end.
     let path: PathBuf = expand_home(place)?.components().collect();
     let named = Format::of_extension(&path);
     let found = Found::at(&path);
@@ -316,8 +313,8 @@ fn undetected(path: &str, error: std::io::Error) -> Error {
     .with_key(path)
 }
 
-/// The format of the store that opens or creates what is `found` at a path, whose extension names
-/// the format `named`. What that store refuses by itself is not refused here.
+/// The format of the store that opens or creates the recording, from what was `found` at the path and the format
+/// `named` by its extension. Leaves errors to the store if it reports them itself.
 fn choose_format(
     path: &Path,
     found: Found,
@@ -373,7 +370,7 @@ fn choose_format(
 const OPTIONS_OF_URLS: &str =
     "options after a ? need a scheme before the path, as in zarr:run.mdb?mode=append";
 
-/// Whether a path ends in options, which are for URLs.
+/// Whether a path ends with options, which only URLs have.
 fn has_options(path: &Path) -> bool {
     let text = path.to_string_lossy();
     let query = text.split_once('?').map_or("", |(_, query)| query);
@@ -382,7 +379,7 @@ fn has_options(path: &Path) -> bool {
         .any(|option| query.starts_with(option))
 }
 
-/// Why a new recording at a path has no format.
+/// The message that the path of a new recording names no format.
 fn no_format(path: &Path) -> String {
     if has_options(path) {
         return OPTIONS_OF_URLS.to_owned();

@@ -1,8 +1,9 @@
-//! How a store is opened: what all backends understand.
+//! Options of opening a store that all backends share.
 
 use simrecorder_core::{ChunkPolicy, Compression, Durability, Error, ErrorKind, OpenMode, Result};
 
-/// How [`open_with`](crate::open_with) opens a store: what all backends understand.
+/// Options of [`open_with`](crate::open_with) that all backends share. The builders of the stores, such as
+/// [`ZarrOptions`](crate::ZarrOptions), have more.
 ///
 /// ```
 /// use simrecorder::{Compression, OpenMode, OpenOptions};
@@ -23,41 +24,41 @@ pub struct OpenOptions {
 }
 
 impl OpenOptions {
-    /// Read only, and for the rest what each backend does by default.
+    /// Returns the defaults: read only, and otherwise the defaults of the backend.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// What to do with the recording that is, or is not, there.
+    /// Sets whether the recording is read, continued or created; by default it is read.
     #[must_use]
     pub fn mode(mut self, mode: OpenMode) -> Self {
         self.mode = mode;
         self
     }
 
-    /// What a commit survives; not for Redis servers, whose own settings say.
+    /// Sets what a commit survives; by default a power failure too. An error for Redis servers, whose settings decide it.
     #[must_use]
     pub fn durability(mut self, durability: Durability) -> Self {
         self.durability = Some(durability);
         self
     }
 
-    /// How the records of new series are cut into chunks, unless their schema says.
+    /// Sets how the records of new series are cut into chunks, unless their schema has a chunk policy.
     #[must_use]
     pub fn chunk_policy(mut self, policy: ChunkPolicy) -> Self {
         self.chunk_policy = Some(policy);
         self
     }
 
-    /// How the chunks of new series are compressed, unless their schema says.
+    /// Sets how the chunks of new series are compressed, unless their schema has a compression.
     #[must_use]
     pub fn compression(mut self, compression: Compression) -> Self {
         self.compression = Some(compression);
         self
     }
 
-    /// Takes one `name=value` of a URL. Returns whether it is one of these options; if not, that is
-    /// an error, unless the backend has `more` of its own.
+    /// Sets the option `name=value` of a URL, and returns whether it is one of these options. An unknown option is an
+    /// error unless the backend has `more` options.
     pub(crate) fn set(&mut self, option: &str, more: bool) -> Result<bool> {
         let (name, value) = option.split_once('=').unwrap_or((option, ""));
         match name {

@@ -1,4 +1,4 @@
-//! Recordings that appear under their name when they are whole.
+//! Recordings that appear at their path only when they are complete.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -13,12 +13,12 @@ use crate::opening::open_with;
 use crate::options::OpenOptions;
 use crate::url::{Scheme, Url};
 
-/// A new recording that appears under its name when it is whole, for copies and exports.
+/// A new recording that appears at its path only when it is complete, for copies and exports.
 ///
-/// A recording in files is written in a hidden folder next to its path, and moved to the path by
-/// [`publish`](Self::publish). Without that it is removed when this is dropped; if the process is killed, the hidden
-/// folder, `.NAME.partial-…`, is left, and there is nothing at the path. A recording on a server has its name
-/// from the start, and is deleted when this is dropped.
+/// A recording in files is written in a hidden folder next to its path. [`publish`](Self::publish) moves it to the path.
+/// Dropping a `StagedRecording` that was not published removes it. If the process is killed, the hidden folder
+/// `.NAME.partial-…` remains, and there is nothing at the path. A recording on a server has its name from the start, and
+/// is deleted on drop unless it was published.
 ///
 /// ```
 /// use simrecorder::{OpenOptions, Recorder, StagedRecording, copy, prelude::*};
@@ -44,7 +44,7 @@ pub struct StagedRecording {
 
 #[derive(Debug)]
 enum Place {
-    /// Written at `staged` in the hidden `folder`.
+    /// Written to `staged` in the hidden `folder`.
     Files {
         folder: PathBuf,
         staged: PathBuf,
@@ -62,10 +62,10 @@ enum Place {
 }
 
 impl StagedRecording {
-    /// Begins a new recording, for which `path_or_url` is as for [`create`](crate::create).
+    /// Creates a recording. `path_or_url` is as for [`create`](crate::create); the mode of `options` is ignored.
     ///
     /// # Errors
-    /// As for [`open_with`] with the mode `create-new`, whatever the mode of `options` is.
+    /// As for [`open_with`] with the mode `create-new`.
     pub fn create(path_or_url: impl AsRef<Path>, options: &OpenOptions) -> Result<Self> {
         let place = path_or_url.as_ref();
         let options = options.clone().mode(OpenMode::CreateNew);
@@ -91,13 +91,13 @@ impl StagedRecording {
         }
     }
 
-    /// Begins a recording next to `path`; `text` turns a path into what opens it.
+    /// Creates a recording next to `path`; `text` makes the path or URL that opens it.
     fn in_files(
         path: PathBuf,
         options: &OpenOptions,
         text: impl Fn(&Path) -> PathBuf,
     ) -> Result<Self> {
-        // Without slashes at the end.
+        // Removes slashes at the end.
         let path: PathBuf = path.components().collect();
         let at = |e: Error| {
             e.with_operation("create")
@@ -125,22 +125,22 @@ impl StagedRecording {
         match open_with(text(&staged), options) {
             Ok(store) => Ok(Self { store, place }),
             Err(error) => {
-                // What the error is about is more useful than that an empty folder is left.
+                // The first error is more useful than that of removing an empty folder.
                 let _ = fs::remove_dir_all(&folder);
                 Err(at(error))
             }
         }
     }
 
-    /// The store that writes it.
+    /// Returns the store that writes the recording.
     pub fn store(&self) -> &Arc<dyn DataStore> {
         &self.store
     }
 
-    /// Closes the recording and gives it its name.
+    /// Closes the recording and moves it to its path.
     ///
     /// # Errors
-    /// What closing reports, and [`ErrorKind::AlreadyExists`] if something came to be at the path meanwhile. The
+    /// The errors of closing, and [`ErrorKind::AlreadyExists`] if something was created at the path in the meantime. The
     /// recording is removed then.
     pub fn publish(mut self) -> Result<()> {
         self.store.close()?;
@@ -159,7 +159,7 @@ impl StagedRecording {
                 }
                 _ => Error::io("create", path, error),
             })?;
-            // It is whole and has its name, whatever becomes of the empty folder.
+            // The recording is published, even if the empty folder cannot be removed.
             let _ = fs::remove_dir_all(folder);
         }
         self.place = Place::Published;
@@ -172,7 +172,7 @@ impl Drop for StagedRecording {
         if matches!(self.place, Place::Published) {
             return;
         }
-        // Nobody is left to be told of an error.
+        // Drop cannot return an error.
         let _ = self.store.close();
         match &self.place {
             Place::Files { folder, .. } => drop(fs::remove_dir_all(folder)),
@@ -202,10 +202,10 @@ fn is_vacant(path: &Path) -> io::Result<bool> {
 fn move_to(from: &Path, to: &Path) -> io::Result<()> {
     match from.is_dir() {
         true => fs::rename(from, to)?,
-        // Unlike a renaming, it never replaces a file that is there.
+        // Unlike renaming, linking never replaces a file.
         false => match fs::hard_link(from, to) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Err(error),
-            // Not every file system has links.
+            // Not every file system supports links.
             Err(_) => fs::rename(from, to)?,
             Ok(()) => {}
         },

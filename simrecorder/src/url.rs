@@ -1,4 +1,4 @@
-//! URLs of stores: their schemes, and what an error shows of them.
+//! URLs of stores: their schemes, and the parts that errors show.
 
 use std::path::Path;
 
@@ -6,7 +6,7 @@ use simrecorder_core::{Error, ErrorKind};
 
 use crate::detect::Format;
 
-/// What a scheme names.
+/// The store that a scheme names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Scheme {
     Memory,
@@ -26,7 +26,7 @@ const SCHEMES: [(&str, Scheme); 7] = [
 
 const REDIS_SOCKET: &str = "redis+unix";
 
-/// Schemes that there are not, and those that are meant; none for a path alone.
+/// Unknown schemes, and the right ones instead; `None` if a path alone is right.
 const MISTAKES: [(&str, Option<&str>); 11] = [
     ("lmdb", Some("zarr")),
     ("mdb", Some("zarr")),
@@ -41,21 +41,21 @@ const MISTAKES: [(&str, Option<&str>); 11] = [
     ("valkeys", Some("rediss")),
 ];
 
-/// A text that begins with a scheme.
+/// Text that begins with a scheme.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Url<'a> {
     text: &'a str,
     pub(crate) scheme: Scheme,
     /// The scheme as it is written.
     pub(crate) name: &'a str,
-    /// What follows the scheme, up to a `?`.
+    /// The text between the scheme and a `?`.
     pub(crate) place: &'a str,
-    /// What follows the `?`.
+    /// The text after the `?`.
     query: &'a str,
 }
 
 impl<'a> Url<'a> {
-    /// Takes a text apart; `None` if it does not begin with a scheme and a colon.
+    /// Parses a URL; `None` if the text does not begin with a scheme and a colon.
     pub(crate) fn parse(text: &'a str) -> Option<Self> {
         let (name, rest) = text.split_once(':')?;
         let scheme = scheme_named(name)?;
@@ -74,7 +74,7 @@ impl<'a> Url<'a> {
         self.query.split('&').filter(|option| !option.is_empty())
     }
 
-    /// Whether the query may be a piece of a password.
+    /// Whether the query may be a part of a password.
     pub(crate) fn query_may_be_secret(&self) -> bool {
         self.scheme == Scheme::Redis && self.name != REDIS_SOCKET && self.query.contains('@')
     }
@@ -91,8 +91,7 @@ fn scheme_named(name: &str) -> Option<Scheme> {
     Some(scheme)
 }
 
-/// The scheme that is meant by a wrong one, or `None` within for a path alone; `None` if it cannot
-/// be known.
+/// The right scheme for a wrong one, or `Some(None)` if a path alone is right; `None` if that is unknown.
 fn meant(name: &str) -> Option<Option<&'static str>> {
     let name = name.to_ascii_lowercase();
     let known = SCHEMES.into_iter().map(|(known, _)| (known, Some(known)));
@@ -101,7 +100,7 @@ fn meant(name: &str) -> Option<Option<&'static str>> {
         .map(|(_, right)| right)
 }
 
-/// The error of a text at whose path there is nothing, if it reads as a URL rather than a path.
+/// The error for a path without anything, if it looks like a URL rather than a path.
 pub(crate) fn mistaken(text: &str) -> Option<Error> {
     let Some((name, rest)) = text.split_once(':') else {
         let what = "there is nothing at this path, and a scheme is followed by a colon";
@@ -125,9 +124,9 @@ pub(crate) fn mistaken(text: &str) -> Option<Error> {
     Some(refuse(text, &format!("unknown scheme '{name}'{advice}")))
 }
 
-/// The error of a text that is neither a path nor a URL, which lists the schemes.
+/// The error for text that is neither a path nor a URL, which lists the schemes.
 pub(crate) fn refuse(text: &str, what: &str) -> Error {
-    let message = format!("{what}; there are {}", schemes());
+    let message = format!("{what}; the schemes are {}", schemes());
     Error::new(ErrorKind::InvalidArgument, "open", message).with_key(shown(text))
 }
 
@@ -155,8 +154,8 @@ fn schemes() -> String {
     schemes.join(", ")
 }
 
-/// A path at which there is nothing and whose extension names no format, without what may be a
-/// piece of a password of a URL that lacks its scheme.
+/// A path without anything at it and without the extension of a format, as errors show it: it may be a URL without its
+/// scheme, so a part that may belong to a password is left out.
 pub(crate) fn shown_path(path: &Path) -> String {
     let text = path.to_string_lossy();
     match text.split_once('?') {
@@ -166,7 +165,7 @@ pub(crate) fn shown_path(path: &Path) -> String {
     }
 }
 
-/// A URL without what may be a piece of a user or a password, if only by mistake.
+/// A URL without the parts that may belong to a user or a password, even in a malformed one.
 fn shown(url: &str) -> String {
     let (scheme, rest) = url.split_once(':').unwrap_or((url, ""));
     let meant = meant(scheme).map(|meant| meant.and_then(scheme_named));

@@ -1,4 +1,4 @@
-//! Explicit conversion between element types.
+//! Conversion between element types.
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::dtype::{DType, Element};

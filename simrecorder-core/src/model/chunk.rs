@@ -1,4 +1,4 @@
-//! How large the chunks of a series are: pure functions of its element size and shape.
+//! The size of the chunks of a series, computed from its element size and record shape.
 
 use std::num::NonZeroU64;
 
@@ -6,12 +6,12 @@ use crate::error::{Error, ErrorKind, Result};
 
 /// How the records of a series are cut into chunks, the units of storage and compression.
 ///
-/// By default a chunk is about 1 MiB: as many whole records along the first axis as fit. A
-/// record larger than that is split from its slowest axis on; its last axis stays whole while
-/// it fits, since splitting it makes slices 10 to 100 times slower.
+/// By default a chunk is about 1 MiB: as many whole records as fit. A larger record is split along its first axes; its
+/// last axis is split only if it alone is larger than a chunk, since that makes slices 10 to 100 times slower.
 ///
 /// ```
-/// use simrecorder_core::ChunkPolicy;
+/// # use simrecorder_core as simrecorder;
+/// use simrecorder::ChunkPolicy;
 ///
 /// let policy = ChunkPolicy::default();
 /// // One f64 a record.
@@ -32,9 +32,9 @@ pub struct ChunkPolicy {
     shard_bytes: Option<NonZeroU64>,
 }
 
-/// More records than this never share a chunk, however small they are.
+/// The most records of a chunk, however small they are.
 const MAX_CHUNK_RECORDS: u64 = 1 << 20;
-/// More chunks than this never share a shard, however small they are: all of them are in one index.
+/// The most chunks of a shard, however small they are, since one index lists all of them.
 const MAX_SHARD_CHUNKS: u64 = 1 << 10;
 
 impl Default for ChunkPolicy {
@@ -44,12 +44,12 @@ impl Default for ChunkPolicy {
 }
 
 impl ChunkPolicy {
-    /// The size that chunks have by default before compression: 1 MiB.
+    /// The default size of chunks before compression: 1 MiB.
     pub const DEFAULT_TARGET_BYTES: u64 = 1 << 20;
-    /// The size that shards have by default, as the sum of their chunks before compression: 64 MiB.
+    /// The default size of shards, as the sum of their chunks before compression: 64 MiB.
     pub const DEFAULT_SHARD_BYTES: u64 = 64 << 20;
 
-    /// Chunks of about `bytes` before compression; 0 counts as 1.
+    /// Makes chunks of about `bytes` before compression; 0 counts as 1.
     pub fn target_bytes(bytes: u64) -> Self {
         let target_bytes = NonZeroU64::new(bytes).unwrap_or(NonZeroU64::MIN);
         Self {
@@ -60,7 +60,7 @@ impl ChunkPolicy {
         }
     }
 
-    /// Chunks of `records` whole records, whatever their size; 0 counts as 1.
+    /// Makes chunks of `records` whole records, of any size; 0 counts as 1.
     pub fn records(records: u64) -> Self {
         Self {
             records: NonZeroU64::new(records.max(1)),
@@ -68,8 +68,18 @@ impl ChunkPolicy {
         }
     }
 
-    /// Chunks of exactly this shape, records first, for series whose record shape has one axis
-    /// less.
+    /// Makes chunks of exactly this shape, records first, for series whose record shape has one axis less.
+    ///
+    /// ```
+    /// # use simrecorder_core as simrecorder;
+    /// use simrecorder::{ChunkPolicy, InMemoryDataStore, Recorder, Schema};
+    ///
+    /// let recorder = Recorder::new(InMemoryDataStore::new());
+    /// // Chunks of 100 frames and a quarter of the field are fast to read as films of one corner.
+    /// let policy = ChunkPolicy::shape([100, 32, 32])?;
+    /// recorder.declare("field/u", Schema::array::<f32>([64, 64]).with_chunk_policy(policy))?;
+    /// # Ok::<(), simrecorder_core::Error>(())
+    /// ```
     ///
     /// # Errors
     /// [`ErrorKind::InvalidArgument`] if the shape is empty or has a zero.
@@ -89,15 +99,15 @@ impl ChunkPolicy {
         })
     }
 
-    /// Sets how large the shards of a series become, as the sum of their chunks before
-    /// compression; 0 switches shards off.
+    /// Sets the size of the shards of a series, as the sum of their chunks before compression; 0 switches shards off.
     ///
-    /// A store that keeps chunks in files collects the chunks of a series in shards, so that a
-    /// recording has few files. The Zarr store does so in a directory. Other stores, and series
-    /// whose shards would have a single chunk, ignore the size.
+    /// A shard is a file that contains many chunks of a series, so that a recording has few files. The Zarr store
+    /// writes shards in a directory. Other stores ignore the size, and so do series whose shards would have a single
+    /// chunk.
     ///
     /// ```
-    /// use simrecorder_core::ChunkPolicy;
+    /// # use simrecorder_core as simrecorder;
+    /// use simrecorder::ChunkPolicy;
     ///
     /// let policy = ChunkPolicy::default();
     /// let chunk = policy.chunk_shape(&[512, 512], 4)?;
@@ -116,17 +126,16 @@ impl ChunkPolicy {
         self
     }
 
-    /// How large shards become, see [`with_shard_bytes`](Self::with_shard_bytes); 0 if there are none.
+    /// Returns the size of shards, see [`with_shard_bytes`](Self::with_shard_bytes); 0 if there are none.
     pub fn shard_bytes(&self) -> u64 {
         self.shard_bytes.map_or(0, NonZeroU64::get)
     }
 
-    /// The shape of a shard, which is a multiple of `chunk_shape` along each axis, for records of
-    /// `record_shape` with elements of `element_size` bytes. `None` if chunks are not collected in
-    /// shards.
+    /// Computes the shape of a shard for records of `record_shape` with elements of `element_size` bytes: a multiple of
+    /// `chunk_shape` along each axis. `None` without shards.
     ///
-    /// A shard has all chunks of a record before it has those of the next one. A record with more
-    /// chunks than fit is split from its first axis on.
+    /// A shard contains all chunks of one record before it contains any of the next. A record with more chunks than
+    /// fit is split along its first axes.
     pub fn shard_shape(
         &self,
         chunk_shape: &[u64],
@@ -157,7 +166,7 @@ impl ChunkPolicy {
         (shape != chunk_shape).then_some(shape)
     }
 
-    /// The number of records in a chunk, if the policy fixes it.
+    /// Returns the number of records in a chunk, if the policy fixes it.
     pub fn fixed_records(&self) -> Option<u64> {
         match &self.shape {
             Some(shape) => shape.first().copied(),
@@ -165,9 +174,8 @@ impl ChunkPolicy {
         }
     }
 
-    /// The shape of a chunk, records first, for records of `record_shape` with elements of
-    /// `element_size` bytes. No axis is 0, and none but the first is longer than the record
-    /// (an axis of length 0 counts as 1).
+    /// Computes the shape of a chunk, records first, for records of `record_shape` with elements of `element_size`
+    /// bytes. No axis is 0, and only the first may be longer than the record (whose axes of length 0 count as 1).
     ///
     /// # Errors
     /// [`ErrorKind::InvalidArgument`] if a fixed shape has another number of axes.

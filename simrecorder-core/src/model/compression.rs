@@ -1,4 +1,4 @@
-//! How chunks are compressed, and rounding to a bound of the error.
+//! The compression of chunks, and rounding within an error bound.
 
 use std::fmt;
 use std::hash::{Hash, Hasher};
@@ -15,24 +15,23 @@ use crate::model::dtype::DType;
 /// | | numbers | size | speed of recording |
 /// |---|---|---|---|
 /// | `None` | exact | that of the data | the highest, if the disk keeps up |
-/// | `Fast`, the default | exact | smaller where data repeat or vary little | somewhat below `None`, above it where data shrink a lot |
+/// | `Fast`, the default | exact | smaller if data repeat or vary little | somewhat below `None`; above it if data shrink a lot |
 /// | `Small` | exact | somewhat smaller than `Fast` | about half of `Fast` |
-/// | `Lossy` | floating-point ones within a bound, all others exact | a fraction of `Small` | between `Small` and `Fast` |
+/// | `Lossy` | floating-point numbers within a bound, all others exact | a fraction of `Small` | between `Small` and `Fast` |
 ///
-/// All of them are read by the usual software for each format without plugins: for Zarr, those are
-/// zarr-python, xarray and TensorStore. `docs/compression.md` in the repository has the
-/// measurements.
+/// Other software reads all of them without plugins, such as zarr-python, xarray and TensorStore for Zarr.
+/// `docs/compression.md` in the repository has measurements.
 ///
-/// With `Lossy`, floating-point numbers are rounded when they are stored, as
-/// [`ErrorBound::round`] says, by no more than the bound. A number that was read once is read
-/// again, before and after its chunk is full. A store may keep numbers more exactly than the
-/// bound asks for; the one in memory keeps all of them as they are. Series without floating-point
-/// numbers, and values that are [set](crate::Recorder::set), are kept exactly.
+/// With `Lossy`, the store rounds floating-point numbers by at most the bound, as [`ErrorBound::round`] specifies. All
+/// reads of a number return the same result, before and after its chunk is full. A store may keep numbers more exactly;
+/// the in-memory store does not round. Series without floating-point numbers and values that are
+/// [set](crate::Recorder::set) are exact.
 ///
-/// As text it is `none`, `fast`, `small`, or `lossy:` and the bound:
+/// The text form is `none`, `fast`, `small`, or `lossy:` followed by the bound:
 ///
 /// ```
-/// use simrecorder_core::{Compression, Schema};
+/// # use simrecorder_core as simrecorder;
+/// use simrecorder::{Compression, Schema};
 ///
 /// let compression = Compression::lossy(1e-3)?;
 /// let schema = Schema::scalar::<f64>().with_units("mV").with_compression(compression);
@@ -44,7 +43,7 @@ use crate::model::dtype::DType;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Compression {
-    /// As they are.
+    /// No compression.
     None,
     /// Lossless and fast.
     #[default]
@@ -56,11 +55,10 @@ pub enum Compression {
 }
 
 impl Compression {
-    /// [`Compression::Lossy`], with no element further from its number than `max_error`, in the
-    /// units of the data.
+    /// Returns [`Compression::Lossy`] with the bound `max_error`, in the units of the data.
     ///
     /// # Errors
-    /// See [`ErrorBound::new`].
+    /// As for [`ErrorBound::new`].
     pub fn lossy(max_error: f64) -> Result<Self> {
         ErrorBound::new(max_error).map(Self::Lossy)
     }
@@ -101,14 +99,15 @@ impl FromStr for Compression {
     }
 }
 
-/// How far a stored number may be from the one that was recorded: a finite number above zero,
-/// in the units of the data.
+/// The largest difference between a stored number and the recorded one: a finite number above zero, in the units of the
+/// data.
 ///
-/// The error is absolute, |stored − recorded|, and applies to each floating-point number by
-/// itself, whatever its size, and to each part of a complex number.
+/// The difference is absolute, |stored − recorded|. The bound applies to each floating-point number of any magnitude,
+/// and to each part of a complex number.
 ///
 /// ```
-/// use simrecorder_core::ErrorBound;
+/// # use simrecorder_core as simrecorder;
+/// use simrecorder::ErrorBound;
 ///
 /// let bound = ErrorBound::new(0.05)?;
 /// assert_eq!(bound.max_error(), 0.05);
@@ -118,7 +117,7 @@ impl FromStr for Compression {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct ErrorBound(f64);
 
-/// It is never NaN.
+// A bound is never NaN.
 impl Eq for ErrorBound {}
 
 impl Hash for ErrorBound {
@@ -128,11 +127,11 @@ impl Hash for ErrorBound {
 }
 
 impl ErrorBound {
-    /// A bound of `max_error`.
+    /// Creates a bound.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidArgument`] for what is not above zero, infinity and NaN. What must be
-    /// kept exactly is compressed with [`Compression::Fast`] or [`Compression::Small`].
+    /// [`ErrorKind::InvalidArgument`] if `max_error` is zero, negative, infinite or NaN. For exact numbers, use
+    /// [`Compression::Fast`] or [`Compression::Small`].
     pub fn new(max_error: f64) -> Result<Self> {
         if max_error > 0.0 && max_error.is_finite() {
             return Ok(Self(max_error));
@@ -145,26 +144,24 @@ impl ErrorBound {
         Err(Error::new(kind, "choose compression", message))
     }
 
-    /// The bound.
+    /// Returns the bound.
     pub fn max_error(self) -> f64 {
         self.0
     }
 
-    /// Rounds elements of type `dtype`, given by their bytes, as stores do that keep
-    /// [`Compression::Lossy`].
+    /// Rounds elements of type `dtype`, given by their bytes, as stores do with [`Compression::Lossy`].
     ///
-    /// - Each finite number becomes the nearest multiple of a step, the even one of two that are
-    ///   equally near. The step is the largest power of two that is at most twice the bound, but
-    ///   no more than 2⁹⁷⁰ (for numbers of 32 bits and less, 2¹⁰³).
-    /// - No number changes by more than the bound. Numbers that are too coarse for the step are
-    ///   multiples of it already.
-    /// - Infinities and NaN stay as they are, with every bit, and so does what would round to an
-    ///   infinity. Signs stay, that of zero too.
-    /// - Rounding again changes nothing. Rounding keeps the order of numbers.
-    /// - Both parts of a complex number are rounded. Elements of other types stay as they are.
+    /// - Each finite number becomes the nearest multiple of a step; of two that are equally near, the even one. The
+    ///   step is the largest power of two that is at most twice the bound, but at most 2⁹⁷⁰ (2¹⁰³ for numbers of 32
+    ///   bits and less).
+    /// - No number changes by more than the bound. Large numbers that are multiples of the step already do not change.
+    /// - Infinities, NaN and numbers that would round to an infinity keep every bit. Signs do not change, even of zero.
+    /// - Rounding twice gives the same result as rounding once. Rounding preserves order.
+    /// - Both parts of a complex number are rounded. Elements of other types do not change.
     ///
     /// ```
-    /// use simrecorder_core::{DType, ErrorBound};
+    /// # use simrecorder_core as simrecorder;
+    /// use simrecorder::{DType, ErrorBound};
     ///
     /// let mut elements = 0.3_f64.to_le_bytes();
     /// ErrorBound::new(0.125)?.round(DType::F64, &mut elements); // to multiples of 1/4
@@ -217,8 +214,8 @@ fn for_each<const N: usize>(elements: &mut [u8], change: impl Fn([u8; N]) -> [u8
     }
 }
 
-/// Rounds numbers below `coarse` to multiples of the distance of the numbers from there on: that
-/// is what the processor does to the sum, and the difference is exact.
+/// Rounds numbers below `coarse` to multiples of the distance between floating-point numbers above it: the processor
+/// rounds the sum in this way, and the difference is exact.
 fn round_f64(number: f64, coarse: f64) -> f64 {
     let rounded = (number.abs() + coarse) - coarse;
     if number.abs() < coarse {

@@ -9,7 +9,7 @@ use num_complex::Complex;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::large_pages::prefer_large_pages;
 
-/// A number on its way from one element type to another; it holds every element exactly.
+/// A number of any element type, for conversion; it represents every element exactly.
 #[derive(Clone, Copy, Debug)]
 #[doc(hidden)]
 pub enum Number {
@@ -28,7 +28,7 @@ impl Number {
     }
 }
 
-/// Does `work` with the Rust type `T` of real numbers; `other` for all else.
+/// Does `work` with the Rust type `T` of real numbers; `other` for other types.
 macro_rules! for_real_type {
     ($dtype:expr, $T:ident => $work:expr, $other:expr) => {
         for_real_type!(@ $dtype, $T => $work, $other, Bool: bool, I8: i8, I16: i16, I32: i32, I64: i64, U8: u8,
@@ -48,10 +48,11 @@ pub(crate) use for_real_type;
 
 /// The type of the elements of an array.
 ///
-/// Names are those of Zarr V3 and NumPy.
+/// Its name is the one that Zarr V3 and NumPy use.
 ///
 /// ```
-/// use simrecorder_core::DType;
+/// # use simrecorder_core as simrecorder;
+/// use simrecorder::DType;
 ///
 /// assert_eq!(DType::F32.to_string(), "float32");
 /// assert_eq!(DType::F32.size(), 4);
@@ -81,7 +82,7 @@ pub enum DType {
     U64,
     /// IEEE half precision, [`half::f16`].
     F16,
-    /// The upper half of a single, [`half::bf16`].
+    /// The upper half of an `f32`, [`half::bf16`].
     BF16,
     /// `f32`
     F32,
@@ -113,7 +114,7 @@ impl DType {
         Self::Complex128,
     ];
 
-    /// The size of one element in bytes.
+    /// Returns the size of one element in bytes.
     pub const fn size(self) -> usize {
         match self {
             Self::Bool | Self::I8 | Self::U8 => 1,
@@ -124,7 +125,7 @@ impl DType {
         }
     }
 
-    /// Whether it is a floating-point number, or a complex one.
+    /// Whether elements are floating-point or complex numbers.
     pub const fn is_floating(self) -> bool {
         match self {
             Self::F16 | Self::BF16 | Self::F32 | Self::F64 => true,
@@ -134,7 +135,7 @@ impl DType {
         }
     }
 
-    /// The name in Zarr V3 and NumPy, such as `float32`.
+    /// Returns the name in Zarr V3 and NumPy, such as `float32`.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Bool => "bool",
@@ -180,10 +181,25 @@ mod sealed {
     pub trait Sealed: bytemuck::Zeroable {}
 }
 
-/// A Rust type that elements are read as and written from: `bool`, `i8`–`i64`, `u8`–`u64`,
-/// `f32`, `f64`, [`half::f16`], [`half::bf16`], and the two complex types of `num_complex`.
+/// A Rust type of elements: `bool`, `i8`–`i64`, `u8`–`u64`, `f32`, `f64`, [`half::f16`], [`half::bf16`], and the two
+/// complex types of `num_complex`.
 ///
-/// The set is closed: it is what every backend stores.
+/// Every backend stores all of them. Other types cannot implement this trait.
+///
+/// ```
+/// # use simrecorder_core as simrecorder;
+/// use simrecorder::{Element, InMemoryDataStore, Recorder, Result, View};
+///
+/// fn first<T: Element>(view: &View) -> Result<T> {
+///     view.get(0)?.scalar()
+/// }
+///
+/// let recorder = Recorder::new(InMemoryDataStore::new());
+/// recorder.record("net/rate", 0.5)?;
+/// assert_eq!(first::<f64>(&recorder.get_all("net/rate")?)?, 0.5);
+/// assert_eq!(f64::DTYPE.to_string(), "float64");
+/// # Ok::<(), simrecorder_core::Error>(())
+/// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not an element type",
     note = "elements are `bool`, integers and floats of at most 64 bits, `half::f16`, `half::bf16`, \

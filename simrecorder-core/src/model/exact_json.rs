@@ -1,4 +1,4 @@
-//! Objects as JSON, if that keeps them exactly.
+//! Objects as JSON, if JSON represents them exactly.
 
 use std::fmt;
 
@@ -7,23 +7,24 @@ use serde_json::{Map, Number, Value as Json};
 
 use crate::model::value::ObjectValue;
 
-/// From here on, readers of JSON that take all numbers for `float64` change integers (RFC 7493).
+/// Readers of JSON that read all numbers as `float64` change integers from here on (RFC 7493).
 const INTEGER_BOUND: u64 = 1 << 53;
-/// Readers of JSON differ in how many levels they read.
+/// Readers of JSON limit the number of levels.
 const MAX_DEPTH: usize = 100;
 /// A text of this many bytes is too long.
 const TOO_LONG: usize = 64 << 10;
 
 impl ObjectValue {
-    /// The object as JSON text, if every reader of JSON gets exactly this object from it; else `None`.
+    /// Returns the object as JSON text, if every reader of JSON gets exactly this object from it; otherwise `None`.
     ///
-    /// That is so unless the object has NaN, infinities, bytes, keys that are no text, a key twice, integers
-    /// from 2⁵³ or to −2⁵³ on, more than 100 levels, or 64 KiB or more as text. File stores write it as an
-    /// attribute of a value, for other software.
+    /// It is `None` if the object contains NaN, an infinity, bytes, a key that is not text, a key twice, an integer
+    /// beyond ±(2⁵³ − 1) or more than 100 levels, or if the text would have 64 KiB or more. File stores write the text
+    /// as an attribute of the value, for other software.
     ///
     /// ```
+    /// # use simrecorder_core as simrecorder;
     /// use serde_json::json;
-    /// use simrecorder_core::ObjectValue;
+    /// use simrecorder::ObjectValue;
     ///
     /// let object = ObjectValue::new(json!({"names": ["E", "I"]}))?;
     /// assert_eq!(object.exact_json().as_deref(), Some(r#"{"names":["E","I"]}"#));
@@ -47,7 +48,7 @@ impl ObjectValue {
 /// Reads JSON, and fails where it would not be exact.
 #[derive(Clone, Copy)]
 struct Exact {
-    /// How many levels may follow.
+    /// The number of levels that may follow.
     depth: usize,
 }
 

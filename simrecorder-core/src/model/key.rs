@@ -14,15 +14,16 @@ use crate::model::natural_order::natural_order;
 /// - Levels are separated by `/`; leading, trailing and doubled `/` are ignored.
 /// - No part is `.` or `..`.
 /// - No part contains a control character (NUL, newline, …).
-/// - Any other text is a key, Unicode included. Two spellings that look alike but differ in
-///   their code points are different keys.
+/// - Any other text is a key, Unicode included. Texts that look alike but have different code points are different
+///   keys.
 /// - The empty key is the root group: [`Key::ROOT`]. [`Key::new`] refuses it.
 /// - A key is at most [`Key::MAX_BYTES`] long. A backend may have a lower limit, which its error names.
 ///
-/// A clone is cheap and points to the same text.
+/// Cloning is cheap.
 ///
 /// ```
-/// use simrecorder_core::Key;
+/// # use simrecorder_core as simrecorder;
+/// use simrecorder::Key;
 ///
 /// let key = Key::new("/net//v/")?;
 /// assert_eq!(key.as_str(), "net/v");
@@ -55,7 +56,7 @@ impl Key {
     /// Converts `text` to its normal form and checks the rules.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidKey`] names the rule that broke.
+    /// [`ErrorKind::InvalidKey`] names the rule that `text` breaks.
     pub fn new(text: impl AsRef<str>) -> Result<Self> {
         let text = text.as_ref();
         let key = Self::new_or_root(text)?;
@@ -68,10 +69,10 @@ impl Key {
         Ok(key)
     }
 
-    /// Like [`Key::new`], but the empty text (or slashes alone) is the root group.
+    /// Like [`Key::new`], except that the empty text, or slashes alone, is the root group.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidKey`] names the rule that broke.
+    /// [`ErrorKind::InvalidKey`] names the rule that `text` breaks.
     pub fn new_or_root(text: impl AsRef<str>) -> Result<Self> {
         let text = text.as_ref();
         if text.len() > Self::MAX_BYTES {
@@ -106,7 +107,7 @@ impl Key {
         })
     }
 
-    /// The normal form; empty for the root.
+    /// Returns the normal form; empty for the root.
     pub fn as_str(&self) -> &str {
         match &self.0 {
             Repr::Root => "",
@@ -119,17 +120,17 @@ impl Key {
         matches!(self.0, Repr::Root)
     }
 
-    /// The names of the levels, from the top; none for the root.
+    /// Iterates over the names of the levels, from the top; none for the root.
     pub fn parts(&self) -> impl DoubleEndedIterator<Item = &str> {
         self.as_str().split('/').filter(|part| !part.is_empty())
     }
 
-    /// The last part; empty for the root.
+    /// Returns the last part; empty for the root.
     pub fn name(&self) -> &str {
         self.as_str().rsplit('/').next().unwrap_or_default()
     }
 
-    /// The group that contains this key; `None` for the root.
+    /// Returns the group that contains this key; `None` for the root.
     pub fn parent(&self) -> Option<Self> {
         match &self.0 {
             Repr::Root => None,
@@ -140,21 +141,28 @@ impl Key {
         }
     }
 
-    /// The groups above this key, the nearest first, without the root.
+    /// Iterates over the groups above this key, the nearest first, without the root.
     pub fn ancestors(&self) -> impl Iterator<Item = Self> {
         std::iter::successors(self.parent(), Self::parent).filter(|key| !key.is_root())
     }
 
-    /// A text between this key with all keys below it and those that follow, for searching. It is no
-    /// key, since it ends with a control character.
+    /// A text that sorts after this key and all keys below it, and before the next ones, for searching. It is not a
+    /// valid key, since it ends with a control character.
     pub(crate) fn end_of_subtree(&self) -> Self {
         Self(Repr::Path(format!("{}\0", self.as_str()).into()))
     }
 
-    /// The key of `name` below this one; `name` may have several levels.
+    /// Returns the key of `name` below this one; `name` may have several levels.
+    ///
+    /// ```
+    /// # use simrecorder_core::Key;
+    /// let net = Key::new("net")?;
+    /// assert_eq!(net.join("e/rate")?.as_str(), "net/e/rate");
+    /// # Ok::<(), simrecorder_core::Error>(())
+    /// ```
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidKey`] names the rule that broke.
+    /// [`ErrorKind::InvalidKey`] names the rule that the new key breaks.
     pub fn join(&self, name: impl AsRef<str>) -> Result<Self> {
         match self.is_root() {
             true => Self::new(name),
@@ -175,8 +183,8 @@ impl Key {
         is_path_within(self.as_str(), group.as_str())
     }
 
-    /// Compares two keys level by level, with numbers in their names as numbers: `demo_2` is before
-    /// `demo_10`, and a group before what it contains.
+    /// Compares two keys level by level, and numbers in names by their value: `demo_2` is before `demo_10`, and a group
+    /// is before its contents.
     ///
     /// ```
     /// # use simrecorder_core::Key;
@@ -197,10 +205,11 @@ impl Key {
         }
     }
 
-    /// The key that this one becomes when `from` is renamed to `to`; `None` if it is not within `from`.
+    /// Returns the key that this one becomes when `from` is renamed to `to`; `None` if it is not within `from`.
     ///
     /// ```
-    /// use simrecorder_core::Key;
+    /// # use simrecorder_core as simrecorder;
+    /// use simrecorder::Key;
     ///
     /// let (from, to) = (Key::new("net")?, Key::new("old/net")?);
     /// assert_eq!(Key::new("net/v")?.rebase(&from, &to)?, Some(Key::new("old/net/v")?));
@@ -247,11 +256,11 @@ impl PartialOrd for Key {
     }
 }
 
-/// Keys are ordered part by part, so that a group is right before what it contains.
+/// Keys are ordered part by part, so that a group is right before its contents.
 impl Ord for Key {
     fn cmp(&self, other: &Self) -> std::cmp::Ordering {
         let (a, b) = (self.as_str().as_bytes(), other.as_str().as_bytes());
-        // A name that ends is before one that continues, whatever the next character is.
+        // A name that ends is before one that continues with any character.
         let rank = |byte: u8| (byte != b'/', byte);
         match a.iter().zip(b).position(|(a, b)| a != b) {
             Some(at) => rank(a[at]).cmp(&rank(b[at])),
@@ -281,7 +290,7 @@ impl fmt::Debug for Key {
 impl FromStr for Key {
     type Err = Error;
 
-    /// As [`Key::new`].
+    /// As for [`Key::new`].
     fn from_str(text: &str) -> Result<Self> {
         Self::new(text)
     }
@@ -329,7 +338,7 @@ mod tests {
     }
 
     #[test]
-    fn a_group_stands_right_before_what_it_holds() {
+    fn a_group_is_right_before_its_contents() {
         let mut keys = ["a-b", "a/b", "a", "b"].map(|key| Key::new(key).unwrap());
         keys.sort();
         assert_eq!(keys.map(|key| key.to_string()), ["a", "a/b", "a-b", "b"]);

@@ -1,14 +1,27 @@
-//! What a key is, and what the records of a series are.
+//! The kinds of nodes, and the kinds of records.
 
 use std::fmt;
 
 use crate::error::{Error, ErrorKind, Result};
 
-/// What a key is.
+/// The kind of a node of the hierarchy.
+///
+/// ```
+/// # use simrecorder_core as simrecorder;
+/// use simrecorder::{InMemoryDataStore, NodeKind, Recorder};
+///
+/// let recorder = Recorder::new(InMemoryDataStore::new());
+/// recorder.set("net/size", 100_u64)?;
+/// recorder.record("net/rate", 0.5)?;
+/// assert_eq!(recorder.kind_of("net")?, Some(NodeKind::Group));
+/// assert_eq!(recorder.kind_of("net/size")?, Some(NodeKind::Value));
+/// assert_eq!(recorder.kind_of("net/rate")?, Some(NodeKind::Series));
+/// # Ok::<(), simrecorder_core::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum NodeKind {
-    /// It holds other keys.
+    /// It contains other keys.
     Group,
     /// One value, overwritten by the next `set`.
     Value,
@@ -17,7 +30,7 @@ pub enum NodeKind {
 }
 
 impl NodeKind {
-    /// `group`, `value` or `series`.
+    /// Returns `group`, `value` or `series`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Group => "group",
@@ -33,7 +46,24 @@ impl fmt::Display for NodeKind {
     }
 }
 
-/// What the records of a series are.
+/// The kind of the records of a series.
+///
+/// ```
+/// # use simrecorder_core as simrecorder;
+/// use simrecorder::{Blob, InMemoryDataStore, Kind, Object, Ragged, Recorder};
+///
+/// let recorder = Recorder::new(InMemoryDataStore::new());
+/// recorder.record("v", [-65.0, -64.5])?;
+/// recorder.record("spikes", Ragged(&[3_u32, 1, 4]))?;
+/// recorder.record("log", "started")?;
+/// recorder.record("frames", Blob(b"a picture"))?;
+/// recorder.record("events", Object(("stimulus", 1.5)))?;
+/// let keys = ["v", "spikes", "log", "frames", "events"];
+/// for (key, kind) in keys.into_iter().zip(Kind::ALL) {
+///     assert_eq!(recorder.get_all(key)?.kind(), kind);
+/// }
+/// # Ok::<(), simrecorder_core::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Kind {
@@ -59,7 +89,7 @@ impl Kind {
         Self::Object,
     ];
 
-    /// `array`, `ragged`, `text`, `bytes` or `object`.
+    /// Returns `array`, `ragged`, `text`, `bytes` or `object`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Array => "array",

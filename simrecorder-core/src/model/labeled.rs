@@ -1,19 +1,19 @@
-//! Values with dimension names and units, and what can be set as a value.
+//! Values with dimension names and units.
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::record::{IntoValue, RecordRef};
 use crate::model::schema::{DimensionName, check_dimension_names};
 use crate::model::value::Value;
 
-/// A value with names of its dimensions and units, for [`Recorder::set`](crate::Recorder::set).
+/// A value with dimension names and units, for [`Recorder::set`](crate::Recorder::set).
 ///
-/// A value with one axis that is named like the last part of its key is a *coordinate*: other arrays of
-/// its group that name this dimension have its elements as labels, which xarray selects by. A series gets
-/// its names and units with [`Schema`](crate::Schema) and
-/// [`declare`](crate::Recorder::declare) instead.
+/// A value with one axis, named like the last part of its key, is a *coordinate*: its elements are the labels of this
+/// dimension for the arrays of the same group, and [`select_by`](crate::View#method.select_by) and xarray select by
+/// them. For a series, set names and units with [`Schema`](crate::Schema) and [`declare`](crate::Recorder::declare).
 ///
 /// ```
-/// use simrecorder_core::{InMemoryDataStore, Labeled, Recorder, Schema};
+/// # use simrecorder_core as simrecorder;
+/// use simrecorder::{InMemoryDataStore, Labeled, Recorder, Schema};
 ///
 /// let recorder = Recorder::new(InMemoryDataStore::new());
 /// let x = [0.0, 0.5, 1.0];
@@ -34,9 +34,9 @@ pub struct Labeled<V> {
 }
 
 impl<V: IntoValue> Labeled<V> {
-    /// A value with a name, or `None`, for each of its axes.
+    /// Adds a name, or `None`, for each axis of a value.
     ///
-    /// Whether the names fit the value is checked when it is set.
+    /// [`Recorder::set`](crate::Recorder::set) checks that the names fit the value.
     pub fn new<N: Into<DimensionName>>(
         value: V,
         dimension_names: impl IntoIterator<Item = N>,
@@ -48,7 +48,7 @@ impl<V: IntoValue> Labeled<V> {
         }
     }
 
-    /// A value without names, such as a scalar.
+    /// Wraps a value without dimension names, such as a scalar, to add units.
     pub fn unnamed(value: V) -> Self {
         Self {
             value,
@@ -57,8 +57,8 @@ impl<V: IntoValue> Labeled<V> {
         }
     }
 
-    /// Sets the attribute `units`, by the convention of CF, xarray and UDUNITS: `"mV"`. By default it stays
-    /// as it is.
+    /// Sets the attribute `units`, by the convention of CF, xarray and UDUNITS: `"mV"`. Without this call, the attribute
+    /// does not change.
     #[must_use]
     pub fn units(mut self, units: impl Into<String>) -> Self {
         self.units = Some(units.into());
@@ -66,9 +66,24 @@ impl<V: IntoValue> Labeled<V> {
     }
 }
 
-/// What [`Recorder::set`](crate::Recorder::set) takes: everything that is [`IntoValue`], and [`Labeled`].
+/// A value that [`Recorder::set`](crate::Recorder::set) takes: any [`IntoValue`], or [`Labeled`].
 ///
-/// It cannot be implemented elsewhere: implement [`IntoValue`].
+/// Other types cannot implement this trait; implement [`IntoValue`] instead.
+///
+/// ```
+/// # use simrecorder_core as simrecorder;
+/// use simrecorder::{InMemoryDataStore, Labeled, Recorder, Result, SetValue};
+///
+/// fn set_parameter(recorder: &Recorder, name: &str, value: impl SetValue) -> Result<()> {
+///     recorder.set(format!("meta/{name}"), value)
+/// }
+///
+/// let recorder = Recorder::new(InMemoryDataStore::new());
+/// set_parameter(&recorder, "seed", 42_u64)?;
+/// set_parameter(&recorder, "dt", Labeled::unnamed(0.1).units("ms"))?;
+/// # assert_eq!(recorder.keys()?.len(), 2);
+/// # Ok::<(), simrecorder_core::Error>(())
+/// ```
 pub trait SetValue: sealed::Sealed {
     /// The value as a record, with the names of its dimensions and its units.
     #[doc(hidden)]
@@ -124,10 +139,10 @@ impl<V: IntoValue> SetValue for Labeled<V> {
 }
 
 impl Value {
-    /// The same value with a name, or `None`, for each axis. Names do not make values differ.
+    /// Sets a name, or `None`, for each axis. Comparisons of values ignore names.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidArgument`] for a wrong number of names, or two equal ones. Only arrays have axes.
+    /// [`ErrorKind::InvalidArgument`] for a wrong number of names, or two equal names. Only arrays have axes.
     pub fn with_dimension_names<N: Into<DimensionName>>(
         mut self,
         names: impl IntoIterator<Item = N>,
@@ -143,7 +158,7 @@ impl Value {
         Ok(self)
     }
 
-    /// The names of the axes, if the value was set with any: see [`Labeled`].
+    /// Returns the names of the axes, if the value was set with names: see [`Labeled`].
     pub fn dimension_names(&self) -> Option<&[Option<String>]> {
         self.as_array()?.dimension_names()
     }
@@ -169,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn names_do_not_make_values_differ() {
+    fn values_with_different_names_are_equal() {
         let named = Value::new([1.0]).and_then(|value| value.with_dimension_names(["x"]));
         assert_eq!(named.unwrap(), Value::new([1.0]).unwrap());
     }

@@ -1,11 +1,10 @@
-//! Large pages for large outputs.
+//! Large pages for large arrays.
 
-/// Smaller memory gains nothing.
+/// Smaller arrays gain nothing.
 const WORTHWHILE: usize = 4 << 20;
 
-/// Asks the system to back large memory with large pages when it is first touched: on virtual
-/// machines, touching it page by page takes longer than decoding into it. NumPy does the same with
-/// its arrays. Nothing happens if the system does not know how.
+/// Asks the system for large pages in memory that is not touched yet. On virtual machines, touching it page by page
+/// takes longer than decoding into it. NumPy does the same with its arrays. Systems without large pages ignore it.
 pub(crate) fn prefer_large_pages(memory: &mut [u8]) {
     #[cfg(target_os = "linux")]
     if memory.len() >= WORTHWHILE {
@@ -13,8 +12,8 @@ pub(crate) fn prefer_large_pages(memory: &mut [u8]) {
         let skip = memory.as_ptr().align_offset(page);
         if let Some(inner) = memory.get_mut(skip..) {
             let len = inner.len() / page * page;
-            // SAFETY: the whole pages within memory that is borrowed for writing; the advice
-            // changes neither what they hold nor who may use them.
+            // SAFETY: these are whole pages within memory that is borrowed for writing; the advice
+            // changes neither their contents nor the access to them.
             #[allow(unsafe_code, reason = "advice has no safe form")]
             let advised = unsafe {
                 let advice = rustix::mm::Advice::LinuxHugepage;

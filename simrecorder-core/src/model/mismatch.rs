@@ -1,10 +1,10 @@
-//! What to do about a record that differs from its series.
+//! The remedy for a record that does not fit its series.
 
 use crate::model::dtype::DType;
 use crate::model::kind::Kind;
 use crate::model::schema::Schema;
 
-/// What to do instead of recording `record` to a series that holds `series`.
+/// What to do instead of recording `record` in a series with the schema `series`.
 pub(super) fn remedy(series: &Schema, record: &Schema) -> String {
     let same_shape = series.record_shape() == record.record_shape();
     match (series.kind(), record.kind()) {

@@ -1,4 +1,4 @@
-//! The data model: keys, element types, values, and what a series holds.
+//! The data model: keys, element types, values, records and schemas.
 
 pub(crate) mod cast;
 pub(crate) mod chunk;

@@ -1,4 +1,4 @@
-//! What can be recorded: [`IntoValue`] and the wrappers that choose a kind.
+//! Values that can be recorded: [`IntoValue`], and the wrappers that choose a kind.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -13,8 +13,7 @@ use crate::model::dtype::{DType, Element};
 use crate::model::kind::Kind;
 use crate::model::value::{ArrayValue, ObjectValue, Value, encode_object};
 
-/// A record as the recorder gets it: its kind, element type, shape and bytes, borrowed from
-/// the caller where they are contiguous in memory.
+/// A record: its kind, element type, shape and bytes, borrowed from the caller if they are contiguous in memory.
 #[derive(Clone, Debug)]
 pub struct RecordRef<'a> {
     pub(crate) kind: Kind,
@@ -43,7 +42,7 @@ impl ShapeRef<'_> {
 }
 
 impl<'a> RecordRef<'a> {
-    /// An array record: `data` holds the elements in row-major order and native byte order.
+    /// An array record; `data` has the elements in row-major order.
     #[inline]
     fn array<T: Element>(shape: ShapeRef<'a>, data: &'a [T]) -> Self {
         Self {
@@ -63,7 +62,7 @@ impl<'a> RecordRef<'a> {
         }
     }
 
-    /// An array, or a ragged row, whose element type is known at run time only: `data` holds the elements
+    /// Makes a record of an array or a ragged row whose element type is known only at run time. `data` has the elements
     /// in row-major order and native byte order.
     ///
     /// ```
@@ -76,7 +75,7 @@ impl<'a> RecordRef<'a> {
     /// ```
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidArgument`] if the length of `data` does not fit type and shape, for another kind,
+    /// [`ErrorKind::InvalidArgument`] if the length of `data` does not fit the type and the shape, for another kind,
     /// and for a ragged row without an axis.
     pub fn of_bytes(kind: Kind, dtype: DType, shape: &'a [usize], data: &'a [u8]) -> Result<Self> {
         let size = shape
@@ -105,23 +104,23 @@ impl<'a> RecordRef<'a> {
         }
     }
 
-    /// The kind of the record.
+    /// Returns the kind of the record.
     pub fn kind(&self) -> Kind {
         self.kind
     }
 
-    /// The element type; `None` for text, bytes and objects.
+    /// Returns the element type; `None` for text, bytes and objects.
     pub fn dtype(&self) -> Option<DType> {
         self.dtype
     }
 
-    /// The shape; for a ragged row, its length first. Empty for text, bytes and objects.
+    /// Returns the shape; of a ragged row, its length first. Empty for text, bytes and objects.
     pub fn shape(&self) -> &[usize] {
         self.shape.as_slice()
     }
 
-    /// The elements in row-major order and native byte order, the UTF-8 text, the bytes, or
-    /// the MessagePack of an object.
+    /// Returns the elements in row-major order and native byte order, the UTF-8 text, the bytes, or the MessagePack of
+    /// an object.
     pub fn data(&self) -> &[u8] {
         &self.data
     }
@@ -148,19 +147,23 @@ impl<'a> RecordRef<'a> {
 /// A value that can be recorded or set.
 ///
 /// It is implemented for
-/// - the scalars of [`Element`], and `usize`, `isize` (stored as `u64`, `i64`);
-/// - slices, `Vec`s and arrays of them; of [`Element`]s also slices and `Vec`s of arrays, such as
+/// - scalars: the [`Element`] types, and `usize` and `isize` (stored as `u64` and `i64`);
+/// - slices, `Vec`s and arrays of scalars; of [`Element`]s also slices and `Vec`s of arrays, such as
 ///   `Vec<[f64; 3]>`, and arrays of arrays up to three levels;
-/// - every owned, borrowed or shared array of [`Element`]s of `ndarray`, in any memory layout;
-/// - `(shape, slice)`, for arrays of another version of `ndarray`: elements in row-major order;
+/// - owned, borrowed and shared arrays of `ndarray` with any [`Element`] type and memory layout;
+/// - `(shape, slice)` with elements in row-major order, for arrays of another version of `ndarray`;
 /// - `str` and `String`;
 /// - [`Ragged`], [`Blob`] and [`Object`], which choose a kind;
 /// - [`Value`], [`RecordRef`], and a reference to any of these.
 ///
-/// Implement it for a type of your own by delegating to one of these:
+/// For your own type, delegate to one of these:
 ///
 /// ```
-/// use simrecorder_core::{IntoValue, RecordRef, Result};
+/// # mod simrecorder {
+/// #     pub use simrecorder_core::*;
+/// #     pub mod backend { pub use simrecorder_core::RecordRef; }
+/// # }
+/// use simrecorder::{IntoValue, Result, backend::RecordRef};
 ///
 /// struct Position { x: [f64; 3] }
 ///
@@ -182,17 +185,17 @@ impl<'a> RecordRef<'a> {
 )]
 pub trait IntoValue {
     /// The element type: an [`Element`], `str` for text, `[u8]` for bytes, `()` for objects.
-    /// It lets [`Series`](crate::Series) check at compile time what is recorded through it.
+    /// It lets the compiler check the values that are recorded through a [`Series`](crate::Series).
     type Element: ?Sized;
 
     /// Describes the value as a record.
     ///
     /// # Errors
-    /// When the value has no form that can be stored: an object that cannot be serialised, a
-    /// shape that does not fit its slice, a ragged row without an axis.
+    /// [`ErrorKind::InvalidArgument`] for an object that cannot be serialised, a shape that does not fit its slice, and
+    /// a ragged row without an axis.
     fn as_record(&self) -> Result<RecordRef<'_>>;
 
-    /// The same for a scalar, which fits into registers: so it is recorded twice as fast.
+    /// The same for a scalar, which fits into registers and is recorded twice as fast.
     #[doc(hidden)]
     #[inline(always)]
     fn as_scalar(&self) -> Option<ScalarRef<'_>> {
@@ -200,7 +203,7 @@ pub trait IntoValue {
     }
 }
 
-/// A scalar as the recorder gets it.
+/// A scalar record.
 #[doc(hidden)]
 #[derive(Clone, Copy, Debug)]
 pub struct ScalarRef<'a> {
@@ -468,9 +471,22 @@ impl IntoValue for String {
     }
 }
 
-/// Opaque bytes of any length: `recorder.record("frame", Blob(&png))`.
+/// Opaque bytes of any length.
 ///
 /// Without it, a byte slice is an array of `u8`, and every record has the same length.
+///
+/// ```
+/// # use simrecorder_core as simrecorder;
+/// use simrecorder::{Blob, InMemoryDataStore, Recorder};
+///
+/// # fn render_png(step: usize) -> Vec<u8> { vec![0x89; 100 + step] }
+/// let recorder = Recorder::new(InMemoryDataStore::new());
+/// for step in 0..10 {
+///     recorder.record("frames", Blob(render_png(step)))?;
+/// }
+/// assert_eq!(recorder.get_all("frames")?.get(9)?.as_bytes()?.len(), 109);
+/// # Ok::<(), simrecorder_core::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub struct Blob<B: AsRef<[u8]>>(pub B);
 
@@ -482,10 +498,26 @@ impl<B: AsRef<[u8]>> IntoValue for Blob<B> {
     }
 }
 
-/// A row whose length may differ from record to record: `Ragged(&spike_ids)`.
+/// A row whose length may differ from record to record.
 ///
-/// It wraps a 1-d array, slice or `Vec`, or an n-d array whose first axis may differ and whose
-/// other axes are the same in all records.
+/// It wraps a 1-d array, slice or `Vec`, or an n-d array. The length of the first axis may differ between records; the
+/// other axes have the same length in all records.
+///
+/// ```
+/// # use simrecorder_core as simrecorder;
+/// use simrecorder::{InMemoryDataStore, Ragged, Recorder};
+///
+/// let recorder = Recorder::new(InMemoryDataStore::new());
+/// for step in 0..10 {
+///     let spikes: Vec<u32> = (0..step).collect(); // the neurons that spike in this step
+///     recorder.record("net/spikes", Ragged(&spikes))?;
+///     let positions = vec![[0.0, 0.5]; step as usize]; // 2-d points
+///     recorder.record("particles/x", Ragged(&positions))?;
+/// }
+/// assert_eq!(recorder.get_all("net/spikes")?.get(9)?.array::<u32>()?.shape(), [9]);
+/// assert_eq!(recorder.get_all("particles/x")?.get(9)?.array::<f64>()?.shape(), [9, 2]);
+/// # Ok::<(), simrecorder_core::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub struct Ragged<A>(pub A);
 
@@ -508,13 +540,13 @@ impl<A: IntoValue> IntoValue for Ragged<A> {
 
 /// Any value that `serde` can serialise, stored as MessagePack with field names.
 ///
-/// MessagePack keeps integers, NaN and infinities as they are, and any language reads it. Enum
-/// variants are stored by name. `None` and `()` are the same nil, so `Some(None)` is read
-/// as `None`.
+/// MessagePack represents integers, NaN and infinities exactly, and there are libraries for most languages. Enum
+/// variants are stored by name. `None` and `()` are both stored as nil, so `Some(None)` is read as `None`.
 ///
 /// ```
+/// # use simrecorder_core as simrecorder;
 /// use serde::{Deserialize, Serialize};
-/// use simrecorder_core::{IntoValue, Object, Value};
+/// use simrecorder::{IntoValue, Object, Value};
 ///
 /// #[derive(Debug, PartialEq, Serialize, Deserialize)]
 /// struct Parameters { tau: f64, name: String }
@@ -544,10 +576,10 @@ impl<T: Serialize> IntoValue for Object<T> {
 }
 
 impl Value {
-    /// The value of anything that can be recorded.
+    /// Converts anything that can be recorded.
     ///
     /// # Errors
-    /// Those of [`IntoValue::as_record`].
+    /// As for [`IntoValue::as_record`].
     pub fn new(value: impl IntoValue) -> Result<Self> {
         value.as_record().and_then(RecordRef::into_value)
     }

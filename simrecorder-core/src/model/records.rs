@@ -11,12 +11,11 @@ use crate::model::schema::Schema;
 use crate::model::value::Value;
 use crate::model::value::{ArrayValue, ObjectValue};
 
-/// Consecutive records of one series, their bytes one after the other.
+/// The bytes of consecutive records of one series.
 ///
-/// - Arrays: the elements in row-major order and native byte order; all records have the same
-///   size.
-/// - Ragged rows: likewise, with the end of each row kept apart.
-/// - Text, bytes, objects (MessagePack): the bytes, with the end of each record kept apart.
+/// - Arrays: the elements in row-major order and native byte order; all records have the same size.
+/// - Ragged rows: likewise, with a list of the ends of the rows.
+/// - Text, bytes, objects (MessagePack): the bytes, with a list of the ends of the records.
 #[derive(Clone)]
 pub struct Records {
     schema: Arc<Schema>,
@@ -27,7 +26,7 @@ pub struct Records {
 }
 
 impl Records {
-    /// No records.
+    /// Creates an empty sequence of records.
     pub fn empty(schema: Arc<Schema>) -> Self {
         Self {
             schema,
@@ -37,10 +36,10 @@ impl Records {
         }
     }
 
-    /// `count` records of an array series.
+    /// Makes `count` records of an array series.
     ///
     /// # Errors
-    /// [`ErrorKind::Corrupt`] if `data` has not the size of `count` records.
+    /// [`ErrorKind::Corrupt`] if `data` does not have the size of `count` records.
     pub fn fixed(schema: Arc<Schema>, count: u64, data: Vec<u8>) -> Result<Self> {
         let size = usize::try_from(count)
             .ok()
@@ -60,11 +59,11 @@ impl Records {
         })
     }
 
-    /// Records of another kind than arrays; `ends` holds the end of each in `data`.
+    /// Makes records of a kind other than arrays; `ends` has the end of each in `data`.
     ///
     /// # Errors
-    /// [`ErrorKind::Corrupt`] if the ends do not rise up to the length of `data`, or a ragged
-    /// row has a broken item.
+    /// [`ErrorKind::Corrupt`] if the ends decrease or the last one is not the length of `data`, or if a ragged row
+    /// contains an incomplete item.
     pub fn variable(schema: Arc<Schema>, ends: Vec<u64>, data: Vec<u8>) -> Result<Self> {
         let corrupt = |message: String| Err(Error::new(ErrorKind::Corrupt, "read", message));
         if schema.kind().is_fixed()
@@ -89,37 +88,37 @@ impl Records {
         })
     }
 
-    /// The kind of the records.
+    /// Returns the schema of the series.
     pub fn schema(&self) -> &Arc<Schema> {
         &self.schema
     }
 
-    /// How many records.
+    /// Returns the number of records.
     pub fn len(&self) -> u64 {
         self.count
     }
 
-    /// Whether there are none.
+    /// Whether there are no records.
     pub fn is_empty(&self) -> bool {
         self.count == 0
     }
 
-    /// The bytes of all records.
+    /// Returns the bytes of all records.
     pub fn data(&self) -> &[u8] {
         &self.data
     }
 
-    /// Where each record ends in [`data`](Self::data); empty for arrays.
+    /// Returns where each record ends in [`data`](Self::data); empty for arrays.
     pub fn ends(&self) -> &[u64] {
         &self.ends
     }
 
-    /// The bytes and the ends, taken apart.
+    /// Returns the bytes and the ends.
     pub fn into_parts(self) -> (Vec<u8>, Vec<u64>) {
         (self.data, self.ends)
     }
 
-    /// Where the bytes of record `index` lie. The caller has checked `index`.
+    /// The range of the bytes of record `index`. The caller has checked `index`.
     fn span(&self, index: u64) -> Range<usize> {
         let index = index as usize;
         if self.schema.kind().is_fixed() {
@@ -132,12 +131,12 @@ impl Records {
         start..self.ends[index] as usize
     }
 
-    /// The bytes of one record; `None` if there is no such record.
+    /// Returns the bytes of one record; `None` if there is no such record.
     pub fn record(&self, index: u64) -> Option<&[u8]> {
         (index < self.count).then(|| &self.data[self.span(index)])
     }
 
-    /// One record as a value.
+    /// Returns one record as a value.
     ///
     /// # Errors
     /// [`ErrorKind::OutOfBounds`] if there is no such record; [`ErrorKind::Corrupt`] if a text
@@ -190,7 +189,7 @@ impl Records {
         self.count += range.end - range.start;
     }
 
-    /// Takes the last record out, if there is one. Its memory stays.
+    /// Removes and returns the last record, if there is one. The buffer keeps its capacity.
     pub(crate) fn pop(&mut self) -> Option<Self> {
         let before = self.count.checked_sub(1)?;
         let last = self.slice(before..self.count);
@@ -217,7 +216,7 @@ impl Records {
         self.count += 1;
     }
 
-    /// The memory that the buffers take, used or not.
+    /// The capacity of the buffers in bytes.
     pub(crate) fn capacity_bytes(&self) -> usize {
         self.data.capacity() + self.ends.capacity() * size_of::<u64>()
     }
@@ -234,7 +233,7 @@ impl Records {
             && (self.schema.kind().is_fixed() || self.ends.capacity() > self.ends.len())
     }
 
-    /// Makes room for exactly `bytes` more in `records` more records.
+    /// Reserves memory for exactly `records` more records with `bytes` bytes.
     pub(crate) fn reserve_exact(&mut self, bytes: usize, records: usize) {
         self.data.reserve_exact(bytes);
         if !self.schema.kind().is_fixed() {
@@ -242,7 +241,7 @@ impl Records {
         }
     }
 
-    /// Starts with a used buffer, whose contents are dropped.
+    /// Reuses a buffer, whose contents are discarded.
     pub(crate) fn with_buffer(schema: Arc<Schema>, mut data: Vec<u8>) -> Self {
         data.clear();
         Self {

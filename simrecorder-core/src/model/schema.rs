@@ -1,4 +1,4 @@
-//! What is fixed about a series: kind, element type, record shape and how it is stored.
+//! Schemas: the kind, element type and record shape of a series, and how it is stored.
 
 use std::fmt;
 
@@ -14,21 +14,39 @@ use crate::model::value::ArrayValue;
 use crate::model::value::Value;
 
 /// User metadata of a group, value or series: a JSON object.
-pub type Attributes = serde_json::Map<String, serde_json::Value>;
-
-/// The fixed properties of a series: the type of its records, and how they are stored.
-///
-/// The first record of a series fixes a schema. Declare one beforehand to give
-/// dimension names, units and the like:
 ///
 /// ```
-/// use simrecorder_core::Schema;
+/// # use simrecorder_core as simrecorder;
+/// use serde_json::json;
+/// use simrecorder::{Attributes, InMemoryDataStore, Recorder};
 ///
+/// let mut attributes = Attributes::new();
+/// attributes.insert("title".into(), json!("Brunel 2000"));
+/// attributes.insert("g".into(), json!(5.0));
+/// let recorder = Recorder::new(InMemoryDataStore::new());
+/// recorder.set_attributes("net", attributes)?;
+/// assert_eq!(recorder.attributes("net")?.unwrap()["g"], 5.0);
+/// # Ok::<(), simrecorder_core::Error>(())
+/// ```
+pub type Attributes = serde_json::Map<String, serde_json::Value>;
+
+/// The properties of a series: the type of its records, and how they are stored.
+///
+/// The first record of a series fixes its schema. To set dimension names, units, compression or other options,
+/// [`declare`](crate::Recorder::declare) the series before:
+///
+/// ```
+/// # use simrecorder_core as simrecorder;
+/// use simrecorder::{InMemoryDataStore, Recorder, Schema};
+///
+/// let recorder = Recorder::new(InMemoryDataStore::new());
 /// let schema = Schema::array::<f32>([100])
 ///     .with_dimension_names(["time", "neuron"])
 ///     .with_units("mV")
 ///     .with_attribute("comment", "excitatory neurons only");
 /// assert_eq!(schema.to_string(), "array of float32, shape [100]");
+/// recorder.declare("net/v", schema)?;
+/// # Ok::<(), simrecorder_core::Error>(())
 /// ```
 #[derive(Clone, PartialEq)]
 pub struct Schema {
@@ -56,48 +74,48 @@ impl Schema {
         }
     }
 
-    /// Scalars of type `T`.
+    /// Describes scalars of type `T`.
     pub fn scalar<T: Element>() -> Self {
         Self::array::<T>([])
     }
 
-    /// Arrays of `T` that all have the shape `record_shape`.
+    /// Describes arrays of `T` with the shape `record_shape`.
     pub fn array<T: Element>(record_shape: impl Into<Vec<u64>>) -> Self {
         Self::array_of(T::DTYPE, record_shape)
     }
 
-    /// Like [`Schema::array`], with the element type known at run time.
+    /// Like [`Schema::array`], with an element type that is known only at run time.
     pub fn array_of(dtype: DType, record_shape: impl Into<Vec<u64>>) -> Self {
         Self::new(Kind::Array, Some(dtype), record_shape.into())
     }
 
-    /// Rows of different length. `item_shape` is the shape of an item of a row: `[]` for a
-    /// row of scalars, `[3]` for a row of points.
+    /// Describes rows of different length. `item_shape` is the shape of an item of a row: `[]` for a row of scalars,
+    /// `[3]` for a row of 3-d points.
     pub fn ragged<T: Element>(item_shape: impl Into<Vec<u64>>) -> Self {
         Self::ragged_of(T::DTYPE, item_shape)
     }
 
-    /// Like [`Schema::ragged`], with the element type known at run time.
+    /// Like [`Schema::ragged`], with an element type that is known only at run time.
     pub fn ragged_of(dtype: DType, item_shape: impl Into<Vec<u64>>) -> Self {
         Self::new(Kind::Ragged, Some(dtype), item_shape.into())
     }
 
-    /// Text of any length.
+    /// Describes text of any length.
     pub fn text() -> Self {
         Self::new(Kind::Text, None, Vec::new())
     }
 
-    /// Opaque bytes of any length.
+    /// Describes opaque bytes of any length.
     pub fn bytes() -> Self {
         Self::new(Kind::Bytes, None, Vec::new())
     }
 
-    /// Serialised objects.
+    /// Describes serialised objects.
     pub fn object() -> Self {
         Self::new(Kind::Object, None, Vec::new())
     }
 
-    /// The schema that a first record fixes.
+    /// The schema of a series whose first record is this one.
     pub(crate) fn of_record(record: &RecordRef<'_>) -> Self {
         let mut shape: Vec<u64> = record.shape().iter().map(|&len| len as u64).collect();
         if record.kind() == Kind::Ragged {
@@ -106,9 +124,8 @@ impl Schema {
         Self::new(record.kind(), record.dtype(), shape)
     }
 
-    /// Names the axes, the one along the records first: a name, or `None`, for each axis of
-    /// the record too. Without names, every axis gets one of its own where a backend needs
-    /// names. A ragged series, text, bytes and objects have one axis.
+    /// Names the axes: a name or `None` for the axis along the records, and then for each axis of a record. If a
+    /// backend needs names, unnamed axes get default names. Ragged series, text, bytes and objects have one axis.
     #[must_use]
     pub fn with_dimension_names<N: Into<DimensionName>>(
         mut self,
@@ -118,7 +135,7 @@ impl Schema {
         self
     }
 
-    /// Sets the attribute `units`, by the convention of CF, xarray and UDUNITS: `"mV"`.
+    /// Sets the attribute `units`, by the convention of CF, xarray and UDUNITS, such as `"mV"`.
     #[must_use]
     pub fn with_units(self, units: impl Into<String>) -> Self {
         self.with_attribute("units", units.into())
@@ -135,15 +152,29 @@ impl Schema {
         self
     }
 
-    /// Sets all attributes.
+    /// Replaces all attributes.
     #[must_use]
     pub fn with_attributes(mut self, attributes: Attributes) -> Self {
         self.attributes = attributes;
         self
     }
 
-    /// The value of elements that were never written, a scalar of the element type; by default
-    /// zero. For arrays only; other software shows it where a chunk is missing.
+    /// Sets the value of elements that were never written, a scalar of the element type; by default zero. Only arrays
+    /// have a fill value. A series of a [`Timeline`](crate::Timeline) has it in ticks without a record, and other
+    /// software shows it if a chunk is missing.
+    ///
+    /// ```
+    /// # use simrecorder_core as simrecorder;
+    /// use simrecorder::{Coordinate, InMemoryDataStore, Recorder, Schema};
+    ///
+    /// let recorder = Recorder::new(InMemoryDataStore::new());
+    /// let mut net = recorder.timeline("net", Coordinate::new("step"))?;
+    /// net.declare("weight", Schema::scalar::<f64>().with_fill_value(f64::NAN))?;
+    /// net.tick(0_u64, [("rate", 0.5)])?; // the weight is not measured in this step
+    /// net.finish()?;
+    /// assert!(recorder.get_all("net/weight")?.get(0)?.scalar::<f64>()?.is_nan());
+    /// # Ok::<(), simrecorder_core::Error>(())
+    /// ```
     #[must_use]
     pub fn with_fill_value<T: Element>(self, fill_value: T) -> Self {
         let bytes = T::bytes_of(std::slice::from_ref(&fill_value)).to_vec();
@@ -153,28 +184,28 @@ impl Schema {
         }
     }
 
-    /// Like [`with_fill_value`](Self::with_fill_value), with the type known at run time.
+    /// Like [`with_fill_value`](Self::with_fill_value), with a type that is known only at run time.
     #[must_use]
     pub fn with_fill_value_of(mut self, fill_value: ArrayValue) -> Self {
         self.fill_value = Some(Value::Array(fill_value));
         self
     }
 
-    /// How records are cut into chunks; by default as the store is set to.
+    /// Sets how records are cut into chunks; by default as the store was set to.
     #[must_use]
     pub fn with_chunk_policy(mut self, policy: ChunkPolicy) -> Self {
         self.chunk_policy = Some(policy);
         self
     }
 
-    /// How chunks are compressed; by default as the store is set to.
+    /// Sets how chunks are compressed; by default as the store was set to.
     #[must_use]
     pub fn with_compression(mut self, compression: Compression) -> Self {
         self.compression = Some(compression);
         self
     }
 
-    /// The same, with chunks and compression left to the store.
+    /// The same schema without chunk policy and compression, which the store then chooses.
     #[must_use]
     pub(crate) fn without_storage(mut self) -> Self {
         self.chunk_policy = None;
@@ -182,23 +213,23 @@ impl Schema {
         self
     }
 
-    /// The kind of the records.
+    /// Returns the kind of the records.
     pub fn kind(&self) -> Kind {
         self.kind
     }
 
-    /// The element type; `None` for text, bytes and objects.
+    /// Returns the element type; `None` for text, bytes and objects.
     pub fn dtype(&self) -> Option<DType> {
         self.dtype
     }
 
-    /// The shape of one record; for a ragged series, the shape of one item of a row.
+    /// Returns the shape of one record; of a ragged series, the shape of one item of a row.
     pub fn record_shape(&self) -> &[u64] {
         &self.record_shape
     }
 
-    /// The bytes of one record, or of one item of a ragged row; 1 for the kinds without an
-    /// element type. `None` if that does not fit into memory.
+    /// Returns the size in bytes of one record, or of one item of a ragged row; 1 for kinds without an element type.
+    /// `None` if that overflows `usize`.
     pub fn record_bytes(&self) -> Option<usize> {
         self.record_shape
             .iter()
@@ -207,39 +238,38 @@ impl Schema {
             })
     }
 
-    /// The names of the axes, records first, if they were given.
+    /// Returns the names of the axes, records first, if they were set.
     pub fn dimension_names(&self) -> Option<&[Option<String>]> {
         self.dimension_names.as_deref()
     }
 
-    /// The attributes.
+    /// Returns the attributes.
     pub fn attributes(&self) -> &Attributes {
         &self.attributes
     }
 
-    /// The fill value, if one was given.
+    /// Returns the fill value, if it was set.
     pub fn fill_value(&self) -> Option<&Value> {
         self.fill_value.as_ref()
     }
 
-    /// The value of elements that are not stored: the fill value, or else the default of the type.
+    /// The value of elements that are not stored: the fill value, or the default of the type.
     pub(crate) fn fill_element<T: Element>(&self) -> Result<T> {
         let fill = self.fill_value().map(Value::scalar::<T>).transpose()?;
         Ok(fill.unwrap_or_default())
     }
 
-    /// The chunk policy, if one was given.
+    /// Returns the chunk policy, if it was set.
     pub fn chunk_policy(&self) -> Option<&ChunkPolicy> {
         self.chunk_policy.as_ref()
     }
 
-    /// The compression, if one was given; of a stored series, the one it has, if that is known.
+    /// Returns the compression, if it was set; for a stored series, its compression, if that is known.
     pub fn compression(&self) -> Option<Compression> {
         self.compression
     }
 
-    /// The number of axes of the series as its view shows it, the one along the records
-    /// included.
+    /// Returns the number of axes of the series, including the one along the records.
     pub fn axes(&self) -> usize {
         if self.kind == Kind::Array {
             self.record_shape.len() + 1
@@ -248,12 +278,12 @@ impl Schema {
         }
     }
 
-    /// Checks that the parts are consistent.
+    /// Checks that the schema is consistent.
     ///
     /// # Errors
     /// [`ErrorKind::InvalidArgument`] for a wrong number of dimension names, two equal names, a
     /// fill value of another type, records that do not fit into memory, or ragged rows whose
-    /// items hold no elements.
+    /// items have no elements.
     pub fn check(&self) -> Result<()> {
         let refuse = |message: String| {
             Err(Error::new(
@@ -297,11 +327,10 @@ impl Schema {
         Ok(())
     }
 
-    /// Whether records of `other` fit a series of this schema: kind, element type and
-    /// record shape are the same.
+    /// Checks that records of `other` fit a series of this schema: kind, element type and record shape are the same.
     ///
     /// # Errors
-    /// [`ErrorKind::SchemaMismatch`] names both sides, and what to record instead.
+    /// [`ErrorKind::SchemaMismatch`] names both schemas, and what to record instead.
     pub fn check_same_records(&self, other: &Self) -> Result<()> {
         if (self.kind, self.dtype, &self.record_shape)
             == (other.kind, other.dtype, &other.record_shape)
@@ -318,7 +347,7 @@ impl Schema {
         Error::new(ErrorKind::SchemaMismatch, "record", message)
     }
 
-    /// The schema of records that differ from those of this one in their elements.
+    /// The same schema with another element type.
     pub(crate) fn with_elements_of<T: Element>(&self) -> Self {
         match self.kind {
             Kind::Ragged => Self::ragged::<T>(self.record_shape.clone()),
@@ -326,12 +355,12 @@ impl Schema {
         }
     }
 
-    /// Whether a series that is stored as this schema says, in chunks of these shapes, is what `asked`
-    /// asks for. What `asked` leaves open may be anything. A backend calls it in
-    /// [`DataStore::plan`](crate::DataStore::plan), with the chunks that a new series would have.
+    /// Checks that a series that is stored with this schema, in chunks of these shapes, has the storage options that
+    /// `asked` sets. A backend calls it in [`DataStore::plan`](crate::DataStore::plan), with the chunks that a new
+    /// series would have.
     ///
     /// # Errors
-    /// [`ErrorKind::SchemaMismatch`] names what differs, on both sides.
+    /// [`ErrorKind::SchemaMismatch`] names the option that differs, with both settings.
     pub fn check_same_storage(
         &self,
         asked: &Self,
@@ -373,7 +402,7 @@ impl Schema {
         }
     }
 
-    /// The compression, as it is for numbers of this type: only floating-point numbers are rounded.
+    /// The compression that applies to the element type, since only floating-point numbers are rounded.
     fn own_compression(&self) -> Option<Compression> {
         self.compression.map(|compression| match compression {
             Compression::Lossy(_) if !self.dtype.is_some_and(DType::is_floating) => {
@@ -393,7 +422,7 @@ impl Schema {
         shown.unwrap_or_else(|| "zero".to_owned())
     }
 
-    /// Nothing but what the records are.
+    /// The same schema with nothing but kind, element type and record shape.
     pub(crate) fn of_records_only(&self) -> Self {
         Self::new(self.kind, self.dtype, self.record_shape.clone())
     }
@@ -452,7 +481,7 @@ impl fmt::Debug for Schema {
     }
 }
 
-/// Checks that there is a name for each axis and none twice; else says what is wrong, and `hint`.
+/// Checks that there is a name for each axis and none twice; returns what is wrong, with `hint`.
 pub(crate) fn check_dimension_names(
     names: &[Option<String>],
     axes: usize,
@@ -470,7 +499,20 @@ pub(crate) fn check_dimension_names(
     }
 }
 
-/// The name of an axis, or none: made from a string or an `Option` of one.
+/// The name of an axis, or no name, converted from a string or an `Option` of one.
+///
+/// ```
+/// # use simrecorder_core as simrecorder;
+/// use simrecorder::{DimensionName, Schema};
+///
+/// let schema = Schema::array::<f64>([3]);
+/// let both_named = schema.clone().with_dimension_names(["time", "x"]);
+/// let one_named = schema.clone().with_dimension_names([Some("time"), None]);
+/// let computed: Vec<DimensionName> = vec!["time".into(), format!("x{}", 1).into()];
+/// let also_named = schema.with_dimension_names(computed);
+/// # assert_eq!(one_named.dimension_names().unwrap()[1], None);
+/// # assert_eq!(both_named.dimension_names().unwrap()[0], also_named.dimension_names().unwrap()[0]);
+/// ```
 #[derive(Clone, Debug)]
 pub struct DimensionName(pub(crate) Option<String>);
 
@@ -492,7 +534,7 @@ impl<S: Into<String>> From<Option<S>> for DimensionName {
     }
 }
 
-/// The schema of one value, for messages and for backends that store values as arrays.
+/// The schema of a value, for messages and for backends that store values as arrays.
 impl TryFrom<&Value> for Schema {
     type Error = Error;
 

@@ -1,4 +1,4 @@
-//! Values, and text that others chose, in one short line.
+//! Values and arbitrary text as one short line.
 
 use std::fmt;
 
@@ -9,11 +9,11 @@ use crate::model::dtype::{DType, Element};
 use crate::model::schema::Attributes;
 use crate::model::value::{ArrayValue, ObjectValue, Value};
 
-/// About how many characters of a value are shown.
+/// About how many characters of a value are printed.
 const SHORT_CHARS: usize = 60;
 
-/// In one short line: `42`, `[0.5, 1.0]`, `"text"`, `4 bytes: 89 50 4e 47`, `{"tau": 20.0}`. What
-/// is longer ends with `…`, and control characters are escaped.
+/// One short line: `42`, `[0.5, 1.0]`, `"text"`, `4 bytes: 89 50 4e 47`, `{"tau": 20.0}`. A longer value is cut and
+/// ends with `…`. Control characters are escaped.
 impl fmt::Display for Value {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut line = ShortLine::default();
@@ -35,12 +35,12 @@ pub(crate) fn shortened(text: &str) -> String {
     unquoted.to_owned()
 }
 
-/// The attribute `units`, if it is text, in short.
+/// The attribute `units`, shortened, if it is text.
 pub(crate) fn units(attributes: &Attributes) -> Option<String> {
     attributes.get("units")?.as_str().map(shortened)
 }
 
-/// A line that takes no more once it is full.
+/// A line that ignores text once it is full.
 #[derive(Default)]
 struct ShortLine {
     text: String,
@@ -60,7 +60,7 @@ impl ShortLine {
         }
     }
 
-    /// A separator counts, but is always followed by something: by `…` in a full line.
+    /// Adds a separator. Something always follows it; in a full line that is `…`.
     fn push_separator(&mut self, separator: &str) {
         if !self.is_full {
             self.chars += separator.chars().count();
@@ -73,7 +73,7 @@ impl ShortLine {
         self.text.push('…');
     }
 
-    /// Closes a bracket or a quotation mark, also in a full line.
+    /// Closes a bracket or a quotation mark, even in a full line.
     fn close(&mut self, bracket: char) {
         self.chars += 1;
         self.text.push(bracket);
@@ -135,7 +135,7 @@ impl ShortLine {
         self.close(']');
     }
 
-    /// An error if the line is full, to read no more of an object.
+    /// Fails if the line is full, so that no more of an object is read.
     fn check<E: serde::de::Error>(&self) -> Result<(), E> {
         match self.is_full {
             true => Err(E::custom("the line is full")),
@@ -194,8 +194,7 @@ fn element_text(dtype: DType, bytes: &[u8]) -> String {
     text.unwrap_or_else(|| "?".to_owned())
 }
 
-/// Adds an object to a line after a separator, as JSON but with NaN and infinities. It reads no more
-/// of the object than it shows.
+/// Adds a separator and an object to a line, as JSON with NaN and infinities. It reads only what it prints.
 struct ShortObject<'a>(&'a mut ShortLine, &'static str);
 
 impl ShortObject<'_> {

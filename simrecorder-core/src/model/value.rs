@@ -1,4 +1,4 @@
-//! Owned values of any kind.
+//! Values of any kind.
 
 use std::fmt;
 
@@ -10,18 +10,18 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::model::cast::cast_elements;
 use crate::model::dtype::{DType, Element};
 
-/// One value or record of any kind, owned.
+/// An owned value or record of any kind.
 ///
-/// Take it apart with [`scalar`](Value::scalar), [`array`](Value::array),
-/// [`as_str`](Value::as_str), [`as_bytes`](Value::as_bytes) and [`object`](Value::object), or
-/// with `TryFrom` into the Rust type. None of these changes the element type;
-/// [`cast`](Value::cast) does.
+/// Convert it with [`scalar`](Value::scalar), [`array`](Value::array), [`as_str`](Value::as_str),
+/// [`as_bytes`](Value::as_bytes) and [`object`](Value::object), or with `TryFrom` into the Rust type. Of these, none
+/// changes the element type; [`cast`](Value::cast) does.
 ///
-/// Two values are equal if their types, shapes and bytes are: a NaN equals itself, and 0.0
-/// differs from -0.0. The names of dimensions are not compared.
+/// Two values are equal if their types, shapes and bytes are equal: a NaN equals itself, and 0.0 differs from -0.0.
+/// Dimension names are not compared.
 ///
 /// ```
-/// use simrecorder_core::Value;
+/// # use simrecorder_core as simrecorder;
+/// use simrecorder::Value;
 ///
 /// let value = Value::new([1.5, 2.5])?;
 /// assert_eq!(value.array::<f64>()?.sum(), 4.0);
@@ -34,7 +34,7 @@ use crate::model::dtype::{DType, Element};
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Value {
-    /// A scalar or an array; also one ragged row.
+    /// A scalar, an array, or one ragged row.
     Array(ArrayValue),
     /// Text.
     Text(String),
@@ -45,7 +45,7 @@ pub enum Value {
 }
 
 impl Value {
-    /// Its type and shape, for messages: `float64 array of shape [3]`, `text`, ….
+    /// Returns the type and shape as text for messages: `float64 array of shape [3]`, `text`, ….
     pub fn describe(&self) -> String {
         match self {
             Self::Array(array) if array.shape.is_empty() => format!("{} scalar", array.dtype),
@@ -56,12 +56,12 @@ impl Value {
         }
     }
 
-    /// The element type of an array or scalar.
+    /// Returns the element type of an array or scalar; `None` for the other kinds.
     pub fn dtype(&self) -> Option<DType> {
         self.as_array().map(ArrayValue::dtype)
     }
 
-    /// The array, untyped; `None` for the other kinds.
+    /// Returns the scalar or array without its Rust type; `None` for the other kinds.
     pub fn as_array(&self) -> Option<&ArrayValue> {
         match self {
             Self::Array(array) => Some(array),
@@ -69,7 +69,7 @@ impl Value {
         }
     }
 
-    /// The object, serialised; `None` for the other kinds.
+    /// Returns the serialised object; `None` for the other kinds.
     pub fn as_object(&self) -> Option<&ObjectValue> {
         match self {
             Self::Object(object) => Some(object),
@@ -77,10 +77,20 @@ impl Value {
         }
     }
 
-    /// The one element of a scalar, or of an array with one element.
+    /// Returns the element of a scalar, or of an array with one element.
+    ///
+    /// ```
+    /// # use simrecorder_core as simrecorder;
+    /// use simrecorder::Value;
+    ///
+    /// let seed = Value::new(42_u64)?;
+    /// assert_eq!(seed.scalar::<u64>()?, 42);
+    /// assert!(seed.scalar::<f64>().is_err()); // cast() converts
+    /// # Ok::<(), simrecorder_core::Error>(())
+    /// ```
     ///
     /// # Errors
-    /// [`ErrorKind::TypeMismatch`] if it is anything else.
+    /// [`ErrorKind::TypeMismatch`] for anything else.
     pub fn scalar<T: Element>(&self) -> Result<T> {
         match self.as_array() {
             Some(array) if array.len() == 1 => Ok(array.to_vec::<T>()?[0]),
@@ -88,10 +98,10 @@ impl Value {
         }
     }
 
-    /// A scalar or array as an `ndarray`.
+    /// Returns a scalar or array as an array of `ndarray`.
     ///
     /// # Errors
-    /// [`ErrorKind::TypeMismatch`] if it is anything else or has another element type.
+    /// [`ErrorKind::TypeMismatch`] for anything else, or another element type.
     pub fn array<T: Element>(&self) -> Result<ArrayD<T>> {
         match self {
             Self::Array(array) => array.to_array(),
@@ -99,8 +109,8 @@ impl Value {
         }
     }
 
-    /// A scalar or array with its elements converted as Rust's `as` does; `bool` counts as 0
-    /// and 1, and a real number becomes a complex one.
+    /// Returns a scalar or array with its elements converted as Rust's `as` does. A `bool` becomes 0 or 1, and a real
+    /// number a complex one.
     ///
     /// # Errors
     /// [`ErrorKind::TypeMismatch`] for other kinds, and from complex to real.
@@ -114,10 +124,10 @@ impl Value {
         }
     }
 
-    /// The text.
+    /// Returns the text.
     ///
     /// # Errors
-    /// [`ErrorKind::TypeMismatch`] if it is anything else.
+    /// [`ErrorKind::TypeMismatch`] for anything else.
     pub fn as_str(&self) -> Result<&str> {
         match self {
             Self::Text(text) => Ok(text),
@@ -125,10 +135,10 @@ impl Value {
         }
     }
 
-    /// The bytes of a [`Blob`](crate::Blob).
+    /// Returns the bytes of a [`Blob`](crate::Blob).
     ///
     /// # Errors
-    /// [`ErrorKind::TypeMismatch`] if it is anything else.
+    /// [`ErrorKind::TypeMismatch`] for anything else.
     pub fn as_bytes(&self) -> Result<&[u8]> {
         match self {
             Self::Bytes(bytes) => Ok(bytes),
@@ -136,10 +146,10 @@ impl Value {
         }
     }
 
-    /// The object, read back as `T`.
+    /// Deserialises an object.
     ///
     /// # Errors
-    /// [`ErrorKind::TypeMismatch`] if it is no object, or does not have the form of `T`.
+    /// [`ErrorKind::TypeMismatch`] if it is not an object, or cannot be deserialised as a `T`.
     pub fn object<T: DeserializeOwned>(&self) -> Result<T> {
         match self {
             Self::Object(object) => object.read(),
@@ -153,15 +163,28 @@ impl Value {
     }
 }
 
-/// A scalar or array whose element type is known at run time only.
+/// A scalar or array whose element type is known only at run time.
 ///
 /// Elements are in row-major order. A scalar has no axes.
+///
+/// ```
+/// # use simrecorder_core as simrecorder;
+/// use simrecorder::{ArrayValue, DType, InMemoryDataStore, Recorder, Value};
+///
+/// // As a program does that reads the data and its type from a file.
+/// let data: Vec<u8> = [1.5_f32, 2.5].iter().flat_map(|x| x.to_ne_bytes()).collect();
+/// let weights = ArrayValue::from_bytes(DType::F32, vec![2], data)?;
+/// let recorder = Recorder::new(InMemoryDataStore::new());
+/// recorder.set("net/weights", Value::Array(weights))?;
+/// assert_eq!(recorder.require("net/weights")?.array::<f32>()?.sum(), 4.0);
+/// # Ok::<(), simrecorder_core::Error>(())
+/// ```
 #[derive(Clone)]
 pub struct ArrayValue {
     dtype: DType,
     shape: Vec<usize>,
     data: Vec<u8>,
-    /// They do not make arrays differ.
+    /// Comparisons ignore them.
     dimension_names: Option<Box<[Option<String>]>>,
 }
 
@@ -175,7 +198,7 @@ impl ArrayValue {
     /// Makes an array of elements in row-major order and native byte order.
     ///
     /// # Errors
-    /// [`ErrorKind::Corrupt`] if the length of `data` does not fit type and shape.
+    /// [`ErrorKind::Corrupt`] if the length of `data` does not fit the type and the shape.
     pub fn from_bytes(dtype: DType, shape: Vec<usize>, data: Vec<u8>) -> Result<Self> {
         let size = shape
             .iter()
@@ -203,17 +226,17 @@ impl ArrayValue {
         self.dimension_names = Some(names.into());
     }
 
-    /// The element type.
+    /// Returns the element type.
     pub fn dtype(&self) -> DType {
         self.dtype
     }
 
-    /// The length of each axis; empty for a scalar.
+    /// Returns the length of each axis; empty for a scalar.
     pub fn shape(&self) -> &[usize] {
         &self.shape
     }
 
-    /// The number of elements.
+    /// Returns the number of elements.
     pub fn len(&self) -> usize {
         self.data.len() / self.dtype.size()
     }
@@ -223,7 +246,7 @@ impl ArrayValue {
         self.data.is_empty()
     }
 
-    /// The elements in row-major order and native byte order.
+    /// Returns the elements in row-major order and native byte order.
     pub fn as_bytes(&self) -> &[u8] {
         &self.data
     }
@@ -269,13 +292,23 @@ pub(crate) fn encode_object<T: Serialize + ?Sized>(object: &T) -> Result<Vec<u8>
 }
 
 /// A serialised object: MessagePack, with structs as maps from field names.
+///
+/// ```
+/// # use simrecorder_core as simrecorder;
+/// use simrecorder::ObjectValue;
+///
+/// let object = ObjectValue::new(("stimulus", 1.5))?;
+/// let (name, time): (String, f64) = object.read()?;
+/// assert_eq!((name.as_str(), time), ("stimulus", 1.5));
+/// # Ok::<(), simrecorder_core::Error>(())
+/// ```
 #[derive(Clone, PartialEq)]
 pub struct ObjectValue {
     msgpack: Vec<u8>,
 }
 
 impl ObjectValue {
-    /// Takes MessagePack as it is stored. It is checked when it is [read](Self::read).
+    /// Wraps MessagePack, which is checked only when it is [read](Self::read).
     pub fn from_msgpack(msgpack: Vec<u8>) -> Self {
         Self { msgpack }
     }
@@ -288,15 +321,15 @@ impl ObjectValue {
         encode_object(&object).map(Self::from_msgpack)
     }
 
-    /// The stored MessagePack.
+    /// Returns the MessagePack.
     pub fn as_msgpack(&self) -> &[u8] {
         &self.msgpack
     }
 
-    /// Reads the object as `T`; `serde_json::Value` takes any object without NaN.
+    /// Deserialises the object. `serde_json::Value` is a `T` for any object without NaN.
     ///
     /// # Errors
-    /// [`ErrorKind::TypeMismatch`] if it does not have the form of `T`.
+    /// [`ErrorKind::TypeMismatch`] if it cannot be deserialised as a `T`.
     pub fn read<T: DeserializeOwned>(&self) -> Result<T> {
         rmp_serde::from_slice(&self.msgpack).map_err(|e| {
             let message = format!("the object is not a {}", std::any::type_name::<T>());

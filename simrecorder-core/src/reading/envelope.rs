@@ -1,4 +1,4 @@
-//! What a plot draws of a view of any length: the smallest and the largest element in each of its cells.
+//! The envelope of a view: the smallest and the largest element in each cell of a grid, for plots.
 
 use std::ops::{Range, RangeInclusive};
 
@@ -12,15 +12,29 @@ use crate::reading::record_iter::{end_of_block, for_each_block};
 use crate::reading::selection::{Region, element_count};
 use crate::store::array_view::ArrayView;
 
-/// The elements of a view that are in one cell of a grid, for [`envelope`](crate::View#method.envelope).
+/// A summary of the elements of a view in one cell of a grid; [`envelope`](crate::View#method.envelope) returns it.
 ///
-/// Elements are converted to `f64`. Without any number in the cell, `first`, `min`, `max` and `last` are NaN.
+/// Elements are converted to `f64`. If a cell contains no number, `first`, `min`, `max` and `last` are NaN.
+///
+/// ```
+/// # use simrecorder_core as simrecorder;
+/// use simrecorder::{InMemoryDataStore, Recorder};
+///
+/// let recorder = Recorder::new(InMemoryDataStore::new());
+/// for x in [3.0, f64::NAN, 1.0, 2.0] {
+///     recorder.record("v", x)?;
+/// }
+/// let extent = recorder.get_all("v")?.envelope(&[vec![0, 4]])?[0];
+/// assert_eq!((extent.count, extent.nan_count), (4, 1));
+/// assert_eq!((extent.first, extent.min, extent.max, extent.last), (3.0, 1.0, 3.0, 2.0));
+/// # Ok::<(), simrecorder_core::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Extent {
     /// The number of elements, NaN included.
     pub count: u64,
-    /// How many of them are NaN. The rest leaves them out.
+    /// How many of them are NaN, which the other fields leave out.
     pub nan_count: u64,
     /// The first element, in row-major order.
     pub first: f64,
@@ -33,7 +47,7 @@ pub struct Extent {
 }
 
 impl Default for Extent {
-    /// Of a cell without elements.
+    /// The summary of a cell without elements.
     fn default() -> Self {
         Self::EMPTY
     }
@@ -49,10 +63,11 @@ impl Extent {
         last: f64::NAN,
     };
 
-    /// Adds the elements of the cell that follows this one.
+    /// Adds the elements of the next cell.
     ///
     /// ```
-    /// use simrecorder_core::{InMemoryDataStore, Recorder};
+    /// # use simrecorder_core as simrecorder;
+    /// use simrecorder::{InMemoryDataStore, Recorder};
     ///
     /// let recorder = Recorder::new(InMemoryDataStore::new());
     /// for x in [3.0, f64::NAN, 1.0, 2.0] {
@@ -78,7 +93,7 @@ impl Extent {
         }
     }
 
-    /// Adds elements, each so many times.
+    /// Adds each element `times` times.
     fn add<T: Element + PartialOrd>(&mut self, elements: &[T], times: u64) {
         let mut numbers = elements.iter().filter(|x| x.partial_cmp(x).is_some());
         self.count += elements.len() as u64 * times;
@@ -106,15 +121,15 @@ impl Extent {
 
 /// Plotting.
 impl dyn ArrayView + '_ {
-    /// The smallest and the largest element, and others, in each cell of a grid over the axes of an array.
+    /// Summarises an array for a plot: finds the smallest, largest, first and last element in each cell of a grid.
     ///
-    /// `bounds` has the indices that divide each axis, in order: `[0, 10, 20]` makes the parts `0..10` and
-    /// `10..20`. The array that is returned has an [`Extent`] for each combination of parts. Elements before
-    /// the first bound and from the last bound on are left out. Reads what lies between them once, some chunks
-    /// at a time, about 4 MiB.
+    /// `bounds` has, for each axis, the sorted indices that divide it: `[0, 10, 20]` makes the parts `0..10` and
+    /// `10..20`. The returned array has an [`Extent`] for each combination of parts. Elements before the first bound
+    /// and from the last bound on are left out. The others are read once, about 4 MiB at a time.
     ///
     /// ```
-    /// use simrecorder_core::{InMemoryDataStore, Recorder};
+    /// # use simrecorder_core as simrecorder;
+    /// use simrecorder::{InMemoryDataStore, Recorder};
     ///
     /// let recorder = Recorder::new(InMemoryDataStore::new());
     /// for step in 0..1000 {
@@ -130,8 +145,8 @@ impl dyn ArrayView + '_ {
     /// ```
     ///
     /// # Errors
-    /// [`ErrorKind::TypeMismatch`] if the elements are no real numbers; [`ErrorKind::InvalidArgument`] if there
-    /// are no bounds for each axis, or they decrease, or lie outside the axis; else what the store reports.
+    /// [`ErrorKind::TypeMismatch`] if the elements are not real numbers; [`ErrorKind::InvalidArgument`] if bounds are
+    /// missing for an axis, decrease, or are outside the axis; otherwise the error of the store.
     pub fn envelope(&self, bounds: &[Vec<u64>]) -> Result<ArrayD<Extent>> {
         let dtype = self.dtype().filter(|_| self.kind() == Kind::Array);
         let extents = check(self, bounds).and_then(
@@ -140,11 +155,12 @@ impl dyn ArrayView + '_ {
         extents.map_err(|e| e.with_key(self.key().as_str()))
     }
 
-    /// Where a coordinate enters each of `parts` equally wide parts of a range, for
-    /// [`envelope`](#method.envelope): the bounds of as many parts of its series. Reads the coordinate once.
+    /// Divides a range of a coordinate into `parts` parts of equal width, and returns the index at which each begins:
+    /// the bounds that [`envelope`](#method.envelope) takes. Reads the coordinate once.
     ///
     /// ```
-    /// use simrecorder_core::{InMemoryDataStore, Recorder};
+    /// # use simrecorder_core as simrecorder;
+    /// use simrecorder::{InMemoryDataStore, Recorder};
     ///
     /// let recorder = Recorder::new(InMemoryDataStore::new());
     /// for time in [0.0, 1.0, 2.0, 9.0] {
@@ -156,15 +172,15 @@ impl dyn ArrayView + '_ {
     /// ```
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidArgument`] if the coordinate decreases somewhere, or has NaN;
-    /// [`ErrorKind::TypeMismatch`] if it is no series of real numbers; else what the store reports.
+    /// [`ErrorKind::InvalidArgument`] if the coordinate decreases somewhere, or contains NaN;
+    /// [`ErrorKind::TypeMismatch`] if it is not a series of real numbers; otherwise the error of the store.
     pub fn bounds_of_parts(&self, range: RangeInclusive<f64>, parts: usize) -> Result<Vec<u64>> {
         let refuse = |message: String| {
             let error = Error::new(ErrorKind::InvalidArgument, "divide", message);
             error.with_key(self.key().as_str())
         };
         let (start, width) = (*range.start(), range.end() - range.start());
-        // Where the parts begin that were entered.
+        // Where the parts up to the current element begin.
         let mut bounds = Vec::with_capacity(parts + 1);
         let (mut before, mut next) = (f64::NEG_INFINITY, 0);
         while next < self.len() {
@@ -276,7 +292,7 @@ impl Grid<'_> {
         Ok(())
     }
 
-    /// Adds all elements of some records, each so many times.
+    /// Adds each element of some records `times` times.
     fn add<T: Element + PartialOrd>(
         &mut self,
         elements: &[T],

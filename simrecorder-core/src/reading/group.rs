@@ -22,12 +22,13 @@ const MAX_LISTINGS: usize = 8;
 
 /// A group as of one commit: its attributes, its series, its values and the groups in it.
 ///
-/// Series that are committed together have the lengths that one commit gave them, and
-/// [`select_by`](crate::View#method.select_by) uses the coordinates of that commit. Names are single segments
+/// The lengths of its series fit together, even while the simulation is still running, and
+/// [`select_by`](crate::View#method.select_by) uses the coordinates of the same commit. Names are single segments
 /// of keys. [`Recorder::group`](crate::Recorder::group) reads it.
 ///
 /// ```
-/// use simrecorder_core::{InMemoryDataStore, Recorder, Schema};
+/// # use simrecorder_core as simrecorder;
+/// use simrecorder::{InMemoryDataStore, Recorder, Schema};
 ///
 /// let recorder = Recorder::new(InMemoryDataStore::new());
 /// recorder.declare("net/v", Schema::scalar::<f64>().with_dimension_names(["time"]))?;
@@ -50,7 +51,7 @@ pub struct Group {
 }
 
 impl Group {
-    /// The node at `key` of a store and, if it is a group, the nodes right below it.
+    /// Reads the node at `key` of a store and, if it is a group, the nodes right below it.
     pub(crate) fn load(store: &dyn DataStore, key: &Key) -> Result<Option<Result<Self, NodeKind>>> {
         let mut children = store.children(key)?;
         let mut listings = 0;
@@ -80,7 +81,7 @@ impl Group {
         }
     }
 
-    /// The same group, whose views have the coordinates that are in it.
+    /// The same group, with views that use the coordinates in it.
     fn with_coordinates_of_its_own(mut self) -> Self {
         let dimensions = self.series().flat_map(|(name, view)| {
             let named = view.dimension_names().unwrap_or_default();
@@ -109,22 +110,22 @@ impl Group {
         self
     }
 
-    /// The key of the group.
+    /// Returns the key of the group.
     pub fn key(&self) -> &Key {
         &self.key
     }
 
-    /// The attributes of the group.
+    /// Returns the attributes of the group.
     pub fn attributes(&self) -> &Attributes {
         &self.attributes
     }
 
-    /// The names right below the group, each with its node, sorted as text.
+    /// Iterates over the names right below the group, sorted as text, each with its node.
     pub fn nodes(&self) -> impl Iterator<Item = (&str, &Node)> {
         self.nodes.iter().map(|(name, node)| (&**name, node))
     }
 
-    /// The series of the group; one that cannot be read is among the [`nodes`](Self::nodes) only.
+    /// Iterates over the series of the group. A series that cannot be read is only among the [`nodes`](Self::nodes).
     pub fn series(&self) -> impl Iterator<Item = (&str, &View)> {
         self.nodes().filter_map(|(name, node)| match node {
             Node::Series(view) => Some((name, view)),
@@ -132,7 +133,7 @@ impl Group {
         })
     }
 
-    /// The names of the values of the group.
+    /// Iterates over the names of the values of the group.
     pub fn value_names(&self) -> impl Iterator<Item = &str> {
         let values = self
             .nodes()
@@ -140,7 +141,7 @@ impl Group {
         values.map(|(name, _)| name)
     }
 
-    /// The names of the groups in the group.
+    /// Iterates over the names of the groups in the group.
     pub fn group_names(&self) -> impl Iterator<Item = &str> {
         let groups = self
             .nodes()
@@ -148,7 +149,7 @@ impl Group {
         groups.map(|(name, _)| name)
     }
 
-    /// The series called `name`; `None` if there is none, or if it cannot be read.
+    /// Returns the series called `name`; `None` if there is none, or if it cannot be read.
     pub fn view(&self, name: &str) -> Option<&View> {
         match self.nodes.get(name) {
             Some(Node::Series(view)) => Some(view),
@@ -156,10 +157,10 @@ impl Group {
         }
     }
 
-    /// The value called `name`; `None` if there is none.
+    /// Returns the value called `name`; `None` if there is none.
     ///
     /// # Errors
-    /// What the store reported of a value that is damaged.
+    /// The error of the store if the value is damaged.
     pub fn value(&self, name: &str) -> Result<Option<&Value>> {
         match self.nodes.get(name) {
             Some(Node::Value { value, .. }) => value.as_ref().map(Some).map_err(Clone::clone),
@@ -167,8 +168,8 @@ impl Group {
         }
     }
 
-    /// The series that give an axis its coordinates: those with one axis that are named like a
-    /// dimension of a series in the group.
+    /// Iterates over the series that are coordinates: those with one axis and the name of a dimension of a series in
+    /// the group.
     pub fn coordinates(&self) -> impl Iterator<Item = (&str, &View)> {
         self.series().filter(|(name, view)| {
             view.shape().len() == 1
@@ -180,10 +181,10 @@ impl Group {
     }
 }
 
-/// The group, and each node in it that may be a coordinate; `None` where there was none.
+/// The group, and each key in it that may be a coordinate; `None` for a key without a node.
 type Coordinates = BTreeMap<Key, Option<Node>>;
 
-/// A view whose coordinates are those that its group had.
+/// A view with the coordinates of its group.
 #[derive(Clone, Debug)]
 struct GroupedView {
     view: Arc<dyn ArrayView>,

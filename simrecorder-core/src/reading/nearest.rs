@@ -10,14 +10,13 @@ use crate::store::node::Child;
 
 /// How many keys are named.
 const NEAREST_KEYS: usize = 3;
-/// How many keys are looked at, so that a mistyped key does not list a recording of any size.
+/// How many keys are compared, so that a mistyped key does not list a huge recording.
 const MAX_KEYS: usize = 20_000;
 /// How many characters of two keys are compared after their common beginning.
 const MAX_CHARS: usize = 64;
 
-/// The keys of a store that are nearest to `key`, the nearest first, preferably of the kind `wanted`.
-/// Those in the nearest group that exists are looked at first, and then all, as far as they are not
-/// too many.
+/// The keys of some stores that are nearest to `key`, the nearest first, preferably of the kind `wanted`. It
+/// compares the keys in the nearest existing group first, and then all others, up to [`MAX_KEYS`].
 fn nearest_keys<S: DataStore + ?Sized>(stores: &[&S], key: &Key, wanted: NodeKind) -> Vec<Key> {
     let mut nearest = BinaryHeap::new();
     for &store in stores {
@@ -54,7 +53,7 @@ fn nearest_keys<S: DataStore + ?Sized>(stores: &[&S], key: &Key, wanted: NodeKin
     keys.take(NEAREST_KEYS).collect()
 }
 
-/// There is nothing at a key of these stores; the error names the nearest keys, preferably of the kind
+/// The error that there is nothing at a key of these stores. It names the nearest keys, preferably of the kind
 /// `wanted`.
 pub(crate) fn nothing_near<S: DataStore + ?Sized>(
     stores: &[&S],
@@ -75,8 +74,7 @@ pub(crate) fn nothing_near<S: DataStore + ?Sized>(
     Error::new(ErrorKind::NotFound, operation, message).with_key(key.as_str())
 }
 
-/// How much of a key differs from the one that was asked for. Upper and lower case are equal, and the
-/// name in another group is near.
+/// How much a key differs from the wanted one. Case is ignored, and the same name in another group is near.
 fn distance(key: &Key, wanted: &Key) -> usize {
     let (a, b) = (key.as_str().to_lowercase(), wanted.as_str().to_lowercase());
     let name = |text: &str| text.rsplit('/').next().unwrap_or_default().to_owned();
@@ -84,7 +82,7 @@ fn distance(key: &Key, wanted: &Key) -> usize {
     edits(&a, &b).min(by_name)
 }
 
-/// How many characters have to change to turn one text into the other.
+/// The number of characters that have to change to turn one text into the other.
 fn edits(a: &str, b: &str) -> usize {
     let both = a.chars().zip(b.chars());
     let same = both.take_while(|(a, b)| a == b).count();

@@ -1,4 +1,4 @@
-//! Going through the records of a view.
+//! Iterating over the records of a view.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use crate::model::records::Records;
 use crate::model::value::Value;
 use crate::store::array_view::ArrayView;
 
-/// How many bytes `View::iter` reads at once, unless one chunk or record is larger.
+/// How many bytes [`Iter`] reads at once, unless one chunk or record is larger.
 pub(crate) const ITER_BYTES: usize = 4 << 20;
 
 /// Where to end reading about [`ITER_BYTES`] from the record `start` on: at the end of a chunk, so that no
@@ -41,7 +41,7 @@ pub(crate) fn for_each_block<T: Element>(
     Ok(())
 }
 
-/// About how many bytes of its series have to be read for a record, which may be a small part of them.
+/// About how many bytes of the series have to be read for one record of a view, which may select only a part of it.
 fn stored_bytes(view: &dyn ArrayView) -> usize {
     let of_record = || view.schema().record_bytes().unwrap_or(usize::MAX);
     match view.as_selected() {
@@ -53,14 +53,29 @@ fn stored_bytes(view: &dyn ArrayView) -> usize {
     }
 }
 
-/// All records of a view in order; see `View::iter`.
+/// An iterator over all records of a view, in order; [`View::iter`](crate::View#method.iter) returns it.
 ///
-/// After an error it continues with the record after the one that could not be read.
+/// It reads about 4 MiB at a time. After an error it continues with the next record.
+///
+/// ```
+/// # use simrecorder_core as simrecorder;
+/// use simrecorder::{InMemoryDataStore, Recorder};
+///
+/// let recorder = Recorder::new(InMemoryDataStore::new());
+/// for step in 0..100 {
+///     recorder.record("log", format!("step {step}"))?;
+/// }
+/// let log = recorder.get_all("log")?;
+/// for record in log.iter().skip(98) {
+///     println!("{}", record?.as_str()?);
+/// }
+/// # Ok::<(), simrecorder_core::Error>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct Iter {
     view: Arc<dyn ArrayView>,
     next: u64,
-    /// The records at hand, and the index of the first of them.
+    /// The records that were read, with the index of the first.
     block: Option<(u64, Records)>,
 }
 

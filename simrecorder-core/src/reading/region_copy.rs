@@ -1,4 +1,4 @@
-//! Copying the part of a block that a region asks for.
+//! Copying the part of a block that is in a region.
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::reading::selection::Region;
@@ -22,8 +22,8 @@ struct Walk {
     target_step: usize,
 }
 
-/// Copies what `region` asks for and `block` contains into `out`, which has the shape of the
-/// region in row-major order. Elements outside the block stay as they are.
+/// Copies the elements of `block` that are in `region` into `out`, which has the shape of the region in row-major
+/// order. Other elements of `out` do not change.
 ///
 /// # Errors
 /// [`ErrorKind::Internal`] if the axes of block and region differ in number or a buffer is too

@@ -16,7 +16,7 @@ use crate::store::array_view::ArrayView;
 use crate::store::array_view::SharedView;
 use crate::store::node::Node;
 
-/// What `View::select` gives.
+/// The view that `View::select` returns.
 #[derive(Clone, Debug)]
 pub struct SelectedView {
     parent: Arc<dyn ArrayView>,
@@ -33,7 +33,7 @@ impl SelectedView {
         Self::of_resolved(parent, resolved)
     }
 
-    /// All of a view, but of one axis only `range`, which lies within it.
+    /// All of a view, except that one axis is restricted to `range`, which is within it.
     pub(crate) fn along_axis(
         parent: Arc<dyn ArrayView>,
         axis: usize,
@@ -90,7 +90,7 @@ impl SelectedView {
         })
     }
 
-    /// What it is a part of.
+    /// The view that it is a part of.
     pub(crate) fn parent(&self) -> &dyn ArrayView {
         &*self.parent
     }
@@ -123,7 +123,7 @@ impl SelectedView {
             .then(|| usize::try_from(step).unwrap_or(usize::MAX))
     }
 
-    /// The index in the parent of a record; of the one that was chosen, if it was one.
+    /// The index in the parent of a record. If the selection is a single record, the index of that.
     fn record_in_parent(&self, record: u64) -> u64 {
         let whole = self.region.axes().first().copied();
         let whole = whole.unwrap_or(AxisRange::contiguous(0..0));
@@ -259,7 +259,7 @@ impl ArrayView for SelectedView {
             .map_err(|e| e.with_key(self.key().as_str()))
     }
 
-    /// The same records as before: a selection does not grow with its series.
+    /// The same records, since a selection does not grow with its series.
     fn refresh(&self) -> Result<Arc<dyn ArrayView>> {
         let parent = self.parent.refresh()?;
         let mut axes = self.region.axes().to_vec();
@@ -329,7 +329,7 @@ impl SharedView for SelectedView {
     }
 }
 
-/// Turns the order of the indices along one axis around.
+/// Reverses one axis.
 fn reverse_axis(data: &mut [u8], shape: &[u64], axis: usize, element_size: usize) {
     let len = shape[axis] as usize;
     let step = shape[axis + 1..]

@@ -1,4 +1,4 @@
-//! Which part of an array to read.
+//! Selections: which part of an array to read.
 
 use std::ops::{Range, RangeFrom, RangeFull, RangeInclusive, RangeTo, RangeToInclusive};
 
@@ -6,19 +6,28 @@ use ndarray::{Dimension, SliceInfo, SliceInfoElem};
 
 use crate::error::{Error, ErrorKind, Result};
 
-/// Every `step`-th index along one axis, ascending.
+/// Indices along one axis, `step` apart, in ascending order.
+///
+/// ```
+/// # use simrecorder_core as simrecorder;
+/// use simrecorder::AxisRange;
+///
+/// let every_tenth = AxisRange { start: 5, count: 3, step: 10 }; // 5, 15 and 25
+/// assert_eq!(every_tenth.bounds(), 5..26);
+/// assert_eq!(AxisRange::contiguous(5..8), AxisRange { start: 5, count: 3, step: 1 });
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AxisRange {
     /// The first index.
     pub start: u64,
-    /// How many indices.
+    /// The number of indices.
     pub count: u64,
-    /// The distance between two indices; at least 1.
+    /// The distance between neighbouring indices; at least 1.
     pub step: u64,
 }
 
 impl AxisRange {
-    /// The indices of `range`, each one.
+    /// Takes every index of `range`.
     pub fn contiguous(range: Range<u64>) -> Self {
         Self {
             start: range.start,
@@ -27,7 +36,7 @@ impl AxisRange {
         }
     }
 
-    /// The smallest range that holds all indices; empty if there are none.
+    /// Returns the smallest range that contains all indices; empty if there are none.
     pub fn bounds(&self) -> Range<u64> {
         match self.count {
             0 => self.start..self.start,
@@ -36,22 +45,22 @@ impl AxisRange {
     }
 }
 
-/// A box of elements: for each axis, which indices.
+/// A box of elements: the indices along each axis.
 ///
-/// This is what a store is asked for. It is within the shape of the view, its steps are
-/// positive, and no axis is dropped; [`Selection`] is the form for users.
+/// Stores read regions. A region is within the shape of the view, has positive steps, and drops no axis. Users write
+/// a [`Selection`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Region {
     axes: Vec<AxisRange>,
 }
 
 impl Region {
-    /// A region of the given axes.
+    /// Creates a region of the given axes.
     pub fn new(axes: Vec<AxisRange>) -> Self {
         Self { axes }
     }
 
-    /// All of an array of this shape.
+    /// Selects all of an array of this shape.
     pub fn all(shape: &[u64]) -> Self {
         Self::new(
             shape
@@ -61,7 +70,7 @@ impl Region {
         )
     }
 
-    /// The whole records of `range` of an array of this shape.
+    /// Selects the whole records of `range` of an array of this shape.
     pub fn records(range: Range<u64>, shape: &[u64]) -> Self {
         let mut region = Self::all(shape);
         if let Some(first) = region.axes.first_mut() {
@@ -70,17 +79,17 @@ impl Region {
         region
     }
 
-    /// The axes.
+    /// Returns the indices along each axis.
     pub fn axes(&self) -> &[AxisRange] {
         &self.axes
     }
 
-    /// How many indices along each axis.
+    /// Returns the number of indices along each axis.
     pub fn shape(&self) -> Vec<u64> {
         self.axes.iter().map(|axis| axis.count).collect()
     }
 
-    /// The number of elements; `None` if that overflows `usize`.
+    /// Returns the number of elements; `None` if that overflows `usize`.
     pub fn len(&self) -> Option<usize> {
         element_count(&self.shape())
     }
@@ -95,10 +104,11 @@ impl Region {
         self.axes.iter().all(|axis| axis.step == 1)
     }
 
-    /// Checks that the region lies within `shape` and fits a buffer of `buffer_bytes`.
+    /// Checks that the region is within `shape` and fits a buffer of `buffer_bytes`.
     ///
     /// # Errors
-    /// [`ErrorKind::OutOfBounds`] or [`ErrorKind::InvalidArgument`].
+    /// [`ErrorKind::OutOfBounds`] if it is outside the shape, [`ErrorKind::InvalidArgument`] if the buffer has another
+    /// size.
     pub fn check(&self, shape: &[u64], element_size: usize, buffer_bytes: usize) -> Result<()> {
         let within = self.axes.len() == shape.len()
             && self.axes.iter().zip(shape).all(|(axis, &len)| {
@@ -131,13 +141,30 @@ pub(crate) fn element_count(shape: &[u64]) -> Option<usize> {
     })
 }
 
-/// Which part of a view to take, in the words of `ndarray`: made from `s![..50, 3, ..;-2]`, a
-/// range, or an index.
+/// A part of a view in the notation of `ndarray`, converted from `s![..50, 3, ..;-2]`, a range, or an index.
 ///
-/// - Negative indices count from the end, a negative step reverses, as in `ndarray`.
+/// - As in `ndarray`, negative indices count from the end, and a negative step reverses an axis.
 /// - An index drops its axis, `NewAxis` adds one.
-/// - Axes that are not mentioned at the end are taken whole.
-/// - What is outside the array is an error, where `ndarray` panics.
+/// - Missing axes at the end are selected completely.
+/// - A selection outside the array is an error, where `ndarray` panics.
+///
+/// ```
+/// # use simrecorder_core as simrecorder;
+/// use simrecorder::ndarray::{Array2, s};
+/// use simrecorder::{InMemoryDataStore, Recorder, Selection};
+///
+/// let recorder = Recorder::new(InMemoryDataStore::new());
+/// for step in 0..100 {
+///     recorder.record("field/u", Array2::from_elem((8, 10), f64::from(step)))?;
+/// }
+/// let u = recorder.get_all("field/u")?;
+/// assert_eq!(u.select(..50)?.shape(), [50, 8, 10]);
+/// assert_eq!(u.select(s![-10.., 3, ..;2])?.shape(), [10, 5]);
+/// let chosen: Selection = s![99, .., 0].into();
+/// assert_eq!(u.select(chosen)?.shape(), [8]);
+/// assert!(u.select(100).is_err());
+/// # Ok::<(), simrecorder_core::Error>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct Selection(Vec<SliceInfoElem>);
 
@@ -174,8 +201,7 @@ selection_from!(RangeInclusive<isize>, RangeToInclusive<isize>);
 selection_from!(i32, Range<i32>, RangeFrom<i32>, RangeTo<i32>);
 selection_from!(RangeInclusive<i32>, RangeToInclusive<i32>);
 
-/// An index that was given without a sign: `ndarray` would take a very large one as counted from
-/// the end, where it is outside of any array.
+/// Converts an unsigned index. `ndarray` would count a very large one from the end; here it is outside of any array.
 fn from_start(index: impl TryInto<isize>) -> isize {
     index.try_into().unwrap_or(isize::MAX)
 }
@@ -222,7 +248,7 @@ macro_rules! selection_from_unsigned {
 
 selection_from_unsigned!(usize, u64);
 
-/// An axis of what was selected.
+/// An axis of a selection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum SelectedAxis {
     /// An axis of the array, by its number.

@@ -8,15 +8,30 @@ use crate::reading::record_iter::for_each_block;
 use crate::reading::selection::{Region, element_count};
 use crate::store::array_view::ArrayView;
 
-/// What [`statistics`](crate::View#method.statistics) finds out about the elements of a view.
+/// Statistics of the elements of a view; [`statistics`](crate::View#method.statistics) returns them.
+///
+/// ```
+/// # use simrecorder_core as simrecorder;
+/// use simrecorder::{InMemoryDataStore, Recorder, Statistics};
+///
+/// let recorder = Recorder::new(InMemoryDataStore::new());
+/// for loss in [2.0, 1.0, 0.5] {
+///     recorder.record("loss", loss)?;
+/// }
+/// let Statistics { min, max, mean, .. } = recorder.get_all("loss")?.statistics()?;
+/// if let (Some(min), Some(max), Some(mean)) = (min, max, mean) {
+///     println!("loss from {min} to {max}, {mean} on average");
+/// }
+/// # Ok::<(), simrecorder_core::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Statistics {
     /// The number of elements, NaN included.
     pub count: u64,
-    /// How many of them are NaN. The rest leaves them out.
+    /// How many of them are NaN, which the other fields leave out.
     pub nan_count: u64,
-    /// The smallest element, a scalar of the type of the elements; `None` if there is none.
+    /// The smallest element, a scalar of the element type; `None` if there is none.
     pub min: Option<Value>,
     /// The largest element.
     pub max: Option<Value>,
@@ -26,11 +41,12 @@ pub struct Statistics {
 
 /// Statistics.
 impl dyn ArrayView + '_ {
-    /// The smallest and the largest element, the mean, and how many elements are NaN: of an array or of all
-    /// ragged rows. Reads everything, some chunks at a time, about 4 MiB. A `bool` counts as 0 and 1.
+    /// Finds the smallest and the largest element, the mean and the number of NaN of an array or of all ragged rows.
+    /// Reads everything, about 4 MiB at a time. A `bool` counts as 0 or 1.
     ///
     /// ```
-    /// use simrecorder_core::{InMemoryDataStore, Recorder, prelude::*};
+    /// # use simrecorder_core as simrecorder;
+    /// use simrecorder::{InMemoryDataStore, Recorder, prelude::*};
     ///
     /// let recorder = Recorder::new(InMemoryDataStore::new());
     /// for x in [2.0, f64::NAN, 0.5] {
@@ -43,7 +59,7 @@ impl dyn ArrayView + '_ {
     /// ```
     ///
     /// # Errors
-    /// [`ErrorKind::TypeMismatch`] if the elements are no real numbers; else what the store reports.
+    /// [`ErrorKind::TypeMismatch`] if the elements are not real numbers; otherwise the error of the store.
     pub fn statistics(&self) -> Result<Statistics> {
         let statistics =
             for_real_type!(self.dtype(), T => Running::<T>::of(self), Err(no_real_numbers(self)));
@@ -103,7 +119,7 @@ impl<T: Element + PartialOrd> Running<T> {
         Ok(())
     }
 
-    /// Adds elements, each so many times.
+    /// Adds each element `times` times.
     fn add(&mut self, elements: &[T], times: u64) {
         self.count += elements.len() as u64 * times;
         for &x in elements {
@@ -138,11 +154,11 @@ impl<T: Element + PartialOrd> Running<T> {
     }
 }
 
-/// A sum that neither overflows nor loses small numbers beside large ones.
+/// A sum that neither overflows nor loses small numbers next to large ones.
 #[derive(Default)]
 struct Sum {
     numbers: Compensated,
-    /// Of numbers that are so large that their sum might overflow, each times [`DOWN`](Self::DOWN).
+    /// The sum of numbers so large that it might overflow, each multiplied by [`DOWN`](Self::DOWN).
     large: Compensated,
 }
 
@@ -162,7 +178,7 @@ impl Sum {
     }
 }
 
-/// A sum with what rounding took from it (Neumaier's).
+/// A sum with compensation for rounding (Neumaier's).
 #[derive(Default)]
 struct Compensated {
     sum: f64,
@@ -181,7 +197,7 @@ impl Compensated {
     }
 
     fn total(&self) -> f64 {
-        // Of infinities, nothing is lost.
+        // With infinities, the compensation is NaN and does not apply.
         match self.lost.is_finite() {
             true => self.sum + self.lost,
             false => self.sum,
@@ -210,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mean_keeps_small_numbers_beside_large_ones() {
+    fn a_mean_keeps_small_numbers_next_to_large_ones() {
         assert_eq!(mean(&[1e200, 1.0, -1e200, 1.0]), 0.5);
         let tenths = vec![0.1; 10_000_000];
         assert_eq!(mean(&tenths), 0.1);

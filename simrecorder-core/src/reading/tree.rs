@@ -15,22 +15,23 @@ use crate::reading::view::View;
 use crate::store::data_store::{DataStore, DataStoreExt};
 use crate::store::node::{Child, Node};
 
-/// Columns are aligned up to this width; what is wider moves the rest of its line.
+/// Columns are aligned up to this width; a wider cell shifts the rest of its line.
 const WIDEST: [usize; COLUMNS] = [60, 6, 20, 24];
-/// The name, the kind, the type and the shape. What follows them is not aligned.
+/// The name, the kind, the type and the shape. The rest of a line is not aligned.
 const COLUMNS: usize = 4;
 
-/// The keys of a recording, each with what it is, as text for people.
+/// The keys of a recording as text for people.
 ///
-/// `Display` gives a line for each key: its kind, type and shape, and then the units of a series,
-/// or a value in short. Names are in natural order: `demo_2` is before `demo_10`. A key that cannot be
-/// read has its error in its line.
+/// `Display` prints a line for each key: its kind, type and shape, and then the units of a series, or a value,
+/// shortened. Names are in natural order: `demo_2` is before `demo_10`. The line of a key that cannot be read shows the
+/// error.
 ///
-/// `println!("{recorder}")` prints the tree of a [`Recorder`](crate::Recorder), and so does a store
-/// that [`open`] returned; [`tree`](crate::DataStoreExt::tree) makes one of any store.
+/// `println!("{recorder}")` prints the tree of a [`Recorder`](crate::Recorder), and `println!("{store}")` that of a
+/// store that [`open`] returned. [`tree`](crate::DataStoreExt::tree) returns the tree of any store.
 ///
 /// ```
-/// use simrecorder_core::{InMemoryDataStore, Recorder, Schema, prelude::*};
+/// # use simrecorder_core as simrecorder;
+/// use simrecorder::{InMemoryDataStore, Recorder, Schema, prelude::*};
 ///
 /// let store = InMemoryDataStore::new();
 /// let recorder = Recorder::new(store.clone());
@@ -81,7 +82,7 @@ pub(crate) struct Listing {
     error: Option<Error>,
 }
 
-/// A key right below a group, with its line.
+/// A key right below a group, and its row of the tree.
 #[derive(Debug)]
 struct Entry {
     child: Child,
@@ -111,7 +112,7 @@ impl Listing {
             Ok(nodes) => nodes.into_iter().map(Ok).collect(),
             Err(error) => {
                 if error.is_retryable() {
-                    // A server that does not answer is not asked for each key again.
+                    // Does not ask for each key again if the server does not answer.
                     store.children(group)?;
                 }
                 let node = |key| Ok(store.nodes(std::slice::from_ref(key))?.pop().flatten());
@@ -131,7 +132,7 @@ impl Listing {
     pub(crate) fn merge(&mut self, other: Self) {
         self.error = self.error.take().or(other.error);
         self.entries.extend(other.entries);
-        // Stable: of equal keys, the one of this listing remains.
+        // The sort is stable: of equal keys, the one of this listing remains.
         self.entries.sort_by(|a, b| a.child.key.cmp(&b.child.key));
         self.entries.dedup_by(|b, a| a.child.key == b.child.key);
     }
@@ -216,7 +217,7 @@ impl Row {
                 Err(error) => row.with_error(&error),
             },
             Ok(Node::Unreadable { error, .. }) => row.with_error(&error),
-            // What cannot be read at all may be anything.
+            // The kind of a key that cannot be read at all is unknown.
             Err(error) => Self { kind: "?", ..row }.with_error(&error),
             Ok(Node::Group { .. }) => row,
         }

@@ -26,13 +26,15 @@ use crate::store::array_view::SharedView;
 use crate::store::encoded::EncodedView;
 use crate::store::node::Node;
 
-/// A lazy view of one series: a snapshot of its length, from which only what is asked for is read.
+/// A lazy, read-only handle on one series. It keeps the length that the series had when the view was taken, and reads
+/// only the chunks that a method needs.
 ///
-/// It dereferences to `dyn ArrayView`, whose methods need no import. A clone is cheap.
+/// It dereferences to `dyn ArrayView`, whose methods need no import. Cloning is cheap.
 ///
 /// ```
-/// use simrecorder_core::ndarray::s;
-/// use simrecorder_core::{InMemoryDataStore, Recorder};
+/// # use simrecorder_core as simrecorder;
+/// use simrecorder::ndarray::s;
+/// use simrecorder::{InMemoryDataStore, Recorder};
 ///
 /// let recorder = Recorder::new(InMemoryDataStore::new());
 /// for step in 0..10 {
@@ -51,12 +53,25 @@ use crate::store::node::Node;
 pub struct View(Arc<dyn ArrayView>);
 
 impl View {
-    /// A view of the same series as it is now. It has at least as many records as this one, unless the
-    /// series was truncated or replaced, or records were [freed](crate::backend::SharedStore::free).
+    /// Returns a view of the same series with its current length. It has at least as many records as this one, unless
+    /// the series was truncated or replaced, or records were [freed](crate::backend::SharedStore::free).
+    ///
+    /// ```
+    /// # use simrecorder_core as simrecorder;
+    /// use simrecorder::{InMemoryDataStore, Recorder};
+    ///
+    /// let recorder = Recorder::new(InMemoryDataStore::new());
+    /// recorder.record("net/rate", 0.5)?;
+    /// let rate = recorder.get_all("net/rate")?;
+    /// recorder.record("net/rate", 0.25)?;
+    /// recorder.flush()?;
+    /// assert_eq!((rate.len(), rate.refresh()?.len()), (1, 2));
+    /// # Ok::<(), simrecorder_core::Error>(())
+    /// ```
     ///
     /// # Errors
     /// [`ErrorKind::NotFound`] if the series no longer exists, [`ErrorKind::OutOfBounds`] if a
-    /// selection is no longer within it; else what the store reports.
+    /// selection is no longer within it; otherwise the error of the store.
     pub fn refresh(&self) -> Result<Self> {
         self.0.refresh().map(Self)
     }
@@ -156,7 +171,7 @@ impl fmt::Debug for View {
     }
 }
 
-/// One line: the key, what the records are, the shape, and the units if there are any.
+/// One line with the key, the kind and element type, the shape, and the units if there are any.
 impl fmt::Display for View {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.key().as_str().escape_debug(), self.kind())?;
@@ -182,23 +197,52 @@ impl IntoIterator for &View {
 
 /// Reading.
 impl dyn ArrayView + '_ {
-    /// A view of a part: `view.select(s![..50, 3, .., ..;-2])?`. Nothing is read yet.
+    /// Returns a view of a part, without reading it. The [`Selection`] is a range, an index, or the `s!` of `ndarray`.
+    ///
+    /// ```
+    /// # use simrecorder_core as simrecorder;
+    /// use simrecorder::ndarray::s;
+    /// use simrecorder::{InMemoryDataStore, Recorder};
+    ///
+    /// let recorder = Recorder::new(InMemoryDataStore::new());
+    /// for step in 0..100 {
+    ///     recorder.record("net/v", [f64::from(step), -65.0, -64.5])?;
+    /// }
+    /// let v = recorder.get_all("net/v")?;
+    /// let first_neuron = v.select(s![.., 0])?;
+    /// assert_eq!(first_neuron.shape(), [100]);
+    /// assert_eq!(first_neuron.select(..3)?.read::<f64>()?.sum(), 3.0);
+    /// # Ok::<(), simrecorder_core::Error>(())
+    /// ```
     ///
     /// # Errors
     /// [`ErrorKind::OutOfBounds`] if the selection is not within the shape;
-    /// [`ErrorKind::KindMismatch`] if an index or a new axis is used on a series that is no
-    /// array ([`get`](#method.get) takes an index).
+    /// [`ErrorKind::KindMismatch`] for an index or a new axis if the series is not an array ([`get`](#method.get)
+    /// reads a record of any series).
     pub fn select(&self, selection: impl Into<Selection>) -> Result<View> {
         let view = SelectedView::new(self.to_arc(), &selection.into())
             .map_err(|e| e.with_key(self.key().as_str()))?;
         Ok(View(Arc::new(view)))
     }
 
-    /// Reads everything. The array has the shape of the view.
+    /// Reads everything into an array with the shape of the view.
+    ///
+    /// ```
+    /// # use simrecorder_core as simrecorder;
+    /// use simrecorder::{InMemoryDataStore, Recorder};
+    ///
+    /// let recorder = Recorder::new(InMemoryDataStore::new());
+    /// recorder.record("net/v", [-65.0, -64.5])?;
+    /// recorder.record("net/v", [-64.0, -63.5])?;
+    /// let v = recorder.get_all("net/v")?.read::<f64>()?;
+    /// assert_eq!(v.shape(), [2, 2]);
+    /// assert_eq!(v[[1, 0]], -64.0);
+    /// # Ok::<(), simrecorder_core::Error>(())
+    /// ```
     ///
     /// # Errors
-    /// [`ErrorKind::TypeMismatch`] if the elements are no `T`; [`ErrorKind::KindMismatch`] if
-    /// the series is no array; else what the store reports.
+    /// [`ErrorKind::TypeMismatch`] if the element type is not `T`; [`ErrorKind::KindMismatch`] if the series is not an
+    /// array; otherwise the error of the store.
     pub fn read<T: Element>(&self) -> Result<ArrayD<T>> {
         check_dtype::<T>(self)?;
         let (shape, len) = self.memory_shape()?;
@@ -208,11 +252,12 @@ impl dyn ArrayView + '_ {
             .map_err(|e| e.with_key(self.key().as_str()))
     }
 
-    /// Reads everything of a view whose number of axes is known: `read_dim::<f64, Ix2>()`.
+    /// Reads everything into an array with a known number of axes.
     ///
     /// ```
-    /// use simrecorder_core::ndarray::Ix2;
-    /// use simrecorder_core::{InMemoryDataStore, Recorder, prelude::*};
+    /// # use simrecorder_core as simrecorder;
+    /// use simrecorder::ndarray::Ix2;
+    /// use simrecorder::{InMemoryDataStore, Recorder, prelude::*};
     ///
     /// let recorder = Recorder::new(InMemoryDataStore::new());
     /// recorder.record("v", [1.0, 2.0])?;
@@ -222,7 +267,7 @@ impl dyn ArrayView + '_ {
     /// ```
     ///
     /// # Errors
-    /// As [`read`](#method.read), and [`ErrorKind::InvalidArgument`] if the view has another number
+    /// As for [`read`](#method.read), and [`ErrorKind::InvalidArgument`] if the view has another number
     /// of axes. Nothing is read then.
     pub fn read_dim<T: Element, D: Dimension>(&self) -> Result<Array<T, D>> {
         let axes = self.shape().len();
@@ -236,11 +281,12 @@ impl dyn ArrayView + '_ {
             .map_err(|e| Error::new(ErrorKind::Internal, "read", e.to_string()))
     }
 
-    /// Reads everything into a slice, in row-major order. Reading repeatedly into the same
-    /// memory is faster than into new memory each time.
+    /// Reads everything into a slice, in row-major order. Reusing one slice is faster than allocating memory for each
+    /// read.
     ///
     /// ```
-    /// use simrecorder_core::{InMemoryDataStore, Recorder, prelude::*};
+    /// # use simrecorder_core as simrecorder;
+    /// use simrecorder::{InMemoryDataStore, Recorder, prelude::*};
     ///
     /// let recorder = Recorder::new(InMemoryDataStore::new());
     /// recorder.record("v", [1.0, 2.0])?;
@@ -252,8 +298,8 @@ impl dyn ArrayView + '_ {
     /// ```
     ///
     /// # Errors
-    /// As [`read`](#method.read), and [`ErrorKind::InvalidArgument`] if `out` has another length
-    /// than the view has elements; `out` then holds anything.
+    /// As for [`read`](#method.read), and [`ErrorKind::InvalidArgument`] if the length of `out` is not the number of
+    /// elements. After an error, the contents of `out` are unspecified.
     pub fn read_to_slice<T: Element>(&self, out: &mut [T]) -> Result<()> {
         check_dtype::<T>(self)?;
         let (_, len) = self.memory_shape()?;
@@ -266,11 +312,20 @@ impl dyn ArrayView + '_ {
             .map_err(|e| e.with_key(self.key().as_str()))
     }
 
-    /// Reads everything and converts the elements as Rust's `as` does; `bool` counts as 0 and
-    /// 1, and a real number becomes a complex one.
+    /// Reads everything and converts the elements as Rust's `as` does. A `bool` becomes 0 or 1, and a real number a
+    /// complex one.
+    ///
+    /// ```
+    /// # use simrecorder_core::{InMemoryDataStore, Recorder};
+    /// # let recorder = Recorder::new(InMemoryDataStore::new());
+    /// recorder.record("net/spike_count", 12_u32)?;
+    /// let counts = recorder.get_all("net/spike_count")?.cast::<f64>()?;
+    /// assert_eq!(counts[0], 12.0);
+    /// # Ok::<(), simrecorder_core::Error>(())
+    /// ```
     ///
     /// # Errors
-    /// [`ErrorKind::TypeMismatch`] from complex to real; else as [`read`](#method.read).
+    /// [`ErrorKind::TypeMismatch`] from complex to real; otherwise as for [`read`](#method.read).
     pub fn cast<T: Element>(&self) -> Result<ArrayD<T>> {
         let (shape, len) = self.memory_shape()?;
         let dtype = self.dtype().ok_or_else(|| no_array(self, "read()"))?;
@@ -281,10 +336,23 @@ impl dyn ArrayView + '_ {
             .map_err(|e| e.with_key(self.key().as_str()))
     }
 
-    /// Reads everything of an array whose element type is known at run time only.
+    /// Reads everything of an array whose element type is known only at run time.
+    ///
+    /// ```
+    /// # use simrecorder_core as simrecorder;
+    /// use simrecorder::{DType, InMemoryDataStore, Recorder};
+    ///
+    /// let recorder = Recorder::new(InMemoryDataStore::new());
+    /// recorder.record("net/v", [-65.0_f32, -64.5])?;
+    /// let v = recorder.get_all("net/v")?.read_value()?;
+    /// if v.dtype() == Some(DType::F32) {
+    ///     assert_eq!(v.array::<f32>()?.shape(), [1, 2]);
+    /// }
+    /// # Ok::<(), simrecorder_core::Error>(())
+    /// ```
     ///
     /// # Errors
-    /// As [`read`](#method.read).
+    /// As for [`read`](#method.read).
     pub fn read_value(&self) -> Result<Value> {
         let (shape, len) = self.memory_shape()?;
         let dtype = self.dtype().ok_or_else(|| no_array(self, "read_value()"))?;
@@ -295,7 +363,17 @@ impl dyn ArrayView + '_ {
             .map_err(|e| e.with_key(self.key().as_str()))
     }
 
-    /// One record.
+    /// Reads one record of any kind.
+    ///
+    /// ```
+    /// # use simrecorder_core::{InMemoryDataStore, Recorder};
+    /// # let recorder = Recorder::new(InMemoryDataStore::new());
+    /// for step in 0..100 {
+    ///     recorder.record("log", format!("step {step}"))?;
+    /// }
+    /// assert_eq!(recorder.get_all("log")?.get(42)?.as_str()?, "step 42");
+    /// # Ok::<(), simrecorder_core::Error>(())
+    /// ```
     ///
     /// # Errors
     /// [`ErrorKind::OutOfBounds`] if there is none at `index`.
@@ -311,25 +389,58 @@ impl dyn ArrayView + '_ {
             .map_err(|e| e.with_key(self.key().as_str()))
     }
 
-    /// The last record; `None` if there are none.
+    /// Reads the last record; `None` if there are none.
+    ///
+    /// ```
+    /// # use simrecorder_core::{InMemoryDataStore, Recorder};
+    /// # let recorder = Recorder::new(InMemoryDataStore::new());
+    /// recorder.record("net/rate", 0.5)?;
+    /// let last = recorder.get_all("net/rate")?.last()?.unwrap();
+    /// assert_eq!(last.scalar::<f64>()?, 0.5);
+    /// # Ok::<(), simrecorder_core::Error>(())
+    /// ```
     ///
     /// # Errors
-    /// What the store reports.
+    /// The error of the store.
     pub fn last(&self) -> Result<Option<Value>> {
         let last = self.len().checked_sub(1);
         last.map(|index| self.get(index)).transpose()
     }
 
-    /// All records in order. About 4 MiB of chunks are in memory at a time.
+    /// Iterates over all records in order. It keeps about 4 MiB of chunks in memory.
+    ///
+    /// ```
+    /// # use simrecorder_core::{InMemoryDataStore, Recorder};
+    /// # let recorder = Recorder::new(InMemoryDataStore::new());
+    /// for step in 0..1000 {
+    ///     recorder.record("net/v", [f64::from(step), 1.0])?;
+    /// }
+    /// let mut largest = f64::MIN;
+    /// for v in recorder.get_all("net/v")?.iter() {
+    ///     largest = v?.array::<f64>()?.fold(largest, |a, b| a.max(*b));
+    /// }
+    /// assert_eq!(largest, 999.0);
+    /// # Ok::<(), simrecorder_core::Error>(())
+    /// ```
     pub fn iter(&self) -> Iter {
         Iter::new(self.to_arc())
     }
 
     /// Reads all rows of a ragged series.
     ///
+    /// ```
+    /// # use simrecorder_core::{InMemoryDataStore, Ragged, Recorder};
+    /// # let recorder = Recorder::new(InMemoryDataStore::new());
+    /// recorder.record("net/spikes", Ragged(&[3_u32, 1, 4]))?;
+    /// recorder.record("net/spikes", Ragged(&[5_u32]))?;
+    /// let spikes = recorder.get_all("net/spikes")?.read_ragged::<u32>()?;
+    /// assert_eq!(spikes.row(0).unwrap().len(), 3);
+    /// # Ok::<(), simrecorder_core::Error>(())
+    /// ```
+    ///
     /// # Errors
-    /// [`ErrorKind::KindMismatch`] if the series is not ragged; [`ErrorKind::TypeMismatch`] if
-    /// the elements are no `T`.
+    /// [`ErrorKind::KindMismatch`] if the series is not ragged; [`ErrorKind::TypeMismatch`] if the element type is not
+    /// `T`.
     pub fn read_ragged<T: Element>(&self) -> Result<RaggedArray<T>> {
         if self.kind() != Kind::Ragged {
             return Err(no_array(self, "read_ragged()"));
@@ -352,8 +463,16 @@ impl dyn ArrayView + '_ {
 
     /// Reads all records of a text series.
     ///
+    /// ```
+    /// # use simrecorder_core::{InMemoryDataStore, Recorder};
+    /// # let recorder = Recorder::new(InMemoryDataStore::new());
+    /// recorder.record("log", "started")?;
+    /// assert_eq!(recorder.get_all("log")?.read_text()?, ["started"]);
+    /// # Ok::<(), simrecorder_core::Error>(())
+    /// ```
+    ///
     /// # Errors
-    /// [`ErrorKind::KindMismatch`] if the series is no text.
+    /// [`ErrorKind::KindMismatch`] if the series is not text.
     pub fn read_text(&self) -> Result<Vec<String>> {
         if self.kind() != Kind::Text {
             return Err(no_array(self, "read_text()"));
@@ -366,8 +485,16 @@ impl dyn ArrayView + '_ {
 
     /// Reads all records of a series of bytes, which were recorded as [`Blob`](crate::Blob)s.
     ///
+    /// ```
+    /// # use simrecorder_core::{Blob, InMemoryDataStore, Recorder};
+    /// # let recorder = Recorder::new(InMemoryDataStore::new());
+    /// recorder.record("frames", Blob(b"one frame"))?;
+    /// assert_eq!(recorder.get_all("frames")?.read_bytes()?, [b"one frame"]);
+    /// # Ok::<(), simrecorder_core::Error>(())
+    /// ```
+    ///
     /// # Errors
-    /// [`ErrorKind::KindMismatch`] if the series holds something else.
+    /// [`ErrorKind::KindMismatch`] if the series is of another kind.
     pub fn read_bytes(&self) -> Result<Vec<Vec<u8>>> {
         if self.kind() != Kind::Bytes {
             return Err(no_array(self, "read_bytes()"));
@@ -381,8 +508,9 @@ impl dyn ArrayView + '_ {
     /// Reads all records of a series of objects, each as a `T`.
     ///
     /// ```
+    /// # use simrecorder_core as simrecorder;
     /// use serde::{Deserialize, Serialize};
-    /// use simrecorder_core::{InMemoryDataStore, Recorder, prelude::*};
+    /// use simrecorder::{InMemoryDataStore, Recorder, prelude::*};
     ///
     /// #[derive(Debug, PartialEq, Serialize, Deserialize)]
     /// struct Event { time_ms: f64, name: String }
@@ -395,8 +523,8 @@ impl dyn ArrayView + '_ {
     /// ```
     ///
     /// # Errors
-    /// [`ErrorKind::KindMismatch`] if the series holds something else;
-    /// [`ErrorKind::TypeMismatch`] if a record does not have the form of `T`.
+    /// [`ErrorKind::KindMismatch`] if the series is of another kind;
+    /// [`ErrorKind::TypeMismatch`] if a record cannot be deserialised as a `T`.
     pub fn read_objects<T: DeserializeOwned>(&self) -> Result<Vec<T>> {
         if self.kind() != Kind::Object {
             return Err(no_array(self, "read_objects()"));
@@ -454,14 +582,14 @@ impl dyn ArrayView + '_ {
         Ok(all)
     }
 
-    /// The index in its series of the first record of the view. It is 0 unless records were
-    /// [freed](crate::backend::SharedStore::free): then views begin at the first remaining one.
+    /// Returns the index in the series of the first record of the view. It is 0 unless records were
+    /// [freed](crate::backend::SharedStore::free): then views begin at the first remaining record.
     pub fn first_record(&self) -> u64 {
         self.as_shared().map_or(0, |shared| shared.first_record())
     }
 
-    /// The writer of a record: a number that identifies each writer of the store; `None` if the
-    /// store does not know, as stores with one writer do not.
+    /// Returns the writer of a record, as a number that identifies each writer of the store. `None` if the store does
+    /// not keep it, such as a store with one writer.
     ///
     /// # Errors
     /// [`ErrorKind::OutOfBounds`] if there is no such record.
@@ -470,12 +598,11 @@ impl dyn ArrayView + '_ {
         shared.map_or(Ok(None), |shared| shared.writer_of(record))
     }
 
-    /// Waits until there are records after the last one of the view, but no longer than
-    /// `timeout`, and returns a view of the series as it is then. The store waits without
-    /// polling.
+    /// Waits for records after the last one of the view, at most for `timeout`, and returns a view of the series with
+    /// its current length. The store waits without polling.
     ///
     /// # Errors
-    /// [`ErrorKind::Unsupported`] if the store cannot wait, or this is a selection.
+    /// [`ErrorKind::Unsupported`] if the store cannot wait, or if the view is a selection.
     pub fn follow(&self, timeout: Duration) -> Result<View> {
         if let Some(shared) = self.as_shared() {
             return shared.follow(timeout).map(View);
@@ -499,7 +626,7 @@ fn check_dtype<T: Element>(view: &dyn ArrayView) -> Result<()> {
     }
 }
 
-/// The error of a method that is for another kind.
+/// The error of a method that does not read series of this kind.
 pub(crate) fn no_array(view: &dyn ArrayView, method: &str) -> Error {
     let kind = view.kind();
     let instead = match kind {

@@ -1,12 +1,26 @@
-//! What a recorder is made from.
+//! The stores that a recorder is created with.
 
 use std::sync::Arc;
 
 use crate::delegate_store;
 use crate::store::data_store::DataStore;
 
-/// One store, or several: a store, a tuple of up to six, an array or `Vec` of one type, or a
-/// `Vec<Arc<dyn DataStore>>`.
+/// One store or several, as [`Recorder::new`](crate::Recorder::new) takes them: a store, a tuple of up to six stores,
+/// or an array or `Vec` of stores of one type, such as `Vec<Arc<dyn DataStore>>`.
+///
+/// ```
+/// # use simrecorder_core as simrecorder;
+/// use std::sync::Arc;
+///
+/// use simrecorder::{DataStore, InMemoryDataStore, Recorder};
+///
+/// let one = Recorder::new(InMemoryDataStore::new());
+/// let two = Recorder::new((InMemoryDataStore::new(), InMemoryDataStore::new()));
+/// let chosen_at_run_time: Vec<Arc<dyn DataStore>> = vec![Arc::new(InMemoryDataStore::new())];
+/// let several = Recorder::new(chosen_at_run_time);
+/// # for recorder in [one, two, several] { recorder.record("rate", 0.5)?; }
+/// # Ok::<(), simrecorder_core::Error>(())
+/// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a store, nor several",
     note = "a path or URL is opened first: `Recorder::new(simrecorder::create(\"run.mdb\")?)`, or `open` to \
@@ -54,10 +68,11 @@ tuple!(A, B, C, D);
 tuple!(A, B, C, D, E);
 tuple!(A, B, C, D, E, F);
 
-/// A store with a name of its own in its recorder.
+/// A store with a name that the user chooses, for [`Recorder::store`](crate::Recorder::store) and error messages.
 ///
 /// ```
-/// use simrecorder_core::{InMemoryDataStore, Named, Recorder};
+/// # use simrecorder_core as simrecorder;
+/// use simrecorder::{InMemoryDataStore, Named, Recorder};
 ///
 /// let live = Named::new("live", InMemoryDataStore::new());
 /// let recorder = Recorder::new((live, InMemoryDataStore::new()));

@@ -60,8 +60,9 @@ use crate::store::node::Child;
 /// Records values by key into one or several stores, and reads them back.
 ///
 /// ```
-/// use simrecorder_core::ndarray::{Array1, s};
-/// use simrecorder_core::{InMemoryDataStore, Recorder, prelude::*};
+/// # use simrecorder_core as simrecorder;
+/// use simrecorder::ndarray::{Array1, s};
+/// use simrecorder::{InMemoryDataStore, Recorder, prelude::*};
 ///
 /// let recorder = Recorder::new(InMemoryDataStore::new());
 /// recorder.set("meta/seed", 42_u64)?;
@@ -79,56 +80,74 @@ use crate::store::node::Child;
 /// ```
 ///
 /// # Recording
-/// [`record`](Self::record) copies the value into a buffer and returns; encoding and writing
-/// happen on threads of their own. The first record of a key fixes the type and shape of its series.
-/// Records keep their order for each thread and key; many threads may record, also to one key.
+/// [`record`](Self::record) copies the value into a buffer and returns. Threads of the recorder encode and write it.
+/// The first record of a key fixes the type and shape of its series. Many threads may record, even to the same key;
+/// each thread's records stay in order within a key.
 ///
 /// # Safety of data
-/// - When [`flush`](Self::flush) returns, all that this thread recorded before is visible to
-///   other processes and durable, as the store's durability says.
-/// - Without a flush, everything is committed about once a second.
+/// - When [`flush`](Self::flush) returns, everything that this thread recorded before is visible to other processes,
+///   and as durable as the store was set to.
+/// - Without a flush, the recorder commits about once a second.
 /// - Nothing is dropped silently. When a commit fails, the next `record`, `flush` or `close`
-///   returns the error, and so do all after it (see [`OnStoreError`]).
-/// - [`close`](Self::close) reports every error. Dropping the last handle does the same work
-///   and logs what it could not write.
+///   returns the error, and so do all later calls (see [`OnStoreError`]).
+/// - [`close`](Self::close) reports every error. Dropping the last handle writes the same, but only logs errors.
 ///
 /// # Ends of a program
-/// Nothing that was flushed is ever lost. What was recorded after the last commit depends on how the
-/// program ends:
+/// Flushed records are never lost. How the program ends decides about the records after the last commit:
 ///
 /// | the program ends by | what is stored |
 /// |---|---|
 /// | [`close`](Self::close) | everything, or the error says what is missing |
-/// | dropping the last handle without `close`, also in a panic that unwinds | everything, if the stores finish within [`drop_timeout`](RecorderOptions::drop_timeout); errors are logged with `tracing` only |
-/// | a signal without a handler (Ctrl-C, SIGTERM, SIGKILL), [`std::process::exit`], an abort, a panic with `panic = "abort"`, a recorder in a `static` or passed to [`std::mem::forget`] | what was flushed, and what was committed since: all but about the last second |
+/// | dropping the last handle without `close`, including during a panic that unwinds | everything, if the stores finish within [`drop_timeout`](RecorderOptions::drop_timeout); errors are logged with `tracing` only |
+/// | a signal without a handler (Ctrl-C, SIGTERM, SIGKILL), [`std::process::exit`], an abort, a panic with `panic = "abort"`, a recorder in a `static` or passed to [`std::mem::forget`] | what was flushed or committed: all except about the last second |
 ///
-/// After the last of these, a file is as a killed process leaves it: simrecorder reads all of it, and
-/// other software sees what the last [`checkpoint`](Self::checkpoint) wrote. To show it the rest, open
-/// the recording for appending and close it. A handler of Ctrl-C and SIGTERM sets a flag that the loop
-/// checks, and `close` follows the loop: see the cookbook of `simrecorder`, and its example `interrupt`.
+/// In the last case, simrecorder reads everything that was committed, but other software sees only what the last
+/// [`checkpoint`](Self::checkpoint) wrote. To show other software the rest, open the recording for appending and
+/// close it. To end well on Ctrl-C and SIGTERM, let a signal handler set a flag, check the flag in the loop, and call
+/// `close` after the loop: see the cookbook of `simrecorder` and its example `interrupt`.
 ///
 /// # Handles
-/// A clone is cheap and is the same recorder. All methods take `&self`.
+/// Cloning is cheap and gives another handle to the same recorder. All methods take `&self`.
 ///
 /// # Forks
-/// In a process that is forked from the one that made it, every method is an error of the kind
-/// [`Forked`](crate::ErrorKind::Forked) at once, and dropping the recorder does nothing: the parent
-/// continues recording. The child opens the recording again to read it.
+/// In a child process after a fork, every method returns an error of kind [`Forked`](crate::ErrorKind::Forked) at
+/// once, and dropping the recorder does nothing. The parent continues recording. To read the recording, the child
+/// opens it again.
 #[derive(Clone)]
 pub struct Recorder {
-    /// `None` for a recorder that does nothing.
+    /// `None` for a disabled recorder.
     parts: Option<Arc<ProcessLocal<Parts>>>,
 }
 
 impl Recorder {
-    /// A recorder for one store, a tuple of stores, or a `Vec` of `Arc<dyn DataStore>`.
+    /// Creates a recorder for one store, or for several: a tuple, an array or a `Vec` of stores.
     ///
-    /// It writes to all stores, and reads from the first that has the key.
+    /// It writes to all of them, and reads from the first that has the key.
+    ///
+    /// ```
+    /// # use simrecorder_core as simrecorder;
+    /// use simrecorder::{InMemoryDataStore, Recorder};
+    ///
+    /// let recorder = Recorder::new((InMemoryDataStore::new(), InMemoryDataStore::new()));
+    /// recorder.record("net/rate", 0.5)?; // into both
+    /// recorder.close()?;
+    /// # Ok::<(), simrecorder_core::Error>(())
+    /// ```
     pub fn new(stores: impl IntoStores) -> Self {
         Self::with_options(stores, RecorderOptions::default())
     }
 
-    /// A recorder with options.
+    /// Creates a recorder with options.
+    ///
+    /// ```
+    /// # use simrecorder_core as simrecorder;
+    /// use simrecorder::{InMemoryDataStore, Recorder, RecorderOptions};
+    ///
+    /// let options = RecorderOptions::new().memory_bound(1 << 30); // 1 GiB
+    /// let recorder = Recorder::with_options(InMemoryDataStore::new(), options);
+    /// # recorder.close()?;
+    /// # Ok::<(), simrecorder_core::Error>(())
+    /// ```
     pub fn with_options(stores: impl IntoStores, options: RecorderOptions) -> Self {
         let parts = Parts::new(stores.into_stores(), &options);
         Self {
@@ -136,8 +155,8 @@ impl Recorder {
         }
     }
 
-    /// A recorder that does nothing: it accepts every record and stores none. Switch recording off
-    /// with it, without touching the loop.
+    /// Creates a recorder that accepts every record and stores none, to switch recording off without changing the
+    /// loop.
     ///
     /// ```
     /// # use simrecorder_core::Recorder;
@@ -150,22 +169,38 @@ impl Recorder {
         Self { parts: None }
     }
 
-    /// Whether this recorder does nothing.
+    /// Whether the recorder is [`disabled`](Self::disabled).
     pub fn is_disabled(&self) -> bool {
         self.parts.is_none()
     }
 
-    /// Appends a record to the series at `key`.
+    /// Appends a record to the series at `key`. The first record creates the series.
+    ///
+    /// ```
+    /// # use simrecorder_core as simrecorder;
+    /// use simrecorder::{InMemoryDataStore, Recorder};
+    ///
+    /// let recorder = Recorder::new(InMemoryDataStore::new());
+    /// for step in 0..100 {
+    ///     recorder.record("net/rate", 0.5)?;               // a scalar
+    ///     recorder.record("net/v", [-65.0, -64.5])?;       // an array
+    ///     recorder.record("log", format!("step {step}"))?; // text
+    /// }
+    /// assert_eq!(recorder.get_all("net/v")?.shape(), [100, 2]);
+    /// assert!(recorder.record("net/v", [-65.0]).is_err()); // all records have one shape
+    /// # Ok::<(), simrecorder_core::Error>(())
+    /// ```
     ///
     /// # Errors
-    /// - [`SchemaMismatch`](crate::ErrorKind::SchemaMismatch) if the series holds something
-    ///   else: another element type, shape or kind. Nothing is written.
+    /// - [`SchemaMismatch`](crate::ErrorKind::SchemaMismatch) if the records of the series have another element type,
+    ///   shape or kind. Nothing is written.
     /// - [`KindMismatch`](crate::ErrorKind::KindMismatch) if the key is a group or a value, or
     ///   a key above it is a value or a series.
     /// - [`InvalidKey`](crate::ErrorKind::InvalidKey) if the key breaks a rule of [`Key`] or a
-    ///   store cannot hold it.
-    /// - [`BufferFull`](crate::ErrorKind::BufferFull) with [`MemoryPolicy::Error`].
-    /// - [`ReadOnly`](crate::ErrorKind::ReadOnly), [`Closed`](crate::ErrorKind::Closed).
+    ///   store does not support it.
+    /// - [`BufferFull`](crate::ErrorKind::BufferFull) if the memory bound is reached, with [`MemoryPolicy::Error`].
+    /// - [`ReadOnly`](crate::ErrorKind::ReadOnly) if a store was opened read only, [`Closed`](crate::ErrorKind::Closed)
+    ///   after [`close`](Self::close).
     /// - The error of an earlier commit that failed.
     #[inline]
     pub fn record(&self, key: impl AsRef<str>, value: impl IntoValue) -> Result<()> {
@@ -184,14 +219,15 @@ impl Recorder {
         parts.record(key, &value)
     }
 
-    /// Appends a record if that needs neither waiting nor a call of a store. Returns whether it was appended.
-    /// If not, [`record`](Self::record) does it, or reports why it cannot.
+    /// Appends a record if it need not wait or call a store; returns whether the record was appended. If it was not,
+    /// call [`record`](Self::record), which appends it or returns the error.
     ///
-    /// For callers that hold a lock of their own while they record, such as that of a Python interpreter:
-    /// they release it before they wait.
+    /// This is for callers that hold a lock while they record, such as that of a Python interpreter, and release it
+    /// before they wait.
     ///
     /// ```
-    /// use simrecorder_core::{InMemoryDataStore, Recorder};
+    /// # use simrecorder_core as simrecorder;
+    /// use simrecorder::{InMemoryDataStore, Recorder};
     ///
     /// let recorder = Recorder::new(InMemoryDataStore::new());
     /// assert!(!recorder.record_at_once("net/rate", 0.5)?); // the first record makes the series
@@ -219,26 +255,39 @@ impl Recorder {
         Ok(parts.fast_path.push_by_key(key, |b| b.try_push(&record)))
     }
 
-    /// A handle for the series at `key`, for the hottest loops: it saves the lookup of the key.
+    /// Returns a handle for the series at `key`, for hot loops: it saves looking up the key.
     ///
-    /// If there is no such series yet, its first record creates it. `T` is its element type:
-    /// only values of it can be recorded through the handle.
+    /// The first record creates the series if it does not exist. `T` is its element type; the handle records no other.
+    ///
+    /// ```
+    /// # use simrecorder_core as simrecorder;
+    /// use simrecorder::{InMemoryDataStore, Recorder};
+    ///
+    /// let recorder = Recorder::new(InMemoryDataStore::new());
+    /// let rate = recorder.series::<f64>("net/rate")?;
+    /// for step in 0..1000 {
+    ///     rate.record(0.5 * f64::from(step))?;
+    /// }
+    /// # assert_eq!(recorder.get_all("net/rate")?.len(), 1000);
+    /// # Ok::<(), simrecorder_core::Error>(())
+    /// ```
     ///
     /// # Errors
-    /// [`SchemaMismatch`](crate::ErrorKind::SchemaMismatch) if the series has other elements;
+    /// [`SchemaMismatch`](crate::ErrorKind::SchemaMismatch) if the series has another element type;
     /// [`InvalidKey`](crate::ErrorKind::InvalidKey) and
     /// [`KindMismatch`](crate::ErrorKind::KindMismatch) as for [`record`](Self::record).
     pub fn series<T: Element>(&self, key: impl AsRef<str>) -> Result<Series<T>> {
         Series::new(self.parts.clone(), key.as_ref())
     }
 
-    /// Opens the timeline of a group, or makes the group a timeline: its series have one record per tick,
-    /// and stores get whole ticks. An existing timeline continues after its last tick.
+    /// Opens the timeline of a group, or makes the group a timeline. Its series have one record per tick, and each
+    /// commit contains whole ticks. An existing timeline continues after its last tick.
     ///
-    /// The type of the ticks is `f64`, `i64` or `u64`. The empty key is the root.
+    /// `T`, the type of the coordinate, is `f64`, `i64` or `u64`. The empty key is the root.
     ///
     /// ```
-    /// use simrecorder_core::{Coordinate, InMemoryDataStore, OpenMode, Recorder};
+    /// # use simrecorder_core as simrecorder;
+    /// use simrecorder::{Coordinate, InMemoryDataStore, OpenMode, Recorder};
     ///
     /// let store = InMemoryDataStore::new();
     /// let recorder = Recorder::new(store.clone());
@@ -258,14 +307,14 @@ impl Recorder {
     ///
     /// # Errors
     /// - [`Locked`](ErrorKind::Locked) if the timeline has a handle already.
-    /// - [`InvalidArgument`](ErrorKind::InvalidArgument) if the group has series of another length, if it is
-    ///   a timeline with a coordinate of another name, and if a group above or below has a coordinate of the
-    ///   same name.
+    /// - [`InvalidArgument`](ErrorKind::InvalidArgument) if the group has series of another length, if it is a
+    ///   timeline with a coordinate of another name, or if a group above or below it has a coordinate of the same
+    ///   name.
     /// - [`SchemaMismatch`](ErrorKind::SchemaMismatch) if the coordinate has another type,
     ///   [`KindMismatch`](ErrorKind::KindMismatch) if the key is no group.
-    /// - [`Diverged`](ErrorKind::Diverged) if the stores hold different numbers of ticks, unless
+    /// - [`Diverged`](ErrorKind::Diverged) if the stores have different numbers of ticks, unless
     ///   [`OnDivergence::CutToShortest`] cuts them.
-    /// - Else as for [`record`](Self::record).
+    /// - Otherwise as for [`record`](Self::record).
     pub fn timeline<T: CoordinateType>(
         &self,
         group: impl AsRef<str>,
@@ -274,12 +323,13 @@ impl Recorder {
         Timeline::new(self.parts.clone(), group.as_ref(), &coordinate)
     }
 
-    /// Removes every tick after `t` from all timelines whose coordinate is called `name`, in one commit: to
-    /// resume from a state that was saved at `t`. Open ticks are discarded. It takes effect with the next commit,
-    /// as records do.
+    /// Removes every tick after `t` from all timelines whose coordinate is called `name`, in one commit. Use it to
+    /// resume from a state that was saved at `t`. Open ticks are discarded. Like a record, it takes effect with the
+    /// next commit.
     ///
     /// ```
-    /// use simrecorder_core::{Coordinate, InMemoryDataStore, Recorder};
+    /// # use simrecorder_core as simrecorder;
+    /// use simrecorder::{Coordinate, InMemoryDataStore, Recorder};
     ///
     /// let recorder = Recorder::new(InMemoryDataStore::new());
     /// let mut fast = recorder.timeline("fast", Coordinate::new("step"))?;
@@ -300,19 +350,20 @@ impl Recorder {
     ///   [`InvalidArgument`](ErrorKind::InvalidArgument) if `t` is NaN.
     /// - [`OutOfBounds`](ErrorKind::OutOfBounds) if a store
     ///   [freed](crate::backend::SharedStore::free) the records after `t`.
-    /// - Else as for [`flush`](Self::flush).
+    /// - Otherwise as for [`flush`](Self::flush).
     pub fn rewind(&self, name: &str, t: impl Into<CoordinateNumber>) -> Result<()> {
         let t = t.into();
         self.write("rewind", name, |parts| parts.keys.rewind(name, t))
     }
 
-    /// Creates a series without records, or describes the one at `key`: its attributes get those of the
-    /// schema, and its dimensions their names. Everything else stays as it is.
+    /// Creates a series without records at `key`. If the series exists, sets the attributes and dimension names that
+    /// the schema has, and leaves everything else unchanged.
     ///
     /// A program that resumes a recording may declare the same series again, with other units or names.
     ///
     /// ```
-    /// use simrecorder_core::{InMemoryDataStore, Recorder, Schema};
+    /// # use simrecorder_core as simrecorder;
+    /// use simrecorder::{InMemoryDataStore, Recorder, Schema};
     ///
     /// let recorder = Recorder::new(InMemoryDataStore::new());
     /// recorder.record("v", -65.0)?;
@@ -323,19 +374,32 @@ impl Recorder {
     ///
     /// # Errors
     /// As for [`record`](Self::record); [`InvalidArgument`](crate::ErrorKind::InvalidArgument)
-    /// if the schema contradicts itself; [`SchemaMismatch`](crate::ErrorKind::SchemaMismatch) if it asks
+    /// if the schema is inconsistent; [`SchemaMismatch`](crate::ErrorKind::SchemaMismatch) if it asks
     /// for another kind, element type, record shape, chunk policy, compression or fill value than the
-    /// series has in one of the stores. Nothing is changed then.
+    /// series has in one of the stores. Nothing changes then.
     pub fn declare(&self, key: impl AsRef<str>, schema: Schema) -> Result<()> {
         let key = key.as_ref();
         self.write("declare", key, |parts| parts.keys.declare(key, schema))
     }
 
-    /// Sets the value at `key`, and replaces an existing one. With [`Labeled`](crate::Labeled), its dimensions
-    /// get names, and the value gets units.
+    /// Sets the value at `key`, and replaces an existing one. [`Labeled`](crate::Labeled) adds dimension names and
+    /// units.
+    ///
+    /// ```
+    /// # use simrecorder_core as simrecorder;
+    /// use simrecorder::{InMemoryDataStore, Labeled, Recorder, prelude::*};
+    ///
+    /// let recorder = Recorder::new(InMemoryDataStore::new());
+    /// recorder.set("meta/seed", 42_u64)?;
+    /// recorder.set("meta/model", "Brunel 2000")?;
+    /// recorder.set("field/x", Labeled::new([0.0, 0.5, 1.0], ["x"]).units("m"))?;
+    /// recorder.set("meta/seed", 43_u64)?;
+    /// assert_eq!(recorder.get_as::<u64>("meta/seed")?, Some(43));
+    /// # Ok::<(), simrecorder_core::Error>(())
+    /// ```
     ///
     /// # Errors
-    /// As for [`record`](Self::record), except that a value may change its type.
+    /// As for [`record`](Self::record), except that the new value may have another type than the old one.
     /// [`InvalidArgument`](crate::ErrorKind::InvalidArgument) if the names do not fit the value.
     pub fn set(&self, key: impl AsRef<str>, value: impl SetValue) -> Result<()> {
         let key = key.as_ref();
@@ -344,15 +408,16 @@ impl Recorder {
         })
     }
 
-    /// Cuts the series at `key` to its first `len` records; if it has no more than that,
-    /// nothing happens. It takes effect with the next commit, as records do. If many
-    /// processes write to a series, the records of all of them are cut.
+    /// Cuts the series at `key` to its first `len` records. A series that is no longer than that does not change.
+    /// Like a record, the cut takes effect with the next commit. If several processes write to the series, records of
+    /// all of them are cut.
     ///
-    /// Use it to return to the saved state of a simulation: a run that was killed may have recorded
-    /// one series a step further than another.
+    /// Use it to return to the saved state of a simulation: after a kill, one series may be a record longer than
+    /// another.
     ///
     /// ```
-    /// use simrecorder_core::{InMemoryDataStore, Recorder, prelude::*};
+    /// # use simrecorder_core as simrecorder;
+    /// use simrecorder::{InMemoryDataStore, Recorder, prelude::*};
     ///
     /// let recorder = Recorder::new(InMemoryDataStore::new());
     /// for step in 0..10 {
@@ -369,20 +434,21 @@ impl Recorder {
     ///   [`KindMismatch`](crate::ErrorKind::KindMismatch) if it is no series.
     /// - [`OutOfBounds`](crate::ErrorKind::OutOfBounds) if a store
     ///   [freed](crate::backend::SharedStore::free) the records after the first `len`.
-    /// - Else as for [`record`](Self::record).
+    /// - Otherwise as for [`record`](Self::record).
     pub fn truncate(&self, key: impl AsRef<str>, len: u64) -> Result<()> {
         let key = key.as_ref();
         self.write("truncate", key, |parts| parts.keys.truncate(key, len))
     }
 
-    /// Removes the series, value or group at `key`, with everything below a group, and waits until it is
-    /// gone from every store. It takes effect after all that was recorded before; a record that follows
-    /// creates the key again. Its space is used again.
+    /// Removes the series, value or group at `key`, with everything below a group, and waits until every store has
+    /// removed it. It takes effect after everything that was recorded before. A later record creates the key again.
+    /// The store reuses the space.
     ///
-    /// A view that was taken before reads the records that it shows, or reports that they were removed.
+    /// An existing view still reads its records, or reports that they were removed.
     ///
     /// ```
-    /// use simrecorder_core::{InMemoryDataStore, Recorder};
+    /// # use simrecorder_core as simrecorder;
+    /// use simrecorder::{InMemoryDataStore, Recorder};
     ///
     /// let recorder = Recorder::new(InMemoryDataStore::new());
     /// recorder.record("trial/v", 1)?;
@@ -395,18 +461,19 @@ impl Recorder {
     /// # Errors
     /// - [`NotFound`](ErrorKind::NotFound) if there is nothing at the key,
     ///   [`InvalidArgument`](ErrorKind::InvalidArgument) for the root.
-    /// - Else as for [`flush`](Self::flush).
+    /// - Otherwise as for [`flush`](Self::flush).
     pub fn remove(&self, key: impl AsRef<str>) -> Result<()> {
         let key = key.as_ref();
         self.write("remove", key, |parts| parts.keys.remove(key))
     }
 
-    /// Moves the series, value or group at `from`, with everything below a group, to the key `to`, and
-    /// waits until every store has done so. It takes effect after all that was recorded before; a record
-    /// at `from` that follows, also through a [`Series`], creates that key again.
+    /// Moves the series, value or group at `from`, with everything below a group, to the key `to`, and waits until
+    /// every store has moved it. It takes effect after everything that was recorded before. A later record at `from`,
+    /// even through an existing [`Series`], creates that key again.
     ///
     /// ```
-    /// use simrecorder_core::{InMemoryDataStore, Recorder};
+    /// # use simrecorder_core as simrecorder;
+    /// use simrecorder::{InMemoryDataStore, Recorder};
     ///
     /// let recorder = Recorder::new(InMemoryDataStore::new());
     /// recorder.record("net/v", 0.5)?;
@@ -420,16 +487,28 @@ impl Recorder {
     /// - [`NotFound`](ErrorKind::NotFound) if there is nothing at `from`,
     ///   [`AlreadyExists`](ErrorKind::AlreadyExists) if there is something at `to`.
     /// - [`InvalidArgument`](ErrorKind::InvalidArgument) for the root, and if `to` is within `from`.
-    /// - [`KindMismatch`](ErrorKind::KindMismatch) if a key above `to` is no group,
-    ///   [`InvalidKey`](ErrorKind::InvalidKey) if a store cannot hold one of the new keys.
-    /// - Else as for [`flush`](Self::flush).
+    /// - [`KindMismatch`](ErrorKind::KindMismatch) if a key above `to` is not a group,
+    ///   [`InvalidKey`](ErrorKind::InvalidKey) if a store does not support one of the new keys.
+    /// - Otherwise as for [`flush`](Self::flush).
     pub fn rename(&self, from: impl AsRef<str>, to: impl AsRef<str>) -> Result<()> {
         let (from, to) = (from.as_ref(), to.as_ref());
         self.write("rename", from, |parts| parts.keys.rename(from, to))
     }
 
-    /// Replaces all attributes of the group, value or series at `key`. If the key is unused, a
-    /// group is created. The empty key is the root, whose attributes describe the recording.
+    /// Replaces all attributes of the group, value or series at `key`. Creates a group if there is nothing at the key.
+    /// The empty key is the root, whose attributes describe the recording.
+    ///
+    /// ```
+    /// # use simrecorder_core as simrecorder;
+    /// use serde_json::json;
+    /// use simrecorder::{Attributes, InMemoryDataStore, Recorder};
+    ///
+    /// let recorder = Recorder::new(InMemoryDataStore::new());
+    /// let attributes: Attributes = [("title".into(), json!("Brunel 2000"))].into_iter().collect();
+    /// recorder.set_attributes("", attributes)?;
+    /// assert_eq!(recorder.attributes("")?.unwrap()["title"], "Brunel 2000");
+    /// # Ok::<(), simrecorder_core::Error>(())
+    /// ```
     ///
     /// # Errors
     /// As for [`record`](Self::record).
@@ -440,51 +519,99 @@ impl Recorder {
         })
     }
 
-    /// Commits everything. When it returns, all that this thread recorded before is visible to
-    /// other processes and durable.
+    /// Commits everything. When it returns, everything that this thread recorded before is durable and visible to
+    /// other processes.
+    ///
+    /// ```
+    /// # use simrecorder_core as simrecorder;
+    /// use simrecorder::{InMemoryDataStore, OpenMode, Recorder};
+    ///
+    /// let store = InMemoryDataStore::new();
+    /// let recorder = Recorder::new(store.clone());
+    /// recorder.record("net/rate", 0.5)?;
+    /// recorder.flush()?;
+    /// let reader = Recorder::new(store.open(OpenMode::Read)?); // as another process does
+    /// assert_eq!(reader.get_all("net/rate")?.len(), 1);
+    /// # Ok::<(), simrecorder_core::Error>(())
+    /// ```
     ///
     /// # Errors
-    /// The error of the first commit that failed, now or before, unless
-    /// [`OnStoreError::Detach`] says to continue without that store.
+    /// The error of the first commit that failed, now or earlier, unless [`OnStoreError::Detach`] tells the recorder
+    /// to continue without that store.
     pub fn flush(&self) -> Result<()> {
         self.parts
             .as_ref()
             .map_or(Ok(()), |parts| parts.get("flush")?.committer.flush())
     }
 
-    /// Commits everything and writes it in the form that other software reads. It rewrites
-    /// the unfinished chunk of each series, so it costs more than a [`flush`](Self::flush).
+    /// Commits everything and writes it in the form that other software reads. It rewrites the unfinished chunk of
+    /// each series, so it costs more than a [`flush`](Self::flush).
+    ///
+    /// ```
+    /// # use simrecorder_core::{InMemoryDataStore, Recorder};
+    /// # let recorder = Recorder::new(InMemoryDataStore::new());
+    /// for step in 0..10_000 {
+    ///     recorder.record("net/rate", 0.5)?;
+    ///     if step % 1000 == 999 {
+    ///         recorder.checkpoint()?; // zarr-python, xarray or h5py can now read all steps so far
+    ///     }
+    /// }
+    /// # Ok::<(), simrecorder_core::Error>(())
+    /// ```
     ///
     /// # Errors
-    /// As for [`flush`](Self::flush). [`Locked`](crate::ErrorKind::Locked) if another program has
-    /// an HDF5 file open; recording continues, nothing is lost, and it may be tried again.
+    /// As for [`flush`](Self::flush). [`Locked`](crate::ErrorKind::Locked) if another program has an HDF5 file open:
+    /// nothing is lost, recording continues, and a later checkpoint may succeed.
     pub fn checkpoint(&self) -> Result<()> {
         self.parts.as_ref().map_or(Ok(()), |parts| {
             parts.get("checkpoint")?.committer.checkpoint()
         })
     }
 
-    /// Commits everything, writes it in the form that other software reads, and closes the
-    /// stores. All handles of this recorder then report
-    /// [`Closed`](crate::ErrorKind::Closed); views that were taken before remain readable.
+    /// Commits everything, writes it in the form that other software reads, and closes the stores. All handles of the
+    /// recorder then return [`Closed`](crate::ErrorKind::Closed). Existing views remain readable.
     ///
     /// A second `close` succeeds and does nothing, unless the first one failed.
     ///
-    /// Without `close`, dropping the last handle writes the same, but only logs its errors. A signal
-    /// without a handler, [`std::process::exit`] and an abort do not drop anything, and lose what was
-    /// recorded after the last commit: see [Ends of a program](Self#ends-of-a-program).
+    /// Without `close`, dropping the last handle writes the same, but only logs its errors. A signal without a handler,
+    /// [`std::process::exit`] and an abort drop nothing, and lose what was recorded after the last commit: see
+    /// [Ends of a program](Self#ends-of-a-program).
+    ///
+    /// ```
+    /// # use simrecorder_core as simrecorder;
+    /// use simrecorder::{ErrorKind, InMemoryDataStore, Recorder};
+    ///
+    /// let recorder = Recorder::new(InMemoryDataStore::new());
+    /// recorder.record("net/rate", 0.5)?;
+    /// let rate = recorder.get_all("net/rate")?;
+    /// recorder.close()?;
+    /// assert_eq!(rate.read::<f64>()?.len(), 1);
+    /// assert_eq!(recorder.record("net/rate", 0.5).unwrap_err().kind(), ErrorKind::Closed);
+    /// # Ok::<(), simrecorder_core::Error>(())
+    /// ```
     ///
     /// # Errors
-    /// The error of each store that failed, now or before, and again each time.
-    /// [`Locked`](crate::ErrorKind::Locked) if another program has an HDF5 file open; nothing is
-    /// lost, and another `close`, or opening the file for appending and closing it, ends it.
+    /// The errors of all stores that failed, now or earlier. Calling `close` again returns them again.
+    /// [`Locked`](crate::ErrorKind::Locked) if another program has an HDF5 file open: nothing is lost. Call `close`
+    /// again later, or open the file for appending and close it.
     pub fn close(&self) -> Result<()> {
         self.parts
             .as_ref()
             .map_or(Ok(()), |parts| parts.get("close")?.close())
     }
 
-    /// The state of the recorder and its stores.
+    /// Returns the state of the recorder and its stores.
+    ///
+    /// ```
+    /// # use simrecorder_core as simrecorder;
+    /// use simrecorder::{InMemoryDataStore, Recorder};
+    ///
+    /// let recorder = Recorder::new(InMemoryDataStore::new());
+    /// recorder.record("net/rate", 0.5)?;
+    /// recorder.record("net/rate", 0.25)?;
+    /// assert_eq!(recorder.status().record_count, 2);
+    /// # Ok::<(), simrecorder_core::Error>(())
+    /// ```
     pub fn status(&self) -> Status {
         let Some(parts) = &self.parts else {
             return Status::default();
@@ -511,7 +638,18 @@ impl Recorder {
 
 /// Reading.
 impl Recorder {
-    /// The value at `key`; `None` if there is nothing. [`require`](Self::require) makes that an error.
+    /// Reads the value at `key`; `None` if there is nothing. [`require`](Self::require) makes that an error.
+    ///
+    /// ```
+    /// # use simrecorder_core::{InMemoryDataStore, Recorder};
+    /// # let recorder = Recorder::new(InMemoryDataStore::new());
+    /// recorder.set("meta/weights", [0.5, 1.5])?;
+    /// if let Some(weights) = recorder.get("meta/weights")? {
+    ///     assert_eq!(weights.array::<f64>()?.sum(), 2.0);
+    /// }
+    /// assert!(recorder.get("meta/delays")?.is_none());
+    /// # Ok::<(), simrecorder_core::Error>(())
+    /// ```
     ///
     /// # Errors
     /// [`KindMismatch`](ErrorKind::KindMismatch) if the key is a series or a group.
@@ -519,12 +657,21 @@ impl Recorder {
         self.reader().map_or(Ok(None), |reader| reader.get(key))
     }
 
-    /// The value at `key`, converted; `None` if there is nothing. [`require_as`](Self::require_as) makes
-    /// that an error.
+    /// Reads the value at `key` as a `T`; `None` if there is nothing. [`require_as`](Self::require_as) makes that an
+    /// error.
+    ///
+    /// ```
+    /// # use simrecorder_core::{InMemoryDataStore, Recorder};
+    /// # let recorder = Recorder::new(InMemoryDataStore::new());
+    /// recorder.set("meta/model", "Brunel 2000")?;
+    /// let model = recorder.get_as::<String>("meta/model")?.unwrap_or_default();
+    /// let seed: u64 = recorder.get_as("meta/seed")?.unwrap_or(1);
+    /// # assert_eq!((model.as_str(), seed), ("Brunel 2000", 1));
+    /// # Ok::<(), simrecorder_core::Error>(())
+    /// ```
     ///
     /// # Errors
-    /// As for [`get`](Self::get); [`TypeMismatch`](ErrorKind::TypeMismatch) if the value is no
-    /// `T`.
+    /// As for [`get`](Self::get); [`TypeMismatch`](ErrorKind::TypeMismatch) if the value is not a `T`.
     pub fn get_as<T: TryFrom<Value, Error = Error>>(
         &self,
         key: impl AsRef<str>,
@@ -532,15 +679,15 @@ impl Recorder {
         self.reader().map_or(Ok(None), |reader| reader.get_as(key))
     }
 
-    /// The value at `key`; it is an error if there is none.
+    /// Reads the value at `key`, which must exist.
     ///
     /// # Errors
-    /// [`NotFound`](ErrorKind::NotFound) names the nearest keys, including those that differ only in
-    /// upper and lower case; [`KindMismatch`](ErrorKind::KindMismatch) if the key is a series or a
-    /// group.
+    /// [`NotFound`](ErrorKind::NotFound) if there is nothing, which names the nearest keys;
+    /// [`KindMismatch`](ErrorKind::KindMismatch) if the key is a series or a group.
     ///
     /// ```
-    /// use simrecorder_core::{ErrorKind, InMemoryDataStore, Recorder};
+    /// # use simrecorder_core as simrecorder;
+    /// use simrecorder::{ErrorKind, InMemoryDataStore, Recorder};
     ///
     /// let recorder = Recorder::new(InMemoryDataStore::new());
     /// recorder.set("meta/seed", 42_u64)?;
@@ -561,11 +708,10 @@ impl Recorder {
         }
     }
 
-    /// The value at `key`, converted; it is an error if there is none.
+    /// Reads the value at `key`, which must exist, as a `T`.
     ///
     /// # Errors
-    /// As for [`require`](Self::require); [`TypeMismatch`](ErrorKind::TypeMismatch) if the value is no
-    /// `T`.
+    /// As for [`require`](Self::require); [`TypeMismatch`](ErrorKind::TypeMismatch) if the value is not a `T`.
     ///
     /// ```
     /// # use simrecorder_core::{InMemoryDataStore, Recorder};
@@ -582,11 +728,26 @@ impl Recorder {
         }
     }
 
-    /// A lazy view of the series at `key`, with all that this recorder has recorded so far.
-    /// Nothing is read yet.
+    /// Returns a lazy view of the series at `key`, which includes everything that this recorder has recorded so far.
+    /// Records are read only when a method of the view asks for them.
+    ///
+    /// ```
+    /// # use simrecorder_core as simrecorder;
+    /// use simrecorder::{InMemoryDataStore, Recorder};
+    ///
+    /// let recorder = Recorder::new(InMemoryDataStore::new());
+    /// for step in 0..100 {
+    ///     recorder.record("net/v", [f64::from(step), -65.0])?;
+    /// }
+    /// let v = recorder.get_all("net/v")?;
+    /// assert_eq!(v.shape(), [100, 2]);
+    /// let last = v.select(90..)?.read::<f64>()?;
+    /// assert_eq!(last.shape(), [10, 2]);
+    /// # Ok::<(), simrecorder_core::Error>(())
+    /// ```
     ///
     /// # Errors
-    /// [`NotFound`](ErrorKind::NotFound) names the nearest keys;
+    /// [`NotFound`](ErrorKind::NotFound) if there is nothing, which names the nearest keys;
     /// [`KindMismatch`](ErrorKind::KindMismatch) if the key is a value or a group.
     pub fn get_all(&self, key: impl AsRef<str>) -> Result<View> {
         match self.reader() {
@@ -595,11 +756,24 @@ impl Recorder {
         }
     }
 
-    /// The group at `key`, with its series, values and coordinates as of one commit of its store,
-    /// which has all that this recorder has recorded so far. The empty key is the root.
+    /// Reads the group at `key`: its series, values and coordinates as of one commit, which includes everything that
+    /// this recorder has recorded so far. The empty key is the root.
+    ///
+    /// ```
+    /// # use simrecorder_core as simrecorder;
+    /// use simrecorder::{InMemoryDataStore, Recorder};
+    ///
+    /// let recorder = Recorder::new(InMemoryDataStore::new());
+    /// recorder.set("net/size", 100_u64)?;
+    /// recorder.record("net/rate", 0.5)?;
+    /// for (name, view) in recorder.group("net")?.series() {
+    ///     println!("{name} has {} records", view.len());
+    /// }
+    /// # Ok::<(), simrecorder_core::Error>(())
+    /// ```
     ///
     /// # Errors
-    /// [`NotFound`](ErrorKind::NotFound) names the nearest keys;
+    /// [`NotFound`](ErrorKind::NotFound) if there is nothing, which names the nearest keys;
     /// [`KindMismatch`](ErrorKind::KindMismatch) if the key is a value or a series.
     pub fn group(&self, key: impl AsRef<str>) -> Result<Group> {
         match self.reader() {
@@ -608,8 +782,18 @@ impl Recorder {
         }
     }
 
-    /// All keys of values and series, sorted as text, level by level: `demo_10` is before `demo_2`.
+    /// Lists the keys of all values and series. They are sorted level by level as text: `demo_10` is before `demo_2`.
     /// `println!("{recorder}")` prints them in natural order.
+    ///
+    /// ```
+    /// # use simrecorder_core::{InMemoryDataStore, Recorder};
+    /// # let recorder = Recorder::new(InMemoryDataStore::new());
+    /// recorder.set("meta/seed", 42_u64)?;
+    /// recorder.record("net/rate", 0.5)?;
+    /// let keys = recorder.keys()?;
+    /// assert_eq!(keys.iter().map(|key| key.as_str()).collect::<Vec<_>>(), ["meta/seed", "net/rate"]);
+    /// # Ok::<(), simrecorder_core::Error>(())
+    /// ```
     ///
     /// # Errors
     /// What the stores report.
@@ -617,8 +801,19 @@ impl Recorder {
         self.reader().map_or(Ok(Vec::new()), |reader| reader.keys())
     }
 
-    /// What is right below the group `key`, sorted by name as text; the empty key is the root. Nothing
-    /// there, or no group: empty.
+    /// Lists the keys right below the group `key`, sorted by name as text. The empty key is the root. The list is
+    /// empty if there is nothing at `key`, or no group.
+    ///
+    /// ```
+    /// # use simrecorder_core::{InMemoryDataStore, NodeKind, Recorder};
+    /// # let recorder = Recorder::new(InMemoryDataStore::new());
+    /// recorder.record("net/e/rate", 0.5)?;
+    /// recorder.record("net/rate", 0.5)?;
+    /// let children = recorder.children("net")?;
+    /// assert_eq!((children[0].key.name(), children[0].kind), ("e", NodeKind::Group));
+    /// assert_eq!((children[1].key.name(), children[1].kind), ("rate", NodeKind::Series));
+    /// # Ok::<(), simrecorder_core::Error>(())
+    /// ```
     ///
     /// # Errors
     /// What the stores report.
@@ -627,7 +822,16 @@ impl Recorder {
             .map_or(Ok(Vec::new()), |reader| reader.children(key))
     }
 
-    /// The kind of node at `key`: a group, a value, a series, or nothing.
+    /// Returns whether a group, a value or a series is at `key`; `None` if there is nothing.
+    ///
+    /// ```
+    /// # use simrecorder_core::{InMemoryDataStore, NodeKind, Recorder};
+    /// # let recorder = Recorder::new(InMemoryDataStore::new());
+    /// recorder.record("net/rate", 0.5)?;
+    /// assert_eq!(recorder.kind_of("net/rate")?, Some(NodeKind::Series));
+    /// assert_eq!(recorder.kind_of("net/weights")?, None);
+    /// # Ok::<(), simrecorder_core::Error>(())
+    /// ```
     ///
     /// # Errors
     /// What the stores report.
@@ -635,8 +839,16 @@ impl Recorder {
         self.reader().map_or(Ok(None), |reader| reader.kind_of(key))
     }
 
-    /// The attributes of the group, value or series at `key`; `None` if there is nothing. The
-    /// empty key is the root.
+    /// Reads the attributes of the group, value or series at `key`; `None` if there is nothing. The empty key is the
+    /// root.
+    ///
+    /// ```
+    /// # use simrecorder_core::{InMemoryDataStore, Recorder, Schema};
+    /// # let recorder = Recorder::new(InMemoryDataStore::new());
+    /// recorder.declare("net/v", Schema::scalar::<f64>().with_units("mV"))?;
+    /// assert_eq!(recorder.attributes("net/v")?.unwrap()["units"], "mV");
+    /// # Ok::<(), simrecorder_core::Error>(())
+    /// ```
     ///
     /// # Errors
     /// What the stores report.
@@ -645,11 +857,21 @@ impl Recorder {
             .map_or(Ok(None), |reader| reader.attributes(key))
     }
 
-    /// Reads from one store alone, by its name: that of its backend (`memory`, `zarr`, …; a
-    /// second one of a kind is `memory-2`), or the one that [`Named`] gives.
+    /// Returns a reader of one store. Its name is that of its backend (`memory`, `zarr`, …; a second store of one kind
+    /// is `memory-2`), or the one that [`Named`] gives it.
+    ///
+    /// ```
+    /// # use simrecorder_core as simrecorder;
+    /// use simrecorder::{InMemoryDataStore, Recorder};
+    ///
+    /// let recorder = Recorder::new((InMemoryDataStore::new(), InMemoryDataStore::new()));
+    /// recorder.record("net/rate", 0.5)?;
+    /// assert_eq!(recorder.store("memory-2")?.get_all("net/rate")?.len(), 1);
+    /// # Ok::<(), simrecorder_core::Error>(())
+    /// ```
     ///
     /// # Errors
-    /// [`NotFound`](ErrorKind::NotFound) names the stores there are.
+    /// [`NotFound`](ErrorKind::NotFound) if there is no such store, which names the stores of the recorder.
     pub fn store(&self, name: &str) -> Result<StoreReader> {
         match &self.parts {
             Some(parts) => StoreReader::of_one(parts, name),
@@ -668,8 +890,8 @@ fn recording_is_disabled(operation: &'static str, key: &str) -> Error {
     Error::new(ErrorKind::NotFound, operation, message).with_key(key)
 }
 
-/// The tree of keys with all that this recorder has recorded so far; see [`Tree`]. What cannot be read
-/// has its error in its line.
+/// The [`Tree`] of keys, which includes everything that this recorder has recorded so far. The line of a key that
+/// cannot be read shows the error.
 impl fmt::Display for Recorder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.reader() {

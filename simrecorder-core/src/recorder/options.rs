@@ -1,59 +1,95 @@
-//! How a recorder works: memory, threads, commits, and what to do when something fails.
+//! Options of a recorder: memory, threads, commits, and the reaction to failures.
 
 use std::num::NonZero;
 use std::time::Duration;
 
-/// A shorter interval would keep a processor busy with nothing.
+/// A shorter interval would keep a processor busy for nothing.
 const MIN_INTERVAL: Duration = Duration::from_millis(1);
 
-/// With more, the committing thread could not keep up: one of them compresses about as fast as it
-/// writes.
+/// The committing thread cannot keep up with more: one encoder compresses about as fast as that thread writes.
 const MAX_DEFAULT_ENCODERS: usize = 4;
 
 /// What [`record`](crate::Recorder::record) and [`set`](crate::Recorder::set) do when the
 /// memory bound is reached.
+///
+/// ```
+/// # use simrecorder_core as simrecorder;
+/// use simrecorder::{InMemoryDataStore, MemoryPolicy, Recorder, RecorderOptions};
+///
+/// let options = RecorderOptions::new().memory_bound(64 << 20).memory_policy(MemoryPolicy::Error);
+/// let recorder = Recorder::with_options(InMemoryDataStore::new(), options);
+/// recorder.record("net/rate", 0.5)?; // BufferFull instead of waiting for a slow store
+/// # Ok::<(), simrecorder_core::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum MemoryPolicy {
     /// Waits until the stores have caught up.
     #[default]
     Block,
-    /// Returns an error of kind [`BufferFull`](crate::ErrorKind::BufferFull); the record was
-    /// not taken, all before it were. `flush` and reading wait nevertheless.
+    /// Returns an error of kind [`BufferFull`](crate::ErrorKind::BufferFull). The recorder has every record except
+    /// this one. `flush` and reading still wait.
     Error,
 }
 
 /// What a recorder does when a commit of one of its stores fails.
+///
+/// ```
+/// # use simrecorder_core as simrecorder;
+/// use simrecorder::{InMemoryDataStore, Named, OnStoreError, Recorder, RecorderOptions};
+///
+/// // If the store of the live page fails, the other one still gets every record.
+/// let stores = (InMemoryDataStore::new(), Named::new("live", InMemoryDataStore::new()));
+/// let options = RecorderOptions::new().on_store_error(OnStoreError::Detach);
+/// let recorder = Recorder::with_options(stores, options);
+/// # recorder.record("net/rate", 0.5)?;
+/// # Ok::<(), simrecorder_core::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum OnStoreError {
-    /// Stops: the next `record`, `flush` or `close` returns the error, and so do all after it.
+    /// Stops: the next `record`, `flush` or `close` returns the error, and so do all later calls.
     #[default]
     Stop,
-    /// Continues with the other stores. The error is logged, shown by
-    /// [`status`](crate::Recorder::status) and returned by [`close`](crate::Recorder::close).
-    /// When no store is left, the recorder stops.
+    /// Continues with the other stores. The recorder logs the error;
+    /// [`status`](crate::Recorder::status) shows it and [`close`](crate::Recorder::close) returns it.
+    /// When every store has failed, the recorder stops.
     Detach,
 }
 
-/// What to do when the stores of one recorder hold different numbers of records of a series,
-/// as they may after a crash.
+/// What a recorder does when its stores have different numbers of records of a series, as they may after a crash.
+///
+/// ```
+/// # use simrecorder_core as simrecorder;
+/// use simrecorder::{InMemoryDataStore, OnDivergence, OpenMode, Recorder, RecorderOptions};
+///
+/// let (a, b) = (InMemoryDataStore::new(), InMemoryDataStore::new());
+/// Recorder::new((a.clone(), b.clone())).record("net/rate", 1.0)?;
+/// Recorder::new(a.open(OpenMode::Append)?).record("net/rate", 2.0)?; // b does not have this record
+///
+/// let options = RecorderOptions::new().on_divergence(OnDivergence::CutToShortest);
+/// let stores = (a.open(OpenMode::Append)?, b.open(OpenMode::Append)?);
+/// let recorder = Recorder::with_options(stores, options);
+/// recorder.record("net/rate", 3.0)?;
+/// assert_eq!(recorder.get_all("net/rate")?.read::<f64>()?.sum(), 4.0); // 1.0 and 3.0
+/// # Ok::<(), simrecorder_core::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum OnDivergence {
-    /// The first use of the series returns an error of kind
-    /// [`Diverged`](crate::ErrorKind::Diverged) that names the numbers.
+    /// The first call that uses the series returns an error of kind [`Diverged`](crate::ErrorKind::Diverged), which
+    /// names the numbers.
     #[default]
     Error,
-    /// Cuts the series to the records that all stores hold. A store that several programs write
-    /// to loses their records too.
+    /// Cuts the series to the records that all stores have. In a store that several programs write to, their records
+    /// are cut too.
     CutToShortest,
-    /// As `Error`, but stores that [several programs write to](crate::backend::SharedStore)
-    /// are not compared: they hold what others recorded, too.
+    /// As `Error`, except that stores that [several programs write to](crate::backend::SharedStore) are not compared,
+    /// since they contain records of the others.
     SharedMayDiffer,
 }
 
-/// How a [`Recorder`](crate::Recorder) works.
+/// Options of a [`Recorder`](crate::Recorder).
 ///
 /// | option | default |
 /// |---|---|
@@ -61,14 +97,15 @@ pub enum OnDivergence {
 /// | [`memory_policy`](Self::memory_policy) | [`MemoryPolicy::Block`] |
 /// | [`commit_interval`](Self::commit_interval) | 1 second |
 /// | [`checkpoint_interval`](Self::checkpoint_interval) | none |
-/// | [`inline`](Self::inline) | no: encoding and writing run on threads of their own |
+/// | [`inline`](Self::inline) | no: the recorder's threads encode and write |
 /// | [`encoding_threads`](Self::encoding_threads) | the processors, shared among the stores; 1 to 4 for each |
 /// | [`on_store_error`](Self::on_store_error) | [`OnStoreError::Stop`] |
 /// | [`on_divergence`](Self::on_divergence) | [`OnDivergence::Error`] |
 /// | [`drop_timeout`](Self::drop_timeout) | 30 seconds |
 ///
 /// ```
-/// use simrecorder_core::{InMemoryDataStore, OnStoreError, Recorder, RecorderOptions};
+/// # use simrecorder_core as simrecorder;
+/// use simrecorder::{InMemoryDataStore, OnStoreError, Recorder, RecorderOptions};
 ///
 /// let options = RecorderOptions::new()
 ///     .memory_bound(64 << 20)
@@ -108,48 +145,48 @@ impl Default for RecorderOptions {
 }
 
 impl RecorderOptions {
-    /// The defaults.
+    /// Returns the defaults.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// The most bytes of records that wait in the buffers of the recorder and in the queues
-    /// of all stores. In addition it uses at most 64 MiB for a commit in progress, and 2 KiB for each key.
+    /// Sets how many bytes of records may wait in the buffers of the recorder and in the queues of all stores. In
+    /// addition, the recorder uses at most 64 MiB for a commit in progress and 2 KiB for each key.
     ///
-    /// A single record larger than that passes alone: it is copied when all stores have
-    /// committed everything that is queued.
+    /// A single record that is larger passes alone: the recorder copies it once all stores have committed what is in
+    /// their queues.
     #[must_use]
     pub fn memory_bound(mut self, bytes: usize) -> Self {
         self.memory_bound = bytes;
         self
     }
 
-    /// What `record` does when the bound is reached.
+    /// Sets what `record` does when the memory bound is reached.
     #[must_use]
     pub fn memory_policy(mut self, policy: MemoryPolicy) -> Self {
         self.memory_policy = policy;
         self
     }
 
-    /// How often everything is committed without a flush, so that a crash loses no more
-    /// than that; `None` for never. At least a millisecond. Inline recorders never do.
+    /// Sets how often the recorder commits without a flush, so that a crash loses no more than that; `None` for never.
+    /// At least a millisecond. [`inline`](Self::inline) recorders ignore it.
     #[must_use]
     pub fn commit_interval(mut self, interval: impl Into<Option<Duration>>) -> Self {
         self.commit_interval = interval.into().map(|interval| interval.max(MIN_INTERVAL));
         self
     }
 
-    /// How often everything is written in the form that other software reads, as
-    /// [`checkpoint`](crate::Recorder::checkpoint) does, while the recorder runs; `None` for never,
-    /// which is the default. At least a millisecond. Inline recorders never do.
+    /// Sets how often the recorder does a [`checkpoint`](crate::Recorder::checkpoint) by itself; `None` for never. At
+    /// least a millisecond. [`inline`](Self::inline) recorders ignore it.
     ///
-    /// Recording does not wait for it. A store that another program has open, such as an HDF5 file
-    /// in h5py, is left out, and tried again with the next commits. Each checkpoint writes the
-    /// unfinished chunk of every series, so an interval of seconds costs time and space.
+    /// Recording does not wait for it. If another program has a store open, such as h5py an HDF5 file, the recorder
+    /// tries again with the next commits. Each checkpoint writes the unfinished chunk of every series, so an interval
+    /// of seconds costs time and space.
     ///
     /// ```
+    /// # use simrecorder_core as simrecorder;
     /// use std::time::Duration;
-    /// use simrecorder_core::{InMemoryDataStore, Recorder, RecorderOptions};
+    /// use simrecorder::{InMemoryDataStore, Recorder, RecorderOptions};
     ///
     /// let options = RecorderOptions::new().checkpoint_interval(Duration::from_secs(600));
     /// let recorder = Recorder::with_options(InMemoryDataStore::new(), options);
@@ -162,47 +199,44 @@ impl RecorderOptions {
         self
     }
 
-    /// Whether all work is done by the thread that calls, so that the same calls give the same
-    /// commits every time.
+    /// Sets whether the calling thread does all work, so that the same calls make the same commits every time.
     #[must_use]
     pub fn inline(mut self, inline: bool) -> Self {
         self.inline = inline;
         self
     }
 
-    /// How many threads of each store compress, in addition to the one that commits. They sleep while
-    /// there is nothing to do. Fewer leave more processors to a simulation that uses all of them;
-    /// more help where compression is slow, as with [`Compression::Small`](crate::Compression).
-    /// 0 is taken as 1.
+    /// Sets how many threads compress for each store, in addition to the one that commits; 0 counts as 1. Threads
+    /// without work sleep. Use fewer if the simulation needs all processors, more if compression is slow, as with
+    /// [`Compression::Small`](crate::Compression).
     #[must_use]
     pub fn encoding_threads(mut self, threads: usize) -> Self {
         self.encoding_threads = Some(NonZero::new(threads).unwrap_or(NonZero::<usize>::MIN));
         self
     }
 
-    /// What to do when a commit of one store fails.
+    /// Sets what the recorder does when a commit of one store fails.
     #[must_use]
     pub fn on_store_error(mut self, action: OnStoreError) -> Self {
         self.on_store_error = action;
         self
     }
 
-    /// What to do when the stores hold different numbers of records.
+    /// Sets what the recorder does when its stores have different numbers of records.
     #[must_use]
     pub fn on_divergence(mut self, action: OnDivergence) -> Self {
         self.on_divergence = action;
         self
     }
 
-    /// How long dropping the last handle may wait for the stores. `close` waits as long as it
-    /// takes.
+    /// Sets how long dropping the last handle may wait for the stores. `close` has no such limit.
     #[must_use]
     pub fn drop_timeout(mut self, timeout: Duration) -> Self {
         self.drop_timeout = timeout;
         self
     }
 
-    // A quarter of the bound goes to no one: allocators keep more than they hand out.
+    // A quarter of the bound stays unused, because allocators keep more memory than they hand out.
 
     /// The most bytes in the open buffers of all series together.
     pub(crate) fn buffer_bound(&self) -> usize {
@@ -221,7 +255,7 @@ impl RecorderOptions {
     }
 
     /// The most bytes in the queue of one of `stores` stores that are encoded ahead of their
-    /// commit. They are not part of the bound, but of what comes on top.
+    /// commit. They count towards the 64 MiB on top of the memory bound.
     pub(crate) fn encoded_bound(&self, stores: usize) -> usize {
         ((48 << 20) / stores.max(1)).min(32 << 20)
     }
@@ -235,7 +269,7 @@ impl RecorderOptions {
         self.encoding_threads.map_or_else(shared, NonZero::get)
     }
 
-    /// The most bytes in buffers that wait to be used again.
+    /// The most bytes in empty buffers that are kept for reuse.
     pub(crate) fn pool_bound(&self) -> usize {
         self.memory_bound / 8
     }

@@ -1,4 +1,4 @@
-//! Typed handles of single series.
+//! Handles of single series.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -15,12 +15,14 @@ use crate::model::record::{IntoValue, RecordRef};
 use crate::model::schema::Schema;
 use crate::store::errors::clash;
 
-/// A handle of one series with elements of type `T`, for the hottest loops.
+/// A handle for one series with elements of type `T`, for hot loops. [`Recorder::series`](crate::Recorder::series)
+/// returns it.
 ///
-/// It keeps its recorder open.
+/// The recorder stays open until its handles are dropped.
 ///
 /// ```
-/// use simrecorder_core::{InMemoryDataStore, Recorder, prelude::*};
+/// # use simrecorder_core as simrecorder;
+/// use simrecorder::{InMemoryDataStore, Recorder, prelude::*};
 ///
 /// let recorder = Recorder::new(InMemoryDataStore::new());
 /// let rate = recorder.series::<f64>("net/rate")?;
@@ -31,8 +33,7 @@ use crate::store::errors::clash;
 /// # Ok::<(), simrecorder_core::Error>(())
 /// ```
 ///
-/// What is recorded has the right element type by construction, which holds for literals too:
-/// `series::<u64>(…)` takes `1_u64`, not `1`.
+/// The compiler checks the element type, of literals too: `series::<u64>(…)` takes `1_u64`, not `1`.
 ///
 /// ```compile_fail
 /// # use simrecorder_core::{InMemoryDataStore, Recorder};
@@ -42,7 +43,7 @@ use crate::store::errors::clash;
 /// ```
 #[derive(Clone)]
 pub struct Series<T> {
-    /// `None` for a recorder that does nothing.
+    /// `None` for a disabled recorder.
     parts: Option<Arc<ProcessLocal<Parts>>>,
     key: Box<str>,
     buffer: OnceLock<Arc<SeriesBuffer>>,
@@ -77,8 +78,7 @@ impl<T: Element> Series<T> {
         })
     }
 
-    /// Appends a record: a scalar, a slice or an array of `T`, or a [`Ragged`](crate::Ragged)
-    /// row, as the series holds.
+    /// Appends a record: a scalar, a slice or an array of `T`, or a [`Ragged`](crate::Ragged) row.
     ///
     /// # Errors
     /// As for [`Recorder::record`](crate::Recorder::record).
@@ -96,8 +96,7 @@ impl<T: Element> Series<T> {
         self.record_any(parts, &value)
     }
 
-    // Called with a reference to the value and not with a record of it, so that a scalar stays
-    // in registers above.
+    // Takes the value and not a record of it, so that the caller keeps a scalar in registers.
     #[inline(never)]
     fn record_any(&self, parts: &Parts, value: &impl IntoValue<Element = T>) -> Result<()> {
         let record = |record: &RecordRef<'_>| match self.buffer.get() {

@@ -1,4 +1,4 @@
-//! Reading what was recorded, from the stores of a recorder or one of them.
+//! Reading from all stores of a recorder, or from one.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -29,13 +29,25 @@ fn find_value(store: &dyn DataStore, key: &Key) -> Result<Option<Value>> {
     }
 }
 
-/// Reads from one store of a recorder; see [`Recorder::store`](crate::Recorder::store).
+/// Reads from one store of a recorder; [`Recorder::store`](crate::Recorder::store) returns it.
 ///
-/// Its methods are those of [`Recorder`](crate::Recorder).
+/// Its methods are those of [`Recorder`](crate::Recorder) that read.
+///
+/// ```
+/// # use simrecorder_core as simrecorder;
+/// use simrecorder::{InMemoryDataStore, Named, Recorder};
+///
+/// let stores = (InMemoryDataStore::new(), Named::new("live", InMemoryDataStore::new()));
+/// let recorder = Recorder::new(stores);
+/// recorder.record("net/rate", 0.5)?;
+/// let live = recorder.store("live")?;
+/// assert_eq!(live.get_all("net/rate")?.len(), 1);
+/// # Ok::<(), simrecorder_core::Error>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct StoreReader {
     committer: ProcessLocal<Arc<Committer>>,
-    /// The store to read, or all.
+    /// The index of the store to read; `None` for all stores.
     only: Option<usize>,
 }
 
@@ -223,7 +235,7 @@ impl StoreReader {
         Ok(None)
     }
 
-    /// The stores to read, each as soon as it holds what was recorded.
+    /// The stores to read, each as soon as it has committed what was recorded.
     fn stores<'a>(
         &'a self,
         stores: Vec<ReadableStore<'a>>,
@@ -236,7 +248,7 @@ impl StoreReader {
         stores.into_iter().filter_map(wait)
     }
 
-    /// Commits what the recorder still holds of `key` (or of all keys, for the root and
+    /// Commits what the recorder has buffered of `key` (or of all keys, for the root and
     /// groups), and checks the key.
     fn prepare(
         &self,
@@ -255,7 +267,7 @@ impl StoreReader {
         Ok((key, stores))
     }
 
-    /// All keys with what they are.
+    /// The tree of all keys.
     pub(super) fn tree(&self) -> Tree {
         let committer = self.committer.get("display");
         let stores = committer.and_then(|committer| match committer.stores().is_closed() {

@@ -1,4 +1,4 @@
-//! All stores of a recorder: whether they can be written to, and room in their queues.
+//! All stores of a recorder: whether they accept records, and room in their queues.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -21,7 +21,7 @@ pub(super) struct Stores {
     pipelines: Vec<Pipeline>,
     stop: Arc<StopFlag>,
     is_closed: AtomicBool,
-    /// The store that was opened read only, if there is one: then nothing is written.
+    /// A store that was opened read only, if there is one. Then nothing is written.
     read_only: Option<usize>,
     is_threaded: bool,
     on_store_error: OnStoreError,
@@ -115,7 +115,7 @@ impl Stores {
         self.is_threaded
     }
 
-    /// An error unless records, and all else, can be written.
+    /// Checks that the recorder accepts records and other changes.
     pub(super) fn check_running(&self, operation: &'static str) -> Result<()> {
         if self.is_closed() {
             return Err(closed(operation, "recorder"));
@@ -131,7 +131,7 @@ impl Stores {
             );
             return Err(Error::new(ErrorKind::ReadOnly, operation, message));
         }
-        // One look at the flag: a store may fail at this moment.
+        // Reads the flag once, since a store may fail at this moment.
         if !self.is_stopped() {
             return Ok(());
         }
@@ -157,7 +157,7 @@ impl Stores {
         self.is_closed.load(Ordering::Acquire)
     }
 
-    /// Refuses everything from now on; `false` if that was so before.
+    /// Refuses everything from now on; `false` if it did so already.
     pub(super) fn close(&self) -> bool {
         let is_first = !self.is_closed.swap(true, Ordering::AcqRel);
         if is_first {
@@ -166,7 +166,7 @@ impl Stores {
         is_first
     }
 
-    /// What a store answered; `None` if it failed, and the recorder continues without it.
+    /// The answer of a store; `None` if it failed and the recorder continues without it.
     pub(super) fn answer<T>(&self, pipeline: &Pipeline, answer: Result<T>) -> Result<Option<T>> {
         match answer {
             Err(error)

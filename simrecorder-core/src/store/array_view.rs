@@ -19,31 +19,42 @@ use crate::store::node::Node;
 /// How many bytes [`ArrayView::check_records`] reads at once, at most, unless one record is larger.
 const CHECK_BYTES: usize = 16 << 20;
 
-/// A lazy view of one series: a snapshot of its length, from which only what is asked for is
-/// read.
+/// A lazy view of one series, as a store implements it. Users read through [`View`](crate::View), which dereferences to
+/// this trait.
 ///
-/// This is what stores implement. Users read through [`View`](crate::View).
+/// ```
+/// # use simrecorder_core as simrecorder;
+/// use simrecorder::{InMemoryDataStore, Recorder, Schema};
+///
+/// let recorder = Recorder::new(InMemoryDataStore::new());
+/// let schema = Schema::array::<f64>([2]).with_dimension_names(["time", "neuron"]).with_units("mV");
+/// recorder.declare("net/v", schema)?;
+/// recorder.record("net/v", [-65.0, -64.5])?;
+/// let v = recorder.get_all("net/v")?;
+/// assert_eq!((v.len(), v.shape()), (1, &[1, 2][..]));
+/// assert_eq!(v.attributes()["units"], "mV");
+/// # Ok::<(), simrecorder_core::Error>(())
+/// ```
 ///
 /// # Contract
-/// - A view is a snapshot: its shape stays while the series grows, and what it reads does not
-///   change. It stays valid after its store was closed.
-/// - `shape()[0]` is the number of records; the shape of a record follows for arrays, nothing
-///   for the other kinds.
-/// - Reading copies only the elements of the region; chunks outside it are not touched.
-/// - Damaged data is an error for the reads that touch it, and for no others.
-/// - Nothing panics, whatever is stored.
+/// - A view is a snapshot: while the series grows, the view keeps its shape and its records. It remains readable after
+///   its store was closed.
+/// - `shape()[0]` is the number of records. For arrays, the shape of a record follows.
+/// - A read copies only the elements of its region, and reads no chunks outside it.
+/// - Damaged data is an error only for the reads that touch it.
+/// - No stored data makes a method panic.
 pub trait ArrayView: fmt::Debug + Send + Sync {
-    /// The key of the series.
+    /// Returns the key of the series.
     fn key(&self) -> &Key;
 
-    /// The schema of the series.
+    /// Returns the schema of the series.
     fn schema(&self) -> &Arc<Schema>;
 
-    /// The length of each axis, records first.
+    /// Returns the length of each axis, records first.
     fn shape(&self) -> &[u64];
 
-    /// The length of a chunk along each axis; no axis is 0. Reads that begin and end on these
-    /// borders are the fastest.
+    /// Returns the length of a chunk along each axis, which is never 0. Reads that begin and end at chunk borders are
+    /// the fastest.
     fn chunk_shape(&self) -> &[u64];
 
     /// Reads `region` into `out`, in row-major order and native byte order.
@@ -51,25 +62,25 @@ pub trait ArrayView: fmt::Debug + Send + Sync {
     /// - An empty region reads nothing and succeeds.
     /// - A region outside the shape is `OutOfBounds`; a buffer of another size is
     ///   `InvalidArgument` (see [`Region::check`]).
-    /// - A series that is no array is `KindMismatch`.
+    /// - A series that is not an array is `KindMismatch`.
     /// - Elements that were never written have the fill value.
-    /// - Records that were cut off since the view was taken are `OutOfBounds`.
+    /// - Records that were cut off after the view was taken are `OutOfBounds`.
     fn read_into(&self, region: &Region, out: &mut [u8]) -> Result<()>;
 
-    /// Reads records from the start of `range` on, of any kind.
+    /// Reads records of any kind, from the start of `range` on.
     ///
-    /// - An empty range gives no records and succeeds.
+    /// - For an empty range, it succeeds without records.
     /// - A range that ends after the last record is `OutOfBounds`, and so are records that were cut
-    ///   off since the view was taken.
-    /// - At least one record is read, and no more than `range`; it may end early after
-    ///   `max_bytes`, so that records of unknown size do not fill the memory.
+    ///   off after the view was taken.
+    /// - It reads at least one record and at most `range`. It may end early after `max_bytes`, so that records of
+    ///   unknown size do not exhaust memory.
     fn read_records(&self, range: Range<u64>, max_bytes: usize) -> Result<Records>;
 
-    /// Reads records of any kind and returns only the error, after checking everything that shows
-    /// whether they are as they were written: checksums, and chunks that are no longer there.
+    /// Checks records of any kind for damage, with everything that shows whether they are as they were written:
+    /// checksums, and missing chunks.
     ///
-    /// - An empty range succeeds, one that ends after the last record is `OutOfBounds`.
-    /// - By default, those that are not [filled](Self::filled) are read.
+    /// - An empty range succeeds; one that ends after the last record is `OutOfBounds`.
+    /// - By default, it reads the records that are not [filled](Self::filled).
     fn check_records(&self, range: Range<u64>) -> Result<()> {
         let (mut start, end) = (range.start.max(self.filled()), range.end);
         while start < end {
@@ -78,58 +89,56 @@ pub trait ArrayView: fmt::Debug + Send + Sync {
         Ok(())
     }
 
-    /// A view of the same series as it is now. It has at least as many records as this one,
-    /// unless the series was truncated or replaced, or records were
-    /// [freed](crate::backend::SharedStore::free).
+    /// Returns a view of the same series with its current length. It has at least as many records as this one, unless
+    /// the series was truncated or replaced, or records were [freed](crate::backend::SharedStore::free).
     fn refresh(&self) -> Result<Arc<dyn ArrayView>>;
 
-    /// The nodes at `keys` in the recording of the series, as of one commit in which the series still has
-    /// all records of the view. The coordinates of the view are among them.
+    /// Reads the nodes at `keys` in the recording of the series, as of one commit in which the series still has
+    /// all records of the view. This is how the coordinates of the view are found.
     ///
-    /// - Nothing at a key: `None`. What [`DataStore::nodes`](crate::DataStore::nodes) says of the nodes
-    ///   holds here too.
-    /// - Records that the view shows were cut off, or their series removed: `OutOfBounds`. They were freed:
+    /// - Nothing at a key: `None`. Otherwise as for [`DataStore::nodes`](crate::DataStore::nodes).
+    /// - Records of the view were cut off, or their series removed: `OutOfBounds`. They were freed:
     ///   `NotFound`.
     fn nodes_beside(&self, keys: &[Key]) -> Result<Vec<Option<Node>>>;
 
-    /// A handle to this view.
+    /// Returns a handle to this view.
     fn to_arc(&self) -> Arc<dyn ArrayView>;
 
-    /// How many records at the beginning of the view are filled: the series was declared with them,
-    /// they have its fill value, and the store did not write them.
+    /// Returns how many records at the beginning of the view are filled: the series was declared with them, they have
+    /// its fill value, and the store did not write them.
     fn filled(&self) -> u64 {
         0
     }
 
-    /// How many bytes the series takes as it is stored: its encoded chunks and its tail. `None` if the store
-    /// does not know, and of a selection.
+    /// Returns the stored size of the series in bytes: its encoded chunks and its tail. `None` if the store does not
+    /// know it, and for a selection.
     fn stored_bytes(&self) -> Result<Option<u64>> {
         Ok(None)
     }
 
-    // The rest follows from the schema and the shape.
+    // The default methods below derive from the schema and the shape.
 
-    /// The kind of the records.
+    /// Returns the kind of the records.
     fn kind(&self) -> Kind {
         self.schema().kind()
     }
 
-    /// The element type; `None` for text, bytes and objects.
+    /// Returns the element type; `None` for text, bytes and objects.
     fn dtype(&self) -> Option<DType> {
         self.schema().dtype()
     }
 
-    /// The user's attributes, `units` among them.
+    /// Returns the user's attributes, including `units`.
     fn attributes(&self) -> &Attributes {
         self.schema().attributes()
     }
 
-    /// The names of the axes, records first, if they were given.
+    /// Returns the names of the axes, records first, if they were set.
     fn dimension_names(&self) -> Option<&[Option<String>]> {
         self.schema().dimension_names()
     }
 
-    /// The number of records; of a selection, the length of its first axis, and 0 if it has none.
+    /// Returns the number of records; of a selection, the length of its first axis, or 0 if it has no axis.
     fn len(&self) -> u64 {
         self.shape().first().copied().unwrap_or(0)
     }
@@ -139,18 +148,18 @@ pub trait ArrayView: fmt::Debug + Send + Sync {
         self.len() == 0
     }
 
-    /// What the view can do because its store has many writers; `None` if it has one.
+    /// Returns the methods of a view whose store has many writers; `None` if the store has one writer.
     fn as_shared(&self) -> Option<&dyn SharedView> {
         None
     }
 
-    /// The view as a part of another one; `None` if a store gave it.
+    /// Returns the view as a selection of another view; `None` if a store returned it.
     #[doc(hidden)]
     fn as_selected(&self) -> Option<&SelectedView> {
         None
     }
 
-    /// Reads records as they are stored; `None` if only [`read_records`](Self::read_records) can.
+    /// Returns the methods that read records as they are stored; `None` if the view cannot.
     fn as_encoded(&self) -> Option<&dyn EncodedView> {
         None
     }
@@ -158,22 +167,22 @@ pub trait ArrayView: fmt::Debug + Send + Sync {
 
 /// A view of a series in a [`SharedStore`](crate::backend::SharedStore).
 pub trait SharedView {
-    /// The index in its series of the first record of the view. It is 0 unless records were
-    /// [freed](crate::backend::SharedStore::free): then views begin at the first remaining one.
+    /// Returns the index in the series of the first record of the view. It is 0 unless records were
+    /// [freed](crate::backend::SharedStore::free): then views begin at the first remaining record.
     fn first_record(&self) -> u64;
 
-    /// The index in its series after the last [filled](ArrayView::filled) record, also if that was freed; 0
-    /// if there are none.
+    /// Returns the index in the series after the last [filled](ArrayView::filled) record, even if that was freed; 0
+    /// without filled records.
     fn filled_end(&self) -> u64;
 
-    /// The writer of a record: a number that identifies each writer of the store.
+    /// Returns the writer of a record: a number that identifies each writer of the store.
     ///
     /// - `None` if the store does not know.
     /// - No such record: `OutOfBounds`.
     fn writer_of(&self, record: u64) -> Result<Option<u64>>;
 
-    /// Waits until there are records after the last one of the view, but no longer than
-    /// `timeout`, and returns a view of the series as it is then.
+    /// Waits for records after the last one of the view, at most for `timeout`, and returns a view of the series with
+    /// its current length.
     ///
     /// - The store waits without polling.
     /// - A view that cannot grow: `Unsupported`.

@@ -1,4 +1,4 @@
-//! What a store is asked to write: changes, and the commits that they make up.
+//! Changes that a store writes, and commits of several changes.
 
 use std::any::Any;
 use std::sync::Arc;
@@ -21,7 +21,7 @@ pub struct Batch {
 }
 
 impl Batch {
-    /// A batch of the series at `key`; its first record has the index `start`.
+    /// Makes a batch of the series at `key`; its first record has the index `start`.
     pub fn new(key: Key, start: u64, records: Records) -> Self {
         Self {
             key,
@@ -39,28 +39,28 @@ pub type Prepared = Box<dyn Any + Send>;
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Change {
-    /// Creates a series, and the groups above it. If it is there already with the same kind of
-    /// records, nothing happens.
+    /// Creates a series, and the groups above it. Changes nothing if the series exists with the same kind of
+    /// records.
     Declare {
         /// The key of the series.
         key: Key,
         /// Its schema.
         schema: Arc<Schema>,
         /// How many records of its fill value the series begins with; the store does not write them.
-        /// Records of any kind but `Array` have no fill value: then a number other than 0 is
+        /// Only records of kind `Array` have a fill value; for other kinds, a number other than 0 is
         /// `InvalidArgument`.
         filled: u64,
     },
-    /// Appends records to a series. It was declared before, in this commit or an earlier one,
-    /// and `batch.start` is its number of records.
+    /// Appends records to a series that was declared before, in this commit or an earlier one, and whose number of
+    /// records is `batch.start`.
     Append {
         /// The records.
         batch: Arc<Batch>,
         /// The result of this store's `prepare` for the batch.
         prepared: Option<Prepared>,
     },
-    /// Sets a value, with the names of its axes, replaces an existing one, and creates the
-    /// groups above it. The attributes stay.
+    /// Sets a value with the names of its axes. Replaces an existing value, keeps its attributes, and creates the groups
+    /// above it.
     Set {
         /// The key of the value.
         key: Key,
@@ -70,36 +70,35 @@ pub enum Change {
     /// Replaces all attributes of a group, value or series. Creates the group, and the groups
     /// above it, if there is nothing at the key.
     SetAttributes {
-        /// The key; the root too has attributes.
+        /// The key. The root has attributes too.
         key: Key,
         /// The new attributes.
         attributes: Arc<Attributes>,
     },
-    /// Sets attributes of a value or series, and names the axes of a series; its other attributes
-    /// stay. Nothing at the key is `NotFound`, a group `KindMismatch`; names that do not fit the
-    /// series, or names for a value, which has those that it was set with, `InvalidArgument`.
+    /// Sets attributes of a value or series, and names the axes of a series. Other attributes do not change. Nothing at
+    /// the key is `NotFound`, a group `KindMismatch`. `InvalidArgument` are names that do not fit the series, and names
+    /// for a value, which keeps the names that it was set with.
     Describe {
         /// The key of the value or series.
         key: Key,
-        /// A name, or none, for each axis; `None` leaves them as they are.
+        /// A name, or none, for each axis; `None` does not change them.
         dimension_names: Option<Arc<[Option<String>]>>,
         /// The attributes to set.
         attributes: Arc<Attributes>,
     },
-    /// Cuts a series to its first records. Nothing at the key is `NotFound`, a group or value
-    /// `KindMismatch`. A view of the series that was taken before may fail to read what was
-    /// cut, but gives no other records.
+    /// Cuts a series to its first records. Nothing at the key is `NotFound`, a group or value `KindMismatch`. An existing
+    /// view of the series may fail to read the records that were cut off, but never returns other records.
     Truncate {
         /// The key of the series.
         key: Key,
-        /// How many records remain. If there are no more than that, nothing happens.
+        /// How many records remain. A series that is no longer than that does not change.
         len: u64,
     },
-    /// Makes this writer the only one of the series right below a group, which is there. What
-    /// other writers append to them, cut or declare there afterwards fails with `Locked` and changes
-    /// nothing, until they claim the group themselves, or remove or rename it. From here on, [`Batch::start`] counts the records of these series that the store has, also
-    /// where it has many writers: a writer claims the group first and then asks for the lengths.
-    /// Stores with one writer have nothing to do.
+    /// Makes this writer the only one of the series right below an existing group. If other writers append to these
+    /// series, cut them or declare a series there afterwards, that fails with `Locked` and changes nothing, until they
+    /// claim the group themselves, or remove or rename it. From here on, [`Batch::start`] counts the records that the
+    /// store has of these series, even if the store has many writers: a writer claims the group first and then asks for
+    /// the lengths. Stores with one writer do nothing.
     Claim {
         /// The key of the group.
         group: Key,
@@ -107,7 +106,7 @@ pub enum Change {
 }
 
 impl Change {
-    /// The key it is about.
+    /// Returns the key that it changes.
     pub fn key(&self) -> &Key {
         match self {
             Self::Declare { key, .. }
@@ -120,7 +119,7 @@ impl Change {
         }
     }
 
-    /// Whether it gives names to the axes of a series or value.
+    /// Whether it names the axes of a series or value.
     pub fn names_axes(&self) -> bool {
         match self {
             Self::Declare { schema, .. } => schema.dimension_names().is_some(),
@@ -133,7 +132,7 @@ impl Change {
     }
 }
 
-/// Changes of many keys that become visible and durable together, or not at all.
+/// Changes to many keys that become visible and durable together, or not at all.
 #[derive(Debug, Default)]
 #[non_exhaustive]
 pub struct Commit {
@@ -142,7 +141,7 @@ pub struct Commit {
 }
 
 impl Commit {
-    /// A commit of `changes`.
+    /// Makes a commit of `changes`.
     pub fn new(changes: Vec<Change>) -> Self {
         Self { changes }
     }

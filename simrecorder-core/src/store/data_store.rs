@@ -21,140 +21,150 @@ use crate::store::shared::SharedStore;
 
 /// A place that keeps recordings: what a backend implements.
 ///
-/// Users hand a store to a [`Recorder`](crate::Recorder) and do not call these methods.
-/// Implementers never see single records.
+/// Users pass a store to a [`Recorder`](crate::Recorder) and rarely call these methods; [`DataStoreExt`] has convenient
+/// ones. A backend gets batches and commits, never single records.
+///
+/// ```
+/// # use simrecorder_core as simrecorder;
+/// use std::sync::Arc;
+///
+/// use simrecorder::{DataStore, InMemoryDataStore, Recorder};
+///
+/// let store: Arc<dyn DataStore> = Arc::new(InMemoryDataStore::new()); // as simrecorder::create returns it
+/// let recorder = Recorder::new(Arc::clone(&store));
+/// recorder.record("net/rate", 0.5)?;
+/// recorder.close()?;
+/// assert_eq!(store.name(), "memory");
+/// println!("{store}"); // the tree of its keys
+/// # Ok::<(), simrecorder_core::Error>(())
+/// ```
 ///
 /// # Contract
 /// - All methods take `&self` and may be called from many threads. The recorder calls
 ///   [`commit`](Self::commit), [`remove`](Self::remove), [`rename`](Self::rename),
-///   [`checkpoint`](Self::checkpoint) and [`close`](Self::close) from one thread at a time; a store
-///   that is shared must not rely on that.
-/// - All reads that begin after a commit returned see its changes.
-/// - No method panics, whatever is stored or sent.
+///   [`checkpoint`](Self::checkpoint) and [`close`](Self::close) from one thread at a time, but other callers may not.
+/// - All reads that begin after a commit has returned see its changes.
+/// - No stored data and no argument makes a method panic.
 /// - Errors name the operation, the key and the cause.
 ///
-/// The conformance suite (feature `conformance`) holds a store to all of this.
+/// The conformance suite (feature `conformance`) tests all of this.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a store",
     note = "a path or URL is opened first: `simrecorder::create(\"run.mdb\")?`, or `open` to read a \
             recording and `append` to add to it"
 )]
 pub trait DataStore: fmt::Debug + Send + Sync {
-    /// The name of the backend, such as `memory` or `zarr`; it names the store in a recorder
-    /// unless the user gives it another.
+    /// Returns the name of the backend, such as `memory` or `zarr`. It is the name of the store in a recorder unless the
+    /// user chooses another.
     fn name(&self) -> &str;
 
-    /// Whether commits are refused with `ReadOnly`.
+    /// Whether commits fail with `ReadOnly`.
     fn is_read_only(&self) -> bool;
 
-    /// The nodes at `keys`, in their order, as of one commit: series that are committed together
-    /// have the lengths that one commit gave them, even while a writer commits.
+    /// Reads the nodes at `keys`, in their order, as of one commit: even while a writer commits, the lengths of series
+    /// that are committed together fit together.
     ///
     /// - Nothing at a key: `None`. The root is always a group.
-    /// - A series reads as little as it can: its metadata, and no more records than do not fill a
-    ///   chunk. A value is read.
-    /// - Attributes are as they were set, whatever their names; what the backend keeps there for
-    ///   itself does not show.
-    /// - Metadata that is damaged is an error that names its key.
+    /// - Of a series, it reads only metadata, and at most the records that do not fill a chunk. It reads values.
+    /// - Attributes of any name are as they were set. Attributes that the backend uses itself are hidden.
+    /// - Damaged metadata is an error that names its key.
     fn nodes(&self, keys: &[Key]) -> Result<Vec<Option<Node>>>;
 
-    /// The keys right below a group, in the order of their names.
+    /// Lists the keys right below a group, in the order of their names.
     ///
     /// - Nothing at `key`, or a value or series: empty.
-    /// - What holds the parts of a series does not show.
+    /// - The parts of a series, if the backend stores it in several, are hidden.
     fn children(&self, key: &Key) -> Result<Vec<Child>>;
 
-    /// How many records of a new series at `key` a chunk holds, after a check that the store
-    /// can keep such a series there. For `None`, only the key is checked, for a value or a group.
+    /// Checks that the store can keep a series with this schema at `key`, and returns how many of its records make a
+    /// chunk. With `None`, it only checks that a value or a group can be at `key`.
     ///
-    /// - A key the backend cannot store: `InvalidKey`, with the rule.
-    /// - A schema it cannot store: `Unsupported` or `InvalidArgument`.
-    /// - Not more than the schema's chunk policy asks for.
-    /// - A series that is there keeps its chunks. If the schema asks for other records, chunks,
+    /// - A key that the backend does not support: `InvalidKey`, with the rule.
+    /// - A schema that it does not support: `Unsupported` or `InvalidArgument`.
+    /// - At most as many records as the schema's chunk policy asks for.
+    /// - An existing series keeps its chunks. If the schema asks for other records, chunks,
     ///   compression or fill value than it has: `SchemaMismatch`, see
     ///   [`Schema::check_same_storage`].
     /// - Read only: `ReadOnly`. Closed: `Closed`.
-    /// - Writes nothing. Batches need not end where chunks do, but cost less if they do.
+    /// - Writes nothing. Batches may end anywhere, but cost less if they end where chunks do.
     fn plan(&self, key: &Key, schema: Option<&Schema>) -> Result<u64>;
 
-    /// Encodes a batch ahead of its commit, if that can be done without knowing what the store
-    /// holds. It runs on another thread than the commits, so that encoding overlaps with committing.
+    /// Encodes a batch ahead of its commit, if that does not depend on the contents of the store. It runs on another
+    /// thread than the commits, so that encoding overlaps with committing.
     ///
-    /// - `None`: the commit will do it.
-    /// - Changes nothing that can be seen.
+    /// - `None`: the commit encodes the batch.
+    /// - No reader sees a change.
     fn prepare(&self, batch: &Batch) -> Result<Option<Prepared>>;
 
     /// Makes all changes of a commit, in their order.
     ///
-    /// - When it returns, all of it is visible to every process and durable, as the store was
-    ///   set to. When it fails, none of it is.
+    /// - When it succeeds, all changes are visible to every process, and as durable as the store was set to. When it
+    ///   fails, no change has taken effect.
     /// - An empty commit succeeds.
-    /// - A batch that starts after the end of its series, or before it: `Internal`; one of a
-    ///   series that was not declared: `NotFound`.
-    /// - A key that is already something else, here or at a group above: `KindMismatch`.
+    /// - A batch that does not start at the end of its series: `Internal`. A batch of a series that was not declared:
+    ///   `NotFound`.
+    /// - A key, or a group above it, that is a node of another kind: `KindMismatch`.
     /// - Read only: `ReadOnly`. Closed: `Closed`. No space: `StorageFull`.
     fn commit(&self, commit: Commit) -> Result<()>;
 
-    /// Removes the node at `key`, with everything below it, in a commit of its own. Its space is used
-    /// again, and the groups above it stay.
+    /// Removes the node at `key`, with everything below it, in a separate commit. The groups above it remain. The store
+    /// reuses the space.
     ///
     /// - Nothing at `key`: `NotFound`. The root: `InvalidArgument`.
-    /// - A view of a removed series reads the records that it shows, or reports that they were removed. It
-    ///   never shows those of a series that is created at the key later.
-    /// - When it returns and when it fails: as for [`commit`](Self::commit).
+    /// - A view of a removed series still reads its records, or reports that they were removed. It never reads records
+    ///   of a series that is created at the key later.
+    /// - Durability, visibility and failure: as for [`commit`](Self::commit).
     fn remove(&self, key: &Key) -> Result<()>;
 
-    /// Moves the node at `from`, with everything below it, to `to`, in a commit of its own. Creates the
-    /// groups above `to`; those above `from` stay.
+    /// Moves the node at `from`, with everything below it, to `to`, in a separate commit. Creates the groups above `to`;
+    /// those above `from` remain.
     ///
     /// - Nothing at `from`: `NotFound`. Something at `to`: `AlreadyExists`.
     /// - The root, or a key within `from`: `InvalidArgument`.
-    /// - A key that the backend cannot store, here or of something below: `InvalidKey`.
+    /// - A new key that the backend does not support, `to` or one below it: `InvalidKey`.
     /// - Views of `from`: as for [`remove`](Self::remove).
-    /// - When it returns and when it fails: as for [`commit`](Self::commit).
+    /// - Durability, visibility and failure: as for [`commit`](Self::commit).
     fn rename(&self, from: &Key, to: &Key) -> Result<()>;
 
     /// Writes everything in the form that other software reads, and removes the journal.
     ///
     /// - Read only: succeeds and does nothing. Closed: `Closed`.
-    /// - `Locked` if another program keeps the store from it for now. This is no failure of the
-    ///   store: what was committed is safe, and it may be tried again.
+    /// - `Locked` if another program has the recording open in a way that prevents it. The store has not failed:
+    ///   committed records are safe, and a later checkpoint may succeed.
     fn checkpoint(&self) -> Result<()>;
 
-    /// Does a checkpoint unless that would have to wait for another program: then it is `Locked` at
-    /// once, and nothing is written. By default it calls [`checkpoint`](Self::checkpoint), which is
-    /// right where that never waits.
+    /// Does a checkpoint, or returns `Locked` at once and writes nothing if it had to wait for another program. By
+    /// default it calls [`checkpoint`](Self::checkpoint), for stores where that never waits.
     fn checkpoint_at_once(&self) -> Result<()> {
         self.checkpoint()
     }
 
-    /// Does a checkpoint, if it is writable, and ends writing. Existing views remain readable.
+    /// Does a checkpoint if the store is writable, and ends writing. Existing views remain readable.
     ///
     /// - Closed already: succeeds and does nothing.
-    /// - `Locked` if another program keeps the store from it for now: what was committed is safe,
-    ///   writing has ended all the same, and another call tries again.
+    /// - `Locked` if another program has the recording open in a way that prevents the checkpoint. Committed records
+    ///   are safe, writing has ended, and another call tries again.
     fn close(&self) -> Result<()>;
 
-    /// What the store knows of its recording as a whole, at little cost: no series is read. By default
-    /// nothing but its [`name`](Self::name).
+    /// Describes the recording as a whole, without reading any series. By default it returns only the
+    /// [`name`](Self::name).
     fn info(&self) -> Result<RecordingInfo> {
         Ok(RecordingInfo::new(self.name()))
     }
 
-    /// What the store can do because other writers may append to its series; `None` if it has one
-    /// writer.
+    /// Returns the methods of a store that several writers append to; `None` if it has one writer.
     fn as_shared(&self) -> Option<&dyn SharedStore> {
         None
     }
 
-    /// Takes records as another store of its backend keeps them; `None` if it cannot.
+    /// Returns the methods that take records as another store of the backend keeps them; `None` if there are none.
     fn as_encoded(&self) -> Option<&dyn EncodedStore> {
         None
     }
 }
 
-/// Implements the named methods of [`DataStore`] by calling them on another store:
-/// `delegate_store!(self => self.inner; children plan)` in an `impl` block.
+/// Implements methods of [`DataStore`] by calling them on another store: in an `impl` block,
+/// `delegate_store!(self => self.inner; children plan)` implements these two.
 #[macro_export]
 macro_rules! delegate_store {
     ($this:ident => $store:expr; $($method:ident)*) => {
@@ -243,12 +253,30 @@ impl<S: DataStore + ?Sized> DataStore for Arc<S> {
         rename checkpoint checkpoint_at_once close info as_shared as_encoded);
 }
 
-/// The convenient forms of [`DataStore`], for every store.
+/// Convenient methods of every [`DataStore`].
+///
+/// ```
+/// # use simrecorder_core as simrecorder;
+/// use simrecorder::{InMemoryDataStore, Key, Recorder, prelude::*};
+///
+/// let store = InMemoryDataStore::new();
+/// let recorder = Recorder::new(store.clone());
+/// recorder.set("meta/seed", 42_u64)?;
+/// recorder.record("net/rate", 0.5)?;
+/// recorder.close()?;
+/// for child in store.keys_within(&Key::ROOT)? {
+///     println!("{}: {}", child.key, child.kind);
+/// }
+/// let seed = store.value(&Key::new("meta/seed")?)?;
+/// assert_eq!(seed.unwrap().scalar::<u64>()?, 42);
+/// assert_eq!(store.series_view(&Key::new("net/rate")?)?.len(), 1);
+/// # Ok::<(), simrecorder_core::Error>(())
+/// ```
 pub trait DataStoreExt: DataStore {
-    /// The node at one key.
+    /// Reads the node at one key; `None` if there is nothing.
     ///
     /// # Errors
-    /// What the store reports, also of a series that cannot be read.
+    /// The error of the store, including that of a series that cannot be read.
     fn node(&self, key: &Key) -> Result<Option<Node>> {
         let nodes = self.nodes(std::slice::from_ref(key))?;
         match nodes.into_iter().next().flatten() {
@@ -257,11 +285,12 @@ pub trait DataStoreExt: DataStore {
         }
     }
 
-    /// The nodes at keys, each alone if it is damaged: that hides no other. Where none is, all are of one
-    /// commit, as from [`nodes`](DataStore::nodes).
+    /// Reads the nodes at `keys`, so that an error at one key does not hide the others. If there is no error, all nodes
+    /// are of one commit, as from [`nodes`](DataStore::nodes).
     ///
     /// ```
-    /// use simrecorder_core::{InMemoryDataStore, Key, Recorder, prelude::*};
+    /// # use simrecorder_core as simrecorder;
+    /// use simrecorder::{InMemoryDataStore, Key, Recorder, prelude::*};
     ///
     /// let store = InMemoryDataStore::new();
     /// Recorder::new(store.clone()).record("net/rate", 0.5)?;
@@ -281,10 +310,11 @@ pub trait DataStoreExt: DataStore {
         found.collect()
     }
 
-    /// The node at a key that must be there.
+    /// Reads the node at a key, which must exist.
     ///
     /// ```
-    /// use simrecorder_core::{InMemoryDataStore, Key, NodeKind, Recorder, prelude::*};
+    /// # use simrecorder_core as simrecorder;
+    /// use simrecorder::{InMemoryDataStore, Key, NodeKind, Recorder, prelude::*};
     ///
     /// let store = InMemoryDataStore::new();
     /// Recorder::new(store.clone()).record("net/rate", 0.5)?;
@@ -294,17 +324,17 @@ pub trait DataStoreExt: DataStore {
     /// ```
     ///
     /// # Errors
-    /// [`NotFound`](crate::ErrorKind::NotFound) if there is nothing: the error names the nearest keys,
-    /// preferably of the kind `wanted`. A node of another kind is no error. Else what the store reports.
+    /// [`NotFound`](crate::ErrorKind::NotFound) if there is nothing, which names the nearest keys, preferably of the
+    /// kind `wanted`; otherwise the error of the store. A node of another kind is not an error.
     fn require_node(&self, key: &Key, wanted: NodeKind) -> Result<Node> {
         let nothing = || nothing_near(&[self], "read", key, wanted);
         self.node(key)?.ok_or_else(nothing)
     }
 
-    /// The value at `key`; `None` if there is nothing, or a group or series.
+    /// Reads the value at `key`; `None` if there is nothing, or a group or series.
     ///
     /// # Errors
-    /// What the store reports.
+    /// The error of the store.
     fn value(&self, key: &Key) -> Result<Option<Value>> {
         match self.node(key)? {
             Some(Node::Value { value, .. }) => value.map(Some),
@@ -312,10 +342,10 @@ pub trait DataStoreExt: DataStore {
         }
     }
 
-    /// The lazy view of the series at `key`; `None` if there is nothing, or a group or value.
+    /// Returns a view of the series at `key`; `None` if there is nothing, or a group or value.
     ///
     /// # Errors
-    /// What the store reports.
+    /// The error of the store.
     fn view(&self, key: &Key) -> Result<Option<View>> {
         match self.node(key)? {
             Some(Node::Series(view)) => Ok(Some(view)),
@@ -323,10 +353,10 @@ pub trait DataStoreExt: DataStore {
         }
     }
 
-    /// The attributes of a group, value or series; `None` if there is nothing.
+    /// Reads the attributes of a group, value or series; `None` if there is nothing.
     ///
     /// # Errors
-    /// What the store reports.
+    /// The error of the store.
     fn attributes(&self, key: &Key) -> Result<Option<Attributes>> {
         let nodes = self.nodes(std::slice::from_ref(key))?;
         Ok(nodes
@@ -336,11 +366,10 @@ pub trait DataStoreExt: DataStore {
             .map(Node::into_attributes))
     }
 
-    /// The keys of all values and series within a group, in order; the group itself is left
-    /// out.
+    /// Lists the keys of all values and series below a group, in order.
     ///
     /// # Errors
-    /// What the store reports.
+    /// The error of the store.
     fn keys_within(&self, group: &Key) -> Result<Vec<Child>> {
         let mut found = Vec::new();
         // A stack rather than recursion: a key may have two thousand levels.
@@ -355,10 +384,10 @@ pub trait DataStoreExt: DataStore {
         Ok(found)
     }
 
-    /// The timelines at and below a group: their groups, each with the name of its coordinate.
+    /// Lists the timelines at and below a group: their groups, each with the name of its coordinate.
     ///
     /// # Errors
-    /// What the store reports.
+    /// The error of the store.
     fn timelines_within(&self, group: &Key) -> Result<Vec<(Key, String)>> {
         let mut found = Vec::new();
         let mut open = vec![group.clone()];
@@ -381,10 +410,11 @@ pub trait DataStoreExt: DataStore {
         Ok(found)
     }
 
-    /// All keys with what they are, as text for people. What cannot be read has its error in its line.
+    /// Returns the tree of all keys as text for people. The line of a key that cannot be read shows the error.
     ///
     /// ```
-    /// use simrecorder_core::{InMemoryDataStore, prelude::*};
+    /// # use simrecorder_core as simrecorder;
+    /// use simrecorder::{InMemoryDataStore, prelude::*};
     ///
     /// assert_eq!(InMemoryDataStore::new().tree().to_string(), "/  (empty)");
     /// ```
@@ -392,7 +422,7 @@ pub trait DataStoreExt: DataStore {
         Tree::collect(|group| Listing::of(self, group))
     }
 
-    /// The lazy view of a series that must be there.
+    /// Returns a view of the series at `key`, which must exist.
     ///
     /// # Errors
     /// [`NotFound`](crate::ErrorKind::NotFound) if there is nothing,

@@ -10,18 +10,17 @@ use crate::model::key::Key;
 use crate::model::schema::Schema;
 use crate::store::commit::Change;
 
-/// How a store keeps a series, beyond what its schema says; only the backend that made it knows what it
-/// is.
+/// How a store keeps a series, in addition to its schema. Only the backend that made it knows the contents.
 #[derive(Clone)]
 pub struct StoredForm(Arc<dyn Any + Send + Sync>);
 
 impl StoredForm {
-    /// Only the backend that made `form` knows what it is.
+    /// Wraps a form of the backend.
     pub fn new(form: impl Any + Send + Sync) -> Self {
         Self(Arc::new(form))
     }
 
-    /// The form, if it is a `T`.
+    /// Returns the form if it is a `T`.
     pub fn get<T: Any>(&self) -> Option<&T> {
         self.0.downcast_ref()
     }
@@ -33,8 +32,8 @@ impl fmt::Debug for StoredForm {
     }
 }
 
-/// Consecutive records of one series as a store keeps them, for a store that keeps them in the same
-/// way: what [`EncodedView::read_encoded`] gives and [`EncodedChange::Append`] takes.
+/// Consecutive records of one series as a store keeps them, which [`EncodedView::read_encoded`] returns and
+/// [`EncodedChange::Append`] takes.
 pub struct Encoded {
     len: u64,
     bytes: usize,
@@ -42,8 +41,7 @@ pub struct Encoded {
 }
 
 impl Encoded {
-    /// `len` records that take about `bytes` bytes to write; only the backend that made
-    /// `contents` knows what they are.
+    /// Wraps `len` records that take about `bytes` bytes to write. Only the backend knows the type of `contents`.
     pub fn new(len: u64, bytes: usize, contents: impl Any + Send) -> Self {
         Self {
             len,
@@ -52,23 +50,23 @@ impl Encoded {
         }
     }
 
-    /// The number of records.
+    /// Returns the number of records.
     #[allow(clippy::len_without_is_empty, reason = "it is never empty")]
     pub fn len(&self) -> u64 {
         self.len
     }
 
-    /// How many bytes they take to write, about.
+    /// Returns about how many bytes they take to write.
     pub fn bytes(&self) -> usize {
         self.bytes
     }
 
-    /// The contents, if they are a `T`.
+    /// Returns the contents if they are a `T`.
     pub fn contents<T: Any>(&self) -> Option<&T> {
         self.contents.downcast_ref()
     }
 
-    /// The contents, if they are a `T`.
+    /// Returns the contents if they are a `T`.
     pub fn into_contents<T: Any>(self) -> Option<T> {
         self.contents.downcast().ok().map(|contents| *contents)
     }
@@ -87,9 +85,9 @@ impl fmt::Debug for Encoded {
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum EncodedChange {
-    /// A change as any store takes it.
+    /// A change that any store takes.
     Plain(Change),
-    /// Creates a series in the form of another one, as [`Change::Declare`] creates one.
+    /// Creates a series in the form of another one; otherwise as [`Change::Declare`].
     Declare {
         /// The key of the series.
         key: Key,
@@ -101,9 +99,9 @@ pub enum EncodedChange {
         filled: u64,
     },
     /// Appends records to a series as another store keeps them, if
-    /// [`takes_encoded`](EncodedStore::takes_encoded) allowed it. The series holds nothing but the
-    /// records before them, which came in the same way from the same view, and its records have
-    /// no other change in the commit.
+    /// [`takes_encoded`](EncodedStore::takes_encoded) allowed it. The series contains only the
+    /// records before them, which were appended in the same way from the same view, and the commit changes
+    /// its records in no other way.
     Append {
         /// The key of the series.
         key: Key,
@@ -115,7 +113,7 @@ pub enum EncodedChange {
 }
 
 impl EncodedChange {
-    /// The key it is about.
+    /// Returns the key that it changes.
     pub fn key(&self) -> &Key {
         match self {
             Self::Plain(change) => change.key(),
@@ -123,7 +121,7 @@ impl EncodedChange {
         }
     }
 
-    /// Whether it names axes, see [`Change::names_axes`].
+    /// Whether it names axes; see [`Change::names_axes`].
     pub fn names_axes(&self) -> bool {
         match self {
             Self::Plain(change) => change.names_axes(),
@@ -151,13 +149,12 @@ impl EncodedChange {
 
 /// A store that takes records as another store of its backend keeps them.
 pub trait EncodedStore {
-    /// How many records of a new series at `key` in the form `form` a chunk holds, as
-    /// [`DataStore::plan`](crate::DataStore::plan) says it of a schema alone; `None` if the form
-    /// is of another backend.
+    /// Like [`DataStore::plan`](crate::DataStore::plan) for a new series in the form `form`: returns how many records
+    /// make a chunk. `None` if the form belongs to another backend.
     fn plan_in_form(&self, key: &Key, schema: &Schema, form: &StoredForm) -> Result<Option<u64>>;
 
-    /// Whether a series that is declared at `key` with `schema` and `form` takes `encoded`, and all
-    /// else that comes from the same view, as it is. If not, its records are read and appended.
+    /// Whether a series that is declared at `key` with `schema` and `form` takes `encoded`, and all further records of
+    /// the same view, without decoding. If not, the records are read and appended.
     ///
     /// - Writes nothing.
     fn takes_encoded(
@@ -170,13 +167,13 @@ pub trait EncodedStore {
 
     /// Makes all changes, in their order, as [`DataStore::commit`](crate::DataStore::commit) does.
     ///
-    /// - Encoded records that do not fit the series, or not there: `Internal`.
+    /// - Encoded records that do not fit the series or its end: `Internal`.
     fn commit_encoded(&self, changes: Vec<EncodedChange>) -> Result<()>;
 }
 
-/// A view whose records can be read as they are stored.
+/// A view that can return records as they are stored.
 pub trait EncodedView {
-    /// How the store keeps the series.
+    /// Returns how the store keeps the series.
     fn stored_form(&self) -> StoredForm;
 
     /// Reads records from the start of `range` on, encoded as they are stored, for a copy into
@@ -184,8 +181,8 @@ pub trait EncodedView {
     ///
     /// - `None`: these records, and all that follow them, have to be read with
     ///   [`read_records`](crate::ArrayView::read_records).
-    /// - Else at least one record and no more than `range`, which is not empty and is within
+    /// - Otherwise at least one record and at most `range`, which is not empty and is within
     ///   the view; it may end early after `max_bytes`.
-    /// - What is not decoded is not checked: damage goes along.
+    /// - Records are neither decoded nor checked, so damage is copied too.
     fn read_encoded(&self, range: Range<u64>, max_bytes: usize) -> Result<Option<Encoded>>;
 }

@@ -1,4 +1,4 @@
-//! The errors that several stores report, each made here.
+//! Errors that several stores report.
 
 use std::path::Path;
 
@@ -7,13 +7,13 @@ use crate::model::key::Key;
 use crate::model::kind::{Kind, NodeKind};
 use crate::model::schema::Schema;
 
-/// The key is a node of another kind than `wanted`.
+/// The key has a node of another kind than `wanted`.
 pub fn clash(operation: &'static str, key: &Key, is: NodeKind, wanted: NodeKind) -> Error {
     let message = format!("the key is a {is}, so it cannot be a {wanted}; use another key");
     Error::new(ErrorKind::KindMismatch, operation, message).with_key(key.as_str())
 }
 
-/// A key above `key` is no group.
+/// A key above `key` is not a group.
 pub fn not_a_group(operation: &'static str, key: &Key, above: &Key, is: NodeKind) -> Error {
     let message = format!(
         "'{above}' is a {is}, not a group, so it cannot contain other keys; use another key"
@@ -31,7 +31,7 @@ pub fn wrong_node(is: NodeKind, operation: &'static str) -> Error {
     Error::new(ErrorKind::KindMismatch, operation, message)
 }
 
-/// A node that is no series was to be truncated.
+/// The node that should be truncated is not a series.
 pub(crate) fn not_truncated(key: &Key, is: NodeKind) -> Error {
     let message = match is {
         NodeKind::Value => {
@@ -51,7 +51,7 @@ pub fn nothing_at(operation: &'static str) -> Error {
     )
 }
 
-/// Checks that a series of records of `schema` can begin with so many filled records.
+/// Checks that a series of `schema` can begin with `filled` filled records.
 ///
 /// # Errors
 /// [`ErrorKind::InvalidArgument`].
@@ -67,17 +67,17 @@ pub fn check_filled(schema: &Schema, filled: u64) -> Result<()> {
     Err(Error::new(ErrorKind::InvalidArgument, "commit", message))
 }
 
-/// More records no store can count exactly.
+/// Not every store counts more records exactly.
 const MAX_FILLED: u64 = 1 << 53;
 
-/// Records are committed to a series that was not declared.
+/// A commit appends to a series that was not declared.
 pub fn not_declared(key: &Key) -> Error {
     let message = "the series was not declared";
     Error::new(ErrorKind::NotFound, "commit", message).with_key(key.as_str())
 }
 
-/// The key of a change that describes a value or series has a node that cannot take it: nothing, a group,
-/// or a value, which has the names that it was set with.
+/// A change cannot describe the node at its key: there is none, or it is a group, or a value, which keeps the names
+/// that it was set with.
 pub fn not_described(key: &Key, is: Option<NodeKind>) -> Error {
     let (kind, message) = match is {
         None => (
@@ -86,7 +86,7 @@ pub fn not_described(key: &Key, is: Option<NodeKind>) -> Error {
         ),
         Some(NodeKind::Group) => (
             ErrorKind::KindMismatch,
-            "this is a group; a value or series is described",
+            "this is a group; only values and series can be described",
         ),
         Some(_) => (
             ErrorKind::InvalidArgument,
@@ -102,19 +102,19 @@ pub fn wrong_start(key: &Key, start: u64, len: u64) -> Error {
     Error::new(ErrorKind::Internal, "commit", message).with_key(key.as_str())
 }
 
-/// Records that a view shows were cut off, or their series removed, after it was taken.
+/// Records of a view were cut off, or their series removed, after the view was taken.
 pub fn shortened() -> Error {
     let message = "records of this view were removed after it was taken; take a new view";
     Error::new(ErrorKind::OutOfBounds, "read", message)
 }
 
-/// The root was to be removed, renamed or replaced.
+/// The root cannot be removed, renamed or replaced.
 pub fn root_stays(operation: &'static str) -> Error {
     let message = "the root of a recording cannot be removed or moved; name a key below it";
     Error::new(ErrorKind::InvalidArgument, operation, message)
 }
 
-/// Checks what can be said about a renaming without knowing what is stored.
+/// Checks a renaming as far as that does not depend on the stored keys.
 ///
 /// # Errors
 /// `InvalidArgument` for the root, and for a key that would move into itself.
@@ -131,19 +131,19 @@ pub fn check_rename(from: &Key, to: &Key) -> Result<()> {
     Ok(())
 }
 
-/// There is something at the key that another one was to be renamed to.
+/// The new key of a renaming exists.
 pub fn already_there(key: &Key, is: NodeKind) -> Error {
     let message = format!("there is a {is} at the new key; remove it first, or use another key");
     Error::new(ErrorKind::AlreadyExists, "rename", message).with_key(key.as_str())
 }
 
-/// The recording that a view was taken from was replaced.
+/// Another recording replaced the one of a view.
 pub fn replaced() -> Error {
     let message = "another recording replaced this one; take a new view";
     Error::new(ErrorKind::OutOfBounds, "read", message)
 }
 
-/// Whether an error says that one node cannot be read, and nothing about the others.
+/// Whether an error is about one node only, so that others may be readable.
 pub fn is_of_one_node(error: &Error) -> bool {
     matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::Unsupported)
 }
@@ -160,7 +160,7 @@ pub fn closed(operation: &'static str, what: &str) -> Error {
     Error::new(ErrorKind::Closed, operation, message)
 }
 
-/// The process of this number, if it is known.
+/// Names the process with this number, if it is known.
 pub fn process_name(id: Option<u32>) -> String {
     match id {
         Some(id) if id == std::process::id() => format!("this process ({id})"),
@@ -169,7 +169,7 @@ pub fn process_name(id: Option<u32>) -> String {
     }
 }
 
-/// A process, whose number may be known, has the recording open for writing.
+/// A process has the recording open for writing.
 pub fn locked_by(process: Option<u32>, recording: &Path) -> Error {
     let message = format!(
         "{} is writing this recording; close it there first, or open it read only",

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use crate::error::{Error, ErrorKind, Result};
 
-/// Replaces `~` at the start of a path by the home folder.
+/// Replaces `~` at the start of a path with the home folder.
 ///
 /// # Errors
 /// [`ErrorKind::InvalidArgument`] if the path is empty, or the home folder is not known.

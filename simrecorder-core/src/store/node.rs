@@ -7,7 +7,7 @@ use crate::model::schema::Attributes;
 use crate::model::value::Value;
 use crate::reading::view::View;
 
-/// A node of the hierarchy, as a store has it.
+/// A node of the hierarchy, as a store returns it.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Node {
@@ -18,16 +18,15 @@ pub enum Node {
     },
     /// A value.
     Value {
-        /// The value. A damaged one is an error here, so that it does not keep its key, or other keys,
-        /// from being looked up.
+        /// The value. A damaged value is an error here, so that its key and other keys can still be looked up.
         value: Result<Value>,
         /// Its attributes, as they were set.
         attributes: Attributes,
     },
     /// A series. Its attributes are in the schema of the view.
     Series(View),
-    /// A series that cannot be read, which does not keep other keys from being looked up. A store that
-    /// cannot read its attributes either reports the error of the key.
+    /// A series that cannot be read, while other keys can still be looked up. If not even its attributes can be read,
+    /// the store returns the error for the key.
     Unreadable {
         /// Why it cannot be read.
         error: Error,
@@ -37,7 +36,7 @@ pub enum Node {
 }
 
 impl Node {
-    /// What it is.
+    /// Returns the kind of the node.
     pub fn kind(&self) -> NodeKind {
         match self {
             Self::Group { .. } => NodeKind::Group,
@@ -46,7 +45,7 @@ impl Node {
         }
     }
 
-    /// Its attributes.
+    /// Returns the attributes.
     pub fn attributes(&self) -> &Attributes {
         match self {
             Self::Group { attributes }
@@ -56,7 +55,7 @@ impl Node {
         }
     }
 
-    /// Its attributes.
+    /// Returns the attributes.
     pub fn into_attributes(self) -> Attributes {
         match self {
             Self::Group { attributes }
@@ -67,18 +66,33 @@ impl Node {
     }
 }
 
-/// A key right below a group.
+/// A key right below a group; [`Recorder::children`](crate::Recorder::children) returns it.
+///
+/// ```
+/// # use simrecorder_core as simrecorder;
+/// use simrecorder::{InMemoryDataStore, NodeKind, Recorder};
+///
+/// let recorder = Recorder::new(InMemoryDataStore::new());
+/// recorder.set("net/size", 100_u64)?;
+/// recorder.record("net/rate", 0.5)?;
+/// for child in recorder.children("net")? {
+///     if child.kind == NodeKind::Series {
+///         println!("{} has {} records", child.key, recorder.get_all(&child.key)?.len());
+///     }
+/// }
+/// # Ok::<(), simrecorder_core::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Child {
     /// Its key.
     pub key: Key,
-    /// What it is.
+    /// Whether it is a group, a value or a series.
     pub kind: NodeKind,
 }
 
 impl Child {
-    /// A child.
+    /// Makes a child.
     pub fn new(key: Key, kind: NodeKind) -> Self {
         Self { key, kind }
     }

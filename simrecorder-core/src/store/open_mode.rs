@@ -1,16 +1,19 @@
-//! How a recording is opened, and how safe a commit is.
+//! Modes of opening a recording, and the durability of commits.
 
 use std::fmt;
 use std::str::FromStr;
 
 use crate::error::{Error, ErrorKind, Result};
 
-/// What to do with the recording that is, or is not, already there.
+/// Whether a recording is read, continued or created.
 ///
 /// ```
-/// use simrecorder_core::OpenMode;
+/// # use simrecorder_core as simrecorder;
+/// use simrecorder::{InMemoryDataStore, OpenMode};
 ///
-/// assert_eq!("create-new".parse::<OpenMode>()?, OpenMode::CreateNew);
+/// let store = InMemoryDataStore::new();
+/// let again = store.open(OpenMode::Append)?;
+/// assert_eq!("create-new".parse::<OpenMode>()?, OpenMode::CreateNew); // as in URLs
 /// # Ok::<(), simrecorder_core::Error>(())
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -21,12 +24,12 @@ pub enum OpenMode {
     Read,
     /// Continue writing; it must exist.
     Append,
-    /// Continue writing if it exists, else create it.
+    /// Continue writing if it exists; otherwise create it.
     OpenOrCreate,
     /// Create it; it must not exist.
     CreateNew,
-    /// Delete the recording that exists, and create it again. Only a recording of this library, or an
-    /// empty file, folder or database, is deleted; anything else is an error that says what it is.
+    /// Delete an existing recording and create a new one. Only a recording of this library, or an empty file, folder or
+    /// database, is deleted; anything else is an error that names what is there.
     Truncate,
 }
 
@@ -44,8 +47,7 @@ impl OpenMode {
         self != Self::Read
     }
 
-    /// The name as it is in URLs: `read`, `append`, `open-or-create`, `create-new`,
-    /// `truncate`.
+    /// Returns the name in URLs: `read`, `append`, `open-or-create`, `create-new` or `truncate`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Read => "read",
@@ -80,6 +82,15 @@ impl FromStr for OpenMode {
 }
 
 /// What a commit survives once it has returned.
+///
+/// ```
+/// # use simrecorder_core as simrecorder;
+/// use simrecorder::Durability;
+///
+/// // For a run whose recording may be lost in a power failure: faster on slow disks.
+/// let durability = Durability::Process;
+/// assert_ne!(durability, Durability::default());
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Durability {
@@ -87,7 +98,7 @@ pub enum Durability {
     /// sync of the disk.
     #[default]
     Power,
-    /// A killed process only. Commits are not synced, which is faster on slow disks; after a
-    /// crash of the system or a power failure the recording may be lost.
+    /// Only a killed process. Commits are not synced, which is faster on slow disks. After a crash of the system or a
+    /// power failure, the whole recording may be lost.
     Process,
 }

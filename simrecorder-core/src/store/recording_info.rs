@@ -1,43 +1,54 @@
-//! What a store knows of its recording as a whole.
+//! A description of a recording as a whole.
 
-/// What a store knows of its recording as a whole: see [`DataStore::info`](crate::DataStore::info).
+/// A description of a recording as a whole; [`DataStore::info`](crate::DataStore::info) returns it.
 ///
-/// Only what the store knows at little cost is there, so that even a large recording answers soon.
+/// A field is `None` if the store does not know it without reading much, so that a large recording answers quickly too.
+///
+/// ```
+/// # use simrecorder_core as simrecorder;
+/// use simrecorder::{InMemoryDataStore, prelude::*};
+///
+/// let info = InMemoryDataStore::new().info()?;
+/// if let Some(bytes) = info.bytes {
+///     println!("{}: {bytes} bytes on the disk", info.format);
+/// }
+/// # Ok::<(), simrecorder_core::Error>(())
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RecordingInfo {
-    /// How the recording is stored, for people: `Zarr V3 in LMDB`.
+    /// How the recording is stored, as text for people: `Zarr V3 in LMDB`.
     pub format: String,
-    /// The version of the format of simrecorder; `None` for a recording of other software.
+    /// The version of simrecorder's format; `None` for a recording of other software.
     pub version: Option<u64>,
-    /// The features that a reader must know beyond this version.
+    /// The features that a reader must support in addition to this version.
     pub features: Vec<String>,
     /// The program that created the recording, with its version.
     pub writer: Option<String>,
     /// The id of the recording.
     pub id: Option<String>,
-    /// How many bytes the recording takes on the disk, its journal included.
+    /// The size of the recording on the disk in bytes, including its journal.
     pub bytes: Option<u64>,
-    /// How many bytes of these a writer counts on. The rest is room that it uses again.
+    /// The bytes that contain data. A writer reuses the rest.
     pub live_bytes: Option<u64>,
-    /// How many bytes the journal takes; 0 if there is none.
+    /// The size of the journal in bytes; 0 if there is none.
     pub journal_bytes: Option<u64>,
-    /// How many arrays have a tail.
+    /// The number of arrays with a tail.
     pub tails: Option<u64>,
     /// Whether everything is in the form that other software reads, as after
     /// [`checkpoint`](crate::DataStore::checkpoint) and [`close`](crate::DataStore::close).
     pub is_checkpointed: Option<bool>,
-    /// Whether a process has the recording open for writing; `None` where that cannot be known.
+    /// Whether a process has the recording open for writing; `None` if that is unknown.
     pub is_being_written: Option<bool>,
-    /// How many writers of a recording with several neither closed it nor are connected any longer. Those
-    /// that were lost before another writer opened the recording are not counted.
+    /// The number of writers that ended without closing the recording, in a store with several writers. It does not count
+    /// those that were lost before another writer opened the recording.
     pub lost_writers: Option<u64>,
-    /// A number that grows with each commit, where a store counts them.
+    /// A number that grows with each commit; `None` if the store does not count commits.
     pub revision: Option<u64>,
 }
 
 impl RecordingInfo {
-    /// Nothing but how the recording is stored.
+    /// Describes only how the recording is stored.
     pub fn new(format: impl Into<String>) -> Self {
         Self {
             format: format.into(),
@@ -45,8 +56,8 @@ impl RecordingInfo {
         }
     }
 
-    /// Whether nothing writes the recording, and a writer ended without closing it: it was killed, for
-    /// example, or its host failed. `None` where that cannot be known.
+    /// Whether no process writes the recording and a writer ended without closing it, because it was killed or its host
+    /// failed. `None` if that is unknown.
     pub fn is_abandoned(&self) -> Option<bool> {
         let has_lost = match self.lost_writers {
             Some(count) => count > 0,
@@ -55,7 +66,7 @@ impl RecordingInfo {
         Some(has_lost && !self.is_being_written?)
     }
 
-    /// Adds what a recording says at its root: `format`, `requires`, `writer` and `id`.
+    /// Adds the attributes of the root: `format`, `requires`, `writer` and `id`.
     pub fn add_root(&mut self, root: &serde_json::Map<String, serde_json::Value>) {
         let text = |name: &str| Some(root.get(name)?.as_str()?.to_owned());
         self.version = root.get("format").and_then(serde_json::Value::as_u64);

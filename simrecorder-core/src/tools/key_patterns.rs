@@ -1,4 +1,4 @@
-//! Which keys a tool selects.
+//! The keys that a tool selects.
 
 use glob::{MatchOptions, Pattern};
 
@@ -16,14 +16,15 @@ pub(super) const OPTIONS: MatchOptions = MatchOptions {
     require_literal_leading_dot: false,
 };
 
-/// Which nodes of a recording a tool works on: what is at a key and below, as far as glob patterns select it.
+/// A selection of nodes of a recording: those at and below a key that glob patterns select.
 ///
-/// In a pattern, `*` matches any characters of one level, `?` for one of them, `**` for any number
-/// of levels, and `[a-c]` for one of some characters; `[*]`, `[?]` and `[[]` match these characters themselves. A
-/// pattern does not match groups: `net/**` matches all that `net` contains.
+/// In a pattern, `*` matches any characters of one level, `?` one character, `**` any number of levels, and `[a-c]` one
+/// of some characters; `[*]`, `[?]` and `[[]` match these characters literally. Patterns match values and series, not
+/// groups: `net/**` matches everything in `net`.
 ///
 /// ```
-/// use simrecorder_core::{InMemoryDataStore, KeyPatterns, Recorder};
+/// # use simrecorder_core as simrecorder;
+/// use simrecorder::{InMemoryDataStore, KeyPatterns, Recorder};
 ///
 /// let store = InMemoryDataStore::new();
 /// let recorder = Recorder::new(store.clone());
@@ -51,7 +52,7 @@ impl Default for KeyPatterns {
 }
 
 impl KeyPatterns {
-    /// Everything.
+    /// Selects everything.
     pub fn new() -> Self {
         Self {
             only: Key::ROOT,
@@ -60,31 +61,31 @@ impl KeyPatterns {
         }
     }
 
-    /// Only what is at `key` and below.
+    /// Selects only `key` and the keys below it.
     pub fn within(mut self, key: Key) -> Self {
         self.only = key;
         self
     }
 
-    /// Only the values and series whose keys match `pattern`, or a pattern of another call.
+    /// Selects only values and series whose keys match `pattern`, or the pattern of another call.
     pub fn include(mut self, pattern: impl Into<String>) -> Self {
         self.include.push(pattern.into());
         self
     }
 
-    /// None of the values and series whose keys match `pattern`, also not those that are included.
+    /// Leaves out values and series whose keys match `pattern`, even those that are included.
     pub fn exclude(mut self, pattern: impl Into<String>) -> Self {
         self.exclude.push(pattern.into());
         self
     }
 
-    /// The selected nodes, groups before what they contain. With patterns, a group is selected if a
+    /// Lists the selected nodes, groups before their contents. With patterns, a group is selected if a
     /// value or series in it is.
     ///
     /// # Errors
-    /// [`NotFound`](ErrorKind::NotFound) if there is nothing at the key, or a pattern that is included
-    /// matches nothing; [`InvalidArgument`](ErrorKind::InvalidArgument) for a pattern that is not valid; else
-    /// what the store reports.
+    /// [`NotFound`](ErrorKind::NotFound) if there is nothing at the key, or if an included pattern matches nothing;
+    /// [`InvalidArgument`](ErrorKind::InvalidArgument) for a pattern that is not valid; otherwise the error of the
+    /// store.
     pub fn select(&self, from: &dyn DataStore) -> Result<Vec<Child>> {
         let include = compile(&self.include, SELECT)?;
         let exclude = compile(&self.exclude, SELECT)?;
@@ -118,8 +119,8 @@ impl KeyPatterns {
         Ok(selected)
     }
 
-    /// The same for a tool that writes what is selected elsewhere: a series of a timeline brings its group
-    /// and its coordinate.
+    /// Like [`select`](Self::select) for a tool that copies: with a series of a timeline, it also selects the group
+    /// and the coordinate.
     pub(super) fn select_for_copy(
         &self,
         from: &dyn DataStore,
@@ -134,7 +135,7 @@ impl KeyPatterns {
         Ok(selected)
     }
 
-    /// Whether a value or series is selected, or a group may contain some that are.
+    /// A function that tells whether a value or series is selected, or whether a group may contain selected ones.
     pub(super) fn filter(&self, operation: &'static str) -> Result<impl Fn(&Key) -> bool> {
         let include = compile(&self.include, operation)?;
         let exclude = compile(&self.exclude, operation)?;
@@ -193,7 +194,7 @@ fn no_match(pattern: &str) -> Error {
     Error::new(ErrorKind::NotFound, SELECT, message).with_key(pattern)
 }
 
-/// Keeps the groups that are followed by a key in them, and the root.
+/// Removes groups without a selected key in them, except the root.
 fn remove_empty_groups(selected: &mut Vec<Child>) {
     let mut kept: Vec<Child> = Vec::new();
     for child in selected.drain(..).rev() {

@@ -1,4 +1,4 @@
-//! What works on whole recordings: comparing, copying, draining, recovering and verifying them.
+//! Tools for whole recordings: comparing, copying, draining, recovering and verifying them.
 
 pub(crate) mod compare;
 pub(crate) mod copy;

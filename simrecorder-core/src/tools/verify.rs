@@ -1,4 +1,4 @@
-//! Reading all of a recording to find out what of it is damaged.
+//! Reading a whole recording to find damage.
 
 use std::fmt;
 use std::ops::{ControlFlow, Range};
@@ -14,28 +14,26 @@ use crate::store::array_view::ArrayView;
 use crate::store::data_store::{DataStore, DataStoreExt};
 use crate::store::node::Node;
 
-/// About so many bytes are read at once.
+/// About how many bytes are read at once.
 const READ_BYTES: u64 = 16 << 20;
 
-/// If so many chunks in a row are damaged, not all that follow are tried: a damaged length may be
-/// anything.
+/// After this many damaged chunks in a row, only samples are read, since a damaged length may be any number.
 const PATIENCE: u32 = 1000;
 
-/// Of records without a fixed size, so many in a row are damaged if one of them is.
+/// Records without a fixed size are reported in groups of this many.
 const LEAST_RECORDS: u64 = 64;
 
-/// Reads everything in a store, and reports for each key what can be read and what cannot.
+/// Reads everything in a store, and reports for each key which parts cannot be read.
 ///
-/// It continues after any damage, so that the report names all damage. (Only after a thousand
-/// damaged chunks in a row, samples decide about more and more of what follows, until one is
-/// sound.) Nothing is changed.
-/// Which damage shows depends on the backend: whatever is not found or cannot be decoded, and what
-/// differs from its checksum where there is one, as `docs/reliability.md` says. What is written
-/// meanwhile is read as it is when its turn comes. At the group of a timeline, the report says which series
-/// are out of step, and whether the coordinate increases.
+/// It changes nothing and continues after damage, so that the report names all of it. (After a thousand damaged chunks
+/// in a row, it reads only samples, further and further apart, until one is sound.) It finds data that is missing or
+/// cannot be decoded, and data that does not match its checksum. `docs/reliability.md` in the repository says what the
+/// backends check. For each timeline, it checks that all series have the same length and that the coordinate increases.
+/// If the recording is written at the same time, each key is read as it is when `verify` reaches it.
 ///
 /// ```
-/// use simrecorder_core::{InMemoryDataStore, Recorder, verify};
+/// # use simrecorder_core as simrecorder;
+/// use simrecorder::{InMemoryDataStore, Recorder, verify};
 ///
 /// let store = InMemoryDataStore::new();
 /// let recorder = Recorder::new(store.clone());
@@ -51,17 +49,18 @@ const LEAST_RECORDS: u64 = 64;
 /// ```
 ///
 /// # Errors
-/// If not even the root can be listed. Whatever fails below it is in the report.
+/// The error of the store if the root cannot be listed. The report contains all errors below it.
 pub fn verify(store: &dyn DataStore) -> Result<VerifyReport> {
     verify_with(store, VerifyOptions::new())
 }
 
-/// Does what [`verify`] does, and tells how far it is.
+/// Does what [`verify`] does, with options.
 ///
 /// ```
+/// # use simrecorder_core as simrecorder;
 /// use std::ops::ControlFlow;
 ///
-/// use simrecorder_core::{InMemoryDataStore, VerifyOptions, verify_with};
+/// use simrecorder::{InMemoryDataStore, VerifyOptions, verify_with};
 ///
 /// let options = VerifyOptions::new().on_progress(|progress| {
 ///     eprintln!("{progress}");
@@ -72,7 +71,7 @@ pub fn verify(store: &dyn DataStore) -> Result<VerifyReport> {
 /// ```
 ///
 /// # Errors
-/// As [`verify`], and [`ErrorKind::Cancelled`].
+/// As for [`verify`], and [`ErrorKind::Cancelled`].
 pub fn verify_with(store: &dyn DataStore, options: VerifyOptions<'_>) -> Result<VerifyReport> {
     let mut verifier = Verifier {
         store,
@@ -102,11 +101,25 @@ pub fn verify_with(store: &dyn DataStore, options: VerifyOptions<'_>) -> Result<
 
 type OnProgress<'a> = Box<dyn FnMut(&VerifyProgress) -> ControlFlow<()> + 'a>;
 
-/// How [`verify_with`] works.
+/// Options of [`verify_with`].
+///
+/// ```
+/// # use simrecorder_core as simrecorder;
+/// use std::ops::ControlFlow;
+/// use std::sync::atomic::{AtomicBool, Ordering};
+///
+/// use simrecorder::VerifyOptions;
+///
+/// let is_stopped = AtomicBool::new(false); // a signal handler or a button sets it
+/// let options = VerifyOptions::new().on_progress(|_| match is_stopped.load(Ordering::Relaxed) {
+///     true => ControlFlow::Break(()),
+///     false => ControlFlow::Continue(()),
+/// });
+/// ```
 ///
 /// | option | default |
 /// |---|---|
-/// | [`on_progress`](Self::on_progress) | nobody is told |
+/// | [`on_progress`](Self::on_progress) | no callback |
 #[derive(Default)]
 #[must_use]
 pub struct VerifyOptions<'a> {
@@ -114,12 +127,12 @@ pub struct VerifyOptions<'a> {
 }
 
 impl<'a> VerifyOptions<'a> {
-    /// Everything is read, and nobody is told how far it is.
+    /// Returns the defaults.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Calls `on_progress` before each key, and about every 16 MiB within one. With
+    /// Calls `on_progress` before each key, and about every 16 MiB within a series. With
     /// [`ControlFlow::Break`] the verification ends with [`ErrorKind::Cancelled`].
     pub fn on_progress(
         mut self,
@@ -136,17 +149,29 @@ impl fmt::Debug for VerifyOptions<'_> {
     }
 }
 
-/// How far a verification is.
+/// The progress of a verification.
 ///
-/// `Display` gives one line: `net/v: 3 keys, 12000 records`.
+/// `Display` prints one line: `net/v: 3 keys, 12000 records`.
+///
+/// ```
+/// # use simrecorder_core as simrecorder;
+/// use std::ops::ControlFlow;
+///
+/// use simrecorder::{VerifyOptions, VerifyProgress};
+///
+/// let options = VerifyOptions::new().on_progress(|progress: &VerifyProgress| {
+///     eprintln!("reading {} after {} records", progress.key, progress.record_count);
+///     ControlFlow::Continue(())
+/// });
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct VerifyProgress {
-    /// The key that is read.
+    /// The key that is read next.
     pub key: Key,
-    /// How many keys were read before it.
+    /// The number of keys before it.
     pub key_count: u64,
-    /// How many records were read, those of this key included.
+    /// The number of records that were read, including those of this key.
     pub record_count: u64,
 }
 
@@ -168,7 +193,7 @@ impl Verifier<'_> {
         if let Some(on_progress) = &mut self.on_progress
             && on_progress(&self.progress).is_break()
         {
-            let message = "the caller stopped it before everything was read";
+            let message = "the caller stopped the verification before everything was read";
             return Err(Error::new(ErrorKind::Cancelled, "verify", message));
         }
         Ok(())
@@ -217,10 +242,10 @@ fn corrupt(message: String) -> Error {
     Error::new(ErrorKind::Corrupt, "verify", message)
 }
 
-/// The first tick whose coordinate is not larger than the one before.
+/// The first tick whose coordinate is not larger than the previous one.
 ///
 /// # Errors
-/// [`ErrorKind::Corrupt`] if this is no coordinate of a timeline; else what the store reports.
+/// [`ErrorKind::Corrupt`] if the series is not a coordinate of a timeline; otherwise the error of the store.
 pub(super) fn disorder_of(ticks: &View) -> Result<Option<u64>> {
     match ticks.dtype() {
         Some(DType::F64) => first_disorder::<f64>(ticks),
@@ -233,7 +258,7 @@ pub(super) fn disorder_of(ticks: &View) -> Result<Option<u64>> {
     }
 }
 
-/// The first element that is not larger than the one before.
+/// The first element that is not larger than the previous one.
 fn first_disorder<T: Element + PartialOrd>(ticks: &View) -> Result<Option<u64>> {
     let mut last = None;
     let mut start = 0;
@@ -251,11 +276,26 @@ fn first_disorder<T: Element + PartialOrd>(ticks: &View) -> Result<Option<u64>> 
     Ok(None)
 }
 
-/// What [`verify()`] found: each key of a store, groups before what is in them.
+/// The result of [`verify()`].
+///
+/// `Display` prints a line for each damaged key, and a line with the totals.
+///
+/// ```
+/// # use simrecorder_core as simrecorder;
+/// use simrecorder::{InMemoryDataStore, Recorder, verify};
+///
+/// let store = InMemoryDataStore::new();
+/// Recorder::new(store.clone()).record("net/rate", 0.5)?;
+/// let report = verify(&store)?;
+/// assert!(report.is_sound());
+/// assert_eq!(report.keys.len(), 3); // the root, net and net/rate
+/// println!("{report}");
+/// # Ok::<(), simrecorder_core::Error>(())
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct VerifyReport {
-    /// All keys, the root among them, sound and damaged.
+    /// All keys, sound and damaged, including the root; groups are before their contents.
     pub keys: Vec<VerifiedKey>,
 }
 
@@ -265,13 +305,13 @@ impl VerifyReport {
         self.damaged().next().is_none()
     }
 
-    /// The keys of which something could not be read.
+    /// Iterates over the damaged keys.
     pub fn damaged(&self) -> impl Iterator<Item = &VerifiedKey> {
         self.keys.iter().filter(|key| !key.is_sound())
     }
 }
 
-/// One line for each damaged key, and one that counts.
+/// A line for each damaged key, and a line with the totals.
 impl fmt::Display for VerifyReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for key in self.damaged() {
@@ -284,29 +324,54 @@ impl fmt::Display for VerifyReport {
     }
 }
 
-/// What [`verify()`] found at one key.
+/// A key in a [`VerifyReport`]. `Display` prints its kind and what is damaged.
+///
+/// ```
+/// # use simrecorder_core as simrecorder;
+/// use simrecorder::{InMemoryDataStore, Recorder, verify};
+///
+/// let store = InMemoryDataStore::new();
+/// Recorder::new(store.clone()).record("net/rate", 0.5)?;
+/// for key in verify(&store)?.keys {
+///     println!("{}: {} records, {} damaged parts", key.key, key.record_count, key.damage.len());
+/// }
+/// # Ok::<(), simrecorder_core::Error>(())
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct VerifiedKey {
     /// The key.
     pub key: Key,
-    /// What is there.
+    /// The kind of the node.
     pub kind: NodeKind,
-    /// How many records a series has, damaged ones included.
+    /// The number of records of a series, including damaged ones.
     pub record_count: u64,
-    /// What could not be read, in order.
+    /// The damaged parts, in order.
     pub damage: Vec<Damage>,
 }
 
-/// What could not be read at a key.
+/// A damaged part of a key.
+///
+/// ```
+/// # use simrecorder_core as simrecorder;
+/// use simrecorder::VerifyReport;
+///
+/// fn print_lost_records(report: &VerifyReport) {
+///     for key in report.damaged() {
+///         for records in key.damage.iter().filter_map(|damage| damage.records.clone()) {
+///             println!("{}: records {} to {}", key.key, records.start, records.end - 1);
+///         }
+///     }
+/// }
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Damage {
-    /// The records, counted as [`View::get`](crate::View) counts them: all in the chunks that are
-    /// damaged; of records without a fixed size, up to 64 around one that is. `None` if it is the
-    /// key itself, its value or its attributes.
+    /// The indices of the records, as for [`View::get`](crate::View#method.get): all records in damaged chunks, or up
+    /// to 64 records of variable size around a damaged one. `None` if the key itself, its value or its attributes are
+    /// damaged.
     pub records: Option<Range<u64>>,
-    /// What reading them reported; for records in many chunks, what the first one did.
+    /// The error of reading them; of several chunks, that of the first.
     pub error: Error,
 }
 
@@ -317,7 +382,7 @@ impl VerifiedKey {
     }
 
     fn add(&mut self, records: Option<Range<u64>>, error: Error) {
-        // A million damaged chunks in a row are one entry.
+        // Merges damage in a row, so that a million damaged chunks are one entry.
         let last = self.damage.last_mut().and_then(|it| it.records.as_mut());
         match (last, &records) {
             (Some(last), Some(records)) if last.end == records.start => last.end = records.end,
@@ -325,8 +390,8 @@ impl VerifiedKey {
         }
     }
 
-    /// Looks whether all series of a timeline have as many records as it has ticks, and whether its
-    /// coordinate increases.
+    /// Checks that all series of a timeline have as many records as it has ticks, and that its coordinate
+    /// increases.
     fn check_timeline(&mut self, store: &dyn DataStore, coordinate: &str) -> Result<()> {
         let Some(Ok(group)) = Group::load(store, &self.key)? else {
             return Err(gone());
@@ -356,8 +421,8 @@ impl VerifiedKey {
         }
     }
 
-    /// Reads the records of a series, many at once while they are sound, fewer and fewer of them where
-    /// some are not, and samples after many damaged ones. Before each part, `tell` gets its first record.
+    /// Reads the records of a series: many at once while they are sound, fewer and fewer near damage, and only samples
+    /// after many damaged ones. Calls `tell` before each part with its first record.
     fn check_series(
         &mut self,
         view: &dyn ArrayView,
@@ -368,7 +433,7 @@ impl VerifiedKey {
         let record_bytes = view.schema().record_bytes().unwrap_or(0).max(1) as u64;
         let (least, span) = match view.schema().kind().is_fixed() {
             true => (chunk, READ_BYTES / record_bytes),
-            // A chunk of ends has very many records, whose items are in other chunks.
+            // A chunk of ends covers very many records, whose items are in other chunks.
             false => (chunk.min(LEAST_RECORDS), chunk),
         };
         let span = (span / least).max(1).saturating_mul(least);
@@ -388,7 +453,7 @@ impl VerifiedKey {
                 _ => start.max((end - 1) / least * least)..end,
             };
             match view.check_records(sample) {
-                // So the records before the sample are to be looked at.
+                // Goes back to the records before the sound sample.
                 Ok(()) if growth > 0 => failures = 0,
                 Ok(()) => {
                     (start, failures) = (end, 0);
@@ -406,7 +471,7 @@ impl VerifiedKey {
     }
 }
 
-/// `Key: kind, what is damaged`.
+/// The kind and the key, and a line for each damaged part.
 impl fmt::Display for VerifiedKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} '{}'", self.kind, self.key)?;

@@ -1,5 +1,4 @@
-//! How often and how irregularly the neurons spike: measured from a run, and predicted by the
-//! mean-field theory of the paper.
+//! The rate and the irregularity of the spikes: measured in a run, and predicted by the mean-field theory of the paper.
 
 use std::f64::consts::PI;
 
@@ -52,23 +51,22 @@ impl Activity {
 
     /// Predicts the activity from the parameters alone.
     ///
-    /// The theory replaces the input of a neuron by white noise with the same mean and variance.
-    /// Both depend on the rate of the network, and the rate on both: the prediction is the rate
-    /// that reproduces itself. Where there are several such rates, which strong excitation
-    /// allows, this finds one of them.
+    /// The theory replaces the input of a neuron with white noise of the same mean and variance.
+    /// Both depend on the rate of the network, and the rate depends on both: the prediction is the rate
+    /// that is consistent with itself. With strong excitation there may be several such rates, and this finds one of
+    /// them.
     ///
-    /// White noise replaces senders that spike like Poisson processes. They are more regular
-    /// than that, and most of the noise comes from them, so it has less power at low frequencies
-    /// than the theory assumes. This hardly changes the rate, but makes the neurons more regular
-    /// in turn: in the asynchronous irregular state of [`Parameters::brunel_2000`] the measured
-    /// coefficient of variation is 0.41, well below the predicted 0.68. See
+    /// White noise represents senders that spike like Poisson processes. The neurons of the network, which cause most
+    /// of the noise, are more regular, so the noise has less power at low frequencies than the theory assumes. This
+    /// hardly changes the rate, but makes the neurons more regular: in the asynchronous irregular state of
+    /// [`Parameters::brunel_2000`] the measured coefficient of variation is 0.41, well below the predicted 0.68. See
     /// Dummer, Wieland and Lindner, "Self-consistent determination of the spike-train power
     /// spectrum in a neural network with sparse connectivity", Front. Comput. Neurosci. 8, 104
     /// (2014), <https://doi.org/10.3389/fncom.2014.00104>.
     pub fn predict(parameters: &Parameters) -> Self {
         let mut low = 0.0;
         let mut high = 1.0 / parameters.refractory_period_ms;
-        // Bisection: each time the interval halves, until it is as small as a number can tell.
+        // Bisection: halves the interval until it reaches the precision of a number.
         for _ in 0..f64::MANTISSA_DIGITS {
             let rate = f64::midpoint(low, high);
             if Diffusion::new(parameters, rate).rate_per_ms() > rate {
@@ -104,7 +102,7 @@ impl Intervals {
     }
 
     fn cv(&self) -> Option<f64> {
-        // The sums are of integers and therefore exact: nothing is lost in the difference.
+        // The sums of integers are exact, so the difference loses no precision.
         let mean = self.sum / self.count;
         let squares = self.sum_of_squares - self.sum * mean;
         (self.count > 1.0).then(|| (squares / (self.count - 1.0)).sqrt() / mean)
@@ -152,7 +150,7 @@ impl Diffusion {
     /// (rate tau)^2 int_reset^threshold exp(x^2) int_-inf^x exp(y^2) (1 + erf y)^2 dy dx`.
     fn interval_cv(&self) -> f64 {
         let integral = integrate(self.reset, self.threshold, |x| {
-            // With y = x - s the factors that under- and overflow cancel.
+            // With y = x - s, the factors that underflow and overflow cancel.
             let inner = |s: f64| (2.0 * x * s - s * s).exp() * erfcx(s - x).powi(2);
             // Where s^2 - 2 x s = 40, the rest is below the precision of a number.
             integrate(0.0, 40.0 / ((x * x + 40.0).sqrt() - x), inner)

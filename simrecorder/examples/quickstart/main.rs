@@ -1,5 +1,4 @@
-//! Records a real simulation into Zarr over LMDB, opens the recording again and compares what
-//! is in it with theory.
+//! Records a simulation of a neural network into Zarr over LMDB, reads the recording, and compares it with theory.
 //!
 //! The simulation is the sparse random network of Brunel (2000) in its asynchronous irregular
 //! state, with the parameters and the size of the paper: 12 500 neurons, 15.6 million synapses.
@@ -23,7 +22,7 @@ use network::{Network, Parameters};
 
 /// How long the network runs, in seconds of its own time.
 const SECONDS: f64 = 12.0;
-/// The beginning of the run, which does not count for the rates.
+/// The beginning of the run, which the rates leave out.
 const WARM_UP_MS: f64 = 200.0;
 /// The neurons whose incoming weights are recorded.
 const RECEIVERS: usize = 20;
@@ -51,7 +50,7 @@ fn main() -> Result<()> {
     analyse(&path)
 }
 
-/// Runs the network and records it as its authors would.
+/// Simulates the network and records it.
 fn simulate(path: &Path, parameters: &Parameters, seed: u64, seconds: f64) -> Result<()> {
     let store = ZarrDataStore::options()
         .mode(OpenMode::Truncate)
@@ -119,7 +118,7 @@ fn simulate(path: &Path, parameters: &Parameters, seed: u64, seconds: f64) -> Re
     Ok(())
 }
 
-/// Opens the recording, reads slices of it, and puts them beside what the paper predicts.
+/// Opens the recording, reads slices of it, and compares them with the predictions of the paper.
 fn analyse(path: &Path) -> Result<()> {
     let recorder = Recorder::new(ZarrDataStore::open(path)?);
     let stored: serde_json::Value = match recorder.get("meta/parameters")? {

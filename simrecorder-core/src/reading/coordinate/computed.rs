@@ -1,4 +1,4 @@
-//! Coordinates that are no series: values, and those that are given by their first element and a step.
+//! Coordinates that are not series: values, and those that are defined by their first element and a step.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use crate::reading::selection::Region;
 use crate::store::array_view::ArrayView;
 use crate::store::node::Node;
 
-/// A coordinate of one axis of a view, which is in memory.
+/// A coordinate in memory of one axis of a view.
 #[derive(Clone, Debug)]
 pub(super) struct ComputedCoordinate {
     /// The view that it is a coordinate of.
@@ -72,8 +72,8 @@ impl ComputedCoordinate {
         Self::new(axis, key, elements, len, attributes)
     }
 
-    /// As H5MD stores what is evenly spaced: a scalar is the step, and its attribute `offset` the first
-    /// element, or that is 0. `None` if the scalar is no real number.
+    /// An evenly spaced coordinate as H5MD stores it: a scalar is the step, and its attribute `offset` the first
+    /// element, by default 0. `None` if the scalar is not a real number.
     pub(super) fn evenly_spaced(
         axis: &Axis<'_>,
         key: Key,

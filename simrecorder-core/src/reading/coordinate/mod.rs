@@ -28,19 +28,19 @@ use crate::store::node::Node;
 
 /// Reading by coordinate.
 ///
-/// The *coordinate* of an axis is the array with one axis in the same group that is named like the
-/// dimension: a series, such as `net/time` for the dimension `time` of `net/v`, or a value that was set with
-/// [`Labeled`](crate::Labeled). It has the state of the view: as many elements as the axis, even while the
-/// simulation is still running, and the selection of the view. A view of a [`Group`](crate::Group) has the
-/// coordinates of the group.
+/// The *coordinate* of an axis is a one-dimensional array in the same group, named like the dimension: a series, such
+/// as `net/time` for the dimension `time` of `net/v`, or a value that was set with [`Labeled`](crate::Labeled). It
+/// matches the view: it has as many elements as the axis, even while the simulation is still running, and the view's
+/// selection applies to it. A view of a [`Group`](crate::Group) has the coordinates of the group.
 ///
-/// In H5MD files, the coordinates of the first axis of `value` are `time` and `step` next to it, also where
-/// these are scalars: the step from one element to the next.
+/// In H5MD files, the coordinates of the first axis of `value` are `time` and `step` next to it. A scalar there is the
+/// step from one element to the next.
 impl dyn ArrayView + '_ {
-    /// The coordinate of an axis; `None` if there is none.
+    /// Returns the coordinate of an axis; `None` if it has none.
     ///
     /// ```
-    /// use simrecorder_core::{InMemoryDataStore, Recorder, Schema};
+    /// # use simrecorder_core as simrecorder;
+    /// use simrecorder::{InMemoryDataStore, Recorder, Schema};
     ///
     /// let recorder = Recorder::new(InMemoryDataStore::new());
     /// recorder.declare("net/v", Schema::scalar::<f64>().with_dimension_names(["time"]))?;
@@ -57,7 +57,7 @@ impl dyn ArrayView + '_ {
     /// # Errors
     /// - [`ErrorKind::OutOfBounds`] if there is no such axis, if the coordinate has fewer elements than the
     ///   axis, or if records of the view were cut off.
-    /// - What the store reports, also of a coordinate that cannot be read.
+    /// - The error of the store if the coordinate cannot be read.
     pub fn coordinate(&self, axis: usize) -> Result<Option<View>> {
         let find = || {
             let axes = self.shape().len();
@@ -82,15 +82,16 @@ impl dyn ArrayView + '_ {
         find().map_err(|e: Error| e.with_key(self.key().as_str()))
     }
 
-    /// A view of the part whose coordinate along the dimension `name` is in `range`, any of Rust's ranges of
-    /// numbers. Integers and floating-point numbers are compared exactly, whatever the type of the coordinate.
+    /// Returns a view of the part whose coordinate along the dimension `name` is in `range`, any of Rust's ranges of
+    /// numbers. Integers and floating-point numbers are compared exactly.
     ///
-    /// The coordinate of a timeline is sorted, so that a few small parts of it are read. Any other one is read
-    /// whole, half a MiB at a time: it may increase, decrease or have no order, as long as the elements within
-    /// the range are next to each other. NaN is in no range.
+    /// The coordinate of a timeline is sorted, so only a few small parts of it are read. Any other coordinate is read
+    /// completely, half a MiB at a time. It need not be sorted, if the elements within the range are next to each
+    /// other. NaN is in no range.
     ///
     /// ```
-    /// use simrecorder_core::{InMemoryDataStore, Labeled, Recorder, Schema};
+    /// # use simrecorder_core as simrecorder;
+    /// use simrecorder::{InMemoryDataStore, Labeled, Recorder, Schema};
     ///
     /// let recorder = Recorder::new(InMemoryDataStore::new());
     /// let schema = Schema::array::<f64>([3]).with_dimension_names(["time", "x"]);
@@ -111,9 +112,9 @@ impl dyn ArrayView + '_ {
     /// - [`ErrorKind::InvalidArgument`] if there is no dimension `name`, a bound is NaN, the range begins after
     ///   its end, or the elements within it are not next to each other.
     /// - [`ErrorKind::NotFound`] if the dimension has no coordinate, [`ErrorKind::TypeMismatch`] if its
-    ///   elements are no real numbers.
-    /// - [`ErrorKind::Corrupt`] if the coordinate of a timeline turns out not to be sorted.
-    /// - Else as [`coordinate`](#method.coordinate).
+    ///   elements are not real numbers.
+    /// - [`ErrorKind::Corrupt`] if the coordinate of a timeline is not sorted.
+    /// - Otherwise as for [`coordinate`](#method.coordinate).
     pub fn select_by(&self, name: &str, range: impl Into<CoordinateRange>) -> Result<View> {
         let range = range.into();
         let select = || {
@@ -125,8 +126,8 @@ impl dyn ArrayView + '_ {
         select().map_err(|e: Error| at(self, e, "select_by"))
     }
 
-    /// What [`select_by`](#method.select_by) selects: the axis of the dimension `name`, and the indices along it
-    /// whose coordinate is in `range`.
+    /// Returns what [`select_by`](#method.select_by) selects: the axis of the dimension `name`, and the indices along
+    /// it whose coordinate is in `range`.
     ///
     /// ```
     /// # use simrecorder_core::{Coordinate, InMemoryDataStore, Recorder};
@@ -141,7 +142,7 @@ impl dyn ArrayView + '_ {
     /// ```
     ///
     /// # Errors
-    /// As [`select_by`](#method.select_by).
+    /// As for [`select_by`](#method.select_by).
     pub fn indices_by(
         &self,
         name: &str,
@@ -151,11 +152,12 @@ impl dyn ArrayView + '_ {
         found.map_err(|e| at(self, e, "indices_by"))
     }
 
-    /// The index along the dimension `name` whose coordinate is nearest to `x`; the lower index of two that
-    /// are equally near. It reads as much of the coordinate as [`select_by`](#method.select_by).
+    /// Returns the index along the dimension `name` whose coordinate is nearest to `x`; of two that are equally near,
+    /// the lower one. It reads as much of the coordinate as [`select_by`](#method.select_by).
     ///
     /// ```
-    /// use simrecorder_core::{InMemoryDataStore, Recorder, Schema};
+    /// # use simrecorder_core as simrecorder;
+    /// use simrecorder::{InMemoryDataStore, Recorder, Schema};
     ///
     /// let recorder = Recorder::new(InMemoryDataStore::new());
     /// recorder.declare("net/v", Schema::scalar::<f64>().with_dimension_names(["time"]))?;
@@ -170,8 +172,8 @@ impl dyn ArrayView + '_ {
     /// ```
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidArgument`] if `x` is NaN, [`ErrorKind::OutOfBounds`] if the axis has no elements or
-    /// none that is a number; else as [`select_by`](#method.select_by).
+    /// [`ErrorKind::InvalidArgument`] if `x` is NaN, [`ErrorKind::OutOfBounds`] if the coordinate has no elements or
+    /// only NaN; otherwise as for [`select_by`](#method.select_by).
     pub fn nearest(&self, name: &str, x: impl Into<CoordinateNumber>) -> Result<u64> {
         let x = x.into();
         let find = || {
@@ -202,7 +204,7 @@ fn at(view: &dyn ArrayView, error: Error, operation: &'static str) -> Error {
         .with_operation(operation)
 }
 
-/// An axis of a view, and where that is in the view that the store gave.
+/// An axis of a view, and its place in the view that the store returned.
 struct Axis<'a> {
     view: &'a dyn ArrayView,
     number: usize,
@@ -278,14 +280,14 @@ impl<'a> Axis<'a> {
         self.view.dimension_names()?.get(self.number)?.as_deref()
     }
 
-    /// Whether the view is the coordinate called `name`, which no one has to name.
+    /// Whether the view itself is the coordinate called `name`, whose dimension need not be named.
     fn is_coordinate(&self, name: &str) -> bool {
         self.view.shape().len() == 1
             && self.view.dimension_names().is_none()
             && self.view.key().name() == name
     }
 
-    /// The names of the coordinates that the axis has if the series is the `value` of an element of H5MD.
+    /// The names of the coordinates of the axis if the series is the `value` of an H5MD element.
     fn names_in_h5md(&self) -> &'static [&'static str] {
         match self.number == 0 && self.view.key().name() == "value" {
             true => &["time", "step"],
@@ -297,7 +299,7 @@ impl<'a> Axis<'a> {
     fn coordinate(&self, name: &str) -> Result<Option<AxisCoordinate>> {
         let own = self.view.key();
         let group = own.parent().unwrap_or(Key::ROOT);
-        // Other software gives dimensions names that no key has.
+        // Other software gives dimensions names that are not valid keys.
         let Some(key) = group.join(name).ok().filter(|key| key.name() == name) else {
             return Ok(None);
         };
@@ -338,7 +340,7 @@ impl<'a> Axis<'a> {
     fn align(&self, coordinate: Arc<dyn ArrayView>) -> Result<Arc<dyn ArrayView>> {
         let len = self.view.shape().get(self.number).copied().unwrap_or(0);
         let found = coordinate.len();
-        // A coordinate of records may have grown since the view was taken, and others do not.
+        // A coordinate of records may have grown since the view was taken; others do not grow.
         let (mut first, mut fits) = (0, found == len);
         if self.number == 0 {
             first = self

@@ -8,9 +8,25 @@ use std::ops::{
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::dtype::{Element, Number};
 
-/// A number to look for in a coordinate: made from any integer or floating-point number.
+/// A number to find in a coordinate, converted from any integer or floating-point number.
 ///
-/// It is compared with the elements exactly, whatever their type.
+/// It is compared with the elements exactly, even if they have another type.
+///
+/// ```
+/// # use simrecorder_core as simrecorder;
+/// use simrecorder::{Coordinate, CoordinateNumber, InMemoryDataStore, Recorder};
+///
+/// let recorder = Recorder::new(InMemoryDataStore::new());
+/// let mut net = recorder.timeline("net", Coordinate::new("step"))?;
+/// for step in 0..10_u64 {
+///     net.tick(step * 5, [("rate", 0.5)])?;
+/// }
+/// let rate = recorder.get_all("net/rate")?;
+/// let wanted = [CoordinateNumber::from(12), CoordinateNumber::from(12.6)]; // of either type
+/// assert_eq!(rate.nearest("step", wanted[0])?, 2);
+/// assert_eq!(rate.nearest("step", wanted[1])?, 3);
+/// # Ok::<(), simrecorder_core::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub struct CoordinateNumber(Number);
 
@@ -91,11 +107,27 @@ fn compare_with_real(integer: i128, real: f64) -> Option<Ordering> {
     }
 }
 
-/// Which part of a coordinate to take: made from any of Rust's ranges of numbers, `10.0..20.0`, `3..=5`,
-/// `..7_u64` or `..`.
+/// A part of a coordinate, converted from any of Rust's ranges of numbers: `10.0..20.0`, `3..=5`, `..7_u64` or `..`.
 ///
-/// It has the elements that the range contains, as Rust defines it: `10.0..20.0` leaves out 20.0. The
-/// numbers may have another type than the elements.
+/// It selects the elements that the range contains, as Rust defines it: `10.0..20.0` excludes 20.0. The bounds may
+/// have another type than the elements.
+///
+/// ```
+/// # use simrecorder_core as simrecorder;
+/// use simrecorder::{Coordinate, CoordinateRange, InMemoryDataStore, Recorder};
+///
+/// let recorder = Recorder::new(InMemoryDataStore::new());
+/// let mut net = recorder.timeline("net", Coordinate::new("time").units("ms"))?;
+/// for step in 0..100 {
+///     net.tick(f64::from(step), [("rate", 0.5)])?;
+/// }
+/// let windows: [CoordinateRange; 3] = [(10.0..20.0).into(), (10..=20).into(), (90..).into()];
+/// let rate = recorder.get_all("net/rate")?;
+/// for (window, len) in windows.into_iter().zip([10, 11, 10]) {
+///     assert_eq!(rate.select_by("time", window)?.len(), len);
+/// }
+/// # Ok::<(), simrecorder_core::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub struct CoordinateRange {
     start: Bound<CoordinateNumber>,

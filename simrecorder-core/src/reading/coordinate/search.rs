@@ -29,10 +29,10 @@ impl Numbers {
     }
 }
 
-/// The elements of a coordinate, of which only those that are needed are read.
+/// A search in a coordinate, which reads no more elements than it needs.
 ///
-/// A sorted coordinate, increasing or decreasing, is searched by bisection: it reads about `log2(len / 1024)`
-/// blocks of 1024 elements. Another one is read whole, 65536 elements at a time.
+/// A sorted coordinate, increasing or decreasing, is searched by bisection, which reads about `log2(len / 1024)`
+/// blocks of 1024 elements. Any other coordinate is read completely, 65536 elements at a time.
 pub(super) struct Search<R> {
     len: u64,
     is_sorted: bool,
@@ -131,7 +131,7 @@ impl<R: FnMut(Range<u64>) -> Result<Numbers>> Search<R> {
         while range.start < range.end {
             let middle = range.start + (range.end - range.start) / 2;
             let x = self.get(middle)?;
-            // Bisection gives any answer for what is not sorted after all.
+            // If the elements are not sorted after all, the result of the bisection means nothing.
             let is_between = match (low.compare(x), x.compare(high)) {
                 (Some(a), Some(b)) => (a.is_le() && b.is_le()) || (a.is_ge() && b.is_ge()),
                 _ => false,

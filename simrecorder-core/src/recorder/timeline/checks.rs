@@ -1,4 +1,4 @@
-//! What a timeline refuses, with errors that name tick, series and remedy.
+//! The checks of a timeline; their errors name the tick, the series and the remedy.
 
 use super::buffer::{LockedTimeline, MemberBuffer, State};
 use super::coordinate::{CoordinateType, CoordinateValue};
@@ -89,7 +89,7 @@ impl LockedTimeline<'_> {
     }
 }
 
-/// A record comes while no tick is open.
+/// The error of a record while no tick is open.
 pub(in crate::recorder) fn no_open_tick() -> Error {
     let message = "no tick is open; call advance() first";
     Error::new(ErrorKind::InvalidArgument, "record", message)

@@ -13,7 +13,8 @@ use crate::reading::coordinate::CoordinateNumber;
 /// units and other attributes.
 ///
 /// ```
-/// use simrecorder_core::Coordinate;
+/// # use simrecorder_core as simrecorder;
+/// use simrecorder::Coordinate;
 ///
 /// let time = Coordinate::new("time").units("ms").attribute("long_name", "biological time");
 /// assert_eq!(time.name(), "time");
@@ -25,8 +26,8 @@ pub struct Coordinate {
 }
 
 impl Coordinate {
-    /// A coordinate called `name`, one segment of a key such as `time` or `step`. The series of the
-    /// timeline have it as the name of their first dimension.
+    /// Describes a coordinate called `name`, one segment of a key such as `time` or `step`. It is also the name of
+    /// the first dimension of all series of the timeline.
     pub fn new(name: impl Into<String>) -> Self {
         Self {
             name: name.into(),
@@ -34,8 +35,8 @@ impl Coordinate {
         }
     }
 
-    /// Sets the attribute `units`: `"ms"`. Other software takes units such as `seconds since 1970-01-01`
-    /// for dates.
+    /// Sets the attribute `units`, such as `"ms"`. Other software reads units such as `seconds since 1970-01-01` as
+    /// dates.
     #[must_use]
     pub fn units(self, units: impl Into<String>) -> Self {
         self.attribute("units", units.into())
@@ -69,7 +70,7 @@ impl Coordinate {
         member_key(group, &self.name)
     }
 
-    /// What the coordinate's series holds.
+    /// The schema of the coordinate's series.
     pub(in crate::recorder) fn schema(&self, dtype: DType) -> Schema {
         Schema::array_of(dtype, [])
             .with_dimension_names([self.name.clone()])
@@ -91,6 +92,25 @@ pub(in crate::recorder) fn member_key(group: &Key, name: &str) -> Result<Key> {
 }
 
 /// The number types that a coordinate can have: `f64`, `i64` and `u64`.
+///
+/// ```
+/// # use simrecorder_core as simrecorder;
+/// use simrecorder::{Coordinate, CoordinateType, InMemoryDataStore, Recorder, Result};
+///
+/// fn record_rates<T: CoordinateType>(recorder: &Recorder, group: &str, ticks: [T; 2]) -> Result<()> {
+///     let mut net = recorder.timeline(group, Coordinate::new("t"))?;
+///     for tick in ticks {
+///         net.tick(tick, [("rate", 0.5)])?;
+///     }
+///     net.finish()
+/// }
+///
+/// let recorder = Recorder::new(InMemoryDataStore::new());
+/// record_rates(&recorder, "by_time", [0.1, 0.2])?;
+/// record_rates(&recorder, "by_step", [1_u64, 2])?;
+/// # assert_eq!(recorder.get_all("by_step/t")?.len(), 2);
+/// # Ok::<(), simrecorder_core::Error>(())
+/// ```
 pub trait CoordinateType:
     Element + Copy + PartialOrd + Into<CoordinateNumber> + private::Sealed
 {

@@ -7,7 +7,7 @@ use crate::model::record::{RecordRef, ScalarRef};
 use crate::recorder::buffers::Buffers;
 
 impl Buffers {
-    /// Begins the tick at `t`, after the one before is completed.
+    /// Completes the open tick and begins the one at `t`.
     #[cold]
     #[inline(never)]
     pub(super) fn advance<T: CoordinateType>(&self, timeline: &TimelineBuffer, t: T) -> Result<()> {
@@ -50,8 +50,8 @@ impl Buffers {
         locked.check_record(member, record)?;
         let bytes = record.data.len();
         if bytes >= self.batch_bound {
-            // It is copied once the queues have room for it, so that no more than one such record is in
-            // memory beside the bound.
+            // Copies it once the queues have room, so that at most one such record is in memory in
+            // addition to the bound.
             locked = self.send(locked, self.stores.when_full())?;
             drop(locked);
             drop(self.stores.reserve(bytes, self.stores.when_full())?);
@@ -73,7 +73,7 @@ impl Buffers {
             locked = timeline.lock();
             locked.check_record(member, record)?;
             if freed == 0 {
-                // What is left are open ticks: one that is larger than the bound passes alone.
+                // Only open ticks remain, and one that is larger than the bound passes alone.
                 break;
             }
         }
@@ -133,7 +133,7 @@ impl Buffers {
         }
     }
 
-    /// Completes the open tick of each timeline that has had one before, where each member has its record.
+    /// Completes the open tick of each timeline that has complete ticks, if each member has its record.
     pub(in crate::recorder) fn complete_ticks(&self) {
         for timeline in self.timelines() {
             let mut locked = timeline.lock();

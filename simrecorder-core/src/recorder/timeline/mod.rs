@@ -1,8 +1,8 @@
 //! Timelines: series that share their ticks, written through one handle.
 //!
 //! A [`Timeline`] is the handle. All records go to one [buffer] under one lock, which counts the
-//! complete ticks; [filling] completes ticks and bounds the memory. Whatever sends records cuts the same
-//! ticks from every series, as one group of changes, which the stores commit together. The
+//! complete ticks; [filling] completes ticks and bounds the memory. Records are always sent as whole ticks of
+//! all series, in one group of changes, which the stores commit together. The
 //! [registry of keys](super::key_registry) opens timelines, adds series to them and cuts them.
 
 mod buffer;
@@ -35,14 +35,25 @@ use crate::model::key::Key;
 use crate::model::record::{IntoValue, RecordRef};
 use crate::model::schema::Schema;
 
-/// The attribute of a group that makes it a timeline. It names the coordinate.
+/// The attribute that marks a group as a timeline. Its value is the name of the coordinate.
+///
+/// ```
+/// # use simrecorder_core as simrecorder;
+/// use simrecorder::{Coordinate, InMemoryDataStore, Recorder, TIMELINE_ATTRIBUTE};
+///
+/// let recorder = Recorder::new(InMemoryDataStore::new());
+/// recorder.timeline("net", Coordinate::new("time"))?.tick(0.1, [("rate", 0.5)])?;
+/// assert_eq!(recorder.attributes("net")?.unwrap()[TIMELINE_ATTRIBUTE], "time");
+/// # Ok::<(), simrecorder_core::Error>(())
+/// ```
 pub const TIMELINE_ATTRIBUTE: &str = "simrecorder_timeline";
 
 /// A group whose series have exactly one record per tick, with a coordinate that gives each tick its time or
 /// step. [`Recorder::timeline`](crate::Recorder::timeline) opens it.
 ///
 /// ```
-/// use simrecorder_core::{Coordinate, InMemoryDataStore, Recorder};
+/// # use simrecorder_core as simrecorder;
+/// use simrecorder::{Coordinate, InMemoryDataStore, Recorder};
 ///
 /// let recorder = Recorder::new(InMemoryDataStore::new());
 /// let mut net = recorder.timeline("net", Coordinate::new("time").units("ms"))?;
@@ -58,27 +69,25 @@ pub const TIMELINE_ATTRIBUTE: &str = "simrecorder_timeline";
 /// ```
 ///
 /// # Ticks
-/// [`advance`](Self::advance) begins a tick and completes the previous one, in which every series of the
-/// timeline must have its record: those that the first tick had, and those that were
-/// [declared](Self::declare). A missing or second record is an error that names the series and the tick;
-/// the tick stays open until the missing record or [`discard_tick`](Self::discard_tick) comes.
-/// Series at another rate belong in a timeline of their own. A series with a fill value has it in ticks
-/// for which nothing was recorded.
+/// [`advance`](Self::advance) completes the open tick and begins the next one. To complete a tick, every series of
+/// the timeline needs its record: the series of the first tick, and those that were [declared](Self::declare). A
+/// missing or second record is an error that names the series and the tick. The tick then stays open: record the
+/// missing value, or call [`discard_tick`](Self::discard_tick). Series with another rate belong in a timeline of
+/// their own. In ticks without a record, a series with a fill value has that value.
 ///
-/// [`finish`](Self::finish) and [`Recorder::close`](crate::Recorder::close) also complete the open tick, and
-/// so does [`Recorder::flush`](crate::Recorder::flush) after the first tick, if every series has its record:
-/// a program that saves its state and flushes finds that step in [`last`](Self::last) when it resumes.
+/// [`finish`](Self::finish) and [`Recorder::close`](crate::Recorder::close) also complete the open tick.
+/// [`Recorder::flush`](crate::Recorder::flush) completes it after the first tick, if every series has its record: if
+/// a program saves its state and flushes, [`last`](Self::last) returns that step when the program resumes.
 ///
 /// # Safety of data
-/// Stores get whole ticks. All series of a timeline have the same length at every moment, for readers in
-/// other processes and after the program was killed. An incomplete last tick is never stored.
+/// Commits contain whole ticks. All series of a timeline have the same length at every moment, for readers in
+/// other processes and after a kill. An incomplete tick is never stored.
 ///
 /// # Handles
-/// A timeline has one handle, which keeps its recorder open. While it exists, its series cannot be
-/// recorded through the recorder. Dropping it finishes the timeline, except that an incomplete tick is
-/// discarded with a warning in the log.
+/// A timeline has one handle, which keeps its recorder open. While the handle exists, only it records the series of
+/// the timeline. Dropping it finishes the timeline; an incomplete tick is then discarded with a warning in the log.
 pub struct Timeline<T: CoordinateType> {
-    /// `None` for a recorder that does nothing.
+    /// `None` for a disabled recorder.
     open: Option<OpenTimeline>,
     number: PhantomData<fn(T)>,
 }
@@ -106,7 +115,23 @@ struct NamedMember {
     staged: Option<DType>,
 }
 
-/// A series of a [`Timeline`], for hot loops; [`Timeline::member`] gives it.
+/// A token for a series of a [`Timeline`], for hot loops; [`Timeline::member`] returns it.
+///
+/// ```
+/// # use simrecorder_core as simrecorder;
+/// use simrecorder::{Coordinate, InMemoryDataStore, Recorder};
+///
+/// let recorder = Recorder::new(InMemoryDataStore::new());
+/// let mut net = recorder.timeline("net", Coordinate::new("step"))?;
+/// let members = [net.member("x")?, net.member("y")?];
+/// for step in 0..1000_u64 {
+///     net.advance(step)?;
+///     for member in members {
+///         net.push(member, 0.5)?;
+///     }
+/// }
+/// # Ok::<(), simrecorder_core::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Member {
     timeline: u32,
@@ -149,12 +174,12 @@ impl<T: CoordinateType> Timeline<T> {
         })
     }
 
-    /// Begins the tick at `t`, and completes the previous one.
+    /// Completes the open tick and begins the one at `t`.
     ///
     /// # Errors
-    /// - [`InvalidArgument`](ErrorKind::InvalidArgument) if `t` is no number or not larger than the
-    ///   coordinate of the tick before, or if a series has no record of that tick. It stays open then.
-    /// - Else as for [`Recorder::record`](crate::Recorder::record).
+    /// - [`InvalidArgument`](ErrorKind::InvalidArgument) if `t` is NaN or not larger than the coordinate of the
+    ///   previous tick, or if a series has no record of that tick, which then stays open.
+    /// - Otherwise as for [`Recorder::record`](crate::Recorder::record).
     #[inline]
     pub fn advance(&mut self, t: T) -> Result<()> {
         let Some(open) = &mut self.open else {
@@ -168,16 +193,16 @@ impl<T: CoordinateType> Timeline<T> {
         parts.buffers.advance(&open.buffer, t)
     }
 
-    /// Records the open tick of the series called `name`, which becomes the key `group/name`.
+    /// Records a value of the series `name` in the open tick. The key of the series is `group/name`.
     ///
-    /// The first tick may have any series. Later ones are [declared](Self::declare) first, with a fill
-    /// value, which they have in all ticks before.
+    /// The first tick may create any series. A series that joins later is [declared](Self::declare) first, with a
+    /// fill value, which it has in all earlier ticks.
     ///
     /// # Errors
-    /// - [`InvalidArgument`](ErrorKind::InvalidArgument) if no tick is open, if the series has its record,
+    /// - [`InvalidArgument`](ErrorKind::InvalidArgument) if no tick is open, if the series already has its record,
     ///   or if it is new after the first tick and has no fill value.
-    /// - [`InvalidKey`](ErrorKind::InvalidKey) if the name is no single segment of a key.
-    /// - Else as for [`Recorder::record`](crate::Recorder::record).
+    /// - [`InvalidKey`](ErrorKind::InvalidKey) if the name is not a single segment of a key.
+    /// - Otherwise as for [`Recorder::record`](crate::Recorder::record).
     #[inline]
     pub fn record(&mut self, name: &str, value: impl IntoValue) -> Result<()> {
         match &mut self.open {
@@ -189,7 +214,7 @@ impl<T: CoordinateType> Timeline<T> {
         }
     }
 
-    /// Begins the tick at `t` if that needs no waiting, and returns whether it did; see
+    /// Begins the tick at `t` if it need not wait, and returns whether it did; see
     /// [`Recorder::record_at_once`](crate::Recorder::record_at_once).
     ///
     /// # Errors
@@ -203,17 +228,18 @@ impl<T: CoordinateType> Timeline<T> {
         Ok(!parts.fast_path.is_stopped() && open.buffer.try_advance(t))
     }
 
-    /// Records the open tick of the series called `name` if that needs neither waiting nor a call of a store,
-    /// and returns whether it did; see [`Recorder::record_at_once`](crate::Recorder::record_at_once).
+    /// Records a value of the series `name` in the open tick if it need not wait or call a store, and returns whether
+    /// it did; see [`Recorder::record_at_once`](crate::Recorder::record_at_once).
     ///
     /// ```
-    /// use simrecorder_core::{Coordinate, InMemoryDataStore, Recorder};
+    /// # use simrecorder_core as simrecorder;
+    /// use simrecorder::{Coordinate, InMemoryDataStore, Recorder};
     ///
     /// let recorder = Recorder::new(InMemoryDataStore::new());
     /// let mut net = recorder.timeline("net", Coordinate::new("step"))?;
     /// net.tick(0_u64, (("rate", 0.5),))?; // the first tick makes the series
     /// assert!(net.advance_at_once(1)? && net.record_at_once("rate", 0.25)?);
-    /// assert!(!net.record_at_once("rate", 0.25)?); // record() reports why: it has its record
+    /// assert!(!net.record_at_once("rate", 0.25)?); // the tick has its record; record() is an error
     /// # Ok::<(), simrecorder_core::Error>(())
     /// ```
     ///
@@ -231,12 +257,12 @@ impl<T: CoordinateType> Timeline<T> {
         }
     }
 
-    /// A token for the series called `name`, which saves looking up the name:
-    /// [`push`](Self::push) takes it. The first record or [`declare`](Self::declare) makes the series.
+    /// Returns a token for the series `name`, which saves looking up the name; [`push`](Self::push) takes it. The
+    /// first record or [`declare`](Self::declare) creates the series.
     ///
     /// # Errors
-    /// [`InvalidKey`](ErrorKind::InvalidKey) if the name is no single segment of a key;
-    /// [`InvalidArgument`](ErrorKind::InvalidArgument) for that of the coordinate.
+    /// [`InvalidKey`](ErrorKind::InvalidKey) if the name is not a single segment of a key;
+    /// [`InvalidArgument`](ErrorKind::InvalidArgument) if it is the name of the coordinate.
     pub fn member(&mut self, name: &str) -> Result<Member> {
         let (timeline, name) = match &mut self.open {
             Some(open) => (open.id, open.find(name)?),
@@ -245,7 +271,7 @@ impl<T: CoordinateType> Timeline<T> {
         Ok(Member { timeline, name })
     }
 
-    /// Records the open tick of a series, as [`record`](Self::record) does.
+    /// Records a value of a series in the open tick, as [`record`](Self::record) does.
     ///
     /// ```
     /// # use simrecorder_core::{Coordinate, InMemoryDataStore, Recorder};
@@ -260,7 +286,7 @@ impl<T: CoordinateType> Timeline<T> {
     /// ```
     ///
     /// # Errors
-    /// As for [`record`](Self::record); [`InvalidArgument`](ErrorKind::InvalidArgument) if the token is of
+    /// As for [`record`](Self::record); [`InvalidArgument`](ErrorKind::InvalidArgument) if the token belongs to
     /// another handle.
     #[inline]
     pub fn push(&mut self, member: Member, value: impl IntoValue) -> Result<()> {
@@ -271,10 +297,9 @@ impl<T: CoordinateType> Timeline<T> {
         }
     }
 
-    /// Begins the tick at `t` and records all of it: the name and the value of each series, as a tuple of
-    /// pairs, or an array of pairs.
+    /// Records a whole tick at `t`: the name and the value of each series, as a tuple or an array of pairs.
     ///
-    /// The tick is complete when this returns. If one record is refused, the whole tick is discarded.
+    /// The tick is complete when this returns. If one record is an error, the whole tick is discarded.
     ///
     /// ```
     /// # use simrecorder_core::{Coordinate, InMemoryDataStore, Recorder};
@@ -299,11 +324,11 @@ impl<T: CoordinateType> Timeline<T> {
         recorded
     }
 
-    /// Creates a series without records, or describes the existing one, as
+    /// Creates a series without records, or changes the attributes and names of an existing one, as
     /// [`Recorder::declare`](crate::Recorder::declare) does. Its first dimension is that of the timeline.
     ///
-    /// A series that has a fill value has it in all ticks for which nothing is recorded, also in those
-    /// before it was declared; nothing is stored for the latter.
+    /// In ticks without a record, a series with a fill value has that value, even in the ticks before it was declared,
+    /// which take no space.
     ///
     /// ```
     /// # use simrecorder_core::{Coordinate, InMemoryDataStore, Recorder, Schema};
@@ -321,7 +346,7 @@ impl<T: CoordinateType> Timeline<T> {
     ///
     /// # Errors
     /// [`InvalidArgument`](ErrorKind::InvalidArgument) if the series is new after the first tick and has no
-    /// fill value, or if the schema names the first dimension otherwise; else as for
+    /// fill value, or if the schema gives the first dimension another name; otherwise as for
     /// [`Recorder::declare`](crate::Recorder::declare).
     pub fn declare(&mut self, name: &str, schema: Schema) -> Result<()> {
         let Some(open) = &mut self.open else {
@@ -337,7 +362,19 @@ impl<T: CoordinateType> Timeline<T> {
         Ok(())
     }
 
-    /// Discards the open tick, with all that was recorded in it. Does nothing if no tick is open.
+    /// Discards the open tick, with its records. Does nothing if no tick is open.
+    ///
+    /// ```
+    /// # use simrecorder_core::{Coordinate, InMemoryDataStore, Recorder};
+    /// # let recorder = Recorder::new(InMemoryDataStore::new());
+    /// let mut net = recorder.timeline("net", Coordinate::new("step"))?;
+    /// net.tick(0_u64, (("rate", 0.5), ("energy", 1.5)))?;
+    /// net.advance(1)?;
+    /// net.record("rate", 0.25)?;
+    /// net.discard_tick(); // it has no energy
+    /// assert_eq!(net.len(), 1);
+    /// # Ok::<(), simrecorder_core::Error>(())
+    /// ```
     pub fn discard_tick(&mut self) {
         if let Some(open) = &self.open
             && open.parts.get("discard tick").is_ok()
@@ -346,7 +383,7 @@ impl<T: CoordinateType> Timeline<T> {
         }
     }
 
-    /// The coordinate of the last complete tick.
+    /// Returns the coordinate of the last complete tick; `None` if there is none.
     pub fn last(&self) -> Option<T> {
         let open = self.open.as_ref()?;
         open.parts.get("last").ok()?;
@@ -354,7 +391,7 @@ impl<T: CoordinateType> Timeline<T> {
         last.and_then(T::from_value)
     }
 
-    /// The number of complete ticks.
+    /// Returns the number of complete ticks.
     pub fn len(&self) -> u64 {
         self.open.as_ref().map_or(0, |open| {
             let is_here = open.parts.get("len").is_ok();
@@ -366,16 +403,27 @@ impl<T: CoordinateType> Timeline<T> {
         })
     }
 
-    /// Whether no tick is complete.
+    /// Whether there are no complete ticks.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Removes every tick after `t`, from all series in one commit, to resume from a state that was saved
-    /// at `t`. An open tick is discarded.
+    /// Removes every tick after `t` from all series, in one commit. Use it to resume from a state that was saved at
+    /// `t`. An open tick is discarded.
     ///
-    /// [`Recorder::rewind`](crate::Recorder::rewind) does it for all timelines with a coordinate of the same
-    /// name.
+    /// [`Recorder::rewind`](crate::Recorder::rewind) rewinds all timelines with a coordinate of the same name.
+    ///
+    /// ```
+    /// # use simrecorder_core::{Coordinate, InMemoryDataStore, Recorder};
+    /// # let recorder = Recorder::new(InMemoryDataStore::new());
+    /// let mut net = recorder.timeline("net", Coordinate::new("step"))?;
+    /// for step in 0..10_u64 {
+    ///     net.tick(step, [("rate", 0.5)])?;
+    /// }
+    /// net.rewind(6)?;
+    /// assert_eq!((net.last(), net.len()), (Some(6), 7));
+    /// # Ok::<(), simrecorder_core::Error>(())
+    /// ```
     ///
     /// # Errors
     /// As for [`Recorder::rewind`](crate::Recorder::rewind).
@@ -412,8 +460,8 @@ impl<T: CoordinateType> Timeline<T> {
     /// ```
     ///
     /// # Errors
-    /// [`InvalidArgument`](ErrorKind::InvalidArgument) if no tick is open, or if a series has no record of it;
-    /// it stays open then.
+    /// [`InvalidArgument`](ErrorKind::InvalidArgument) if no tick is open, or if a series has no record of it; then
+    /// the tick stays open.
     pub fn complete_tick(&mut self) -> Result<()> {
         self.complete_tick_for("complete tick")
     }
@@ -499,8 +547,7 @@ impl OpenTimeline {
         Ok(self.buffer.try_push(index, &record))
     }
 
-    // Called with a reference to the value and not with a record of it, so that a scalar stays in registers
-    // above.
+    // Takes the value and not a record of it, so that the caller keeps a scalar in registers.
     #[inline(never)]
     fn push_any(&mut self, member: u32, value: &impl IntoValue) -> Result<()> {
         let pushed = value
@@ -555,7 +602,7 @@ impl OpenTimeline {
 
 impl Drop for OpenTimeline {
     fn drop(&mut self) {
-        // A forked child leaves it to the parent.
+        // After a fork, only the parent finishes it.
         if let Ok(parts) = self.parts.get("finish") {
             parts.keys.finish_timeline(&self.buffer);
         }

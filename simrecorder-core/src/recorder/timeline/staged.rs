@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::model::record::ScalarRef;
 
-/// The number of the open tick; 0 if none is open. Each tick that begins has another one, also after ticks
+/// The number of the open tick; 0 if none is open. Each tick that begins has a new number, even after ticks
 /// were discarded.
 #[derive(Debug, Default)]
 pub(super) struct OpenTick(AtomicU64);
@@ -72,7 +72,7 @@ impl Slot {
     }
 }
 
-/// Slots for `len` series at least, and for more to come, with what `slots` have.
+/// Slots for at least `len` series, with the contents of `slots` and room for later series.
 pub(super) fn grown(slots: &Slots, len: usize) -> Slots {
     let more = (2 * len).max(8).saturating_sub(slots.len());
     let copy = |slot: &Slot| Slot {

@@ -4,11 +4,21 @@ use super::{CoordinateType, Timeline};
 use crate::error::Result;
 use crate::model::record::IntoValue;
 
-/// The records of a tick for [`Timeline::tick`]: a tuple of up to twelve pairs of a name and a value, or an
+/// The records of a tick, as [`Timeline::tick`] takes them: a tuple of up to twelve pairs of a name and a value, or an
 /// array, slice or `Vec` of such pairs.
 ///
-/// It takes pairs and has no derive: the name of a series is next to its record, a record may be any expression,
-/// and a program needs no struct that repeats the names.
+/// ```
+/// # use simrecorder_core as simrecorder;
+/// use simrecorder::{Coordinate, InMemoryDataStore, Recorder};
+///
+/// let recorder = Recorder::new(InMemoryDataStore::new());
+/// let mut net = recorder.timeline("net", Coordinate::new("step"))?;
+/// net.tick(0_u64, (("rate", 0.5), ("spikes", 12_u32), ("v", [-65.0, -64.5])))?; // of different types
+/// let mut neurons = recorder.timeline("neurons", Coordinate::new("step"))?;
+/// let v: Vec<_> = (0..100).map(|neuron| (format!("v{neuron}"), -65.0)).collect();
+/// neurons.tick(0_u64, v)?; // of one type
+/// # Ok::<(), simrecorder_core::Error>(())
+/// ```
 pub trait TickRecords {
     /// Records each pair in the open tick.
     ///

@@ -1,18 +1,25 @@
-//! When two numbers are the same.
+//! Comparing two numbers.
 
 use std::fmt;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::dtype::Number;
 
-/// When two numbers count as the same: `|a - b| <= max(atol, rtol * max(|a|, |b|))`, as in Python's
-/// `math.isclose`.
+/// The criterion for equal numbers: `|a - b| <= max(atol, rtol * max(|a|, |b|))`, as in Python's `math.isclose`.
 ///
-/// It gives the same answer for `a` and `b` as for `b` and `a`, and with the default tolerances of 0 no
-/// difference is too small to be found. Equal infinities are the same; an infinity and any other
-/// number are not. NaN is the same as NaN only if asked for. The tolerances do not apply to `bool`.
+/// It is symmetric in `a` and `b`. With the default tolerances of 0, it finds every difference. An infinity equals only
+/// the same infinity. NaN equals NaN only with `equal_nan`. The tolerances do not apply to `bool`.
 ///
-/// `Display` gives it as one line.
+/// `Display` prints it as one line. [`CompareOptions`](crate::CompareOptions) sets it.
+///
+/// ```
+/// # use simrecorder_core as simrecorder;
+/// use simrecorder::Criterion;
+///
+/// let exact = Criterion::default();
+/// assert_eq!((exact.rtol, exact.atol, exact.equal_nan), (0.0, 0.0, false));
+/// assert_eq!(exact.to_string(), "a = b; NaN differs from NaN");
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 #[non_exhaustive]
 pub struct Criterion {
@@ -20,7 +27,7 @@ pub struct Criterion {
     pub rtol: f64,
     /// The absolute tolerance.
     pub atol: f64,
-    /// Whether NaN is the same as NaN.
+    /// Whether NaN equals NaN.
     pub equal_nan: bool,
 }
 
@@ -31,7 +38,7 @@ pub(super) enum Verdict {
     Different(Distance),
 }
 
-/// How far apart two numbers are.
+/// The difference between two numbers.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Distance {
     /// Both are NaN.
@@ -83,7 +90,7 @@ impl Criterion {
 /// `|a - b|`.
 pub(super) fn distance(a: Number, b: Number) -> f64 {
     match (a, b) {
-        // Exact: 64-bit integers that differ by 1 may be equal as `f64`.
+        // Exact, since 64-bit integers that differ by 1 may be equal as `f64`.
         (Number::Integer(a), Number::Integer(b)) => (a - b).unsigned_abs() as f64,
         _ => {
             let ((a_re, a_im), (b_re, b_im)) = (parts(a), parts(b));
@@ -132,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn tolerances_are_those_of_isclose_and_tiny_numbers_are_told_apart() {
+    fn tolerances_are_those_of_isclose_and_tiny_numbers_differ() {
         let relative = Criterion {
             rtol: 1e-6,
             ..Criterion::default()
@@ -149,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn infinities_and_nan_are_no_near_numbers() {
+    fn infinities_and_nan_are_not_close_to_other_numbers() {
         let loose = Criterion {
             rtol: 1.0,
             atol: f64::MAX,

@@ -1,4 +1,4 @@
-//! What differs between two recordings.
+//! The differences between two recordings.
 
 use std::fmt;
 use std::ops::Range;
@@ -10,29 +10,42 @@ use crate::model::short::shortened;
 use crate::model::value::{ObjectValue, Value};
 use crate::tools::compare::criterion::Criterion;
 
-/// What [`compare`](crate::compare()) found.
+/// The result of [`compare`](crate::compare()).
 ///
-/// `Display` gives a line for each difference, one that counts, and one with the criterion.
+/// `Display` prints a line for each difference, a line with the totals, and a line with the criterion.
+///
+/// ```
+/// # use simrecorder_core as simrecorder;
+/// use simrecorder::{CompareOptions, InMemoryDataStore, Recorder, compare};
+///
+/// let (a, b) = (InMemoryDataStore::new(), InMemoryDataStore::new());
+/// Recorder::new(a.clone()).record("net/rate", 0.5)?;
+/// Recorder::new(b.clone()).record("net/rate", 0.5)?;
+/// let comparison = compare(&a, &b, &CompareOptions::new())?;
+/// assert!(comparison.is_same() && !comparison.is_incomplete());
+/// assert_eq!((comparison.key_count, comparison.record_count), (1, 1));
+/// # Ok::<(), simrecorder_core::Error>(())
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Comparison {
-    /// When two numbers count as the same.
+    /// The criterion for equal numbers.
     pub criterion: Criterion,
-    /// How many values and series both recordings have.
+    /// The number of values and series that both recordings have.
     pub key_count: u64,
-    /// How many records of these series were compared.
+    /// The number of records of these series that were compared.
     pub record_count: u64,
-    /// What differs, by key.
+    /// The differences, by key.
     pub differences: Vec<Difference>,
 }
 
 impl Comparison {
-    /// Whether nothing differs.
+    /// Whether there are no differences.
     pub fn is_same(&self) -> bool {
         self.differences.is_empty()
     }
 
-    /// Whether a part could not be read, so that nobody knows whether it differs.
+    /// Whether a part could not be read, and therefore not compared.
     pub fn is_incomplete(&self) -> bool {
         let mut kinds = self.differences.iter().map(|difference| &difference.kind);
         kinds.any(|kind| matches!(kind, DifferenceKind::Unreadable { .. }))
@@ -54,7 +67,14 @@ impl fmt::Display for Comparison {
     }
 }
 
-/// One of two recordings that are compared.
+/// One of two recordings that are compared. `Display` prints `A` or `B`.
+///
+/// ```
+/// # use simrecorder_core as simrecorder;
+/// use simrecorder::Side;
+///
+/// assert_eq!(format!("only in {}", Side::B), "only in B");
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Side {
     /// The first one.
@@ -72,44 +92,71 @@ impl fmt::Display for Side {
     }
 }
 
-/// A difference at one key. `Display` gives it as one line.
+/// A difference at one key, in [`Comparison::differences`]. `Display` prints it as one line.
+///
+/// ```
+/// # use simrecorder_core as simrecorder;
+/// use simrecorder::{CompareOptions, InMemoryDataStore, Recorder, compare};
+///
+/// let (a, b) = (InMemoryDataStore::new(), InMemoryDataStore::new());
+/// Recorder::new(a.clone()).set("meta/seed", 42_u64)?;
+/// Recorder::new(b.clone()).set("meta/seed", 43_u64)?;
+/// let found = compare(&a, &b, &CompareOptions::new())?;
+/// assert_eq!(found.differences[0].key.as_str(), "meta/seed");
+/// println!("{}", found.differences[0]);
+/// # Ok::<(), simrecorder_core::Error>(())
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Difference {
     /// The key.
     pub key: Key,
-    /// What differs there.
+    /// What differs.
     pub kind: DifferenceKind,
 }
 
-/// What differs at a key.
+/// What differs at a key. `Display` prints it as one line.
+///
+/// ```
+/// # use simrecorder_core as simrecorder;
+/// use simrecorder::{CompareOptions, DifferenceKind, InMemoryDataStore, Recorder, Side, compare};
+///
+/// let (a, b) = (InMemoryDataStore::new(), InMemoryDataStore::new());
+/// Recorder::new(a.clone()).record("net/rate", 0.5)?;
+/// let found = compare(&a, &b, &CompareOptions::new())?;
+/// match &found.differences[0].kind {
+///     DifferenceKind::OnlyIn { side: Side::A, key_count, .. } => println!("B lacks {key_count} keys"),
+///     kind => println!("{kind}"),
+/// }
+/// # Ok::<(), simrecorder_core::Error>(())
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum DifferenceKind {
-    /// One recording has the key, the other has nothing there.
+    /// Only one recording has the key.
     OnlyIn {
         /// The recording that has it.
         side: Side,
         /// What it is.
         kind: NodeKind,
-        /// How many values and series it is, with those below it.
+        /// The number of values and series at the key and below it.
         key_count: u64,
     },
-    /// One is a group, a value or a series, the other is another of the three.
+    /// The nodes are of different kinds: group, value or series.
     NodeKind {
         /// The first.
         a: NodeKind,
         /// The second.
         b: NodeKind,
     },
-    /// The values, or the records, are of another kind, element type or shape. They are not compared.
+    /// The values or the records have different kinds, element types or shapes. They are not compared.
     Type {
-        /// What the first are, in words.
+        /// A description of those of the first.
         a: String,
-        /// What the second are.
+        /// A description of those of the second.
         b: String,
     },
-    /// The names of the axes.
+    /// The names of the axes differ.
     DimensionNames {
         /// Those of the first.
         a: Option<Vec<Option<String>>>,
@@ -125,59 +172,73 @@ pub enum DifferenceKind {
         /// What the second has.
         b: Option<serde_json::Value>,
     },
-    /// The series have records of other indices. Those that both have are compared.
+    /// The series have records with different indices. The common ones are compared.
     Records {
         /// The indices of the first.
         a: Range<u64>,
         /// Those of the second.
         b: Range<u64>,
     },
-    /// One timeline has ticks that the other does not have. The series are compared at the ticks that
-    /// both have.
+    /// One timeline has ticks that the other does not have. The series are compared at the common ticks.
     Ticks {
         /// The name of the coordinate.
         coordinate: String,
         /// The recording that has them.
         side: Side,
-        /// How many there are.
+        /// The number of these ticks.
         count: u64,
         /// The coordinate of the first of them.
         first: Value,
         /// The coordinate of the last of them.
         last: Value,
     },
-    /// Elements of arrays, or records of another kind.
+    /// Elements of arrays, or records of another kind, differ.
     Values(ValueDifference),
-    /// One of the two could not be read, or not whole.
+    /// One of the two could not be read completely.
     Unreadable {
-        /// The recording that has it.
+        /// The recording that could not be read.
         side: Side,
-        /// Why.
+        /// The reason.
         error: Error,
     },
 }
 
-/// How the values at a key differ.
+/// How the values or records at a key differ. `Display` prints it as one line.
+///
+/// ```
+/// # use simrecorder_core as simrecorder;
+/// use simrecorder::{CompareOptions, DifferenceKind, InMemoryDataStore, Recorder, compare};
+///
+/// let (a, b) = (InMemoryDataStore::new(), InMemoryDataStore::new());
+/// Recorder::new(a.clone()).set("weights", [1.0, 2.0])?;
+/// Recorder::new(b.clone()).set("weights", [1.0, 2.5])?;
+/// let found = compare(&a, &b, &CompareOptions::new())?;
+/// if let DifferenceKind::Values(values) = &found.differences[0].kind {
+///     assert_eq!((values.differing, values.compared), (1, 2));
+///     assert_eq!(values.largest_absolute, Some(0.5));
+/// }
+/// # Ok::<(), simrecorder_core::Error>(())
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct ValueDifference {
-    /// How many differ: elements of arrays; of text, bytes, objects and ragged rows, records.
+    /// The number of elements of arrays that differ; for text, bytes, objects and ragged rows, the number of records.
     pub differing: u64,
-    /// How many were compared.
+    /// The number of elements or records that were compared.
     pub compared: u64,
     /// How many of those that differ are NaN on both sides.
     pub both_nan: u64,
     /// The largest `|a - b|` of numbers that differ; `None` if there are none.
     pub largest_absolute: Option<f64>,
-    /// The largest `|a - b| / max(|a|, |b|)` of them.
+    /// The largest `|a - b| / max(|a|, |b|)` of these numbers.
     pub largest_relative: Option<f64>,
-    /// The index of the first that differs, in the first recording: of a record, then of the element in it.
+    /// The index in the first recording of the first difference: that of the record, then that of the element in it.
     pub index: Vec<u64>,
     /// The index of that record in the second recording; `None` for values.
     pub record_in_b: Option<u64>,
-    /// What the first recording has there.
+    /// The value of the first recording there.
     pub a: Value,
-    /// What the second one has there.
+    /// The value of the second recording there.
     pub b: Value,
 }
 
@@ -271,7 +332,7 @@ fn json(value: &Option<serde_json::Value>) -> String {
     let Some(value) = value else {
         return "nothing".to_owned();
     };
-    // In one short line, as objects are.
+    // As one short line, like objects.
     let object = ObjectValue::new(value).map(Value::Object);
     object.map_or_else(|_| value.to_string(), |object| object.to_string())
 }

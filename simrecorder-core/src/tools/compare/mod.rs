@@ -27,26 +27,26 @@ use crate::store::data_store::{DataStore, DataStoreExt};
 use crate::store::node::{Child, Node};
 use crate::tools::key_patterns::{OPTIONS, compile};
 
-/// Of a group that is no timeline, so many series are opened at once.
+/// How many series of a group that is not a timeline are opened at once.
 const SERIES_AT_ONCE: usize = 256;
 
-/// Finds out what differs between two recordings, in whatever stores they are.
+/// Compares two recordings in any stores and lists the differences.
 ///
-/// Compared are keys, what they are, attributes, names of axes, types, shapes, values and records; how they
-/// are stored (chunks, compression, fill values) is not. [`Criterion`] says when two numbers are the same;
-/// text, bytes and objects are the same if their bytes are.
+/// It compares keys, kinds of nodes, attributes, names of axes, types, shapes, values and records, but not how they are
+/// stored (chunks, compression, fill values). [`Criterion`] defines equal numbers; text, bytes and objects are equal if
+/// their bytes are.
 ///
-/// - Series of timelines with the same coordinate are compared tick by tick, wherever these are: a
-///   run that began later, was cut or leaves out ticks is compared at the ticks that both have, and the
-///   ticks that only one has are a difference of the group. The same tick is one with the same
-///   coordinate, or with a floating-point one that differs by a relative 1e-9.
+/// - Timelines with the same coordinate are compared tick by tick, at the ticks that both have. Ticks that only one
+///   has, because a run began later, ended earlier or left out ticks, are a difference of the group. Ticks are the same
+///   if their coordinates are equal, or if floating-point coordinates differ by at most a relative 1e-9.
 /// - Other series are compared record by record, up to the length of the shorter one.
-/// - A key that cannot be read is a difference, and the comparison continues with the next key.
-/// - Either store may be written meanwhile: what is compared is what it had when the key came.
-/// - It takes about 100 MiB of memory, and a few times the largest value, record or chunk if that is more.
+/// - A key that cannot be read is a difference. The comparison continues with the next key.
+/// - Both recordings may be written at the same time. Each key is compared as it is when the comparison reaches it.
+/// - It uses about 100 MiB of memory, or a few times the largest value, record or chunk if that is more.
 ///
 /// ```
-/// use simrecorder_core::{CompareOptions, InMemoryDataStore, Recorder, compare};
+/// # use simrecorder_core as simrecorder;
+/// use simrecorder::{CompareOptions, InMemoryDataStore, Recorder, compare};
 ///
 /// let stores = [0.5, 0.5000001].map(|rate| {
 ///     let store = InMemoryDataStore::new();
@@ -54,7 +54,7 @@ const SERIES_AT_ONCE: usize = 256;
 ///     recorder.record("net/rate", 0.25)?;
 ///     recorder.record("net/rate", rate)?;
 ///     recorder.close()?;
-///     Ok::<_, simrecorder_core::Error>(store)
+///     Ok::<_, simrecorder::Error>(store)
 /// });
 /// let [a, b] = stores;
 /// let (a, b) = (a?, b?);
@@ -71,7 +71,7 @@ const SERIES_AT_ONCE: usize = 256;
 /// # Errors
 /// - [`ErrorKind::InvalidArgument`](crate::ErrorKind::InvalidArgument) names a pattern that is not valid, or a
 ///   tolerance that is negative or NaN.
-/// - What a store reports if not even its root can be read.
+/// - The error of a store whose root cannot be read.
 pub fn compare(
     a: &dyn DataStore,
     b: &dyn DataStore,
@@ -90,10 +90,11 @@ pub fn compare(
     Ok(comparing.found)
 }
 
-/// Finds out what differs between two views, as [`compare`] does; records are compared by their index.
+/// Compares two views as [`compare`] does, record by record.
 ///
 /// ```
-/// use simrecorder_core::{CompareOptions, InMemoryDataStore, Recorder, compare_views};
+/// # use simrecorder_core as simrecorder;
+/// use simrecorder::{CompareOptions, InMemoryDataStore, Recorder, compare_views};
 ///
 /// let recorder = Recorder::new(InMemoryDataStore::new());
 /// for x in [1.0, 2.0, 1.0, 2.5] {
@@ -113,7 +114,15 @@ pub fn compare_views(a: &View, b: &View, options: &CompareOptions) -> Result<Com
     Ok(comparing.found)
 }
 
-/// When two recordings count as the same.
+/// Options of [`compare`].
+///
+/// ```
+/// # use simrecorder_core as simrecorder;
+/// use simrecorder::CompareOptions;
+///
+/// // Two versions of a simulation: allow rounding errors, ignore when they ran.
+/// let options = CompareOptions::new().rtol(1e-6).equal_nan(true).ignore_attribute("date").ignore_key("log");
+/// ```
 ///
 /// | option | default |
 /// |---|---|
@@ -130,37 +139,37 @@ pub struct CompareOptions {
 }
 
 impl CompareOptions {
-    /// Everything is compared, and numbers are the same if they are equal.
+    /// Returns the defaults.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Largest difference between equal numbers, relative to the larger one: see [`Criterion`].
+    /// Sets the largest difference between equal numbers, relative to the larger one: see [`Criterion`].
     pub fn rtol(mut self, rtol: f64) -> Self {
         self.criterion.rtol = rtol;
         self
     }
 
-    /// Largest absolute difference between equal numbers: see [`Criterion`].
+    /// Sets the largest absolute difference between equal numbers: see [`Criterion`].
     pub fn atol(mut self, atol: f64) -> Self {
         self.criterion.atol = atol;
         self
     }
 
-    /// Whether NaN is the same as NaN.
+    /// Sets whether NaN equals NaN.
     pub fn equal_nan(mut self, equal_nan: bool) -> Self {
         self.criterion.equal_nan = equal_nan;
         self
     }
 
-    /// Leaves out keys that match `pattern`, a pattern as that of
-    /// [`CopyOptions::include`](crate::CopyOptions::include), with all that is below them.
+    /// Ignores keys that match `pattern`, with everything below them. Patterns are those of
+    /// [`CopyOptions::include`](crate::CopyOptions::include).
     pub fn ignore_key(mut self, pattern: impl Into<String>) -> Self {
         self.ignored_keys.push(pattern.into());
         self
     }
 
-    /// Leaves out attributes whose name matches `pattern`, such as `date` or `*_version`.
+    /// Ignores attributes whose names match `pattern`, such as `date` or `*_version`.
     pub fn ignore_attribute(mut self, pattern: impl Into<String>) -> Self {
         self.ignored_attributes.push(pattern.into());
         self
@@ -171,9 +180,9 @@ impl CompareOptions {
 enum Pairs {
     /// Those of the same tick.
     Ticks(Ticks),
-    /// Those of the same index in their series, of which a store may have freed the first.
+    /// Those with the same index in their series, whose first records a store may have freed.
     InSeries,
-    /// Those of the same index in their views.
+    /// Those with the same index in their views.
     InViews,
 }
 
@@ -210,7 +219,7 @@ impl Comparing {
         self.add(key, DifferenceKind::Unreadable { side, error });
     }
 
-    /// What is right; `None` if it could not be read, which is a difference then.
+    /// The result of a read; `None` if it failed, which is then a difference.
     fn readable<T>(&mut self, key: &Key, side: Side, read: Result<T>) -> Option<T> {
         read.map_err(|error| self.add_unreadable(key, (side, error)))
             .ok()
@@ -261,7 +270,7 @@ impl Comparing {
         groups
     }
 
-    /// What is right below a group, except what is ignored.
+    /// The keys right below a group, without the ignored ones.
     fn children(
         &mut self,
         a: &dyn DataStore,
@@ -285,7 +294,7 @@ impl Comparing {
         patterns.any(|pattern| pattern.matches_with(key.as_str(), OPTIONS))
     }
 
-    /// A group of which all is ignored is no difference.
+    /// Adds the difference, unless everything in the group is ignored.
     fn add_only_in(&mut self, store: &dyn DataStore, side: Side, child: Child) {
         let Child { key, kind } = child;
         let mut key_count = 1;

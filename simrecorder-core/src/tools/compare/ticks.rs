@@ -1,4 +1,4 @@
-//! Which ticks two timelines have in common.
+//! The common ticks of two timelines.
 
 use std::cmp::Ordering;
 use std::ops::Range;
@@ -15,20 +15,20 @@ use crate::tools::compare::values::{Elements, Unreadable};
 
 /// How many coordinates are read at once.
 const BLOCK: u64 = 1 << 16;
-/// So many runs of common ticks are kept; if there are more, the coordinates are read for each series.
+/// The most runs of common ticks that are kept; if there are more, the coordinates are read for each series.
 const MAX_RUNS: usize = 1 << 12;
 /// Floating-point coordinates that are this close, relative to their size or to the step between ticks, are
-/// the same tick: programs that compute a time in different ways differ in its last bits.
+/// the same tick, since programs that compute a time in different ways get different last bits.
 const CLOSE: f64 = 1e-9;
 
-/// Consecutive ticks that both timelines have: the first one in each, and how many.
+/// Consecutive ticks that both timelines have: the index of the first in each, and their number.
 pub(super) type Run = (u64, u64, u64);
 
 /// The ticks of two timelines.
 pub(super) struct Ticks {
     a: View,
     b: View,
-    /// All runs of common ticks; `None` if they are too many.
+    /// All runs of common ticks; `None` if there are too many.
     runs: Option<Vec<Run>>,
 }
 
@@ -41,7 +41,7 @@ struct Only {
 }
 
 impl Ticks {
-    /// The common ticks of two timelines with these coordinates, and what else they have. `None` if the
+    /// Finds the common ticks of two timelines with these coordinates, and the differences. `None` if the
     /// coordinates cannot be compared.
     pub(super) fn new(a: View, b: View) -> Result<Option<(Self, Vec<DifferenceKind>)>, Unreadable> {
         let types = [DType::F64, DType::I64, DType::U64];
@@ -153,7 +153,7 @@ fn order(a: Number, b: Number, step: f64) -> Ordering {
             let scale = magnitude(a).max(magnitude(b)).max(step);
             match x == y || distance(a, b) <= CLOSE * scale && scale.is_finite() {
                 true => Ordering::Equal,
-                // NaN, which no timeline writes, is after all else.
+                // Puts NaN last, which no timeline writes.
                 false => x.total_cmp(&y),
             }
         }

@@ -14,10 +14,10 @@ use crate::tools::compare::criterion::{Criterion, Distance, Verdict};
 use crate::tools::compare::difference::{Side, ValueDifference};
 use crate::tools::copy::reader::read_block;
 
-/// A part that could not be read, and of which recording.
+/// The error of a part that could not be read, and its recording.
 pub(super) type Unreadable = (Side, Error);
 
-/// The records of a view, read in whole chunks, of which the last ones are kept.
+/// The records of a view, read in whole chunks. Keeps the last ones.
 pub(super) struct Blocks<'a> {
     view: &'a View,
     side: Side,
@@ -35,7 +35,7 @@ impl<'a> Blocks<'a> {
         }
     }
 
-    /// Where the records of `range` are in those that are in memory: as many from its start on as there are.
+    /// Reads records from the start of `range` on, and returns their indices among those in memory.
     fn load(&mut self, range: Range<u64>) -> Result<Range<u64>, Unreadable> {
         let in_memory = self.first..self.first + self.records.len();
         if !in_memory.contains(&range.start) {
@@ -48,7 +48,7 @@ impl<'a> Blocks<'a> {
     }
 }
 
-/// What differs between the values or the records of one key, as far as they were compared.
+/// The differences so far between the values or the records of one key.
 pub(super) struct Comparer<'a> {
     criterion: &'a Criterion,
     pub(super) record_count: u64,
@@ -65,7 +65,7 @@ struct Totals {
     largest_relative: Option<f64>,
 }
 
-/// The first difference: its index in A, its record in B, and what is there.
+/// The first difference: its index in A, its record in B, and the two values.
 struct First {
     index: Vec<u64>,
     record_in_b: Option<u64>,
@@ -172,7 +172,7 @@ impl<'a> Comparer<'a> {
         Ok(differs)
     }
 
-    /// Compares the elements of arrays of `shape`, of which the first is the record `at` of its series.
+    /// Compares the elements of arrays of `shape`, the first of which is record `at` of its series.
     fn compare_elements(
         &mut self,
         (a, b): (Elements, Elements),
@@ -241,7 +241,7 @@ impl Totals {
     }
 }
 
-/// Records in memory, of which the first is record `at` of its series.
+/// Records in memory, the first of which is record `at` of its series.
 struct Part<'a> {
     records: &'a Records,
     side: Side,

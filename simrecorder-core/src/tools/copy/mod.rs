@@ -26,33 +26,31 @@ use crate::store::node::Child;
 use crate::tools::key_patterns::KeyPatterns;
 use crate::tools::verify::VerifyOptions;
 
-/// Copies a recording, or a part of it, from one store into another, whatever the two are.
+/// Copies a recording, or a part of it, from any store into any other.
 ///
-/// Copied are groups, values and series, with their attributes, and what series were declared
-/// with. Where both stores keep chunks in the same way, as two Zarr recordings do, in LMDB or in a
-/// directory, the chunks go over as they are, neither decoded nor encoded, and the copy has the
-/// chunk shapes and the compression of the original. All else is read and encoded as the target
-/// is set to.
+/// It copies groups, values and series, with their attributes and schemas. Between two Zarr recordings, in LMDB or in a
+/// directory, it copies chunks without decoding them, so the copy has the chunk shapes and the compression of the
+/// original. All other records are decoded, and encoded as the target was set to.
 ///
-/// When this returns, the copy is whole and durable, and in the form that other software reads:
-/// it ends with a [`checkpoint`](DataStore::checkpoint). Neither store is closed.
+/// When the function returns, the copy is complete, durable, and in the form that other software reads, since it ends
+/// with a [`checkpoint`](DataStore::checkpoint). It closes neither store.
 ///
-/// - The target may hold other keys. A group that both have gets the attributes of both; where
-///   names are equal, those of the source.
-/// - The source may be written meanwhile, also by another process. A series is copied up to the
-///   length that it had when the copy began; keys that come later are left out, and values are
-///   as they are when their turn comes.
-/// - Series of a timeline are copied up to the same tick. With a selected series, its coordinate is selected. The
-///   group becomes a timeline when all of its series are there.
-/// - It takes about 100 MiB of memory, and a few times the largest record, chunk or value if that
-///   is more. The target gets commits of about 8 MiB.
-/// - Damage in chunks that are copied as they are goes along, and shows when the copy is read.
-///   [`reencode`](CopyOptions::reencode) decodes every chunk.
+/// - The target may contain other keys. A group in both gets the attributes of both; for equal names, those of the
+///   source.
+/// - The source may be written at the same time, even by another process. Each series is copied up to the length that
+///   it had when the copy began. New keys are left out. Each value is copied as it is when the copy reaches it.
+/// - All series of a timeline are copied up to the same tick. Selecting one of them also selects the coordinate. The
+///   group in the target becomes a timeline when all series are complete.
+/// - It uses about 100 MiB of memory, or a few times the largest record, chunk or value if that is more. The target
+///   gets commits of about 8 MiB.
+/// - Damage in chunks that are not decoded is copied too, and is found when the copy is read. With
+///   [`reencode`](CopyOptions::reencode), every chunk is decoded.
 ///
 /// ```
+/// # use simrecorder_core as simrecorder;
 /// use std::ops::ControlFlow;
 ///
-/// use simrecorder_core::{CopyOptions, InMemoryDataStore, Recorder, copy, prelude::*};
+/// use simrecorder::{CopyOptions, InMemoryDataStore, Recorder, copy, prelude::*};
 ///
 /// let (from, to) = (InMemoryDataStore::new(), InMemoryDataStore::new());
 /// let recorder = Recorder::new(from.clone());
@@ -71,18 +69,19 @@ use crate::tools::verify::VerifyOptions;
 ///
 /// # Errors
 /// Before anything is written:
-/// - [`ErrorKind::AlreadyExists`](crate::ErrorKind::AlreadyExists) if the target has one of the values or series already,
-///   or series in the group of a timeline,
-///   [`ErrorKind::KindMismatch`](crate::ErrorKind::KindMismatch) if it has something else there;
-/// - [`ErrorKind::InvalidKey`](crate::ErrorKind::InvalidKey) or another error of [`DataStore::plan`] if it cannot keep one;
-/// - [`ErrorKind::ReadOnly`](crate::ErrorKind::ReadOnly) or [`ErrorKind::Closed`](crate::ErrorKind::Closed) if it is not written;
-/// - [`ErrorKind::NotFound`](crate::ErrorKind::NotFound) if the source has nothing at the key that [`CopyOptions::only`] names,
-///   a pattern that [includes](CopyOptions::include) keys matches none, or all are excluded;
+/// - [`ErrorKind::AlreadyExists`](crate::ErrorKind::AlreadyExists) if the target already has one of the values or
+///   series, or series in the group of a timeline,
+///   [`ErrorKind::KindMismatch`](crate::ErrorKind::KindMismatch) if it has a node of another kind there;
+/// - [`ErrorKind::InvalidKey`](crate::ErrorKind::InvalidKey) or another error of [`DataStore::plan`] if the target does
+///   not support a key or a schema;
+/// - [`ErrorKind::ReadOnly`](crate::ErrorKind::ReadOnly) or [`ErrorKind::Closed`](crate::ErrorKind::Closed) if the
+///   target is not open for writing;
+/// - [`ErrorKind::NotFound`](crate::ErrorKind::NotFound) if the source has nothing at the key of [`CopyOptions::only`],
+///   if a pattern of [`CopyOptions::include`] matches no key, or if all keys are excluded;
 /// - [`ErrorKind::InvalidArgument`](crate::ErrorKind::InvalidArgument) names a pattern that is not valid.
 ///
-/// Later: what either store reports, and [`ErrorKind::Cancelled`](crate::ErrorKind::Cancelled). What was committed by then
-/// stays in the target: the keys in their order, the last of them perhaps in part. Delete it, and
-/// copy again.
+/// Later: the errors of both stores, and [`ErrorKind::Cancelled`](crate::ErrorKind::Cancelled). The target then contains
+/// a partial copy: a part of the keys, the last of which may be incomplete. Delete it and copy again.
 pub fn copy(
     from: &dyn DataStore,
     to: &dyn DataStore,
@@ -92,7 +91,7 @@ pub fn copy(
     copy_selected(from, to, selected, options)
 }
 
-/// Copies these keys, whatever the patterns are.
+/// Copies these keys, and ignores the patterns.
 pub(in crate::tools) fn copy_selected(
     from: &dyn DataStore,
     to: &dyn DataStore,
@@ -110,7 +109,7 @@ pub(in crate::tools) fn copy_selected(
     } = options;
     let planned = plan::plan(from, to, selected, &ranges, reencode)?;
     let start = CopyProgress::start(&planned);
-    // One commit is read and encoded while the one before is under way.
+    // Reads and encodes one commit while the target writes the previous one.
     let (sender, commits) = sync_channel(0);
     let reader = Reader::new(from, to, reencode, sender, start.clone());
     let copied = thread::scope(|scope| {
@@ -129,7 +128,7 @@ pub(in crate::tools) fn copy_selected(
 
 type OnProgress<'a> = Box<dyn FnMut(&CopyProgress) -> ControlFlow<()> + 'a>;
 
-/// Commits what the reader sends; returns how far it came.
+/// Commits what the reader sends; returns the progress.
 fn commit_all(
     to: &dyn DataStore,
     commits: Receiver<(Vec<EncodedChange>, CopyProgress)>,
@@ -154,15 +153,29 @@ fn commit_all(
     Ok(copied)
 }
 
-/// What [`copy`] copies, and how.
+/// Options of [`copy`], and of [`recover`](crate::recover()).
+///
+/// ```
+/// # use simrecorder_core as simrecorder;
+/// use simrecorder::{CopyOptions, InMemoryDataStore, Recorder, copy};
+///
+/// let (from, to) = (InMemoryDataStore::new(), InMemoryDataStore::new());
+/// let recorder = Recorder::new(from.clone());
+/// recorder.record("net/rate", 0.5)?;
+/// recorder.record("net/spikes", 12_u32)?;
+/// recorder.close()?;
+/// let copied = copy(&from, &to, CopyOptions::new().include("**/rate"))?;
+/// assert_eq!(copied.key_count, 1);
+/// # Ok::<(), simrecorder_core::Error>(())
+/// ```
 ///
 /// | option | default |
 /// |---|---|
 /// | [`only`](Self::only) | everything |
 /// | [`include`](Self::include), [`exclude`](Self::exclude) | all keys |
 /// | [`select_by`](Self::select_by) | all ticks |
-/// | [`reencode`](Self::reencode) | chunks and compression stay |
-/// | [`on_progress`](Self::on_progress) | nobody is told |
+/// | [`reencode`](Self::reencode) | chunks are copied without decoding |
+/// | [`on_progress`](Self::on_progress) | no callback |
 #[must_use]
 pub struct CopyOptions<'a> {
     patterns: KeyPatterns,
@@ -172,7 +185,7 @@ pub struct CopyOptions<'a> {
 }
 
 impl<'a> CopyOptions<'a> {
-    /// Everything, as it is.
+    /// Returns the defaults.
     pub fn new() -> Self {
         Self {
             patterns: KeyPatterns::new(),
@@ -186,7 +199,7 @@ impl<'a> CopyOptions<'a> {
         &self.patterns
     }
 
-    /// Tells of a verification as of a copy that has not begun.
+    /// Options that report the progress of a verification as that of a copy that has not begun.
     pub(in crate::tools) fn while_verifying(&mut self) -> VerifyOptions<'_> {
         let Some(on_progress) = &mut self.on_progress else {
             return VerifyOptions::new();
@@ -199,25 +212,25 @@ impl<'a> CopyOptions<'a> {
         })
     }
 
-    /// Copies only what is at `key` and below. It has the same key in the target; the groups
-    /// above are made without attributes if they are not there.
+    /// Copies only `key` and the keys below it, to the same keys of the target. Missing groups above are created without
+    /// attributes.
     pub fn only(mut self, key: Key) -> Self {
         self.patterns.only = key;
         self
     }
 
-    /// Copies the values and series whose keys match `pattern`, or a pattern of another call.
+    /// Copies only values and series whose keys match `pattern`, or the pattern of another call.
     ///
-    /// In a pattern, `*` matches any characters of one level, `?` for one of them, `**` for any number
-    /// of levels, and `[a-c]` for one of some characters; `[*]`, `[?]` and `[[]` match these characters themselves.
-    /// A pattern does not match groups: `net/**` matches all that `net` contains. Groups above what is
-    /// copied are copied with their attributes, other groups are left out.
+    /// In a pattern, `*` matches any characters of one level, `?` one character, `**` any number of levels, and `[a-c]`
+    /// one of some characters; `[*]`, `[?]` and `[[]` match these characters literally. Patterns match values and
+    /// series, not groups: `net/**` matches everything in `net`. The groups above a copied key are copied with their
+    /// attributes; other groups are left out.
     ///
-    /// A pattern that matches no value and no series of the source is an error, before anything is
-    /// written.
+    /// It is an error if a pattern matches no value and no series of the source. Nothing is written then.
     ///
     /// ```
-    /// use simrecorder_core::{CopyOptions, InMemoryDataStore, Recorder, copy};
+    /// # use simrecorder_core as simrecorder;
+    /// use simrecorder::{CopyOptions, InMemoryDataStore, Recorder, copy};
     ///
     /// let (from, to) = (InMemoryDataStore::new(), InMemoryDataStore::new());
     /// let recorder = Recorder::new(from.clone());
@@ -244,18 +257,19 @@ impl<'a> CopyOptions<'a> {
         self
     }
 
-    /// Leaves out the values and series whose keys match `pattern`, also those that are
-    /// [included](Self::include). What is left out is not read.
+    /// Leaves out the values and series whose keys match `pattern`, even those that are
+    /// [included](Self::include). They are not read.
     pub fn exclude(mut self, pattern: impl Into<String>) -> Self {
         self.patterns.exclude.push(pattern.into());
         self
     }
 
-    /// Copies only those ticks of timelines with the coordinate `name` that are in `range`, any of Rust's
-    /// ranges of numbers. Everything else is copied whole.
+    /// Copies, of timelines with the coordinate `name`, only the ticks in `range`, any of Rust's ranges of numbers.
+    /// Everything else is copied completely.
     ///
     /// ```
-    /// use simrecorder_core::{Coordinate, CopyOptions, InMemoryDataStore, Recorder, copy};
+    /// # use simrecorder_core as simrecorder;
+    /// use simrecorder::{Coordinate, CopyOptions, InMemoryDataStore, Recorder, copy};
     ///
     /// let (from, to) = (InMemoryDataStore::new(), InMemoryDataStore::new());
     /// let recorder = Recorder::new(from.clone());
@@ -273,18 +287,18 @@ impl<'a> CopyOptions<'a> {
     /// ```
     ///
     /// # Errors
-    /// The copy is [`NotFound`](crate::ErrorKind::NotFound) if no timeline that is copied has such a
-    /// coordinate.
+    /// [`copy`] returns [`NotFound`](crate::ErrorKind::NotFound) if no timeline that it copies has such a coordinate.
     pub fn select_by(mut self, name: impl Into<String>, range: impl Into<CoordinateRange>) -> Self {
         self.ranges.push((name.into(), range.into()));
         self
     }
 
-    /// Cuts and compresses the chunks as the target is set to, instead of as they were. Each
-    /// chunk is decoded, so a damaged one is an error.
+    /// Decodes every chunk, and encodes it with the chunk shape and the compression of the target. A damaged chunk is
+    /// an error.
     ///
     /// ```
-    /// use simrecorder_core::{CopyOptions, InMemoryDataStore, copy};
+    /// # use simrecorder_core as simrecorder;
+    /// use simrecorder::{CopyOptions, InMemoryDataStore, copy};
     ///
     /// let (from, to) = (InMemoryDataStore::new(), InMemoryDataStore::new());
     /// copy(&from, &to, CopyOptions::new().reencode(true))?;

@@ -1,4 +1,4 @@
-//! The nodes to copy, and whether the target can store them.
+//! The nodes to copy, and the check that the target can store them.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -32,12 +32,12 @@ pub(super) enum What {
     Series {
         /// Which records of its view are copied.
         records: Range<u64>,
-        /// How many of them are a chunk in the target.
+        /// How many of them make a chunk of the target.
         chunk: u64,
     },
 }
 
-/// The keys that the patterns select, groups before what is in them.
+/// The keys that the patterns select, groups before their contents.
 pub(in crate::tools) fn select(
     from: &dyn DataStore,
     patterns: &KeyPatterns,
@@ -51,7 +51,7 @@ pub(in crate::tools) fn select(
     }
 }
 
-/// What is copied of the selected keys, after a check that the target has room for it.
+/// Plans what to copy of the selected keys, after a check that the target can store it.
 pub(super) fn plan(
     from: &dyn DataStore,
     to: &dyn DataStore,
@@ -107,7 +107,7 @@ fn plan_key(
     })
 }
 
-/// The timelines that are copied: which of their ticks, the same ones of every series.
+/// The timelines that are copied, with the ticks that are copied of all their series.
 struct Timelines<'a> {
     from: &'a dyn DataStore,
     to: &'a dyn DataStore,
@@ -169,8 +169,7 @@ impl<'a> Timelines<'a> {
         Ok(())
     }
 
-    /// Which records of a series are copied. All that it has, not what it had: the first ones may have
-    /// been freed.
+    /// The records of a series to copy: all that it has now, since the first ones may have been freed.
     fn records(&mut self, view: &View) -> Result<Range<u64>> {
         let group = view.key().parent().unwrap_or(Key::ROOT);
         if let Some(ticks) = self.ticks.get(&group) {
@@ -207,7 +206,7 @@ impl<'a> Timelines<'a> {
     }
 }
 
-/// How many records of a copy of `view` make a chunk: in its form, if the target takes that.
+/// How many records of a copy of `view` make a chunk, in the same form if the target takes that.
 fn plan_series(to: &dyn DataStore, view: &View) -> Result<u64> {
     let (key, schema) = (view.key(), view.schema());
     if let (Some(to), Some(from)) = (to.as_encoded(), view.as_encoded())
@@ -219,7 +218,7 @@ fn plan_series(to: &dyn DataStore, view: &View) -> Result<u64> {
 }
 
 fn all_excluded(operation: &'static str) -> Error {
-    let message = "the patterns exclude all values and series of the source";
+    let message = "the patterns exclude all values and series of the source; exclude fewer keys";
     Error::new(ErrorKind::NotFound, operation, message)
 }
 
@@ -235,7 +234,7 @@ fn check_clash(is: NodeKind, there: NodeKind) -> Result<()> {
 }
 
 impl CopyProgress {
-    /// Nothing of what was planned is copied yet.
+    /// The progress before the first commit.
     pub(super) fn start(planned: &[Planned]) -> Self {
         let records = planned.iter().map(|planned| match planned.what {
             What::Series { ref records, .. } => records.end - records.start,

@@ -1,28 +1,39 @@
-//! How far a copy has come, and how it ends early.
+//! The progress of a copy.
 
 use std::fmt;
 
 use crate::error::{Error, ErrorKind};
 use crate::model::key::Key;
 
-/// How far a copy has come: what is committed.
+/// The progress of a copy: what the target has committed. [`copy`](crate::copy()) returns the last one.
 ///
-/// `Display` gives one line: `net/v: 3 of 12 keys, 12000 of 50000 records, 34.1 MiB`.
+/// `Display` prints one line: `net/v: 3 of 12 keys, 12000 of 50000 records, 34.1 MiB`.
+///
+/// ```
+/// # use simrecorder_core as simrecorder;
+/// use std::ops::ControlFlow;
+///
+/// use simrecorder::{CopyOptions, CopyProgress};
+///
+/// let options = CopyOptions::new().on_progress(|progress: &CopyProgress| {
+///     eprint!("\r{} of {} records", progress.record_count, progress.record_total);
+///     ControlFlow::Continue(())
+/// });
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct CopyProgress {
-    /// The key that was worked on last; the root if there was none.
+    /// The key that was copied last; the root if there was none.
     pub key: Key,
-    /// How many values and series are whole.
+    /// The number of complete values and series.
     pub key_count: u64,
-    /// How many values and series there are to copy.
+    /// The number of values and series to copy.
     pub key_total: u64,
-    /// How many records were copied, of all series together.
+    /// The number of copied records of all series.
     pub record_count: u64,
-    /// How many records there are to copy.
+    /// The number of records to copy.
     pub record_total: u64,
-    /// About how many bytes the target was given: encoded ones where chunks go as they are, else
-    /// those of the records and values.
+    /// About how many bytes were passed to the target: those of encoded chunks, or those of records and values.
     pub bytes: u64,
 }
 

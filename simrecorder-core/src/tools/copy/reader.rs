@@ -20,15 +20,15 @@ use crate::store::node::Node;
 use crate::tools::copy::plan::{Planned, What};
 use crate::tools::copy::progress::{CopyProgress, cancelled, no_thread};
 
-/// A commit is made when this many bytes wait for it.
+/// The size of a commit in bytes.
 pub(crate) const COMMIT_BYTES: usize = 8 << 20;
-/// What a change counts in a commit, in addition to its records.
+/// The size that each change adds to a commit, in addition to its records.
 pub(crate) const CHANGE_BYTES: usize = 4 << 10;
-/// Records of one size are encoded in batches of about this size, several at a time.
+/// The approximate size of batches of records of a fixed size, several of which are encoded at a time.
 pub(crate) const BATCH_BYTES: usize = 1 << 20;
-/// Chunks larger than this are not read at once, so they are decoded more than once.
+/// Chunks larger than this are read in parts, so they are decoded more than once.
 const LARGEST_BLOCK: usize = 64 << 20;
-/// The most records of other kinds that are read at once, if all are tiny.
+/// The most records of other kinds that are read at once.
 const BLOCK_RECORDS: u64 = 1 << 20;
 
 /// Reads from one store and sends commits for the other.
@@ -37,12 +37,12 @@ pub(super) struct Reader<'a> {
     to: &'a dyn DataStore,
     reencode: bool,
     commits: SyncSender<(Vec<EncodedChange>, CopyProgress)>,
-    /// How far the copy is when all changes so far are committed.
+    /// The progress once all changes so far are committed.
     progress: CopyProgress,
     /// The changes of the next commit, and what they count.
     changes: Vec<EncodedChange>,
     bytes: usize,
-    /// Groups that become timelines when all series are copied, with their attributes.
+    /// Groups that become timelines once all series are copied, with their attributes.
     timelines: Vec<(Key, Attributes)>,
 }
 
@@ -138,8 +138,8 @@ impl<'a> Reader<'a> {
         self.copy_records(&*view, records.start, done..len, chunk)
     }
 
-    /// Declares a series in the form of `view`, with its filled records, and copies the others as they are
-    /// stored, as far as both stores can; returns how many records the copy has then.
+    /// Declares a series in the form of `view`, with its filled records, and copies the others without decoding, as
+    /// far as both stores can; returns how many records the copy has then.
     fn copy_chunks(
         &mut self,
         to: &dyn EncodedStore,
@@ -175,16 +175,15 @@ impl<'a> Reader<'a> {
             done += count;
             self.add_encoded(key, append, count, bytes, done == len)?;
             if done < len {
-                // They are the only ones of their series in a commit.
+                // A commit has at most one such change for a series.
                 self.send()?;
             }
         }
         Ok(done)
     }
 
-    /// Copies records by reading whole chunks of the source and sending whole ones of the target,
-    /// of which `chunk` records are one. `range` counts in the target, which begins with the record
-    /// `offset` of the source.
+    /// Copies records by reading whole chunks of the source and sending whole chunks of the target, which have `chunk`
+    /// records. `range` counts in the target, which begins with record `offset` of the source.
     fn copy_records(
         &mut self,
         view: &dyn ArrayView,
@@ -195,10 +194,10 @@ impl<'a> Reader<'a> {
         let record = view.schema().record_bytes().unwrap_or(usize::MAX).max(1);
         let batch = match view.kind().is_fixed() {
             true => whole_chunks(chunk, record, BATCH_BYTES),
-            // The chunks of the others do not end with a number of records.
+            // Chunks of records of variable size do not end after a number of records.
             false => 1,
         };
-        // Records that were read and not sent, and the index of the first.
+        // Records that were read but not sent, and the index of the first.
         let mut waiting = Records::empty(Arc::clone(view.schema()));
         let mut first = range.start;
         while first < range.end {
@@ -248,8 +247,7 @@ impl<'a> Reader<'a> {
         self.add(set, 0, 0, ends)
     }
 
-    /// Adds a change with that many records and bytes; `ends` says whether its value or series
-    /// is whole with it.
+    /// Adds a change with `count` records and `bytes` bytes; `ends` says whether it completes its value or series.
     fn add(&mut self, change: Change, count: u64, bytes: usize, ends: bool) -> Result<()> {
         let key = change.key().clone();
         self.add_encoded(&key, EncodedChange::Plain(change), count, bytes, ends)
@@ -284,13 +282,12 @@ impl<'a> Reader<'a> {
         self.bytes = 0;
         prepare(self.to, changes.iter_mut().filter_map(EncodedChange::plain))?;
         let commit = (changes, self.progress.clone());
-        // Nobody takes it if a commit failed or the copy was cancelled.
+        // Sending fails if a commit failed or the copy was cancelled.
         self.commits.send(commit).map_err(|_| cancelled())
     }
 }
 
-/// Reads records from the start of `range` on: whole chunks of the source, about as many as a
-/// commit takes.
+/// Reads records from the start of `range` on: whole chunks of the source, about the size of a commit.
 pub(crate) fn read_block(view: &dyn ArrayView, range: Range<u64>) -> Result<Records> {
     let (count, max_bytes) = match view.kind().is_fixed() {
         true => {
@@ -309,7 +306,7 @@ pub(crate) fn read_block(view: &dyn ArrayView, range: Range<u64>) -> Result<Reco
     }
 }
 
-/// As many records as take about `bytes` and are whole chunks, at least one chunk.
+/// The number of records in whole chunks of about `bytes`, at least one chunk.
 pub(crate) fn whole_chunks(chunk: u64, record: usize, bytes: usize) -> u64 {
     let fitting = |bytes: usize| (bytes / record).max(1) as u64;
     let chunk = chunk.clamp(1, fitting(LARGEST_BLOCK));

@@ -1,4 +1,4 @@
-//! Moving records from a store that many write to into one that keeps them.
+//! Moving records from a store with many writers into another store.
 
 mod series;
 mod timeline;
@@ -27,38 +27,37 @@ use crate::tools::copy::reader::{CHANGE_BYTES, COMMIT_BYTES, prepare};
 use crate::tools::key_patterns::KeyPatterns;
 use crate::tools::target_clash;
 
-/// Moves the records of all series from one store into another, whatever the two are, while
-/// others may continue to write to the first: from a server into a file, before its memory is full.
+/// Moves the records of all series from one store into another, even while processes write to the first. Use it to
+/// move records from a server into a file before the server's memory is full.
 ///
-/// Records are freed in the source as soon as the target has committed them. Views of the source
-/// then begin at the first record that is left, and tell its index as
-/// [`first_record`](crate::backend::SharedView::first_record). Groups, values and attributes are copied and stay.
-/// Series are cut into chunks and compressed as the target is set to.
+/// The source frees records as soon as the target has committed them. New views of the source then begin at the first
+/// remaining record, whose index is [`first_record`](crate::backend::SharedView::first_record). Groups, values and
+/// attributes are copied and remain. Records are cut into chunks and compressed as the target was set to.
 ///
-/// One call moves what is there when it begins; call it again for what came since. It may end at
-/// any moment, also by a kill: the length of a series in the target says how far it came, so that
-/// the next call neither loses nor doubles a record. So the target holds nothing else at these
-/// keys, nobody else writes to it there, and one drain runs at a time. What the target has
-/// already is freed in the source only after a comparison of all its records, as the target rounds
-/// them.
+/// One call moves the records that exist when it begins; call it again to move later ones. If it is interrupted at any
+/// point, even by a kill, the next call continues without losing or duplicating a record, because the length of a
+/// series in the target says how many of its records were moved. Therefore the target must contain nothing else at
+/// these keys, no other program may write there, and only one drain may run at a time. Records that the target already
+/// has are freed in the source only after a comparison of all of them, as the target rounds them.
 ///
-/// - Series of a timeline are moved together, so that they have the same ticks in the target at every moment,
-///   and in the source if all are selected. With a selected series, its coordinate is selected.
-/// - Only what the source cannot lose any more is moved: see [`SharedStore::read_durable`]. For a
-///   server that syncs every second that takes a second or two.
-/// - What the target's commit survives, the records survive: see [`Durability`](crate::Durability).
-/// - It takes about 30 MiB of memory, and a few times the largest record or value if that is more.
-/// - It does no checkpoint: call [`DataStore::checkpoint`], or close the target, when other
-///   software is to read the last records.
+/// - The series of a timeline are moved together. They have the same ticks in the target at every moment, and in the
+///   source too if all of them are selected. Selecting one of them also selects the coordinate.
+/// - Only records that are durable in the source are moved: see [`SharedStore::read_durable`]. With a server that
+///   syncs every second, this takes a second or two.
+/// - Moved records are as durable as commits of the target: see [`Durability`](crate::Durability).
+/// - It uses about 30 MiB of memory, or a few times the largest record or value if that is more.
+/// - It does no checkpoint. Call [`DataStore::checkpoint`] or close the target so that other software sees the last
+///   records.
 ///
 /// ```no_run
+/// # use simrecorder_core as simrecorder;
 /// # fn stores() -> (simrecorder_core::InMemoryDataStore, simrecorder_core::InMemoryDataStore) {
 /// #     Default::default()
 /// # }
 /// use std::ops::ControlFlow;
 /// use std::time::Duration;
 ///
-/// use simrecorder_core::{DrainOptions, drain};
+/// use simrecorder::{DrainOptions, drain};
 ///
 /// let (server, file) = stores(); // RedisDataStore::append(url)?, ZarrDataStore::append(path)?
 /// loop {
@@ -76,14 +75,13 @@ use crate::tools::target_clash;
 /// # Errors
 /// - [`ErrorKind::Unsupported`] if the source cannot free records; [`ErrorKind::ReadOnly`] or
 ///   [`ErrorKind::Closed`] if one of the two is not open for writing.
-/// - [`ErrorKind::NotFound`] if the source has nothing at the key that [`DrainOptions::only`] names, or
-///   nothing that a pattern [includes](DrainOptions::include); [`ErrorKind::InvalidArgument`] names a
-///   pattern that is none.
-/// - [`ErrorKind::KindMismatch`] or [`ErrorKind::SchemaMismatch`] if the target has something else
-///   at a key.
-/// - [`ErrorKind::Diverged`] if the target has not the records that were freed, has more than the
-///   source, or has other ones. Nothing of that series is freed then.
-/// - [`ErrorKind::Cancelled`], and what either store reports. What was moved by then is moved.
+/// - [`ErrorKind::NotFound`] if the source has nothing at the key of [`DrainOptions::only`], or if a pattern of
+///   [`DrainOptions::include`] matches no key; [`ErrorKind::InvalidArgument`] names a pattern that is not valid.
+/// - [`ErrorKind::KindMismatch`] or [`ErrorKind::SchemaMismatch`] if the target has another node or other records at a
+///   key.
+/// - [`ErrorKind::Diverged`] if the target lacks records that were freed, has more records than the source, or has
+///   different ones. Then nothing of that series is freed.
+/// - [`ErrorKind::Cancelled`], and the errors of both stores. Records that were moved before remain in the target.
 pub fn drain(
     from: &dyn DataStore,
     to: &dyn DataStore,
@@ -151,10 +149,11 @@ enum SourceNode {
     Series(View),
 }
 
-/// How often a source is looked at again because a key was created or removed meanwhile.
+/// How often the source is listed again because a key was created or removed in between.
 const MAX_LOOKS: usize = 8;
 
-/// What the patterns select. A series that joins a timeline meanwhile is seen, or all others before it did.
+/// Lists what the patterns select. If a series joins a timeline in between, the list has either all series of the
+/// timeline, or those from before.
 fn look(from: &dyn DataStore, patterns: &KeyPatterns) -> Result<Vec<(Key, SourceNode)>> {
     let mut selected = patterns.select_for_copy(from, "drain")?;
     for _ in 1..MAX_LOOKS {
@@ -192,7 +191,7 @@ struct Drain<'a> {
     shared: &'a dyn SharedStore,
     to: &'a dyn DataStore,
     on_progress: Option<OnProgress<'a>>,
-    /// How far it is when all changes so far are committed.
+    /// The progress once all changes so far are committed.
     progress: DrainProgress,
     /// The changes of the next commit, and what they count.
     changes: Vec<Change>,
@@ -237,7 +236,7 @@ impl Drain<'_> {
             return Ok(());
         };
         let value = value?;
-        // The attributes of a value that this commit makes are there only after it.
+        // A value that this commit creates has attributes only after the commit.
         let (is_new, before) = match self.to.node(key)? {
             Some(Node::Value {
                 value: there,
@@ -263,7 +262,7 @@ impl Drain<'_> {
         self.set_attributes(key, before, attributes)
     }
 
-    /// Adds a change, and commits all of them once they are enough.
+    /// Adds a change, and commits all changes once they have the size of a commit.
     fn add(&mut self, change: Change, bytes: usize) -> Result<()> {
         self.push(change, bytes);
         self.commit_if_large()
@@ -305,13 +304,22 @@ impl Drain<'_> {
     }
 }
 
-/// What [`drain`] moves.
+/// Options of [`drain`].
+///
+/// ```
+/// # use simrecorder_core as simrecorder;
+/// use simrecorder::{DrainOptions, Key};
+///
+/// // Everything in the group of this worker except its log.
+/// let options = DrainOptions::new().only(Key::new("workers/7")?).exclude("**/log");
+/// # Ok::<(), simrecorder_core::Error>(())
+/// ```
 ///
 /// | option | default |
 /// |---|---|
 /// | [`only`](Self::only) | everything |
 /// | [`include`](Self::include), [`exclude`](Self::exclude) | all keys |
-/// | [`on_progress`](Self::on_progress) | nobody is told |
+/// | [`on_progress`](Self::on_progress) | no callback |
 #[must_use]
 pub struct DrainOptions<'a> {
     patterns: KeyPatterns,
@@ -319,7 +327,7 @@ pub struct DrainOptions<'a> {
 }
 
 impl<'a> DrainOptions<'a> {
-    /// Everything.
+    /// Returns the defaults.
     pub fn new() -> Self {
         Self {
             patterns: KeyPatterns::new(),
@@ -327,22 +335,21 @@ impl<'a> DrainOptions<'a> {
         }
     }
 
-    /// Moves only what is at `key` and below.
+    /// Moves only `key` and the keys below it.
     pub fn only(mut self, key: Key) -> Self {
         self.patterns.only = key;
         self
     }
 
-    /// Moves the values and series whose keys match `pattern`, or a pattern of another call, as
-    /// [`CopyOptions::include`](crate::CopyOptions::include) says. The next drain may have other
-    /// patterns. A pattern that matches nothing yet is [`ErrorKind::NotFound`].
+    /// Moves only values and series whose keys match `pattern`, or the pattern of another call. Patterns are those of
+    /// [`CopyOptions::include`](crate::CopyOptions::include). The next drain may have other patterns. A pattern that
+    /// matches no key yet is [`ErrorKind::NotFound`].
     pub fn include(mut self, pattern: impl Into<String>) -> Self {
         self.patterns.include.push(pattern.into());
         self
     }
 
-    /// Leaves the values and series whose keys match `pattern` where they are, also those that are
-    /// [included](Self::include).
+    /// Does not move the values and series whose keys match `pattern`, even those that are [included](Self::include).
     pub fn exclude(mut self, pattern: impl Into<String>) -> Self {
         self.patterns.exclude.push(pattern.into());
         self
@@ -373,19 +380,34 @@ impl fmt::Debug for DrainOptions<'_> {
     }
 }
 
-/// How far a drain has come: what is committed, and freed in the source.
+/// The progress of a drain: what the target has committed and the source has freed. [`drain`] returns the last one.
 ///
-/// `Display` gives one line: `net/v: 3 keys, 12000 records, 34.1 MiB`.
+/// `Display` prints one line: `net/v: 3 keys, 12000 records, 34.1 MiB`.
+///
+/// ```
+/// # use simrecorder_core as simrecorder;
+/// use std::ops::ControlFlow;
+///
+/// use simrecorder::{DrainOptions, DrainProgress};
+///
+/// let options = DrainOptions::new().on_progress(|progress: &DrainProgress| {
+///     eprintln!("{progress}");
+///     match progress.record_count {
+///         0..1_000_000 => ControlFlow::Continue(()),
+///         _ => ControlFlow::Break(()), // enough for this time
+///     }
+/// });
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct DrainProgress {
-    /// The key that was worked on last; the root if there was none.
+    /// The key that was moved last; the root if there was none.
     pub key: Key,
-    /// How many values and series were done.
+    /// The number of values and series that are done.
     pub key_count: u64,
-    /// How many records were moved, of all series together.
+    /// The number of moved records of all series.
     pub record_count: u64,
-    /// The bytes of the records and values that the target was given.
+    /// The size in bytes of the records and values that were passed to the target.
     pub bytes: u64,
 }
 

@@ -18,13 +18,13 @@ use crate::store::node::Node;
 use crate::tools::copy::reader::{BATCH_BYTES, read_block, whole_chunks};
 use crate::tools::target_clash;
 
-/// A series on its way.
+/// A series that is moved.
 pub(super) struct MovedSeries<'v> {
     view: &'v View,
     schema: Arc<Schema>,
     /// How many records share a chunk of the target.
     chunk: u64,
-    /// How many records the target has; `None` if the series is not there.
+    /// How many records the target has; `None` if it does not have the series.
     pub(super) done: Option<u64>,
 }
 
@@ -53,13 +53,13 @@ impl MovedSeries<'_> {
         filled_end(&**self.view)
     }
 
-    /// The bytes of a record, if all have the same.
+    /// The size of a record in bytes, if it is fixed.
     pub(super) fn record_bytes(&self) -> Option<usize> {
         let bytes = self.schema.record_bytes();
         bytes.filter(|_| self.schema.kind().is_fixed())
     }
 
-    /// How many records a batch has, so that it ends where a chunk of the target does.
+    /// The number of records in a batch that ends where a chunk of the target does.
     pub(super) fn batch(&self) -> u64 {
         self.record_bytes().map_or(u64::MAX, |bytes| {
             whole_chunks(self.chunk, bytes.max(1), BATCH_BYTES)
@@ -97,7 +97,7 @@ impl Drain<'_> {
         Ok(())
     }
 
-    /// Compares a series with what the target has of it, and describes it.
+    /// Compares a series with the records of it that the target has, and updates its attributes and names there.
     pub(super) fn begin<'v>(&mut self, view: &'v View) -> Result<MovedSeries<'v>> {
         let (key, first) = (view.key(), view.first_record());
         let end = first + view.len();
@@ -121,7 +121,7 @@ impl Drain<'_> {
         {
             check_same(&**view, &**there, first..done)?;
         }
-        // Also where nothing is to be freed: to know before anything is written whether it can be.
+        // Frees nothing, but fails before anything is written if the source cannot free records.
         self.shared.free(&[])?;
         let chunk = self.to.plan(key, Some(&schema))?;
         if let Some(there) = &there {
@@ -163,7 +163,7 @@ impl Drain<'_> {
         );
     }
 
-    /// Adds records, of which the first has the index `at`, in batches.
+    /// Adds records in batches; the first record has the index `at`.
     pub(super) fn append(&mut self, series: &MovedSeries<'_>, at: u64, records: &Records) {
         let (batch, until) = (series.batch(), at + records.len());
         let mut start = at;
@@ -194,8 +194,8 @@ fn check_same_schema(to: &Schema, from: &Schema) -> Result<()> {
     })
 }
 
-/// Checks that the target has the same records of `range` as the source, as far as it has not freed
-/// them itself.
+/// Checks that the target has the same records of `range` as the source, except those that the target itself has
+/// freed.
 fn check_same(from: &dyn ArrayView, to: &dyn ArrayView, range: Range<u64>) -> Result<()> {
     let bound = match to.schema().compression() {
         Some(Compression::Lossy(bound)) => Some(bound),

@@ -1,4 +1,4 @@
-//! Moving timelines: all series of one have the same ticks in the target.
+//! Moving timelines, whose series have the same ticks in the target.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ use crate::model::key::Key;
 use crate::reading::view::View;
 use crate::tools::copy::reader::COMMIT_BYTES;
 
-/// The series of the timelines that are drained, by their groups.
+/// The series of the timelines to drain, by group.
 #[derive(Default)]
 pub(super) struct Timelines(BTreeMap<Key, Vec<View>>);
 
@@ -20,7 +20,7 @@ impl Timelines {
         }
     }
 
-    /// Adds a series if it is one of a timeline; else gives it back.
+    /// Adds a series if it belongs to a timeline; otherwise returns it.
     pub(super) fn add_series(&mut self, view: View) -> Option<View> {
         match self.0.get_mut(&view.key().parent().unwrap_or(Key::ROOT)) {
             Some(views) => {
@@ -37,7 +37,7 @@ impl Timelines {
 }
 
 impl Drain<'_> {
-    /// Moves the series of a timeline, the same ticks of all of them in each commit.
+    /// Moves the series of a timeline; each commit has the same ticks of all of them.
     pub(super) fn move_timeline(&mut self, views: &[View]) -> Result<()> {
         let series = views.iter().map(|view| {
             let begun = self.begin(view);
@@ -51,15 +51,15 @@ impl Drain<'_> {
         {
             return Err(out_of_step(other.key(), other.done.unwrap_or(0), done));
         }
-        // Also what the target has already is freed in all series at the same moment.
+        // Records that the target already has are freed in all series at the same moment too.
         let is_begun = |series: &&MovedSeries<'_>| series.done.is_some();
         let kept = series.iter().filter(is_begun).map(MovedSeries::kept);
         self.shared.free(&kept.collect::<Vec<_>>())?;
-        // A series that joined late is declared at the tick where it did, as long as the others are then.
+        // A series that joined late is declared at its first tick, when the others are as long as that.
         let (mut moved, mut late): (Vec<_>, Vec<_>) =
             series.iter().partition(|series| series.done.is_some());
         late.sort_by_key(|series| std::cmp::Reverse(series.filled()));
-        // Not all may have been seen at the same tick.
+        // The views may end at different ticks.
         let end = series.iter().map(MovedSeries::end).min().unwrap_or(0);
         let mut at = done;
         while at < end || late.last().is_some_and(|series| series.filled() == at) {
@@ -79,13 +79,12 @@ impl Drain<'_> {
         Ok(())
     }
 
-    /// Adds the ticks from `at` on, up to `until` or as many as all series give at once; returns where
-    /// they end.
+    /// Adds ticks from `at` up to at most `until`, as many as all series return in one read; returns where they end.
     fn move_ticks(&mut self, series: &[&MovedSeries<'_>], at: u64, until: u64) -> Result<u64> {
         if at == until {
             return Ok(at);
         }
-        // Those of unknown size first: they decide how many ticks there are.
+        // Reads series with records of unknown size first, since they decide the number of ticks.
         let is_fixed = |series: &&MovedSeries<'_>| series.record_bytes().is_some();
         let (fixed, variable): (Vec<&MovedSeries<'_>>, Vec<_>) =
             series.iter().copied().partition(is_fixed);
@@ -111,7 +110,7 @@ impl Drain<'_> {
     }
 }
 
-/// Where the next ticks end, which take about as many bytes as a commit and fill chunks of the largest series.
+/// Where the next ticks end, so that they have about the size of a commit and fill chunks of the largest series.
 fn block_end(series: &[&MovedSeries<'_>], at: u64, end: u64) -> u64 {
     let bytes = series.iter().filter_map(|series| series.record_bytes());
     let ticks = (COMMIT_BYTES / bytes.sum::<usize>().max(1)).max(1) as u64;

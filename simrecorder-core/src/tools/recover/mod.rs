@@ -1,4 +1,4 @@
-//! Copying what is sound of a damaged recording.
+//! Copying the sound parts of a damaged recording.
 
 mod plan;
 mod sound_store;
@@ -15,29 +15,29 @@ use crate::tools::copy::{CopyOptions, CopyProgress, copy_selected};
 use crate::tools::verify::verify_with;
 use plan::Plan;
 
-/// Copies all that is sound of a recording into another store, and says what is not.
+/// Copies the sound parts of a damaged recording into another store, and reports the rest.
 ///
-/// First [`verify`](crate::verify()) reads everything, then what it found to be sound is [copied](crate::copy), with the same
-/// options. [`on_progress`](CopyOptions::on_progress) is called while it reads, too, with totals of 0. No value
-/// is invented: what is damaged is not in the copy.
+/// First, [`verify`](crate::verify()) reads everything. Then the sound parts are [copied](crate::copy), with the same
+/// options. [`on_progress`](CopyOptions::on_progress) is also called while `verify` reads, with totals of 0. Damaged
+/// records are left out; no value is invented.
 ///
-/// - A damaged value, and a key that cannot be read at all, is left out. So are the attributes of a group that
-///   cannot be read, and what is below a group that cannot be listed.
-/// - A **series** keeps the records before the first damaged one, under its key and with their indices. The
-///   sound records after each damaged part go into a series of their own, whose name ends with `@` and the
-///   index of its first record: if records 100 to 199 of 1000 are damaged, `log` has 100 records and `log@200`
-///   has 800.
-/// - A **timeline** loses each tick at which one of its series is damaged, from all of its series, so that
-///   these stay equally long and the coordinate says which record is which. A series of which nothing is sound
-///   is left out instead. To keep the other series whole,
-///   [exclude](CopyOptions::exclude) the damaged one, and recover it alone.
-/// - A timeline whose series are out of step, or whose coordinate does not increase, becomes a group of plain
-///   series.
+/// - A damaged value and a key that cannot be read at all are left out, and so are the attributes of a group if they
+///   cannot be read, and everything below a group that cannot be listed.
+/// - A **series** keeps the records before the first damaged one, with their indices. The sound records after each
+///   damaged part are copied to a separate series, whose name ends with `@` and the index of its first record: if
+///   records 100 to 199 of 1000 are damaged, `log` has 100 records and `log@200` has 800.
+/// - A **timeline** loses each tick at which one of its series is damaged, from all of its series, so that they still
+///   have the same length and the coordinate identifies each record. A series without any sound record is left out
+///   instead. To keep all ticks of the other series, [exclude](CopyOptions::exclude) the damaged one, and recover it
+///   separately.
+/// - A timeline whose series have different lengths, or whose coordinate does not increase, becomes a group of
+///   free-standing series.
 ///
 /// Ragged rows, text, bytes and objects may lose up to 64 records around a damaged one.
 ///
 /// ```
-/// use simrecorder_core::{CopyOptions, InMemoryDataStore, Recorder, recover};
+/// # use simrecorder_core as simrecorder;
+/// use simrecorder::{CopyOptions, InMemoryDataStore, Recorder, recover};
 ///
 /// let (from, to) = (InMemoryDataStore::new(), InMemoryDataStore::new());
 /// let recorder = Recorder::new(from.clone());
@@ -51,15 +51,15 @@ use plan::Plan;
 /// ```
 ///
 /// # Errors
-/// As [`copy`](crate::copy()), and [`ErrorKind::AlreadyExists`](crate::ErrorKind::AlreadyExists) if the source
-/// has a key such as `log@200` already.
+/// As for [`copy`](crate::copy()), and [`ErrorKind::AlreadyExists`](crate::ErrorKind::AlreadyExists) if the source
+/// already has a key such as `log@200`.
 pub fn recover(
     from: &dyn DataStore,
     to: &dyn DataStore,
     mut options: CopyOptions<'_>,
 ) -> Result<Recovery> {
     if to.is_read_only() {
-        // Before all of the source is read.
+        // Checks this before it reads the whole source.
         return Err(errors::read_only("recover"));
     }
     let report = verify_with(from, options.while_verifying())?;
@@ -77,9 +77,21 @@ pub fn recover(
     })
 }
 
-/// What [`recover`] copied, and what it did not.
+/// The result of [`recover`].
 ///
-/// `Display` gives a line for each part that was left out or moved, and one that counts.
+/// `Display` prints a line for each part that was left out or moved, and a line with the totals.
+///
+/// ```
+/// # use simrecorder_core as simrecorder;
+/// use simrecorder::{CopyOptions, InMemoryDataStore, Recorder, recover};
+///
+/// let (from, to) = (InMemoryDataStore::new(), InMemoryDataStore::new());
+/// Recorder::new(from.clone()).record("net/rate", 0.5)?;
+/// let recovery = recover(&from, &to, CopyOptions::new())?;
+/// println!("{recovery}");
+/// assert!(recovery.is_whole());
+/// # Ok::<(), simrecorder_core::Error>(())
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Recovery {
@@ -87,37 +99,62 @@ pub struct Recovery {
     pub copied: CopyProgress,
     /// What was left out.
     pub left_out: Vec<LeftOut>,
-    /// Which records are under another key.
+    /// Records that are at another key in the copy.
     pub moved: Vec<MovedRecords>,
 }
 
 impl Recovery {
-    /// Whether nothing was left out, so that the copy is a whole one.
+    /// Whether nothing was left out.
     pub fn is_whole(&self) -> bool {
         self.left_out.is_empty()
     }
 }
 
-/// A part of a recording that [`recover`] left out. `Display` gives it as one line.
+/// A part of a recording that [`recover`] left out. `Display` prints it as one line.
+///
+/// ```
+/// # use simrecorder_core as simrecorder;
+/// use simrecorder::Recovery;
+///
+/// fn report(recovery: &Recovery) {
+///     for part in &recovery.left_out {
+///         match &part.records {
+///             Some(records) => println!("{}: {} records are lost", part.key, records.end - records.start),
+///             None => println!("{} is lost: {}", part.key, part.error),
+///         }
+///     }
+/// }
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct LeftOut {
     /// The key.
     pub key: Key,
-    /// The records, counted as [`View::get`](crate::View) counts them. `None` if it is the key itself, its value or
-    /// its attributes.
+    /// The indices of the records, as for [`View::get`](crate::View#method.get). `None` if the key itself, its value or
+    /// its attributes were left out.
     pub records: Option<Range<u64>>,
-    /// Why: what reading them reported, or which series of the timeline is damaged there.
+    /// The reason: the error of reading them, or the series of the timeline that is damaged there.
     pub error: Error,
 }
 
-/// Records that [`recover`] copied to another key. `Display` gives it as one line.
+/// Records that [`recover`] copied to another key. `Display` prints it as one line.
+///
+/// ```
+/// # use simrecorder_core as simrecorder;
+/// use simrecorder::Recovery;
+///
+/// fn report(recovery: &Recovery) {
+///     for moved in &recovery.moved {
+///         println!("{} now begins with record {} of {}", moved.to, moved.records.start, moved.from);
+///     }
+/// }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct MovedRecords {
     /// The key in the source.
     pub from: Key,
-    /// The records, counted as [`View::get`](crate::View) counts them.
+    /// The indices of the records in the source, as for [`View::get`](crate::View#method.get).
     pub records: Range<u64>,
     /// The key in the copy.
     pub to: Key,

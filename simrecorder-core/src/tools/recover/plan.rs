@@ -1,4 +1,4 @@
-//! What is sound of a damaged recording, and where its copy has it.
+//! The sound parts of a damaged recording, and their keys in the copy.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -17,7 +17,7 @@ use crate::tools::recover::sound_view::SoundView;
 use crate::tools::recover::{LeftOut, MovedRecords};
 use crate::tools::verify::{VerifiedKey, VerifyReport, disorder_of};
 
-/// What a recovery copies.
+/// The plan of a recovery.
 pub(super) struct Plan<'a> {
     pub(super) store: SoundStore<'a>,
     pub(super) selected: Vec<Child>,
@@ -44,7 +44,7 @@ impl<'a> Plan<'a> {
             };
         }
         let mut selected = select(&store, patterns, "recover")?;
-        // A series of a timeline brings its coordinate, also if that cannot be read.
+        // A series of a timeline selects its coordinate too, even if that cannot be read.
         selected.retain(|child| !store.hidden.contains(&child.key));
         let mut plan = Self {
             store,
@@ -120,7 +120,7 @@ impl<'a> Plan<'a> {
         });
     }
 
-    /// Cuts damaged series that are in no timeline, and moves what follows the cut.
+    /// Cuts a damaged series outside of timelines, and moves the records after the cut.
     fn add_series(&mut self, from: &dyn DataStore, damaged: &Damaged<'_>) -> Result<()> {
         let mut selected = Vec::with_capacity(self.selected.len());
         for child in std::mem::take(&mut self.selected) {
@@ -161,7 +161,7 @@ impl<'a> Plan<'a> {
 
     fn list_damage(&mut self, from: &dyn DataStore, damaged: &VerifiedKey) {
         let key = &damaged.key;
-        // What was found at a timeline may be damage of its coordinate, which is listed there.
+        // Damage of a timeline may be damage of its coordinate, which is listed there.
         let is_left_out = damaged.kind != NodeKind::Group
             || self.store.bare.contains(key)
             || self.store.plain.contains(key)
@@ -206,7 +206,7 @@ impl Member {
         ticks.iter().map(records).collect()
     }
 
-    /// The sound records that are in none of `parts`.
+    /// The sound records outside of `parts`.
     fn dropped(&self, parts: &[Range<u64>]) -> Vec<Range<u64>> {
         let mut known = self.records_of(&self.damage);
         known.extend_from_slice(parts);
@@ -215,7 +215,7 @@ impl Member {
     }
 }
 
-/// The ticks at which no series is damaged; `None` if the series do not make a timeline.
+/// The ticks at which no series is damaged; `None` if the series do not form a timeline.
 fn sound_ticks(members: &[Member], coordinate: &str) -> Option<Vec<Range<u64>>> {
     let ends = members
         .iter()
@@ -240,7 +240,7 @@ fn sound_ticks(members: &[Member], coordinate: &str) -> Option<Vec<Range<u64>>> 
     }
 }
 
-/// The records of a series that are sound; none if the series itself cannot be read.
+/// The sound records of a series; none if the series itself cannot be read.
 fn sound_parts(verified: &VerifiedKey) -> Vec<Range<u64>> {
     let damage: Option<Vec<_>> = verified
         .damage
@@ -252,7 +252,7 @@ fn sound_parts(verified: &VerifiedKey) -> Vec<Range<u64>> {
     })
 }
 
-/// What is between ranges that are in order, up to `end`.
+/// The gaps between sorted ranges, up to `end`.
 fn complement(ranges: &[Range<u64>], end: u64) -> Vec<Range<u64>> {
     let (mut found, mut next) = (Vec::new(), 0);
     for range in ranges.iter().cloned().chain(std::iter::once(end..end)) {

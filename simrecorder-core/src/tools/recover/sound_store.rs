@@ -1,4 +1,4 @@
-//! A damaged recording, without what is damaged.
+//! A damaged recording without its damaged parts.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
@@ -13,7 +13,7 @@ use crate::store::data_store::DataStore;
 use crate::store::node::{Child, Node};
 use crate::tools::recover::sound_view::SoundView;
 
-/// Shows what is sound of a store, as a store that is read.
+/// A read-only store with the sound parts of another.
 #[derive(Debug)]
 pub(super) struct SoundStore<'a> {
     from: &'a dyn DataStore,
@@ -21,9 +21,9 @@ pub(super) struct SoundStore<'a> {
     pub(super) hidden: BTreeSet<Key>,
     /// Groups whose attributes cannot be read.
     pub(super) bare: BTreeSet<Key>,
-    /// Groups that are no timelines, whatever their attributes say.
+    /// Groups that are not shown as timelines, even with the attribute of a timeline.
     pub(super) plain: BTreeSet<Key>,
-    /// Series that are shown in parts: of which series, and which of its records.
+    /// Series that are parts of another series, with the key and the records of that.
     pub(super) parts: BTreeMap<Key, (Key, Vec<Range<u64>>)>,
 }
 
@@ -38,7 +38,7 @@ impl<'a> SoundStore<'a> {
         }
     }
 
-    /// What is shown of the node of the source that belongs to `key`.
+    /// The sound part of `node` of the source, as it is shown at `key`.
     fn sound(&self, key: &Key, node: Node) -> Node {
         match node {
             Node::Group { mut attributes } if self.plain.contains(key) => {
@@ -87,7 +87,7 @@ impl DataStore for SoundStore<'_> {
     }
 
     fn children(&self, key: &Key) -> Result<Vec<Child>> {
-        // A group that cannot be listed has nothing that can be copied; the report names it.
+        // Nothing in a group that cannot be listed can be copied; the report names the group.
         let mut children = self.from.children(key).unwrap_or_default();
         children.retain(|child| !self.hidden.contains(&child.key));
         Ok(children)

@@ -14,7 +14,7 @@ use crate::reading::view::{View, no_array};
 use crate::store::array_view::ArrayView;
 use crate::store::node::Node;
 
-/// Parts of a series, one after the other, under a key of their own.
+/// Parts of a series, one after the other, at another key.
 #[derive(Clone, Debug)]
 pub(super) struct SoundView {
     key: Key,
@@ -130,7 +130,7 @@ impl ArrayView for SoundView {
     }
 }
 
-/// How many bytes of each record a region has.
+/// The number of bytes of each record that a region selects.
 fn record_bytes(within: &[AxisRange], dtype: DType) -> usize {
     let counts: Vec<u64> = within.iter().map(|axis| axis.count).collect();
     element_count(&counts).unwrap_or(0) * dtype.size()

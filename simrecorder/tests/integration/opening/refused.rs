@@ -293,7 +293,7 @@ fn schemes_that_there_are_not_name_those_to_write() {
         ("ZARR:run.mdb", "write zarr:"),
         ("Redis://host", "write redis: in its place;"),
         ("valkey://host", "write redis:"),
-        ("s3://bucket/run.zarr", "there are memory:"),
+        ("s3://bucket/run.zarr", "the schemes are memory:"),
         ("run-1:30.mdb", "write ./"),
     ] {
         for mode in [OpenMode::Read, OpenMode::CreateNew, OpenMode::OpenOrCreate] {
