@@ -23,7 +23,7 @@ pub(crate) fn cast_elements<T: Element>(dtype: DType, data: &[u8]) -> Result<Vec
     );
     converted.ok_or_else(|| {
         let message = format!(
-            "{dtype} cannot be converted to {}; take a part of it first",
+            "{dtype} cannot be converted to {}; take its real or imaginary part first",
             T::DTYPE
         );
         Error::new(ErrorKind::TypeMismatch, "cast", message)

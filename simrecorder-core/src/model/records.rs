@@ -78,7 +78,7 @@ impl Records {
         }
         let item = schema.record_bytes().unwrap_or(0) as u64;
         if item > 1 && ends.iter().any(|end| end % item != 0) {
-            return corrupt(format!("a row does not hold whole items of {schema}"));
+            return corrupt(format!("a row ends within an item of {schema}"));
         }
         Ok(Self {
             schema,

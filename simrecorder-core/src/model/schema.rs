@@ -300,7 +300,7 @@ impl Schema {
             && (fill.dtype() != self.dtype || self.dtype.is_none())
         {
             return refuse(format!(
-                "the fill value is a {}, but the series is {self}",
+                "the fill value is a {}, but the series holds {self}; use a scalar of its element type",
                 fill.describe()
             ));
         }
@@ -309,13 +309,13 @@ impl Schema {
             .is_none_or(|bytes| bytes > isize::MAX as usize)
         {
             return refuse(format!(
-                "a record of shape {:?} does not fit",
+                "a record of shape {:?} does not fit into memory",
                 self.record_shape
             ));
         }
         if self.kind == Kind::Ragged && self.record_bytes() == Some(0) {
             return refuse(format!(
-                "items of shape {:?} hold no elements, so the length of a row would be lost",
+                "items of shape {:?} have no elements, so the length of a row would be lost",
                 self.record_shape
             ));
         }

@@ -1,4 +1,4 @@
-//! Buffers that are used again, since touching fresh memory is dear.
+//! Buffers that are reused, since touching fresh memory is expensive.
 
 use crate::backend::sync::Mutex;
 
@@ -11,7 +11,7 @@ pub(crate) struct BufferPool {
 
 /// Smaller buffers are not worth keeping.
 const MIN_BYTES: usize = 64 << 10;
-/// Larger ones would take the place of many.
+/// Larger buffers would displace many others.
 const MAX_BYTES: usize = 4 << 20;
 
 impl BufferPool {
@@ -22,7 +22,7 @@ impl BufferPool {
         }
     }
 
-    /// A buffer of at least `capacity` bytes, but not much more.
+    /// Returns a buffer of at least `capacity` bytes, but not much more.
     pub(crate) fn take(&self, capacity: usize) -> Vec<u8> {
         if capacity >= MIN_BYTES {
             let mut free = self.free.lock();
@@ -44,7 +44,7 @@ impl BufferPool {
         free.push(buffer);
         let mut total: usize = free.iter().map(Vec::capacity).sum();
         while total > self.bound {
-            // The oldest goes: its size may be out of use.
+            // Frees the oldest, whose size may be out of use.
             total -= free.remove(0).capacity();
         }
     }

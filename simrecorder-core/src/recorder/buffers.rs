@@ -16,26 +16,26 @@ use crate::model::record::RecordRef;
 use crate::store::commit::{Batch, Change};
 use crate::store::errors::{closed, nothing_at};
 
-/// How often a record waits for other buffers to be sent. Threads that fill them again at once must
-/// not keep a large record waiting for ever.
+/// How often a record waits for other buffers to be sent. Without a limit, threads that fill them again at once could
+/// keep a large record waiting for ever.
 const MAX_SPILLS: u32 = 3;
 
 /// The buffers of all series that the recorder writes to.
 #[derive(Debug)]
 pub(super) struct Buffers {
     pub(super) stores: Arc<Stores>,
-    /// Of free-standing series, in the order in which they were created.
+    /// The buffers of free-standing series, in the order in which they were created.
     series: RwLock<Vec<Arc<SeriesBuffer>>>,
-    /// Of the timelines that are open.
+    /// The buffers of open timelines.
     timelines: RwLock<Vec<Arc<TimelineBuffer>>>,
-    /// How many records the timelines have taken that are no longer open.
+    /// The number of records of timelines that are no longer open.
     finished: AtomicU64,
     pub(super) pool: Arc<BufferPool>,
-    /// The most bytes that the buffers take together.
+    /// The most bytes in all buffers together.
     pub(super) bound: usize,
     /// The size at which a batch is sent even if its chunk is larger.
     pub(super) batch_bound: usize,
-    /// What the buffers take.
+    /// The bytes in all buffers.
     bytes: AtomicUsize,
     /// Locked while buffers are sent to make room. If there was no room in the queues, the sum of
     /// [`Pipeline::room_made_count`] at that time: retrying earlier is wasted work.
@@ -97,12 +97,12 @@ impl Buffers {
             .collect()
     }
 
-    /// Whether there are buffers, those of removed series included.
+    /// Whether there are no buffers, not even those of removed series.
     pub(super) fn is_empty(&self) -> bool {
         self.series.read().is_empty() && self.timelines.read().is_empty()
     }
 
-    /// How many series there are.
+    /// The number of series.
     pub(super) fn series_count(&self) -> usize {
         let series = self.series.read();
         let series = series.iter().filter(|buffer| buffer.schema().is_some());
@@ -111,12 +111,12 @@ impl Buffers {
         series.count() + members.sum::<usize>()
     }
 
-    /// What the buffers take.
+    /// The bytes in all buffers.
     pub(super) fn bytes(&self) -> usize {
         self.bytes.load(Ordering::Relaxed)
     }
 
-    /// How many records this recorder has taken.
+    /// The number of records that this recorder has taken.
     pub(super) fn recorded(&self) -> u64 {
         let series = self.series.read();
         let series = series.iter().map(|it| it.lock().records().recorded());
@@ -137,7 +137,7 @@ impl Buffers {
         let mut spills = 0;
         let mut locked = buffer.lock();
         loop {
-            // Here, since another series may be at the key when the lock was given up.
+            // Checks again after each release of the lock, since another series may be at the key.
             if !locked.check(record)? {
                 return Ok(false);
             }
@@ -153,13 +153,13 @@ impl Buffers {
             if self.grow_within_bound(capacity, || locked.grow(capacity, &self.pool)) {
                 break;
             }
-            // The others are sent first, without this lock.
+            // Sends the other buffers first, without this lock.
             drop(locked);
             let freed = self.spill(capacity)?;
             spills += 1;
             locked = buffer.lock();
             if (freed == 0 || spills >= MAX_SPILLS) && locked.takes(record) {
-                // The rest is this record, or buffers that other threads fill at this moment.
+                // What remains is this record, or buffers that other threads are filling.
                 if locked.records().is_empty() {
                     self.count_growth(locked.grow(record.data.len().max(1), &self.pool));
                     break;
@@ -169,14 +169,14 @@ impl Buffers {
         }
         locked.push(record);
         if locked.records().is_full(self.batch_bound) {
-            // The record is taken; if the queue has no room now, the next record finds out.
+            // The record is buffered. If the queue has no room, the next record reports it.
             drop(self.send(locked, self.stores.when_full()));
         }
         Ok(true)
     }
 
-    /// Sends a record that fills a batch by itself. It is copied once there is room in all queues, so
-    /// that one above the memory bound waits until the stores have committed the one before.
+    /// Sends a record that fills a batch by itself. Copies it once there is room in all queues, so that a record above
+    /// the memory bound waits until the stores have committed the previous one.
     fn send_alone(&self, buffer: &SeriesBuffer, record: &RecordRef<'_>) -> Result<bool> {
         let locked = buffer.lock();
         if !locked.check(record)? {
@@ -193,10 +193,10 @@ impl Buffers {
         Ok(true)
     }
 
-    /// Grows a buffer, which takes up to `capacity` bytes more, if there is room for so much.
+    /// Grows a buffer by at most `capacity` bytes, if there is room.
     pub(super) fn grow_within_bound(&self, capacity: usize, grow: impl FnOnce() -> usize) -> bool {
         let within = |bytes: usize| bytes.checked_add(capacity).filter(|&all| all <= self.bound);
-        // The room is taken before the memory is: other threads do the same at this moment.
+        // Reserves the room before it allocates, since other threads do the same.
         let taken = self
             .bytes
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, within);
@@ -255,7 +255,7 @@ impl Buffers {
         timelines.chain(series).collect()
     }
 
-    /// Sends a buffer to all stores: of a timeline, the ticks that are complete.
+    /// Sends a buffer to all stores; of a timeline, the complete ticks.
     pub(super) fn send_any(&self, buffer: &AnyBuffer, when_full: WhenFull) -> Result<()> {
         match buffer {
             AnyBuffer::Series(buffer) => self.send(buffer.lock(), when_full).map(drop),
@@ -263,8 +263,8 @@ impl Buffers {
         }
     }
 
-    /// Sends the records of a buffer to all stores, as one group. While it waits for room, it gives up
-    /// the lock, so that others see the buffer.
+    /// Sends the records of a buffer to all stores, as one group. It releases the lock while it waits for room, so that
+    /// other threads can use the buffer.
     pub(super) fn send<L: Outgoing>(&self, mut locked: L, when_full: WhenFull) -> Result<L> {
         if locked.outgoing_bytes() == 0 {
             self.cut(&mut locked);
@@ -300,16 +300,16 @@ impl Buffers {
         Ok(())
     }
 
-    /// Makes a buffer refuse records, since its series is removed, and drops those that it has.
+    /// Makes the buffer of a removed series refuse records, and drops its records.
     pub(super) fn remove(&self, buffer: &SeriesBuffer) {
         let mut locked = buffer.lock();
         self.cut(&mut locked);
         locked.remove();
     }
 
-    /// Makes a buffer refuse records, since its series is renamed, and sends those that it has.
+    /// Makes the buffer of a renamed series refuse records, and sends its records.
     pub(super) fn rename(&self, buffer: &SeriesBuffer) -> Result<()> {
-        // It takes no more memory in the queues than before, so they take it without waiting.
+        // Does not wait for room, since the records take no more memory in the queues than in the buffer.
         let mut locked = self.send(buffer.lock(), WhenFull::Exceed)?;
         locked.remove();
         Ok(())
@@ -324,7 +324,7 @@ impl Buffers {
         when_full: WhenFull,
     ) -> Result<(L, Reservations<'_>)> {
         let at_once = match when_full {
-            // So little that it need not wait.
+            // Need not wait with so few bytes.
             _ if more + locked.outgoing_bytes() <= CHANGE_BYTES => WhenFull::Exceed,
             WhenFull::Wait => WhenFull::Fail,
             other => other,
@@ -335,7 +335,7 @@ impl Buffers {
             match room {
                 Ok(room) if room.hold(more + locked.outgoing_bytes()) => return Ok((locked, room)),
                 Err(error) if when_full != WhenFull::Wait => return Err(error),
-                // Given back before it waits, so that it does not wait for itself.
+                // Releases the room before it waits, so that it does not wait for itself.
                 too_little => drop(too_little),
             }
             bytes = more + locked.outgoing_bytes();
@@ -370,8 +370,8 @@ impl Buffers {
 
     /// Makes all buffers refuse further records, and sends them.
     pub(super) fn close(&self) {
-        // Nothing more comes, so the queues may take what the buffers hold: a store that
-        // stalls does not keep it from the others.
+        // The queues may exceed their bounds, since these are the last records: a store that stalls must not
+        // delay the others.
         for timeline in self.timelines() {
             let mut locked = timeline.lock();
             self.end_tick(&mut locked);
@@ -413,13 +413,13 @@ impl AnyBuffer {
 /// Records that are sent as one group, under the lock of their buffer. They must go to the queues before
 /// the lock is given up, so that they stay in order.
 pub(super) trait Outgoing: Sized {
-    /// What they count in the queues; 0 if there are none.
+    /// Their size in the queues; 0 if there are none.
     fn outgoing_bytes(&self) -> usize;
 
-    /// Takes them out of the buffer; returns them, and the bytes of memory that the buffer gave up.
+    /// Removes them from the buffer; returns them, and the bytes of memory that the buffer released.
     fn cut(&mut self) -> (Vec<Arc<Batch>>, usize);
 
-    /// Gives the lock up while `wait` runs.
+    /// Releases the lock while `wait` runs.
     fn unlocked<R>(self, wait: impl FnOnce() -> R) -> (Self, R);
 }
 

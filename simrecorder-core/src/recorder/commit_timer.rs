@@ -1,4 +1,4 @@
-//! The thread that commits and does checkpoints at regular times.
+//! The thread that commits and does checkpoints at regular intervals.
 
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -12,7 +12,7 @@ use super::pipeline::{Barrier, BarrierKind, WhenFull};
 use super::stores::Stores;
 use crate::error::ErrorKind;
 
-/// Commits what a recorder holds at every interval, until it is stopped.
+/// Commits the records of a recorder at regular intervals, until it is stopped.
 #[derive(Debug)]
 pub(super) struct CommitTimer {
     stopped: Arc<(Mutex<bool>, Condvar)>,
@@ -28,8 +28,7 @@ struct BackgroundCommits {
     checkpoints: Schedule,
     /// The last barriers of each store.
     last: Vec<LastBarriers>,
-    /// The series to begin with: the one that found no room, so that not always the same ones find
-    /// none.
+    /// The series to begin with: the one that found no room the last time, so that every series gets its turn.
     next_series: usize,
 }
 
@@ -39,7 +38,7 @@ struct LastBarriers {
     checkpoint: Option<Arc<Barrier>>,
 }
 
-/// Regular times, if there are any.
+/// A regular interval, if there is one.
 #[derive(Debug)]
 struct Schedule {
     interval: Option<Duration>,
@@ -77,7 +76,7 @@ impl CommitTimer {
         *self.stopped.0.lock() = true;
         self.stopped.1.notify_all();
         if let Some(thread) = self.thread.lock().take() {
-            // It only calls code of this crate that does not panic.
+            // The thread does not panic.
             drop(thread.join());
         }
     }
@@ -98,7 +97,7 @@ fn run(mut commits: BackgroundCommits, stopped: &(Mutex<bool>, Condvar)) {
 
 impl Schedule {
     fn new(interval: Option<Duration>) -> Self {
-        // A time that is too far away never comes.
+        // A time that overflows never comes.
         let next = interval.and_then(|interval| Instant::now().checked_add(interval));
         Self { interval, next }
     }
@@ -134,7 +133,7 @@ impl BackgroundCommits {
     }
 
     fn commit(&mut self) {
-        // Also after a failure that stopped the recorder: other stores get what was recorded.
+        // Continues after a failure that stopped the recorder, so that the other stores get the records.
         if self.stores.is_closed() {
             return;
         }
@@ -148,7 +147,7 @@ impl BackgroundCommits {
             if last.wants_checkpoint(is_checkpoint) {
                 last.checkpoint = Some(pipeline.send_barrier(BarrierKind::TimedCheckpoint));
             } else if last.commit.as_ref().is_none_or(|it| it.is_complete()) {
-                // A slow store does not get another barrier.
+                // Sends a slow store no second barrier.
                 last.commit = Some(pipeline.send_barrier(BarrierKind::Flush));
             }
         }
@@ -156,8 +155,8 @@ impl BackgroundCommits {
 }
 
 impl LastBarriers {
-    /// Whether a store gets a checkpoint now: because the time has come and it is done with the last
-    /// one, or because another program had the store open the last time.
+    /// Whether a store gets a checkpoint now: because it is time and the last one is done, or because another program
+    /// had the store open the last time.
     fn wants_checkpoint(&self, is_due: bool) -> bool {
         match self.checkpoint.as_ref().map(|barrier| barrier.result()) {
             None => is_due,

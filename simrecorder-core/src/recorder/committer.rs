@@ -14,14 +14,14 @@ use crate::model::key::Key;
 use crate::store::array_view::ArrayView;
 use crate::store::data_store::DataStore;
 
-/// Sends what the recorder holds to the stores, and waits until they have committed it.
+/// Sends buffered records to the stores, and waits until they have committed them.
 #[derive(Debug)]
 pub(super) struct Committer {
     stores: Arc<Stores>,
     keys: Arc<KeyRegistry>,
     buffers: Arc<Buffers>,
     pool: Arc<BufferPool>,
-    /// Locked while the recorder is closed: how that went.
+    /// The result of closing. Locked while a thread closes the recorder.
     closing: Mutex<Result<()>>,
 }
 
@@ -29,7 +29,7 @@ pub(super) struct Committer {
 #[derive(Debug)]
 pub(super) struct ReadableStore<'a> {
     pipeline: &'a Pipeline,
-    /// What to wait for, if anything was written.
+    /// The barrier to wait for, if anything was written.
     barrier: Option<Arc<Barrier>>,
 }
 
@@ -66,7 +66,7 @@ impl Committer {
 
     fn commit_all(&self, kind: BarrierKind, operation: &'static str) -> Result<()> {
         match self.stores.check_running(operation) {
-            // Nothing was written, so there is nothing to do.
+            // Nothing was written.
             Err(error) if error.kind() == ErrorKind::ReadOnly => return Ok(()),
             running => running?,
         }
@@ -74,7 +74,7 @@ impl Committer {
         self.buffers.send_all(WhenFull::Wait, 0);
         let mut held_up = Ok(());
         for (pipeline, barrier) in self.stores.send_barriers(&kind) {
-            // Errors are kept by the pipelines, except those that are no failure of the store.
+            // The pipelines keep errors, except those that are not failures of the store.
             let result = barrier.wait(None).unwrap_or(Ok(()));
             if !pipeline.has_failed() {
                 held_up = held_up.and(result.map_err(|e| e.in_store(pipeline.name())));
@@ -83,9 +83,8 @@ impl Committer {
         self.stores.stop_reason().map_or(held_up, Err)
     }
 
-    /// Commits what this recorder holds of `key`, or of the series right below it, and what was
-    /// declared and set. Returns the stores to read, in their order: all that have not failed, or
-    /// `only` one.
+    /// Commits the buffered records of `key`, or of the series right below it, and everything that was declared and
+    /// set. Returns the stores to read, in their order: all that have not failed, or `only` one.
     pub(super) fn commit_for_reading(
         &self,
         key: &Key,
@@ -110,8 +109,8 @@ impl Committer {
         Ok(readable.collect())
     }
 
-    /// Commits what this recorder holds of the series that may be coordinates of a view of a readable store,
-    /// and waits until they have an element for each record that it shows.
+    /// Commits the buffered records of the series that may be coordinates of a view of a readable store, and waits
+    /// until they have an element for each record of the view.
     pub(super) fn commit_coordinates(
         &self,
         readable: &ReadableStore<'_>,
@@ -120,7 +119,7 @@ impl Committer {
         let group = view.key().parent().unwrap_or(Key::ROOT);
         let names = view.dimension_names().unwrap_or_default().iter().flatten();
         let keys = names.filter_map(|name| group.join(name).ok());
-        // What a timeline had was sent with the series of the view.
+        // A timeline was sent together with the series of the view.
         let coordinates = keys.filter_map(|key| match self.keys.buffer(&key) {
             Some(AnyBuffer::Series(buffer)) if key != *view.key() => Some(buffer),
             _ => None,
@@ -131,7 +130,7 @@ impl Committer {
             barrier = Some(readable.pipeline.send_barrier(BarrierKind::Flush));
         }
         if let Some(barrier) = barrier {
-            // Errors are kept by the pipelines.
+            // The pipelines keep errors.
             barrier.wait(None);
         }
         Ok(())
@@ -154,7 +153,7 @@ impl Committer {
         only: Option<usize>,
     ) -> Result<Option<&'a dyn DataStore>> {
         if let Some(barrier) = &readable.barrier {
-            // Errors are kept by the pipelines.
+            // The pipelines keep errors.
             barrier.wait(None);
         }
         if let Some(error) = self.stores.stop_reason() {

@@ -1,4 +1,4 @@
-//! The path of nearly every record: into the buffer of a series that is known.
+//! The path of nearly every record: into the buffer of a known series.
 
 use std::sync::Arc;
 
@@ -6,7 +6,7 @@ use super::key_cache::KeyCache;
 use super::series_buffer::SeriesBuffer;
 use super::stop_flag::StopFlag;
 
-/// Takes records where that is a matter of copying them. It takes no lock except that of the series.
+/// Takes records that only need to be copied. It takes no lock except that of the series.
 #[derive(Debug)]
 pub(super) struct FastPath {
     stop: Arc<StopFlag>,
@@ -24,8 +24,7 @@ impl FastPath {
         self.stop.is_set()
     }
 
-    /// Pushes a record into the series that `key` is known to lead to; `false` if anything else is
-    /// to be done.
+    /// Pushes a record into the known series of `key`; `false` if the record needs more than that.
     #[inline]
     pub(super) fn push_by_key(&self, key: &str, push: impl FnOnce(&SeriesBuffer) -> bool) -> bool {
         self.keys
@@ -33,7 +32,7 @@ impl FastPath {
             .is_some_and(|series| self.push(series, push))
     }
 
-    /// Pushes a record into a series; `false` if anything else is to be done.
+    /// Pushes a record into a series; `false` if the record needs more than that.
     #[inline]
     pub(super) fn push(
         &self,

@@ -1,4 +1,4 @@
-//! Series by the texts that callers give for their keys, found without a lock.
+//! A lock-free map from the key texts of callers to series.
 
 use std::hash::BuildHasher;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -9,25 +9,23 @@ use hashbrown::DefaultHashBuilder;
 
 use super::series_buffer::SeriesBuffer;
 
-/// Slots of the first table; each further one has twice as many.
+/// The slots of the first table; each further table has twice as many.
 const FIRST_SLOTS: usize = 64;
-/// More tables than memory holds.
+/// More tables than fit into memory.
 const MAX_TABLES: usize = 40;
 
-/// Key texts, and the series that each leads to. One key has many texts: `/a//b` is `a/b`. Texts are
-/// added, never removed.
+/// Key texts with their series. One key has many texts: `/a//b` is `a/b`. Texts are added, never removed.
 ///
-/// Every `record` by key looks here, from all threads at once, so a lookup writes nothing that is
-/// shared. A hash table that is half full is copied into one of twice the size. The tables before
-/// it are kept until the recorder is dropped, since other threads may read them; together they are
-/// no larger than the newest.
+/// Every `record` by key looks up its text here, from all threads at once, so a lookup writes no shared memory. A hash
+/// table that is half full is copied into one of twice the size. Older tables are kept until the recorder is dropped,
+/// since other threads may read them. Together they are no larger than the newest.
 #[derive(Debug)]
 pub(super) struct KeyCache {
     hasher: DefaultHashBuilder,
     tables: [OnceLock<Table>; MAX_TABLES],
-    /// The index of the table to look into.
+    /// The index of the newest table.
     newest: AtomicUsize,
-    /// How many texts there are; locked while one is added.
+    /// The number of texts; locked while one is added.
     len: Mutex<usize>,
 }
 
@@ -44,7 +42,7 @@ struct Entry {
 impl KeyCache {
     pub(super) fn new() -> Self {
         let tables = [const { OnceLock::new() }; MAX_TABLES];
-        // Here, so that there always is one.
+        // Creates the first table now, so that there is always one.
         let _ = tables[0].set(Table::new(FIRST_SLOTS));
         Self {
             hasher: DefaultHashBuilder::default(),
@@ -54,14 +52,14 @@ impl KeyCache {
         }
     }
 
-    /// The series that `text` leads to.
+    /// The series of `text`.
     #[inline]
     pub(super) fn get(&self, text: &str) -> Option<&Arc<SeriesBuffer>> {
         let entry = self.newest()?.get(self.hash(text), text)?;
         Some(&entry.series)
     }
 
-    /// Remembers that `text` leads to `series`.
+    /// Adds `text` for `series`.
     pub(super) fn insert(&self, text: &str, series: &Arc<SeriesBuffer>) {
         let mut len = self.len.lock();
         let Some(table) = self.newest() else { return };
@@ -116,7 +114,7 @@ impl Table {
         Self((0..slots).map(|_| OnceLock::new()).collect())
     }
 
-    /// All slots, from the one on where an entry of this hash would be.
+    /// All slots, beginning with the first one for this hash.
     #[inline]
     fn slots(&self, hash: usize) -> impl Iterator<Item = &OnceLock<Entry>> {
         let mask = self.0.len() - 1;
@@ -125,7 +123,7 @@ impl Table {
 
     #[inline]
     fn get(&self, hash: usize, text: &str) -> Option<&Entry> {
-        // Each slot is read once: another text may fill a free one in the meantime.
+        // Reads each slot once, since another thread may fill a free one in between.
         self.slots(hash)
             .map_while(OnceLock::get)
             .find(|entry| *entry.text == *text)
@@ -186,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn an_absent_text_leads_nowhere_while_others_are_added() {
+    fn an_absent_text_is_not_found_while_others_are_added() {
         // Miri takes a thousand times as long.
         let rounds = if cfg!(miri) { 1 } else { 200 };
         for round in 0..rounds {
@@ -196,7 +194,7 @@ mod tests {
                 for reader in 0..2 {
                     let (cache, done) = (&cache, &done);
                     scope.spawn(move || {
-                        // With so many, each free slot is one that a reader looks into.
+                        // With so many texts, readers look into each free slot.
                         let absent: Vec<_> = (0..100).map(|i| format!("{reader}/{i}")).collect();
                         while !done.load(Ordering::Relaxed) {
                             assert!(absent.iter().all(|name| cache.get(name).is_none()));

@@ -1,4 +1,4 @@
-//! The parts of a recorder, put together.
+//! The parts of a recorder.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -19,7 +19,7 @@ use crate::model::record::{IntoValue, RecordRef};
 
 use crate::store::data_store::DataStore;
 
-/// What all handles of a recorder share. The last of its owners closes the recorder.
+/// The state that all handles of a recorder share. Dropping the last handle closes the recorder.
 #[derive(Debug)]
 pub(super) struct Parts {
     pub(super) fast_path: FastPath,
@@ -105,7 +105,7 @@ impl Parts {
 }
 
 impl Parts {
-    /// The status in a forked child, which has the names of the stores and no access to them.
+    /// The status in a forked child, which knows the names of the stores but cannot access them.
     pub(super) fn status_of_inherited(&self, error: &Error) -> Status {
         let unusable = |name: &str| StoreStatus {
             name: name.to_owned(),

@@ -1,4 +1,4 @@
-//! The records of one series that wait for their batch.
+//! The records of one series that are not in a batch yet.
 
 use std::sync::Arc;
 
@@ -12,10 +12,9 @@ use crate::model::records::Records;
 use crate::model::schema::Schema;
 use crate::store::commit::Batch;
 
-/// A batch of records of unknown size ends at about this many bytes, as one of arrays does
-/// where a chunk ends.
+/// The approximate size of a batch of records of unknown size. Batches of arrays end where chunks do.
 const BATCH_BYTES: usize = 1 << 20;
-/// The first buffer of a series, before it is known how fast it grows.
+/// The size of the first buffer of a series.
 const FIRST_BYTES: usize = 64;
 
 /// The records of a series since its last batch. Its caller holds the lock of the series.
@@ -23,23 +22,22 @@ const FIRST_BYTES: usize = 64;
 pub(super) struct RecordBuffer {
     /// The element type, if the records are scalars.
     scalar: Option<DType>,
-    /// The bytes of a scalar; 0 if the records are none.
+    /// The size of a scalar in bytes; 0 if the records are not scalars.
     scalar_bytes: usize,
-    /// How many records share a chunk; batches of arrays end where chunks do.
+    /// The number of records in a chunk; batches of arrays end where chunks do.
     chunk_records: u64,
     /// The index of the first record in the buffer.
     start: u64,
-    /// With the schema of the series.
+    /// The buffered records, with the schema of the series.
     records: Records,
-    /// How many records went into batches.
+    /// The number of records in earlier batches.
     sent: u64,
-    /// How many records the buffer may have: those up to the end of a chunk, or none.
+    /// The most records in the buffer: those up to the end of a chunk, or none.
     limit: u64,
     is_stopped: bool,
-    /// For records of fixed size, how many more are taken by nothing but copying them.
-    /// [`settle`](Self::settle) keeps it up to date.
+    /// How many more records of fixed size can be taken by only copying them. [`settle`](Self::settle) updates it.
     room: u64,
-    /// The bytes of the last batch: the next one is likely to be as large.
+    /// The size of the last batch, which is a guess for the next one.
     last_bytes: usize,
 }
 
@@ -64,7 +62,7 @@ impl RecordBuffer {
         buffer
     }
 
-    /// Starts again as the buffer of another series. The records that it took still count.
+    /// Reuses the buffer for another series. [`recorded`](Self::recorded) still counts the old records.
     pub(super) fn restart(&mut self, schema: Arc<Schema>, chunk_records: u64, start: u64) {
         let sent = self.sent;
         *self = Self::new(schema, chunk_records, start);
@@ -76,12 +74,12 @@ impl RecordBuffer {
         self.records.schema()
     }
 
-    /// How many records share a chunk.
+    /// The number of records in a chunk.
     pub(super) fn chunk_records(&self) -> u64 {
         self.chunk_records
     }
 
-    /// How many records the series has got since it was opened.
+    /// The number of records since the series was opened.
     pub(super) fn recorded(&self) -> u64 {
         self.sent + self.records.len()
     }
@@ -95,13 +93,13 @@ impl RecordBuffer {
         self.start
     }
 
-    /// The number of records of the series, those in the buffer included.
+    /// The number of records of the series, including those in the buffer.
     #[inline(always)]
     pub(super) fn end(&self) -> u64 {
         self.start + self.records.len()
     }
 
-    /// What a batch of the buffer counts in the queues; 0 if there is none.
+    /// The size in the queues of a batch of the buffer; 0 if it is empty.
     pub(super) fn batch_bytes(&self) -> usize {
         match self.is_empty() {
             true => 0,
@@ -109,13 +107,13 @@ impl RecordBuffer {
         }
     }
 
-    /// The bytes that the buffer takes.
+    /// The capacity of the buffer in bytes.
     pub(super) fn capacity(&self) -> usize {
         self.records.capacity_bytes()
     }
 
-    /// Takes the record if that is a matter of copying it; `false` if anything else is to be
-    /// done, such as growing the buffer or reporting an error.
+    /// Takes the record if that only needs copying; `false` if it needs more, such as growing the buffer or reporting an
+    /// error.
     #[inline]
     pub(super) fn try_push(&mut self, record: &RecordRef<'_>) -> bool {
         self.records.schema().accepts(record)
@@ -123,7 +121,7 @@ impl RecordBuffer {
     }
 
     /// [`try_push`](Self::try_push) for a scalar.
-    // Inlined, since the size of the scalar is known where this is called.
+    // Inlined, since the callers know the size of the scalar.
     #[inline(always)]
     pub(super) fn try_push_scalar(&mut self, scalar: ScalarRef<'_>) -> bool {
         self.scalar == Some(scalar.dtype) && self.try_push_fixed(scalar.data)
@@ -134,10 +132,10 @@ impl RecordBuffer {
         self.scalar.filter(|dtype| dtype.size() <= size_of::<u64>())
     }
 
-    /// [`try_push`](Self::try_push) for a [short scalar](Self::short_scalar), whose bytes come first.
+    /// [`try_push`](Self::try_push) for a [short scalar](Self::short_scalar), whose bytes are the first ones.
     #[inline(always)]
     pub(super) fn try_push_bytes(&mut self, bytes: [u8; 8]) -> bool {
-        // The most frequent size is known here, so that it is one instruction to copy it.
+        // With the most frequent size known to the compiler, copying is one instruction.
         if self.scalar_bytes == bytes.len() {
             return self.try_push_fixed(&bytes);
         }
@@ -167,7 +165,7 @@ impl RecordBuffer {
         is_taken
     }
 
-    /// Finds out how many records are taken by nothing but copying them, after any other change.
+    /// Updates how many records can be taken by only copying them, after any other change.
     pub(super) fn settle(&mut self) {
         self.room = 0;
         let schema = self.records.schema();
@@ -179,7 +177,7 @@ impl RecordBuffer {
         }
     }
 
-    /// Whether the buffer makes a batch: it ends where a chunk does, or is large enough.
+    /// Whether the buffer is a whole batch: it ends where a chunk does, or is large enough.
     pub(super) fn is_full(&self, batch_bound: usize) -> bool {
         let records = &self.records;
         let bound = if self.schema().kind().is_fixed() {
@@ -196,7 +194,7 @@ impl RecordBuffer {
         self.records.len() >= self.limit && !self.records.is_empty()
     }
 
-    /// The capacity the buffer should have for a record of `bytes` more, if it has to grow.
+    /// The new capacity of the buffer, if it has to grow for a record of `bytes` bytes.
     pub(super) fn wanted_capacity(&self, bytes: usize, batch_bound: usize) -> Option<usize> {
         let records = &self.records;
         if records.has_room(bytes) {
@@ -235,15 +233,14 @@ impl RecordBuffer {
         self.records.push(record);
     }
 
-    /// Takes all records out of the buffer, if there are any, as the next batch of the series at `key`,
-    /// and frees its memory.
+    /// Removes all records from the buffer, as the next batch of the series at `key`, if there are any.
     pub(super) fn cut_all(&mut self, key: &Key) -> Option<Batch> {
         let empty = Records::empty(Arc::clone(self.schema()));
         let records = std::mem::replace(&mut self.records, empty);
         (!records.is_empty()).then(|| self.batch(key, records))
     }
 
-    /// [`cut_all`](Self::cut_all), except for the last record, which stays.
+    /// Like [`cut_all`](Self::cut_all), but keeps the last record.
     pub(super) fn cut_before_last(&mut self, key: &Key) -> Option<Batch> {
         let last = self.records.pop();
         let batch = self.cut_all(key);
@@ -253,7 +250,7 @@ impl RecordBuffer {
         batch
     }
 
-    /// Makes a batch of one record, without the buffer, which is empty.
+    /// Makes a batch of one record without the buffer, which is empty.
     pub(super) fn batch_of(&mut self, key: &Key, record: &RecordRef<'_>) -> Batch {
         let mut records = Records::empty(Arc::clone(self.schema()));
         records.reserve_exact(record.data.len(), 1);

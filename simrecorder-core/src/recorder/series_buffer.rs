@@ -1,4 +1,4 @@
-//! The buffer of one series, which any thread may record to.
+//! The buffer of one series, for records of any thread.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
@@ -19,9 +19,9 @@ use crate::store::errors::closed;
 pub(super) struct SeriesBuffer {
     pub(super) key: Key,
     contents: Mutex<Contents>,
-    /// What `contents` takes, for threads that do not hold its lock.
+    /// The capacity of `contents` in bytes, for threads without its lock.
     capacity: AtomicUsize,
-    /// How many texts in the key cache lead here.
+    /// The number of texts of this series in the key cache.
     pub(super) cached_texts: AtomicU32,
 }
 
@@ -35,15 +35,15 @@ struct Contents {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     Open,
-    /// It takes none, since its series was removed, renamed, or became one of a timeline. It is restarted
-    /// when a series is created at its key again.
+    /// It takes none, since its series was removed or renamed, or joined a timeline. It is restarted when a series is
+    /// created at its key again.
     Removed,
     /// It takes none, since its recorder was closed.
     Closed,
 }
 
-/// The buffer of a series under its lock. Batches must go to the queues before the lock is
-/// given up, so that they stay in order.
+/// The buffer of a series under its lock. Batches must be sent to the queues before the lock is released, so that they
+/// stay in order.
 #[derive(Debug)]
 pub(super) struct LockedBuffer<'a> {
     buffer: &'a SeriesBuffer,
@@ -64,7 +64,7 @@ impl SeriesBuffer {
         }
     }
 
-    /// Takes records again after the series was removed: of another series at the same key.
+    /// Takes records again, of another series at the same key, after the series was removed.
     pub(super) fn restart(&self, schema: Arc<Schema>, chunk_records: u64, start: u64) {
         let mut contents = self.contents.lock();
         if contents.state == State::Removed {
@@ -73,21 +73,21 @@ impl SeriesBuffer {
         }
     }
 
-    /// What the series holds; `None` if it was removed or renamed.
+    /// The schema of the series; `None` if it was removed or renamed.
     pub(super) fn schema(&self) -> Option<Arc<Schema>> {
         let contents = self.contents.lock();
         (contents.state != State::Removed).then(|| Arc::clone(contents.buffer.schema()))
     }
 
-    /// Takes the record if that is a matter of copying it; `false` if anything else is to be
-    /// done, such as growing the buffer or reporting an error.
+    /// Takes the record if that only needs copying; `false` if it needs more, such as growing the buffer or reporting an
+    /// error.
     #[inline]
     pub(super) fn try_push(&self, record: &RecordRef<'_>) -> bool {
         self.contents.lock().buffer.try_push(record)
     }
 
     /// [`try_push`](Self::try_push) for a scalar.
-    // Inlined, since the size of the scalar is known where this is called.
+    // Inlined, since the callers know the size of the scalar.
     #[inline(always)]
     pub(super) fn try_push_scalar(&self, scalar: ScalarRef<'_>) -> bool {
         self.contents.lock().buffer.try_push_scalar(scalar)
@@ -100,7 +100,7 @@ impl SeriesBuffer {
         }
     }
 
-    /// The bytes that the buffer takes.
+    /// The capacity of the buffer in bytes.
     pub(super) fn capacity(&self) -> usize {
         self.capacity.load(Ordering::Relaxed)
     }
@@ -126,7 +126,7 @@ impl LockedBuffer<'_> {
     /// Whether the buffer takes a record; `false` if its series was removed or renamed.
     ///
     /// # Errors
-    /// If its recorder was closed, or the series holds other records.
+    /// If the recorder was closed, or the record does not fit the series.
     pub(super) fn check(&self, record: &RecordRef<'_>) -> Result<bool> {
         let schema = self.records().schema();
         match self.contents.state {

@@ -2,8 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-/// The one flag that every `record` checks: the recorder was closed, or so many stores failed that
-/// it stops.
+/// The one flag that every `record` checks: the recorder was closed, or stopped because stores failed.
 #[derive(Debug)]
 pub(super) struct StopFlag {
     is_set: AtomicBool,
@@ -11,7 +10,7 @@ pub(super) struct StopFlag {
 }
 
 impl StopFlag {
-    /// A flag that is set by this many failures of stores.
+    /// A flag that is set after this many failures of stores.
     pub(super) fn new(failures: usize) -> Self {
         Self {
             is_set: AtomicBool::new(false),

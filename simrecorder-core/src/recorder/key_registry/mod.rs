@@ -1,4 +1,4 @@
-//! What the recorder knows of each key, and the first use of a key.
+//! The keys that the recorder has used, and the first use of a key.
 
 mod removal;
 mod rewind;
@@ -30,17 +30,17 @@ use crate::store::node::Node;
 pub(crate) use timelines::timeline_of;
 use timelines::with_mark;
 
-/// How many texts of one key are cached. The others are brought to the normal form each time.
+/// How many texts of one key are cached. Other texts are normalised on each call.
 const MAX_CACHED_TEXTS: u32 = 8;
 
-/// The nodes that the recorder has used, and the series that texts of keys lead to.
+/// The nodes that the recorder has used, and the series of key texts.
 #[derive(Debug)]
 pub(super) struct KeyRegistry {
     stores: Arc<Stores>,
     buffers: Arc<Buffers>,
     cache: Arc<KeyCache>,
     nodes: Mutex<Nodes>,
-    /// The buffers of removed series, which the key cache still leads to. Locked after `nodes`.
+    /// The buffers of removed series, which the key cache still contains. Locked after `nodes`.
     removed: Mutex<HashMap<Key, Arc<SeriesBuffer>>>,
     /// The schemas that were declared, until the attributes of their series are set.
     declared: Mutex<HashMap<Key, Schema>>,
@@ -54,9 +54,9 @@ type Nodes = HashMap<Key, RegisteredNode>;
 /// A node that this recorder has used.
 #[derive(Clone, Debug)]
 enum RegisteredNode {
-    /// A group that is no timeline.
+    /// A group that is not a timeline.
     Group,
-    /// A timeline without a handle of this recorder, by the name of its coordinate.
+    /// A timeline without a handle of this recorder, with the name of its coordinate.
     StoredTimeline(Box<str>),
     /// A timeline with a handle.
     Timeline(Arc<TimelineBuffer>),
@@ -67,12 +67,12 @@ enum RegisteredNode {
     Series(Arc<SeriesBuffer>),
 }
 
-/// What [`KeyRegistry::create_series`] does with a series that a store has already.
+/// What [`KeyRegistry::create_series`] does with a series that a store already has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Existing {
-    /// It is used as it is.
+    /// Use it without a change.
     Use,
-    /// It is described again, as far as that can change.
+    /// Change its attributes and names.
     Describe,
 }
 
@@ -121,24 +121,23 @@ impl KeyRegistry {
         self.has_written.load(Ordering::Relaxed) || !self.buffers.is_empty()
     }
 
-    /// Waits for the thread that writes to a new key, if there is one. Those that come later see
-    /// that the recorder is closed.
+    /// Waits for the thread that writes to a new key, if there is one. Later threads see that the recorder is closed.
     pub(super) fn wait_for_changes(&self) {
         drop(self.nodes.lock());
     }
 
-    /// Takes a record of the series at a key, which is created if there is none.
+    /// Takes a record of the series at a key, and creates the series if there is none.
     pub(super) fn record(&self, text: &str, record: &RecordRef<'_>) -> Result<Arc<SeriesBuffer>> {
         loop {
             let series = self.find_or_create(text, || Schema::of_record(record))?;
-            // Unless it was removed in the meantime.
+            // Fails if the series was removed in the meantime.
             if self.buffers.record(&series, record)? {
                 return Ok(series);
             }
         }
     }
 
-    /// The series at `key`; if there is none, it is made with `schema`.
+    /// The series at `key`; creates it with `schema` if there is none.
     pub(super) fn find_or_create(
         &self,
         text: &str,
@@ -178,8 +177,8 @@ impl KeyRegistry {
         }
     }
 
-    /// Makes the series at `key` in all stores that do not have it. Returns `false` with one that another
-    /// thread made meanwhile: nothing is done then.
+    /// Creates the series at `key` in all stores that do not have it. If another thread was faster, returns its series
+    /// with `false`.
     fn create_series(
         &self,
         key: Key,
@@ -187,7 +186,7 @@ impl KeyRegistry {
         existing: Existing,
     ) -> Result<(Arc<SeriesBuffer>, bool)> {
         schema.check()?;
-        // First, so that no thread waits for room with the keys locked.
+        // Reserves room first, so that no thread waits for it while the keys are locked.
         let when_full = self.stores.when_full();
         let room = self.stores.reserve(2 * CHANGE_BYTES, when_full)?;
         let mut nodes = self.nodes.lock();
@@ -233,7 +232,7 @@ impl KeyRegistry {
             let Some(records) = self.stores.answer(pipeline, planned)? else {
                 continue;
             };
-            // A store that has the series already keeps its chunks.
+            // A store that already has the series keeps its chunks.
             chunk_records = chunk_records.or(Some(records));
             tracing::trace!(store = pipeline.name(), %key, ?len, records, "series");
         }
@@ -279,7 +278,7 @@ impl KeyRegistry {
         Ok((series, true))
     }
 
-    /// How many records of a series all stores hold.
+    /// The number of records of a series in all stores.
     fn common_len(&self, key: &Key, stored: &[StoredSeries<'_>]) -> Result<u64> {
         let shared_may_differ = self.on_divergence == OnDivergence::SharedMayDiffer;
         let is_compared = |stored: &&StoredSeries<'_>| {
@@ -296,7 +295,7 @@ impl KeyRegistry {
     }
 
     /// Checks that the keys above `key` are, or can become, groups; returns those that are not
-    /// registered yet, the root included.
+    /// registered yet, including the root.
     fn check_groups_above(&self, nodes: &Nodes, key: &Key) -> Result<Vec<(Key, RegisteredNode)>> {
         let mut new = Vec::new();
         for group in key.ancestors().chain([Key::ROOT]) {
@@ -312,7 +311,7 @@ impl KeyRegistry {
         Ok(new)
     }
 
-    /// A group as the stores have it, or what else is at its key.
+    /// The group as the stores have it, or the kind of another node at its key.
     fn stored_group(&self, group: &Key) -> Result<Result<RegisteredNode, NodeKind>> {
         let mut registered = RegisteredNode::Group;
         for pipeline in self.stores.healthy() {
@@ -330,8 +329,8 @@ impl KeyRegistry {
         Ok(Ok(registered))
     }
 
-    /// Sends each store its changes, which it commits together. They are few beside what was read to find
-    /// them out, so the queues take them without waiting.
+    /// Sends each store its changes, which it commits together. It does not wait for room, since the changes are small
+    /// compared with what was read to find them.
     fn send_to_each(changes: Vec<(&Pipeline, Vec<Change>)>) {
         for (pipeline, changes) in changes {
             if let Some(room) = pipeline.reserve(changes.len() * CHANGE_BYTES, WhenFull::Exceed) {
@@ -340,7 +339,7 @@ impl KeyRegistry {
         }
     }
 
-    /// What the series at `key` holds, if there is one; `clash` makes the error of another node.
+    /// The schema of the series at `key`, if there is one; `clash` makes the error of another node.
     pub(super) fn series_schema(
         &self,
         key: &Key,
@@ -380,7 +379,7 @@ impl KeyRegistry {
         }
         if !is_new {
             let Some(stored) = series.schema() else {
-                // Removed in the meantime, and so after it was declared.
+                // Another thread removed it after it was declared.
                 return Ok(());
             };
             stored.check_same_records(&schema)?;
@@ -390,12 +389,12 @@ impl KeyRegistry {
         Ok(())
     }
 
-    /// Describes a series that this recorder uses.
+    /// Changes the attributes and names of a series that this recorder uses.
     fn describe(&self, key: &Key, schema: &Schema) -> Result<()> {
         if *schema == schema.of_records_only() {
             return Ok(());
         }
-        // What is in the queues is going to change what the stores have.
+        // Changes in the queues still change what the stores have.
         for (_, barrier) in self.stores.send_barriers(&BarrierKind::Flush) {
             barrier.wait(None);
         }
@@ -442,15 +441,14 @@ impl KeyRegistry {
             };
             if len < first {
                 let message = format!(
-                    "'{}' freed the records before {first}, so it cannot go back to {len}",
+                    "'{}' freed the records before {first}, so the series cannot be cut to {len}",
                     pipeline.name()
                 );
                 return Err(Error::new(ErrorKind::OutOfBounds, "truncate", message));
             }
         }
         let series = self.find_or_create(text, || Schema::clone(&schema))?;
-        // Other writers of a store may have appended, so the store decides how many records there
-        // are.
+        // Other writers of a store may have appended, so only the store knows the number of records.
         self.buffers.truncate(&series, len)
     }
 
@@ -463,7 +461,7 @@ impl KeyRegistry {
             let units = ("units".to_owned(), units.into());
             Arc::new(Attributes::from_iter([units]))
         });
-        // Copied once there is room, as a large record is.
+        // Copies the value once there is room, as for a large record.
         let value = Arc::new(value.into_value()?);
         let changes = || {
             let set = Change::Set {
@@ -497,7 +495,7 @@ impl KeyRegistry {
             }
         }
         self.has_written.store(true, Ordering::Relaxed);
-        // Under the lock, so that values set one after the other arrive in this order.
+        // Sends under the lock, so that values arrive in the order in which they were set.
         room.send(changes);
         Ok(())
     }
@@ -510,7 +508,7 @@ impl KeyRegistry {
         let mut room = room.into_vec();
         let mut nodes = self.nodes.lock();
         self.stores.check_running("set attributes")?;
-        // The attributes of a timeline keep what makes it one.
+        // A timeline keeps the attribute that marks it.
         let mark = self.coordinate_of(&nodes, &key)?;
         if !key.is_root() && !nodes.contains_key(&key) {
             let mut groups = self.check_groups_above(&nodes, &key)?;
@@ -529,7 +527,7 @@ impl KeyRegistry {
             if kinds.iter().all(Option::is_none) {
                 groups.push((key.clone(), RegisteredNode::Group));
             } else if kinds.iter().flatten().any(|kind| *kind != NodeKind::Group) {
-                // A store that has nothing there would make it a group.
+                // A store without a node there would create a group.
                 let mut kinds = kinds.iter();
                 room.retain(|_| kinds.next().is_some_and(Option::is_some));
             }
@@ -552,13 +550,13 @@ impl KeyRegistry {
 /// A series as a store has it, and room in the queue of that store.
 struct StoredSeries<'a> {
     room: Reservation<'a>,
-    /// How many records it has; `None` if it is not there.
+    /// The number of its records; `None` if the store does not have it.
     len: Option<u64>,
-    /// What describes it as it was declared.
+    /// The change that gives it the declared attributes and names.
     describe: Option<Change>,
 }
 
-/// What gives a series the attributes and the dimension names of a schema, if it has others.
+/// The change that gives a series the attributes and the dimension names of a schema, if they differ.
 fn description(key: &Key, view: &View, schema: &Schema) -> Option<Change> {
     let stored = view.schema();
     let names = schema.dimension_names();
@@ -575,7 +573,7 @@ fn description(key: &Key, view: &View, schema: &Schema) -> Option<Change> {
     })
 }
 
-/// How many records a series has that a store may hold already.
+/// The number of records of a series; `None` if the store does not have it.
 fn series_len(key: &Key, node: Option<Node>, schema: &Schema) -> Result<Option<u64>> {
     match node {
         None => Ok(None),
@@ -587,12 +585,12 @@ fn series_len(key: &Key, node: Option<Node>, schema: &Schema) -> Result<Option<u
     }
 }
 
-/// The error of stores that hold different numbers of records, or of ticks.
+/// The error of stores with different numbers of records or ticks.
 fn diverged<'a>(held: impl Iterator<Item = (&'a str, u64)> + Clone, what: &str) -> Error {
     let shortest = held.clone().map(|(_, len)| len).min().unwrap_or(0);
     let held: Vec<_> = held.map(|(name, len)| format!("'{name}' {len}")).collect();
     let message = format!(
-        "the stores hold different numbers of {what}: {}; \
+        "the stores have different numbers of {what}: {}; \
          RecorderOptions::on_divergence(OnDivergence::CutToShortest) cuts all to {shortest}",
         held.join(", ")
     );

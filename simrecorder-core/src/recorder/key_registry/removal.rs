@@ -13,14 +13,14 @@ use crate::store::data_store::DataStoreExt;
 use crate::store::errors::{already_there, check_rename, nothing_at, root_stays};
 
 impl KeyRegistry {
-    /// Removes what is at a key, and below it, from all stores.
+    /// Removes a key and all keys below it from all stores.
     pub(in crate::recorder) fn remove(&self, text: &str) -> Result<()> {
         self.stores.check_running("remove")?;
         let key = Key::new_or_root(text)?;
         if key.is_root() {
             return Err(root_stays("remove"));
         }
-        // Held to the end, so that no other thread finds the key in the stores before it is gone.
+        // Locked until the end, so that no other thread finds the key in the stores before it is removed.
         let mut nodes = self.nodes.lock();
         self.stores.check_running("remove")?;
         self.check_no_timeline(&nodes, "remove", &key)?;
@@ -32,7 +32,7 @@ impl KeyRegistry {
         self.change_all(&BarrierKind::Remove(key))
     }
 
-    /// Moves what is at a key, and below it, to another key in all stores.
+    /// Moves a key and all keys below it to another key in all stores.
     pub(in crate::recorder) fn rename(&self, from: &str, to: &str) -> Result<()> {
         self.stores.check_running("rename")?;
         let (from, to) = (Key::new_or_root(from)?, Key::new_or_root(to)?);
@@ -41,7 +41,7 @@ impl KeyRegistry {
         self.stores.check_running("rename")?;
         self.check_no_timeline(&nodes, "rename", &from)?;
         self.has_written.store(true, Ordering::Relaxed);
-        // The stores answer for what they have committed.
+        // The stores know only what they have committed.
         self.change_all(&BarrierKind::Flush)?;
         self.check_free(&nodes, &from, &to)?;
         self.check_new_group(&nodes, &from, &to)?;
@@ -52,7 +52,7 @@ impl KeyRegistry {
         self.change_all(&BarrierKind::Rename { from, to })
     }
 
-    /// Checks in every store, before any of them renames, that it can.
+    /// Checks before any store renames that all of them can.
     fn check_free(&self, nodes: &Nodes, from: &Key, to: &Key) -> Result<()> {
         let mut is_there = false;
         for pipeline in self.stores.healthy() {
@@ -88,8 +88,7 @@ impl KeyRegistry {
         Ok(())
     }
 
-    /// An error if a key cannot go because a timeline needs it: it is written at this moment, or the key is
-    /// its coordinate.
+    /// Checks that no timeline needs a key: because the timeline has a handle, or because the key is its coordinate.
     fn check_no_timeline(&self, nodes: &Nodes, operation: &'static str, key: &Key) -> Result<()> {
         let is_member = matches!(nodes.get(key), Some(RegisteredNode::Member(_)));
         let open = self.buffers.timelines().into_iter();
@@ -114,8 +113,8 @@ impl KeyRegistry {
         Ok(())
     }
 
-    /// An error if a key cannot move because of the timelines where it would come: a series would be beside
-    /// the members of one, or a timeline within another with the same name of its coordinate.
+    /// Checks that a key fits the timelines at its new place: no free-standing series in the group of a timeline, and
+    /// no timeline within another with a coordinate of the same name.
     fn check_new_group(&self, nodes: &Nodes, from: &Key, to: &Key) -> Result<()> {
         let mut moved = Vec::new();
         let mut is_series = false;
@@ -144,7 +143,7 @@ impl KeyRegistry {
         Ok(())
     }
 
-    /// Forgets a key and all below it. The buffers of series are kept: the key cache leads to them.
+    /// Forgets a key and all keys below it. Keeps the buffers of series, since the key cache contains them.
     fn forget(&self, nodes: &mut Nodes, key: &Key) {
         let mut removed = self.removed.lock();
         let mut declared = self.declared.lock();
@@ -158,7 +157,7 @@ impl KeyRegistry {
         });
     }
 
-    /// Waits until every store has done it. It is done if one of them had the key.
+    /// Sends a barrier to every store and waits for all. It succeeds if at least one of them had the key.
     pub(super) fn change_all(&self, kind: &BarrierKind) -> Result<()> {
         let mut missing = None;
         let mut is_done = false;
@@ -166,7 +165,7 @@ impl KeyRegistry {
         for (pipeline, barrier) in self.stores.send_barriers(kind) {
             match barrier.wait(None).unwrap_or(Ok(())) {
                 Ok(()) => is_done = true,
-                // Kept by its pipeline.
+                // The pipeline keeps the error.
                 Err(_) if pipeline.has_failed() => {}
                 Err(error) if error.kind() == ErrorKind::NotFound => missing = Some(error),
                 Err(error) => refusal = Some(error.in_store(pipeline.name())),

@@ -1,4 +1,4 @@
-//! Going back on timelines: all series of one are cut to the same tick, in one commit.
+//! Rewinding timelines: all series of one are cut to the same tick, in one commit.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::Ordering;
@@ -15,16 +15,16 @@ use crate::store::commit::Change;
 use crate::store::data_store::DataStoreExt;
 use crate::store::node::Node;
 
-/// Where a timeline is to end.
+/// Where a timeline will end.
 #[derive(Clone, Copy)]
 enum End {
     /// At the last tick that is not after this one.
     At(CoordinateNumber),
-    /// After so many ticks.
+    /// After this many ticks.
     Len(u64),
 }
 
-/// The ticks that stay of a timeline, and the coordinate of the last one.
+/// The number of ticks that a timeline keeps, and the coordinate of the last one.
 type Kept = (u64, Option<CoordinateValue>);
 
 impl KeyRegistry {
@@ -91,8 +91,8 @@ impl KeyRegistry {
         }
     }
 
-    /// Cuts timelines, all in one commit; returns how many. `is_open` says which of those with a handle
-    /// are meant, `is_meant` which of those in the stores, by their groups and coordinates.
+    /// Cuts timelines, all in one commit; returns how many. `is_open` selects among those with a handle, `is_meant`
+    /// among those in the stores, by their groups and coordinates.
     fn cut(
         &self,
         _nodes: &Nodes,
@@ -104,7 +104,7 @@ impl KeyRegistry {
         self.has_written.store(true, Ordering::Relaxed);
         let mut open = self.buffers.timelines();
         open.retain(|timeline| is_open(timeline));
-        // Locked to the end, so that no tick is added meanwhile.
+        // Locked until the end, so that no other thread adds ticks.
         let mut locked: Vec<LockedTimeline<'_>> = Vec::new();
         for timeline in &open {
             let mut timeline = timeline.lock();
@@ -124,7 +124,8 @@ impl KeyRegistry {
                 let before = changes.len();
                 let cut = cut_in_store(pipeline, &group, end, &mut changes);
                 let cut = cut.map_err(|e| self.stores.in_store(pipeline, e))?;
-                // One with a handle was claimed when it was opened. A later claimant keeps it.
+                // A timeline with a handle was claimed when it was opened. If another writer has claimed it
+                // since, that writer keeps it.
                 let is_claimed = open.iter().any(|timeline| timeline.group == group);
                 if changes.len() > before && !is_claimed {
                     let group = group.clone();
@@ -146,7 +147,7 @@ impl KeyRegistry {
     }
 }
 
-/// Adds the changes that cut a timeline of one store; returns what stays of it.
+/// Adds the changes that cut a timeline of one store; returns what it keeps.
 fn cut_in_store(
     pipeline: &Pipeline,
     group: &Key,
@@ -170,7 +171,7 @@ fn cut_in_store(
         for (_, view) in found.series() {
             if len < view.first_record() {
                 let message = format!(
-                    "the records before {} were freed, so it cannot go back to {len}",
+                    "the records before {} were freed, so the timeline cannot be cut to {len} ticks",
                     view.first_record()
                 );
                 let error = Error::new(ErrorKind::OutOfBounds, "rewind", message);

@@ -30,7 +30,7 @@ const OPERATION: &str = "timeline";
 /// A timeline as one store has it.
 struct StoredTimeline<'a> {
     pipeline: &'a Pipeline,
-    /// The attributes of the group, if it is there.
+    /// The attributes of the group, if it exists.
     attributes: Option<Attributes>,
     /// Its series by name.
     series: BTreeMap<String, View>,
@@ -38,16 +38,16 @@ struct StoredTimeline<'a> {
     len: u64,
 }
 
-/// A timeline that is to be opened.
+/// The plan for opening a timeline.
 struct Opening<'a> {
     stored: Vec<StoredTimeline<'a>>,
     members: Vec<OpenedMember>,
-    /// The number of ticks that stay in all stores, and the coordinate of the last one.
+    /// The number of ticks that all stores keep, and the coordinate of the last one.
     len: u64,
     last: Option<CoordinateValue>,
 }
 
-/// A series of a timeline that is opened, with what all stores have of it.
+/// A series of a timeline that is opened, as all stores have it.
 struct OpenedMember {
     key: Key,
     schema: Arc<Schema>,
@@ -55,7 +55,7 @@ struct OpenedMember {
 }
 
 impl KeyRegistry {
-    /// Opens the timeline of a group, which becomes one if it is none.
+    /// Opens the timeline of a group, or makes the group a timeline.
     pub(in crate::recorder) fn open_timeline(
         &self,
         group: &str,
@@ -74,7 +74,7 @@ impl KeyRegistry {
             }
             _ => {}
         }
-        // The stores answer for what they have committed.
+        // The stores know only what they have committed.
         for buffer in self.buffers.below(&group) {
             self.buffers.send_any(&buffer, WhenFull::Exceed)?;
         }
@@ -118,7 +118,7 @@ impl KeyRegistry {
         Ok(timeline)
     }
 
-    /// What is to be done to open a timeline, by what the stores have committed.
+    /// Plans how to open a timeline, from what the stores have committed.
     fn plan_opening(
         &self,
         group: &Key,
@@ -145,7 +145,7 @@ impl KeyRegistry {
         })
     }
 
-    /// Checks that no group above or below has a coordinate of the same name: xarray refuses that.
+    /// Checks that no group above or below has a coordinate of the same name, since xarray refuses that.
     fn check_names(
         &self,
         nodes: &Nodes,
@@ -181,7 +181,7 @@ impl KeyRegistry {
         Ok(())
     }
 
-    /// How many ticks the timeline has in all stores.
+    /// The number of ticks of the timeline in all stores.
     fn common_tick_count(&self, group: &Key, stored: &[StoredTimeline<'_>]) -> Result<u64> {
         let shortest = stored.iter().map(|stored| stored.len).min().unwrap_or(0);
         let is_same = stored.iter().all(|stored| stored.len == shortest);
@@ -237,7 +237,7 @@ impl KeyRegistry {
         all.map(plan).collect()
     }
 
-    /// Sends what makes the group a timeline of `len` ticks in every store, as one group of changes.
+    /// Sends the changes that make the group a timeline of `len` ticks in every store, as one group.
     fn send_opening(&self, group: &Key, coordinate: &str, opening: &Opening<'_>) -> Result<()> {
         let Opening {
             stored,
@@ -294,7 +294,7 @@ impl KeyRegistry {
         Ok(())
     }
 
-    /// Adds the series of a first record to a timeline, unless it is there; returns its index.
+    /// Adds the series of a first record to a timeline, unless it exists; returns its index.
     pub(in crate::recorder) fn add_member(
         &self,
         timeline: &Arc<TimelineBuffer>,
@@ -311,7 +311,7 @@ impl KeyRegistry {
             .map(|(index, _)| index)
     }
 
-    /// Adds a series to a timeline, or describes the one that is there; returns its index.
+    /// Adds a series to a timeline, or changes the attributes and names of an existing one; returns its index.
     pub(in crate::recorder) fn declare_member(
         &self,
         timeline: &Arc<TimelineBuffer>,
@@ -329,7 +329,7 @@ impl KeyRegistry {
         Ok(index)
     }
 
-    /// Makes a series of a timeline in all stores; returns its index, and whether it is new.
+    /// Creates a series of a timeline in all stores; returns its index, and whether it is new.
     fn create_member(
         &self,
         timeline: &Arc<TimelineBuffer>,
@@ -364,8 +364,8 @@ impl KeyRegistry {
         if ticks > 0 && schema.fill_value().is_none() {
             return Err(late_member(&key, ticks));
         }
-        // It has as many records as the others, which are sent with it. They take no more memory in the
-        // queues than before.
+        // The new series has as many records as the others, which are sent with it. They take no more memory in
+        // the queues than in their buffers.
         let batches = self.buffers.cut(&mut locked);
         let room = self.stores.reserve(CHANGE_BYTES, WhenFull::Exceed)?;
         let schema = Arc::new(schema);
@@ -380,13 +380,13 @@ impl KeyRegistry {
         Ok((index, true))
     }
 
-    /// Sends what a timeline has, without an incomplete tick, and gives it up.
+    /// Sends the complete ticks of a timeline, and closes it.
     pub(in crate::recorder) fn finish_timeline(&self, timeline: &Arc<TimelineBuffer>) {
         let mut nodes = self.nodes.lock();
         let mut locked = timeline.lock();
         self.buffers.end_tick(&mut locked);
         locked.finish();
-        // It takes no more memory in the queues than before, so they take it without waiting.
+        // Does not wait for room, since the records take no more memory in the queues than in the buffers.
         if let Ok(locked) = self.buffers.send(locked, WhenFull::Exceed) {
             locked.keys().for_each(|key| {
                 nodes.remove(key);
@@ -399,7 +399,7 @@ impl KeyRegistry {
         self.buffers.remove_timeline(timeline);
     }
 
-    /// Gives up the buffers of the series right below a group, which become those of a timeline.
+    /// Forgets the buffers of the series right below a group that becomes a timeline.
     fn forget_series(&self, nodes: &mut Nodes, group: &Key) {
         let mut removed = self.removed.lock();
         let mut declared = self.declared.lock();
@@ -416,7 +416,7 @@ impl KeyRegistry {
 }
 
 impl<'a> StoredTimeline<'a> {
-    /// What a store has at the key of a timeline that is opened, after a check that it can be one.
+    /// The timeline as a store has it, after a check that the node at its key can be one.
     fn of_group(
         pipeline: &'a Pipeline,
         key: &Key,
@@ -481,7 +481,7 @@ impl<'a> StoredTimeline<'a> {
     }
 }
 
-/// How many records a series has got, those that were freed included.
+/// The number of records of a series, including freed ones.
 pub(super) fn record_count(view: &View) -> u64 {
     view.first_record() + view.len()
 }
@@ -491,7 +491,7 @@ pub(crate) fn timeline_of(attributes: &Attributes) -> Option<&str> {
     attributes.get(TIMELINE_ATTRIBUTE)?.as_str()
 }
 
-/// The attributes of a group that is a timeline.
+/// The attributes of a group with the mark of a timeline.
 pub(super) fn with_mark(mut attributes: Attributes, coordinate: &str) -> Attributes {
     attributes.insert(TIMELINE_ATTRIBUTE.to_owned(), coordinate.into());
     attributes
@@ -591,7 +591,7 @@ impl RegisteredNode {
 }
 
 impl KeyRegistry {
-    /// An error if the group of a free-standing series is a timeline. The group is in `nodes` or `new`.
+    /// Checks that the group of a free-standing series is not a timeline. The group is in `nodes` or `new`.
     pub(super) fn check_free_standing(
         &self,
         nodes: &Nodes,

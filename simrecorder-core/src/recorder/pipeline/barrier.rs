@@ -16,7 +16,7 @@ pub(crate) enum BarrierKind {
         to: Key,
     },
     Checkpoint,
-    /// A checkpoint that no one asked for: it is left out while another program has the store open.
+    /// A regular checkpoint, which is left out while another program has the store open.
     TimedCheckpoint,
     Close,
 }
@@ -38,7 +38,7 @@ impl Barrier {
         }
     }
 
-    /// Wakes everyone who waits for it.
+    /// Wakes all threads that wait for it.
     pub(super) fn complete(&self, result: Result<()>) {
         *self.result.lock() = Some(result);
         self.changed.notify_all();
@@ -48,7 +48,7 @@ impl Barrier {
         self.result.lock().is_some()
     }
 
-    /// How it went, if the store has reached it.
+    /// The result, if the store has reached the barrier.
     pub(crate) fn result(&self) -> Option<Result<()>> {
         self.result.lock().clone()
     }

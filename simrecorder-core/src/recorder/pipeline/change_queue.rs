@@ -1,4 +1,4 @@
-//! What the queue of a store does, with threads or without.
+//! The interface of a store's queue, with threads or without.
 
 use std::fmt;
 use std::sync::Arc;
@@ -6,14 +6,14 @@ use std::sync::Arc;
 use super::barrier::{Barrier, BarrierKind};
 use crate::store::commit::Change;
 
-/// What a store may take of memory and threads.
+/// The limits of a store's memory and threads.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct QueueLimits {
     /// The most bytes in its queue.
     pub(crate) queued: usize,
-    /// The most of them that are encoded and wait for their commit.
+    /// The most bytes that are encoded and wait for their commit.
     pub(crate) encoded: usize,
-    /// How many threads encode.
+    /// The number of threads that encode.
     pub(crate) encoders: usize,
 }
 
@@ -22,7 +22,7 @@ pub(crate) struct QueueLimits {
 pub(crate) enum WhenFull {
     Wait,
     Fail,
-    /// Take more than there is: for what takes no more memory in the queue than it did before.
+    /// Exceed the bound, for records that take no more memory in the queue than they did before.
     Exceed,
 }
 
@@ -30,15 +30,14 @@ pub(crate) enum WhenFull {
 pub(super) trait ChangeQueue: fmt::Debug + Send + Sync {
     /// Reserves `bytes` of the queue; `false` if there is no room and `when_full` says so.
     ///
-    /// A store that failed has room for everything: it drops what it gets.
+    /// A failed store has room for everything, since it drops all changes.
     fn reserve(&self, bytes: usize, when_full: WhenFull) -> bool;
 
     /// Gives reserved bytes back.
     fn release(&self, bytes: usize);
 
-    /// Queues changes, for which `reserved` bytes were reserved.
-    ///
-    /// They are committed together, in their order, or none of them is.
+    /// Queues changes, for which `reserved` bytes were reserved. The store commits all of them together, in their
+    /// order, or none.
     fn send(&self, group: Vec<Change>, reserved: usize);
 
     /// Queues a barrier.
@@ -47,7 +46,7 @@ pub(super) trait ChangeQueue: fmt::Debug + Send + Sync {
     /// Wakes all threads after a failure of the store.
     fn wake(&self);
 
-    /// How many bytes are reserved, or taken by changes that are not committed yet.
+    /// The bytes that are reserved, or belong to changes that are not committed yet.
     fn queued_bytes(&self) -> usize;
 
     /// How often a commit, or a failure, made room.

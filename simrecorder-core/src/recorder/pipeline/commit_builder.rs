@@ -1,14 +1,14 @@
-//! The commit that is put together of the changes in a queue.
+//! Collecting changes from a queue for a commit.
 
 use std::sync::Arc;
 
 use super::queued_change::QueuedChange;
 use crate::store::commit::{Batch, Change, Commit};
 
-/// A commit is made when this many bytes wait for it, without a flush.
+/// The size in bytes at which a commit is made without a flush.
 const COMMIT_BYTES: usize = 8 << 20;
 
-/// How many bytes make a commit, where a queue holds `queue_bound`.
+/// The size of a commit in bytes for a queue with the bound `queue_bound`.
 pub(super) fn commit_bytes(queue_bound: usize) -> usize {
     COMMIT_BYTES.min(queue_bound / 2)
 }
@@ -33,12 +33,12 @@ impl CommitBuilder {
         self.changes.is_empty()
     }
 
-    /// What its changes count in the queue.
+    /// The size of its changes in the queue.
     pub(super) fn bytes(&self) -> usize {
         self.bytes
     }
 
-    /// Whether it ends where a group does, so that it may be committed.
+    /// Whether it ends with a whole group, so that it may be committed.
     pub(super) fn ends_with_group(&self) -> bool {
         !self.is_inside_group
     }
@@ -48,7 +48,7 @@ impl CommitBuilder {
         self.ends_with_group() && self.bytes >= bytes
     }
 
-    /// Takes everything out.
+    /// Removes and returns all changes.
     pub(super) fn take(&mut self) -> Self {
         std::mem::take(self)
     }

@@ -1,13 +1,12 @@
-//! What waits for the thread that commits, in the order in which it was sent.
+//! The items for the thread that commits, in the order in which they were sent.
 
 use std::collections::VecDeque;
 
-/// Items in order. A thread that encodes reserves a slot for each item that it takes, and fills it
-/// when it is done.
+/// Items in order. An encoding thread reserves a slot for each item that it takes, and fills the slot when it is done.
 #[derive(Debug)]
 pub(super) struct CommitQueue<T> {
     slots: VecDeque<Option<T>>,
-    /// How many slots came before the first of these.
+    /// The number of slots that were removed before the first of these.
     removed: u64,
 }
 

@@ -11,7 +11,7 @@ use super::store_client::StoreClient;
 use super::sync::Mutex;
 use crate::store::commit::Change;
 
-/// Collects changes, and commits them when there are enough, in the thread that sends them.
+/// Collects changes, and commits them in the thread that sends them once they have the size of a commit.
 #[derive(Debug)]
 pub(super) struct InlineQueue {
     client: Arc<StoreClient>,
@@ -83,7 +83,7 @@ impl ChangeQueue for InlineQueue {
     }
 
     fn wake(&self) {
-        // No thread waits.
+        // No thread waits for room.
         self.room.lock().count_made();
     }
 

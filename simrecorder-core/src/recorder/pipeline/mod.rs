@@ -47,7 +47,7 @@ pub(super) struct Pipeline {
     queue: Box<dyn ChangeQueue>,
 }
 
-/// Bytes in the queue of a store that a group of changes may use. Dropping it gives them back.
+/// Bytes in the queue of a store that are reserved for a group of changes. Dropping it releases them.
 #[derive(Debug)]
 pub(super) struct Reservation<'a> {
     pipeline: &'a Pipeline,
@@ -65,7 +65,7 @@ impl<'a> Reservation<'a> {
 
     /// Sends changes that the store commits together, in their order, or not at all.
     ///
-    /// They count what they take, even if that is more than was reserved.
+    /// They may be larger than the reservation.
     pub(super) fn send(mut self, group: Vec<Change>) {
         if !group.is_empty() {
             let reserved = std::mem::take(&mut self.bytes);
@@ -126,7 +126,7 @@ impl Pipeline {
         self.client.has_failed()
     }
 
-    /// Gives the store up, as after a commit that failed.
+    /// Treats the store as failed, as after a commit that failed.
     pub(super) fn fail(&self, error: Error) {
         self.client.fail(error);
         self.queue.wake();
@@ -150,7 +150,7 @@ impl Pipeline {
         no_panic("node", || self.client.store.node(key))
     }
 
-    /// Asks the store whether it can keep this at `key`, and how many records make a chunk.
+    /// Asks the store whether it can keep such a series at `key`, and how many records make a chunk.
     pub(super) fn plan(&self, key: &Key, schema: Option<&Schema>) -> Result<u64> {
         no_panic("plan", || self.client.store.plan(key, schema))
     }
@@ -162,7 +162,7 @@ impl Pipeline {
         is_reserved.then(|| Reservation { pipeline, bytes })
     }
 
-    /// Sends a barrier; it tells when the store has reached it.
+    /// Sends a barrier, which tells when the store has reached it.
     pub(super) fn send_barrier(&self, kind: BarrierKind) -> Arc<Barrier> {
         self.queue.send_barrier(kind)
     }

@@ -1,4 +1,4 @@
-//! The queue of a store in every order of its threads' steps that shuttle tries.
+//! The queue of a store in many interleavings of its threads, with shuttle.
 
 use std::sync::Arc;
 
@@ -13,11 +13,11 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::model::key::Key;
 use crate::store::commit::Change;
 
-/// How many orders are tried of each test, by chance and by few changes between threads.
+/// How many random interleavings of each test are tried, and how many with few switches between threads.
 const ORDERS: usize = 2000;
-/// What one record, as a change of its own, counts.
+/// The size in the queue of a change with one record.
 const APPEND_BYTES: usize = 1032;
-/// How many changes a group has.
+/// The number of changes in a group.
 const LEN: usize = 3;
 
 fn sender_key(sender: usize) -> Key {
@@ -56,7 +56,7 @@ fn check(test: impl Fn() + Send + Sync + Clone + 'static) {
     check_pct(test, ORDERS, 3);
 }
 
-/// Senders that wait for room, one that flushes: all is committed, in order, and nobody waits for ever.
+/// Some senders wait for room, one flushes: everything is committed in order, and no thread waits for ever.
 #[test]
 fn what_waits_for_room_is_committed_in_order() {
     check(|| {
@@ -88,7 +88,7 @@ fn what_waits_for_room_is_committed_in_order() {
     });
 }
 
-/// One that is refused room finds some later, without a flush.
+/// A sender that is refused room finds some later, without a flush.
 #[test]
 fn what_is_refused_gets_room_later() {
     check(|| {
@@ -109,7 +109,7 @@ fn what_is_refused_gets_room_later() {
     });
 }
 
-/// A store that fails while others wait for it: they all continue, and what is stored is a prefix.
+/// A store fails while threads wait for it: all of them continue, and the stored changes are a prefix.
 #[test]
 fn nobody_waits_for_a_store_that_failed() {
     check(|| {
@@ -162,7 +162,7 @@ fn spawn_group_sender(pipeline: &Arc<Pipeline>, sender: usize) -> thread::JoinHa
     })
 }
 
-/// Senders of groups and of single changes, all of which wait for room: every group is in one commit.
+/// Senders of groups and of single changes wait for room: every group is in one commit.
 #[test]
 fn groups_stay_whole() {
     for encoders in [1, 2] {
@@ -195,8 +195,8 @@ fn groups_stay_whole() {
     }
 }
 
-/// A store that fails, by a commit or within a group: each group is there or not, and nobody waits
-/// for ever.
+/// A store fails, at a commit or within a group: each group is stored completely or not at all, and no thread waits for
+/// ever.
 #[test]
 fn groups_of_a_store_that_fails_are_there_or_not() {
     let fail_to_prepare = || {

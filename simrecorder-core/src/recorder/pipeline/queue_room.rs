@@ -1,16 +1,15 @@
-//! The room in the queue of a store: how many bytes are taken, and whose turn it is.
+//! The room in the queue of a store: the bytes in use, and the order of the waiting threads.
 
 /// Bytes in the queue of a store, and the threads that wait for some of them.
 #[derive(Debug)]
 pub(super) struct QueueRoom {
-    /// The most bytes that are taken, except by what is larger and passes alone.
+    /// The most bytes in use, except that a larger group passes alone.
     bound: usize,
-    /// What all changes count, from their reservation to the end of their commit.
+    /// The size of all changes, from their reservation to the end of their commit.
     taken: usize,
-    /// The turn of the next thread that comes to wait. Threads get room in the order in which they
-    /// came.
+    /// The turn of the next thread that waits. Threads get room in the order in which they began to wait.
     next_turn: u64,
-    /// The turn that it is now.
+    /// The current turn.
     turn: u64,
     /// Whether a thread found no room and did not wait.
     is_refused: bool,
@@ -30,8 +29,8 @@ impl QueueRoom {
         }
     }
 
-    /// Whether there is room for `bytes`. What is larger than the bound passes alone, or beside
-    /// little: a series was declared before its first record.
+    /// Whether there is room for `bytes`. A group larger than the bound passes alone, or with few other bytes, since
+    /// the declaration of its series may still be in the queue.
     pub(super) fn has(&self, bytes: usize) -> bool {
         self.taken.saturating_add(bytes) <= self.bound
             || bytes > self.bound && self.taken <= self.bound / 8
@@ -73,12 +72,12 @@ impl QueueRoom {
         self.is_refused = true;
     }
 
-    /// Whether a thread waits for room, or was refused some since the last commit began.
+    /// Whether a thread waits for room, or was refused room since the last commit began.
     pub(super) fn is_wanted(&self) -> bool {
         self.is_awaited() || self.is_refused
     }
 
-    /// A commit begins, which will make room.
+    /// Notes the begin of a commit, which will make room.
     pub(super) fn begin_commit(&mut self) {
         self.is_refused = false;
     }

@@ -1,21 +1,21 @@
-//! Changes in the queue of a store: what they count there, and the groups that they form.
+//! Changes in the queue of a store: their sizes, and the groups that they form.
 
 use crate::model::records::Records;
 use crate::model::value::Value;
 use crate::store::commit::Change;
 
-/// What a change without data counts in the queue.
+/// The size of a change without data in the queue.
 pub(crate) const CHANGE_BYTES: usize = 512;
-/// What a batch takes in addition to its records, here and in the store that makes the commit. It matters
-/// where many small ones wait, and for how many of them go into one commit.
+/// The size of a batch in addition to its records, here and in the store that commits it. It limits the memory of many
+/// small batches, and how many of them make a commit.
 pub(crate) const BATCH_OVERHEAD: usize = 1024;
 
-/// What a batch of these records counts in the queue.
+/// The size of a batch of these records in the queue.
 pub(crate) fn batch_bytes(records: &Records) -> usize {
     BATCH_OVERHEAD + records.capacity_bytes()
 }
 
-/// What a change counts in the queue.
+/// The size of a change in the queue.
 fn change_bytes(change: &Change) -> usize {
     match change {
         Change::Append { batch, .. } => batch_bytes(&batch.records),
@@ -28,7 +28,7 @@ fn change_bytes(change: &Change) -> usize {
     }
 }
 
-/// What the changes of a group count together.
+/// The size of all changes of a group.
 pub(crate) fn group_bytes(changes: &[Change]) -> usize {
     changes.iter().map(change_bytes).sum()
 }
@@ -46,9 +46,9 @@ fn value_bytes(value: &Value) -> usize {
 #[derive(Debug)]
 pub(super) struct QueuedChange {
     pub(super) change: Change,
-    /// What it counts.
+    /// Its size.
     pub(super) bytes: usize,
-    /// What its whole group counts.
+    /// The size of its whole group.
     pub(super) group_bytes: usize,
     /// Whether it is the last change of its group.
     pub(super) ends_group: bool,

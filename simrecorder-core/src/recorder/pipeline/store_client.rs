@@ -1,5 +1,4 @@
-//! One store as its queue sees it: the calls that write to it, its failure, and what it has
-//! committed.
+//! One store as its queue sees it: the calls that write to it, its failure, and its commits.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -14,14 +13,14 @@ use crate::recorder::stop_flag::StopFlag;
 use crate::store::commit::{Batch, Change};
 use crate::store::data_store::DataStore;
 
-/// A store with its name in the recorder. After a call that failed, only `close` is called.
+/// A store with its name in the recorder. After a failed call, it gets only `close`.
 #[derive(Debug)]
 pub(super) struct StoreClient {
     pub(super) name: String,
     pub(super) store: Arc<dyn DataStore>,
     stop: Arc<StopFlag>,
     pool: Arc<BufferPool>,
-    /// Locked last, for moments only.
+    /// Locked last, and only briefly.
     health: Mutex<StoreHealth>,
 }
 
@@ -62,7 +61,7 @@ impl StoreClient {
         self.health.lock().is_closed
     }
 
-    /// Whether the store takes no more commits.
+    /// Whether the store accepts no more commits.
     pub(super) fn is_over(&self) -> bool {
         let health = self.health.lock();
         health.failure.is_some() || health.is_closed
@@ -83,7 +82,7 @@ impl StoreClient {
         }
     }
 
-    /// Gives the store up, unless it failed before. The caller wakes the threads that wait for it.
+    /// Marks the store as failed, unless it failed before. The caller wakes the threads that wait for it.
     pub(super) fn fail(&self, error: Error) {
         let mut health = self.health.lock();
         if health.failure.is_some() {
@@ -91,7 +90,7 @@ impl StoreClient {
         }
         health.failure = Some(error.clone());
         let stops = self.stop.count_failure();
-        // The program may do anything when it is told.
+        // The subscriber of the log may call the recorder.
         drop(health);
         if stops {
             tracing::error!(store = self.name, %error, "a store failed: recording stops");
@@ -100,7 +99,7 @@ impl StoreClient {
         }
     }
 
-    /// Gives up a store whose threads did not start.
+    /// Marks a store as failed whose threads did not start.
     pub(super) fn fail_to_start(&self, error: Error) {
         self.health.lock().is_closed = true;
         self.fail(error);
@@ -122,7 +121,7 @@ impl StoreClient {
         Change::Append { batch, prepared }
     }
 
-    /// Commits all changes, unless the store failed. Either way, their buffers are free afterwards.
+    /// Commits all changes, unless the store failed, and releases their buffers.
     pub(super) fn commit(&self, builder: CommitBuilder) {
         let records: u64 = builder.batches().map(|batch| batch.records.len()).sum();
         let batches: Vec<Arc<Batch>> = builder.batches().map(Arc::clone).collect();
@@ -138,13 +137,13 @@ impl StoreClient {
                 Err(error) => self.fail(error),
             }
         }
-        // The last store that is done with a batch gives its buffer back.
+        // The last store that is done with a batch returns its buffer to the pool.
         for batch in batches.into_iter().filter_map(Arc::into_inner) {
             self.pool.give_back(batch.records.into_parts().0);
         }
     }
 
-    /// Does what a barrier asks for, once every change before it is committed.
+    /// Does what a barrier asks for, after every change before it was committed.
     pub(super) fn reach(&self, kind: &BarrierKind) -> Result<()> {
         let failure = self.failure();
         let result = match kind {
@@ -162,7 +161,7 @@ impl StoreClient {
         if let (None, Err(error)) = (&failure, &result) {
             let is_failure = match kind {
                 BarrierKind::Remove(_) | BarrierKind::Rename { .. } => is_store_failure(error),
-                // Another program has the recording open. Nothing is lost, and it can be tried again.
+                // Another program has the recording open. Nothing is lost, and a later try may succeed.
                 _ => error.kind() != ErrorKind::Locked,
             };
             if is_failure {

@@ -1,5 +1,5 @@
-//! Locks and threads of the queue of a store: those of the crate, or those of shuttle, which tries
-//! their interleavings (`ci/interleavings`).
+//! Locks and threads for the queue of a store: those of the crate, or those of shuttle, which tries
+//! interleavings of threads (`ci/interleavings`).
 
 #[cfg(not(all(test, shuttle)))]
 pub(super) use crate::backend::sync::{Condvar, Mutex, MutexGuard};
@@ -25,7 +25,7 @@ mod tried {
     #[derive(Debug)]
     pub(in crate::recorder) struct MutexGuard<'a, T> {
         mutex: &'a Mutex<T>,
-        /// `None` while it is given up.
+        /// `None` while the lock is released.
         guard: Option<sync::MutexGuard<'a, T>>,
     }
 
@@ -85,7 +85,7 @@ mod tried {
             guard.guard = Some(self.0.wait(held).unwrap());
         }
 
-        /// Shuttle has no clock: no wait of its tests times out.
+        /// Shuttle has no clock, so no wait times out in its tests.
         pub(in crate::recorder) fn wait_until<T>(
             &self,
             guard: &mut MutexGuard<'_, T>,

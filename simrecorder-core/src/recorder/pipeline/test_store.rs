@@ -1,4 +1,4 @@
-//! A store for tests of the queue: it notes its commits, and fails or waits where it is told to.
+//! A store for tests of the queue: it lists its commits, and fails or waits on request.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -15,7 +15,7 @@ use crate::recorder::stop_flag::StopFlag;
 use crate::store::commit::{Batch, Change, Commit, Prepared};
 use crate::store::data_store::{DataStore, DataStoreExt};
 
-/// Of a commit, the key and the first index of each batch.
+/// The key and the first index of each batch of a commit.
 type CommittedBatches = Vec<(String, u64)>;
 
 /// Called before a batch is prepared.
@@ -27,7 +27,7 @@ pub(super) struct TestStore {
     pub(super) memory: InMemoryDataStore,
     /// The commits that were made.
     commits: Arc<Mutex<Vec<CommittedBatches>>>,
-    /// How many commits were tried.
+    /// The number of commits that were tried.
     pub(super) attempts: Arc<AtomicUsize>,
     /// The number of the commit that fails, counted from 1.
     failing_commit: usize,
@@ -67,7 +67,7 @@ impl TestStore {
         self.commits.lock().unwrap()
     }
 
-    /// All numbers of a series; none if it is not there.
+    /// All numbers of a series; none if it does not exist.
     pub(super) fn numbers(&self, key: &Key) -> Vec<u64> {
         let view = self.memory.view(key).unwrap();
         view.map_or(Vec::new(), |view| {
@@ -138,7 +138,7 @@ pub(super) fn declare(key: Key) -> Change {
     }
 }
 
-/// One record, as a change of its own. Its number is its index.
+/// A change that appends one record, whose number is its index.
 pub(super) fn append(key: Key, number: u64) -> Change {
     let data = number.to_ne_bytes().to_vec();
     let records = Records::fixed(Schema::scalar::<u64>().into(), 1, data).unwrap();

@@ -20,15 +20,15 @@ use crate::recorder::buffer_pool::BufferPool;
 use crate::recorder::stop_flag::StopFlag;
 use crate::store::commit::{Batch, Change};
 
-/// How many changes a group has.
+/// The number of changes in a group.
 const LEN: usize = 7;
-/// What one record, as a change of its own, counts.
+/// The size in the queue of a change with one record.
 const APPEND_BYTES: usize = 1032;
-/// Only turns a hang into a failure.
+/// Turns a hang into a failure.
 const TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Bounds of the queue, and of what is encoded: everything fits; a group is larger than a commit and
-/// than what may be encoded; it is larger than the queue; everything is larger than the queue.
+/// Bounds of the queue and of the encoded bytes. In turn, everything fits; a group is larger than a commit and than the
+/// encoded bytes; a group is larger than the queue; every change is larger than the queue.
 const BOUNDS: [(usize, usize); 4] = [
     (64 << 20, 32 << 20),
     (8 * APPEND_BYTES, 1),
@@ -150,7 +150,7 @@ fn a_group_larger_than_a_commit_is_one_commit() {
     with_each_queue(TestStore::new, limits(96 << 20, 1), |store, pipeline| {
         send(pipeline, declare_members(0, 5));
         reach(pipeline, BarrierKind::Flush).unwrap();
-        // Twenty MiB, where eight are enough for a commit.
+        // 20 MiB, while a commit has 8 MiB.
         send(pipeline, (0..5).map(append).collect());
         wait_until(|| store.commits().len() == 2);
         store.assert_whole_groups(5);
@@ -159,7 +159,7 @@ fn a_group_larger_than_a_commit_is_one_commit() {
 }
 
 #[test]
-fn groups_of_many_senders_stay_whole_beside_other_changes() {
+fn groups_of_many_senders_stay_whole_among_other_changes() {
     const ROUNDS: u64 = 50;
     for (queued, encoded) in BOUNDS {
         with_each_queue(
@@ -241,7 +241,7 @@ fn a_thread_that_waits_for_room_does_not_split_a_group() {
                 })
             };
             wait_until(|| is_waiting.load(Ordering::Relaxed));
-            // Another one is refused room.
+            // Another thread is refused room.
             assert!(pipeline.reserve(queued, WhenFull::Fail).is_none());
             std::thread::sleep(Duration::from_millis(5));
             assert_eq!(store.commits().len(), 1);
@@ -258,7 +258,7 @@ fn a_thread_that_waits_for_room_does_not_split_a_group() {
 }
 
 #[test]
-fn of_a_store_whose_commit_fails_every_group_is_there_or_not() {
+fn a_store_whose_commit_fails_has_each_group_completely_or_not_at_all() {
     for (queued, encoded) in BOUNDS {
         for commit in 1..8 {
             let store = || TestStore::failing(commit);
@@ -319,7 +319,7 @@ fn a_group_with_a_batch_that_cannot_be_prepared_is_not_committed() {
 }
 
 #[test]
-fn a_group_of_a_store_that_is_given_up_is_dropped_and_nobody_waits_for_it() {
+fn a_group_of_a_failed_store_is_dropped_and_no_thread_waits_for_it() {
     let (store, is_stopped, proceed) = stopping_at(3);
     let pipeline = threaded(&store, limits(4 * APPEND_BYTES, 1));
     send(&pipeline, declare_members(0, LEN));
@@ -333,7 +333,7 @@ fn a_group_of_a_store_that_is_given_up_is_dropped_and_nobody_waits_for_it() {
     pipeline.fail(Error::new(ErrorKind::Io, "read", "the disk is gone"));
     join([waiting]);
     proceed.send(()).unwrap();
-    // Without a flush, also what was encoded already.
+    // Encoded changes are dropped too, without a flush.
     wait_until(|| pipeline.queued_bytes() == 0);
     assert!(close(&pipeline).is_err());
     assert_eq!(lens(&store, 0), [0; LEN]);
@@ -359,7 +359,7 @@ fn a_group_without_changes_gives_its_room_back() {
 }
 
 #[test]
-fn a_group_counts_what_it_takes_whatever_was_reserved() {
+fn a_group_counts_its_size_and_not_its_reservation() {
     for reserved in [1, LEN * APPEND_BYTES, 1 << 20] {
         let (store, is_stopped, proceed) = stopping_at(0);
         let pipeline = threaded(&store, limits(2 << 20, 1));

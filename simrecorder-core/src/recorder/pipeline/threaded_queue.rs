@@ -22,21 +22,21 @@ pub(super) struct ThreadedQueue {
     threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
-/// What the callers and the threads share.
+/// The state that callers and threads share.
 #[derive(Debug)]
 struct SharedQueue {
     client: Arc<StoreClient>,
     limits: QueueLimits,
     state: Mutex<QueueState>,
-    /// There is something to encode, or room for what encoding it gives.
+    /// Signals that there is something to encode, or room for the result.
     encode: Condvar,
-    /// There is something to commit, or a thread waits for room.
+    /// Signals that there is something to commit, or that a thread waits for room.
     commit: Condvar,
-    /// There is room in the queue.
+    /// Signals that there is room in the queue.
     room: Condvar,
 }
 
-/// What a thread takes from the queue.
+/// An item of the queue.
 #[derive(Debug)]
 enum Job {
     Change(QueuedChange),
@@ -50,16 +50,16 @@ struct QueueState {
     to_encode: VecDeque<Job>,
     /// Jobs for the thread that commits, in the same order.
     to_commit: CommitQueue<Job>,
-    /// How many changes are being encoded.
+    /// The number of changes that are being encoded.
     encoding_count: usize,
-    /// What all changes count that are encoded, or being encoded, and not committed.
+    /// The size of all changes that are encoded or being encoded, and not committed.
     encoded_bytes: usize,
     /// Whether the first change of `to_encode` belongs to a group whose first changes were taken.
     is_inside_group: bool,
 }
 
 impl ThreadedQueue {
-    /// A queue whose threads run. If the system starts none, the store has failed.
+    /// Starts the threads of a queue. If the system starts none, the store has failed.
     pub(super) fn start(client: Arc<StoreClient>, limits: QueueLimits) -> Self {
         let state = QueueState {
             room: QueueRoom::new(limits.queued),
@@ -173,7 +173,7 @@ impl ChangeQueue for ThreadedQueue {
     fn join(&self) {
         for thread in self.threads.lock().drain(..) {
             if thread.thread().id() != thread::current().id() {
-                // A panic of the thread was turned into an error of its store.
+                // A panic of the thread has become an error of its store.
                 drop(thread.join());
             }
         }
@@ -216,7 +216,7 @@ impl SharedQueue {
                         continue;
                     }
                     if state.is_inside_group {
-                        // A thread that was far ahead may encode the rest now.
+                        // Another thread that was far ahead may continue.
                         self.encode.notify_one();
                     }
                     self.encode(&mut state, queued);
@@ -242,26 +242,26 @@ impl SharedQueue {
         queued.change = MutexGuard::unlocked(state, || self.client.prepare(queued.change));
         state.encoding_count -= 1;
         state.to_commit.fill(slot, Job::Change(queued));
-        // Another thread may have waited for this one.
+        // Another thread may wait for this one.
         self.encode.notify_one();
         if self.client.has_failed() {
             self.wake(state);
         }
     }
 
-    /// Whether enough changes are encoded and wait for their commit: until then, a batch takes its
-    /// memory twice.
+    /// Whether enough changes are encoded and wait for their commit. Until the commit, an encoded batch takes its memory
+    /// twice.
     fn is_far_ahead(&self, state: &QueueState) -> bool {
-        // The commit waits for the rest of a group, so the rest never waits for a commit.
+        // A commit waits for the rest of a group, so encoding the rest must not wait for a commit.
         if state.is_inside_group || state.encoded_bytes == 0 || self.client.is_over() {
             return false;
         }
         let next = match state.to_encode.front() {
-            // Only a thread that is alone may exceed the bound, so that something is encoded.
+            // Only a single thread may exceed the bound, so that encoding never stops.
             Some(Job::Change(queued)) if state.encoding_count > 0 => queued.group_bytes,
             _ => 1,
         };
-        // At least a commit, since it is made only when there is enough for it.
+        // At least the size of a commit, since a smaller one is not made.
         let bound = self.limits.encoded.max(self.commit_bytes());
         state.encoded_bytes.saturating_add(next) > bound
     }
@@ -306,7 +306,7 @@ impl SharedQueue {
         if builder.is_empty() {
             return false;
         }
-        // Of a store that failed, everything is dropped, also the first part of a group.
+        // A failed store drops everything, even the first part of a group.
         self.client.has_failed()
             || builder.ends_with_group()
                 && state.room.is_wanted()

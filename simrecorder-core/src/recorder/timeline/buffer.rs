@@ -18,17 +18,17 @@ use crate::recorder::pipeline::batch_bytes;
 use crate::recorder::record_buffer::RecordBuffer;
 use crate::store::commit::Batch;
 
-/// The complete ticks of a timeline are sent when they take about this many bytes for each series, within the
-/// bounds of a group, and end where a chunk of the widest series does. Much smaller batches cost more than
-/// their records.
+/// The complete ticks of a timeline are sent when they have about this many bytes for each series, within the bounds of
+/// a group, and end where a chunk of the widest series does. The overhead of much smaller batches exceeds their
+/// records.
 const MEMBER_BYTES: usize = 16 << 10;
-/// The fewest and the most bytes that are enough for a group of ticks.
+/// The bounds of the size in bytes at which a group of ticks is sent.
 const GROUP_BYTES: (usize, usize) = (4 << 20, 8 << 20);
 
 /// The index of the coordinate among the series of a timeline.
 pub(in crate::recorder) const COORDINATE: usize = 0;
 
-/// A timeline that is open: its series, each with its next batch.
+/// An open timeline: its series, each with its next batch.
 #[derive(Debug)]
 pub(in crate::recorder) struct TimelineBuffer {
     /// The group of its series.
@@ -37,7 +37,7 @@ pub(in crate::recorder) struct TimelineBuffer {
     pub(in crate::recorder) coordinate: Key,
     pub(super) open_tick: OpenTick,
     contents: Mutex<Contents>,
-    /// What the buffers of its series take, for threads that do not hold the lock.
+    /// The capacity of the buffers of its series in bytes, for threads without the lock.
     capacity: AtomicUsize,
 }
 
@@ -45,23 +45,23 @@ pub(in crate::recorder) struct TimelineBuffer {
 pub(super) struct Contents {
     /// The series of the timeline, the coordinate first.
     pub(super) members: Vec<MemberBuffer>,
-    /// The member whose chunks hold the fewest records: groups of ticks end where its chunks do.
+    /// The member with the fewest records in a chunk: groups of ticks end where its chunks do.
     widest: usize,
     /// How many ticks are complete.
     pub(super) ticks: u64,
-    /// How many of them were taken out of the buffers.
+    /// How many of them were removed from the buffers.
     taken: u64,
     /// The coordinate of the last complete tick.
     pub(super) last: Option<CoordinateValue>,
-    /// The coordinate of the open tick, the one after the complete ones.
+    /// The coordinate of the open tick, which is after the complete ones.
     pub(super) open: Option<CoordinateValue>,
     /// How many members have their record of the open tick in their buffers.
     recorded: usize,
     /// The scalars of the open tick that are not in the buffers yet.
     pub(super) slots: Slots,
-    /// How often a tick began.
+    /// The number of ticks that began, including discarded ones.
     begun: u64,
-    /// Whether the complete ticks are to be sent before the next one begins.
+    /// Whether the complete ticks will be sent before the next one begins.
     is_large: bool,
     pub(super) state: State,
 }
@@ -71,9 +71,9 @@ pub(super) struct Contents {
 pub(super) struct MemberBuffer {
     pub(super) key: Key,
     pub(super) records: RecordBuffer,
-    /// What a tick has for which nothing was recorded, if it may have that.
+    /// The value in ticks without a record, if the series has a fill value.
     fill_value: Option<Value>,
-    /// Batches that are full, before what `records` has.
+    /// Full batches, before the records in `records`.
     full: Vec<Arc<Batch>>,
 }
 
@@ -108,7 +108,7 @@ impl MemberBuffer {
 }
 
 impl TimelineBuffer {
-    /// A timeline with so many complete ticks, of which `last` is the coordinate of the last one.
+    /// A timeline with `ticks` complete ticks, the last of which has the coordinate `last`.
     pub(in crate::recorder) fn new(
         group: Key,
         coordinate: Key,
@@ -143,13 +143,13 @@ impl TimelineBuffer {
         }
     }
 
-    /// The bytes that the buffers of its series take.
+    /// The capacity of the buffers of its series in bytes.
     pub(in crate::recorder) fn capacity(&self) -> usize {
         self.capacity.load(Ordering::Relaxed)
     }
 
-    /// Begins the tick at `t` if the one before is complete and that is a matter of copying the number;
-    /// `false` if anything else is to be done.
+    /// Begins the tick at `t` if the previous one is complete and only the number needs copying; `false` if it needs
+    /// more.
     #[inline]
     pub(super) fn try_advance<T: CoordinateType>(&self, t: T) -> bool {
         let contents = &mut *self.contents.lock();
@@ -176,8 +176,8 @@ impl TimelineBuffer {
         is_begun
     }
 
-    /// Copies the staged scalars of the open tick into the buffers, which have room; `false` if one has none,
-    /// or if a member has no record of the tick.
+    /// Copies the staged scalars of the open tick into the buffers; `false` if one has no room, or if a member has no
+    /// record of the tick.
     #[inline(always)]
     fn take_staged(&self, contents: &mut Contents) -> bool {
         if contents.recorded == contents.members.len() {
@@ -197,8 +197,7 @@ impl TimelineBuffer {
         true
     }
 
-    /// Takes a record of a member's open tick if that is a matter of copying it; `false` if anything else
-    /// is to be done.
+    /// Takes a record of a member's open tick if that only needs copying; `false` if it needs more.
     #[inline]
     pub(super) fn try_push(&self, member: usize, record: &RecordRef<'_>) -> bool {
         let contents = &mut *self.contents.lock();
@@ -242,7 +241,7 @@ impl LockedTimeline<'_> {
         &self.timeline.group
     }
 
-    /// How many series it has, the coordinate included.
+    /// The number of its series, including the coordinate.
     pub(in crate::recorder) fn len(&self) -> usize {
         self.contents.members.len()
     }
@@ -252,12 +251,12 @@ impl LockedTimeline<'_> {
         self.contents.members.iter().map(|member| &member.key)
     }
 
-    /// What a member holds.
+    /// The schema of a member.
     pub(in crate::recorder) fn schema(&self, member: usize) -> Arc<Schema> {
         Arc::clone(self.contents.members[member].records.schema())
     }
 
-    /// How many records its series have got since it was opened.
+    /// The number of records of its series since it was opened.
     pub(in crate::recorder) fn recorded(&self) -> u64 {
         let members = self.contents.members.iter();
         let of_member = |member: &MemberBuffer| member.records.recorded();
@@ -284,7 +283,7 @@ impl LockedTimeline<'_> {
         self.contents.recorded + self.staged().count() == self.contents.members.len()
     }
 
-    /// The members whose scalars of the open tick are not in the buffers yet, with these.
+    /// The members whose scalars of the open tick are not in the buffers yet, with the scalars.
     pub(super) fn staged(&self) -> impl Iterator<Item = (usize, [u8; 8])> {
         let (ticks, tick) = (self.contents.ticks, self.timeline.open_tick.number());
         let members = self.contents.members.iter().zip(&*self.contents.slots);
@@ -318,8 +317,8 @@ impl LockedTimeline<'_> {
         self.contents.members[member].records.short_scalar()
     }
 
-    /// Whether the complete ticks are to be sent before the next one begins: they are many, or enough and
-    /// end where a chunk of the widest member does.
+    /// Whether the complete ticks will be sent before the next one begins: they are many, or enough and end where a
+    /// chunk of the widest member does.
     pub(super) fn is_group(&self, batch_bound: usize) -> bool {
         let (least, most) = GROUP_BYTES;
         let enough = (MEMBER_BYTES * self.len()).clamp(least, most);
@@ -327,7 +326,7 @@ impl LockedTimeline<'_> {
         self.contents.is_large || is_enough && self.contents.ends_chunk()
     }
 
-    /// The bytes that the buffers of its series take.
+    /// The capacity of the buffers of its series in bytes.
     pub(super) fn capacity(&self) -> usize {
         self.timeline.capacity()
     }
@@ -380,8 +379,7 @@ impl LockedTimeline<'_> {
         self.keys().position(|member| member == key)
     }
 
-    /// Moves the records of a member to a batch of their own if they fill one, before it takes another.
-    /// They are of complete ticks.
+    /// Makes a batch of the records of a member, all of complete ticks, if they fill one.
     pub(super) fn make_batch(&mut self, member: usize, batch_bound: usize) {
         let member = &mut self.contents.members[member];
         if !member.records.is_empty() && member.records.is_full(batch_bound) {
@@ -408,12 +406,12 @@ impl LockedTimeline<'_> {
         contents.recorded += 1;
     }
 
-    /// Has the complete ticks sent before the next one begins.
+    /// Requests that the complete ticks are sent before the next one begins.
     pub(super) fn set_large(&mut self) {
         self.contents.is_large = true;
     }
 
-    /// Begins the tick at `t`: what [`push`](Self::push) takes next for the coordinate is its number.
+    /// Begins the tick at `t`, whose number is [pushed](Self::push) next to the coordinate.
     pub(super) fn open_tick(&mut self, t: CoordinateValue) {
         self.contents.open = Some(t);
         self.contents.recorded = 0;
@@ -421,7 +419,7 @@ impl LockedTimeline<'_> {
         self.timeline.open_tick.begin(self.contents.begun);
     }
 
-    /// Counts the open tick, if there is one, which is complete.
+    /// Counts the open tick, if there is one. Its records are complete.
     pub(in crate::recorder) fn complete_tick(&mut self) {
         self.contents.complete_tick();
         self.timeline.open_tick.end();
@@ -432,7 +430,7 @@ impl LockedTimeline<'_> {
         self.contents.members.len() - self.contents.recorded
     }
 
-    /// The members that have no record of the open tick, but a fill value.
+    /// The members with a fill value that have no record of the open tick.
     pub(super) fn missing_fills(&self) -> Vec<(usize, FillRecord)> {
         let ticks = self.contents.ticks;
         let members = self.contents.members.iter().enumerate();
@@ -456,8 +454,8 @@ impl LockedTimeline<'_> {
         Some(discarded)
     }
 
-    /// Continues after the first `ticks` ticks, if there are more, of which `last` is the coordinate of the
-    /// last one. Nothing is in the buffers.
+    /// Continues after the first `ticks` ticks, if there are more; `last` is the coordinate of the last one. The
+    /// buffers are empty.
     pub(in crate::recorder) fn rewind(&mut self, ticks: u64, last: Option<CoordinateValue>) {
         let contents = &mut *self.contents;
         if ticks < contents.ticks {
@@ -471,14 +469,14 @@ impl LockedTimeline<'_> {
         }
     }
 
-    /// Makes the timeline refuse all further ticks, since its handle is gone.
+    /// Makes the timeline refuse further ticks after its handle was finished.
     pub(in crate::recorder) fn finish(&mut self) {
         if self.contents.state == State::Open {
             self.contents.state = State::Finished;
         }
     }
 
-    /// Makes the timeline refuse all further ticks, since its recorder is closed.
+    /// Makes the timeline refuse further ticks after its recorder was closed.
     pub(in crate::recorder) fn close(&mut self) {
         self.contents.state = State::Closed;
     }
@@ -516,7 +514,7 @@ impl FillRecord {
     }
 }
 
-/// What is sent are the complete ticks.
+/// Sends the complete ticks.
 impl Outgoing for LockedTimeline<'_> {
     fn outgoing_bytes(&self) -> usize {
         let ticks = self.contents.ticks;
