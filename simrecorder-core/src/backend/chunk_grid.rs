@@ -1,13 +1,12 @@
-//! The chunks that a region touches: what backends with chunks share.
+//! The chunks that a region touches, for backends with chunks.
 
 use crate::error::Result;
 use crate::reading::region_copy::{Block, copy_block};
 use crate::reading::selection::{AxisRange, Region};
 
-/// Chunks of one shape that cover an array: for backends.
+/// Chunks of one shape that cover an array, for backends.
 ///
-/// Chunks with the same index along the first axis are a *row of chunks*; they hold the same
-/// records.
+/// Chunks with the same index along the first axis form a *row of chunks*; they contain parts of the same records.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ChunkGrid {
     chunk_shape: Vec<u64>,
@@ -15,7 +14,7 @@ pub struct ChunkGrid {
 }
 
 impl ChunkGrid {
-    /// The grid of an array with records of `record_shape`, in chunks of `chunk_shape`, which has
+    /// Makes the grid of an array with records of `record_shape`, in chunks of `chunk_shape`, which has
     /// one axis more and no zero.
     pub fn new(chunk_shape: Vec<u64>, record_shape: Vec<u64>) -> Self {
         debug_assert_eq!(chunk_shape.len().saturating_sub(1), record_shape.len());
@@ -25,22 +24,22 @@ impl ChunkGrid {
         }
     }
 
-    /// The shape of a chunk, records first.
+    /// Returns the shape of a chunk, records first.
     pub fn chunk_shape(&self) -> &[u64] {
         &self.chunk_shape
     }
 
-    /// The shape of a record.
+    /// Returns the shape of a record.
     pub fn record_shape(&self) -> &[u64] {
         &self.record_shape
     }
 
-    /// How many records a chunk has.
+    /// Returns the number of records in a chunk.
     pub fn chunk_records(&self) -> u64 {
         self.chunk_shape.first().copied().unwrap_or(1)
     }
 
-    /// How many chunks there are along each axis but the first.
+    /// The number of chunks along each axis except the first.
     fn row_shape(&self) -> Vec<u64> {
         let axes = self
             .record_shape
@@ -49,14 +48,14 @@ impl ChunkGrid {
         axes.map(|(len, chunk)| len.div_ceil(*chunk)).collect()
     }
 
-    /// How many chunks a row of chunks has.
+    /// Returns the number of chunks in a row of chunks.
     pub fn row_len(&self) -> u64 {
         self.row_shape()
             .iter()
             .fold(1, |count, len| count.saturating_mul(*len))
     }
 
-    /// The indices of all chunks in the row of chunks `first`.
+    /// Iterates over the indices of all chunks in the row of chunks `first`.
     pub fn chunks_in_row(&self, first: u64) -> impl Iterator<Item = Vec<u64>> + use<> {
         let shape = self.row_shape();
         (0..self.row_len()).map(move |mut number| {
@@ -69,14 +68,14 @@ impl ChunkGrid {
         })
     }
 
-    /// Where the chunk `indices` begins in the array.
+    /// Returns the indices in the array of the first element of the chunk `indices`.
     pub fn origin(&self, indices: &[u64]) -> Vec<u64> {
         let axes = indices.iter().zip(&self.chunk_shape);
         axes.map(|(index, len)| index * len).collect()
     }
 
-    /// Cuts a region into its parts in each row of chunks: the first index of the chunks, the
-    /// part, and its share of `out`, which has the size of the region.
+    /// Splits a region by rows of chunks. For each, it returns the first index of the chunks, the part of the region, and
+    /// the part of `out`, which has the size of the region.
     pub fn split<'a>(
         &self,
         region: &Region,
@@ -112,7 +111,7 @@ impl ChunkGrid {
     /// touches.
     ///
     /// # Errors
-    /// What `each` returns first.
+    /// The first error of `each`.
     pub fn for_each_touched<E>(
         &self,
         first: u64,
@@ -126,7 +125,7 @@ impl ChunkGrid {
         if touched.iter().any(|axis| axis.count == 0) {
             return Ok(());
         }
-        // The number of the chunk along each axis, among those that are touched.
+        // The number of the chunk along each axis, among the touched ones.
         let mut numbers = vec![0; touched.len()];
         loop {
             let others = touched
@@ -146,8 +145,7 @@ impl ChunkGrid {
         }
     }
 
-    /// How many elements of `region` lie in the chunk at `origin`, along each axis, and where
-    /// they begin in the output.
+    /// The number of elements of `region` in the chunk at `origin`, along each axis, and where they begin in the output.
     fn share(&self, origin: &[u64], region: &Region) -> (Vec<u64>, Vec<u64>) {
         let axes = region.axes().iter().zip(origin).zip(&self.chunk_shape);
         axes.map(|((axis, &origin), &len)| {
@@ -162,11 +160,11 @@ impl ChunkGrid {
         .unzip()
     }
 
-    /// Gives the elements of `region` that lie in the chunk at `origin`, which was never
-    /// written, their value: `filled` makes so many elements, as bytes.
+    /// Fills the elements of `region` in the chunk at `origin`, which was never written; `filled` makes the bytes of a
+    /// number of elements.
     ///
     /// # Errors
-    /// What `filled` returns, and [`copy_block`].
+    /// Those of `filled` and [`copy_block`].
     pub fn fill_chunk(
         &self,
         origin: &[u64],
@@ -185,8 +183,8 @@ impl ChunkGrid {
         copy_block(block, &Region::all(&region.shape()), out, element_size)
     }
 
-    /// Copies the part of `records`, the first of which is the first of the chunks, that lies in
-    /// the chunk `indices` to its place in `chunk`. The others stay as they are.
+    /// Copies the part of `records` that is in the chunk `indices` to its place in `chunk`, and leaves the other elements
+    /// unchanged. The first record is the first one of the chunk.
     ///
     /// # Errors
     /// Those of [`copy_block`].
@@ -214,7 +212,7 @@ impl ChunkGrid {
     }
 }
 
-/// The chunks along one axis that hold an index of a region.
+/// The chunks along one axis that contain an index of a region.
 struct AxisChunks {
     axis: AxisRange,
     chunk_len: u64,
@@ -225,7 +223,7 @@ impl AxisChunks {
     fn new(axis: AxisRange, chunk_len: u64) -> Self {
         let bounds = axis.bounds();
         let count = match axis.step > chunk_len {
-            // No two indices share a chunk, and chunks between them are left out.
+            // Each index is in a different chunk, and chunks between them are skipped.
             true => axis.count,
             false => bounds
                 .end
@@ -248,7 +246,7 @@ impl AxisChunks {
 }
 
 impl Region {
-    /// The part that lies before the record `at`, and the rest.
+    /// Splits the region into the part before the record `at` and the rest.
     pub fn split_at_record(&self, at: u64) -> (Self, Self) {
         let Some(&records) = self.axes().first() else {
             return (self.clone(), self.clone());

@@ -1,53 +1,53 @@
-//! Names of dimensions: which of those that the user gave may be written.
+//! Names of dimensions: which of the user's names may be written.
 //!
-//! Other software takes arrays of one group that name a dimension alike to be equally long there: netCDF
-//! readers pad the shorter ones, xarray refuses the group. So a name is written only while all arrays that
-//! have it agree; else each is written with its default name, and the given one is kept for later.
+//! Other software assumes that arrays of one group have the same length along a dimension with the same name: netCDF
+//! readers pad the shorter ones, xarray refuses the group. So a name is written only while all arrays with the name have
+//! the same length there. Otherwise each array is written with a default name, and the user's name is kept for later.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::error::Result;
 use crate::model::key::Key;
 
-/// A node of a group, as far as names of dimensions matter.
+/// A node of a group, with what decides about names of dimensions.
 #[derive(Clone, Debug, Default)]
 pub struct NamedNode {
     /// The last part of its key.
     pub name: String,
-    /// Whether its first axis is that of the records.
+    /// Whether its first axis is along records.
     pub is_series: bool,
-    /// The names that the user gave; `None` if there are none.
+    /// The user's names; `None` if there are none.
     pub given: Option<Vec<Option<String>>>,
-    /// The length of each axis as it is stored; empty for what has no axes, and for groups.
+    /// The stored length of each axis; empty for groups and nodes without axes.
     pub lens: Vec<u64>,
-    /// Whether it can be the coordinate of the dimension that has its name.
+    /// Whether it can be the coordinate of the dimension with its name.
     pub coordinate: CoordinateRole,
 }
 
-/// Whether a node can be the coordinate of the dimension that has its name.
+/// Whether a node can be the coordinate of the dimension with its name.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum CoordinateRole {
-    /// It cannot; a dimension of its name is not written.
+    /// It cannot, so a dimension with its name is not written.
     #[default]
     Never,
-    /// An array with one axis, if that is named like the array.
+    /// It can if its axis has the same name. It is an array with one axis.
     IfNamed,
-    /// A series of numbers, which nobody has to name.
+    /// It can even without a name for its axis. It is a series of numbers.
     Always,
 }
 
 /// The names that are written for the axes of a node.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WrittenNames {
-    /// The name of each axis: the given one or the default.
+    /// The name of each axis: that of the user or the default.
     pub names: Vec<String>,
-    /// Whether the node is the coordinate of the dimension that has its name.
+    /// Whether the node is the coordinate of the dimension with its name.
     pub is_coordinate: bool,
-    /// Why a given name is not written, if that is so, in the words of a log.
+    /// The log message about a name of the user that is not written.
     pub withheld: Option<String>,
 }
 
-/// The name of an axis to which the user gave none.
+/// Returns the default name of an axis.
 pub fn default_dimension_name(node: &str, is_series: bool, axis: usize) -> String {
     match (is_series, axis) {
         (true, 0) => format!("{node}_record"),
@@ -55,7 +55,7 @@ pub fn default_dimension_name(node: &str, is_series: bool, axis: usize) -> Strin
     }
 }
 
-/// What the arrays of a group say about a name that a user gave.
+/// A name that a user gave, with the arrays of the group that have it.
 #[derive(Debug, Default)]
 struct Dimension {
     lens: BTreeSet<u64>,
@@ -63,7 +63,7 @@ struct Dimension {
 }
 
 impl Dimension {
-    /// The length of all arrays with records. An array without any is no reason to withhold the name.
+    /// The common length of all arrays with records. An array without records does not prevent a name.
     fn len(&self) -> Option<u64> {
         let mut recorded = self.lens.iter().filter(|&&len| len > 0);
         match (recorded.next(), recorded.next()) {
@@ -78,8 +78,8 @@ impl Dimension {
     }
 }
 
-/// The names to write for the axes of all nodes of a group, in their order; `None` if no user named any.
-/// `is_possible` says which names the format has a place for.
+/// Chooses the names for the axes of all nodes of a group, in their order; `None` if the user named none.
+/// `is_possible` tells which names the format can store.
 pub fn written_names(
     nodes: &[NamedNode],
     is_possible: impl Fn(&str) -> bool,
@@ -133,13 +133,13 @@ impl NamedNode {
         self.given.as_ref()?.get(axis)?.as_ref()
     }
 
-    /// The names that the user gave, with the lengths of their axes.
+    /// The user's names with the lengths of their axes.
     fn given_lens(&self) -> impl Iterator<Item = (&str, u64)> {
         let lens = self.lens.iter().enumerate();
         lens.filter_map(|(axis, &len)| Some((&**self.given_name(axis)?, len)))
     }
 
-    /// Whether it is the coordinate of the dimension that has its name, if there is such a dimension.
+    /// Whether it is the coordinate of the dimension with its name, if there is such a dimension.
     fn is_candidate(&self) -> bool {
         let names_itself = self.given_name(0) == Some(&self.name);
         self.lens.len() == 1
@@ -192,29 +192,29 @@ impl NamedNode {
     }
 }
 
-/// The groups of a recording whose names of dimensions are written again at the next checkpoint.
+/// The groups of a recording whose names of dimensions the next checkpoint writes again.
 #[derive(Debug, Default)]
 pub struct DimensionGroups {
-    /// The groups in which a user named an axis; `None` until the hierarchy was searched once.
+    /// The groups in which the user named an axis; `None` until the hierarchy was searched.
     named: Option<BTreeSet<Key>>,
     changed: BTreeSet<Key>,
-    /// Keys of which a log said that a name is withheld.
+    /// Keys with a logged warning about a withheld name.
     logged: BTreeSet<Key>,
 }
 
-/// What a backend found in a group, after it has written the names there.
+/// The contents of a group that a backend has checked and written the names of.
 #[derive(Debug, Default)]
 pub struct CheckedGroup {
-    /// Whether a user named an axis in it.
+    /// Whether the user named an axis in it.
     pub has_names: bool,
     /// The groups right below it.
     pub groups: Vec<Key>,
-    /// The nodes of which a given name is withheld, and why.
+    /// The nodes with a withheld name, each with the reason.
     pub withheld: Vec<(Key, String)>,
 }
 
 impl DimensionGroups {
-    /// Those of a new recording, whose hierarchy need not be searched.
+    /// Makes the value for a new recording, whose hierarchy need not be searched.
     pub fn of_new_recording() -> Self {
         Self {
             named: Some(BTreeSet::new()),
@@ -222,7 +222,7 @@ impl DimensionGroups {
         }
     }
 
-    /// Notes that a node at `key` was made or changed. `has_names` says whether the user named its axes.
+    /// Notes that a node at `key` was created or changed. `has_names` says whether the user named its axes.
     pub fn changed(&mut self, key: &Key, has_names: bool) {
         let (Some(named), Some(group)) = (&mut self.named, key.parent()) else {
             return;
@@ -235,16 +235,16 @@ impl DimensionGroups {
         }
     }
 
-    /// Notes that groups were renamed: all are checked again.
+    /// Notes that groups were renamed, so that all are checked again.
     pub fn renamed(&mut self) {
         self.named = None;
     }
 
-    /// Calls `check` for each group that changed, the first time for all of them. With `is_final`, warns of
-    /// the names that are withheld, once for each key.
+    /// Calls `check` for each group that changed; the first time, for all groups. With `is_final`, warns of withheld
+    /// names, once for each key.
     ///
     /// # Errors
-    /// Those of `check`; the next call checks all groups again.
+    /// Those of `check`. The next call then checks all groups again.
     pub fn check(
         &mut self,
         is_final: bool,

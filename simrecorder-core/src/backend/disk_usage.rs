@@ -1,4 +1,4 @@
-//! How much room files take.
+//! The disk usage of files.
 
 use std::fs::{self, Metadata};
 use std::io;
@@ -6,11 +6,11 @@ use std::path::Path;
 
 use crate::error::{Error, Result};
 
-/// How many bytes a file takes on the disk, or all files below a folder: holes take none, nor does what is
-/// missing. Links are not followed.
+/// Returns how many bytes a file, or all files below a folder, take on the disk. Holes and missing files take none. It
+/// does not follow links.
 ///
 /// # Errors
-/// What the file system reports.
+/// Errors of the file system.
 pub fn disk_usage(path: &Path) -> Result<u64> {
     let mut bytes = 0;
     // A stack rather than recursion: a key may have two thousand levels.
@@ -31,20 +31,20 @@ pub fn disk_usage(path: &Path) -> Result<u64> {
     Ok(bytes)
 }
 
-/// How many bytes a file takes on the disk.
+/// Returns how many bytes a file takes on the disk.
 #[cfg(unix)]
 pub fn allocated(metadata: &Metadata) -> u64 {
     use std::os::unix::fs::MetadataExt;
     metadata.blocks() * 512
 }
 
-/// How many bytes a file takes on the disk, holes included.
+/// Returns how many bytes a file takes on the disk, including holes.
 #[cfg(not(unix))]
 pub fn allocated(metadata: &Metadata) -> u64 {
     metadata.len()
 }
 
-/// A writer may have removed it since it was listed.
+/// `None` if a writer has removed the file since it was listed.
 fn if_there<T>(found: io::Result<T>) -> io::Result<Option<T>> {
     match found {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),

@@ -1,4 +1,4 @@
-//! Files that one process holds at a time.
+//! Files, and locks that one process has at a time.
 
 use std::fs::{self, File, Metadata, OpenOptions, TryLockError};
 use std::io;
@@ -10,20 +10,20 @@ use std::time::{Duration, Instant};
 use super::fork::NotInherited;
 use crate::error::{Error, ErrorKind, Result};
 
-/// How long a file that is locked is left alone between two attempts.
+/// The time between two attempts to lock a file.
 const PAUSE: Duration = Duration::from_millis(5);
 
-/// What became of an attempt to lock a file.
+/// The result of an attempt to lock a file.
 #[derive(Debug)]
 pub enum Lock {
-    /// This handle holds the lock, until it is dropped. The path names the file.
+    /// The handle has the lock until it is dropped. The path still names the file.
     Taken(FileHandle),
-    /// Somebody else holds it; this is the file, not locked.
+    /// Another process or handle has the lock. This is the file, without the lock.
     Held(File),
 }
 
-/// Locks a file as [`lock_file`] does, and waits for it as long as `is_patient` says, which is told
-/// which file is locked and how long that was waited for.
+/// Locks a file as [`lock_file`] does, and waits while `is_patient` returns true. `is_patient` gets the locked file and
+/// the time so far.
 pub fn lock_file_within(
     path: &Path,
     options: &OpenOptions,
@@ -38,10 +38,10 @@ pub fn lock_file_within(
     }
 }
 
-/// An open file. Processes that are forked do not get one that is locked.
+/// An open file. Forked processes do not inherit a locked one.
 #[derive(Debug)]
 pub struct FileHandle {
-    /// Of one that is locked; dropped before the file.
+    /// Set if the file is locked; dropped before the file.
     not_inherited: Option<NotInherited>,
     file: File,
 }
@@ -49,14 +49,14 @@ pub struct FileHandle {
 impl Drop for FileHandle {
     fn drop(&mut self) {
         if self.not_inherited.is_some() {
-            // Closing the file does not unlock it while a process that is just being started has a
-            // copy of it.
+            // Closing the file does not unlock it while a process that is being started has a copy
+            // of the descriptor.
             let _ = self.file.unlock();
         }
     }
 }
 
-/// A file that is not locked.
+/// Wraps a file that is not locked.
 impl From<File> for FileHandle {
     fn from(file: File) -> Self {
         Self {
@@ -76,9 +76,9 @@ impl Deref for FileHandle {
 
 /// Opens the file at a path and locks it, without waiting.
 ///
-/// The holder of a lock may remove or replace the file before it gives the lock up. So the path
-/// may name another file by the time the lock is taken; then the other one is opened and locked.
-/// The system gives up the lock of a killed process. A symbolic link is not followed.
+/// The previous owner of a lock may remove or replace the file before it unlocks it. If the path names another file once
+/// the lock is taken, that file is opened and locked instead. The system releases the lock of a killed process. Symbolic
+/// links are not followed.
 pub fn lock_file(path: &Path, options: &OpenOptions) -> io::Result<Lock> {
     loop {
         check_plain_file(path)?;
@@ -98,7 +98,7 @@ pub fn lock_file(path: &Path, options: &OpenOptions) -> io::Result<Lock> {
     }
 }
 
-/// Whether a process holds the lock of the file at a path: one that [`lock_file`] took. Without a file, no.
+/// Whether a process has locked the file at a path with [`lock_file`]. False if there is no file.
 pub fn is_locked(path: &Path) -> io::Result<bool> {
     check_plain_file(path)?;
     let file = match File::open(path) {
@@ -113,10 +113,9 @@ pub fn is_locked(path: &Path) -> io::Result<bool> {
     }
 }
 
-/// Refuses what is no plain file, if there is something at a path.
+/// Checks that there is a plain file or nothing at a path.
 ///
-/// A link may lead out of a recording that somebody else has made, and opening a pipe waits for its
-/// other end.
+/// A link in a recording of unknown origin may lead out of it, and opening a pipe waits for its other end.
 pub fn check_plain_file(path: &Path) -> io::Result<()> {
     match fs::symlink_metadata(path) {
         Ok(metadata) => refuse_special(path, &metadata, Metadata::is_file),
@@ -125,8 +124,8 @@ pub fn check_plain_file(path: &Path) -> io::Result<()> {
     }
 }
 
-/// The path of something in a directory, where no part of it below that leads elsewhere: each that is
-/// there is a directory, or a plain file at the end.
+/// Returns the path of `parts` in a directory, after a check that no part leads out of it: each existing part is a
+/// directory, or a plain file at the end.
 pub fn path_inside(directory: &Path, parts: &str) -> io::Result<PathBuf> {
     let mut path = directory.to_owned();
     let mut parts = parts.split('/');
@@ -144,7 +143,7 @@ pub fn path_inside(directory: &Path, parts: &str) -> io::Result<PathBuf> {
     Ok(path)
 }
 
-/// Opens the file or directory at such a path to read it, and tells what it is.
+/// Opens the file or directory at such a path for reading, and returns its metadata.
 pub fn open_inside(directory: &Path, parts: &str) -> io::Result<(File, Metadata)> {
     #[cfg(target_os = "linux")]
     if let Some(opened) = open_without_links(directory, parts) {
@@ -155,15 +154,15 @@ pub fn open_inside(directory: &Path, parts: &str) -> io::Result<(File, Metadata)
     Ok((file, metadata))
 }
 
-/// The same with one call for the whole path; `None` if what is there has to be looked at part by part, or
-/// if the system does not have the call.
+/// The same with one system call; `None` if the path has to be checked part by part, or if the system does not have the
+/// call.
 #[cfg(target_os = "linux")]
 fn open_without_links(directory: &Path, parts: &str) -> Option<io::Result<(File, Metadata)>> {
     use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat2};
 
     let mut path = directory.to_owned();
     path.extend(parts.split('/'));
-    // Opening a pipe does not wait for its other end then.
+    // NONBLOCK: opening a pipe must not wait for its other end.
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
     let links = ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
     match openat2(CWD, &path, flags, Mode::empty(), links) {
@@ -196,7 +195,7 @@ fn refuse_special(
     Err(io::Error::new(io::ErrorKind::InvalidInput, message))
 }
 
-/// Whether a path names the file that is open.
+/// Whether a path names an open file.
 pub fn names(path: &Path, file: &File) -> io::Result<bool> {
     let held = file.metadata()?;
     match fs::symlink_metadata(path) {
@@ -212,17 +211,17 @@ fn is_same(one: &Metadata, other: &Metadata) -> bool {
     (one.dev(), one.ino()) == (other.dev(), other.ino())
 }
 
-/// Other systems do not let a file be replaced that is open.
+/// Other systems do not allow replacing an open file.
 #[cfg(not(unix))]
 fn is_same(_: &Metadata, _: &Metadata) -> bool {
     true
 }
 
-/// After a commit to the recording at `path`: an error if nothing names one of its open `files` any
-/// more, so that nobody will find what was written to it.
+/// Checks after a commit to the recording at `path` that its open `files` still have names, so that readers find the
+/// commit.
 ///
 /// # Errors
-/// [`ErrorKind::NotFound`]; what the system reports.
+/// [`ErrorKind::NotFound`] if a file was deleted; errors of the system.
 pub fn check_not_deleted(path: &Path, files: &[&File]) -> Result<()> {
     for file in files {
         let metadata = file
@@ -235,7 +234,7 @@ pub fn check_not_deleted(path: &Path, files: &[&File]) -> Result<()> {
     Ok(())
 }
 
-/// The error of a commit to a recording that was deleted meanwhile.
+/// Makes the error of a commit to a deleted recording.
 pub fn deleted(path: &Path) -> Error {
     let message = "the recording was deleted while it was written";
     Error::new(ErrorKind::NotFound, "commit", message).with_key(path.display().to_string())
@@ -247,13 +246,13 @@ fn has_no_name(file: &Metadata) -> bool {
     file.nlink() == 0
 }
 
-/// Other systems do not let a file be deleted that is open.
+/// Other systems do not allow deleting an open file.
 #[cfg(not(unix))]
 fn has_no_name(_: &Metadata) -> bool {
     false
 }
 
-/// The folder that holds what is at a path: `.` for a name alone.
+/// Returns the folder of a path: `.` for a name alone.
 pub fn folder_of(path: &Path) -> &Path {
     match path.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
@@ -261,10 +260,10 @@ pub fn folder_of(path: &Path) -> &Path {
     }
 }
 
-/// Makes durable which names a directory holds.
+/// Makes the names in a directory durable.
 pub fn sync_directory(path: &Path) -> io::Result<()> {
     match File::open(path)?.sync_all() {
-        // Some file systems have no such thing.
+        // Some file systems do not support it.
         Err(error) if error.kind() == io::ErrorKind::InvalidInput => Ok(()),
         result => result,
     }

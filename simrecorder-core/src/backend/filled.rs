@@ -1,11 +1,11 @@
-//! Elements that were never written, and have the fill value.
+//! Elements that were never written and have the fill value.
 
 use crate::model::dtype::DType;
 use crate::model::schema::Schema;
 use crate::model::value::Value;
 use crate::reading::selection::Region;
 
-/// Gives all elements the fill value, or zeros if there is none.
+/// Sets all elements to the fill value, or to zero if there is none.
 pub fn fill_elements(elements: &mut [u8], fill_value: Option<&[u8]>) {
     match fill_value {
         Some(value) if value.iter().any(|&byte| byte != 0) => {
@@ -16,8 +16,8 @@ pub fn fill_elements(elements: &mut [u8], fill_value: Option<&[u8]>) {
     }
 }
 
-/// Gives the elements of `region` in the first `filled` records of a series the fill value of its schema.
-/// Returns the rest of the region and of `out`, which has the size of the region.
+/// Writes the fill value of a series to the elements of `region` in its first `filled` records. Returns the rest of the
+/// region and of `out`, which has the size of the region.
 pub fn fill_records<'a>(
     region: &Region,
     filled: u64,

@@ -1,19 +1,19 @@
-//! Memory for data: allocated so that a lack of it is an error, and buffers that a thread uses again
-//! for each chunk, since new memory is slow.
+//! Memory for data: allocations that return an error if memory is short, and buffers that a thread reuses for each
+//! chunk, since new memory is slow.
 
 use std::cell::RefCell;
 
 use crate::error::{Error, ErrorKind, Result};
 
-/// Zeros.
+/// Allocates zeros.
 ///
 /// # Errors
-/// [`ErrorKind::TooLarge`] if there is no memory for them.
+/// [`ErrorKind::TooLarge`] if there is not enough memory.
 pub fn zeroed(bytes: usize) -> Result<Vec<u8>> {
     bytemuck::allocation::try_zeroed_vec(bytes).map_err(|()| too_large(bytes))
 }
 
-/// The error of what does not fit into memory.
+/// Makes the error of data that does not fit into memory.
 pub fn too_large(bytes: usize) -> Error {
     let message = format!("{bytes} bytes do not fit into memory");
     Error::new(ErrorKind::TooLarge, "read", message)
@@ -23,10 +23,10 @@ thread_local! {
     static BUFFERS: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
 }
 
-/// A thread keeps no buffer larger than this.
+/// The largest buffer that a thread keeps.
 const KEPT_BYTES: usize = 4 << 20;
 
-/// Lends a buffer of the thread, whose contents are anything. Calls may be nested.
+/// Calls `work` with a buffer of the thread, whose contents are unspecified. Calls may be nested.
 pub fn with_buffer<T>(work: impl FnOnce(&mut Vec<u8>) -> T) -> T {
     let mut buffer = BUFFERS.with_borrow_mut(Vec::pop).unwrap_or_default();
     let result = work(&mut buffer);
@@ -36,19 +36,18 @@ pub fn with_buffer<T>(work: impl FnOnce(&mut Vec<u8>) -> T) -> T {
     result
 }
 
-/// Lends `len` bytes of the thread, whose contents are anything. Calls may be nested.
+/// Calls `work` with `len` bytes of the thread, whose contents are unspecified. Calls may be nested.
 ///
 /// # Errors
-/// [`ErrorKind::TooLarge`] if there is no memory for them, and those
-/// of `work`.
+/// [`ErrorKind::TooLarge`] if there is not enough memory, and the errors of `work`.
 pub fn with_scratch<T>(len: usize, work: impl FnOnce(&mut [u8]) -> Result<T>) -> Result<T> {
     with_buffer(|buffer| work(room(buffer, len)?))
 }
 
-/// The first `len` bytes of a buffer, which grows as needed. Their contents are anything.
+/// Returns the first `len` bytes of a buffer, which grows as needed. Their contents are unspecified.
 ///
 /// # Errors
-/// [`ErrorKind::TooLarge`] if there is no memory for them.
+/// [`ErrorKind::TooLarge`] if there is not enough memory.
 pub fn room(buffer: &mut Vec<u8>, len: usize) -> Result<&mut [u8]> {
     if buffer.len() < len {
         let more = len - buffer.len();

@@ -1,8 +1,8 @@
 //! Parts that backends share: grids of chunks, rows in memory, ragged records, names of dimensions, logs of
 //! records in files, and locks on files.
 //!
-//! Programs that record need none of it. It may change with any version: the backends of this
-//! project ask for the core of their own version.
+//! Programs that record do not need it. It may change with any version; the backends of this project require the core
+//! of their own version.
 
 mod chunk_grid;
 pub mod columns;
@@ -44,11 +44,11 @@ pub use writer_lock::{LOCK_PATIENCE, WriterLock, holder};
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// A number that no other recording or writer has; never 0.
+/// Returns a random number to identify a recording or writer; never 0.
 ///
-/// It is for telling them apart, not for secrets.
+/// It is not suitable for secrets.
 pub fn random_number() -> u64 {
-    // The keys of hash maps are as random as the system makes them.
+    // The system chooses random keys for hash maps.
     let mut hasher = RandomState::new().build_hasher();
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
     hasher.write_u128(now.map_or(0, |now| now.as_nanos()));

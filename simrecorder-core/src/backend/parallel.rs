@@ -1,7 +1,6 @@
 //! The threads that read chunks.
 //!
-//! They are a pool of this library and not that of rayon for the whole process, which a forked child
-//! inherits without its threads.
+//! They form a separate pool, because a forked child inherits rayon's pool of the process without its threads.
 
 use rayon::prelude::*;
 use rayon::{ThreadPool, ThreadPoolBuilder};
@@ -11,8 +10,7 @@ use crate::error::Result;
 
 static POOL: PerProcess<Option<ThreadPool>> = PerProcess::new(start);
 
-/// As many threads as there are processors, or as `RAYON_NUM_THREADS` says; `None` if the system
-/// starts none.
+/// Starts one thread for each processor, or as many as `RAYON_NUM_THREADS` says; `None` if the system starts none.
 fn start() -> Option<ThreadPool> {
     let pool = ThreadPoolBuilder::new().thread_name(|index| format!("simrecorder-read-{index}"));
     pool.build()
@@ -20,8 +18,8 @@ fn start() -> Option<ThreadPool> {
         .ok()
 }
 
-/// Does `work` on a thread of the pool, or on this one if there are none: for code of others that asks
-/// rayon for its pool, which would start the one of the whole process elsewhere.
+/// Does `work` on a thread of the pool, or on this thread without a pool. It is for other libraries that use rayon, which
+/// would otherwise start rayon's pool of the process.
 pub fn within_pool<T: Send>(work: impl FnOnce() -> T + Send) -> T {
     match POOL.get() {
         Some(pool) => pool.install(work),
@@ -29,8 +27,7 @@ pub fn within_pool<T: Send>(work: impl FnOnce() -> T + Send) -> T {
     }
 }
 
-/// Does `work` on each of several parts, on several threads where there are several parts. The
-/// results are in the order of the parts.
+/// Does `work` on each part, on several threads if there are several parts. The results are in the order of the parts.
 pub fn map<P: Send, T: Send>(
     parts: Vec<P>,
     work: impl Fn(P) -> Result<T> + Send + Sync,

@@ -1,4 +1,4 @@
-//! Ragged records that are kept as two columns: where each record ends, in items, and the items.
+//! Ragged records as two columns: the end of each record, in items, and the items.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use crate::model::schema::Schema;
 use crate::reading::selection::Region;
 use crate::store::array_view::ArrayView;
 
-/// How many records a range has, which must lie within a view of the shape `shape`.
+/// Returns the number of records in a range, which must be within a view of the shape `shape`.
 ///
 /// # Errors
 /// [`ErrorKind::OutOfBounds`].
@@ -25,13 +25,13 @@ pub fn count_records(range: &Range<u64>, shape: &[u64]) -> Result<u64> {
     Ok(count)
 }
 
-/// Reads where the records of `range` end, in items, and the index of the first item.
+/// Reads the ends of the records of `range`, in items, and the index of the first item.
 ///
 /// `read_ends` reads rows of the column with the ends, which are `u64` in little-endian order;
-/// `items` is how many items there are.
+/// `items` is the number of items.
 ///
 /// # Errors
-/// What `read_ends` returns; [`ErrorKind::Corrupt`] if the ends do not rise up to `items`.
+/// Those of `read_ends`; [`ErrorKind::Corrupt`] if the ends decrease or exceed `items`.
 pub fn read_record_ends(
     range: Range<u64>,
     items: u64,
@@ -60,11 +60,11 @@ pub fn read_record_ends(
     }
 }
 
-/// Reads the records of `range`, which is not empty, or those from its start on that take
-/// `max_bytes`; at least one.
+/// Reads the records of `range`, which is not empty, or the first ones up to `max_bytes`; at least one. `read_items` reads
+/// rows of the column with the items.
 ///
 /// # Errors
-/// As [`read_record_ends`], and what `read_items` returns, which reads rows of the column with the items.
+/// As for [`read_record_ends`], and those of `read_items`.
 pub fn read_ragged(
     schema: &Arc<Schema>,
     range: Range<u64>,
@@ -74,7 +74,7 @@ pub fn read_ragged(
     read_items: impl FnOnce(Range<u64>) -> Result<Vec<u8>>,
 ) -> Result<Records> {
     let item_bytes = schema.record_bytes().unwrap_or(1).max(1) as u64;
-    // Ends for as many records as fit if each had one item.
+    // As many ends as there can be records if each has one item.
     let most = (max_bytes as u64 / item_bytes).clamp(1, 1 << 20);
     let end = range.end.min(range.start.saturating_add(most));
     let (first, mut record_ends) = read_record_ends(range.start..end, items, read_ends)?;
@@ -88,11 +88,11 @@ pub fn read_ragged(
     Records::variable(Arc::clone(schema), ends.collect(), data)
 }
 
-/// Reads records of one size through [`read_into`](ArrayView::read_into), from the start of `range`
-/// on, which lies within the view: at least one if it is not empty, and no more than `max_bytes` hold.
+/// Reads records of a fixed size with [`read_into`](ArrayView::read_into), from the start of `range`, which is within the
+/// view, up to `max_bytes`; at least one if the range is not empty.
 ///
 /// # Errors
-/// [`ErrorKind::TooLarge`] if there is no memory for them, and those of the view.
+/// [`ErrorKind::TooLarge`] if there is not enough memory, and those of the view.
 pub fn read_fixed(
     view: &(impl ArrayView + ?Sized),
     range: Range<u64>,

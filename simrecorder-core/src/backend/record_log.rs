@@ -12,16 +12,15 @@
 //! 28  4  for the backend; zero
 //! ```
 //!
-//! The CRC of a record starts from the CRC of the record before it, that of the first record
-//! from the CRC of the header. So a record is valid only after the very records it was
-//! written after: a reader that saw a record which the writer then took back notices.
+//! The CRC of a record continues that of the previous record; the CRC of the first record continues that of the header.
+//! So a record is valid only after the same records as when it was written, and a reader notices if the writer has
+//! replaced a record that it read.
 //!
-//! A backend may put fields of its own between the header and the first record, and may let the
-//! checksums start from those ([`Position::after`]).
+//! A backend may put its own fields between the header and the first record, and may include them in the checksums
+//! ([`Position::after`]).
 //!
-//! A log should come into being under another name and be renamed, so that its header is whole
-//! whenever its name exists. Records are appended in place: the last one may be torn, and
-//! reading ends before the first record that is not whole.
+//! Create a log under another name and rename it, so that its header is complete once its name exists. Records are
+//! appended in place: the last one may be incomplete, and reading ends before the first incomplete record.
 
 use std::fs::File;
 use std::io::{self, BufReader, Read};
@@ -37,32 +36,31 @@ pub const HEADER_LEN: usize = 32;
 const RECORD_HEAD: usize = 16;
 const RECORD_OVERHEAD: u64 = RECORD_HEAD as u64 + 4;
 
-/// Which kind of log it is.
+/// The kind of a log.
 #[derive(Clone, Copy, Debug)]
 pub struct Format {
     /// The first bytes of the file.
     pub magic: [u8; 8],
-    /// What this build writes and reads.
+    /// The version that this build writes and reads.
     pub version: u32,
 }
 
-/// The end of a record: where the next one starts and what it must carry on from.
+/// The end of a record: the offset and the checksum that the next one continues.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Position {
-    /// Where the next record starts.
+    /// The offset of the next record.
     pub offset: u64,
     sequence: u64,
     chain: u32,
 }
 
 impl Position {
-    /// The checksum of all that lies before.
+    /// Returns the checksum of everything before.
     pub fn checksum(&self) -> u32 {
         self.chain
     }
 
-    /// The position of a first record that starts at `offset`, after `fields` of the backend
-    /// that its checksum covers.
+    /// Returns the position of a first record at `offset`, after `fields` of the backend that the checksums include.
     #[must_use]
     pub fn after(self, fields: &[u8], offset: u64) -> Self {
         let mut hasher = Hasher::new_with_initial(self.chain);
@@ -76,7 +74,7 @@ impl Position {
 }
 
 impl Format {
-    /// The header of a new log, and the position after it.
+    /// Encodes the header of a new log; returns it with the position after it.
     pub fn encode_header(&self, generation: u64) -> ([u8; HEADER_LEN], Position) {
         let mut header = [0; HEADER_LEN];
         header[..8].copy_from_slice(&self.magic);
@@ -104,11 +102,10 @@ impl Format {
         }
     }
 
-    /// Checks that a new log may take the place of what is at `path`: nothing, another such log, or
-    /// a file without content.
+    /// Checks that a new log may replace the contents of `path`: nothing, another log of this kind, or an empty file.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidArgument`] for a file of other software; what the system reports.
+    /// [`ErrorKind::InvalidArgument`] for a file of other software; errors of the system.
     pub fn check_replaceable(&self, path: &Path) -> Result<()> {
         let mut start = Vec::new();
         let read = check_plain_file(path)
@@ -117,7 +114,7 @@ impl Format {
         match read {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
             Err(error) => Err(Error::io("open", path, error)),
-            // A power failure may leave zeros in place of what was not synced.
+            // A power failure may leave zeros instead of data that was not synced.
             Ok(_) if start == self.magic || start.iter().all(|byte| *byte == 0) => Ok(()),
             Ok(_) => {
                 let message = "a file of other software has the name of the journal; move it away, \
@@ -135,7 +132,7 @@ impl Format {
                 "this is not a journal of simrecorder".into(),
             ));
         }
-        // The version comes before the checksum, which a newer version may place elsewhere.
+        // Checks the version before the checksum, which may be elsewhere in a newer version.
         let version = u32_at(header, 8);
         if version > self.version {
             let known = self.version;
@@ -166,27 +163,27 @@ fn first(chain: u32) -> Position {
     }
 }
 
-/// The number at a place of some bytes, which must be long enough.
+/// Reads the number at the offset `at`. Panics if `bytes` is too short.
 pub fn u32_at(bytes: &[u8], at: usize) -> u32 {
     let mut number = [0; 4];
     number.copy_from_slice(&bytes[at..at + 4]);
     u32::from_le_bytes(number)
 }
 
-/// The number at a place of some bytes, which must be long enough.
+/// Reads the number at the offset `at`. Panics if `bytes` is too short.
 pub fn u64_at(bytes: &[u8], at: usize) -> u64 {
     let mut number = [0; 8];
     number.copy_from_slice(&bytes[at..at + 8]);
     u64::from_le_bytes(number)
 }
 
-/// Tells the logs of one recording apart when a person looks at them.
+/// Returns a number that distinguishes the logs of one recording, for people who inspect them.
 pub fn generation() -> u64 {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     now.map_or(0, |now| u64::try_from(now.as_nanos()).unwrap_or(u64::MAX))
 }
 
-/// A record in the making.
+/// A record that is being built.
 #[derive(Debug)]
 pub struct Record {
     bytes: Vec<u8>,
@@ -199,7 +196,7 @@ impl Default for Record {
 }
 
 impl Record {
-    /// An empty record, with room for a payload of that length.
+    /// Makes an empty record with room for `payload` bytes.
     pub fn with_capacity(payload: usize) -> Self {
         let mut bytes = Vec::with_capacity(payload + RECORD_OVERHEAD as usize);
         bytes.resize(RECORD_HEAD, 0);
@@ -211,7 +208,7 @@ impl Record {
         self.bytes.len() == RECORD_HEAD
     }
 
-    /// How long it is, its head included.
+    /// Returns its length, including its head.
     pub fn len(&self) -> usize {
         self.bytes.len()
     }
@@ -244,48 +241,47 @@ impl Record {
     }
 }
 
-/// A record that is ready to be written.
+/// A complete record, ready to be written.
 #[derive(Debug)]
 pub struct Sealed {
-    /// All of it.
+    /// The whole record.
     pub bytes: Vec<u8>,
-    /// Where in the file it belongs.
+    /// Its offset in the file.
     pub start: u64,
     /// The position after it.
     pub end: Position,
 }
 
 impl Sealed {
-    /// Its payload.
+    /// Returns its payload.
     pub fn payload(&self) -> &[u8] {
         &self.bytes[RECORD_HEAD..self.bytes.len() - 4]
     }
 
-    /// Where in the file its payload starts.
+    /// Returns the offset of its payload in the file.
     pub fn payload_offset(&self) -> u64 {
         payload_offset(self.start)
     }
 }
 
-/// Where the payload of a record starts that starts at `offset`.
+/// The offset of the payload of a record at `offset`.
 fn payload_offset(offset: u64) -> u64 {
     offset + RECORD_HEAD as u64
 }
 
-/// Where reading a log ended.
+/// The result of reading a log.
 #[derive(Clone, Copy, Debug)]
 pub struct Scanned {
-    /// After the last whole record.
+    /// The position after the last whole record.
     pub position: Position,
-    /// Whether the file is long enough for what follows to be a whole record, and yet it is
-    /// not: so it is not just being written.
+    /// Whether the file is long enough for another whole record that is not valid, so that it is damaged and not
+    /// just being written.
     pub damaged: bool,
 }
 
-/// Hands the payloads of all whole records from `position` on to `sink`, each with its offset
-/// in the file.
+/// Passes the payloads of all whole records from `position` on to `sink`, each with its offset in the file.
 ///
-/// Nothing is read, or allocated, beyond `length`, the length of the file.
+/// It reads and allocates nothing beyond `length`, the length of the file.
 pub fn scan(
     file: &File,
     path: &Path,
@@ -337,7 +333,7 @@ pub fn scan(
         hasher.update(&head);
         hasher.update(&payload);
         let chain = hasher.finalize();
-        // A fuzzer does not guess checksums.
+        // A fuzzer cannot guess checksums.
         damaged = chain != u32::from_le_bytes(stored) && !cfg!(fuzzing);
         if damaged {
             break;
@@ -353,7 +349,7 @@ pub fn scan(
     Ok(Scanned { position, damaged })
 }
 
-/// Whether the file had enough bytes left.
+/// Fills the buffer; `false` if the file has too few bytes left.
 fn read_exact(reader: &mut impl Read, buffer: &mut [u8], path: &Path) -> Result<bool> {
     match reader.read_exact(buffer) {
         Ok(()) => Ok(true),
@@ -362,7 +358,7 @@ fn read_exact(reader: &mut impl Read, buffer: &mut [u8], path: &Path) -> Result<
     }
 }
 
-/// Reads a file from an offset on without moving its cursor, which other threads share.
+/// Reads a file from an offset without its cursor, which other threads share.
 struct At<'a> {
     file: &'a File,
     offset: u64,

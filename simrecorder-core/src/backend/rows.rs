@@ -1,8 +1,8 @@
-//! Rows of an array in memory, and as the frames of a tail: rows that do not fill a chunk yet.
+//! Rows of an array in memory, and in the frames of a tail, before they fill a chunk.
 //!
-//! A frame is `first row: u64, rows: u64, payload bytes: u64, payload`, and the CRC-32 of all that as
-//! `u32`, little-endian. The payload of an array with elements of one size are the rows; that of a
-//! text array is the end of each text in bytes (`u64` each), then the texts. `docs/format.md` has the same.
+//! A frame is `first row: u64, rows: u64, payload bytes: u64, payload`, and the CRC-32 of all that as `u32`, in
+//! little-endian order. The payload of an array with elements of a fixed size is the rows. The payload of a text array
+//! is the end of each text in bytes (`u64` each), and then the texts. `docs/format.md` specifies the same.
 
 use std::ops::Range;
 
@@ -11,14 +11,14 @@ use crate::error::{Error, ErrorKind, Result};
 const HEADER_BYTES: usize = 24;
 const CHECKSUM_BYTES: usize = 4;
 
-/// Rows in memory, as a tail or a batch has them.
+/// Rows in memory, of a tail or a batch.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Rows {
-    /// How many there are.
+    /// The number of rows.
     pub count: u64,
     /// Their bytes, one row after the other.
     pub data: Vec<u8>,
-    /// Where each row of variable length ends in `data`; empty for rows of one size.
+    /// The end in `data` of each row of variable length; empty for rows of a fixed size.
     pub ends: Vec<u64>,
 }
 
@@ -32,7 +32,7 @@ impl Rows {
         self.count += rows.count;
     }
 
-    /// The bytes that they take.
+    /// Returns their size in bytes.
     pub fn bytes(&self) -> usize {
         self.data.len().saturating_add(size_of_val(&self.ends[..]))
     }
@@ -49,18 +49,18 @@ impl Rows {
 /// Rows borrowed from a batch or a buffer.
 #[derive(Clone, Copy, Debug)]
 pub struct RowsRef<'a> {
-    /// How many there are.
+    /// The number of rows.
     pub count: u64,
     /// Their bytes.
     pub data: &'a [u8],
-    /// Where each row of variable length ends, counted from `base` bytes before `data`.
+    /// The end of each row of variable length, counted from `base` bytes before `data`.
     pub ends: &'a [u64],
     /// See `ends`.
     pub base: u64,
 }
 
 impl<'a> RowsRef<'a> {
-    /// The rows of `range`.
+    /// Returns the rows from `start` to `end`.
     pub fn slice(self, start: u64, end: u64, size: RowSize) -> RowsRef<'a> {
         match size {
             RowSize::Fixed(size) => Self {
@@ -84,7 +84,7 @@ impl<'a> RowsRef<'a> {
         }
     }
 
-    /// A copy of them.
+    /// Copies the rows.
     pub fn to_rows(self) -> Rows {
         Rows {
             count: self.count,
@@ -95,7 +95,7 @@ impl<'a> RowsRef<'a> {
 }
 
 impl Rows {
-    /// All of them.
+    /// Borrows all rows.
     pub fn as_rows_ref(&self) -> RowsRef<'_> {
         RowsRef {
             count: self.count,
@@ -106,17 +106,17 @@ impl Rows {
     }
 }
 
-/// Rows of one chunk: borrowed if they lie together.
+/// Rows of one chunk: borrowed if they are contiguous in memory.
 #[derive(Debug)]
 pub enum Gathered<'a> {
-    /// They lie together.
+    /// They are contiguous.
     Borrowed(RowsRef<'a>),
-    /// They were brought together.
+    /// They were copied together.
     Owned(Rows),
 }
 
 impl<'a> Gathered<'a> {
-    /// The rows of `range`, out of runs that follow each other, each with the index of its first.
+    /// Gathers the rows of `range` from consecutive runs, each with the index of its first row.
     pub fn new(
         runs: impl Iterator<Item = (u64, RowsRef<'a>)>,
         range: Range<u64>,
@@ -136,7 +136,7 @@ impl<'a> Gathered<'a> {
         Self::Owned(all)
     }
 
-    /// All of them.
+    /// Borrows all rows.
     pub fn as_rows_ref(&self) -> RowsRef<'_> {
         match self {
             Self::Borrowed(rows) => *rows,
@@ -145,17 +145,16 @@ impl<'a> Gathered<'a> {
     }
 }
 
-/// How long the rows of an array are.
+/// The size of the rows of an array.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RowSize {
-    /// Each row takes that many bytes.
+    /// Each row has this number of bytes.
     Fixed(usize),
-    /// Each row has a length of its own.
+    /// Rows have different sizes.
     Variable,
 }
 
-/// Appends a frame with `rows`, the first of which has the index `first`, to `out`; with their
-/// bytes as `change` leaves them.
+/// Appends a frame with `rows`, the first of which has the index `first`, to `out`. `change` changes their bytes before.
 pub fn write_frame(
     out: &mut Vec<u8>,
     first: u64,
@@ -190,7 +189,7 @@ pub fn read_frames(tail: &[u8], first: u64, size: RowSize) -> Result<Rows> {
             checked,
             sum,
         } = frame?;
-        // A fuzzer does not guess checksums.
+        // A fuzzer cannot guess checksums.
         if crc32fast::hash(checked) != sum && !cfg!(fuzzing) {
             return Err(corrupt("the checksum of a frame does not match its bytes"));
         }
@@ -228,13 +227,13 @@ pub fn read_frames(tail: &[u8], first: u64, size: RowSize) -> Result<Rows> {
     Ok(rows)
 }
 
-/// How many rows a tail holds, whose first row has the index `first`.
+/// Counts the rows of a tail whose first row has the index `first`.
 pub fn count_rows(tail: &[u8], first: u64) -> Result<u64> {
     let frames = frame_sizes(tail, first)?;
     Ok(frames.iter().map(|frame| frame.rows).sum())
 }
 
-/// The sizes of the frames of a tail whose first row has the index `first`.
+/// Reads the sizes of the frames of a tail whose first row has the index `first`.
 pub fn frame_sizes(tail: &[u8], first: u64) -> Result<Vec<FrameSize>> {
     let frames = Frames {
         rest: tail,
@@ -250,26 +249,26 @@ pub fn frame_sizes(tail: &[u8], first: u64) -> Result<Vec<FrameSize>> {
     frames.map(size).collect()
 }
 
-/// How large a frame of a tail is.
+/// The size of a frame of a tail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FrameSize {
-    /// How many rows it has.
+    /// The number of its rows.
     pub rows: u64,
-    /// How many bytes it takes, its header and checksum included.
+    /// Its size in bytes, including its header and checksum.
     pub bytes: u64,
 }
 
 struct Frame<'a> {
     count: u64,
     payload: &'a [u8],
-    /// What the checksum is of.
+    /// The bytes that the checksum covers.
     checked: &'a [u8],
     sum: u32,
 }
 
 struct Frames<'a> {
     rest: &'a [u8],
-    /// The index that the next frame must begin with.
+    /// The index of the first row of the next frame.
     next: u64,
 }
 

@@ -1,8 +1,7 @@
-//! Locks: those of the standard library, without poison.
+//! The locks of the standard library, without poisoning.
 //!
-//! A lock that keeps the threads that wait in a list of its own (`parking_lot`) is unsafe in a forked
-//! child, in which that list names threads of the parent. A panic under a lock poisons nothing: it
-//! becomes an error where the lock was taken.
+//! A lock with a list of waiting threads, such as those of `parking_lot`, is unsafe in a forked child, where the list
+//! contains threads of the parent. A panic under a lock does not poison it: the caller turns it into an error.
 
 use std::ops::{Deref, DerefMut};
 use std::sync::{self, PoisonError};
@@ -10,20 +9,20 @@ use std::time::{Duration, Instant};
 
 pub use std::sync::{RwLockReadGuard, RwLockWriteGuard};
 
-/// A mutex.
+/// A mutex without poisoning.
 #[derive(Debug, Default)]
 pub struct Mutex<T>(sync::Mutex<T>);
 
-/// The access to what a [`Mutex`] guards.
+/// The access to the value of a [`Mutex`].
 #[derive(Debug)]
 pub struct MutexGuard<'a, T> {
     mutex: &'a sync::Mutex<T>,
-    /// `None` only within the methods that give it up for a while.
+    /// `None` only within the methods that release the lock for a while.
     guard: Option<sync::MutexGuard<'a, T>>,
 }
 
 impl<T> Mutex<T> {
-    /// A mutex that is not locked.
+    /// Makes an unlocked mutex.
     pub const fn new(value: T) -> Self {
         Self(sync::Mutex::new(value))
     }
@@ -44,7 +43,7 @@ fn lock<T>(mutex: &sync::Mutex<T>) -> sync::MutexGuard<'_, T> {
 }
 
 impl<T> MutexGuard<'_, T> {
-    /// Does `work` while the lock is given up.
+    /// Does `work` while the lock is released.
     pub fn unlocked<U>(this: &mut Self, work: impl FnOnce() -> U) -> U {
         this.guard = None;
         let result = work();
@@ -75,35 +74,35 @@ impl<T> DerefMut for MutexGuard<'_, T> {
     }
 }
 
-/// A lock that many may read under.
+/// A lock for several readers or one writer.
 #[derive(Debug, Default)]
 pub struct RwLock<T>(sync::RwLock<T>);
 
 impl<T> RwLock<T> {
-    /// A lock that is not taken.
+    /// Makes an unlocked lock.
     pub const fn new(value: T) -> Self {
         Self(sync::RwLock::new(value))
     }
 
-    /// Waits until nobody writes.
+    /// Waits until there is no writer, and locks for reading.
     #[inline]
     pub fn read(&self) -> RwLockReadGuard<'_, T> {
         self.0.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits until nobody else reads or writes.
+    /// Waits until there is no reader and no writer, and locks for writing.
     #[inline]
     pub fn write(&self) -> RwLockWriteGuard<'_, T> {
         self.0.write().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The value, which nobody else can have.
+    /// Returns the value without locking.
     pub fn get_mut(&mut self) -> &mut T {
         self.0.get_mut().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// What threads wait for under a [`Mutex`].
+/// A condition variable for a [`Mutex`].
 #[derive(Debug, Default)]
 pub struct Condvar(sync::Condvar);
 
@@ -119,19 +118,19 @@ impl WaitTimeoutResult {
 }
 
 impl Condvar {
-    /// Without threads that wait.
+    /// Makes a condition variable.
     pub const fn new() -> Self {
         Self(sync::Condvar::new())
     }
 
-    /// Gives the lock up until another thread notifies.
+    /// Releases the lock until another thread notifies.
     pub fn wait<T>(&self, guard: &mut MutexGuard<'_, T>) {
         if let Some(held) = guard.guard.take() {
             guard.guard = Some(self.0.wait(held).unwrap_or_else(PoisonError::into_inner));
         }
     }
 
-    /// The same, for some time at most.
+    /// Like [`wait`](Self::wait), for a limited time.
     pub fn wait_for<T>(
         &self,
         guard: &mut MutexGuard<'_, T>,
@@ -146,7 +145,7 @@ impl Condvar {
         WaitTimeoutResult(result.timed_out())
     }
 
-    /// The same, until some time at most.
+    /// Like [`wait`](Self::wait), until a deadline.
     pub fn wait_until<T>(
         &self,
         guard: &mut MutexGuard<'_, T>,

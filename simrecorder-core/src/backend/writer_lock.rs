@@ -9,15 +9,15 @@ use super::files::{FileHandle, Lock, lock_file_within, names};
 use crate::error::{Error, ErrorKind, Result};
 use crate::store::errors::locked_by;
 
-/// How long a writer waits for the lock of another. The system gives up the lock of a killed process
-/// once it has cleaned up after it, which takes longer the more memory the process had.
+/// How long a writer waits for the lock of another. The system releases the lock of a killed process after it has freed
+/// the memory of the process, which takes longer for more memory.
 pub const LOCK_PATIENCE: Duration = Duration::from_secs(2);
 
-/// A lock file holds a process number, and a line break.
+/// The longest content of a lock file: a process number and a line break.
 const LONGEST_CONTENT: u64 = 32;
 
-/// The lock of the one writer of a recording: a file that is locked as long as this value lives, and
-/// names the process. The system gives up the lock when the process ends, however it ends.
+/// The lock of the only writer of a recording: a file that is locked while this value exists, and that names the process.
+/// The system releases the lock when the process ends in any way.
 #[derive(Debug)]
 pub struct WriterLock {
     path: PathBuf,
@@ -26,18 +26,18 @@ pub struct WriterLock {
 }
 
 impl WriterLock {
-    /// Locks the file at `path`, which is created if there is none, to write `recording`.
+    /// Locks the file at `path` for writing `recording`; creates the file if it does not exist.
     ///
     /// # Errors
-    /// [`ErrorKind::Locked`], with the process that holds the lock, if it is not given up in two seconds;
-    /// [`ErrorKind::InvalidArgument`] if the file is of other software; what the system reports.
+    /// [`ErrorKind::Locked`] if another process has the lock and does not release it within two seconds; the error names
+    /// the process. [`ErrorKind::InvalidArgument`] for a file of other software; errors of the system.
     pub fn acquire(path: &Path, recording: &Path) -> Result<Self> {
         let failed = |error| Error::io("open", path, error);
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(true).truncate(false);
         let is_ours = |file: &File| holder(file) == Some(std::process::id());
         let file = match lock_file_within(path, &options, |file, waited| {
-            // This process does not die while it waits.
+            // Waiting for this process itself is pointless.
             waited < LOCK_PATIENCE && !is_ours(file)
         }) {
             Ok(Lock::Taken(file)) => file,
@@ -61,14 +61,14 @@ impl WriterLock {
         })
     }
 
-    /// Lets the file be removed when the lock is given up.
+    /// Removes the file when the lock is released.
     #[must_use]
     pub fn temporary(mut self) -> Self {
         self.is_temporary = true;
         self
     }
 
-    /// The file that is locked.
+    /// Returns the locked file.
     pub fn file(&self) -> &File {
         &self.file
     }
@@ -76,10 +76,9 @@ impl WriterLock {
 
 impl Drop for WriterLock {
     fn drop(&mut self) {
-        // The process number is only for messages, so it does not matter if it stays.
+        // The process number is only for messages, so a failure does not matter.
         let _ = self.file.set_len(0);
-        // Removed while the lock is still held: another process that opened it before sees that it
-        // is gone.
+        // Removes the file before it releases the lock, so that another process that has opened it notices.
         if self.is_temporary
             && names(&self.path, &self.file).unwrap_or(false)
             && let Err(error) = fs::remove_file(&self.path)
@@ -89,7 +88,7 @@ impl Drop for WriterLock {
     }
 }
 
-/// The process that a lock file names.
+/// Reads the process that a lock file names.
 pub fn holder(mut file: &File) -> Option<u32> {
     let mut text = String::new();
     file.rewind().ok()?;

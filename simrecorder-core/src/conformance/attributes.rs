@@ -58,7 +58,7 @@ pub fn root_groups_values_and_series_have_attributes(harness: &dyn Harness) {
     );
 }
 
-/// Setting attributes replaces all of them; the node stays.
+/// Setting attributes replaces all of them; the node itself does not change.
 pub fn setting_attributes_replaces_all_of_them(harness: &dyn Harness) {
     let writer = recorder(harness, OpenMode::CreateNew);
     let schema = Schema::scalar::<u64>()
@@ -99,7 +99,7 @@ pub fn setting_attributes_replaces_all_of_them(harness: &dyn Harness) {
     });
 }
 
-/// The attributes of a value stay when it is overwritten.
+/// Overwriting a value keeps its attributes.
 pub fn a_value_keeps_its_attributes_when_it_is_overwritten(harness: &dyn Harness) {
     write_and_check(
         harness,
@@ -119,8 +119,8 @@ pub fn a_value_keeps_its_attributes_when_it_is_overwritten(harness: &dyn Harness
     );
 }
 
-/// What a backend writes about an object for other software is no attribute of the user, whose own one of
-/// the same name stays.
+/// The attribute that a backend writes for other software next to an object is hidden, and a user attribute with the
+/// same name is kept.
 pub fn attributes_of_an_object_are_those_of_the_user(harness: &dyn Harness) {
     write_and_check(
         harness,
@@ -143,7 +143,7 @@ pub fn attributes_of_an_object_are_those_of_the_user(harness: &dyn Harness) {
     );
 }
 
-/// Attributes of nothing make a group, which shows and may hold keys later.
+/// Setting attributes at an unused key creates a group, which is listed and may contain keys later.
 pub fn attributes_of_nothing_make_a_group(harness: &dyn Harness) {
     write_and_check(
         harness,
@@ -175,7 +175,7 @@ pub fn attributes_of_nothing_make_a_group(harness: &dyn Harness) {
     );
 }
 
-/// Names that formats use for themselves, and large contents, are users' attributes like others.
+/// Users' attributes may have names that formats use themselves, and large contents.
 pub fn attributes_may_have_any_name_and_size(harness: &dyn Harness) {
     let long = "größe ".repeat(20_000);
     let all = json!({

@@ -22,7 +22,7 @@ fn numbers() -> Schema {
     Schema::scalar::<u64>().with_chunk_policy(ChunkPolicy::records(CHUNK))
 }
 
-/// One less than a chunk, a chunk, one more, and several of them.
+/// One record less than a chunk, a chunk, one record more, and several chunks.
 pub fn series_that_end_around_the_border_of_a_chunk_are_whole(harness: &dyn Harness) {
     let lengths = [
         1,
@@ -78,7 +78,7 @@ pub fn many_commits_of_odd_sizes_give_one_series(harness: &dyn Harness) {
     });
 }
 
-/// A batch may begin and end anywhere, whatever the store planned.
+/// A batch may begin and end anywhere, even if the store planned otherwise.
 pub fn batches_need_not_end_where_chunks_do(harness: &dyn Harness) {
     let store = open(harness, OpenMode::CreateNew);
     let mut len = 0;
@@ -101,7 +101,7 @@ pub fn batches_need_not_end_where_chunks_do(harness: &dyn Harness) {
     });
 }
 
-/// A batch may hold many chunks at once.
+/// A batch may contain many chunks.
 pub fn a_batch_of_many_chunks_is_taken_whole(harness: &dyn Harness) {
     let store = open(harness, OpenMode::CreateNew);
     let changes = vec![
@@ -152,7 +152,7 @@ pub fn a_commit_may_hold_batches_of_all_kinds(harness: &dyn Harness) {
     });
 }
 
-/// Records larger than a chunk are split, and come back whole.
+/// Records larger than a chunk are split, and read back complete.
 pub fn records_larger_than_a_chunk_are_split_and_come_back_whole(harness: &dyn Harness) {
     let record = |step: usize| {
         Array3::from_shape_fn((5, 7, 11), |(i, j, k)| {
@@ -198,7 +198,7 @@ pub fn records_larger_than_a_chunk_are_split_and_come_back_whole(harness: &dyn H
     );
 }
 
-/// A recorder that may hold little memory loses nothing.
+/// A recorder with a small memory bound loses nothing.
 pub fn a_small_memory_bound_loses_nothing(harness: &dyn Harness) {
     let record =
         |series: usize, step: usize| ArrayD::from_elem(vec![50, 40], (series * 1000 + step) as f32);
@@ -243,7 +243,7 @@ pub fn vectors_over_many_chunks_are_whole(harness: &dyn Harness) {
     });
 }
 
-/// A handle of a series records what the recorder does, also before the series is there.
+/// A handle of a series records like the recorder, even before the series exists.
 pub fn a_typed_handle_records_as_the_recorder_does(harness: &dyn Harness) {
     for from in [0, 20] {
         let writer = recorder(harness, OpenMode::OpenOrCreate);
@@ -278,7 +278,7 @@ pub fn a_typed_handle_records_as_the_recorder_does(harness: &dyn Harness) {
     }
 }
 
-/// Dropping a recorder without closing it writes what it holds.
+/// Dropping a recorder without closing it writes its records.
 pub fn dropping_the_recorder_writes_what_it_holds(harness: &dyn Harness) {
     for (inline, from) in [(true, 0), (false, 5)] {
         let options = self::inline().inline(inline);

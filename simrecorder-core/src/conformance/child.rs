@@ -7,16 +7,16 @@ use std::os::fd::AsRawFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
-/// How long a child may take. It is far more than any needs, so one that takes it hangs.
+/// How long a child may take. It is far more than any child needs, so a child that takes longer hangs.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A child of this process, forked while its other threads do what they do.
+/// A child of this process, forked while other threads run.
 ///
 /// It is killed when this is dropped.
 #[derive(Debug)]
 pub struct ForkedChild {
     process: libc::pid_t,
-    /// What it says when it fails; open as long as it runs.
+    /// Its error output; open while it runs.
     output: PipeReader,
     has_ended: bool,
 }
@@ -26,7 +26,7 @@ pub struct ForkedChild {
 pub enum Ending {
     /// At once, as after `_exit`.
     AtOnce,
-    /// As a program does: with all that was registered for the end of the process.
+    /// Like a program: with everything that was registered for the end of the process.
     Normal,
 }
 
@@ -37,7 +37,7 @@ impl ForkedChild {
     /// If the system forks no process.
     pub fn start(ending: Ending, work: impl FnOnce()) -> Self {
         let (output, mut input) = pipe().unwrap();
-        // SAFETY: the child does what this library promises to work in one, and ends here.
+        // SAFETY: the child does only what this library supports in a child, and ends here.
         match unsafe { libc::fork() } {
             -1 => panic!("fork: {}", std::io::Error::last_os_error()),
             0 => {
@@ -54,11 +54,11 @@ impl ForkedChild {
                     }
                 };
                 match ending {
-                    // SAFETY: nothing in this process is used after this.
+                    // SAFETY: nothing in this process is used afterwards.
                     Ending::AtOnce => unsafe { libc::_exit(code) },
                     // SAFETY: it runs what is registered for the end of the process, as C programs and
-                    // Python do. `std::process::exit` would first take a lock of the standard library
-                    // that a thread which started or ended at the fork holds for ever.
+                    // Python do. `std::process::exit` would first take a lock of the standard library,
+                    // which is never released if another thread started or ended during the fork.
                     Ending::Normal => unsafe { libc::exit(code) },
                 }
             }
@@ -95,7 +95,7 @@ impl ForkedChild {
         assert!(status == 0, "the child failed (status {status:#x}): {text}");
     }
 
-    /// Kills the child, and waits until it is gone.
+    /// Kills the child, and waits until it has ended.
     pub fn kill(mut self) {
         self.end();
     }

@@ -30,7 +30,7 @@ fn claimed(harness: &dyn Harness) -> std::sync::Arc<dyn DataStore> {
     store
 }
 
-/// A writer that claims a group, twice even, appends to its series where they end.
+/// A writer that claims a group, even twice, appends at the ends of its series.
 pub fn a_claimed_group_takes_batches_that_start_at_its_end(harness: &dyn Harness) {
     let store = claimed(harness);
     commit(&store, vec![claim("net")]).unwrap();
@@ -61,7 +61,7 @@ pub fn a_claimed_group_takes_batches_that_start_at_its_end(harness: &dyn Harness
     store.close().unwrap();
 }
 
-/// A claim is a part of its commit, and no reader sees it.
+/// A claim is a part of its commit, and invisible to readers.
 pub fn a_claim_changes_nothing_that_is_read(harness: &dyn Harness) {
     let store = claimed(harness);
     let node = |name: &str| {
@@ -90,7 +90,7 @@ pub fn a_claim_changes_nothing_that_is_read(harness: &dyn Harness) {
     );
 }
 
-/// Another writer, which has claimed nothing, removes and renames what was claimed.
+/// Another writer without a claim removes and renames a claimed group.
 pub fn a_group_that_was_claimed_is_removed_and_renamed_by_a_later_writer(harness: &dyn Harness) {
     claimed(harness).close().unwrap();
     let store = open(harness, OpenMode::Append);
@@ -100,7 +100,7 @@ pub fn a_group_that_was_claimed_is_removed_and_renamed_by_a_later_writer(harness
     }
     store.remove(&key("old/n")).unwrap();
     store.remove(&key("old")).unwrap();
-    // The key begins with nothing of what was there.
+    // The new series at the key has none of the old records.
     let mut changes = vec![declare("net/n", Schema::scalar::<u64>())];
     changes.push(append_numbers(&store, "net/n", 0, 0..3));
     commit(&store, changes).unwrap();

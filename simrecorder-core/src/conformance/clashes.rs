@@ -1,5 +1,5 @@
-//! A key is one thing, and a series holds one kind of records. Errors name both sides, and what
-//! was recorded before stays.
+//! A key is a group, a value or a series, and a series contains one kind of records. Errors name both
+//! sides, and earlier records are kept.
 
 use ndarray::ArrayD;
 use serde_json::json;
@@ -17,7 +17,7 @@ use crate::recorder::Recorder;
 use crate::store::data_store::{DataStore, DataStoreExt};
 use crate::store::open_mode::OpenMode;
 
-/// One of each: `net/n` is a series below the group `net`, `value` a value.
+/// A recording with one of each: `net/n` is a series below the group `net`, `value` a value.
 fn fill(recorder: &Recorder) {
     (0..3_u64).for_each(|i| recorder.record("net/n", i).unwrap());
     recorder.set("value", "kept").unwrap();
@@ -32,7 +32,7 @@ fn check_filled(recorder: &Recorder, records: u64) {
     assert_eq!(recorder.kind_of("group").unwrap(), Some(NodeKind::Group));
 }
 
-/// Every clash that a recorder can run into.
+/// Every clash that a recorder can cause.
 fn clash(recorder: &Recorder) {
     let kind = ErrorKind::KindMismatch;
     let none = Attributes::new;
@@ -85,7 +85,7 @@ fn clash(recorder: &Recorder) {
         expect_error(recorder.set(below, 1), kind, parts);
         expect_error(recorder.set_attributes(below, none()), kind, parts);
     }
-    // Reading names what the key is, and the method that reads it.
+    // The errors of reading name the kind of the node, and the method that reads it.
     expect_error(recorder.get("net/n"), kind, &["series", "get_all()"]);
     expect_error(recorder.get("net"), kind, &["group", "children()"]);
     expect_error(recorder.get_all("value"), kind, &["value", "get()"]);
@@ -103,7 +103,7 @@ fn clash(recorder: &Recorder) {
     );
 }
 
-/// A clash of kinds is found by the call that makes it: at once, or in a recording from before.
+/// The call that causes a clash of kinds finds it: immediately, or in a reopened recording.
 pub fn a_key_is_one_thing(harness: &dyn Harness) {
     let writer = recorder(harness, OpenMode::CreateNew);
     fill(&writer);
@@ -125,7 +125,7 @@ pub fn a_key_is_one_thing(harness: &dyn Harness) {
     check_reopened(harness, |reader| check_filled(reader, 5));
 }
 
-/// The same for those who hand commits to the store without a recorder.
+/// The same for commits to the store without a recorder.
 pub fn a_store_refuses_a_clash_of_kinds(harness: &dyn Harness) {
     let writer = recorder(harness, OpenMode::CreateNew);
     fill(&writer);
@@ -168,7 +168,7 @@ pub fn a_store_refuses_a_clash_of_kinds(harness: &dyn Harness) {
     check_reopened(harness, |reader| check_filled(reader, 3));
 }
 
-/// The first record fixes a series: all that differs is refused, and names both sides.
+/// The first record fixes the type of a series: other records are refused, with an error that names both sides.
 pub fn a_record_that_differs_from_the_first_is_refused(harness: &dyn Harness) {
     let refuse = |recorder: &Recorder| {
         let kind = ErrorKind::SchemaMismatch;
@@ -259,7 +259,7 @@ pub fn a_record_that_differs_from_the_first_is_refused(harness: &dyn Harness) {
     check_reopened(harness, |reader| check(reader, 3));
 }
 
-/// The same for those who hand commits to the store without a recorder.
+/// The same for commits to the store without a recorder.
 pub fn a_store_refuses_records_that_differ_from_their_series(harness: &dyn Harness) {
     let store = open(harness, OpenMode::CreateNew);
     let vector = Schema::array::<f32>([2]);
@@ -300,7 +300,7 @@ pub fn a_store_refuses_records_that_differ_from_their_series(harness: &dyn Harne
     });
 }
 
-/// What cannot be recorded at all is refused before anything is written.
+/// Values that cannot be recorded at all are refused before anything is written.
 pub fn what_cannot_be_recorded_is_refused_and_leaves_nothing(harness: &dyn Harness) {
     let writer = recorder(harness, OpenMode::CreateNew);
     let kind = ErrorKind::InvalidArgument;

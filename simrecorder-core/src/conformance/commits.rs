@@ -1,4 +1,4 @@
-//! A commit happens as a whole or not at all.
+//! A commit takes effect completely or not at all.
 
 use std::sync::Arc;
 
@@ -19,7 +19,7 @@ use crate::store::commit::{Change, Commit};
 use crate::store::data_store::{DataStore, DataStoreExt};
 use crate::store::open_mode::OpenMode;
 
-/// Everything that can be seen of a store.
+/// Everything that is visible in a store.
 #[derive(Debug, PartialEq)]
 struct Contents {
     nodes: Vec<(Key, NodeKind, Option<Attributes>)>,
@@ -90,7 +90,7 @@ fn filled(harness: &dyn Harness) -> Arc<dyn DataStore> {
     store
 }
 
-/// Changes that are fine by themselves, of every sort.
+/// Valid changes of every kind.
 fn good(store: &dyn DataStore) -> Vec<Change> {
     vec![
         declare("new/series", Schema::scalar::<u64>()),
@@ -114,7 +114,7 @@ fn good(store: &dyn DataStore) -> Vec<Change> {
     ]
 }
 
-/// Whatever is wrong with the last change, none before it takes effect.
+/// If the last change is invalid in any way, no change before it takes effect.
 pub fn a_commit_whose_last_change_is_bad_changes_nothing(harness: &dyn Harness) {
     let store = filled(harness);
     let before = contents(&store);
@@ -231,7 +231,7 @@ pub fn a_commit_whose_last_change_is_bad_changes_nothing(harness: &dyn Harness) 
         assert!(kinds.contains(&error.kind()), "{what}: {error:?}");
         assert_eq!(contents(&store), before, "after {what}");
     }
-    // The store still works, and so does what was written after all these failures.
+    // The store still works after all these failures.
     commit(&store, good(&store)).unwrap();
     let after = contents(&store);
     assert_ne!(after, before);
@@ -246,7 +246,7 @@ pub fn a_commit_whose_last_change_is_bad_changes_nothing(harness: &dyn Harness) 
     );
 }
 
-/// The root is a group, also in a store where nobody has touched it.
+/// The root is a group, even in a store that was never written to.
 pub fn the_root_becomes_no_value_and_no_series(harness: &dyn Harness) {
     let store = open(harness, OpenMode::CreateNew);
     let value = || Change::Set {
@@ -289,7 +289,7 @@ pub fn the_root_becomes_no_value_and_no_series(harness: &dyn Harness) {
     store.close().unwrap();
 }
 
-/// A bad change does no harm wherever it is.
+/// An invalid change does no harm at any position.
 pub fn a_commit_whose_first_change_is_bad_changes_nothing(harness: &dyn Harness) {
     let store = filled(harness);
     let before = contents(&store);
@@ -302,7 +302,7 @@ pub fn a_commit_whose_first_change_is_bad_changes_nothing(harness: &dyn Harness)
     assert_eq!(contents(&open(harness, OpenMode::Read)), before);
 }
 
-/// A batch that does not follow on what is there is refused and names both places.
+/// A batch that does not start at the end of its series is refused, with an error that names both positions.
 pub fn a_batch_that_starts_at_the_wrong_record_is_refused(harness: &dyn Harness) {
     let store = filled(harness);
     for start in [0, 4, 6, 100, u64::MAX] {
@@ -332,7 +332,7 @@ pub fn a_batch_that_starts_at_the_wrong_record_is_refused(harness: &dyn Harness)
     store.close().unwrap();
 }
 
-/// Asking where and how a series would be stored, and encoding batches of it, shows nowhere.
+/// Planning a series, and encoding batches of it, has no visible effect.
 pub fn planning_and_preparing_change_nothing(harness: &dyn Harness) {
     let store = filled(harness);
     let before = contents(&store);
@@ -348,7 +348,7 @@ pub fn planning_and_preparing_change_nothing(harness: &dyn Harness) {
         Schema::scalar::<u64>(),
     ] {
         for name in ["new/series", "net/n", "x"] {
-            // For a key that holds something else, an error is fine too.
+            // At a key with another node, an error is allowed too.
             if let Ok(records) = store.plan(&key(name), Some(&schema)) {
                 assert!(records > 0, "no record fits a chunk of {schema}");
             }
@@ -367,7 +367,7 @@ pub fn planning_and_preparing_change_nothing(harness: &dyn Harness) {
     store.close().unwrap();
 }
 
-/// Batches are encoded ahead of the commits before them, even before their series is there.
+/// Batches may be encoded ahead of earlier commits, even before their series exists.
 pub fn batches_may_be_prepared_long_before_their_commit(harness: &dyn Harness) {
     let store = open(harness, OpenMode::CreateNew);
     let schema = Schema::scalar::<u64>().with_chunk_policy(ChunkPolicy::records(8));
@@ -418,7 +418,7 @@ pub fn declaring_a_series_again_changes_nothing(harness: &dyn Harness) {
     assert_eq!(contents(&open(harness, OpenMode::Read)), before);
 }
 
-/// A commit is one change after the other: the last one of a key counts.
+/// A commit makes one change after the other: the last change of a key counts.
 pub fn the_changes_of_a_commit_take_effect_in_their_order(harness: &dyn Harness) {
     let store = open(harness, OpenMode::CreateNew);
     let changes = vec![

@@ -39,7 +39,7 @@ fn two(
     (memory, open(harness, OpenMode::Read))
 }
 
-/// What differs, a line for each.
+/// The differences, as a line for each.
 #[track_caller]
 pub(super) fn lines(found: &Comparison) -> Vec<String> {
     let lines: Vec<_> = found.differences.iter().map(ToString::to_string).collect();
@@ -47,7 +47,7 @@ pub(super) fn lines(found: &Comparison) -> Vec<String> {
     lines
 }
 
-/// In whatever store it is; NaN is the same only if asked for.
+/// In any store. NaN equals NaN only with `equal_nan`.
 pub fn a_recording_is_the_same_as_its_copy_in_any_store(harness: &dyn Harness) {
     let write = |recorder: &Recorder| {
         declare_all(recorder);
@@ -66,7 +66,7 @@ pub fn a_recording_is_the_same_as_its_copy_in_any_store(harness: &dyn Harness) {
     }
 }
 
-/// Of all kinds, each in a line that names it.
+/// Differences of all kinds, each with a line that names it.
 pub fn every_difference_is_found_at_its_key(harness: &dyn Harness) {
     let write = |is_b: bool| {
         move |recorder: &Recorder| {
@@ -167,7 +167,7 @@ pub fn every_difference_is_found_at_its_key(harness: &dyn Harness) {
     assert_eq!(lines(&found), names);
 }
 
-/// Wherever the ticks are, also if they are many short runs.
+/// At any indices, even in many short runs.
 pub fn timelines_are_compared_at_the_ticks_that_both_have(harness: &dyn Harness) {
     let write = |ticks: Range<u32>, step: usize, is_late: bool| {
         move |recorder: &Recorder| {
@@ -175,7 +175,7 @@ pub fn timelines_are_compared_at_the_ticks_that_both_have(harness: &dyn Harness)
             let v = Schema::array::<f64>([3]).with_chunk_policy(ChunkPolicy::records(16));
             net.declare("v", v).unwrap();
             for i in ticks.clone().step_by(step) {
-                // Not the same bits.
+                // The bits differ.
                 let t = if is_late {
                     f64::from(i) / 10.0
                 } else {
@@ -229,7 +229,7 @@ pub fn timelines_are_compared_at_the_ticks_that_both_have(harness: &dyn Harness)
     ));
 }
 
-/// Selections of one recording, also of single elements.
+/// Selections of one recording, including single elements.
 pub fn views_are_compared_by_their_indices(harness: &dyn Harness) {
     let writer = recorder(harness, OpenMode::CreateNew);
     for i in 0..30 {
@@ -262,7 +262,7 @@ pub fn views_are_compared_by_their_indices(harness: &dyn Harness) {
     );
 }
 
-/// Before anything is read.
+/// Invalid options are refused before anything is read.
 pub fn tolerances_and_patterns_that_are_none_are_refused(harness: &dyn Harness) {
     let store = open(harness, OpenMode::CreateNew);
     let refuse = |options: CompareOptions, part| {

@@ -138,7 +138,7 @@ pub fn a_view_is_read_by_the_coordinates_of_its_axes(harness: &dyn Harness) {
     write_and_check(harness, write, check_net);
 }
 
-/// The same of a group that is marked as a timeline, whose coordinate is not read whole.
+/// The same for a timeline, whose coordinate is not read completely.
 pub fn a_timeline_is_read_by_its_coordinate(harness: &dyn Harness) {
     let write = |recorder: &Recorder| {
         declare_net(recorder);
@@ -148,7 +148,7 @@ pub fn a_timeline_is_read_by_its_coordinate(harness: &dyn Harness) {
     write_and_check(harness, write, check_net);
 }
 
-/// Steps, reversals, single records and new axes, on top of each other.
+/// Combinations of steps, reversals, single records and new axes.
 pub fn the_coordinate_of_a_selection_has_the_same_selection(harness: &dyn Harness) {
     use ndarray::{NewAxis, s};
 
@@ -177,7 +177,7 @@ pub fn the_coordinate_of_a_selection_has_the_same_selection(harness: &dyn Harnes
             ErrorKind::InvalidArgument,
             &["net/u", "'time'", "'x'"],
         );
-        // A coordinate has itself, and the selection it was given.
+        // A coordinate is its own coordinate, with its selection.
         let time_of_part = part.coordinate(0).unwrap().unwrap();
         let late = time_of_part.select_by("time", time(11)..).unwrap();
         assert_eq!(
@@ -188,8 +188,8 @@ pub fn the_coordinate_of_a_selection_has_the_same_selection(harness: &dyn Harnes
     write_and_check(harness, write, check);
 }
 
-/// A view has as many elements of its coordinate as records, whatever was recorded, checkpointed or closed
-/// after it was taken; a refreshed one has the new ones.
+/// The coordinate of a view has as many elements as the view has records, even after further records, a checkpoint or
+/// a close; a refreshed view has the new elements.
 pub fn a_coordinate_has_the_length_of_its_view(harness: &dyn Harness) {
     let writer = recorder(harness, OpenMode::CreateNew);
     declare_net(&writer);
@@ -233,8 +233,8 @@ fn s_last(len: u64) -> Range<u64> {
     len.saturating_sub(2)..len
 }
 
-/// A coordinate that is shorter than its axis, and records that were cut off, are errors: no tick is paired
-/// with the record of another one.
+/// A coordinate that is shorter than its axis is an error, and so are records that were cut off: no tick is paired with
+/// the record of another tick.
 pub fn a_coordinate_that_does_not_fit_its_view_is_refused(harness: &dyn Harness) {
     let writer = recorder(harness, OpenMode::CreateNew);
     declare_net(&writer);
@@ -283,7 +283,7 @@ pub fn a_coordinate_that_does_not_fit_its_view_is_refused(harness: &dyn Harness)
         9..11,
     );
 
-    // A value has one element for each index, no more and no less.
+    // A value must have exactly one element for each index.
     writer
         .set("net/x", Labeled::new([0.0, 1.0], ["x"]))
         .unwrap();
@@ -296,7 +296,7 @@ pub fn a_coordinate_that_does_not_fit_its_view_is_refused(harness: &dyn Harness)
     writer.close().unwrap();
 }
 
-/// Each error says what is wrong, and what can be done.
+/// Each error says what is wrong, and what to do.
 pub fn what_cannot_be_selected_by_is_refused_with_a_reason(harness: &dyn Harness) {
     let write = |recorder: &Recorder| {
         declare_net(recorder);
@@ -383,7 +383,7 @@ fn check_elements(view: &View, expected: &[u8]) {
     assert_eq!(view.read::<u8>().unwrap().as_slice(), Some(expected));
 }
 
-/// A dimension without a coordinate beside it is named in the error.
+/// The error names a dimension without a coordinate.
 pub fn a_dimension_without_a_coordinate_is_named(harness: &dyn Harness) {
     let write = |recorder: &Recorder| {
         let schema = Schema::array::<u8>([2]).with_dimension_names(["time", "a/b"]);
@@ -405,7 +405,7 @@ pub fn a_dimension_without_a_coordinate_is_named(harness: &dyn Harness) {
     write_and_check(harness, write, check);
 }
 
-/// Integers of 64 bits are compared exactly, those of other types as they are.
+/// 64-bit integers are compared exactly, and numbers of other types without conversion.
 pub fn coordinates_of_every_real_type_are_searched(harness: &dyn Harness) {
     const BIG: u64 = u64::MAX - 4;
 
@@ -444,7 +444,7 @@ pub fn coordinates_of_every_real_type_are_searched(harness: &dyn Harness) {
     write_and_check(harness, write, check);
 }
 
-/// While a thread records, each view has the ticks of its records, and each group those of its views.
+/// While a thread records, the coordinate of each view fits its records, and that of each group fits its views.
 pub fn coordinates_fit_their_views_while_ticks_are_recorded(harness: &dyn Harness) {
     let writer = Recorder::new(open(harness, OpenMode::CreateNew));
     let mut net = writer.timeline("net", Coordinate::new("step")).unwrap();
@@ -479,7 +479,7 @@ pub fn coordinates_fit_their_views_while_ticks_are_recorded(harness: &dyn Harnes
     writer.close().unwrap();
 }
 
-/// Counts the elements of the coordinate that are read.
+/// Counts how many elements of the coordinate are read.
 #[derive(Clone, Debug)]
 struct CountedView {
     view: View,
@@ -541,7 +541,7 @@ impl ArrayView for CountedView {
     }
 }
 
-/// Of the coordinate of a timeline, a search reads some blocks of a thousand elements.
+/// A search reads only a few blocks of a thousand elements of the coordinate of a timeline.
 pub fn no_more_of_a_timeline_is_read_than_a_search_needs(harness: &dyn Harness) {
     const LEN: u64 = 200_000;
 
@@ -590,7 +590,7 @@ pub fn no_more_of_a_timeline_is_read_than_a_search_needs(harness: &dyn Harness) 
         reads <= 12 && elements <= reads << 10,
         "{reads} reads of {elements} elements"
     );
-    // Finding a coordinate reads none of it.
+    // Finding a coordinate reads none of its elements.
     let coordinate = counted.coordinate(0).unwrap().unwrap();
     assert_eq!(coordinate.len(), LEN);
     assert_eq!(take(), (0, 0));

@@ -1,4 +1,4 @@
-//! What a copy holds: from the backend to memory, from memory to it, and to another of it.
+//! The contents of copies: from the backend to memory, from memory to the backend, and within the backend.
 
 use std::sync::Arc;
 
@@ -30,7 +30,7 @@ fn copy(from: &dyn DataStore, to: &dyn DataStore) -> CopyProgress {
     copy_with(from, to, CopyOptions::new()).unwrap()
 }
 
-/// All keys with what they are, groups before what is in them.
+/// All keys with their kinds, groups before their contents.
 pub(super) fn nodes(store: &dyn DataStore) -> Vec<(Key, NodeKind)> {
     let mut found = vec![(Key::ROOT, NodeKind::Group)];
     let mut next = 0;
@@ -69,7 +69,7 @@ pub(super) fn assert_same_series(found: &dyn ArrayView, expected: &dyn ArrayView
     }
 }
 
-/// Checks that two stores hold the same.
+/// Checks that two stores have the same contents.
 #[track_caller]
 fn assert_same(found: &dyn DataStore, expected: &dyn DataStore) {
     assert_eq!(nodes(found), nodes(expected));
@@ -93,7 +93,7 @@ fn assert_same(found: &dyn DataStore, expected: &dyn DataStore) {
     }
 }
 
-/// [`verify()`] finds every key and all records, and nothing wrong.
+/// [`verify()`] finds every key and all records, and no damage.
 #[track_caller]
 fn assert_sound(store: &dyn DataStore) {
     let report = verify(store).unwrap();
@@ -110,7 +110,7 @@ fn assert_sound(store: &dyn DataStore) {
     }
 }
 
-/// Groups, values and series of all kinds; series of more than a chunk, of less, and of none.
+/// Groups, values and series of all kinds; series with more than a chunk, with less, and without records.
 pub(super) fn declare_all(recorder: &Recorder) {
     let small = ChunkPolicy::records(7);
     let names = ["time", "x"];
@@ -194,7 +194,7 @@ pub(super) fn record_all(recorder: &Recorder, steps: std::ops::Range<u64>) {
     }
 }
 
-/// A recording in memory with all of it.
+/// A recording in memory with all of these.
 fn original() -> InMemoryDataStore {
     let store = InMemoryDataStore::new();
     let recorder = Recorder::with_options(store.clone(), inline());
@@ -205,7 +205,7 @@ fn original() -> InMemoryDataStore {
 }
 
 /// Everything is equal in the copy, from and to memory, and between recordings of the backend,
-/// in whatever state the original is.
+/// in any state of the original.
 pub fn a_copy_holds_what_its_original_holds(harness: &dyn Harness) {
     let copy_and_check = |from: &dyn DataStore, expected: &dyn DataStore| {
         let in_memory = InMemoryDataStore::new();
@@ -243,7 +243,7 @@ pub fn a_copy_holds_what_its_original_holds(harness: &dyn Harness) {
     copy_and_check(&open(harness, OpenMode::Read), &expected);
 }
 
-/// Series of any chunks and lengths, with and without tails, cut or not.
+/// Series with any chunks and lengths, with and without tails, cut or not.
 pub fn copies_of_random_recordings_are_whole(harness: &dyn Harness) {
     #[derive(Clone, Copy, Debug)]
     enum Then {
@@ -310,7 +310,7 @@ pub fn copies_of_random_recordings_are_whole(harness: &dyn Harness) {
     );
 }
 
-/// Records that are appended to a copy follow those that were copied.
+/// Records that are appended to a copy are after the copied ones.
 pub fn a_copy_goes_on_where_its_original_ended(harness: &dyn Harness) {
     let original = original();
     let store = open(harness, OpenMode::CreateNew);
@@ -349,7 +349,7 @@ pub fn a_copy_that_is_encoded_anew_holds_the_same(harness: &dyn Harness) {
     assert!(chunks(&first) <= 7 && chunks(&second) >= chunks(&first));
 }
 
-/// What the target has beside stays; of a group that both have, the attributes are joined.
+/// Other keys of the target do not change; a group in both gets the attributes of both.
 pub fn a_recording_is_copied_into_one_that_holds_other_keys(harness: &dyn Harness) {
     let original = original();
     let to = recorder(harness, OpenMode::CreateNew);
@@ -369,7 +369,7 @@ pub fn a_recording_is_copied_into_one_that_holds_other_keys(harness: &dyn Harnes
     assert_same(&to, &expected);
 }
 
-/// Of one key, or of one group with all that is below it; the groups above are made.
+/// A copy of one key, or of one group with everything below it, creates the groups above.
 pub fn a_part_of_a_recording_is_copied_alone(harness: &dyn Harness) {
     let original = original();
     let parts = [
@@ -409,7 +409,7 @@ pub fn a_part_of_a_recording_is_copied_alone(harness: &dyn Harness) {
     expect_error(missing, ErrorKind::NotFound, &["no/such"]);
 }
 
-/// A key that the target has, or cannot keep, is an error before anything is written.
+/// A key that the target already has, or does not support, is an error before anything is written.
 pub fn a_copy_that_clashes_writes_nothing(harness: &dyn Harness) {
     let original = original();
     type Occupy = fn(&Recorder);
@@ -462,7 +462,7 @@ pub fn a_copy_that_clashes_writes_nothing(harness: &dyn Harness) {
         expect_error(copy_with(&original, &to, CopyOptions::new()), kind, &[name]);
         assert_same(&to, &before);
     }
-    // A recording is no copy of itself, and nothing is below a series.
+    // A recording cannot be copied into itself, and a series has no keys below it.
     let to = open(harness, OpenMode::CreateNew);
     copy(&original, &to);
     let itself = copy_with(&to, &to, CopyOptions::new());
@@ -476,7 +476,7 @@ pub fn a_copy_that_clashes_writes_nothing(harness: &dyn Harness) {
     assert_same(&to, &original);
 }
 
-/// Nothing is written into a store that is read only or closed, even if there is nothing to copy.
+/// A copy into a store that is read only or closed is an error, even if there is nothing to copy.
 pub fn a_copy_into_a_store_that_is_not_written_is_refused(harness: &dyn Harness) {
     let closed = open(harness, OpenMode::CreateNew);
     closed.close().unwrap();

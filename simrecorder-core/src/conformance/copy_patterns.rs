@@ -47,7 +47,7 @@ fn options<'a>(include: &[&str], exclude: &[&str]) -> CopyOptions<'a> {
         .fold(options, |options, &it| options.exclude(it))
 }
 
-/// Copied are the values and series that match, and the groups above them, with their attributes.
+/// The values and series that match are copied, and the groups above them, with their attributes.
 pub fn a_copy_selects_keys_by_patterns(harness: &dyn Harness) {
     let cases: [(&[&str], &[&str], &[&str]); 12] = [
         (
@@ -96,7 +96,7 @@ pub fn a_copy_selects_keys_by_patterns(harness: &dyn Harness) {
                 assert_same_series(&found, &expected);
             }
         }
-        // Another part comes beside the first one.
+        // Another part is added next to the first one.
         copy(from, to, options(&["log", "net/e/*"], &[])).unwrap();
         assert_eq!(to.keys_within(&Key::ROOT).unwrap().len(), 5);
     };
@@ -113,7 +113,7 @@ pub fn a_copy_selects_keys_by_patterns(harness: &dyn Harness) {
     check(&open(harness, OpenMode::Read), &InMemoryDataStore::new());
 }
 
-/// A mistyped pattern is an error that names it, and nothing is written.
+/// A mistyped pattern is an error that names the pattern. Nothing is written.
 pub fn a_copy_with_patterns_that_select_nothing_says_so(harness: &dyn Harness) {
     let recorder = Recorder::with_options(open(harness, OpenMode::CreateNew), inline());
     record(&recorder);
@@ -130,7 +130,7 @@ pub fn a_copy_with_patterns_that_select_nothing_says_so(harness: &dyn Harness) {
     let not_found = ErrorKind::NotFound;
     let net = || options(&["net/**"], &[]);
     expect(copy(net().include("nte/**")), not_found, &["copy 'nte/**'"]);
-    // A group alone is not matched: the error says how.
+    // A pattern does not match a group; the error says what does.
     expect(
         copy(options(&["net"], &[])),
         not_found,

@@ -1,5 +1,5 @@
-//! The course of a copy: progress, cancelling, an original that is written meanwhile, records that
-//! come encoded.
+//! The course of a copy: progress, cancelling, an original that is written at the same time, and encoded
+//! records.
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -43,7 +43,7 @@ fn large(harness: &dyn Harness) -> (Arc<dyn DataStore>, Recorder) {
     (store, recorder)
 }
 
-/// Progress is told after each commit, rises, and ends with the whole of the copy.
+/// Progress is reported after each commit, increases, and ends with the complete copy.
 pub fn the_progress_of_a_copy_adds_up(harness: &dyn Harness) {
     let (from, _recorder) = large(harness);
     let another = harness.another();
@@ -73,7 +73,7 @@ pub fn the_progress_of_a_copy_adds_up(harness: &dyn Harness) {
     }
 }
 
-/// A copy that is cancelled is an error; what was committed stays, in order, and can be read.
+/// A cancelled copy is an error; the committed part remains, in order, and can be read.
 pub fn a_copy_ends_when_it_is_cancelled(harness: &dyn Harness) {
     let (from, _recorder) = large(harness);
     let another = harness.another();
@@ -97,12 +97,12 @@ pub fn a_copy_ends_when_it_is_cancelled(harness: &dyn Harness) {
     );
 }
 
-/// A series is copied as long as it was when the copy began, and new keys are left out.
+/// A series is copied up to its length when the copy began, and new keys are left out.
 pub fn what_is_recorded_during_a_copy_is_left_out(harness: &dyn Harness) {
     let (from, recorder) = large(harness);
     let another = harness.another();
     let to = open(&*another, OpenMode::CreateNew);
-    // The first call comes before `b` is read.
+    // The first call is before `b` is read.
     let options = CopyOptions::new().on_progress(|_| {
         recorder.record("a", noise(99)).unwrap();
         recorder.record("b", 99_u64).unwrap();
@@ -120,7 +120,7 @@ pub fn what_is_recorded_during_a_copy_is_left_out(harness: &dyn Harness) {
     assert!(to.node(&key("c")).unwrap().is_none());
 }
 
-/// Encoded records are taken only where they belong; else the commit changes nothing.
+/// Encoded records are accepted only where they fit; otherwise the commit changes nothing.
 pub fn encoded_records_that_do_not_fit_are_refused(harness: &dyn Harness) {
     let from = recorder(harness, OpenMode::CreateNew);
     let schema = || Schema::scalar::<u64>().with_chunk_policy(ChunkPolicy::records(4));
@@ -133,7 +133,7 @@ pub fn encoded_records_that_do_not_fit_are_refused(harness: &dyn Harness) {
     let another = harness.another();
     let to = open(&*another, OpenMode::CreateNew);
 
-    // A store that takes no encoded records is done here, and so is one that gives none.
+    // Ends here for stores that neither accept nor return encoded records.
     let (Some(encoded_to), Some(encoded_from)) = (to.as_encoded(), view.as_encoded()) else {
         assert!(to.as_encoded().is_none() && view.as_encoded().is_none());
         return;

@@ -1,4 +1,4 @@
-//! What can change about a series or value that is stored, and what cannot.
+//! The properties of a stored series or value that can change, and those that cannot.
 
 use std::sync::Arc;
 
@@ -36,8 +36,8 @@ fn describe(at: &str, names: Option<&[Option<&str>]>, all: serde_json::Value) ->
     }
 }
 
-/// Attributes, units and names that are declared later are stored beside those that were, and records
-/// before and after them stay; whether the series was declared in this session or in one before.
+/// Attributes, units and names that are declared later are added to the existing ones, and records before and after
+/// them are kept, for series that were declared in this session or an earlier one.
 pub fn declaring_a_series_again_stores_its_attributes_and_names(harness: &dyn Harness) {
     let first = |schema: Schema| schema.with_attribute("comment", "first").with_units("V");
     let second = |schema: Schema| {
@@ -91,8 +91,8 @@ pub fn declaring_a_series_again_stores_its_attributes_and_names(harness: &dyn Ha
     });
 }
 
-/// The same schema may be declared again, and one that says less; attributes that were set in the
-/// meantime stay.
+/// The same schema may be declared again, and one with fewer properties; attributes that were set in between are
+/// kept.
 pub fn declaring_a_series_again_leaves_what_the_schema_leaves_open(harness: &dyn Harness) {
     let policy = ChunkPolicy::records(7);
     let schemas = || {
@@ -128,7 +128,7 @@ pub fn declaring_a_series_again_leaves_what_the_schema_leaves_open(harness: &dyn
         .unwrap();
     let expected = plain.with_attribute("set", 1).with_units("mV");
     check_schema(&writer, "plain", &expected, 0);
-    // Setting attributes replaces those that were declared; declaring brings them back.
+    // Setting attributes replaces those that were declared; declaring again restores them.
     writer.set_attributes("plain", set).unwrap();
     writer.declare("plain", expected.clone()).unwrap();
     check_schema(&writer, "plain", &expected, 0);
@@ -139,8 +139,8 @@ pub fn declaring_a_series_again_leaves_what_the_schema_leaves_open(harness: &dyn
     });
 }
 
-/// Declares `stored` at a key, and checks that `asked` is refused with both sides: right away, with a record,
-/// and when the recording is opened again. Nothing of `asked` is taken.
+/// Declares `stored` at a key, and checks that `asked` is refused with an error that names both: immediately, with a
+/// record, and when the recording is opened again. `asked` has no effect.
 #[track_caller]
 fn expect_mismatch(harness: &dyn Harness, stored: &Schema, asked: &Schema, parts: &[&str]) {
     let harness = harness.another();
@@ -165,7 +165,7 @@ fn expect_mismatch(harness: &dyn Harness, stored: &Schema, asked: &Schema, parts
     writer.close().unwrap();
 }
 
-/// Another kind, element type or shape of the records.
+/// Records of another kind, element type or shape.
 pub fn declaring_other_records_is_refused_with_both(harness: &dyn Harness) {
     let stored = Schema::array::<f64>([2]);
     for (asked, part) in [
@@ -178,7 +178,7 @@ pub fn declaring_other_records_is_refused_with_both(harness: &dyn Harness) {
     }
 }
 
-/// Another chunk policy, if it gives other chunks.
+/// Another chunk policy that makes other chunks.
 pub fn declaring_other_chunks_is_refused_with_both(harness: &dyn Harness) {
     let with = |records| Schema::array::<u16>([3]).with_chunk_policy(ChunkPolicy::records(records));
     expect_mismatch(
@@ -236,7 +236,7 @@ pub fn declaring_another_fill_value_is_refused_with_both(harness: &dyn Harness) 
     writer.close().unwrap();
 }
 
-/// Where the stores of a recorder differ, one that has a series otherwise refuses a declaration for all.
+/// If one store of a recorder has a different series, it refuses a declaration for all stores.
 pub fn a_declaration_that_one_store_refuses_changes_none(harness: &dyn Harness) {
     let (first, second) = (harness.another(), harness.another());
     let policy = |records| ChunkPolicy::records(records);
@@ -289,7 +289,7 @@ pub fn a_declaration_that_one_store_refuses_changes_none(harness: &dyn Harness) 
     }
 }
 
-/// Below the recorder: descriptions are changes like others, in their order, and all or nothing.
+/// Descriptions in commits take effect in their order, like other changes, and all or none.
 pub fn descriptions_take_effect_in_their_order_or_not_at_all(harness: &dyn Harness) {
     let store = open(harness, OpenMode::CreateNew);
     let n = Schema::scalar::<u64>().with_units("a");
@@ -342,7 +342,7 @@ pub fn descriptions_take_effect_in_their_order_or_not_at_all(harness: &dyn Harne
     check(&*open(harness, OpenMode::Read));
 }
 
-/// Names of dimensions and units come back with a value, are replaced with it, and are copied.
+/// Dimension names and units are read back with a value, replaced with it, and copied.
 pub fn a_labelled_value_keeps_its_names_and_units(harness: &dyn Harness) {
     let labelled = |recorder: &Recorder, key: &str, names: Option<&[Option<&str>]>, units: &str| {
         let found = recorder.get(key).unwrap().unwrap();
@@ -404,7 +404,7 @@ pub fn a_labelled_value_keeps_its_names_and_units(harness: &dyn Harness) {
     to.close().unwrap();
     drop(to);
     check_reopened(harness, check);
-    // A value alone has them, too.
+    // A value that was read alone has them too.
     let x = from.value(&key("net/x")).unwrap();
     let x = x.as_ref().and_then(Value::dimension_names);
     assert_eq!(x, Some(&[Some("x".to_owned())][..]));

@@ -38,7 +38,7 @@ fn check(recorder: &Recorder) {
     assert_eq!(keys(recorder), ["log", "net/n", "net/rows", "value"]);
 }
 
-/// Two stores of this backend, and one in memory, get the same.
+/// Two stores of this backend, and one in memory, get the same records.
 pub fn several_stores_get_the_same(harness: &dyn Harness) {
     for options in [inline(), RecorderOptions::new()] {
         let (first, second) = (harness.another(), harness.another());
@@ -64,7 +64,7 @@ pub fn several_stores_get_the_same(harness: &dyn Harness) {
     }
 }
 
-/// Reading takes the first store that holds the key.
+/// Reading uses the first store that has the key.
 pub fn reading_takes_the_first_store_that_holds_the_key(harness: &dyn Harness) {
     let writer = recorder(harness, OpenMode::CreateNew);
     writer.record("both", 1_u64).unwrap();
@@ -90,7 +90,7 @@ pub fn reading_takes_the_first_store_that_holds_the_key(harness: &dyn Harness) {
     reader.close().unwrap();
 }
 
-/// Stores that differ in length, as after a crash, are named; they are cut only if asked.
+/// An error names stores with different lengths, as after a crash; they are cut only with `CutToShortest`.
 pub fn stores_that_differ_in_length_are_cut_only_if_asked(harness: &dyn Harness) {
     let writer = recorder(harness, OpenMode::CreateNew);
     (0..30_u64).for_each(|i| writer.record("n", i).unwrap());

@@ -28,7 +28,7 @@ const CHUNK: u64 = 8;
 const FILLED: u64 = 21;
 const MANY: u64 = 100_000_000;
 
-/// One of the series of the cases: its records are of a schema, and the one with an index is `record`.
+/// A series of the cases: the schema of its records, and a function that returns the record at an index.
 struct Filled {
     key: &'static str,
     schema: Schema,
@@ -51,14 +51,14 @@ fn series() -> [Filled; 4] {
             fill: value([f32::NAN; 3]),
             record: |index| value([index as f32, -0.0, 0.5]),
         },
-        // Without a fill value of its own, which is zero then.
+        // Without a fill value, which is then zero.
         Filled {
             key: "net/zeros",
             schema: chunks(Schema::array::<i16>([2, 2])),
             fill: value([[0_i16; 2]; 2]),
             record: |index| value([[index as i16; 2], [-1; 2]]),
         },
-        // Its chunks are far longer.
+        // Its chunks are much longer.
         Filled {
             key: "net/short",
             schema: Schema::scalar::<f64>().with_fill_value(-1.5),
@@ -79,7 +79,7 @@ impl Filled {
         append(store, key, schema, records.start, &values)
     }
 
-    /// Checks all records: `filled` of the fill value, and those after them.
+    /// Checks all records: `filled` with the fill value, and those after them.
     #[track_caller]
     fn check(&self, store: &dyn DataStore, filled: u64, len: u64) {
         let view = self.view(store);
@@ -150,7 +150,7 @@ fn check_all(store: &dyn DataStore, filled: u64, len: u64) {
     assert!(report.is_sound(), "{report}");
 }
 
-/// At each stage, whether or not there are other records yet.
+/// At each stage, with and without other records.
 pub fn a_series_begins_with_records_of_its_fill_value(harness: &dyn Harness) {
     let store = open(harness, OpenMode::CreateNew);
     declare_all(&*store);
@@ -175,7 +175,7 @@ pub fn a_series_begins_with_records_of_its_fill_value(harness: &dyn Harness) {
     check_all(&*open(harness, OpenMode::Read), FILLED, len + 5);
 }
 
-/// Declared and appended to in one commit, and reopened before each further one.
+/// The series is declared and appended to in one commit, and reopened before each further commit.
 pub fn a_filled_series_goes_on_after_each_reopening(harness: &dyn Harness) {
     let store = open(harness, OpenMode::CreateNew);
     let mut changes = Vec::new();
@@ -197,7 +197,7 @@ pub fn a_filled_series_goes_on_after_each_reopening(harness: &dyn Harness) {
     check_all(&*open(harness, OpenMode::Read), FILLED, len);
 }
 
-/// A series that is only declared is there after a checkpoint and when it is opened again.
+/// A series that is only declared exists after a checkpoint and when the recording is opened again.
 pub fn a_series_may_hold_nothing_but_filled_records(harness: &dyn Harness) {
     let store = open(harness, OpenMode::CreateNew);
     declare_all(&*store);
@@ -211,7 +211,7 @@ pub fn a_series_may_hold_nothing_but_filled_records(harness: &dyn Harness) {
     check_all(&*store, FILLED, FILLED + 12);
 }
 
-/// What is written and read does not grow with the number of filled records: otherwise this takes hours.
+/// Writing and reading do not take longer for more filled records; otherwise this would take hours.
 pub fn a_hundred_million_filled_records_cost_nothing(harness: &dyn Harness) {
     let store = open(harness, OpenMode::CreateNew);
     plan(&*store);
@@ -283,7 +283,7 @@ pub fn a_hundred_million_filled_records_cost_nothing(harness: &dyn Harness) {
     store.close().unwrap();
 }
 
-/// Cut among the filled records, where they end, and after them; then other records follow.
+/// Cuts within the filled records, at their end, and after them; then appends other records.
 pub fn filled_series_are_cut_and_go_on(harness: &dyn Harness) {
     for len in [0, 1, 8, 16, 20, FILLED, 22, 24, 30, 44] {
         for is_folded in [false, true] {
@@ -311,7 +311,7 @@ pub fn filled_series_are_cut_and_go_on(harness: &dyn Harness) {
     }
 }
 
-/// Declared, appended to, cut and appended to again in one commit.
+/// A series is declared, appended to, cut and appended to again in one commit.
 pub fn filled_series_are_cut_in_the_commit_that_declares_them(harness: &dyn Harness) {
     for len in [5, FILLED, 30] {
         let harness = harness.another();
@@ -331,7 +331,7 @@ pub fn filled_series_are_cut_in_the_commit_that_declares_them(harness: &dyn Harn
     }
 }
 
-/// A copy begins with the same filled records, whether or not chunks go over as they are.
+/// A copy begins with the same filled records, whether or not chunks are decoded.
 pub fn copies_of_filled_series_keep_their_filled_records(harness: &dyn Harness) {
     for len in [FILLED, FILLED + 1, 24, 60] {
         let from = harness.another();
@@ -360,7 +360,7 @@ pub fn copies_of_filled_series_keep_their_filled_records(harness: &dyn Harness) 
     }
 }
 
-/// A renamed series keeps its filled records; one in the place of a removed one has its own.
+/// A renamed series keeps its filled records; a new series at the key of a removed one has only its own.
 pub fn filled_series_are_renamed_and_removed(harness: &dyn Harness) {
     for len in [FILLED, 30] {
         let harness = harness.another();
@@ -386,7 +386,7 @@ pub fn filled_series_are_renamed_and_removed(harness: &dyn Harness) {
     }
 }
 
-/// Attributes, other declarations and bad changes leave the filled records as they are.
+/// Attributes, other declarations and invalid changes do not change the filled records.
 pub fn filled_records_are_those_of_the_first_declaration(harness: &dyn Harness) {
     let store = open(harness, OpenMode::CreateNew);
     declare_all(&*store);
@@ -434,7 +434,7 @@ pub fn only_series_of_arrays_begin_with_filled_records(harness: &dyn Harness) {
     assert_eq!(view.get((1 << 53) - 1).unwrap(), value(0_u64));
 }
 
-/// A batch that does not begin where the series ends is refused, and views stay as they are.
+/// A batch that does not begin at the end of the series is refused, and views do not change.
 pub fn views_of_filled_series_stay_the_same_while_these_grow(harness: &dyn Harness) {
     let store = open(harness, OpenMode::CreateNew);
     declare_all(&*store);
@@ -464,7 +464,7 @@ pub fn views_of_filled_series_stay_the_same_while_these_grow(harness: &dyn Harne
     check_all(&*store, FILLED, 60);
 }
 
-/// The fill value stays as it is, although it is no multiple of what numbers are rounded to.
+/// The fill value is exact, although rounding would change it.
 pub fn filled_records_of_a_lossy_series_keep_every_bit(harness: &dyn Harness) {
     let store = open(harness, OpenMode::CreateNew);
     let schema = Schema::array::<f64>([3])

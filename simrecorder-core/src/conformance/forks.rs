@@ -1,4 +1,4 @@
-//! Processes that are forked from one that records and reads.
+//! Processes that are forked from a process that records and reads.
 
 use std::io::{Read, Write, pipe};
 use std::sync::Arc;
@@ -20,11 +20,11 @@ use crate::store::commit::Commit;
 use crate::store::data_store::{DataStore, DataStoreExt};
 use crate::store::open_mode::OpenMode;
 
-/// How often the parent forks while it records. A lock that is not safe across a fork is held at one
-/// of some tens of forks.
+/// How often the parent forks while it records. A lock that is not safe across a fork is locked at one of a few tens
+/// of forks.
 const FORKS: usize = 20;
 
-/// How many records there are before the first fork: many chunks.
+/// The number of records before the first fork: many chunks.
 const START: u64 = 200;
 
 /// A recording with a series of many chunks.
@@ -49,8 +49,8 @@ fn check_prefix(view: &View) {
     check_numbers(view, 0..len);
 }
 
-/// Does `work` again and again while other threads record, flush, set, and read back. Returns how
-/// many records there are.
+/// Does `work` repeatedly while other threads record, flush, set, and read back. Returns the number of
+/// records.
 fn beside_threads(recorder: &Recorder, mut work: impl FnMut()) -> u64 {
     /// Ends the threads even after a panic.
     struct End<'a>(&'a AtomicBool);
@@ -67,7 +67,7 @@ fn beside_threads(recorder: &Recorder, mut work: impl FnMut()) -> u64 {
         let writer = scope.spawn(|| {
             let mut next = START;
             while is_running() {
-                // So few in the end that reading them takes no longer than at first.
+                // Few enough in the end that reading them takes no longer than at first.
                 if next < 5 * START {
                     recorder.record("n", next).unwrap();
                     let row = vec![next; next as usize % 3];
@@ -113,7 +113,7 @@ fn expect_forked<T: std::fmt::Debug>(result: Result<T>) {
     expect_error(result, ErrorKind::Forked, &["open the recording again"]);
 }
 
-/// Whatever threads of the parent are doing at the fork, the child reads what it opens.
+/// The child reads a recording that it opens, with any work of the parent's threads during the fork.
 pub fn a_forked_child_reads_a_recording_that_it_opens_itself(harness: &dyn Harness) {
     let recorder = create(harness);
     let len = beside_threads(&recorder, || {
@@ -122,7 +122,7 @@ pub fn a_forked_child_reads_a_recording_that_it_opens_itself(harness: &dyn Harne
                 expect_forked(harness.open(OpenMode::Read));
                 return;
             }
-            // Twice, since what the child opens first makes what is there once.
+            // Twice, since the first recording that the child opens creates the values of its process.
             for _ in 0..2 {
                 let reader = Recorder::new(open(harness, OpenMode::Read));
                 check_prefix(&reader.get_all("n").unwrap());
@@ -141,7 +141,7 @@ pub fn a_forked_child_reads_a_recording_that_it_opens_itself(harness: &dyn Harne
     check_whole(harness, recorder, len);
 }
 
-/// A child that records with its parent's recorder is told so, and does not hang.
+/// A child that records with its parent's recorder gets an error, and does not hang.
 pub fn an_inherited_recorder_is_an_error_at_once(harness: &dyn Harness) {
     let recorder = create(harness);
     let series = recorder.series::<u64>("n").unwrap();
@@ -181,7 +181,7 @@ pub fn an_inherited_recorder_is_an_error_at_once(harness: &dyn Harness) {
     check_whole(harness, recorder, len);
 }
 
-/// A store, a view and a group of the parent read, or say what to do.
+/// A store, a view and a group of the parent can be read, or return an error that says what to do.
 pub fn inherited_stores_and_views_read_or_are_an_error_at_once(harness: &dyn Harness) {
     let recorder = create(harness);
     let view = recorder.get_all("n").unwrap();
@@ -213,7 +213,7 @@ pub fn inherited_stores_and_views_read_or_are_an_error_at_once(harness: &dyn Har
     check_whole(harness, recorder, len);
 }
 
-/// A child drops what it inherits and ends as a program does, and the parent's recording is whole.
+/// A child drops what it inherits and ends like a program, and the parent's recording is complete.
 pub fn a_forked_child_that_ends_disturbs_nothing(harness: &dyn Harness) {
     let mut recorder = Some(create(harness));
     let view = recorder.as_ref().unwrap().get_all("n").unwrap();
@@ -230,8 +230,8 @@ pub fn a_forked_child_that_ends_disturbs_nothing(harness: &dyn Harness) {
     check_whole(harness, recorder.unwrap(), len);
 }
 
-/// A process that is forked beside others makes a recorder, with threads of its own. When it is
-/// killed, its recording can be written, although a child of it lives on.
+/// A forked process creates a recorder with threads. After it is killed, its recording can be opened for writing, even
+/// while a child of it still runs.
 pub fn a_recording_is_not_locked_by_children_of_its_writer(harness: &dyn Harness) {
     let beside = harness.another();
     let recorder = create(&*beside);

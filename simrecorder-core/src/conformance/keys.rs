@@ -1,4 +1,4 @@
-//! Which keys there are, and how they are spelled.
+//! Names and spellings of keys.
 
 use super::Harness;
 use super::support::{
@@ -12,7 +12,7 @@ use crate::model::schema::{Attributes, Schema};
 use crate::recorder::Recorder;
 use crate::store::open_mode::OpenMode;
 
-/// Names that every backend takes, near one another in spelling.
+/// Names that every backend supports, with similar spellings.
 const PLAIN: [&str; 16] = [
     "a",
     "ab",
@@ -32,7 +32,7 @@ const PLAIN: [&str; 16] = [
     "with several words",
 ];
 
-/// Names that mean something elsewhere: to formats, file systems, shells, URLs, databases.
+/// Names with a special meaning for formats, file systems, shells, URLs or databases.
 fn tricky() -> Vec<String> {
     let mut names: Vec<String> = [
         "zarr.json",
@@ -147,7 +147,7 @@ fn tricky() -> Vec<String> {
     names
 }
 
-/// Does something with each key; those that are refused must be `InvalidKey`, and leave nothing.
+/// Does something with each key; an unsupported key must be `InvalidKey`, and leave nothing.
 #[track_caller]
 fn taken(names: &[String], act: impl Fn(&str) -> Result<()>) -> Vec<String> {
     let take = |name: &&String| match act(name) {
@@ -167,7 +167,7 @@ fn in_order(names: impl IntoIterator<Item = String>) -> Vec<String> {
     keys.iter().map(Key::to_string).collect()
 }
 
-/// Writes at every tricky key with `write`, and checks that those taken are listed and read.
+/// Writes at every special key with `write`, and checks that the supported ones are listed and read.
 fn check_tricky(
     harness: &dyn Harness,
     write: impl Fn(&Recorder, &str, u64) -> Result<()>,
@@ -208,7 +208,7 @@ fn check_tricky(
     }
 }
 
-/// A key is stored and listed as it is, or refused before anything is written.
+/// A key is stored and listed unchanged, or refused before anything is written.
 pub fn a_series_of_any_name_is_kept_or_refused(harness: &dyn Harness) {
     check_tricky(
         harness,
@@ -217,7 +217,7 @@ pub fn a_series_of_any_name_is_kept_or_refused(harness: &dyn Harness) {
     );
 }
 
-/// The same for series whose parts a backend may keep apart.
+/// The same for series that a backend may store in parts.
 pub fn a_text_series_of_any_name_is_kept_or_refused(harness: &dyn Harness) {
     check_tricky(
         harness,
@@ -247,7 +247,7 @@ pub fn a_group_of_any_name_is_kept_or_refused(harness: &dyn Harness) {
         .collect();
     let writer = recorder(harness, OpenMode::CreateNew);
     let series = |group: &str| format!("{group}/v");
-    // A name that is too long for a backend alone must leave no group either.
+    // A name that only the backend refuses must leave no group either.
     let short: Vec<String> = names.into_iter().filter(|name| name.len() < 4000).collect();
     let taken = taken(&short, |group| writer.record(series(group), 1_u64));
     let expected = in_order(taken.iter().map(|group| series(group)));
@@ -268,11 +268,11 @@ pub fn a_group_of_any_name_is_kept_or_refused(harness: &dyn Harness) {
     check_reopened(harness, check);
 }
 
-/// Keys that are prefixes of one another, with and without a border between levels.
+/// Keys that are prefixes of others, at the end of a level and within one.
 pub fn keys_that_begin_alike_are_kept_apart(harness: &dyn Harness) {
     let names = [
         "a", "ab", "a-b", "a.b", "a b", "b/a", "b/ab", "b/a-b", "b/a.b", "ba", "b-a", "b.a",
-        // Spelled like the chunks of an array.
+        // Like the chunks of an array.
         "c/0", "c/1/0", "d/c/0", "d/c/1/0", "d/0.0",
     ];
     write_and_check(
@@ -312,11 +312,11 @@ pub fn deep_hierarchies_are_kept(harness: &dyn Harness) {
     );
 }
 
-/// The longest key that the backend promises to take.
+/// The longest key that the backend promises to support.
 pub fn keys_up_to_the_promised_length_are_taken(harness: &dyn Harness) {
     let longest = harness.longest_key();
     let one = "k".repeat(longest);
-    // Its beginning is another key, so the levels of the second have other letters.
+    // The beginning of the first key is a key too, so the second key has other letters.
     let split: String = (0..longest)
         .map(|i| {
             if i % 50 == 49 && i + 1 < longest {
@@ -341,7 +341,7 @@ pub fn keys_up_to_the_promised_length_are_taken(harness: &dyn Harness) {
     );
 }
 
-/// Slashes at the ends and doubled ones do not count, for writing and for reading.
+/// Leading, trailing and doubled slashes are ignored, for writing and for reading.
 pub fn spellings_of_a_key_that_differ_in_slashes_are_one_key(harness: &dyn Harness) {
     let spellings = ["net/v", "/net/v", "net/v/", "net//v", "///net///v///"];
     write_and_check(
@@ -370,7 +370,7 @@ pub fn spellings_of_a_key_that_differ_in_slashes_are_one_key(harness: &dyn Harne
     );
 }
 
-/// Keys that break a rule are refused by every method, and leave nothing.
+/// Every method refuses keys that break a rule, and leaves nothing.
 pub fn keys_that_break_a_rule_are_refused(harness: &dyn Harness) {
     let writer = recorder(harness, OpenMode::CreateNew);
     let too_long = "x".repeat(Key::MAX_BYTES + 1);
@@ -406,7 +406,7 @@ pub fn keys_that_break_a_rule_are_refused(harness: &dyn Harness) {
     });
 }
 
-/// A key that the backend refuses does not even occupy the groups above it.
+/// A key that the backend refuses does not create the groups above it.
 pub fn a_refused_key_leaves_the_groups_above_it_free(harness: &dyn Harness) {
     let writer = recorder(harness, OpenMode::CreateNew);
     let names = [

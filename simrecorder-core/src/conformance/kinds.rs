@@ -1,4 +1,4 @@
-//! Every kind and element type comes back bit for bit.
+//! Every kind and element type is read back bit for bit.
 
 use ndarray::{Array1, Array2, ArrayD, Axis};
 use num_complex::Complex;
@@ -303,7 +303,7 @@ pub fn records_without_elements_are_counted_and_keep_their_shape(harness: &dyn H
     );
 }
 
-/// A record's memory layout does not matter, its elements do.
+/// The memory layout of a record does not matter.
 pub fn records_in_any_memory_layout_come_back_in_row_major_order(harness: &dyn Harness) {
     let matrix = Array2::from_shape_fn((3, 4), |(i, j)| (10 * i + j) as i32);
     let mut reversed = matrix.clone();
@@ -361,7 +361,7 @@ pub fn records_with_many_axes_keep_their_shape(harness: &dyn Harness) {
     );
 }
 
-/// Vectors of the same length as a chunk is long, and longer than a batch.
+/// Vectors as long as a chunk, and longer than a batch.
 pub fn large_records_come_back(harness: &dyn Harness) {
     let record = |step: u32| Array1::from_shape_fn(300_000, |i| (i as u32).wrapping_mul(step + 7));
     write_and_check(

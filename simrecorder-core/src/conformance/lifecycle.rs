@@ -1,4 +1,4 @@
-//! Opening, closing, reading only.
+//! Opening, closing, and reading only.
 
 use serde_json::json;
 
@@ -31,7 +31,7 @@ fn create(harness: &dyn Harness) {
     writer.close().unwrap();
 }
 
-/// What is not there is neither read nor appended to.
+/// A missing recording is neither read nor appended to.
 pub fn a_recording_that_is_missing_is_created_only_if_asked(harness: &dyn Harness) {
     for mode in [OpenMode::Read, OpenMode::Append] {
         if harness.persists() {
@@ -59,7 +59,7 @@ pub fn a_recording_that_is_missing_is_created_only_if_asked(harness: &dyn Harnes
     }
 }
 
-/// What is there is kept, unless it is to be deleted.
+/// An existing recording is kept unless the mode deletes it.
 pub fn an_existing_recording_is_deleted_only_if_asked(harness: &dyn Harness) {
     create(harness);
     expect_error(
@@ -94,7 +94,7 @@ pub fn an_existing_recording_is_deleted_only_if_asked(harness: &dyn Harness) {
     });
 }
 
-/// A recording exists from its creation on, even without records.
+/// A recording exists once it was created, even without records.
 pub fn an_empty_recording_exists_once_it_was_created(harness: &dyn Harness) {
     recorder(harness, OpenMode::CreateNew).close().unwrap();
     if harness.persists() {
@@ -113,7 +113,7 @@ pub fn an_empty_recording_exists_once_it_was_created(harness: &dyn Harness) {
     });
 }
 
-/// Checks what every store gives to those who read, open or closed.
+/// Checks what readers get from every store, open or closed.
 #[track_caller]
 fn check_readable(store: &dyn DataStore) {
     assert!(!store.name().is_empty());
@@ -134,7 +134,7 @@ fn batch() -> Batch {
     Batch::new(key("group/n"), 5, records.unwrap())
 }
 
-/// Every change is refused with the same kind of error, and nothing happens.
+/// Every change is refused with the same kind of error, and has no effect.
 #[track_caller]
 fn check_refuses_changes(store: &dyn DataStore, kind: ErrorKind) {
     let append = || Change::Append {
@@ -153,11 +153,11 @@ fn check_refuses_changes(store: &dyn DataStore, kind: ErrorKind) {
     }
     expect_error(store.plan(&key("new"), Some(&Schema::text())), kind, &[]);
     expect_error(store.plan(&key("new"), None), kind, &[]);
-    // Whether it encodes a batch is its own affair; it must not panic.
+    // The store may encode a batch or not, but must not panic.
     drop(store.prepare(&batch()));
 }
 
-/// A store that was opened read only reads and refuses all else.
+/// A store that was opened read only can be read, and refuses everything else.
 pub fn a_read_only_store_refuses_every_change(harness: &dyn Harness) {
     create(harness);
     let store = open(harness, OpenMode::Read);
@@ -175,7 +175,7 @@ pub fn a_read_only_store_refuses_every_change(harness: &dyn Harness) {
     });
 }
 
-/// A recorder whose store was opened read only says so at once.
+/// A recorder whose store was opened read only returns an error immediately.
 pub fn a_recorder_on_a_read_only_store_refuses_every_change(harness: &dyn Harness) {
     create(harness);
     let reader = recorder(harness, OpenMode::Read);
@@ -228,7 +228,7 @@ pub fn a_closed_store_refuses_changes_and_still_reads(harness: &dyn Harness) {
     });
 }
 
-/// A checkpoint that waits for no other program does what every checkpoint does where there is none.
+/// Without other programs, `checkpoint_at_once` does the same as `checkpoint`.
 pub fn a_checkpoint_at_once_is_one_where_no_other_program_is_waited_for(harness: &dyn Harness) {
     let store = open(harness, OpenMode::CreateNew);
     store.checkpoint_at_once().unwrap();
@@ -248,7 +248,7 @@ pub fn a_checkpoint_at_once_is_one_where_no_other_program_is_waited_for(harness:
     });
 }
 
-/// After `close`, a recorder refuses every call; views that were taken remain readable.
+/// After `close`, a recorder refuses every call; existing views remain readable.
 pub fn a_closed_recorder_refuses_every_call(harness: &dyn Harness) {
     let writer = recorder(harness, OpenMode::CreateNew);
     fill(&writer);
@@ -280,7 +280,7 @@ pub fn a_closed_recorder_refuses_every_call(harness: &dyn Harness) {
     check_numbers(&view.refresh().unwrap(), 0..5);
 }
 
-/// What a commit brought is durable: without a checkpoint, and without closing the store.
+/// A commit is durable without a checkpoint and without closing the store.
 pub fn what_was_committed_is_there_without_closing(harness: &dyn Harness) {
     let mut len = 0;
     for (round, more) in [3, 1, 130, 0, 7].into_iter().enumerate() {
@@ -317,7 +317,7 @@ pub fn what_was_committed_is_there_without_closing(harness: &dyn Harness) {
     });
 }
 
-/// One writer at a time, where that is what the backend promises.
+/// One writer at a time, if the backend promises that.
 pub fn a_second_writer_is_locked_out_or_may_write_too(harness: &dyn Harness) {
     create(harness);
     let writer = recorder(harness, OpenMode::Append);
@@ -356,7 +356,7 @@ pub fn a_second_writer_is_locked_out_or_may_write_too(harness: &dyn Harness) {
     writer.close().unwrap();
 }
 
-/// A reader beside a writer sees what was flushed.
+/// A reader sees flushed records while the recording is written.
 pub fn a_reader_beside_a_writer_sees_what_was_flushed(harness: &dyn Harness) {
     create(harness);
     let writer = recorder(harness, OpenMode::Append);
@@ -390,7 +390,7 @@ pub fn a_reader_beside_a_writer_sees_what_was_flushed(harness: &dyn Harness) {
     check_numbers(&first, 0..5);
 }
 
-/// Readers do not shut each other out, nor a writer that comes later.
+/// Readers exclude neither each other nor a later writer.
 pub fn many_readers_may_be_open_at_once(harness: &dyn Harness) {
     create(harness);
     let readers: Vec<_> = (0..4).map(|_| recorder(harness, OpenMode::Read)).collect();

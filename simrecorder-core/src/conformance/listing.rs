@@ -1,4 +1,4 @@
-//! The hierarchy: which nodes are below a group, in which order.
+//! The hierarchy: the nodes below a group, and their order.
 
 use super::Harness;
 use super::support::{
@@ -13,7 +13,7 @@ use crate::store::data_store::{DataStore, DataStoreExt};
 use crate::store::node::Node;
 use crate::store::open_mode::OpenMode;
 
-/// Children and keys come in the order of their names, level by level.
+/// Children and keys are in the order of their names, level by level.
 pub fn children_and_keys_are_listed_in_order(harness: &dyn Harness) {
     let names = [
         "z", "a/b", "a-b", "a/c/d", "ab", "a.b", "B", "a/B", "é", "a/c/a", "10", "9",
@@ -65,7 +65,7 @@ pub fn children_and_keys_are_listed_in_order(harness: &dyn Harness) {
     );
 }
 
-/// Only groups have children; nothing has none.
+/// Only groups have children; an unused key has none.
 pub fn values_series_and_nothing_have_no_children(harness: &dyn Harness) {
     write_and_check(
         harness,
@@ -95,7 +95,7 @@ pub fn values_series_and_nothing_have_no_children(harness: &dyn Harness) {
     );
 }
 
-/// What holds the parts of a series or value does not show, whatever its kind.
+/// The parts of a series or value of any kind are not listed.
 pub fn parts_of_series_and_values_do_not_show(harness: &dyn Harness) {
     let names = ["array", "bytes", "object", "rows", "text"];
     write_and_check(
@@ -141,7 +141,7 @@ pub fn parts_of_series_and_values_do_not_show(harness: &dyn Harness) {
     );
 }
 
-/// Each method of a store answers for keys of each kind, and for the root.
+/// Each method of a store works for keys of each kind, and for the root.
 pub fn a_store_answers_for_keys_of_every_kind(harness: &dyn Harness) {
     let writer = recorder(harness, OpenMode::CreateNew);
     writer.set("group/value", 1).unwrap();
@@ -210,7 +210,7 @@ pub fn an_empty_recording_has_a_root_alone(harness: &dyn Harness) {
     });
 }
 
-/// The printed tree has kind, type, shape and units of each series, and each value in short.
+/// The printed tree has the kind, type, shape and units of each series, and each value, shortened.
 pub fn the_tree_shows_each_key_in_natural_order(harness: &dyn Harness) {
     write_and_check(
         harness,
@@ -250,7 +250,7 @@ pub fn the_tree_shows_each_key_in_natural_order(harness: &dyn Harness) {
     );
 }
 
-/// Levels of a key do not use up the stack.
+/// Keys with many levels do not overflow the stack.
 pub fn the_tree_is_printed_however_deep_it_is(harness: &dyn Harness) {
     let levels = harness.longest_key().min(400) / 2;
     write_and_check(

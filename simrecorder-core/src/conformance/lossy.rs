@@ -1,4 +1,4 @@
-//! Lossy compression: no number is further from what was recorded than the bound.
+//! Lossy compression: no number differs from the recorded one by more than the bound.
 
 use num_complex::Complex;
 
@@ -94,7 +94,7 @@ fn record(recorder: &Recorder, range: std::ops::Range<u64>) {
     }
 }
 
-/// Checks the bound of the first `len` records, and that those in `before` are the same again.
+/// Checks the bound for the first `len` records, and that those in `before` have not changed.
 #[track_caller]
 fn check(recorder: &Recorder, len: u64, before: &mut Vec<Vec<Value>>) {
     let mut found = Vec::new();
@@ -126,7 +126,7 @@ fn check(recorder: &Recorder, len: u64, before: &mut Vec<Vec<Value>>) {
 }
 
 /// The bound holds for each number, of single records and of whole chunks, before and after they
-/// are folded; what was read once is read again.
+/// are folded; all reads of a number return the same.
 pub fn lossy_numbers_keep_their_bound_and_never_change_again(harness: &dyn Harness) {
     let writer = recorder(harness, OpenMode::CreateNew);
     declare(&writer);
@@ -149,7 +149,7 @@ pub fn lossy_numbers_keep_their_bound_and_never_change_again(harness: &dyn Harne
     });
 }
 
-/// The bound holds for what is appended later, too.
+/// The bound also holds for records that are appended later.
 pub fn a_lossy_series_goes_on_after_reopening(harness: &dyn Harness) {
     let writer = recorder(harness, OpenMode::CreateNew);
     declare(&writer);

@@ -1,15 +1,14 @@
-//! The test-suite that every backend runs.
+//! The test suite that every backend runs.
 //!
 //! Implement [`Harness`] for a backend and call [`conformance_tests!`](crate::conformance_tests)
-//! in one of its test files: every case becomes a `#[test]` of its own, with a recording of its
-//! own. A failure of one of them is a promise of [`DataStore`], [`ArrayView`](crate::ArrayView)
-//! or [`Recorder`](crate::Recorder) that the backend does not keep.
+//! in one of its test files: every case becomes a separate `#[test]` with its own recording. If a test fails, the
+//! backend does not keep a promise of [`DataStore`], [`ArrayView`](crate::ArrayView) or
+//! [`Recorder`](crate::Recorder).
 //!
-//! No case is ever skipped. Where backends may differ, the harness says what its backend does,
-//! and the cases demand the error that was promised for it.
+//! No case is skipped. If backends may differ, the harness tells what its backend does, and the cases expect the
+//! promised error.
 //!
-//! The suite is for the tests of this project's backends and of others; which cases there are
-//! changes with every release.
+//! The suite is for backends of this project and of others. Every release may add, change or remove cases.
 //!
 //! ```
 //! use std::sync::Arc;
@@ -45,7 +44,7 @@
 //! conformance::scalars_of_every_element_type_keep_every_bit(&Memory::default());
 //! ```
 
-// This is code of tests: what is not as expected ends the case, with what was found.
+// In tests, an unexpected result ends the case with a panic that shows it.
 #![allow(clippy::unwrap_used)]
 
 mod attributes;
@@ -99,28 +98,26 @@ use crate::store::open_mode::OpenMode;
 
 /// One recording of a backend, for one case of the suite.
 ///
-/// A harness is made for a recording that does not exist yet: a new temporary folder, an unused
-/// run name. Dropping it should delete the recording.
+/// A new harness is for a recording that does not exist yet, such as a new temporary folder or an unused run name.
+/// Dropping it should delete the recording.
 ///
-/// The suite makes some thousand recordings and commits, so let the stores commit without a
-/// sync of the disk where they can ([`Durability::Process`](crate::Durability::Process)).
+/// The suite makes thousands of recordings and commits, so let the stores commit without syncing the disk if they can
+/// ([`Durability::Process`](crate::Durability::Process)).
 pub trait Harness: Debug + Send + Sync {
-    /// Opens the recording of this harness. Always the same one, even while it is open, and
+    /// Opens the recording of this harness: always the same one, even while it is open and
     /// after it was closed.
     ///
     /// # Errors
-    /// What the backend reports.
+    /// The error of the backend.
     fn open(&self, mode: OpenMode) -> Result<Arc<dyn DataStore>>;
 
     /// A harness of the same kind for another recording that does not exist yet.
     fn another(&self) -> Box<dyn Harness>;
 
-    /// Whether a recording exists from the moment it was created, even if nothing was
-    /// recorded, and before that does not.
+    /// Whether a recording exists from its creation on, even without records, and not before.
     ///
-    /// Then opening one that is not there is `NotFound`, and creating it twice is
-    /// `AlreadyExists`. A backend without it (only the one in memory) takes an empty recording
-    /// for none, and opens it in any mode.
+    /// If so, opening a missing recording is `NotFound`, and creating one twice is `AlreadyExists`. If not, as for the
+    /// in-memory store, an empty recording counts as missing, and opens in any mode.
     fn persists(&self) -> bool {
         true
     }
@@ -130,7 +127,7 @@ pub trait Harness: Debug + Send + Sync {
         self.persists()
     }
 
-    /// Whether a recording can be opened for writing twice. If not, the second time is `Locked`.
+    /// Whether a recording can be opened for writing twice. If not, the second attempt is `Locked`.
     fn many_writers(&self) -> bool {
         false
     }
@@ -141,8 +138,8 @@ pub trait Harness: Debug + Send + Sync {
         true
     }
 
-    /// Up to how many bytes the backend takes every key of letters and digits, however they are
-    /// split into levels. Longer ones it takes or refuses with `InvalidKey`.
+    /// The number of bytes up to which the backend supports every key of letters and digits, with any levels. It may refuse
+    /// longer keys with `InvalidKey`.
     fn longest_key(&self) -> usize {
         Key::MAX_BYTES
     }
@@ -150,7 +147,7 @@ pub trait Harness: Debug + Send + Sync {
 
 /// Makes a `#[test]` for every case of the conformance suite.
 ///
-/// The argument is an expression that makes a fresh [`Harness`];
+/// The argument is an expression that makes a new [`Harness`];
 /// it is evaluated once in each test. [`conformance`](crate::conformance) has an example.
 #[macro_export]
 macro_rules! conformance_tests {
@@ -159,9 +156,8 @@ macro_rules! conformance_tests {
     };
 }
 
-/// Hands the list of all cases on to `__conformance_expand`. The code here is public and has
-/// a test in every backend; the compiler warns of a case that is missing here, as of any
-/// function that nobody can call.
+/// Passes the list of all cases to `__conformance_expand`. The compiler warns of a case that is missing in this list, as
+/// of any function without a caller.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __conformance_cases {

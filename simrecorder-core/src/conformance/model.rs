@@ -1,5 +1,5 @@
-//! Random sequences of operations on the store and on the one in memory, which is taken as
-//! perfect: both give the same results, and hold the same in the end.
+//! Random sequences of operations on the store and on the in-memory store, which is the reference: both return the same
+//! results, and have the same contents in the end.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,7 +28,7 @@ use crate::store::open_mode::OpenMode;
 
 const CASES: u32 = 48;
 
-/// Some lie below others, so that kinds clash now and then.
+/// Some are below others, so that kinds clash now and then.
 const KEYS: [&str; 9] = [
     "n",
     "v",
@@ -41,7 +41,7 @@ const KEYS: [&str; 9] = [
     "n/below",
 ];
 
-/// What is recorded at a key by default, and what now and then by mistake.
+/// The records of a key, and now and then a wrong one.
 #[derive(Clone, Copy, Debug)]
 enum What {
     Number,
@@ -84,7 +84,7 @@ enum Step {
         chunk: u64,
         compression: Compression,
     },
-    /// Below the recorder, which has no such call.
+    /// Without the recorder, which has no such call.
     DeclareFilled {
         key: usize,
         what: What,
@@ -215,7 +215,7 @@ fn assert_same_records(found: &dyn ArrayView, expected: &dyn ArrayView, what: &s
     assert_eq!(found.len(), expected.len(), "the records of {what}");
 }
 
-/// One of the two: how to open it, and its recorder.
+/// One of the two stores: how to open it, and its recorder.
 struct Side<'a> {
     open: Box<dyn Fn(OpenMode) -> Arc<dyn DataStore> + 'a>,
     options: RecorderOptions,
@@ -243,7 +243,7 @@ impl<'a> Side<'a> {
         self.recorder = Recorder::with_options((self.open)(mode), self.options.clone());
     }
 
-    /// Everything but the records.
+    /// Everything except the records.
     fn hierarchy(&self) -> Vec<(String, NodeKind, Option<Attributes>)> {
         let mut found = vec![(
             String::new(),
@@ -270,7 +270,7 @@ impl<'a> Side<'a> {
     }
 }
 
-/// Views of one series that were taken of both at the same time.
+/// Views of one series in both stores, taken at the same time.
 struct Views {
     key: usize,
     found: View,
@@ -281,12 +281,12 @@ struct Both<'a> {
     found: Side<'a>,
     expected: Side<'a>,
     views: Vec<Views>,
-    /// How many records and values there were, so that each is another one.
+    /// The number of records and values so far, so that each is different.
     count: u64,
 }
 
 impl Both<'_> {
-    /// Does the same to both; either both succeed, or both fail alike.
+    /// Does the same with both; either both succeed, or both return the same kind of error.
     #[track_caller]
     fn same<T>(&self, act: impl Fn(&Recorder) -> Result<T>) -> Option<(T, T)> {
         match (act(&self.found.recorder), act(&self.expected.recorder)) {
@@ -335,7 +335,7 @@ impl Both<'_> {
                     let names = (0..schema.axes()).map(|axis| format!("axis {axis} of {chunk}"));
                     schema = schema.with_dimension_names(names.collect::<Vec<_>>());
                 }
-                // Whether others than those of the series are refused is for the backend to say.
+                // The backend decides whether it refuses records of another type than the series.
                 let is_there = self.same(|recorder| recorder.kind_of(KEYS[key]));
                 if is_there.is_some_and(|(_, kind)| kind.is_none()) {
                     schema = schema.with_chunk_policy(ChunkPolicy::records(chunk));
@@ -367,7 +367,7 @@ impl Both<'_> {
                 }) = self.views.get(view)
                 {
                     assert_same_records(found, expected, "a view from before");
-                    // The views of a recorder that was reopened do not know the new one.
+                    // Views from before a reopening do not belong to the new recorder.
                     self.flush();
                     let found = found.refresh().unwrap();
                     assert_same_records(&found, &expected.refresh().unwrap(), "a refreshed view");
@@ -418,7 +418,7 @@ impl Both<'_> {
         );
     }
 
-    /// Views of what is at a key or below it need not be readable any more.
+    /// Views of a key and of keys below it need no longer be readable.
     fn drop_views(&mut self, key: usize) {
         let gone = Key::new(KEYS[key]).unwrap();
         self.views
@@ -463,7 +463,7 @@ impl Both<'_> {
             None => return,
         };
         let keep = u64::from(keep) % (len + 2);
-        // What was cut off cannot be read any more.
+        // Records that were cut off can no longer be read.
         self.views.retain(|views| views.key != key);
         let cut = |store: &dyn DataStore| {
             commit(store, vec![truncate(KEYS[key], keep)]).unwrap();
@@ -516,19 +516,19 @@ fn compare_with_memory(harness: &dyn Harness, options: &RecorderOptions) {
             let what = format!("an old view of '{}'", KEYS[views.key]);
             assert_same_records(&views.found, &views.expected, &what);
         }
-        // It reads what it holds, and nothing else.
+        // It reads its own records and no others.
         let refused = both.found.recorder.record("n", 0_u64).unwrap_err();
         assert_eq!(refused.kind(), ErrorKind::ReadOnly);
         both.found.recorder.close().unwrap();
     });
 }
 
-/// With all work done by the caller.
+/// The calling thread does all work.
 pub fn random_operations_give_what_memory_gives(harness: &dyn Harness) {
     compare_with_memory(harness, &inline().memory_bound(1 << 20));
 }
 
-/// With threads, timed commits, and so little memory that buffers are sent off early.
+/// With threads, timed commits, and so little memory that buffers are sent early.
 pub fn random_operations_in_threads_give_what_memory_gives(harness: &dyn Harness) {
     let options = RecorderOptions::new()
         .memory_bound(32 << 10)

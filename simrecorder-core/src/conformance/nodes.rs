@@ -20,7 +20,7 @@ use crate::store::data_store::DataStore;
 use crate::store::node::Node;
 use crate::store::open_mode::OpenMode;
 
-/// Each key gets its own answer: nothing, a group, a value or a series, with attributes.
+/// Each key gets its own result: nothing, a group, a value or a series, with attributes.
 pub fn nodes_are_answered_in_the_order_of_their_keys(harness: &dyn Harness) {
     let writer = recorder(harness, OpenMode::CreateNew);
     writer.record("net/v", [1.5, 2.5]).unwrap();
@@ -84,7 +84,7 @@ fn records(schema: &Arc<Schema>, record: impl crate::IntoValue) -> Records {
     records
 }
 
-/// Commits one record of each series, and their number, again and again.
+/// Commits one record of each series, and their number, repeatedly.
 fn commit_all_the_time(store: &Arc<dyn DataStore>, done: &AtomicBool) {
     let schemas = [
         Schema::scalar::<u64>().with_chunk_policy(ChunkPolicy::records(16)),
@@ -143,8 +143,8 @@ fn check_one_commit(nodes: &[Option<Node>]) -> u64 {
     }
 }
 
-/// Series that are always committed together are equally long in each answer, beside a writer that
-/// commits and folds all the time; for the store that writes, and for another one.
+/// Series that are always committed together have the same length in each result, while a writer commits and folds all
+/// the time; for the store that writes, and for another one.
 pub fn several_keys_are_looked_up_as_of_one_commit(harness: &dyn Harness) {
     let writer = open(harness, OpenMode::CreateNew);
     let mut changes = vec![
@@ -187,7 +187,7 @@ pub fn several_keys_are_looked_up_as_of_one_commit(harness: &dyn Harness) {
     readers.iter().for_each(|reader| reader.close().unwrap());
 }
 
-/// A recorder gives a group as of one commit, with what it still holds of its series.
+/// A recorder reads a group as of one commit, including its buffered records.
 pub fn a_group_is_read_with_its_series_values_and_coordinates(harness: &dyn Harness) {
     let writer = Recorder::with_options(
         open(harness, OpenMode::CreateNew),

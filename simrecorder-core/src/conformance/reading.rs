@@ -1,4 +1,4 @@
-//! Reading: the edges of what a view can be asked for.
+//! Reading: the limits of what a view can read.
 
 use std::ops::Range;
 
@@ -20,7 +20,7 @@ use crate::store::array_view::ArrayView;
 
 const RECORDS: u64 = 20;
 
-/// Arrays over some chunks and a tail, and one series of each other kind.
+/// A series of arrays with some chunks and a tail, and one series of each other kind.
 fn fill(recorder: &Recorder) {
     let schema = Schema::array::<u16>([3]).with_chunk_policy(ChunkPolicy::records(8));
     recorder.declare("v", schema).unwrap();
@@ -56,7 +56,7 @@ fn axis(start: u64, count: u64, step: u64) -> AxisRange {
     AxisRange { start, count, step }
 }
 
-/// A region is read into a buffer of its size; an empty one into none.
+/// A region is read into a buffer of its size; an empty region into an empty buffer.
 pub fn a_region_is_read_into_a_buffer_of_its_size(harness: &dyn Harness) {
     write_and_check(harness, fill, |recorder| {
         let view = recorder.get_all("v").unwrap();
@@ -121,7 +121,7 @@ pub fn a_region_that_does_not_fit_is_refused(harness: &dyn Harness) {
     });
 }
 
-/// Blocks of records: whole, in parts that `max_bytes` ends, and the edges of the range.
+/// Blocks of records: whole ranges, parts that end at `max_bytes`, and ranges at the ends of the series.
 pub fn records_are_read_in_blocks_of_any_size(harness: &dyn Harness) {
     write_and_check(harness, fill, |recorder| {
         for key in KEYS {
@@ -158,7 +158,7 @@ pub fn records_are_read_in_blocks_of_any_size(harness: &dyn Harness) {
     });
 }
 
-/// Ranges that end after the last record are refused before memory is taken for them.
+/// Ranges that end after the last record are refused before memory is allocated for them.
 pub fn records_behind_the_last_one_are_refused(harness: &dyn Harness) {
     write_and_check(harness, fill, |recorder| {
         for key in KEYS {
@@ -184,7 +184,7 @@ pub fn records_behind_the_last_one_are_refused(harness: &dyn Harness) {
     });
 }
 
-/// Iterating gives each record once, and can skip.
+/// Iterating returns each record once, and can skip records.
 pub fn iterating_gives_every_record_in_order(harness: &dyn Harness) {
     write_and_check(harness, fill, |recorder| {
         for key in KEYS {
@@ -208,7 +208,7 @@ pub fn iterating_gives_every_record_in_order(harness: &dyn Harness) {
     });
 }
 
-/// What does not fit a kind is refused, and the error names the method that does.
+/// A method that does not fit the kind is refused, and the error names one that does.
 pub fn reading_as_another_kind_or_type_is_refused(harness: &dyn Harness) {
     write_and_check(harness, fill, |recorder| {
         let of = |key: &str| recorder.get_all(key).unwrap();
@@ -238,7 +238,7 @@ pub fn reading_as_another_kind_or_type_is_refused(harness: &dyn Harness) {
     });
 }
 
-/// `cast` converts as Rust's `as` does, and says so where it cannot.
+/// `cast` converts as Rust's `as` does, and returns an error if it cannot.
 pub fn casting_converts_as_rust_does(harness: &dyn Harness) {
     let elements = [300.7, -1.5, f64::NAN, f64::INFINITY, 0.0];
     let fill = |recorder: &Recorder| {
@@ -272,7 +272,7 @@ pub fn casting_converts_as_rust_does(harness: &dyn Harness) {
     });
 }
 
-/// Arrays whose element type is known at run time only.
+/// Arrays whose element type is known only at run time.
 pub fn arrays_are_read_without_knowing_their_type(harness: &dyn Harness) {
     write_and_check(harness, fill, |recorder| {
         let view = recorder.get_all("v").unwrap();

@@ -1,4 +1,4 @@
-//! Recovering recordings that are sound, or whose timelines are not.
+//! Recovering sound recordings, and recordings with damaged timelines.
 
 use super::Harness;
 use super::comparing::lines;
@@ -44,7 +44,7 @@ pub fn a_sound_recording_is_recovered_whole(harness: &dyn Harness) {
     );
 }
 
-/// Nothing of it is lost, and nothing of it is a timeline.
+/// No record is lost, and the copy is not a timeline.
 pub fn a_timeline_that_is_out_of_step_is_recovered_as_plain_series(harness: &dyn Harness) {
     let writer = recorder(harness, OpenMode::CreateNew);
     let mut net = writer.timeline("net", Coordinate::new("step")).unwrap();

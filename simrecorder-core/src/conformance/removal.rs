@@ -17,7 +17,7 @@ use crate::store::array_view::ArrayView;
 use crate::store::data_store::DataStore;
 use crate::store::open_mode::OpenMode;
 
-/// Records of every kind below a group, more than a chunk of each.
+/// Series of every kind below a group, each with more than a chunk.
 fn record_all(recorder: &Recorder, group: &str, from: u64, to: u64) {
     let small = || ChunkPolicy::records(8);
     let declare = |name: &str, schema: Schema| {
@@ -56,7 +56,7 @@ fn check_all(recorder: &Recorder, group: &str, count: u64) {
     check("deep/bytes", &|i| value(Blob(vec![i as u8; 3])));
 }
 
-/// A series of any kind, a value and a group with all in it, and nothing else.
+/// A series of any kind, a value and a group are removed with everything below, and nothing else.
 pub fn what_is_removed_is_gone_with_all_below_it(harness: &dyn Harness) {
     write_and_check(
         harness,
@@ -103,7 +103,7 @@ pub fn what_is_removed_is_gone_with_all_below_it(harness: &dyn Harness) {
     );
 }
 
-/// What was recorded before is removed, also if nothing of it was committed; what follows is not.
+/// Earlier records are removed, even if they were not committed; later records are not.
 pub fn removing_is_ordered_with_what_is_recorded(harness: &dyn Harness) {
     write_and_check(
         harness,
@@ -131,7 +131,7 @@ pub fn removing_is_ordered_with_what_is_recorded(harness: &dyn Harness) {
             recorder.record("x", 1.5).unwrap();
             recorder.record("x", 2.5).unwrap();
             typed.record(7.0).unwrap();
-            // A value and a group may follow a series, and the other way round.
+            // A value or a group may replace a series, and a series may replace them.
             recorder.set("new", "a value").unwrap();
             recorder.remove("x2").unwrap();
             recorder.record("x2/below", 1).unwrap();
@@ -147,7 +147,7 @@ pub fn removing_is_ordered_with_what_is_recorded(harness: &dyn Harness) {
     );
 }
 
-/// With its records, attributes and schema, wherever they are; recording continues at the new key.
+/// With its records, attributes and schema, in chunks, tails and buffers; recording continues at the new key.
 pub fn what_is_renamed_moves_with_all_below_it(harness: &dyn Harness) {
     write_and_check(
         harness,
@@ -210,7 +210,7 @@ pub fn what_is_renamed_moves_with_all_below_it(harness: &dyn Harness) {
     );
 }
 
-/// What cannot be removed or renamed is an error, and leaves everything as it was.
+/// A removal or renaming that is not possible is an error, and changes nothing.
 pub fn removals_and_renamings_that_are_refused_change_nothing(harness: &dyn Harness) {
     let fill = |recorder: &Recorder| {
         record_all(recorder, "net", 0, 20);
@@ -280,7 +280,7 @@ pub fn removals_and_renamings_that_are_refused_change_nothing(harness: &dyn Harn
     expect_error(store.rename(&net, &x), ErrorKind::Closed, &[]);
 }
 
-/// A view of a removed series gives its records or an error; never padding, never those of another.
+/// A view of a removed series reads its records or returns an error, never padding or records of another series.
 #[track_caller]
 fn check_old_view(view: &View, expected: &[Value], what: &str) {
     for (index, expected) in expected.iter().enumerate() {
@@ -294,7 +294,7 @@ fn check_old_view(view: &View, expected: &[Value], what: &str) {
     }
 }
 
-/// Before and after another series is created or moved to the key.
+/// Before and after another series is created at the key or moved there.
 pub fn views_of_what_was_removed_show_no_other_records(harness: &dyn Harness) {
     let writer = recorder(harness, OpenMode::CreateNew);
     let expected = |names: &[&str; 3]| {
@@ -348,7 +348,7 @@ pub fn views_of_what_was_removed_show_no_other_records(harness: &dyn Harness) {
     }
 }
 
-/// While others record to the keys that are removed and renamed.
+/// While threads record to the keys that are removed and renamed.
 pub fn keys_are_removed_while_threads_record_to_them(harness: &dyn Harness) {
     const ROUNDS: u64 = 12;
     let options = RecorderOptions::new().memory_bound(256 << 10);

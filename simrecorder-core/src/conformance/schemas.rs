@@ -1,4 +1,4 @@
-//! What was declared about a series is read back from its view.
+//! The schema of a series is read back from its view.
 
 use super::Harness;
 use super::kinds::{Special, for_each_element};
@@ -140,7 +140,7 @@ pub(super) fn rich() -> Vec<(&'static str, Schema)> {
     ]
 }
 
-/// Kind, element type, shape, dimension names, attributes, fill value, compression: of series
+/// Kind, element type, shape, dimension names, attributes, fill value and compression, for series
 /// without records, and after reopening.
 pub fn what_was_declared_is_read_back(harness: &dyn Harness) {
     write_and_check(
@@ -161,7 +161,7 @@ pub fn what_was_declared_is_read_back(harness: &dyn Harness) {
     );
 }
 
-/// Records that come later, also after reopening, leave what was declared as it was.
+/// Later records do not change the schema, even after reopening.
 pub fn what_was_declared_stays_when_records_come(harness: &dyn Harness) {
     let writer = recorder(harness, OpenMode::CreateNew);
     for (key, schema) in rich() {
@@ -187,7 +187,7 @@ pub fn what_was_declared_stays_when_records_come(harness: &dyn Harness) {
     }
 }
 
-/// Empty series read as what they are: arrays of length 0.
+/// Empty series are read as arrays of length 0.
 pub fn a_declared_series_without_records_reads_as_empty(harness: &dyn Harness) {
     write_and_check(
         harness,
@@ -222,7 +222,7 @@ pub fn a_declared_series_without_records_reads_as_empty(harness: &dyn Harness) {
     );
 }
 
-/// What the first record fixes shows in the schema, as if it had been declared.
+/// The first record fixes the schema as if it had been declared.
 pub fn the_first_record_fixes_the_schema(harness: &dyn Harness) {
     let expected = [
         ("scalar", Schema::scalar::<f32>()),

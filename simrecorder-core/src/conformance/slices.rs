@@ -1,4 +1,4 @@
-//! Slices of views are what `ndarray` slices from the same array in memory.
+//! Slices of views are those of `ndarray` for the same array in memory.
 
 use ndarray::{Array, ArrayD, Axis, Ix1, Ix2, IxDyn, NewAxis, Slice, SliceInfoElem};
 use proptest::prelude::*;
@@ -23,7 +23,7 @@ const CASES: u32 = 64;
 /// Selections of each recording.
 const SELECTIONS: usize = 6;
 
-/// How one axis is cut, before its length is known.
+/// A selection along one axis, before its length is known.
 #[derive(Clone, Copy, Debug)]
 enum Cut {
     Whole,
@@ -104,7 +104,7 @@ fn selection(cuts: &[Cut], shape: &[usize]) -> Vec<SliceInfoElem> {
     elements
 }
 
-/// What `ndarray` makes of it; unlike ours, its selections mention every axis.
+/// The selection of `ndarray`, which, unlike ours, has every axis.
 fn expected(array: &ArrayD<i32>, elements: &[SliceInfoElem]) -> ArrayD<i32> {
     let mentioned = elements
         .iter()
@@ -121,7 +121,7 @@ fn check_slice(view: &dyn ArrayView, expected: &ArrayD<i32>, what: &dyn std::fmt
     assert_eq!(view.shape(), shape, "the shape of {what:?}");
     assert_eq!(view.chunk_shape().len(), shape.len(), "{what:?}");
     assert_eq!(&view.read::<i32>().unwrap(), expected, "{what:?}");
-    // One after the other, and each by itself.
+    // In sequence, and each alone.
     if !shape.is_empty() {
         for (index, (found, expected)) in view.iter().zip(expected.outer_iter()).enumerate() {
             assert_eq!(
@@ -302,7 +302,7 @@ pub fn a_step_may_be_longer_than_the_axis(harness: &dyn Harness) {
     });
 }
 
-/// The chunks that a step leaves out are not looked at.
+/// Chunks that a step skips are not read.
 pub fn a_step_may_be_longer_than_a_chunk(harness: &dyn Harness) {
     let numbers = |len: i32, record: i32| -> Vec<i32> { (0..len).map(|i| i + record).collect() };
     // The length of a record, its chunks, and steps that are longer than these.
@@ -337,7 +337,7 @@ pub fn a_step_may_be_longer_than_a_chunk(harness: &dyn Harness) {
     });
 }
 
-/// What is outside is an error and no panic.
+/// A selection outside of the shape is an error, not a panic.
 pub fn selections_outside_the_shape_are_errors(harness: &dyn Harness) {
     let fill = |recorder: &Recorder| {
         (0..5).for_each(|i| recorder.record("v", [i, i]).unwrap());
@@ -386,7 +386,7 @@ pub fn selections_outside_the_shape_are_errors(harness: &dyn Harness) {
     });
 }
 
-/// The names of axes follow a selection: dropped with theirs, none for a new one.
+/// A selection keeps the names of its axes; a dropped axis loses its name, and a new axis has none.
 pub fn selections_carry_names_and_attributes_on(harness: &dyn Harness) {
     let schema = Schema::array::<f32>([3, 4])
         .with_dimension_names(["time", "x", "y"])

@@ -38,7 +38,7 @@ fn declare_all(recorder: &Recorder) {
     recorder.declare("text", Schema::text()).unwrap();
 }
 
-/// A view of each series, with as many records as it had then.
+/// A view of each series, with its number of records at that time.
 struct Taken {
     views: [View; 3],
     len: u64,
@@ -66,7 +66,7 @@ impl Taken {
     }
 }
 
-/// More records, folding, a checkpoint, closing: none of it changes a view that was taken before.
+/// More records, folding, a checkpoint and closing do not change an existing view.
 pub fn a_view_stays_the_same_while_its_series_grows(harness: &dyn Harness) {
     let writer = recorder(harness, OpenMode::CreateNew);
     declare_all(&writer);
@@ -81,7 +81,7 @@ pub fn a_view_stays_the_same_while_its_series_grows(harness: &dyn Harness) {
             1 => writer.checkpoint().unwrap(),
             _ => {}
         }
-        // Records in the tail that no view has seen yet.
+        // Records in the tail that no view has yet.
         record(&writer, len..len + 1);
         len += 1;
         writer.flush().unwrap();
@@ -100,7 +100,7 @@ pub fn a_view_stays_the_same_while_its_series_grows(harness: &dyn Harness) {
     taken.iter().for_each(Taken::check);
 }
 
-/// So do selections of views, which keep what they selected.
+/// Selections of views do not change either.
 pub fn a_selection_stays_the_same_while_its_series_grows(harness: &dyn Harness) {
     let writer = recorder(harness, OpenMode::CreateNew);
     declare_all(&writer);
@@ -128,7 +128,7 @@ pub fn a_selection_stays_the_same_while_its_series_grows(harness: &dyn Harness) 
     check();
 }
 
-/// `refresh` gives a newer view of the same series.
+/// `refresh` returns a newer view of the same series.
 pub fn refreshing_a_view_sees_later_records(harness: &dyn Harness) {
     let writer = recorder(harness, OpenMode::CreateNew);
     declare_all(&writer);
@@ -155,7 +155,7 @@ pub fn refreshing_a_view_sees_later_records(harness: &dyn Harness) {
     first.check();
 }
 
-/// What a commit brought is seen by the next read of the same store.
+/// The next read of the same store sees a commit.
 pub fn a_store_shows_each_commit_at_once(harness: &dyn Harness) {
     let store = open(harness, OpenMode::CreateNew);
     commit(&store, vec![declare("n", Schema::scalar::<u64>())]).unwrap();
@@ -173,7 +173,7 @@ pub fn a_store_shows_each_commit_at_once(harness: &dyn Harness) {
     store.close().unwrap();
 }
 
-/// A view of records that were cut off since may fail, but never gives other records.
+/// A view of records that were cut off may fail, but never reads other records.
 pub fn a_view_of_a_series_that_was_cut_gives_no_wrong_records(harness: &dyn Harness) {
     let writer = recorder(harness, OpenMode::CreateNew);
     declare_all(&writer);
@@ -210,8 +210,8 @@ fn recorded(name: &str, index: u64) -> Value {
     }
 }
 
-/// Records that were cut off after a view was taken read as they were or are `OutOfBounds`, in
-/// whatever way they are read, and even when others took their place.
+/// Records that were cut off after a view was taken read as before or are `OutOfBounds`, with every method, even when
+/// other records replaced them.
 pub fn records_that_were_cut_read_as_they_were_or_are_out_of_bounds(harness: &dyn Harness) {
     const CUT: u64 = 3;
     const LEN: u64 = 20;

@@ -1,4 +1,4 @@
-//! What a store and its views know about what they hold: statistics, bytes, and the recording as a whole.
+//! What a store and its views tell about their contents: statistics, sizes, and the recording as a whole.
 
 use half::{bf16, f16};
 
@@ -140,7 +140,7 @@ pub fn statistics_are_those_of_the_elements(harness: &dyn Harness) {
     });
 }
 
-/// Filled records count, without being read.
+/// Statistics include filled records without reading them.
 pub fn statistics_count_filled_records(harness: &dyn Harness) {
     const FILLED: u64 = 1 << 40;
     let store = open(harness, OpenMode::CreateNew);
@@ -264,8 +264,7 @@ pub fn envelopes_are_those_of_the_elements(harness: &dyn Harness) {
     }
 }
 
-/// The bytes that a series takes, where the store knows them, are as many as its records need, and not far
-/// more than they have.
+/// The stored size of a series, if the store knows it, is at least what its records need, and not much more.
 pub fn a_series_knows_how_many_bytes_it_takes(harness: &dyn Harness) {
     // Multiplying by an odd number mixes the low bits.
     let noise = |i: usize| (i as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
@@ -291,7 +290,7 @@ pub fn a_series_knows_how_many_bytes_it_takes(harness: &dyn Harness) {
     );
 }
 
-/// A store says how its recording is stored, and what of it other software does not see yet.
+/// A store tells how its recording is stored, and whether other software sees all of it.
 pub fn a_store_describes_its_recording(harness: &dyn Harness) {
     let store = open(harness, OpenMode::CreateNew);
     let recorder = Recorder::new(store.clone());

@@ -1,4 +1,4 @@
-//! What the cases share: opening, writing and checking at every stage, comparing.
+//! Functions for the cases: opening, writing, checking at every stage, and comparing.
 
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -40,7 +40,7 @@ pub(super) fn recorder(harness: &dyn Harness, mode: OpenMode) -> Recorder {
     Recorder::with_options(open(harness, mode), inline())
 }
 
-/// Says at which stage a case failed.
+/// Names the stage at which a case failed.
 struct Stage(&'static str);
 
 impl Drop for Stage {
@@ -226,7 +226,7 @@ pub(super) fn claim(group: &str) -> Change {
     }
 }
 
-/// A batch, encoded by the store ahead of its commit as the recorder has it done.
+/// A batch that the store has encoded ahead of its commit, as for the recorder.
 pub(super) fn append(
     store: &dyn DataStore,
     key: &str,
@@ -280,7 +280,7 @@ pub(super) fn bytes<'a, T: Element>(elements: impl IntoIterator<Item = &'a T>) -
 
 // ---- random cases --------------------------------------------------------------------------
 
-/// Runs `test` with random inputs, the same ones every time, and shrinks those that fail.
+/// Runs `test` with the same random inputs every time, and shrinks inputs that fail.
 #[track_caller]
 pub(super) fn for_random<S: Strategy>(cases: u32, strategy: &S, test: impl Fn(S::Value)) {
     let config = Config {

@@ -1,5 +1,5 @@
-//! Records of an unfinished chunk: read before and after they are folded into it, and across
-//! several reopenings. Also cutting series.
+//! Records of an unfinished chunk, read before and after they are folded into it, and across
+//! several reopenings; and cutting series.
 
 use super::Harness;
 use super::support::{
@@ -112,7 +112,7 @@ pub fn tails_are_read_before_and_after_they_are_folded(harness: &dyn Harness) {
     check_reopened(harness, |reader| check(reader, 26));
 }
 
-/// Each reopening continues where the one before ended, with tails of all lengths.
+/// Each reopening continues at the previous end, with tails of all lengths.
 pub fn appending_goes_on_across_many_reopenings(harness: &dyn Harness) {
     let writer = recorder(harness, OpenMode::CreateNew);
     declare_all(&writer);
@@ -140,7 +140,7 @@ pub fn appending_goes_on_across_many_reopenings(harness: &dyn Harness) {
     }
 }
 
-/// Without a chunk policy given again, a series continues as it was declared.
+/// Without another declaration, a series keeps its chunk policy.
 pub fn a_series_goes_on_after_reopening_as_it_was_declared(harness: &dyn Harness) {
     let writer = recorder(harness, OpenMode::CreateNew);
     let schema = Schema::array::<u64>([2, 2])
@@ -172,7 +172,7 @@ pub fn a_series_goes_on_after_reopening_as_it_was_declared(harness: &dyn Harness
     });
 }
 
-/// Many slow series beside a fast one: every flush brings a little of each.
+/// Many slow series and a fast one: every flush has a little of each.
 pub fn many_slow_series_beside_a_fast_one_are_whole(harness: &dyn Harness) {
     let writer = recorder(harness, OpenMode::CreateNew);
     for step in 0..30_u64 {
@@ -195,7 +195,7 @@ pub fn many_slow_series_beside_a_fast_one_are_whole(harness: &dyn Harness) {
     });
 }
 
-/// A commit for every record: more of them than a tail may have frames, and than a chunk has
+/// A commit for every record: more commits than a tail may have frames, and than a chunk has
 /// records.
 pub fn series_of_many_tiny_commits_are_whole(harness: &dyn Harness) {
     const COMMITS: u64 = 700;
@@ -257,7 +257,7 @@ pub fn series_of_many_tiny_commits_are_whole(harness: &dyn Harness) {
     });
 }
 
-/// A checkpoint and a flush without anything new do no harm, nor does an empty recording.
+/// A checkpoint and a flush without new records do no harm, even in an empty recording.
 pub fn flush_and_checkpoint_without_records_succeed(harness: &dyn Harness) {
     let writer = recorder(harness, OpenMode::CreateNew);
     writer.flush().unwrap();
@@ -276,14 +276,14 @@ pub fn flush_and_checkpoint_without_records_succeed(harness: &dyn Harness) {
 
 // ---- cutting -------------------------------------------------------------------------------
 
-/// Cut within a chunk, at its border, to nothing, and to more than it has; then append.
+/// Cuts within a chunk, at its border, to nothing, and to more than there is; then appends.
 pub fn a_series_is_cut_and_goes_on(harness: &dyn Harness) {
     let schema = Schema::scalar::<u64>().with_chunk_policy(ChunkPolicy::records(CHUNK));
     let store = open(harness, OpenMode::CreateNew);
     commit(&store, vec![declare("n", schema)]).unwrap();
     store.close().unwrap();
     drop(store);
-    // What the series holds; records that are written again get other numbers.
+    // The records of the series; a record that is written again gets another number.
     let mut expected: Vec<u64> = Vec::new();
     let cuts = [100, 20, 17, 16, 15, 8, 7, 1, 0, 0];
     for (round, cut) in cuts.into_iter().enumerate() {
@@ -323,7 +323,7 @@ pub fn a_series_is_cut_and_goes_on(harness: &dyn Harness) {
     }
 }
 
-/// Series of all kinds are cut alike.
+/// Series of all kinds are cut in the same way.
 pub fn series_of_all_kinds_are_cut(harness: &dyn Harness) {
     let writer = recorder(harness, OpenMode::CreateNew);
     declare_all(&writer);
@@ -346,7 +346,7 @@ pub fn series_of_all_kinds_are_cut(harness: &dyn Harness) {
     check_reopened(harness, |reader| check(reader, 10));
 }
 
-/// A recorder goes back to an earlier record of its series, also of those it has not used yet.
+/// A recorder cuts its series to an earlier record, even those that it has not used yet.
 pub fn a_recorder_goes_back_and_goes_on(harness: &dyn Harness) {
     for options in [inline(), RecorderOptions::new()] {
         let harness = &*harness.another();
@@ -358,7 +358,7 @@ pub fn a_recorder_goes_back_and_goes_on(harness: &dyn Harness) {
                 writer.truncate(key, records_left).unwrap();
             }
         };
-        // What is in the buffers; what the store has; more than there is; everything.
+        // Cuts records in the buffers, records in the store, nothing, and everything.
         for (cut, is_committed, until) in [(29, false, 40), (16, true, 21), (0, true, 5)] {
             if is_committed {
                 writer.flush().unwrap();

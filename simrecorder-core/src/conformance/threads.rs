@@ -15,13 +15,13 @@ use crate::store::open_mode::OpenMode;
 const THREADS: u64 = 8;
 const RECORDS: u64 = 2000;
 
-/// With threads of its own, and commits at any moment.
+/// With threads, and commits at any moment.
 fn threaded(harness: &dyn Harness, mode: OpenMode) -> Recorder {
     let options = RecorderOptions::new().commit_interval(Duration::from_millis(5));
     Recorder::with_options(open(harness, mode), options)
 }
 
-/// Each thread has a key of its own; a reader finds a beginning of each series at any time.
+/// Each thread records to its own key; a reader finds a prefix of each series at any time.
 pub fn threads_may_record_to_keys_of_their_own(harness: &dyn Harness) {
     let writer = threaded(harness, OpenMode::CreateNew);
     let schema = Schema::scalar::<u64>().with_chunk_policy(ChunkPolicy::records(64));
@@ -114,7 +114,7 @@ pub fn threads_may_record_to_one_key(harness: &dyn Harness) {
                             .record("rows", Ragged(vec![thread; i as usize % 3]))
                             .unwrap();
                         if i == RECORDS / 2 {
-                            // What this thread recorded is there when the flush returns.
+                            // The records of this thread are visible when the flush returns.
                             writer.flush().unwrap();
                             let view = writer.get_all("shared").unwrap();
                             assert!(check_order(&view)[thread as usize] > i);
@@ -137,7 +137,7 @@ pub fn threads_may_record_to_one_key(harness: &dyn Harness) {
     });
 }
 
-/// Many keys with few records each cost little: they are all there.
+/// Many keys with few records each are all stored.
 pub fn ten_thousand_keys_with_few_records_are_all_there(harness: &dyn Harness) {
     const GROUPS: u64 = 100;
     const KEYS: u64 = 100;

@@ -1,4 +1,4 @@
-//! What timelines refuse, and that nothing is lost then.
+//! Errors of timelines, after which nothing is lost.
 
 use super::Harness;
 use super::support::{attributes, check_numbers, check_reopened, expect_error, recorder};
@@ -63,7 +63,7 @@ pub fn ticks_out_of_order_are_refused_and_the_tick_before_stays(harness: &dyn Ha
     check_reopened(harness, |reader| check_net(reader, 2));
 }
 
-/// The error names series, tick and remedy, and the record that is missing may follow.
+/// The error names series, tick and remedy, and the missing record may follow.
 pub fn a_tick_with_a_missing_or_second_record_is_refused_and_stays_open(harness: &dyn Harness) {
     let writer = recorder(harness, OpenMode::CreateNew);
     let mut net = open_net(&writer);
@@ -135,7 +135,7 @@ pub fn a_series_that_joins_late_without_a_fill_value_is_refused(harness: &dyn Ha
     check_net(&writer, 5);
 }
 
-/// Also where the handle was finished, and after reopening.
+/// Even after the handle was finished, and after reopening.
 pub fn series_of_a_timeline_are_recorded_through_its_handle_alone(harness: &dyn Harness) {
     let writer = recorder(harness, OpenMode::CreateNew);
     let check = |writer: &Recorder| {
@@ -214,7 +214,7 @@ pub fn a_group_that_cannot_be_a_timeline_is_refused(harness: &dyn Harness) {
     refuse("new", Coordinate::new(""), InvalidKey, &[]);
     let typed = writer.timeline::<u64>("net", time());
     expect_error(typed, ErrorKind::SchemaMismatch, &["float64", "uint64"]);
-    // xarray refuses a group whose coordinate hides another of its name.
+    // xarray refuses a group whose coordinate hides another one with the same name.
     refuse("net/sub", time(), InvalidArgument, &["net", "xarray"]);
     refuse("", time(), InvalidArgument, &["net", "xarray"]);
     let mut nested = writer.timeline("net/sub", Coordinate::new("step")).unwrap();
@@ -233,7 +233,7 @@ pub fn a_group_that_cannot_be_a_timeline_is_refused(harness: &dyn Harness) {
     check_net(&writer, 4);
 }
 
-/// Removing, renaming and truncating keep the series of a timeline equally long.
+/// After removing, renaming and truncating, the series of a timeline have the same length.
 pub fn series_of_a_timeline_are_never_left_out_of_step(harness: &dyn Harness) {
     let writer = recorder(harness, OpenMode::CreateNew);
     let net = open_net(&writer);

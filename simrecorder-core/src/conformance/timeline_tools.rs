@@ -72,7 +72,7 @@ fn check(recorder: &Recorder, ticks: std::ops::Range<u64>) {
     check_numbers(net.view("late").unwrap(), late);
 }
 
-/// A whole copy, one of a range of the coordinate, encoded again and as it is. The copy of a timeline can be resumed.
+/// A whole copy and a copy of a range of the coordinate, with and without decoding. The copy of a timeline can be resumed.
 pub fn a_copy_of_a_timeline_has_the_same_ticks_of_every_series(harness: &dyn Harness) {
     let from = recorded(harness, 50);
     let all = CopyOptions::new;
@@ -153,7 +153,7 @@ pub fn a_copied_series_of_a_timeline_brings_its_coordinate(harness: &dyn Harness
     }
 }
 
-/// What would leave the series of a timeline in the target out of step is refused.
+/// A copy that would give the series of a timeline in the target different lengths is refused.
 pub fn a_copy_adds_no_series_to_a_timeline(harness: &dyn Harness) {
     let writer = recorder(harness, OpenMode::CreateNew);
     record(&writer, 30).finish().unwrap();
@@ -180,7 +180,7 @@ pub fn a_copy_adds_no_series_to_a_timeline(harness: &dyn Harness) {
     copy(&from, &to, CopyOptions::new().include("beside/**")).unwrap();
 }
 
-/// A source that is written meanwhile is copied up to the same tick of all series.
+/// While the source is written, all its series are copied up to the same tick.
 pub fn a_timeline_is_copied_while_it_is_written(harness: &dyn Harness) {
     let store = open(harness, OpenMode::CreateNew);
     let writer = Recorder::with_options(vec![store.clone()], inline());
@@ -206,7 +206,7 @@ pub fn a_timeline_is_copied_while_it_is_written(harness: &dyn Harness) {
     });
 }
 
-/// Series that are out of step and a coordinate that does not increase are damage of their group.
+/// Series of different lengths, and a coordinate that does not increase, are damage of their group.
 pub fn verifying_finds_timelines_that_are_out_of_step(harness: &dyn Harness) {
     let store = recorded(harness, 30);
     let report = verify(&store).unwrap();

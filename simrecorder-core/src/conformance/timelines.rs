@@ -142,7 +142,7 @@ pub fn the_series_of_a_timeline_have_one_record_per_tick(harness: &dyn Harness) 
     write_and_check(harness, write, check);
 }
 
-/// Not to the recorder itself, not after a checkpoint, and not after closing.
+/// Neither to the recorder itself, nor after a checkpoint, nor after closing.
 pub fn a_tick_that_is_incomplete_is_never_visible(harness: &dyn Harness) {
     let writer = recorder(harness, OpenMode::CreateNew);
     let mut net = open_net(&writer);
@@ -159,7 +159,7 @@ pub fn a_tick_that_is_incomplete_is_never_visible(harness: &dyn Harness) {
     net.discard_tick();
     net.discard_tick();
     assert_eq!((net.len(), net.last()), (20, Some(19)));
-    // The same tick may come again.
+    // The same tick may be recorded again.
     record_ticks(&mut net, [20, 25]);
     net.advance(30).unwrap();
     net.record("n", 30_u64).unwrap();
@@ -170,7 +170,7 @@ pub fn a_tick_that_is_incomplete_is_never_visible(harness: &dyn Harness) {
     check_reopened(harness, |reader| check_ticks(reader, (0..21).chain([25])));
 }
 
-/// So that a program which saves its state and flushes resumes after that step.
+/// A program that saves its state and flushes resumes after that step.
 pub fn a_flush_completes_a_whole_tick(harness: &dyn Harness) {
     let writer = recorder(harness, OpenMode::CreateNew);
     let mut net = writer.timeline("net", step()).unwrap();
@@ -198,7 +198,7 @@ pub fn a_flush_completes_a_whole_tick(harness: &dyn Harness) {
     check_ticks(&writer, 0..4);
 }
 
-/// A tick of which one record is refused leaves nothing.
+/// If one record of a tick is refused, nothing of the tick remains.
 pub fn a_tick_is_recorded_in_one_call_or_not_at_all(harness: &dyn Harness) {
     let writer = recorder(harness, OpenMode::CreateNew);
     let mut net = open_net(&writer);
@@ -242,7 +242,7 @@ pub fn a_timeline_goes_on_after_its_last_tick(harness: &dyn Harness) {
         }
         record_ticks(&mut net, steps..steps + more);
         steps += more;
-        // A handle that is given up leaves the timeline to the next one.
+        // After a handle is dropped, the next one continues the timeline.
         net.finish().unwrap();
         let mut net = open_net(&writer);
         record_ticks(&mut net, [steps]);
@@ -256,7 +256,7 @@ pub fn a_timeline_goes_on_after_its_last_tick(harness: &dyn Harness) {
 pub fn a_rewound_timeline_has_each_tick_once(harness: &dyn Harness) {
     let writer = recorder(harness, OpenMode::CreateNew);
     let mut net = open_net(&writer);
-    // Into the middle of a chunk, into a tail, to a tick that is not there, and nowhere.
+    // To the middle of a chunk, to a tail, to a missing tick, and to the last tick.
     for (last, to, kept) in [
         (21, 11, 12),
         (19, 16, 17),
@@ -281,7 +281,7 @@ pub fn a_rewound_timeline_has_each_tick_once(harness: &dyn Harness) {
     let writer = recorder(harness, OpenMode::Append);
     writer.rewind("step", 9_u64).unwrap();
     check_ticks(&writer, 0..10);
-    // Again, as a program does that is killed before it records anything.
+    // Again, like a program that is killed before it records anything.
     writer.rewind("step", 9_u64).unwrap();
     let mut net = open_net(&writer);
     assert_eq!(net.last(), Some(9));
@@ -301,7 +301,7 @@ pub fn a_rewound_timeline_has_each_tick_once(harness: &dyn Harness) {
     check_ticks(&writer, 0..3);
 }
 
-/// In one call, whether or not they have handles; others stay.
+/// In one call, with and without handles; other timelines do not change.
 pub fn timelines_with_one_coordinate_are_rewound_together(harness: &dyn Harness) {
     let writer = recorder(harness, OpenMode::CreateNew);
     let mut fast = writer.timeline("fast", step()).unwrap();
@@ -346,7 +346,7 @@ pub fn timelines_with_one_coordinate_are_rewound_together(harness: &dyn Harness)
     check_reopened(harness, check);
 }
 
-/// Only if asked; else the error names both.
+/// Only with `CutToShortest`; otherwise an error names both.
 pub fn stores_that_differ_are_cut_to_the_same_tick(harness: &dyn Harness) {
     let second = harness.another();
     for (harness, steps) in [(harness, 23), (&*second, 18)] {
@@ -379,7 +379,7 @@ pub fn stores_that_differ_are_cut_to_the_same_tick(harness: &dyn Harness) {
     }
 }
 
-/// In this process; kills and readers in others are tested by each backend.
+/// In this process; each backend tests kills and readers in other processes.
 pub fn readers_see_whole_ticks_at_any_moment(harness: &dyn Harness) {
     let options = RecorderOptions::new()
         .commit_interval(Duration::from_millis(1))
@@ -475,7 +475,7 @@ pub fn a_late_series_has_the_fill_value_before(harness: &dyn Harness) {
     write_and_check(harness, write, check);
 }
 
-/// Free-standing series that are as long as one that is named like the coordinate.
+/// Free-standing series of the same length as a series with the name of the coordinate.
 pub fn series_of_one_length_become_a_timeline(harness: &dyn Harness) {
     let writer = recorder(harness, OpenMode::CreateNew);
     for step in 0..11_u64 {

@@ -27,7 +27,7 @@ fn of_every_type() -> Vec<Value> {
     ]
 }
 
-/// The last `set` wins, whatever was there before.
+/// The last `set` replaces any earlier value.
 pub fn a_value_is_overwritten_by_one_of_any_type_and_shape(harness: &dyn Harness) {
     write_and_check(
         harness,
@@ -49,7 +49,7 @@ pub fn a_value_is_overwritten_by_one_of_any_type_and_shape(harness: &dyn Harness
     );
 }
 
-/// Overwriting works across reopening too, in every order of types.
+/// Overwriting works after reopening too, in every order of types.
 pub fn a_value_is_overwritten_after_reopening(harness: &dyn Harness) {
     recorder(harness, OpenMode::CreateNew).close().unwrap();
     for new in of_every_type().iter().rev() {
@@ -65,7 +65,7 @@ pub fn a_value_is_overwritten_after_reopening(harness: &dyn Harness) {
     }
 }
 
-/// Values of every type beside each other do not touch one another.
+/// Values of every type do not affect each other.
 pub fn values_of_all_types_stand_beside_each_other(harness: &dyn Harness) {
     write_and_check(
         harness,
@@ -83,7 +83,7 @@ pub fn values_of_all_types_stand_beside_each_other(harness: &dyn Harness) {
     );
 }
 
-/// A value may be large: arrays, text, bytes and objects of some megabytes.
+/// Values may be large: arrays, text, bytes and objects of some megabytes.
 pub fn large_values_come_back(harness: &dyn Harness) {
     let noise: Vec<u64> = (0..400_000_u64)
         .map(|i| i.wrapping_mul(0x9e37_79b9_7f4a_7c15))
@@ -112,7 +112,7 @@ pub fn large_values_come_back(harness: &dyn Harness) {
     );
 }
 
-/// Typed reading never converts in silence.
+/// Typed reading never converts silently.
 pub fn a_value_is_read_as_its_own_type_only(harness: &dyn Harness) {
     write_and_check(
         harness,
@@ -144,7 +144,7 @@ pub fn a_value_is_read_as_its_own_type_only(harness: &dyn Harness) {
     );
 }
 
-/// A value that is required and not there is an error with the nearest keys; `get` gives `None`.
+/// A required value that is missing is an error with the nearest keys; `get` returns `None`.
 pub fn a_required_value_that_is_missing_names_the_nearest_keys(harness: &dyn Harness) {
     write_and_check(
         harness,

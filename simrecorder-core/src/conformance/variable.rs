@@ -1,4 +1,4 @@
-//! Records whose size differs: ragged rows, text, bytes and objects.
+//! Records of variable size: ragged rows, text, bytes and objects.
 
 use std::collections::BTreeMap;
 
@@ -18,7 +18,7 @@ use crate::recorder::Recorder;
 use crate::store::array_view::ArrayView;
 use crate::store::open_mode::OpenMode;
 
-/// Rows of numbers: lengths of all sizes, among them none.
+/// Rows of numbers with all lengths, including 0.
 pub fn ragged_rows_keep_their_lengths(harness: &dyn Harness) {
     let lengths = [3, 0, 0, 1, 700, 0, 2, 64, 65, 63, 0];
     let row = |index: usize| -> Vec<u32> {
@@ -54,7 +54,7 @@ pub fn ragged_rows_keep_their_lengths(harness: &dyn Harness) {
     );
 }
 
-/// Rows of points, of matrices: only their number may differ.
+/// Rows of points or matrices, whose number may differ.
 pub fn ragged_rows_of_arrays_keep_their_trailing_shape(harness: &dyn Harness) {
     let row = |len: usize, item: &[usize]| {
         let shape: Vec<usize> = [len].into_iter().chain(item.iter().copied()).collect();
@@ -98,7 +98,7 @@ pub fn ragged_rows_of_arrays_keep_their_trailing_shape(harness: &dyn Harness) {
     );
 }
 
-/// A series may consist of empty rows alone, and of empty text, bytes.
+/// A series may consist only of empty rows, empty text or empty bytes.
 pub fn series_of_empty_records_alone_are_counted(harness: &dyn Harness) {
     let none: [f32; 0] = [];
     write_and_check(
@@ -124,7 +124,7 @@ pub fn series_of_empty_records_alone_are_counted(harness: &dyn Harness) {
     );
 }
 
-/// A ragged row whose items hold no elements would lose its length.
+/// A ragged row whose items have no elements would lose its length.
 pub fn ragged_rows_whose_items_have_no_elements_are_refused(harness: &dyn Harness) {
     let recorder = recorder(harness, OpenMode::CreateNew);
     let row = Ragged(ArrayD::<f64>::zeros(IxDyn(&[3, 0])));
@@ -136,7 +136,7 @@ pub fn ragged_rows_whose_items_have_no_elements_are_refused(harness: &dyn Harnes
     recorder.close().unwrap();
 }
 
-/// Single records may be larger than a chunk, a batch or a commit's share.
+/// Single records may be larger than a chunk, a batch or the usual size of a commit.
 pub fn variable_records_larger_than_a_chunk_come_back(harness: &dyn Harness) {
     let row: Vec<f64> = (0..200_000).map(f64::from).collect();
     let text = "größer 🧠 ".repeat(80_000);
@@ -208,7 +208,7 @@ pub fn text_of_any_content_comes_back(harness: &dyn Harness) {
     );
 }
 
-/// Bytes are opaque: any content, any length.
+/// Bytes with any content and length.
 pub fn bytes_of_any_content_come_back(harness: &dyn Harness) {
     let all: Vec<u8> = (0..=255).collect();
     let blobs: [&[u8]; 6] = [

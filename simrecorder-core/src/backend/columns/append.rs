@@ -1,4 +1,4 @@
-//! Rows on their way into a column: which of them become chunks, and which the tail.
+//! Appending rows to a column: writing some of them as chunks, and the others to the tail.
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -21,7 +21,7 @@ pub(super) struct PreparedChunks<F: ColumnFormat> {
 }
 
 impl<F: ColumnFormat> PreparedChunks<F> {
-    /// Encodes the chunks that a batch fills, whatever comes before and after them, and hands each to `keep`.
+    /// Encodes the chunks that a batch fills by itself, and passes each to `keep`.
     pub(super) fn encode(
         format: Arc<F>,
         batch: &Batch,
@@ -46,13 +46,13 @@ impl<F: ColumnFormat> PreparedChunks<F> {
     }
 }
 
-/// Rows of a column in whole chunks, which were encoded for another column. In the first and the
-/// last chunk there may be rows before and after them.
+/// Rows of a column in whole chunks, which were encoded for another column. The first and the last chunk may contain
+/// other rows before and after them.
 #[derive(Debug)]
 pub struct EncodedRows<F: ColumnFormat> {
     /// How the chunks are encoded.
     pub format: Arc<F>,
-    /// How many rows the column has with these.
+    /// The number of rows of the column including these.
     pub len: u64,
     /// The chunks by their indices; those that were never written are missing.
     pub chunks: Vec<(Vec<u64>, F::Chunk)>,
@@ -82,7 +82,7 @@ impl<F: ColumnFormat> NewRows<F> {
         self.as_rows_ref(RowSize::Variable).count
     }
 
-    /// The chunks of a row of chunks, if they were encoded ahead, and in this format.
+    /// The chunks of a row of chunks, if they were encoded ahead in this format.
     fn prepared(&self, format: &Arc<F>, chunk: u64) -> Option<&[F::Chunk]> {
         let Self::Batch { prepared, .. } = self else {
             return None;
@@ -105,17 +105,17 @@ fn rows_of(batch: &Batch, count: u64, size: RowSize) -> RowsRef<'_> {
     }
 }
 
-/// Rows that follow each other, with the index of the first.
+/// Consecutive rows, with the index of the first.
 type Run<'a> = (u64, RowsRef<'a>);
 
 /// A column as a commit will leave it.
 #[derive(Debug)]
 pub(super) struct ColumnAppend<F: ColumnFormat> {
-    /// The column before the new rows; without its tail if it was cut.
+    /// The column before the new rows; if it was cut, without its tail.
     column: Column<F>,
-    /// New rows. If the column was cut, those that are left of the tail are the first of them.
+    /// New rows. If the column was cut, the remaining rows of the tail are the first of them.
     new: Vec<NewRows<F>>,
-    /// Chunks that come encoded, and nothing else then.
+    /// Encoded chunks. Then there are no other new rows.
     encoded: Option<EncodedRows<F>>,
     cut: Option<Cut>,
     /// Whether rows that were stored before are written in another format.
@@ -167,8 +167,8 @@ impl<F: ColumnFormat> ColumnAppend<F> {
         Ok(())
     }
 
-    /// Takes chunks as they are. The column ends where they begin, or in the first of them, whose
-    /// rows they then repeat.
+    /// Appends encoded chunks. The column ends where they begin, or within the first of them, which then repeats the
+    /// last rows of the column.
     pub(super) fn push_encoded(&mut self, encoded: EncodedRows<F>) -> Result<()> {
         self.check_not_encoded()?;
         let Column { stored, len, .. } = self.column;
@@ -194,7 +194,7 @@ impl<F: ColumnFormat> ColumnAppend<F> {
         }
     }
 
-    /// Where the last of the first `len` rows of a column of ends ends.
+    /// Reads the last of the first `len` rows of a column of ends.
     pub(super) fn read_end<S: ColumnSink<Format = F>>(&self, sink: &S, len: u64) -> Result<u64> {
         let Some(row) = len.checked_sub(1) else {
             return Ok(0);
@@ -256,8 +256,7 @@ impl<F: ColumnFormat> ColumnAppend<F> {
         }
     }
 
-    /// Writes full chunks, and the rows after them to the tail. With `fold`, these are written as an
-    /// unfinished chunk.
+    /// Writes full chunks, and the rows after them to the tail; with `fold`, writes these as an unfinished chunk.
     pub(super) fn finish<S: ColumnSink<Format = F>>(
         mut self,
         sink: &mut S,
@@ -309,15 +308,14 @@ impl<F: ColumnFormat> ColumnAppend<F> {
         self.column.format = format;
     }
 
-    /// Whether a new chunk holds the rows that it had before, and in the same format.
+    /// Whether a new chunk contains the same rows as before, in the same format.
     fn repeats(&self, chunk: u64) -> bool {
         let first = chunk.saturating_mul(self.column.layout().chunk_rows());
         let is_cut = self.cut.is_some_and(|cut| first < cut.stored_before);
         !(is_cut || self.is_resized && chunk == 0)
     }
 
-    /// Writes the new rows after those of the tail, whose last frames may become one with them. Returns
-    /// the frames of the tail.
+    /// Writes the new rows to the tail, and may merge them with its last frames. Returns the frames of the tail.
     fn append_tail<S: ColumnSink<Format = F>>(&self, sink: &mut S) -> Result<Vec<FrameSize>> {
         let column = &self.column;
         if self.cut.is_some() {
@@ -338,7 +336,7 @@ impl<F: ColumnFormat> ColumnAppend<F> {
             let array = sink.open(column)?;
             match array.read_tail_end(first, bytes_of(replaced)) {
                 Ok(rows) => old = rows,
-                // A damaged frame is an error for those that read its rows.
+                // A damaged frame is an error only for reads of its rows.
                 Err(error) if error.kind() == ErrorKind::Corrupt => {
                     tiers = Tiers::unmerged(&column.frames, new);
                     replaced = &[];
@@ -407,7 +405,7 @@ impl<F: ColumnFormat> ColumnAppend<F> {
         Ok(frames)
     }
 
-    /// Writes the chunks with the rows of `range`, which begins where a chunk does.
+    /// Writes the chunks with the rows of `range`, which begins with a chunk.
     fn write_chunks<S: ColumnSink<Format = F>>(
         &self,
         sink: &mut S,
@@ -439,8 +437,8 @@ impl<F: ColumnFormat> ColumnAppend<F> {
     }
 }
 
-/// Writes frames of so many rows, out of runs of which the first begins where the first frame does,
-/// and adds their sizes to `sizes`.
+/// Writes frames with the given numbers of rows from runs that begin with the first frame, and adds their sizes to
+/// `sizes`.
 fn write_frames<'a, F: ColumnFormat>(
     column: &Column<F>,
     sizes: &mut Vec<FrameSize>,

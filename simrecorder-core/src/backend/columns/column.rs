@@ -14,18 +14,18 @@ use crate::model::schema::Schema;
 /// The element type of the ends of records.
 pub const ENDS_DTYPE: DType = DType::U64;
 
-/// A column has no more rows than this, so that sums with the rows of a chunk do not overflow.
+/// The most rows of a column, so that sums with the rows of a chunk do not overflow.
 const MAX_ROWS: u64 = i64::MAX as u64;
 
-/// How the rows of a column are stored: all that does not change while it grows.
+/// How the rows of a column are stored: everything that does not change while it grows.
 pub trait ColumnFormat: fmt::Debug + Send + Sync + Sized + 'static {
     /// An encoded chunk.
     type Chunk: fmt::Debug + Send + Sync;
 
-    /// What the rows are, and how they are cut into chunks.
+    /// Returns the type of the rows, and how they are cut into chunks.
     fn layout(&self) -> &ColumnLayout;
 
-    /// Encodes the chunk `indices` out of rows that begin where the chunk does; see
+    /// Encodes the chunk `indices` from rows that begin where the chunk does; see
     /// [`ColumnLayout::with_chunk`].
     fn encode(&self, rows: RowsRef<'_>, indices: &[u64]) -> Result<Self::Chunk>;
 
@@ -38,16 +38,16 @@ pub trait ColumnFormat: fmt::Debug + Send + Sync + Sized + 'static {
         true
     }
 
-    /// How many rows are to be stored, and not in the tail, when a column gets `len` rows. `stored`
-    /// are stored already, the new ones have `new_bytes`. By default, those that fill chunks.
+    /// Returns how many rows to store outside of the tail when a column gets `len` rows. `stored` rows are stored already,
+    /// the new ones have `new_bytes`. By default, the rows that fill chunks.
     fn stored_of(&self, len: u64, stored: u64, new_bytes: usize) -> u64 {
         let _ = new_bytes;
         let chunk_rows = self.layout().chunk_rows();
         (len / chunk_rows * chunk_rows).max(stored)
     }
 
-    /// The format of a column of which `before` rows are stored, when `stored` of them are: a column that
-    /// never filled a chunk may have one of its own length. By default, a format stays.
+    /// Returns the format of a column whose number of stored rows changes from `before` to `stored`: a column that
+    /// never filled a chunk may have one chunk of its own length. By default, the format does not change.
     ///
     /// Rows of chunks after the first are the same in all formats of a column.
     fn resized(self: &Arc<Self>, before: u64, stored: u64) -> Arc<Self> {
@@ -55,8 +55,8 @@ pub trait ColumnFormat: fmt::Debug + Send + Sync + Sized + 'static {
         Arc::clone(self)
     }
 
-    /// The format of a column of which `before` rows are stored, when it takes chunks of a column with the
-    /// format `other`, which [encodes like](Self::encodes_like) it; `None` if it cannot.
+    /// Returns the format of a column with `before` stored rows when it takes chunks of a column with the
+    /// format `other`, which [encodes like](Self::encodes_like) it; `None` if it cannot take them.
     fn resized_like(self: &Arc<Self>, before: u64, other: &Self) -> Option<Arc<Self>> {
         let _ = (before, other);
         Some(Arc::clone(self))
@@ -69,8 +69,7 @@ pub trait ColumnFormat: fmt::Debug + Send + Sync + Sized + 'static {
     }
 }
 
-/// One stored array of a series as of one commit: its older rows are in chunks, the newest are in
-/// the tail.
+/// One stored array of a series as of one commit. Its older rows are in chunks, the newest are in the tail.
 #[derive(Debug)]
 pub struct Column<F> {
     /// The path of the array.
@@ -79,10 +78,10 @@ pub struct Column<F> {
     pub format: Arc<F>,
     /// How many rows are in chunks, or filled; the others are in the tail.
     pub stored: u64,
-    /// How many rows there are.
+    /// The number of rows.
     pub len: u64,
-    /// How many rows at its beginning are filled: they have the fill value, and chunks that have no
-    /// other rows were not written. They count as stored.
+    /// How many rows at its beginning are filled: they have the fill value, and chunks without other rows were not
+    /// written. They count as stored.
     pub filled: u64,
     /// The frames of the tail.
     pub frames: Arc<[FrameSize]>,
@@ -102,7 +101,7 @@ impl<F> Clone for Column<F> {
 }
 
 impl<F: ColumnFormat> Column<F> {
-    /// A column with `tail` rows after the `stored` ones, if there can be so many.
+    /// Makes a column with `tail` rows after the `stored` ones.
     pub fn new(path: impl Into<Arc<str>>, format: Arc<F>, stored: u64, tail: u64) -> Result<Self> {
         let len = stored.checked_add(tail).filter(|&len| len <= MAX_ROWS);
         let too_long = || Error::new(ErrorKind::Corrupt, "read", "the array is too long");
@@ -116,7 +115,7 @@ impl<F: ColumnFormat> Column<F> {
         })
     }
 
-    /// The same with so many filled rows, as far as they are stored.
+    /// Sets the number of filled rows, up to the number of stored ones.
     #[must_use]
     pub fn with_filled(self, filled: u64) -> Self {
         Self {
@@ -125,7 +124,7 @@ impl<F: ColumnFormat> Column<F> {
         }
     }
 
-    /// How many rows are stored, or 0 if all of these are filled, so that there is no chunk yet.
+    /// Returns the number of stored rows, or 0 if all of them are filled, so that there is no chunk yet.
     pub fn written(&self) -> u64 {
         match self.stored > self.filled {
             true => self.stored,
@@ -133,13 +132,13 @@ impl<F: ColumnFormat> Column<F> {
         }
     }
 
-    /// Whether the row of chunks `index` may be missing, since it has no rows but filled ones.
+    /// Whether the row of chunks `index` may be missing, since it has only filled rows.
     pub fn may_be_missing(&self, index: u64) -> bool {
         let chunk_rows = self.layout().chunk_rows();
         self.written() == 0 || index < self.filled / chunk_rows
     }
 
-    /// The same with the frames of its tail.
+    /// Sets the frames of the tail.
     #[must_use]
     pub fn with_frames(self, frames: impl Into<Arc<[FrameSize]>>) -> Self {
         Self {
@@ -148,12 +147,12 @@ impl<F: ColumnFormat> Column<F> {
         }
     }
 
-    /// What its rows are, and how they are cut into chunks.
+    /// Returns the type of its rows, and how they are cut into chunks.
     pub fn layout(&self) -> &ColumnLayout {
         self.format.layout()
     }
 
-    /// The error of a chunk that is damaged.
+    /// Makes the error of a damaged chunk.
     pub fn damaged_chunk(&self, indices: &[u64], cause: Error) -> Error {
         let message = format!(
             "chunk {indices:?} of the array '{}' is damaged; the other chunks are not affected",
@@ -168,27 +167,27 @@ impl<F: ColumnFormat> Column<F> {
 pub enum Columns<C> {
     /// One row for each record.
     Single(C),
-    /// Where each record ends, in items, as [`ENDS_DTYPE`]; and the items of all records.
+    /// The end of each record, in items, as [`ENDS_DTYPE`], and the items of all records.
     #[allow(missing_docs, reason = "said above")]
     Ragged { ends: C, items: C },
 }
 
 impl<C> Columns<C> {
-    /// The column with one row for each record.
+    /// Returns the column with one row for each record.
     pub fn records(&self) -> &C {
         match self {
             Self::Single(column) | Self::Ragged { ends: column, .. } => column,
         }
     }
 
-    /// The column with the elements of the records.
+    /// Returns the column with the elements of the records.
     pub fn elements(&self) -> &C {
         match self {
             Self::Single(column) | Self::Ragged { items: column, .. } => column,
         }
     }
 
-    /// The columns that `change` makes of these.
+    /// Applies `change` to each column.
     pub fn map<D>(self, mut change: impl FnMut(C) -> Result<D>) -> Result<Columns<D>> {
         Ok(match self {
             Self::Single(column) => Columns::Single(change(column)?),
@@ -200,7 +199,7 @@ impl<C> Columns<C> {
     }
 }
 
-/// What the records of a series are, and their columns.
+/// The kind of the records of a series, and their columns.
 #[derive(Clone, Debug)]
 pub struct Series<C> {
     /// The kind of the records.
@@ -209,8 +208,7 @@ pub struct Series<C> {
     pub columns: Columns<C>,
 }
 
-/// The policy for arrays whose rows are no records: a number of records, or a shape, says nothing
-/// about them.
+/// Returns the policy for arrays whose rows are not records, to which a number of records or a shape does not apply.
 pub fn policy_by_size(policy: &ChunkPolicy) -> ChunkPolicy {
     match policy.fixed_records() {
         Some(_) => ChunkPolicy::default().with_shard_bytes(policy.shard_bytes()),
@@ -218,7 +216,7 @@ pub fn policy_by_size(policy: &ChunkPolicy) -> ChunkPolicy {
     }
 }
 
-/// The shapes of the chunks of a new series of two columns: first that of the ends.
+/// Returns the chunk shapes of a new series of two columns: that of the ends, and that of the items.
 pub fn ragged_chunk_shapes(policy: &ChunkPolicy, schema: &Schema) -> Result<(Vec<u64>, Vec<u64>)> {
     let by_size = policy_by_size(policy);
     let item_size = schema.dtype().map_or(1, DType::size);

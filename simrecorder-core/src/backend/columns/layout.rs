@@ -1,4 +1,4 @@
-//! What the rows of a column are, and how they are cut into chunks.
+//! The type of the rows of a column, and how they are cut into chunks.
 
 use crate::backend::chunk_grid::ChunkGrid;
 use crate::backend::filled::fill_elements;
@@ -11,15 +11,15 @@ use crate::model::kind::Kind;
 use crate::model::schema::Schema;
 use crate::reading::selection::Region;
 
-/// What the rows of a column are, and how they are cut into chunks.
+/// The type of the rows of a column, and how they are cut into chunks.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct ColumnLayout {
-    /// The type of the elements; `None` if rows have a length of their own.
+    /// The type of the elements; `None` for rows of variable length.
     pub dtype: Option<DType>,
     /// The shapes of a row (all axes but the first) and of a chunk.
     pub grid: ChunkGrid,
-    /// How chunks are compressed; `None` for a way that simrecorder does not write.
+    /// How chunks are compressed; `None` for a compression that simrecorder does not write.
     pub compression: Option<Compression>,
     /// The bytes of an element, or of a row of variable length, that was never written; `None`
     /// for zeros.
@@ -27,7 +27,7 @@ pub struct ColumnLayout {
 }
 
 impl ColumnLayout {
-    /// A layout, or [`ErrorKind::Corrupt`] if its chunks or rows cannot be addressed.
+    /// Makes a layout, or returns [`ErrorKind::Corrupt`] if its chunks or rows cannot be addressed.
     pub fn new(
         dtype: Option<DType>,
         grid: ChunkGrid,
@@ -53,12 +53,12 @@ impl ColumnLayout {
         })
     }
 
-    /// The bytes of one element; 1 for rows of variable length.
+    /// Returns the size of an element in bytes; 1 for rows of variable length.
     pub fn element_size(&self) -> usize {
         self.dtype.map_or(1, DType::size)
     }
 
-    /// How long rows are.
+    /// Returns the size of rows.
     pub fn row_size(&self) -> RowSize {
         match self.dtype {
             Some(_) => RowSize::Fixed(self.bytes_of(self.grid.record_shape())),
@@ -66,12 +66,12 @@ impl ColumnLayout {
         }
     }
 
-    /// How many rows a chunk has.
+    /// Returns the number of rows in a chunk.
     pub fn chunk_rows(&self) -> u64 {
         self.grid.chunk_records()
     }
 
-    /// The same rows in chunks with another number of them.
+    /// Sets the number of rows in a chunk.
     #[must_use]
     pub fn with_chunk_rows(&self, rows: u64) -> Self {
         let mut chunk_shape = self.grid.chunk_shape().to_vec();
@@ -86,7 +86,7 @@ impl ColumnLayout {
         }
     }
 
-    /// The bytes of a chunk of elements, in memory.
+    /// Returns the size of a chunk of elements in memory, in bytes.
     pub fn chunk_bytes(&self) -> usize {
         self.bytes_of(self.grid.chunk_shape())
     }
@@ -96,14 +96,13 @@ impl ColumnLayout {
         elements * self.element_size()
     }
 
-    /// The shape of a column with `len` rows.
+    /// Returns the shape of a column with `len` rows.
     pub fn shape(&self, len: u64) -> Vec<u64> {
         let axes = self.grid.record_shape().iter().copied();
         std::iter::once(len).chain(axes).collect()
     }
 
-    /// The schema of records of `kind` that have their elements in such a column, as far as the
-    /// layout tells it.
+    /// Returns the schema of records of `kind` whose elements are in such a column, as far as the layout determines it.
     pub fn schema(&self, kind: Kind) -> Result<Schema> {
         let row_shape = self.grid.record_shape();
         match (kind, self.dtype) {
@@ -119,13 +118,13 @@ impl ColumnLayout {
         }
     }
 
-    /// Checks that records of `schema` are such as those of [`schema`](Self::schema).
+    /// Checks that records of `schema` fit [`schema`](Self::schema).
     pub(super) fn check_schema(&self, kind: Kind, schema: &Schema) -> Result<()> {
         let checked = self.schema(kind)?.check_same_records(schema);
         checked.map_err(|e| e.with_operation("commit"))
     }
 
-    /// That many elements, or rows of variable length, all of which have the fill value.
+    /// Returns `count` elements, or rows of variable length, with the fill value.
     pub fn filled(&self, count: usize) -> Result<Vec<u8>> {
         let fill_value = self.fill_value.as_ref().map_or(0, Vec::len);
         let size = self.dtype.map_or(fill_value, DType::size);
@@ -134,7 +133,7 @@ impl ColumnLayout {
         Ok(filled)
     }
 
-    /// That many rows with the fill value, of one size unless there are none.
+    /// Returns `count` rows with the fill value; they have a fixed size unless there are none.
     pub fn filled_rows(&self, count: u64) -> Result<Rows> {
         let row: u64 = self.grid.record_shape().iter().product();
         let elements = usize::try_from(count.saturating_mul(row)).unwrap_or(usize::MAX);
@@ -145,8 +144,7 @@ impl ColumnLayout {
         })
     }
 
-    /// Gives the elements of `region` that are in the chunk at `origin`, which was never written,
-    /// the fill value.
+    /// Writes the fill value to the elements of `region` in the chunk at `origin`, which was never written.
     pub fn fill_chunk(&self, origin: &[u64], region: &Region, out: &mut [u8]) -> Result<()> {
         let filled = |count| self.filled(count);
         let size = self.element_size();
@@ -157,8 +155,8 @@ impl ColumnLayout {
         matches!(self.compression, Some(Compression::Lossy(_)))
     }
 
-    /// Rounds elements, if the compression is lossy. Those with the fill value stay, since they have it
-    /// where no chunk is written, too.
+    /// Rounds elements if the compression is lossy. Elements with the fill value do not change, since those in chunks that
+    /// are not written are not rounded either.
     fn round(&self, elements: &mut [u8]) {
         let (Some(Compression::Lossy(bound)), Some(dtype)) = (self.compression, self.dtype) else {
             return;
@@ -176,15 +174,14 @@ impl ColumnLayout {
         }
     }
 
-    /// Whether rows that fill a chunk are its elements, as they are.
+    /// Whether the bytes of rows that fill a chunk are those of its elements, without a change.
     pub fn keeps_elements(&self) -> bool {
         let chunk_shape = self.grid.chunk_shape().get(1..).unwrap_or_default();
         !self.is_lossy() && self.grid.record_shape() == chunk_shape
     }
 
-    /// Calls `encode` with the elements of the chunk `indices`, made out of rows that begin where
-    /// the chunk does. Rows that are missing at its end, and elements outside the array, have the
-    /// fill value.
+    /// Calls `encode` with the elements of the chunk `indices`, made of rows that begin where the chunk does. Missing rows
+    /// at its end and elements outside the array have the fill value.
     pub fn with_chunk<T>(
         &self,
         rows: RowsRef<'_>,
@@ -204,8 +201,8 @@ impl ColumnLayout {
         })
     }
 
-    /// Appends a frame of a tail with `rows`, the first of which has the index `first`, to `out`:
-    /// with the elements that a chunk will have, since what is read must not change then.
+    /// Appends a frame of a tail with `rows`, the first of which has the index `first`, to `out`. The elements are those
+    /// that a chunk will have, since reads must return the same before and after.
     pub(super) fn write_frame(&self, out: &mut Vec<u8>, first: u64, rows: RowsRef<'_>) {
         write_frame(out, first, rows, |elements| self.round(elements));
     }

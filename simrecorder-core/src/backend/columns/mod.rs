@@ -1,8 +1,7 @@
-//! Series as columns: what backends share that store rows in chunks and keep the newest of them in
-//! a tail.
+//! Series as columns, for backends that store rows in chunks and keep the newest rows in a tail.
 //!
-//! A series of arrays is one column of elements, and a series of ragged records is two: where each
-//! record ends, and the items of all. [`ColumnFormat`] says how the chunks of a column are encoded.
+//! A series of arrays is one column of elements. A series of ragged records is two columns: the ends of the records,
+//! and the items of all records. [`ColumnFormat`] says how the chunks of a column are encoded.
 //! [`SeriesChanges`] turn batches into calls of a [`ColumnSink`], and a [`SeriesView`] reads
 //! through a [`ColumnSource`].
 

@@ -10,7 +10,7 @@ use crate::reading::region_copy::{Block, copy_block};
 use crate::reading::selection::Region;
 use crate::store::errors::shortened;
 
-/// Reads `region`, which lies within the shape of the column, into `out`, which has its size.
+/// Reads `region`, which is within the shape of the column, into `out`, which has its size.
 pub(super) fn read_region<S: ColumnSource>(
     source: &S,
     region: &Region,
@@ -18,7 +18,7 @@ pub(super) fn read_region<S: ColumnSource>(
 ) -> Result<()> {
     let column = source.column();
     let size = column.layout().element_size();
-    // Reads what is in chunks, if so many rows are; returns the rest.
+    // Reads the part in chunks if `stored` rows are in chunks; returns the rest.
     let read_stored = |region: &Region, stored, out| {
         let (old, new) = region.split_at_record(stored);
         let (old_out, new_out) = <[u8]>::split_at_mut(out, old.len().unwrap_or(0) * size);
@@ -60,8 +60,7 @@ pub fn read_rows<S: ColumnSource>(source: &S, range: Range<u64>) -> Result<Vec<u
     Ok(data)
 }
 
-/// Reads rows of variable length from the start of `range` on: at least one, until there are
-/// `max_bytes`.
+/// Reads rows of variable length from the start of `range` on: at least one, up to about `max_bytes`.
 pub(super) fn read_variable<S: ColumnSource>(
     source: &S,
     range: Range<u64>,
@@ -76,7 +75,7 @@ pub(super) fn read_variable<S: ColumnSource>(
         let (first, some, end) = match &tail {
             Some(tail) if next >= stored => (stored, tail, range.end),
             None if next >= stored => {
-                // The row may be in a chunk by now.
+                // The row may have moved to a chunk.
                 let (now_stored, now) = source.read_tail()?;
                 stored = now_stored;
                 tail = Some(now);

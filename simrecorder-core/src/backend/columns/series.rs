@@ -18,14 +18,13 @@ use crate::store::errors::wrong_start;
 /// A series as it is stored, without the rows of its tails.
 pub type StoredSeries<F> = Series<Column<F>>;
 
-/// What the writer remembers from commit to commit. It is the only one that writes, so this stays
-/// true.
+/// The series that the writer keeps from commit to commit. They stay valid, since it is the only writer.
 pub type SeriesCache<F> = HashMap<Key, StoredSeries<F>>;
 
 /// The series that a commit has changed, for the cache.
 pub type CommittedSeries<F> = Vec<(Key, StoredSeries<F>)>;
 
-/// The series that a commit changes, as it will leave them.
+/// The series that a commit changes, in their state after the commit.
 #[derive(Debug)]
 pub struct SeriesChanges<F: ColumnFormat>(BTreeMap<Key, SeriesAppend<F>>);
 
@@ -36,7 +35,7 @@ impl<F: ColumnFormat> Default for SeriesChanges<F> {
 }
 
 impl<F: ColumnFormat> SeriesChanges<F> {
-    /// The series at `key`, which is in the cache, or loaded.
+    /// Returns the series at `key`, from the cache or loaded.
     pub fn series(
         &mut self,
         key: &Key,
@@ -53,7 +52,7 @@ impl<F: ColumnFormat> SeriesChanges<F> {
         })
     }
 
-    /// Hands all changes to `sink`; returns the series as they are then.
+    /// Passes all changes to `sink`; returns the series after them.
     pub fn finish<S>(self, sink: &mut S) -> Result<CommittedSeries<F>>
     where
         S: ColumnSink<Format = F>,
@@ -68,7 +67,7 @@ impl<F: ColumnFormat> SeriesChanges<F> {
     }
 }
 
-/// A series as a commit will leave it.
+/// A series in its state after a commit.
 #[derive(Debug)]
 pub struct SeriesAppend<F: ColumnFormat>(Series<ColumnAppend<F>>);
 
@@ -152,18 +151,18 @@ pub fn fold<S: ColumnSink>(column: Column<S::Format>, sink: &mut S) -> Result<Co
     ColumnAppend::new(column).finish(sink, true)
 }
 
-/// The formats of series of arrays that were planned, for encoding batches ahead of commits.
+/// The formats of planned series of arrays, for encoding batches ahead of commits.
 pub type PlannedFormats<F> = Mutex<HashMap<Key, Arc<F>>>;
 
-/// What [`DataStore::prepare`](crate::DataStore::prepare) returns. Each chunk goes through `keep` when it is
-/// encoded, which may write it ahead of the commit.
+/// Implements [`DataStore::prepare`](crate::DataStore::prepare). Passes each encoded chunk through `keep`, which may
+/// write it ahead of the commit.
 pub fn prepare<F: ColumnFormat>(
     formats: &PlannedFormats<F>,
     batch: &Batch,
     keep: impl Fn(&F, &[u64], F::Chunk) -> Result<F::Chunk>,
 ) -> Result<Option<Prepared>> {
     let format = formats.lock().get(&batch.key).cloned();
-    // A batch of another type is for the commit to refuse.
+    // The commit refuses a batch of another type.
     let schema = batch.records.schema();
     let fits = |format: &Arc<F>| format.layout().check_schema(Kind::Array, schema).is_ok();
     let prepared = format.filter(fits).map(|format| {

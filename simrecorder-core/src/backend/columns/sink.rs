@@ -1,14 +1,14 @@
-//! Changes of columns, as the engine gives them to a backend.
+//! Changes to columns, as a backend gets them.
 
 use crate::backend::columns::column::{Column, ColumnFormat};
 use crate::backend::columns::source::ColumnSource;
 use crate::backend::rows::RowsRef;
 use crate::error::{Error, ErrorKind, Result};
 
-/// How a column was cut to fewer rows.
+/// A cut of a column to fewer rows.
 #[derive(Clone, Copy, Debug)]
 pub struct Cut {
-    /// The least number of rows that it had.
+    /// The smallest number of rows in between.
     pub len: u64,
     /// How many rows were stored before.
     pub stored_before: u64,
@@ -16,23 +16,23 @@ pub struct Cut {
     pub filled_before: u64,
 }
 
-/// What a commit does to columns: it writes at once, or collects changes for later.
+/// The target of the changes that a commit makes to columns. A backend writes them at once or collects them.
 pub trait ColumnSink {
     /// How the columns are stored.
     type Format: ColumnFormat;
-    /// A column that is open, with what was stored of it and in its tail before the commit.
+    /// An open column, as it was stored before the commit.
     type Source: ColumnSource<Format = Self::Format>;
 
     /// Opens a column.
     fn open(&self, column: &Column<Self::Format>) -> Result<Self::Source>;
 
     /// Sets how many rows are stored, before they are written, and the format of the column if that
-    /// [changed](ColumnFormat::resized). If the column was cut, what was stored after them is removed, and
-    /// views of the rows that were cut are going to fail.
+    /// [changed](ColumnFormat::resized). If the column was cut, removes the stored rows after these, and makes reads of
+    /// them through older views fail.
     fn set_stored(&mut self, to: &Self::Source, stored: u64, cut: Option<Cut>) -> Result<()>;
 
-    /// Writes the chunk `indices`. `repeats` says that it has the rows that it had before in the same
-    /// format, if it was there, so that writing it early does no harm.
+    /// Writes the chunk `indices`. `repeats` says that an existing chunk has the same rows in the same format, so that
+    /// writing it early does no harm.
     fn write_chunk(
         &mut self,
         to: &Self::Source,
@@ -41,7 +41,7 @@ pub trait ColumnSink {
         repeats: bool,
     ) -> Result<()>;
 
-    /// Encodes and writes the chunk `indices`, out of rows that begin where the chunk does.
+    /// Encodes and writes the chunk `indices` from rows that begin where the chunk does.
     fn encode_chunk(
         &mut self,
         to: &Self::Source,
@@ -63,8 +63,8 @@ pub trait ColumnSink {
     /// Adds frames to the tail.
     fn append_tail(&mut self, column: &Column<Self::Format>, frames: Vec<u8>);
 
-    /// Replaces the last `bytes` bytes of the tail, which are whole frames, by `frames`: so a tail has at most
-    /// [`MAX_FRAMES`](super::MAX_FRAMES), however often it is committed to.
+    /// Replaces the last `bytes` bytes of the tail, which are whole frames, with `frames`. This keeps a tail at no more
+    /// than [`MAX_FRAMES`](super::MAX_FRAMES) after any number of commits.
     fn replace_tail_end(&mut self, column: &Column<Self::Format>, bytes: u64, frames: Vec<u8>);
 
     /// Removes the tail.

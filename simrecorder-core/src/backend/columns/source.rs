@@ -1,4 +1,4 @@
-//! Stored rows, as a backend gives them to the engine.
+//! Stored rows, as a backend reads them.
 
 use std::ops::Range;
 
@@ -8,55 +8,53 @@ use crate::backend::rows::Rows;
 use crate::error::Result;
 use crate::reading::selection::Region;
 
-/// A column that is open for reading: as a view shows it, or as a commit finds it.
+/// An open column, for a view or a commit.
 pub trait ColumnSource: Sync + Sized {
     /// How the column is stored.
     type Format: ColumnFormat;
 
-    /// The column.
+    /// Returns the column.
     fn column(&self) -> &Column<Self::Format>;
 
-    /// Copies the elements of `region` that are in the chunk `indices` into `out`, which has the
-    /// shape of the region. The chunk has rows that are stored; if it was never written, its
-    /// elements have the fill value. Damage is an error of [`Column::damaged_chunk`].
+    /// Copies the elements of `region` in the chunk `indices` into `out`, which has the shape of the region. The chunk has
+    /// stored rows; if it was never written, its elements have the fill value. Damage is the error
+    /// [`Column::damaged_chunk`].
     fn read_chunk(&self, indices: &[u64], region: &Region, out: &mut [u8]) -> Result<()>;
 
-    /// Reads a region of elements that are all stored into `out`, which has its size.
+    /// Reads a region of stored elements into `out`, which has its size.
     fn read_elements(&self, region: &Region, out: &mut [u8]) -> Result<()> {
         read_chunks(self, region, out)
     }
 
-    /// Reads rows of variable length that are stored: the first row of `range`, and those after it
-    /// that take about `max_bytes`, or come with it. The rows may begin before the range and end
-    /// after it; returns the index of the first, too.
+    /// Reads stored rows of variable length: the first row of `range`, and the following ones up to about `max_bytes`.
+    /// The result may also contain rows before and after the range. Returns the index of the first row with the rows.
     fn read_variable(&self, range: Range<u64>, max_bytes: usize) -> Result<(u64, Rows)>;
 
-    /// The rows of the tail, and the index of the first. There may be more rows than the column
-    /// has, and some that were in its tail may be in chunks by now.
+    /// Reads the rows of the tail; returns the index of the first with the rows. The tail may have more rows than the
+    /// column, and rows that were in the tail may have moved to chunks.
     fn read_tail(&self) -> Result<(u64, Rows)>;
 
-    /// The rows from `first` on, which are the last `bytes` bytes of the tail and begin a frame. Only a
-    /// writer asks for them, so the tail is that of the column.
+    /// Reads the rows from `first` on, which are the last `bytes` bytes of the tail and begin a frame. Only the writer
+    /// calls this, so the tail is that of the column.
     fn read_tail_end(&self, first: u64, bytes: u64) -> Result<Rows>;
 
-    /// How many bytes the chunks and the tail take as they are stored; `None` if that is not known.
+    /// Returns the stored size of the chunks and the tail in bytes; `None` if that is unknown.
     fn stored_bytes(&self) -> Result<Option<u64>> {
         Ok(None)
     }
 
-    /// Checks that the chunks with the rows of `range`, which are stored, are there, if they have
-    /// to be.
+    /// Checks that the chunks with the rows of `range`, which are stored, exist unless they may be missing.
     fn check_chunks(&self, range: Range<u64>) -> Result<()> {
         let _ = range;
         Ok(())
     }
 }
 
-/// So many rows of chunks are shared out among threads at a time.
+/// The number of rows of chunks that are distributed among threads at a time.
 const PARTS: usize = 1 << 14;
 
-/// Reads a region of elements that are all in chunks. A part that is in one row of chunks is read
-/// on this thread: commits read no more, and must not wait for threads that may wait for them.
+/// Reads a region of elements in chunks. The calling thread reads a region within one row of chunks itself: commits read
+/// no more than that, and must not wait for threads that may wait for them.
 pub fn read_chunks<S: ColumnSource>(source: &S, region: &Region, out: &mut [u8]) -> Result<()> {
     let grid = &source.column().layout().grid;
     let read = |(row, region, out): (u64, Region, &mut [u8])| {

@@ -1,4 +1,4 @@
-//! The engine over arrays in memory, against a list of numbers.
+//! Columns over arrays in memory, compared with a list of numbers.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -24,7 +24,7 @@ use crate::store::array_view::ArrayView;
 use crate::store::commit::Batch;
 use crate::store::node::Node;
 
-/// Chunks of elements are the elements, those of texts are a frame.
+/// Encodes chunks of elements as the elements, and chunks of texts as a frame.
 #[derive(Debug)]
 struct MemoryFormat {
     layout: ColumnLayout,
@@ -67,7 +67,7 @@ struct Array {
     /// The elements, if they are not in chunks.
     elements: Vec<u8>,
     tail: Vec<u8>,
-    /// All bytes that were ever written to the tail.
+    /// The number of bytes that were ever written to the tail.
     tail_written: usize,
 }
 
@@ -262,7 +262,7 @@ impl MemoryStore {
         }
     }
 
-    /// The columns as they are now.
+    /// The current columns.
     fn columns(&self) -> Columns<ColumnView<Column<MemoryFormat>, usize>> {
         let arrays = self.arrays.lock();
         let mut number = 0;
@@ -351,7 +351,7 @@ fn view_of(store: &Arc<ProcessLocal<MemoryStore>>, key: &Key) -> Result<Arc<dyn 
     Ok(Arc::new(view))
 }
 
-/// Records that hold a number each, as the schema has it.
+/// Records of the schema with a number in each.
 fn records(schema: &Arc<Schema>, numbers: &[u64]) -> Records {
     let bytes = |numbers: &[u64]| -> Vec<u8> {
         let bytes = numbers.iter().flat_map(|number| number.to_le_bytes());
@@ -381,7 +381,7 @@ fn check(view: &dyn ArrayView, numbers: &[u64]) -> Result<()> {
     assert_eq!(view.shape()[0], numbers.len() as u64);
     let expected = records(view.schema(), numbers);
     let mut found = Records::empty(Arc::clone(view.schema()));
-    // In parts, which begin and end anywhere.
+    // Reads in parts that begin and end anywhere.
     while found.len() < expected.len() {
         let some = view.read_records(found.len()..expected.len(), 40)?;
         assert!(!some.is_empty());
@@ -403,7 +403,7 @@ enum Step {
         count: u64,
         prepared: bool,
     },
-    /// Records that each come in a batch of their own.
+    /// Appends records, each in a separate batch.
     AppendEach(u64),
     Truncate(u64),
 }

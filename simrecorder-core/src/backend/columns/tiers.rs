@@ -1,28 +1,26 @@
-//! Which frames of a tail become one.
+//! Merging the frames of a tail.
 //!
-//! A tail gets a frame with each commit, and reading it, loading it and keeping it in memory would cost
-//! more with each of them. So frames are merged in tiers, by their number of rows: a frame of up to 15
-//! rows is of the first tier, one of up to 255 of the second, and so on. Sixteen frames of a tier become
-//! one of the next, and a frame of a higher tier takes in those of lower ones before it. Tiers then never
-//! rise towards the end of a tail, none has more than 15 frames, and each row is written at most once for
-//! each tier.
+//! Each commit adds a frame to a tail, which makes reading it, loading it and keeping it in memory more expensive. So
+//! frames are merged in tiers, by their number of rows: a frame of up to 15 rows is in the first tier, one of up to 255
+//! in the second, and so on. Sixteen frames of a tier are merged into one of the next. A frame of a higher tier is
+//! merged with the frames of lower tiers before it. Therefore tiers never increase towards the end of a tail, each tier
+//! has at most 15 frames, and each row is written at most once for each tier.
 //!
-//! A tail waits with this until it has a number of frames that depends on its name. Otherwise thousands of
-//! series that are committed together would all merge their frames in the same commit, which would take
-//! as much memory as all of their tails.
+//! A tail begins to merge at a number of frames that depends on its name. Otherwise thousands of series that are
+//! committed together would merge their frames in the same commit, which would need as much memory as all their tails.
 
 use crate::backend::rows::FrameSize;
 
-/// A tail has no more frames than this.
+/// The most frames of a tail.
 pub const MAX_FRAMES: usize = 256;
 
-/// So many frames of a tier become one of the next.
+/// How many frames of a tier are merged into one of the next.
 const FAN_OUT: usize = 16;
 
-/// A tail waits until it has so many frames, and up to so many more.
+/// A tail begins to merge at this number of frames, or at up to this many more.
 const WAIT: usize = 64;
 
-/// How many frames the tail of the array at `path` has before any become one.
+/// The number of frames at which the tail of the array at `path` begins to merge.
 pub(super) fn frames_before_merging(path: &str) -> usize {
     WAIT + crc32fast::hash(path.as_bytes()) as usize % WAIT
 }
@@ -30,15 +28,15 @@ pub(super) fn frames_before_merging(path: &str) -> usize {
 /// The frames of a tail after a commit.
 #[derive(Debug)]
 pub(super) struct Tiers {
-    /// So many of the frames before the commit stay as they are.
+    /// How many of the frames before the commit remain unchanged.
     pub(super) kept: usize,
-    /// How many rows each frame has that is written after those.
+    /// The number of rows of each frame that is written after those.
     pub(super) written: Vec<u64>,
 }
 
 impl Tiers {
-    /// The frames after a commit that adds frames of so many rows to a tail, which has up to `unmerged` frames
-    /// before any become one.
+    /// The frames after a commit that adds frames with these numbers of rows to a tail, which begins to merge at
+    /// `unmerged` frames.
     pub(super) fn new(
         old: &[FrameSize],
         new: impl Iterator<Item = u64> + Clone,
@@ -60,7 +58,7 @@ impl Tiers {
         }
     }
 
-    /// The same with each frame as it came.
+    /// The same without merging.
     pub(super) fn unmerged(old: &[FrameSize], new: impl Iterator<Item = u64>) -> Self {
         Self {
             kept: old.len(),
@@ -73,7 +71,7 @@ fn tier(rows: u64) -> u32 {
     rows.max(1).ilog(FAN_OUT as u64)
 }
 
-/// Adds a frame to those of a tail, which may become one with it.
+/// Adds a frame to those of a tail, and merges it with them if necessary.
 fn push(frames: &mut Vec<u64>, mut rows: u64) {
     loop {
         // Those of lower tiers, and those of its own if there are enough.

@@ -20,7 +20,7 @@ use crate::store::array_view::ArrayView;
 use crate::store::encoded::{Encoded, EncodedView, StoredForm};
 use crate::store::node::Node;
 
-/// A column as of one commit, and how to tell whether its rows are still there.
+/// A column as of one commit, with the state of the store that tells whether its rows still exist.
 #[derive(Clone, Debug)]
 pub struct ColumnView<C, V> {
     /// The column.
@@ -36,28 +36,26 @@ type ViewedColumn<S> = ColumnView<Column<<S as ColumnStore>::Format>, <S as Colu
 pub trait ColumnStore: Sized + Send + Sync + 'static {
     /// How the columns are stored.
     type Format: ColumnFormat;
-    /// What a view remembers about the state of the store that it shows.
+    /// The state of the store that a view keeps.
     type Version: Clone + fmt::Debug + Send + Sync;
-    /// A column that is open.
+    /// An open column.
     type Source<'a>: ColumnSource<Format = Self::Format>;
 
-    /// Opens a column and calls `read`, which returns the index after the last row that it read.
-    /// Then checks that none of these rows had been cut off, and that no other recording has taken
-    /// the place of the one of the view: that is the error
-    /// [`shortened`](crate::backend::errors::shortened) or
-    /// [`replaced`](crate::backend::errors::replaced).
+    /// Opens a column and calls `read`, which returns the index after the last row that it read. Then checks that none
+    /// of these rows was cut off, and that no other recording has replaced that of the view; otherwise it returns the
+    /// error [`shortened`](crate::backend::errors::shortened) or [`replaced`](crate::backend::errors::replaced).
     ///
-    /// It may call `read` again, after which nothing of the call before counts.
+    /// It may call `read` again and discard the result of the previous call.
     fn read_column<T>(
         &self,
         view: &ViewedColumn<Self>,
         read: impl FnMut(&Self::Source<'_>) -> Result<(u64, T)>,
     ) -> Result<T>;
 
-    /// See [`DataStore::nodes`](crate::DataStore::nodes).
+    /// Reads nodes as [`DataStore::nodes`](crate::DataStore::nodes).
     fn nodes(store: &Arc<ProcessLocal<Self>>, keys: &[Key]) -> Result<Vec<Option<Node>>>;
 
-    /// [`EncodedView::read_encoded`] of a view with these columns, for a `range` that is not empty.
+    /// Implements [`EncodedView::read_encoded`] for a view with these columns and a `range` that is not empty.
     fn read_encoded(
         &self,
         columns: &Columns<ViewedColumn<Self>>,
@@ -98,7 +96,7 @@ impl<S: ColumnStore> fmt::Debug for SeriesView<S> {
 }
 
 impl<S: ColumnStore> SeriesView<S> {
-    /// A view of the series at `key`.
+    /// Makes a view of the series at `key`.
     pub fn new(
         store: Arc<ProcessLocal<S>>,
         key: Key,
@@ -123,8 +121,7 @@ impl<S: ColumnStore> SeriesView<S> {
         }
     }
 
-    /// The same with the form in which the series is stored, so that its records can be copied as they
-    /// are.
+    /// Sets the form in which the series is stored, so that its records can be copied without decoding.
     #[must_use]
     pub fn with_stored_form(mut self, form: StoredForm) -> Self {
         self.form = Some(form);
@@ -145,8 +142,7 @@ impl<S: ColumnStore> SeriesView<S> {
         })
     }
 
-    /// Checks whole chunks: those that hold the rows of `range`, and the rows of the tail among
-    /// them.
+    /// Checks the whole chunks with the rows of `range`, and those rows that are in the tail.
     fn check_rows(&self, view: &ViewedColumn<S>, range: Range<u64>) -> Result<()> {
         let Column { len, filled, .. } = view.column;
         let stored = view.column.written();
@@ -267,7 +263,7 @@ impl<S: ColumnStore> ArrayView for SeriesView<S> {
 
     fn nodes_beside(&self, keys: &[Key]) -> Result<Vec<Option<Node>>> {
         let nodes = S::nodes(&self.store, keys)?;
-        // Rows that are there now were there when the nodes were looked up.
+        // Rows that exist now existed when the nodes were looked up.
         let column = self.columns.records();
         let all = |_: &S::Source<'_>| Ok((column.column.len, ()));
         let checked = self
@@ -320,5 +316,5 @@ impl<S: ColumnStore> EncodedView for SeriesView<S> {
     }
 }
 
-/// About so many bytes are checked at once.
+/// About how many bytes are checked at once.
 const CHECK_BYTES: usize = 16 << 20;

@@ -10,15 +10,14 @@ pub(super) type Descriptors = Vec<std::os::fd::RawFd>;
 #[cfg(not(unix))]
 pub(super) type Descriptors = Vec<()>;
 
-/// Those that are not for children.
+/// The descriptors that children do not inherit.
 pub(super) static ALL: Mutex<Descriptors> = Mutex::new(Vec::new());
 
-/// While this lives, children that are forked do not get the descriptor of a file: theirs leads to
+/// Keeps the descriptor of a file from children that are forked while this value exists: their descriptor refers to
 /// `/dev/null`.
 ///
-/// A file lock belongs to all processes that have the descriptor, so a child would hold it as long
-/// as it runs, even after its parent died. Make this before the file is locked, and drop it before
-/// the file is closed.
+/// A file lock belongs to all processes with the descriptor, so a child would keep the lock as long as it runs, even
+/// after its parent died. Create this before the file is locked, and drop it before the file is closed.
 #[derive(Debug)]
 pub struct NotInherited {
     #[cfg(unix)]
@@ -55,17 +54,16 @@ impl NotInherited {
     }
 }
 
-/// In a child: puts `/dev/null` in the place of all.
+/// Replaces all of them with `/dev/null` in a child.
 ///
-/// They stay open, so that nothing else gets their numbers while some part of the parent's memory
-/// still has them.
+/// They stay open, so that no other file gets their numbers while copies of the parent's values still contain them.
 #[cfg(unix)]
 pub(super) fn give_up(all: &mut Descriptors) {
     if all.is_empty() {
         return;
     }
-    // SAFETY: these calls may be made between a fork and whatever follows. The descriptors are open,
-    // since each is listed before its file is closed, and only this library uses them.
+    // SAFETY: these calls are allowed after a fork. The descriptors are open, since each is removed from the list
+    // before its file is closed, and only this library uses them.
     unsafe {
         let nothing = libc::open(c"/dev/null".as_ptr(), libc::O_RDWR | libc::O_CLOEXEC);
         for descriptor in all.drain(..) {

@@ -1,17 +1,15 @@
-//! Forks: what a child may use of what it inherits, and what it makes again.
+//! Forks: which inherited values a child may use, and which it creates again.
 //!
-//! A fork copies the memory of a process, and of its threads only the one that forks. In the child,
-//! a lock that another thread held is held for ever, what that thread was changing is half changed,
-//! and nobody answers a queue. So
+//! A fork copies the memory of a process, but only the thread that forks. In the child, a lock of another thread is
+//! never released, values that the thread was changing are half changed, and no thread serves a queue. So
 //!
-//! - what belongs to open recordings is a [`ProcessLocal`], which gives the child an error in its
-//!   place, and which the child never drops;
-//! - what the process has once is a [`PerProcess`], which the child makes again, or is changed in work
-//!   that is [`uninterrupted()`], for which a fork waits;
+//! - values of open recordings are [`ProcessLocal`]: the child gets an error instead, and never drops them;
+//! - values that a process has once are [`PerProcess`], which the child creates again, or are changed in
+//!   [`uninterrupted()`] work, for which a fork waits;
 //! - a file lock is [`NotInherited`], so that it ends with the process that took it.
 //!
-//! Our locks are those of the standard library ([`sync`](super::sync)), which keep no list of the
-//! threads that wait: in one, threads of the parent would remain.
+//! Locks are those of the standard library ([`sync`](super::sync)), which have no list of waiting threads; in a child,
+//! such a list would contain threads of the parent.
 
 #![allow(
     unsafe_code,
@@ -31,7 +29,7 @@ pub use uninterrupted::uninterrupted;
 
 use crate::error::{Error, ErrorKind, Result};
 
-/// How many forks lie between the first process that used this library and this one.
+/// The number of forks between the first process that used this library and this one.
 static GENERATION: AtomicU32 = AtomicU32::new(0);
 
 #[inline(always)]
@@ -44,10 +42,9 @@ pub fn is_child() -> bool {
     generation() != 0
 }
 
-/// A value that only the process that made it may use, with all its threads, locks and connections.
+/// A value that only the process that created it may use, with its threads, locks and connections.
 ///
-/// In a forked child, [`get`](Self::get) is an error, and dropping does nothing: the value is
-/// leaked there.
+/// In a forked child, [`get`](Self::get) returns an error, and dropping does nothing, so that the value is leaked.
 #[derive(Debug)]
 pub struct ProcessLocal<T> {
     generation: u32,
@@ -55,7 +52,7 @@ pub struct ProcessLocal<T> {
 }
 
 impl<T> ProcessLocal<T> {
-    /// A value of this process.
+    /// Makes a value of this process.
     pub fn new(value: T) -> Self {
         watch_forks();
         Self {
@@ -70,7 +67,7 @@ impl<T> ProcessLocal<T> {
         self.generation != generation()
     }
 
-    /// The value, for an operation that is named in the error.
+    /// Returns the value, for an operation that an error names.
     ///
     /// # Errors
     /// [`ErrorKind::Forked`] in a child.
@@ -82,7 +79,7 @@ impl<T> ProcessLocal<T> {
         }
     }
 
-    /// The value to be changed, for an operation that is named in the error.
+    /// Returns the mutable value, for an operation that an error names.
     ///
     /// # Errors
     /// [`ErrorKind::Forked`] in a child.
@@ -93,12 +90,12 @@ impl<T> ProcessLocal<T> {
         }
     }
 
-    /// The value even in a child, for parts of it that no thread changes and no lock guards.
+    /// Returns the value even in a child, for parts of it that no thread changes and no lock guards.
     pub fn constants(&self) -> &T {
         &self.value
     }
 
-    /// A value that belongs to the same process as this one, made of constants of this one.
+    /// Makes a value of the same process from constants of this one.
     pub fn map<U>(&self, make: impl FnOnce(&T) -> U) -> ProcessLocal<U> {
         ProcessLocal {
             generation: self.generation,
@@ -123,7 +120,7 @@ impl<T> Drop for ProcessLocal<T> {
     }
 }
 
-/// The error of an operation on what a parent process opened.
+/// Makes the error of an operation on a value of a parent process.
 #[cold]
 pub fn inherited(operation: &'static str) -> Error {
     let message = "this process was forked from the one that opened the recording; open the \
@@ -131,10 +128,10 @@ pub fn inherited(operation: &'static str) -> Error {
     Error::new(ErrorKind::Forked, operation, message)
 }
 
-/// Has the system tell this library of forks from now on.
+/// Registers this library with the system for forks.
 #[cfg(all(unix, not(miri)))]
 fn watch_forks() {
-    /// Nobody has registered the handlers yet; else the process that does so, or `DONE`.
+    /// 0 before the handlers are registered, then the process that registers them, then `DONE`.
     static STATE: AtomicU32 = AtomicU32::new(0);
     const DONE: u32 = u32::MAX;
 
@@ -144,9 +141,9 @@ fn watch_forks() {
         loop {
             match STATE.load(Ordering::Acquire) {
                 DONE => return,
-                // Another thread of this process does it now.
+                // Another thread of this process is registering them.
                 other if other == me => std::thread::yield_now(),
-                // Nobody, or a thread of the parent that did not come to it.
+                // No thread, or one of the parent that did not complete it.
                 other => {
                     let mine =
                         STATE.compare_exchange(other, me, Ordering::AcqRel, Ordering::Relaxed);
@@ -173,7 +170,7 @@ fn watch_forks() {
         uninterrupted::release(|_| {});
     }
     extern "C" fn in_child() {
-        // Only one thread is left, and the handlers of its parent were registered.
+        // The child has one thread, and the handlers of its parent.
         STATE.store(DONE, Ordering::Relaxed);
         GENERATION.fetch_add(1, Ordering::Relaxed);
         uninterrupted::release(descriptors::give_up);

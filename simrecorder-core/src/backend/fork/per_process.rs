@@ -1,4 +1,4 @@
-//! What each process makes for itself.
+//! Values that each process creates for itself.
 
 use std::fmt;
 use std::ptr;
@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicPtr, Ordering};
 
 use super::{generation, watch_forks};
 
-/// A value that each process has once: made when it is first needed, and again in a forked child,
-/// whatever threads of the parent were doing to theirs.
+/// A value that each process has once. It is created on first use, and again in a forked child, in any state of the
+/// parent's value.
 pub struct PerProcess<T: 'static> {
     current: AtomicPtr<Made<T>>,
     make: fn() -> T,
@@ -19,7 +19,7 @@ struct Made<T> {
 }
 
 impl<T: Send + Sync> PerProcess<T> {
-    /// A value that `make` makes.
+    /// Makes a value that `make` creates.
     pub const fn new(make: fn() -> T) -> Self {
         Self {
             current: AtomicPtr::new(ptr::null_mut()),
@@ -27,7 +27,7 @@ impl<T: Send + Sync> PerProcess<T> {
         }
     }
 
-    /// The value of this process.
+    /// Returns the value of this process.
     pub fn get(&'static self) -> &'static T {
         watch_forks();
         let found = self.current.load(Ordering::Acquire);

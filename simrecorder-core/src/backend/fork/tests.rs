@@ -1,4 +1,4 @@
-//! What a child has of its parent's values, locks and descriptors.
+//! The values, locks and descriptors of a parent in its child.
 
 use std::fs::OpenOptions;
 use std::io::{Read, pipe};
@@ -43,11 +43,11 @@ fn a_child_neither_uses_nor_drops_a_value_of_its_parent() {
 }
 
 #[test]
-fn a_child_makes_anew_what_a_process_has_once() {
+fn a_child_creates_its_own_value_of_what_each_process_has_once() {
     static NUMBERS: PerProcess<Mutex<Vec<u32>>> = PerProcess::new(Mutex::default);
 
     NUMBERS.get().lock().push(1);
-    // Held at the fork, by the thread that forks.
+    // Locked at the fork by the thread that forks.
     let held = NUMBERS.get().lock();
     let child = ForkedChild::start(Ending::AtOnce, || {
         assert!(NUMBERS.get().lock().is_empty());
@@ -64,7 +64,7 @@ fn a_child_makes_anew_what_a_process_has_once() {
 }
 
 #[test]
-fn a_fork_waits_for_what_a_child_could_not_make_anew() {
+fn a_fork_waits_for_uninterrupted_work() {
     static HALVES: [AtomicUsize; 2] = [const { AtomicUsize::new(0) }; 2];
 
     let check = || {
@@ -94,7 +94,7 @@ fn a_fork_waits_for_what_a_child_could_not_make_anew() {
 }
 
 #[test]
-fn a_child_does_not_hold_a_file_lock_of_its_parent() {
+fn a_child_does_not_keep_a_file_lock_of_its_parent() {
     let path =
         std::env::temp_dir().join(format!("simrecorder-{:x}", crate::backend::random_number()));
     let mut options = OpenOptions::new();

@@ -9,7 +9,7 @@ use crate::backend::sync::{MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard
 /// Taken for reading by work that a fork waits for, and for writing by a thread that forks.
 static FORKING: RwLock<()> = RwLock::new(());
 
-/// What a thread holds while it forks.
+/// The locks of a thread that forks.
 struct Held {
     _forking: RwLockWriteGuard<'static, ()>,
     descriptors: MutexGuard<'static, Descriptors>,
@@ -20,10 +20,10 @@ thread_local! {
     static IS_UNINTERRUPTED: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Does `work`, which no fork interrupts: for what belongs to the whole process and cannot be made
-/// again in a child, such as the state of a C library. The child finds it whole.
+/// Does `work` that no fork interrupts, on values of the whole process that a child cannot create again, such as the state
+/// of a C library. The child gets them in a consistent state.
 ///
-/// It excludes no other threads. It may be nested, and must not take long, since a fork waits for it.
+/// It does not exclude other threads. Calls may be nested. `work` must be short, since a fork waits for it.
 pub fn uninterrupted<T>(work: impl FnOnce() -> T) -> T {
     struct Uninterrupted {
         _forking: RwLockReadGuard<'static, ()>,
@@ -45,9 +45,9 @@ pub fn uninterrupted<T>(work: impl FnOnce() -> T) -> T {
     work()
 }
 
-/// Before a fork: waits for all such work, and lets none begin.
+/// Waits before a fork for all such work, and lets none begin.
 ///
-/// A thread that does such work itself forks to start a program, for which none of this matters.
+/// A thread that forks within such work starts a program, which does not use the values.
 pub(super) fn hold() {
     if IS_UNINTERRUPTED.get() {
         return;
@@ -56,11 +56,11 @@ pub(super) fn hold() {
         _forking: FORKING.write(),
         descriptors: descriptors::ALL.lock(),
     };
-    // A thread that is ending has no place for them, and holds them no longer.
+    // A thread that is ending has no thread-local values, and keeps no locks.
     let _ = HELD.try_with(|place| place.replace(Some(held)));
 }
 
-/// After a fork, in both processes. The child first gets the descriptors that are not for it.
+/// Lets work begin again after a fork, in both processes. The child first replaces the descriptors of its parent.
 pub(super) fn release(in_child: impl FnOnce(&mut Descriptors)) {
     let held = HELD.try_with(RefCell::take).ok().flatten();
     if let Some(mut held) = held {
