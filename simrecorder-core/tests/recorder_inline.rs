@@ -1,4 +1,4 @@
-//! Inline mode starts no threads. This binary has one test only, so that all threads are known.
+//! Inline mode starts no threads. This program has only one test, so that all threads are known.
 
 use simrecorder_core::{InMemoryDataStore, Recorder, RecorderOptions, Result};
 
@@ -24,7 +24,7 @@ fn inline_mode_starts_no_threads_and_other_threads_end_with_the_recorder() -> Re
         assert_eq!(threads(), before + 9);
     }
     recorder.close()?;
-    // A thread that was joined may be listed for a moment.
+    // A joined thread may still be listed for a moment.
     while threads() > before {
         std::thread::yield_now();
     }

@@ -1,4 +1,4 @@
-//! What a recorder logs: each failure of a store that is not an error of the next call.
+//! The log of a recorder: each failure of a store that the next call does not return.
 
 mod support;
 
@@ -12,7 +12,7 @@ use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Metadata, Subscriber};
 
-/// Keeps all events of this process, a line for each.
+/// Collects all events of this process, each as a line.
 struct Log;
 
 static LINES: Mutex<String> = Mutex::new(String::new());
@@ -54,7 +54,7 @@ fn listen() {
     });
 }
 
-/// The errors that were logged with all of `parts` in them.
+/// The logged errors that contain all of `parts`.
 fn errors_with(parts: &[&str]) -> Vec<String> {
     let lines = lines();
     let errors = lines.lines().filter(|line| line.starts_with("ERROR"));

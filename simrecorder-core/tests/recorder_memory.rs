@@ -1,6 +1,6 @@
-//! What a recorder takes of the memory, counted by the allocator.
+//! The memory of a recorder, counted by the allocator.
 //!
-//! `RecorderOptions::memory_bound` allows the bound, 64 MiB for a commit at work, and
+//! `RecorderOptions::memory_bound` allows the bound, 64 MiB for a commit in progress, and
 //! 2 KiB for each key.
 
 mod support;
@@ -16,7 +16,7 @@ use simrecorder_core::{
 };
 use support::{FaultStore, NullStore, Op, no_timer, wait_until};
 
-/// Counts what is in use, and how often this thread asked for memory.
+/// Counts the memory in use, and the allocations of this thread.
 struct Counting;
 
 static IN_USE: AtomicUsize = AtomicUsize::new(0);
@@ -28,11 +28,11 @@ thread_local! {
 fn taken(bytes: usize) {
     let in_use = IN_USE.fetch_add(bytes, Ordering::Relaxed) + bytes;
     PEAK.fetch_max(in_use, Ordering::Relaxed);
-    // Not there while a thread ends.
+    // Missing while a thread ends.
     let _ = ALLOCATIONS.try_with(|count| count.set(count.get() + 1));
 }
 
-// SAFETY: every call is handed on to the system's allocator as it is.
+// SAFETY: every call is passed unchanged to the system's allocator.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         taken(layout.size());
@@ -66,7 +66,7 @@ fn alone() -> MutexGuard<'static, ()> {
 const MIB: usize = 1 << 20;
 const KEY_BYTES: usize = 2048;
 
-/// The memory in use from now on, at its highest.
+/// The peak of the memory in use from now on.
 struct Peak(usize);
 
 impl Peak {
@@ -99,7 +99,7 @@ enum What {
     Texts,
 }
 
-/// Records `bytes` in turn at all keys; returns how many records were taken.
+/// Records `bytes` at all keys in turn; returns how many records were accepted.
 fn fill(recorder: &Recorder, keys: &[String], what: What, bytes: usize) -> Result<u64> {
     let vector = vec![0.5_f64; 1000];
     let text = "x".repeat(200);
@@ -153,7 +153,7 @@ fn memory_stays_within_the_bound_while_the_store_works() -> Result<()> {
         recorder.close()?;
         assert_eq!(store.records(), taken, "{what:?}, {count} keys");
         println!("{what:?}, {count} keys: peak {} KiB", peak.bytes() / 1024);
-        // A store that holds nothing needs none of the 64 MiB.
+        // A store that keeps nothing needs none of the 64 MiB.
         let allowed = bound + count * KEY_BYTES + MIB;
         assert!(
             peak.bytes() <= allowed,
@@ -375,7 +375,7 @@ fn spellings_of_a_key_do_not_take_more_and_more_memory() -> Result<()> {
     Ok(())
 }
 
-/// How often `work` asked for memory on this thread.
+/// The number of allocations of `work` on this thread.
 fn allocations(work: impl FnOnce()) -> usize {
     let before = ALLOCATIONS.with(Cell::get);
     work();
@@ -442,7 +442,7 @@ const TICKS: [(usize, usize); 6] = [
     (1000, 64 << 10),
 ];
 
-/// Records ticks from `first` on, of about `bytes` bytes together; returns how many records were taken.
+/// Records ticks from `first` on, of about `bytes` bytes in total; returns how many records were accepted.
 fn fill_ticks(
     net: &mut Timeline<u64>,
     (scalars, frame): (usize, usize),
@@ -502,7 +502,7 @@ fn timelines_stay_within_the_bound_while_the_store_stalls() -> Result<()> {
             .memory_policy(MemoryPolicy::Error);
         let recorder = Recorder::with_options((store.clone(), NullStore::default()), options);
         let mut net = recorder.timeline("net", Coordinate::new("step"))?;
-        // The series are there before the store stalls.
+        // The series exist before the store stalls.
         fill_ticks(&mut net, case, 0, 8 * (case.0 + 1) + case.1)?;
         recorder.flush()?;
         store.shut();
@@ -510,7 +510,7 @@ fn timelines_stay_within_the_bound_while_the_store_stalls() -> Result<()> {
         assert_eq!(error.kind(), ErrorKind::BufferFull, "{case:?}");
         let at_rest = peak.bytes();
         store.release();
-        // What was taken of the open tick is not lost: it is discarded, since the tick is incomplete.
+        // The records of the open tick are not lost: the tick is incomplete, and discarded.
         net.discard_tick();
         let ticks = net.len();
         recorder.close()?;

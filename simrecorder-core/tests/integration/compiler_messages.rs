@@ -1,10 +1,10 @@
-//! What the compiler says of programs that it refuses.
+//! Messages of the compiler for programs that it refuses.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-/// The library that this program was linked with: the last one that was built.
+/// The library that this program was linked with, which is the last one that was built.
 fn library() -> PathBuf {
     let program = std::env::current_exe().expect("this program has a path");
     let folder = program.parent().expect("it is in a folder");
@@ -17,7 +17,7 @@ fn library() -> PathBuf {
         is_library.then_some((modified, path))
     });
     let newest = libraries.max();
-    newest.expect("the library is beside its tests").1
+    newest.expect("the library is next to its tests").1
 }
 
 /// Checks that the compiler refuses a program with this body, and that its message has all `parts`.

@@ -1,8 +1,8 @@
-//! The suite itself: a store that differs from the one in memory wherever backends may differ,
-//! and keeps the promises all the same.
+//! The suite itself: a store that differs from the in-memory store wherever backends may differ,
+//! but keeps the promises.
 //!
 //! It exists only once it was created, has one writer at a time, refuses some keys, encodes
-//! batches ahead, and cuts chunks smaller than it is asked to.
+//! batches ahead, and makes smaller chunks than it is asked for.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,7 +16,7 @@ use simrecorder_core::{
 const LONGEST_PART: usize = 255;
 const LONGEST_KEY: usize = 700;
 
-/// A recording that exists or not, and is being written or not.
+/// Whether a recording exists, and whether it is being written.
 #[derive(Debug, Default)]
 struct Recording {
     memory: InMemoryDataStore,
@@ -100,7 +100,7 @@ fn check_key(key: &Key) -> Result<()> {
     Err(Error::new(ErrorKind::InvalidKey, "check key", message).with_key(key.as_str()))
 }
 
-/// What a batch was encoded to: its size, which the commit looks at.
+/// The encoded form of a batch: its size, which the commit checks.
 struct Encoded(usize);
 
 impl DataStore for Strict {

@@ -1,4 +1,4 @@
-//! How copies commit, and what they do when a store fails.
+//! The commits of copies, and copies between stores that fail.
 
 use std::ops::ControlFlow;
 
@@ -37,7 +37,7 @@ fn commits_are_about_8_mib_of_whole_chunks_and_a_checkpoint_ends_the_copy() {
         commits.iter().all(|seen| seen.bytes <= 9 << 20),
         "{commits:?}"
     );
-    // A chunk is 8 records here.
+    // A chunk has 8 records.
     assert!(
         to.batches("a")
             .iter()
@@ -119,7 +119,7 @@ fn a_store_that_fails_ends_the_copy_with_its_error() {
             Some(view) => view.len() / 64,
             None => 0,
         };
-        // Each commit but the last has 64 records.
+        // Each commit except the last has 64 records.
         let expected = match op {
             Op::Commit => at as u64 - 1,
             Op::Prepare => 1,

@@ -1,4 +1,4 @@
-//! A store of which parts cannot be read.
+//! A store with parts that cannot be read.
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests, too, may panic")]
 
@@ -12,13 +12,13 @@ use simrecorder_core::{
 
 pub(crate) const RECORDS: u64 = 200;
 
-/// A store of which some keys, and some records of some series, cannot be read.
+/// A store with keys, and records of series, that cannot be read.
 #[derive(Debug)]
 pub(crate) struct DamagedStore {
     store: InMemoryDataStore,
     keys: Vec<&'static str>,
     records: Vec<(&'static str, u64)>,
-    /// The length that series claim to have.
+    /// The length that the series report.
     pub(crate) length: Option<u64>,
 }
 
@@ -43,7 +43,7 @@ impl DamagedStore {
         Self::of(store, keys, &records)
     }
 
-    /// What is in `store`, except these keys and records.
+    /// The contents of `store`, except these keys and records.
     pub(crate) fn of(
         store: InMemoryDataStore,
         keys: &[&'static str],
@@ -64,7 +64,7 @@ impl DamagedStore {
         }
     }
 
-    /// The ranges of records that the report names at `key`.
+    /// The damaged ranges of records in the report at `key`.
     pub(crate) fn damage(&self, key: &str) -> Vec<Range<u64>> {
         let report = verify(self).unwrap();
         let key = report.damaged().find(|it| it.key.as_str() == key);

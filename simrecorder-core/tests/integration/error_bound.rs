@@ -1,4 +1,4 @@
-//! Rounding to a bound: what lossy compression does to each number.
+//! Rounding within a bound, as lossy compression does.
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests, too, may panic")]
 
@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use simrecorder_core::half::{bf16, f16};
 use simrecorder_core::{Compression, DType, Element, ErrorBound, ErrorKind};
 
-/// A floating-point type, as these tests look at it.
+/// A floating-point type with what these tests need.
 trait Float: Element {
     /// The number with these lowest bits.
     fn of_bits(bits: u64) -> Self;
@@ -43,7 +43,7 @@ fn round<T: Float>(numbers: &[T], bound: ErrorBound) -> Vec<T> {
     .unwrap()
 }
 
-/// All that is promised about any numbers and any bound.
+/// Checks everything that is promised for any numbers and any bound.
 fn check<T: Float>(mut numbers: Vec<T>, max_error: f64) {
     numbers.sort_by(|a, b| a.wide().total_cmp(&b.wide()));
     let bound = ErrorBound::new(max_error).unwrap();
@@ -51,7 +51,7 @@ fn check<T: Float>(mut numbers: Vec<T>, max_error: f64) {
     for (&number, &rounded) in numbers.iter().zip(&rounded) {
         let (x, y) = (number.wide(), rounded.wide());
         if x.is_finite() {
-            // The difference of a number and its neighbour on a grid is exact.
+            // The difference between a number and a neighbouring grid point is exact.
             assert!(
                 (y - x).abs() <= max_error,
                 "{x:e} became {y:e}, bound {max_error:e}"
@@ -79,7 +79,7 @@ fn check<T: Float>(mut numbers: Vec<T>, max_error: f64) {
     );
 }
 
-/// Any positive finite number, the subnormal ones too.
+/// Any positive finite number, including subnormal ones.
 fn any_bound() -> impl Strategy<Value = f64> {
     (1..f64::INFINITY.to_bits()).prop_map(f64::from_bits)
 }
@@ -89,7 +89,7 @@ fn bound_between(smallest: f64, largest: f64) -> impl Strategy<Value = f64> {
     (smallest.to_bits()..=largest.to_bits()).prop_map(f64::from_bits)
 }
 
-/// Any bits, and numbers around the size of `max_error`, where rounding does something.
+/// Any bits, and numbers of about the size of `max_error`, which rounding changes.
 fn numbers<T: Float>(max_error: f64, bits: &[u64]) -> Vec<T> {
     let size = T::DTYPE.size() as u32 * 8;
     let any = bits.iter().map(|&bits| T::of_bits(bits));

@@ -1,4 +1,4 @@
-//! What an error says to do instead.
+//! The remedies that errors name.
 
 use simrecorder_core::ndarray::Array2;
 use simrecorder_core::{
@@ -63,7 +63,7 @@ fn a_record_that_differs_from_its_series_says_what_to_record_instead() -> Result
     mismatch(frame(3, 3), &["`Ragged(&row)`"]);
     mismatch(frame(2, 4), &["one shape"]);
 
-    // A recorder that continues the recording says the same of its first record.
+    // A recorder that continues the recording reports the same for its first record.
     recorder.close()?;
     let recorder = Recorder::new(store.open(OpenMode::Append)?);
     mismatch(recorder.record("x", 0.5), &of_x);

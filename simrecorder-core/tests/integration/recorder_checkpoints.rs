@@ -1,4 +1,4 @@
-//! Checkpoints at regular times.
+//! Checkpoints at regular intervals.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -9,7 +9,7 @@ use simrecorder_core::{
 
 use crate::support::{Adapter, Hook, Op, numbers, wait_until};
 
-/// Another program has the store open until it is released.
+/// A store that another program has open until it is released.
 #[derive(Debug, Default)]
 struct Held {
     is_held: AtomicBool,
@@ -54,7 +54,7 @@ fn checkpoints_come_at_regular_times_if_they_are_asked_for() {
         wait_until("there are checkpoints", || {
             store.hook.count(|held| &held.done) > 2
         });
-        // What was recorded before a checkpoint is in it.
+        // A checkpoint includes everything that was recorded before.
         assert_eq!(numbers(&store, "n"), [0]);
         assert_eq!(store.hook.count(|held| &held.waited), 0);
         recorder.close().unwrap();
@@ -100,7 +100,7 @@ fn a_store_that_is_held_is_left_out_and_tried_again() {
     recorder.close().unwrap();
 }
 
-/// It does not wait for the next regular time, which may be far away.
+/// It does not wait for the next interval, which may be far away.
 #[test]
 fn a_store_that_was_held_is_tried_again_with_the_next_commits() {
     let store = Adapter::with_hook("held", Held::default());
@@ -111,7 +111,7 @@ fn a_store_that_was_held_is_tried_again_with_the_next_commits() {
         .checkpoint_interval(interval);
     let recorder = Recorder::with_options(store.clone(), options);
     recorder.record("n", 0_u64).unwrap();
-    // Only the first of them is at a regular time.
+    // Only the first of them is at the interval.
     let start = std::time::Instant::now();
     wait_until("it is tried again", || {
         store.hook.count(|held| &held.refused) > 10

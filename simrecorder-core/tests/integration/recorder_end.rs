@@ -1,4 +1,4 @@
-//! How a recorder ends: closing, dropping, with stores that fail or stall, and a panic of the
+//! The end of a recorder: closing, dropping, stores that fail or stall, and a panic of the
 //! simulation.
 
 use crate::support;
@@ -71,7 +71,8 @@ fn dropping_the_last_handle_does_what_close_does() -> Result<()> {
 }
 
 #[test]
-fn dropping_gives_a_stalled_store_up_in_time_and_the_others_get_everything() -> Result<()> {
+fn dropping_waits_for_a_stalled_store_only_for_some_time_and_the_others_get_everything()
+-> Result<()> {
     for bound in [256 << 20, 64 << 10] {
         let (stalling, healthy) = (StallStore::stalled(), CountingStore::new());
         let options = no_timer()
@@ -83,7 +84,7 @@ fn dropping_gives_a_stalled_store_up_in_time_and_the_others_get_everything() -> 
         while taken < 30_000 && recorder.record("n", taken).is_ok() {
             taken += 1;
         }
-        // More than one buffer waits.
+        // More than one buffer is waiting.
         for number in 0..50_u64 {
             drop(recorder.record("other", number));
         }
@@ -92,7 +93,7 @@ fn dropping_gives_a_stalled_store_up_in_time_and_the_others_get_everything() -> 
         wait_until("the healthy store is closed", || healthy.closes() == 1);
         assert_eq!(numbers(&healthy, "n"), (0..taken).collect::<Vec<_>>());
         assert_eq!(numbers(&healthy, "other").len() as u64, others);
-        // It may still come to itself.
+        // The store may still recover.
         stalling.release();
         wait_until("the other store has all", || {
             numbers(&stalling, "n").len() as u64 == taken

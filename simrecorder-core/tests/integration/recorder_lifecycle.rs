@@ -1,5 +1,5 @@
-//! One recorder at work: batches, commits, reading back, handles, status, and the recorder that
-//! does nothing. How it ends is in `recorder_end.rs`.
+//! One recorder: batches, commits, reading back, handles, status, and the disabled recorder. Its end is
+//! in `recorder_end.rs`.
 
 use crate::support;
 
@@ -48,7 +48,7 @@ fn batches_of_arrays_end_where_chunks_do() -> Result<()> {
 }
 
 #[test]
-fn batches_go_on_behind_existing_records_and_end_where_chunks_do() -> Result<()> {
+fn batches_continue_after_existing_records_and_end_where_chunks_do() -> Result<()> {
     let memory = InMemoryDataStore::new();
     let schema = Schema::scalar::<u64>().with_chunk_policy(ChunkPolicy::records(10));
     let recorder = Recorder::new(memory.clone());
@@ -106,7 +106,7 @@ fn a_flush_of_many_series_is_one_commit() -> Result<()> {
 
 #[test]
 fn records_and_the_cut_after_them_are_one_commit() -> Result<()> {
-    // Without memory, all that belongs together is a commit of its own.
+    // Without memory, each group of changes is a separate commit.
     for inline in [false, true] {
         let (store, recorder) = counting(no_timer().inline(inline).memory_bound(0));
         recorder.declare("n", Schema::scalar::<u64>())?;
@@ -405,7 +405,7 @@ fn a_handle_of_another_type_is_refused() -> Result<()> {
     );
     assert_eq!(kind_of(early.record(1.0_f32)), ErrorKind::SchemaMismatch);
     recorder.close()?;
-    // Also for one that was there before.
+    // Even for a series that existed before.
     let recorder = Recorder::new(store.open(OpenMode::Append)?);
     assert_eq!(
         kind_of(recorder.series::<f64>("n")),

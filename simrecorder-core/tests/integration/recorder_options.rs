@@ -1,4 +1,4 @@
-//! Recorders at the edges of their options.
+//! Recorders with extreme options.
 
 use std::sync::Arc;
 use std::time::Duration;

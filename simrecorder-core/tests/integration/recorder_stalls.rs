@@ -1,4 +1,4 @@
-//! Stores that stall: queues of their own, the memory bound, and what to do when it is met.
+//! Stores that stall: separate queues, the memory bound, and what happens when it is reached.
 //! differ.
 
 use crate::support;
@@ -35,7 +35,7 @@ fn while_one_store_stalls_another_commits_what_is_recorded() -> Result<()> {
 }
 
 #[test]
-fn what_the_first_store_holds_is_read_while_the_second_stalls() -> Result<()> {
+fn what_the_first_store_has_is_read_while_the_second_stalls() -> Result<()> {
     let (healthy, stalling) = (InMemoryDataStore::new(), StallStore::stalled());
     let recorder = Recorder::with_options((healthy, stalling.clone()), no_timer());
     recorder.record("n", 1_u64)?;
@@ -49,7 +49,7 @@ fn what_the_first_store_holds_is_read_while_the_second_stalls() -> Result<()> {
 const BOUND: usize = 1 << 20;
 
 #[test]
-fn block_waits_and_goes_on_when_the_store_is_released() -> Result<()> {
+fn block_waits_and_continues_when_the_store_is_released() -> Result<()> {
     let stalling = StallStore::stalled();
     let recorder = Recorder::with_options(stalling.clone(), no_timer().memory_bound(BOUND));
     let writer = {
@@ -62,7 +62,7 @@ fn block_waits_and_goes_on_when_the_store_is_released() -> Result<()> {
         std::thread::sleep(Duration::from_millis(5));
         before > 30_000 && before == recorder.status().record_count
     });
-    // Meanwhile the recorder answers, and what it holds is bounded.
+    // Meanwhile the recorder responds, and its memory is bounded.
     let status = recorder.status();
     assert!(!writer.is_finished());
     assert!(status.stores[0].queued_bytes <= BOUND / 2, "{status:?}");
@@ -99,7 +99,7 @@ fn the_queue_of_a_store_stays_within_its_share() -> Result<()> {
 }
 
 #[test]
-fn the_error_policy_loses_nothing_and_goes_on_after_the_release() -> Result<()> {
+fn the_error_policy_loses_nothing_and_continues_after_the_release() -> Result<()> {
     let stalling = StallStore::stalled();
     let options = no_timer()
         .memory_bound(BOUND)
@@ -115,7 +115,7 @@ fn the_error_policy_loses_nothing_and_goes_on_after_the_release() -> Result<()> 
     };
     assert_eq!(error.kind(), ErrorKind::BufferFull);
     assert_eq!(error.key(), Some("n"));
-    // Neither new keys nor values wait then, so that the loop does not stall.
+    // Neither new keys nor values wait, so that the loop does not stall.
     let results = no_hang("nothing waits", {
         let recorder = recorder.clone();
         move || {
@@ -194,7 +194,7 @@ fn a_large_record_gets_its_turn_while_others_record() -> Result<()> {
                 let row = vec![0_u64; 2000];
                 while !stop.load(std::sync::atomic::Ordering::Relaxed) {
                     recorder.record(format!("n{thread}"), &row)?;
-                    // Many small buffers that are filled again as soon as they are sent.
+                    // Many small buffers are filled again as soon as they are sent.
                     let mut keys = 0..if thread == 0 { 1000 } else { 0 };
                     keys.try_for_each(|key| recorder.record(format!("small/{key}"), 1_u64))?;
                 }

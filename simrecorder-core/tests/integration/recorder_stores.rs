@@ -147,7 +147,7 @@ fn after_a_failure_the_other_stores_get_what_was_recorded() -> Result<()> {
     while recorder.record("n", taken).is_ok() {
         taken += 1;
     }
-    // Not even `close` is needed for it.
+    // Even without `close`.
     wait_until("the healthy store has all", || {
         numbers(&healthy, "n").len() as u64 == taken
     });
@@ -157,7 +157,7 @@ fn after_a_failure_the_other_stores_get_what_was_recorded() -> Result<()> {
 }
 
 #[test]
-fn with_detach_the_run_goes_on_and_status_and_close_tell() -> Result<()> {
+fn with_detach_the_run_continues_and_status_and_close_report_the_error() -> Result<()> {
     let (faulty, healthy) = (FaultStore::new(Op::Commit, 2), CountingStore::new());
     let recorder = Recorder::with_options((faulty.clone(), healthy.clone()), detach());
     for number in 0..100_u64 {
@@ -196,7 +196,7 @@ fn after_a_detach_reading_goes_to_a_healthy_store() -> Result<()> {
     assert_eq!(recorder.get_all("n")?.shape(), [10]);
     assert_eq!(recorder.get_as::<u64>("at")?, Some(9));
     assert_eq!(recorder.keys()?.len(), 2);
-    // The failed one can still be looked at by its name.
+    // The failed store can still be read by its name.
     assert_eq!(recorder.store("faulty")?.get_all("n")?.shape(), [1]);
     Ok(())
 }
@@ -240,7 +240,7 @@ fn close_returns_the_errors_of_all_stores_that_failed() -> Result<()> {
     Ok(())
 }
 
-/// A short run that uses all operations; what was taken of each series.
+/// A short run with all operations; returns how many records of each series were accepted.
 fn short_run(recorder: &Recorder) -> (Vec<u64>, Vec<u64>) {
     let mut taken = (Vec::new(), Vec::new());
     for number in 0..20_u64 {
@@ -348,7 +348,7 @@ fn a_failing_prepare_is_a_failure_of_its_store() -> Result<()> {
 fn a_store_that_refuses_a_new_key_leaves_nothing_half_made() -> Result<()> {
     for op in [Op::Nodes, Op::Plan] {
         for at in 1..=2 {
-            // The healthy store is asked first.
+            // The recorder asks the healthy store first.
             let (counting, faulty) = (CountingStore::new(), FaultStore::new(op, at));
             let recorder = Recorder::with_options((counting.clone(), faulty.clone()), no_timer());
             let mut failures = 0;
@@ -424,7 +424,7 @@ fn attributes_make_no_group_in_a_store_where_others_have_a_value() -> Result<()>
     Ok(())
 }
 
-/// Another program creates a value and a series at the moment in which the store is asked for them.
+/// Another program creates a value and a series during the lookup.
 #[derive(Debug)]
 struct MadeMeanwhile(InMemoryDataStore);
 
@@ -441,7 +441,7 @@ impl Hook for MadeMeanwhile {
 }
 
 #[test]
-fn what_is_made_while_it_is_looked_for_is_there_or_not_yet() -> Result<()> {
+fn what_is_created_during_a_lookup_is_found_or_not_yet() -> Result<()> {
     for look_for_value in [true, false] {
         let store = InMemoryDataStore::new();
         let followed = Adapter {
@@ -503,7 +503,7 @@ fn stores_of_different_length_are_an_error_that_names_the_numbers() -> Result<()
 }
 
 #[test]
-fn cut_to_shortest_cuts_and_goes_on() -> Result<()> {
+fn cut_to_shortest_cuts_and_continues() -> Result<()> {
     for (a, b) in [(5, 3), (3, 5), (4, 4), (4, 0), (0, 4)] {
         let stores = diverged(a, b)?;
         let options = no_timer().on_divergence(OnDivergence::CutToShortest);

@@ -1,4 +1,4 @@
-//! Everything at the same time: threads that record, flush, checkpoint, read, and drop clones, and
+//! All operations at the same time: threads that record, flush, checkpoint, read, and drop clones, on
 //! stores of different speed.
 
 use crate::support;
@@ -29,7 +29,7 @@ impl Dice {
     }
 }
 
-/// Takes its time for each commit.
+/// A store with slow commits.
 #[derive(Debug)]
 struct Slow;
 
@@ -42,8 +42,7 @@ impl Hook for Slow {
     }
 }
 
-/// Records its own numbers in order, into a key of its own and one that all share; reads them back
-/// now and then.
+/// Records the numbers of one thread in order, into its own key and a shared one, and reads them back now and then.
 fn work(mut recorder: Recorder, thread: u64) -> Result<()> {
     let own = format!("own/{thread}");
     let mut dice = Dice(thread + 1);
@@ -57,14 +56,14 @@ fn work(mut recorder: Recorder, thread: u64) -> Result<()> {
             1 => recorder.checkpoint()?,
             2 => clones.push(recorder.clone()),
             3 => {
-                // The handle that it used so far is dropped, or another one.
+                // Drops the handle that it used so far, or another one.
                 let other = recorder.clone();
                 clones.push(std::mem::replace(&mut recorder, other));
                 let index = dice.throw(clones.len() as u64) as usize;
                 drop(clones.swap_remove(index));
             }
             4 => {
-                // A recorder reads what it recorded.
+                // A recorder reads its own records.
                 let view = recorder.get_all(&own)?;
                 assert_eq!(view.len(), number + 1);
                 assert_eq!(view.get(number)?.scalar::<u64>()?, value);
@@ -77,7 +76,7 @@ fn work(mut recorder: Recorder, thread: u64) -> Result<()> {
     recorder.set(format!("last/{thread}"), RECORDS)
 }
 
-/// Looks at a store until `done`: what it shows only grows, and is in order.
+/// Reads a store until `done`: its series only grow, and are in order.
 fn watch(store: &dyn DataStore, done: &AtomicBool) {
     let mut seen = 0;
     while !done.load(Ordering::Acquire) {
@@ -132,7 +131,7 @@ fn stress(options: RecorderOptions) -> Result<()> {
             std::thread::spawn(move || watch(&*store, &done))
         })
         .collect();
-    // The threads keep it open; the last of them closes it.
+    // The threads keep the recorder open; the last of them closes it.
     drop(recorder);
     no_hang("all threads have ended", move || {
         let result = threads

@@ -60,7 +60,7 @@ fn record_on_many_threads(options: RecorderOptions, count: u64) -> Result<Counti
             })
         })
         .collect();
-    // The threads keep it open.
+    // The threads keep the recorder open.
     drop(recorder);
     no_hang("all threads have recorded", move || {
         threads
@@ -115,7 +115,7 @@ fn the_order_is_kept_without_threads_of_the_recorder() -> Result<()> {
 }
 
 /// Records until the recorder refuses; returns how many records each of the three kinds of keys
-/// took.
+/// got.
 fn record_until_closed(recorder: &Recorder, thread: u64, started: &AtomicU64) -> [u64; 3] {
     let mut taken = [0; 3];
     let mut open = [true; 3];
@@ -199,7 +199,7 @@ fn a_second_close_waits_for_the_first() -> Result<()> {
         let (recorder, done, store) = (recorder.clone(), Arc::clone(&done), store.clone());
         std::thread::spawn(move || {
             let result = recorder.close();
-            // The record is there when `close` says so.
+            // The record is stored when `close` returns.
             assert_eq!(numbers(&store, "n"), [1]);
             done.store(true, Ordering::SeqCst);
             result
@@ -336,7 +336,7 @@ fn a_flush_covers_what_its_thread_recorded() -> Result<()> {
                 for number in 0..200_u64 {
                     recorder.record(&key, number)?;
                     recorder.flush()?;
-                    // Through another handle, past the recorder.
+                    // Through another handle, without the recorder.
                     assert_eq!(
                         numbers(&store as &dyn DataStore, &key).len() as u64,
                         number + 1

@@ -55,7 +55,7 @@ fn check_numbers(store: &dyn DataStore, steps: u64) {
 }
 
 #[test]
-fn whatever_makes_a_commit_it_has_the_same_ticks_of_all_series() -> Result<()> {
+fn every_kind_of_commit_has_the_same_ticks_of_all_series() -> Result<()> {
     const TICKS: u64 = 3000;
     let tiny = RecorderOptions::new().memory_bound(1 << 16);
     for options in [
@@ -121,7 +121,7 @@ fn a_tick_that_is_larger_than_the_memory_bound_passes_alone_and_whole() -> Resul
 }
 
 #[test]
-fn a_large_series_beside_a_thousand_scalars_is_in_step_with_them() -> Result<()> {
+fn a_large_series_and_a_thousand_scalars_have_the_same_length() -> Result<()> {
     const TICKS: u64 = 20;
     for inline in [true, false] {
         let store = CountingStore::new();
@@ -168,7 +168,7 @@ fn a_record_that_a_full_buffer_refuses_can_be_tried_again_in_its_tick() -> Resul
             };
             assert_eq!(error.kind(), ErrorKind::BufferFull, "{error}");
             refused += 1;
-            // Nothing is lost by a failed attempt.
+            // A failed attempt loses nothing.
             assert_eq!(kind_of(record(&mut net)), ErrorKind::BufferFull);
             store.release();
             recorder.flush()?;

@@ -1,4 +1,4 @@
-//! What `recover` copies of a store of which parts cannot be read, and what it says of the rest.
+//! What `recover` copies of a store with parts that cannot be read, and what it reports about the rest.
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests, too, may panic")]
 
@@ -58,7 +58,7 @@ fn a_series_keeps_what_is_before_the_damage_and_the_rest_has_its_own_keys() {
     ] {
         assert!(left_out.contains(&part), "{recovery}");
     }
-    // Every ragged row is in the copy, or said not to be.
+    // Every ragged row is in the copy or reported as left out.
     let lost = left_out.iter().filter(|(key, _)| *key == "net/rows");
     let lost: Vec<_> = lost
         .flat_map(|(_, records)| records.clone().unwrap())
@@ -191,7 +191,7 @@ fn a_timeline_loses_the_ticks_at_which_a_series_is_damaged() {
             .contains("'v', 'w' of the timeline is damaged"),
         "{recovery}"
     );
-    // It continues as a timeline does.
+    // It can be continued like any timeline.
     let mut net = copy.timeline("net", Coordinate::new("step")).unwrap();
     assert_eq!(net.last(), Some(178_u64));
     net.tick(200_u64, [("v", 100_u64), ("w", 100)]).unwrap();

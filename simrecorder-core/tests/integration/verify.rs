@@ -1,4 +1,4 @@
-//! What `verify` reports of a store of which parts cannot be read.
+//! What `verify` reports about a store with parts that cannot be read.
 
 #![allow(
     clippy::single_range_in_vec_init,
@@ -58,7 +58,7 @@ fn records_without_a_fixed_size_are_named_within_64() {
 }
 
 #[test]
-fn a_series_of_a_damaged_length_takes_no_eternity() {
+fn a_series_with_a_damaged_length_is_verified_in_little_time() {
     for length in [u64::MAX, 1 << 40] {
         let mut store = DamagedStore::new(&[], &[]);
         store.length = Some(length);
@@ -83,7 +83,7 @@ fn damaged_keys_are_named_and_the_others_are_read() {
         "{text}"
     );
 
-    // A group that cannot be listed hides what is in it, and nothing else.
+    // A group that cannot be listed hides only its contents.
     let report = verify(&DamagedStore::new(&["net"], &[])).unwrap();
     let keys: Vec<_> = report.keys.iter().map(|it| it.key.as_str()).collect();
     assert_eq!(keys, ["", "net", "seed"]);

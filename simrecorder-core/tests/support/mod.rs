@@ -1,6 +1,6 @@
 //! Stores that fail, stall and count, for tests of the recorder.
 
-// Each test binary uses a part of it.
+// Each test program uses a part of it.
 #![allow(dead_code, reason = "each test binary uses a part")]
 
 use std::collections::BTreeMap;
@@ -15,7 +15,7 @@ use simrecorder_core::{
     delegate_store, prelude::*,
 };
 
-/// Only turns a hang into a failure.
+/// Turns a hang into a failure.
 const LIMIT: Duration = Duration::from_secs(60);
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -32,7 +32,7 @@ pub(crate) fn wait_until(what: &str, condition: impl Fn() -> bool) {
     }
 }
 
-/// Runs `work` on a thread of its own and fails if it does not end.
+/// Runs `work` on another thread, and fails if it does not end.
 #[track_caller]
 pub(crate) fn no_hang<T: Send + 'static>(
     what: &str,
@@ -51,14 +51,14 @@ pub(crate) fn no_timer() -> RecorderOptions {
     RecorderOptions::new().commit_interval(None)
 }
 
-/// A recorder on a store that counts.
+/// A recorder on a store that counts commits.
 pub(crate) fn counting(options: RecorderOptions) -> (CountingStore, Recorder) {
     let store = CountingStore::new();
     let recorder = Recorder::with_options(store.clone(), options);
     (store, recorder)
 }
 
-/// All numbers of a series of scalars; none if it is not there.
+/// All numbers of a series of scalars; none if it does not exist.
 #[track_caller]
 pub(crate) fn numbers(store: &dyn DataStore, key: &str) -> Vec<u64> {
     let key = Key::new(key).expect("a valid key");
@@ -69,13 +69,13 @@ pub(crate) fn numbers(store: &dyn DataStore, key: &str) -> Vec<u64> {
     })
 }
 
-/// The kind of the error that there must be.
+/// The kind of the expected error.
 #[track_caller]
 pub(crate) fn kind_of<T: fmt::Debug>(result: Result<T>) -> ErrorKind {
     result.expect_err("an error was expected").kind()
 }
 
-/// What a store is asked to do.
+/// An operation of a store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Op {
     Nodes,
@@ -87,7 +87,7 @@ pub(crate) enum Op {
     Close,
 }
 
-/// What an [`Adapter`] does before its store does something.
+/// What an [`Adapter`] does before an operation of its store.
 pub(crate) trait Hook: fmt::Debug + Send + Sync {
     fn before(&self, op: Op, commit: Option<&Commit>) -> Result<()>;
 }
@@ -165,7 +165,7 @@ impl<H: Hook> DataStore for Adapter<H> {
     }
 }
 
-/// Fails at one operation, and again from then on if `stays`.
+/// Fails at one operation, and at all later ones if `stays`.
 #[derive(Debug)]
 pub(crate) struct Fault {
     op: Op,
@@ -179,7 +179,7 @@ pub(crate) struct Fault {
 pub(crate) type FaultStore = Adapter<Fault>;
 
 impl FaultStore {
-    /// Fails once, at operation `at` of those of kind `op`, counted from 1.
+    /// Fails once, at the operation number `at` of kind `op`, counted from 1.
     pub(crate) fn new(op: Op, at: usize) -> Self {
         Self::with_hook(
             "faulty",
@@ -208,7 +208,7 @@ impl FaultStore {
         store
     }
 
-    /// The kind of its error, in place of `StorageFull`.
+    /// The kind of its error instead of `StorageFull`.
     pub(crate) fn kind(mut self, kind: ErrorKind) -> Self {
         Arc::get_mut(&mut self.hook).expect("one handle").kind = kind;
         self
@@ -242,7 +242,7 @@ impl Hook for Fault {
 /// Blocks in `commit` while it is shut.
 #[derive(Debug, Default)]
 pub(crate) struct Gate {
-    /// Whether it is shut, and how many commits wait before it.
+    /// Whether it is shut, and how many commits wait at it.
     state: Mutex<(bool, usize)>,
     changed: Condvar,
 }
@@ -291,17 +291,17 @@ impl Hook for Gate {
     }
 }
 
-/// What a commit held.
+/// The contents of a commit.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Seen {
-    /// For each batch: key, index of the first record, number of records.
+    /// Each batch: its key, the index of its first record, and its number of records.
     pub(crate) batches: Vec<(String, u64, u64)>,
     /// The names and keys of the other changes.
     pub(crate) others: Vec<(&'static str, String)>,
     pub(crate) bytes: usize,
 }
 
-/// Keeps a note of every commit.
+/// Lists every commit.
 #[derive(Debug, Default)]
 pub(crate) struct Notes {
     commits: Mutex<Vec<Seen>>,
@@ -328,7 +328,7 @@ impl CountingStore {
         self.hook.closes.load(Ordering::SeqCst)
     }
 
-    /// The batches of one series: index of the first record and number of records.
+    /// The batches of one series: the index of the first record and the number of records.
     pub(crate) fn batches(&self, key: &str) -> Vec<(u64, u64)> {
         let commits = self.commits();
         let all = commits.iter().flat_map(|seen| &seen.batches);
@@ -337,7 +337,7 @@ impl CountingStore {
             .collect()
     }
 
-    /// Fails unless the batches of each series follow each other from `first` on.
+    /// Fails unless the batches of each series are consecutive from `first` on.
     #[track_caller]
     pub(crate) fn assert_no_gaps(&self, first: u64) {
         let mut ends = BTreeMap::new();
@@ -381,12 +381,12 @@ impl Hook for Notes {
     }
 }
 
-/// Drops what it gets and counts the records. It may stall and it may hold what `prepare` made.
+/// A store that counts records and drops them. It may stall, and it may keep the results of `prepare`.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct NullStore {
     records: Arc<AtomicU64>,
     pub(crate) gate: Arc<Gate>,
-    /// Whether `prepare` makes a copy of each batch, as one that compresses badly does.
+    /// Whether `prepare` copies each batch, as for data that do not compress.
     copies: bool,
 }
 

@@ -1,4 +1,4 @@
-//! The contract of the facade: what README and other people's programs rely on.
+//! The contract of the facade, on which README and other programs rely.
 #![cfg(any(feature = "zarr", feature = "hdf5"))]
 #![allow(clippy::unwrap_used, reason = "helpers of tests, too, may panic")]
 
@@ -17,9 +17,9 @@ use tempfile::TempDir;
 
 use support::{STEPS, check_run, record_run};
 
-/// Where recordings of each backend are made that this build has.
+/// The places of recordings of each backend of this build.
 struct Places {
-    /// Stopped before the folder goes.
+    /// Stopped before the folder is removed.
     #[cfg(feature = "redis")]
     server: simrecorder::RedisServer,
     folder: TempDir,
@@ -57,7 +57,7 @@ fn create(url: &str) -> simrecorder::Result<Arc<dyn DataStore>> {
     simrecorder::open_with(url, &OpenOptions::new().mode(OpenMode::CreateNew))
 }
 
-/// The code that the design promises, word for word.
+/// The code of the design, word for word.
 fn as_the_design_has_it(
     writing: impl simrecorder::IntoStores,
     reading: impl FnOnce() -> Arc<dyn DataStore>,
@@ -112,7 +112,7 @@ fn the_code_of_the_design_works_on_every_store() -> simrecorder::Result<()> {
         as_the_design_has_it(create(&url)?, || simrecorder::open(&url).unwrap())?;
     }
 
-    // Several at once, read from the last.
+    // Several stores at once, read from the last.
     for url in places.urls("second") {
         let memory = InMemoryDataStore::new();
         as_the_design_has_it((memory.clone(), create(&url)?), || {
@@ -187,7 +187,7 @@ fn a_recording_is_copied_from_any_store_into_any_other() -> simrecorder::Result<
 }
 
 #[test]
-fn a_recording_that_is_appended_to_goes_on_where_it_ended() -> simrecorder::Result<()> {
+fn appending_continues_where_a_recording_ended() -> simrecorder::Result<()> {
     let places = Places::new();
     for url in places.urls("run") {
         let recorder = Recorder::new(create(&url)?);
@@ -204,7 +204,7 @@ fn a_recording_that_is_appended_to_goes_on_where_it_ended() -> simrecorder::Resu
     Ok(())
 }
 
-/// What `new` does is said for each store by its name.
+/// What `new` does with each kind of store.
 #[test]
 fn new_creates_what_is_not_there_and_reads_what_is() -> simrecorder::Result<()> {
     fn check<S: DataStore + 'static>(

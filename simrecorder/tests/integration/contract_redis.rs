@@ -1,4 +1,4 @@
-//! The contract of the facade on a Redis server, alone and beside other stores.
+//! The contract of the facade on a Redis server, alone and with other stores.
 #![cfg(feature = "redis")]
 #![allow(clippy::unwrap_used, reason = "helpers of tests, too, may panic")]
 
@@ -15,7 +15,7 @@ use crate::support;
 use support::{STEPS, check_run, record_run};
 
 #[test]
-fn what_is_recorded_is_read_back_alone_and_beside_other_stores() -> simrecorder::Result<()> {
+fn what_is_recorded_is_read_back_alone_and_with_other_stores() -> simrecorder::Result<()> {
     let folder = tempfile::tempdir().unwrap();
     let server = RedisServer::start(folder.path())?;
     let create = OpenOptions::new().mode(OpenMode::CreateNew);
@@ -48,7 +48,7 @@ fn what_is_recorded_is_read_back_alone_and_beside_other_stores() -> simrecorder:
     server.stop()
 }
 
-/// Moves a run into `to` while it records, and reads it there.
+/// Drains a run into `to` while it records, and reads it there.
 fn drain_a_run(to: Arc<dyn DataStore>, read: impl Fn() -> Recorder) -> simrecorder::Result<()> {
     let folder = tempfile::tempdir().unwrap();
     let store = RedisDataStore::launch(folder.path())?;
@@ -119,7 +119,7 @@ fn what_a_file_has_already_is_compared_as_it_keeps_it_and_freed() -> simrecorder
             let url = format!("{scheme}:{}?compression={compression}", path.display());
             let open = |mode| simrecorder::open_with(&url, &OpenOptions::new().mode(mode));
             let source = format!("{}?run={name}", server.url());
-            // The file rounds, the server does not.
+            // The file rounds numbers, the server does not.
             let both = (
                 RedisDataStore::connect(&source)?,
                 open(OpenMode::CreateNew)?,

@@ -1,4 +1,4 @@
-//! How a program may end, and what of its recording is there then.
+//! The ends of a program, and what of its recording is stored then.
 #![cfg(all(unix, feature = "zarr"))]
 #![allow(
     clippy::print_stdout,
@@ -22,7 +22,7 @@ fn file_stores() -> impl Iterator<Item = &'static str> {
     ["run.mdb", "run.zarr"].into_iter().chain(hdf5)
 }
 
-/// The numbers that a recording has at `step`, which are 0, 1, 2 and so on.
+/// The numbers of the series `step` of a recording, which are 0, 1, 2 and so on.
 fn step_count(path: &Path) -> u64 {
     let recorder = Recorder::new(simrecorder::open(path).unwrap());
     let steps = recorder.get_all("step").unwrap().read::<u64>().unwrap();
@@ -37,7 +37,7 @@ fn signal(child: &Child, name: &str) {
     assert!(kill.status().unwrap().success());
 }
 
-/// Reads what a program prints until it is a line with this beginning; returns the rest of the line.
+/// Reads the output of a program up to a line with this beginning; returns the rest of the line.
 fn wait_for_line(lines: &mut impl Iterator<Item = String>, start: &str) -> String {
     let rest = |line: String| line.strip_prefix(start).map(str::to_owned);
     lines.find_map(rest).unwrap()
@@ -78,7 +78,7 @@ const MORE: u64 = 10;
 fn end(ending: &str, path: &Path) {
     let options = OpenOptions::new().mode(OpenMode::CreateNew);
     let store = simrecorder::open_with(path, &options).unwrap();
-    // Nothing is committed but by the flush.
+    // Only the flush commits.
     let options = RecorderOptions::new().commit_interval(None);
     let recorder = Recorder::with_options(store, options);
     let record = |steps: std::ops::Range<u64>| {
@@ -108,7 +108,7 @@ fn a_program_that_ends_without_close_has_what_the_documentation_says() {
         return end(&std::env::var("SIMRECORDER_TEST_ENDING").unwrap(), &path);
     }
     let folder = tempfile::tempdir().unwrap();
-    // A recorder that is dropped, also by a panic, writes all of it.
+    // A recorder that is dropped, even by a panic, writes everything.
     let all = FLUSHED + MORE;
     type HasEnded = fn(ExitStatus) -> bool;
     let endings: [(&str, u64, HasEnded); 8] = [

@@ -1,4 +1,4 @@
-//! Disks that take no more, and recordings that are deleted under their writer.
+//! Full disks, and recordings that are deleted while they are written.
 #![cfg(all(target_os = "linux", any(feature = "zarr", feature = "hdf5")))]
 #![allow(clippy::unwrap_used, reason = "helpers of tests, too, may panic")]
 
@@ -14,7 +14,7 @@ use simrecorder::{
 };
 use simrecorder_testkit::{output_within_a_minute, role, this_test_by};
 
-/// What keeps recordings in files.
+/// A store with recordings in files.
 fn schemes() -> impl Iterator<Item = &'static str> {
     let schemes = [
         (cfg!(feature = "zarr"), "zarr"),
@@ -34,7 +34,7 @@ fn row(i: u64) -> [u64; 2] {
     [i, i.wrapping_mul(0x9e37_79b9_7f4a_7c15)]
 }
 
-/// Records and flushes until that is refused, and calls `flushed` with the number of records after
+/// Records and flushes until that fails, and calls `flushed` with the number of records after
 /// each flush.
 fn record_until_refused(recorder: &Recorder, mut flushed: impl FnMut(u64)) -> Error {
     let mut count = 0;
@@ -52,8 +52,8 @@ fn record_until_refused(recorder: &Recorder, mut flushed: impl FnMut(u64)) -> Er
     panic!("nothing was refused");
 }
 
-/// Checks that at least `flushed` records are there and no wrong ones, and continues.
-fn check_and_go_on(url: &str, flushed: u64) {
+/// Checks that there are at least `flushed` records and no wrong ones, and continues.
+fn check_and_continue(url: &str, flushed: u64) {
     let reader = Recorder::new(open(url, OpenMode::Read).unwrap());
     let view = reader.get_all("x").unwrap();
     assert!(view.len() >= flushed, "{url}: {} of {flushed}", view.len());
@@ -67,8 +67,8 @@ fn check_and_go_on(url: &str, flushed: u64) {
     assert_eq!(reader.get_all("x").unwrap().len(), view.len() + 1);
 }
 
-/// Records with a limit for the size of files; with `ignores`, this process ignores the signal
-/// that comes with it. Returns what became of the process, and what it printed.
+/// Records with a limit for the size of files; with `ignores`, the process ignores the signal
+/// of the limit. Returns the exit status of the process, and its output.
 fn with_limit(name: &str, url: &str, ignores: bool) -> (std::process::ExitStatus, String) {
     let signal = if ignores {
         "--ignore-signal=XFSZ"
@@ -101,7 +101,7 @@ fn files_that_may_not_grow_are_an_error_or_end_a_process_that_does_not_ignore_th
             let (status, text) = with_limit(name, &url, ignores);
             const SIGXFSZ: i32 = 25;
             let was_ended = status.signal() == Some(SIGXFSZ);
-            // The system first writes a part, without a signal, which is enough for LMDB to stop.
+            // The system first writes a part without a signal, which makes LMDB stop.
             let may_succeed = ignores || scheme == "zarr";
             assert!(
                 status.success() && may_succeed || was_ended && !ignores,
@@ -109,13 +109,13 @@ fn files_that_may_not_grow_are_an_error_or_end_a_process_that_does_not_ignore_th
             );
             let flushed = text.lines().filter_map(|line| line.split_once("flushed "));
             let flushed = flushed.filter_map(|(_, count)| count.parse().ok()).max();
-            check_and_go_on(&url, flushed.unwrap());
+            check_and_continue(&url, flushed.unwrap());
         }
     }
 }
 
 #[test]
-fn a_recording_that_is_deleted_under_its_writer_is_an_error_and_other_stores_go_on() {
+fn a_recording_that_is_deleted_under_its_writer_is_an_error_and_other_stores_continue() {
     for scheme in schemes() {
         let folder = tempfile::tempdir().unwrap();
         let inner = folder.path().join("inner");

@@ -1,5 +1,5 @@
-//! Each operation of a short run goes wrong once, on every store, alone and beside another one: where
-//! that comes out, what each store holds then.
+//! Each operation of a short run goes wrong once, on every store, alone and with another one: which call returns the
+//! error, and what each store has afterwards.
 #![cfg(any(feature = "zarr", feature = "hdf5", feature = "redis"))]
 #![allow(clippy::unwrap_used, reason = "helpers of tests, too, may panic")]
 
@@ -21,27 +21,27 @@ fn open(url: &str, mode: OpenMode) -> Result<Arc<dyn DataStore>> {
     simrecorder::open_with(url, &OpenOptions::new().mode(mode))
 }
 
-/// How the run in which something goes wrong is made.
+/// The configuration of a run in which something goes wrong.
 #[derive(Clone, Copy, Debug)]
 struct Way {
     inline: bool,
-    /// Whether a store in memory is recorded to as well.
+    /// Whether an in-memory store is recorded to as well.
     beside: bool,
     on_error: OnStoreError,
 }
 
-/// Where an error must come out at the latest.
+/// The last call that may return the error.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Call {
-    /// In the next call, as the record was taken.
+    /// The next call, since the record was accepted.
     Record,
-    /// In this one, if it has no threads.
+    /// This call, without threads.
     Set,
-    /// In this one, as it waits for all that was done.
+    /// This call, which waits for everything.
     Flush,
 }
 
-/// The members of the timeline, beside its coordinate `step`.
+/// The members of the timeline, without its coordinate `step`.
 const MEMBERS: [&str; 2] = ["n", "spikes"];
 
 /// The record of a step.
@@ -55,30 +55,30 @@ fn value(key: &str, step: u64) -> Value {
     .unwrap()
 }
 
-/// A run with all that came out of it.
+/// A run with its results.
 struct Run<'a> {
     recorder: &'a Recorder,
     store: &'a FaultyStore<Arc<dyn DataStore>>,
     fault: Fault,
     at: usize,
     way: Way,
-    /// Whether the operation that goes wrong came at the last call or before.
+    /// Whether the operation that goes wrong was reached by the last call.
     is_reached: bool,
-    /// The steps that were taken, for each key.
+    /// The accepted steps of each key.
     taken: BTreeMap<String, Vec<u64>>,
     /// How many of them were flushed while the store worked.
     flushed: BTreeMap<String, usize>,
-    /// The value that was set last, and the one of these that was flushed.
+    /// The value that was set last, and the last one that was flushed.
     last: Option<u64>,
     last_flushed: Option<u64>,
     timeline: Option<Timeline<u64>>,
-    /// The ticks that were taken whole, and those of them that were flushed.
+    /// The complete accepted ticks, and those of them that were flushed.
     ticks: u64,
     ticks_flushed: u64,
 }
 
 impl Run<'_> {
-    /// Looks at what a call returned, and fails where the run ends.
+    /// Checks the result of a call, and fails if the run ends with it.
     fn check(&mut self, call: Call, result: Result<()>) -> Result<()> {
         let was_reached = self.is_reached;
         self.is_reached = self.has_gone_wrong();
@@ -97,7 +97,7 @@ impl Run<'_> {
             assert!(result.is_err() || !is_due, "{what} of a store that failed");
             return result;
         }
-        // Only what the store was asked in this very call is an error of it.
+        // A call returns only errors of operations in this call.
         assert!(
             result.is_ok() || !was_reached && call != Call::Flush,
             "{what}"
@@ -136,8 +136,7 @@ impl Run<'_> {
         self.check(Call::Set, result)
     }
 
-    /// Calls the recorder until it succeeds, unless the run ends: another time if a store was asked for
-    /// something in the call.
+    /// Calls the recorder until it succeeds or the run ends. It calls again if the call reached a store.
     fn call(&mut self, call: Call, mut make: impl FnMut(&mut Self) -> Result<()>) -> Result<()> {
         for _ in 0..2 {
             let result = make(self);
@@ -213,12 +212,12 @@ impl Run<'_> {
                 self.check(Call::Flush, result)
             })
             .and_then(|()| self.steps(14..STEPS));
-        // The store in memory gets all, also after an error.
+        // The in-memory store gets everything, even after an error.
         let closed = self.recorder.close();
         result.and(closed)
     }
 
-    /// Checks that a store holds what was taken: all of it, or what was flushed at least.
+    /// Checks that a store has the accepted records: all of them, or at least the flushed ones.
     fn check_store(&self, store: Arc<dyn DataStore>, has_all: bool) {
         let reader = Recorder::new(store);
         for (key, steps) in &self.taken {
@@ -257,7 +256,7 @@ impl Run<'_> {
 }
 
 impl Run<'_> {
-    /// Checks that a store has whole ticks: all of them, or those that were flushed at least.
+    /// Checks that a store has whole ticks: all of them, or at least the flushed ones.
     fn check_timeline(&self, reader: &Recorder, has_all: bool) {
         if reader.kind_of("net").unwrap().is_none() {
             assert_eq!(
@@ -271,7 +270,7 @@ impl Run<'_> {
             return;
         }
         let net = reader.group("net").unwrap();
-        // Closing completes a first tick, to which more series might have been added.
+        // Closing completes the first tick, to which more series could have been added.
         let all = self.ticks.max(1);
         let lens: Vec<_> = net.series().map(|(_, view)| view.len()).collect();
         for (name, view) in net.series() {
@@ -284,7 +283,7 @@ impl Run<'_> {
                 assert_eq!(found.unwrap(), value(name, step), "{name}");
             }
         }
-        // Half of a commit is no commit of the recorder.
+        // Half of a commit is not a commit of the recorder.
         if has_all || self.fault != Fault::HalfWay {
             assert!(lens.iter().all(|len| *len == lens[0]), "{lens:?}");
         }
@@ -360,8 +359,8 @@ fn go_wrong_in_time(url: String, fault: Fault, at: usize, way: Way) -> bool {
     result.unwrap_or_else(|_| panic!("{url}, {fault:?} of operation {at}, {way:?}"))
 }
 
-/// Every operation goes wrong in every way, on a store at the URLs that `url` gives: alone and
-/// beside another one, with threads and without, and where the recorder continues without it.
+/// Every operation goes wrong in every way, on a store at the URLs that `url` returns: alone and
+/// with another one, with threads and without, and with a recorder that continues without it.
 fn all_go_wrong(url: impl Fn(usize) -> String) {
     use Fault::{After, Before, Delay, HalfWay};
     let mut runs = 0;

@@ -1,4 +1,4 @@
-//! `~` at the start of a path is the home folder, wherever a path is taken.
+//! `~` at the start of any path is the home folder.
 #![cfg(any(feature = "zarr", feature = "hdf5", feature = "redis"))]
 #![allow(clippy::unwrap_used, reason = "helpers of tests, too, may panic")]
 
@@ -7,10 +7,10 @@ use std::path::Path;
 use simrecorder::{DataStore, Recorder};
 use simrecorder_testkit::{assert_success, role, this_test};
 
-/// Runs the test again where `HOME` is the folder of [`role`], with another current folder, which
-/// stays empty.
+/// Runs the test again with the folder of [`role`] as `HOME`, in another current folder, which
+/// must stay empty.
 fn at_home(name: &str) {
-    // Characters that mean something in URLs.
+    // Characters with a meaning in URLs.
     let home = tempfile::Builder::new()
         .prefix("a %2f#b")
         .tempdir()
@@ -26,13 +26,13 @@ fn at_home(name: &str) {
     assert!(left.next().is_none(), "a folder '~' was made");
 }
 
-/// Checks that what one opens is at `file` in the home folder.
+/// Checks that an opened recording is at `file` in the home folder.
 fn is_at_home(home: &Path, file: &str, store: impl DataStore + 'static) {
     Recorder::new(store).close().unwrap();
     assert!(home.join(file).exists(), "{file}");
 }
 
-/// What is made at a URL is found at the same path written in full.
+/// A recording that is created by URL is found at the same path in full.
 #[cfg(any(feature = "zarr", feature = "hdf5"))]
 fn url_is_at_home(home: &Path, scheme: &str, file: &str) {
     use simrecorder::{ErrorKind, OpenMode, OpenOptions};

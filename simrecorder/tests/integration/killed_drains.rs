@@ -1,4 +1,4 @@
-//! Drains from a Redis server into files are killed while others write to the server.
+//! Drains from a Redis server into files, killed while processes write to the server.
 #![cfg(all(feature = "redis", any(feature = "zarr", feature = "hdf5")))]
 #![allow(clippy::unwrap_used, reason = "helpers of tests, too, may panic")]
 
@@ -15,7 +15,7 @@ use simrecorder::{
 };
 use simrecorder_testkit::full_name;
 
-/// What this process is to do, and with what, if it was started by [`child`].
+/// The role and the arguments of this process, if it was started by [`child`].
 fn role() -> Option<Vec<String>> {
     let role = std::env::var("SIMRECORDER_TEST_ROLE").ok()?;
     Some(role.split('\n').map(str::to_owned).collect())
@@ -37,7 +37,7 @@ fn open_or_create(url: &str) -> Arc<dyn DataStore> {
     simrecorder::open_with(url, &options).unwrap()
 }
 
-/// Records until the standard input ends, and leaves how much in a value of the recording.
+/// Records until the standard input ends, and stores the number of records as a value.
 fn write_until_told(url: &str) -> simrecorder::Result<()> {
     let store = RedisDataStore::connect(url)?;
     let id = store.writer_id();
@@ -72,7 +72,7 @@ fn write_until_told(url: &str) -> simrecorder::Result<()> {
 /// The tick at which a series joins the timeline of each writer.
 const LATE: u64 = 500;
 
-/// Checks that the series of each timeline are in step; returns how many ticks all have together.
+/// Checks that the series of each timeline have the same length; returns the total number of ticks.
 fn check_timelines(target: &str) -> simrecorder::Result<u64> {
     let reader = Recorder::new(simrecorder::open(target)?);
     let mut ticks = 0;
@@ -116,7 +116,7 @@ fn drains_that_are_killed_under_writers_lose_and_double_nothing() -> simrecorder
         _ => {}
     }
     let folder = tempfile::tempdir().unwrap();
-    // It syncs before it acknowledges, so that drains follow each other without a pause.
+    // The server syncs before it acknowledges, so that drains need no pause.
     let server = RedisServer::options().sync(RedisSync::Always);
     let server = server.start(folder.path().join("server"))?;
     let schemes = [
@@ -136,7 +136,7 @@ fn drains_that_are_killed_under_writers_lose_and_double_nothing() -> simrecorder
         let mut moved_at_kills = vec![0];
         for kill in 0..6_u64 {
             let mut drainer = child(name, &["drain", &from, &to]);
-            // Longer where the machine is slow: each one gets to move something.
+            // Longer on a slow machine, so that each drain moves something.
             while moved() <= moved_at_kills[kill as usize] {
                 assert!(drainer.try_wait().unwrap().is_none(), "{scheme}: it ended");
             }

@@ -1,4 +1,4 @@
-//! The integration tests of this crate, in one program, since linking it takes longer than compiling
+//! The integration tests of this crate in one program, since linking takes longer than compiling
 //! most of them.
 
 mod contract;

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use simrecorder::RedisServer;
 use simrecorder_testkit::{output_within_a_minute, python, quick_folder};
 
-/// The library that the program calls, which the build of the tests makes as an example.
+/// The library that the program calls, which is built as an example with the tests.
 fn library() -> PathBuf {
     let program = std::env::current_exe().unwrap();
     let built = program.parent().unwrap().parent().unwrap();

@@ -1,4 +1,4 @@
-//! Runs with timelines that are killed and resumed from the last state that they saved.
+//! Runs with timelines that are killed and resumed from the last saved state.
 #![cfg(any(feature = "zarr", feature = "hdf5", feature = "redis"))]
 #![allow(clippy::unwrap_used, reason = "helpers of tests, too, may panic")]
 
@@ -11,7 +11,7 @@ use simrecorder::{DataStore, OpenMode, OpenOptions, Recorder, RecorderOptions, R
 use simrecorder_testkit::timelines::{SLOW, Tick, Timelines, check_timelines, time};
 use simrecorder_testkit::{Partner, role, this_test, wait_for_parent};
 
-/// Set for a run that is to be killed: what it does.
+/// The environment variable that tells a process to be killed what to do.
 const PART: &str = "SIMRECORDER_TEST_PART";
 /// The step before the first one.
 const BEFORE: i64 = -1;
@@ -20,8 +20,8 @@ fn open(url: &str, mode: OpenMode) -> Result<Arc<dyn DataStore>> {
     simrecorder::open_with(url, &OpenOptions::new().mode(mode))
 }
 
-/// One start of a simulation: the step whose state was saved, if it goes back to one, and the last step that
-/// it records. It saves its state every five steps, and at the last one if it flushes then.
+/// One start of a simulation: the step of the saved state, if it rewinds to one, and the last step that it records. It
+/// saves its state every five steps, and at the last one if it flushes then.
 #[derive(Clone, Copy, Debug)]
 struct Start {
     saved: Option<i64>,
@@ -29,7 +29,7 @@ struct Start {
     flushes: bool,
 }
 
-/// Goes back to a state, records, and saves states, in the process that is killed afterwards.
+/// Rewinds to a state, records, and saves states, in the process that is killed afterwards.
 fn simulate(recorder: &Recorder, attempt: u64, start: Start) {
     let mut timelines = Timelines::open(recorder).unwrap();
     let lens = recorder.status().stores.into_iter().map(|store| {
@@ -76,8 +76,8 @@ fn ticks_after(starts: &[Start]) -> [Vec<Tick>; 2] {
     [fast, slow]
 }
 
-/// Starts a run in another process, kills it when it is done, and checks what it left in the stores at `urls`,
-/// for each of `starts`. The process opens what `place` names. Then comes `between`.
+/// For each of `starts`, starts a run in another process, which opens `place`, kills it when it is done, checks the stores
+/// at `urls`, and calls `between`.
 fn run_and_kill(
     test: &str,
     place: &str,
@@ -115,7 +115,7 @@ fn run_and_kill_one(test: &str, url: &str, starts: &[Start]) {
     run_and_kill(test, url, &[url.to_owned()], starts, |_, _| ());
 }
 
-/// What the killed process does, if this is one.
+/// The work of the process that is killed, if this is one.
 fn is_killed(open: impl Fn(&str) -> Recorder) -> bool {
     let Some(url) = role() else {
         return false;
@@ -158,7 +158,7 @@ fn a_run_that_is_killed_again_and_again_has_each_tick_once() {
         let starts = [
             start(None, 12, true),
             start(10, 16, false),
-            // Killed before it saved a state, it comes back to the same one.
+            // Killed before it saved a state, it resumes from the same one.
             start(10, 13, true),
             start(10, 20, true),
             start(15, 29, true),
@@ -200,8 +200,7 @@ fn a_killed_run_goes_back_into_chunks_and_ragged_rows_and_before_its_first_tick(
     });
 }
 
-/// Two files that are killed together, and of which one may have been committed further, continue from the
-/// same tick.
+/// Two files whose writer is killed, one of which may have later commits, continue from the same tick.
 #[cfg(all(feature = "zarr", feature = "hdf5"))]
 #[test]
 fn two_stores_that_are_killed_continue_from_the_same_tick() {
@@ -228,7 +227,7 @@ fn two_stores_that_are_killed_continue_from_the_same_tick() {
         .map(|i| start((i > 0).then_some(i * 10), 13 + i as u64 * 10, i % 2 == 0))
         .collect();
     run_and_kill(name, folder, &urls(folder), &starts, |attempt, last| {
-        // One of them gets some ticks more, as if the other had been slower.
+        // One of them gets some further ticks, as if the other had been slower.
         let recorder = open_or_create(&urls(folder)[attempt as usize % 2]);
         let mut timelines = Timelines::open(&recorder).unwrap();
         for step in timelines.next_step()..last + 20 {

@@ -1,4 +1,4 @@
-//! Recordings that appear under their name when they are whole.
+//! Recordings that appear at their path only when they are complete.
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests, too, may panic")]
 
@@ -7,7 +7,7 @@ use std::path::Path;
 use simrecorder::{ErrorKind, OpenOptions, Recorder, StagedRecording};
 use simrecorder_testkit::names_in;
 
-/// Paths and URLs of files that this build has.
+/// Paths and URLs of the file formats of this build.
 fn places(folder: &Path) -> Vec<(String, String)> {
     let extensions = [
         (cfg!(feature = "zarr"), "", "mdb"),

@@ -1,4 +1,4 @@
-//! A run that every store must record and give back.
+//! A run that every store must record and read back.
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests, too, may panic")]
 
@@ -13,7 +13,7 @@ struct Parameters {
     names: Vec<String>,
 }
 
-/// How many steps the run has.
+/// The number of steps of the run.
 pub(crate) const STEPS: usize = 120;
 
 /// A short run with every kind of record.
@@ -41,7 +41,7 @@ pub(crate) fn record_run(recorder: &Recorder) -> simrecorder::Result<()> {
     Ok(())
 }
 
-/// Checks that all of it is there.
+/// Checks that all records are there.
 pub(crate) fn check_run(recorder: &Recorder) -> simrecorder::Result<()> {
     assert_eq!(recorder.get("meta/seed")?.unwrap().scalar::<u64>()?, 42);
     assert_eq!(recorder.get_as::<u64>("meta/seed")?, Some(42));

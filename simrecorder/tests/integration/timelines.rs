@@ -1,4 +1,4 @@
-//! Timelines with large ticks in every store, while somebody reads.
+//! Timelines with large ticks in every store, while a thread reads.
 #![cfg(any(feature = "zarr", feature = "hdf5", feature = "redis"))]
 #![allow(clippy::unwrap_used, reason = "helpers of tests, too, may panic")]
 
@@ -14,7 +14,7 @@ use crate::support::in_each_store;
 /// Elements of a record of 1 MiB.
 const LARGE: usize = 1 << 17;
 
-/// What is recorded in each tick: so many records of 1 MiB, and so many scalars.
+/// The records of each tick: a number of records of 1 MiB, and a number of scalars.
 #[derive(Clone, Copy, Debug)]
 struct Load {
     ticks: u64,
@@ -65,7 +65,7 @@ fn record(url: &str, load: Load) {
     recorder.close().unwrap();
 }
 
-/// Records while another thread takes snapshots through a store of its own.
+/// Records while another thread takes snapshots through another store.
 fn record_and_read(load: Load) {
     in_each_store(|url| {
         let is_done = AtomicBool::new(false);
@@ -101,7 +101,7 @@ fn record_and_read(load: Load) {
 }
 
 #[test]
-fn a_large_series_beside_a_thousand_scalars_is_in_step_with_them() {
+fn a_large_series_and_a_thousand_scalars_have_the_same_length() {
     record_and_read(Load {
         ticks: 8,
         large: 1,

@@ -1,4 +1,4 @@
-//! Opening stores by URL: each mistake is named.
+//! Opening stores by URL: errors name each mistake.
 
 use simrecorder::{DataStore, Error, ErrorKind, OpenMode, OpenOptions, open, open_with};
 
@@ -85,7 +85,7 @@ fn a_durability_that_a_server_would_not_keep_is_refused() {
     );
 }
 
-/// With each of these, somebody meant the words to be a password.
+/// In each of these, the words are meant to be a password.
 #[test]
 fn no_error_shows_a_piece_of_a_password() {
     for url in [
@@ -124,7 +124,7 @@ fn no_error_shows_a_piece_of_a_password() {
             assert!(!shown.contains(piece), "{url}: {shown}");
         }
     }
-    // What may be shown is shown.
+    // The error shows the other parts.
     for (url, part) in [
         (
             "redis://:sesame@host.invalid:1?rum=x",

@@ -1,6 +1,6 @@
-//! As much of the library as the Python programs of tests need, for `ctypes`.
+//! The part of the library that the Python programs of tests need, for `ctypes`.
 //!
-//! A function that fails returns -1 or null and puts its error, cut to 255 bytes, into `error`.
+//! A function that fails returns -1 or null, and writes its error, cut to 255 bytes, to `error`.
 
 #![allow(clippy::missing_safety_doc, missing_docs, reason = "for tests")]
 
@@ -70,7 +70,7 @@ pub unsafe extern "C" fn recorder_close(recorder: *const Recorder, error: *mut c
     unsafe { returned((*recorder).close().map(|()| 0), -1, error) }
 }
 
-/// Reads a series, whose records are their own indices, and returns how many there are.
+/// Reads a series whose records are their indices, and returns the number of records.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn recorder_check(
     recorder: *const Recorder,

@@ -1,4 +1,4 @@
-//! Opening by path. What the tests share is here.
+//! Opening by path, with what these tests share.
 #![allow(clippy::unwrap_used, reason = "helpers of tests, too, may panic")]
 
 mod recognised;
@@ -15,11 +15,11 @@ use tempfile::TempDir;
 pub(crate) struct Format {
     pub(crate) extension: &'static str,
     pub(crate) scheme: &'static str,
-    /// As errors call it.
+    /// Its name in errors.
     pub(crate) name: &'static str,
 }
 
-/// All formats, each with the file that is there after a recording was closed.
+/// All formats, each with a file that exists after a recording was closed.
 pub(crate) const FORMATS: [(bool, Format, &str); 3] = [
     (
         cfg!(feature = "zarr"),

@@ -1,4 +1,4 @@
-//! A recording is recognised by its contents, and a new one gets the format that its path names.
+//! An existing recording is recognised by its contents; the path of a new one names its format.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -113,7 +113,7 @@ fn paths_need_not_be_unicode() {
     expect(error, InvalidArgument, &["UTF-8", "redis://host"]);
 }
 
-/// In a process of its own, for its home and its current folder.
+/// In another process with its own home and current folder.
 #[test]
 fn paths_are_relative_to_the_current_folder_and_the_home() {
     const NAME: &str = "paths_are_relative_to_the_current_folder_and_the_home";
@@ -138,7 +138,7 @@ fn paths_are_relative_to_the_current_folder_and_the_home() {
         }
         record(create(format!("~/{run}")).unwrap(), 2);
         assert_eq!(numbers(open(home.join(&run)).unwrap()), [2]);
-        // A name that reads as a URL is a path once there is something.
+        // A name that looks like a URL is a path if it exists.
         let names = [
             format!("run-12:30.{extension}"),
             format!("lmdb:run.{extension}"),
@@ -153,13 +153,13 @@ fn paths_are_relative_to_the_current_folder_and_the_home() {
             record(create(format!("./{name}")).unwrap(), 3);
             assert_eq!(numbers(open(&name).unwrap()), [3]);
         }
-        // Not a scheme at all.
+        // This is not a scheme.
         for name in ["2026-01-01T12:30", "run_1:2", "C:\\runs\\run", "a b:c"] {
             let name = format!("{name}.{extension}");
             record(create(&name).unwrap(), 4);
             assert!(Path::new(&name).exists(), "{name}");
         }
-        // With a known scheme it is a URL all the same.
+        // With a known scheme it is still a URL.
         let scheme = format.scheme;
         let path = format!("{scheme}:{run}");
         record(create(format!("./{path}")).unwrap(), 5);
@@ -201,7 +201,7 @@ fn an_empty_folder_becomes_a_recording_where_that_is_a_folder() {
             expect(either.unwrap_err(), InvalidArgument, &["an empty folder"]);
             continue;
         }
-        // What an interrupted creation leaves.
+        // As an interrupted creation leaves it.
         if format.extension == "mdb" {
             fs::write(path.join("writer.lock"), "").unwrap();
             expect(open(&path).unwrap_err(), NotFound, &["an empty folder"]);
@@ -211,7 +211,7 @@ fn an_empty_folder_becomes_a_recording_where_that_is_a_folder() {
     }
 }
 
-/// An empty file may be replaced where its extension says that it was a recording.
+/// An empty file may be replaced if its extension names a format of files.
 #[cfg(feature = "hdf5")]
 #[test]
 fn an_empty_hdf5_file_can_be_truncated() {
@@ -222,7 +222,7 @@ fn an_empty_hdf5_file_can_be_truncated() {
     assert_eq!(numbers(open(&path).unwrap()), [1]);
 }
 
-/// What a writer leaves that is killed: copies of its files, made while it has them open.
+/// Copies of the files of an open writer, as a kill leaves them.
 #[test]
 fn recordings_of_killed_writers_are_recognised() {
     for format in formats() {
@@ -265,7 +265,7 @@ fn an_hdf5_file_may_begin_with_something_else() {
         fs::write(&path, [&vec![b'#'; before], &bytes[..]].concat()).unwrap();
         assert_eq!(numbers(open(&path).unwrap()), [1], "{before}");
     }
-    // No superblock may be there.
+    // No superblock may be at this offset.
     let path = folder.path().join("768");
     fs::write(&path, [&vec![b'#'; 768], &bytes[..]].concat()).unwrap();
     expect(open(&path).unwrap_err(), InvalidArgument, &["neither HDF5"]);
@@ -282,7 +282,7 @@ fn zarr_of_other_software_is_recognised() {
     assert_eq!(Recorder::new(open(&path).unwrap()).keys().unwrap(), []);
     record(append(&path).unwrap(), 1);
     assert_eq!(numbers(open(&path).unwrap()), [1]);
-    // A journal of other software means nothing.
+    // A journal of other software does not count.
     let other = folder.path().join("notes");
     fs::create_dir(&other).unwrap();
     fs::write(folder.path().join("notes.journal"), "a diary").unwrap();
@@ -300,7 +300,7 @@ fn zarr_of_other_software_is_recognised() {
 fn zarr_v2_of_zarr_python_is_recognised_in_a_directory_in_lmdb_and_in_a_single_file() {
     let folder = folder();
     for kind in ["directory", "lmdb", "file"] {
-        // No extension says what it is.
+        // Without an extension that names the format.
         let path = folder.path().join(kind);
         let writer = python_with_zarr2("simrecorder-zarr/tests/python/write_zarr_v2.py");
         assert_success({ writer }.arg(kind).arg(&path));
@@ -319,14 +319,14 @@ fn zarr_v2_of_zarr_python_is_recognised_in_a_directory_in_lmdb_and_in_a_single_f
         };
         assert!(open(url).is_ok());
     }
-    // The data file of a folder is no recording by itself.
+    // The data file of a folder is not a recording by itself.
     let data = folder.path().join("lmdb/data.mdb");
     expect(open(&data).unwrap_err(), InvalidArgument, &["open that"]);
     let error = open(format!("zarr:{}", data.display())).unwrap_err();
     expect(error, InvalidArgument, &["this is a file"]);
 }
 
-/// What is damaged is for its store to tell.
+/// The store reports the damage.
 #[cfg(feature = "zarr")]
 #[test]
 fn damaged_recordings_are_recognised() {
@@ -341,7 +341,7 @@ fn damaged_recordings_are_recognised() {
     expect(open(&path).unwrap_err(), Corrupt, &["zarr.json"]);
 }
 
-/// Without a feature, what needs it is recognised all the same.
+/// A build without the feature still recognises its recordings.
 #[test]
 fn a_recording_whose_feature_is_off_names_the_feature() {
     let folder = folder();

@@ -1,4 +1,4 @@
-//! What cannot be opened is named, with what to write instead, and left as it is.
+//! Errors name what cannot be opened and what to write instead, and nothing changes.
 
 use std::fs;
 use std::path::Path;
@@ -81,7 +81,7 @@ fn an_extension_that_names_no_format_is_an_error_that_names_those_that_do() {
     }
 }
 
-/// Makes something that is no recording at a path, and returns what errors call it.
+/// Creates something other than a recording at a path, and returns its name in errors.
 type Make = fn(&Path) -> &'static str;
 
 const NO_RECORDINGS: [Make; 7] = [
@@ -120,7 +120,7 @@ const NO_RECORDINGS: [Make; 7] = [
     },
 ];
 
-/// None is waited for, changed or deleted.
+/// Nothing is waited for, changed or deleted.
 #[test]
 fn what_is_no_recording_is_named_and_left_alone() {
     for make in NO_RECORDINGS {
@@ -158,7 +158,7 @@ fn what_is_no_recording_is_named_and_left_alone() {
     }
 }
 
-/// The error of each mode but `Truncate`, which come within a minute.
+/// The errors of all modes except `Truncate`, within a minute.
 fn each_error(path: &Path) -> Vec<(OpenMode, Error)> {
     let (done, wait) = mpsc::channel();
     let path = path.to_owned();
@@ -207,7 +207,7 @@ fn a_file_of_a_recording_leads_to_the_recording() {
     }
 }
 
-/// Nor does a URL with `mode=truncate` erase what is no recording.
+/// A URL with `mode=truncate` deletes only recordings.
 #[test]
 fn truncating_by_url_leaves_other_files_alone() {
     for format in formats() {
@@ -237,7 +237,7 @@ fn truncating_by_url_leaves_other_files_alone() {
     }
 }
 
-/// A scheme that does not fit what is there is an error that names the one that does.
+/// A scheme that does not fit the recording is an error that names the right one.
 #[test]
 fn a_scheme_of_another_format_is_refused() {
     for format in formats() {
@@ -318,7 +318,7 @@ fn schemes_that_there_are_not_name_those_to_write() {
         );
     }
     for format in formats() {
-        // Three slashes are a URL without a host.
+        // Three slashes begin a URL without a host.
         let folder = folder();
         let url = format!(
             "{}://{}",
@@ -347,7 +347,7 @@ fn an_operation_allows_no_other_mode_in_a_url() {
     refused(open("memory:?mode=append"), "open()", "mode=append");
 }
 
-/// A URL without its scheme is taken for a path, and no error shows its password.
+/// A URL without its scheme counts as a path, and no error shows its password.
 #[test]
 fn no_error_shows_a_piece_of_a_password_of_a_url_without_a_scheme() {
     for place in [
@@ -397,7 +397,7 @@ fn what_may_not_be_looked_at_says_so() {
     allow(folder.path(), 0o755);
     let mut child = match fs::File::open(folder.path().join("file.h5")) {
         Err(_) => this_test(NAME, folder.path()),
-        // Root may do everything, unless it gives that up.
+        // Root may do everything, unless it drops this right.
         Ok(_) => {
             let less = ["--bounding-set=-dac_override,-dac_read_search"];
             this_test_by("setpriv", &less, NAME, folder.path())
