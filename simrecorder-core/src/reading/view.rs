@@ -601,6 +601,24 @@ impl dyn ArrayView + '_ {
     /// Waits for records after the last one of the view, at most for `timeout`, and returns a view of the series with
     /// its current length. The store waits without polling.
     ///
+    /// ```
+    /// # use simrecorder_core as simrecorder;
+    /// use std::time::Duration;
+    ///
+    /// use simrecorder::{ErrorKind, InMemoryDataStore, Recorder, Result, View};
+    ///
+    /// fn wait_for_records(view: &View) -> Result<View> {
+    ///     match view.follow(Duration::from_secs(1)) {
+    ///         Err(error) if error.kind() == ErrorKind::Unsupported => view.refresh(), // a store with one writer
+    ///         newer => newer,
+    ///     }
+    /// }
+    /// # let recorder = Recorder::new(InMemoryDataStore::new());
+    /// # recorder.record("net/rate", 0.5)?;
+    /// # assert_eq!(wait_for_records(&recorder.get_all("net/rate")?)?.len(), 1);
+    /// # Ok::<(), simrecorder_core::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// [`ErrorKind::Unsupported`] if the store cannot wait, or if the view is a selection.
     pub fn follow(&self, timeout: Duration) -> Result<View> {

@@ -7,7 +7,27 @@ use crate::model::schema::Attributes;
 use crate::model::value::Value;
 use crate::reading::view::View;
 
-/// A node of the hierarchy, as a store returns it.
+/// A node of the hierarchy, as a store or [`Group::nodes`](crate::Group::nodes) returns it.
+///
+/// ```
+/// # mod simrecorder {
+/// #     pub use simrecorder_core::*;
+/// #     pub mod backend { pub use simrecorder_core::Node; }
+/// # }
+/// use simrecorder::{InMemoryDataStore, Recorder, backend::Node};
+///
+/// let recorder = Recorder::new(InMemoryDataStore::new());
+/// recorder.set("net/size", 100_u64)?;
+/// recorder.record("net/rate", 0.5)?;
+/// for (name, node) in recorder.group("net")?.nodes() {
+///     match node {
+///         Node::Series(view) => println!("{name} has {} records", view.len()),
+///         Node::Value { value: Ok(value), .. } => println!("{name} is {value}"),
+///         other => println!("{name} is a {}", other.kind()),
+///     }
+/// }
+/// # Ok::<(), simrecorder_core::Error>(())
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Node {
