@@ -1,4 +1,4 @@
-//! Recordings for fuzz targets: a part of one is what the fuzzer makes, and all of it is read.
+//! Recordings for fuzz targets: the fuzzer makes a part of a recording, and the target reads all of it.
 
 use std::path::Path;
 use std::sync::Once;
@@ -13,14 +13,14 @@ use {
     simrecorder_zarr::{ZarrDataStore, ZarrStorage},
 };
 
-/// No more records than this are read of a series.
+/// The most records of a series that are read.
 const MOST: usize = 500;
 
-/// How long the header of a journal of HDF5 is.
+/// The length of the header of an HDF5 journal.
 #[cfg(feature = "hdf5")]
 pub const HDF5_HEADER: usize = 72;
 
-/// A recording in a folder of its own, in memory where there is a file system for that.
+/// A recording in a separate folder, in memory if there is a file system for that.
 #[derive(Debug)]
 pub struct Scratch {
     folder: TempDir,
@@ -28,7 +28,7 @@ pub struct Scratch {
 }
 
 impl Scratch {
-    /// One that `make` makes and `open` opens.
+    /// A recording that `make` creates and `open` opens.
     pub fn new(make: fn(&Path), open: fn(&Path) -> Result<Recorder>) -> Self {
         let folder = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir());
         let folder = folder.expect("a folder for temporary files");
@@ -37,7 +37,7 @@ impl Scratch {
         Self { folder, open }
     }
 
-    /// The recording's folder.
+    /// The folder of the recording.
     pub fn path(&self) -> &Path {
         self.folder.path()
     }
@@ -67,7 +67,7 @@ impl Scratch {
     }
 }
 
-/// Lets codecs of zarrs panic, which the library catches, where the fuzzer would end the process.
+/// Allows panics in codecs of zarrs, which the library catches; otherwise the fuzzer would end the process.
 fn forgive_codecs() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
@@ -88,7 +88,7 @@ fn read_key(recorder: &Recorder, key: &str) {
     };
     view.iter().take(MOST).for_each(drop);
     drop(view.get(1));
-    // What metadata claims may be larger than memory, and is an error then.
+    // Sizes in metadata may exceed memory, which is then an error.
     if view.shape().iter().product::<u64>() < 100_000 {
         drop(view.read::<u64>());
         drop(view.read_text());
@@ -157,7 +157,7 @@ pub fn hdf5(folder: &Path) {
     recorder.close().expect("a close");
 }
 
-/// Copies a folder while it is open, except for locks.
+/// Copies the folder of an open recording, except for locks.
 fn copy(from: &Path, to: &Path) {
     for entry in fs::read_dir(from).expect("a folder") {
         let path = entry.expect("an entry").path();
@@ -229,8 +229,7 @@ pub fn zarr_v2(folder: &Path) {
     fs::write(root.join("n/0"), [0; 64]).expect("a chunk");
 }
 
-/// What the array `key` of [`zarr_codecs`] holds in its chunk after the recorder has written 0, 1,
-/// 2, … to it.
+/// The chunk of the array `key` of [`zarr_codecs`] after the recorder has written 0, 1, 2, … to it.
 #[cfg(feature = "zarr")]
 pub fn sound_chunk(key: &str) -> Vec<u8> {
     let scratch = Scratch::new(zarr_codecs, open_zarr);

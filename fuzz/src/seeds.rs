@@ -1,4 +1,4 @@
-//! Writes the seeds of all fuzz targets to `fuzz/seeds`: `ci/fuzz seeds` runs it.
+//! Writes the seeds of all fuzz targets to `fuzz/seeds`; `ci/fuzz seeds` runs it.
 
 use std::fs;
 use std::path::Path;

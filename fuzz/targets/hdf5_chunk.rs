@@ -1,4 +1,4 @@
-//! Chunks of HDF5 files, decoded outside of libhdf5.
+//! Chunks of HDF5 files, decoded without libhdf5.
 
 #![no_main]
 

@@ -1,5 +1,5 @@
-//! The journal beside an HDF5 file: all of it, or what follows the header of a sound one, which
-//! says to which file it belongs.
+//! The journal of an HDF5 file: all of it, or everything after a sound header, which names the file of the
+//! journal.
 
 #![no_main]
 

@@ -1,4 +1,4 @@
-//! Documents about keys on a Redis server.
+//! The documents of keys on a Redis server.
 
 #![no_main]
 

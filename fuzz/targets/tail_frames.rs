@@ -1,4 +1,4 @@
-//! Frames of unfinished chunks, as they are stored in LMDB, directories and HDF5.
+//! Frames of tails, as stored in LMDB, directories and HDF5.
 
 #![no_main]
 

@@ -1,4 +1,4 @@
-//! URLs of servers; the facade takes the rest apart with the same functions of the standard library.
+//! URLs of servers. The facade splits all URLs with the same functions of the standard library.
 
 #![no_main]
 

@@ -1,4 +1,4 @@
-//! Chunks of arrays with each codec, one of which the first byte names.
+//! Chunks of arrays with the codec that the first byte selects.
 
 #![no_main]
 

@@ -1,4 +1,4 @@
-//! The journal beside a directory.
+//! The journal of a directory.
 
 #![no_main]
 

@@ -1,9 +1,9 @@
-//! How much memory is asked for at once.
+//! The size of single allocations.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// The allocator of a test program that notes the largest piece that anyone asks for.
+/// An allocator for a test program that remembers the size of the largest allocation.
 ///
 /// ```text
 /// #[global_allocator]
@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 pub struct LargestPiece(AtomicUsize);
 
 impl LargestPiece {
-    /// To be put into a static.
+    /// Makes the value for a static.
     #[allow(
         clippy::new_without_default,
         reason = "statics need a constant function"
@@ -22,13 +22,13 @@ impl LargestPiece {
         Self(AtomicUsize::new(0))
     }
 
-    /// The bytes of the largest piece since the last call of this.
+    /// Returns the size of the largest allocation since the last call, in bytes.
     pub fn take(&self) -> usize {
         self.0.swap(0, Ordering::Relaxed)
     }
 }
 
-// SAFETY: every call is handed on to the system's allocator as it is.
+// SAFETY: every call is passed unchanged to the system's allocator.
 unsafe impl GlobalAlloc for LargestPiece {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         self.0.fetch_max(layout.size(), Ordering::Relaxed);

@@ -1,4 +1,4 @@
-//! Coordinates that other software wrote, and those that it is to read.
+//! Coordinates that other software wrote, and coordinates that it reads.
 
 use std::path::Path;
 
@@ -13,7 +13,7 @@ use crate::{assert_success, python};
 /// The days that `write_coordinates.py` wrote.
 const DAYS: u64 = 300;
 
-/// The index of the first element in the array, all of which count from 0 over days, 19 latitudes and 4
+/// The value of an element of the array, whose elements count from 0 over days, 19 latitudes and 4
 /// levels.
 #[track_caller]
 fn check_first(part: &View, shape: &[u64], [day, lat, level]: [i64; 3]) {
@@ -22,8 +22,8 @@ fn check_first(part: &View, shape: &[u64], [day, lat, level]: [i64; 3]) {
     assert_eq!(first, Some((day * 19 + lat) * 4 + level));
 }
 
-/// Makes a file with `write_coordinates.py`, which gets `arguments` after the path, and selects in it by its
-/// coordinates. These stay the numbers that are stored.
+/// Creates a file with `write_coordinates.py`, which gets `arguments` after the path, and selects in it by its
+/// coordinates, which are the stored numbers.
 pub fn what_xarray_wrote_is_selected_by_coordinates<S: DataStore + 'static>(
     path: &Path,
     arguments: &[&str],
@@ -81,7 +81,7 @@ pub fn what_xarray_wrote_is_selected_by_coordinates<S: DataStore + 'static>(
     assert_eq!(v.nearest("time", 74.3).unwrap(), 297);
 }
 
-/// Records ten ticks of a timeline with a static coordinate. What it holds counts the ticks.
+/// Records ten ticks of a timeline with a static coordinate. Its elements count the ticks.
 fn record_timeline<T: CoordinateType>(
     recorder: &Recorder,
     group: &str,
@@ -103,8 +103,8 @@ fn record_timeline<T: CoordinateType>(
     timeline.finish().unwrap();
 }
 
-/// Records timelines whose coordinates have units of several forms, two of one name at two rates, and has
-/// `read_timelines.py` select in them by time. `path` is that of the store.
+/// Records timelines whose coordinates have units of several forms, two of them with one name at two rates, and runs
+/// `read_timelines.py`, which selects in them by time. `path` is that of the store.
 pub fn other_software_selects_by_the_coordinate_of_a_timeline<S: DataStore + 'static>(
     path: &Path,
     store: S,
@@ -124,7 +124,7 @@ pub fn other_software_selects_by_the_coordinate_of_a_timeline<S: DataStore + 'st
     let step = Coordinate::new("step");
     record_timeline(&recorder, "steps", step, |tick| u64::from(tick) * 100);
 
-    // The type of the index, and that where durations are decoded.
+    // The type of the index, and its type when durations are decoded.
     let expected = json!({
         "fast": ["time", "float64", "float64"],
         "slow": ["time", "float64", "float64"],
@@ -137,7 +137,7 @@ pub fn other_software_selects_by_the_coordinate_of_a_timeline<S: DataStore + 'st
         assert_success(reader.arg(path).arg(expected.to_string()).arg(state));
     };
     recorder.flush().unwrap();
-    // The other forms show what a commit changed later.
+    // Readers of the other forms see what a commit changed later.
     if path.extension().is_some_and(|it| it == "mdb") {
         read("growing");
     }

@@ -1,5 +1,5 @@
-//! Arrays that count: what other programs write for our readers, and continue to read after the
-//! recorder appended to it.
+//! Arrays that count, which other programs write for our readers, and still read after the
+//! recorder has appended to them.
 
 use std::ops::Range;
 
@@ -25,12 +25,12 @@ pub fn numbers(dtype: DType, range: Range<usize>) -> Vec<u8> {
     range.flat_map(element).collect()
 }
 
-/// Its counterpart for text.
+/// The same for text.
 pub fn text(i: usize) -> String {
     format!("text {i}")
 }
 
-/// The keys that a group has.
+/// The keys in a group.
 pub fn child_names(recorder: &Recorder, group: &str) -> Vec<String> {
     let children = recorder.children(group).unwrap();
     children.iter().map(|child| child.key.to_string()).collect()

@@ -1,5 +1,5 @@
-//! Files that are damaged in many ways, each read in another process, since a C library that maps or
-//! parses the file may end it.
+//! Files that are damaged in many ways. Each is read in another process, since a C library that maps or
+//! parses the file may end the process.
 
 use std::fmt;
 use std::fs::{self, OpenOptions};
@@ -10,20 +10,20 @@ use std::time::Duration;
 
 use crate::{role, this_test};
 
-/// What became of reading a damaged file.
+/// The result of reading a damaged file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// All was read, and right.
+    /// Everything was read correctly.
     Correct,
-    /// Something was an error, and the rest right.
+    /// Something was an error, and the rest was correct.
     Error,
-    /// All that was read was right, and something at the end was not there.
+    /// Everything that was read was correct, and something at the end was missing.
     Shorter,
-    /// Something was read that had not been recorded.
+    /// Something was read that was not recorded.
     Wrong,
 }
 
-/// How many damaged files there were of each outcome.
+/// The number of damaged files with each outcome.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Outcomes {
     /// Of [`Outcome::Correct`].
@@ -32,9 +32,9 @@ pub struct Outcomes {
     pub errors: usize,
     /// Of [`Outcome::Shorter`].
     pub shorter: usize,
-    /// Which were of [`Outcome::Wrong`].
+    /// The damages with [`Outcome::Wrong`].
     pub wrong: Vec<String>,
-    /// Which ended the process with a signal.
+    /// The damages that ended the process with a signal.
     pub killed: Vec<String>,
 }
 
@@ -56,17 +56,17 @@ impl fmt::Display for Outcomes {
     }
 }
 
-/// Numbers that look random and are the same each time.
+/// A generator of pseudorandom numbers.
 #[derive(Clone, Copy, Debug)]
 pub struct Numbers(u64);
 
 impl Numbers {
-    /// Those that belong to a seed.
+    /// Makes the generator of a seed.
     pub fn new(seed: usize) -> Self {
         Self(seed as u64)
     }
 
-    /// The next one, below `end`, or 0.
+    /// Returns the next number, below `end`, or 0.
     pub fn below(&mut self, end: usize) -> usize {
         // This is splitmix64.
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
@@ -80,10 +80,10 @@ impl Numbers {
 /// A page of the C libraries, and of the system.
 const PAGE: usize = 4096;
 
-/// How many kinds of damage there are.
+/// The number of kinds of damage.
 const KINDS: usize = 10;
 
-/// The `i`-th damaged form of `sound`, and what was done to it.
+/// The `i`-th damaged form of `sound`, with a description of the damage.
 fn damaged(sound: &[u8], i: usize) -> (String, Vec<u8>) {
     let mut numbers = Numbers::new(i);
     let mut bytes = sound.to_vec();
@@ -103,13 +103,13 @@ fn damaged(sound: &[u8], i: usize) -> (String, Vec<u8>) {
             format!("byte {at} is flipped by {flip:#x}")
         }
         2 => {
-            // The beginning says where all else is.
+            // The beginning locates everything else.
             let at = at % (2 * PAGE).min(bytes.len());
             bytes[at] ^= flip;
             format!("byte {at} is flipped by {flip:#x}")
         }
         3 => {
-            // The beginning of a page says what it holds.
+            // The beginning of a page describes its contents.
             let at = page + at % 64.min(end - page);
             bytes[at] ^= flip;
             format!("byte {at} is flipped by {flip:#x}")
@@ -146,11 +146,11 @@ fn damaged(sound: &[u8], i: usize) -> (String, Vec<u8>) {
     (format!("{i}: {what}"), bytes)
 }
 
-/// Damages one of the files that `prepare` makes in a folder, in `tries` ways, and calls `read` with a
-/// folder that holds them all each time: in another process, as the child of the test `name`.
+/// Damages one of the files that `prepare` makes in a folder, in `tries` ways, and calls `read` each time with a folder
+/// that contains all of them: in another process, as the child of the test `name`.
 ///
-/// Every second damage is one of the first file, the others are of any. A panic or a try that does not
-/// end fails the test.
+/// Every second damage is in the first file, the others are in any file. A panic or a try that does not end fails the
+/// test.
 pub fn survey(
     name: &str,
     tries: usize,
@@ -161,7 +161,7 @@ pub fn survey(
         try_all(&folder, tries, read);
         std::process::exit(0);
     }
-    // In memory, where there is a file system for that: nothing here has to survive.
+    // In memory, if there is a file system for that, since no file has to survive.
     let folder = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir());
     let folder = folder.unwrap();
     let sound = folder.path().join("sound");
@@ -179,7 +179,7 @@ pub fn survey(
         let at = fs::read_to_string(folder.path().join("next")).unwrap();
         let (what, ..) = sound.damaged(at.parse::<usize>().unwrap() - 1);
         let errors = String::from_utf8_lossy(&output.stderr);
-        // A panic is ours, a signal that of a C library.
+        // A panic is a bug of this library, a signal one of a C library.
         assert_eq!(output.status.code(), None, "{what}: {errors}");
         outcomes.killed.push(format!("{what}: {}", output.status));
     }
@@ -220,7 +220,7 @@ fn try_all(folder: &Path, tries: usize, read: impl Fn(&Path) -> Outcome) {
     }
 }
 
-/// The files of a folder: where they are in it, and what they hold, sorted.
+/// The files of a folder: their paths in it and their contents, sorted.
 struct Files(Vec<(String, Vec<u8>)>);
 
 impl Files {
@@ -263,14 +263,14 @@ impl Files {
     }
 }
 
-/// How many files to damage: `default`, or what `SIMRECORDER_DAMAGES` says.
+/// How many files to damage: `SIMRECORDER_DAMAGES`, or `default`.
 pub fn tries(default: usize) -> usize {
     std::env::var("SIMRECORDER_DAMAGES").map_or(default, |tries| tries.parse().unwrap())
 }
 
 static TRY: AtomicUsize = AtomicUsize::new(0);
 
-/// Ends the process with an exit code when one try lasts longer than a minute.
+/// Ends the process with an exit code if one try takes longer than a minute.
 fn watch() {
     std::thread::spawn(|| {
         let mut seen = TRY.load(Ordering::Relaxed);

@@ -1,4 +1,4 @@
-//! How much memory a reader of damaged files asks for at once.
+//! The largest allocation of a reader of damaged files.
 
 use std::fs;
 use std::path::Path;
@@ -9,13 +9,13 @@ use simrecorder_core::{ChunkPolicy, OpenMode, Recorder, Result, Schema, prelude:
 
 use crate::allocation::LargestPiece;
 
-/// What reading a sound recording may ask for at once, and more.
+/// More than the largest allocation for reading a sound recording.
 const MOST: usize = 8 << 20;
 
 /// Opens the recording at a path.
 pub type Open = fn(&Path, OpenMode) -> Result<Recorder>;
 
-/// A recording with chunks and tails, as it is while it is open.
+/// An open recording with chunks and tails.
 fn record(folder: &Path, open: Open) -> Recorder {
     let recorder = open(&folder.join("run"), OpenMode::CreateNew).unwrap();
     let n = Schema::scalar::<u64>().with_chunk_policy(ChunkPolicy::records(100));
@@ -34,7 +34,7 @@ fn record(folder: &Path, open: Open) -> Recorder {
     recorder
 }
 
-/// Reads all that there is, as far as it can be.
+/// Reads everything that can be read.
 fn read(folder: &Path, open: Open) {
     let Ok(recorder) = open(&folder.join("run"), OpenMode::Read) else {
         return;
@@ -49,7 +49,7 @@ fn read(folder: &Path, open: Open) {
 
 #[derive(Clone, Debug)]
 enum Damage {
-    /// Bytes become others.
+    /// Changes some bytes.
     Change(Index, Vec<u8>),
     Cut(Index),
     Extend(Vec<u8>),
@@ -58,7 +58,7 @@ enum Damage {
 fn damages() -> impl Strategy<Value = Damage> {
     let bytes = prop_oneof![
         prop::collection::vec(any::<u8>(), 1..9),
-        // What lengths are made of.
+        // Values of lengths.
         Just(vec![0xff; 8]),
         Just(vec![0xff, 0xff, 0xff, 0x7f]),
         Just(vec![0, 0, 0, 0x40, 0, 0, 0, 0]),
@@ -84,11 +84,11 @@ impl Damage {
     }
 }
 
-/// Damages some of the `files` of a recording, by their paths in its folder, in many ways, and reads it:
-/// nobody may ask for much memory at once. The recording is `run` in that folder.
+/// Damages some of the `files` of a recording in many ways and reads it, without a large allocation. `files` are paths in
+/// its folder; the recording is `run` in that folder.
 ///
 /// # Panics
-/// If somebody does.
+/// If there is a large allocation.
 pub fn no_damage_makes_a_reader_ask_for_much_memory(
     allocator: &LargestPiece,
     files: &[&str],

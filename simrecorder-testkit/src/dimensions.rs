@@ -1,4 +1,4 @@
-//! Recordings whose arrays name dimensions alike, and what other software must see of them.
+//! Recordings with arrays that share names of dimensions, as other software must see them.
 
 use std::path::Path;
 use std::process::Stdio;
@@ -16,7 +16,7 @@ fn record_mass(recorder: &Recorder, records: std::ops::Range<u32>) {
     }
 }
 
-/// The same to `field/u`, which has two elements in each record.
+/// Appends records to `field/u`, which has two elements in each record.
 fn record_u(recorder: &Recorder, records: std::ops::Range<u32>) {
     for i in records {
         let first = f64::from(2 * i);
@@ -31,7 +31,7 @@ fn declare_field(recorder: &Recorder) {
     recorder.declare("field/u", u).unwrap();
 }
 
-/// What is to be seen of the two: with the name that they share if they agree.
+/// The expected dimensions of the two: with the shared name if they agree.
 fn field(mass: u64, u: u64) -> Json {
     let [of_mass, of_u] = match mass == u {
         true => ["time", "time"],
@@ -52,8 +52,8 @@ fn inline<S: DataStore + 'static>(store: S) -> Recorder {
     Recorder::with_options(store, RecorderOptions::new().inline(true))
 }
 
-/// The case that was reported: `mass` has 20 records, `u` two, and both name their records `time`.
-/// At each checkpoint and close they have that name only while they agree; the view of ours always does.
+/// A reported case: `mass` has 20 records, `u` has two, and both name their records `time`. At each checkpoint and close
+/// they have that name only while their lengths agree; our views always have it.
 pub fn arrays_share_a_name_only_while_they_are_equally_long<S: DataStore + 'static>(
     path: &Path,
     open: impl Fn(OpenMode) -> Result<S>,
@@ -88,7 +88,7 @@ pub fn arrays_share_a_name_only_while_they_are_equally_long<S: DataStore + 'stat
         assert_eq!(of_key.len(), 1, "one warning of '{key}': {logged:?}");
         assert!(of_key[0].contains("'time'"), "{of_key:?}");
     }
-    // A later session makes them agree, which is nothing to warn of.
+    // A later session makes them agree, so there is no warning.
     let ((), logged) = warnings(|| {
         let recorder = inline(open(OpenMode::Append).unwrap());
         record_u(&recorder, 20..21);
@@ -98,8 +98,8 @@ pub fn arrays_share_a_name_only_while_they_are_equally_long<S: DataStore + 'stat
     assert!(logged.is_empty(), "{logged:?}");
 }
 
-/// The same, of a writer that is killed after a flush, and a recording that is then opened and closed.
-/// `name` is that of the test.
+/// The same with a writer that is killed after a flush, and a recording that is then opened and closed.
+/// `name` is the name of the test.
 pub fn names_are_right_when_a_killed_recording_was_closed<S: DataStore + 'static>(
     name: &str,
     file: &str,
@@ -126,7 +126,7 @@ pub fn names_are_right_when_a_killed_recording_was_closed<S: DataStore + 'static
     check_with_python(&path, &field(20, 5));
 }
 
-/// All other arrays that may share a name: ragged series, values, coordinates, axes that are not those of
+/// All other arrays that may share a name: ragged series, values, coordinates, and axes other than those of
 /// the records.
 pub fn every_kind_of_array_shares_names_or_does_not<S: DataStore + 'static>(path: &Path, store: S) {
     let recorder = inline(store);
@@ -143,7 +143,7 @@ pub fn every_kind_of_array_shares_names_or_does_not<S: DataStore + 'static>(path
             recorder.record(key, record).unwrap();
         }
     };
-    // A coordinate that nobody declared, and one of another length than what it is of.
+    // A coordinate that was not declared, and one with another length than its dimension.
     for (group, len) in [("timed", 4), ("mistimed", 3)] {
         let v = format!("{group}/v");
         recorder.declare(&v, scalars(["time"])).unwrap();
@@ -155,7 +155,7 @@ pub fn every_kind_of_array_shares_names_or_does_not<S: DataStore + 'static>(path
     recorder.declare("axes/b", grids(3)).unwrap();
     counted("axes/a", 4, 2);
     counted("axes/b", 4, 3);
-    // Values that are coordinates, one that was never said to be, and one of another length.
+    // Values that are coordinates, one without a name, and one with another length.
     recorder.declare("static/u", grids(3)).unwrap();
     counted("static/u", 4, 3);
     recorder
@@ -189,7 +189,7 @@ pub fn every_kind_of_array_shares_names_or_does_not<S: DataStore + 'static>(path
                 .unwrap();
         }
     }
-    // A series that has no records yet takes the name from no other.
+    // A series without records does not prevent the name of another.
     recorder.declare("empty/v", scalars(["time"])).unwrap();
     count("empty/v", 4);
     recorder.declare("empty/w", scalars(["time"])).unwrap();

@@ -13,16 +13,16 @@ use simrecorder_core::{
 pub enum Fault {
     /// It fails before anything was done.
     Before,
-    /// Of a commit, the first half of the changes is made before it fails.
+    /// A commit makes the first half of its changes before it fails.
     HalfWay,
-    /// It fails after all was done, as when an answer is lost.
+    /// It fails after everything was done, as if a reply was lost.
     After,
-    /// It takes its time, and succeeds.
+    /// It succeeds after a delay.
     Delay,
 }
 
-/// A store whose `at`-th operation goes wrong, counted from 0, of those that writing needs. If it
-/// fails, all commits after it fail as well, since a disk that broke stays so.
+/// A store whose `at`-th operation goes wrong, counted from 0, among those that writing needs. If it
+/// fails, all later commits fail too, since a broken disk stays broken.
 #[derive(Clone, Debug)]
 pub struct FaultyStore<S> {
     inner: S,
@@ -31,11 +31,11 @@ pub struct FaultyStore<S> {
     done: Arc<AtomicUsize>,
 }
 
-/// What [`FaultyStore`] says of its error.
+/// The message of [`FaultyStore`]'s error.
 pub const MESSAGE: &str = "a fault of the test";
 
 impl<S: DataStore> FaultyStore<S> {
-    /// A store around `inner`.
+    /// Wraps `inner`.
     pub fn new(inner: S, fault: Fault, at: usize) -> Self {
         let done = Arc::default();
         Self {
@@ -46,7 +46,7 @@ impl<S: DataStore> FaultyStore<S> {
         }
     }
 
-    /// How many operations there were.
+    /// Returns the number of operations.
     pub fn operations(&self) -> usize {
         self.done.load(Ordering::SeqCst)
     }
@@ -69,7 +69,7 @@ impl<S: DataStore> FaultyStore<S> {
         }
     }
 
-    /// Whether the disk broke before this operation.
+    /// Whether the disk was broken before this operation.
     fn is_broken(&self) -> bool {
         self.operations() > self.at && !matches!(self.fault, Fault::Delay)
     }

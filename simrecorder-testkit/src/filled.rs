@@ -11,11 +11,11 @@ use simrecorder_core::{
 
 use crate::{role, this_test};
 
-/// So many records are filled. It ends in the middle of the chunks below.
+/// The number of filled records. It ends in the middle of the chunks below.
 pub const FILLED: u64 = 100_000_000;
 
 /// Series with their fill values. The chunks of `number` are short, and those of `field` have one record;
-/// `vector` and `rate` fill none.
+/// `vector` and `rate` fill no chunk.
 fn series() -> [(Key, Schema); 4] {
     let chunks = |schema: Schema, records| schema.with_chunk_policy(ChunkPolicy::records(records));
     let key = |name: &str| Key::new(format!("net/{name}")).unwrap();
@@ -105,7 +105,7 @@ pub fn check_after_filled(store: &dyn DataStore, count: u64) {
     assert!(report.is_sound(), "{report}");
 }
 
-/// Checks that filled series are there after their writer was killed: without any other record, with
+/// Checks that filled series exist after their writer was killed: without other records, with
 /// records in tails, and with chunks. The writers are the named test in other processes.
 pub fn assert_filled_series_survive_a_kill<S: DataStore>(
     test: &str,
@@ -126,7 +126,7 @@ pub fn assert_filled_series_survive_a_kill<S: DataStore>(
             let start = store.view(&number).unwrap().unwrap().len() - FILLED;
             append_after_filled(&store, start..start + 10);
         }
-        // As a kill leaves it.
+        // In the state after a kill.
         std::process::abort();
     }
     let folder = tempfile::tempdir().unwrap();

@@ -1,4 +1,4 @@
-//! How much a flush writes.
+//! The number of bytes that a flush writes.
 
 use std::fs;
 use std::path::Path;
@@ -9,14 +9,14 @@ use crate::damage::Numbers;
 use crate::{quick_folder, role, this_test};
 
 const SERIES: usize = 1000;
-/// How many records each series has before, in a chunk that is not full.
+/// The number of records of each series before, in an unfinished chunk.
 const BEFORE: usize = 500;
 const FLUSHES: usize = 20;
-/// What a record of 8 bytes may cost in a flush of its own. Its series has 4000 bytes.
+/// The most bytes that a flush of one record of 8 bytes may write. Its series has 4000 bytes.
 const BYTES: u64 = 1000;
 
-/// Checks that flushes of one record of each of a thousand series write what is new, and not the
-/// chunks that these are in. The writer is the named test in another process.
+/// Checks that flushes of one record of each of a thousand series write only the new records, and not their chunks. The
+/// writer is the named test in another process.
 ///
 /// # Panics
 /// If they write more.
@@ -62,7 +62,7 @@ fn bytes_of_flushes(store: impl DataStore + 'static) -> u64 {
     written_bytes() - before
 }
 
-/// How many bytes this process has given to calls that write.
+/// The number of bytes that this process has passed to system calls that write.
 fn written_bytes() -> u64 {
     let io = fs::read_to_string("/proc/self/io").unwrap();
     let line = io.lines().find_map(|line| line.strip_prefix("wchar: "));

@@ -1,4 +1,4 @@
-//! A disk that gets full while a recorder writes.
+//! A disk that becomes full while a recorder writes.
 
 use std::path::Path;
 
@@ -6,8 +6,8 @@ use simrecorder_core::{DataStore, ErrorKind, OpenMode, Recorder, Result, prelude
 
 use crate::{expect, mount};
 
-/// Records into `folder` until its disk is full, and continues when it has more room. To be called
-/// in a mount namespace of its own; a small disk is mounted there, and stays. Errors name `part`.
+/// Records into `folder` until its disk is full, and continues when it has more room. Call it in a separate mount
+/// namespace, where it mounts a small disk and leaves it mounted. Errors name `part`.
 pub fn loses_nothing_that_was_flushed<S: DataStore + 'static>(
     folder: &Path,
     part: &str,

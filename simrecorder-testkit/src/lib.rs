@@ -1,7 +1,7 @@
-//! What the tests of several backends share: child processes, what kills them or lets their disks
-//! fail, mount namespaces, Python programs, and the memory of the process.
+//! Code that the tests of several backends share: child processes, kills and failing disks, mount namespaces, Python
+//! programs, and the memory of the process.
 //!
-//! Its functions panic when something does not work, as tests do.
+//! Its functions panic if something does not work, as tests do.
 
 #![allow(
     clippy::print_stdout,
@@ -49,20 +49,20 @@ use tempfile::TempDir;
 
 const ROLE: &str = "SIMRECORDER_TEST_ROLE";
 
-/// Set for a child process that does one of several things: which.
+/// The environment variable that tells a child process which of several roles it has.
 pub(crate) const ACT: &str = "SIMRECORDER_TEST_ACT";
 
-/// The folder or file that this process is to work on, if it was started by [`this_test`].
+/// Returns the folder or file to work on, if this process was started by [`this_test`].
 pub fn role() -> Option<PathBuf> {
     std::env::var_os(ROLE).map(PathBuf::from)
 }
 
-/// The named test of this program, in a process of its own where [`role`] returns `path`.
+/// Makes the command that runs the named test of this program in another process, where [`role`] returns `path`.
 pub fn this_test(name: &str, path: &Path) -> Command {
     this_test_under(Command::new(std::env::current_exe().unwrap()), name, path)
 }
 
-/// The same, where `command` already says what runs this program, and that program.
+/// The same with a `command` that already contains another program that runs this one.
 fn this_test_under(mut command: Command, name: &str, path: &Path) -> Command {
     command
         .args(["--exact", &full_name(name), "--nocapture"])
@@ -70,12 +70,12 @@ fn this_test_under(mut command: Command, name: &str, path: &Path) -> Command {
     command
 }
 
-/// The full name of the test `name`, which calls this: it starts with the modules that the test is in.
+/// Returns the full name of the test `name`, which calls this: it starts with the modules of the test.
 ///
 /// # Panics
-/// If another test calls this, or a thread that a test has started.
+/// If another test or another thread of the test calls this.
 pub fn full_name(name: &str) -> String {
-    // The harness runs each test in a thread of that name.
+    // The harness runs each test in a thread with that name.
     let thread = std::thread::current();
     let full = thread.name().unwrap_or_default();
     assert!(
@@ -94,7 +94,7 @@ pub fn this_test_by(program: &str, arguments: &[&str], name: &str, path: &Path) 
     this_test_under(command, name, path)
 }
 
-/// The names in a folder, sorted.
+/// Returns the names in a folder, sorted.
 pub fn names_in(folder: &Path) -> Vec<String> {
     let entries = std::fs::read_dir(folder).unwrap();
     let mut names: Vec<_> = entries
@@ -104,7 +104,7 @@ pub fn names_in(folder: &Path) -> Vec<String> {
     names
 }
 
-/// Runs a command, and panics with all that it wrote unless it succeeds.
+/// Runs a command, and panics with its output unless it succeeds.
 pub fn assert_success(command: &mut Command) {
     let output = command.output().unwrap();
     assert!(
@@ -115,7 +115,7 @@ pub fn assert_success(command: &mut Command) {
     );
 }
 
-/// All files below a folder, with what they hold.
+/// Returns all files below a folder, with their contents.
 pub fn all_files(folder: &Path) -> Vec<(PathBuf, Vec<u8>)> {
     let mut files = Vec::new();
     for entry in std::fs::read_dir(folder).unwrap() {
@@ -130,7 +130,7 @@ pub fn all_files(folder: &Path) -> Vec<(PathBuf, Vec<u8>)> {
     files
 }
 
-/// How many bytes the files below a folder take on the disk.
+/// Returns how many bytes the files below a folder take on the disk.
 #[cfg(unix)]
 pub fn allocated_bytes(folder: &Path) -> u64 {
     use std::os::unix::fs::MetadataExt;
@@ -145,7 +145,7 @@ pub fn allocated_bytes(folder: &Path) -> u64 {
     bytes.sum()
 }
 
-/// A folder in memory where there is one: for tests in which no power fails.
+/// Makes a temporary folder, in memory if there is such a file system, for tests without power failures.
 pub fn quick_folder() -> TempDir {
     let memory = Path::new("/dev/shm");
     match memory.is_dir() {
@@ -154,9 +154,9 @@ pub fn quick_folder() -> TempDir {
     }
 }
 
-/// The output of a command that must end within a minute, so that a hang is a failure.
+/// Returns the output of a command that must end within a minute, so that a hang is a failure.
 pub fn output_within_a_minute(command: &mut Command) -> Output {
-    // Files, since a pipe that is full would stop the command.
+    // Uses files, since a full pipe would stop the command.
     let [mut stdout, mut stderr] = [(); 2].map(|()| tempfile::tempfile().unwrap());
     let mut child = command
         .stdin(Stdio::null())
@@ -238,7 +238,7 @@ pub fn fill(path: &Path) {
 pub struct Partner(pub Child, pub BufReader<ChildStdout>);
 
 impl Partner {
-    /// Starts the child, and waits until it is ready.
+    /// Starts the child and waits until it is ready.
     pub fn start(command: &mut Command) -> Self {
         let mut child = command
             .stdin(Stdio::piped())
@@ -277,7 +277,7 @@ pub fn wait_for_parent() {
     let _ = std::io::stdin().read(&mut [0]);
 }
 
-/// The same as [`python`] with zarr-python 2 in the place of zarr-python 3.
+/// Like [`python`], with zarr-python 2 instead of zarr-python 3.
 pub fn python_with_zarr2(program: &str) -> Command {
     let mut command = python(program);
     let packages = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/python-zarr2");
@@ -291,7 +291,7 @@ pub fn python_with_zarr2(program: &str) -> Command {
     command
 }
 
-/// The program at a path in the repository, run by the Python that `ci/python` sets up.
+/// Makes the command that runs a program of the repository with the Python that `ci/python` sets up.
 pub fn python(program: &str) -> Command {
     let repository = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let interpreter = repository.join("target/python/bin/python");
@@ -302,7 +302,7 @@ pub fn python(program: &str) -> Command {
         interpreter.display()
     );
     let mut command = Command::new(interpreter);
-    // No bytecode beside the sources, and no packages of the user.
+    // Without bytecode next to the sources, and without packages of the user.
     command.args(["-B", "-s"]).arg(repository.join(program));
     let folders = ["simrecorder-python/python", "simrecorder-testkit/python"]
         .map(|folder| repository.join(folder));

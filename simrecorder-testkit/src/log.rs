@@ -1,4 +1,4 @@
-//! What is logged while a test runs.
+//! The log of a test.
 
 use std::cell::RefCell;
 use std::fmt::{self, Write};
@@ -12,8 +12,8 @@ thread_local! {
     static LINES: RefCell<Option<Vec<String>>> = const { RefCell::new(None) };
 }
 
-/// Keeps the warnings and errors of the threads that ask for them, a line for each. It is the only one of
-/// the process: what a subscriber of one thread gets depends on what others log meanwhile.
+/// Collects the warnings and errors of threads on request, each as a line. It is the only subscriber of the process, since
+/// the events of a thread's own subscriber depend on what other threads log at the same time.
 struct Log;
 
 struct Line(String);
@@ -46,7 +46,7 @@ impl Subscriber for Log {
     fn exit(&self, _: &Id) {}
 }
 
-/// Calls `work`, and returns the warnings and errors that this thread logged meanwhile.
+/// Calls `work`, and returns the warnings and errors that it logged on this thread.
 ///
 /// # Panics
 /// If the process has another subscriber.

@@ -1,4 +1,4 @@
-//! How much memory the process takes.
+//! The memory of the process.
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -11,7 +11,7 @@ use simrecorder_core::{
 
 use crate::{assert_success, role, this_test};
 
-/// Memory of the process that is not backed by files, in bytes.
+/// Returns the memory of the process that is not backed by files, in bytes.
 fn anonymous_bytes() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
     let line = status
@@ -22,7 +22,7 @@ fn anonymous_bytes() -> u64 {
     kibibytes * 1024
 }
 
-/// Calls `work` and returns by how much anonymous memory was higher meanwhile than before.
+/// Calls `work`, and returns by how much the peak of anonymous memory exceeded the memory before.
 pub fn peak_of(work: impl FnOnce()) -> u64 {
     let before = anonymous_bytes();
     let (done, peak) = (AtomicBool::new(false), AtomicU64::new(0));
@@ -39,7 +39,7 @@ pub fn peak_of(work: impl FnOnce()) -> u64 {
     peak.into_inner().saturating_sub(before)
 }
 
-/// Numbers that do not compress, other ones for each `seed`.
+/// Returns numbers that do not compress, different for each `seed`.
 pub fn noise(seed: u64, len: usize) -> Vec<u64> {
     let mut x = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
     let mut next = || {
@@ -51,21 +51,20 @@ pub fn noise(seed: u64, len: usize) -> Vec<u64> {
     (0..len).map(|_| next()).collect()
 }
 
-/// What is recorded to see how much memory that takes.
+/// A recording whose memory is measured.
 struct Case {
     is_timeline: bool,
     keys: u64,
     records: u64,
-    /// Numbers in each record.
+    /// The numbers in each record.
     len: usize,
 }
 
-/// Records with one key, with a hundred, with ten thousand, and with as many as `SIMRECORDER_KEYS` says; returns
-/// where that took more memory than the bound, 64 MiB, and 2 KiB a key. It measures the whole process: nothing
-/// else may run.
+/// Records with one key, a hundred, ten thousand, and as many as `SIMRECORDER_KEYS` says; returns the cases that took more
+/// memory than the bound, 64 MiB, and 2 KiB for each key. It measures the whole process, so no other test may run.
 pub fn exceeded<S: DataStore + 'static>(what: &str, create: impl Fn(&Path) -> S) -> Vec<String> {
     let mut cases = vec![(1, 600, 100_000), (100, 10, 60_000), (10_000, 20, 250)];
-    // A hundred thousand take minutes.
+    // A hundred thousand keys take minutes.
     if let Ok(keys) = std::env::var("SIMRECORDER_KEYS") {
         cases.push((keys.parse().unwrap(), 3, 10));
     }
@@ -134,7 +133,7 @@ fn exceeded_by<S: DataStore + 'static>(
     (peak > allowed).then_some(what)
 }
 
-/// Checks that iterating over a series of 300 MB, of arrays and of rows, takes no more than 64 MiB of
+/// Checks that iterating over a series of 300 MB, of arrays and of ragged rows, takes at most 64 MiB of
 /// memory. The reader is the named test in another process.
 ///
 /// # Panics
@@ -172,13 +171,13 @@ pub fn assert_iteration_is_bounded<S: DataStore + 'static>(
     }
 }
 
-/// What [`assert_large_records_take_the_memory_of_one`] records.
+/// The recordings of [`assert_large_records_take_the_memory_of_one`].
 struct LargeRecords {
     shape: [usize; 3],
     options: RecorderOptions,
 }
 
-/// How they are recorded, and how many. `small` is [`Compression::Small`].
+/// Kinds of recording, with the number of records. `small` is [`Compression::Small`].
 const LARGE_CASES: [(&str, u16); 5] = [
     ("threaded", 1),
     ("threaded", 3),
@@ -187,8 +186,8 @@ const LARGE_CASES: [(&str, u16); 5] = [
     ("small", 3),
 ];
 
-/// Checks that recording arrays above the memory bound, which compress well, takes the memory of
-/// one of them, 64 MiB, and `constant` bytes. The recorders are the named test in other processes.
+/// Checks that recording compressible arrays above the memory bound takes at most the memory of one of them, 64 MiB, and
+/// `constant` bytes. The recorders are the named test in other processes.
 ///
 /// # Panics
 /// If it takes more.
@@ -258,8 +257,8 @@ impl LargeRecords {
         (self.shape.iter().product::<usize>() * size_of::<f32>()) as u64
     }
 
-    /// Records the case that `path` is named after, and writes the memory that it took to a file
-    /// beside it.
+    /// Records the case that `path` names, and writes the memory that it took to a file
+    /// next to it.
     fn measure<S: IntoStores>(self, path: &Path, create: impl Fn(&Path) -> S) {
         let case = path.file_name().unwrap().to_str().unwrap();
         let (mode, count) = case.split_once('-').unwrap();

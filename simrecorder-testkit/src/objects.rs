@@ -1,4 +1,4 @@
-//! Values that are objects, and the attribute by which other software reads them.
+//! Values that are objects, and the attribute that other software reads.
 
 use std::path::Path;
 
@@ -7,8 +7,8 @@ use simrecorder_core::{Attributes, DataStore, Object, OpenMode, Recorder, Result
 
 use crate::{assert_success, python};
 
-/// Objects that JSON can hold exactly, and only those, are texts for other software; they never show as
-/// attributes of users, whose own attribute of this name stays.
+/// Only objects that JSON represents exactly are text for other software. The attribute is hidden from users, whose own
+/// attribute with this name is kept.
 pub fn objects_are_json_attributes<S: DataStore + 'static>(
     path: &Path,
     open: impl Fn(OpenMode) -> Result<S>,

@@ -1,8 +1,8 @@
-//! What a power failure may leave of files: of what was not synced, any part, in any order.
+//! The state of files after a power failure: any part of the unsynced data, in any order.
 //!
 //! The system may have written any sectors of a file since its last sync, and any of its changes of
-//! length. Names of files are kept by a log of the file system: it may have all names up to some moment,
-//! and those in folders that were synced since.
+//! length. The file system keeps names of files in a log: it may have all names up to some moment, and later names in
+//! folders that were synced.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use crate::damage::Numbers;
 
-/// What a disk writes at once.
+/// The unit that a disk writes at once.
 const SECTOR: usize = 512;
 
 /// A call that changes files, or a line that the process printed.
@@ -21,7 +21,7 @@ enum Step {
         descriptor: String,
         flags: String,
     },
-    /// At an offset, or where the descriptor is.
+    /// At an offset, or at the position of the descriptor.
     Write {
         descriptor: String,
         offset: Option<u64>,
@@ -72,7 +72,7 @@ impl Trace {
         fallocate,fsync,fdatasync,sync,syncfs,?mkdir,?rename,renameat2,?link,linkat,?unlink,unlinkat,?rmdir,\
         ?clone,clone3";
 
-    /// Reads what strace wrote of changes in a folder, except for locks.
+    /// Reads the output of strace about changes in a folder, except for locks.
     pub(crate) fn parse(text: &str, folder: &Path) -> Self {
         Self(text.lines().filter_map(|line| step(line, folder)).collect())
     }
@@ -81,7 +81,7 @@ impl Trace {
         self.0.len()
     }
 
-    /// The last number that was printed after a word, before the power failed at a step.
+    /// The last number after a word that was printed before the power failed at a step.
     pub(crate) fn printed(&self, word: &str, at: usize) -> u64 {
         let text = self.0[..at].iter().filter_map(|step| match step {
             Step::Print { text } => Some(&**text),
@@ -90,8 +90,8 @@ impl Trace {
         crate::system_calls::last(&text.collect::<String>(), word)
     }
 
-    /// Writes to `to` what may be left of the folder `from` if the power fails at a step. Of what was not
-    /// synced, about `percent` of 100 sectors are written.
+    /// Writes to `to` a possible state of the folder `from` if the power fails at a step. About `percent` percent of the
+    /// unsynced sectors are written.
     pub(crate) fn write_remains(
         &self,
         (from, to): (&Path, &Path),
@@ -145,7 +145,7 @@ fn step(line: &str, folder: &Path) -> Option<Step> {
         offset,
         data: texts.concat(),
     };
-    // The number of a descriptor is used again for files elsewhere.
+    // The number of a descriptor is reused for files elsewhere.
     let changes_a_file = [
         "write",
         "writev",
@@ -207,7 +207,7 @@ fn step(line: &str, folder: &Path) -> Option<Step> {
             to: path(texts.len() - 1)?,
         },
         "unlink" | "rmdir" => Step::Remove { path: path(0)? },
-        // In the folder of a descriptor.
+        // Relative to the folder of a descriptor.
         "unlinkat" => {
             let name = String::from_utf8_lossy(texts.last()?).into_owned();
             let path = opened(arguments).unwrap_or_default().join(name);
@@ -222,7 +222,7 @@ fn is_ours(path: &Path, folder: &Path) -> bool {
     path.starts_with(folder) && !name.ends_with(".lock") && !name.starts_with("lock.mdb")
 }
 
-/// The path that a descriptor, such as `3</place/run>`, leads to.
+/// The path of a descriptor such as `3</place/run>`.
 fn opened(text: &str) -> Option<PathBuf> {
     let (_, rest) = text.split_once('<')?;
     let (path, _) = rest.split_once('>')?;
@@ -256,7 +256,7 @@ fn unescape(text: &str) -> Vec<u8> {
 #[derive(Debug, Default)]
 struct Disk {
     files: Vec<Contents>,
-    /// What each name leads to now: a file, or a folder.
+    /// The file or folder of each current name.
     now: BTreeMap<PathBuf, Option<usize>>,
     names: Vec<NameChange>,
     open: HashMap<String, Open>,
@@ -270,7 +270,7 @@ struct Open {
     syncs: bool,
 }
 
-/// A file, as it was synced, and what was done to it since.
+/// A file as of its last sync, and the changes since.
 #[derive(Debug, Default)]
 struct Contents {
     synced: Vec<u8>,
@@ -284,7 +284,7 @@ enum FileChange {
     Punch(u64, u64),
 }
 
-/// A name that was made (of a file or folder), moved, or removed; and whether it is in the log for sure.
+/// A name of a file or folder that was created, moved or removed, and whether it is certainly in the log.
 #[derive(Debug)]
 struct NameChange {
     made: Option<(PathBuf, Option<usize>)>,
@@ -407,7 +407,7 @@ impl Disk {
         }
     }
 
-    /// The names that are left.
+    /// The names after the power failure.
     fn names_left(
         &self,
         percent: usize,
@@ -429,7 +429,7 @@ impl Disk {
     }
 }
 
-/// Makes and removes names; what is below a folder goes along.
+/// Creates and removes names, with everything below a folder.
 fn rename(
     names: &mut BTreeMap<PathBuf, Option<usize>>,
     made: Option<(&Path, Option<usize>)>,
@@ -446,7 +446,7 @@ fn rename(
             names.insert(to.join(path.strip_prefix(from).unwrap()), file);
         }
     } else if let Some(from) = removed {
-        // What was in a folder goes with it, whatever the log has of that.
+        // The contents of a folder are removed with it, with or without entries in the log.
         names.retain(|path, _| !path.starts_with(from));
     }
     if let Some((to, file)) = made {
@@ -461,7 +461,7 @@ impl Contents {
         }
     }
 
-    /// What is left of the file.
+    /// The file after the power failure.
     fn left(&self, percent: usize, numbers: &mut Numbers) -> Vec<u8> {
         let mut left = self.synced.clone();
         for change in &self.pending {

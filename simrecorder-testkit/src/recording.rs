@@ -1,10 +1,10 @@
-//! A recording of every kind and element type, for readers in other languages: `python/expected.py`
-//! knows what is in it.
+//! A recording of every kind and element type, for readers in other languages; `python/expected.py`
+//! has its contents.
 
 use serde_json::json;
 use simrecorder_core::{ArrayValue, Attributes, DType, Recorder, Schema, Value, prelude::*};
 
-/// An array of elements with any bits, NaN and infinities among them.
+/// An array of elements with any bits, including NaN and infinities.
 pub fn elements(dtype: DType, shape: &[usize], seed: usize) -> Value {
     let bytes = dtype.size() * shape.iter().product::<usize>();
     let byte = |i: usize| ((i * i * 31 + i * 7) >> 2) as u8;
@@ -14,7 +14,7 @@ pub fn elements(dtype: DType, shape: &[usize], seed: usize) -> Value {
 }
 
 /// Records, with each element type, a scalar, an array, ragged rows, and values.
-/// `key` makes a key of the name of a group.
+/// `key` makes the key of a group from its name.
 pub fn record_elements(recorder: &Recorder, dtype: DType, key: impl Fn(&str) -> String) {
     let fill = elements(dtype, &[], 9).as_array().unwrap().clone();
     let filled = Schema::array_of(dtype, [2, 3]).with_fill_value_of(fill);
@@ -77,7 +77,7 @@ pub fn record_other_kinds(recorder: &Recorder) {
         .unwrap();
 }
 
-/// A group as users have it: series of different length, some with names and attributes.
+/// A group as users record it: series of different lengths, some with names and attributes.
 pub fn record_group(recorder: &Recorder) {
     let v = Schema::array::<f32>([2])
         .with_dimension_names(["time", "neuron"])
@@ -119,7 +119,7 @@ pub fn record_group(recorder: &Recorder) {
     recorder.set_attributes("net", attributes).unwrap();
 }
 
-/// Records what a bound of 0.001 rounds.
+/// Records numbers that a bound of 0.001 rounds.
 pub fn record_rounded(recorder: &Recorder) {
     for i in 0..20_000 {
         recorder.record("x", (f64::from(i) / 1000.0).sin()).unwrap();

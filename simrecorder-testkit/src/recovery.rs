@@ -1,15 +1,15 @@
-//! What `recover` makes of a damaged recording, record by record.
+//! Checking what `recover` copies of a damaged recording, record by record.
 
 use std::collections::BTreeSet;
 
 use simrecorder_core::{DataStore, InMemoryDataStore, Recorder, Recovery, Value, recover};
 
-/// Recovers a damaged recording into memory, and checks that each record there is one that was recorded, and
-/// that each one that is not there is said to be left out. `series` are the keys of series that are in no
-/// timeline, with how many records they had, and `expected` gives the record at an index.
+/// Recovers a damaged recording into memory, and checks that each record of the copy was recorded, and that each missing
+/// record is reported as left out. `series` has the keys of free-standing series with their numbers of records, and
+/// `expected` returns the record at an index.
 ///
 /// # Panics
-/// If that is not so.
+/// If a check fails.
 #[track_caller]
 pub fn check_recovery(
     from: &dyn DataStore,

@@ -1,4 +1,4 @@
-//! The space of what is removed.
+//! The space of removed keys.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -6,11 +6,11 @@ use std::path::Path;
 
 use simrecorder_core::{DataStore, OpenMode, Recorder, RecorderOptions, Result};
 
-/// Numbers of a record that does not compress.
+/// The numbers of a record that does not compress.
 const NUMBERS: usize = 100_000;
 const RECORDS: u64 = 10;
 
-/// Records 8 MB and removes them, again and again: the recording does not grow.
+/// Repeatedly records 8 MB and removes them; the recording must not grow.
 pub fn removed_space_is_used_again<S: DataStore + 'static>(
     open: impl Fn(&Path, OpenMode) -> Result<S>,
 ) {
@@ -37,7 +37,7 @@ pub fn removed_space_is_used_again<S: DataStore + 'static>(
     }
     let written = RECORDS * NUMBERS as u64 * 8;
     assert!(sizes[0] >= written, "{sizes:?}");
-    // Twice as much, since what is removed is there until its removal is durable.
+    // Twice as much, since removed records exist until their removal is durable.
     assert!(
         sizes.iter().all(|&size| size < 5 * written / 2),
         "{sizes:?}"
@@ -45,7 +45,7 @@ pub fn removed_space_is_used_again<S: DataStore + 'static>(
     recorder.close().unwrap();
 }
 
-/// What a file or a folder takes of the disk.
+/// The disk usage of a file or a folder.
 pub fn size_of(path: &Path) -> u64 {
     let metadata = fs::metadata(path).unwrap();
     if !metadata.is_dir() {

@@ -20,7 +20,7 @@ pub fn declare_steps(recorder: &Recorder, chunk: u64) {
     try_declare_steps(recorder, chunk).unwrap();
 }
 
-/// The same, where the store may fail.
+/// The same for a store that may fail.
 pub fn try_declare_steps(recorder: &Recorder, chunk: u64) -> Result<()> {
     let small = ChunkPolicy::records(chunk);
     for (key, schema) in [
@@ -33,12 +33,12 @@ pub fn try_declare_steps(recorder: &Recorder, chunk: u64) -> Result<()> {
     Ok(())
 }
 
-/// Records one step: several kinds, and a key that appears on the way.
+/// Records one step of several kinds, and at times a new key.
 pub fn record_step(recorder: &Recorder, step: u64) {
     try_record_step(recorder, step).unwrap();
 }
 
-/// The same, where the store may fail.
+/// The same for a store that may fail.
 pub fn try_record_step(recorder: &Recorder, step: u64) -> Result<()> {
     recorder.record("n", step)?;
     recorder.record("spikes", Ragged(&vec![step; (step % 4) as usize]))?;
@@ -46,7 +46,7 @@ pub fn try_record_step(recorder: &Recorder, step: u64) -> Result<()> {
     recorder.record(format!("late/{}", step / 40), [step; 100])
 }
 
-/// Records for ever, and prints after each flush how many steps are safe.
+/// Records for ever, and prints the number of flushed steps after each flush.
 pub fn record_for_ever(store: impl DataStore + 'static) -> ! {
     let options = RecorderOptions::new().commit_interval(Duration::from_millis(3));
     let recorder = Recorder::with_options(store, options);
@@ -62,21 +62,21 @@ pub fn record_for_ever(store: impl DataStore + 'static) -> ! {
         if step % 130 == 129
             && let Err(error) = recorder.checkpoint()
         {
-            // Another program had the file open for longer than a checkpoint waits.
+            // Another program had the file open longer than a checkpoint waits.
             assert_eq!(error.kind(), ErrorKind::Locked, "{error}");
         }
     }
     std::process::exit(0)
 }
 
-/// The number of steps in a line that says that they are flushed. The test harness prints lines of
-/// its own, and does not always end them.
+/// The number of steps in a line that reports flushed steps. The test harness prints other lines, and does not always end
+/// them.
 pub fn flushed(line: &str) -> Option<u64> {
     let (_, number) = line.split_once("flushed ")?;
     number.trim().parse().ok()
 }
 
-/// Checks that each series is a true prefix of what the writer records; returns the lengths.
+/// Checks that each series is a correct prefix of what the writer records; returns the lengths.
 pub fn check_prefixes(recorder: &Recorder) -> Vec<u64> {
     let n = recorder.get_all("n").unwrap();
     assert!(n.read::<u64>().unwrap().iter().copied().eq(0..n.len()));
@@ -110,12 +110,12 @@ pub fn kills() -> u64 {
     kills.map_or(20, |kills| kills.parse().unwrap())
 }
 
-/// Kills of writers after which a new recording is begun, since each is read as a whole.
+/// The number of kills after which a new recording is begun, since each recording is read completely.
 const KILLS_OF_ONE: u64 = 50;
 
-/// Kills [`record_for_ever`] at random moments, [`kills`] times, and continues with what it left.
+/// Kills [`record_for_ever`] at random moments, [`kills`] times, and continues its recording.
 ///
-/// `name` is the test that calls this; `look` sees the recording before it is opened, and after it
+/// `name` is the test that calls this; `look` inspects the recording before it is opened, and after it
 /// was closed.
 pub fn killed_writers_leave_every_flushed_record<S: DataStore + 'static>(
     name: &str,
@@ -125,14 +125,14 @@ pub fn killed_writers_leave_every_flushed_record<S: DataStore + 'static>(
     killed_writers_at(name, in_folder, open, look);
 }
 
-/// A recording in a folder of its own.
+/// A recording in a separate folder.
 pub fn in_folder(folder: &Path, number: u64) -> PathBuf {
     let folder = folder.join(number.to_string());
     std::fs::create_dir(&folder).unwrap();
     folder.join("run")
 }
 
-/// The same with recordings elsewhere: `place` gives what `open` takes as the path of each one.
+/// The same with recordings elsewhere: `place` returns the path of each one for `open`.
 pub fn killed_writers_at<S: DataStore + 'static>(
     name: &str,
     place: impl Fn(&Path, u64) -> PathBuf,
@@ -156,8 +156,7 @@ pub fn killed_writers_at<S: DataStore + 'static>(
         assert!(last + 1 >= safe);
         drop(recorder);
 
-        // Appending continues; what was not flushed may differ from series to series, so that
-        // they are brought to one length as a program that resumes would.
+        // Unflushed records may differ between series, so the series are cut to one length, as a resuming program would.
         let store = open(path, OpenMode::Append).unwrap();
         let shortest = *lengths.iter().min().unwrap();
         cut(&store, shortest).unwrap();
@@ -169,8 +168,8 @@ pub fn killed_writers_at<S: DataStore + 'static>(
     });
 }
 
-/// Kills the writer that the test `name` is in another process, at random moments, [`kills`] times. It
-/// prints how many steps are safe, which `killed` gets with the path of the recording.
+/// Kills a writer, the test `name` in another process, at random moments, [`kills`] times. The writer prints how many
+/// steps are flushed; `killed` gets this number with the path of the recording.
 pub(crate) fn kill_writers(
     name: &str,
     place: impl Fn(u64) -> PathBuf,
@@ -187,7 +186,7 @@ pub(crate) fn kill_writers(
             .spawn()
             .unwrap();
         let mut lines = BufReader::new(writer.stdout.take().unwrap()).lines();
-        // After some flushes, and a moment that has nothing to do with them.
+        // After some flushes and a random delay.
         random = random
             .wrapping_mul(6_364_136_223_846_793_005)
             .wrapping_add(1);
@@ -282,8 +281,8 @@ pub fn readers_follow_a_writer<S: DataStore + 'static>(
     writer.wait().unwrap();
 }
 
-/// Kills a writer with the options of default that never flushes, and finds what it had recorded
-/// until a moment before: it commits at regular times.
+/// Kills a writer with default options that never flushes, and finds its records up to shortly before the kill, since it
+/// commits at regular intervals.
 ///
 /// `name` is the test that calls this.
 pub fn a_writer_that_never_flushes_commits<S: DataStore + 'static>(
@@ -310,7 +309,7 @@ pub fn a_writer_that_never_flushes_commits<S: DataStore + 'static>(
         let recorded = Arc::clone(&recorded);
         move || {
             for line in lines.map_while(Result::ok) {
-                // The last one may be cut.
+                // The last line may be incomplete.
                 let steps = line
                     .split_once("recorded ")
                     .map(|(_, steps)| steps.trim().parse());
@@ -346,8 +345,8 @@ pub fn a_writer_that_never_flushes_commits<S: DataStore + 'static>(
     assert!(lengths.iter().all(|&len| len >= safe), "{lengths:?} {safe}");
 }
 
-/// Appends to a recording at once after its writer was killed: the system gives up the lock a moment
-/// later, once it has freed the memory of the writer.
+/// Appends to a recording immediately after its writer was killed. The system releases the lock a moment later, once it
+/// has freed the memory of the writer.
 pub fn appending_waits_for_a_killed_writer<S: DataStore + 'static>(
     name: &str,
     open: impl Fn(&Path, OpenMode) -> Result<S>,

@@ -1,4 +1,4 @@
-//! What a writer has changed and not synced when it says that all is durable.
+//! The unsynced changes of a writer when it reports that everything is durable.
 //!
 //! The writer is this test program again, under `strace`.
 
@@ -18,24 +18,24 @@ const CALLS: &str = "trace=write,writev,pwrite64,pwritev,pwritev2,fallocate,?ftr
                      ?rename,?unlink,unlinkat,?rmdir,?mkdir,fsync,fdatasync,syncfs,sync,\
                      ?clone,clone3";
 
-/// What the writer prints when a flush, a checkpoint or the close has returned.
+/// The output of the writer after a flush, a checkpoint or the close.
 const FLUSHED: &str = "flushed ";
 const SETTLED: &str = "settled ";
 
 const STEPS: u64 = 30;
 
-/// What a writer did to the files of its recording.
+/// The changes of a writer to the files of its recording.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Trace {
-    /// How many flushes returned.
+    /// The number of flushes.
     flushes: u64,
-    /// How many checkpoints and closes returned.
+    /// The number of checkpoints and closes.
     checkpoints: u64,
-    /// How many calls wrote.
+    /// The number of calls that wrote.
     writes: u64,
-    /// How many calls synced for flushes, not for opening, checkpoints and closing.
+    /// The number of calls that synced for flushes, without those of opening, checkpoints and closing.
     syncs_of_flushes: u64,
-    /// What was not synced when a flush, a checkpoint or the close returned.
+    /// The unsynced changes when a flush, a checkpoint or the close returned.
     unsynced: BTreeSet<PathBuf>,
     syncs: u64,
     /// Files with new bytes, and new names of files and folders.
@@ -46,11 +46,11 @@ struct Trace {
     syncing: BTreeSet<String>,
 }
 
-/// Checks that what a writer flushes is synced with [`Durability::Power`], and not with
+/// Checks that a writer syncs flushed records with [`Durability::Power`], and does not with
 /// [`Durability::Process`]. The writer is the named test in another process.
 ///
 /// # Panics
-/// If it is not so.
+/// If a check fails.
 pub fn assert_synced_as_asked<S: DataStore + 'static>(
     test: &str,
     create: impl Fn(&Path, Durability) -> S,
@@ -68,8 +68,8 @@ pub fn assert_synced_as_asked<S: DataStore + 'static>(
     assert_eq!(process.syncs_of_flushes, 0, "{process:#?}");
 }
 
-/// The traces of a writer with [`Durability::Power`] and with [`Durability::Process`], the named
-/// test in another process. Returns nothing there.
+/// Returns the traces of a writer with [`Durability::Power`] and with [`Durability::Process`], the named
+/// test in another process, where it returns `None`.
 fn traces<S: DataStore + 'static>(
     test: &str,
     create: impl Fn(&Path, Durability) -> S,
@@ -88,7 +88,7 @@ fn traces<S: DataStore + 'static>(
         let place = folder.path().canonicalize().unwrap().join("place");
         fs::create_dir(&place).unwrap();
         let log = folder.path().join("trace");
-        // Threads cannot be started, so that all is done in one.
+        // Threads cannot be started, so that one thread does all work.
         let mut arguments = vec!["-f", "-qq", "-y", "-s", "32", "-o", log.to_str().unwrap()];
         arguments.extend(["-e", CALLS, "-e", "inject=?clone,clone3:error=EAGAIN"]);
         let mut command = this_test_by("strace", &arguments, test, &place.join("run"));
@@ -182,9 +182,9 @@ impl Trace {
                 self.written.clear();
                 self.named.clear();
             }
-            // What gives free space back need not be on the disk.
+            // Releasing free space need not be durable.
             "fallocate" if arguments.contains("PUNCH_HOLE") => {}
-            // All others write to a file.
+            // All other calls write to a file.
             _ if is_ours(file) => {
                 self.writes += 1;
                 if !self.syncing.contains(descriptor) {
@@ -212,7 +212,7 @@ impl Trace {
         if line.contains(SETTLED) {
             self.checkpoints += 1;
         } else if line.contains(FLUSHED) {
-            // The first one comes after opening.
+            // The first one is after opening.
             if self.flushes > 0 {
                 self.syncs_of_flushes += syncs;
             }

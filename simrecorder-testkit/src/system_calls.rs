@@ -1,7 +1,7 @@
 //! A writer that is killed, or whose disk fails, at one single call that changes a file.
 //!
-//! The writer is this test program again, under `strace`, which counts its calls and stops it
-//! before the one it is told to, or answers that one with an error.
+//! The writer is this test program again, under `strace`, which counts its calls and kills it before a given call, or
+//! makes the call return an error.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -12,8 +12,8 @@ use std::path::Path;
 use crate::power_failure::Trace;
 use crate::{ACT, output_within_a_minute, this_test_by};
 
-/// All calls that change a file or a folder, or open one for that. Those with a question mark some
-/// systems have not.
+/// All calls that change a file or a folder, or open one for that. Some systems do not have those with a question
+/// mark.
 const CALLS: [&str; 37] = [
     "?open",
     "openat",
@@ -54,22 +54,22 @@ const CALLS: [&str; 37] = [
     "?creat",
 ];
 
-/// What a traced process prints before an error of the library.
+/// The text that a traced process prints before an error of the library.
 pub const FAILED: &str = "failed: ";
 
-/// What a traced process is to do, as the one who started it said.
+/// The role of a traced process.
 pub fn act() -> String {
     let pool = rayon::ThreadPoolBuilder::new().num_threads(1);
     pool.use_current_thread().build_global().unwrap();
     std::env::var(ACT).unwrap_or_default()
 }
 
-/// A call of a process: the `count`-th one of this name.
+/// A call of a process: the `count`-th one with this name.
 #[derive(Clone)]
 pub struct Point {
     name: String,
     count: usize,
-    /// How many calls of each name there were before.
+    /// The number of previous calls with each name.
     before: BTreeMap<String, usize>,
 }
 
@@ -84,38 +84,38 @@ impl fmt::Debug for Point {
 pub enum Strike {
     /// The process is killed before the call.
     Kill,
-    /// The call does nothing and reports that the disk is full or broken, or that too many files
+    /// The call does nothing and returns that the disk is full or broken, or that too many files
     /// are open.
     Fail,
-    /// This call and all after it do nothing and report that the file system is read only: a mount
-    /// with files that are open for writing cannot be made so from outside.
+    /// This call and all later ones do nothing and return that the file system is read only. A mount with files that are
+    /// open for writing cannot be made read only from outside.
     ReadOnly,
 }
 
-/// How far a writer came.
+/// The progress of a writer.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Progress {
-    /// So many steps were flushed.
+    /// The number of flushed steps.
     pub flushed: u64,
-    /// So many steps were there at the last checkpoint.
+    /// The number of steps at the last checkpoint.
     pub settled: u64,
-    /// Whether it came to the call where it was to be struck. Not all calls are made in each run.
+    /// Whether it reached the call at which it should be struck. Not every run makes all calls.
     pub was_struck: bool,
-    /// Whether it said that something failed.
+    /// Whether it reported a failure.
     pub has_failed: bool,
 }
 
-/// The traced role of a test.
+/// The role of a test that is traced.
 #[derive(Clone, Copy, Debug)]
 pub struct Traced<'a> {
-    /// The test that is run again.
+    /// The test that runs again.
     pub test: &'a str,
-    /// What [`act`] is to return there.
+    /// The value that [`act`] returns there.
     pub act: &'a str,
 }
 
 impl Traced<'_> {
-    /// All calls that change a file in an undisturbed run, in their order.
+    /// Returns all calls that change a file in an undisturbed run, in their order.
     pub fn points(&self, path: &Path) -> Vec<Point> {
         self.run(path, None).1
     }
@@ -125,7 +125,7 @@ impl Traced<'_> {
         self.run(path, Some((point, strike))).0
     }
 
-    /// All that an undisturbed run does to files beside `path`.
+    /// Returns everything that an undisturbed run does to files next to `path`.
     pub(crate) fn trace(&self, path: &Path) -> Trace {
         let log = path.with_file_name("trace");
         let mut arguments = vec![
@@ -156,8 +156,8 @@ impl Traced<'_> {
     fn run(&self, path: &Path, strike: Option<(&Point, Strike)>) -> (Progress, Vec<Point>) {
         let trace = path.with_file_name("trace");
         let calls = format!("trace={},?clone,clone3", CALLS.join(","));
-        // Threads cannot be started, so that all is done in one, by the same calls in each run. The
-        // test harness and the library do without, rayon is told to: zarrs asks it for its threads.
+        // Threads cannot be started, so that one thread makes the same calls in each run. The test harness and the library work
+        // without threads; rayon, which zarrs uses, is configured for that.
         let mut arguments = vec!["-f", "-qq", "-o", trace.to_str().unwrap()];
         arguments.extend(["-e", &calls, "-e", "inject=?clone,clone3:error=EAGAIN"]);
         let injections = strike.map(|(point, strike)| injections(point, strike));
@@ -197,7 +197,7 @@ impl Traced<'_> {
     }
 }
 
-/// What strace is to do with calls.
+/// What strace does with calls.
 fn injections(point: &Point, strike: Strike) -> Vec<String> {
     let Point { name, count, .. } = point;
     let what = match (strike, name.as_str()) {
@@ -206,7 +206,7 @@ fn injections(point: &Point, strike: Strike) -> Vec<String> {
         (Strike::Fail, _) if name.starts_with("open") && count % 2 == 0 => "error=EMFILE",
         (Strike::Fail, _) => "error=ENOSPC",
         (Strike::ReadOnly, _) => {
-            // Files for reading are still opened, and the process still prints.
+            // Opening files for reading and printing still work.
             let others = CALLS
                 .iter()
                 .filter(|call| !call.contains("open") && **call != "write");
@@ -221,13 +221,13 @@ fn injections(point: &Point, strike: Strike) -> Vec<String> {
     vec![format!("inject={name}:{what}:when={count}")]
 }
 
-/// Whether strace answered a call with an error, except for those that start threads.
+/// Whether strace made a call fail, except for calls that start threads.
 fn has_injection(trace: &str) -> bool {
     let mut lines = trace.lines();
     lines.any(|line| line.ends_with("(INJECTED)") && !line.contains(" clone"))
 }
 
-/// The calls in what strace wrote, except for those that print, and those that open a file for reading
+/// The calls in the output of strace, except for those that print, and those that open a file for reading
 /// or outside `folder`.
 fn points_in(trace: &str, folder: &Path) -> Vec<Point> {
     let place = format!("\"{}/", folder.display());

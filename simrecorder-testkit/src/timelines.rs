@@ -1,4 +1,4 @@
-//! Two timelines of which each record tells what it must be, for writers that are killed and readers that
+//! Two timelines whose records can be checked one by one, for writers that are killed and readers that
 //! follow them.
 
 use std::io::Read;
@@ -14,22 +14,22 @@ use crate::damage::Numbers;
 use crate::steps::kill_writers;
 use crate::{ACT, Partner, role, this_test};
 
-/// How many steps there are for each tick of the slow timeline.
+/// The number of steps for each tick of the slow timeline.
 pub const SLOW: u64 = 5;
-/// The step from which on the fast timeline has another member; the ticks before have its fill value.
+/// The step at which the fast timeline gets another member; earlier ticks have its fill value.
 pub const LATE: u64 = 20;
-/// Elements of a record of the widest member.
+/// The elements of a record of the widest member.
 const WIDE: u64 = 300;
-/// What a member has in a tick for which nothing was recorded.
+/// The fill value of a member.
 const FILL: f64 = -1.0;
-/// The members of each timeline, beside its coordinate. The last one comes late.
+/// The members of each timeline, without its coordinate. The last one joins late.
 const FAST: [&str; 7] = ["n", "wide", "spikes", "note", "state", "gap", "late"];
 const SLOW_MEMBERS: [&str; 2] = ["n", "weight"];
 
-/// A tick: its step, and how often the run had gone back before it was recorded.
+/// A tick: its step, and the number of rewinds before it was recorded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Tick {
-    /// How often the run had gone back.
+    /// The number of rewinds.
     pub attempt: u64,
     /// The step.
     pub step: u64,
@@ -38,7 +38,7 @@ pub struct Tick {
 impl Tick {
     const STEPS: u64 = 1_000_000;
 
-    /// A number of its own: what all its records are made of.
+    /// A unique number, from which all its records are computed.
     fn number(self) -> u64 {
         self.attempt * Self::STEPS + self.step
     }
@@ -58,13 +58,13 @@ impl Tick {
         }
     }
 
-    /// What a series has in it.
+    /// The record of a series in this tick.
     fn record(self, name: &str) -> Value {
         let number = self.number();
         let record = match name {
             "time" => Value::new(time(self.step)),
             "n" => Value::new(number),
-            // It does not compress.
+            // The record does not compress.
             "wide" => Value::new(noise(number)),
             "spikes" => Value::new(vec![number; (number % 4) as usize]),
             "note" => Value::new(format!("tick {number}")),
@@ -89,7 +89,7 @@ pub fn time(step: u64) -> f64 {
     step as f64 * 0.5
 }
 
-/// The timelines of a run, with a tick for each step and for each fifth one.
+/// The timelines of a run: one with a tick for each step, one with a tick for each fifth step.
 #[derive(Debug)]
 pub struct Timelines {
     /// A tick for each step.
@@ -100,7 +100,7 @@ pub struct Timelines {
 }
 
 impl Timelines {
-    /// Opens them, and declares what has chunks of its own or a fill value.
+    /// Opens them, and declares the series with small chunks or a fill value.
     pub fn open(recorder: &Recorder) -> Result<Self> {
         let time = || Coordinate::new("time").units("ms");
         let mut fast = recorder.timeline("fast", time())?;
@@ -128,7 +128,7 @@ impl Timelines {
         self.record_slow(tick)
     }
 
-    /// Records a step, if it is one of the slow timeline, in that one only.
+    /// Records a step of the slow timeline only, if it has a tick then.
     pub fn record_slow(&mut self, tick: Tick) -> Result<()> {
         match tick.step.is_multiple_of(SLOW) {
             true => record_tick(&mut self.slow, &SLOW_MEMBERS, tick),
@@ -136,7 +136,7 @@ impl Timelines {
         }
     }
 
-    /// Completes the last ticks and gives the handles up.
+    /// Completes the last ticks and drops the handles.
     pub fn finish(self) -> Result<()> {
         self.fast.finish().and(self.slow.finish())
     }
@@ -165,13 +165,13 @@ fn record_tick(timeline: &mut Timeline<f64>, members: &[&str], tick: Tick) -> Re
 #[derive(Debug)]
 pub struct Snapshot {
     group: Group,
-    /// How many ticks it has.
+    /// The number of its ticks.
     pub len: u64,
 }
 
 impl Snapshot {
     /// Takes a snapshot of a timeline and checks that all its series have the same length; `None` if it
-    /// is not there yet.
+    /// does not exist yet.
     pub fn take(recorder: &Recorder, timeline: &str) -> Option<Self> {
         let group = match recorder.group(timeline) {
             Ok(group) => group,
@@ -190,7 +190,7 @@ impl Snapshot {
         Some(Self { group, len })
     }
 
-    /// The last `count` ticks, or all that there are, after a check of all their records.
+    /// Returns the last `count` ticks, or all, after a check of all their records.
     pub fn last_ticks(&self, count: u64) -> Result<Vec<Tick>> {
         let range = self.len.saturating_sub(count)..self.len;
         if range.is_empty() {
@@ -210,7 +210,7 @@ impl Snapshot {
     }
 }
 
-/// All ticks of the fast timeline and of the slow one, after a check of all their records; `None` if
+/// Returns all ticks of the fast timeline and of the slow one, after a check of all their records; `None` if
 /// nothing was committed yet.
 pub fn check_timelines(recorder: &Recorder) -> Option<[Vec<Tick>; 2]> {
     let [fast, slow] = ["fast", "slow"].map(|timeline| {
@@ -220,8 +220,7 @@ pub fn check_timelines(recorder: &Recorder) -> Option<[Vec<Tick>; 2]> {
     Some([fast?, slow.unwrap_or_default()])
 }
 
-/// Checks that steps follow each other without a gap, from 0 on, in both timelines; returns how many there
-/// are in each.
+/// Checks that the steps of both timelines are consecutive, from 0 on; returns their numbers of ticks.
 pub fn check_steps(recorder: &Recorder) -> [u64; 2] {
     let [fast, slow] = check_timelines(recorder).unwrap_or_default();
     let steps = |ticks: &[Tick]| ticks.iter().map(|tick| tick.step).collect::<Vec<_>>();
@@ -231,10 +230,10 @@ pub fn check_steps(recorder: &Recorder) -> [u64; 2] {
     [fast.len() as u64, slow.len() as u64]
 }
 
-/// Resumes after the last step whose state was saved, and records for ever: flushes, checkpoints, and goes
-/// back now and then. Prints how many steps are safe.
+/// Resumes after the last step whose state was saved, and records for ever; flushes, does checkpoints, and rewinds now and
+/// then. Prints the number of flushed steps.
 fn record_for_ever(store: impl DataStore + 'static) -> ! {
-    // Large enough for a few ticks only, so that commits are made between the flushes as well.
+    // Large enough only for a few ticks, so that there are commits between the flushes too.
     let options = RecorderOptions::new()
         .commit_interval(Duration::from_millis(3))
         .memory_bound(1 << 19);
@@ -254,7 +253,7 @@ fn record_for_ever(store: impl DataStore + 'static) -> ! {
         timelines.record(Tick { attempt, step }).unwrap();
         if step.is_multiple_of(7) {
             recorder.flush().unwrap();
-            // A tick in which a fill value takes the place of a record is still open.
+            // A tick that needs a fill value is still open.
             let complete = timelines.next_step();
             println!("flushed {complete}");
             recorder.set("saved", complete.saturating_sub(1)).unwrap();
@@ -288,7 +287,7 @@ fn follow<S: DataStore + 'static>(open: impl Fn() -> Result<S>) {
             let snapshot = Snapshot::take(other.as_ref().unwrap_or(&follower), timeline);
             let snapshot = snapshot.unwrap_or_else(|| panic!("snapshot {count}: no '{timeline}'"));
             match snapshot.last_ticks(12) {
-                // The writer went back since.
+                // The writer has rewound since.
                 Err(error) if error.kind() == ErrorKind::OutOfBounds => {}
                 ticks => {
                     longest = longest.max(ticks.map_or_else(|e| panic!("{e}"), |_| snapshot.len))

@@ -1,5 +1,5 @@
-//! A short recording that is struck at each call that changes a file, and so is what resumes it; whatever
-//! is left is opened, holds all that was flushed and no part of a commit, and can be resumed.
+//! A short recording whose writer is struck at each call that changes a file, and so is the program that resumes it. The
+//! recording can always be opened and resumed, and contains everything that was flushed and no part of a commit.
 
 mod steps_run;
 mod timelines_run;
@@ -19,52 +19,51 @@ use crate::damage::Numbers;
 use crate::system_calls::{FAILED, Progress, Strike, Traced, act};
 use crate::{quick_folder, role};
 
-/// What is recorded under attack. A position counts what was recorded; one that is printed is never smaller
-/// than one before.
+/// The work of a writer under attack. A position counts what was recorded; printed positions never decrease.
 pub trait Run: Copy {
-    /// The position at which all is recorded and closed.
+    /// The position at which everything is recorded and closed.
     const END: u64;
 
-    /// Records all of it, in two parts: the recording is closed and opened again in between.
+    /// Records everything in two parts; closes the recording and opens it again in between.
     fn write<S: DataStore + 'static>(self, open: impl Fn(OpenMode) -> Result<S>) -> Result<()>;
 
-    /// The same, beside a store in memory that must get all of it whatever happens.
+    /// The same with an additional in-memory store, which must get everything in any case.
     fn write_beside<S: DataStore + 'static>(
         self,
         open: impl Fn(OpenMode) -> Result<S>,
     ) -> Result<()>;
 
-    /// Resumes a recording: takes a step back, records some more, and closes it. Returns the position.
+    /// Resumes a recording: rewinds a step, records some more, and closes it. Returns the position.
     fn resume<S: DataStore + 'static>(self, store: S, report: fn(&str, u64)) -> Result<u64>;
 
-    /// Checks all that a recording has; returns its position.
+    /// Checks everything in a recording; returns its position.
     fn check(self, recorder: &Recorder, known: Known) -> u64;
 
-    /// The positions that may be found if `flushed` was reported last.
+    /// The possible positions if `flushed` was reported last.
     fn commits(self, flushed: u64) -> Vec<u64>;
 
-    /// Where [`resume`](Self::resume) goes back to.
+    /// The position to which [`resume`](Self::resume) rewinds.
     fn cut_to(self, position: u64) -> u64;
 
-    /// Where [`resume`](Self::resume) ends.
+    /// The position at which [`resume`](Self::resume) ends.
     fn resumed(self, position: u64) -> u64;
 
-    /// The positions that may be found if [`resume`](Self::resume) does not come to its end.
+    /// The possible positions if [`resume`](Self::resume) does not complete.
     fn resuming(self, position: u64) -> Vec<u64>;
 }
 
-/// What is known of a recording that is checked.
+/// What is known about a recording to be checked.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Known {
-    /// What was reported as flushed by the one who wrote it.
+    /// The position that its writer reported as flushed.
     pub flushed: u64,
-    /// The position that the writer had reached when it was struck, if another one resumed it since.
+    /// The position of the writer when it was struck, if another one has resumed the recording since.
     pub written: Option<u64>,
     /// Whether it was closed.
     pub is_closed: bool,
 }
 
-/// When a recording is looked at.
+/// The moment at which a recording is inspected.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Moment {
     /// As the writer left it.
@@ -80,20 +79,20 @@ pub enum Moment {
 /// What [`Attack::strike`] did.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Figures {
-    /// Calls of the undisturbed run that change a file.
+    /// The number of calls of the undisturbed run that change a file.
     pub calls: usize,
-    /// Writers that were struck at one of them.
+    /// The number of writers that were struck at one of them.
     pub strikes: usize,
-    /// Readers and writers that opened what those had left, and were struck as well.
+    /// The number of readers and writers that opened a recording of these, and were struck too.
     pub recoveries: usize,
-    /// Those of them that had found a part of a commit.
+    /// The number of those that found a part of a commit.
     pub torn: usize,
 }
 
 /// A store under attack.
 #[derive(Debug)]
 pub struct Attack<'a, R, O, L> {
-    /// What is recorded.
+    /// The work that is recorded.
     pub run: R,
     /// The test that calls this, which is run again as the writer.
     pub test: &'a str,
@@ -101,9 +100,9 @@ pub struct Attack<'a, R, O, L> {
     pub file: &'a str,
     /// Opens a store.
     pub open: O,
-    /// Looks at what is there. At [`Moment::Struck`] it says whether recovery is worth an attack, at
-    /// [`Moment::Unreported`] whether it took a part of the commit away, as if that had been struck
-    /// while it was written.
+    /// Inspects the recording. At [`Moment::Struck`] it returns whether recovery is worth an attack, at
+    /// [`Moment::Unreported`] whether it removed a part of the commit, as if the writer had been struck while it wrote the
+    /// commit.
     pub look: L,
 }
 
@@ -114,10 +113,10 @@ where
     O: Fn(&Path, OpenMode) -> Result<S>,
     L: FnMut(&Path, Moment, Progress) -> bool,
 {
-    /// Strikes a writer at its calls, one after the other, and then some of those that continue with
-    /// what it left. At all calls if `SIMRECORDER_KILL_POINTS` is `all`, else at `sample` of them.
+    /// Strikes a writer at its calls, one after the other, and then some of the programs that continue its recordings. At all
+    /// calls if `SIMRECORDER_KILL_POINTS` is `all`, otherwise at `sample` of them.
     ///
-    /// Returns nothing in the process that is the writer.
+    /// Returns `None` in the process that is the writer.
     pub fn strike(mut self, strike: Strike, sample: usize) -> Option<Figures> {
         if let Some(path) = role() {
             self.act(&path);
@@ -145,7 +144,7 @@ where
             assert!(
                 strike == Strike::Kill
                     || progress.was_struck == progress.has_failed
-                    // What it tidies up may be left.
+                    // Files that it was removing may remain.
                     || progress.settled == R::END,
                 "{point:?} {progress:?}: a failure came out nowhere"
             );
@@ -159,7 +158,7 @@ where
             } else if progress.flushed > 0
                 && found > progress.flushed
                 && (self.look)(&kept.join(self.file), Moment::Unreported, progress)
-                // Otherwise it had been brought to its place already.
+                // Otherwise it was already moved to its place.
                 && self.position(&kept.join(self.file)) == progress.flushed
             {
                 torn.push((kept, progress));
@@ -184,9 +183,9 @@ where
         Some(figures)
     }
 
-    /// Has the power fail at calls of a writer, at all if `SIMRECORDER_KILL_POINTS` is `all`, else at `sample`
-    /// of them, three times each: nothing, a part or all of what was not synced is left. Returns how many
-    /// times it failed, and nothing in the process that is the writer.
+    /// Simulates power failures at calls of a writer: at all if `SIMRECORDER_KILL_POINTS` is `all`, otherwise at `sample` of
+    /// them. Each is simulated three times, with nothing, a part or all of the unsynced data left. Returns the number of
+    /// failures, and `None` in the process that is the writer.
     pub fn fail_power(mut self, sample: usize) -> Option<usize> {
         if let Some(path) = role() {
             self.act(&path);
@@ -235,7 +234,7 @@ where
         }
     }
 
-    /// Strikes programs that open copies of what is `kept`; returns how often.
+    /// Strikes programs that open copies of the `kept` recordings; returns how often.
     fn recoveries(
         &mut self,
         kept: &Path,
@@ -264,7 +263,7 @@ where
                 _ => vec![position],
             };
             progress.flushed = progress.flushed.max(before.flushed);
-            // What resumes takes a step back first.
+            // The resuming program rewinds a step first.
             let settled = match role {
                 "append" => before.settled.min(self.run.cut_to(position)),
                 _ => before.settled,
@@ -281,7 +280,7 @@ where
         strikes
     }
 
-    /// What the process does that is struck.
+    /// The work of the process that is struck.
     fn act(&self, path: &Path) {
         let open = |mode| (self.open)(path, mode);
         let result = match act().as_str() {
@@ -300,7 +299,7 @@ where
         }
     }
 
-    /// [`check`](Self::check) of what a writer left that was struck.
+    /// [`check`](Self::check) of the recording of a writer that was struck.
     fn check_struck(&mut self, path: &Path, progress: Progress, point: &dyn Debug) -> u64 {
         let known = Known {
             flushed: progress.flushed,
@@ -310,8 +309,8 @@ where
         self.check(path, progress, &commits, known, point)
     }
 
-    /// Opens what was left, which must be as of one of these `commits`, named by their positions; resumes
-    /// it, and closes it. Returns the position that was found.
+    /// Opens a recording, which must be as of one of these `commits`, named by their positions; resumes and closes it. Returns
+    /// the position that it found.
     fn check(
         &mut self,
         path: &Path,
@@ -359,12 +358,12 @@ fn takes_all() -> bool {
     std::env::var("SIMRECORDER_KILL_POINTS").is_ok_and(|points| points == "all")
 }
 
-/// All in this thread, so that calls come in the same order each time.
+/// All work in this thread, so that calls are in the same order each time.
 fn inline() -> RecorderOptions {
     RecorderOptions::new().inline(true)
 }
 
-/// Prints how far the first store came, unless it has failed.
+/// Prints the position of the first store, unless it has failed.
 fn report(recorder: &Recorder, what: &str, position: u64) {
     if let StoreState::Healthy = recorder.status().stores[0].state {
         println!("{what} {position}");

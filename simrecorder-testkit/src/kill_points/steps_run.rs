@@ -1,4 +1,4 @@
-//! Series of every kind that appear throughout, of which one is renamed and removed.
+//! Series of every kind that appear during the run, one of which is renamed and removed.
 
 use std::ops::Range;
 
@@ -11,22 +11,22 @@ use simrecorder_core::{
 use super::{Known, Run, inline, report};
 use crate::steps::{check_prefixes, cut, try_declare_steps, try_record_step};
 
-/// Steps of the whole run.
+/// The steps of the whole run.
 const STEPS: u64 = 50;
-/// The recorders of the run, and what each of them records.
+/// The recorders of the run, and the steps that each of them records.
 const HALVES: [(OpenMode, Range<u64>); 2] = [
     (OpenMode::CreateNew, 0..STEPS - 20),
     (OpenMode::Append, STEPS - 20..STEPS),
 ];
-/// After so many steps, a series is renamed, and after so many removed. Each is a commit of its own.
+/// The steps after which a series is renamed and removed. Each is a separate commit.
 const RENAMED_AT: u64 = 16;
 const REMOVED_AT: u64 = 24;
 /// The records of that series.
 const TRIAL: u64 = 3;
-/// Steps that are recorded by what resumes.
+/// The steps that the resuming program records.
 const MORE: u64 = 3;
 
-/// Free-standing series. A position is the number of steps that all of them have. Commits are made at each
+/// Free-standing series. A position is the number of steps that all of them have. Commits happen at each
 /// flush, at the checkpoint, and when each part is closed.
 #[derive(Clone, Copy, Debug)]
 pub struct StepsRun;
@@ -90,7 +90,7 @@ impl Run for StepsRun {
 
     fn check(self, recorder: &Recorder, known: Known) -> u64 {
         let found = check_series(recorder);
-        // Values are not cut.
+        // A rewind does not cut values.
         let written = known.written.unwrap_or(found);
         check_values(recorder, written);
         check_trial(recorder, written);
@@ -161,9 +161,9 @@ fn record_one(recorder: &Recorder, step: u64) -> Result<()> {
     recorder.record("outgrown", &field(step)[..OUTGROWN])
 }
 
-/// Elements of a large record.
+/// The elements of a large record.
 const FIELD: usize = 4000;
-/// Elements of a record of a series that is short at the checkpoint, and fills a chunk with the next flush.
+/// The elements of a record of a series that is short at the checkpoint and fills a chunk with the next flush.
 const OUTGROWN: usize = 200;
 
 /// A large record that does not compress.
@@ -178,7 +178,7 @@ fn field(step: u64) -> Vec<u32> {
     (0..FIELD).map(|_| next()).collect()
 }
 
-/// Checks the values that are set while so many steps are recorded and committed.
+/// Checks the values that are set while the steps are recorded and committed.
 fn check_values(recorder: &Recorder, steps: u64) {
     let last = (0..steps).rfind(|step| step % 8 == 7);
     assert_eq!(recorder.get_as::<u64>("last").unwrap(), last, "{steps}");
@@ -188,7 +188,7 @@ fn check_values(recorder: &Recorder, steps: u64) {
     }
 }
 
-/// Checks that the series that is renamed and then removed is at one key, whole, or gone.
+/// Checks that the series that is renamed and then removed is complete at one key, or removed.
 fn check_trial(recorder: &Recorder, steps: u64) {
     let places = ["trial/0", "moved/0"].map(|key| {
         recorder.kind_of(key).unwrap().map(|_| {
@@ -214,7 +214,7 @@ fn check_trial(recorder: &Recorder, steps: u64) {
     assert!(expected.contains(&found), "{found:?} after {steps} steps");
 }
 
-/// Checks that all series are true prefixes of one length, and returns it; 0 if nothing was
+/// Checks that all series are correct prefixes of the same length, and returns the length; 0 if nothing was
 /// committed yet.
 fn check_series(recorder: &Recorder) -> u64 {
     if recorder.keys().unwrap().is_empty() {

@@ -1,4 +1,4 @@
-//! A fast and a slow timeline, which go back once, in commits of a few ticks.
+//! A fast and a slow timeline, which are rewound once, in commits of a few ticks.
 
 use std::ops::Range;
 
@@ -14,17 +14,17 @@ const PARTS: [(OpenMode, Range<u64>); 2] = [
     (OpenMode::CreateNew, 0..40),
     (OpenMode::Append, 40..TimelinesRun::END),
 ];
-/// At this position, the run goes back.
+/// The position at which the run rewinds.
 const BACK_AT: u64 = 30;
-/// The steps that are left then.
+/// The number of steps that remain then.
 const BACK_TO: u64 = 18;
-/// At this position there is a checkpoint.
+/// The position of a checkpoint.
 const CHECKPOINT_AT: u64 = 21;
-/// Ticks that are recorded by what resumes.
+/// The ticks that the resuming program records.
 const MORE: u64 = 3;
 
-/// Timelines. A position is the number of ticks of the fast one that were recorded, and one for going back.
-/// Commits are made whenever a few ticks wait.
+/// Timelines. A position is the number of recorded ticks of the fast one, and one for the rewind.
+/// Commits happen whenever a few ticks wait.
 #[derive(Clone, Copy, Debug)]
 pub struct TimelinesRun;
 
@@ -78,7 +78,7 @@ impl Run for TimelinesRun {
         let start = self.cut_to(before);
         let kept = ticks(start);
         recorder.rewind("time", kept.last().map_or(-1.0, |tick| time(tick.step)))?;
-        // The slow one may have been committed less far.
+        // The slow one may have fewer commits.
         let missing = timelines.slow.len() * SLOW;
         for tick in kept.into_iter().filter(|tick| tick.step >= missing) {
             timelines.record_slow(tick)?;
@@ -97,12 +97,12 @@ impl Run for TimelinesRun {
 
     fn check(self, recorder: &Recorder, known: Known) -> u64 {
         let [fast, slow] = check_timelines(recorder).unwrap_or_default();
-        // It may have been resumed twice.
+        // The recording may have been resumed twice.
         let positions = || known.flushed..=Self::END + 2 * MORE;
         let is_moment = |&(of_fast, of_slow): &(u64, u64)| {
             let is_one_moment = match known.is_closed {
                 true => of_fast == of_slow,
-                // Both go back in one commit.
+                // Both are rewound in one commit.
                 false => (of_fast > BACK_AT) == (of_slow > BACK_AT),
             };
             is_one_moment && ticks(of_fast) == fast && slow_ticks(of_slow) == slow
@@ -129,21 +129,21 @@ impl Run for TimelinesRun {
     }
 
     fn resuming(self, position: u64) -> Vec<u64> {
-        // A commit is made whenever a few ticks wait.
+        // A commit happens whenever a few ticks wait.
         let start = self.cut_to(position);
         let after = (start..=start + MORE).map(earliest);
         after.chain([position]).collect()
     }
 }
 
-/// With so little memory, the ticks between two flushes are more than one commit.
+/// With so little memory, the ticks between two flushes need more than one commit.
 fn options() -> RecorderOptions {
     inline().memory_bound(1 << 16)
 }
 
 fn record(recorder: &Recorder, positions: Range<u64>) -> Result<()> {
     let mut timelines = Timelines::open(recorder)?;
-    // A flush leaves a tick open in which a fill value takes the place of a record.
+    // A flush does not complete a tick that needs a fill value.
     let completed = |timelines: &Timelines, position| {
         let is_complete = timelines.next_step() > tick_at(position).step;
         position + u64::from(is_complete)
@@ -162,7 +162,7 @@ fn record(recorder: &Recorder, positions: Range<u64>) -> Result<()> {
     timelines.finish()
 }
 
-/// Records what follows at a position.
+/// Records the next step at a position.
 fn record_one(recorder: &Recorder, timelines: &mut Timelines, position: u64) -> Result<()> {
     match position {
         BACK_AT => recorder.rewind("time", time(BACK_TO - 1)),
@@ -170,7 +170,7 @@ fn record_one(recorder: &Recorder, timelines: &mut Timelines, position: u64) -> 
     }
 }
 
-/// The tick that follows at a position.
+/// The next tick at a position.
 fn tick_at(position: u64) -> Tick {
     let (attempt, step) = match position.checked_sub(BACK_AT + 1) {
         None => (0, position),
@@ -190,7 +190,7 @@ fn ticks(position: u64) -> Vec<Tick> {
     }
 }
 
-/// Those of the slow one.
+/// The ticks of the slow one at a position.
 fn slow_ticks(position: u64) -> Vec<Tick> {
     let mut ticks = ticks(position);
     ticks.retain(|tick| tick.step.is_multiple_of(SLOW));
