@@ -203,7 +203,7 @@ impl Error {
         self.edit(|inner| inner.source = Some(source.into()))
     }
 
-    /// Replaces the operation, by the one that the user called.
+    /// Replaces the operation with the one that the user called.
     #[must_use]
     pub fn with_operation(self, operation: &'static str) -> Self {
         self.edit(|inner| inner.operation = operation)

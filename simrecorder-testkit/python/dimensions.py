@@ -1,8 +1,8 @@
 """Opens a recording with every reader that knows names of dimensions, and checks what each shows.
 
 Arguments: the path of the recording, and JSON: for each group the arrays in it, each with its shape and the
-names of its axes (`null` where any will do), and the names of its coordinates. Every array counts its
-elements from 0, so one that was padded shows.
+names of its axes (`null` for any name), and the names of its coordinates. Every array counts its
+elements from 0, so that padding is visible.
 """
 
 import json
@@ -71,7 +71,7 @@ def check_zarr(path, group, arrays, coordinates):
 
 def main(path, groups):
     warnings.simplefilter("error")
-    # A compiled part of netCDF4 was made for another version of NumPy.
+    # A compiled part of netCDF4 was built for another version of NumPy.
     warnings.filterwarnings("ignore", message="numpy.ndarray size changed")
     check = check_hdf5 if path.endswith(".h5") else check_zarr
     for group, expected in json.loads(groups).items():

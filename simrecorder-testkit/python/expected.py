@@ -1,4 +1,4 @@
-"""What is in the recording of `recording.rs`, for the Python programs of the tests."""
+"""The contents of the recording of `recording.rs`, for the Python programs of the tests."""
 
 import math
 import sys
@@ -12,7 +12,7 @@ GROUPS = ["scalars", "arrays", "filled", "ragged", "values/scalar", "values/matr
 
 
 def elements(dtype, shape, seed):
-    """What `elements` of the Rust test makes."""
+    """The elements that `elements` of the Rust test makes."""
     dtype = numpy.dtype(ml_dtypes.bfloat16 if dtype == "bfloat16" else dtype)
     i = numpy.arange(dtype.itemsize * math.prod(shape)) + seed
     data = ((i * i * 31 + i * 7) >> 2).astype("uint8") & (1 if dtype == bool else 0xFF)
@@ -20,7 +20,7 @@ def elements(dtype, shape, seed):
 
 
 def same(read, expected, what):
-    """Compares shape, type and bits: a NaN is no other NaN."""
+    """Compares shape, type and bits, even of NaN."""
     read, expected = numpy.asarray(read), numpy.asarray(expected)
     assert read.shape == expected.shape, (what, read.shape, expected.shape)
     assert read.dtype == expected.dtype, (what, read.dtype, expected.dtype)
@@ -28,12 +28,12 @@ def same(read, expected, what):
 
 
 def rows(ends, values):
-    """The records of a ragged series, as docs/format.md takes them apart."""
+    """The records of a ragged series, as specified in docs/format.md."""
     return [values[start:end] for start, end in zip([0, *ends[:-1]], ends)]
 
 
 def check_elements(read, dtype, path):
-    """`read` gives the whole array at a path; `path` makes one of the name of a group."""
+    """`read` returns the whole array at a path; `path` makes a path from the name of a group."""
     stacked = lambda shape: numpy.stack([elements(dtype, shape, i) for i in range(10)])
     same(read(path("scalars")), stacked([]), path("scalars"))
     same(read(path("arrays")), stacked([2, 3]), path("arrays"))
@@ -54,7 +54,7 @@ def check_text(read):
 
 
 def check_net(read, hidden):
-    """`hidden` is the name that the key `__x` has."""
+    """`hidden` is the stored name of the key `__x`."""
     i = numpy.arange(10)
     x = i.astype("float32")
     same(read("net/v"), numpy.stack([x, -x], axis=1), "v")
@@ -70,7 +70,7 @@ def check_net(read, hidden):
 
 
 def check_rounded(values):
-    """What `record_rounded` records, with a bound of 0.001."""
+    """The numbers that `record_rounded` records with a bound of 0.001."""
     exact = numpy.sin(numpy.arange(20_000) / 1000)
     assert values.shape == exact.shape, values.shape
     error = abs(values - exact).max()
@@ -78,7 +78,7 @@ def check_rounded(values):
 
 
 def refused(call, what):
-    """What a reader does not know is an error of its own, not wrong data."""
+    """A reader reports an unknown type as an error and does not return wrong data."""
     try:
         call()
     except Exception as error:

@@ -1,4 +1,4 @@
-"""Checks the series that `filled.rs` of the testkit makes, given something that opens arrays by their names."""
+"""Checks the series that `filled.rs` of the testkit makes, given a function that opens arrays by name."""
 
 import numpy
 

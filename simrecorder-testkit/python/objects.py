@@ -1,6 +1,6 @@
 """Checks the attribute `json` of values.
 
-Arguments: the path of the recording, and JSON: for each key what the attribute says, or `null` if there is
+Arguments: the path of the recording, and JSON: for each key the text of the attribute, or `null` if there is
 none.
 """
 
@@ -19,11 +19,11 @@ def main(path, expected):
     for key, text in json.loads(expected).items():
         value = root[key]
         found = value.attrs.get("json")
-        # Objects of JSON have no order.
+        # The order of keys in JSON objects has no meaning.
         same = found == text or (found and text and json.loads(found) == json.loads(text))
         assert same, (key, found, text)
         if json.loads(value.attrs["simrecorder"] if path.endswith(".h5") else "{}").get("json"):
-            # The text says what the bytes do.
+            # The text has the same contents as the bytes.
             assert json.loads(found) == msgpack.unpackb(value[...].tobytes()), key
 
 

@@ -1,8 +1,8 @@
 """Opens a recording of timelines with every reader that has an index, and selects by time.
 
 Arguments: the path of the recording, and JSON: for each group the name of its coordinate, the type that the
-index has, and the one that it has where durations are decoded. With a third argument `growing`, a recording in
-LMDB is between two checkpoints: xarray may refuse a group, and nothing shows what was not recorded.
+index has, and its type when durations are decoded. With a third argument `growing`, a recording in LMDB is
+between two checkpoints: xarray may refuse a group, and no reader shows anything that was not recorded.
 """
 
 import json
@@ -14,7 +14,7 @@ import xarray
 
 
 def readers(path, group, **options):
-    """The same group, opened in every way."""
+    """The same group, opened by every reader."""
     if path.endswith(".h5"):
         for engine in ["h5netcdf", "netcdf4"]:
             yield engine, xarray.open_dataset(path, engine=engine, group=group, **options)
@@ -45,7 +45,7 @@ def check(reader, dataset, name, dtype):
 
 
 def check_growing(path, group, name):
-    """Every array is the beginning of what was recorded, and xarray shows all of them so or none."""
+    """Every array is a prefix of what was recorded, and xarray shows all of them as such or none."""
     import zarr
     from simrecorder_lmdb import LmdbStore
 
@@ -67,7 +67,7 @@ def check_growing(path, group, name):
 
 def main(path, groups, state="closed"):
     warnings.simplefilter("error")
-    # A compiled part of netCDF4 was made for another version of NumPy.
+    # A compiled part of netCDF4 was built for another version of NumPy.
     warnings.filterwarnings("ignore", message="numpy.ndarray size changed")
     if state == "growing":
         lens = [check_growing(path, group, it[0]) for group, it in json.loads(groups).items()]

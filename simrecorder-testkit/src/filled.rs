@@ -74,7 +74,7 @@ pub fn append_after_filled(store: &dyn DataStore, records: std::ops::Range<u64>)
     store.commit(Commit::new(append.into())).unwrap();
 }
 
-/// Checks that so many records follow the filled ones, and that nothing is damaged.
+/// Checks the number of records after the filled ones, and that nothing is damaged.
 pub fn check_after_filled(store: &dyn DataStore, count: u64) {
     for (key, schema) in series() {
         let view = store.view(&key).unwrap().unwrap();

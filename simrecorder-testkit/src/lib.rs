@@ -201,7 +201,7 @@ pub fn expect(error: Error, kind: ErrorKind, parts: &[&str]) {
     }
 }
 
-/// Runs the named test in a mount namespace of its own, as root there.
+/// Runs the named test in a separate mount namespace, as root.
 #[cfg(target_os = "linux")]
 pub fn unshare(name: &str, path: &Path) {
     let can = |flag: &str| {

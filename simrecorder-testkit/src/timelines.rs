@@ -304,7 +304,7 @@ fn follow<S: DataStore + 'static>(open: impl Fn() -> Result<S>) {
 /// snapshots: the series of each timeline have the same length in every snapshot and after every kill, no
 /// value is wrong, and nothing that was flushed is lost.
 ///
-/// `name` is the test that calls this; `place` gives what `open` takes as the path of each recording.
+/// `name` is the test that calls this; `place` returns the path of each recording for `open`.
 pub fn killed_writers_leave_whole_ticks<S: DataStore + 'static>(
     name: &str,
     place: impl Fn(&Path, u64) -> PathBuf,

@@ -31,7 +31,7 @@ pub(super) fn open(harness: &dyn Harness, mode: OpenMode) -> Arc<dyn DataStore> 
         .unwrap_or_else(|e| panic!("opening with mode {} failed: {e:?}", mode.as_str()))
 }
 
-/// The same calls give the same commits every time.
+/// Options with which the same calls make the same commits every time.
 pub(super) fn inline() -> RecorderOptions {
     RecorderOptions::new().inline(true)
 }

@@ -28,7 +28,7 @@ pub struct ChunkPolicy {
     target_bytes: NonZeroU64,
     records: Option<NonZeroU64>,
     shape: Option<Vec<u64>>,
-    /// `None` for chunks that are files of their own.
+    /// `None` without shards.
     shard_bytes: Option<NonZeroU64>,
 }
 

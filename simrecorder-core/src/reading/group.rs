@@ -17,7 +17,7 @@ use crate::store::data_store::DataStore;
 use crate::store::encoded::EncodedView;
 use crate::store::node::Node;
 
-/// How often a group is listed again because a key was created or removed meanwhile.
+/// How often a group is listed again because a key was created or removed in between.
 const MAX_LISTINGS: usize = 8;
 
 /// A group as of one commit: its attributes, its series, its values and the groups in it.

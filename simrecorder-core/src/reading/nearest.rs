@@ -33,7 +33,7 @@ fn nearest_keys<S: DataStore + ?Sized>(stores: &[&S], key: &Key, wanted: NodeKin
             }
             for Child { key: child, kind } in store.children(&next).unwrap_or_default() {
                 seen += 1;
-                // The nearest group comes first by itself.
+                // The nearest group is already first.
                 if kind == NodeKind::Group && child != group {
                     open.push_back(child.clone());
                 }

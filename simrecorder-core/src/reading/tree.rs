@@ -120,7 +120,7 @@ impl Listing {
             }
         };
         let listed = children.into_iter().zip(nodes);
-        // A key that was removed meanwhile has no node.
+        // A key that was removed in between has no node.
         let entries = listed.filter_map(|(child, node)| Some(Entry::new(child, node.transpose()?)));
         Ok(Self {
             entries: entries.collect(),
@@ -147,7 +147,7 @@ impl Listing {
 }
 
 impl Tree {
-    /// The tree from the root down; `list` gives what is right below a group.
+    /// Collects the tree from the root; `list` returns the keys right below a group.
     pub(crate) fn collect(mut list: impl FnMut(&Key) -> Listing) -> Self {
         let root = Entry {
             child: Child::new(Key::ROOT, NodeKind::Group),

@@ -316,7 +316,7 @@ impl Buffers {
     }
 
     /// Reserves room in all queues for the records of a buffer, if it has any, and for `more`
-    /// bytes. While it waits for room, it gives up the lock.
+    /// bytes. It releases the lock while it waits for room.
     pub(super) fn reserve<L: Outgoing>(
         &self,
         mut locked: L,

@@ -27,7 +27,7 @@ use crate::store::data_store::DataStore;
             read a recording and `append` to add to it"
 )]
 pub trait IntoStores {
-    /// The stores, in the order in which they are read.
+    /// Returns the stores, in the order in which they are read.
     fn into_stores(self) -> Vec<Arc<dyn DataStore>>;
 }
 

@@ -1,6 +1,6 @@
 //! The recorder: what a simulation calls.
 //!
-//! [`Recorder`] and [`Series`] hand a record to the [fast path](fast_path), which copies it into the
+//! [`Recorder`] and [`Series`] pass a record to the [fast path](fast_path), which copies it into the
 //! buffer of its series. The first record of a key goes through the [registry of keys](key_registry).
 //! The [buffers] send full batches to the [stores], each of which has a [queue](pipeline). The
 //! [committer] makes the stores commit.
@@ -93,7 +93,7 @@ use crate::store::node::Child;
 /// - [`close`](Self::close) reports every error. Dropping the last handle writes the same, but only logs errors.
 ///
 /// # Ends of a program
-/// Flushed records are never lost. How the program ends decides about the records after the last commit:
+/// Flushed records are never lost. What happens to the records after the last commit depends on how the program ends:
 ///
 /// | the program ends by | what is stored |
 /// |---|---|
@@ -311,7 +311,7 @@ impl Recorder {
     ///   timeline with a coordinate of another name, or if a group above or below it has a coordinate of the same
     ///   name.
     /// - [`SchemaMismatch`](ErrorKind::SchemaMismatch) if the coordinate has another type,
-    ///   [`KindMismatch`](ErrorKind::KindMismatch) if the key is no group.
+    ///   [`KindMismatch`](ErrorKind::KindMismatch) if the key is not a group.
     /// - [`Diverged`](ErrorKind::Diverged) if the stores have different numbers of ticks, unless
     ///   [`OnDivergence::CutToShortest`] cuts them.
     /// - Otherwise as for [`record`](Self::record).
@@ -431,7 +431,7 @@ impl Recorder {
     ///
     /// # Errors
     /// - [`NotFound`](crate::ErrorKind::NotFound) if there is nothing at the key,
-    ///   [`KindMismatch`](crate::ErrorKind::KindMismatch) if it is no series.
+    ///   [`KindMismatch`](crate::ErrorKind::KindMismatch) if it is not a series.
     /// - [`OutOfBounds`](crate::ErrorKind::OutOfBounds) if a store
     ///   [freed](crate::backend::SharedStore::free) the records after the first `len`.
     /// - Otherwise as for [`record`](Self::record).
@@ -796,7 +796,7 @@ impl Recorder {
     /// ```
     ///
     /// # Errors
-    /// What the stores report.
+    /// The error of a store.
     pub fn keys(&self) -> Result<Vec<Key>> {
         self.reader().map_or(Ok(Vec::new()), |reader| reader.keys())
     }
@@ -816,7 +816,7 @@ impl Recorder {
     /// ```
     ///
     /// # Errors
-    /// What the stores report.
+    /// The error of a store.
     pub fn children(&self, key: impl AsRef<str>) -> Result<Vec<Child>> {
         self.reader()
             .map_or(Ok(Vec::new()), |reader| reader.children(key))
@@ -834,7 +834,7 @@ impl Recorder {
     /// ```
     ///
     /// # Errors
-    /// What the stores report.
+    /// The error of a store.
     pub fn kind_of(&self, key: impl AsRef<str>) -> Result<Option<NodeKind>> {
         self.reader().map_or(Ok(None), |reader| reader.kind_of(key))
     }
@@ -851,7 +851,7 @@ impl Recorder {
     /// ```
     ///
     /// # Errors
-    /// What the stores report.
+    /// The error of a store.
     pub fn attributes(&self, key: impl AsRef<str>) -> Result<Option<Attributes>> {
         self.reader()
             .map_or(Ok(None), |reader| reader.attributes(key))

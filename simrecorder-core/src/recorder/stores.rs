@@ -34,7 +34,7 @@ pub(super) struct Stores {
 pub(super) struct Reservations<'a>(Vec<Reservation<'a>>);
 
 impl<'a> Reservations<'a> {
-    /// Whether every queue has room for a group of so many bytes.
+    /// Whether every queue has room for a group of `bytes` bytes.
     pub(super) fn hold(&self, bytes: usize) -> bool {
         self.0
             .iter()
@@ -110,7 +110,7 @@ impl Stores {
         self.pipelines.iter().map(send).collect()
     }
 
-    /// Whether the stores have threads of their own.
+    /// Whether the stores have threads.
     pub(super) fn is_threaded(&self) -> bool {
         self.is_threaded
     }
@@ -140,7 +140,7 @@ impl Stores {
         Err(reason.unwrap_or_else(|| closed(operation, "recorder")))
     }
 
-    /// Whether the recorder was closed, or so many stores failed that it stops.
+    /// Whether the recorder was closed, or stopped because stores failed.
     pub(super) fn is_stopped(&self) -> bool {
         self.stop.is_set()
     }

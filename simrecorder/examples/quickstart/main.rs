@@ -20,7 +20,7 @@ use simrecorder::{OpenMode, Recorder, Result, Schema, ZarrDataStore, prelude::*}
 use activity::Activity;
 use network::{Network, Parameters};
 
-/// How long the network runs, in seconds of its own time.
+/// How long the network runs, in simulated seconds.
 const SECONDS: f64 = 12.0;
 /// The beginning of the run, which the rates leave out.
 const WARM_UP_MS: f64 = 200.0;

@@ -94,7 +94,7 @@ fn end(ending: &str, path: &Path) {
         "exit" => std::process::exit(0),
         "abort" => std::process::abort(),
         "forget" => std::mem::forget(recorder),
-        // Until the signal comes.
+        // Runs until the signal.
         _ => loop {
             std::thread::park();
         },

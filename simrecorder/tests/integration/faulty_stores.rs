@@ -341,7 +341,7 @@ fn go_wrong(url: &str, fault: Fault, at: usize, way: Way) -> bool {
     is_reached
 }
 
-/// As [`go_wrong`], on a thread of its own, and fails if that does not end.
+/// Like [`go_wrong`], on another thread, and fails if that does not end.
 fn go_wrong_in_time(url: String, fault: Fault, at: usize, way: Way) -> bool {
     let thread = std::thread::spawn({
         let url = url.clone();

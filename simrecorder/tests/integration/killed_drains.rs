@@ -21,7 +21,7 @@ fn role() -> Option<Vec<String>> {
     Some(role.split('\n').map(str::to_owned).collect())
 }
 
-/// The named test, in a process of its own where [`role`] gives `role`.
+/// Starts the named test in another process, where [`role`] returns `role`.
 fn child(name: &str, role: &[&str]) -> Child {
     Command::new(std::env::current_exe().unwrap())
         .args(["--exact", &full_name(name), "--nocapture"])

@@ -1,7 +1,7 @@
-"""Records in a thread, and forks meanwhile: with os.fork, and with multiprocessing.
+"""Records in a thread while it forks, with os.fork and with multiprocessing.
 
 Arguments: the library `c_abi`, and the recording to create. Each child reads the recording that it
-opens itself, and finds what it inherits unusable. Then the parent's recording is whole.
+opens itself, and gets errors from what it inherits. The parent's recording must be complete afterwards.
 """
 
 import ctypes
@@ -13,7 +13,7 @@ import threading
 import warnings
 
 FORKS = 12
-# Python warns of what this program tests.
+# Python warns of forks in a process with threads.
 warnings.filterwarnings("ignore", category=DeprecationWarning)
 
 library = ctypes.CDLL(sys.argv[1])
@@ -61,8 +61,8 @@ def expect_error(work):
 
 
 def use(inherited):
-    """What each child does."""
-    # A child that hangs is killed, which is a failure.
+    """The work of each child."""
+    # Kills a child that hangs, so that the program fails.
     signal.alarm(60)
     for recorder in inherited:
         expect_error(lambda: recorder.record(1.0))
@@ -119,7 +119,7 @@ def main():
         thread.start()
     context = multiprocessing.get_context("fork")
     for _ in range(FORKS):
-        # One that ends at once, one that ends as a program does, one of multiprocessing.
+        # A child that ends at once, one that ends like a program, and one of multiprocessing.
         in_a_fork(inherited, os._exit)
         in_a_fork(inherited, leave)
         child = context.Process(target=use, args=(inherited,))
@@ -139,7 +139,7 @@ def main():
 
 
 def leave(code):
-    """Ends the process as C programs do, with all that was registered for it."""
+    """Ends the process as C programs do, with everything that was registered for its end."""
     ctypes.CDLL(None).exit(code)
 
 

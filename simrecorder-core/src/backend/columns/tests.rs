@@ -495,7 +495,7 @@ proptest! {
                 store.fold(&mut cache);
                 check(&*view_of(&shared, &store.key)?, &numbers)?;
             }
-            // Older views give the records that they had, unless these were cut off.
+            // Older views still return their records, unless these were cut off.
             for (view, numbers) in &views {
                 match check(&**view, numbers) {
                     Ok(()) => {}

@@ -74,7 +74,7 @@ fn tier(rows: u64) -> u32 {
 /// Adds a frame to those of a tail, and merges it with them if necessary.
 fn push(frames: &mut Vec<u64>, mut rows: u64) {
     loop {
-        // Those of lower tiers, and those of its own if there are enough.
+        // Merges frames of lower tiers, and those of the same tier if there are enough.
         let own = tier(rows);
         let same = frames.iter().rev();
         let same = same.take_while(|&&rows| tier(rows) <= own).count();

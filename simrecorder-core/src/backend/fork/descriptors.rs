@@ -67,7 +67,7 @@ pub(super) fn give_up(all: &mut Descriptors) {
     unsafe {
         let nothing = libc::open(c"/dev/null".as_ptr(), libc::O_RDWR | libc::O_CLOEXEC);
         for descriptor in all.drain(..) {
-            // Where there is no such device, the lock matters more.
+            // Without that device, closing the descriptor at least releases the lock.
             if nothing < 0 || libc::dup2(nothing, descriptor) < 0 {
                 libc::close(descriptor);
             } else {

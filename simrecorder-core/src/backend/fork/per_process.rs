@@ -31,7 +31,7 @@ impl<T: Send + Sync> PerProcess<T> {
     pub fn get(&'static self) -> &'static T {
         watch_forks();
         let found = self.current.load(Ordering::Acquire);
-        // SAFETY: null, or leaked below and never freed.
+        // SAFETY: it is null, or leaked below and never freed.
         if let Some(made) = unsafe { found.as_ref() }
             && made.generation == generation()
         {
@@ -47,12 +47,12 @@ impl<T: Send + Sync> PerProcess<T> {
         let current = match exchanged {
             Ok(_) => made,
             Err(of_another_thread) => {
-                // SAFETY: it was made above, and nobody has seen it.
+                // SAFETY: it was created above, and no other thread has it.
                 drop(unsafe { Box::from_raw(made) });
                 of_another_thread
             }
         };
-        // SAFETY: leaked here or by another thread of this process.
+        // SAFETY: it was leaked here or by another thread of this process.
         unsafe { &(*current).value }
     }
 }

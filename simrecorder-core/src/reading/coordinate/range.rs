@@ -168,7 +168,7 @@ impl<T: Into<CoordinateNumber>> From<(Bound<T>, Bound<T>)> for CoordinateRange {
 }
 
 impl CoordinateRange {
-    /// Whether it has all elements, whatever they are.
+    /// Whether it contains all elements, including NaN.
     pub(super) fn is_full(&self) -> bool {
         matches!((self.start, self.end), (Bound::Unbounded, Bound::Unbounded))
     }

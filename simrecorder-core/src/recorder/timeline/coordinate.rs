@@ -53,14 +53,14 @@ impl Coordinate {
         self
     }
 
-    /// Sets all attributes.
+    /// Replaces all attributes.
     #[must_use]
     pub fn attributes(mut self, attributes: Attributes) -> Self {
         self.attributes = attributes;
         self
     }
 
-    /// The name.
+    /// Returns the name.
     pub fn name(&self) -> &str {
         &self.name
     }

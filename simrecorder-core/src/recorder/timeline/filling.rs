@@ -81,7 +81,7 @@ impl Buffers {
         Ok(())
     }
 
-    /// Takes a record of the open tick, whatever room there is.
+    /// Takes a record of the open tick, even without room.
     fn push(&self, locked: &mut LockedTimeline<'_>, member: usize, record: &RecordRef<'_>) {
         locked.make_batch(member, self.batch_bound);
         let records = locked.records(member);
@@ -122,7 +122,7 @@ impl Buffers {
         Ok(())
     }
 
-    /// Copies the staged scalars of the open tick into the buffers, whatever room there is.
+    /// Copies the staged scalars of the open tick into the buffers, even without room.
     fn take_staged(&self, locked: &mut LockedTimeline<'_>) {
         for (member, bytes) in locked.staged().collect::<Vec<_>>() {
             if let Some(dtype) = locked.staged_dtype(member) {

@@ -137,7 +137,7 @@ pub enum DifferenceKind {
     OnlyIn {
         /// The recording that has it.
         side: Side,
-        /// What it is.
+        /// The kind of the node.
         kind: NodeKind,
         /// The number of values and series at the key and below it.
         key_count: u64,
@@ -167,9 +167,9 @@ pub enum DifferenceKind {
     Attribute {
         /// Its name.
         name: String,
-        /// What the first has.
+        /// The value in the first.
         a: Option<serde_json::Value>,
-        /// What the second has.
+        /// The value in the second.
         b: Option<serde_json::Value>,
     },
     /// The series have records with different indices. The common ones are compared.

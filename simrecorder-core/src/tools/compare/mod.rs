@@ -346,7 +346,7 @@ impl Comparing {
                 Some(Node::Value { value, attributes }) => {
                     Some((self.readable(key, side, value)?, attributes))
                 }
-                // Removed or replaced meanwhile.
+                // It was removed or replaced in between.
                 _ => None,
             }
         });
@@ -421,7 +421,7 @@ impl Comparing {
                 }
                 Pairs::Ticks(ticks)
             }
-            // The coordinates are of other types, or one is missing, which is a difference of its own.
+            // The coordinates have different types, or one is missing, which is reported as a separate difference.
             Ok(None) => Pairs::InSeries,
             Err(unreadable) => return self.add_unreadable(group, unreadable),
         };
