@@ -98,5 +98,9 @@ def serve(works):
             inputs.pop(request["values"], None)
             print("{}", flush=True)
             continue
-        seconds, total = works[request["work"]](request)
-        print(json.dumps({"seconds": seconds, "checksum": total}), flush=True)
+        try:
+            seconds, total = works[request["work"]](request)
+            answer = {"seconds": seconds, "checksum": total}
+        except Exception as error:
+            answer = {"error": f"{type(error).__name__}: {error}"}
+        print(json.dumps(answer), flush=True)

@@ -54,9 +54,21 @@ impl fmt::Debug for Comparison {
     }
 }
 
+/// What came of a comparison.
+#[derive(Clone, Debug)]
+pub struct Results {
+    /// The candidates that did all rounds.
+    pub standings: Vec<Standing>,
+    /// Why the others did not.
+    pub failures: Vec<String>,
+}
+
 /// What one candidate achieved.
 #[derive(Clone, Debug, Serialize)]
 pub struct Standing {
+    /// Its index among the candidates.
+    #[serde(skip)]
+    pub index: usize,
     /// The candidate.
     pub name: String,
     /// How much of the work it does, if not all.
@@ -84,20 +96,34 @@ pub struct Standing {
     pub syncs: Option<u64>,
 }
 
+/// What one candidate did in one round.
+struct Run {
+    speed: f64,
+    written: f64,
+    stored: Option<u64>,
+}
+
+impl Runs {
+    fn add(&mut self, run: Run) {
+        self.speeds.push(run.speed);
+        self.written.push(run.written);
+        self.stored = run.stored;
+    }
+}
+
 /// What one candidate did in all rounds.
 #[derive(Clone, Default)]
 struct Runs {
     speeds: Vec<f64>,
     written: Vec<f64>,
     stored: Option<u64>,
+    failure: Option<String>,
 }
 
 impl Comparison {
-    /// Runs all candidates in turn, `rounds` times, after one round that does not count.
-    ///
-    /// # Errors
-    /// What a candidate reports; candidates that do not agree on the checksum.
-    pub fn run(mut self, rounds: usize) -> Result<Vec<Standing>> {
+    /// Runs all candidates in turn, `rounds` times, after one round that does not count. One that fails, or has other
+    /// data than the first, does not run again; ratios are to the first one that does not fail.
+    pub fn run(mut self, rounds: usize) -> Results {
         let mut runs = vec![Runs::default(); self.candidates.len()];
         let mut checksum = None;
         for round in 0..=rounds {
@@ -106,20 +132,31 @@ impl Comparison {
             if round % 2 == 1 {
                 order.reverse();
             }
+            order.retain(|&index| runs[index].failure.is_none());
             for index in order {
-                let before = self.written(index)?;
-                let (outcome, fraction) = self.run_one(index, &mut checksum)?;
-                let written = (self.written(index)? - before) as f64;
-                if round > 0 {
-                    let own = &mut runs[index];
-                    let seconds = outcome.elapsed.as_secs_f64();
-                    own.speeds.push(self.amount * fraction / seconds);
-                    own.written.push(written);
-                    own.stored = outcome.stored;
+                match self.run_once(index, &mut checksum) {
+                    Ok(run) if round > 0 => runs[index].add(run),
+                    Ok(_) => {}
+                    Err(error) => runs[index].failure = Some(error.to_string()),
                 }
             }
         }
-        Ok(self.standings(runs))
+        let failures = runs.iter().filter_map(|run| run.failure.clone());
+        Results {
+            failures: failures.collect(),
+            standings: self.standings(runs),
+        }
+    }
+
+    /// The speed of a candidate, what it wrote, and what it stored.
+    fn run_once(&mut self, index: usize, checksum: &mut Option<u64>) -> Result<Run> {
+        let before = self.written(index)?;
+        let (outcome, fraction) = self.run_one(index, checksum)?;
+        Ok(Run {
+            speed: self.amount * fraction / outcome.elapsed.as_secs_f64(),
+            written: (self.written(index)? - before) as f64,
+            stored: outcome.stored,
+        })
     }
 
     /// Runs one candidate once.
@@ -159,17 +196,24 @@ impl Comparison {
     }
 
     fn standings(&self, runs: Vec<Runs>) -> Vec<Standing> {
-        let first = runs[0].speeds.clone();
-        let ours = self.candidates.iter().position(|it| it.is_ours());
-        let ours = ours.map(|index| runs[index].speeds.clone());
+        let candidates = self.candidates.iter().map(|it| &**it);
+        let all = candidates.zip(runs).enumerate();
+        let done: Vec<_> = all.filter(|(_, (_, own))| own.failure.is_none()).collect();
+        let Some((_, (_, first))) = done.first() else {
+            return Vec::new();
+        };
+        let first = first.speeds.clone();
+        let ours = done.iter().find(|(_, (candidate, _))| candidate.is_ours());
+        let ours = ours.map(|(_, (_, own))| own.speeds.clone());
         let quotients =
             |a: &[f64], b: &[f64]| -> Vec<f64> { a.iter().zip(b).map(|(a, b)| a / b).collect() };
-        let standing = |(candidate, own): (&dyn Candidate, Runs)| {
+        let standing = |(index, (candidate, own)): (usize, (&dyn Candidate, Runs))| {
             let fraction = candidate.part().map(|part| part.fraction);
             let ratios = quotients(&own.speeds, &first);
             let recorded = self.bytes.map(|it| it as f64 * fraction.unwrap_or(1.0));
             let stored = own.stored.map(|it| it as f64).zip(recorded);
             Standing {
+                index,
                 name: candidate.name(),
                 fraction,
                 median: median(own.speeds.clone()),
@@ -184,8 +228,7 @@ impl Comparison {
                 rounds: own.speeds,
             }
         };
-        let candidates = self.candidates.iter().map(|it| &**it);
-        candidates.zip(runs).map(standing).collect()
+        done.into_iter().map(standing).collect()
     }
 }
 
@@ -234,7 +277,7 @@ mod tests {
     #[test]
     fn ratios_are_to_the_first_candidate() {
         let pair = comparison(vec![Box::new(Fixed(200, 1)), Box::new(Fixed(100, 1))]);
-        let standings = pair.run(3).unwrap();
+        let standings = pair.run(3).standings;
         assert_eq!((standings[0].ratio, standings[1].ratio), (1.0, 2.0));
         assert_eq!(standings[1].median, 10.0);
     }
@@ -242,13 +285,17 @@ mod tests {
     #[test]
     fn a_part_of_the_work_counts_as_such() {
         let pair = comparison(vec![Box::new(Fixed(200, 1)), Box::new(Fixed(100, 9))]);
-        let standings = pair.run(1).unwrap();
+        let standings = pair.run(1).standings;
         assert_eq!(standings[1].ratio, 0.5);
     }
 
     #[test]
-    fn candidates_with_other_data_are_refused() {
-        let pair = comparison(vec![Box::new(Fixed(1, 1)), Box::new(Fixed(1, 2))]);
-        assert!(pair.run(1).is_err());
+    fn a_candidate_with_other_data_fails_alone() {
+        let all = [Fixed(1, 1), Fixed(1, 2), Fixed(2, 1)];
+        let all = all.map(|it| Box::new(it) as Box<dyn Candidate>);
+        let results = comparison(all.into()).run(1);
+        let names: Vec<_> = results.standings.iter().map(|it| &*it.name).collect();
+        assert_eq!(names, ["1 ms", "2 ms"]);
+        assert_eq!(results.failures, ["1 ms has other data"]);
     }
 }

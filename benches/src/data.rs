@@ -30,6 +30,17 @@ pub fn random_walk(len: usize) -> Vec<f64> {
     (0..len).map(step).collect()
 }
 
+/// Times that increase by steps uniform in [0.5, 1.5).
+pub fn times(len: usize) -> Vec<f64> {
+    let mut rng = generator();
+    let mut at = 0.0;
+    let step = |_| {
+        at += rng.random::<f64>() + 0.5;
+        at
+    };
+    (0..len).map(step).collect()
+}
+
 /// What the frames hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Frames {

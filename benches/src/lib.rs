@@ -12,6 +12,7 @@ pub mod load;
 pub mod long_run;
 pub mod machine;
 pub mod plots;
+pub mod programs;
 pub mod python;
 pub mod report;
 pub mod seed_table;

@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use serde_json::Value as Json;
 
 use crate::candidate::Result;
+use crate::programs;
 
 /// The Python environment of this repository, which `ci/python` makes, and a folder of packages
 /// that only the benches need.
@@ -17,6 +18,8 @@ use crate::candidate::Result;
 pub struct Python {
     interpreter: PathBuf,
     packages: PathBuf,
+    /// The Python package of simrecorder.
+    simrecorder: PathBuf,
     processes: Mutex<HashMap<&'static str, Process>>,
 }
 
@@ -32,18 +35,22 @@ impl Python {
         if !status.success() {
             return Err(format!("{command:?} ended with {status}").into());
         }
-        let python = Self::installed();
+        let python = Self::installed()?;
         python.install()?;
         Ok(python)
     }
 
     /// The environment, which is there already.
-    pub fn installed() -> Arc<Self> {
-        Arc::new(Self {
+    ///
+    /// # Errors
+    /// The system does not say where this program is.
+    pub fn installed() -> Result<Arc<Self>> {
+        Ok(Arc::new(Self {
             interpreter: root().join("target/python/bin/python"),
             packages: root().join("target/bench-python"),
+            simrecorder: programs::package()?,
             processes: Mutex::default(),
-        })
+        }))
     }
 
     /// Installs the packages of `benches/python/requirements.txt`, unless that was done.
@@ -93,11 +100,15 @@ impl Python {
         Ok(serde_json::from_slice(&output.stdout)?)
     }
 
-    fn command(&self, script: &str) -> Command {
+    /// A command that runs a script of `benches/python`.
+    pub fn command(&self, script: &str) -> Command {
+        let mut path = self.packages.clone().into_os_string();
+        path.push(":");
+        path.push(&self.simrecorder);
         let mut command = Command::new(&self.interpreter);
         command
             .arg(scripts().join(script))
-            .env("PYTHONPATH", &self.packages)
+            .env("PYTHONPATH", path)
             // Nothing is left in the folder of the scripts.
             .env("PYTHONDONTWRITEBYTECODE", "1");
         command
@@ -137,7 +148,7 @@ fn scripts() -> PathBuf {
 }
 
 /// The root of the repository.
-fn root() -> PathBuf {
+pub(crate) fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
@@ -158,7 +169,7 @@ impl Worker {
     /// Has one piece of work done.
     ///
     /// # Errors
-    /// The process does not start, or it ended; it says why on standard error.
+    /// The work fails; the process does not start, or it ended and says why on standard error.
     pub fn ask(&self, request: &Json) -> Result<Json> {
         let mut processes = self.python.processes();
         let process = match processes.entry(self.script) {
@@ -170,7 +181,11 @@ impl Worker {
             // The next one starts again.
             processes.remove(self.script);
         }
-        answer
+        let answer = answer?;
+        match answer["error"].as_str() {
+            Some(error) => Err(error.into()),
+            None => Ok(answer),
+        }
     }
 }
 

@@ -73,6 +73,15 @@ impl Report {
         self.add(&text, &[Json::Object(object)])
     }
 
+    /// Adds what failed in a work, and why.
+    ///
+    /// # Errors
+    /// The files cannot be written.
+    pub fn add_failure(&mut self, work: &str, failure: &str) -> Result<()> {
+        let object = json!({ "kind": "failure", "work": work, "failure": failure });
+        self.add(&format!("\n**`{work}` failed:** {failure}\n"), &[object])
+    }
+
     /// Adds a table of candidates.
     ///
     /// # Errors
@@ -82,6 +91,7 @@ impl Report {
         work: &str,
         title: &str,
         unit: &str,
+        amount: f64,
         bytes: Option<usize>,
         standings: &[Standing],
     ) -> Result<()> {
@@ -91,6 +101,7 @@ impl Report {
             object["work"] = json!(work);
             object["title"] = json!(title);
             object["unit"] = json!(unit);
+            object["amount"] = json!(amount);
             object["recorded_bytes"] = json!(bytes);
             object["seed"] = json!(crate::data::SEED);
             objects.push(object);

@@ -9,7 +9,7 @@ use simrecorder_bench::long_run::{self, LongRun};
 use simrecorder_bench::python::Python;
 use simrecorder_bench::report::{Report, tagged};
 use simrecorder_bench::workloads::{Setting, WORKLOADS, Workload, needs_python};
-use simrecorder_bench::{Result, disk, latency, machine, plots, seed_table};
+use simrecorder_bench::{Result, disk, latency, machine, plots, programs, seed_table};
 
 /// The works that are no comparison in turn.
 const OTHERS: [&str; 3] = ["latency", "seed-table", "long-run"];
@@ -37,7 +37,7 @@ struct Arguments {
     /// A folder on a disk.
     #[arg(long, default_value = "target")]
     disk: PathBuf,
-    /// Leave the Python peers out.
+    /// Leave Python out: the peers, and the package.
     #[arg(long)]
     no_python: bool,
     /// Only the first candidate of each work, and those whose names contain this.
@@ -76,19 +76,26 @@ fn main() -> Result<ExitCode> {
         println!("{}", serde_json::to_string(&run)?);
         return Ok(ExitCode::SUCCESS);
     }
-    let wanted = wanted(&arguments.works)?;
+    let mut wanted = wanted(&arguments.works)?;
+    wanted.retain(|work| !(arguments.no_python && work.starts_with("python-")));
     let is_wanted = |name: &str| wanted.contains(&name);
     let in_python = WORKLOADS
         .iter()
         .any(|work| is_wanted(work.0) && needs_python(work.0));
+    let in_python = in_python && !arguments.no_python;
+    let is_child = arguments.candidate.is_some() || arguments.seed_row.is_some();
+    let runs_simrec = wanted.iter().any(|work| work.starts_with("simrec-"));
+    if !is_child && (in_python || runs_simrec) {
+        programs::build(in_python)?;
+    }
     let setting = Setting {
         memory: arguments.memory.clone(),
         disk: arguments.disk.clone(),
         scale: arguments.scale,
-        python: match (in_python && !arguments.no_python, arguments.candidate) {
-            (false, _) => None,
-            (true, None) => Some(Python::set_up()?),
-            (true, Some(_)) => Some(Python::installed()),
+        python: match in_python {
+            false => None,
+            true if is_child => Some(Python::installed()?),
+            true => Some(Python::set_up()?),
         },
     };
     if let Some(index) = arguments.candidate {
@@ -123,21 +130,23 @@ fn wanted(names: &[String]) -> Result<Vec<&'static str>> {
     Ok(all().filter(is_wanted).collect())
 }
 
-/// Does all that is wanted; what fails is told, and does not keep the rest from being done.
+/// Does all that is wanted. Failures are reported, and the remaining works are done nevertheless.
 fn run_all(arguments: &Arguments, setting: &Setting, wanted: &[&str]) -> Result<ExitCode> {
     let mut report = Report::new(arguments.output.clone())?;
     report.add_machine(&machine::describe(setting, arguments.rounds)?)?;
     let mut code = ExitCode::SUCCESS;
     for name in wanted {
         let work = WORKLOADS.iter().find(|work| work.0 == *name);
+        let none = Vec::new();
         let done = match (work, *name) {
             (Some(work), _) => compare(arguments, setting, work, &mut report),
-            (None, "latency") => measure_latency(arguments, setting, &mut report),
-            (None, "seed-table") => make_seed_table(arguments, setting, &mut report),
-            (None, _) => make_long_runs(arguments, &mut report),
+            (None, "latency") => measure_latency(arguments, setting, &mut report).map(|()| none),
+            (None, "seed-table") => make_seed_table(arguments, setting, &mut report).map(|()| none),
+            (None, _) => make_long_runs(arguments, &mut report).map(|()| none),
         };
-        if let Err(error) = done {
-            report_failure(name, &*error);
+        for failure in done.unwrap_or_else(|error| vec![error.to_string()]) {
+            print_failure(name, &failure);
+            report.add_failure(name, &failure)?;
             code = ExitCode::FAILURE;
         }
     }
@@ -145,8 +154,8 @@ fn run_all(arguments: &Arguments, setting: &Setting, wanted: &[&str]) -> Result<
 }
 
 #[allow(clippy::print_stderr, reason = "the tables are on standard output")]
-fn report_failure(name: &str, error: &dyn std::error::Error) {
-    eprintln!("{name} failed: {error}");
+fn print_failure(work: &str, failure: &str) {
+    eprintln!("{work} failed: {failure}");
 }
 
 fn compare(
@@ -154,15 +163,17 @@ fn compare(
     setting: &Setting,
     (name, make): &Workload,
     report: &mut Report,
-) -> Result<()> {
+) -> Result<Vec<String>> {
     let comparison = made(make(setting)?, arguments);
     let (title, unit) = (comparison.title.clone(), comparison.unit);
-    let (bytes, on_disk) = (comparison.bytes, comparison.on_disk);
-    let mut standings = comparison.run(arguments.rounds)?;
-    if on_disk {
-        count_syncs(arguments, name, &mut standings)?;
+    let (amount, bytes, on_disk) = (comparison.amount, comparison.bytes, comparison.on_disk);
+    let mut results = comparison.run(arguments.rounds);
+    let standings = &mut results.standings;
+    if on_disk && let Err(error) = count_syncs(arguments, name, standings) {
+        results.failures.push(error.to_string());
     }
-    report.add_standings(name, &title, unit, bytes, &standings)
+    report.add_standings(name, &title, unit, amount, bytes, standings)?;
+    Ok(results.failures)
 }
 
 /// A comparison of the candidates that are wanted.
@@ -178,9 +189,9 @@ fn made(mut comparison: Comparison, arguments: &Arguments) -> Comparison {
 
 /// Runs each candidate once more, in a process that is watched.
 fn count_syncs(arguments: &Arguments, work: &str, standings: &mut [Standing]) -> Result<()> {
-    for (index, standing) in standings.iter_mut().enumerate() {
-        let mut command = again(arguments)?;
-        command.args([work, "--candidate", &index.to_string()]);
+    for standing in standings {
+        let mut command = again(arguments);
+        command.args([work, "--candidate", &standing.index.to_string()]);
         if arguments.no_python {
             command.arg("--no-python");
         }
@@ -192,16 +203,16 @@ fn count_syncs(arguments: &Arguments, work: &str, standings: &mut [Standing]) ->
     Ok(())
 }
 
-/// This program, with the same sizes and folders.
-fn again(arguments: &Arguments) -> Result<Command> {
-    let mut command = Command::new(std::env::current_exe()?);
+/// This program, with the same sizes and folders, even if its file was replaced since it started.
+fn again(arguments: &Arguments) -> Command {
+    let mut command = Command::new(format!("/proc/{}/exe", std::process::id()));
     command
         .args(["--scale", &arguments.scale.to_string()])
         .arg("--memory")
         .arg(&arguments.memory)
         .arg("--disk")
         .arg(&arguments.disk);
-    Ok(command)
+    command
 }
 
 fn measure_latency(arguments: &Arguments, setting: &Setting, report: &mut Report) -> Result<()> {
@@ -215,7 +226,7 @@ fn make_seed_table(arguments: &Arguments, setting: &Setting, report: &mut Report
     let mut rows = seed_table::run(setting, arguments.arrays)?;
     for (index, row) in rows.iter_mut().enumerate() {
         if row.stored_bytes.is_some() {
-            let mut command = again(arguments)?;
+            let mut command = again(arguments);
             command.args(["seed-table", "--arrays", &arguments.arrays.to_string()]);
             command.args(["--seed-row", &index.to_string()]);
             row.syncs = Some(disk::syncs(&command)?);
@@ -235,7 +246,7 @@ fn records(arguments: &Arguments) -> u64 {
 fn make_long_runs(arguments: &Arguments, report: &mut Report) -> Result<()> {
     let mut runs = Vec::new();
     for keys in long_run::numbers_of_keys(records(arguments)) {
-        let mut command = again(arguments)?;
+        let mut command = again(arguments);
         command.args(["--long-run-of", &keys.to_string()]);
         let output = command.output()?;
         if !output.status.success() {

@@ -28,6 +28,21 @@ pub enum Peer {
     AcquireZarr,
     /// Arrow IPC messages in lists of a Redis server.
     RedisPy,
+    /// The Python package of simrecorder, in Zarr over LMDB.
+    Simrecorder(How),
+    /// What a loop in Python does at the least: a dictionary of lists.
+    Lists,
+}
+
+/// How the Python package records.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum How {
+    /// `recorder.record(key, value)`.
+    ByKey,
+    /// `timeline.advance(time)` and `timeline.record(name, value)`; the first key is the coordinate.
+    ByName,
+    /// `timeline.tick(time, values)`, likewise.
+    ByTick,
 }
 
 impl Peer {
@@ -38,6 +53,7 @@ impl Peer {
             Self::TensorStore => "tensorstore_worker.py",
             Self::AcquireZarr => "acquire_zarr_worker.py",
             Self::RedisPy => "redis_worker.py",
+            Self::Simrecorder(_) | Self::Lists => "simrecorder_worker.py",
         }
     }
 
@@ -48,6 +64,21 @@ impl Peer {
             Self::TensorStore => "TensorStore",
             Self::AcquireZarr => "acquire-zarr",
             Self::RedisPy => "redis-py and pyarrow",
+            Self::Simrecorder(How::ByKey) => "simrecorder from Python, by key",
+            Self::Simrecorder(How::ByName) => "simrecorder from Python, timeline, by name",
+            Self::Simrecorder(How::ByTick) => "simrecorder from Python, timeline, by tick",
+            Self::Lists => "dictionary of lists in Python",
+        }
+    }
+
+    /// What the script calls the way to record, if it knows several.
+    fn how(self) -> Option<&'static str> {
+        match self {
+            Self::Simrecorder(How::ByKey) => Some("by_key"),
+            Self::Simrecorder(How::ByName) => Some("by_name"),
+            Self::Simrecorder(How::ByTick) => Some("by_tick"),
+            Self::Lists => Some("lists"),
+            _ => None,
         }
     }
 
@@ -55,7 +86,7 @@ impl Peer {
     fn default_codec(self) -> Codec {
         match self {
             Self::H5py => Codec::Gzip(1),
-            Self::RedisPy => Codec::None,
+            Self::RedisPy | Self::Simrecorder(_) | Self::Lists => Codec::None,
             _ => Codec::Blosc(Blosc::LZ4),
         }
     }
@@ -171,6 +202,7 @@ impl PythonRecord {
             "shape": shape,
             "keys": load.keys,
             "count": load.count,
+            "how": self.peer.how(),
             "by_hand": self.by_hand,
             "codec": self.codec.request(),
             "sync": self.synced,
@@ -187,9 +219,14 @@ impl Candidate for PythonRecord {
         };
         match self.codec {
             Codec::None if self.peer == Peer::H5py => "h5py, datasets without chunks".to_owned(),
+            Codec::None if self.peer.how().is_some() => self.peer.name().to_owned(),
             Codec::None => format!("{}{how}", self.peer.name()),
             codec => format!("{}{how}, {}", self.peer.name(), codec.name()),
         }
+    }
+
+    fn is_ours(&self) -> bool {
+        matches!(self.peer, Peer::Simrecorder(_))
     }
 
     fn run(&mut self) -> Result<Outcome> {
@@ -201,9 +238,14 @@ impl Candidate for PythonRecord {
             return outcome_of(&self.worker.ask(&request)?)?.stored_at(server.folder());
         }
         let folder = scratch(&self.folder)?;
-        let path = folder.path().join("recording");
+        // The extension is for simrecorder.
+        let path = folder.path().join("recording.mdb");
         request["path"] = json!(path);
-        outcome_of(&self.worker.ask(&request)?)?.stored_at(&path)
+        let outcome = outcome_of(&self.worker.ask(&request)?)?;
+        match self.peer {
+            Peer::Lists => Ok(outcome),
+            _ => outcome.stored_at(&path),
+        }
     }
 
     fn part(&self) -> Option<Part> {
@@ -265,13 +307,14 @@ pub struct PythonRead {
 
 impl PythonRead {
     fn new(python: &Arc<Python>, peer: Peer, request: Json, stored: Option<u64>) -> Self {
-        let place = match peer {
-            Peer::ZarrPython | Peer::TensorStore => ", directory",
-            _ => "",
+        let name = match peer {
+            Peer::ZarrPython | Peer::TensorStore => format!("{}, directory", peer.name()),
+            Peer::Simrecorder(_) => "simrecorder from Python, Zarr/LMDB".to_owned(),
+            _ => peer.name().to_owned(),
         };
         Self {
             worker: python.worker(peer.script()),
-            name: format!("{}{place}", peer.name()),
+            name,
             request,
             stored,
         }

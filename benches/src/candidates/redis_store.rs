@@ -195,7 +195,8 @@ impl RedisBenchmark {
         // "RPUSH","12345.67",…
         let line = text.lines().find(|line| line.starts_with("\"RPUSH\""));
         let speed = line.and_then(|line| line.split('"').nth(3)?.parse::<f64>().ok());
-        let speed = speed.ok_or("redis-benchmark said nothing")?;
+        let errors = String::from_utf8_lossy(&output.stderr);
+        let speed = speed.ok_or_else(|| format!("no speed in {text:?}; {errors}"))?;
         let pushes = self.bytes as f64 / size.parse::<f64>()?;
         Ok(Duration::from_secs_f64(pushes / speed))
     }

@@ -27,7 +27,7 @@ pub(super) fn groups(setting: &Setting) -> Result<Comparison> {
 
 /// A few records of each of many series.
 pub(super) fn series(setting: &Setting) -> Result<Comparison> {
-    let series = setting.scaled(100_000);
+    let series = setting.scaled(20_000);
     let load = Load {
         keys: (0..series).map(|i| format!("cells/cell_{i:06}")).collect(),
         numbers: Numbers::F64(random_walk(10)),

@@ -5,6 +5,7 @@ mod many;
 mod reading;
 mod recording;
 mod redis;
+mod shell;
 mod sizes;
 mod timelines;
 
@@ -183,6 +184,7 @@ pub const WORKLOADS: &[Workload] = &[
     ("timelines-by-name-10", timelines::by_name::<10>),
     ("timelines-by-name-1000", timelines::by_name::<1000>),
     ("timelines-frames", timelines::with_frames),
+    ("python-ticks", timelines::from_python),
     ("hdf5-scalars", hdf5::scalars),
     ("hdf5-vectors", hdf5::vectors),
     ("hdf5-smooth-frames", hdf5::smooth_frames),
@@ -193,13 +195,19 @@ pub const WORKLOADS: &[Workload] = &[
     ("redis-vectors", redis::vectors),
     ("redis-frames", redis::frames),
     ("redis-read", redis::read),
+    ("simrec-ls", shell::list),
+    ("simrec-info", shell::describe),
+    ("simrec-cat", shell::print),
+    ("simrec-export", shell::export),
+    ("simrec-copy", shell::copy),
+    ("simrec-convert", shell::convert),
     ("sizes-voltages", sizes::voltages),
     ("sizes-field", sizes::field),
     ("sizes-counts", sizes::counts),
     ("sizes-random", sizes::random),
 ];
 
-/// The works without a candidate in Python.
+/// Whether a work has a candidate in Python.
 pub fn needs_python(work: &str) -> bool {
     work != "scalars-by-handle" && !work.starts_with("timelines-")
 }

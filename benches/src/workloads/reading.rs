@@ -5,11 +5,14 @@ use std::sync::Arc;
 use super::{Candidates, Setting, Vectors};
 use crate::candidate::Result;
 use crate::candidates::floors::Memcpy;
-use crate::candidates::python_peer::{Peer, PythonRead};
+use crate::candidates::python_peer::{How, Peer, PythonRead};
 use crate::candidates::raw_hdf5::Hdf5Slices;
 use crate::candidates::raw_zarrs::{ZarrsReadAll, ZarrsSlices};
 use crate::candidates::simrecorder_store::{KEY, ReadAll, Slices, Store};
 use crate::comparison::Comparison;
+
+/// The Python package, for which reading has one way only.
+const PACKAGE: Peer = Peer::Simrecorder(How::ByKey);
 
 pub(super) fn read_all(setting: &Setting) -> Result<Comparison> {
     let work = Arc::new(Vectors::new(setting.scaled(600_000)));
@@ -24,8 +27,13 @@ pub(super) fn read_all(setting: &Setting) -> Result<Comparison> {
         }
     }
     candidates.push(Box::new(ZarrsReadAll::new(&path)?));
-    candidates.push(Box::new(recorded(Store::Lmdb)?));
+    let lmdb = recorded(Store::Lmdb)?;
+    let in_lmdb = lmdb.path().to_owned();
+    candidates.push(Box::new(lmdb));
     candidates.push(Box::new(directory));
+    if let Some(python) = &setting.python {
+        candidates.push(Box::new(PythonRead::all(python, PACKAGE, &in_lmdb, KEY)?));
+    }
     candidates.push(Box::new(recorded(Store::Lmdb)?.reusing_memory()));
     candidates.push(Box::new(Memcpy::new(&load)));
     Ok(Comparison {
@@ -73,9 +81,15 @@ pub(super) fn slices(setting: &Setting) -> Result<Comparison> {
             )?));
         }
     }
-    candidates.push(Box::new(recorded(Store::Lmdb)?));
+    let lmdb = recorded(Store::Lmdb)?;
+    let in_lmdb = lmdb.path().to_owned();
+    candidates.push(Box::new(lmdb));
     candidates.push(Box::new(directory));
     candidates.push(Box::new(hdf5));
+    if let Some(python) = &setting.python {
+        let slices = PythonRead::slices(python, PACKAGE, &in_lmdb, KEY, &places)?;
+        candidates.push(Box::new(slices));
+    }
     let title = format!(
         "slices [:n/2, b, t, :] of {} records of {:?}",
         shape[0],

@@ -8,7 +8,7 @@ use crate::candidate::Result;
 use crate::candidates::bare_loop::BareLoop;
 use crate::candidates::floors::{Memcpy, RawFile};
 use crate::candidates::mcap_log::McapLog;
-use crate::candidates::python_peer::{Codec, Peer, PythonRecord};
+use crate::candidates::python_peer::{Codec, How, Peer, PythonRecord};
 use crate::candidates::raw_hdf5::Hdf5Record;
 use crate::candidates::raw_zarrs::ZarrsRecord;
 use crate::candidates::simrecorder_store::{FramesInto, ScalarsInto, Store, VectorsInto};
@@ -30,6 +30,7 @@ pub(super) fn scalars_by_key(setting: &Setting) -> Result<Comparison> {
     ];
     // acquire-zarr takes 10 microseconds for each record, as it is made for frames.
     let by_hand = [
+        (Peer::Simrecorder(How::ByKey), SLOW),
         (Peer::H5py, SLOW),
         (Peer::ZarrPython, SLOW),
         (Peer::TensorStore, SLOW),
@@ -88,6 +89,7 @@ pub(super) fn vectors(setting: &Setting) -> Result<Comparison> {
         Box::new(ZarrsRecord::new(&load, Blosc::LZ4, memory)),
     ];
     let by_hand = [
+        (Peer::Simrecorder(How::ByKey), 1),
         (Peer::TensorStore, 1),
         (Peer::ZarrPython, 1),
         (Peer::AcquireZarr, 100),
@@ -189,6 +191,7 @@ fn add_frame_peers(
     };
     let lz4 = Codec::Blosc(Blosc::LZ4);
     let peers = [
+        (Peer::Simrecorder(How::ByKey), Codec::None, 1),
         (Peer::TensorStore, lz4, 1),
         (Peer::ZarrPython, lz4, 1),
         (Peer::AcquireZarr, lz4, 1),
