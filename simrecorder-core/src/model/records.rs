@@ -216,6 +216,19 @@ impl Records {
         self.count += 1;
     }
 
+    /// Adds records of `len` bytes each, at most eight, to an array series. The bytes of each come first in
+    /// their word.
+    #[inline(always)]
+    pub(crate) fn push_words(&mut self, len: usize, words: &[[u8; 8]]) {
+        match len {
+            8 => self.data.extend_from_slice(words.as_flattened()),
+            _ => words
+                .iter()
+                .for_each(|word| self.data.extend_from_slice(&word[..len])),
+        }
+        self.count += words.len() as u64;
+    }
+
     /// The capacity of the buffers in bytes.
     pub(crate) fn capacity_bytes(&self) -> usize {
         self.data.capacity() + self.ends.capacity() * size_of::<u64>()

@@ -73,7 +73,7 @@ impl Buffers {
 
     /// Removes the buffer of a timeline that was finished.
     pub(super) fn remove_timeline(&self, timeline: &Arc<TimelineBuffer>) {
-        let recorded = timeline.lock().recorded();
+        let recorded = self.lock(timeline).recorded();
         self.finished.fetch_add(recorded, Ordering::Relaxed);
         let mut timelines = self.timelines.write();
         timelines.retain(|other| !Arc::ptr_eq(other, timeline));
@@ -121,7 +121,7 @@ impl Buffers {
         let series = self.series.read();
         let series = series.iter().map(|it| it.lock().records().recorded());
         let timelines = self.timelines.read();
-        let timelines = timelines.iter().map(|it| it.lock().recorded());
+        let timelines = timelines.iter().map(|it| self.lock(it).recorded());
         series.sum::<u64>() + timelines.sum::<u64>() + self.finished.load(Ordering::Relaxed)
     }
 
@@ -259,7 +259,7 @@ impl Buffers {
     pub(super) fn send_any(&self, buffer: &AnyBuffer, when_full: WhenFull) -> Result<()> {
         match buffer {
             AnyBuffer::Series(buffer) => self.send(buffer.lock(), when_full).map(drop),
-            AnyBuffer::Timeline(buffer) => self.send(buffer.lock(), when_full).map(drop),
+            AnyBuffer::Timeline(buffer) => self.send(self.lock(buffer), when_full).map(drop),
         }
     }
 
@@ -373,7 +373,7 @@ impl Buffers {
         // The queues may exceed their bounds, since these are the last records: a store that stalls must not
         // delay the others.
         for timeline in self.timelines() {
-            let mut locked = timeline.lock();
+            let mut locked = self.lock(&timeline);
             self.end_tick(&mut locked);
             locked.close();
             drop(self.send(locked, WhenFull::Exceed));

@@ -177,6 +177,23 @@ impl RecordBuffer {
         }
     }
 
+    /// How many more [short scalars](Self::short_scalar) are taken by nothing but copying them.
+    #[inline(always)]
+    pub(super) fn room_for_words(&self) -> u64 {
+        match self.scalar_bytes {
+            1..=8 => self.room,
+            _ => 0,
+        }
+    }
+
+    /// Takes [short scalars](Self::short_scalar), whose bytes come first, for which there is
+    /// [room](Self::room_for_words).
+    #[inline(always)]
+    pub(super) fn push_words(&mut self, words: &[[u8; 8]]) {
+        self.room = self.room.saturating_sub(words.len() as u64);
+        self.records.push_words(self.scalar_bytes, words);
+    }
+
     /// Whether the buffer is a whole batch: it ends where a chunk does, or is large enough.
     pub(super) fn is_full(&self, batch_bound: usize) -> bool {
         let records = &self.records;

@@ -3,11 +3,12 @@
 use crate::support;
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use simrecorder_core::{
     Coordinate, DataStore, ErrorKind, InMemoryDataStore, Key, MemoryPolicy, NodeKind, OnStoreError,
-    Recorder, RecorderOptions, Result, Schema, Timeline, prelude::*,
+    Recorder, RecorderOptions, Result, Schema, Timeline, View, prelude::*,
 };
 use support::{
     CountingStore, FaultStore, Op, StallStore, kind_of, no_hang, no_timer, numbers, wait_until,
@@ -254,4 +255,151 @@ fn a_store_that_fails_has_whole_ticks_and_the_others_all_of_them() -> Result<()>
         }
     }
     Ok(())
+}
+
+/// Records a tick of scalars of several sizes.
+fn record_scalars(net: &mut Timeline<u64>, step: u64) -> Result<()> {
+    net.advance(step)?;
+    net.record("n", step)?;
+    net.record("small", step as u8)?;
+    net.record("half", step as f32 / 2.0)
+}
+
+fn check_scalars(store: &dyn DataStore, steps: u64) -> Result<()> {
+    check_numbers(store, steps);
+    let view = |key: &str| -> Result<View> { Ok(store.view(&Key::new(key)?)?.expect("a series")) };
+    let small = view("net/small")?.read::<u8>()?;
+    assert!(small.iter().copied().eq((0..steps).map(|step| step as u8)));
+    let half = view("net/half")?.read::<f32>()?;
+    assert!(
+        half.iter()
+            .copied()
+            .eq((0..steps).map(|step| step as f32 / 2.0))
+    );
+    Ok(())
+}
+
+#[test]
+fn ticks_of_scalars_are_whole_and_in_step_whatever_other_threads_do_meanwhile() -> Result<()> {
+    const TICKS: u64 = 60_000;
+    let tiny = RecorderOptions::new().memory_bound(1 << 16);
+    for options in [
+        tiny.clone()
+            .commit_interval(Duration::from_millis(1))
+            .inline(true),
+        tiny.commit_interval(Duration::from_millis(1)),
+        RecorderOptions::new().commit_interval(Duration::from_millis(1)),
+        no_timer(),
+    ] {
+        let store = CountingStore::new();
+        let recorder = Recorder::with_options(store.clone(), options);
+        let mut net = open(&recorder)?;
+        record_scalars(&mut net, 0)?;
+        let is_done = AtomicBool::new(false);
+        let written = AtomicU64::new(0);
+        std::thread::scope(|scope| {
+            let others = [0, 1, 2].map(|role| {
+                let (recorder, is_done, written) = (&recorder, &is_done, &written);
+                scope.spawn(move || -> Result<u64> {
+                    let mut rounds = 0;
+                    while !is_done.load(Ordering::Acquire) {
+                        let before = written.load(Ordering::Acquire);
+                        match role {
+                            0 => recorder.flush()?,
+                            1 => assert!(recorder.get_all("net/half")?.len() >= before),
+                            _ => assert!(recorder.status().record_count >= before),
+                        }
+                        rounds += 1;
+                    }
+                    Ok(rounds)
+                })
+            });
+            let recorded = (1..TICKS).try_for_each(|step| {
+                record_scalars(&mut net, step)?;
+                // Of the tick before, all is recorded.
+                written.store(step, Ordering::Release);
+                Ok(())
+            });
+            is_done.store(true, Ordering::Release);
+            for other in others {
+                assert!(other.join().expect("no panic")? > 0);
+            }
+            recorded
+        })?;
+        // A flush may have completed the last tick.
+        assert!(net.len() >= TICKS - 1 && net.last() == Some(net.len() - 1));
+        net.finish()?;
+        recorder.close()?;
+        assert_eq!(lens_after_commits(&store).last(), Some(&TICKS));
+        check_scalars(&store, TICKS)?;
+    }
+    Ok(())
+}
+
+#[test]
+fn a_flush_has_each_tick_that_was_recorded_before_it() -> Result<()> {
+    for pause in [1, 2, 31, 32, 33, 100] {
+        let store = InMemoryDataStore::new();
+        let recorder = Recorder::with_options(store.clone(), no_timer());
+        let mut net = open(&recorder)?;
+        for step in 0..400 {
+            record_scalars(&mut net, step)?;
+            if step % pause == 0 {
+                recorder.flush()?;
+                assert_eq!(numbers(&store, "net/n").len() as u64, net.len());
+                // The first tick stays open, since other series may join it.
+                assert_eq!(net.len(), if step == 0 { 0 } else { step + 1 }, "{pause}");
+            }
+        }
+        recorder.close()?;
+        check_scalars(&store, 400)?;
+    }
+    Ok(())
+}
+
+#[test]
+fn mistakes_between_ticks_of_scalars_leave_the_ticks_before_and_after_them() -> Result<()> {
+    let store = InMemoryDataStore::new();
+    let recorder = Recorder::with_options(store.clone(), no_timer());
+    let mut net = open(&recorder)?;
+    let mut step = 0;
+    for round in 0..200 {
+        for _ in 0..=round {
+            record_scalars(&mut net, step)?;
+            step += 1;
+        }
+        let refused = |result: Result<()>, words: &str| {
+            let error = result.expect_err(words);
+            assert_eq!(error.kind(), ErrorKind::InvalidArgument);
+            assert!(error.to_string().contains(words), "{error}");
+        };
+        match round % 6 {
+            0 => refused(net.advance(step - 1), "not larger"),
+            1 => refused(net.record("n", 0_u64), "already has a record"),
+            2 => {
+                net.advance(step)?;
+                net.record("n", u64::MAX)?;
+                refused(net.advance(step + 1), "no record of");
+                net.discard_tick();
+                refused(net.record("n", 0_u64), "advance()");
+            }
+            3 => {
+                // The last tick is whole: a flush completes it.
+                recorder.flush()?;
+                refused(net.record("n", 0_u64), "advance()");
+            }
+            4 => {
+                let back = step - step.min(40);
+                net.rewind(back)?;
+                step = back + 1;
+            }
+            _ => {
+                recorder.rewind("step", step - step.min(3))?;
+                step -= step.min(3) - 1;
+            }
+        }
+        assert_eq!(net.last().map_or(0, |last| last + 1), net.len());
+    }
+    recorder.close()?;
+    check_scalars(&store, step)
 }

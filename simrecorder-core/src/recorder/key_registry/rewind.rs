@@ -107,9 +107,9 @@ impl KeyRegistry {
         // Locked until the end, so that no other thread adds ticks.
         let mut locked: Vec<LockedTimeline<'_>> = Vec::new();
         for timeline in &open {
-            let mut timeline = timeline.lock();
+            let mut timeline = self.buffers.lock(timeline);
             timeline.check_open("rewind")?;
-            timeline.discard_tick();
+            self.buffers.discard_tick(&mut timeline);
             locked.push(self.buffers.send(timeline, WhenFull::Exceed)?);
         }
         self.change_all(&BarrierKind::Flush)?;

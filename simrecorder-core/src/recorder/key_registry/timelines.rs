@@ -301,7 +301,7 @@ impl KeyRegistry {
         name: &str,
         record: &RecordRef<'_>,
     ) -> Result<usize> {
-        let locked = timeline.lock();
+        let locked = self.buffers.lock(timeline);
         locked.check_open("record")?;
         if !locked.has_open_tick() {
             return Err(no_open_tick());
@@ -358,7 +358,7 @@ impl KeyRegistry {
             let planned = planned.map_err(|e| self.stores.in_store(pipeline, e));
             chunk_records = chunk_records.or(self.stores.answer(pipeline, planned)?);
         }
-        let mut locked = timeline.lock();
+        let mut locked = self.buffers.lock(timeline);
         locked.check_open("record")?;
         let ticks = locked.ticks();
         if ticks > 0 && schema.fill_value().is_none() {
@@ -383,7 +383,7 @@ impl KeyRegistry {
     /// Sends the complete ticks of a timeline, and closes it.
     pub(in crate::recorder) fn finish_timeline(&self, timeline: &Arc<TimelineBuffer>) {
         let mut nodes = self.nodes.lock();
-        let mut locked = timeline.lock();
+        let mut locked = self.buffers.lock(timeline);
         self.buffers.end_tick(&mut locked);
         locked.finish();
         // Does not wait for room, since the records take no more memory in the queues than in the buffers.

@@ -4,12 +4,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::coordinate::{CoordinateType, CoordinateValue, as_scalar};
-use super::staged::{self, OpenTick, Slots};
+use super::filling::FillRecord;
+use super::staged::{OpenTick, Slots};
 use crate::backend::sync::{Mutex, MutexGuard};
 use crate::model::dtype::DType;
 use crate::model::key::Key;
-use crate::model::kind::Kind;
-use crate::model::record::{RecordRef, ShapeRef};
+use crate::model::record::RecordRef;
 use crate::model::schema::Schema;
 use crate::model::value::Value;
 use crate::recorder::buffer_pool::BufferPool;
@@ -56,11 +56,11 @@ pub(super) struct Contents {
     /// The coordinate of the open tick, which is after the complete ones.
     pub(super) open: Option<CoordinateValue>,
     /// How many members have their record of the open tick in their buffers.
-    recorded: usize,
-    /// The scalars of the open tick that are not in the buffers yet.
-    pub(super) slots: Slots,
-    /// The number of ticks that began, including discarded ones.
-    begun: u64,
+    pub(super) recorded: usize,
+    /// The scalars of the latest ticks, which are not in the buffers yet.
+    pub(super) slots: Arc<Slots>,
+    /// The number of the last tick that began, except those that the handle began without the lock.
+    pub(super) begun: u64,
     /// Whether the complete ticks will be sent before the next one begins.
     is_large: bool,
     pub(super) state: State,
@@ -72,7 +72,7 @@ pub(super) struct MemberBuffer {
     pub(super) key: Key,
     pub(super) records: RecordBuffer,
     /// The value in ticks without a record, if the series has a fill value.
-    fill_value: Option<Value>,
+    pub(super) fill_value: Option<Value>,
     /// Full batches, before the records in `records`.
     full: Vec<Arc<Batch>>,
 }
@@ -127,7 +127,7 @@ impl TimelineBuffer {
                 last,
                 open: None,
                 recorded: 0,
-                slots: Slots::default(),
+                slots: Arc::default(),
                 begun: 0,
                 is_large: false,
                 state: State::Open,
@@ -148,69 +148,50 @@ impl TimelineBuffer {
         self.capacity.load(Ordering::Relaxed)
     }
 
-    /// Begins the tick at `t` if the previous one is complete and only the number needs copying; `false` if it needs
-    /// more.
+    /// Begins the tick at `t` if the previous one is complete and only numbers need copying. Returns the number of
+    /// the tick; `None` if it needs more.
     #[inline]
-    pub(super) fn try_advance<T: CoordinateType>(&self, t: T) -> bool {
+    pub(super) fn try_advance<T: CoordinateType>(&self, t: T) -> Option<u64> {
         let contents = &mut *self.contents.lock();
+        if !contents.take_complete(&self.open_tick) {
+            return None;
+        }
         let before = contents.open.or(contents.last).map(T::from_value);
         let is_next = match before {
             Some(before) => before.is_some_and(|before| before < t),
             None => t.is_number(),
         };
         let is_ready = contents.state == State::Open && !contents.is_large;
-        if !(is_next && is_ready && (contents.open.is_none() || self.take_staged(contents)))
+        if !(is_next && is_ready && (contents.open.is_none() || contents.take_staged()))
             || contents.ends_chunk()
         {
-            return false;
+            return None;
         }
         let coordinate = &mut contents.members[COORDINATE].records;
-        let is_begun = coordinate.try_push_scalar(as_scalar(&t));
-        if is_begun {
+        coordinate.try_push_scalar(as_scalar(&t)).then(|| {
             contents.complete_tick();
             contents.open = Some(t.into_value());
             contents.recorded = 1;
             contents.begun += 1;
+            self.open_tick.set_limit(contents.last_staged());
             self.open_tick.begin(contents.begun);
-        }
-        is_begun
-    }
-
-    /// Copies the staged scalars of the open tick into the buffers; `false` if one has no room, or if a member has no
-    /// record of the tick.
-    #[inline(always)]
-    fn take_staged(&self, contents: &mut Contents) -> bool {
-        if contents.recorded == contents.members.len() {
-            return true;
-        }
-        let (ticks, tick) = (contents.ticks, self.open_tick.number());
-        for (member, slot) in contents.members.iter_mut().zip(&*contents.slots) {
-            if member.has_tick(ticks) {
-                continue;
-            }
-            let staged = slot.of_tick(tick);
-            if !staged.is_some_and(|bytes| member.records.try_push_bytes(bytes)) {
-                return false;
-            }
-            contents.recorded += 1;
-        }
-        true
+            contents.begun
+        })
     }
 
     /// Takes a record of a member's open tick if that only needs copying; `false` if it needs more.
     #[inline]
     pub(super) fn try_push(&self, member: usize, record: &RecordRef<'_>) -> bool {
         let contents = &mut *self.contents.lock();
-        let ticks = contents.ticks;
-        let slot = &contents.slots[member];
-        let member = &mut contents.members[member];
-        let tick = self.open_tick.number();
+        let (ticks, tick) = (contents.ticks, self.open_tick.number());
+        let buffer = &mut contents.members[member];
         let is_taken = tick != 0
-            && !member.has_tick(ticks)
-            && slot.of_tick(tick).is_none()
-            && member.records.try_push(record);
+            && tick == contents.begun
+            && !buffer.has_tick(ticks)
+            && contents.slots.of_tick(tick, member).is_none()
+            && buffer.records.try_push(record);
         if is_taken {
-            slot.close(tick);
+            contents.slots.close(tick, member);
             contents.recorded += 1;
         }
         is_taken
@@ -227,7 +208,7 @@ impl Contents {
 
     /// Counts the open tick, which is complete.
     #[inline(always)]
-    fn complete_tick(&mut self) {
+    pub(super) fn complete_tick(&mut self) {
         if let Some(open) = self.open.take() {
             self.last = Some(open);
             self.ticks += 1;
@@ -285,15 +266,23 @@ impl LockedTimeline<'_> {
 
     /// The members whose scalars of the open tick are not in the buffers yet, with the scalars.
     pub(super) fn staged(&self) -> impl Iterator<Item = (usize, [u8; 8])> {
-        let (ticks, tick) = (self.contents.ticks, self.timeline.open_tick.number());
-        let members = self.contents.members.iter().zip(&*self.contents.slots);
-        members
-            .enumerate()
-            .filter_map(move |(index, (member, slot))| {
-                let is_missing = tick != 0 && !member.has_tick(ticks);
-                let bytes = slot.of_tick(tick).filter(|_| is_missing)?;
-                Some((index, bytes))
-            })
+        let contents = &*self.contents;
+        let members = contents.members.iter().enumerate();
+        members.filter_map(move |(index, member)| {
+            let is_missing = contents.open.is_some() && !member.has_tick(contents.ticks);
+            let bytes = contents.slots.of_tick(contents.begun, index);
+            Some((index, bytes.filter(|_| is_missing)?))
+        })
+    }
+
+    /// Copies the complete ticks that the handle has staged into the buffers; `false` if there is no room.
+    pub(super) fn take_complete(&mut self) -> bool {
+        self.contents.take_complete(&self.timeline.open_tick)
+    }
+
+    /// Counts the open tick, if there is one, and begins the next one, which the handle began without the lock.
+    pub(super) fn begin_staged(&mut self) {
+        self.contents.begin_staged();
     }
 
     /// By how much the buffers grow when they take the staged scalars.
@@ -308,7 +297,7 @@ impl LockedTimeline<'_> {
     }
 
     /// The slots in which the handle stages scalars.
-    pub(super) fn slots(&self) -> Slots {
+    pub(super) fn slots(&self) -> Arc<Slots> {
         Arc::clone(&self.contents.slots)
     }
 
@@ -361,9 +350,10 @@ impl LockedTimeline<'_> {
             fill_value,
             full: Vec::new(),
         });
-        if contents.slots.len() <= index {
-            contents.slots = staged::grown(&contents.slots, index + 1);
+        if contents.slots.width() <= index {
+            contents.slots = contents.slots.grown(index + 1, contents.begun);
         }
+        self.timeline.open_tick.set_limit(contents.begun);
         index
     }
 
@@ -399,7 +389,7 @@ impl LockedTimeline<'_> {
     /// Takes a record of the open tick, for which there is room.
     pub(super) fn push(&mut self, member: usize, record: &RecordRef<'_>) {
         let contents = &mut *self.contents;
-        contents.slots[member].close(self.timeline.open_tick.number());
+        contents.slots.close(contents.begun, member);
         let records = &mut contents.members[member].records;
         records.push(record);
         records.settle();
@@ -411,18 +401,20 @@ impl LockedTimeline<'_> {
         self.contents.is_large = true;
     }
 
-    /// Begins the tick at `t`, whose number is [pushed](Self::push) next to the coordinate.
-    pub(super) fn open_tick(&mut self, t: CoordinateValue) {
+    /// Begins the tick at `t`, which is [pushed](Self::push) next to the coordinate. Returns the number of the tick.
+    pub(super) fn open_tick(&mut self, t: CoordinateValue) -> u64 {
         self.contents.open = Some(t);
         self.contents.recorded = 0;
         self.contents.begun += 1;
         self.timeline.open_tick.begin(self.contents.begun);
+        self.contents.begun
     }
 
     /// Counts the open tick, if there is one. Its records are complete.
     pub(in crate::recorder) fn complete_tick(&mut self) {
         self.contents.complete_tick();
-        self.timeline.open_tick.end();
+        // If the handle has begun the next one, that is open.
+        self.timeline.open_tick.end(self.contents.begun);
     }
 
     /// How many members have no record of the open tick in their buffers.
@@ -439,11 +431,17 @@ impl LockedTimeline<'_> {
         missing.filter_map(fill).collect()
     }
 
-    /// Discards the open tick, if there is one; returns its coordinate.
-    pub(in crate::recorder) fn discard_tick(&mut self) -> Option<CoordinateValue> {
+    /// Makes the handle record no more of the open tick; `false` if it has completed that meanwhile.
+    pub(super) fn try_stop_tick(&mut self) -> bool {
+        self.contents.open.is_none() || self.timeline.open_tick.end(self.contents.begun)
+    }
+
+    /// Discards the open tick, of which the handle records no more.
+    pub(super) fn discard_tick(&mut self) {
         let contents = &mut *self.contents;
-        let discarded = contents.open.take()?;
-        self.timeline.open_tick.end();
+        if contents.open.take().is_none() {
+            return;
+        }
         for member in &mut contents.members {
             if member.has_tick(contents.ticks) {
                 member.records.discard_last();
@@ -451,7 +449,6 @@ impl LockedTimeline<'_> {
             }
         }
         contents.recorded = 0;
-        Some(discarded)
     }
 
     /// Continues after the first `ticks` ticks, if there are more; `last` is the coordinate of the last one. The
@@ -474,43 +471,13 @@ impl LockedTimeline<'_> {
         if self.contents.state == State::Open {
             self.contents.state = State::Finished;
         }
+        self.timeline.open_tick.set_limit(0);
     }
 
     /// Makes the timeline refuse further ticks after its recorder was closed.
     pub(in crate::recorder) fn close(&mut self) {
         self.contents.state = State::Closed;
-    }
-}
-
-/// A record of the fill value of its series.
-#[derive(Debug)]
-pub(super) struct FillRecord {
-    dtype: Option<DType>,
-    shape: Vec<usize>,
-    data: Vec<u8>,
-}
-
-impl FillRecord {
-    /// The record of a member, if it has a fill value.
-    fn of(member: &MemberBuffer) -> Option<Self> {
-        let schema = member.records.schema();
-        let element = member.fill_value.as_ref()?.as_array()?.as_bytes();
-        let count = schema.record_bytes()?.checked_div(element.len())?;
-        let shape = schema.record_shape().iter().map(|&len| len as usize);
-        Some(Self {
-            dtype: schema.dtype(),
-            shape: shape.collect(),
-            data: element.repeat(count),
-        })
-    }
-
-    pub(super) fn record(&self) -> RecordRef<'_> {
-        RecordRef {
-            kind: Kind::Array,
-            dtype: self.dtype,
-            shape: ShapeRef::Slice(&self.shape),
-            data: self.data.as_slice().into(),
-        }
+        self.timeline.open_tick.set_limit(0);
     }
 }
 
@@ -538,6 +505,8 @@ impl Outgoing for LockedTimeline<'_> {
     fn cut(&mut self) -> (Vec<Arc<Batch>>, usize) {
         let contents = &mut *self.contents;
         contents.is_large = false;
+        // The buffers have no room any longer.
+        self.timeline.open_tick.set_limit(contents.begun);
         if contents.ticks == contents.taken {
             return (Vec::new(), 0);
         }

@@ -37,8 +37,9 @@ impl LockedTimeline<'_> {
     /// An error unless a member takes a record of the open tick.
     pub(super) fn check_record(&self, member: usize, record: &RecordRef<'_>) -> Result<()> {
         self.check_open("record")?;
-        let slot = &self.contents.slots[member];
-        let member = &self.contents.members[member];
+        let contents = &*self.contents;
+        let is_staged = contents.slots.of_tick(contents.begun, member).is_some();
+        let member = &contents.members[member];
         let refuse = |message: String| {
             let error = Error::new(ErrorKind::InvalidArgument, "record", message);
             Err(error.with_key(member.key.as_str()))
@@ -50,8 +51,7 @@ impl LockedTimeline<'_> {
             let mismatch = member.records.schema().mismatch(record);
             return Err(mismatch.with_key(member.key.as_str()));
         }
-        let tick = self.timeline.open_tick.number();
-        if member.has_tick(self.contents.ticks) || slot.of_tick(tick).is_some() {
+        if member.has_tick(contents.ticks) || is_staged {
             return refuse(format!(
                 "tick {} already has a record; call advance() before the next one, or record a series at \
                  a higher rate in a timeline of its own",

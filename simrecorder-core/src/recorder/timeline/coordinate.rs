@@ -142,6 +142,19 @@ pub enum CoordinateValue {
     U64(u64),
 }
 
+impl CoordinateValue {
+    /// The number with these bytes.
+    #[inline(always)]
+    pub(super) fn from_bytes(dtype: DType, bytes: [u8; 8]) -> Option<Self> {
+        match dtype {
+            DType::F64 => Some(Self::F64(f64::from_ne_bytes(bytes))),
+            DType::I64 => Some(Self::I64(i64::from_ne_bytes(bytes))),
+            DType::U64 => Some(Self::U64(u64::from_ne_bytes(bytes))),
+            _ => None,
+        }
+    }
+}
+
 impl fmt::Display for CoordinateValue {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -1,18 +1,39 @@
 //! Ticks in the buffers: beginning and completing them, their records, and when they are sent.
 
-use super::buffer::{COORDINATE, LockedTimeline, TimelineBuffer};
+use super::buffer::{COORDINATE, LockedTimeline, MemberBuffer, TimelineBuffer};
 use super::coordinate::{CoordinateType, as_scalar};
 use crate::error::Result;
-use crate::model::record::{RecordRef, ScalarRef};
+use crate::model::dtype::DType;
+use crate::model::kind::Kind;
+use crate::model::record::{RecordRef, ScalarRef, ShapeRef};
 use crate::recorder::buffers::Buffers;
 
 impl Buffers {
-    /// Completes the open tick and begins the one at `t`.
+    /// Locks a timeline, and copies the complete ticks that its handle has staged into the buffers.
+    pub(in crate::recorder) fn lock<'a>(&self, timeline: &'a TimelineBuffer) -> LockedTimeline<'a> {
+        let mut locked = timeline.lock();
+        self.take_complete(&mut locked);
+        locked
+    }
+
+    /// Copies the complete ticks that the handle of a timeline has staged into the buffers, whatever room there is.
+    fn take_complete(&self, locked: &mut LockedTimeline<'_>) {
+        while !locked.take_complete() {
+            self.take_staged(locked);
+            locked.begin_staged();
+        }
+    }
+
+    /// Completes the open tick and begins the one at `t`; returns the number of the latter.
     #[cold]
     #[inline(never)]
-    pub(super) fn advance<T: CoordinateType>(&self, timeline: &TimelineBuffer, t: T) -> Result<()> {
+    pub(super) fn advance<T: CoordinateType>(
+        &self,
+        timeline: &TimelineBuffer,
+        t: T,
+    ) -> Result<u64> {
         self.stores.check_running("advance")?;
-        let mut locked = timeline.lock();
+        let mut locked = self.lock(timeline);
         locked.check_open("advance")?;
         locked.check_next(t)?;
         let growth = locked.staged_growth(self.batch_bound);
@@ -20,7 +41,7 @@ impl Buffers {
             // The others, and the complete ticks of this timeline, are sent first.
             drop(locked);
             self.spill(growth)?;
-            locked = timeline.lock();
+            locked = self.lock(timeline);
             locked.check_open("advance")?;
             locked.check_next(t)?;
         }
@@ -29,11 +50,11 @@ impl Buffers {
             locked = self.send(locked, self.stores.when_full())?;
             locked.check_open("advance")?;
         }
-        locked.open_tick(t.into_value());
+        let number = locked.open_tick(t.into_value());
         let record = as_scalar(&t).as_record();
         // Never more than the buffers of all timelines: it is a number a tick.
         self.push(&mut locked, COORDINATE, &record);
-        Ok(())
+        Ok(number)
     }
 
     /// Takes a record of the open tick, growing the buffer of the member as needed.
@@ -46,7 +67,7 @@ impl Buffers {
         record: &RecordRef<'_>,
     ) -> Result<()> {
         self.stores.check_running("record")?;
-        let mut locked = timeline.lock();
+        let mut locked = self.lock(timeline);
         locked.check_record(member, record)?;
         let bytes = record.data.len();
         if bytes >= self.batch_bound {
@@ -55,7 +76,7 @@ impl Buffers {
             locked = self.send(locked, self.stores.when_full())?;
             drop(locked);
             drop(self.stores.reserve(bytes, self.stores.when_full())?);
-            locked = timeline.lock();
+            locked = self.lock(timeline);
             locked.check_record(member, record)?;
         }
         locked.make_batch(member, self.batch_bound);
@@ -70,7 +91,7 @@ impl Buffers {
             // The others, and the complete ticks of this timeline, are sent first.
             drop(locked);
             let freed = self.spill(capacity)?;
-            locked = timeline.lock();
+            locked = self.lock(timeline);
             locked.check_record(member, record)?;
             if freed == 0 {
                 // Only open ticks remain, and one that is larger than the bound passes alone.
@@ -136,7 +157,7 @@ impl Buffers {
     /// Completes the open tick of each timeline that has complete ticks, if each member has its record.
     pub(in crate::recorder) fn complete_ticks(&self) {
         for timeline in self.timelines() {
-            let mut locked = timeline.lock();
+            let mut locked = self.lock(&timeline);
             // In the first tick, members may still join.
             if locked.ticks() > 0 && locked.has_open_tick() && locked.is_tick_whole() {
                 self.take_staged(&mut locked);
@@ -149,9 +170,55 @@ impl Buffers {
 
     /// Completes the open tick of a timeline that ends, or discards it with a warning.
     pub(in crate::recorder) fn end_tick(&self, locked: &mut LockedTimeline<'_>) {
+        self.stop_tick(locked);
         if let Err(error) = self.complete_tick(locked, "close") {
             tracing::warn!(%error, "the last tick is incomplete and was discarded");
             locked.discard_tick();
+        }
+    }
+
+    /// Discards the open tick, if there is one, after those that the handle completes meanwhile.
+    pub(in crate::recorder) fn discard_tick(&self, locked: &mut LockedTimeline<'_>) {
+        self.stop_tick(locked);
+        locked.discard_tick();
+    }
+
+    /// Makes the handle record no more of the open tick, after those that it completes meanwhile.
+    fn stop_tick(&self, locked: &mut LockedTimeline<'_>) {
+        while !locked.try_stop_tick() {
+            self.take_complete(locked);
+        }
+    }
+}
+
+/// A record of the fill value of its series.
+#[derive(Debug)]
+pub(super) struct FillRecord {
+    dtype: Option<DType>,
+    shape: Vec<usize>,
+    data: Vec<u8>,
+}
+
+impl FillRecord {
+    /// The record of a member, if it has a fill value.
+    pub(super) fn of(member: &MemberBuffer) -> Option<Self> {
+        let schema = member.records.schema();
+        let element = member.fill_value.as_ref()?.as_array()?.as_bytes();
+        let count = schema.record_bytes()?.checked_div(element.len())?;
+        let shape = schema.record_shape().iter().map(|&len| len as usize);
+        Some(Self {
+            dtype: schema.dtype(),
+            shape: shape.collect(),
+            data: element.repeat(count),
+        })
+    }
+
+    pub(super) fn record(&self) -> RecordRef<'_> {
+        RecordRef {
+            kind: Kind::Array,
+            dtype: self.dtype,
+            shape: ShapeRef::Slice(&self.shape),
+            data: self.data.as_slice().into(),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Timelines: series that share their ticks, written through one handle.
 //!
 //! A [`Timeline`] is the handle. All records go to one [buffer] under one lock, which counts the
-//! complete ticks; [filling] completes ticks and bounds the memory. Records are always sent as whole ticks of
+//! complete ticks; scalars are [staged] before, without the lock. [filling] completes ticks and bounds the memory. Records are always sent as whole ticks of
 //! all series, in one group of changes, which the stores commit together. The
 //! [registry of keys](super::key_registry) opens timelines, adds series to them and cuts them.
 
@@ -9,15 +9,12 @@ mod buffer;
 mod checks;
 mod coordinate;
 mod filling;
+mod open_timeline;
 mod staged;
 mod tick;
 
 use std::fmt;
-use std::marker::PhantomData;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
-
-use hashbrown::HashMap;
 
 pub(super) use buffer::{COORDINATE, LockedTimeline, TimelineBuffer};
 pub(super) use checks::no_open_tick;
@@ -25,14 +22,14 @@ pub(super) use coordinate::member_key;
 pub use coordinate::{Coordinate, CoordinateType, CoordinateValue};
 pub use tick::TickRecords;
 
-use staged::Slots;
+use coordinate::as_scalar;
+use open_timeline::OpenTimeline;
 
 use super::parts::Parts;
 use crate::backend::fork::ProcessLocal;
-use crate::error::{Error, ErrorKind, Result};
-use crate::model::dtype::DType;
+use crate::error::Result;
 use crate::model::key::Key;
-use crate::model::record::{IntoValue, RecordRef};
+use crate::model::record::IntoValue;
 use crate::model::schema::Schema;
 
 /// The attribute that marks a group as a timeline. Its value is the name of the coordinate.
@@ -89,30 +86,8 @@ pub const TIMELINE_ATTRIBUTE: &str = "simrecorder_timeline";
 pub struct Timeline<T: CoordinateType> {
     /// `None` for a disabled recorder.
     open: Option<OpenTimeline>,
-    number: PhantomData<fn(T)>,
-}
-
-/// A timeline of a recorder.
-struct OpenTimeline {
-    parts: Arc<ProcessLocal<Parts>>,
-    buffer: Arc<TimelineBuffer>,
-    /// Tells the tokens of this handle from those of others.
-    id: u32,
-    slots: Slots,
-    /// The series that the program has named.
-    names: Vec<NamedMember>,
-    by_name: HashMap<Box<str>, u32>,
-    /// The one that is likely to be named next.
-    next: u32,
-}
-
-/// A name that the program gave for a series.
-struct NamedMember {
-    name: Box<str>,
-    /// Its index in the buffer, once it has been declared or recorded.
-    index: Option<usize>,
-    /// The type of its records, if they are staged.
-    staged: Option<DType>,
+    /// The coordinate of the open tick.
+    coordinate: Option<T>,
 }
 
 /// A token for a series of a [`Timeline`], for hot loops; [`Timeline::member`] returns it.
@@ -144,53 +119,35 @@ impl<T: CoordinateType> Timeline<T> {
         group: &str,
         coordinate: &Coordinate,
     ) -> Result<Self> {
-        static NEXT_ID: AtomicU32 = AtomicU32::new(0);
         let open = parts.map(|parts| {
             let of_process = parts.get("timeline").map_err(|e| e.with_key(group))?;
             let buffer = of_process.keys.open_timeline(group, coordinate, T::DTYPE);
             let buffer = buffer.map_err(|e| e.with_key(group).with_operation("timeline"))?;
-            let mut timeline = OpenTimeline {
-                buffer: Arc::clone(&buffer),
-                parts,
-                id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
-                slots: Slots::default(),
-                names: Vec::new(),
-                by_name: HashMap::new(),
-                next: 0,
-            };
-            let locked = buffer.lock();
-            for (index, key) in locked.keys().enumerate().skip(COORDINATE + 1) {
-                let number = timeline.add_name(key.name());
-                let named = &mut timeline.names[number as usize];
-                (named.index, named.staged) = (Some(index), locked.staged_dtype(index));
-            }
-            timeline.slots = locked.slots();
-            drop(locked);
-            Ok(timeline)
+            Ok(OpenTimeline::new(parts, buffer))
         });
         Ok(Self {
             open: open.transpose()?,
-            number: PhantomData,
+            coordinate: None,
         })
     }
 
     /// Completes the open tick and begins the one at `t`.
     ///
     /// # Errors
-    /// - [`InvalidArgument`](ErrorKind::InvalidArgument) if `t` is NaN or not larger than the coordinate of the
+    /// - [`InvalidArgument`](crate::ErrorKind::InvalidArgument) if `t` is NaN or not larger than the coordinate of the
     ///   previous tick, or if a series has no record of that tick, which then stays open.
     /// - Otherwise as for [`Recorder::record`](crate::Recorder::record).
     #[inline]
     pub fn advance(&mut self, t: T) -> Result<()> {
-        let Some(open) = &mut self.open else {
-            return Ok(());
-        };
-        let parts = open.parts.get("advance")?;
-        open.next = 0;
-        if !parts.fast_path.is_stopped() && open.buffer.try_advance(t) {
+        if self.advance_at_once(t)? {
             return Ok(());
         }
-        parts.buffers.advance(&open.buffer, t)
+        if let Some(open) = &mut self.open {
+            let parts = open.parts.get("advance")?;
+            open.begin(parts.buffers.advance(&open.buffer, t)?);
+            self.coordinate = Some(t);
+        }
+        Ok(())
     }
 
     /// Records a value of the series `name` in the open tick. The key of the series is `group/name`.
@@ -199,9 +156,9 @@ impl<T: CoordinateType> Timeline<T> {
     /// fill value, which it has in all earlier ticks.
     ///
     /// # Errors
-    /// - [`InvalidArgument`](ErrorKind::InvalidArgument) if no tick is open, if the series already has its record,
+    /// - [`InvalidArgument`](crate::ErrorKind::InvalidArgument) if no tick is open, if the series already has its record,
     ///   or if it is new after the first tick and has no fill value.
-    /// - [`InvalidKey`](ErrorKind::InvalidKey) if the name is not a single segment of a key.
+    /// - [`InvalidKey`](crate::ErrorKind::InvalidKey) if the name is not a single segment of a key.
     /// - Otherwise as for [`Recorder::record`](crate::Recorder::record).
     #[inline]
     pub fn record(&mut self, name: &str, value: impl IntoValue) -> Result<()> {
@@ -218,14 +175,24 @@ impl<T: CoordinateType> Timeline<T> {
     /// [`Recorder::record_at_once`](crate::Recorder::record_at_once).
     ///
     /// # Errors
-    /// [`Forked`](ErrorKind::Forked).
+    /// [`Forked`](crate::ErrorKind::Forked).
+    #[inline]
     pub fn advance_at_once(&mut self, t: T) -> Result<bool> {
         let Some(open) = &mut self.open else {
             return Ok(true);
         };
-        let parts = open.parts.get("advance")?;
-        open.next = 0;
-        Ok(!parts.fast_path.is_stopped() && open.buffer.try_advance(t))
+        if open.parts.get("advance")?.fast_path.is_stopped() {
+            return Ok(false);
+        }
+        let is_later = self.coordinate.is_some_and(|last| last < t);
+        if !(is_later && open.stage_tick(as_scalar(&t))) {
+            let Some(number) = open.buffer.try_advance(t) else {
+                return Ok(false);
+            };
+            open.begin(number);
+        }
+        self.coordinate = Some(t);
+        Ok(true)
     }
 
     /// Records a value of the series `name` in the open tick if it need not wait or call a store, and returns whether
@@ -244,8 +211,8 @@ impl<T: CoordinateType> Timeline<T> {
     /// ```
     ///
     /// # Errors
-    /// [`Forked`](ErrorKind::Forked), [`InvalidKey`](ErrorKind::InvalidKey),
-    /// [`InvalidArgument`](ErrorKind::InvalidArgument) for the name of the coordinate, and those of
+    /// [`Forked`](crate::ErrorKind::Forked), [`InvalidKey`](crate::ErrorKind::InvalidKey),
+    /// [`InvalidArgument`](crate::ErrorKind::InvalidArgument) for the name of the coordinate, and those of
     /// [`IntoValue::as_record`].
     pub fn record_at_once(&mut self, name: &str, value: impl IntoValue) -> Result<bool> {
         match &mut self.open {
@@ -261,8 +228,8 @@ impl<T: CoordinateType> Timeline<T> {
     /// first record or [`declare`](Self::declare) creates the series.
     ///
     /// # Errors
-    /// [`InvalidKey`](ErrorKind::InvalidKey) if the name is not a single segment of a key;
-    /// [`InvalidArgument`](ErrorKind::InvalidArgument) if it is the name of the coordinate.
+    /// [`InvalidKey`](crate::ErrorKind::InvalidKey) if the name is not a single segment of a key;
+    /// [`InvalidArgument`](crate::ErrorKind::InvalidArgument) if it is the name of the coordinate.
     pub fn member(&mut self, name: &str) -> Result<Member> {
         let (timeline, name) = match &mut self.open {
             Some(open) => (open.id, open.find(name)?),
@@ -286,7 +253,7 @@ impl<T: CoordinateType> Timeline<T> {
     /// ```
     ///
     /// # Errors
-    /// As for [`record`](Self::record); [`InvalidArgument`](ErrorKind::InvalidArgument) if the token belongs to
+    /// As for [`record`](Self::record); [`InvalidArgument`](crate::ErrorKind::InvalidArgument) if the token belongs to
     /// another handle.
     #[inline]
     pub fn push(&mut self, member: Member, value: impl IntoValue) -> Result<()> {
@@ -345,7 +312,7 @@ impl<T: CoordinateType> Timeline<T> {
     /// ```
     ///
     /// # Errors
-    /// [`InvalidArgument`](ErrorKind::InvalidArgument) if the series is new after the first tick and has no
+    /// [`InvalidArgument`](crate::ErrorKind::InvalidArgument) if the series is new after the first tick and has no
     /// fill value, or if the schema gives the first dimension another name; otherwise as for
     /// [`Recorder::declare`](crate::Recorder::declare).
     pub fn declare(&mut self, name: &str, schema: Schema) -> Result<()> {
@@ -377,29 +344,27 @@ impl<T: CoordinateType> Timeline<T> {
     /// ```
     pub fn discard_tick(&mut self) {
         if let Some(open) = &self.open
-            && open.parts.get("discard tick").is_ok()
+            && let Ok(parts) = open.parts.get("discard tick")
         {
-            open.buffer.lock().discard_tick();
+            parts
+                .buffers
+                .discard_tick(&mut parts.buffers.lock(&open.buffer));
         }
     }
 
     /// Returns the coordinate of the last complete tick; `None` if there is none.
     pub fn last(&self) -> Option<T> {
         let open = self.open.as_ref()?;
-        open.parts.get("last").ok()?;
-        let last = open.buffer.lock().last();
+        let parts = open.parts.get("last").ok()?;
+        let last = parts.buffers.lock(&open.buffer).last();
         last.and_then(T::from_value)
     }
 
     /// Returns the number of complete ticks.
     pub fn len(&self) -> u64 {
         self.open.as_ref().map_or(0, |open| {
-            let is_here = open.parts.get("len").is_ok();
-            if is_here {
-                open.buffer.lock().ticks()
-            } else {
-                0
-            }
+            let parts = open.parts.get("len");
+            parts.map_or(0, |parts| parts.buffers.lock(&open.buffer).ticks())
         })
     }
 
@@ -460,7 +425,7 @@ impl<T: CoordinateType> Timeline<T> {
     /// ```
     ///
     /// # Errors
-    /// [`InvalidArgument`](ErrorKind::InvalidArgument) if no tick is open, or if a series has no record of it; then
+    /// [`InvalidArgument`](crate::ErrorKind::InvalidArgument) if no tick is open, or if a series has no record of it; then
     /// the tick stays open.
     pub fn complete_tick(&mut self) -> Result<()> {
         self.complete_tick_for("complete tick")
@@ -471,141 +436,9 @@ impl<T: CoordinateType> Timeline<T> {
             return Ok(());
         };
         let parts = open.parts.get(operation)?;
-        let mut locked = open.buffer.lock();
+        let mut locked = parts.buffers.lock(&open.buffer);
         locked.check_open(operation)?;
         parts.buffers.complete_tick(&mut locked, operation)
-    }
-}
-
-impl OpenTimeline {
-    /// The number of a name. The names of a tick are likely to be those of the tick before, in their order.
-    #[inline]
-    fn find(&mut self, name: &str) -> Result<u32> {
-        let is_next = |next: &NamedMember| *next.name == *name;
-        let found = match self.names.get(self.next as usize).is_some_and(is_next) {
-            true => self.next,
-            false => self.look_up(name)?,
-        };
-        self.next = found + 1;
-        Ok(found)
-    }
-
-    #[inline(never)]
-    fn look_up(&mut self, name: &str) -> Result<u32> {
-        if let Some(found) = self.by_name.get(name) {
-            return Ok(*found);
-        }
-        let key = member_key(&self.buffer.group, name)?;
-        if key == self.buffer.coordinate {
-            let message = "this is the coordinate of the timeline; advance() records it";
-            let error = Error::new(ErrorKind::InvalidArgument, "record", message);
-            return Err(error.with_key(key.as_str()));
-        }
-        Ok(self.add_name(name))
-    }
-
-    fn add_name(&mut self, name: &str) -> u32 {
-        let number = u32::try_from(self.names.len()).unwrap_or(u32::MAX);
-        let name: Box<str> = name.into();
-        self.by_name.insert(name.clone(), number);
-        self.names.push(NamedMember {
-            name,
-            index: None,
-            staged: None,
-        });
-        number
-    }
-
-    #[inline]
-    fn push(&mut self, member: u32, value: &impl IntoValue) -> Result<()> {
-        let parts = self.parts.get("record")?;
-        let named = &self.names[member as usize];
-        if let (Some(scalar), Some(index)) = (value.as_scalar(), named.index)
-            && named.staged == Some(scalar.dtype)
-            && !parts.fast_path.is_stopped()
-            && self.slots[index].stage(&self.buffer.open_tick, scalar)
-        {
-            return Ok(());
-        }
-        self.push_any(member, value)
-    }
-
-    fn push_at_once(&mut self, member: u32, value: &impl IntoValue) -> Result<bool> {
-        let parts = self.parts.get("record")?;
-        let named = &self.names[member as usize];
-        let Some(index) = named.index.filter(|_| !parts.fast_path.is_stopped()) else {
-            return Ok(false);
-        };
-        if let Some(scalar) = value.as_scalar()
-            && named.staged == Some(scalar.dtype)
-            && self.slots[index].stage(&self.buffer.open_tick, scalar)
-        {
-            return Ok(true);
-        }
-        let record = value.as_record();
-        let record = record.map_err(|e| self.in_operation("record", &named.name, e))?;
-        Ok(self.buffer.try_push(index, &record))
-    }
-
-    // Takes the value and not a record of it, so that the caller keeps a scalar in registers.
-    #[inline(never)]
-    fn push_any(&mut self, member: u32, value: &impl IntoValue) -> Result<()> {
-        let pushed = value
-            .as_record()
-            .and_then(|record| self.push_record(member, &record));
-        pushed.map_err(|e| self.in_operation("record", &self.names[member as usize].name, e))
-    }
-
-    fn push_record(&mut self, member: u32, record: &RecordRef<'_>) -> Result<()> {
-        let named = &self.names[member as usize];
-        let index = match named.index {
-            Some(index) => index,
-            None => {
-                let keys = &self.parts.get("record")?.keys;
-                let added = keys.add_member(&self.buffer, &named.name, record)?;
-                self.set_index(member, added);
-                added
-            }
-        };
-        let parts = self.parts.get("record")?;
-        if !parts.fast_path.is_stopped() && self.buffer.try_push(index, record) {
-            return Ok(());
-        }
-        parts.buffers.record_member(&self.buffer, index, record)
-    }
-
-    /// Remembers the index of a series that is in the buffer now.
-    fn set_index(&mut self, member: u32, index: usize) {
-        let locked = self.buffer.lock();
-        let named = &mut self.names[member as usize];
-        (named.index, named.staged) = (Some(index), locked.staged_dtype(index));
-        self.slots = locked.slots();
-    }
-
-    /// An error with the key of a series, if it has none.
-    fn in_operation(&self, operation: &'static str, name: &str, error: Error) -> Error {
-        let key = self
-            .buffer
-            .group
-            .join(name)
-            .map_or_else(|_| name.to_owned(), |key| key.to_string());
-        error.with_key(key).with_operation(operation)
-    }
-
-    fn foreign_member(&self) -> Error {
-        let message =
-            "the member belongs to the handle of another timeline; member() of this one gives it";
-        let error = Error::new(ErrorKind::InvalidArgument, "record", message);
-        error.with_key(self.buffer.group.as_str())
-    }
-}
-
-impl Drop for OpenTimeline {
-    fn drop(&mut self) {
-        // After a fork, only the parent finishes it.
-        if let Ok(parts) = self.parts.get("finish") {
-            parts.keys.finish_timeline(&self.buffer);
-        }
     }
 }
 

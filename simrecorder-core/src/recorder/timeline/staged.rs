@@ -1,84 +1,239 @@
-//! The scalars of the open tick, which the handle records without a lock.
+//! The scalars of the latest ticks, which the handle records without a lock.
+//!
+//! A tick of which the handle has staged every record is complete when the next one begins. The handle may begin
+//! several ticks so, up to a limit. The next thread that locks the timeline copies the complete ticks into the
+//! buffers.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::buffer::{COORDINATE, Contents};
+use super::coordinate::CoordinateValue;
 use crate::model::record::ScalarRef;
 
-/// The number of the open tick; 0 if none is open. Each tick that begins has a new number, even after ticks
-/// were discarded.
-#[derive(Debug, Default)]
-pub(super) struct OpenTick(AtomicU64);
+/// About how many scalars are staged: the fewer series, the more ticks.
+const STAGED_SCALARS: usize = 1024;
+/// The most ticks that are staged.
+pub(super) const MAX_TICKS: usize = 32;
 
-/// The last scalar of a series, and the tick in which it was recorded. Only the handle of the timeline writes
-/// the scalar. The holder of the timeline's lock copies those of the open tick into the buffers.
+/// The number of the open tick. Each tick that begins has the next number, even after ticks were discarded.
 #[derive(Debug, Default)]
-pub(super) struct Slot {
-    tick: AtomicU64,
-    bits: AtomicU64,
+pub(super) struct OpenTick {
+    /// 0 if none is open.
+    number: AtomicU64,
+    /// Ticks up to this number may begin without a lock.
+    limit: AtomicU64,
 }
 
-/// A slot for each series.
-pub(super) type Slots = Arc<[Slot]>;
+/// The scalars of each series in the latest ticks. Only the handle of the timeline adds some.
+#[derive(Debug, Default)]
+pub(super) struct Slots {
+    /// For each series, the last tick in which it has its record.
+    ticks: Box<[AtomicU64]>,
+    /// For each series, its scalars of the latest ticks, as a ring.
+    bits: Box<[AtomicU64]>,
+    /// The length of a ring is a power of two.
+    ring_bits: u32,
+}
 
 impl OpenTick {
-    /// Begins the next tick, with this number.
-    #[inline]
+    /// Begins the tick with this number.
+    #[inline(always)]
     pub(super) fn begin(&self, tick: u64) {
-        self.0.store(tick, Ordering::Release);
+        self.number.store(tick, Ordering::Release);
     }
 
-    /// Makes [`Slot::stage`] refuse scalars until the next tick begins.
-    pub(super) fn end(&self) {
-        self.0.store(0, Ordering::Release);
+    /// Makes [`Slots::stage`] refuse scalars until the next tick begins; `false` if the handle has begun it.
+    pub(super) fn end(&self, tick: u64) -> bool {
+        self.number
+            .compare_exchange(tick, 0, Ordering::AcqRel, Ordering::Acquire)
+            .is_ok()
     }
 
     #[inline(always)]
     pub(super) fn number(&self) -> u64 {
-        self.0.load(Ordering::Acquire)
+        self.number.load(Ordering::Acquire)
+    }
+
+    /// Lets ticks up to this number begin without a lock.
+    #[inline(always)]
+    pub(super) fn set_limit(&self, tick: u64) {
+        self.limit.store(tick, Ordering::Release);
+    }
+
+    /// Whether the tick with this number may begin without a lock.
+    #[inline(always)]
+    pub(super) fn is_within_limit(&self, tick: u64) -> bool {
+        tick <= self.limit.load(Ordering::Acquire)
     }
 }
 
-impl Slot {
+impl Slots {
+    /// Slots for `len` series at least, and for more to come, with the scalars of one tick.
+    pub(super) fn grown(&self, len: usize, tick: u64) -> Arc<Self> {
+        let width = (2 * len).max(8);
+        let ring = (STAGED_SCALARS / width).clamp(1, MAX_TICKS);
+        let ring_bits = ring.ilog2();
+        let zeros = |count: usize| (0..count).map(|_| AtomicU64::default()).collect();
+        let new = Self {
+            ticks: zeros(width),
+            bits: zeros(width << ring_bits),
+            ring_bits,
+        };
+        for series in 0..self.width() {
+            if let Some(bytes) = self.of_tick(tick, series) {
+                new.set(tick, series, bytes);
+            }
+        }
+        Arc::new(new)
+    }
+
+    /// For how many series there are slots.
+    pub(super) fn width(&self) -> usize {
+        self.ticks.len()
+    }
+
+    /// How many ticks are staged at most.
+    #[inline(always)]
+    pub(super) fn tick_count(&self) -> u64 {
+        1 << self.ring_bits
+    }
+
+    #[inline(always)]
+    fn bits(&self, tick: u64, series: usize) -> &AtomicU64 {
+        let at = tick as usize & ((1 << self.ring_bits) - 1);
+        &self.bits[(series << self.ring_bits) + at]
+    }
+
     /// Takes a scalar of up to eight bytes; `false` if no tick is open or the series has its record.
     #[inline(always)]
-    pub(super) fn stage(&self, open: &OpenTick, scalar: ScalarRef<'_>) -> bool {
-        let tick = open.number();
+    pub(super) fn stage(&self, tick: u64, series: usize, scalar: ScalarRef<'_>) -> bool {
         let mut bytes = [0; 8];
         let Some(space) = bytes.get_mut(..scalar.data.len()) else {
             return false;
         };
         space.copy_from_slice(scalar.data);
-        let is_taken = tick != 0 && self.tick.load(Ordering::Relaxed) != tick;
+        let is_taken = tick != 0 && self.ticks[series].load(Ordering::Relaxed) != tick;
         if is_taken {
-            self.bits
-                .store(u64::from_ne_bytes(bytes), Ordering::Relaxed);
-            self.tick.store(tick, Ordering::Release);
+            self.set(tick, series, bytes);
         }
         is_taken
     }
 
-    /// Makes the slot refuse scalars of a tick, since the series has its record.
-    #[inline]
-    pub(super) fn close(&self, tick: u64) {
-        self.tick.store(tick, Ordering::Relaxed);
+    #[inline(always)]
+    fn set(&self, tick: u64, series: usize, bytes: [u8; 8]) {
+        let bits = u64::from_ne_bytes(bytes);
+        self.bits(tick, series).store(bits, Ordering::Relaxed);
+        self.ticks[series].store(tick, Ordering::Release);
     }
 
-    /// The bytes of the scalar, if it was recorded in this tick.
+    /// Makes a slot refuse scalars of a tick, since the series has its record.
+    // The handle may be at a later tick.
+    pub(super) fn close(&self, tick: u64, series: usize) {
+        self.ticks[series].fetch_max(tick, Ordering::Relaxed);
+    }
+
+    /// The bytes of the scalar of a series, if it was recorded in this tick. A series of which a later tick is
+    /// staged has this one, too.
     #[inline(always)]
-    pub(super) fn of_tick(&self, tick: u64) -> Option<[u8; 8]> {
-        let is_of_tick = self.tick.load(Ordering::Acquire) == tick;
-        is_of_tick.then(|| self.bits.load(Ordering::Relaxed).to_ne_bytes())
+    pub(super) fn of_tick(&self, tick: u64, series: usize) -> Option<[u8; 8]> {
+        let is_of_tick = self.ticks[series].load(Ordering::Acquire) >= tick;
+        is_of_tick.then(|| self.of_complete_tick(tick, series))
+    }
+
+    /// The bytes of the scalar of a series in a tick of which all are staged.
+    #[inline(always)]
+    pub(super) fn of_complete_tick(&self, tick: u64, series: usize) -> [u8; 8] {
+        self.bits(tick, series)
+            .load(Ordering::Relaxed)
+            .to_ne_bytes()
     }
 }
 
-/// Slots for at least `len` series, with the contents of `slots` and room for later series.
-pub(super) fn grown(slots: &Slots, len: usize) -> Slots {
-    let more = (2 * len).max(8).saturating_sub(slots.len());
-    let copy = |slot: &Slot| Slot {
-        tick: AtomicU64::new(slot.tick.load(Ordering::Relaxed)),
-        bits: AtomicU64::new(slot.bits.load(Ordering::Relaxed)),
-    };
-    let new = std::iter::repeat_with(Slot::default).take(more);
-    slots.iter().map(copy).chain(new).collect()
+impl Contents {
+    /// Copies the complete ticks that the handle has staged into the buffers, and begins the one that is open;
+    /// `false` if there is no room.
+    #[inline(always)]
+    pub(super) fn take_complete(&mut self, open: &OpenTick) -> bool {
+        let next = open.number();
+        if next <= self.begun {
+            return true;
+        }
+        // A tick that is no longer open is in the buffers.
+        let first = self.begun + u64::from(self.open.is_none());
+        let (ticks, count) = (self.ticks, next - first);
+        let members = self.members.iter();
+        let mut room =
+            members.map(|it| it.records.room_for_words() + u64::from(it.has_tick(ticks)));
+        if count > MAX_TICKS as u64 || room.any(|room| room < count) {
+            return false;
+        }
+        let mut words = [[0; 8]; MAX_TICKS];
+        for (index, member) in self.members.iter_mut().enumerate() {
+            let staged = first + u64::from(member.has_tick(ticks))..next;
+            let words = &mut words[..(staged.end - staged.start) as usize];
+            for (word, tick) in words.iter_mut().zip(staged) {
+                *word = self.slots.of_complete_tick(tick, index);
+            }
+            member.records.push_words(words);
+        }
+        match count {
+            0 => {}
+            1 if first == self.begun => self.last = self.open,
+            _ => self.last = self.staged_coordinate(next - 1),
+        }
+        self.ticks += count;
+        self.open = self.staged_coordinate(next);
+        (self.begun, self.recorded) = (next, 0);
+        true
+    }
+
+    /// The coordinate of a tick that the handle began without the lock.
+    #[inline(always)]
+    pub(super) fn staged_coordinate(&self, tick: u64) -> Option<CoordinateValue> {
+        let dtype = self.members[COORDINATE].records.short_scalar()?;
+        CoordinateValue::from_bytes(dtype, self.slots.of_complete_tick(tick, COORDINATE))
+    }
+
+    /// Copies the staged scalars of the open tick into the buffers, which have room; `false` if one has none,
+    /// or if a member has no record of the tick.
+    #[inline(always)]
+    pub(super) fn take_staged(&mut self) -> bool {
+        if self.recorded == self.members.len() {
+            return true;
+        }
+        for (index, member) in self.members.iter_mut().enumerate() {
+            if member.has_tick(self.ticks) {
+                continue;
+            }
+            let staged = self.slots.of_tick(self.begun, index);
+            if !staged.is_some_and(|bytes| member.records.try_push_bytes(bytes)) {
+                return false;
+            }
+            self.recorded += 1;
+        }
+        true
+    }
+
+    /// Counts the open tick, if there is one, and begins the next one, which the handle began without the lock.
+    #[inline(always)]
+    pub(super) fn begin_staged(&mut self) {
+        self.complete_tick();
+        self.begun += 1;
+        self.recorded = 0;
+        self.open = self.staged_coordinate(self.begun);
+    }
+
+    /// The last tick that may begin without the lock: there are slots for it, and all members have room.
+    #[inline(always)]
+    pub(super) fn last_staged(&self) -> u64 {
+        let more = self.slots.tick_count() - 1;
+        if more == 0 {
+            return self.begun;
+        }
+        // The open tick needs room, too.
+        let members = self.members.iter();
+        let room = members.map(|member| member.records.room_for_words());
+        self.begun + more.min(room.min().unwrap_or(0).saturating_sub(1))
+    }
 }
