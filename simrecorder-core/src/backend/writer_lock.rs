@@ -29,7 +29,7 @@ impl WriterLock {
     /// Locks the file at `path` for writing `recording`; creates the file if it does not exist.
     ///
     /// # Errors
-    /// [`ErrorKind::Locked`] if another process has the lock and does not release it within two seconds; the error names
+    /// [`ErrorKind::Locked`] if another writer has the lock and does not release it within two seconds; the error names
     /// the process. [`ErrorKind::InvalidArgument`] for a file of other software; errors of the system.
     pub fn acquire(path: &Path, recording: &Path) -> Result<Self> {
         let failed = |error| Error::io("open", path, error);

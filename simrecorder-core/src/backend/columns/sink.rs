@@ -8,7 +8,7 @@ use crate::error::{Error, ErrorKind, Result};
 /// A cut of a column to fewer rows.
 #[derive(Clone, Copy, Debug)]
 pub struct Cut {
-    /// The smallest number of rows in between.
+    /// The smallest number of rows that it had during the commit.
     pub len: u64,
     /// How many rows were stored before.
     pub stored_before: u64,
