@@ -104,8 +104,8 @@ impl CopyArgs {
 
 fn interrupted(target: &Target, path: &Path) -> Failure {
     let what_is_left = match target {
-        Target::New(_) => "nothing of it is left",
-        Target::Existing(_) => "the partial copy remains; remove it, and copy again",
+        Target::New(_) => "nothing was kept",
+        Target::Existing(_) => "the partial copy remains; remove it and copy again",
     };
     Failure::Refused(format!(
         "copy to '{}': interrupted; {what_is_left}",

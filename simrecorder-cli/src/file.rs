@@ -20,7 +20,7 @@ pub(crate) fn check_new(
     if may_replace || !path.try_exists().is_ok_and(|exists| exists) {
         return Ok(());
     }
-    let message = "this path exists already; choose another, or replace it with --force";
+    let message = "this path already exists; choose another, or replace it with --force";
     let error = Error::new(ErrorKind::InvalidArgument, operation, message);
     Err(error.with_key(path.display().to_string()))
 }

@@ -22,7 +22,7 @@ pub(crate) fn parse_value(text: &str) -> Result<Value> {
         _ => array_of(&json).ok_or_else(|| {
             refuse(
                 text,
-                "the rows of an array have equal lengths and contain only numbers or bools",
+                "the rows of an array must have equal lengths and contain only numbers or bools",
             )
         })?,
     }

@@ -1,1 +1,1 @@
-//! Nothing: what this crate does is in its `build.rs`.
+//! Empty: the work of this crate is in its `build.rs`.

@@ -1,8 +1,8 @@
-//! What fuzz targets call of this crate.
+//! The functions of this crate that fuzz targets call.
 
 use crate::format::filters::{Filter, Pipeline};
 
-/// How many bytes a chunk has in memory.
+/// The size of a chunk in memory.
 const CHUNK: usize = 400;
 
 fn pipelines() -> Vec<Pipeline> {
@@ -23,7 +23,7 @@ fn pipelines() -> Vec<Pipeline> {
     .into()
 }
 
-/// Decodes a chunk with the filters that its first byte says, and the mask of its second.
+/// Decodes a chunk with the filters in its first byte and the mask in its second.
 pub fn chunk(bytes: &[u8]) {
     if let [first, mask, chunk @ ..] = bytes {
         let pipelines = pipelines();
@@ -32,7 +32,7 @@ pub fn chunk(bytes: &[u8]) {
     }
 }
 
-/// Sound chunks, as [`chunk`] takes them.
+/// Valid chunks in the form of [`chunk`].
 pub fn sound_chunks() -> Vec<Vec<u8>> {
     let data: Vec<u8> = (0..CHUNK).map(|i| (i / 5) as u8).collect();
     let encode = |(index, pipeline): (usize, Pipeline)| {

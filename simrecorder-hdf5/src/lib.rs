@@ -1,11 +1,11 @@
 //! The HDF5 store of [simrecorder](https://docs.rs/simrecorder).
 //!
-//! Programs that record depend on the facade crate `simrecorder` with its feature `hdf5`, which
-//! re-exports this.
+//! Programs should depend on the facade crate `simrecorder` with its feature `hdf5`, which
+//! re-exports this crate.
 //!
 //! Recordings are plain HDF5 files, which h5py, h5dump and xarray read without plugins. Unlike with
-//! libhdf5 alone, a commit is atomic, and a killed process leaves a file that opens: what is
-//! overwritten goes to a journal beside the file first.
+//! libhdf5 alone, a commit is atomic, and a killed process leaves a file that can be opened:
+//! overwritten data is first written to a journal next to the file.
 
 mod columns;
 mod driver;

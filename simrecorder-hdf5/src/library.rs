@@ -1,6 +1,6 @@
 //! Calls of libhdf5: its lock, its handles, its errors.
 //!
-//! All calls go through [`locked`], since the library is not made for several threads.
+//! All calls use [`locked`], because the library is not thread-safe.
 
 use std::ffi::{CStr, CString, c_char, c_void};
 
@@ -22,18 +22,18 @@ use hdf5_metno_sys::h5s::{
 use simrecorder_core::backend::fork::uninterrupted;
 use simrecorder_core::{AxisRange, Error, ErrorKind, Result};
 
-/// More axes than these no array of HDF5 has.
+/// The maximum number of axes of an HDF5 array.
 pub(crate) const MAX_AXES: usize = 32;
 
-/// Runs calls of libhdf5 under its lock. They may be nested.
+/// Runs calls of libhdf5 under its lock. Calls may be nested.
 ///
-/// A fork waits until no thread calls the library or waits for its lock, which keeps a list of those who
-/// wait that would be wrong in a child.
+/// A fork waits until no thread calls the library or waits for its lock. The lock has a list of
+/// waiting threads, which would be wrong in a child.
 pub(crate) fn locked<T>(calls: impl FnOnce() -> T) -> T {
     uninterrupted(|| hdf5_metno::sync::sync(calls))
 }
 
-/// What libhdf5 says about its last failure.
+/// What libhdf5 reports about its last failure.
 fn cause() -> Box<dyn std::error::Error + Send + Sync> {
     match hdf5_metno::h5check(-1 as herr_t) {
         Err(error) => error.to_string().into(),
@@ -41,7 +41,7 @@ fn cause() -> Box<dyn std::error::Error + Send + Sync> {
     }
 }
 
-/// The error of a call that failed, which must have been the last one under the lock.
+/// The error of a failed call, which must have been the last one under the lock.
 pub(crate) fn failed(kind: ErrorKind, what: &str) -> Error {
     assert_locked();
     let cause = cause();
@@ -56,13 +56,13 @@ pub(crate) fn failed(kind: ErrorKind, what: &str) -> Error {
                 }
             },
         ),
-        // As libhdf5 1.10 and 2 say it.
+        // The messages of libhdf5 1.10 and 2.
         ErrorKind::Corrupt
             if text.contains("open external file") || text.contains("object: can't open file") =>
         {
             (
                 ErrorKind::Unsupported,
-                ": the link leads to another file, which is not followed",
+                ": the link points to another file; simrecorder does not follow such links",
             )
         }
         kind => (kind, ""),
@@ -71,8 +71,8 @@ pub(crate) fn failed(kind: ErrorKind, what: &str) -> Error {
     Error::new(kind, "call libhdf5", message).with_source(cause)
 }
 
-/// Checks that a call was made under the lock, and that its outcome still is: the library keeps one
-/// error for all threads.
+/// Checks that a call was made under the lock, and that the lock is still held: the library keeps
+/// one error for all threads.
 fn assert_locked() {
     debug_assert!(
         hdf5_metno_sys::LOCK.is_owned_by_current_thread(),
@@ -80,7 +80,7 @@ fn assert_locked() {
     );
 }
 
-/// Checks what a call returned that reads, under the same lock as the call.
+/// Checks the result of a call that reads, under the same lock as the call.
 pub(crate) fn read_ok(status: herr_t, what: &str) -> Result<()> {
     assert_locked();
     match status {
@@ -89,7 +89,7 @@ pub(crate) fn read_ok(status: herr_t, what: &str) -> Result<()> {
     }
 }
 
-/// Checks what a call returned that writes, under the same lock as the call.
+/// Checks the result of a call that writes, under the same lock as the call.
 pub(crate) fn write_ok(status: herr_t, what: &str) -> Result<()> {
     assert_locked();
     match status {
@@ -98,12 +98,12 @@ pub(crate) fn write_ok(status: herr_t, what: &str) -> Result<()> {
     }
 }
 
-/// An identifier of libhdf5 that is given back when dropped.
+/// An identifier of libhdf5, which is released when dropped.
 #[derive(Debug)]
 pub(crate) struct Handle(hid_t);
 
 impl Handle {
-    /// Takes over an identifier that a call returned, under the same lock as the call.
+    /// Takes ownership of an identifier that a call returned, under the same lock as the call.
     pub(crate) fn new(id: hid_t, kind: ErrorKind, what: &str) -> Result<Self> {
         assert_locked();
         match id {
@@ -112,12 +112,12 @@ impl Handle {
         }
     }
 
-    /// Like [`new`](Self::new), of a call that reads.
+    /// Like [`new`](Self::new), for a call that reads.
     pub(crate) fn read(id: hid_t, what: &str) -> Result<Self> {
         Self::new(id, ErrorKind::Corrupt, what)
     }
 
-    /// Like [`new`](Self::new), of a call that writes.
+    /// Like [`new`](Self::new), for a call that writes.
     pub(crate) fn write(id: hid_t, what: &str) -> Result<Self> {
         Self::new(id, ErrorKind::Io, what)
     }
@@ -128,7 +128,7 @@ impl Handle {
 
     /// Another handle on the same object.
     pub(crate) fn share(&self) -> Result<Self> {
-        // SAFETY: the identifier is ours, or the call says that it is none any more.
+        // SAFETY: the identifier is ours, or the call reports that it is no longer valid.
         locked(|| match unsafe { H5Iinc_ref(self.0) } {
             0.. => Ok(Self(self.0)),
             _ => Err(failed(ErrorKind::Io, "keep an object open")),
@@ -136,11 +136,11 @@ impl Handle {
     }
 
     pub(crate) fn kind(&self) -> H5I_type_t {
-        // SAFETY: any number may be asked about.
+        // SAFETY: any number is allowed.
         locked(|| unsafe { H5Iget_type(self.0) })
     }
 
-    /// Gives it back now, and says whether that went well.
+    /// Releases it now, and reports errors.
     pub(crate) fn close(self, what: &str) -> Result<()> {
         let id = self.0;
         std::mem::forget(self);
@@ -151,8 +151,8 @@ impl Handle {
 
 impl Drop for Handle {
     fn drop(&mut self) {
-        // The file that it belongs to may have been closed, and all its identifiers with it.
-        // SAFETY: the identifier is ours, or none at all any more; both are checked by the call.
+        // The file of the identifier may have been closed, and all its identifiers with it. SAFETY:
+        // the identifier is ours or no longer valid; the calls check both.
         locked(|| unsafe {
             if H5Iis_valid(self.0) > 0 {
                 H5Idec_ref(self.0);
@@ -179,7 +179,7 @@ pub(crate) fn property_list(class: hid_t) -> Result<Handle> {
     locked(|| Handle::write(unsafe { H5Pcreate(class) }, "create a property list"))
 }
 
-/// The data space of an array of this shape; axes of `max` that are `None` may grow.
+/// The data space of an array of this shape. Axes whose `max` is `None` can grow.
 pub(crate) fn simple_space(shape: &[u64], max: Option<&[Option<u64>]>) -> Result<Handle> {
     let what = "create a data space";
     if shape.is_empty() {
@@ -190,17 +190,17 @@ pub(crate) fn simple_space(shape: &[u64], max: Option<&[Option<u64>]>) -> Result
         max.map(|max| max.iter().map(|len| len.unwrap_or(hsize_t::MAX)).collect());
     let max = max.as_ref().map_or(std::ptr::null(), |max| max.as_ptr());
     locked(|| {
-        // SAFETY: both arrays have as many numbers as is said, and outlive the call.
+        // SAFETY: both arrays have the given number of elements, and outlive the call.
         let id = unsafe { H5Screate_simple(shape.len() as i32, shape.as_ptr(), max) };
         Handle::write(id, what)
     })
 }
 
-/// The shape of a data space, and how far each axis may grow (`None`: without bound). A space
-/// without elements at all counts as one of length 0.
+/// The shape of a data space, and the maximum of each axis (`None`: unlimited). A space without any
+/// elements counts as one of length 0.
 pub(crate) fn extent(space: &Handle) -> Result<(Vec<u64>, Vec<Option<u64>>)> {
     locked(|| {
-        // SAFETY: the arrays have room for as many axes as there can be.
+        // SAFETY: the arrays have room for the maximum number of axes.
         unsafe {
             if H5Sget_simple_extent_type(space.id()) == H5S_class_t::H5S_NULL {
                 return Ok((vec![0], vec![Some(0)]));
@@ -227,7 +227,7 @@ pub(crate) fn select(space: &Handle, axes: &[AxisRange]) -> Result<()> {
     // The step of a single index may be any number.
     let stride = numbers(|axis| if axis.count > 1 { axis.step } else { 1 });
     let count = numbers(|axis| axis.count);
-    // SAFETY: each array has as many numbers as the space has axes, and outlives the call.
+    // SAFETY: each array has as many elements as the space has axes, and outlives the call.
     locked(|| unsafe {
         let status = H5Sselect_hyperslab(
             space.id(),
@@ -241,7 +241,7 @@ pub(crate) fn select(space: &Handle, axes: &[AxisRange]) -> Result<()> {
     })
 }
 
-/// Opens the object at `path` below `location`, which is there.
+/// Opens the existing object at `path` below `location`.
 pub(crate) fn open_object(location: &Handle, path: &str) -> Result<Handle> {
     let name = c_string(path)?;
     locked(|| {
@@ -251,8 +251,8 @@ pub(crate) fn open_object(location: &Handle, path: &str) -> Result<Handle> {
     })
 }
 
-/// Where in its file the object at `path` below `location` is, which is the same by whatever links
-/// it was found.
+/// The place in its file of the object at `path` below `location`. It is the same for all links to
+/// the object.
 pub(crate) fn reference(location: &Handle, path: &str) -> Result<hobj_ref_t> {
     let path = c_string(path)?;
     let mut reference: hobj_ref_t = 0;
@@ -270,7 +270,7 @@ pub(crate) fn reference(location: &Handle, path: &str) -> Result<hobj_ref_t> {
     Ok(reference)
 }
 
-/// Whether a group has a link of this name, which has no `/`.
+/// Whether a group has a link of this name, which contains no `/`.
 pub(crate) fn has_link(group: &Handle, name: &str) -> Result<bool> {
     let name = c_string(name)?;
     // SAFETY: the name ends with a NUL and outlives the call.
@@ -293,7 +293,7 @@ pub(crate) fn unlink(group: &Handle, name: &str) -> Result<()> {
     })
 }
 
-/// Moves a link from a group to another one.
+/// Moves a link from one group to another.
 pub(crate) fn move_link(from: &Handle, name: &str, to: &Handle, new: &str) -> Result<()> {
     let (name, new) = (c_string(name)?, c_string(new)?);
     let links = crate::format::dataset::link_creation()?;
@@ -313,7 +313,7 @@ pub(crate) fn move_link(from: &Handle, name: &str, to: &Handle, new: &str) -> Re
     })
 }
 
-/// The names of all links of a group; those that are not UTF-8 are left out.
+/// The names of all links of a group, except those that are not UTF-8.
 pub(crate) fn link_names(group: &Handle) -> Result<Vec<String>> {
     let mut names = Vec::<CString>::new();
     // SAFETY: `names` outlives the call, and nothing else refers to it meanwhile.
@@ -332,7 +332,7 @@ pub(crate) fn link_names(group: &Handle) -> Result<Vec<String>> {
     Ok(names.filter_map(|name| name.into_string().ok()).collect())
 }
 
-/// The names of all attributes of an object; those that are not UTF-8 are left out.
+/// The names of all attributes of an object, except those that are not UTF-8.
 pub(crate) fn attribute_names(object: &Handle) -> Result<Vec<String>> {
     let names = all_attribute_names(object)?.into_iter();
     Ok(names.filter_map(|name| name.into_string().ok()).collect())
@@ -356,25 +356,26 @@ pub(crate) fn all_attribute_names(object: &Handle) -> Result<Vec<CString>> {
     Ok(names)
 }
 
-/// Adds a name to the `Vec<CString>` at `names`. What comes with it is of another type in each
-/// call and version of the library.
+/// Adds a name to the `Vec<CString>` at `names`. The type of the other arguments depends on the
+/// call and the version of the library.
 unsafe extern "C" fn collect_name<Info>(
     _object: hid_t,
     name: *const c_char,
     _info: *const Info,
     names: *mut c_void,
 ) -> herr_t {
-    // SAFETY: libhdf5 hands on the pointer that it was given, and a name that ends with a NUL.
+    // SAFETY: libhdf5 passes on the pointer that it was given, and a name that ends with a NUL.
     let (names, name) = unsafe { (&mut *names.cast::<Vec<CString>>(), CStr::from_ptr(name)) };
     names.push(name.to_owned());
     0
 }
 
-/// Frees what the library allocated for elements of variable length that it read.
+/// Frees the memory that the library allocated for elements of variable length.
 ///
 /// # Safety
-/// `elements` are as many as `space` selects, as the library read them with the type `memory`,
-/// and are not used afterwards.
+///
+/// `elements` has as many elements as `space` selects, which the library read with the type
+/// `memory`, and is not used afterwards.
 pub(crate) unsafe fn reclaim(memory: &Handle, space: &Handle, elements: *mut c_void) {
     // SAFETY: as the caller promises.
     let status = locked(|| unsafe {
@@ -385,6 +386,6 @@ pub(crate) unsafe fn reclaim(memory: &Handle, space: &Handle, elements: *mut c_v
         reclaim(memory.id(), space.id(), H5P_DEFAULT, elements)
     });
     if status < 0 {
-        tracing::warn!("libhdf5 did not free what it had read");
+        tracing::warn!("libhdf5 did not free memory that it had allocated");
     }
 }

@@ -1,4 +1,4 @@
-//! How an HDF5 recording is opened.
+//! Options for opening an HDF5 recording.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use simrecorder_core::{ChunkPolicy, Compression, Durability, OpenMode};
 
 use crate::driver::logged_file::{LOCK_TIMEOUT, Writing};
 
-/// How an HDF5 recording is opened.
+/// Options for opening an HDF5 recording.
 ///
 /// | option | default |
 /// |---|---|
@@ -54,7 +54,7 @@ impl Default for Hdf5Options {
 }
 
 impl Hdf5Options {
-    /// Options to open a file again that was written in this way.
+    /// Options for reopening a file that was written in this way.
     pub(crate) fn of(mode: OpenMode, writing: Writing) -> Self {
         Self::default()
             .mode(mode)
@@ -69,30 +69,32 @@ impl Hdf5Options {
         }
     }
 
-    /// What to do with the recording that is, or is not, there.
+    /// Sets what to do if the recording exists, or if it does not.
     #[must_use]
     pub fn mode(mut self, mode: OpenMode) -> Self {
         self.mode = mode;
         self
     }
 
-    /// What a commit survives.
+    /// Sets what a commit survives.
     #[must_use]
     pub fn durability(mut self, durability: Durability) -> Self {
         self.durability = durability;
         self
     }
 
-    /// How the records of new series are cut into chunks, unless their schema says.
+    /// Sets how the records of new series are divided into chunks, unless their schema specifies
+    /// it.
     #[must_use]
     pub fn chunk_policy(mut self, policy: ChunkPolicy) -> Self {
         self.chunk_policy = policy;
         self
     }
 
-    /// How long opening for writing, checkpoints and `close` wait for other programs, such as h5py, to
-    /// close the file; by default 2 seconds. Then they fail with
-    /// [`Locked`](simrecorder_core::ErrorKind::Locked), nothing is lost, and they can be tried again.
+    /// Sets how long opening for writing, checkpoints and `close` wait for other programs, such as
+    /// h5py, to close the file; by default 2 seconds. After that, they fail with
+    /// [`Locked`](simrecorder_core::ErrorKind::Locked). Nothing is lost, and they can be tried
+    /// again.
     ///
     /// ```
     /// use std::time::Duration;
@@ -113,8 +115,8 @@ impl Hdf5Options {
         self
     }
 
-    /// How the chunks of new series are compressed, unless their schema says: with the filters
-    /// `shuffle` and `deflate`, which every HDF5 reads.
+    /// Sets how the chunks of new series are compressed, unless their schema specifies it. They use
+    /// the filters `shuffle` and `deflate`, which every HDF5 library supports.
     #[must_use]
     pub fn compression(mut self, compression: Compression) -> Self {
         self.compression = compression;

@@ -26,29 +26,29 @@ use crate::recording::new_series::NewSeries;
 use crate::recording::series::{LoadedSeries, load};
 use crate::recording::state::{FoundNode, State};
 
-/// Keeps a recording in an HDF5 file, which h5py, h5dump and xarray read without plugins.
+/// Stores a recording in an HDF5 file, which h5py, h5dump and xarray read without plugins.
 ///
-/// A clone is a handle on the same open recording. While a recorder writes, other handles and
-/// other processes may read; there is one writer at a time. Other software sees the file as of the
-/// last checkpoint, and all of it after `close`.
+/// A clone is a handle on the same open recording. While a recorder writes, other handles and other
+/// processes can read. There is one writer at a time. Other software sees the file as of the last
+/// checkpoint, and everything after `close`.
 ///
 /// | constructor | the recording | opened for |
 /// |---|---|---|
 /// | [`create`](Self::create) | must not exist | writing |
 /// | [`open`](Self::open) | must exist | reading |
 /// | [`append`](Self::append) | must exist | writing |
-/// | [`new`](Self::new) | may exist | reading if it does, else writing |
+/// | [`new`](Self::new) | may exist | reading if it exists, otherwise writing |
 /// | [`options`](Self::options) | as set | as set |
 ///
-/// Next to `run.h5` is `run.h5.journal` while it is written, and after a kill: both belong
-/// together until the next `close`. So long, the root of the file has the attribute
-/// `simrecorder_unfinished`, which other software shows. A checkpoint, and so `close`, cannot be made
-/// while another program has the file open: it fails with [`ErrorKind::Locked`] after
+/// While `run.h5` is being written, and after a kill, `run.h5.journal` is next to it. Both belong
+/// together until the next `close`. During this time, the root of the file has the attribute
+/// `simrecorder_unfinished`, which other software shows. A checkpoint, and therefore `close`, is
+/// not possible while another program has the file open: it fails with [`ErrorKind::Locked`] after
 /// [`lock_timeout`](Hdf5Options::lock_timeout), and can be tried again.
 ///
-/// Damage is an [`ErrorKind::Corrupt`] for the reads that touch it, with one exception: libhdf5
-/// parses the file in this process, and where it finds a text or bytes of another length than its
-/// heap says, some versions of it (1.10.8 among them) end the process.
+/// Reads of damaged data fail with [`ErrorKind::Corrupt`], with one exception. libhdf5 parses the
+/// file in this process, and if the length of a text or of bytes differs from the length in its
+/// heap, some versions (for example 1.10.8) end the process.
 ///
 /// ```
 /// use simrecorder_core::{Recorder, prelude::*};
@@ -78,7 +78,7 @@ impl Hdf5DataStore {
         Self::options().mode(OpenMode::CreateNew).open(path)
     }
 
-    /// Opens a recording for reading. Any HDF5 file is one.
+    /// Opens a recording for reading. Any HDF5 file is a recording.
     ///
     /// # Errors
     /// [`ErrorKind::NotFound`]; else see [`Hdf5Options::open`].
@@ -94,7 +94,7 @@ impl Hdf5DataStore {
         Self::options().mode(OpenMode::Append).open(path)
     }
 
-    /// Opens the recording at `path` for reading if it is there, else creates it.
+    /// Opens the recording at `path` for reading if it exists, and creates it otherwise.
     ///
     /// # Errors
     /// See [`Hdf5Options::open`].
@@ -105,7 +105,7 @@ impl Hdf5DataStore {
         }
     }
 
-    /// Options for all the rest.
+    /// Options for everything else.
     pub fn options() -> Hdf5Options {
         Hdf5Options::default()
     }
@@ -122,19 +122,19 @@ impl Hdf5DataStore {
 }
 
 impl Hdf5Options {
-    /// Opens the recording in the file at `path`; `~` at its start is the home folder.
+    /// Opens the recording in the file at `path`. A leading `~` is the home folder.
     ///
     /// # Errors
     /// - [`NotFound`](simrecorder_core::ErrorKind::NotFound) or
-    ///   [`AlreadyExists`](simrecorder_core::ErrorKind::AlreadyExists), as the mode asks.
-    /// - [`InvalidArgument`](simrecorder_core::ErrorKind::InvalidArgument) if the path is no file; for
-    ///   [`OpenMode::Truncate`] if it is neither a recording nor an empty file; and if a file of other
-    ///   software has the name of a file that is written beside it.
+    ///   [`AlreadyExists`](simrecorder_core::ErrorKind::AlreadyExists), depending on the mode.
+    /// - [`InvalidArgument`](simrecorder_core::ErrorKind::InvalidArgument) if the path is not a
+    ///   file; for [`OpenMode::Truncate`] if it is neither a recording nor an empty file; and if a
+    ///   file of other software has the name of a file that is written next to it.
     /// - [`Locked`](simrecorder_core::ErrorKind::Locked) if another writer, or for writing any
     ///   program that uses libhdf5, has the file open.
-    /// - [`Corrupt`](simrecorder_core::ErrorKind::Corrupt) if the file is no HDF5, or cut short.
+    /// - [`Corrupt`](simrecorder_core::ErrorKind::Corrupt) if the file is truncated or not HDF5.
     /// - [`Unsupported`](simrecorder_core::ErrorKind::Unsupported) if a newer version wrote it.
-    /// - What the file system reports.
+    /// - Any error that the file system reports.
     pub fn open(self, path: impl AsRef<Path>) -> Result<Hdf5DataStore> {
         let recording = Recording::open(&expand_home(path)?, &self)?;
         Ok(Hdf5DataStore {
@@ -204,7 +204,7 @@ impl DataStore for Hdf5DataStore {
             }
             let above = groups_on_the_way(&state.open.root, key)?;
             for name in link_names(&group.object)? {
-                // Names that are no keys are not ours, and cannot be asked for.
+                // Names that are not keys are not ours, and cannot be requested.
                 let Some(child) = key.join(&name).ok().filter(|key| key.name() == name) else {
                     continue;
                 };
@@ -214,8 +214,7 @@ impl DataStore for Hdf5DataStore {
                 }
                 let found = open_object(&group.object, &name).and_then(StoredNode::of);
                 let kind = match found {
-                    // Other software may put a group into itself: the hierarchy has an end all the
-                    // same.
+                    // Other software may put a group into itself. The hierarchy ends there anyway.
                     Ok(Some(found))
                         if found.kind == NodeKind::Group
                             && above.contains(&reference(&found.object, ".")?) =>
@@ -224,7 +223,7 @@ impl DataStore for Hdf5DataStore {
                     }
                     Ok(Some(found)) => found.kind,
                     Ok(None) => continue,
-                    // What cannot be read is listed, so that reading it can say why.
+                    // A node that cannot be read is listed, so that reading it can report why.
                     Err(error) if is_of_one_node(&error) => NodeKind::Series,
                     Err(error) => return Err(error),
                 };
@@ -366,7 +365,7 @@ impl DataStore for Hdf5DataStore {
         info.bytes = Some(disk_usage(self.path())? + journal);
         info.journal_bytes = Some(journal);
         info.is_checkpointed = Some(journal == 0);
-        // Without permission to read the journal, it is not known.
+        // Without permission to read the journal, the answer is unknown.
         info.is_being_written = is_locked(journal_path.as_ref()).ok();
         Ok(info)
     }

@@ -1,4 +1,5 @@
-//! Damaged journals do not make readers ask for memory that has nothing to do with their size.
+//! Damaged journals do not make readers allocate memory out of proportion to the size of the
+//! journals.
 
 use std::path::Path;
 

@@ -1,4 +1,4 @@
-//! Anonymous memory of a process that records into HDF5 stays within the bound.
+//! The anonymous memory of a process that records into HDF5 stays within the bound.
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, reason = "helpers of tests, too, may panic")]
 
@@ -31,8 +31,8 @@ fn large_records_in_hdf5_take_the_memory_of_one() {
     });
 }
 
-/// Commits each of these ticks of a large series and a thousand small ones; returns how much memory that
-/// took.
+/// Commits each of these ticks of a large series and a thousand small ones. Returns the memory that
+/// this took.
 fn peak_of_ticks(folder: &Path, ticks: u64) -> u64 {
     const SMALL: u64 = 1000;
     let options = Hdf5DataStore::options().mode(OpenMode::CreateNew);
@@ -51,7 +51,7 @@ fn peak_of_ticks(folder: &Path, ticks: u64) -> u64 {
         }
         let len = recorder.get_all(&names[7]).unwrap().len();
         assert_eq!(len, ticks);
-        // Closing folds what a thousand others have.
+        // Closing would fold the tails of the thousand others.
         std::mem::forget(recorder);
     })
 }
@@ -65,7 +65,7 @@ fn a_thousand_small_series_take_no_more_memory_the_more_often_they_are_committed
     };
     let few = peak_of_ticks(&folder, 270);
     let many = peak_of_ticks(&folder, 1100);
-    // Each frame takes 40 bytes, and there would be as many as commits. In the longer run, another journal
-    // takes the place of the first.
+    // Each frame takes 40 bytes, and there would be as many frames as commits. In the longer run,
+    // another journal replaces the first.
     assert!(many < few + (20 << 20), "{few} and {many} bytes");
 }

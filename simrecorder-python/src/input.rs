@@ -243,7 +243,7 @@ fn contiguous<'py>(array: &Bound<'py, PyUntypedArray>) -> PyResult<Bound<'py, Py
     static CONTIGUOUS: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
     let py = array.py();
     if array.is_instance(MASKED.import(py, "numpy.ma", "MaskedArray")?)? {
-        let message = "a masked array has no elements to record where it is masked; record x.filled(value) \
+        let message = "masked elements cannot be recorded; record x.filled(value) \
                        or, if nothing is masked, x.data";
         return Err(pyo3::exceptions::PyTypeError::new_err(message));
     }

@@ -23,7 +23,7 @@ pub(crate) fn to_python<'py>(
             exception(&Error::new(ErrorKind::Corrupt, "read", message).with_key(key))
         }),
         _ => {
-            let message = "this version of the package does not know the kind of the record";
+            let message = "this version of the package does not support this kind of record";
             Err(exception(
                 &Error::new(ErrorKind::Unsupported, "read", message).with_key(key),
             ))

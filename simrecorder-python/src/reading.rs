@@ -79,7 +79,7 @@ fn read_parts(
         }
     }
     if dtype == DType::Bool && out.iter().any(|&byte| byte > 1) {
-        let message = "a bool is stored as 0 or 1, this one is neither";
+        let message = "a stored bool is neither 0 nor 1";
         let error = Error::new(ErrorKind::Corrupt, "read", message);
         return Err(exception(&error.with_key(view.key().as_str())));
     }

@@ -187,7 +187,7 @@ impl RedisDataStore {
     /// see [`RedisOptions::open`].
     pub fn delete(url: &str) -> Result<()> {
         if Address::parse(url)?.run.is_none() {
-            let message = "the URL does not say which recording; name it with ?run=";
+            let message = "the URL does not name a recording; add ?run=NAME";
             return Err(invalid(message).with_operation("delete"));
         }
         let options = Self::options();

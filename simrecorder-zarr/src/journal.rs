@@ -1,7 +1,7 @@
 //! The on-disk form of the journal of a directory recording.
 //!
-//! A journal is a log of records ([`simrecorder_core::backend`]), one per commit: version 1,
-//! with the magic below. The payload of a record is its changes, one after the other.
+//! A journal is a log of records ([`simrecorder_core::backend`]), one per commit: version 1, with
+//! the magic below. The payload of a record is its changes, one after another.
 //!
 //! A change is one byte and its fields; a name is a `u32` length and UTF-8, bytes are a `u64`
 //! length and the bytes.
@@ -17,13 +17,13 @@
 //! 8 shard         key, places
 //! ```
 //!
-//! `recording` says whose journal it is. It is first, in a record of its own, if the
+//! `recording` identifies the recording of the journal. It is first, in a record of its own, if the
 //! recording has an id.
 //!
-//! `shard` says where chunks of a shard are. Its places are bytes: the number of slots of the shard,
-//! a `u32`, and for each place the slot, a `u32`, and the offset and the length in the file of the
-//! shard, `u64` each, both `u64::MAX` for a chunk that is not there. The first change of a shard in a
-//! journal has all its chunks.
+//! `shard` contains the places of chunks in a shard. They are encoded as bytes: the number of slots
+//! of the shard, a `u32`, and for each place the slot, a `u32`, and the offset and the length in
+//! the file of the shard, `u64` each, both `u64::MAX` for a missing chunk. The first change of a
+//! shard in a journal contains all its chunks.
 
 use std::collections::BTreeMap;
 
@@ -34,7 +34,7 @@ use crate::format::recording_id::RecordingId;
 use crate::format::shards::{Extent, MAX_SLOTS};
 use crate::storage::Change;
 
-/// How a journal of a directory recording begins.
+/// How the journal of a directory recording begins.
 pub(crate) const FORMAT: Format = Format {
     magic: *b"\x89SRJ\r\n\x1a\n",
     version: 1,
@@ -49,7 +49,7 @@ const RECORDING: u8 = 6;
 const REPLACE_TAIL_END: u8 = 7;
 const SHARD: u8 = 8;
 
-/// A record in the making.
+/// A record under construction.
 #[derive(Debug, Default)]
 pub(crate) struct Record(backend::Record);
 
@@ -62,19 +62,19 @@ impl Record {
         self.0.len()
     }
 
-    /// Adds a change. The record holds `SetChunk` like `Set`.
+    /// Adds a change. The record stores `SetChunk` like `Set`.
     pub(crate) fn push(&mut self, change: &Change) {
         match change {
             Change::Set { key, value } | Change::SetChunk { key, value } => {
                 self.named(SET, key);
                 self.data(value);
             }
-            // Refused before it comes here.
+            // Rejected earlier.
             Change::SetWritten { .. } => {}
             Change::Erase { key } => self.named(ERASE, key),
-            // Written by `push_shard` when it is known where the chunk is.
+            // `push_shard` writes it once the place of the chunk is known.
             Change::SetInShard { .. } | Change::EraseInShard { .. } => {}
-            // The entries are files at their new place before the record is written.
+            // The entries are files in their new place before the record is written.
             Change::ErasePath { path } | Change::MovePath { from: path, .. } => {
                 self.named(ERASE_PATH, path);
             }
@@ -97,7 +97,7 @@ impl Record {
         self.data(bytes);
     }
 
-    /// Adds where chunks of a shard with `count` slots are.
+    /// Adds the places of chunks of a shard with `count` slots.
     pub(crate) fn push_shard(
         &mut self,
         key: &str,
@@ -115,7 +115,7 @@ impl Record {
         self.data(&bytes);
     }
 
-    /// The record that says whose the journal is.
+    /// The record that identifies the recording of the journal.
     pub(crate) fn of_recording(id: &RecordingId) -> Self {
         let mut record = Self::default();
         record.named(RECORDING, id.as_str());
@@ -124,7 +124,7 @@ impl Record {
 
     fn named(&mut self, code: u8, name: &str) {
         self.0.extend(&[code]);
-        // Names are checked to be shorter than a path of the system before they get here.
+        // Names were already checked to be shorter than the longest path of the system.
         let length = u32::try_from(name.len()).unwrap_or(u32::MAX);
         self.0.extend(&length.to_le_bytes());
         self.0.extend(name.as_bytes());
@@ -135,18 +135,18 @@ impl Record {
         self.0.extend(data);
     }
 
-    /// Completes the record as the one after `position`.
+    /// Completes the record so that it follows `position`.
     pub(crate) fn seal(self, position: Position) -> Sealed {
         self.0.seal(position)
     }
 }
 
-/// The changes of a record that was written.
+/// The changes of a written record.
 pub(crate) fn ops(record: &Sealed) -> Result<Vec<Op<'_>>> {
     decode(record.payload(), record.payload_offset(), |_| Ok(()))
 }
 
-/// A change as it is encoded in a record.
+/// A change, as encoded in a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Op<'a> {
     Set {
@@ -180,15 +180,15 @@ pub(crate) enum Op<'a> {
     },
 }
 
-/// Where chunks of a shard are.
+/// The places of chunks in a shard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Places<'a> {
-    /// How many slots the shard has.
+    /// The number of slots in the shard.
     pub(crate) count: u32,
     encoded: &'a [u8],
 }
 
-/// The bytes of a place: slot, offset and length.
+/// The length of a place: slot, offset and length.
 const PLACE_LEN: usize = 20;
 
 impl<'a> Places<'a> {
@@ -209,7 +209,7 @@ impl<'a> Places<'a> {
         }
     }
 
-    /// The slots, and where their chunks are; `None` for one that is not there.
+    /// The slots and the places of their chunks; `None` for a missing chunk.
     pub(crate) fn iter(self) -> impl Iterator<Item = (u32, Option<Extent>)> + use<'a> {
         self.encoded.chunks_exact(PLACE_LEN).map(|place| {
             let (offset, len) = (u64_at(place, 4), u64_at(place, 12));
@@ -219,15 +219,15 @@ impl<'a> Places<'a> {
     }
 }
 
-/// Bytes in a record, and where in the journal they are.
+/// Bytes in a record, and their offset in the journal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Data<'a> {
     pub(crate) bytes: &'a [u8],
     pub(crate) offset: u64,
 }
 
-/// The changes of a payload that starts at `offset` of the journal. `check` judges the keys
-/// and paths: what does not come from this process must not lead out of the recording.
+/// The changes of a payload that starts at `offset` of the journal. `check` validates keys and
+/// paths: a file from another process must not lead out of the recording.
 pub(crate) fn decode(
     payload: &[u8],
     offset: u64,
@@ -368,7 +368,7 @@ mod tests {
         (bytes, ends)
     }
 
-    /// The number of whole records and where they end.
+    /// The number of complete records and the offset of their end.
     fn parse(bytes: &[u8]) -> Result<(u64, u64)> {
         let mut file = tempfile::tempfile().unwrap();
         file.write_all(bytes).unwrap();

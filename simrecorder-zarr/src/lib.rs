@@ -1,7 +1,7 @@
 //! Zarr V3 recordings for [simrecorder](https://docs.rs/simrecorder), over LMDB or a directory.
 //!
-//! [`ZarrDataStore`] is the store to hand to a recorder. What it writes is described in
-//! `docs/format.md` of the repository.
+//! [`ZarrDataStore`] is the store to pass to a recorder. `docs/format.md` in the repository
+//! specifies the on-disk format.
 
 mod blocks;
 mod columns;
@@ -17,5 +17,5 @@ mod zarr_v2;
 
 pub use options::{ZarrOptions, ZarrStorage};
 pub use store::ZarrDataStore;
-/// The storage traits of zarrs that [`LmdbStorage`](lmdb::LmdbStorage) implements, in its version.
+/// The version of zarrs' storage traits that [`LmdbStorage`](lmdb::LmdbStorage) implements.
 pub use zarrs_storage;

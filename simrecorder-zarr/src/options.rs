@@ -1,12 +1,13 @@
-//! How a Zarr recording is opened.
+//! Options for opening a Zarr recording.
 
 use simrecorder_core::{ChunkPolicy, Compression, Durability, OpenMode};
 
-/// Where the entries of a Zarr recording are kept.
+/// Where the entries of a Zarr recording are stored.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ZarrStorage {
-    /// In an LMDB database: a folder with one data file, commits in one transaction, fast with many series.
+    /// In an LMDB database: a folder with one data file. A commit is one transaction. Fast with
+    /// many series.
     #[default]
     Lmdb,
     /// In a directory, as files that zarr-python, xarray and others read. Works on network file
@@ -14,7 +15,7 @@ pub enum ZarrStorage {
     Directory,
 }
 
-/// How a Zarr recording is opened.
+/// Options for opening a Zarr recording.
 ///
 /// | option | default |
 /// |---|---|
@@ -52,43 +53,44 @@ pub struct ZarrOptions {
 }
 
 impl ZarrOptions {
-    /// What to do with the recording that is, or is not, there.
+    /// Sets what to do if the recording exists, or if it does not.
     #[must_use]
     pub fn mode(mut self, mode: OpenMode) -> Self {
         self.mode = mode;
         self
     }
 
-    /// Where the entries are kept.
+    /// Sets where the entries are stored.
     #[must_use]
     pub fn storage(mut self, storage: ZarrStorage) -> Self {
         self.storage = storage;
         self
     }
 
-    /// What a commit survives.
+    /// Sets what a commit survives.
     #[must_use]
     pub fn durability(mut self, durability: Durability) -> Self {
         self.durability = durability;
         self
     }
 
-    /// How the records of new series are cut into chunks, unless their schema says.
+    /// Sets how the records of new series are divided into chunks, unless their schema specifies
+    /// it.
     #[must_use]
     pub fn chunk_policy(mut self, policy: ChunkPolicy) -> Self {
         self.chunk_policy = policy;
         self
     }
 
-    /// How the chunks of new series are compressed, unless their schema says.
+    /// Sets how the chunks of new series are compressed, unless their schema specifies it.
     #[must_use]
     pub fn compression(mut self, compression: Compression) -> Self {
         self.compression = compression;
         self
     }
 
-    /// The first size of LMDB's memory map in bytes. It grows by itself; there is no need to
-    /// set it but on systems with little address space.
+    /// Sets the initial size of LMDB's memory map in bytes. It grows automatically; set it only on
+    /// systems with little address space.
     #[must_use]
     pub fn map_size(mut self, bytes: usize) -> Self {
         self.map_size = Some(bytes);

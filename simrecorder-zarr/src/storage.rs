@@ -1,6 +1,6 @@
-//! What the Zarr store needs of the place that holds its entries: LMDB or a directory.
+//! What the Zarr store requires of the medium that stores its entries: LMDB or a directory.
 //!
-//! Everything above this line (metadata, chunks, tails, views) is the same for both.
+//! Everything above this boundary (metadata, chunks, tails, views) is the same for both.
 
 use std::fmt;
 use std::fs::File;
@@ -21,7 +21,7 @@ use crate::format::recording_id::RecordingId;
 use crate::format::shards::Slot;
 use crate::lmdb::{MappedBytes, NewExtent};
 
-/// Where a chunk is: an entry, or one of the chunks in an entry that is a shard.
+/// The place of a chunk: an entry, or a chunk in an entry that is a shard.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ChunkKey {
     pub(crate) entry: String,
@@ -37,18 +37,18 @@ impl From<String> for ChunkKey {
 
 /// One change of a commit.
 ///
-/// Keys of entries are Zarr store keys: `net/v/zarr.json`, `net/v/c/0/0`. Tails have a name
-/// space of their own, addressed by the path of the array they belong to: `net/v`.
+/// Keys of entries are Zarr store keys: `net/v/zarr.json`, `net/v/c/0/0`. Tails have a separate
+/// name space, addressed by the path of their array: `net/v`.
 #[derive(Clone, Debug)]
 pub(crate) enum Change {
-    /// Writes an entry that may be there already: metadata, the chunks of a value.
+    /// Writes an entry that may already exist: metadata, or a chunk of a value.
     Set { key: String, value: Bytes },
-    /// Writes a chunk of a series. It is either new, or replaces a chunk whose records it
-    /// repeats, so it does no harm when it becomes visible before the rest of the commit.
+    /// Writes a chunk of a series. It is either new, or replaces a chunk whose records it repeats,
+    /// so it does no harm if it becomes visible before the rest of the commit.
     SetChunk { key: String, value: Bytes },
     /// Writes an entry whose bytes were [written ahead](Storage::write_ahead).
     SetWritten { key: String, bytes: WrittenAhead },
-    /// Removes one entry; nothing happens if it is missing.
+    /// Removes one entry; does nothing if it is missing.
     Erase { key: String },
     /// Writes a chunk of a series into its shard.
     SetInShard {
@@ -56,24 +56,24 @@ pub(crate) enum Change {
         slot: Slot,
         value: Chunk,
     },
-    /// Removes a chunk from its shard; nothing happens if it is missing.
+    /// Removes a chunk from its shard; does nothing if it is missing.
     EraseInShard { shard: String, slot: Slot },
-    /// Removes all entries below a path (`net/v` takes `net/v/…` and the tails of all arrays
-    /// at `net/v` or below; not `net/v2`).
+    /// Removes all entries below a path. `net/v` includes `net/v/…` and the tails of all arrays at
+    /// `net/v` or below; not `net/v2`.
     ErasePath { path: String },
-    /// Moves all entries below `from` to below `to`, where there are none, except for metadata, which is
-    /// removed. No array there has a tail. It does no harm when the entries show below `to` before the rest
-    /// of the commit.
+    /// Moves all entries below `from` to below `to`, where there are none, except metadata, which
+    /// is removed. No array there has a tail. It does no harm if the entries become visible below
+    /// `to` before the rest of the commit.
     MovePath { from: String, to: String },
-    /// Adds bytes to the end of the tail of an array, which is empty at first.
+    /// Appends bytes to the tail of an array, which is empty at first.
     AppendTail { array: String, bytes: Bytes },
-    /// Replaces the last `dropped` bytes of the tail of an array, which has so many, by others.
+    /// Replaces the last `dropped` bytes of the tail of an array.
     ReplaceTailEnd {
         array: String,
         dropped: u64,
         bytes: Bytes,
     },
-    /// Removes the tail of an array; nothing happens if there is none.
+    /// Removes the tail of an array; does nothing if there is none.
     ClearTail { array: String },
 }
 
@@ -85,7 +85,8 @@ pub(crate) enum Chunk {
     InShard(Arc<ShardChunk>),
 }
 
-/// Bytes that are in the storage, and count when a commit names them. If none does, their space is used again.
+/// Bytes that are in the storage and become valid when a commit names them. If none does, their
+/// space is reused.
 #[derive(Clone, Debug)]
 pub(crate) enum WrittenAhead {
     InChunkFile(Arc<NewExtent>),
@@ -125,13 +126,13 @@ impl Change {
     }
 }
 
-/// A consistent view of the storage: it shows whole commits only, and all reads through one
+/// A consistent view of the storage. It shows whole commits only, and all reads through one
 /// snapshot see the same commits.
 pub(crate) trait Snapshot {
-    /// An entry, of which nothing may be read yet; `None` if it is missing.
+    /// An entry, possibly not read yet; `None` if it is missing.
     fn entry(&self, key: &str) -> Result<Option<Entry<'_>>>;
 
-    /// A chunk, of which nothing may be read yet; `None` if it is missing.
+    /// A chunk, possibly not read yet; `None` if it is missing.
     fn chunk(&self, key: &ChunkKey) -> Result<Option<Entry<'_>>> {
         match key.slot {
             None => self.entry(&key.entry),
@@ -157,32 +158,33 @@ pub(crate) trait Snapshot {
 
     /// The bytes of the tail of an array; empty if it has none.
     fn tail(&self, array: &str) -> Result<Vec<u8>>;
-    /// How many bytes that has, without reading it.
+    /// The length of that tail in bytes, without reading it.
     fn tail_len(&self, array: &str) -> Result<u64>;
-    /// The last `bytes` bytes of the tail of an array, or all of it if it has fewer.
+    /// The last `bytes` bytes of the tail of an array, or all of it if it is shorter.
     fn tail_end(&self, array: &str, bytes: u64) -> Result<Vec<u8>>;
     /// The paths of all arrays that have a tail.
     fn tails(&self) -> Result<Vec<String>>;
-    /// The distinct names that follow `path/` in the keys of entries and have something below
-    /// them, sorted: for `net` and the entry `net/v/zarr.json`, `v`. `""` is the root. Tails
-    /// do not show.
+    /// The distinct names that follow `path/` in the keys of entries and have something below them,
+    /// sorted: for `net` and the entry `net/v/zarr.json`, `v`. `""` is the root. Tails are not
+    /// included.
     fn children(&self, path: &str) -> Result<Vec<String>>;
 
-    /// How many bytes the entries below a path take, without metadata and tails. `""` is the root.
+    /// The total size in bytes of the entries below a path, without metadata and tails. `""` is the
+    /// root.
     fn bytes_below(&self, path: &str) -> Result<u64>;
 
-    /// The recording that the snapshot shows, if another one may take its place while the
-    /// storage is open, and if it has an id.
+    /// The recording that the snapshot shows, if it has an id and another recording may replace it
+    /// while the storage is open.
     fn recording(&self) -> Option<&RecordingId> {
         None
     }
 }
 
-/// The bytes of an entry, which stay the same while it is there.
+/// The bytes of an entry, which do not change while it exists.
 #[derive(Debug)]
 pub(crate) enum Entry<'a> {
     Mapped(&'a [u8]),
-    /// A part of a file that is mapped.
+    /// A part of a memory-mapped file.
     MappedFile(MappedBytes),
     Memory(Bytes),
     File(EntryFile),
@@ -192,14 +194,14 @@ pub(crate) enum Entry<'a> {
 #[derive(Debug)]
 pub(crate) struct EntryFile {
     pub(crate) file: Arc<File>,
-    /// Where the entry begins.
+    /// The offset of the entry.
     pub(crate) offset: u64,
     pub(crate) len: usize,
     pub(crate) path: Arc<Path>,
 }
 
 impl EntryFile {
-    /// Reads bytes from `offset` on into all of `out`.
+    /// Reads bytes from `offset` on to fill `out`.
     pub(crate) fn read_at(&self, offset: usize, out: &mut [u8]) -> Result<()> {
         let read = self.file.read_exact_at(out, self.offset + offset as u64);
         read.map_err(|error| match error.kind() {
@@ -209,7 +211,7 @@ impl EntryFile {
     }
 }
 
-/// The error of a file that does not hold all of an entry.
+/// The error for a file that ends before its entry does.
 pub(crate) fn ends_early(path: &Path) -> Error {
     let message = "the file ends before an entry that it should contain";
     Error::new(ErrorKind::Corrupt, "read", message).with_key(path.display().to_string())
@@ -223,7 +225,7 @@ impl Entry<'_> {
         }
     }
 
-    /// All bytes, except for those that are to be read from a file.
+    /// All bytes, unless they have to be read from a file.
     pub(crate) fn in_memory(&self) -> Option<&[u8]> {
         match self {
             Self::Mapped(bytes) => Some(bytes),
@@ -233,7 +235,7 @@ impl Entry<'_> {
         }
     }
 
-    /// All bytes; those of a file are read into `buffer`.
+    /// All bytes. Those of a file are read into `buffer`.
     pub(crate) fn read<'b>(&'b self, buffer: &'b mut Vec<u8>) -> Result<&'b [u8]> {
         if let Self::File(file) = self {
             let bytes = room(buffer, file.len)?;
@@ -243,7 +245,7 @@ impl Entry<'_> {
         Ok(self.in_memory().unwrap_or_default())
     }
 
-    /// A part of the bytes, which lies within them.
+    /// A part of the bytes. `range` is within them.
     pub(crate) fn part(&self, range: Range<usize>) -> Result<Bytes> {
         let mut part = Vec::new();
         match self {
@@ -264,31 +266,31 @@ impl Entry<'_> {
     }
 }
 
-/// A place that holds entries and tails and takes atomic, durable commits.
+/// A medium that stores entries and tails, with atomic and durable commits.
 pub(crate) trait Storage: fmt::Debug + Send + Sync {
     /// Calls `read` with a consistent snapshot, which ends with the call.
     ///
-    /// It may be called again, with a newer snapshot, when a writer moved data below the first
-    /// one: only what the last call did counts. It should not take long, must not wait for other
-    /// threads, and must not use any storage but through the snapshot.
+    /// It may call `read` again, with a newer snapshot, if a writer moved data that the first one
+    /// shows: only the result of the last call is valid. `read` should be fast, must not wait for
+    /// other threads, and must use storages only through the snapshot.
     fn read(&self, read: &mut dyn FnMut(&dyn Snapshot) -> Result<()>) -> Result<()>;
 
-    /// Writes the bytes of an entry ahead of the commit that will set it, if that is better than to hand them
-    /// to the commit. Several threads do so at once, and beside a commit.
+    /// Writes the bytes of an entry ahead of the commit that will set it, if that is better than
+    /// passing them to the commit. Several threads call this at once, even during a commit.
     fn write_ahead(&self, key: &ChunkKey, bytes: Bytes) -> Result<Chunk> {
         let _ = key;
         Ok(Chunk::Bytes(bytes))
     }
 
-    /// Applies all changes in their order. When it returns, all are visible to every process
-    /// and durable as the storage's `Durability` says; when it fails, none is visible (but
-    /// see [`Change::SetChunk`]). Fails with `ReadOnly` if opened read only.
+    /// Applies all changes in order. When it returns, all of them are visible to every process and
+    /// as durable as the storage's `Durability` says. If it fails, none is visible (but see
+    /// [`Change::SetChunk`]). Fails with `ReadOnly` if opened read only.
     fn commit(&self, changes: Vec<Change>) -> Result<()>;
 
-    /// Brings everything to the place where other software finds it and leaves no journal.
+    /// Writes everything to where other software finds it, and leaves no journal.
     fn checkpoint(&self) -> Result<()>;
 
-    /// Ends writing: gives up the writer's lock. Reading still works, commits fail with
+    /// Ends writing and releases the writer's lock. Reading still works; commits fail with
     /// `Closed`. Idempotent.
     fn close(&self) -> Result<()>;
 
@@ -297,29 +299,30 @@ pub(crate) trait Storage: fmt::Debug + Send + Sync {
         None
     }
 
-    /// What a reader of the recording must know beyond format 1: names for `requires`.
+    /// The features that a reader of the recording must support beyond format 1: names for
+    /// `requires`.
     fn required_features(&self) -> &'static [&'static str] {
         &[]
     }
 
-    /// Whether the chunks of series are kept in shards. Otherwise a shard is a chunk like others.
+    /// Whether the chunks of series are stored in shards. Otherwise, a shard is an ordinary chunk.
     fn keeps_shards(&self) -> bool {
         false
     }
 
-    /// Whether other recordings may take its chunks as they are.
+    /// Whether other recordings can take over its chunks unchanged.
     fn keeps_chunks_of_zarr_v3(&self) -> bool {
         true
     }
 
-    /// Adds what the medium knows of the recording.
+    /// Adds what the medium knows about the recording.
     fn add_info(&self, info: &mut RecordingInfo) -> Result<()>;
 
     /// Whether commits are refused.
     fn is_read_only(&self) -> bool;
 }
 
-/// The error of a storage that is asked for a chunk in a shard, and keeps none.
+/// The error of a storage without shards that is asked for a chunk in a shard.
 pub(crate) fn no_shards() -> Error {
     let message = "the storage keeps no shards";
     Error::new(ErrorKind::Internal, "read", message)

@@ -30,20 +30,20 @@ use crate::recording::documents::document_at;
 use crate::storage::{Snapshot, Storage};
 use crate::zarr_v2::{self, ZarrV2Storage, is_zarr_v2};
 
-/// Keeps a recording as Zarr V3, in LMDB or in a directory.
+/// Stores a recording as Zarr V3, in LMDB or in a directory.
 ///
 /// It also reads Zarr V2, as zarr-python 2 wrote it: a directory, or an LMDB database in a folder or in a
 /// single file.
 ///
-/// A clone is a handle on the same open recording. While a recorder writes, other handles and
-/// other processes may read; there is one writer at a time.
+/// A clone is a handle on the same open recording. While a recorder writes, other handles and other
+/// processes can read. There is one writer at a time.
 ///
 /// | constructor | the recording | opened for |
 /// |---|---|---|
 /// | [`create`](Self::create) | must not exist | writing |
 /// | [`open`](Self::open) | must exist | reading |
 /// | [`append`](Self::append) | must exist | writing |
-/// | [`new`](Self::new) | may exist | reading if it does, else writing |
+/// | [`new`](Self::new) | may exist | reading if it exists, otherwise writing |
 /// | [`options`](Self::options) | as set | as set |
 ///
 /// ```
@@ -90,7 +90,7 @@ impl ZarrDataStore {
         Self::options().mode(OpenMode::Append).open(path)
     }
 
-    /// Opens the recording in LMDB at `path` for reading if it is there, else creates it.
+    /// Opens the recording in LMDB at `path` for reading if it exists, and creates it otherwise.
     ///
     /// # Errors
     /// See [`ZarrOptions::open`].
@@ -101,7 +101,7 @@ impl ZarrDataStore {
         }
     }
 
-    /// Options for all the rest.
+    /// Options for everything else.
     pub fn options() -> ZarrOptions {
         ZarrOptions::default()
     }
@@ -152,7 +152,7 @@ impl ZarrDataStore {
         })
     }
 
-    /// What all handles on the recording share.
+    /// The state that all handles on the recording share.
     #[cfg(test)]
     pub(crate) fn recording(&self) -> &Recording {
         self.recording.constants()
@@ -165,17 +165,17 @@ impl ZarrDataStore {
 }
 
 impl ZarrOptions {
-    /// Opens the recording at `path`, in which a leading `~` is the home folder.
+    /// Opens the recording at `path`. A leading `~` is the home folder.
     ///
     /// # Errors
-    /// - [`ErrorKind::NotFound`] or [`ErrorKind::AlreadyExists`], as the mode asks for.
-    /// - [`ErrorKind::InvalidArgument`] for an empty path, a file where a folder is expected, or
-    ///   a folder that holds something else; for [`OpenMode::Truncate`] also for what other software
-    ///   wrote, and for a directory that contains files of others.
+    /// - [`ErrorKind::NotFound`] or [`ErrorKind::AlreadyExists`], depending on the mode.
+    /// - [`ErrorKind::InvalidArgument`] for an empty path, a file where a folder is expected, or a
+    ///   folder with other contents; for [`OpenMode::Truncate`] also for a recording of other
+    ///   software, and for a directory that contains files of other software.
     /// - [`ErrorKind::Locked`] if another writer has it open.
     /// - [`ErrorKind::Corrupt`] or [`ErrorKind::Unsupported`] if it is damaged, or was written
     ///   by a newer version; the latter also for writing to Zarr V2.
-    /// - What the file system reports.
+    /// - Any error that the file system reports.
     pub fn open(self, path: impl AsRef<Path>) -> Result<ZarrDataStore> {
         let path = expand_home(path)?;
         if self.storage == ZarrStorage::Lmdb
@@ -235,7 +235,7 @@ impl DataStore for ZarrDataStore {
                 let kind = match document_at(snapshot, &node_path(&child)?) {
                     Ok(None) => continue,
                     Ok(Some(document)) => document.node_kind(),
-                    // What cannot be read is listed, so that reading it can say why.
+                    // A node that cannot be read is listed, so that reading it can report why.
                     Err(error) if is_of_one_node(&error) => NodeKind::Series,
                     Err(error) => return Err(error),
                 };
@@ -323,7 +323,7 @@ impl DataStore for ZarrDataStore {
 }
 
 impl ZarrDataStore {
-    /// Does `work` as the writer of the recording, with what it remembers of series.
+    /// Does `work` as the writer of the recording, with its cache of series.
     fn with_writer<T>(
         &self,
         operation: &'static str,
@@ -335,8 +335,8 @@ impl ZarrDataStore {
         work(recording, &mut cache)
     }
 
-    /// How many records of a series a chunk holds, in the encoding of `original` if it is new and a copy of
-    /// that.
+    /// The number of records per chunk of a series. A new series that is a copy has the encoding of
+    /// `original`.
     fn plan_series(
         &self,
         key: &Key,
@@ -374,7 +374,7 @@ impl ZarrDataStore {
         Ok(chunk_rows)
     }
 
-    /// Makes all changes, in their order.
+    /// Applies all changes in order.
     fn commit_all(&self, changes: impl Iterator<Item = EncodedChange>) -> Result<()> {
         let recording = self.recording.get("commit")?;
         let mut writer = recording.writer.lock();
@@ -387,7 +387,7 @@ impl ZarrDataStore {
         }
         let (changes, series) = builder.finish()?;
         if !changes.is_empty() {
-            // Whether a commit whose sync failed counts is not known before it is read.
+            // If the sync of a commit failed, only reading tells whether the commit is valid.
             let committed = recording.storage.commit(changes);
             committed.inspect_err(|_| writer.clear())?;
         }
@@ -402,7 +402,8 @@ fn chunks(formats: &[Arc<ArrayFormat>]) -> Vec<Vec<u64>> {
     grids.map(|grid| grid.chunk_shape().to_vec()).collect()
 }
 
-/// Checks that what LMDB has at a path may be written. What cannot be read is left to the storage.
+/// Checks that the recording that LMDB has at a path may be written. If it cannot be read, the
+/// storage reports why.
 fn check_not_zarr_v2(path: &Path) -> Result<()> {
     if LmdbStorage::was_written_here(path) {
         return Ok(());
@@ -415,8 +416,8 @@ fn check_not_zarr_v2(path: &Path) -> Result<()> {
     }
 }
 
-/// Checks that what LMDB has at a path is a recording of this library, or empty. What cannot be
-/// read is left to the storage.
+/// Checks that LMDB has a recording of this library, or an empty one, at a path. If it cannot be
+/// read, the storage reports why.
 fn check_erasable(path: &Path) -> Result<()> {
     let storage = match LmdbStorage::open(path, &LmdbOptions::default()) {
         Err(error) if error.kind() == ErrorKind::Locked => return Err(error),

@@ -1,4 +1,4 @@
-//! Damaged files do not make readers ask for memory that has nothing to do with their size.
+//! Damaged files do not make readers allocate memory out of proportion to the size of the files.
 
 use std::path::Path;
 

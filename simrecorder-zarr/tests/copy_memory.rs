@@ -1,4 +1,4 @@
-//! Anonymous memory of a process that copies is bounded, whatever the size of the recording.
+//! The anonymous memory of a process that copies is bounded, whatever the size of the recording.
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, reason = "helpers of tests, too, may panic")]
 
@@ -23,7 +23,7 @@ fn create(path: &Path, storage: ZarrStorage) -> ZarrDataStore {
 fn recording(path: &Path, keys: u64) -> ZarrDataStore {
     let store = create(path, ZarrStorage::Lmdb);
     let recorder = Recorder::new(store.clone());
-    // Rows end in the middle of chunks.
+    // Records cross the ends of chunks.
     let policy = ChunkPolicy::target_bytes(300_000);
     let rows = Schema::ragged::<u64>([]).with_chunk_policy(policy);
     recorder.declare("rows", rows).unwrap();
@@ -39,7 +39,7 @@ fn recording(path: &Path, keys: u64) -> ZarrDataStore {
     store
 }
 
-/// All cases are in one test: they measure the whole process.
+/// One test contains all cases, because they measure the whole process.
 #[test]
 fn the_memory_of_a_copy_is_bounded_with_two_keys_and_with_ten_thousand() {
     let mut failures = Vec::new();

@@ -1,4 +1,4 @@
-//! Anonymous memory of a process that records into Zarr stays within the bound.
+//! The anonymous memory of a process that records into Zarr stays within the bound.
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, reason = "helpers of tests, too, may panic")]
 
@@ -14,7 +14,7 @@ use support::memory::{
     exceeded, exceeded_by_timeline,
 };
 
-/// All cases are in one test: they measure the whole process.
+/// One test contains all cases, because they measure the whole process.
 #[test]
 fn memory_stays_within_the_bound_with_one_key_and_with_ten_thousand() {
     let mut failures = Vec::new();

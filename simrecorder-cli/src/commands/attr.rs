@@ -11,7 +11,7 @@ use crate::exit::{Exit, Failure, Result};
 use crate::output::Output;
 
 const EXAMPLES: &str = "\
-Examples:
+    Examples:
   simrec attr run.mdb                              those of the recording
   simrec attr run.mdb net/v                        those of a group, value or series
   simrec attr run.mdb net/v units=mV area=0.5      sets two
@@ -71,7 +71,7 @@ fn change(args: &Args, key: &Key) -> Result<Exit> {
     let mut attributes = store.require_node(key, NodeKind::Series)?.into_attributes();
     for text in &args.set {
         let Some((name, value)) = text.split_once('=') else {
-            return Err(refuse(key, &format!("'{text}' is no NAME=VALUE")));
+            return Err(refuse(key, &format!("'{text}' is not NAME=VALUE")));
         };
         check(key, name)?;
         let value = serde_json::from_str(value).unwrap_or_else(|_| Json::from(value));
@@ -98,7 +98,7 @@ fn check(key: &Key, name: &str) -> Result<()> {
     match name {
         TIMELINE_ATTRIBUTE => {
             let message =
-                format!("'{name}' says which series is the coordinate; leave it as it is");
+                format!("'{name}' names the coordinate of a timeline and cannot be changed");
             Err(refuse(key, &message))
         }
         _ => Ok(()),

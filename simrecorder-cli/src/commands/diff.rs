@@ -10,13 +10,13 @@ use crate::exit::{Exit, Result};
 use crate::output::Output;
 
 const EXAMPLES: &str = "\
-Examples:
+    Examples:
   simrec diff run.mdb reference.h5
   simrec diff a.mdb b.mdb --rtol 1e-6 --equal-nan
   simrec diff a.mdb b.mdb --ignore-key 'meta/**' --ignore-attribute date
 
 Two numbers a and b are the same if |a - b| <= max(atol, rtol * max(|a|, |b|)); by default both tolerances
-are 0, so that no difference is too small to be found. Series of timelines are compared tick by tick.
+are 0, so that every difference counts. Series of timelines are compared tick by tick.
 
 Exit status: 0 they are the same; 1 they differ; 2 an error, or a part that cannot be read.";
 

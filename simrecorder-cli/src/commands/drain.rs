@@ -17,12 +17,12 @@ use crate::progress::Progress;
 const PAUSE: Duration = Duration::from_millis(100);
 
 const EXAMPLES: &str = "\
-Examples:
+    Examples:
   simrec drain 'redis://host:6379?run=sweep' sweep.mdb
   simrec drain 'redis://host:6379?run=sweep' sweep.mdb --follow      until Ctrl-C
 
-The server frees records when the file has them durably. It may be interrupted or killed at any moment,
-and run again: no record is lost, and none is there twice.";
+The server frees records once they are durable in the file. The command can be interrupted or killed,
+and run again: no record is lost or stored twice.";
 
 /// Move records from a Redis server into a file, while others record
 #[derive(clap::Args, Debug)]

@@ -12,9 +12,8 @@ const EXAMPLES: &str = "\
 Examples:
   simrec finish run.h5      after the simulation was killed
 
-A recording that was not closed keeps its last records where other software does not look: in tails, and in a
-journal. This moves them to where it does, as closing the recording would have done. Nothing that was flushed
-is lost.";
+If a recording was not closed, its last records are in tails and in a journal, which other software does not
+read. This command moves them into the chunks, as closing the recording would have done. No flushed record is lost.";
 
 /// Repair the recording of a killed writer, so that other software reads all of it
 #[derive(clap::Args, Debug)]

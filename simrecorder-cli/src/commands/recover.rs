@@ -14,8 +14,8 @@ Examples:
   simrec recover broken.mdb run.mdb
   simrec recover broken.h5 rest.h5 --exclude net/v      keeps the ticks at which only net/v is damaged
 
-No value is invented. A damaged value is left out. A series keeps its records up to the first damaged
-one, and those after a damaged part get a key with the index of their first record, such as log@200.
+Damaged values are left out. A series keeps its records up to the first damaged one. The records after a
+damaged part are stored under a key with the index of the first of them, such as log@200.
 Timelines lose the ticks at which one of their series is damaged.
 
 Exit status: 0 nothing had to be left out; 1 something was; 2 an error.";

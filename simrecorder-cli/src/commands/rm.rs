@@ -8,12 +8,12 @@ use crate::exit::{Exit, Result};
 use crate::output::Output;
 
 const EXAMPLES: &str = "\
-Examples:
+    Examples:
   simrec rm run.mdb net/v                a value or a series
   simrec rm run.mdb net --yes            a group with everything in it, without a question
   simrec rm run.mdb '**/spikes'          all series of this name
 
-Later records use the space again; 'simrec copy' makes a smaller file.";
+Later records reuse the space; 'simrec copy' makes a smaller file.";
 
 /// Remove keys and everything below them
 #[derive(clap::Args, Debug)]

@@ -17,11 +17,11 @@ use crate::output::Output;
 const PAUSE: Duration = Duration::from_millis(50);
 
 const EXAMPLES: &str = "\
-Examples:
+    Examples:
   simrec server data                     prints the URL, and runs until Ctrl-C
   simrec server data --port 6379 --bind 0.0.0.0 --password-file secret
 
-The folder keeps the data: a server that is started on it again has all recordings.";
+The data stays in the folder: a server that is started on it again has all recordings.";
 
 /// Run a Redis server on a data directory, in the foreground
 #[derive(clap::Args, Debug)]

@@ -15,8 +15,8 @@ Examples:
   simrec set run.mdb meta/note 'second attempt'
   simrec set run.mdb meta/parameters '{\"tau\": 20, \"names\": [\"E\", \"I\"]}'
 
-A value is read as JSON: integers become int64, numbers with a point float64, objects stay objects. What is
-no JSON is text.";
+A value is read as JSON: integers become int64, numbers with a point float64, objects stay objects. Anything
+that is not JSON is text.";
 
 /// Set a value; an existing one is overwritten
 #[derive(clap::Args, Debug)]

@@ -9,9 +9,9 @@ use crate::output::Output;
 use crate::recording;
 
 const EXAMPLES: &str = "\
-Examples:
+    Examples:
   simrec tree run.mdb                 all keys with types, shapes, units and values
-  simrec tree -l run.mdb 'net/**'     what is in the group net, also its chunks and coordinates";
+  simrec tree -l run.mdb 'net/**'     the group net, with chunks and coordinates";
 
 /// Show the keys of a recording as a tree, with types, shapes, units and values
 #[derive(clap::Args, Debug)]

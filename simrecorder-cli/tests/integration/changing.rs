@@ -131,7 +131,7 @@ fn attributes_are_listed_set_and_deleted() {
         assert_eq!(stdout(&["attr", &run]), "title = \"A run\"\n");
         for (arguments, part) in [
             (&["net/w"][..], "'net/v'"),
-            (&["net/v", "units"], "is no NAME=VALUE"),
+            (&["net/v", "units"], "is not NAME=VALUE"),
             (&["net/v", "--delete", "unit"], "area, units"),
             (&["net", "simrecorder_timeline=x"], "coordinate"),
         ] {

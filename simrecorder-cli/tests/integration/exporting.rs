@@ -108,7 +108,7 @@ fn what_cannot_be_exported_is_named_and_leaves_no_file() {
         let file = places.path("there.csv");
         std::fs::write(&file, "before").unwrap();
         let line = error(2, &["export", &run, "net/rate", "-o", &file]);
-        assert!(line.contains("this path exists already"), "{line}");
+        assert!(line.contains("this path already exists"), "{line}");
         assert_eq!(std::fs::read_to_string(&file).unwrap(), "before");
         export(&run, &["net/rate"], &file, &["--force"]);
         assert!(

@@ -245,7 +245,7 @@ fn what_cannot_be_plotted_is_named_and_leaves_no_file() {
     );
     std::fs::write(&file, "before").unwrap();
     let line = error(2, &["plot", run, "net/rate", "-o", &file]);
-    assert!(line.contains("this path exists already"), "{line}");
+    assert!(line.contains("this path already exists"), "{line}");
 }
 
 /// Empty series, one record, equal records, the largest numbers, and what is only NaN.

@@ -1,4 +1,5 @@
-//! Changing datasets: chunks and rows go to the file at once, tails into the journal with the commit.
+//! Changes datasets: chunks and rows are written to the file at once, tails to the journal with the
+//! commit.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -18,23 +19,23 @@ use crate::recording::new_series::NewSeries;
 use crate::recording::series::FILLED;
 use crate::recording::state::State;
 
-/// The changes of datasets and tails that a commit makes. What an error leaves in the file is rolled
-/// back by the driver.
+/// The changes of a commit to datasets and tails. If the commit fails, the driver rolls the file
+/// back.
 pub(crate) struct DatasetChanges<'a> {
     recording: &'a Recording,
     state: &'a State,
     pub(crate) tails: TailChanges,
-    /// Whether tails are folded, for other software to see.
+    /// Whether tails are folded, so that other software sees them.
     folds: bool,
-    /// Series that this commit declares, with their cut base.
+    /// The series that this commit declares, with their cut base.
     declared: BTreeMap<String, (NewSeries, u64)>,
-    /// Series that were declared and have datasets now.
+    /// Declared series that have datasets now.
     created: BTreeSet<String>,
-    /// The dataset that is written in the place of another one.
+    /// The dataset that replaces another one.
     replacement: Option<Replacement>,
-    /// The paths at which datasets are others than before, and whether their axes have names.
+    /// The paths of the datasets that changed, and whether their axes have names.
     renewed: Vec<(String, bool)>,
-    /// The datasets whose tails were folded, and how many rows each has.
+    /// The datasets whose tails were folded, and the number of rows of each.
     folded: Vec<(String, u64)>,
 }
 
@@ -63,7 +64,7 @@ impl<'a> DatasetChanges<'a> {
 
     // ---- series without datasets ---------------------------------------------------------------
 
-    /// Declares a series, which gets its datasets later.
+    /// Declares a series. Its datasets are created later.
     pub(crate) fn declare(&mut self, path: &str, series: NewSeries, cut_base: u64) {
         self.tails.declare(path, &series.declaration(cut_base));
         self.created.remove(path);
@@ -87,13 +88,13 @@ impl<'a> DatasetChanges<'a> {
         }
     }
 
-    /// Makes the datasets of a series that has none yet; returns whether that was so.
+    /// Creates the datasets of a series that has none yet. Returns whether it had none.
     pub(crate) fn create(&mut self, path: &str) -> Result<bool> {
         let none = Columns::Single(Rows::default());
         self.create_with(path, |_, _| Ok(none))
     }
 
-    /// The same, with the rows of short datasets.
+    /// Like [`Self::create`], with the rows of short datasets.
     fn create_with(
         &mut self,
         path: &str,
@@ -111,8 +112,8 @@ impl<'a> DatasetChanges<'a> {
         Ok(true)
     }
 
-    /// Makes the datasets of a series that has none yet, with the rows of its tails, as far as they are
-    /// short: the others stay in their tails. Returns about how many bytes that wrote.
+    /// Creates the datasets of a series that has none yet. Short datasets get the rows of their
+    /// tails; the other rows stay in their tails. Returns the approximate number of written bytes.
     pub(crate) fn fold_declared(&mut self, path: &str) -> Result<usize> {
         let mut bytes = 0;
         let mut folded = Vec::new();
@@ -137,19 +138,19 @@ impl<'a> DatasetChanges<'a> {
         Ok(bytes)
     }
 
-    /// Notes how many rows a dataset has after its tail was folded.
+    /// Records the number of rows of a dataset after its tail was folded.
     pub(crate) fn folded(&mut self, path: &str, stored: u64) {
         self.folded.push((path.to_owned(), stored));
     }
 
-    /// The datasets whose tails were folded, and how many rows each has.
+    /// The datasets whose tails were folded, and the number of rows of each.
     pub(crate) fn take_folded(&mut self) -> Vec<(String, u64)> {
         std::mem::take(&mut self.folded)
     }
 
     // ---- short datasets ------------------------------------------------------------------------
 
-    /// Ends the changes of a dataset: one that was written in the place of another is found now.
+    /// Ends the changes of a dataset. A dataset that replaces another one becomes visible now.
     pub(crate) fn finish_dataset(&mut self) -> Result<()> {
         match self.replacement.take() {
             Some(replacement) => replacement.link(&self.state.open.root),
@@ -157,12 +158,12 @@ impl<'a> DatasetChanges<'a> {
         }
     }
 
-    /// The keys whose datasets are others than before, and whether their axes have names.
+    /// The keys whose datasets changed, and whether their axes have names.
     pub(crate) fn renewed_keys(&self) -> Vec<(Key, bool)> {
         let mut keys = Vec::new();
         for (path, has_names) in &self.renewed {
             if let Ok(key) = Key::new(&path[1..]) {
-                // The path may be that of a part of a series.
+                // The path may be the path of a part of a series.
                 keys.extend(key.parent().map(|parent| (parent, *has_names)));
                 keys.push((key, *has_names));
             }
@@ -170,8 +171,7 @@ impl<'a> DatasetChanges<'a> {
         keys
     }
 
-    /// Puts a dataset with another layout in the place of one, if the one that it has does not fit so
-    /// many rows.
+    /// Replaces a dataset by one with another layout if its layout does not fit `stored` rows.
     fn replace(&mut self, to: &OpenDataset<'a>, stored: u64) -> Result<()> {
         let Column {
             format,
@@ -192,7 +192,7 @@ impl<'a> DatasetChanges<'a> {
         let new = format.make(stored, is_short, |new| {
             Replacement::new(root, path, old, new)
         })?;
-        // A chunk is written whole, and so is what is folded.
+        // Full chunks and folded rows are written as a whole.
         if (is_short && !self.folds) || matches!(format.rows, RowFormat::Variable(_)) {
             let kept = to.read_stored(stored.min(*before))?;
             format.write(&new.new, 0, kept.as_rows_ref())?;
@@ -203,8 +203,8 @@ impl<'a> DatasetChanges<'a> {
         Ok(())
     }
 
-    /// Puts an empty dataset of so many rows, all of which are filled, in the place of one. To shorten that,
-    /// the library would look for each chunk that may be there.
+    /// Replaces a dataset by an empty one of `len` rows, all of them filled. To shorten the old
+    /// one, the library would look for each chunk that may exist.
     fn replace_filled(&mut self, to: &OpenDataset<'a>, len: u64) -> Result<()> {
         if self.replacement.is_some() {
             return Ok(());
@@ -244,7 +244,7 @@ impl<'a> ColumnSink for DatasetChanges<'a> {
         }
         let dataset = to.target()?;
         if let Some(cut) = cut {
-            // Views are read meanwhile, and must notice what they read.
+            // Views read during this change, and must notice it.
             self.recording.next_epoch();
             dataset.add_cut()?;
             if cut.len < cut.stored_before {

@@ -1,4 +1,4 @@
-//! What the columns engine of the core asks of a backend: reading datasets and changing them.
+//! What the columns engine of the core requires of a backend: reading and changing datasets.
 
 pub(crate) mod changes;
 pub(crate) mod reading;

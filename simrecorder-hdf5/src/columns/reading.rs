@@ -1,4 +1,4 @@
-//! Reading datasets: chunks and rows from the file, and tails from the journal.
+//! Reads datasets: chunks and rows from the file, tails from the journal.
 
 use std::ops::Range;
 use std::sync::OnceLock;
@@ -17,17 +17,18 @@ use crate::recording::open_file::OpenFile;
 
 pub(crate) type Column = columns::Column<DatasetFormat>;
 
-/// A column as one state of the recording shows it.
+/// A column in one state of the recording.
 pub(crate) type DatasetView = ColumnView<Column, Version>;
 
-/// What tells whether the rows of a dataset are still those that a view showed, and its tail then.
+/// Tells whether the rows of a dataset are still those that a view showed. Contains the tail at
+/// that time, too.
 #[derive(Clone, Debug)]
 pub(crate) struct Version {
     /// See [`Recording::epoch`](crate::recording::Recording::epoch).
     pub(crate) epoch: u64,
     /// The id of the recording, if it had one.
     pub(crate) id: Option<FileId>,
-    /// How often the dataset had been cut.
+    /// The number of cuts of the dataset so far.
     pub(crate) cut_count: u64,
     pub(crate) tail: Option<(Tail, JournalFile)>,
 }
@@ -39,13 +40,13 @@ pub(crate) struct OpenDataset<'a> {
     tail: Option<(&'a Tail, JournalFile)>,
     /// Opened when it is first needed: tails are not in it.
     dataset: OnceLock<Dataset>,
-    /// Whether chunks are read past the library.
+    /// Whether chunks are read without the library.
     reads_chunks: OnceLock<bool>,
-    /// What a commit puts in its place, and whether that is without chunks.
+    /// The dataset by which a commit replaces it, and whether that has no chunks.
     replacement: OnceLock<(Dataset, bool)>,
 }
 
-/// The library is asked for no more rows of variable length at once.
+/// The maximum number of rows of variable length that the library reads at once.
 const MAX_VARIABLE_ROWS: u64 = 1 << 16;
 
 impl<'a> OpenDataset<'a> {
@@ -72,8 +73,8 @@ impl<'a> OpenDataset<'a> {
         Ok(self.dataset.get_or_init(|| dataset))
     }
 
-    /// Whether chunks are read past the library. A series that was short when a view was made may have
-    /// got chunks since, and the other way round.
+    /// Whether chunks are read without the library. A series that was short when a view was created
+    /// may have chunks now, and the reverse.
     fn reads_chunks(&self) -> Result<bool> {
         if let Some(&reads_chunks) = self.reads_chunks.get() {
             return Ok(reads_chunks);
@@ -84,7 +85,7 @@ impl<'a> OpenDataset<'a> {
         Ok(*self.reads_chunks.get_or_init(|| reads_chunks))
     }
 
-    /// The first rows, which are stored.
+    /// The first rows, which are stored in the dataset.
     pub(crate) fn read_stored(&self, count: u64) -> Result<Rows> {
         if count == 0 {
             return Ok(Rows::default());
@@ -106,7 +107,7 @@ impl<'a> OpenDataset<'a> {
         }
     }
 
-    /// Says that a commit writes to another dataset than is read.
+    /// Records that a commit writes to another dataset than the one that is read.
     pub(crate) fn replace_with(&self, dataset: &Dataset, is_short: bool) -> Result<()> {
         if let Some(dataset) = Dataset::borrow(dataset.handle())? {
             self.replacement.get_or_init(|| (dataset, is_short));
@@ -122,7 +123,7 @@ impl<'a> OpenDataset<'a> {
         }
     }
 
-    /// Whether a commit writes to a dataset without chunks in place of this one.
+    /// Whether a commit replaces this dataset by one without chunks.
     pub(crate) fn is_short(&self) -> bool {
         self.replacement
             .get()
@@ -151,11 +152,11 @@ impl ColumnSource for OpenDataset<'_> {
     fn read_elements(&self, region: &Region, out: &mut [u8]) -> Result<()> {
         let format = &self.column.format;
         let RowFormat::Elements(elements) = &format.rows else {
-            let message = "the rows have no elements of one size";
+            let message = "the rows have no elements of a fixed size";
             return Err(Error::new(ErrorKind::Internal, "read", message));
         };
         if self.column.written() == 0 {
-            // The dataset may not be there yet.
+            // The dataset may not exist yet.
             fill_elements(out, format.layout().fill_value.as_deref());
             return Ok(());
         }
@@ -164,7 +165,7 @@ impl ColumnSource for OpenDataset<'_> {
         }
         let size = format.layout().element_size();
         if region.len().and_then(|len| len.checked_mul(size)) != Some(out.len()) {
-            let message = "the region has another size than its place in memory";
+            let message = "the region and its buffer differ in size";
             return Err(Error::new(ErrorKind::Internal, "read", message));
         }
         let out = out.as_mut_ptr().cast();
@@ -180,7 +181,7 @@ impl ColumnSource for OpenDataset<'_> {
         let dataset = self.dataset()?;
         let mut rows = Rows::default();
         let mut next = range.start;
-        // Few at first: how long they are is not known.
+        // Few rows at first, because their length is unknown.
         let mut count = 1;
         while next < range.end && (rows.count == 0 || rows.bytes() < max_bytes) {
             let end = range.end.min(next + count);
@@ -202,14 +203,14 @@ impl ColumnSource for OpenDataset<'_> {
         }
     }
 
-    /// Of rows of variable length, the library knows only the references to them.
+    /// For rows of variable length, the library only knows the size of the references to them.
     fn stored_bytes(&self) -> Result<Option<u64>> {
         if matches!(self.column.format.rows, RowFormat::Variable(_)) {
             return Ok(None);
         }
         let tail = self.tail.as_ref().map_or(0, |(tail, _)| tail.bytes());
         let dataset = match self.column.written() {
-            // The dataset may not be there yet.
+            // The dataset may not exist yet.
             0 => 0,
             _ => self.dataset()?.stored_bytes(),
         };

@@ -8,7 +8,7 @@ use hdf5_metno_sys::h5i::hid_t;
 
 /// A file that a driver opened.
 ///
-/// libhdf5 keeps fields of its own at the start. No version has more than eleven words of them.
+/// libhdf5 stores its own fields at the start. No version has more than eleven words of them.
 #[repr(C)]
 #[derive(Debug)]
 pub(super) struct PublicFields([u64; 16]);
@@ -19,7 +19,7 @@ impl PublicFields {
     }
 }
 
-/// `H5FD_class_t` of libhdf5 1.10 to 2.x. The one of hdf5-metno-sys lacks fields.
+/// `H5FD_class_t` of libhdf5 1.10 to 2.x. The definition in hdf5-metno-sys lacks fields.
 #[repr(C)]
 pub(super) struct Class {
     #[cfg(hdf5_1_14)]
@@ -59,8 +59,8 @@ pub(super) struct Class {
     pub(super) truncate: Option<unsafe extern "C" fn(*mut c_void, hid_t, hbool_t) -> herr_t>,
     pub(super) lock: Unused,
     pub(super) unlock: Unused,
-    /// Further fields, depending on the version: functions, and the map of free lists, which
-    /// `get_type_map` replaces. Zero is valid for all of it.
+    /// Further fields, which depend on the version: functions, and the map of free lists, which
+    /// `get_type_map` replaces. Zero is valid for all of them.
     pub(super) version_dependent: [u64; 8],
 }
 

@@ -9,7 +9,7 @@ use super::session_tests::{Op, Session, is_being_copied, is_full};
 
 const KILLS: [Fault; 2] = [Fault::Kill, Fault::KillWithin];
 
-/// Something of everything.
+/// Operations of every kind.
 pub(super) fn ops() -> Vec<Op> {
     let overwrite = |at, value| Op::Overwrite {
         at,
@@ -38,7 +38,7 @@ pub(super) fn ops() -> Vec<Op> {
         Op::Read,
         grow(1500, 8),
         overwrite(5000, 9),
-        // What was written since the last commit continues.
+        // The writes since the last commit stay pending.
         checkpoint("e"),
         overwrite(0, 10),
         commit("f"),
@@ -65,7 +65,7 @@ fn run(session: &mut Session) -> Result<()> {
     Ok(())
 }
 
-/// Runs until the fault that was planned. Returns whether it was met.
+/// Runs until the planned fault. Returns whether it occurred.
 fn run_to_fault(session: &mut Session, step: u64, fault: Fault) -> bool {
     fault::plan(step, fault);
     let result = run(session);
@@ -76,7 +76,7 @@ fn run_to_fault(session: &mut Session, step: u64, fault: Fault) -> bool {
     met
 }
 
-/// What the files must hold after a kill, as they are.
+/// Checks what the files contain after a kill, before they are opened for writing.
 fn check_files(session: &Session, step: u64) {
     if session.committed.is_none() {
         return;
@@ -133,7 +133,7 @@ fn a_kill_at_any_step_loses_no_commit() {
             let mut session = Session::new(&folder.path().join("run.h5"));
             let met = run_to_fault(&mut session, step, fault);
             check_files(&session, step);
-            // Readers end an interrupted checkpoint, or the next writer does.
+            // Either readers complete an interrupted checkpoint, or the next writer does.
             if step % 2 == 0 {
                 check_reader(&session, step);
                 assert!(!is_being_copied(&session.path), "after {step} steps");
@@ -203,7 +203,7 @@ fn what_a_commit_left_that_broke_the_journal_is_not_read_afterwards() {
     };
     session.apply(&change).unwrap();
     let commit = Op::Commit { note: vec![] };
-    // Neither the record can be written nor the journal cut.
+    // Neither writing the record nor truncating the journal succeeds.
     fault::plan(0, Fault::Kill);
     session.apply(&commit).unwrap_err();
     fault::clear();
@@ -219,7 +219,7 @@ fn what_a_commit_left_that_broke_the_journal_is_not_read_afterwards() {
     finish(&mut session);
 }
 
-/// Runs with a disk that is full once, and does what a store does then.
+/// Runs with a disk that is full once, and reacts as a store does.
 fn run_with_failure(session: &mut Session, give_up: bool) -> u32 {
     let mut failures = 0;
     let mut failed = |error: Error| {

@@ -1,4 +1,4 @@
-//! Every call that changes a file, so that tests can stop or fail at each of them.
+//! Every call that changes a file, so that tests can interrupt or fail each of them.
 
 use std::fs::{self, File};
 use std::io;
@@ -11,28 +11,28 @@ use simrecorder_core::{Durability, Error, ErrorKind, Result};
 
 use super::logged_file::Writing;
 
-/// Where the files of a recording are.
+/// The paths of the files of a recording.
 #[derive(Clone, Debug)]
 pub(super) struct Paths {
     /// The HDF5 file: a path without links.
     pub(super) main: PathBuf,
-    /// The folder that all are in.
+    /// The folder that contains all of them.
     folder: PathBuf,
     pub(super) journal: PathBuf,
-    /// A journal that is being written. The holder of its lock may create a journal.
+    /// A journal that is being written. The process that holds its lock may create a journal.
     pub(super) next_journal: PathBuf,
-    /// An HDF5 file that is being created, guarded by the lock of the next journal.
+    /// An HDF5 file that is being created. The lock of the next journal guards it.
     pub(super) next_main: PathBuf,
 }
 
 impl Paths {
-    /// The files of a recording that is there.
+    /// The paths of an existing recording.
     pub(super) fn existing(path: &Path) -> Result<Self> {
         let failed = |error| Error::io("open", path, error);
         Ok(Self::beside(&fs::canonicalize(path).map_err(failed)?))
     }
 
-    /// The files of a recording that may not be there yet; its folder is.
+    /// The paths of a recording that may not exist yet. Its folder exists.
     pub(super) fn new(path: &Path) -> Result<Self> {
         let folder = folder_of(path);
         let folder =
@@ -61,7 +61,7 @@ impl Paths {
     }
 }
 
-/// How files are changed: whether they are synced, and how long other programs are waited for that
+/// How files are changed: whether they are synced, and how long to wait for other programs that
 /// have them open.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Disk {
@@ -105,7 +105,7 @@ impl Disk {
         file.sync_data()
     }
 
-    /// Makes durable which names the folder of a recording holds.
+    /// Makes the names in the folder of a recording durable.
     pub(super) fn sync_folder(self, paths: &Paths) -> io::Result<()> {
         if !self.syncs {
             return Ok(());
@@ -125,7 +125,7 @@ impl Disk {
         Ok(())
     }
 
-    /// Renames a file, unless something has the new name already.
+    /// Renames a file, unless the new name is taken.
     pub(super) fn rename_new(self, from: &Path, to: &Path) -> io::Result<()> {
         step()?;
         rename_new(from, to)?;
@@ -133,7 +133,7 @@ impl Disk {
         Ok(())
     }
 
-    /// Removes a file, if it is there.
+    /// Removes a file, if it exists.
     pub(super) fn remove(self, path: &Path) -> io::Result<()> {
         step()?;
         match fs::remove_file(path) {
@@ -157,14 +157,15 @@ fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
             result => return Ok(result?),
         }
     }
-    // Others who create this recording wait for the lock, so only a stranger could come between.
+    // Other processes that create this recording wait for the lock, so only an unrelated program
+    // could interfere.
     match fs::symlink_metadata(to) {
         Ok(_) => Err(io::ErrorKind::AlreadyExists.into()),
         Err(_) => fs::rename(from, to),
     }
 }
 
-/// A change that was made. Tests compute from these what a power failure may leave.
+/// A change of the disk. From these, tests compute what a power failure may leave.
 #[cfg_attr(not(test), allow(dead_code))]
 pub(super) enum Change<'a> {
     Write(&'a File, u64, &'a [u8]),
@@ -183,7 +184,7 @@ fn done<'a>(change: impl FnOnce() -> Change<'a>) {
 #[cfg(not(test))]
 fn done<'a>(_: impl FnOnce() -> Change<'a>) {}
 
-/// Whether syncs may be left out.
+/// Whether syncs may be omitted.
 #[cfg(test)]
 fn is_pretended() -> bool {
     super::fault::is_planned()

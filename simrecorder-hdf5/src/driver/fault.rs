@@ -1,4 +1,4 @@
-//! Disks that fail, and processes that are killed, at a chosen step.
+//! Failing disks and killed processes, at a chosen step.
 
 use std::cell::RefCell;
 use std::io;
@@ -6,15 +6,15 @@ use std::io;
 /// What happens at the chosen step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Fault {
-    /// It and all steps after it do nothing: the process was killed before it.
+    /// This step and all later ones do nothing: the process was killed before it.
     Kill,
-    /// As `Kill`, but a write writes half of its bytes first.
+    /// Like `Kill`, but a write first writes half of its bytes.
     KillWithin,
-    /// It fails with a full disk, once.
+    /// The step fails with a full disk, once.
     Fail,
-    /// As `Fail`, but a write writes half of its bytes first.
+    /// Like `Fail`, but a write first writes half of its bytes.
     FailWithin,
-    /// It fails, two more steps succeed, and then the process is killed.
+    /// The step fails, two more steps succeed, and then the process is killed.
     FailThenKill,
 }
 
@@ -30,12 +30,12 @@ thread_local! {
     static WATCHER: RefCell<Option<Box<dyn FnMut()>>> = const { RefCell::new(None) };
 }
 
-/// Runs something before each step, or nothing any more.
+/// Runs `watcher` before each step from now on, or nothing.
 pub(super) fn watch(watcher: Option<Box<dyn FnMut()>>) {
     WATCHER.set(watcher);
 }
 
-/// Lets this thread meet a fault after so many more steps.
+/// Makes this thread meet a fault after `steps` more steps.
 pub(super) fn plan(steps: u64, fault: Fault) {
     PLAN.set(Plan {
         taken: 0,
@@ -44,12 +44,12 @@ pub(super) fn plan(steps: u64, fault: Fault) {
     });
 }
 
-/// Whether there is a plan. Nothing needs to reach the disk then, which saves much time.
+/// Whether a fault is planned. Then nothing has to reach the disk, which saves much time.
 pub(super) fn is_planned() -> bool {
     PLAN.with_borrow(|plan| plan.fault.is_some())
 }
 
-/// Ends a plan; whether its fault was met.
+/// Removes the plan. Returns whether its fault occurred.
 pub(super) fn clear() -> bool {
     PLAN.take().met
 }
@@ -59,7 +59,7 @@ pub(super) fn step() -> io::Result<()> {
     write(|_| Ok(()), &[])
 }
 
-/// Called before a write, which `some` does for a part of the bytes.
+/// Called before a write. `some` writes a part of the bytes.
 pub(super) fn write(some: impl FnOnce(usize) -> io::Result<()>, bytes: &[u8]) -> io::Result<()> {
     if let Some(mut watcher) = WATCHER.take() {
         watcher();

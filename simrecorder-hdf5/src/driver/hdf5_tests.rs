@@ -39,7 +39,7 @@ fn sync<T>(body: impl FnOnce() -> T) -> T {
     hdf5_metno::sync::sync(body)
 }
 
-/// Makes an empty file as the store does, or one of another version.
+/// Creates an empty file as the store does, or one of another version.
 fn make_empty_with(path: &Path, low: H5F_libver_t) {
     let name = CString::new(path.to_str().unwrap()).unwrap();
     sync(|| {
@@ -77,12 +77,12 @@ fn flush(file: hid_t) -> bool {
     sync(|| unsafe { H5Fflush(file, H5F_scope_t::H5F_SCOPE_LOCAL) >= 0 })
 }
 
-/// Writes what belongs to one commit: a group with a value, and a chunk of a series. Returns
-/// whether all calls succeeded.
+/// Writes the changes of one commit: a group with a value, and a chunk of a series. Returns whether
+/// all calls succeeded.
 fn write_commit(file: hid_t, number: u64) -> bool {
     let text = |name: &str| CString::new(name).unwrap();
     sync(|| {
-        // SAFETY: plain calls; those on identifiers that are not valid fail.
+        // SAFETY: plain calls; those with invalid identifiers fail.
         unsafe {
             let mut good = true;
             let group = H5Gcreate2(
@@ -151,11 +151,11 @@ fn write_commit(file: hid_t, number: u64) -> bool {
     })
 }
 
-/// How many commits a file holds, each of which must be whole; `None` if libhdf5 fails.
+/// The number of commits in a file, each of which must be complete; `None` if libhdf5 fails.
 fn commits(file: hid_t) -> Option<u64> {
     let text = |name: &str| CString::new(name).unwrap();
     sync(|| {
-        // SAFETY: plain calls; those on identifiers that are not valid fail.
+        // SAFETY: plain calls; those with invalid identifiers fail.
         unsafe {
             let mut length = 0;
             let exists = H5Lexists(file, c"series".as_ptr(), DEFAULT);
@@ -223,7 +223,7 @@ fn create(path: &Path) -> Arc<LoggedFile> {
     LoggedFile::create(path, ID, Durability::Power, &mut make_empty).unwrap()
 }
 
-/// What a plain open of the main file alone finds.
+/// The commits that are visible when only the main file is opened.
 fn plain_commits(path: &Path) -> Option<u64> {
     let file = open_plain(path);
     assert!(file >= 0, "other software cannot open the file");
@@ -270,7 +270,7 @@ fn commits_are_seen_and_checkpoints_bring_them_home() {
     assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1);
 }
 
-/// How far a run got.
+/// The progress of a run.
 #[derive(Default)]
 struct Progress {
     log: Option<Arc<LoggedFile>>,
@@ -307,7 +307,7 @@ impl Progress {
         log.close().ok()
     }
 
-    /// Lets libhdf5 go, as the end of a process would.
+    /// Releases libhdf5, as the end of a process would.
     fn end(&mut self) {
         if let (Some(log), Some(file)) = (&self.log, self.file.take()) {
             log.abandon();
@@ -359,7 +359,7 @@ fn a_kill_at_any_step_leaves_a_file_that_libhdf5_reads() {
     }
 }
 
-/// Opens a file, adds a commit and closes it. Returns how many there were.
+/// Opens a file, adds a commit and closes it. Returns the previous number of commits.
 fn go_on(path: &Path) -> u64 {
     let log = LoggedFile::append(path, Durability::Process, &mut |_, _| Ok(())).unwrap();
     if log.file_id().is_none() {
@@ -368,7 +368,7 @@ fn go_on(path: &Path) -> u64 {
     let file = open_hdf5(&log).unwrap();
     let found = commits(file).unwrap();
     assert!(write_commit(file, found) && close(file));
-    // What closing wrote is a part of it.
+    // The writes of closing are a part of it.
     log.commit(b"").unwrap();
     log.close().unwrap();
     found
@@ -445,7 +445,7 @@ fn files_of_other_software_are_gone_on_with() {
 fn a_file_whose_writer_was_killed_by_itself_is_opened() {
     let (_folder, path) = in_folder();
     make_empty_with(&path, H5F_libver_t::H5F_LIBVER_V110);
-    // As libhdf5 leaves a file of the newest form if it is killed while it has it open.
+    // As libhdf5 leaves a file of the newest form if it is killed while the file is open.
     let mut bytes = fs::read(&path).unwrap();
     bytes[11] |= 1;
     let end = bytes.len().min(1024);
@@ -467,7 +467,8 @@ fn a_superblock_behind_a_block_of_the_user_is_found() {
     let (_folder, path) = in_folder();
     let plain = path.with_extension("plain");
     make_empty(&plain).unwrap();
-    // Addresses count from the superblock; the one of version 2 holds its own, the base.
+    // Addresses are relative to the superblock. The superblock of version 2 contains its own
+    // address, the base.
     let mut bytes = vec![7; 512];
     bytes.extend(fs::read(&plain).unwrap());
     bytes[512 + 12..512 + 20].copy_from_slice(&512_u64.to_le_bytes());

@@ -4,26 +4,26 @@
 //! its own in the header and after it:
 //!
 //! ```text
-//! 28  4  number of the process that writes it, for messages; zero if none does
+//! 28  4  id of the process that writes it, for messages; zero if there is none
 //! 32 16  id of the HDF5 file; zero if it is not known yet
-//! 48  8  base: how long the main file was when the journal began
+//! 48  8  base: the length of the main file when the journal began
 //! 56  4  CRC-32 of the page of the main file that holds its superblock, at that time
 //! 60  4  CRC-32 of 0..24 and 32..60; the checksum of the first record starts from it
 //! 64  8  changes: with the process, the one number that is changed in place
 //! 72     the first record
 //! ```
 //!
-//! `changes` is odd while a checkpoint copies pages to the main file. See [`super`] for what it
-//! tells readers.
+//! `changes` is odd while a checkpoint copies pages to the main file. [`super`] explains how
+//! readers use it.
 //!
 //! The payload of a record:
 //!
 //! ```text
-//!  0  8  end of allocation: how long the HDF5 file is
+//!  0  8  end of allocation: the length of the HDF5 file
 //!  8  8  n, the number of pages
 //! 16 8n  numbers of the pages, each larger than the one before
 //!    1024n  the pages
-//!       the note of the caller: all that is left
+//!       the note of the caller: the rest
 //! ```
 
 use std::collections::BTreeMap;
@@ -49,7 +49,7 @@ pub(super) const FORMAT: Format = Format {
 const FIELDS_LEN: usize = 28;
 const WRITER_AT: u64 = 28;
 const CHANGES_AT: u64 = 64;
-/// How long a journal without records is.
+/// The length of a journal without records.
 pub(super) const START: u64 = 72;
 const PAYLOAD_HEAD: usize = 16;
 
@@ -114,33 +114,33 @@ impl Header {
     }
 }
 
-/// Notes in the header of a journal that this process writes it, for messages only.
+/// Writes the id of this process into the header of a journal that it writes, for messages only.
 pub(super) fn sign(journal: &File) {
     let _ = journal.write_all_at(&std::process::id().to_le_bytes(), WRITER_AT);
 }
 
-/// Takes the note of [`sign`] back, unless the journal was removed.
+/// Removes the id that [`sign`] wrote, unless the journal was removed.
 pub(super) fn unsign(journal: &File, path: &Path) {
     if names(path, journal).unwrap_or(false) {
         let _ = journal.write_all_at(&[0; 4], WRITER_AT);
     }
 }
 
-/// The process that writes a journal, if the journal says so.
+/// The process that writes a journal, if its header names one.
 pub(super) fn writer_of(journal: &File) -> Option<u32> {
     let mut bytes = [0; 4];
     journal.read_exact_at(&mut bytes, WRITER_AT).ok()?;
     Some(u32::from_le_bytes(bytes)).filter(|process| *process != 0)
 }
 
-/// Reads how often a checkpoint was begun.
+/// Reads the field `changes`.
 pub(super) fn read_changes(file: &File) -> io::Result<u64> {
     let mut bytes = [0; 8];
     file.read_exact_at(&mut bytes, CHANGES_AT)?;
     Ok(u64::from_le_bytes(bytes))
 }
 
-/// Where in a journal its `changes` are, and the bytes to write there.
+/// The offset of `changes` in a journal, and the bytes to write there.
 pub(super) fn encode_changes(changes: u64) -> (u64, [u8; 8]) {
     (CHANGES_AT, changes.to_le_bytes())
 }
@@ -150,7 +150,7 @@ pub(super) fn is_announced(changes: u64) -> bool {
     changes % 2 == 1
 }
 
-/// A record of some pages, in their order, and a note.
+/// A record of some pages, in order, and a note.
 pub(super) fn encode<'a>(
     eoa: u64,
     pages: impl ExactSizeIterator<Item = (u64, &'a [u8; PAGE])> + Clone,
@@ -170,12 +170,12 @@ pub(super) fn encode<'a>(
     record
 }
 
-/// A payload, taken apart.
+/// A decoded payload.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Payload<'a> {
     pub(super) eoa: u64,
     numbers: &'a [u8],
-    /// Where in the journal the first page is.
+    /// The offset of the first page in the journal.
     pages_at: u64,
     pub(super) note: JournalRange,
 }
@@ -213,14 +213,14 @@ impl<'a> Payload<'a> {
         })
     }
 
-    /// One of the pages, from the payload that was decoded and its offset.
+    /// One of the pages, from the decoded payload and its offset.
     fn page<'b>(&self, number: u64, bytes: &'b [u8], offset: u64) -> Option<&'b [u8]> {
         let (_, at) = self.pages().find(|&(it, _)| it == number)?;
         let at = usize::try_from(at - offset).ok()?;
         bytes.get(at..at + PAGE)
     }
 
-    /// The pages, and where in the journal each is.
+    /// The pages, and the offset of each in the journal.
     fn pages(&self) -> impl Iterator<Item = (u64, u64)> {
         let offsets = (0..).map(|index| self.pages_at + index * PAGE_LEN);
         self.numbers
@@ -231,8 +231,8 @@ impl<'a> Payload<'a> {
 }
 
 impl LoadedJournal {
-    /// Checks that the journal was written for a main file of this length, and this page with its
-    /// superblock, which begins `at` bytes into it.
+    /// Checks that the journal was written for a main file of this length and with this page, which
+    /// contains the superblock at offset `at`.
     pub(super) fn check_main(&self, length: u64, page: &[u8; PAGE], at: usize) -> Result<()> {
         let need = self.committed.eoa;
         if length < need {
@@ -241,8 +241,8 @@ impl LoadedJournal {
             );
             return Err(Error::new(ErrorKind::Corrupt, "open", message));
         }
-        // A checkpoint may have been interrupted while it wrote this very page. Whatever else is
-        // there is not overwritten with what the journal holds.
+        // A checkpoint may have been interrupted while it wrote this page. If the page differs for
+        // another reason, the journal does not overwrite it.
         let is_torn = || {
             let own = crc32fast::hash(superblock::own(&page[at..]));
             is_announced(self.changes) && self.own_superblocks.contains(&own)
@@ -262,14 +262,14 @@ pub(super) fn corrupt(what: &str) -> Error {
     Error::new(ErrorKind::Corrupt, "open", message)
 }
 
-/// What the records of a journal say.
+/// The contents of the records of a journal.
 #[derive(Debug)]
 pub(super) struct CommittedPages {
-    /// Which pages it holds, and where.
+    /// The pages in the journal, with their offsets.
     pub(super) pages: BTreeMap<u64, u64>,
-    /// The end of allocation at the last commit, or how long the main file was before the first.
+    /// The end of allocation at the last commit, or the length of the main file before the first.
     pub(super) eoa: u64,
-    /// From here on the main file was unused at every commit: a multiple of a page.
+    /// The main file was unused from here on at every commit: a multiple of a page.
     pub(super) fresh: u64,
 }
 
@@ -307,24 +307,26 @@ pub(super) struct LoadedJournal {
     pub(super) header: Header,
     pub(super) changes: u64,
     pub(super) committed: CommittedPages,
-    /// The notes that are not empty, in order.
+    /// The non-empty notes, in order.
     pub(super) notes: Vec<JournalRange>,
-    /// The checksums of the page with the superblock when the journal began, and at each commit.
+    /// The checksums of the page with the superblock, when the journal began and at each commit.
     pub(super) superblocks: Vec<u32>,
     /// The checksums of the superblock alone, at each commit.
     pub(super) own_superblocks: Vec<u32>,
-    /// After the last whole record.
+    /// The position after the last complete record.
     pub(super) end: Position,
-    /// How long the file was.
+    /// The length of the file.
     pub(super) length: u64,
 }
 
-/// Reads the whole records of a journal. `superblock` is where the main file has its own.
+/// Reads the complete records of a journal. `superblock` is the offset of the superblock in the
+/// main file.
 pub(super) fn load(file: FileHandle, path: &Path, superblock: u64) -> Result<LoadedJournal> {
     let failed = |error| Error::io("open", path, error);
     let (header, start) =
         Header::read(&file, path).map_err(|error| error.with_key(path.display().to_string()))?;
-    // Before the records: a reader that notices a change of it later knows that it came after them.
+    // Before the records: if a reader notices a later change of this field, it knows that the
+    // change came after them.
     let changes = read_changes(&file).map_err(failed)?;
     let length = file.metadata().map_err(failed)?.len();
     let mut committed = CommittedPages::new(header.base);
@@ -357,7 +359,7 @@ pub(super) fn load(file: FileHandle, path: &Path, superblock: u64) -> Result<Loa
     })
 }
 
-/// Hands notes to the caller, one after the other.
+/// Passes notes to the caller, one after another.
 pub(super) fn deliver(
     file: &File,
     path: &Path,
@@ -366,7 +368,7 @@ pub(super) fn deliver(
 ) -> Result<()> {
     let mut note = Vec::new();
     for &range in ranges {
-        // It was read as part of its record before, so it is there and fits in memory.
+        // It was already read as a part of its record, so it exists and fits in memory.
         note.resize(usize::try_from(range.len).unwrap_or(0), 0);
         file.read_exact_at(&mut note, range.offset)
             .map_err(|error| Error::io("open", path, error))?;

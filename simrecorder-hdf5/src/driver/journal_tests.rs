@@ -1,4 +1,4 @@
-//! Journals that were cut, damaged or made up.
+//! Truncated, damaged and invented journals.
 
 use std::fs;
 use std::path::Path;
@@ -18,7 +18,7 @@ const HEADER: Header = Header {
     superblock: 77,
 };
 
-/// A journal of three records, and where the header and each of them end.
+/// A journal of three records, and the ends of the header and of each record.
 fn sample() -> (Vec<u8>, Vec<usize>) {
     let (header, mut position) = HEADER.encode();
     let mut bytes = header.to_vec();
@@ -88,7 +88,7 @@ fn a_cut_journal_ends_with_its_last_whole_record() {
     }
 }
 
-/// A journal with one record of such a payload, with valid checksums.
+/// A journal with one record with this payload and valid checksums.
 fn with_payload(payload: &[u8]) -> Vec<u8> {
     let (header, position) = HEADER.encode();
     let mut record = Record::default();
@@ -129,7 +129,7 @@ fn payloads_that_no_writer_makes_are_refused() {
     load(&with_payload(&head(100, 2, &[0, 4]))).unwrap();
 }
 
-/// A file with a journal of some commits.
+/// Creates a file with a journal of some commits.
 fn recorded(path: &Path) -> Session {
     let mut session = Session::new(path);
     session.create().unwrap();
@@ -199,13 +199,13 @@ fn a_main_file_that_is_too_short_or_no_hdf5_file_is_refused() {
     fs::remove_file(&path).unwrap();
     let error = LoggedFile::read(&path, &mut |_, _| Ok(())).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::NotFound);
-    // What is left of it does not go to a new file.
+    // Its remains are not used for a new file.
     let log = LoggedFile::create(&path, [8; 16], Durability::Power, &mut make_empty).unwrap();
     assert_eq!(log.file_id(), Some([8; 16]));
     assert_eq!(log.journal_bytes(), START);
 }
 
-/// The number of changes has no checksum, since it is written in offset.
+/// The number of changes has no checksum, because it is changed in place.
 #[test]
 fn a_number_of_changes_at_its_end_goes_on_from_the_start() {
     for changes in [u64::MAX, u64::MAX - 1, u64::MAX - 2] {
@@ -233,7 +233,7 @@ proptest! {
             Ok(loaded) => {
                 let end = usize::try_from(loaded.end.offset).unwrap();
                 prop_assert!(ends.contains(&end));
-                // Two fields are not covered: the rest of the header, and `changes`.
+                // Two fields have no checksum: the rest of the header, and `changes`.
                 let open = (28..32).contains(&at) || (64..72).contains(&at);
                 prop_assert!(open || end <= at);
             }

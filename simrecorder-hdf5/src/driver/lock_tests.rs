@@ -1,4 +1,4 @@
-//! Which processes may open a file at the same time.
+//! Which processes can open a file at the same time.
 
 use std::fs::{self, File};
 use std::path::Path;
@@ -65,7 +65,7 @@ fn there_is_one_writer() {
     let exists = LoggedFile::create(&path, ID, Durability::Process, &mut make_empty);
     assert_eq!(exists.unwrap_err().kind(), ErrorKind::AlreadyExists);
     overwrite(&log, 5);
-    // A file that was deleted while it is written is not created again beside its journal.
+    // A file that was deleted while it was being written is not created again next to its journal.
     fs::remove_file(&path).unwrap();
     assert_locked(
         LoggedFile::create(&path, ID, Durability::Process, &mut make_empty),
@@ -108,13 +108,13 @@ fn other_programs_may_read_while_a_file_is_written() {
         assert_eq!(fs::read(&path).unwrap(), main, "nothing was changed");
         overwrite(&log, 7);
     }
-    // It is still kept from others.
+    // It is still locked against others.
     drop(other);
     let other = File::open(&path).unwrap();
     assert!(flock(&other, FlockOperation::NonBlockingLockExclusive).is_err());
     log.checkpoint(b"note").unwrap();
     assert_eq!(found(&log).unwrap(), 7);
-    // A file that has everything can be closed while it is read.
+    // A file that contains everything can be closed while it is read.
     flock(&other, FlockOperation::NonBlockingLockShared).unwrap();
     log.close().unwrap();
     assert_eq!(found(&read(&path)).unwrap(), 7);
@@ -254,7 +254,7 @@ fn a_journal_that_is_locked_for_a_moment_does_not_keep_a_writer_out() {
     let path = folder.path().join("run.h5");
     for open in [append, recreate] {
         drop(create(&path));
-        // As a reader does that finds the checkpoint ended.
+        // Like a reader that finds the checkpoint completed.
         let journal = path.with_extension("h5.journal");
         let mut reader = Some(other_program(
             &journal,

@@ -19,12 +19,12 @@ use super::disk::Paths;
 use super::journal;
 use super::logged_file::LOCK_TIMEOUT;
 
-/// How long a process is waited for that ends a checkpoint, or makes a file.
+/// How long to wait for a process that completes a checkpoint or creates a file.
 const PATIENCE: Duration = Duration::from_secs(2);
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// Locks the journal, if there is one; it may be held for a moment only, by a process that was killed
-/// or by a reader. A reader that ends a checkpoint which was interrupted holds it longer.
+/// Locks the journal, if there is one. A killed process or a reader may hold the lock for a moment;
+/// a reader that completes an interrupted checkpoint holds it longer.
 pub(super) fn journal_lock(paths: &Paths) -> Result<Option<FileHandle>> {
     writer_lock(&paths.journal, false, &paths.main, |journal, waited| {
         #[cfg(test)]
@@ -35,7 +35,8 @@ pub(super) fn journal_lock(paths: &Paths) -> Result<Option<FileHandle>> {
     })
 }
 
-/// Locks a journal, if there is one, or says which process holds it when `is_patient` says so no more.
+/// Locks a journal, if there is one. Fails with the process that holds the lock once `is_patient`
+/// returns false.
 pub(super) fn writer_lock(
     path: &Path,
     create: bool,
@@ -49,8 +50,8 @@ pub(super) fn writer_lock(
         Ok(Lock::Held(journal)) => Err(locked_by(journal::writer_of(&journal), main)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) if is_unsupported(&error) => {
-            let message = "this file system has no locks, and without them two recorders could \
-                           write one file; record to another file system";
+            let message = "this file system does not support locks, so two recorders could write \
+                to one file; record to another file system";
             Err(Error::new(ErrorKind::Unsupported, "open", message)
                 .with_key(path.display().to_string())
                 .with_source(error))
@@ -61,7 +62,7 @@ pub(super) fn writer_lock(
 
 /// The file that becomes the next journal, locked.
 pub(super) fn next_journal_file(paths: &Paths) -> Result<FileHandle> {
-    // Another process looks whether the file can be created, and will see that it cannot.
+    // Another process may test whether it can create the file, and will find that it cannot.
     let is_patient = |_: &File, waited| waited < PATIENCE;
     let locked = writer_lock(&paths.next_journal, true, &paths.main, is_patient)?;
     locked.ok_or_else(|| {
@@ -78,20 +79,20 @@ fn is_unsupported(error: &io::Error) -> bool {
         .any(|errno| code == Some(errno.raw_os_error()))
 }
 
-/// The lock on the main file, as other programs that use libhdf5 take it: shared by those that
-/// read, for one alone that writes. Shared, it is held as long as there is a writer.
+/// The lock on the main file that other programs with libhdf5 take: shared for reading, exclusive
+/// for writing. A writer holds it shared all the time.
 #[derive(Debug)]
 pub(super) struct MainLock {
     _not_inherited: NotInherited,
     file: Arc<File>,
-    /// Whether the file system has such locks.
+    /// Whether the file system supports such locks.
     is_supported: bool,
-    /// How long other programs are waited for.
+    /// How long to wait for other programs.
     timeout: Duration,
 }
 
 impl MainLock {
-    /// Looks that no other program has the file open, and keeps others from writing it.
+    /// Checks that no other program has the file open, and prevents others from writing it.
     pub(super) fn acquire(file: Arc<File>, path: &Path, timeout: Duration) -> Result<Self> {
         let mut lock = Self {
             _not_inherited: NotInherited::new(&file),
@@ -102,7 +103,7 @@ impl MainLock {
         let start = Instant::now();
         let attempt = loop {
             match lock.attempt(FlockOperation::NonBlockingLockExclusive) {
-                // It may be held for a moment only, by a program that looks whether it can write.
+                // A program that tests whether it can write may hold it for a moment.
                 Ok(false) if start.elapsed() < timeout => thread::sleep(PAUSE),
                 attempt => break attempt,
             }
@@ -116,8 +117,8 @@ impl MainLock {
                     .with_key(path.display().to_string()))
             }
             Err(error) if is_unsupported(&error) => {
-                tracing::warn!(path = %path.display(), "this file system has no locks: nothing \
-                    keeps other programs from opening the file while it is written");
+                tracing::warn!(path = %path.display(), "this file system does not support locks: \
+                other programs can open the file while it is written");
                 lock.is_supported = false;
                 Ok(lock)
             }
@@ -133,10 +134,10 @@ impl MainLock {
         }
     }
 
-    /// Lets other programs read the file.
+    /// Allows other programs to read the file.
     pub(super) fn share(&self, path: &Path) -> Result<()> {
         let failed = |error| Error::io("open", path, error);
-        // A program that tries to write may hold the lock for a moment, until it notices.
+        // A program that tries to write may hold the lock for a moment, until it gives up.
         let start = Instant::now();
         while self.is_supported
             && !self
@@ -154,7 +155,7 @@ impl MainLock {
         Ok(())
     }
 
-    /// Keeps other programs from reading the file, which must be closed in all of them.
+    /// Prevents other programs from reading the file. All of them must have closed it.
     pub(super) fn exclude(
         &self,
         operation: &'static str,
@@ -168,7 +169,7 @@ impl MainLock {
                 .attempt(FlockOperation::NonBlockingLockExclusive)
                 .map_err(failed)?
         {
-            // An attempt that fails has given up the shared lock.
+            // A failed attempt has released the shared lock.
             self.share(path)?;
             if start.elapsed() >= patience {
                 return Err(held(operation, path));
@@ -179,10 +180,11 @@ impl MainLock {
     }
 }
 
-/// The error of a checkpoint, or of closing, that another program keeps from the file.
+/// The error of a checkpoint or of closing while another program has the file open.
 pub(crate) fn held(operation: &'static str, path: &Path) -> Error {
-    let message = "another program reads this file (h5py, for example). All that was committed is \
-                   safe in the journal next to it. Close the file there, then call close() again, or \
+    let message = "another program reads this file (h5py, for example). Everything that was \
+        committed is safe in the journal next to it. Close the file there, then call close() \
+        again, or \
                    open the recording for appending and close it; Hdf5Options::lock_timeout says \
                    how long to wait";
     Error::new(ErrorKind::Locked, operation, message).with_key(path.display().to_string())
@@ -190,8 +192,8 @@ pub(crate) fn held(operation: &'static str, path: &Path) -> Error {
 
 impl Drop for MainLock {
     fn drop(&mut self) {
-        // Closing the file does not unlock it while a process that is just being started has a
-        // copy of it.
+        // Closing the file does not unlock it while a process that is just being started has a copy
+        // of the descriptor.
         let _ = flock(&self.file, FlockOperation::Unlock);
     }
 }

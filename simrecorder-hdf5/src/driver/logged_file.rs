@@ -1,4 +1,4 @@
-//! An HDF5 file with its journal, and what libhdf5 asks of it.
+//! An HDF5 file with its journal, and the requests of libhdf5.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -17,7 +17,7 @@ use super::reader::Reader;
 use super::writer::Writer;
 use super::{journal, open};
 
-/// Takes notes of a journal, in their order, each with where it is.
+/// Receives the notes of a journal, in order, with the place of each.
 pub(crate) type NoteSink<'a> = &'a mut dyn FnMut(&[u8], JournalRange) -> Result<()>;
 
 /// How a file is written.
@@ -28,7 +28,7 @@ pub(crate) struct Writing {
     pub(crate) lock_timeout: Duration,
 }
 
-/// How long other programs are waited for, unless the options say. Tests need not wait as long.
+/// How long to wait for other programs, unless the options specify it. Tests wait less.
 pub(crate) const LOCK_TIMEOUT: Duration =
     Duration::from_millis(if cfg!(test) { 100 } else { 2000 });
 
@@ -43,7 +43,7 @@ impl From<Durability> for Writing {
 
 /// An HDF5 file with its journal.
 ///
-/// A writer that is dropped without [`close`](Self::close) leaves both as a kill would.
+/// Dropping a writer without [`close`](Self::close) leaves both as a kill would.
 #[derive(Debug)]
 pub(crate) struct LoggedFile {
     path: PathBuf,
@@ -54,11 +54,11 @@ pub(crate) struct LoggedFile {
     stale: AtomicBool,
 }
 
-/// What threads change.
+/// The mutable state.
 #[derive(Debug)]
 struct Shared {
     role: Mutex<Role>,
-    /// The last failure of something that libhdf5 asked for.
+    /// The last failure of a request of libhdf5.
     error: Mutex<Option<Error>>,
 }
 
@@ -85,8 +85,8 @@ impl LoggedFile {
 
     /// Creates a file and opens it for writing.
     ///
-    /// `make_empty` makes an empty HDF5 file at the path it is given, and closes it. `id` goes to
-    /// every journal of the file. Fails with [`ErrorKind::AlreadyExists`] if something is there.
+    /// `make_empty` creates an empty HDF5 file at the given path, and closes it. Every journal of
+    /// the file contains `id`. Fails with [`ErrorKind::AlreadyExists`] if the path exists.
     pub(crate) fn create(
         path: &Path,
         id: [u8; 16],
@@ -101,7 +101,7 @@ impl LoggedFile {
     }
 
     /// Like [`create`](Self::create), but deletes the file `old` first. Fails if something else is
-    /// there.
+    /// at the path.
     pub(crate) fn recreate(
         path: &Path,
         old: &File,
@@ -116,8 +116,8 @@ impl LoggedFile {
         ))
     }
 
-    /// Opens a file for writing, and hands over the notes since its last checkpoint, the note of
-    /// the checkpoint first. Empty notes are left out.
+    /// Opens a file for writing. Passes on the notes since its last checkpoint, beginning with the
+    /// note of the checkpoint, without empty notes.
     pub(crate) fn append(
         path: &Path,
         writing: impl Into<Writing>,
@@ -131,11 +131,11 @@ impl LoggedFile {
         ))
     }
 
-    /// Opens a file for reading, as of its last commit, and hands over its notes as
-    /// [`append`](Self::append) does.
+    /// Opens a file for reading, as of its last commit, and passes on its notes like
+    /// [`append`](Self::append).
     ///
-    /// If [`is_stale`](Self::is_stale) says so at once, the file changed meanwhile, and notes may be
-    /// missing: the caller opens it again.
+    /// If [`is_stale`](Self::is_stale) returns true directly afterwards, the file has changed
+    /// meanwhile and notes may be missing: the caller opens it again.
     pub(crate) fn read(path: &Path, notes: NoteSink<'_>) -> Result<Arc<Self>> {
         let (reader, ranges) = Reader::open(path)?;
         let delivered = match reader.journal() {
@@ -152,13 +152,13 @@ impl LoggedFile {
         Ok(log)
     }
 
-    /// Where the HDF5 file is, without links.
+    /// The path of the HDF5 file, without links.
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Whether a process that this one was forked from opened the file: then it must be left alone.
-    /// Recordings look by themselves; this is for what libhdf5 does with files that are open.
+    /// Whether a parent of this forked process opened the file. Then this process must not touch
+    /// it. Recordings check this themselves; this check is for libhdf5's handling of open files.
     pub(super) fn is_inherited(&self) -> bool {
         self.shared.is_inherited()
     }
@@ -171,7 +171,7 @@ impl LoggedFile {
         self.is_writer
     }
 
-    /// The id in the journal, if there is one.
+    /// The id in the journal, if it has one.
     pub(crate) fn file_id(&self) -> Option<[u8; 16]> {
         let id = match &*self.role() {
             Role::Writer(writer) => Some(writer.journal.header.id),
@@ -181,57 +181,59 @@ impl LoggedFile {
         id.filter(|id| *id != [0; 16])
     }
 
-    /// Gives the journal the id of the file. Every file that is opened needs this before its
-    /// first commit, unless [`file_id`](Self::file_id) says that the journal has one.
+    /// Gives the journal the id of the file. Required for every opened file before its first
+    /// commit, unless [`file_id`](Self::file_id) returns the id of the journal.
     pub(crate) fn set_file_id(&self, id: [u8; 16]) -> Result<()> {
         self.writing("open", |writer| writer.set_file_id(id))
     }
 
-    /// Makes all that libhdf5 wrote since the last commit durable and visible, or nothing of it.
+    /// Makes everything that libhdf5 wrote since the last commit durable and visible, or none of
+    /// it.
     ///
-    /// The caller has called `H5Fflush`. If there is nothing new, and the note is empty, nothing is
-    /// written. A write of libhdf5 that failed is reported here. After an error the changes can be
-    /// given up with [`abandon`](Self::abandon); trying the same commit again may succeed, unless a
-    /// part of what libhdf5 wrote is lost.
+    /// The caller has called `H5Fflush`. If there is nothing new and the note is empty, nothing is
+    /// written. A failed write of libhdf5 is reported here. After an error, the caller can discard
+    /// the changes with [`abandon`](Self::abandon), or try the same commit again, which may succeed
+    /// unless some of libhdf5's writes are lost.
     pub(crate) fn commit(&self, note: &[u8]) -> Result<JournalRange> {
         self.writing("commit", |writer| writer.commit(note))
     }
 
-    /// Gives up everything since the last commit, and what libhdf5 still writes: `H5Fclose` succeeds.
-    /// The caller closes the file and opens it again.
+    /// Discards everything since the last commit, and everything that libhdf5 still writes, so that
+    /// `H5Fclose` succeeds. The caller closes the file and opens it again.
     pub(crate) fn abandon(&self) {
         if let Role::Writer(writer) = &mut *self.role() {
             writer.abandon();
         }
     }
 
-    /// Brings all that was committed to the main file, and begins a new journal with a note: all
-    /// that the caller still needs of those in the old one.
+    /// Copies everything that was committed to the main file, and begins a new journal with a note,
+    /// which contains everything that the caller still needs from the notes of the old journal.
     ///
-    /// Fails with [`ErrorKind::Locked`] while another program reads the main file. An error loses
-    /// nothing that was committed, and the checkpoint may be tried again.
+    /// Fails with [`ErrorKind::Locked`] while another program reads the main file. No error loses
+    /// committed data, and the checkpoint can be tried again.
     pub(crate) fn checkpoint(&self, note: &[u8]) -> Result<JournalRange> {
         self.writing("checkpoint", |writer| {
             writer.checkpoint(note, writer.disk.lock_timeout)
         })
     }
 
-    /// The same, but [`ErrorKind::Locked`] comes at once.
+    /// Like [`Self::checkpoint`], but fails with [`ErrorKind::Locked`] at once.
     pub(crate) fn checkpoint_at_once(&self, note: &[u8]) -> Result<JournalRange> {
         self.writing("checkpoint", |writer| {
             writer.checkpoint(note, Duration::ZERO)
         })
     }
 
-    /// Fails with [`ErrorKind::Locked`] if another program reads the main file now.
+    /// Fails with [`ErrorKind::Locked`] if another program is reading the main file.
     pub(crate) fn check_not_held(&self) -> Result<()> {
         self.writing("checkpoint", |writer| writer.check_not_held())
     }
 
-    /// Brings all that was committed to the main file, removes the journal and gives up the locks.
+    /// Copies everything that was committed to the main file, removes the journal and releases the
+    /// locks.
     ///
-    /// The caller has called `H5Fclose`. What was written since the last commit is dropped. After an
-    /// error the file is still open, and it may be tried again.
+    /// The caller has called `H5Fclose`. Writes since the last commit are discarded. After an
+    /// error, the file is still open, and closing can be tried again.
     pub(crate) fn close(&self) -> Result<()> {
         self.check_detached("close")?;
         let mut role = self.role();
@@ -242,19 +244,19 @@ impl LoggedFile {
         Ok(())
     }
 
-    /// Gives up a file that could not be used: a journal that holds nothing is removed.
+    /// Releases a file that could not be used. Removes a journal without contents.
     pub(crate) fn give_up(&self) -> Result<()> {
         let is_empty = |writer: &Writer| writer.journal.end.offset == journal::START;
         let is_unused = matches!(&*self.role(), Role::Writer(writer) if is_empty(writer));
         if is_unused { self.close() } else { Ok(()) }
     }
 
-    /// Whether the journal has what the main file has not, and tails.
+    /// Whether the journal has tails or pages that the main file lacks.
     pub(crate) fn has_records(&self) -> bool {
         self.journal_bytes() > journal::START
     }
 
-    /// How long the journal is.
+    /// The length of the journal.
     pub(crate) fn journal_bytes(&self) -> u64 {
         match &*self.role() {
             Role::Writer(writer) => writer.journal.end.offset,
@@ -263,8 +265,8 @@ impl LoggedFile {
         }
     }
 
-    /// The journal that notes of now are in, if there is one. A checkpoint replaces it; the old
-    /// one can be read as long as somebody holds it.
+    /// The journal that contains the current notes, if there is one. A checkpoint replaces it; the
+    /// old one can be read while it is kept open.
     pub(crate) fn journal(&self) -> Option<Arc<FileHandle>> {
         match &*self.role() {
             Role::Writer(writer) => Some(Arc::clone(&writer.journal.file)),
@@ -278,7 +280,7 @@ impl LoggedFile {
         self.stale.load(Ordering::SeqCst)
     }
 
-    /// Whether a reader would see more if it were opened again. It takes a few system calls.
+    /// Whether a reader would see more if it were opened again. Takes a few system calls.
     pub(crate) fn has_news(&self) -> Result<bool> {
         match &*self.role() {
             Role::Reader(reader) => Ok(self.is_stale() || reader.has_news()?),
@@ -286,7 +288,7 @@ impl LoggedFile {
         }
     }
 
-    /// The last failure of something that libhdf5 asked for, once.
+    /// Takes the last failure of a request of libhdf5.
     pub(crate) fn take_error(&self) -> Option<Error> {
         self.shared.constants().error.lock().take()
     }
@@ -315,9 +317,9 @@ impl LoggedFile {
     }
 }
 
-/// What libhdf5 asks for.
+/// The requests of libhdf5.
 impl LoggedFile {
-    /// Takes note that libhdf5 has the file open. Only one of its files may be.
+    /// Records that libhdf5 has the file open. Only one of its files may be.
     pub(super) fn attach(&self) -> bool {
         if self.attached.swap(true, Ordering::SeqCst) {
             return false;
@@ -331,7 +333,7 @@ impl LoggedFile {
     /// Fails while libhdf5 has the file open.
     pub(super) fn check_detached(&self, operation: &'static str) -> Result<()> {
         if self.attached.load(Ordering::SeqCst) {
-            let message = "libhdf5 has the file open already";
+            let message = "libhdf5 already has the file open";
             return Err(self.error(ErrorKind::Internal, operation, message));
         }
         Ok(())

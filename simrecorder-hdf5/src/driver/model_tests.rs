@@ -1,4 +1,4 @@
-//! Random sequences of operations, with readers beside.
+//! Random sequences of operations, with concurrent readers.
 
 use proptest::prelude::*;
 

@@ -1,4 +1,4 @@
-//! Opening and creating files for writing.
+//! Opens and creates files for writing.
 
 use std::fs::{self, File};
 use std::io;
@@ -17,18 +17,18 @@ use super::pages::{PAGE_LEN, read_or_zero};
 use super::superblock;
 use super::writer::{Writer, write_journal};
 
-/// How long other writers are waited for that open and close the file.
+/// How long to wait for other writers that open and close the file.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// More bytes than a new file without nodes has.
+/// A new file without nodes is shorter than this.
 const LONGEST_EMPTY_FILE: u64 = 64 << 10;
 
-/// Opens the main file, which must be a file.
+/// Opens the main file, which must be a regular file.
 pub(crate) fn open_main(path: &Path, write: bool) -> Result<File> {
     let failed = |error| Error::io("open", path, error);
     // Opening a pipe would wait for its other end.
     if !fs::metadata(path).map_err(failed)?.is_file() {
-        let message = "this is not a file, and a recording in HDF5 is a file; choose another path";
+        let message = "this is not a file, but an HDF5 recording is one; choose another path";
         return Err(Error::new(ErrorKind::InvalidArgument, "open", message)
             .with_key(path.display().to_string()));
     }
@@ -39,7 +39,7 @@ pub(crate) fn open_main(path: &Path, write: bool) -> Result<File> {
         .map_err(failed)
 }
 
-/// Where the superblock of the main file is.
+/// The offset of the superblock of the main file.
 pub(crate) fn find_superblock(main: &File, path: &Path) -> Result<u64> {
     let failed = |error| Error::io("open", path, error);
     let length = main.metadata().map_err(failed)?.len();
@@ -56,14 +56,14 @@ pub(crate) fn find_superblock(main: &File, path: &Path) -> Result<u64> {
     )
 }
 
-/// Opens a file that is there, and returns the notes of its journal.
+/// Opens an existing file, and returns the notes of its journal.
 pub(super) fn append(path: &Path, disk: Disk) -> Result<(Writer, Vec<JournalRange>)> {
     let paths = Paths::existing(path)?;
     let start = Instant::now();
     loop {
         match try_append(&paths, disk) {
             Ok(Some(opened)) => return Ok(opened),
-            // Other writers came and went between two of our steps.
+            // Other writers opened and closed the file between two of these steps.
             Ok(None) if start.elapsed() < PATIENCE => {}
             Ok(None) => {
                 let message = "other writers keep opening this file";
@@ -76,7 +76,7 @@ pub(super) fn append(path: &Path, disk: Disk) -> Result<(Writer, Vec<JournalRang
     }
 }
 
-/// Waits before the next attempt. Tests let something happen meanwhile.
+/// Waits before the next attempt. Tests interfere meanwhile.
 fn pause() {
     #[cfg(test)]
     let _ = super::fault::step();
@@ -93,7 +93,7 @@ fn try_append(paths: &Paths, disk: Disk) -> Result<Option<(Writer, Vec<JournalRa
         return Ok(None);
     }
     check_leftovers(paths)?;
-    // What is left of those that were killed while they wrote new files.
+    // The remains of writers that were killed while they wrote new files.
     for path in [&paths.next_journal, &paths.next_main] {
         disk.remove(path)
             .map_err(|error| Error::io("open", path, error))?;
@@ -119,7 +119,7 @@ fn try_append(paths: &Paths, disk: Disk) -> Result<Option<(Writer, Vec<JournalRa
     Ok(Some((writer, notes)))
 }
 
-/// Reads a journal that another writer left, and cuts off what is not whole.
+/// Reads a journal that another writer left, and cuts off an incomplete end.
 fn recover(
     journal: FileHandle,
     main: &File,
@@ -158,14 +158,14 @@ pub(super) fn check_main(
         let page = superblock::page_of(main, superblock).map_err(failed)?;
         let at = (superblock % PAGE_LEN) as usize;
         match loaded.check_main(length, &page, at) {
-            // A writer may be at this page just now.
+            // A writer may be writing this page at the moment.
             Err(_) if is_announced(loaded.changes) && looks < 3 => pause(),
             checked => return checked.map_err(|e| e.with_key(paths.main.display().to_string())),
         }
     }
 }
 
-/// Tells readers that there is a new writer, which ends a checkpoint that was interrupted.
+/// Tells readers that there is a new writer, which completes an interrupted checkpoint.
 fn renew(writer: &mut Writer) -> Result<()> {
     if is_announced(writer.journal.changes) {
         match writer.finish_checkpoint() {
@@ -173,11 +173,11 @@ fn renew(writer: &mut Writer) -> Result<()> {
             Err(error) => {
                 let path = writer.paths.main.display();
                 tracing::warn!(%path, %error, "an interrupted checkpoint could not be completed: \
-                    until the next one, only simrecorder reads the file");
+                    until the next one, only simrecorder can read the file");
             }
         }
     }
-    // A writer that was killed while it took back a record may not have said so.
+    // A writer that was killed while it withdrew a record may not have announced it.
     let changes = writer.journal.changes.wrapping_add(2);
     let path = writer.paths.journal.clone();
     writer
@@ -185,7 +185,7 @@ fn renew(writer: &mut Writer) -> Result<()> {
         .map_err(|error| Error::io("open", &path, error))
 }
 
-/// Gives a main file, which holds everything, a journal: a locked file.
+/// Gives a main file that contains everything a journal: a locked file.
 fn begin_journal(
     file: FileHandle,
     main: &File,
@@ -220,7 +220,7 @@ fn begin_journal(
     }
 }
 
-/// Creates a file, in place of the file `old` if there is one.
+/// Creates a file, replacing the file `old` if there is one.
 pub(super) fn create(
     path: &Path,
     id: [u8; 16],
@@ -245,7 +245,7 @@ pub(super) fn create(
     created
 }
 
-/// Checks that nothing is at the path but the file that is to be replaced.
+/// Checks that the path contains nothing except the file to replace.
 fn check_place(paths: &Paths, old: Option<&File>) -> Result<()> {
     let failed = |error| Error::io("create", &paths.main, error);
     let Ok(found) = fs::symlink_metadata(&paths.main) else {
@@ -261,7 +261,7 @@ fn check_place(paths: &Paths, old: Option<&File>) -> Result<()> {
         .with_key(paths.main.display().to_string()))
 }
 
-/// Checks that the names of new files, which a killed writer leaves, are not those of other files.
+/// Checks that the temporary names, which a killed writer leaves, are not in use by other files.
 fn check_leftovers(paths: &Paths) -> Result<()> {
     journal::FORMAT.check_replaceable(&paths.next_journal)?;
     let path = &paths.next_main;
@@ -278,8 +278,8 @@ fn check_leftovers(paths: &Paths) -> Result<()> {
         }
         Ok(_) => {}
     }
-    let message = "a new recording has this name at first, and a file of other software has it \
-                   already; move it away, or choose another path for the recording";
+    let message = "a new recording is first created under this name, and a file of other \
+        software already has it; move it away, or choose another path for the recording";
     Err(Error::new(ErrorKind::InvalidArgument, "open", message)
         .with_key(path.display().to_string()))
 }
@@ -293,8 +293,8 @@ fn create_locked(
     make_empty: &mut dyn FnMut(&Path) -> Result<()>,
 ) -> Result<Writer> {
     check_place(paths, old)?;
-    // A journal that is here belongs to the file to be replaced, or to one that is gone. If it
-    // has a writer, that one continues.
+    // A journal here belongs to the file to replace, or to a deleted one. If it has a writer, that
+    // writer continues.
     let journal = journal_lock(paths)?;
     let removed = match old {
         Some(old) => remove_main(paths, old, journal.as_ref(), disk),
@@ -302,7 +302,7 @@ fn create_locked(
     };
     let created = removed.and_then(|()| create_files(next, paths, id, disk, make_empty));
     if created.is_err() && old.is_some() && fs::symlink_metadata(&paths.main).is_err() {
-        // It must not be taken for that of a file that others put there.
+        // It must not be mistaken for the journal of a file that another program puts there.
         let _ = disk.remove(&paths.journal);
     }
     created
@@ -322,7 +322,7 @@ fn create_files(
     disk.sync(&main).map_err(failed)?;
     let superblock = find_superblock(&main, &paths.next_main)?;
     let lock = MainLock::acquire(Arc::clone(&main), &paths.main, disk.lock_timeout)?;
-    // The journal comes first. Without a main file it counts for nothing.
+    // Write the journal first: without a main file, it is ignored.
     let loaded = begin_journal(next, &main, superblock, id, paths, disk)?;
     if let Err(error) = disk.rename_new(&paths.next_main, &paths.main) {
         let _ = disk.remove(&paths.journal);
@@ -347,10 +347,11 @@ fn remove_main(paths: &Paths, old: &File, journal: Option<&FileHandle>, disk: Di
         main => Arc::new(main?),
     };
     let _lock = MainLock::acquire(main, &paths.main, disk.lock_timeout)?;
-    // Once more, since waiting for the locks takes time.
+    // Check again, because waiting for the locks takes time.
     check_place(paths, Some(old))?;
     if let Some(journal) = journal {
-        // Readers must not take what comes for what they know. A journal that is damaged has none.
+        // Readers must not confuse the new file with the one they know. A damaged journal has no
+        // readers.
         if let Ok(changes) = journal::read_changes(journal) {
             let (at, bytes) = journal::encode_changes(changes.wrapping_add(1) | 1);
             disk.write(journal, &bytes, at).map_err(failed)?;
@@ -362,7 +363,7 @@ fn remove_main(paths: &Paths, old: &File, journal: Option<&FileHandle>, disk: Di
 }
 
 impl LoadedJournal {
-    /// A journal that was just begun.
+    /// A new journal.
     fn empty(
         file: Arc<FileHandle>,
         header: Header,

@@ -1,4 +1,4 @@
-//! Reading a file through the pages that lie over it.
+//! Reads a file through the pages on top of it.
 
 use std::collections::{BTreeMap, btree_map};
 use std::fs::File;
@@ -7,14 +7,14 @@ use std::iter::Peekable;
 use std::ops::RangeInclusive;
 use std::os::unix::fs::FileExt;
 
-/// The unit in which overwritten parts of the file are kept.
+/// The unit in which overwritten parts of the file are stored.
 ///
-/// What libhdf5 overwrites are object headers and nodes of indices, of some hundred bytes each,
-/// scattered over the file. With pages of 4 KiB, the journal of a thousand series was twice to three
-/// times as long; with 512 bytes it was a third shorter at best, for twice the offsets in memory.
-/// A superblock starts at a multiple of 512 and is shorter than that, so one page holds it.
+/// libhdf5 overwrites object headers and nodes of indices, of some hundred bytes each, scattered
+/// over the file. With pages of 4 KiB, the journal of a thousand series was two to three times as
+/// long; with 512 bytes, it was at best a third shorter, for twice the offsets in memory. A
+/// superblock begins at a multiple of 512 and is shorter than that, so one page contains it.
 pub(super) const PAGE: usize = 1024;
-/// The same, for computing with offsets in a file.
+/// The same as a `u64`, for computing with offsets in a file.
 pub(super) const PAGE_LEN: u64 = PAGE as u64;
 
 /// Pages that were overwritten since the last commit.
@@ -22,17 +22,17 @@ pub(super) type PendingPages = BTreeMap<u64, Box<[u8; PAGE]>>;
 
 /// A file with its overwritten pages.
 ///
-/// What nobody has written is zero.
+/// Bytes that were never written are zero.
 #[derive(Clone, Copy)]
 pub(super) struct Layers<'a> {
     pub(super) pending: &'a PendingPages,
     pub(super) committed: &'a BTreeMap<u64, u64>,
-    /// Holds the committed pages, if there are any.
+    /// Contains the committed pages, if there are any.
     pub(super) journal: Option<&'a File>,
     pub(super) main: &'a File,
 }
 
-/// Where a page is.
+/// The place of a page.
 enum Page<'a> {
     Pending(&'a [u8; PAGE]),
     /// At this offset in the journal.
@@ -40,7 +40,7 @@ enum Page<'a> {
 }
 
 impl<'a> Layers<'a> {
-    /// A file that nobody writes.
+    /// A file that is not being written.
     pub(super) fn committed(
         committed: &'a BTreeMap<u64, u64>,
         journal: Option<&'a File>,
@@ -101,7 +101,7 @@ impl<'a> Layers<'a> {
     }
 }
 
-/// Pages in their order, a pending one before a committed one of the same number.
+/// Pages in order. A pending page precedes a committed one of the same number.
 struct Merged<'a> {
     pending: Peekable<btree_map::Range<'a, u64, Box<[u8; PAGE]>>>,
     committed: Peekable<btree_map::Range<'a, u64, u64>>,
@@ -125,7 +125,7 @@ impl<'a> Iterator for Merged<'a> {
     }
 }
 
-/// Reads from a file; bytes after its end are zero.
+/// Reads from a file. Bytes after its end are zero.
 pub(super) fn read_or_zero(file: &File, buffer: &mut [u8], mut address: u64) -> io::Result<()> {
     let mut done = 0;
     while done < buffer.len() {
@@ -147,7 +147,7 @@ fn to_usize(number: u64) -> io::Result<usize> {
     usize::try_from(number).map_err(|_| io::ErrorKind::InvalidInput.into())
 }
 
-/// Committed pages that lie together, up to a length, and where in the journal each is.
+/// Adjacent committed pages, up to a length, and the place of each in the journal.
 pub(super) fn runs(
     pages: &BTreeMap<u64, u64>,
     most: usize,

@@ -1,4 +1,4 @@
-//! Power failures: what was not synced may or may not have reached the disk.
+//! Power failures: writes that were not synced may or may not have reached the disk.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -15,22 +15,22 @@ use super::crash_tests::ops;
 use super::disk::Change;
 use super::session_tests::{Commit, Session, is_being_copied};
 
-/// A change of a file, by its inode, or of the names of files.
+/// A change of a file, identified by its inode, or of the names of files.
 #[derive(Clone)]
 enum Noted {
     Write(u64, u64, Vec<u8>),
     SetLen(u64, u64),
-    /// With all that the file holds, in case it was made by others.
+    /// With the contents of the file, in case other code changed it.
     Sync(u64, Vec<u8>),
     SyncFolder,
-    /// The name goes to the inode, or to none.
+    /// The name leads to the inode, or to none.
     Name(OsString, Option<u64>),
 }
 
 #[derive(Default)]
 struct Notes {
     changes: Vec<Noted>,
-    /// Kept open, so that no inode is used again.
+    /// Kept open, so that no inode is reused.
     files: Vec<File>,
 }
 
@@ -43,7 +43,7 @@ fn again(file: &File) -> String {
     format!("/proc/self/fd/{}", file.as_raw_fd())
 }
 
-/// Takes note of a change, if a test wants to know.
+/// Records a change, if a test collects changes.
 pub(super) fn note<'a>(change: impl FnOnce() -> Change<'a>) {
     NOTES.with_borrow_mut(|notes| {
         let Some(notes) = notes else { return };
@@ -68,7 +68,7 @@ pub(super) fn note<'a>(change: impl FnOnce() -> Change<'a>) {
     });
 }
 
-/// What is on the disk for sure, and what may be.
+/// What is certainly on the disk, and what may be.
 #[derive(Default)]
 struct Disk {
     files: BTreeMap<u64, Vec<u8>>,
@@ -120,8 +120,8 @@ impl Disk {
         }
     }
 
-    /// Writes what is left after a power failure. Names change in their order; writes reach the
-    /// disk in any.
+    /// Writes what a power failure leaves. Names change in order; writes reach the disk in any
+    /// order.
     fn leave(&self, folder: &Path, keep: &mut dyn FnMut() -> bool) {
         let (mut files, mut names) = (self.files.clone(), self.names.clone());
         let mut names_go_on = true;
@@ -143,7 +143,7 @@ impl Disk {
     }
 }
 
-/// A state between two operations: how many changes there were, and what was promised.
+/// A state between two operations: the number of changes so far, and what was promised.
 struct Mark {
     changes: usize,
     committed: Option<Commit>,

@@ -1,4 +1,4 @@
-//! Reading a file that another process may be writing.
+//! Reads a file that another process may be writing.
 
 use std::fs::{self, File};
 use std::io;
@@ -19,26 +19,26 @@ use super::open::{check_main, find_superblock, open_main};
 use super::pages::Layers;
 use super::writer::copy_home;
 
-/// How often opening starts again when a writer keeps changing the files below it.
+/// How often opening starts again when a writer keeps changing the files.
 const ATTEMPTS: u32 = 64;
 const PAUSE: Duration = Duration::from_millis(5);
-/// Longer than the steps in which file systems count time.
+/// Longer than the resolution of file times.
 const TICK: Duration = Duration::from_millis(20);
 
-/// A file as it was at one commit.
+/// A file as of one commit.
 #[derive(Debug)]
 pub(super) struct Reader {
     paths: Paths,
     main: Arc<File>,
     pub(super) committed: CommittedPages,
-    /// How long the file is for libhdf5.
+    /// The length of the file for libhdf5.
     pub(super) length: u64,
-    /// The end of allocation, as libhdf5 set it last.
+    /// The end of allocation, as libhdf5 last set it.
     pub(super) eoa: u64,
     watch: Watch,
 }
 
-/// By what a reader notices that the files changed.
+/// Tells a reader that the files changed.
 #[derive(Debug)]
 enum Watch {
     Journal(Box<WatchedJournal>),
@@ -51,11 +51,11 @@ struct WatchedJournal {
     file: Arc<FileHandle>,
     id: [u8; 16],
     changes: u64,
-    /// After the last record that was read.
+    /// The position after the last record that was read.
     end: Position,
 }
 
-/// What changes with the content of a file.
+/// Changes with the contents of a file.
 #[derive(Debug, PartialEq, Eq)]
 struct Stamp {
     length: u64,
@@ -92,7 +92,7 @@ impl Reader {
                     tracing::debug!(%path, %error,
                         "the next writer completes the checkpoint that was interrupted");
                 }
-                // It may have been done in part.
+                // A part of it may have been done.
                 continue;
             }
             return Ok((reader, notes));
@@ -104,7 +104,7 @@ impl Reader {
     /// Opens the files, unless they change meanwhile.
     fn attempt(paths: &Paths) -> Result<Option<(Self, Vec<JournalRange>)>> {
         let failed = |error| Error::io("open", &paths.main, error);
-        // The journal comes first: what is in the main file by then is covered by it.
+        // Read the journal first: it covers what is in the main file by then.
         let journal = match File::open(&paths.journal) {
             Ok(journal) => Some(journal),
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
@@ -131,7 +131,7 @@ impl Reader {
                 let changes = journal::read_changes(&copy).ok();
                 match Self::with_journal(paths, main, journal.into()) {
                     Ok(opened) => opened,
-                    // What does not fit together may have been changed between two looks at it.
+                    // Inconsistent data may have changed between two reads.
                     Err(_)
                         if journal::read_changes(&copy).ok() != changes
                             || !names(&paths.journal, &copy).map_err(failed)? =>
@@ -179,7 +179,7 @@ impl Reader {
         Ok((reader, notes))
     }
 
-    /// Where the main file is, without links.
+    /// The path of the main file, without links.
     pub(super) fn path(&self) -> &Path {
         &self.paths.main
     }
@@ -217,8 +217,8 @@ impl Reader {
         )
     }
 
-    /// Whether all that was read from the files so far belongs to one commit. `whole` says whether
-    /// the last of it could be read.
+    /// Whether everything that was read from the files so far belongs to one commit. `whole` says
+    /// whether the last part could be read completely.
     pub(super) fn holds(&self, whole: bool) -> Result<bool> {
         self.look(whole)
             .map_err(|error| Error::io("read", &self.paths.main, error))
@@ -227,8 +227,8 @@ impl Reader {
     fn look(&self, whole: bool) -> io::Result<bool> {
         match &self.watch {
             Watch::Journal(watched) => {
-                // A journal whose checkpoint has begun may be replaced without another sign. One
-                // that is too short lost a record that was taken back, and will say so.
+                // A journal whose checkpoint has begun may be replaced without another sign. A
+                // journal that is too short lost a withdrawn record, and will announce it.
                 Ok(journal::read_changes(&watched.file)? == watched.changes
                     && (!is_announced(watched.changes)
                         || names(&self.paths.journal, &watched.file)?)
@@ -279,7 +279,7 @@ fn wait_for_tick(main: &File) -> io::Result<()> {
     Ok(())
 }
 
-/// Ends a checkpoint whose writer was killed, so that other programs can read the main file.
+/// Completes a checkpoint whose writer was killed, so that other programs can read the main file.
 fn finish_checkpoint(paths: &Paths) -> Result<()> {
     let journal = match writer_lock(&paths.journal, false, &paths.main, |_, _| false) {
         Ok(Some(journal)) => journal,
@@ -288,7 +288,8 @@ fn finish_checkpoint(paths: &Paths) -> Result<()> {
         Ok(None) => return Ok(()),
         Err(error) => return Err(error),
     };
-    // Another reader may have done it meanwhile: writers should not find the lock taken for long.
+    // Another reader may have done it meanwhile: check first, so that writers do not have to wait
+    // long for the lock.
     if !journal::read_changes(&journal).is_ok_and(is_announced) {
         return Ok(());
     }

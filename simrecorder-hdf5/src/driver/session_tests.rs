@@ -1,4 +1,4 @@
-//! Sequences of what libhdf5 and the store do, each compared with what a plain buffer would hold.
+//! Sequences of operations of libhdf5 and the store, each compared with a plain buffer.
 
 use std::fs;
 use std::ops::Range;
@@ -11,13 +11,13 @@ use super::journal::is_announced;
 use super::logged_file::{LoggedFile, Role};
 
 pub(super) const ID: [u8; 16] = [7; 16];
-/// What no operation touches: a superblock must be there.
+/// The part that no operation changes: a superblock must be there.
 pub(super) const HEAD: usize = 16;
 
-/// How long a superblock is; no file is shorter.
+/// The length of a superblock. No file is shorter.
 const SUPERBLOCK: usize = 48;
 
-/// An empty "HDF5 file", as far as the driver looks.
+/// An empty "HDF5 file", as far as the driver checks.
 pub(super) fn empty() -> Vec<u8> {
     let mut bytes = b"\x89HDF\r\n\x1a\n\x02\x08\x08\x00".to_vec();
     bytes.resize(700, 1);
@@ -31,7 +31,7 @@ pub(super) fn make_empty(path: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Something that happens to a file. Places are taken modulo the length.
+/// An operation on a file. Offsets are taken modulo the length.
 #[derive(Clone, Debug)]
 pub(super) enum Op {
     Overwrite {
@@ -56,11 +56,11 @@ pub(super) enum Op {
     /// The process is killed, and another one continues.
     Reopen,
     Close,
-    /// Somebody begins to read.
+    /// A reader opens the file.
     Read,
 }
 
-/// A commit: the content of the file and the notes since the last checkpoint.
+/// A commit: the contents of the file and the notes since the last checkpoint.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Commit {
     pub(super) content: Vec<u8>,
@@ -73,16 +73,16 @@ struct Reading {
     commit: Commit,
 }
 
-/// A file that is written, and what it should hold.
+/// A file that is being written, and its expected contents.
 pub(super) struct Session {
     pub(super) path: PathBuf,
     pub(super) log: Option<Arc<LoggedFile>>,
     current: Vec<u8>,
     /// The last commit that returned.
     pub(super) committed: Option<Commit>,
-    /// One that was being made and did not return.
+    /// A commit that was started and did not return.
     pub(super) attempted: Option<Commit>,
-    /// What the last checkpoint brought to the main file.
+    /// The contents of the main file after the last checkpoint.
     pub(super) home: Vec<u8>,
     /// A checkpoint that did not return.
     pub(super) in_checkpoint: bool,
@@ -230,7 +230,7 @@ impl Session {
         self.log().set_eoa(self.current.len() as u64);
     }
 
-    /// Opens the file as another process does, and takes what it finds for committed.
+    /// Opens the file as another process does, and treats what it finds as committed.
     pub(super) fn reopen(&mut self) -> Result<()> {
         let mut notes = Vec::new();
         let log = LoggedFile::append(&self.path, Durability::Power, &mut |note, range| {
@@ -259,7 +259,7 @@ impl Session {
         Ok(())
     }
 
-    /// After a checkpoint that was interrupted: it was not begun, or its end was caught up with.
+    /// After an interrupted checkpoint: it either did not begin, or was completed later.
     fn find_home(&mut self) {
         self.in_checkpoint = false;
         let main = fs::read(&self.path).unwrap();
@@ -321,7 +321,7 @@ impl Session {
         self.readings += 1;
         let skip = self.readings as usize;
         self.readers.retain(|Reading { log, commit }| {
-            // Not always all of it, so that parts of pages are read as well.
+            // Not always everything, so that parts of pages are read, too.
             let start = (skip * 577) % commit.content.len();
             let mut found = vec![0; (skip * 1023 + 1).min(commit.content.len() - start)];
             match log.read_at(start as u64, &mut found) {
@@ -339,7 +339,7 @@ impl Session {
         });
     }
 
-    /// What a new reader finds.
+    /// What a new reader sees.
     pub(super) fn look(&self) -> Result<Commit> {
         let mut notes = Vec::new();
         let log = LoggedFile::read(&self.path, &mut |note, _| {
@@ -353,7 +353,7 @@ impl Session {
     }
 }
 
-/// What a file holds.
+/// The contents of a file.
 pub(super) fn content(log: &LoggedFile) -> Result<Vec<u8>> {
     let length = match &*log.role() {
         Role::Writer(writer) => writer.committed.eoa,
@@ -365,7 +365,7 @@ pub(super) fn content(log: &LoggedFile) -> Result<Vec<u8>> {
     Ok(found)
 }
 
-/// Whether a checkpoint is under way, as far as the journal says.
+/// Whether a checkpoint is in progress, according to the journal.
 pub(super) fn is_being_copied(path: &Path) -> bool {
     let mut journal = path.as_os_str().to_owned();
     journal.push(".journal");

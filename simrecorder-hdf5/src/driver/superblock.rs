@@ -1,19 +1,19 @@
-//! The few bytes of an HDF5 file that are looked at without libhdf5.
+//! The few bytes of an HDF5 file that are read without libhdf5.
 
 use std::fs::File;
 use std::io;
 
 use super::pages::{PAGE, PAGE_LEN, read_or_zero};
 
-/// How every HDF5 file begins, after a block that users may have put before it.
+/// The beginning of every HDF5 file, after an optional user block.
 const SIGNATURE: [u8; 8] = *b"\x89HDF\r\n\x1a\n";
-/// Open for writing, and open for writing beside readers.
+/// Open for writing, and open for writing with concurrent readers.
 const OPEN_FLAGS: u8 = 0b101;
 const VERSION_AT: usize = 8;
 const OFFSET_SIZE_AT: usize = 9;
 const FLAGS_AT: usize = 11;
 
-/// Where a superblock may be: at the start, or at 512, 1024, 2048 …
+/// The possible offsets of a superblock: the start, 512, 1024, 2048 …
 pub(super) fn offsets(length: u64) -> impl Iterator<Item = u64> {
     let doubled = std::iter::successors(Some(512_u64), |at| at.checked_mul(2));
     std::iter::once(0)
@@ -26,34 +26,34 @@ pub(super) fn is_signature(bytes: [u8; 8]) -> bool {
     bytes == SIGNATURE
 }
 
-/// Whether this is a file that was made by this library and not used yet: what a writer that was
-/// killed leaves under the name of new files.
+/// Whether this is a new, unused file of this library: a killed writer leaves it under the name of
+/// new files.
 pub(super) fn is_new_file(bytes: &[u8]) -> bool {
     let writer = b"simrecorder";
     bytes.starts_with(&SIGNATURE) && bytes.windows(writer.len()).any(|part| part == writer)
 }
 
-/// The bytes of a superblock itself, out of those from its start on.
+/// The bytes of the superblock itself, from the bytes that begin with it.
 pub(super) fn own(bytes: &[u8]) -> &[u8] {
-    // Those of the first versions are as long with the entry of the root group, or a little longer.
+    // Those of the first versions have this length with the entry of the root group, or are longer.
     let end = checksum_at(bytes).map_or(96, |at| at + 4);
     &bytes[..end.min(bytes.len())]
 }
 
-/// The checksum of the page of the main file that holds its superblock.
+/// The checksum of the page of the main file that contains its superblock.
 pub(super) fn page_checksum(main: &File, superblock: u64) -> io::Result<u32> {
     Ok(crc32fast::hash(&page_of(main, superblock)?))
 }
 
-/// The page of the main file that holds its superblock.
+/// The page of the main file that contains its superblock.
 pub(super) fn page_of(main: &File, superblock: u64) -> io::Result<[u8; PAGE]> {
     let mut page = [0; PAGE];
     read_or_zero(main, &mut page, superblock / PAGE_LEN * PAGE_LEN)?;
     Ok(page)
 }
 
-/// Clears the flags of a file that is open for writing from a superblock. Returns whether there
-/// were any; only superblocks of version 3 have them.
+/// Clears the flags of a file that is open for writing in a superblock. Returns whether any were
+/// set. Only superblocks of version 3 have them.
 pub(super) fn clear_open_flags(superblock: &mut [u8]) -> bool {
     if superblock.get(VERSION_AT) != Some(&3) {
         return false;
@@ -70,14 +70,14 @@ pub(super) fn clear_open_flags(superblock: &mut [u8]) -> bool {
     true
 }
 
-/// Updates the checksum of a superblock, where its version has one.
+/// Updates the checksum of a superblock, if its version has one.
 pub(crate) fn renew_checksum(superblock: &mut [u8]) {
     if let Some(end) = checksum_at(superblock) {
         write_checksum(superblock, end);
     }
 }
 
-/// Where the checksum of a superblock is: after four addresses, from version 2 on.
+/// The offset of the checksum of a superblock: after four addresses, from version 2 on.
 fn checksum_at(superblock: &[u8]) -> Option<usize> {
     let has_checksum =
         superblock.starts_with(&SIGNATURE) && matches!(superblock.get(VERSION_AT), Some(2 | 3));
@@ -110,7 +110,7 @@ fn lookup3(bytes: &[u8]) -> u32 {
     finish(a.wrapping_add(x), b.wrapping_add(y), c.wrapping_add(z))
 }
 
-/// Up to twelve bytes as three numbers, filled up with zeros.
+/// Up to twelve bytes as three numbers, padded with zeros.
 fn words(bytes: &[u8]) -> [u32; 3] {
     let mut words = [0; 3];
     for (index, &byte) in bytes.iter().enumerate() {
@@ -149,7 +149,7 @@ fn finish(mut a: u32, mut b: u32, mut c: u32) -> u32 {
 pub(super) mod tests {
     use super::*;
 
-    /// Puts the checksum right of a superblock that was changed.
+    /// Corrects the checksum of a changed superblock.
     pub(in super::super) fn set_checksum(superblock: &mut [u8]) {
         let end = FLAGS_AT + 1 + 4 * 8;
         let checksum = lookup3(&superblock[..end]);

@@ -9,11 +9,11 @@ use simrecorder_core::{Durability, ErrorKind};
 use super::logged_file::LoggedFile;
 use super::session_tests::{HEAD, ID, make_empty};
 
-/// How often each reader has to see a whole commit.
+/// How often each reader has to see a complete commit.
 const ENOUGH: u32 = 100;
 
-/// Writes at least 3000 commits whose every byte is the number of the commit, in files of changing
-/// length, until all readers have read enough of them.
+/// Writes at least 3000 commits, each of which fills the file with its number, with changing
+/// lengths, until all readers have read enough of them.
 fn write(path: &Path, readers: &[AtomicU32], done: &AtomicBool) {
     let log = LoggedFile::create(path, ID, Durability::Process, &mut make_empty).unwrap();
     let mut log = Some(log);
@@ -48,7 +48,7 @@ fn write(path: &Path, readers: &[AtomicU32], done: &AtomicBool) {
                 log = Some(current);
             }
             19 => {
-                // Given up, but some of it is in the file already.
+                // Discarded, but some of it is already in the file.
                 current.set_eoa(length as u64 + 5000);
                 current.write_at(300, &vec![255; length + 4000]).unwrap();
                 current.abandon();
@@ -62,7 +62,7 @@ fn write(path: &Path, readers: &[AtomicU32], done: &AtomicBool) {
     done.store(true, Ordering::SeqCst);
 }
 
-/// Reads until the writer is done, and counts how often it saw a whole commit.
+/// Reads until the writer has finished, and counts the complete commits that it saw.
 fn read(path: &Path, seen: &AtomicU32, done: &AtomicBool) {
     while !done.load(Ordering::SeqCst) {
         let mut note = None;
@@ -73,7 +73,7 @@ fn read(path: &Path, seen: &AtomicU32, done: &AtomicBool) {
         let log = match opened {
             Ok(log) => log,
             Err(error) => {
-                // Not there yet, or it changes faster than it can be looked at.
+                // Not there yet, or it changes faster than it can be read.
                 let expected = [ErrorKind::NotFound, ErrorKind::Io].contains(&error.kind());
                 assert!(expected, "{error}");
                 continue;

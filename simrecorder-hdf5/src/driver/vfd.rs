@@ -1,4 +1,4 @@
-//! The file driver: what libhdf5 calls, and the calls that make it use the driver.
+//! The file driver: the functions that libhdf5 calls, and the calls that make libhdf5 use it.
 
 use std::ffi::{CStr, CString, c_char, c_int, c_uint, c_ulong, c_void};
 use std::os::unix::ffi::OsStrExt;
@@ -30,27 +30,27 @@ use crate::library::locked;
 
 const SUCCESS: herr_t = 0;
 const FAILURE: herr_t = -1;
-/// The longest file: offsets of the system are signed.
+/// The longest file: the system's offsets are signed.
 const MAX_ADDRESS: haddr_t = i64::MAX as haddr_t - (1 << 16);
-/// How much metadata libhdf5 keeps in memory.
+/// The amount of metadata that libhdf5 keeps in memory.
 const METADATA_CACHE: usize = 8 << 20;
-/// How much room libhdf5 takes for metadata at a time, so that it does not lie between the chunks.
-/// With a thousand series, commits of all of them took a quarter less of the journal than with the
-/// default of 2 KiB, and a tenth more if few of them changed.
+/// The space that libhdf5 allocates for metadata at once, so that metadata is not scattered between
+/// chunks. With a thousand series, commits of all of them took a quarter less of the journal than
+/// with the default of 2 KiB, and commits of few of them a tenth more.
 const METADATA_BLOCK: u64 = 16 << 10;
 
-/// A file as libhdf5 holds it.
+/// A file as libhdf5 sees it.
 #[repr(C)]
 struct DriverFile {
     public: PublicFields,
     log: Arc<LoggedFile>,
-    /// What libhdf5 last set or was told as the end of allocation.
+    /// The end of allocation that libhdf5 last set or received.
     eoa: AtomicU64,
 }
 
-/// Opens a file with libhdf5: for writing if it was opened by a writer, else for reading.
+/// Opens a file with libhdf5: for writing if a writer opened it, otherwise for reading.
 ///
-/// The caller closes it with `H5Fclose`. Until then it cannot be opened again.
+/// The caller closes it with `H5Fclose`. Until then, it cannot be opened again.
 pub(crate) fn open_hdf5(log: &Arc<LoggedFile>) -> Result<hid_t> {
     log.check_detached("open")?;
     let before = log.eoa();
@@ -114,8 +114,8 @@ fn set_properties(list: hid_t, driver: hid_t, log: &Arc<LoggedFile>) -> hdf5_met
         ..H5AC_cache_config_t::default()
     };
     let info: *const Arc<LoggedFile> = log;
-    // SAFETY: the list is open, the driver registered, and libhdf5 copies what the pointers name,
-    // the driver's information through `copy_info`.
+    // SAFETY: the list is open, the driver is registered, and libhdf5 copies the data behind the
+    // pointers, the driver's information with `copy_info`.
     unsafe {
         h5check(H5Pset_driver(list, driver, info.cast()))?;
         h5check(H5Pset_meta_block_size(list, METADATA_BLOCK))?;
@@ -137,7 +137,7 @@ fn set_properties(list: hid_t, driver: hid_t, log: &Arc<LoggedFile>) -> hdf5_met
     Ok(())
 }
 
-/// Makes the driver known to libhdf5, once. The library must be locked.
+/// Registers the driver with libhdf5, once. The library must be locked.
 fn register() -> hdf5_metno::Result<hid_t> {
     static DRIVER: OnceLock<hid_t> = OnceLock::new();
     if let Some(&driver) = DRIVER.get() {
@@ -154,7 +154,7 @@ fn class() -> Class {
     Class {
         #[cfg(hdf5_1_14)]
         version: 1,
-        // The last of those that are for anyone.
+        // The last of the numbers that are free for any use.
         #[cfg(hdf5_1_14)]
         value: 511,
         name: c"simrecorder".as_ptr(),
@@ -199,18 +199,18 @@ fn guard<T>(failure: T, body: impl FnOnce() -> T) -> T {
     catch_unwind(AssertUnwindSafe(body)).unwrap_or(failure)
 }
 
-/// The file of a pointer that libhdf5 hands back.
+/// The file of a pointer that libhdf5 passes back.
 ///
 /// # Safety
 ///
-/// The pointer comes from `open_file`, and `close_file` was not called with it.
+/// The pointer comes from `open_file`, and `close_file` has not been called with it.
 unsafe fn driver_file<'a>(file: *const c_void) -> &'a DriverFile {
     // SAFETY: as the caller promises, this is a `DriverFile` that is alive.
     unsafe { &*file.cast::<DriverFile>() }
 }
 
-/// The same, for a function that is to leave the file alone in a forked child: `None` there. libhdf5
-/// has the files of the parent open in a child, too, and writes and closes them when it ends.
+/// The file, for a function that must not touch it in a forked child: `None` there. In a child,
+/// libhdf5 still has the files of the parent open, and writes and closes them when the child ends.
 ///
 /// # Safety
 ///
@@ -231,7 +231,7 @@ unsafe extern "C" fn copy_info(info: *const c_void) -> *mut c_void {
 
 unsafe extern "C" fn free_info(info: *mut c_void) -> herr_t {
     guard(FAILURE, || {
-        // SAFETY: libhdf5 frees what `copy_info` made, once.
+        // SAFETY: libhdf5 frees the result of `copy_info` once.
         drop(unsafe { Box::from_raw(info.cast::<Arc<LoggedFile>>()) });
         SUCCESS
     })
@@ -244,16 +244,16 @@ unsafe extern "C" fn open_file(
     _max_address: haddr_t,
 ) -> *mut c_void {
     guard(ptr::null_mut(), || {
-        // SAFETY: the list is open; its information, if any, is what `copy_info` made.
+        // SAFETY: the list is open; its information, if any, was made by `copy_info`.
         let info = unsafe { H5Pget_driver_info(list) };
         if info.is_null() || name.is_null() {
             return ptr::null_mut();
         }
         // SAFETY: as above.
         let log = unsafe { &*info.cast::<Arc<LoggedFile>>() };
-        // SAFETY: libhdf5 hands over the name as a C string.
+        // SAFETY: libhdf5 passes the name as a C string.
         let name = unsafe { CStr::from_ptr(name) };
-        // Links to other files make libhdf5 open those with the driver of this one.
+        // If a file has links to other files, libhdf5 opens those with the same driver.
         if name.to_bytes() != log.path().as_os_str().as_bytes() || !log.attach() {
             return ptr::null_mut();
         }
@@ -268,7 +268,7 @@ unsafe extern "C" fn open_file(
 
 unsafe extern "C" fn close_file(file: *mut c_void) -> herr_t {
     guard(FAILURE, || {
-        // SAFETY: libhdf5 closes what `open_file` made, once.
+        // SAFETY: libhdf5 closes the result of `open_file` once.
         let file = unsafe { Box::from_raw(file.cast::<DriverFile>()) };
         file.log.detach();
         SUCCESS
@@ -289,7 +289,7 @@ unsafe extern "C" fn query(_file: *const c_void, flags: *mut c_ulong) -> herr_t 
         | H5FD_FEAT_AGGREGATE_SMALLDATA
         | H5FD_FEAT_DEFAULT_VFD_COMPATIBLE;
     if !flags.is_null() {
-        // SAFETY: libhdf5 passes a place for the answer.
+        // SAFETY: libhdf5 passes a valid pointer for the answer.
         unsafe { *flags = c_ulong::from(features) };
     }
     SUCCESS
@@ -299,14 +299,14 @@ unsafe extern "C" fn query(_file: *const c_void, flags: *mut c_ulong) -> herr_t 
 unsafe extern "C" fn type_map(_file: *const c_void, map: *mut H5F_mem_t) -> herr_t {
     use H5F_mem_t::{H5FD_MEM_DRAW as RAW, H5FD_MEM_SUPER as METADATA};
     let types = [METADATA, METADATA, METADATA, RAW, RAW, METADATA, METADATA];
-    // SAFETY: libhdf5 passes room for one entry per type of memory, of which it has seven.
+    // SAFETY: libhdf5 passes room for one entry per type of memory; it has seven types.
     unsafe { ptr::copy_nonoverlapping(types.as_ptr(), map, types.len()) };
     SUCCESS
 }
 
 unsafe extern "C" fn get_eoa(file: *const c_void, _type: H5F_mem_t) -> haddr_t {
     guard(HADDR_UNDEF, || {
-        // SAFETY: libhdf5 passes a file that is open.
+        // SAFETY: libhdf5 passes an open file.
         let (last, log) = unsafe { (&driver_file(file).eoa, log(file)) };
         let Some(log) = log else {
             return last.load(Ordering::Relaxed);
@@ -322,7 +322,7 @@ unsafe extern "C" fn set_eoa(file: *mut c_void, _type: H5F_mem_t, address: haddr
         if address > MAX_ADDRESS {
             return FAILURE;
         }
-        // SAFETY: libhdf5 passes a file that is open.
+        // SAFETY: libhdf5 passes an open file.
         let (last, log) = unsafe { (&driver_file(file).eoa, log(file)) };
         last.store(address, Ordering::Relaxed);
         if let Some(log) = log {
@@ -334,7 +334,7 @@ unsafe extern "C" fn set_eoa(file: *mut c_void, _type: H5F_mem_t, address: haddr
 
 unsafe extern "C" fn get_eof(file: *const c_void, _type: H5F_mem_t) -> haddr_t {
     guard(HADDR_UNDEF, || {
-        // SAFETY: libhdf5 passes a file that is open.
+        // SAFETY: libhdf5 passes an open file.
         let (last, log) = unsafe { (&driver_file(file).eoa, log(file)) };
         log.map_or_else(|| last.load(Ordering::Relaxed), |log| log.length())
     })
@@ -350,8 +350,9 @@ fn status(result: Result<()>, log: &LoggedFile) -> herr_t {
     }
 }
 
-/// Like `status`, but libhdf5 is not told of a failure: the commit will be, and everything since
-/// the one before is given up then. libhdf5 1.10 cannot close a file after a flush that failed.
+/// Like `status`, but does not report a failure to libhdf5: the commit reports it, and then
+/// everything since the previous commit is discarded. libhdf5 1.10 cannot close a file after a
+/// failed flush.
 fn changed(result: Result<()>, log: &LoggedFile) -> herr_t {
     let status = status(result, log);
     if log.is_writer() { SUCCESS } else { status }
@@ -369,8 +370,8 @@ unsafe extern "C" fn read(
         if size == 0 {
             return SUCCESS;
         }
-        // SAFETY: libhdf5 passes a file that is open, and room for `size` bytes, which it may not
-        // have initialised: they are before anything looks at them.
+        // SAFETY: libhdf5 passes an open file, and room for `size` bytes, which may be
+        // uninitialised: they are initialised before anything reads them.
         let (log, buffer) = unsafe {
             ptr::write_bytes(buffer.cast::<u8>(), 0, size);
             (
@@ -395,7 +396,7 @@ unsafe extern "C" fn write(
         if size == 0 {
             return SUCCESS;
         }
-        // SAFETY: libhdf5 passes a file that is open, and `size` bytes.
+        // SAFETY: libhdf5 passes an open file, and `size` bytes.
         let (log, bytes) = unsafe {
             (
                 log(file),
@@ -409,7 +410,7 @@ unsafe extern "C" fn write(
 
 unsafe extern "C" fn truncate(file: *mut c_void, _transfer: hid_t, _closing: hbool_t) -> herr_t {
     guard(FAILURE, || {
-        // SAFETY: libhdf5 passes a file that is open.
+        // SAFETY: libhdf5 passes an open file.
         let Some(log) = (unsafe { log(file) }) else {
             return SUCCESS;
         };

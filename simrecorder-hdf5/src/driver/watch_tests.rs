@@ -1,4 +1,4 @@
-//! Readers that begin to read, and read again, before each step of a writer.
+//! Readers that start reading, and read again, before each step of a writer.
 
 use std::cell::RefCell;
 use std::path::{Path, PathBuf};
@@ -16,20 +16,20 @@ use super::session_tests::{Op, Session, content};
 #[derive(Default)]
 struct Readers {
     reading: Vec<(Arc<LoggedFile>, Vec<u8>)>,
-    /// What was seen since the last check.
+    /// The contents that were seen since the last check.
     seen: Vec<Vec<u8>>,
-    /// All that was ever committed, or meant to be.
+    /// All contents that were ever committed, or were to be.
     history: Vec<Vec<u8>>,
     steps: usize,
 }
 
 impl Readers {
-    /// Each reader sees what it saw before, or says that it is stale. Another one begins.
+    /// Each reader sees the same as before, or reports that it is stale. Another reader starts.
     fn step(&mut self, path: &Path) {
         self.steps += 1;
         let mut turn = self.steps;
         self.reading.retain(|(log, first)| {
-            // Not all at every step: some must sleep through what others notice.
+            // Not all readers at every step: some must miss what others notice.
             turn += 1;
             if !turn.is_multiple_of(4) {
                 return true;
@@ -55,7 +55,7 @@ impl Readers {
         }
     }
 
-    /// What was seen is what was committed before or after an operation.
+    /// Checks that everything that was seen was committed before or after an operation.
     fn check(&mut self, session: &Session) {
         for commit in session.committed.iter().chain(&session.attempted) {
             self.history.push(commit.content.clone());
@@ -66,11 +66,11 @@ impl Readers {
     }
 }
 
-/// A session with readers beside it.
+/// A session with concurrent readers.
 struct WatchedJournal {
     session: Session,
     readers: Rc<RefCell<Readers>>,
-    /// Whether a checkpoint that failed is tried again.
+    /// Whether a failed checkpoint is tried again.
     again: bool,
 }
 
@@ -87,7 +87,7 @@ impl WatchedJournal {
         }
     }
 
-    /// Does something, then what a store does if it failed.
+    /// Applies an operation, then reacts as a store does if it failed.
     fn apply(&mut self, op: &Op) {
         let done = self.session.apply(op);
         self.readers.borrow_mut().check(&self.session);
@@ -177,7 +177,8 @@ fn readers_of_a_first_commit_that_was_taken_back_notice_the_next_writer() {
     let readers = Rc::new(RefCell::new(Readers::default()));
     let (watching, watched) = (Rc::clone(&readers), path.clone());
     fault::watch(Some(Box::new(move || watching.borrow_mut().step(&watched))));
-    // The journal is not synced, it is cut, and the process killed before it says so.
+    // The journal cannot be synced and is truncated, and the process is killed before it announces
+    // this.
     fault::plan(2, Fault::FailThenKill);
     session.apply(&commit).unwrap_err();
     fault::clear();
@@ -197,7 +198,7 @@ fn readers_of_a_first_commit_that_was_taken_back_notice_the_next_writer() {
     }
 }
 
-/// Lets another writer continue, with other content.
+/// Lets another writer continue with other contents.
 fn go_on_otherwise(watched: &mut WatchedJournal) {
     watched.session.log = None;
     fault::plan(u64::MAX, Fault::Kill);

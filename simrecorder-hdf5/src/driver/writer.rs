@@ -1,4 +1,4 @@
-//! The writer of a file: writes of libhdf5, commits and checkpoints.
+//! The writer of a file: libhdf5's writes, commits and checkpoints.
 
 use std::fs::File;
 use std::io;
@@ -15,12 +15,12 @@ use super::locks::{MainLock, next_journal_file};
 use super::pages::{Layers, PAGE, PAGE_LEN, PendingPages, runs};
 use super::superblock;
 
-/// How many pages are copied to the main file at a time.
+/// The number of pages that are copied to the main file at a time.
 const RUN: usize = 1024;
-/// How many pages are kept of what will be given up.
+/// The maximum number of pages that are kept although they will be discarded.
 const KEPT: usize = 32 << 10;
 
-/// Changes a file, of which it holds the locks.
+/// Changes a file, and holds its locks.
 #[derive(Debug)]
 pub(super) struct Writer {
     pub(super) disk: Disk,
@@ -30,15 +30,15 @@ pub(super) struct Writer {
     pub(super) journal: Journal,
     pub(super) committed: CommittedPages,
     pending: PendingPages,
-    /// The end of allocation, as libhdf5 set it last.
+    /// The end of allocation, as libhdf5 last set it.
     eoa: u64,
-    /// How long the main file is.
+    /// The length of the main file.
     main_length: u64,
     /// Whether something was written in place since the last commit.
     in_place: bool,
     /// Whether the name of the journal may not be durable yet.
     unsynced_name: bool,
-    /// Where the superblock is.
+    /// The offset of the superblock.
     pub(super) superblock: u64,
     pub(super) state: WriterState,
 }
@@ -56,13 +56,13 @@ pub(super) struct Journal {
 #[derive(Debug)]
 pub(super) enum WriterState {
     Usable,
-    /// A part of what was written since the last commit is lost, so all of it must be abandoned.
+    /// A part of the writes since the last commit is lost, so all of them must be abandoned.
     ///
-    /// libhdf5 does not notice before: after a flush that failed it could not close the file.
+    /// libhdf5 does not notice earlier: after a failed flush, it could not close the file.
     Lost(Error),
-    /// What was written since the last commit is given up.
+    /// The writes since the last commit were discarded.
     Abandoned,
-    /// It is unknown what the journal holds.
+    /// The contents of the journal are unknown.
     Broken(Error),
 }
 
@@ -129,9 +129,10 @@ impl Writer {
         self.main_length
     }
 
-    /// Writes to pages what was there at the last commit, and in place what was not.
+    /// Writes in pages where space was in use at the last commit, and in place elsewhere.
     ///
-    /// After a failure all goes to pages, which are never committed: see [`WriterState::Lost`].
+    /// After a failure, all writes are stored in pages, which are never committed: see
+    /// [`WriterState::Lost`].
     pub(super) fn write(&mut self, address: u64, bytes: &[u8]) -> Result<()> {
         if !matches!(self.state, WriterState::Usable) {
             self.keep(address, bytes);
@@ -150,7 +151,7 @@ impl Writer {
             })
     }
 
-    /// Lets libhdf5 read what it wrote, although it will be given up.
+    /// Lets libhdf5 read what it wrote, although it will be discarded.
     fn keep(&mut self, address: u64, bytes: &[u8]) {
         let room = KEPT.saturating_sub(self.pending.len());
         if bytes.len() / PAGE < room && self.write_pages(address, bytes).is_err() {
@@ -186,7 +187,7 @@ impl Writer {
         }
         self.in_place = true;
         let result = self.disk.write(&self.main, bytes, address);
-        // What was written before a failure counts as well.
+        // Include what was written before a failure.
         self.main_length = self.main_length.max(address + bytes.len() as u64);
         if result.is_err() {
             self.main_length = self.main.metadata()?.len();
@@ -209,7 +210,7 @@ impl Writer {
         Ok(())
     }
 
-    /// Makes all that was written since the last commit durable and visible, or nothing of it.
+    /// Makes everything that was written since the last commit durable and visible, or none of it.
     pub(super) fn commit(&mut self, note: &[u8]) -> Result<JournalRange> {
         self.check("commit")?;
         if self.pending.is_empty() && note.is_empty() && self.eoa == self.committed.eoa {
@@ -235,14 +236,11 @@ impl Writer {
         let (message, cause) = match &self.state {
             WriterState::Usable => return Ok(()),
             WriterState::Abandoned => {
-                let message = "the changes since the last commit were discarded, and the file was \
-                               not reopened since";
+                let message = "the changes since the last commit were discarded, and the file \
+                    has not been reopened";
                 return Err(Error::new(ErrorKind::Internal, operation, message));
             }
-            WriterState::Lost(cause) => (
-                "a part of what was written since the last commit is lost",
-                cause,
-            ),
+            WriterState::Lost(cause) => ("some writes since the last commit are lost", cause),
             WriterState::Broken(cause) => (
                 "an earlier failure left the journal in an unknown state; open the recording again to \
                  continue",
@@ -254,10 +252,10 @@ impl Writer {
             .with_source(cause.clone()))
     }
 
-    /// Lets the next commit clear the flags that a writer left which was killed without a journal.
+    /// Lets the next commit clear the flags of a writer that was killed without a journal.
     ///
-    /// libhdf5 refuses to open a file with them, except through this driver, which has no locks for
-    /// libhdf5 to take. This driver sets none.
+    /// libhdf5 refuses to open a file with these flags, except through this driver, which offers
+    /// libhdf5 no locks. This driver sets none.
     pub(super) fn clear_open_flags(&mut self) -> io::Result<()> {
         let number = self.superblock / PAGE_LEN;
         let mut page = self.layers().page(number)?;
@@ -273,7 +271,7 @@ impl Writer {
             return Ok(());
         }
         if let Err(error) = self.disk.sync(&self.main) {
-            // The system may have dropped what it could not write, and not report it again.
+            // The system may have dropped failed writes, and does not report them again.
             let error = Error::io("commit", &self.paths.main, error);
             self.state = WriterState::Lost(error.clone());
             return Err(error);
@@ -302,14 +300,14 @@ impl Writer {
         Ok(payload.note)
     }
 
-    /// Cuts off a record that is not whole, or not durable: it would hide those after it.
+    /// Cuts off a record that is incomplete or not durable: it would hide the records after it.
     fn take_back(&mut self, start: u64, cause: &Error) {
         let file = Arc::clone(&self.journal.file);
         let cut = self
             .disk
             .set_len(&file, start)
             .and_then(|()| self.disk.sync(&file))
-            // Readers may have seen it. What it refers to will be overwritten.
+            // Readers may have seen it. The space that it refers to will be overwritten.
             .and_then(|()| self.set_changes(self.journal.changes.wrapping_add(2)));
         if let Err(error) = cut {
             tracing::error!(%error, "the journal could not be truncated");
@@ -325,8 +323,8 @@ impl Writer {
         Ok(())
     }
 
-    /// Gives up everything since the last commit, and what libhdf5 still writes until it opens the
-    /// file again.
+    /// Discards everything since the last commit, and everything that libhdf5 still writes until it
+    /// opens the file again.
     pub(super) fn abandon(&mut self) {
         if !matches!(self.state, WriterState::Broken(_)) {
             self.state = WriterState::Abandoned;
@@ -340,7 +338,7 @@ impl Writer {
                 self.drop_changes();
                 self.state = WriterState::Usable;
             }
-            // Nothing of it can be committed any more.
+            // None of it can be committed any more.
             WriterState::Broken(_) => self.drop_changes(),
             WriterState::Usable | WriterState::Lost(_) => {}
         }
@@ -356,14 +354,14 @@ impl Writer {
         self.eoa = self.committed.eoa;
     }
 
-    /// Brings all that was committed to the main file, and begins a new journal with a note.
+    /// Copies everything that was committed to the main file, and begins a new journal with a note.
     pub(super) fn checkpoint(&mut self, note: &[u8], patience: Duration) -> Result<JournalRange> {
         self.check("checkpoint")?;
         self.settle("checkpoint", self.is_clean(), patience)?;
         self.renew_journal(self.journal.header.id, note)
     }
 
-    /// Fails if another program reads the main file now.
+    /// Fails if another program is reading the main file.
     pub(super) fn check_not_held(&mut self) -> Result<()> {
         self.lock
             .exclude("checkpoint", &self.paths.main, Duration::ZERO)?;
@@ -382,7 +380,7 @@ impl Writer {
         self.disk.sync_folder(&self.paths).map_err(failed)
     }
 
-    /// Copies the committed pages to the main file, and cuts it to its length if `cut` says so.
+    /// Copies the committed pages to the main file, and truncates it to its length if `cut` is set.
     fn settle(&mut self, operation: &'static str, cut: bool, patience: Duration) -> Result<()> {
         let failed = |path: &std::path::Path, error| Error::io(operation, path, error);
         let eoa = self.committed.eoa;
@@ -391,7 +389,7 @@ impl Writer {
         if changes_main {
             self.lock.exclude(operation, &self.paths.main, patience)?;
         }
-        // The next odd number, whether the last checkpoint was finished or not.
+        // The next odd number, whether or not the last checkpoint was completed.
         let announced = self.journal.changes.wrapping_add(1) | 1;
         let result = self
             .set_changes(announced)
@@ -413,7 +411,7 @@ impl Writer {
         result
     }
 
-    /// Copies the committed pages, cuts the main file to a length, and makes both durable.
+    /// Copies the committed pages, truncates the main file to a length, and makes both durable.
     fn copy_home(&mut self, length: Option<u64>) -> io::Result<()> {
         let copied = copy_home(
             self.disk,
@@ -422,18 +420,18 @@ impl Writer {
             &self.main,
             length,
         );
-        // It may have been cut although not all succeeded.
+        // It may have been truncated although not everything succeeded.
         self.main_length = self.main.metadata()?.len();
         copied
     }
 
-    /// Ends a checkpoint that an earlier writer began.
+    /// Completes a checkpoint that an earlier writer began.
     pub(super) fn finish_checkpoint(&mut self) -> io::Result<()> {
         self.copy_home(Some(self.committed.eoa))?;
         self.set_changes(self.journal.changes.wrapping_add(1))
     }
 
-    /// Replaces the journal, for a main file that has all that was committed.
+    /// Replaces the journal, for a main file that contains everything that was committed.
     fn renew_journal(&mut self, id: [u8; 16], note: &[u8]) -> Result<JournalRange> {
         let placed = self
             .next_journal(id, note)
@@ -444,7 +442,7 @@ impl Writer {
         placed
     }
 
-    /// Writes a new journal beside the old one.
+    /// Writes a new journal next to the old one.
     fn next_journal(
         &mut self,
         id: [u8; 16],
@@ -469,7 +467,7 @@ impl Writer {
             .map_err(|error| Error::io("checkpoint", &self.paths.next_journal, error))
     }
 
-    /// Puts a new journal in the place of the old one.
+    /// Replaces the old journal by a new one.
     fn replace_journal(
         &mut self,
         (next, committed, range): (Journal, CommittedPages, JournalRange),
@@ -480,7 +478,7 @@ impl Writer {
         self.journal = next;
         self.committed = committed;
         self.unsynced_name = true;
-        // Until the next commit, which tries again, the old journal says the same.
+        // Until the next commit, which tries again, the old journal has the same contents.
         if let Err(error) = self.sync_name() {
             tracing::warn!(%error, "the new journal may lose its name in a power failure");
         }
@@ -497,7 +495,7 @@ impl Writer {
         Ok(())
     }
 
-    /// Gives the file an id that the journal is to carry.
+    /// Gives the file an id, which its journal will contain.
     pub(super) fn set_file_id(&mut self, id: [u8; 16]) -> Result<()> {
         self.check("open")?;
         if self.journal.header.id == id {
@@ -516,12 +514,12 @@ impl Writer {
 impl Drop for Writer {
     fn drop(&mut self) {
         journal::unsign(&self.journal.file, &self.paths.journal);
-        // A thread that still reads notes holds the journal open, but not its lock.
+        // A thread that still reads notes keeps the journal open, but not its lock.
         let _ = self.journal.file.unlock();
     }
 }
 
-/// Copies committed pages to the main file, cuts it to a length, and makes both durable.
+/// Copies committed pages to the main file, truncates it to a length, and makes both durable.
 pub(super) fn copy_home(
     disk: Disk,
     committed: &CommittedPages,
@@ -535,7 +533,7 @@ pub(super) fn copy_home(
         for (page, &offset) in bytes.chunks_exact_mut(PAGE).zip(&offsets) {
             journal.read_exact_at(page, offset)?;
         }
-        // Bytes after the end of the file are of no use.
+        // Bytes after the end of the file are not needed.
         let start = first * PAGE_LEN;
         let rest = committed.eoa.saturating_sub(start);
         bytes.truncate(usize::try_from(rest).unwrap_or(usize::MAX));
@@ -547,7 +545,7 @@ pub(super) fn copy_home(
     disk.sync(main)
 }
 
-/// Writes a journal: its header, and a record if the header does not say everything.
+/// Writes a journal: its header, and a record if the header is not sufficient.
 pub(super) fn write_journal(
     disk: Disk,
     file: FileHandle,
@@ -578,7 +576,7 @@ pub(super) fn write_journal(
     Ok((journal, committed, JournalRange { offset, len }))
 }
 
-/// Pages with their numbers, as a record takes them.
+/// Pages with their numbers, as a record expects them.
 #[derive(Clone)]
 struct PageIter<'a>(std::collections::btree_map::Iter<'a, u64, Box<[u8; PAGE]>>);
 

@@ -1,7 +1,7 @@
-//! Attributes of users as attributes of HDF5, and the metadata of this library.
+//! The user's attributes as attributes of HDF5, and the metadata of this library.
 //!
-//! What HDF5 has a form for is stored in that form, for other software: booleans, numbers, text,
-//! and lists of one of these. The rest is stored as JSON in the attribute `simrecorder`.
+//! Values that HDF5 can represent are stored in that form, for other software: booleans, numbers,
+//! text, and lists of one of these. All others are stored as JSON in the attribute `simrecorder`.
 
 use std::ffi::{CStr, CString, c_char, c_void};
 
@@ -21,20 +21,20 @@ use crate::library::{
 
 /// The attribute with the metadata of this library.
 pub(crate) const METADATA: &str = "simrecorder";
-/// The member of [`METADATA`] with attributes that HDF5 has no form for.
+/// The member of [`METADATA`] with attributes that HDF5 cannot represent.
 const OTHER_ATTRIBUTES: &str = "attributes";
 
-/// The attribute of a value that is an object, with the object as JSON text; and the member of [`METADATA`]
-/// that says so.
+/// The attribute with the JSON text of a value that is an object, and the member of [`METADATA`]
+/// that marks it.
 const JSON: &str = "json";
 
-/// The attribute that counts how often a dataset was cut.
+/// The attribute with the number of cuts of a dataset.
 pub(crate) const CUT_COUNT: &str = "simrecorder_cuts";
 
 /// The attribute of the root of a file that is being written.
 pub(crate) const UNFINISHED: &str = "simrecorder_unfinished";
 
-/// Names that mean something to this library, HDF5 and netCDF.
+/// Names with a meaning for this library, HDF5 or netCDF.
 const RESERVED: [&str; 11] = [
     METADATA,
     CUT_COUNT,
@@ -49,19 +49,19 @@ const RESERVED: [&str; 11] = [
     "_nc3_strict",
 ];
 
-/// More elements than these an attribute does not have, whatever the file says.
+/// The maximum number of elements of an attribute, whatever the file says.
 const MAX_ELEMENTS: u64 = 1 << 24;
 
-/// What this library stores about an object, where HDF5 has no place for it.
+/// What this library stores about an object and HDF5 cannot represent.
 pub(crate) type Metadata = Map<String, Json>;
 
-/// Reads the metadata of an object; `None` if this library did not make it.
+/// Reads the metadata of an object; `None` if this library did not create it.
 pub(crate) fn read_metadata(object: &Handle) -> Result<Option<Metadata>> {
     let attribute = open(object, METADATA)?;
     attribute.as_ref().map(parse_metadata).transpose()
 }
 
-/// The metadata of the object at a link of a group, which need not be opened for it.
+/// The metadata of the object at a link of a group, without opening the object.
 pub(crate) fn read_metadata_at(group: &Handle, link: &str) -> Result<Metadata> {
     let (link, name) = (c_string(link)?, c_string(METADATA)?);
     // SAFETY: both names end with a NUL and outlive the call.
@@ -93,7 +93,7 @@ fn parse_metadata(attribute: &Handle) -> Result<Metadata> {
     }
 }
 
-/// Stores the metadata of an object, in place of what it has.
+/// Stores the metadata of an object, replacing any that it has.
 pub(crate) fn write_metadata(object: &Handle, metadata: Metadata) -> Result<()> {
     write(
         object,
@@ -109,7 +109,7 @@ pub(crate) fn write_new_metadata(object: &Handle, metadata: Metadata) -> Result<
     write(object, METADATA, &text, false)
 }
 
-/// The attributes of a user, given what [`read_metadata`] read.
+/// The user's attributes, given the result of [`read_metadata`].
 pub(crate) fn read_attributes(object: &Handle, metadata: Option<&Metadata>) -> Result<Attributes> {
     let mut attributes = Attributes::new();
     let has_json = metadata.is_some_and(has_json);
@@ -130,8 +130,8 @@ pub(crate) fn read_attributes(object: &Handle, metadata: Option<&Metadata>) -> R
     Ok(attributes)
 }
 
-/// Writes the attributes of a user to an object that has none, and adds to `metadata` those that HDF5
-/// has no form for.
+/// Writes the user's attributes to an object that has none, and adds those that HDF5 cannot
+/// represent to `metadata`.
 pub(crate) fn write_attributes(
     object: &Handle,
     attributes: &Attributes,
@@ -161,7 +161,7 @@ fn has_json(metadata: &Metadata) -> bool {
     metadata.get(JSON) == Some(&Json::Bool(true))
 }
 
-/// Gives a value the JSON text of its object, for other software, or takes it away. An attribute of the
+/// Stores or removes the JSON text of a value's object, for other software. An attribute of the
 /// user with this name stays.
 pub(crate) fn write_json(
     object: &Handle,
@@ -185,7 +185,7 @@ pub(crate) fn write_json(
     Ok(())
 }
 
-/// Removes all attributes of a user that are read, and those with the names of `new` ones.
+/// Removes all of the user's attributes that can be read, and those with the names of `new` ones.
 pub(crate) fn remove_attributes(
     object: &Handle,
     metadata: Option<&Metadata>,
@@ -217,15 +217,15 @@ fn remove(object: &Handle, name: &str) -> Result<()> {
     })
 }
 
-/// A value in a form that HDF5 has.
+/// A value in a form that HDF5 supports.
 enum AttributeValue {
-    /// Elements as bytes, and how many there are in a list.
+    /// Elements as bytes, and their number if they are a list.
     Elements(DType, Vec<u8>, Option<u64>),
-    /// Texts without NUL, and how many there are in a list.
+    /// Texts without NUL, and their number if they are a list.
     Texts(Vec<String>, Option<u64>),
-    /// A text in as many bytes as it has.
+    /// A text of fixed size, its own length.
     Sized(String),
-    /// A text in as many bytes as it has and a NUL, in ASCII.
+    /// An ASCII text of fixed size, its own length and a NUL.
     Mark(CString),
 }
 
@@ -269,14 +269,14 @@ impl AttributeValue {
     }
 }
 
-/// Writes an attribute that is not there, or may be there if `replace` is set.
+/// Writes an attribute. If `replace` is set, it may exist.
 fn write(object: &Handle, name: &str, value: &AttributeValue, replace: bool) -> Result<()> {
     if replace {
         remove_if_there(object, name)?;
     }
     let create = |type_: Handle, count: Option<u64>, elements: *const c_void| {
         let space = simple_space(count.as_slice(), None)?;
-        // SAFETY: below, what is written has as many elements of the type as the space.
+        // SAFETY: below, the data has as many elements of the type as the space.
         unsafe { create(object, name, &type_, &space, elements) }
     };
     match value {
@@ -299,10 +299,11 @@ fn write(object: &Handle, name: &str, value: &AttributeValue, replace: bool) -> 
     }
 }
 
-/// Makes an attribute that is not there.
+/// Creates an attribute that does not exist.
 ///
 /// # Safety
-/// `elements` are as many of the type as the space has.
+///
+/// `elements` has as many elements of the type as the space.
 pub(crate) unsafe fn create(
     object: &Handle,
     name: &str,
@@ -327,20 +328,20 @@ pub(crate) unsafe fn create(
     })
 }
 
-/// Writes text of its own size, followed by a NUL, in place of the present text: the form in which
-/// HDF5 takes marks of dimension scales.
+/// Writes text of fixed size with a NUL at its end, replacing the existing text. HDF5 requires this
+/// form for marks of dimension scales.
 pub(crate) fn write_text(object: &Handle, name: &str, text: &str) -> Result<()> {
     write(object, name, &AttributeValue::Mark(c_string(text)?), true)
 }
 
-/// Writes text for people, which takes no space but its own.
+/// Writes text for people, of fixed size.
 pub(crate) fn write_note(object: &Handle, name: &str, text: &str) -> Result<()> {
     write(object, name, &AttributeValue::Sized(text.to_owned()), false)
 }
 
 /// Writes a list of texts, one for each axis.
 pub(crate) fn write_labels(object: &Handle, name: &str, labels: Vec<String>) -> Result<()> {
-    // Text of HDF5 ends at a NUL.
+    // In HDF5, text ends at a NUL.
     let labels: Vec<String> = labels
         .into_iter()
         .map(|label| label.replace('\0', ""))
@@ -354,7 +355,7 @@ pub(crate) fn write_labels(object: &Handle, name: &str, labels: Vec<String>) -> 
     )
 }
 
-/// Writes a number as an attribute, in place of one that is there.
+/// Writes a number as an attribute, replacing an existing one.
 pub(crate) fn write_number(object: &Handle, name: &str, number: u64) -> Result<()> {
     let bytes = number.to_le_bytes().to_vec();
     write(
@@ -365,7 +366,7 @@ pub(crate) fn write_number(object: &Handle, name: &str, number: u64) -> Result<(
     )
 }
 
-/// One attribute as JSON; `None` if it is not there, or nothing that a user would have set.
+/// One attribute as JSON; `None` if it does not exist, or cannot be an attribute of the user.
 pub(crate) fn read_named(object: &Handle, name: &str) -> Result<Option<Json>> {
     match open(object, name)? {
         Some(attribute) => read(&attribute),
@@ -388,7 +389,7 @@ pub(crate) fn open(object: &Handle, name: &str) -> Result<Option<Handle>> {
     })
 }
 
-/// An attribute as JSON; `None` if it is nothing that a user would have set.
+/// An attribute as JSON; `None` if it cannot be an attribute of the user.
 fn read(attribute: &Handle) -> Result<Option<Json>> {
     locked(|| {
         // SAFETY: the handle is an attribute.
@@ -449,7 +450,7 @@ fn read_bytes(attribute: &Handle, memory: &Handle, count: u64, size: usize) -> R
         ));
     };
     let mut bytes = vec![0; length];
-    // SAFETY: `bytes` has room for `count` elements of the type, which are `size` bytes each.
+    // SAFETY: `bytes` has room for `count` elements of the type, of `size` bytes each.
     let status = unsafe { H5Aread(attribute.id(), memory.id(), bytes.as_mut_ptr().cast()) };
     read_ok(status, "read an attribute")?;
     Ok(bytes)
@@ -462,8 +463,8 @@ fn read_texts(
     count: u64,
 ) -> Result<Vec<Json>> {
     let mut pointers: Vec<*mut c_char> = vec![std::ptr::null_mut(); count as usize];
-    // SAFETY: `pointers` has room for one pointer an element. The library fills it with texts
-    // that end with a NUL, or null, which it frees again.
+    // SAFETY: `pointers` has room for one pointer per element. The library fills it with texts that
+    // end with a NUL, or null, and frees them again.
     unsafe {
         let status = H5Aread(attribute.id(), memory.id(), pointers.as_mut_ptr().cast());
         read_ok(status, "read an attribute")?;
@@ -486,7 +487,7 @@ pub(crate) fn fixed_text(bytes: &[u8], padding: u8) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
-/// Puts items in row-major order into lists of lists.
+/// Arranges items in row-major order as nested lists.
 fn nested(shape: &[u64], items: &mut impl Iterator<Item = Json>) -> Json {
     match shape {
         [] => items.next().unwrap_or_default(),
@@ -494,7 +495,7 @@ fn nested(shape: &[u64], items: &mut impl Iterator<Item = Json>) -> Json {
     }
 }
 
-/// One element as JSON. What JSON has no number for is a word.
+/// One element as JSON. Numbers that JSON cannot represent become words.
 fn element(dtype: DType, bytes: &[u8]) -> Json {
     fn of<const N: usize>(bytes: &[u8]) -> [u8; N] {
         bytes.first_chunk().copied().unwrap_or([0; N])

@@ -1,4 +1,4 @@
-//! One HDF5 dataset: making, opening and describing it, and its raw chunks.
+//! An HDF5 dataset: creating, opening and describing it, and its raw chunks.
 
 use hdf5_metno_sys::h5::hsize_t;
 use hdf5_metno_sys::h5d::{
@@ -28,8 +28,8 @@ use crate::library::{
 };
 
 unsafe extern "C" {
-    /// How many bytes a chunk takes in the file; 0 if it was never written. Not in
-    /// hdf5-metno-sys; in libhdf5 since 1.10.2.
+    /// The stored size of a chunk in bytes; 0 if it was never written. Missing in hdf5-metno-sys;
+    /// in libhdf5 since 1.10.2.
     fn H5Dget_chunk_storage_size(
         dataset: hid_t,
         offset: *const hsize_t,
@@ -37,24 +37,24 @@ unsafe extern "C" {
     ) -> hdf5_metno_sys::h5::herr_t;
 }
 
-/// A dataset that is open.
+/// An open dataset.
 #[derive(Debug)]
 pub(crate) struct Dataset(Handle);
 
-/// What is fixed about a dataset, and its shape.
+/// The fixed properties of a dataset, and its shape.
 #[derive(Debug)]
 pub(crate) struct Description {
     pub(crate) shape: Vec<u64>,
     pub(crate) type_: StoredType,
-    /// The shape of chunks, if there are chunks.
+    /// The shape of chunks, if it has chunks.
     pub(crate) chunk_shape: Option<Vec<u64>>,
-    /// The filters, if all of them are known here.
+    /// The filters, if this library supports all of them.
     pub(crate) pipeline: Option<Pipeline>,
-    /// The bytes of one element that was never written, as in memory; zero unless it is known.
+    /// The bytes in memory of an element that was never written; zero if unknown.
     pub(crate) fill_value: Option<Vec<u8>>,
 }
 
-/// How a new dataset is laid out.
+/// The layout of a new dataset.
 #[derive(Debug)]
 pub(crate) struct NewDataset<'a> {
     pub(crate) type_: &'a Handle,
@@ -66,19 +66,19 @@ pub(crate) struct NewDataset<'a> {
 /// Where the elements of a new dataset are stored.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Storage<'a> {
-    /// In chunks of this shape, with these filters: the dataset grows.
+    /// In chunks of this shape, with these filters: the dataset can grow.
     Chunks(&'a [u64], &'a Pipeline),
-    /// In one piece, for a dataset of a fixed length.
+    /// In one piece, for a dataset of fixed length.
     Contiguous,
-    /// With its description, for a dataset of a fixed length and few bytes.
+    /// In the object header, for a small dataset of fixed length.
     Compact,
 }
 
-/// Datasets of up to so many bytes lie with their description.
+/// The maximum size of a dataset in the object header.
 const COMPACT_BYTES: u64 = 2 << 10;
 
 impl Storage<'_> {
-    /// For a dataset of a fixed length with so many bytes.
+    /// For a dataset of fixed length and this size.
     pub(crate) fn of_fixed(bytes: u64) -> Self {
         match bytes {
             0..=COMPACT_BYTES => Self::Compact,
@@ -99,7 +99,7 @@ pub(crate) fn link_creation() -> Result<Handle> {
 }
 
 impl NewDataset<'_> {
-    /// Makes the dataset `name` in a group.
+    /// Creates the dataset `name` in a group.
     pub(crate) fn create(&self, group: &Handle, name: &str) -> Result<Dataset> {
         let name = c_string(name)?;
         locked(|| {
@@ -121,7 +121,7 @@ impl NewDataset<'_> {
         })
     }
 
-    /// Makes a dataset that no link leads to yet.
+    /// Creates a dataset without a link.
     pub(crate) fn create_unlinked(&self, root: &Handle) -> Result<Dataset> {
         locked(|| {
             let (list, space) = self.properties()?;
@@ -146,8 +146,8 @@ impl NewDataset<'_> {
         Ok((list, simple_space(self.shape, growing.as_deref())?))
     }
 
-    /// The first axis grows. HDF5 wants chunks to be no longer than an axis that does not, so one
-    /// of length 0 may grow too.
+    /// The first axis can grow. HDF5 requires that chunks are not longer than an axis of fixed
+    /// length, so an axis of length 0 can grow, too.
     fn growing_axes(&self) -> Vec<Option<u64>> {
         let axes = self.shape.iter().enumerate();
         axes.map(|(axis, &len)| (axis > 0 && len > 0).then_some(len))
@@ -156,10 +156,10 @@ impl NewDataset<'_> {
 
     fn creation_list(&self) -> Result<Handle> {
         let list = property_list(*H5P_CLS_DATASET_CREATE)?;
-        // SAFETY: the list is ours; arrays have as many numbers as is said, the fill value is an
-        // element of the type, and all of it outlives the calls.
+        // SAFETY: the list is ours; arrays have the given number of elements, the fill value is an
+        // element of the type, and all of them outlive the calls.
         unsafe {
-            // The same calls make the same file.
+            // So that the same calls create the same file.
             write_ok(H5Pset_obj_track_times(list.id(), 0), "set properties")?;
             match self.storage {
                 Storage::Chunks(chunk_shape, pipeline) => {
@@ -183,7 +183,7 @@ impl NewDataset<'_> {
 
 fn set_chunks(list: &Handle, chunk_shape: &[u64], pipeline: &Pipeline) -> Result<()> {
     let axes = chunk_shape.len() as i32;
-    // SAFETY: the list is open; the shape has as many numbers as is said, and outlives the call.
+    // SAFETY: the list is open; the shape has the given number of elements, and outlives the call.
     unsafe {
         write_ok(
             H5Pset_chunk(list.id(), axes, chunk_shape.as_ptr()),
@@ -204,28 +204,28 @@ fn set_chunks(list: &Handle, chunk_shape: &[u64], pipeline: &Pipeline) -> Result
 }
 
 impl Dataset {
-    /// A handle that is a dataset; else `None`.
+    /// The dataset of a handle; `None` if it is another object.
     pub(crate) fn from_handle(handle: Handle) -> Option<Self> {
         (handle.kind() == H5I_type_t::H5I_DATASET).then_some(Self(handle))
     }
 
-    /// The dataset that a handle is, if it is one.
+    /// The dataset of a handle, if it is one.
     pub(crate) fn borrow(handle: &Handle) -> Result<Option<Self>> {
         Ok(Self::from_handle(handle.share()?))
     }
 
-    /// How many rows it has.
+    /// The number of rows.
     pub(crate) fn len(&self) -> Result<u64> {
         Ok(self.shape()?.first().copied().unwrap_or(0))
     }
 
-    /// How many bytes its elements take in the file, as they are encoded.
+    /// The stored size of its elements in bytes, encoded.
     pub(crate) fn stored_bytes(&self) -> u64 {
         // SAFETY: the handle is a dataset.
         locked(|| unsafe { H5Dget_storage_size(self.0.id()) })
     }
 
-    /// How often it was cut.
+    /// The number of cuts so far.
     pub(crate) fn cut_count(&self) -> Result<u64> {
         let cuts = attributes::read_named(&self.0, CUT_COUNT)?;
         Ok(cuts.and_then(|cuts| cuts.as_u64()).unwrap_or(0))
@@ -258,16 +258,16 @@ impl Dataset {
         locked(|| Ok(extent(&self.space()?)?.0))
     }
 
-    /// Whether its first axis may grow without bound.
+    /// Whether its first axis can grow without bound.
     pub(crate) fn grows(&self) -> Result<bool> {
         let (_, max) = locked(|| extent(&self.space()?))?;
         Ok(max.first() == Some(&None))
     }
 
-    /// Describes it, or says what about it is not known here.
+    /// Describes the dataset, or fails with what this library does not support.
     pub(crate) fn describe(&self) -> Result<Description> {
         locked(|| {
-            // SAFETY: the handle is a dataset; arrays have room for what is asked for.
+            // SAFETY: the handle is a dataset; arrays have enough room.
             unsafe {
                 let (shape, _) = extent(&self.space()?)?;
                 let type_ = StoredType::of(&self.stored_type()?)?;
@@ -291,7 +291,8 @@ impl Dataset {
         })
     }
 
-    /// The shape of its chunks and their filters, if it has chunks and the filters are known here.
+    /// The shape of its chunks and their filters, if it has chunks and this library supports the
+    /// filters.
     pub(crate) fn chunks(&self) -> Result<Option<(Vec<u64>, Pipeline)>> {
         // SAFETY: the handle is a dataset.
         locked(|| unsafe {
@@ -311,9 +312,9 @@ impl Dataset {
         })
     }
 
-    /// The number of a filter that this dataset has and the library has not.
+    /// The number of a filter of this dataset that libhdf5 does not have.
     fn missing_filter(&self) -> Result<Option<i32>> {
-        // SAFETY: the handle is a dataset, and any number may be asked about.
+        // SAFETY: the handle is a dataset, and any number is allowed.
         locked(|| unsafe {
             let list = H5Dget_create_plist(self.0.id());
             let list = Handle::read(list, "get the layout of a dataset")?;
@@ -325,8 +326,8 @@ impl Dataset {
         })
     }
 
-    /// Checks that records can be appended: the first axis grows, the filters are there, and the
-    /// type is one that is written.
+    /// Checks that records can be appended: the first axis can grow, libhdf5 has the filters, and
+    /// the type can be written.
     pub(crate) fn check_grows(&self) -> Result<()> {
         let refused = |message: &str| Err(Error::new(ErrorKind::Unsupported, "plan", message));
         if !self.grows()? {
@@ -354,7 +355,7 @@ impl Dataset {
         locked(|| Handle::read(unsafe { H5Dget_type(self.0.id()) }, "get a data type"))
     }
 
-    /// Sets how many rows it has.
+    /// Sets the number of rows.
     pub(crate) fn set_len(&self, len: u64) -> Result<()> {
         let mut shape = self.shape()?;
         let Some(rows) = shape.first_mut().filter(|rows| **rows != len) else {
@@ -368,7 +369,7 @@ impl Dataset {
         })
     }
 
-    /// Writes the chunk that begins at `origin`, past the filters of the library.
+    /// Writes the chunk that begins at `origin`, without the filters of libhdf5.
     pub(crate) fn write_chunk(&self, origin: &[u64], bytes: &[u8], mask: u32) -> Result<()> {
         // SAFETY: `origin` has as many axes as the dataset; `bytes` outlives the call.
         locked(|| unsafe {
@@ -384,10 +385,10 @@ impl Dataset {
         })
     }
 
-    /// Reads the chunk that begins at `origin`, past the filters of the library, to the start of
-    /// `buffer`, which grows as needed; returns its length, and a bit for each filter that was left
-    /// out. `None` if it was never written; between others that is an error unless it may be missing.
-    /// No chunk takes more than `limit` bytes.
+    /// Reads the chunk that begins at `origin`, without the filters of libhdf5, to the start of
+    /// `buffer`, which grows as needed. Returns its length, and a bit for each filter that was not
+    /// applied. `None` if it was never written; between other chunks this is an error unless
+    /// `may_be_missing` is set. A chunk has at most `limit` bytes.
     pub(crate) fn read_chunk(
         &self,
         origin: &[u64],
@@ -401,7 +402,7 @@ impl Dataset {
             let status =
                 unsafe { H5Dget_chunk_storage_size(self.0.id(), origin.as_ptr(), &raw mut size) };
             match read_ok(status, "look up a chunk") {
-                // The library tells a chunk that is missing between others by a failure.
+                // libhdf5 reports a missing chunk between others as a failure.
                 Err(error) if may_be_missing && is_never_written(&error) => return Ok(None),
                 looked => looked?,
             }
@@ -433,10 +434,11 @@ impl Dataset {
         })
     }
 
-    /// Reads a part through the library, whatever its layout and filters: elements of the type
+    /// Reads a part with libhdf5, whatever its layout and filters, as elements of the type
     /// `memory`.
     ///
     /// # Safety
+    ///
     /// `out` has room for the elements of the region.
     pub(crate) unsafe fn read(
         &self,
@@ -467,10 +469,11 @@ impl Dataset {
         })
     }
 
-    /// Writes a part through the library.
+    /// Writes a part with libhdf5.
     ///
     /// # Safety
-    /// `elements` holds the elements of the region, of the type `memory`.
+    ///
+    /// `elements` contains the elements of the region, of the type `memory`.
     pub(crate) unsafe fn write(
         &self,
         memory: &Handle,
@@ -479,7 +482,7 @@ impl Dataset {
     ) -> Result<()> {
         locked(|| {
             let spaces = self.spaces(region)?;
-            // SAFETY: the spaces select as many elements as there are.
+            // SAFETY: the spaces select as many elements as exist.
             let status = unsafe {
                 H5Dwrite(
                     self.0.id(),
@@ -517,7 +520,7 @@ fn is_never_written(error: &Error) -> bool {
     cause.is_some_and(|cause| cause.to_string().contains("chunk storage is not allocated"))
 }
 
-/// Which elements of a dataset go to or come from memory.
+/// The elements of a dataset to transfer to or from memory.
 pub(crate) struct Spaces {
     file: Handle,
     memory: Option<Handle>,
@@ -537,7 +540,7 @@ pub(crate) fn rows(range: std::ops::Range<u64>) -> Region {
 /// The shape of the chunks of a dataset, if it has chunks.
 fn chunk_shape(list: &Handle) -> Result<Option<Vec<u64>>> {
     let mut chunk = vec![0; MAX_AXES];
-    // SAFETY: the list is open; `chunk` has room for as many numbers as is said.
+    // SAFETY: the list is open; `chunk` has room for the given number of elements.
     let axes = unsafe {
         if H5Pget_layout(list.id()) != H5D_layout_t::H5D_CHUNKED {
             return Ok(None);
@@ -551,9 +554,9 @@ fn chunk_shape(list: &Handle) -> Result<Option<Vec<u64>>> {
     Ok(Some(chunk))
 }
 
-/// The filters of a dataset: the number of each, and the first of its parameters.
+/// The filters of a dataset: the number of each, and its first parameter.
 fn filters(list: &Handle) -> Result<Vec<(i32, Option<u32>)>> {
-    // SAFETY: the list is ours; `values` has room for as many numbers as is said.
+    // SAFETY: the list is ours; `values` has room for the given number of elements.
     unsafe {
         let count = u32::try_from(H5Pget_nfilters(list.id()))
             .map_err(|_| failed(ErrorKind::Corrupt, "get the filters of a dataset"))?;
@@ -576,7 +579,7 @@ fn filters(list: &Handle) -> Result<Vec<(i32, Option<u32>)>> {
     }
 }
 
-/// The filters of a dataset, or `None` if one of them is not known here.
+/// The filters of a dataset, or `None` if this library does not support one of them.
 fn pipeline(list: &Handle) -> Result<Option<Pipeline>> {
     let known = |(id, value): (i32, Option<u32>)| match (id, value) {
         (DEFLATE, level) => Some(Filter::Deflate {

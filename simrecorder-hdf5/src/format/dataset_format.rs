@@ -14,61 +14,61 @@ use crate::format::filters::{EncodedChunk, Pipeline};
 use crate::format::variable::VariableType;
 use crate::library::Handle;
 
-/// The format of a dataset: all that does not change while it grows.
+/// The format of a dataset: everything that does not change while it grows.
 #[derive(Debug)]
 pub(crate) struct DatasetFormat {
     layout: ColumnLayout,
     pub(crate) rows: RowFormat,
-    /// Whether a dataset with fewer rows than a chunk may be without chunks. Its metadata says then what
-    /// chunks it will have.
+    /// Whether a dataset with fewer rows than a chunk may have no chunks. Its metadata then
+    /// contains its future chunk shape.
     may_be_short: bool,
 }
 
-/// What the rows of a dataset are.
+/// The rows of a dataset.
 #[derive(Debug)]
 pub(crate) enum RowFormat {
     Elements(ElementFormat),
     Variable(VariableType),
 }
 
-/// How elements of one size are stored.
+/// How elements of fixed size are stored.
 #[derive(Debug)]
 pub(crate) struct ElementFormat {
-    /// The type to ask the library for.
+    /// The type in which libhdf5 reads and writes them.
     pub(crate) memory: Arc<Handle>,
-    /// The filters of chunks that are read and written past the library; `None` if that has to
+    /// The filters of chunks that are read and written without libhdf5; `None` if libhdf5 has to
     /// read and write the dataset.
     pub(crate) pipeline: Option<Pipeline>,
-    /// Whether chunks between others may be missing, since other software made the dataset. In
-    /// those made here, all are written, and one that is not found is damage.
+    /// Whether chunks between others may be missing, because other software created the dataset.
+    /// simrecorder writes all chunks, so a missing one is damage.
     is_foreign: bool,
 }
 
-/// Deflate's levels. Of floating-point numbers, 1 leaves about as much as others do, and takes much
-/// less time; of integers, which shrink more, it leaves half as much again.
+/// The levels of deflate. For floating-point numbers, level 1 compresses about as well as the
+/// others, and much faster. For integers, which compress better, its result is half as large again.
 const FAST_LEVEL: u32 = 1;
 const FAST_INTEGER_LEVEL: u32 = 3;
 const SMALL_LEVEL: u32 = 6;
 
-/// Chunks are below 4 GiB in HDF5.
+/// HDF5 chunks must be smaller than 4 GiB.
 const MAX_CHUNK_BYTES: u64 = u32::MAX as u64;
 
-/// A chunk of rows of variable length holds 16 bytes for each; the rows are elsewhere.
+/// A chunk of rows of variable length contains 16 bytes for each; the rows are elsewhere.
 const VARIABLE_CHUNK_ROWS: u64 = 1024;
 
-/// Rows of variable length go into the dataset when so many bytes of them are there, or so many
-/// rows as fill a chunk.
+/// Rows of variable length are written to the dataset when there are this many bytes of them, or
+/// enough rows for a chunk.
 const VARIABLE_BYTES: usize = 1 << 18;
 
-/// A dataset without chunks has no filters, so one with more bytes has a chunk, in which what does not
-/// count takes little.
+/// A dataset without chunks has no filters, so a larger one has a chunk, in which unused rows take
+/// little space.
 const SHORT_BYTES: u64 = 1 << 16;
 
-/// How large an element of a dataset with rows of variable length is; the rows are elsewhere.
+/// The size of an element of a dataset with rows of variable length. The rows are elsewhere.
 const VARIABLE_ELEMENT: u64 = 16;
 
 impl DatasetFormat {
-    /// The format of a new dataset with elements of one size.
+    /// The format of a new dataset with elements of fixed size.
     pub(crate) fn of_elements(
         dtype: DType,
         grid: ChunkGrid,
@@ -118,9 +118,9 @@ impl DatasetFormat {
         })
     }
 
-    /// The format of a dataset in the file. `compression` is what its metadata names, `normal` the shape
-    /// of the chunks that it has, or will have; `is_ours` says whether this library made it, `is_foreign`
-    /// whether its chunks may be missing.
+    /// The format of a dataset in the file. `compression` is the compression in its metadata, and
+    /// `normal` the shape of its current or future chunks. `is_ours` says whether this library
+    /// created it, `is_foreign` whether its chunks may be missing.
     pub(crate) fn of_stored(
         description: &Description,
         compression: Option<Compression>,
@@ -142,7 +142,7 @@ impl DatasetFormat {
                         ..Self::of_variable(type_)?
                     }),
                     _ => {
-                        let message = "text and bytes with more than one axis are not read";
+                        let message = "text and bytes with more than one axis are not supported";
                         Err(Error::new(ErrorKind::Unsupported, "read", message))
                     }
                 };
@@ -181,26 +181,26 @@ impl DatasetFormat {
         })
     }
 
-    /// Whether a dataset that has so many rows in this state may be without chunks.
+    /// Whether a dataset with this many rows may have no chunks in this state.
     pub(crate) fn may_be_short(&self, rows: u64) -> bool {
         self.may_be_short && rows < self.layout.chunk_rows()
     }
 
-    /// Whether a dataset is to be without chunks when tails are folded and it has so many rows.
-    /// `stored` are in it already.
+    /// Whether a dataset should have no chunks when tails are folded and it has `rows` rows, of
+    /// which `stored` are already in it.
     pub(crate) fn is_short(&self, rows: u64, stored: u64) -> bool {
         let bytes = self.fixed_bytes(rows);
         let fits = match &self.rows {
             RowFormat::Elements(_) => {
                 bytes <= SHORT_BYTES || self.pipeline().is_some_and(Pipeline::is_empty)
             }
-            // Rows that are in heaps are not written again each time.
+            // Rows in heaps are not rewritten each time.
             RowFormat::Variable(_) => stored == 0,
         };
         bytes > 0 && self.may_be_short(rows) && fits
     }
 
-    /// How many bytes so many rows take in a dataset without chunks.
+    /// The size of this many rows in a dataset without chunks.
     pub(crate) fn fixed_bytes(&self, rows: u64) -> u64 {
         let row: u64 = self.layout.shape(1).iter().product();
         let element = match &self.rows {
@@ -210,7 +210,7 @@ impl DatasetFormat {
         rows.saturating_mul(row.saturating_mul(element))
     }
 
-    /// Calls `make` with what a dataset with so many rows is like.
+    /// Calls `make` with the layout of a dataset with this many rows.
     pub(crate) fn make<T>(
         &self,
         rows: u64,
@@ -235,7 +235,7 @@ impl DatasetFormat {
         })
     }
 
-    /// Writes rows through the library, from the row `first` on.
+    /// Writes rows with libhdf5, beginning with the row `first`.
     pub(crate) fn write(&self, dataset: &Dataset, first: u64, rows: RowsRef<'_>) -> Result<()> {
         if rows.count == 0 {
             return Ok(());
@@ -248,17 +248,17 @@ impl DatasetFormat {
                 let region = Region::records(first..end, &self.layout.shape(end));
                 let bytes = region.len().map(|len| len * self.layout.element_size());
                 if bytes != Some(rows.data.len()) {
-                    let message = "the rows have another size than those of the dataset";
+                    let message = "the rows differ in size from those of the dataset";
                     return Err(Error::new(ErrorKind::Internal, "commit", message));
                 }
                 let data = rows.data.as_ptr().cast();
-                // SAFETY: the data has the size of the region, as was checked.
+                // SAFETY: the data has the size of the region, as checked.
                 unsafe { dataset.write(&elements.memory, &region, data) }
             }
         }
     }
 
-    /// Whether the chunks of a dataset are those of this format.
+    /// Whether the chunks of a dataset have this format.
     pub(crate) fn has_chunks(&self, dataset: &Dataset) -> Result<bool> {
         let Some((chunk_shape, pipeline)) = dataset.chunks()? else {
             return Ok(false);
@@ -275,19 +275,19 @@ impl DatasetFormat {
         }
     }
 
-    /// Whether rows that fill a chunk are stored as they are.
+    /// Whether rows that fill a chunk are stored unchanged.
     pub(crate) fn is_plain(&self) -> bool {
         self.layout.keeps_elements() && self.pipeline().is_some_and(Pipeline::is_empty)
     }
 
-    /// No chunk takes more bytes in the file.
+    /// The maximum size of a chunk in the file.
     fn max_encoded_bytes(&self) -> usize {
-        // What deflate adds to noise, and checksums.
+        // The overhead of deflate for noise, and of checksums.
         self.layout.chunk_bytes() + self.layout.chunk_bytes() / 100 + (1 << 16)
     }
 
-    /// Reads the part of `region` that lies in the chunk at `origin` into `out`, which has the size
-    /// of the region.
+    /// Reads the part of `region` in the chunk at `origin` into `out`, which has the size of the
+    /// region.
     pub(crate) fn read_chunk(
         &self,
         dataset: &Dataset,
@@ -315,7 +315,7 @@ impl DatasetFormat {
                 return layout.fill_chunk(origin, region, out);
             };
             let encoded = &buffer[..len];
-            // A region that is this very chunk is decoded where it belongs.
+            // If the region is exactly this chunk, decode directly into the output.
             let axes = region.axes().iter().zip(origin);
             let is_chunk = axes.zip(chunk_shape).all(|((axis, &start), &len)| {
                 axis.bounds() == (start..start + len) && axis.count == len
@@ -336,7 +336,7 @@ impl DatasetFormat {
     }
 }
 
-/// Whether metadata names a shape for the chunks of a dataset that it can have.
+/// Whether the chunk shape in the metadata is possible for the dataset.
 fn is_normal_chunk(chunk: &[u64], description: &Description) -> bool {
     let Description {
         shape, chunk_shape, ..

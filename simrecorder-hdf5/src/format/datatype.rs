@@ -1,4 +1,4 @@
-//! Element types and what HDF5 has for them.
+//! Element types and the corresponding HDF5 types.
 
 use std::sync::Arc;
 
@@ -43,11 +43,11 @@ fn half(exponent: usize) -> Result<Handle> {
     })
 }
 
-/// `bool` as h5py has it: an enumeration of FALSE and TRUE.
+/// `bool` as in h5py: an enumeration of FALSE and TRUE.
 fn boolean() -> Result<Handle> {
     locked(|| {
-        // SAFETY: names end with a NUL, values are bytes as the base type is, and both outlive
-        // the calls.
+        // SAFETY: names end with a NUL, values are bytes like the base type, and both outlive the
+        // calls.
         unsafe {
             let boolean = Handle::write(H5Tenum_create(*H5T_STD_I8LE), MAKE)?;
             for (name, value) in [(c"FALSE", 0_i8), (c"TRUE", 1)] {
@@ -59,7 +59,7 @@ fn boolean() -> Result<Handle> {
     })
 }
 
-/// Complex numbers as h5py has them: a compound of `r` and `i`.
+/// Complex numbers as in h5py: a compound of `r` and `i`.
 fn complex(part: hid_t, part_size: usize) -> Result<Handle> {
     locked(|| {
         // SAFETY: names end with a NUL and outlive the calls.
@@ -76,9 +76,9 @@ fn complex(part: hid_t, part_size: usize) -> Result<Handle> {
     })
 }
 
-/// The type of elements in a file, which is also theirs in memory.
+/// The type of elements in a file, which is also their type in memory.
 pub(crate) fn element_type(dtype: DType) -> Result<Handle> {
-    // The library sets its own types up when it is first called.
+    // libhdf5 initialises its types in its first call.
     locked(|| match dtype {
         DType::Bool => boolean(),
         DType::I8 => copy(*H5T_STD_I8LE),
@@ -134,7 +134,7 @@ pub(crate) fn bytes_type() -> Result<Handle> {
     locked(|| Handle::write(unsafe { H5Tvlen_create(*H5T_STD_U8LE) }, MAKE))
 }
 
-/// What the elements of an array in a file are.
+/// The elements of an array in a file.
 #[derive(Clone, Debug)]
 pub(crate) enum StoredType {
     /// Numbers.
@@ -142,12 +142,12 @@ pub(crate) enum StoredType {
         dtype: DType,
         /// Whether they are stored in the file as they are in memory.
         as_in_memory: bool,
-        /// The type to ask the library for.
+        /// The type in which libhdf5 reads them.
         memory: Arc<Handle>,
     },
-    /// Text of any length, by its type in the file.
+    /// Text of any length, with its type in the file.
     Text(Arc<Handle>),
-    /// Text of so many bytes, with an end that is padding.
+    /// Text of a fixed number of bytes, padded at its end.
     FixedText {
         size: usize,
         padding: u8,
@@ -158,7 +158,7 @@ pub(crate) enum StoredType {
 }
 
 impl StoredType {
-    /// Whether the library converts what is written: HDF5 has no way from numbers to enumerations.
+    /// Whether libhdf5 converts written elements. HDF5 cannot convert numbers to enumerations.
     pub(crate) fn is_written(&self, stored: &Handle) -> bool {
         let is_enum = |type_: &Handle| {
             // SAFETY: the handle is a type.
@@ -213,7 +213,7 @@ fn elements(stored: &Handle) -> Result<Option<StoredType>> {
     Ok(None)
 }
 
-/// The type of the same numbers with their bytes the other way round.
+/// The type of the same numbers in the other byte order.
 fn big_endian(dtype: DType, ours: &Handle) -> Result<Handle> {
     let reversed = |type_: Handle| {
         // SAFETY: the type is ours.
@@ -223,13 +223,13 @@ fn big_endian(dtype: DType, ours: &Handle) -> Result<Handle> {
     locked(|| match dtype {
         DType::Complex64 => complex(reversed(copy(*H5T_IEEE_F32LE)?)?.id(), 4),
         DType::Complex128 => complex(reversed(copy(*H5T_IEEE_F64LE)?)?.id(), 8),
-        // Bytes have no order, and an enumeration takes none once it has members.
+        // A byte has no order, and the order of an enumeration cannot be set once it has members.
         DType::Bool => copy(ours.id()),
         _ => reversed(copy(ours.id())?),
     })
 }
 
-/// An enumeration is a `bool` if it is h5py's, else the numbers of its names.
+/// An enumeration is a `bool` if it is h5py's, otherwise the numbers of its names.
 fn enumeration(stored: &Handle) -> Result<StoredType> {
     let boolean = boolean()?;
     if equal(stored, &boolean) {
@@ -250,7 +250,7 @@ fn enumeration(stored: &Handle) -> Result<StoredType> {
         return Err(unknown("HDF5 enumeration"));
     };
     let memory = match as_in_memory {
-        // Nothing is converted, since numbers without a name would not come through it.
+        // Nothing is converted, because a conversion would not preserve numbers without a name.
         true => stored.share()?,
         false => element_type(dtype)?,
     };

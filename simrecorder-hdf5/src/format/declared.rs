@@ -1,8 +1,8 @@
 //! Series that are declared in the journal and have no datasets yet.
 //!
-//! A dataset gets its layout when it is created. A series that stays short has a layout of its own, and
-//! other software sees datasets only after a checkpoint. So datasets are created when a chunk is full, or
-//! at the checkpoint.
+//! A dataset gets its layout when it is created. A series that stays short has a special layout,
+//! and other software sees datasets only after a checkpoint. So datasets are created when a chunk
+//! is full, or at the checkpoint.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -20,7 +20,7 @@ pub(crate) struct Declaration {
 }
 
 impl Declaration {
-    /// `text` is what [`NewSeries`](crate::recording::new_series::NewSeries) encodes.
+    /// `text` is the encoding of a [`NewSeries`](crate::recording::new_series::NewSeries).
     pub(crate) fn new(cut_base: u64, text: &str, is_filled: bool) -> Self {
         Self {
             cut_base,
@@ -34,7 +34,7 @@ impl Declaration {
     }
 }
 
-/// All series without datasets, by their paths. Clones share them.
+/// All series without datasets, by path. Clones share them.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct DeclaredSeries(Arc<Mutex<Inner>>);
 
@@ -49,7 +49,7 @@ impl DeclaredSeries {
         self.0.lock()
     }
 
-    /// How many bytes they take in the journal, about.
+    /// Their approximate size in the journal.
     pub(crate) fn bytes(&self) -> u64 {
         self.lock().bytes
     }
@@ -71,7 +71,7 @@ impl DeclaredSeries {
         self.lock().series.keys().cloned().collect()
     }
 
-    /// The names of the series right in the group at `path`.
+    /// The names of the series directly in the group at `path`.
     pub(crate) fn names_in(&self, path: &str) -> Vec<String> {
         let prefix = format!("{}/", path.trim_end_matches('/'));
         let inner = self.lock();

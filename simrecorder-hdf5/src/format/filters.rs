@@ -1,8 +1,8 @@
 //! Filters of chunks, outside libhdf5 and so outside its lock.
 //!
-//! A chunk that is written is shuffled and deflated, so that every HDF5 reads it. Byte planes
-//! that are noise, such as the low bits of measured numbers, do not get shorter by deflating, which
-//! takes most of the time: they go into the stream as stored blocks.
+//! Chunks are shuffled and deflated, so that every HDF5 can read them. Deflating does not shorten
+//! byte planes that are noise, such as the low bits of measured numbers, and takes most of the
+//! time. These planes are written into the stream as stored blocks.
 
 use std::cell::RefCell;
 
@@ -17,7 +17,7 @@ pub(crate) const DEFLATE: i32 = 1;
 pub(crate) const SHUFFLE: i32 = 2;
 pub(crate) const FLETCHER32: i32 = 3;
 
-/// One filter, as far as decoding it goes.
+/// One filter, as far as decoding requires.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Filter {
     Deflate { level: u32 },
@@ -33,12 +33,12 @@ pub(crate) struct Pipeline(pub(crate) Vec<Filter>);
 #[derive(Debug)]
 pub(crate) struct EncodedChunk {
     pub(crate) bytes: Vec<u8>,
-    /// A bit for each filter that was left out.
+    /// A bit for each filter that was not applied.
     pub(crate) mask: u32,
 }
 
 impl Pipeline {
-    /// What this library writes: shuffled bytes, deflated.
+    /// The filters that this library writes: shuffled bytes, deflated.
     pub(crate) fn shuffle_deflate(element_size: usize, level: u32) -> Self {
         let deflate = Filter::Deflate { level };
         match element_size {
@@ -52,7 +52,7 @@ impl Pipeline {
         self.0.is_empty()
     }
 
-    /// Whether chunks of `other` are decoded by these filters.
+    /// Whether these filters decode the chunks of `other`.
     pub(crate) fn decodes_like(&self, other: &Self) -> bool {
         let without_level = |filter: &Filter| match filter {
             Filter::Deflate { .. } => Filter::Deflate { level: 0 },
@@ -62,13 +62,13 @@ impl Pipeline {
         ours.map(without_level).eq(theirs.map(without_level))
     }
 
-    /// Encodes a chunk. One that does not get shorter is kept as it is, without any filter.
+    /// Encodes a chunk. A chunk that does not become shorter is stored without filters.
     pub(crate) fn encode(&self, chunk: &[u8]) -> Result<EncodedChunk> {
         let (size, level) = match self.0[..] {
             [] => (1, None),
             [Filter::Deflate { level }] => (1, Some(level)),
             [Filter::Shuffle { size }, Filter::Deflate { level }] => (size, Some(level)),
-            // The array is another program's: the library encodes what is appended to it.
+            // Another program created the array: libhdf5 encodes appended chunks.
             _ => {
                 let message = "chunks with these filters are not encoded here";
                 return Err(Error::new(ErrorKind::Internal, "encode", message));
@@ -90,7 +90,7 @@ impl Pipeline {
         })
     }
 
-    /// Whether [`encode`](Self::encode) knows these filters.
+    /// Whether [`encode`](Self::encode) supports these filters.
     pub(crate) fn is_ours(&self) -> bool {
         matches!(
             self.0[..],
@@ -162,10 +162,10 @@ fn copy_whole(bytes: &[u8], out: &mut [u8]) -> Result<()> {
     Ok(())
 }
 
-/// Filters in an order that other software chose.
+/// Decodes filters in an order that other software chose.
 fn decode_one_by_one(filters: &[Filter], encoded: &[u8], out: &mut [u8]) -> Result<()> {
     let mut bytes = encoded.to_vec();
-    // Every filter but the checksum keeps the length, or brings it back.
+    // Every filter except the checksum preserves or restores the length.
     let checksums = filters
         .iter()
         .filter(|filter| **filter == Filter::Fletcher32)
@@ -215,15 +215,15 @@ fn deflate(planes: &[u8], plane: usize, level: u32) -> Result<Option<Vec<u8>>> {
     Ok((out.len() < planes.len()).then_some(out))
 }
 
-/// How much of a plane is looked at to see whether it is noise.
+/// The size of the sample of a plane that decides whether it is noise.
 const SAMPLE: usize = 4096;
 
-/// Whether deflating a plane would save next to nothing: what follows on what does not repeat, and
-/// its bytes have all values about equally often.
+/// Whether deflating a plane would save almost nothing: nothing repeats, and all byte values are
+/// about equally frequent.
 fn is_noise(plane: &[u8], level: u32) -> bool {
     let middle = plane.len().saturating_sub(SAMPLE) / 2;
     let sample = &plane[middle..plane.len().min(middle + SAMPLE)];
-    // Deflate finds what repeats from three bytes on; four seldom do by chance.
+    // Deflate finds repetitions of three or more bytes. Four bytes rarely repeat by chance.
     let mut last = [u32::MAX; 1 << 12];
     let mut repeated = 0;
     for (at, word) in sample.windows(4).enumerate() {
@@ -236,7 +236,7 @@ fn is_noise(plane: &[u8], level: u32) -> bool {
     if repeated * 32 >= sample.len() {
         return false;
     }
-    // The lowest level has fixed codes for single bytes, which are no shorter than the bytes.
+    // At the lowest level, single bytes have fixed codes, which are not shorter than the bytes.
     if level == FASTEST {
         return true;
     }
@@ -244,7 +244,7 @@ fn is_noise(plane: &[u8], level: u32) -> bool {
     sample
         .iter()
         .for_each(|&byte| counts[usize::from(byte)] += 1);
-    // How many pairs are the same, to how many would be if all values were equally likely.
+    // The number of equal pairs, compared with the number if all values were equally likely.
     let pairs: u64 = counts.iter().map(|n| n * n.saturating_sub(1)).sum();
     let equally = (sample.len() * sample.len()) as u64 / 256;
     pairs * 4 < equally * 5
@@ -253,7 +253,7 @@ fn is_noise(plane: &[u8], level: u32) -> bool {
 /// The level at which zlib-rs has fixed codes.
 const FASTEST: u32 = 1;
 
-/// Appends deflated blocks (RFC 1951) that end at a byte and refer to nothing before them.
+/// Appends deflated blocks (RFC 1951) that end at a byte and do not refer to earlier bytes.
 fn deflate_into(bytes: &[u8], level: u32, out: &mut Vec<u8>) -> Result<()> {
     if bytes.is_empty() {
         return Ok(());
@@ -278,7 +278,7 @@ fn deflate_into(bytes: &[u8], level: u32, out: &mut Vec<u8>) -> Result<()> {
                 .map_err(|e| {
                     Error::new(ErrorKind::Internal, "encode", "deflating failed").with_source(e)
                 })?;
-            // Room that is left over means that nothing waits inside any more.
+            // If room is left, no output is pending any more.
             if status != Status::BufError
                 && out.len() < out.capacity()
                 && compress.total_in() as usize == bytes.len()
@@ -307,15 +307,15 @@ fn inflate(encoded: &[u8], out: &mut [u8]) -> Result<()> {
     check_length(length, out)
 }
 
-/// Inflates a zlib stream (RFC 1950) of up to `out.len()` bytes; returns how many it has. Its
-/// checksum is computed here, since the decoder does that far more slowly.
+/// Inflates a zlib stream (RFC 1950) of up to `out.len()` bytes. Returns its length. The checksum
+/// is computed here, because the decoder computes it far more slowly.
 fn inflate_up_to(encoded: &[u8], out: &mut [u8]) -> Result<usize> {
     let framed = encoded.split_first_chunk::<2>();
     let framed = framed.and_then(|(head, rest)| Some((head, rest.split_last_chunk::<4>()?)));
     let Some((head, (deflated, sum))) = framed else {
         return Err(damaged("its zlib stream is truncated"));
     };
-    // Deflate in a window of up to 32 KiB, without a dictionary of the writer.
+    // Deflate in a window of up to 32 KiB, without a preset dictionary.
     let is_header = head[0] & 0x0f == 8 && u16::from_be_bytes(*head) % 31 == 0;
     if !is_header || head[1] & 0x20 != 0 {
         return Err(damaged("it is not a zlib stream"));
@@ -334,13 +334,13 @@ fn inflate_up_to(encoded: &[u8], out: &mut [u8]) -> Result<usize> {
     }
 }
 
-/// Checks the checksum at the end of a chunk, and returns the bytes before it.
+/// Verifies the checksum at the end of a chunk, and returns the bytes before it.
 fn check_fletcher32(chunk: &[u8]) -> Result<&[u8]> {
     let Some((bytes, stored)) = chunk.split_last_chunk::<4>() else {
         return Err(damaged("it is shorter than its checksum"));
     };
     let sum = fletcher32(bytes);
-    // Files of libhdf5 before 1.6.3 have the bytes of each half the other way round.
+    // libhdf5 before 1.6.3 wrote the bytes of each half in the other order.
     let swapped = (sum & 0x00ff_00ff) << 8 | (sum >> 8) & 0x00ff_00ff;
     match u32::from_le_bytes(*stored) {
         stored if stored == sum || stored == swapped => Ok(bytes),
@@ -348,12 +348,12 @@ fn check_fletcher32(chunk: &[u8]) -> Result<&[u8]> {
     }
 }
 
-/// Fletcher's checksum as HDF5 computes it: over words of two bytes, the first byte the higher; a
-/// byte that is left over is the higher one of a last word.
+/// Fletcher's checksum as HDF5 computes it: over words of two bytes, the high byte first. A single
+/// remaining byte is the high byte of a last word.
 fn fletcher32(bytes: &[u8]) -> u32 {
     let (mut low, mut high) = (0_u32, 0_u32);
     let (words, rest) = bytes.as_chunks::<2>();
-    // So many words cannot overflow the sums.
+    // This many words cannot overflow the sums.
     for block in words.chunks(360) {
         for word in block {
             low += u32::from(u16::from_be_bytes(*word));
@@ -389,7 +389,7 @@ mod tests {
         encoded
     }
 
-    /// The library's own decoder, to which noise is nothing special.
+    /// Decodes with the library's decoder, which does not treat noise specially.
     fn inflated(encoded: &[u8], length: usize) -> Vec<u8> {
         let mut out = vec![0; length];
         let mut decompress = Decompress::new(true);
@@ -431,7 +431,7 @@ mod tests {
 
     #[test]
     fn numbers_that_count_are_not_taken_for_noise() {
-        // Their lowest byte has every value equally often.
+        // All values of their lowest byte are equally frequent.
         let words: Vec<u8> = (0_u64..40_000).flat_map(u64::to_le_bytes).collect();
         let encoded = round_trip(&Pipeline::shuffle_deflate(8, 1), &words);
         assert!(

@@ -1,4 +1,4 @@
-//! Names of dimensions that other software gave: by dimension scales, as netCDF-4 does, or by labels.
+//! Dimension names of other software: from dimension scales, as in netCDF-4, or from labels.
 
 use hdf5_metno_sys::h5i::H5Iget_name;
 use hdf5_metno_sys::h5r::hobj_ref_t;
@@ -11,10 +11,11 @@ use crate::format::scales::{
 };
 use crate::library::{Handle, has_link, locked, reference};
 
-/// Longer names are no keys.
+/// Longer names are not keys.
 const MAX_PATH: usize = 1 << 12;
 
-/// The names of the axes of the dataset at `path`; `None` if no axis has one. What is damaged names nothing.
+/// The names of the axes of the dataset at `path`; `None` if no axis has a name. Damaged data gives
+/// no names.
 pub(crate) fn dimension_names(
     dataset: &Handle,
     path: &str,
@@ -37,14 +38,15 @@ pub(crate) fn dimension_names(
             .filter(|&&scale| scale != 0 && scales.len() == axes);
         let name = scale.and_then(|&scale| link_name(dataset, path, scale).ok().flatten());
         let name = name.or_else(|| label(axis).map(str::to_owned));
-        // netCDF allows one dimension twice, as of a matrix of covariances.
+        // netCDF allows one dimension twice, for example in a covariance matrix.
         names.push(name.filter(|name| !names.iter().flatten().any(|other| other == name)));
     }
     names.iter().any(Option::is_some).then_some(names)
 }
 
-/// The name of the link to a scale, by which netCDF knows its dimension. Most scales are in the group of the
-/// dataset or above it, and have the name that they say; libhdf5 looks for others in all of the file.
+/// The name of the link to a scale, which is netCDF's name of the dimension. Most scales are in the
+/// group of the dataset or above it, under the name that they contain; libhdf5 searches the whole
+/// file for others.
 fn link_name(dataset: &Handle, path: &str, scale: hobj_ref_t) -> Result<Option<String>> {
     let object = dereference(dataset, scale)?;
     let said = scale_name(&object)?;
@@ -60,7 +62,7 @@ fn link_name(dataset: &Handle, path: &str, scale: hobj_ref_t) -> Result<Option<S
         }
     }
     let mut path = vec![0_u8; MAX_PATH];
-    // SAFETY: there is room for as many bytes as is said, the last of which is a NUL.
+    // SAFETY: there is room for the given number of bytes, the last of which is a NUL.
     let len = locked(|| unsafe { H5Iget_name(object.id(), path.as_mut_ptr().cast(), path.len()) });
     let len = usize::try_from(len).unwrap_or(0);
     let path = path

@@ -1,4 +1,4 @@
-//! What a recording is in an HDF5 file: nodes and their metadata, datasets, chunks and tails.
+//! A recording in an HDF5 file: nodes and their metadata, datasets, chunks and tails.
 
 pub(crate) mod attributes;
 pub(crate) mod dataset;

@@ -1,4 +1,4 @@
-//! Finding nodes in the file, and what they are.
+//! Finds nodes in the file, and their kind.
 
 use hdf5_metno_sys::h5g::H5Gcreate2;
 use hdf5_metno_sys::h5i::H5I_type_t;
@@ -13,7 +13,7 @@ use crate::format::node_path::{ENDS, ITEMS};
 use crate::format::scales::is_dimension;
 use crate::library::{Handle, c_string, has_link, locked, open_object, reference};
 
-/// The form of the file that this version writes.
+/// The format that this version writes.
 pub(crate) const FORMAT: u64 = 1;
 
 /// An object of the file that is a node.
@@ -37,7 +37,7 @@ pub(crate) fn find_object(root: &Handle, key: &Key) -> Result<Option<Handle>> {
     Ok(Some(object))
 }
 
-/// The groups that the path of `key` leads through, its own included: where each is in the file.
+/// The groups on the path of `key`, including `key` itself: the place of each in the file.
 pub(crate) fn groups_on_the_way(root: &Handle, key: &Key) -> Result<Vec<hobj_ref_t>> {
     let mut object = open_object(root, "/")?;
     let mut groups = vec![reference(&object, ".")?];
@@ -48,7 +48,7 @@ pub(crate) fn groups_on_the_way(root: &Handle, key: &Key) -> Result<Vec<hobj_ref
     Ok(groups)
 }
 
-/// The node at `key`; the parts of a series are no nodes, nor are dimensions.
+/// The node at `key`. The parts of a series and dimensions are not nodes.
 pub(crate) fn find(root: &Handle, key: &Key) -> Result<Option<StoredNode>> {
     locked(|| {
         if matches!(key.name(), ENDS | ITEMS)
@@ -65,8 +65,8 @@ pub(crate) fn find(root: &Handle, key: &Key) -> Result<Option<StoredNode>> {
     })
 }
 
-/// Whether the object at a link is a series or a value, from its metadata alone: to open a dataset takes most
-/// of the time that listing takes. `None` if it has to be opened.
+/// Whether the object at a link is a series or a value, from its metadata alone: opening datasets
+/// takes most of the time of a listing. `None` if the object has to be opened.
 pub(crate) fn kind_at(group: &Handle, link: &str) -> Option<NodeKind> {
     let metadata = read_metadata_at(group, link).ok()?;
     check_version(&metadata).ok()?;
@@ -78,7 +78,7 @@ pub(crate) fn kind_at(group: &Handle, link: &str) -> Option<NodeKind> {
 }
 
 impl StoredNode {
-    /// What an object is; `None` if it is no node.
+    /// The node of an object; `None` if it is not a node.
     pub(crate) fn of(object: Handle) -> Result<Option<Self>> {
         let is_dataset = match object.kind() {
             H5I_type_t::H5I_DATASET => true,
@@ -123,7 +123,7 @@ impl StoredNode {
         }))
     }
 
-    /// The kind of records or value that the metadata names.
+    /// The kind of records or value in the metadata.
     pub(crate) fn stored_kind(&self) -> Result<Option<Kind>> {
         let kind = self
             .metadata
@@ -159,7 +159,7 @@ fn is_series(metadata: Option<&Metadata>) -> bool {
     metadata.and_then(|metadata| metadata.get("node")?.as_str()) == Some("series")
 }
 
-/// Checks that metadata is of a version that is known.
+/// Checks that the version in the metadata is supported.
 pub(crate) fn check_version(metadata: &Metadata) -> Result<()> {
     let unsupported = |what: String| Err(Error::new(ErrorKind::Unsupported, "open", what));
     match metadata.get("format") {
@@ -183,7 +183,7 @@ pub(crate) fn check_version(metadata: &Metadata) -> Result<()> {
     }
 }
 
-/// Makes a group.
+/// Creates a group.
 pub(crate) fn create_group(parent: &Handle, name: &str) -> Result<Handle> {
     let name = c_string(name)?;
     locked(|| {

@@ -1,10 +1,10 @@
-//! Where nodes are in the file: from keys to paths.
+//! Paths of nodes in the file.
 
 use simrecorder_core::Key;
 
-/// The dataset of a ragged series that says where each record ends.
+/// The dataset with the end of each record of a ragged series.
 pub(crate) const ENDS: &str = "ends";
-/// The dataset of a ragged series that holds the items of all records.
+/// The dataset with the items of all records of a ragged series.
 pub(crate) const ITEMS: &str = "values";
 
 /// The path of a key in the file.

@@ -1,4 +1,5 @@
-//! A dataset in the place of another one, with another layout: HDF5 does not change that of a dataset.
+//! Replaces a dataset by one with another layout, because HDF5 cannot change the layout of a
+//! dataset.
 
 use std::ffi::CStr;
 
@@ -18,10 +19,10 @@ use crate::library::{
     Handle, all_attribute_names, c_string, extent, locked, read_ok, reclaim, write_ok,
 };
 
-/// A dataset that is going to take the place of another one.
+/// A dataset that will replace another one.
 ///
-/// No link leads to it before all its elements are written, since others read the dataset meanwhile, by
-/// its path.
+/// No link leads to it until all its elements are written, because others may read the dataset by
+/// its path meanwhile.
 #[derive(Debug)]
 pub(crate) struct Replacement {
     path: String,
@@ -30,7 +31,7 @@ pub(crate) struct Replacement {
 }
 
 impl Replacement {
-    /// Makes a dataset for the place of `old`, with its attributes.
+    /// Creates a dataset that will replace `old`, with its attributes.
     pub(crate) fn new(
         root: &Handle,
         path: &str,
@@ -40,7 +41,7 @@ impl Replacement {
         locked(|| {
             let new = new.create_unlinked(root)?;
             for name in all_attribute_names(old.handle())? {
-                // The users of a scale list it by its place in the file.
+                // The users of a scale refer to it by its place in the file.
                 if name.to_bytes() != REFERENCE_LIST.as_bytes() {
                     copy_attribute(old.handle(), new.handle(), &name)?;
                 }
@@ -55,7 +56,7 @@ impl Replacement {
         })
     }
 
-    /// Puts it in the place of the old one, for all who look for it from now on.
+    /// Replaces the old one, for everything that looks it up from now on.
     pub(crate) fn link(self, root: &Handle) -> Result<()> {
         let Self { path, old, new } = self;
         let (name, links) = (c_string(&path)?, link_creation()?);
@@ -78,8 +79,8 @@ impl Replacement {
 
 /// Copies an attribute of any type.
 fn copy_attribute(from: &Handle, to: &Handle, name: &CStr) -> Result<()> {
-    // SAFETY: the name ends with a NUL; there is room for all elements, which are written as they were
-    // read, and what the library allocated for them is freed once.
+    // SAFETY: the name ends with a NUL; there is room for all elements, which are written as they
+    // were read, and the memory that the library allocated for them is freed once.
     locked(|| unsafe {
         let attribute = H5Aopen(from.id(), name.as_ptr(), H5P_DEFAULT);
         let attribute = Handle::read(attribute, "open an attribute")?;

@@ -1,4 +1,4 @@
-//! The root group: the version of the recording, and the id by which its journal knows it.
+//! The root group: the version of the recording, and the id that its journal contains.
 
 use std::fs::File;
 use std::io::Write;
@@ -19,19 +19,19 @@ use crate::format::attributes::{self, Metadata, read_metadata, write_metadata};
 use crate::format::node::{FORMAT, check_version};
 use crate::library::{Handle, failed, locked, open_object, property_list, write_ok};
 
-/// The id of a recording, which no other recording has.
+/// The unique id of a recording.
 pub(crate) type FileId = [u8; 16];
 
 const ID: &str = "id";
 const CUT_BASE: &str = "cut_base";
 
-/// No dataset is cut more often than this.
+/// The maximum number of cuts of a dataset.
 const MAX_CUTS: u64 = 1 << 20;
 
 /// The attribute of the root of a file that is being written, or was not closed.
 const UNFINISHED: &str = attributes::UNFINISHED;
 
-/// What other software shows of such a file.
+/// The text that other software shows for such a file.
 const UNFINISHED_TEXT: &str = "This file is being written, or its writer ended without close(): \
     newer records are in the file of the same name with .journal at its end. Close all other programs \
     that have it open, then open it with simrecorder for appending and close it.";
@@ -66,7 +66,7 @@ fn mark_root(metadata: &mut Metadata, id: FileId) {
     metadata.insert(ID.into(), json!(id_text(id)));
 }
 
-/// Makes an HDF5 file without nodes.
+/// Creates an HDF5 file without nodes.
 pub(crate) fn create_file(path: &Path, id: FileId) -> Result<()> {
     let image = empty_image(id)?;
     let mut options = File::options();
@@ -78,14 +78,14 @@ pub(crate) fn create_file(path: &Path, id: FileId) -> Result<()> {
 
 /// The bytes of an HDF5 file without nodes.
 ///
-/// It is made in memory: processes that are started meanwhile by other threads would inherit a file
-/// that libhdf5 has open, and its lock, for as long as they run.
+/// The file is created in memory: processes that other threads start meanwhile would inherit a file
+/// that libhdf5 has open, with its lock, as long as they run.
 fn empty_image(id: FileId) -> Result<Vec<u8>> {
     let what = "create an empty file";
     locked(|| {
         let access = property_list(*H5P_CLS_FILE_ACCESS)?;
-        // SAFETY: the list is ours; the name ends with a NUL; `image` has room for what is asked for,
-        // which is all of the file.
+        // SAFETY: the list is ours; the name ends with a NUL; `image` has room for the requested
+        // size, which is the whole file.
         unsafe {
             let (low, high) = (H5F_libver_t::H5F_LIBVER_V18, H5F_libver_t::H5F_LIBVER_V110);
             write_ok(H5Pset_libver_bounds(access.id(), low, high), what)?;
@@ -108,14 +108,15 @@ fn empty_image(id: FileId) -> Result<Vec<u8>> {
                 return Err(failed(ErrorKind::Io, what));
             }
             file.close(what)?;
-            // The library takes marks of an open file out of the image, and leaves the checksum.
+            // libhdf5 removes the marks of an open file from the image, but does not update the
+            // checksum.
             renew_checksum(&mut image);
             Ok(image)
         }
     })
 }
 
-/// Adds what the root group says of a recording.
+/// Adds what the root group says about a recording.
 pub(crate) fn add_info(root: &Handle, info: &mut RecordingInfo) -> Result<()> {
     info.add_root(&read_metadata(root)?.unwrap_or_default());
     Ok(())
@@ -134,8 +135,8 @@ pub(crate) fn cut_base(root: &Handle) -> Result<u64> {
     Ok(metadata.get(CUT_BASE).and_then(Json::as_u64).unwrap_or(0))
 }
 
-/// Raises that number above the cuts of all datasets that there are, so that a dataset in the place of a
-/// removed one has another number.
+/// Raises that number above the cuts of all existing datasets, so that a dataset that replaces a
+/// removed one has a different number.
 pub(crate) fn raise_cut_base(root: &Handle) -> Result<u64> {
     let base = cut_base(root)? + MAX_CUTS;
     let mut metadata = read_metadata(root)?.unwrap_or_default();
@@ -144,13 +145,13 @@ pub(crate) fn raise_cut_base(root: &Handle) -> Result<u64> {
     Ok(base)
 }
 
-/// Whether this library made the file, or wrote to it, in whatever version.
+/// Whether this library created the file or wrote to it, in any version.
 pub(crate) fn is_recording(root: &Handle) -> Result<bool> {
     let metadata = read_metadata(root)?;
     Ok(metadata.is_some_and(|metadata| id_of(&metadata).is_some()))
 }
 
-/// Says in an attribute that a file is being written; returns whether that was not said before.
+/// Marks a file that is being written with an attribute. Returns whether the mark is new.
 ///
 /// libhdf5 shows the attribute to other software, which sees the file as of its last checkpoint.
 pub(crate) fn mark_unfinished(root: &Handle) -> Result<bool> {
@@ -161,7 +162,7 @@ pub(crate) fn mark_unfinished(root: &Handle) -> Result<bool> {
     Ok(!is_marked)
 }
 
-/// Takes the attribute away.
+/// Removes the attribute.
 pub(crate) fn unmark_unfinished(root: &Handle) -> Result<()> {
     attributes::remove_if_there(root, UNFINISHED)
 }

@@ -1,13 +1,13 @@
-//! Dimension names as dimension scales, as netCDF-4 and so xarray know them.
+//! Dimension names as dimension scales, which netCDF-4 and therefore xarray use.
 //!
-//! A checkpoint connects series and values with their scales; commits only keep what other software
-//! has connected.
+//! A checkpoint connects series and values with their scales. Commits only preserve the connections
+//! that other software made.
 //!
 //! A scale is a dataset with the name of the dimension, in the group of the series. Series list
-//! their scales in `DIMENSION_LIST`, scales list their series in `REFERENCE_LIST` (the HDF5
-//! Dimension Scale Specification). A dimension of which nothing but the name was recorded has a
-//! dataset that netCDF calls "a dimension but not a variable"; it does not show in the hierarchy.
-//! It gives way when something is recorded under its name.
+//! their scales in `DIMENSION_LIST`, scales list their series in `REFERENCE_LIST` (see the HDF5
+//! Dimension Scale Specification). A dimension of which only the name was recorded has a dataset
+//! that netCDF calls "a dimension but not a variable". It does not appear in the hierarchy, and is
+//! replaced when something is recorded under its name.
 
 use std::collections::BTreeSet;
 use std::ffi::c_void;
@@ -37,13 +37,13 @@ const DIMENSION_LIST: &str = "DIMENSION_LIST";
 pub(crate) const REFERENCE_LIST: &str = "REFERENCE_LIST";
 pub(crate) const LABELS: &str = "DIMENSION_LABELS";
 
-/// What netCDF writes as the name of a scale without values; the length of the dimension follows.
+/// The name that netCDF gives a scale without values. The length of the dimension follows.
 pub(crate) const NO_VARIABLE: &str = "This is a netCDF dimension but not a netCDF variable.";
 
-/// How many elements a chunk of a scale without values would have.
+/// The number of elements in a chunk of a scale without values.
 const CHUNK: [u64; 1] = [1024];
 
-/// A dataset that uses a scale, by reference, and with which of its axes: an element of
+/// A dataset that uses a scale, by reference, and the axis for which it uses it: an element of
 /// `REFERENCE_LIST`.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -65,7 +65,7 @@ impl ScaleUser {
     }
 }
 
-/// A scale that gave way to another object, and the datasets that use it.
+/// A scale that was replaced by another object, and the datasets that use it.
 #[derive(Debug, Default)]
 pub(crate) struct RemovedScale {
     scale: hobj_ref_t,
@@ -73,7 +73,7 @@ pub(crate) struct RemovedScale {
 }
 
 impl RemovedScale {
-    /// The scale that `object` is, if it is one.
+    /// The scale `object`, if it is one.
     pub(crate) fn of(object: &Handle) -> Result<Self> {
         Ok(Self {
             scale: reference(object, ".")?,
@@ -81,8 +81,8 @@ impl RemovedScale {
         })
     }
 
-    /// Makes the object that took the place of the scale the scale of the datasets that used it. If it
-    /// cannot be one, they lose their scales.
+    /// Makes the object that replaced the scale the scale of the datasets that used it. If it
+    /// cannot be a scale, they lose their scales.
     pub(crate) fn replace_with(self, root: &Handle, object: &Handle, name: &str) -> Result<()> {
         let Self { scale, users } = self;
         if users.is_empty() {
@@ -114,8 +114,8 @@ impl RemovedScale {
     }
 }
 
-/// Takes a scale without values away that has the name of a new node. What else has the name, though it
-/// is no node, stays.
+/// Removes a scale without values that has the name of a new node. Other objects with the name
+/// stay, even if they are not nodes.
 pub(crate) fn make_room(group: &Handle, name: &str) -> Result<RemovedScale> {
     if !has_link(group, name)? {
         return Ok(RemovedScale::default());
@@ -135,8 +135,8 @@ pub(crate) fn is_link_name(name: &str) -> bool {
     !matches!(name, "" | "." | "..") && !name.contains(['/', '\0'])
 }
 
-/// The scale without values of this name, made again unless it has the length `len`; `None` for an axis
-/// that grows. Returns `None` if the name is taken.
+/// The scale without values of this name, which is recreated unless it has the length `len`; `None`
+/// for an axis that grows. Returns `None` if the name is taken.
 pub(crate) fn dimension(
     root: &Handle,
     group: &Handle,
@@ -183,7 +183,7 @@ pub(crate) fn dimension(
     Ok(Some(scale.into_handle()))
 }
 
-/// Connects the scales of a dataset with another one in its place, which lists them too.
+/// Connects the scales of a dataset with its replacement, which lists them, too.
 pub(crate) fn move_user(root: &Handle, from: &Handle, to: &Handle) -> Result<()> {
     let scales = read_scales(from)?;
     if scales.is_empty() {
@@ -205,7 +205,7 @@ pub(crate) fn move_user(root: &Handle, from: &Handle, to: &Handle) -> Result<()>
     Ok(())
 }
 
-/// Whether this library made an object for the name of a dimension only.
+/// Whether this library created an object only for the name of a dimension.
 pub(crate) fn is_own_dimension(object: &Handle) -> Result<bool> {
     let metadata = read_metadata(object)?;
     Ok(metadata.is_some_and(|metadata| metadata.get("node") == Some(&json!("dimension"))))
@@ -226,15 +226,15 @@ pub(crate) fn can_be_scale(object: &Handle) -> Result<bool> {
     Ok(is_list && read_scales(object)?.is_empty())
 }
 
-/// Whether other software made a dataset for the name of a dimension only.
+/// Whether other software created a dataset only for the name of a dimension.
 pub(crate) fn is_dimension(dataset: &Handle) -> Result<bool> {
     let name = attributes::read_named(dataset, NAME)?;
     let name = name.as_ref().and_then(serde_json::Value::as_str);
     Ok(name.is_some_and(|name| name.starts_with(NO_VARIABLE)))
 }
 
-/// Takes datasets, which are at `places`, away from scales elsewhere, and scales among them from datasets
-/// elsewhere that use them. They stay connected with each other.
+/// Disconnects datasets, which are at `places`, from scales elsewhere, and scales among them from
+/// datasets elsewhere. They stay connected with each other.
 pub(crate) fn detach(root: &Handle, places: &[hobj_ref_t]) -> Result<()> {
     let places: BTreeSet<_> = places.iter().copied().collect();
     for place in &places {
@@ -268,7 +268,7 @@ pub(crate) fn is_scale(object: &Handle) -> Result<bool> {
     Ok(attributes::read_named(object, CLASS)? == Some(json!("DIMENSION_SCALE")))
 }
 
-/// The name of the scale that an object is marked as, if it is.
+/// The name of the scale, if an object is marked as one.
 pub(crate) fn scale_name(object: &Handle) -> Result<Option<String>> {
     if !is_scale(object)? {
         return Ok(None);
@@ -288,7 +288,7 @@ pub(crate) fn mark_as_scale(object: &Handle, name: &str) -> Result<()> {
     write_text(object, NAME, name)
 }
 
-/// Takes the mark of a scale away; datasets of other software that use it lose their scales.
+/// Removes the mark of a scale. Datasets of other software that use it lose their scales.
 pub(crate) fn unmark(root: &Handle, object: &Handle) -> Result<()> {
     let scale = reference(object, ".")?;
     for user in users(object)? {
@@ -304,7 +304,7 @@ pub(crate) fn unmark(root: &Handle, object: &Handle) -> Result<()> {
 
 /// The dataset that uses a scale, if it still does.
 fn user_of(root: &Handle, scale: hobj_ref_t, user: ScaleUser) -> Result<Option<Handle>> {
-    // What was removed leaves a reference that leads nowhere, or to something else.
+    // A removed dataset leaves a reference that leads nowhere, or to another object.
     let Ok(dataset) = dereference(root, user.dataset) else {
         return Ok(None);
     };
@@ -316,8 +316,8 @@ fn user_of(root: &Handle, scale: hobj_ref_t, user: ScaleUser) -> Result<Option<H
     Ok(is_used.then_some(dataset))
 }
 
-/// How long the datasets are that use a scale without values of other software; `None` if it is no such
-/// scale, or nothing uses it.
+/// The length of the datasets that use a scale without values of other software; `None` if it is
+/// not such a scale, or no dataset uses it.
 pub(crate) fn used_len(root: &Handle, scale: &Handle) -> Result<Option<u64>> {
     let Some(dataset) = Dataset::borrow(scale)?.filter(|_| is_dimension(scale).unwrap_or(false))
     else {
@@ -339,8 +339,8 @@ pub(crate) fn used_len(root: &Handle, scale: &Handle) -> Result<Option<u64>> {
     Ok(longest)
 }
 
-/// Notes in a scale which datasets use it: these, and all others that `is_known` does not name.
-/// Returns how many use it, and whether that was noted before.
+/// Stores in a scale which datasets use it: these, and all others for which `is_known` returns
+/// false. Returns how many use it, and whether the list changed.
 pub(crate) fn note_users(
     root: &Handle,
     scale: &Handle,
@@ -365,7 +365,8 @@ pub(crate) fn note_users(
     Ok((used_by.len(), is_noted))
 }
 
-/// Connects a dataset with the scale of each of its axes, or with none; returns whether it was not.
+/// Connects a dataset with the scale of each of its axes, or with none. Returns whether this
+/// changed it.
 pub(crate) fn set_scales(dataset: &Handle, scales: &[hobj_ref_t]) -> Result<bool> {
     if read_scales(dataset)? == scales {
         return Ok(false);
@@ -377,7 +378,7 @@ pub(crate) fn set_scales(dataset: &Handle, scales: &[hobj_ref_t]) -> Result<bool
     Ok(true)
 }
 
-/// Notes the names that the user gave to the axes of a dataset.
+/// Stores the names that the user gave to the axes of a dataset.
 pub(crate) fn write_axis_labels(dataset: &Handle, names: &[Option<String>]) -> Result<()> {
     let labels = names.iter().map(|name| name.clone().unwrap_or_default());
     attributes::remove_if_there(dataset, LABELS)?;
@@ -457,8 +458,7 @@ fn scales_type() -> Result<Handle> {
     })
 }
 
-/// The scale of each axis of a dataset, the last one where there are several; empty if it has
-/// none.
+/// The scale of each axis of a dataset, the last one if there are several; empty if it has none.
 pub(crate) fn read_scales(dataset: &Handle) -> Result<Vec<hobj_ref_t>> {
     let Some((attribute, space, count)) = open_list(dataset, DIMENSION_LIST)? else {
         return Ok(Vec::new());
@@ -466,8 +466,8 @@ pub(crate) fn read_scales(dataset: &Handle) -> Result<Vec<hobj_ref_t>> {
     let type_ = scales_type()?;
     let mut lists = Vec::new();
     lists.resize_with(count, hvl_t::default);
-    // SAFETY: there is room for all elements; the library allocates the lists, of as many
-    // references as it says, and frees them again.
+    // SAFETY: there is room for all elements; the library allocates the lists, of the lengths that
+    // it reports, and frees them again.
     locked(|| unsafe {
         let status = H5Aread(attribute.id(), type_.id(), lists.as_mut_ptr().cast());
         read_ok(status, "read an attribute")?;
@@ -518,7 +518,7 @@ fn open_list(object: &Handle, name: &str) -> Result<Option<(Handle, Handle, usiz
     }
 }
 
-/// Writes a list of `count` elements, in place of one that is there.
+/// Writes a list of `count` elements, replacing an existing one.
 fn write_list(
     object: &Handle,
     name: &str,
@@ -528,6 +528,6 @@ fn write_list(
 ) -> Result<()> {
     attributes::remove_if_there(object, name)?;
     let space = simple_space(&[count as u64], None)?;
-    // SAFETY: the caller gives `count` elements of the type.
+    // SAFETY: the caller passes `count` elements of the type.
     unsafe { attributes::create(object, name, type_, &space, elements) }
 }

@@ -1,8 +1,8 @@
 //! The filter `shuffle` of HDF5: the first bytes of all elements, then their second bytes, and so
-//! on. Numbers that are alike have runs of equal bytes then.
+//! on. Similar numbers then have runs of equal bytes.
 
 /// Writes the bytes of `elements`, each of `size` bytes, plane by plane. Bytes after the last
-/// whole element stay where they are. Both have the same length.
+/// complete element stay where they are. Both slices have the same length.
 pub(crate) fn shuffle(elements: &[u8], size: usize, planes: &mut [u8]) {
     debug_assert_eq!(elements.len(), planes.len());
     let count = elements.len() / size.max(1);
@@ -50,14 +50,14 @@ pub(crate) fn unshuffle(planes: &[u8], size: usize, elements: &mut [u8]) {
     }
 }
 
-/// Sixteen bytes, as processors handle them.
+/// Sixteen bytes, the width of vector registers.
 type Vector = [u8; 16];
 
-/// Splits as many elements of `N` bytes as fill blocks of sixteen; returns how many those are.
+/// Splits as many elements of `N` bytes as fill blocks of sixteen. Returns their number.
 ///
-/// A block is `N` vectors. With the bits of an element's index as e, and those of a byte's place
-/// in it as b, a byte is at eeee·b…b, and goes to b…b·eeee: its place is rotated by four bits,
-/// which [`rotate`] does one by one.
+/// A block is `N` vectors. If e are the bits of an element's index and b those of a byte's index in
+/// it, a byte is at eeee·b…b and moves to b…b·eeee: its index is rotated by four bits, one at a
+/// time with [`rotate`].
 fn split<const N: usize>(elements: &[u8], planes: &mut [u8]) -> usize {
     let blocks = elements.as_chunks::<16>().0.as_chunks::<N>().0;
     let count = elements.len() / N;
@@ -71,7 +71,7 @@ fn split<const N: usize>(elements: &[u8], planes: &mut [u8]) -> usize {
     blocks.len() * 16
 }
 
-/// Undoes [`split`], by as many more rotations as bring each byte around to where it was.
+/// Undoes [`split`], with as many further rotations as bring each byte back to its place.
 fn join<const N: usize>(planes: &[u8], elements: &mut [u8]) -> usize {
     let count = elements.len() / N;
     let blocks = elements.as_chunks_mut::<16>().0.as_chunks_mut::<N>().0;
@@ -87,7 +87,7 @@ fn join<const N: usize>(planes: &[u8], elements: &mut [u8]) -> usize {
     blocks.len() * 16
 }
 
-/// Moves each byte to the place whose bits are rotated to the left by one.
+/// Moves each byte to the index whose bits are rotated to the left by one.
 #[inline(always)]
 fn rotate<const N: usize>(block: [Vector; N]) -> [Vector; N] {
     let mut rotated = block;
@@ -99,7 +99,7 @@ fn rotate<const N: usize>(block: [Vector; N]) -> [Vector; N] {
     rotated
 }
 
-/// The bytes of two vectors in turn.
+/// The bytes of two vectors, alternating.
 #[cfg(target_feature = "sse2")]
 #[inline(always)]
 fn interleave(a: Vector, b: Vector) -> (Vector, Vector) {
@@ -109,7 +109,7 @@ fn interleave(a: Vector, b: Vector) -> (Vector, Vector) {
     (low.into(), high.into())
 }
 
-/// The bytes of two vectors in turn.
+/// The bytes of two vectors, alternating.
 #[cfg(not(target_feature = "sse2"))]
 #[inline(always)]
 fn interleave(a: Vector, b: Vector) -> (Vector, Vector) {

@@ -1,7 +1,7 @@
 //! Tails: rows that do not fill a chunk yet, in the journal.
 //!
-//! With each commit, the journal stores a list of changes: one byte, a path (`u32` length and UTF-8), and
-//! what follows below. All numbers are little endian.
+//! With each commit, the journal stores a list of changes. Each is one byte, a path (`u32` length
+//! and UTF-8), and the fields below. All numbers are little endian.
 //!
 //! ```text
 //! 1 append   path of a dataset, frame (u64 length, bytes)
@@ -30,19 +30,19 @@ const CREATE: u8 = 4;
 const REPLACE: u8 = 5;
 const DECLARE_FILLED: u8 = 6;
 
-/// A list of frames has room for so many more at most.
+/// The maximum free capacity of a list of frames.
 const FRAMES_AHEAD: usize = 16;
 
 /// The tail of one dataset.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Tail {
-    /// Its frames, in order, and where each is in the journal.
+    /// Its frames, in order, with the place of each in the journal.
     frames: Vec<(u64, FrameSize)>,
     pub(crate) row_count: u64,
 }
 
 impl Tail {
-    /// How many bytes its frames take.
+    /// The size of its frames in bytes.
     pub(crate) fn bytes(&self) -> u64 {
         bytes_of(&self.frames)
     }
@@ -52,7 +52,7 @@ impl Tail {
         self.frames.iter().map(|(_, size)| *size).collect()
     }
 
-    /// Its rows, the first of which has the index `first`.
+    /// Its rows, beginning with the row `first`.
     pub(crate) fn read(&self, journal: &File, first: u64, size: RowSize) -> Result<Rows> {
         read_frames(&read_bytes(&self.frames, journal)?, first, size)
     }
@@ -69,7 +69,7 @@ impl Tail {
         read_frames(&read_bytes(&self.frames[kept..], journal)?, first, size)
     }
 
-    /// How many frames are before the last `bytes` bytes, and how many rows are in the others.
+    /// The number of frames before the last `bytes` bytes, and the number of rows in the others.
     fn before_end(&self, bytes: u64) -> Result<(usize, u64)> {
         let (mut kept, mut rows, mut left) = (self.frames.len(), 0, bytes);
         while left > 0 {
@@ -88,7 +88,7 @@ impl Tail {
         let first = frames.first_chunk();
         let first = first.map_or(0, |bytes| u64::from_le_bytes(*bytes));
         for frame in frame_sizes(frames, first)? {
-            // A thousand series have such a list each: room for many more frames would add up.
+            // A thousand series have such a list each, so free capacity would add up.
             if self.frames.len() == self.frames.capacity() {
                 self.frames.reserve_exact(FRAMES_AHEAD);
             }
@@ -105,7 +105,7 @@ fn bytes_of(frames: &[(u64, FrameSize)]) -> u64 {
     frames.iter().map(|(_, frame)| frame.bytes).sum()
 }
 
-/// The bytes of frames, of which those that lie together are read at once.
+/// The bytes of frames. Adjacent frames are read at once.
 fn read_bytes(frames: &[(u64, FrameSize)], journal: &File) -> Result<Vec<u8>> {
     let length = usize::try_from(bytes_of(frames)).unwrap_or(usize::MAX);
     let mut bytes = zeroed(length)?;
@@ -123,13 +123,13 @@ fn read_bytes(frames: &[(u64, FrameSize)], journal: &File) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// The tails of all datasets, by their paths, and the series that have no datasets yet.
+/// The tails of all datasets, by path, and the series that have no datasets yet.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Tails {
     tails: HashMap<String, Tail>,
-    /// Clones share it: files that are open look at it, too.
+    /// Clones share it: open files use it, too.
     pub(crate) declared: DeclaredSeries,
-    /// How many bytes all of them take in the journal.
+    /// Their total size in the journal.
     pub(crate) bytes: u64,
 }
 
@@ -146,14 +146,14 @@ impl Tails {
         self.tails.get(path)
     }
 
-    /// The paths of all datasets that have a tail, in order.
+    /// The paths of all datasets with a tail, in order.
     pub(crate) fn paths(&self) -> Vec<String> {
         let mut paths: Vec<_> = self.tails.keys().cloned().collect();
         paths.sort_unstable();
         paths
     }
 
-    /// The same, the tail that takes the most bytes first.
+    /// The same paths, the largest tail first.
     pub(crate) fn paths_by_size(&self) -> Vec<String> {
         let mut paths: Vec<_> = self.tails.iter().collect();
         paths.sort_by_key(|(path, tail)| (std::cmp::Reverse(tail.bytes()), *path));
@@ -226,7 +226,7 @@ impl Tails {
     }
 }
 
-/// Changes of tails that a commit makes, encoded.
+/// The changes of a commit to tails, encoded.
 #[derive(Debug, Default)]
 pub(crate) struct TailChanges(Vec<u8>);
 
@@ -237,7 +237,7 @@ impl TailChanges {
 
     fn path(&mut self, code: u8, path: &str) {
         self.0.push(code);
-        // Keys are checked to be far shorter.
+        // Keys were already checked to be far shorter.
         let length = u32::try_from(path.len()).unwrap_or(u32::MAX);
         self.0.extend_from_slice(&length.to_le_bytes());
         self.0.extend_from_slice(path.as_bytes());
@@ -254,7 +254,7 @@ impl TailChanges {
         self.bytes(frames);
     }
 
-    /// Replaces the last `bytes` bytes of a tail, which are whole frames.
+    /// Replaces the last `bytes` bytes of a tail, which are complete frames.
     pub(crate) fn replace(&mut self, path: &str, bytes: u64, frames: &[u8]) {
         self.path(REPLACE, path);
         self.0.extend(bytes.to_le_bytes());
@@ -270,7 +270,7 @@ impl TailChanges {
         self.0.truncate(len);
     }
 
-    /// Declares a series, which gets its datasets later.
+    /// Declares a series. Its datasets are created later.
     pub(crate) fn declare(&mut self, path: &str, declaration: &Declaration) {
         let code = match declaration.is_filled {
             true => DECLARE_FILLED,
@@ -281,12 +281,12 @@ impl TailChanges {
         self.bytes(declaration.text().as_bytes());
     }
 
-    /// Says that a series that was declared has its datasets now.
+    /// Records that a declared series has its datasets now.
     pub(crate) fn create(&mut self, path: &str) {
         self.path(CREATE, path);
     }
 
-    /// Takes a tail away.
+    /// Removes a tail.
     pub(crate) fn clear(&mut self, path: &str) {
         self.path(CLEAR, path);
     }
@@ -326,7 +326,7 @@ fn damaged(what: &str) -> Error {
     Error::new(ErrorKind::Corrupt, "open", message)
 }
 
-/// The journal that tails were read from: it stays readable when another takes its place.
+/// The journal from which tails were read. It stays readable when another one replaces it.
 pub(crate) type JournalFile = Arc<FileHandle>;
 
 #[cfg(test)]

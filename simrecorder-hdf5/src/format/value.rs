@@ -14,7 +14,7 @@ use crate::format::scales::write_axis_labels;
 use crate::format::variable::{VariableType, escape};
 use crate::library::{Handle, c_string};
 
-/// Elements of a value, as HDF5 has them: bytes are a list of `uint8`.
+/// The elements of a value in HDF5's form: bytes are a list of `uint8`.
 struct Elements<'a> {
     dtype: DType,
     shape: Vec<u64>,
@@ -45,7 +45,7 @@ impl<'a> Elements<'a> {
         if self.bytes.is_empty() {
             return Ok(());
         }
-        // SAFETY: the bytes are elements of the type, as many as the shape has.
+        // SAFETY: the data has as many elements of the type as the shape.
         unsafe { dataset.write(type_, &Region::all(&self.shape), self.bytes.as_ptr().cast()) }
     }
 }
@@ -59,7 +59,7 @@ fn kind(value: &Value) -> Kind {
     }
 }
 
-/// Makes the dataset of a value in a group, and returns it.
+/// Creates the dataset of a value in a group.
 pub(crate) fn create_value(
     group: &Handle,
     name: &str,
@@ -107,7 +107,7 @@ fn write(dataset: &Dataset, type_: &Handle, value: &Value) -> Result<()> {
 /// Larger values are written to new space, so that little is overwritten.
 const LARGE: usize = 1 << 16;
 
-/// Writes a value over one of the same type and shape; returns whether it was.
+/// Overwrites a value with one of the same type and shape. Returns whether this was possible.
 pub(crate) fn overwrite(found: &StoredNode, value: &Value) -> Result<bool> {
     let Some(dataset) = Dataset::borrow(&found.object)? else {
         return Ok(false);
@@ -190,7 +190,7 @@ pub(crate) fn read_value(found: &StoredNode) -> Result<Value> {
             let variable = VariableType::of(type_, found.metadata.is_some());
             let Some(variable) = variable.filter(|_| shape.is_empty()) else {
                 let kind = kind.map_or("none", Kind::as_str);
-                let message = format!("a value of kind {kind} holds something else");
+                let message = format!("the contents do not match a value of kind {kind}");
                 return Err(Error::new(ErrorKind::Corrupt, "read", message));
             };
             let mut rows = Rows::default();

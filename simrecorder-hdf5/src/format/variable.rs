@@ -1,4 +1,4 @@
-//! Rows of variable length: text and bytes, which HDF5 keeps one by one in heaps.
+//! Rows of variable length: text and bytes, each stored separately in heaps.
 
 use std::ffi::{CStr, c_char};
 use std::ops::Range;
@@ -13,15 +13,15 @@ use crate::format::dataset::{Dataset, rows};
 use crate::format::datatype::{StoredType, bytes_type};
 use crate::library::{Handle, c_string, reclaim, simple_space};
 
-/// What the rows of a dataset of variable length are.
+/// The rows of a dataset of variable length.
 #[derive(Clone, Debug)]
 pub(crate) enum VariableType {
-    /// Text, by its type in memory; `escaped` if this library wrote it.
+    /// Text, with its type in memory; `escaped` if this library wrote it.
     Text {
         memory: Arc<Handle>,
         escaped: bool,
     },
-    /// Text of a fixed number of bytes, by other software.
+    /// Text of a fixed number of bytes, from other software.
     FixedText {
         size: usize,
         padding: u8,
@@ -30,11 +30,11 @@ pub(crate) enum VariableType {
     Bytes,
 }
 
-/// Text of HDF5 ends at a NUL. This character, which Unicode keeps free for uses like this, is
-/// followed by a `0` for NUL, by a `1` for itself.
+/// In HDF5, text ends at a NUL. This noncharacter of Unicode, followed by `0`, represents a NUL;
+/// followed by `1`, it represents itself.
 const ESCAPE: char = '\u{10ffff}';
 
-/// Text in the form that HDF5 can hold.
+/// Text in a form that HDF5 can store.
 pub(crate) fn escape(text: &str) -> std::borrow::Cow<'_, str> {
     if !text.contains(['\0', ESCAPE]) {
         return text.into();
@@ -67,7 +67,7 @@ pub(crate) fn unescape(text: &str) -> std::borrow::Cow<'_, str> {
 }
 
 impl VariableType {
-    /// `None` for elements of one size.
+    /// `None` for elements of fixed size.
     pub(crate) fn of(stored: &StoredType, is_ours: bool) -> Option<Self> {
         match stored {
             StoredType::Elements { .. } => None,
@@ -92,7 +92,7 @@ impl VariableType {
         !matches!(self, Self::Bytes)
     }
 
-    /// Appends the rows of `range`, which lie in the dataset, to `out`.
+    /// Appends the rows of `range` in the dataset to `out`.
     pub(crate) fn read(&self, dataset: &Dataset, range: Range<u64>, out: &mut Rows) -> Result<()> {
         let count = usize::try_from(range.end - range.start).unwrap_or(usize::MAX);
         self.read_region(dataset, &rows(range), count, out)
@@ -116,7 +116,7 @@ impl VariableType {
                 read_variable(dataset, memory, region, &mut texts, |&text| {
                     let text = match text.is_null() {
                         true => "".into(),
-                        // SAFETY: the library gives texts that end with a NUL, or null.
+                        // SAFETY: the library returns texts that end with a NUL, or null.
                         false => unsafe { CStr::from_ptr(text) }.to_string_lossy(),
                     };
                     push(
@@ -135,7 +135,7 @@ impl VariableType {
                 memory,
             } => {
                 let mut bytes = zeroed(count.saturating_mul(*size))?;
-                // SAFETY: there is room for so many texts of that size.
+                // SAFETY: there is room for this many texts of that size.
                 unsafe { dataset.read(memory, region, bytes.as_mut_ptr().cast())? };
                 for text in bytes.chunks_exact((*size).max(1)) {
                     push(out, fixed_text(text, *padding).as_bytes());
@@ -148,7 +148,7 @@ impl VariableType {
                 read_variable(dataset, &bytes_type()?, region, &mut lists, |list| {
                     let bytes: &[u8] = match list.p.is_null() {
                         true => &[],
-                        // SAFETY: the library gives the bytes that it says.
+                        // SAFETY: the library returns lists of the given length.
                         false => unsafe { std::slice::from_raw_parts(list.p.cast(), list.len) },
                     };
                     push(out, bytes);
@@ -157,7 +157,7 @@ impl VariableType {
         }
     }
 
-    /// Checks that rows can be written, as far as that depends on what they hold.
+    /// Checks that rows can be written, as far as this depends on their contents.
     pub(crate) fn check(&self, new: RowsRef<'_>) -> Result<()> {
         match self {
             Self::Text { .. } => parts(new).try_for_each(|part| text(part).map(drop)),
@@ -165,7 +165,7 @@ impl VariableType {
         }
     }
 
-    /// Writes rows from the row `first` on, which the dataset is long enough for.
+    /// Writes rows from the row `first` on. The dataset is long enough for them.
     pub(crate) fn write(&self, dataset: &Dataset, first: u64, new: RowsRef<'_>) -> Result<()> {
         let region = rows(first..first + new.count);
         let parts = parts(new);
@@ -197,7 +197,7 @@ impl VariableType {
     }
 }
 
-/// The rows one by one.
+/// The rows, one at a time.
 fn parts(rows: RowsRef<'_>) -> impl Iterator<Item = &[u8]> {
     let mut start = rows.base;
     rows.ends.iter().map(move |&end| {
@@ -217,7 +217,7 @@ fn push(out: &mut Rows, row: &[u8]) {
     out.extend(1, row, &[row.len() as u64]);
 }
 
-/// Reads elements that the library allocates memory for, hands each over, and frees them.
+/// Reads elements that the library allocates, passes each to `found`, and frees them.
 fn read_variable<T>(
     dataset: &Dataset,
     memory: &Handle,
@@ -226,7 +226,7 @@ fn read_variable<T>(
     mut each: impl FnMut(&T),
 ) -> Result<()> {
     let space = simple_space(&[elements.len() as u64], None)?;
-    // SAFETY: there is room for as many elements as the region has; what the library
+    // SAFETY: there is room for as many elements as the region has; the memory that the library
     // allocates for them is freed once, and not used afterwards.
     unsafe {
         let read = dataset.read(memory, region, elements.as_mut_ptr().cast());

@@ -1,4 +1,4 @@
-//! Checkpoints: tails go into chunks, and the journal into the file.
+//! Checkpoints: they fold tails into chunks, and copy the journal into the file.
 
 use std::sync::Arc;
 
@@ -12,22 +12,22 @@ use crate::format::tail::{TailChanges, Tails};
 use crate::recording::Recording;
 use crate::recording::state::State;
 
-/// The journal is replaced when it is so much longer than the tails in it.
+/// The journal is replaced when it exceeds the tails in it by this much.
 const JOURNAL_BYTES: u64 = 64 << 20;
 
-/// A new journal begins with no more than this of tails, which are in memory meanwhile.
+/// The maximum size of tails at the beginning of a new journal. They are in memory meanwhile.
 const TAIL_BYTES: u64 = 16 << 20;
 
-/// A checkpoint is cut into commits of about this many bytes.
+/// The approximate size in bytes of the commits into which a checkpoint is divided.
 const CHECKPOINT_BYTES: usize = 8 << 20;
 
-/// What the metadata of a dataset counts there.
+/// The cost of a dataset's metadata in this size.
 const PATH_BYTES: usize = 1 << 10;
 
 impl Recording {
-    /// Replaces the journal when it has grown long. The commit before remains whether or not that
-    /// works; it is tried again when the journal has grown as much once more. A commit does not wait
-    /// for another program that reads the file.
+    /// Replaces the journal when it has become long. The previous commit remains durable even if
+    /// this fails; it is tried again when the journal has grown by as much again. A commit does not
+    /// wait for another program that reads the file.
     pub(crate) fn trim_journal(&self, state: &mut State) {
         let journal_bytes = state.open.log.journal_bytes();
         let kept = state.tails.bytes + state.tails.declared.bytes();
@@ -48,14 +48,14 @@ impl Recording {
         };
         state.trim_from = journal_bytes + JOURNAL_BYTES;
         tracing::warn!(path = %self.path.display(), %error, "the journal could not be shortened");
-        // Folding may have ended between two writes; a checkpoint writes nothing of libhdf5.
+        // Folding may have stopped between two writes; a checkpoint writes nothing of libhdf5.
         if !is_folded && let Err(error) = self.roll_back(state) {
             tracing::error!(path = %self.path.display(), %error, "the file could not be reopened");
         }
     }
 
-    /// Lets other software see that the file is being written, and what a writer before committed. It
-    /// sees neither if another program keeps the file open.
+    /// Shows other software that the file is being written, and what the previous writer committed.
+    /// It sees neither if another program keeps the file open.
     pub(crate) fn show_unfinished(&self, state: &mut State) -> Result<()> {
         let kept = state.tails.bytes + state.tails.declared.bytes();
         if !state.open.log.has_records() || kept > TAIL_BYTES {
@@ -71,8 +71,8 @@ impl Recording {
         }
     }
 
-    /// Copies what was committed into the file itself; the tails stay in a new journal. Other
-    /// programs that read the file are waited for as the options say, or not at all.
+    /// Copies everything that was committed into the file itself; tails stay in a new journal. If
+    /// `waits` is set, it waits for other programs that read the file, as long as the options say.
     fn checkpoint_file(&self, state: &mut State, waits: bool) -> Result<()> {
         let journal = state.journal()?;
         let mut changes = TailChanges::default();
@@ -94,7 +94,7 @@ impl Recording {
         Ok(())
     }
 
-    /// Stores tails in their datasets, until those that are left take no more than `enough` bytes.
+    /// Folds tails into their datasets, until the remaining tails have at most `enough` bytes.
     pub(super) fn fold_tails(
         &self,
         state: &mut State,
@@ -104,15 +104,15 @@ impl Recording {
         self.fold_each(state, paths, fold_tail, |state| state.tails.bytes > enough)
     }
 
-    /// Makes the datasets of series that have none yet, with their tails if they are short.
+    /// Creates the datasets of series that have none yet, with their tails if they are short.
     pub(super) fn create_declared(&self, state: &mut State, paths: Vec<String>) -> Result<()> {
         let create =
             |_: &State, path: &str, changes: &mut DatasetChanges<'_>| changes.fold_declared(path);
         self.fold_each(state, paths, create, |_| true)
     }
 
-    /// Calls `fold` for each path, in commits of some of them. One that cannot be read does not keep
-    /// the others from it.
+    /// Calls `fold` for each path, in several commits. If one cannot be read, the others are folded
+    /// anyway.
     fn fold_each(
         &self,
         state: &mut State,
@@ -150,17 +150,17 @@ impl Recording {
         damaged
     }
 
-    /// Brings everything into the form that other software reads.
+    /// Writes everything in the form that other software reads.
     pub(crate) fn checkpoint(&self, state: &mut State) -> Result<()> {
         self.fold_and_checkpoint(state, true, false)
     }
 
-    /// The same, unless another program has the file open.
+    /// Like [`Self::checkpoint`], but does not wait for another program that has the file open.
     pub(crate) fn checkpoint_at_once(&self, state: &mut State) -> Result<()> {
         if !state.open.log.has_records() {
             return Ok(());
         }
-        // Before tails are folded, which would be for nothing.
+        // Check before folding tails, which would be useless.
         state.open.log.check_not_held()?;
         self.fold_and_checkpoint(state, false, false)
     }
@@ -190,21 +190,21 @@ impl Recording {
         }
     }
 
-    /// Takes the mark off that [`root::mark_unfinished`] made: in the file, other software sees it
-    /// until the checkpoint that follows has brought everything there.
+    /// Removes the mark of [`root::mark_unfinished`]. In the file, other software sees the mark
+    /// until the checkpoint that follows has copied everything.
     fn unmark_unfinished(&self, state: &mut State) -> Result<()> {
         root::unmark_unfinished(&state.open.root)?;
         self.commit_file(state, &TailChanges::default())
     }
 
-    /// Ends writing. Reads continue from the file as it was left.
+    /// Ends writing. Reads continue from the closed file.
     pub(crate) fn close(&self, state: &mut State) -> Result<()> {
         let checkpoint = self.fold_and_checkpoint(state, true, true);
         let log = Arc::clone(&state.open.log);
         let closed = state.open.close().map_err(|e| state.open.explain(e));
-        // Unless all tails are in chunks, the journal has to stay: they are in it.
+        // Unless all tails are in chunks, the journal has to stay, because it contains them.
         let ended = match checkpoint {
-            // What libhdf5 wrote when it closed the file comes along.
+            // The writes of closing the file are included.
             Ok(()) => log.commit(&[]).and_then(|_| log.close()),
             Err(_) => Ok(()),
         };
@@ -213,7 +213,7 @@ impl Recording {
     }
 }
 
-/// Stores the tail of one dataset in it; returns about how many bytes that wrote.
+/// Folds the tail of one dataset. Returns the approximate number of written bytes.
 fn fold_tail(state: &State, path: &str, changes: &mut DatasetChanges<'_>) -> Result<usize> {
     let column = state.column(path)?;
     let column = fold(column, changes)?;

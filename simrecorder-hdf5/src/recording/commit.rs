@@ -1,4 +1,4 @@
-//! Commits: from the changes of the recorder to calls of libhdf5 and notes in the journal.
+//! Commits: translates the changes of the recorder into calls of libhdf5 and notes in the journal.
 
 use serde_json::json;
 use simrecorder_core::backend::columns::{
@@ -28,8 +28,8 @@ use crate::recording::new_series::NewSeries;
 use crate::recording::series::{LoadedSeries, declared_columns, load};
 use crate::recording::state::State;
 
-/// A commit that is being made. Datasets are changed at once, series get their new rows at the
-/// end; the driver takes back what an error leaves.
+/// A commit under construction. Datasets are changed at once, series get their new rows at the end.
+/// After an error, the driver undoes the changes.
 pub(crate) struct CommitBuilder<'a> {
     recording: &'a Recording,
     state: &'a State,
@@ -39,11 +39,11 @@ pub(crate) struct CommitBuilder<'a> {
     cut_base: Option<u64>,
 }
 
-/// What a commit has written, besides the file.
+/// What a commit has written, in addition to the file.
 pub(crate) struct FinishedCommit {
     pub(crate) tails: TailChanges,
     pub(crate) series: CommittedSeries<DatasetFormat>,
-    /// The keys whose datasets are others than before, and whether their axes have names.
+    /// The keys whose datasets changed, and whether their axes have names.
     pub(crate) renewed: Vec<(Key, bool)>,
 }
 
@@ -90,18 +90,18 @@ impl<'a> CommitBuilder<'a> {
                 let series = self.series(&key);
                 series.and_then(|(series, columns)| series.truncate(columns, len))
             }
-            // There is one writer.
+            // An HDF5 recording has one writer.
             Change::Claim { .. } => Ok(()),
             _ => Err(Error::new(
                 ErrorKind::Unsupported,
                 "commit",
-                "this change is not known",
+                "this store does not support this kind of change",
             )),
         };
         result.map_err(|e| e.with_key(key.as_str()))
     }
 
-    /// Writes the new rows of all series; returns the changes of tails, and the series.
+    /// Writes the new rows of all series. Returns the changes of tails, and the series.
     pub(crate) fn finish(mut self) -> Result<FinishedCommit> {
         let series = self.series.finish(&mut self.columns)?;
         self.columns.finish_dataset()?;
@@ -112,7 +112,7 @@ impl<'a> CommitBuilder<'a> {
         })
     }
 
-    /// The group that a new node at `key` goes into, with the groups above it made.
+    /// The group for a new node at `key`. Creates the groups above it.
     pub(crate) fn parent_group(&mut self, key: &Key) -> Result<Handle> {
         let Some(parent) = key.parent() else {
             return Err(Error::new(
@@ -177,13 +177,13 @@ impl<'a> CommitBuilder<'a> {
         };
         self.columns.declare(&path, new, cut_base);
         if is_taken {
-            // Whatever is there gives way now, or cannot.
+            // An existing dimension is replaced now, or this fails.
             self.columns.create(&path)?;
         }
         Ok(())
     }
 
-    /// The series at `key` as this commit will leave it, and the changes that it makes.
+    /// The series at `key` as this commit will leave it, and the other changes of the commit.
     fn series(
         &mut self,
         key: &Key,
@@ -259,7 +259,7 @@ impl<'a> CommitBuilder<'a> {
     }
 }
 
-/// Replaces the attributes of a user, and changes what is noted of an object.
+/// Replaces the user's attributes, and changes the metadata of an object.
 fn replace_attributes(
     found: StoredNode,
     attributes: &Attributes,

@@ -1,4 +1,4 @@
-//! Names of dimensions that the arrays of a group share, as scales.
+//! Dimension names that the arrays of a group share, as scales.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -23,8 +23,8 @@ use crate::recording::Recording;
 use crate::recording::state::State;
 
 impl Recording {
-    /// Connects all arrays with the scales of their dimensions, in the groups that changed. `is_final` says
-    /// that no rows are in tails.
+    /// Connects all arrays with the scales of their dimensions, in the groups that changed.
+    /// `is_final` says that there are no tails.
     pub(super) fn write_dimension_names(&self, state: &mut State, is_final: bool) -> Result<()> {
         let mut groups = std::mem::take(&mut state.dimensions);
         let open = Arc::clone(&state.open);
@@ -43,13 +43,13 @@ impl Recording {
     }
 }
 
-/// Objects that were changed. Each costs the library and its driver some pages until they are committed.
+/// Changed objects. Each costs the library and its driver some pages until it is committed.
 struct Changes<'a> {
     uncommitted: usize,
     commit: &'a mut dyn FnMut() -> Result<()>,
 }
 
-/// So many are committed together.
+/// The number of objects that are committed together.
 const COMMIT_OBJECTS: usize = 512;
 
 impl Changes<'_> {
@@ -74,7 +74,8 @@ impl Changes<'_> {
 struct FoundNode {
     key: Key,
     node: NamedNode,
-    /// Where the dataset is whose axes have names. Thousands that are open would take much memory.
+    /// The place of the dataset whose axes have names. Thousands of open datasets would take much
+    /// memory.
     place: hobj_ref_t,
     is_group: bool,
     is_own: bool,
@@ -87,10 +88,10 @@ impl FoundNode {
     }
 }
 
-/// The scale that a name needs.
+/// The scale that a name requires.
 #[derive(Default)]
 struct Scale {
-    /// The length, unless an axis of it grows.
+    /// The length, unless one of its axes grows.
     len: u64,
     grows: bool,
     users: Vec<ScaleUser>,
@@ -119,7 +120,7 @@ fn check_group(root: &Handle, key: &Key, changes: &mut Changes<'_>) -> Result<Ch
             Ok(None) if is_own_dimension(&open_object(&group, &name)?)? => {
                 own_dimensions.insert(name);
             }
-            // What cannot be read stays as it is, and keeps nothing else from being checked.
+            // A node that cannot be read stays as it is, and the others are still checked.
             Err(error) if !is_of_one_node(&error) => return Err(error),
             _ => {}
         }
@@ -169,7 +170,7 @@ fn write_marks(
             continue;
         }
         match (wanted, &mark) {
-            // What other software marked stays as it is.
+            // Marks of other software stay.
             (_, Some(_)) if !found.is_own => continue,
             (Some(name), _) => mark_as_scale(&dataset, name)?,
             (None, _) => unmark(root, &dataset)?,
@@ -250,12 +251,13 @@ fn write_links(
     Ok(())
 }
 
-/// Whether an array has scales: a coordinate is one itself.
+/// Whether an array has scales. A coordinate is a scale itself.
 fn has_scales(found: &FoundNode, written: &WrittenNames) -> bool {
     found.node.given.is_some() && !written.is_coordinate
 }
 
-/// The node of this key in a group, or a dimension that other software made; `None` for anything else.
+/// The node of this key in a group, or a dimension that other software created; `None` for anything
+/// else.
 fn find_node(root: &Handle, group: &Handle, key: Key) -> Result<Option<FoundNode>> {
     let Some(stored) = StoredNode::of(open_object(group, key.name())?)? else {
         return find_dimension(root, open_object(group, key.name())?, key);
@@ -291,8 +293,8 @@ fn find_node(root: &Handle, group: &Handle, key: Key) -> Result<Option<FoundNode
     }))
 }
 
-/// A dimension of other software that has no values: arrays that share it are as long as those that use it
-/// already.
+/// A dimension of other software without values. Arrays that share it have the length of those that
+/// already use it.
 fn find_dimension(root: &Handle, object: Handle, key: Key) -> Result<Option<FoundNode>> {
     if is_own_dimension(&object)? {
         return Ok(None);
@@ -314,7 +316,7 @@ fn find_dimension(root: &Handle, object: Handle, key: Key) -> Result<Option<Foun
     }))
 }
 
-/// Whether a node can be the coordinate of the dimension that has its name.
+/// Whether a node can be the coordinate of the dimension with its name.
 fn coordinate_role(root: &Handle, found: &FoundNode) -> Result<CoordinateRole> {
     let node = &found.node;
     if node.lens.len() != 1 {

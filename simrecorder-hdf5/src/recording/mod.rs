@@ -1,5 +1,5 @@
-//! An open recording: its file, what its writer remembers, and reading that continues when the file
-//! is opened again.
+//! An open recording: its file, the cache of its writer, and reads that continue when the file is
+//! reopened.
 
 mod checkpoint;
 pub(crate) mod commit;
@@ -34,7 +34,7 @@ use crate::recording::open_file::{
 };
 use crate::recording::state::State;
 
-/// What all handles of an open recording share.
+/// The state that all handles of an open recording share.
 pub(crate) struct Recording {
     pub(crate) path: PathBuf,
     pub(crate) chunk_policy: ChunkPolicy,
@@ -42,17 +42,17 @@ pub(crate) struct Recording {
     pub(crate) read_only: bool,
     pub(crate) writing: Writing,
     pub(crate) closed: AtomicBool,
-    /// What is committed. A commit holds it for writing, a read of metadata for
-    /// reading. Chunks are read without it.
+    /// The committed state. A commit locks it for writing, a read of metadata for reading. Chunks
+    /// are read without it.
     pub(crate) state: RwLock<State>,
-    /// The file at hand, for reading chunks.
+    /// The current file, for reading chunks.
     open: Mutex<Arc<OpenFile>>,
-    /// Changes before each cut, and each time before the file is opened again.
+    /// Changes before each cut, and each time before the file is reopened.
     epoch: AtomicU64,
     pub(crate) planned: PlannedFormats<DatasetFormat>,
 }
 
-/// Opens the file and its journal as the mode says.
+/// Opens the file and its journal in this mode.
 fn open_log(path: &Path, options: &Hdf5Options, tails: &mut Tails) -> Result<Arc<LoggedFile>> {
     let writing = options.writing();
     let id = root::new_id();
@@ -134,7 +134,7 @@ impl Recording {
         })
     }
 
-    /// Checks the file that was opened; one that is written becomes a recording.
+    /// Checks the opened file. If it is opened for writing, makes it a recording.
     fn prepare_file(&self) -> Result<()> {
         let mut state = self.state.write();
         state.open.check().map_err(|e| state.open.explain(e))?;
@@ -158,22 +158,22 @@ impl Recording {
         Ok(())
     }
 
-    /// See [`Recording::epoch`] the field.
+    /// See the field [`Recording::epoch`].
     pub(crate) fn epoch(&self) -> u64 {
         self.epoch.load(Ordering::Acquire)
     }
 
-    /// Says that rows are going to be cut, or that other rows may replace them.
+    /// Announces that rows will be cut, or that other rows may replace them.
     pub(crate) fn next_epoch(&self) {
         self.epoch.fetch_add(1, Ordering::AcqRel);
     }
 
-    /// Whether this handle reads what others write.
+    /// Whether this handle reads what other processes write.
     fn follows(&self) -> bool {
         self.read_only || self.closed.load(Ordering::Acquire)
     }
 
-    /// Opens the file again for reading, as it is now.
+    /// Reopens the file for reading, in its current state.
     fn reopen(&self, state: &mut State) -> Result<()> {
         retry_while_changing(|| {
             let (log, tails) = open_for_reading(&self.path)?;
@@ -190,12 +190,12 @@ impl Recording {
         state.series.clear();
         // Before others can read from it.
         self.next_epoch();
-        // Views that read from the file before fail, and try again with this one.
+        // Views that read from the previous file fail, and try again with this one.
         let before = std::mem::replace(&mut *self.open.lock(), open);
         before.close()
     }
 
-    /// Reads metadata: calls `read` with what is committed now.
+    /// Reads metadata: calls `read` with the committed state.
     pub(crate) fn with_state<T>(&self, read: impl Fn(&State) -> Result<T>) -> Result<T> {
         let mut attempt = 0;
         loop {
@@ -214,7 +214,7 @@ impl Recording {
             }
             let state = self.state.read();
             let result = read(&state);
-            // Whatever was read then may lack what could not be.
+            // The result may lack what could not be read.
             if state.open.log.is_stale() && attempt < ATTEMPTS {
                 continue;
             }
@@ -222,7 +222,7 @@ impl Recording {
         }
     }
 
-    /// Reads from the file at hand. What is read must be right for any later state, too.
+    /// Reads from the current file. The result must be valid for any later state, too.
     pub(crate) fn with_open<T>(&self, mut read: impl FnMut(&OpenFile) -> Result<T>) -> Result<T> {
         let mut attempt = 0;
         loop {
@@ -239,7 +239,7 @@ impl Recording {
                     self.reopen(&mut state)?;
                 }
             }
-            // A thread that closes the file holds the state until another file is in its place.
+            // A thread that closes the file holds the state until another file has replaced it.
             let was_replaced = !Arc::ptr_eq(&self.state.read().open, &open);
             if !(is_stale || was_replaced) || attempt == ATTEMPTS {
                 return Err(open.explain(error));
@@ -247,22 +247,22 @@ impl Recording {
         }
     }
 
-    /// Makes what was written to the file, and changes of tails, durable and visible.
+    /// Makes writes to the file and changes of tails durable and visible.
     pub(crate) fn commit_file(&self, state: &mut State, changes: &TailChanges) -> Result<()> {
         state.open.flush().map_err(|e| state.open.explain(e))?;
         let range = state.open.log.commit(changes.as_bytes())?;
         state.tails.apply(changes.as_bytes(), range.offset)
     }
 
-    /// Takes back what was written since the last commit.
+    /// Discards the writes since the last commit.
     pub(crate) fn roll_back(&self, state: &mut State) -> Result<()> {
         state.open.log.abandon();
-        // Whatever libhdf5 still wants to write is ignored.
+        // Anything that libhdf5 still wants to write is ignored.
         let closed = state.open.close();
         if let Err(error) = closed {
             tracing::debug!(%error, "closing a file that was given up");
         }
-        // They are needed as well if the file cannot be opened now.
+        // They are also needed if the file cannot be opened now.
         let tails = state.tails.clone();
         let log = Arc::clone(&state.open.log);
         self.replace(state, log, tails)

@@ -21,13 +21,13 @@ use crate::format::variable::VariableType;
 use crate::library::{Handle, MAX_AXES, has_link, open_object};
 use crate::recording::series::{CHUNK, ENDS_CHUNK, FILLED, shape_of};
 
-/// How a new series is going to be stored.
+/// How a new series will be stored.
 #[derive(Clone, Debug)]
 pub(crate) struct NewSeries {
     pub(crate) schema: Schema,
     compression: Compression,
     columns: Columns<Arc<DatasetFormat>>,
-    /// How many filled records it begins with.
+    /// The number of filled records at its beginning.
     pub(crate) filled: u64,
 }
 
@@ -38,7 +38,7 @@ enum Chunks {
 }
 
 impl NewSeries {
-    /// Plans a series, or says why HDF5 cannot hold it.
+    /// Plans a series, or fails if HDF5 cannot store it.
     pub(crate) fn plan(
         schema: &Schema,
         policy: &ChunkPolicy,
@@ -49,7 +49,7 @@ impl NewSeries {
         let compression = schema.compression().unwrap_or(compression);
         if schema.record_shape().len() >= MAX_AXES {
             let message =
-                format!("HDF5 has at most {MAX_AXES} axes, including that of the records");
+                format!("HDF5 supports at most {MAX_AXES} axes, including the axis of records");
             return Err(Error::new(ErrorKind::Unsupported, "plan", message));
         }
         let size = schema.dtype().map_or(1, DType::size);
@@ -95,7 +95,7 @@ impl NewSeries {
         })
     }
 
-    /// The same with so many filled records, which only a series of arrays may have.
+    /// The same plan with `filled` filled records, which only a series of arrays may have.
     pub(crate) fn with_filled(self, filled: u64) -> Self {
         Self { filled, ..self }
     }
@@ -116,8 +116,8 @@ impl NewSeries {
         }
     }
 
-    /// Makes the datasets of the series at `path`, whose group is there. `rows` are all rows of each, of
-    /// which those that are no short dataset are left out.
+    /// Creates the datasets of the series at `path`, whose group exists. `rows` are all rows of
+    /// each; those of datasets that are not short are left out.
     pub(crate) fn create(
         &self,
         root: &Handle,
@@ -140,7 +140,7 @@ impl NewSeries {
             }
             Ok::<_, Error>(dataset.into_handle())
         };
-        // A dimension without values gives way.
+        // A dimension without values is replaced.
         let (above, name) = path.rsplit_once('/').unwrap_or(("", path));
         let removed = match has_link(root, path)? {
             true => {
@@ -185,7 +185,8 @@ impl NewSeries {
         if self.filled > 0 {
             metadata.insert(FILLED.into(), json!(self.filled));
         }
-        // Text and bytes lie in heaps, which have no filters; it is what was asked for all the same.
+        // Text and bytes are stored in heaps, which have no filters. The metadata keeps the
+        // requested compression anyway.
         metadata.insert("compression".into(), json!(self.compression.to_string()));
         let chunk = |format: &DatasetFormat| json!(format.layout().grid.chunk_shape());
         metadata.insert(CHUNK.into(), chunk(self.columns.elements()));
@@ -197,7 +198,7 @@ impl NewSeries {
 
     // ---- declarations ------------------------------------------------------------------------
 
-    /// All of it, for the journal.
+    /// The complete plan, for the journal.
     pub(crate) fn declaration(&self, cut_base: u64) -> Declaration {
         let schema = &self.schema;
         let mut all = self.metadata();
@@ -214,7 +215,7 @@ impl NewSeries {
         Declaration::new(cut_base, &text, self.filled > 0)
     }
 
-    /// What [`declaration`](Self::declaration) encoded.
+    /// Decodes a [`declaration`](Self::declaration).
     pub(crate) fn decode(declaration: &Declaration) -> Result<Self> {
         let damaged = || {
             let message = "the declaration of the series in the journal is damaged";

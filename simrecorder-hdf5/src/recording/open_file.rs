@@ -66,7 +66,8 @@ impl OpenFile {
         }
     }
 
-    /// Makes a file of other software that is written a recording; returns whether it was changed.
+    /// Makes a file of other software that is opened for writing a recording. Returns whether it
+    /// was changed.
     pub(crate) fn mark(&self) -> Result<bool> {
         let stored = root::read_id(&self.root)?;
         let id = stored
@@ -80,13 +81,13 @@ impl OpenFile {
         Ok(stored.is_none())
     }
 
-    /// The dataset at `path`, which had been there.
+    /// The dataset at `path`, which existed before.
     pub(crate) fn dataset(&self, path: &str) -> Result<Dataset> {
         Dataset::from_handle(open_object(&self.root, path)?)
             .ok_or_else(|| Error::new(ErrorKind::Corrupt, "read", "the dataset no longer exists"))
     }
 
-    /// From which number the cuts of a dataset are counted that is not in the file yet.
+    /// The base from which the cuts of a dataset are counted that is not in the file yet.
     pub(crate) fn declared_cut_base(&self, path: &str) -> Option<u64> {
         let (_, declaration) = self.declared.owner_of(path)?;
         Some(declaration.cut_base)
@@ -107,7 +108,7 @@ impl OpenFile {
         Ok(true)
     }
 
-    /// Closes the file for libhdf5: all its identifiers end.
+    /// Closes the file in libhdf5. All its identifiers become invalid.
     pub(crate) fn close(&self) -> Result<()> {
         match self.file.lock().take() {
             Some(file) => file.close("close the file"),
@@ -115,7 +116,7 @@ impl OpenFile {
         }
     }
 
-    /// Brings what libhdf5 holds back to the file.
+    /// Writes libhdf5's cached data to the file.
     pub(crate) fn flush(&self) -> Result<()> {
         locked(|| {
             // SAFETY: the handle is an object of the file.
@@ -124,7 +125,7 @@ impl OpenFile {
         })
     }
 
-    /// The error below what libhdf5 reported, if the file had one.
+    /// The error that caused a failure of libhdf5, if the file reported one.
     pub(crate) fn explain(&self, error: Error) -> Error {
         match self.log.take_error() {
             Some(cause) => cause,
@@ -133,7 +134,7 @@ impl OpenFile {
     }
 }
 
-/// A read is tried again this often when the file changed meanwhile.
+/// How often a read is tried again when the file changes meanwhile.
 pub(crate) const ATTEMPTS: usize = 100;
 
 /// Opens a file for reading, as of its last commit.
@@ -150,10 +151,11 @@ pub(crate) fn open_for_reading(path: &Path) -> Result<(Arc<LoggedFile>, Tails)> 
     }
 }
 
-/// The file that truncating deletes, if there is one: an empty file or a recording.
+/// The file that truncating deletes, if it exists: an empty file or a recording.
 ///
 /// # Errors
-/// [`ErrorKind::InvalidArgument`] for anything else, saying what it is.
+///
+/// [`ErrorKind::InvalidArgument`] describes anything else.
 pub(crate) fn erasable_file(path: &Path) -> Result<Option<File>> {
     let refuse = |what: &str| {
         let message = format!("{what}, which is not erased; delete it, or choose another path");
@@ -191,7 +193,8 @@ pub(crate) fn erasable_file(path: &Path) -> Result<Option<File>> {
     }
 }
 
-/// Opens a file that others may be writing, again when it changed while libhdf5 looked at it.
+/// Opens a file that other processes may be writing. Tries again if it changed while libhdf5 read
+/// it.
 pub(crate) fn retry_while_changing<T>(
     mut open: impl FnMut() -> Result<(Arc<LoggedFile>, Result<T>)>,
 ) -> Result<T> {

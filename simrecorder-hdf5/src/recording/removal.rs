@@ -33,11 +33,11 @@ impl Recording {
         match find(root, key) {
             _ if is_declared => {}
             Ok(None) => return Err(nothing_at("remove")),
-            // What cannot be read can be removed.
+            // Even a node that cannot be read can be removed.
             Err(error) if !is_of_one_node(&error) => return Err(error),
             _ => {}
         }
-        // Views are read meanwhile, and must notice what they read.
+        // Views read during this change, and must notice it.
         self.next_epoch();
         let mut tails = TailChanges::default();
         for path in within(state.tails.paths(), &path) {
@@ -73,7 +73,7 @@ impl Recording {
         if let Some((there, _)) = state.find(to)? {
             return Err(already_there(to, there.kind()));
         }
-        // A tail is known by the path of its dataset.
+        // A tail is identified by the path of its dataset.
         let path = path_of(from);
         let declared = within(state.tails.declared.paths(), &path);
         let created = self.create_declared(state, declared);
@@ -129,13 +129,14 @@ impl Recording {
     }
 }
 
-/// Those of the paths that are at a path or below it.
+/// The paths that are at a path or below it.
 fn within(mut paths: Vec<String>, path: &str) -> Vec<String> {
     paths.retain(|other| is_path_within(other, path));
     paths
 }
 
-/// Where an object and all objects below it are, each once. Thousands that are open would take much memory.
+/// The places of an object and all objects below it, each once. Thousands of open objects would
+/// take much memory.
 fn places_within(root: &Handle, object: &Handle) -> Result<Vec<hobj_ref_t>> {
     let mut places = vec![reference(object, ".")?];
     let mut known = HashSet::from([places[0]]);

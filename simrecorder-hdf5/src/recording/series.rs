@@ -1,4 +1,4 @@
-//! Series: loading them from the file.
+//! Loads series from the file.
 
 use std::sync::Arc;
 
@@ -71,7 +71,7 @@ pub(crate) fn load(found: &StoredNode, path: &str, tails: &Tails) -> Result<Load
         let is_of_ends =
             of_ends.dtype == Some(ENDS_DTYPE) && of_ends.grid.record_shape().is_empty();
         if !is_of_ends || items.column.layout().dtype.is_none() {
-            return Err(corrupt("the datasets of the series do not fit its kind"));
+            return Err(corrupt("the datasets of the series do not match its kind"));
         }
         let columns = Columns::Ragged { ends, items };
         return with_schema(found, path, Kind::Ragged, columns);
@@ -95,7 +95,7 @@ pub(crate) fn load(found: &StoredNode, path: &str, tails: &Tails) -> Result<Load
         (_, kind) => {
             let kind = kind.map_or("none", Kind::as_str);
             return Err(corrupt(format!(
-                "a series of kind {kind} holds something else"
+                "the contents do not match a series of kind {kind}"
             )));
         }
     };
@@ -107,7 +107,8 @@ pub(crate) fn load(found: &StoredNode, path: &str, tails: &Tails) -> Result<Load
     )
 }
 
-/// The columns of the series at `path`, which has no datasets yet: all of its rows are in tails, or filled.
+/// The columns of the series at `path`, which has no datasets yet: all of its rows are in tails, or
+/// filled.
 pub(crate) fn declared_columns(
     series: &NewSeries,
     path: &str,
@@ -140,7 +141,7 @@ fn stored_compression(found: &StoredNode) -> Option<Compression> {
     metadata.get("compression")?.as_str()?.parse().ok()
 }
 
-/// Adds to a schema what the metadata of the series says.
+/// Adds the contents of the series' metadata to a schema.
 fn add_metadata(
     mut schema: Schema,
     found: &StoredNode,
@@ -175,7 +176,7 @@ fn filled_rows(found: &StoredNode) -> u64 {
 pub(crate) const CHUNK: &str = "chunk_shape";
 pub(crate) const ENDS_CHUNK: &str = "ends_chunk_shape";
 
-/// The shape of the chunks that a dataset has, or will have when it is no longer short.
+/// The shape of the chunks of a dataset, now or when it is no longer short.
 fn normal_chunk(found: &StoredNode, member: &str) -> Option<Vec<u64>> {
     let metadata = found.metadata.as_ref()?;
     metadata.get("kind")?;
@@ -186,15 +187,15 @@ pub(crate) fn shape_of(value: &Json) -> Option<Vec<u64>> {
     value.as_array()?.iter().map(Json::as_u64).collect()
 }
 
-/// What the metadata of a series says of one of its datasets.
+/// What the metadata of a series says about one of its datasets.
 struct Made {
-    /// Whether this library made it.
+    /// Whether this library created it.
     is_ours: bool,
     /// Whether its chunks may be missing.
     is_foreign: bool,
     compression: Option<Compression>,
     normal: Option<Vec<u64>>,
-    /// How many rows it began with that are filled.
+    /// The number of filled rows at its beginning.
     filled: u64,
 }
 
@@ -215,7 +216,8 @@ fn load_column(dataset: &Dataset, path: &str, made: Made, tails: &Tails) -> Resu
     column(path, Arc::new(format), stored, filled, tails)
 }
 
-/// A column with so many rows in its dataset, of which the first may be filled, and those of its tail.
+/// A column with this many rows in its dataset, of which the first may be filled, and the rows of
+/// its tail.
 fn column(
     path: &str,
     format: Arc<DatasetFormat>,

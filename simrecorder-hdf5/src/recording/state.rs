@@ -1,4 +1,4 @@
-//! What of a recording is committed, as its handles know it.
+//! The committed state of a recording, as its handles know it.
 
 use std::sync::Arc;
 
@@ -16,28 +16,28 @@ use crate::recording::new_series::NewSeries;
 use crate::recording::open_file::OpenFile;
 use crate::recording::series::{declared_columns, load};
 
-/// What is committed.
+/// The committed state.
 pub(crate) struct State {
     pub(crate) open: Arc<OpenFile>,
     pub(crate) tails: Tails,
-    /// What the writer remembers of series: it is the only one that writes.
+    /// The writer's cache of series. It is the only writer.
     pub(crate) series: SeriesCache<DatasetFormat>,
-    /// The groups whose names of dimensions a checkpoint has to write.
+    /// The groups whose dimension names a checkpoint has to write.
     pub(crate) dimensions: DimensionGroups,
-    /// How long the journal has to be before it is replaced, after that failed.
+    /// The length at which the journal is replaced, after an earlier attempt failed.
     pub(crate) trim_from: u64,
-    /// Whether closing failed, so that a journal may still be there.
+    /// Whether closing failed, so that there may still be a journal.
     pub(crate) is_unfinished: bool,
 }
 
-/// The keys of the series that the dataset at `path` may belong to.
+/// The keys of the series to which the dataset at `path` may belong.
 fn owners(path: &str) -> impl Iterator<Item = Key> + use<> {
     let key = Key::new(path.trim_start_matches('/')).ok();
     let parent = key.as_ref().and_then(Key::parent);
     key.into_iter().chain(parent)
 }
 
-/// What is at a key.
+/// The node at a key.
 pub(crate) enum FoundNode {
     Stored(StoredNode),
     /// A series without datasets, and its cut base.
@@ -71,15 +71,15 @@ impl State {
         declared.map(decode).transpose()
     }
 
-    /// Notes keys whose datasets are others than before, and whether their axes have names: what other
-    /// datasets say of them is brought up to date at the next checkpoint.
+    /// Records keys whose datasets changed, and whether their axes have names: the next checkpoint
+    /// updates what other datasets say about them.
     pub(crate) fn note_renewed(&mut self, renewed: &[(Key, bool)]) {
         for (key, has_names) in renewed {
             self.dimensions.changed(key, *has_names);
         }
     }
 
-    /// Notes how many rows a dataset has after its tail was folded.
+    /// Records the number of rows of a dataset after its tail was folded.
     pub(crate) fn note_stored(&mut self, path: &str, stored: u64) {
         for key in owners(path) {
             let columns = self.series.get_mut(&key).map(|series| &mut series.columns);
@@ -95,7 +95,7 @@ impl State {
         }
     }
 
-    /// The column whose rows are in the dataset at `path`, and in the tail of it.
+    /// The column with the rows of the dataset at `path` and of its tail.
     pub(crate) fn column(&self, path: &str) -> Result<Column> {
         let is_it = |column: &&Column| &*column.path == path;
         let of = |columns: &Columns<Column>| {
@@ -126,7 +126,7 @@ impl State {
         Err(Error::new(ErrorKind::Corrupt, "read", message))
     }
 
-    /// The journal that the tails of a state are in.
+    /// The journal that contains the tails of a state.
     pub(crate) fn journal(&self) -> Result<JournalFile> {
         self.open.log.journal().ok_or_else(|| {
             Error::new(

@@ -1,4 +1,4 @@
-//! What views read while others close, cut or replace what they read from.
+//! What views read while others close, cut or replace their data.
 
 use std::fs;
 use std::path::PathBuf;
@@ -25,7 +25,7 @@ fn open(path: &PathBuf, mode: OpenMode) -> Hdf5DataStore {
     Hdf5DataStore::options().mode(mode).open(path).unwrap()
 }
 
-/// Records these numbers, the last of which fill no chunk.
+/// Records these numbers. The last of them do not fill a chunk.
 fn record(store: &Hdf5DataStore, numbers: std::ops::Range<u64>) -> Recorder {
     let recorder = Recorder::new(store.clone());
     let n = Schema::scalar::<u64>().with_chunk_policy(ChunkPolicy::records(100));
@@ -103,7 +103,7 @@ fn tails_are_kept_when_a_file_cannot_be_opened_anew_after_a_failure() {
         .roll_back(&mut recording.state.write())
         .unwrap_err();
     fs::write(&journal, whole).unwrap();
-    // Whether or not it says that it cannot read the tails.
+    // Whether or not it reports that it cannot read the tails.
     let _ = store.close();
     drop(store);
     let store = open(&path, OpenMode::Read);

@@ -36,10 +36,10 @@ impl ColumnStore for Recording {
             let tail = tail.map(|(tail, journal)| (tail, JournalFile::clone(journal)));
             let source = OpenDataset::new(file, column.clone(), tail);
             let result = read(&source);
-            // Other rows may be in the place of those that were cut off.
+            // Other rows may have replaced those that were cut off.
             if self.epoch() != version.epoch {
                 let end = result.as_ref().map_or(column.len, |(end, _)| *end);
-                // A series gets its datasets before it is no longer declared.
+                // A series gets its datasets before it stops being declared.
                 if let Some(cut_base) = file.declared_cut_base(&column.path) {
                     return match cut_base == version.cut_count && column.written() == 0 {
                         true => result.map(|(_, read)| read),

@@ -1,5 +1,5 @@
-//! Bad input: each gets an error that names operation, key and cause, and leaves every earlier
-//! record readable.
+//! Bad input: each case gets an error that names operation, key and cause, and every earlier record
+//! remains readable.
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests, too, may panic")]
 
@@ -35,7 +35,7 @@ fn record(recorder: &Recorder) {
     }
 }
 
-/// A closed recording with several chunks and kinds.
+/// Creates and closes a recording with several chunks and kinds.
 fn recording(path: &Path) {
     let recorder = Recorder::new(open(path, OpenMode::CreateNew).unwrap());
     record(&recorder);
@@ -195,7 +195,7 @@ fn notes_with_nonsense_in_them_are_an_error_for_their_key_and_no_other() {
         assert_ne!(error.kind(), ErrorKind::Internal, "{update}: {error}");
         check_others(&recorder);
         let printed = recorder.to_string();
-        // A series that calls itself a value is shown as one.
+        // A series marked as a value is read as a value.
         let is_value = update.contains("value");
         let has_error = printed.contains("cannot be read: ");
         assert_ne!(has_error, is_value, "{update}: {printed}");
@@ -258,7 +258,7 @@ fn records_behind_a_chunk_that_does_not_decode_are_not_lost_by_a_checkpoint() {
     }
 }
 
-/// What a kill leaves: the files of a recording that was flushed, and is still open.
+/// What a kill leaves: the files of a recording that was flushed and is still open.
 fn killed(folder: &Path, name: &str, record_more: impl Fn(&Recorder)) -> PathBuf {
     let path = folder.join(format!("{name}.open.h5"));
     let recorder = Recorder::new(open(&path, OpenMode::CreateNew).unwrap());
@@ -290,7 +290,7 @@ fn a_journal_of_another_file_is_refused_and_nothing_is_changed_by_it() {
         refused(&path, mode, ErrorKind::Corrupt, &["a.h5", "journal"]);
     }
     assert_eq!(fs::read(&path).unwrap(), before);
-    // Without it, the file is as of its last checkpoint.
+    // Without the journal, the file is as of its last checkpoint.
     fs::remove_file(journal(&path)).unwrap();
     check(&reader(&path));
     assert_eq!(reader(&path).kind_of("more").unwrap(), None);
@@ -301,14 +301,14 @@ fn a_checkpoint_that_was_interrupted_is_not_ended_in_a_file_that_took_the_place_
     let folder = tempfile::tempdir().unwrap();
     let path = killed(folder.path(), "a", |recorder| {
         recorder.record("more", 1.0).unwrap();
-        // A series that is new is not in the file, but the group of it is.
+        // A new series is not in the file, but its group is.
         recorder.record("new/more", 1.0).unwrap();
     });
     let mut left = fs::read(journal(&path)).unwrap();
     assert_eq!(left[64] % 2, 0);
     left[64] += 1;
     let whole = fs::read(&path).unwrap();
-    // Longer than the journal says, by this library and by h5py.
+    // Longer than the journal says, changed by this library and by h5py.
     let other = folder.path().join("other.h5");
     let recorder = Recorder::new(open(&other, OpenMode::CreateNew).unwrap());
     record(&recorder);
@@ -332,7 +332,7 @@ fn a_checkpoint_that_was_interrupted_is_not_ended_in_a_file_that_took_the_place_
         }
         assert!(fs::read(&path).unwrap() == other);
     }
-    // In its own file it is.
+    // In its own file it fits.
     fs::write(&path, &whole).unwrap();
     check(&reader(&path));
     assert_eq!(reader(&path).get_all("more").unwrap().len(), 1);
@@ -387,7 +387,7 @@ fn a_damaged_journal_gives_an_error_or_a_prefix_and_what_was_checkpointed_is_not
     assert!(open(&path, OpenMode::Read).is_err());
     assert!(open(&path, OpenMode::Append).is_err());
     fs::remove_dir(journal(&path)).unwrap();
-    // Where the damage looked like a checkpoint that had been interrupted, it was ended.
+    // If the damage looked like an interrupted checkpoint, that checkpoint was completed.
     assert!(check_prefix("without a journal"));
 }
 
@@ -575,7 +575,7 @@ fn without_permission_to_write_a_file_is_read_and_says_why_it_is_not_written() {
     allow(folder.path(), 0o555);
     let mut child = match fs::File::open(&secret) {
         Err(_) => this_test(NAME, &path),
-        // Root may do everything, unless it gives that up.
+        // Root has all permissions, unless it drops them.
         Ok(_) => this_test_by(
             "setpriv",
             &["--bounding-set=-dac_override,-dac_read_search"],

@@ -93,7 +93,7 @@ fn elements_of_h5md_are_selected_by_time_and_step() {
         ErrorKind::InvalidArgument,
         &["no dimension 'time'"],
     );
-    // What lies beside a value is no coordinate of another array.
+    // Datasets next to a value are not coordinates of another array.
     let step = recorder.get_all("particles/all/position/step").unwrap();
     assert!(step.coordinate(0).unwrap().is_none());
     assert_eq!(step.select_by("step", 120..).unwrap().len(), 6);

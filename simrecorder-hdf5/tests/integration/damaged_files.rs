@@ -1,5 +1,5 @@
-//! Files of a recording are damaged in many ways, the HDF5 file and its journal, and all of them is
-//! read and appended to, in other processes: libhdf5 parses the file in the process.
+//! The HDF5 file and the journal of a recording are damaged in many ways, then read completely and
+//! appended to, in other processes: libhdf5 parses the file in the process.
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests, too, may panic")]
 
@@ -17,12 +17,13 @@ const RECORDS: u64 = 600;
 
 fn open(path: &Path, mode: OpenMode) -> Option<Recorder> {
     let options = Hdf5DataStore::options().durability(Durability::Process);
-    // Small chunks: large ones are all the same.
+    // Small chunks, because large ones are all alike.
     let options = options.chunk_policy(ChunkPolicy::target_bytes(800));
     options.mode(mode).open(path).ok().map(Recorder::new)
 }
 
-/// A recording of numbers, checkpointed in the middle and with tails in its journal, while it is open.
+/// Records numbers, with a checkpoint in the middle and tails in the journal, and leaves the
+/// recording open.
 fn record(folder: &Path) {
     let scratch = tempfile::tempdir().unwrap();
     let recorder = open(&scratch.path().join("run.h5"), OpenMode::CreateNew).unwrap();
@@ -93,7 +94,7 @@ fn read(recorder: &Recorder) -> [Outcome; 5] {
     ]
 }
 
-/// Opens, reads, appends, and reads again what may be damaged.
+/// Opens, reads, appends to and reads again a recording that may be damaged.
 fn use_all(folder: &Path) -> Outcome {
     let path = folder.join("run.h5");
     let Some(recorder) = open(&path, OpenMode::Read) else {

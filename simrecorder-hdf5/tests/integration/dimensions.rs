@@ -1,4 +1,4 @@
-//! Names of dimensions in other software: h5netcdf, netCDF4 and xarray pad what shares a name.
+//! Dimension names in other software: h5netcdf, netCDF4 and xarray pad arrays that share a name.
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests, too, may panic")]
 

@@ -1,4 +1,4 @@
-//! What creating and truncating a recording deletes: a recording or an empty file, nothing else.
+//! Creating and truncating a recording deletes only a recording or an empty file.
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests, too, may panic")]
 
@@ -101,7 +101,7 @@ fn truncating_erases_a_recording_or_an_empty_file() {
     drop(recorder);
     record(open(&killed, OpenMode::Truncate).unwrap(), 4);
     assert_eq!(numbers(&killed), [4]);
-    // Through a link, as all other modes.
+    // Through a link, like all other modes.
     let link = folder.path().join("link.h5");
     std::os::unix::fs::symlink(&killed, &link).unwrap();
     record(open(&link, OpenMode::Truncate).unwrap(), 5);

@@ -1,8 +1,8 @@
-//! Bytes of a file are changed here and there, one at a time, and all of it is read.
+//! Single bytes of a file are changed, and the whole file is read.
 //!
-//! libhdf5 parses the file in the process, so each try is made in another one. Object headers and
-//! groups have checksums, compressed chunks have that of zlib. The trees that say where chunks are,
-//! and texts, have none.
+//! libhdf5 parses the file in the process, so each attempt runs in another process. Object headers
+//! and groups have checksums, compressed chunks have that of zlib. Indices of chunks and texts have
+//! none.
 
 #![allow(
     clippy::print_stdout,
@@ -20,7 +20,7 @@ use crate::support;
 
 use support::{role, this_test};
 
-/// One byte of a file is another.
+/// The file with one changed byte.
 fn flip(whole: &[u8], i: usize) -> Vec<u8> {
     let mut damaged = whole.to_vec();
     let at = i.wrapping_mul(2_654_435_761) % whole.len();
@@ -28,7 +28,7 @@ fn flip(whole: &[u8], i: usize) -> Vec<u8> {
     damaged
 }
 
-/// Reads all that a file has; what can be read of numbers must be right.
+/// Reads the whole file. Numbers that can be read must be right.
 fn read(path: &Path, what: &str) {
     let Ok(store) = Hdf5DataStore::open(path) else {
         return;
@@ -48,8 +48,8 @@ fn read(path: &Path, what: &str) {
     }
 }
 
-/// Reads files that differ from a recording in one byte, in other processes; returns on which of
-/// them the process crashed. A panic fails the test.
+/// Reads files that differ from a recording in one byte, in other processes. Returns the files for
+/// which the process crashed. A panic fails the test.
 fn crashes(name: &str, flips: usize, record: impl FnOnce(&Recorder)) -> Vec<String> {
     if let Some(folder) = role() {
         let next = folder.join("next");
@@ -64,7 +64,7 @@ fn crashes(name: &str, flips: usize, record: impl FnOnce(&Recorder)) -> Vec<Stri
         std::process::exit(0);
     }
     let folder = tempfile::tempdir().unwrap();
-    // Small chunks: large ones take most of the time, and are all the same.
+    // Small chunks: large ones take most of the time and are all alike.
     let store = Hdf5DataStore::options()
         .mode(OpenMode::CreateNew)
         .chunk_policy(ChunkPolicy::target_bytes(800));
@@ -82,7 +82,7 @@ fn crashes(name: &str, flips: usize, record: impl FnOnce(&Recorder)) -> Vec<Stri
             return crashes;
         }
         let errors = String::from_utf8_lossy(&output.stderr);
-        // A panic is ours, a signal is libhdf5's.
+        // A panic would be our defect; a signal is libhdf5's.
         assert_eq!(output.status.code(), None, "{at} flips: {errors}");
         crashes.push(format!("{at}: {}", output.status));
     }
@@ -106,9 +106,9 @@ fn flipped_bytes_of_numbers_are_an_error_or_right_records() {
     assert!(crashes.is_empty(), "{crashes:?}");
 }
 
-/// What libhdf5 1.10.8 cannot do: where a flipped bit changes the length or the place of a text, it
-/// copies past the end of its buffer (in `H5HG_read`) and may end the process with a signal. Text
-/// from untrusted sources should not be read through it.
+/// A defect of libhdf5 1.10.8: if a flipped bit changes the length or the place of a text, it
+/// copies past the end of its buffer (in `H5HG_read`) and may end the process with a signal. Do not
+/// read text from untrusted sources with it.
 #[test]
 fn flipped_bytes_of_text_are_an_error_or_texts_and_never_a_panic() {
     const NAME: &str = "flipped_bytes_of_text_are_an_error_or_texts_and_never_a_panic";

@@ -1,4 +1,4 @@
-//! A flush costs what is new.
+//! The cost of a flush depends only on the new records.
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, reason = "helpers of tests, too, may panic")]
 

@@ -1,5 +1,5 @@
-//! Writers that are killed, or whose disk fails, at each single call that changes a file; h5py reads
-//! what they left.
+//! Writers that are killed, or whose disk fails, at every single call that changes a file. h5py
+//! reads the remains.
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, reason = "helpers of tests, too, may panic")]
 
@@ -22,14 +22,15 @@ fn open(path: &Path, mode: OpenMode) -> Result<Hdf5DataStore> {
     Hdf5DataStore::options().mode(mode).open(path)
 }
 
-/// Whether a checkpoint was in progress, as docs/format.md has it: other software may not be able to
-/// open the file then.
+/// Whether a checkpoint was in progress, as docs/format-hdf5.md specifies: other software may then
+/// be unable to open the file.
 fn in_checkpoint(path: &Path) -> bool {
     let journal = fs::read(path.with_extension("h5.journal")).unwrap_or_default();
     journal.get(64).is_some_and(|byte| byte % 2 == 1)
 }
 
-/// Cuts the last record of the journal, as of a commit that was struck while that was written.
+/// Truncates the last record of the journal, as if the commit had been interrupted while writing
+/// it.
 fn tear(path: &Path) -> bool {
     let Ok(journal) = File::options()
         .write(true)
@@ -42,7 +43,7 @@ fn tear(path: &Path) -> bool {
     cut.is_some_and(|length| journal.set_len(length).is_ok())
 }
 
-/// Copies of what writers left, for h5py to read at the end.
+/// Copies of the remains of writers, which h5py reads at the end.
 #[derive(Default)]
 struct Copies {
     folder: OnceCell<TempDir>,
@@ -51,7 +52,7 @@ struct Copies {
 }
 
 impl Copies {
-    /// Made when it is needed: what is struck must not make folders of its own.
+    /// Created when it is first needed: a test that is interrupted must not create folders itself.
     fn folder(&self) -> &Path {
         self.folder
             .get_or_init(|| tempfile::tempdir().unwrap())
@@ -66,8 +67,8 @@ impl Copies {
         self.manifest.push(line.to_string());
     }
 
-    /// Returns whether a checkpoint was interrupted, which the next to open the file completes, or whether
-    /// a commit was torn.
+    /// Returns whether a checkpoint was interrupted, which the next process that opens the file
+    /// completes, or whether a commit was torn.
     fn look(&mut self, path: &Path, moment: Moment, progress: Progress) -> bool {
         if !path.exists() {
             return false;
@@ -125,7 +126,8 @@ fn attack(test: &str, strike: Strike, sample: usize) {
     }
 }
 
-/// The same with timelines, which only this library reads: other software sees what a checkpoint left.
+/// The same with timelines, which only this library reads: other software sees what a checkpoint
+/// left.
 fn attack_timelines(test: &str, strike: Strike) {
     let sample = 16;
     let attack = Attack {

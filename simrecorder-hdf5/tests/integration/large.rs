@@ -1,4 +1,4 @@
-//! Much of everything: a record larger than the memory bound, many keys, many records.
+//! Large data: a record larger than the memory bound, many keys, many records.
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests, too, may panic")]
 

@@ -1,4 +1,4 @@
-//! What h5py sees of a file while it is recorded, and a recorder of a file that h5py has open.
+//! What h5py sees of a file while it is recorded, and recording to a file that h5py has open.
 
 #![allow(
     clippy::print_stdout,
@@ -18,7 +18,7 @@ use crate::support::{
     Partner, expect, output_within_a_minute, python, role, this_test, wait_for_parent,
 };
 
-/// What `watch.py` prints about a file.
+/// The output of `watch.py` for a file.
 fn watch(arguments: &[&str], path: &Path) -> String {
     let mut command = python("watch.py");
     command.arg(arguments[0]).arg(path).args(&arguments[1..]);
@@ -32,7 +32,7 @@ fn look(path: &Path) -> String {
     watch(&["look"], path)
 }
 
-/// How many records h5py sees, once it sees at least `count`.
+/// The number of records that h5py sees, once it sees at least `count`.
 fn wait_for(path: &Path, count: u64) -> u64 {
     let seen = watch(&["wait", &count.to_string()], path);
     let (count, state) = seen.split_once(' ').unwrap();
@@ -40,7 +40,7 @@ fn wait_for(path: &Path, count: u64) -> u64 {
     count.parse().unwrap()
 }
 
-/// h5py with the file open for reading.
+/// Starts h5py with the file open for reading.
 fn hold(path: &Path) -> Partner {
     Partner::start(python("edit.py").arg("hold").arg(path).arg("r"))
 }
@@ -61,7 +61,7 @@ fn check(path: &Path, count: u64) {
     assert!(n.iter().copied().eq(0..count));
 }
 
-/// A recorder with 3000 records, of which h5py sees 1000, and h5py with its file open.
+/// Starts a recorder with 3000 records, of which h5py sees 1000, and h5py with its file open.
 fn record_and_hold(path: &Path) -> (Recorder, Partner) {
     let recorder = Recorder::new(open(path, OpenMode::CreateNew));
     record(&recorder, 0..1000);
@@ -93,14 +93,14 @@ fn a_file_that_is_not_closed_says_so_in_an_attribute() {
     assert_eq!(look(&path), "10 unfinished");
     recorder.close().unwrap();
     assert_eq!(look(&path), "10 closed");
-    // No attribute of the user.
+    // It is not an attribute of the user.
     let recorder = Recorder::new(open(&path, OpenMode::Append));
     assert!(recorder.attributes("").unwrap().unwrap().is_empty());
     assert_eq!(look(&path), "10 unfinished");
     record(&recorder, 10..20);
     recorder.close().unwrap();
     assert_eq!(look(&path), "20 closed");
-    // What a writer leaves that is killed; the next one shows it.
+    // A killed writer leaves it, and the next one shows it.
     let mut writer = Partner::start(&mut this_test(NAME, &path));
     writer.0.kill().unwrap();
     writer.0.wait().unwrap();
@@ -173,7 +173,7 @@ fn what_close_left_is_finished_by_appending_and_closing() {
 fn h5py_sees_a_run_grow_with_regular_checkpoints_and_holds_up_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("run.h5");
-    // If anything waited for h5py, this test would not end within a minute.
+    // If anything waited for h5py, this test would take more than a minute.
     let store = Hdf5DataStore::options()
         .mode(OpenMode::CreateNew)
         .lock_timeout(Duration::from_secs(3600))
@@ -201,7 +201,7 @@ fn h5py_sees_a_run_grow_with_regular_checkpoints_and_holds_up_nothing() {
         assert_eq!(store.committed_record_count, 12_000);
     }
     other.finish();
-    // Nothing is recorded any more, and nobody asks for it.
+    // Nothing is recorded any more, and no program requests a checkpoint.
     seen.push(wait_for(&path, 12_000));
     println!("h5py saw {seen:?} records: running, running, held, released");
     assert_eq!(seen, [1000, 2000, 2000, 12_000]);

@@ -28,7 +28,7 @@ fn killed_writers_leave_every_flushed_record_and_a_file_that_h5py_opens() {
     let name = "killed_writers_leave_every_flushed_record_and_a_file_that_h5py_opens";
     killed_writers_leave_every_flushed_record(name, open, |path| {
         let journal = path.with_file_name("run.journal");
-        // Within a checkpoint, other software has to wait for this library to end it.
+        // During a checkpoint, other software has to wait until this library has completed it.
         let journal = fs::read(journal).ok();
         if journal.is_some_and(|journal| journal[64] % 2 == 1) {
             return;
@@ -70,7 +70,7 @@ fn a_file_is_opened_listed_and_read_while_checkpoint_follows_checkpoint() {
     let path = folder.path().join("run.h5");
     let recorder = Recorder::new(open(&path, OpenMode::CreateNew).unwrap());
     recorder.record("n", 0_u64).unwrap();
-    // A listing reads much, so that the file changes under it.
+    // A listing reads much, so the file changes meanwhile.
     (0..40).for_each(|i| recorder.record(format!("group{i}/x"), 0_u64).unwrap());
     recorder.flush().unwrap();
     let read = || {
@@ -116,7 +116,7 @@ fn h5py_opens_the_file_as_of_the_last_checkpoint_while_it_is_written_and_after_a
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("run.h5");
     let mut writer = Partner::start(&mut this_test(name, &path));
-    // What the writer prints must not fill the pipe.
+    // The output of the writer must not fill the pipe.
     let mut output = writer.1;
     let drain = std::thread::spawn(move || std::io::copy(&mut output, &mut std::io::sink()));
     let mut reader = Partner::start(python("read_steps.py").arg("follow").arg(&path));
@@ -128,7 +128,7 @@ fn h5py_opens_the_file_as_of_the_last_checkpoint_while_it_is_written_and_after_a
     reader.finish();
 }
 
-/// A recording with a checkpoint, a flush after it, and h5py, which has it open for reading.
+/// A recording with a checkpoint and a later flush, which h5py has open for reading.
 fn held_up(folder: &Path) -> (PathBuf, Hdf5DataStore, Recorder, Partner) {
     let path = folder.join("run.h5");
     let store = open(&path, OpenMode::CreateNew).unwrap();
@@ -141,7 +141,7 @@ fn held_up(folder: &Path) -> (PathBuf, Hdf5DataStore, Recorder, Partner) {
     (path, store, recorder, other)
 }
 
-/// h5py finds all records of [`held_up`], and nothing is left beside the file.
+/// h5py finds all records of [`held_up`], and no files remain next to the file.
 fn is_whole(path: &Path) {
     assert!(!path.with_extension("h5.journal").exists());
     let manifest = path.with_extension("json");

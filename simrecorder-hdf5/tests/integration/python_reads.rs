@@ -36,7 +36,7 @@ fn python_reads(what: &str, path: &Path) {
     assert_success(python("read_recording.py").arg(what).arg(path));
 }
 
-/// Runs h5dump, which must print all data without a complaint, and returns what it printed.
+/// Runs h5dump, which must print all data without errors, and returns its output.
 fn h5dump(path: &Path) -> String {
     let output = Command::new("h5dump").arg(path).output();
     let output = output.expect("this test runs h5dump: install hdf5-tools, as ci/setup does");
@@ -61,7 +61,7 @@ fn record_all(recorder: &Recorder) {
 
 #[test]
 fn h5py_and_h5dump_read_every_kind_and_type_with_each_compression() {
-    // The numbers are too coarse for this bound: they stay exact.
+    // The numbers are too coarse for this bound, so they stay exact.
     let lossy = Compression::lossy(f64::from_bits(1)).unwrap();
     for compression in [
         Compression::None,
@@ -71,7 +71,7 @@ fn h5py_and_h5dump_read_every_kind_and_type_with_each_compression() {
     ] {
         with_recording(compression, record_all, |path| {
             python_reads("all", path);
-            // It escapes what is not ASCII.
+            // It escapes non-ASCII characters.
             let dump = h5dump(path);
             for part in ["GROUP \"no_rows\"", "one text, gr", "H5T_ENUM"] {
                 assert!(dump.contains(part), "h5dump does not print {part}");

@@ -1,4 +1,4 @@
-//! What h5py and h5netcdf wrote is read, and appended to where that makes sense.
+//! Datasets that h5py and h5netcdf wrote are read and, where it makes sense, appended to.
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests, too, may panic")]
 
@@ -28,7 +28,7 @@ fn open(path: &Path, mode: OpenMode) -> Recorder {
     Recorder::new(Hdf5DataStore::options().mode(mode).open(path).unwrap())
 }
 
-/// What is read, and appended to where it grows.
+/// The groups that are read, and appended to if they grow.
 const READABLE: [&str; 5] = ["layouts", "growing", "filters", "types", "texts"];
 
 fn readable(recorder: &Recorder) -> Vec<String> {
@@ -44,12 +44,12 @@ fn is_series(recorder: &Recorder, key: &str) -> bool {
     recorder.kind_of(key).unwrap() == Some(NodeKind::Series)
 }
 
-/// Whether `foreign.py` made a series that grows, of a type that is written here.
+/// Whether a series of `foreign.py` grows and has a type that this library writes.
 fn grows(key: &str) -> bool {
     let (group, name) = key.split_once('/').unwrap_or(("", key));
     match group {
         "growing" | "filters" => true,
-        // Enumerations in the other byte order are read only.
+        // Enumerations in the other byte order can only be read.
         "types" => !["fixed", "scalar", "enum_i2"]
             .iter()
             .any(|part| name.contains(part)),
@@ -69,7 +69,7 @@ fn check_bytes(recorder: &Recorder) {
     }
 }
 
-/// Appends to everything in a file that grows, twice.
+/// Appends to every growing series of a file, twice.
 fn append_all(path: &Path, keys: &[String]) {
     let recorder = open(path, OpenMode::Append);
     for rows in [1, 11] {
@@ -158,7 +158,7 @@ fn files_of_every_format_and_with_user_blocks_are_read() {
         assert_eq!(recorder.keys().unwrap().len(), 9, "{name}");
         let mut readable = 0;
         for key in recorder.keys().unwrap() {
-            // Older versions of libhdf5 do not know all that newer ones write.
+            // Older versions of libhdf5 do not support everything that newer ones write.
             if let Err(error) = recorder.kind_of(&key)
                 && ["v112", "v114", "latest"].contains(&name)
                 && !cfg!(feature = "static")
@@ -174,7 +174,8 @@ fn files_of_every_format_and_with_user_blocks_are_read() {
     }
 }
 
-/// Record by record, compressed with LZF, in the newest format that h5py had then, and has now.
+/// Record by record, compressed with LZF, in the newest format of h5py at that time, and of h5py
+/// today.
 #[test]
 fn files_of_the_original_simrecorder_are_read_and_appended_to() {
     let (_folder, path) = written();
@@ -226,7 +227,7 @@ fn what_netcdf4_wrote_is_read_with_every_option_that_needs_no_plugin() {
     for key in ["read/text", "read/scalar", "time", "fixed"] {
         check(&recorder, key);
     }
-    // Nothing is added to what netCDF did not write, as long as its dimension is.
+    // Nothing is added to datasets that netCDF wrote only in part, while their dimension remains.
     check(&recorder, "fill");
     assert_eq!(recorder.get_all("fill").unwrap().shape(), [1, 6]);
     let keys = child_names(&recorder, "unreadable");
@@ -354,7 +355,7 @@ fn links_of_every_sort_lead_where_they_lead_or_say_that_they_do_not() {
         let error = recorder.get_all(&key).map(drop).unwrap_err();
         assert!(error.to_string().contains(&key), "{error}");
     }
-    // Groups that hold each other have an end.
+    // Groups that contain each other do not cause an endless loop.
     let keys = recorder.keys().unwrap();
     let links = keys.iter().filter(|key| key.as_str().starts_with("links/"));
     assert!(links.count() < 20);
@@ -433,7 +434,7 @@ fn attributes_of_every_sort_are_read_or_left_alone() {
     let read = recorder.attributes("attributes/x").unwrap().unwrap();
     assert_eq!(read, attributes);
     check(&recorder, "attributes/x");
-    // What cannot be read is not lost by it.
+    // What cannot be read is not lost.
     assert_success(python("foreign.py").arg("attributes").arg(&path));
 }
 
@@ -453,7 +454,7 @@ fn chunks_that_were_never_written_have_the_fill_value_and_may_be_appended_to() {
         let array = recorder.get_all(key).unwrap().read::<i64>().unwrap();
         array.into_raw_vec_and_offset().0
     };
-    // The second has another index of chunks.
+    // The second file has another index of chunks.
     for path in ["sparse.h5", "sparse_v110.h5"].map(|name| path.join(name)) {
         let recorder = open(&path, OpenMode::Append);
         for key in keys {

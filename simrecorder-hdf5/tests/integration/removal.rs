@@ -1,4 +1,4 @@
-//! Removing and renaming keys, beyond what all backends do alike.
+//! Removing and renaming keys, in addition to the promises of all backends.
 
 use std::path::Path;
 

@@ -43,7 +43,7 @@ fn folder() -> (TempDir, PathBuf) {
     (folder, path)
 }
 
-/// What `layouts.py` prints.
+/// The output of `layouts.py`.
 fn layouts(arguments: &[&str], path: &Path) -> Json {
     let (what, others) = arguments.split_first().unwrap();
     let mut command = python("layouts.py");
@@ -53,7 +53,7 @@ fn layouts(arguments: &[&str], path: &Path) -> Json {
     serde_json::from_slice(&output.stdout).unwrap_or_default()
 }
 
-/// Copies a recording that is open, as a kill would leave it.
+/// Copies an open recording, as a kill would leave it.
 fn killed(path: &Path, name: &str) -> PathBuf {
     let copy = path.with_file_name(name);
     for suffix in ["", ".journal"] {
@@ -95,7 +95,7 @@ fn series_that_never_filled_a_chunk_have_no_chunks() {
         "rows/ends": ["compact", [5]],
         "rows/values": ["compact", [10]],
         "frame": ["contiguous", [5, 1000]],
-        // Filters make it smaller than a dataset without chunks would be.
+        // With filters it is smaller than a dataset without chunks would be.
         "large": ["chunked", [5, 4000]],
         "plain": ["contiguous", [5, 1000]],
         "nothing": ["chunked", [0]],
@@ -122,7 +122,7 @@ fn a_thousand_groups_with_one_record_each_take_little_more_than_the_records() {
     assert!(len < 800_000, "{len}");
 }
 
-/// Series of several kinds, whose chunks have a hundred rows, and what is recorded of them.
+/// Series of several kinds, with chunks of a hundred rows, and their records.
 const KINDS: [&str; 5] = ["scalar", "array", "rows", "text", "rounded"];
 
 fn declare_kinds(recorder: &Recorder) {
@@ -185,7 +185,7 @@ fn a_short_series_that_is_resumed_gets_chunks_and_views_read_on() {
     let mut opened = Vec::new();
     let mut mode = OpenMode::CreateNew;
     let mut len = 0;
-    // Short, longer, longer than a chunk within a run, and after it.
+    // Short, longer, longer than a chunk within a run, and longer still.
     for (next, is_short) in [(40, true), (90, true), (310, false), (320, false)] {
         let store = open(&path, mode);
         let recorder = Recorder::new(store.clone());
@@ -224,7 +224,7 @@ fn a_short_series_that_is_resumed_gets_chunks_and_views_read_on() {
     assert_eq!(layouts(&["values", "scalar"], &path), json!(expected));
 }
 
-/// Reads the views of all states that it found, until the file `stop` is there.
+/// Reads the views of all states that it has found, until the file `stop` exists.
 fn read_until(path: &Path, stop: impl Fn() -> bool) {
     let store = open(path, OpenMode::Read);
     let mut opened = Vec::new();
@@ -347,7 +347,7 @@ fn series_that_are_not_in_the_file_yet_are_nodes_like_others() {
         let error = recorder.record(below, 1).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::KindMismatch, "{error}");
     }
-    // What a kill would leave is the same.
+    // A kill would leave the same.
     let left = killed(&path, "left.h5");
     let resumed = self::recorder(&left, OpenMode::Append);
     assert_eq!(resumed.get_all("rows").unwrap().len(), 10);
@@ -485,11 +485,12 @@ fn attributes_of_any_type_stay_when_a_series_gets_chunks() {
     }
 }
 
-/// How many records short series have at the start, and with those that are recorded under attack.
+/// The number of records of short series at the start, and with those that are recorded during the
+/// test.
 const STARTED: u64 = 40;
 const OUTGROWN: u64 = 130;
 
-/// Records into short series until they have chunks, with a flush now and then.
+/// Records into short series until they have chunks, with occasional flushes.
 fn outgrow(path: &Path) -> Result<()> {
     let store = Hdf5DataStore::options().mode(OpenMode::Append).open(path)?;
     let recorder = Recorder::with_options(store, RecorderOptions::new().inline(true));
@@ -506,7 +507,7 @@ fn outgrow(path: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Strikes a writer at calls that change a file while series get chunks, at all of them if
+/// Interrupts a writer at calls that change a file while series get chunks; at all calls if
 /// `SIMRECORDER_KILL_POINTS` is `all`.
 fn strike_while_outgrowing(test: &str, strike: Strike) {
     if let Some(path) = role() {

@@ -1,4 +1,4 @@
-//! What `verify` reports of damaged files, and what can still be read of them.
+//! What `verify` reports about damaged files, and what can still be read.
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests, too, may panic")]
 
@@ -28,7 +28,8 @@ fn write(path: &Path) {
     recorder.close().unwrap();
 }
 
-/// Where the chunks of `v` are in the file, in order: as zlib streams that decode to as many bytes.
+/// The places of the chunks of `v` in the file, in order: zlib streams that decode to the size of a
+/// chunk.
 fn chunks(file: &[u8]) -> Vec<Range<usize>> {
     let mut found = Vec::new();
     let mut at = 0;

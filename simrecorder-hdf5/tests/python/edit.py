@@ -1,4 +1,4 @@
-"""Changes a file, or holds it open, as other software may.
+"""Changes a file, or keeps it open, as other software may.
 
 Arguments, one of: `note PATH KEY JSON`, which puts JSON in what the recorder noted about a node;
 `damage PATH DATASET INDEX`, which overwrites a chunk; `long PATH COUNT`, which makes a file with so

@@ -25,7 +25,7 @@ SPARSE = {
     "lzf": dict(compression="lzf", fillvalue=-7),
     "nothing": dict(fillvalue=-7),
 }
-# What the recorder appends to.
+# The groups to which the recorder appends.
 GROWN = ["growing", "filters", "types", "texts", "all_axes"]
 USER_BLOCKS = [512, 1024, 65536]
 
@@ -110,7 +110,7 @@ def write_filters(group):
     data = numbers("f8", SHAPE)
     group.create_dataset("scaleoffset_float", data=data, scaleoffset=3, **GROWING)
     group.create_dataset("big_endian", data=data.astype(">f8"), **GROWING, **deflate(4))
-    # Filters in an order that h5py does not choose.
+    # Filters in an order that h5py does not use.
     properties = h5p.create(h5p.DATASET_CREATE)
     properties.set_chunk((4, 6))
     properties.set_deflate(1)
@@ -119,7 +119,7 @@ def write_filters(group):
     space = h5s.create_simple(SHAPE, (h5s.UNLIMITED, 6))
     odd = h5d.create(group.id, b"odd_order", h5t.IEEE_F64LE, space, properties)
     odd.write(h5s.ALL, h5s.ALL, data)
-    # Every second chunk went in without its filter.
+    # Every second chunk was written without its filter.
     dataset = group.create_dataset("skipped", SHAPE, "f8", **GROWING, **deflate(4))
     dataset[...] = data
     dataset.id.write_direct_chunk((4, 0), data[4:8].tobytes(), filter_mask=1)
@@ -148,7 +148,7 @@ def write_texts(group):
         "ascii": h5py.string_dtype("ascii"),
         "fixed_utf8": h5py.string_dtype("utf-8", 12),
         "fixed_ascii": "S12",
-        # Without room for the NUL that other types have.
+        # Without room for the NUL of other types.
         "fixed_full": "S6",
     }.items():
         dtype = numpy.dtype(dtype)
@@ -186,7 +186,7 @@ def write_unreadable(group):
     group["texts_2d"] = [["a", "b"], ["c", "d"]]
     h5d.create(group.id, b"bits", h5t.STD_B8LE, h5s.create_simple((3,)))
     group["scalar_compound"] = numpy.zeros((), [("a", "i4"), ("b", "f8")])
-    # A filter that nobody has.
+    # A filter that does not exist.
     properties = h5p.create(h5p.DATASET_CREATE)
     properties.set_chunk((10,))
     properties.set_filter(32999, h5z.FLAG_OPTIONAL, ())
@@ -207,7 +207,7 @@ def write_links(group, folder):
     group["no_target"] = h5py.SoftLink("/nothing")
     group["no_file"] = h5py.ExternalLink("nothing.h5", "/x")
     group["round"] = h5py.SoftLink("round")
-    # Groups that hold each other.
+    # Groups that contain each other.
     group["data/back"] = group
     group["data/itself"] = group["data"]
     group["named_type"] = numpy.dtype("f8")
@@ -237,7 +237,7 @@ def write_attributes(group):
     attributes["nothing"] = h5py.Empty("f8")
     attributes["enum"] = numpy.array(1, h5py.enum_dtype({"A": 0, "B": 1}, "i4"))
     attributes["größe 🧠"] = 1
-    # What has no counterpart.
+    # Attributes without a counterpart.
     attributes["reference"] = group.ref
     attributes["compound"] = numpy.zeros((), [("a", "i4")])
     lists = numpy.empty(1, object)
@@ -296,7 +296,7 @@ def check_sparse(path):
 
 
 def write_small(path, **options):
-    """A file with a few datasets, in some form."""
+    """Writes a file with a few datasets in one form."""
     with h5py.File(path, "w", **options) as file:
         file["fixed"] = numbers("f8", SHAPE)
         file.create_dataset("growing", data=numbers("f8", SHAPE), compression="gzip", **GROWING)
@@ -311,7 +311,7 @@ def write_small(path, **options):
 
 
 def write_simrecorder(path, **options):
-    """A file as the original SimRecorder writes it: record by record, with one record in a chunk."""
+    """Writes a file like the original SimRecorder: record by record, with one record per chunk."""
     with h5py.File(path, "w", **options) as file:
         for name, shape in [("train/loss", ()), ("train/w", (3, 2))]:
             records = numbers("f4", (20, *shape))
@@ -360,7 +360,7 @@ def write(folder):
 
 
 def check_numbers(dataset):
-    """It holds 0, 1, 2, … from the start to the end."""
+    """Checks that it contains 0, 1, 2, … from start to end."""
     data = dataset[()]
     if h5py.check_string_dtype(dataset.dtype):
         data = dataset.asstr()[()]
@@ -374,7 +374,7 @@ def check_numbers(dataset):
 
 
 def check_file(path):
-    """Checks the numbers in a file; returns how many datasets the recorder appended to."""
+    """Checks the numbers in a file. Returns the number of datasets to which the recorder appended."""
     with h5py.File(path) as file:
         count = 0
 

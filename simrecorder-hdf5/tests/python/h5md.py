@@ -1,4 +1,4 @@
-"""Writes a file as H5MD 1.1 has it. The argument is its path.
+"""Writes a file in the format H5MD 1.1. The argument is its path.
 
 Elements have `value`, `step` and `time` in a group. `step` and `time` have an entry for each of ten frames, or
 are scalars: the increment, with the attribute `offset`.
@@ -33,7 +33,7 @@ with h5py.File(sys.argv[1], "w") as file:
     element(particles, "position", value, step, time)
     element(particles, "velocity", value, 5, 0.5, offset=(100, 10.0))
     element(particles, "force", value, numpy.uint32(5))
-    # A dimension scale names the axis as well.
+    # A dimension scale also names the axis.
     energy = element(file.create_group("observables"), "energy", numpy.arange(FRAMES), step, time)
     energy["time"].make_scale("time")
     energy["value"].dims[0].attach_scale(energy["time"])

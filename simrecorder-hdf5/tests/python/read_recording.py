@@ -33,7 +33,7 @@ def check_bytes(read):
 def check_attributes(attributes):
     """`attributes` is those of the series `net/v`."""
     assert attributes["units"] == "mV"
-    # What HDF5 has no form for, and names that are taken, are JSON beside what is noted.
+    # Attributes that HDF5 cannot represent, and reserved names, are JSON in the metadata.
     noted = json.loads(attributes["simrecorder"])
     assert noted["kind"] == "array" and noted["dimension_names"] == ["time", "neuron"]
     assert noted["attributes"] == {
@@ -52,7 +52,7 @@ def check_bfloat16(file):
 
 def read_all(path):
     with h5py.File(path) as file:
-        # Text of HDF5 is bytes for h5py, unless one asks for text.
+        # h5py returns text of HDF5 as bytes unless asked for text.
         def read(name):
             dataset = file[name]
             is_text = h5py.check_string_dtype(dataset.dtype)
@@ -96,7 +96,7 @@ def read_attributes(path):
 
 
 def read_filled(path):
-    """What was never written has the fill value that was declared."""
+    """Elements that were never written have the declared fill value."""
     with h5py.File(path) as file:
         assert file["number"].fillvalue == -7 and math.isnan(file["nan"].fillvalue)
         assert file["plain"].fillvalue == 0
@@ -148,14 +148,14 @@ def read_dimensions(path):
         check_dimensions(path, group, ["time", "neuron"])
     check_dimensions(path, "one", ["time"])
     with xarray.open_dataset(path, engine="h5netcdf", group="lengths") as dataset:
-        # They are not equally long, so they do not share the name `time`.
+        # They differ in length, so they do not share the name `time`.
         assert dataset["fast"].dims == ("fast_record",) and dataset["slow"].dims == ("slow_record",)
         same(dataset["fast"].values, numpy.arange(100.0), "fast")
         same(dataset["slow"].values, numpy.arange(10.0), "slow")
-    # Several groups with one name each have a dimension of their own.
+    # Groups that use the same name each have their own dimension.
     with xarray.open_dataset(path, engine="h5netcdf", group="parts") as dataset:
         assert dataset["a"].dims == ("time", "parts_x") and dataset["b"].dims == ("time", "b_axis_1")
-    # Names that nobody declared.
+    # Names that were not declared.
     with xarray.open_dataset(
         path, engine="h5netcdf", group="undeclared", phony_dims="sort"
     ) as dataset:

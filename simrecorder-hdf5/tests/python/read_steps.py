@@ -1,4 +1,4 @@
-"""Reads with h5py what a writer of the steps in `steps.rs` left.
+"""Reads with h5py what a writer of the steps in `steps.rs` left behind.
 
 Arguments: `files`, and a file with one line of JSON for each recording: its path, how many steps it
 must have at least, whether it was closed, and perhaps how many records `n` has. Or `follow`, and the path of a recording that is being
@@ -16,7 +16,7 @@ import numpy
 
 
 def check(file, steps, is_closed):
-    """Each series must be a true prefix, of at least so many steps; returns the lengths."""
+    """Checks that each series is a correct prefix of at least `steps` steps. Returns the lengths."""
     lengths = []
 
     def length(key, count):
@@ -33,7 +33,7 @@ def check(file, steps, is_closed):
         assert (ends == counts.cumsum()).all(), (file.filename, ends)
         expected = numpy.repeat(numpy.arange(len(ends)), counts)
         assert len(values) == len(expected) or not is_closed, (file.filename, values)
-        # Items and their ends are two datasets: of a run that is open, either may be ahead.
+        # Items and their ends are two datasets; in an open run, either may be ahead.
         shorter = min(len(values), len(expected))
         assert (values[:shorter] == expected[:shorter]).all(), (file.filename, values)
         length("spikes", len(ends))
@@ -71,7 +71,7 @@ def check_files(manifest):
 
 
 def follow(path):
-    """Opens the file again and again. Only a checkpoint keeps it closed, for a moment."""
+    """Opens the file again and again. Only a checkpoint prevents this, for a moment."""
     print("ready", flush=True)
     opened, before, is_enough, is_over = 0, 0, False, False
     while not is_over:

@@ -1,4 +1,4 @@
-"""Writes a file whose dimensions have names of every sort. The argument is its path."""
+"""Writes a file with dimension names of every kind. The argument is its path."""
 
 import sys
 
@@ -18,7 +18,7 @@ with netCDF4.Dataset(sys.argv[1], "w") as file:
     file.createVariable("covariance", "f8", ("x", "x"))[:] = numpy.zeros((3, 3))
 
 with h5py.File(sys.argv[1], "a") as file:
-    # A scale that is called otherwise than its dataset, an axis with a label alone, and one without any.
+    # A scale whose name differs from its dataset, an axis with only a label, and one without a name.
     file["depth"] = [0.0, 5.0]
     file["depth"].make_scale("called otherwise")
     profile = file.create_dataset("profile", data=numpy.zeros((2, 3, 4)))

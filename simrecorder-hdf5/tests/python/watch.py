@@ -1,4 +1,4 @@
-"""Looks at a recording with h5py while it is written, as a scientist does.
+"""Reads a recording with h5py while it is being written, as a scientist does.
 
 Arguments: `look PATH` prints how many records `n` has and what the root says about being unfinished;
 `wait PATH COUNT` does so once there are at least so many; `attribute PATH` prints the whole attribute.
@@ -17,7 +17,7 @@ def open_file(path):
         try:
             return h5py.File(path)
         except BlockingIOError:
-            # A checkpoint is being made.
+            # A checkpoint is in progress.
             time.sleep(0.001)
 
 

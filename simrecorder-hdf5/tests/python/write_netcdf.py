@@ -6,7 +6,7 @@ The elements of every variable are 0, 1, 2, …, unless its name says otherwise.
 import sys
 import warnings
 
-# A compiled part of netCDF4 was made for another version of NumPy.
+# A compiled part of netCDF4 was built for another version of NumPy.
 warnings.simplefilter("ignore")
 
 import netCDF4

@@ -290,7 +290,7 @@ class LmdbStore(Store):
         super().__init__(read_only=True)
         self.path = Path(path).expanduser()
         if not self._data_file.exists():
-            raise FileNotFoundError(f"'{self.path}' is no recording in LMDB: it has no data.mdb")
+            raise FileNotFoundError(f"'{self.path}' is not a recording in LMDB: it has no data.mdb")
 
     @property
     def _data_file(self) -> Path:

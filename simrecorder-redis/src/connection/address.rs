@@ -66,9 +66,8 @@ impl Address {
                 "tls_ca" => address.tls_ca = Some(expand_home(percent_decoded(value)?)?),
                 "db" | "user" | "pass" if is_socket => of_socket.push(option),
                 _ if is_socket && query.contains("pass=") => {
-                    let message = format!(
-                        "one of the options is not one of {OPTIONS}; write & in a password as %26"
-                    );
+                    let message =
+                        format!("an option is not one of {OPTIONS}; in a password, write & as %26");
                     return Err(invalid(message));
                 }
                 _ => {

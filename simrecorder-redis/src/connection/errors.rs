@@ -13,7 +13,7 @@ pub(crate) fn invalid(message: impl Into<String>) -> Error {
 
 /// The error of a reply that has another form than its command asks for.
 pub(crate) fn unexpected(what: &str) -> Error {
-    let message = format!("the answer of the server is not a {what}");
+    let message = format!("the server's reply is not a {what}");
     Error::new(ErrorKind::Corrupt, "read", message)
 }
 
@@ -48,17 +48,17 @@ pub(crate) fn from_redis(operation: &'static str, error: RedisError) -> Error {
     let (kind, message) = match error.kind() {
         RedisKind::AuthenticationFailed => (
             ErrorKind::PermissionDenied,
-            "the server refused user or password",
+            "the server rejected the user name or password",
         ),
         RedisKind::Io if error.is_timeout() => (ErrorKind::Io, "the server did not answer in time"),
         RedisKind::Io if error.is_connection_refusal() => (
             ErrorKind::Io,
-            "nothing listens there; is the server running?",
+            "no program listens at this address; is the server running?",
         ),
         RedisKind::Io => (ErrorKind::Io, "the connection to the server failed"),
         RedisKind::Parse | RedisKind::UnexpectedReturnType => (
             ErrorKind::Corrupt,
-            "the answer is not that of a Redis server; check the address",
+            "the reply is not from a Redis server; check the address",
         ),
         RedisKind::InvalidClientConfig => (ErrorKind::InvalidArgument, "the address is not valid"),
         _ => of_code(error.code().unwrap_or_default()),
@@ -99,25 +99,25 @@ fn of_code(code: &str) -> (ErrorKind, &'static str) {
         ),
         "NOAUTH" => (
             ErrorKind::PermissionDenied,
-            "the server wants a password; give it in the URL",
+            "the server requires a password; give it in the URL",
         ),
         "WRONGPASS" => (
             ErrorKind::PermissionDenied,
-            "the server refused user or password",
+            "the server rejected the user name or password",
         ),
         "NOPERM" | "DENIED" => (
             ErrorKind::PermissionDenied,
-            "the server does not allow this user the commands that simrecorder needs",
+            "the server does not let this user run the commands that simrecorder needs",
         ),
         "LOADING" => (ErrorKind::Io, "the server is still loading its data"),
         "READONLY" => (
             ErrorKind::Io,
-            "the server is a replica and accepts no records; connect to the server that it follows",
+            "the server is a replica and accepts no records; connect to its primary",
         ),
         "NOREPLICAS" => (
             ErrorKind::Io,
-            "too few replicas follow the server for its min-replicas-to-write; start them, or lower \
-             that",
+            "fewer replicas are connected than min-replicas-to-write requires; start them, or \
+             lower the setting",
         ),
         "CROSSSLOT" | "MOVED" => (
             ErrorKind::InvalidArgument,

@@ -84,7 +84,7 @@ impl<'a> CommitBuilder<'a> {
             Change::Truncate { key, len } => self.truncate(&key, len),
             Change::Claim { group } => self.claim(&group),
             _ => {
-                let message = "the Redis store does not know this kind of change";
+                let message = "this store does not support this kind of change";
                 Err(Error::new(ErrorKind::Internal, "commit", message))
             }
         };

@@ -34,7 +34,8 @@ pub(super) fn read_durable(
             return Ok(());
         }
         if start.elapsed() > patience {
-            let message = "the server restarts faster than it writes records to its disk";
+            let message =
+                "the server keeps restarting before it has written the records to its disk";
             return Err(Error::new(ErrorKind::Io, "drain", message));
         }
     }

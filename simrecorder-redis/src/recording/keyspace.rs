@@ -480,8 +480,8 @@ fn decode_value(frame: Vec<u8>, stored: &StoredValue) -> Result<Value> {
 }
 
 fn set_too_often() -> Error {
-    let message = "a value is set again faster than it is read; read it again, or allow this user \
-                   to run scripts, which read it at once";
+    let message = "the value is being set faster than it can be read; try again, or allow this \
+        user to run scripts, which read it atomically";
     Error::new(ErrorKind::PermissionDenied, "read", message)
 }
 

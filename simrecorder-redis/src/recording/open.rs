@@ -180,7 +180,7 @@ pub(super) fn check_server(keyspace: &Keyspace) -> Result<bool> {
     let evicts = field("maxmemory_policy:").is_some_and(|it| it.starts_with("allkeys"));
     if evicts && field("maxmemory:").is_some_and(|bytes| bytes != "0") {
         return Err(invalid(
-            "the server deletes keys when its memory is full, and with them records; set its \
+            "the server deletes keys, and with them records, when its memory is full; set its \
              maxmemory-policy to noeviction",
         ));
     }
@@ -192,8 +192,8 @@ pub(super) fn check_server(keyspace: &Keyspace) -> Result<bool> {
     if is("appendonly", b"yes") && is("aof-load-truncated", b"yes") {
         tracing::warn!(
             run = keyspace.run,
-            "the setting aof-load-truncated of the server is on: if the server is killed while it writes, \
-             it may damage commits that it gets later; set it to no, and run redis-check-aof --fix where \
+            "the server's setting aof-load-truncated is on: if the server is killed during a \
+             write, later commits may be damaged; set it to no, and run redis-check-aof --fix if \
              the server then refuses to start"
         );
     }

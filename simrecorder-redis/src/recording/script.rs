@@ -142,7 +142,7 @@ fn refusal(kind: &str, key: &str, detail: &str) -> Result<Error> {
             wrong_start(key, number(is)?, number(wanted)?)
         }
         "locked" => {
-            let message = "another writer has taken over the series right below this group; close \
+            let message = "another writer has taken over the series directly in this group; close \
                            this recorder, or open the timeline again to take them back";
             Error::new(ErrorKind::Locked, "commit", message)
         }
@@ -156,7 +156,8 @@ fn refusal(kind: &str, key: &str, detail: &str) -> Result<Error> {
         "nothing" => nothing_at("commit"),
         "there" => already_there(key, node(is)),
         "frames" => {
-            let message = "the server has not kept what was sent to it; does it evict keys?";
+            let message =
+                "data that was sent to the server is missing; does the server evict keys?";
             Error::new(ErrorKind::Io, "commit", message)
         }
         _ => corrupt(is).with_operation("commit"),

@@ -448,15 +448,15 @@ impl Writer {
 }
 
 fn overtaken() -> Error {
-    let message = "another writer appended to the series of this one while the server had lost what \
-                   this one had committed; open the recording again";
+    let message = "another writer appended to this writer's series after the server had lost \
+        commits of this writer; open the recording again";
     Error::new(ErrorKind::Locked, "commit", message)
 }
 
 fn lost(has: u64, acknowledged: u64) -> Error {
     let message = format!(
-        "the server has commit {has} of this writer, but had acknowledged {acknowledged}, and the \
-         writer no longer holds those in between; is the append-only file of the server on?"
+        "the server has commit {has} of this writer but had acknowledged {acknowledged}, and the \
+         writer no longer keeps those in between; is the append-only file of the server on?"
     );
     Error::new(ErrorKind::Corrupt, "commit", message)
 }

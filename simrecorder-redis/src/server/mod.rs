@@ -252,7 +252,8 @@ fn take(lock: &File) -> Result<()> {
     let start = Instant::now();
     while flock(lock, FlockOperation::NonBlockingLockExclusive).is_err() {
         if start.elapsed() > LOCK_PATIENCE {
-            let message = "a server runs on this directory already; connect to it, or stop it";
+            let message =
+                "a server is already running on this directory; connect to it, or stop it";
             return Err(Error::new(ErrorKind::Locked, "start", message));
         }
         std::thread::sleep(Duration::from_millis(10));
@@ -383,8 +384,8 @@ impl RedisServerOptions {
         if settings != found || !configuration.exists() {
             if configuration.exists() && !is_ours {
                 return Err(invalid(
-                    "the folder has a redis.conf that simrecorder did not write, and is not \
-                     changed; start the server without settings, or choose another folder",
+                    "the folder has a redis.conf that simrecorder did not write and does not \
+                     change; start the server without settings, or choose another folder",
                 ));
             }
             settings.write(&configuration)?;

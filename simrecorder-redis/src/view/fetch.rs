@@ -138,7 +138,7 @@ pub(super) fn check_len(expected: usize, len: usize) -> Result<()> {
         len if len == expected => Ok(()),
         0 => Err(corrupt("a frame is missing")),
         len => Err(corrupt(format!(
-            "a frame has {len} bytes or more where the index says {expected}"
+            "a frame has {len} bytes or more, but the index says {expected}"
         ))),
     }
 }

@@ -108,7 +108,8 @@ impl ArrayView for RedisView {
     fn read_into(&self, region: &Region, out: &mut [u8]) -> Result<()> {
         let Some(dtype) = self.dtype().filter(|_| self.kind() == Kind::Array) else {
             let kind = self.kind();
-            let message = format!("read_into() does not read a series of kind {kind}; use iter()");
+            let message =
+                format!("read_into() does not support a series of kind {kind}; use iter()");
             let error = Error::new(ErrorKind::KindMismatch, "read", message);
             return Err(error.with_key(self.key.as_str()));
         };

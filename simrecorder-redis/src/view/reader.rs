@@ -168,7 +168,9 @@ impl SeriesReader {
         fetch(&self.keyspace.connections, ranges, |entry, frame| {
             let decoded = self.document.format.decode(frame, &self.schema)?;
             if decoded.count < entry.record_count {
-                return Err(corrupt("a frame holds fewer records than the index says"));
+                return Err(corrupt(
+                    "a frame contains fewer records than the index says",
+                ));
             }
             take(entry, &decoded)
         })
@@ -325,9 +327,9 @@ impl SeriesReader {
             let record_bytes = self.schema.record_bytes().unwrap_or(0);
             let needed = u128::from(entry.record_count) * record_bytes as u128;
             match data {
-                Some(data) if (data.len() as u128) < needed => {
-                    Err(corrupt("a frame holds fewer records than the index says"))
-                }
+                Some(data) if (data.len() as u128) < needed => Err(corrupt(
+                    "a frame contains fewer records than the index says",
+                )),
                 data => Ok(data.map(|data| RecordLocation {
                     start: data.start,
                     part_len,
@@ -338,7 +340,7 @@ impl SeriesReader {
     }
 }
 
-const FREED: &str = "the records were freed; take a new view";
+const FREED: &str = "the records were freed; get a new view";
 
 fn gone(message: &str) -> Error {
     Error::new(ErrorKind::NotFound, "read", message)

@@ -1,4 +1,4 @@
-//! The changes of the storage that a commit collects.
+//! The storage changes that a commit collects.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -13,26 +13,27 @@ use crate::format::metadata::Document;
 use crate::format::node_path::{metadata_entry, node_path, parent_of_part};
 use crate::storage::{Change, Chunk, ChunkKey, Storage};
 
-/// The changes of the storage that a commit collects.
+/// The storage changes that a commit collects.
 pub(crate) struct StorageChanges<'a> {
     pub(crate) storage: &'a dyn Storage,
-    /// Documents as this commit will leave them, by path; `None` where there is none. There are at most
-    /// [`MAX_PARSED`], since they take ten times the memory of their bytes.
+    /// The documents as this commit will leave them, by path; `None` where there is no document.
+    /// There are at most [`MAX_PARSED`], because a parsed document takes ten times the memory of
+    /// its bytes.
     documents: HashMap<String, Option<Document>>,
-    /// The documents that are to be written: their bytes, or `None` while they are in `documents`.
+    /// The documents to write: their bytes, or `None` while they are in `documents`.
     written: BTreeMap<String, Option<Bytes>>,
-    /// Tails that were read, by the path of their array.
+    /// The tails that were read, by the path of their array.
     tails: HashMap<String, Bytes>,
     changes: Vec<Change>,
 }
 
-/// So many documents stay parsed.
+/// The maximum number of parsed documents.
 const MAX_PARSED: usize = 256;
 
-/// No array is cut more often than this.
+/// The maximum number of cuts of an array.
 const MAX_CUTS: u64 = 1 << 20;
 
-/// A cut removes no more chunks than this, each of which is a change of its own.
+/// The maximum number of chunks that a cut removes. Each is a separate change.
 const MAX_CUT_CHUNKS: u64 = 1 << 24;
 
 impl<'a> StorageChanges<'a> {
@@ -82,7 +83,7 @@ impl<'a> StorageChanges<'a> {
         self.documents.insert(path.to_owned(), document);
     }
 
-    /// The same, to be changed and written.
+    /// Like [`Self::document`], for a document that the caller changes and that is then written.
     fn take_document(&mut self, path: &str) -> Result<Option<Document>> {
         match self.documents.remove(path) {
             Some(document) => Ok(document),
@@ -105,7 +106,7 @@ impl<'a> StorageChanges<'a> {
         self.written.insert(path.to_owned(), None);
     }
 
-    /// The document of the node at `key`; the parts of a series are no nodes.
+    /// The document of the node at `key`. The parts of a series are not nodes.
     pub(crate) fn node(&mut self, key: &Key, path: &str) -> Result<Option<Document>> {
         if let Some(parent) = parent_of_part(key) {
             let parent = self.document(&node_path(&parent)?)?;
@@ -116,7 +117,7 @@ impl<'a> StorageChanges<'a> {
         self.document(path)
     }
 
-    /// Makes the groups above `key`, and checks that they are groups.
+    /// Creates the groups above `key`, and checks that existing ones are groups.
     pub(crate) fn make_groups_above(&mut self, key: &Key) -> Result<()> {
         let mut missing = Vec::new();
         for group in key.ancestors() {
@@ -136,8 +137,8 @@ impl<'a> StorageChanges<'a> {
         Ok(())
     }
 
-    /// Removes copies of the metadata of `key` in groups above it, which other software keeps
-    /// and would believe more; that in the root goes when the recording is opened.
+    /// Removes copies of the metadata of `key` from the groups above it: other software keeps such
+    /// copies and trusts them more. The copy in the root is removed when the recording is opened.
     pub(crate) fn remove_copies(&mut self, key: &Key) -> Result<()> {
         for group in key.ancestors() {
             let path = node_path(&group)?;
@@ -150,12 +151,12 @@ impl<'a> StorageChanges<'a> {
         Ok(())
     }
 
-    /// The number from which the cuts of new arrays are counted.
+    /// The base from which the cuts of new arrays are counted.
     pub(crate) fn cut_base(&mut self) -> Result<u64> {
         Ok(self.document("")?.map_or(0, |root| root.cut_base()))
     }
 
-    /// Raises that number above the cuts of all arrays that there are.
+    /// Raises that base above the cuts of all existing arrays.
     pub(crate) fn raise_cut_base(&mut self, new_root: impl FnOnce() -> Document) -> Result<u64> {
         let mut root = self.document("")?.unwrap_or_else(new_root);
         let base = root.cut_base() + MAX_CUTS;
@@ -168,10 +169,10 @@ impl<'a> StorageChanges<'a> {
         self.changes.push(change);
     }
 
-    /// All changes: the documents are the last.
+    /// All changes, with the documents last.
     pub(crate) fn into_changes(mut self) -> Vec<Change> {
         for (path, bytes) in self.written {
-            // One by one, while they are in the cache of the processor.
+            // One at a time, while each is in the processor's cache.
             let change = match self.documents.remove(&path).flatten() {
                 Some(document) => Some(set_document(&path, &document)),
                 None => bytes.map(|value| Change::Set {
@@ -185,7 +186,8 @@ impl<'a> StorageChanges<'a> {
     }
 }
 
-/// Writes a chunk ahead of the commit, unless that was done or is no better.
+/// Writes a chunk ahead of the commit, unless it was already written or writing ahead brings no
+/// gain.
 pub(crate) fn write_ahead(storage: &dyn Storage, key: &ChunkKey, chunk: Chunk) -> Result<Chunk> {
     match chunk {
         Chunk::Bytes(bytes) => storage.write_ahead(key, bytes),
@@ -194,8 +196,8 @@ pub(crate) fn write_ahead(storage: &dyn Storage, key: &ChunkKey, chunk: Chunk) -
 }
 
 impl StorageChanges<'_> {
-    /// Erases the only chunks of an array that was short, with a chunk of so many rows, if its chunks have
-    /// other names now.
+    /// Erases the only chunk row of an array that was short, with a chunk of `rows` rows, if its
+    /// chunks now have other names.
     fn erase_renamed(&mut self, to: &OpenArray<'_>, rows: Option<u64>) {
         let Column { path, format, .. } = to.column();
         if rows.is_none() || format.short_rows().is_some() {
@@ -234,7 +236,7 @@ impl<'a> ColumnSink for StorageChanges<'a> {
     fn set_stored(&mut self, to: &OpenArray<'a>, stored: u64, cut: Option<Cut>) -> Result<()> {
         let Column { path, .. } = to.column();
         let Some(mut document) = self.take_document(path)? else {
-            let message = "the series is not there";
+            let message = "the series does not exist";
             return Err(Error::new(ErrorKind::NotFound, "commit", message));
         };
         document.set_rows(stored);
@@ -249,7 +251,7 @@ impl<'a> ColumnSink for StorageChanges<'a> {
             let grid = &to.column().layout().grid;
             let chunk_rows = grid.chunk_records();
             let first = match stored <= to.column().filled {
-                // A chunk that would have no rows but filled ones is not kept.
+                // A chunk that would contain only filled rows is not kept.
                 true => stored / chunk_rows,
                 false => stored.div_ceil(chunk_rows),
             };

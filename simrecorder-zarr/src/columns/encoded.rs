@@ -1,5 +1,5 @@
-//! Series as they are stored, on their way from one recording into another: what a schema says
-//! about the arrays they came from, and their chunks, which stay encoded.
+//! Stored series on their way from one recording into another: what a schema says about their
+//! arrays, and their chunks, which stay encoded.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use crate::format::array_format::{ArrayFormat, FormatCache};
 use crate::format::metadata::Document;
 use crate::storage::{Chunk, Storage};
 
-/// How the arrays of a series are cut into chunks and encoded: what a schema notes for a copy.
+/// How the arrays of a series are divided into chunks and encoded. A schema stores this for a copy.
 #[derive(Debug)]
 pub(crate) struct SeriesEncoding {
     elements: Map<String, Json>,
@@ -22,7 +22,7 @@ pub(crate) struct SeriesEncoding {
 }
 
 impl SeriesEncoding {
-    /// The encoding that a form notes, if it is of this backend.
+    /// The encoding in a form, if the form belongs to this backend.
     pub(crate) fn in_form(form: &StoredForm) -> Option<&Self> {
         form.get()
     }
@@ -34,12 +34,12 @@ impl SeriesEncoding {
         }
     }
 
-    /// Makes the array with the elements of a new series like the one of the original.
+    /// Gives the array with the elements of a new series the format of the original.
     pub(crate) fn apply_to_elements(&self, document: &mut Document) {
         document.set_encoding(&self.elements);
     }
 
-    /// The same for the array that says where records end.
+    /// Like [`Self::apply_to_elements`], for the array with the ends of records.
     pub(crate) fn apply_to_ends(&self, document: &mut Document) {
         if let Some(ends) = &self.ends {
             document.set_encoding(ends);
@@ -47,7 +47,7 @@ impl SeriesEncoding {
     }
 }
 
-/// The columns of consecutive records: what [`Encoded`] holds.
+/// The columns of consecutive records, the contents of [`Encoded`].
 pub(crate) type EncodedColumns = Columns<EncodedRows<ArrayFormat>>;
 
 fn into_encoded(columns: EncodedColumns, len: u64) -> Encoded {
@@ -62,7 +62,7 @@ fn into_encoded(columns: EncodedColumns, len: u64) -> Encoded {
     Encoded::new(len, bytes, columns)
 }
 
-/// Whether a series whose elements and ends have these formats takes the chunks.
+/// Whether a series whose elements and ends have these formats can store the chunks unchanged.
 pub(crate) fn fits(
     columns: &EncodedColumns,
     elements: &ArrayFormat,
@@ -78,29 +78,30 @@ pub(crate) fn fits(
     }
 }
 
-/// What a chunk counts at least, and one that is not there: it touches a page, and looking
-/// for it takes time.
+/// The minimum size that a chunk counts as, even a missing one: it touches a page, and looking it
+/// up takes time.
 const PAGE: usize = 4096;
 
-/// A row of chunks with more is not copied as it is: it is held whole.
+/// A row of chunks with more chunks than this is not copied encoded, because a row is held in
+/// memory as a whole.
 const MAX_ROW_CHUNKS: u64 = 1 << 20;
 
-/// Reads rows of chunks of an array, one after the other.
+/// Reads the rows of chunks of an array, one after another.
 struct ChunkReader<'a> {
     array: &'a OpenArray<'a>,
-    /// The row of chunks that comes next, and the one after the last.
+    /// The next row of chunks, and the end of the rows to read.
     next: u64,
     end: u64,
-    /// How many are read at a time.
+    /// The number of rows of chunks that are read at a time.
     step: u64,
     bytes: usize,
     chunks: Vec<(Vec<u64>, Chunk)>,
-    /// The format that the chunks have.
+    /// The format of the chunks.
     format: Arc<ArrayFormat>,
 }
 
 impl<'a> ChunkReader<'a> {
-    /// A reader of the chunks with the rows of `rows`, for parts of about `max_bytes`.
+    /// Creates a reader of the chunks that contain `rows`, for parts of about `max_bytes`.
     fn new(array: &'a OpenArray<'a>, rows: Range<u64>, max_bytes: usize) -> Self {
         let layout = array.column.layout();
         let chunk_rows = layout.chunk_rows();
@@ -129,7 +130,7 @@ impl<'a> ChunkReader<'a> {
         self.next >= self.end
     }
 
-    /// How many rows of the array are in chunks that were read.
+    /// The number of rows of the array in chunks that were read.
     fn rows(&self) -> u64 {
         match self.is_done() {
             true => u64::MAX,
@@ -169,7 +170,7 @@ impl<'a> ChunkReader<'a> {
     }
 }
 
-/// The chunks of an array with one index along the first axis.
+/// Reads the chunks of an array that have one index along the first axis.
 fn read_row(array: &OpenArray<'_>, row: u64) -> Result<RowOfChunks> {
     let column = &array.column;
     let mut found = RowOfChunks {
@@ -205,8 +206,8 @@ struct RowOfChunks {
     chunks: Vec<(Vec<u64>, Chunk)>,
 }
 
-/// Reads the records of `range` as they are stored, as
-/// [`EncodedView::read_encoded`](simrecorder_core::backend::EncodedView::read_encoded) does.
+/// Reads the records of `range` as they are stored. Implements
+/// [`EncodedView::read_encoded`](simrecorder_core::backend::EncodedView::read_encoded).
 pub(crate) fn read_encoded(
     storage: &dyn Storage,
     columns: &Columns<ArrayView>,
@@ -216,7 +217,7 @@ pub(crate) fn read_encoded(
     match columns {
         Columns::Single(view) => read_single(storage, view, range, max_bytes),
         Columns::Ragged { ends, items } => {
-            // As many records as there may be in a part of that size.
+            // The maximum number of records in a part of that size.
             let chunks = (max_bytes / PAGE).max(1) as u64;
             let chunk_rows = ends.column.layout().chunk_rows();
             let most = chunk_rows.saturating_mul(chunks).min(1 << 20);
@@ -231,8 +232,8 @@ pub(crate) fn read_encoded(
     }
 }
 
-/// The rows of `range` that are in chunks, up to about `max_bytes`; the unfinished last chunk
-/// only if no row after it is wanted.
+/// Reads the rows of `range` that are in chunks, up to about `max_bytes`. The unfinished last chunk
+/// is read only if no row after it is wanted.
 fn read_single(
     storage: &dyn Storage,
     view: &ArrayView,
@@ -251,7 +252,7 @@ fn read_single(
     }
     let rows = read_column(storage, view, |array| {
         let mut reader = ChunkReader::new(array, range.start..end, max_bytes);
-        // At least one row of chunks, however few bytes are wanted.
+        // At least one row of chunks, even if `max_bytes` is smaller.
         while !reader.is_done() && (reader.bytes < max_bytes || reader.rows() <= range.start) {
             reader.read_more()?;
         }
@@ -262,8 +263,8 @@ fn read_single(
     Ok(Some(into_encoded(Columns::Single(rows), len)))
 }
 
-/// The same for two arrays. `record_ends` says where the records of `range` end, counted in items,
-/// the first of which has the index `first`.
+/// Like [`read_single`], for two arrays. `record_ends` contains the ends of the records of `range`,
+/// counted in items, of which the first has the index `first`.
 fn read_ragged(
     storage: &dyn Storage,
     ends: &ArrayView,
@@ -283,7 +284,7 @@ fn read_ragged(
     if items.column.layout().grid.row_len() > MAX_ROW_CHUNKS {
         return Ok(None);
     }
-    // A record may be larger than that. One that is far larger may be damage, and is read as one.
+    // A record may be larger than that. A far larger one may be damaged, so it is read alone.
     let most = max_bytes.max(16 * PAGE).saturating_mul(16);
     let (count, item_rows) = read_column(storage, items, |array| {
         let mut reader = ChunkReader::new(array, first..last, max_bytes);
@@ -304,7 +305,7 @@ fn read_ragged(
         return Ok(None);
     }
     let end = range.start + count as u64;
-    // The others are in tails. An unfinished chunk alone is better read with them.
+    // The other rows are in tails. An unfinished chunk is better read together with them.
     let fills = |view: &ArrayView, from: u64, to: u64| {
         let chunk_rows = view.column.layout().chunk_rows();
         from / chunk_rows < to / chunk_rows

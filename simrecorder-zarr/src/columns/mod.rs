@@ -1,5 +1,5 @@
-//! The columns of series as arrays: their chunks are entries of the storage, which keeps their
-//! tails apart.
+//! The columns of series as arrays. Their chunks are entries of the storage, which stores their
+//! tails separately.
 
 pub(crate) mod changes;
 pub(crate) mod encoded;

@@ -1,4 +1,4 @@
-//! Reading arrays: chunks from their entries, and what is in the tail.
+//! Reading arrays: chunks from their entries, and the tail.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -19,16 +19,16 @@ pub(crate) type Column = columns::Column<ArrayFormat>;
 /// A column as one snapshot shows it.
 pub(crate) type ArrayView = ColumnView<Column, Version>;
 
-/// What tells whether the rows of an array are still those that a snapshot showed.
+/// Tells whether the rows of an array are still those that a snapshot showed.
 #[derive(Clone, Debug)]
 pub(crate) struct Version {
-    /// How often the array had been cut.
+    /// The number of cuts of the array so far.
     cut_count: u64,
-    /// The recording that it is a part of, where another one may take its place.
+    /// The recording that contains the array, where another recording may replace it.
     recording: Option<RecordingId>,
 }
 
-/// The array with a document, whose tail was read already.
+/// Opens the array of a document whose tail was already read.
 pub(crate) fn open_column(
     path: &str,
     document: &Document,
@@ -45,7 +45,7 @@ pub(crate) fn open_column(
     Ok(column.with_filled(document.filled()).with_frames(frames))
 }
 
-/// The array at `path`, which has a document, as a snapshot shows it.
+/// The array at `path` with its document, as a snapshot shows it.
 pub(crate) fn view_column(
     snapshot: &dyn Snapshot,
     path: &str,
@@ -61,15 +61,15 @@ pub(crate) fn view_column(
     })
 }
 
-/// An array that is open.
+/// An open array.
 pub(crate) struct OpenArray<'a> {
     pub(crate) storage: &'a dyn Storage,
     pub(crate) column: Column,
-    /// The tail of the column, if it was read already.
+    /// The tail of the column, if it was already read.
     pub(crate) tail: Option<Bytes>,
 }
 
-/// Texts that were never written are given in blocks of this many.
+/// Texts that were never written are returned in blocks of this size.
 const MISSING_TEXTS: u64 = 1 << 12;
 
 impl OpenArray<'_> {
@@ -82,7 +82,7 @@ impl OpenArray<'_> {
         first == 0 && self.column.format.may_be_resized(self.column.written())
     }
 
-    /// Calls `read` with a snapshot, and the format that the row of chunks `first` has in it.
+    /// Calls `read` with a snapshot and the format that the row of chunks `first` has in it.
     pub(crate) fn with_chunks(
         &self,
         first: u64,
@@ -96,7 +96,7 @@ impl OpenArray<'_> {
             }
             let document = match snapshot.document(path)? {
                 Some(document) => document,
-                // It is declared by the commit that asks, with filled rows.
+                // The array is declared, with filled rows, by the commit that reads it.
                 None if self.column.written() == 0 => return read(snapshot, format),
                 None => return Err(shortened()),
             };
@@ -104,7 +104,7 @@ impl OpenArray<'_> {
         })
     }
 
-    /// The error of a chunk, which says so if it is damaged.
+    /// The error for a chunk. It names the chunk if the chunk is damaged.
     fn if_damaged(&self, indices: &[u64], error: Error) -> Error {
         match error.kind() {
             ErrorKind::Corrupt => self.column.damaged_chunk(indices, error),
@@ -112,7 +112,7 @@ impl OpenArray<'_> {
         }
     }
 
-    /// Calls `read` with the bytes of a chunk, and the format that it has.
+    /// Calls `read` with the bytes of a chunk and its format.
     fn with_chunk(
         &self,
         indices: &[u64],
@@ -220,8 +220,8 @@ impl ColumnSource for OpenArray<'_> {
         read_frames(&tail, first, format.layout().row_size())
     }
 
-    /// In arrays that simrecorder wrote, all chunks are there, except those of filled rows: other software
-    /// leaves out those that hold nothing but the fill value.
+    /// Checks that no chunk is missing. Arrays that simrecorder wrote have all chunks except those
+    /// of filled rows; other software omits chunks that contain only the fill value.
     fn check_chunks(&self, range: Range<u64>) -> Result<()> {
         let layout = self.column.layout();
         let region = Region::records(range.clone(), &layout.shape(self.column.len));
@@ -246,7 +246,7 @@ impl ColumnSource for OpenArray<'_> {
     }
 }
 
-/// Reads from an array; see
+/// Reads from an array. Implements
 /// [`ColumnStore::read_column`](simrecorder_core::backend::columns::ColumnStore::read_column).
 pub(crate) fn read_column<'a, T>(
     storage: &'a dyn Storage,
@@ -260,8 +260,8 @@ pub(crate) fn read_column<'a, T>(
         tail: None,
     })
     .map_err(|error| {
-        // Chunks that were cut off are missing, and the rows of another recording in the place of this
-        // one may be of another form.
+        // Chunks that were cut off are missing, and if another recording replaced this one, its
+        // rows may have another form.
         match check_uncut(storage, view, view.column.len) {
             Err(change) if change.kind() == ErrorKind::OutOfBounds => change,
             _ => error,
@@ -271,8 +271,8 @@ pub(crate) fn read_column<'a, T>(
     Ok(result)
 }
 
-/// Checks that a snapshot shows the recording of a view, as far as both have an id: a writer gives
-/// one to a recording of other software.
+/// Checks that a snapshot shows the recording of a view, if both have an id. A writer gives an id
+/// to a recording of other software.
 fn check_recording(view: &ArrayView, snapshot: &dyn Snapshot) -> Result<()> {
     match (&view.version.recording, snapshot.recording()) {
         (Some(own), Some(now)) if own != now => Err(replaced()),
@@ -280,8 +280,8 @@ fn check_recording(view: &ArrayView, snapshot: &dyn Snapshot) -> Result<()> {
     }
 }
 
-/// Checks, after rows before `end` were read, that none of them had been cut off, and that no other
-/// recording has taken the place of this one: other rows may have replaced them.
+/// Checks, after rows before `end` were read, that none of them had been cut off and that no other
+/// recording has replaced this one: other rows may have taken their place.
 fn check_uncut(storage: &dyn Storage, view: &ArrayView, end: u64) -> Result<()> {
     let mut document = None;
     storage.read(&mut |snapshot| {
@@ -291,14 +291,14 @@ fn check_uncut(storage: &dyn Storage, view: &ArrayView, end: u64) -> Result<()> 
     })?;
     let document = document.ok_or_else(shortened)?;
     let stored = document.shape()?.first().copied().unwrap_or(0);
-    // Another array is in the place of the one of the view if its cuts count from a later number on.
+    // If the array was replaced, the cuts of the new one are counted from a larger base.
     let seen = view.version.cut_count.checked_sub(document.cut_base());
     let seen = seen.ok_or_else(shortened)?;
     let cuts = document.cuts();
     let mut cuts = cuts
         .iter()
         .skip(usize::try_from(seen).unwrap_or(usize::MAX));
-    // Other software does not note its cuts.
+    // Other software does not record its cuts.
     if stored < end.min(view.column.stored) || cuts.any(|&len| len < end) {
         return Err(shortened());
     }

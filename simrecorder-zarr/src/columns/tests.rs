@@ -1,4 +1,4 @@
-//! Tails, as the storage holds them.
+//! Tests of tails as the storage keeps them.
 
 use std::ops::Range;
 use std::path::Path;
@@ -15,7 +15,7 @@ use crate::{ZarrDataStore, ZarrStorage, storage};
 
 const SERIES: &str = "v";
 
-/// A new recording with a scalar series.
+/// Creates a recording with a scalar series.
 fn create(path: &Path, storage: ZarrStorage) -> ZarrDataStore {
     let options = ZarrDataStore::options().storage(storage);
     let store = options
@@ -33,7 +33,7 @@ fn create(path: &Path, storage: ZarrStorage) -> ZarrDataStore {
     store
 }
 
-/// Commits records, each by itself.
+/// Commits each record separately.
 fn commit_one_by_one(store: &ZarrDataStore, numbers: Range<u64>) {
     let (key, schema) = (Key::new(SERIES).unwrap(), Arc::new(Schema::scalar::<u64>()));
     for number in numbers {
@@ -47,7 +47,7 @@ fn commit_one_by_one(store: &ZarrDataStore, numbers: Range<u64>) {
     }
 }
 
-/// The tail as another store finds it.
+/// The tail as another store reads it.
 fn tail(path: &Path, storage: ZarrStorage) -> Vec<u8> {
     let reader = ZarrDataStore::options()
         .storage(storage)
@@ -77,7 +77,7 @@ fn a_series_in_lmdb_that_is_committed_record_by_record_has_few_frames() {
     let path = folder.path().join("run");
     commit_one_by_one(&create(&path, ZarrStorage::Lmdb), 0..COMMITS);
     check_tail(&tail(&path, ZarrStorage::Lmdb), COMMITS);
-    // LMDB uses the pages of replaced frames again.
+    // LMDB reuses the pages of replaced frames.
     let bytes = path.join("data.mdb").metadata().unwrap().len();
     assert!(bytes < 8 << 20, "{bytes}");
 }
@@ -88,7 +88,8 @@ fn a_series_in_a_directory_that_is_committed_record_by_record_has_few_frames() {
     let path = folder.path().join("run");
     commit_one_by_one(&create(&path, ZarrStorage::Directory), 0..COMMITS);
     check_tail(&tail(&path, ZarrStorage::Directory), COMMITS);
-    // The journal has each record once for each of five tiers, the frames and what is around them.
+    // The journal contains each record once for each of five tiers, plus the frames and their
+    // overhead.
     let journal = folder.path().join("run.journal");
     let bytes = journal.metadata().unwrap().len();
     assert!(bytes < COMMITS * (5 * 8 + 100), "{bytes}");

@@ -1,4 +1,4 @@
-//! Commits: which changes become files at once, which go into shards, and which to the journal.
+//! Commits: which changes become files at once, and which are written to shards or to the journal.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
@@ -16,23 +16,23 @@ use crate::format::shards::{Extent, ShardIndex, index_len};
 use crate::journal::Record;
 use crate::storage::{Change, Chunk};
 
-/// What becomes of the changes of a commit.
+/// The changes of a commit, divided by where they are written.
 #[derive(Default)]
 struct Division<'a> {
     /// Entries that become files at once.
     files: Vec<NewEntry<'a>>,
     shards: BTreeMap<&'a str, ShardChanges<'a>>,
-    /// All the rest.
+    /// All other changes.
     record: Record,
 }
 
-/// What a commit does to a shard: it writes chunks into slots, and erases others.
+/// The changes of a commit to a shard: chunks written into slots, and erased slots.
 struct ShardChanges<'a> {
     count: u32,
     slots: BTreeMap<u32, Option<&'a Chunk>>,
 }
 
-/// The shards that a commit wrote into, and where the chunks were that are not there any more.
+/// The shards that a commit wrote to, and the extents of the chunks that it replaced or erased.
 type Left<'a> = Vec<(&'a str, Vec<Extent>)>;
 
 impl Writer {
@@ -149,8 +149,8 @@ impl Writer {
         Ok(division)
     }
 
-    /// Writes chunks into shards, and notes in the record where they are. A shard that is new and has
-    /// no chunks yet becomes a file like others, with the index of its first chunks.
+    /// Writes chunks into shards, and stores their places in the record. A new shard without chunks
+    /// becomes an ordinary file with the index of its first chunks.
     fn write_shards<'a>(&self, overlay: &Overlay, division: &mut Division<'a>) -> Result<Left<'a>> {
         let mut written = Vec::new();
         let mut all_left = Vec::new();
@@ -219,12 +219,13 @@ impl<'a> Division<'a> {
     }
 }
 
-/// Whether the overlay hides the file of a shard that is written, for another reason than its index.
+/// Whether the overlay hides the file of a written shard for a reason other than its index.
 fn hides_shards(overlay: &Overlay, division: &Division<'_>) -> bool {
     division.shards.keys().any(|key| overlay.hides_shard(key))
 }
 
-/// The bytes of a shard with its first chunks, if they are in memory; nothing if there are none.
+/// The bytes of a shard with its first chunks if they are in memory; nothing if the shard has no
+/// chunks.
 fn new_shard(changes: &ShardChanges<'_>) -> Option<Option<Vec<Bytes>>> {
     let mut index = ShardIndex::empty(changes.count);
     let mut pieces = vec![Bytes::new()];

@@ -1,4 +1,4 @@
-//! Tests of the directory storage that kill it or make its disk fail.
+//! Tests that kill the directory storage or make its disk fail.
 
 use std::fs::File;
 use std::os::unix::fs::MetadataExt;
@@ -42,7 +42,8 @@ fn a_torn_record_counts_for_nothing() {
     }
 }
 
-/// A recording with something of everything in its files and its journal, and what it holds.
+/// Creates a recording with an example of everything that files and the journal can contain.
+/// Returns its expected contents, too.
 fn busy(path: &Path) -> (DirectoryStorage, Model) {
     let storage = create(path);
     let commits = [
@@ -195,7 +196,7 @@ fn a_commit_may_fail_or_be_killed_at_any_moment() {
                 assert_eq!(&dump(&reader), expected, "a reader, after {steps} steps");
                 let taken_back = is_taken_back(&storage);
                 let journal = fs::metadata(journal_of(&path)).unwrap().ino();
-                // Of the length of the one that failed, so that only its content tells.
+                // It has the length of the failed record, so that only its content differs.
                 storage
                     .commit(vec![
                         set("zarr.json", "3"),
@@ -203,8 +204,7 @@ fn a_commit_may_fail_or_be_killed_at_any_moment() {
                         tail("a", "000"),
                     ])
                     .unwrap();
-                // A reader that saw the record that was taken back must not take the new one
-                // for it.
+                // A reader that saw the withdrawn record must not confuse the new one with it.
                 let replaced = fs::metadata(journal_of(&path)).unwrap().ino() != journal;
                 assert_eq!(replaced, taken_back, "after {steps} steps");
                 any_taken_back |= taken_back;
@@ -216,7 +216,7 @@ fn a_commit_may_fail_or_be_killed_at_any_moment() {
             } else {
                 drop(storage);
                 let found = dump(&append(&path));
-                // A kill after the write of the record leaves a commit that was not reported.
+                // A kill after the record was written leaves a commit that was not reported.
                 assert!(
                     found == *expected || !done && found == after,
                     "after {steps} steps"
@@ -241,7 +241,7 @@ fn is_taken_back(storage: &DirectoryStorage) -> bool {
 fn a_reader_forgets_a_record_that_was_taken_back() {
     let (_folder, path) = recording();
     drop(create(&path));
-    // In place, as the writer does it.
+    // In place, as the writer writes.
     let write = |commits: &[Change]| {
         let (header, mut position) = FORMAT.encode_header(1);
         let mut bytes = header.to_vec();
@@ -284,7 +284,7 @@ fn a_reader_forgets_a_record_that_was_taken_back_before_a_kill() {
 
     let storage = append(&path);
     assert_eq!(dump(&storage), before);
-    // Of the length of the one that was taken back.
+    // It has the length of the withdrawn record.
     storage
         .commit(vec![set("zarr.json", "3"), tail("a", "000")])
         .unwrap();

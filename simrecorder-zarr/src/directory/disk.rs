@@ -1,4 +1,4 @@
-//! The files of a recording: where they are and how they are written.
+//! The files of a recording: their places, and how they are written.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions};
@@ -20,10 +20,10 @@ use crate::format::recording_id::RecordingId;
 use crate::format::shards::Extent;
 use crate::journal::{FORMAT, Record};
 
-/// An entry to be written: its key, and its bytes in pieces.
+/// An entry to write: its key, and its bytes in pieces.
 pub(super) type NewEntry<'a> = (&'a str, Vec<Bytes>);
 
-/// How many threads write the files of one commit.
+/// The number of threads that write the files of one commit.
 const WRITERS: usize = 4;
 
 /// Changes the files of a recording.
@@ -32,7 +32,8 @@ pub(super) struct Disk {
     pub(super) paths: Paths,
     pub(super) name_limit: usize,
     durability: Durability,
-    /// From how many files on one sync of the whole file system beats a sync of each.
+    /// From this number of files, one sync of the whole file system is faster than a sync of each
+    /// file.
     many: usize,
     next_temporary: AtomicU64,
     #[cfg(test)]
@@ -41,7 +42,7 @@ pub(super) struct Disk {
 
 impl Disk {
     pub(super) fn new(paths: Paths, durability: Durability, many: usize) -> Self {
-        // Some file systems take shorter names than the usual 255 bytes.
+        // Some file systems limit names to fewer than the usual 255 bytes.
         let limit = rustix::fs::statvfs(&paths.parent).map_or(255, |status| status.f_namemax);
         Self {
             name_limit: usize::try_from(limit).unwrap_or(255).clamp(1, 255),
@@ -54,7 +55,8 @@ impl Disk {
         }
     }
 
-    /// Called before each operation that changes the disk, so that tests can make it fail.
+    /// Called before each operation that changes the disk, so that tests can make the operation
+    /// fail.
     #[cfg(test)]
     fn step(&self) -> io::Result<()> {
         self.fault.step()
@@ -69,8 +71,8 @@ impl Disk {
         self.durability != Durability::Process
     }
 
-    /// Writes entries under their keys: each is whole whenever its name exists, and when this
-    /// returns, all are durable.
+    /// Writes entries under their keys. A name never leads to a part of an entry, and when this
+    /// returns, all entries are durable.
     pub(super) fn put(&self, entries: &[NewEntry<'_>]) -> Result<()> {
         if entries.is_empty() {
             return Ok(());
@@ -113,12 +115,12 @@ impl Disk {
         }
     }
 
-    /// Whether so many files are better synced with the file system as a whole.
+    /// Whether one sync of the whole file system is better for this number of files.
     pub(super) fn is_many(&self, files: usize) -> bool {
         cfg!(target_os = "linux") && files >= self.many
     }
 
-    /// Calls `work` for each of some items, on several threads.
+    /// Calls `work` for each item, on several threads.
     pub(super) fn each<T: Sync>(
         &self,
         items: &[T],
@@ -131,8 +133,8 @@ impl Disk {
             }
             Ok(())
         };
-        // Threads of its own: a thread of a pool would take up other work of the pool while it
-        // waits, and if that is another commit, it would wait for a lock it holds itself.
+        // Dedicated threads: a pool's thread would run other tasks of the pool while it waits. If
+        // such a task were another commit, it would wait for a lock that its own thread holds.
         thread::scope(|scope| {
             let helpers: Vec<_> = (1..WRITERS.min(items.len()))
                 .filter_map(|_| thread::Builder::new().spawn_scoped(scope, work).ok())
@@ -146,8 +148,8 @@ impl Disk {
         })
     }
 
-    /// Renames a temporary file to an entry and makes the directories it needs. The
-    /// directories that changed go to `touched`.
+    /// Renames a temporary file to an entry and creates the necessary directories. Adds the changed
+    /// directories to `touched`.
     pub(super) fn rename_to_entry(
         &self,
         from: &Path,
@@ -168,8 +170,8 @@ impl Disk {
         Ok(())
     }
 
-    /// Makes a directory inside the recording, but not the recording itself: a user who deleted it
-    /// while it is written must not find a part of it again.
+    /// Creates a directory inside the recording, but not the recording itself: if a user deletes a
+    /// recording that is being written, no part of it may appear again.
     fn make_directories(&self, path: &Path, touched: &mut BTreeSet<PathBuf>) -> io::Result<()> {
         if path == self.paths.root {
             return Err(io::Error::new(
@@ -196,8 +198,8 @@ impl Disk {
         }
     }
 
-    /// Gives all entries below `from`, except for metadata, a second name below `to`, or copies them where
-    /// the file system has no links. When this returns, the names are durable.
+    /// Links all entries below `from`, except metadata, to names below `to`, or copies them if the
+    /// file system has no links. When this returns, the names are durable.
     pub(super) fn link_below(&self, from: &str, to: &str) -> Result<()> {
         let mut touched = BTreeSet::new();
         let mut folders = vec![String::new()];
@@ -232,11 +234,11 @@ impl Disk {
             })
         });
         linked.map_err(|error| Error::io("rename", &source, error))?;
-        // Replaces what a rename that was killed left.
+        // Replaces what a killed rename left.
         self.rename_to_entry(&temporary, to, touched)
     }
 
-    /// Removes the file of an entry, and the directories that are empty then.
+    /// Removes the file of an entry, and the directories that become empty.
     pub(super) fn remove(&self, key: &str, touched: &mut BTreeSet<PathBuf>) -> Result<()> {
         use io::ErrorKind::{IsADirectory, NotADirectory, NotFound};
         let path = self.paths.inside("erase", key)?;
@@ -263,7 +265,7 @@ impl Disk {
         self.remove_empty_parents(&path, touched)
     }
 
-    /// Removes everything in the recording but the metadata of its root.
+    /// Removes everything in the recording except the metadata of its root.
     pub(super) fn remove_all_but(&self, name: &str, touched: &mut BTreeSet<PathBuf>) -> Result<()> {
         let failed = |error| Error::io("erase", &self.paths.root, error);
         for entry in fs::read_dir(&self.paths.root).map_err(failed)? {
@@ -299,7 +301,7 @@ impl Disk {
         Ok(())
     }
 
-    /// Writes a new journal and puts it in the place of the old one.
+    /// Replaces the journal by a new one.
     ///
     /// On failure the old one is still in place, unless [`UnfinishedWrite::unsure`] says otherwise.
     pub(super) fn replace_journal(
@@ -344,7 +346,7 @@ impl Disk {
             })
     }
 
-    /// Removes the journal; on failure it may be gone nevertheless.
+    /// Removes the journal. On failure it may be gone nevertheless.
     pub(super) fn remove_journal(&self) -> Result<(), UnfinishedWrite> {
         let failed = |unsure| {
             move |error| UnfinishedWrite {
@@ -361,12 +363,12 @@ impl Disk {
             }
             _ => {}
         }
-        // If its name came back after a power failure, it would hide newer files.
+        // If its name reappeared after a power failure, it would hide newer files.
         self.sync_directory(&self.paths.parent)
             .map_err(failed(true))
     }
 
-    /// Writes a record at the end of the journal and makes it durable.
+    /// Appends a record to the journal and makes it durable.
     pub(super) fn append(&self, journal: &File, record: &Sealed) -> Result<(), UnfinishedWrite> {
         let failed = |unsure| {
             move |error| UnfinishedWrite {
@@ -376,7 +378,7 @@ impl Disk {
         };
         self.step()
             .inspect_err(|_| {
-                // What a kill in the middle of a write leaves.
+                // What a kill during a write leaves.
                 if cfg!(test) {
                     let _ =
                         journal.write_all_at(&record.bytes[..record.bytes.len() / 2], record.start);
@@ -387,7 +389,7 @@ impl Disk {
         self.sync_file(journal).map_err(failed(true))
     }
 
-    /// Cuts the journal back to a length.
+    /// Truncates the journal to a length.
     pub(super) fn cut(&self, journal: &File, length: u64) -> Result<()> {
         self.step()
             .and_then(|()| journal.set_len(length))
@@ -395,7 +397,7 @@ impl Disk {
             .map_err(|error| Error::io("write", &self.paths.journal, error))
     }
 
-    /// Removes what is left of files that were being written.
+    /// Removes the remains of unfinished writes.
     pub(super) fn remove_staging(&self) -> Result<()> {
         match self
             .step()
@@ -408,7 +410,7 @@ impl Disk {
         }
     }
 
-    /// Makes the directory of a new recording, which may be there already.
+    /// Creates the directory of a new recording. It may already exist.
     pub(super) fn make_root(&self) -> Result<()> {
         let root = &self.paths.root;
         match self.step().and_then(|()| fs::create_dir(root)) {
@@ -418,7 +420,7 @@ impl Disk {
         .map_err(|error| Error::io("create", root, error))
     }
 
-    /// Takes the recording out of its place at once; [`Self::remove_staging`] deletes it.
+    /// Moves the recording away in one step. [`Self::remove_staging`] deletes it.
     pub(super) fn discard_root(&self) -> Result<()> {
         self.ensure_staging()?;
         let away = self.temporary();
@@ -470,7 +472,7 @@ impl Disk {
         Ok((temporary, file))
     }
 
-    /// The same with what a file has.
+    /// Copies a file to a temporary name.
     pub(super) fn copy_to_temporary(&self, mut source: &File) -> io::Result<(PathBuf, File)> {
         let (temporary, mut file) = self.write_temporary(Bytes::new())?;
         self.step()?;
@@ -478,10 +480,10 @@ impl Disk {
         Ok((temporary, file))
     }
 
-    /// Writes into a file at an offset.
+    /// Writes to a file at an offset.
     pub(super) fn write_at(&self, file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
         self.step().inspect_err(|_| {
-            // What a kill in the middle of a write leaves.
+            // What a kill during a write leaves.
             if cfg!(test) {
                 let _ = file.write_all_at(&bytes[..bytes.len() / 2], offset);
             }
@@ -489,14 +491,15 @@ impl Disk {
         file.write_all_at(bytes, offset)
     }
 
-    /// Has the system begin to write a part of a file to the disk, so that a sync waits for less.
+    /// Asks the system to start writing a part of a file to the disk, so that a later sync takes
+    /// less time.
     pub(super) fn start_writing(&self, file: &File, extent: Extent) {
         if self.syncs() {
             blocks::start_writing(file, extent.offset, extent.len);
         }
     }
 
-    /// Gives back the space of a range in a file, where the file system can.
+    /// Gives the space of a range of a file back, if the file system supports this.
     pub(super) fn give_back(&self, file: &File, range: Range<u64>) {
         if self.step().is_ok() {
             blocks::give_back(file, range);
@@ -525,7 +528,7 @@ impl Disk {
         }
         for directory in directories {
             match self.sync_directory(directory) {
-                // Removed again by a later erasure of the same checkpoint.
+                // A later erasure of the same checkpoint removes the directory again.
                 Err(error) if is_missing(&error) => {}
                 result => result.map_err(|error| Error::io("write", directory, error))?,
             }
@@ -575,11 +578,11 @@ impl JournalWriter<'_> {
 #[derive(Debug)]
 pub(super) struct UnfinishedWrite {
     pub(super) error: Error,
-    /// Whether others may have seen the change, although it may be lost in a power failure.
+    /// Whether other processes may have seen the change although a power failure could undo it.
     pub(super) unsure: bool,
 }
 
-/// Makes a directory and those above it, each durable if `sync` says so.
+/// Creates a directory and its parents, each of them durable if `sync` is set.
 pub(super) fn create_directories(path: &Path, sync: bool) -> io::Result<()> {
     if path.as_os_str().is_empty() || path.is_dir() {
         return Ok(());
@@ -603,7 +606,7 @@ pub(super) fn is_missing(error: &io::Error) -> bool {
     )
 }
 
-/// `remove_file` says `PermissionDenied` for a directory on some systems.
+/// On some systems, `remove_file` returns `PermissionDenied` for a directory.
 fn remove_file(path: &Path) -> io::Result<()> {
     fs::remove_file(path).map_err(|error| {
         if path.is_dir() {

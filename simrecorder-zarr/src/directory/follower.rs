@@ -17,7 +17,7 @@ use super::paths::{Paths, ROOT_METADATA, check_key};
 use crate::format::recording_id::RecordingId;
 use crate::journal::{self, FORMAT};
 
-/// A file or a directory of the system.
+/// The identity of a file or directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Inode {
     device: u64,
@@ -33,9 +33,9 @@ impl From<&Metadata> for Inode {
     }
 }
 
-/// A state of the files: it differs once a writer has changed what a snapshot relies on.
+/// A state of the files. It changes when a writer has changed something that a snapshot relies on.
 ///
-/// The files stay open, so that the system does not give their inode numbers to others.
+/// The files stay open so that the system does not reuse their inode numbers.
 #[derive(Debug, Default)]
 pub(super) struct State {
     root: Option<(Inode, File)>,
@@ -46,7 +46,7 @@ pub(super) struct State {
 }
 
 impl State {
-    /// The state of the files now, which gets a number of its own.
+    /// The current state of the files, with a number of its own.
     fn open(paths: &Paths, number: u64) -> io::Result<Self> {
         let open = |path: &Path| match File::open(path) {
             Ok(file) => {
@@ -56,8 +56,8 @@ impl State {
             Err(error) if is_missing(&error) => Ok(None),
             Err(error) => Err(error),
         };
-        // The directory comes first: if it is replaced now, the metadata of the new one is
-        // beside the inode of the old one, which no longer holds.
+        // Open the directory first. If it is replaced now, the inode of the old directory is stored
+        // with the metadata of the new one, and the state does not hold.
         let root = open(&paths.root)?;
         let metadata = open(&path_inside(&paths.root, ROOT_METADATA)?)?;
         let owner = match &metadata {
@@ -79,7 +79,7 @@ impl State {
         })
     }
 
-    /// What tells it from the states before.
+    /// The number that distinguishes it from earlier states.
     pub(super) fn number(&self) -> u64 {
         self.number
     }
@@ -112,7 +112,7 @@ struct Journal {
     file: Arc<File>,
     inode: Inode,
     position: Position,
-    /// The length of the journal when it was last read from its start.
+    /// The length of the journal when it was last read from the start.
     loaded_at: u64,
 }
 
@@ -125,20 +125,21 @@ pub(super) struct Follower {
 }
 
 impl Follower {
-    /// Catches up with the writer, and returns what a snapshot consists of.
+    /// Reads what the writer added. Returns the parts of a snapshot.
     pub(super) fn refresh(&mut self, paths: &Paths) -> Result<(Arc<Overlay>, Arc<State>)> {
-        // The state comes before the journal: see the argument in the module `directory`.
+        // Read the state before the journal: the documentation of the module `directory` explains
+        // why.
         let failed = |error| Error::io("read", &paths.root, error);
         if !self.state.holds(paths).map_err(failed)? {
             self.state = Arc::new(State::open(paths, self.state.number + 1).map_err(failed)?);
         }
         if self.state.root.is_none() || self.state.is_zarr_v2 {
-            // The recording was deleted or replaced; a journal that is still there counts for nothing.
+            // The recording was deleted or replaced. A remaining journal is ignored.
             return Ok((Arc::default(), Arc::clone(&self.state)));
         }
         self.follow(paths)?;
-        // While a recording takes the place of another, one may show with the journal of the
-        // other. Then the state is not valid, and the reader starts again.
+        // While one recording replaces another, it may appear with the journal of the other. Then
+        // the state does not hold, and the reader starts again.
         let fits = self
             .state
             .owner
@@ -171,8 +172,9 @@ impl Follower {
             let overlay = Arc::make_mut(&mut self.overlay);
             let before = journal.position;
             match replay(&journal.file, paths, before, length, overlay) {
-                // A damaged record is the rest of a kill, or follows on one that was read
-                // here and that the writer took back: then all is read again, once.
+                // A damaged record was left by a kill, or follows a record that was read here and
+                // that the writer withdrew. In the second case, the whole journal is read again,
+                // once.
                 Ok(scanned) if !scanned.damaged || length == journal.loaded_at => {
                     journal.position = scanned.position;
                     return Ok(());
@@ -189,7 +191,7 @@ impl Follower {
     }
 
     fn load(&mut self, paths: &Paths) -> Result<()> {
-        // Until it is read in whole, there is nothing that could be read on from.
+        // Until it is read completely, there is no position from which reading could continue.
         self.journal = None;
         self.overlay = Arc::default();
         if let Some(loaded) = load(paths, false)? {
@@ -205,7 +207,7 @@ impl Follower {
     }
 }
 
-/// A journal that was read from its start.
+/// A journal that was read from the start.
 pub(super) struct LoadedJournal {
     pub(super) file: Arc<File>,
     pub(super) metadata: Metadata,
@@ -213,7 +215,7 @@ pub(super) struct LoadedJournal {
     pub(super) overlay: Overlay,
 }
 
-/// Reads the journal, if there is one.
+/// Reads the journal, if it exists.
 pub(super) fn load(paths: &Paths, write: bool) -> Result<Option<LoadedJournal>> {
     let failed = |error| Error::io("open", &paths.journal, error);
     check_plain_file(&paths.journal).map_err(failed)?;

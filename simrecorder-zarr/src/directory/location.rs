@@ -1,4 +1,4 @@
-//! Where a recording is, and what an open mode makes of what is there.
+//! The location of a recording, and what an open mode does with existing files.
 
 use std::fs;
 use std::io;
@@ -15,12 +15,12 @@ use crate::format::node_path::METADATA_OF_ZARR_V2;
 use crate::journal;
 use crate::zarr_v2;
 
-/// What lies at the path of a recording.
+/// What exists at the path of a recording.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Directory {
     Missing,
     Empty,
-    /// It has Zarr metadata.
+    /// A directory with Zarr metadata.
     Zarr,
     ZarrV2,
     Other,
@@ -98,7 +98,7 @@ impl Content {
         }
     }
 
-    /// Checks that the directory is a recording of this library, and nothing else.
+    /// Checks that the directory contains a recording of this library and nothing else.
     fn check_erasable(self, paths: &Paths) -> Result<()> {
         let failed = |error| Error::io("open", &paths.root, error);
         let refuse = |what: &str| {
@@ -114,7 +114,7 @@ impl Content {
         };
         match owner {
             Owner::Recording(_) => {}
-            // Its metadata is in the journal only, which `check_beside` knows to be one.
+            // Its metadata is only in the journal, which `check_beside` recognises.
             Owner::Missing if self.journal => {}
             Owner::Unknown => return refuse("this is a directory with damaged Zarr metadata"),
             _ => return refuse("this is a Zarr directory of other software"),
@@ -129,7 +129,7 @@ impl Content {
     }
 }
 
-/// Checks that the files beside a recording that opening it replaces are not those of others.
+/// Checks that opening the recording would not replace files of other software next to it.
 pub(super) fn check_beside(paths: &Paths, plan: &Plan) -> Result<()> {
     if let Plan::Create { .. } = plan {
         journal::FORMAT.check_replaceable(&paths.journal)?;
@@ -154,7 +154,7 @@ pub(super) fn check_beside(paths: &Paths, plan: &Plan) -> Result<()> {
     Err(paths.refuse(ErrorKind::InvalidArgument, message))
 }
 
-/// Something below a directory that is no part of a Zarr hierarchy, if there is any.
+/// Finds something below a directory that is not part of a Zarr hierarchy.
 fn foreign_file(root: &Path) -> io::Result<Option<PathBuf>> {
     let mut directories = vec![root.to_owned()];
     while let Some(directory) = directories.pop() {
@@ -164,7 +164,7 @@ fn foreign_file(root: &Path) -> io::Result<Option<PathBuf>> {
             if kind.is_dir() {
                 directories.push(entry.path());
             } else if kind.is_symlink() {
-                // What it leads to stays.
+                // The target of a link stays.
             } else if !(kind.is_file() && is_zarr_file(entry.file_name().as_encoded_bytes())) {
                 return Ok(Some(entry.path()));
             }
@@ -173,25 +173,25 @@ fn foreign_file(root: &Path) -> io::Result<Option<PathBuf>> {
     Ok(None)
 }
 
-/// Whether a file of this name holds metadata or a chunk, such as `c/0/1`, `c.0.1` or `0.1`.
+/// Whether a file of this name is metadata or a chunk, such as `c/0/1`, `c.0.1` or `0.1`.
 fn is_zarr_file(name: &[u8]) -> bool {
     let numbers = name.strip_prefix(b"c").unwrap_or(name);
     let is_digit = |byte: &u8| byte.is_ascii_digit() || *byte == b'.';
     name == ROOT_METADATA.as_bytes() || numbers.iter().all(is_digit)
 }
 
-/// Whether the directory is a hierarchy of Zarr V2. No journal beside it is its own.
+/// Whether the directory is a hierarchy of Zarr V2. A journal next to it does not belong to it.
 pub(super) fn is_zarr_v2(paths: &Paths) -> bool {
     let mut names = METADATA_OF_ZARR_V2.iter();
     !paths.entry(ROOT_METADATA).is_file() && names.any(|name| paths.entry(name).is_file())
 }
 
 fn not_a_directory(path: &Path) -> Error {
-    let message = "this is a file, and a Zarr recording here is a directory";
+    let message = "this is a file, but a Zarr recording here is a directory";
     Error::new(ErrorKind::InvalidArgument, "open", message).with_key(path.display().to_string())
 }
 
-/// Finds the recording's canonical path, and makes the folders above a new one.
+/// Finds the canonical path of the recording, and creates the folders above a new one.
 pub(super) fn resolve(path: &Path, mode: OpenMode, durability: Durability) -> Result<Paths> {
     let failed = |error| Error::io("open", path, error);
     let refuse = |kind, message: &str| {

@@ -1,83 +1,87 @@
 //! A directory as the storage of a recording.
 //!
-//! Each entry is a file at its key, so that any Zarr V3 software reads the recording. What a
-//! commit changes besides is in one file next to the recording, the journal
-//! ([`crate::journal`]), until a checkpoint brings it to the files.
+//! Each entry is a file at its key, so any Zarr V3 software can read the recording. All other
+//! changes of a commit are in one file next to the recording, the journal ([`crate::journal`]),
+//! until a checkpoint applies them to the files.
 //!
 //! # Writing
 //!
-//! The content of a recording is its files with the journal applied on top: an [`Overlay`](overlay::Overlay).
+//! The contents of a recording are its files with the journal applied on top: an
+//! [`Overlay`](overlay::Overlay).
 //!
 //! A *commit* first writes its chunks as files (temporary name, sync, rename, sync of the
-//! directories), then appends one record with all the rest to the journal and syncs it. Chunks
-//! may show early, so the record alone decides, and its checksum makes it atomic. A chunk goes
-//! to the journal as well if it is small, or if the overlay already says something about its
-//! key or erased a path above it. So a file is only written directly where the overlay is
-//! silent: nothing in the journal can hide or erase it, now or in a replay.
+//! directories). It then appends one record with all other changes to the journal and syncs it.
+//! Chunks may be visible early, so only the record makes the commit valid, and the checksum of the
+//! record makes it atomic. A chunk is also written to the journal if it is small, or if the overlay
+//! covers its key or has erased a path above it. So a file is only written directly if the overlay
+//! does not cover it: nothing in the journal can hide or erase it, now or in a replay.
 //!
-//! A chunk of a series is mostly not a file: it is appended to a shard ([`shards`]), ahead of the
-//! commit if it is large. The commit syncs the shard, and the record says where the chunk is. If an
-//! erased path hides the shard, a checkpoint comes first.
+//! Most chunks of series are not files: the writer appends them to a shard ([`shards`]), ahead of
+//! the commit if they are large. The commit syncs the shard, and the record contains the places of
+//! the chunks. If an erased path hides the shard, a checkpoint is made first.
 //!
 //! A *checkpoint* applies the overlay to the files in this order:
 //!
-//! 1. The metadata of the root becomes a new file, changed or not: the signal for readers.
-//! 2. Erased paths and erased entries are removed, the indices of shards are brought up to date, then
-//!    the other entries are written.
-//! 3. Files and directories are synced, and the journal is replaced by one with the tails
-//!    alone, or removed if there are none. This switch is a single rename or removal.
+//! 1. The metadata of the root becomes a new file, even if it is unchanged. This is the signal for
+//!    readers.
+//! 2. Erased paths and erased entries are removed, the indices of shards are updated, then the
+//!    other entries are written.
+//! 3. Files and directories are synced, and the journal is replaced by one with the tails alone, or
+//!    removed if there are no tails. This switch is a single rename or removal.
 //!
-//! A kill before the switch leaves the whole journal over files that hold a part of it already.
-//! Applying it again gives the same content, since it names the final state of each key. After
-//! the switch the files hold all of it. A removal is synced before the next commit: if the old
-//! journal came back after a power failure, it would hide newer files.
+//! After a kill before the switch, the whole journal remains, and the files already contain a part
+//! of it. Applying it again gives the same contents, because it contains the final state of each
+//! key. After the switch, the files contain everything. A removal is synced before the next commit:
+//! if the old journal reappeared after a power failure, it would hide newer files.
 //!
-//! The same happens inside a commit when the journal or the overlay has grown too large.
+//! A commit does the same when the journal or the overlay has become too large.
 //!
-//! A recording is created with an empty journal, so that a directory with a few chunks and no
-//! metadata, left by a kill in the first commit, is known as a recording. A journal without a
-//! directory belongs to a recording that was deleted, and counts for nothing.
+//! A recording is created with an empty journal. So a directory with a few chunks and no metadata,
+//! which a kill during the first commit leaves, is recognised as a recording. A journal without a
+//! directory belongs to a deleted recording and is ignored.
 //!
-//! If something else takes the place of that recording, the journal must not change it. So a
-//! recording has a random id, which its root and its journal name ([`owner`]). The root of a new
-//! recording gets the id that its first journal names. The root of other software gets one, as a
-//! file, before there is a journal that names it.
+//! If something else replaces that recording, the journal must not change it. So a recording has a
+//! random id, which its root and its journal contain ([`owner`]). The root of a new recording gets
+//! the id of its first journal. The root of a hierarchy of other software gets an id, as a file,
+//! before any journal contains it.
 //!
 //! # Reading in the process of the writer
 //!
-//! All handles share the writer's overlay. A snapshot keeps the overlay it started with; a
-//! commit makes a new one beside it, so neither waits for the other, nor for a sync. Chunks
-//! apart, only a checkpoint changes files. So a reader notes how many checkpoints have begun,
-//! then takes the overlay, then reads, then looks whether another one has begun; if so, it
-//! starts again. Why it is enough:
+//! All handles share the writer's overlay. A snapshot keeps the overlay that it started with, and a
+//! commit creates a new one, so neither waits for the other or for a sync. Except for chunks, only
+//! a checkpoint changes files. So a reader notes how many checkpoints have begun, takes the
+//! overlay, reads, and checks whether another checkpoint has begun. If so, it starts again. This is
+//! sufficient:
 //!
-//! - A checkpoint that begins after the number was noted counts itself before it changes a
-//!   file. So if the number is the same, no file was changed by it.
-//! - A checkpoint that had begun before: no commit comes between its begin and its end, so the
-//!   overlay is the one it applies, which hides every file that it changes, or the one it
-//!   leaves, and then the files are complete. If it failed, later overlays hold what it applied,
-//!   and more.
-//! - Bytes of a shard that the index of a snapshot names change only after a checkpoint that began
-//!   later: it frees what no index names any more.
-//! - What a snapshot located in a journal stays readable after the switch, since the overlay
-//!   holds the file open.
+//! - A checkpoint that begins after the reader noted the number increments it before it changes a
+//!   file. So if the number is the same, this checkpoint changed no file.
+//! - If a checkpoint had begun before, no commit comes between its beginning and its end. The
+//!   reader's overlay is either the one that the checkpoint applies, which hides every file that it
+//!   changes, or the one that it leaves, and then the files are complete. If the checkpoint failed,
+//!   later overlays contain everything that it applied.
+//! - The bytes of a shard that the index of a snapshot names change only after a checkpoint that
+//!   began later: it frees what no index names any more.
+//! - Anything in a journal that a snapshot refers to stays readable after the switch, because the
+//!   overlay keeps the file open.
 //!
 //! # Reading in another process
 //!
-//! It is the same with another sign. A reader notes the state of the files: the inodes of the
-//! root and of its metadata, kept open so that the numbers are not used again. Then it loads
-//! the journal, or the new part of it. A checkpoint that begins later replaces the root's
-//! metadata before any other file, and the state no longer holds. One that had begun before has
-//! passed this step, and what was said above applies to its journal, or to the one it left.
+//! The argument is the same with another signal. A reader notes the state of the files: the inodes
+//! of the root and of its metadata, which it keeps open so that the numbers are not reused. Then it
+//! loads the journal, or the new part of it. A checkpoint that begins later replaces the root's
+//! metadata before any other file, and the state no longer holds. A checkpoint that had begun
+//! before is past this step, and the argument above applies to its journal, or to the one that it
+//! left.
 //!
-//! This needs metadata at the root, which a recording has from its first commit on.
+//! This requires metadata at the root, which a recording has from its first commit on.
 //!
-//! The journal is followed by its inode and length. A record that is not whole is being
-//! written, or is the rest of a kill: it is left for later. A record that the writer took back
-//! because its sync failed breaks the chain of checksums; the journal is then read again. One of
-//! the same length in its place would not show. So the journal is replaced before the commit
-//! after that one, and before the first commit of a writer that finds a journal: the writer before
-//! it may have been killed in between.
+//! The reader follows the journal by its inode and length. An incomplete record is either being
+//! written or was left by a kill, and the reader skips it until later. If the writer withdraws a
+//! record because its sync failed, the next record breaks the chain of checksums, and the reader
+//! reads the journal again. It would not notice another record of the same length in the same
+//! place. So the journal is replaced before the commit after the withdrawn one, and before the
+//! first commit of a writer that finds a journal: the previous writer may have been killed in
+//! between.
 
 mod commit;
 #[cfg(test)]
@@ -130,7 +134,7 @@ use shards::Shards;
 use view::View;
 use writer::{Limits, Writer};
 
-/// How often a reader starts again when a writer keeps changing the files below it.
+/// How often a reader starts again when a writer keeps changing the files.
 const READ_ATTEMPTS: u32 = 32;
 
 /// The recordings that this process writes.
@@ -143,8 +147,8 @@ pub(crate) struct DirectoryStorage {
     read_only: bool,
 }
 
-/// What all handles of a recording in the writer's process share; a reader of another process'
-/// recording has one of its own.
+/// What all handles of a recording share in the writer's process. A reader of another process'
+/// recording has its own.
 struct Shared {
     paths: Paths,
     /// The recording that this process writes.
@@ -152,9 +156,9 @@ struct Shared {
     writer: Mutex<State>,
     published: Published,
     follower: Mutex<Follower>,
-    /// What the writer appends to.
+    /// The shards that the writer appends to.
     written_shards: Option<Arc<Shards>>,
-    /// What readers have open.
+    /// The shards that readers have open.
     shards: CachedShards,
 }
 
@@ -200,7 +204,7 @@ impl DirectoryStorage {
         }
     }
 
-    /// Reads a recording as another process would.
+    /// Opens a recording for reading, as another process would.
     fn follow(paths: Paths) -> Result<Self> {
         if !Content::of(&paths)?.is_recording() {
             let message = "this directory is not a Zarr recording";
@@ -317,7 +321,7 @@ impl Storage for DirectoryStorage {
         "Zarr V3 in a directory".clone_into(&mut info.format);
         info.journal_bytes = Some(journal);
         info.bytes = Some(disk_usage(&paths.root)? + journal);
-        // Without permission to read the lock, it is not known.
+        // Without permission to read the lock, the answer is unknown.
         info.is_being_written = is_locked(&paths.lock).ok();
         Ok(())
     }
@@ -333,7 +337,7 @@ impl Storage for DirectoryStorage {
 
 impl Drop for DirectoryStorage {
     fn drop(&mut self) {
-        // Without a checkpoint: nothing is lost without it, and dropping must not take long.
+        // Without a checkpoint: nothing is lost without it, and dropping must be fast.
         if !self.read_only {
             self.shared.release(&mut self.shared.writer.lock());
         }
@@ -380,23 +384,24 @@ impl Shared {
                     holds.map_err(|error| Error::io("read", &paths.root, error))?,
                 )
             };
-            // An error may come from the mixture as well.
+            // A mixture of two states may also cause an error.
             if holds {
                 return result;
             }
             std::thread::sleep(Duration::from_millis(attempt.into()));
         }
-        let message =
-            format!("a writer changed the files in each of {READ_ATTEMPTS} attempts; try again");
+        let message = format!(
+            "a writer changed the files during each of {READ_ATTEMPTS} attempts to read them; try again"
+        );
         Err(paths.refuse(ErrorKind::Io, message).with_operation("read"))
     }
 
-    /// Ends writing: from now on this process is a reader like any other.
+    /// Ends writing: from now on, this process reads the recording like any other process.
     fn release(&self, state: &mut State) {
         if !matches!(state, State::Writer(_)) {
             return;
         }
-        // Before the lock is given up, since another process may change the files then.
+        // Before the lock is released, because another process may then change the files.
         self.written_shards.iter().for_each(|shards| shards.end());
         self.published.end();
         self.shards.clear();
@@ -408,7 +413,7 @@ impl Shared {
             written_here.remove(&self.paths.root);
         }
         drop(written_here);
-        // Empty unless a write was cut short; a writer to come removes it in any case.
+        // Empty unless a write was interrupted. In that case, the next writer removes it.
         let _ = fs::remove_dir(&self.paths.staging);
         *state = State::Closed;
     }

@@ -28,7 +28,7 @@ fn a_snapshot_stays_as_it_is() {
         .unwrap();
     assert_eq!(get_tail(&storage, "a"), b"12");
 
-    // What a checkpoint changed below a snapshot is read again.
+    // A snapshot reads again what a checkpoint changed under it.
     let shared = DirectoryStorage::open(&path, OpenMode::Read, Durability::Power).unwrap();
     for reader in [follow(&path), shared] {
         let before = vec![set("a/zarr.json", "2"), clear("a"), tail("a", "12")];
@@ -52,7 +52,7 @@ fn a_snapshot_stays_as_it_is() {
             .unwrap();
         assert_eq!(calls, 2);
 
-        // With no journal before and none after it.
+        // There is no journal, before or after.
         calls = 0;
         reader
             .read(&mut |snapshot| {
@@ -70,7 +70,7 @@ fn a_snapshot_stays_as_it_is() {
     }
 }
 
-/// Writer and readers at once: every snapshot shows one number everywhere.
+/// The writer and readers run at the same time. Every snapshot shows the same number everywhere.
 #[test]
 fn readers_never_see_a_mixture() {
     let (_folder, path) = recording();
@@ -112,7 +112,7 @@ fn readers_never_see_a_mixture() {
             });
             match result {
                 Ok(()) => {}
-                // The writer does nothing but checkpoints here.
+                // This writer only makes checkpoints.
                 Err(error) if error.to_string().contains("try again") => continue,
                 Err(error) => panic!("{error}"),
             }
@@ -200,7 +200,7 @@ proptest! {
             DirectoryStorage::open_with(&path, mode, Durability::Process, limits).unwrap()
         };
         let mut storage = open(OpenMode::CreateNew);
-        // The metadata of the root keeps the recording one whatever is erased.
+        // With metadata at the root, the directory remains a recording whatever is erased.
         let root = set("zarr.json", "root");
         let mut model = Model::new();
         apply_to_model(&mut model, &root);

@@ -1,4 +1,4 @@
-//! What the journal holds on top of the files, in memory.
+//! The contents of the journal, in memory, on top of the files.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
@@ -16,39 +16,39 @@ use crate::format::recording_id::RecordingId;
 use crate::format::shards::{ShardIndex, index_len};
 use crate::journal::{Data, Op, Places};
 
-/// Longer bytes stay in the journal; the overlay keeps where they are.
+/// Longer bytes stay in the journal, and the overlay stores their place.
 const INLINE: usize = 4096;
-/// All tails together keep no more than this inline, so that the tails of a hundred thousand
-/// series take little memory; the rest stays in the journal.
+/// All tails together keep at most this many bytes inline, so that the tails of a hundred thousand
+/// series take little memory. The rest stays in the journal.
 const INLINE_TAILS: u64 = 8 << 20;
-/// What a piece of a tail that stays in the journal costs.
+/// The memory for a piece of a tail that stays in the journal.
 const PIECE: u64 = size_of::<Piece>() as u64;
-/// What an entry, an erasure or a piece of a tail costs beside its bytes, about.
+/// The approximate memory for an entry, an erasure or a piece of a tail, in addition to its bytes.
 const OVERHEAD: u64 = 64;
 
-/// The journal's content: it hides the files where it has something to say about a key.
+/// The contents of the journal. For the keys that it covers, it hides the files.
 ///
-/// A clone is a snapshot: names, values and tails are shared, so it costs a pointer each.
+/// A clone is a snapshot. Names, values and tails are shared, so each costs a pointer.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Overlay {
-    /// The journal that the located bytes are in.
+    /// The journal that contains the located bytes.
     journal: Option<Arc<File>>,
-    /// The recording that the journal says it belongs to.
+    /// The recording that the journal names.
     recording: Option<RecordingId>,
     entries: BTreeMap<Arc<str>, Entry>,
-    /// No file below one of these paths shows. None of them lies below another.
+    /// No file below one of these paths is visible. No path is below another.
     erased: BTreeSet<Arc<str>>,
     tails: BTreeMap<Arc<str>, Arc<Tail>>,
     held: u64,
     tail_bytes: u64,
-    /// The bytes of all tails that are kept inline.
+    /// The bytes of all inline tails.
     inline_tails: u64,
 }
 
 #[derive(Clone, Debug)]
 pub(super) enum Entry {
     Set(Blob),
-    /// A file of several chunks: where all of them are.
+    /// A file of several chunks, with the places of all of them.
     Shard(Arc<ShardIndex>),
     Erased,
 }
@@ -63,7 +63,7 @@ pub(super) enum Blob {
 struct Tail {
     pieces: Vec<Piece>,
     length: u64,
-    /// The bytes that are kept inline.
+    /// The inline bytes.
     inline: u64,
 }
 
@@ -73,13 +73,13 @@ enum Piece {
     InJournal { offset: u64, length: u64 },
 }
 
-/// What the overlay says about a key.
+/// What the overlay contains for a key.
 pub(super) enum Lookup<'a> {
     Set(&'a Blob),
-    /// The file counts, but not the index in it.
+    /// The file is valid, but its index is not.
     Shard(&'a Arc<ShardIndex>),
     Erased,
-    /// Nothing: the file counts.
+    /// Nothing: the file is valid.
     File,
 }
 
@@ -91,17 +91,17 @@ impl Overlay {
         }
     }
 
-    /// The recording that the journal says it belongs to.
+    /// The recording that the journal names.
     pub(super) fn recording(&self) -> Option<&RecordingId> {
         self.recording.as_ref()
     }
 
-    /// Whether it hides files or adds some.
+    /// Whether it hides or adds files.
     pub(super) fn has_entries(&self) -> bool {
         !self.entries.is_empty() || !self.erased.is_empty()
     }
 
-    /// The bytes of all tails.
+    /// The total size of all tails in bytes.
     pub(super) fn tail_bytes(&self) -> u64 {
         self.tail_bytes
     }
@@ -110,7 +110,7 @@ impl Overlay {
         !self.tails.is_empty()
     }
 
-    /// The memory it takes, about.
+    /// The approximate memory that it takes.
     pub(super) fn held(&self) -> u64 {
         self.held
     }
@@ -125,7 +125,7 @@ impl Overlay {
         }
     }
 
-    /// How many bytes the entries below a path take that are not in files, without metadata.
+    /// The total size of the entries below a path that are not in files, without metadata.
     pub(super) fn bytes_below(&self, path: &str) -> u64 {
         let first = first_below(path);
         let from = (Bound::Included(first.as_str()), Bound::Unbounded);
@@ -139,12 +139,12 @@ impl Overlay {
         bytes.sum()
     }
 
-    /// Whether the overlay has anything to say about a key.
+    /// Whether the overlay covers a key.
     pub(super) fn covers(&self, key: &str) -> bool {
         !matches!(self.lookup(key), Lookup::File)
     }
 
-    /// Whether it hides the file of a shard, for another reason than its index.
+    /// Whether it hides the file of a shard for a reason other than its index.
     pub(super) fn hides_shard(&self, key: &str) -> bool {
         matches!(self.lookup(key), Lookup::Set(_) | Lookup::Erased)
     }
@@ -189,7 +189,8 @@ impl Overlay {
             };
             match rest.split_once('/') {
                 Some((name, _)) if entry.is_there() => {
-                    // `0` follows `/`: this skips all other entries below the child.
+                    // `0` is the character after `/`, so this skips all other entries below the
+                    // child.
                     from = Bound::Included(format!("{prefix}{name}0"));
                     names.insert(name.to_owned());
                 }
@@ -209,7 +210,7 @@ impl Overlay {
         }
     }
 
-    /// How many bytes a tail has; 0 if there is none.
+    /// The length of a tail in bytes; 0 if there is no tail.
     pub(super) fn tail_len(&self, array: &str) -> u64 {
         self.tails.get(array).map_or(0, |tail| tail.length)
     }
@@ -362,7 +363,7 @@ impl Overlay {
         }
     }
 
-    /// Takes bytes away from the end of a tail.
+    /// Removes bytes from the end of a tail.
     fn cut_tail(&mut self, array: &str, dropped: u64) {
         let Some(tail) = self.tails.get_mut(array) else {
             return;
@@ -387,7 +388,8 @@ impl Overlay {
     }
 }
 
-/// Makes room for more. A vector would double, which costs too much in ten thousand tails.
+/// Reserves room for more elements. A vector would double its capacity, which costs too much in ten
+/// thousand tails.
 fn reserve<T>(vec: &mut Vec<T>, more: usize) {
     if vec.capacity() - vec.len() < more {
         vec.reserve_exact(more.max(vec.len() / 8));
@@ -437,7 +439,7 @@ impl Tail {
         }
     }
 
-    /// The memory it takes, about.
+    /// The approximate memory that it takes.
     fn held(&self) -> u64 {
         self.inline + self.pieces.len() as u64 * PIECE
     }
@@ -453,7 +455,7 @@ impl Piece {
 }
 
 impl Entry {
-    /// Whether it shows.
+    /// Whether it is visible.
     pub(super) fn is_there(&self) -> bool {
         match self {
             Self::Set(_) => true,
@@ -492,17 +494,17 @@ fn weight(key: &str, entry: &Entry) -> u64 {
     OVERHEAD + key.len() as u64 + inline
 }
 
-/// The path of the node above; `""` is the root.
+/// The path of the parent node; `""` is the root.
 pub(super) fn parent(path: &str) -> &str {
     path.rsplit_once('/').map_or("", |(parent, _)| parent)
 }
 
-/// The path itself and all above it, the root last.
+/// The path and its ancestors, ending with the root.
 fn ancestors(path: &str) -> impl Iterator<Item = &str> {
     std::iter::successors(Some(path), |path| (!path.is_empty()).then(|| parent(path)))
 }
 
-/// The leading keys that lie below `path`.
+/// The leading keys that are below `path`.
 fn below<'a>(keys: impl Iterator<Item = &'a Arc<str>>, path: &str) -> Vec<Arc<str>> {
     keys.take_while(|key| is_below(key, path))
         .cloned()
@@ -517,7 +519,7 @@ pub(super) fn is_below(key: &str, path: &str) -> bool {
             .is_some_and(|rest| rest.starts_with('/'))
 }
 
-/// The keys from the first one that may lie below a path on.
+/// Iteration over keys from the first one that may be below a path.
 trait KeysFrom {
     fn keys_from<'a>(&'a self, path: &str) -> Box<dyn Iterator<Item = &'a Arc<str>> + 'a>;
 }

@@ -1,4 +1,4 @@
-//! Whose the files of a directory are, and whether the journal beside them belongs to them.
+//! The owner of the files of a directory, and whether the journal next to them belongs to them.
 
 use simrecorder_core::{Error, ErrorKind};
 
@@ -6,15 +6,15 @@ use super::paths::Paths;
 use crate::format::metadata::Document;
 use crate::format::recording_id::RecordingId;
 
-/// What the file with the metadata of the root says about the recording.
+/// What the root's metadata file says about the recording.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) enum Owner {
     /// There is no such file.
     #[default]
     Missing,
-    /// It is not metadata: reading it reports that.
+    /// The file is not valid metadata. Reading it reports the error.
     Unknown,
-    /// It has no id, as other software leaves it.
+    /// It has no id, as in a hierarchy of other software.
     Nobody,
     Recording(RecordingId),
 }
@@ -38,8 +38,8 @@ impl Owner {
 
     /// Whether a journal that names this recording may belong to the files.
     ///
-    /// A writer names the recording in a journal only if the files do so, or when there is no
-    /// metadata at the root yet.
+    /// A writer names the recording in a journal only if the files name it, too, or if the root has
+    /// no metadata yet.
     pub(super) fn may_have_journal_of(&self, named: Option<&RecordingId>) -> bool {
         match (self, named) {
             // A fuzzer does not guess ids.

@@ -1,4 +1,4 @@
-//! The paths of a recording and of the files beside it.
+//! The paths of a recording and of the files next to it.
 
 use std::ffi::OsString;
 use std::fs::{File, Metadata};
@@ -13,25 +13,25 @@ use super::disk::is_missing;
 /// The metadata of the root, which a writer replaces before it changes any other file.
 pub(super) const ROOT_METADATA: &str = "zarr.json";
 
-/// The longest path that the system takes, with its final NUL.
+/// The longest path that the system supports, including the final NUL.
 const PATH_LIMIT: usize = if cfg!(target_os = "linux") {
     4096
 } else {
     1024
 };
-/// The longest name that this module puts below `.journal.tmp`.
+/// The longest name that this module creates below `.journal.tmp`.
 const STAGING_ROOM: usize = 64;
-/// Where the parts of a recording are.
+/// The paths of the parts of a recording.
 #[derive(Clone, Debug)]
 pub(super) struct Paths {
-    /// The recording, a canonical path.
+    /// The recording itself. This path is canonical.
     pub(super) root: PathBuf,
-    /// The folder that the recording is in.
+    /// The folder that contains the recording.
     pub(super) parent: PathBuf,
     pub(super) journal: PathBuf,
     pub(super) lock: PathBuf,
-    /// Holds files that are being written. It lies beside the recording, where no other
-    /// software lists it, and is removed as a whole.
+    /// Contains files that are being written. It is next to the recording, where other software
+    /// does not list it, and is removed as a whole.
     pub(super) staging: PathBuf,
 }
 
@@ -57,12 +57,13 @@ impl Paths {
         Ok(paths)
     }
 
-    /// The file of an entry.
+    /// The path of an entry's file.
     pub(super) fn entry(&self, key: &str) -> PathBuf {
         self.root.join(key)
     }
 
-    /// The file of an entry, open to read it, and what it is; `None` if there is none.
+    /// Opens the file of an entry for reading. Returns the file and its metadata; `None` if there
+    /// is no file.
     pub(super) fn open(
         &self,
         operation: &'static str,
@@ -77,37 +78,39 @@ impl Paths {
         }
     }
 
-    /// The path of an entry, to open or change it: an error if links on the way may lead out of the recording.
+    /// The path of an entry that will be opened or changed. Fails if links on the way may lead out
+    /// of the recording.
     pub(super) fn inside(&self, operation: &'static str, key: &str) -> Result<PathBuf> {
         path_inside(&self.root, key).map_err(|error| Error::io(operation, &self.entry(key), error))
     }
 
-    /// Why the recording is not opened.
+    /// The error for a recording that cannot be opened.
     pub(super) fn refuse(&self, kind: ErrorKind, message: impl Into<String>) -> Error {
         Error::new(kind, "open", message).with_key(self.root.display().to_string())
     }
 }
 
-/// Checks that a key or a path stays inside the recording and that the system can store it.
+/// Checks that a key or path stays inside the recording and that the system can store it.
 pub(super) fn check_key(key: &str, name_limit: usize, root: &Path) -> Result<()> {
     let refuse =
         |rule: String| Err(Error::new(ErrorKind::InvalidKey, "commit", rule).with_key(key));
     for part in key.split('/') {
         if part.is_empty() || part == "." || part == ".." || part.contains('\0') {
             return refuse(
-                "a part of a key is a file name: not empty, '.', '..' or with NUL".into(),
+                "a part of a key must be a file name: not empty, '.' or '..', and without NUL"
+                    .into(),
             );
         }
         if part.len() > name_limit {
             let length = part.len();
             return refuse(format!(
-                "a part of {length} bytes is too long for a file name of at most {name_limit}"
+                "a part of {length} bytes exceeds the limit of {name_limit} bytes for a file name"
             ));
         }
     }
     if root.as_os_str().len() + 1 + key.len() >= PATH_LIMIT {
         return refuse(format!(
-            "with the recording's path it exceeds the system's {PATH_LIMIT} bytes"
+            "with the recording's path it exceeds the system's limit of {PATH_LIMIT} bytes"
         ));
     }
     Ok(())

@@ -1,4 +1,4 @@
-//! Tests of the directory storage with other processes: this test binary, run again.
+//! Tests of the directory storage with other processes, which run this test binary again.
 
 use std::env;
 use std::io::{self, BufRead, BufReader, Write};
@@ -11,7 +11,7 @@ use super::*;
 
 const ROLE: &str = "SIMRECORDER_TEST_ROLE";
 const PLACE: &str = "SIMRECORDER_TEST_PATH";
-/// Precedes what a child says, among what the test harness prints.
+/// Marks the output of a child among the output of the test harness.
 const SAYS: &str = "child says ";
 
 fn command(program: &[&str], role: &str, path: &Path) -> Command {
@@ -31,7 +31,7 @@ fn start(role: &str, path: &Path) -> (Child, BufReader<ChildStdout>) {
     (child, output)
 }
 
-/// What the child says next; `None` once it has ended.
+/// The next line from the child; `None` once it has ended.
 fn hear(output: &mut impl BufRead) -> Option<String> {
     loop {
         let mut line = String::new();
@@ -50,7 +50,7 @@ fn say(what: impl fmt::Display) {
     output.flush().unwrap();
 }
 
-/// Not a test by itself: what the other tests run in another process.
+/// Not a test by itself: other tests run this in another process.
 #[test]
 fn child() {
     let (Ok(role), Ok(path)) = (env::var(ROLE), env::var(PLACE)) else {
@@ -156,7 +156,7 @@ fn a_full_disk_loses_nothing() {
     use std::os::unix::fs::MetadataExt;
 
     let folder = tempdir().unwrap();
-    // Only root may mount without a user namespace of its own.
+    // Only root may mount without its own user namespace.
     let is_root = fs::metadata("/proc/self").unwrap().uid() == 0;
     let flag = if is_root { "-m" } else { "-rm" };
     let output = command(&["unshare", flag], "full", folder.path())
@@ -191,7 +191,7 @@ fn fill_the_disk(folder: &Path) {
         fs::write(&ballast, vec![1; 100 << 10]).unwrap();
         let storage = create(&path);
         storage.commit(vec![set("zarr.json", "0")]).unwrap();
-        // Records, chunks and metadata in turn meet the end of the disk.
+        // The disk becomes full while it writes records, chunks and metadata in turn.
         let commit = |round: usize| {
             let value = vec![7; size];
             let change = match round % 3 {
@@ -237,7 +237,7 @@ fn fill_the_disk(folder: &Path) {
         };
         check(&storage);
         check(&follow(&path));
-        // A checkpoint needs room as well: it says so, and loses nothing.
+        // A checkpoint also needs space. It reports an error, and nothing is lost.
         let checkpoint = storage.checkpoint();
         if let Err(error) = &checkpoint {
             assert_eq!(error.kind(), ErrorKind::StorageFull, "{error}");

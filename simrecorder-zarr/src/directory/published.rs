@@ -1,4 +1,4 @@
-//! What readers in the writer's process see of what it commits.
+//! The commits that readers in the writer's process see.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -7,12 +7,12 @@ use simrecorder_core::backend::sync::RwLock;
 
 use super::overlay::Overlay;
 
-/// The state of a recording that its writer publishes to the readers of its process.
+/// The state of a recording that its writer publishes to readers in its process.
 #[derive(Default)]
 pub(super) struct Published {
-    /// As long as this process writes the recording.
+    /// Present while this process writes the recording.
     overlay: RwLock<Option<Arc<Overlay>>>,
-    /// How often files have begun to change below the snapshots of this process.
+    /// How often files below the snapshots of this process have begun to change.
     epoch: AtomicU64,
 }
 
@@ -38,7 +38,7 @@ impl Published {
         *self.overlay.write() = Some(Arc::new(overlay));
     }
 
-    /// Changes the overlay in place, if it is there.
+    /// Changes the overlay in place, if there is one.
     pub(super) fn change(&self, change: impl FnOnce(&mut Arc<Overlay>)) {
         self.overlay.write().as_mut().map(change);
     }

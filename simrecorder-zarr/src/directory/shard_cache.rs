@@ -1,4 +1,4 @@
-//! The shards that readers have read from: open files with their indices.
+//! The shards that readers have used: open files with their indices.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -13,16 +13,16 @@ use super::shards::{damaged, read_index};
 use crate::format::shards::{Extent, ShardIndex, Slot};
 use crate::storage::EntryFile;
 
-/// So many shards stay open to be read from.
+/// The maximum number of shards that stay open for reading.
 const MAX_OPEN: usize = 64;
 
-/// A state of the files: while it lasts, the index of a shard does not change, unless the overlay has
-/// one.
+/// A state of the files. While it holds, the index of a shard does not change, unless the overlay
+/// has one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Stamp {
-    /// How often the writer in this process has begun to change files.
+    /// The number of times that the writer in this process has begun to change files.
     Epoch(u64),
-    /// How often a reader of another process' recording has found them changed.
+    /// The number of times that a reader of another process' recording has found the files changed.
     Followed(u64),
 }
 
@@ -36,7 +36,7 @@ struct Cache {
     shards: HashMap<String, Arc<CachedShard>>,
 }
 
-/// The same for a snapshot, which has a state.
+/// The same shards, for a snapshot of one state.
 pub(super) struct ShardCache<'a> {
     pub(super) shards: &'a CachedShards,
     pub(super) stamp: Stamp,
@@ -46,13 +46,13 @@ pub(super) struct ShardCache<'a> {
 struct CachedShard {
     file: Arc<File>,
     path: PathBuf,
-    /// The index in the file; a damaged one is read again each time.
+    /// The index in the file. A damaged one is read again each time.
     index: OnceLock<ShardIndex>,
 }
 
 impl ShardCache<'_> {
-    /// The chunk in a slot of the shard at `key`; `None` if it is missing. Where it is says `index`, if
-    /// the overlay has one, else the index in the file.
+    /// The chunk in a slot of the shard at `key`; `None` if it is missing. `index`, if the overlay
+    /// has one, determines its place; otherwise, the index in the file does.
     pub(super) fn chunk(
         &self,
         paths: &Paths,
@@ -68,7 +68,7 @@ impl ShardCache<'_> {
             return Ok(None);
         }
         if let Some(shard) = self.cached(key) {
-            // A writer that found other names for the file has put a copy in its place, which grows.
+            // A writer that found other names for the file has replaced it by a copy, which grows.
             match place(&shard)? {
                 None => return Ok(None),
                 Some(extent) if shard.has(extent)? => return shard.entry(extent).map(Some),
@@ -122,7 +122,7 @@ impl CachedShard {
         Ok(self.index.get_or_init(|| index))
     }
 
-    /// Whether the file has all bytes of a chunk.
+    /// Whether the file contains all bytes of a chunk.
     fn has(&self, extent: Extent) -> Result<bool> {
         let metadata = self.file.metadata();
         let metadata = metadata.map_err(|error| Error::io("read", &self.path, error))?;
@@ -142,7 +142,7 @@ impl CachedShard {
 }
 
 impl CachedShards {
-    /// Those of a state of the files.
+    /// The shards of one state of the files.
     pub(super) fn at(&self, stamp: Stamp) -> ShardCache<'_> {
         let shards = self;
         ShardCache { shards, stamp }

@@ -1,4 +1,4 @@
-//! Tests of shards: kills and failures, damage, and their space.
+//! Tests of shards: kills, failures, damage, and disk space.
 
 use std::fs::File;
 use std::os::unix::fs::{FileExt, MetadataExt};
@@ -12,15 +12,15 @@ fn large(byte: u8) -> Vec<u8> {
     vec![byte; 20_000]
 }
 
-/// The change that writes a chunk ahead, as far as it can be.
+/// The change that writes a chunk, written ahead if possible.
 fn written_ahead(storage: &DirectoryStorage, shard: &str, index: u32, value: Vec<u8>) -> Change {
     let key = slot(shard, index);
     let chunk = storage.write_ahead(&key, value.into()).unwrap();
     Change::of_chunk(key, chunk, true)
 }
 
-/// Shards that are new and that grow, chunks that are written ahead and again, and a shard that goes. A
-/// commit without changes means a checkpoint.
+/// New and growing shards, chunks that are written ahead and rewritten, and a removed shard. An
+/// empty commit stands for a checkpoint.
 const COMMITS: [fn(&DirectoryStorage) -> Vec<Change>; 6] = [
     |storage| {
         vec![
@@ -62,7 +62,8 @@ fn apply_all(model: &mut Model, changes: &[Change]) {
         .for_each(|change| apply_to_model(model, change));
 }
 
-/// Checks that a recording has what is expected, and besides only chunks in shards that come early.
+/// Checks that a recording has the expected contents and, in addition, only chunks in shards that
+/// appear early.
 fn assert_shows(found: &Model, expected: &Model, after: &Model, steps: u64) {
     let mut found = found.clone();
     found.retain(|key, value| {
@@ -127,8 +128,8 @@ fn shards_may_be_killed_or_fail_at_any_moment() {
             drop(storage);
             let storage = append(&path);
             let found = dump(&storage);
-            // A commit that was not reported may be there, if it was killed after the write of the
-            // record, or failed such that the writer did not know.
+            // An unreported commit may be there if the process was killed after the record was
+            // written, or if the writer could not know that it had succeeded.
             let is_after =
                 failed && !goes_on && found.get("a/zarr.json") == after.get("a/zarr.json");
             let expected = if is_after { &after } else { &before };
@@ -164,7 +165,7 @@ fn shards_may_be_killed_or_fail_at_any_moment() {
     }
 }
 
-/// A recording with a shard that has a chunk in its file, and another one in the journal.
+/// Creates a recording with a shard that has one chunk in its file and another in the journal.
 fn sharded(path: &Path) -> (DirectoryStorage, Model) {
     let storage = create(path);
     let first = vec![set("zarr.json", "0"), set_slot("a/s.0", 0, large(1))];
@@ -219,7 +220,7 @@ fn a_damaged_shard_is_an_error_of_the_chunks_it_touches() {
         bytes[0] ^= 1;
         bytes
     };
-    // What is left of the chunks 0 and 1.
+    // What remains of the chunks 0 and 1.
     type Damage = (&'static str, Vec<u8>, [Option<ErrorKind>; 2]);
     let damages: [Damage; 8] = [
         ("no file content", vec![], [Some(ErrorKind::Corrupt); 2]),
@@ -273,7 +274,7 @@ fn a_damaged_shard_is_an_error_of_the_chunks_it_touches() {
             if storage.is_read_only() {
                 continue;
             }
-            // Other shards are written; a chunk of this one is an error, or is written.
+            // Other shards are written. Writing a chunk of this one may fail.
             let other = vec![set_slot("ab/s", 0, large(1))];
             storage.commit(other).unwrap();
             match storage.commit(vec![set_slot("a/s.0", 3, large(4))]) {
@@ -304,7 +305,7 @@ fn a_chunk_that_is_written_again_and_again_does_not_make_its_shard_grow() {
     let reader = follow(&path);
     storage.commit(vec![set("zarr.json", "0")]).unwrap();
     for round in 0..200_u32 {
-        // It grows as an unfinished chunk does.
+        // It grows like an unfinished chunk.
         let chunk = vec![round as u8; 10_000 + 50 * round as usize];
         let change = match round.is_multiple_of(2) {
             true => set_slot("a/s.0", 1, chunk.clone()),
@@ -318,7 +319,7 @@ fn a_chunk_that_is_written_again_and_again_does_not_make_its_shard_grow() {
     let metadata = fs::metadata(path.join("a/s.0")).unwrap();
     assert!(metadata.len() < 80_000, "{}", metadata.len());
     drop(storage);
-    // What a writer left that was killed.
+    // What a killed writer left.
     let file = File::options().append(true).open(path.join("a/s.0"));
     std::io::Write::write_all(&mut file.unwrap(), &[1; 300_000]).unwrap();
     let storage = append(&path);

@@ -1,16 +1,16 @@
 //! The shards that a writer appends to.
 //!
 //! A shard is a file with its index at the start and its chunks after it. The writer never changes
-//! bytes that an index names, neither the one in the file nor the one in the journal: a chunk is
-//! written where nothing is, and a record of the journal makes it count. The index in the file is
-//! brought up to date when the journal is brought to the files, and counts only once the journal
-//! says nothing about the shard. So a torn index does no harm.
+//! bytes that an index names, neither the index in the file nor the one in the journal: it writes a
+//! chunk into unused space, and a record of the journal makes the chunk valid. The index in the
+//! file is updated when the journal is applied to the files, and is valid only once the journal
+//! does not cover the shard. So a torn index does no harm.
 //!
-//! A shard that is new is written under a temporary name and synced before it gets its name. So a file
-//! that has the name has an index.
+//! A new shard is written under a temporary name and synced before it gets its name. So a file with
+//! this name has an index.
 //!
-//! What a chunk leaves that was written again or erased is free when the journal was brought to the
-//! files: no later snapshot refers to it, and an earlier one notices that the files changed.
+//! The space of a rewritten or erased chunk becomes free when the journal is applied to the files:
+//! no later snapshot refers to it, and an earlier one notices that the files have changed.
 
 use std::collections::{BTreeSet, HashMap};
 use std::fs::{self, File};
@@ -27,21 +27,21 @@ use simrecorder_core::{Error, ErrorKind, Result};
 use super::disk::Disk;
 use crate::format::shards::{Extent, ShardIndex, Slot, index_len};
 
-/// So many shards stay open to be appended to.
+/// The maximum number of shards that stay open for appending.
 const MAX_OPEN: usize = 64;
-/// A smaller chunk is not worth being written ahead of its commit.
+/// A smaller chunk is not worth writing ahead of its commit.
 const MIN_AHEAD: usize = 16 << 10;
 
-/// The shards that are open.
+/// The open shards.
 #[derive(Debug)]
 pub(super) struct Shards {
     disk: Arc<Disk>,
     open: Mutex<HashMap<String, Arc<Shard>>>,
-    /// Whether writing has ended. Held while a chunk is written ahead.
+    /// Whether writing has ended. Locked while a chunk is written ahead.
     ended: RwLock<bool>,
 }
 
-/// A shard that is open to be appended to.
+/// A shard that is open for appending.
 #[derive(Debug)]
 pub(crate) struct Shard {
     key: String,
@@ -67,7 +67,7 @@ impl ShardChunk {
         self.slot
     }
 
-    /// Where it is in a shard; `None` if it is not in this one.
+    /// Its place in a shard; `None` if it is not in this shard.
     pub(super) fn extent_in(&self, shard: &Arc<Shard>) -> Result<Option<Extent>> {
         let own = self.shard.get("commit")?;
         if let Some(cause) = &own.room.lock().failed {
@@ -76,7 +76,7 @@ impl ShardChunk {
         Ok(Arc::ptr_eq(own, shard).then_some(self.extent))
     }
 
-    /// Its bytes.
+    /// Reads its bytes.
     pub(super) fn read(&self) -> Result<Vec<u8>> {
         let shard = self.shard.get("commit")?;
         let mut bytes = vec![0; self.len()];
@@ -88,27 +88,27 @@ impl ShardChunk {
 
 impl Drop for ShardChunk {
     fn drop(&mut self) {
-        // If a commit named it, the index keeps it.
+        // If a commit named the chunk, the index keeps it.
         if let Ok(shard) = self.shard.get("drop") {
             shard.leave(&[self.extent]);
         }
     }
 }
 
-/// Where a shard has room for chunks.
+/// The free space of a shard.
 #[derive(Debug)]
 struct Room {
-    /// The temporary name of a shard that is new.
+    /// The temporary name of a new shard.
     temporary: Option<PathBuf>,
-    /// The end of all that was written.
+    /// The end of all written bytes.
     end: u64,
-    /// Before it, ranges that may be written to.
+    /// Ranges before it that may be overwritten.
     free: Vec<Range<u64>>,
-    /// Ranges that are free where no index names them when the journal is brought to the files.
+    /// Ranges that become free, if no index names them, once the journal is applied to the files.
     left: Vec<Extent>,
-    /// Whether something was written after the last sync.
+    /// Whether something was written since the last sync.
     unsynced: bool,
-    /// Why it is not known what the file has.
+    /// Why the contents of the file are unknown.
     failed: Option<Error>,
 }
 
@@ -121,7 +121,7 @@ impl Shards {
         }
     }
 
-    /// The shard at `key` with `count` slots, which is made if it is not there.
+    /// The shard at `key` with `count` slots. Creates it if it does not exist.
     pub(super) fn open(&self, key: &str, count: u32) -> Result<Arc<Shard>> {
         let mut open = self.open.lock();
         if let Some(shard) = open.get(key) {
@@ -157,7 +157,7 @@ impl Shards {
             Ok(file) => {
                 let metadata = file.metadata().map_err(failed)?;
                 if metadata.nlink() > 1 {
-                    // What has the other name is to stay as it is.
+                    // The file under the other name must not change.
                     let (temporary, copy) = self.disk.copy_to_temporary(&file).map_err(failed)?;
                     (copy, Some(temporary), metadata.len())
                 } else {
@@ -181,7 +181,7 @@ impl Shards {
                 temporary,
                 end,
                 free: Vec::new(),
-                // All that no index names, whatever writer left it.
+                // All ranges that no index names, whichever writer left them.
                 left: vec![Extent {
                     offset: index_len,
                     len: end - index_len,
@@ -192,13 +192,13 @@ impl Shards {
         })
     }
 
-    /// Writes a chunk ahead of the commit that will name it; `None` if it is for the commit to write.
+    /// Writes a chunk ahead of the commit that will name it; `None` if the commit has to write it.
     pub(super) fn write_ahead(&self, key: &str, slot: Slot, chunk: &[u8]) -> Option<ShardChunk> {
         let ended = self.ended.read();
         if *ended || chunk.len() < MIN_AHEAD || !self.has_room_for(key) {
             return None;
         }
-        // The commit reports what fails.
+        // The commit reports the failure.
         let shard = self.open(key, slot.count).ok()?;
         let extent = self.append(&shard, chunk).ok()?;
         self.disk.start_writing(&shard.file, extent);
@@ -209,7 +209,7 @@ impl Shards {
         })
     }
 
-    /// Whether a shard is open, or may be without too many being so.
+    /// Whether a shard is open, or can be opened without exceeding the limit.
     fn has_room_for(&self, key: &str) -> bool {
         let open = self.open.lock();
         let used = |shard: &&Arc<Shard>| Arc::strong_count(shard) > 1 || shard.is_new();
@@ -218,30 +218,30 @@ impl Shards {
             || open.values().filter(used).count() < MAX_OPEN
     }
 
-    /// Ends writing, when the threads that write ahead are done.
+    /// Ends writing, once the threads that write ahead have finished.
     pub(super) fn end(&self) {
         *self.ended.write() = true;
     }
 
-    /// Writes a chunk where a shard has room.
+    /// Writes a chunk into free space of a shard.
     pub(super) fn append(&self, shard: &Shard, chunk: &[u8]) -> Result<Extent> {
         let extent = shard.take_room(chunk.len() as u64);
         let written = self.disk.write_at(&shard.file, chunk, extent.offset);
         if written.is_err() {
             shard.leave(&[extent]);
         }
-        // After the write: a sync that began before does not cover it.
+        // After the write: a sync that began earlier does not cover it.
         shard.room.lock().unsynced = true;
         written.map_err(|error| self.failed(shard, error))?;
         Ok(extent)
     }
 
-    /// Makes all that was written to shards durable, each under its name. Each comes with the number of
-    /// its slots.
+    /// Makes everything that was written to shards durable, each under its name. `shards` contains
+    /// the number of slots of each.
     pub(super) fn sync(&self, shards: &[(&str, u32)]) -> Result<()> {
         if self.disk.is_many(shards.len()) {
             let synced = self.disk.sync_file_system();
-            // A failure may concern any of them.
+            // The failure may concern any of them.
             synced.inspect_err(|error| {
                 let mut open = self.open.lock();
                 open.drain().for_each(|(_, shard)| shard.fail(error));
@@ -277,7 +277,7 @@ impl Shards {
         synced.map_err(|error| self.failed(shard, error))
     }
 
-    /// Writes the indices of shards as the journal has them.
+    /// Writes the indices of shards as they are in the journal.
     pub(super) fn write_indices(&self, indices: &[(&str, Arc<ShardIndex>)]) -> Result<()> {
         for (key, index) in indices {
             let shard = self.open(key, index.count())?;
@@ -292,14 +292,15 @@ impl Shards {
         self.sync(&shards)
     }
 
-    /// Notes that no index will name parts of a shard any more, once the journal is brought to the files.
+    /// Marks parts of a shard as free once the journal is applied to the files: no index will name
+    /// them any more.
     pub(super) fn leave(&self, key: &str, left: &[Extent]) {
         if let Some(shard) = self.open.lock().get(key) {
             shard.leave(left);
         }
     }
 
-    /// Gives back what shards have that no index names, after the journal was brought to the files.
+    /// Frees the parts of shards that no index names, after the journal was applied to the files.
     pub(super) fn free(&self, indices: &[(&str, Arc<ShardIndex>)]) {
         for (key, index) in indices {
             let shard = self.open.lock().get(*key).cloned();
@@ -309,12 +310,12 @@ impl Shards {
         }
     }
 
-    /// Closes the shards that `is_gone` names.
+    /// Closes the shards for which `is_gone` returns true.
     pub(super) fn close(&self, is_gone: impl Fn(&str) -> bool) {
         self.open.lock().retain(|key, _| !is_gone(key));
     }
 
-    /// Removes what is left of files that were being written, unless a shard is one of them.
+    /// Removes the remains of unfinished writes, except those that belong to an open shard.
     pub(super) fn remove_staging(&self) -> Result<()> {
         let open = self.open.lock();
         match open.values().any(|shard| shard.is_new()) {
@@ -342,7 +343,7 @@ impl Shard {
         self.room.lock().left.extend(left);
     }
 
-    /// Notes that what was written may be lost, which a later sync would not say.
+    /// Records that written bytes may be lost, because a later sync would not report it.
     fn fail(&self, error: &Error) {
         self.room.lock().failed = Some(error.clone());
     }
@@ -398,7 +399,7 @@ impl Shard {
     }
 }
 
-/// The index of the shard in a file, which has `count` slots.
+/// Reads the index of a shard with `count` slots from its file.
 pub(super) fn read_index(file: &File, count: u32, path: &Path) -> Result<ShardIndex> {
     let mut bytes = vec![0; index_len(count)];
     let wrong = || damaged(path, "has a damaged index");
@@ -409,7 +410,7 @@ pub(super) fn read_index(file: &File, count: u32, path: &Path) -> Result<ShardIn
     }
 }
 
-/// The error of a shard of which something is wrong.
+/// The error for a damaged shard.
 pub(super) fn damaged(path: &Path, what: &str) -> Error {
     let message = format!("the shard {what}");
     Error::new(ErrorKind::Corrupt, "read", message).with_key(path.display().to_string())

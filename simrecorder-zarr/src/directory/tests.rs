@@ -1,4 +1,4 @@
-//! Tests of the directory storage within one process, and what the other tests share.
+//! Tests of the directory storage within one process, and helpers for the other tests.
 
 use std::cell::Cell;
 use std::collections::BTreeSet;
@@ -14,17 +14,17 @@ use crate::format::shards::{Extent, ShardIndex, Slot, index_len};
 use crate::journal::{FORMAT, Record};
 use crate::storage::ChunkKey;
 
-/// Makes the operations on the disk fail from some moment on.
+/// Makes operations on the disk fail from a chosen point on.
 #[derive(Debug)]
 pub(super) struct Fault {
-    /// How many operations succeed before the first one that fails.
+    /// The number of operations that succeed before the first failure.
     left: AtomicU64,
-    /// Whether it fails once, as a full disk may, or for good, as after a kill.
+    /// Whether one operation fails, as on a full disk, or all from then on, as after a kill.
     once: AtomicBool,
 }
 
 thread_local! {
-    /// How many operations succeed in storages that this thread opens.
+    /// The number of operations that succeed in storages that this thread opens.
     pub(super) static FAULT_AT_OPEN: Cell<u64> = const { Cell::new(u64::MAX) };
 }
 
@@ -54,7 +54,7 @@ impl Fault {
     }
 }
 
-/// Small enough for every path through the code to be taken by small data.
+/// Limits so small that small data takes every path through the code.
 pub(super) const TINY: Limits = Limits {
     small_chunk: 8,
     journal: u64::MAX,
@@ -162,7 +162,7 @@ pub(super) fn append(path: &Path) -> DirectoryStorage {
     DirectoryStorage::open_with(path, OpenMode::Append, Durability::Power, TINY).unwrap()
 }
 
-/// Opens a recording for reading as another process does.
+/// Opens a recording for reading, as another process does.
 pub(super) fn follow(path: &Path) -> DirectoryStorage {
     let paths = resolve(path, OpenMode::Read, Durability::Power).unwrap();
     DirectoryStorage::follow(paths).unwrap()
@@ -206,7 +206,7 @@ pub(super) fn all_slots() -> impl Iterator<Item = (&'static str, u32)> {
     SHARDS.into_iter().flat_map(slots)
 }
 
-/// The chunks in the file of a shard, as other software finds them; `None` if there is no file.
+/// The chunks in the file of a shard, as other software reads them; `None` if there is no file.
 pub(super) fn shard_file(path: &Path, shard: &str) -> Option<BTreeMap<u32, Vec<u8>>> {
     let bytes = fs::read(path.join(shard)).ok()?;
     let index = ShardIndex::decode(&bytes[..index_len(SLOTS)]).expect("the index is whole");
@@ -219,8 +219,8 @@ pub(super) fn shard_file(path: &Path, shard: &str) -> Option<BTreeMap<u32, Vec<u
     )
 }
 
-/// All that shows of the keys and paths above; a tail has `tail:` before its path, a chunk in a shard
-/// `#` before its slot.
+/// Everything that is visible of these keys and paths. `tail:` precedes the path of a tail, and `#`
+/// the slot of a chunk in a shard.
 pub(super) fn dump(storage: &DirectoryStorage) -> Model {
     let mut found = Model::new();
     let mut names = BTreeMap::new();
@@ -330,7 +330,7 @@ pub(super) fn set_fault(storage: &DirectoryStorage, after: u64, once: bool) {
     }
 }
 
-/// Whether an operation has failed as [`set_fault`] says.
+/// Whether an operation has failed as [`set_fault`] specified.
 pub(super) fn is_fault_over(storage: &DirectoryStorage) -> bool {
     match &*storage.shared.writer.lock() {
         State::Writer(writer) => {
@@ -457,7 +457,7 @@ fn what_is_written_last_counts() {
         ])
         .unwrap();
     storage.checkpoint().unwrap();
-    // Erased, and set again in the same and in a later commit.
+    // Erased, then set again in the same commit and in a later one.
     storage
         .commit(vec![erase_path("a"), set("a/zarr.json", "1")])
         .unwrap();
@@ -650,7 +650,7 @@ fn other_software_sees_new_entries_after_a_while_without_a_checkpoint() {
     let mode = OpenMode::CreateNew;
     let storage = DirectoryStorage::open_with(&path, mode, Durability::Process, limits).unwrap();
     let reader = follow(&path);
-    // How soon depends on how long it takes.
+    // The moment depends on how long settling takes.
     let mut seen = 0;
     for round in 0..u32::MAX {
         let tail = Change::AppendTail {

@@ -1,4 +1,4 @@
-//! What a snapshot of a recording shows.
+//! The contents of a snapshot of a recording.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -17,7 +17,7 @@ use super::shards;
 use crate::format::recording_id::RecordingId;
 use crate::storage::{ChunkKey, Entry, EntryFile, Snapshot};
 
-/// A snapshot: the overlay first, the files below it second.
+/// A snapshot: the overlay, then the files below it.
 pub(super) struct View<'a> {
     pub(super) overlay: &'a Overlay,
     /// The shards that were read in this state of the files.
@@ -133,7 +133,8 @@ impl Snapshot for View<'_> {
 }
 
 impl View<'_> {
-    /// Whether a key stays in the recording. It may be too long to be there: that is no error.
+    /// Whether a key stays inside the recording. A key that is too long cannot exist, which is not
+    /// an error.
     fn check(&self, key: &str) -> Result<()> {
         check_key(key, usize::MAX, Path::new("")).map_err(|error| error.with_operation("read"))
     }
@@ -145,8 +146,8 @@ impl View<'_> {
         self.paths.inside("list", path)
     }
 
-    /// Whether there is a file below a path that the overlay does not hide. It stops at the
-    /// first one, so a directory full of chunks costs no more than a small one.
+    /// Whether there is a file below a path that the overlay does not hide. The search stops at the
+    /// first one, so it is as fast for a directory full of chunks as for a small one.
     fn has_entries(&self, path: &str) -> Result<bool> {
         if self.overlay.is_erased_path(path) {
             return Ok(false);
@@ -183,7 +184,7 @@ fn join(path: &str, name: &str) -> String {
 }
 
 /// The names in a directory, and which of them are directories; none if it is missing. Links are
-/// left out: they may lead anywhere, and in a circle.
+/// omitted: they may lead anywhere, even in a circle.
 fn list(path: &Path) -> Result<impl Iterator<Item = Result<(String, bool)>>> {
     let failed = move |error| Error::io("list", path, error);
     let entries = match fs::read_dir(path) {
@@ -193,7 +194,7 @@ fn list(path: &Path) -> Result<impl Iterator<Item = Result<(String, bool)>>> {
     };
     Ok(entries.into_iter().flatten().filter_map(move |entry| {
         let named = entry.and_then(|entry| {
-            // A name that is no text is not from a Zarr writer.
+            // A Zarr writer does not create names that are not UTF-8.
             let Ok(name) = entry.file_name().into_string() else {
                 return Ok(None);
             };

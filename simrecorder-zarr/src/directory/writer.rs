@@ -24,21 +24,22 @@ use crate::format::recording_id::RecordingId;
 use crate::format::shards::ShardIndex;
 use crate::journal::{self, Record};
 
-/// Where the storage changes its ways. Tests make these small.
+/// The thresholds of the storage. Tests make them small.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Limits {
-    /// Smaller chunks go through the journal.
+    /// Smaller chunks are written to the journal.
     pub(super) small_chunk: usize,
     /// A longer journal is rewritten if more than half of it is no longer needed.
     pub(super) journal: u64,
-    /// The memory that the overlay may take.
+    /// The maximum memory of the overlay.
     pub(super) held: u64,
-    /// How long entries may stay in the journal alone, where other software does not see them.
-    /// Longer if bringing them to the files takes more than a twentieth of the time.
+    /// The maximum time that entries stay in the journal alone, where other software does not see
+    /// them. It is longer if applying them to the files would take more than a twentieth of the
+    /// time.
     pub(super) settle_after: Duration,
-    /// From how many files on the whole file system is synced at once.
+    /// From this number of files, the whole file system is synced at once.
     pub(super) many_files: usize,
-    /// How much a checkpoint reads into memory at a time.
+    /// The number of bytes that a checkpoint reads into memory at a time.
     pub(super) batch: u64,
 }
 
@@ -55,25 +56,25 @@ impl Default for Limits {
     }
 }
 
-/// Changes a recording, of which it holds the lock.
+/// Changes a recording, and holds its lock.
 pub(super) struct Writer {
     pub(super) disk: Arc<Disk>,
     pub(super) shards: Arc<Shards>,
-    /// What new journals say they belong to.
+    /// The recording that new journals name.
     pub(super) recording: Option<RecordingId>,
     journal: Option<Journal>,
     pub(super) limits: Limits,
-    /// Why it is unknown what a commit would add to.
+    /// Why the state that a commit would add to is unknown.
     broken: Option<Error>,
-    /// Whether readers may have seen a record that was cut off again. The journal must be
-    /// replaced before it grows: another record of the same length would look the same to them.
+    /// Whether readers may have seen a record that was cut off again. Then the journal must be
+    /// replaced before it grows: readers could not distinguish another record of the same length.
     pub(super) taken_back: bool,
-    /// What the overlay held after the last checkpoint, all of it tails.
+    /// The memory of the overlay after the last checkpoint. All of it is tails.
     held_after: u64,
-    /// After a checkpoint failed inside a commit: the length of the journal from which on it is
-    /// tried again.
+    /// After a checkpoint failed inside a commit: the length of the journal at which it is tried
+    /// again.
     retry_from: u64,
-    /// When entries were brought to the files last, and how long that took.
+    /// When entries were last applied to the files, and how long that took.
     settled: Instant,
     settling_took: Duration,
     _lock: WriterLock,
@@ -85,14 +86,14 @@ struct Journal {
 }
 
 impl Writer {
-    /// Opens a recording, or creates it, and returns what its journal holds.
+    /// Opens or creates a recording. Returns the contents of its journal.
     pub(super) fn open(
         paths: &Paths,
         mode: OpenMode,
         durability: Durability,
         limits: Limits,
     ) -> Result<(Self, Overlay)> {
-        // Before the lock: a refusal must not even leave a lock file for a moment.
+        // Before the lock: a refusal must not leave a lock file, even for a moment.
         check_beside(paths, &Content::of(paths)?.plan(mode, paths)?)?;
         let lock = WriterLock::acquire(&paths.lock, &paths.root)?.temporary();
         let plan = Content::of(paths)?.plan(mode, paths)?;
@@ -118,7 +119,7 @@ impl Writer {
         Ok((writer, overlay))
     }
 
-    /// Makes an empty recording.
+    /// Creates an empty recording.
     fn create(&mut self, replace: bool) -> Result<Overlay> {
         self.disk.remove_staging()?;
         self.recording = Some(RecordingId::random());
@@ -138,7 +139,7 @@ impl Writer {
         Ok(overlay)
     }
 
-    /// Reads the journal of an existing recording and cuts off what is not whole.
+    /// Reads the journal of an existing recording and cuts off an incomplete end.
     fn recover(&mut self) -> Result<Overlay> {
         let loaded = follower::load(&self.disk.paths, true)?;
         let named = loaded.as_ref().and_then(|it| it.overlay.recording());
@@ -153,21 +154,21 @@ impl Writer {
             Some(loaded) => self.take_over(loaded)?,
             None => Overlay::default(),
         };
-        // A journal that names no recording and has metadata for the root would hide the id.
+        // A journal that names no recording but contains metadata for the root would hide the id.
         if self.recording.is_none() && !overlay.covers(ROOT_METADATA) {
             self.recording = self.give_id(metadata)?;
         }
         Ok(overlay)
     }
 
-    /// Gives the root an id, unless its metadata is not for us to change.
+    /// Gives the root an id, unless its metadata must not be changed.
     ///
-    /// This comes before any journal names the id: a kill at any moment leaves the directory as
-    /// it was, or with an id.
+    /// This happens before any journal names the id: a kill leaves the directory either unchanged
+    /// or with an id.
     fn give_id(&self, metadata: Option<Bytes>) -> Result<Option<RecordingId>> {
         let id = RecordingId::random();
         let Some(metadata) = metadata else {
-            // The first commit brings it.
+            // The first commit writes it.
             return Ok(Some(id));
         };
         // Opening the recording reports what is wrong with its metadata.
@@ -194,13 +195,14 @@ impl Writer {
             file: loaded.file,
             position: loaded.position,
         });
-        // The writer before may have taken back a record, and been killed before it replaced the
+        // The previous writer may have withdrawn a record and been killed before it replaced the
         // journal.
         self.taken_back = true;
         Ok(loaded.overlay)
     }
 
-    /// After a commit: an error if nobody will find what it wrote.
+    /// After a commit: fails if the recording was deleted, because nobody would find what was
+    /// written.
     pub(super) fn check_not_deleted(&self) -> Result<()> {
         let root = &self.disk.paths.root;
         if !root.exists() {
@@ -254,7 +256,7 @@ impl Writer {
         fill: &mut dyn FnMut(&mut JournalWriter<'_>) -> Result<()>,
     ) -> Result<Overlay, UnfinishedWrite> {
         self.disk.replace_journal(self.recording.as_ref(), fill)?;
-        // Read back, so that a journal is applied in one way only.
+        // Read it back, so that there is only one way to apply a journal.
         let loaded = follower::load(&self.disk.paths, true)
             .and_then(|loaded| loaded.ok_or_else(|| self.lost_journal()))
             .map_err(|error| UnfinishedWrite {
@@ -285,8 +287,8 @@ impl Writer {
     fn is_settling_due(&self, overlay: &Overlay) -> bool {
         let length = self.journal.as_ref().map_or(0, |it| it.position.offset);
         let tails = overlay.tail_bytes();
-        // Each bound grows with what a checkpoint cannot remove, so that its cost stays in
-        // proportion to what was written since the last one.
+        // Each bound grows with what a checkpoint cannot remove, so that its cost stays
+        // proportional to what was written since the last one.
         let garbage = length > self.limits.journal && tails < length / 2;
         let bound = self.limits.held.max(2 * self.held_after);
         let pause = self.limits.settle_after.max(20 * self.settling_took);
@@ -299,7 +301,7 @@ impl Writer {
         if !self.is_settling_due(&published.current()) {
             return;
         }
-        // The commit before it remains, whatever becomes of this.
+        // The previous commit is durable, whatever the result of this.
         let start = Instant::now();
         let settled = self.settle(published);
         self.settled = Instant::now();
@@ -311,18 +313,18 @@ impl Writer {
         }
     }
 
-    /// Does the last work of a writer. What is in doubt is left to the next one.
+    /// Does the last work of a writer. Anything uncertain is left to the next writer.
     pub(super) fn finish(&mut self, published: &Published) -> Result<()> {
         if self.broken.is_some() {
             return Ok(());
         }
         let settled = self.settle(published);
-        // A commit that failed may have left some.
+        // A failed commit may have left some.
         self.shards.close(|_| true);
         settled.and_then(|()| self.disk.remove_staging())
     }
 
-    /// Brings the overlay to the files, and leaves a journal with the tails alone, or none.
+    /// Applies the overlay to the files, and leaves a journal with the tails alone, or no journal.
     pub(super) fn settle(&mut self, published: &Published) -> Result<()> {
         self.check_unbroken()?;
         let overlay = published.current();
@@ -333,7 +335,7 @@ impl Writer {
         if overlay.has_tails() {
             self.keep_tails(published, &overlay)?;
         } else if self.journal.is_some() && !self.disk.paths.entry(ROOT_METADATA).is_file() {
-            // Without metadata at its root, it is known as a recording by its journal alone.
+            // Without metadata at its root, only the journal identifies it as a recording.
             let empty = self
                 .replace_journal(&mut |_| Ok(()))
                 .map_err(|unfinished| self.note(unfinished))?;
@@ -348,7 +350,7 @@ impl Writer {
         }
         self.held_after = published.current().held();
         self.retry_from = 0;
-        // Now nothing refers to what other chunks took the place of.
+        // Now nothing refers to the replaced chunks.
         self.shards.free(&shard_indices(&overlay));
         self.shards.remove_staging()
     }
@@ -393,7 +395,7 @@ impl Writer {
         self.disk.put(&batch)
     }
 
-    /// Makes the metadata of the root another file, so that readers notice.
+    /// Replaces the file with the metadata of the root, so that readers notice.
     fn renew_root_metadata(
         &self,
         overlay: &Overlay,

@@ -1,4 +1,4 @@
-//! How the chunks of an array are encoded: all calls of zarrs' codecs are here.
+//! How the chunks of an array are encoded. All calls of zarrs' codecs are here.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -29,50 +29,50 @@ use crate::format::node_path::entry;
 use crate::format::shards::{ShardGrid, short_keys};
 use crate::storage::{Chunk, ChunkKey};
 
-/// The format of an array: its metadata without its length. Arrays with the same format share one.
+/// The format of an array: its metadata without its length. Arrays of the same format share one.
 #[derive(Clone, Debug)]
 pub(crate) struct ArrayFormat {
-    /// What the chunks of this format hold.
+    /// The contents of chunks of this format.
     chunks: ColumnLayout,
     zarrs_chunk_shape: ChunkShape,
     data_type: DataType,
     fill_value: FillValue,
-    /// What is in the chunks, if that is texts of a fixed length: those are only read.
+    /// The contents of chunks of fixed-length texts, which can only be read.
     fixed_texts: Option<FixedTexts>,
-    /// All codecs but the checksum.
+    /// All codecs except the checksum.
     codecs: CodecChain,
-    /// The compressor at their end that is decoded here, and the codecs before it.
+    /// The last compressor, if it is decoded here, and the codecs before it.
     compressor: Option<(Compressor, CodecChain)>,
-    /// Whether each chunk is followed by its checksum.
+    /// Whether a checksum follows each chunk.
     has_checksum: bool,
     pub(crate) coding: Coding,
     key_encoding: ChunkKeyEncoding,
-    /// The same for the only chunk of a short array.
+    /// Like `key_encoding`, for the only chunk of a short array.
     short_key_encoding: ChunkKeyEncoding,
-    /// How the chunks are divided among shards, if the medium keeps them there.
+    /// How the chunks are divided among shards, if the medium keeps shards.
     shards: Option<ShardGrid>,
-    /// What the metadata says about one chunk that is full.
+    /// What the metadata says about a full chunk.
     encoding: String,
-    /// Whether the only chunk of an array that is short may have as many rows as the array.
+    /// Whether the only chunk of a short array may have as many rows as the array.
     may_be_short: bool,
-    /// The format of the array with full chunks, if this is the one of a short array.
+    /// The format with full chunks, if this is the format of a short array.
     full: Option<Arc<Self>>,
 }
 
-/// How chunks are encoded, as far as there is a shorter way of reading them.
+/// The encodings of chunks that can be read in a shorter way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Coding {
     /// The elements as they are in memory.
     Plain,
-    /// The same in a Blosc frame.
+    /// The elements in a Blosc frame.
     Blosc,
-    /// Something else: zarrs knows.
+    /// Any other encoding, which zarrs decodes.
     Other,
 }
 
 impl ArrayFormat {
     /// Reads the format of an array from its metadata. If the medium keeps shards, the chunks of
-    /// the format are those in shards.
+    /// the format are the inner chunks of shards.
     pub(crate) fn new(document: &Document, keeps_shards: bool) -> Result<Self> {
         match document.without_shards().filter(|_| keeps_shards) {
             Some((document, shards)) => Self::of_chunks(&document, Some(shards)),
@@ -138,7 +138,7 @@ impl ArrayFormat {
         let codecs = chain(codecs)?;
         let key_encoding = key_encoding(&metadata.chunk_key_encoding)?;
         let short_key_encoding = match &shards {
-            // The name of the first shard is another one, so that it may be there early.
+            // The name of the first shard is different, so that the shard may exist early.
             Some(_) => serde_json::from_value(short_keys())
                 .map_err(|e| corrupt("the chunk keys cannot be decoded").with_source(e))
                 .and_then(|metadata| self::key_encoding(&metadata))?,
@@ -171,12 +171,12 @@ impl ArrayFormat {
         })
     }
 
-    /// What the chunks hold: those of a short array have fewer rows than others.
+    /// The contents of chunks. Those of a short array have fewer rows than others.
     pub(crate) fn chunk_layout(&self) -> &ColumnLayout {
         &self.chunks
     }
 
-    /// The rows of the only chunk of an array that is short.
+    /// The rows of the only chunk of a short array.
     pub(crate) fn short_rows(&self) -> Option<u64> {
         self.full.as_ref().map(|_| self.chunks.chunk_rows())
     }
@@ -186,7 +186,7 @@ impl ArrayFormat {
         self.full.as_ref().unwrap_or(self)
     }
 
-    /// The format of the same array whose only chunk has so many rows, or that has full chunks.
+    /// The format of the same array with one chunk of `rows` rows, or with full chunks.
     pub(crate) fn with_short_rows(self: &Arc<Self>, rows: Option<u64>) -> Arc<Self> {
         if rows == self.short_rows() {
             return Arc::clone(self);
@@ -207,18 +207,18 @@ impl ArrayFormat {
         Arc::new(short)
     }
 
-    /// Whether other snapshots may show the first chunks of a column, of which `stored` rows are stored, in
+    /// Whether other snapshots may show the first chunks of a column with `stored` stored rows in
     /// another format.
     pub(crate) fn may_be_resized(&self, stored: u64) -> bool {
         self.may_be_short && (stored == 0 || self.full.is_some())
     }
 
-    /// Whether this is a way in which this version of simrecorder encodes chunks.
+    /// Whether this version of simrecorder encodes chunks in this way.
     pub(crate) fn is_native(&self) -> bool {
         self.has_checksum && self.chunks.compression.is_some()
     }
 
-    /// Where a chunk of the array at `path` is.
+    /// The key of a chunk of the array at `path`.
     pub(crate) fn chunk_key(&self, path: &str, indices: &[u64]) -> ChunkKey {
         let placed = self.shards.as_ref().map(|shards| shards.place(indices));
         let (key, slot) = match placed {
@@ -231,7 +231,7 @@ impl ArrayFormat {
         }
     }
 
-    /// Encodes the chunk `indices` out of rows that begin where the chunk does.
+    /// Encodes the chunk `indices` from rows that begin where the chunk does.
     pub(crate) fn encode_chunk(&self, rows: RowsRef<'_>, indices: &[u64]) -> Result<Bytes> {
         match self.chunks.dtype {
             None => self.encode_bytes(self.text_chunk(rows)?),
@@ -258,14 +258,14 @@ impl ArrayFormat {
             let sum = checksum(&encoded);
             encoded.extend_from_slice(&sum);
         }
-        // The codecs take room for the most that there may be, and Zstandard uses it.
+        // The codecs reserve room for the largest possible result, and Zstandard uses it.
         Ok(match encoded.capacity() / 2 > encoded.len() {
             true => Bytes::copy_from_slice(&encoded),
             false => Bytes::from(encoded),
         })
     }
 
-    /// How many bytes of a chunk that is written in `bytes` bytes are not its checksum.
+    /// The length of a chunk of `bytes` written bytes without its checksum.
     pub(crate) fn len_without_checksum(&self, bytes: usize) -> usize {
         match self.has_checksum {
             true => bytes.saturating_sub(CHECKSUM_LEN),
@@ -273,7 +273,7 @@ impl ArrayFormat {
         }
     }
 
-    /// What a chunk was encoded to, after a look at its checksum if it has one.
+    /// The encoded chunk without its checksum, which is verified if there is one.
     pub(crate) fn checked<'a>(&self, written: &'a [u8]) -> Result<&'a [u8]> {
         if !self.has_checksum {
             return Ok(written);
@@ -311,12 +311,12 @@ impl ArrayFormat {
         let text_len = self.fixed_texts.map_or(1, |texts| texts.len);
         let bytes = self.chunks.chunk_bytes().saturating_mul(text_len);
         if bytes / self.chunks.element_size() > LARGE_CHUNK {
-            // The codecs abort the process where there is no memory: better to know before.
+            // The codecs abort the process if memory is exhausted, so try it first.
             drop(zeroed(bytes)?);
         }
         let (encoded, codecs) = match &self.compressor {
             Some((compressor, before)) => {
-                // Checksums and the like make it a little longer.
+                // Checksums and the like add a few bytes.
                 let max_len = match self.chunks.dtype {
                     Some(_) => bytes.saturating_mul(2).saturating_add(1 << 10),
                     None => MAX_TEXTS,
@@ -337,7 +337,7 @@ impl ArrayFormat {
             );
             bytes.map(ArrayBytes::into_owned)
         };
-        // Codecs of other authors get whatever bytes the file holds.
+        // Codecs of other authors receive whatever bytes the file contains.
         match catch_unwind(AssertUnwindSafe(decode)) {
             Ok(result) => result.map_err(|e| damaged().with_source(e)),
             Err(_) => Err(damaged()),
@@ -419,24 +419,24 @@ impl ColumnFormat for ArrayFormat {
     }
 
     fn encodes_like(&self, other: &Self) -> bool {
-        // The same codecs may hold numbers that were rounded to another bound.
+        // The same codecs may store numbers that were rounded to another bound.
         self.chunks.compression == other.chunks.compression
             && self.chunks.grid.record_shape() == other.chunks.grid.record_shape()
             && self.encoding == other.encoding
     }
 }
 
-/// Chunks with more elements are not what simrecorder writes.
+/// simrecorder does not write chunks with more elements.
 const LARGE_CHUNK: usize = 1 << 28;
 
-/// The most bytes that the texts of a chunk have. numcodecs makes no more.
+/// The maximum size of the texts of a chunk. numcodecs does not write more.
 const MAX_TEXTS: usize = i32::MAX as usize;
 
 fn options() -> CodecOptions {
-    // They ask rayon for its threads.
+    // They get rayon's threads from rayon.
     static DEFAULT: PerProcess<CodecOptions> =
         PerProcess::new(|| parallel::within_pool(CodecOptions::default));
-    // Chunks are coded in parallel, each on one thread.
+    // Several chunks are decoded in parallel, each on one thread.
     DEFAULT.get().with_concurrent_target(1)
 }
 
@@ -455,7 +455,7 @@ fn element_type(metadata: &ArrayMetadataV3) -> Result<Option<DType>> {
     if name == "string" {
         if metadata.shape.len() > 1 {
             return Err(unsupported(
-                "it holds texts and has more than one axis".into(),
+                "it contains texts and has more than one axis".into(),
             ));
         }
         return Ok(None);
@@ -465,7 +465,7 @@ fn element_type(metadata: &ArrayMetadataV3) -> Result<Option<DType>> {
         .map_err(|_| unsupported(format!("its data type is {}", name.escape_debug())))
 }
 
-/// What zarrs decodes instead of texts of a fixed length: bytes.
+/// The type with which zarrs decodes fixed-length texts: bytes.
 fn bytes_of_texts(texts: FixedTexts, chunk_shape: &[u64]) -> Result<(DataType, FillValue)> {
     let count = chunk_shape.iter().product::<u64>();
     let is_addressed = count.checked_mul(texts.len as u64);
@@ -480,17 +480,17 @@ fn bytes_of_texts(texts: FixedTexts, chunk_shape: &[u64]) -> Result<(DataType, F
         .ok_or_else(|| corrupt(format!("texts of {} bytes are too long", texts.len)))
 }
 
-/// The bytes of a checksum.
+/// The length of a checksum in bytes.
 pub(crate) const CHECKSUM_LEN: usize = 4;
 
 /// The CRC-32C of some bytes, as the codec `crc32c` of Zarr V3 writes it.
 pub(crate) fn checksum(bytes: &[u8]) -> [u8; CHECKSUM_LEN] {
     let sum = crc_fast::checksum(CrcAlgorithm::Crc32Iscsi, bytes);
-    // Of the 64 bits that hold any sum, these are this one.
+    // A 32-bit checksum is stored in 64 bits.
     (sum as u32).to_le_bytes()
 }
 
-/// Whether this is the codec `crc32c` as the standard has it, after the bytes.
+/// Whether this is the standard codec `crc32c`, after the bytes.
 fn is_plain_checksum(codec: &MetadataV3) -> bool {
     codec.name() == "crc32c" && codec.configuration().is_none_or(|fields| fields.is_empty())
 }
@@ -532,7 +532,7 @@ fn regular_chunk_shape(metadata: &ArrayMetadataV3) -> Result<ChunkShape> {
         .ok_or_else(|| corrupt("the chunk grid has no valid chunk shape"))
 }
 
-/// Formats by what their metadata says, so that ten thousand series share one.
+/// Formats by their metadata, so that ten thousand series share one.
 #[derive(Debug)]
 pub(crate) struct FormatCache {
     keeps_shards: bool,
@@ -540,7 +540,7 @@ pub(crate) struct FormatCache {
 }
 
 impl FormatCache {
-    /// The formats of a recording on a medium that may keep shards.
+    /// Creates the formats of a recording on a medium that may keep shards.
     pub(crate) fn new(keeps_shards: bool) -> Self {
         Self {
             keeps_shards,
@@ -548,7 +548,7 @@ impl FormatCache {
         }
     }
 
-    /// What tells how one chunk of an array is cut and encoded, wherever it is kept.
+    /// How a chunk of an array is divided and encoded, wherever it is stored.
     pub(crate) fn chunk_encoding(&self, document: &Document) -> Map<String, Json> {
         let mut full = document.clone();
         full.set_short_rows(None);

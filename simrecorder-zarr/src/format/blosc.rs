@@ -1,32 +1,32 @@
-//! Blosc frames, as the codec `blosc` of Zarr writes them: their header, and decoding all of one
-//! or some of its blocks into memory that is there. All calls of the C library are here.
+//! Blosc frames, as Zarr's codec `blosc` writes them: parsing their header, and decoding a whole
+//! frame or some of its blocks into existing memory. All calls of the C library are here.
 
 use std::ops::Range;
 
-/// What the header of a frame says. The layout of the header is that of Blosc 1:
+/// The header of a frame. Blosc 1 specifies its layout:
 /// <https://github.com/Blosc/c-blosc/blob/main/README_CHUNK_FORMAT.rst>.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Header {
-    /// The bytes of an item, by which the frame is addressed.
+    /// The size of an item, the unit in which parts of a frame are addressed.
     pub(crate) item_len: usize,
-    /// The bytes that the frame decodes to.
+    /// The decoded size of the frame.
     pub(crate) decoded_len: usize,
-    /// The bytes that a block decodes to, a multiple of `item_len`; the last one may be shorter.
+    /// The decoded size of a block, a multiple of `item_len`. The last block may be shorter.
     pub(crate) block_len: usize,
     encoded_len: usize,
-    /// Whether the data is not compressed.
+    /// Whether the data is uncompressed.
     is_copy: bool,
 }
 
-/// The bytes of a header.
+/// The length of a header.
 pub(crate) const HEADER_LEN: usize = 16;
 
-/// The version of the format of frames.
+/// The format version of frames.
 const VERSION: u8 = blosc_src::BLOSC_VERSION_FORMAT as u8;
 
 impl Header {
-    /// Reads the header of a frame of `encoded_len` bytes from its first bytes; `None` if it
-    /// cannot be decoded in parts.
+    /// Parses the header of a frame of `encoded_len` bytes from its first bytes; `None` if the
+    /// frame cannot be decoded in parts.
     pub(crate) fn parse(first: &[u8], encoded_len: usize) -> Option<Self> {
         let first = first.first_chunk::<HEADER_LEN>()?;
         let number = |at: usize| {
@@ -55,7 +55,7 @@ impl Header {
         self.decoded_len.div_ceil(self.block_len)
     }
 
-    /// Where the first byte of each block is stored.
+    /// The range that contains the offset of each block.
     pub(crate) fn starts(&self) -> Range<usize> {
         match self.is_copy {
             true => HEADER_LEN..HEADER_LEN,
@@ -63,7 +63,7 @@ impl Header {
         }
     }
 
-    /// The bytes of the frame that hold some blocks, given its first bytes up to the end of
+    /// The ranges of the frame that contain some blocks, given its first bytes up to the end of
     /// [`starts`](Self::starts). Blocks may be in any order.
     pub(crate) fn encoded_ranges(&self, first: &[u8], blocks: Range<usize>) -> Vec<Range<usize>> {
         let in_frame = |at: usize| at.min(self.encoded_len);
@@ -87,12 +87,12 @@ impl Header {
     }
 }
 
-/// Decodes a whole frame into `out`, which has its size; `None` if it is damaged.
+/// Decodes a whole frame into `out`, which has the decoded size; `None` if the frame is damaged.
 pub(crate) fn decode(frame: &[u8], out: &mut [u8]) -> Option<()> {
     Header::parse(frame, frame.len()).filter(|header| header.decoded_len == out.len())?;
-    // SAFETY: the header says that the frame has `frame.len()` bytes, beyond which the library
-    // does not read, and `out.len()` bounds what it writes. It checks all else itself, for any
-    // bytes: that is what blosc_cbuffer_validate promises of frames whose sizes are right.
+    // SAFETY: the header says that the frame has `frame.len()` bytes, beyond which the library does
+    // not read, and `out.len()` bounds what it writes. The library checks everything else itself,
+    // for any bytes: blosc_cbuffer_validate promises this for frames with correct sizes.
     let written = unsafe {
         blosc_src::blosc_decompress_ctx(
             frame.as_ptr().cast(),
@@ -104,8 +104,8 @@ pub(crate) fn decode(frame: &[u8], out: &mut [u8]) -> Option<()> {
     (usize::try_from(written) == Ok(out.len())).then_some(())
 }
 
-/// Decodes the bytes from `start` on into all of `out`; only the blocks that hold them are looked
-/// at. `None` if these are damaged, or do not begin and end with an item.
+/// Decodes the bytes from `start` on, to fill `out`. Only the blocks that contain them are
+/// accessed. `None` if these are damaged, or if the bytes do not begin and end with an item.
 pub(crate) fn decode_part(frame: &[u8], start: usize, out: &mut [u8]) -> Option<()> {
     let header = Header::parse(frame, frame.len())?;
     let item = header.item_len;

@@ -1,5 +1,5 @@
-//! Reading a part of a chunk: no more of it is decoded than is needed, straight into the output
-//! where the elements lie together in both.
+//! Reads a part of a chunk. Decodes no more than necessary, directly into the output where the
+//! elements are contiguous in both.
 
 use std::ops::Range;
 
@@ -12,11 +12,11 @@ use crate::format::blosc::{self, Header};
 use crate::storage::Entry;
 
 impl ArrayFormat {
-    /// Copies the elements of `region` that lie in a chunk of elements into `out`, which has the
-    /// shape of the region. The first element of the chunk is at `origin`; `rows` rows of the
-    /// array are in chunks.
+    /// Copies the elements of `region` that are in a chunk into `out`, which has the shape of the
+    /// region. The first element of the chunk is at `origin`; `rows` rows of the array are in
+    /// chunks.
     ///
-    /// The checksum of the chunk is looked at if all that the array has of it is read.
+    /// Verifies the checksum of the chunk if all its rows in the array are read.
     pub(crate) fn read_chunk(
         &self,
         entry: &Entry<'_>,
@@ -47,7 +47,7 @@ impl ArrayFormat {
                 _ => None,
             };
             if result.is_none() {
-                // Another codec; or something is wrong, and this finds out what.
+                // Another codec, or an error that this reports.
                 let data = self.decode(entry.read(encoded)?)?;
                 chunk.copy(&data, out)?;
             }
@@ -56,28 +56,28 @@ impl ArrayFormat {
     }
 }
 
-/// What is to be read of which chunk.
+/// The part of a chunk to read.
 struct Chunk<'a> {
     format: &'a ArrayFormat,
     origin: &'a [u64],
-    /// How many rows of the array are in chunks.
+    /// The number of rows of the array in chunks.
     rows: u64,
     region: &'a Region,
 }
 
-/// Where the elements of one axis are that lie in both the region and the chunk.
+/// The elements of one axis that are in both the region and the chunk.
 struct Overlap {
-    /// The first of them in the chunk.
+    /// The first of them, as an index in the chunk.
     start: usize,
     count: usize,
     step: usize,
-    /// The first of them in the output.
+    /// The first of them, as an index in the output.
     target: usize,
     chunk_len: usize,
     out_len: usize,
 }
 
-/// Elements that lie together in both the chunk and the output, in bytes.
+/// Elements that are contiguous in both the chunk and the output, in bytes.
 struct Run {
     start: usize,
     target: usize,
@@ -98,7 +98,7 @@ impl Chunk<'_> {
         copy_block(block, self.region, out, self.layout().element_size())
     }
 
-    /// Reads from a Blosc frame; `None` if it is not what it should be.
+    /// Reads from a Blosc frame; `None` if the frame is invalid.
     fn read_frame(
         &self,
         entry: &Entry<'_>,
@@ -147,7 +147,7 @@ impl Chunk<'_> {
                     return Ok(None);
                 }
             }
-            // Only what was decoded is copied; the rest of the scratch memory holds anything.
+            // Only decoded bytes are copied. The rest of the scratch memory is arbitrary.
             self.copy(decoded, out)?;
             Ok(Some(()))
         })
@@ -156,7 +156,7 @@ impl Chunk<'_> {
     fn overlaps(&self) -> Vec<Overlap> {
         let axes = self.region.axes().iter().zip(self.origin);
         let overlap = |((axis, &origin), &len): ((&simrecorder_core::AxisRange, &u64), &u64)| {
-            // The first index of the region in the chunk, and the first after it.
+            // The first index of the region in the chunk, and the first one after the chunk.
             let first = origin.saturating_sub(axis.start).div_ceil(axis.step);
             let after = (origin + len)
                 .saturating_sub(axis.start)
@@ -177,7 +177,7 @@ impl Chunk<'_> {
             .collect()
     }
 
-    /// Whether the region has all that the array has of this chunk.
+    /// Whether the region includes all elements of this chunk that belong to the array.
     fn is_all(&self, overlaps: &[Overlap]) -> bool {
         let extent = std::iter::once(&self.rows).chain(self.layout().grid.record_shape());
         let axes = overlaps.iter().zip(extent.zip(self.origin));
@@ -189,7 +189,7 @@ impl Chunk<'_> {
         })
     }
 
-    /// The blocks that hold some of the elements, in order.
+    /// The blocks that contain some of the elements, in order.
     fn touched(&self, overlaps: &[Overlap], block_len: usize) -> Vec<Range<usize>> {
         let mut touched: Vec<Range<usize>> = Vec::new();
         let mut stride = self.layout().element_size();
@@ -203,7 +203,7 @@ impl Chunk<'_> {
         spans(overlaps, &strides, 0, block_len, element, &mut |bytes| {
             let blocks = bytes.start / block_len..bytes.end.div_ceil(block_len);
             match touched.last_mut() {
-                // Spans rise, but two may share a block.
+                // Spans are in ascending order, but two may share a block.
                 Some(last) if blocks.start <= last.end => last.end = last.end.max(blocks.end),
                 _ => touched.push(blocks),
             }
@@ -212,8 +212,8 @@ impl Chunk<'_> {
     }
 }
 
-/// Calls `found` with ranges of bytes that cover all elements, and little else where elements
-/// are more than `gap` apart.
+/// Calls `found` with ranges of bytes that cover all elements, and little else where elements are
+/// more than `gap` apart.
 fn spans(
     overlaps: &[Overlap],
     strides: &[usize],
@@ -244,7 +244,7 @@ fn spans(
     }
 }
 
-/// The elements as one run, if they lie together in both chunk and output.
+/// The elements as one run, if they are contiguous in both the chunk and the output.
 fn run_of(overlaps: &[Overlap], element: usize) -> Option<Run> {
     let (mut start, mut target) = (0, 0);
     let (mut chunk_stride, mut out_stride) = (element, element);
@@ -266,20 +266,20 @@ fn run_of(overlaps: &[Overlap], element: usize) -> Option<Run> {
     Some(Run { start, target, len })
 }
 
-/// The bytes of a frame: of one in a file, only those that are needed are read.
+/// The bytes of a frame. Of a frame in a file, only the necessary bytes are read.
 struct FrameLoader<'a> {
     entry: &'a Entry<'a>,
-    /// The bytes of the frame; a checksum may follow.
+    /// The length of the frame. A checksum may follow.
     len: usize,
     buffer: &'a mut Vec<u8>,
     header: Option<Header>,
 }
 
-/// So much of a file is read at first: the header, and where the blocks begin.
+/// The number of bytes of a file that are read first: the header and the offsets of the blocks.
 const FIRST_BYTES: usize = 4096;
 
 impl<'a> FrameLoader<'a> {
-    /// Loads all of an entry, or what tells where the blocks of its frame are.
+    /// Loads all of an entry, or the part that locates the blocks of its frame.
     fn new(
         entry: &'a Entry<'a>,
         len: usize,
@@ -307,7 +307,7 @@ impl<'a> FrameLoader<'a> {
         })
     }
 
-    /// All of the entry, what follows the frame included, if it was loaded.
+    /// The whole entry, including anything after the frame, if it was loaded.
     fn all(&self) -> &[u8] {
         match self.entry.in_memory() {
             Some(bytes) => bytes,
@@ -315,7 +315,7 @@ impl<'a> FrameLoader<'a> {
         }
     }
 
-    /// The frame, of which other blocks than those asked for may hold anything.
+    /// The frame. Blocks that were not requested may contain arbitrary bytes.
     fn load(&mut self, touched: &[Range<usize>]) -> Result<&[u8]> {
         let (file, header) = match (self.entry, self.header) {
             (Entry::File(file), Some(header)) => (file, header),
@@ -332,7 +332,7 @@ impl<'a> FrameLoader<'a> {
             let Some(mut pending) = ranges.next() else {
                 continue;
             };
-            // Blocks mostly follow each other; the empty range comes last.
+            // Blocks are usually consecutive. The empty range ends the list.
             for range in ranges.chain(std::iter::once(0..0)) {
                 if range.start == pending.end {
                     pending.end = range.end;
@@ -413,7 +413,7 @@ mod tests {
             let rows = RowsRef { count: shape[0], data: &data, ends: &[], base: 0 };
             let encoded = format.encode_chunk(rows, &[0, 0])?;
 
-            // The chunk is somewhere in its array.
+            // The chunk is at some place in its array.
             let origin = shape.map(|len| len / 2);
             let block = Block { data: &data, origin: &origin, shape: &shape };
             let mut expected = vec![7; region.len().unwrap() * size];
@@ -463,7 +463,7 @@ mod tests {
                 encoded[at] = *byte;
             }
             match changes.len() {
-                // The header says how long all is.
+                // The header determines the length of the frame.
                 1 => encoded[..begin.len()].copy_from_slice(&begin),
                 2 => encoded.truncate(cut.index(encoded.len())),
                 3 => encoded.extend_from_slice(&more),

@@ -1,5 +1,5 @@
-//! Decoding of gzip, zlib and Zstandard, which zarrs does without a bound: what a chunk decodes to may be
-//! a thousand times as long, and Zstandard takes the memory that a chunk asks for.
+//! Decodes gzip, zlib and Zstandard with a bound, which zarrs lacks: a chunk may decode to a
+//! thousand times its length, and Zstandard allocates whatever size the chunk declares.
 
 use std::io::{self, Read};
 
@@ -7,7 +7,7 @@ use flate2::read::{GzDecoder, ZlibDecoder};
 use zarrs::metadata::v3::MetadataV3;
 use zstd::Decoder as ZstdDecoder;
 
-/// A compressor that ends the codecs of an array.
+/// A compressor at the end of the codecs of an array.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Compressor {
     Gzip,
@@ -25,7 +25,7 @@ impl Compressor {
         }
     }
 
-    /// Decodes a chunk; an error if there are more than `max_len` bytes in it.
+    /// Decodes a chunk. Fails if it decodes to more than `max_len` bytes.
     pub(super) fn decode(self, encoded: &[u8], max_len: usize) -> io::Result<Vec<u8>> {
         match self {
             Self::Gzip => read_all(GzDecoder::new(encoded), max_len),
@@ -56,7 +56,7 @@ mod tests {
 
     use super::*;
 
-    /// So many zeros, in each of the codecs.
+    /// `len` zeros, encoded with each of the codecs.
     fn encoded(len: usize) -> [(Compressor, Vec<u8>); 3] {
         let zeros = vec![0; len];
         let mut gzip = GzEncoder::new(Vec::new(), Compression::fast());
@@ -88,7 +88,7 @@ mod tests {
 
     #[test]
     fn no_memory_is_taken_because_a_chunk_asks_for_it() {
-        // A frame of Zstandard that says that it decodes to 2^62 bytes, with one block of none.
+        // A Zstandard frame that declares 2^62 decoded bytes and has one empty block.
         let mut frame = vec![0x28, 0xB5, 0x2F, 0xFD, 0b1100_0000, 0];
         frame.extend((1_u64 << 62).to_le_bytes());
         frame.extend([1, 0, 0]);

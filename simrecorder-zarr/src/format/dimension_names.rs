@@ -5,13 +5,15 @@ use simrecorder_core::NodeKind;
 
 use crate::format::metadata::Document;
 
-/// The member of the attribute `simrecorder` of a series that tells which axes have their default names.
+/// The member of the attribute `simrecorder` of a series that lists the axes with default names.
 const DEFAULT_NAMES: &str = "default_names";
-/// The member of that attribute with the names that the user gave, of a value or where others are written.
+/// The member of that attribute with the names that the user gave, for a value or where other names
+/// are written.
 const GIVEN_NAMES: &str = "dimension_names";
 
 impl Document {
-    /// Notes which names the user gave to the axes of a marked node, for which `written` are written.
+    /// Records which names the user gave to the axes of a marked node, for which `written` are
+    /// written.
     pub(crate) fn mark_names(&mut self, given: Option<&[Option<String>]>, written: &[String]) {
         let is_value = self.node_kind() == NodeKind::Value;
         let mut reserved = self.take_reserved();
@@ -25,7 +27,7 @@ impl Document {
             .filter(|&axis| !is_written(axis))
             .collect();
         match given {
-            // A value has no names unless they are noted.
+            // A value has no names unless they are recorded.
             None if is_value => {}
             None => drop(reserved.insert(DEFAULT_NAMES.to_owned(), json!(true))),
             Some(given) => {

@@ -3,7 +3,7 @@
 use serde_json::{Value as Json, json};
 use simrecorder_core::DType;
 
-/// The fill value that nobody gave.
+/// The default fill value.
 pub(crate) fn zero(dtype: DType) -> Json {
     match dtype {
         DType::Bool => json!(false),
@@ -13,10 +13,10 @@ pub(crate) fn zero(dtype: DType) -> Json {
     }
 }
 
-/// A fill value in JSON, from the bytes of one element.
+/// The bytes of one element as a fill value in JSON.
 ///
-/// Floating-point numbers that JSON does not have (NaN, infinities), and those of 16 bits, are given
-/// by their bits, which every reader takes.
+/// Floating-point numbers that JSON cannot represent (NaN, infinities) and all 16-bit ones are
+/// written as their bits, which every reader understands.
 pub(crate) fn fill_value_json(dtype: DType, bytes: &[u8]) -> Json {
     let hex = |bytes: &[u8]| {
         let digits: String = bytes

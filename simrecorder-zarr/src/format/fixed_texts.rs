@@ -1,14 +1,14 @@
-//! Texts that all have the same length in a chunk, padded with NUL, as NumPy has them.
+//! Texts of the same length within a chunk, padded with NUL, as in NumPy.
 
 use serde_json::{Value as Json, json};
 
-/// The most bytes of a text, of which there always is one in memory.
+/// The longest text in bytes. One text is always held in memory.
 const MAX_LEN: usize = 1 << 20;
 
-/// How long these texts are, and how they are encoded.
+/// The length of the texts, and their encoding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct FixedTexts {
-    /// The bytes of one text, at least 1.
+    /// The length of one text in bytes, at least 1.
     pub(crate) len: usize,
     pub(crate) encoding: Encoding,
 }
@@ -21,7 +21,8 @@ pub(crate) enum Encoding {
 }
 
 impl FixedTexts {
-    /// From a data type of NumPy, such as `<U8` or `|S8`, unless its texts are longer than any program makes.
+    /// Parses a data type of NumPy, such as `<U8` or `|S8`, unless its texts are longer than is
+    /// plausible.
     pub(crate) fn of_numpy(dtype: &str) -> Option<Self> {
         let (encoding, size) = match dtype.get(..2)? {
             "|S" => (Encoding::Utf8, 1),
@@ -41,7 +42,7 @@ impl FixedTexts {
         json!(format!("r{}", self.len as u128 * 8))
     }
 
-    /// The texts in the bytes of a chunk: all of them, and where each ends. `None` if one is no Unicode.
+    /// The texts in the bytes of a chunk, and the end of each. `None` if one is not valid Unicode.
     pub(crate) fn texts(self, chunk: &[u8]) -> Option<(Vec<u8>, Vec<u64>)> {
         let (mut texts, mut ends) = (String::new(), Vec::new());
         for text in chunk.chunks_exact(self.len) {

@@ -12,29 +12,29 @@ use crate::format::fill_value::zero;
 use crate::format::fixed_texts::FixedTexts;
 use crate::format::recording_id::RecordingId;
 
-/// The attribute under which simrecorder keeps what Zarr has no place for.
+/// The attribute in which simrecorder stores what Zarr cannot describe.
 const ATTRIBUTE: &str = "simrecorder";
-/// The version of the format that this build writes, and the newest it reads.
+/// The version of the format that this build writes, and the newest that it reads.
 const FORMAT: u64 = 1;
-/// What a recording of this format may require of its readers beyond it.
+/// The features that a recording of this format may require of its readers.
 const FEATURES: [&str; 1] = ["chunk-files"];
-/// The attribute of a value that is an object, with the object as JSON text.
+/// The attribute with the JSON text of a value that is an object.
 const JSON: &str = "json";
-/// The member of that attribute, at the root, by which a recording is known.
+/// The member of that attribute at the root that identifies a recording.
 const ID: &str = "id";
-/// The member of that attribute with the number from which cuts are counted.
+/// The member of that attribute with the base from which cuts are counted.
 const CUT_BASE: &str = "cut_base";
-/// The member of that attribute with the number of filled rows that an array began with.
+/// The member of that attribute with the number of filled rows at the beginning of an array.
 const FILLED: &str = "filled";
-/// The member of that attribute with the bound to which the elements of an array are rounded.
+/// The member of that attribute with the error bound to which the elements of an array are rounded.
 const MAX_ERROR: &str = "max_error";
 
-/// The field of an array of Zarr V2 that cannot be read, with the reason.
+/// The field with the reason why an array of Zarr V2 cannot be read.
 const UNREADABLE: &str = "unreadable";
-/// The field of an array of Zarr V2 with texts of a fixed length, with their data type.
+/// The field with the data type of the fixed-length texts of an array of Zarr V2.
 const FIXED_TEXTS: &str = "fixed_texts";
 
-/// The fields that say how one chunk is cut and encoded.
+/// The fields that determine how one chunk is divided and encoded.
 const ENCODING: [&str; 4] = ["data_type", "chunk_grid", "codecs", "fill_value"];
 
 /// One `zarr.json`. Clones share it until one of them is changed.
@@ -42,7 +42,7 @@ const ENCODING: [&str; 4] = ["data_type", "chunk_grid", "codecs", "fill_value"];
 pub(crate) struct Document(Arc<Map<String, Json>>);
 
 impl Document {
-    /// Reads a document and checks what all documents have.
+    /// Parses a document and checks the fields that all documents have.
     pub(crate) fn parse(bytes: &[u8]) -> Result<Self> {
         let fields: Map<String, Json> = serde_json::from_slice(bytes)
             .map_err(|e| corrupt("zarr.json is not a JSON object").with_source(e))?;
@@ -62,7 +62,7 @@ impl Document {
         Ok(document)
     }
 
-    /// A document with these fields, which are an object.
+    /// Creates a document with these fields. `fields` is an object.
     pub(crate) fn of_fields(fields: Json) -> Self {
         match fields {
             Json::Object(fields) => Self(Arc::new(fields)),
@@ -94,7 +94,7 @@ impl Document {
         document
     }
 
-    /// The root group of a new recording, whose readers must know some features.
+    /// The root group of a new recording whose readers must support `features`.
     pub(crate) fn root(id: &RecordingId, features: &[&str]) -> Self {
         let mut document = Self::group(&Attributes::new());
         let writer = concat!("simrecorder ", env!("CARGO_PKG_VERSION"));
@@ -105,8 +105,8 @@ impl Document {
         document
     }
 
-    /// The id of the recording that has these bytes as the metadata of its root, as far as they
-    /// are a JSON object: also in a version that this build does not read.
+    /// The id of the recording whose root has these bytes as its metadata. The bytes only need to
+    /// be a JSON object, so this works for versions that this build cannot read.
     pub(crate) fn recording_id_in(bytes: &[u8]) -> Option<Option<RecordingId>> {
         let document = Self(Arc::new(serde_json::from_slice(bytes).ok()?));
         let id = document
@@ -115,13 +115,13 @@ impl Document {
         Some(id.map(RecordingId::of_text))
     }
 
-    /// What the root group says of the recording; `None` if other software made it.
+    /// What the root group says about the recording; `None` if other software created it.
     pub(crate) fn root_info(&self) -> Option<&Map<String, Json>> {
         self.reserved()
     }
 
-    /// Gives the root group of another software's hierarchy an id. Returns whether it has room
-    /// for one.
+    /// Gives the root group of a hierarchy of other software an id. Returns whether this was
+    /// possible.
     pub(crate) fn set_recording_id(&mut self, id: &RecordingId) -> bool {
         let taken = |attributes: &Map<String, Json>| {
             attributes
@@ -138,7 +138,7 @@ impl Document {
             .is_some_and(|reserved| reserved.contains_key(ID))
     }
 
-    /// An array of shape `shape`, with the chunk shape given: of elements, or of texts.
+    /// An array of elements or texts with this shape and chunk shape.
     pub(crate) fn array(
         dtype: Option<DType>,
         shape: &[u64],
@@ -171,7 +171,7 @@ impl Document {
         document
     }
 
-    /// How the array is compressed; `None` for a way that simrecorder does not write.
+    /// The compression of the array; `None` for one that simrecorder does not write.
     pub(crate) fn compression(&self, dtype: Option<DType>) -> Option<Compression> {
         let max_error = self
             .reserved()
@@ -193,7 +193,7 @@ impl Document {
         self.0.get("node_type").and_then(Json::as_str) == Some("array")
     }
 
-    /// Notes why an array of Zarr V2 cannot be read.
+    /// Stores why an array of Zarr V2 cannot be read.
     pub(crate) fn set_unreadable(&mut self, reason: &str) {
         self.set_of_zarr_v2(UNREADABLE, reason);
     }
@@ -203,12 +203,12 @@ impl Document {
         self.of_zarr_v2(UNREADABLE)
     }
 
-    /// Notes that an array of Zarr V2, which says that it holds texts, has this data type of NumPy.
+    /// Stores the NumPy data type of an array of Zarr V2 that says that it contains texts.
     pub(crate) fn set_fixed_texts(&mut self, dtype: &str) {
         self.set_of_zarr_v2(FIXED_TEXTS, dtype);
     }
 
-    /// What the texts of an array of Zarr V2 are, if they have a fixed length, and the array without that.
+    /// The fixed-length texts of an array of Zarr V2, and the array without that field.
     pub(crate) fn fixed_texts(&self) -> Option<(FixedTexts, Self)> {
         let texts = FixedTexts::of_numpy(self.of_zarr_v2(FIXED_TEXTS)?)?;
         let mut plain = self.clone();
@@ -218,7 +218,8 @@ impl Document {
         Some((texts, plain))
     }
 
-    /// Notes something for which Zarr V3 has no place. No document is [parsed](Self::parse) that does.
+    /// Stores a property that Zarr V3 cannot describe. [`parse`](Self::parse) never returns a
+    /// document with it.
     fn set_of_zarr_v2(&mut self, name: &str, text: &str) {
         let fields = self.fields_mut();
         fields.insert("zarr_format".to_owned(), json!(2));
@@ -234,7 +235,7 @@ impl Document {
         Json::Object(Map::clone(&self.0))
     }
 
-    /// What tells how chunks are laid out: the same text for the same layout.
+    /// A text that is equal for equal chunk layouts.
     pub(crate) fn format_text(&self) -> Vec<u8> {
         let shape = self
             .0
@@ -250,7 +251,7 @@ impl Document {
         text_of(&(shape, fields, max_error, self.noted_chunk_shape()))
     }
 
-    /// What tells how one chunk that is full is cut and encoded, wherever it is kept.
+    /// The fields that determine how one full chunk is divided and encoded, wherever it is stored.
     pub(crate) fn encoding(&self) -> Map<String, Json> {
         let mut full = self.clone();
         full.set_short_rows(None);
@@ -262,13 +263,13 @@ impl Document {
             .collect()
     }
 
-    /// Takes over what [`encoding`](Self::encoding) gave of another array.
+    /// Applies the [`encoding`](Self::encoding) of another array.
     pub(crate) fn set_encoding(&mut self, encoding: &Map<String, Json>) {
         self.fields_mut().extend(encoding.clone());
     }
 
-    /// Whether a codec, or one within a shard, has a typesize that is 0 as an `i32`, by which
-    /// the C library of Blosc would divide.
+    /// Whether a codec, or one within a shard, has a typesize that is 0 as an `i32`. Blosc's C
+    /// library would divide by it.
     pub(crate) fn has_wrong_typesize(&self) -> bool {
         fn is_wrong(size: &Json) -> bool {
             !size.is_null() && size.as_u64().is_none_or(|size| size as i32 <= 0)
@@ -303,14 +304,16 @@ impl Document {
         }
     }
 
-    /// How often the array was cut: other rows may be in the place of those that an earlier reader saw. The
-    /// cuts of a new array count from the [base](Self::cut_base) on.
+    /// The number of cuts of the array so far. If it changed, other rows may have replaced those
+    /// that an earlier reader saw. The cuts of a new array are counted from the
+    /// [base](Self::cut_base).
     pub(crate) fn cut_count(&self) -> u64 {
         self.cut_base() + self.cuts().len() as u64
     }
 
-    /// The number from which cuts are counted: those of this array, or, at the root, those of new arrays. It
-    /// is raised with each removal, so that an array in the place of a removed one has another number.
+    /// The base from which cuts are counted: those of this array, or, at the root, those of new
+    /// arrays. Each removal raises it, so that an array that replaces a removed one has a different
+    /// number.
     pub(crate) fn cut_base(&self) -> u64 {
         let base = self
             .reserved()
@@ -318,7 +321,7 @@ impl Document {
         base.unwrap_or(0)
     }
 
-    /// Sets the number from which cuts are counted, and forgets those before.
+    /// Sets the base from which cuts are counted, and forgets earlier cuts.
     pub(crate) fn set_cut_base(&mut self, base: u64) {
         let filled = self.filled();
         let mut reserved = self.take_reserved();
@@ -330,8 +333,8 @@ impl Document {
         self.set_reserved(Json::Object(reserved));
     }
 
-    /// The lengths that the array was cut to, the latest cut last. Views of the array as it was
-    /// before a cut know by it what they must not read any more.
+    /// The lengths that the array was cut to, the latest cut last. From them, views of the array
+    /// before a cut know what they must no longer read.
     pub(crate) fn cuts(&self) -> Vec<u64> {
         let cuts = self
             .reserved()
@@ -342,7 +345,7 @@ impl Document {
             .collect()
     }
 
-    /// Notes a cut to the first `rows` rows.
+    /// Records a cut to the first `rows` rows.
     pub(crate) fn add_cut(&mut self, rows: u64) {
         let mut cuts = self.cuts();
         cuts.push(rows);
@@ -351,8 +354,7 @@ impl Document {
         self.set_reserved(Json::Object(reserved));
     }
 
-    /// How many rows at the beginning of the array are filled: those that it began with, as far as they
-    /// were never cut off.
+    /// The number of filled rows at the beginning of the array that were never cut off.
     pub(crate) fn filled(&self) -> u64 {
         let filled = self
             .reserved()
@@ -361,7 +363,7 @@ impl Document {
         cuts.fold(filled.unwrap_or(0), u64::min)
     }
 
-    /// Makes a new array begin with so many filled rows.
+    /// Makes a new array begin with `rows` filled rows.
     pub(crate) fn set_filled(&mut self, rows: u64) {
         self.set_rows(rows);
         let mut reserved = self.take_reserved();
@@ -370,7 +372,7 @@ impl Document {
     }
 
     /// Removes the copy of all metadata that other software may keep in the root: it would be
-    /// out of date, and is read before what it is a copy of. Returns whether there was one.
+    /// outdated, and readers prefer it. Returns whether there was a copy.
     pub(crate) fn remove_consolidated(&mut self) -> bool {
         let is_there = self.0.contains_key("consolidated_metadata");
         is_there && self.fields_mut().remove("consolidated_metadata").is_some()
@@ -380,8 +382,8 @@ impl Document {
         self.0.get("attributes").and_then(Json::as_object)
     }
 
-    /// Gives a value the JSON text of its object, for other software, unless the user has an attribute
-    /// of this name.
+    /// Stores the JSON text of a value's object for other software, unless the user has an
+    /// attribute of this name.
     pub(crate) fn set_json(&mut self, text: String) {
         let is_taken = self
             .all_attributes()
@@ -400,7 +402,7 @@ impl Document {
         }
     }
 
-    /// The JSON text of an object, if that has been set.
+    /// The JSON text of an object, if it was stored.
     fn json(&self) -> Option<&Json> {
         let is_set = self.reserved()?.get(JSON) == Some(&json!(true));
         self.all_attributes()?.get(JSON).filter(|_| is_set)
@@ -420,8 +422,8 @@ impl Document {
             .collect()
     }
 
-    /// Replaces the user's attributes. Names like that of simrecorder's reserved attribute get a `_`
-    /// in front.
+    /// Replaces the user's attributes. Names like simrecorder's reserved attribute get a `_` in
+    /// front.
     pub(crate) fn set_attributes(&mut self, attributes: &Attributes) {
         let json = self.json().cloned();
         let mut reserved = self.reserved().cloned();
@@ -448,13 +450,13 @@ impl Document {
             .insert("attributes".to_owned(), Json::Object(attributes));
     }
 
-    /// What simrecorder keeps in the attributes.
+    /// The contents of simrecorder's reserved attribute.
     pub(super) fn reserved(&self) -> Option<&Map<String, Json>> {
         self.all_attributes()
             .and_then(|attributes| attributes.get(ATTRIBUTE)?.as_object())
     }
 
-    /// The same, to be changed and set again.
+    /// Takes the same contents, for changing them and setting them again.
     pub(super) fn take_reserved(&mut self) -> Map<String, Json> {
         let attributes = self.fields_mut().get_mut("attributes");
         match attributes.and_then(|attributes| attributes.get_mut(ATTRIBUTE)) {
@@ -484,7 +486,7 @@ impl Document {
         self.set_reserved(Json::Object(reserved));
     }
 
-    /// Whether simrecorder made the node.
+    /// Whether simrecorder created the node.
     pub(crate) fn is_marked(&self) -> bool {
         self.reserved()
             .is_some_and(|reserved| reserved.contains_key("node"))
@@ -504,8 +506,8 @@ impl Document {
         kind.map(str::parse).transpose()
     }
 
-    /// What the node is to simrecorder. An array of other software is a series if it has an
-    /// axis, else a value.
+    /// The kind of the node. An array of other software is a series if it has an axis, otherwise a
+    /// value.
     pub(crate) fn node_kind(&self) -> NodeKind {
         let reserved = self
             .reserved()
@@ -548,8 +550,8 @@ impl Document {
 
 /// JSON without spaces.
 fn text_of(value: &impl Serialize) -> Vec<u8> {
-    // Most documents fit. An allocation of 1 KiB, for ten thousand documents, would cost more than all else:
-    // the allocator tidies up before each.
+    // Most documents fit. An allocation of 1 KiB would cost more than everything else for ten
+    // thousand documents, because the allocator cleans up before each.
     let mut text = Vec::with_capacity(1000);
     match serde_json::to_writer(&mut text, value) {
         Ok(()) => text,
@@ -557,12 +559,13 @@ fn text_of(value: &impl Serialize) -> Vec<u8> {
     }
 }
 
-/// How deeply attributes may be nested: serde_json reads 128 levels, the document included.
+/// The maximum nesting of attributes. serde_json reads 128 levels, including the document.
 const MAX_DEPTH: usize = 100;
 
 /// Checks that a document with these attributes can be read again.
 ///
 /// # Errors
+///
 /// [`ErrorKind::InvalidArgument`] names the attribute.
 pub(crate) fn check_attributes(attributes: &Attributes) -> Result<()> {
     fn is_deeper(json: &Json, depth: usize) -> bool {
@@ -592,7 +595,7 @@ pub(crate) fn check_attributes(attributes: &Attributes) -> Result<()> {
     }
 }
 
-/// Whether a name is that of simrecorder's reserved attribute, or that with `_` in front.
+/// Whether a name is simrecorder's reserved attribute, possibly with `_` in front.
 fn is_like_reserved(name: &str) -> bool {
     name.trim_start_matches('_') == ATTRIBUTE
 }
@@ -604,12 +607,12 @@ fn codecs(dtype: Option<DType>, compression: Compression) -> Vec<Json> {
     codecs
 }
 
-/// The codec that follows what is written with its checksum.
+/// The codec that appends a checksum.
 fn checksum() -> Json {
     json!({ "name": "crc32c" })
 }
 
-/// The codecs of an array before its checksum.
+/// The codecs of an array before the checksum.
 fn compressing_codecs(dtype: Option<DType>, compression: Compression) -> Vec<Json> {
     let (serializer, size) = match dtype {
         Some(dtype) => (
@@ -617,7 +620,7 @@ fn compressing_codecs(dtype: Option<DType>, compression: Compression) -> Vec<Jso
                 1 => json!({ "name": "bytes" }),
                 _ => json!({ "name": "bytes", "configuration": { "endian": "little" } }),
             },
-            // Complex numbers are shuffled part by part.
+            // The two parts of complex numbers are shuffled separately.
             match dtype {
                 DType::Complex64 => 4,
                 DType::Complex128 => 8,
@@ -643,10 +646,10 @@ fn compressing_codecs(dtype: Option<DType>, compression: Compression) -> Vec<Jso
     };
     let compressor = match compression {
         Compression::None => return vec![serializer],
-        // Beside level 5 with bytes shuffled, the size is the same within a few percent, in a
+        // Compared with level 5 with shuffled bytes, the size differs by a few percent, in a
         // fraction of the time.
         Compression::Lossy(_) if is_floating => blosc("zstd", 3, "bitshuffle"),
-        // Which is smaller depends on the type, see docs/compression.md.
+        // Which one is smaller depends on the type, see docs/compression.md.
         Compression::Small | Compression::Lossy(_) => {
             blosc("zstd", 6, shuffle(is_floating && size == 8))
         }

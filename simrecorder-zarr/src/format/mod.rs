@@ -1,4 +1,4 @@
-//! What is stored: the metadata of arrays and groups, and the bytes of chunks.
+//! The stored data: the metadata of arrays and groups, and the bytes of chunks.
 
 pub(crate) mod array_format;
 pub(crate) mod blosc;

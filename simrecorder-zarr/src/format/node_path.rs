@@ -1,28 +1,28 @@
-//! Where the node of a key is in the Zarr hierarchy.
+//! Paths of nodes in the Zarr hierarchy.
 
 use simrecorder_core::{Error, ErrorKind, Key, Result};
 
 use crate::lmdb::MAX_KEY_BYTES;
 
-/// Put before a name that Zarr keeps for itself, so that it is a name like any other.
+/// Precedes a name that Zarr reserves.
 pub(crate) const ESCAPE: char = '%';
-/// The longest name of a file on the usual file systems.
+/// The longest file name on common file systems.
 const MAX_NAME_BYTES: usize = 255;
-/// LMDB's longest key, less room for `/values/c/` and the index of a chunk.
+/// LMDB's longest key, minus room for `/values/c/` and the index of a chunk.
 const MAX_PATH_BYTES: usize = MAX_KEY_BYTES - 71;
 
-/// The names of the metadata of nodes of Zarr V2.
+/// The names of metadata documents of Zarr V2.
 pub(crate) const METADATA_OF_ZARR_V2: [&str; 2] = [".zarray", ".zgroup"];
 
-/// The array of a series of two columns that says where each record ends.
+/// The array with the end of each record, in a series of two columns.
 pub(crate) const ENDS: &str = "ends";
-/// The array of a series of two columns that holds the items of all records.
+/// The array with the items of all records, in a series of two columns.
 pub(crate) const ITEMS: &str = "values";
 
 /// The path of the node of `key`, without slashes at its ends; empty for the root.
 ///
-/// Zarr V3 reserves names that begin with `__` and the name `zarr.json`; they, and names that
-/// begin with `%`, get a `%` in front.
+/// Zarr V3 reserves names that begin with `__` and the name `zarr.json`. These names, and names
+/// that begin with `%`, get a `%` in front.
 pub(crate) fn node_path(key: &Key) -> Result<String> {
     let mut path = String::with_capacity(key.as_str().len() + 4);
     for name in key.parts() {
@@ -37,7 +37,7 @@ pub(crate) fn node_path(key: &Key) -> Result<String> {
         let bytes = path.len() - start + 1;
         if bytes > MAX_NAME_BYTES {
             let message = format!(
-                "one level of the key has {} bytes, Zarr recordings take {}",
+                "one level of the key has {} bytes, Zarr recordings allow {}",
                 bytes - 1,
                 MAX_NAME_BYTES - 1
             );
@@ -46,7 +46,7 @@ pub(crate) fn node_path(key: &Key) -> Result<String> {
     }
     if path.len() > MAX_PATH_BYTES {
         let message = format!(
-            "the key has {} bytes, Zarr recordings take {MAX_PATH_BYTES}",
+            "the key has {} bytes, Zarr recordings allow {MAX_PATH_BYTES}",
             path.len()
         );
         return Err(too_long(key, message));
@@ -59,7 +59,7 @@ fn is_reserved(name: &str) -> bool {
     name.starts_with("__") || name.starts_with(ESCAPE) || name == "zarr.json"
 }
 
-/// The name in a path of what is called `name`.
+/// The name in a path for `name`.
 pub(crate) fn escaped(name: String) -> String {
     match is_reserved(&name) {
         true => format!("{ESCAPE}{name}"),
@@ -72,8 +72,8 @@ fn too_long(key: &Key, message: String) -> Error {
     Error::new(ErrorKind::InvalidKey, "check key", message).with_key(format!("{text}…"))
 }
 
-/// The key of the child `name` of `group`; `None` for what is no key, such as a folder that
-/// other software keeps there.
+/// The key of the child `name` of `group`; `None` if it is not a key, such as a folder of other
+/// software.
 pub(crate) fn child_key(group: &Key, name: &str) -> Option<Key> {
     let plain = match name.strip_prefix(ESCAPE) {
         Some(plain) => plain,
@@ -86,7 +86,7 @@ pub(crate) fn child_key(group: &Key, name: &str) -> Option<Key> {
     (stands_there && key.parent().as_ref() == Some(group)).then_some(key)
 }
 
-/// The key above `key` if that may be a series of which this is a part.
+/// The parent of `key`, if that may be a series of which `key` is a part.
 pub(crate) fn parent_of_part(key: &Key) -> Option<Key> {
     match key.name() {
         ENDS | ITEMS => key.parent().filter(|parent| !parent.is_root()),
@@ -94,7 +94,7 @@ pub(crate) fn parent_of_part(key: &Key) -> Option<Key> {
     }
 }
 
-/// The entry of the metadata of the node at `path`.
+/// The entry with the metadata of the node at `path`.
 pub(crate) fn metadata_entry(path: &str) -> String {
     entry(path, "zarr.json")
 }
@@ -134,7 +134,7 @@ mod tests {
             assert_eq!(node_path(&key).unwrap(), path);
             assert_eq!(child_key(&Key::ROOT, path), Some(key));
         }
-        // What other software put there under a name that no key leads to.
+        // Other software put it there, under a name that no key leads to.
         assert_eq!(child_key(&Key::ROOT, "__other"), None);
         assert_eq!(child_key(&Key::ROOT, "%other"), None);
     }

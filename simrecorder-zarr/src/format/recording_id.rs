@@ -1,10 +1,10 @@
-//! The random number by which a recording is known, wherever it lies.
+//! The random number that identifies a recording, wherever it is.
 
 use std::sync::Arc;
 
 use simrecorder_core::backend::random_number;
 
-/// The `id` of a recording: 32 hexadecimal digits, if simrecorder made it.
+/// The `id` of a recording: 32 hexadecimal digits, if simrecorder created it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct RecordingId(Arc<str>);
 
@@ -14,7 +14,7 @@ impl RecordingId {
         Self(format!("{:016x}{:016x}", random_number(), random_number()).into())
     }
 
-    /// The id that a recording or its journal says it has.
+    /// The id that a recording or its journal contains.
     pub(crate) fn of_text(text: &str) -> Self {
         Self(text.into())
     }

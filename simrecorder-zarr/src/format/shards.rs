@@ -1,8 +1,9 @@
-//! Shards: several chunks of an array in one entry, with an index of where each of them is.
+//! Shards: several chunks of an array in one entry, with an index of their places.
 //!
-//! This is the codec `sharding_indexed` of Zarr V3. An index is found without decoding anything if it
-//! is at the start of the shard, in the form that this library writes; a chunk is then read and
-//! appended by itself. Shards of any other form are chunks like others, for the codecs to decode.
+//! This is the codec `sharding_indexed` of Zarr V3. If the index is at the start of the shard, in
+//! the form that this library writes, it can be read without decoding anything. Then each chunk is
+//! read and appended separately. Shards of any other form are ordinary chunks that the codecs
+//! decode.
 
 use std::ops::Range;
 
@@ -14,11 +15,12 @@ use crate::format::metadata::Document;
 
 /// The name of the codec.
 const CODEC: &str = "sharding_indexed";
-/// A shard with more slots is decoded as one: all of its index is held, and written at once.
+/// A shard with more slots is decoded as a whole, because its index is held in memory and written
+/// at once.
 pub(crate) const MAX_SLOTS: u64 = 1 << 12;
-/// The bytes of one place in an index.
+/// The length of one place in an index.
 const PLACE_LEN: usize = 16;
-/// What an index has instead of the offset and the length of a chunk that is not there.
+/// In an index, the offset and length of a missing chunk.
 const MISSING: u64 = u64::MAX;
 
 /// One of the chunks of a shard.
@@ -26,14 +28,14 @@ const MISSING: u64 = u64::MAX;
 pub(crate) struct Slot {
     /// Its number, in row-major order.
     pub(crate) index: u32,
-    /// How many slots the shard has.
+    /// The number of slots in the shard.
     pub(crate) count: u32,
 }
 
 /// How the chunks of an array are divided among shards.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ShardGrid {
-    /// How many chunks a shard has along each axis.
+    /// The number of chunks in a shard along each axis.
     chunks: Vec<u64>,
     count: u32,
 }
@@ -59,7 +61,7 @@ impl ShardGrid {
         })
     }
 
-    /// The indices of the shard with a chunk, and the slot of the chunk in it.
+    /// The indices of the shard that contains a chunk, and the slot of the chunk in it.
     pub(crate) fn place(&self, indices: &[u64]) -> (Vec<u64>, Slot) {
         let axes = || indices.iter().zip(&self.chunks);
         let shard = axes().map(|(index, len)| index / len).collect();
@@ -72,7 +74,7 @@ impl ShardGrid {
     }
 }
 
-/// Where the bytes of a chunk are in its shard.
+/// The place of a chunk in its shard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Extent {
     pub(crate) offset: u64,
@@ -80,13 +82,13 @@ pub(crate) struct Extent {
 }
 
 impl Extent {
-    /// The first byte after it.
+    /// The offset of the first byte after it.
     pub(crate) fn end(self) -> u64 {
         self.offset.saturating_add(self.len)
     }
 }
 
-/// Where the chunks of a shard are.
+/// The places of the chunks of a shard.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ShardIndex {
     slots: Vec<Option<Extent>>,
@@ -100,7 +102,7 @@ impl ShardIndex {
         }
     }
 
-    /// Reads an index; `None` if its checksum is wrong.
+    /// Decodes an index; `None` if its checksum does not match.
     pub(crate) fn decode(bytes: &[u8]) -> Option<Self> {
         let (places, sum) = bytes.split_last_chunk::<CHECKSUM_LEN>()?;
         if *sum != checksum(places) || places.len() % PLACE_LEN != 0 {
@@ -121,7 +123,7 @@ impl ShardIndex {
         })
     }
 
-    /// The bytes of the index, with their checksum.
+    /// Encodes the index with its checksum.
     pub(crate) fn encode(&self) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(index_len(self.count()));
         for slot in &self.slots {
@@ -139,29 +141,30 @@ impl ShardIndex {
         self.slots.len() as u32
     }
 
-    /// Where the chunk in a slot is; `None` if it is not there.
+    /// The place of the chunk in a slot; `None` if there is no chunk.
     pub(crate) fn get(&self, slot: u32) -> Option<Extent> {
         self.slots.get(slot as usize).copied().flatten()
     }
 
-    /// Sets where the chunk in a slot is, and returns where it was. A slot beyond the last is ignored.
+    /// Sets the place of the chunk in a slot, and returns the previous one. Ignores a slot that
+    /// does not exist.
     pub(crate) fn set(&mut self, slot: u32, extent: Option<Extent>) -> Option<Extent> {
         let place = self.slots.get_mut(slot as usize)?;
         std::mem::replace(place, extent)
     }
 
-    /// The slots that have a chunk, with where it is.
+    /// The slots that contain a chunk, with the place of each.
     pub(crate) fn chunks(&self) -> impl Iterator<Item = (u32, Extent)> {
         let slots = (0_u32..).zip(&self.slots);
         slots.filter_map(|(slot, extent)| Some((slot, (*extent)?)))
     }
 
-    /// Whether no chunk is there.
+    /// Whether there are no chunks.
     pub(crate) fn is_empty(&self) -> bool {
         self.chunks().next().is_none()
     }
 
-    /// The parts of `range` in which there is neither the index nor a chunk.
+    /// The parts of `range` that contain neither the index nor a chunk.
     pub(crate) fn gaps(&self, range: Range<u64>) -> Vec<Range<u64>> {
         let mut used: Vec<_> = self
             .chunks()
@@ -183,14 +186,15 @@ impl ShardIndex {
     }
 }
 
-/// The bytes of the index of a shard with `count` slots.
+/// The length of the index of a shard with `count` slots.
 pub(crate) fn index_len(count: u32) -> usize {
     count as usize * PLACE_LEN + CHECKSUM_LEN
 }
 
 impl Document {
-    /// The array without its shards, as if each chunk were an entry, and how its chunks are divided
-    /// among shards; `None` if it has none, or of another form than this library writes.
+    /// The array without its shards, as if each chunk were an entry, and the division of its chunks
+    /// among shards; `None` if it has no shards, or shards of another form than this library
+    /// writes.
     pub(crate) fn without_shards(&self) -> Option<(Self, ShardGrid)> {
         let [codec] = &self.fields().get("codecs")?.as_array()?[..] else {
             return None;
@@ -212,7 +216,7 @@ impl Document {
         Some((inner, grid))
     }
 
-    /// Collects the chunks of an array in shards of a shape, unless it has shards already.
+    /// Combines the chunks of an array into shards of this shape, unless it already has shards.
     pub(crate) fn add_shards(&mut self, shard_shape: &[u64]) {
         let codecs = self.fields().get("codecs").cloned().unwrap_or_default();
         if self.has_shards() {
@@ -231,21 +235,21 @@ impl Document {
         self.fields_mut().insert("codecs".to_owned(), sharding);
     }
 
-    /// Whether an array has shards, of whatever form.
+    /// Whether an array has shards of any form.
     pub(super) fn has_shards(&self) -> bool {
         let codecs = self.fields().get("codecs").and_then(Json::as_array);
         let mut names = codecs.into_iter().flatten().map(|codec| &codec["name"]);
         names.any(|name| name == CODEC)
     }
 
-    /// The shape of the shards of an array that has none yet, as a policy says.
+    /// The shape of the shards of an array without shards, according to a policy.
     pub(crate) fn shard_shape(&self, policy: &ChunkPolicy) -> Option<Vec<u64>> {
         let chunk_shape = lens(self.grid_shape()?)?;
         let shape = self.shape().ok()?;
         let data_type = self.fields().get("data_type").and_then(Json::as_str)?;
         let element_size = match data_type.parse::<DType>() {
             Ok(dtype) => dtype.size(),
-            // A text has any length: a chunk counts as one of the usual size.
+            // A text may have any length, so a chunk counts as one of the usual size.
             Err(_) => {
                 let rows = chunk_shape.first().copied().unwrap_or(1).max(1);
                 (ChunkPolicy::DEFAULT_TARGET_BYTES / rows).max(1) as usize
@@ -261,7 +265,7 @@ impl Document {
             .insert("chunk_key_encoding".to_owned(), keys);
     }
 
-    /// Names the only chunk of a short array otherwise than the shards that it will have.
+    /// Gives the only chunk of a short array a name that differs from those of its future shards.
     pub(super) fn set_short_keys(&mut self) {
         self.fields_mut()
             .insert("chunk_key_encoding".to_owned(), short_keys());
@@ -272,7 +276,8 @@ fn lens(shape: &Json) -> Option<Vec<u64>> {
     shape.as_array()?.iter().map(Json::as_u64).collect()
 }
 
-/// How the only chunk of a short array is named if it will have shards: by its indices alone.
+/// The encoding of the key of the only chunk of a short array that will have shards: only its
+/// indices.
 pub(super) fn short_keys() -> Json {
     json!({ "name": "v2", "configuration": { "separator": "." } })
 }

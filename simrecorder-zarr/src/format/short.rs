@@ -1,28 +1,28 @@
-//! Short series: arrays with fewer rows than a chunk has.
+//! Short series: arrays with fewer rows than a chunk.
 //!
-//! An array of simrecorder notes the shape of its chunks in its attribute. Until it has filled one, its
-//! chunk grid may have fewer rows: as many as the array had when its tail was folded. It has no shards
-//! then, and notes their shape.
+//! simrecorder stores the chunk shape of an array in its attribute. Until the array has filled a
+//! chunk, its chunk grid may have fewer rows: as many as the array had when its tail was folded.
+//! During this time it has no shards, and stores their future shape.
 
 use serde_json::{Value as Json, json};
 
 use crate::format::metadata::Document;
 
-/// The member of the attribute `simrecorder` with the shape of a chunk that is full.
+/// The member of the attribute `simrecorder` with the shape of a full chunk.
 const CHUNK_SHAPE: &str = "chunk_shape";
 /// The member with the shape of the shards that a short array will have.
 const SHARD_SHAPE: &str = "shard_shape";
 
 impl Document {
-    /// Notes the shape of the chunks of a new array, so that they can be shorter at first.
+    /// Stores the chunk shape of a new array, so that its chunks can be shorter at first.
     pub(crate) fn note_chunk_shape(&mut self) {
         if let Some(shape) = self.grid_shape().cloned() {
             self.set_noted(CHUNK_SHAPE, Some(shape));
         }
     }
 
-    /// The shape of a chunk that is full, if it is noted and fits the chunk grid. An array with shards has
-    /// full chunks.
+    /// The shape of a full chunk, if it is stored and matches the chunk grid. An array with shards
+    /// has full chunks.
     pub(crate) fn noted_chunk_shape(&self) -> Option<&Json> {
         let noted = self.reserved()?.get(CHUNK_SHAPE)?;
         let (full, written) = (noted.as_array()?, self.grid_shape()?.as_array()?);
@@ -31,14 +31,14 @@ impl Document {
         (fits && !self.has_shards()).then_some(noted)
     }
 
-    /// How many rows the only chunk of a short array has; `None` if its chunks are those of any array.
+    /// The number of rows of the only chunk of a short array; `None` if the array is not short.
     pub(crate) fn short_rows(&self) -> Option<u64> {
         let full = self.noted_chunk_shape()?.get(0)?.as_u64()?;
         let rows = self.grid_shape()?.get(0)?.as_u64()?;
         (rows < full).then_some(rows)
     }
 
-    /// Gives the array a chunk of so many rows, or its full chunks.
+    /// Gives the array one chunk of `rows` rows, or full chunks.
     pub(crate) fn set_short_rows(&mut self, rows: Option<u64>) {
         if rows.is_some()
             && let Some((mut inner, _)) = self.without_shards()

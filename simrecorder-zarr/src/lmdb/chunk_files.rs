@@ -1,10 +1,10 @@
-//! Chunk files: where the bytes of large entries lie, beside the database, which says where.
+//! Chunk files: they contain the bytes of large entries, and the database contains their places.
 //!
-//! An entry of the database that is no metadata begins with a byte: [`INLINE`] is followed by the bytes of
-//! the entry, [`EXTENT`] by where in which chunk file they are, and by the number of the transaction that
-//! put it there. So no two entries of a key are equal that lead to different bytes: a reader that finds
-//! the entry unchanged after it has read from the file has read the right bytes, although space in the
-//! files is used again.
+//! An entry of the database that is not metadata begins with a tag. [`INLINE`] is followed by the
+//! bytes of the entry. [`EXTENT`] is followed by the place of the bytes in a chunk file and the
+//! number of the transaction that put them there. So two entries of a key that lead to different
+//! bytes are never equal: if a reader finds the entry unchanged after it has read from the file, it
+//! has read the right bytes, although space in the files is reused.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
@@ -23,22 +23,22 @@ use crate::storage::{Entry, EntryFile, ends_early};
 
 const MAGIC: [u8; 8] = *b"\x89SRC\r\n\x1a\n";
 const VERSION: u32 = 1;
-/// The bytes before the first extent of a file.
+/// The number of bytes before the first extent of a file.
 pub(super) const HEADER_BYTES: u64 = 24;
-/// The names of chunk files begin so; a number follows.
+/// The beginning of the names of chunk files; a number follows.
 const NAME: &str = "chunks.";
-/// No more files than this are kept open for reading.
+/// The maximum number of files that are kept open for reading.
 const MAX_OPEN: usize = 64;
 
-/// Tags of entries.
+/// The tags of entries.
 const INLINE: u8 = 0;
 const EXTENT: u8 = 1;
 const EXTENT_ENTRY_BYTES: usize = 29;
 
-/// A recording with chunk files: what its database says of them.
+/// What the database of a recording with chunk files says about them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct ChunkMark {
-    /// A random number, by which its files are told from those of other recordings.
+    /// A random number that distinguishes its files from those of other recordings.
     token: u64,
 }
 
@@ -71,7 +71,7 @@ impl ChunkMark {
         }
     }
 
-    /// The beginning of a file.
+    /// The header of a file.
     fn header(self, number: u32) -> [u8; HEADER_BYTES as usize] {
         let mut header = [0; HEADER_BYTES as usize];
         header[..8].copy_from_slice(&MAGIC);
@@ -125,12 +125,12 @@ impl<'a> Stored<'a> {
     }
 }
 
-/// The entry of bytes that stay in the database.
+/// The entry for bytes that stay in the database.
 pub(super) fn inline_entry(bytes: &[u8]) -> Vec<u8> {
     [&[INLINE], bytes].concat()
 }
 
-/// The entry of bytes in a chunk file, as a transaction writes it.
+/// The entry for bytes in a chunk file, as a transaction writes it.
 pub(super) fn extent_entry(extent: Extent, transaction: u64) -> Vec<u8> {
     let mut entry = Vec::with_capacity(EXTENT_ENTRY_BYTES);
     entry.push(EXTENT);
@@ -162,7 +162,7 @@ pub(super) fn numbers(folder: &Path) -> io::Result<Vec<u32>> {
         let name = entry?.file_name();
         if let Some(digits) = name.to_str().and_then(|name| name.strip_prefix(NAME))
             && let Ok(number) = digits.parse::<u32>()
-            // `chunks.007` and `chunks.+7` are of somebody else.
+            // `chunks.007` and `chunks.+7` belong to other software.
             && number.to_string() == digits
         {
             numbers.push(number);
@@ -172,7 +172,7 @@ pub(super) fn numbers(folder: &Path) -> io::Result<Vec<u32>> {
     Ok(numbers)
 }
 
-/// Makes a new chunk file.
+/// Creates a chunk file.
 pub(super) fn create(folder: &Path, mark: ChunkMark, number: u32) -> io::Result<File> {
     let path = path_of(folder, number);
     let file = OpenOptions::new()
@@ -184,7 +184,7 @@ pub(super) fn create(folder: &Path, mark: ChunkMark, number: u32) -> io::Result<
     Ok(file)
 }
 
-/// Opens a chunk file and checks that it is one of the recording.
+/// Opens a chunk file and checks that it belongs to the recording.
 pub(super) fn open(folder: &Path, mark: ChunkMark, number: u32, write: bool) -> Result<File> {
     let path = path_of(folder, number);
     let failed = |error| Error::io("open", &path, error);
@@ -224,7 +224,7 @@ impl ChunkFiles {
         }
     }
 
-    /// The bytes of an extent, of which nothing is read yet. They are in memory if they stay as they are.
+    /// The bytes of an extent, not read yet. They are in memory if they cannot change.
     pub(super) fn entry(
         &self,
         mark: ChunkMark,
@@ -277,16 +277,18 @@ impl ChunkFiles {
 }
 
 impl OpenFile {
-    /// Bytes of the file, which is so long and in which they stay as they are; `None` if it cannot be mapped.
+    /// Bytes of the file, which is `len` bytes long and does not change them; `None` if it cannot
+    /// be mapped.
     #[allow(unsafe_code, reason = "what is mapped must not change")]
     fn map(&self, range: Range<usize>, file_len: u64) -> Option<MappedBytes> {
         let mut map = self.map.lock();
         if map.as_ref().is_none_or(|map| map.len() < file_len) {
             *map = FileMap::new(&self.file, file_len).map(Arc::new);
         }
-        // SAFETY: the file has these bytes, and no writer of this library changes or cuts off what an entry of
-        // a locked snapshot leads to. That nobody else does cannot be ensured: the documentation of
-        // `LmdbStorage` asks for it, as for the data file of LMDB.
+        // SAFETY: the file has these bytes, and no writer of this library changes or truncates
+        // bytes that an entry of a locked snapshot leads to. It is impossible to prevent other
+        // programs from doing so; as for LMDB's data file, the documentation of `LmdbStorage`
+        // forbids it.
         unsafe { map.as_ref()?.bytes(range) }
     }
 }

@@ -1,4 +1,4 @@
-//! Writing chunk files: ahead of commits, by several threads.
+//! Writes chunk files ahead of commits, from several threads.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fs::{self, File};
@@ -17,13 +17,13 @@ use super::chunk_files::{self, ChunkMark, Extent, HEADER_BYTES};
 use super::reader_locks::LockedReaders;
 use crate::blocks::{self, BLOCK};
 
-/// No file grows beyond this, so that files in which nothing is left can be deleted.
+/// The maximum size of a file, so that empty files can be deleted.
 const MAX_FILE_BYTES: u64 = 4 << 30;
 
-/// Writes the chunk files of a recording, of which it has the lock.
+/// Writes the chunk files of a recording, and holds its lock.
 ///
-/// New extents are put at the end of the last file. What is freed is given back to the file system, or used
-/// again where that takes nothing back.
+/// It appends new extents to the last file. Freed extents are given back to the file system, or
+/// reused if the file system cannot take them back.
 pub(super) struct ChunkWriter {
     folder: PathBuf,
     mark: ChunkMark,
@@ -31,7 +31,7 @@ pub(super) struct ChunkWriter {
     max_file_bytes: u64,
     readers: LockedReaders,
     state: Mutex<State>,
-    /// Signalled when nothing is being written.
+    /// Signalled when no thread is writing.
     idle: Condvar,
 }
 
@@ -40,27 +40,28 @@ struct State {
     files: BTreeMap<u32, ChunkFile>,
     /// The number of the next file.
     next: u32,
-    /// The file at whose end new extents are put.
+    /// The file to which new extents are appended.
     growing: Option<u32>,
-    /// Files with bytes that may not be on the disk.
+    /// Files with bytes that may not be on disk yet.
     unsynced: BTreeSet<u32>,
-    /// Whether the folder may not have the names of all files on the disk.
+    /// Whether the folder may lack the names of some files on disk.
     folder_unsynced: bool,
-    /// What is free when no snapshot before a transaction is read any more, the oldest first.
+    /// Extents that become free once no snapshot before a transaction is being read, the oldest
+    /// first.
     pending: VecDeque<(u64, Vec<Extent>)>,
-    /// How many threads write.
+    /// The number of threads that are writing.
     writing: usize,
-    /// Whether the file system takes nothing back, so that what is free is used again.
+    /// Whether the file system takes nothing back, so that free extents are reused.
     reuses: bool,
     closed: bool,
-    /// Why it is unknown what is on the disk.
+    /// Why the contents of the disk are unknown.
     broken: Option<Error>,
 }
 
 struct ChunkFile {
     file: Arc<File>,
     end: u64,
-    /// Where each range begins and ends that holds nothing, none of them next to another.
+    /// The beginning and end of each free range. No two are adjacent.
     free: BTreeMap<u64, u64>,
 }
 
@@ -76,7 +77,7 @@ impl NewExtent {
         usize::try_from(self.extent.len).unwrap_or(usize::MAX)
     }
 
-    /// The extent, for a commit that may count from now on.
+    /// The extent, for a commit that may become valid from now on.
     pub(super) fn name(&self) -> Extent {
         self.is_named.store(true, Ordering::Relaxed);
         self.extent
@@ -100,8 +101,8 @@ impl std::fmt::Debug for NewExtent {
 }
 
 impl ChunkWriter {
-    /// Takes over the files of a recording, in which the entries of the database lead to `used`. All else in
-    /// them is what a killed writer left, and is given back, unless an older state is being read.
+    /// Opens the files of a recording whose database entries lead to `used`. Everything else in
+    /// them was left by a killed writer and is given back, unless an older state is being read.
     pub(super) fn open(
         folder: &Path,
         mark: ChunkMark,
@@ -122,7 +123,7 @@ impl ChunkWriter {
             let path = chunk_files::path_of(folder, number);
             let first = used.partition_point(|extent| extent.file < number);
             let after = used.partition_point(|extent| extent.file <= number);
-            // The last file stays, so that no number is given twice: readers keep files open.
+            // The last file stays so that no number is used twice: readers keep files open.
             let is_last = numbers.last() == Some(&number);
             if first == after && !is_last && !is_read {
                 fs::remove_file(&path).map_err(failed(&path))?;
@@ -130,7 +131,7 @@ impl ChunkWriter {
             }
             let file = match chunk_files::open(folder, mark, number, true) {
                 Ok(file) => file,
-                // A read from it finds out.
+                // Reading from it reports the error.
                 Err(error) if error.kind() == ErrorKind::Corrupt => continue,
                 Err(error) => return Err(error),
             };
@@ -161,7 +162,7 @@ impl ChunkWriter {
         })
     }
 
-    /// Writes bytes, which are durable when [`sync`](Self::sync) has returned.
+    /// Writes bytes. They are durable when [`sync`](Self::sync) has returned.
     pub(super) fn write(self: &Arc<Self>, bytes: &[u8]) -> Result<NewExtent> {
         let (file, extent) = {
             let mut state = self.state.lock();
@@ -199,7 +200,7 @@ impl ChunkWriter {
         chunk_files::path_of(&self.folder, number)
     }
 
-    /// A place for bytes that are to be written.
+    /// Allocates a place for bytes.
     fn allocate(&self, state: &mut State, len: u64) -> Result<(Arc<File>, Extent)> {
         if state.reuses
             && let Some(place) = state.take_free(len)
@@ -226,7 +227,7 @@ impl ChunkWriter {
         Ok((Arc::clone(&file.file), extent))
     }
 
-    /// Makes a new file, which grows from now on.
+    /// Creates a file, to which new extents are appended from now on.
     fn create_file(&self, state: &mut State) -> Result<u32> {
         let number = state.next;
         let file = chunk_files::create(&self.folder, self.mark, number)
@@ -238,7 +239,7 @@ impl ChunkWriter {
         Ok(number)
     }
 
-    /// Waits until all that was written is on the disk.
+    /// Waits until everything that was written is on disk.
     pub(super) fn sync(&self) -> Result<()> {
         let (files, folder) = {
             let mut state = self.state.lock();
@@ -260,11 +261,12 @@ impl ChunkWriter {
             };
             synced.map_err(|error| Error::io("write", &self.folder, error))
         };
-        // The system forgets what it could not write, so that a second try would seem to succeed.
+        // The system forgets failed writes, so a second attempt would seem to succeed.
         sync().inspect_err(|error| self.state.lock().broken = Some(error.clone()))
     }
 
-    /// Frees extents to which no entry leads after a transaction, when nobody reads an older state.
+    /// Frees extents to which no entry leads after a transaction, once no older state is being
+    /// read.
     pub(super) fn free_after(&self, transaction: u64, extents: Vec<Extent>) {
         let mut state = self.state.lock();
         if !extents.is_empty() {
@@ -285,10 +287,10 @@ impl ChunkWriter {
         }
     }
 
-    /// Frees an extent that no entry has led to.
+    /// Frees an extent to which no entry ever led.
     fn free(&self, extent: Extent) {
         let mut state = self.state.lock();
-        // Another writer may have the recording by now.
+        // Another writer may have opened the recording by now.
         if !state.closed {
             state.free(&self.folder, extent);
         }
@@ -308,7 +310,7 @@ impl ChunkWriter {
         used
     }
 
-    /// Ends writing, when the threads that write are done.
+    /// Ends writing, once the writing threads have finished.
     pub(super) fn close(&self) {
         let mut state = self.state.lock();
         if !state.closed {
@@ -334,7 +336,7 @@ impl State {
         }
     }
 
-    /// The first free range with room for so many bytes, which it takes.
+    /// Takes the first free range that is large enough.
     fn take_free(&mut self, len: u64) -> Option<(Arc<File>, Extent)> {
         for (&number, file) in &mut self.files {
             let found = file.free.iter().find(|(start, end)| *end - *start >= len);
@@ -360,13 +362,13 @@ impl State {
         };
         let (start, end) = file.free(extent);
         if self.growing != Some(extent.file) && (start, end) == (HEADER_BYTES, file.end) {
-            // Nothing leads there; a writer to come deletes it otherwise.
+            // Nothing leads there; otherwise, a later writer deletes it.
             let _ = fs::remove_file(chunk_files::path_of(folder, extent.file));
             self.files.remove(&extent.file);
             self.unsynced.remove(&extent.file);
             return;
         }
-        // The blocks of the extent, with those at its ends that are free now.
+        // The blocks of the extent, including those at its ends that have become free.
         let start = start.max(extent.offset / BLOCK * BLOCK);
         let end = end.min((extent.offset + extent.len).next_multiple_of(BLOCK));
         self.reuses |= !blocks::give_back(&file.file, start..end);
@@ -374,7 +376,7 @@ impl State {
 }
 
 impl ChunkFile {
-    /// A file in which `used` extents, sorted, lead to something.
+    /// Creates a file with `used` extents, which are sorted.
     fn new(file: File, used: &[Extent]) -> Self {
         let mut free = BTreeMap::new();
         let mut end = HEADER_BYTES;
@@ -391,7 +393,7 @@ impl ChunkFile {
         }
     }
 
-    /// Adds an extent to what is free; returns the range that it is a part of then.
+    /// Adds an extent to the free ranges. Returns the range that now contains it.
     fn free(&mut self, extent: Extent) -> (u64, u64) {
         let (mut start, mut end) = (extent.offset, extent.offset + extent.len);
         if let Some((&before, &until)) = self.free.range(..start).next_back()
@@ -436,10 +438,10 @@ mod tests {
     #[derive(Clone, Debug)]
     enum Act {
         Write(usize),
-        /// Writes what no commit names.
+        /// Writes bytes that no commit names.
         Waste(usize),
         Free(prop::sample::Index),
-        /// Opens the files again, as the writer before left them or was killed.
+        /// Reopens the files as the previous writer left them, or as a kill left them.
         Reopen,
     }
 
@@ -494,7 +496,7 @@ mod tests {
             }
             let bytes: u64 = used.iter().map(|(extent, _)| extent.len).sum();
             if !reuses {
-                // Two blocks are taken in part by each.
+                // Each may occupy two blocks partially.
                 prop_assert!(blocks(folder.path()) <= bytes + (used.len() as u64 + 4) * 2 * BLOCK);
             }
         }
@@ -513,7 +515,7 @@ mod tests {
         assert_eq!(files, [0, 0, 1, 1]);
         extents[..2].iter().for_each(|extent| writer.free(*extent));
         assert_eq!(chunk_files::numbers(folder.path()).unwrap(), [1]);
-        // Its number is not given to another one.
+        // Its number is not used for another file.
         assert_eq!(writer.write(&[1; 10]).unwrap().name().file, 2);
     }
 

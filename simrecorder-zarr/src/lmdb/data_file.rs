@@ -1,10 +1,10 @@
 //! Checks `data.mdb` before LMDB maps it into memory.
 //!
-//! LMDB trusts its file: one that is too short ends the process with `SIGBUS`. What the two
-//! meta pages say is checked here; [`pages`](super::pages) looks at the others.
+//! LMDB trusts its file: one that is too short ends the process with `SIGBUS`. This module checks
+//! the two meta pages; [`pages`](super::pages) checks the others.
 //!
-//! The layout is that of `MDB_page`, `MDB_meta`, `MDB_db` and `MDB_node` in LMDB's `mdb.c`. Its
-//! integers are of the machine's byte order and, where they are `mdb_size_t`, of its width.
+//! The layout is that of `MDB_page`, `MDB_meta`, `MDB_db` and `MDB_node` in LMDB's `mdb.c`.
+//! Integers have the machine's byte order and, where they are `mdb_size_t`, its width.
 
 use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom};
@@ -17,11 +17,11 @@ use simrecorder_core::{Error, ErrorKind, Result};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum DataFile {
     Missing,
-    /// Its creation was cut short: there is nothing in it yet.
+    /// Its creation was interrupted, and it is still empty.
     Unfinished,
-    /// Sound as far as this is checked.
+    /// Sound, as far as the checks go.
     Sound {
-        /// How many bytes the map must have at least.
+        /// The minimum size of the map in bytes.
         needed: u64,
     },
 }
@@ -37,16 +37,16 @@ const MAX_PAGE: usize = 0x8000;
 pub(super) const P_BRANCH: u16 = 0x01;
 pub(super) const P_LEAF: u16 = 0x02;
 const P_META: u16 = 0x08;
-/// The flags of a file that is no folder, and of a tree whose keys are numbers.
+/// The flags of a file without a folder, and of a tree with numbers as keys.
 const F_NO_FOLDER: u16 = 0x4000;
 const F_INTEGER_KEYS: u16 = 0x08;
 pub(super) const F_BIGDATA: u16 = 0x01;
 pub(super) const NO_PAGE: u64 = usize::MAX as u64;
 
-/// Looks at the data file at `path`.
+/// Inspects the data file at `path`.
 ///
-/// A file that another process is writing may look damaged for a moment, so a bad result is
-/// looked at again.
+/// A file that another process is writing may look damaged for a moment, so a bad result is checked
+/// again.
 pub(super) fn inspect(operation: &'static str, path: &Path) -> Result<DataFile> {
     let mut tries = 0;
     loop {
@@ -65,7 +65,7 @@ pub(super) fn inspect(operation: &'static str, path: &Path) -> Result<DataFile> 
     }
 }
 
-/// Whether the file begins as a data file of LMDB does, sound or not.
+/// Whether the file begins like an LMDB data file, sound or not.
 pub(super) fn has_magic(path: &Path) -> bool {
     let mut start = [0; PAGE_HEADER + 4];
     let read = File::open(path).and_then(|mut file| file.read_exact(&mut start));
@@ -111,14 +111,15 @@ fn look(path: &Path) -> io::Result<Result<DataFile, Damage>> {
     };
     let second = match read_meta(&mut file, first.page_size)? {
         Some(Ok(meta)) => meta,
-        // LMDB writes both meta pages of a new file in one call, which a kill may cut in two.
+        // LMDB writes both meta pages of a new file in one call, which a kill may interrupt
+        // halfway.
         _ if first.transaction == 0 && metadata.len() < 2 * first.page_size => {
             return Ok(Ok(DataFile::Unfinished));
         }
         Some(Err(damage)) => return Ok(Err(damage)),
         None => return Ok(truncated(metadata.len(), 2 * first.page_size)),
     };
-    // Transactions take turns between the two pages.
+    // Transactions alternate between the two pages.
     let in_turn = first.transaction % 2 == 0
         && (second.transaction % 2 == 1 || (second.transaction, first.transaction) == (0, 0));
     if second.page_size != first.page_size || !in_turn {
@@ -133,7 +134,7 @@ fn look(path: &Path) -> io::Result<Result<DataFile, Damage>> {
         Ok(needed) => needed,
         Err(damage) => return Ok(Err(damage)),
     };
-    // Looked up after the meta pages, since a writer extends the file before it says so there.
+    // Read after the meta pages, because a writer extends the file before it updates them.
     let length = file.metadata()?.len();
     if length < needed && !FreeList::new(&mut file, &newest, length).covers_the_missing_pages()? {
         return Ok(truncated(length, needed));
@@ -144,7 +145,7 @@ fn look(path: &Path) -> io::Result<Result<DataFile, Damage>> {
 const DAMAGED_META: &str = "a meta page of the data file is damaged";
 const NOT_LMDB: &str = "this is not an LMDB data file";
 
-/// What a meta page says.
+/// The contents of a meta page.
 #[derive(Clone, Copy)]
 pub(super) struct Meta {
     pub(super) page_size: u64,
@@ -154,7 +155,7 @@ pub(super) struct Meta {
     transaction: u64,
 }
 
-/// Where a tree of pages begins.
+/// The root of a tree of pages.
 #[derive(Clone, Copy)]
 pub(super) struct TreeRoot {
     flags: u16,
@@ -163,7 +164,7 @@ pub(super) struct TreeRoot {
 }
 
 impl TreeRoot {
-    /// From an `MDB_db`.
+    /// Parses an `MDB_db`.
     fn parse(db: &[u8]) -> Self {
         Self {
             flags: word16(db, 4),
@@ -173,7 +174,7 @@ impl TreeRoot {
     }
 }
 
-/// The meta page of a transaction; `None` if it was replaced, or makes no sense.
+/// The meta page of a transaction; `None` if it was replaced or is invalid.
 pub(super) fn meta_of(file: &mut File, transaction: u64) -> io::Result<Option<Meta>> {
     let Some(Ok(first)) = read_meta(file, 0)? else {
         return Ok(None);
@@ -185,7 +186,7 @@ pub(super) fn meta_of(file: &mut File, transaction: u64) -> io::Result<Option<Me
         .find(|meta| meta.transaction == transaction && meta.check().is_ok()))
 }
 
-/// The meta page at `offset`; `None` if the file ends before it does.
+/// The meta page at `offset`; `None` if the file ends first.
 fn read_meta(file: &mut File, offset: u64) -> io::Result<Option<Result<Meta, Damage>>> {
     let Some(page) = read_at(file, offset, PAGE_HEADER + META)? else {
         return Ok(None);
@@ -200,7 +201,7 @@ fn parse_meta(page: &[u8]) -> Result<Meta, Damage> {
         magic if magic == MAGIC.swap_bytes() => {
             return damage(
                 ErrorKind::Unsupported,
-                "the data file was written on a machine of the other byte order",
+                "the data file was written on a machine with the other byte order",
             );
         }
         _ => return damage(ErrorKind::Corrupt, NOT_LMDB),
@@ -232,12 +233,12 @@ fn parse_meta(page: &[u8]) -> Result<Meta, Damage> {
 }
 
 impl Meta {
-    /// How many bytes the file has, if the meta page makes sense.
+    /// The size that the file must have, if the meta page is valid.
     fn check(&self) -> Result<u64, Damage> {
         if self.main.flags != 0 {
             return damage(
                 ErrorKind::Unsupported,
-                "the main database of the data file is not one of plain keys and values",
+                "the main database of the data file does not contain plain keys and values",
             );
         }
         let inside = |page| page == NO_PAGE || (2..=self.last_page).contains(&page);
@@ -267,7 +268,7 @@ struct FreeList<'a> {
     file: &'a mut File,
     meta: &'a Meta,
     length: u64,
-    /// Free pages beyond the end of the file.
+    /// Free pages after the end of the file.
     beyond: Vec<u64>,
     budget: u64,
 }
@@ -295,7 +296,7 @@ impl<'a> FreeList<'a> {
         Ok(self.beyond.len() as u64 == self.meta.last_page + 1 - first_missing)
     }
 
-    /// Collects what the tree at `page` lists; `None` if it makes no sense.
+    /// Collects the pages that the tree at `page` lists; `None` if it is invalid.
     fn collect(&mut self, page: u64, depth: u16) -> io::Result<Option<()>> {
         if depth == 0 || self.budget == 0 {
             return Ok(None);
@@ -341,7 +342,7 @@ impl<'a> FreeList<'a> {
         Ok(Some(()))
     }
 
-    /// Takes one list of pages: a count and as many page numbers.
+    /// Reads one list of pages: a count and as many page numbers.
     fn list(
         &mut self,
         page: &[u8],
@@ -381,7 +382,7 @@ impl<'a> FreeList<'a> {
     }
 }
 
-/// Whether the file is as short as an unfinished one and holds nothing but zeros.
+/// Whether the file is as short as an unfinished one and contains only zeros.
 fn is_zero(file: &mut File) -> io::Result<bool> {
     file.seek(SeekFrom::Start(0))?;
     let mut bytes = Vec::new();
@@ -389,7 +390,7 @@ fn is_zero(file: &mut File) -> io::Result<bool> {
     Ok(bytes.len() <= 2 * MAX_PAGE && bytes.iter().all(|byte| *byte == 0))
 }
 
-/// `size` bytes from `offset`; `None` if the file ends before.
+/// Reads `size` bytes from `offset`; `None` if the file ends first.
 pub(super) fn read_at(file: &mut File, offset: u64, size: usize) -> io::Result<Option<Vec<u8>>> {
     file.seek(SeekFrom::Start(offset))?;
     let mut bytes = vec![0; size];
@@ -431,8 +432,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let storage = open(folder.path(), OpenMode::CreateNew);
         storage.commit(vec![set("a", b"1")]).unwrap();
-        // Leaves free pages for the last commit to use, so that it takes none at the end but those
-        // of the value that it gives back.
+        // Leaves free pages for the last commit, so that the only pages it takes at the end are
+        // those of the value that it gives back.
         for i in 0..10u8 {
             storage
                 .commit(vec![set("a", &[i; 1500]), set("b", &[i; 1500])])
@@ -456,7 +457,7 @@ mod tests {
         assert_eq!(get(&storage, "b").unwrap(), "2");
         drop(storage);
 
-        // One page less, and one in use is gone.
+        // One page less, so a page in use is missing.
         let file = std::fs::File::options().write(true).open(&data).unwrap();
         let mut shorter = length;
         while shorter > 2 * 4096 {

@@ -1,9 +1,9 @@
-//! Keys in the database, and what a commit writes.
+//! Keys in the database, and how a commit is written.
 //!
-//! Entries are stored under the UTF-8 bytes of their keys. Tails are private: their keys begin with
-//! a zero byte, `\0t`, followed by the path of the array, another zero byte and the number of
-//! the part as a big-endian u32. A tail is the concatenation of its parts. `\0c` says that the
-//! recording has [chunk files](super::chunk_files).
+//! The key of an entry in the database is its key in UTF-8. Tails are private: their keys consist
+//! of `\0t`, the path of the array, a zero byte and the number of the part as a big-endian u32. A
+//! tail is the concatenation of its parts. `\0c` marks a recording with [chunk
+//! files](super::chunk_files).
 
 use std::ops::Bound;
 
@@ -15,27 +15,27 @@ use super::chunk_files::{ChunkMark, Extent, Stored, extent_entry, inline_entry};
 use crate::format::node_path::is_metadata;
 use crate::storage::{Change, WrittenAhead, no_shards};
 
-/// The longest key of an entry in bytes; LMDB's limit.
+/// The longest key of an entry in bytes, which is LMDB's limit.
 pub(crate) const MAX_KEY_BYTES: usize = 511;
 
-/// LMDB keeps sizes of values in 32 bits.
+/// LMDB stores the sizes of values in 32 bits.
 const MAX_VALUE_BYTES: usize = u32::MAX as usize;
 
 pub(super) const TAILS: &[u8] = b"\0t";
-/// The key of the mark that the recording has chunk files.
+/// The key of the mark of a recording with chunk files.
 const CHUNK_MARK: &[u8] = b"\0c";
 
-/// What the key of a part has besides the path of the array.
+/// The length of the key of a part without the path of the array.
 const TAIL_KEY_EXTRA: usize = TAILS.len() + 1 + size_of::<u32>();
 
-/// A part that grows stays below this size together with its key, so that it fits into a leaf
-/// page (LMDB wants two nodes a page) and costs no page of its own.
+/// A growing part and its key stay below this size, so that the part fits into a leaf page (LMDB
+/// requires two nodes per page) and needs no page of its own.
 const LEAF_PART_BYTES: usize = 2000;
 
-/// Entries up to this size stay in the database, where they share a page with others.
+/// Entries up to this size stay in the database, where they share pages.
 pub(super) const INLINE_BYTES: usize = LEAF_PART_BYTES;
 
-/// Parts that are written at once have at most this size: 1 MiB with the page header.
+/// The maximum size of a part that is written at once: 1 MiB with the page header.
 const PART_BYTES: usize = (1 << 20) - 16;
 
 pub(super) type Entries = Database<Raw, Raw>;
@@ -46,8 +46,8 @@ pub(super) fn range<'a>(from: &'a [u8], to: &'a [u8]) -> KeyRange<'a> {
     (Bound::Included(from), Bound::Excluded(to))
 }
 
-/// The first and the last bound (excluded) of all keys that begin with `prefix`, none of which
-/// ends with 0xff.
+/// The first and the last bound (excluded) of all keys that begin with `prefix`, none of which ends
+/// with 0xff.
 pub(super) fn prefixed(prefix: &[u8]) -> (Vec<u8>, Vec<u8>) {
     let mut end = prefix.to_vec();
     if let Some(last) = end.last_mut() {
@@ -60,12 +60,12 @@ pub(super) fn tail_prefix(array: &str) -> Vec<u8> {
     [TAILS, array.as_bytes(), b"\0"].concat()
 }
 
-/// Whether an entry may have this key.
+/// Whether this key is allowed for an entry.
 pub(super) fn is_entry(key: &[u8]) -> bool {
     !key.is_empty() && key.len() <= MAX_KEY_BYTES && key[0] != 0
 }
 
-/// Whether entries may be below this prefix, `""` or one that ends with `/`.
+/// Whether this prefix is allowed: `""` or one that ends with `/`.
 pub(super) fn is_prefix(prefix: &str) -> bool {
     prefix.is_empty() || is_entry(prefix.as_bytes())
 }
@@ -84,7 +84,7 @@ pub(super) fn prefix_of(path: &str) -> String {
     }
 }
 
-/// Refuses changes that LMDB could not take, before anything is written.
+/// Rejects changes that LMDB cannot store, before anything is written.
 pub(super) fn check(changes: &[Change]) -> Result<()> {
     for change in changes {
         match change {
@@ -94,7 +94,7 @@ pub(super) fn check(changes: &[Change]) -> Result<()> {
                     return Err(Error::new(
                         ErrorKind::InvalidArgument,
                         "commit",
-                        "a single value in LMDB holds less than 4 GiB; use smaller chunks",
+                        "a value in LMDB must be smaller than 4 GiB; use smaller chunks",
                     )
                     .with_key(key));
                 }
@@ -140,7 +140,7 @@ fn invalid(key: &str, limit: usize) -> Error {
     Error::new(ErrorKind::InvalidKey, "commit", message).with_key(key)
 }
 
-/// About how many bytes the changes add.
+/// The approximate number of bytes that the changes add.
 pub(super) fn size_of_changes(changes: &[Change]) -> u64 {
     changes
         .iter()
@@ -154,7 +154,7 @@ pub(super) fn size_of_changes(changes: &[Change]) -> u64 {
         .fold(0, |sum, size| sum + size as u64)
 }
 
-/// The mark that the recording has chunk files, if it does.
+/// The mark of the recording's chunk files, if it has them.
 pub(super) fn chunk_mark(
     txn: &RoTxn<'_, AnyTls>,
     entries: Entries,
@@ -162,7 +162,7 @@ pub(super) fn chunk_mark(
     Ok(entries.get(txn, CHUNK_MARK)?.map(<[u8]>::to_vec))
 }
 
-/// Marks a new recording as one that has chunk files.
+/// Marks a new recording as one with chunk files.
 pub(super) fn set_chunk_mark(
     txn: &mut RwTxn<'_>,
     entries: Entries,
@@ -171,13 +171,13 @@ pub(super) fn set_chunk_mark(
     entries.put(txn, CHUNK_MARK, &mark.to_bytes())
 }
 
-/// Checked changes, on their way into a transaction.
+/// Applies checked changes to a transaction.
 pub(super) struct Writing<'t, 'e> {
     pub(super) txn: &'t mut RwTxn<'e>,
     pub(super) entries: Entries,
     /// Whether the recording has chunk files.
     pub(super) has_chunk_files: bool,
-    /// The extents that no entry leads to any more.
+    /// The extents to which entries no longer lead.
     pub(super) freed: Vec<Extent>,
 }
 
@@ -196,7 +196,7 @@ impl Writing<'_, '_> {
                     let entry = extent_entry(extent.name(), self.txn.id() as u64);
                     self.put(key.as_bytes(), &entry)?;
                 }
-                // Refused before.
+                // Rejected earlier.
                 Change::SetInShard { .. } | Change::EraseInShard { .. } => {}
                 Change::Erase { key } => {
                     self.free(key.as_bytes())?;
@@ -234,7 +234,7 @@ impl Writing<'_, '_> {
         self.entries.put(self.txn, key, entry)
     }
 
-    /// Notes the extent of an entry that is to be replaced or removed.
+    /// Records the extent of an entry that will be replaced or removed.
     fn free(&mut self, key: &[u8]) -> heed::Result<()> {
         if self.has_chunk_files
             && let Some(value) = self.entries.get(self.txn, key)?
@@ -254,7 +254,7 @@ impl Writing<'_, '_> {
         Ok(())
     }
 
-    /// Moves the entries that lead to chunk files; others were copied before.
+    /// Moves the entries that lead to chunk files. Others were already copied.
     fn move_extents(&mut self, from: &str, to: &str) -> heed::Result<()> {
         if !self.has_chunk_files {
             return Ok(());
@@ -270,7 +270,7 @@ impl Writing<'_, '_> {
     }
 }
 
-/// The extent that an entry of a recording with chunk files leads to.
+/// The extent to which an entry of a recording with chunk files leads.
 fn extent_of(key: &[u8], value: &[u8]) -> Option<Extent> {
     match Stored::parse(value) {
         Ok(Stored::Extent(extent)) if !is_metadata(key) => Some(extent),
@@ -365,7 +365,7 @@ fn append_tail(
     }
 }
 
-/// Takes bytes away from the end of a tail.
+/// Removes bytes from the end of a tail.
 fn cut_tail(
     txn: &mut RwTxn<'_>,
     entries: Entries,

@@ -1,9 +1,10 @@
-//! LMDB environments: one for each recording in this process, however often it is opened.
+//! LMDB environments: one per recording in this process, no matter how often the recording is
+//! opened.
 //!
-//! All transactions of the process run under the read side of one lock, the gate. What LMDB
-//! forbids while a transaction is active (another map size, other flags) is done under its
-//! write side by closing the environment and opening it again. Resizing in place would be
-//! shorter, but when the system refuses the new map LMDB is left without any.
+//! All transactions of the process run under the read side of one lock, the gate. Changes that LMDB
+//! forbids while a transaction is active (another map size, other flags) are made under its write
+//! side, by closing the environment and opening it again. Resizing in place would be simpler, but
+//! if the system refuses the new map, LMDB is left without a map.
 
 use std::cell::{OnceCell, RefCell};
 use std::collections::HashMap;
@@ -27,58 +28,58 @@ use super::reader_locks::ReaderLocks;
 use super::snapshot::LmdbSnapshot;
 use crate::storage::Change;
 
-/// The virtual memory that is reserved for the map at first. It costs nothing but addresses.
+/// The virtual memory that is reserved for the map at first. It costs nothing except addresses.
 #[cfg(target_pointer_width = "64")]
 const FIRST_MAP: usize = 1 << 40;
 #[cfg(not(target_pointer_width = "64"))]
 const FIRST_MAP: usize = 1 << 30;
 
-/// How many pages the file grows before its writer looks for killed readers again.
+/// The number of pages by which the file grows before its writer looks for killed readers again.
 ///
 /// LMDB keeps every page that a registered reader may see, so the file grows while a killed reader
-/// stays registered. Looking asks the system once for each process that has registered.
+/// stays registered. The check asks the system once for each process that has registered.
 const GROWTH_BETWEEN_CHECKS: usize = 256;
 
 /// How often a reader starts again when a writer frees what it reads.
 const READ_ATTEMPTS: u32 = 100;
 
-/// The environment of one recording, shared by all who have it open in this process.
+/// The environment of one recording, shared by all that have it open in this process.
 pub(super) struct Environment {
     /// The folder of the recording, or its only file.
     folder: PathBuf,
     id: FileId,
     gate: RwLock<Gate>,
-    /// How far the pages were looked at; `readable` says it without waiting.
+    /// How far the pages were checked. `readable` tells it without waiting.
     checked: Mutex<Option<Depth>>,
     readable: AtomicBool,
     /// The last page of the file when this process last looked for killed readers.
     last_page: AtomicUsize,
     chunk_files: ChunkFiles,
-    /// Where readers lock what they read in them, if that is possible.
+    /// The file in which readers lock the snapshot that they read, if that is possible.
     reader_locks: OnceLock<Option<ReaderLocks>>,
-    /// Whether the recording has chunk files, when that is known.
+    /// The mark of the recording's chunk files, once it is known.
     mark: OnceLock<Option<ChunkMark>>,
 }
 
 struct Gate {
-    /// `None` after it could not be reopened.
+    /// `None` if it could not be reopened.
     open: Option<OpenEnvironment>,
     access: Access,
     map_size: usize,
     no_sync: bool,
-    /// Grows each time the environment is opened, so that of many threads that want to reopen it
-    /// only the first does it.
+    /// Incremented each time the environment is opened, so that only the first of many threads
+    /// reopens it.
     generation: u64,
 }
 
-/// The environments of this process. One whose last user is gone stays in the map until it is
-/// closed, since LMDB must not have the same files open twice.
+/// The environments of this process. An environment without users stays in the map until it is
+/// closed, because LMDB must not have the same files open twice.
 struct Registry {
     environments: Mutex<HashMap<FileId, Weak<Environment>>>,
     closed: Condvar,
 }
 
-/// A child of a fork opens environments of its own: those of its parent are leaked.
+/// A forked child opens its own environments. Those of its parent are leaked.
 static REGISTRY: PerProcess<Registry> = PerProcess::new(|| Registry {
     environments: Mutex::default(),
     closed: Condvar::new(),
@@ -94,8 +95,8 @@ impl Drop for Environment {
     }
 }
 
-/// Runs `action` while no one in this process can open or close an environment, and none is
-/// open for the data file of `folder`.
+/// Runs `action` while no environment is open for the data file of `folder`, and no thread of this
+/// process can open or close one.
 pub(super) fn while_closed<T>(folder: &Path, action: impl FnOnce() -> Result<T>) -> Result<T> {
     let registry = REGISTRY.get();
     let mut environments = registry.environments.lock();
@@ -119,7 +120,7 @@ impl Environment {
     /// The environment of the recording in `folder`, a canonical path.
     pub(super) fn attach(folder: &Path, write: bool, map_size: Option<usize>) -> Result<Arc<Self>> {
         let environment = Self::find_or_open(folder, write, map_size)?;
-        // Not under the lock of the registry, which dropping an environment takes.
+        // Not under the lock of the registry, which dropping an environment also takes.
         if write {
             environment.make_writable()?;
         }
@@ -129,7 +130,8 @@ impl Environment {
             Depth::Reading
         };
         match environment.check_pages(depth) {
-            // A reader that cannot register has to wait for the writer; it looks before it reads.
+            // A reader that cannot register has to wait for the writer. It checks the pages before
+            // it reads.
             Err(error) if error.kind() == ErrorKind::Locked && !write => {}
             checked => checked?,
         }
@@ -172,11 +174,11 @@ impl Environment {
         Ok(environment)
     }
 
-    /// Looks at the pages of the file, unless that was done before.
+    /// Checks the pages of the file, unless that was already done.
     fn check_pages(&self, depth: Depth) -> Result<()> {
         let mut checked = self.checked.lock();
         let path = folder::data_file(&self.folder);
-        // Beside a fast writer, the roots of a snapshot may be replaced before they are read.
+        // A fast writer may replace the roots of a snapshot before they are read.
         for _ in 0..100 {
             if *checked >= Some(depth) {
                 return Ok(());
@@ -198,7 +200,7 @@ impl Environment {
         errors::from_heed(operation, &self.folder, error)
     }
 
-    /// Opens the environment again for writing if readers have opened it read only.
+    /// Reopens the environment for writing if readers have opened it read only.
     fn make_writable(&self) -> Result<()> {
         let mut gate = self.gate.write();
         if gate.access == Access::ReadWrite {
@@ -212,7 +214,7 @@ impl Environment {
         result
     }
 
-    /// Ends the registration of readers that were killed.
+    /// Removes the registrations of killed readers.
     fn clear_stale_readers(&self, open: &OpenEnvironment) {
         self.last_page
             .store(open.env.info().last_page_number, Ordering::Relaxed);
@@ -229,7 +231,7 @@ impl Environment {
         }
     }
 
-    /// Sets whether commits leave out the sync of the disk.
+    /// Sets whether commits omit the sync.
     pub(super) fn set_no_sync(&self, no_sync: bool) -> Result<()> {
         let mut gate = self.gate.write();
         gate.no_sync = no_sync;
@@ -250,7 +252,7 @@ impl Environment {
         }
     }
 
-    /// Opens the environment again, unless another thread did so since `seen`.
+    /// Reopens the environment, unless another thread did so since `seen`.
     fn reopen(&self, seen: u64, at_least: usize) -> Result<()> {
         let mut gate = self.gate.write();
         if gate.generation != seen {
@@ -274,9 +276,9 @@ impl Environment {
         Ok(())
     }
 
-    /// Calls `read` with a snapshot. It must neither open nor drop storages nor use this one
-    /// other than through the snapshot: it holds the gate. It is called again if a writer has freed
-    /// meanwhile what it read from chunk files.
+    /// Calls `read` with a snapshot. `read` must neither open nor drop storages, and must use this
+    /// one only through the snapshot, because the gate is held. It is called again if a writer
+    /// meanwhile freed something that it read from chunk files.
     pub(super) fn read<T>(
         &self,
         mut read: impl FnMut(&LmdbSnapshot<'_>) -> Result<T>,
@@ -289,7 +291,7 @@ impl Environment {
             let result = self.read_unchecked(|snapshot| {
                 let result = read(snapshot);
                 in_doubt = snapshot.led_to_files.take();
-                // A commit comes before what it freed is used again.
+                // A commit is visible before the space that it freed is reused.
                 if !in_doubt.is_empty() && snapshot.is_last() {
                     in_doubt.clear();
                 }
@@ -301,13 +303,13 @@ impl Environment {
             std::thread::sleep(Duration::from_millis(attempt.into()));
         }
         let message = format!(
-            "a writer replaced what was read in each of {READ_ATTEMPTS} attempts; try again"
+            "a writer replaced the data during each of {READ_ATTEMPTS} attempts to read it; try again"
         );
         Err(Error::new(ErrorKind::Io, "read", message).with_key(self.folder.display().to_string()))
     }
 
     fn reader_locks(&self) -> Option<&ReaderLocks> {
-        // The file is there before the mark of chunk files is.
+        // The file exists before the mark of chunk files does.
         self.mark.get()?.as_ref()?;
         let locks = self
             .reader_locks
@@ -315,7 +317,7 @@ impl Environment {
         locks.as_ref()
     }
 
-    /// Whether the recording has chunk files, as a transaction shows it.
+    /// The mark of the recording's chunk files, as a transaction shows it.
     fn mark(&self, txn: &RoTxn<'_, AnyTls>, entries: Entries) -> Result<Option<ChunkMark>> {
         if let Some(mark) = self.mark.get() {
             return Ok(*mark);
@@ -384,8 +386,8 @@ impl Environment {
         }
     }
 
-    /// Applies checked changes in one transaction. Returns its number, and the extents that no later snapshot
-    /// leads to.
+    /// Applies checked changes in one transaction. Returns its number, and the extents to which no
+    /// later snapshot leads.
     pub(super) fn commit(
         &self,
         changes: &[Change],
@@ -403,13 +405,13 @@ impl Environment {
         })
     }
 
-    /// Has snapshots show the last commit, where its writer was killed after it was in the file and before LMDB
-    /// told readers of it: the next transaction for writing does that.
+    /// Makes snapshots show the last commit even if its writer was killed after it was in the file
+    /// and before LMDB told readers about it. The next write transaction does this.
     pub(super) fn show_last_commit(&self) -> Result<()> {
         self.transact(0, |_, _| Ok(()))
     }
 
-    /// Marks a recording in which nothing is stored yet as one that has chunk files.
+    /// Marks a recording that is still empty as one with chunk files.
     pub(super) fn mark_chunk_files(&self) -> Result<()> {
         let mark = ChunkMark::new();
         self.transact(0, |txn, entries| {
@@ -417,8 +419,8 @@ impl Environment {
         })
     }
 
-    /// Runs one transaction, about `bytes` long, which is begun, written and committed by the calling
-    /// thread, as LMDB wants it.
+    /// Runs one transaction of about `bytes` bytes. The calling thread begins, writes and commits
+    /// it, as LMDB requires.
     pub(super) fn transact<T>(
         &self,
         bytes: u64,
@@ -501,8 +503,8 @@ fn set_no_sync(open: &OpenEnvironment, no_sync: bool) -> heed::Result<()> {
     } else {
         FlagSetMode::Disable
     };
-    // SAFETY: the flag may change at any time, but not from two threads at once: the callers
-    // hold the write side of the gate or have not shared the environment yet. Without syncs a
-    // power failure may destroy the file, which `Durability::Process` says.
+    // SAFETY: the flag may change at any time, but not from two threads at once: the callers hold
+    // the write side of the gate or have not shared the environment yet. Without syncs, a power
+    // failure may destroy the file, which `Durability::Process` permits.
     unsafe { open.env.set_flags(EnvFlags::NO_SYNC, mode) }
 }

@@ -1,4 +1,4 @@
-//! How failures of LMDB become the one error of the project.
+//! Converts LMDB errors into the project's error type.
 
 use std::path::Path;
 
@@ -70,8 +70,8 @@ pub(super) fn from_io(operation: &'static str, path: &Path, error: std::io::Erro
     Error::io(operation, path, error)
 }
 
-/// As [`from_heed`] for a failed commit: LMDB reports a write that the disk took in part as
-/// `EIO`, which is what a disk that fills up looks like.
+/// Like [`from_heed`], for a failed commit: if the disk takes only a part of a write, LMDB reports
+/// `EIO`, which is how a disk that becomes full appears.
 pub(super) fn from_commit(path: &Path, bytes: u64, error: heed::Error) -> Error {
     if let heed::Error::Io(io) = &error
         && folder::is_short_write(io)

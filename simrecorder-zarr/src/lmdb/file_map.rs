@@ -1,4 +1,4 @@
-//! Chunk files in memory, for reading.
+//! Memory maps of chunk files, for reading.
 
 #![allow(unsafe_code, reason = "a map has no safe form")]
 
@@ -8,27 +8,27 @@ use std::sync::Arc;
 
 use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
 
-/// Maps are multiples of this, so that a file that grows is not mapped again each time.
+/// Map sizes are multiples of this, so that a growing file is not mapped again each time.
 const MAP_UNIT: u64 = 64 << 20;
 
-/// A file in memory, from its beginning on.
+/// A memory map of a file, from its beginning.
 #[derive(Debug)]
 pub(crate) struct FileMap {
     start: *const u8,
     len: usize,
 }
 
-// SAFETY: the memory is only read, and belongs to no thread.
+// SAFETY: the memory is only read, and is not tied to a thread.
 unsafe impl Send for FileMap {}
 // SAFETY: as above.
 unsafe impl Sync for FileMap {}
 
 impl FileMap {
-    /// Maps a file with room for so many bytes; `None` if the system refuses.
+    /// Maps a file with room for `len` bytes; `None` if the system refuses.
     pub(super) fn new(file: &File, len: u64) -> Option<Self> {
         let len = usize::try_from(len.checked_next_multiple_of(MAP_UNIT)?).ok()?;
-        // SAFETY: the system chooses the place, so that nothing else is there. Bytes after the end of the file
-        // are not read: see `bytes`.
+        // SAFETY: the system chooses an unused address. Bytes after the end of the file are not
+        // read: see `bytes`.
         let start = unsafe {
             mmap(
                 std::ptr::null_mut(),
@@ -49,10 +49,12 @@ impl FileMap {
         self.len as u64
     }
 
-    /// Bytes of a file that has them.
+    /// Bytes of the file.
     ///
     /// # Safety
-    /// The range is within the file, and nobody changes or cuts off its bytes while the result lives.
+    ///
+    /// The range is within the file, and nothing changes or truncates its bytes while the result
+    /// lives.
     pub(super) unsafe fn bytes(self: &Arc<Self>, range: Range<usize>) -> Option<MappedBytes> {
         (range.start <= range.end && range.end <= self.len).then(|| MappedBytes {
             map: Arc::clone(self),
@@ -68,7 +70,7 @@ impl Drop for FileMap {
     }
 }
 
-/// Some bytes of a file in memory, which stay the same while this lives.
+/// Bytes of a mapped file, which do not change while this lives.
 #[derive(Debug)]
 pub(crate) struct MappedBytes {
     map: Arc<FileMap>,
@@ -79,8 +81,8 @@ impl Deref for MappedBytes {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
-        // SAFETY: the range is within the map, which lives as long as this, and its bytes are there and stay
-        // as they are, as the caller of `FileMap::bytes` promised.
+        // SAFETY: the range is within the map, which lives as long as `self`, and its bytes exist
+        // and do not change, as the caller of `FileMap::bytes` promised.
         unsafe {
             std::slice::from_raw_parts(self.map.start.add(self.range.start), self.range.len())
         }

@@ -18,7 +18,8 @@ pub(super) const DATA: &str = "data.mdb";
 pub(super) const LOCK: &str = "lock.mdb";
 const WRITER: &str = "writer.lock";
 
-/// The data file of the recording at a path: other software may keep an LMDB database as a single file.
+/// The data file of the recording at a path. Other software may store an LMDB database as a single
+/// file.
 pub(super) fn data_file(path: &Path) -> PathBuf {
     match path.is_file() {
         true => path.to_owned(),
@@ -26,7 +27,7 @@ pub(super) fn data_file(path: &Path) -> PathBuf {
     }
 }
 
-/// The lock file of LMDB for the recording at a path.
+/// LMDB's lock file for the recording at a path.
 pub(super) fn lock_file(path: &Path) -> PathBuf {
     if !path.is_file() {
         return path.join(LOCK);
@@ -40,22 +41,22 @@ pub(super) fn lock_file(path: &Path) -> PathBuf {
 #[derive(Debug)]
 pub(super) enum Folder {
     Missing,
-    /// A folder with nothing in it, or with what an interrupted creation left.
+    /// An empty folder, or the remains of an interrupted creation.
     Empty,
     Recording,
     /// A database of other software in a single file.
     File,
-    /// A folder of something else, which holds a file of this name.
+    /// A folder with other contents, for example a file of this name.
     Foreign(String),
 }
 
-/// Looks at the path of a recording; an error if it is a file, or if its data is damaged.
+/// Inspects the path of a recording. Fails if it is a file, or if its data is damaged.
 pub(super) fn look(operation: &'static str, path: &Path) -> Result<Folder> {
     let failed = |error| Error::io(operation, path, error);
     match fs::metadata(path) {
         Ok(metadata) if metadata.is_dir() => {}
         Ok(metadata) => {
-            // The data file of a folder is locked by another file than a single one.
+            // The lock file for the data file of a folder differs from that of a single file.
             let is_single = metadata.is_file() && path.file_name() != Some(DATA.as_ref());
             if !is_single || !data_file::has_magic(path) {
                 return Err(is_file(operation, path));
@@ -83,13 +84,13 @@ pub(super) fn look(operation: &'static str, path: &Path) -> Result<Folder> {
     Ok(Folder::Empty)
 }
 
-/// The error of a file in the place of a folder.
+/// The error for a file instead of a folder.
 pub(super) fn is_file(operation: &'static str, path: &Path) -> Error {
     let message = "this is a file; a recording in LMDB is a folder, which contains data.mdb";
     Error::new(ErrorKind::InvalidArgument, operation, message).with_key(path.display().to_string())
 }
 
-/// Whether a writer of this library has had the folder open.
+/// Whether a writer of this library has opened the folder before.
 pub(super) fn was_written_here(folder: &Path) -> bool {
     folder.join(WRITER).is_file()
 }
@@ -99,8 +100,8 @@ pub(super) fn create(path: &Path) -> Result<()> {
     fs::create_dir_all(path).map_err(|error| Error::io("create", path, error))
 }
 
-/// Makes a new recording survive a power failure: the entries of its files in the folder, and
-/// those of the folder and its parents.
+/// Makes a new recording survive a power failure: syncs the folder, which contains the names of its
+/// files, and its new parents.
 pub(super) fn sync(path: &Path, first_existing: &Path) -> Result<()> {
     for folder in path.ancestors() {
         sync_folder(folder).map_err(|error| Error::io("create", folder, error))?;
@@ -111,7 +112,7 @@ pub(super) fn sync(path: &Path, first_existing: &Path) -> Result<()> {
     Ok(())
 }
 
-/// The folder at or above `path` that is there already.
+/// The closest existing folder at or above `path`.
 pub(super) fn first_existing(path: &Path) -> PathBuf {
     let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     let existing = path.ancestors().find(|path| path.is_dir());
@@ -122,8 +123,8 @@ pub(super) fn first_existing(path: &Path) -> PathBuf {
 fn sync_folder(path: &Path) -> io::Result<()> {
     use io::ErrorKind as Io;
     match File::open(path).and_then(|folder| folder.sync_all()) {
-        // Some file systems cannot sync a folder, and a parent may be closed to us: the
-        // recording is no less safe than anything else there.
+        // Some file systems cannot sync a folder, and this process may lack access to a parent. The
+        // recording is then as safe as anything else there.
         Err(error) if matches!(error.kind(), Io::InvalidInput | Io::PermissionDenied) => Ok(()),
         result => result,
     }
@@ -134,8 +135,8 @@ fn sync_folder(_: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Creates an empty data file, with the permissions that new files of this process have (those
-/// that LMDB creates are for their owner only).
+/// Creates an empty data file, with the permissions of other new files of this process. Files that
+/// LMDB creates are only accessible to their owner.
 pub(super) fn create_data_file(folder: &Path) -> Result<()> {
     let path = folder.join(DATA);
     File::options()
@@ -147,15 +148,15 @@ pub(super) fn create_data_file(folder: &Path) -> Result<()> {
         .map_err(|error| Error::io("create", &path, error))
 }
 
-/// Deletes the files of a recording, but the lock of its writer. No environment of this process may have
-/// them open.
+/// Deletes the files of a recording, except its writer's lock. No environment of this process may
+/// have them open.
 pub(super) fn delete_files(folder: &Path) -> Result<()> {
     let chunks =
         chunk_files::numbers(folder).map_err(|error| Error::io("create", folder, error))?;
     let chunks = chunks
         .into_iter()
         .map(|number| chunk_files::path_of(folder, number));
-    // The data file is the last: without it, nobody would know whose the others are.
+    // Delete the data file last: without it, the owner of the other files is unknown.
     for path in chunks.chain([LOCK, DATA].map(|name| folder.join(name))) {
         match fs::remove_file(&path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
@@ -167,13 +168,13 @@ pub(super) fn delete_files(folder: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Creates LMDB's lock file if there is none, with all its blocks.
+/// Creates LMDB's lock file with all its blocks, if there is none.
 ///
-/// LMDB would create it sparse and write to it through a map, which a full disk answers with
-/// `SIGBUS`. It takes over the number of readers from the size of the file. An existing one is
-/// never opened here: closing it would drop the locks that this process has on it.
+/// LMDB would create a sparse file and write to it through a map, and on a full disk the system
+/// would send `SIGBUS`. LMDB derives the number of readers from the size of the file. An existing
+/// file is never opened here: closing it would drop the locks that this process has on it.
 pub(super) fn prepare_lock_file(recording: &Path) -> io::Result<()> {
-    /// 1024 slots of 64 bytes, and a page for what precedes them.
+    /// 1024 slots of 64 bytes, and a page for the header.
     const SIZE: usize = 1024 * 64 + 4096;
     static UNIQUE: AtomicU32 = AtomicU32::new(0);
 
@@ -192,8 +193,8 @@ pub(super) fn prepare_lock_file(recording: &Path) -> io::Result<()> {
         .open(&temporary)
         .and_then(|mut file| file.write_all(&[0; SIZE]));
     if written.is_ok() {
-        // Fails if another process was faster, which is as good, or where there are no links:
-        // then LMDB creates its own.
+        // Fails if another process was faster, which is fine, or if there are no links: then LMDB
+        // creates its own file.
         let _ = fs::hard_link(&temporary, &path);
     }
     let removed = match fs::remove_file(&temporary) {
@@ -203,7 +204,7 @@ pub(super) fn prepare_lock_file(recording: &Path) -> io::Result<()> {
     written.and(removed)
 }
 
-/// What tells a file from all others, as long as it is open.
+/// Distinguishes a file from all others while it is open.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct FileId(#[cfg(unix)] (u64, u64), #[cfg(not(unix))] PathBuf);
 
@@ -218,29 +219,29 @@ impl FileId {
         path.canonicalize().map(Self)
     }
 
-    /// Of the data file of a recording.
+    /// The id of a recording's data file.
     pub(super) fn of_data(recording: &Path) -> io::Result<Self> {
         Self::of(&data_file(recording))
     }
 
-    /// Of LMDB's lock file, if there is one.
+    /// The id of LMDB's lock file, if it exists.
     pub(super) fn of_lock(recording: &Path) -> Option<Self> {
         Self::of(&lock_file(recording)).ok()
     }
 }
 
-/// Whether a process holds the lock of the writer.
+/// Whether a process holds the writer's lock.
 pub(super) fn is_being_written(folder: &Path) -> io::Result<bool> {
     is_locked(&folder.join(WRITER))
 }
 
-/// The lock of the one writer of a folder. A reader that cannot register with LMDB holds it, too, for
-/// the time of one read.
+/// The lock of the only writer of a folder. A reader that cannot register with LMDB also holds it,
+/// during one read.
 pub(super) fn lock_for_writing(folder: &Path) -> Result<WriterLock> {
     WriterLock::acquire(&folder.join(WRITER), folder)
 }
 
-/// Keeps writers away for the time of one read, for readers that LMDB does not know of.
+/// Blocks writers during one read, for readers that cannot register with LMDB.
 pub(super) struct ReadGuard {
     _file: Option<(NotInherited, File)>,
 }
@@ -250,7 +251,7 @@ impl ReadGuard {
         let path = folder.join(WRITER);
         let file = match File::open(&path) {
             Ok(file) => file,
-            // Written by other software, or closed to us: there is nothing to ask.
+            // Written by other software, or not accessible: the writer cannot be determined.
             Err(error)
                 if matches!(
                     error.kind(),
@@ -271,7 +272,7 @@ impl ReadGuard {
             Err(TryLockError::WouldBlock) => {
                 let message = format!(
                     "{} is writing it, and a reader cannot register without permission to write \
-                     {LOCK}; ask for that permission, or read when the writer has closed it",
+                     {LOCK}; ask for that permission, or wait until the writer has closed the recording",
                     process_name(holder(&file))
                 );
                 Err(Error::new(ErrorKind::Locked, "read", message)
@@ -282,7 +283,7 @@ impl ReadGuard {
     }
 }
 
-/// Whether the folder lies on a file system that is mounted read only.
+/// Whether the folder is on a file system that is mounted read only.
 #[cfg(unix)]
 pub(super) fn is_read_only(folder: &Path) -> bool {
     rustix::fs::statvfs(folder)
@@ -305,7 +306,7 @@ pub(super) fn lacks_space(_: &Path, _: u64) -> bool {
     false
 }
 
-/// Whether the data file may not grow by `bytes`, as a limit of the process says.
+/// Whether a limit of the process forbids the data file to grow by `bytes`.
 #[cfg(unix)]
 pub(super) fn may_not_grow(folder: &Path, bytes: u64) -> bool {
     let limit = rustix::process::getrlimit(rustix::process::Resource::Fsize).current;
@@ -318,7 +319,7 @@ pub(super) fn may_not_grow(_: &Path, _: u64) -> bool {
     false
 }
 
-/// Whether LMDB may mean by this error that a write was cut short.
+/// Whether LMDB may use this error for a write that was cut short.
 #[cfg(unix)]
 pub(super) fn is_short_write(error: &io::Error) -> bool {
     error.raw_os_error() == Some(rustix::io::Errno::IO.raw_os_error())
@@ -329,7 +330,7 @@ pub(super) fn is_short_write(_: &io::Error) -> bool {
     false
 }
 
-/// Whether the system means by this error that a map is too large for a file.
+/// Whether the system uses this error for a map that is too large for a file.
 #[cfg(unix)]
 pub(super) fn is_overflow(error: &io::Error) -> bool {
     error.raw_os_error() == Some(rustix::io::Errno::OVERFLOW.raw_os_error())
@@ -352,10 +353,10 @@ pub(super) fn check_file_system(folder: &Path) -> Result<()> {
     Err(Error::new(ErrorKind::Unsupported, "open", message).with_key(folder.display().to_string()))
 }
 
-/// File systems that several hosts share, by the number that `statfs` returns for them.
+/// File systems that several hosts share, by the number that `statfs` returns.
 ///
-/// From Linux' `include/uapi/linux/magic.h`; those of Lustre, GPFS, BeeGFS, PanFS and GFS2 are
-/// not in there and come from their own sources, as listed in the `stat` of GNU coreutils.
+/// From Linux' `include/uapi/linux/magic.h`. The numbers of Lustre, GPFS, BeeGFS, PanFS and GFS2
+/// come from their own sources, as listed in `stat` of GNU coreutils.
 #[cfg(target_os = "linux")]
 const NETWORK_FILE_SYSTEMS: [(u32, &str); 15] = [
     (0x0000_6969, "NFS"),
@@ -375,8 +376,8 @@ const NETWORK_FILE_SYSTEMS: [(u32, &str); 15] = [
     (0x0116_1970, "GFS2"),
 ];
 
-/// File systems in user space share one number; these names, from `/proc/self/mountinfo`, are
-/// of those that reach other hosts.
+/// File systems in user space share one number. These names, from `/proc/self/mountinfo`, are of
+/// those that reach other hosts.
 #[cfg(target_os = "linux")]
 const NETWORK_FUSE: [&str; 9] = [
     "fuse.sshfs",
@@ -390,7 +391,7 @@ const NETWORK_FUSE: [&str; 9] = [
     "fuse.curlftpfs",
 ];
 
-/// The name of the network file system that the folder lies on.
+/// The name of the network file system that contains the folder.
 #[cfg(target_os = "linux")]
 pub(super) fn network_file_system(folder: &Path) -> Option<&'static str> {
     const FUSE: u32 = 0x6573_5546;

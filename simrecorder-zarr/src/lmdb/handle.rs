@@ -1,4 +1,4 @@
-//! Opening and closing the environments of heed, beside forks.
+//! Opens and closes heed's environments safely in the presence of forks.
 
 use std::fs::{self, DirBuilder};
 use std::io;
@@ -12,14 +12,15 @@ use simrecorder_core::backend::random_number;
 
 use super::folder::{DATA, LOCK, data_file, lock_file};
 
-/// An open environment. No fork interrupts opening or closing it, for which heed has a lock that a child
-/// could not make again.
+/// An open environment. No fork interrupts opening or closing it: heed has a lock for this, which a
+/// child could not recreate.
 pub(super) struct EnvHandle(ManuallyDrop<Env<WithoutTls>>);
 
 impl EnvHandle {
     /// Opens the environment in `folder`, or in a single file.
     ///
     /// # Safety
+    ///
     /// As for [`EnvOpenOptions::open`].
     pub(super) unsafe fn open(
         options: &EnvOpenOptions<WithoutTls>,
@@ -53,10 +54,12 @@ impl Drop for EnvHandle {
     }
 }
 
-/// Opens an environment through a folder that has links to its files, for a moment.
+/// Opens an environment through a temporary folder with links to its files.
 ///
-/// LMDB finds a single file by another flag than a folder, which this saves. And heed opens a path once. In a forked child, what the parent had open stays open for heed, and
-/// closing it could not be safe: a thread of the parent may have been changing it.
+/// LMDB needs another flag for a single file than for a folder; the links make the flag
+/// unnecessary. In addition, heed opens a path once. In a forked child, heed still considers the
+/// parent's environments open, and closing them would not be safe: a thread of the parent may have
+/// been changing them.
 fn through_links<T>(folder: &Path, open: impl FnOnce(&Path) -> heed::Result<T>) -> heed::Result<T> {
     let name = format!("simrecorder-{:016x}", random_number());
     let links = std::env::temp_dir().join(name);
@@ -69,14 +72,15 @@ fn through_links<T>(folder: &Path, open: impl FnOnce(&Path) -> heed::Result<T>) 
         Ok(()) => open(&links),
         Err(error) => {
             let message = format!(
-                "a single file of LMDB, and in a forked process any, is opened through the folder '{}', which \
-                 cannot be made; set TMPDIR to one that can be written to: {error}",
+                "to open a single file of LMDB, or any recording in a forked process, \
+                 simrecorder needs the folder '{}', which cannot be created; set TMPDIR to a \
+                 writable folder: {error}",
                 links.display()
             );
             Err(io::Error::new(error.kind(), message).into())
         }
     };
-    // The files are open now, by whatever name.
+    // The files are open now, whatever their names.
     for name in [DATA, LOCK] {
         let _ = fs::remove_file(links.join(name));
     }
@@ -84,7 +88,7 @@ fn through_links<T>(folder: &Path, open: impl FnOnce(&Path) -> heed::Result<T>) 
     opened
 }
 
-/// Makes a folder that is for this user alone, and not there yet.
+/// Creates a folder that only this user can access. Fails if it exists.
 fn private_folder(path: &Path) -> io::Result<()> {
     let mut builder = DirBuilder::new();
     #[cfg(unix)]

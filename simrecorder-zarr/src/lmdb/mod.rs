@@ -43,13 +43,13 @@ use self::reader_locks::LockedReaders;
 use self::snapshot::LmdbSnapshot;
 use crate::storage::{Change, Chunk, ChunkKey, Snapshot, Storage, WrittenAhead};
 
-/// The name, in what a root requires, of the feature that entries may lie in chunk files.
+/// The name, among the required features of a root, for entries in chunk files.
 const CHUNK_FILES: &str = "chunk-files";
 
-/// About so many bytes are copied in one transaction.
+/// The approximate number of bytes that are copied in one transaction.
 const COPIED_AT_ONCE: usize = 8 << 20;
 
-/// How an [`LmdbStorage`] is opened.
+/// Options for opening an [`LmdbStorage`].
 ///
 /// ```
 /// use simrecorder_core::{Durability, OpenMode};
@@ -72,31 +72,30 @@ pub struct LmdbOptions {
 }
 
 impl LmdbOptions {
-    /// What to do with the recording that is, or is not, already there; by default
-    /// [`OpenMode::Read`].
+    /// Sets what to do if the recording exists, or if it does not; by default [`OpenMode::Read`].
     #[must_use]
     pub fn mode(mut self, mode: OpenMode) -> Self {
         self.mode = mode;
         self
     }
 
-    /// What a commit survives once it has returned; by default [`Durability::Power`].
+    /// Sets what a commit survives once it has returned; by default [`Durability::Power`].
     ///
-    /// With [`Durability::Process`] LMDB never waits for the disk, and the system is free to
-    /// write the pages in any order. A killed process loses nothing then, but a power failure
-    /// or a crash of the system may leave a file that cannot be opened any more, with all that
-    /// it held. [`LmdbStorage::close`] waits for the disk once.
+    /// With [`Durability::Process`], LMDB never waits for the disk, and the system may write pages
+    /// in any order. If the process is killed, nothing is lost, but after a power failure or a
+    /// system crash it may be impossible to open the file. [`LmdbStorage::close`] waits for the
+    /// disk once.
     #[must_use]
     pub fn durability(mut self, durability: Durability) -> Self {
         self.durability = durability;
         self
     }
 
-    /// How many bytes of virtual memory are reserved at first; by default 1 TiB, or what the
-    /// system grants.
+    /// Sets the number of bytes of virtual memory to reserve at first; by default 1 TiB, or as much
+    /// as the system grants.
     ///
-    /// Neither memory nor disk is used up by it, and it grows when a recording outgrows it, so
-    /// there is no need to set it. Ignored if this process has the recording open already.
+    /// The reservation uses neither memory nor disk space, and grows when a recording outgrows it,
+    /// so there is no need to set it. Ignored if this process already has the recording open.
     #[must_use]
     pub fn map_size(mut self, bytes: usize) -> Self {
         self.map_size = Some(bytes);
@@ -104,8 +103,8 @@ impl LmdbOptions {
     }
 }
 
-/// A recording in LMDB, as a storage for Zarr: it implements the storage traits of
-/// [`zarrs_storage`], so that [`zarrs`] reads and writes arrays in it.
+/// A recording in LMDB as a Zarr storage. It implements the storage traits of [`zarrs_storage`], so
+/// that [`zarrs`] can read and write arrays in it.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -125,38 +124,38 @@ impl LmdbOptions {
 /// # Ok::<_, Box<dyn std::error::Error>>(())
 /// ```
 ///
-/// # What is on the disk
+/// # Files
 ///
-/// The path is a folder with `data.mdb` and `lock.mdb`, the layout of every LMDB program,
-/// `writer.lock`, which is locked by the process that writes, `chunks.0`, `chunks.1`, …, which hold values
-/// of more than 2000 bytes, and `readers.lock`, in which those who read these are locked. The unnamed database holds the
-/// entries: the key is the Zarr store key in UTF-8, at most 511 bytes, the value is what is
-/// stored there, or where in which file that is. Keys that begin with a zero byte are private; they hold the unfinished chunks
-/// of recordings and show in no listing. A folder is copied or moved only while nobody has it
-/// open, and its files must not be cut short or replaced meanwhile: they are mapped into memory,
-/// and reading beyond their end kills the process.
+/// The path is a folder with `data.mdb` and `lock.mdb`, as for every LMDB program. `writer.lock` is
+/// locked by the process that writes. `chunks.0`, `chunks.1`, … contain values of more than 2000
+/// bytes, and processes that read them lock bytes of `readers.lock`. The unnamed database contains
+/// the entries: the key is the Zarr store key in UTF-8, at most 511 bytes, and the value is the
+/// stored data or its place in a chunk file. Keys that begin with a zero byte are private: they
+/// contain the unfinished chunks of recordings and do not appear in listings. Copy or move a folder
+/// only while no program has it open. Do not truncate or replace its files while they are open:
+/// they are mapped into memory, and reading beyond their end kills the process.
 ///
 /// # Writers and readers
 ///
-/// There is one writer at a time, in whatever process, and any number of readers; neither waits
-/// for the other. What a writer commits is seen by every later read. In one process the same
-/// recording may be opened any number of times. Clones are handles to the same thing;
-/// [`close`](Self::close) through one of them ends writing for all.
+/// There is one writer at a time among all processes, and any number of readers; neither waits for
+/// the other. Every later read sees what a writer has committed. One process may open the same
+/// recording any number of times. Clones share one opening; [`close`](Self::close) of one of them
+/// ends writing for all.
 ///
-/// Reading needs permission to read `data.mdb`, and nothing more if no one writes. To follow a
-/// running writer, a reader also needs permission to write `lock.mdb`, where it registers; it
-/// gets [`ErrorKind::Locked`] otherwise, and on a read-only mount.
+/// Reading needs permission to read `data.mdb`. To read while a writer is running, a reader also
+/// needs permission to write `lock.mdb`, where it registers. Without it, and on a read-only mount,
+/// reading fails with [`ErrorKind::Locked`].
 ///
-/// A single file, which other software makes with `MDB_NOSUBDIR`, is opened for reading, through a folder
-/// with links to it that is there for a moment.
+/// A single file, which other software creates with `MDB_NOSUBDIR`, can be opened for reading,
+/// through a temporary folder with links to it.
 ///
-/// Other LMDB programs read a recording that nobody has open here. While it is open, those of
-/// LMDB 0.9 (py-lmdb, for one) refuse with `MDB_VERSION_MISMATCH`, since their `lock.mdb` has
-/// another format; those of LMDB's `mdb.master` branch, heed among them, do not. None of them
-/// should write, since they do not know `writer.lock`.
+/// Other LMDB programs can read a recording that simrecorder does not have open. While it is open,
+/// programs with LMDB 0.9 (for example py-lmdb) fail with `MDB_VERSION_MISMATCH`, because their
+/// `lock.mdb` has another format; programs with LMDB's `mdb.master` branch (for example heed) do
+/// not. None of them should write, because they do not know `writer.lock`.
 ///
-/// LMDB does not work on network file systems. Writing there is refused; reading is possible
-/// while no one writes.
+/// LMDB does not work on network file systems. Writing there is refused; reading is possible while
+/// no program writes.
 #[derive(Clone)]
 pub struct LmdbStorage(Arc<ProcessLocal<Handle>>);
 
@@ -165,9 +164,9 @@ struct Handle {
     path: PathBuf,
     environment: Arc<Environment>,
     read_only: bool,
-    /// `None` when read only or closed. Commits take turns here.
+    /// `None` when read only or closed. Commits take turns with this lock.
     writer: Mutex<Option<Writer>>,
-    /// What writes chunk files; `None` when read only, or if the recording has none.
+    /// The writer of chunk files; `None` when read only, or if the recording has no chunk files.
     chunks: Option<Arc<ChunkWriter>>,
 }
 
@@ -175,31 +174,31 @@ struct Writer {
     durability: Durability,
     /// Released when the writer is dropped.
     lock: WriterLock,
-    /// Open only to notice that it is deleted.
+    /// Kept open to notice when it is deleted.
     data: File,
 }
 
 impl LmdbStorage {
-    /// Opens the recording in the folder `path`, as `options` say.
+    /// Opens the recording in the folder `path` with these options.
     ///
-    /// Creating makes missing parent folders too, and returns when the new recording would
-    /// survive a power failure. An empty folder counts as none. [`OpenMode::Truncate`] deletes
-    /// these files and nothing else, if `writer.lock` says that this type has written there;
-    /// readers in other processes keep what they have open.
+    /// Creating a recording also creates missing parent folders, and returns when the new recording
+    /// would survive a power failure. An empty folder counts as no recording.
+    /// [`OpenMode::Truncate`] deletes the files of the recording and nothing else, provided that
+    /// there is a `writer.lock`; readers in other processes keep the files that they have open.
     ///
     /// # Errors
     ///
     /// - [`ErrorKind::NotFound`]: there is no recording, and the mode does not create one.
     /// - [`ErrorKind::AlreadyExists`]: there is one, and the mode is [`OpenMode::CreateNew`].
-    /// - [`ErrorKind::InvalidArgument`]: the path is empty or a file, or a folder that holds
-    ///   something else; for [`OpenMode::Truncate`], a database that other software made.
+    /// - [`ErrorKind::InvalidArgument`]: the path is empty, a file, or a folder with other
+    ///   contents; for [`OpenMode::Truncate`], a database that other software created.
     /// - [`ErrorKind::Locked`]: another writer has it open; for [`OpenMode::Truncate`], this
     ///   process has it open, if only for reading; or see "Writers and readers" above.
-    /// - [`ErrorKind::Corrupt`]: `data.mdb` is no LMDB file or is cut short.
-    /// - [`ErrorKind::Unsupported`]: `data.mdb` is of another version or byte order, or the path
-    ///   is on a network file system and the mode writes.
-    /// - [`ErrorKind::PermissionDenied`], [`ErrorKind::StorageFull`], [`ErrorKind::Io`]: the
-    ///   system refused.
+    /// - [`ErrorKind::Corrupt`]: `data.mdb` is truncated or not an LMDB file.
+    /// - [`ErrorKind::Unsupported`]: `data.mdb` has another version or byte order, or the path is
+    ///   on a network file system and the mode writes.
+    /// - [`ErrorKind::PermissionDenied`], [`ErrorKind::StorageFull`], [`ErrorKind::Io`]: the system
+    ///   reported an error.
     ///
     /// ```
     /// use simrecorder_core::{ErrorKind, OpenMode};
@@ -239,7 +238,7 @@ impl LmdbStorage {
         Ok(Self(Arc::new(ProcessLocal::new(handle))))
     }
 
-    /// The path as it was given to [`open`](Self::open).
+    /// The path that was passed to [`open`](Self::open).
     ///
     /// ```
     /// # use simrecorder_core::OpenMode;
@@ -255,7 +254,7 @@ impl LmdbStorage {
         &self.0.constants().path
     }
 
-    /// Whether it was opened with [`OpenMode::Read`].
+    /// Whether the storage was opened with [`OpenMode::Read`].
     ///
     /// ```
     /// # use simrecorder_core::OpenMode;
@@ -272,15 +271,16 @@ impl LmdbStorage {
         self.0.constants().read_only
     }
 
-    /// Ends writing, through all clones, and lets the next writer in; reading still works.
+    /// Ends writing for all clones, so that the next writer can open the recording. Reading still
+    /// works.
     ///
-    /// With [`Durability::Process`] it waits until everything is on the disk. Closing twice, or
-    /// what is read only, does nothing. Dropping the last clone does the same and logs an error
-    /// that it meets.
+    /// With [`Durability::Process`], it waits until everything is on disk. Closing twice, or
+    /// closing a read-only storage, does nothing. Dropping the last clone does the same and logs
+    /// errors.
     ///
     /// # Errors
     ///
-    /// The error of the disk, if the final sync fails. The lock is released even then.
+    /// An I/O error if the final sync fails. The lock is released even then.
     ///
     /// ```
     /// # use simrecorder_core::OpenMode;
@@ -302,17 +302,17 @@ impl LmdbStorage {
         self.0.get("read")?.environment.read(read)
     }
 
-    /// Whether a writer of this library has had the folder open.
+    /// Whether a writer of this library has opened the folder before.
     pub(crate) fn was_written_here(folder: &Path) -> bool {
         folder::was_written_here(folder)
     }
 
-    /// Whether nothing is stored.
+    /// Whether the recording is empty.
     pub(crate) fn is_empty(&self) -> Result<bool> {
         self.snapshot(|snapshot| snapshot.is_empty())
     }
 
-    /// Commits `changes` in one transaction, while `writer` is locked.
+    /// Commits `changes` in one transaction while `writer` is locked.
     fn commit_as(&self, writer: &Option<Writer>, changes: &[Change]) -> Result<()> {
         let handle = self.0.get("commit")?;
         let Some(writer) = writer else {
@@ -344,7 +344,7 @@ impl LmdbStorage {
         check_not_deleted(&handle.path, &[&writer.data, writer.lock.file()])
     }
 
-    /// Bytes on their way into an entry: in a chunk file, unless they are few.
+    /// Puts the bytes of an entry into a chunk file, unless they are few.
     fn place(&self, bytes: Bytes) -> Result<Chunk> {
         match &self.0.get("write")?.chunks {
             Some(chunks) if bytes.len() > entries::INLINE_BYTES => {
@@ -357,7 +357,8 @@ impl LmdbStorage {
 }
 
 impl LmdbStorage {
-    /// Copies entries in transactions of their own: all at once would not fit into memory.
+    /// Copies entries in several transactions, because all of them at once would not fit into
+    /// memory.
     fn copy_below(&self, from: &str, to: &str) -> Result<()> {
         let handle = self.0.get("commit")?;
         let (environment, has_chunk_files) = (&handle.environment, handle.chunks.is_some());
@@ -367,7 +368,7 @@ impl LmdbStorage {
             environment.read(|snapshot| snapshot.copies(&from, &to, &last, COPIED_AT_ONCE))?
         {
             entries::check(&copies)?;
-            // Copies replace what a rename that was killed left, which leads to no chunk file.
+            // Copies replace what a killed rename left, which leads to no chunk file.
             environment.commit(&copies, has_chunk_files)?;
             last = next;
         }
@@ -390,7 +391,7 @@ impl Handle {
         }
         if ending.durability == Durability::Process {
             result = result.and_then(|()| self.environment.sync("close"));
-            // The next writer may want to be safe.
+            // The next writer may use full durability.
             result = result.and(self.environment.set_no_sync(false));
         }
         result
@@ -447,7 +448,7 @@ fn open_for_writing(path: &Path, options: &LmdbOptions) -> Result<Handle> {
     folder::create(path)?;
     let canonical_path = canonical(path)?;
     let lock = folder::lock_for_writing(&canonical_path)?;
-    // Once more, now that no other writer can come between.
+    // Check again, now that no other writer can interfere.
     let is_new = check_mode(path, options.mode)?;
     if is_new {
         environment::while_closed(&canonical_path, || {
@@ -475,7 +476,7 @@ fn open_for_writing(path: &Path, options: &LmdbOptions) -> Result<Handle> {
     })?;
     let durability = options.durability;
     let chunks = used.map(|(mark, transaction, used)| {
-        // Of an older snapshot, a reader may read what no entry leads to now.
+        // A reader of an older snapshot may read extents to which no entry leads now.
         let is_read = locked.are_before(transaction);
         ChunkWriter::open(&canonical_path, mark, durability, used, locked, is_read)
     });
@@ -492,7 +493,8 @@ fn open_for_writing(path: &Path, options: &LmdbOptions) -> Result<Handle> {
     })
 }
 
-/// Whether the mode makes a new recording of what is at `path`; an error if it cannot be used.
+/// Whether the mode creates a new recording at `path`. Fails if the mode does not allow what is
+/// there.
 fn check_mode(path: &Path, mode: OpenMode) -> Result<bool> {
     let found = match folder::look("open", path) {
         Err(error) if path.join(folder::DATA).is_file() => match mode {
@@ -513,8 +515,8 @@ fn check_mode(path: &Path, mode: OpenMode) -> Result<bool> {
         (Folder::Recording, OpenMode::Truncate) if !folder::was_written_here(path) => Err(refusal(
             ErrorKind::InvalidArgument,
             path,
-            "this is an LMDB database of other software and is not erased: it has no file \
-             'writer.lock', as recordings of simrecorder have; delete it, or choose another path",
+            "this is an LMDB database of other software and is not erased: unlike recordings of \
+             simrecorder, it has no file 'writer.lock'; delete it, or choose another path",
         )),
         (Folder::Recording, mode) => Ok(mode == OpenMode::Truncate),
         (Folder::File, OpenMode::CreateNew) => Err(refusal(
@@ -528,7 +530,7 @@ fn check_mode(path: &Path, mode: OpenMode) -> Result<bool> {
         (Folder::Foreign(name), _) => Err(refusal(
             ErrorKind::InvalidArgument,
             path,
-            format!("this folder holds something else ('{name}'); choose another path"),
+            format!("this folder contains something else ('{name}'); choose another path"),
         )),
     }
 }
@@ -550,7 +552,7 @@ impl Storage for LmdbStorage {
     fn add_info(&self, info: &mut RecordingInfo) -> Result<()> {
         "Zarr V3 in LMDB".clone_into(&mut info.format);
         info.bytes = Some(disk_usage(self.path())?);
-        // Without permission to read the lock, it is not known.
+        // Without permission to read the lock, the answer is unknown.
         info.is_being_written = folder::is_being_written(self.path()).ok();
         self.snapshot(|snapshot| {
             let mut live = 0;

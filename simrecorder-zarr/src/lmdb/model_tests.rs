@@ -1,4 +1,4 @@
-//! Any sequence of commits, against a map.
+//! Arbitrary sequences of commits, compared with a map.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ use simrecorder_core::OpenMode;
 use super::tests::open;
 use super::*;
 
-/// What a storage should hold, kept by the simplest means.
+/// The expected contents of a storage, kept in the simplest way.
 #[derive(Debug, Default, PartialEq)]
 struct Model {
     entries: BTreeMap<String, Vec<u8>>,
@@ -120,7 +120,7 @@ impl Model {
     }
 }
 
-/// Paths of up to three names, which sort before, at and after `/`.
+/// Paths of up to three names that sort before, at and after `/`.
 fn paths() -> Vec<String> {
     let names = ["a", "a-", "a0", "b"];
     let mut paths = vec![String::new()];
@@ -160,7 +160,7 @@ fn change() -> impl Strategy<Value = Change> {
     })
 }
 
-/// Checks that what is not free in the chunk files is what entries lead to.
+/// Checks that the ranges of chunk files in use are those to which entries lead.
 fn check_space(storage: &LmdbStorage) {
     let handle = storage.0.constants();
     let mut extents = handle

@@ -1,4 +1,4 @@
-//! Opening an environment: with which access, and with how large a map.
+//! Opens an environment, and chooses its access and map size.
 
 use std::path::Path;
 
@@ -11,7 +11,7 @@ use super::errors;
 use super::folder::{self, FileId};
 use super::handle::EnvHandle;
 
-/// Maps are multiples of this, which is a multiple of every page size.
+/// Map sizes are multiples of this, which is a multiple of every page size.
 const MAP_UNIT: u64 = 64 << 10;
 
 /// Slots for read transactions in a lock file that LMDB creates itself.
@@ -21,9 +21,9 @@ const MAX_READERS: u32 = 1024;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Access {
     ReadWrite,
-    /// The data file is not for us to write; reads are registered in the lock file.
+    /// The data file is not writable; reads are registered in the lock file.
     ReadOnly,
-    /// Neither file is for us to write; [`ReadGuard`](folder::ReadGuard) keeps writers away.
+    /// Neither file is writable; [`ReadGuard`](folder::ReadGuard) blocks writers.
     Unregistered,
 }
 
@@ -33,14 +33,14 @@ pub(super) struct OpenEnvironment {
 }
 
 impl Access {
-    /// The kinds of access to try, best first. Reading, too, prefers full access: the same
-    /// environment has to serve a writer that comes later.
+    /// The kinds of access to try, best first. Reading also prefers full access, because a later
+    /// writer has to use the same environment.
     pub(super) fn allowed(folder: &Path, write: bool) -> &'static [Self] {
         if write {
             &[Self::ReadWrite]
         } else if folder::is_read_only(folder) || folder::network_file_system(folder).is_some() {
-            // On a read-only mount LMDB would go without its lock file and not say so; and on
-            // a network file system that file tells readers nothing about other hosts.
+            // On a read-only mount, LMDB would silently do without its lock file. On a network file
+            // system, that file tells readers nothing about other hosts.
             &[Self::Unregistered]
         } else {
             &[Self::ReadWrite, Self::ReadOnly, Self::Unregistered]
@@ -77,7 +77,7 @@ pub(super) fn open(
     for access in access {
         match map(folder, *access, map_size)? {
             Ok((open, map_size)) => {
-                // A `Truncate` in another process may have put other files in their place.
+                // A `Truncate` in another process may have replaced the files.
                 let unchanged = FileId::of_data(folder).is_ok_and(|found| found == *id)
                     && (lock.is_none() || FileId::of_lock(folder) == lock);
                 return if unchanged {
@@ -103,7 +103,7 @@ fn replaced(folder: &Path) -> Error {
     .with_key(folder.display().to_string())
 }
 
-/// Opens the environment with the largest map that the system grants, `map_size` at most.
+/// Opens the environment with the largest map that the system grants, up to `map_size`.
 fn map(
     folder: &Path,
     access: Access,
@@ -122,10 +122,10 @@ fn map(
         Access::ReadOnly => EnvFlags::READ_ONLY,
         Access::Unregistered => EnvFlags::READ_ONLY | EnvFlags::NO_LOCK,
     };
-    // NO_READ_AHEAD is left out: values are whole chunks, read from one end to the other, and
-    // without read-ahead each of their pages would be fetched by itself.
-    // SAFETY: the flags change no memory that Rust sees. Without LMDB's locks a writer could
-    // reuse the pages of a running read; `ReadGuard` keeps ours away.
+    // NO_READ_AHEAD is not set: values are whole chunks, which are read from start to end, and
+    // without read-ahead each page would be fetched separately. SAFETY: the flags change no memory
+    // that Rust sees. Without LMDB's locks, a writer could reuse the pages of a running read;
+    // `ReadGuard` blocks our writers.
     unsafe { options.flags(flags) };
     loop {
         let needed = match data_file::inspect("open", &folder::data_file(folder))? {
@@ -133,15 +133,15 @@ fn map(
             DataFile::Unfinished => 0,
             DataFile::Missing => return Err(replaced(folder)),
         };
-        // With room for the first commits, so that they do not start with another map.
+        // With room for the first commits, so that they do not begin by changing the map.
         let least = round(needed.saturating_add(MAP_UNIT));
         size = size.max(least);
         options.map_size(size);
-        // SAFETY: the files are changed by LMDB only, on whose locks all processes agree (or
-        // see above); the data file is as long as its meta pages say; this process has it open
-        // once, since the registry is locked or the environment that was open is closed. That
-        // nobody else cuts the file short while it is mapped cannot be ensured: the
-        // documentation of `LmdbStorage` asks for it.
+        // SAFETY: only LMDB changes the files, and all processes agree on its locks (or see above).
+        // The data file is as long as its meta pages say. This process has it open once, because
+        // the registry is locked or the previous environment is closed. It is impossible to prevent
+        // other programs from truncating the file while it is mapped; the documentation of
+        // `LmdbStorage` forbids it.
         let opened = unsafe { EnvHandle::open(&options, folder) }
             .and_then(|env| main_database(&env).map(|entries| OpenEnvironment { env, entries }));
         match opened {
@@ -158,7 +158,7 @@ fn map(
     }
 }
 
-/// Whether the system may have found the map too large.
+/// Whether the system may have considered the map too large.
 fn is_size(error: &std::io::Error) -> bool {
     use std::io::ErrorKind as Io;
     matches!(
@@ -167,8 +167,8 @@ fn is_size(error: &std::io::Error) -> bool {
     ) || folder::is_overflow(error)
 }
 
-/// The unnamed database. Its handle is the same number in every environment, so a transaction
-/// is needed only because heed asks for one.
+/// The unnamed database. Its handle is the same number in every environment; only heed requires a
+/// transaction for it.
 fn main_database(env: &Env<WithoutTls>) -> heed::Result<Entries> {
     loop {
         match env.read_txn() {

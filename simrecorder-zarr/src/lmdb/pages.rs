@@ -1,11 +1,11 @@
-//! Checks the pages of a data file before LMDB walks through them.
+//! Checks the pages of a data file before LMDB uses them.
 //!
-//! LMDB trusts its pages: a wrong number in one of them ends the process, and a page that is both free
-//! and in use is overwritten later. So opening a file checks the pages of its trees first, in a
-//! snapshot, which keeps writers from using them again meanwhile. A writer also checks the list of
-//! free pages and at the beginnings of large values. What values hold is not looked at.
+//! LMDB trusts its pages: a wrong number in one of them ends the process, and a page that is both
+//! free and in use is overwritten later. So opening a file first checks the pages of its trees, in
+//! a snapshot, which prevents writers from reusing them meanwhile. A writer also checks the list of
+//! free pages and the beginnings of large values. The contents of values are not checked.
 //!
-//! No more than [`MAX_READS`] pages are read, those near the roots first, so that opening takes no
+//! At most [`MAX_READS`] pages are read, those near the roots first, so that opening takes no
 //! longer for larger recordings.
 //!
 //! The layout is that of `MDB_page` and `MDB_node` in LMDB's `mdb.c`, see [`data_file`].
@@ -21,7 +21,7 @@ use super::data_file::{
     word32,
 };
 
-/// How many pages are looked at: those of about 100 000 entries.
+/// The maximum number of checked pages: those of about 100 000 entries.
 const MAX_READS: usize = 4 << 10;
 
 const P_OVERFLOW: u16 = 0x04;
@@ -31,18 +31,18 @@ const NODE: usize = 8;
 const MAX_DEPTH: u16 = 32;
 const MAX_KEY: usize = 511;
 
-/// How much is looked at.
+/// How much is checked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Depth {
-    /// What reading relies on.
+    /// What reading depends on.
     Reading,
-    /// What writing relies on.
+    /// What writing depends on.
     Writing,
 }
 
-/// Looks at the pages that belong to the snapshot of `transaction`, which must last meanwhile.
+/// Checks the pages that belong to the snapshot of `transaction`, which must stay open meanwhile.
 ///
-/// `false` if a writer was so fast that the roots of this snapshot are known no more.
+/// Returns `false` if a writer was so fast that the roots of this snapshot are no longer known.
 pub(super) fn check(path: &Path, transaction: u64, depth: Depth) -> Result<bool> {
     let failed = |error| Error::io("open", path, error);
     let mut file = File::open(path).map_err(failed)?;
@@ -69,7 +69,7 @@ pub(super) fn check(path: &Path, transaction: u64, depth: Depth) -> Result<bool>
     }
 }
 
-/// Why a walk ended before all was looked at.
+/// Why the check ended early.
 enum WalkError {
     TooMany,
     Io(io::Error),
@@ -84,14 +84,14 @@ struct Walk {
     length: u64,
     /// How many pages may still be read.
     left: usize,
-    /// First page and number of pages of all that is in use or free.
+    /// The first page and the number of pages of everything that is in use or free.
     used: Vec<(u64, u64)>,
 }
 
-/// What a node of a leaf leads to.
+/// The value of a node of a leaf.
 enum Value<'a> {
     Here(&'a [u8]),
-    /// In pages of its own: the first of them, and its length.
+    /// In separate pages: the first of them, and the length.
     Apart(u64, usize),
 }
 
@@ -124,7 +124,7 @@ impl Walk {
         Ok(())
     }
 
-    /// Looks at the pages of a tree, level by level, and calls `leaf` for each value.
+    /// Checks the pages of a tree, level by level, and calls `leaf` for each value.
     fn tree(
         &mut self,
         root: TreeRoot,
@@ -166,13 +166,13 @@ impl Walk {
         Ok(())
     }
 
-    /// Reads a page of a tree, and notes that it is in use.
+    /// Reads a page of a tree, and records that it is in use.
     fn page(&mut self, page: u64) -> Step<Vec<u8>> {
         self.used.push((page, 1));
         self.read(page, 0, self.meta.page_size as usize)
     }
 
-    /// Reads `size` bytes from `skip` bytes after the beginning of a page.
+    /// Reads `size` bytes, `skip` bytes after the beginning of a page.
     fn read(&mut self, page: u64, skip: u64, size: usize) -> Step<Vec<u8>> {
         if !(2..=self.meta.last_page).contains(&page) {
             return Err(WalkError::Damaged(page, "there is no such page"));
@@ -184,7 +184,7 @@ impl Walk {
             .ok_or(WalkError::Damaged(page, "the file ends before it"))
     }
 
-    /// How many pages a value takes, all of which must be in the file.
+    /// The number of pages of a value. All of them must be in the file.
     fn pages_of(&self, page: u64, first: u64, bytes: usize) -> Step<u64> {
         let pages = (bytes + PAGE_HEADER).div_ceil(self.meta.page_size as usize) as u64;
         let end = first.checked_add(pages);
@@ -194,11 +194,14 @@ impl Walk {
             {
                 Ok(pages)
             }
-            _ => Err(WalkError::Damaged(page, "a value of it is not in the file")),
+            _ => Err(WalkError::Damaged(
+                page,
+                "one of its values is not in the file",
+            )),
         }
     }
 
-    /// Looks at the beginning of a value that takes at least `pages` pages.
+    /// Checks the beginning of a value that takes at least `pages` pages.
     fn large_value(&mut self, first: u64, pages: u64) -> Step<()> {
         let header = self.read(first, 0, PAGE_HEADER)?;
         let there = u64::from(word32(&header, WORD + 4));
@@ -209,14 +212,14 @@ impl Walk {
         if !right {
             return Err(WalkError::Damaged(
                 first,
-                "it is not the beginning of a value",
+                "it is not the first page of a value",
             ));
         }
         self.used.push((first, there));
         Ok(())
     }
 
-    /// Notes the pages of one list of free ones: a count and as many numbers, the largest first.
+    /// Records the pages in one list of free pages: a count and as many numbers, the largest first.
     fn free_pages(&mut self, page: u64, value: Value<'_>) -> Step<()> {
         let apart;
         let list = match value {
@@ -230,7 +233,7 @@ impl Walk {
         };
         let mut numbers = list.chunks_exact(WORD).map(|number| word(number, 0));
         let count = numbers.next().and_then(|count| usize::try_from(count).ok());
-        let damaged = WalkError::Damaged(page, "a list of free pages in it is wrong");
+        let damaged = WalkError::Damaged(page, "it contains an invalid list of free pages");
         let Some(count) = count.filter(|&count| count <= numbers.len()) else {
             return Err(damaged);
         };
@@ -253,7 +256,7 @@ struct Node<'a> {
 }
 
 impl<'a> Node<'a> {
-    /// The two halves of the number that a node begins with.
+    /// The two halves of the number at the beginning of a node.
     fn number(&self) -> u64 {
         let (first, second) = (word16(self.bytes, 0), word16(self.bytes, 2));
         let (low, high) = if cfg!(target_endian = "big") {
@@ -272,7 +275,7 @@ impl<'a> Node<'a> {
         &self.bytes[NODE..NODE + self.key]
     }
 
-    /// The page that a node of a branch leads to.
+    /// The page to which a node of a branch leads.
     fn child(&self) -> u64 {
         let high = if WORD == 8 { self.flags() } else { 0 };
         self.number() | u64::from(high) << 32
@@ -289,9 +292,9 @@ impl<'a> Node<'a> {
         };
         let end = NODE + self.key + taken;
         match value {
-            // Nodes begin at even places.
+            // Nodes begin at even offsets.
             Some(value) if end.next_multiple_of(2) >= self.bytes.len() => Ok(value),
-            Some(_) | None => Err("an entry of it has another size than its value"),
+            Some(_) | None => Err("one of its entries and its value differ in size"),
         }
     }
 }
@@ -326,27 +329,27 @@ fn nodes(
     order.sort_unstable();
     order.push(bytes.len());
     if order[0] < upper {
-        return Err("an entry of it is out of place");
+        return Err("one of its entries is misplaced");
     }
     let mut nodes = Vec::with_capacity(places.len());
     for place in places {
         let next = order.partition_point(|&other| other <= place);
         let Some(node) = bytes.get(place..order.get(next).copied().unwrap_or(place)) else {
-            return Err("an entry of it is out of place");
+            return Err("one of its entries is misplaced");
         };
         if place % 2 != 0 || node.len() < NODE {
-            return Err("an entry of it is out of place");
+            return Err("one of its entries is misplaced");
         }
         let key = usize::from(word16(node, 6));
         if key > MAX_KEY || NODE + key > node.len() {
-            return Err("a key of it has a wrong length");
+            return Err("one of its keys has a wrong length");
         }
         let node = Node { bytes: node, key };
         if flags == P_LEAF && node.flags() & !F_BIGDATA != 0 {
             return Err(if node.flags() & F_DUPDATA != 0 {
-                "an entry of it has several values"
+                "one of its entries has several values"
             } else {
-                "an entry of it is not a plain value"
+                "one of its entries is not a plain value"
             });
         }
         nodes.push(node);
@@ -355,12 +358,12 @@ fn nodes(
     Ok(nodes)
 }
 
-/// Keys are in order; the first one of a branch does not count.
+/// Checks that keys are in order. The first key of a branch is ignored.
 fn check_keys(nodes: &[Node<'_>], flags: u16, free: bool) -> std::result::Result<(), &'static str> {
     let keys = &nodes[usize::from(flags == P_BRANCH)..];
     let in_order = if free {
         if keys.iter().any(|node| node.key != WORD) {
-            return Err("a key of it has a wrong length");
+            return Err("one of its keys has a wrong length");
         }
         keys.is_sorted_by(|a, b| word(a.key(), 0) < word(b.key(), 0))
     } else {

@@ -1,4 +1,4 @@
-//! Tests of the LMDB storage with other processes: this test program, run again.
+//! Tests of the LMDB storage with other processes, which run this test program again.
 
 use simrecorder_core::OpenMode;
 use simrecorder_testkit::{Partner, role, this_test, wait_for_parent};
@@ -39,7 +39,7 @@ fn killed_readers_do_not_make_the_file_grow() {
     }
     (0..COMMITS).for_each(commit);
     let length = std::fs::metadata(path.join("data.mdb")).unwrap().len();
-    // A commit writes about six pages, all of which a killed reader would keep.
+    // A commit writes about six pages, and a killed reader would keep all of them.
     assert!(length < 3 << 20, "the file has {length} bytes");
 }
 
@@ -56,7 +56,7 @@ fn replace(storage: &LmdbStorage, byte: u8) {
     storage.commit(vec![change]).unwrap();
 }
 
-/// What of the chunk files is not free.
+/// The ranges of the chunk files in use.
 fn taken(storage: &LmdbStorage) -> u64 {
     let chunks = storage.0.constants().chunks.as_ref().unwrap();
     chunks
@@ -108,7 +108,7 @@ fn a_killed_reader_does_not_keep_what_it_read() {
     let mut reader = Partner::start(&mut this_test(name, folder.path()));
     (2..6).for_each(|byte| replace(&writer, byte));
     assert_eq!(taken(&writer), 5 * 40_000);
-    // A writer that comes meanwhile leaves it alone, too.
+    // A writer that opens the recording meanwhile also leaves it alone.
     writer.close().unwrap();
     drop(writer);
     let writer = open(folder.path(), OpenMode::Append);
@@ -132,8 +132,8 @@ fn a_commit_of_which_lmdb_told_no_reader_keeps_its_chunks() {
         writer.commit(vec![change]).unwrap();
         let environment = &writer.0.constants().environment;
         let killed: Result<()> = environment.transact(0, |txn, _| {
-            // The lock file has the number of the last commit, which is for readers, after two numbers of
-            // four bytes. LMDB writes it when the commit is in the file.
+            // The lock file contains the number of the last commit, which is for readers, after two
+            // numbers of four bytes. LMDB writes it when the commit is in the file.
             let lock = File::options().write(true).open(path.join("lock.mdb"))?;
             let before = txn.id() - 2;
             std::os::unix::fs::FileExt::write_all_at(&lock, &before.to_ne_bytes(), 8)?;
@@ -146,7 +146,7 @@ fn a_commit_of_which_lmdb_told_no_reader_keeps_its_chunks() {
     replace(&writer, 1);
     writer.close().unwrap();
     drop(writer);
-    // While somebody has the recording open, the lock file stays as it is.
+    // While the recording is open, the lock file stays as it is.
     let reader = open(folder.path(), OpenMode::Read);
     let name = "a_commit_of_which_lmdb_told_no_reader_keeps_its_chunks";
     let output = this_test(name, folder.path()).output().unwrap();

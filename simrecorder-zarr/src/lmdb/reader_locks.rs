@@ -1,9 +1,10 @@
-//! Which snapshots are being read, so that a writer does not use again what they lead to in chunk files.
+//! Tells which snapshots are being read, so that a writer does not reuse their extents in chunk
+//! files.
 //!
-//! A reader locks a byte of the file `readers.lock`, for reading: the one whose number is that of the
-//! transaction that its snapshot shows. The system takes the lock away when the process ends. The writer asks
-//! whether a byte is locked before that of the transaction that freed something. LMDB has a table of
-//! readers too, but tells no one of it.
+//! A reader takes a read lock on one byte of the file `readers.lock`: the byte whose offset is the
+//! number of the transaction that its snapshot shows. The system releases the lock when the process
+//! ends. The writer asks whether a byte before that of the transaction that freed something is
+//! locked. LMDB has a table of readers, too, but does not expose it.
 
 #![cfg_attr(
     target_os = "linux",
@@ -18,25 +19,25 @@ use std::path::Path;
 use simrecorder_core::backend::fork::NotInherited;
 use simrecorder_core::backend::sync::Mutex;
 
-/// The file of the locks, in the folder of the recording.
+/// The file with the locks, in the folder of the recording.
 pub(super) const NAME: &str = "readers.lock";
 
 /// The locks of the readers of a process, which share them.
 pub(super) struct ReaderLocks {
-    /// How many read each snapshot.
+    /// The number of readers of each snapshot.
     counts: Mutex<BTreeMap<u64, usize>>,
     _not_inherited: NotInherited,
     file: File,
 }
 
-/// While this lives, nothing is used again that the snapshot leads to.
+/// While this lives, no extent to which the snapshot leads is reused.
 pub(super) struct ReaderLock<'a> {
     locks: &'a ReaderLocks,
     transaction: u64,
 }
 
 impl ReaderLocks {
-    /// Opens the file of the locks; `None` where there is none.
+    /// Opens the file with the locks; `None` if there is none.
     pub(super) fn open(folder: &Path) -> Option<Self> {
         let file = File::open(folder.join(NAME)).ok()?;
         Some(Self {
@@ -46,8 +47,8 @@ impl ReaderLocks {
         })
     }
 
-    /// Locks a snapshot; `None` if the system refuses. It counts if the snapshot shows the last transaction
-    /// even afterwards.
+    /// Locks a snapshot; `None` if the system refuses. The lock is effective if the snapshot still
+    /// shows the last transaction afterwards.
     pub(super) fn lock(&self, transaction: u64) -> Option<ReaderLock<'_>> {
         let mut counts = self.counts.lock();
         let count = counts.entry(transaction).or_insert(0);
@@ -76,7 +77,7 @@ impl Drop for ReaderLock<'_> {
     }
 }
 
-/// The file of the locks, as a writer opens it.
+/// The file with the locks, as a writer opens it.
 pub(super) struct LockedReaders(File);
 
 impl LockedReaders {
@@ -86,7 +87,7 @@ impl LockedReaders {
         file.open(folder.join(NAME)).map(Self)
     }
 
-    /// Whether a snapshot is read that shows less than a transaction.
+    /// Whether a snapshot from before a transaction is being read.
     pub(super) fn are_before(&self, transaction: u64) -> bool {
         is_locked_before(&self.0, transaction)
     }
@@ -103,13 +104,14 @@ fn request(kind: i32, start: u64, len: u64) -> libc::flock {
     }
 }
 
-/// Locks or unlocks one byte of a file for reading. Returns whether that is done.
+/// Locks or unlocks one byte of a file for reading. Returns whether this succeeded.
 #[cfg(target_os = "linux")]
 fn set_lock(file: &File, byte: u64, locked: bool) -> bool {
     use std::os::fd::AsRawFd;
     let kind = if locked { libc::F_RDLCK } else { libc::F_UNLCK };
     let request = request(kind, byte, 1);
-    // SAFETY: the descriptor is open while the file is borrowed, and the call only reads the request.
+    // SAFETY: the descriptor is open while the file is borrowed, and the call only reads the
+    // request.
     unsafe { libc::fcntl(file.as_raw_fd(), libc::F_OFD_SETLK, &request) == 0 }
 }
 
@@ -121,8 +123,8 @@ fn is_locked_before(file: &File, byte: u64) -> bool {
         return false;
     }
     let mut request = request(libc::F_WRLCK, 0, byte);
-    // SAFETY: the descriptor is open while the file is borrowed, and the request outlives the call, which
-    // writes into it what is locked.
+    // SAFETY: the descriptor is open while the file is borrowed, and the request outlives the call,
+    // which writes the found lock into it.
     let asked = unsafe { libc::fcntl(file.as_raw_fd(), libc::F_OFD_GETLK, &raw mut request) == 0 };
     !asked || request.l_type != libc::F_UNLCK as libc::c_short
 }
@@ -132,7 +134,7 @@ fn set_lock(_: &File, _: u64, _: bool) -> bool {
     false
 }
 
-/// No reader locks anything here.
+/// Readers lock nothing on this system.
 #[cfg(not(target_os = "linux"))]
 fn is_locked_before(_: &File, _: u64) -> bool {
     false

@@ -1,4 +1,4 @@
-//! What a snapshot of the database shows.
+//! The contents of a snapshot of the database.
 
 use std::cell::{OnceCell, RefCell};
 use std::ops::Bound;
@@ -25,11 +25,11 @@ pub(super) struct LmdbSnapshot<'a> {
     pub(super) entries: Entries,
     pub(super) path: &'a Path,
     pub(super) files: &'a ChunkFiles,
-    /// If the recording has chunk files.
+    /// The mark, if the recording has chunk files.
     pub(super) mark: Option<ChunkMark>,
-    /// Where readers lock what they read, if they can.
+    /// The locks of readers, if they are available.
     pub(super) locks: Option<&'a ReaderLocks>,
-    /// The lock of this snapshot, from the first entry in a chunk file on.
+    /// The lock of this snapshot, once it has read an entry in a chunk file.
     pub(super) lock: OnceCell<Option<ReaderLock<'a>>>,
     /// Without a lock: the keys and values of the entries in chunk files that were read.
     pub(super) led_to_files: RefCell<Vec<EntryInFile>>,
@@ -38,11 +38,11 @@ pub(super) struct LmdbSnapshot<'a> {
 /// The key and the value of an entry in a chunk file.
 pub(super) type EntryInFile = (String, Vec<u8>);
 
-/// What is right below a prefix.
+/// The children of a prefix.
 #[derive(Default)]
 pub(super) struct Listing {
     pub(super) keys: Vec<String>,
-    /// Names that have something below them.
+    /// Names with entries below them.
     pub(super) names: Vec<String>,
 }
 
@@ -62,14 +62,14 @@ impl<'a> LmdbSnapshot<'a> {
         })
     }
 
-    /// Whether nothing is stored, private entries included.
+    /// Whether nothing is stored, not even private entries.
     pub(super) fn is_empty(&self) -> Result<bool> {
         let len = self.entries.len(self.txn);
         let len = len.map_err(|error| self.failed(error))?;
         Ok(len == u64::from(self.mark.is_some()))
     }
 
-    /// What the database has for an entry, valid while the transaction is.
+    /// The database value of an entry. It is valid during the transaction.
     fn value(&self, key: &str) -> Result<Option<&'a [u8]>> {
         if !is_entry(key.as_bytes()) {
             return Ok(None);
@@ -79,7 +79,7 @@ impl<'a> LmdbSnapshot<'a> {
             .map_err(|error| self.failed(error).with_key(key))
     }
 
-    /// What the value of an entry means.
+    /// Decodes the value of an entry.
     fn stored<'v>(&self, key: &str, value: &'v [u8]) -> Result<Stored<'v>> {
         match self.mark.is_some() && !is_metadata(key.as_bytes()) {
             true => Stored::parse(value).map_err(|error| error.with_key(key)),
@@ -87,7 +87,7 @@ impl<'a> LmdbSnapshot<'a> {
         }
     }
 
-    /// The bytes of an entry, valid while the transaction is.
+    /// The bytes of an entry. They are valid during the transaction.
     pub(super) fn find(&self, key: &str) -> Result<Option<Entry<'a>>> {
         let Some(value) = self.value(key)? else {
             return Ok(None);
@@ -105,11 +105,11 @@ impl<'a> LmdbSnapshot<'a> {
         self.files.entry(mark, extent, stays).map(Some)
     }
 
-    /// Locks the snapshot. Returns whether all that it leads to stays as it is.
+    /// Locks the snapshot. Returns whether everything to which it leads stays unchanged.
     fn is_locked(&self) -> bool {
         let lock = self.lock.get_or_init(|| {
             let lock = self.locks?.lock(self.txn.id() as u64);
-            // Of a commit since, the writer may not have seen the lock.
+            // If there was a commit since, the writer may not have seen the lock.
             lock.filter(|_| self.is_last())
         });
         lock.is_some()
@@ -120,7 +120,7 @@ impl<'a> LmdbSnapshot<'a> {
         self.env.info().last_txn_id == self.txn.id()
     }
 
-    /// Whether all these entries are there, unchanged.
+    /// Whether all these entries exist, unchanged.
     pub(super) fn has(&self, entries: &[EntryInFile]) -> Result<bool> {
         for (key, value) in entries {
             if self.value(key)? != Some(value) {
@@ -130,7 +130,7 @@ impl<'a> LmdbSnapshot<'a> {
         Ok(true)
     }
 
-    /// All extents that entries lead to.
+    /// All extents to which entries lead.
     pub(super) fn extents(&self) -> Result<Vec<Extent>> {
         let mut extents = Vec::new();
         let visited = for_each_extent(self.txn, self.entries, "", |_, extent, _| {
@@ -156,9 +156,9 @@ impl<'a> LmdbSnapshot<'a> {
         Ok(())
     }
 
-    /// Changes that copy the entries below `from`, except for metadata, to below `to`: those after the entry
-    /// `after`, about `max_bytes` of them, and the key of the last one that was looked at; `None` if there
-    /// are no more.
+    /// The changes that copy the entries below `from`, except metadata, to below `to`: those after
+    /// the entry `after`, about `max_bytes` of them, and the key of the last one that was visited;
+    /// `None` if there are no more.
     pub(super) fn copies(
         &self,
         from: &str,
@@ -173,7 +173,7 @@ impl<'a> LmdbSnapshot<'a> {
         for entry in entries.map_err(|e| self.failed(e))? {
             let (key, value) = entry.map_err(|e| self.failed(e))?;
             let key = self.text(key)?;
-            // What leads to chunk files moves with the commit itself.
+            // Entries in chunk files move with the commit itself.
             if !is_metadata(key.as_bytes())
                 && let Stored::Inline(value) = self.stored(&key, value)?
             {
@@ -191,8 +191,7 @@ impl<'a> LmdbSnapshot<'a> {
         Ok(last.map(|last| (copies, last)))
     }
 
-    /// What is right below `prefix`, one seek for each name: what a name has below it is
-    /// skipped, however much it is.
+    /// The children of `prefix`, with one seek for each name: everything below a name is skipped.
     pub(super) fn list(&self, prefix: &str) -> Result<Listing> {
         let mut listing = Listing::default();
         if !is_prefix(prefix) {

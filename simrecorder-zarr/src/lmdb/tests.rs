@@ -64,12 +64,12 @@ fn children(storage: &LmdbStorage, path: &str) -> Vec<String> {
     names.unwrap()
 }
 
-/// The folder that this process is to work on, if it was started by [`child`].
+/// The folder to work on, if [`child`] started this process.
 fn role() -> Option<PathBuf> {
     std::env::var_os("SIMRECORDER_TEST_ROLE").map(PathBuf::from)
 }
 
-/// Runs the named test in a process of its own, where [`role`] returns `path`.
+/// Runs the named test in a separate process, where [`role`] returns `path`.
 fn child(test: &str, path: &Path) -> Output {
     Command::new(std::env::current_exe().unwrap())
         .args(["--exact", &format!("lmdb::tests::{test}"), "--nocapture"])
@@ -209,7 +209,7 @@ fn a_missing_part_of_a_tail_is_an_error() {
         .unwrap();
     storage.close().unwrap();
     drop(storage);
-    // SAFETY: nobody else has the files open or changes them.
+    // SAFETY: no other program has the files open or changes them.
     let env = unsafe { heed::EnvOpenOptions::new().open(folder.path()) }.unwrap();
     let mut txn = env.write_txn().unwrap();
     let entries: super::entries::Entries = env.open_database(&txn, None).unwrap().unwrap();
@@ -368,7 +368,7 @@ fn a_reader_follows_a_writer_in_another_process_beyond_its_own_map() {
 fn slots_of_dead_readers_are_cleared_on_open_and_when_they_run_out() {
     const NAME: &str = "slots_of_dead_readers_are_cleared_on_open_and_when_they_run_out";
     if let Some(path) = role() {
-        // Dies with many reads under way, as a killed process does.
+        // The process dies during many reads, as if killed.
         let storage = open(&path, OpenMode::Read);
         let reading = Barrier::new(9);
         std::thread::scope(|scope| {
@@ -388,7 +388,7 @@ fn slots_of_dead_readers_are_cleared_on_open_and_when_they_run_out() {
     let folder = tempfile::tempdir().unwrap();
     let writer = open(folder.path(), OpenMode::CreateNew);
     assert!(!child(NAME, folder.path()).status.success());
-    // The first is a check of this test: the slots are really left.
+    // The first assertion checks this test: the slots are really still taken.
     assert_eq!(writer.0.constants().environment.state().2, 8);
     assert!(!child(NAME, folder.path()).status.success());
     let reader = open(folder.path(), OpenMode::Read);
@@ -458,7 +458,7 @@ fn a_commit_of_more_pages_than_stay_in_memory_is_whole() {
             .map(|array| append(&name(array), &bytes(array)))
             .collect();
         if commit == 1 {
-            // What the same commit has written, and much of it early.
+            // Entries that the same commit has written, many of them early.
             changes.push(erase_path("0"));
         }
         storage.commit(changes).unwrap();

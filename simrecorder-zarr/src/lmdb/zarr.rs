@@ -22,7 +22,7 @@ fn storage_error(error: Error) -> StorageError {
     }
 }
 
-/// The part of an entry that `range` asks for, checked where `zarrs` would overflow.
+/// The part of an entry that `range` requests, with bounds checks where `zarrs` would overflow.
 fn slice(entry: &Entry<'_>, range: ByteRange) -> Result<Bytes, StorageError> {
     let size = entry.len() as u64;
     let (start, end) = match range {
@@ -31,7 +31,7 @@ fn slice(entry: &Entry<'_>, range: ByteRange) -> Result<Bytes, StorageError> {
         ByteRange::Suffix(length) => (size.checked_sub(length), Some(size)),
     };
     match (start, end) {
-        // Both fit into usize, since the size of the entry does.
+        // Both fit into usize, because the size of the entry does.
         (Some(start), Some(end)) if start <= end && end <= size => entry
             .part(start as usize..end as usize)
             .map_err(storage_error),
@@ -62,7 +62,7 @@ impl ReadableStorageTraits for LmdbStorage {
         key: &StoreKey,
         byte_ranges: ByteRangeIterator<'a>,
     ) -> Result<MaybeBytesIterator<'a>, StorageError> {
-        // Not within the read: the iterator is the caller's and may use this storage.
+        // Not during the read: the iterator belongs to the caller and may use this storage.
         let ranges: Vec<ByteRange> = byte_ranges.collect();
         let parts = self.snapshot(|snapshot| {
             let Some(entry) = snapshot.find(key.as_str())? else {
@@ -150,7 +150,7 @@ impl WritableStorageTraits for LmdbStorage {
         offset_values: OffsetBytesIterator<'_>,
     ) -> Result<(), StorageError> {
         let parts: Vec<(u64, Bytes)> = offset_values.collect();
-        // Held over reading and writing, so that two writes of parts do not lose one.
+        // Held during reading and writing, so that two partial writes do not overwrite each other.
         let handle = self.0.get("set").map_err(storage_error)?;
         let writer = handle.writer.lock();
         let mut value = self.get(key)?.map(Vec::from).unwrap_or_default();
@@ -159,7 +159,8 @@ impl WritableStorageTraits for LmdbStorage {
                 .checked_add(part.len() as u64)
                 .filter(|end| *end <= u32::MAX.into());
             let Some(end) = end.and_then(|end| usize::try_from(end).ok()) else {
-                let message = format!("offset {offset} of '{key}' is above the 4 GiB of a value");
+                let message =
+                    format!("offset {offset} of '{key}' exceeds the limit of 4 GiB for a value");
                 return Err(StorageError::Other(message));
             };
             if value.len() < end {

@@ -1,4 +1,4 @@
-//! Checkpoints: tails become chunks, which other software reads.
+//! Checkpoints: they fold tails into chunks, which other software reads.
 
 use simrecorder_core::Result;
 use simrecorder_core::backend::columns::{SeriesCache, fold};
@@ -12,17 +12,17 @@ use crate::recording::Recording;
 use crate::recording::documents::document_at;
 use crate::storage::{Change, Chunk};
 
-/// About so many bytes of tails are loaded at once.
+/// The approximate number of bytes of tails that are loaded at once.
 const LOADED_BYTES: usize = 1 << 20;
 
-/// What each of them takes at least.
+/// The minimum cost of each change.
 pub(super) const PAGE: usize = 4096;
 
-/// A checkpoint is cut into commits of about this many bytes.
+/// The approximate size in bytes of the commits into which a checkpoint is divided.
 pub(super) const CHECKPOINT_BYTES: usize = 8 << 20;
 
 impl Recording {
-    /// Brings everything into the form that other software reads.
+    /// Writes everything in the form that other software reads.
     pub(crate) fn checkpoint(&self, cache: &mut SeriesCache<ArrayFormat>) -> Result<()> {
         cache.clear();
         let folded = self.fold_tails("");
@@ -30,8 +30,7 @@ impl Recording {
         folded.and(named).and(self.storage.checkpoint())
     }
 
-    /// Brings all tails at a path or below it into chunks. One that cannot be read does not keep the others
-    /// from it.
+    /// Folds all tails at a path or below it. If one cannot be read, the others are folded anyway.
     pub(crate) fn fold_tails(&self, within: &str) -> Result<()> {
         let mut arrays = Vec::new();
         self.storage.read(&mut |snapshot| {
@@ -47,7 +46,7 @@ impl Recording {
             let tails = self.load_tails(arrays)?;
             arrays = &arrays[tails.len()..];
             for StoredTail { path, tail, column } in tails {
-                // Taking a tail away costs the storage as much memory as it had bytes.
+                // Removing a tail costs the storage as much memory as the tail had bytes.
                 bytes += tail.len();
                 match self.fold_tail(&path, tail, column) {
                     Ok(more) => {
@@ -68,7 +67,7 @@ impl Recording {
         damaged
     }
 
-    /// The tails of the first of these arrays, in one snapshot: some, or one that is large.
+    /// Loads the tails of the first of these arrays in one snapshot: several, or one that is large.
     fn load_tails(&self, arrays: &[String]) -> Result<Vec<StoredTail>> {
         let mut tails = Vec::new();
         self.storage.read(&mut |snapshot| {
@@ -96,7 +95,7 @@ impl Recording {
         Ok(tails)
     }
 
-    /// What brings the tail of one array into chunks.
+    /// The changes that fold the tail of one array.
     fn fold_tail(
         &self,
         path: &str,
@@ -115,14 +114,14 @@ impl Recording {
     }
 }
 
-/// The tail of an array, and the array, if it is there.
+/// The tail of an array, and the array if it exists.
 struct StoredTail {
     path: String,
     tail: Vec<u8>,
     column: Result<Option<(Column, Document)>>,
 }
 
-/// What a change takes in memory, about: what it writes, and the page that it touches.
+/// The approximate memory of a change: what it writes, and the page that it touches.
 fn size_of_change(change: &Change) -> usize {
     match change {
         Change::Set { value, .. } | Change::SetChunk { value, .. } => value.len() + PAGE,

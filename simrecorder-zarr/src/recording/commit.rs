@@ -1,4 +1,4 @@
-//! Commits: from the changes of the recorder to those of the storage.
+//! Commits: translates the changes of the recorder into those of the storage.
 
 use simrecorder_core::backend::columns::{
     CommittedSeries, Series, SeriesAppend, SeriesCache, SeriesChanges, StoredSeries,
@@ -19,7 +19,7 @@ use crate::recording::loading::load_columns;
 use crate::recording::new_series::record_names;
 use crate::storage::Change as StorageChange;
 
-/// A commit that is being put together.
+/// A commit under construction.
 pub(crate) struct CommitBuilder<'a> {
     recording: &'a Recording,
     cache: &'a SeriesCache<ArrayFormat>,
@@ -86,7 +86,7 @@ impl<'a> CommitBuilder<'a> {
                 let series = self.series(&key);
                 series.and_then(|(series, changes)| series.truncate(changes, len))
             }
-            // There is one writer.
+            // A Zarr recording has one writer.
             Change::Claim { .. } => Ok(()),
             _ => Err(unknown_change()),
         };
@@ -101,8 +101,8 @@ impl<'a> CommitBuilder<'a> {
 
     // ---- changes ---------------------------------------------------------------------------
 
-    /// Declares a series that begins with `filled` records, with the encoding of `original` if it is a
-    /// copy of that.
+    /// Declares a series that begins with `filled` records. If it is a copy, it gets the encoding
+    /// of `original`.
     fn declare(
         &mut self,
         key: &Key,
@@ -137,7 +137,7 @@ impl<'a> CommitBuilder<'a> {
         Ok(())
     }
 
-    /// The series at `key`, and what the commit changes besides.
+    /// The series at `key`, and the other changes of the commit.
     fn series(
         &mut self,
         key: &Key,
@@ -150,7 +150,7 @@ impl<'a> CommitBuilder<'a> {
 
     fn append_encoded(&mut self, key: &Key, start: u64, encoded: Encoded) -> Result<()> {
         let encoded = encoded.into_contents::<EncodedColumns>().ok_or_else(|| {
-            let message = "the encoded records are of another store";
+            let message = "the records were encoded for another store";
             Error::new(ErrorKind::Internal, "commit", message)
         })?;
         let (series, _) = self.series(key)?;
@@ -241,10 +241,14 @@ impl<'a> CommitBuilder<'a> {
 }
 
 fn unknown_change() -> Error {
-    Error::new(ErrorKind::Unsupported, "commit", "this change is not known")
+    Error::new(
+        ErrorKind::Unsupported,
+        "commit",
+        "this store does not support this kind of change",
+    )
 }
 
-/// Opens the series at `key`, of which a commit may have changed the metadata.
+/// Opens the series at `key`, whose metadata this commit may have changed.
 fn open_series(
     recording: &Recording,
     changes: &mut StorageChanges<'_>,
@@ -262,7 +266,7 @@ fn open_series(
     let kind = recording.kind(&document)?;
     let mut columns = None;
     recording.storage.read(&mut |snapshot| {
-        // What this commit writes comes first; all else must come from this snapshot.
+        // What this commit writes has precedence; everything else must come from this snapshot.
         let mut find = |path: &str| match changes.cached_document(path)? {
             Some(document) => Ok(document),
             None => document_at(snapshot, path),

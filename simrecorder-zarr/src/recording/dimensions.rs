@@ -1,4 +1,4 @@
-//! Names of dimensions that the arrays of a group share.
+//! Dimension names that the arrays of a group share.
 
 use simrecorder_core::backend::dimensions::{
     CheckedGroup, CoordinateRole, NamedNode, written_names,
@@ -18,19 +18,19 @@ use crate::storage::Snapshot;
 struct FoundNode {
     key: Key,
     path: String,
-    /// The path of its array with one row for each record, where that is another.
+    /// The path of its array with one row per record, if that is another array.
     ends: Option<String>,
-    /// The names that are written.
+    /// The stored names.
     names: Option<Vec<Option<String>>>,
-    /// Whether it is ours: arrays of other software stay as they are.
+    /// Whether simrecorder created it. Arrays of other software are not changed.
     is_marked: bool,
 }
 
-/// The names of so many nodes are written in one commit, each of which touches a page.
+/// The number of nodes whose names are written in one commit; each touches a page.
 const RENAMED_AT_ONCE: usize = CHECKPOINT_BYTES / PAGE;
 
 impl Recording {
-    /// Writes the names of dimensions again in all groups that changed.
+    /// Updates the dimension names in all groups that changed.
     pub(super) fn write_dimension_names(&self) -> Result<()> {
         let mut groups = self.dimensions.lock();
         groups.check(true, |group| {
@@ -101,7 +101,7 @@ impl FoundNode {
     }
 }
 
-/// The nodes right below a group: where they are, what names them, and which of them are groups.
+/// The children of a group: their places, their names, and which of them are groups.
 type NodesBelow = (Vec<FoundNode>, Vec<NamedNode>, Vec<Key>);
 
 fn nodes_below(snapshot: &dyn Snapshot, group: &Key) -> Result<NodesBelow> {
@@ -135,8 +135,8 @@ fn nodes_below(snapshot: &dyn Snapshot, group: &Key) -> Result<NodesBelow> {
     Ok((found, nodes, groups))
 }
 
-/// The document at a path. One that cannot be read, or is a link that is not followed, stays as it is and
-/// keeps no other from being checked.
+/// The document at a path. If it cannot be read, or is a link, it stays as it is, and the others
+/// are still checked.
 fn sound_document(snapshot: &dyn Snapshot, path: &str) -> Result<Option<Document>> {
     match document_at(snapshot, path) {
         Err(e) if is_of_one_node(&e) || e.kind() == ErrorKind::InvalidArgument => Ok(None),

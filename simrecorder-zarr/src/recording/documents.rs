@@ -1,4 +1,4 @@
-//! Looking for documents.
+//! Finding documents.
 
 use simrecorder_core::{Error, ErrorKind, Result};
 
@@ -13,7 +13,8 @@ pub(crate) fn document_at(snapshot: &dyn Snapshot, path: &str) -> Result<Option<
     }
     for name in METADATA_OF_ZARR_V2 {
         if snapshot.entry(&entry(path, name))?.is_some() {
-            let message = "this is Zarr V2 within Zarr V3, which is not read; open it by itself";
+            let message = "this is Zarr V2 within Zarr V3, which simrecorder does not \
+                read; open it on its own";
             return Err(Error::new(ErrorKind::Unsupported, "read metadata", message));
         }
     }

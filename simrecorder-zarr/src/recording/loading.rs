@@ -1,4 +1,4 @@
-//! Series and their columns, from what their metadata says.
+//! Loads series and their columns from their metadata.
 
 use std::sync::Arc;
 
@@ -31,7 +31,7 @@ pub(crate) fn load_columns(
     if matches!(kind, Kind::Array | Kind::Text) {
         let view = view_column(snapshot, path, document, formats)?;
         if view.column.layout().dtype.is_none() != (kind == Kind::Text) {
-            return Err(corrupt(format!("the array does not fit the kind {kind}")));
+            return Err(corrupt(format!("the array does not match the kind {kind}")));
         }
         return Ok(Columns::Single(view));
     }
@@ -50,7 +50,7 @@ pub(crate) fn load_columns(
         _ => is_single(&items, DType::U8),
     };
     if !is_sound || !is_single(&ends, ENDS_DTYPE) {
-        return Err(corrupt("the arrays of the series do not fit its kind"));
+        return Err(corrupt("the arrays of the series do not match its kind"));
     }
     Ok(Columns::Ragged { ends, items })
 }
@@ -95,7 +95,7 @@ impl Recording {
         let format = self.formats.get(elements)?;
         let layout = format.layout();
         if layout.dtype.is_none() != (kind == Kind::Text) {
-            let message = format!("a series of kind {kind} holds something else");
+            let message = format!("the contents do not match a series of kind {kind}");
             return Err(corrupt(message).with_key(key.as_str()));
         }
         let mut schema = layout.schema(kind)?;
@@ -115,8 +115,8 @@ impl Recording {
         Ok((schema, SeriesEncoding::of(&self.formats, elements, ends)))
     }
 
-    /// The schema and the formats of the series with this document, in the order of the documents of a
-    /// [new series](Self::new_series).
+    /// The schema and the formats of the series with this document, in the order of the documents
+    /// of a [new series](Self::new_series).
     pub(crate) fn stored_formats(
         &self,
         key: &Key,

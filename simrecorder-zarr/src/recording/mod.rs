@@ -32,7 +32,7 @@ use crate::format::recording_id::RecordingId;
 use crate::recording::documents::document_at;
 use crate::storage::{Snapshot, Storage};
 
-/// What all handles of an open recording share.
+/// The state that all handles of an open recording share.
 pub(crate) struct Recording {
     pub(crate) path: PathBuf,
     pub(crate) storage: Box<dyn Storage>,
@@ -46,7 +46,7 @@ pub(crate) struct Recording {
 }
 
 impl Recording {
-    /// Checks the version of the recording; a new one gets its root group.
+    /// Checks the version of the recording. Writes the root group of a new one.
     pub(crate) fn check_root(&self) -> Result<()> {
         let (mut root, mut is_empty) = (None, false);
         self.storage.read(&mut |snapshot| {
@@ -55,7 +55,7 @@ impl Recording {
             Ok(())
         })?;
         if root.as_ref().is_some_and(Document::is_array) {
-            let message = "the root is an array; simrecorder opens groups, which hold arrays";
+            let message = "the root is an array; simrecorder opens groups of arrays";
             return Err(Error::new(ErrorKind::Unsupported, "open", message));
         }
         if self.storage.is_read_only() {
@@ -74,7 +74,7 @@ impl Recording {
         self.storage.commit(vec![set_document("", &root)])
     }
 
-    /// The root group of a recording that has none yet.
+    /// The root group of a new recording.
     pub(crate) fn new_root(&self) -> Document {
         let features = self.storage.required_features();
         match self.storage.recording() {
@@ -93,7 +93,7 @@ impl Recording {
         }
     }
 
-    /// The document of the node at `key`, and its path; the parts of a series are no nodes.
+    /// The document of the node at `key`, and its path. The parts of a series are not nodes.
     pub(crate) fn find_node(
         &self,
         snapshot: &dyn Snapshot,
@@ -111,8 +111,8 @@ impl Recording {
         Ok(document_at(snapshot, &path)?.map(|document| (path, document)))
     }
 
-    /// Calls `read` for each of the nodes at `keys`, all as one snapshot shows them; `None` where there is
-    /// none.
+    /// Calls `read` for each of the nodes at `keys`, all in the same snapshot; with `None` if there
+    /// is no node.
     pub(crate) fn with_nodes<T>(
         &self,
         keys: &[Key],

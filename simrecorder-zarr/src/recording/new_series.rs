@@ -15,7 +15,7 @@ use crate::format::node_path::{ENDS, ITEMS};
 use crate::recording::Recording;
 
 impl Recording {
-    /// The documents of a new series, with the encoding of `original` if it is a copy of that.
+    /// The documents of a new series. If it is a copy, it gets the encoding of `original`.
     pub(crate) fn new_series(
         &self,
         key: &Key,
@@ -49,13 +49,13 @@ impl Recording {
     }
 }
 
-/// A series that is made.
+/// A series that is being created.
 struct NewSeries<'a> {
     name: &'a str,
     path: &'a str,
     schema: &'a Schema,
     policy: &'a ChunkPolicy,
-    /// How chunks are collected in shards, if entries are files.
+    /// How chunks are combined into shards, if entries are files.
     files: Option<&'a ChunkPolicy>,
     compression: Compression,
     original: Option<&'a SeriesEncoding>,
@@ -82,7 +82,7 @@ impl NewSeries<'_> {
         Ok(vec![(self.path.to_owned(), document)])
     }
 
-    /// Records of any length: a group of what they hold, and of where they end.
+    /// Records of variable length: a group with their items and their ends.
     fn rows(&self) -> Result<Vec<(String, Document)>> {
         let dtype = self.dtype();
         let (ends_chunk, item_chunk) = ragged_chunk_shapes(self.policy, self.schema)?;
@@ -112,7 +112,7 @@ impl NewSeries<'_> {
         self.schema.dtype().unwrap_or(DType::U8)
     }
 
-    /// The array of all elements, without any yet.
+    /// The array of all elements, still empty.
     fn elements(&self, chunk: &[u64], names: &[String]) -> Document {
         let shape: Vec<u64> = std::iter::once(0)
             .chain(self.schema.record_shape().iter().copied())
@@ -144,8 +144,8 @@ impl NewSeries<'_> {
         elements
     }
 
-    /// Puts the chunks of an array where entries are files: into shards, if there may be several in
-    /// one.
+    /// Combines the chunks of an array into shards if entries are files and a shard may contain
+    /// several.
     fn in_files(&self, mut document: Document) -> Document {
         if let Some(policy) = self.files {
             document.set_flat_keys();
@@ -166,9 +166,9 @@ impl NewSeries<'_> {
     }
 }
 
-/// How many texts share a chunk, unless the chunk policy says.
+/// The number of texts in a chunk, unless the chunk policy specifies it.
 const TEXT_CHUNK_RECORDS: u64 = 256;
-/// The largest chunk: Blosc takes 2 GiB at once, and a reader must hold a whole one.
+/// The maximum size of a chunk. Blosc supports up to 2 GiB, and a reader must hold a whole chunk.
 const MAX_CHUNK_BYTES: u64 = 1 << 30;
 
 pub(super) fn check_chunk_size(chunk: &[u64], element_size: usize) -> Result<()> {
@@ -188,13 +188,13 @@ pub(super) fn check_chunk_size(chunk: &[u64], element_size: usize) -> Result<()>
     ))
 }
 
-/// The names that were declared; for others, names that no other series of the same group has:
-/// xarray refuses one name with two lengths.
+/// The declared names; for other axes, names that no other series of the same group has, because
+/// xarray rejects a name with two lengths.
 pub(super) fn record_names(name: &str, schema: &Schema) -> Vec<String> {
     names_of_axes(name, true, schema.axes(), schema.dimension_names())
 }
 
-/// The same for what has no records.
+/// Like [`record_names`], for a node without records.
 pub(super) fn axis_names(name: &str, axes: usize, given: Option<&[Option<String>]>) -> Vec<String> {
     names_of_axes(name, false, axes, given)
 }

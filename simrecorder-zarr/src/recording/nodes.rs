@@ -10,7 +10,7 @@ use crate::format::metadata::Document;
 use crate::recording::Recording;
 use crate::recording::values::ValueChunk;
 
-/// A node as a snapshot shows it; a value is decoded after the snapshot was given up.
+/// A node in a snapshot. A value is decoded after the snapshot is released.
 enum NodeSnapshot {
     Complete(Node),
     Value {

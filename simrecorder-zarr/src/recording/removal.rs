@@ -24,7 +24,7 @@ impl Recording {
         let mut changes = StorageChanges::new(&*self.storage);
         match changes.node(key, &path) {
             Ok(None) => return Err(nothing_at("remove")),
-            // What cannot be read can be removed.
+            // Even a node that cannot be read can be removed.
             Err(error) if !is_of_one_node(&error) => return Err(error),
             _ => {}
         }
@@ -56,7 +56,7 @@ impl Recording {
             return Err(already_there(to, document.node_kind()));
         }
         changes.make_groups_above(to)?;
-        // Only chunks and metadata are left to move then.
+        // Only chunks and metadata still have to be moved.
         cache.retain(|key, _| !key.is_within(from));
         self.fold_tails(&old)?;
         let base = changes.raise_cut_base(|| self.new_root())?;
@@ -90,14 +90,14 @@ impl Recording {
         cache.retain(|other, _| !other.is_within(key));
         self.planned.lock().retain(|other, _| !other.is_within(key));
         committed?;
-        // So that a directory gives its files back.
+        // So that a directory frees its files.
         if let Err(error) = self.storage.checkpoint() {
             tracing::warn!(%error, "the space of removed data could not be freed yet");
         }
         Ok(())
     }
 
-    /// The metadata at a path and below it, by the path from there.
+    /// The metadata at a path and below it, with paths relative to it.
     fn documents_within(&self, path: &str) -> Result<Vec<(String, Document)>> {
         let mut found = Vec::new();
         self.storage.read(&mut |snapshot: &dyn Snapshot| {

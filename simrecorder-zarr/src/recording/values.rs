@@ -1,4 +1,4 @@
-//! Values, which are arrays of their own.
+//! Values, each stored as an array.
 
 use bytes::Bytes;
 use simrecorder_core::backend::columns::{ColumnFormat, policy_by_size};
@@ -14,7 +14,7 @@ use crate::recording::Recording;
 use crate::recording::new_series::{axis_names, check_chunk_size};
 use crate::storage::{Change, Snapshot, Storage};
 
-/// A value has no more chunks than this: each of them is looked up.
+/// The maximum number of chunks of a value. Each of them is looked up.
 const MAX_VALUE_CHUNKS: u64 = 1 << 24;
 
 impl Recording {
@@ -38,7 +38,7 @@ impl Recording {
         };
         let names = axis_names(key.name(), value.shape.len(), value.names);
         let compression = match self.compression {
-            // Values are kept as they are.
+            // Values are never rounded.
             Compression::Lossy(_) => Compression::Small,
             lossless => lossless,
         };
@@ -101,7 +101,7 @@ impl Recording {
         })
     }
 
-    /// The chunks of a value as a snapshot has them; those that were never written are left out.
+    /// The chunks of a value in a snapshot. Chunks that were never written are omitted.
     pub(crate) fn value_chunks(
         &self,
         snapshot: &dyn Snapshot,
@@ -120,9 +120,11 @@ impl Recording {
             return Ok(chunks);
         }
         if count > MAX_VALUE_CHUNKS {
-            return Err(corrupt(format!("a value of {count} chunks is not read")));
+            return Err(corrupt(format!(
+                "a value of {count} chunks is not supported"
+            )));
         }
-        // Before looking for what may be a million chunks that were never written.
+        // Before looking up what may be a million chunks that were never written.
         let elements = Region::all(&shape).len().unwrap_or(usize::MAX);
         drop(zeroed(elements.saturating_mul(layout.element_size()))?);
         let grid = &layout.grid;
@@ -152,7 +154,7 @@ struct ValueArray<'a> {
     dtype: Option<DType>,
     shape: Vec<u64>,
     data: &'a [u8],
-    /// Where texts end.
+    /// The ends of texts.
     ends: Vec<u64>,
     names: Option<&'a [Option<String>]>,
 }
@@ -187,7 +189,7 @@ impl<'a> ValueArray<'a> {
             Value::Bytes(data) => Ok(bytes(Kind::Bytes, data)),
             Value::Object(object) => Ok(bytes(Kind::Object, object.as_msgpack())),
             _ => {
-                let message = "values of this kind are not stored by this version";
+                let message = "this version does not store values of this kind";
                 Err(Error::new(ErrorKind::Unsupported, "set", message))
             }
         }

@@ -1,4 +1,4 @@
-//! Element types, filters and compressors of Zarr V2, as those of Zarr V3.
+//! Element types, filters and compressors of Zarr V2 as those of Zarr V3.
 
 use serde::Deserialize;
 use serde_json::{Value as Json, json};
@@ -14,7 +14,7 @@ pub(super) enum Order {
     F,
 }
 
-/// What the elements of an array are.
+/// The elements of an array.
 pub(super) struct Elements {
     /// `None` for texts.
     pub(super) dtype: Option<DType>,
@@ -23,11 +23,11 @@ pub(super) struct Elements {
 }
 
 impl Elements {
-    /// The elements with a `dtype`, or why they cannot be read.
+    /// The elements with a `dtype`, or the reason why they cannot be read.
     pub(super) fn of(dtype: &Json, filters: &[Json]) -> Result<Self, String> {
         let Some(name) = dtype.as_str() else {
             return Err(
-                "it holds structures; write each of their fields as an array of its own".into(),
+                "it contains structures; write each of their fields as an array of its own".into(),
             );
         };
         if name == "|O" {
@@ -68,7 +68,7 @@ impl Elements {
         }
     }
 
-    /// Objects are what the first filter makes of them.
+    /// Objects become what the first filter decodes them to.
     fn of_objects(filters: &[Json]) -> Result<Self, String> {
         match filters.first().map(id) {
             Some("vlen-utf8") => Ok(Self {
@@ -77,12 +77,12 @@ impl Elements {
                 is_big_endian: false,
             }),
             Some("pickle") => Err(
-                "it holds pickled Python objects, which simrecorder never loads, since that can run any \
+                "it contains pickled Python objects, which simrecorder never loads, since that can run any \
                  program; if you trust it, load it with the software that wrote it, and record it again"
                     .into(),
             ),
             Some(other) => Err(format!(
-                "it holds objects in the codec '{}', which simrecorder does not read; write them again as \
+                "it contains objects in the codec '{}', which simrecorder does not read; write them again as \
                  texts with the codec 'vlen-utf8'",
                 other.escape_debug()
             )),
@@ -90,7 +90,7 @@ impl Elements {
         }
     }
 
-    /// Whether a filter makes bytes of them.
+    /// Whether a filter encodes them as bytes.
     pub(super) fn are_objects(&self) -> bool {
         self.dtype.is_none() && !self.are_fixed_texts
     }
@@ -110,11 +110,11 @@ fn of_other_type(name: &str) -> String {
     };
     let name = name.escape_debug();
     format!(
-        "it holds {what} ('{name}'), which simrecorder does not read; write them again as numbers"
+        "it contains {what} ('{name}'), which simrecorder does not read; write them again as numbers"
     )
 }
 
-/// The codecs of an array, or why it cannot be read.
+/// The codecs of an array, or the reason why it cannot be read.
 pub(super) fn codecs(
     elements: &Elements,
     order: Order,
@@ -153,7 +153,7 @@ fn bytes_codec(numcodec: &Json, element_size: usize) -> Result<Json, String> {
     let id = id(numcodec);
     Ok(match id {
         "blosc" => {
-            // Blosc frames say themselves how they were made: for decoding, this only has to be valid.
+            // Blosc frames describe themselves: for decoding, this only has to be valid.
             codec(
                 "blosc",
                 json!({
@@ -190,7 +190,7 @@ fn codec(name: &str, configuration: Json) -> Json {
     json!({ "name": name, "configuration": configuration })
 }
 
-/// What numcodecs calls a codec.
+/// The name that numcodecs gives a codec.
 fn id(numcodec: &Json) -> &str {
     numcodec
         .get("id")

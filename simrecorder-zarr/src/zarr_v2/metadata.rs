@@ -1,4 +1,4 @@
-//! The metadata of Zarr V2, as that of Zarr V3.
+//! The metadata of Zarr V2 as that of Zarr V3.
 
 use serde::Deserialize;
 use serde_json::{Map, Value as Json, json};
@@ -12,7 +12,7 @@ use crate::format::metadata::{Document, corrupt};
 /// The attribute in which xarray names the dimensions of an array.
 const DIMENSIONS: &str = "_ARRAY_DIMENSIONS";
 
-/// A `.zarray`.
+/// The contents of a `.zarray`.
 #[derive(Deserialize)]
 struct ArrayMetadata {
     shape: Vec<u64>,
@@ -30,7 +30,7 @@ struct ArrayMetadata {
     dimension_separator: Separator,
 }
 
-/// What is between the indices in the key of a chunk.
+/// The separator between the indices in the key of a chunk.
 #[derive(Clone, Copy, Default, Deserialize)]
 enum Separator {
     #[default]
@@ -40,7 +40,7 @@ enum Separator {
     Slash,
 }
 
-/// The array with a `.zarray` and, if there is one, a `.zattrs`.
+/// The array of a `.zarray` and, if there is one, a `.zattrs`.
 pub(super) fn array(zarray: &[u8], zattrs: Option<&[u8]>) -> Result<Document> {
     let fields = object(".zarray", zarray)?;
     let array: ArrayMetadata = serde_json::from_value(Json::Object(fields))
@@ -67,7 +67,7 @@ pub(super) fn array(zarray: &[u8], zattrs: Option<&[u8]>) -> Result<Document> {
             fields["data_type"] = json!(elements.name());
             fields["fill_value"] = fill_value(elements.dtype, &array.fill_value);
             fields["codecs"] = json!(codecs);
-            // An array without elements may have chunks without elements.
+            // The chunks of an array without elements may also have no elements.
             let lens = array.chunks.iter().zip(&array.shape);
             let chunk: Vec<u64> = lens
                 .map(|(&chunk, &len)| chunk.max(u64::from(len == 0)))
@@ -88,7 +88,7 @@ pub(super) fn array(zarray: &[u8], zattrs: Option<&[u8]>) -> Result<Document> {
     }
 }
 
-/// The group with a `.zgroup` and, if there is one, a `.zattrs`.
+/// The group of a `.zgroup` and, if there is one, a `.zattrs`.
 pub(super) fn group(zgroup: &[u8], zattrs: Option<&[u8]>) -> Result<Document> {
     object(".zgroup", zgroup)?;
     Ok(Document::group(&attributes(zattrs)?))
@@ -100,7 +100,7 @@ fn document(fields: Json, attributes: &Attributes) -> Document {
     document
 }
 
-/// A document that says that it is Zarr V2.
+/// Parses a document and checks that it declares Zarr V2.
 fn object(name: &str, bytes: &[u8]) -> Result<Map<String, Json>> {
     let fields = python_json::parse(bytes)
         .map_err(|e| corrupt(format!("{name} is not a JSON object")).with_source(e))?;
@@ -123,7 +123,7 @@ fn dimension_names(attributes: &Attributes, axes: usize) -> Option<Json> {
     names.as_array().is_some_and(is_fit).then(|| names.clone())
 }
 
-/// The elements and the codecs of an array, or why it cannot be read.
+/// The elements and the codecs of an array, or the reason why it cannot be read.
 fn encoding(array: &ArrayMetadata) -> Result<(Elements, Vec<Json>), String> {
     let filters = array.filters.as_deref().unwrap_or_default();
     let elements = Elements::of(&array.dtype, filters)?;
@@ -141,7 +141,7 @@ fn encoding(array: &ArrayMetadata) -> Result<(Elements, Vec<Json>), String> {
     }
     let filters = match elements.are_objects() {
         false => filters,
-        // The first one makes bytes of the texts.
+        // The first one encodes the texts as bytes.
         true => filters.get(1..).unwrap_or_default(),
     };
     let axes = array.shape.len();
@@ -155,8 +155,8 @@ fn encoding(array: &ArrayMetadata) -> Result<(Elements, Vec<Json>), String> {
     Ok((elements, codecs))
 }
 
-/// The fill value of an array; where none is given, chunks that were never written are zeros, as in
-/// zarr-python. For objects zarr-python may give 0, whatever they are.
+/// The fill value of an array. Without one, chunks that were never written are zeros, as in
+/// zarr-python. For objects, zarr-python may give 0, whatever they are.
 fn fill_value(dtype: Option<DType>, value: &Json) -> Json {
     match (dtype, value) {
         (None, Json::String(_)) => value.clone(),
@@ -164,7 +164,7 @@ fn fill_value(dtype: Option<DType>, value: &Json) -> Json {
         (Some(dtype), Json::Null) => zero(dtype),
         (Some(DType::Bool), Json::Number(number)) => json!(number.as_f64() != Some(0.0)),
         (Some(dtype), Json::Number(number)) if !dtype.is_floating() => match number.as_f64() {
-            // Zarr V3 wants integers without a point.
+            // Zarr V3 requires integers without a decimal point.
             Some(float) if !(number.is_i64() || number.is_u64()) && float.fract() == 0.0 => {
                 json!(float as i64)
             }

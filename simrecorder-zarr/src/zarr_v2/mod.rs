@@ -1,7 +1,8 @@
 //! Zarr V2, read only.
 //!
-//! A storage shows the metadata of Zarr V2 as that of Zarr V3. Chunks are the same in both, except for
-//! their keys, which Zarr V3 can describe. So everything above the storage reads both versions.
+//! [`ZarrV2Storage`] shows the metadata of Zarr V2 as that of Zarr V3. Chunks are the same in both
+//! versions except for their keys, which Zarr V3 can describe. So everything above the storage
+//! reads both versions.
 
 mod codecs;
 mod metadata;
@@ -15,7 +16,7 @@ use crate::format::metadata::Document;
 use crate::format::node_path::{ESCAPE, METADATA_OF_ZARR_V2, entry, escaped, metadata_entry};
 use crate::storage::{Change, Entry, Snapshot, Storage};
 
-/// A storage that holds a hierarchy of Zarr V2.
+/// A storage with a hierarchy of Zarr V2.
 pub(crate) struct ZarrV2Storage(Box<dyn Storage>);
 
 impl ZarrV2Storage {
@@ -43,7 +44,7 @@ pub(crate) fn is_zarr_v2(storage: &dyn Storage) -> Result<bool> {
     Ok(is_v2)
 }
 
-/// The error of opening Zarr V2 for writing.
+/// The error for opening Zarr V2 for writing.
 pub(crate) fn read_only() -> Error {
     let message = "this is Zarr V2, which simrecorder reads and does not write; copy it into a new \
                    recording, and write there";
@@ -105,7 +106,8 @@ impl Snapshot for ZarrV2Snapshot<'_> {
             return metadata::group(&group, get(".zattrs")?.as_deref()).map(Some);
         }
         if self.0.entry(&metadata_entry(&path))?.is_some() {
-            let message = "this is Zarr V3 within Zarr V2, which is not read; open it by itself";
+            let message = "this is Zarr V3 within Zarr V2, which simrecorder does not \
+                read; open it on its own";
             return Err(Error::new(ErrorKind::Unsupported, "read metadata", message));
         }
         Ok(None)
@@ -145,7 +147,7 @@ impl Snapshot for ZarrV2Snapshot<'_> {
     }
 }
 
-/// A path without the escapes that Zarr V3 needs: Zarr V2 reserves no such names.
+/// A path without the escapes that Zarr V3 needs. Zarr V2 reserves no such names.
 fn unescaped(path: &str) -> String {
     let names = path
         .split('/')

@@ -1,11 +1,11 @@
-//! JSON as Python writes it: with `NaN`, `Infinity` and `-Infinity`, which JSON does not have.
+//! JSON as Python writes it: with `NaN`, `Infinity` and `-Infinity`, which are not JSON.
 
 use serde_json::{Map, Value as Json};
 
-/// The numbers of Python that JSON does not have.
+/// The numbers of Python that are not JSON.
 const NUMBERS: [&str; 3] = ["NaN", "Infinity", "-Infinity"];
 
-/// Reads an object, in which these numbers become the texts that Zarr writes for them in fill values.
+/// Parses an object. These numbers become the texts that Zarr uses for them in fill values.
 pub(super) fn parse(bytes: &[u8]) -> serde_json::Result<Map<String, Json>> {
     serde_json::from_slice(bytes).or_else(|error| {
         let Ok(text) = std::str::from_utf8(bytes) else {
@@ -15,7 +15,7 @@ pub(super) fn parse(bytes: &[u8]) -> serde_json::Result<Map<String, Json>> {
     })
 }
 
-/// The text with quotes around `NaN`, `Infinity` and `-Infinity`, except where they are in a text.
+/// The text with quotes around `NaN`, `Infinity` and `-Infinity`, except within strings.
 fn quoted(json: &str) -> String {
     let mut quoted = String::with_capacity(json.len() + 16);
     let mut rest = json;
@@ -33,7 +33,7 @@ fn quoted(json: &str) -> String {
     quoted
 }
 
-/// The bytes of the text in quotes that `json` begins with.
+/// The length in bytes of the string at the beginning of `json`.
 fn text_len(json: &str) -> usize {
     let mut is_escaped = false;
     for (at, character) in json.char_indices().skip(1) {

@@ -1,5 +1,5 @@
-//! Bad input: each gets an error that names operation, key and cause, and leaves every earlier
-//! record readable.
+//! Bad input: each case gets an error that names operation, key and cause, and every earlier record
+//! remains readable.
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests, too, may panic")]
 
@@ -31,7 +31,7 @@ fn reader(path: &Path, storage: ZarrStorage) -> Recorder {
     Recorder::new(open(path, storage, OpenMode::Read).unwrap())
 }
 
-/// A closed recording with several chunks and kinds.
+/// Creates and closes a recording with several chunks and kinds.
 fn recording(path: &Path, storage: ZarrStorage) {
     let recorder = Recorder::new(open(path, storage, OpenMode::CreateNew).unwrap());
     let policy = simrecorder_core::ChunkPolicy::records(100);
@@ -49,7 +49,7 @@ fn recording(path: &Path, storage: ZarrStorage) {
     recorder.close().unwrap();
 }
 
-/// Reads and writes the entries of a recording, past the library.
+/// Reads and writes the entries of a recording without the library.
 struct Entries(PathBuf, ZarrStorage);
 
 impl Entries {
@@ -263,7 +263,7 @@ fn metadata_that_contradicts_the_data_is_an_error_and_never_a_panic() {
         let of_all = of_all.map(|(pointer, value)| (pointer.to_owned(), value));
         for (pointer, value) in of_all.into_iter().chain(of_shards) {
             let mut document = compact.clone();
-            // An array without shards has other fields than one with them.
+            // An array without shards has other fields than one with shards.
             let Some(field) = document.pointer_mut(&pointer) else {
                 assert!(pointer.starts_with("/codecs/"));
                 continue;
@@ -271,7 +271,7 @@ fn metadata_that_contradicts_the_data_is_an_error_and_never_a_panic() {
             *field = value;
             entries.set("net/n/zarr.json", document.to_string().as_bytes());
             let recorder = reader(&path, storage);
-            // Whatever can be told from the metadata; else from the chunks.
+            // The metadata reveals some errors; for the others, the chunks are read.
             let read = recorder.get_all("net/n").and_then(|view| {
                 drop(view.get(5));
                 drop(view.select(10..20).and_then(|part| part.read::<u64>()));

@@ -1,4 +1,4 @@
-//! Recordings in LMDB whose chunks lie in files beside the database.
+//! Recordings in LMDB with chunks in files next to the database.
 #![allow(clippy::unwrap_used, reason = "helpers of tests, too, may panic")]
 
 use std::fs::{self, OpenOptions};
@@ -36,7 +36,7 @@ fn noise(seed: u64, len: usize) -> Vec<u64> {
     (0..len).map(|_| numbers.below(usize::MAX) as u64).collect()
 }
 
-/// Elements of a frame, each of which is a chunk.
+/// The number of elements of a frame. Each frame is a chunk.
 const FRAME: usize = 1000;
 const FRAMES: u64 = 20;
 
@@ -45,7 +45,7 @@ fn frames_schema() -> Schema {
 }
 
 fn record_frames(path: &Path) {
-    // One after the other, so that the frames are in the file as they are recorded.
+    // Inline, so that the frames are in the file in the order of recording.
     let options = RecorderOptions::new().inline(true);
     let recorder = Recorder::with_options(open(path, OpenMode::CreateNew), options);
     recorder.declare("frames", frames_schema()).unwrap();
@@ -75,10 +75,10 @@ fn chunk_files(path: &Path) -> Vec<PathBuf> {
     files
 }
 
-/// As versions before chunk files made one.
+/// Creates a recording as versions before chunk files did.
 fn make_recording_without_chunk_files(path: &Path) {
     fs::create_dir(path).unwrap();
-    // SAFETY: nobody else has the file open.
+    // SAFETY: no other program has the file open.
     let env = unsafe { heed::EnvOpenOptions::new().open(path) }.unwrap();
     let mut txn = env.write_txn().unwrap();
     let entries: heed::Database<heed::types::Bytes, heed::types::Bytes> =
@@ -131,7 +131,7 @@ fn a_damaged_chunk_file_is_an_error_for_the_chunks_it_touches_and_for_no_others(
         frames.select(i..i + 1).unwrap().read::<u64>()
     };
 
-    // The last frame is cut off.
+    // Truncate the last frame.
     fs::write(file, &sound[..sound.len() - 1]).unwrap();
     let recorder = reader(&path);
     let error = frame(&recorder, FRAMES - 1).unwrap_err();
@@ -150,7 +150,7 @@ fn a_damaged_chunk_file_is_an_error_for_the_chunks_it_touches_and_for_no_others(
     );
     drop(recorder);
 
-    // A bit of the tenth frame flips.
+    // Flip a bit of the tenth frame.
     let mut flipped = sound.clone();
     flipped[24 + 9 * (sound.len() - 24) / FRAMES as usize + 1000] ^= 4;
     fs::write(file, &flipped).unwrap();
@@ -161,7 +161,7 @@ fn a_damaged_chunk_file_is_an_error_for_the_chunks_it_touches_and_for_no_others(
     assert_eq!(failed, [9]);
     drop(recorder);
 
-    // One of another recording, one of another kind, and none.
+    // A file of another recording, one of another kind, and none.
     let other = folder.path().join("other.mdb");
     record_frames(&other);
     let foreign = fs::read(other.join("chunks.0")).unwrap();
@@ -178,7 +178,7 @@ fn a_damaged_chunk_file_is_an_error_for_the_chunks_it_touches_and_for_no_others(
     let error = frame(&reader(&path), 0).unwrap_err();
     expect(error, ErrorKind::Corrupt, &["chunks.0", "missing"]);
 
-    // A writer takes none of it for its own.
+    // A writer does not treat any of it as its own.
     fs::write(file, &sound[..sound.len() / 2]).unwrap();
     let recorder = Recorder::new(open(&path, OpenMode::Append));
     for i in FRAMES..2 * FRAMES {
@@ -213,7 +213,7 @@ fn a_file_that_is_cut_short_while_it_is_read_is_an_error_and_no_signal() {
     expect(error, ErrorKind::Corrupt, &["chunks.0", "ends before"]);
 }
 
-/// Replaces values and cuts series as fast as it can while `read` reads.
+/// Replaces values and cuts series as fast as possible while `read` reads.
 fn while_rewritten(path: &Path, read: impl Fn(&dyn Fn() -> bool) + Sync) {
     let done = AtomicBool::new(false);
     let recorder = Recorder::with_options(
@@ -264,7 +264,7 @@ fn what_is_replaced_while_it_is_read_is_read_whole() {
     });
 }
 
-/// So long a recording is rewritten: some seconds, or as many as `SIMRECORDER_REWRITE_SECONDS` says.
+/// How long a recording is rewritten: some seconds, or `SIMRECORDER_REWRITE_SECONDS`.
 fn rewriting() -> Duration {
     let seconds = std::env::var("SIMRECORDER_REWRITE_SECONDS").ok();
     Duration::from_secs(seconds.map_or(6, |seconds| seconds.parse().unwrap()))

@@ -1,4 +1,4 @@
-//! Copies between Zarr recordings: chunks go over as they are.
+//! Copies between Zarr recordings: chunks are copied unchanged.
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests, too, may panic")]
 
@@ -34,7 +34,7 @@ fn open(path: &Path, storage: ZarrStorage, mode: OpenMode) -> ZarrDataStore {
     options(storage, mode).open(path).unwrap()
 }
 
-/// Copies into a new recording at `to`, and closes that.
+/// Copies into a new recording at `to`, and closes it.
 fn copy_to(
     from: &dyn DataStore,
     to: &Path,
@@ -49,12 +49,12 @@ fn copy_to(
 
 type Entries = BTreeMap<String, Vec<u8>>;
 
-/// All entries of a closed recording, past the library; `id` is its id, which no other
-/// recording has.
+/// All entries of a closed recording, read without the library. `id` is its id, which differs
+/// between recordings.
 fn entries(path: &Path, storage: ZarrStorage) -> Entries {
     let mut entries = entries_with_id(path, storage);
     let mut root: Json = serde_json::from_slice(&entries["zarr.json"]).unwrap();
-    // The id is another one, and the root names what the storage has, which is not copied.
+    // The id differs, and the root names features of the storage, which are not copied.
     if let Some(own) = root["attributes"]["simrecorder"].as_object_mut() {
         assert!(
             own.remove("id")
@@ -63,7 +63,7 @@ fn entries(path: &Path, storage: ZarrStorage) -> Entries {
         own.remove("requires");
     }
     entries.insert("zarr.json".to_owned(), root.to_string().into_bytes());
-    // Chunks are the same wherever they are.
+    // Chunks are the same wherever they are stored.
     for (key, bytes) in &mut entries {
         if key.ends_with("zarr.json") {
             let document = chunks::without_shards(serde_json::from_slice(bytes).unwrap());
@@ -125,7 +125,7 @@ fn record(recorder: &Recorder, steps: std::ops::Range<u64>) {
     }
 }
 
-/// A recording of all kinds, with several chunks of each, as it is before it is closed.
+/// A recording with all kinds and several chunks of each, before it is closed.
 fn recording(path: &Path, storage: ZarrStorage) -> Recorder {
     let store = open(path, storage, OpenMode::CreateNew);
     let recorder = Recorder::with_options(store, RecorderOptions::new().inline(true));
@@ -166,7 +166,7 @@ fn recording(path: &Path, storage: ZarrStorage) -> Recorder {
     recorder
 }
 
-/// Between LMDB and directory, both ways: every entry is the same, byte by byte.
+/// Between LMDB and a directory, in both directions: every entry is the same, byte by byte.
 #[test]
 fn a_closed_recording_is_copied_byte_by_byte() {
     for (from, to) in [
@@ -202,8 +202,8 @@ fn a_closed_recording_is_copied_byte_by_byte() {
     }
 }
 
-/// Chunks are not decoded, whatever the kind of their series: damage goes along, and shows when
-/// it is read. Encoding again finds it.
+/// Chunks are not decoded, whatever the kind of their series. Damage is copied, too, and is
+/// reported when it is read. Encoding again finds it.
 #[test]
 fn damage_goes_along_and_shows_when_the_copy_is_read_or_encoded_anew() {
     let damaged = [
@@ -243,7 +243,7 @@ fn damage_goes_along_and_shows_when_the_copy_is_read_or_encoded_anew() {
     }
 }
 
-/// What must be decoded is checked: where records end.
+/// The ends of records must be decoded, so they are checked.
 #[test]
 fn damaged_ends_of_records_are_an_error_that_names_the_key() {
     let folder = tempfile::tempdir().unwrap();
@@ -268,8 +268,8 @@ fn metadata(path: &Path, key: &str) -> Json {
     chunks::without_shards(serde_json::from_slice(&document).unwrap())
 }
 
-/// The copy of an array that other software made has its codecs and its chunks, also those that
-/// were never written.
+/// The copy of an array of other software has the same codecs and chunks, even chunks that were
+/// never written.
 #[test]
 fn arrays_of_other_software_are_copied_as_they_are() {
     let folder = tempfile::tempdir().unwrap();
@@ -299,7 +299,7 @@ fn arrays_of_other_software_are_copied_as_they_are() {
         fs::create_dir(original.join(key)).unwrap();
         fs::write(original.join(key).join("zarr.json"), document.to_string()).unwrap();
     }
-    // After the chunks that are missing come some that are there.
+    // After the missing chunks, append some that exist.
     let recorder = Recorder::new(open(&original, ZarrStorage::Directory, OpenMode::Append));
     for (key, _) in &arrays {
         (0..5).for_each(|i| recorder.record(key, [f64::from(i); 6]).unwrap());
@@ -340,7 +340,7 @@ fn arrays_of_other_software_are_copied_as_they_are() {
     }
 }
 
-/// Chunks and compression are those of the original, unless the target is to choose.
+/// Chunks and compression are those of the original, unless the target is asked to choose.
 #[test]
 fn a_copy_has_the_chunks_of_its_original_unless_it_is_encoded_anew() {
     let folder = tempfile::tempdir().unwrap();
@@ -373,7 +373,7 @@ fn a_copy_has_the_chunks_of_its_original_unless_it_is_encoded_anew() {
     assert_eq!(chunk, &json!([16, 3]));
 }
 
-/// Two arrays may have the same codecs and be rounded to different bounds.
+/// Two arrays may have the same codecs but be rounded to different bounds.
 #[test]
 fn chunks_that_were_rounded_to_another_bound_are_not_taken() {
     let folder = tempfile::tempdir().unwrap();
@@ -399,7 +399,7 @@ fn chunks_that_were_rounded_to_another_bound_are_not_taken() {
     }
 }
 
-/// A writer that was killed leaves tails; they are records, and chunks in a closed copy.
+/// A killed writer leaves tails. They are records, and chunks in a closed copy.
 #[test]
 fn whole_chunks_of_a_recording_that_is_written_go_as_they_are() {
     for storage in BOTH {
@@ -423,8 +423,8 @@ fn whole_chunks_of_a_recording_that_is_written_go_as_they_are() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
 
-    /// Ends and items come together in each commit, wherever their chunks end, so every state
-    /// of a copy is a whole recording.
+    /// Each commit contains both ends and items, wherever their chunks end, so every state of a
+    /// copy is a consistent recording.
     #[test]
     fn encoded_records_in_parts_of_any_size_give_a_whole_series_each(
         lengths in prop::collection::vec(0..30_usize, 1..60),
@@ -473,7 +473,8 @@ proptest! {
     }
 }
 
-/// What was committed before the disk was full can be read, and the original is as it was.
+/// Everything that was committed before the disk was full is readable, and the original is
+/// unchanged.
 #[cfg(target_os = "linux")]
 #[test]
 fn a_full_disk_ends_a_copy_and_leaves_what_was_committed() {

@@ -1,4 +1,4 @@
-//! Cutting a series: no view gives other records than it had, whatever is appended afterwards,
+//! Cutting a series: no view returns other records than before, whatever is appended afterwards,
 //! and no order of changes in one commit loses or mixes records.
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests, too, may panic")]
@@ -47,7 +47,7 @@ fn declare(name: &str) -> Change {
     }
 }
 
-/// A record for a number: the number, `number % 3` times the number, its text.
+/// The record of a number: the number, `number % 3` times the number, or its text.
 fn records(name: &str, numbers: &[u64]) -> Records {
     let bytes = |numbers: &[u64]| numbers.iter().flat_map(|n| n.to_ne_bytes()).collect();
     let mut data: Vec<u8> = Vec::new();
@@ -90,7 +90,7 @@ fn numbers(name: &str, view: &View) -> Result<Vec<u64>> {
         "n" => view.read::<u64>()?.into_raw_vec_and_offset().0,
         "rows" => {
             let rows = view.read_ragged::<u64>()?;
-            // Empty rows count as multiples of 3 that nobody knows.
+            // Empty rows are multiples of 3, but which ones is unknown.
             rows.rows()
                 .map(|row| row.first().copied().unwrap_or(u64::MAX))
                 .collect()
@@ -124,7 +124,7 @@ fn check(store: &ZarrDataStore, name: &str, all: &[u64]) {
 #[test]
 fn a_view_of_a_series_that_was_cut_and_goes_on_gives_no_other_records() {
     for storage in BOTH {
-        // In the tail, in an unfinished chunk, in full chunks; with and without a checkpoint.
+        // In the tail, in an unfinished chunk, and in full chunks; with and without a checkpoint.
         for (before, kept, folded) in [(10, 9, false), (10, 9, true), (11, 5, false), (9, 0, true)]
         {
             let folder = tempfile::tempdir().unwrap();
@@ -152,7 +152,7 @@ fn a_view_of_a_series_that_was_cut_and_goes_on_gives_no_other_records() {
                     Ok(found) => assert_eq!(found, expected(name, &old), "{name} {before} {kept}"),
                     Err(error) => assert_eq!(error.kind(), ErrorKind::OutOfBounds, "{error}"),
                 }
-                // What was not cut is still there.
+                // Everything before the cut is still there.
                 for i in 0..kept {
                     let record = view.read_records(i..i + 1, 100).unwrap();
                     assert_eq!(record.data(), records(name, &[old[i as usize]]).data());
@@ -225,8 +225,8 @@ fn any_order_of_cutting_and_appending_in_one_commit_gives_what_it_says() {
     }
 }
 
-/// A chunk file is written before the journal says that the commit is there. After a cut it must
-/// not take the place of records that count until then.
+/// A chunk file is written before the journal contains the commit. After a cut, it must not replace
+/// records that are valid until then.
 #[test]
 fn a_commit_that_cuts_and_appends_and_fails_leaves_the_records_as_they_were() {
     let folder = tempfile::tempdir().unwrap();
@@ -279,7 +279,7 @@ fn chunks_that_were_encoded_ahead_for_another_layout_are_encoded_again() {
     let change = append(&store, "n", 0, &numbers);
     commit(&store, vec![declare("n"), change]);
     check(&store, "n", &numbers);
-    // Of another type altogether.
+    // Another type.
     let other = Schema::array::<f32>([7]);
     store.plan(&key("m"), Some(&other)).unwrap();
     let batch = Batch::new(key("m"), 0, records("n", &numbers));

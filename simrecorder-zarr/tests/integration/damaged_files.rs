@@ -1,5 +1,5 @@
-//! Files of recordings are damaged, and all of them is read and appended to, in other processes:
-//! LMDB maps its file and trusts its pages.
+//! Files of recordings are damaged, then read completely and appended to, in other processes: LMDB
+//! maps its file and trusts its pages.
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests, too, may panic")]
 
@@ -17,7 +17,7 @@ use damage::{Outcome, Outcomes, survey, tries};
 use support::*;
 
 const RECORDS: usize = 600;
-/// How many records come with a frame and a new key.
+/// The number of records between two frames, each with a new key.
 const EVERY: usize = 30;
 
 fn open(path: &Path, storage: ZarrStorage, mode: OpenMode) -> Option<Recorder> {
@@ -28,7 +28,7 @@ fn open(path: &Path, storage: ZarrStorage, mode: OpenMode) -> Option<Recorder> {
     options.open(path).ok().map(Recorder::new)
 }
 
-/// Chunks of all kinds, large and small ones, compressed or not, and tails.
+/// Records chunks of all kinds, large and small, compressed and uncompressed, and tails.
 fn record(path: &Path, storage: ZarrStorage) -> Recorder {
     let recorder = open(path, storage, OpenMode::CreateNew).unwrap();
     let policy = ChunkPolicy::records(100);
@@ -117,7 +117,7 @@ fn read(recorder: &Recorder) -> Outcome {
         .unwrap_or(Outcome::Correct)
 }
 
-/// Opens, reads, appends, and reads again what may be damaged.
+/// Opens, reads, appends to and reads again a recording that may be damaged.
 fn use_all(path: &Path, storage: ZarrStorage) -> Outcome {
     let Some(recorder) = open(path, storage, OpenMode::Read) else {
         return Outcome::Error;
@@ -143,7 +143,7 @@ fn use_all(path: &Path, storage: ZarrStorage) -> Outcome {
     outcome
 }
 
-/// The recording while its writer has it open, with tails in it.
+/// Copies the recording while its writer has it open, with tails in it.
 fn copy_while_open(folder: &Path, storage: ZarrStorage, files: &[&str]) {
     let scratch = tempfile::tempdir().unwrap();
     let recorder = record(&scratch.path().join("run"), storage);

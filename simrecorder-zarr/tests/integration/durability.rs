@@ -1,4 +1,4 @@
-//! What was flushed is synced, so that it survives a power failure.
+//! Flushed records are synced, so that they survive a power failure.
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, reason = "helpers of tests, too, may panic")]
 

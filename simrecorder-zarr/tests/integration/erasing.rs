@@ -1,4 +1,4 @@
-//! What creating and truncating a recording deletes: a recording or an empty folder, nothing else.
+//! Creating and truncating a recording deletes only a recording or an empty folder.
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests, too, may panic")]
 
@@ -33,7 +33,7 @@ fn numbers(path: &Path, storage: ZarrStorage) -> Vec<u64> {
     numbers.into_raw_vec_and_offset().0
 }
 
-/// Truncating is refused with an error that has `parts`, and changes no file.
+/// Truncating fails with an error that contains `parts`, and changes no file.
 #[track_caller]
 fn not_erased(folder: &Path, path: &Path, storage: ZarrStorage, parts: &[&str]) {
     let before = all_files(folder);
@@ -62,7 +62,7 @@ fn truncating_leaves_a_zarr_directory_of_other_software_alone() {
             &["run.zarr", what],
         );
     }
-    // A part of a recording is none.
+    // A part of a recording is not a recording.
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("run.zarr");
     let recorder = open(&path, ZarrStorage::Directory, OpenMode::CreateNew).unwrap();
@@ -135,7 +135,7 @@ fn files_of_other_software_beside_a_directory_stay() {
 
 #[test]
 fn truncating_leaves_an_lmdb_database_of_other_software_alone() {
-    // Not written by this library at all.
+    // Not written by this library.
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("run.mdb");
     lmdb::recording(&path);

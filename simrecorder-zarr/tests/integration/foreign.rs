@@ -1,4 +1,4 @@
-//! Directories that other Zarr software wrote, and what ours looks like to it.
+//! Directories of other Zarr software, and what other software sees of our recordings.
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests, too, may panic")]
 
@@ -37,7 +37,7 @@ fn a_chunk_that_was_never_written_takes_no_more_memory_than_what_is_read_of_it()
     let view = open(&path, OpenMode::Read).unwrap().get_all("x").unwrap();
     assert!(view.read::<f64>().unwrap().iter().all(|&x| x == 1.5));
     assert_eq!(view.get(9).unwrap().array::<f64>().unwrap().len(), 6);
-    // A chunk that must be written has to fit.
+    // A chunk that must be written has to match.
     let recorder = open(&path, OpenMode::Append).unwrap();
     recorder.record("x", [1.0; 6]).unwrap();
     let error = recorder.close().unwrap_err();
@@ -60,7 +60,7 @@ fn an_array_at_the_root_is_refused_with_what_is_wrong() {
     }
 }
 
-/// zarr-python believes this copy of the metadata more than the metadata.
+/// zarr-python prefers this copy of the metadata to the metadata itself.
 #[test]
 fn a_consolidated_copy_of_the_metadata_goes_when_the_recording_is_written() {
     let folder = tempfile::tempdir().unwrap();

@@ -1,5 +1,5 @@
-//! Metadata that says anything at all: each operation ends soon, with an error that names the
-//! key or with records, and never with a panic, an endless loop or an aborted process.
+//! Arbitrary metadata: each operation soon returns records or an error that names the key, and
+//! never panics, loops endlessly or aborts the process.
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests, too, may panic")]
 
@@ -64,7 +64,7 @@ fn recording(path: &Path) {
 
 const SERIES: [&str; 5] = ["n", "v", "rows", "text", "blob"];
 
-/// An error of a damaged key names it, and blames neither this library nor the user.
+/// The error of a damaged key names the key, and blames neither this library nor the user.
 #[track_caller]
 fn check(result: Result<()>, what: &str) {
     if let Err(error) = result {
@@ -98,7 +98,7 @@ fn read_everything(recorder: &Recorder, what: &str) {
                 Err(error) => check(Err(error), what),
             }
         }
-        // Not by `iter`, which may look for a hundred thousand missing chunks at once.
+        // Not with `iter`, which may look for a hundred thousand missing chunks at once.
         for start in [0, 3, 7] {
             check(view.read_records(start..view.len(), 64).map(drop), what);
             let encoded = view.as_encoded().unwrap();
@@ -132,8 +132,8 @@ fn write_everything(store: ZarrDataStore, what: &str) {
     check(recorder.close(), what);
 }
 
-/// Into a new recording, each key by itself and no further than the first commit: there may be
-/// records without end.
+/// Copies each key separately into a new recording, and stops at the first commit: there may be an
+/// endless number of records.
 fn copy_everything(from: &Path, to: &Path, what: &str) {
     let from = open(from, OpenMode::Read).unwrap();
     let to = open(to, OpenMode::Truncate).unwrap();
@@ -198,7 +198,8 @@ fn any_metadata_ends_in_an_error_or_in_records() {
         let json: Json = serde_json::from_slice(&text).unwrap();
         for pointer in json_pointers(&json) {
             for value in &nasty {
-                // Each of them takes minutes; which ones are left out moves on with the pointers.
+                // Each of them takes minutes, so some are left out; which ones depends on the
+                // pointer.
                 case += 1;
                 if case % 41 != 0 {
                     continue;
@@ -222,7 +223,7 @@ fn any_metadata_ends_in_an_error_or_in_records() {
     }
 }
 
-/// Shape and chunk shape together, which one change at a time does not reach.
+/// Shape and chunk shape together, which single changes do not reach.
 #[test]
 fn shapes_of_any_length_end_in_an_error_or_in_records() {
     let folder = tempfile::tempdir().unwrap();

@@ -1,4 +1,4 @@
-//! Writers that are killed, or whose disk fails, at each single call that changes a file.
+//! Writers that are killed, or whose disk fails, at every single call that changes a file.
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, reason = "helpers of tests, too, may panic")]
 
@@ -13,9 +13,9 @@ use crate::support;
 use support::kill_points::{Attack, Moment, Run, StepsRun, TimelinesRun};
 use support::system_calls::{Progress, Strike};
 
-/// How many calls are struck in a short test.
+/// The number of calls that a short test interrupts.
 const SAMPLE: usize = 40;
-/// Of a run with timelines.
+/// The same for a run with timelines.
 const SAMPLE_OF_TICKS: usize = 16;
 
 fn opener(storage: ZarrStorage) -> impl Fn(&Path, OpenMode) -> Result<ZarrDataStore> {
@@ -61,7 +61,7 @@ fn fail_power(test: &str, storage: ZarrStorage, run: impl Run, sample: usize) {
     }
 }
 
-/// Beside a recording that was closed there may be a lock, but no journal and nothing half done.
+/// Next to a closed recording, there may be a lock file, but no journal and no unfinished files.
 fn nothing_is_left_over(path: &Path) {
     for file in fs::read_dir(path.parent().unwrap()).unwrap() {
         let name = file.unwrap().file_name();

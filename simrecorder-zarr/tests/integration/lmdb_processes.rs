@@ -44,7 +44,7 @@ fn a_second_writer_in_another_process_is_refused() {
     assert_eq!(get(&reader, "a").unwrap(), "1");
     partner.finish();
 
-    // One that is killed leaves no lock.
+    // A killed process leaves no lock.
     let mut partner = Partner::start(&mut this_test(NAME, &path));
     assert_eq!(refused(&path, OpenMode::Append).kind(), ErrorKind::Locked);
     partner.0.kill().unwrap();
@@ -121,7 +121,7 @@ fn a_full_disk_is_an_error_and_reading_goes_on() {
         assert_eq!(get(&storage, "now there is").unwrap(), "room");
         drop(storage);
 
-        // A reader that cannot create a lock file does without.
+        // A reader that cannot create a lock file works without one.
         fill(&folder.join("rest"));
         fs::remove_file(path.join("lock.mdb")).unwrap();
         fill(&folder.join("rest2"));
@@ -151,7 +151,7 @@ fn a_read_only_file_system_can_be_read() {
     };
     let seen = folder.join("seen");
     if seen.join("run.mdb").is_dir() {
-        // A reader of its own, which sees the files on a mount that is read only.
+        // A separate reader, which sees the files on a read-only mount.
         let path = seen.join("run.mdb");
         let while_writing = LmdbStorage::open(&path, &LmdbOptions::default()).unwrap();
         let error = while_writing.get(&key("a")).unwrap_err();
@@ -246,7 +246,7 @@ fn reading_needs_no_permission_to_write() {
     set_mode(&path.join("lock.mdb"), 0o444);
     read();
     fs::remove_file(&mark).unwrap();
-    // Registered in the lock file, a reader may read while the writer is at work.
+    // Registered in the lock file, a reader can read while the writer is running.
     set_mode(&path.join("lock.mdb"), 0o666);
     read();
     drop(writer);

@@ -265,7 +265,7 @@ fn damaged_files_are_refused_before_lmdb_maps_them() {
         expect(&patched(&both), Unsupported, "plain keys");
     }
 
-    // What is no LMDB file is nobody's to delete; a damaged recording is, if asked for.
+    // A file that is not an LMDB file is never deleted; a damaged recording is deleted on request.
     fs::write(&data, b"garbage").unwrap();
     assert_eq!(refused(&path, OpenMode::Truncate).kind(), Corrupt);
     fs::write(&data, &sound[..4096]).unwrap();
@@ -287,7 +287,7 @@ fn no_byte_of_the_meta_pages_makes_opening_panic() {
         for byte in [0, 0xff] {
             let mut bytes = sound.clone();
             bytes[offset] = byte;
-            // Without its last page, so that the list of free pages is looked at, too.
+            // Without its last page, so that the list of free pages is checked, too.
             fs::write(&data, &bytes[..sound.len() - 4096]).unwrap();
             let _ = LmdbStorage::open(&path, &LmdbOptions::default());
         }

@@ -1,5 +1,5 @@
-//! Lossy compression in Zarr: numbers are rounded before they are stored, in the way that
-//! `ErrorBound::round` promises, whether they reach a chunk by the tail or at once.
+//! Lossy compression in Zarr: numbers are rounded before they are stored, as `ErrorBound::round`
+//! promises, whether they reach a chunk through the tail or directly.
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests, too, may panic")]
 
@@ -33,7 +33,7 @@ fn open(path: &Path, storage: ZarrStorage, mode: OpenMode, inline: bool) -> Reco
     Recorder::with_options(store, RecorderOptions::new().inline(inline))
 }
 
-/// Numbers with all bits in use.
+/// Numbers that use all bits.
 fn noise(range: std::ops::Range<u64>) -> Vec<f64> {
     let hash = |i: u64| i.wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(29);
     range
@@ -67,7 +67,7 @@ fn read(recorder: &Recorder, key: &str) -> Vec<f64> {
 #[test]
 fn the_same_numbers_are_read_from_tails_and_from_chunks_and_after_reopening() {
     const WIDTH: u64 = 10;
-    // Four records in a chunk; a record in three chunks.
+    // Four records in a chunk, then a record in three chunks.
     for chunk in [[4, WIDTH], [1, 4]] {
         for (storage, inline) in BOTH.into_iter().flat_map(|s| [(s, true), (s, false)]) {
             let folder = tempfile::tempdir().unwrap();
@@ -343,6 +343,6 @@ fn noise_below_the_bound_takes_no_space() {
         let chunk = chunks::place(&path, "v/c/0/0").read();
         chunk.unwrap().len()
     };
-    // About 12 of 64 bits lie above the bound.
+    // About 12 of 64 bits are above the bound.
     assert!(3 * size(lossy()) < size(Compression::Small));
 }

@@ -1,4 +1,4 @@
-//! The arrays that hold the parts of a ragged series are no keys of their own.
+//! The arrays with the parts of a ragged series are not keys.
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests, too, may panic")]
 

@@ -1,4 +1,4 @@
-//! Recordings that somebody else has made do not lead out of their directory, neither reading nor
+//! Recordings from other people do not lead out of their directory, neither when reading nor when
 //! writing.
 
 #![cfg(unix)]
@@ -163,7 +163,7 @@ fn a_link_to_a_whole_recording_is_followed() {
     }
 }
 
-/// Whatever text a key is, nothing is written beside the recording.
+/// Whatever text a key is, nothing is written next to the recording.
 #[test]
 fn no_key_leads_out_of_a_recording() {
     let keys = [

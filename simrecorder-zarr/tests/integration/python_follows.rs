@@ -1,4 +1,5 @@
-//! Python reads a recording in LMDB while another process writes it, and after that was killed.
+//! Python reads a recording in LMDB while another process writes it, and after that process was
+//! killed.
 
 #![allow(
     clippy::print_stdout,
@@ -18,7 +19,7 @@ use crate::support;
 use support::python;
 use support::{Partner, assert_success, role, this_test};
 
-/// Commits as fast as it can: chunks, tails, new keys, and values that are written over.
+/// Commits as fast as possible: chunks, tails, new keys, and overwritten values.
 fn record_for_ever(path: &Path) -> ! {
     let store = ZarrDataStore::options()
         .mode(OpenMode::CreateNew)

@@ -18,8 +18,8 @@ use crate::support;
 use support::recording::*;
 use support::{assert_success, python};
 
-/// Makes a recording in a directory and in LMDB, and calls `read` with their paths while
-/// it is still open.
+/// Creates a recording in a directory and in LMDB, and calls `read` with their paths while both are
+/// still open.
 fn with_recordings(
     compression: Compression,
     record: impl FnOnce(&Recorder),
@@ -46,7 +46,7 @@ fn with_recordings(
 
 fn record_all(recorder: &Recorder) {
     for dtype in DType::ALL {
-        // zarr-python lists no group that holds a bfloat16.
+        // zarr-python cannot list a group that contains a bfloat16.
         record_elements(recorder, dtype, |group| match dtype {
             DType::BF16 => format!("{group}/bfloat16/x"),
             dtype => format!("{group}/{dtype}"),
@@ -58,7 +58,7 @@ fn record_all(recorder: &Recorder) {
 
 #[test]
 fn zarr_python_xarray_and_tensorstore_read_every_kind_and_type_from_a_directory() {
-    // The numbers are too coarse for this bound: they stay exact.
+    // The numbers are too coarse for this bound, so they stay exact.
     let lossy = Compression::lossy(f64::from_bits(1)).unwrap();
     for compression in [
         Compression::None,
@@ -151,7 +151,7 @@ fn the_python_programs_of_the_documents_run() {
         recorder
             .set("meta/parameters", Object(json!({"tau": 20.0})))
             .unwrap();
-        // A chunk that takes more than a page, and is in a file of its own.
+        // A chunk of more than a page, in a separate file.
         let noise = |i: u64| i.wrapping_mul(0x9e37_79b9_7f4a_7c15);
         let frame: Vec<u64> = (0..1000).map(noise).collect();
         (0..8).for_each(|_| recorder.record("frames", &frame).unwrap());
@@ -164,7 +164,7 @@ fn the_python_programs_of_the_documents_run() {
     let closed = Recorder::new(closed.map(|(storage, name)| create(storage, name)).to_vec());
     record(&closed);
     closed.close().unwrap();
-    // LMDB itself stays open until then, for reading, which py-lmdb minds.
+    // LMDB itself stays open for reading until then, which py-lmdb does not accept.
     drop(closed);
     let flushed = Recorder::new(create(ZarrStorage::Directory, "flushed.zarr"));
     record(&flushed);
@@ -174,7 +174,7 @@ fn the_python_programs_of_the_documents_run() {
     continue_timeline_of_the_documents(&folder.path().join("ticks.zarr"));
 }
 
-/// The timeline that a program of the documents writes is read, appended to and sound.
+/// The timeline that a program of the documents writes can be read and appended to, and is sound.
 fn continue_timeline_of_the_documents(path: &Path) {
     let open = |mode| {
         let options = ZarrDataStore::options().storage(ZarrStorage::Directory);

@@ -1,4 +1,4 @@
-//! What zarr-python and TensorStore wrote is read, and appended to where that makes sense.
+//! Arrays that zarr-python and TensorStore wrote are read and, where it makes sense, appended to.
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests, too, may panic")]
 
@@ -34,7 +34,7 @@ const READABLE: [&str; 7] = [
     "xarray",
 ];
 
-/// Arrays that were not written in full.
+/// Arrays that were not written completely.
 const PARTLY: [&str; 2] = ["shards/partly", "texts/missing"];
 
 fn readable(recorder: &Recorder) -> Vec<String> {
@@ -102,7 +102,7 @@ fn chunks_that_were_never_written_are_fill_values() {
         .read_text()
         .unwrap();
     assert_eq!(texts, ["größe"; 3]);
-    // In a shard that is there, and in one that is not.
+    // In an existing shard, and in a missing one.
     let partly = recorder
         .get_all("shards/partly")
         .unwrap()

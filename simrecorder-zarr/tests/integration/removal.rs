@@ -1,4 +1,4 @@
-//! Removing and renaming keys, beyond what all backends do alike.
+//! Removing and renaming keys, in addition to the promises of all backends.
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests, too, may panic")]
 
@@ -29,7 +29,7 @@ fn the_space_of_removed_series_is_used_again_in_a_directory() {
     removed_space_is_used_again(opener(ZarrStorage::Directory));
 }
 
-/// Whose metadata nobody can read.
+/// A node with unreadable metadata.
 #[test]
 fn a_damaged_series_can_be_removed() {
     let folder = tempfile::tempdir().unwrap();
@@ -47,7 +47,7 @@ fn a_damaged_series_can_be_removed() {
     recorder.close().unwrap();
 }
 
-/// What a renaming that was killed before its commit has left.
+/// The remains of a renaming that was killed before its commit.
 #[test]
 fn a_renaming_replaces_chunks_that_are_in_no_series() {
     let folder = tempfile::tempdir().unwrap();

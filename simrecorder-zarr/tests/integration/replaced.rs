@@ -1,5 +1,5 @@
-//! Recordings in directories whose place another one takes: what is left of the first is not
-//! mixed with the second.
+//! Recordings in directories that are replaced by others: the remains of the first are not mixed
+//! with the second.
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests, too, may panic")]
 
@@ -33,7 +33,7 @@ fn key(name: &str) -> Key {
     Key::new(name).unwrap()
 }
 
-/// Records so many numbers from `first` on as all kinds of series, and flushes them.
+/// Records `count` numbers from `first` on as series of all kinds, and flushes them.
 fn record(recorder: &Recorder, first: u64, count: u64) {
     for name in ["n", "rows", "text"] {
         let schema = match name {
@@ -63,7 +63,7 @@ fn journal_of(path: &Path) -> PathBuf {
     path.with_file_name("run.zarr.journal")
 }
 
-/// Leaves what a killed writer leaves: a directory, settled or not, and a journal.
+/// Leaves what a killed writer leaves: a directory, with its journal applied or not, and a journal.
 fn killed(path: &Path, settled: bool) {
     let folder = tempfile::tempdir().unwrap();
     let written = folder.path().join("run.zarr");
@@ -80,7 +80,7 @@ fn killed(path: &Path, settled: bool) {
     assert_eq!(path.join("zarr.json").exists(), settled);
 }
 
-/// A group of other software with one array.
+/// Creates a group of other software with one array.
 fn foreign(path: &Path) {
     let root = json!({"zarr_format": 3, "node_type": "group", "attributes": {"title": "t"}});
     let array = json!({
@@ -210,7 +210,7 @@ fn a_recording_keeps_its_id_and_its_journal() {
         recorder.close().unwrap();
         assert_eq!(id(&path), first);
 
-        // A copy and what replaces it are other recordings.
+        // A copy and the recording that replaces it are different recordings.
         let copied = folder.path().join("copy.zarr");
         let (from, to) = (
             open(&path, OpenMode::Read),
@@ -296,7 +296,7 @@ fn a_view_gives_no_records_of_the_recording_that_took_the_place_of_its_own() {
                 views.push(store.series_view(&key(name)).unwrap());
             }
         }
-        // More records, as large as those before.
+        // More records, each as large as the earlier ones.
         let recorder = Recorder::new(open(&path, OpenMode::Truncate));
         record(&recorder, 1000, 20);
         if checkpoint_after {
@@ -367,7 +367,7 @@ fn a_view_gives_no_records_of_what_another_process_puts_in_its_place() {
         let view = reader.series_view(&key("n")).unwrap();
         assert_success(&mut this_test(name, &path));
         match view.read::<u64>() {
-            // LMDB keeps the file of the recording that was there.
+            // LMDB keeps the file of the earlier recording open.
             Ok(read) if file == "run.mdb" => assert!(read.into_iter().eq(0..10)),
             read => {
                 let words = ["another recording"];

@@ -1,4 +1,4 @@
-//! Shards in directories: which series have them, what files there are, and how often they are synced.
+//! Shards in directories: which series have them, which files exist, and how often they are synced.
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests, too, may panic")]
 
@@ -27,14 +27,14 @@ fn metadata(path: &Path, array: &str) -> Json {
     serde_json::from_slice(&fs::read(path.join(array).join("zarr.json")).unwrap()).unwrap()
 }
 
-/// The names of all files of an array but its metadata.
+/// The names of all files of an array except its metadata.
 fn files(path: &Path, array: &str) -> Vec<String> {
     let mut names = names_in(&path.join(array));
     names.retain(|name| name != "zarr.json");
     names
 }
 
-/// Files and folders below a folder, with it.
+/// The number of files and folders in a folder, including itself.
 fn inodes(path: &Path) -> usize {
     if !path.is_dir() {
         return 1;
@@ -96,7 +96,8 @@ fn a_record_in_many_chunks_has_few_files() {
         recorder.record("v", (&[5, 4, 8][..], &record[..])).unwrap();
     }
     recorder.close().unwrap();
-    // Of 20 chunks a record, 16 fit into a shard: four of the five rows with all of their columns.
+    // Of the 20 chunks of a record, 16 fit into a shard: four of the five rows with all of their
+    // columns.
     let shape = &metadata(&path, "v")["chunk_grid"]["configuration"]["chunk_shape"];
     assert_eq!(shape, &json!([1, 4, 4, 8]));
     assert_eq!(files(&path, "v").len(), 4 * 2);
@@ -187,7 +188,7 @@ fn a_directory_with_single_chunks_is_appended_to_as_it_is() {
     assert!(read.iter().copied().eq(0..60));
 }
 
-/// A reader in another process finds chunks before, while and after they are in the index.
+/// A reader in another process finds chunks before, while and after they are added to the index.
 #[test]
 fn readers_follow_a_shard_while_it_grows() {
     let folder = tempfile::tempdir().unwrap();
@@ -216,7 +217,7 @@ fn readers_follow_a_shard_while_it_grows() {
     assert_eq!(files(&path, "v"), ["c.0.0"]);
 }
 
-/// Other software reads what the last checkpoint brought to the files, whatever was appended since.
+/// Other software reads what the last checkpoint wrote to the files, whatever was appended since.
 #[test]
 fn other_software_reads_shards_while_they_grow_and_after_a_kill() {
     let folder = tempfile::tempdir().unwrap();
@@ -235,7 +236,7 @@ fn other_software_reads_shards_while_they_grow_and_after_a_kill() {
     record(0..30);
     recorder.checkpoint().unwrap();
     read(30);
-    // The unfinished chunk is written again, and others follow, in the journal only.
+    // The unfinished chunk is rewritten and others follow, only in the journal.
     record(30..50);
     recorder.flush().unwrap();
     read(30);
@@ -243,7 +244,7 @@ fn other_software_reads_shards_while_they_grow_and_after_a_kill() {
     read(50);
     record(50..70);
     recorder.flush().unwrap();
-    // As a kill leaves it.
+    // As after a kill.
     std::mem::forget(recorder);
     read(50);
 }

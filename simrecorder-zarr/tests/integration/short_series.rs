@@ -1,5 +1,5 @@
-//! Series that never filled a chunk are stored in their own length, and get full chunks once they
-//! fill one, while others read.
+//! A series that never filled a chunk is stored with its own length. It gets full chunks once it
+//! fills one, even while others read it.
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests, too, may panic")]
 #![allow(clippy::print_stdout, reason = "the other process reads it")]
@@ -37,7 +37,7 @@ fn recorder(path: &Path, storage: ZarrStorage, mode: OpenMode) -> Recorder {
     Recorder::with_options(open(path, storage, mode), options)
 }
 
-/// A recording in which the series are declared, with its folder and its path.
+/// Creates a recording with declared series. Returns its folder and its path, too.
 fn new_recording(storage: ZarrStorage) -> (TempDir, PathBuf, Recorder) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("run");
@@ -46,7 +46,7 @@ fn new_recording(storage: ZarrStorage) -> (TempDir, PathBuf, Recorder) {
     (folder, path, writer)
 }
 
-/// One series of each kind, and one whose records are in several chunks.
+/// Declares one series of each kind, and one whose records span several chunks.
 fn declare(recorder: &Recorder) {
     let small = ChunkPolicy::records(CHUNK);
     for (key, schema) in [
@@ -74,7 +74,7 @@ fn record(recorder: &Recorder, steps: std::ops::Range<u64>) {
     }
 }
 
-/// Checks the records of a view, in one piece and in several.
+/// Checks the records of a view, read at once and in parts.
 fn check(view: &View) {
     let len = view.len();
     let numbers = |range: std::ops::Range<u64>| range.map(|step| step as f32);
@@ -120,7 +120,7 @@ fn check_all(recorder: &Recorder, len: u64) {
     }
 }
 
-/// An entry of a recording that nobody writes, past the library.
+/// An entry of a recording that is not being written, read without the library.
 fn entry(path: &Path, storage: ZarrStorage, name: &str) -> Option<Vec<u8>> {
     if storage == ZarrStorage::Directory {
         return fs::read(path.join(name)).ok();
@@ -136,11 +136,11 @@ fn metadata(path: &Path, storage: ZarrStorage, array: &str) -> Json {
     serde_json::from_slice(&text).unwrap()
 }
 
-/// The rows of an array, of its chunks, and of the chunks that it will have.
+/// The number of rows of an array, of its chunks, and of its future chunks.
 fn rows(path: &Path, storage: ZarrStorage, array: &str) -> [u64; 3] {
     let written = metadata(path, storage, array);
     if storage == ZarrStorage::Directory {
-        // Nothing is left of the other form: a chunk under its indices, or shards.
+        // Nothing of the other form remains: neither a chunk under its indices nor shards.
         let is_short = written["chunk_key_encoding"]["name"] == "v2";
         let names = names_in(&path.join(array)).into_iter();
         let mut chunks = names.filter(|name| name != "zarr.json");
@@ -219,8 +219,8 @@ fn a_series_that_is_recorded_on_and_never_folded_gets_full_chunks_at_once() {
     }
 }
 
-/// Views that were opened at each length are read while a writer folds each record, on this side of a
-/// full chunk and beyond.
+/// Reads views that were opened at each length while a writer folds each record, before and after a
+/// chunk is full.
 fn read_while_it_grows(path: &Path, storage: ZarrStorage, is_done: impl Fn() -> bool) -> u64 {
     let mut views: Vec<View> = Vec::new();
     let mut reads = 0;
@@ -278,7 +278,7 @@ fn views_of_a_short_series_read_the_same_while_it_grows_beyond_a_chunk() {
     }
 }
 
-/// The same with the writer in another process.
+/// The same, with the writer in another process.
 fn follow(name: &str, storage: ZarrStorage) {
     if let Some(path) = role() {
         let writer = recorder(&path, storage, OpenMode::CreateNew);
@@ -337,7 +337,7 @@ fn a_short_series_is_cut_renamed_and_described_and_grows() {
             assert_eq!(rows(&path, storage, array), [6, 6, CHUNK], "{array}");
         }
 
-        // All rows go, and others come.
+        // Remove all rows, then append others.
         let writer = recorder(&path, storage, OpenMode::Append);
         for key in ["n", "rows", "text", "blob", "wide"] {
             writer.truncate(key, 0).unwrap();
@@ -352,7 +352,7 @@ fn a_short_series_is_cut_renamed_and_described_and_grows() {
         record(&writer, 4..CHUNK + 3);
         writer.checkpoint().unwrap();
         check_all(&writer, CHUNK + 3);
-        // Full chunks stay, however short the series gets.
+        // Full chunks stay, however short the series becomes.
         for key in ["n", "rows", "text", "blob", "wide"] {
             writer.truncate(key, 5).unwrap();
         }
@@ -404,7 +404,7 @@ fn a_copy_of_a_short_series_is_short_and_grows() {
         }
         check_all(&recorder(&path, to, OpenMode::Read), CHUNK + 2);
 
-        // A source that is written to has rows in its tail, too.
+        // A source with an open writer also has rows in its tail.
         let writer = recorder(&source, from, OpenMode::Append);
         record(&writer, 11..13);
         writer.flush().unwrap();
@@ -456,7 +456,7 @@ fn series_of_earlier_recordings_keep_their_full_chunks() {
     let storage = ZarrStorage::Lmdb;
     let (_folder, path, writer) = new_recording(storage);
     writer.close().unwrap();
-    // What an earlier version wrote.
+    // As an earlier version wrote it.
     let lmdb = LmdbOptions::default().mode(OpenMode::Append);
     let lmdb = LmdbStorage::open(&path, &lmdb).unwrap();
     for array in ARRAYS.into_iter().chain(["rows/values", "blob/values"]) {

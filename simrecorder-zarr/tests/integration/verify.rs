@@ -1,4 +1,4 @@
-//! What `verify` reports of damaged recordings, and what can still be read of them.
+//! What `verify` reports about damaged recordings, and what can still be read.
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests, too, may panic")]
 
@@ -15,7 +15,7 @@ use simrecorder_zarr::{ZarrDataStore, ZarrStorage};
 
 use crate::support::chunks;
 
-/// Series of all ways of encoding, in chunks of ten records, and values.
+/// Records series in all encodings, in chunks of ten records, and values.
 fn write(path: &Path, storage: ZarrStorage) {
     let store = ZarrDataStore::options()
         .storage(storage)
@@ -54,7 +54,7 @@ fn open(path: &Path, storage: ZarrStorage) -> ZarrDataStore {
     options.open(path).unwrap()
 }
 
-/// The only damage that a report names: its key and records.
+/// The only damage in a report: its key and records.
 #[track_caller]
 fn only_damage(report: &VerifyReport) -> (&str, Option<Range<u64>>) {
     let damaged: Vec<_> = report.damaged().collect();
@@ -67,7 +67,7 @@ fn only_damage(report: &VerifyReport) -> (&str, Option<Range<u64>>) {
     (key.key.as_str(), damage.records.clone())
 }
 
-/// Changes one byte of a file, looks, and changes it back.
+/// Changes one byte of a file, calls `look`, and changes it back.
 fn with_changed_byte(file: &Path, at: usize, look: impl FnOnce()) {
     with_changed_bytes(file, &[at], look);
 }
@@ -92,7 +92,7 @@ fn every_changed_byte_of_a_chunk_is_found() {
         ("v/None", "v/None/c/2/0", 20..30),
         ("v/Fast", "v/Fast/c/1/0", 10..20),
         ("v/Small", "v/Small/c/0/0", 0..10),
-        // The last one, of which only half holds records.
+        // The last chunk, of which only half contains records.
         ("v/Fast", "v/Fast/c/4/0", 40..45),
         ("log", "log/c/3", 30..40),
     ];
@@ -124,8 +124,8 @@ fn changed_bytes_of_ragged_rows_are_found() {
     let path = folder.path().join("run.zarr");
     write(&path, ZarrStorage::Directory);
     let store = open(&path, ZarrStorage::Directory);
-    // The records after a damaged chunk of ends begin where its last one ends, so they may not be
-    // found either. All items are in one chunk.
+    // The records after a damaged chunk of ends begin where its last record ends, so they may not
+    // be found either. All items are in one chunk.
     for (chunk, start, ends) in [("ends/c/1", 10, vec![20, 30]), ("values/c/0", 0, vec![45])] {
         let place = chunks::place(&path, &format!("spikes/{chunk}"));
         let bytes = place.range().unwrap();
@@ -184,7 +184,7 @@ fn damaged_metadata_and_values_are_found_and_the_rest_is_read() {
     }
 }
 
-/// The bytes of a chunk are looked for in the file.
+/// Searches the file for the bytes of a chunk.
 #[test]
 fn changed_bytes_of_chunks_in_lmdb_are_found() {
     let folder = tempfile::tempdir().unwrap();
@@ -200,7 +200,7 @@ fn changed_bytes_of_chunks_in_lmdb_are_found() {
         ("v/Small/c/0/0", "v/Small", 0..10),
     ] {
         let bytes = chunks::place(&plain, chunk).read().unwrap();
-        // Pages that are no longer used may hold it too.
+        // Unused pages may contain it, too.
         let windows = content.windows(bytes.len()).enumerate();
         let places: Vec<_> = windows.filter(|(_, it)| *it == bytes).collect();
         for at in (0..bytes.len()).step_by(10) {
@@ -214,7 +214,7 @@ fn changed_bytes_of_chunks_in_lmdb_are_found() {
     }
 }
 
-/// Recovers a damaged recording; each record is as it was written, or said to be left out.
+/// Recovers a damaged recording. Each record is either unchanged or reported as left out.
 #[track_caller]
 fn recover_from(path: &Path, storage: ZarrStorage) -> Recovery {
     let keys = ["v/None", "v/Fast", "v/Small", "log", "spikes"].map(|key| (key, 45));
@@ -284,7 +284,7 @@ fn what_is_sound_of_damaged_files_of_lmdb_is_recovered() {
         let len = fs::metadata(&file).unwrap().len() as usize;
         for at in (0..len).step_by(1 + len / 60) {
             with_changed_byte(&file, at, || {
-                // Where LMDB does not open it, there is nothing to recover.
+                // If LMDB does not open it, nothing can be recovered.
                 let store = ZarrDataStore::options()
                     .storage(ZarrStorage::Lmdb)
                     .open(&path);
@@ -297,7 +297,7 @@ fn what_is_sound_of_damaged_files_of_lmdb_is_recovered() {
     assert!(recovered > 0);
 }
 
-/// Other software leaves out chunks that hold nothing but the fill value.
+/// Other software omits chunks that contain only the fill value.
 #[test]
 fn missing_chunks_of_other_software_are_no_damage() {
     let folder = tempfile::tempdir().unwrap();

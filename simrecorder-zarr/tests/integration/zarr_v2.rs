@@ -1,4 +1,5 @@
-//! What zarr-python 2 wrote is read: in a directory, in a folder of LMDB and in a single file of LMDB.
+//! Hierarchies that zarr-python 2 wrote are read: in a directory, in a folder of LMDB and in a
+//! single file of LMDB.
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests, too, may panic")]
 
@@ -16,7 +17,7 @@ use crate::support;
 use support::counting::{check, child_names, numbers};
 use support::{assert_success, python_with_zarr2};
 
-/// The kinds of hierarchies that zarr-python writes, and where we find their entries.
+/// The kinds of hierarchies that zarr-python writes, and the storage of each.
 const KINDS: [(&str, ZarrStorage); 3] = [
     ("directory", ZarrStorage::Directory),
     ("lmdb", ZarrStorage::Lmdb),
@@ -38,7 +39,7 @@ fn open(path: &Path, storage: ZarrStorage, mode: OpenMode) -> Result<ZarrDataSto
         .open(path)
 }
 
-/// Calls `read` with a recorder that has each kind of hierarchy open.
+/// Calls `read` with a recorder on each kind of hierarchy.
 fn with_each(read: impl Fn(&Recorder)) {
     for (kind, storage) in KINDS {
         let (_folder, path) = written(kind);
@@ -48,7 +49,7 @@ fn with_each(read: impl Fn(&Recorder)) {
     }
 }
 
-/// The keys of arrays that are written in full.
+/// The keys of arrays that are written completely.
 fn full(recorder: &Recorder) -> Vec<String> {
     let groups = ["layouts", "codecs", "types", "texts", "layouts/a/b/c"];
     let keys = groups
@@ -125,7 +126,7 @@ fn attributes_and_dimension_names_of_zarr_v2_are_read() {
         let attributes = recorder.attributes("").unwrap().unwrap();
         assert_eq!(attributes["title"], "by zarr-python 2");
         assert_eq!(attributes["simrecorder"], json!({"node": "series"}));
-        // Numbers that JSON does not have.
+        // Numbers that are not JSON.
         let why = recorder.attributes("unreadable").unwrap().unwrap();
         assert_eq!(why["why"], json!(["NaN", "NaN", "-Infinity"]));
         let view = recorder.get_all("layouts/named").unwrap();

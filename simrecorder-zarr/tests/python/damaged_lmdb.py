@@ -31,7 +31,7 @@ def outcome(store):
 
 
 def check_chunk_file(chunks, store, whole):
-    """Other bytes are for the codecs to notice; a file that is cut or another one is not."""
+    """Codecs notice other bytes, but not a truncated or replaced file."""
     sound = chunks.read_bytes()
     for bad in [b"", sound[:10], sound[:-1], bytes(len(sound)), b"x" + sound[1:]]:
         chunks.write_bytes(bad)
@@ -59,7 +59,7 @@ def main(path):
     for _ in range(300):
         bad = bytearray(sound)
         for _ in range(random.choice([1, 10, 100])):
-            # Mostly where the pages say what they hold.
+            # Usually where pages describe their contents.
             page = random.randrange(len(bad) // 4096) * 4096
             bad[page + random.choice([random.randrange(4096), random.randrange(40)])] ^= (
                 1 << random.randrange(8)

@@ -14,7 +14,7 @@ from simrecorder_lmdb import LmdbStore
 
 
 def check_prefixes(root):
-    """Each series is a prefix of what the writer records; returns how many records were seen."""
+    """Checks that each series is a prefix of what the writer records. Returns the number of records."""
     n = root["n"][:]
     assert (n == numpy.arange(len(n))).all(), n
     values, ends = root["rows/values"][:], root["rows/ends"][:]
@@ -27,7 +27,7 @@ def check_prefixes(root):
 
 
 def check_group(store, root):
-    """Keys appear on the way; those that were listed are there."""
+    """New keys appear, and listed keys exist."""
     names = list(root["late"].array_keys())
     for name in names[-3:]:
         late = root["late"][name][:]
@@ -38,7 +38,7 @@ def check_group(store, root):
 
 
 def check_overtaken(store):
-    """What was read while the writer committed too often does not count."""
+    """Ignores reads that failed because the writer committed too often."""
     trees = []
 
     def read(tree):
@@ -57,10 +57,10 @@ def main(path):
     last, seen, states, is_over = {"wide": 0, "narrow": 0}, 0, 0, False
     print("ready", flush=True)
     while not is_over:
-        # Once more after that: then the writer is gone.
+        # Once more afterwards, when the writer has ended.
         is_over = bool(select.select([sys.stdin], [], [], 0)[0])
         root = zarr.open_group(store, mode="r")
-        # Many pages that each commit writes again, somewhere else.
+        # Each commit rewrites many pages in another place.
         for name in last:
             value = root[name][:]
             assert (value == value[0]).all(), value
@@ -69,7 +69,7 @@ def main(path):
         try:
             now = check_prefixes(root) + check_group(store, root)
         except ValueError as error:
-            # A checkpoint made a short array longer between the reads of its metadata and its chunk.
+            # A checkpoint extended a short array after its metadata and before its chunk was read.
             assert "cannot reshape" in str(error) and not is_over, error
             continue
         assert now >= seen, (now, seen)

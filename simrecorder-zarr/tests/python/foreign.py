@@ -118,7 +118,7 @@ def write_types(root):
 
 
 def write_unreadable(root):
-    """What this version does not read; the test says which error each gives."""
+    """Hierarchies that this version does not read. The test lists the errors."""
     group = root.create_group("unreadable")
     make = lambda name, dtype, **how: group.create_array(name, shape=(4,), dtype=dtype, **how)
     make("datetime", "datetime64[ns]")
@@ -182,10 +182,10 @@ def write_with_xarray(path):
 
 
 def write_all(path):
-    # Of types and codecs that others may not know: that is what this is for.
+    # These arrays have types and codecs that other software may not know.
     warnings.simplefilter("ignore")
     root = zarr.create_group(path, attributes={"title": "by zarr-python"})
-    # First, since it makes a copy of all metadata in the root.
+    # First, because it copies all metadata into the root.
     write_with_xarray(path)
     write_layouts(root)
     write_codecs(root)
@@ -193,7 +193,7 @@ def write_all(path):
     write_types(root)
     write_unreadable(root)
     write_with_tensorstore(f"{path}/tensorstore")
-    # What TensorStore writes has no group above it.
+    # TensorStore writes no group above an array.
     zarr.create_group(f"{path}/tensorstore")
     for group in ["layouts", "codecs"]:
         zarr.consolidate_metadata(path, path=group, zarr_format=3)
@@ -202,7 +202,7 @@ def write_all(path):
 def check_all(path):
     """Every array that the recorder appended to still contains 0, 1, 2, ….""" 
     for group in ["layouts", "codecs", "shards", "types", "texts", "xarray"]:
-        # By itself, so that a copy of the metadata that it holds would be used.
+        # On its own, so that a copy of the metadata in it would be used.
         arrays = dict(zarr.open_group(path, path=group, mode="r").arrays())
         assert len(arrays) == sum(1 for _ in Path(path, group).glob("*/zarr.json"))
         for name, array in arrays.items():

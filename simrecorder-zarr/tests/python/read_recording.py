@@ -48,7 +48,7 @@ def check_attributes(attributes):
 
 
 def check_other_attributes(rows, value):
-    """Those of a ragged series and of a value."""
+    """Default names of a ragged series and of a value."""
     assert (rows["units"], rows["comment"]) == ("ms", "größe"), rows
     assert value["units"] == "pA", value
 
@@ -129,7 +129,7 @@ def read_with_tensorstore(path):
 
 
 def compare_stores(path, directory):
-    """The store for LMDB answers as that of zarr-python does for the same entries, each in a file."""
+    """The store for LMDB returns the same as zarr-python's store for the same entries in files."""
     lmdb, local = LmdbStore(path), LocalStore(directory, read_only=True)
     assert lmdb == LmdbStore(path) == pickle.loads(pickle.dumps(lmdb)) != LmdbStore("/" + path)
     assert lmdb.read_only and not lmdb.supports_writes and not lmdb.supports_deletes
@@ -179,7 +179,7 @@ def compare_stores(path, directory):
 
 
 def main(reader, path, *others):
-    # Such as: this is not recognised as a part of a Zarr hierarchy.
+    # For example: this is not recognised as a part of a Zarr hierarchy.
     warnings.simplefilter("error", UserWarning)
     match reader:
         case "zarr":

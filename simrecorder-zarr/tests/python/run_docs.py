@@ -18,7 +18,7 @@ OF_THE_PACKAGE = re.compile(r"^from simrecorder |\bsimrecorder\.[a-z]|engine=\"s
 
 
 def run(document, **names):
-    """The names that the programs of a document leave, run one after the other."""
+    """The names that the programs of a document define, run one after another."""
     programs = re.findall(r"^```python\n(.*?)^```", document.read_text(), re.DOTALL | re.MULTILINE)
     # The tests of the Python package run those that use it.
     programs = [program for program in programs if not OF_THE_PACKAGE.search(program)]
@@ -56,7 +56,7 @@ def main(folder, repository):
     assert (first, rows) == (8, 2)
     assert (numpy.frombuffer(payload, "f4") == numpy.repeat([8, 9], 3)).all()
 
-    # A shard whose index is in the journal: the chunks of 4 of the first 8 rows.
+    # A shard whose index is in the journal: the chunks with 4 of the first 8 rows.
     shard = entries["net/v/c.0.0"]
     slots = json.loads(entries["net/v/zarr.json"])["chunk_grid"]["configuration"]["chunk_shape"][0] // 4
     assert names["crc32c"](shard[: 16 * slots]) == shard[16 * slots : 16 * slots + 4]

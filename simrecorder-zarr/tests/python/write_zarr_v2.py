@@ -81,7 +81,7 @@ def write_codecs(root):
     write(group, "fletcher32", compressor=None, filters=[Fletcher32()])
     write(group, "two_filters", order="F", filters=[Shuffle(8), Adler32()])
     write(group, "blosc_as_filter", compressor=Zlib(), filters=[Blosc()])
-    # As the original SimRecorder: one record in a chunk.
+    # Like the original SimRecorder: one record per chunk.
     blosc = Blosc("blosclz", 9, Blosc.BITSHUFFLE)
     write(group, "simrecorder", "f4", (20, 3, 2), (1, 3, 2), compressor=blosc)
 
@@ -117,7 +117,7 @@ def write_types(root):
 
 
 def write_unreadable(root):
-    """What this version does not read; the test says which error each gives."""
+    """Hierarchies that this version does not read. The test lists the errors."""
     group = root.create_group("unreadable")
     make = lambda name, dtype, **how: group.create_dataset(name, shape=(4,), dtype=dtype, **how)
     make("datetime", "M8[ns]")
@@ -134,7 +134,7 @@ def write_unreadable(root):
         texts = numbers(str, (4,))
         is_bytes = codec == "VLenBytes"
         array[:] = numpy.array([b"a", b"b", b"c", b"d"], object) if is_bytes else texts
-    # As the original SimRecorder: a group with a pickle for each object.
+    # Like the original SimRecorder: a group with a pickle for each object.
     pickles = group.create_group("objects")
     for i in range(3):
         array = numpy.empty(1, object)
@@ -154,7 +154,7 @@ def write_all(store):
 
 
 def write_names(store):
-    """One good array, and entries whose keys are no paths."""
+    """One valid array, and entries whose keys are not paths."""
     write(zarr.group(store, path="a"), "good", shape=(10,), chunks=(4,))
     document, chunk = store["a/good/.zarray"], store["a/good/0"]
     names = ["..", ".", "", "a/..", "a//x", "/x", "a/good/..", "a/\n", "a/x/", "%/..", "x" * 300, "a/" + "y" * 260]
@@ -165,7 +165,7 @@ def write_names(store):
 
 
 def main(kind, path):
-    # Of what it gave up later: LMDB.
+    # In LMDB, which later versions dropped.
     warnings.simplefilter("ignore")
     if kind == "directory":
         write_all(zarr.DirectoryStore(path))

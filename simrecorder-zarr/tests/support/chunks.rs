@@ -1,5 +1,5 @@
-//! The chunks of a recording in a directory, past the library. They are named as they would be if each
-//! were an entry with the separator `/`: `net/v/c/3/0`, whatever file it is in.
+//! The chunks of a recording in a directory, read without the library. Each is named as if it were
+//! an entry with the separator `/`: `net/v/c/3/0`, whatever file contains it.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -7,10 +7,10 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value as Json;
 
-/// Where a chunk is.
+/// The place of a chunk.
 pub(crate) struct Place {
     pub(crate) file: PathBuf,
-    /// In a shard: where its place is in the index, and how long the index is.
+    /// In a shard: the offset of its place in the index, and the length of the index.
     slot: Option<(usize, usize)>,
 }
 
@@ -19,7 +19,7 @@ fn lens(json: &Json) -> Vec<u64> {
     lens.map(|len| len.as_u64().unwrap()).collect()
 }
 
-/// The shape of the chunks of an array, and of its shards if it has some.
+/// The chunk shape of an array, and its shard shape if it has shards.
 fn shapes(document: &Json) -> (Vec<u64>, Option<Vec<u64>>) {
     let outer = lens(&document["chunk_grid"]["configuration"]["chunk_shape"]);
     let codec = &document["codecs"][0];
@@ -34,7 +34,7 @@ fn document(root: &Path, array: &str) -> Json {
     serde_json::from_slice(&fs::read(root.join(array).join("zarr.json")).unwrap()).unwrap()
 }
 
-/// Where a chunk is, or would be.
+/// The place of a chunk, even of a missing one.
 pub(crate) fn place(root: &Path, chunk: &str) -> Place {
     let (array, indices) = match chunk.split_once("/c/") {
         Some((array, indices)) => (
@@ -79,7 +79,7 @@ fn number(bytes: &[u8]) -> u64 {
 }
 
 impl Place {
-    /// Which bytes of the file are the chunk; `None` if it is not there.
+    /// The range of the chunk in the file; `None` if there is no chunk.
     pub(crate) fn range(&self) -> Option<std::ops::Range<usize>> {
         let bytes = fs::read(&self.file).ok()?;
         let Some((at, _)) = self.slot else {
@@ -167,7 +167,7 @@ fn chunks_of(root: &Path, array: &str, document: &Json, found: &mut BTreeMap<Str
     }
 }
 
-/// The metadata of an array as if it had no shards and each chunk a folder for each index.
+/// The metadata of an array as if it had no shards and each chunk were in a folder per index.
 pub(crate) fn without_shards(mut document: Json) -> Json {
     if document["node_type"] == "array" {
         if let (_, Some(_)) = shapes(&document) {

@@ -1,4 +1,4 @@
-//! Short forms of what the tests of the LMDB storage do.
+//! Shortcuts for the tests of the LMDB storage.
 
 use std::path::Path;
 
@@ -27,7 +27,7 @@ pub(crate) fn get(storage: &LmdbStorage, name: &str) -> Option<String> {
     Some(String::from_utf8(value.into()).unwrap())
 }
 
-/// A recording that holds `a` = `1`, closed.
+/// Creates and closes a recording with `a` = `1`.
 pub(crate) fn recording(path: &Path) {
     let storage = open(path, OpenMode::CreateNew);
     // Two commits, so that both meta pages are in use.

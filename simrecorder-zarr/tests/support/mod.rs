@@ -1,4 +1,4 @@
-//! What the tests of this crate share.
+//! Helpers that the tests of this crate share.
 
 #![allow(
     dead_code,
@@ -20,7 +20,7 @@ pub(crate) fn python(name: &str) -> Command {
     simrecorder_testkit::python(&format!("simrecorder-zarr/tests/python/{name}"))
 }
 
-/// JSON that may not be what a reader of metadata expects: of each type, and with these large numbers.
+/// JSON that a reader of metadata may not expect: of each type, and with these large numbers.
 pub(crate) fn hostile_values(large: &[u64]) -> Vec<Json> {
     let mut values = vec![json!(null), json!(true), json!(-1), json!(1.5), json!("x")];
     values.extend([json!([]), json!({}), json!([0]), json!(0), json!(1)]);
@@ -30,7 +30,7 @@ pub(crate) fn hostile_values(large: &[u64]) -> Vec<Json> {
     values
 }
 
-/// The pointers to everything in a JSON document.
+/// The pointers to all parts of a JSON document.
 pub(crate) fn json_pointers(json: &Json) -> Vec<String> {
     let mut all = Vec::new();
     collect_pointers(json, String::new(), &mut all);

@@ -11,7 +11,10 @@ use crate::recording;
 /// The record that the only one of `keys` selects.
 pub(super) fn select(store: &dyn DataStore, keys: &[String]) -> Result<View> {
     let [key] = keys else {
-        let message = format!("a .png file has one image, the keys name {}", keys.len());
+        let message = format!(
+            "a .png file contains one image, but the keys name {}",
+            keys.len()
+        );
         return Err(Error::new(ErrorKind::InvalidArgument, "export", message).into());
     };
     match recording::find(store, key)? {

@@ -23,7 +23,7 @@ pub(super) fn write_npy(
         [view] => write_array(view, interrupt, out),
         _ => {
             let message = format!(
-                "a .npy file has one array, the keys name {}; use .npz",
+                "a .npy file contains one array, but the keys name {}; use .npz",
                 views.len()
             );
             Err(Error::new(ErrorKind::InvalidArgument, "export", message))

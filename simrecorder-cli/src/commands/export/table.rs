@@ -46,8 +46,8 @@ impl Table {
         let rows = views.first().map_or(0, |view| view.len());
         if let Some(other) = views.iter().find(|view| view.len() != rows) {
             let message = format!(
-                "it has {} records, '{}' has {rows}; the columns of a table have equal lengths: export them into \
-                 files of their own",
+                "it has {} records, '{}' has {rows}; the columns of a table must have equal \
+                 lengths; export them into separate files",
                 other.len(),
                 views[0].key()
             );

@@ -278,7 +278,7 @@ fn message_at(bytes: &[u8], start: usize) -> Result<(Range<usize>, usize)> {
     let head = bytes.get(start..).and_then(|rest| rest.first_chunk::<8>());
     let [a, b, c, d, len @ ..] = *head.ok_or_else(cut)?;
     if [a, b, c, d] != CONTINUATION {
-        return Err(corrupt("a frame does not begin as an Arrow message does"));
+        return Err(corrupt("a frame does not begin with an Arrow message"));
     }
     let end = usize::try_from(u32::from_le_bytes(len))
         .ok()
@@ -295,7 +295,7 @@ fn parse(metadata: &[u8]) -> Result<Message<'_>> {
     match message.version() {
         MetadataVersion::V4 | MetadataVersion::V5 => Ok(message),
         _ => {
-            let message = "an Arrow message is of a version that this build does not read";
+            let message = "this build does not support the version of an Arrow message";
             Err(Error::new(ErrorKind::Unsupported, "read", message))
         }
     }
@@ -393,7 +393,7 @@ impl Buffers {
             Some(CompressionType::LZ4_FRAME) => Some(Codec::Lz4),
             Some(CompressionType::ZSTD) => Some(Codec::Zstd),
             Some(_) => {
-                let message = "a frame is compressed in a way that this build does not read";
+                let message = "this build does not support the compression of a frame";
                 return Err(Error::new(ErrorKind::Unsupported, "read", message));
             }
         };

@@ -61,7 +61,7 @@ pub(super) fn decode(frame: Vec<u8>) -> Result<DecodedFrame> {
         Some(PLAIN) => return plain(frame, VARIANT),
         Some(LZ4) => Codec::Lz4,
         Some(ZSTD) => Codec::Zstd,
-        _ => return Err(corrupt("a frame does not begin as one of bincode does")),
+        _ => return Err(corrupt("a frame does not begin with the bincode header")),
     };
     let (_, len, compressed) =
         deserialize_exact::<(u32, u64, &[u8]), _>(&frame, config).map_err(damaged)?;

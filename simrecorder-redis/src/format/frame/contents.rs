@@ -273,7 +273,7 @@ impl DecodedFrame {
         match fits {
             true => Ok(()),
             false => Err(corrupt(format!(
-                "a frame of {} records and {len} bytes does not hold {schema}",
+                "a frame of {} records and {len} bytes does not match {schema}",
                 self.count
             ))),
         }

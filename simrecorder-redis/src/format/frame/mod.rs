@@ -102,7 +102,7 @@ impl FrameFormat {
         schema: &Schema,
     ) -> Result<FrameBytes<'a>> {
         let contents = FrameContents::of_value(value).ok_or_else(|| {
-            let message = "this kind of value is not kept";
+            let message = "this kind of value is not supported";
             Error::new(ErrorKind::Unsupported, "commit", message)
         })?;
         self.encode_contents(&contents, schema)
@@ -154,7 +154,7 @@ impl FrameFormat {
         match expected == Some(data.len() as u64) && data.end <= bytes {
             true => Ok(Some(data)),
             false => Err(corrupt(format!(
-                "a frame of {bytes} bytes and {count} records does not contain {schema}"
+                "a frame of {bytes} bytes and {count} records does not match {schema}"
             ))),
         }
     }
