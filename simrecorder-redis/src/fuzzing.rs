@@ -1,4 +1,4 @@
-//! What fuzz targets call of this crate.
+//! The functions of this crate that fuzz targets call.
 
 use simrecorder_core::{Compression, DType, ErrorBound, Records, Schema};
 
@@ -6,14 +6,14 @@ use crate::connection::address::Address;
 use crate::format::document::{Document, described};
 use crate::format::frame::{FrameFormat, RedisEncoding};
 
-/// Takes a URL apart.
+/// Parses a URL.
 pub fn address(url: &str) {
     if let Ok(address) = Address::parse(url) {
         assert!(!address.hosts.is_empty());
         let shown = format!("{address} {address:?}");
         for host in &address.hosts {
             let password = host.redis_settings().password().unwrap_or_default();
-            // One that says nothing may be in a host by chance.
+            // A very short password may be a part of the host by chance.
             assert!(password.len() < 8 || !shown.contains(password));
         }
     }
@@ -58,7 +58,7 @@ fn forms() -> Vec<(Schema, FrameFormat)> {
     forms
 }
 
-/// Decodes a frame of the schema and form that its first byte says.
+/// Decodes a frame whose schema and format are given by its first byte.
 pub fn frame(bytes: &[u8]) {
     let Some((first, frame)) = bytes.split_first() else {
         return;
@@ -72,7 +72,7 @@ pub fn frame(bytes: &[u8]) {
     }
 }
 
-/// Sound frames, as [`frame`] takes them.
+/// Valid frames in the form of [`frame`].
 pub fn sound_frames() -> Vec<Vec<u8>> {
     let encode = |(index, (schema, form)): (usize, (Schema, FrameFormat))| {
         let size = schema.record_bytes()?;

@@ -1,8 +1,8 @@
 //! Recordings on Redis or Valkey servers for [simrecorder](https://docs.rs/simrecorder):
 //! simulations on many hosts record into one place.
 //!
-//! [`RedisDataStore`] is the store to hand to a recorder, [`RedisServer`] starts a server. What
-//! the database contains is described in `docs/format.md` of the repository.
+//! [`RedisDataStore`] is the store to pass to a recorder, and [`RedisServer`] starts a server.
+//! `docs/format.md` in the repository specifies the contents of the database.
 
 mod connection;
 mod format;

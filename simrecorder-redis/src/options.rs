@@ -1,4 +1,4 @@
-//! How a recording on a server is opened.
+//! Options for opening a recording on a server.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -9,11 +9,11 @@ use crate::connection::address::{Address, Topology};
 use crate::connection::{Connections, Timeouts};
 use crate::format::frame::{FRAME_BYTES, RedisEncoding};
 
-/// How a recording on a Redis or Valkey server is opened.
+/// Options for opening a recording on a Redis or Valkey server.
 ///
 /// | option | default |
 /// |---|---|
-/// | [`run`](Self::run) | what `?run=` in the URL says, else `default` |
+/// | [`run`](Self::run) | the value of `?run=` in the URL, otherwise `default` |
 /// | [`mode`](Self::mode) | [`OpenMode::Read`] |
 /// | [`encoding`](Self::encoding) | [`RedisEncoding::Arrow`] |
 /// | [`compression`](Self::compression) | [`Compression::None`] |
@@ -22,10 +22,10 @@ use crate::format::frame::{FRAME_BYTES, RedisEncoding};
 /// | [`retry_for`](Self::retry_for) | 60 seconds |
 /// | [`resend_bytes`](Self::resend_bytes) | 32 MiB |
 /// | [`largest_value`](Self::largest_value) | 64 MiB |
-/// | [`cluster`](Self::cluster), [`sentinel`](Self::sentinel), [`tls_ca`](Self::tls_ca) | what the URL says |
+/// | [`cluster`](Self::cluster), [`sentinel`](Self::sentinel), [`tls_ca`](Self::tls_ca) | as in the URL |
 ///
-/// Encoding and compression are settings of the recording: they count when it is created, and
-/// are in the database from then on, where each client finds them.
+/// Encoding and compression are settings of the recording. They take effect when it is created, and
+/// every client reads them from the database.
 ///
 /// ```no_run
 /// use std::time::Duration;
@@ -60,9 +60,9 @@ pub struct RedisOptions {
     tls_ca: Option<PathBuf>,
 }
 
-/// The name of a recording that was given none.
+/// The name of a recording without a given name.
 const DEFAULT_RUN: &str = "default";
-/// Servers take values of up to 512 MiB.
+/// Servers accept values of up to 512 MiB.
 const MAX_VALUE_BYTES: usize = 512 << 20;
 
 impl Default for RedisOptions {
@@ -85,59 +85,60 @@ impl Default for RedisOptions {
 }
 
 impl RedisOptions {
-    /// The name of the recording: any text. One server may hold several.
+    /// Sets the name of the recording: any text. One server can store several.
     #[must_use]
     pub fn run(mut self, name: impl Into<String>) -> Self {
         self.run = Some(name.into());
         self
     }
 
-    /// What to do with the recording that is, or is not, there.
+    /// Sets what to do if the recording exists, or if it does not.
     #[must_use]
     pub fn mode(mut self, mode: OpenMode) -> Self {
         self.mode = mode;
         self
     }
 
-    /// How records are serialised.
+    /// Sets how records are serialised.
     #[must_use]
     pub fn encoding(mut self, encoding: RedisEncoding) -> Self {
         self.encoding = encoding;
         self
     }
 
-    /// How frames of new series are compressed, unless their schema says: `Fast` is LZ4, `Small`
-    /// and `Lossy` are Zstandard.
+    /// Sets how frames of new series are compressed, unless their schema specifies it: `Fast` is
+    /// LZ4, `Small` and `Lossy` are Zstandard.
     #[must_use]
     pub fn compression(mut self, compression: Compression) -> Self {
         self.compression = compression;
         self
     }
 
-    /// How many records of new series make a frame, unless their schema says.
+    /// Sets how many records of new series make a frame, unless their schema specifies it.
     #[must_use]
     pub fn chunk_policy(mut self, policy: ChunkPolicy) -> Self {
         self.chunk_policy = policy;
         self
     }
 
-    /// How long to wait for a connection, and for each answer.
+    /// Sets how long to wait for a connection, and for each reply.
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout.max(Duration::from_millis(1));
         self
     }
 
-    /// For how long to try again, with pauses from 10 milliseconds to a second, when a server
-    /// that was there is gone or does not answer. Then it is an error.
+    /// Sets how long to try again when a server that was available no longer is or does not reply,
+    /// with pauses from 10 milliseconds to a second. After that, operations fail.
     #[must_use]
     pub fn retry_for(mut self, limit: Duration) -> Self {
         self.retry_for = limit;
         self
     }
 
-    /// How much memory a writer keeps to send it again, in case the server loses what it
-    /// acknowledged. [`RedisDataStore`](crate::RedisDataStore) says what that protects from. It is beside the
+    /// Sets how much memory a writer uses to keep commits, which it sends again if the server loses
+    /// commits that it acknowledged. [`RedisDataStore`](crate::RedisDataStore) explains which
+    /// failures this covers. It is in addition to the
     /// [`memory_bound`](simrecorder_core::RecorderOptions::memory_bound) of the recorder.
     #[must_use]
     pub fn resend_bytes(mut self, bytes: usize) -> Self {
@@ -145,38 +146,37 @@ impl RedisOptions {
         self
     }
 
-    /// The largest value to store on the server; frames above it are split. At most 512 MiB,
-    /// which is all that a server takes by default.
+    /// Sets the maximum size of a value on the server; larger frames are split. At most 512 MiB,
+    /// which is the default limit of servers.
     #[must_use]
     pub fn largest_value(mut self, bytes: usize) -> Self {
         self.largest_value = bytes.clamp(1, MAX_VALUE_BYTES);
         self
     }
 
-    /// The URL names nodes of a Redis Cluster.
+    /// Declares that the URL names nodes of a Redis Cluster.
     #[must_use]
     pub fn cluster(mut self, cluster: bool) -> Self {
         self.cluster = cluster;
         self
     }
 
-    /// The URL names sentinels, which know where the server called `name` is. User, password
-    /// and database of the URL are those of the server.
+    /// Declares that the URL names sentinels, which know the address of the server called `name`.
+    /// User, password and database in the URL are those of the server.
     #[must_use]
     pub fn sentinel(mut self, name: impl Into<String>) -> Self {
         self.sentinel = Some(name.into());
         self
     }
 
-    /// For `rediss://`: a file with the certificates, as PEM, to trust instead of those of the
-    /// system.
+    /// Sets a file with PEM certificates to trust for `rediss://`, instead of those of the system.
     #[must_use]
     pub fn tls_ca(mut self, path: impl Into<PathBuf>) -> Self {
         self.tls_ca = Some(path.into());
         self
     }
 
-    /// Where a URL leads, with these options, and the name of the recording there.
+    /// The connections for a URL with these options, and the name of the recording.
     pub(crate) fn connections(&self, url: &str) -> Result<(Connections, String)> {
         let mut address = Address::parse(url)?;
         if address.topology == Topology::Single {

@@ -19,8 +19,8 @@ use crate::recording::registry::{RedisWriter, RedisWriterState, Registry};
 use crate::server::RedisServer;
 use crate::view::nodes;
 
-/// Keeps a recording on a Redis or Valkey server, where many processes on many hosts may write
-/// to it at the same time.
+/// Stores a recording on a Redis or Valkey server, where many processes on many hosts can write to
+/// it at the same time.
 ///
 /// | constructor | the recording | opened for |
 /// |---|---|---|
@@ -31,7 +31,7 @@ use crate::view::nodes;
 /// | [`launch`](Self::launch) | may exist | writing, on a server of its own |
 /// | [`options`](Self::options) | as set | as set |
 ///
-/// A clone is a handle on the same open recording, which is one of its writers.
+/// A clone is a handle on the same open recording, and the same writer.
 ///
 /// ```no_run
 /// use simrecorder_core::{Recorder, prelude::*};
@@ -45,53 +45,55 @@ use crate::view::nodes;
 ///
 /// # Many writers
 /// Writers may append to the same series. Then
-/// - each batch is there once, whole, and its records are together;
+/// - each batch is stored exactly once, and its records are consecutive;
 /// - the records of one writer are in the order in which it recorded them;
-/// - batches of different writers are in the order in which they arrived, which says nothing
-///   about when they were recorded;
-/// - [`writer_of`](simrecorder_core::backend::SharedView::writer_of) tells whose record it is, and [`writers`](Self::writers)
-///   who that is.
+/// - batches of different writers are in the order in which they arrived, which may differ from the
+///   order of recording;
+/// - [`writer_of`](simrecorder_core::backend::SharedView::writer_of) returns the writer of a
+///   record, and [`writers`](Self::writers) describes all writers.
 ///
-/// A group may be claimed by one writer, as a timeline does with
+/// A writer can claim a group, as a timeline does with
 /// [`Change::Claim`](simrecorder_core::Change::Claim). Then
-/// - commits of other writers to the series right below the group fail as a whole with
+/// - commits of other writers to the series directly in the group fail as a whole with
 ///   [`Locked`](simrecorder_core::ErrorKind::Locked), until they claim it themselves;
-/// - each batch has to start where its series ends;
-/// - the claim holds until another writer claims the group, or removes or renames what it is about.
+/// - each batch must start where its series ends;
+/// - the claim lasts until another writer claims the group, or removes or renames the group or one
+///   of these series.
 ///
-/// # What is durable
-/// A commit returns when the server has acknowledged it. With the server's `appendfsync always`
-/// it is on the disk then. With `everysec`, the default of [`RedisServer`], it is in the memory of
-/// the server for a moment, and on the disk about a second later. So a writer keeps its latest
-/// commits and sends again what a server lost that was killed, or lost its power, and started
-/// again on its data. For that
-/// - the writer has to be alive, and to commit again or be closed after the server is back;
-/// - the append-only file of the server has to be on, with `no-appendfsync-on-rewrite no`, its
-///   default, and `aof-load-truncated no`, which is not its default. With `yes`, Redis, and Valkey without
-///   its change 4342, cut off less than they have to when they were killed while they wrote, and may damage
-///   commits that they get later; opening logs a warning. With `no`, such a server starts after
-///   `redis-check-aof --fix`. A [`RedisServer`] does that by itself;
-/// - against a loss of power, what was not yet on the disk has to fit into
-///   [`resend_bytes`](RedisOptions::resend_bytes). Against a killed server it need not;
-/// - in a cluster, what is kept is what was sent in the last five seconds, as far as it fits.
+/// # Durability
+/// A commit returns when the server has acknowledged it. With the server's `appendfsync always`, it
+/// is then on disk. With `everysec`, the default of [`RedisServer`], it is in the server's memory
+/// for a moment, and on disk about a second later. So a writer keeps its latest commits, and sends
+/// them again if a server that was killed or lost its power lost them and was restarted on its
+/// data. For this
+/// - the writer must still be running, and commit again or be closed after the server is back;
+/// - the append-only file of the server must be on, with `no-appendfsync-on-rewrite no`, its
+///   default, and `aof-load-truncated no`, which is not its default. With `yes`, Redis, and Valkey
+///   without its change 4342, cut off too little after they were killed during a write, and may
+///   damage later commits; opening logs a warning. With `no`, such a server starts after
+///   `redis-check-aof --fix`. A [`RedisServer`] does this automatically;
+/// - against a power failure, the commits that were not on the disk yet must fit into
+///   [`resend_bytes`](RedisOptions::resend_bytes). Against a killed server, they need not;
+/// - in a cluster, the writer keeps the commits of the last five seconds, as far as they fit.
 ///
-/// A [`drain`](simrecorder_core::drain()) waits for that second, and moves only what a server with
-/// `always` or `everysec` has on its disk; in a cluster, what is five seconds old.
+/// A [`drain`](simrecorder_core::drain()) waits for that second, and moves only records that a
+/// server with `always` or `everysec` has on its disk; in a cluster, records that are five seconds
+/// old.
 ///
-/// A replica that is promoted while it lags loses commits for good if they are no longer
-/// kept; the next commit of their writer is an error then.
+/// A replica that is promoted while it lags behind loses commits permanently if their writer no
+/// longer keeps them; the next commit of that writer then fails.
 ///
 /// # Clusters
-/// In a cluster, a commit is atomic for each series, for the series of each claimed group, and for the
-/// hierarchy; not across them. A group that has series already is not claimed there.
+/// In a cluster, a commit is atomic for each series, for the series of each claimed group, and for
+/// the hierarchy; not across them. A group that already has series cannot be claimed there.
 #[derive(Clone)]
 pub struct RedisDataStore {
     pub(crate) recording: Arc<ProcessLocal<Recording>>,
 }
 
 impl RedisDataStore {
-    /// Opens the recording at `url` for writing, and creates it if it is not there.
-    /// [`RedisOptions::open`] says what URLs there are.
+    /// Opens the recording at `url` for writing, and creates it if it does not exist.
+    /// [`RedisOptions::open`] describes the URLs.
     ///
     /// # Errors
     /// See [`RedisOptions::open`].
@@ -123,11 +125,11 @@ impl RedisDataStore {
         Self::options().mode(OpenMode::Append).open(url)
     }
 
-    /// Starts a server on `data_directory` and opens its recording `default` for writing, which
-    /// is created if it is not there. When the last handle on the store and its last view are
-    /// dropped, the server is stopped, with everything on the disk.
+    /// Starts a server on `data_directory` and opens its recording `default` for writing, which is
+    /// created if it does not exist. Dropping the last handle on the store and its last view stops
+    /// the server, with everything on disk.
     ///
-    /// Other processes reach the server, while it runs, at [`server_url`](Self::server_url).
+    /// While the server is running, other processes reach it at [`server_url`](Self::server_url).
     ///
     /// ```
     /// use simrecorder_core::{Recorder, prelude::*};
@@ -152,8 +154,8 @@ impl RedisDataStore {
             .open_on(&url, Some(server))
     }
 
-    /// The names of the recordings on the server at `url`, in order, whatever `run=` says there. It
-    /// looks through all keys of the server.
+    /// The names of the recordings on the server at `url`, in order. Ignores `run=` in the URL. It
+    /// scans all keys of the server.
     ///
     /// ```no_run
     /// use simrecorder_redis::RedisDataStore;
@@ -173,12 +175,12 @@ impl RedisDataStore {
         runs(&connections)
     }
 
-    /// Deletes the recording at `url`, for good; the URL has to name it with `?run=`.
+    /// Deletes the recording at `url` permanently. The URL must name it with `?run=`.
     ///
-    /// Nobody is asked whether they still need it: writers find out with their next commit, and
-    /// readers when they read, that it is [`NotFound`](simrecorder_core::ErrorKind::NotFound). It is
-    /// gone at once, then its memory is freed step by step. If that is interrupted, a program that opens a
-    /// recording of the same name for writing appends to it.
+    /// Other programs that have it open are not asked: their next commits and reads fail with
+    /// [`NotFound`](simrecorder_core::ErrorKind::NotFound). The recording disappears at once, then
+    /// its memory is freed step by step. If this is interrupted, the next program that opens a
+    /// recording of the same name for writing completes it.
     ///
     /// # Errors
     /// [`NotFound`](simrecorder_core::ErrorKind::NotFound) if there is none;
@@ -197,7 +199,7 @@ impl RedisDataStore {
             .map_err(|e| e.with_operation("delete"))
     }
 
-    /// Options for all the rest.
+    /// Options for everything else.
     pub fn options() -> RedisOptions {
         RedisOptions::default()
     }
@@ -207,7 +209,7 @@ impl RedisDataStore {
         &self.recording.constants().keyspace.run
     }
 
-    /// Where to reach the server that [`launch`](Self::launch) started, while it runs.
+    /// The URL of the server that [`launch`](Self::launch) started, while it is running.
     pub fn server_url(&self) -> Option<&str> {
         self.recording
             .constants()
@@ -217,12 +219,13 @@ impl RedisDataStore {
             .map(RedisServer::url)
     }
 
-    /// The number that records of this store carry; see [`SharedView::writer_of`](simrecorder_core::backend::SharedView::writer_of).
+    /// The number of this store among the writers; see
+    /// [`SharedView::writer_of`](simrecorder_core::backend::SharedView::writer_of).
     pub fn writer_id(&self) -> u64 {
         self.recording.constants().id
     }
 
-    /// Everyone who opened the recording for writing, in the order of their start.
+    /// All stores that opened the recording for writing, in the order of opening.
     ///
     /// # Errors
     /// What the server reports.
@@ -247,20 +250,20 @@ impl RedisOptions {
     ///
     /// # Errors
     /// - [`ErrorKind::NotFound`](simrecorder_core::ErrorKind::NotFound) or
-    ///   [`AlreadyExists`](simrecorder_core::ErrorKind::AlreadyExists), as the mode asks for.
-    /// - [`InvalidArgument`](simrecorder_core::ErrorKind::InvalidArgument) for a URL that is not
-    ///   understood, and for writing to a server that deletes keys when its memory is full.
+    ///   [`AlreadyExists`](simrecorder_core::ErrorKind::AlreadyExists), depending on the mode.
+    /// - [`InvalidArgument`](simrecorder_core::ErrorKind::InvalidArgument) for a malformed URL, and
+    ///   for writing to a server that deletes keys when its memory is full.
     /// - [`PermissionDenied`](simrecorder_core::ErrorKind::PermissionDenied) for a wrong password
     ///   or a user without rights.
     /// - [`Corrupt`](simrecorder_core::ErrorKind::Corrupt) or
-    ///   [`Unsupported`](simrecorder_core::ErrorKind::Unsupported) if the data there are no
+    ///   [`Unsupported`](simrecorder_core::ErrorKind::Unsupported) if the data there is not a
     ///   recording, or was written by a newer version.
     /// - [`Io`](simrecorder_core::ErrorKind::Io) if the server does not answer in time.
     pub fn open(self, url: &str) -> Result<RedisDataStore> {
         self.open_on(url, None)
     }
 
-    /// Opens the recording on a server that ends with it.
+    /// Opens the recording on a server that is stopped together with it.
     pub(crate) fn open_on(self, url: &str, server: Option<RedisServer>) -> Result<RedisDataStore> {
         let (connections, run) = self.connections(url)?;
         let recording = Recording::open(connections, run, &self, server)?;

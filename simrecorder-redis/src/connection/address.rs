@@ -1,4 +1,4 @@
-//! Where the server is, as a URL says it.
+//! The address of a server, parsed from a URL.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -10,19 +10,19 @@ use simrecorder_core::{Result, expand_home};
 use crate::connection::errors::{from_redis, invalid};
 use crate::connection::percent::percent_decoded;
 
-/// Which servers the hosts of a URL are.
+/// The kind of servers that the hosts of a URL are.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Topology {
-    /// One server that keeps everything.
+    /// One server that stores everything.
     #[default]
     Single,
     /// Nodes of a cluster.
     Cluster,
-    /// Sentinels, which know where the server of this name is.
+    /// Sentinels, which know the address of the server with this name.
     Sentinel(String),
 }
 
-/// A URL, taken apart.
+/// A parsed URL.
 #[derive(Clone)]
 pub(crate) struct Address {
     pub(crate) hosts: Vec<ConnectionInfo>,
@@ -35,7 +35,7 @@ const SCHEMES: [&str; 4] = ["redis", "rediss", "redis+unix", "unix"];
 const OPTIONS: &str = "run, cluster, sentinel and tls_ca, and for a Unix socket db, user and pass";
 
 impl Address {
-    /// Takes a URL apart. Errors do not show it, since it may hold a password.
+    /// Parses a URL. Errors do not show the URL, because it may contain a password.
     pub(crate) fn parse(url: &str) -> Result<Self> {
         let (place, query) = url.split_once('?').unwrap_or((url, ""));
         let (scheme, rest) = place.split_once(':').unwrap_or((place, ""));
@@ -109,8 +109,8 @@ impl Address {
     }
 }
 
-/// Checks that the part after a scheme names hosts, with user and password where they belong:
-/// a piece of a password that is taken for something else shows in errors.
+/// Checks that the part after a scheme names hosts, with user and password in their places.
+/// Otherwise, errors would show a part of a password that is mistaken for something else.
 fn check_user(scheme: &str, rest: &str) -> Result<()> {
     let Some(rest) = rest.strip_prefix("://") else {
         return Err(invalid(format!("the address begins with {scheme}://")));
@@ -127,14 +127,15 @@ fn check_user(scheme: &str, rest: &str) -> Result<()> {
 
 fn connection_info(url: &str) -> Result<ConnectionInfo> {
     let info = url.into_connection_info().map_err(|e| {
-        // What the URL library says of a URL that it does not understand holds no part of it.
+        // For a URL that it cannot parse, the URL library's error does not contain any part of the
+        // URL.
         from_redis("open", e).with_key("the URL of the Redis server")
     })?;
-    // A commit ends with a small packet that must not wait for the answer to the one before.
+    // A commit ends with a small packet, which must not wait for the reply to the previous one.
     Ok(info.set_tcp_settings(TcpSettings::default().set_nodelay(true)))
 }
 
-/// The home folder as the beginning of the path of a URL.
+/// The home folder, as the beginning of the path of a URL.
 fn home_in_url() -> Result<String> {
     let home = expand_home("~")?.display().to_string();
     let encoded = [('%', "%25"), ('?', "%3F"), ('#', "%23")];

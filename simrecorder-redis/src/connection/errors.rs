@@ -1,4 +1,4 @@
-//! From what the client library and the server report to the errors of the project.
+//! Converts errors of the client library and the server into the project's error type.
 
 use redis::{ErrorKind as RedisKind, RedisError, ServerError, ServerErrorKind};
 use simrecorder_core::{Error, ErrorKind};
@@ -11,16 +11,16 @@ pub(crate) fn invalid(message: impl Into<String>) -> Error {
     Error::new(ErrorKind::InvalidArgument, "open", message)
 }
 
-/// The error of a reply that has another form than its command asks for.
+/// The error for a reply of another form than the command expects.
 pub(crate) fn unexpected(what: &str) -> Error {
     let message = format!("the server's reply is not a {what}");
     Error::new(ErrorKind::Corrupt, "read", message)
 }
 
-/// Whether it may help to do the same again on a new connection.
+/// Whether trying again on a new connection may help.
 pub(crate) fn is_transient(error: &RedisError) -> bool {
     match error.kind() {
-        // A host name that does not exist will not exist in a second either.
+        // A host name that does not exist will not exist a second later, either.
         RedisKind::Io => !error.to_string().contains("failed to lookup address"),
         RedisKind::ClusterConnectionNotFound
         | RedisKind::MasterNameNotFoundBySentinel
@@ -39,7 +39,7 @@ pub(crate) fn is_transient(error: &RedisError) -> bool {
     }
 }
 
-/// Whether the server is there, and only not ready yet.
+/// Whether the server is running but not ready yet.
 pub(crate) fn is_loading(error: &RedisError) -> bool {
     error.kind() == RedisKind::Server(ServerErrorKind::BusyLoading)
 }
@@ -66,7 +66,7 @@ pub(crate) fn from_redis(operation: &'static str, error: RedisError) -> Error {
     Error::new(kind, operation, message).with_source(ServerMessage(error.to_string()))
 }
 
-/// What the client library or the server said, as one text: its own sources repeat it.
+/// The message of the client library or the server as one text: its own sources repeat it.
 #[derive(Debug)]
 struct ServerMessage(String);
 
@@ -82,7 +82,7 @@ pub(crate) fn from_server(operation: &'static str, error: &ServerError) -> Error
     from_redis(operation, error.clone().into())
 }
 
-/// What the first word of an error of the server means.
+/// The meaning of the first word of a server error.
 fn of_code(code: &str) -> (ErrorKind, &'static str) {
     match code {
         "OOM" => (

@@ -1,4 +1,4 @@
-//! Connections to the server: made when they are needed, used again, replaced when they break.
+//! Connections to the server: opened on demand, reused, and replaced when they break.
 
 pub(crate) mod address;
 pub(crate) mod errors;
@@ -25,16 +25,16 @@ use crate::connection::address::{Address, Topology};
 use crate::connection::errors::{from_redis, invalid, is_loading, is_transient, unexpected};
 use crate::connection::reply::{Commands, Reply, command};
 
-/// How long to wait, for what.
+/// Timeouts.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Timeouts {
-    /// For a connection, and for each answer.
+    /// For a connection, and for each reply.
     pub(crate) answer: Duration,
-    /// For a server that is away to come back.
+    /// For a server that is unavailable.
     pub(crate) retry_for: Duration,
 }
 
-/// Idle connections that are kept.
+/// The maximum number of idle connections.
 const MAX_IDLE: usize = 16;
 const MIN_PAUSE: Duration = Duration::from_millis(10);
 const MAX_PAUSE: Duration = Duration::from_secs(1);
@@ -54,18 +54,18 @@ impl fmt::Debug for Link {
     }
 }
 
-/// The client library for clusters waits for each of the commands that it sends at once, also when
-/// their node does not answer any more.
+/// The number of commands that are sent to a cluster at once. The client library sends them
+/// together and then waits for each reply, even from a node that no longer replies.
 const CLUSTER_GROUP: usize = 8;
 
 impl Link {
-    /// Sends commands in one go and gives the answer to each; what the server refused is among
-    /// them as a [`Value::ServerError`]. In a cluster, all are about keys of one slot.
+    /// Sends all commands at once and returns the reply to each. An error of the server is returned
+    /// as a [`Value::ServerError`]. In a cluster, the keys of all commands are in one slot.
     pub(crate) fn exchange(&mut self, commands: &[&Commands]) -> RedisResult<Vec<Value>> {
         let count = commands.iter().map(|it| it.count()).sum();
         match self {
             Self::Single(connection) => {
-                // The client takes no empty block.
+                // The client does not accept empty blocks.
                 let blocks = commands.iter().flat_map(|it| it.blocks());
                 for block in blocks.filter(|block| !block.is_empty()) {
                     connection.send_packed_command(&block)?;
@@ -82,7 +82,7 @@ impl Link {
         }
     }
 
-    /// Like [`exchange`](Self::exchange), but hands each answer over as soon as it has come.
+    /// Like [`exchange`](Self::exchange), but passes on each reply as soon as it arrives.
     pub(crate) fn exchange_each(
         &mut self,
         commands: &Commands,
@@ -104,14 +104,14 @@ impl Link {
         Ok(replies.pop().unwrap_or_default())
     }
 
-    /// The nodes of a cluster that hold keys; `None` is a server that holds all.
+    /// The nodes of a cluster that store keys; `None` is a server that stores all keys.
     pub(crate) fn primaries(&mut self) -> Result<Vec<Option<Node>>, Failure> {
         if let Self::Single(_) = self {
             return Ok(vec![None]);
         }
         let mut nodes = BTreeSet::new();
         for slots in self.one(&[b"CLUSTER", b"SLOTS"])?.array()? {
-            // Its first and last slot, its primary, replicas.
+            // Its first and last slot, its primary, its replicas.
             let primary = slots.array()?.into_iter().nth(2).unwrap_or_default();
             let mut place = primary.array()?.into_iter();
             let mut next = || place.next().unwrap_or_default();
@@ -122,7 +122,7 @@ impl Link {
         Ok(nodes.into_iter().map(Some).collect())
     }
 
-    /// Sends one command that names no key to one of the [`primaries`](Self::primaries).
+    /// Sends one command without keys to one of the [`primaries`](Self::primaries).
     pub(crate) fn ask_node(
         &mut self,
         node: Option<&Node>,
@@ -140,7 +140,7 @@ impl Link {
         }
     }
 
-    /// How long an answer may take.
+    /// Sets the timeout of a reply.
     pub(crate) fn set_timeout(&self, timeout: Duration) -> RedisResult<()> {
         match self {
             Self::Single(connection) => {
@@ -155,17 +155,17 @@ impl Link {
     }
 }
 
-/// Where a node of a cluster is.
+/// The address of a node of a cluster.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Node {
     host: String,
     port: u16,
 }
 
-/// Why a piece of work on a connection did not succeed.
+/// Why work on a connection failed.
 #[derive(Debug)]
 pub(crate) enum Failure {
-    /// What the client library reported; trying again may help.
+    /// An error of the client library. Trying again may help.
     Redis(RedisError),
     /// Trying again does not help.
     Final(Error),
@@ -274,13 +274,13 @@ impl Connections {
         };
         link.set_timeout(timeout)?;
         if let Link::Single(_) = link {
-            // A server that wants a password says so to short commands only, and one whose disk is
-            // full answers no PING.
+            // A server that requires a password reports this only for short commands, and one with
+            // a full disk does not reply to PING.
             let mut greeting = command(&[b"ECHO", b"simrecorder"]);
             if let Some(name) = &self.name {
                 greeting.command(&[b"CLIENT", b"SETNAME", name.as_bytes()]);
             }
-            // A server that refuses the name does without.
+            // A server that rejects the name works without it.
             if let Some(Value::ServerError(error)) = link.exchange(&[&greeting])?.into_iter().next()
             {
                 return Err(Failure::Redis(error.into()));
@@ -289,14 +289,14 @@ impl Connections {
         Ok(link)
     }
 
-    /// Asks the sentinels in turn where the server is.
+    /// Asks the sentinels in turn for the address of the server.
     fn connect_by_sentinel(&self, sentinels: &[Client], name: &str) -> Result<Connection, Failure> {
         let timeout = self.timeouts.answer;
         let mut last = Failure::Final(invalid("the URL names no sentinel"));
         for sentinel in sentinels {
             let ask = || {
                 let mut info = sentinel.get_connection_info().clone();
-                // User, password and database of the URL are those of the server.
+                // The URL contains user, password and database of the server.
                 info = info.set_redis_settings(Default::default());
                 let asked = client(info, self.tls.as_ref())?;
                 let mut link = Link::Single(asked.get_connection_with_timeout(timeout)?);
@@ -332,8 +332,8 @@ impl Connections {
         Err(last)
     }
 
-    /// Does `work` on a connection that is used by nobody else. When the connection breaks or
-    /// the server is not ready, does it again from the start, on a new one, until the limit.
+    /// Does `work` on an exclusive connection. If the connection breaks or the server is not ready,
+    /// does it again from the start, on a new connection, up to the time limit.
     pub(crate) fn run<T>(
         &self,
         operation: &'static str,
@@ -342,8 +342,8 @@ impl Connections {
         self.run_for(operation, self.timeouts.retry_for, &mut work)
     }
 
-    /// Like [`run`](Self::run), but a server that is away at first is an error at once; one that
-    /// is loading its data is waited for.
+    /// Like [`run`](Self::run), but fails at once if the server is unavailable at first. Waits for
+    /// a server that is loading its data.
     pub(crate) fn run_first<T>(
         &self,
         operation: &'static str,
@@ -378,7 +378,7 @@ impl Connections {
                 Err(Failure::Final(error)) => return Err(error.with_operation(operation)),
                 Err(Failure::Redis(error)) => error,
             };
-            // An idle connection may have been cut long ago, and the others with it.
+            // An idle connection may have been closed long ago, and the others with it.
             idle.lock().clear();
             let limit = match is_loading(&error) {
                 true => retry_for.max(self.timeouts.retry_for),
@@ -426,7 +426,7 @@ fn cluster(
     let mut builder = ClusterClient::builder(address.hosts.clone())
         .connection_timeout(timeouts.answer)
         .response_timeout(timeouts.answer)
-        // Trying again is done here, for one server and for a cluster in the same way.
+        // This module tries again, in the same way for one server and for a cluster.
         .retries(2);
     if let Some(tls) = tls {
         builder = builder.certs(tls.clone());
@@ -434,11 +434,11 @@ fn cluster(
     builder.build().map_err(|e| from_redis("open", e))
 }
 
-/// `rustls` panics if a program has two providers and chose none.
+/// `rustls` panics if a program has two providers and has not chosen one.
 fn install_crypto() {
     uninterrupted(|| {
         if CryptoProvider::get_default().is_none() {
-            // Fails if the program chose one meanwhile: then that is the one.
+            // Fails if the program has chosen one meanwhile, which then applies.
             let _ = rustls::crypto::ring::default_provider().install_default();
         }
     });

@@ -6,12 +6,13 @@ use simrecorder_core::{Error, ErrorKind, Result};
 
 use crate::connection::errors::invalid;
 
-/// Keeps the bytes that are plain; every other one becomes `%` and two hexadecimal digits.
+/// Encodes text. Bytes for which `is_plain` returns true are unchanged; every other byte becomes
+/// `%` and two hexadecimal digits.
 pub(crate) fn percent_encoded(text: &str, is_plain: impl Fn(u8) -> bool) -> String {
     text.bytes().fold(String::new(), |mut encoded, byte| {
         match is_plain(byte) {
             true => encoded.push(char::from(byte)),
-            // Writing to a string does not fail.
+            // Writing to a string cannot fail.
             false => drop(write!(encoded, "%{byte:02x}")),
         }
         encoded

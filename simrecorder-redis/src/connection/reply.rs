@@ -1,4 +1,4 @@
-//! Commands as bytes, and what came back.
+//! Commands as bytes, and replies.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -10,21 +10,21 @@ use simrecorder_core::Result;
 
 use crate::connection::errors::{from_server, unexpected};
 
-/// Bytes of an argument that are sent from where they are, without a copy of all of them.
+/// Bytes of an argument that are sent from their place, without a copy of all of them.
 pub(crate) trait Payload: fmt::Debug + Send + Sync {
     fn len(&self) -> usize;
 
-    /// The bytes, in blocks that follow each other.
+    /// The bytes, in consecutive blocks.
     fn blocks(&self) -> Box<dyn Iterator<Item = Cow<'_, [u8]>> + '_>;
 }
 
-/// Commands in the form in which they go to the server, one after the other.
+/// Commands as they are sent to the server, one after another.
 #[derive(Debug, Default)]
 pub(crate) struct Commands {
     bytes: Vec<u8>,
-    /// Where in `bytes` each command begins.
+    /// The offset of each command in `bytes`.
     starts: Vec<usize>,
-    /// What is sent between the bytes before and after an index of `bytes`, in order.
+    /// Payloads that are sent between the bytes before and after an index of `bytes`, in order.
     payloads: Vec<(usize, Arc<dyn Payload>)>,
 }
 
@@ -37,7 +37,7 @@ impl Commands {
         }
     }
 
-    /// Begins a command of `parts` arguments, its name among them.
+    /// Begins a command with `parts` arguments, including its name.
     pub(crate) fn begin(&mut self, parts: usize) {
         self.starts.push(self.bytes.len());
         self.bytes
@@ -50,7 +50,7 @@ impl Commands {
         self.argument_of(argument.len(), |commands| commands.extend(argument));
     }
 
-    /// An argument of `len` bytes, which `write` adds with [`extend`](Self::extend) and
+    /// Adds an argument of `len` bytes, which `write` adds with [`extend`](Self::extend) and
     /// [`extend_in_place`](Self::extend_in_place).
     pub(crate) fn argument_of(&mut self, len: usize, write: impl FnOnce(&mut Self)) {
         self.extend(format!("${len}\r\n").as_bytes());
@@ -73,7 +73,7 @@ impl Commands {
         arguments.iter().for_each(|it| self.argument(it));
     }
 
-    /// Adds the commands of another.
+    /// Appends other commands.
     pub(crate) fn append(&mut self, other: &Self) {
         let before = self.bytes.len();
         self.starts
@@ -84,12 +84,12 @@ impl Commands {
         self.bytes.extend_from_slice(&other.bytes);
     }
 
-    /// The bytes of all commands, in blocks that follow each other.
+    /// The bytes of all commands, in consecutive blocks.
     pub(crate) fn blocks(&self) -> impl Iterator<Item = Cow<'_, [u8]>> {
         self.blocks_of(0..self.bytes.len())
     }
 
-    /// The bytes of the commands that have this range of `bytes`.
+    /// The bytes of the commands in this range of `bytes`.
     fn blocks_of(&self, range: Range<usize>) -> impl Iterator<Item = Cow<'_, [u8]>> {
         let first = self.payloads.partition_point(|(at, _)| *at < range.start);
         let count = self.payloads[first..].partition_point(|(at, _)| *at < range.end);
@@ -107,8 +107,9 @@ impl Commands {
             })
     }
 
-    /// The commands in groups of no more than `most`: the bytes of each, and how many it has. One
-    /// with a payload is a group of its own, since a group is brought together.
+    /// The commands in groups of at most `most` commands: the bytes of each group, and its number
+    /// of commands. A command with a payload is a group of its own, because the bytes of a group
+    /// are contiguous.
     pub(crate) fn groups(&self, most: usize) -> impl Iterator<Item = (Cow<'_, [u8]>, usize)> {
         let most = if self.payloads.is_empty() { most } else { 1 };
         let groups = self.starts.chunks(most);
@@ -125,7 +126,7 @@ impl Commands {
         })
     }
 
-    /// The memory that it takes, used or not, and keeps others from freeing.
+    /// The memory that it takes, used or not, including memory that it shares.
     pub(crate) fn capacity(&self) -> usize {
         let payloads: usize = self.payloads.iter().map(|(_, payload)| payload.len()).sum();
         self.bytes.capacity() + self.starts.capacity() * size_of::<usize>() + payloads
@@ -147,14 +148,15 @@ pub(crate) fn command(arguments: &[&[u8]]) -> Commands {
     commands
 }
 
-/// A reply as its command asks for it; an error of the server becomes one of ours.
+/// The conversion of a reply to the type that the command expects. An error of the server becomes
+/// an [`Error`].
 pub(crate) trait Reply: Sized {
     fn checked(self) -> Result<Self>;
     fn bytes(self) -> Result<Option<Vec<u8>>>;
     fn text(self) -> Result<Option<String>>;
     fn int(self) -> Result<i64>;
     fn array(self) -> Result<Vec<Value>>;
-    /// An array of names and contents in turn.
+    /// An array of alternating names and contents.
     fn pairs(self) -> Result<Vec<(String, Vec<u8>)>>;
 }
 

@@ -1,5 +1,5 @@
-//! What the database says about a key: a JSON document, and one line that says what records
-//! a series takes.
+//! The metadata of a key in the database: a JSON document, and one line that identifies the records
+//! that a series accepts.
 
 use std::sync::Arc;
 
@@ -22,15 +22,15 @@ pub(crate) enum Document {
     Series(Arc<SeriesDocument>),
 }
 
-/// Where a value is.
+/// The place of a value.
 #[derive(Clone, Debug)]
 pub(crate) struct StoredValue {
     pub(crate) schema: Schema,
-    /// The names of its axes, if it was set with any.
+    /// The names of its axes, if it was set with names.
     pub(crate) dimension_names: Option<Vec<Option<String>>>,
     pub(crate) format: FrameFormat,
     pub(crate) frame: String,
-    /// How many values hold the frame, and its length.
+    /// The length of the frame, and the number of strings that contain it.
     pub(crate) part_count: usize,
     pub(crate) byte_len: u64,
 }
@@ -40,7 +40,7 @@ pub(crate) struct SeriesDocument {
     pub(crate) schema: Schema,
     pub(crate) format: FrameFormat,
     pub(crate) chunk_shape: Vec<u64>,
-    /// Whether its keys lie in the slot of its group, in a cluster.
+    /// Whether its keys are in the slot of its group, in a cluster.
     pub(crate) shares_slot: bool,
 }
 
@@ -142,7 +142,7 @@ impl SeriesDocument {
         }
     }
 
-    /// The same series with other names of its axes.
+    /// The same series with other axis names.
     pub(crate) fn with_dimension_names(&self, names: &[Option<String>]) -> Result<Self> {
         let schema = self.schema.clone();
         let schema = schema.with_dimension_names(names.iter().cloned());
@@ -189,13 +189,13 @@ impl StoredValue {
     }
 }
 
-/// One line that is the same for series which take the same records.
+/// One line that is equal for series that accept the same records.
 pub(crate) fn signature(schema: &Schema) -> String {
     let dtype = schema.dtype().map_or("-", |dtype| dtype.as_str());
     format!("{} {dtype} {:?}", schema.kind(), schema.record_shape())
 }
 
-/// A signature in the words of people.
+/// A signature in plain words.
 pub(crate) fn described(signature: &str) -> String {
     let read = || {
         let mut words = signature.splitn(3, ' ');
@@ -225,7 +225,7 @@ fn numbers(document: &Map<String, Json>, name: &str) -> Option<Vec<u64>> {
     numbers.iter().map(Json::as_u64).collect()
 }
 
-/// The names of the axes, if there are any.
+/// The names of the axes, if any.
 fn names(document: &Map<String, Json>) -> Option<Vec<Option<String>>> {
     let names = document.get("dimension_names")?.as_array()?;
     let names = names.iter().map(|name| name.as_str().map(str::to_owned));
@@ -337,7 +337,7 @@ mod tests {
             drop(described(&String::from_utf8_lossy(&bytes)));
         }
 
-        /// Numbers that say too much.
+        /// Numbers that are out of range.
         #[test]
         fn any_shapes_are_errors_or_documents(
             shape in prop::collection::vec(prop_oneof![0_u64..4, any::<u64>()], 0..5),

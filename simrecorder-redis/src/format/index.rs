@@ -1,5 +1,5 @@
-//! The index of a series: which frame holds which records. It is a stream whose entries have the
-//! index of the first record of their frame as their number.
+//! The index of a series: which frame contains which records. It is a stream. The id of an entry is
+//! the index of the first record of its frame.
 
 use std::ops::Range;
 
@@ -10,11 +10,11 @@ use crate::connection::errors::corrupt;
 use crate::connection::reply::Reply;
 use crate::format::names::{part_name, part_names};
 
-/// How many entries are asked for at once.
+/// The number of entries that are requested at once.
 pub(crate) const PAGE: usize = 512;
-/// No frame has more parts than this.
+/// The maximum number of parts of a frame.
 const MAX_PARTS: usize = 1 << 20;
-/// No frame has more bytes than this: 64 TiB.
+/// The maximum size of a frame: 64 TiB.
 const MAX_BYTES: u64 = 1 << 46;
 
 /// One frame of a series.
@@ -24,7 +24,7 @@ pub(crate) struct IndexEntry {
     pub(crate) first: u64,
     pub(crate) record_count: u64,
     pub(crate) frame: String,
-    /// The length of the frame, and how many values hold it.
+    /// The length of the frame, and the number of strings that contain it.
     pub(crate) byte_len: usize,
     pub(crate) part_count: usize,
     /// The writer.
@@ -45,12 +45,12 @@ impl IndexEntry {
     }
 }
 
-/// Whether a frame may have so many bytes in so many parts, each of which has some.
+/// Whether a frame of this length can have this number of non-empty parts.
 pub(crate) fn is_sane(byte_len: u64, part_count: usize) -> bool {
     (1..=MAX_PARTS).contains(&part_count) && (part_count as u64..=MAX_BYTES).contains(&byte_len)
 }
 
-/// The entries that `XRANGE` and `XREVRANGE` answer with.
+/// The entries in a reply to `XRANGE` or `XREVRANGE`.
 pub(crate) fn entries(reply: Value) -> Result<Vec<IndexEntry>> {
     reply.array()?.into_iter().map(entry).collect()
 }
@@ -135,7 +135,7 @@ mod tests {
         assert!(entries(Value::Array(vec![Value::Okay])).is_err());
     }
 
-    /// What a server may answer, of any form.
+    /// Possible replies of a server, of any form.
     fn replies() -> impl Strategy<Value = Value> {
         let text = prop_oneof![
             "[0-9]{1,20}-[0-9]{1,3}".prop_map(String::into_bytes),

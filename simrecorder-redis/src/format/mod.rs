@@ -1,4 +1,4 @@
-//! The form of a recording on a server: the names of its keys, their metadata, the state and the
+//! The format of a recording on a server: the names of its keys, their metadata, the state and the
 //! index of a series, and frames of records. `docs/format.md` specifies it.
 
 pub(crate) mod document;

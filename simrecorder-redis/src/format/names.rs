@@ -7,21 +7,21 @@ use crate::connection::percent::{percent_decoded, percent_encoded};
 /// The names of the keys of one recording. `docs/format.md` lists them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Names {
-    /// The name of the recording with what is special in it escaped.
+    /// The name of the recording with special characters escaped.
     run: String,
     /// Changes when the recording is deleted and created again.
     generation: String,
 }
 
-/// The key that says that there is a recording, and how it is written.
+/// The key that marks a recording and describes its encoding.
 pub(crate) fn root(run: &str) -> String {
     format!("simrecorder:{{{}}}:root", escape(run))
 }
 
-/// What the keys of [`root`] match, and perhaps others.
+/// A pattern that matches the keys of [`root`], and possibly others.
 pub(crate) const ROOTS: &str = "simrecorder:{*}:root";
 
-/// The recording that a key is the root of.
+/// The recording whose root is this key.
 pub(crate) fn run_of_root(key: &str) -> Option<String> {
     let run = key.strip_prefix("simrecorder:{")?.strip_suffix("}:root")?;
     let run = percent_decoded(run).ok()?;
@@ -57,7 +57,7 @@ impl Names {
         format!("simrecorder:{{{}}}:root", self.run)
     }
 
-    /// A key of the hierarchy, all of which lies in one slot of a cluster.
+    /// A key of the hierarchy. All of them are in one slot of a cluster.
     fn hierarchy(&self, name: &str) -> String {
         format!("simrecorder:{{{}}}:{}:{name}", self.run, self.generation)
     }
@@ -72,7 +72,7 @@ impl Names {
         self.hierarchy("attributes")
     }
 
-    /// Hash, in a cluster: the keys of series that were removed.
+    /// Hash, in a cluster: the keys of removed series.
     pub(crate) fn removed(&self) -> String {
         self.hierarchy("removed")
     }
@@ -87,52 +87,52 @@ impl Names {
         self.hierarchy("claims")
     }
 
-    /// Hash: who the writers are.
+    /// Hash: the writers.
     pub(crate) fn writers(&self) -> String {
         self.hierarchy("writers")
     }
 
-    /// What the names of the groups begin with; the key of the group follows.
+    /// The prefix of the names of groups; the key of the group follows.
     pub(crate) fn groups(&self) -> String {
         self.hierarchy("group:")
     }
 
-    /// Hash: what is right below a group.
+    /// Hash: the children of a group.
     pub(crate) fn group(&self, key: &Key) -> String {
         self.groups() + key.as_str()
     }
 
-    /// What the names of stored values begin with.
+    /// The prefix of the names of stored values.
     pub(crate) fn values(&self) -> String {
         self.hierarchy("value:")
     }
 
-    /// The keys that share the slot of a series, or of a group with its series.
+    /// The keys in the slot of a series, or of a group with its series.
     pub(crate) fn slot(&self, key: &Key) -> SlotNames {
         SlotNames(format!("{}{}}}:", self.all_series(), hash(key)))
     }
 
-    /// The keys of a series that has a slot of its own.
+    /// The keys of a series with a slot of its own.
     pub(crate) fn series(&self, key: &Key) -> SeriesNames {
         let slot = self.slot(key);
         let prefix = slot.0.clone();
         SeriesNames { slot, prefix }
     }
 
-    /// The keys of a series that shares the slot of its group.
+    /// The keys of a series in the slot of its group.
     pub(crate) fn series_in_slot_of_group(&self, key: &Key) -> SeriesNames {
         let slot = self.slot(&group_of(key));
         let prefix = format!("{}{}:", slot.0, hash(key));
         SeriesNames { slot, prefix }
     }
 
-    /// What the names of the keys of all series begin with; a hash of the key of the series follows.
+    /// The prefix of the names of the keys of all series; a hash of the key of the series follows.
     pub(crate) fn all_series(&self) -> String {
         format!("simrecorder:{{{}:{}:", self.run, self.generation)
     }
 }
 
-/// The group right above a series.
+/// The parent group of a series.
 pub(crate) fn group_of(series: &Key) -> Key {
     series.parent().unwrap_or(Key::ROOT)
 }
@@ -143,7 +143,7 @@ fn hash(key: &Key) -> String {
     hash
 }
 
-/// The names of keys that lie in one slot of a cluster: of one series, or of the series of a group.
+/// The names of keys in one slot of a cluster: of one series, or of the series of a group.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct SlotNames(String);
 
@@ -158,13 +158,13 @@ impl SlotNames {
         format!("{}claims", self.0)
     }
 
-    /// Hash: the states of all series that share the slot of their group.
+    /// Hash: the states of all series in the slot of their group.
     pub(crate) fn states(&self) -> String {
         format!("{}states", self.0)
     }
 }
 
-/// The names of the keys of one series, all of which lie in one slot of a cluster.
+/// The names of the keys of one series, all of them in one slot of a cluster.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct SeriesNames {
     slot: SlotNames,
@@ -182,13 +182,13 @@ impl SeriesNames {
         !self.state_fields().is_empty()
     }
 
-    /// What all of them begin with; the name of a frame follows.
+    /// The prefix of all of them; the name of a frame follows.
     pub(crate) fn prefix(&self) -> &str {
         &self.prefix
     }
 
-    /// Hash: how many records there are. Series that share a slot share it, so that one command reads
-    /// the states of all of them.
+    /// Hash: the number of records. Series in one slot share it, so that one command reads the
+    /// states of all of them.
     pub(crate) fn state(&self) -> String {
         match self.shares_slot() {
             true => self.slot.states(),
@@ -196,12 +196,12 @@ impl SeriesNames {
         }
     }
 
-    /// What the names of its fields in that hash begin with.
+    /// The prefix of the names of its fields in that hash.
     pub(crate) fn state_fields(&self) -> &str {
         &self.prefix[self.slot.0.len()..]
     }
 
-    /// Stream: which frame holds which records.
+    /// Stream: which frame contains which records.
     pub(crate) fn index(&self) -> String {
         format!("{}index", self.prefix)
     }
@@ -212,7 +212,7 @@ pub(crate) fn writer_name(id: u64) -> String {
     format!("{id:016x}")
 }
 
-/// The names of the strings that hold a frame: more than one if it was split.
+/// The names of the strings that contain a frame: several if it was split.
 pub(crate) fn part_names(
     prefix: &str,
     frame: &str,

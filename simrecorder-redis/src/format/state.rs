@@ -7,29 +7,29 @@ use crate::connection::errors::corrupt;
 use crate::connection::reply::{Commands, Reply};
 use crate::format::names::SeriesNames;
 
-/// Which records a series has.
+/// The range of the records of a series.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct SeriesState {
     /// The index of the first record that was not freed.
     pub(crate) first: u64,
     /// The index after the last record.
     pub(crate) end: u64,
-    /// How often the series was truncated.
+    /// The number of times that the series was truncated.
     pub(crate) cut_count: u64,
-    /// How many records at its beginning are filled, freed ones included.
+    /// The number of filled records at its beginning, including freed ones.
     pub(crate) filled: u64,
 }
 
-/// The fields of a state, in the order in which they are asked for.
+/// The fields of a state, in the order in which they are requested.
 const FIELDS: [&str; 4] = ["first", "end", "cuts", "filled"];
 
 impl SeriesState {
-    /// The question for the state of a series.
+    /// The command that requests the state of a series.
     pub(crate) fn command(series: &SeriesNames) -> Commands {
         Self::command_of_all(&[series])
     }
 
-    /// One question for the states of series that share a slot.
+    /// One command that requests the states of series in one slot.
     pub(crate) fn command_of_all(series: &[&SeriesNames]) -> Commands {
         let mut commands = Commands::default();
         commands.begin(2 + FIELDS.len() * series.len());
@@ -43,12 +43,12 @@ impl SeriesState {
         commands
     }
 
-    /// The answer to the question for one state; `None` if there is no such series.
+    /// The state in a reply; `None` if there is no such series.
     pub(crate) fn from_reply(reply: Value) -> Result<Option<Self>> {
         Self::from_fields(&mut reply.array()?.into_iter())
     }
 
-    /// The next state of an answer.
+    /// The next state in a reply.
     pub(crate) fn from_fields(fields: &mut impl Iterator<Item = Value>) -> Result<Option<Self>> {
         let mut number = || match fields.next() {
             Some(Value::Nil) | None => Ok(None),

@@ -1,9 +1,10 @@
-//! The end of an append-only file whose server was killed while it wrote.
+//! Repairs the end of an append-only file whose server was killed during a write.
 //!
-//! A server logs a script as one transaction. Where the file ends within a command of a transaction, Redis,
-//! and Valkey without its change 4342, cut off that command and keep the ones before. At the next start these
-//! join what was appended since: a part of a commit takes effect, and commits after it are lost. So the
-//! transaction is cut off here, before a server loads the file.
+//! A server logs a script as one transaction. If the file ends within a command of a transaction,
+//! Redis, and Valkey without its change 4342, cut off that command and keep the previous ones. At
+//! the next start, these join the commands that were appended since: a part of a commit takes
+//! effect, and later commits are lost. So this module cuts off the whole transaction before a
+//! server loads the file.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, ErrorKind, Read};
@@ -13,12 +14,12 @@ use simrecorder_core::{Error, Result};
 
 use super::settings::{Settings, unquoted};
 
-/// No line between the arguments of commands is longer.
+/// The maximum length of a line between the arguments of commands.
 const MAX_LINE: u64 = 1024;
 const BUFFER_BYTES: usize = 1 << 20;
 
-/// Cuts off the command or transaction that the append-only file ends within. A file that is damaged otherwise is
-/// for the server to refuse.
+/// Cuts off the unfinished command or transaction at the end of the append-only file. Other damage
+/// is left for the server to reject.
 pub(super) fn cut_unfinished_end(directory: &Path, settings: &Settings) -> Result<()> {
     let Some(path) = growing_file(directory, settings)? else {
         return Ok(());
@@ -43,7 +44,7 @@ pub(super) fn cut_unfinished_end(directory: &Path, settings: &Settings) -> Resul
     Ok(())
 }
 
-/// The file that a server on this directory appends to, if there is one.
+/// The file to which a server on this directory appends, if there is one.
 fn growing_file(directory: &Path, settings: &Settings) -> Result<Option<PathBuf>> {
     let name = settings.get("appendfilename").unwrap_or("appendonly.aof");
     let folder = settings.get("appenddirname").unwrap_or("appendonlydir");
@@ -53,7 +54,7 @@ fn growing_file(directory: &Path, settings: &Settings) -> Result<Option<PathBuf>
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
         text => text.map_err(|e| Error::io("start", &manifest, e))?,
     };
-    // Such as `file appendonly.aof.3.incr.aof seq 3 type i`, in the order in which they are loaded.
+    // For example `file appendonly.aof.3.incr.aof seq 3 type i`, in the order of loading.
     let name = text.lines().rev().find_map(|line| {
         let (name, rest) = line.strip_prefix("file ")?.rsplit_once(" seq ")?;
         rest.contains(" type i").then(|| unquoted(name))
@@ -61,8 +62,8 @@ fn growing_file(directory: &Path, settings: &Settings) -> Result<Option<PathBuf>
     Ok(name.map(|name| folder.join(name)))
 }
 
-/// How many bytes of a file are finished commands and transactions. `None` if all are, or if a part of it is no
-/// command.
+/// The length of the complete commands and transactions in a file. `None` if all are complete, or
+/// if a part of the file is not a command.
 fn finished_len(commands: &mut impl BufRead) -> io::Result<Option<u64>> {
     let (mut at, mut finished, mut is_transaction) = (0, 0, false);
     loop {
@@ -83,7 +84,7 @@ fn finished_len(commands: &mut impl BufRead) -> io::Result<Option<u64>> {
     }
 }
 
-/// Reads a command, or a line that is a note about others; returns the name of the command.
+/// Reads a command, or a line with an annotation. Returns the name of the command.
 fn read_command(commands: &mut impl BufRead, at: &mut u64) -> io::Result<Vec<u8>> {
     let line = read_line(commands, b"*#", at)?;
     if line[0] == b'#' {
@@ -133,7 +134,7 @@ mod tests {
     use super::*;
     use crate::connection::reply::command;
 
-    /// A file, and where each of its commands and transactions ends.
+    /// A file, and the end of each of its commands and transactions.
     fn file() -> (Vec<u8>, Vec<usize>) {
         let units: [&[&[&[u8]]]; 5] = [
             &[&[b"SELECT", b"0"]],

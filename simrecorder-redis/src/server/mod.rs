@@ -1,4 +1,4 @@
-//! A server of one's own.
+//! Starting a server.
 
 mod append_only_file;
 mod settings;
@@ -26,13 +26,13 @@ use crate::connection::reply::Reply;
 use crate::connection::{Connections, Failure, Timeouts};
 use settings::Settings;
 
-/// The programs that are looked for, in this order.
+/// The programs to look for, in this order.
 const PROGRAMS: [&str; 2] = ["redis-server", "valkey-server"];
 const CONFIGURATION: &str = "redis.conf";
 const LOG: &str = "redis.log";
 const LOCK: &str = "simrecorder.lock";
 const PAUSE: Duration = Duration::from_millis(5);
-/// How often another free port is tried when somebody took the last one.
+/// How many free ports are tried when other programs take them first.
 const PORTS: usize = 8;
 
 /// When a server syncs its append-only file.
@@ -43,7 +43,7 @@ pub enum RedisSync {
     Always,
     /// Every second.
     EverySecond,
-    /// When the operating system does.
+    /// When the operating system decides.
     Never,
 }
 
@@ -59,9 +59,9 @@ impl RedisSync {
 
 /// A running Redis or Valkey server.
 ///
-/// It is stopped, with everything on the disk, by [`stop`](Self::stop) and when this is dropped.
-/// If the program that started it is killed, the server runs on. A process that is forked from that
-/// program does not stop it.
+/// [`stop`](Self::stop) and dropping stop it, with everything on disk. If the program that started
+/// it is killed, the server keeps running. A process that is forked from that program does not stop
+/// it.
 ///
 /// ```
 /// use simrecorder_redis::{RedisDataStore, RedisServer};
@@ -82,12 +82,12 @@ pub struct RedisServer {
     url: String,
     socket_url: Option<String>,
     stop_timeout: Duration,
-    /// It was waited for already.
+    /// Whether its exit was already waited for.
     given_up: bool,
 }
 
 impl RedisServer {
-    /// Starts a server on a data directory, with the options as they are by default.
+    /// Starts a server on a data directory, with default options.
     ///
     /// # Errors
     /// See [`RedisServerOptions::start`].
@@ -95,27 +95,27 @@ impl RedisServer {
         Self::options().start(data_directory)
     }
 
-    /// Options for all the rest.
+    /// Options for everything else.
     pub fn options() -> RedisServerOptions {
         RedisServerOptions::default()
     }
 
-    /// Where to reach it, with the password if there is one.
+    /// The URL of the server, with the password if there is one.
     pub fn url(&self) -> &str {
         &self.url
     }
 
-    /// Its Unix socket, if one was asked for, with the password if there is one.
+    /// The URL of its Unix socket, if it has one, with the password if there is one.
     pub fn socket_url(&self) -> Option<&str> {
         self.socket_url.as_deref()
     }
 
-    /// The port it listens on.
+    /// The port on which it listens.
     pub fn port(&self) -> u16 {
         self.port
     }
 
-    /// The number of its process.
+    /// The id of its process.
     pub fn process_id(&self) -> u32 {
         self.child.constants().id()
     }
@@ -125,22 +125,24 @@ impl RedisServer {
         &self.directory
     }
 
-    /// Whether it still runs: others may end it, by a signal or a command.
+    /// Whether it is still running: other programs may end it with a signal or a command.
     ///
     /// # Errors
-    /// [`ErrorKind::Forked`] in a process that another one, which started the server, forked.
+    ///
+    /// [`ErrorKind::Forked`] in a process that was forked from the one that started the server.
     pub fn is_running(&mut self) -> Result<bool> {
         let ended = self.child.get_mut("look at")?.try_wait();
         let ended = ended.map_err(|e| Error::io("look at", &self.directory, e))?;
         Ok(ended.is_none())
     }
 
-    /// Stops the server and waits until everything is on the disk.
+    /// Stops the server and waits until everything is on disk.
     ///
     /// # Errors
+    ///
     /// [`ErrorKind::Io`] if it does not end within
-    /// [`stop_timeout`](RedisServerOptions::stop_timeout), or ends with an error: what it could not
-    /// write is in `redis.log` in its data directory. One that has not ended runs on.
+    /// [`stop_timeout`](RedisServerOptions::stop_timeout), or ends with an error: `redis.log` in
+    /// its data directory contains details. A server that has not ended keeps running.
     pub fn stop(mut self) -> Result<()> {
         self.end()
     }
@@ -179,7 +181,7 @@ impl RedisServer {
 
 impl Drop for RedisServer {
     fn drop(&mut self) {
-        // It is for the process that started it to stop it.
+        // Only the process that started it stops it.
         let Ok(child) = self.child.get_mut("stop") else {
             return;
         };
@@ -202,7 +204,7 @@ impl fmt::Debug for RedisServer {
     }
 }
 
-/// How a [`RedisServer`] is started.
+/// Options for starting a [`RedisServer`].
 ///
 /// | option | default |
 /// |---|---|
@@ -211,13 +213,13 @@ impl fmt::Debug for RedisServer {
 /// | [`password`](Self::password) | none |
 /// | [`unix_socket`](Self::unix_socket) | none |
 /// | [`sync`](Self::sync) | [`RedisSync::EverySecond`] |
-/// | [`setting`](Self::setting) | those of the server, except `appendonly yes`, `aof-load-truncated no`, `save ""`, `maxmemory-policy noeviction` |
-/// | [`program`](Self::program) | `redis-server`, else `valkey-server` |
+/// | [`setting`](Self::setting) | the server's defaults, except `appendonly yes`, `aof-load-truncated no`, `save ""`, `maxmemory-policy noeviction` |
+/// | [`program`](Self::program) | `redis-server`, otherwise `valkey-server` |
 /// | [`start_timeout`](Self::start_timeout) | 10 minutes |
 /// | [`stop_timeout`](Self::stop_timeout) | 2 minutes |
 ///
 /// Password, sync and settings are written to `redis.conf` in the data directory. A server that is
-/// started there later has them too, unless other ones are given.
+/// started there later uses them, too, unless others are given.
 #[derive(Clone)]
 #[non_exhaustive]
 pub struct RedisServerOptions {
@@ -246,8 +248,8 @@ impl Default for RedisServerOptions {
 
 /// Takes the lock of a data directory.
 ///
-/// When a server was killed, its child that rewrites the append-only file, and a process that is
-/// just being started, hold the lock for a while longer.
+/// When a server was killed, its child that rewrites the append-only file, or a process that is
+/// just being started, may hold the lock for a while longer.
 fn take(lock: &File) -> Result<()> {
     let start = Instant::now();
     while flock(lock, FlockOperation::NonBlockingLockExclusive).is_err() {
@@ -261,44 +263,45 @@ fn take(lock: &File) -> Result<()> {
     Ok(())
 }
 
-/// How long a lock is waited for.
+/// How long to wait for a lock.
 const LOCK_PATIENCE: Duration = Duration::from_secs(5);
 
 impl RedisServerOptions {
-    /// The port to listen on.
+    /// Sets the port on which to listen.
     #[must_use]
     pub fn port(mut self, port: u16) -> Self {
         self.port = Some(port);
         self
     }
 
-    /// The address to listen on. One that other hosts reach needs a password.
+    /// Sets the address on which to listen. An address that other hosts can reach requires a
+    /// password.
     #[must_use]
     pub fn bind(mut self, address: impl Into<IpAddr>) -> Self {
         self.bind = address.into();
         self
     }
 
-    /// The password that clients have to give.
+    /// Sets the password that clients must give.
     #[must_use]
     pub fn password(self, password: impl Into<String>) -> Self {
         self.setting("requirepass", password)
     }
 
-    /// Listens on a Unix socket too, which only this user may open.
+    /// Also listens on a Unix socket, which only this user may open.
     #[must_use]
     pub fn unix_socket(mut self, path: impl Into<PathBuf>) -> Self {
         self.unix_socket = Some(path.into());
         self
     }
 
-    /// When the append-only file is synced.
+    /// Sets when the append-only file is synced.
     #[must_use]
     pub fn sync(self, sync: RedisSync) -> Self {
         self.setting("appendfsync", sync.as_str())
     }
 
-    /// A setting as in the configuration file of the server, with its value as one word:
+    /// Adds a setting as in the configuration file of the server, with its value as one word:
     /// `("maxmemory", "4gb")`.
     #[must_use]
     pub fn setting(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
@@ -306,44 +309,44 @@ impl RedisServerOptions {
         self
     }
 
-    /// The program to start.
+    /// Sets the program to start.
     #[must_use]
     pub fn program(mut self, path: impl Into<PathBuf>) -> Self {
         self.program = Some(path.into());
         self
     }
 
-    /// How long the server may take until it has loaded its data.
+    /// Sets how long the server may take to load its data.
     #[must_use]
     pub fn start_timeout(mut self, timeout: Duration) -> Self {
         self.start_timeout = timeout;
         self
     }
 
-    /// How long the server may take to bring everything to the disk when it is asked to stop.
+    /// Sets how long the server may take to write everything to disk when it is asked to stop.
     #[must_use]
     pub fn stop_timeout(mut self, timeout: Duration) -> Self {
         self.stop_timeout = timeout;
         self
     }
 
-    /// Starts a server on `data_directory`, which is made if it is not there; a leading `~` is
-    /// the home folder. Data that is there is loaded. When this returns, the server is ready.
+    /// Starts a server on `data_directory`, which is created if it does not exist. A leading `~` is
+    /// the home folder. Existing data is loaded. When this returns, the server is ready.
     ///
-    /// If a server was killed there while it wrote, the transaction that it did not finish is cut off its
-    /// append-only file first. Servers that load such a file by themselves may damage what is recorded after it.
+    /// If a server was killed there during a write, its unfinished transaction is first cut off
+    /// from the append-only file. A server that loads such a file itself may damage later records.
     ///
-    /// A new directory and all files are for this user alone. The settings in the directory may name
-    /// programs to load, so start no server on one that comes from somebody else.
+    /// Only this user can access a new directory and all files. The settings in the directory may
+    /// name programs to load, so do not start a server on a directory from somebody else.
     ///
     /// # Errors
-    /// - [`ErrorKind::Locked`] if a server runs on the directory already.
-    /// - [`ErrorKind::AlreadyExists`] if something else listens on the port.
-    /// - [`ErrorKind::InvalidArgument`] for an address that other hosts reach without a password,
-    ///   for settings that the server does not know, and for settings that would change a `redis.conf`
-    ///   of other software.
+    /// - [`ErrorKind::Locked`] if a server is already running on the directory.
+    /// - [`ErrorKind::AlreadyExists`] if another program listens on the port.
+    /// - [`ErrorKind::InvalidArgument`] for an address that other hosts can reach without a
+    ///   password, for settings that the server does not accept, and for settings that would change
+    ///   a `redis.conf` of other software.
     /// - [`ErrorKind::NotFound`] if no server program is installed.
-    /// - [`ErrorKind::Io`] if the server ends, or is not ready in time; with what it said.
+    /// - [`ErrorKind::Io`] if the server ends, or is not ready in time, with its last log lines.
     pub fn start(self, data_directory: impl AsRef<Path>) -> Result<RedisServer> {
         let directory = expand_home(data_directory)?;
         self.start_on(&directory).map_err(|e| {
@@ -354,7 +357,7 @@ impl RedisServerOptions {
 
     fn start_on(&self, directory: &Path) -> Result<RedisServer> {
         let io = |e| Error::io("start", directory, e);
-        // For this user alone, if it is new. In one that is there, each file is.
+        // Only for this user, if it is new. In an existing directory, each file is private.
         std::fs::DirBuilder::new()
             .recursive(true)
             .mode(0o700)
@@ -398,8 +401,8 @@ impl RedisServerOptions {
         for attempt in 1.. {
             let port = self.port.map_or_else(|| self.free_port(), Ok)?;
             let log_start = directory.join(LOG).metadata().map_or(0, |log| log.len());
-            // The server holds the lock as long as it lives: it is its standard input. No other child
-            // gets a copy.
+            // The lock is the server's standard input, so the server holds it as long as it runs.
+            // No other child gets a copy.
             let child = uninterrupted(|| {
                 let lock = lock.try_clone().map_err(io)?;
                 self.spawn(&directory, port, lock)
@@ -449,7 +452,7 @@ impl RedisServerOptions {
         let named = self.program.as_deref();
         let programs = PROGRAMS.iter().map(Path::new).filter(|_| named.is_none());
         if let Some(program) = programs.chain(named).find_map(find_program) {
-            // Servers let others read what they write, unless their mask forbids it.
+            // Servers make their files readable for others unless the umask forbids it.
             let mut command = Command::new("/bin/sh");
             command
                 .args(["-c", "umask 077 && exec \"$@\"", "sh"])
@@ -483,7 +486,7 @@ impl RedisServerOptions {
         Err(Error::new(ErrorKind::NotFound, "start", message))
     }
 
-    /// Waits until the server answers and has loaded its data.
+    /// Waits until the server replies and has loaded its data.
     fn wait_until_ready(&self, mut server: RedisServer, log_start: u64) -> Result<RedisServer> {
         let timeouts = Timeouts {
             answer: Duration::from_secs(5),
@@ -511,7 +514,7 @@ impl RedisServerOptions {
                 let id = info
                     .lines()
                     .find_map(|line| line.strip_prefix("process_id:"));
-                // Any other error is for its clients: a node of a cluster waits for the others.
+                // Any other error concerns its clients: a node of a cluster waits for the others.
                 let loading = match link.one(&[b"EXISTS", b"simrecorder"])? {
                     Value::ServerError(error) => is_loading(&error.into()),
                     _ => false,
@@ -521,7 +524,7 @@ impl RedisServerOptions {
             match id {
                 Ok((Some(id), true)) if id == server.process_id().to_string() => return Ok(server),
                 Ok((Some(id), _)) if id != server.process_id().to_string() => {
-                    // Ours is about to notice that the port is taken.
+                    // This server is about to notice that the port is taken.
                 }
                 Err(Failure::Final(error)) if error.kind() == ErrorKind::PermissionDenied => {
                     return Err(error);
@@ -553,7 +556,7 @@ impl fmt::Debug for RedisServerOptions {
     }
 }
 
-/// The path of a program, looked for as a shell does.
+/// The path of a program, found as a shell finds it.
 fn find_program(program: &Path) -> Option<PathBuf> {
     let executable = |path: &PathBuf| {
         path.metadata()
@@ -567,7 +570,7 @@ fn find_program(program: &Path) -> Option<PathBuf> {
     found.find(executable)
 }
 
-/// The last lines of a log from `start` on, as one line.
+/// The last lines of a log from `start` on, joined into one line.
 fn last_lines(log: &Path, start: u64) -> String {
     const MOST: u64 = 2000;
     let read = || {

@@ -6,14 +6,14 @@ use std::path::Path;
 
 use simrecorder_core::{Error, Result};
 
-/// Settings by name, in their order.
+/// Settings by name, in order.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub(super) struct Settings(Vec<(String, String)>);
 
-/// What a data directory begins with.
+/// The initial settings of a data directory.
 const DEFAULTS: [(&str, &str); 5] = [
     ("appendonly", "yes"),
-    // Servers cut off less than they have to; `append_only_file.rs` says more.
+    // Servers cut off less than necessary; `append_only_file.rs` explains this.
     ("aof-load-truncated", "no"),
     ("appendfsync", "everysec"),
     ("save", ""),
@@ -37,7 +37,7 @@ impl Settings {
         }
     }
 
-    /// These, with those of `others` where they differ.
+    /// These settings, replaced by those of `others` where both have one.
     pub(super) fn with(mut self, others: &Self) -> Self {
         for (name, value) in &others.0 {
             self.set(name.clone(), value.clone());
@@ -45,7 +45,7 @@ impl Settings {
         self
     }
 
-    /// Those of a data directory, or the defaults if it is new.
+    /// Reads the settings of a data directory, or the defaults if it is new.
     pub(super) fn read(path: &Path) -> Result<Self> {
         let text = match std::fs::read_to_string(path) {
             Ok(text) => text,
@@ -57,7 +57,7 @@ impl Settings {
         };
         let lines = text.lines().map(str::trim);
         let lines = lines.filter(|line| !line.is_empty() && !line.starts_with('#'));
-        // A name may come several times in a file that somebody wrote.
+        // A name may occur several times in a file that a person wrote.
         let settings = lines.map(|line| {
             let (name, value) = line.split_once(char::is_whitespace).unwrap_or((line, ""));
             (name.to_owned(), unquoted(value.trim()))
@@ -65,7 +65,7 @@ impl Settings {
         Ok(Self(settings.collect()))
     }
 
-    /// Writes them to a file that only its owner reads.
+    /// Writes them to a file that only its owner can read.
     pub(super) fn write(&self, path: &Path) -> Result<()> {
         use std::os::unix::fs::OpenOptionsExt;
 
@@ -79,7 +79,7 @@ impl Settings {
             .open(&new)
             .map_err(io)?;
         for (name, value) in &self.0 {
-            // The value of others may be several words.
+            // The value of other settings may be several words.
             let one_word = ["requirepass", "masterauth"].contains(&name.as_str());
             writeln!(file, "{name} {}", quoted(value, one_word)).map_err(io)?;
         }
@@ -88,7 +88,7 @@ impl Settings {
     }
 }
 
-/// Without what may be a password.
+/// Without values that may be passwords.
 impl fmt::Debug for Settings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_list()
@@ -97,7 +97,7 @@ impl fmt::Debug for Settings {
     }
 }
 
-/// A word in the form of the configuration file. Plain lists of words stay as they are, unless it is
+/// A word in the form of the configuration file. Plain lists of words are unchanged, unless it is
 /// `one_word`.
 fn quoted(value: &str, one_word: bool) -> String {
     let plain = |byte: u8| {
@@ -115,7 +115,7 @@ fn quoted(value: &str, one_word: bool) -> String {
     format!("\"{}\"", escaped.collect::<String>())
 }
 
-/// The opposite of [`quoted`].
+/// The inverse of [`quoted`].
 pub(super) fn unquoted(value: &str) -> String {
     let Some(inner) = value.strip_prefix('"').and_then(|it| it.strip_suffix('"')) else {
         return value.to_owned();

@@ -10,32 +10,32 @@ use crate::connection::reply::{Commands, Reply};
 use crate::connection::{Connections, Failure};
 use crate::format::index::IndexEntry;
 
-/// So many bytes are asked for at once, if not a single frame is longer.
+/// The maximum number of bytes that are requested at once, unless a single frame is longer.
 const WINDOW_BYTES: usize = 8 << 20;
-/// And so many questions.
+/// The maximum number of commands that are sent at once.
 const WINDOW_QUESTIONS: usize = 4096;
 
 /// Consecutive bytes of a frame.
 #[derive(Debug)]
 pub(super) struct ByteRange {
-    /// The values on the server that hold them, and which bytes of each.
+    /// The strings on the server that contain them, and the range in each.
     values: Vec<(String, Range<usize>)>,
     len: usize,
 }
 
-/// Where the records of a frame lie that is not compressed.
+/// The place of the records in an uncompressed frame.
 #[derive(Debug)]
 pub(super) struct RecordLocation {
-    /// Where their bytes begin.
+    /// The offset of their first byte.
     pub(super) start: usize,
-    /// The length of each value that the frame is split into, except the last.
+    /// The length of each string into which the frame is split, except the last.
     pub(super) part_len: usize,
 }
 
 impl ByteRange {
     /// A whole frame.
     pub(super) fn whole(entry: &IndexEntry, prefix: &str) -> Self {
-        // One byte more than there should be, to notice a value that is something else.
+        // One byte more than expected, to notice that a string has other contents.
         let names = entry.part_names(prefix);
         Self {
             values: names.map(|name| (name, 0..entry.byte_len + 1)).collect(),
@@ -66,8 +66,8 @@ impl ByteRange {
     }
 }
 
-/// Calls `take` with the bytes of each range, and what belongs to it, until that returns `false`.
-/// It gets them as soon as they have come: memory that is free at once is used again.
+/// Calls `take` with the bytes of each range and its tag, until `take` returns `false`. It is
+/// called as soon as the bytes have arrived, so that freed memory is reused.
 pub(super) fn fetch<T>(
     connections: &Connections,
     ranges: impl Iterator<Item = (ByteRange, T)>,
@@ -101,7 +101,7 @@ fn fetch_window<T>(
     window: &[(ByteRange, T)],
     mut take: impl FnMut(&T, Vec<u8>) -> Result<()>,
 ) -> Result<()> {
-    // When the connection breaks, what was taken is not asked for again.
+    // If the connection breaks, the ranges that were taken are not requested again.
     let mut next = 0;
     connections.run("read", |link| {
         let mut questions = Commands::default();

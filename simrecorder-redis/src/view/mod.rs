@@ -21,11 +21,11 @@ use crate::format::document::SeriesDocument;
 use crate::format::state::SeriesState;
 use crate::recording::keyspace::{Keyspace, NodeReply};
 
-/// How long one question for new records waits at most, so that a server that went away is
+/// The maximum time that one request waits for new records, so that an unavailable server is
 /// noticed.
 const MAX_WAIT: Duration = Duration::from_secs(10);
 
-/// A series as it was at one moment.
+/// A series as of one moment.
 #[derive(Clone, Debug)]
 pub(crate) struct RedisView {
     key: Key,
@@ -176,7 +176,8 @@ impl ArrayView for RedisView {
     fn nodes_beside(&self, keys: &[Key]) -> Result<Vec<Option<Node>>> {
         let keyspace = &self.reader.keyspace;
         let check = || {
-            // The series last: in a cluster, what it still has then, it had when the others were read.
+            // Read the series last: in a cluster, everything that it still has now, it also had
+            // when the others were read.
             let keys: Vec<_> = keys.iter().chain([&self.key]).cloned().collect();
             let mut replies = keyspace.nodes(&keys)?;
             self.reader.check_node(replies.pop().flatten().as_ref())?;
@@ -235,7 +236,7 @@ impl SharedView for RedisView {
         let start = Instant::now();
         loop {
             let left = timeout.saturating_sub(start.elapsed()).min(MAX_WAIT);
-            // 0 would wait for ever.
+            // 0 would wait forever.
             let millis = left.as_millis().max(1).to_string();
             let patience = connections.timeouts.answer;
             let came = connections.run("follow", |link| {

@@ -1,4 +1,4 @@
-//! Reading the records of a series: finding its frames in the index, and decoding them.
+//! Reads the records of a series: finds its frames in the index, and decodes them.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -20,7 +20,7 @@ use crate::view::slices::{SlicePlan, within};
 /// The metadata of a frame has a few hundred bytes.
 const START_BYTES: usize = 1 << 10;
 
-/// Reads a series as it was at one moment.
+/// Reads a series as of one moment.
 #[derive(Clone, Debug)]
 pub(super) struct SeriesReader {
     pub(super) keyspace: Arc<Keyspace>,
@@ -31,7 +31,7 @@ pub(super) struct SeriesReader {
 }
 
 impl SeriesReader {
-    /// The frames that hold records of `range`, which is not empty, from its start on: all, or
+    /// The frames that contain records of `range`, which is not empty, from its start on: all or
     /// some of them.
     fn find(&self, range: Range<u64>) -> Result<Vec<IndexEntry>> {
         let index = self.names.index();
@@ -39,7 +39,8 @@ impl SeriesReader {
         let start = range.start.to_string();
         let (after, last) = (format!("({start}-1"), (range.end - 1).to_string());
         let page = PAGE.to_string();
-        // The state last: if the series is still as it was, so was the index that was read before.
+        // Read the state last: if the series is unchanged then, so was the index that was read
+        // before.
         let questions = [
             command(&[b"XREVRANGE", index, start.as_bytes(), b"-", b"COUNT", b"1"]),
             command(&[
@@ -60,7 +61,7 @@ impl SeriesReader {
         self.check_state(SeriesState::from_reply(state)?, range.start)?;
         let mut found = entries(first)?;
         found.extend(entries(others)?);
-        // One after the other, without a gap, from the start of the range on.
+        // Consecutive frames without a gap, from the start of the range on.
         let mut at = range.start;
         for entry in &found {
             if entry.first > at || entry.range().end <= at {
@@ -74,7 +75,7 @@ impl SeriesReader {
         }
     }
 
-    /// Checks that the series, whose state is `now`, still has the records from `start` on that the
+    /// Checks that the series, with the state `now`, still has the records from `start` on that the
     /// view shows.
     fn check_state(&self, now: Option<SeriesState>, start: u64) -> Result<()> {
         match now {
@@ -87,7 +88,8 @@ impl SeriesReader {
         }
     }
 
-    /// Checks that the node, as it is now, is the series with all records that the view shows.
+    /// Checks that the node in its current state is the series with all records that the view
+    /// shows.
     pub(super) fn check_node(&self, now: Option<&NodeReply>) -> Result<()> {
         let Some(NodeReply::Series { state: now, .. }) = now else {
             return Err(shortened());
@@ -101,8 +103,7 @@ impl SeriesReader {
         }
     }
 
-    /// Checks that the recording is the one that the view was taken of, and still has the records of
-    /// `range`.
+    /// Checks that the recording is the one of the view, and still has the records of `range`.
     pub(super) fn check_current(&self, range: Range<u64>) -> Result<()> {
         match self.keyspace.current_generation("read")? {
             None => return Err(gone("the recording was deleted")),
@@ -119,8 +120,8 @@ impl SeriesReader {
         self.check_state(now, range.end - 1)
     }
 
-    /// Why the records of `range` could not be read: what looks damaged was perhaps cut, freed,
-    /// deleted or replaced meanwhile.
+    /// The error for records of `range` that could not be read: instead of being damaged, they may
+    /// have been cut, freed, deleted or replaced meanwhile.
     fn explain(&self, range: Range<u64>, error: Error) -> Error {
         let is_change = |kind| matches!(kind, ErrorKind::OutOfBounds | ErrorKind::NotFound);
         match error.kind() {
@@ -132,15 +133,15 @@ impl SeriesReader {
         }
     }
 
-    /// The frame that holds a record.
+    /// The frame that contains a record.
     pub(super) fn frame_of(&self, record: u64) -> Result<Option<IndexEntry>> {
         let found = self.find(record..record + 1);
         let found = found.map_err(|e| self.explain(record..record + 1, e))?;
         Ok(found.into_iter().next())
     }
 
-    /// Calls `take` with the entries of the frames that hold records of `range`, in order and some
-    /// at a time, until that returns `false`.
+    /// Calls `take` with the entries of the frames that contain records of `range`, in order and
+    /// some at a time, until it returns `false`.
     fn for_entries(
         &self,
         range: Range<u64>,
@@ -157,7 +158,7 @@ impl SeriesReader {
         Ok(())
     }
 
-    /// Calls `take` with each of these frames, until that returns `false`.
+    /// Calls `take` with each of these frames, until it returns `false`.
     fn for_frames<'a>(
         &self,
         entries: impl IntoIterator<Item = &'a IndexEntry>,
@@ -176,8 +177,8 @@ impl SeriesReader {
         })
     }
 
-    /// Reads `region`, which is not empty, and whose records count from the start of the series, into
-    /// `out`, which has its size.
+    /// Reads `region` into `out`, which has its size. The region is not empty, and its records are
+    /// counted from the start of the series.
     pub(super) fn read_region(
         &self,
         region: &Region,
@@ -192,7 +193,8 @@ impl SeriesReader {
         .map_err(|e| self.explain(wanted, e))
     }
 
-    /// Reads what `region` has of these frames: of large ones, only the parts that it needs.
+    /// Reads the part of `region` in these frames. Of large frames, only the necessary parts are
+    /// fetched.
     fn read_frames(
         &self,
         entries: &[IndexEntry],
@@ -268,8 +270,8 @@ impl SeriesReader {
         })
     }
 
-    /// Reads records of any length, which count from the start of the series: at least one, and no
-    /// more once these have `max_bytes`.
+    /// Reads records of any length, counted from the start of the series: at least one, and no more
+    /// once they have `max_bytes`.
     pub(super) fn read_variable(&self, wanted: Range<u64>, max_bytes: usize) -> Result<Records> {
         let (mut data, mut ends) = (Vec::new(), Vec::new());
         self.for_entries(wanted.clone(), |entries| {
@@ -281,7 +283,7 @@ impl SeriesReader {
                 let base = data.len() as u64;
                 let rows = &decoded.ends[range.start as usize..range.end as usize];
                 let row_end = |end: &u64| end - start as u64 + base;
-                // The first record with which it is enough is the last.
+                // The first record that reaches the limit is the last.
                 let below = rows.partition_point(|end| row_end(end) < max_bytes as u64);
                 let rows = &rows[..rows.len().min(below + 1)];
                 ends.extend(rows.iter().map(row_end));
@@ -296,7 +298,8 @@ impl SeriesReader {
         Records::variable(Arc::clone(&self.schema), ends, data)
     }
 
-    /// Asks where the records of some frames lie; `None` for those that cannot be read in parts.
+    /// Requests the places of the records of some frames; `None` for frames that cannot be read in
+    /// parts.
     fn locate<'a>(
         &self,
         entries: impl Iterator<Item = &'a IndexEntry> + Clone,

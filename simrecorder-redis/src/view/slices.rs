@@ -1,16 +1,15 @@
-//! Parts of frames: which bytes of a large frame a region needs, so that no more are fetched.
+//! Parts of frames: the bytes of a large frame that a region needs, so that no more are fetched.
 
 use std::ops::Range;
 
 use simrecorder_core::AxisRange;
 
-/// As many bytes as come in the time that one more question takes.
+/// The number of bytes that arrive in the time of one more command.
 const QUESTION_BYTES: u64 = 4 << 10;
-/// The same for finding out where the records of a frame lie, which takes another turn to the
-/// server.
+/// The same for locating the records of a frame, which takes another round trip.
 const TURN_BYTES: u64 = 64 << 10;
 
-/// The indices of `axis` that lie within `range`.
+/// The indices of `axis` within `range`.
 pub(crate) fn within(axis: AxisRange, range: &Range<u64>) -> AxisRange {
     let skipped = range.start.saturating_sub(axis.start).div_ceil(axis.step);
     let start = axis.start.saturating_add(skipped.saturating_mul(axis.step));
@@ -22,20 +21,20 @@ pub(crate) fn within(axis: AxisRange, range: &Range<u64>) -> AxisRange {
     }
 }
 
-/// A way to read a region of a frame in pieces, each of which is a block without gaps.
+/// A way to read a region of a frame in pieces, each of which is a contiguous block.
 ///
-/// The axes before `depth` are walked index by index, the one at `depth` is taken from the first
-/// to the last index of the region, and those after it whole.
+/// The axes before `depth` are iterated index by index. The axis at `depth` is read from the first
+/// to the last index of the region, and the axes after it completely.
 #[derive(Clone, Debug)]
 pub(crate) struct SlicePlan {
-    /// What the region has of each axis; of the first one, what is in the frame.
+    /// The indices of the region along each axis; along the first one, those in the frame.
     axes: Vec<AxisRange>,
     depth: usize,
     /// The first record of the frame.
     first: u64,
-    /// How many bytes it is from one index to the next along each axis.
+    /// The number of bytes from one index to the next along each axis.
     strides: Vec<u64>,
-    /// How many pieces there are.
+    /// The number of pieces.
     pub(crate) count: u64,
     /// The shape of each piece.
     pub(crate) shape: Vec<u64>,
@@ -43,18 +42,19 @@ pub(crate) struct SlicePlan {
     pub(crate) bytes: u64,
 }
 
-/// A block of the array that lies in the frame in one run.
+/// A block of the array that is contiguous in the frame.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Piece {
     /// Its first index along each axis.
     pub(crate) origin: Vec<u64>,
-    /// Where it begins among the bytes of the records.
+    /// Its offset among the bytes of the records.
     pub(crate) start: u64,
 }
 
 impl SlicePlan {
     /// The cheapest way to read `axes` of the records `rows`, which are those of a frame; `None` if
-    /// the whole frame of `frame_bytes` comes as soon. Each record has the shape `record_shape`.
+    /// fetching the whole frame of `frame_bytes` is as fast. Each record has the shape
+    /// `record_shape`.
     pub(crate) fn new(
         axes: &[AxisRange],
         rows: Range<u64>,
@@ -68,7 +68,7 @@ impl SlicePlan {
         for (axis, len) in record_shape.iter().enumerate().rev() {
             strides[axis] = strides[axis + 1].checked_mul(*len)?;
         }
-        // What the index says about a frame may be wrong.
+        // The index's information about a frame may be wrong.
         let all = strides[0].checked_mul(rows.end - rows.start)?;
         if all > frame_bytes as u64 {
             return None;
@@ -99,7 +99,7 @@ impl SlicePlan {
         })
     }
 
-    /// One of the pieces, which are counted in the order in which they lie in the frame.
+    /// One of the pieces, numbered in the order in which they are stored in the frame.
     pub(crate) fn piece(&self, mut number: u64) -> Piece {
         let mut origin = vec![0; self.axes.len()];
         origin[self.depth] = self.axes[self.depth].start;
@@ -163,7 +163,7 @@ mod tests {
                 start: 3 * 160_000_000 + (3 * 10_000 + 77) * 1600,
             }
         );
-        // Of all the records, all is needed.
+        // If all records are needed, so is the whole frame.
         let axes = Region::all(&[4, 10, 10_000, 200]);
         assert!(SlicePlan::new(axes.axes(), 0..4, &[10, 10_000, 200], 8, frame_bytes).is_none());
     }
@@ -205,7 +205,7 @@ mod tests {
             let all = Block { data: &data, origin: &origin, shape: &shape };
             copy_block(all, &region, &mut expected, 2)?;
 
-            // Beside a frame of this length, any other way is cheap.
+            // Compared with a frame of this length, any other way is cheap.
             let slices = SlicePlan::new(&axes, rows, &shape[1..], 2, 1 << 40).unwrap();
             let mut out = vec![0; expected.len()];
             for number in 0..slices.count {

@@ -1,7 +1,7 @@
 //! Frames as record batch messages of Arrow IPC.
 //!
-//! The metadata of the messages is that of the crate `arrow-ipc`; the buffers are written from
-//! where the records lie, and read where the message lies.
+//! The crate `arrow-ipc` encodes the metadata of the messages. The buffers are written from the
+//! memory of the records, and read in the memory of the message.
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -22,7 +22,7 @@ use crate::connection::errors::corrupt;
 
 /// The name of the only column.
 const COLUMN: &str = "records";
-/// Buffers begin at multiples of this.
+/// The alignment of buffers.
 const ALIGNMENT: usize = 8;
 const CONTINUATION: [u8; 4] = [0xff; 4];
 
@@ -40,7 +40,7 @@ pub(super) fn check(schema: &Schema) -> Result<()> {
     }
 }
 
-/// How many elements of how many bytes a number of this type is in Arrow, which knows no complex
+/// The number of Arrow elements, and their size, for a number of this type. Arrow has no complex
 /// numbers.
 fn component_count(dtype: DType) -> u64 {
     match dtype {
@@ -49,14 +49,14 @@ fn component_count(dtype: DType) -> u64 {
     }
 }
 
-/// The numbers in one record, or in one item of a row.
+/// The number of elements in one record, or in one item of a row.
 fn elements(schema: &Schema) -> Option<u64> {
     let components = schema.dtype().map_or(1, component_count);
     let shape = schema.record_shape().iter();
     shape.copied().try_fold(components, u64::checked_mul)
 }
 
-/// The shape of a record with an axis for the parts of complex numbers.
+/// The shape of a record, with an axis for the parts of complex numbers.
 fn tensor_shape(schema: &Schema) -> Vec<u64> {
     let components = schema
         .dtype()
@@ -72,7 +72,7 @@ fn tensor_shape(schema: &Schema) -> Vec<u64> {
 
 fn number_type(dtype: DType) -> DataType {
     match dtype {
-        // Arrow packs its own booleans into bits, of which tensors cannot be made.
+        // Arrow packs its booleans into bits, which tensors do not support.
         DType::Bool | DType::U8 => DataType::UInt8,
         DType::I8 => DataType::Int8,
         DType::I16 => DataType::Int16,
@@ -85,7 +85,7 @@ fn number_type(dtype: DType) -> DataType {
         DType::F16 => DataType::Float16,
         DType::F32 | DType::Complex64 => DataType::Float32,
         DType::F64 | DType::Complex128 => DataType::Float64,
-        // A type that this version does not know is opaque bytes.
+        // A type that this version does not know is stored as opaque bytes.
         _ => DataType::FixedSizeBinary(dtype.size() as i32),
     }
 }
@@ -130,7 +130,7 @@ fn arrow_schema(schema: &Schema) -> arrow_schema::Schema {
     arrow_schema::Schema::new(vec![column])
 }
 
-/// The message before those of the frames in a stream of Arrow IPC.
+/// The message that precedes the messages of frames in a stream of Arrow IPC.
 pub(crate) fn schema_message(schema: &Schema) -> Vec<u8> {
     let mut builder = FlatBufferBuilder::new();
     let header = IpcSchemaEncoder::new().schema_to_fb_offset(&mut builder, &arrow_schema(schema));
@@ -144,7 +144,7 @@ pub(crate) fn schema_message(schema: &Schema) -> Vec<u8> {
     framed(builder.finished_data())
 }
 
-/// One frame as a whole stream, for values.
+/// One frame as a complete stream, for values.
 pub(crate) fn stream<'a>(schema: &Schema, frame: FrameBytes<'a>) -> FrameBytes<'a> {
     let mut pieces = vec![Piece::Bytes(schema_message(schema).into())];
     pieces.extend(frame.0);
@@ -152,7 +152,7 @@ pub(crate) fn stream<'a>(schema: &Schema, frame: FrameBytes<'a>) -> FrameBytes<'
     FrameBytes(pieces)
 }
 
-/// Metadata with what precedes it, filled up so that the body is aligned.
+/// Metadata with its prefix, padded so that the body is aligned.
 fn framed(metadata: &[u8]) -> Vec<u8> {
     let padded = metadata.len().next_multiple_of(ALIGNMENT);
     let mut bytes = Vec::with_capacity(8 + padded);
@@ -163,7 +163,7 @@ fn framed(metadata: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// The body of a message in the making.
+/// The body of a message under construction.
 #[derive(Default)]
 struct Body<'a> {
     pieces: Vec<Piece<'a>>,
@@ -173,7 +173,7 @@ struct Body<'a> {
 }
 
 impl<'a> Body<'a> {
-    /// The buffer of a bitmap that says that nothing is missing: it is left out.
+    /// An empty bitmap buffer, which means that no record is missing.
     fn nothing_missing(&mut self) {
         self.buffers.push(Buffer::new(self.len as i64, 0));
     }
@@ -184,7 +184,7 @@ impl<'a> Body<'a> {
         match self.codec.filter(|_| len > 0) {
             Some(codec) => {
                 let compressed = compress(codec, len, piece.blocks(0..len))?;
-                // What does not get smaller goes as it is, marked with -1.
+                // A buffer that does not become smaller is stored unchanged, marked with -1.
                 let (len, piece) = match compressed.len() < len {
                     true => (len as i64, Piece::Bytes(compressed.into())),
                     false => (-1, piece),
@@ -271,8 +271,8 @@ pub(super) fn encode<'a>(
     Ok(FrameBytes(pieces))
 }
 
-/// Where the metadata of the message that begins at `start` lies, and its body; the metadata is
-/// empty at the end of a stream.
+/// The places of the metadata of the message that begins at `start`, and of its body. The metadata
+/// is empty at the end of a stream.
 fn message_at(bytes: &[u8], start: usize) -> Result<(Range<usize>, usize)> {
     let cut = || corrupt("an Arrow message ends early");
     let head = bytes.get(start..).and_then(|rest| rest.first_chunk::<8>());
@@ -301,8 +301,8 @@ fn parse(metadata: &[u8]) -> Result<Message<'_>> {
     }
 }
 
-/// How many records a frame of arrays of `bytes` bytes that begins with `start` has, and where
-/// their bytes lie; `None` if they are compressed, or that is too little to tell.
+/// The number of records of a frame of arrays of `bytes` bytes that begins with `start`, and the
+/// place of their bytes; `None` if they are compressed, or if `start` is too short.
 pub(super) fn locate(start: &[u8], bytes: usize) -> Result<Option<(u64, Range<usize>)>> {
     let Ok((metadata, _)) = message_at(start, 0) else {
         return Ok(None);
@@ -331,7 +331,7 @@ pub(super) fn decode(frame: Vec<u8>, schema: &Schema) -> Result<DecodedFrame> {
     let buffers = Buffers::new(&batch, metadata.end, frame.len())?;
 
     let size = schema.record_bytes().unwrap_or(1).max(1) as u64;
-    // The bitmaps of missing records come first at each level; nothing is ever missing.
+    // The bitmaps of missing records come first at each level; no record is ever missing.
     let (offsets, data) = match schema.kind() {
         Kind::Array => (None, buffers.ranges.len().checked_sub(1)),
         _ => (Some(1), buffers.ranges.len().checked_sub(1)),
@@ -372,14 +372,14 @@ pub(super) fn decode(frame: Vec<u8>, schema: &Schema) -> Result<DecodedFrame> {
     }
 }
 
-/// Where the buffers of a message lie in its frame.
+/// The places of the buffers of a message in its frame.
 struct Buffers {
     ranges: Vec<Range<usize>>,
     codec: Option<Codec>,
 }
 
 impl Buffers {
-    /// Those of a message in a frame of `bytes` bytes, whose body begins at `body`.
+    /// The buffers of a message in a frame of `bytes` bytes, whose body begins at `body`.
     fn new(batch: &RecordBatch<'_>, body: usize, bytes: usize) -> Result<Self> {
         let range = |buffer: &Buffer| {
             let start = usize::try_from(buffer.offset()).ok()?.checked_add(body)?;
@@ -403,7 +403,7 @@ impl Buffers {
         })
     }
 
-    /// The bytes of one buffer, which must be as long as expected.
+    /// The bytes of one buffer, which must have the expected length.
     fn read<'a>(
         &self,
         frame: &'a [u8],

@@ -1,4 +1,4 @@
-//! Frames in the wire format of bincode 1, whole numbers with the lowest byte first:
+//! Frames in the wire format of bincode 1, with little-endian integers:
 //!
 //! ```text
 //! enum Frame {
@@ -20,7 +20,7 @@ use crate::connection::errors::corrupt;
 const PLAIN: u32 = 0;
 const LZ4: u32 = 1;
 const ZSTD: u32 = 2;
-/// The bytes of the number that says which of the three it is.
+/// The length of the number that identifies the variant.
 const VARIANT: usize = size_of::<u32>();
 
 pub(super) fn encode<'a>(
@@ -29,7 +29,7 @@ pub(super) fn encode<'a>(
 ) -> Result<FrameBytes<'a>> {
     let failed = |e| corrupt("a frame was not encoded").with_source(e);
     let config = Configuration::default().disable_preallocation_size_limit();
-    // The data is the last field: what precedes it, then itself.
+    // The data is the last field: first the fields before it, then the data itself.
     let len = contents.data.len() as u64;
     let before =
         serialize(&(PLAIN, contents.count, &contents.ends[..], len), config).map_err(failed)?;
@@ -68,8 +68,8 @@ pub(super) fn decode(frame: Vec<u8>) -> Result<DecodedFrame> {
     plain(decompress(codec, compressed, len)?, 0)
 }
 
-/// How many records a frame of arrays that begins with `start` has, and where their bytes lie;
-/// `None` if they are compressed.
+/// The number of records of a frame of arrays that begins with `start`, and the place of their
+/// bytes; `None` if they are compressed.
 pub(super) fn locate(start: &[u8]) -> Option<(u64, Range<usize>)> {
     let fields = deserialize::<(u32, u64, u64, u64), _>(start, Configuration::default());
     let (variant, count, ends, len) = fields.ok()?;
@@ -78,10 +78,10 @@ pub(super) fn locate(start: &[u8]) -> Option<(u64, Range<usize>)> {
     (variant == PLAIN && ends == 0).then_some((count, data..end))
 }
 
-/// The fields of a frame that is not compressed, from `start` on.
+/// Decodes the fields of an uncompressed frame, from `start` on.
 fn plain(bytes: Vec<u8>, start: usize) -> Result<DecodedFrame> {
     let config = Configuration::default().disable_preallocation_size_limit();
-    // The lengths are checked before memory is taken for what they claim.
+    // Lengths are checked before memory is allocated for them.
     let claimed = bytes
         .get(start + 8..start + 16)
         .and_then(|len| len.try_into().ok());

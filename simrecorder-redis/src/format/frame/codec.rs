@@ -6,21 +6,22 @@ use simrecorder_core::{Error, ErrorKind, Result};
 
 use crate::connection::errors::corrupt;
 
-/// The most bytes that a compressed frame holds, and may claim to hold; larger ones are not
-/// compressed, so that a few bytes cannot fill the memory of the reader.
+/// The maximum decoded size of a compressed frame. Larger frames are not compressed, so that a few
+/// bytes cannot fill the memory of the reader.
 pub(super) const MAX_COMPRESSED_BYTES: u64 = 128 << 20;
 
-/// What compresses the buffers of an Arrow message.
+/// The codec that compresses the buffers of an Arrow message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Codec {
     Lz4,
     Zstd,
 }
 
-/// The window that Zstandard takes for anything, 8 MiB, as a power of two.
+/// The minimum window of Zstandard, 8 MiB, as a power of two.
 const MIN_WINDOW_LOG: u32 = 23;
 
-/// Decompresses what claims to be `len` bytes, and takes no more memory than what comes.
+/// Decompresses data with the claimed length `len`, without allocating more memory than it really
+/// decodes to.
 pub(super) fn decompress(codec: Codec, compressed: &[u8], len: u64) -> Result<Vec<u8>> {
     use std::io::Read;
 
@@ -34,7 +35,7 @@ pub(super) fn decompress(codec: Codec, compressed: &[u8], len: u64) -> Result<Ve
             .take(len + 1)
             .read_to_end(&mut bytes),
         Codec::Zstd => zstd::Decoder::new(compressed).and_then(|mut decoder| {
-            // What looks back further than there are bytes is damaged, or would take much memory.
+            // Data that refers back further than its length is damaged, or would take much memory.
             let needed = len.max(1).ilog2() + 1;
             decoder.window_log_max(needed.clamp(MIN_WINDOW_LOG, 31))?;
             decoder.take(len + 1).read_to_end(&mut bytes)
@@ -49,7 +50,7 @@ pub(super) fn decompress(codec: Codec, compressed: &[u8], len: u64) -> Result<Ve
     }
 }
 
-/// Compresses blocks of `len` bytes in all.
+/// Compresses blocks with a total of `len` bytes.
 pub(super) fn compress<'a>(
     codec: Codec,
     len: usize,

@@ -1,4 +1,4 @@
-//! The contents of a frame, on the way in and on the way out.
+//! The contents of a frame, before encoding and after decoding.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -10,16 +10,16 @@ use simrecorder_core::{DType, ErrorBound, Kind, Records, Result, Schema, Value};
 use crate::connection::errors::corrupt;
 use crate::connection::reply::Payload;
 
-/// Rounding elements of a type to a bound.
+/// The error bound and type of rounded elements.
 pub(super) type Rounding = (ErrorBound, DType);
 
-/// So much is rounded at once: whole elements of any type.
+/// The number of bytes that are rounded at once: whole elements of any type.
 const ROUNDED_BYTES: usize = 1 << 20;
 
-/// The bytes of consecutive records as a frame has them: rounded if the series is lossy.
+/// The bytes of consecutive records as a frame stores them: rounded if the series is lossy.
 #[derive(Clone, Debug)]
 pub(crate) struct RecordBytes<'a> {
-    /// Those of all records in memory, as they were recorded.
+    /// The bytes of all records in memory, as they were recorded.
     all: &'a [u8],
     range: Range<usize>,
     rounding: Option<Rounding>,
@@ -30,7 +30,7 @@ impl<'a> RecordBytes<'a> {
         self.range.len()
     }
 
-    /// The bytes of `range`, which counts from the first of these.
+    /// The bytes of `range`, relative to the first of these bytes.
     pub(crate) fn slice(&self, range: Range<usize>) -> Self {
         let start = self.range.start;
         Self {
@@ -39,14 +39,14 @@ impl<'a> RecordBytes<'a> {
         }
     }
 
-    /// The bytes, in blocks that follow each other.
+    /// The bytes, in consecutive blocks.
     pub(crate) fn blocks(&self) -> impl Iterator<Item = Cow<'a, [u8]>> + use<'a> {
         let Self {
             all,
             range: Range { start, end },
             rounding,
         } = self.clone();
-        // Rounded blocks begin where an element does.
+        // Rounded blocks begin at an element.
         let step = rounding.map_or(usize::MAX, |_| ROUNDED_BYTES);
         let starts = (start / step * step..end).step_by(step);
         starts.map(move |block| {
@@ -63,7 +63,7 @@ impl<'a> RecordBytes<'a> {
         })
     }
 
-    /// The same bytes in `owner`, whose bytes of all records are those that `bytes_of` gives.
+    /// The same bytes in `owner`, for which `bytes_of` returns the bytes of all records.
     pub(crate) fn in_place<T: fmt::Debug + Send + Sync + 'static>(
         &self,
         owner: &Arc<T>,
@@ -78,7 +78,7 @@ impl<'a> RecordBytes<'a> {
     }
 }
 
-/// [`RecordBytes`] with what they are borrowed from.
+/// [`RecordBytes`] together with the owner of the bytes.
 #[derive(Debug)]
 struct InPlace<T> {
     owner: Arc<T>,
@@ -102,17 +102,17 @@ impl<T: fmt::Debug + Send + Sync> Payload for InPlace<T> {
     }
 }
 
-/// Some consecutive records on their way into a frame.
+/// Consecutive records that will be encoded as a frame.
 #[derive(Debug)]
 pub(crate) struct FrameContents<'a> {
     pub(crate) count: u64,
     pub(crate) data: RecordBytes<'a>,
-    /// Where each record ends in `data`; empty for arrays.
+    /// The end of each record in `data`; empty for arrays.
     pub(crate) ends: Vec<u64>,
 }
 
 impl<'a> FrameContents<'a> {
-    /// The records of `range`, which lies within.
+    /// The records of `range`, which is within `records`.
     pub(super) fn new(records: &'a Records, range: Range<u64>, rounding: Option<Rounding>) -> Self {
         let count = range.end - range.start;
         let data = |range| RecordBytes {
@@ -141,7 +141,7 @@ impl<'a> FrameContents<'a> {
         }
     }
 
-    /// A value as the only record; `None` if this version does not know its kind.
+    /// A value as the only record; `None` if this version does not support its kind.
     pub(super) fn of_value(value: &'a Value) -> Option<Self> {
         let all = value_bytes(value)?;
         let ends = match value {
@@ -161,7 +161,7 @@ impl<'a> FrameContents<'a> {
     }
 }
 
-/// The bytes of a value as those of a record.
+/// The bytes of a value, in the form of a record.
 pub(crate) fn value_bytes(value: &Value) -> Option<&[u8]> {
     match value {
         Value::Array(array) => Some(array.as_bytes()),
@@ -187,7 +187,7 @@ impl Piece<'_> {
         }
     }
 
-    /// The bytes of `range`, in blocks that follow each other.
+    /// The bytes of `range`, in consecutive blocks.
     pub(crate) fn blocks(&self, range: Range<usize>) -> impl Iterator<Item = Cow<'_, [u8]>> {
         let (bytes, records) = match self {
             Self::Bytes(bytes) => (Some(Cow::Borrowed(&bytes[range])), None),
@@ -197,7 +197,7 @@ impl Piece<'_> {
     }
 }
 
-/// The bytes of a frame, in pieces, so that the records are copied once, or not at all.
+/// The bytes of a frame, in pieces, so that the records are copied at most once.
 #[derive(Debug, Default)]
 pub(crate) struct FrameBytes<'a>(pub(crate) Vec<Piece<'a>>);
 
@@ -206,7 +206,7 @@ impl FrameBytes<'_> {
         self.0.iter().map(Piece::len).sum()
     }
 
-    /// The pieces with bytes of `range`, each with those that it has.
+    /// The pieces with bytes of `range`, each with the range of its own bytes.
     pub(crate) fn pieces(
         &self,
         range: Range<usize>,
@@ -230,7 +230,7 @@ impl FrameBytes<'_> {
     }
 }
 
-/// The records of one frame, as [`Records`] has them, but perhaps in the midst of a frame.
+/// The records of one frame, like [`Records`], but possibly in the middle of a frame.
 #[derive(Debug)]
 pub(crate) struct DecodedFrame {
     pub(crate) count: u64,
@@ -245,7 +245,7 @@ impl DecodedFrame {
         &self.bytes[self.data.clone()]
     }
 
-    /// Where the bytes of the records of `range`, which lies within, are in the data.
+    /// The place in the data of the bytes of the records of `range`.
     pub(crate) fn span(&self, range: Range<u64>, record_bytes: usize, fixed: bool) -> Range<usize> {
         if fixed {
             return range.start as usize * record_bytes..range.end as usize * record_bytes;
@@ -257,7 +257,7 @@ impl DecodedFrame {
         before(range.start)..before(range.end)
     }
 
-    /// Checks that all records lie within the data.
+    /// Checks that all records are within the data.
     pub(super) fn check(&self, schema: &Schema) -> Result<()> {
         let size = schema.record_bytes().unwrap_or(usize::MAX);
         let len = (self.data.end - self.data.start) as u64;

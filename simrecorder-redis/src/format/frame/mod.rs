@@ -14,7 +14,7 @@ use self::codec::{Codec, MAX_COMPRESSED_BYTES};
 use self::contents::{DecodedFrame, FrameBytes, FrameContents};
 use crate::connection::errors::corrupt;
 
-/// How records are serialised.
+/// The serialisation of records.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum RedisEncoding {
@@ -53,10 +53,10 @@ impl FromStr for RedisEncoding {
     }
 }
 
-/// The size of a frame. Messages of 64 to 256 KiB moved most.
+/// The size of a frame. Messages of 64 to 256 KiB had the highest throughput.
 pub(crate) const FRAME_BYTES: usize = 256 << 10;
 
-/// How the frames of one series are written.
+/// How the frames of one series are encoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct FrameFormat {
     pub(crate) encoding: RedisEncoding,
@@ -72,7 +72,7 @@ impl FrameFormat {
         }
     }
 
-    /// Whether the records lie in a frame as they are.
+    /// Whether the records are stored in a frame unchanged.
     pub(crate) fn is_plain(self) -> bool {
         self.codec().is_none()
     }
@@ -85,7 +85,7 @@ impl FrameFormat {
         }
     }
 
-    /// Records of `range` as one frame.
+    /// Encodes the records of `range` as one frame.
     pub(crate) fn encode(self, records: &Records, range: Range<u64>) -> Result<FrameBytes<'_>> {
         let rounding = match self.compression {
             Compression::Lossy(bound) => Some(bound).zip(records.schema().dtype()),
@@ -95,7 +95,7 @@ impl FrameFormat {
         self.encode_contents(&contents, records.schema())
     }
 
-    /// A value as one frame, exactly.
+    /// Encodes a value as one frame, without rounding.
     pub(crate) fn encode_value<'a>(
         self,
         value: &'a Value,
@@ -123,7 +123,7 @@ impl FrameFormat {
         }
     }
 
-    /// The records of a frame; no more than it says are read of it later.
+    /// Decodes the records of a frame.
     pub(crate) fn decode(self, frame: Vec<u8>, schema: &Schema) -> Result<DecodedFrame> {
         let decoded = match self.encoding {
             RedisEncoding::Arrow => arrow::decode(frame, schema),
@@ -133,8 +133,8 @@ impl FrameFormat {
         Ok(decoded)
     }
 
-    /// Where the bytes of the records lie in a frame of arrays of `bytes` bytes that begins with
-    /// `start`; `None` if they are compressed, or that is too little to tell.
+    /// The place of the bytes of the records in a frame of arrays of `bytes` bytes that begins with
+    /// `start`; `None` if they are compressed, or if `start` is too short.
     pub(crate) fn locate(
         self,
         start: &[u8],
@@ -228,7 +228,7 @@ mod tests {
                 let error = format.decode(frame.unwrap().concat(), records.schema());
                 let error = error.unwrap_err();
                 assert_eq!(error.kind(), ErrorKind::Corrupt, "{error}");
-                // So such ones are written as they are.
+                // So such records are stored uncompressed.
                 let frame = format.encode(&records, 0..records.len()).unwrap().concat();
                 let decoded = format.decode(frame, records.schema()).unwrap();
                 assert_eq!(decoded.data().len(), bytes as usize);
@@ -283,7 +283,7 @@ mod tests {
                 if let Ok(Some(located)) = format.locate(&frame[..frame.len().min(200)], frame.len(), &schema) {
                     prop_assert!(located.start <= located.end && located.end <= frame.len());
                 }
-                // What decodes can be read to its end.
+                // Records that can be decoded can be read to their end.
                 if let Ok(decoded) = format.decode(frame, &schema) {
                     let (fixed, size) = (schema.kind().is_fixed(), schema.record_bytes().unwrap());
                     let span = decoded.span(0..decoded.count, size, fixed);
