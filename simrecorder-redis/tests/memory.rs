@@ -1,4 +1,4 @@
-//! Anonymous memory of a process that records onto a server stays within the bound.
+//! The anonymous memory of a process that records onto a server stays within the bound.
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, reason = "helpers of tests, too, may panic")]
 
@@ -24,7 +24,7 @@ fn memory_stays_within_the_bound_with_one_key_and_with_ten_thousand() {
 #[test]
 fn large_records_on_a_server_take_the_memory_of_one() {
     let test = "large_records_on_a_server_take_the_memory_of_one";
-    // That of the process that records; the server is another.
+    // Only of the recording process; the server is another one.
     let server = role().map(|_| server());
     assert_large_records_take_the_memory_of_one(test, 40 << 20, |_| {
         let options = RedisDataStore::options().mode(OpenMode::CreateNew);

@@ -1,4 +1,4 @@
-//! What a managed server shows to others: nothing, unless it was asked to.
+//! What a managed server exposes to others: nothing, unless it was asked to.
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests, too, may panic")]
 
@@ -26,7 +26,7 @@ fn record(server: &RedisServer) {
     recorder.close().unwrap();
 }
 
-/// The addresses on which something listens at a port, as the system writes them.
+/// The addresses on which a program listens at a port, in the system's notation.
 fn listening(port: u16) -> Vec<String> {
     let mut found = Vec::new();
     for table in ["/proc/net/tcp", "/proc/net/tcp6"] {
@@ -46,7 +46,7 @@ fn listening(port: u16) -> Vec<String> {
 
 #[test]
 fn a_server_listens_on_the_loopback_address_only() {
-    // Neither a setting nor a file that is there already changes that.
+    // Neither a setting nor an existing file changes that.
     let loopback = format!("{:08X}", u32::from_ne_bytes(Ipv4Addr::LOCALHOST.octets()));
     for file in [None, Some("bind 0.0.0.0\nprotected-mode no\n")] {
         let folder = tempfile::tempdir().unwrap();
@@ -60,7 +60,7 @@ fn a_server_listens_on_the_loopback_address_only() {
     }
 }
 
-/// All that is in a folder.
+/// Everything in a folder.
 fn everything(folder: &Path, visit: &mut dyn FnMut(&Path)) {
     visit(folder);
     for entry in fs::read_dir(folder).unwrap() {
@@ -87,7 +87,7 @@ fn data_is_for_its_user_alone() {
     record(&server);
     server.stop().unwrap();
     everything(&new, &mut assert_private);
-    // One that is there keeps its mode, and the files in it are private.
+    // An existing folder keeps its mode, and the files in it are private.
     let open = folder.path().join("open");
     fs::create_dir(&open).unwrap();
     fs::set_permissions(&open, fs::Permissions::from_mode(0o755)).unwrap();
@@ -120,7 +120,7 @@ fn the_password_is_in_no_argument_and_in_no_environment() {
     }
 }
 
-/// Keeps all that is logged.
+/// Keeps everything that is logged.
 #[derive(Clone, Default)]
 struct Log(Arc<Mutex<String>>);
 
@@ -157,7 +157,7 @@ impl Subscriber for Log {
     fn exit(&self, _: &Id) {}
 }
 
-/// An error and all that it comes from.
+/// An error and all its sources.
 fn in_full(error: &dyn std::error::Error) -> String {
     let mut text = format!("{error} {error:?}");
     let mut source = error.source();
@@ -179,7 +179,7 @@ fn the_password_is_in_no_log_and_no_error() {
         .unwrap();
     let port = server.port();
     let mut texts = Vec::new();
-    // A wrong password, a host that is not there, URLs that are wrong in each of their parts.
+    // A wrong password, a host that does not exist, and URLs with an error in each part.
     for url in [
         format!("redis://:{SECRET}x@127.0.0.1:{port}"),
         format!("redis://{SECRET}:{SECRET}@127.0.0.1:{port}"),

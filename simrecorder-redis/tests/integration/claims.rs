@@ -1,5 +1,5 @@
-//! A writer claims the series of a group: what an older claimant commits there does not count, and
-//! readers see all of them as of one commit.
+//! A writer claims the series of a group: later commits of the previous claimant are rejected, and
+//! readers see all series as of one commit.
 
 #![allow(
     clippy::print_stdout,
@@ -50,7 +50,7 @@ fn truncate(name: &str, len: u64) -> Change {
     Change::Truncate { key, len }
 }
 
-/// Records that are numbered from the start of their series on.
+/// Records that are numbered from the start of their series.
 pub(crate) fn append(store: &RedisDataStore, name: &str, start: u64, count: u64) -> Change {
     let bytes = (start..start + count).flat_map(u64::to_ne_bytes).collect();
     let schema = Arc::new(Schema::scalar::<u64>());
@@ -83,7 +83,7 @@ fn claimant(url: &str) -> RedisDataStore {
     store
 }
 
-/// How long the members are, as of one moment: all equally.
+/// The common length of the members, as of one moment.
 #[track_caller]
 fn len(store: &RedisDataStore) -> u64 {
     let nodes = store.nodes(&MEMBERS.map(key)).unwrap();
@@ -96,7 +96,7 @@ fn len(store: &RedisDataStore) -> u64 {
     lens.first().copied().unwrap_or(0)
 }
 
-/// Checks that the members hold these ticks.
+/// Checks that the members contain these ticks.
 #[track_caller]
 fn check(store: &RedisDataStore, ticks: u64) {
     assert_eq!(len(store), ticks);
@@ -136,7 +136,7 @@ fn an_older_claimant_is_kept_away(url: &str, is_cluster: bool) {
         let mut changes = vec![other];
         changes.push(append(store, "net/n", 10, 1));
         expect_locked(commit(store, changes));
-        // In a cluster, the hierarchy is committed before the series, which refuse the commit.
+        // In a cluster, the hierarchy is committed before the series, which reject the commit.
         let sees_hierarchy_first = is_cluster && std::ptr::eq(store, &raw const stranger);
         assert_eq!(
             store.value(&key("other")).unwrap().is_some(),
@@ -145,7 +145,7 @@ fn an_older_claimant_is_kept_away(url: &str, is_cluster: bool) {
         check(store, 10);
         assert_eq!(store.children(&key("net")).unwrap().len(), 4);
     }
-    // Other groups are for all.
+    // Everyone may write to other groups.
     for store in [&older, &stranger] {
         let changes = vec![
             declare("net/inner/x"),
@@ -205,7 +205,7 @@ fn removing_and_renaming_take_the_claim_away(url: &str, is_cluster: bool) {
     remover.rename(&key("net"), &key("old")).unwrap();
     expect_locked(commit(&newer, vec![declare("net/n")]));
     assert_eq!(remover.series_view(&key("old/n")).unwrap().len(), 4);
-    // With its claim, a group is moved by the claimant only.
+    // A group with a claim can only be moved by its claimant.
     let owner = claimant(url);
     owner.rename(&key("net"), &key("moved")).unwrap();
     let stranger = commit(&remover, vec![append(&remover, "moved/n", 0, 1)]);
@@ -220,8 +220,8 @@ fn removing_and_renaming_a_claimed_group_take_the_claim_away() {
     removing_and_renaming_take_the_claim_away(&new_run(), false);
 }
 
-/// Claims the group in turn with another process, until the standard input ends; prints how many ticks
-/// were acknowledged.
+/// Claims the group alternately with another process, until the standard input ends. Prints the
+/// number of acknowledged ticks.
 fn claim_in_turn(url: &str) {
     let stop = std::thread::spawn(|| std::io::stdin().read_to_end(&mut Vec::new()));
     let (mut acknowledged, mut claims) = (0, 0);
@@ -230,7 +230,7 @@ fn claim_in_turn(url: &str) {
         let mut changes = vec![claim("net")];
         changes.extend(MEMBERS.map(declare));
         if let Err(error) = commit(&store, changes) {
-            // The other one was quicker.
+            // The other process was faster.
             assert_eq!(error.kind(), ErrorKind::Locked, "{error}");
             continue;
         }
@@ -284,7 +284,7 @@ fn processes_that_claim_in_turn_lose_and_double_no_tick() {
     check(&reader, total);
 }
 
-/// A server that loses what it acknowledged last, as after a loss of power.
+/// A server that loses the latest commits that it acknowledged, as in a power failure.
 struct Lossy {
     folder: tempfile::TempDir,
     server: Option<RedisServer>,
@@ -306,7 +306,7 @@ impl Lossy {
         self.server.as_ref().unwrap().url().to_owned()
     }
 
-    /// What was committed so far stays.
+    /// Keeps everything that was committed so far.
     fn keep(&mut self) {
         let port = self.server.as_ref().unwrap().port();
         let is_written = || cli(port, &["INFO", "persistence"]).contains("aof_buffer_length:0");
@@ -314,7 +314,7 @@ impl Lossy {
         self.kept = growing_file(self.folder.path()).metadata().unwrap().len();
     }
 
-    /// Restarts the server without what was committed after that.
+    /// Restarts the server without later commits.
     fn lose(&mut self) {
         let server = self.server.take().unwrap();
         let port = server.port();
@@ -342,7 +342,7 @@ fn a_claim_that_the_server_lost_is_sent_again_and_wins() {
     commit(&newer, ticks(&newer, 8, 2)).unwrap();
     expect_locked(commit(&older, ticks(&older, 5, 1)));
     check(&newer, 10);
-    // Also if its next commit is about something else.
+    // Even if its next commit concerns something else.
     lossy.keep();
     let newest = claimant(&lossy.url());
     lossy.lose();
@@ -382,11 +382,11 @@ fn what_an_older_claimant_committed_while_a_claim_was_lost_is_not_overwritten() 
     let error = commit(&newer, ticks(&newer, 8, 2));
     expect(error, ErrorKind::Locked, &["had lost"]);
     check(&newer, 6);
-    // The claim counts nevertheless.
+    // The claim is valid nevertheless.
     expect_locked(commit(&older, ticks(&older, 6, 1)));
 }
 
-/// Commits to the group in different ways until told to stop; returns how many ticks there are.
+/// Commits to the group in different ways until it is told to stop. Returns the number of ticks.
 fn write(store: &RedisDataStore, stop: &AtomicBool) -> u64 {
     let mut at = len(store);
     for round in 0_u64.. {
@@ -405,7 +405,7 @@ fn write(store: &RedisDataStore, stop: &AtomicBool) -> u64 {
     at
 }
 
-/// Readers look at the group while `meanwhile` runs.
+/// Readers read the group while `meanwhile` runs.
 fn readers_see_one_commit(url: &str, meanwhile: impl FnOnce()) {
     let writer = claimant(url);
     let stop = AtomicBool::new(false);
@@ -441,7 +441,8 @@ fn readers_see_the_series_of_a_claimed_group_as_of_one_commit() {
     readers_see_one_commit(&new_run(), || sleep(Duration::from_secs(1)));
 }
 
-/// All keys of a recording in a cluster, copied to one server, are the recording there.
+/// If all keys of a recording in a cluster are copied to one server, they are the same recording
+/// there.
 fn is_whole_on_one_server(cluster: &Cluster, name: &str) {
     let server = server();
     let port = server.server.port().to_string();
@@ -482,7 +483,7 @@ fn in_a_cluster_the_series_of_a_claimed_group_are_committed_and_read_together() 
             cluster.wait();
         }
     });
-    // A late member, which has a place in the same slot.
+    // A late member, which gets a place in the same slot.
     let store = connect(&readers);
     let late = vec![
         claim("net"),
@@ -495,7 +496,7 @@ fn in_a_cluster_the_series_of_a_claimed_group_are_committed_and_read_together() 
     store.free(&[(key("net/late"), 3)]).unwrap();
     assert_eq!(view.refresh().unwrap().len(), 4);
 
-    // Series that have slots of their own stay there.
+    // Series with their own slots stay there.
     let apart = connect(&run(&cluster, "apart"));
     commit(
         &apart,

@@ -1,4 +1,4 @@
-//! Data on a server that make no sense are an error for what it touches, and for nothing else.
+//! Invalid data on a server causes errors only for operations that read it.
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests, too, may panic")]
 
@@ -21,7 +21,7 @@ fn keys_of_other_programs_and_newer_versions_are_named() {
     for mode in [OpenMode::Read, OpenMode::OpenOrCreate, OpenMode::Truncate] {
         expect(open("text", mode), ErrorKind::Corrupt, &["another program"]);
     }
-    // Nor is a hash that is no root replaced or deleted.
+    // A hash that is not a root is neither replaced nor deleted.
     server.cli(&["HSET", &root("hash"), "theirs", "kept", "generation", "7"]);
     for mode in [OpenMode::Read, OpenMode::OpenOrCreate, OpenMode::Truncate] {
         expect(open("hash", mode), ErrorKind::Corrupt, &["another program"]);
@@ -128,7 +128,7 @@ fn damage_is_an_error_for_what_it_touches_and_for_nothing_else() {
             view.read::<u64>().map(drop)
         };
         let error = read().map(drop);
-        // An entry after the last record does no harm; all else is noticed.
+        // An entry after the last record is harmless; everything else is noticed.
         let harmless = damage.contains(&"9999-1");
         assert_eq!(error.is_ok(), harmless, "{damage:?}");
         if let Err(error) = error {
@@ -147,7 +147,8 @@ fn damage_is_an_error_for_what_it_touches_and_for_nothing_else() {
             Ok(report) => assert_eq!(report.is_sound(), harmless, "{damage:?}: {report}"),
             Err(error) => assert!(!harmless, "{damage:?}: {error}"),
         }
-        // A root that cannot be listed, and what the state of the series says of its length, are not recovered.
+        // A root that cannot be listed, and a wrong length in the state of the series, cannot be
+        // recovered.
         if reader.children(&Key::ROOT).is_ok() && !damage.contains(&"end") {
             let recovery = check_recovery(&reader, &[("n", 100)], |_, i| Value::new(i).unwrap());
             assert_eq!(recovery.is_whole(), harmless, "{damage:?}: {recovery}");
@@ -155,7 +156,7 @@ fn damage_is_an_error_for_what_it_touches_and_for_nothing_else() {
         drop(reader.node(&name));
         drop(reader.value(&name));
         drop(reader.children(&Key::ROOT));
-        // A writer is refused, or continues; it does not hang.
+        // A writer either fails or continues; it does not hang.
         recorder.record("n", 100_u64).unwrap();
         drop(recorder.flush());
         drop(recorder);

@@ -1,4 +1,4 @@
-//! Recordings are moved off a server while they grow, and readers wait for what comes.
+//! Recordings are moved off a server while they grow, and readers wait for new records.
 
 #![allow(
     clippy::print_stdout,
@@ -102,7 +102,7 @@ fn freed_records_give_their_memory_back_and_the_rest_stays() {
         line.unwrap().trim().parse().unwrap()
     };
     let (before, old) = (memory(), view(&store, "n"));
-    // In the midst of a frame: what else it holds stays readable.
+    // In the middle of a frame: its other records stay readable.
     store.free(&[(key("n"), 150_001)]).unwrap();
     let left = view(&store, "n");
     assert_eq!(left.first_record(), 150_001);
@@ -122,21 +122,21 @@ fn freed_records_give_their_memory_back_and_the_rest_stays() {
     let freed = old.select(..10).unwrap().refresh().unwrap_err();
     assert_eq!(freed.kind(), ErrorKind::OutOfBounds);
 
-    // Recording continues, also in another recorder.
+    // Recording continues, even in another recorder.
     recorder.record("n", 200_000_u64).unwrap();
     recorder.close().unwrap();
     let recorder = Recorder::new(RedisDataStore::append(&url).unwrap());
     recorder.record("n", 200_001_u64).unwrap();
     check_numbers(&*recorder.get_all("n").unwrap(), 150_001..200_002);
     recorder.close().unwrap();
-    // A copy takes what is left; a drain refuses to leave a gap.
+    // A copy takes the remaining records; a drain refuses to leave a gap.
     let to = InMemoryDataStore::new();
     let store = RedisDataStore::append(&url).unwrap();
     copy(&store, &to, Default::default()).unwrap();
     check_numbers(&*view(&to, "n"), 150_001..200_002);
     let error = drain(&store, &InMemoryDataStore::new(), DrainOptions::new()).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Diverged, "{error}");
-    // Freeing all, and more than there is.
+    // Free everything, and more than exists.
     store.free(&[(key("n"), u64::MAX >> 12)]).unwrap();
     assert_eq!(view(&store, "n").first_record(), 200_002);
     let error = store.free(&[(key("nothing"), 1)]).unwrap_err();
@@ -163,7 +163,7 @@ fn what_cannot_be_drained_is_refused_before_anything_is_written() {
     recorder.flush().unwrap();
     let error = drain(&store, &memory, DrainOptions::new()).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::SchemaMismatch, "{error}");
-    // A group is none in a target that has a series there.
+    // A key that is a group cannot be drained into a target in which it is a series.
     let groups = RedisDataStore::connect(&new_run()).unwrap();
     let recorder = Recorder::new(groups.clone());
     recorder.set_attributes("n", Attributes::new()).unwrap();
@@ -210,7 +210,7 @@ fn what_the_target_has_already_is_freed_only_where_it_is_the_same() {
     ] {
         let (from, to) = (new_run(), new_run());
         record(RedisDataStore::connect(&from).unwrap(), 0.0, "as before");
-        // A target that rounds, as the records there say.
+        // A target that rounds, as the schema of the records requires.
         let options = lossy(RedisDataStore::options().mode(OpenMode::CreateNew));
         record(options.open(&to).unwrap(), number, text);
         let from = RedisDataStore::append(&from).unwrap();
@@ -273,7 +273,7 @@ fn a_drain_moves_what_its_patterns_select_and_the_next_one_may_have_others() {
     recorder.close().unwrap();
 }
 
-/// Drains one recording into another one on the same server, and tells when it is done.
+/// Drains one recording into another one on the same server, and prints when it has finished.
 fn drain_in_a_process(name: &str) {
     let store = |run| RedisDataStore::connect(&format!("{name}&run={run}")).unwrap();
     let (from, to) = (store("from"), store("to"));
@@ -291,7 +291,7 @@ fn a_drain_that_is_killed_goes_on_where_it_was() {
         return drain_in_a_process(&url);
     }
     const RECORDS: u64 = 40_000;
-    // It syncs before it acknowledges, so that no drain has to wait for that.
+    // It syncs before it acknowledges, so no drain has to wait for a sync.
     let server = server_with(|options| options.sync(RedisSync::Always));
     let url = format!("{}?cluster=false", server.url());
     let store = |run| RedisDataStore::connect(&format!("{url}&run={run}")).unwrap();
@@ -308,7 +308,7 @@ fn a_drain_that_is_killed_goes_on_where_it_was() {
             .stdout(std::process::Stdio::piped())
             .spawn()
             .unwrap();
-        // Later each time, so that a slow machine gets there too.
+        // Later each time, so that even a slow machine makes progress.
         std::thread::sleep(Duration::from_millis(30 + 10 * kills));
         if child.try_wait().unwrap().is_none() {
             signal(child.id(), "KILL");
@@ -348,7 +348,7 @@ fn following_waits_for_records_without_asking_again() {
     recorder.declare("n", Schema::scalar::<u64>()).unwrap();
     recorder.flush().unwrap();
     let empty = view(&store, "n");
-    // Nothing comes.
+    // There are no new records.
     let start = Instant::now();
     let still = empty.follow(Duration::from_millis(400)).unwrap();
     assert!(still.is_empty());

@@ -1,5 +1,5 @@
-//! Whatever the server or the network does, there is a clear error in time, and what was
-//! recorded before stays.
+//! Whatever the server or the network does, there is a clear error in time, and earlier records
+//! remain.
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests, too, may panic")]
 
@@ -17,7 +17,7 @@ use simrecorder_core::{
 use simrecorder_redis::{RedisServer, RedisSync, RedisWriterState};
 use support::{expect, quick, server, server_options, server_with, signal, view};
 
-/// A program on a port that answers everything it is sent with `reply`.
+/// A program on a port that replies `reply` to everything.
 fn answering(reply: &'static [u8]) -> String {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -69,7 +69,7 @@ fn hosts_that_are_no_redis_servers_are_errors_in_time() {
         ErrorKind::Io,
         &["127.0.0.1:1"],
     );
-    // An address that nobody has, where packets vanish or are refused.
+    // An unused address, where packets are lost or rejected.
     expect(
         quick().open("redis://192.0.2.1"),
         ErrorKind::Io,
@@ -146,7 +146,7 @@ fn users_without_the_right_password_or_rights_are_refused() {
     assert!(writers.len() == 2 && closed.is_some());
 }
 
-/// Newer servers let no stream go back before what was deleted from it.
+/// On newer servers, the last id of a stream cannot go below ids that were deleted.
 #[test]
 fn series_are_cut_on_a_server_whose_streams_do_not_go_back() {
     let server = server();
@@ -166,7 +166,7 @@ fn series_are_cut_on_a_server_whose_streams_do_not_go_back() {
     recorder.close().unwrap();
     drop((recorder, store));
     let key = Key::new("v").unwrap();
-    // Within a frame, between two, and all.
+    // Within a frame, between two frames, and all frames.
     for (records, goes_on) in [(1213, 3), (1214, 20), (0, 7)] {
         let store = quick().open(&url).unwrap();
         let cut = Change::Truncate {
@@ -211,7 +211,7 @@ fn a_server_at_its_memory_limit_refuses_records_and_keeps_the_others() {
         v.get(flushed - 1).unwrap().array::<u64>().unwrap()[999],
         flushed - 1
     );
-    // Freeing what is free already is not refused, and what is freed makes room.
+    // Freeing what is already free succeeds, and freeing makes room.
     store.free(&[(Key::new("v").unwrap(), 0)]).unwrap();
     store.free(&[(Key::new("v").unwrap(), flushed)]).unwrap();
     drop(recorder);
@@ -238,7 +238,7 @@ fn a_server_that_deletes_keys_to_make_room_is_not_written_to() {
 fn a_server_whose_disk_is_full_refuses_records_and_keeps_the_others() {
     let folder = tempfile::tempdir().unwrap();
     let program = folder.path().join("server");
-    // Files that may not grow beyond 2 MiB are as good as a full disk.
+    // A file size limit of 2 MiB has the effect of a full disk.
     let script = "#!/bin/bash\ntrap '' XFSZ\nulimit -f 2048\n\
                   exec setpriv --pdeathsig KILL redis-server \"$@\"\n";
     std::fs::write(&program, script).unwrap();
@@ -260,7 +260,7 @@ fn a_server_whose_disk_is_full_refuses_records_and_keeps_the_others() {
             assert!(flushed < 10_000, "nothing is refused");
             std::thread::sleep(Duration::from_millis(5));
         };
-        // One that syncs always ends when it cannot.
+        // A server that always syncs exits when it cannot.
         if sync == RedisSync::EverySecond {
             assert_eq!(error.kind(), ErrorKind::StorageFull, "{error}");
             assert!(error.to_string().contains("disk"), "{error}");
@@ -270,7 +270,7 @@ fn a_server_whose_disk_is_full_refuses_records_and_keeps_the_others() {
             assert_eq!(error.kind(), ErrorKind::Io, "{error}");
         }
         drop(server);
-        // With room again, its writer sends what it has not written.
+        // With room again, its writer sends the commits that the server has not written.
         let _server = server_options().port(port).start(&data).unwrap();
         drop(recorder);
         store.close().unwrap();
@@ -302,7 +302,7 @@ fn a_server_that_stands_still_is_waited_for_until_the_limit() {
             std::thread::sleep(Duration::from_millis(1700));
             signal(process, "CONT");
         });
-        // Several attempts lie in the queues of the server when it continues.
+        // Several attempts are in the queues of the server when it continues.
         (0..1000_u64).for_each(|i| recorder.record("m", round * 1000 + i).unwrap());
         recorder.flush().unwrap();
         waker.join().unwrap();
@@ -310,7 +310,7 @@ fn a_server_that_stands_still_is_waited_for_until_the_limit() {
     let m = view(&store, "m").read::<u64>().unwrap();
     assert!(m.iter().copied().eq(0..3000), "{} records", m.len());
     assert_eq!(view(&store, "n").len(), 3);
-    // What was sent once more stays as long as what was sent once.
+    // Commits that were sent twice last as long as those that were sent once.
     let expiring = "local n = 0 for _, key in ipairs(redis.call('KEYS', '*')) do \
                     if redis.call('TTL', key) ~= -1 then n = n + 1 end end return n";
     assert_eq!(server.cli(&["EVAL", expiring, "0"]), "0");
@@ -399,7 +399,7 @@ fn servers_that_refuse_to_write_say_what_to_do() {
         let free = store.free(&[(Key::new("n").unwrap(), 1)]);
         expect(free, ErrorKind::Io, &[part, "retry_for"]);
         assert_eq!(view(&store, "n").read::<u64>().unwrap()[0], 1);
-        // A writer waits for it to pass.
+        // A writer waits until it is over.
         recorder.record("n", 2_u64).unwrap();
         std::thread::scope(|scope| {
             scope.spawn(|| {
@@ -427,7 +427,7 @@ fn a_server_that_keeps_nothing_is_an_error_for_its_writers() {
     let server = options().port(port).start(folder.path()).unwrap();
     recorder.record("n", 2).unwrap();
     expect(recorder.flush(), ErrorKind::NotFound, &["default"]);
-    // The same, while another recording of the name is there.
+    // The same while another recording of this name exists.
     let other = Recorder::new(quick().open(server.url()).unwrap());
     other.record("n", 3).unwrap();
     other.close().unwrap();

@@ -41,7 +41,7 @@ fn a_drain_keeps_filled_records() {
     drain_into(&store, &target);
     check_after_filled(&target, 20);
 
-    // One that was killed before it freed anything compares no filled records.
+    // A drain that was killed before it freed anything does not compare filled records.
     let again = RedisDataStore::options()
         .run("again")
         .mode(OpenMode::CreateNew);

@@ -1,4 +1,4 @@
-//! Writers and servers that are killed at random moments lose nothing that was flushed.
+//! Writers and servers that are killed at random moments lose no flushed records.
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests, too, may panic")]
 
@@ -19,7 +19,7 @@ use simrecorder_testkit::steps::{
 use simrecorder_testkit::timelines::killed_writers_leave_whole_ticks;
 use support::{role, server, server_options, signal, this_test};
 
-/// Opens the URL that is given as a path.
+/// Opens the URL that is passed as a path.
 fn open(url: &Path, mode: OpenMode) -> Result<RedisDataStore> {
     RedisDataStore::options()
         .mode(mode)
@@ -29,7 +29,7 @@ fn open(url: &Path, mode: OpenMode) -> Result<RedisDataStore> {
 #[test]
 fn killed_writers_leave_every_flushed_record() {
     let name = "killed_writers_leave_every_flushed_record";
-    // What is killed writes to the server of the one who kills.
+    // A killed process writes to the server of the process that kills it.
     let server = role().is_none().then(server);
     let url = |_: &Path, number: u64| {
         let server = server.as_ref().unwrap().url();
@@ -49,7 +49,7 @@ fn killed_writers_leave_whole_ticks_and_readers_see_no_others() {
     killed_writers_leave_whole_ticks(name, url, open);
 }
 
-/// How many steps the writer has said to be flushed, followed by a thread of its own.
+/// The number of steps that the writer has reported as flushed, counted by a thread.
 fn follow(output: ChildStdout) -> Arc<AtomicU64> {
     let latest = Arc::new(AtomicU64::new(0));
     let noted = Arc::clone(&latest);
@@ -73,13 +73,13 @@ fn wait_until(what: &str, condition: impl Fn() -> bool) {
     }
 }
 
-/// How many steps a reader finds, all series being true prefixes.
+/// The number of steps that a reader finds. All series must be correct prefixes.
 fn steps_at(url: &str) -> u64 {
     let reader = Recorder::new(open(Path::new(url), OpenMode::Read).unwrap());
     check_prefixes(&reader).into_iter().min().unwrap()
 }
 
-/// Starts a server on the directory of one that was killed: a child of that one may still be there.
+/// Starts a server on the directory of a killed one, whose child may still be running.
 fn start_again(start: impl Fn() -> Result<RedisServer>) -> RedisServer {
     let begin = Instant::now();
     loop {
@@ -92,7 +92,7 @@ fn start_again(start: impl Fn() -> Result<RedisServer>) -> RedisServer {
     }
 }
 
-/// Kills the server of a writer that continues; a new one each fifty times.
+/// Kills the server of a writer that continues. After fifty kills, there is a new writer.
 fn kill_servers(name: &str, sync: RedisSync) {
     const KILLS_OF_ONE: u64 = 50;
     if let Some(url) = role() {
@@ -119,7 +119,7 @@ fn kill_servers(name: &str, sync: RedisSync) {
             signal(server.process_id(), "KILL");
             drop(server);
             server = start_again(|| options().port(port).start(folder.path()));
-            // What a server acknowledged before it wrote it, its writer sends again.
+            // If the server acknowledged a commit before writing it, the writer sends it again.
             if sync == RedisSync::EverySecond {
                 wait_until("it is sent again", || steps_at(&url) >= safe);
             }

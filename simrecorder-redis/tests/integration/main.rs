@@ -1,5 +1,5 @@
-//! The integration tests of this crate, in one program, since linking it takes longer than compiling
-//! most of them. What has to be the only test of its process is in a program of its own.
+//! The integration tests of this crate, in one program because linking takes longer than compiling
+//! most of them. A test that needs its own process has its own program.
 
 #[path = "../support/mod.rs"]
 mod support;

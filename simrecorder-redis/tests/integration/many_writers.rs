@@ -1,4 +1,4 @@
-//! Many processes write to one recording while its server is killed under them: each record is
+//! Many processes write to one recording while its server is repeatedly killed: each record is
 //! there once, and in the order of its writer.
 
 #![allow(
@@ -27,7 +27,8 @@ use support::{role, server, server_options, signal, this_test};
 
 const WRITERS: u64 = 8;
 
-/// Records until the standard input ends, and prints how much, and who it was.
+/// Records until the standard input ends, and prints the number of records and the id of the
+/// writer.
 fn write_until_told(url: &str) {
     let store = RedisDataStore::options()
         .mode(simrecorder_core::OpenMode::OpenOrCreate)
@@ -77,7 +78,7 @@ impl Writer {
         Self(child, output)
     }
 
-    /// Lets it end; who it was, and how much it recorded.
+    /// Lets it end. Returns the id of the writer and the number of its records.
     pub(crate) fn finish(mut self) -> (u64, u64) {
         drop(self.0.stdin.take());
         let mut output = String::new();
@@ -91,7 +92,7 @@ impl Writer {
     }
 }
 
-/// Checks that each series holds each record of each writer once, in its order.
+/// Checks that each series contains each record of each writer once, in order.
 fn check(url: &str, written: &HashMap<u64, u64>) {
     let store = RedisDataStore::open(url).unwrap();
     check_series(&store, written);
@@ -145,7 +146,7 @@ pub(crate) fn start(folder: &Path, port: Option<u16>, sync: RedisSync) -> RedisS
     options.start(folder).unwrap()
 }
 
-/// The part of the append-only file that grows.
+/// The part of the append-only file to which the server appends.
 pub(crate) fn growing_file(folder: &Path) -> std::path::PathBuf {
     let files = std::fs::read_dir(folder.join("appendonlydir")).unwrap();
     let files = files.map(|file| file.unwrap().path());
@@ -156,8 +157,8 @@ pub(crate) fn growing_file(folder: &Path) -> std::path::PathBuf {
     files.pop().unwrap()
 }
 
-/// Kills the server again and again. If `lose` says so, what it wrote last is gone then, as after
-/// a loss of power.
+/// Kills the server again and again. If `lose` is set, its latest writes are then lost, as in a
+/// power failure.
 fn kill_under_writers(test: &str, sync: RedisSync, kills: u64, lose: bool) {
     if let Some(url) = role() {
         return write_until_told(&url);
@@ -171,7 +172,7 @@ fn kill_under_writers(test: &str, sync: RedisSync, kills: u64, lose: bool) {
     let written: HashMap<u64, u64> = writers.into_iter().map(Writer::finish).collect();
     assert_eq!(written.len() as u64, WRITERS);
     check(&url, &written);
-    // It is all on the disk, too.
+    // All of it is on disk, too.
     server.stop().unwrap();
     let server = start(folder.path(), Some(port), sync);
     check(server.url(), &written);
@@ -198,10 +199,10 @@ pub(crate) fn kill_again_and_again(
         }
         signal(server.process_id(), "KILL");
         drop(server);
-        // What is older may be known to be synced.
+        // Older writes may be known to be synced.
         if lose && looked.elapsed() < Duration::from_secs(1) {
             let written = file.metadata().unwrap().len() - before;
-            // Anywhere, so also within a commit.
+            // Anywhere, even within a commit.
             let kept = written * (kill * 37 % 100) / 100;
             lost += written - kept;
             let file = std::fs::File::options().write(true).open(file).unwrap();
@@ -244,11 +245,11 @@ fn a_series_that_the_server_acknowledged_and_lost_is_gone_on_with() {
     let file = growing_file(folder.path());
     let before = file.metadata().unwrap().len();
     recorder.record("late", 0_u64).unwrap();
-    // Sent from where it is, and kept there.
+    // Sent from its place in memory, and kept there.
     let large = |number: u64| vec![number; 700_000];
     recorder.record("large", large(0)).unwrap();
     recorder.flush().unwrap();
-    // A server that is still syncing what it wrote before writes later.
+    // A server that is still syncing earlier writes writes later.
     let flushed = Instant::now();
     while file.metadata().unwrap().len() <= before {
         assert!(

@@ -83,7 +83,7 @@ fn what_is_deleted_leaves_nothing_behind_and_its_users_are_told() {
     ] {
         expect(again, ErrorKind::NotFound, &["gone"]);
     }
-    // Uncommitted frames of the writer expire; all else is as it was.
+    // Uncommitted frames of the writer expire; everything else is as before.
     let left = server.cli(&["KEYS", "simrecorder:{gone*"]);
     for key in left.lines() {
         assert_ne!(server.cli(&["TTL", key]), "-1", "{key}");

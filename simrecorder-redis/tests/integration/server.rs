@@ -50,7 +50,7 @@ fn data_and_settings_are_there_when_a_server_is_started_again() {
         .unwrap();
     record(&first, "stopped");
     first.stop().unwrap();
-    // Nothing is asked for: password and settings are those from before.
+    // No options are given: password and settings are the previous ones.
     let second = server_options().start(&path).unwrap();
     check(&second, "stopped");
     let without = format!("redis://127.0.0.1:{}", second.port());
@@ -103,14 +103,14 @@ fn a_second_server_on_a_directory_or_a_port_is_refused() {
         ErrorKind::AlreadyExists,
         &["start", &port.to_string()],
     );
-    // Also by another program.
+    // Another program may use it, too.
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let port = listener.local_addr().unwrap().port();
     let taken = server_options().port(port).start(other.path());
     refused(taken, ErrorKind::AlreadyExists, &[&port.to_string()]);
     record(&server.server, "undisturbed");
     check(&server.server, "undisturbed");
-    // The directory is free again as soon as its server has ended, however it did.
+    // The directory is free again as soon as its server has ended, for whatever reason.
     let folder = server.kill();
     check(
         &server_options().start(folder.path()).unwrap(),
@@ -200,7 +200,7 @@ fn valkey_is_started_where_there_is_no_redis() {
     let program = programs.find(|path| path.exists()).unwrap();
     let programs = folder.path().join("programs");
     std::fs::create_dir(&programs).unwrap();
-    // The same program under the other name: only the name is looked at.
+    // The same program under the other name: only the name is checked.
     std::os::unix::fs::symlink(program, programs.join("valkey-server")).unwrap();
     let mut command = std::process::Command::new(std::env::current_exe().unwrap());
     command.args(["--exact", &full_name(test)]);
@@ -263,7 +263,7 @@ fn launching_starts_a_server_and_connects_in_one_call() {
     let recorder = Recorder::new(store);
     recorder.record("n", 1_u64).unwrap();
     recorder.flush().unwrap();
-    // Others reach it meanwhile.
+    // Other programs use it meanwhile.
     let other = RedisDataStore::open(&url).unwrap();
     let n = other.view(&Key::new("n").unwrap()).unwrap().unwrap();
     assert_eq!(n.len(), 1);
@@ -299,7 +299,7 @@ fn a_forked_child_does_not_stop_the_server_of_its_parent() {
         });
         child.finish();
     }
-    // What the child dropped still has its connection.
+    // The child dropped the store, but the parent's connection still works.
     let store = store.unwrap();
     assert!(store.writers().unwrap().len() == 1);
     record(server.as_ref().unwrap(), "whole");

@@ -81,7 +81,7 @@ fn settings_of_a_recording_stand_in_the_database() {
         .open(&url)
         .unwrap();
     store.close().unwrap();
-    // A later program finds them, whatever else was asked for.
+    // A later program finds these settings, whatever options it uses.
     let options = RedisDataStore::options().encoding(RedisEncoding::Arrow);
     let recorder = Recorder::new(options.mode(OpenMode::Append).open(&url).unwrap());
     (0..1000_u64).for_each(|_| recorder.record("n", 7_u64).unwrap());
@@ -111,7 +111,7 @@ fn a_recording_that_is_replaced_stops_its_writers_and_leaves_nothing_behind() {
     assert_eq!(error.kind(), ErrorKind::NotFound, "{error}");
     let words = ["group/n", "another recording", "open it again"];
     expect(before.read::<u64>(), ErrorKind::OutOfBounds, &words);
-    // What the stopped writer had sent is gone as soon as its time is over.
+    // The frames of the stopped writer expire.
     let keys = server.cli(&["KEYS", "*"]);
     for name in keys.lines() {
         let left = server.cli(&["TTL", name]);
@@ -121,7 +121,7 @@ fn a_recording_that_is_replaced_stops_its_writers_and_leaves_nothing_behind() {
     assert_eq!(truncate().children(&Key::ROOT).unwrap(), []);
 }
 
-/// Each way to read the records of a view, from the one with this index on.
+/// All ways to read the records of a view, from the record with this index on.
 fn read_in_all_ways(view: &View, from: u64) -> Vec<simrecorder_core::Result<()>> {
     let part = view.select(from as usize..).unwrap();
     let mut results = vec![
@@ -181,7 +181,7 @@ fn records_that_another_store_cut_are_out_of_bounds() {
     }
     recorder.flush().unwrap();
     check();
-    // Others took their place.
+    // Other records replaced them.
     for i in 100..120_u64 {
         recorder.record("v", [i; 3]).unwrap();
         recorder.record("text", format!("step {i}")).unwrap();
@@ -199,7 +199,7 @@ fn records_that_a_server_lost_are_out_of_bounds() {
     let (store, recorder) = record_all_kinds(server.url());
     recorder.close().unwrap();
     let views = ALL_KINDS.map(|name| (name, view(&store, name)));
-    // As on a server that has not the last commits any more.
+    // As on a server that lost the latest commits.
     for state in server.cli(&["KEYS", "*:state"]).lines() {
         server.cli(&["HSET", state, "end", "9"]);
         let index = state.replace(":state", ":index");
@@ -213,7 +213,7 @@ fn records_that_a_server_lost_are_out_of_bounds() {
     }
 }
 
-/// The keys of a recording that was deleted or replaced vanish one after the other.
+/// The keys of a recording that was deleted or replaced disappear one after another.
 #[test]
 fn frames_that_are_missing_are_explained_by_what_became_of_their_recording() {
     let shorter = ["HSET", "STATE", "end", "2"];
@@ -323,7 +323,7 @@ fn records_and_values_above_the_limit_of_a_value_are_split() {
     check(&Recorder::new(RedisDataStore::open(server.url()).unwrap()));
 }
 
-/// How many bytes the server has sent so far.
+/// The number of bytes that the server has sent so far.
 fn bytes_sent(server: &support::TestServer) -> u64 {
     let info = server.cli(&["INFO", "stats"]);
     let bytes = info
@@ -414,7 +414,7 @@ fn a_slice_through_large_records_fetches_little_more_than_it_returns() {
             .unwrap()
     };
     for encoding in [RedisEncoding::Arrow, RedisEncoding::Bincode] {
-        // Each record of 8 MB is split into values, in which the slices begin and end anywhere.
+        // Each record of 8 MB is split into values. The slices begin and end anywhere in them.
         for largest_value in [512 << 20, 3_000_001, 7_777] {
             let server = server();
             let options = RedisDataStore::options()
@@ -432,7 +432,7 @@ fn a_slice_through_large_records_fetches_little_more_than_it_returns() {
             let line = line.read::<f64>().unwrap();
             let expected = |i: u32| (0..100).map(move |at| f64::from(307_700 + at + i));
             assert!(line.iter().copied().eq((0..2).flat_map(expected)));
-            // Of each plane a column, and of the records each second.
+            // One column of each plane, and every second record.
             let columns = v.select(s![..;2, .., 500..504, 99]).unwrap();
             let columns = columns.read::<f64>().unwrap();
             for (i, numbers) in columns
@@ -448,7 +448,7 @@ fn a_slice_through_large_records_fetches_little_more_than_it_returns() {
             }
 
             let took = bytes_sent(&server) - before;
-            // What is known of each value comes, too.
+            // The description of each value is sent, too.
             let values = 3 * 2 * 8_000_000 / largest_value as u64;
             assert!(
                 took < 200_000 + 10 * values,

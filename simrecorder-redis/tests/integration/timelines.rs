@@ -1,4 +1,4 @@
-//! Timelines of several processes on one server, which is killed under them.
+//! Timelines of several processes on one server, which is repeatedly killed.
 
 #![allow(
     clippy::print_stdout,
@@ -56,7 +56,7 @@ fn record_tick(timeline: &mut Timeline<u64>, step: u64) {
     }
 }
 
-/// Records a timeline of its own until the standard input ends, and prints how much, and which.
+/// Records a timeline until the standard input ends. Prints its length and its name.
 fn write_until_told(url: &str) {
     let (id, recorder) = recorder(url);
     let mut timeline = open_timeline(&recorder, &format!("of/{id:x}"));
@@ -93,8 +93,8 @@ fn lens(reader: &Recorder) -> BTreeMap<String, u64> {
     lens.collect()
 }
 
-/// Looks at all timelines until told to stop; returns how often. They become shorter only on a server that
-/// may lose what it showed.
+/// Reads all timelines until it is told to stop. Returns how often. They become shorter only on a
+/// server that may lose commits that it has shown.
 fn look(url: &str, stop: &AtomicBool, may_lose: bool) -> u64 {
     let options = RedisDataStore::options().retry_for(Duration::from_secs(30));
     let reader = Recorder::new(options.mode(OpenMode::Read).open(url).unwrap());
@@ -111,7 +111,7 @@ fn look(url: &str, stop: &AtomicBool, may_lose: bool) -> u64 {
     looks
 }
 
-/// Checks that a timeline has these steps, each once, in each of its series.
+/// Checks that a timeline contains these steps, each once, in each of its series.
 #[track_caller]
 fn check(reader: &Recorder, group: &str, steps: u64) {
     let found = reader.group(group).unwrap();
@@ -141,7 +141,7 @@ fn check(reader: &Recorder, group: &str, steps: u64) {
     }
 }
 
-/// Eight processes record a timeline each, while the server is killed and readers look.
+/// Eight processes record one timeline each, while the server is killed and readers read.
 fn kill_under_timelines(test: &str, sync: RedisSync, kills: u64, lose: bool) {
     if let Some(url) = role() {
         return write_until_told(&url);
@@ -170,7 +170,7 @@ fn kill_under_timelines(test: &str, sync: RedisSync, kills: u64, lose: bool) {
         }
     };
     check_all(&url);
-    // It is all on the disk, too.
+    // All of it is on disk, too.
     server.stop().unwrap();
     let server = start(folder.path(), Some(port), sync);
     check_all(server.url());
@@ -195,7 +195,7 @@ fn a_resumed_timeline_keeps_the_process_away_that_recorded_it_before() {
     let mut before = open_timeline(&older, "of/net");
     (0..10).for_each(|step| record_tick(&mut before, step));
     older.flush().unwrap();
-    // The older process records while the timeline is resumed, and notices then.
+    // The previous process records while the timeline is resumed, and then notices.
     let stop = AtomicBool::new(false);
     let (newer, resumed_at) = std::thread::scope(|scope| {
         let zombie = scope.spawn(|| {
@@ -234,7 +234,7 @@ fn a_resumed_timeline_keeps_the_process_away_that_recorded_it_before() {
         "the older process recorded nothing meanwhile"
     );
     check(&newer, "of/net", resumed_at + 10);
-    // Another process goes back without a handle, and continues.
+    // Another process rewinds without a handle, and continues.
     let (_, third) = recorder(&url);
     third.rewind("step", 4_u64).unwrap();
     let mut net = open_timeline(&third, "of/net");
@@ -286,7 +286,7 @@ fn timelines_in_a_cluster_are_whole_while_its_nodes_are_killed() {
     for number in 0..4 {
         check(&reader, &format!("of/{id:x}-{number}"), steps);
     }
-    // It is resumed, by another writer.
+    // Another writer resumes it.
     let (_, writer) = recorder(&url);
     let mut timeline = open_timeline(&writer, &format!("of/{id:x}-0"));
     timeline.rewind(99).unwrap();
@@ -303,13 +303,13 @@ fn timelines_in_a_cluster_are_whole_while_its_nodes_are_killed() {
     assert_eq!(lens(&writer)[&format!("of/{id:x}-0")], 120);
 }
 
-/// Drains again and again into a store in memory while a writer records and readers look.
+/// Drains again and again into a store in memory while a writer records and readers read.
 fn drain_while_recording(url: &str, count: u32) {
     let (_, writer) = recorder(url);
     let source = RedisDataStore::append(url).unwrap();
     let target = InMemoryDataStore::new();
     let stop = AtomicBool::new(false);
-    /// Ends the other threads, also when this one fails.
+    /// Ends the other threads, even if this one fails.
     struct Stop<'a>(&'a AtomicBool);
     impl Drop for Stop<'_> {
         fn drop(&mut self) {
@@ -340,7 +340,7 @@ fn drain_while_recording(url: &str, count: u32) {
         let mut drains = 0;
         while drains < count || start.elapsed() < Duration::from_secs(1) {
             assert!(start.elapsed() < Duration::from_secs(60), "never drained");
-            // The whole timeline, whatever of it is named.
+            // The whole timeline, whichever of its series are named.
             let options = DrainOptions::new().include("of/net/n").include("of/**");
             match drain(&source, &target, options) {
                 Ok(_) => drains += 1,
@@ -371,7 +371,7 @@ fn drain_while_recording(url: &str, count: u32) {
     );
     let left = Recorder::new(RedisDataStore::open(url).unwrap());
     assert_eq!(lens(&left)["of/net"], 0);
-    // It is resumed where it was.
+    // It is resumed where it ended.
     let (_, writer) = recorder(url);
     let mut timeline = open_timeline(&writer, "of/net");
     assert_eq!(timeline.len(), steps);

@@ -1,4 +1,4 @@
-//! Servers reached in other ways: a cluster, sentinels, TLS.
+//! Other ways to reach servers: a cluster, sentinels, TLS.
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests, too, may panic")]
 
@@ -53,7 +53,7 @@ fn a_cluster_of_three_masters_keeps_a_recording_while_a_node_is_killed() {
     record(&recorder, 0..200);
     recorder.flush().unwrap();
     check(&recorder, 200);
-    // Each node has a part of it.
+    // Each node stores a part of it.
     for server in &cluster.servers {
         assert!(cli(server.port(), &["DBSIZE"]).parse::<u64>().unwrap() > 5);
     }
@@ -105,14 +105,14 @@ fn a_cluster_of_three_masters_keeps_a_recording_while_a_node_is_killed() {
         RedisDataStore::delete(&format!("{}&run={run}", cluster.url())).unwrap();
     }
     for server in &cluster.servers {
-        // What was sent twice ends by itself.
+        // Frames that were sent twice expire.
         for key in cli(server.port(), &["KEYS", "*"]).lines() {
             assert_ne!(cli(server.port(), &["TTL", key]), "-1", "{key} is left");
         }
     }
     recorder.record("log", "more").unwrap();
     assert_eq!(recorder.flush().unwrap_err().kind(), ErrorKind::NotFound);
-    // A program that does not know that it is a cluster is told.
+    // A program that does not know that it is a cluster gets an error that says so.
     let one = format!("redis://127.0.0.1:{}", cluster.servers[0].port());
     let mut opened = (0..20).map(|run| RedisDataStore::connect(&format!("{one}?run={run}")));
     let error = opened.find_map(Result::err).unwrap();
@@ -173,7 +173,7 @@ fn sentinels_tell_where_the_server_is() {
         .spawn();
     let _sentinel = Killed(sentinel.unwrap());
     wait_until("a sentinel", || cli(port, &["PING"]) == "PONG");
-    // The first of the two is not there.
+    // There is no sentinel at the first of the two addresses.
     let url = format!("redis://127.0.0.1:1,127.0.0.1:{port}?sentinel=lab");
     let recorder = Recorder::new(RedisDataStore::create(&url).unwrap());
     recorder.record("n", 1_u64).unwrap();
@@ -260,7 +260,7 @@ fn servers_are_reached_by_tls() {
     let n = recorder.get_all("n").unwrap().read::<u64>().unwrap();
     assert!(n.iter().copied().eq(0..100_000));
     recorder.close().unwrap();
-    // Nobody else vouches for this certificate, and it is for no other name.
+    // No other authority signed this certificate, and it is valid for no other name.
     for url in [url.clone(), trusted.replace("localhost", "127.0.0.1")] {
         let error = RedisDataStore::open(&url).unwrap_err();
         assert!(error.to_string().contains("certificate"), "{error}");

@@ -13,7 +13,7 @@ use simrecorder_testkit::log::warnings;
 use crate::many_writers::{growing_file, start};
 use crate::support::{cli, server, signal};
 
-/// Records these numbers to a series that all writers share, in a commit each.
+/// Records these numbers to a series that all writers share, with one commit each.
 fn record(url: &str, numbers: Range<u64>) {
     let recorder = Recorder::new(RedisDataStore::connect(url).unwrap());
     for number in numbers {
@@ -31,11 +31,12 @@ fn recorded(url: &str) -> Vec<u64> {
 
 fn kill(server: RedisServer) {
     signal(server.process_id(), "KILL");
-    // It has ended, so that there is nothing to stop.
+    // It has already ended, so there is nothing to stop.
     drop(server);
 }
 
-/// Where the commands of the last transaction of a file begin, and a place within each of them.
+/// The offsets of the commands in the last transaction of a file, and of a place within each of
+/// them.
 fn places_in_last_transaction(file: &[u8]) -> Vec<usize> {
     let begins = |at: &usize, command: &[u8]| file[*at..].starts_with(command);
     let mut places = 0..file.len();

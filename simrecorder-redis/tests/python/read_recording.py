@@ -17,7 +17,7 @@ DTYPES += ["float16", "bfloat16", "float32", "float64", "complex64", "complex128
 
 
 def elements(dtype, shape, seed):
-    """The array that `elements` in `python_reads.rs` makes."""
+    """The array of `elements` in `python_reads.rs`."""
     size = numpy.dtype(dtype).itemsize * int(numpy.prod(shape))
     i = numpy.arange(size, dtype="u8") + seed
     data = ((i * i * 31 + i * 7) >> 2).astype("u1")
@@ -52,18 +52,18 @@ def check(recording):
     assert recording.records("kinds/text") == [f"größe {i} 🧠" * i for i in range(10)]
     assert recording.records("kinds/bytes") == [bytes([i]) * (i % 4) for i in range(10)]
     assert recording.records("kinds/object") == [{"step": i, "names": ["E"]} for i in range(10)]
-    # Tensors come as NumPy arrays of their shape without further ado.
+    # pyarrow returns tensors as NumPy arrays of their shape.
     column = next(recording.columns("arrays/float64"))
     assert column.to_numpy_ndarray().shape[1:] == (2, 3)
     vectors = recording.records("filled/vector")
     assert [list(vector) for vector in vectors] == [[2.5, 2.5]] * 5 + [[1.0, -1.0]], vectors
     assert [int(n) for n in recording.records("filled/zeros")] == [0] * 5 + [9]
-    # A recording from which records were freed begins with those that are left.
+    # If records of a recording were freed, it begins with the remaining ones.
     assert [int(n) for n in recording.records("freed")] == list(range(3000, 5000))
 
 
 def check_cluster(recording):
-    """Series that share the slot of their group, of the root, and such that have their own."""
+    """Series in the slot of their group, in that of the root, and in their own."""
     assert recording.client.hget("simrecorder:{default}:root", "requires") == b"shared-slots"
     for key in ["net/time", "net/v", "top", "own/v"]:
         assert [int(n) for n in recording.records(key)] == list(range(10)), key

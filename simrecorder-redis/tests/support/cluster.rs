@@ -35,11 +35,11 @@ pub(crate) fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
     }
 }
 
-/// Three masters.
+/// Three primaries.
 pub(crate) struct Cluster {
     pub(crate) servers: Vec<RedisServer>,
     folder: TempDir,
-    /// The ports of servers that were killed.
+    /// The ports of killed servers.
     killed: HashMap<usize, u16>,
 }
 
@@ -92,14 +92,14 @@ impl Cluster {
         format!("redis://{}?cluster=true", hosts.join(","))
     }
 
-    /// Kills a server as a crash does.
+    /// Kills a server, as a crash does.
     pub(crate) fn kill(&mut self, number: usize) {
         let server = self.servers.remove(number);
         self.killed.insert(number, server.port());
         signal(server.process_id(), "KILL");
     }
 
-    /// Starts a server that was killed again, on its data.
+    /// Restarts a killed server on its data.
     pub(crate) fn start_again(&mut self, number: usize) {
         let port = self.killed.remove(&number);
         let server = Self::node(self.folder.path(), number, port);

@@ -1,4 +1,4 @@
-//! Servers for tests, which end with the test whatever happens to it.
+//! Servers for tests. They end with the test, whatever happens to it.
 
 #![allow(
     dead_code,
@@ -22,7 +22,7 @@ use simrecorder_redis::{RedisDataStore, RedisOptions, RedisServer, RedisServerOp
 use simrecorder_testkit::full_name;
 use tempfile::TempDir;
 
-/// A program that runs a server which is killed when the thread that started it ends.
+/// A program that runs a server and kills it when the thread that started it ends.
 fn program() -> PathBuf {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
     let path = folder.join(format!("server-{}", std::process::id()));
@@ -42,7 +42,7 @@ pub(crate) fn server_options() -> RedisServerOptions {
     RedisServer::options().program(program_of_this_process())
 }
 
-/// A server for one test, on a folder of its own.
+/// A server for one test, with its own folder.
 pub(crate) struct TestServer {
     pub(crate) server: RedisServer,
     pub(crate) folder: TempDir,
@@ -65,15 +65,15 @@ impl TestServer {
         self.server.url()
     }
 
-    /// Kills the server as a crash does, and gives the folder.
+    /// Kills the server, as a crash does, and returns the folder.
     pub(crate) fn kill(self) -> TempDir {
         signal(self.server.process_id(), "KILL");
-        // It has ended, so that there is nothing to stop.
+        // It has already ended, so there is nothing to stop.
         drop(self.server);
         self.folder
     }
 
-    /// What `redis-cli` answers.
+    /// The output of `redis-cli`.
     pub(crate) fn cli(&self, arguments: &[&str]) -> String {
         cli(self.server.port(), arguments)
     }
@@ -95,12 +95,12 @@ pub(crate) fn signal(process: u32, signal: &str) {
     assert!(status.unwrap().success());
 }
 
-/// The URL of a server that all tests of this process share. It keeps nothing on the disk.
+/// The URL of a server that all tests of this process share. It stores nothing on disk.
 pub(crate) fn shared_url() -> &'static str {
     static URL: OnceLock<String> = OnceLock::new();
     URL.get_or_init(|| {
         let (sender, started) = channel();
-        // The server lives as long as this thread, which is as long as the process.
+        // The server lives as long as this thread, which lives as long as the process.
         std::thread::spawn(move || {
             let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(file_name());
             let _ = std::fs::remove_dir_all(&folder);
@@ -131,13 +131,13 @@ pub(crate) fn new_run() -> String {
     format!("{}?run=test%20{number}", shared_url())
 }
 
-/// What this process is to do, if it was started by [`this_test`].
+/// The task of this process, if [`this_test`] started it.
 pub(crate) fn role() -> Option<String> {
     std::env::var("SIMRECORDER_TEST_ROLE").ok()
 }
 
-/// The named test, in a process of its own where [`role`] returns `role`; it ends with the
-/// thread that starts it.
+/// The named test in a separate process, where [`role`] returns `role`. It ends with the thread
+/// that starts it.
 pub(crate) fn this_test(name: &str, role: &str) -> Command {
     let mut command = Command::new("setpriv");
     command
@@ -148,7 +148,7 @@ pub(crate) fn this_test(name: &str, role: &str) -> Command {
     command
 }
 
-/// Options with little patience.
+/// Options with short timeouts.
 pub(crate) fn quick() -> RedisOptions {
     RedisDataStore::options()
         .mode(OpenMode::OpenOrCreate)
@@ -156,7 +156,7 @@ pub(crate) fn quick() -> RedisOptions {
         .retry_for(Duration::from_secs(2))
 }
 
-/// The error, which is of this kind and names all of `parts`.
+/// The error, which must be of this kind and contain all of `parts`.
 #[track_caller]
 pub(crate) fn expect<T>(result: Result<T>, kind: ErrorKind, parts: &[&str]) -> Error {
     let error = result.map(drop).unwrap_err();
