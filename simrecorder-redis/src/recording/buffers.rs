@@ -1,18 +1,18 @@
-//! Buffers of commands, which are used again.
+//! Buffers of commands, which are reused.
 
 use simrecorder_core::backend::sync::Mutex;
 
-/// Buffers that were used.
+/// Buffers that can be reused.
 #[derive(Debug, Default)]
 pub(super) struct BufferPool(Mutex<Vec<Vec<u8>>>);
 
-/// The memory of all that are kept.
+/// The maximum memory of all kept buffers.
 const MAX_SPARE_BYTES: usize = 8 << 20;
-/// Smaller ones are not worth keeping.
+/// Smaller buffers are not worth keeping.
 const MIN_SPARE_BYTES: usize = 64 << 10;
 
 impl BufferPool {
-    /// A buffer for `bytes`, that is not much larger.
+    /// Takes a buffer for `bytes` that is not much larger.
     pub(super) fn take(&self, bytes: usize) -> Vec<u8> {
         let mut buffers = self.0.lock();
         let fits =
@@ -31,7 +31,7 @@ impl BufferPool {
         buffers.push(buffer);
         let mut total: usize = buffers.iter().map(Vec::capacity).sum();
         while total > MAX_SPARE_BYTES {
-            // The oldest goes: its size may be out of use.
+            // Drop the oldest one: its size may no longer be needed.
             total -= buffers.remove(0).capacity();
         }
     }

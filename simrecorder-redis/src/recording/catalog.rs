@@ -1,4 +1,4 @@
-//! Which recordings there are on a server, and deleting them.
+//! Listing and deleting the recordings on a server.
 
 use std::collections::BTreeSet;
 
@@ -12,8 +12,8 @@ use crate::format::index::entries;
 use crate::format::names::{self, Names, SeriesNames, SlotNames, part_names};
 use crate::recording::keyspace::Keyspace;
 
-/// Deletes the root of a recording in one step, and notes the rest as garbage. KEYS: root, garbage.
-/// ARGV: its generation.
+/// Deletes the root of a recording in one step, and records the rest as garbage. KEYS: root,
+/// garbage. ARGV: its generation.
 const DELETE: &str = "
 if redis.call('HGET', KEYS[1], 'generation') ~= ARGV[1] then return 0 end
 redis.call('SADD', KEYS[2], ARGV[1])
@@ -54,7 +54,8 @@ pub(crate) fn runs(connections: &Connections) -> Result<Vec<String>> {
     Ok(found.into_iter().collect())
 }
 
-/// Deletes the recording, first its root, so that nobody finds a part of it.
+/// Deletes the recording. The root is deleted first, so that no program opens a part of a
+/// recording.
 pub(super) fn delete(keyspace: &Keyspace) -> Result<()> {
     let (root, garbage) = (keyspace.names.root(), names::garbage(&keyspace.run));
     let generation = keyspace.names.generation().as_bytes();
@@ -78,7 +79,7 @@ pub(super) fn delete(keyspace: &Keyspace) -> Result<()> {
     keyspace.ask_one("delete", &forget).map(drop)
 }
 
-/// Deletes what is left of recordings of this name that were replaced.
+/// Deletes the remains of recordings of this name that were replaced or deleted.
 pub(super) fn delete_garbage(keyspace: &Keyspace) -> Result<()> {
     let garbage = names::garbage(&keyspace.run);
     let generations = keyspace
@@ -86,7 +87,7 @@ pub(super) fn delete_garbage(keyspace: &Keyspace) -> Result<()> {
         .array()?;
     for generation in generations {
         let generation = generation.text()?.unwrap_or_default();
-        // Its own, if it was replaced meanwhile, is for the program that did that.
+        // If this recording was replaced meanwhile, the program that replaced it deletes its keys.
         if generation == keyspace.names.generation() {
             continue;
         }
@@ -124,7 +125,7 @@ fn delete_keys(keyspace: &Keyspace, names: &Names) -> Result<()> {
             }
         }
     }
-    // Of series that were removed, and of groups that were claimed.
+    // The slots of removed series, and of claimed groups.
     let mut slots = keyspace.scan(&names.removed())?;
     slots.extend(keyspace.scan(&names.claims())?);
     for key in slots.into_keys() {
@@ -152,7 +153,7 @@ fn delete_series(keyspace: &Keyspace, series: &SeriesNames) -> Result<()> {
     delete_slot(keyspace, series.slot())
 }
 
-/// Deletes what the series of a slot share.
+/// Deletes the keys that the series of a slot share.
 fn delete_slot(keyspace: &Keyspace, slot: &SlotNames) -> Result<()> {
     for name in [slot.commits(), slot.claims(), slot.states()] {
         keyspace.ask_one("open", &[b"UNLINK", name.as_bytes()])?;

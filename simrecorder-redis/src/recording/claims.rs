@@ -12,8 +12,9 @@ use crate::recording::keyspace::Keyspace;
 
 /// The groups that this writer has claimed, with the numbers of its claims.
 ///
-/// The server has the last claim of each group. A writer sends the number of its own with what it
-/// commits to the series there, and the server refuses that if it is not the last one.
+/// The server stores the last claim of each group. When a writer commits to the series of a claimed
+/// group, it sends the number of its own claim, and the server rejects the commit if that is not
+/// the last one.
 #[derive(Debug, Default)]
 pub(super) struct Claims(Mutex<HashMap<Key, u64>>);
 
@@ -53,8 +54,9 @@ impl Claims {
     }
 }
 
-/// A number for a new claim of a group: larger than that of the last claim that the server has, and,
-/// as it is a time in microseconds, than that of one which the server lost and will be sent again.
+/// A number for a new claim of a group. It is larger than that of the last claim on the server.
+/// Because it is a time in microseconds, it is also larger than that of a claim that the server
+/// lost and will receive again.
 pub(super) fn new_number(keyspace: &Keyspace, group: &Key) -> Result<u64> {
     let claims = keyspace.names.claims();
     let field = [b"HGET", claims.as_bytes(), group.as_str().as_bytes()];

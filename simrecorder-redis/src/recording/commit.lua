@@ -1,11 +1,11 @@
--- Makes all changes of one commit, or none. The writer numbers its commits, so that one that comes
--- twice is made once. docs/format.md describes the keys.
+-- Makes all changes of one commit, or none. The writer numbers its commits, so that a commit that
+-- is sent twice is applied once. docs/format.md describes the keys.
 --
--- KEYS: commits [, root, nodes, attributes]: without the latter, the changes are about the series of
+-- KEYS: commits [, root, nodes, attributes]: without the latter, the changes concern the series in
 --       one slot of a cluster.
--- ARGV: generation, writer, number of the commit before, number of this commit (0: not counted),
---       what the names of groups begin with, what the names of values begin with, what the names of
---       series begin with (empty in a cluster), changes.
+-- ARGV: generation, writer, number of the previous commit, number of this commit (0: not counted),
+--       prefix of the names of groups, prefix of the names of values, prefix of the names of series
+--       (empty in a cluster), changes.
 local commits, root, nodes, attributes = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local writer, before, number = ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
 local groups, values, series = ARGV[5], ARGV[6], ARGV[7]
@@ -32,11 +32,11 @@ local function refuse(kind, key, message)
     error({refused = {'refused', kind, key, message}})
 end
 
--- What is to be done once everything has been checked: commands, and functions.
+-- The work to do after all checks: commands and functions.
 local todo = {}
 local function add(...) todo[#todo + 1] = {...} end
 
--- The metadata of keys, with what this commit has changed so far.
+-- The metadata of keys, with the changes of this commit so far.
 local known = {}
 local function node_at(key)
     if key == '' then return {node = 'group'} end
@@ -60,7 +60,7 @@ local function parent_of(key)
     return parent or '', name or key
 end
 
--- Adds a key that is not there, and the groups above it.
+-- Creates a missing key, and the groups above it.
 local function create(key, kind, document)
     local child, child_kind, child_document = key, kind, document
     while true do
@@ -83,7 +83,7 @@ end
 -- Groups that this writer has claimed, and groups that no writer has claimed.
 local held, unclaimed = {}, {}
 
--- Series right below a group that was claimed are for the last claimant.
+-- Only the last claimant may change the series directly in a claimed group.
 local function check_claim(key)
     local group = parent_of(key)
     if held[group] or unclaimed[group] then return end
@@ -91,8 +91,8 @@ local function check_claim(key)
     unclaimed[group] = true
 end
 
--- The lengths of series by what the names of their keys begin with, and what this commit has changed
--- of them so far. Series that share the slot of their group share one hash.
+-- The lengths of series, by the prefixes of the names of their keys, with the changes of this
+-- commit so far. Series in the slot of their group share one hash.
 local states, state_fields = {}, {'records', 'first', 'end', 'cuts', 'filled'}
 local function hash_of(prefix)
     local slot, fields = string.match(prefix, '^(.*}:)(%x+:)$')
@@ -123,7 +123,7 @@ local function existing(key, prefix)
     refuse('missing', key, '')
 end
 
--- The name of a part of a frame, of which it has several if it was split.
+-- The name of a part of a frame. A frame that was split has several parts.
 local function part_name(name, parts, part)
     if parts > 1 then return name .. '.' .. part end
     return name
@@ -152,7 +152,7 @@ local function fields_of(entry)
     return fields, tonumber(string.match(entry[1], '^(%d+)-'))
 end
 
--- The claim of a group ends.
+-- Ends the claim of a group.
 local function release(group)
     if redis.call('HDEL', claims, group) == 1 and root and series == '' then
         -- The keys that its series share stay on another node.
@@ -160,20 +160,21 @@ local function release(group)
     end
 end
 
--- It ends with the change of a writer that does not have it, so that the claimant notices.
+-- A change by a writer without the claim ends the claim, so that the claimant notices.
 local function release_above(key)
     local group = parent_of(key)
     if not held[group] then release(group) end
 end
 
--- What the names of the keys of a series begin with.
+-- The prefix of the names of the keys of a series.
 local function prefix_of(key, document)
     local function id(of) return string.sub(redis.sha1hex(of), 1, 16) end
     if document.shares_slot then return series .. id((parent_of(key))) .. '}:' .. id(key) .. ':' end
     return series .. id(key) .. '}:'
 end
 
--- The series of a group, by what the names of their keys begin with; `prefix` is that of one of them.
+-- The series of a group, by the prefixes of the names of their keys. `prefix` is the prefix of one
+-- of them.
 local function series_beside(key, prefix)
     local found = {}
     local hash, own = hash_of(prefix)
@@ -193,7 +194,7 @@ local function series_beside(key, prefix)
     return found
 end
 
--- A new series begins where the others do, whose records may have been freed.
+-- A new series begins where the others do: their first records may have been freed.
 local function first_beside(key, prefix)
     for _, other in ipairs(series_beside(key, prefix)) do
         local state = state_at(other)
@@ -202,8 +203,8 @@ local function first_beside(key, prefix)
     return 0
 end
 
--- Series of a claimed group that were created meanwhile begin with filled records, which are freed with the
--- records of the others.
+-- Series of a claimed group that were created meanwhile begin with filled records, which are freed
+-- with the records of the others.
 local function free_beside(key, prefix, freed)
     for _, other in ipairs(series_beside(key, prefix)) do
         local state = state_at(other)
@@ -213,7 +214,7 @@ local function free_beside(key, prefix, freed)
     end
 end
 
--- The state of a new series, which begins with so many filled records.
+-- The state of a new series, which begins with `filled` filled records.
 local function new_state(records, filled, first, base)
     return {
         records = records, first = math.min(first, filled), last = filled, cuts = base,
@@ -223,8 +224,8 @@ end
 
 local changes = {}
 
--- This writer claims the series right below a group. A claim that comes again does not come before
--- one that was made meanwhile: later ones have larger numbers.
+-- This writer claims the series directly in a group. If a claim is sent again, it does not replace
+-- one that was made meanwhile: later claims have larger numbers.
 function changes.claim()
     local group, number = take(), take()
     local claim = redis.call('HGET', claims, group)
@@ -236,7 +237,7 @@ function changes.claim()
     add('HSET', claims, group, number .. ' ' .. writer)
     held[group] = true
     if not root or series ~= '' then return end
-    -- In a cluster, they all share a slot.
+    -- In a cluster, all of them share a slot.
     local above = group == '' and '' or group .. '/'
     for _, name in ipairs(redis.call('HKEYS', groups .. group)) do
         local is = node_at(above .. name)
@@ -250,14 +251,14 @@ function changes.claim()
     end
 end
 
--- The last claim of a group is that of this writer.
+-- Checks that the last claim of a group is this writer's.
 function changes.hold()
     local group, number = take(), take()
     if redis.call('HGET', claims, group) ~= number .. ' ' .. writer then refuse('locked', group, '') end
     held[group] = true
 end
 
--- The claim of a group ends in the slot of its series, in a cluster.
+-- Ends the claim of a group in the slot of its series, in a cluster.
 function changes.release()
     local group = take()
     todo[#todo + 1] = function() release(group) end
@@ -284,7 +285,7 @@ function changes.declare()
     end
 end
 
--- The lengths of a series in a cluster, where its hierarchy is elsewhere.
+-- The lengths of a series in a cluster, where its hierarchy is in another slot.
 function changes.open()
     local prefix, records, base, filled = take(), take(), tonumber(take()), tonumber(take())
     if not state_at(prefix) then
@@ -317,7 +318,7 @@ function changes.attributes()
     add('HSET', attributes, key, text)
 end
 
--- Other names of the axes of a series: all else of its metadata stays.
+-- Changes the names of the axes of a series. The rest of its metadata stays.
 function changes.describe()
     local key, document = take(), take()
     local is = node_at(key)
@@ -348,7 +349,7 @@ function changes.append()
     state.changed = true
 end
 
--- Puts the entries of an index into a new stream, which takes its place.
+-- Moves the entries of an index to a new stream that replaces it.
 local function move(index)
     local new, from = index .. '.new', '-'
     redis.call('DEL', new)
@@ -386,8 +387,8 @@ local function truncate(prefix, records)
             }, first
         end
     end
-    -- So that records may be added from there on again. Newer servers let no stream go back before
-    -- what was deleted from it: then its entries move to a new one.
+    -- So that records can be added from there on again. On newer servers, the last id of a stream
+    -- cannot go below ids that were deleted: then its entries are moved to a new one.
     if redis.call('EXISTS', index) == 1 then
         local back = redis.pcall('XSETID', index, int(ended) .. '-0')
         if type(back) == 'table' and back.err then move(index) end
@@ -428,17 +429,17 @@ function changes.free()
     local state = existing(key, prefix)
     redis.call('XLEN', prefix .. 'index')
     local freed = math.max(state.first, math.min(first, state.last))
-    -- A server whose memory is full refuses to write what did not change, too.
+    -- A server whose memory is full rejects even writes that change nothing.
     if freed > state.first then state.first, state.changed = freed, true end
     todo[#todo + 1] = function() free(prefix, freed) end
     local group = parent_of(key)
     if redis.call('HEXISTS', claims, group) == 1 then freed_groups[group] = {key, prefix, freed} end
 end
 
--- Cuts of a series that takes the place of a removed one are counted from here on.
+-- The base from which the cuts of a series are counted that replaces a removed one.
 local function raise_cut_base() return redis.call('HINCRBY', root, 'cut_base', 1048576) end
 
--- The keys at one and below it, a group before what it contains.
+-- The key and all keys below it. A group precedes its contents.
 local function keys_within(key)
     local found, next = {key}, 1
     while found[next] do
@@ -450,7 +451,7 @@ local function keys_within(key)
     return found
 end
 
--- Takes keys out of the hierarchy: the first one, and what is below it.
+-- Removes keys from the hierarchy: the first one and those below it.
 local function forget(keys)
     for _, key in ipairs(keys) do
         redis.call('DEL', groups .. key)
@@ -468,7 +469,7 @@ local function drop(prefix)
     for _, name in ipairs(state_fields) do redis.call('HDEL', hash, fields .. name) end
 end
 
--- The records of a removed series in a cluster, where its hierarchy is elsewhere.
+-- The records of a removed series in a cluster, where its hierarchy is in another slot.
 function changes.drop()
     local prefix = take()
     todo[#todo + 1] = function() drop(prefix) end
@@ -497,7 +498,7 @@ function changes.remove()
     end
 end
 
--- Gives the keys of a series other names.
+-- Renames the keys of a series.
 local function move_series(from, to, base)
     local index, after = from .. 'index', '-'
     while true do
@@ -547,7 +548,8 @@ function changes.rename()
         if is.node == 'series' then release_above(from) end
         for _, within in ipairs(found) do
             local new = to .. string.sub(within, #from + 1)
-            -- In a cluster, the claim ends: the keys that its series would share are elsewhere.
+            -- In a cluster, the claim ends: the keys that its series would share are in another
+            -- slot.
             if held[within] and series ~= '' then
                 redis.call('HSET', claims, new, redis.call('HGET', claims, within))
             end

@@ -1,4 +1,4 @@
-//! From the changes of a commit to the commands that make them.
+//! Translates the changes of a commit into commands.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -25,13 +25,14 @@ pub(super) struct CommitBuilder<'a> {
     claims: &'a Claims,
     writer: &'a Writer,
     commit: CommitCommands,
-    /// Groups whose claims the script looks at before the changes of their series, in each slot.
+    /// Groups whose claims the script checks before the changes of their series, in each slot.
     held: HashSet<(Slot, Key)>,
-    /// The attributes of keys as the changes before leave them.
+    /// The attributes of keys after the previous changes of this commit.
     attributes: HashMap<Key, Attributes>,
-    /// Those that the changes before have declared, which count unless the series was there.
+    /// The attributes that previous changes of this commit have declared. They apply unless the
+    /// series already existed.
     declared_attributes: HashMap<Key, Attributes>,
-    /// Values that the changes before have set.
+    /// Values that previous changes of this commit have set.
     values: HashSet<Key>,
 }
 
@@ -51,7 +52,7 @@ impl<'a> CommitBuilder<'a> {
     }
 
     pub(super) fn finish(mut self) -> CommitCommands {
-        // In a cluster, what is in the hierarchy must not be committed without the rest.
+        // In a cluster, changes of the hierarchy must not be committed without the rest.
         if !self.commit.slot(None).changes.is_empty() {
             let groups: Vec<_> = self.held.iter().map(|(_, group)| group.clone()).collect();
             groups.iter().for_each(|group| self.hold(&None, group));
@@ -91,25 +92,26 @@ impl<'a> CommitBuilder<'a> {
         added.map_err(|e| e.with_key(key.as_str()))
     }
 
-    /// The slot of a series; without a cluster, that of the hierarchy is used for all.
+    /// The slot of a series. Without a cluster, the slot of the hierarchy is used for everything.
     fn slot(&self, series: &SeriesNames) -> Slot {
         let is_cluster = self.keyspace.connections.is_cluster();
         is_cluster.then(|| series.slot().clone())
     }
 
-    /// Adds a change to what a commit does in a slot.
+    /// Adds a change to the commit in a slot.
     fn change(&mut self, slot: &Slot, arguments: &[&str]) {
         let arguments = arguments.iter().map(|it| it.as_bytes().to_vec());
         self.commit.slot(slot.as_ref()).changes.extend(arguments);
     }
 
-    /// The number of the claim of this writer to the series of a group.
+    /// The number of this writer's claim to the series of a group.
     fn claim_of(&self, group: &Key) -> Option<u64> {
         let claim = self.commit.claims.get(group).copied();
         claim.or_else(|| self.claims.get(group))
     }
 
-    /// Has the script check, if this writer claimed a group, that no other writer did so later.
+    /// If this writer has claimed a group, makes the script check that no other writer claimed it
+    /// later.
     fn hold(&mut self, slot: &Slot, group: &Key) {
         if let Some(number) = self.claim_of(group)
             && self.held.insert((slot.clone(), group.clone()))
@@ -132,8 +134,8 @@ impl<'a> CommitBuilder<'a> {
         Ok(())
     }
 
-    /// Where the next batch of a series begins, as this writer counts. What it has claimed, the server
-    /// counts.
+    /// Where the next batch of a series begins, according to this writer. For claimed series, the
+    /// server determines it.
     fn position(&self, key: &Key) -> Option<u64> {
         if self.claim_of(&group_of(key)).is_some() {
             return None;
@@ -237,7 +239,7 @@ impl<'a> CommitBuilder<'a> {
         Ok(())
     }
 
-    /// The series that a change is about, which was declared before.
+    /// The series of a change, which was declared before.
     fn series(&self, key: &Key) -> Result<Arc<SeriesDocument>> {
         if let Some(series) = self.commit.declared.get(key) {
             return Ok(Arc::clone(series));
@@ -253,7 +255,7 @@ impl<'a> CommitBuilder<'a> {
             Some(other) => Err(clash("commit", key, other.kind(), NodeKind::Series)),
             None => {
                 self.keyspace.check_current()?;
-                // The server may have lost it, and is sent it again before this commit.
+                // The server may have lost it, and receives it again before this commit.
                 self.writer.declared(key).ok_or_else(|| not_declared(key))
             }
         }
@@ -325,7 +327,7 @@ impl<'a> CommitBuilder<'a> {
         Ok(())
     }
 
-    /// Removes a node, and everything below it.
+    /// Removes a node and everything below it.
     pub(super) fn remove(&mut self, key: &Key, series: &[Key]) -> Result<()> {
         self.hold_all(key);
         self.change(&None, &["remove", key.as_str()]);
@@ -338,7 +340,7 @@ impl<'a> CommitBuilder<'a> {
         Ok(())
     }
 
-    /// Removes the records of one series of those at `key`.
+    /// Removes the records of a series at or below `key`.
     fn drop_in_cluster(&mut self, series: &Key, key: &Key) -> Result<()> {
         let names = self.keyspace.series_names(series)?;
         let (slot, group) = (self.slot(&names), group_of(series));
@@ -351,14 +353,14 @@ impl<'a> CommitBuilder<'a> {
         Ok(())
     }
 
-    /// Moves a node, and everything below it.
+    /// Moves a node and everything below it.
     pub(super) fn rename(&mut self, from: &Key, to: &Key) {
         self.hold_all(from);
         self.hold(&None, &group_of(to));
         self.change(&None, &["rename", from.as_str(), to.as_str()]);
     }
 
-    /// Lets the script look at the claims of this writer that removing or renaming `key` is about.
+    /// Makes the script check the claims of this writer that removing or renaming `key` concerns.
     fn hold_all(&mut self, key: &Key) {
         self.hold(&None, &group_of(key));
         for (group, _) in self.claims.within(key) {

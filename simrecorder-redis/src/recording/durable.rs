@@ -1,4 +1,4 @@
-//! Waiting until the server cannot lose any more what was read from it.
+//! Waits until the server can no longer lose what was read from it.
 
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -14,13 +14,13 @@ use crate::recording::persistence::{
     BLIND_INTERVAL, CommitDurability, FileDurability, PersistenceInfo,
 };
 
-/// How long to wait before looking again whether the server has synced.
+/// The pause between two checks whether the server has synced.
 const PAUSE: Duration = Duration::from_millis(10);
-/// However little is tried again, so long a server may take.
+/// The minimum time that a server may take, even with a shorter retry limit.
 const MIN_PATIENCE: Duration = Duration::from_secs(10);
 
-/// Calls `look`, and returns when the server has synced what it saw. A server that was killed
-/// meanwhile, or gave way to another one, may have lost some of that, and is looked at again.
+/// Calls `look`, and returns when the server has synced what `look` saw. If the server was killed
+/// or replaced meanwhile, it may have lost some of that, and `look` is called again.
 pub(super) fn read_durable(
     keyspace: &Keyspace,
     syncs_always: bool,
@@ -40,12 +40,12 @@ pub(super) fn read_durable(
         }
     }
     look()?;
-    // Nobody says how far it is.
+    // The server does not report its progress.
     sleep(BLIND_INTERVAL);
     Ok(())
 }
 
-/// Waits until this very `server` has synced what it knows now; `false` if it was lost before.
+/// Waits until this `server` has synced its current data; `false` if the server was lost first.
 fn has_synced(
     keyspace: &Keyspace,
     server: &str,
@@ -78,8 +78,8 @@ fn has_synced(
     }
 }
 
-/// Which server it is, each start of a program being another one, and what it says of its
-/// append-only file. `None` where it does not say, and in a cluster.
+/// The identity of the server, which differs for each start of the program, and the state of its
+/// append-only file. `None` if it does not report them, and in a cluster.
 fn ask_server(keyspace: &Keyspace) -> Result<Option<(String, PersistenceInfo)>> {
     if keyspace.connections.is_cluster() {
         return Ok(None);

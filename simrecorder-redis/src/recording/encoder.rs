@@ -1,4 +1,4 @@
-//! From records to frames, and to the commands that store them.
+//! Encodes records as frames, and as the commands that store them.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -17,19 +17,19 @@ use crate::format::names::{SeriesNames, part_names, writer_name};
 use crate::options::RedisOptions;
 use crate::recording::buffers::BufferPool;
 
-/// Larger records are sent from where they are. Smaller buffers are used again, which saves more than
-/// a copy.
+/// Larger records are sent from their place in memory. Smaller ones are copied, because reusing the
+/// buffers saves more than a copy costs.
 const IN_PLACE_BYTES: usize = 4 << 20;
-/// Longer values are split in a cluster: its client takes each command as a whole.
+/// In a cluster, longer values are split, because its client copies each command as a whole.
 const CLUSTER_PART_BYTES: usize = 8 << 20;
-/// No more records than this share a frame, whatever a chunk policy says.
+/// The maximum size of the records in a frame, whatever a chunk policy says.
 const MAX_FRAME_BYTES: usize = 64 << 20;
-/// Records of unknown size are handed over by this many, or when they fill a buffer.
+/// Records of unknown size are passed on in batches of this many, or when they fill a buffer.
 const VARIABLE_RECORDS: u64 = 4096;
-/// How long the server keeps frames that no commit followed, in seconds.
+/// How long the server keeps uncommitted frames, in seconds.
 const FRAME_LIFETIME: &[u8] = b"600";
 
-/// One frame that was, or will be, sent.
+/// One frame that was or will be sent.
 #[derive(Clone, Debug)]
 pub(super) struct Frame {
     pub(super) name: String,
@@ -38,24 +38,24 @@ pub(super) struct Frame {
     pub(super) part_count: usize,
 }
 
-/// A batch as commands that store its frames.
+/// A batch as the commands that store its frames.
 #[derive(Debug)]
 pub(super) struct PreparedBatch {
-    /// What the names of the keys of its series begin with.
+    /// The prefix of the names of the keys of its series.
     pub(super) prefix: String,
     pub(super) commands: Commands,
     pub(super) frames: Vec<Frame>,
 }
 
-/// Makes the frames of a recording.
+/// Encodes the frames of a recording.
 #[derive(Debug)]
 pub(super) struct FrameEncoder {
-    /// How new series are written, unless their schema says otherwise.
+    /// The format of new series, unless their schema specifies it.
     format: FrameFormat,
     chunk_policy: ChunkPolicy,
-    /// The length of the longest value on the server; longer frames are split.
+    /// The maximum length of a value on the server; longer frames are split.
     part_bytes: usize,
-    /// What the names of its frames begin with.
+    /// The prefix of the names of its frames.
     writer: String,
     next_frame: AtomicU64,
     buffers: Arc<BufferPool>,
@@ -96,7 +96,7 @@ impl FrameEncoder {
         let chunk_shape = if schema.kind() == Kind::Array {
             let size = schema.dtype().map_or(1, DType::size);
             let mut shape = policy.chunk_shape(schema.record_shape(), size)?;
-            // A frame holds whole records.
+            // A frame contains complete records.
             for (chunk, record) in shape[1..].iter_mut().zip(schema.record_shape()) {
                 *chunk = (*record).max(1);
             }
@@ -115,7 +115,7 @@ impl FrameEncoder {
     }
 
     /// Encodes records of a series ahead of their commit; `None` if some of them are sent from
-    /// where they are, which [`encode`](Self::encode) does without delay.
+    /// their place in memory, which [`encode`](Self::encode) prepares without delay.
     pub(super) fn prepare(
         &self,
         series: &SeriesNames,
@@ -137,7 +137,7 @@ impl FrameEncoder {
         encoded.ok_or_else(|| Error::new(ErrorKind::Internal, "commit", "no frames were made"))
     }
 
-    /// `None` if there is a large frame of records as they are, and not `in_place`.
+    /// `None` if there is a large uncompressed frame and `in_place` is not set.
     fn encode_frames(
         &self,
         series: &SeriesNames,
@@ -163,7 +163,7 @@ impl FrameEncoder {
         }))
     }
 
-    /// Encodes a value, exactly; `prefix` is what the names of values begin with.
+    /// Encodes a value without rounding. `prefix` is the prefix of the names of values.
     pub(super) fn encode_value(
         &self,
         prefix: &str,
@@ -232,7 +232,7 @@ impl FrameEncoder {
             });
             commands.argument("EX");
             commands.argument(FRAME_LIFETIME);
-            // One that comes twice must not end the one that a commit has made permanent.
+            // A frame that is sent twice must not make a committed frame expire.
             commands.argument("NX");
         }
         Frame {
@@ -244,7 +244,7 @@ impl FrameEncoder {
     }
 }
 
-/// Makes a payload of the bytes of records.
+/// Makes a payload from the bytes of records.
 type InPlace<'a> = &'a dyn Fn(&RecordBytes<'_>) -> Arc<dyn Payload>;
 
 /// Whether a piece of a frame is so large that it is not copied into the commands.
@@ -252,7 +252,7 @@ fn is_sent_in_place(piece: &Piece<'_>) -> bool {
     matches!(piece, Piece::Records(records) if records.len() >= IN_PLACE_BYTES)
 }
 
-/// Cuts records into frames of about so many bytes; a record is never cut.
+/// Divides records into frames of about this size. A record is never divided.
 fn frame_ranges(records: &Records, frame_bytes: usize) -> Vec<Range<u64>> {
     let mut ranges = Vec::new();
     let mut start = 0;
@@ -266,7 +266,7 @@ fn frame_ranges(records: &Records, frame_bytes: usize) -> Vec<Range<u64>> {
                 start => records.ends()[start as usize - 1],
             };
             let rest = &records.ends()[start as usize..];
-            // Each record takes the eight bytes of its end too.
+            // Each record also takes eight bytes for its end.
             let fitting = rest.partition_point(|end| end - before <= frame_bytes as u64);
             start + fitting.clamp(1, frame_bytes / 8 + 1) as u64
         };

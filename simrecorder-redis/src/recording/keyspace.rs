@@ -1,4 +1,4 @@
-//! The keys of one recording on the server, and what they say.
+//! The keys of one recording on the server, and their contents.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -18,11 +18,12 @@ use crate::format::names::{Names, SeriesNames, part_names};
 use crate::format::state::SeriesState;
 use crate::server::RedisServer;
 
-/// How often a value is asked for that is set again each time before it is read. Then a script asks
-/// for both its metadata and its frame, which takes a right that readers do without otherwise.
+/// How often a value is requested that is set again each time before it is read. After that, a
+/// script requests both its metadata and its frame, which takes a permission that readers otherwise
+/// do not need.
 const MAX_ATTEMPTS: u32 = 16;
 
-/// The metadata of keys, and the frames of those values that are not split.
+/// The metadata of keys, and the frames of values that are not split.
 const NODES_SCRIPT: &str = "
 local documents, frames = {}, {}
 for i = 2, #ARGV do
@@ -34,14 +35,14 @@ for i = 2, #ARGV do
 end
 return {documents, frames}";
 
-/// How values are read with the metadata that says where they are.
+/// How values are read after the metadata that describes their place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum ReadValues {
     After,
     AtOnce,
 }
 
-/// A node as the server has it.
+/// A node as stored on the server.
 #[derive(Debug)]
 pub(crate) enum NodeReply {
     Group(Attributes),
@@ -64,10 +65,11 @@ pub(crate) struct Keyspace {
     /// The name of the recording.
     pub(crate) run: String,
     pub(crate) names: Names,
-    /// Series that were read: nothing of their metadata changes while they are there, except the names of
-    /// axes, which writing does not need.
+    /// Series that were read. Their metadata does not change while they exist, except for the names
+    /// of axes, which writing does not need.
     series: ProcessLocal<Mutex<HashMap<Key, Arc<SeriesDocument>>>>,
-    /// A server that ends with the recording: the last field, so that connections go before it.
+    /// A server that is stopped with the recording. The last field, so that connections are closed
+    /// first.
     pub(crate) server: Option<RedisServer>,
 }
 
@@ -87,7 +89,7 @@ impl Keyspace {
         }
     }
 
-    /// Asks several questions, of one slot each, in one round trip if there is but one server.
+    /// Sends several commands, each for one slot, in one round trip if there is only one server.
     pub(crate) fn ask(
         &self,
         operation: &'static str,
@@ -114,7 +116,7 @@ impl Keyspace {
         Ok(answers.pop().unwrap_or_default())
     }
 
-    /// The fields of a hash, some at a time.
+    /// The fields of a hash, requested in parts.
     pub(crate) fn scan(&self, name: &str) -> Result<HashMap<String, Vec<u8>>> {
         let mut found = HashMap::new();
         let mut cursor = "0".to_owned();
@@ -136,14 +138,14 @@ impl Keyspace {
         }
     }
 
-    /// The generation of the recording that has the name of this one now, if there is one.
+    /// The generation of the current recording of this name, if there is one.
     pub(crate) fn current_generation(&self, operation: &'static str) -> Result<Option<String>> {
         let root = self.names.root();
         self.ask_one(operation, &[b"HGET", root.as_bytes(), b"generation"])?
             .text()
     }
 
-    /// The number from which the cuts of new series are counted.
+    /// The base from which the cuts of new series are counted.
     pub(crate) fn cut_base(&self) -> Result<u64> {
         let root = self.names.root();
         match self.ask_one("commit", &[b"HGET", root.as_bytes(), b"cut_base"])? {
@@ -152,7 +154,7 @@ impl Keyspace {
         }
     }
 
-    /// Forgets series at a key and below it.
+    /// Forgets the series at a key and below it.
     pub(crate) fn forget(&self, key: &Key) {
         if let Ok(mut known) = self.known() {
             known.retain(|other, _| !other.is_within(key));
@@ -167,7 +169,7 @@ impl Keyspace {
         }
     }
 
-    /// The error of a recording that is no longer the one that was opened.
+    /// The error if the recording is no longer the one that was opened.
     pub(crate) fn not_current(&self) -> Error {
         let message = "the recording was deleted, or replaced by a new one";
         Error::new(ErrorKind::NotFound, "commit", message).with_key(self.run.clone())
@@ -199,7 +201,7 @@ impl Keyspace {
         self.known().ok()?.get(key).cloned()
     }
 
-    /// Takes note that the metadata of a series changes.
+    /// Forgets a series whose metadata changes.
     pub(crate) fn forget_series(&self, key: &Key) {
         if let Ok(mut known) = self.known() {
             known.remove(key);
@@ -232,8 +234,8 @@ impl Keyspace {
         })
     }
 
-    /// The nodes at `keys`, as of one moment; in a cluster, as of one moment for each series, and for the
-    /// series of each claimed group.
+    /// The nodes at `keys`, as of one moment; in a cluster, as of one moment for each series, and
+    /// for the series of each claimed group.
     pub(crate) fn nodes(&self, keys: &[Key]) -> Result<Vec<Option<NodeReply>>> {
         let mut damaged = HashMap::new();
         for _ in 0..MAX_ATTEMPTS {
@@ -323,7 +325,7 @@ impl Keyspace {
         nodes.collect()
     }
 
-    /// The states of those keys that are series: of those that share a slot, as of one moment.
+    /// The states of those keys that are series. Those in one slot are as of one moment.
     fn states_by_slot(
         &self,
         keys: &[Key],
@@ -389,8 +391,8 @@ impl Keyspace {
                 stored,
                 attributes,
             },
-            // In a cluster, a series is declared before it has a state. One of a claimed group is there
-            // when it is as long as the others.
+            // In a cluster, a series is declared before it has a state. A series of a claimed group
+            // exists once it is as long as the others.
             Document::Series(document) => match state? {
                 None if document.shares_slot => return Ok(None),
                 state => NodeReply::Series {
@@ -402,8 +404,8 @@ impl Keyspace {
         }))
     }
 
-    /// Asks questions as of one moment; in a cluster, or about one key, one after the other. A transaction
-    /// takes a right that readers of one key do without.
+    /// Sends commands as of one moment; in a cluster, or for one key, one after another. A
+    /// transaction takes a permission that readers of one key do not need.
     fn ask_together(
         &self,
         operation: &'static str,
@@ -413,7 +415,7 @@ impl Keyspace {
         if self.connections.is_cluster() || is_one_key {
             return self.ask(operation, &questions);
         }
-        // Commits are scripts, and nothing comes between the commands of a transaction.
+        // Commits are scripts, and the server runs nothing between the commands of a transaction.
         questions.insert(0, command(&[b"MULTI"]));
         questions.push(command(&[b"EXEC"]));
         let mut answers = self.ask(operation, &questions)?;
@@ -435,7 +437,7 @@ impl Keyspace {
         decode_value(frame, stored)
     }
 
-    /// What is right below a group, in the order of its names.
+    /// The children of a group, in the order of their names.
     pub(crate) fn children(&self, group: &Key) -> Result<Vec<Child>> {
         let found = self.scan(&self.names.group(group))?;
         let children = found.into_iter().map(|(name, kind)| {

@@ -1,10 +1,9 @@
-//! One recording that is open.
+//! An open recording.
 //!
-//! `keyspace.rs` asks what the server has. `open.rs` and `catalog.rs` find, create, list and delete
-//! recordings. A commit goes from `commit.rs`, which turns its changes into commands with
-//! `encoder.rs`, to `writer.rs`, which sends them until the server has them. `registry.rs` says who the writers
-//! are, and what has become of them. `persistence.rs` and
-//! `durable.rs` tell what the server may still lose.
+//! `keyspace.rs` reads from the server. `open.rs` and `catalog.rs` find, create, list and delete
+//! recordings. `commit.rs` translates the changes of a commit into commands, using `encoder.rs`,
+//! and `writer.rs` sends them until the server has them. `registry.rs` lists the writers and their
+//! states. `persistence.rs` and `durable.rs` determine what the server may still lose.
 
 mod buffers;
 pub(crate) mod catalog;
@@ -43,7 +42,7 @@ use crate::format::names::{group_of, writer_name};
 use crate::options::RedisOptions;
 use crate::server::RedisServer;
 
-/// One recording, as this store has it open.
+/// One recording that this store has open.
 #[derive(Debug)]
 pub(crate) struct Recording {
     pub(crate) keyspace: Arc<Keyspace>,
@@ -56,7 +55,7 @@ pub(crate) struct Recording {
     claims: Arc<Claims>,
     writer: Mutex<Writer>,
     closed: AtomicBool,
-    /// Series that this store planned and may declare.
+    /// Series that this store has planned and may declare.
     planned: Mutex<HashMap<Key, Arc<SeriesDocument>>>,
 }
 
@@ -126,7 +125,7 @@ impl Recording {
         Ok(())
     }
 
-    /// Notes how a series is, or will be, written; returns the number of records of a frame.
+    /// Records how a series is or will be encoded. Returns the number of records per frame.
     pub(crate) fn plan(&self, key: &Key, schema: &Schema) -> Result<u64> {
         let new = self.encoder.new_document(schema)?;
         let planned = match self.keyspace.series(key)? {
@@ -145,10 +144,10 @@ impl Recording {
         Ok(record_count)
     }
 
-    /// Encodes a batch of a series that was planned.
+    /// Encodes a batch of a planned series.
     pub(crate) fn prepare(&self, batch: &Batch) -> Result<Option<Prepared>> {
         let planned = self.planned.lock().get(&batch.key).cloned();
-        // A batch of another kind is for the commit to refuse.
+        // The commit rejects a batch of another kind.
         let planned = planned.filter(|planned| {
             let schema = batch.records.schema();
             planned.schema.check_same_records(schema).is_ok()
@@ -179,14 +178,14 @@ impl Recording {
         writer.commit(changes)
     }
 
-    /// Makes records before an index of each series unreachable, and deletes the frames that hold
-    /// nothing else.
+    /// Makes the records before an index of each series unreachable, and deletes the frames that
+    /// contain no others.
     pub(crate) fn free(&self, series: &[(Key, u64)]) -> Result<()> {
         self.check_writable("free")?;
         script::free(&self.keyspace, &writer_name(self.id), series)
     }
 
-    /// Calls `look`, and returns when the server has synced what it saw.
+    /// Calls `look`, and returns when the server has synced what `look` saw.
     pub(crate) fn read_durable(&self, look: &mut dyn FnMut() -> Result<()>) -> Result<()> {
         let syncs_always = self.writer.lock().syncs_always();
         durable::read_durable(&self.keyspace, syncs_always, look)

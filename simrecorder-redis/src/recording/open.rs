@@ -1,4 +1,4 @@
-//! Opening a recording: its root, and the settings of its server.
+//! Opening a recording: its root, and checking the settings of its server.
 
 use std::collections::HashMap;
 
@@ -18,11 +18,11 @@ use crate::recording::registry::seconds_since_1970;
 /// The version of the layout in the database.
 const FORMAT: u64 = 1;
 
-/// What a recording may require: nothing, and that series share the slot of their group.
+/// The features that a recording may require: none, or that series share the slot of their group.
 const FEATURES: [&str; 2] = ["", "shared-slots"];
 
-/// Creates a recording in one step. KEYS: root, garbage. ARGV: whether to replace one that is
-/// there, then the fields of the root. Returns what is there and is not replaced.
+/// Creates a recording in one step. KEYS: root, garbage. ARGV: whether to replace an existing one,
+/// then the fields of the root. Returns the existing root if it is not replaced.
 const CREATE: &str = "
 local found = redis.call('HGETALL', KEYS[1])
 if #found > 0 then
@@ -39,12 +39,12 @@ return {}
 #[derive(Debug)]
 pub(super) struct Root {
     pub(super) generation: String,
-    /// How new series are written, unless their schema says otherwise.
+    /// The format of new series, unless their schema specifies it.
     pub(super) format: FrameFormat,
 }
 
 impl Root {
-    /// Finds or creates the recording, as the mode asks for.
+    /// Finds or creates the recording, depending on the mode.
     pub(super) fn open(
         connections: &Connections,
         run: &str,
@@ -91,7 +91,7 @@ impl Root {
     }
 }
 
-/// The fields of the root of the recording that is there, or was created.
+/// The fields of the root of the existing or new recording.
 fn find_or_create(
     connections: &Connections,
     run: &str,
@@ -165,16 +165,16 @@ fn find_or_create(
     }
 }
 
-/// Checks that the server keeps what it is given, and warns of what it may damage. Returns whether it syncs
-/// before it acknowledges.
+/// Checks that the server keeps all data, and warns about a setting that may damage data. Returns
+/// whether the server syncs before it acknowledges.
 pub(super) fn check_server(keyspace: &Keyspace) -> Result<bool> {
     let (memory, settings) = keyspace.connections.run_first("open", |link| {
         let memory = if_told(link.one(&[b"INFO", b"memory"]))?.text();
-        // Those of the append-only file, and a few others.
+        // The settings of the append-only file, and a few others.
         let settings = if_told(link.one(&[b"CONFIG", b"GET", b"a*"]))?.pairs();
         Ok((memory, settings))
     })?;
-    // A server that tells neither may still be written to.
+    // A server that reports neither may still be written to.
     let memory = memory.ok().flatten().unwrap_or_default();
     let field = |name: &str| memory.lines().find_map(|line| line.strip_prefix(name));
     let evicts = field("maxmemory_policy:").is_some_and(|it| it.starts_with("allkeys"));
@@ -200,8 +200,7 @@ pub(super) fn check_server(keyspace: &Keyspace) -> Result<bool> {
     Ok(is("appendfsync", b"always"))
 }
 
-/// An answer that a server may refuse to give: the client library for clusters makes an error of
-/// that.
+/// A reply that a server may refuse: the client library for clusters returns an error in this case.
 fn if_told(answer: redis::RedisResult<Value>) -> redis::RedisResult<Value> {
     match answer {
         Err(error) if error.code().is_some() && !is_transient(&error) => Ok(Value::Nil),

@@ -1,14 +1,15 @@
-//! What the server has brought to its append-only file, as far as it says.
+//! What the server has written to its append-only file, according to its reports.
 //!
-//! A server that syncs every second acknowledges a commit before it is on the disk, and may even
-//! acknowledge it before it has handed it to the operating system. So a writer keeps what it sent
-//! until it knows better:
+//! A server that syncs every second acknowledges a commit before it is on disk, and possibly even
+//! before it has passed it to the operating system. So a writer keeps its commits until they are
+//! safe:
 //!
-//! - *Written*: the commit has left the memory of the server, so that it survives the server being
-//!   killed. The file has grown past what it had to hold when the commit was acknowledged.
-//! - *Synced*: it survives a power failure. At two moments more than a second apart no sync was
-//!   under way, and the commit was written before the first. In between the server began a sync,
-//!   which it does every second, and ended it.
+//! - *Written*: the commit has left the memory of the server, so it survives if the server is
+//!   killed. The file has grown beyond its size at the time of the acknowledgement plus the
+//!   buffered bytes.
+//! - *Synced*: the commit survives a power failure. At two moments more than a second apart, no
+//!   sync was in progress, and the commit was written before the first of them. In between, the
+//!   server began and completed a sync, because it syncs every second.
 
 use std::time::{Duration, Instant};
 
@@ -16,16 +17,17 @@ use redis::Value;
 
 use crate::connection::reply::Reply;
 
-/// Longer than the second after which a server syncs, and the tenth in which it looks.
+/// Longer than the second after which a server syncs, plus the tenth of a second in which it
+/// checks.
 const SYNC_INTERVAL: Duration = Duration::from_millis(1300);
-/// How long commits are kept where nothing is known of the file.
+/// How long commits are kept if the state of the file is unknown.
 pub(super) const BLIND_INTERVAL: Duration = Duration::from_secs(5);
 
-/// What one `INFO persistence` says.
+/// The contents of one `INFO persistence`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct PersistenceInfo {
     enabled: bool,
-    /// The size that the file had after it was last rewritten; it changes with each rewrite.
+    /// The size of the file after its last rewrite; it changes with each rewrite.
     base: u64,
     size: u64,
     buffered: u64,
@@ -33,7 +35,7 @@ pub(super) struct PersistenceInfo {
 }
 
 impl PersistenceInfo {
-    /// The answer to `INFO persistence`; `None` if the server does not say.
+    /// Parses the reply to `INFO persistence`; `None` if the server does not report it.
     pub(super) fn from_reply(answer: Value) -> Option<Self> {
         Self::parse(&answer.text().ok().flatten()?)
     }
@@ -55,17 +57,17 @@ impl PersistenceInfo {
     }
 }
 
-/// What is known of one acknowledged commit.
+/// What is known about one acknowledged commit.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct CommitDurability {
     acknowledged: Instant,
-    /// Rewrite and size of the file that hold it.
+    /// The rewrite and the size of the file that contains it.
     position: Option<(u64, u64)>,
     written: Option<Instant>,
 }
 
 impl CommitDurability {
-    /// A commit that was just acknowledged, with what the server said right after it.
+    /// A commit that was just acknowledged, with the server's report directly afterwards.
     pub(super) fn new(now: Instant, observed: Option<PersistenceInfo>) -> Self {
         Self {
             acknowledged: now,
@@ -78,7 +80,7 @@ impl CommitDurability {
         self.written.is_some()
     }
 
-    /// Takes note of what the server said later.
+    /// Takes a later report of the server into account.
     pub(super) fn observe(&mut self, now: Instant, observed: PersistenceInfo) {
         match self.position {
             _ if self.written.is_some() => {}
@@ -87,20 +89,20 @@ impl CommitDurability {
                     self.written = Some(now);
                 }
             }
-            // Sizes from before a rewrite cannot be compared: start again.
+            // Sizes from before a rewrite cannot be compared, so start again.
             _ => self.position = Some((observed.base, observed.size + observed.buffered)),
         }
     }
 }
 
-/// What is known of the file as a whole.
+/// What is known about the file as a whole.
 #[derive(Debug, Default)]
 pub(super) struct FileDurability {
     /// The server syncs before it acknowledges.
     pub(super) syncs_always: bool,
-    /// When no sync was under way.
+    /// The time when no sync was in progress.
     quiet: Option<Instant>,
-    /// What was written before this moment is synced.
+    /// Everything that was written before this time is synced.
     synced: Option<Instant>,
     disabled: bool,
 }
@@ -127,12 +129,12 @@ impl FileDurability {
         }
     }
 
-    /// What was said by a server that has gone since does not count.
+    /// Forgets the reports of a server that has ended since.
     pub(super) fn forget(&mut self) {
         (self.quiet, self.synced) = (None, None);
     }
 
-    /// Whether a commit need not be kept any longer.
+    /// Whether a commit no longer has to be kept.
     pub(super) fn is_safe(&self, commit: &CommitDurability, now: Instant) -> bool {
         if self.syncs_always || self.disabled {
             return true;
@@ -167,7 +169,7 @@ mod tests {
         let mut commit = CommitDurability::new(now, Some(info(10, 100, 20, false)));
         commit.observe(now, info(10, 119, 1, false));
         assert!(!commit.is_written());
-        // A rewrite makes another file, of which nothing is known yet.
+        // A rewrite creates another file, whose state is unknown.
         commit.observe(now, info(90, 500, 3, false));
         assert!(!commit.is_written());
         commit.observe(now, info(90, 502, 0, false));

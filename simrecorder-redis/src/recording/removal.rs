@@ -9,7 +9,7 @@ use crate::recording::keyspace::Keyspace;
 use crate::recording::writer::Writer;
 
 impl Recording {
-    /// Removes the node at `key`, with everything below it.
+    /// Removes the node at `key` and everything below it.
     pub(crate) fn remove(&self, key: &Key) -> Result<()> {
         let operation = "remove";
         self.check_writable(operation)?;
@@ -25,7 +25,7 @@ impl Recording {
         Ok(())
     }
 
-    /// Moves the node at `from`, with everything below it, to `to`.
+    /// Moves the node at `from` and everything below it to `to`.
     pub(crate) fn rename(&self, from: &Key, to: &Key) -> Result<()> {
         let operation = "rename";
         self.check_writable(operation)?;
@@ -53,7 +53,7 @@ impl Recording {
         Ok(())
     }
 
-    /// Commits a change that takes what is at a key, and below it, away from there.
+    /// Commits a change that removes or moves the node at a key and everything below it.
     fn commit_removal(
         &self,
         writer: &mut Writer,
@@ -70,7 +70,7 @@ impl Recording {
     }
 }
 
-/// The series at a key and below it; `None` if there is nothing at the key.
+/// The series at a key and below it; `None` if there is no node at the key.
 fn series_within(keyspace: &Keyspace, key: &Key) -> Result<Option<Vec<Key>>> {
     let Some(document) = keyspace.document(key)? else {
         return Ok(None);

@@ -1,4 +1,4 @@
-//! The script that makes a commit: the command that runs it, and what its answer means.
+//! The script that makes a commit: its command, and the meaning of its reply.
 
 use std::collections::HashMap;
 
@@ -17,21 +17,21 @@ use crate::recording::keyspace::Keyspace;
 
 const SCRIPT: &str = include_str!("commit.lua");
 
-/// The keys that one script reaches in a cluster: those of a series, of the series of a claimed group, or
-/// of the hierarchy. Without a cluster, the latter is used for all.
+/// The keys that one script accesses in a cluster: those of a series, of the series of a claimed
+/// group, or of the hierarchy. Without a cluster, the hierarchy's slot is used for everything.
 pub(super) type Slot = Option<SlotNames>;
 
-/// Which commit of which writer a script makes.
+/// The commit that a script makes.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct CommitNumber<'a> {
     pub(super) writer: &'a str,
-    /// The number of the commit before in the same slot.
+    /// The number of the previous commit in the same slot.
     pub(super) previous: u64,
-    /// The number of this one; 0 is not counted.
+    /// The number of this commit; 0 is not counted.
     pub(super) number: u64,
 }
 
-/// The command that runs the script; `changes` are its arguments.
+/// The command that runs the script. `changes` are its arguments.
 pub(super) fn command(
     keyspace: &Keyspace,
     slot: &Slot,
@@ -61,7 +61,7 @@ pub(super) fn command(
     script.argument(names.groups());
     script.argument(names.values());
     script.argument(match keyspace.connections.is_cluster() {
-        // Scripts of the hierarchy do not reach the keys of series.
+        // Scripts of the hierarchy do not access the keys of series.
         true => String::new(),
         false => names.all_series(),
     });
@@ -71,23 +71,23 @@ pub(super) fn command(
     script
 }
 
-/// What the script answered.
+/// The reply of the script.
 pub(super) enum ScriptReply {
     Done,
     /// The server has only the commits up to this number.
     Gap(u64),
-    /// The server has not all frames, though it did not refuse any: they are too old.
+    /// The server lacks some frames, although it did not reject any: they have expired.
     FramesMissing(Error),
 }
 
-/// What the answer of the script means; `refused` is the error of a frame before it.
+/// The meaning of the script's reply. `refused` is the error of an earlier frame.
 pub(super) fn understand(
     keyspace: &Keyspace,
     answer: Value,
     refused: Option<ServerError>,
 ) -> Result<ScriptReply, Failure> {
     if let Value::ServerError(error) = answer {
-        // The client library knows which errors pass.
+        // The client library knows which errors are temporary.
         return Err(Failure::Redis(refused.unwrap_or(error).into()));
     }
     let mut words = answer.array()?.into_iter();
@@ -117,7 +117,7 @@ pub(super) fn understand(
     }
 }
 
-/// The error of a commit that the script refused.
+/// The error of a commit that the script rejected.
 fn refusal(kind: &str, key: &str, detail: &str) -> Result<Error> {
     let key = &Key::new_or_root(key)?;
     let (is, wanted) = detail.split_once('\n').unwrap_or((detail, ""));

@@ -1,4 +1,4 @@
-//! The writer of a store: numbers its commits, and keeps those that the server may still lose.
+//! The writer of a store. It numbers its commits, and keeps those that the server may still lose.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -19,14 +19,15 @@ use crate::recording::keyspace::Keyspace;
 use crate::recording::persistence::{CommitDurability, FileDurability, PersistenceInfo};
 use crate::recording::script::{self, CommitNumber, ScriptReply, Slot};
 
-/// How often frames that got lost on the way are sent again before that is an error.
+/// How often lost frames are sent again before the commit fails.
 const ATTEMPTS: usize = 3;
-/// However little else is tried again, so long a server may take to write its append-only file.
+/// The minimum time that a server may take to write its append-only file, even with a shorter retry
+/// limit.
 const MIN_WRITE_PATIENCE: Duration = Duration::from_secs(10);
-/// How long to wait before looking again whether the server has written.
+/// The pause between two checks whether the server has written.
 const PAUSE: Duration = Duration::from_millis(5);
 
-/// What a commit does to the keys of one slot of a cluster; without a cluster, all that it does.
+/// The part of a commit for the keys of one slot of a cluster; without a cluster, the whole commit.
 #[derive(Debug, Default)]
 pub(super) struct SlotCommands {
     /// The commands that store its frames.
@@ -35,7 +36,7 @@ pub(super) struct SlotCommands {
     pub(super) changes: Vec<Vec<u8>>,
 }
 
-/// A commit as commands, before it has a number.
+/// A commit as commands, without a number yet.
 #[derive(Debug)]
 pub(super) struct CommitCommands {
     /// The hierarchy first.
@@ -69,8 +70,8 @@ impl CommitCommands {
         &mut self.slots[index].1
     }
 
-    /// Commits the changes of series before those of the hierarchy: until the end, the hierarchy shows what
-    /// is left to do.
+    /// Commits the changes of series before those of the hierarchy: until the end, the hierarchy
+    /// shows what remains to be done.
     pub(super) fn hierarchy_last(&mut self) {
         self.slots.rotate_left(1);
     }
@@ -83,13 +84,13 @@ pub(super) struct Writer {
     buffers: Arc<BufferPool>,
     claims: Arc<Claims>,
     name: String,
-    /// The memory of commits that are kept.
+    /// The maximum memory of kept commits.
     resend_bytes: usize,
-    /// The number of the last commit that was tried.
+    /// The number of the last attempted commit.
     number: u64,
     /// The number of the last commit in each slot.
     last: HashMap<Slot, u64>,
-    /// Where the next batch of each series begins, as this writer counts.
+    /// Where the next batch of each series begins, according to this writer.
     positions: HashMap<Key, u64>,
     /// Commits that may not be safe yet, in order.
     sent: VecDeque<SentCommit>,
@@ -111,7 +112,7 @@ struct SentCommit {
 #[derive(Debug)]
 struct SentSlot {
     slot: Slot,
-    /// The number of the commit before in this slot.
+    /// The number of the previous commit in this slot.
     previous: u64,
     frames: Vec<Commands>,
     script: Commands,
@@ -146,18 +147,18 @@ impl Writer {
         self.file.syncs_always
     }
 
-    /// Where the next batch of a series begins, as this writer counts.
+    /// Where the next batch of a series begins, according to this writer.
     pub(super) fn position(&self, key: &Key) -> Option<u64> {
         self.positions.get(key).copied()
     }
 
-    /// A series that was declared by a commit which may have to be sent again.
+    /// A series declared by a commit that may have to be sent again.
     pub(super) fn declared(&self, key: &Key) -> Option<Arc<SeriesDocument>> {
         let declared = |sent: &SentCommit| sent.declared.get(key).cloned();
         self.sent.iter().rev().find_map(declared)
     }
 
-    /// Forgets series at a key and below it.
+    /// Forgets the series at a key and below it.
     pub(super) fn forget(&mut self, key: &Key) {
         self.positions.retain(|other, _| !other.is_within(key));
     }
@@ -167,7 +168,8 @@ impl Writer {
         if commit.slots.iter().all(|(_, it)| it.changes.is_empty()) {
             return Ok(());
         }
-        // A number is used once, even if its commit fails: it may have arrived nevertheless.
+        // A number is used once, even if its commit fails: the commit may have arrived
+        // nevertheless.
         self.number += 1;
         let number = self.number;
         let slots = commit.slots.into_iter().map(|(slot, commands)| {
@@ -199,7 +201,7 @@ impl Writer {
         self.keep(sent, info)
     }
 
-    /// Sends a commit until the server has it, and before it whatever the server lost.
+    /// Sends a commit until the server has it, preceded by everything that the server lost.
     fn transmit(&mut self, number: u64, slots: &[SentSlot]) -> Result<Option<PersistenceInfo>> {
         let (mut resent, mut delivered) = (false, 0);
         let done = self.keyspace.connections.run("commit", |link| {
@@ -249,8 +251,8 @@ impl Writer {
         Err(error.into())
     }
 
-    /// Sends the commits after `last` and before `until` that the server should have, in order;
-    /// returns the last one that it has then.
+    /// Sends the commits after `last` and before `until` that the server should have, in order.
+    /// Returns the last one that it then has.
     fn resend(
         &self,
         link: &mut Link,
@@ -309,7 +311,7 @@ impl Writer {
         Ok((script::understand(&self.keyspace, answer, refused)?, info))
     }
 
-    /// Keeps a commit that was acknowledged, and forgets those that are safe.
+    /// Keeps an acknowledged commit, and forgets those that are safe.
     fn keep(&mut self, sent: SentCommit, info: Option<PersistenceInfo>) -> Result<()> {
         let now = Instant::now();
         self.sent_bytes += sent.bytes;
@@ -331,7 +333,7 @@ impl Writer {
         Ok(())
     }
 
-    /// An error if the server has not written for too long, since `progress`.
+    /// Fails if the server has not written for too long, since `progress`.
     fn check_progress(&self, progress: Instant) -> Result<()> {
         let retry_for = self.keyspace.connections.timeouts.retry_for;
         if progress.elapsed() <= retry_for.max(MIN_WRITE_PATIENCE) {
@@ -350,8 +352,8 @@ impl Writer {
         }
     }
 
-    /// Forgets the oldest commit if a killed server would have it; the server may not have synced
-    /// it yet. In a cluster nothing is known of that.
+    /// Forgets the oldest commit if it would survive a kill of the server, even if the server has
+    /// not synced it yet. In a cluster, this is unknown.
     fn forget_written(&mut self) -> bool {
         let is_cluster = self.keyspace.connections.is_cluster();
         let first = self.sent.front();
@@ -373,8 +375,8 @@ impl Writer {
         }
     }
 
-    /// Looks whether the server still has all commits, sends again what it lost, and notes how
-    /// far it has written.
+    /// Checks whether the server still has all commits, sends lost ones again, and records how far
+    /// the server has written.
     fn look(&mut self) -> Result<()> {
         let Some(last) = self.sent.back().map(|sent| sent.number) else {
             return Ok(());
@@ -412,13 +414,13 @@ impl Writer {
         Ok(())
     }
 
-    /// Waits until the server has handed everything to its operating system.
+    /// Waits until the server has passed everything to its operating system.
     pub(super) fn settle(&mut self) -> Result<()> {
         if self.keyspace.connections.is_cluster() {
             return Ok(());
         }
         let start = Instant::now();
-        // Once in any case: what was written may have been lost with the power of the server.
+        // At least once: written data may have been lost in a power failure of the server.
         self.look()?;
         while self.sent.iter().any(|sent| !sent.durability.is_written()) {
             self.check_progress(start)
@@ -437,7 +439,7 @@ impl Writer {
         }
     }
 
-    /// What was known of a server that lost something does not count any longer.
+    /// Reports of a server that lost something are no longer valid.
     fn forget_durability(&mut self) {
         self.file.forget();
         let now = Instant::now();
@@ -461,7 +463,7 @@ fn lost(has: u64, acknowledged: u64) -> Error {
     Error::new(ErrorKind::Corrupt, "commit", message)
 }
 
-/// How much memory is kept.
+/// The memory of kept commits.
 fn size_of(slots: &[SentSlot]) -> usize {
     let commands = |slot: &SentSlot| {
         let frames: usize = slot.frames.iter().map(Commands::capacity).sum();
