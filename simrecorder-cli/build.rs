@@ -12,7 +12,7 @@ fn main() {
     }
     println!("cargo::rerun-if-changed=page");
     let built = fs::metadata("page/page.js").and_then(|page| page.modified());
-    // In a package there are no sources of the page.
+    // A package does not contain the sources of the page.
     let is_old = Path::new("../web/src").is_dir() && {
         println!("cargo::rerun-if-changed=../web/src");
         newest(Path::new("../web/src"))
@@ -28,7 +28,7 @@ fn main() {
     );
 }
 
-/// When a file in a folder was changed last.
+/// The time of the latest change of a file in a folder.
 fn newest(folder: &Path) -> io::Result<SystemTime> {
     let mut newest = SystemTime::UNIX_EPOCH;
     for entry in fs::read_dir(folder)? {

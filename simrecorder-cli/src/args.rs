@@ -33,7 +33,7 @@ pub(crate) struct Cli {
 const EXIT_STATUS: &str =
     "Exit status: 0 success; 1 the answer is no (damaged, different); 2 an error.";
 
-/// What to do. Each command is a module of `commands`.
+/// The commands. Each is a module of `commands`.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     Ls(ls::Args),
@@ -82,7 +82,7 @@ pub(crate) struct NodesArgs {
     pub(crate) keys: Vec<String>,
 }
 
-/// A recording, and which of its series a command reads.
+/// A recording, and the series that a command reads.
 #[derive(Args, Debug)]
 pub(crate) struct SeriesArgs {
     #[command(flatten)]
@@ -93,7 +93,7 @@ pub(crate) struct SeriesArgs {
     pub(crate) keys: Vec<String>,
 }
 
-/// Which keys are copied.
+/// The keys to copy.
 #[derive(Args, Debug)]
 pub(crate) struct PatternArgs {
     /// Only keys that match: * matches within a level, ** any levels
@@ -105,19 +105,19 @@ pub(crate) struct PatternArgs {
     pub(crate) exclude: Vec<String>,
 }
 
-/// A range of the coordinate of a series. A selection is of the records in it.
+/// A range of the coordinate of a series. Selections apply to the records in it.
 #[derive(Args, Clone, Copy, Debug, Default)]
 pub(crate) struct RangeArgs {
-    /// Leave out what comes before this coordinate (time, step)
+    /// Leave out records before this coordinate (time, step)
     #[arg(long, value_name = "COORDINATE", allow_negative_numbers = true)]
     from: Option<Number>,
 
-    /// Leave out this coordinate and all that follow
+    /// Leave out records at and after this coordinate
     #[arg(long, value_name = "COORDINATE", allow_negative_numbers = true)]
     to: Option<Number>,
 }
 
-/// A number on the command line. Integers keep all digits.
+/// A number on the command line. Integers keep all their digits.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Number(pub(crate) CoordinateNumber);
 

@@ -1,4 +1,4 @@
-//! Reading series some records at a time.
+//! Reads series in blocks of records.
 
 use std::ops::Range;
 
@@ -7,10 +7,10 @@ use simrecorder::{ArrayView, Error, View};
 
 use crate::progress::Progress;
 
-/// About how many bytes are read at once.
+/// The approximate number of bytes that are read at once.
 pub(crate) const BLOCK_BYTES: usize = 8 << 20;
 
-/// How many records are read at once if they have no fixed size.
+/// The number of records of variable size that are read at once.
 const VARIABLE_RECORDS: u64 = 1 << 16;
 
 /// Visits all records of a view, in order, within bounded memory.

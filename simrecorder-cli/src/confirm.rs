@@ -1,13 +1,15 @@
-//! Asking before something is lost.
+//! Asking for confirmation before data is lost.
 
 use std::io::{self, BufRead, IsTerminal, Write};
 
 use crate::exit::{Failure, Result};
 
-/// Whether the user agrees to do `what`, such as "remove 'net'"; `yes` is the answer that an argument gave.
+/// Whether the user agrees to do `what`, such as "remove 'net'". If `yes` is set, the user has
+/// already agreed.
 ///
 /// # Errors
-/// If there is no terminal to ask at.
+///
+/// If standard input is not a terminal.
 pub(crate) fn confirm(what: &str, yes: bool) -> Result<bool> {
     if yes {
         return Ok(true);

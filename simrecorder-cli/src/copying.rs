@@ -1,4 +1,4 @@
-//! What `copy` and `recover` have in common: from where, to where, and what of it.
+//! What `copy` and `recover` share: their source, their target, and the selected part.
 
 use std::ops::Bound;
 use std::path::{Path, PathBuf};
@@ -25,7 +25,8 @@ pub(crate) struct CopyArgs {
     #[command(flatten)]
     patterns: PatternArgs,
 
-    /// Only the ticks of timelines with this coordinate in a range: time=10..20 leaves out 20, time=..=20 does not
+    /// Only the ticks of timelines with this coordinate in a range: time=10..20 excludes 20,
+    /// time=..=20 includes it
     #[arg(long, value_name = "NAME=START..END", value_parser = parse_range)]
     select: Vec<(String, CoordinateRange)>,
 
@@ -33,20 +34,20 @@ pub(crate) struct CopyArgs {
     #[arg(long, value_name = "COMPRESSION", value_parser = parse_compression)]
     compression: Option<Compression>,
 
-    /// Add to a recording that exists
+    /// Add to an existing recording
     #[arg(long)]
     append: bool,
 }
 
-/// The recording that is written.
+/// The recording to write.
 enum Target {
-    /// It appears when it is whole.
+    /// It appears when it is complete.
     New(StagedRecording),
     Existing(Arc<dyn DataStore>),
 }
 
 impl CopyArgs {
-    /// Opens both recordings, lets `copy` do its work, and lets what it wrote appear.
+    /// Opens both recordings, calls `copy`, and makes the result visible.
     pub(crate) fn run<T>(
         &self,
         copy: impl FnOnce(&dyn DataStore, &dyn DataStore, CopyOptions<'_>) -> simrecorder::Result<T>,
@@ -118,7 +119,7 @@ fn parse_compression(text: &str) -> Result<Compression, String> {
         .map_err(|error: simrecorder::Error| error.to_string())
 }
 
-/// `NAME=START..END`, where one of the two may be missing, and `=` before the end includes it.
+/// Parses `NAME=START..END`. Either bound may be missing, and `=` before the end includes it.
 fn parse_range(text: &str) -> Result<(String, CoordinateRange), String> {
     let wrong = || format!("'{text}' is not a range of a coordinate, such as time=10..20");
     let (name, range) = text.split_once('=').ok_or_else(wrong)?;

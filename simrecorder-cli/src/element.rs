@@ -1,4 +1,4 @@
-//! Elements of arrays, one at a time, whatever their type.
+//! Single elements of arrays of any type.
 
 use std::fmt;
 
@@ -6,18 +6,18 @@ use serde_json::{Number, Value as Json, json};
 use simrecorder::half::{bf16, f16};
 use simrecorder::{ArrayValue, DType, Value};
 
-/// An element of an array. `Display` gives as many digits as read back to the same element.
+/// An element of an array. `Display` prints enough digits to parse the same element.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Element {
     Bool(bool),
     Signed(i64),
     Unsigned(u64),
-    /// Also a float of 16 bits.
+    /// Also a 16-bit float.
     Single(f32),
     Double(f64),
     Complex64(f32, f32),
     Complex128(f64, f64),
-    /// Of a type that this version does not know.
+    /// An element of a type that this version does not know.
     Unknown,
 }
 
@@ -74,7 +74,7 @@ impl Element {
         }
     }
 
-    /// The nearest `f64`; of a complex number, its real part.
+    /// The nearest `f64`; for a complex number, that of its real part.
     pub(crate) fn to_f64(self) -> f64 {
         match self {
             Self::Bool(x) => x.into(),
@@ -86,7 +86,8 @@ impl Element {
         }
     }
 
-    /// As JSON, which has no NaN and no infinities: they are text. A complex number is a pair.
+    /// The element as JSON. NaN and infinities, which JSON lacks, are text. A complex number is a
+    /// pair.
     pub(crate) fn to_json(self) -> Json {
         match self {
             Self::Bool(x) => x.into(),
@@ -101,7 +102,7 @@ impl Element {
     }
 }
 
-/// The shortest number that reads back to the same `f32`.
+/// The shortest number that parses to the same `f32`.
 fn single_to_json(x: f32) -> Json {
     match x.is_finite() {
         true => double_to_json(x.to_string().parse().unwrap_or(x.into())),
@@ -133,7 +134,7 @@ impl fmt::Display for Element {
     }
 }
 
-/// A value as JSON: an array as nested lists, bytes as hexadecimal digits, an object as it is.
+/// A value as JSON: an array as nested lists, bytes as hexadecimal digits, an object unchanged.
 pub(crate) fn to_json(value: &Value) -> Json {
     match value {
         Value::Array(array) => nested(array.shape(), &mut elements(array)),

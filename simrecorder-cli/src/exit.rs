@@ -1,4 +1,4 @@
-//! How the program ends: exit statuses, and the errors that end it.
+//! Exit statuses of the program, and the errors that end it.
 
 use std::fmt;
 use std::io;
@@ -6,17 +6,17 @@ use std::io;
 use clap::builder::StyledStr;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
-/// The exit status after an error, a wrong usage included.
+/// The exit status after an error, including wrong usage.
 pub(crate) const ERROR: u8 = 2;
 
-/// How a command exits that ran to its end.
+/// The result of a command that was completed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Exit {
     /// Status 0.
     Success,
     /// Status 1: the answer is no, such as "damaged" or "different".
     No,
-    /// Status 2: a part could not be read, so that there is no answer.
+    /// Status 2: a part could not be read, so the answer is unknown.
     Unknown,
 }
 
@@ -34,17 +34,17 @@ impl From<Exit> for u8 {
 /// The result of a command.
 pub(crate) type Result<T, E = Failure> = std::result::Result<T, E>;
 
-/// Why the program ends before a command did. `Display` gives one line.
+/// Why the program ends before a command is completed. `Display` prints one line.
 #[derive(Debug)]
 pub(crate) enum Failure {
-    /// The arguments ask for this help, which is no error.
+    /// The arguments request this help, which is not an error.
     Help(StyledStr),
     /// The arguments are wrong.
     Usage(String),
-    /// What a command refuses to do, or why it did not do all of it.
+    /// The command was refused or not completed.
     Refused(String),
     Library(simrecorder::Error),
-    /// Standard output cannot be written to.
+    /// Standard output cannot be written.
     Output(io::Error),
 }
 
@@ -65,10 +65,11 @@ impl From<simrecorder::Error> for Failure {
     }
 }
 
-/// An error of standard output: files have an error of the library, which names them.
+/// An error of standard output. Errors of files are errors of the library, which contain their
+/// path.
 impl From<io::Error> for Failure {
     fn from(error: io::Error) -> Self {
-        // That of the crate csv is in another one, which does not say that a pipe was closed.
+        // The crate csv wraps the error in another one, which does not show that a pipe was closed.
         let of_csv = error
             .get_ref()
             .and_then(|inner| inner.downcast_ref::<csv::Error>());
@@ -84,7 +85,7 @@ impl From<clap::Error> for Failure {
         let text = error.render();
         let unknown = error.get(ContextKind::InvalidSubcommand);
         match error.kind() {
-            // A program that has the command does not get here.
+            // A build with this command does not get here.
             _ if matches!(unknown, Some(ContextValue::String(name)) if name == "serve") => {
                 let message = "this program was built without 'serve'; build it again with \
                                '--features serve', after 'npm ci && npm run build' in web/";
@@ -99,7 +100,7 @@ impl From<clap::Error> for Failure {
     }
 }
 
-/// The message of clap, which has several lines, in one.
+/// Joins the lines of a message of clap.
 fn usage_line(text: &str) -> String {
     let end = text.find("\n\nUsage:").unwrap_or(text.len());
     let message = text[..end].trim_start_matches("error: ");

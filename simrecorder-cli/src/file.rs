@@ -1,4 +1,4 @@
-//! Files that commands write, which appear when they are whole.
+//! Files that commands write. They appear when they are complete.
 
 use std::fs::File;
 use std::path::Path;
@@ -6,12 +6,12 @@ use std::path::Path;
 use simrecorder::backend::folder_of;
 use simrecorder::{Error, ErrorKind};
 
-/// The extension of a file, in lower case, which chooses its format.
+/// The lower-case extension of a file, which determines its format.
 pub(crate) fn extension(path: &Path) -> Option<String> {
     Some(path.extension()?.to_str()?.to_ascii_lowercase())
 }
 
-/// Checks that nothing is at a path, unless it may be replaced.
+/// Checks that a path is free, unless it may be replaced.
 pub(crate) fn check_new(
     operation: &'static str,
     path: &Path,
@@ -25,7 +25,7 @@ pub(crate) fn check_new(
     Err(error.with_key(path.display().to_string()))
 }
 
-/// Writes a file under another name, and gives it its own when it is whole.
+/// Writes a file under a temporary name, and renames it when it is complete.
 pub(crate) fn write(
     operation: &'static str,
     path: &Path,
@@ -36,7 +36,7 @@ pub(crate) fn write(
     #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt;
-        // As the umask of the user allows, like any other file.
+        // With the permissions that the user's umask allows, like any other file.
         builder.permissions(std::fs::Permissions::from_mode(0o666));
     }
     let mut file = builder

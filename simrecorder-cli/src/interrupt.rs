@@ -1,4 +1,4 @@
-//! Ctrl-C, and other requests to end.
+//! Ctrl-C, and other signals that ask the program to end.
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -16,7 +16,8 @@ use crate::exit::{Failure, Result};
 pub(crate) struct Interrupt(Arc<AtomicBool>);
 
 impl Interrupt {
-    /// From here on, the first request to end is noticed here, and the second one ends the program.
+    /// Handles signals from now on: the first one is reported here, the second one ends the
+    /// program.
     pub(crate) fn watch() -> Result<Self> {
         let is_requested = Arc::new(AtomicBool::new(false));
         for signal in [SIGINT, SIGTERM, SIGHUP] {
@@ -33,7 +34,7 @@ impl Interrupt {
         self.0.load(Ordering::Relaxed)
     }
 
-    /// Ends an operation if the program was asked to end.
+    /// Fails if the program was asked to end.
     pub(crate) fn check(&self, operation: &'static str) -> Result<(), Error> {
         match self.is_requested() {
             true => Err(Error::new(

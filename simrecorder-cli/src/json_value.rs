@@ -1,4 +1,4 @@
-//! Values that are written as JSON in an argument.
+//! Values that an argument contains as JSON.
 
 use serde_json::Value as Json;
 use simrecorder::ndarray::{ArrayD, IxDyn};
@@ -7,7 +7,7 @@ use simrecorder::{DType, ObjectValue, Value, half};
 
 use crate::exit::{Failure, Result};
 
-/// The value that a text names: JSON, or else the text itself.
+/// Parses a value: JSON, or otherwise the text itself.
 pub(crate) fn parse_value(text: &str) -> Result<Value> {
     let Ok(json) = serde_json::from_str::<Json>(text) else {
         return Ok(Value::Text(text.to_owned()));
@@ -32,7 +32,7 @@ fn refuse(text: &str, why: &str) -> Failure {
     Failure::Refused(format!("'{text}' cannot be recorded: {why}"))
 }
 
-/// An array of any shape, a single element included; `None` if it is none.
+/// An array of any shape, including a single element; `None` if it is not an array.
 fn array_of(json: &Json) -> Option<Result<Value>> {
     let (mut shape, mut elements) = (Vec::new(), vec![json]);
     while let [Json::Array(first), ..] = elements[..] {
@@ -64,7 +64,8 @@ fn array_of(json: &Json) -> Option<Result<Value>> {
         .or_else(|| array!(Json::as_bool))
 }
 
-/// The value with elements of another type, if none of them is changed by more than rounding.
+/// Converts the elements of a value to another type. Fails if this changes one of them by more than
+/// rounding.
 pub(crate) fn cast(value: &Value, dtype: DType) -> Result<Value> {
     macro_rules! cast {
         ($($name:ident => $type:ty),*) => {
@@ -81,8 +82,8 @@ pub(crate) fn cast(value: &Value, dtype: DType) -> Result<Value> {
         Complex64 => Complex32, Complex128 => Complex64
     );
     let is_exact = dtype.is_floating() || {
-        // Back in the first type, so that large integers are compared exactly, and as reals, since one
-        // that has another sign there comes back as it was.
+        // Compare in the first type, so that large integers are compared exactly, and as reals,
+        // because the first type may restore an element whose sign has changed.
         let as_reals = |value: &Value| value.cast::<f64>().and_then(Value::new);
         let has_signs = as_reals(&converted)? == as_reals(value)?;
         let back = match value.dtype() {

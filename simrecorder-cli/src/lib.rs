@@ -1,6 +1,6 @@
-//! `simrec`: everything about a recording, from the shell.
+//! `simrec`: working with recordings from the shell.
 //!
-//! The program is a library so that the Python package brings it along, too.
+//! The program is a library so that the Python package can contain it, too.
 
 mod args;
 mod blocks;
@@ -32,7 +32,7 @@ use crate::args::Cli;
 use crate::exit::{Exit, Failure};
 use crate::output::Output;
 
-/// Runs the program with its arguments, of which the first is its own name, and returns its exit status.
+/// Runs the program with its arguments, beginning with its own name, and returns its exit status.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
     let mut output = Output::new();
     let ended = Cli::try_parse_from(arguments)
@@ -53,7 +53,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
             Exit::Success.into()
         }
         Err(failure) => {
-            // When nobody reads the message, the exit status is all that is left to say.
+            // If the message cannot be written, only the exit status remains.
             let _ = writeln!(io::stderr(), "simrec: {failure}");
             exit::ERROR
         }

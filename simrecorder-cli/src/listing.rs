@@ -1,4 +1,4 @@
-//! What `ls` and `tree` say about each key.
+//! The description of each key in `ls` and `tree`.
 
 use clap::Args;
 use indicatif::HumanBytes;
@@ -11,15 +11,15 @@ use crate::exit::Result;
 use crate::output::Output;
 use crate::table::Table;
 
-/// Which columns are listed.
+/// The columns to list.
 #[derive(Args, Clone, Copy, Debug)]
 pub(crate) struct ListingArgs {
-    /// Add the kind, type, shape, chunks, compression, stored bytes and how many times smaller these are,
-    /// units, and the first and last coordinate
+    /// Add the kind, type, shape, chunks, compression, stored bytes and compression ratio, units,
+    /// and the first and last coordinate
     #[arg(short, long)]
     pub(crate) long: bool,
 
-    /// Add the smallest and largest element, the mean, and how many are NaN; reads everything
+    /// Add the smallest and largest element, the mean, and the number of NaN; reads everything
     #[arg(long)]
     pub(crate) stats: bool,
 
@@ -37,7 +37,7 @@ const STATISTICS: [&str; 4] = ["MIN", "MAX", "MEAN", "NAN"];
 pub(crate) type Entry = (Child, String, Result<Node, Error>);
 
 impl ListingArgs {
-    /// Whether there is nothing but keys to list.
+    /// Whether only keys are listed.
     pub(crate) fn is_short(self) -> bool {
         !(self.long || self.stats || self.json)
     }
@@ -79,7 +79,7 @@ fn cannot_be_read(error: &Error) -> String {
     format!("cannot be read: {error}")
 }
 
-/// What `ls -l --json` says of a node.
+/// What `ls -l --json` prints about a node.
 #[cfg(feature = "serve")]
 pub(crate) fn describe(child: &Child, node: Result<Node, Error>) -> Json {
     let listed = ListingArgs {
@@ -103,19 +103,19 @@ fn to_object(child: &Child, described: Result<Description, Error>) -> Json {
     object.into()
 }
 
-/// What is listed of a node.
+/// The listed properties of a node.
 #[derive(Debug, Default)]
 pub(crate) struct Description {
     dtype: Option<DType>,
     record_kind: Option<Kind>,
     shape: Vec<u64>,
-    /// Of a ragged series, the shape of an item of a row.
+    /// For a ragged series, the shape of an item of a row.
     item_shape: Vec<u64>,
     chunks: Option<Vec<u64>>,
     codec: Option<String>,
-    /// How many bytes its records take.
+    /// The size of its records in bytes.
     bytes: Option<u64>,
-    /// How many they take as they are stored.
+    /// Their stored size in bytes.
     stored_bytes: Option<u64>,
     units: Option<String>,
     coordinate: Option<Coordinate>,
@@ -184,7 +184,7 @@ impl Description {
             units: units(schema.attributes()),
             coordinate: listed
                 .long
-                // A coordinate that cannot be read does not make its series unreadable.
+                // If the coordinate cannot be read, its series still can.
                 .then(|| Coordinate::of(view).unwrap_or(None))
                 .flatten(),
             value: None,
@@ -232,7 +232,7 @@ impl Description {
         }
     }
 
-    /// How many times smaller the records are stored.
+    /// The compression ratio of the records.
     fn ratio(&self) -> Option<f64> {
         let (bytes, stored) = self.bytes.zip(self.stored_bytes)?;
         (stored > 0).then(|| bytes as f64 / stored as f64)
@@ -328,7 +328,7 @@ impl Description {
     }
 }
 
-/// How many bytes the records of an array take that are not filled.
+/// The size in bytes of the records of an array that are not filled.
 fn bytes(view: &View) -> Option<u64> {
     let record = view
         .schema()

@@ -4,7 +4,7 @@ use std::str::FromStr;
 
 use crate::element::Element;
 
-/// The widest field and the most digits that a format may ask for.
+/// The maximum width and precision of a format.
 const MAX_DIGITS: usize = 1000;
 
 /// One conversion of `printf` with the text around it.
@@ -14,7 +14,7 @@ pub(crate) struct NumberFormat {
     after: String,
     is_left: bool,
     has_zeros: bool,
-    /// What a number has that is not negative: `+`, a space or nothing.
+    /// The sign of a number that is not negative: `+`, a space or nothing.
     sign: &'static str,
     width: usize,
     precision: Option<usize>,
@@ -69,7 +69,7 @@ impl FromStr for NumberFormat {
             rest = precision;
             format.precision = Some(take_number(&mut rest)?);
         }
-        // The length of an integer in C means nothing here.
+        // C's length modifiers of integers have no meaning here.
         rest = rest.trim_start_matches(['l', 'h', 'z', 'j', 'q', 'L']);
         let conversion = rest.chars().next().ok_or_else(wrong)?;
         let is_upper = conversion.is_ascii_uppercase();
@@ -90,7 +90,7 @@ impl FromStr for NumberFormat {
     }
 }
 
-/// Where the first `%` is that is not doubled.
+/// The place of the first `%` that is not doubled.
 fn conversion_start(text: &str) -> Option<usize> {
     let mut start = 0;
     loop {
@@ -116,7 +116,7 @@ fn take_number(rest: &mut &str) -> Result<usize, String> {
 }
 
 impl NumberFormat {
-    /// `%g` with so many significant digits.
+    /// `%g` with `digits` significant digits.
     pub(crate) fn shortest(digits: usize) -> Self {
         Self {
             before: String::new(),
@@ -130,8 +130,8 @@ impl NumberFormat {
         }
     }
 
-    /// The element as text. A complex number is formatted part by part; what is no integer is rounded for `%d`
-    /// and `%x`.
+    /// Formats an element. Both parts of a complex number are formatted; a non-integer is rounded
+    /// for `%d` and `%x`.
     pub(crate) fn format(&self, element: Element) -> String {
         match element {
             Element::Bool(x) => self.integer(x.into()),
@@ -194,7 +194,7 @@ impl NumberFormat {
     }
 }
 
-/// The digits and the exponent of C, which has a sign and two digits.
+/// The digits and the exponent as in C, which has a sign and two digits.
 fn with_exponent(abs: f64, precision: usize, is_upper: bool) -> String {
     let text = format!("{abs:.precision$e}");
     let (digits, exponent) = text.split_once('e').unwrap_or((&text, "0"));
@@ -206,7 +206,7 @@ fn with_exponent(abs: f64, precision: usize, is_upper: bool) -> String {
     format!("{digits}{letter}{sign}{:02}", exponent.unsigned_abs())
 }
 
-/// So many significant digits, without zeros at the end.
+/// The number with `significant` significant digits, without zeros at the end.
 fn shortest(abs: f64, significant: usize, is_upper: bool) -> String {
     let text = with_exponent(abs, significant - 1, is_upper);
     let split = text.find(['e', 'E']).unwrap_or(text.len());

@@ -1,4 +1,4 @@
-//! What the program writes to standard output.
+//! Standard output.
 
 use std::fmt::Display;
 use std::io::{self, BufWriter, StdoutLock, Write};
@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use crate::exit::{Exit, Result};
 
-/// How many bytes are written at once.
+/// The number of bytes that are written at once.
 const BUFFER_BYTES: usize = 64 << 10;
 
 /// Standard output, locked and buffered.
@@ -23,7 +23,7 @@ pub(crate) struct Output {
 impl Output {
     pub(crate) fn new() -> Self {
         let stdout = io::stdout();
-        // Not for a pipe or a file, nor with `NO_COLOR`.
+        // Not for a pipe or a file, and not with `NO_COLOR`.
         let has_colours = AutoStream::choice(&stdout) != ColorChoice::Never;
         Self {
             stdout: BufWriter::with_capacity(BUFFER_BYTES, stdout.lock()),
@@ -31,7 +31,7 @@ impl Output {
         }
     }
 
-    /// The text in a style, if colours are shown.
+    /// The text in a style, if colours are enabled.
     pub(crate) fn paint(&self, style: Style, text: impl Display) -> String {
         match self.has_colours {
             true => format!("{style}{text}{style:#}"),
@@ -69,8 +69,8 @@ impl Write for Output {
     }
 }
 
-/// Reports to standard error what does not end the program.
+/// Reports a problem that does not end the program to standard error.
 pub(crate) fn warn(message: impl Display) {
-    // Nobody has to read it.
+    // It is not an error if this cannot be written.
     let _ = writeln!(io::stderr(), "simrec: {message}");
 }

@@ -1,9 +1,9 @@
-//! Pixels as files of PNG.
+//! Pixels as PNG files.
 
 use png::{BitDepth, ColorType};
 use simrecorder::{Error, ErrorKind};
 
-/// A file of PNG. The rows of pixels follow each other without gaps.
+/// Encodes a PNG file. The rows of pixels are contiguous.
 pub(crate) fn encode(
     operation: &'static str,
     pixels: &[u8],

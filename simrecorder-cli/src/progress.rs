@@ -1,9 +1,9 @@
-//! How far a long operation has come, on standard error if that is a terminal.
+//! The progress of a long operation, on standard error if it is a terminal.
 
 use indicatif::{HumanBytes, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use simrecorder::{CopyProgress, DrainProgress, VerifyProgress};
 
-/// A line that is written again and again, and erased at the end.
+/// A line that is rewritten again and again, and erased at the end.
 #[derive(Debug)]
 pub(crate) struct Progress(ProgressBar);
 

@@ -9,13 +9,13 @@ use crate::element::{Element, elements, hex, to_json};
 use crate::exit::Result;
 use crate::number_format::NumberFormat;
 
-/// How records are written.
+/// The form in which records are written.
 #[derive(Clone, Debug)]
 pub(crate) struct Form {
     pub(crate) style: Style,
     /// Whether the coordinate of each record is written before it.
     pub(crate) coordinates: bool,
-    /// How numbers are written as text; else with all their digits.
+    /// The format of numbers in text; without one, they have all their digits.
     pub(crate) format: Option<NumberFormat>,
 }
 
@@ -23,13 +23,14 @@ pub(crate) struct Form {
 pub(crate) enum Style {
     /// A line for each record.
     Text,
-    /// A row for each record, and the coordinate if there is one.
+    /// A row for each record, with its coordinate if there is one.
     Csv,
     /// A line of JSON for each record; an object if its coordinate is written.
     Json,
-    /// An object for each record: its key, its index, its coordinate if there is one, and its value.
+    /// An object for each record: its key, its index, its coordinate if there is one, and its
+    /// value.
     JsonObjects,
-    /// The bytes alone.
+    /// Only the bytes.
     Raw,
 }
 
@@ -39,12 +40,13 @@ pub(crate) trait RecordWriter {
 }
 
 impl Form {
-    /// Writes all records of a view; what has no axis left is one record.
+    /// Writes all records of a view. A view without axes is one record.
     pub(crate) fn write_view(&self, view: &View, out: &mut dyn Write) -> Result<()> {
         self.write_view_from(0, view, out)
     }
 
-    /// The same for a view whose first record has the index `first` in its series.
+    /// Like [`Self::write_view`], for a view whose first record has the index `first` in its
+    /// series.
     pub(crate) fn write_view_from(
         &self,
         first: u64,
@@ -95,7 +97,7 @@ impl Form {
         }))
     }
 
-    /// The coordinate that is written with the records of a view.
+    /// The coordinate to write with the records of a view.
     fn coordinate_of(&self, view: &View) -> Result<Option<View>> {
         let if_there_is_one = matches!(self.style, Style::Csv | Style::JsonObjects);
         if view.shape().is_empty() || !(self.coordinates || if_there_is_one) {
@@ -107,7 +109,7 @@ impl Form {
             let error = Error::new(ErrorKind::NotFound, "read", message);
             return Err(error.with_key(view.key().as_str()).into());
         }
-        // A coordinate that nobody asked for is not its own.
+        // A coordinate is not written next to itself unless the user asked for it.
         Ok(coordinate.filter(|coordinate| self.coordinates || coordinate.key() != view.key()))
     }
 
@@ -149,7 +151,7 @@ impl Form {
     }
 }
 
-/// Writes each record in a line of its own, as text or JSON, or as bytes.
+/// Writes each record in a separate line, as text or JSON, or as bytes.
 struct LineWriter<'a> {
     form: &'a Form,
     key: &'a str,
@@ -219,7 +221,8 @@ impl RecordWriter for LineWriter<'_> {
 /// Writes records as rows of CSV.
 struct CsvWriter<'a> {
     form: &'a Form,
-    /// Whether all records have the same elements, so that each is a column. Else a record is one.
+    /// Whether all records have the same elements, so that each is a column. Otherwise, a record is
+    /// one column.
     has_columns: bool,
     rows: csv::Writer<&'a mut dyn Write>,
     field: Vec<u8>,
@@ -285,7 +288,7 @@ impl RecordWriter for CsvWriter<'_> {
 
 /// The names of the elements of a record: `v`, or `v[0,0]`, `v[0,1]`, ...
 pub(crate) fn element_names(name: &str, shape: &[u64]) -> impl Iterator<Item = String> {
-    // As an odometer counts.
+    // Counts like an odometer.
     let mut next = (!shape.contains(&0)).then(|| vec![0; shape.len()]);
     std::iter::from_fn(move || {
         let mut index = next.take()?;
@@ -313,7 +316,7 @@ pub(crate) fn text_of(record: &Value) -> Vec<u8> {
         format: None,
     };
     let mut text = Vec::new();
-    // Writing to memory does not fail.
+    // Writing to memory cannot fail.
     let _ = form.write_text(record, &mut text);
     text
 }

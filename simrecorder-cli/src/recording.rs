@@ -14,11 +14,12 @@ pub(crate) fn open(arg: &RecordingArg) -> Result<Arc<dyn DataStore>> {
     Ok(simrecorder::open(&arg.recording)?)
 }
 
-/// The nodes that keys and globs name, in natural order, each group before what it contains. A key
-/// brings everything below it. Without any, everything.
+/// The nodes that match keys and globs, in natural order. A group precedes its contents. A key
+/// includes everything below it. Without keys, all nodes.
 ///
 /// # Errors
-/// A key with nothing at it, and a glob that matches nothing.
+///
+/// If there is no node at a key, or a glob matches nothing.
 pub(crate) fn select(store: &dyn DataStore, texts: &[String]) -> Result<Vec<Child>> {
     let mut selected = match texts {
         [] => KeyPatterns::new().select(store)?,
@@ -32,19 +33,19 @@ pub(crate) fn select(store: &dyn DataStore, texts: &[String]) -> Result<Vec<Chil
     Ok(selected)
 }
 
-/// What a text names: a key, or else the keys that a glob matches.
+/// The keys that a text names: a key, or otherwise those that match a glob.
 fn patterns(store: &dyn DataStore, text: &str) -> Result<KeyPatterns> {
     let has_wildcard = |part: &str| part.contains(['*', '?', '[']);
     if !has_wildcard(text) {
         return Ok(KeyPatterns::new().within(Key::new_or_root(text)?));
     }
-    // Brackets and the like may be a part of a key.
+    // Brackets and the like may be part of a key.
     if let Ok(key) = Key::new(text)
         && store.node(&key)?.is_some()
     {
         return Ok(KeyPatterns::new().within(key));
     }
-    // Only the group where the first wildcard is has to be searched.
+    // Only the group of the first wildcard has to be searched.
     let start: Vec<_> = text
         .split('/')
         .take_while(|part| !has_wildcard(part))
@@ -53,11 +54,11 @@ fn patterns(store: &dyn DataStore, text: &str) -> Result<KeyPatterns> {
     Ok(KeyPatterns::new().within(group).include(text))
 }
 
-/// How many nodes are looked up at once.
+/// The number of nodes that are looked up at once.
 const NODES: usize = 256;
 
-/// The nodes at keys, looked up as they are asked for. What cannot be read, or was removed meanwhile, is an
-/// error beside the others.
+/// The nodes at keys, looked up when they are needed. A node that cannot be read, or was removed
+/// meanwhile, is an error among the others.
 pub(crate) fn nodes(
     store: &dyn DataStore,
     children: Vec<Child>,
@@ -88,7 +89,7 @@ fn look_up(store: &dyn DataStore, children: Vec<Child>) -> Vec<(Child, Result<No
 /// The node that `KEY` or `KEY[SELECTION]` names, with the selection.
 pub(crate) fn find(store: &dyn DataStore, text: &str) -> Result<(Node, Option<PythonSelection>)> {
     let parts = selection::split(text);
-    // Brackets may be a part of a key.
+    // Brackets may be part of a key.
     if parts.is_none()
         || Key::new(text).is_ok_and(|key| store.node(&key).is_ok_and(|n| n.is_some()))
     {
@@ -101,7 +102,7 @@ pub(crate) fn find(store: &dyn DataStore, text: &str) -> Result<(Node, Option<Py
     Ok((node, Some(selection)))
 }
 
-/// The error of a group where a series or value is needed.
+/// The error for a group where a series or value is required.
 pub(crate) fn is_group(key: &str) -> Error {
     let message = "this is a group; name a series or value in it, which 'simrec ls' lists";
     Error::new(ErrorKind::KindMismatch, "read", message).with_key(key)

@@ -1,9 +1,9 @@
-//! Selections as Python writes them: `net/v[-10:, ::2, 3]`.
+//! Selections in Python's syntax: `net/v[-10:, ::2, 3]`.
 
 use simrecorder::ndarray::SliceInfoElem;
 use simrecorder::{ArrayView, Error, ErrorKind, Kind, Selection};
 
-/// What is in the brackets after a key.
+/// The contents of the brackets after a key.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct PythonSelection(Vec<Item>);
 
@@ -15,7 +15,7 @@ enum Item {
         stop: Option<i64>,
         step: i64,
     },
-    /// `...`: all axes that no other item is about.
+    /// `...`: all axes without another item.
     Ellipsis,
 }
 
@@ -29,13 +29,13 @@ fn refuse(message: impl Into<String>) -> Error {
     Error::new(ErrorKind::InvalidArgument, "select", message)
 }
 
-/// Divides `net/v[1:3]` into the key and what is in its brackets.
+/// Splits `net/v[1:3]` into the key and the contents of its brackets.
 pub(crate) fn split(text: &str) -> Option<(&str, &str)> {
     text.strip_suffix(']')?.rsplit_once('[')
 }
 
 impl PythonSelection {
-    /// Parses what is in the brackets.
+    /// Parses the contents of the brackets.
     pub(crate) fn parse(text: &str) -> Result<Self, Error> {
         let items: Vec<_> = text.split(',').map(parse_item).collect();
         // As in Python, a comma may end the list.
@@ -51,17 +51,17 @@ impl PythonSelection {
         Ok(Self(items))
     }
 
-    /// Whether it selects one record, and not a part of the records.
+    /// Whether it selects one record rather than a part of the records.
     pub(crate) fn is_one_record(&self) -> bool {
         matches!(self.0[..], [Item::Index(_), ..])
     }
 
-    /// Whether it selects something of every record.
+    /// Whether it selects a part of every record.
     pub(crate) fn has_all_records(&self) -> bool {
         matches!(self.0[..], [WHOLE | Item::Ellipsis, ..])
     }
 
-    /// The selection of a view. As in Python, slices end where the axis does.
+    /// The selection of a view. As in Python, slices end at the end of the axis.
     pub(crate) fn resolve(&self, view: &dyn ArrayView) -> Result<Selection, Error> {
         let shape = view.shape();
         let is_about_axis = |item: &&Item| **item != Item::Ellipsis;
@@ -83,7 +83,7 @@ impl PythonSelection {
             }
         }
         let elements = items.iter().zip(shape).map(|(item, &len)| match *item {
-            // Other kinds have no axis to drop.
+            // Other kinds have no axis that could be dropped.
             Item::Index(index) if view.kind() != Kind::Array => one_record(index, len),
             Item::Index(index) => Ok(SliceInfoElem::Index(index as isize)),
             Item::Slice { start, stop, step } => Ok(slice(start, stop, step, len)),
@@ -114,8 +114,8 @@ fn one_record(index: i64, len: u64) -> Result<SliceInfoElem, Error> {
     }
 }
 
-/// A slice of Python over an axis of `len` elements, as one of `ndarray`, which reverses the slice for a
-/// negative step.
+/// A slice of Python over an axis of `len` elements, as a slice of `ndarray`, which reverses the
+/// slice for a negative step.
 fn slice(start: Option<i64>, stop: Option<i64>, step: i64, len: u64) -> SliceInfoElem {
     // No store has longer axes.
     let len = i64::try_from(len).unwrap_or(i64::MAX);

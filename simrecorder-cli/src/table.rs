@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use unicode_width::UnicodeWidthStr;
 
-/// Columns are aligned up to this width; what is wider moves the rest of its line.
+/// Columns are aligned up to this width. A wider cell moves the rest of its line.
 const WIDEST: usize = 60;
 
 /// Rows of cells.
@@ -18,7 +18,7 @@ impl Table {
         self.rows.push(row);
     }
 
-    /// Writes the rows. Columns that are empty in all of them are left out, and no line ends with spaces.
+    /// Writes the rows, without empty columns and without spaces at the ends of lines.
     pub(crate) fn write(&self, out: &mut impl Write) -> io::Result<()> {
         let mut widths: Vec<usize> = Vec::new();
         for row in &self.rows {

@@ -54,7 +54,7 @@ pub(crate) fn run(args: &Args, output: &mut Output) -> Result<Exit> {
 fn list(args: &Args, key: &Key, output: &mut Output) -> Result<Exit> {
     let store = simrecorder::open(&args.recording.recording)?;
     let node = store.require_node(key, NodeKind::Series)?;
-    // In an order that does not depend on the backend.
+    // The order must not depend on the backend.
     let attributes: BTreeMap<_, _> = node.attributes().iter().collect();
     if args.json {
         output.json(&attributes)?;
@@ -93,7 +93,7 @@ fn change(args: &Args, key: &Key) -> Result<Exit> {
     Ok(Exit::Success)
 }
 
-/// Whether an attribute is for users to change.
+/// Checks that users may change an attribute.
 fn check(key: &Key, name: &str) -> Result<()> {
     match name {
         TIMELINE_ATTRIBUTE => {

@@ -20,8 +20,8 @@ Examples:
 
 /// Print the records of a series, or a value
 ///
-/// Each record is a line. A selection in brackets is as in Python: indices, slices with negative bounds and
-/// steps, and '...'.
+/// Each record is a line. A selection in brackets has the syntax of Python: indices, slices with
+/// negative bounds and steps, and '...'.
 #[derive(clap::Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
@@ -55,7 +55,7 @@ pub(crate) struct Args {
     #[arg(long, conflicts_with = "raw")]
     json: bool,
 
-    /// Write the bytes of each record as they are in memory, without separators
+    /// Write the bytes of each record as in memory, without separators
     #[arg(long)]
     raw: bool,
 }

@@ -1,4 +1,4 @@
-//! `simrec completions`: lets a shell complete what is typed.
+//! `simrec completions`: writes completion scripts for shells.
 
 use std::io::Write;
 
@@ -19,12 +19,12 @@ Examples:
 #[derive(clap::Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
-    /// Which shell
+    /// Name of the shell
     shell: Shell,
 }
 
 pub(crate) fn run(args: &Args, output: &mut Output) -> Result<Exit> {
-    // It panics where it cannot write, as into a closed pipe.
+    // It panics if it cannot write, for example into a closed pipe.
     let mut script = Vec::new();
     clap_complete::generate(args.shell, &mut Cli::command(), "simrec", &mut script);
     output.write_all(&script)?;

@@ -38,11 +38,12 @@ pub(crate) struct Args {
     #[arg(long, default_value_t = 0.0, value_name = "TOLERANCE")]
     atol: f64,
 
-    /// NaN is the same as NaN
+    /// Treat NaN as equal to NaN
     #[arg(long)]
     equal_nan: bool,
 
-    /// Leave out keys that match, and all below them: * matches within a level, ** any levels
+    /// Leave out keys that match, and everything below them: * matches within a level, ** any
+    /// levels
     #[arg(long, value_name = "GLOB")]
     ignore_key: Vec<String>,
 

@@ -13,7 +13,7 @@ use crate::interrupt::Interrupt;
 use crate::output::Output;
 use crate::progress::Progress;
 
-/// How long a program that follows sleeps at once.
+/// The longest pause of a following drain before it checks for Ctrl-C.
 const PAUSE: Duration = Duration::from_millis(100);
 
 const EXAMPLES: &str = "\
@@ -96,7 +96,7 @@ fn drain(
     simrecorder::drain(from, to, options)
 }
 
-/// Waits so many seconds; returns whether to continue after them.
+/// Waits this many seconds. Returns whether to continue.
 fn wait(interrupt: &Interrupt, seconds: u32) -> bool {
     let end = Instant::now() + Duration::from_secs(seconds.into());
     while Instant::now() < end && !interrupt.is_requested() {

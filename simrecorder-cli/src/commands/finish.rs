@@ -1,4 +1,4 @@
-//! `simrec finish`: makes what a writer left readable for other software.
+//! `simrec finish`: makes the recording of a killed writer readable for other software.
 
 use std::io::Write;
 
@@ -15,7 +15,7 @@ Examples:
 If a recording was not closed, its last records are in tails and in a journal, which other software does not
 read. This command moves them into the chunks, as closing the recording would have done. No flushed record is lost.";
 
-/// Repair the recording of a killed writer, so that other software reads all of it
+/// Repair the recording of a killed writer, so that other software can read all of it
 #[derive(clap::Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Args {

@@ -1,4 +1,4 @@
-//! `simrec info`: a recording as a whole, or one key in full.
+//! `simrec info`: describes a recording, or one key in full.
 
 use std::io::Write;
 
@@ -20,7 +20,7 @@ Examples:
   simrec info run.mdb            format, size, journal, and timelines with their last tick
   simrec info run.mdb net/v      one series in full, with its attributes";
 
-/// Show what a recording is: format, size, journal, timelines; or one key in full
+/// Describe a recording: format, size, journal, timelines; or one key in full
 #[derive(clap::Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
@@ -49,10 +49,10 @@ pub(crate) fn run(args: &Args, output: &mut Output) -> Result<Exit> {
     Ok(Exit::Success)
 }
 
-/// Writes each fact in a line, and those of a list below its name.
+/// Writes each fact in a line, and the facts in a list below its name.
 fn write_facts(facts: &Map<String, Json>, output: &mut impl Write) -> Result<()> {
     let mut table = Table::default();
-    // What is not known, or not there, is left out.
+    // Unknown and missing facts are left out.
     for (name, fact) in facts.iter().filter(|(_, fact)| !fact.is_null()) {
         let mut name = name.replace('_', " ");
         let lines = match fact {
@@ -112,7 +112,7 @@ fn facts_of_recording(store: &dyn DataStore) -> Result<Map<String, Json>> {
     let mut facts = Map::new();
     let mut add = |name: &str, fact: Json| facts.insert(name.to_owned(), fact);
     add("format", format.into());
-    // Other software has none.
+    // Recordings of other software have none.
     add(
         "version",
         version.map_or_else(|| "not of simrecorder".into(), Json::from),
@@ -150,7 +150,7 @@ fn facts_of_recording(store: &dyn DataStore) -> Result<Map<String, Json>> {
     Ok(facts)
 }
 
-/// The timelines, each with its coordinate, how many ticks it has, and the last of them.
+/// The timelines, each with its coordinate, its number of ticks, and its last tick.
 fn timelines(store: &dyn DataStore) -> Result<Json> {
     let mut found = store.timelines_within(&Key::ROOT)?;
     found.sort_by(|(a, _), (b, _)| a.natural_cmp(b));

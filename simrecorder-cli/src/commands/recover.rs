@@ -1,4 +1,4 @@
-//! `simrec recover`: copies what is sound of a damaged recording.
+//! `simrec recover`: copies the undamaged part of a recording.
 
 use std::io::Write;
 
@@ -27,7 +27,7 @@ pub(crate) struct Args {
     #[command(flatten)]
     copy: CopyArgs,
 
-    /// Write JSON: what was left out, what is under another key, and what was copied
+    /// Write JSON: what was left out, stored under another key, and copied
     #[arg(long)]
     json: bool,
 }

@@ -1,4 +1,4 @@
-//! `simrec rewind`: goes back to an earlier tick.
+//! `simrec rewind`: rewinds timelines to an earlier tick.
 
 use simrecorder::{CoordinateNumber, DataStoreExt, Key, Recorder, View};
 
@@ -29,7 +29,7 @@ pub(crate) struct Args {
     #[arg(allow_negative_numbers = true)]
     last: Number,
 
-    /// Do not ask
+    /// Do not ask for confirmation
     #[arg(long, short)]
     yes: bool,
 }
@@ -44,7 +44,8 @@ pub(crate) fn run(args: &Args, _: &mut Output) -> Result<Exit> {
         }
     }
     let what = format!("remove {ticks} ticks of {timelines} timelines");
-    // A name that no timeline has is an error of the library, and no question.
+    // If no timeline has this coordinate, the library reports an error, so there is nothing to
+    // confirm.
     let is_agreed = ticks == 0 || confirm(&what, args.yes)?;
     let recorder = Recorder::new(store);
     if is_agreed {

@@ -26,7 +26,7 @@ pub(crate) struct Args {
     #[arg(required = true, value_name = "KEY")]
     keys: Vec<String>,
 
-    /// Do not ask
+    /// Do not ask for confirmation
     #[arg(long, short)]
     yes: bool,
 }
@@ -39,7 +39,7 @@ pub(crate) fn run(args: &Args, _: &mut Output) -> Result<Exit> {
     }
     keys.sort();
     keys.dedup();
-    // A group removes what is below it.
+    // Removing a group removes everything below it.
     keys.dedup_by(|key, before| key.is_within(before));
     let mut count = 0;
     for key in &keys {
@@ -63,7 +63,7 @@ pub(crate) fn run(args: &Args, _: &mut Output) -> Result<Exit> {
     })
 }
 
-/// The key that a text is, or else the values and series that it matches as a glob.
+/// The key that a text names, or otherwise the values and series that it matches as a glob.
 fn named(store: &dyn DataStore, text: &str) -> Result<Vec<Key>> {
     let key = Key::new(text)?;
     if !text.contains(['*', '?', '[']) || store.node(&key)?.is_some() {

@@ -1,4 +1,4 @@
-//! `simrec tail`: the last records of series, and those that a running simulation adds.
+//! `simrec tail`: prints the last records of series, and new ones while a simulation is running.
 
 use std::io::Write;
 use std::time::Duration;
@@ -19,7 +19,7 @@ Examples:
   simrec tail -n 1 run.mdb net/rate net/v      the last record of each
   simrec tail -f -c run.mdb 'net/*'            and new ones with their time, while the simulation runs";
 
-/// How long to wait before looking for new records again.
+/// The pause before checking for new records again.
 const INTERVAL: Duration = Duration::from_millis(200);
 
 /// Print the last records of series
@@ -50,7 +50,7 @@ pub(crate) struct Args {
     json: bool,
 }
 
-/// Prints records of several series, each part after a line with its key.
+/// Prints records of several series, each block after a line with its key.
 struct Tail<'a> {
     form: Form,
     output: &'a mut Output,
@@ -117,7 +117,7 @@ pub(crate) fn run(args: &Args, output: &mut Output) -> Result<Exit> {
                     "tail '{key}': the series was cut from {before} to {after} records"
                 ));
             }
-            // Of a series whose first records were freed, those that are new.
+            // If the first records of a series were freed, only new ones.
             let seen = view.first_record() + view.len();
             tail.print(&now, seen.saturating_sub(now.first_record()))?;
             *view = now;

@@ -41,7 +41,7 @@ pub(crate) fn run(args: &Args, output: &mut Output) -> Result<Exit> {
     Ok(Exit::Success)
 }
 
-/// Adds the groups above the nodes, the root included.
+/// Adds the groups above the nodes, including the root.
 fn with_groups(mut selected: Vec<Child>) -> Vec<Child> {
     let above = selected.iter().flat_map(|child| child.key.ancestors());
     let above: Vec<_> = above.chain([Key::ROOT]).collect();
@@ -55,9 +55,10 @@ fn with_groups(mut selected: Vec<Child>) -> Vec<Child> {
     selected
 }
 
-/// The lines that lead to each node, each group of which is before what it contains.
+/// The lines that lead to each node. A group precedes its contents.
 fn branches(nodes: &[Child]) -> Vec<String> {
-    // Of each level, whether more nodes of the same group follow; from the last node to the first.
+    // For each level, whether more nodes of the same group follow; computed from the last node to
+    // the first.
     let mut follows: Vec<bool> = Vec::new();
     let mut branches: Vec<_> = nodes
         .iter()

@@ -1,4 +1,4 @@
-//! `simrec verify`: reads all of a recording and lists what is damaged.
+//! `simrec verify`: reads a whole recording and lists the damage.
 
 use std::io::Write;
 use std::ops::ControlFlow;
@@ -19,7 +19,7 @@ Examples:
 
 Exit status: 0 all is sound; 1 something is damaged; 2 an error.";
 
-/// Read all of a recording, and list the damaged records by key
+/// Read a whole recording, and list the damaged records by key
 #[derive(clap::Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Args {

@@ -8,7 +8,7 @@ use super::source::{Source, axis_name, units, with_units};
 use super::{Options, colour_map};
 use crate::exit::Result;
 
-/// How many cells there is room for.
+/// The maximum number of cells.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Room {
     pub(crate) columns: usize,
@@ -20,11 +20,12 @@ struct Side {
     axis: Axis,
     /// The bounds of the parts, as indices.
     bounds: Vec<u64>,
-    /// Where they are.
+    /// The positions of the bounds.
     edges: Vec<f64>,
 }
 
-/// A series of one-dimensional records over time: a column for each record, the first element at the bottom.
+/// A series of one-dimensional records over time: a column for each record, with the first element
+/// at the bottom.
 pub(crate) fn heat_map(source: &Source, options: &Options) -> Result<Figure> {
     let x = side(source, 0, source.coordinate.clone(), options.room.columns)?;
     let y = side(source, 1, coordinate_of_columns(source), options.room.rows)?;
@@ -35,7 +36,8 @@ pub(crate) fn heat_map(source: &Source, options: &Options) -> Result<Figure> {
     figure(source, &extents, values, x, y, options.scale)
 }
 
-/// A record of two dimensions, or of three if the last is of colours: the first row at the top.
+/// A record of two dimensions, or of three if the last one contains colours: the first row is at
+/// the top.
 pub(crate) fn image(source: &Source, options: &Options) -> Result<Figure> {
     let x = side(
         source,
@@ -48,14 +50,14 @@ pub(crate) fn image(source: &Source, options: &Options) -> Result<Figure> {
     let channels = source.view.shape().get(2).copied();
     bounds.extend(channels.map(|channels| (0..=channels).collect()));
     let extents = source.view.envelope(&bounds)?;
-    // From the top down.
+    // From top to bottom.
     (y.axis.start, y.axis.end) = (y.axis.end, y.axis.start);
     if channels.is_none() {
         return figure(source, &extents, farthest(&extents)?, x, y, options.scale);
     }
     let colours = extents.into_dimensionality::<Ix3>().map_err(internal)?;
     let colour = |pixel: simrecorder::ndarray::ArrayView1<'_, Extent>| {
-        // As bright as what lies between the darkest and the brightest.
+        // The brightness is relative to the darkest and the brightest.
         let channel = |index: usize| {
             pixel
                 .get(index)
@@ -130,7 +132,7 @@ fn figure(
     })
 }
 
-/// The element of each cell that is farthest from the median, so that one that deviates is seen.
+/// The element of each cell that is farthest from the median, so that an outlier is visible.
 fn farthest(extents: &ArrayD<Extent>) -> Result<Array2<f64>, Error> {
     let mut typical: Vec<_> = extents
         .iter()
@@ -151,12 +153,12 @@ fn farthest(extents: &ArrayD<Extent>) -> Result<Array2<f64>, Error> {
     cells.into_dimensionality::<Ix2>().map_err(internal)
 }
 
-/// The coordinate of the second axis. Without one that can be read, it is drawn by index.
+/// The coordinate of the second axis. Without a readable one, the axis is drawn by index.
 fn coordinate_of_columns(source: &Source) -> Option<View> {
     source.view.coordinate(1).unwrap_or(None)
 }
 
-/// Divides an axis into at most `room` parts of as many elements.
+/// Divides an axis into at most `room` parts with the same number of elements.
 fn side(source: &Source, axis: usize, coordinate: Option<View>, room: usize) -> Result<Side> {
     let view = &source.view;
     let first = if axis == 0 { source.first } else { 0 };
@@ -175,7 +177,7 @@ fn side(source: &Source, axis: usize, coordinate: Option<View>, room: usize) -> 
     let edges =
         coordinate.map(|coordinate| Ok::<_, Error>((edges(&coordinate, &bounds)?, coordinate)));
     let (edges, label) = match edges.transpose()? {
-        // Others cannot be drawn to scale.
+        // Other coordinates cannot be drawn to scale.
         Some((edges, coordinate)) if edges.is_sorted_by(|a, b| a < b) => {
             (edges, with_units(coordinate.key().name(), &coordinate))
         }
@@ -195,7 +197,8 @@ fn side(source: &Source, axis: usize, coordinate: Option<View>, room: usize) -> 
     })
 }
 
-/// Where the parts of an axis meet: between the coordinates of the elements next to the bound.
+/// The positions at which the parts of an axis meet: halfway between the coordinates on both sides
+/// of each bound.
 fn edges(coordinate: &View, bounds: &[u64]) -> Result<Vec<f64>, Error> {
     let extents = coordinate.envelope(&[bounds.to_vec()])?;
     let mut edges: Vec<_> = extents
@@ -206,7 +209,7 @@ fn edges(coordinate: &View, bounds: &[u64]) -> Result<Vec<f64>, Error> {
     let (Some(first), Some(last)) = (extents.first(), extents.last()) else {
         return Ok(vec![0.0, 1.0]);
     };
-    // As far from the ends as the other edges are from their neighbours.
+    // At the ends, use the same distance as the neighbouring edge.
     let half = |edge: Option<&f64>, x: f64| edge.map_or(0.5, |edge| (edge - x).abs());
     let half_first = match bounds[1] - bounds[0] {
         1 => half(edges.first(), first.last),

@@ -1,4 +1,4 @@
-//! The colours of numbers and of lines, which colour-blind people tell apart.
+//! The colours of numbers and of lines. Colour-blind people can distinguish them.
 
 use std::ops::RangeInclusive;
 
@@ -6,11 +6,11 @@ use plotters::prelude::{ColorMap, RGBColor, ViridisRGB};
 
 use super::figure::{Colour, part_of};
 
-/// What NaN looks like.
+/// The colour of NaN.
 const GREY: Colour = [0xb0, 0xb0, 0xb0];
 
-/// The colours of lines: those of Okabe and Ito (2008) that are seen on white and on black, a grey, and a purple
-/// of Tol (2021).
+/// The colours of lines: those of Okabe and Ito (2008) that are visible on white and on black, a
+/// grey, and a purple of Tol (2021).
 const LINES: [Colour; 8] = [
     [0x00, 0x72, 0xb2],
     [0xd5, 0x5e, 0x00],
@@ -22,7 +22,7 @@ const LINES: [Colour; 8] = [
     [0xaa, 0x44, 0x99],
 ];
 
-/// The colour of a number in a range; what is beyond it has the colour of its end.
+/// The colour of a number in a range. Numbers outside of it have the colour of its nearer end.
 pub(crate) fn colour(number: f64, range: &RangeInclusive<f64>) -> Colour {
     if number.is_nan() {
         return GREY;
@@ -35,7 +35,7 @@ pub(crate) fn colour(number: f64, range: &RangeInclusive<f64>) -> Colour {
     [red, green, blue]
 }
 
-/// The colour of a dot with so many events, where another one has the most.
+/// The colour of a dot with `count` events, if the largest dot has `most`.
 pub(crate) fn dot(count: u64, most: u64) -> Colour {
     const FEW: Colour = [0x9e, 0xca, 0xe1];
     const MOST: Colour = [0x08, 0x30, 0x6b];

@@ -1,4 +1,4 @@
-//! What is drawn, whatever draws it.
+//! The contents of a plot, independent of how it is drawn.
 
 use std::ops::RangeInclusive;
 
@@ -32,7 +32,7 @@ pub(crate) struct Axis {
     pub(crate) label: String,
     pub(crate) start: f64,
     pub(crate) end: f64,
-    /// Whether positions are the decimal logarithms of the numbers.
+    /// Whether positions are decimal logarithms of the numbers.
     pub(crate) is_log: bool,
 }
 
@@ -43,25 +43,25 @@ pub(crate) enum Marks {
     Cells(Cells),
 }
 
-/// A line, which is interrupted where there are no numbers.
+/// A line, interrupted where there are no numbers.
 #[derive(Debug, Serialize)]
 pub(crate) struct Line {
     pub(crate) label: String,
     pub(crate) parts: Vec<Vec<(f64, f64)>>,
-    /// Where on the x axis there are NaN or infinities.
+    /// The positions on the x axis of NaN and infinities.
     pub(crate) nan: Vec<f64>,
 }
 
 /// A grid of colours.
 #[derive(Debug, Serialize)]
 pub(crate) struct Cells {
-    /// Between which positions each column is.
+    /// The edges of the columns.
     pub(crate) x_edges: Vec<f64>,
-    /// Between which positions each row is, from the bottom of the plot to its top.
+    /// The edges of the rows, from the bottom of the plot to its top.
     pub(crate) y_edges: Vec<f64>,
     /// Row by row.
     pub(crate) colours: Vec<Vec<Option<Colour>>>,
-    /// The numbers that the first and the last colour of the scale mean, and what they are.
+    /// The numbers of the first and the last colour of the scale, and its label.
     pub(crate) scale: Option<Scale>,
 }
 
@@ -76,7 +76,7 @@ pub(crate) struct Scale {
 }
 
 impl Axis {
-    /// An axis on which all of `range` has room.
+    /// An axis that includes all of `range`.
     pub(crate) fn around(label: String, range: RangeInclusive<f64>, margin: f64) -> Self {
         let (start, end) = range.into_inner();
         let width = end - start;
@@ -85,7 +85,7 @@ impl Axis {
             true => width * margin,
             false => (start.abs() * 0.1).max(0.5),
         };
-        // What is never negative is not drawn as if it might be.
+        // If no number is negative, the axis does not begin below 0.
         let least = if has_width && start >= 0.0 {
             0.0
         } else {
@@ -99,7 +99,8 @@ impl Axis {
         }
     }
 
-    /// The number at a position, as text, with so many digits more than all positions have in common.
+    /// The number at a position, as text with `digits` more digits than all positions have in
+    /// common.
     pub(crate) fn label_at(&self, position: f64, digits: usize) -> String {
         let width = (self.end / 2.0 - self.start / 2.0).abs() * 2.0;
         let common = (self.start.abs().max(self.end.abs()) / width)
@@ -110,7 +111,7 @@ impl Axis {
         } else {
             common.clamp(0.0, 12.0)
         };
-        // What rounding leaves of 0 is 0.
+        // A rounding error around 0 is 0.
         let is_zero = position.abs() < (self.end / 2.0 - self.start / 2.0).abs() * 1e-9;
         let position = if is_zero { 0.0 } else { position };
         let number = match self.is_log {
@@ -120,18 +121,18 @@ impl Axis {
         NumberFormat::shortest(digits + common as usize).format(Element::Double(number))
     }
 
-    /// Which part of the axis is before a position.
+    /// The part of the axis before a position, from 0 to 1.
     pub(crate) fn part(&self, position: f64) -> f64 {
         part_of(&(self.start..=self.end), position)
     }
 
-    /// The position before which a part of the axis is.
+    /// The inverse of [`Self::part`].
     pub(crate) fn position(&self, part: f64) -> f64 {
         self.start * (1.0 - part) + self.end * part
     }
 
-    /// Round numbers on the axis, at most `most`; or only its ends, where no round numbers are near enough to
-    /// each other.
+    /// Round numbers on the axis, at most `most`; only its ends if no round numbers are close
+    /// enough to each other.
     pub(crate) fn ticks(&self, most: usize) -> Vec<f64> {
         let (start, end) = (self.start.min(self.end), self.start.max(self.end));
         let least = (end - start) / most.max(2) as f64;
@@ -142,7 +143,7 @@ impl Axis {
         let Some(step) = step.filter(has_steps) else {
             return vec![self.start, self.end];
         };
-        // Between decades, a logarithm is no round number.
+        // Between decades, a logarithm is not a round number.
         let step = if self.is_log { step.ceil() } else { step };
         let (first, last) = ((start / step).ceil(), (end / step).floor());
         let count = (last - first).max(0.0) as usize;
@@ -154,7 +155,7 @@ impl Axis {
 
 #[cfg(feature = "serve")]
 impl Figure {
-    /// As JSON, with the cells as a picture of so many columns and rows.
+    /// The figure as JSON, with the cells as a picture of this many columns and rows.
     pub(crate) fn to_json(&self, columns: usize, rows: usize) -> Result<Json, Error> {
         let Marks::Cells(cells) = &self.marks else {
             return Ok(json!(self));
@@ -182,7 +183,7 @@ impl Cells {
         *row.get(part(&self.x_edges, x)?)?
     }
 
-    /// A picture of what is between two axes. Where nothing is drawn, it is transparent.
+    /// A picture of the area between two axes. Where there are no cells, it is transparent.
     #[cfg(feature = "serve")]
     fn to_png(&self, axes: (&Axis, &Axis), columns: usize, rows: usize) -> Result<Vec<u8>, Error> {
         let mut pixels = Vec::with_capacity(columns * rows * 4);
@@ -207,14 +208,14 @@ impl Cells {
     }
 }
 
-/// Which part of a range is before a number.
+/// The part of a range before a number, from 0 to 1.
 pub(crate) fn part_of(range: &RangeInclusive<f64>, x: f64) -> f64 {
-    // Halves do not overflow.
+    // Halves cannot overflow.
     let half = |x: f64| x / 2.0 - range.start() / 2.0;
     half(x) / half(*range.end())
 }
 
-/// The smallest and the largest of these numbers; NaN and infinities are left out.
+/// The smallest and the largest of these numbers, without NaN and infinities.
 pub(crate) fn range_of(numbers: impl IntoIterator<Item = f64>) -> Option<RangeInclusive<f64>> {
     let finite = numbers.into_iter().filter(|x| x.is_finite());
     finite
@@ -228,7 +229,7 @@ pub(crate) fn of(drawn: u64, total: u64, what: &str) -> String {
     format!("{} of {} {what}", grouped(drawn), grouped(total))
 }
 
-/// A number with a space between each three digits.
+/// A number with a space between groups of three digits.
 pub(crate) fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::new();

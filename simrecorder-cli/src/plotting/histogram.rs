@@ -1,4 +1,4 @@
-//! How often which numbers are in series, as outlines.
+//! The distribution of the numbers of series, as outlines.
 
 use simrecorder::ArrayView;
 
@@ -7,7 +7,7 @@ use super::source::{Source, title, with_units};
 use crate::blocks::for_each_block;
 use crate::exit::Result;
 
-/// So many bins at most, unless the user asks for more.
+/// The maximum number of bins, unless the user asks for more.
 const MAX_BINS: usize = 100;
 
 /// Equal parts of a range of numbers.
@@ -66,7 +66,8 @@ pub(crate) fn figure(sources: &[Source], bins: Option<usize>, is_log: bool) -> R
 }
 
 impl Bins {
-    /// As many bins as the root of the number of elements; whole numbers are not divided.
+    /// The number of bins is the square root of the number of elements. Bins of whole numbers are
+    /// not narrower than 1.
     fn of(sources: &[Source], bins: Option<usize>) -> Result<Self> {
         let (mut ends, mut most) = (Vec::new(), 0);
         for source in sources {
@@ -104,7 +105,7 @@ impl Bins {
         (0.0..=1.0).contains(&part).then(|| bin.min(self.count - 1))
     }
 
-    /// The outline of the bars, from the ground to the ground.
+    /// The outline of the bars, beginning and ending at the baseline.
     fn outline(&self, counts: &[u64], is_log: bool) -> Vec<Vec<(f64, f64)>> {
         let height = |count: u64| match is_log {
             true => (count as f64).log10().max(-0.3),

@@ -9,21 +9,21 @@ use super::source::{Source, title, units, with_units};
 use super::{Options, Window};
 use crate::exit::Result;
 
-/// How much of the room of a plot is left free above and below.
+/// The part of a plot that is left free above and below.
 const MARGIN: f64 = 0.05;
 
-/// How many points are drawn, and of how many numbers.
+/// The number of drawn points, and of all numbers.
 #[derive(Default)]
 struct Counts {
     drawn: u64,
-    /// Records whose coordinate is no finite number.
+    /// Records whose coordinate is not finite.
     nowhere: u64,
     total: u64,
     nan: u64,
     left_out: u64,
 }
 
-/// A line for each series. Where more than two records share a column, the line shows the first, the
+/// A line for each series. If more than two records share a column, the line shows the first, the
 /// smallest, the largest and the last of them.
 pub(crate) fn figure(sources: &[Source], options: &Options) -> Result<Figure> {
     let (columns, is_log) = (options.columns, options.is_log);
@@ -66,7 +66,7 @@ pub(crate) fn figure(sources: &[Source], options: &Options) -> Result<Figure> {
     })
 }
 
-/// The points of a line. One that is not finite interrupts it.
+/// The points of a line. A non-finite number interrupts it.
 fn points(
     source: &Source,
     range: RangeInclusive<f64>,
@@ -89,7 +89,7 @@ fn points(
     for (column, extent) in extents.iter().enumerate() {
         counts.nan += extent.nan_count;
         let x = range.start() + (column as f64 + 0.5) * width;
-        // Without records in it, the line goes straight through a column.
+        // If a column contains no records, the line crosses it straight.
         if extent.count > extent.nan_count {
             let mut of_column = vec![extent.first, extent.min, extent.max, extent.last];
             of_column.dedup();
@@ -102,7 +102,7 @@ fn points(
     Ok(points)
 }
 
-/// The parts of a line between the points that have no position.
+/// The parts of a line between points without a position.
 fn parts(points: Vec<(f64, f64)>, is_log: bool, counts: &mut Counts) -> Vec<Vec<(f64, f64)>> {
     let mut parts = vec![Vec::new()];
     for (x, y) in points {
@@ -147,7 +147,7 @@ impl Counts {
     }
 }
 
-/// The name and the units of the only series, or the units that all have.
+/// The name and the units of the only series, or the units that all series share.
 fn y_label(sources: &[Source]) -> String {
     if let [source] = sources {
         return with_units(source.view.key().name(), &source.view);

@@ -1,4 +1,4 @@
-//! Figures of series: what a plot shows, whatever draws it.
+//! Figures of series: the contents of a plot, independent of how it is drawn.
 
 pub(crate) mod cells;
 pub(crate) mod colour_map;
@@ -22,7 +22,7 @@ use self::figure::Figure;
 use self::source::{Source, is_real};
 use crate::exit::Result;
 
-/// What a plot looks like.
+/// The form of a plot.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
 pub(crate) enum Form {
     /// A line for each series
@@ -37,36 +37,36 @@ pub(crate) enum Form {
     Histogram,
 }
 
-/// What a figure is made for.
+/// The requirements of a figure.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Options {
-    /// Else as it suits the first series.
+    /// If missing, determined by the first series.
     pub(crate) form: Option<Form>,
-    /// How many columns of points a line has room for.
+    /// The maximum number of columns of points of a line.
     pub(crate) columns: usize,
-    /// How many cells other forms have room for.
+    /// The maximum number of cells of other forms.
     pub(crate) room: Room,
     /// Whether the y axis is logarithmic.
     pub(crate) is_log: bool,
-    /// Of a histogram; else as it suits the numbers.
+    /// The number of bins of a histogram; if missing, determined by the numbers.
     pub(crate) bins: Option<usize>,
     /// The part of the x axis that lines show.
     pub(crate) window: Window,
-    /// The numbers at the ends of the scale of colours; else the smallest and the largest.
+    /// The numbers at the ends of the colour scale; if missing, the smallest and the largest.
     pub(crate) scale: Option<(f64, f64)>,
 }
 
-/// Where a part of an axis begins and ends; else the axis does.
+/// The beginning and the end of a part of an axis; if missing, those of the axis.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Window {
     pub(crate) start: Option<f64>,
     pub(crate) end: Option<f64>,
 }
 
-/// Records of so few elements are a line for each, and not a heat map.
+/// Records with up to this many elements are drawn as one line per element instead of a heat map.
 pub(crate) const MAX_LINES_OF_ONE: u64 = 8;
 
-/// The figure of some series, which are not none.
+/// The figure of some series, at least one.
 pub(crate) fn figure(sources: &[Source], options: &Options) -> Result<Figure> {
     for source in sources {
         if !is_real(&source.view) {
@@ -93,7 +93,7 @@ pub(crate) fn figure(sources: &[Source], options: &Options) -> Result<Figure> {
     }
 }
 
-/// What a series is drawn as by itself.
+/// The default form of a series.
 pub(crate) fn form_of(source: &Source) -> Form {
     let shape = source.view.shape();
     match (source.view.kind(), shape.len()) {
@@ -105,7 +105,7 @@ pub(crate) fn form_of(source: &Source) -> Form {
     }
 }
 
-/// The series of scalars, and one for each element of records of few elements.
+/// The series of scalars. Records of few elements become one series per element.
 fn each_element(sources: &[Source]) -> Result<Vec<Source>> {
     let mut each = Vec::new();
     for source in sources {
@@ -136,7 +136,7 @@ fn each_element(sources: &[Source]) -> Result<Vec<Source>> {
     Ok(each)
 }
 
-/// Forms that show one series.
+/// Checks that there is one series, for forms that show only one.
 fn only_one(sources: &[Source], form: Form, axes: usize) -> Result<&Source> {
     let [source] = sources else {
         let name = form
@@ -158,7 +158,7 @@ fn only_one(sources: &[Source], form: Form, axes: usize) -> Result<&Source> {
     }
 }
 
-/// The last record, where a series was given and not one of its records.
+/// The last record, if the source is a series rather than one record.
 fn last_record(source: &Source) -> Result<Source> {
     let shape = source.view.shape();
     let is_image = |view: &View| match view.shape() {
@@ -166,7 +166,7 @@ fn last_record(source: &Source) -> Result<Source> {
         [_, _, 3 | 4] => view.dtype() == Some(DType::U8),
         _ => false,
     };
-    // Of other software, an array of two dimensions is an image by itself.
+    // An array of two dimensions from other software is an image itself.
     if source.view.kind() == Kind::Array && shape.len() == 2
         || !source.has_records && is_image(&source.view)
     {

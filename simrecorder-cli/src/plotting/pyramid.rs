@@ -1,4 +1,4 @@
-//! Summaries of long series, so that a plot of any part of one reads few of its records.
+//! Summaries of long series, so that plotting a part of a series reads few of its records.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -6,21 +6,21 @@ use std::thread;
 
 use simrecorder::{ArrayView, Error, ErrorKind, Extent, View};
 
-/// How many records one block has at least.
+/// The minimum number of records in a block.
 const LEAST_BLOCK: u64 = 1 << 10;
-/// How many blocks a series has at most, until it grows: 12 MiB of extents.
+/// The maximum number of blocks of a series, until it grows: 12 MiB of extents.
 const MOST_BLOCKS: u64 = 1 << 18;
 
-/// The extents of equal blocks of the records of a series of scalars. Records after the last whole block are
-/// read where they are needed.
+/// The extents of equal blocks of the records of a scalar series. Records after the last complete
+/// block are read when they are needed.
 #[derive(Clone, Debug)]
 pub(crate) struct Pyramid {
-    /// How many records a block has.
+    /// The number of records in a block.
     block: u64,
     extents: Vec<Extent>,
 }
 
-/// A pyramid, and the whole series that it is of.
+/// A pyramid, and the series that it summarises.
 #[derive(Clone, Debug)]
 pub(crate) struct Summary {
     pub(crate) view: View,
@@ -28,7 +28,7 @@ pub(crate) struct Summary {
 }
 
 impl Pyramid {
-    /// Without blocks, for a series of about `len` records.
+    /// A pyramid without blocks, for a series of about `len` records.
     pub(crate) fn new(len: u64) -> Self {
         Self {
             block: (len / MOST_BLOCKS).next_power_of_two().max(LEAST_BLOCK),
@@ -36,23 +36,23 @@ impl Pyramid {
         }
     }
 
-    /// How many records one block has.
+    /// The number of records in a block.
     pub(crate) fn block(&self) -> u64 {
         self.block
     }
 
-    /// How many records are in its blocks.
+    /// The number of records in all blocks.
     pub(crate) fn len(&self) -> u64 {
         self.extents.len() as u64 * self.block
     }
 
-    /// How much memory it takes.
+    /// The memory that it takes, in bytes.
     pub(crate) fn bytes(&self) -> usize {
         self.extents.capacity() * size_of::<Extent>()
     }
 
-    /// Whether it can be of this series as it is now: the series is not shorter, and its last block has the same
-    /// extent.
+    /// Whether it can belong to this series in its current state: the series is not shorter, and
+    /// its last block has the same extent.
     pub(crate) fn is_of(&self, view: &View) -> Result<bool, Error> {
         let Some(last) = self.extents.last() else {
             return Ok(true);
@@ -65,11 +65,11 @@ impl Pyramid {
         Ok(bits(&now) == bits(last) && now.nan_count == last.nan_count)
     }
 
-    /// Adds the whole blocks of the series that it does not have yet. Reads with all processors.
+    /// Adds the complete blocks of the series that are still missing. Reads on all processors.
     pub(crate) fn extend(&mut self, view: &View) -> Result<(), Error> {
         let blocks = self.extents.len() as u64..view.len() / self.block;
         let workers = thread::available_parallelism().map_or(1, usize::from) as u64;
-        // So much for each that no two decode many chunks twice.
+        // Shares so large that few chunks are decoded twice.
         let share = (blocks.end - blocks.start).div_ceil(workers).max(256);
         let shares = (blocks.start..blocks.end)
             .step_by(share as usize)
@@ -97,8 +97,8 @@ impl Pyramid {
         &self.extents
     }
 
-    /// The extents of the records between bounds, which increase. Only records in blocks that a bound divides,
-    /// and those after the last block, are read.
+    /// The extents of the records between bounds, which increase. Reads only the records in blocks
+    /// that a bound divides, and those after the last block.
     pub(crate) fn extents_between(
         &self,
         view: &View,

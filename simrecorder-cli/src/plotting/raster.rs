@@ -1,4 +1,4 @@
-//! Events over time as dots: spikes of neurons, particles that were hit.
+//! Events over time as dots, for example spikes of neurons.
 
 use std::ops::RangeInclusive;
 
@@ -11,13 +11,13 @@ use super::source::{Source, with_units};
 use crate::blocks::for_each_block;
 use crate::exit::Result;
 
-/// The y axis, and how many rows of cells are along it.
+/// The y axis, and the number of rows of cells along it.
 struct Rows {
     axis: Axis,
     count: usize,
 }
 
-/// A dot for each number in the rows of a ragged series, or for each element of an array that is not 0.
+/// A dot for each number in the rows of a ragged series, or for each non-zero element of an array.
 pub(crate) fn figure(source: &Source, room: Room) -> Result<Figure> {
     let rows = rows(source, room.rows)?;
     let x_range = source.x_range()?.unwrap_or(0.0..=1.0);
@@ -95,7 +95,7 @@ fn rows(source: &Source, room: usize) -> Result<Rows> {
     })
 }
 
-/// How many events are in each cell of a grid.
+/// The number of events in each cell of a grid.
 struct Dots {
     x: Axis,
     rows: Rows,

@@ -1,4 +1,4 @@
-//! What is plotted: a view, and where its records lie on the axis.
+//! The data of a plot: a view, and the positions of its records on the axis.
 
 use std::ops::{Range, RangeInclusive};
 
@@ -15,18 +15,18 @@ use crate::element::{Element, scalar};
 use crate::exit::{Failure, Result};
 use crate::recording;
 
-/// The coordinates of so many records are looked at one by one, so that they need not be sorted.
+/// Up to this many coordinates are read one by one, so that they need not be sorted.
 pub(crate) const SCANNED: u64 = 1 << 16;
 
-/// A plot is drawn from a summary if each column has at least so many of its blocks.
+/// A plot uses a summary if each column contains at least this many of its blocks.
 const BLOCKS_PER_PART: u64 = 4;
 
-/// A view under the name that the plot shows.
+/// A view with the name that the plot shows.
 #[derive(Clone, Debug)]
 pub(crate) struct Source {
     pub(crate) label: String,
     pub(crate) view: View,
-    /// Whether the first axis is of records, not one within a record.
+    /// Whether the first axis is the axis of records, not one within a record.
     pub(crate) has_records: bool,
     /// The coordinate of the first axis, unless it is plotted by index.
     pub(crate) coordinate: Option<View>,
@@ -38,14 +38,14 @@ pub(crate) struct Source {
         allow(dead_code, reason = "only the server keeps summaries")
     )]
     pub(crate) is_complete: bool,
-    /// Summaries of the whole series and of its coordinate, where they are kept.
+    /// Summaries of the whole series and of its coordinate, if they are kept.
     pub(crate) summary: Option<Summary>,
     pub(crate) coordinate_summary: Option<Summary>,
 }
 
 impl Source {
-    /// What a text names: a selection of one series, or all series of numbers in groups and under globs except
-    /// coordinates.
+    /// The sources of a text: a selection of one series, or all series of numbers in groups and
+    /// under globs, except coordinates.
     pub(crate) fn all(
         store: &dyn DataStore,
         text: &str,
@@ -55,7 +55,7 @@ impl Source {
         let of = |label: String, view: View, has_records: bool, is_complete: bool| {
             let len = view.len();
             let view = range.select(view)?;
-            // Without a coordinate that can be read, by index.
+            // Without a readable coordinate, plot by index.
             let coordinate = match by_index || view.shape().is_empty() {
                 true => None,
                 false => view.coordinate(0).unwrap_or(None),
@@ -90,7 +90,7 @@ impl Source {
                 }
             }
         }
-        // What is a plot of its own is left out of one with lines.
+        // A plot of lines leaves out series that need a plot of their own.
         let is_line = |source: &Self| is_scalar(&source.view);
         if sources.len() > 1 && sources.iter().any(is_line) {
             sources.retain(is_line);
@@ -125,7 +125,7 @@ impl Source {
         if len <= SCANNED {
             return Ok(range_of(self.positions(0..len)?));
         }
-        // It is sorted, or refused where it is read.
+        // It is sorted; otherwise reading it fails.
         Ok(range_of([x_at(coordinate, 0)?, x_at(coordinate, last)?]))
     }
 
@@ -140,8 +140,7 @@ impl Source {
         })
     }
 
-    /// Where the axis of the first coordinate is divided into equally wide parts: the bounds of the records
-    /// in each.
+    /// The bounds of the records in each of `parts` equally wide parts of the axis.
     pub(crate) fn bounds(&self, range: RangeInclusive<f64>, parts: usize) -> Result<Vec<u64>> {
         if let Some(coordinate) = &self.coordinate {
             return Ok(coordinate.bounds_of_parts(range, parts)?);
@@ -157,7 +156,7 @@ impl Source {
         Ok(bounds.chain([self.view.len()]).collect())
     }
 
-    /// The extents of the records in each of equally wide parts of the first axis.
+    /// The extents of the records in each of several equally wide parts of the first axis.
     pub(crate) fn columns(
         &self,
         range: RangeInclusive<f64>,
@@ -172,8 +171,8 @@ impl Source {
         Ok(self.view.envelope(&[bounds])?.into_raw_vec_and_offset().0)
     }
 
-    /// Where the blocks of a summary meet that are nearest to the bounds of the parts, as indices in the series;
-    /// `None` if the blocks are not much smaller than the parts.
+    /// The block boundaries of a summary that are nearest to the bounds of the parts, as indices in
+    /// the series; `None` if the blocks are not much smaller than the parts.
     fn block_bounds(
         &self,
         summary: &Summary,
@@ -219,7 +218,7 @@ impl Source {
         ))
     }
 
-    /// The part of it in a window of its first axis, and so many records next to it on each side.
+    /// The part in a window of its first axis, with some records next to it on each side.
     #[cfg(feature = "serve")]
     pub(crate) fn within(self, window: Window, next_to_it: u64) -> Result<Self> {
         if self.view.shape().is_empty() || !self.has_records {
@@ -276,7 +275,7 @@ impl Source {
         Ok(start + index.unwrap_or(positions.len()) as u64)
     }
 
-    /// What the axis shows.
+    /// The label of the axis.
     pub(crate) fn x_label(&self) -> String {
         match &self.coordinate {
             Some(coordinate) => with_units(coordinate.key().name(), coordinate),
@@ -284,7 +283,7 @@ impl Source {
         }
     }
 
-    /// The smallest and the largest finite number, and how many elements there are.
+    /// The smallest and the largest finite number, and the number of elements.
     pub(crate) fn number_range(&self) -> Result<(Option<RangeInclusive<f64>>, u64), Error> {
         let found = self.view.statistics()?;
         let ends = [found.min, found.max].into_iter().flatten();
@@ -333,7 +332,7 @@ pub(crate) fn is_scalar(view: &View) -> bool {
     view.kind() == Kind::Array && view.shape().len() == 1 && is_real(view)
 }
 
-/// A text whose control characters, and others that change the order of a line, are escaped.
+/// A text in which control characters, and others that change the order of a line, are escaped.
 fn printable(text: &str) -> String {
     let changes_order = |c: char| matches!(c, '\u{200e}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
     let characters = text
@@ -357,7 +356,7 @@ pub(crate) fn axis_name(view: &View, axis: usize) -> String {
     name.unwrap_or_else(|| "index".to_owned())
 }
 
-/// A name with the units of a view, if it has some.
+/// A name with the units of a view, if it has any.
 pub(crate) fn with_units(name: &str, view: &View) -> String {
     printable(&match units(view) {
         "" => name.to_owned(),
@@ -371,12 +370,12 @@ pub(crate) fn units(view: &View) -> &str {
     let is_packed = ["scale_factor", "add_offset"]
         .iter()
         .any(|name| attributes.contains_key(*name));
-    // The units of what other software packs are those of the unpacked numbers.
+    // The units of data that other software packs are those of the unpacked numbers.
     let units = attributes.get("units").filter(|_| !is_packed);
     units.and_then(|units| units.as_str()).unwrap_or_default()
 }
 
-/// The names of the series, or of the first ones.
+/// The names of the series, or of the first of them.
 pub(crate) fn title(sources: &[Source]) -> String {
     const MAX_LABELS: usize = 3;
     let labels = sources.iter().map(|source| source.label.as_str());

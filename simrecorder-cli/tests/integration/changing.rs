@@ -78,7 +78,7 @@ fn keys_are_removed_after_a_question() {
             "{line}"
         );
         assert_eq!(keys(&run), before);
-        // `script` asks at a pseudo-terminal.
+        // `script` runs it in a pseudo-terminal.
         let answer = |answer: &str, status| {
             let command = format!("{program} rm '{run}' spikes");
             let ended = assert_cmd::Command::new("script")
@@ -150,7 +150,7 @@ fn timelines_are_rewound_after_a_question() {
         stdout(&["rewind", &run, "time", "7.25", "--yes"]);
         let net = reader(&run).group("net").unwrap();
         assert!(net.series().all(|(_, view)| view.len() == 15));
-        // Nothing is after it, so nobody is asked.
+        // There are no later ticks, so no confirmation is needed.
         stdout(&["rewind", &run, "time", "7"]);
         let line = error(2, &["rewind", &run, "step", "1", "--yes"]);
         assert!(line.contains("'step'"), "{line}");
@@ -182,7 +182,7 @@ fn a_recording_that_is_written_is_not_changed_by_others() {
         }
         assert!(recorder.kind_of("log").unwrap().is_some());
     }
-    // It was no answer of `no`.
+    // It was not a `no`.
     let run = &closed(&places, "again", 3)[0];
     assert_eq!(
         answer_no(&["diff", run, &closed(&places, "longer", 4)[0]])

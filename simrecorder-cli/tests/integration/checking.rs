@@ -8,10 +8,10 @@ use simrecorder::{ChunkPolicy, Recorder, Schema, verify};
 use crate::runs::{closed, record};
 use crate::support::{Places, answer_no, create, error, is_file, simrec, stdout};
 
-/// How many records the series of [`damaged`] have, of which ten are a chunk.
+/// The number of records of the series of [`damaged`]. Ten of them make a chunk.
 const RECORDS: u64 = 100;
 
-/// A record that codecs make a little smaller.
+/// A record that codecs compress slightly.
 fn noise(record: u64) -> Vec<u8> {
     let mut x = record + 1;
     let next = |_| {
@@ -36,7 +36,7 @@ fn files(path: &Path) -> Vec<PathBuf> {
     }
 }
 
-/// Changes a byte of a file so that the records 50 to 59 are damaged, if there is one.
+/// Changes a byte of a file so that the records 50 to 59 are damaged, if the file contains them.
 fn damage_file(file: &Path, recording: &str) -> bool {
     let sound = fs::read(file).unwrap();
     for at in (0..sound.len()).step_by(1 + sound.len() / 100) {
@@ -54,7 +54,7 @@ fn damage_file(file: &Path, recording: &str) -> bool {
     false
 }
 
-/// A recording of each backend with files, of which the records 50 to 59 are damaged.
+/// A recording in each backend with files. Its records 50 to 59 are damaged.
 fn damaged(places: &Places) -> Vec<String> {
     let recordings = places
         .recordings("damaged")
@@ -69,7 +69,7 @@ fn damaged(places: &Places) -> Vec<String> {
             recorder.record("n", i).unwrap();
         }
         recorder.close().unwrap();
-        // LMDB maps its index, which a test had better not damage in its own process.
+        // LMDB maps its index, so a test should not damage it in its own process.
         let files = files(Path::new(recording)).into_iter();
         let mut files = files.filter(|file| file.extension().is_none_or(|it| it != "mdb"));
         assert!(
@@ -137,7 +137,7 @@ fn what_is_sound_is_recovered_and_the_rest_is_listed() {
         let json: serde_json::Value = serde_json::from_str(&said).unwrap();
         assert_eq!(json["left_out"][0]["records"], serde_json::json!([50, 60]));
         assert_eq!(json["moved"][0]["to"], "noise@60");
-        // Nobody knows whether it is the same.
+        // Whether they are equal is unknown.
         let ended = simrec(&["diff", run, &to]).assert().code(2);
         let said = String::from_utf8_lossy(&ended.get_output().stdout).into_owned();
         assert!(said.contains("noise: cannot be read in A: "), "{said}");

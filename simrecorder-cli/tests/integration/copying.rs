@@ -74,7 +74,7 @@ fn a_part_is_copied_and_encoded_again() {
         assert_eq!(keys, ["log", "net/time", "net/v"]);
         let time = part.get_all("net/time").unwrap().read::<f64>().unwrap();
         assert_eq!(time.as_slice().unwrap(), [2.0, 2.5, 3.0]);
-        // Nothing is replaced; more is added only if asked.
+        // Nothing is replaced; records are added only on request.
         let line = error(2, &["copy", from, to]);
         assert!(line.contains("already exists"), "{line}");
         stdout(&["copy", from, to, "--append", "--include", "meta/*"]);
@@ -109,7 +109,7 @@ fn an_interrupted_copy_leaves_nothing() {
     let places = Places::new();
     let from = &places.recordings("run")[0];
     let recorder = Recorder::new(create(from));
-    // Too much to be copied before the signal comes.
+    // So much that it is not copied before the signal arrives.
     let frame: Array1<f64> = (0..1_u64 << 17)
         .map(|i| f64::from_bits(i.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 2))
         .collect();
@@ -137,7 +137,7 @@ fn progress_is_shown_at_a_terminal_alone() {
     let to = &places.path("copy.zarr");
     let program = simrec(&[]).get_program().to_str().unwrap().to_owned();
     let command = format!("{program} copy {from} {to}");
-    // `script` runs it at a pseudo-terminal.
+    // `script` runs it in a pseudo-terminal.
     let ended = assert_cmd::Command::new("script")
         .args(["-qec", &command, "/dev/null"])
         .assert()
@@ -178,7 +178,7 @@ fn records_are_drained_from_a_server_once_and_as_they_come() {
     assert!(line.contains("copy from it instead"), "{line}");
 }
 
-/// Writes the recording that the role names, and ends without closing it.
+/// Writes the recording named by the role, and ends without closing it.
 fn killed_writer() {
     let Some(recording) = simrecorder_testkit::role() else {
         return;

@@ -1,4 +1,4 @@
-//! The examples of docs/cli.md print what the document shows.
+//! The examples in docs/cli.md print what the document shows.
 
 use std::path::Path;
 use std::process::Command;
@@ -7,7 +7,7 @@ use simrecorder::Recorder;
 
 use crate::support::{Places, create, record_run, simrec};
 
-/// The code blocks of a document in Markdown: their languages and texts.
+/// The code blocks of a Markdown document: their languages and texts.
 pub(crate) fn blocks(document: &str) -> Vec<(&str, String)> {
     let mut blocks = Vec::new();
     let mut lines = document.lines();
@@ -20,7 +20,7 @@ pub(crate) fn blocks(document: &str) -> Vec<(&str, String)> {
     blocks
 }
 
-/// The commands of a block, each with what it prints.
+/// The commands of a block, each with its output.
 fn commands(block: &str) -> Vec<(&str, String)> {
     let mut commands: Vec<(&str, String)> = Vec::new();
     for line in block.lines() {
@@ -35,8 +35,8 @@ fn commands(block: &str) -> Vec<(&str, String)> {
     commands
 }
 
-/// Runs the commands of a block in a folder. Returns how many there are, and those that print something else
-/// than the document shows, with what they print.
+/// Runs the commands of a block in a folder. Returns their number, and those whose output differs
+/// from the document, with their output.
 pub(crate) fn run_commands(
     block: &str,
     folder: &str,
@@ -74,7 +74,7 @@ pub(crate) fn document(name: &str) -> String {
     std::fs::read_to_string(folder.join(name)).unwrap()
 }
 
-/// Whether a line is what the document shows, where `[..]` is any text.
+/// Whether a line matches the document, in which `[..]` matches any text.
 fn is_shown(line: &str, shown: &str) -> bool {
     let mut parts = shown.split("[..]");
     let Some(mut rest) = line.strip_prefix(parts.next().unwrap_or_default()) else {

@@ -83,7 +83,7 @@ fn what_cannot_be_exported_is_named_and_leaves_no_file() {
         );
         let line = failed(&["net/rate", "events/log"], "both.csv");
         assert!(
-            line.contains("the columns of a table have equal lengths"),
+            line.contains("the columns of a table must have equal lengths"),
             "{line}"
         );
         let line = failed(&["events/log"], "log.npy");
@@ -119,7 +119,7 @@ fn what_cannot_be_exported_is_named_and_leaves_no_file() {
     }
 }
 
-/// 512 MiB of records, of which the store keeps none, in 300 MiB.
+/// 512 MiB of records, which the store does not keep, in 300 MiB.
 #[test]
 fn a_recording_far_larger_than_memory_is_exported_within_300_mib() {
     let places = Places::new();

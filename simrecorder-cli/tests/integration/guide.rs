@@ -1,5 +1,6 @@
-//! The programs of docs/guide.md run in their order, and its commands print what the guide shows of what the
-//! programs in Rust recorded. `test_documentation.py` of simrecorder-python does the same in Python.
+//! Runs the programs of docs/guide.md in order, and checks that its commands print what the guide
+//! shows for the recordings of the Rust programs. `test_documentation.py` of simrecorder-python
+//! does the same for Python.
 
 use std::io::{BufRead, BufReader};
 use std::path::Path;
@@ -12,7 +13,7 @@ use simrecorder_testkit::{role, this_test};
 use crate::documents::{blocks, document, run_commands};
 use crate::support::{Places, send, start};
 
-/// Makes a module of a program, whose `main` is called as `run`.
+/// Makes a module of a program. `run` calls its `main`.
 macro_rules! program {
     ($name:ident, $file:literal) => {
         #[allow(clippy::print_stdout)]
@@ -31,7 +32,7 @@ program!(read, "read.rs");
 program!(resume, "resume.rs");
 program!(worker, "worker.rs");
 
-/// The programs in Rust in their order: what the guide shows, and what runs it.
+/// The Rust programs in order: their text in the guide, and the function that runs it.
 const PROGRAMS: [(&str, fn()); 4] = [
     (include_str!("../../../docs/guide/record.rs"), record::run),
     (include_str!("../../../docs/guide/read.rs"), read::run),
@@ -39,7 +40,7 @@ const PROGRAMS: [(&str, fn()); 4] = [
     (include_str!("../../../docs/guide/worker.rs"), worker::run),
 ];
 
-/// Names the program that this process is to run.
+/// The environment variable with the program that this process runs.
 const PROGRAM: &str = "SIMRECORDER_GUIDE_PROGRAM";
 
 const TEST: &str = "the_programs_and_commands_of_the_guide_run_in_their_order";
@@ -82,7 +83,7 @@ fn the_programs_and_commands_of_the_guide_run_in_their_order() {
     assert!(server.wait_with_output().unwrap().status.success());
 }
 
-/// Runs a program to its end; if it handles signals, interrupts it once before.
+/// Runs a program to its end. If it handles signals, interrupts it once first.
 fn run_program(program: usize, text: &str, folder: &Path, url: &str) {
     let command = || {
         let mut command = this_test(TEST, folder);

@@ -5,7 +5,7 @@ use simrecorder::Recorder;
 use crate::support::{Places, create, error, json_lines, runs, stdout};
 use serde_json::json;
 
-/// A recording of each backend with these series, each with a record.
+/// A recording in each backend with these series, each with a record.
 fn recordings(places: &Places, keys: &[&str]) -> Vec<String> {
     let recordings = places.recordings("run");
     for recording in &recordings {
@@ -53,7 +53,7 @@ fn a_key_with_characters_of_globs_names_itself() {
     }
 }
 
-/// The lines, with runs of spaces as one.
+/// The lines, with each run of spaces replaced by one space.
 fn squeezed(text: &str) -> Vec<String> {
     let squeeze = |line: &str| line.split_whitespace().collect::<Vec<_>>().join(" ");
     text.lines().map(squeeze).collect()

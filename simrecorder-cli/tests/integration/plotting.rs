@@ -9,11 +9,11 @@ use simrecorder_testkit::{assert_success, python};
 
 use crate::support::{Places, create, error, json_lines, runs, simrec, stdout};
 
-/// The record of `deviating` that is unlike the others, of so many.
+/// The index of the outlier among the records of `deviating`, and their number.
 const DEVIATING: u64 = 123_456;
 const RECORDS: u64 = 1_000_000;
 
-/// Records what each kind of plot shows, and a timeline whose ticks are not evenly spaced.
+/// Records data for each kind of plot, and a timeline whose ticks are not evenly spaced.
 fn record_plots(recorder: &Recorder) {
     let deviating = recorder.series::<f32>("deviating").unwrap();
     for i in 0..RECORDS {
@@ -67,8 +67,7 @@ fn plots(places: &Places) -> String {
     run
 }
 
-/// numpy computes from the data where the pixels have to be. Among them is one record of a million that
-/// deviates.
+/// NumPy computes from the data where the pixels must be. One of a million records is an outlier.
 #[test]
 fn pictures_show_what_numpy_computes_of_the_data() {
     let places = Places::new();
@@ -131,7 +130,7 @@ fn pictures_show_what_numpy_computes_of_the_data() {
     assert_success(python(program).arg(places.path("")));
 }
 
-/// The terminal is a pseudo-terminal of Python, of 100 columns and 30 rows.
+/// The terminal is a pseudo-terminal of Python, with 100 columns and 30 rows.
 #[test]
 fn a_terminal_shows_plots_in_colours_that_fit_into_it() {
     let places = Places::new();
@@ -193,7 +192,7 @@ fn several_recordings_and_series_share_one_plot() {
         of(&["net/v[:, 0, 1]", "net/rate"]),
         ["net/v[:, 0, 1]", "net/rate"]
     );
-    // A coordinate is an axis, and no line.
+    // A coordinate is an axis, not a line.
     assert_eq!(of(&["net/[rt]*"]), ["net/rate"]);
     let text = stdout(&["plot", run, "net/rate", "--with", &other]);
     assert!(
@@ -248,7 +247,7 @@ fn what_cannot_be_plotted_is_named_and_leaves_no_file() {
     assert!(line.contains("this path already exists"), "{line}");
 }
 
-/// Empty series, one record, equal records, the largest numbers, and what is only NaN.
+/// Empty series, one record, equal records, the largest numbers, and only NaN.
 #[test]
 fn series_of_any_numbers_are_drawn() {
     let places = Places::new();
@@ -366,7 +365,7 @@ fn coordinates_that_are_not_sorted_are_drawn_where_they_are_or_by_index() {
         (&figure["x"]["label"], &figure["x"]["end"]),
         (&Json::from("index"), &Json::from(4.5))
     );
-    // Of records without elements, nothing is drawn.
+    // Nothing is drawn for records without elements.
     assert!(
         stdout(&["plot", &run, "empty[:, 0]", "--as", "heat-map"]).ends_with("0 of 0 elements\n")
     );

@@ -149,7 +149,7 @@ fn the_first_records_of_a_thousand_million_are_printed_at_once_on_every_backend(
             let lines = BufReader::new(child.stdout.take().unwrap()).lines();
             let first: Vec<_> = lines.take(3).map(Result::unwrap).collect();
             assert_eq!(first, ["0.5"; 3]);
-            // The pipe is closed: the program must end, and without a word.
+            // The pipe is closed: the program must end without a message.
             let ended = child.wait_with_output().unwrap();
             assert!(ended.status.success(), "{run}");
             assert_eq!(String::from_utf8_lossy(&ended.stderr), "");

@@ -5,7 +5,7 @@ use simrecorder::{Coordinate, Recorder, prelude::*};
 
 use crate::support::{Places, create};
 
-/// Records a run: a timeline of so many ticks, free-standing series and values.
+/// Records a run: a timeline of `ticks` ticks, other series and values.
 pub(crate) fn record(recorder: &Recorder, ticks: u32) {
     let mut net = recorder
         .timeline("net", Coordinate::new("time").units("ms"))
@@ -24,7 +24,7 @@ pub(crate) fn record(recorder: &Recorder, ticks: u32) {
     recorder.set("meta/tau", 20.0).unwrap();
 }
 
-/// A closed recording of each backend.
+/// A closed recording in each backend.
 pub(crate) fn closed(places: &Places, name: &str, ticks: u32) -> Vec<String> {
     let recordings = places.recordings(name);
     for recording in &recordings {

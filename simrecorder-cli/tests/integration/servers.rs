@@ -7,7 +7,7 @@ use simrecorder::{Recorder, RedisDataStore};
 
 use crate::support::{Places, create, error, send, start, stdout};
 
-/// Starts `simrec server`; returns it with the URL that it prints.
+/// Starts `simrec server`. Returns it with the URL that it prints.
 fn serve(arguments: &[&str]) -> (Child, String) {
     let mut child = start(&[&["server"], arguments].concat());
     let mut url = String::new();
@@ -36,7 +36,7 @@ fn a_server_runs_until_it_is_asked_to_end_and_keeps_its_data() {
     assert_eq!(stdout(&["runs", "--json", &url]), "{\"run\":\"sweep\"}\n");
     let line = error(2, &["server", &folder]);
     assert!(
-        line.contains("a server runs on this directory already"),
+        line.contains("a server is already running on this directory"),
         "{line}"
     );
     stop("INT", child);

@@ -1,4 +1,4 @@
-//! The program, and recordings of each backend for it.
+//! Runs the program, with recordings in each backend.
 
 use std::path::Path;
 use std::process::{Child, Stdio};
@@ -19,15 +19,14 @@ pub(crate) fn simrec(arguments: &[&str]) -> Command {
     command
 }
 
-/// What the program prints, after a check that it succeeds and reports nothing.
+/// The output of the program. Checks that it succeeds and reports nothing.
 #[track_caller]
 pub(crate) fn stdout(arguments: &[&str]) -> String {
     let ended = simrec(arguments).assert().success().stderr("");
     String::from_utf8(ended.get_output().stdout.clone()).unwrap()
 }
 
-/// The line that the program reports when it fails, after a check that it ends with this status and is one
-/// line.
+/// The error message of the program. Checks its exit status, and that the message is one line.
 #[track_caller]
 pub(crate) fn error(status: i32, arguments: &[&str]) -> String {
     let ended = simrec(arguments).assert().code(status);
@@ -36,7 +35,7 @@ pub(crate) fn error(status: i32, arguments: &[&str]) -> String {
     line.trim_end().to_owned()
 }
 
-/// Where recordings of each backend are made that this build has.
+/// Places for recordings in each backend of this build.
 pub(crate) struct Places {
     /// Stopped before the folder is removed.
     #[cfg(feature = "redis")]
@@ -59,7 +58,7 @@ impl Places {
         self.folder.path().join(name).to_str().unwrap().to_owned()
     }
 
-    /// Where a recording of each backend can be created.
+    /// The places where a recording can be created, in each backend.
     pub(crate) fn recordings(&self, name: &str) -> Vec<String> {
         let extensions = [
             (cfg!(feature = "zarr"), "mdb"),
@@ -82,10 +81,11 @@ pub(crate) fn create(recording: &str) -> Arc<dyn DataStore> {
     simrecorder::open_with(recording, &options).unwrap()
 }
 
-/// How many ticks the timeline of [`record_run`] has.
+/// The number of ticks in the timeline of [`record_run`].
 pub(crate) const TICKS: u32 = 20;
 
-/// Records a series of each kind, values, and the timeline `net`, whose ticks are half a millisecond long.
+/// Records a series of each kind, values, and the timeline `net`, whose ticks are half a
+/// millisecond apart.
 pub(crate) fn record_run(recorder: &Recorder) {
     recorder.set("meta/seed", 42_u64).unwrap();
     recorder.set("meta/name", "a run").unwrap();
@@ -118,7 +118,7 @@ pub(crate) fn record_run(recorder: &Recorder) {
     net.finish().unwrap();
 }
 
-/// The recording of [`record_run`] on each backend.
+/// The recording of [`record_run`] in each backend.
 pub(crate) fn runs(places: &Places) -> Vec<String> {
     let recordings = places.recordings("run");
     for recording in &recordings {
@@ -129,7 +129,7 @@ pub(crate) fn runs(places: &Places) -> Vec<String> {
     recordings
 }
 
-/// The lines that the program prints, as JSON.
+/// The output of the program, parsed as lines of JSON.
 #[track_caller]
 pub(crate) fn json_lines(arguments: &[&str]) -> Vec<serde_json::Value> {
     let text = stdout(arguments);
@@ -138,7 +138,7 @@ pub(crate) fn json_lines(arguments: &[&str]) -> Vec<serde_json::Value> {
         .collect()
 }
 
-/// What the program prints when its answer is no, with status 1.
+/// The output of the program when its answer is no, with status 1.
 #[track_caller]
 pub(crate) fn answer_no(arguments: &[&str]) -> String {
     let ended = simrec(arguments).assert().code(1).stderr("");
@@ -155,7 +155,7 @@ pub(crate) fn is_file(recording: &str) -> bool {
     !recording.contains("://")
 }
 
-/// The program with these arguments, as a child whose output is piped.
+/// Starts the program with these arguments, as a child whose output is piped.
 pub(crate) fn start(arguments: &[&str]) -> Child {
     std::process::Command::new(assert_cmd::cargo::cargo_bin!("simrec"))
         .args(arguments)

@@ -25,10 +25,10 @@ use simrecorder::{ArrayView, DType, Error, ErrorKind, Kind, Value, View};
 use super::table::{Column, Table};
 use crate::element::to_json;
 
-/// A group of rows of Parquet is written when it takes so many bytes in memory.
+/// A row group of Parquet is written when it takes this many bytes in memory.
 const ROW_GROUP_BYTES: usize = 32 << 20;
 
-/// Writes a file of Parquet, compressed with Zstandard.
+/// Writes a Parquet file, compressed with Zstandard.
 pub(super) fn write_parquet(table: &Table, out: &mut (impl Write + Send)) -> Result<(), Error> {
     let schema = schema(table)?;
     let properties = WriterProperties::builder()
@@ -48,7 +48,7 @@ pub(super) fn write_parquet(table: &Table, out: &mut (impl Write + Send)) -> Res
     writer.close().map(drop).map_err(failed)
 }
 
-/// Writes a file of Arrow IPC.
+/// Writes an Arrow IPC file.
 pub(super) fn write_ipc(table: &Table, out: &mut impl Write) -> Result<(), Error> {
     let schema = schema(table)?;
     let mut writer = FileWriter::try_new(out, &schema).map_err(failed)?;
@@ -80,14 +80,15 @@ fn schema(table: &Table) -> Result<Arc<Schema>, Error> {
     )))
 }
 
-/// The type of a column: a number, lists of them for each axis of a record, text or bytes.
+/// The type of a column: a number, nested lists with a level for each axis of a record, text or
+/// bytes.
 fn column_type(view: &View) -> Result<DataType, Error> {
     let schema = view.schema();
     match (view.kind(), schema.dtype()) {
         (Kind::Array, Some(dtype)) => element_type(view, dtype),
         (Kind::Ragged, Some(dtype)) => Ok(DataType::LargeList(item(element_type(view, dtype)?))),
         (Kind::Bytes, _) => Ok(DataType::LargeBinary),
-        // An object is JSON.
+        // An object is stored as JSON.
         _ => Ok(DataType::LargeUtf8),
     }
 }
@@ -96,7 +97,7 @@ fn item(data_type: DataType) -> FieldRef {
     Arc::new(Field::new("item", data_type, false))
 }
 
-/// The lengths of the lists in a record: a complex number is a pair.
+/// The lengths of the lists in a record. A complex number is a pair.
 fn list_lengths(view: &View, dtype: DType) -> impl DoubleEndedIterator<Item = u64> {
     let pair = match dtype {
         DType::Complex64 | DType::Complex128 => Some(2),
@@ -125,7 +126,7 @@ fn element_type(view: &View, dtype: DType) -> Result<DataType, Error> {
         DType::U32 => DataType::UInt32,
         DType::U64 => DataType::UInt64,
         DType::F16 => DataType::Float16,
-        // Arrow has no bfloat16; float32 has all its numbers.
+        // Arrow has no bfloat16; float32 represents all its numbers.
         DType::BF16 | DType::F32 | DType::Complex64 => DataType::Float32,
         DType::F64 | DType::Complex128 => DataType::Float64,
         other => return Err(refuse(format!("Arrow has no numbers of type {other}"))),
@@ -193,7 +194,7 @@ fn array(view: &View, records: &Records, rows: u64) -> Result<ArrayRef, Error> {
     }
 }
 
-/// Elements in lists as deep as the records have axes.
+/// Elements in nested lists, with a level for each axis of the records.
 fn fixed(view: &View, dtype: DType, bytes: &[u8]) -> Result<ArrayRef, Error> {
     macro_rules! numbers {
         ($type:ty, $element:ty) => {

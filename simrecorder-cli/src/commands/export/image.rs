@@ -1,4 +1,4 @@
-//! A record as an image, pixel by pixel.
+//! A record as an image with one pixel per element.
 
 use png::{BitDepth, ColorType};
 use simrecorder::backend::Node;
@@ -8,7 +8,7 @@ use crate::exit::Result;
 use crate::pixels;
 use crate::recording;
 
-/// The record that the only one of `keys` selects.
+/// The record that `keys` selects. It must be the only one.
 pub(super) fn select(store: &dyn DataStore, keys: &[String]) -> Result<View> {
     let [key] = keys else {
         let message = format!(
@@ -29,7 +29,7 @@ pub(super) fn select(store: &dyn DataStore, keys: &[String]) -> Result<View> {
     }
 }
 
-/// The record as a file of PNG, with the values of its pixels.
+/// The record as a PNG file. Each pixel has the value of its element.
 pub(super) fn png(view: &View) -> Result<Vec<u8>, Error> {
     let shape = view.shape();
     let (colour, depth) = match (view.dtype().filter(|_| view.kind() == Kind::Array), shape) {
@@ -61,7 +61,7 @@ pub(super) fn png(view: &View) -> Result<Vec<u8>, Error> {
             .map(|&is_set| 255 * u8::from(is_set != 0))
             .collect(),
         Some(DType::U16) => {
-            // In the byte order of PNG.
+            // PNG has its own byte order.
             let numbers = bytes.as_chunks().0.iter().map(|&x| u16::from_ne_bytes(x));
             numbers.flat_map(u16::to_be_bytes).collect()
         }

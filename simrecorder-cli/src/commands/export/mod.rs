@@ -50,7 +50,7 @@ pub(crate) struct Args {
     range: RangeArgs,
 }
 
-/// What the extension of a file says.
+/// The format, from the extension of a file.
 #[derive(Clone, Copy)]
 enum Format {
     Csv,
@@ -102,7 +102,7 @@ pub(crate) fn run(args: &Args, _: &mut Output) -> Result<Exit> {
     Ok(Exit::Success)
 }
 
-/// The series that the keys name, as of one commit.
+/// The series to which the keys refer, as of one commit.
 fn series(store: &dyn DataStore, args: &Args) -> Result<Vec<View>> {
     let mut keys: Vec<Key> = Vec::new();
     for child in recording::select(store, &args.series.keys)? {
@@ -154,7 +154,7 @@ fn export(
     out.flush().map_err(failed)
 }
 
-/// The error of a file that cannot be written; its path is added where it is known.
+/// The error for a file that cannot be written. Its path is added later, where it is known.
 fn failed(error: std::io::Error) -> Error {
     let kind = match error.kind() {
         std::io::ErrorKind::StorageFull => ErrorKind::StorageFull,

@@ -1,4 +1,4 @@
-//! Arrays as files of numpy.
+//! Arrays as NumPy files.
 
 use std::io::{Seek, Write};
 
@@ -10,10 +10,10 @@ use super::failed;
 use crate::blocks::for_each_block;
 use crate::interrupt::Interrupt;
 
-/// The header of a file is a multiple of this.
+/// The length of a file's header is a multiple of this.
 const ALIGNMENT: usize = 64;
 
-/// One array.
+/// Writes one array.
 pub(super) fn write_npy(
     views: &[View],
     interrupt: &Interrupt,
@@ -31,7 +31,7 @@ pub(super) fn write_npy(
     }
 }
 
-/// Several arrays by their keys.
+/// Writes several arrays by key.
 pub(super) fn write_npz(
     views: &[View],
     interrupt: &Interrupt,
@@ -39,7 +39,7 @@ pub(super) fn write_npz(
 ) -> Result<(), Error> {
     let failed_zip = |error: zip::result::ZipError| failed(error.into());
     let mut archive = ZipWriter::new(out);
-    // Not compressed, as `numpy.savez` does.
+    // Uncompressed, like `numpy.savez`.
     let options = SimpleFileOptions::default()
         .compression_method(zip::CompressionMethod::Stored)
         .large_file(true);
@@ -60,7 +60,7 @@ fn write_array(view: &View, interrupt: &Interrupt, out: &mut impl Write) -> Resu
     })
 }
 
-/// The header of version 1 of the format, which ends with a line break at a multiple of 64 bytes.
+/// The header in version 1 of the format. It ends with a line break at a multiple of 64 bytes.
 fn header(view: &View) -> Result<Vec<u8>, Error> {
     let dtype = type_of(view)?;
     let shape: String = view.shape().iter().map(|len| format!("{len}, ")).collect();
@@ -78,7 +78,8 @@ fn header(view: &View) -> Result<Vec<u8>, Error> {
     Ok(header)
 }
 
-/// What numpy calls the type of the elements, in the byte order of this machine, which is little endian.
+/// NumPy's name for the type of the elements, in the byte order of this machine, which is little
+/// endian.
 fn type_of(view: &View) -> Result<&'static str, Error> {
     let dtype = view.dtype().filter(|_| view.kind() == Kind::Array);
     Ok(match dtype {

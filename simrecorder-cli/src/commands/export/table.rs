@@ -9,7 +9,7 @@ use crate::blocks::BLOCK_BYTES;
 use crate::interrupt::Interrupt;
 use crate::progress::Progress;
 
-/// The rows that are read at once of columns whose records have no fixed size.
+/// The number of rows that are read at once if a column has records of variable size.
 const VARIABLE_ROWS: u64 = 1 << 12;
 
 /// A column of a table.
@@ -18,7 +18,7 @@ pub(super) struct Column {
     pub(super) view: View,
 }
 
-/// Series of equal length, and their coordinate before them.
+/// Series of equal length, after their coordinate.
 pub(super) struct Table {
     pub(super) columns: Vec<Column>,
     rows: u64,
@@ -29,7 +29,8 @@ impl Table {
     /// The table of these views.
     ///
     /// # Errors
-    /// Series of different length.
+    ///
+    /// Series of different lengths.
     pub(super) fn of(views: Vec<View>, interrupt: Interrupt) -> Result<Self, Error> {
         let mut coordinates = Vec::new();
         let mut seen: HashSet<_> = views.iter().map(|view| view.key().clone()).collect();
@@ -40,7 +41,7 @@ impl Table {
                 coordinates.push(coordinate);
             }
         }
-        // The coordinates of the views that were given come first, too.
+        // Coordinates among the given views also come first.
         let (own, others): (Vec<_>, Vec<_>) = views.into_iter().partition(is_coordinate);
         let views: Vec<_> = coordinates.into_iter().chain(own).chain(others).collect();
         let rows = views.first().map_or(0, |view| view.len());
@@ -86,7 +87,7 @@ impl Table {
             let mut end = self.rows.min(start + most);
             let mut block = Vec::new();
             for view in views() {
-                // What is read may end early; the next columns need no more.
+                // A read may return fewer records, and the next columns then need no more.
                 let records = view.read_records(start..end, max_bytes.max(1))?;
                 end = start + records.len().max(1);
                 block.push(records);

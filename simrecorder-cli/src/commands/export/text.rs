@@ -10,7 +10,7 @@ use super::table::{Column, Table};
 use crate::element::{elements, to_json};
 use crate::record_writer::{element_names, text_of};
 
-/// A row for each record; each element of an array is a column.
+/// Writes a row for each record, with a column for each element of an array.
 pub(super) fn write_csv(table: &Table, out: &mut impl Write) -> Result<(), Error> {
     let failed_csv = |error: csv::Error| failed(error.into());
     let mut rows = csv::Writer::from_writer(out);
@@ -43,7 +43,7 @@ pub(super) fn write_csv(table: &Table, out: &mut impl Write) -> Result<(), Error
     rows.flush().map_err(failed)
 }
 
-/// An object for each row.
+/// Writes an object for each row.
 pub(super) fn write_json_lines(table: &Table, out: &mut impl Write) -> Result<(), Error> {
     table.for_each_block(|block, count| {
         for row in 0..count {

@@ -28,9 +28,9 @@ Examples:
 
 /// Draw series in the terminal, or as SVG or PNG
 ///
-/// Scalars are lines, arrays a heat map over time, records of two dimensions an image of the last one, and
-/// ragged series a raster. Nothing is sampled away: where there are more records than columns, each column
-/// shows the smallest and the largest.
+/// Scalars are drawn as lines, arrays as a heat map over time, records of two dimensions as an
+/// image of the last one, and ragged series as a raster. No extreme value is lost: if there are
+/// more records than columns, each column shows the smallest and the largest.
 #[derive(clap::Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
@@ -60,11 +60,11 @@ pub(crate) struct Args {
     #[command(flatten)]
     range: RangeArgs,
 
-    /// Draw over the index of the records, not over their coordinate (time, step)
+    /// Draw over the index of the records instead of their coordinate (time, step)
     #[arg(long)]
     index: bool,
 
-    /// Draw the y axis of lines and histograms to a logarithmic scale
+    /// Use a logarithmic scale for the y axis of lines and histograms
     #[arg(long)]
     log: bool,
 
@@ -76,12 +76,12 @@ pub(crate) struct Args {
     #[arg(long, value_name = "WIDTHxHEIGHT", requires = "output")]
     size: Option<PictureSize>,
 
-    /// Write what would be drawn as one line of JSON
+    /// Write the plot as one line of JSON
     #[arg(long)]
     json: bool,
 }
 
-/// `1000x600`, at most 4000 pixels each way.
+/// `1000x600`, at most 4000 pixels in each direction.
 #[derive(Clone, Copy, Debug)]
 struct PictureSize(picture::Size);
 

@@ -16,7 +16,8 @@ use crate::plotting::figure::{Axis, Cells, Colour, Figure, Line, Marks, Scale};
 const FONT: &str = "sans-serif";
 const GREY: RGBColor = RGBColor(0x60, 0x60, 0x60);
 const LIGHT: RGBColor = RGBColor(0xe4, 0xe4, 0xe4);
-/// The heights of the title with the note, of the marks of an axis, and the like, in pixels.
+/// The heights of parts of a picture in pixels: of the title with the note, of the ticks of an
+/// axis, and so on.
 const TITLE_HEIGHT: u32 = 54;
 const X_LABELS_HEIGHT: u32 = 50;
 const Y_LABELS_WIDTH: u32 = 76;
@@ -33,8 +34,8 @@ pub(super) struct Size {
 }
 
 impl Size {
-    /// What is left at least for the marks: columns and rows of pixels. Each cell of a grid of as many has a
-    /// pixel of its own.
+    /// The minimum area for the data, in columns and rows of pixels. In a grid of this size, each
+    /// cell has its own pixel.
     pub(super) fn plot_area(self) -> (usize, usize) {
         let beside = 2 * MARGIN + Y_LABELS_WIDTH + SCALE_WIDTH + RIGHT_MARGIN + 1;
         let height = self
@@ -52,10 +53,10 @@ struct Frame {
     y: std::ops::Range<i32>,
 }
 
-/// Cells that are painted into a part of a picture.
+/// Cells that fill a part of a picture.
 type Painted<'a> = (Frame, &'a Cells, (&'a Axis, &'a Axis));
 
-/// A file of PNG.
+/// The figure as a PNG file.
 pub(super) fn png(figure: &Figure, size: Size) -> Result<Vec<u8>, Error> {
     use_font()?;
     let mut pixels = vec![0; 3 * size.width as usize * size.height as usize];
@@ -84,7 +85,7 @@ pub(super) fn png(figure: &Figure, size: Size) -> Result<Vec<u8>, Error> {
     )
 }
 
-/// A file of SVG. Cells are a picture in it.
+/// The figure as an SVG file. Cells are an embedded picture.
 pub(super) fn svg(figure: &Figure, size: Size) -> Result<Vec<u8>, Error> {
     use_font()?;
     let mut text = String::new();
@@ -126,13 +127,13 @@ fn failed(error: impl std::fmt::Display) -> Error {
     )
 }
 
-/// Text is measured, and drawn in PNG, with a font that the program brings along.
+/// Registers the font with which text is measured, and drawn in PNG. The program contains it.
 fn use_font() -> Result<(), Error> {
     register_font(FONT, FontStyle::Normal, dejavu::sans::regular())
         .map_err(|_| failed("its font cannot be read"))
 }
 
-/// What is at a pixel.
+/// The colour of a pixel.
 fn colour_at(frame: &Frame, cells: &Cells, axes: (&Axis, &Axis), x: i32, y: i32) -> Option<Colour> {
     let part = |pixel: i32, range: &std::ops::Range<i32>| {
         (f64::from(pixel - range.start) + 0.5) / range.len() as f64
@@ -141,7 +142,7 @@ fn colour_at(frame: &Frame, cells: &Cells, axes: (&Axis, &Axis), x: i32, y: i32)
     cells.colour_at(axes.0.position(x), axes.1.position(y))
 }
 
-/// The colours of a scale, from the bottom to the top.
+/// The colours of a scale, from bottom to top.
 fn scale_cells(figure: &Figure) -> Option<(Cells, Axis, Axis)> {
     const STEPS: usize = 256;
     let Marks::Cells(Cells {
@@ -239,7 +240,7 @@ fn cut(text: &str, style: &TextStyle<'_>, width: u32) -> String {
     kept
 }
 
-/// Draws axes with their marks, and lines. Where the axes of cells are, is returned.
+/// Draws axes with their ticks, and lines. Returns the places of the axes of cells.
 fn draw_axes<B: DrawingBackend>(
     area: &DrawingArea<B, Shift>,
     (x, y): (&Axis, &Axis),
@@ -330,13 +331,13 @@ fn draw_lines<'a, B: DrawingBackend + 'a>(
     Ok(())
 }
 
-/// An axis with labels of its own.
+/// An axis with its own labels.
 #[derive(Clone)]
 struct Coordinates<'a> {
     axis: &'a Axis,
-    /// What is before each label.
+    /// The space before each label.
     space: &'static str,
-    /// How many labels there is room for.
+    /// The maximum number of labels.
     most_labels: usize,
 }
 
@@ -345,7 +346,7 @@ impl Ranged for Coordinates<'_> {
     type FormatOption = NoDefaultFormatting;
 
     fn map(&self, position: &f64, limit: (i32, i32)) -> i32 {
-        // Lines of any length take their time to be drawn.
+        // Drawing a line takes time in proportion to its length, so clip it.
         let part = self.axis.part(*position).clamp(-1.0, 2.0);
         let pixels = f64::from(limit.1 - limit.0) * part;
         (f64::from(limit.0) + pixels).round() as i32

@@ -16,13 +16,13 @@ use crate::output::Output;
 use crate::plotting::colour_map;
 use crate::plotting::figure::{Axis, Cells, Colour, Figure, Line, Marks};
 
-/// What numbers look like without colours, from the darkest to the brightest.
+/// The characters for numbers without colours, from the darkest to the brightest.
 const SHADES: [char; 10] = [' ', '.', ':', '-', '=', '+', '*', '#', '%', '@'];
 
-/// What lines look like without colours if there are several.
+/// The characters for several lines without colours.
 const SYMBOLS: [char; 6] = ['•', '×', '+', 'o', '#', '*'];
 
-/// How many columns the numbers of an axis take.
+/// The width of the numbers of an axis, in columns.
 const LABELS_WIDTH: u16 = 12;
 
 /// The columns and rows of characters for a plot.
@@ -33,7 +33,8 @@ pub(super) struct Size {
 }
 
 impl Size {
-    /// The size of the terminal, with room for the prompt after the plot; else 80 columns and 24 rows.
+    /// The size of the terminal, with room for the prompt after the plot; otherwise 80 columns and
+    /// 24 rows.
     pub(super) fn of_terminal() -> Self {
         let (height, width) = console::Term::stdout().size_checked().unwrap_or((24, 80));
         Self {
@@ -42,7 +43,7 @@ impl Size {
         }
     }
 
-    /// What is left for the marks: columns and rows of characters.
+    /// The area for the data, in columns and rows of characters.
     pub(super) fn plot_area(self) -> (usize, usize) {
         let columns = self.width.saturating_sub(LABELS_WIDTH).max(1);
         // The title, the note and the axis take the rest.
@@ -75,7 +76,7 @@ pub(super) fn print(figure: &Figure, size: Size, output: &mut Output) -> Result<
 fn print_lines(figure: &Figure, lines: &[Line], size: Size, output: &mut Output) -> Result<()> {
     let is_plain = !output.has_colours() && lines.len() > 1;
     let (y, labels) = rounded(&figure.y);
-    // As parts of the axes, which do not overflow.
+    // As parts of the axes, which cannot overflow.
     let parts = lines
         .iter()
         .enumerate()
@@ -133,7 +134,7 @@ fn print_lines(figure: &Figure, lines: &[Line], size: Size, output: &mut Output)
     Ok(())
 }
 
-/// An axis that begins and ends at round numbers, and how many of them are on it.
+/// An axis that begins and ends at round numbers, and their number.
 fn rounded(axis: &Axis) -> (Axis, usize) {
     let ticks = axis.ticks(5);
     let (&[first, second, ..], &[.., last]) = (&ticks[..], &ticks[..]) else {
@@ -161,7 +162,7 @@ fn chart_axis(axis: &Axis, labels: usize) -> ChartAxis<'static> {
         .labels((0..labels).map(at))
 }
 
-/// Writes the cells of a row, those of one colour together.
+/// Writes the cells of a row. Cells of one colour are written together.
 fn write_row(buffer: &Buffer, row: u16, output: &mut Output) -> Result<()> {
     let cells: Vec<_> = (0..buffer.area.width)
         .map(|column| &buffer[(column, row)])
@@ -184,7 +185,7 @@ fn write_row(buffer: &Buffer, row: u16, output: &mut Output) -> Result<()> {
     Ok(())
 }
 
-/// Two cells in each character, one above the other; without colours, one.
+/// Prints two cells per character, one above the other; without colours, one.
 fn print_cells(figure: &Figure, cells: &Cells, size: Size, output: &mut Output) -> Result<()> {
     let (columns, rows) = size.plot_area();
     let colour = |column: usize, row: usize, rows: usize| {
