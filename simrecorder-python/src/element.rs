@@ -1,4 +1,4 @@
-//! Element types, and arrays of NumPy as bytes.
+//! Element types, and NumPy arrays as bytes.
 
 use numpy::npyffi::_PyArray_GET_ITEM_DATA;
 use numpy::{
@@ -10,7 +10,7 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use simrecorder::{ArrayValue, DType};
 
-/// The element type of a type of NumPy in the byte order of the machine; `None` if elements cannot be it.
+/// The element type for a NumPy type in the machine's byte order; `None` if there is none.
 pub(crate) fn dtype_of(descr: &Bound<'_, PyArrayDescr>) -> Option<DType> {
     Some(match (descr.kind(), descr.itemsize()) {
         (b'f', 8) => DType::F64,
@@ -36,7 +36,7 @@ pub(crate) fn dtype_of(descr: &Bound<'_, PyArrayDescr>) -> Option<DType> {
     })
 }
 
-/// The type of NumPy; bfloat16 is that of `ml_dtypes`, which has to be installed for it.
+/// The NumPy type. That of bfloat16 is in `ml_dtypes`, which must be installed.
 pub(crate) fn descr_of(py: Python<'_>, dtype: DType) -> PyResult<Bound<'_, PyArrayDescr>> {
     if dtype == DType::BF16 {
         let ml_dtypes = py.import("ml_dtypes")?;
@@ -45,22 +45,22 @@ pub(crate) fn descr_of(py: Python<'_>, dtype: DType) -> PyResult<Bound<'_, PyArr
     PyArrayDescr::new(py, dtype.as_str())
 }
 
-/// The bytes of an array whose elements are next to each other in row-major order.
+/// The bytes of an array whose elements are contiguous in row-major order.
 pub(crate) fn bytes_of<'a>(array: &'a Bound<'_, PyUntypedArray>) -> &'a [u8] {
     debug_assert!(array.is_c_contiguous());
     let len = array.len() * array.dtype().itemsize();
     if len == 0 {
         return &[];
     }
-    // SAFETY: this is an array of NumPy, which keeps `len` bytes at `data` for as long as the array exists, which outlives the slice. As
-    // in NumPy itself, another thread must not write to the array meanwhile.
+    // SAFETY: this is a NumPy array with `len` bytes at `data` as long as it exists, and it
+    // outlives the slice. As in NumPy itself, another thread must not write to the array meanwhile.
     unsafe {
         let data = (*_PyArray_GET_ITEM_DATA(array.as_array_ptr().cast_const())).data;
         std::slice::from_raw_parts(data.cast_const().cast(), len)
     }
 }
 
-/// A new array of the given type and shape, whose bytes `fill` writes.
+/// Creates an array of the given type and shape. `fill` writes its bytes.
 pub(crate) fn new_array<'py, E: Into<PyErr>>(
     py: Python<'py>,
     dtype: DType,
@@ -74,7 +74,7 @@ pub(crate) fn new_array<'py, E: Into<PyErr>>(
         let message = format!("an array of {dtype} of shape {shape:?} does not fit into memory");
         return Err(pyo3::exceptions::PyMemoryError::new_err(message));
     };
-    // Zeros of the system cost nothing until they are written.
+    // Zeroed memory from the system costs nothing until it is written.
     let bytes = zeros(py, len)?;
     fill(bytes.readwrite().as_slice_mut()?).map_err(Into::into)?;
     let array = bytes.call_method1(intern!(py, "view"), (descr_of(py, dtype)?,))?;
@@ -84,7 +84,7 @@ pub(crate) fn new_array<'py, E: Into<PyErr>>(
     }
 }
 
-/// Bytes that are zero, or a `MemoryError` where `PyArray1::zeros` would panic.
+/// Zeroed bytes, or a `MemoryError` where `PyArray1::zeros` would panic.
 fn zeros(py: Python<'_>, len: usize) -> PyResult<Bound<'_, PyArray1<u8>>> {
     static ZEROS: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
     let zeros = ZEROS.import(py, "numpy", "zeros")?;
@@ -99,7 +99,7 @@ pub(crate) fn array_of<'py>(py: Python<'py>, value: &ArrayValue) -> PyResult<Bou
         PyResult::Ok(())
     })?;
     match value.shape() {
-        // A scalar of NumPy.
+        // A NumPy scalar.
         [] => array.get_item(()),
         _ => Ok(array),
     }

@@ -1,10 +1,10 @@
-//! Errors of simrecorder as exceptions of Python; the classes are in `_errors.py`.
+//! Errors of simrecorder as Python exceptions; the classes are in `_errors.py`.
 
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use simrecorder::{Error, ErrorKind};
 
-/// Turns errors of simrecorder into exceptions.
+/// Converts errors of simrecorder into exceptions.
 pub(crate) trait Raise<T> {
     fn raise(self) -> PyResult<T>;
 }
@@ -16,7 +16,7 @@ impl<T> Raise<T> for Result<T, Error> {
     }
 }
 
-/// The exception of an error, with the same sentence.
+/// The exception for an error, with the same message.
 #[cold]
 pub(crate) fn exception(error: &Error) -> PyErr {
     static MAKE: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
@@ -35,7 +35,7 @@ pub(crate) fn exception(error: &Error) -> PyErr {
     })
 }
 
-/// A `TypeError` about what was given for `key`.
+/// A `TypeError` for the argument `key`.
 pub(crate) fn wrong_type(operation: &'static str, key: &str, message: impl Into<String>) -> PyErr {
     exception(&Error::new(ErrorKind::TypeMismatch, operation, message).with_key(key))
 }

@@ -1,4 +1,4 @@
-//! What Python hands over, as records.
+//! Converts Python objects into records.
 
 use numpy::{PyArrayDescrMethods, PyUntypedArray, PyUntypedArrayMethods};
 use pyo3::exceptions::PyValueError;
@@ -17,10 +17,10 @@ use crate::element;
 use crate::error::{Raise, exception};
 use crate::objects::encode_object;
 
-/// Copies of more bytes than this release the lock of the interpreter.
+/// Larger copies release the interpreter's lock.
 const LARGE: usize = 64 << 10;
 
-/// What takes a record or a value.
+/// The target of a record or a value.
 pub(crate) trait Sink {
     /// The operation, for errors.
     const OPERATION: &'static str;
@@ -28,7 +28,7 @@ pub(crate) trait Sink {
     /// The key, for errors.
     fn key(&self) -> String;
 
-    /// Takes a value; releases the lock of the interpreter if that has to wait, or if `is_large`.
+    /// Stores a value. Releases the interpreter's lock if this has to wait, or if `is_large`.
     fn put<V: IntoValue + Send + Sync>(
         &mut self,
         py: Python<'_>,
@@ -61,7 +61,7 @@ impl Ragged {
     }
 }
 
-/// Gives a value of Python to a sink.
+/// Passes a Python value to a sink.
 #[inline]
 pub(crate) fn put(sink: &mut impl Sink, value: &Bound<'_, PyAny>) -> PyResult<()> {
     let py = value.py();
@@ -119,7 +119,7 @@ fn put_other<S: Sink>(sink: &mut S, value: &Bound<'_, PyAny>) -> PyResult<()> {
     sink.put(py, &object, true).raise()
 }
 
-/// An error about a value, with the operation and the key.
+/// Adds the operation and the key to the error for a value.
 fn named<S: Sink>(sink: &S, py: Python<'_>, error: &PyErr) -> PyErr {
     let kind = if error.is_instance_of::<pyo3::exceptions::PyTypeError>(py) {
         ErrorKind::TypeMismatch
@@ -132,7 +132,7 @@ fn named<S: Sink>(sink: &S, py: Python<'_>, error: &PyErr) -> PyErr {
     exception(&Error::new(kind, S::OPERATION, message).with_key(sink.key()))
 }
 
-/// An int is recorded as int64, or as the numbers of its series if one of them is equal to it.
+/// An int is recorded as int64, or in the type of its series if that has an equal number.
 fn put_int<S: Sink>(sink: &mut S, value: &Bound<'_, PyAny>) -> PyResult<()> {
     let py = value.py();
     let Ok(number) = value.extract::<i128>() else {
@@ -167,8 +167,8 @@ fn put_int<S: Sink>(sink: &mut S, value: &Bound<'_, PyAny>) -> PyResult<()> {
     Err(mismatch.map_or_else(|| too_large(sink), |error| exception(&error)))
 }
 
-/// Whether a record was taken; `false` if its type is not that of the series, with the first error of this
-/// kind in `mismatch`.
+/// Whether a record was accepted. Returns `false` if its type is not that of the series, and stores
+/// the first such error in `mismatch`.
 fn is_put(result: Result<(), Error>, mismatch: &mut Option<Error>) -> PyResult<bool> {
     match result {
         Err(error) if error.kind() == ErrorKind::SchemaMismatch => {
@@ -209,7 +209,7 @@ fn put_ragged<S: Sink>(sink: &mut S, row: &Bound<'_, PyAny>) -> PyResult<()> {
     if !array.is_empty() || row.is_instance_of::<PyUntypedArray>() {
         return put_array(sink, &array, Kind::Ragged);
     }
-    // NumPy makes float64 of an empty list, which has elements of any type.
+    // NumPy converts an empty list to float64, but it has elements of any type.
     let mut mismatch = None;
     for dtype in [DType::F64, DType::I64].into_iter().chain(DType::ALL) {
         let record = RecordRef::of_bytes(Kind::Ragged, dtype, array.shape(), &[]).raise()?;
@@ -220,7 +220,7 @@ fn put_ragged<S: Sink>(sink: &mut S, row: &Bound<'_, PyAny>) -> PyResult<()> {
     put_array(sink, &array, Kind::Ragged)
 }
 
-/// The element type of an array that is recorded as it is.
+/// The element type of an array that is recorded without conversion.
 #[inline]
 fn recordable(array: &Bound<'_, PyUntypedArray>) -> Option<DType> {
     let descr = array.dtype();
@@ -236,8 +236,8 @@ fn ndarray(py: Python<'_>) -> Option<&Bound<'_, PyAny>> {
     NDARRAY.import(py, "numpy", "ndarray").ok()
 }
 
-/// The same array as a plain one with its elements next to each other, in row-major order and in the byte
-/// order of the machine. Arrays that cannot be recorded are a `TypeError` that says what to do.
+/// The same array with contiguous elements, in row-major order and in the machine's byte order. If
+/// the array cannot be recorded, raises a `TypeError` with advice.
 fn contiguous<'py>(array: &Bound<'py, PyUntypedArray>) -> PyResult<Bound<'py, PyUntypedArray>> {
     static MASKED: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
     static CONTIGUOUS: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
@@ -255,12 +255,12 @@ fn contiguous<'py>(array: &Bound<'py, PyUntypedArray>) -> PyResult<Bound<'py, Py
         .call_method1(intern!(py, "newbyteorder"), ("=",))?;
     let made = CONTIGUOUS.import(py, "numpy", "ascontiguousarray")?;
     let made = made.call1((array, native))?;
-    // A scalar becomes an array with one axis there.
+    // This turns a scalar into an array with one axis.
     let made = made.call_method1(intern!(py, "reshape"), (array.shape(),))?;
     Ok(made.cast_into()?)
 }
 
-/// The error of an array whose elements cannot be recorded.
+/// The error for an array whose elements cannot be recorded.
 fn no_elements(array: &Bound<'_, PyUntypedArray>) -> PyErr {
     let descr = array.dtype();
     let advice = match descr.kind() {
@@ -274,7 +274,7 @@ fn no_elements(array: &Bound<'_, PyUntypedArray>) -> PyErr {
     pyo3::exceptions::PyTypeError::new_err(message)
 }
 
-/// The array that NumPy makes of a value, as one that can be recorded.
+/// The array that NumPy makes of a value, in a form that can be recorded.
 pub(crate) fn as_array<'py>(value: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyUntypedArray>> {
     static ASARRAY: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
     let py = value.py();
@@ -291,8 +291,8 @@ pub(crate) fn as_array<'py>(value: &Bound<'py, PyAny>) -> PyResult<Bound<'py, Py
     }
 }
 
-/// The array of a value that is one: of NumPy, or of another library that lends its memory. `None` for other
-/// values.
+/// The array of a value that is an array of NumPy or of another library that shares its memory.
+/// `None` for other values.
 pub(crate) fn plain_array<'py>(
     value: &Bound<'py, PyAny>,
 ) -> PyResult<Option<Bound<'py, PyUntypedArray>>> {

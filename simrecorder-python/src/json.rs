@@ -1,4 +1,4 @@
-//! Attributes: dicts of Python as JSON, and back.
+//! Attributes: Python dicts as JSON, and the reverse.
 
 use pyo3::intern;
 use pyo3::prelude::*;
@@ -10,7 +10,7 @@ use crate::error::{wrong_type, wrong_value};
 
 const OPERATION: &str = "attributes";
 
-/// Deeper values are refused, among them those that contain themselves.
+/// The maximum nesting. Values that contain themselves exceed it.
 const MAX_DEPTH: usize = 100;
 
 /// The attributes in a dict.
@@ -31,7 +31,7 @@ fn object_of(dict: &Bound<'_, PyDict>, depth: usize) -> PyResult<Map<String, Val
     dict.iter().map(entry).collect()
 }
 
-/// A value as JSON; arrays and scalars of NumPy become lists and numbers.
+/// A value as JSON. NumPy arrays and scalars become lists and numbers.
 pub(crate) fn json_of(value: &Bound<'_, PyAny>, depth: usize) -> PyResult<Value> {
     if depth > MAX_DEPTH {
         return Err(wrong_value(

@@ -1,9 +1,10 @@
 //! The extension module of the Python package `simrecorder`.
 //!
-//! It is a thin layer over the crate simrecorder: `input` makes records of objects of Python, `output` the
-//! reverse. The package beside it, in `python/simrecorder`, has what is easier in Python.
+//! It is a thin layer over the crate simrecorder: `input` converts Python objects into records,
+//! `output` does the reverse. The package `python/simrecorder` contains what is easier to write in
+//! Python.
 
-// What Python shows has examples for its doctest, which are no Markdown.
+// Docstrings contain examples for Python's doctest, which are not Markdown.
 #![allow(
     rustdoc::broken_intra_doc_links,
     rustdoc::invalid_html_tags,

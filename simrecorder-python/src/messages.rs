@@ -1,7 +1,8 @@
-//! What the library logs goes to Python's `logging`.
+//! Passes log messages of the library to Python's `logging`.
 //!
-//! Threads of the library log at any moment, even while the interpreter shuts down or a thread that holds its
-//! lock waits for them. So they only queue a message; the next call of Python hands it on.
+//! Threads of the library may log at any moment, even while the interpreter shuts down, or while a
+//! thread that holds its lock waits for them. So they only queue a message, and the next call from
+//! Python passes it on.
 
 use std::fmt::{self, Write};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -14,7 +15,7 @@ use tracing::field::{Field, Visit};
 use tracing::span;
 use tracing::{Event, Level, Metadata, Subscriber};
 
-/// How many messages wait; what is logged beyond that is counted.
+/// The maximum number of queued messages; further ones are counted.
 const CAPACITY: usize = 4096;
 
 static ARE_WAITING: AtomicBool = AtomicBool::new(false);
@@ -26,16 +27,16 @@ struct Message {
     text: String,
 }
 
-/// Begins to queue what the library logs.
+/// Starts queueing log messages.
 pub(crate) fn install() {
     let (sender, receiver) = sync_channel(CAPACITY);
-    // If another subscriber is there already, messages are for that one.
+    // If there is already another subscriber, it receives the messages.
     if tracing::subscriber::set_global_default(Queueing { sender }).is_ok() {
         *QUEUE.lock().unwrap_or_else(PoisonError::into_inner) = Some(receiver);
     }
 }
 
-/// Hands on what was logged.
+/// Passes on the queued messages.
 #[inline]
 pub(crate) fn deliver(py: Python<'_>) -> PyResult<()> {
     match ARE_WAITING.load(Ordering::Relaxed) {
@@ -103,7 +104,7 @@ impl Subscriber for Queueing {
     fn exit(&self, _: &span::Id) {}
 }
 
-/// The message of an event, and its fields after it.
+/// The message of an event, followed by its fields.
 #[derive(Default)]
 struct Text {
     message: String,
@@ -112,7 +113,7 @@ struct Text {
 
 impl Visit for Text {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        // Writing into a `String` does not fail.
+        // Writing into a `String` cannot fail.
         let _ = match field.name() {
             "message" => write!(self.message, "{value:?}"),
             name => write!(self.fields, " [{name}: {value:?}]"),

@@ -1,4 +1,4 @@
-//! Objects of Python as MessagePack, as `docs/format.md` specifies it.
+//! Python objects as MessagePack, as `docs/format.md` specifies.
 
 use numpy::{PyUntypedArray, PyUntypedArrayMethods};
 use pyo3::exceptions::PyValueError;
@@ -13,21 +13,21 @@ use simrecorder::DType;
 use crate::element;
 use crate::input::{as_array, plain_array};
 
-/// How deep lists and dicts may be nested; what contains itself is deeper.
+/// The maximum nesting of lists and dicts. Objects that contain themselves exceed it.
 const MAX_DEPTH: usize = 200;
 
 /// The type of the MessagePack extension for arrays: MessagePack of the name of the element type, the shape,
 /// and the elements in row-major, little-endian order.
 const ARRAY: i8 = 1;
 
-/// MessagePack of an object; what it may contain is in the documentation of the package.
+/// Encodes an object as MessagePack. The documentation of the package lists what it may contain.
 pub(crate) fn encode_object(object: &Bound<'_, PyAny>) -> PyResult<Vec<u8>> {
     let mut out = Vec::new();
     write(&mut out, object, 0)?;
     Ok(out)
 }
 
-/// Writing into a `Vec` does not fail.
+/// Writing into a `Vec` cannot fail.
 fn written<T, E: std::fmt::Debug>(result: Result<T, E>) -> PyResult<T> {
     result.map_err(|error| PyValueError::new_err(format!("{error:?}")))
 }
@@ -82,7 +82,7 @@ fn write(out: &mut Vec<u8>, object: &Bound<'_, PyAny>, depth: usize) -> PyResult
     Ok(())
 }
 
-/// Whether it is a scalar of NumPy, which comes back as one.
+/// Whether it is a NumPy scalar, which is restored as one.
 fn is_numpy_scalar(object: &Bound<'_, PyAny>) -> bool {
     !object.is_exact_instance_of::<PyFloat>() && object.hasattr("dtype").unwrap_or(false)
 }
@@ -131,7 +131,7 @@ fn unsupported(object: &Bound<'_, PyAny>) -> PyErr {
     pyo3::exceptions::PyTypeError::new_err(message)
 }
 
-/// The object that `data` is, or an error that says that it is none.
+/// Decodes the object in `data`.
 pub(crate) fn decode_object<'py>(py: Python<'py>, data: &[u8]) -> PyResult<Bound<'py, PyAny>> {
     let mut rest = data;
     let object = read(py, &mut rest, 0)?;
@@ -202,7 +202,7 @@ fn read<'py>(py: Python<'py>, rest: &mut &[u8], depth: usize) -> PyResult<Bound<
             let dict = PyDict::new(py);
             for _ in 0..len {
                 let key = read(py, rest, depth + 1)?;
-                // A tuple as the key of a dict was written as a list, which cannot be one.
+                // A tuple that is the key of a dict was written as a list, which cannot be a key.
                 let key = match key.cast_into::<PyList>() {
                     Ok(list) => list.to_tuple().into_any(),
                     Err(error) => error.into_inner(),

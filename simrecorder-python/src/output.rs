@@ -1,4 +1,4 @@
-//! Records and values as objects of Python.
+//! Records and values as Python objects.
 
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyString};
@@ -8,7 +8,7 @@ use crate::element;
 use crate::error::exception;
 use crate::objects::decode_object;
 
-/// The object of Python that a value is: an array or scalar of NumPy, text, bytes, or what was recorded.
+/// The Python object for a value: a NumPy array or scalar, text, bytes, or the recorded object.
 pub(crate) fn to_python<'py>(
     py: Python<'py>,
     value: &Value,

@@ -1,4 +1,4 @@
-//! Reading parts of series into objects of Python.
+//! Reads parts of series into Python objects.
 
 use std::ops::Range;
 
@@ -15,13 +15,13 @@ use crate::error::{Raise, exception};
 use crate::output::to_python;
 use crate::selection::{Brackets, Fancy, WHOLE};
 
-/// About so many bytes are read between two looks for Ctrl-C.
+/// The approximate number of bytes that are read between two checks for Ctrl-C.
 const PART_BYTES: usize = 64 << 20;
 
-/// So many times as many indices as are asked for are read at most, so that there are fewer reads.
+/// To reduce the number of reads, at most this many times as many indices as requested are read.
 const DENSITY: usize = 4;
 
-/// From one index up to another one.
+/// From one index to another (excluded).
 pub(crate) fn slice(from: u64, to: u64) -> SliceInfoElem {
     SliceInfoElem::Slice {
         start: from.cast_signed() as isize,
@@ -30,7 +30,7 @@ pub(crate) fn slice(from: u64, to: u64) -> SliceInfoElem {
     }
 }
 
-/// Reads all of an array, in parts, so that Ctrl-C ends it; a scalar of NumPy where there are no axes.
+/// Reads a whole array, in parts, so that Ctrl-C ends it. Without axes, returns a NumPy scalar.
 pub(crate) fn read_array<'py>(
     py: Python<'py>,
     view: &simrecorder::View,
@@ -96,7 +96,7 @@ pub(crate) fn read_fancy<'py>(
     let mut sorted = fancy.indices.clone();
     sorted.sort_unstable();
     sorted.dedup();
-    // Runs of indices that are near to each other are read at once.
+    // Indices that are close together are read at once.
     let mut runs: Vec<Range<usize>> = Vec::new();
     let mut positions = Vec::with_capacity(sorted.len());
     let mut read_len = 0;
@@ -131,7 +131,7 @@ pub(crate) fn read_fancy<'py>(
     numpy.call_method1("take", (array, wanted, axis))
 }
 
-/// Reads records that are no arrays of one shape: one, or a list of them.
+/// Reads records that are not arrays of one shape: one, or a list of them.
 pub(crate) fn read_records<'py>(
     py: Python<'py>,
     view: &simrecorder::View,

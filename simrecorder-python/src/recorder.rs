@@ -24,9 +24,10 @@ use crate::waiting::interruptible;
 
 /// Records values by key into one or several stores, and reads them back.
 ///
-/// `stores` are paths, URLs and data stores. A path names the format by its extension: `run.mdb` (Zarr in LMDB),
-/// `run.zarr` (Zarr in a directory), `run.h5` (HDF5). A recording that exists is continued; `simrecorder.open`
-/// opens it for reading. Writing goes to all stores, reading to the first that has the key.
+/// `stores` are paths, URLs and data stores. A path names the format by its extension: `run.mdb`
+/// (Zarr in LMDB), `run.zarr` (Zarr in a directory), `run.h5` (HDF5). An existing recording is
+/// continued; `simrecorder.open` opens it for reading. Records are written to all stores, and read
+/// from the first store that has the key.
 ///
 /// Options, by name: `memory_bound` (bytes, 256 MiB), `memory_policy` ("block" or "error"), `commit_interval`
 /// (seconds, 1.0; None for never), `checkpoint_interval` (seconds, None), `encoding_threads`, `on_store_error`
@@ -43,11 +44,11 @@ use crate::waiting::interruptible;
 /// 49.5
 #[pyclass(frozen, subclass, weakref, mapping, module = "simrecorder")]
 pub(crate) struct Recorder {
-    /// `None` while it is dropped.
+    /// `None` while it is being dropped.
     shared: Option<Arc<Shared>>,
-    /// The stores as they were given.
+    /// The stores as they were passed.
     given: Vec<Py<PyAny>>,
-    /// The store that it is for, if not for all.
+    /// The index of its only store, if it does not write to all.
     only: Option<usize>,
 }
 
@@ -92,7 +93,7 @@ impl Recorder {
         })
     }
 
-    /// A recorder that does nothing, for switching recording off without a change of the loop.
+    /// A recorder that does nothing, to disable recording without changing the loop.
     #[staticmethod]
     fn disabled() -> Self {
         Self {
@@ -140,7 +141,7 @@ impl Recorder {
         Ok(())
     }
 
-    /// Sets the value at `key`, and replaces an existing one. `dims` names its dimensions.
+    /// Sets the value at `key`, replacing an existing one. `dims` names its dimensions.
     #[pyo3(signature = (key, val, datastore=None, *, dims=None, units=None, attrs=None))]
     fn set(
         &self,
@@ -200,8 +201,9 @@ impl Recorder {
         }
     }
 
-    /// A lazy view of the series at `key`, with all that was recorded so far. If there is none: `None`, or an
-    /// empty list if the store is in memory; `recorder[key]` raises a `KeyError`.
+    /// A lazy view of the series at `key`, with everything that was recorded so far. If there is no
+    /// series, returns `None`, or an empty list if the store is in memory; `recorder[key]` raises a
+    /// `KeyError`.
     #[pyo3(signature = (key, datastore=None))]
     fn get_all(
         &self,
@@ -252,7 +254,7 @@ impl Recorder {
         self.keys(py).map(|keys| keys.len())
     }
 
-    /// A recorder is true, also before the first record.
+    /// A recorder is true, even before the first record.
     fn __bool__(&self) -> bool {
         true
     }
@@ -271,7 +273,7 @@ impl Recorder {
         Ok(keys.iter().map(ToString::to_string).collect())
     }
 
-    /// What is right below a group: its names, each with "group", "value" or "series".
+    /// The children of a group: their names, each with "group", "value" or "series".
     #[pyo3(signature = (key=""))]
     fn children<'py>(&self, py: Python<'py>, key: &str) -> PyResult<Bound<'py, PyDict>> {
         let recorder = &self.shared()?.recorder;
@@ -302,12 +304,13 @@ impl Recorder {
             .raise()
     }
 
-    /// Makes a series without records, or describes the one at `key`.
+    /// Creates a series without records, or describes the one at `key`.
     ///
-    /// `dtype` is a type of NumPy, `str`, `bytes` or `object`, and `shape` that of one record; both can be left
-    /// out for a series that is there. `ragged=True` is for rows of different length, `shape` then that of an
-    /// item of a row. `dims` names the dimensions, records first. `chunks` is the number of records in a chunk,
-    /// or its shape; `compression` is "none", "fast", "small" or "lossy:1e-3".
+    /// `dtype` is a NumPy type, `str`, `bytes` or `object`, and `shape` is the shape of one record;
+    /// both can be left out for an existing series. `ragged=True` is for rows of different length,
+    /// and `shape` is then the shape of an item of a row. `dims` names the dimensions, records
+    /// first. `chunks` is the number of records in a chunk, or its shape; `compression` is "none",
+    /// "fast", "small" or "lossy:1e-3".
     #[pyo3(signature = (key, dtype=None, shape=Vec::new(), *, ragged=false, dims=None, units=None, attrs=None,
                         chunks=None, compression=None, fill_value=None))]
     #[expect(
@@ -405,7 +408,7 @@ impl Recorder {
         interruptible(py, move || shared.recorder.rename(old, new))?.raise()
     }
 
-    /// Commits everything. When it returns, all that was recorded is durable, and visible to other processes.
+    /// Commits everything. When it returns, all records are durable and visible to other processes.
     fn flush(&self, py: Python<'_>) -> PyResult<()> {
         self.wait(py, Shared::flush)
     }
@@ -415,14 +418,14 @@ impl Recorder {
         self.wait(py, Shared::checkpoint)
     }
 
-    /// Writes everything and closes the stores. Views that were taken before remain readable.
+    /// Writes everything and closes the stores. Existing views remain readable.
     ///
     /// After Ctrl-C it raises at once, and closing continues until the interpreter exits.
     fn close(&self, py: Python<'_>) -> PyResult<()> {
         self.wait(py, Shared::close)
     }
 
-    /// How the recorder and its stores are doing, as a dict.
+    /// The state of the recorder and its stores, as a dict.
     fn status<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         messages::deliver(py)?;
         status_of(py, &self.shared()?.recorder.status())
@@ -447,7 +450,7 @@ impl Recorder {
         Ok(html(&self.__repr__(py)?))
     }
 
-    /// The first of its stores, after all that was recorded was committed.
+    /// The first of its stores, after all records were committed.
     fn _flushed_store(&self, py: Python<'_>) -> PyResult<Store> {
         let shared = self.shared()?;
         let Some(source) = shared.sources.first() else {
@@ -471,7 +474,7 @@ impl Recorder {
 }
 
 impl Recorder {
-    /// A recorder with one of the stores of another one, unless that was closed.
+    /// A recorder for one of the stores of another recorder, unless that one was closed.
     pub(crate) fn of_store(shared: Arc<Shared>, index: usize) -> Option<Self> {
         let is_closed = |store: &StoreStatus| matches!(store.state, StoreState::Closed);
         let status = shared.recorder.status();
@@ -490,7 +493,7 @@ impl Recorder {
         self.shared.as_ref().ok_or_else(dropped)
     }
 
-    /// Does work that may wait long; then gives the messages about it to `logging`.
+    /// Does work that may wait long, then passes messages about it to `logging`.
     fn wait(&self, py: Python<'_>, work: fn(&Shared) -> Result<(), Error>) -> PyResult<()> {
         let shared = Arc::clone(self.shared()?);
         let done = interruptible(py, move || work(&shared))?;
@@ -498,7 +501,7 @@ impl Recorder {
         done.raise()
     }
 
-    /// The index of a store that was given to the recorder.
+    /// The index of a store that was passed to the recorder.
     fn index_of(&self, datastore: Option<&Bound<'_, PyAny>>) -> PyResult<Option<usize>> {
         let Some(datastore) = datastore.filter(|datastore| !datastore.is_none()) else {
             return Ok(self.only);
@@ -526,12 +529,12 @@ impl Recorder {
 impl Drop for Recorder {
     fn drop(&mut self) {
         let shared = self.shared.take();
-        // Dropping the last handle writes what was recorded, for which other threads need not wait.
+        // Dropping the last handle writes all records. Other threads need not wait for this.
         Python::try_attach(|py| py.detach(|| drop(shared)));
     }
 }
 
-/// Text in the font of code, for notebooks.
+/// Text in a monospaced font, for notebooks.
 pub(crate) fn html(text: &str) -> String {
     let text = text
         .replace('&', "&amp;")

@@ -55,7 +55,7 @@ impl RunningServer {
         &self.url
     }
 
-    /// Stops the server and waits until everything is on the disk.
+    /// Stops the server and waits until everything is on disk.
     fn stop(&self, py: Python<'_>) -> PyResult<()> {
         let server = self
             .server

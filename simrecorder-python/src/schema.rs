@@ -12,7 +12,7 @@ use crate::json::attributes_of;
 
 const OPERATION: &str = "declare";
 
-/// What `declare` says about a series beside its type.
+/// The description of a series in `declare`, in addition to its type.
 #[derive(FromPyObject)]
 #[pyo3(from_item_all)]
 pub(crate) struct Description<'py> {
@@ -25,7 +25,7 @@ pub(crate) struct Description<'py> {
 }
 
 impl Description<'_> {
-    /// The schema with all that is described.
+    /// Adds the description to a schema.
     pub(crate) fn apply(&self, mut schema: Schema) -> PyResult<Schema> {
         if let Some(attrs) = &self.attrs {
             schema = schema.with_attributes(attributes_of(attrs)?);
@@ -57,7 +57,8 @@ impl Description<'_> {
     }
 }
 
-/// The schema of series whose records have this type and shape. `str`, `bytes` and `object` are kinds.
+/// The schema of series whose records have this type and shape. `str`, `bytes` and `object` are
+/// kinds.
 pub(crate) fn schema_of(
     dtype: &Bound<'_, PyAny>,
     shape: Vec<u64>,
@@ -111,7 +112,7 @@ pub(crate) fn compression_of(text: &str) -> PyResult<Compression> {
     text.parse::<Compression>().raise()
 }
 
-/// The type of the records of a series in NumPy: `object` if they are no arrays of one shape.
+/// The NumPy type of the records of a series: `object` if they are not arrays of one shape.
 pub(crate) fn element_type<'py>(
     py: Python<'py>,
     schema: &Schema,

@@ -1,4 +1,4 @@
-//! What is in the brackets of a view, and numbers to look for in coordinates.
+//! The contents of the brackets of a view, and numbers to look up in coordinates.
 
 use numpy::{PyUntypedArray, PyUntypedArrayMethods};
 use pyo3::exceptions::{PyIndexError, PyTypeError};
@@ -9,9 +9,9 @@ use simrecorder::ndarray::SliceInfoElem;
 
 use crate::input::as_array;
 
-/// What is in the brackets, for each axis of a view.
+/// The contents of the brackets, for each axis of a view.
 pub(crate) struct Brackets {
-    /// Indices, slices and new axes, in the words of `ndarray`; an axis of `fancy` is whole.
+    /// Indices, slices and new axes in the terms of `ndarray`. The axis of `fancy` is complete.
     pub(crate) elements: Vec<SliceInfoElem>,
     /// An array of indices along one axis.
     pub(crate) fancy: Option<Fancy>,
@@ -25,7 +25,7 @@ pub(crate) struct Fancy {
 }
 
 impl Brackets {
-    /// Reads what is in the brackets of a view of this shape.
+    /// Parses the contents of the brackets for a view of this shape.
     pub(crate) fn parse(brackets: &Bound<'_, PyAny>, shape: &[u64]) -> PyResult<Self> {
         let items: Vec<Bound<'_, PyAny>> = match brackets.cast::<PyTuple>() {
             Ok(tuple) => tuple.iter().collect(),
@@ -157,7 +157,7 @@ fn parse_item(item: &Bound<'_, PyAny>, len: isize, axis: usize) -> PyResult<Item
     }
 }
 
-/// Whether it is a number, such as a scalar of NumPy, that can be an index.
+/// Whether it is a number that can be an index, such as a NumPy scalar.
 fn is_scalar_with_index(item: &Bound<'_, PyAny>) -> PyResult<bool> {
     let is_array = item
         .cast::<PyUntypedArray>()
@@ -198,7 +198,7 @@ impl DtypeKind for Bound<'_, PyUntypedArray> {
     }
 }
 
-/// A number to look for in a coordinate.
+/// A number to look up in a coordinate.
 pub(crate) fn coordinate_number(number: &Bound<'_, PyAny>) -> PyResult<CoordinateNumber> {
     if let Ok(number) = number.extract::<i64>() {
         return Ok(number.into());

@@ -1,4 +1,4 @@
-//! What a recorder shares with the threads that work for it.
+//! The state that a recorder shares with its threads.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -9,17 +9,17 @@ use simrecorder::{Error, ErrorKind};
 use crate::messages;
 use crate::waiting::wait_for_all;
 
-/// The recorders that are open, for the end of the interpreter.
+/// The open recorders, which are closed when the interpreter exits.
 static OPEN: Mutex<Vec<Weak<Shared>>> = Mutex::new(Vec::new());
 
-/// What a recorder shares with the threads that work for it.
+/// The state that a recorder shares with its threads.
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) recorder: simrecorder::Recorder,
     pub(crate) sources: Vec<Source>,
-    /// The process that made it.
+    /// The process that created it.
     process: u32,
-    /// Recorders for one of the stores alone, by its index, for the argument `datastore`.
+    /// Recorders for single stores, by index, for the argument `datastore`.
     alone: Mutex<HashMap<usize, simrecorder::Recorder>>,
 }
 
@@ -32,7 +32,8 @@ pub(crate) struct Source {
 }
 
 impl Shared {
-    /// What a recorder with these stores shares, which is closed when the interpreter exits.
+    /// The shared state of a recorder with these stores, which is closed when the interpreter
+    /// exits.
     pub(crate) fn new(recorder: simrecorder::Recorder, sources: Vec<Source>) -> Arc<Self> {
         let shared = Arc::new(Self {
             recorder,
@@ -58,7 +59,7 @@ impl Shared {
         }
     }
 
-    /// Does `work` with the recorders of single stores, and then `last` with that of all.
+    /// Calls `work` with the recorders of single stores, then `last` with the recorder of all.
     pub(crate) fn each(
         &self,
         work: impl Fn(&simrecorder::Recorder) -> Result<(), Error>,
@@ -72,8 +73,8 @@ impl Shared {
         last(&self.recorder)
     }
 
-    /// Whether this is a child of the process that made it: locks may be held for ever, and the recorder
-    /// reports it.
+    /// Whether this is a child of the process that created it. Locks may be held forever, so the
+    /// recorder reports it.
     fn is_inherited(&self) -> bool {
         self.process != std::process::id()
     }
@@ -94,7 +95,8 @@ impl Shared {
         self.each(simrecorder::Recorder::flush, simrecorder::Recorder::close)
     }
 
-    /// The view at a key; if that is a group of pickled objects, as the original writes them, the error says so.
+    /// The view at a key. If that is a group of pickled objects of the original SimRecorder, the
+    /// error says so.
     pub(crate) fn view_or_reason(
         &self,
         key: &str,
@@ -109,7 +111,8 @@ impl Shared {
         })
     }
 
-    /// The view at a key, of the first store that has it or of the given one, with the location of the store.
+    /// The view at a key, from the given store or the first one that has it, with the location of
+    /// the store.
     fn view(
         &self,
         key: &str,
@@ -134,14 +137,14 @@ impl Shared {
     }
 }
 
-/// Closes all recorders that are open, and waits for what is at work: when the interpreter exits.
+/// Closes all open recorders, and waits for running work, when the interpreter exits.
 #[pyfunction]
 pub(crate) fn _close_all(py: Python<'_>) -> PyResult<()> {
     let open = std::mem::take(&mut *OPEN.lock().unwrap_or_else(PoisonError::into_inner));
     py.detach(|| {
         for shared in open.iter().filter_map(Weak::upgrade) {
             match shared.close() {
-                // A forked child leaves it to its parent.
+                // A forked child leaves this to its parent.
                 Err(error) if error.kind() != ErrorKind::Forked => {
                     tracing::error!(%error, "closing failed when the interpreter exited; records may be lost");
                 }

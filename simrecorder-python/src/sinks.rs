@@ -1,11 +1,11 @@
-//! Where a recorder puts values: into series, or at keys.
+//! The targets of a recorder's values: series, and keys.
 
 use pyo3::prelude::*;
 use simrecorder::{Error, IntoValue, Labeled};
 
 use crate::input::Sink;
 
-/// Takes the records of a series.
+/// Receives the records of a series.
 pub(crate) struct RecordSink<'a> {
     pub(crate) recorder: &'a simrecorder::Recorder,
     pub(crate) key: &'a str,
@@ -32,7 +32,7 @@ impl Sink for RecordSink<'_> {
     }
 }
 
-/// Takes a value.
+/// Receives a value.
 pub(crate) struct SetSink<'a> {
     pub(crate) recorder: &'a simrecorder::Recorder,
     pub(crate) key: &'a str,

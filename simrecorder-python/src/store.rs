@@ -1,4 +1,4 @@
-//! Stores: recordings that are open.
+//! Stores: open recordings.
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -20,24 +20,25 @@ use crate::shared::Shared;
 use crate::view::View;
 use crate::waiting::interruptible;
 
-/// How often the keys of a recording are listed again because some were created or removed meanwhile.
+/// How often the keys of a recording are listed again because some were created or removed
+/// meanwhile.
 const MAX_LISTINGS: usize = 8;
 
-/// A recording that is open.
+/// An open recording.
 ///
-/// `simrecorder.open`, `create` and `append` give a `Recorder`, which is what programs use.
+/// Programs use the `Recorder` that `simrecorder.open`, `create` and `append` return.
 #[pyclass(frozen, weakref, module = "simrecorder._simrecorder")]
 #[derive(Debug)]
 pub(crate) struct Store {
     pub(crate) store: Arc<dyn DataStore>,
-    /// Where another process opens it; `None` for one in memory.
+    /// The location at which another process can open it; `None` in memory.
     pub(crate) location: Option<Arc<str>>,
     memory: Option<InMemoryDataStore>,
-    /// The recorder that has it.
+    /// The recorder that uses it.
     pub(crate) user: Mutex<User>,
 }
 
-/// The recorder that has a store, and the index of the store in it.
+/// The recorder that uses a store, and the index of the store in it.
 pub(crate) type User = Option<(Weak<Shared>, usize)>;
 
 /// A node of a recording for Python: key, kind, content, attributes.
@@ -45,7 +46,7 @@ type NodeTuple = (String, &'static str, Py<PyAny>, Py<PyDict>);
 
 #[pymethods]
 impl Store {
-    /// Opens the recording at a path or URL, whose `location` is the same for another process.
+    /// Opens the recording at a path or URL. `location` is the same place for another process.
     #[new]
     #[pyo3(signature = (place, mode, location, durability=None, chunk_bytes=None, compression=None))]
     fn new(
@@ -76,7 +77,7 @@ impl Store {
         }
         let mode = mode.to_owned();
         let open = move || match mode.as_str() {
-            // These refuse a URL with another mode, and name the call in their errors.
+            // These reject a URL with another mode, and their errors name the call.
             "create-new" if is_plain => simrecorder::create(place),
             "read" if is_plain => simrecorder::open(place),
             "append" if is_plain => simrecorder::append(place),
@@ -97,7 +98,8 @@ impl Store {
         Self::of_memory(InMemoryDataStore::new())
     }
 
-    /// The same data in memory, open for more records also after this was closed; `None` for other stores.
+    /// The same data in memory, open for more records even after this store was closed; `None` for
+    /// other stores.
     fn reopened(&self) -> PyResult<Option<Self>> {
         let reopened = self
             .memory
@@ -106,7 +108,8 @@ impl Store {
         Ok(reopened.transpose().raise()?.map(Self::of_memory))
     }
 
-    /// The recorder that has the store, for this store alone; `None` if none has, or if that was closed.
+    /// The recorder that uses the store, for this store alone; `None` if there is none, or if it
+    /// was closed.
     fn recorder(&self) -> Option<Recorder> {
         let user = self.user.lock().unwrap_or_else(PoisonError::into_inner);
         let (shared, index) = user.as_ref()?;
@@ -131,8 +134,9 @@ impl Store {
         interruptible(py, move || store.close())?.raise()
     }
 
-    /// All nodes at and below a group as of one commit: `(key, kind, content, attributes)`, where the content
-    /// is a view, `(value, names of its dimensions)`, the error of what cannot be read, or `None` of a group.
+    /// All nodes at and below a group as of one commit: `(key, kind, content, attributes)`. The
+    /// content is a view, `(value, names of its dimensions)`, the error for a node that cannot be
+    /// read, or `None` for a group.
     fn nodes(&self, py: Python<'_>, group: &str) -> PyResult<Vec<NodeTuple>> {
         let group = Key::new_or_root(group).raise()?;
         let store = Arc::clone(&self.store);
@@ -212,7 +216,7 @@ fn nodes_of(store: &dyn DataStore, group: &Key) -> Result<Vec<(Key, Node)>, Erro
     Err(Error::new(ErrorKind::Io, "read", message).with_key(group.as_str()))
 }
 
-/// The keys of all nodes at and below a group, each group before what is in it.
+/// The keys of all nodes at and below a group. A group precedes its contents.
 fn keys_of(store: &dyn DataStore, group: &Key) -> Result<Vec<Key>, Error> {
     let mut keys = Vec::new();
     let mut open = vec![(group.clone(), NodeKind::Group)];

@@ -15,7 +15,7 @@ use crate::schema::{Description, schema_of};
 
 /// A group whose series have one record per tick; `Recorder.timeline` opens it.
 ///
-/// It is a context manager, which finishes it at the end.
+/// It is a context manager that finishes the timeline at the end.
 ///
 /// >>> recorder = simrecorder.Recorder("memory:")
 /// >>> with recorder.timeline("net", "step", dtype=int) as net:
@@ -32,7 +32,7 @@ pub(crate) struct Timeline {
     process: u32,
 }
 
-/// A timeline with the number type of its coordinate.
+/// A timeline, by the number type of its coordinate.
 enum Ticks {
     F64(simrecorder::Timeline<f64>),
     I64(simrecorder::Timeline<i64>),
@@ -126,7 +126,7 @@ impl Timeline {
         exception(&Error::new(kind, operation, message).with_key(self.group.as_str()))
     }
 
-    /// Takes the timeline out, unless it was finished.
+    /// Takes the timeline, unless it was finished.
     fn take(&self, py: Python<'_>) -> PyResult<Option<Ticks>> {
         let locked = self.lock(py, "finish");
         locked.map(|mut locked| locked.take())
@@ -153,8 +153,8 @@ impl Timeline {
         self.with(d.py(), "record", |ticks| self.record_all(ticks, d))
     }
 
-    /// Begins the tick at `t` and records all of it. The tick is complete when it returns; if any of it is
-    /// refused, all of it is discarded.
+    /// Begins the tick at `t` and records all of it. The tick is complete when this returns; if a
+    /// part of it is rejected, the whole tick is discarded.
     #[pyo3(signature = (t, records=None, **more))]
     fn tick(
         &self,
@@ -178,8 +178,8 @@ impl Timeline {
         })
     }
 
-    /// Creates a series without records, or describes the existing one, as `Recorder.declare` does. One with
-    /// a fill value has it in ticks for which nothing is recorded.
+    /// Creates a series without records, or describes the existing one, like `Recorder.declare`. A
+    /// series with a fill value gets it in ticks for which nothing is recorded.
     #[pyo3(signature = (name, dtype=None, shape=Vec::new(), *, ragged=false, dims=None, units=None,
                         attrs=None, chunks=None, compression=None, fill_value=None))]
     #[expect(
@@ -221,7 +221,7 @@ impl Timeline {
         })
     }
 
-    /// Discards the open tick, with all that was recorded in it.
+    /// Discards the open tick and everything that was recorded in it.
     fn discard_tick(&self, py: Python<'_>) -> PyResult<()> {
         self.with(py, "discard tick", |ticks| {
             each!(ticks, timeline => timeline.discard_tick());
@@ -258,7 +258,7 @@ impl Timeline {
         })
     }
 
-    /// Completes the open tick and ends the timeline, which `Recorder.timeline` continues.
+    /// Completes the open tick and ends the timeline. `Recorder.timeline` can continue it.
     fn finish(&self, py: Python<'_>) -> PyResult<()> {
         let finished = match self.take(py)? {
             Some(ticks) => py
@@ -362,7 +362,7 @@ fn key_in(group: &str, name: &str) -> String {
     }
 }
 
-/// Takes the record of a series in the open tick.
+/// Receives the record of a series in the open tick.
 struct TickSink<'a> {
     ticks: &'a mut Ticks,
     group: &'a str,

@@ -13,8 +13,8 @@ use simrecorder::{
 use crate::error::{Raise, exception};
 use crate::store::Store;
 
-/// Tells a function of Python how far the work is, with a dict, and looks for Ctrl-C. What the function raises
-/// ends the work, and so does `False`.
+/// Reports the progress to a Python function, with a dict, and checks for Ctrl-C. If the function
+/// raises or returns `False`, the work ends.
 struct Progress {
     tell: Option<Py<PyAny>>,
     raised: Option<PyErr>,
@@ -49,7 +49,7 @@ impl Progress {
         }
     }
 
-    /// What the function raised, or else the result.
+    /// The exception of the function, or otherwise the result.
     fn end<T>(self, result: Result<T, Error>) -> PyResult<T> {
         match self.raised {
             Some(error) => Err(error),
@@ -84,7 +84,7 @@ fn dict_of<'py>(py: Python<'py>, facts: &[(&str, u64)]) -> PyResult<Bound<'py, P
     Ok(dict)
 }
 
-/// Copies a recording, or the keys that patterns select, into another store.
+/// Copies a recording, or the keys that match patterns, into another store.
 #[pyfunction]
 #[pyo3(signature = (source, target, include, exclude, reencode, progress))]
 pub(crate) fn _copy<'py>(
@@ -109,7 +109,7 @@ pub(crate) fn _copy<'py>(
     dict_of(py, &copied(&telling.end(result)?))
 }
 
-/// Moves what a server has into a file, and frees it there.
+/// Moves records from a server into a file, and frees them on the server.
 #[pyfunction]
 #[pyo3(signature = (source, target, include, exclude, progress))]
 pub(crate) fn _drain<'py>(
@@ -133,7 +133,7 @@ pub(crate) fn _drain<'py>(
     dict_of(py, &drained(&telling.end(result)?))
 }
 
-/// Reads everything, and gives what is damaged: `(key, first record or None, end, error)`.
+/// Reads everything. Returns the damage: `(key, first record or None, end, error)`.
 #[pyfunction]
 #[pyo3(signature = (store, progress))]
 pub(crate) fn _verify<'py>(

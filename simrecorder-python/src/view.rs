@@ -21,36 +21,46 @@ use crate::selection::{Brackets, WHOLE, coordinate_number};
 use crate::store::Store;
 use crate::waiting::interruptible;
 
-/// A lazy view of one series: a snapshot of its length, from which only what is asked for is read.
+/// A lazy view of one series: a snapshot of its length, which reads only the requested parts.
 ///
-/// `view[...]` reads a part, as an array of NumPy, and `numpy.asarray(view)` all of it. `view.sel(time=slice(1.0,
-/// 2.0))` is a view of the part with these coordinates, both ends included, as in xarray. A series of text, bytes,
-/// objects or rows of different length is a sequence of these.
+/// `view[...]` reads a part as a NumPy array, and `numpy.asarray(view)` reads all of it.
+/// `view.sel(time=slice(1.0, 2.0))` is a view of the part with these coordinates, both ends
+/// included, as in xarray. A series of text, bytes, objects or rows of different length is a
+/// sequence of these.
 ///
-/// A view that is pickled is opened again by where its recording is, so that other processes can read it.
+/// A pickled view contains the location of its recording, so that other processes can read it.
+///
+/// >>> recorder = simrecorder.Recorder("memory:")
+/// >>> for step in range(100):
+/// ...     recorder.record("net/v", np.full(8, 0.1 * step))
+/// >>> view = recorder["net/v"]
+/// >>> view.shape
+/// (100, 8)
+/// >>> view[10:20, 3].shape
+/// (10,)
 #[pyclass(frozen, weakref, sequence, module = "simrecorder")]
 #[derive(Debug)]
 pub(crate) struct View {
     opened: Mutex<Opened>,
-    /// Where another process opens the recording; `None` for one in memory.
+    /// The location at which another process can open the recording; `None` in memory.
     location: Option<Arc<str>>,
-    /// What the view has of each axis of the series.
+    /// The part of each axis of the series.
     windows: Vec<Window>,
-    /// Whether it has only a part of the series.
+    /// Whether it is only a part of the series.
     is_part: bool,
 }
 
-/// A view as a process has it open.
+/// A view that a process has open.
 #[derive(Clone, Debug)]
 struct Opened {
     view: simrecorder::View,
     process: u32,
 }
 
-/// What a view has of an axis.
+/// The part of an axis.
 #[derive(Clone, Debug, FromPyObject, IntoPyObject)]
 pub(crate) enum Window {
-    /// From one index up to another one.
+    /// From one index to another (excluded).
     Range((u64, u64)),
     /// An index, which removes the axis.
     Index(u64),
@@ -81,13 +91,13 @@ impl View {
         }
     }
 
-    /// The view for looking at what it has: its shape and its attributes.
+    /// The view for reading its shape and attributes.
     fn meta(&self) -> simrecorder::View {
         let opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
         opened.view.clone()
     }
 
-    /// The view for reading; in a forked child, the recording is opened again.
+    /// The view for reading records. In a forked child, the recording is opened again.
     fn view(&self, py: Python<'_>) -> PyResult<simrecorder::View> {
         let opened = self
             .opened
@@ -126,7 +136,7 @@ impl View {
         }
     }
 
-    /// The axes of the series that the view has, in their order.
+    /// The axes of the series that the view has, in order.
     fn axes(&self) -> Vec<usize> {
         let windows = self.windows.iter().enumerate();
         let kept = windows.filter(|(_, window)| matches!(window, Window::Range(_)));
@@ -170,7 +180,7 @@ impl View {
         self.meta().key().to_string()
     }
 
-    /// What the records are: "array", "ragged", "text", "bytes" or "object".
+    /// The kind of the records: "array", "ragged", "text", "bytes" or "object".
     #[getter]
     fn kind(&self) -> &'static str {
         self.meta().kind().as_str()
@@ -203,7 +213,8 @@ impl View {
             .fold(1, |size, &len| size.saturating_mul(len))
     }
 
-    /// The bytes of all elements in memory; of records without a fixed size, those of references to them.
+    /// The size of all elements in memory; for records without a fixed size, the size of references
+    /// to them.
     #[getter]
     fn nbytes(&self, py: Python<'_>) -> PyResult<u64> {
         use numpy::PyArrayDescrMethods;
@@ -211,7 +222,7 @@ impl View {
         Ok(self.size().saturating_mul(itemsize as u64))
     }
 
-    /// The length of a chunk along each axis; reads that begin and end there are the fastest.
+    /// The length of a chunk along each axis. Reads that begin and end at chunks are the fastest.
     #[getter]
     fn chunks<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
         PyTuple::new(py, self.meta().chunk_shape())
@@ -223,7 +234,7 @@ impl View {
         dict_of(py, self.meta().attributes())
     }
 
-    /// The names of the dimensions; "dim_0", "dim_1" ... where none was given.
+    /// The names of the dimensions; "dim_0", "dim_1" ... for unnamed ones.
     #[getter]
     fn dims<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
         let view = self.meta();
@@ -235,7 +246,7 @@ impl View {
         PyTuple::new(py, (0..view.shape().len()).map(name))
     }
 
-    /// The coordinates of the dimensions that have some, read as arrays.
+    /// The coordinates of the dimensions that have one, read as arrays.
     #[getter]
     fn coords<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         let view = self.view(py)?;
@@ -293,13 +304,14 @@ impl View {
                 options.set_item("copy", false)?;
                 array.call_method("astype", (dtype,), Some(&options))
             }
-            // A scalar of NumPy where there are no axes.
+            // Without axes, a NumPy scalar.
             None => py.import("numpy")?.call_method1("asarray", (array,)),
         }
     }
 
-    /// A view of the part with the given coordinates: `view.sel(time=slice(1.0, 2.0))`, both ends included, or
-    /// `view.sel(time=1.5)`, which removes the axis. With `method="nearest"`, a number need not be there.
+    /// A view of the part with the given coordinates: `view.sel(time=slice(1.0, 2.0))`, both ends
+    /// included, or `view.sel(time=1.5)`, which removes the axis. With `method="nearest"`, the
+    /// nearest coordinate is used.
     #[pyo3(signature = (indexers=None, method=None, **more))]
     fn sel(
         slf: &Bound<'_, Self>,
@@ -328,15 +340,15 @@ impl View {
         py.detach(|| view.nearest(name, x)).raise()
     }
 
-    /// A view of the same series as it is now.
+    /// A view of the same series in its current state.
     fn refresh(&self, py: Python<'_>) -> PyResult<Self> {
         let view = self.view(py)?;
         let view = py.detach(|| view.refresh()).raise()?;
         Ok(self.renewed(view))
     }
 
-    /// Waits until there are more records, but no longer than `timeout` seconds, and gives a view with them. Only
-    /// Redis can wait.
+    /// Waits until there are more records, for at most `timeout` seconds, and returns a view with
+    /// them. Only Redis can wait.
     fn follow(&self, py: Python<'_>, timeout: f64) -> PyResult<Self> {
         let timeout = Duration::try_from_secs_f64(timeout);
         let timeout = timeout.map_err(|error| PyValueError::new_err(error.to_string()))?;
@@ -345,14 +357,14 @@ impl View {
         Ok(self.renewed(view))
     }
 
-    /// A `DataArray` of xarray, which reads when it is used.
+    /// An xarray `DataArray` that reads on use.
     fn to_xarray<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
         slf.py()
             .import("simrecorder._lazy")?
             .call_method1("to_xarray", (slf,))
     }
 
-    /// An array of dask with the chunks of the series.
+    /// A dask array with the chunks of the series.
     #[pyo3(signature = (chunks=None))]
     fn to_dask<'py>(
         slf: &Bound<'py, Self>,
@@ -363,7 +375,7 @@ impl View {
             .call_method1("to_dask", (slf, chunks))
     }
 
-    /// A `Series` or `DataFrame` of pandas, with the coordinate of the records as its index.
+    /// A pandas `Series` or `DataFrame`, with the coordinate of the records as its index.
     fn to_pandas<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
         slf.py()
             .import("simrecorder._lazy")?
@@ -393,7 +405,7 @@ impl View {
 }
 
 impl View {
-    /// The view of the same series after it changed.
+    /// The view of the same series after a change.
     fn renewed(&self, view: simrecorder::View) -> Self {
         match self.is_part {
             true => Self::with_windows(view, self.location.clone(), self.windows.clone(), true),
@@ -444,7 +456,7 @@ impl View {
     }
 }
 
-/// Opens the view of a recording that another process had.
+/// Opens the view of a recording that another process pickled.
 #[pyfunction]
 pub(crate) fn _open_view(
     py: Python<'_>,

@@ -106,5 +106,5 @@ __all__ = [
     "verify",
 ]
 
-# What was recorded and not closed is written when the interpreter exits.
+# Recorders that were not closed write their records when the interpreter exits.
 atexit.register(_close_all)

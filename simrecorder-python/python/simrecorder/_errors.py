@@ -8,10 +8,16 @@ _LOGGER = logging.getLogger("simrecorder")
 
 
 class Error(Exception):
-    """What went wrong in simrecorder: the base of all its exceptions.
+    """The base of all exceptions of simrecorder.
 
-    `kind` names it, `operation` and `key` say where it happened, and `is_retryable` whether the same call may
-    succeed later although nothing was changed.
+    `kind` is the kind of the error, `operation` and `key` tell where it occurred, and `is_retryable` whether the
+    same call may succeed later.
+
+    >>> try:
+    ...     simrecorder.open("missing.mdb")
+    ... except simrecorder.Error as error:
+    ...     error.kind, error.operation
+    ('NotFound', 'open')
     """
 
     kind: str = "Internal"
@@ -20,7 +26,7 @@ class Error(Exception):
     is_retryable: bool = False
 
     def __init__(self, message: str) -> None:
-        # Not that of OSError, which would take more arguments, nor the `str` of KeyError, which adds quotes.
+        # OSError expects more arguments, and the `str` of KeyError would add quotes.
         Exception.__init__(self, message)
 
     def __str__(self) -> str:
@@ -28,7 +34,7 @@ class Error(Exception):
 
 
 class InvalidKeyError(Error, ValueError):
-    """A key breaks a rule, or the store cannot keep it."""
+    """A key is invalid, or the store cannot store it."""
 
 
 class InvalidArgumentError(Error, ValueError):
@@ -44,11 +50,11 @@ class PathNotFoundError(Error, FileNotFoundError):
 
 
 class ExistsError(Error, FileExistsError):
-    """There is something at this path or key already."""
+    """There is already something at this path or key."""
 
 
 class KindMismatchError(Error, TypeError):
-    """The key is a group, a value or a series, and the operation needs another of the three."""
+    """The operation does not apply to a key of this kind: a group, a value or a series."""
 
 
 class SchemaMismatchError(Error, TypeError, ValueError):
@@ -56,7 +62,7 @@ class SchemaMismatchError(Error, TypeError, ValueError):
 
 
 class TypeMismatchError(Error, TypeError):
-    """A value has a type that cannot be recorded, or another one than was asked for."""
+    """A value has a type that cannot be recorded, or differs from the requested type."""
 
 
 class OutOfBoundsError(Error, IndexError):
@@ -64,7 +70,7 @@ class OutOfBoundsError(Error, IndexError):
 
 
 class TooLargeError(Error, MemoryError):
-    """What was asked for does not fit into memory."""
+    """The result does not fit into memory."""
 
 
 class ReadOnlyError(Error, PermissionError):
@@ -88,7 +94,7 @@ class CorruptError(Error, ValueError):
 
 
 class UnsupportedError(Error, NotImplementedError):
-    """Written by a newer version, or with something that this version does not read."""
+    """Written by a newer version, or with features that this version does not support."""
 
 
 class StorageFullError(Error, OSError):
@@ -96,23 +102,23 @@ class StorageFullError(Error, OSError):
 
 
 class BufferFullError(Error, BufferError):
-    """The memory bound is met and the policy is to fail."""
+    """The memory bound is reached and `memory_policy` is "error"."""
 
 
 class DivergedError(Error, ValueError):
-    """The stores of a recorder do not hold the same records."""
+    """The stores of a recorder do not contain the same records."""
 
 
 class AccessError(Error, PermissionError):
-    """The system refused access."""
+    """The system denied access."""
 
 
 class CancelledError(Error):
-    """The caller ended it before it was done."""
+    """The caller cancelled the operation."""
 
 
 class SystemFailureError(Error, OSError):
-    """Any other failure of the system below."""
+    """Any other failure of the operating system."""
 
 
 class InternalError(Error, RuntimeError):
@@ -161,5 +167,5 @@ def make_exception(
 
 
 def log(level: int, message: str) -> None:
-    """Hands on a message of the library."""
+    """Passes on a message of the library."""
     _LOGGER.log(level, "%s", message)

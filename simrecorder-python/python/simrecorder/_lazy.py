@@ -1,4 +1,4 @@
-"""Views as what other packages know: iterators, and arrays of xarray, dask and pandas."""
+"""Views as iterators, and as arrays and tables of xarray, dask and pandas."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import numpy as np
 if TYPE_CHECKING:
     from ._simrecorder import View
 
-# About so many bytes of records are read at once.
+# The approximate number of bytes that are read at once.
 _BATCH_BYTES = 4 << 20
 
 
 def iterate(view: View) -> Iterator[Any]:
-    """The records in order, some read at a time."""
+    """The records in order, read in batches."""
     count = len(view)
     record_bytes = view.nbytes // max(count, 1)
     batch = max(_BATCH_BYTES // max(record_bytes, 1), 1)
@@ -26,7 +26,7 @@ def iterate(view: View) -> Iterator[Any]:
 
 
 def to_xarray(view: View) -> Any:
-    """A `DataArray` that reads when it is used."""
+    """A `DataArray` that reads on use."""
     import xarray
 
     from ._xarray import lazy_variable
@@ -38,7 +38,7 @@ def to_xarray(view: View) -> Any:
 
 
 def to_dask(view: View, chunks: Any = None) -> Any:
-    """An array of dask, with the chunks of the series unless others are given."""
+    """A dask array, with the chunks of the series unless others are given."""
     import dask.array
 
     if view.kind != "array":

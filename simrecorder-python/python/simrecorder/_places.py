@@ -19,7 +19,7 @@ _opened: WeakValueDictionary[tuple[int, str], Store] = WeakValueDictionary()
 
 
 def location_of(place: str | os.PathLike[str]) -> str:
-    """The same path or URL for a process with another working directory."""
+    """The same place for a process with another working directory."""
     text = os.fspath(place)
     if _URL.match(text) and not os.path.exists(text):
         scheme, _, path = text.partition(":")
@@ -45,13 +45,13 @@ def open_store(
     try:
         return Store(*arguments)
     except LockedError:
-        # By a recorder in a cycle of references, perhaps, which nobody uses any more.
+        # It may be locked by an unused recorder in a reference cycle.
         gc.collect()
         return Store(*arguments)
 
 
 def open_for_views(location: str) -> Store:
-    """The recording of a view that was made in another process."""
+    """The recording of a view that another process pickled."""
     key = os.getpid(), location
     store = _opened.get(key)
     if store is None:
@@ -60,19 +60,19 @@ def open_for_views(location: str) -> Store:
 
 
 def as_store(given: Any) -> Store:
-    """The store that was given to a recorder, which is opened for writing."""
+    """The store for an argument of a recorder, opened for writing."""
     if isinstance(given, Store):
         return given
     if isinstance(given, (str, os.PathLike)):
         return open_store(given, "open-or-create")
     if hasattr(given, "_store_for_recorder"):
         return given._store_for_recorder()
-    message = f"create recorder: a store is a path, a URL or a data store, not {type(given).__name__}"
+    message = f"create recorder: a store must be a path, a URL or a data store, not {type(given).__name__}"
     raise TypeMismatchError(message)
 
 
 def as_source(given: Any) -> Store:
-    """The store to read from: that of a recorder, or what is at a path or URL."""
+    """The store to read from: the store of a recorder, or the one at a path or URL."""
     if isinstance(given, Recorder):
         return given._flushed_store()
     if isinstance(given, (str, os.PathLike)):
@@ -81,11 +81,11 @@ def as_source(given: Any) -> Store:
 
 
 def create(place: str | os.PathLike[str], **options: Any) -> Recorder:
-    """Creates a recording at a path that has none, and opens it for recording.
+    """Creates a recording at a free path, and opens it for recording.
 
     The extension names the format: `.mdb` (Zarr in LMDB), `.zarr` (Zarr in a directory), `.h5` or `.hdf5`. The
     options are those of `Recorder`, and `durability` ("power" or "process"), `chunk_bytes` and `compression`
-    ("none", "fast", "small", "lossy:1e-3") of the store. Raises `FileExistsError` if there is something already.
+    ("none", "fast", "small", "lossy:1e-3") of the store. Raises `FileExistsError` if the path exists.
 
     >>> recorder = simrecorder.create("run.mdb")
     >>> recorder.record("net/rate", 0.5)
@@ -97,7 +97,7 @@ def create(place: str | os.PathLike[str], **options: Any) -> Recorder:
 def open(place: str | os.PathLike[str], **options: Any) -> Recorder:
     """Opens a recording for reading: one of simrecorder, a Zarr directory, an HDF5 file, or a Redis URL.
 
-    It is recognised by its contents, and may be one that is being written. Raises `FileNotFoundError` if there is
+    It is recognised by its contents, and can be read while it is being written. Raises `FileNotFoundError` if there is
     none.
 
     >>> with simrecorder.create("run.zarr") as recorder:
@@ -109,9 +109,9 @@ def open(place: str | os.PathLike[str], **options: Any) -> Recorder:
 
 
 def append(place: str | os.PathLike[str], **options: Any) -> Recorder:
-    """Opens a recording, which must exist, for adding to it.
+    """Opens an existing recording for appending.
 
-    Raises `FileNotFoundError` if there is none, and `LockedError` if it is being written.
+    Raises `FileNotFoundError` if there is none, and `LockedError` if another writer has it open.
 
     >>> with simrecorder.create("run.h5") as recorder:
     ...     recorder.record("net/rate", 0.5)

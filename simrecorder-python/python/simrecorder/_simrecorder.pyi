@@ -1,4 +1,4 @@
-"""The types of the extension module; `simrecorder` has what programs use."""
+"""The types of the extension module. Programs use `simrecorder`."""
 
 from collections.abc import Callable, Iterator, Sequence
 from os import PathLike
@@ -97,7 +97,7 @@ class Recorder:
     def keys(self) -> list[str]:
         """The keys of all series and values."""
     def children(self, key: str = "") -> dict[str, Literal["group", "value", "series"]]:
-        """What is right below a group."""
+        """The children of a group."""
     def attributes(self, key: str = "") -> dict[str, Any]:
         """The attributes of the group, value or series at `key`."""
     def set_attributes(self, key: str, attrs: dict[str, Any]) -> None:
@@ -116,7 +116,7 @@ class Recorder:
         compression: str | None = None,
         fill_value: Any = None,
     ) -> None:
-        """Makes a series without records, or describes the one at `key`."""
+        """Creates a series without records, or describes the one at `key`."""
     def timeline(
         self,
         group: str,
@@ -142,7 +142,7 @@ class Recorder:
     def close(self) -> None:
         """Writes everything and closes the stores."""
     def status(self) -> _Status:
-        """How the recorder and its stores are doing."""
+        """The state of the recorder and its stores."""
     def __enter__(self) -> Self: ...
     def __exit__(self, *_exception: object) -> None: ...
     def _repr_html_(self) -> str: ...
@@ -153,7 +153,7 @@ class Timeline:
     """A group whose series have one record per tick; `Recorder.timeline` opens it."""
 
     def advance(self, t: float) -> None:
-        """Begins the tick at `t`, and completes the one before."""
+        """Begins the tick at `t`, and completes the previous one."""
     def record(self, name: str, val: Any) -> None:
         """Records the open tick of the series called `name`."""
     def record_dict(self, d: dict[str, Any]) -> None:
@@ -174,7 +174,7 @@ class Timeline:
         compression: str | None = None,
         fill_value: Any = None,
     ) -> None:
-        """Makes a series without records."""
+        """Creates a series without records."""
     def discard_tick(self) -> None:
         """Discards the open tick."""
     def rewind(self, t: float) -> None:
@@ -190,7 +190,7 @@ class Timeline:
 
 @final
 class View:
-    """A lazy view of one series: a snapshot of its length, from which only what is asked for is read."""
+    """A lazy view of one series: a snapshot of its length, which reads only the requested parts."""
 
     @property
     def key(self) -> str: ...
@@ -223,20 +223,20 @@ class View:
     def nearest(self, name: str, x: float) -> int:
         """The index along a dimension whose coordinate is nearest to `x`."""
     def refresh(self) -> View:
-        """A view of the same series as it is now."""
+        """A view of the same series in its current state."""
     def follow(self, timeout: float) -> View:
-        """Waits until there are more records, and gives a view with them."""
+        """Waits until there are more records, and returns a view with them."""
     def to_xarray(self) -> Any:
-        """A `DataArray` of xarray, which reads when it is used."""
+        """An xarray `DataArray` that reads on use."""
     def to_dask(self, chunks: Any = None) -> Any:
-        """An array of dask with the chunks of the series."""
+        """A dask array with the chunks of the series."""
     def to_pandas(self) -> Any:
-        """A `Series` or `DataFrame` of pandas."""
+        """A pandas `Series` or `DataFrame`."""
     def _repr_html_(self) -> str: ...
 
 @final
 class Store:
-    """A recording that is open."""
+    """An open recording."""
 
     def __new__(
         cls,

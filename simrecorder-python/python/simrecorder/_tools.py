@@ -22,10 +22,10 @@ def copy(
     reencode: bool = False,
     progress: Progress | None = None,
 ) -> dict[str, int]:
-    """Copies a recording, or a part of it, into another one, whatever the stores of the two are.
+    """Copies a recording, or a part of it, from any store into any other.
 
-    `include` and `exclude` are patterns of keys, such as `"net/**"`. `progress` is called with a dict of what is
-    copied so far; the copy ends when it returns `False` or raises. Returns how much was copied.
+    `include` and `exclude` are patterns of keys, such as `"net/**"`. `progress` is called with a dict of what was
+    copied so far; the copy ends when it returns `False` or raises. Returns the amounts that were copied.
 
     >>> with simrecorder.create("run.mdb") as recorder:
     ...     recorder.record("net/rate", 0.5)
@@ -44,9 +44,9 @@ def drain(
     exclude: Iterable[str] = (),
     progress: Progress | None = None,
 ) -> dict[str, int]:
-    """Moves what a Redis server has on its disk into a file, and frees it there, while others record.
+    """Moves records that a Redis server has on its disk into a file, and frees them there, while others record.
 
-    The arguments are those of `copy`. Returns how much was moved.
+    The arguments are those of `copy`. Returns the amounts that were moved.
     """
     if isinstance(source, (str, os.PathLike)):
         from_store = open_store(source, "append")
@@ -57,16 +57,21 @@ def drain(
 
 
 class Damage(NamedTuple):
-    """Something of a recording that cannot be read."""
+    """A part of a recording that cannot be read.
+
+    >>> damage = simrecorder.Damage("net/v", (100, 110), ValueError("a chunk cannot be decoded"))
+    >>> damage.key, damage.records
+    ('net/v', (100, 110))
+    """
 
     key: str
-    #: The first record and the end, or None if it is the key itself.
+    #: The first record and the end, or None if the key itself cannot be read.
     records: tuple[int, int] | None
     error: Exception
 
 
 def verify(source: Place | Recorder, *, progress: Progress | None = None) -> list[Damage]:
-    """Reads everything in a recording, and returns what of it is damaged: nothing if the list is empty.
+    """Reads a whole recording, and returns a list of the damaged parts.
 
     >>> with simrecorder.create("run.mdb") as recorder:
     ...     recorder.record("net/rate", 0.5)
@@ -82,7 +87,7 @@ def record_dict(recorder: Any, prefix: str, d: dict[str, Any]) -> None:
 
 
 class _Target:
-    """The store that is written to, which is closed at the end if it was opened here."""
+    """The store to write to. It is closed at the end if it was opened here."""
 
     def __init__(self, target: Place | Recorder) -> None:
         self._is_own = isinstance(target, (str, os.PathLike))

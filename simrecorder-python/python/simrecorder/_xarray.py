@@ -20,7 +20,7 @@ _SCHEMES = ("zarr:", "zarr+dir:", "hdf5:", "redis:", "rediss:", "redis+unix:")
 
 
 class LazyArray(BackendArray):
-    """The elements of a view, read when they are used."""
+    """The elements of a view, read on use."""
 
     def __init__(self, view: View) -> None:
         self.view = view
@@ -36,7 +36,7 @@ class LazyArray(BackendArray):
         read = self.view[key]
         if self.view.kind == "array":
             return read
-        # A record is one element, also if it is an array or a list.
+        # A record is one element, even if it is an array or a list.
         if isinstance(key[0], (int, np.integer)):
             return _boxed(read)
         array = np.empty(len(read), dtype=object)
@@ -46,14 +46,14 @@ class LazyArray(BackendArray):
 
 
 def _boxed(value: Any) -> Any:
-    """An array without axes whose one element is any object."""
+    """An array without axes, with any object as its element."""
     array = np.empty((), dtype=object)
     array[()] = value
     return array
 
 
 def lazy_variable(view: View, dims: Iterable[str] | None = None) -> Variable:
-    """A variable that reads when it is used, in dask with the chunks of the series."""
+    """A variable that reads on use. In dask, it has the chunks of the series."""
     dims = tuple(view.dims if dims is None else dims)
     data = indexing.LazilyIndexedArray(LazyArray(view))
     chunks = {dim: max(1, min(chunk, size)) for dim, chunk, size in zip(dims, view.chunks, view.shape)}
@@ -61,9 +61,9 @@ def lazy_variable(view: View, dims: Iterable[str] | None = None) -> Variable:
 
 
 class SimrecorderBackend(BackendEntrypoint):
-    """Opens any recording, also one that is being written, as it is after one commit."""
+    """Opens any recording as of one commit, even while it is being written."""
 
-    description = "Open recordings of simrecorder, even while they are written"
+    description = "Open recordings of simrecorder, even while they are being written"
     url = "https://github.com/simrecorder/simrecorder"
     open_dataset_parameters = ("filename_or_obj", "drop_variables", "group")
     supports_groups = True
@@ -103,7 +103,7 @@ class SimrecorderBackend(BackendEntrypoint):
         group: str | None = None,
         **decoders: Any,
     ) -> dict[str, Dataset]:
-        """All groups by their paths, as of one commit."""
+        """All groups by path, as of one commit."""
         groups = _load(filename_or_obj, group)
         return {path: _decoded(one, drop_variables, decoders) for path, one in groups.items()}
 
@@ -122,7 +122,7 @@ class SimrecorderBackend(BackendEntrypoint):
         try:
             if (path / "zarr.json").is_file():
                 return b'"simrecorder' in (path / "zarr.json").read_bytes()
-            # A recording in HDF5 that is not closed yet; other engines do not see all of a file of this kind.
+            # An HDF5 recording that is not closed yet; other engines do not see all of it.
             return path.with_name(path.name + ".journal").is_file()
         except OSError:
             return False
@@ -135,13 +135,13 @@ class _Group:
         self.path = path
         self.attrs = attrs
         self.variables: dict[str, Variable] = {}
-        # The lengths of dimensions, from the coordinates first.
+        # The lengths of dimensions. Those of coordinates come first.
         self.lengths: dict[str, int] = {}
-        # The groups above and below, in which a dimension has the same length in a tree.
+        # The groups above and below. In a tree, a dimension has the same length in all of them.
         self.relatives: list[_Group] = []
 
     def add(self, name: str, content: Any, attrs: dict[str, Any]) -> None:
-        """Adds a series or a value; what cannot be read raises its error."""
+        """Adds a series or a value. Raises the error of one that cannot be read."""
         if isinstance(content, BaseException):
             raise content
         if isinstance(content, View):
@@ -157,7 +157,7 @@ class _Group:
         self.variables[name] = Variable(self._dims(name, dims, shape), value, attrs=attrs)
 
     def _dims(self, name: str, dims: Iterable[str], shape: tuple[int, ...]) -> list[str]:
-        """The names of dimensions, each of one length in the group."""
+        """The names of dimensions. Each has one length in the group."""
         named = []
         for axis, (dim, size) in enumerate(zip(dims, shape)):
             if dim == f"dim_{axis}" or not self._can_have(dim, size):
@@ -173,12 +173,12 @@ class _Group:
 
 
 def _load(source: Any, group: str | None, *, only_root: bool = False) -> dict[str, _Group]:
-    """All groups at and below one, by their paths from there, as of one commit."""
+    """A group and all groups below it, by relative path, as of one commit."""
     root = (group or "").strip("/")
     try:
         nodes = as_source(source).nodes(root)
     except KeyNotFoundError as error:
-        # As other engines report it.
+        # Like other engines.
         raise OSError(str(error)) from error
     groups: dict[str, _Group] = {}
     contents: list[tuple[str, str, Any, dict[str, Any]]] = []
@@ -212,7 +212,7 @@ def _is_coordinate(name: str, content: Any) -> bool:
 
 
 class _Loaded(AbstractDataStore):
-    """A group for the decoders of xarray."""
+    """A group as the decoders of xarray expect it."""
 
     def __init__(self, group: _Group) -> None:
         self._group = group

@@ -18,12 +18,12 @@ from ._errors import (
 from ._places import open_store
 from ._simrecorder import Recorder, RunningServer, Store
 
-# What keeps a recording from being opened for writing, although it can be read.
+# The errors of opening a recording for writing that can still be read.
 _NOT_WRITABLE = (LockedError, ReadOnlyError, AccessError, UnsupportedError)
 
 
 class DatastoreType(Enum):
-    """Where a `ZarrDataStore` keeps its entries."""
+    """Where a `ZarrDataStore` stores its entries."""
 
     LMDB = 1
     DIRECTORY = 2
@@ -39,20 +39,20 @@ class CompressionType(Enum):
 
 
 class Serialization(Enum):
-    """How the original serialised for Redis. It has no effect: records are Arrow IPC, objects MessagePack."""
+    """The serialisations of the original for Redis. Without effect: records are Arrow IPC, objects MessagePack."""
 
     PICKLE = 1
     PYARROW = 2
 
 
 class _DataStore:
-    """What all data stores do: in a `Recorder`, or by themselves."""
+    """The methods of all data stores, in a `Recorder` or on their own."""
 
-    #: What `get_all` gives where there is nothing.
+    #: The result of `get_all` without a series.
     _nothing: Any = None
 
     def __init__(self) -> None:
-        # The store that a recorder was given last.
+        # The store of the last recorder.
         self._shared: Store | None = None
         # The recorder of calls without a recorder, and whether it writes.
         self._own: Recorder | None = None
@@ -65,12 +65,12 @@ class _DataStore:
         raise NotImplementedError
 
     def _store_for_recorder(self) -> Store:
-        """The store for a recorder: for writing, or for reading if it can only be read."""
+        """The store for a recorder: open for writing, or for reading if it can only be read."""
         self.close()
         try:
             self._shared = self._open_for_writing()
         except _NOT_WRITABLE:
-            # Another recorder of this program may have it, which was given this same object.
+            # Another recorder of this program may use this object.
             if self._shared is None or self._shared.recorder() is None:
                 self._shared = self._open_for_reading()
         return self._shared
@@ -124,7 +124,14 @@ class _DataStore:
 
 
 class InMemoryDataStore(_DataStore):
-    """Keeps everything in memory. The same object in a second recorder has the same data."""
+    """Stores everything in memory. A second recorder with the same object has the same data.
+
+    >>> data = simrecorder.InMemoryDataStore()
+    >>> with simrecorder.Recorder(data) as recorder:
+    ...     recorder.record("net/rate", 0.5)
+    >>> simrecorder.Recorder(data)["net/rate"][:]
+    array([0.5])
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -147,7 +154,7 @@ class _FileDataStore(_DataStore):
         self._options = {name: value for name, value in options.items() if value is not None}
 
     def _open_for_writing(self) -> Store:
-        # What is there is recognised by its contents, whatever its name.
+        # An existing recording is recognised by its contents, whatever its name.
         place = self._path if self._has_recording() else f"{self._scheme}:{self._path}"
         return open_store(place, "open-or-create", **self._options)
 
@@ -159,9 +166,15 @@ class _FileDataStore(_DataStore):
 
 
 class ZarrDataStore(_FileDataStore):
-    """Zarr in LMDB or in a directory. A recording that is there is continued.
+    """Zarr in LMDB or in a directory. An existing recording is continued.
 
-    `CompressionType.LZMA` selects the compression "small". Files of the original are read.
+    `CompressionType.LZMA` selects the compression "small". Files of the original SimRecorder can
+    be read.
+
+    >>> with simrecorder.Recorder(simrecorder.ZarrDataStore("run.mdb")) as recorder:
+    ...     recorder.record("net/rate", 0.5)
+    >>> simrecorder.open("run.mdb")["net/rate"][:]
+    array([0.5])
     """
 
     def __init__(
@@ -180,16 +193,21 @@ class ZarrDataStore(_FileDataStore):
         )
 
 
-# As the README of the original spells it.
+# The spelling in the README of the original.
 ZarrDatastore = ZarrDataStore
 
 
 class HDF5DataStore(_FileDataStore):
-    """HDF5. A file that is there is opened for reading.
+    """HDF5. An existing file is opened for reading.
 
-    `compression` is "lzf", "gzip" or None; the last is none, the others are "fast" and "small" of simrecorder.
-    `chunk_cache_mem_size_bytes` has no effect: chunks are collected and read whole. A `desired_chunk_size_bytes`
-    of 0 or less chooses by itself.
+    `compression` is "lzf", "gzip" or None, which select the compressions "fast", "small" and "none" of simrecorder.
+    `chunk_cache_mem_size_bytes` has no effect: chunks are always written and read as a whole. With a
+    `desired_chunk_size_bytes` of 0 or less, simrecorder chooses the size.
+
+    >>> with simrecorder.Recorder(simrecorder.HDF5DataStore("run.h5")) as recorder:
+    ...     recorder.record("net/rate", 0.5)
+    >>> simrecorder.open("run.h5")["net/rate"][:]
+    array([0.5])
     """
 
     def __init__(
@@ -201,7 +219,7 @@ class HDF5DataStore(_FileDataStore):
     ) -> None:
         names = {"lzf": "fast", "gzip": "small", None: "none"}
         if compression not in names:
-            message = f"HDF5DataStore: there is no compression {compression!r}; there are 'lzf', 'gzip' and None"
+            message = f"HDF5DataStore: there is no compression {compression!r}; use 'lzf', 'gzip' or None"
             raise InvalidArgumentError(message)
         super().__init__(
             data_file_pth,
@@ -218,13 +236,13 @@ class HDF5DataStore(_FileDataStore):
         return super()._store_for_recorder()
 
     def enable_swmr(self) -> None:
-        """Does nothing: another process can always read, with simrecorder, while this one writes."""
+        """Does nothing: while this process writes, others can always read with simrecorder."""
 
 
 class RedisDataStore(_DataStore):
-    """A Redis server, on this or another host, that many processes may write to.
+    """A Redis server, on this or another host, to which many processes can write.
 
-    `data_directory` has no effect: the server knows it.
+    `data_directory` has no effect: it is a setting of the server.
     """
 
     def __init__(
@@ -244,7 +262,7 @@ class RedisDataStore(_DataStore):
 
 
 class RedisServer:
-    """A Redis server on a data directory, which must exist; what is there is loaded.
+    """A Redis server on an existing data directory, whose data is loaded.
 
     `redis_port` is a number or "random". `config_file_path` is a file with settings of the server. The other
     arguments have no effect: records are Arrow IPC, objects are MessagePack, and chunks are compressed.
@@ -267,7 +285,7 @@ class RedisServer:
     def start(self) -> None:
         """Starts the server, and waits until it is ready."""
         if not self._directory.is_dir():
-            message = f"start '{self._directory}': there is no such folder; create it"
+            message = f"start '{self._directory}': the folder does not exist; create it"
             raise PathNotFoundError(message)
         if self._server is None:
             port = None if self._port == "random" else int(self._port)
@@ -281,14 +299,14 @@ class RedisServer:
         return [(name, rest[0].strip() if rest else "") for name, *rest in words]
 
     def stop(self) -> None:
-        """Stops the server, and waits until everything is on the disk."""
+        """Stops the server, and waits until everything is on disk."""
         server, self._server = self._server, None
         if server is not None:
             server.stop()
 
     @property
     def port(self) -> int:
-        """The port of the server, also of one on a random port."""
+        """The port of the server, even if it was chosen randomly."""
         return self._server.port if self._server is not None else int(self._port)
 
     def __enter__(self) -> RedisServer:

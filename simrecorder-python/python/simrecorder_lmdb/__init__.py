@@ -7,20 +7,20 @@
     zarr.open_group(store, mode="r")["net/v"][:50]
     xarray.open_zarr(store, group="net", consolidated=False)
 
-It only reads, even while simrecorder writes. It shows whole chunks, up to the last commit; what
-does not fill a chunk yet shows after `checkpoint()` or `close()`.
+The store is read only, and works even while simrecorder writes. It shows full chunks as of the last
+commit. Records that do not fill a chunk yet are visible after `checkpoint()` or `close()`.
 
-It reads the file by itself, without an LMDB library. Python's `lmdb` brings LMDB 0.9, whose lock
-file differs from that of simrecorder's LMDB, so that neither opens what the other has open; and
-without locks, the library may crash on pages that the writer is using again. Here each page is
-checked before it is used, and what was read counts only if the writer had not come too far:
-transaction N uses pages again that transaction N - 2 or an earlier one freed, and such pages
-were part of the state after N - 3 at the latest. So what was read of the state after S is right if
-the last transaction is S or S + 1 afterwards. Otherwise it is read again.
+The module reads the file without an LMDB library. Python's `lmdb` contains LMDB 0.9, whose lock file
+differs from that of simrecorder's LMDB, so neither can open what the other has open. Without locks,
+the library may crash on pages that the writer is reusing. This module checks each page before using
+it, and a read is valid only if the writer has not advanced too far meanwhile: transaction N reuses
+pages that transaction N - 2 or an earlier one freed, and such pages were part of the state after N - 3
+at the latest. So a read of the state after S is valid if the last transaction is S or S + 1
+afterwards. Otherwise, it is repeated.
 
-Large entries lie in the files `chunks.0`, `chunks.1`, ..., and the database says where. The writer uses
-the space again when it has replaced or removed an entry; so what was read from such a file is right if
-the database has the same entry afterwards.
+Large entries are in the files `chunks.0`, `chunks.1`, ..., and the database contains their places. The
+writer reuses the space after it has replaced or removed an entry, so a read from such a file is valid
+if the database has the same entry afterwards.
 """
 
 from __future__ import annotations
@@ -47,14 +47,14 @@ __all__ = ["DamagedError", "LmdbStore"]
 
 T = TypeVar("T")
 
-# How long to read again, in seconds, while the writer commits faster than that.
+# How many seconds to try again while the writer commits faster than an entry is read.
 _PATIENCE = 30.0
 
-# MDB_page: its number, padding, flags, and two bounds or, of _OVERFLOW, the number of pages.
+# MDB_page: its number, padding, flags, and two bounds or, with _OVERFLOW, the number of pages.
 _PAGE = struct.Struct("<QHHHH")
 _BRANCH, _LEAF, _OVERFLOW = 1, 2, 4
-# MDB_meta: magic, version, address, map size; then of the tree of free pages, and of that of the
-# entries: page size, flags, depth, four counts, root; then last page, last transaction.
+# MDB_meta: magic, version, address, map size; then, for the tree of free pages and for that of the
+# entries: page size, flags, depth, four counts, root; then the last page and the last transaction.
 _META = struct.Struct("<IIQQ" + 2 * "IHH5Q" + "QQ")
 _META_START, _META_END = _PAGE.size, _PAGE.size + _META.size
 _PAGE_SIZE_AT = _META_START + 24
@@ -76,11 +76,11 @@ _EXTENT = struct.Struct("<BIQQQ")
 
 
 class DamagedError(Exception):
-    """The data file or a chunk file is damaged, or is not of a recording."""
+    """The data file or a chunk file is damaged, or does not belong to a recording."""
 
 
 class _OvertakenError(Exception):
-    """The writer committed too often while something was read."""
+    """The writer committed too often during a read."""
 
 
 def _check(sound: bool) -> None:
@@ -89,7 +89,7 @@ def _check(sound: bool) -> None:
 
 
 def _newest_meta(file: int) -> tuple[int, ...] | None:
-    """The fields of the meta page of the last transaction; None if there was none yet."""
+    """The fields of the meta page of the last transaction; None if there is no transaction yet."""
 
     def read() -> list[bytes]:
         first = os.pread(file, _META_END, 0)
@@ -109,7 +109,7 @@ def _newest_meta(file: int) -> tuple[int, ...] | None:
 
 
 class _Tree:
-    """The entries as the last transaction left them when this was made."""
+    """The entries as of the last transaction at the time of creation."""
 
     def __init__(self, file: int) -> None:
         self._file = file
@@ -135,7 +135,7 @@ class _Tree:
         return page
 
     def _nodes(self, number: int, kind: int) -> tuple[bytes, tuple[int, ...]]:
-        """A page, and where its nodes are."""
+        """A page, and the offsets of its nodes."""
         page = self._page(number, kind, self._page_size)
         lower, upper = _PAGE.unpack_from(page)[3:]
         _check(_PAGE.size <= lower <= upper <= len(page) and lower % 2 == 0)
@@ -144,7 +144,7 @@ class _Tree:
         return page, nodes
 
     def _leaf(self, key: bytes) -> tuple[bytes, tuple[int, ...], bytes | None]:
-        """The leaf where `key` belongs, its nodes, and the first key after it."""
+        """The leaf to which `key` belongs, its nodes, and the first key after it."""
         number, after = self._root, None
         for _ in range(self._depth - 1):
             page, nodes = self._nodes(number, _BRANCH)
@@ -167,7 +167,7 @@ class _Tree:
         return [key for key in keys if key >= start], after
 
     def value(self, key: bytes, part: ByteRequest | None = None) -> bytes | bytearray | None:
-        """What the database has for a key, or a part of it; None if there is none."""
+        """The database value of a key, or a part of it; None if there is none."""
         if self.is_empty:
             return None
         page, nodes, _ = self._leaf(key)
@@ -190,7 +190,7 @@ class _Tree:
         return _read_at(self._file, at, end - start)
 
     def entry(self, key: bytes, part: ByteRequest | None) -> bytes | bytearray | _Extent | None:
-        """The bytes of an entry, or a part of them, or where they are; None if there is none."""
+        """The bytes of an entry, a part of them, or their place; None if there is none."""
         mark = self.value(_MARK_KEY)
         if mark is None or key == b"zarr.json" or key.endswith(b"/zarr.json"):
             return self.value(key, part)
@@ -208,7 +208,7 @@ class _Tree:
 
 
 class _Extent(NamedTuple):
-    """Where the bytes of an entry are: the number of the recording's chunk files, and the entry."""
+    """The place of an entry's bytes: the token of the recording's chunk files, and the entry."""
 
     token: int
     entry: bytes
@@ -274,12 +274,12 @@ def _bounds(part: ByteRequest | None, size: int) -> tuple[int, int]:
 class LmdbStore(Store):
     """The Zarr entries of a recording of simrecorder in LMDB, for reading.
 
-    `path` is that of the recording, the folder with `data.mdb`. Nothing stays open, so that there
-    is nothing to close; a store can be pickled and used by many threads and processes. Each
-    entry is read as of the last commit at that moment.
+    `path` is the path of the recording, the folder with `data.mdb`. No file stays open, so there is
+    nothing to close. A store can be pickled and used by many threads and processes. Each entry is
+    read as of the last commit at that moment.
 
-    Raises `FileNotFoundError` if there is no such file, `DamagedError` if a page of it makes no
-    sense, and `TimeoutError` if a writer commits, for half a minute, faster than an entry is read.
+    Raises `FileNotFoundError` if there is no such file, `DamagedError` if one of its pages is
+    invalid, and `TimeoutError` if for half a minute a writer commits faster than an entry is read.
     """
 
     supports_writes = False
@@ -316,27 +316,27 @@ class LmdbStore(Store):
             if self._read(lambda tree: tree.entry(key, part)) == extent:
                 if value is None:
                     file = self.path / extent.file
-                    raise DamagedError(f"'{file}', which holds '{key.decode()}', is damaged")
+                    raise DamagedError(f"'{file}', which contains '{key.decode()}', is damaged")
                 return value
         message = f"the writer of '{self.path}' replaces an entry faster than it is read"
         raise TimeoutError(message)
 
     def _read(self, read: Callable[[_Tree], T]) -> T:
-        """What `read` makes of the entries, as the last commit left them."""
+        """The result of `read` for the entries as of the last commit."""
         deadline = time.monotonic() + _PATIENCE
         damaged = 0
         while time.monotonic() < deadline:
             try:
-                # Opened each time, since a new recording may have taken its place.
+                # Opened each time, because a new recording may have replaced it.
                 with open(self._data_file, "rb", buffering=0) as file:
                     return _read_once(file.fileno(), read)
             except _OvertakenError:
                 pass
             except DamagedError:
-                # Again, since the file may be in the making.
+                # Try again: the file may just be being created.
                 damaged += 1
                 if damaged == 5:
-                    message = f"'{self._data_file}' is damaged, or is no data file of LMDB"
+                    message = f"'{self._data_file}' is damaged, or is not an LMDB data file"
                     raise DamagedError(message) from None
                 time.sleep(0.002)
         message = f"the writer of '{self.path}' commits faster than an entry is read"
@@ -398,7 +398,7 @@ class LmdbStore(Store):
         self._check_writable()
 
 
-# Keys that begin with a zero byte are simrecorder's own, and no part of the Zarr hierarchy.
+# Keys that begin with a zero byte are private, not part of the Zarr hierarchy.
 _FIRST_KEY = b"\1"
 _MARK_KEY = b"\0c"
 
