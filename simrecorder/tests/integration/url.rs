@@ -216,7 +216,7 @@ fn redis_urls_open_recordings_by_name() {
         (
             format!("{at_socket}&x=1"),
             ErrorKind::InvalidArgument,
-            "write & in a password as %26",
+            "in a password, write & as %26",
         ),
     ] {
         let error = open(&url).unwrap_err();
