@@ -1,10 +1,10 @@
-//! Opening a recording of many keys, and listing what it holds.
+//! Opening a recording with many keys, and listing its contents.
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use simrecorder::{OpenMode, Recorder};
 use simrecorder_bench::backend::{Backend, Place};
 
-/// The keys, a hundred in each group. Debug builds, which tests are, only see that all of it works.
+/// The number of keys, a hundred in each group. Debug builds only check that everything works.
 const KEYS: usize = if cfg!(debug_assertions) { 300 } else { 10_000 };
 
 fn record(place: &Place) {

@@ -1,4 +1,4 @@
-//! Reading what was recorded: all, slices along each axis, one record after the other.
+//! Reading recorded data: everything, slices along each axis, and one record after another.
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use simrecorder::ndarray::{ArrayView2, s};
@@ -7,11 +7,11 @@ use simrecorder::{Key, OpenMode, Recorder, Selection, View};
 use simrecorder_bench::backend::{Backend, Place};
 use simrecorder_bench::data::random_walk;
 
-/// Records of this shape, 4 MiB in all.
+/// The number of records of this shape, 4 MiB in total.
 const RECORDS: usize = 512;
 const SHAPE: (usize, usize) = (16, 64);
 
-/// Records into a store, and gives a view of it.
+/// Records into a store, and returns a view of the series.
 fn recorded(place: &Place) -> View {
     let recorder = Recorder::new(place.open(OpenMode::CreateNew).expect("a store"));
     let walk = random_walk(RECORDS * SHAPE.0 * SHAPE.1);
@@ -54,7 +54,7 @@ fn reading(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("read/one-record");
     for (store, view) in &views {
         group.bench_function(**store, |bencher| {
-            // Not always the same one, and not one after the other.
+            // Neither always the same record nor consecutive ones.
             let mut index = 0;
             bencher.iter(|| {
                 index = (index + 211) % RECORDS as u64;

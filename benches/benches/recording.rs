@@ -1,5 +1,5 @@
-//! The way of a record into each store: by key and by handle, scalars, vectors and frames, one
-//! and ten thousand keys, one and four threads.
+//! Recording into each store: by key and by handle, scalars, vectors and frames, one and ten
+//! thousand keys, one and four threads.
 
 use std::thread;
 
@@ -9,7 +9,7 @@ use simrecorder::{OpenMode, Recorder, Series};
 use simrecorder_bench::backend::{Backend, Place};
 use simrecorder_bench::data::{Frames, random_walk};
 
-/// Debug builds, which tests are, only see that all of it works.
+/// Debug builds only check that everything works.
 const SCALARS: usize = if cfg!(debug_assertions) {
     20_000
 } else {
@@ -22,8 +22,8 @@ const THREADS: usize = 4;
 
 type Recording<'a> = Box<dyn Fn(&Recorder) -> simrecorder::Result<()> + 'a>;
 
-/// Measures the recording of `records` records, from the first to the end of `close`, with each
-/// store.
+/// Measures recording `records` records into each store, from the first record to the end of
+/// `close`.
 fn measure(criterion: &mut Criterion, work: &str, records: usize, record: Recording<'_>) {
     let mut group = criterion.benchmark_group(format!("record/{work}"));
     group
@@ -122,7 +122,7 @@ fn many_keys(criterion: &mut Criterion) {
     );
 }
 
-/// Each thread has a key of its own, and its part of the records.
+/// Each thread has its own key, and its share of the records.
 fn threads(criterion: &mut Criterion) {
     let walk = random_walk(SCALARS / THREADS);
     let all = |work: &(dyn Fn(&str) -> simrecorder::Result<()> + Sync)| {

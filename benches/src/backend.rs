@@ -1,4 +1,4 @@
-//! Every store of simrecorder, opened in the same way.
+//! Opens every store of simrecorder in the same way.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -44,7 +44,7 @@ impl Backend {
     }
 }
 
-/// A place for one recording: memory, a folder or a server, which goes with it.
+/// A place for one recording: memory, a folder or a server, which is removed with it.
 #[derive(Debug)]
 pub struct Place {
     backend: Backend,
@@ -54,18 +54,20 @@ pub struct Place {
 }
 
 impl Place {
-    /// A place for a store, among temporary files; servers start here.
+    /// Creates a place for a store, among temporary files. Starts a server if necessary.
     ///
     /// # Errors
-    /// There can be no folder, or no server.
+    ///
+    /// The folder cannot be created, or the server cannot be started.
     pub fn new(backend: Backend) -> Result<Self> {
         Self::within(backend, &std::env::temp_dir())
     }
 
-    /// The same in a folder within `folder`.
+    /// Like [`Self::new`], in a folder within `folder`.
     ///
     /// # Errors
-    /// There can be no folder, or no server.
+    ///
+    /// The folder cannot be created, or the server cannot be started.
     pub fn within(backend: Backend, folder: &Path) -> Result<Self> {
         let folder = scratch(folder)?;
         let server = match backend {
@@ -80,9 +82,10 @@ impl Place {
         })
     }
 
-    /// The store, opened in some way.
+    /// Opens the store in a mode.
     ///
     /// # Errors
+    ///
     /// Those of the store.
     pub fn open(&self, mode: OpenMode) -> Result<Arc<dyn DataStore>> {
         Ok(match (self.backend, &self.server) {

@@ -5,60 +5,61 @@ use std::time::{Duration, Instant};
 
 use crate::load::Load;
 
-/// The result of anything that may fail in a benchmark.
+/// The result of a fallible operation in a benchmark.
 pub type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
-/// One way of doing a piece of work; a peer joins the comparison by implementing it.
+/// One way of doing a piece of work. A peer joins the comparison by implementing this trait.
 pub trait Candidate {
-    /// What it is, as the table shows it.
+    /// The name in the tables.
     fn name(&self) -> String;
 
-    /// Does the work once. What prepares it, and what checks the result, is not measured.
+    /// Does the work once. Preparing it and checking the result is not measured.
     ///
     /// # Errors
+    ///
     /// What the candidate reports.
     fn run(&mut self) -> Result<Outcome>;
 
-    /// Whether it is simrecorder. The first that is, is the one that others are compared with in
-    /// a column of its own.
+    /// Whether it is simrecorder. A separate column compares the others with the first candidate of
+    /// simrecorder.
     fn is_ours(&self) -> bool {
         false
     }
 
-    /// How much it does, if it is so slow that it does only a part of the work.
+    /// The part of the work that it does, if it is too slow for all of it.
     fn part(&self) -> Option<Part> {
         None
     }
 
-    /// The process whose writing is counted, if it was started.
+    /// The process whose writes are counted, if it was started.
     fn process(&self) -> Option<u32> {
         Some(std::process::id())
     }
 }
 
-/// A part of the work, for candidates whose speed does not depend on how much there is.
+/// A part of the work, for candidates whose speed does not depend on the amount.
 #[derive(Clone, Copy, Debug)]
 pub struct Part {
-    /// How much of the work.
+    /// The fraction of the work.
     pub fraction: f64,
     /// The checksum of that part.
     pub checksum: u64,
 }
 
-/// What one run gave.
+/// The results of one run.
 #[derive(Clone, Copy, Debug)]
 pub struct Outcome {
     /// The time of the work alone.
     pub elapsed: Duration,
-    /// The sum of all words that were recorded, or read; see [`checksum`]. The same for all
+    /// The sum of all words that were recorded or read; see [`checksum`]. It is the same for all
     /// candidates.
     pub checksum: u64,
-    /// The bytes where the work wrote to, or read from.
+    /// The size of what the work wrote or read.
     pub stored: Option<u64>,
 }
 
 impl Outcome {
-    /// What a run gave that stored nothing.
+    /// The results of a run that stored nothing.
     pub fn new(elapsed: Duration, checksum: u64) -> Self {
         Self {
             elapsed,
@@ -67,20 +68,22 @@ impl Outcome {
         }
     }
 
-    /// With the size of the file or folder at `path`.
+    /// Adds the size of the file or folder at `path`.
     ///
     /// # Errors
-    /// It cannot be looked at.
+    ///
+    /// It cannot be read.
     pub fn stored_at(self, path: &Path) -> Result<Self> {
         let stored = Some(bytes_at(path)?);
         Ok(Self { stored, ..self })
     }
 }
 
-/// The length of a file, or of all files in a folder.
+/// The size of a file, or of all files in a folder.
 ///
 /// # Errors
-/// It cannot be looked at.
+///
+/// It cannot be read.
 pub fn bytes_at(path: &Path) -> Result<u64> {
     let metadata = std::fs::metadata(path)?;
     if !metadata.is_dir() {
@@ -90,9 +93,10 @@ pub fn bytes_at(path: &Path) -> Result<u64> {
     entries.map(|entry| bytes_at(&entry?.path())).sum()
 }
 
-/// Waits until everything written to the file system of `path` is on its disk.
+/// Waits until everything that was written to the file system of `path` is on disk.
 ///
 /// # Errors
+///
 /// The program `sync` fails.
 pub fn sync_file_system(path: &Path) -> Result<()> {
     let status = std::process::Command::new("sync")
@@ -130,7 +134,7 @@ pub fn checksum_f32(values: &[f32]) -> u64 {
 }
 
 impl Part {
-    /// One of `divisor` records, and what part of the work that is.
+    /// One of `divisor` records, and the part of the work that it is.
     pub fn of(load: &Load, divisor: usize) -> (Load, Option<Self>) {
         let part = load.part(divisor);
         let fraction = part.count as f64 / load.count as f64;

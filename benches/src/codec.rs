@@ -1,4 +1,4 @@
-//! The codecs of Zarr that are compared.
+//! The compared codecs of Zarr.
 
 use std::fmt;
 
@@ -30,19 +30,19 @@ impl Blosc {
         shuffle: "bitshuffle",
         ..Self::ZSTD_BYTES
     };
-    /// What SimRecorder for Python takes unless told otherwise.
+    /// The default of SimRecorder for Python.
     pub const PYTHON_ORIGINAL: Self = Self {
         name: "blosclz",
         level: 9,
         shuffle: "bitshuffle",
     };
 
-    /// As the workers in Python take it.
+    /// In the form that the Python workers expect.
     pub fn request(self) -> Json {
         json!({ "name": self.name, "level": self.level, "shuffle": self.shuffle })
     }
 
-    /// As it is in the metadata of an array.
+    /// In the form of an array's metadata.
     pub fn zarr(self, item_bytes: usize) -> Json {
         json!({
             "cname": self.name,

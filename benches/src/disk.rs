@@ -1,17 +1,18 @@
-//! How much is written to the disk, and how often the system is asked to bring it there.
+//! Counts the bytes that are written to the disk, and the requests to sync.
 
 use std::process::{Command, Stdio};
 
 use crate::candidate::Result;
 
-/// The calls that do.
+/// The system calls that sync.
 const CALLS: &str = "trace=fsync,fdatasync,msync,sync,syncfs";
 
-/// How many bytes a process had the system write so far, those that are still to be written and
-/// those of its children that have ended included. Files in memory do not count.
+/// The number of bytes that a process has written so far, including those still to be written to
+/// disk and those of its children that have ended. Files in memory do not count.
 ///
 /// # Errors
-/// There is no such process, or the system does not say.
+///
+/// There is no such process, or the system does not report it.
 pub fn written_bytes(process: u32) -> Result<u64> {
     let figures = std::fs::read_to_string(format!("/proc/{process}/io"))?;
     let line = figures
@@ -20,10 +21,12 @@ pub fn written_bytes(process: u32) -> Result<u64> {
     Ok(line.ok_or("/proc has no write_bytes")?.parse()?)
 }
 
-/// Runs a command under `strace`, and counts the calls of it and of the processes that it starts.
+/// Runs a command under `strace`, and counts the sync calls of it and of the processes that it
+/// starts.
 ///
 /// # Errors
-/// `strace` is missing, may not trace, or says something else than it should; the command fails.
+///
+/// `strace` is missing, may not trace, or prints something unexpected; the command fails.
 pub fn syncs(command: &Command) -> Result<u64> {
     let summary = tempfile::NamedTempFile::new()?;
     let output = Command::new("strace")
@@ -42,7 +45,7 @@ pub fn syncs(command: &Command) -> Result<u64> {
     calls(&std::fs::read_to_string(summary.path())?)
 }
 
-/// The sum of the first column of a summary, whose last line is the sum already.
+/// The sum of the first column of a summary. Its last line already contains the sum.
 fn calls(summary: &str) -> Result<u64> {
     let lines = summary.lines().map(str::trim);
     let mut sum = 0;

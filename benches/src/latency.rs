@@ -1,4 +1,4 @@
-//! How long single calls of `record` take, while chunks are being committed.
+//! The time of single calls of `record` while chunks are being committed.
 
 use std::fmt::Write;
 use std::hint::black_box;
@@ -12,7 +12,7 @@ use crate::candidate::Result;
 use crate::comparison::median;
 use crate::workloads::{Scalars, Setting};
 
-/// The loop alone, and with each store.
+/// The loop alone, then with each store.
 fn targets() -> Vec<Option<Backend>> {
     let backends = Backend::ALL.into_iter().map(Some);
     std::iter::once(None).chain(backends).collect()
@@ -25,31 +25,32 @@ fn name(target: Option<Backend>) -> String {
     }
 }
 
-/// Times of calls, in microseconds: medians of all rounds, except for the longest of all.
+/// Times of calls in microseconds: medians of all rounds, except for the longest call.
 #[derive(Clone, Debug, Serialize)]
 pub struct Latency {
-    /// Where the scalars go.
+    /// The target of the scalars.
     pub name: String,
-    /// How many calls a round has.
+    /// The number of calls in a round.
     pub calls: usize,
-    /// Half of the calls took no longer.
+    /// The time within which half of the calls returned.
     pub median: f64,
-    /// 99 % of them.
+    /// The time within which 99 % of the calls returned.
     pub p99: f64,
-    /// 99.9 % of them.
+    /// The time within which 99.9 % of the calls returned.
     pub p99_9: f64,
     /// The longest call of all rounds.
     pub longest: f64,
-    /// The commits that were made meanwhile, in the last round.
+    /// The number of commits meanwhile, in the last round.
     pub commits: u64,
 }
 
-/// Times of one round, sorted, in nanoseconds; and the commits meanwhile.
+/// The sorted times of one round in nanoseconds, and the number of commits meanwhile.
 type Round = (Vec<u32>, u64);
 
 /// Records scalars by key, ten keys in turn, and measures each call.
 ///
 /// # Errors
+///
 /// What a recorder reports.
 pub fn run(setting: &Setting, rounds: usize) -> Result<Vec<Latency>> {
     let work = Scalars::new(setting.scaled(10_000_000));
@@ -115,10 +116,10 @@ fn measure(target: Option<Backend>, work: &Scalars, setting: &Setting) -> Result
     recorded(&Recorder::new(place.open(OpenMode::CreateNew)?))
 }
 
-/// Calls `record` for all of the work, and gives the time of each call in nanoseconds, sorted.
+/// Calls `record` for all of the work. Returns the sorted times of the calls in nanoseconds.
 fn times(work: &Scalars, mut record: impl FnMut(usize, f64) -> Result<()>) -> Result<Vec<u32>> {
     let len = work.records * work.keys.len();
-    // Not zeros, which would be fresh pages when they are first written to.
+    // Not zeros, which would be fresh pages at the first write.
     let mut times = vec![1; len];
     let mut next = times.iter_mut();
     work.each(|key, value| {

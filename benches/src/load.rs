@@ -1,4 +1,4 @@
-//! What peers record: numbers in memory, as records of some keys.
+//! The records of peers: numbers in memory, as records of some keys.
 
 use std::fmt;
 
@@ -14,7 +14,7 @@ pub enum Numbers {
 }
 
 impl Numbers {
-    /// The numbers as they lie in memory.
+    /// The numbers as they are in memory.
     pub fn bytes(&self) -> &[u8] {
         match self {
             Self::F64(values) => bytemuck::cast_slice(values),
@@ -23,7 +23,7 @@ impl Numbers {
         }
     }
 
-    /// The bytes of one number.
+    /// The size of one number.
     pub fn item_bytes(&self) -> usize {
         match self {
             Self::F64(_) => 8,
@@ -31,7 +31,7 @@ impl Numbers {
         }
     }
 
-    /// What NumPy calls the type.
+    /// NumPy's name of the type.
     pub fn numpy_name(&self) -> &'static str {
         match self {
             Self::F64(_) => "f8",
@@ -47,7 +47,7 @@ impl fmt::Debug for Numbers {
     }
 }
 
-/// The wrapping sum of words: of 64 bits if the numbers have as many, else of 32.
+/// The wrapping sum of words: of 64 bits if the numbers have as many, otherwise of 32.
 pub fn checksum_of_bytes(bytes: &[u8], item_bytes: usize) -> u64 {
     if item_bytes == 8 {
         let words = bytes.as_chunks().0.iter();
@@ -60,36 +60,36 @@ pub fn checksum_of_bytes(bytes: &[u8], item_bytes: usize) -> u64 {
     }
 }
 
-/// Records that all keys get, in turn.
+/// Records for all keys, in turn.
 #[derive(Clone, Debug)]
 pub struct Load {
     /// The keys.
     pub keys: Vec<String>,
-    /// The numbers of one key, used again and again.
+    /// The numbers of one key, which are repeated.
     pub numbers: Numbers,
     /// The shape of one record.
     pub shape: Vec<usize>,
-    /// How many records each key gets.
+    /// The number of records of each key.
     pub count: usize,
 }
 
 impl Load {
-    /// The bytes of one record.
+    /// The size of one record.
     pub fn record_bytes(&self) -> usize {
         self.shape.iter().product::<usize>() * self.numbers.item_bytes()
     }
 
-    /// The bytes of all records.
+    /// The size of all records.
     pub fn bytes(&self) -> usize {
         self.keys.len() * self.count * self.record_bytes()
     }
 
-    /// How many records of a series a chunk of about 1 MiB holds.
+    /// The number of records in a chunk of about 1 MiB.
     pub fn chunk_rows(&self) -> usize {
         ((1 << 20) / self.record_bytes()).max(1)
     }
 
-    /// The same with a fraction of the records: one for each `divisor`, one at the least.
+    /// The same load with one of `divisor` records, at least one.
     #[must_use]
     pub fn part(&self, divisor: usize) -> Self {
         Self {

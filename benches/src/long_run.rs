@@ -19,44 +19,44 @@ use crate::workloads::scratch;
 /// The default memory bound of a recorder.
 const BOUND_MIB: f64 = 256.0;
 
-/// How long it is between two looks at the memory.
+/// The interval between two samples of the memory.
 const SAMPLE_EVERY: Duration = Duration::from_millis(20);
 
-/// Records of the bare loop, which is as fast for more.
+/// The number of records of the bare loop. Its speed does not depend on it.
 const BARE_RECORDS: u64 = 20_000_000;
-/// How many it keeps of each key.
+/// The number of values that it keeps of each key.
 const BARE_LENGTH: usize = 4096;
 
-/// How many keys there are in each run that `records` records are enough for: a hundred of each.
+/// The numbers of keys for which `records` records suffice: a hundred of each.
 pub fn numbers_of_keys(records: u64) -> impl Iterator<Item = usize> {
     let all = [1, 10, 100, 10_000, 100_000];
     all.into_iter()
         .filter(move |&keys| keys as u64 * 100 <= records)
 }
 
-/// The figures of one run.
+/// The results of one run.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct LongRun {
-    /// How many keys.
+    /// The number of keys.
     pub keys: usize,
-    /// How many records, of all keys.
+    /// The number of records of all keys.
     pub records: u64,
-    /// Million records a second, flushed and closed.
+    /// Million records per second, flushed and closed.
     pub speed: f64,
     /// The same for each tenth, flushed at its end.
     pub tenths: [f64; 10],
-    /// How long closing took after that.
+    /// The time that closing took after that.
     pub close_seconds: f64,
-    /// The most anonymous memory of the process.
+    /// The maximum anonymous memory of the process.
     pub peak_mib: f64,
-    /// The anonymous memory along the way: the part of its time that has passed, and MiB.
+    /// The anonymous memory during the run: the part of its time that has passed, and MiB.
     pub memory: Vec<(f64, f64)>,
-    /// Million records a second of a loop that puts as many into vectors, and forgets them.
+    /// Million records per second of a loop that pushes as many into vectors, and discards them.
     pub bare_speed: f64,
 }
 
 impl LongRun {
-    /// How often the speed of the last tenth is that of the second.
+    /// The speed of the last tenth relative to the second.
     pub fn last_to_second(&self) -> f64 {
         self.tenths[9] / self.tenths[1]
     }
@@ -70,6 +70,7 @@ impl LongRun {
 /// Records numbers by handles into LMDB, all keys in turn.
 ///
 /// # Errors
+///
 /// What the recorder reports; a system without `/proc`.
 pub fn run(folder: &Path, records: u64, keys: usize) -> Result<LongRun> {
     let folder = scratch(folder)?;
@@ -117,13 +118,13 @@ pub fn run(folder: &Path, records: u64, keys: usize) -> Result<LongRun> {
         close_seconds,
         peak_mib: memory.iter().map(|sample| sample.1).fold(0.0, f64::max),
         memory,
-        // Last, since its memory is none of the recorder.
+        // Last, because its memory does not belong to the recorder.
         bare_speed: bare_speed(records.min(BARE_RECORDS), keys),
     })
 }
 
-/// How fast a number goes to the vector of each key in turn, under a lock: what the processor's caches
-/// allow with so many keys.
+/// The speed of pushing a number onto the vector of each key in turn, under a lock: the maximum
+/// that the processor's caches allow with this many keys.
 fn bare_speed(records: u64, keys: usize) -> f64 {
     let series: Vec<_> = (0..keys)
         .map(|_| Arc::new(Mutex::new(Vec::new())))
@@ -144,7 +145,7 @@ fn bare_speed(records: u64, keys: usize) -> f64 {
     steps as f64 * keys as f64 / seconds / 1e6
 }
 
-/// The anonymous memory, also during flush and close: seconds since `begin`, and MiB.
+/// The anonymous memory, even during flush and close: seconds since `begin`, and MiB.
 fn sample_memory(begin: Instant, goes_on: impl Fn() -> bool) -> io::Result<Vec<(f64, f64)>> {
     let mut samples = Vec::new();
     loop {

@@ -1,4 +1,4 @@
-//! What the machine is, and which versions run on it.
+//! Describes the machine and the versions of the software on it.
 
 use std::fs;
 use std::path::Path;
@@ -8,7 +8,7 @@ use crate::candidate::Result;
 use crate::data::SEED;
 use crate::workloads::Setting;
 
-/// The crates whose versions are named.
+/// The crates whose versions are listed.
 const CRATES: &[&str] = &[
     "simrecorder",
     "zarrs",
@@ -19,10 +19,11 @@ const CRATES: &[&str] = &[
     "blosc-src",
 ];
 
-/// The lines above the tables: names and their values.
+/// The lines above the tables: names and values.
 ///
 /// # Errors
-/// The system does not say; a program is missing.
+///
+/// The system does not report a value; a program is missing.
 pub fn describe(setting: &Setting, rounds: usize) -> Result<Vec<(String, String)>> {
     let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
     let cpus = read("/proc/cpuinfo");

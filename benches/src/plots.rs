@@ -12,7 +12,7 @@ use crate::long_run::LongRun;
 /// A line with its name.
 type Line = (String, Vec<(f64, f64)>);
 
-/// Gives plots, and those of criterion, a font to measure text with.
+/// Registers a font for measuring text, for these plots and those of criterion.
 pub fn use_font() {
     let font = dejavu::sans::regular();
     if register_font("sans-serif", FontStyle::Normal, font).is_err() {
@@ -20,9 +20,10 @@ pub fn use_font() {
     }
 }
 
-/// Draws speeds by tenths, speeds by numbers of keys, and memory along the way.
+/// Draws speeds by tenths, speeds by number of keys, and memory during a run.
 ///
 /// # Errors
+///
 /// The files cannot be written.
 pub fn draw(folder: &Path, runs: &[LongRun]) -> Result<()> {
     use_font();

@@ -1,5 +1,5 @@
-//! The benchmark of SimRecorder for Python, with each store of simrecorder: large arrays under
-//! one key.
+//! The benchmark of SimRecorder for Python, with each store of simrecorder: large arrays under one
+//! key.
 
 use std::fmt::Write;
 use std::path::PathBuf;
@@ -20,10 +20,10 @@ use crate::data::generator;
 use crate::disk::written_bytes;
 use crate::workloads::{Setting, scratch};
 
-/// How many slices are read.
+/// The number of slices that are read.
 const SLICES: usize = 50;
 
-/// Where the arrays go.
+/// The store of the arrays.
 #[derive(Clone, Copy, Debug)]
 enum Target {
     Memory,
@@ -59,27 +59,27 @@ impl Target {
 pub struct Row {
     /// The store.
     pub name: String,
-    /// How many arrays there were.
+    /// The number of arrays.
     pub arrays: usize,
     /// The shape of an array of `f32`.
     pub shape: [usize; 3],
-    /// From opening to the end of closing, a server stopped.
+    /// The time from opening to the end of closing, including stopping a server.
     pub total_write_seconds: f64,
     /// The mean time of a call of `record`.
     pub mean_write_seconds: f64,
     /// The mean time of reading a slice.
     pub mean_slice_seconds: f64,
-    /// All calls that read the arrays, one after the other.
+    /// The time of all calls that read the arrays, one after another.
     pub total_read_seconds: f64,
-    /// The bytes on the disk.
+    /// The size on disk.
     pub stored_bytes: Option<u64>,
-    /// What was written to the disk until then.
+    /// The bytes that were written to the disk until then.
     pub written_bytes: Option<u64>,
-    /// How often the system was asked to bring it there, if that was counted.
+    /// The number of syncs, if they were counted.
     pub syncs: Option<u64>,
 }
 
-/// The arrays: random numbers, two of which take turns.
+/// The arrays: two arrays of random numbers, alternating.
 struct Arrays {
     shape: [usize; 3],
     numbers: [Vec<f32>; 2],
@@ -106,7 +106,7 @@ impl Arrays {
     }
 }
 
-/// What is open while it is written or read.
+/// An open recording.
 struct Place {
     folder: TempDir,
     memory: InMemoryDataStore,
@@ -136,16 +136,18 @@ impl Place {
 /// Records `count` arrays into each store and reads them back.
 ///
 /// # Errors
-/// What a store reports; arrays that come back changed.
+///
+/// What a store reports; arrays that differ from what was recorded.
 pub fn run(setting: &Setting, count: usize) -> Result<Vec<Row>> {
     let arrays = arrays(setting, count);
     let rows = Target::all().map(|target| row(target, &arrays, setting));
     rows.into_iter().collect()
 }
 
-/// Does what [`run`] does for one of the stores.
+/// Like [`run`], for one of the stores.
 ///
 /// # Errors
+///
 /// As for [`run`]; there is no such store.
 pub fn run_only(setting: &Setting, count: usize, index: usize) -> Result<Row> {
     let targets = Target::all();
@@ -210,7 +212,7 @@ fn row(target: Target, arrays: &Arrays, setting: &Setting) -> Result<Row> {
     })
 }
 
-/// The mean time of reading `[:n/2, b, t, :]`, checked against what was recorded.
+/// The mean time of reading `[:n/2, b, t, :]`, verified against what was recorded.
 fn slices(view: &dyn ArrayView, arrays: &Arrays) -> Result<f64> {
     let mut rng = generator();
     let half = (arrays.count / 2).max(1);

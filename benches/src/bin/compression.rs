@@ -5,9 +5,9 @@
 //! cargo run --release -p simrecorder-bench --bin compression [FOLDER]
 //! ```
 //!
-//! Each data set is recorded into a Zarr directory within the folder, by default one in memory,
-//! and read back. Recording is timed from opening the recorder to the end of `close`. All of it
-//! is done in turn, several times over; what is printed are medians. MB are 10⁶ bytes before
+//! Each data set is recorded into a Zarr directory within the folder, by default one in memory, and
+//! read back. Recording is timed from opening the recorder to the end of `close`. All measurements
+//! are made in turn, several times, and the medians are printed. MB are 10⁶ bytes before
 //! compression.
 
 #![allow(clippy::print_stdout, reason = "the table is what this program is for")]
@@ -28,7 +28,7 @@ type Result<T, E = Box<dyn Error>> = std::result::Result<T, E>;
 const ROUNDS: usize = 7;
 /// The size of a data set before compression.
 const BYTES: usize = 64 << 20;
-/// How much is read at a time.
+/// The number of bytes that are read at a time.
 const BLOCK_BYTES: usize = 8 << 20;
 
 fn main() -> Result<()> {
@@ -120,7 +120,7 @@ fn median(mut numbers: Vec<f64>) -> f64 {
     numbers[numbers.len() / 2]
 }
 
-/// The processor, and how many cores of it this program may use.
+/// The processor, and the number of cores that this program may use.
 fn machine() -> String {
     let cpus = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let model = cpus
@@ -135,9 +135,9 @@ fn machine() -> String {
     )
 }
 
-/// What was measured once.
+/// The results of one run.
 struct Run {
-    /// Bytes stored for each byte recorded.
+    /// Stored bytes per recorded byte.
     size: f64,
     /// MB/s.
     recording: f64,

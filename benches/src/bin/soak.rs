@@ -1,7 +1,7 @@
-//! Records at a steady rate for a long time, and watches memory, files and latency meanwhile.
+//! Records at a steady rate for a long time, and monitors memory, files and latency.
 //!
-//! At the end it reads everything back and fails if a record is missing or wrong, or if memory or the
-//! number of open files grew.
+//! At the end, it reads everything back. It fails if a record is missing or wrong, or if memory or
+//! the number of open files grew.
 
 #![allow(clippy::print_stdout, reason = "this is what the program is for")]
 
@@ -14,19 +14,18 @@ use clap::Parser;
 use simrecorder::{OpenMode, OpenOptions, Recorder, RedisServer, Series, prelude::*};
 use simrecorder_bench::Result;
 
-/// Records numbers into a store, one of each key at a time, and now and then a text.
+/// Records numbers into a store, one per key at a time, and occasionally a text.
 #[derive(Debug, Parser)]
 struct Arguments {
-    /// The URL of a recording that is not there yet, or `redis-server:FOLDER` for a server that is
-    /// started there.
+    /// The URL of a new recording, or `redis-server:FOLDER` to start a server there.
     url: String,
-    /// For how long it records.
+    /// How many minutes to record.
     #[arg(long, default_value_t = 10.0, value_parser = minutes)]
     minutes: f64,
-    /// How many records a second, of all keys together.
+    /// Records per second, of all keys together.
     #[arg(long, default_value_t = 100_000, value_parser = clap::value_parser!(u64).range(1..=10_000_000))]
     rate: u64,
-    /// How many series.
+    /// Number of series.
     #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..=100_000))]
     keys: u64,
     /// The folder for the table.
@@ -50,13 +49,13 @@ const SAMPLES: u32 = 20;
 const MEMORY_ROOM: u64 = 16 << 20;
 /// How many more files may be open: a commit opens some for a moment.
 const FILES_ROOM: u64 = 8;
-/// Steps from one text to the next.
+/// The number of steps between two texts.
 const TEXT_EVERY: u64 = 100;
 
-/// What is seen at the end of an interval.
+/// The measurements at the end of an interval.
 struct Sample {
     minutes: f64,
-    /// Records a second.
+    /// Records per second.
     rate: f64,
     memory: u64,
     files: u64,
@@ -65,7 +64,7 @@ struct Sample {
     latency: Latency,
 }
 
-/// Times of single calls, in buckets whose width is about one percent of what is in them.
+/// Times of single calls, in buckets whose width is about one percent of their values.
 struct Latency {
     buckets: Vec<u64>,
     count: u64,
@@ -94,7 +93,7 @@ impl Latency {
         self.longest = self.longest.max(nanoseconds);
     }
 
-    /// The time, in microseconds, that so large a part of the calls did not exceed.
+    /// The time in microseconds within which this part of the calls returned.
     fn quantile(&self, part: f64) -> f64 {
         let wanted = (self.count as f64 * part).ceil() as u64;
         let mut seen = 0;
@@ -112,10 +111,10 @@ impl Latency {
     }
 }
 
-/// The store that is written, and where its files are.
+/// The store that is written, and the place of its files.
 struct Target {
     url: String,
-    /// Files and folders whose names begin so belong to it.
+    /// Files and folders with this prefix belong to it.
     place: Option<PathBuf>,
     _server: Option<RedisServer>,
 }
@@ -140,7 +139,7 @@ impl Target {
         })
     }
 
-    /// Bytes in journals, and in all files.
+    /// The sizes of the journals and of all files.
     fn sizes(&self) -> (u64, u64) {
         let Some(place) = &self.place else {
             return (0, 0);
@@ -168,7 +167,7 @@ impl Target {
     }
 }
 
-/// Bytes of a file, or of all files in a folder. What vanishes meanwhile does not count.
+/// The size of a file, or of all files in a folder. Files that disappear meanwhile are ignored.
 fn size_of(path: &Path) -> u64 {
     match fs::symlink_metadata(path) {
         Ok(metadata) if metadata.is_dir() => {
@@ -201,7 +200,7 @@ fn text(step: u64) -> String {
     format!("step {step} of the soak")
 }
 
-/// Records until the time is over; returns how many steps, and what was seen meanwhile.
+/// Records until the time is over. Returns the number of steps and the measurements.
 fn record(
     recorder: &Recorder,
     target: &Target,
@@ -252,9 +251,9 @@ fn name(key: u64) -> String {
     format!("group_{}/{key}", key / 100)
 }
 
-/// Reads everything; an error names what is missing or wrong.
+/// Reads everything. The error names what is missing or wrong.
 fn check(recorder: &Recorder, keys: u64, steps: u64) -> Result<u64> {
-    /// Records that are read at a time.
+    /// The number of records that are read at a time.
     const PART: usize = 1 << 20;
     for key in 0..keys {
         let view = recorder.get_all(name(key))?;
@@ -284,7 +283,7 @@ fn check(recorder: &Recorder, keys: u64, steps: u64) -> Result<u64> {
     Ok(steps * keys + log.len())
 }
 
-/// An error if the second half of the run took more of something than the quarter before it.
+/// Fails if the second half of the run took more of a resource than the quarter before it.
 fn check_growth(samples: &[Sample], what: &str, room: u64, of: fn(&Sample) -> u64) -> Result<()> {
     let half = samples.len() / 2;
     let most = |part: &[Sample]| part.iter().map(of).max().unwrap_or(0);

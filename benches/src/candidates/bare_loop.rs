@@ -1,4 +1,4 @@
-//! The floor: what a loop does at the least that keeps values by key for other threads.
+//! The floor: the minimum that a loop has to do to store values by key for other threads.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -20,7 +20,7 @@ impl BareLoop {
         Self { work, by_key: true }
     }
 
-    /// With the vectors at hand.
+    /// With direct access to the vectors.
     pub fn by_handle(work: &Arc<Scalars>) -> Self {
         let work = Arc::clone(work);
         Self {

@@ -1,4 +1,4 @@
-//! The floors: one file, written from end to end and synced, and memory that is copied.
+//! The floors: one file that is written sequentially and synced, and memory that is copied.
 
 use std::fs::File;
 use std::hint::black_box;
@@ -9,7 +9,7 @@ use std::sync::Arc;
 use crate::candidate::{Candidate, Outcome, Result, timed};
 use crate::load::{Load, checksum_of_bytes};
 
-/// Records written one after the other, uncompressed.
+/// Records written one after another, uncompressed.
 #[derive(Debug)]
 pub struct RawFile {
     load: Arc<Load>,
@@ -45,7 +45,7 @@ impl Candidate for RawFile {
     }
 }
 
-/// Records copied one after the other, into memory that was used before.
+/// Records copied one after another into memory that was used before.
 #[derive(Debug)]
 pub struct Memcpy {
     load: Arc<Load>,
@@ -53,9 +53,9 @@ pub struct Memcpy {
 }
 
 impl Memcpy {
-    /// Takes as much memory as the records need.
+    /// Allocates as much memory as the records need.
     pub fn new(load: &Arc<Load>) -> Self {
-        // Not zeros, which would be fresh pages when they are first written to.
+        // Not zeros, which would be fresh pages at the first write.
         let memory = vec![1; load.bytes()];
         let load = Arc::clone(load);
         Self { load, memory }

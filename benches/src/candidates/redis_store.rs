@@ -1,4 +1,4 @@
-//! simrecorder on a Redis server, and what else moves as many bytes to or from one.
+//! simrecorder on a Redis server, and other software that moves as many bytes to or from one.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -15,19 +15,19 @@ use crate::data::Frames;
 use crate::load::Load;
 use crate::workloads::{FrameWork, Scalars, Vectors, scratch};
 
-/// A server of its own for each run, with its append-only file on, synced every second, in `folder`.
+/// A separate server for each run. Its append-only file is on, synced every second, in `folder`.
 #[derive(Debug)]
 pub struct Server {
     server: RedisServer,
-    /// Removed with this.
+    /// Removed when this is dropped.
     folder: TempDir,
 }
 
 impl Server {
-    /// Starts one in a folder within `folder`.
+    /// Starts a server in a folder within `folder`.
     pub fn start(folder: &Path) -> Result<Self> {
         let folder = scratch(folder)?;
-        // A rewrite of the file in the midst of a run would be measured with it, or not.
+        // A rewrite of the file in the middle of a run would distort the measurement.
         let options = RedisServer::options().setting("auto-aof-rewrite-percentage", "0");
         Ok(Self {
             server: options.start(folder.path())?,
@@ -35,24 +35,25 @@ impl Server {
         })
     }
 
-    /// Where it listens.
+    /// The URL of the server.
     pub fn url(&self) -> &str {
         self.server.url()
     }
 
-    /// Where its append-only file is.
+    /// The folder with its append-only file.
     pub fn folder(&self) -> &Path {
         self.folder.path()
     }
 
-    /// Ends it, when its append-only file is synced, and gives back the folder.
+    /// Stops it once its append-only file is synced, and returns the folder.
     pub fn stop(self) -> Result<TempDir> {
         self.server.stop()?;
         Ok(self.folder)
     }
 }
 
-/// Records on a new server, measured until the recorder is closed; then `check` reads it.
+/// Records on a new server, measured until the recorder is closed. Then `check` reads the
+/// recording.
 fn record(
     folder: &Path,
     work: impl FnOnce(&Recorder) -> Result<()>,
@@ -68,10 +69,10 @@ fn record(
     Outcome::new(elapsed, checksum).stored_at(server.folder())
 }
 
-/// What is recorded.
+/// The records.
 #[derive(Debug)]
 pub enum RedisWork {
-    /// Scalars, by key.
+    /// Scalars by key.
     Scalars(Arc<Scalars>),
     /// Vectors of one key.
     Vectors(Arc<Vectors>),
@@ -160,19 +161,19 @@ impl Candidate for IntoRedis {
     }
 }
 
-/// `redis-benchmark` with one client, pushing as many bytes onto one list, in the payloads that are
-/// the fastest.
+/// `redis-benchmark` with one client, which pushes as many bytes onto one list, in payloads of the
+/// fastest size.
 #[derive(Debug)]
 pub struct RedisBenchmark {
     bytes: usize,
     checksum: u64,
     folder: PathBuf,
-    /// The sizes that are tried, until it is known which is the best.
+    /// The sizes that are tried until the best one is known.
     sizes: Vec<usize>,
 }
 
 impl RedisBenchmark {
-    /// As many bytes as `load` records.
+    /// Pushes as many bytes as `load` records.
     pub fn new(load: &Load, folder: &Path) -> Self {
         Self {
             bytes: load.bytes(),
@@ -219,7 +220,7 @@ impl Candidate for RedisBenchmark {
     }
 }
 
-/// A recording on a server, to be read by all.
+/// A recording on a server that all candidates read.
 #[derive(Debug)]
 pub struct OnServer {
     server: Server,
@@ -227,7 +228,7 @@ pub struct OnServer {
 }
 
 impl OnServer {
-    /// Where the server listens.
+    /// The URL of the server.
     pub fn url(&self) -> &str {
         self.server.url()
     }

@@ -29,9 +29,10 @@ pub enum Store {
 }
 
 impl Store {
-    /// A new recording at `path`, or one that is there for reading.
+    /// Creates a recording at `path`, or opens an existing one for reading.
     ///
     /// # Errors
+    ///
     /// Those of the store.
     pub fn open(self, path: &Path, mode: OpenMode) -> Result<Arc<dyn DataStore>> {
         self.open_with(path, mode, Compression::default())
@@ -59,7 +60,7 @@ impl Store {
         })
     }
 
-    /// As tables show it.
+    /// The name in the tables.
     pub fn name(self) -> &'static str {
         match self {
             Self::Lmdb => "simrecorder, Zarr/LMDB",
@@ -69,7 +70,7 @@ impl Store {
     }
 }
 
-/// Records into a new recording, measured until it is closed; then `check` reads it.
+/// Records into a new recording, measured until it is closed. Then `check` reads it.
 pub(super) fn record(
     store: Store,
     folder: &Path,
@@ -309,13 +310,13 @@ impl Candidate for LoadInto {
     }
 }
 
-/// A recording that is there, and its view.
+/// An existing recording, and its view.
 #[derive(Debug)]
 struct Recorded {
     store: Store,
     path: PathBuf,
     view: View,
-    /// Removed with this.
+    /// Removed when this is dropped.
     _folder: TempDir,
 }
 
@@ -344,12 +345,12 @@ impl Recorded {
 #[derive(Debug)]
 pub struct ReadAll {
     recorded: Recorded,
-    /// The array to read into, if it is used again.
+    /// The array to read into, if it is reused.
     memory: Option<Vec<f64>>,
 }
 
 impl ReadAll {
-    /// Records `work` into a folder within `folder`, to be read.
+    /// Records `work` into a folder within `folder`, for reading.
     pub fn new(work: &Vectors, store: Store, folder: &Path) -> Result<Self> {
         let recorded = Recorded::new(store, folder, |recorder| {
             work.each(|v| Ok(recorder.record(KEY, v)?))
@@ -368,12 +369,12 @@ impl ReadAll {
         self
     }
 
-    /// Where the recording is.
+    /// The path of the recording.
     pub fn path(&self) -> &Path {
         &self.recorded.path
     }
 
-    /// Where the array lies, if it is in a directory.
+    /// The path of the array, if the recording is in a directory.
     pub fn array_path(&self) -> PathBuf {
         self.recorded.path.join(KEY)
     }
@@ -404,7 +405,7 @@ impl Candidate for ReadAll {
     }
 }
 
-/// Places in the two middle axes.
+/// Indices along the two middle axes.
 pub type Places = Arc<Vec<[u64; 2]>>;
 
 /// Reads the slice `[:n/2, b, t, :]` at random places.
@@ -415,7 +416,7 @@ pub struct Slices {
 }
 
 impl Slices {
-    /// Records arrays of `shape`, the number of records first, to read `count` slices of.
+    /// Records arrays of `shape` (the number of records first), for reading `count` slices.
     pub fn new(shape: [usize; 4], count: usize, store: Store, folder: &Path) -> Result<Self> {
         let [records, b, t, x] = shape;
         let walk = random_walk(b * t * x);
@@ -429,17 +430,17 @@ impl Slices {
         Ok(Self { recorded, places })
     }
 
-    /// Where the recording is.
+    /// The path of the recording.
     pub fn path(&self) -> &Path {
         &self.recorded.path
     }
 
-    /// Where the array lies, if it is in a directory.
+    /// The path of the array, if the recording is in a directory.
     pub fn array_path(&self) -> PathBuf {
         self.recorded.path.join(KEY)
     }
 
-    /// Where the slices are.
+    /// The places of the slices.
     pub fn slices(&self) -> Places {
         Arc::clone(&self.places)
     }

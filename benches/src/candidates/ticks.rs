@@ -1,4 +1,4 @@
-//! Ticks of series that share them: as a timeline, and as free-standing series.
+//! Ticks of several series, recorded as a timeline and as independent series.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -10,18 +10,18 @@ use crate::candidate::{Candidate, Outcome, Result, checksum, checksum_f32};
 use crate::candidates::simrecorder_store::{Store, record};
 use crate::data::{Frames, random_walk};
 
-/// Scalars of some series in each tick, and its time; beside them perhaps a frame.
+/// Scalars of some series in each tick, its time, and optionally a frame.
 #[derive(Debug)]
 pub struct Ticks {
     names: Vec<String>,
     values: Vec<f64>,
     frames: Vec<Vec<f32>>,
-    /// How many ticks there are.
+    /// The number of ticks.
     pub count: usize,
 }
 
 impl Ticks {
-    /// `count` ticks of so many series of scalars.
+    /// `count` ticks of `series` series of scalars.
     pub fn new(series: usize, count: usize) -> Self {
         Self {
             names: (0..series).map(|i| format!("mean_rate_{i:04}")).collect(),
@@ -31,19 +31,19 @@ impl Ticks {
         }
     }
 
-    /// With a frame of 1 MiB in each tick.
+    /// Adds a frame of 1 MiB to each tick.
     #[must_use]
     pub fn with_frames(self) -> Self {
         let frames = Frames::Smooth.make(self.count.min(8));
         Self { frames, ..self }
     }
 
-    /// How many records a tick has.
+    /// The number of records in a tick.
     pub fn records(&self) -> usize {
         self.names.len() + 1 + usize::from(!self.frames.is_empty())
     }
 
-    /// The bytes of a tick.
+    /// The size of a tick.
     pub fn bytes(&self) -> usize {
         (self.names.len() + 1) * 8
             + self
@@ -72,9 +72,9 @@ impl Ticks {
 /// How ticks are recorded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum How {
-    /// Into free-standing series, through typed handles.
+    /// Into independent series, through typed handles.
     Handles,
-    /// Into free-standing series, by key.
+    /// Into independent series, by key.
     Keys,
     /// Into a timeline, by the tokens of its series.
     Members,

@@ -1,4 +1,4 @@
-//! Recording onto a Redis server, and reading from it.
+//! Recording to a Redis server, and reading from it.
 
 use std::sync::Arc;
 

@@ -33,7 +33,7 @@ pub(super) fn field(setting: &Setting) -> Result<Comparison> {
 }
 
 pub(super) fn counts(setting: &Setting) -> Result<Comparison> {
-    // Whole records of four bytes for each neuron.
+    // Complete records of four bytes per neuron.
     let records = setting.scaled(BYTES).div_ceil(4 * NEURONS);
     let numbers = data::counts(&mut generator(), records * 4 * NEURONS);
     compare(
@@ -53,7 +53,7 @@ pub(super) fn random(setting: &Setting) -> Result<Comparison> {
     )
 }
 
-/// The yardstick is what the Python original writes unless told otherwise.
+/// The reference is the default of SimRecorder for Python.
 fn compare(setting: &Setting, what: &str, load: Load) -> Result<Comparison> {
     let load = Arc::new(load);
     let memory = &setting.memory;

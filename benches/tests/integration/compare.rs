@@ -1,4 +1,4 @@
-//! The program that compares does all of its work, on little data.
+//! The program `compare` does all of its work, on little data.
 
 use std::fs;
 use std::process::Command;
@@ -38,7 +38,7 @@ fn every_work_runs_and_all_candidates_agree_on_the_data() {
     assert_eq!(kind("seed-table"), 6);
     assert_eq!(kind("long-run"), 3);
 
-    // Each is in all works that it can do.
+    // Each candidate takes part in all works that it supports.
     let by = |start: &str| count(&|line| line["name"].as_str().unwrap_or("").starts_with(start));
     let candidates = [
         ("simrecorder, Zarr/LMDB", 34),

@@ -1,4 +1,4 @@
-//! The soak runs for a second, into a file, and finds all that it recorded.
+//! `soak` runs for a second, records into a file, and finds all records.
 
 use std::process::Command;
 
@@ -21,7 +21,7 @@ fn a_second_of_the_soak_ends_well() {
         table.contains("records were read back and compared"),
         "{table}"
     );
-    // The head of the table, what is below it, and a line for each interval.
+    // The header of the table, the line below it, and a line for each interval.
     assert_eq!(
         table.lines().filter(|line| line.starts_with('|')).count(),
         22

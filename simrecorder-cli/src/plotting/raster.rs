@@ -141,7 +141,7 @@ impl Dots {
         let most = counts().max().unwrap_or(0);
         let mut note = of(drawn, self.total, "events");
         if drawn + self.left_out < self.total {
-            note.push_str("; darker dots contain more of them");
+            note.push_str("; the darker a dot, the more of them are in it");
         }
         if self.left_out > 0 {
             note.push_str(&format!("; {} are not finite", self.left_out));
